@@ -1,0 +1,97 @@
+package mail
+
+import (
+	"bytes"
+	"iter"
+	"strings"
+)
+
+// Field is one header field as it stands in a message.
+type Field struct {
+	// Name is the text before the colon, as written; empty for a line that is
+	// no field, which real mail has.
+	Name string
+	// Raw is the whole field with its folding and line end.
+	Raw []byte
+	Span
+	colon int
+}
+
+// Value is the text behind the colon with its folding, without the final
+// line end.
+func (f Field) Value() []byte {
+	if f.Name == "" {
+		return nil
+	}
+	return bytes.TrimRight(f.Raw[f.colon+1:], "\r\n")
+}
+
+// Text is the value unfolded and trimmed (RFC 5322, 2.2.3). Encoded words
+// stay encoded.
+func (f Field) Text() string {
+	v := f.Value()
+	if bytes.IndexByte(v, '\n') < 0 {
+		return strings.TrimSpace(string(v))
+	}
+	var b strings.Builder
+	b.Grow(len(v))
+	for _, c := range v {
+		if c != '\r' && c != '\n' {
+			b.WriteByte(c)
+		}
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// Is compares the name without regard to case.
+func (f Field) Is(name string) bool { return strings.EqualFold(f.Name, name) }
+
+// Fields walks the fields of a header block from the top. It takes CRLF and
+// LF, stops at the empty line, and never fails: what is no field comes with
+// an empty name.
+func Fields(head []byte) iter.Seq[Field] {
+	return func(yield func(Field) bool) {
+		for start := 0; start < len(head); {
+			end := fieldEnd(head, start)
+			raw := head[start:end:end]
+			if len(bytes.TrimRight(raw, "\r\n")) == 0 {
+				return
+			}
+			f := Field{Raw: raw, Span: Span{int64(start), int64(end)}}
+			if i := bytes.IndexByte(raw, ':'); i > 0 {
+				if name := bytes.TrimRight(raw[:i], " \t"); fieldName(name) {
+					f.Name, f.colon = string(name), i
+				}
+			}
+			if !yield(f) {
+				return
+			}
+			start = end
+		}
+	}
+}
+
+// fieldEnd is the offset behind the field that starts at i: its first line
+// and all that begin with white space.
+func fieldEnd(b []byte, i int) int {
+	for {
+		nl := bytes.IndexByte(b[i:], '\n')
+		if nl < 0 {
+			return len(b)
+		}
+		if i += nl + 1; i == len(b) || b[i] != ' ' && b[i] != '\t' {
+			return i
+		}
+	}
+}
+
+// fieldName tells whether b is a field-name (RFC 5322, 2.2; RFC 6532 changes
+// nothing here).
+func fieldName(b []byte) bool {
+	for _, c := range b {
+		if c <= ' ' || c >= 0x7f || c == ':' {
+			return false
+		}
+	}
+	return len(b) > 0
+}

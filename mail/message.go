@@ -1,0 +1,197 @@
+package mail
+
+import (
+	"bytes"
+	"errors"
+	"io"
+)
+
+// Content is octets that can be read anywhere, again and again, by several
+// readers at once.
+type Content interface {
+	io.ReaderAt
+	Size() int64
+}
+
+// Bytes is Content in memory.
+type Bytes []byte
+
+// ReadAt reads like bytes.Reader.
+func (b Bytes) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 || off >= int64(len(b)) {
+		return 0, io.EOF
+	}
+	n := copy(p, b[off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// Size is the number of octets.
+func (b Bytes) Size() int64 { return int64(len(b)) }
+
+// The limits of a header block. What is beyond them is refused before any
+// parser sees it: several of them are quadratic in the size of a field.
+const (
+	MaxHeader     = 256 << 10
+	MaxFields     = 1000
+	MaxField      = 64 << 10
+	MaxFieldLines = 500
+)
+
+// The errors of NewMessage.
+var (
+	ErrHeaderLong  = errors.New("header larger than 256 KiB")
+	ErrFieldCount  = errors.New("more than 1000 header fields")
+	ErrFieldLong   = errors.New("header field larger than 64 KiB or 500 lines")
+	errHeaderFirst = errors.New("header of a message could not be read")
+)
+
+// Span is a range of octets, from Start to before End.
+type Span struct{ Start, End int64 }
+
+// Message is the octets of one message: an immutable base, lines ended by
+// CRLF, and the edits to its header that one handoff carries (DESIGN D10).
+type Message struct {
+	// Base is the message as it came, header and body.
+	Base Content
+	// Head is the header block of Base with the empty line that ends it, if
+	// there is one. It must not be changed.
+	Head []byte
+	// Top are complete fields, each ended by CRLF, that go above all others.
+	Top []byte
+	// Drop are the fields of Head that are left out, ascending.
+	Drop []Span
+	// EightBit is set when Base holds an octet over 127.
+	EightBit bool
+	// LongLine is the longest line of Base in octets, without CRLF; 0 where
+	// nobody counted.
+	LongLine int
+}
+
+// NewMessage reads the header block of base and checks its limits.
+func NewMessage(base Content) (*Message, error) {
+	head, err := readHead(base)
+	if err != nil {
+		return nil, err
+	}
+	n := 0
+	for f := range Fields(head) {
+		if n++; n > MaxFields {
+			return nil, ErrFieldCount
+		}
+		if len(f.Raw) > MaxField || bytes.Count(f.Raw, []byte("\n")) > MaxFieldLines {
+			return nil, ErrFieldLong
+		}
+	}
+	return &Message{Base: base, Head: head}, nil
+}
+
+// readHead reads up to and with the first empty line, or everything if there
+// is none.
+func readHead(base Content) ([]byte, error) {
+	if b, ok := base.(Bytes); ok {
+		return cutHead(b)
+	}
+	for size := int64(8 << 10); ; size *= 4 {
+		size = min(size, base.Size(), MaxHeader+4)
+		head := make([]byte, size)
+		if n, err := base.ReadAt(head, 0); n < len(head) {
+			return nil, errors.Join(errHeaderFirst, err)
+		}
+		if end := headEnd(head); end >= 0 || size == base.Size() || size == MaxHeader+4 {
+			return cutHead(head)
+		}
+	}
+}
+
+func cutHead(b []byte) ([]byte, error) {
+	end := headEnd(b)
+	if end < 0 {
+		end = len(b)
+	}
+	if end > MaxHeader {
+		return nil, ErrHeaderLong
+	}
+	return b[:end:end], nil
+}
+
+// headEnd is the offset behind the empty line, or -1.
+func headEnd(b []byte) int {
+	if bytes.HasPrefix(b, []byte("\r\n")) {
+		return 2
+	}
+	if i := bytes.Index(b, []byte("\r\n\r\n")); i >= 0 {
+		return i + 4
+	}
+	return -1
+}
+
+// Edited is a copy with its own edits, for one handoff: fields on top of the
+// present ones, and more fields left out. Drop spans must not overlap.
+func (m *Message) Edited(top []byte, drop ...Span) *Message {
+	e := *m
+	e.Top = append(append(make([]byte, 0, len(top)+len(m.Top)), top...), m.Top...)
+	e.Drop = mergeSpans(m.Drop, drop)
+	return &e
+}
+
+func mergeSpans(a, b []Span) []Span {
+	out := make([]Span, 0, len(a)+len(b))
+	for len(a) > 0 || len(b) > 0 {
+		if len(b) == 0 || len(a) > 0 && a[0].Start <= b[0].Start {
+			out, a = append(out, a[0]), a[1:]
+		} else {
+			out, b = append(out, b[0]), b[1:]
+		}
+	}
+	return out
+}
+
+// Size is the number of octets that WriteTo writes.
+func (m *Message) Size() int64 {
+	n := int64(len(m.Top)) + m.Base.Size()
+	for _, d := range m.Drop {
+		n -= d.End - d.Start
+	}
+	return n
+}
+
+// Body is the part of Base behind the header.
+func (m *Message) Body() *io.SectionReader {
+	start := int64(len(m.Head))
+	return io.NewSectionReader(m.Base, start, m.Base.Size()-start)
+}
+
+// Header is the header block as it goes out, edits made, with the empty line
+// that ends it if there is one.
+func (m *Message) Header() []byte {
+	out := make([]byte, 0, len(m.Top)+len(m.Head))
+	out = append(out, m.Top...)
+	from := int64(0)
+	for _, d := range m.Drop {
+		out = append(out, m.Head[from:d.Start]...)
+		from = d.End
+	}
+	return append(out, m.Head[from:]...)
+}
+
+// Reader reads the message as it goes out.
+func (m *Message) Reader() io.Reader {
+	return io.MultiReader(bytes.NewReader(m.Header()), m.Body())
+}
+
+// WriteTo writes the message as it goes out.
+func (m *Message) WriteTo(w io.Writer) (int64, error) {
+	n, err := w.Write(m.Header())
+	if err != nil {
+		return int64(n), err
+	}
+	if b, ok := m.Base.(Bytes); ok {
+		k, err := w.Write(b[len(m.Head):])
+		return int64(n + k), err
+	}
+	k, err := io.Copy(w, m.Body())
+	return int64(n) + k, err
+}

@@ -1,0 +1,172 @@
+package mail
+
+import (
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// Stage is a moment in a message's life at which somebody judges it.
+type Stage string
+
+// The stages in their order (DESIGN 3).
+const (
+	StageConnect Stage = "connect"
+	StageMail    Stage = "mail"
+	StageRcpt    Stage = "rcpt"
+	StageData    Stage = "data"
+	StageSend    Stage = "send"
+)
+
+// Trail is what was learned of a transaction on its way. It only grows. The
+// log line, the queue's record, history, the web page and
+// Authentication-Results are all written from it. One goroutine at a time
+// holds it.
+type Trail struct {
+	Events   []Event      `json:"events,omitempty"`
+	Auth     []AuthResult `json:"auth,omitempty"`
+	Outcomes []Outcome    `json:"outcomes,omitempty"`
+}
+
+// Event is one thing that somebody said of the message.
+type Event struct {
+	At    time.Time `json:"at"`
+	Stage Stage     `json:"stage"`
+	By    string    `json:"by"` // a filter, "route", "listener", "stamp", ...
+	Rcpt  Address   `json:"rcpt,omitempty"`
+	// Verdict is pass, tag, reject, defer, quarantine, discard, redirect, or
+	// error where nobody could judge.
+	Verdict string `json:"verdict"`
+	Reply   *Reply `json:"reply,omitempty"`
+	// Reason says why, in a person's words; Facts are the evidence.
+	Reason string        `json:"reason,omitempty"`
+	Facts  []Fact        `json:"facts,omitempty"`
+	Took   time.Duration `json:"took,omitempty"`
+	// Shadow events were only looked at and changed nothing.
+	Shadow bool `json:"shadow,omitempty"`
+}
+
+// Fact is one piece of evidence.
+type Fact struct {
+	Key   string `json:"k"`
+	Value string `json:"v"`
+}
+
+// AuthResult is one method's result as Authentication-Results has it (RFC
+// 8601, 2.2).
+type AuthResult struct {
+	Method string     `json:"method"` // spf, dkim, dmarc, arc, smime, auth, ...
+	Value  string     `json:"value"`  // pass, fail, ...
+	Reason string     `json:"reason,omitempty"`
+	Props  []AuthProp `json:"props,omitempty"`
+	// Comment is written behind the value in parentheses.
+	Comment string `json:"comment,omitempty"`
+}
+
+// AuthProp is one ptype.property=value of an AuthResult.
+type AuthProp struct {
+	Type  string `json:"type"` // smtp, header, body, policy
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Add puts an event at the end; At is filled in when it is zero.
+func (t *Trail) Add(e Event) {
+	if e.At.IsZero() {
+		e.At = time.Now()
+	}
+	t.Events = append(t.Events, e)
+}
+
+// Prop is the value of the first property with that type and name.
+func (r *AuthResult) Prop(ptype, name string) string {
+	for _, p := range r.Props {
+		if p.Type == ptype && p.Name == name {
+			return p.Value
+		}
+	}
+	return ""
+}
+
+// MarshalZerologObject writes what a log line wants to know: whatever did not
+// simply pass, the authentication results in short, and the outcomes.
+func (t *Trail) MarshalZerologObject(e *zerolog.Event) {
+	if said := t.notable(); len(said) > 0 {
+		e.Array("said", said)
+	}
+	if len(t.Auth) > 0 {
+		e.Array("auth", authResults(t.Auth))
+	}
+	if len(t.Outcomes) > 0 {
+		e.Array("sent", outcomes(t.Outcomes))
+	}
+}
+
+func (t *Trail) notable() events {
+	var said events
+	for _, v := range t.Events {
+		if v.Verdict != "pass" {
+			said = append(said, v)
+		}
+	}
+	return said
+}
+
+type (
+	events      []Event
+	authResults []AuthResult
+	outcomes    []Outcome
+)
+
+func (s events) MarshalZerologArray(a *zerolog.Array) {
+	for i := range s {
+		a.Object(&s[i])
+	}
+}
+
+func (s authResults) MarshalZerologArray(a *zerolog.Array) {
+	for _, r := range s {
+		a.Str(r.Method + "=" + r.Value)
+	}
+}
+
+func (s outcomes) MarshalZerologArray(a *zerolog.Array) {
+	for i := range s {
+		a.Object(&s[i])
+	}
+}
+
+// MarshalZerologObject writes one event with the fixed keys of our log.
+func (v *Event) MarshalZerologObject(e *zerolog.Event) {
+	e.Str("stage", string(v.Stage)).Str("by", v.By).Str("verdict", v.Verdict)
+	if v.Rcpt != "" {
+		e.Str("rcpt", string(v.Rcpt))
+	}
+	if v.Reply != nil {
+		e.Str("reply", v.Reply.String())
+	}
+	if v.Reason != "" {
+		e.Str("reason", v.Reason)
+	}
+	if v.Took > 0 {
+		e.Dur("took", v.Took)
+	}
+	if v.Shadow {
+		e.Bool("shadow", true)
+	}
+}
+
+// MarshalZerologObject writes one outcome with the fixed keys of our log.
+func (o *Outcome) MarshalZerologObject(e *zerolog.Event) {
+	e.Str("rcpt", string(o.Rcpt)).Str("hop", o.Hop).Str("reply", o.Reply.String())
+	if o.Host != "" {
+		e.Str("peer", o.Host)
+	}
+	if o.RemoteID != "" {
+		e.Str("remote_id", o.RemoteID)
+	}
+	if o.TLS != "" {
+		e.Str("tls", o.TLS)
+	}
+	e.Dur("took", o.Took)
+}
