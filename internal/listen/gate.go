@@ -1,0 +1,118 @@
+package listen
+
+import (
+	"net/netip"
+	"sync"
+	"syscall"
+)
+
+// Limits bound the connections of one listener at any moment; zero means no
+// limit. Loopback and Unix sockets count for Total only: behind a proxy on the
+// same host every client would be one address.
+type Limits struct {
+	Total   int // in all
+	Address int // from one IPv4 address or one IPv6 /64
+	Network int // from one IPv4 /24 or one IPv6 /48
+}
+
+// Gate counts connections. Listeners that share one share its maximum, and the
+// descriptors of the process with it; addresses are counted for each listener.
+type Gate struct {
+	max int
+
+	mu    sync.Mutex
+	total int
+	count map[key]int
+}
+
+type key struct {
+	l *Listener
+	p netip.Prefix // zero: the listener's total
+}
+
+// pass is what a connection was counted under.
+type pass [3]key
+
+// NewGate makes a gate for max connections; 0 takes what the limit of open
+// files allows, leaving a quarter of it for files, upstreams and the like.
+func NewGate(max int) *Gate {
+	if files := openFiles(); max <= 0 || max > files {
+		max = files
+	}
+	return &Gate{max: max, count: make(map[key]int)}
+}
+
+// openFiles is the number of connections for which there are descriptors.
+func openFiles() int {
+	var lim syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
+		return 768
+	}
+	n := min(uint64(lim.Cur), 1<<20)
+	return max(int(n)*3/4, 1)
+}
+
+// Open is the number of connections at this moment.
+func (g *Gate) Open() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.total
+}
+
+func (g *Gate) enter(l *Listener, addr netip.Addr) (pass, Reason) {
+	limits := l.opts.Limits
+	p := pass{{l: l}}
+	if addr.IsValid() && !addr.IsLoopback() {
+		one, many := prefixes(addr)
+		p[1], p[2] = key{l, one}, key{l, many}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.total >= g.max, over(limits.Total, g.count[p[0]]):
+		return pass{}, Full
+	case p[1].l != nil && over(limits.Address, g.count[p[1]]):
+		return pass{}, AddressFull
+	case p[2].l != nil && over(limits.Network, g.count[p[2]]):
+		return pass{}, NetworkFull
+	}
+	g.total++
+	for _, k := range p {
+		if k.l != nil {
+			g.count[k]++
+		}
+	}
+	return p, ""
+}
+
+func (g *Gate) leave(p pass) {
+	if p[0].l == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.total--
+	for _, k := range p {
+		if k.l == nil {
+			continue
+		}
+		if g.count[k]--; g.count[k] <= 0 {
+			delete(g.count, k)
+		}
+	}
+}
+
+func over(limit, n int) bool { return limit > 0 && n >= limit }
+
+// prefixes are what counts as one address and as one network. An IPv6 site
+// owns at least a /64, often a /48.
+func prefixes(addr netip.Addr) (one, many netip.Prefix) {
+	if addr.Is4() {
+		one, _ = addr.Prefix(32)
+		many, _ = addr.Prefix(24)
+		return one, many
+	}
+	one, _ = addr.Prefix(64)
+	many, _ = addr.Prefix(48)
+	return one, many
+}

@@ -1,0 +1,190 @@
+package listen
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Sockets are the listening sockets of the process: those that systemd handed
+// over and those opened here. A socket outlives the listener made of it, so
+// that a reload of the configuration loses no connection: the old listener and
+// the new one share what waits in the kernel.
+type Sockets struct {
+	mu   sync.Mutex
+	open map[string]*socket
+}
+
+type socket struct {
+	file      *os.File
+	used      bool   // since the last Sweep
+	inherited bool   // systemd's; never closed by Sweep
+	path      string // of a Unix socket that we made
+}
+
+// NewSockets takes over the sockets that systemd passes to this process
+// (sd_listen_fds(3)). It is to be called once, before anything else is opened;
+// the environment variables are removed.
+func NewSockets() *Sockets {
+	s := &Sockets{open: make(map[string]*socket)}
+	pid, n, names := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS"), strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
+	for _, k := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
+		os.Unsetenv(k)
+	}
+	count, err := strconv.Atoi(n)
+	if err != nil || pid != strconv.Itoa(os.Getpid()) {
+		return s
+	}
+	for i := range min(count, 256) {
+		fd := 3 + i
+		syscall.CloseOnExec(fd)
+		name := ""
+		if i < len(names) {
+			name = names[i]
+		}
+		s.inherit(os.NewFile(uintptr(fd), name), name)
+	}
+	return s
+}
+
+// inherit files a socket under its address and under its name.
+func (s *Sockets) inherit(f *os.File, name string) {
+	l, err := net.FileListener(f)
+	if err != nil {
+		f.Close()
+		return
+	}
+	addr := l.Addr()
+	l.Close()
+	sock := &socket{file: f, inherited: true}
+	s.open[addr.Network()+" "+addr.String()] = sock
+	if name != "" {
+		s.open["systemd "+name] = sock
+	}
+}
+
+// Listen opens a socket for the listener called name: network is tcp, unix or
+// systemd, address then a host and port, a path, or the name of a socket unit
+// (FileDescriptorName=). A socket that is open already is used again.
+func (s *Sockets) Listen(name, network, address string) (net.Listener, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := network + " " + address
+	if _, port, err := net.SplitHostPort(address); network == "tcp" && err == nil && port == "0" {
+		key = name + " " + key // any port: of one's own, but kept over a reload
+	}
+	if sock := s.open[key]; sock != nil {
+		sock.used = true
+		return net.FileListener(sock.file)
+	}
+	switch network {
+	case "tcp":
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return nil, err
+		}
+		return l, s.keep(key, l, "")
+	case "unix":
+		l, err := listenUnix(address)
+		if err != nil {
+			return nil, err
+		}
+		return l, s.keep(key, l, address)
+	case "systemd":
+		return nil, fmt.Errorf("systemd passed no socket called %s", address)
+	}
+	return nil, fmt.Errorf("listen on %s: unknown network %q", address, network)
+}
+
+// keep holds a duplicate of the socket.
+func (s *Sockets) keep(key string, l net.Listener, path string) error {
+	f, err := l.(interface{ File() (*os.File, error) }).File()
+	if err != nil {
+		l.Close()
+		return fmt.Errorf("keep socket %s: %w", key, err)
+	}
+	s.open[key] = &socket{file: f, used: true, path: path}
+	return nil
+}
+
+// listenUnix makes a socket at path. One that a dead process left behind is
+// replaced; a living one is not.
+func listenUnix(path string) (net.Listener, error) {
+	if fi, err := os.Lstat(path); err == nil && fi.Mode().Type() == os.ModeSocket {
+		c, err := net.DialTimeout("unix", path, time.Second)
+		if err == nil {
+			c.Close()
+			return nil, fmt.Errorf("listen on %s: %w", path, syscall.EADDRINUSE)
+		}
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			os.Remove(path)
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false) // Sockets does it, when no listener needs it any more
+	if err := os.Chmod(path, 0o660); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// Sweep closes the sockets that nobody asked for since the last Sweep. It is
+// called after a new configuration has opened its own.
+func (s *Sockets) Sweep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, sock := range s.open {
+		if !sock.used && !sock.inherited {
+			sock.close()
+			delete(s.open, key)
+		}
+		sock.used = false
+	}
+}
+
+// Close closes all sockets.
+func (s *Sockets) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, sock := range s.open {
+		sock.close()
+		delete(s.open, key)
+	}
+}
+
+func (s *socket) close() {
+	s.file.Close()
+	if s.path != "" {
+		os.Remove(s.path)
+	}
+}
+
+// Notify tells systemd about the state of the service, "READY=1" and the like
+// (sd_notify(3)). Without systemd it does nothing.
+func Notify(state string) error {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return nil
+	}
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		return fmt.Errorf("notify systemd: %w", err)
+	}
+	defer c.Close()
+	_, err = c.Write([]byte(state))
+	return err
+}

@@ -1,0 +1,140 @@
+package listen
+
+import (
+	"crypto/tls"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Profile says which TLS a listener speaks. The zero value is TLS 1.2 and
+// better with Go's safe suites.
+type Profile struct {
+	Min    uint16    // lowest version, 0 for TLS 1.2
+	Suites []uint16  // suites for TLS 1.2 and older; nil for the safe ones
+	Until  time.Time // from then on the zero profile applies; zero: no end
+}
+
+// ParseProfile reads a profile from its words: min is 1.0 to 1.3, suites are
+// the names of Go or the IANA, until is a day (2027-06-30) that is still
+// included. Empty words leave the safe default. A profile below it needs an
+// until, so that nobody forgets it for ever.
+func ParseProfile(min string, suites []string, until string) (Profile, error) {
+	var p Profile
+	versions := map[string]uint16{"": 0, "1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
+	v, ok := versions[min]
+	if !ok {
+		return p, fmt.Errorf("unknown TLS version %q, want 1.0, 1.1, 1.2 or 1.3", min)
+	}
+	p.Min = v
+	weak := v != 0 && v < tls.VersionTLS12
+	for _, name := range suites {
+		id, insecure, ok := suite(name)
+		if !ok {
+			return p, fmt.Errorf("unknown TLS suite %q", name)
+		}
+		p.Suites = append(p.Suites, id)
+		weak = weak || insecure
+	}
+	if until != "" {
+		day, err := time.ParseInLocation(time.DateOnly, until, time.Local)
+		if err != nil {
+			return p, fmt.Errorf("day %q is not of the form 2027-06-30", until)
+		}
+		p.Until = day.AddDate(0, 0, 1)
+	}
+	if weak && p.Until.IsZero() {
+		return p, fmt.Errorf("TLS below the safe default needs a last day, tls_legacy_until")
+	}
+	return p, nil
+}
+
+func suite(name string) (id uint16, insecure, ok bool) {
+	for _, s := range tls.CipherSuites() {
+		if strings.EqualFold(s.Name, name) {
+			return s.ID, false, true
+		}
+	}
+	for _, s := range tls.InsecureCipherSuites() {
+		if strings.EqualFold(s.Name, name) {
+			return s.ID, true, true
+		}
+	}
+	return 0, false, false
+}
+
+// TLS is what a listener needs to speak it.
+type TLS struct {
+	// Used counts handshakes that only the legacy profile allowed.
+	Used atomic.Int64
+
+	safe, profile *tls.Config
+	until         time.Time
+}
+
+// NewTLS makes the TLS of a listener. Session tickets are off: Outlook resumes
+// sessions in a way that crypto/tls refuses (golang/go#70232), and a key that
+// opens every recorded session is not worth a round trip of a mail connection.
+func NewTLS(certs *Certs, p Profile) *TLS {
+	safe := &tls.Config{
+		GetCertificate:         certs.Certificate,
+		MinVersion:             tls.VersionTLS12,
+		SessionTicketsDisabled: true,
+	}
+	t := &TLS{safe: safe, profile: safe, until: p.Until}
+	if p.Min != 0 || p.Suites != nil {
+		t.profile = safe.Clone()
+		if p.Min != 0 {
+			t.profile.MinVersion = p.Min
+		}
+		t.profile.CipherSuites = p.Suites
+		if p.Suites == nil && p.Min < tls.VersionTLS12 {
+			t.profile.CipherSuites = allSuites()
+		}
+	}
+	return t
+}
+
+// allSuites are those of a listener that asks for an old version and names
+// none: old clients know little but RSA key exchange with AES or 3DES.
+func allSuites() []uint16 {
+	var ids []uint16
+	for _, s := range tls.CipherSuites() {
+		ids = append(ids, s.ID)
+	}
+	for _, s := range tls.InsecureCipherSuites() {
+		if !strings.Contains(s.Name, "RC4") {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
+}
+
+// server is the configuration for a handshake at this time.
+func (t *TLS) server(now time.Time) *tls.Config {
+	if !t.until.IsZero() && !now.Before(t.until) {
+		return t.safe
+	}
+	return t.profile
+}
+
+// legacy reports TLS that the safe default would not have agreed to.
+func legacy(s tls.ConnectionState) bool {
+	if s.Version < tls.VersionTLS12 {
+		return true
+	}
+	for _, weak := range tls.InsecureCipherSuites() {
+		if weak.ID == s.CipherSuite {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *TLS) usedLegacy(o Options, peer fmt.Stringer, s tls.ConnectionState) {
+	t.Used.Add(1)
+	o.Log.Warn().Str("listener", o.Name).Stringer("peer", peer).
+		Str("version", tls.VersionName(s.Version)).Str("suite", tls.CipherSuiteName(s.CipherSuite)).
+		Time("until", t.until).Msg("legacy tls used")
+}
