@@ -1,0 +1,130 @@
+package history
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// day is one day's file of JSON lines and its index: an entry of 16 octets
+// for each key of each record, the key's hash and the line's offset. An index
+// that ends early, after a crash, is written anew from the lines.
+type day struct {
+	name       string
+	lines, idx *os.File
+	end        int64 // where the next line goes
+	batch      []byte
+	entries    []byte
+}
+
+const (
+	entrySize = 16
+	batchSize = 256 << 10
+	// maxLine bounds a record that is read back; larger ones are not ours.
+	maxLine = 4 << 20
+)
+
+func openDay(dir string, now time.Time) (*day, error) {
+	d := &day{name: now.UTC().Format(dayForm)}
+	path := filepath.Join(dir, d.name)
+	var err error
+	if d.lines, err = os.OpenFile(path+".jsonl", os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o640); err != nil {
+		return nil, fmt.Errorf("open history: %w", err)
+	}
+	if d.idx, err = os.OpenFile(path+".idx", os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o640); err != nil {
+		d.lines.Close()
+		return nil, fmt.Errorf("open history: %w", err)
+	}
+	if err := d.repair(); err != nil {
+		d.close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// repair cuts a torn last line and makes the index whole.
+func (d *day) repair() error {
+	d.idx.Truncate(0)
+	r := bufio.NewReaderSize(d.lines, 64<<10)
+	for {
+		line, err := r.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("read history of %s: %w", d.name, err)
+		}
+		var rec Record
+		if json.Unmarshal(line, &rec) == nil {
+			d.index(rec.hashes())
+		}
+		d.end += int64(len(line))
+		if len(d.entries) > batchSize {
+			if err := d.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	if err := d.lines.Truncate(d.end); err != nil {
+		return fmt.Errorf("repair history of %s: %w", d.name, err)
+	}
+	return d.flush()
+}
+
+// entry is a line on its way to the file, with the hashes of its keys.
+type entry struct {
+	line   []byte
+	hashes []uint64
+}
+
+// add puts a line into the batch.
+func (d *day) add(e entry) {
+	d.index(e.hashes)
+	d.batch = append(append(d.batch, e.line...), '\n')
+	d.end += int64(len(e.line)) + 1
+}
+
+// index puts the keys of the line that starts at d.end into the batch.
+func (d *day) index(hashes []uint64) {
+	for _, h := range hashes {
+		d.entries = binary.LittleEndian.AppendUint64(d.entries, h)
+		d.entries = binary.LittleEndian.AppendUint64(d.entries, uint64(d.end))
+	}
+}
+
+func (d *day) full() bool { return len(d.batch) >= batchSize }
+
+// flush writes lines first: an index entry without its line is skipped when
+// it is read.
+func (d *day) flush() error {
+	defer func() { d.batch, d.entries = d.batch[:0], d.entries[:0] }()
+	if len(d.batch) > 0 {
+		if _, err := d.lines.Write(d.batch); err != nil {
+			return fmt.Errorf("write history: %w", err)
+		}
+	}
+	if len(d.entries) > 0 {
+		if _, err := d.idx.Write(d.entries); err != nil {
+			return fmt.Errorf("write history: %w", err)
+		}
+	}
+	return nil
+}
+
+func (d *day) close() {
+	d.lines.Close()
+	d.idx.Close()
+}
+
+func hash(key string) uint64 {
+	h := fnv.New64a()
+	io.WriteString(h, key)
+	return h.Sum64()
+}

@@ -1,0 +1,134 @@
+package history
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+func record(i int, at time.Time) Record {
+	return Record{
+		ID: fmt.Sprintf("id%d", i), At: at, Kind: "transaction",
+		MessageID: fmt.Sprintf("<m%d@example.org>", i), From: "bob@example.com",
+		To: []string{fmt.Sprintf("ann%d@example.org", i%2), "list@example.org"}, Data: json.RawMessage(`{"n":1}`),
+	}
+}
+
+func find(t *testing.T, r *Reader, q Query) string {
+	t.Helper()
+	found, err := r.Find(context.Background(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, f := range found {
+		ids = append(ids, f.ID)
+	}
+	return strings.Join(ids, " ")
+}
+
+func TestFind(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "history")
+	s, err := Open(dir, 0, 0, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for i := range 4 {
+		s.Add(record(i, now.Add(time.Duration(i)*time.Second)))
+	}
+	s.Close()
+	r := NewReader(dir)
+	for _, c := range []struct {
+		name string
+		q    Query
+		want string
+	}{
+		{"id", Query{ID: "ID2"}, "id2"},
+		{"message id", Query{MessageID: "m1@example.org"}, "id1"},
+		{"recipient", Query{To: "Ann1@example.org"}, "id1 id3"},
+		{"sender and recipient", Query{From: "bob@example.com", To: "ann0@example.org"}, "id0 id2"},
+		{"everything", Query{}, "id0 id1 id2 id3"},
+		{"newest", Query{From: "bob@example.com", Limit: 2}, "id2 id3"},
+		{"since", Query{Since: now.Add(1500 * time.Millisecond)}, "id2 id3"},
+		{"until", Query{Until: now.Add(500 * time.Millisecond)}, "id0"},
+		{"nobody", Query{To: "eve@example.org"}, ""},
+	} {
+		if got := find(t, r, c.q); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// A crash in the middle of a line, or with the index behind, costs no more
+// than that line.
+func TestRepair(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(dir, 0, 0, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Add(record(1, time.Now()))
+	s.Close()
+	name := filepath.Join(dir, time.Now().UTC().Format(dayForm))
+	f, err := os.OpenFile(name+".jsonl", os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.WriteString(`{"id":"torn"`)
+	f.Close()
+	os.Truncate(name+".idx", 7)
+	if s, err = Open(dir, 0, 0, zerolog.Nop()); err != nil {
+		t.Fatal(err)
+	}
+	s.Add(record(2, time.Now()))
+	s.Close()
+	if got := find(t, NewReader(dir), Query{To: "list@example.org"}); got != "id1 id2" {
+		t.Errorf("found %q", got)
+	}
+}
+
+func TestPrune(t *testing.T) {
+	dir := t.TempDir()
+	now := time.Now()
+	for days, size := range map[int]int{1: 10, 2: 5000, 3: 10, 40: 10} {
+		path := filepath.Join(dir, now.AddDate(0, 0, -days).UTC().Format(dayForm)+".jsonl")
+		if err := os.WriteFile(path, make([]byte, size), 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := Open(dir, 0, 1000, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	days, _ := s.days()
+	if want := now.AddDate(0, 0, -1).UTC().Format(dayForm); len(days) != 2 || days[0] != want {
+		t.Errorf("left %v, want %s and today", days, want)
+	}
+}
+
+func TestNoHistoryYet(t *testing.T) {
+	if got := find(t, NewReader(filepath.Join(t.TempDir(), "none")), Query{ID: "x"}); got != "" {
+		t.Errorf("found %q", got)
+	}
+}
+
+func BenchmarkAdd(b *testing.B) {
+	s, err := Open(b.TempDir(), 0, 0, zerolog.Nop())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	r := record(1, time.Now())
+	for b.Loop() {
+		s.Add(r)
+	}
+}

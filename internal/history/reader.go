@@ -1,0 +1,160 @@
+package history
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+)
+
+// Reader looks things up in a history that this process or another writes.
+type Reader struct{ dir string }
+
+// NewReader reads the history in dir.
+func NewReader(dir string) *Reader { return &Reader{dir: dir} }
+
+// Query says what is looked for. All keys that are set must match; without
+// any key, all records of the time match.
+type Query struct {
+	ID, MessageID, From, To string
+	Since, Until            time.Time // zero: no bound
+	Limit                   int       // the newest so many; 0 is 1000
+}
+
+// key is the index term to search by, the rarest one that is set.
+func (q *Query) key() string {
+	switch {
+	case q.ID != "":
+		return "i" + strings.ToLower(q.ID)
+	case q.MessageID != "":
+		return "m" + normalID(q.MessageID)
+	case q.To != "":
+		return "t" + strings.ToLower(q.To)
+	case q.From != "":
+		return "f" + strings.ToLower(q.From)
+	}
+	return ""
+}
+
+func (q *Query) matches(r *Record) bool {
+	if q.ID != "" && !strings.EqualFold(q.ID, r.ID) ||
+		q.MessageID != "" && normalID(q.MessageID) != normalID(r.MessageID) ||
+		q.From != "" && !strings.EqualFold(q.From, r.From) ||
+		!q.Since.IsZero() && r.At.Before(q.Since) ||
+		!q.Until.IsZero() && r.At.After(q.Until) {
+		return false
+	}
+	if q.To == "" {
+		return true
+	}
+	for _, to := range r.To {
+		if strings.EqualFold(q.To, to) {
+			return true
+		}
+	}
+	return false
+}
+
+// Find returns the newest matching records, oldest first. Records that were
+// added within the last second may be missing.
+func (r *Reader) Find(ctx context.Context, q Query) ([]Record, error) {
+	limit := q.Limit
+	if limit <= 0 {
+		limit = 1000
+	}
+	days, err := r.days()
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var found []Record
+	for i := len(days) - 1; i >= 0 && len(found) < limit; i-- {
+		start, _ := time.Parse(dayForm, days[i])
+		// A record's time is when the transaction began: it may lie on the
+		// day before its file's.
+		if !q.Since.IsZero() && start.Add(24*time.Hour).Before(q.Since) ||
+			!q.Until.IsZero() && start.Add(-24*time.Hour).After(q.Until) {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		of, err := r.findDay(days[i], &q)
+		if err != nil {
+			return nil, err
+		}
+		found = append(of, found...)
+	}
+	sort.SliceStable(found, func(i, j int) bool { return found[i].At.Before(found[j].At) })
+	return found[max(0, len(found)-limit):], nil
+}
+
+func (r *Reader) findDay(name string, q *Query) ([]Record, error) {
+	path := filepath.Join(r.dir, name)
+	lines, err := os.Open(path + ".jsonl")
+	if err != nil {
+		return nil, fmt.Errorf("read history: %w", err)
+	}
+	defer lines.Close()
+	key := q.key()
+	if key == "" {
+		return scan(lines, q)
+	}
+	idx, err := os.Open(path + ".idx")
+	if err != nil {
+		return scan(lines, q)
+	}
+	defer idx.Close()
+	return lookup(lines, idx, hash(key), q)
+}
+
+// scan reads every line.
+func scan(lines io.Reader, q *Query) ([]Record, error) {
+	var found []Record
+	s := bufio.NewScanner(lines)
+	s.Buffer(make([]byte, 64<<10), maxLine)
+	for s.Scan() {
+		var rec Record
+		if json.Unmarshal(s.Bytes(), &rec) == nil && q.matches(&rec) {
+			found = append(found, rec)
+		}
+	}
+	if err := s.Err(); err != nil {
+		return nil, fmt.Errorf("read history: %w", err)
+	}
+	return found, nil
+}
+
+// lookup reads the lines that the index names.
+func lookup(lines io.ReaderAt, idx io.Reader, want uint64, q *Query) ([]Record, error) {
+	var found []Record
+	in := bufio.NewReaderSize(idx, 256<<10)
+	var entry [entrySize]byte
+	for {
+		if _, err := io.ReadFull(in, entry[:]); err != nil {
+			return found, nil // a torn last entry is the end too
+		}
+		if binary.LittleEndian.Uint64(entry[:]) != want {
+			continue
+		}
+		off := int64(binary.LittleEndian.Uint64(entry[8:]))
+		line, err := bufio.NewReader(io.NewSectionReader(lines, off, maxLine)).ReadBytes('\n')
+		if err != nil {
+			continue // the line is not there yet
+		}
+		var rec Record
+		if json.Unmarshal(line, &rec) == nil && q.matches(&rec) {
+			found = append(found, rec)
+		}
+	}
+}
