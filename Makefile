@@ -1,6 +1,38 @@
+# make test needs Go and nothing else; make interop installs Debian's mail
+# programs and lets them talk to ours.
 GO ?= go
+# The race detector needs a C compiler.
+RACE := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && echo -race)
 
-.PHONY: build test interop docs
+.PHONY: build test check interop fuzz docs
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o hoplite ./cmd/hoplite
+
+test: check
+	$(if $(RACE),,@echo "skipped: the race detector (no C compiler found)")
+	@echo "skipped here: tests that need Debian's mail programs (make interop)"
+	$(GO) test $(RACE) -timeout 15m ./...
+
+check:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+interop:
+	sh test/interop/install
+	$(GO) vet -tags interop ./...
+	$(GO) test -tags interop -run Interop -p 1 -timeout 30m ./...
+
+# FUZZTIME seconds for each target, one after the other.
+FUZZTIME ?= 30s
+fuzz:
+	@for p in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+		done; \
+	done
+
+docs:
+	$(GO) generate ./...
