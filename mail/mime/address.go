@@ -1,0 +1,245 @@
+package mime
+
+import "strings"
+
+// maxAddresses is the number of list entries that are read from one field.
+const maxAddresses = 10_000
+
+// Address is one entry of an address list in the four parts of an IMAP
+// ENVELOPE (RFC 9051, 7.5.2). A group begins with an entry that has a Local
+// (the group's name) and no Domain, and ends with an empty entry.
+type Address struct {
+	Name   string // display name, quotes removed, encoded words as sent
+	Route  string // obsolete source route, as in "@a.example,@b.example"
+	Local  string // left of the @, quotes removed
+	Domain string // right of it; "" also in an address that lacks one
+	Kind   Kind
+}
+
+// Kind tells an address from the marks of a group.
+type Kind uint8
+
+// The kinds of list entries.
+const (
+	Mailbox    Kind = iota // an address
+	GroupStart             // "name:"
+	GroupEnd               // ";"
+)
+
+// Addr is local@domain as in the text, "" for the marks of a group.
+func (a Address) Addr() string {
+	if a.Kind != Mailbox || a.Local == "" {
+		return ""
+	}
+	return a.Local + "@" + a.Domain
+}
+
+// ParseAddresses reads an unfolded address list (RFC 5322, 3.4, and the
+// obsolete forms). It is lenient: what cannot be an address comes with as much
+// as could be read, or not at all.
+func ParseAddresses(v string) []Address {
+	p := addrParser{lexer: lexer{v}}
+	for p.s != "" && len(p.list) < maxAddresses {
+		before := len(p.s)
+		p.entry()
+		if len(p.s) == before {
+			p.s = p.s[1:] // an octet that nothing wants
+		}
+	}
+	if p.group {
+		p.list = append(p.list, Address{Kind: GroupEnd})
+	}
+	return p.list
+}
+
+type addrParser struct {
+	lexer
+	list  []Address
+	group bool
+}
+
+// entry reads one address, or the start or end of a group.
+func (p *addrParser) entry() {
+	text, comment := p.phrase()
+	p.skip()
+	if p.s == "" {
+		p.bare(text, comment, "")
+		return
+	}
+	switch c := p.s[0]; c {
+	case ',':
+		p.s = p.s[1:]
+		p.bare(text, comment, "")
+	case ';':
+		p.s = p.s[1:]
+		p.bare(text, comment, "")
+		if p.group {
+			p.list, p.group = append(p.list, Address{Kind: GroupEnd}), false
+		}
+	case ':':
+		p.s = p.s[1:]
+		if !p.group && text != "" {
+			p.list, p.group = append(p.list, Address{Local: text, Kind: GroupStart}), true
+		}
+	case '<':
+		p.s = p.s[1:]
+		p.angle(text)
+	case '@':
+		p.s = p.s[1:]
+		domain, after := p.domain()
+		if after != "" {
+			comment = after // the old way to write a name: ann@example.org (Ann)
+		}
+		p.bare(text, comment, domain)
+		p.rest()
+	}
+}
+
+// bare adds an address without angle brackets, named by its comment.
+func (p *addrParser) bare(local, comment, domain string) {
+	if local != "" || domain != "" {
+		p.list = append(p.list, Address{Name: comment, Local: local, Domain: domain})
+	}
+}
+
+// angle reads "<@route:local@domain>" behind the "<".
+func (p *addrParser) angle(name string) {
+	a := Address{Name: name}
+	p.skip()
+	if p.s != "" && p.s[0] == '@' {
+		end := strings.IndexAny(p.s, ":>")
+		if end < 0 {
+			end = len(p.s)
+		}
+		a.Route = strings.TrimRight(p.s[:end], " \t")
+		p.s = p.s[end:]
+		p.eat(':')
+	}
+	a.Local, _ = p.phrase()
+	p.skip()
+	if p.eat('@') {
+		a.Domain, _ = p.domain()
+	}
+	// Whatever else stands before the ">" is no part of an address.
+	if i := strings.IndexAny(p.s, ">,;"); i >= 0 && p.s[i] == '>' {
+		p.s = p.s[i+1:]
+	}
+	if a.Local != "" || a.Domain != "" || a.Name != "" {
+		p.list = append(p.list, a)
+	}
+	p.rest()
+}
+
+// rest drops what follows an address up to the comma, or to the end of a group.
+func (p *addrParser) rest() {
+	for p.skip(); p.s != ""; p.skip() {
+		switch p.s[0] {
+		case ',':
+			p.s = p.s[1:]
+			return
+		case ';':
+			return
+		case '"':
+			p.quoted()
+		default:
+			p.s = p.s[1:]
+		}
+	}
+}
+
+// phrase reads words - atoms, quoted strings, dots - up to a special, and the
+// last comment among them. Words are joined by one space unless a dot stood
+// between them.
+func (p *addrParser) phrase() (text, comment string) {
+	var b strings.Builder
+	space := false
+	for p.s != "" {
+		switch c := p.s[0]; {
+		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
+			p.s = p.s[1:]
+			space = b.Len() > 0
+			continue
+		case c == '(':
+			comment = p.comment()
+			continue
+		case c == '"':
+			if space {
+				b.WriteByte(' ')
+			}
+			b.WriteString(p.quoted())
+		case strings.IndexByte("<>@,;:", c) >= 0:
+			return b.String(), comment
+		default:
+			i := strings.IndexAny(p.s, " \t\r\n(\"<>@,;:")
+			if i < 0 {
+				i = len(p.s)
+			}
+			if space {
+				b.WriteByte(' ')
+			}
+			b.WriteString(p.s[:i])
+			p.s = p.s[i:]
+		}
+		space = false
+	}
+	return b.String(), comment
+}
+
+// domain reads a domain or a literal in brackets, and the comment behind it.
+func (p *addrParser) domain() (domain, comment string) {
+	var b strings.Builder
+	for p.s != "" {
+		switch c := p.s[0]; {
+		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
+			p.s = p.s[1:]
+		case c == '(':
+			comment = p.comment()
+		case c == '[':
+			i := strings.IndexByte(p.s, ']') + 1
+			if i == 0 {
+				i = len(p.s)
+			}
+			b.WriteString(p.s[:i])
+			p.s = p.s[i:]
+		case strings.IndexByte("<>@,;:\"", c) >= 0:
+			return b.String(), comment
+		default:
+			i := strings.IndexAny(p.s, " \t\r\n([\"<>@,;:")
+			if i < 0 {
+				i = len(p.s)
+			}
+			b.WriteString(p.s[:i])
+			p.s = p.s[i:]
+		}
+	}
+	return b.String(), comment
+}
+
+// comment reads a comment, which may hold others, and returns what is inside.
+func (p *addrParser) comment() string {
+	var b strings.Builder
+	depth := 0
+	for i := 0; i < len(p.s); i++ {
+		c := p.s[i]
+		switch {
+		case c == '\\' && i+1 < len(p.s):
+			i++
+			b.WriteByte(p.s[i])
+			continue
+		case c == '(':
+			depth++
+			if depth == 1 {
+				continue
+			}
+		case c == ')':
+			depth--
+			if depth == 0 {
+				p.s = p.s[i+1:]
+				return strings.TrimSpace(b.String())
+			}
+		}
+		b.WriteByte(c)
+	}
+	p.s = ""
+	return strings.TrimSpace(b.String())
+}

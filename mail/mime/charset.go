@@ -1,0 +1,100 @@
+package mime
+
+import (
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/htmlindex"
+	"golang.org/x/text/encoding/ianaindex"
+	"golang.org/x/text/transform"
+)
+
+// lookup finds a charset's decoder; nil for one that we don't have. ok with a
+// nil encoding means that the octets are UTF-8 already.
+func lookup(charset string) (enc encoding.Encoding, ok bool) {
+	charset = strings.ToLower(strings.TrimSpace(charset))
+	switch charset {
+	case "", "us-ascii", "ascii", "utf-8", "utf8":
+		return nil, true
+	case "iso-8859-1", "latin1":
+		// What says so is very often Windows text; the two differ only where
+		// ISO 8859-1 has control characters.
+		return charmap.Windows1252, true
+	case "hz-gb-2312":
+		// The decoder of x/text runs away on some escapes, and nobody writes it.
+		return nil, false
+	}
+	if len(charset) > 40 {
+		return nil, false
+	}
+	if enc, err := htmlindex.Get(charset); err == nil && enc != encoding.Replacement {
+		return enc, true
+	}
+	if enc, err := ianaindex.MIME.Encoding(charset); err == nil && enc != nil {
+		return enc, true
+	}
+	return nil, false
+}
+
+// KnownCharset tells whether text in the charset can be decoded, as SEARCH
+// must know (RFC 9051, 6.4.4).
+func KnownCharset(charset string) bool {
+	_, ok := lookup(charset)
+	return ok
+}
+
+// DecodeString turns text in the charset into valid UTF-8. What cannot be
+// decoded becomes U+FFFD; with an unknown charset, every octet that is not
+// ASCII or valid UTF-8 does.
+func DecodeString(charset, s string) string {
+	enc, _ := lookup(charset)
+	if enc == nil {
+		return valid(s)
+	}
+	var b strings.Builder
+	io.Copy(&b, CharsetReader(charset, strings.NewReader(s))) // neither side has errors
+	return b.String()
+}
+
+func valid(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+// CharsetReader decodes text in the charset as it is read. With an unknown
+// charset, or one that is UTF-8 already, it returns r.
+func CharsetReader(charset string, r io.Reader) io.Reader {
+	enc, _ := lookup(charset)
+	if enc == nil {
+		return r
+	}
+	return transform.NewReader(r, &guard{Transformer: enc.NewDecoder()})
+}
+
+// guard ends a decoder that writes far more than it reads or that stops making
+// progress, so that no table's fault can eat the memory.
+type guard struct {
+	transform.Transformer
+	in, out int64
+	stalled int
+}
+
+func (g *guard) Transform(dst, src []byte, atEOF bool) (int, int, error) {
+	nDst, nSrc, err := g.Transformer.Transform(dst, src, atEOF)
+	g.in += int64(nSrc)
+	g.out += int64(nDst)
+	if nSrc > 0 {
+		g.stalled = 0
+	} else if g.stalled++; g.stalled > 16 && err == transform.ErrShortDst {
+		return nDst, nSrc, io.ErrUnexpectedEOF
+	}
+	if g.out > 6*g.in+64 {
+		return nDst, nSrc, io.ErrUnexpectedEOF
+	}
+	return nDst, nSrc, err
+}

@@ -1,0 +1,103 @@
+package mime
+
+import (
+	"bytes"
+	"iter"
+	"strings"
+)
+
+// Field is one header field as it stands in the message.
+type Field struct {
+	Off  int    // where Raw begins in the header
+	Raw  []byte // the whole field, continuation lines and last line end included
+	Name []byte // as written, without white space before the colon; empty when the line is no field
+	body []byte
+}
+
+// Is compares the field's name, ignoring case.
+func (f Field) Is(name string) bool {
+	return len(f.Name) == len(name) && strings.EqualFold(string(f.Name), name)
+}
+
+// Value is what follows the colon, folding and last line end included.
+func (f Field) Value() []byte { return f.body }
+
+// Unfolded is the value with its line ends removed and trimmed.
+func (f Field) Unfolded() string { return string(Unfold(nil, f.body)) }
+
+// Fields splits a header into its fields up to the empty line that ends it.
+// A line that is neither a field nor a continuation of one comes as a Field
+// without a name; nothing is ever an error.
+func Fields(header []byte) iter.Seq[Field] {
+	return func(yield func(Field) bool) {
+		for off := 0; off < len(header); {
+			end := off + lineLen(header[off:])
+			if l := header[off:end]; l[0] == '\n' || len(l) == 2 && l[0] == '\r' && l[1] == '\n' {
+				return
+			}
+			for end < len(header) && (header[end] == ' ' || header[end] == '\t') {
+				end += lineLen(header[end:])
+			}
+			if !yield(field(off, header[off:end])) {
+				return
+			}
+			off = end
+		}
+	}
+}
+
+// lineLen is the length of the first line of b with its line end.
+func lineLen(b []byte) int {
+	if i := bytes.IndexByte(b, '\n'); i >= 0 {
+		return i + 1
+	}
+	return len(b)
+}
+
+func field(off int, raw []byte) Field {
+	f := Field{Off: off, Raw: raw, body: raw}
+	first := raw[:lineLen(raw)]
+	colon := bytes.IndexByte(first, ':')
+	if colon < 0 {
+		return f
+	}
+	name := bytes.TrimRight(raw[:colon], " \t")
+	for _, c := range name {
+		// RFC 5322, 3.6.8: printable US-ASCII without the colon. 8-bit names are
+		// wrong, but it is the field's author who is told so, not its reader.
+		if c <= ' ' || c == 0x7f {
+			return f
+		}
+	}
+	if len(name) == 0 {
+		return f
+	}
+	f.Name, f.body = name, raw[colon+1:]
+	return f
+}
+
+// Lookup returns the unfolded value of the first field of that name and
+// whether there is one.
+func Lookup(header []byte, name string) (string, bool) {
+	for f := range Fields(header) {
+		if f.Is(name) {
+			return f.Unfolded(), true
+		}
+	}
+	return "", false
+}
+
+// Unfold appends a field's value to dst without its line ends (RFC 5322,
+// 2.2.3) and without white space around it. A NUL, which no reply may hold, is
+// dropped.
+func Unfold(dst, value []byte) []byte {
+	value = bytes.Trim(value, " \t\r\n")
+	for {
+		i := bytes.IndexAny(value, "\r\n\x00")
+		if i < 0 {
+			return append(dst, value...)
+		}
+		dst = append(dst, value[:i]...)
+		value = value[i+1:]
+	}
+}

@@ -1,0 +1,291 @@
+package mime
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// maxParams is the number of parameters that are read from one field,
+// counting each section of a parameter that is written in several.
+const maxParams = 1000
+
+// Param is one parameter of Content-Type or Content-Disposition, its sections
+// put together (RFC 2231, 3).
+type Param struct {
+	Name     string // lower case, without the '*' marks
+	Value    string // decoded to UTF-8 where an RFC 2231 charset said how
+	Raw      string // as sent, sections joined; Value when nothing was encoded
+	Extended bool   // Raw is charset'language'percent-encoded
+}
+
+// Get returns the value of the first parameter of that lower-case name, or "".
+func Get(params []Param, name string) string {
+	for _, p := range params {
+		if p.Name == name {
+			return p.Value
+		}
+	}
+	return ""
+}
+
+// ParseType reads a Content-Type value. ok is false, and nothing else set,
+// when there is no "type/subtype" at its start.
+func ParseType(v string) (typ, subtype string, params []Param, ok bool) {
+	l := lexer{v}
+	typ = l.token()
+	l.skip()
+	if typ == "" || !l.eat('/') {
+		return "", "", nil, false
+	}
+	l.skip()
+	if subtype = l.token(); subtype == "" {
+		return "", "", nil, false
+	}
+	return strings.ToLower(typ), strings.ToLower(subtype), l.params(), true
+}
+
+// ParseDisposition reads a Content-Disposition value; the disposition is in
+// lower case, "" when there is none.
+func ParseDisposition(v string) (string, []Param) {
+	l := lexer{v}
+	d := strings.ToLower(l.token())
+	if d == "" {
+		return "", nil
+	}
+	return d, l.params()
+}
+
+// token returns the first token of v in lower case.
+func token(v string) string {
+	l := lexer{v}
+	return strings.ToLower(l.token())
+}
+
+// lexer reads the tokens of a structured field value from its front.
+type lexer struct{ s string }
+
+// skip drops white space and comments.
+func (l *lexer) skip() {
+	depth := 0
+	for i := 0; i < len(l.s); i++ {
+		switch c := l.s[i]; {
+		case c == '(':
+			depth++
+		case c == ')' && depth > 0:
+			depth--
+		case c == '\\' && depth > 0:
+			i++
+		case depth == 0 && c != ' ' && c != '\t' && c != '\r' && c != '\n':
+			l.s = l.s[i:]
+			return
+		}
+	}
+	l.s = ""
+}
+
+func (l *lexer) eat(c byte) bool {
+	if l.s == "" || l.s[0] != c {
+		return false
+	}
+	l.s = l.s[1:]
+	return true
+}
+
+// token reads an RFC 2045 token; 8-bit octets pass as part of it.
+func (l *lexer) token() string {
+	l.skip()
+	i := 0
+	for i < len(l.s) && l.s[i] > ' ' && l.s[i] != 0x7f && !strings.ContainsRune(`()<>@,;:\"/[]?=`, rune(l.s[i])) {
+		i++
+	}
+	t := l.s[:i]
+	l.s = l.s[i:]
+	return t
+}
+
+// value reads a parameter's value: a quoted string, or whatever stands before
+// the next semicolon, since spaces in an unquoted file name are a common fault.
+func (l *lexer) value() string {
+	l.skip()
+	if l.s == "" || l.s[0] != '"' {
+		v := l.s
+		if i := strings.IndexByte(v, ';'); i >= 0 {
+			v = v[:i]
+		}
+		l.s = l.s[len(v):]
+		if i := strings.IndexByte(v, '('); i > 0 && (v[i-1] == ' ' || v[i-1] == '\t') {
+			v = v[:i]
+		}
+		return strings.TrimRight(v, " \t\r\n")
+	}
+	return l.quoted()
+}
+
+// quoted reads a quoted string; one that never ends goes to the end.
+func (l *lexer) quoted() string {
+	s := l.s[1:]
+	i := strings.IndexAny(s, `"\`)
+	if i >= 0 && s[i] == '"' {
+		l.s = s[i+1:]
+		return s[:i]
+	}
+	var b strings.Builder
+	for i = 0; i < len(s) && s[i] != '"'; i++ {
+		if s[i] == '\\' && i+1 < len(s) {
+			i++
+		}
+		b.WriteByte(s[i])
+	}
+	l.s = s[min(i+1, len(s)):]
+	return b.String()
+}
+
+// section is one parameter as it is written.
+type section struct {
+	name     string
+	index    int // -1: the parameter is not in sections
+	extended bool
+	value    string
+	order    int
+}
+
+// params reads "; name=value" to the end and joins sections.
+func (l *lexer) params() []Param {
+	var list []section
+	for len(list) < maxParams {
+		i := strings.IndexByte(l.s, ';')
+		if i < 0 {
+			break
+		}
+		l.s = l.s[i+1:]
+		name := strings.ToLower(l.token())
+		l.skip()
+		if name == "" || !l.eat('=') {
+			continue
+		}
+		s := section{name: name, index: -1, order: len(list), value: l.value()}
+		s.split()
+		list = append(list, s)
+	}
+	return join(list)
+}
+
+// split takes the marks of RFC 2231 off the name: "*" and "*0", "*0*".
+func (s *section) split() {
+	base, ext := strings.CutSuffix(s.name, "*")
+	if i := strings.LastIndexByte(base, '*'); i > 0 {
+		n := 0
+		for _, c := range base[i+1:] {
+			if c < '0' || c > '9' || n > maxParams {
+				return
+			}
+			n = n*10 + int(c-'0')
+		}
+		if i+1 == len(base) {
+			return
+		}
+		base, s.index = base[:i], n
+	}
+	if base != "" {
+		s.name, s.extended = base, ext
+	}
+}
+
+// join puts sections together, in the order in which the names first appear.
+// It sorts instead of searching, so that many sections cost little.
+func join(list []section) []Param {
+	first := make(map[string]int, len(list))
+	for _, s := range list {
+		if _, ok := first[s.name]; !ok {
+			first[s.name] = s.order
+		}
+	}
+	slices.SortStableFunc(list, func(a, b section) int {
+		return cmp.Or(cmp.Compare(first[a.name], first[b.name]), cmp.Compare(a.index, b.index))
+	})
+	var out []Param
+	for len(list) > 0 {
+		n := 1
+		for n < len(list) && list[n].name == list[0].name {
+			n++
+		}
+		out = append(out, joinOne(list[:n]))
+		list = list[n:]
+	}
+	return out
+}
+
+// joinOne makes one parameter of all sections of one name. An extended value
+// goes before a plain one written for older readers (RFC 6266, 4.3).
+func joinOne(list []section) Param {
+	use := list[:1]
+	if i := slices.IndexFunc(list, func(s section) bool { return s.index < 0 && s.extended }); i >= 0 {
+		use = list[i : i+1]
+	} else if i := slices.IndexFunc(list, func(s section) bool { return s.index == 0 }); i >= 0 {
+		use = list[i:]
+	}
+	p := Param{Name: use[0].name, Extended: use[0].extended}
+	var raw, text strings.Builder
+	charset := ""
+	for i, s := range use {
+		if i > 0 && s.index != use[i-1].index+1 {
+			break
+		}
+		raw.WriteString(s.value)
+		v := s.value
+		if s.extended {
+			if i == 0 {
+				charset, v = cutCharset(v)
+			}
+			v = unpercent(v)
+		}
+		text.WriteString(v)
+	}
+	p.Raw, p.Value = raw.String(), text.String()
+	if charset != "" {
+		p.Value = DecodeString(charset, p.Value)
+	}
+	return p
+}
+
+// cutCharset splits charset'language'value.
+func cutCharset(v string) (charset, rest string) {
+	charset, rest, ok := strings.Cut(v, "'")
+	if !ok {
+		return "", v
+	}
+	if _, after, ok := strings.Cut(rest, "'"); ok {
+		return charset, after
+	}
+	return "", v
+}
+
+// unpercent undoes %XX; what is no such escape stays.
+func unpercent(v string) string {
+	if !strings.Contains(v, "%") {
+		return v
+	}
+	b := make([]byte, 0, len(v))
+	for i := 0; i < len(v); i++ {
+		if v[i] == '%' && i+2 < len(v) && unhex(v[i+1]) >= 0 && unhex(v[i+2]) >= 0 {
+			b = append(b, byte(unhex(v[i+1])<<4|unhex(v[i+2])))
+			i += 2
+			continue
+		}
+		b = append(b, v[i])
+	}
+	return string(b)
+}
+
+func unhex(c byte) int {
+	switch {
+	case c >= '0' && c <= '9':
+		return int(c - '0')
+	case c >= 'A' && c <= 'F':
+		return int(c-'A') + 10
+	case c >= 'a' && c <= 'f':
+		return int(c-'a') + 10
+	}
+	return -1
+}

@@ -1,0 +1,336 @@
+package mime
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"sync"
+)
+
+// Walk reads a message to its end and returns its structure. Its memory is the
+// tree and a fixed buffer, whatever the message's size. The error is the
+// reader's; the tree then covers what was read.
+func Walk(r io.Reader) (*Tree, error) {
+	w := walker{tree: &Tree{Root: &Part{Depth: 1}, Parts: 1}}
+	w.begin(w.tree.Root)
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	err := w.read(r, *buf)
+	w.end()
+	return w.tree, err
+}
+
+// WalkBytes is Walk for a message in memory.
+func WalkBytes(b []byte) *Tree {
+	t, _ := Walk(bytes.NewReader(b)) // a bytes.Reader has no errors
+	return t
+}
+
+const window = 32 << 10
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, window); return &b }}
+
+// walker is the state of one pass. It sees the message line by line; a line
+// longer than the window comes in pieces.
+type walker struct {
+	tree *Tree
+	at   Mark // behind all that was seen
+	eol  Mark // before the last line end: what follows belongs to a delimiter
+	cr   bool // the last octet seen was a CR
+
+	open     []open // from the root to the part being read
+	inHeader bool
+	head     []byte
+	kept     int // header octets kept in the tree
+}
+
+// open is a part that has not ended. Its boundary is empty unless it is a
+// multipart whose closing delimiter has yet to come.
+type open struct {
+	part     *Part
+	boundary string
+}
+
+// read feeds all of r, in lines, to the walker.
+func (w *walker) read(r io.Reader, buf []byte) error {
+	lo, hi, fresh := 0, 0, true // fresh: buf[lo] begins a line
+	for {
+		for {
+			i := bytes.IndexByte(buf[lo:hi], '\n')
+			if i < 0 {
+				break
+			}
+			w.piece(buf[lo:lo+i+1], fresh)
+			lo, fresh = lo+i+1, true
+		}
+		if lo == 0 && hi == len(buf) {
+			w.piece(buf, fresh)
+			lo, fresh = hi, false
+		}
+		hi = copy(buf, buf[lo:hi])
+		lo = 0
+		n, err := r.Read(buf[hi:])
+		hi += n
+		if err != nil && hi > 0 {
+			// What is left may still hold whole lines, so look again.
+			if bytes.IndexByte(buf[:hi], '\n') >= 0 {
+				continue
+			}
+			w.piece(buf[:hi], fresh)
+			hi = 0
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// piece takes a line, or a part of an overlong one.
+func (w *walker) piece(b []byte, fresh bool) {
+	if fresh && len(b) > 2 && b[0] == '-' && b[1] == '-' && w.delimiter(b) {
+		w.advance(b)
+		return
+	}
+	if !w.inHeader {
+		w.advance(b)
+		return
+	}
+	if max := w.headerLimit(); len(w.head)+len(b) > max {
+		w.tree.Notes |= HeaderTooBig
+		w.head = append(w.head, b[:max-len(w.head)]...)
+	} else {
+		w.head = append(w.head, b...)
+	}
+	w.advance(b)
+	if fresh && (b[0] == '\n' || len(b) == 2 && b[0] == '\r' && b[1] == '\n') {
+		w.endHeader(w.at)
+	}
+}
+
+func (w *walker) headerLimit() int {
+	if w.top().part.Depth == 1 {
+		return MaxHeader
+	}
+	return MaxPartHeader
+}
+
+// advance counts the octets of a piece.
+func (w *walker) advance(b []byte) {
+	n := len(b)
+	if b[n-1] != '\n' {
+		w.at.Off += int64(n)
+		w.cr = b[n-1] == '\r'
+		return
+	}
+	crlf := n > 1 && b[n-2] == '\r' || n == 1 && w.cr
+	w.eol = w.at
+	w.eol.Off += int64(n - 1)
+	w.at.Off += int64(n)
+	w.at.Lines++
+	if crlf {
+		w.eol.Off--
+	} else {
+		w.at.Bare++
+	}
+	w.cr = false
+}
+
+func (w *walker) top() *open { return &w.open[len(w.open)-1] }
+
+// begin opens a part whose header starts here.
+func (w *walker) begin(p *Part) {
+	p.Header.From = w.at
+	w.open = append(w.open, open{part: p})
+	w.inHeader, w.head = true, w.head[:0]
+}
+
+// delimiter tells whether the line is a delimiter of an open multipart, and
+// if so ends what it ends and begins what it begins. RFC 2046, 5.1.1 has only
+// the line's beginning compared; a delimiter that matches the whole line goes
+// before one that is merely its beginning, so that "b" does not hide "b1".
+func (w *walker) delimiter(line []byte) bool {
+	text := line[2:]
+	found, exact := -1, false
+	for i := len(w.open) - 1; i >= 0 && !exact; i-- {
+		b := w.open[i].boundary
+		if b == "" || len(text) < len(b) || string(text[:len(b)]) != b {
+			continue
+		}
+		exact = blank(bytes.TrimPrefix(text[len(b):], []byte("--")))
+		if exact || found < 0 || len(b) > len(w.open[found].boundary) {
+			found = i
+		}
+	}
+	if found < 0 {
+		return false
+	}
+	multi := w.open[found]
+	w.endParts(found+1, w.eol)
+	if len(multi.part.Children) == 0 {
+		multi.part.Preamble = w.at
+	}
+	if bytes.HasPrefix(text[len(multi.boundary):], []byte("--")) {
+		w.close(line)
+		return true
+	}
+	if w.tree.Parts >= MaxParts {
+		w.tree.Notes |= TooManyParts
+		return true
+	}
+	next := w.at
+	w.advanceCopy(&next, line)
+	w.add(multi.part, next)
+	return true
+}
+
+// close ends the innermost multipart at its closing delimiter.
+func (w *walker) close(line []byte) {
+	multi := w.top()
+	multi.boundary = ""
+	multi.part.Closed = true
+	multi.part.Epilogue = w.at
+	w.advanceCopy(&multi.part.Epilogue, line)
+}
+
+// advanceCopy moves m, which stands where w.at does, behind line.
+func (w *walker) advanceCopy(m *Mark, line []byte) {
+	n := len(line)
+	m.Off += int64(n)
+	if line[n-1] == '\n' {
+		m.Lines++
+		if line[n-2] != '\r' {
+			m.Bare++
+		}
+	}
+}
+
+// add opens a part of p whose header starts at from.
+func (w *walker) add(p *Part, from Mark) {
+	child := &Part{Parent: p, Depth: p.Depth + 1}
+	p.Children = append(p.Children, child)
+	w.tree.Parts++
+	w.begin(child)
+	child.Header.From = from
+}
+
+// endHeader reads the header of the part being read, which ends at to, and
+// opens what the part holds.
+func (w *walker) endHeader(to Mark) {
+	o := w.top()
+	p := o.part
+	p.Header.To, p.Body.From = to, to
+	p.Preamble, p.Epilogue = to, to
+	w.inHeader = false
+	if w.kept+len(w.head) <= maxHeaders {
+		p.Raw = bytes.Clone(w.head)
+		w.kept += len(w.head)
+	} else {
+		w.tree.Notes |= HeaderTooBig
+	}
+	p.readFields()
+	switch {
+	case p.Type == "multipart":
+		b := strings.TrimRight(Get(p.Params, "boundary"), " \t")
+		switch {
+		case b == "" || len(b) > maxBoundary:
+			w.tree.Notes |= NoBoundary
+		case p.Depth >= MaxDepth:
+			w.tree.Notes |= TooDeep
+		default:
+			o.boundary = b
+		}
+	case p.Type == "message" && (p.Subtype == "rfc822" || p.Subtype == "global") && p.identity():
+		switch {
+		case p.Depth >= MaxDepth:
+			w.tree.Notes |= TooDeep
+		case w.tree.Parts >= MaxParts:
+			w.tree.Notes |= TooManyParts
+		default:
+			w.add(p, to)
+		}
+	}
+}
+
+// identity tells whether the part's octets are its content.
+func (p *Part) identity() bool {
+	switch p.Encoding {
+	case "7bit", "8bit", "binary":
+		return true
+	}
+	return false
+}
+
+// endParts ends the open parts from index i on, at to.
+func (w *walker) endParts(i int, to Mark) {
+	for w.inHeader && i < len(w.open) {
+		// Twice when it announces a message, whose header is then empty.
+		w.tree.Notes |= HeaderUnclosed
+		w.endHeader(later(w.top().part.Header.From, to))
+	}
+	for j := len(w.open) - 1; j >= i; j-- {
+		p := w.open[j].part
+		if w.open[j].boundary != "" {
+			w.tree.Notes |= Unclosed
+		}
+		p.Body.To = later(p.Body.From, to)
+		if len(p.Children) == 0 && !p.Closed {
+			p.Preamble = p.Body.To
+		}
+		if !p.Closed {
+			p.Epilogue = p.Body.To
+		}
+	}
+	w.open = w.open[:i]
+}
+
+// end closes the tree at the end of the message.
+func (w *walker) end() {
+	w.endParts(0, w.at)
+	w.tree.Size.To = w.at
+}
+
+func later(a, b Mark) Mark {
+	if b.Off < a.Off {
+		return a
+	}
+	return b
+}
+
+// blank tells whether a line holds nothing but white space.
+func blank(b []byte) bool {
+	for _, c := range b {
+		if c != ' ' && c != '\t' && c != '\r' && c != '\n' {
+			return false
+		}
+	}
+	return true
+}
+
+// readFields sets what the walk and its callers need from the part's header.
+func (p *Part) readFields() {
+	p.Type, p.Subtype, p.Encoding = "text", "plain", "7bit"
+	if up := p.Parent; up != nil && up.Is("multipart", "digest") {
+		p.Type, p.Subtype = "message", "rfc822" // RFC 2046, 5.1.5
+	}
+	var seenType, seenEnc, seenDisp bool
+	for f := range Fields(p.Raw) {
+		switch {
+		case !seenType && f.Is("Content-Type"):
+			seenType = true
+			if typ, sub, params, ok := ParseType(f.Unfolded()); ok {
+				p.Type, p.Subtype, p.Params = typ, sub, params
+			}
+		case !seenEnc && f.Is("Content-Transfer-Encoding"):
+			seenEnc = true
+			if v := token(f.Unfolded()); v != "" {
+				p.Encoding = v
+			}
+		case !seenDisp && f.Is("Content-Disposition"):
+			seenDisp = true
+			p.Disposition, p.DispParams = ParseDisposition(f.Unfolded())
+		}
+	}
+}
