@@ -275,7 +275,10 @@ func (w *walker) endParts(i int, to Mark) {
 		if w.open[j].boundary != "" {
 			w.tree.Notes |= Unclosed
 		}
-		p.Body.To = later(p.Body.From, to)
+		// An empty part begins behind the line end that would belong to the
+		// delimiter after it; what holds the part then ends there too.
+		to = later(p.Body.From, to)
+		p.Body.To = to
 		if len(p.Children) == 0 && !p.Closed {
 			p.Preamble = p.Body.To
 		}
