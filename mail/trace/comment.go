@@ -1,0 +1,371 @@
+package trace
+
+import "strings"
+
+// note reads a comment. Half of what a Received field tells stands in
+// comments, and each server has its own words for it.
+func (r *reader) note(t *token) {
+	h := &r.h
+	if len(h.Comments) < MaxComments {
+		if h.Comments == nil {
+			h.Comments = make([]Span, 0, 4)
+		}
+		h.Comments = append(h.Comments, Span{int(t.start), int(t.end)})
+	} else {
+		r.defects |= TooManyComments
+		return
+	}
+	r.notes++
+	a, b := int(t.start), int(t.end)
+	for a < b && class[r.s[a]] == space {
+		a++
+	}
+	for b > a && class[r.s[b-1]] == space {
+		b--
+	}
+	if a == b {
+		return
+	}
+	switch c := r.s[a:b]; c[0] | 0x20 {
+	case 'h', 'e', 'l':
+		if r.greeting(a, b) || r.envelopeNote(a, b) {
+			return
+		}
+	case 'a':
+		if r.authNote(a, b) {
+			return
+		}
+	case 'u':
+		if foldPrefix(c, "using ") && r.usingTLS(a, b) {
+			return
+		}
+	case 'v', 'c':
+		if foldPrefix(c, "version=") || foldPrefix(c, "cipher=") {
+			r.pairs(a, b)
+			return
+		}
+		if foldPrefix(c, "client ") {
+			r.certificate(c)
+			return
+		}
+		if foldPrefix(c, "crosscheck:") { // Amazon's own relays
+			r.partyNote(a+11, b)
+			return
+		}
+	case 'n':
+		if foldPrefix(c, "no client certificate") {
+			h.TLS.Verify = "NO"
+			return
+		}
+	case 't', 's':
+		if r.tlsNote(a, b) {
+			return
+		}
+	case 'q':
+		if foldPrefix(c, "qmail ") && r.qmail(a, b) {
+			return
+		}
+	case 'f':
+		if r.cur == notKey && foldPrefix(c, "from ") {
+			r.fromNote(a+5, b)
+			return
+		}
+	}
+	if strings.HasSuffix(r.s[a:b], " encrypted") && r.cur == kWith { // qmail with TLS
+		v := a
+		for v < b && class[r.s[v]] == plain {
+			v++
+		}
+		h.TLS.Cipher = r.set(FieldTLSCipher, a, v)
+		return
+	}
+	if i := foldIndex(r.s[a:b], "authenticated user "); i > 0 { // SquirrelMail and its heirs
+		r.authWord(a+i+len("authenticated user "), b)
+		return
+	}
+	if r.software(a, b) {
+		return
+	}
+	switch r.cur {
+	case kFrom:
+		r.partyNote(a, b)
+	case kBy:
+		r.byNote(a, b)
+	}
+}
+
+// greeting reads "(HELO x)", "(EHLO x)" and "(LHLO x)".
+func (r *reader) greeting(a, b int) bool {
+	c := r.s[a:b]
+	if len(c) < 4 || !(foldPrefix(c, "helo") || foldPrefix(c, "ehlo") || foldPrefix(c, "lhlo")) || len(c) > 4 && class[c[4]] != space {
+		return false
+	}
+	v, e := r.firstWord(a+4, b)
+	r.h.From.Helo = r.set(FieldHelo, v, e)
+	if v == e && r.h.From.RDNSState == NotLooked {
+		r.h.From.RDNSState = Unverified // the name outside is the looked-up one
+	}
+	return true
+}
+
+func (r *reader) envelopeNote(a, b int) bool {
+	c := r.s[a:b]
+	n := 0
+	for _, p := range [...]string{"envelope-from", "envelope-sender", "envelope from", "envelope sender"} {
+		if foldPrefix(c, p) {
+			n = len(p)
+		}
+	}
+	if n == 0 {
+		return false
+	}
+	v, e := r.firstWord(a+n, b)
+	v, e = unangle(r.s, v, e)
+	r.h.EnvelopeFrom = r.envelope(v, e)
+	return true
+}
+
+// firstWord finds the next word behind a, past spaces and colons.
+func (r *reader) firstWord(a, b int) (int, int) {
+	for a < b && (class[r.s[a]] == space || r.s[a] == ':') {
+		a++
+	}
+	e := a
+	for e < b && class[r.s[e]] != space {
+		e++
+	}
+	return a, e
+}
+
+// authWord keeps the name of a user, up to a comma, parenthesis or semicolon.
+func (r *reader) authWord(a, b int) {
+	v, e := r.firstWord(a, b)
+	for i := v; i < e; i++ {
+		if c := r.s[i]; c == ',' || c == ';' || c == ')' || c == '(' {
+			e = i
+		}
+	}
+	if v < e {
+		r.h.Auth = r.set(FieldAuth, v, e)
+	}
+}
+
+// authNote reads who logged in, as Postfix, sendmail, Courier, CommuniGate and
+// Critical Path write it.
+func (r *reader) authNote(a, b int) bool {
+	c := r.s[a:b]
+	switch {
+	case foldPrefix(c, "authenticated sender"):
+		r.authWord(a+20, b)
+	case foldPrefix(c, "authenticated as "):
+		r.authWord(a+17, b)
+	case foldPrefix(c, "authenticated id"):
+		r.authWord(a+16, b)
+	case foldPrefix(c, "authenticated user"):
+		r.authWord(a+18, b)
+	case foldPrefix(c, "authenticated"):
+		if r.h.Auth == "" {
+			r.h.Auth = r.set(FieldAuth, a, a+13)
+		}
+	case foldPrefix(c, "auth:"), foldPrefix(c, "auth="):
+		v, e := r.firstWord(a+5, b)
+		r.authWord(v, e)
+		v, e2 := r.firstWord(e, b)
+		if v < e2 && !strings.Contains(r.s[v:e2], ":") && r.s[e-1] != ',' {
+			r.authWord(v, e2)
+		}
+		for _, p := range [...]string{"tls:", "ssl:"} {
+			if i := foldIndex(r.s[a:b], p); i >= 0 {
+				r.courierTLS(a+i+4, b)
+			}
+		}
+	case foldPrefix(c, "account "):
+		r.authWord(a+8, b)
+		if i := foldIndex(c, " helo "); i > 0 {
+			v, e := r.firstWord(a+i+6, b)
+			r.h.From.Helo = r.set(FieldHelo, v, e)
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+// courierTLS reads "TLSv1/SSLv3,128bits,RC4-MD5".
+func (r *reader) courierTLS(a, b int) {
+	v, e := r.firstWord(a, b)
+	for n := 0; v < e && n < 3; n++ {
+		p := v
+		for p < e && r.s[p] != ',' {
+			p++
+		}
+		switch n {
+		case 0:
+			r.h.TLS.Version = r.set(FieldTLSVersion, v, p)
+		case 1:
+			r.h.TLS.Bits = uint16(small(r.s[v:p]))
+		case 2:
+			r.h.TLS.Cipher = r.set(FieldTLSCipher, v, p)
+		}
+		v = p + 1
+	}
+}
+
+// usingTLS reads Postfix' "using TLSv1.3 with cipher X (256/256 bits) ...".
+func (r *reader) usingTLS(a, b int) bool {
+	v, e := r.firstWord(a+6, b)
+	if v == e || !foldPrefix(r.s[v:e], "tls") && !foldPrefix(r.s[v:e], "ssl") {
+		return false
+	}
+	r.h.TLS.Version = r.set(FieldTLSVersion, v, e)
+	if i := foldIndex(r.s[e:b], "cipher "); i >= 0 {
+		v, e = r.firstWord(e+i+7, b)
+		r.h.TLS.Cipher = r.set(FieldTLSCipher, v, e)
+		if i := strings.IndexByte(r.s[e:b], '('); i >= 0 {
+			r.h.TLS.Bits = uint16(small(r.s[e+i+1 : b]))
+		}
+	}
+	return true
+}
+
+// tlsNote reads Exim's and OpenSMTPD's "TLSv1.3:CIPHER:256:NO", Courier's
+// "TLS: ..." and plain "TLS1.3".
+func (r *reader) tlsNote(a, b int) bool {
+	c := r.s[a:b]
+	if foldPrefix(c, "tls:") || foldPrefix(c, "ssl:") {
+		r.courierTLS(a+4, b)
+		return true
+	}
+	if len(c) < 4 || !(foldPrefix(c, "tls") || foldPrefix(c, "ssl")) {
+		return false
+	}
+	if d := c[3]; !isDigit(d) && d|0x20 != 'v' && !(d == '-' && len(c) > 4 && isDigit(c[4])) {
+		if d == '_' && strings.IndexByte(c, ' ') < 0 { // a cipher by itself
+			r.h.TLS.Cipher = r.set(FieldTLSCipher, a, b)
+			return true
+		}
+		return false
+	}
+	v, n := a, 0
+	for i := a; i <= b; i++ {
+		if i < b && r.s[i] != ':' && class[r.s[i]] != space {
+			continue
+		}
+		if i > v && !fold(r.s[v:i], "with") && !fold(r.s[v:i], "cipher") {
+			switch n {
+			case 0:
+				r.h.TLS.Version = r.set(FieldTLSVersion, v, i)
+			case 1:
+				r.h.TLS.Cipher = r.set(FieldTLSCipher, v, i)
+			case 2:
+				r.h.TLS.Bits = uint16(small(strings.TrimLeft(r.s[v:i], "(")))
+			case 3:
+				r.h.TLS.Verify = r.s[v:i]
+			}
+			n++
+		}
+		v = i + 1
+	}
+	return true
+}
+
+func (r *reader) pairs(a, b int) {
+	for a < b {
+		v, e := r.firstWord(a, b)
+		if strings.IndexByte(r.s[v:e], '=') > 0 {
+			r.pair(v, e)
+		}
+		a = max(e, a+1)
+	}
+}
+
+func (r *reader) certificate(c string) {
+	switch {
+	case strings.Contains(c, "did not present"):
+		r.h.TLS.Verify = "NO"
+	case strings.Contains(c, "verified OK"):
+		r.h.TLS.Verify = "OK"
+	case strings.Contains(c, "not verified"):
+		r.h.TLS.Verify = "FAIL"
+	}
+}
+
+// qmail reads "qmail 123 invoked by uid 404" and "... from network[ip/name]".
+func (r *reader) qmail(a, b int) bool {
+	c := r.s[a:b]
+	i := foldIndex(c, "invoked ")
+	if i < 0 {
+		return false
+	}
+	r.h.MTA.Name = "qmail"
+	r.set(FieldMTA, a, a+5)
+	v, e := r.firstWord(a+i+8, b)
+	v, e = r.firstWord(e, b)
+	switch w := r.s[v:e]; {
+	case fold(w, "uid"):
+		_, e = r.firstWord(e, b)
+		r.h.Ident = r.set(FieldIdent, v, e)
+	case foldPrefix(w, "network["):
+		v += 8
+		slash := v
+		for slash < e && r.s[slash] != '/' && r.s[slash] != ']' {
+			slash++
+		}
+		if r.address(v, slash, bareOnly) && slash < e && r.s[slash] == '/' {
+			if e > slash+1 && r.s[e-1] == ']' {
+				e--
+			}
+			r.h.From.RDNS = r.set(FieldRDNS, slash+1, e)
+		}
+	case w != "" && !fold(w, "network"):
+		r.h.Ident = r.set(FieldIdent, v, e)
+	}
+	return true
+}
+
+// fromNote reads sendmail's "(from user@localhost)" and gateways that put the
+// whole from clause into a comment.
+func (r *reader) fromNote(a, b int) {
+	if strings.IndexByte(r.s[a:b], '[') < 0 {
+		v, e := r.firstWord(a, b)
+		if at := strings.LastIndexByte(r.s[v:e], '@'); at > 0 {
+			e = v + at
+		}
+		r.h.Ident = r.set(FieldIdent, v, e)
+		return
+	}
+	v, e := r.firstWord(a, b)
+	if v < e && r.s[v] != '[' {
+		r.h.From.Name = r.set(FieldFrom, v, e)
+		a = e
+	}
+	r.partyNote(a, b)
+	if r.form == bracketOnly {
+		r.form = outside
+	}
+}
+
+// byNote reads the writer's address or version.
+func (r *reader) byNote(a, b int) {
+	c := r.s[a:b]
+	if i := strings.IndexByte(c, '['); i >= 0 {
+		if end := strings.IndexByte(c[i:], ']'); end > 0 {
+			if addr, port, ok := parseAddr(c[i : i+end+1]); ok {
+				r.h.By.Addr, r.h.By.Port = addr, port
+				r.set(FieldByAddr, a+i+1, a+i+end)
+			}
+		}
+		return
+	}
+	addr, port, ok := parseAddr(c)
+	if !ok {
+		return
+	}
+	// (8.12.3.1) is a version: nobody's mail server lives in 1/8 to 9/8 and
+	// puts that into parentheses without brackets.
+	if addr.Is4() && addr.As4()[0] < 10 && !(r.form == bareOnly) {
+		return
+	}
+	r.h.By.Addr, r.h.By.Port = addr, port
+	r.set(FieldByAddr, a, b)
+}

@@ -1,0 +1,562 @@
+package trace
+
+// A lenient reader for the dates that servers write: RFC 5322 with and without
+// weekday or zone, asctime, ISO 8601 and Go's String, two-digit years, zones by
+// name. It returns the place behind the date.
+//
+// defects receives what had to be repaired.
+func readDate(s string, i int) (st Stamp, end int, defects Defects, ok bool) {
+	d := dateReader{s: s, i: i}
+	st, ok = d.read()
+	return st, d.i, d.defects, ok
+}
+
+type dateReader struct {
+	s       string
+	i       int
+	defects Defects
+
+	year, month, day  int
+	hour, min, sec    int
+	nanos             int
+	weekday           int // 1 = Sunday
+	zone              ZoneKind
+	offset            int
+	zoneRead, hasYear bool
+}
+
+func (d *dateReader) read() (Stamp, bool) {
+	d.skip(true)
+	if n := d.letters(); n >= 3 {
+		if d.weekday = weekdayOf(d.s[d.i : d.i+n]); d.weekday != 0 {
+			d.i += n
+			d.skip(true)
+		}
+	}
+	ok := false
+	switch n := d.digits(); {
+	case n == 4 && d.at(4) == '-':
+		ok = d.iso()
+	case n == 1 || n == 2:
+		if c := d.at(n); c == '/' && isDigit(d.at(n+1)) {
+			ok = d.slashes()
+		} else {
+			ok = d.rfc()
+		}
+	case n == 0 && d.letters() >= 3:
+		ok = d.asctime()
+	}
+	if !ok {
+		return Stamp{}, false
+	}
+	return d.stamp()
+}
+
+// rfc reads "12 May 2026 08:30:00 +0000" and "12-May-26 8:30 GMT".
+func (d *dateReader) rfc() bool {
+	d.day = d.number(2)
+	if d.at(0) == '.' {
+		d.i++
+	}
+	d.dash()
+	if !d.monthName() {
+		return false
+	}
+	d.dash()
+	if !d.yearNumber() {
+		return false
+	}
+	d.skip(false)
+	return d.clock() && d.zoneText()
+}
+
+// asctime reads "May 12 08:30:02 2026" and "May 12 08:30:02 EDT 2026".
+func (d *dateReader) asctime() bool {
+	if !d.monthName() {
+		return false
+	}
+	d.skip(false)
+	if n := d.digits(); n == 0 || n > 2 {
+		return false
+	}
+	d.day = d.number(2)
+	d.skip(true)
+	if n := d.digits(); n == 4 && d.at(4) != ':' { // May 12, 2026 08:30
+		d.yearNumber()
+		d.skip(true)
+		d.defects |= OddDate
+		return d.clock() && d.zoneText()
+	}
+	if !d.clock() || !d.zoneText() {
+		return false
+	}
+	d.skip(false)
+	if !d.yearNumber() {
+		return false
+	}
+	d.defects |= AsctimeDate
+	if !d.zoneRead {
+		return d.zoneText()
+	}
+	return true
+}
+
+// iso reads "2026-05-12T08:30:00.123Z" and Go's "... +0000 UTC m=+1.2".
+func (d *dateReader) iso() bool {
+	d.yearNumber()
+	d.i++ // -
+	if n := d.digits(); n != 2 {
+		return false
+	}
+	d.month = d.number(2)
+	if d.at(0) != '-' {
+		return false
+	}
+	d.i++
+	if n := d.digits(); n != 2 {
+		return false
+	}
+	d.day = d.number(2)
+	if c := d.at(0); c == 'T' || c == 't' {
+		d.i++
+	}
+	d.skip(false)
+	d.defects |= OddDate
+	if !d.clock() || !d.zoneText() {
+		return false
+	}
+	if d.zone == NumericZone || d.zone == UnknownZone { // +0000 UTC m=+1.2
+		save := d.i
+		d.skip(false)
+		if n := d.letters(); n >= 2 && n <= 5 && d.s[d.i] < 'a' {
+			d.i += n
+		} else {
+			d.i = save
+		}
+		save = d.i
+		d.skip(false)
+		if d.at(0) == 'm' && d.at(1) == '=' {
+			for d.i < len(d.s) && class[d.s[d.i]] == plain {
+				d.i++
+			}
+		} else {
+			d.i = save
+		}
+	}
+	return true
+}
+
+// slashes reads "05/12/2026 08:30:00 AM" the American way, unless that is no
+// date.
+func (d *dateReader) slashes() bool {
+	d.month = d.number(2)
+	d.i++
+	d.day = d.number(2)
+	if d.at(0) != '/' {
+		return false
+	}
+	d.i++
+	if !d.yearNumber() {
+		return false
+	}
+	if d.month > 12 && d.day <= 12 {
+		d.month, d.day = d.day, d.month
+	}
+	d.skip(false)
+	d.defects |= OddDate
+	return d.clock() && d.zoneText()
+}
+
+func (d *dateReader) clock() bool {
+	if n := d.digits(); n == 0 || n > 2 || d.at(n) != ':' {
+		return false
+	}
+	d.hour = d.number(2)
+	d.i++
+	if n := d.digits(); n != 2 {
+		return false
+	}
+	d.min = d.number(2)
+	if d.at(0) == ':' && isDigit(d.at(1)) {
+		d.i++
+		d.sec = d.number(2)
+		if c := d.at(0); (c == '.' || c == ',') && isDigit(d.at(1)) {
+			d.i++
+			scale := 100_000_000
+			for isDigit(d.at(0)) {
+				d.nanos += int(d.s[d.i]-'0') * scale
+				scale /= 10
+				d.i++
+			}
+		}
+	}
+	save := d.i
+	d.skip(false)
+	if n := d.letters(); n == 2 && d.at(1)|0x20 == 'm' {
+		switch d.at(0) | 0x20 {
+		case 'a':
+			d.i += 2
+			d.defects |= OddDate
+			d.hour %= 12
+			return true
+		case 'p':
+			d.i += 2
+			d.defects |= OddDate
+			d.hour = d.hour%12 + 12
+			return true
+		}
+	}
+	d.i = save
+	return d.hour <= 24 && d.min < 60 && d.sec <= 60
+}
+
+// zoneText reads the zone, if there is one; it always succeeds.
+func (d *dateReader) zoneText() bool {
+	save := d.i
+	d.spaces()
+	switch c := d.at(0); {
+	case c == '+' || c == '-':
+		if d.numericZone() {
+			return true
+		}
+	case isLetter(c):
+		if d.namedZone() {
+			return true
+		}
+	case c == '(':
+		// Only a name in parentheses: better than nothing.
+		d.i++
+		if d.namedZone() {
+			d.spaces()
+			if d.at(0) == ')' {
+				d.i++
+				return true
+			}
+		}
+		d.zone, d.zoneRead, d.offset = NoZone, false, 0
+	}
+	d.i = save
+	return true
+}
+
+func (d *dateReader) numericZone() bool {
+	neg := d.at(0) == '-'
+	d.i++
+	n := d.digits()
+	var off int
+	switch {
+	case (n == 2 || n == 1) && d.at(n) == ':':
+		off = d.number(2) * 3600
+		d.i++
+		off += d.number(2) * 60
+	case n == 4:
+		v := d.number(4)
+		off = v/100*3600 + v%100*60
+	case n == 3:
+		v := d.number(3)
+		off = v/100*3600 + v%100*60
+	case n == 2 || n == 1:
+		off = d.number(2) * 3600
+	default:
+		return false
+	}
+	if off > 24*3600 { // nonsense such as +9999
+		d.zone, d.zoneRead = NoZone, true
+		return true
+	}
+	d.zone, d.zoneRead = NumericZone, true
+	if neg {
+		if off = -off; off == 0 {
+			d.zone = UnknownZone
+		}
+	}
+	d.offset = off
+	return true
+}
+
+func (d *dateReader) namedZone() bool {
+	n := d.letters()
+	if n == 0 || n > 5 {
+		return false
+	}
+	off, known := zoneOf(d.s[d.i : d.i+n])
+	if !known {
+		return false
+	}
+	d.i += n
+	d.zone, d.zoneRead, d.offset = NamedZone, true, off
+	if c := d.at(0); (c == '+' || c == '-') && isDigit(d.at(1)) { // GMT+0200
+		return d.numericZone()
+	}
+	save := d.i
+	d.spaces()
+	if fold(d.s[d.i:d.i+min(3, len(d.s)-d.i)], "dst") { // MET DST
+		d.i += 3
+		d.offset += 3600
+	} else {
+		d.i = save
+	}
+	return true
+}
+
+// stamp checks the parts and makes an instant of them.
+func (d *dateReader) stamp() (Stamp, bool) {
+	if d.month < 1 || d.month > 12 || d.day < 1 || d.day > daysIn(d.year, d.month) {
+		return Stamp{}, false
+	}
+	switch d.zone {
+	case NoZone:
+		d.defects |= DateWithoutZone
+	case NamedZone:
+		d.defects |= NamedZoneOnly
+	}
+	days := daysFromCivil(d.year, d.month, d.day)
+	if d.weekday != 0 && int(((days+4)%7+7)%7)+1 != d.weekday {
+		d.defects |= WrongWeekday
+	}
+	unix := days*86400 + int64(d.hour*3600+d.min*60+d.sec-d.offset)
+	return Stamp{Unix: unix, Nanos: int32(d.nanos), Offset: int32(d.offset), Zone: d.zone, OK: true}, true
+}
+
+func (d *dateReader) at(n int) byte {
+	if d.i+n < len(d.s) {
+		return d.s[d.i+n]
+	}
+	return 0
+}
+
+func (d *dateReader) spaces() {
+	for d.i < len(d.s) && class[d.s[d.i]] == space {
+		d.i++
+	}
+}
+
+// skip passes spaces, with commas also commas, and whole comments.
+func (d *dateReader) skip(commas bool) {
+	for d.i < len(d.s) {
+		switch c := d.s[d.i]; {
+		case class[c] == space, commas && c == ',':
+			d.i++
+		case c == '(':
+			depth := 0
+			j := d.i
+			end := min(len(d.s), j+256) // a longer comment is no part of a date
+			for ; j < end; j++ {
+				if d.s[j] == '(' {
+					depth++
+				} else if d.s[j] == ')' {
+					if depth--; depth == 0 {
+						break
+					}
+				}
+			}
+			if j == end {
+				return
+			}
+			d.i = j + 1
+		default:
+			return
+		}
+	}
+}
+
+func (d *dateReader) dash() {
+	if c := d.at(0); c == '-' || c == '/' {
+		d.i++
+		return
+	}
+	d.skip(false)
+}
+
+func (d *dateReader) letters() int {
+	n := 0
+	for isLetter(d.at(n)) && n < 12 {
+		n++
+	}
+	return n
+}
+
+func (d *dateReader) digits() int {
+	n := 0
+	for isDigit(d.at(n)) && n < 20 {
+		n++
+	}
+	return n
+}
+
+func (d *dateReader) number(most int) int {
+	v := 0
+	for n := 0; n < most && isDigit(d.at(0)); n++ {
+		v = v*10 + int(d.s[d.i]-'0')
+		d.i++
+	}
+	return v
+}
+
+func (d *dateReader) yearNumber() bool {
+	n := d.digits()
+	if n < 2 || n > 4 {
+		return false
+	}
+	d.year = d.number(4)
+	switch {
+	case n == 2 && d.year < 50:
+		d.year += 2000
+		d.defects |= TwoDigitYear
+	case n < 4: // RFC 5322, 4.3: 1950 to 1999, and three digits count from 1900
+		d.year += 1900
+		d.defects |= TwoDigitYear
+	}
+	return d.year >= 1970
+}
+
+func (d *dateReader) monthName() bool {
+	n := d.letters()
+	if n < 3 {
+		return false
+	}
+	d.month = monthOf(d.s[d.i : d.i+n])
+	d.i += n
+	if d.at(0) == '.' {
+		d.i++
+	}
+	return d.month != 0
+}
+
+func isDigit(c byte) bool  { return c >= '0' && c <= '9' }
+func isLetter(c byte) bool { c |= 0x20; return c >= 'a' && c <= 'z' }
+
+func three(s string) uint32 {
+	return uint32(s[0]|0x20)<<16 | uint32(s[1]|0x20)<<8 | uint32(s[2]|0x20)
+}
+
+func weekdayOf(s string) int {
+	switch three(s) {
+	case 's'<<16 | 'u'<<8 | 'n':
+		return 1
+	case 'm'<<16 | 'o'<<8 | 'n':
+		return 2
+	case 't'<<16 | 'u'<<8 | 'e':
+		return 3
+	case 'w'<<16 | 'e'<<8 | 'd':
+		return 4
+	case 't'<<16 | 'h'<<8 | 'u':
+		return 5
+	case 'f'<<16 | 'r'<<8 | 'i':
+		return 6
+	case 's'<<16 | 'a'<<8 | 't':
+		return 7
+	}
+	return 0
+}
+
+func monthOf(s string) int {
+	switch three(s) {
+	case 'j'<<16 | 'a'<<8 | 'n':
+		return 1
+	case 'f'<<16 | 'e'<<8 | 'b':
+		return 2
+	case 'm'<<16 | 'a'<<8 | 'r', 'm'<<16 | 'r'<<8 | 'z':
+		return 3
+	case 'a'<<16 | 'p'<<8 | 'r':
+		return 4
+	case 'm'<<16 | 'a'<<8 | 'y', 'm'<<16 | 'a'<<8 | 'i':
+		return 5
+	case 'j'<<16 | 'u'<<8 | 'n':
+		return 6
+	case 'j'<<16 | 'u'<<8 | 'l':
+		return 7
+	case 'a'<<16 | 'u'<<8 | 'g':
+		return 8
+	case 's'<<16 | 'e'<<8 | 'p':
+		return 9
+	case 'o'<<16 | 'c'<<8 | 't', 'o'<<16 | 'k'<<8 | 't':
+		return 10
+	case 'n'<<16 | 'o'<<8 | 'v':
+		return 11
+	case 'd'<<16 | 'e'<<8 | 'c', 'd'<<16 | 'e'<<8 | 'z':
+		return 12
+	}
+	return 0
+}
+
+// zoneOf knows RFC 5322's obsolete names and those that servers really write.
+// Ambiguous ones (IST, BST in Asia, CST in China) get their meaning in mail
+// software; a numeric zone always wins over the name.
+func zoneOf(s string) (seconds int, known bool) {
+	var low [5]byte
+	for i := range len(s) {
+		low[i] = s[i] | 0x20
+	}
+	switch string(low[:len(s)]) {
+	case "ut", "utc", "gmt", "z", "wet", "cut":
+		return 0, true
+	case "bst", "cet", "met", "mez", "west", "ist":
+		return 3600, true
+	case "cest", "mest", "mesz", "eet", "cat", "sast":
+		return 2 * 3600, true
+	case "eest", "msk":
+		return 3 * 3600, true
+	case "msd":
+		return 4 * 3600, true
+	case "jst", "kst":
+		return 9 * 3600, true
+	case "aest":
+		return 10 * 3600, true
+	case "aedt":
+		return 11 * 3600, true
+	case "nzst":
+		return 12 * 3600, true
+	case "nzdt":
+		return 13 * 3600, true
+	case "est":
+		return -5 * 3600, true
+	case "edt":
+		return -4 * 3600, true
+	case "cst":
+		return -6 * 3600, true
+	case "cdt":
+		return -5 * 3600, true
+	case "mst":
+		return -7 * 3600, true
+	case "mdt":
+		return -6 * 3600, true
+	case "pst":
+		return -8 * 3600, true
+	case "pdt":
+		return -7 * 3600, true
+	case "akst":
+		return -9 * 3600, true
+	case "akdt":
+		return -8 * 3600, true
+	case "hst":
+		return -10 * 3600, true
+	}
+	return 0, false
+}
+
+func daysIn(y, m int) int {
+	switch m {
+	case 4, 6, 9, 11:
+		return 30
+	case 2:
+		if y%4 == 0 && (y%100 != 0 || y%400 == 0) {
+			return 29
+		}
+		return 28
+	}
+	return 31
+}
+
+// daysFromCivil counts days since 1970 (Howard Hinnant's algorithm).
+func daysFromCivil(y, m, d int) int64 {
+	if m <= 2 {
+		y--
+		m += 12
+	}
+	era := y / 400
+	yoe := y - era*400
+	doy := (153*(m-3)+2)/5 + d - 1
+	doe := yoe*365 + yoe/4 - yoe/100 + doy
+	return int64(era)*146097 + int64(doe) - 719468
+}

@@ -1,0 +1,139 @@
+package trace
+
+import "strings"
+
+// partyNote reads what stands in parentheses behind the client's name:
+// "name [192.0.2.1] (may be forged)", "[192.0.2.1]:25 helo=x ident=y",
+// "user@192.0.2.1", "IDENT:user@name [192.0.2.1]", "softdnserr [...]".
+func (r *reader) partyNote(a, b int) {
+	p := &r.h.From
+	name, nameEnd, addrs := 0, 0, false
+	for a < b {
+		for a < b && (class[r.s[a]] == space || r.s[a] == '(' || r.s[a] == ')' || r.s[a] == ',') {
+			a++
+		}
+		e := a
+		for e < b && class[r.s[e]] != space && r.s[e] != '(' && r.s[e] != ')' {
+			if r.s[e] == '[' && e > a && r.s[e-1] != '@' { // unknown[192.0.2.1]
+				break
+			}
+			if r.s[e] == '"' { // "port 34611"@host
+				if q := strings.IndexByte(r.s[e+1:b], '"'); q >= 0 {
+					e += q + 2
+					continue
+				}
+			}
+			e++
+		}
+		if a == e {
+			break
+		}
+		switch w := r.s[a:e]; {
+		case w[0] == '[':
+			if r.address(a, e, bracketOnly) {
+				addrs = true
+			}
+		case strings.IndexByte(w, '=') > 0:
+			r.pair(a, e)
+		case r.stateWord(w):
+		case strings.IndexByte(w, '@') >= 0:
+			v, e2, isAddr := r.userAt(a, e)
+			if isAddr {
+				addrs = true
+			} else if name == nameEnd {
+				name, nameEnd = v, e2
+			}
+		default:
+			if _, _, ok := parseAddr(w); ok && r.address(a, e, bareOnly) {
+				addrs = true
+			} else if name == nameEnd {
+				name, nameEnd = a, e
+			}
+		}
+		a = e
+	}
+	if name == nameEnd {
+		return
+	}
+	w := r.s[name:nameEnd]
+	switch {
+	case addrs:
+		p.RDNS = r.set(FieldRDNS, name, nameEnd)
+		if r.form == bracketOnly || r.form == bareOnly {
+			r.form = withName
+		}
+	case p.Addr.IsValid() && r.form == outside && strings.IndexByte(w, '.') < 0: // Exim 3: "host [ip] (user)"
+		r.h.Ident = r.set(FieldIdent, name, nameEnd)
+	case p.RDNS == "" && hostLike(w):
+		p.RDNS = r.set(FieldRDNS, name, nameEnd)
+	}
+}
+
+// stateWord knows the words for what became of the name's lookup.
+func (r *reader) stateWord(w string) bool {
+	p := &r.h.From
+	switch w[0] | 0x20 {
+	case 'u':
+		if fold(w, "unknown") || fold(w, "unavailable") || fold(w, "unknownhost") {
+			p.RDNSState = Missing
+			return true
+		}
+		if fold(w, "unverified") {
+			p.RDNSState = Unverified
+			return true
+		}
+	case 'v':
+		if fold(w, "verified") {
+			p.RDNSState = Verified
+			return true
+		}
+	case 'm', 'b', 'f':
+		if fold(w, "may") || fold(w, "be") {
+			return true
+		}
+		if fold(w, "forged") {
+			p.RDNSState = MayBeForged
+			return true
+		}
+		if fold(w, "failed") {
+			return true
+		}
+	case 'r':
+		if fold(w, "rdns") {
+			p.RDNSState = Missing
+			return true
+		}
+	case 's':
+		if fold(w, "softdnserr") {
+			p.RDNSState = Missing
+			return true
+		}
+	case 'n':
+		return fold(w, "no.name.available")
+	}
+	return false
+}
+
+// userAt splits "user@host" at the last @; the user comes from ident.
+func (r *reader) userAt(a, e int) (host, hostEnd int, isAddr bool) {
+	at := a + strings.LastIndexByte(r.s[a:e], '@')
+	if foldPrefix(r.s[a:at], "ident:") {
+		a += 6
+	}
+	if a < at {
+		r.h.Ident = r.set(FieldIdent, a, at)
+	}
+	if _, _, ok := parseAddr(r.s[at+1 : e]); ok && r.address(at+1, e, bareOnly) {
+		return 0, 0, true
+	}
+	return at + 1, e, false
+}
+
+func hostLike(w string) bool {
+	for i := range len(w) {
+		if c := w[i]; !isLetter(c) && !isDigit(c) && c != '.' && c != '-' && c != '_' && c < 128 {
+			return false
+		}
+	}
+	return strings.IndexByte(w, '.') > 0 || w == "localhost"
+}
