@@ -1,0 +1,131 @@
+// Package users knows who has an account and where an address leads.
+//
+// An account is a full address with credentials, roles and settings; it lives
+// in the text file data/users (Store). An address is resolved through aliases,
+// forwards, sub-addresses and catch-alls to accounts or to the outside
+// (Resolver). Passwords are checked by an Authenticator; guessing is slowed
+// down by one Throttle for all doors. The SASL conversations are next door, in
+// users/login.
+//
+// This package knows no mail: an address here is a plain canonical string,
+// local@domain, compared without regard to case.
+package users
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// Admin is the role that may look at everybody's mail trail and queue.
+const Admin = "admin"
+
+// ErrBadLogin is the only thing a stranger hears: an unknown name and a wrong
+// password look alike.
+var ErrBadLogin = errors.New("wrong name or password")
+
+// ErrNoAccount is returned by changes to an account that does not exist.
+var ErrNoAccount = errors.New("no such account")
+
+// Account is one person or machine that may log in. Accounts handed out are
+// shared and must not be changed; see Store.Update.
+type Account struct {
+	Name        string   // the full address, canonical
+	Roles       []string // Admin, or none
+	Forward     []string // where its mail goes instead; list its own name to keep a copy
+	Quota       int64    // bytes, 0 = no limit
+	Credentials []Credential
+
+	comment []string // the lines above it in the file, kept as they are
+}
+
+// Is says whether the account has a role.
+func (a *Account) Is(role string) bool { return slices.Contains(a.Roles, role) }
+
+// Credential is one password of an account, kept as SCRAM keys or, until its
+// first use, as the hash it was imported with. The main password has no name,
+// app passwords have one.
+type Credential struct {
+	Name   string
+	Keys   *Keys  // nil while only Legacy is known
+	Legacy string // crypt(3), bcrypt or argon2id in their usual text form
+}
+
+// Authenticator says who somebody is. Store is the one over data/users; one
+// over a directory server would know passwords only by asking, and so offers
+// no SCRAM.
+type Authenticator interface {
+	// Verify checks a password. The error is ErrBadLogin, or says why nobody
+	// can log in right now. It takes as long for names that nobody has.
+	Verify(ctx context.Context, name, password string) (*Account, error)
+	// Known says, in microseconds and without hashing, that this name and
+	// password were right a short while ago.
+	Known(name, password string) (*Account, bool)
+	// SCRAM returns the credentials that a client may prove to hold, all of
+	// one salt. For a name that nobody has it makes some up that no proof fits.
+	SCRAM(name string) (*Account, []Keys)
+	// SCRAMReady says that every account can log in by SCRAM, so that it may
+	// be announced: clients do not fall back from it.
+	SCRAMReady() bool
+}
+
+// Canonical returns an address or account name in the form in which names are
+// compared: Unicode NFC, lower case, without the dot after the domain.
+func Canonical(addr string) string {
+	if isPlain(addr) {
+		return addr
+	}
+	return strings.ToLower(norm.NFC.String(strings.TrimSuffix(addr, ".")))
+}
+
+// isPlain spares the common, already canonical name the work.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c >= utf8.RuneSelf || 'A' <= c && c <= 'Z' {
+			return false
+		}
+	}
+	return !strings.HasSuffix(s, ".")
+}
+
+// CheckName says why name cannot be an account: it must be a canonical
+// local@domain that is safe as a folder's name.
+func CheckName(name string) error {
+	local, domain := split(name)
+	switch {
+	case len(name) > 254:
+		return fmt.Errorf("account %.40q...: longer than 254 octets", name)
+	case local == "" || domain == "":
+		return fmt.Errorf("account %q: want a full address such as ann@example.org", name)
+	case strings.HasPrefix(local, ".") || strings.HasPrefix(domain, "."):
+		return fmt.Errorf("account %q: a name cannot begin with a dot", name)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("account %q: not UTF-8", name)
+	case name != Canonical(name):
+		return fmt.Errorf("account %q: write it as %q", name, Canonical(name))
+	}
+	for _, r := range name {
+		if unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune(`/\"<>(),:;#`, r) {
+			return fmt.Errorf("account %q: %q cannot be part of a name", name, r)
+		}
+	}
+	if strings.Contains(local, "@") {
+		return fmt.Errorf("account %q: more than one @", name)
+	}
+	return nil
+}
+
+// split cuts an address at its last @; both parts are "" without one.
+func split(addr string) (local, domain string) {
+	i := strings.LastIndexByte(addr, '@')
+	if i < 0 {
+		return "", ""
+	}
+	return addr[:i], addr[i+1:]
+}

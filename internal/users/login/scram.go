@@ -1,0 +1,160 @@
+package login
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-sasl"
+	"github.com/xdg-go/scram"
+
+	"hoplite/internal/users"
+)
+
+// maxResponse is the longest answer of a client that is looked at.
+const maxResponse = 8192
+
+// scramServer is SCRAM-SHA-256 (RFC 5802, 7677) as a sasl.Server. An account may
+// have several passwords: one conversation runs for each of them, in step, and
+// the one whose key the client proves to hold decides.
+type scramServer struct {
+	gate   *Gate
+	ctx    context.Context
+	client Client
+	plus   bool
+	done   func(*users.Account)
+
+	step    int
+	account *users.Account
+	name    string
+	talks   []*scram.ServerConversation
+}
+
+// binding is the channel binding of a connection (RFC 9266), nil without one.
+// TLS 1.2 without extended master secret has none.
+func binding(cs *tls.ConnectionState) *scram.ChannelBinding {
+	if cs == nil {
+		return nil
+	}
+	data, err := cs.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32)
+	if err != nil {
+		return nil
+	}
+	return &scram.ChannelBinding{Type: scram.ChannelBindingTLSExporter, Data: data}
+}
+
+// Next answers one step.
+func (s *scramServer) Next(response []byte) ([]byte, bool, error) {
+	if len(response) > maxResponse {
+		return nil, true, errors.New("response too long")
+	}
+	if s.step == 0 && response == nil {
+		return []byte{}, false, nil // no initial response: ask for it
+	}
+	s.step++
+	switch s.step {
+	case 1:
+		return s.first(string(response))
+	case 2:
+		return s.final(string(response))
+	case 3: // the client has seen our proof
+		if len(response) != 0 {
+			return nil, true, sasl.ErrUnexpectedClientResponse
+		}
+		s.done(s.account)
+		return nil, true, nil
+	}
+	return nil, true, sasl.ErrUnexpectedClientResponse
+}
+
+// first starts the conversations once the client has said its name.
+func (s *scramServer) first(message string) ([]byte, bool, error) {
+	if s.plus != strings.HasPrefix(message, "p=") {
+		return nil, true, errors.New("channel binding does not fit the mechanism")
+	}
+	name, err := nameIn(message)
+	if err != nil {
+		return nil, true, err
+	}
+	s.name = users.Canonical(name)
+	if err := s.gate.throttle.Wait(s.ctx, s.client.Addr, s.name); err != nil {
+		return nil, true, err
+	}
+	account, keys := s.gate.auth.SCRAM(name)
+	s.account = account
+	var nonce, challenge string
+	for i, k := range keys {
+		talk, err := s.talk(k, &nonce)
+		if err != nil {
+			return nil, true, err
+		}
+		out, err := talk.Step(message)
+		if err != nil {
+			return nil, true, err
+		}
+		if id := talk.AuthzID(); id != "" && users.Canonical(id) != s.name {
+			s.account = nil // nobody acts as somebody else
+		}
+		if i == 0 {
+			challenge = out
+		}
+		s.talks = append(s.talks, talk)
+	}
+	return []byte(challenge), false, nil
+}
+
+// talk makes the conversation for one set of keys; all of them have one nonce.
+func (s *scramServer) talk(k users.Keys, nonce *string) (*scram.ServerConversation, error) {
+	srv, err := scram.SHA256.NewServer(func(string) (scram.StoredCredentials, error) {
+		return scram.StoredCredentials{
+			KeyFactors: scram.KeyFactors{Salt: string(k.Salt), Iters: k.Iterations},
+			StoredKey:  k.Stored, ServerKey: k.Server,
+		}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if *nonce == "" {
+		*nonce = newNonce()
+	}
+	srv.WithNonceGenerator(func() string { return *nonce })
+	if b := binding(s.client.TLS); b != nil {
+		return srv.NewConversationWithChannelBinding(*b), nil
+	}
+	return srv.NewConversation(), nil
+}
+
+// final checks the client's proof and answers with ours.
+func (s *scramServer) final(message string) ([]byte, bool, error) {
+	begin := time.Now()
+	for _, t := range s.talks {
+		out, err := t.Step(message)
+		if err == nil && t.Valid() && s.account != nil {
+			s.gate.throttle.Succeeded(s.client.Addr, s.name)
+			return []byte(out), false, nil
+		}
+	}
+	s.gate.throttle.Failed(s.client.Addr, s.name)
+	return nil, true, s.gate.fail(s.ctx, begin)
+}
+
+// nameIn finds the name in a client's first message, n,a=authzid,n=name,r=nonce.
+func nameIn(message string) (string, error) {
+	for i, f := range strings.SplitN(message, ",", 5) {
+		if i >= 2 && strings.HasPrefix(f, "n=") {
+			return strings.NewReplacer("=2C", ",", "=3D", "=").Replace(f[2:]), nil
+		}
+	}
+	return "", errors.New("no name in the first message")
+}
+
+// newNonce is our half of the nonce, 144 random bits.
+func newNonce() string {
+	b := make([]byte, 18)
+	rand.Read(b)
+	return base64.StdEncoding.EncodeToString(b)
+}

@@ -1,0 +1,202 @@
+package users
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+)
+
+// Verify checks a password against all credentials of an account. A name that
+// nobody has costs the same hash. An imported hash that fits is replaced by
+// SCRAM keys.
+func (s *Store) Verify(ctx context.Context, name, password string) (*Account, error) {
+	if a, ok := s.Known(name, password); ok {
+		return a, nil
+	}
+	a, found := s.Account(name)
+	select {
+	case s.hashing <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("check password: %w", ctx.Err())
+	}
+	defer func() { <-s.hashing }()
+	// The same work for everybody: SCRAM keys of a decoy stand in for an
+	// account without, be it unknown or still on an imported hash.
+	if !found || len(a.Credentials) == 0 {
+		derive(password, s.decoySalt(name), iterations)
+		return nil, ErrBadLogin
+	}
+	c, ok := match(a, password)
+	if !ok {
+		return nil, ErrBadLogin
+	}
+	if c.Keys == nil {
+		k := derive(password, s.saltFor(a), iterations)
+		s.upgrade(upgrade{a.Name, c.Legacy, k})
+		c.Keys = &k
+		if now, ok := s.Account(a.Name); ok {
+			a = now
+		}
+	}
+	s.verified.add(a.Name, password, *c.Keys)
+	return a, nil
+}
+
+// match finds the credential that a password fits; equal salts are hashed once.
+func match(a *Account, password string) (Credential, bool) {
+	var last Keys
+	var found Credential
+	ok := false
+	for _, c := range a.Credentials {
+		switch {
+		case c.Keys == nil:
+			if verifyLegacy(c.Legacy, password) {
+				found, ok = c, true
+			}
+			continue
+		case last.Iterations != c.Keys.Iterations || !bytes.Equal(last.Salt, c.Keys.Salt):
+			last = derive(password, c.Keys.Salt, c.Keys.Iterations)
+		}
+		if last.matches(*c.Keys) {
+			found, ok = c, true
+		}
+	}
+	return found, ok
+}
+
+// saltFor returns the salt that an account's credentials share, or a new one.
+func (s *Store) saltFor(a *Account) []byte {
+	for _, c := range a.Credentials {
+		if c.Keys != nil && c.Keys.Iterations == iterations {
+			return c.Keys.Salt
+		}
+	}
+	salt := make([]byte, 16)
+	rand.Read(salt)
+	return salt
+}
+
+func (s *Store) decoySalt(name string) []byte {
+	return sum(s.book.Load().Decoy, Canonical(name))[:16]
+}
+
+// SCRAM returns the keys of an account that share the salt of its first ones,
+// or made up ones.
+func (s *Store) SCRAM(name string) (*Account, []Keys) {
+	if a, ok := s.Account(name); ok {
+		var keys []Keys
+		for _, c := range a.Credentials {
+			if c.Keys != nil && (keys == nil || c.Keys.Iterations == keys[0].Iterations && bytes.Equal(c.Keys.Salt, keys[0].Salt)) {
+				keys = append(keys, *c.Keys)
+			}
+		}
+		if keys != nil {
+			return a, keys
+		}
+	}
+	unknowable := make([]byte, 2*sha256.Size)
+	rand.Read(unknowable)
+	return nil, []Keys{{
+		Salt: s.decoySalt(name), Iterations: iterations,
+		Stored: unknowable[:sha256.Size], Server: unknowable[sha256.Size:],
+	}}
+}
+
+// upgrade is an imported hash whose password is known now.
+type upgrade struct {
+	account, legacy string
+	keys            Keys
+}
+
+// upgrade writes new keys. On a Monday morning many logins do so at once: one
+// of them writes for all that are waiting.
+func (s *Store) upgrade(u upgrade) {
+	s.pendMu.Lock()
+	s.pend = append(s.pend, u)
+	s.pendMu.Unlock()
+	err := s.Update(func(b *Book) error {
+		s.pendMu.Lock()
+		todo := s.pend
+		s.pend = nil
+		s.pendMu.Unlock()
+		if len(todo) == 0 {
+			return errNothing
+		}
+		for _, u := range todo {
+			a, ok := b.Account(u.account)
+			for i := 0; ok && i < len(a.Credentials); i++ {
+				if c := &a.Credentials[i]; c.Legacy == u.legacy {
+					c.Keys, c.Legacy = &u.keys, ""
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil && err != errNothing {
+		// The login is right all the same; the next one tries again.
+		s.log.Warn().Err(err).Str("account", u.account).Msg("imported hash not replaced")
+	}
+}
+
+var errNothing = fmt.Errorf("nothing to write")
+
+// verified remembers for a short while which password fitted, under a key that
+// dies with the process. An entry counts only as long as the account still has
+// the very credential, so a changed password is in force at once.
+type verified struct {
+	key [32]byte
+	m   *lru.Cache[[sha256.Size]byte, knownKeys]
+}
+
+type knownKeys struct {
+	stored  [sha256.Size]byte
+	expires time.Time
+}
+
+// verifiedFor is how long; verifiedSize bounds the memory, to about 2 MiB.
+const (
+	verifiedFor  = 10 * time.Minute
+	verifiedSize = 10_000
+)
+
+func newVerified() *verified {
+	v := &verified{}
+	rand.Read(v.key[:])
+	v.m, _ = lru.New[[sha256.Size]byte, knownKeys](verifiedSize) // only a size below 1 fails
+	return v
+}
+
+func (v *verified) hash(account, password string) (h [sha256.Size]byte) {
+	m := hmac.New(sha256.New, v.key[:])
+	fmt.Fprintf(m, "%d:%s%s", len(account), account, password)
+	m.Sum(h[:0])
+	return h
+}
+
+func (v *verified) add(account, password string, k Keys) {
+	v.m.Add(v.hash(account, password), knownKeys{[sha256.Size]byte(k.Stored), time.Now().Add(verifiedFor)})
+}
+
+// Known looks in the memory of passwords that fitted.
+func (s *Store) Known(name, password string) (*Account, bool) {
+	a, ok := s.Account(name)
+	if !ok {
+		return nil, false
+	}
+	known, ok := s.verified.m.Get(s.verified.hash(a.Name, password))
+	if !ok || time.Now().After(known.expires) {
+		return nil, false
+	}
+	for _, c := range a.Credentials {
+		if c.Keys != nil && [sha256.Size]byte(c.Keys.Stored) == known.stored {
+			return a, true
+		}
+	}
+	return nil, false
+}
