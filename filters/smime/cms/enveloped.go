@@ -1,0 +1,289 @@
+package cms
+
+import (
+	"fmt"
+
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+)
+
+// maxPiece bounds each small element that is held in memory.
+const maxPiece = 64 << 10
+
+// maxListed is how many recipients are described; all are counted.
+const maxListed = 100
+
+// Encrypted says what is known of an encrypted object without its key.
+type Encrypted struct {
+	Recipients []Recipient // the first 100
+	Count      int         // of all recipients
+	Algorithm  string      // of the content
+	AEAD       bool        // the content cannot be changed unnoticed
+}
+
+// Recipient is one who can decrypt.
+type Recipient struct {
+	Kind      string // key transport, key agreement, shared key, password, other
+	ID        string // issuer and serial number, or key identifier; "" for a password
+	Algorithm string // that protects the content's key
+}
+
+// envelopedData reads RFC 5652, 6.1, and RFC 5083, 2.1.
+func (r *reader) envelopedData(obj *Object) error {
+	if err := r.open(universal, tagSeq, string(obj.Type)); err != nil {
+		return err
+	}
+	if err := r.integer("version"); err != nil {
+		return err
+	}
+	h, err := r.next()
+	if err != nil {
+		return err
+	}
+	if h.is(context, 0) { // originatorInfo
+		if err := r.skip(h); err != nil {
+			return err
+		}
+		if h, err = r.next(); err != nil {
+			return err
+		}
+	}
+	if !h.is(universal, tagSet) {
+		return r.fault("no recipients")
+	}
+	e := &Encrypted{AEAD: obj.Type == TypeAuthEnveloped}
+	obj.Encrypted = e
+	if err := r.recipients(e, h); err != nil {
+		return err
+	}
+	if err := r.encryptedContent(obj); err != nil {
+		return err
+	}
+	return r.leave()
+}
+
+func (r *reader) recipients(e *Encrypted, set header) error {
+	if err := r.enter(set); err != nil {
+		return err
+	}
+	for {
+		more, err := r.more()
+		if err != nil {
+			return err
+		}
+		if !more {
+			break
+		}
+		h, err := r.next()
+		if err != nil {
+			return err
+		}
+		e.Count++
+		if len(e.Recipients) == maxListed {
+			if err := r.skip(h); err != nil {
+				return err
+			}
+			continue
+		}
+		der, err := r.capture(h, maxPiece)
+		if err != nil {
+			return err
+		}
+		rcpt, err := parseRecipient(h, der)
+		if err != nil {
+			return r.fault("recipient %d: %v", e.Count, err)
+		}
+		e.Recipients = append(e.Recipients, rcpt)
+	}
+	if e.Count == 0 {
+		return r.fault("no recipients")
+	}
+	return r.leave()
+}
+
+// encryptedData reads RFC 5652, 8.
+func (r *reader) encryptedData(obj *Object) error {
+	if err := r.open(universal, tagSeq, string(obj.Type)); err != nil {
+		return err
+	}
+	if err := r.integer("version"); err != nil {
+		return err
+	}
+	obj.Encrypted = &Encrypted{}
+	if err := r.encryptedContent(obj); err != nil {
+		return err
+	}
+	return r.leave()
+}
+
+// encryptedContent reads an EncryptedContentInfo.
+func (r *reader) encryptedContent(obj *Object) error {
+	if err := r.open(universal, tagSeq, "encrypted content"); err != nil {
+		return err
+	}
+	id, err := r.oid("type of the encrypted content")
+	if err != nil {
+		return err
+	}
+	obj.ContentType = id.String()
+	h, err := r.next()
+	if err != nil {
+		return err
+	}
+	der, err := r.capture(h, maxPiece)
+	if err != nil {
+		return err
+	}
+	alg, err := parseAlgorithm(der)
+	if err != nil {
+		return r.fault("content encryption: %v", err)
+	}
+	obj.Encrypted.Algorithm = alg.id.String()
+	more, err := r.more()
+	if err != nil {
+		return err
+	}
+	if more {
+		if h, err = r.expect(context, 0, "encrypted octets"); err != nil {
+			return err
+		}
+		s, err := r.octetString(h)
+		if err != nil {
+			return err
+		}
+		if err := s.drain(); err != nil {
+			return err
+		}
+		obj.Size = s.n
+	}
+	return r.leave()
+}
+
+// parseRecipient reads one RecipientInfo (RFC 5652, 6.2).
+func parseRecipient(h header, der []byte) (Recipient, error) {
+	var rcpt Recipient
+	var in, s cryptobyte.String
+	var tag cbasn1.Tag
+	outer := cryptobyte.String(der)
+	if !outer.ReadAnyASN1(&in, &tag) {
+		return rcpt, errShort
+	}
+	switch {
+	case h.is(universal, tagSeq):
+		rcpt.Kind = "key transport"
+		if !in.SkipASN1(cbasn1.INTEGER) {
+			return rcpt, fmt.Errorf("bad version")
+		}
+		id, err := readIdentifier(&in)
+		if err != nil {
+			return rcpt, err
+		}
+		rcpt.ID = id.String()
+	case h.is(context, 1):
+		rcpt.Kind = "key agreement"
+		if !in.SkipASN1(cbasn1.INTEGER) || !in.ReadAnyASN1(&s, &tag) || tag != ctx(0) ||
+			!in.SkipOptionalASN1(ctx(1)) {
+			return rcpt, fmt.Errorf("bad originator")
+		}
+		return rcpt, rcpt.agreement(in)
+	case h.is(context, 2):
+		rcpt.Kind = "shared key"
+		var key cryptobyte.String
+		if !in.SkipASN1(cbasn1.INTEGER) || !in.ReadASN1(&s, cbasn1.SEQUENCE) || !s.ReadASN1(&key, cbasn1.OCTET_STRING) {
+			return rcpt, fmt.Errorf("bad key identifier")
+		}
+		rcpt.ID = fmt.Sprintf("key %x", trim(key))
+	case h.is(context, 3):
+		rcpt.Kind = "password"
+		if !in.SkipASN1(cbasn1.INTEGER) || !in.SkipOptionalASN1(ctx(0)) {
+			return rcpt, fmt.Errorf("bad key derivation")
+		}
+	case h.is(context, 4):
+		rcpt.Kind = "other"
+		var id cryptobyte.String
+		if !in.ReadASN1(&id, cbasn1.OBJECT_IDENTIFIER) {
+			return rcpt, fmt.Errorf("bad type")
+		}
+		rcpt.Algorithm = internOID(id).String()
+		return rcpt, nil
+	default:
+		return rcpt, fmt.Errorf("of no known kind")
+	}
+	var a cryptobyte.String
+	if !in.ReadASN1Element(&a, cbasn1.SEQUENCE) || !in.SkipASN1(cbasn1.OCTET_STRING) {
+		return rcpt, fmt.Errorf("bad key encryption")
+	}
+	alg, err := parseAlgorithm(a)
+	if err != nil {
+		return rcpt, err
+	}
+	rcpt.Algorithm = alg.id.String()
+	if alg.id == oidOAEP {
+		return rcpt, checkOAEP(alg.params)
+	}
+	return rcpt, nil
+}
+
+// agreement reads the rest of a KeyAgreeRecipientInfo. Its algorithm must name
+// how the key is wrapped (RFC 5753, 7.1.4; CVE-2026-28389 is a reader that
+// took the name for granted).
+func (rcpt *Recipient) agreement(in cryptobyte.String) error {
+	var a, keys, key cryptobyte.String
+	if !in.ReadASN1Element(&a, cbasn1.SEQUENCE) || !in.ReadASN1(&keys, cbasn1.SEQUENCE) {
+		return fmt.Errorf("bad key encryption")
+	}
+	alg, err := parseAlgorithm(a)
+	if err != nil {
+		return err
+	}
+	wrap, err := parseAlgorithm(alg.params)
+	if err != nil {
+		return fmt.Errorf("%s without a key wrap algorithm", alg.id)
+	}
+	rcpt.Algorithm = alg.id.String() + ", " + wrap.id.String()
+	if !keys.ReadASN1(&key, cbasn1.SEQUENCE) {
+		return fmt.Errorf("key agreement with nobody")
+	}
+	id, err := readIdentifier(&key)
+	if err != nil {
+		return err
+	}
+	rcpt.ID = id.String()
+	return nil
+}
+
+// checkOAEP checks the parameters of RSA-OAEP (RFC 4055, 4.1); a pSpecified
+// without its octets is CVE-2026-28390.
+func checkOAEP(params []byte) error {
+	if params == nil {
+		return nil
+	}
+	in := cryptobyte.String(params)
+	var seq, s, a cryptobyte.String
+	if !in.ReadASN1(&seq, cbasn1.SEQUENCE) {
+		return fmt.Errorf("bad OAEP parameters")
+	}
+	for tag := range 3 {
+		var has bool
+		if !seq.ReadOptionalASN1(&s, &has, ctx(tag)) {
+			return fmt.Errorf("bad OAEP parameters")
+		}
+		if !has {
+			continue
+		}
+		if !s.ReadASN1Element(&a, cbasn1.SEQUENCE) {
+			return fmt.Errorf("bad OAEP parameters")
+		}
+		alg, err := parseAlgorithm(a)
+		if err != nil || tag > 0 && alg.params == nil {
+			return fmt.Errorf("bad OAEP parameters")
+		}
+	}
+	return nil
+}
+
+// ctx is a constructed, context-specific tag.
+func ctx(n int) cbasn1.Tag { return cbasn1.Tag(n).ContextSpecific().Constructed() }
+
+// trim keeps an identifier that a stranger chose printable in length.
+func trim(b []byte) []byte { return b[:min(len(b), 64)] }

@@ -1,0 +1,402 @@
+package cms
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+const (
+	// maxDepth is how deeply elements may nest. Real messages need about 12;
+	// each level costs us nothing but a slot in an array.
+	maxDepth = 32
+
+	windowSize = 32 << 10
+)
+
+// SyntaxError says that the octets are no CMS that we are willing to read.
+type SyntaxError struct {
+	Offset int64 // octets read before the fault
+	Text   string
+}
+
+func (e *SyntaxError) Error() string {
+	return fmt.Sprintf("CMS octet %d: %s", e.Offset, e.Text)
+}
+
+// ErrTooLarge is wrapped by the error of [Read] when the object is larger
+// than Options.Max allows.
+var ErrTooLarge = errors.New("larger than allowed")
+
+// header is an element's identifier and length (X.690, 8.1.2 and 8.1.3).
+type header struct {
+	class  byte // classUniversal or classContext, shifted down
+	cons   bool
+	tag    uint32
+	length int64 // -1: indefinite
+}
+
+const (
+	universal = 0
+	context   = 2
+
+	tagInteger = 2
+	tagOctets  = 4
+	tagOID     = 6
+	tagSeq     = 16
+	tagSet     = 17
+)
+
+func (h header) is(class byte, tag uint32) bool { return h.class == class && h.tag == tag }
+
+// reader walks BER in one direction over an io.Reader. It never calls itself:
+// the elements it is inside of are a fixed array of ends.
+type reader struct {
+	src    io.Reader
+	buf    []byte
+	r, w   int
+	off    int64 // octets consumed
+	max    int64
+	err    error // sticky error of src
+	depth  int
+	ends   [maxDepth]int64 // absolute end of each open element, -1: indefinite
+	pooled *[]byte
+}
+
+var windows = sync.Pool{New: func() any { b := make([]byte, windowSize); return &b }}
+
+func newReader(src io.Reader, max int64) *reader {
+	p := windows.Get().(*[]byte)
+	return &reader{src: src, buf: *p, max: max, pooled: p}
+}
+
+// close gives the window back; the reader is dead afterwards.
+func (r *reader) close() {
+	if r.pooled != nil {
+		windows.Put(r.pooled)
+		r.pooled, r.buf = nil, nil
+	}
+}
+
+func (r *reader) fault(format string, args ...any) error {
+	return &SyntaxError{Offset: r.off, Text: fmt.Sprintf(format, args...)}
+}
+
+// fill makes at least n octets available in the window.
+func (r *reader) fill(n int) error {
+	if r.w-r.r >= n {
+		return nil
+	}
+	if r.r > 0 {
+		copy(r.buf, r.buf[r.r:r.w])
+		r.w -= r.r
+		r.r = 0
+	}
+	for idle := 0; r.w < n; {
+		if r.err != nil {
+			if r.err == io.EOF {
+				return r.fault("ends early")
+			}
+			return r.err
+		}
+		m, err := r.src.Read(r.buf[r.w:])
+		r.w += m
+		r.err = err
+		if m == 0 && err == nil {
+			if idle++; idle > 100 {
+				r.err = io.ErrNoProgress
+			}
+		}
+	}
+	return nil
+}
+
+// take consumes n octets of the window.
+func (r *reader) take(n int) error {
+	r.r += n
+	r.off += int64(n)
+	if r.off > r.max {
+		return fmt.Errorf("%w (%d octets)", ErrTooLarge, r.max)
+	}
+	return nil
+}
+
+// next reads the identifier and length of the next element.
+func (r *reader) next() (header, error) {
+	if err := r.fill(2); err != nil {
+		return header{}, err
+	}
+	// An identifier and a length take at most 5 + 9 octets; what the window
+	// lacks of them may lie beyond the end of the input.
+	h, n, err := parseHeader(r.buf[r.r:r.w])
+	if err == errShort {
+		if err := r.fill(r.w - r.r + 1); err != nil {
+			return h, err
+		}
+		for r.w-r.r < 14 && r.fill(r.w-r.r+1) == nil {
+		}
+		h, n, err = parseHeader(r.buf[r.r:r.w])
+	}
+	if err != nil {
+		return h, r.fault("%v", err)
+	}
+	if err := r.take(n); err != nil {
+		return h, err
+	}
+	if end := r.end(); end >= 0 && (r.off > end || h.length > end-r.off) {
+		return h, r.fault("an element is longer than what holds it")
+	}
+	return h, nil
+}
+
+// end is the nearest known end around us, or -1.
+func (r *reader) end() int64 {
+	for i := r.depth - 1; i >= 0; i-- {
+		if r.ends[i] >= 0 {
+			return r.ends[i]
+		}
+	}
+	return -1
+}
+
+// enter goes into the element whose header was just read.
+func (r *reader) enter(h header) error {
+	if !h.cons {
+		return r.fault("a primitive element where a constructed one must be")
+	}
+	if r.depth == maxDepth {
+		return r.fault("nested deeper than %d levels", maxDepth)
+	}
+	end := int64(-1)
+	if h.length >= 0 {
+		end = r.off + h.length
+	}
+	r.ends[r.depth] = end
+	r.depth++
+	return nil
+}
+
+// more says whether the element we are in holds another one.
+func (r *reader) more() (bool, error) {
+	if end := r.ends[r.depth-1]; end >= 0 {
+		return r.off < end, nil
+	}
+	if err := r.fill(2); err != nil {
+		return false, err
+	}
+	return r.buf[r.r] != 0 || r.buf[r.r+1] != 0, nil
+}
+
+// leave goes out of the element we are in, over whatever is left of it.
+func (r *reader) leave() error {
+	for {
+		more, err := r.more()
+		if err != nil {
+			return err
+		}
+		if !more {
+			break
+		}
+		h, err := r.next()
+		if err != nil {
+			return err
+		}
+		if err := r.skip(h); err != nil {
+			return err
+		}
+	}
+	return r.close1()
+}
+
+// close1 closes an element that is known to hold nothing more.
+func (r *reader) close1() error {
+	r.depth--
+	if r.ends[r.depth] >= 0 {
+		return nil
+	}
+	if err := r.take(2); err != nil {
+		return err
+	}
+	if end := r.end(); end >= 0 && r.off > end {
+		return r.fault("an element is longer than what holds it")
+	}
+	return nil
+}
+
+// skip goes over the element whose header was just read.
+func (r *reader) skip(h header) error {
+	if h.length >= 0 {
+		return r.discard(h.length)
+	}
+	if err := r.enter(h); err != nil {
+		return err
+	}
+	for base := r.depth - 1; r.depth > base; {
+		more, err := r.more()
+		if err != nil {
+			return err
+		}
+		if !more {
+			if err := r.close1(); err != nil {
+				return err
+			}
+			continue
+		}
+		h, err := r.next()
+		if err != nil {
+			return err
+		}
+		if h.length >= 0 {
+			err = r.discard(h.length)
+		} else {
+			err = r.enter(h)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reader) discard(n int64) error {
+	for n > 0 {
+		b, err := r.window(n)
+		if err != nil {
+			return err
+		}
+		n -= int64(len(b))
+	}
+	return nil
+}
+
+// window consumes and returns between 1 and n octets, valid until the next call.
+func (r *reader) window(n int64) ([]byte, error) {
+	if err := r.fill(1); err != nil {
+		return nil, err
+	}
+	b := r.buf[r.r:r.w]
+	if int64(len(b)) > n {
+		b = b[:n]
+	}
+	return b, r.take(len(b))
+}
+
+// expect reads the next header and wants it to be of this class and tag.
+func (r *reader) expect(class byte, tag uint32, what string) (header, error) {
+	h, err := r.next()
+	if err != nil {
+		return h, err
+	}
+	if !h.is(class, tag) {
+		return h, r.fault("no %s", what)
+	}
+	return h, nil
+}
+
+// open expects a constructed element and goes into it.
+func (r *reader) open(class byte, tag uint32, what string) error {
+	h, err := r.expect(class, tag, what)
+	if err != nil {
+		return err
+	}
+	return r.enter(h)
+}
+
+// capture returns the element whose header was just read, whole and as DER.
+func (r *reader) capture(h header, max int) ([]byte, error) {
+	if h.length > int64(max) {
+		return nil, r.fault("an element of %d octets where %d are allowed", h.length, max)
+	}
+	if h.length >= 0 {
+		b := appendHeader(make([]byte, 0, int(h.length)+8), h)
+		if b, err := r.append(b, h.length); err != nil {
+			return nil, err
+		} else {
+			return r.der(b)
+		}
+	}
+	if err := r.enter(h); err != nil {
+		return nil, err
+	}
+	b := appendHeader(nil, h)
+	for base := r.depth - 1; r.depth > base; {
+		more, err := r.more()
+		if err != nil {
+			return nil, err
+		}
+		if !more {
+			b = append(b, 0, 0)
+			if err := r.close1(); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		h, err := r.next()
+		if err != nil {
+			return nil, err
+		}
+		if h.length > int64(max-len(b)) || len(b) > max {
+			return nil, r.fault("an element larger than %d octets", max)
+		}
+		b = appendHeader(b, h)
+		if h.length >= 0 {
+			b, err = r.append(b, h.length)
+		} else {
+			err = r.enter(h)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return r.der(b)
+}
+
+func (r *reader) der(b []byte) ([]byte, error) {
+	b, err := toDER(b)
+	if err != nil {
+		return nil, r.fault("%v", err)
+	}
+	return b, nil
+}
+
+// append reads n octets behind b.
+func (r *reader) append(b []byte, n int64) ([]byte, error) {
+	for n > 0 {
+		p, err := r.window(n)
+		if err != nil {
+			return nil, err
+		}
+		b = append(b, p...)
+		n -= int64(len(p))
+	}
+	return b, nil
+}
+
+// oid reads an object identifier; the result is its content octets.
+func (r *reader) oid(what string) (oid, error) {
+	h, err := r.expect(universal, tagOID, what)
+	if err != nil {
+		return "", err
+	}
+	if h.cons || h.length < 1 || h.length > 64 {
+		return "", r.fault("%s: odd object identifier", what)
+	}
+	if err := r.fill(int(h.length)); err != nil {
+		return "", err
+	}
+	id := internOID(r.buf[r.r : r.r+int(h.length)])
+	return id, r.take(int(h.length))
+}
+
+// integer goes over an INTEGER (a version number that we have no use for).
+func (r *reader) integer(what string) error {
+	h, err := r.expect(universal, tagInteger, what)
+	if err != nil {
+		return err
+	}
+	if h.cons || h.length < 1 || h.length > 16 {
+		return r.fault("%s: odd integer", what)
+	}
+	return r.discard(h.length)
+}

@@ -1,0 +1,461 @@
+package cms
+
+import (
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+)
+
+// How much of signed-data is kept. A message beyond these is refused whole:
+// half a set of signers would be half a verdict.
+const (
+	maxDigests   = 8
+	maxCerts     = 128
+	maxCertsSize = 1 << 20
+	maxCRLs      = 64
+	maxCRLsSize  = 4 << 20
+	maxSigners   = 32
+
+	// headSize is how much of the content is kept, for the two checks that
+	// need the octets and not only their digest.
+	headSize = 16 << 10
+)
+
+// Signed is what a SignedData holds.
+type Signed struct {
+	Detached bool           // the content is elsewhere
+	Digests  []string       // announced digest algorithms
+	Certs    []*Certificate // as they stand in the message
+	CRLs     [][]byte       // DER certificate lists
+	OCSP     [][]byte       // DER OCSP responses (RFC 5940)
+	Others   int            // attribute certificates and the like, not read
+	Signers  []*Signer
+
+	contentType oid
+	announced   []oid
+	sums        []sum
+	content     head
+}
+
+// head keeps the first octets of the content and counts all.
+type head struct {
+	b []byte
+	n int64
+}
+
+func (h *head) write(b []byte) {
+	if room := headSize - len(h.b); room > 0 {
+		h.b = append(h.b, b[:min(room, len(b))]...)
+	}
+	h.n += int64(len(b))
+}
+
+// whole returns the content if all of it was kept.
+func (h *head) whole() ([]byte, bool) { return h.b, h.n == int64(len(h.b)) }
+
+// sum is one digest of the content.
+type sum struct {
+	id    oid
+	h     hash.Hash
+	value []byte
+}
+
+// signedData reads RFC 5652, 5.1.
+func (r *reader) signedData(obj *Object, o Options) error {
+	s := &Signed{}
+	obj.Signed = s
+	if err := r.open(universal, tagSeq, "signed-data"); err != nil {
+		return err
+	}
+	if err := r.integer("version"); err != nil {
+		return err
+	}
+	if err := r.digestAlgorithms(s); err != nil {
+		return err
+	}
+	if err := r.signedContent(obj, s, o); err != nil {
+		return err
+	}
+	if err := r.signedTail(s); err != nil {
+		return err
+	}
+	if s.Detached && len(s.Signers) == 0 {
+		obj.Type = TypeCertsOnly
+	}
+	return r.leave()
+}
+
+func (r *reader) digestAlgorithms(s *Signed) error {
+	return r.set(universal, tagSet, "digest algorithms", func(h header) error {
+		if len(s.announced) == maxDigests {
+			return r.fault("more than %d digest algorithms", maxDigests)
+		}
+		der, err := r.capture(h, maxPiece)
+		if err != nil {
+			return err
+		}
+		alg, err := parseAlgorithm(der)
+		if err != nil {
+			return r.fault("digest algorithm: %v", err)
+		}
+		s.announced = append(s.announced, alg.id)
+		s.Digests = append(s.Digests, alg.id.String())
+		return nil
+	})
+}
+
+// set opens a SET or SEQUENCE and calls each for every element in it.
+func (r *reader) set(class byte, tag uint32, what string, each func(header) error) error {
+	if err := r.open(class, tag, what); err != nil {
+		return err
+	}
+	return r.elements(each)
+}
+
+func (r *reader) elements(each func(header) error) error {
+	for {
+		more, err := r.more()
+		if err != nil {
+			return err
+		}
+		if !more {
+			return r.leave()
+		}
+		h, err := r.next()
+		if err != nil {
+			return err
+		}
+		if err := each(h); err != nil {
+			return err
+		}
+	}
+}
+
+// signedContent reads the content, if it is here, and hashes it on the way.
+func (r *reader) signedContent(obj *Object, s *Signed, o Options) error {
+	content, id, err := r.encapsulated(obj)
+	if err != nil {
+		return err
+	}
+	s.contentType = id
+	if content == nil {
+		s.Detached = true
+		return r.leave()
+	}
+	s.startSums()
+	obj.Size, err = copyChunks(content, func(b []byte) error {
+		s.hash(b)
+		return write(o.Content, b)
+	})
+	if err != nil {
+		return err
+	}
+	s.finishSums()
+	if err := r.leave(); err != nil {
+		return err
+	}
+	return r.leave()
+}
+
+// startSums begins a digest for each announced algorithm that we compute.
+func (s *Signed) startSums() {
+	s.sums, s.content = s.sums[:0], head{b: s.content.b[:0]}
+	for _, id := range s.announced {
+		if d := digests[id]; d.hash != 0 && s.sum(id) == nil {
+			s.sums = append(s.sums, sum{id: id, h: d.hash.New()})
+		}
+	}
+}
+
+func (s *Signed) hash(b []byte) {
+	for i := range s.sums {
+		s.sums[i].h.Write(b)
+	}
+	s.content.write(b)
+}
+
+func (s *Signed) finishSums() {
+	for i := range s.sums {
+		s.sums[i].value = s.sums[i].h.Sum(nil)
+	}
+}
+
+func (s *Signed) sum(id oid) *sum {
+	for i := range s.sums {
+		if s.sums[i].id == id {
+			return &s.sums[i]
+		}
+	}
+	return nil
+}
+
+// signedTail reads certificates, revocation lists and signers.
+func (r *reader) signedTail(s *Signed) error {
+	size := 0
+	h, err := r.next()
+	if err == nil && h.is(context, 0) {
+		if err = r.enter(h); err != nil {
+			return err
+		}
+		err = r.elements(func(h header) error { return r.certificate(s, h, &size) })
+		if err != nil {
+			return err
+		}
+		h, err = r.next()
+	}
+	if err == nil && h.is(context, 1) {
+		size = 0
+		if err = r.enter(h); err != nil {
+			return err
+		}
+		err = r.elements(func(h header) error { return r.revocation(s, h, &size) })
+		if err != nil {
+			return err
+		}
+		h, err = r.next()
+	}
+	if err != nil {
+		return err
+	}
+	if !h.is(universal, tagSet) {
+		return r.fault("no set of signers")
+	}
+	if err := r.enter(h); err != nil {
+		return err
+	}
+	return r.elements(func(h header) error { return r.signer(s, h) })
+}
+
+func (r *reader) certificate(s *Signed, h header, size *int) error {
+	if !h.is(universal, tagSeq) {
+		s.Others++
+		return r.skip(h)
+	}
+	if len(s.Certs) == maxCerts || *size > maxCertsSize {
+		return r.fault("more than %d certificates or %d octets of them", maxCerts, maxCertsSize)
+	}
+	der, err := r.capture(h, maxCertsSize/4)
+	if err != nil {
+		return err
+	}
+	*size += len(der)
+	c, err := ParseCertificate(der)
+	if err != nil {
+		s.Others++ // a certificate that nobody needs must not spoil the rest
+		return nil
+	}
+	s.Certs = append(s.Certs, c)
+	return nil
+}
+
+func (r *reader) revocation(s *Signed, h header, size *int) error {
+	if len(s.CRLs)+len(s.OCSP) == maxCRLs || *size > maxCRLsSize {
+		return r.fault("more than %d revocation lists or %d octets of them", maxCRLs, maxCRLsSize)
+	}
+	der, err := r.capture(h, maxCRLsSize/4)
+	if err != nil {
+		return err
+	}
+	*size += len(der)
+	if h.is(universal, tagSeq) {
+		s.CRLs = append(s.CRLs, der)
+		return nil
+	}
+	// OtherRevocationInfoFormat: a type and a value (RFC 5652, 10.2.1).
+	in := cryptobyte.String(der)
+	var other, id, v cryptobyte.String
+	if h.is(context, 1) && in.ReadASN1(&other, ctx(1)) && other.ReadASN1(&id, cbasn1.OBJECT_IDENTIFIER) &&
+		oid(id) == oidOCSPRevInfo && other.ReadASN1Element(&v, cbasn1.SEQUENCE) {
+		s.OCSP = append(s.OCSP, v)
+	}
+	return nil
+}
+
+func (r *reader) signer(s *Signed, h header) error {
+	if len(s.Signers) == maxSigners {
+		return r.fault("more than %d signers", maxSigners)
+	}
+	der, err := r.capture(h, 4*maxPiece)
+	if err != nil {
+		return err
+	}
+	si, err := parseSigner(der)
+	if err != nil {
+		return r.fault("signer %d: %v", len(s.Signers)+1, err)
+	}
+	s.Signers = append(s.Signers, si)
+	return nil
+}
+
+// Signer is one signature. Verdict and Reason are set by [Signed.Verify].
+type Signer struct {
+	Verdict Verdict
+	Reason  string // in words; "" for good
+
+	Cert          *Certificate // nil: not in the message and not among those given
+	ID            string       // issuer and serial number, or key identifier
+	Algorithm     string       // such as "RSA-PSS 2048", "ECDSA P-256"
+	Digest        string       // such as "SHA-256"
+	SigningTime   time.Time    // what the signer claims; zero: nothing
+	Attributes    []string     // names of the signed attributes
+	Unsigned      []string     // names of the unsigned attributes
+	DigestMatches bool         // the content is the one that was signed
+
+	sid       identifier
+	digestAlg algorithm
+	sigAlg    algorithm
+	rawAttrs  []byte // DER, with the implicit tag; nil: none
+	attrs     []attribute
+	unsigned  []attribute
+	signature []byte
+}
+
+// identifier names a signer or recipient.
+type identifier struct {
+	issuer, serial []byte
+	keyID          []byte
+}
+
+func (id identifier) String() string {
+	if id.keyID != nil {
+		return fmt.Sprintf("key %x", trim(id.keyID))
+	}
+	return fmt.Sprintf("%s, serial %s", nameText(id.issuer), serialText(trim(id.serial)))
+}
+
+func (id identifier) matches(c *Certificate) bool {
+	if id.keyID != nil {
+		return c.matchesKeyID(id.keyID)
+	}
+	return c.matchesIssuer(id.issuer, id.serial)
+}
+
+// readIdentifier reads a SignerIdentifier or one of its likes: issuer and
+// serial number, or a key identifier, plain or as the first of a SEQUENCE.
+func readIdentifier(in *cryptobyte.String) (identifier, error) {
+	var id identifier
+	var v, s cryptobyte.String
+	var tag cbasn1.Tag
+	bad := errors.New("bad identifier")
+	if !in.ReadAnyASN1(&v, &tag) {
+		return id, bad
+	}
+	switch tag {
+	case cbasn1.SEQUENCE:
+		if !v.ReadASN1Element(&s, cbasn1.SEQUENCE) {
+			return id, bad
+		}
+		id.issuer = s
+		if !v.ReadASN1(&s, cbasn1.INTEGER) {
+			return id, bad
+		}
+		id.serial = s
+	case cbasn1.Tag(0).ContextSpecific():
+		id.keyID = v
+	case ctx(0):
+		if !v.ReadASN1(&s, cbasn1.OCTET_STRING) {
+			return id, bad
+		}
+		id.keyID = s
+	default:
+		return id, bad
+	}
+	return id, nil
+}
+
+// parseSigner reads a SignerInfo (RFC 5652, 5.3).
+func parseSigner(der []byte) (*Signer, error) {
+	outer := cryptobyte.String(der)
+	var in, el, v cryptobyte.String
+	if !outer.ReadASN1(&in, cbasn1.SEQUENCE) || !in.SkipASN1(cbasn1.INTEGER) {
+		return nil, errors.New("bad outline")
+	}
+	s := &Signer{}
+	var err error
+	if s.sid, err = readIdentifier(&in); err != nil {
+		return nil, err
+	}
+	s.ID = s.sid.String()
+	if s.digestAlg, err = readAlgorithm(&in); err != nil {
+		return nil, fmt.Errorf("digest: %w", err)
+	}
+	s.Digest = s.digestAlg.id.String()
+	if in.PeekASN1Tag(ctx(0)) {
+		in.ReadASN1Element(&el, ctx(0))
+		if s.attrs, err = parseAttributes(el, ctx(0)); err != nil {
+			return nil, fmt.Errorf("signed attributes: %w", err)
+		}
+		s.rawAttrs = el
+	}
+	if s.sigAlg, err = readAlgorithm(&in); err != nil {
+		return nil, fmt.Errorf("signature: %w", err)
+	}
+	s.Algorithm = s.sigAlg.id.String()
+	if sa, ok := signatures[s.sigAlg.id]; ok {
+		s.Algorithm = sa.name
+	}
+	if !in.ReadASN1(&v, cbasn1.OCTET_STRING) {
+		return nil, errors.New("no signature")
+	}
+	s.signature = v
+	if in.PeekASN1Tag(ctx(1)) {
+		in.ReadASN1Element(&el, ctx(1))
+		if s.unsigned, err = parseAttributes(el, ctx(1)); err != nil {
+			return nil, fmt.Errorf("unsigned attributes: %w", err)
+		}
+	}
+	if !in.Empty() {
+		return nil, errors.New("octets behind the signature")
+	}
+	s.Attributes, s.Unsigned = attributeNames(s.attrs), attributeNames(s.unsigned)
+	s.SigningTime = signingTime(s.attrs)
+	return s, nil
+}
+
+func readAlgorithm(in *cryptobyte.String) (algorithm, error) {
+	var a cryptobyte.String
+	if !in.ReadASN1Element(&a, cbasn1.SEQUENCE) {
+		return algorithm{}, errors.New("bad algorithm identifier")
+	}
+	return parseAlgorithm(a)
+}
+
+// Find returns the certificate that signer s names, in the message or in more.
+func (sd *Signed) find(s *Signer, more []*Certificate) *Certificate {
+	for _, list := range [][]*Certificate{sd.Certs, more} {
+		for _, c := range list {
+			if s.sid.matches(c) {
+				return c
+			}
+		}
+	}
+	return nil
+}
+
+// read hashes detached content.
+func (sd *Signed) read(content io.Reader) error {
+	sd.startSums()
+	p := windows.Get().(*[]byte)
+	defer windows.Put(p)
+	for idle := 0; ; {
+		n, err := content.Read(*p)
+		sd.hash((*p)[:n])
+		if err == io.EOF {
+			sd.finishSums()
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read signed content: %w", err)
+		}
+		if n == 0 {
+			if idle++; idle > 100 {
+				return io.ErrNoProgress
+			}
+		}
+	}
+}

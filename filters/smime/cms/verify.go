@@ -1,0 +1,272 @@
+package cms
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"fmt"
+	"io"
+
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+)
+
+// Verdict judges a signature, and only that: whether its certificate is to be
+// trusted is another question.
+type Verdict int
+
+// Verdicts, the worst last.
+const (
+	Good        Verdict = iota // it holds
+	Weak                       // it holds, but could be forged: SHA-1, MD5, a short key
+	Unknown                    // its certificate or its content is missing
+	Unsupported                // made with an algorithm that we do not check
+	Bad                        // it does not hold
+)
+
+func (v Verdict) String() string {
+	return [...]string{"good", "weak", "unknown", "unsupported", "bad"}[v]
+}
+
+// maxRSA bounds the work that a stranger's key can cause.
+const maxRSA = 16384
+
+// Verify judges each signer against the content and returns the worst verdict;
+// Unknown if nobody signed. Content must be given exactly if the signature is
+// detached: when there is one inside and one outside, somebody wants two
+// readers to see two messages, and every signer is Bad. More certificates help
+// to find signers that the message brought none for.
+//
+// Verify may be called again with other content. The error is that of content.
+func (sd *Signed) Verify(content io.Reader, more ...*Certificate) (Verdict, error) {
+	if content != nil && sd.Detached {
+		if err := sd.read(content); err != nil {
+			return Unknown, err
+		}
+	}
+	worst := Good
+	if len(sd.Signers) == 0 {
+		worst = Unknown
+	}
+	for _, s := range sd.Signers {
+		s.Reason = ""
+		switch {
+		case content != nil && !sd.Detached:
+			s.Verdict, s.Reason = Bad, "there is content inside the signature and outside of it"
+		case content == nil && sd.Detached:
+			s.Verdict, s.Reason = Unknown, "detached signature: the signed content is not here"
+		default:
+			s.Verdict = sd.judge(s, more)
+		}
+		worst = max(worst, s.Verdict)
+	}
+	return worst, nil
+}
+
+// judge sets s.Reason and returns the verdict.
+func (sd *Signed) judge(s *Signer, more []*Certificate) Verdict {
+	say := func(v Verdict, format string, args ...any) Verdict {
+		s.Reason = fmt.Sprintf(format, args...)
+		return v
+	}
+	s.Cert = sd.find(s, more)
+	if s.Cert != nil {
+		s.describeKey()
+	}
+	if fault := s.checkAttributes(sd.contentType); fault != "" {
+		return say(Bad, "%s", fault)
+	}
+	if s.rawAttrs == nil && looksLikeAttributes(sd.content.b) {
+		return say(Bad, "the content is another message's signed attributes: a forgery")
+	}
+	d, ok := digests[s.digestAlg.id]
+	if !ok || d.hash == 0 {
+		return say(Unsupported, "digest algorithm %s is not supported", s.Digest)
+	}
+	sum := sd.sum(s.digestAlg.id)
+	if sum == nil {
+		return say(Bad, "its digest algorithm %s is not announced", s.Digest)
+	}
+	if s.rawAttrs != nil {
+		s.DigestMatches = bytes.Equal(sum.value, s.messageDigest())
+		if !s.DigestMatches {
+			return say(Bad, "the content is not the one that was signed")
+		}
+	}
+	if s.Cert == nil {
+		return say(Unknown, "the signer's certificate is missing (%s)", s.ID)
+	}
+	if fault := s.checkSigningCert(s.Cert); fault != "" {
+		return say(Bad, "%s", fault)
+	}
+	v := sd.checkSignature(s, d, sum.value)
+	if v == Good || v == Weak {
+		s.DigestMatches = true
+	}
+	return v
+}
+
+// checkSignature does the arithmetic.
+func (sd *Signed) checkSignature(s *Signer, d digest, contentSum []byte) Verdict {
+	say := func(v Verdict, format string, args ...any) Verdict {
+		s.Reason = fmt.Sprintf(format, args...)
+		return v
+	}
+	sa, ok := signatures[s.sigAlg.id]
+	if !ok || sa.kind == sigUnknown {
+		return say(Unsupported, "signature algorithm %s is not supported", s.Algorithm)
+	}
+	if sa.hash != 0 && sa.hash != d.hash {
+		return say(Bad, "digest %s, but a signature over %s", s.Digest, hashName(sa.hash))
+	}
+	key, keyAlg, err := s.Cert.publicKey()
+	if err != nil {
+		return say(Unsupported, "the certificate's key (%s) is unreadable", keyAlg.id)
+	}
+	hashed := contentSum
+	if s.rawAttrs != nil {
+		// What was signed is the SET, not its implicitly tagged copy (RFC 5652, 5.4).
+		h := d.hash.New()
+		h.Write([]byte{0x31})
+		h.Write(s.rawAttrs[1:])
+		hashed = h.Sum(nil)
+	}
+	weak := ""
+	if d.weak {
+		weak = d.name + " can be forged"
+	}
+	var fits bool
+	switch pub := key.(type) {
+	case *rsa.PublicKey:
+		bits := pub.N.BitLen()
+		if bits < 2048 {
+			weak = fmt.Sprintf("an RSA key of %d bits is too short", bits)
+		}
+		switch {
+		case bits > maxRSA:
+			return say(Unsupported, "an RSA key of %d bits", bits)
+		case bits < 1024:
+			return say(Weak, "an RSA key of %d bits is too short to be checked", bits)
+		case sa.kind == sigRSA && keyAlg.id == keyRSA:
+			fits = true
+			err = rsa.VerifyPKCS1v15(pub, d.hash, hashed, s.signature)
+		case sa.kind == sigPSS:
+			fits = true
+			opts, fault := pssOptions(s.sigAlg.params, keyAlg, d.hash)
+			if fault != "" {
+				return say(Unsupported, "%s", fault)
+			}
+			err = rsa.VerifyPSS(pub, d.hash, hashed, s.signature, opts)
+		}
+	case *ecdsa.PublicKey:
+		if pub.Curve.Params().BitSize < 256 {
+			weak = "the curve " + pub.Curve.Params().Name + " is too short"
+		}
+		if fits = sa.kind == sigECDSA; fits && !ecdsa.VerifyASN1(pub, hashed, s.signature) {
+			err = errShort
+		}
+	case ed25519.PublicKey:
+		if fits = sa.kind == sigEd25519; !fits {
+			break
+		}
+		var message []byte
+		if s.rawAttrs != nil {
+			message = append([]byte{0x31}, s.rawAttrs[1:]...)
+		} else if message, ok = sd.content.whole(); !ok {
+			return say(Unsupported, "Ed25519 without signed attributes over more than %d octets", headSize)
+		}
+		if !ed25519.Verify(pub, message, s.signature) {
+			err = errShort
+		}
+	}
+	switch {
+	case !fits:
+		return say(Bad, "a %s signature by a key that is not for it (%s)", sa.name, keyAlg.id)
+	case err != nil:
+		return say(Bad, "the signature is wrong")
+	case weak != "":
+		return say(Weak, "%s", weak)
+	}
+	return Good
+}
+
+// describeKey adds the key's size to the name of the algorithm.
+func (s *Signer) describeKey() {
+	sa, ok := signatures[s.sigAlg.id]
+	if !ok {
+		return
+	}
+	key, _, err := s.Cert.publicKey()
+	if err != nil {
+		return
+	}
+	switch k := key.(type) {
+	case *rsa.PublicKey:
+		s.Algorithm = fmt.Sprintf("%s %d", sa.name, k.N.BitLen())
+	case *ecdsa.PublicKey:
+		s.Algorithm = sa.name + " " + k.Curve.Params().Name
+	}
+}
+
+// pssOptions reads RSASSA-PSS-params (RFC 4055, 3.1). We take what is made in
+// practice: the same digest everywhere, MGF1, and any length of salt.
+func pssOptions(params []byte, key algorithm, want crypto.Hash) (*rsa.PSSOptions, string) {
+	h, salt, ok := pssParams(params)
+	if !ok {
+		return nil, "unreadable or unusual RSA-PSS parameters"
+	}
+	if h != want {
+		return nil, "RSA-PSS with another digest than the signer's"
+	}
+	if key.id == keyPSS && key.paramsOrNone() != nil {
+		kh, ksalt, ok := pssParams(key.params)
+		if !ok || kh != h || salt < ksalt {
+			return nil, "the key is not for these RSA-PSS parameters"
+		}
+	}
+	if salt == 0 {
+		// For crypto/rsa, 0 means any length.
+		return nil, "RSA-PSS without salt"
+	}
+	return &rsa.PSSOptions{SaltLength: salt}, ""
+}
+
+func pssParams(params []byte) (h crypto.Hash, salt int, ok bool) {
+	h, salt = crypto.SHA1, 20
+	mgf := crypto.SHA1
+	in := cryptobyte.String(params)
+	var seq, s cryptobyte.String
+	var has bool
+	if !in.ReadASN1(&seq, cbasn1.SEQUENCE) || !in.Empty() {
+		return h, salt, false
+	}
+	if !seq.ReadOptionalASN1(&s, &has, ctx(0)) {
+		return h, salt, false
+	}
+	if has {
+		a, err := readAlgorithm(&s)
+		if h = digests[a.id].hash; err != nil || h == 0 {
+			return h, salt, false
+		}
+	}
+	if !seq.ReadOptionalASN1(&s, &has, ctx(1)) {
+		return h, salt, false
+	}
+	if has {
+		a, err := readAlgorithm(&s)
+		if err != nil || a.id != oidMGF1 {
+			return h, salt, false
+		}
+		m, err := parseAlgorithm(a.params)
+		if mgf = digests[m.id].hash; err != nil || mgf == 0 {
+			return h, salt, false
+		}
+	}
+	trailer := 1
+	if !seq.ReadOptionalASN1Integer(&salt, ctx(2), 20) || !seq.ReadOptionalASN1Integer(&trailer, ctx(3), 1) || !seq.Empty() {
+		return h, salt, false
+	}
+	return h, salt, mgf == h && trailer == 1 && salt >= 0 && salt <= maxRSA/8
+}
