@@ -1,0 +1,161 @@
+// Package control is how the command line speaks with a running server: HTTP
+// over a Unix socket in the data folder. Whoever may open the socket is the
+// administrator; the file system decides.
+//
+// It also holds the lock that keeps a second process off the same data folder.
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// ErrNotRunning is returned by Client calls when no server listens.
+var ErrNotRunning = errors.New("no server is running on this data folder")
+
+// ErrLocked is returned by Lock when another process holds the data folder.
+var ErrLocked = errors.New("another hoplite process uses this data folder")
+
+// maxBody bounds what the server reads of a request, and the client of an
+// error.
+const maxBody = 1 << 20
+
+// SocketPath is the socket's place in a data folder.
+func SocketPath(data string) string { return filepath.Join(data, "control.sock") }
+
+// Lock takes the data folder for this process until the file is closed or the
+// process ends. The file says who has it.
+func Lock(data string) (io.Closer, error) {
+	if err := os.MkdirAll(data, 0o750); err != nil {
+		return nil, fmt.Errorf("lock data folder: %w", err)
+	}
+	path := filepath.Join(data, "lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("lock data folder: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		defer f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			who, _ := io.ReadAll(io.LimitReader(f, 20))
+			return nil, fmt.Errorf("%w (process %s, %s)", ErrLocked, strings.TrimSpace(string(who)), path)
+		}
+		return nil, fmt.Errorf("lock data folder: %w", err)
+	}
+	if err := f.Truncate(0); err == nil {
+		fmt.Fprintln(f, os.Getpid())
+	}
+	return f, nil
+}
+
+// Serve answers requests on the socket in data until ctx ends. The caller
+// holds the lock, so a socket file that is there is a leftover.
+func Serve(ctx context.Context, data string, handler http.Handler) error {
+	path := SocketPath(data)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o660); err != nil {
+		l.Close()
+		return fmt.Errorf("control socket: %w", err)
+	}
+	server := &http.Server{
+		Handler:           http.MaxBytesHandler(handler, maxBody),
+		ReadHeaderTimeout: 10 * time.Second,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+	stop := context.AfterFunc(ctx, func() { server.Close() })
+	defer stop()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	return nil
+}
+
+// Client speaks with the server of one data folder.
+type Client struct{ http http.Client }
+
+// NewClient speaks with the server of data, when it runs.
+func NewClient(data string) *Client {
+	path := SocketPath(data)
+	return &Client{http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		},
+	}}}
+}
+
+// Open sends a request and gives the body of the answer, to be read as it
+// comes. A body that is not nil is sent as JSON. ErrNotRunning tells that
+// nobody listens; an answer other than 2xx is an error with the server's words.
+func (c *Client) Open(ctx context.Context, method, path string, body any) (io.ReadCloser, error) {
+	var in io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		in = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://hoplite"+path, in)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, os.ErrNotExist) {
+		return nil, ErrNotRunning
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask the server: %w", err)
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp.Body, nil
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	return nil, errors.New(strings.TrimSpace(string(text)))
+}
+
+// Do is Open with the whole answer decoded from JSON into answer, which may be
+// nil.
+func (c *Client) Do(ctx context.Context, method, path string, body, answer any) error {
+	out, err := c.Open(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	if answer == nil {
+		return nil
+	}
+	if err := json.NewDecoder(out).Decode(answer); err != nil {
+		return fmt.Errorf("read the server's answer: %w", err)
+	}
+	return nil
+}
+
+// Answer writes v as the JSON answer of a handler, or err as 409 with its
+// text.
+func Answer(w http.ResponseWriter, v any, err error) {
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusConflict)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(v)
+}
