@@ -1,0 +1,193 @@
+// Package resolve asks the DNS. A Resolver is one method; the functions beside
+// it read the answers as what they are. Client is a small stub resolver of our
+// own, because the standard library's tells neither a record's life nor whether
+// it was validated; Cached remembers answers; Zone is a resolver for tests.
+//
+// What is wrong with an answer matters more to mail than the answer: a name
+// without records is a fact (ErrNotFound), a server that does not answer is not
+// (ErrTemporary), and no message is refused because of it.
+package resolve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/net/idna"
+)
+
+// The two ways in which a question can fail; errors.Is finds them in an Error.
+var (
+	ErrNotFound  = errors.New("no such record")
+	ErrTemporary = errors.New("no answer")
+)
+
+// Type is the type of a record.
+type Type = dnsmessage.Type
+
+// The types that are asked for.
+const (
+	A    = dnsmessage.TypeA
+	AAAA = dnsmessage.TypeAAAA
+	MX   = dnsmessage.TypeMX
+	TXT  = dnsmessage.TypeTXT
+	PTR  = dnsmessage.TypePTR
+	NS   = dnsmessage.TypeNS
+	TLSA = dnsmessage.Type(52) // RFC 6698
+)
+
+// Resolver asks one question. Implementations may be used by many goroutines.
+type Resolver interface {
+	// Lookup returns the records of a type at a name, through CNAMEs. The error
+	// is an *Error.
+	Lookup(ctx context.Context, name string, t Type) (Answer, error)
+}
+
+// Answer is at least one record.
+type Answer struct {
+	Name    string // where the records were found, behind all CNAMEs
+	Records []Record
+	TTL     time.Duration // for how long they are good, at most
+	// Authentic says that a resolver we trust has validated them (DNSSEC).
+	Authentic bool
+}
+
+// Record is one record; which field is set depends on the type asked for.
+type Record struct {
+	Addr netip.Addr // A, AAAA
+	Pref uint16     // MX
+	Host string     // MX, PTR, NS; lower case, without the last dot; "" = the root
+	Text string     // TXT, its strings joined
+	Data []byte     // TLSA, as it came
+}
+
+// Error is a question that got no records.
+type Error struct {
+	Name      string
+	Type      Type
+	Temporary bool // ask again later; nothing is known
+	NoDomain  bool // the name itself does not exist (NXDOMAIN)
+	Cause     error
+	ttl       time.Duration
+}
+
+// Error says what was asked and why there is no answer.
+func (e *Error) Error() string {
+	what := ErrNotFound
+	if e.Temporary {
+		what = ErrTemporary
+	}
+	s := fmt.Sprintf("look up %s %s: %s", strings.TrimPrefix(e.Type.String(), "Type"), e.Name, what)
+	if e.Cause != nil {
+		s += ": " + e.Cause.Error()
+	}
+	return s
+}
+
+// Is finds ErrNotFound or ErrTemporary.
+func (e *Error) Is(target error) bool {
+	return target == ErrTemporary && e.Temporary || target == ErrNotFound && !e.Temporary
+}
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// LookupTXT returns the texts at a name.
+func LookupTXT(ctx context.Context, r Resolver, name string) ([]string, error) {
+	a, err := r.Lookup(ctx, name, TXT)
+	return collect(a, func(r Record) string { return r.Text }), err
+}
+
+// LookupHosts returns the addresses of a name, IPv6 first. It fails only if
+// neither kind exists, and for good only if both surely do not.
+func LookupHosts(ctx context.Context, r Resolver, name string) ([]netip.Addr, error) {
+	six, err6 := r.Lookup(ctx, name, AAAA)
+	four, err4 := r.Lookup(ctx, name, A)
+	addr := func(r Record) netip.Addr { return r.Addr }
+	all := append(collect(six, addr), collect(four, addr)...)
+	switch {
+	case len(all) > 0:
+		return all, nil
+	case errors.Is(err6, ErrTemporary):
+		return nil, err6
+	}
+	return nil, err4
+}
+
+// LookupMX returns the mail servers of a domain, the preferred first. A null MX
+// (RFC 7505) is one with an empty Host.
+func LookupMX(ctx context.Context, r Resolver, name string) ([]Record, error) {
+	a, err := r.Lookup(ctx, name, MX)
+	mx := slices.Clone(a.Records)
+	slices.SortStableFunc(mx, func(a, b Record) int { return int(a.Pref) - int(b.Pref) })
+	return mx, err
+}
+
+// LookupPTR returns the names of an address.
+func LookupPTR(ctx context.Context, r Resolver, addr netip.Addr) ([]string, error) {
+	a, err := r.Lookup(ctx, Reverse(addr)+arpa(addr), PTR)
+	return collect(a, func(r Record) string { return r.Host }), err
+}
+
+func collect[T any](a Answer, f func(Record) T) []T {
+	var out []T
+	for _, r := range a.Records {
+		out = append(out, f(r))
+	}
+	return out
+}
+
+// Reverse writes an address as lists and the reverse tree have it: 192.0.2.1
+// becomes 1.2.0.192, an IPv6 address its 32 nibbles backwards.
+func Reverse(addr netip.Addr) string {
+	addr = addr.Unmap()
+	var b strings.Builder
+	octets := addr.AsSlice()
+	for i := len(octets) - 1; i >= 0; i-- {
+		if b.Len() > 0 {
+			b.WriteByte('.')
+		}
+		if addr.Is4() {
+			fmt.Fprintf(&b, "%d", octets[i])
+		} else {
+			fmt.Fprintf(&b, "%x.%x", octets[i]&15, octets[i]>>4)
+		}
+	}
+	return b.String()
+}
+
+func arpa(addr netip.Addr) string {
+	if addr.Unmap().Is4() {
+		return ".in-addr.arpa"
+	}
+	return ".ip6.arpa"
+}
+
+// canonical is the form of a name that is asked and remembered: A-labels, lower
+// case, no dot at the end.
+func canonical(name string) (string, error) {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	for i := range len(name) {
+		if name[i] >= 0x80 {
+			var err error
+			if name, err = idna.Registration.ToASCII(name); err != nil {
+				return name, err
+			}
+			break
+		}
+	}
+	if len(name) > 253 {
+		return name, errors.New("name longer than 253 octets")
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if len(label) > 63 || label == "" && name != "" {
+			return name, errors.New("not a domain name")
+		}
+	}
+	return name, nil
+}
