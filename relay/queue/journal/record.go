@@ -1,0 +1,192 @@
+package journal
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"sync"
+
+	"hoplite/mail"
+)
+
+// A record, in little endian:
+//
+//	0  magic   "hqr1"
+//	4  crc     CRC32C of the segment's salt and of everything from 8 on
+//	8  kind    1 octet, length of the id 1 octet, 2 octets of zero
+//	12 length  of the payload
+//	16 id, payload
+//
+// The payload of put and keep begins with putHead octets: place, flags, 2 of
+// zero, longest line (4), length of meta (4), length of the message's header
+// (4), size of the message (8), length of state (4), 4 of zero; then meta, then
+// state (keep) or the message itself (put, inline).
+const (
+	recordMagic = "hqr1"
+	recordHead  = 16
+	putHead     = 32
+	maxID       = 64
+	maxMeta     = 1 << 20 // of meta and of state
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func newSalt() uint64 {
+	var b [8]byte
+	rand.Read(b[:]) // never fails (crypto/rand)
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+func checksum(salt uint64, p []byte) uint32 {
+	var b [8]byte
+	binary.LittleEndian.PutUint64(b[:], salt)
+	return crc32.Update(crc32.Update(0, castagnoli, b[:]), castagnoli, p)
+}
+
+// buffers are reused: at 10,000 messages a second they would be most of the
+// garbage.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b }}
+
+// beginRecord and endRecord stand around the payload.
+func beginRecord(b []byte, kind Kind, id string) []byte {
+	b = append(b, recordMagic...)
+	b = append(b, 0, 0, 0, 0, byte(kind), byte(len(id)), 0, 0, 0, 0, 0, 0)
+	return append(b, id...)
+}
+
+func endRecord(b []byte, start, idLen int, salt uint64) []byte {
+	r := b[start:]
+	binary.LittleEndian.PutUint32(r[12:], uint32(len(r)-recordHead-idLen))
+	binary.LittleEndian.PutUint32(r[4:], checksum(salt, r[8:]))
+	return b
+}
+
+func appendPutHead(b []byte, e *entry) []byte {
+	flags := byte(0)
+	if e.eightBit {
+		flags = 1
+	}
+	b = append(b, byte(e.place), flags, 0, 0)
+	b = binary.LittleEndian.AppendUint32(b, e.longLine)
+	b = binary.LittleEndian.AppendUint32(b, uint32(e.meta))
+	b = binary.LittleEndian.AppendUint32(b, uint32(e.head))
+	b = binary.LittleEndian.AppendUint64(b, uint64(e.size))
+	b = binary.LittleEndian.AppendUint32(b, uint32(e.kept))
+	return append(b, 0, 0, 0, 0)
+}
+
+// appendMessage adds the octets of m as they go out.
+func appendMessage(b, head []byte, m *mail.Message) ([]byte, error) {
+	b = append(b, head...)
+	if base, ok := m.Base.(mail.Bytes); ok {
+		return append(b, base[len(m.Head):]...), nil
+	}
+	body := m.Body()
+	n := len(b)
+	b = append(b, make([]byte, body.Size())...)
+	if _, err := io.ReadFull(body, b[n:]); err != nil {
+		return nil, fmt.Errorf("read message: %w", err)
+	}
+	return b, nil
+}
+
+// record is one parsed record. Its slices point into the buffer it was read
+// from.
+type record struct {
+	kind    Kind
+	id      string
+	payload []byte
+	size    int64 // in the file
+}
+
+var (
+	errShort = errors.New("record goes beyond the octets at hand")
+	errBad   = errors.New("no record")
+)
+
+// parseRecord reads the record at the start of b. errShort asks for more octets,
+// errBad says that more would not help.
+func parseRecord(b []byte, salt uint64) (record, error) {
+	if n := min(len(b), len(recordMagic)); string(b[:n]) != recordMagic[:n] {
+		return record{}, errBad
+	}
+	if len(b) < recordHead {
+		return record{}, errShort
+	}
+	kind, idLen := Kind(b[8]), int(b[9])
+	length := int64(binary.LittleEndian.Uint32(b[12:]))
+	if kind < Put || kind > cut || idLen > maxID || length > maxRecord {
+		return record{}, errBad
+	}
+	size := recordHead + int64(idLen) + length
+	if int64(len(b)) < size {
+		return record{}, errShort
+	}
+	if checksum(salt, b[8:size]) != binary.LittleEndian.Uint32(b[4:]) {
+		return record{}, errBad
+	}
+	return record{
+		kind: kind, id: string(b[recordHead : recordHead+idLen]),
+		payload: b[recordHead+idLen : size], size: size,
+	}, nil
+}
+
+// maxRecord bounds what a damaged length can make us wait for.
+const maxRecord = 64 << 20
+
+// entry reads the payload of a put or keep record.
+func (r *record) entry() (e entry, meta, state []byte, err error) {
+	p := r.payload
+	if len(p) < putHead {
+		return e, nil, nil, errBad
+	}
+	e = entry{
+		place: place(p[0]), eightBit: p[1]&1 != 0,
+		longLine: binary.LittleEndian.Uint32(p[4:]),
+		meta:     int64(binary.LittleEndian.Uint32(p[8:])),
+		head:     int64(binary.LittleEndian.Uint32(p[12:])),
+		size:     int64(binary.LittleEndian.Uint64(p[16:])),
+		kept:     int64(binary.LittleEndian.Uint32(p[24:])),
+		rec:      r.size,
+	}
+	rest := int64(len(p) - putHead)
+	want := e.meta + e.kept
+	if e.place == inline {
+		want += e.size
+	}
+	if e.place > deferred || e.head > e.size || e.size < 0 || want != rest {
+		return e, nil, nil, errBad
+	}
+	meta = p[putHead : putHead+e.meta]
+	if e.kept > 0 {
+		state = p[putHead+e.meta : putHead+e.meta+e.kept]
+	}
+	return e, meta, state, nil
+}
+
+// nextMagic is the offset of the first possible record in b behind its first
+// octet, or the length of b less what could be the start of one.
+func nextMagic(b []byte) int {
+	if i := bytes.Index(b[1:], []byte(recordMagic)); i >= 0 {
+		return i + 1
+	}
+	return max(1, len(b)-len(recordMagic)+1)
+}
+
+// validID keeps ids harmless as file names.
+func validID(id string) bool {
+	if id == "" || len(id) > maxID || id[0] == '.' {
+		return false
+	}
+	for i := range len(id) {
+		c := id[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '.' {
+			return false
+		}
+	}
+	return true
+}
