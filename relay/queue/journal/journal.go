@@ -109,6 +109,8 @@ type Log struct {
 	opt  Options
 	salt uint64 // of the segments that this run writes
 
+	tidying sync.Mutex // held by whoever reclaims; taken before mu
+
 	mu      sync.Mutex
 	index   map[string]*entry
 	segs    []*segment // oldest first; the last one is written to unless it is sealed
@@ -177,7 +179,7 @@ func Open(opt Options) (*Log, error) {
 		return nil, err
 	}
 	go l.commitLoop()
-	go l.reclaimLoop()
+	go l.reclaimLoop(len(l.segs) == 0)
 	return l, nil
 }
 

@@ -30,9 +30,9 @@ func (l *Log) wantTidy() {
 	}
 }
 
-func (l *Log) reclaimLoop() {
+func (l *Log) reclaimLoop(fresh bool) {
 	defer close(l.tidied)
-	l.sweep()
+	l.sweep(fresh)
 	tick := time.NewTicker(30 * time.Second)
 	defer tick.Stop()
 	for {
@@ -66,6 +66,8 @@ func (l *Log) removeDropped() {
 // reclaim removes segments that hold nothing alive, and moves the survivors
 // of those that are old, or stand in the way of too much dead weight.
 func (l *Log) reclaim() error {
+	l.tidying.Lock()
+	defer l.tidying.Unlock()
 	for {
 		l.mu.Lock()
 		if n := len(l.segs); n > 0 && l.segs[n-1].mails > 0 && time.Since(l.segs[n-1].born) > l.opt.Age && !l.segs[n-1].sealed {
@@ -232,7 +234,7 @@ func (l *Log) moveOne(v *survivor) (op, error) {
 		case err == nil:
 			e.place, o.file = deferred, file
 			os.WriteFile(strings.TrimSuffix(file, ".eml")+".json", l.opt.Envelope(v.id, meta, state), 0o600)
-		case !errors.Is(err, fs.ErrNotExist): // a removed body stays missing: the next attempt says so
+		case e.place != large || !errors.Is(err, fs.ErrNotExist): // a removed body stays missing: the next attempt says so
 			return op{}, err
 		}
 	}
@@ -330,10 +332,9 @@ func (l *Log) writeSynced(path string, fill func(*os.File) error) error {
 // sweep clears deferred of what a crash left: unfinished files, and mail whose
 // done mark was written. A log that knows nothing at all is no witness: then
 // the files stay.
-func (l *Log) sweep() {
-	l.mu.Lock()
-	fresh := len(l.segs) == 0
-	l.mu.Unlock()
+func (l *Log) sweep(fresh bool) {
+	l.tidying.Lock()
+	defer l.tidying.Unlock()
 	n, strangers := 0, 0
 	filepath.WalkDir(filepath.Join(l.opt.Dir, "deferred"), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
