@@ -1,0 +1,281 @@
+// Package authres reads and writes Authentication-Results (RFC 8601), and the
+// same list inside ARC-Authentication-Results (RFC 8617).
+//
+// The writer follows the grammar to the letter. The reader takes the grammar
+// and what is common beside it, such as base64 without quotes, and is bounded
+// in what it keeps.
+package authres
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+
+	"hoplite/mail"
+)
+
+// Limits of the reader.
+const (
+	maxValue   = mail.MaxField
+	maxResults = 100
+	maxProps   = 50
+	maxDepth   = 20 // comments inside comments
+)
+
+// ErrSyntax is a field that does not follow RFC 8601, 2.2.
+var ErrSyntax = errors.New("not an Authentication-Results field")
+
+// Header is what one field says.
+type Header struct {
+	ID      string // the authserv-id: who says it
+	Results []mail.AuthResult
+}
+
+// Parse reads the value of a field. With an error, Header holds what came
+// before it.
+func Parse(value []byte) (Header, error) {
+	if len(value) > maxValue {
+		return Header{}, ErrSyntax
+	}
+	s := &scanner{in: string(value)}
+	h, err := s.header()
+	return h, err
+}
+
+// scanner goes over one value. The last comment that it skipped is kept.
+type scanner struct {
+	in      string
+	at      int
+	comment string
+}
+
+func (s *scanner) header() (h Header, err error) {
+	s.cfws()
+	var ok bool
+	if h.ID, ok = s.value(";"); !ok || h.ID == "" {
+		return h, ErrSyntax
+	}
+	s.cfws()
+	if s.peek() != ';' && s.peek() != 0 { // the version
+		if v, ok := s.value(";"); !ok || strings.Trim(v, "0123456789") != "" {
+			return h, ErrSyntax
+		}
+		s.cfws()
+	}
+	for s.peek() != 0 {
+		if s.peek() != ';' || len(h.Results) >= maxResults {
+			return h, ErrSyntax
+		}
+		s.at++
+		s.cfws()
+		if s.peek() == 0 || s.peek() == ';' { // a stray semicolon
+			continue
+		}
+		r, none, err := s.result()
+		if err != nil {
+			return h, err
+		}
+		if !none {
+			h.Results = append(h.Results, r)
+		}
+	}
+	return h, nil
+}
+
+// result reads method=result reason="..." ptype.property=value ...
+func (s *scanner) result() (r mail.AuthResult, none bool, err error) {
+	if r.Method = strings.ToLower(s.word()); r.Method == "" {
+		return r, false, ErrSyntax
+	}
+	s.cfws()
+	if s.peek() == '/' { // the method's version
+		s.at++
+		s.cfws()
+		v := s.word()
+		if v == "" || strings.Trim(v, "0123456789") != "" {
+			return r, false, ErrSyntax
+		}
+		if v != "1" {
+			r.Method += "/" + v
+		}
+		s.cfws()
+	}
+	if r.Method == "none" && (s.peek() == ';' || s.peek() == 0) {
+		return r, true, nil
+	}
+	if s.peek() != '=' {
+		return r, false, ErrSyntax
+	}
+	s.at++
+	s.cfws()
+	if r.Value = strings.ToLower(s.word()); r.Value == "" {
+		return r, false, ErrSyntax
+	}
+	s.comment = ""
+	s.cfws()
+	r.Comment = s.comment
+	for s.peek() != ';' && s.peek() != 0 {
+		if err := s.prop(&r); err != nil {
+			return r, false, err
+		}
+		s.cfws()
+	}
+	return r, false, nil
+}
+
+// prop reads a reason or one property.
+func (s *scanner) prop(r *mail.AuthResult) error {
+	typ := strings.ToLower(s.word())
+	s.cfws()
+	name := ""
+	if s.peek() == '.' {
+		s.at++
+		s.cfws()
+		name = strings.ToLower(s.word())
+		s.cfws()
+	}
+	if typ == "" || s.peek() != '=' {
+		return ErrSyntax
+	}
+	s.at++
+	s.cfws()
+	v, ok := s.value("")
+	switch {
+	case !ok:
+		return ErrSyntax
+	case name == "" && typ == "reason":
+		r.Reason = v
+	case name == "" || len(r.Props) >= maxProps:
+		return ErrSyntax
+	default:
+		r.Props = append(r.Props, mail.AuthProp{Type: typ, Name: name, Value: v})
+	}
+	return nil
+}
+
+func (s *scanner) peek() byte {
+	if s.at < len(s.in) {
+		return s.in[s.at]
+	}
+	return 0
+}
+
+// word reads a Keyword (RFC 5321, 4.1.2), an underscore too.
+func (s *scanner) word() string {
+	start := s.at
+	for s.at < len(s.in) {
+		c := s.in[s.at]
+		if c != '-' && c != '_' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+			break
+		}
+		s.at++
+	}
+	return s.in[start:s.at]
+}
+
+// value reads a quoted string, or everything up to a space, a semicolon or a
+// comment.
+func (s *scanner) value(stop string) (string, bool) {
+	if s.peek() == '"' {
+		return s.quoted()
+	}
+	start := s.at
+	for s.at < len(s.in) {
+		c := s.in[s.at]
+		if c <= ' ' || c == ';' || c == '(' || c == 0x7f || strings.IndexByte(stop, c) >= 0 {
+			break
+		}
+		if c == '"' { // "odd local part"@domain
+			if _, ok := s.quoted(); !ok {
+				return "", false
+			}
+			continue
+		}
+		s.at++
+	}
+	return s.in[start:s.at], true
+}
+
+func (s *scanner) quoted() (string, bool) {
+	start := s.at
+	var b strings.Builder
+	for s.at++; s.at < len(s.in); s.at++ {
+		switch c := s.in[s.at]; c {
+		case '"':
+			s.at++
+			if s.peek() == '@' { // a quoted local part
+				rest, ok := s.value("")
+				return s.in[start:s.at-len(rest)] + rest, ok
+			}
+			return b.String(), true
+		case '\\':
+			if s.at++; s.at < len(s.in) {
+				b.WriteByte(s.in[s.at])
+			}
+		case '\r', '\n':
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return "", false
+}
+
+// cfws skips white space and comments.
+func (s *scanner) cfws() {
+	for s.at < len(s.in) {
+		switch c := s.in[s.at]; {
+		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
+			s.at++
+		case c == '(':
+			s.skipComment()
+		default:
+			return
+		}
+	}
+}
+
+func (s *scanner) skipComment() {
+	start, depth := s.at+1, 0
+	for ; s.at < len(s.in); s.at++ {
+		switch s.in[s.at] {
+		case '\\':
+			s.at++
+		case '(':
+			depth++
+		case ')':
+			depth--
+		}
+		if depth == 0 || depth > maxDepth {
+			break
+		}
+	}
+	end := min(s.at, len(s.in))
+	if depth == 0 {
+		s.comment = unfold(s.in[start:end])
+		s.at++
+		return
+	}
+	s.at = len(s.in) // never closed
+}
+
+func unfold(s string) string { return strings.NewReplacer("\r", "", "\n", "").Replace(s) }
+
+// Ours finds the Authentication-Results fields in a header block that carry one
+// of our own names: whoever sent them, we did not. They are removed when a
+// message comes in (RFC 8601, 5).
+func Ours(head []byte, names ...string) []mail.Span {
+	var spans []mail.Span
+	for f := range mail.Fields(head) {
+		if !f.Is("Authentication-Results") {
+			continue
+		}
+		h, _ := Parse(f.Value()) // one that is broken behind our name would be believed by some
+		for _, n := range names {
+			if strings.EqualFold(strings.TrimSuffix(h.ID, "."), n) || bytes.HasPrefix(bytes.ToLower(bytes.TrimSpace(f.Value())), []byte(strings.ToLower(n)+";")) {
+				spans = append(spans, f.Span)
+				break
+			}
+		}
+	}
+	return spans
+}

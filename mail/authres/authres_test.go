@@ -1,0 +1,126 @@
+package authres
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"hoplite/mail"
+)
+
+func prop(t, n, v string) mail.AuthProp { return mail.AuthProp{Type: t, Name: n, Value: v} }
+
+// The examples of RFC 8601, appendix B, and what real servers write.
+func TestParse(t *testing.T) {
+	for _, c := range []struct {
+		name, in string
+		want     Header
+	}{
+		{"B.2 none", "example.org 1; none", Header{ID: "example.org"}},
+		{"B.3", "example.com;\r\n          spf=pass smtp.mailfrom=example.net", Header{"example.com", []mail.AuthResult{
+			{Method: "spf", Value: "pass", Props: []mail.AuthProp{prop("smtp", "mailfrom", "example.net")}}}}},
+		{"B.4", "example.com; auth=pass (cram-md5) smtp.auth=sender@example.net;\r\n spf=pass smtp.mailfrom=example.net", Header{"example.com", []mail.AuthResult{
+			{Method: "auth", Value: "pass", Comment: "cram-md5", Props: []mail.AuthProp{prop("smtp", "auth", "sender@example.net")}},
+			{Method: "spf", Value: "pass", Props: []mail.AuthProp{prop("smtp", "mailfrom", "example.net")}}}}},
+		{"B.6", "example.com;\r\n dkim=pass reason=\"good signature\"\r\n header.i=@mail-router.example.net;\r\n dkim=fail reason=\"bad signature\"\r\n header.i=@newyork.example.com",
+			Header{"example.com", []mail.AuthResult{
+				{Method: "dkim", Value: "pass", Reason: "good signature", Props: []mail.AuthProp{prop("header", "i", "@mail-router.example.net")}},
+				{Method: "dkim", Value: "fail", Reason: "bad signature", Props: []mail.AuthProp{prop("header", "i", "@newyork.example.com")}}}}},
+		{"B.7 comments everywhere", "foo.example.net (foobar) 1 (baz);\r\n    dkim (Because I like it) / 1 (One yay) = (wait for it) fail\r\n      policy (A dot can go here) . (like that) expired\r\n      (this surprised me) = (as I wasn't expecting it) 1362471462",
+			Header{"foo.example.net", []mail.AuthResult{{Method: "dkim", Value: "fail", Props: []mail.AuthProp{prop("policy", "expired", "1362471462")}}}}},
+		{"base64 without quotes", "mx.example; dkim=pass header.d=a.example header.s=s1 header.b=ab+/c=; dmarc=pass (p=NONE; sp=none) header.from=a.example",
+			Header{"mx.example", []mail.AuthResult{
+				{Method: "dkim", Value: "pass", Props: []mail.AuthProp{prop("header", "d", "a.example"), prop("header", "s", "s1"), prop("header", "b", "ab+/c=")}},
+				{Method: "dmarc", Value: "pass", Comment: "p=NONE; sp=none", Props: []mail.AuthProp{prop("header", "from", "a.example")}}}}},
+		{"semicolon in quotes", `x; spf=fail reason="no; \"really\"" smtp.mailfrom="a;b"@c.example`,
+			Header{"x", []mail.AuthResult{{Method: "spf", Value: "fail", Reason: `no; "really"`, Props: []mail.AuthProp{prop("smtp", "mailfrom", `"a;b"@c.example`)}}}}},
+		{"other version", "x; dkim/2=pass;", Header{"x", []mail.AuthResult{{Method: "dkim/2", Value: "pass"}}}},
+		{"capitals", "x; SPF=Pass SMTP.MailFrom=A@B", Header{"x", []mail.AuthResult{{Method: "spf", Value: "pass", Props: []mail.AuthProp{prop("smtp", "mailfrom", "A@B")}}}}},
+		{"leading comment", "(c) x; none", Header{ID: "x"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := Parse([]byte(c.in))
+			if err != nil || !reflect.DeepEqual(got, c.want) {
+				t.Errorf("%v\ngot  %+v\nwant %+v", err, got, c.want)
+			}
+		})
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for _, in := range []string{
+		"", ";", "; spf=pass", "x y; none", "x; spf", "x; spf=", "x; =pass", "x; spf=pass smtp", "x; spf=pass smtp.mailfrom", "x; spf=pass .a=b",
+		`x; spf=pass reason="open`, "x; spf=pass foo=bar", "x spf=pass", "x; a=b c", strings.Repeat("x", maxValue+1), "x" + strings.Repeat("; a=b", 200),
+		"x; a=b" + strings.Repeat(" c.d=e", 100),
+	} {
+		if h, err := Parse([]byte(in)); err == nil {
+			t.Errorf("%.60q was taken as %+v", in, h)
+		}
+	}
+}
+
+func TestField(t *testing.T) {
+	got := string(Field("mail.example.org", []mail.AuthResult{
+		{Method: "spf", Value: "pass", Reason: "192.0.2.1 is allowed", Props: []mail.AuthProp{prop("smtp", "mailfrom", "ann@example.com"), prop("smtp", "helo", "")}},
+		{Method: "dkim", Value: "fail", Comment: "a (b", Props: []mail.AuthProp{prop("header", "b", "a/b+"), prop("header", "d", "example.com"), prop("header", "i", "@example.com"), prop("header", "a", "rsa-sha256")}},
+		{Method: "bad method", Value: "x"},
+		{Method: "auth", Value: "pass", Props: []mail.AuthProp{prop("smtp", "auth", "a\r\nX-Evil: 1"), prop("smtp", "mailfrom", `"a b"@example.com`)}},
+	}))
+	want := "Authentication-Results: mail.example.org;\r\n" +
+		"\tspf=pass reason=\"192.0.2.1 is allowed\" smtp.mailfrom=ann@example.com;\r\n" +
+		"\tdkim=fail (a \\(b) header.b=\"a/b+\" header.d=example.com\r\n\t  header.i=@example.com header.a=rsa-sha256;\r\n" +
+		"\tauth=pass smtp.auth=\"a??X-Evil: 1\" smtp.mailfrom=\"a b\"@example.com\r\n"
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if got := string(Field("x", nil)); got != "Authentication-Results: x; none\r\n" {
+		t.Errorf("nothing: %q", got)
+	}
+	if got := string(ARCField("2", "x", nil)); got != "ARC-Authentication-Results: i=2; x; none" {
+		t.Errorf("ARC: %q", got)
+	}
+}
+
+func TestOurs(t *testing.T) {
+	head := []byte("Authentication-Results: MAIL.example.org; spf=pass\r\n" +
+		"Authentication-Results: other.example; spf=pass\r\n" +
+		"authentication-results: (x) mail.example.org 1; none\r\n" +
+		"Authentication-Results: mail.example.org; rubbish rubbish\r\n" +
+		"Authentication-Results: mail.example.org.evil.example; none\r\n" +
+		"Subject: mail.example.org;\r\n\r\n")
+	spans := Ours(head, "mail.example.org")
+	var got []string
+	for _, s := range spans {
+		got = append(got, string(head[s.Start:s.Start+30]))
+	}
+	if len(spans) != 3 {
+		t.Errorf("found %q", got)
+	}
+}
+
+func FuzzAuthres(f *testing.F) {
+	f.Add("example.com; spf=pass (c) reason=\"x\" smtp.mailfrom=a@b; dkim/1=fail header.b=a/b")
+	f.Add("a; b=c d.e=\"f\\\"\"@g")
+	f.Fuzz(func(t *testing.T, in string) {
+		h, err := Parse([]byte(in))
+		if err != nil {
+			return
+		}
+		out := Field(h.ID, h.Results)
+		for line := range strings.SplitSeq(strings.TrimSuffix(string(out), "\r\n"), "\r\n") {
+			if strings.ContainsAny(line, "\r\n\x00") {
+				t.Fatalf("a line breaks out: %q", out)
+			}
+		}
+		value := out[len("Authentication-Results:"):]
+		again, err := Parse(value)
+		if err != nil || len(again.Results) != len(h.Results) {
+			t.Fatalf("%v: %q became %q", err, in, out)
+		}
+		for i, r := range h.Results {
+			if a := again.Results[i]; a.Method != r.Method && !strings.Contains(r.Method, "/") || a.Value != r.Value {
+				t.Fatalf("%q became %q", in, out)
+			}
+		}
+	})
+}

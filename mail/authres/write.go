@@ -1,0 +1,156 @@
+package authres
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"hoplite/mail"
+)
+
+// lineLength is where a line is folded (RFC 5322, 2.1.1).
+const lineLength = 78
+
+// Field writes a complete field, folded, CRLF at its end.
+func Field(id string, results []mail.AuthResult) []byte {
+	return append(appendList([]byte("Authentication-Results: "), id, results), '\r', '\n')
+}
+
+// ARCField writes the ARC-Authentication-Results of one instance (RFC 8617,
+// 4.1.1), without the CRLF at its end.
+func ARCField(instance, id string, results []mail.AuthResult) []byte {
+	return appendList([]byte("ARC-Authentication-Results: i="+instance+"; "), id, results)
+}
+
+func appendList(b []byte, id string, results []mail.AuthResult) []byte {
+	w := &folder{out: b, col: len(b)}
+	w.add(quote(id))
+	n := 0
+	for i := range results {
+		if words := resultWords(&results[i]); words != nil {
+			w.out = append(w.out, ";\r\n\t"...)
+			w.col = 8
+			w.fresh = true
+			for _, word := range words {
+				w.add(word)
+			}
+			n++
+		}
+	}
+	if n == 0 {
+		w.out = append(w.out, "; none"...)
+	}
+	return w.out
+}
+
+// folder puts words on lines.
+type folder struct {
+	out   []byte
+	col   int
+	fresh bool // the line is empty still
+}
+
+func (w *folder) add(word string) {
+	switch {
+	case w.fresh || w.col > 0 && w.out[len(w.out)-1] == ' ':
+	case w.col+1+len(word) > lineLength:
+		w.out = append(w.out, "\r\n\t  "...)
+		w.col = 10
+	default:
+		w.out = append(w.out, ' ')
+		w.col++
+	}
+	w.out = append(w.out, word...)
+	w.col += len(word)
+	w.fresh = false
+}
+
+// resultWords are the parts of one result between which a line may break; nil
+// for one that cannot be written.
+func resultWords(r *mail.AuthResult) []string {
+	method, version, ok := strings.Cut(r.Method, "/")
+	if !isKeyword(method) || !isKeyword(r.Value) {
+		return nil
+	}
+	if ok {
+		method += "/" + strings.Map(digit, version)
+	}
+	words := []string{method + "=" + r.Value}
+	if r.Comment != "" {
+		words = append(words, comment(r.Comment))
+	}
+	if r.Reason != "" {
+		words = append(words, "reason="+quote(r.Reason))
+	}
+	for _, p := range r.Props {
+		if p.Value != "" && isKeyword(p.Type) && isKeyword(p.Name) {
+			words = append(words, p.Type+"."+p.Name+"="+quoteProp(p.Value))
+		}
+	}
+	return words
+}
+
+func digit(r rune) rune {
+	if r < '0' || r > '9' {
+		return -1
+	}
+	return r
+}
+
+func isKeyword(s string) bool {
+	scan := scanner{in: s}
+	return s != "" && scan.word() == s
+}
+
+// quoteProp writes a pvalue: addresses and domains stand as they are.
+func quoteProp(v string) string {
+	if local, domain, ok := strings.Cut(v, "@"); ok && (local == "" || isToken(local)) && isToken(domain) {
+		return v
+	}
+	if a, err := mail.ParseAddress(v); err == nil && a != "" {
+		return string(a) // a quoted local part is part of the grammar
+	}
+	return quote(v)
+}
+
+// quote writes a value: a token (RFC 2045, 5.1) as it is, all else in quotes.
+func quote(v string) string {
+	if isToken(v) {
+		return v
+	}
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range clean(v) {
+		if r == '"' || r == '\\' {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(r)
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+func comment(v string) string {
+	return "(" + strings.NewReplacer("(", "\\(", ")", "\\)", "\\", "\\\\").Replace(clean(v)) + ")"
+}
+
+// clean replaces what would end the line, or is no text.
+func clean(v string) string {
+	if len(v) > 500 {
+		v = strings.ToValidUTF8(v[:500], "") + "..."
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == utf8.RuneError {
+			return '?'
+		}
+		return r
+	}, v)
+}
+
+func isToken(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("()<>@,;:\\\"/[]?=", c) >= 0 {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 500
+}
