@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"hoplite/internal/resolve"
 	"hoplite/mail"
 )
 
@@ -61,6 +62,8 @@ type Env struct {
 	Data    string
 	Log     zerolog.Logger
 	Trusted []netip.Prefix // whose Received lines we believe
+	// DNS answers questions; it remembers what it heard.
+	DNS resolve.Resolver
 }
 
 // Action is what becomes of a message.
