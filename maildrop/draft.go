@@ -1,0 +1,267 @@
+package maildrop
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"hoplite/maildrop/maildir"
+)
+
+// NewMessage is a message on its way into a folder: written to tmp, seen by
+// nobody. Write it, then give it to Folder.Append, or Discard it.
+type NewMessage struct {
+	Flags    Flags
+	Keywords []string
+	// Date is the internal date; the zero time means now.
+	Date time.Time
+
+	folder *Folder
+	file   *os.File
+	lf     *maildir.LFWriter
+	name   string // in tmp
+	ext    string // uidlist keys, as for a copy
+	closed bool
+	old    int64 // octets that it takes the place of
+}
+
+// NewMessage begins a message for this folder.
+func (f *Folder) NewMessage() (*NewMessage, error) {
+	name := maildir.Unique()
+	file, err := f.tmp.Create(name, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("begin a message: %w", err)
+	}
+	return &NewMessage{folder: f, file: file, lf: maildir.NewLFWriter(file), name: name}, nil
+}
+
+// Write takes the next octets, with CRLF or LF line ends.
+func (n *NewMessage) Write(p []byte) (int, error) { return n.lf.Write(p) }
+
+// Size is how many octets the message has so far, counted with CRLF.
+func (n *NewMessage) Size() int64 { return n.lf.Wire }
+
+// seal makes the file complete and durable, and gives it its final base name.
+func (n *NewMessage) seal() error {
+	if n.closed {
+		return nil
+	}
+	err := n.lf.Flush()
+	if err == nil && !n.Date.IsZero() {
+		err = n.folder.tmp.SetTimes(n.name, n.Date)
+	}
+	if err == nil {
+		err = n.file.Sync()
+	}
+	n.closed = true
+	if err = errors.Join(err, n.file.Close()); err != nil {
+		return fmt.Errorf("write a message: %w", err)
+	}
+	return nil
+}
+
+// base is the name it will have.
+func (n *NewMessage) base() string { return maildir.WithSizes(n.name, n.lf.Size, n.lf.Wire) }
+
+// Discard removes a message that was not appended.
+func (n *NewMessage) Discard() {
+	if !n.closed {
+		n.closed = true
+		n.file.Close()
+	}
+	n.folder.tmp.Remove(n.name)
+}
+
+// Append puts messages into the folder, all or none (RFC 3502), durably, and
+// returns them with their UIDs. They must come from this folder's NewMessage;
+// after an error they are still the caller's to Discard.
+func (f *Folder) Append(news ...*NewMessage) ([]*Message, *Snapshot, error) {
+	var size, old int64
+	for _, n := range news {
+		if n.folder != f {
+			return nil, nil, errors.New("message was begun for another folder")
+		}
+		if err := n.seal(); err != nil {
+			return nil, nil, err
+		}
+		size += n.lf.Size
+		old += n.old
+	}
+	if err := f.box.fits(size-old, int64(len(news))); err != nil {
+		return nil, nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.sync(); err != nil {
+		return nil, nil, err
+	}
+	var items []incoming
+	for _, n := range news {
+		mask, err := f.keywordMask(n.Keywords, true)
+		if err != nil {
+			return nil, nil, err
+		}
+		date := n.Date
+		if date.IsZero() {
+			date = time.Now()
+		}
+		items = append(items, incoming{
+			message: Message{Flags: n.Flags, Keywords: mask, Size: n.lf.Size, Wire: n.lf.Wire, Date: date.Unix(), Ext: n.ext},
+			base:    n.base(),
+			place:   func(name string) error { return f.tmp.Rename(n.name, f.cur, name) },
+			undo:    func(name string) { f.cur.Rename(name, f.tmp, n.name) },
+		})
+	}
+	msgs, err := f.place(items)
+	if err != nil {
+		return nil, nil, err
+	}
+	f.box.used(size, int64(len(news)))
+	return msgs, f.snap.Load(), nil
+}
+
+// incoming is a message that gets a UID and a file in cur.
+type incoming struct {
+	message Message
+	base    string
+	place   func(name string) error // puts the file into cur
+	undo    func(name string)
+}
+
+// place gives messages their UIDs and files in cur, all or none: first the
+// lines of the uidlist - a line without a file is harmless, a file whose UID
+// was shown but not written is not - then the files, then everything durable.
+// f.mu is held.
+func (f *Folder) place(items []incoming) ([]*Message, error) {
+	lock, err := f.lockList()
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Release()
+	// Others may have given out UIDs while we waited.
+	if now, err := f.fileStamp(maildir.UIDListFile); err != nil {
+		return nil, err
+	} else if now != f.state.stamp.list {
+		if err := f.underLock(lock); err != nil {
+			return nil, err
+		}
+	}
+	st := &f.state
+	msgs := make([]*Message, len(items))
+	entries := make([]maildir.Entry, len(items))
+	saved := time.Now().Unix()
+	for i := range items {
+		m := items[i].message
+		m.UID, m.ModSeq, m.Saved = st.next+uint32(i), st.modseq+1, saved
+		m.File = items[i].base
+		m.File = infoName(&m)
+		msgs[i] = &m
+		entries[i] = maildir.Entry{UID: m.UID, Ext: m.Ext, Base: items[i].base}
+	}
+	if err := f.writeList(&reading{files: nil}, entries); err != nil {
+		return nil, err
+	}
+	st.next += uint32(len(items))
+	for i, item := range items {
+		if err := item.place(msgs[i].File); err != nil {
+			for j := range i {
+				items[j].undo(msgs[j].File)
+			}
+			return nil, errors.Join(fmt.Errorf("store a message: %w", err), f.finish(change{}))
+		}
+	}
+	if err := f.curSync.sync(f.cur); err != nil {
+		for i, item := range items {
+			item.undo(msgs[i].File)
+		}
+		return nil, errors.Join(err, f.finish(change{}))
+	}
+	st.modseq++
+	st.msgs = append(st.msgs, msgs...) // snapshots end before the new ones
+	if st.uids != nil {
+		for _, m := range msgs {
+			st.uids[m.Base()] = m.UID
+		}
+	}
+	return msgs, f.finish(change{messages: msgs})
+}
+
+// underLock is sync for those who hold the uidlist's lock already.
+func (f *Folder) underLock(lock *maildir.Lock) error {
+	now, _, err := f.look()
+	if err != nil {
+		return err
+	}
+	r, err := f.read(now, true)
+	if err != nil {
+		return err
+	}
+	return f.adopt(r, lock)
+}
+
+// Expunge removes messages for good, whatever their flags, and returns which
+// were removed.
+func (f *Folder) Expunge(uids []uint32) ([]uint32, *Snapshot, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.sync(); err != nil {
+		return nil, nil, err
+	}
+	var done []uint32
+	var size int64
+	var failed error
+	for _, uid := range uids {
+		i, ok := f.state.find(uid)
+		if !ok {
+			continue
+		}
+		m := f.state.msgs[i]
+		if failed = f.unlink(m); failed != nil {
+			break
+		}
+		done = append(done, uid)
+		size += m.Size
+	}
+	err := f.dropped(done)
+	f.box.used(-size, -int64(len(done)))
+	return done, f.snap.Load(), errors.Join(failed, err)
+}
+
+// unlink removes a message's file, wherever others have moved it.
+func (f *Folder) unlink(m *Message) error {
+	at := found{m.File, m.New}
+	for range 3 {
+		err := f.in(at).Remove(at.file)
+		if !isNot(err) {
+			return err
+		}
+		var ok bool
+		if at, ok = f.search(m.Base()); !ok {
+			return nil
+		}
+	}
+	return nil
+}
+
+// dropped takes messages whose files are gone out of the state.
+func (f *Folder) dropped(uids []uint32) error {
+	if len(uids) == 0 {
+		return nil
+	}
+	st := &f.state
+	slices.Sort(uids)
+	keep := make([]*Message, 0, len(st.msgs))
+	for _, m := range st.msgs {
+		if _, gone := slices.BinarySearch(uids, m.UID); gone {
+			delete(st.uids, m.Base())
+			continue
+		}
+		keep = append(keep, m)
+	}
+	st.msgs = keep
+	st.modseq++
+	st.forget(uids)
+	return f.finish(change{expunged: uids})
+}

@@ -1,0 +1,245 @@
+package maildrop
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+)
+
+// testStore opens a store in a directory of its own.
+func testStore(t testing.TB, cfg Config) *Store {
+	t.Helper()
+	cfg.Name = "boxes"
+	s, err := Open(cfg, Env{Data: t.TempDir(), Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// testFolder opens a folder of ann's box, and makes it.
+func testFolder(t testing.TB, s *Store, name string) *Folder {
+	t.Helper()
+	b, err := s.Box("ann@example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Create(name, ""); err != nil && !errors.Is(err, ErrExists) {
+		t.Fatal(err)
+	}
+	f, err := b.Folder(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close(); b.Close() })
+	return f
+}
+
+// boxDir is where ann's box lies.
+func boxDir(s *Store) string { return filepath.Join(s.root.Name(), "example.org", "ann") }
+
+func put(t testing.TB, f *Folder, text string, flags Flags, keywords ...string) *Message {
+	t.Helper()
+	n, err := f.NewMessage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Flags, n.Keywords = flags, keywords
+	io.WriteString(n, text)
+	msgs, _, err := f.Append(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return msgs[0]
+}
+
+func syncNow(t testing.TB, f *Folder) *Snapshot {
+	t.Helper()
+	s, err := f.Sync()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func uids(s *Snapshot) (list []uint32) {
+	for _, m := range s.Messages {
+		list = append(list, m.UID)
+	}
+	return list
+}
+
+func TestAppendAndRead(t *testing.T) {
+	f := testFolder(t, testStore(t, Config{}), "INBOX")
+	const text = "Subject: hi\r\n\r\none\r\ntwo\r\n"
+	m := put(t, f, text, Seen|Flagged, "$Label1", "later")
+	if m.UID != 1 || m.Wire != int64(len(text)) || m.Size != m.Wire-4 {
+		t.Errorf("got UID %d, %d octets, %d on the wire", m.UID, m.Size, m.Wire)
+	}
+	r, err := f.Read(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got, err := io.ReadAll(r); err != nil || string(got) != text {
+		t.Errorf("read %q, %v", got, err)
+	}
+	s := syncNow(t, f)
+	if got := s.KeywordNames(s.Messages[0]); !slices.Equal(got, []string{"$Label1", "later"}) {
+		t.Errorf("keywords %q", got)
+	}
+	stored, err := os.ReadFile(filepath.Join(boxDir(f.box.store), "cur", m.File))
+	if err != nil || bytes.Contains(stored, []byte("\r")) {
+		t.Errorf("stored %q, %v; want LF line ends", stored, err)
+	}
+	if !strings.HasSuffix(m.File, ":2,FSab") {
+		t.Errorf("file name %s", m.File)
+	}
+}
+
+func TestStateSurvivesReopen(t *testing.T) {
+	s := testStore(t, Config{})
+	f := testFolder(t, s, "Lists/Go")
+	for i := range 5 {
+		put(t, f, fmt.Sprintf("Subject: %d\n\nx\n", i), 0)
+	}
+	if _, _, err := f.Store([]uint32{2, 4}, FlagChange{Flags: Seen, Keywords: []string{"work"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := f.Expunge([]uint32{3}); err != nil {
+		t.Fatal(err)
+	}
+	before := syncNow(t, f)
+
+	again, err := Open(s.cfg, s.env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	after := syncNow(t, testFolder(t, again, "Lists/Go"))
+	if !slices.Equal(uids(before), uids(after)) || before.Validity != after.Validity || before.Next != after.Next || before.GUID != after.GUID {
+		t.Errorf("before %v, after %v", before, after)
+	}
+	if after.ModSeq < before.ModSeq {
+		t.Errorf("HIGHESTMODSEQ sank from %d to %d", before.ModSeq, after.ModSeq)
+	}
+	if m := after.Messages[1]; m.UID != 2 || m.Flags != Seen || !reflect.DeepEqual(after.KeywordNames(m), []string{"work"}) {
+		t.Errorf("message 2 is now %+v", m)
+	}
+}
+
+func TestOthersChangeTheFolder(t *testing.T) {
+	f := testFolder(t, testStore(t, Config{}), "INBOX")
+	dir := boxDir(f.box.store)
+	var names []string
+	for i := range 4 {
+		names = append(names, put(t, f, fmt.Sprintf("Subject: %d\n\nx\n", i), 0).File)
+	}
+	old := syncNow(t, f)
+	// A reader renames, a cleaner removes, a delivery agent adds.
+	must(t, os.Rename(filepath.Join(dir, "cur", names[1]), filepath.Join(dir, "cur", names[1]+"RS")))
+	must(t, os.Remove(filepath.Join(dir, "cur", names[2])))
+	must(t, os.WriteFile(filepath.Join(dir, "new", "1700000000.M1P1.other"), []byte("Subject: new\n\nx\n"), 0o600))
+	s := syncNow(t, f)
+	if want := []uint32{1, 2, 4, 5}; !slices.Equal(uids(s), want) {
+		t.Fatalf("UIDs %v, want %v", uids(s), want)
+	}
+	c := s.Since(old)
+	if !slices.Equal(c.Expunged, []uint32{3}) || len(c.Flagged) != 1 || c.Flagged[0].Flags != Seen|Answered || len(c.Added) != 1 {
+		t.Errorf("changes %+v", c)
+	}
+	if got := f.Vanished2(t, old.ModSeq); !slices.Equal(got, []uint32{3}) {
+		t.Errorf("vanished %v", got)
+	}
+	if m := s.Messages[3]; m.Wire != m.Size+3 || m.New {
+		t.Errorf("delivered by another: %+v", m)
+	}
+}
+
+// Vanished2 is Vanished for the present snapshot.
+func (f *Folder) Vanished2(t *testing.T, modseq uint64) []uint32 {
+	return f.Vanished(syncNow(t, f), modseq)
+}
+
+func TestCopyAndMove(t *testing.T) {
+	s := testStore(t, Config{})
+	in, out := testFolder(t, s, "INBOX"), testFolder(t, s, "Archive")
+	a := put(t, in, "Subject: a\n\nx\n", Seen, "blue")
+	put(t, in, "Subject: b\n\nx\n", 0)
+	c, err := in.Copy([]uint32{1, 2, 9}, out)
+	if err != nil || !slices.Equal(c.From, []uint32{1, 2}) || !slices.Equal(c.To, []uint32{1, 2}) {
+		t.Fatalf("copied %+v, %v", c, err)
+	}
+	copied := syncNow(t, out)
+	if m := copied.Messages[0]; m.GUID() != a.GUID() || m.Flags != Seen || !slices.Equal(copied.KeywordNames(m), []string{"blue"}) {
+		t.Errorf("copy is %+v", m)
+	}
+	if c, err = in.Move([]uint32{2}, out); err != nil || !slices.Equal(c.To, []uint32{3}) {
+		t.Fatalf("moved %+v, %v", c, err)
+	}
+	if got := uids(syncNow(t, in)); !slices.Equal(got, []uint32{1}) {
+		t.Errorf("left behind %v", got)
+	}
+	if got := uids(syncNow(t, out)); !slices.Equal(got, []uint32{1, 2, 3}) {
+		t.Errorf("arrived %v", got)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTree(t *testing.T) {
+	s := testStore(t, Config{})
+	b, err := s.Box("ann@example.org")
+	must(t, err)
+	defer b.Close()
+	for _, name := range []string{"Lists/Go/dev", "Prüfung", "Sent", "inbox/deep"} {
+		must(t, b.Create(name, ""))
+	}
+	must(t, b.Create("Notes", `\Drafts`))
+	if err := b.Create("sent/../x", ""); !errors.Is(err, ErrFolderName) {
+		t.Errorf("a name with dots: %v", err)
+	}
+	must(t, b.Rename("Lists", "Old/Lists"))
+	list, err := b.List()
+	must(t, err)
+	var got []string
+	for _, f := range list {
+		got = append(got, fmt.Sprintf("%s %v %v %s", f.Name, f.Exists, f.HasChildren, f.SpecialUse))
+	}
+	want := []string{
+		"INBOX true true ", "INBOX/deep true false ", `Notes true false \Drafts`,
+		"Old false true ", "Old/Lists false true ", "Old/Lists/Go false true ", "Old/Lists/Go/dev true false ",
+		"Prüfung true false ", `Sent true false \Sent`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	if _, err := os.Stat(filepath.Join(boxDir(s), ".Pr&APw-fung", "maildirfolder")); err != nil {
+		t.Error(err)
+	}
+	must(t, b.Delete("Prüfung"))
+	if _, err := b.Folder("Prüfung"); !errors.Is(err, ErrNoFolder) {
+		t.Errorf("a deleted folder: %v", err)
+	}
+	must(t, b.Subscribe("Sent", true))
+	must(t, b.Subscribe("Gone/Away", true))
+	must(t, b.Subscribe("Sent", false))
+	if subs, err := b.Subscriptions(); err != nil || !slices.Equal(subs, []string{"Gone/Away"}) {
+		t.Errorf("subscriptions %q, %v", subs, err)
+	}
+}

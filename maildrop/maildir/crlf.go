@@ -1,0 +1,247 @@
+package maildir
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+)
+
+// block is how much is read and written at once.
+const block = 64 << 10
+
+// LFWriter turns CRLF into LF on the way to a file and counts. Lone CRs and
+// LFs stay as they are.
+type LFWriter struct {
+	w    io.Writer
+	buf  []byte
+	held bool // a CR whose successor is not known yet
+
+	// Size is what was written, Wire the same with CRLF at every line end.
+	Size, Wire int64
+}
+
+// NewLFWriter writes to w in blocks; call Flush at the end.
+func NewLFWriter(w io.Writer) *LFWriter {
+	return &LFWriter{w: w, buf: make([]byte, 0, block)}
+}
+
+// Write takes octets with either line end, cut anywhere.
+func (l *LFWriter) Write(p []byte) (int, error) {
+	n := len(p)
+	if l.held && n > 0 {
+		l.held = false
+		if p[0] != '\n' {
+			if err := l.put([]byte{'\r'}); err != nil {
+				return 0, err
+			}
+			l.Wire++
+		}
+	}
+	for len(p) > 0 {
+		i := bytes.IndexByte(p, '\n')
+		if i < 0 {
+			return n, l.tail(p)
+		}
+		line := p[:i]
+		p = p[i+1:]
+		if i > 0 && line[i-1] == '\r' {
+			line = line[:i-1]
+		}
+		l.Wire += int64(len(line)) + 2
+		if err := l.put(line); err != nil {
+			return 0, err
+		}
+		if err := l.put(newline); err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
+}
+
+var newline = []byte{'\n'}
+
+// tail takes the octets behind the last LF.
+func (l *LFWriter) tail(p []byte) error {
+	if p[len(p)-1] == '\r' {
+		l.held = true
+		p = p[:len(p)-1]
+	}
+	l.Wire += int64(len(p))
+	return l.put(p)
+}
+
+func (l *LFWriter) put(p []byte) error {
+	l.Size += int64(len(p))
+	if len(l.buf)+len(p) > cap(l.buf) {
+		if err := l.spill(); err != nil {
+			return err
+		}
+		if len(p) >= cap(l.buf) {
+			_, err := l.w.Write(p)
+			return err
+		}
+	}
+	l.buf = append(l.buf, p...)
+	return nil
+}
+
+func (l *LFWriter) spill() error {
+	if len(l.buf) == 0 {
+		return nil
+	}
+	_, err := l.w.Write(l.buf)
+	l.buf = l.buf[:0]
+	return err
+}
+
+// Flush writes what is left.
+func (l *LFWriter) Flush() error {
+	if l.held {
+		l.held = false
+		l.Wire++
+		if err := l.put([]byte{'\r'}); err != nil {
+			return err
+		}
+	}
+	return l.spill()
+}
+
+// WireSize counts a file's octets as they are, and with CRLF at every line
+// end.
+func WireSize(r io.Reader) (size, wire int64, err error) {
+	buf := make([]byte, block)
+	var last byte
+	for {
+		n, err := r.Read(buf)
+		p := buf[:n]
+		size += int64(n)
+		wire += int64(n) + int64(bytes.Count(p, newline))
+		if n > 0 {
+			if last == '\r' && p[0] == '\n' {
+				wire--
+			}
+			wire -= int64(bytes.Count(p, []byte("\r\n")))
+			last = p[n-1]
+		}
+		if err == io.EOF {
+			return size, wire, nil
+		}
+		if err != nil {
+			return size, wire, err
+		}
+	}
+}
+
+// CRLFReader reads a stored message with CRLF at every line end.
+type CRLFReader struct {
+	r    io.Reader
+	in   []byte // the block
+	rest []byte // what of it was not given out yet
+	last byte   // the octet before rest
+	owed bool   // an LF whose CR was given out already
+	err  error
+}
+
+// NewCRLFReader reads from r, which has LF or CRLF or both.
+func NewCRLFReader(r io.Reader) *CRLFReader {
+	return &CRLFReader{r: r, in: make([]byte, block)}
+}
+
+// Reset reads from another file, with the same buffer.
+func (c *CRLFReader) Reset(r io.Reader) { *c = CRLFReader{r: r, in: c.in} }
+
+func (c *CRLFReader) fill() bool {
+	for len(c.rest) == 0 && c.err == nil {
+		var n int
+		n, c.err = c.r.Read(c.in)
+		c.rest = c.in[:n]
+	}
+	return len(c.rest) > 0
+}
+
+// Read implements io.Reader.
+func (c *CRLFReader) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		if c.owed {
+			p[n] = '\n'
+			n++
+			c.owed, c.last, c.rest = false, '\n', c.rest[1:]
+			continue
+		}
+		if n > 0 && len(c.rest) == 0 {
+			return n, nil
+		}
+		if !c.fill() {
+			return n, c.err
+		}
+		n += c.copyLine(p[n:])
+	}
+	return n, nil
+}
+
+// copyLine copies up to the next line end into p and makes it a CRLF.
+func (c *CRLFReader) copyLine(p []byte) int {
+	i := bytes.IndexByte(c.rest[:min(len(c.rest), len(p))], '\n')
+	if i < 0 {
+		n := copy(p, c.rest)
+		c.advance(n)
+		return n
+	}
+	n := copy(p, c.rest[:i])
+	c.advance(i)
+	if c.last == '\r' {
+		p[n] = '\n'
+		c.advance(1)
+		return n + 1
+	}
+	p[n] = '\r'
+	c.owed = true
+	return n + 1
+}
+
+func (c *CRLFReader) advance(n int) {
+	if n > 0 {
+		c.last = c.rest[n-1]
+		c.rest = c.rest[n:]
+	}
+}
+
+// WriteTo implements io.WriterTo without a second buffer when w has one.
+func (c *CRLFReader) WriteTo(w io.Writer) (int64, error) {
+	bw, ok := w.(*bufio.Writer)
+	if !ok {
+		bw = bufio.NewWriterSize(w, block)
+	}
+	var total int64
+	for c.fill() {
+		i := bytes.IndexByte(c.rest, '\n')
+		if i < 0 {
+			i = len(c.rest)
+		}
+		n, err := bw.Write(c.rest[:i])
+		total += int64(n)
+		c.advance(i)
+		if err == nil && len(c.rest) > 0 {
+			end := "\r\n"
+			if c.last == '\r' || c.owed {
+				end = "\n"
+			}
+			n, err = bw.WriteString(end)
+			total += int64(n)
+			c.owed = false
+			c.advance(1)
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+	if !ok {
+		if err := bw.Flush(); err != nil {
+			return total, err
+		}
+	}
+	if c.err == io.EOF {
+		return total, nil
+	}
+	return total, c.err
+}

@@ -1,0 +1,336 @@
+//go:build unix
+
+package maildir
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Dir is a handle on one directory. All names are single components: no
+// slash, no "..". No symbolic link is followed, neither to a file nor to a
+// directory. A Dir stays with its directory when that is renamed.
+type Dir struct {
+	f    *os.File
+	path string
+}
+
+// Stat is what matters of a file's state.
+type Stat struct {
+	Size  int64
+	Ino   uint64
+	Links uint64
+	MTime time.Time
+	CTime time.Time
+	Mode  fs.FileMode // type bits and permissions
+}
+
+// errName is the answer to names that could leave the directory.
+var errName = errors.New("not a file name")
+
+// OpenDir opens the directory at path inside root. The path to it may have
+// several components; none of them may be a symbolic link that leaves root,
+// and the last must not be a link at all.
+func OpenDir(root *os.Root, path string) (*Dir, error) {
+	st, err := root.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !st.IsDir() {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: unix.ENOTDIR}
+	}
+	f, err := root.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return &Dir{f: f, path: filepath.Join(root.Name(), path)}, nil
+}
+
+// Close gives the handle back.
+func (d *Dir) Close() error { return d.f.Close() }
+
+// Path is where the directory was when it was opened, for messages.
+func (d *Dir) Path() string { return d.path }
+
+func checkName(name string) error {
+	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+		return errName
+	}
+	return nil
+}
+
+func (d *Dir) do(op, name string, fn func(fd int) error) error {
+	if err := checkName(name); err != nil {
+		return &fs.PathError{Op: op, Path: d.path + "/" + name, Err: err}
+	}
+	for {
+		err := fn(int(d.f.Fd()))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return &fs.PathError{Op: op, Path: d.path + "/" + name, Err: err}
+		}
+		return nil
+	}
+}
+
+// Sub opens the directory name.
+func (d *Dir) Sub(name string) (*Dir, error) {
+	f, err := d.open(name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &Dir{f: f, path: d.path + "/" + name}, nil
+}
+
+// Open opens a regular file for reading.
+func (d *Dir) Open(name string) (*os.File, error) {
+	// Without O_NONBLOCK a FIFO in place of a message would hang us.
+	f, err := d.open(name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		f.Close()
+		return nil, &fs.PathError{Op: "open", Path: d.path + "/" + name, Err: unix.EINVAL}
+	}
+	return f, nil
+}
+
+// Create makes a new file for writing; it must not exist.
+func (d *Dir) Create(name string, perm fs.FileMode) (*os.File, error) {
+	return d.open(name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, perm)
+}
+
+// Append opens a file for appending and makes it when it is not there.
+func (d *Dir) Append(name string, perm fs.FileMode) (*os.File, error) {
+	return d.open(name, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT, perm)
+}
+
+// Write opens an existing file for writing in place.
+func (d *Dir) Write(name string) (*os.File, error) {
+	return d.open(name, unix.O_RDWR|unix.O_NONBLOCK, 0)
+}
+
+func (d *Dir) open(name string, flags int, perm fs.FileMode) (*os.File, error) {
+	var f *os.File
+	err := d.do("open", name, func(fd int) error {
+		n, err := unix.Openat(fd, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, uint32(perm.Perm()))
+		if err == nil {
+			f = os.NewFile(uintptr(n), d.path+"/"+name)
+		}
+		return err
+	})
+	return f, err
+}
+
+// ReadFile reads a whole file of at most limit octets.
+func (d *Dir) ReadFile(name string, limit int64) ([]byte, error) {
+	f, err := d.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readAll(f, limit)
+}
+
+func readAll(f *os.File, limit int64) ([]byte, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if st.Size() > limit {
+		return nil, fmt.Errorf("%s is larger than %d octets", f.Name(), limit)
+	}
+	b := make([]byte, 0, st.Size()+512)
+	for {
+		n, err := f.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		switch {
+		case err == io.EOF:
+			return b, nil
+		case err != nil:
+			return nil, err
+		case int64(len(b)) > limit:
+			return nil, fmt.Errorf("%s is larger than %d octets", f.Name(), limit)
+		}
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+	}
+}
+
+// Replace writes a whole file beside name and moves it into place, synced
+// when sync is set.
+func (d *Dir) Replace(name string, content []byte, sync bool) error {
+	tmp := name + ".tmp"
+	if err := d.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := d.Create(tmp, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil && sync {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = d.Rename(tmp, d, name)
+	}
+	if err != nil {
+		d.Remove(tmp)
+		return fmt.Errorf("replace %s: %w", name, err)
+	}
+	return nil
+}
+
+// Rename moves a file to name to in directory dst, over whatever is there.
+func (d *Dir) Rename(name string, dst *Dir, to string) error {
+	if err := checkName(to); err != nil {
+		return &fs.PathError{Op: "rename", Path: to, Err: err}
+	}
+	return d.do("rename", name, func(fd int) error {
+		return unix.Renameat(fd, name, int(dst.f.Fd()), to)
+	})
+}
+
+// Link makes a second name for a file in directory dst; to must not exist.
+func (d *Dir) Link(name string, dst *Dir, to string) error {
+	if err := checkName(to); err != nil {
+		return &fs.PathError{Op: "link", Path: to, Err: err}
+	}
+	return d.do("link", name, func(fd int) error {
+		return unix.Linkat(fd, name, int(dst.f.Fd()), to, 0)
+	})
+}
+
+// Remove removes a file.
+func (d *Dir) Remove(name string) error {
+	return d.do("remove", name, func(fd int) error { return unix.Unlinkat(fd, name, 0) })
+}
+
+// RemoveDir removes an empty directory.
+func (d *Dir) RemoveDir(name string) error {
+	return d.do("remove", name, func(fd int) error { return unix.Unlinkat(fd, name, unix.AT_REMOVEDIR) })
+}
+
+// Mkdir makes a directory.
+func (d *Dir) Mkdir(name string) error {
+	return d.do("mkdir", name, func(fd int) error { return unix.Mkdirat(fd, name, 0o700) })
+}
+
+// Stat looks at a file, at the link itself if it is one.
+func (d *Dir) Stat(name string) (Stat, error) {
+	var st unix.Stat_t
+	err := d.do("stat", name, func(fd int) error {
+		return unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	})
+	return newStat(&st), err
+}
+
+// StatSelf looks at the directory itself. Its Links are 0 once it was removed.
+func (d *Dir) StatSelf() (Stat, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(d.f.Fd()), &st); err != nil {
+		return Stat{}, &fs.PathError{Op: "stat", Path: d.path, Err: err}
+	}
+	return newStat(&st), nil
+}
+
+func newStat(st *unix.Stat_t) Stat {
+	mode := fs.FileMode(st.Mode & 0o777)
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+	case unix.S_IFDIR:
+		mode |= fs.ModeDir
+	case unix.S_IFLNK:
+		mode |= fs.ModeSymlink
+	default:
+		mode |= fs.ModeIrregular
+	}
+	return Stat{
+		Size:  st.Size,
+		Ino:   uint64(st.Ino),
+		Links: uint64(st.Nlink),
+		MTime: time.Unix(st.Mtim.Unix()),
+		CTime: time.Unix(st.Ctim.Unix()),
+		Mode:  mode,
+	}
+}
+
+// Sync makes the directory's entries durable.
+func (d *Dir) Sync() error {
+	if err := d.f.Sync(); err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("sync directory %s: %w", d.path, err)
+	}
+	return nil
+}
+
+// SetTimes sets a file's modification time, which is a message's internal
+// date.
+func (d *Dir) SetTimes(name string, t time.Time) error {
+	ts := []unix.Timespec{unix.NsecToTimespec(t.UnixNano()), unix.NsecToTimespec(t.UnixNano())}
+	return d.do("utime", name, func(fd int) error {
+		return unix.UtimesNanoAt(fd, name, ts, unix.AT_SYMLINK_NOFOLLOW)
+	})
+}
+
+// Files returns the names of all regular files, in no order; a file that is
+// renamed meanwhile may be missing.
+func (d *Dir) Files() ([]string, error) {
+	return d.names(func(e fs.DirEntry) bool { return e.Type().IsRegular() })
+}
+
+// All returns the names of everything that is not a directory.
+func (d *Dir) All() ([]string, error) {
+	return d.names(func(e fs.DirEntry) bool { return !e.IsDir() })
+}
+
+// Dirs returns the names of all directories, links to directories left out.
+func (d *Dir) Dirs() ([]string, error) {
+	return d.names(func(e fs.DirEntry) bool { return e.IsDir() })
+}
+
+func (d *Dir) names(keep func(fs.DirEntry) bool) ([]string, error) {
+	// A handle of its own, because reading moves the handle's position.
+	n, err := unix.Openat(int(d.f.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "read", Path: d.path, Err: err}
+	}
+	f := os.NewFile(uintptr(n), d.path)
+	defer f.Close()
+	var names []string
+	for {
+		entries, err := f.ReadDir(1024)
+		for _, e := range entries {
+			if keep(e) {
+				names = append(names, e.Name())
+			}
+		}
+		if err == io.EOF {
+			return names, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// FileStat looks at an open file.
+func FileStat(f *os.File) (Stat, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return Stat{}, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+	return newStat(&st), nil
+}

@@ -1,0 +1,90 @@
+package maildir
+
+import (
+	"slices"
+	"strings"
+)
+
+// Flags are the system flags of a message (RFC 9051, 2.3.2).
+type Flags uint8
+
+// The flags, named after RFC 9051; each has a letter in file names.
+const (
+	Seen     Flags = 1 << iota // S
+	Answered                   // R
+	Flagged                    // F
+	Deleted                    // T
+	Draft                      // D
+)
+
+// letters are the flags' letters, in the order that a file name has them.
+var letters = []struct {
+	c byte
+	f Flags
+}{{'D', Draft}, {'F', Flagged}, {'R', Answered}, {'S', Seen}, {'T', Deleted}}
+
+// MaxLetters is how many keywords of a folder have a letter in file names.
+const MaxLetters = 26
+
+// Info is what stands behind the base name in a file name.
+type Info struct {
+	Flags Flags
+	// Letters are the keyword letters: bit 0 is a, bit 25 is z.
+	Letters uint32
+	// Other are the letters that mean nothing to us, such as P for passed.
+	Other string
+	// More is the rest behind a second comma, with that comma.
+	More string
+}
+
+// ParseInfo reads the info of a file name, as in ":2,FS". What is not of that
+// form holds no flags.
+func ParseInfo(info string) Info {
+	text, ok := strings.CutPrefix(info, ":2,")
+	if !ok {
+		return Info{}
+	}
+	var in Info
+	if i := strings.IndexByte(text, ','); i >= 0 {
+		text, in.More = text[:i], text[i:]
+	}
+next:
+	for i := range len(text) {
+		c := text[i]
+		if c >= 'a' && c <= 'z' {
+			in.Letters |= 1 << (c - 'a')
+			continue
+		}
+		for _, l := range letters {
+			if l.c == c {
+				in.Flags |= l.f
+				continue next
+			}
+		}
+		if strings.IndexByte(in.Other, c) < 0 {
+			in.Other += string(rune(c))
+		}
+	}
+	return in
+}
+
+// String writes the info with its colon: letters in ASCII order, as the
+// Maildir specification asks for.
+func (in Info) String() string {
+	b := make([]byte, 0, 16)
+	for _, l := range letters {
+		if in.Flags&l.f != 0 {
+			b = append(b, l.c)
+		}
+	}
+	for i := range MaxLetters {
+		if in.Letters&(1<<i) != 0 {
+			b = append(b, byte('a'+i))
+		}
+	}
+	if in.Other != "" {
+		b = append(b, in.Other...)
+		slices.Sort(b)
+	}
+	return ":2," + string(b) + in.More
+}

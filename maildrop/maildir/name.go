@@ -1,0 +1,108 @@
+package maildir
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Split cuts a file name into the base name, which identifies a message, and
+// its info with the colon before it, empty when there is none.
+func Split(file string) (base, info string) {
+	if i := strings.IndexByte(file, ':'); i >= 0 {
+		return file[:i], file[i:]
+	}
+	return file, ""
+}
+
+// Base is the part of a file name that identifies the message.
+func Base(file string) string {
+	base, _ := Split(file)
+	return base
+}
+
+// Sizes reads the ,S= and ,W= fields of a base name: the file's octets, and
+// the octets once every line ends in CRLF. What is missing is -1.
+func Sizes(base string) (size, wire int64) {
+	size, wire = -1, -1
+	for {
+		i := strings.LastIndexByte(base, ',')
+		if i < 0 {
+			return size, wire
+		}
+		field := base[i+1:]
+		base = base[:i]
+		if len(field) < 3 || field[1] != '=' {
+			continue
+		}
+		n, err := strconv.ParseInt(field[2:], 10, 64)
+		if err != nil || n < 0 {
+			continue
+		}
+		switch field[0] {
+		case 'S':
+			size = n
+		case 'W':
+			wire = n
+		}
+	}
+}
+
+// WithSizes gives a base name its ,S= and ,W= fields.
+func WithSizes(base string, size, wire int64) string {
+	return base + ",S=" + strconv.FormatInt(size, 10) + ",W=" + strconv.FormatInt(wire, 10)
+}
+
+var (
+	unique atomic.Uint64
+	start  = time.Now()
+	suffix = ".M%06dP" + strconv.Itoa(os.Getpid()) + "Q%d." + hostPart()
+)
+
+// Unique makes a base name that no other message on this or another machine
+// has: seconds, microseconds, process, counter, host.
+func Unique() string {
+	// The wall clock may jump back; within one process names never do.
+	now := start.Add(time.Since(start))
+	return strconv.FormatInt(now.Unix(), 10) + fmt.Sprintf(suffix, now.Nanosecond()/1000, unique.Add(1))
+}
+
+// hostPart is the host's name with / and : replaced as the Maildir
+// specification says, and the comma, which begins the size fields.
+func hostPart() string {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "localhost"
+	}
+	return strings.NewReplacer("/", `\057`, ":", `\072`, ",", `\054`).Replace(host)
+}
+
+// CompareArrival orders base names by their time of arrival, as Dovecot does
+// when it gives out UIDs: seconds, then the microseconds behind M, then the
+// whole name.
+func CompareArrival(a, b string) int {
+	as, am := arrival(a)
+	bs, bm := arrival(b)
+	return cmp.Or(cmp.Compare(as, bs), cmp.Compare(am, bm), cmp.Compare(a, b))
+}
+
+func arrival(base string) (secs, micros uint64) {
+	secs, rest := digits(base)
+	if i := strings.IndexByte(rest, 'M'); i >= 0 && strings.HasPrefix(rest, ".") {
+		micros, _ = digits(rest[i+1:])
+	}
+	return secs, micros
+}
+
+func digits(s string) (n uint64, rest string) {
+	i := 0
+	for i < len(s) && s[i] >= '0' && s[i] <= '9' && n < 1<<59 {
+		n = n*10 + uint64(s[i]-'0')
+		i++
+	}
+	return n, s[i:]
+}

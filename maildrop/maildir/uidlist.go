@@ -1,0 +1,259 @@
+package maildir
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// The names of the uidlist and of Courier's like.
+const (
+	UIDListFile        = "dovecot-uidlist"
+	CourierUIDListFile = "courierimapuiddb"
+	// MaxUIDList is the largest uidlist that is read, in octets; room for
+	// some millions of messages.
+	MaxUIDList = 1 << 30
+)
+
+// ErrUIDList marks a uidlist that is not to be trusted beyond what was
+// returned with it.
+var ErrUIDList = errors.New("corrupt uidlist")
+
+// modSeqKey is our own key in the header of a uidlist. Dovecot keeps keys that
+// it does not know.
+const modSeqKey = 'H'
+
+// UIDList is what a uidlist holds: which message has which UID.
+type UIDList struct {
+	Validity uint32
+	Next     uint32 // above every UID that was ever given out
+	GUID     string // 32 hex digits that name the folder; empty in old lists
+	// ModSeq is a bound that no modification sequence of this folder has
+	// reached; it outlives the loss of our index. 0 when unknown.
+	ModSeq uint64
+	// Other are the header's further keys, as they stand.
+	Other   []string
+	Entries []Entry // ascending by UID
+}
+
+// Entry is one line of a uidlist.
+type Entry struct {
+	UID uint32
+	// Ext are the keys between UID and name as they stand, as in
+	// "S4711 W4801"; mostly empty.
+	Ext  string
+	Base string
+}
+
+// Key returns the value of one of an entry's keys.
+func (e Entry) Key(k byte) string { return ExtKey(e.Ext, k) }
+
+// ExtKey returns the value that key k has in ext.
+func ExtKey(ext string, k byte) string {
+	for ext != "" {
+		field, rest, _ := strings.Cut(ext, " ")
+		if field != "" && field[0] == k {
+			return field[1:]
+		}
+		ext = rest
+	}
+	return ""
+}
+
+// ParseUIDList reads a uidlist of version 3, or of version 1 as Courier has
+// it. With ErrUIDList it still returns the part before the damage.
+func ParseUIDList(text string) (*UIDList, error) {
+	head, rest, _ := strings.Cut(text, "\n")
+	l := &UIDList{}
+	version, err := l.parseHead(head)
+	if err != nil {
+		return l, err
+	}
+	l.Entries = make([]Entry, 0, strings.Count(rest, "\n"))
+	return l, l.parseEntries(rest, version)
+}
+
+func (l *UIDList) parseHead(line string) (version int, err error) {
+	fields := strings.Fields(line)
+	bad := fmt.Errorf("%w: header %.60q", ErrUIDList, line)
+	if len(fields) < 3 {
+		return 0, bad
+	}
+	switch fields[0] {
+	case "1":
+		var ok1, ok2 bool
+		l.Validity, ok1 = uid32(fields[1])
+		l.Next, ok2 = uid32(fields[2])
+		if !ok1 || !ok2 {
+			return 0, bad
+		}
+		return 1, nil
+	case "3":
+		for _, f := range fields[1:] {
+			if !l.headKey(f) {
+				return 0, bad
+			}
+		}
+		if l.Validity == 0 || l.Next == 0 {
+			return 0, bad
+		}
+		return 3, nil
+	}
+	return 0, bad
+}
+
+func (l *UIDList) headKey(f string) bool {
+	ok := true
+	switch f[0] {
+	case 'V':
+		l.Validity, ok = uid32(f[1:])
+	case 'N':
+		l.Next, ok = uid32(f[1:])
+	case 'G':
+		if l.GUID = f[1:]; !guidText(l.GUID) {
+			l.GUID = ""
+		}
+	case modSeqKey:
+		n, err := strconv.ParseUint(f[1:], 10, 63)
+		l.ModSeq, ok = n, err == nil
+	default:
+		l.Other = append(l.Other, f)
+	}
+	return ok
+}
+
+func (l *UIDList) parseEntries(text string, version int) error {
+	for text != "" {
+		line, rest, whole := strings.Cut(text, "\n")
+		if !whole {
+			// The last line may be half written; it is read again with the
+			// rest of it.
+			return fmt.Errorf("%w: line without end", ErrUIDList)
+		}
+		text = rest
+		e, ok := parseEntry(line, version)
+		if !ok || e.UID < l.floor() {
+			return fmt.Errorf("%w: line %.60q", ErrUIDList, line)
+		}
+		l.Entries = append(l.Entries, e)
+		l.Next = max(l.Next, e.UID+1)
+	}
+	return nil
+}
+
+// floor is the least UID that the next entry may have.
+func (l *UIDList) floor() uint32 {
+	if n := len(l.Entries); n > 0 {
+		return l.Entries[n-1].UID + 1
+	}
+	return 1
+}
+
+func parseEntry(line string, version int) (e Entry, ok bool) {
+	num, rest, _ := strings.Cut(line, " ")
+	if e.UID, ok = uid32(num); !ok || e.UID == 1<<32-1 {
+		return e, false
+	}
+	if version == 1 {
+		e.Base = Base(rest)
+		return e, checkName(e.Base) == nil
+	}
+	for !strings.HasPrefix(rest, ":") {
+		field, more, found := strings.Cut(rest, " ")
+		if !found || field == "" {
+			return e, false
+		}
+		if e.Ext != "" {
+			e.Ext += " "
+		}
+		e.Ext += field
+		rest = more
+	}
+	// A name with flags is Dovecot's own repair case; the base counts.
+	e.Base = Base(rest[1:])
+	return e, checkName(e.Base) == nil
+}
+
+func uid32(s string) (uint32, bool) {
+	n, err := strconv.ParseUint(s, 10, 32)
+	return uint32(n), err == nil && n > 0
+}
+
+func guidText(s string) bool {
+	if len(s) != 32 {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// AppendHead writes the header line. ModSeq has a fixed width, so that it can
+// be raised in place.
+func (l *UIDList) AppendHead(b []byte) []byte {
+	b = fmt.Appendf(b, "3 V%d N%d", l.Validity, l.Next)
+	if l.GUID != "" {
+		b = append(append(b, " G"...), l.GUID...)
+	}
+	if l.ModSeq != 0 {
+		b = fmt.Appendf(b, " %c%s", modSeqKey, ModSeqText(l.ModSeq))
+	}
+	for _, f := range l.Other {
+		b = append(append(b, ' '), f...)
+	}
+	return append(b, '\n')
+}
+
+// ModSeqText is how the header of a uidlist writes ModSeq.
+func ModSeqText(n uint64) string { return fmt.Sprintf("%019d", n) }
+
+// ModSeqOffset is where ModSeqText stands in a uidlist, or -1 when it has
+// none of that width.
+func ModSeqOffset(text []byte) int64 {
+	head, _, _ := strings.Cut(string(text[:min(len(text), 4096)]), "\n")
+	i := strings.Index(head, " "+string(rune(modSeqKey)))
+	if i < 0 {
+		return -1
+	}
+	field, _, _ := strings.Cut(head[i+2:], " ")
+	if len(field) != len(ModSeqText(0)) {
+		return -1
+	}
+	return int64(i + 2)
+}
+
+// AppendEntry writes one line.
+func AppendEntry(b []byte, e Entry) []byte {
+	b = strconv.AppendUint(b, uint64(e.UID), 10)
+	b = append(b, ' ')
+	if e.Ext != "" {
+		b = append(append(b, e.Ext...), ' ')
+	}
+	b = append(append(b, ':'), e.Base...)
+	return append(b, '\n')
+}
+
+// Bytes writes the whole list.
+func (l *UIDList) Bytes() []byte {
+	b := l.AppendHead(make([]byte, 0, 64+96*len(l.Entries)))
+	for _, e := range l.Entries {
+		b = AppendEntry(b, e)
+	}
+	return b
+}
+
+// Find returns the entry with a UID.
+func (l *UIDList) Find(uid uint32) (Entry, bool) {
+	i, ok := slices.BinarySearchFunc(l.Entries, uid, func(e Entry, u uint32) int {
+		return int(int64(e.UID) - int64(u))
+	})
+	if !ok {
+		return Entry{}, false
+	}
+	return l.Entries[i], true
+}

@@ -1,0 +1,109 @@
+package maildrop
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"hoplite/maildrop/maildir"
+)
+
+// Open opens the file of a message, as it is stored: with LF line ends, mostly.
+// A message that was expunged is ErrNoMessage.
+func (f *Folder) Open(m *Message) (*os.File, error) {
+	file, err := f.in(found{m.File, m.New}).Open(m.File)
+	if isNot(err) {
+		// Renamed meanwhile, by us or by others.
+		if file, err = f.reopen(m); isNot(err) {
+			return nil, ErrNoMessage
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open message %d: %w", m.UID, err)
+	}
+	return file, nil
+}
+
+// reopen opens a file whose name m does not know any more.
+func (f *Folder) reopen(m *Message) (*os.File, error) {
+	if s := f.snap.Load(); s != nil {
+		if i, ok := s.Find(m.UID); ok && s.Messages[i].Base() == m.Base() {
+			now := s.Messages[i]
+			if file, err := f.in(found{now.File, now.New}).Open(now.File); !isNot(err) {
+				return file, err
+			}
+		}
+	}
+	at, ok := f.search(m.Base())
+	if !ok {
+		return nil, os.ErrNotExist
+	}
+	return f.in(at).Open(at.file)
+}
+
+// Reader reads one message with CRLF line ends: exactly Size octets, or an
+// error, so that a length that was announced is kept. Close it.
+type Reader struct {
+	*maildir.CRLFReader
+	file *os.File
+	left int64
+}
+
+var crlfPool = sync.Pool{New: func() any { return maildir.NewCRLFReader(nil) }}
+
+// Read opens a message for reading as it goes over the wire, m.Wire octets.
+func (f *Folder) Read(m *Message) (*Reader, error) {
+	file, err := f.Open(m)
+	if err != nil {
+		return nil, err
+	}
+	c := crlfPool.Get().(*maildir.CRLFReader)
+	c.Reset(file)
+	return &Reader{CRLFReader: c, file: file, left: m.Wire}, nil
+}
+
+// Read implements io.Reader.
+func (r *Reader) Read(p []byte) (int, error) {
+	if r.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := r.CRLFReader.Read(p[:min(int64(len(p)), r.left)])
+	r.left -= int64(n)
+	if err == io.EOF && r.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// WriteTo implements io.WriterTo.
+func (r *Reader) WriteTo(w io.Writer) (int64, error) {
+	n, err := r.CRLFReader.WriteTo(&exact{w: w, left: r.left})
+	r.left -= n
+	if err == nil && r.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// exact ends with an error before more than left octets are written.
+type exact struct {
+	w    io.Writer
+	left int64
+}
+
+func (e *exact) Write(p []byte) (int, error) {
+	if int64(len(p)) > e.left {
+		return 0, io.ErrUnexpectedEOF
+	}
+	n, err := e.w.Write(p)
+	e.left -= int64(n)
+	return n, err
+}
+
+// Close closes the file.
+func (r *Reader) Close() error {
+	r.CRLFReader.Reset(nil)
+	crlfPool.Put(r.CRLFReader)
+	return r.file.Close()
+}

@@ -1,0 +1,140 @@
+package maildrop
+
+import (
+	"sort"
+
+	"hoplite/maildrop/index"
+	"hoplite/maildrop/maildir"
+)
+
+// Message is one message of a Snapshot. It never changes.
+type Message = index.Message
+
+// Flags are the system flags of a message.
+type Flags = maildir.Flags
+
+// The system flags.
+const (
+	Seen     = maildir.Seen
+	Answered = maildir.Answered
+	Flagged  = maildir.Flagged
+	Deleted  = maildir.Deleted
+	Draft    = maildir.Draft
+)
+
+// MaxKeywords is how many different keywords a folder can have.
+const MaxKeywords = 64
+
+// Snapshot is a folder at one moment. It never changes, so it can be read
+// without a lock for as long as one likes.
+type Snapshot struct {
+	Validity uint32 // UIDVALIDITY; when it changes, nothing else of an older snapshot holds
+	Next     uint32 // UIDNEXT
+	// ModSeq is HIGHESTMODSEQ (RFC 7162).
+	ModSeq uint64
+	// GUID names the folder for ever, over renames (MAILBOXID, RFC 8474).
+	GUID     string
+	Messages []*Message // ascending by UID
+	// Keywords are the folder's keywords, by bit of Message.Keywords; "" where
+	// a bit has no name.
+	Keywords []string
+	// Gone is set when the folder was deleted.
+	Gone bool
+}
+
+// Find returns the index of the message with a UID.
+func (s *Snapshot) Find(uid uint32) (int, bool) {
+	i := s.From(uid)
+	return i, i < len(s.Messages) && s.Messages[i].UID == uid
+}
+
+// From returns the index of the first message whose UID is at least uid.
+func (s *Snapshot) From(uid uint32) int {
+	// Most folders have few gaps: the place is near uid - first.
+	return sort.Search(len(s.Messages), func(i int) bool { return s.Messages[i].UID >= uid })
+}
+
+// KeywordNames returns the names of m's keywords.
+func (s *Snapshot) KeywordNames(m *Message) []string {
+	if m.Keywords == 0 {
+		return nil
+	}
+	var names []string
+	for bit, name := range s.Keywords {
+		if m.Keywords&(1<<bit) != 0 && name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Counts are the figures that STATUS and STAT ask for.
+type Counts struct {
+	Messages, Unseen, Deleted int
+	// Size is the sum of all CRLF sizes, in octets; DeletedSize that of the
+	// messages with the \Deleted flag.
+	Size, DeletedSize int64
+	// FirstUnseen is the index of the first message without \Seen, or -1.
+	FirstUnseen int
+}
+
+// Counts adds up the messages.
+func (s *Snapshot) Counts() Counts {
+	c := Counts{Messages: len(s.Messages), FirstUnseen: -1}
+	for i, m := range s.Messages {
+		c.Size += m.Wire
+		if m.Flags&Seen == 0 {
+			if c.Unseen++; c.FirstUnseen < 0 {
+				c.FirstUnseen = i
+			}
+		}
+		if m.Flags&Deleted != 0 {
+			c.Deleted++
+			c.DeletedSize += m.Wire
+		}
+	}
+	return c
+}
+
+// Changes are what happened between two snapshots of a folder.
+type Changes struct {
+	Expunged []uint32   // UIDs, ascending
+	Flagged  []*Message // flags or keywords changed
+	Added    []*Message
+}
+
+// Since tells what happened between old and s. Both must be of one folder and
+// one Validity.
+func (s *Snapshot) Since(old *Snapshot) Changes {
+	var c Changes
+	a, b := old.Messages, s.Messages
+	// Snapshots share their messages, and mostly the array of them as well.
+	if len(a) > 0 && len(b) >= len(a) && &a[0] == &b[0] {
+		c.Added = b[len(a):]
+		return c
+	}
+	for len(a) > 0 && len(b) > 0 {
+		switch {
+		case a[0] == b[0]:
+			a, b = a[1:], b[1:]
+		case a[0].UID == b[0].UID:
+			if a[0].Flags != b[0].Flags || a[0].Keywords != b[0].Keywords {
+				c.Flagged = append(c.Flagged, b[0])
+			}
+			a, b = a[1:], b[1:]
+		case a[0].UID < b[0].UID:
+			c.Expunged = append(c.Expunged, a[0].UID)
+			a = a[1:]
+		default:
+			// A UID below old.Next that old did not have: only seen after
+			// damage to the uidlist. It is new to whoever had old.
+			c.Added = append(c.Added, b[0])
+			b = b[1:]
+		}
+	}
+	for _, m := range a {
+		c.Expunged = append(c.Expunged, m.UID)
+	}
+	c.Added = append(c.Added, b...)
+	return c
+}

@@ -1,0 +1,318 @@
+package maildrop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"hoplite/maildrop/maildir"
+)
+
+// lockWait is how long we wait for another program's uidlist lock.
+const lockWait = 20 * time.Second
+
+// sync takes over what changed on disk. f.mu is held.
+func (f *Folder) sync() error {
+	st := &f.state
+	if f.deleted.Load() {
+		return ErrGone
+	}
+	now, gone, err := f.look()
+	if err != nil {
+		return fmt.Errorf("look at folder %s: %w", f.dir.Path(), err)
+	}
+	if gone {
+		f.vanish()
+		return ErrGone
+	}
+	if !st.loaded {
+		f.load()
+	}
+	same := st.loaded && now == st.stamp
+	switch {
+	case same && !st.settle:
+		return nil
+	case same && now.young(time.Now()):
+		return nil // looked at again once it had time to settle
+	}
+	if err := f.rescan(now, same); err != nil {
+		return fmt.Errorf("read folder %s: %w", f.dir.Path(), err)
+	}
+	return nil
+}
+
+// vanish marks the folder as deleted.
+func (f *Folder) vanish() {
+	f.deleted.Store(true)
+	if s := f.snap.Load(); s != nil {
+		gone := *s
+		gone.Gone = true
+		f.snap.Store(&gone)
+	}
+	f.watchers.wake()
+}
+
+// found is one file of cur or new.
+type found struct {
+	file  string
+	inNew bool
+}
+
+// reading is one look at everything that makes up a folder.
+type reading struct {
+	stamp   stamp
+	list    *maildir.UIDList // nil when it is as it was
+	damaged bool             // the list can't be trusted or is missing
+	files   map[string]found // by base name
+	curRead bool             // cur was read; otherwise files holds only new
+	missing []uint32
+	unknown []string // base names without a UID
+}
+
+// rescan reads what changed, without a lock when all files are known and
+// there, else once more with the uidlist locked: a file that another program
+// renames meanwhile can be missing from one reading of a directory.
+func (f *Folder) rescan(now stamp, all bool) error {
+	r, err := f.read(now, all)
+	if err != nil {
+		return err
+	}
+	if len(r.missing) == 0 && len(r.unknown) == 0 && !r.damaged {
+		return f.adopt(r, nil)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
+	defer cancel()
+	lock, err := f.dir.Acquire(ctx, maildir.UIDListFile)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	if now, _, err = f.look(); err != nil {
+		return err
+	}
+	// With only new mail, cur need not be read again.
+	if r, err = f.read(now, len(r.missing) > 0 || all || r.list != nil); err != nil {
+		return err
+	}
+	return f.adopt(r, lock)
+}
+
+// read reads uidlist, keywords and directories as far as they changed, or
+// everything.
+func (f *Folder) read(now stamp, all bool) (*reading, error) {
+	st := &f.state
+	r := &reading{stamp: now}
+	all = all || !st.loaded
+	if all || now.list != st.stamp.list {
+		if err := f.readList(r); err != nil {
+			return nil, err
+		}
+		all = true
+	}
+	if all || now.keywords != st.stamp.keywords {
+		if err := f.readKeywords(); err != nil {
+			return nil, err
+		}
+		all = true // letters may mean other keywords now
+	}
+	r.curRead = all || now.cur != st.stamp.cur
+	r.files = map[string]found{}
+	if err := f.readDir(r, f.new, true); err != nil {
+		return nil, err
+	}
+	if r.curRead {
+		if err := f.readDir(r, f.cur, false); err != nil {
+			return nil, err
+		}
+	}
+	f.match(r)
+	return r, nil
+}
+
+// readList reads the uidlist, or Courier's if there is no other.
+func (f *Folder) readList(r *reading) error {
+	text, err := f.dir.ReadFile(maildir.UIDListFile, maildir.MaxUIDList)
+	courier := false
+	if isNot(err) {
+		r.damaged = true
+		text, err = f.dir.ReadFile(maildir.CourierUIDListFile, maildir.MaxUIDList)
+		courier = err == nil
+	}
+	if isNot(err) {
+		r.list = f.rebuiltList()
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	list, err := maildir.ParseUIDList(string(text))
+	if errors.Is(err, maildir.ErrUIDList) {
+		f.box.store.log.Warn().Err(err).Str("folder", f.dir.Path()).Msg("uidlist is damaged and will be mended")
+		r.damaged = true
+		list = f.mergedList(list)
+	}
+	r.list = list
+	r.damaged = r.damaged || list.GUID == "" || list.ModSeq == 0
+	f.state.ceilingAt = maildir.ModSeqOffset(text)
+	if courier {
+		f.state.ceilingAt = -1
+	}
+	return nil
+}
+
+// rebuiltList is the uidlist as we remember it, for when the file is gone:
+// readers keep their UIDs. It is empty when we remember nothing.
+func (f *Folder) rebuiltList() *maildir.UIDList {
+	st := &f.state
+	list := &maildir.UIDList{Validity: st.validity, Next: max(st.next, 1), GUID: st.guid, ModSeq: st.ceiling, Other: st.other}
+	for _, m := range st.msgs {
+		list.Entries = append(list.Entries, maildir.Entry{UID: m.UID, Ext: m.Ext, Base: m.Base()})
+	}
+	return list
+}
+
+// mergedList mends a damaged list with what we remember. Without that, the
+// good part of it stands, and what followed gets new UIDs.
+func (f *Folder) mergedList(list *maildir.UIDList) *maildir.UIDList {
+	if f.state.validity != 0 && (list.Validity == 0 || list.Validity == f.state.validity) {
+		ours := f.rebuiltList()
+		ours.Next = max(ours.Next, list.Next)
+		for _, e := range list.Entries {
+			if _, known := ours.Find(e.UID); !known && e.UID > lastUID(ours) {
+				ours.Entries = append(ours.Entries, e)
+			}
+		}
+		return ours
+	}
+	// UIDs behind the damage may have been shown to readers.
+	list.Next += 1000
+	return list
+}
+
+func lastUID(l *maildir.UIDList) uint32 {
+	if n := len(l.Entries); n > 0 {
+		return l.Entries[n-1].UID
+	}
+	return 0
+}
+
+// readKeywords reads dovecot-keywords and keeps our own keywords beyond it.
+func (f *Folder) readKeywords() error {
+	text, err := f.dir.ReadFile(maildir.KeywordsFile, 64<<10)
+	if err != nil && !isNot(err) {
+		return err
+	}
+	letters := maildir.ParseKeywords(string(text))
+	names := make([]string, max(len(f.state.keywords), maildir.MaxLetters))
+	copy(names, letters[:])
+	if len(f.state.keywords) > maildir.MaxLetters {
+		copy(names[maildir.MaxLetters:], f.state.keywords[maildir.MaxLetters:])
+	}
+	f.state.keywords = names
+	return nil
+}
+
+// readDir adds the messages of one directory to r.
+func (f *Folder) readDir(r *reading, dir *maildir.Dir, inNew bool) error {
+	names, err := dir.Files()
+	if err != nil {
+		return err
+	}
+	for _, file := range names {
+		base := maildir.Base(file)
+		// A line end would break the uidlist; a leading dot hides a file.
+		if base == "" || file[0] == '.' || strings.ContainsAny(file, "\n\r") {
+			continue
+		}
+		if other, twice := r.files[base]; twice {
+			if err := f.untwin(r, base, other, found{file, inNew}); err != nil {
+				return err
+			}
+			continue
+		}
+		r.files[base] = found{file, inNew}
+	}
+	return nil
+}
+
+// untwin handles two files with one base name: a rename that we saw half of,
+// two links to one file, or two messages.
+func (f *Folder) untwin(r *reading, base string, a, b found) error {
+	as, aerr := f.in(a).Stat(a.file)
+	bs, berr := f.in(b).Stat(b.file)
+	switch {
+	case isNot(aerr):
+		r.files[base] = b
+		return nil
+	case isNot(berr):
+		return nil
+	case aerr != nil || berr != nil:
+		return errors.Join(aerr, berr)
+	}
+	if as.Ino == bs.Ino {
+		// Only links that stood for a while are not a rename in progress.
+		if time.Since(bs.CTime) > 30*time.Second && as.Links > 1 {
+			return ignoreMissing(f.in(b).Remove(b.file))
+		}
+		return nil
+	}
+	_, info := maildir.Split(b.file)
+	fresh := maildir.Unique()
+	if size, wire := maildir.Sizes(base); size >= 0 && wire >= 0 {
+		fresh = maildir.WithSizes(fresh, size, wire)
+	}
+	err := f.in(b).Rename(b.file, f.in(b), fresh+info)
+	if err == nil {
+		r.files[fresh] = found{fresh + info, b.inNew}
+	}
+	return ignoreMissing(err)
+}
+
+func (f *Folder) in(x found) *maildir.Dir {
+	if x.inNew {
+		return f.new
+	}
+	return f.cur
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// match finds which files have no UID, and which messages no file.
+func (f *Folder) match(r *reading) {
+	if r.list != nil {
+		listed := make(map[string]bool, len(r.list.Entries))
+		for _, e := range r.list.Entries {
+			listed[e.Base] = true
+		}
+		for base := range r.files {
+			if !listed[base] {
+				r.unknown = append(r.unknown, base)
+			}
+		}
+	} else {
+		names := f.state.names()
+		for base := range r.files {
+			if _, ok := names[base]; !ok {
+				r.unknown = append(r.unknown, base)
+			}
+		}
+	}
+	for _, m := range f.state.msgs {
+		if !r.curRead && !m.New {
+			continue
+		}
+		if _, ok := r.files[m.Base()]; !ok {
+			r.missing = append(r.missing, m.UID)
+		}
+	}
+	slices.SortFunc(r.unknown, maildir.CompareArrival)
+}

@@ -1,0 +1,347 @@
+package maildrop
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"hoplite/maildrop/maildir"
+)
+
+// FolderInfo is one line of a folder list.
+type FolderInfo struct {
+	Name string // "/" between levels
+	// Exists is false for a level above a folder that is none itself.
+	Exists      bool
+	HasChildren bool
+	// SpecialUse is what the folder is for (RFC 6154), as in `\Sent`; mostly
+	// empty.
+	SpecialUse string
+}
+
+// listing remembers what the box's directory held.
+type listing struct {
+	mtime   time.Time
+	folders []FolderInfo
+}
+
+// List returns all folders, INBOX first, then by name, each after its parent.
+func (b *Box) List() ([]FolderInfo, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.list()
+}
+
+func (b *Box) list() ([]FolderInfo, error) {
+	st, err := b.dir.StatSelf()
+	if err != nil {
+		return nil, err
+	}
+	if b.listing.folders != nil && st.MTime.Equal(b.listing.mtime) {
+		return b.listing.folders, nil
+	}
+	dirs, err := b.dir.Dirs()
+	if err != nil {
+		return nil, fmt.Errorf("list folders of %s: %w", b.path, err)
+	}
+	seen := map[string]bool{maildir.Inbox: true}
+	for _, dir := range dirs {
+		name, ok := maildir.FolderName(dir)
+		if !ok || name == maildir.Inbox || !b.isFolder(dir) {
+			continue
+		}
+		seen[name] = true
+		for i := strings.LastIndexByte(name, '/'); i >= 0; i = strings.LastIndexByte(name[:i], '/') {
+			if _, known := seen[name[:i]]; !known {
+				seen[name[:i]] = false
+			}
+		}
+	}
+	folders := b.describe(seen)
+	b.listing.folders = nil
+	if time.Since(st.MTime) > settleTime {
+		b.listing = listing{mtime: st.MTime, folders: folders}
+	}
+	return folders, nil
+}
+
+// isFolder tells a folder from other hidden directories.
+func (b *Box) isFolder(dir string) bool {
+	sub, err := b.dir.Sub(dir)
+	if err != nil {
+		return false
+	}
+	defer sub.Close()
+	st, err := sub.Stat("cur")
+	return err == nil && st.Mode.IsDir()
+}
+
+func (b *Box) describe(seen map[string]bool) []FolderInfo {
+	uses := b.specialUses()
+	folders := make([]FolderInfo, 0, len(seen))
+	for name, exists := range seen {
+		folders = append(folders, FolderInfo{Name: name, Exists: exists, SpecialUse: uses[name]})
+	}
+	slices.SortFunc(folders, func(x, y FolderInfo) int {
+		if (x.Name == maildir.Inbox) != (y.Name == maildir.Inbox) {
+			return map[bool]int{true: -1, false: 1}[x.Name == maildir.Inbox]
+		}
+		return strings.Compare(strings.ReplaceAll(x.Name, "/", "\x00"), strings.ReplaceAll(y.Name, "/", "\x00"))
+	})
+	for i := range folders {
+		folders[i].HasChildren = i+1 < len(folders) && strings.HasPrefix(folders[i+1].Name, folders[i].Name+"/")
+		if folders[i].Name == maildir.Inbox {
+			folders[i].HasChildren = slices.ContainsFunc(folders, func(x FolderInfo) bool {
+				return strings.HasPrefix(x.Name, maildir.Inbox+"/")
+			})
+		}
+	}
+	// A folder that is not marked is known by its name, unless another one
+	// has its use.
+	for i, f := range folders {
+		use := usualNames[strings.ToLower(f.Name)]
+		if use != "" && f.Exists && f.SpecialUse == "" && !slices.ContainsFunc(folders, func(x FolderInfo) bool { return x.SpecialUse == use }) {
+			folders[i].SpecialUse = use
+		}
+	}
+	return folders
+}
+
+// Create makes a folder and, if use is not empty, marks it for a special use
+// (RFC 6154). Levels above it need not exist on disk and are not made.
+func (b *Box) Create(name, use string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	name = maildir.CanonicalFolder(name)
+	dirName, err := maildir.FolderDir(name)
+	if err != nil {
+		return err
+	}
+	if name == maildir.Inbox || b.isFolder(dirName) {
+		return ErrExists
+	}
+	if use != "" && !slices.Contains(SpecialUses, use) {
+		return fmt.Errorf("special use %q: %w", use, ErrFolderName)
+	}
+	if err := b.create(dirName); err != nil {
+		return fmt.Errorf("create folder %q: %w", name, err)
+	}
+	b.listing.folders = nil
+	if use == "" {
+		return nil
+	}
+	return b.setSpecialUse(func(uses map[string]string) { uses[name] = use })
+}
+
+func (b *Box) create(dirName string) error {
+	if err := b.dir.Mkdir(dirName); err != nil && !isExist(err) {
+		return err
+	}
+	dir, err := b.dir.Sub(dirName)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := makeDirs(dir); err != nil {
+		return err
+	}
+	// Maildir++ wants this file, so that a delivery agent that is given the
+	// folder finds the box above it.
+	w, err := dir.Append("maildirfolder", 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(w.Close(), dir.Sync(), b.dir.Sync()); err != nil {
+		return err
+	}
+	validity, err := maildir.NextUIDValidity(b.dir)
+	if err != nil {
+		return err
+	}
+	list := maildir.UIDList{Validity: validity, Next: 1, GUID: newGUID(), ModSeq: modSeqStep}
+	return dir.Replace(maildir.UIDListFile, list.Bytes(), true)
+}
+
+// Delete removes a folder and its messages. Folders below it stay. INBOX can't
+// be deleted.
+func (b *Box) Delete(name string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	name = maildir.CanonicalFolder(name)
+	if name == maildir.Inbox {
+		return ErrInbox
+	}
+	f, err := b.open(name)
+	if err != nil {
+		return err
+	}
+	defer func() { f.refs--; b.drop(f) }()
+	dirName, err := maildir.FolderDir(name)
+	if err != nil {
+		return err
+	}
+	// First out of sight with one rename, then piece by piece: a crash leaves
+	// a leftover, not half a folder.
+	trash := ".." + maildir.Unique()
+	if err := b.dir.Rename(dirName, b.dir, trash); err != nil {
+		return fmt.Errorf("delete folder %q: %w", name, err)
+	}
+	b.listing.folders = nil
+	f.mu.Lock()
+	var size int64
+	for _, m := range f.state.msgs {
+		size += m.Size
+	}
+	count := int64(len(f.state.msgs))
+	if !f.state.loaded {
+		size, count = addUp(f.dir)
+	}
+	f.erase()
+	f.vanish()
+	f.mu.Unlock()
+	b.used(-size, -count)
+	return errors.Join(b.dir.Sync(), removeTree(b.dir, trash),
+		b.setSpecialUse(func(uses map[string]string) { delete(uses, name) }))
+}
+
+// drop forgets a folder that was deleted; those who have it open close it.
+func (b *Box) drop(f *Folder) {
+	if b.folders[f.name] == f {
+		delete(b.folders, f.name)
+	}
+	if f.refs == 0 {
+		f.shut()
+	}
+}
+
+// removeTree removes a folder's directory: files and one level of directories
+// in it.
+func removeTree(parent *maildir.Dir, name string) error {
+	dir, err := parent.Sub(name)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	defer dir.Close()
+	subs, err := dir.Dirs()
+	for _, sub := range subs {
+		err = errors.Join(err, removeTree(dir, sub))
+	}
+	files, ferr := dir.All()
+	for _, file := range files {
+		err = errors.Join(err, ignoreMissing(dir.Remove(file)))
+	}
+	return errors.Join(err, ferr, ignoreMissing(parent.RemoveDir(name)))
+}
+
+// Rename gives a folder and all below it another name. Renaming INBOX moves
+// its messages to a new folder and leaves it empty (RFC 9051, 6.3.6).
+func (b *Box) Rename(from, to string) error {
+	from, to = maildir.CanonicalFolder(from), maildir.CanonicalFolder(to)
+	if from == maildir.Inbox {
+		return b.renameInbox(to)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	moves, err := b.moves(from, to)
+	if err != nil {
+		return err
+	}
+	for _, m := range moves {
+		oldDir, _ := maildir.FolderDir(m[0])
+		newDir, _ := maildir.FolderDir(m[1])
+		if err := b.dir.Rename(oldDir, b.dir, newDir); err != nil {
+			return fmt.Errorf("rename folder %q: %w", m[0], err)
+		}
+		if f := b.folders[m[0]]; f != nil {
+			delete(b.folders, m[0])
+			f.name = m[1]
+			b.folders[m[1]] = f
+		}
+	}
+	b.listing.folders = nil
+	return errors.Join(b.dir.Sync(), b.setSpecialUse(func(uses map[string]string) {
+		for _, m := range moves {
+			if use := uses[m[0]]; use != "" {
+				delete(uses, m[0])
+				uses[m[1]] = use
+			}
+		}
+	}))
+}
+
+// moves lists which folders a rename moves, checked beforehand so that it is
+// not left half done.
+func (b *Box) moves(from, to string) ([][2]string, error) {
+	if _, err := maildir.FolderDir(from); err != nil {
+		return nil, ErrNoFolder
+	}
+	if _, err := maildir.FolderDir(to); err != nil {
+		return nil, err
+	}
+	if to == maildir.Inbox || to == from {
+		return nil, ErrExists
+	}
+	if strings.HasPrefix(to, from+"/") {
+		return nil, fmt.Errorf("a folder can't move below itself: %w", ErrFolderName)
+	}
+	folders, err := b.list()
+	if err != nil {
+		return nil, err
+	}
+	var moves [][2]string
+	known := false
+	for _, f := range folders {
+		if f.Name == to && f.Exists {
+			return nil, ErrExists
+		}
+		rest, below := strings.CutPrefix(f.Name, from+"/")
+		known = known || f.Name == from
+		if !f.Exists || f.Name != from && !below {
+			continue
+		}
+		target := to
+		if below {
+			target += "/" + rest
+		}
+		dir, err := maildir.FolderDir(target)
+		if err != nil {
+			return nil, err
+		}
+		if b.isFolder(dir) {
+			return nil, ErrExists
+		}
+		moves = append(moves, [2]string{f.Name, target})
+	}
+	if !known {
+		return nil, ErrNoFolder
+	}
+	return moves, nil
+}
+
+func (b *Box) renameInbox(to string) error {
+	if err := b.Create(to, ""); err != nil {
+		return err
+	}
+	src, err := b.Folder(maildir.Inbox)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := b.Folder(to)
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	s, err := src.Sync()
+	if err != nil {
+		return err
+	}
+	uids := make([]uint32, len(s.Messages))
+	for i, m := range s.Messages {
+		uids[i] = m.UID
+	}
+	_, err = src.Move(uids, dst)
+	return err
+}
