@@ -1,0 +1,25 @@
+// Package all is the list that turns a name in relay.hcl into a filter.
+package all
+
+import (
+	"hoplite/filters"
+	"hoplite/filters/hops"
+	"hoplite/filters/size"
+)
+
+// Kinds are the filters that there are, in the order in which docs/config.md
+// describes them.
+var Kinds = []filters.Kind{
+	filters.Of("size", size.New),
+	filters.Of("hops", hops.New),
+}
+
+// Find gives the kind with that name.
+func Find(name string) (filters.Kind, bool) {
+	for _, k := range Kinds {
+		if k.Name == name {
+			return k, true
+		}
+	}
+	return filters.Kind{}, false
+}

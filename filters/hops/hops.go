@@ -1,0 +1,128 @@
+// Package hops is the filter that ends mail loops: by the number of servers a
+// message has seen (RFC 5321, 6.3), and earlier where a line of our own shows
+// that it was here before.
+package hops
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"hoplite/filters"
+	"hoplite/internal/conf"
+	"hoplite/mail"
+	"hoplite/mail/trace"
+)
+
+// Config is the block filter "hops" { ... } of a chain.
+type Config struct {
+	// Max is the most Received fields that a message may come with. RFC 5321
+	// (6.3) asks for at least 100 where nothing else finds loops; this filter
+	// does, and real mail stays far below 50.
+	Max int `hcl:"max,optional" default:"50"`
+	// Visits is how often a message may pass through this server. A message
+	// that comes back for a recipient whom it was for before is refused at
+	// once.
+	Visits int `hcl:"visits,optional" default:"2"`
+}
+
+// Check refuses limits under which no mail could pass.
+func (c *Config) Check() error {
+	if c.Max < 1 {
+		return conf.Fieldf("max", "%d lets no mail pass that came from a server: 50 is usual", c.Max)
+	}
+	if c.Visits < 1 {
+		return conf.Fieldf("visits", "%d would refuse mail that comes back from a mailing list: 2 is usual", c.Visits)
+	}
+	return nil
+}
+
+// Filter keeps to a Config.
+type Filter struct {
+	cfg  Config
+	host string
+}
+
+// New makes the filter.
+func New(cfg Config, env filters.Env) (filters.Filter, error) {
+	return &Filter{cfg, env.Hostname}, nil
+}
+
+// AtData counts the hops and looks for lines of ours.
+func (f *Filter) AtData(_ context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
+	count := 0
+	var ours []trace.Hop
+	for field := range mail.Fields(m.Head) {
+		if !field.Is("Received") {
+			continue
+		}
+		count++
+		if hop := trace.Parse(field.Value()); f.wrote(&hop) {
+			ours = append(ours, hop)
+		}
+	}
+	if len(ours) > 0 {
+		if v, looped := f.looped(tx, ours); looped {
+			return v, nil
+		}
+	}
+	if count > f.cfg.Max {
+		return filters.Rejected(554, "5.4.6", "too many hops: %d servers have handled this message, %d are allowed; "+
+			"two of them may be forwarding to each other", count, f.cfg.Max), nil
+	}
+	return filters.Verdict{}, nil
+}
+
+// wrote tells whether a line is one that we write: our name and an id of ours.
+func (f *Filter) wrote(h *trace.Hop) bool {
+	if !strings.EqualFold(h.By.Name, f.host) {
+		return false
+	}
+	_, ok := mail.IDTime(h.ID)
+	return ok
+}
+
+// looped tells whether the message goes round, and who sends it.
+func (f *Filter) looped(tx *mail.Transaction, ours []trace.Hop) (filters.Verdict, bool) {
+	for i := range ours {
+		for j := range tx.Envelope.Rcpts {
+			r := &tx.Envelope.Rcpts[j]
+			if sameMailbox(ours[i].For, r) {
+				return f.refuse(tx, r, ours[i].ID, len(ours)), true
+			}
+		}
+	}
+	if len(ours) > f.cfg.Visits && len(tx.Envelope.Rcpts) > 0 {
+		return f.refuse(tx, &tx.Envelope.Rcpts[0], ours[0].ID, len(ours)), true
+	}
+	return filters.Verdict{}, false
+}
+
+func sameMailbox(written string, r *mail.Rcpt) bool {
+	a, err := mail.ParseAddress(strings.Trim(written, "<>"))
+	return err == nil && a != "" && (a.Key() == r.To.Key() || a.Key() == r.Orig.Key())
+}
+
+// refuse names the two servers and the rule that sends the message round.
+func (f *Filter) refuse(tx *mail.Transaction, r *mail.Rcpt, id string, visits int) filters.Verdict {
+	other := tx.Client.Name
+	if other == "" {
+		other = tx.Client.Helo
+	}
+	v := filters.Rejected(554, "5.4.6", "mail loop: %s had this message for <%s> as %s, and %s sent it back; %s",
+		f.host, r.To, id, other, rule(r))
+	v.Reason = fmt.Sprintf("here %d times before", visits)
+	v.Facts = []mail.Fact{{Key: "first_id", Value: id}, {Key: "other", Value: other}, {Key: "hop", Value: r.Hop}}
+	return v
+}
+
+func rule(r *mail.Rcpt) string {
+	if r.Hop == "" {
+		return "look at the forwards of both"
+	}
+	where := fmt.Sprintf("here hop %q takes mail for %s", r.Hop, r.To.Domain())
+	if r.Orig != r.To && r.Orig != "" {
+		where += fmt.Sprintf(", reached from <%s>", r.Orig)
+	}
+	return where
+}

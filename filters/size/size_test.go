@@ -1,0 +1,73 @@
+package size
+
+import (
+	"context"
+	"testing"
+
+	"hoplite/filters"
+	"hoplite/internal/conf"
+	"hoplite/mail"
+)
+
+func TestSize(t *testing.T) {
+	cfg := Config{
+		Max:  1000,
+		For:  []Rule{{Names: []string{"small.example"}, Max: 100}, {Names: []string{".big.example"}, Max: 5000}},
+		From: []Rule{{Names: []string{"scanner@example.org"}, Max: 2000}},
+	}
+	filter, err := New(cfg, filters.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain := &filters.Chain{Entries: []filters.Entry{{Name: "size", Filter: filter}}}
+	for _, c := range []struct {
+		name     string
+		from, to mail.Address
+		declared int64
+		size     int
+		want     string // where it ended
+	}{
+		{"at the limit", "bob@example.com", "ann@example.org", 1000, 1000, "passed"},
+		{"announced", "bob@example.com", "ann@example.org", 1001, 0, "mail"},
+		{"one octet more", "bob@example.com", "ann@example.org", 0, 1001, "data"},
+		{"lied", "bob@example.com", "ann@example.org", 10, 1001, "data"},
+		{"recipient's limit announced", "bob@example.com", "ann@small.example", 101, 0, "rcpt"},
+		{"recipient's limit", "bob@example.com", "ann@small.example", 0, 101, "data"},
+		{"the smaller counts", "bob@example.com", "ann@x.big.example", 0, 1001, "data"},
+		{"sender's limit", "scanner@example.org", "ann@example.org", 2000, 2000, "passed"},
+		{"sender's and recipient's", "scanner@example.org", "ann@x.big.example", 0, 2001, "data"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := send(chain, c.from, c.to, c.declared, c.size); got != c.want {
+				t.Errorf("ended at %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func send(chain *filters.Chain, from, to mail.Address, declared int64, size int) string {
+	ctx := context.Background()
+	run := chain.Start()
+	tx := mail.NewTransaction(mail.Client{}, from)
+	tx.Envelope.Size = declared
+	if d := run.Mail(ctx, tx); d.Reply != nil {
+		return "mail"
+	}
+	r := mail.Rcpt{To: to}
+	if d := run.Rcpt(ctx, &r); d.Reply != nil {
+		return "rcpt"
+	}
+	tx.Envelope.Rcpts = append(tx.Envelope.Rcpts, r)
+	m := &mail.Message{Base: mail.Bytes(make([]byte, size))}
+	if d := run.Data(ctx, m); d.Reply != nil {
+		return "data"
+	}
+	return "passed"
+}
+
+func TestReplyNamesTheLimit(t *testing.T) {
+	v := verdict(2, conf.Bytes(1))
+	if v.Reply.Code != 552 || v.Reply.Enhanced != "5.3.4" || v.Reply.Text != "message larger than 1 B" && v.Reply.Text != "message larger than 1B" {
+		t.Errorf("reply %v", v.Reply)
+	}
+}

@@ -1,0 +1,315 @@
+package conf
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
+)
+
+// Pos is embedded in a Config to remember where its block stands.
+type Pos struct {
+	block Range
+	attrs map[string]Range
+}
+
+// Range is the head of the block, or the start of the file.
+func (p *Pos) Range() Range { return p.block }
+
+// Attr is where an attribute stands, or Range when the file does not set it.
+func (p *Pos) Attr(name string) Range {
+	if r, ok := p.attrs[name]; ok {
+		return r
+	}
+	return p.block
+}
+
+// IsSet tells whether the file sets an attribute.
+func (p *Pos) IsSet(name string) bool {
+	_, ok := p.attrs[name]
+	return ok
+}
+
+// Body is the part of a block that its struct does not name. It is decoded
+// later, by the one who knows what belongs there.
+type Body struct {
+	d     decoder
+	body  *hclsyntax.Body
+	where place
+	taken []*field
+}
+
+// Decode fills into from the body, and reports whether it found no mistake.
+func (b Body) Decode(into any) bool {
+	v := structOf(into)
+	if b.body == nil {
+		setDefaults(v)
+		return true
+	}
+	before := b.d.diags.Mistakes()
+	b.d.body(b.body, b.where, b.taken, v)
+	return b.d.diags.Mistakes() == before
+}
+
+// place is a block as error messages call it.
+type place struct {
+	name string
+	at   Range
+}
+
+type decoder struct {
+	diags *Diagnostics
+	dir   string
+}
+
+func parseBody(name string, src []byte, diags *Diagnostics) *hclsyntax.Body {
+	file, found := hclsyntax.ParseConfig(src, name, hcl.InitialPos)
+	for _, d := range found {
+		diags.addHCL(d)
+	}
+	if file == nil || found.HasErrors() {
+		return nil
+	}
+	return file.Body.(*hclsyntax.Body)
+}
+
+func (d *Diagnostics) addHCL(h *hcl.Diagnostic) {
+	var r Range
+	if h.Subject != nil {
+		r = *h.Subject
+	}
+	detail := h.Detail
+	if h.Summary == "Missing newline after argument" {
+		detail += " Sizes and times stand in quotes, as in \"25MiB\" or \"5m\"."
+	}
+	d.Add(r, h.Summary, detail)
+}
+
+// body decodes one block body. Taken are the fields that an outer struct has
+// already read from it.
+func (d decoder) body(b *hclsyntax.Body, where place, taken []*field, v reflect.Value) {
+	before := d.diags.Mistakes()
+	fields := fieldsOf(v)
+	setDefaults(v)
+	if p, ok := posOf(v); ok {
+		p.block, p.attrs = where.at, map[string]Range{}
+		for name, a := range b.Attributes {
+			p.attrs[name] = a.SrcRange
+		}
+	}
+	known := append(append([]*field(nil), taken...), fields...)
+	if rest := find(fields, remain, ""); rest != nil {
+		rest.value.Set(reflect.ValueOf(Body{d, b, where, known}))
+	} else {
+		d.strangers(b, where, known)
+	}
+	for _, f := range fields {
+		switch f.kind {
+		case attribute:
+			d.attribute(b, where, f)
+		case block:
+			d.blocks(b, f)
+		}
+	}
+	if d.diags.Mistakes() == before {
+		d.check(b, where, v)
+	}
+}
+
+// strangers reports the attributes and blocks that nobody knows.
+func (d decoder) strangers(b *hclsyntax.Body, where place, known []*field) {
+	for name, a := range b.Attributes {
+		if find(known, attribute, name) != nil {
+			continue
+		}
+		detail := didYouMean(name, names(known, attribute))
+		if find(known, block, name) != nil {
+			detail = fmt.Sprintf("%s is a block: write %s { ... } without =.", name, name)
+		}
+		d.diags.Add(a.NameRange, fmt.Sprintf("%s has no attribute %q", where.name, name), detail)
+	}
+	for _, inner := range b.Blocks {
+		if find(known, block, inner.Type) != nil {
+			continue
+		}
+		detail := didYouMean(inner.Type, names(known, block))
+		if find(known, attribute, inner.Type) != nil {
+			detail = fmt.Sprintf("%s is an attribute: write %s = ...", inner.Type, inner.Type)
+		}
+		d.diags.Add(inner.TypeRange, fmt.Sprintf("%s has no block %q", where.name, inner.Type), detail)
+	}
+}
+
+func (d decoder) attribute(b *hclsyntax.Body, where place, f *field) {
+	a, ok := b.Attributes[f.name]
+	if !ok {
+		if !f.optional {
+			d.diags.Add(where.at, fmt.Sprintf("%s lacks %s", where.name, f.name), "Write "+f.name+" = "+f.exampleText()+".")
+		}
+		return
+	}
+	value, diags := a.Expr.Value(d.functions())
+	if diags.HasErrors() {
+		// The first error is the cause; hcl adds others about its value.
+		h := diags[0]
+		d.diags.Add(a.Expr.Range(), f.name+": "+valueProblem(h), valueHint(f))
+		return
+	}
+	if err := setValue(f, f.value, value); err != nil {
+		d.diags.Add(a.Expr.Range(), f.name+": "+err.Error(), valueHint(f))
+	}
+}
+
+// valueProblem is what went wrong in an expression, in our words.
+func valueProblem(h *hcl.Diagnostic) string {
+	if h.Summary == "Error in function call" {
+		if _, cause, ok := strings.Cut(h.Detail, ": "); ok {
+			return strings.TrimSuffix(cause, ".")
+		}
+	}
+	if h.Summary == "Variables not allowed" {
+		return "this is no value; texts stand in quotes"
+	}
+	return strings.TrimSuffix(h.Detail, ".")
+}
+
+func valueHint(f *field) string {
+	return "Write, for instance, " + f.name + " = " + f.exampleText() + "."
+}
+
+func (d decoder) blocks(b *hclsyntax.Body, f *field) {
+	var first *hclsyntax.Block
+	seen := map[string]Range{}
+	for _, inner := range b.Blocks {
+		if inner.Type != f.name {
+			continue
+		}
+		if first != nil && f.value.Kind() != reflect.Slice {
+			d.diags.Add(inner.DefRange(), fmt.Sprintf("a second %s block", f.name),
+				fmt.Sprintf("The first stands in line %d; only one is allowed.", first.DefRange().Start.Line))
+			continue
+		}
+		first = inner
+		item := f.newItem()
+		if d.labels(inner, item, seen) {
+			d.body(inner.Body, place{nameOf(inner), inner.DefRange()}, nil, item)
+		}
+		f.addItem(item)
+	}
+	if first == nil && !f.optional && f.value.Kind() == reflect.Struct {
+		setDefaults(f.value)
+	}
+}
+
+// nameOf is a block as messages call it: smtp "inbound".
+func nameOf(b *hclsyntax.Block) string {
+	name := b.Type
+	for _, l := range b.Labels {
+		name += fmt.Sprintf(" %q", l)
+	}
+	return name
+}
+
+// labels fills in the labels of a block, and reports doubled ones.
+func (d decoder) labels(b *hclsyntax.Block, v reflect.Value, seen map[string]Range) bool {
+	var want []*field
+	for _, f := range fieldsOf(v) {
+		if f.kind == label {
+			want = append(want, f)
+		}
+	}
+	for i, f := range want {
+		if i < len(b.Labels) {
+			f.value.SetString(b.Labels[i])
+		} else if !f.optional {
+			d.diags.Add(b.DefRange(), fmt.Sprintf("%s needs a %s", b.Type, f.name),
+				fmt.Sprintf("Write %s \"%s\" { ... }.", b.Type, strings.Trim(f.exampleText(), `"`)))
+			return false
+		}
+	}
+	if len(b.Labels) > len(want) {
+		d.diags.Add(b.LabelRanges[len(want)], fmt.Sprintf("%s has too many labels", b.Type), "")
+		return false
+	}
+	key := strings.Join(b.Labels, "\x00")
+	repeat := len(want) > 0 && want[len(want)-1].repeat
+	if before, ok := seen[key]; ok && len(want) > 0 && !repeat {
+		d.diags.Add(b.DefRange(), fmt.Sprintf("a second %s", nameOf(b)),
+			fmt.Sprintf("The first stands in line %d; each needs a name of its own.", before.Start.Line))
+	}
+	seen[key] = b.DefRange()
+	return true
+}
+
+// check runs the struct's own rules.
+func (d decoder) check(b *hclsyntax.Body, where place, v reflect.Value) {
+	c, ok := v.Addr().Interface().(Checker)
+	if !ok {
+		return
+	}
+	err := c.Check()
+	if err == nil {
+		return
+	}
+	list := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		list = joined.Unwrap()
+	}
+	for _, err := range list {
+		at := where.at
+		var fe *FieldError
+		if errors.As(err, &fe) {
+			if a, ok := b.Attributes[fe.Name]; ok {
+				at = a.SrcRange
+			}
+		}
+		summary, detail, _ := strings.Cut(err.Error(), ": ")
+		if fe != nil && summary == fe.Name {
+			summary, detail, _ = strings.Cut(fe.Err.Error(), ": ")
+			summary = fe.Name + ": " + summary
+		}
+		d.diags.Add(at, summary, detail)
+	}
+}
+
+// functions are env and file.
+func (d decoder) functions() *hcl.EvalContext {
+	one := func(name string, f func(string) (string, error)) function.Function {
+		return function.New(&function.Spec{
+			Params: []function.Parameter{{Name: name, Type: cty.String}},
+			Type:   function.StaticReturnType(cty.String),
+			Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+				s, err := f(args[0].AsString())
+				if err != nil {
+					return cty.NilVal, err
+				}
+				return cty.StringVal(s), nil
+			},
+		})
+	}
+	return &hcl.EvalContext{Functions: map[string]function.Function{
+		"env": one("name", func(name string) (string, error) {
+			if s, ok := os.LookupEnv(name); ok {
+				return s, nil
+			}
+			return "", fmt.Errorf("the environment variable %s is not set", name)
+		}),
+		"file": one("path", func(path string) (string, error) {
+			if !filepath.IsAbs(path) {
+				path = filepath.Join(d.dir, path)
+			}
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return "", err
+			}
+			return strings.TrimRight(string(b), "\r\n"), nil
+		}),
+	}}
+}

@@ -1,0 +1,217 @@
+package conf
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/hashicorp/hcl/v2"
+)
+
+// Range is a stretch of a file, from Start up to End; lines and columns count from 1.
+type Range = hcl.Range
+
+// Diagnostic is one finding about the file.
+type Diagnostic struct {
+	// Where it is; the zero Range belongs to the file as a whole.
+	Where Range
+	// Summary says in one line what is wrong.
+	Summary string
+	// Detail says what would be right; it may be empty and may have several lines.
+	Detail string
+	// Warning marks what works but is probably not meant.
+	Warning bool
+}
+
+// Diagnostics collects findings, in any order.
+type Diagnostics struct {
+	list  []Diagnostic
+	lines map[string][]string
+}
+
+// Add notes a mistake at r.
+func (d *Diagnostics) Add(r Range, summary, detail string) {
+	d.list = append(d.list, Diagnostic{Where: r, Summary: summary, Detail: detail})
+}
+
+// Warn notes at r something that works but is probably not meant.
+func (d *Diagnostics) Warn(r Range, summary, detail string) {
+	d.list = append(d.list, Diagnostic{Where: r, Summary: summary, Detail: detail, Warning: true})
+}
+
+// Mistakes counts the findings that are not mere warnings.
+func (d *Diagnostics) Mistakes() int {
+	n := 0
+	for i := range d.list {
+		if !d.list[i].Warning {
+			n++
+		}
+	}
+	return n
+}
+
+// All returns the findings in the order of the file, each one once.
+func (d *Diagnostics) All() []Diagnostic {
+	list := slices.Clone(d.list)
+	slices.SortStableFunc(list, func(a, b Diagnostic) int {
+		if c := strings.Compare(a.Where.Filename, b.Where.Filename); c != 0 {
+			return c
+		}
+		return a.Where.Start.Byte - b.Where.Start.Byte
+	})
+	return slices.Compact(list)
+}
+
+// Err is nil without mistakes, else an error that holds all of them as Write prints them.
+func (d *Diagnostics) Err() error {
+	if d.Mistakes() == 0 {
+		return nil
+	}
+	return diagError{d}
+}
+
+type diagError struct{ d *Diagnostics }
+
+func (e diagError) Error() string {
+	var b strings.Builder
+	e.d.Write(&b)
+	return strings.TrimRight(b.String(), "\n")
+}
+
+// width is what every terminal has.
+const width = 80
+
+// Write prints the findings in the order of the file, each with its place, the
+// line it is about and what would be right, 80 columns wide.
+func (d *Diagnostics) Write(w io.Writer) {
+	for i, one := range d.All() {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		d.write(w, one)
+	}
+}
+
+func (d *Diagnostics) write(w io.Writer, one Diagnostic) {
+	head := one.Summary
+	if one.Warning {
+		head = "warning: " + head
+	}
+	if one.Where.Filename != "" {
+		place := one.Where.Filename
+		if one.Where.Start.Line > 0 {
+			place = fmt.Sprintf("%s:%d:%d", place, one.Where.Start.Line, one.Where.Start.Column)
+		}
+		head = place + ": " + head
+	}
+	for _, line := range Wrap(head, "", "    ", width) {
+		fmt.Fprintln(w, line)
+	}
+	d.quote(w, one.Where)
+	for _, line := range Wrap(one.Detail, "  ", "  ", width) {
+		fmt.Fprintln(w, line)
+	}
+}
+
+// secretValue finds a password in a quoted line, so that a pasted report does not give it away.
+var secretValue = regexp.MustCompile(`(?i)((?:pass|secret|token|api_?key)\w*\s*=\s*)"[^"]*"?`)
+
+// quote prints the line r starts in, with a mark under the place.
+func (d *Diagnostics) quote(w io.Writer, r Range) {
+	lines := d.lines[r.Filename]
+	if r.Start.Line < 1 || r.Start.Line > len(lines) {
+		return
+	}
+	line := lines[r.Start.Line-1]
+	hidden := secretValue.ReplaceAllString(line, `$1"***"`)
+	start := min(max(r.Start.Byte-lineStart(lines, r.Start.Line), 0), len(line))
+	mark := utf8.RuneCountInString(line[start:])
+	if r.End.Line == r.Start.Line {
+		mark = min(mark, utf8.RuneCountInString(line[start:])-utf8.RuneCountInString(line[min(start+r.End.Byte-r.Start.Byte, len(line)):]))
+	}
+	before := printable(line[:start])
+	if hidden != line {
+		before, mark = before[:min(len(before), len(hidden))], 1
+	}
+	text, col := cutAround(printable(hidden), utf8.RuneCountInString(before), width-8)
+	gutter := fmt.Sprintf("%5d", r.Start.Line)
+	fmt.Fprintf(w, "%s | %s\n", gutter, text)
+	fmt.Fprintf(w, "%s | %s%s\n", strings.Repeat(" ", len(gutter)), strings.Repeat(" ", col),
+		strings.Repeat("^", max(1, min(mark, utf8.RuneCountInString(text)-col))))
+}
+
+func lineStart(lines []string, line int) int {
+	n := 0
+	for _, l := range lines[:line-1] {
+		n += len(l) + 1
+	}
+	return n
+}
+
+// printable shows tabs as two blanks, and what could drive a terminal as "?".
+func printable(s string) string {
+	s = strings.ReplaceAll(s, "\t", "  ")
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r >= 0x7f && r < 0xa0 || r == utf8.RuneError {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// cutAround shortens a long line so that column col stays in view.
+func cutAround(line string, col, room int) (string, int) {
+	runes := []rune(line)
+	if len(runes) <= room {
+		return strings.TrimRight(line, " "), col
+	}
+	from := max(0, min(col-room/2, len(runes)-room))
+	cut := runes[from:min(from+room, len(runes))]
+	if from > 0 {
+		cut[0] = '…'
+	}
+	if from+room < len(runes) {
+		cut[len(cut)-1] = '…'
+	}
+	return string(cut), col - from
+}
+
+func (d *Diagnostics) addSource(name string, src []byte) {
+	if d.lines == nil {
+		d.lines = map[string][]string{}
+	}
+	d.lines[name] = strings.Split(string(src), "\n")
+}
+
+// Wrap breaks text at blanks into lines of at most cols columns. The first
+// line starts with first, the others with next; line ends in text are kept.
+func Wrap(text, first, next string, cols int) []string {
+	if text == "" {
+		return nil
+	}
+	var out []string
+	indent := first
+	for para := range strings.SplitSeq(text, "\n") {
+		line := indent
+		empty := true
+		// Leading blanks of a paragraph are its own indent: an example stays one.
+		own := para[:len(para)-len(strings.TrimLeft(para, " "))]
+		line += own
+		for word := range strings.FieldsSeq(para) {
+			if !empty && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > cols {
+				out = append(out, line)
+				line, empty = next+own, true
+			}
+			if !empty {
+				line += " "
+			}
+			line, empty = line+word, false
+		}
+		out = append(out, strings.TrimRight(line, " "))
+		indent = next
+	}
+	return out
+}

@@ -1,0 +1,371 @@
+package conf
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/zclconf/go-cty/cty"
+)
+
+type kind int
+
+const (
+	attribute kind = iota
+	block
+	label
+	remain
+)
+
+// field is one tagged field of a Config.
+type field struct {
+	name     string
+	kind     kind
+	optional bool
+	repeat   bool
+	tag      reflect.StructTag
+	value    reflect.Value
+}
+
+// fieldsOf lists the tagged fields of a struct, those of embedded ones too.
+func fieldsOf(v reflect.Value) []*field {
+	var list []*field
+	t := v.Type()
+	for i := range t.NumField() {
+		sf := t.Field(i)
+		tag, ok := sf.Tag.Lookup("hcl")
+		if !ok {
+			if sf.Anonymous && sf.Type.Kind() == reflect.Struct && sf.Type != reflect.TypeFor[Pos]() {
+				list = append(list, fieldsOf(v.Field(i))...)
+			}
+			continue
+		}
+		words := strings.Split(tag, ",")
+		f := &field{name: words[0], tag: sf.Tag, value: v.Field(i)}
+		for _, w := range words[1:] {
+			switch w {
+			case "optional":
+				f.optional = true
+			case "repeat":
+				f.repeat = true
+			case "block":
+				f.kind = block
+			case "label":
+				f.kind = label
+			case "remain":
+				f.kind = remain
+			default:
+				panic(fmt.Sprintf("conf: %s.%s: unknown word %q in its tag", t, sf.Name, w))
+			}
+		}
+		if f.name != "-" {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+func find(fields []*field, k kind, name string) *field {
+	for _, f := range fields {
+		if f.kind == k && (f.name == name || k == remain) {
+			return f
+		}
+	}
+	return nil
+}
+
+func names(fields []*field, k kind) []string {
+	var list []string
+	for _, f := range fields {
+		if f.kind == k {
+			list = append(list, f.name)
+		}
+	}
+	return list
+}
+
+func posOf(v reflect.Value) (*Pos, bool) {
+	t := v.Type()
+	for i := range t.NumField() {
+		if t.Field(i).Type == reflect.TypeFor[Pos]() {
+			return v.Field(i).Addr().Interface().(*Pos), true
+		}
+	}
+	return nil, false
+}
+
+// setDefaults gives each attribute the value of its default tag, in blocks
+// that are always there too.
+func setDefaults(v reflect.Value) {
+	for _, f := range fieldsOf(v) {
+		if f.kind == block && f.value.Kind() == reflect.Struct {
+			setDefaults(f.value)
+		}
+		text, ok := f.tag.Lookup("default")
+		if f.kind != attribute || !ok {
+			continue
+		}
+		if err := setText(f, text); err != nil {
+			panic(fmt.Sprintf("conf: %s: the default of %s: %v", v.Type(), f.name, err))
+		}
+	}
+}
+
+// setText sets a field from the text of a tag: lists are written "a, b".
+func setText(f *field, text string) error {
+	if f.value.Kind() != reflect.Slice {
+		return setScalar(f, f.value, cty.StringVal(text))
+	}
+	var items []cty.Value
+	for s := range strings.SplitSeq(text, ",") {
+		if s = strings.TrimSpace(s); s != "" {
+			items = append(items, cty.StringVal(s))
+		}
+	}
+	return setValue(f, f.value, cty.TupleVal(items))
+}
+
+// newItem makes what one block of the field's name is decoded into.
+func (f *field) newItem() reflect.Value {
+	t := f.value.Type()
+	if t.Kind() == reflect.Struct {
+		return f.value
+	}
+	if t = t.Elem(); t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return reflect.New(t).Elem()
+}
+
+func (f *field) addItem(item reflect.Value) {
+	switch t := f.value.Type(); {
+	case t.Kind() == reflect.Pointer:
+		f.value.Set(item.Addr())
+	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Pointer:
+		f.value.Set(reflect.Append(f.value, item.Addr()))
+	case t.Kind() == reflect.Slice:
+		f.value.Set(reflect.Append(f.value, item))
+	}
+}
+
+// exampleText is a value as it would stand in the file.
+func (f *field) exampleText() string {
+	text := f.tag.Get("example")
+	if text == "" {
+		text = f.tag.Get("default")
+	}
+	if text == "" {
+		if enum := f.tag.Get("enum"); enum != "" {
+			text, _, _ = strings.Cut(enum, "|")
+		}
+	}
+	t, list := f.value.Type(), false
+	if t.Kind() == reflect.Slice {
+		t, list = t.Elem(), true
+	}
+	if text == "" {
+		text = exampleOf(t)
+	}
+	if !plain(t) {
+		text = strconv.Quote(text)
+	}
+	if list {
+		return "[" + text + "]"
+	}
+	return text
+}
+
+// plain tells whether values of t are written without quotes.
+func plain(t reflect.Type) bool {
+	switch t {
+	case reflect.TypeFor[time.Duration](), reflect.TypeFor[Bytes]():
+		return false
+	}
+	switch t.Kind() {
+	case reflect.Bool, reflect.Int, reflect.Int64, reflect.Int32, reflect.Float64, reflect.Uint16:
+		return true
+	}
+	return false
+}
+
+func exampleOf(t reflect.Type) string {
+	switch t {
+	case reflect.TypeFor[time.Duration]():
+		return "5m"
+	case reflect.TypeFor[Bytes]():
+		return "25MiB"
+	case reflect.TypeFor[netip.Prefix]():
+		return "192.0.2.0/24"
+	case reflect.TypeFor[netip.Addr]():
+		return "192.0.2.1"
+	case reflect.TypeFor[netip.AddrPort]():
+		return "192.0.2.1:53"
+	case reflect.TypeFor[Listen]():
+		return "127.0.0.1:2525"
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true"
+	case reflect.String:
+		return "example.org"
+	}
+	return "10"
+}
+
+// setValue sets a field from a value of the file; a single value stands for a
+// list of one.
+func setValue(f *field, v reflect.Value, value cty.Value) error {
+	if value.IsNull() || !value.IsKnown() {
+		return errors.New("no value")
+	}
+	isList := value.Type().IsTupleType() || value.Type().IsListType() || value.Type().IsSetType()
+	switch {
+	case v.Kind() == reflect.Map:
+		return setMap(f, v, value)
+	case v.Kind() != reflect.Slice && isList:
+		return errors.New("one value is wanted, not a list")
+	case v.Kind() != reflect.Slice:
+		return setScalar(f, v, value)
+	case !isList:
+		value = cty.TupleVal([]cty.Value{value})
+	}
+	list := reflect.MakeSlice(v.Type(), 0, value.LengthInt())
+	for it := value.ElementIterator(); it.Next(); {
+		_, item := it.Element()
+		one := reflect.New(v.Type().Elem()).Elem()
+		if err := setScalar(f, one, item); err != nil {
+			return err
+		}
+		list = reflect.Append(list, one)
+	}
+	v.Set(list)
+	return nil
+}
+
+func setMap(f *field, v reflect.Value, value cty.Value) error {
+	if !value.Type().IsObjectType() && !value.Type().IsMapType() {
+		return errors.New(`a map is wanted, as in { name = "value" }`)
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	for it := value.ElementIterator(); it.Next(); {
+		key, item := it.Element()
+		one := reflect.New(v.Type().Elem()).Elem()
+		if err := setValue(f, one, item); err != nil {
+			return fmt.Errorf("%s: %w", key.AsString(), err)
+		}
+		v.SetMapIndex(reflect.ValueOf(key.AsString()), one)
+	}
+	return nil
+}
+
+func setScalar(f *field, v reflect.Value, value cty.Value) error {
+	text, err := textOf(value)
+	if err != nil {
+		return err
+	}
+	switch p := v.Addr().Interface().(type) {
+	case *time.Duration:
+		*p, err = ParseDuration(text)
+		return err
+	case *Bytes:
+		*p, err = ParseBytes(text)
+		return err
+	case *Listen:
+		*p, err = ParseListen(text)
+		return err
+	case *netip.Prefix:
+		*p, err = parsePrefix(text)
+		return err
+	case encoding.TextUnmarshaler:
+		if p.UnmarshalText([]byte(text)) != nil {
+			return fmt.Errorf("%q is not a value of this kind", text)
+		}
+		return nil
+	}
+	switch v.Kind() {
+	case reflect.String:
+		if err := oneOf(text, f.tag.Get("enum")); err != nil {
+			return err
+		}
+		v.SetString(text)
+		return nil
+	case reflect.Bool:
+		b, err := strconv.ParseBool(text)
+		if err != nil {
+			return fmt.Errorf("%q is neither true nor false", text)
+		}
+		v.SetBool(b)
+		return nil
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		n, err := strconv.ParseInt(text, 10, v.Type().Bits())
+		if err != nil {
+			return fmt.Errorf("%q is not a whole number", text)
+		}
+		v.SetInt(n)
+		return nil
+	case reflect.Uint16:
+		n, err := strconv.ParseUint(text, 10, 16)
+		if err != nil {
+			return fmt.Errorf("%q is not a number from 0 to 65535", text)
+		}
+		v.SetUint(n)
+		return nil
+	case reflect.Float64:
+		x, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return fmt.Errorf("%q is not a number", text)
+		}
+		v.SetFloat(x)
+		return nil
+	}
+	panic(fmt.Sprintf("conf: attribute %s has a type that a file can't hold: %s", f.name, v.Type()))
+}
+
+// textOf is a simple value as text.
+func textOf(value cty.Value) (string, error) {
+	if value.IsNull() || !value.IsKnown() {
+		return "", errors.New("no value")
+	}
+	switch value.Type() {
+	case cty.String:
+		return value.AsString(), nil
+	case cty.Number:
+		return value.AsBigFloat().Text('f', -1), nil
+	case cty.Bool:
+		return strconv.FormatBool(value.True()), nil
+	}
+	return "", errors.New("a simple value is wanted, not " + value.Type().FriendlyName())
+}
+
+func oneOf(text, enum string) error {
+	if enum == "" {
+		return nil
+	}
+	words := strings.Split(enum, "|")
+	for _, w := range words {
+		if w == text {
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is not one of %s", text, strings.Join(words, ", "))
+}
+
+// parsePrefix takes a network, or one address for the network of just that.
+func parsePrefix(s string) (netip.Prefix, error) {
+	if p, err := netip.ParsePrefix(s); err == nil {
+		if p != p.Masked() {
+			return p, fmt.Errorf("%q has bits set behind its length: did you mean %s?", s, p.Masked())
+		}
+		return p, nil
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("%q is not a network", s)
+	}
+	return netip.PrefixFrom(a, a.BitLen()), nil
+}

@@ -1,0 +1,5 @@
+hostname = "x"
+smtp "a" {
+  listen = ":25"
+  max = 25MB
+}
