@@ -1,0 +1,214 @@
+package wire
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"hoplite/mail"
+)
+
+// greeting stands for the verb before the first command.
+const greeting = "greeting"
+
+func refusal(code int, enhanced, text string) mail.Reply {
+	return mail.Reply{Code: code, Enhanced: enhanced, Text: text}
+}
+
+// command looks at a line: it is answered here, or goes to the library.
+func (c *Conn) command(line []byte) {
+	c.counted, c.lastBad = false, false
+	c.verb = ""
+	text, r := c.clean(line)
+	verb, arg, _ := strings.Cut(text, " ")
+	verb, arg = strings.ToUpper(verb), strings.Trim(arg, " ")
+	if !c.tally(verb) {
+		return
+	}
+	if r != nil {
+		c.say(*r)
+		return
+	}
+	c.verb = verb
+	if answer, ok := fixed[verb]; ok {
+		c.say(answer)
+		return
+	}
+	switch verb {
+	case "EHLO", "HELO", "LHLO":
+		c.hello(verb, arg)
+	case "MAIL", "RCPT":
+		c.address(verb, arg)
+	case "BDAT":
+		c.bdat(arg)
+	case "STARTTLS":
+		c.startTLS(arg)
+	case "XCLIENT":
+		c.xclient(arg)
+	case "HELP", "VRFY", "EXPN", "ETRN":
+		c.ask(verb, arg)
+	case "AUTH":
+		if c.again {
+			c.say(helloFirst)
+			return
+		}
+		c.pass(verb, arg)
+	case "DATA":
+		c.received = 0
+		c.pass(verb, arg)
+	case "NOOP", "RSET", "QUIT":
+		c.pass(verb, "")
+	default:
+		c.verb = ""
+		c.say(refusal(500, "5.5.2", "command not recognized"))
+	}
+}
+
+// fixed are verbs of other times, answered without a thought: the first four
+// never came into use (RFC 5321, F.6 and appendix F), the others are
+// Sendmail's and mean nothing to us, but old clients say them.
+var fixed = map[string]mail.Reply{
+	"SEND": refusal(502, "5.5.1", "SEND is not implemented"),
+	"SOML": refusal(502, "5.5.1", "SOML is not implemented"),
+	"SAML": refusal(502, "5.5.1", "SAML is not implemented"),
+	"TURN": refusal(502, "5.5.1", "TURN is not implemented, see ETRN"),
+	"VERB": refusal(250, "2.0.0", "verbose mode makes no difference here"),
+	"ONEX": refusal(250, "2.0.0", "one message only, as you like"),
+	"XUSR": refusal(250, "2.0.0", "initial submission noted"),
+}
+
+var helloFirst = refusal(503, "5.5.1", "say EHLO first")
+
+// clean checks the octets of a command line: ended by CRLF, no control
+// characters, valid UTF-8 (RFC 5321, 4.1.2; RFC 6531, 3.3). Trailing blanks
+// are cut off, as RFC 5321, 4.1.1 wants.
+func (c *Conn) clean(line []byte) (string, *mail.Reply) {
+	rest, crlf := bytes.CutSuffix(line, []byte("\r"))
+	if !crlf && c.opts.Bare == Reject {
+		r := refusal(500, "5.5.2", "lines end with CR LF")
+		return "", &r
+	}
+	for _, b := range rest {
+		if b < ' ' && b != '\t' || b == 0x7f {
+			r := refusal(501, "5.5.2", "control character in a command")
+			return "", &r
+		}
+	}
+	if !utf8.Valid(rest) {
+		r := refusal(501, "5.5.2", "command is not valid UTF-8")
+		return "", &r
+	}
+	if i := bytes.IndexByte(rest, '\t'); i >= 0 {
+		rest = bytes.ReplaceAll(rest, []byte("\t"), []byte(" "))
+	}
+	return string(bytes.Trim(rest, " ")), nil
+}
+
+// tally counts commands; false ends the connection.
+func (c *Conn) tally(verb string) bool {
+	l := c.opts.Limits
+	if c.commands++; c.commands > l.Commands {
+		c.say(refusal(421, "4.7.0", c.opts.Hostname+" too many commands"))
+		return false
+	}
+	switch verb {
+	case "MAIL", "RCPT", "DATA", "BDAT", "QUIT":
+		return true
+	}
+	if c.idle++; c.idle > l.Idle {
+		c.errors++
+		c.lastBad = true
+	}
+	return true
+}
+
+// pass hands a command to the library.
+func (c *Conn) pass(verb, arg string) {
+	if arg != "" {
+		verb += " " + arg
+	}
+	c.feed = append(append(c.feed[:0:0], verb...), "\r\n"...)
+}
+
+// response hands an answer to a 334 to the library.
+func (c *Conn) response(line []byte) {
+	text, r := c.clean(line)
+	if r != nil {
+		text = "*" // gives the dialogue up
+	}
+	c.feed = append(append(c.feed[:0:0], text...), "\r\n"...)
+}
+
+func (c *Conn) hello(verb, arg string) {
+	if name, _, _ := strings.Cut(arg, " "); name != "" && len(name) <= 255 {
+		c.name = name
+		c.pass(verb, name)
+		return
+	}
+	c.say(refusal(501, "5.5.4", verb+" wants the name of your host"))
+}
+
+// greeted is called when the library has taken a greeting.
+func (c *Conn) greeted() mail.Reply {
+	c.helo, c.esmtp = c.name, c.verb != "HELO"
+	c.again = false
+	c.offer = Offer{}
+	if c.opts.Offer != nil {
+		c.offer = c.opts.Offer(c)
+	}
+	r := mail.Reply{Code: 250, Text: c.opts.Hostname}
+	if c.esmtp {
+		r.Text += "\n" + strings.Join(c.keywords(), "\n")
+	}
+	return r
+}
+
+// ask lets the session answer.
+func (c *Conn) ask(verb, arg string) {
+	if c.opts.Answer != nil {
+		if r, ok := c.opts.Answer(c, verb, arg); ok {
+			c.say(r)
+			return
+		}
+	}
+	switch {
+	case verb == "VRFY" && arg != "":
+		c.say(refusal(252, "2.5.0", "send mail, and it will be tried"))
+	case verb == "HELP":
+		c.say(refusal(214, "2.0.0", "see RFC 5321"))
+	case verb == "VRFY":
+		c.say(refusal(501, "5.5.4", "VRFY wants an address"))
+	default:
+		c.say(refusal(502, "5.5.1", verb+" is not implemented"))
+	}
+}
+
+// bdat looks at a chunk's size before the library does: a size that is not
+// understood leaves no way to know where the next command begins.
+func (c *Conn) bdat(arg string) {
+	f := strings.Fields(arg)
+	var n int64
+	err := strconv.ErrSyntax
+	if len(f) == 1 || len(f) == 2 && strings.EqualFold(f[1], "LAST") {
+		if f[0][0] >= '0' && f[0][0] <= '9' {
+			n, err = strconv.ParseInt(f[0], 10, 64)
+		}
+	}
+	switch {
+	case !c.offer.Chunking && !c.again && c.helo != "":
+		c.say(refusal(502, "5.5.1", "BDAT is not offered"))
+		c.bye("4.5.0", "what follows cannot be told from commands")
+	case err != nil || n > 1<<32-1:
+		c.say(refusal(501, "5.5.4", "BDAT wants a size and perhaps LAST"))
+		c.bye("4.5.0", "what follows cannot be told from commands")
+	case c.offer.Size > 0 && c.received+n > c.offer.Size:
+		c.say(refusal(552, "5.3.4", "message is larger than "+strconv.FormatInt(c.offer.Size, 10)+" octets"))
+		c.bye("4.3.4", "message is larger than we take")
+	default:
+		c.received += n
+		c.rest, c.phase = n, chunk
+		c.rate = rate{}
+		c.pass("BDAT", strings.Join(f, " "))
+	}
+}
