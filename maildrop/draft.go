@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"hoplite/maildrop/maildir"
@@ -22,6 +23,8 @@ type NewMessage struct {
 	file   *os.File
 	lf     *maildir.LFWriter
 	name   string // in tmp
+	size   int64  // of the file, once it is sealed
+	wire   int64  // the same with CRLF
 	ext    string // uidlist keys, as for a copy
 	closed bool
 	old    int64 // octets that it takes the place of
@@ -34,14 +37,34 @@ func (f *Folder) NewMessage() (*NewMessage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin a message: %w", err)
 	}
-	return &NewMessage{folder: f, file: file, lf: maildir.NewLFWriter(file), name: name}, nil
+	lf := lfPool.Get().(*maildir.LFWriter)
+	lf.Reset(file)
+	return &NewMessage{folder: f, file: file, lf: lf, name: name}, nil
 }
 
 // Write takes the next octets, with CRLF or LF line ends.
 func (n *NewMessage) Write(p []byte) (int, error) { return n.lf.Write(p) }
 
-// Size is how many octets the message has so far, counted with CRLF.
-func (n *NewMessage) Size() int64 { return n.lf.Wire }
+// Size is how many octets were written so far, counted with CRLF.
+func (n *NewMessage) Size() int64 {
+	if n.closed {
+		return n.wire
+	}
+	return n.lf.Wire
+}
+
+// lfPool keeps the writers' buffers.
+var lfPool = sync.Pool{New: func() any { return maildir.NewLFWriter(nil) }}
+
+// shut closes the file and gives the writer back.
+func (n *NewMessage) shut() error {
+	n.closed = true
+	n.size, n.wire = n.lf.Size, n.lf.Wire
+	n.lf.Reset(nil)
+	lfPool.Put(n.lf)
+	n.lf = nil
+	return n.file.Close()
+}
 
 // seal makes the file complete and durable, and gives it its final base name.
 func (n *NewMessage) seal() error {
@@ -55,21 +78,19 @@ func (n *NewMessage) seal() error {
 	if err == nil {
 		err = n.file.Sync()
 	}
-	n.closed = true
-	if err = errors.Join(err, n.file.Close()); err != nil {
+	if err = errors.Join(err, n.shut()); err != nil {
 		return fmt.Errorf("write a message: %w", err)
 	}
 	return nil
 }
 
 // base is the name it will have.
-func (n *NewMessage) base() string { return maildir.WithSizes(n.name, n.lf.Size, n.lf.Wire) }
+func (n *NewMessage) base() string { return maildir.WithSizes(n.name, n.size, n.wire) }
 
 // Discard removes a message that was not appended.
 func (n *NewMessage) Discard() {
 	if !n.closed {
-		n.closed = true
-		n.file.Close()
+		n.shut()
 	}
 	n.folder.tmp.Remove(n.name)
 }
@@ -86,7 +107,7 @@ func (f *Folder) Append(news ...*NewMessage) ([]*Message, *Snapshot, error) {
 		if err := n.seal(); err != nil {
 			return nil, nil, err
 		}
-		size += n.lf.Size
+		size += n.size
 		old += n.old
 	}
 	if err := f.box.fits(size-old, int64(len(news))); err != nil {
@@ -108,7 +129,7 @@ func (f *Folder) Append(news ...*NewMessage) ([]*Message, *Snapshot, error) {
 			date = time.Now()
 		}
 		items = append(items, incoming{
-			message: Message{Flags: n.Flags, Keywords: mask, Size: n.lf.Size, Wire: n.lf.Wire, Date: date.Unix(), Ext: n.ext},
+			message: Message{Flags: n.Flags, Keywords: mask, Size: n.size, Wire: n.wire, Date: date.Unix(), Ext: n.ext},
 			base:    n.base(),
 			place:   func(name string) error { return f.tmp.Rename(n.name, f.cur, name) },
 			undo:    func(name string) { f.cur.Rename(name, f.tmp, n.name) },

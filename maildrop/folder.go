@@ -25,6 +25,7 @@ type Folder struct {
 
 	snap     atomic.Pointer[Snapshot]
 	deleted  atomic.Bool
+	waking   atomic.Bool // a look after a delivery is about to begin
 	watchers watchers
 	items    items
 

@@ -25,6 +25,9 @@ func NewLFWriter(w io.Writer) *LFWriter {
 	return &LFWriter{w: w, buf: make([]byte, 0, block)}
 }
 
+// Reset begins anew with another file and the same buffer.
+func (l *LFWriter) Reset(w io.Writer) { *l = LFWriter{w: w, buf: l.buf[:0]} }
+
 // Write takes octets with either line end, cut anywhere.
 func (l *LFWriter) Write(p []byte) (int, error) {
 	n := len(p)

@@ -1,0 +1,216 @@
+package maildrop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"hoplite/mail"
+	"hoplite/maildrop/maildir"
+)
+
+// parallel is how many recipients of one message are written at once.
+const parallel = 8
+
+// Open makes the store a mail.Hop: each recipient is an account, its mail
+// becomes a file in the folder that fits.
+func (s *Store) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, error) {
+	return &handoff{store: s, tx: tx}, nil
+}
+
+// handoff is one message on its way into some boxes.
+type handoff struct {
+	store *Store
+	tx    *mail.Transaction
+	rcpts []target
+}
+
+// target is where one recipient's copy goes.
+type target struct {
+	rcpt   mail.Rcpt
+	box    *Box
+	folder string
+}
+
+// Rcpt takes mail for accounts that exist and have room.
+func (h *handoff) Rcpt(_ context.Context, r mail.Rcpt) error {
+	if !h.store.known(r.To) {
+		return &mail.Reply{Code: 550, Enhanced: "5.1.1", Text: "no such mailbox here", Cause: ErrNoBox}
+	}
+	box, err := h.store.Box(r.To)
+	if err != nil {
+		return err
+	}
+	if err := box.fits(h.tx.Envelope.Size, 1); err != nil {
+		box.Close()
+		return h.store.reply(err)
+	}
+	h.rcpts = append(h.rcpts, target{rcpt: r, box: box})
+	return nil
+}
+
+// known tells whether a is somebody here.
+func (s *Store) known(a mail.Address) bool {
+	if s.env.Account == nil {
+		return s.Exists(a)
+	}
+	_, ok := s.env.Account(a)
+	return ok
+}
+
+// reply puts an error of ours into SMTP's words.
+func (s *Store) reply(err error) *mail.Reply {
+	switch {
+	case errors.Is(err, ErrQuota) && s.cfg.QuotaReply == "reject":
+		return &mail.Reply{Code: 552, Enhanced: "5.2.2", Text: "mailbox is full", Cause: err}
+	case errors.Is(err, ErrQuota):
+		return &mail.Reply{Code: 452, Enhanced: "4.2.2", Text: "mailbox is full", Cause: err}
+	case noRoom(err):
+		return &mail.Reply{Code: 452, Enhanced: "4.3.1", Text: "no space to store mail", Cause: err}
+	}
+	return mail.AsReply(err)
+}
+
+// Send stores the message for every recipient. A recipient's outcome is 250
+// once its file and the directory entry are on the disk.
+func (h *handoff) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
+	out := make([]mail.Outcome, len(h.rcpts))
+	if len(h.rcpts) == 1 {
+		out[0] = h.send(ctx, &h.rcpts[0], m)
+		return out
+	}
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, parallel)
+	for i := range h.rcpts {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			out[i] = h.send(ctx, &h.rcpts[i], m)
+		})
+	}
+	wg.Wait()
+	return out
+}
+
+func (h *handoff) send(ctx context.Context, t *target, m *mail.Message) mail.Outcome {
+	start := time.Now()
+	id, err := h.deliver(ctx, t, m)
+	o := mail.Outcome{Rcpt: t.rcpt.To, Hop: h.store.cfg.Name, RemoteID: id, At: time.Now(), Took: time.Since(start)}
+	if err != nil {
+		o.Reply = *h.store.reply(err)
+		return o
+	}
+	o.Reply = *mail.NewReply(250, "2.0.0", "stored in %s", t.folder)
+	return o
+}
+
+// deliver stores the message for one recipient and returns the base name of
+// its file.
+func (h *handoff) deliver(ctx context.Context, t *target, m *mail.Message) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	f, err := h.folder(t)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	own := deliveryEdits(m, h.tx.Envelope.From, t.rcpt.To)
+	// The limit holds for what is stored, which has fewer octets: LF only.
+	if err := t.box.fits(own.Size()-own.Size()/80, 1); err != nil {
+		return "", err
+	}
+	n, err := f.NewMessage()
+	if err != nil {
+		return "", err
+	}
+	if _, err = own.WriteTo(n); err == nil {
+		err = f.deliver(n)
+	}
+	if err != nil {
+		n.Discard()
+		return "", fmt.Errorf("deliver to %s: %w", t.rcpt.To, err)
+	}
+	return n.base(), nil
+}
+
+// deliveryEdits is the message as it is stored: with the reverse path and the
+// recipient on top, and no Return-Path of somebody else's (RFC 5321, 4.4).
+func deliveryEdits(m *mail.Message, from, to mail.Address) *mail.Message {
+	var drop []mail.Span
+	for f := range mail.Fields(m.Head) {
+		if f.Is("Return-Path") && !slices.Contains(m.Drop, f.Span) {
+			drop = append(drop, f.Span)
+		}
+	}
+	top := fmt.Appendf(nil, "Return-Path: <%s>\r\nDelivered-To: %s\r\n", from, to)
+	return m.Edited(top, drop...)
+}
+
+// folder opens the folder that a recipient's copy belongs in: Junk for
+// quarantined mail, the sub-address's folder if there is one, else INBOX.
+func (h *handoff) folder(t *target) (*Folder, error) {
+	name, create := t.rcpt.Folder, h.store.cfg.MakeFolders
+	if h.tx.Quarantine != "" {
+		name, create = h.store.cfg.Junk, true
+	}
+	t.folder = maildir.Inbox
+	if name == "" {
+		return t.box.Folder(maildir.Inbox)
+	}
+	f, name, err := t.box.detail(name, create)
+	if errors.Is(err, ErrNoFolder) || errors.Is(err, ErrFolderName) {
+		return t.box.Folder(maildir.Inbox)
+	}
+	t.folder = name
+	return f, err
+}
+
+// detail opens the folder of a sub-address: whatever case it was written in,
+// "." or "/" between levels.
+func (b *Box) detail(name string, create bool) (*Folder, string, error) {
+	name = maildir.CanonicalFolder(name)
+	for _, try := range []string{name, b.sameFolder(name)} {
+		if try == "" {
+			continue
+		}
+		if f, err := b.Folder(try); err == nil {
+			return f, try, nil
+		}
+	}
+	if !create {
+		return nil, "", ErrNoFolder
+	}
+	if err := b.Create(name, ""); err != nil && !errors.Is(err, ErrExists) {
+		return nil, "", err
+	}
+	f, err := b.Folder(name)
+	return f, name, err
+}
+
+// sameFolder finds a folder whose name differs from name in case and
+// separators only, or "".
+func (b *Box) sameFolder(name string) string {
+	list, err := b.List()
+	if err != nil {
+		return ""
+	}
+	want := foldFolder(name)
+	i := slices.IndexFunc(list, func(f FolderInfo) bool { return f.Exists && foldFolder(f.Name) == want })
+	if i < 0 {
+		return ""
+	}
+	return list[i].Name
+}
+
+// Close gives the boxes back.
+func (h *handoff) Close() error {
+	for _, t := range h.rcpts {
+		t.box.Close()
+	}
+	h.rcpts = nil
+	return nil
+}
