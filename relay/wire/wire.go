@@ -48,7 +48,7 @@ type Options struct {
 type Limits struct {
 	Line     int           // 2048 octets of a command line
 	AuthLine int           // 12288 octets of a line of AUTH (RFC 4954, 4)
-	Commands int           // 10000 commands in all
+	Commands int           // 10000 commands without a message
 	Idle     int           // 200 commands without a message, then each is an error
 	Errors   int           // 20 bad commands without a message, then 421
 	Slow     int           // 5 bad commands, from then on each costs Delay
@@ -180,7 +180,7 @@ func (c *Conn) Authed() { c.authed = true }
 
 // Accepted tells the wire that a message was taken: the client is not just
 // trying things, its errors are forgotten.
-func (c *Conn) Accepted() { c.errors, c.idle = 0, 0 }
+func (c *Conn) Accepted() { c.commands, c.errors, c.idle = 0, 0, 0 }
 
 // Answer replaces the library's next replies, one by one. It is called while a
 // command is being answered, just before the session returns to the library.

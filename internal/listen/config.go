@@ -1,0 +1,114 @@
+package listen
+
+import (
+	"fmt"
+	"net/netip"
+	"path/filepath"
+
+	"hoplite/internal/conf"
+)
+
+// Config is what every listener can be told. Doors embed it in their own
+// blocks.
+type Config struct {
+	// Where to listen: "127.0.0.1:2525", "[::1]:25", ":25" for every address,
+	// "unix:lmtp.sock" for a socket file (under data), "systemd:NAME" for a
+	// socket that systemd opens (FileDescriptorName=NAME).
+	Listen []conf.Listen `hcl:"listen"`
+
+	// How a connection is protected: "starttls" lets the client switch to TLS,
+	// "implicit" speaks TLS from the first octet, "off" has none.
+	TLS string `hcl:"tls,optional" enum:"starttls|implicit|off" default:"starttls"`
+	// The oldest TLS version taken: "1.0", "1.1", "1.2" or "1.3". Below 1.2
+	// tls_legacy_until must say for how long.
+	TLSMin string `hcl:"tls_min,optional" enum:"1.0|1.1|1.2|1.3" default:"1.2"`
+	// The cipher suites for TLS 1.2 and older, by their IANA names, where old
+	// clients need others than the safe ones. TLS 1.3 has its own.
+	TLSSuites []string `hcl:"tls_suites,optional"`
+	// The last day, as in "2027-06-30", on which tls_min and tls_suites may
+	// weaken the safe defaults; from the next day on they are ignored. Each use
+	// is logged.
+	TLSLegacyUntil string `hcl:"tls_legacy_until,optional"`
+
+	// Every connection opens with a PROXY header (version 1 or 2) that names
+	// the client. Everybody who can connect is believed: name the proxies in
+	// proxy_from, or let nobody else reach the port.
+	ProxyProtocol bool `hcl:"proxy_protocol,optional"`
+	// The networks of the proxies; connections from elsewhere are closed.
+	// Without it, all are taken for proxies.
+	ProxyFrom []netip.Prefix `hcl:"proxy_from,optional"`
+
+	// Connections at once, in all. 0 leaves it to the limit of open files,
+	// which all listeners share.
+	MaxConnections int `hcl:"max_connections,optional"`
+	// Connections at once from one IPv4 address or one IPv6 /64; 0 means no
+	// limit. Loopback and socket files are not counted.
+	MaxPerAddress int `hcl:"max_per_address,optional" default:"50"`
+	// Connections at once from one IPv4 /24 or one IPv6 /48; 0 means no limit.
+	MaxPerNetwork int `hcl:"max_per_network,optional" default:"200"`
+}
+
+// Check finds what does not go together.
+func (c *Config) Check() error {
+	if _, err := c.profile(); err != nil {
+		return conf.Field("tls_min", err)
+	}
+	if len(c.Listen) == 0 {
+		return conf.Fieldf("listen", "no address to listen on")
+	}
+	if len(c.ProxyFrom) > 0 && !c.ProxyProtocol {
+		return conf.Fieldf("proxy_from", "has no effect without proxy_protocol = true")
+	}
+	for name, n := range map[string]int{"max_connections": c.MaxConnections, "max_per_address": c.MaxPerAddress, "max_per_network": c.MaxPerNetwork} {
+		if n < 0 {
+			return conf.Fieldf(name, "is below zero")
+		}
+	}
+	return nil
+}
+
+func (c *Config) profile() (Profile, error) {
+	return ParseProfile(c.TLSMin, c.TLSSuites, c.TLSLegacyUntil)
+}
+
+// Open opens the listeners of the block called name. Options' Log, Gate and
+// Refuse are the caller's; the rest is filled in from c. Relative socket paths
+// are under data. A nil certs is for blocks with TLS off.
+func (c *Config) Open(name string, s *Sockets, certs *Certs, data string, opts Options) ([]*Listener, error) {
+	profile, err := c.profile()
+	if err != nil {
+		return nil, fmt.Errorf("listener %s: %w", name, err)
+	}
+	opts.Name = name
+	opts.Limits = Limits{Total: c.MaxConnections, Address: c.MaxPerAddress, Network: c.MaxPerNetwork}
+	opts.Proxy, opts.ProxyFrom = c.ProxyProtocol, c.ProxyFrom
+	opts.Implicit = c.TLS == "implicit"
+	if c.TLS != "off" && certs != nil {
+		opts.TLS = NewTLS(certs, profile)
+	}
+	var all []*Listener
+	for _, at := range c.Listen {
+		if at.Network == "unix" && !filepath.IsAbs(at.Address) {
+			at.Address = filepath.Join(data, at.Address)
+		}
+		socket, err := s.Listen(name, at.Network, at.Address)
+		if err != nil {
+			for _, l := range all {
+				l.socket.Close()
+			}
+			return nil, fmt.Errorf("listener %s: %w", name, err)
+		}
+		all = append(all, New(socket, opts))
+	}
+	return all, nil
+}
+
+// CertConfig is the block tls { ... } of relay.hcl. Several blocks hold
+// certificates for several names; the first is for clients that name none.
+type CertConfig struct {
+	// The file with the certificate and its chain, PEM, relative to data. It is
+	// read again when it changes.
+	Cert string `hcl:"cert" example:"tls/cert.pem"`
+	// The file with the private key, PEM, relative to data.
+	Key string `hcl:"key" example:"tls/key.pem"`
+}

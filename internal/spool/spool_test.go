@@ -1,0 +1,118 @@
+package spool
+
+import (
+	"bytes"
+	"io"
+	"math/rand"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+)
+
+func TestSpool(t *testing.T) {
+	for name, tt := range map[string]struct {
+		size   int
+		hint   int64
+		budget int64
+		file   bool
+	}{
+		"empty":                 {},
+		"small":                 {size: 100},
+		"small, announced":      {size: 5000, hint: 5000},
+		"a lie about the size":  {size: 200000, hint: 10},
+		"as much as in memory":  {size: inMemory},
+		"one octet more":        {size: inMemory + 1, file: true},
+		"large, announced":      {size: 3 << 20, hint: 3 << 20, file: true},
+		"no budget left":        {size: 5000, budget: 4999, file: true},
+		"within a small budget": {size: 4096, budget: 4096},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, err := Open(t.TempDir(), tt.budget)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := make([]byte, tt.size)
+			rand.New(rand.NewSource(1)).Read(want)
+			s := d.New(tt.hint)
+			for rest := want; len(rest) > 0; {
+				n := min(len(rest), 1500)
+				if _, err := s.Write(rest[:n]); err != nil {
+					t.Fatal(err)
+				}
+				rest = rest[n:]
+			}
+			if err := s.Done(); err != nil {
+				t.Fatal(err)
+			}
+			if _, mem := s.Bytes(); mem == tt.file || (s.Path() != "") != tt.file {
+				t.Errorf("in memory: %v", mem)
+			}
+			got, err := io.ReadAll(io.NewSectionReader(s, 0, s.Size()))
+			if err != nil || !bytes.Equal(got, want) || s.Size() != int64(tt.size) {
+				t.Errorf("%d octets of %d, %v", len(got), len(want), err)
+			}
+			if used := d.Used(); used > max(tt.budget, inMemory) || tt.file && used != 0 {
+				t.Errorf("%d octets of the budget used", used)
+			}
+			for range 2 {
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if d.Used() != 0 {
+				t.Errorf("%d octets not given back", d.Used())
+			}
+			if left, _ := filepath.Glob(filepath.Join(d.path, "*")); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+func TestLeftovers(t *testing.T) {
+	dir := t.TempDir()
+	for _, f := range []string{prefix + "123", "mine"} {
+		if err := os.WriteFile(filepath.Join(dir, f), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Open(dir, 0); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 1 || left[0].Name() != "mine" {
+		t.Errorf("left: %v", left)
+	}
+}
+
+func TestRoom(t *testing.T) {
+	d, err := Open(t.TempDir(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Room(1 << 62); err != ErrFull {
+		t.Errorf("room for 4 EiB: %v", err)
+	}
+}
+
+// A large message needs no more memory than one of 1 MiB.
+func TestMemory(t *testing.T) {
+	d, err := Open(t.TempDir(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := d.New(0)
+	defer s.Close()
+	block := make([]byte, 16<<10)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 64 << 20 / len(block) {
+		if _, err := s.Write(block); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > 4<<20 {
+		t.Errorf("%d octets allocated for 64 MiB", got)
+	}
+}
