@@ -1,0 +1,125 @@
+package dkim
+
+import (
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Key is a public key as the DNS has it (RFC 6376, 3.6.1).
+type Key struct {
+	Public  crypto.PublicKey // *rsa.PublicKey or ed25519.PublicKey
+	Kind    string           // rsa, ed25519
+	Bits    int
+	Testing bool // t=y: the domain only tries
+	Strict  bool // t=s: no sub-domains in i=
+	hashes  []string
+}
+
+// The ways in which a key is not to be had.
+var (
+	errNoKey   = errors.New("no key")
+	errRevoked = errors.New("key revoked")
+)
+
+// temporary marks an error that says nothing about the signature.
+type temporary struct{ error }
+
+func (t temporary) Unwrap() error { return t.error }
+
+// FetchKey asks for the key of a selector.
+func FetchKey(ctx context.Context, lookup Lookup, domain, selector string) (*Key, error) {
+	name := selector + "._domainkey." + domain
+	txts, err := lookup(ctx, name)
+	if err != nil {
+		return nil, temporary{err}
+	}
+	// A name may have other texts, from wildcards; only one may be a key.
+	keys := slices.DeleteFunc(slices.Clone(txts), func(s string) bool { return !strings.Contains(s, "p=") })
+	switch len(keys) {
+	case 0:
+		return nil, fmt.Errorf("%w at %s", errNoKey, name)
+	case 1:
+		return ParseKey(keys[0])
+	}
+	return nil, fmt.Errorf("more than one key at %s", name)
+}
+
+// ParseKey reads a key record.
+func ParseKey(record string) (*Key, error) {
+	t, err := ParseTags(record)
+	if err != nil {
+		return nil, fmt.Errorf("key record: %w", err)
+	}
+	if v, ok := t["v"]; ok && v != "DKIM1" {
+		return nil, fmt.Errorf("key record: version %.10q is unknown", v)
+	}
+	p, ok := t["p"]
+	switch {
+	case !ok:
+		return nil, errors.New("key record: no p=")
+	case p == "":
+		return nil, errRevoked
+	}
+	der, err := base64.StdEncoding.DecodeString(t.bare("p"))
+	if err != nil || len(der) > 4096 {
+		return nil, errors.New("key record: p= is not base64 of a key")
+	}
+	if s := t.bare("s"); s != "" && !slices.ContainsFunc(strings.Split(s, ":"), func(s string) bool { return s == "*" || s == "email" }) {
+		return nil, fmt.Errorf("key is for %.20s, not for mail", s)
+	}
+	k := &Key{Kind: "rsa"}
+	if kind := t.bare("k"); kind != "" {
+		k.Kind = strings.ToLower(kind)
+	}
+	if h := t.bare("h"); h != "" {
+		k.hashes = strings.Split(strings.ToLower(h), ":")
+	}
+	flags := strings.Split(t.bare("t"), ":")
+	k.Testing, k.Strict = slices.Contains(flags, "y"), slices.Contains(flags, "s")
+	return k, k.parse(der)
+}
+
+func (k *Key) parse(der []byte) error {
+	switch k.Kind {
+	case "ed25519":
+		if len(der) != ed25519.PublicKeySize {
+			return fmt.Errorf("key record: Ed25519 key of %d octets", len(der))
+		}
+		k.Public, k.Bits = ed25519.PublicKey(der), 256
+		return nil
+	case "rsa":
+		pub, err := x509.ParsePKIXPublicKey(der)
+		if err != nil {
+			pub, err = x509.ParsePKCS1PublicKey(der) // erratum 3017
+		}
+		r, ok := pub.(*rsa.PublicKey)
+		if err != nil || !ok {
+			return errors.New("key record: p= is no RSA key")
+		}
+		if k.Bits = r.N.BitLen(); k.Bits > maxKeyBits {
+			return fmt.Errorf("RSA key of %d bits is too long to check", k.Bits)
+		}
+		k.Public = r
+		return nil
+	}
+	return fmt.Errorf("key record: kind %.20q is unknown", k.Kind)
+}
+
+// verify checks a signature over a SHA-256 hash.
+func (k *Key) verify(sum, sig []byte) bool {
+	switch pub := k.Public.(type) {
+	case *rsa.PublicKey:
+		return rsa.VerifyPKCS1v15(pub, crypto.SHA256, sum, sig) == nil
+	case ed25519.PublicKey:
+		return ed25519.Verify(pub, sum, sig)
+	}
+	return false
+}
