@@ -5,6 +5,7 @@ import (
 	"hoplite/filters"
 	"hoplite/filters/hops"
 	"hoplite/filters/size"
+	"hoplite/filters/smime"
 )
 
 // Kinds are the filters that there are, in the order in which docs/config.md
@@ -12,6 +13,7 @@ import (
 var Kinds = []filters.Kind{
 	filters.Of("size", size.New),
 	filters.Of("hops", hops.New),
+	filters.Of("smime", smime.New),
 }
 
 // Find gives the kind with that name.

@@ -98,13 +98,14 @@ func (c *Certificate) X509() (*x509.Certificate, error) {
 	return c.parsed, c.err
 }
 
-// Subject is the subject's name in text, after RFC 2253.
-func (c *Certificate) Subject() string { return nameText(c.subject) }
+// Subject is the subject's name in text, its most specific part first.
+func (c *Certificate) Subject() string { return Name(c.subject) }
 
 // Issuer is the issuer's name in text.
-func (c *Certificate) Issuer() string { return nameText(c.issuer) }
+func (c *Certificate) Issuer() string { return Name(c.issuer) }
 
-func nameText(der []byte) string {
+// Name writes a DER name as "CN=..., O=..., C=...".
+func Name(der []byte) string {
 	var rdn pkix.RDNSequence
 	if _, err := asn1.Unmarshal(der, &rdn); err != nil {
 		return "(unreadable name)"
@@ -126,7 +127,7 @@ func nameText(der []byte) string {
 			parts = append(parts, pkix.RDNSequence{{a}}.String())
 		}
 	}
-	return strings.Join(parts, ",")
+	return strings.Join(parts, ", ")
 }
 
 // Serial is the serial number in hexadecimal.

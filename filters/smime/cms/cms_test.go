@@ -106,10 +106,10 @@ func TestCorpus(t *testing.T) {
 		{"generated/s_rsa_nocerts_det.der", body, "unknown RSA SHA-256|the signer's certificate is missing"},
 		{"generated/s_certsonly.der", nil, "certs-only"},
 		{"generated/x_attr_confusion_opq.der", nil, "bad RSA 2048 SHA-256|the content is another message's signed attributes"},
-		{"generated/s_rsa_sha256_det.der", nil, "unknown RSA SHA-256|detached"},
+		{"generated/s_rsa_sha256_det.der", nil, "unknown RSA 2048 SHA-256|detached"},
 		{"generated/s_rsa_sha256_det.der", body[:len(body)-1], "bad RSA 2048 SHA-256|the content is not"},
 		{"generated/s_rsa_noattr_det.der", body[:len(body)-1], "bad RSA 2048 SHA-256|the signature is wrong"},
-		{"generated/s_rsa_sha256_opq.der", body, "bad RSA SHA-256|there is content inside"},
+		{"generated/s_rsa_sha256_opq.der", body, "bad RSA 2048 SHA-256|there is content inside"},
 
 		{"generated/e_ecdh_p256.der", nil, "enveloped-data"},
 		{"generated/e_pwri.der", nil, "enveloped-data"},

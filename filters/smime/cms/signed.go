@@ -298,7 +298,6 @@ type Signer struct {
 	Reason  string // in words; "" for good
 
 	Cert          *Certificate // nil: not in the message and not among those given
-	ID            string       // issuer and serial number, or key identifier
 	Algorithm     string       // such as "RSA-PSS 2048", "ECDSA P-256"
 	Digest        string       // such as "SHA-256"
 	SigningTime   time.Time    // what the signer claims; zero: nothing
@@ -315,6 +314,10 @@ type Signer struct {
 	signature []byte
 }
 
+// ID is how the message names the signer: issuer and serial number, or a key
+// identifier.
+func (s *Signer) ID() string { return s.sid.String() }
+
 // identifier names a signer or recipient.
 type identifier struct {
 	issuer, serial []byte
@@ -325,7 +328,7 @@ func (id identifier) String() string {
 	if id.keyID != nil {
 		return fmt.Sprintf("key %x", trim(id.keyID))
 	}
-	return fmt.Sprintf("%s, serial %s", nameText(id.issuer), serialText(trim(id.serial)))
+	return fmt.Sprintf("%s, serial %s", Name(id.issuer), serialText(trim(id.serial)))
 }
 
 func (id identifier) matches(c *Certificate) bool {
@@ -380,7 +383,6 @@ func parseSigner(der []byte) (*Signer, error) {
 	if s.sid, err = readIdentifier(&in); err != nil {
 		return nil, err
 	}
-	s.ID = s.sid.String()
 	if s.digestAlg, err = readAlgorithm(&in); err != nil {
 		return nil, fmt.Errorf("digest: %w", err)
 	}

@@ -52,13 +52,16 @@ func (sd *Signed) Verify(content io.Reader, more ...*Certificate) (Verdict, erro
 	}
 	for _, s := range sd.Signers {
 		s.Reason = ""
+		if s.Cert = sd.find(s, more); s.Cert != nil {
+			s.describeKey()
+		}
 		switch {
 		case content != nil && !sd.Detached:
 			s.Verdict, s.Reason = Bad, "there is content inside the signature and outside of it"
 		case content == nil && sd.Detached:
 			s.Verdict, s.Reason = Unknown, "detached signature: the signed content is not here"
 		default:
-			s.Verdict = sd.judge(s, more)
+			s.Verdict = sd.judge(s)
 		}
 		worst = max(worst, s.Verdict)
 	}
@@ -66,14 +69,10 @@ func (sd *Signed) Verify(content io.Reader, more ...*Certificate) (Verdict, erro
 }
 
 // judge sets s.Reason and returns the verdict.
-func (sd *Signed) judge(s *Signer, more []*Certificate) Verdict {
+func (sd *Signed) judge(s *Signer) Verdict {
 	say := func(v Verdict, format string, args ...any) Verdict {
 		s.Reason = fmt.Sprintf(format, args...)
 		return v
-	}
-	s.Cert = sd.find(s, more)
-	if s.Cert != nil {
-		s.describeKey()
 	}
 	if fault := s.checkAttributes(sd.contentType); fault != "" {
 		return say(Bad, "%s", fault)
@@ -96,7 +95,7 @@ func (sd *Signed) judge(s *Signer, more []*Certificate) Verdict {
 		}
 	}
 	if s.Cert == nil {
-		return say(Unknown, "the signer's certificate is missing (%s)", s.ID)
+		return say(Unknown, "the signer's certificate is missing (%s)", s.ID())
 	}
 	if fault := s.checkSigningCert(s.Cert); fault != "" {
 		return say(Bad, "%s", fault)
@@ -269,4 +268,25 @@ func pssParams(params []byte) (h crypto.Hash, salt int, ok bool) {
 		return h, salt, false
 	}
 	return h, salt, mgf == h && trailer == 1 && salt >= 0 && salt <= maxRSA/8
+}
+
+// Fits says whether content is what every signer signed, by its digest. It
+// changes nothing of an earlier judgement.
+func (sd *Signed) Fits(content io.Reader, more ...*Certificate) bool {
+	try := *sd
+	try.sums, try.content, try.Signers = nil, head{}, nil
+	for _, s := range sd.Signers {
+		c := *s
+		c.DigestMatches = false
+		try.Signers = append(try.Signers, &c)
+	}
+	if _, err := try.Verify(content, more...); err != nil || !sd.Detached {
+		return false
+	}
+	for _, s := range try.Signers {
+		if !s.DigestMatches {
+			return false
+		}
+	}
+	return len(try.Signers) > 0
 }

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hoplite/filters/smime"
+	"hoplite/mail"
+)
+
+// smimeFlags are the flags of hoplite smime.
+type smimeFlags struct {
+	json, anyRoot       bool
+	at, roots           string
+	extract, content    string
+	foldCase, useSender bool
+}
+
+// maxSmimeFile bounds what is read into memory from a file or stdin.
+const maxSmimeFile = 256 << 20
+
+func smimeCommand() *cobra.Command {
+	var f smimeFlags
+	cmd := &cobra.Command{
+		Use:   "smime FILE|-",
+		Short: "Say who signed a message, and whether to believe it",
+		Long: `Smime reads a message (.eml), an S/MIME object (.p7m, .p7s, .p7c, DER) or its
+PEM form, and says layer by layer how it is signed or encrypted, by whom, with
+what, and what that is worth. Nothing is decrypted.
+
+Exit status: 0 when the message is signed well, encrypted, or has no S/MIME at
+all; 1 when a signature should not be believed; 2 when the file can't be read.`,
+		Example: `  hoplite smime mail.eml
+  hoplite smime --roots company-ca.pem --at 2026-05-01T12:00:00Z mail.eml
+  hoplite smime --any-root --content text.txt signature.p7s
+  hoplite smime --json - < mail.eml`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			rep, err := f.check(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			if f.json {
+				enc := json.NewEncoder(cmd.OutOrStdout())
+				enc.SetIndent("", "  ")
+				if err := enc.Encode(rep); err != nil {
+					return fmt.Errorf("write report: %w", err)
+				}
+			} else {
+				rep.Print(cmd.OutOrStdout())
+			}
+			switch rep.Verdict {
+			case "good", smime.VerdictEncrypted, smime.VerdictNone:
+				return nil
+			}
+			return findings
+		},
+	}
+	cmd.Flags().BoolVar(&f.json, "json", false, "print the report as JSON")
+	cmd.Flags().StringVar(&f.at, "at", "", "judge certificates at this `TIME` (RFC 3339, or a date) instead of now")
+	cmd.Flags().StringVar(&f.roots, "roots", "system", "`FILE` or folder of certificates to trust")
+	cmd.Flags().BoolVar(&f.anyRoot, "any-root", false, "judge signatures only, not who vouches for the signers")
+	cmd.Flags().StringVar(&f.extract, "extract", "", "write signed content and certificates into this `DIR`")
+	cmd.Flags().StringVar(&f.content, "content", "", "`FILE` that a detached signature is over")
+	cmd.Flags().BoolVar(&f.foldCase, "fold-case", false, "ignore capitals before the @ of addresses")
+	cmd.Flags().BoolVar(&f.useSender, "sender", false, "let the address in Sender be the signer's")
+	return cmd
+}
+
+func (f *smimeFlags) check(cmd *cobra.Command, name string) (*smime.Report, error) {
+	checker := &smime.Checker{AnyRoot: f.anyRoot, FoldCase: f.foldCase, Sender: f.useSender}
+	var err error
+	if checker.At, err = parseTime(f.at); err != nil {
+		return nil, err
+	}
+	if checker.Trust, err = smime.NewTrust(f.roots, nil); err != nil {
+		return nil, err
+	}
+	if f.extract != "" {
+		if err := os.MkdirAll(f.extract, 0o750); err != nil {
+			return nil, fmt.Errorf("make folder for extracts: %w", err)
+		}
+		checker.Extract = func(name string) (io.WriteCloser, error) {
+			// O_EXCL: what is there already, a link somewhere else among it, stays as it is.
+			return os.OpenFile(filepath.Join(f.extract, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
+		}
+	}
+	b, err := readInput(cmd.InOrStdin(), name)
+	if err != nil {
+		return nil, err
+	}
+	if !smime.IsMessage(b) {
+		var content io.Reader
+		if f.content != "" {
+			c, err := os.Open(f.content)
+			if err != nil {
+				return nil, fmt.Errorf("read content: %w", err)
+			}
+			defer c.Close()
+			content = c
+		}
+		return checker.Object(cmd.Context(), bytes.NewReader(b), content)
+	}
+	if f.content != "" {
+		return nil, errors.New("--content is for a detached signature in a file of its own, not for a message")
+	}
+	return checker.Message(cmd.Context(), mail.Bytes(b), int64(len(b)))
+}
+
+// readInput reads a file, or stdin for "-".
+func readInput(stdin io.Reader, name string) ([]byte, error) {
+	r := stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("read message: %w", err)
+		}
+		defer f.Close()
+		r = f
+	}
+	b, err := io.ReadAll(io.LimitReader(r, maxSmimeFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("read message: %w", err)
+	}
+	if len(b) > maxSmimeFile {
+		return nil, fmt.Errorf("read message: larger than %d MiB", maxSmimeFile>>20)
+	}
+	return b, nil
+}
+
+// parseTime reads a time as people write it on a command line; "" is zero.
+func parseTime(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02 15:04", time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is not a time: write 2026-05-01T12:00:00Z or 2026-05-01", s)
+}

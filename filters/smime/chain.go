@@ -1,0 +1,222 @@
+package smime
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"hoplite/filters/smime/cms"
+)
+
+// Trust is the roots that we believe, and the intermediate certificates that
+// were seen on the way to them.
+type Trust struct {
+	roots    *x509.CertPool // nil: the system's
+	byDomain map[string]*x509.CertPool
+	seen     *lru.Cache[string, *x509.Certificate]
+}
+
+// maxSeen is how many intermediate certificates are remembered for senders
+// that forget to send theirs.
+const maxSeen = 256
+
+// NewTrust reads roots from "system", a file (PEM or DER) or a folder of such
+// files; perDomain has roots for senders of a domain of their own.
+func NewTrust(roots string, perDomain map[string]string) (*Trust, error) {
+	t := &Trust{byDomain: map[string]*x509.CertPool{}}
+	t.seen, _ = lru.New[string, *x509.Certificate](maxSeen) // fails for sizes below 1 only
+	var err error
+	if t.roots, err = loadRoots(roots); err != nil {
+		return nil, err
+	}
+	for domain, path := range perDomain {
+		if t.byDomain[domain], err = loadRoots(path); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+func loadRoots(path string) (*x509.CertPool, error) {
+	if path == "" || path == "system" {
+		return nil, nil
+	}
+	files := []string{path}
+	if info, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("read roots: %w", err)
+	} else if info.IsDir() {
+		entries, err := os.ReadDir(path)
+		if err != nil {
+			return nil, fmt.Errorf("read roots: %w", err)
+		}
+		files = nil
+		for _, e := range entries {
+			if !e.IsDir() {
+				files = append(files, filepath.Join(path, e.Name()))
+			}
+		}
+	}
+	pool, n := x509.NewCertPool(), 0
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			return nil, fmt.Errorf("read roots: %w", err)
+		}
+		for _, c := range certificates(b) {
+			pool.AddCert(c)
+			n++
+		}
+	}
+	if n == 0 {
+		return nil, fmt.Errorf("read roots: no certificate in %s", path)
+	}
+	return pool, nil
+}
+
+// certificates reads those of a PEM or DER file that crypto/x509 can use.
+func certificates(b []byte) (out []*x509.Certificate) {
+	if c, err := x509.ParseCertificate(b); err == nil {
+		return []*x509.Certificate{c}
+	}
+	for {
+		var block *pem.Block
+		if block, b = pem.Decode(b); block == nil {
+			return out
+		}
+		if block.Type != "CERTIFICATE" && block.Type != "TRUSTED CERTIFICATE" {
+			continue
+		}
+		if c, err := x509.ParseCertificate(block.Bytes); err == nil {
+			out = append(out, c)
+		}
+	}
+}
+
+// rootsFor picks the roots for a sender's domain. ok is false where only the
+// system's are to be used and there are none to name.
+func (t *Trust) rootsFor(domain string) *x509.CertPool {
+	if p, ok := t.byDomain[domain]; ok {
+		return p
+	}
+	return t.roots
+}
+
+// trust judges a signer's certificate: who vouches for it, for what, and when.
+func (r *run) trust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certificate) *Signer {
+	if cert.KeyUsage != 0 && cert.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment) == 0 {
+		sg.Trust = notForMail
+		return sg.worse(cms.Bad, "the certificate's key is not for signing")
+	}
+	opts := x509.VerifyOptions{
+		CurrentTime:   r.at,
+		Intermediates: x509.NewCertPool(),
+		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageEmailProtection},
+	}
+	if r.Trust != nil {
+		opts.Roots = r.Trust.rootsFor(r.fromDomain())
+	}
+	for _, c := range s.Certs {
+		if x, err := c.X509(); err == nil {
+			opts.Intermediates.AddCert(x)
+		}
+	}
+	chain, err := r.verify(cert, opts)
+	if err == nil {
+		sg.Trust, sg.Chain = trusted, subjects(chain)
+		return r.revocation(l, s, sg, chain)
+	}
+	return r.distrust(l, sg, cert, opts, err)
+}
+
+// verify builds a chain, with the help of intermediates seen before where the
+// message's own do not lead to a root.
+func (r *run) verify(cert *x509.Certificate, opts x509.VerifyOptions) ([]*x509.Certificate, error) {
+	chains, err := cert.Verify(opts)
+	var unknown x509.UnknownAuthorityError
+	if errors.As(err, &unknown) && r.Trust != nil && r.Trust.seen.Len() > 0 {
+		for _, c := range r.Trust.seen.Values() {
+			opts.Intermediates.AddCert(c)
+		}
+		chains, err = cert.Verify(opts)
+	}
+	if err != nil {
+		return nil, err
+	}
+	chain := chains[0]
+	if r.Trust != nil {
+		for _, c := range chain[1:max(1, len(chain)-1)] {
+			r.Trust.seen.Add(string(c.RawSubject)+string(c.SubjectKeyId), c)
+		}
+	}
+	return chain, nil
+}
+
+// distrust says why there is no chain.
+func (r *run) distrust(l *Layer, sg *Signer, cert *x509.Certificate, opts x509.VerifyOptions, err error) *Signer {
+	if at := r.at; at.Before(cert.NotBefore) {
+		sg.Trust = notYetValid
+		r.find("not_yet_valid", warning, l.Part, "the certificate is valid only from "+stamp(cert.NotBefore), "")
+		return sg.worse(cms.Unknown, "the certificate is not valid yet")
+	}
+	var invalid x509.CertificateInvalidError
+	if errors.As(err, &invalid) {
+		switch invalid.Reason {
+		case x509.Expired:
+			return r.expired(l, sg, cert, opts)
+		case x509.IncompatibleUsage:
+			sg.Trust = notForMail
+			r.find("not_for_mail", bad, l.Part, "the certificate was not issued for e-mail", "")
+			return sg.worse(cms.Bad, "the certificate was not issued for e-mail")
+		}
+		sg.Trust = unknownCA
+		r.find("chain", warning, l.Part, invalid.Error(), "")
+		return sg.worse(cms.Unknown, invalid.Error())
+	}
+	if r.at.After(cert.NotAfter) {
+		// Both old and of no known root: the root is what matters.
+		r.find("expired", info, l.Part, "the certificate expired at "+stamp(cert.NotAfter), "")
+	}
+	sg.Trust = unknownCA
+	r.find("unknown_ca", warning, l.Part, "no root that we trust vouches for "+cms.Name(cert.RawSubject),
+		"if you know this authority, add its certificate to roots")
+	return sg.worse(cms.Unknown, "the certificate's issuer is not trusted")
+}
+
+// expired tells a certificate that was good when the mail was signed from one
+// that never was. The time of signing is the signer's claim.
+func (r *run) expired(l *Layer, sg *Signer, cert *x509.Certificate, opts x509.VerifyOptions) *Signer {
+	sg.Trust = expired
+	was := cert.NotAfter.Add(-time.Second)
+	claim := sg.SigningTime != nil
+	if claim {
+		was = *sg.SigningTime
+	}
+	opts.CurrentTime = was
+	chain, err := r.verify(cert, opts)
+	if err != nil {
+		sg.Trust = unknownCA
+		r.find("unknown_ca", warning, l.Part, "expired, and no root that we trust vouched for "+cms.Name(cert.RawSubject), "")
+		return sg.worse(cms.Unknown, "the certificate has expired, and its issuer is not trusted")
+	}
+	sg.Chain = subjects(chain)
+	if claim {
+		r.find("expired", warning, l.Part, "valid when signed (the signer says "+stamp(was)+"), expired now", "")
+		return sg.worse(cms.Unknown, "the certificate was valid when signed, and has expired since")
+	}
+	r.find("expired", warning, l.Part, "a certificate of the chain has expired", "")
+	return sg.worse(cms.Unknown, "the certificate has expired")
+}
+
+func subjects(chain []*x509.Certificate) []string {
+	out := make([]string, len(chain))
+	for i, c := range chain {
+		out[i] = cms.Name(c.RawSubject)
+	}
+	return out
+}

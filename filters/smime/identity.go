@@ -1,0 +1,169 @@
+package smime
+
+import (
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+	"golang.org/x/net/idna"
+
+	"hoplite/filters/smime/cms"
+	"hoplite/mail/mime"
+)
+
+// readIdentity reads whom the header says the message is from. Every From
+// field counts, and every address in it: what a mail program shows of them is
+// its own choice.
+func (r *run) readIdentity() {
+	for f := range mime.Fields(r.header) {
+		switch {
+		case f.Is("From"):
+			r.from = append(r.from, addressList(f.Unfolded())...)
+		case f.Is("Sender"):
+			r.sender = append(r.sender, addressList(f.Unfolded())...)
+		}
+	}
+	for _, a := range r.from {
+		_, domain := splitAddress(a)
+		r.rep.fromDomains = append(r.rep.fromDomains, domain)
+	}
+}
+
+func addressList(v string) (out []string) {
+	for _, a := range mime.ParseAddresses(v) {
+		if s := a.Addr(); s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func (r *run) fromDomain() string {
+	if len(r.rep.fromDomains) == 0 {
+		return ""
+	}
+	return r.rep.fromDomains[0]
+}
+
+// identity compares the signers with From. Somebody whose signature is around
+// the whole message must be whom it is from.
+func (r *run) identity() cms.Verdict {
+	if len(r.from) == 0 {
+		return cms.Good // an object alone, or a message from nobody
+	}
+	var names []string
+	signers := 0
+	for _, l := range r.rep.Layers {
+		if l.Attached || len(l.Signers) == 0 {
+			continue
+		}
+		for _, sg := range l.Signers {
+			signers++
+			names = append(names, sg.Addresses...)
+		}
+	}
+	if signers == 0 {
+		return cms.Good
+	}
+	if len(names) == 0 {
+		r.find("no_address", warning, "", "no signer's certificate names an address, so none speaks for "+strings.Join(r.from, ", "), "")
+		if r.AnyRoot {
+			return cms.Good
+		}
+		return cms.Unknown
+	}
+	if r.matches(r.from, names) || r.Sender && len(r.sender) == 1 && r.matches(r.sender, names) {
+		return cms.Good
+	}
+	text := fmt.Sprintf("signed by %s, but from %s", strings.Join(unique(names), ", "), strings.Join(r.from, ", "))
+	if len(r.from) > 1 {
+		text += ": every address must be the signer's"
+	}
+	r.find("mismatch", bad, "", text, "the signature is somebody else's; do not take it for the sender's")
+	return cms.Bad
+}
+
+// matches says whether every one of addrs is among names.
+func (r *run) matches(addrs, names []string) bool {
+	for _, a := range addrs {
+		if !slices.ContainsFunc(names, func(n string) bool { return sameAddress(a, n, r.FoldCase) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// sameAddress compares local parts octet by octet (RFC 5321, 2.4) and domains
+// as their A-labels.
+func sameAddress(a, b string, fold bool) bool {
+	la, da := splitAddress(a)
+	lb, db := splitAddress(b)
+	return da == db && (la == lb || fold && strings.EqualFold(la, lb))
+}
+
+func splitAddress(a string) (local, domain string) {
+	i := strings.LastIndexByte(a, '@')
+	if i < 0 {
+		return a, ""
+	}
+	domain = strings.ToLower(strings.TrimSuffix(a[i+1:], "."))
+	if d, err := idna.Lookup.ToASCII(domain); err == nil {
+		domain = d
+	}
+	return a[:i], domain
+}
+
+func unique(in []string) (out []string) {
+	for _, s := range in {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// maxNames bounds the addresses of one certificate.
+const maxNames = 100
+
+// addressesOf is every address that a certificate is for: rfc822Name,
+// SmtpUTF8Mailbox (RFC 9598), and emailAddress in the subject, which is how it
+// was done before 1999 and still is.
+func addressesOf(c *x509.Certificate) []string {
+	out := slices.Clone(c.EmailAddresses)
+	for _, e := range c.Extensions {
+		if e.Id.String() == "2.5.29.17" {
+			out = append(out, utf8Mailboxes(e.Value)...)
+		}
+	}
+	for _, n := range c.Subject.Names {
+		if s, ok := n.Value.(string); ok && n.Type.String() == "1.2.840.113549.1.9.1" {
+			out = append(out, s)
+		}
+	}
+	out = unique(out)
+	return out[:min(len(out), maxNames)]
+}
+
+// utf8Mailboxes reads the otherName values of type id-on-SmtpUTF8Mailbox.
+func utf8Mailboxes(san []byte) (out []string) {
+	in := cryptobyte.String(san)
+	var names, v, text cryptobyte.String
+	var tag cbasn1.Tag
+	if !in.ReadASN1(&names, cbasn1.SEQUENCE) {
+		return nil
+	}
+	for names.ReadAnyASN1(&v, &tag) {
+		if tag != cbasn1.Tag(0).ContextSpecific().Constructed() {
+			continue
+		}
+		var id, inner cryptobyte.String
+		if v.ReadASN1(&id, cbasn1.OBJECT_IDENTIFIER) && string(id) == "\x2b\x06\x01\x05\x05\x07\x08\x09" &&
+			v.ReadASN1(&inner, cbasn1.Tag(0).ContextSpecific().Constructed()) && inner.ReadASN1(&text, cbasn1.UTF8String) {
+			out = append(out, string(text))
+		}
+	}
+	return out
+}

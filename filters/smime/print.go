@@ -1,0 +1,207 @@
+package smime
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// width is the column where lines are broken.
+const width = 80
+
+// verdictWords say what a verdict means to somebody who reads mail.
+var verdictWords = map[string]string{
+	"good":           "signed, and the signature is good",
+	"weak":           "signed, but with an algorithm or key that can be forged",
+	"bad":            "the signature does not hold for this message",
+	"unsupported":    "signed with an algorithm that is not supported",
+	"unknown":        "signed, but it cannot be told by whom",
+	VerdictEncrypted: "encrypted; what is inside cannot be seen",
+	VerdictNone:      "no signature on this message",
+}
+
+// Print writes the report for people, in 80 columns.
+func (r *Report) Print(w io.Writer) {
+	p := &printer{w: w}
+	p.line(0, "%s: %s", strings.ToUpper(r.Verdict), verdictWords[r.Verdict])
+	for i, l := range r.Layers {
+		p.layer(i, l)
+	}
+	if len(r.Parts) > 0 {
+		p.line(0, "")
+		p.line(0, "content")
+		for _, part := range r.Parts {
+			mark := "not signed"
+			if part.Signed {
+				mark = "signed"
+			}
+			name := ""
+			if part.Name != "" {
+				name = fmt.Sprintf(" %q", part.Name)
+			}
+			p.line(2, "%s  %s%s, %d octets, %s", part.Part, part.Type, name, part.Size, mark)
+		}
+	}
+	if len(r.Findings) > 0 {
+		p.line(0, "")
+		p.line(0, "findings")
+		for _, f := range r.Findings {
+			p.line(2, "%-7s %s", f.Severity, f.Text)
+			if f.Advice != "" {
+				p.line(10, "%s", f.Advice)
+			}
+		}
+	}
+}
+
+type printer struct{ w io.Writer }
+
+// line writes text at an indent; what is too long goes on below its own start.
+func (p *printer) line(indent int, format string, args ...any) {
+	text := printable(fmt.Sprintf(format, args...))
+	if text == "" {
+		fmt.Fprintln(p.w)
+		return
+	}
+	hang := indent
+	if label, _, ok := strings.Cut(text, "  "); ok && len(label) < 16 {
+		hang += len(label) + len(text[len(label):]) - len(strings.TrimLeft(text[len(label):], " "))
+	} else if strings.HasPrefix(text, "error   ") || strings.HasPrefix(text, "info    ") || strings.HasPrefix(text, "warning ") {
+		hang += 8
+	}
+	out := strings.Repeat(" ", indent)
+	rest := text
+	for at := indent; ; at = hang {
+		room := width - at
+		if len([]rune(rest)) <= room {
+			fmt.Fprintln(p.w, out+rest)
+			return
+		}
+		cut := strings.LastIndexByte(string([]rune(rest)[:room+1]), ' ')
+		if cut <= 0 || strings.TrimSpace(rest[:cut]) == "" {
+			cut = len(string([]rune(rest)[:room]))
+		}
+		fmt.Fprintln(p.w, strings.TrimRight(out+rest[:cut], " "))
+		rest = strings.TrimLeft(rest[cut:], " ")
+		out = strings.Repeat(" ", hang)
+	}
+}
+
+// printable keeps a stranger's control characters off the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// layerWords names the types for people.
+func (l *Layer) layerWords() string {
+	switch {
+	case l.Form == "clear-signed":
+		return "signature beside the content (clear-signed)"
+	case l.Form == "detached":
+		return "signature without its content (detached)"
+	case l.RecipientCount > 0 && l.Authenticated:
+		return "encrypted and protected against change (authEnveloped-data)"
+	case l.RecipientCount > 0:
+		return "encrypted (enveloped-data)"
+	}
+	switch l.Type {
+	case "signed-data":
+		return "signature around the content (opaque)"
+	case "certs-only":
+		return "certificates only"
+	case "compressed-data":
+		return "compressed"
+	}
+	return string(l.Type)
+}
+
+func (p *printer) layer(i int, l *Layer) {
+	p.line(0, "")
+	place := ""
+	switch {
+	case l.Attached:
+		place = ", in an attached message"
+	case !l.Whole:
+		place = ", not around the whole message"
+	}
+	p.line(0, "layer %d: %s%s", i+1, l.layerWords(), place)
+	p.line(2, "part        %s, %d octets", l.Part, l.Size)
+	if l.RecipientCount > 0 {
+		p.line(2, "cipher      %s", l.Algorithm)
+		for _, rc := range l.Recipients {
+			p.line(2, "recipient   %s", strings.Join(nonEmpty(rc.ID, rc.Kind, rc.Algorithm), ", "))
+		}
+		if n := l.RecipientCount - len(l.Recipients); n > 0 {
+			p.line(2, "            and %d more", n)
+		}
+	}
+	if len(l.Signers) == 0 && l.Reason != "" {
+		p.line(2, "verdict     %s: %s", l.Verdict, l.Reason)
+	}
+	for _, s := range l.Signers {
+		p.signer(s)
+	}
+}
+
+func (p *printer) signer(s *Signer) {
+	p.line(2, "signer      %s", s.Subject)
+	verdict := s.Verdict
+	if s.Reason != "" {
+		verdict += ": " + s.Reason
+	}
+	p.line(4, "verdict   %s", verdict)
+	if len(s.Addresses) > 0 {
+		p.line(4, "address   %s", strings.Join(s.Addresses, ", "))
+	}
+	if s.SigningTime != nil {
+		p.line(4, "signed    %s (the signer's claim)", stamp(*s.SigningTime))
+	}
+	p.line(4, "with      %s, %s", s.Algorithm, s.Digest)
+	if s.Issuer != "" {
+		p.line(4, "issuer    %s", s.Issuer)
+		p.line(4, "serial    %s", s.Serial)
+	}
+	if s.NotBefore != nil {
+		p.line(4, "valid     %s to %s", day(*s.NotBefore), day(*s.NotAfter))
+	}
+	p.line(4, "trust     %s", trustWords[s.Trust])
+	for i, c := range s.Chain[min(1, len(s.Chain)):] {
+		label := "chain"
+		if i > 0 {
+			label = ""
+		}
+		p.line(4, "%-9s %s", label, c)
+	}
+	if s.Revocation != "" {
+		p.line(4, "revoked   %s", map[string]string{"good": "no", "revoked": "yes", "unknown": "not known"}[s.Revocation])
+	}
+}
+
+var trustWords = map[string]string{
+	trusted:     "a root that we trust vouches for the certificate",
+	unknownCA:   "no root that we trust vouches for the certificate",
+	expired:     "the certificate has expired",
+	notYetValid: "the certificate is not valid yet",
+	revoked:     "the certificate was revoked",
+	notForMail:  "the certificate is not for signing mail",
+	missing:     "there is no certificate",
+	unreadable:  "the certificate cannot be read",
+	unchecked:   "not checked (--any-root)",
+}
+
+func day(t time.Time) string { return t.UTC().Format("2006-01-02") }
+
+func nonEmpty(in ...string) (out []string) {
+	for _, s := range in {
+		if s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}

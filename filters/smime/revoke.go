@@ -1,0 +1,314 @@
+package smime
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ocsp"
+
+	"hoplite/filters/smime/cms"
+)
+
+// How revocation is asked for.
+const (
+	RevokeOff    = "off"    // not at all
+	RevokeCached = "cached" // only what is at hand: in the message, or fetched before
+	RevokeSoft   = "soft"   // fetched in the background, for the next message
+	RevokeHard   = "hard"   // fetched now; a message waits until it is known
+)
+
+// Bounds of what is fetched.
+const (
+	maxList   = 10 << 20 // octets of one list
+	maxFiles  = 1000     // of the cache
+	fetchTime = 20 * time.Second
+	hardTime  = 2 * time.Second
+)
+
+// Revocation asks whether certificates were taken back, by OCSP (RFC 6960) and
+// CRL (RFC 5280), only of authorities that we trust. Answers are kept on disk.
+type Revocation struct {
+	mode   string
+	dir    string
+	client *http.Client
+	mu     sync.Mutex
+	busy   map[string]chan struct{} // fetches under way
+}
+
+// NewRevocation keeps its cache in dir, which is made when first needed.
+func NewRevocation(mode, dir string) *Revocation {
+	return &Revocation{mode: mode, dir: dir, busy: map[string]chan struct{}{},
+		client: &http.Client{Timeout: fetchTime}}
+}
+
+type status int
+
+const (
+	statusUnknown status = iota
+	statusGood
+	statusRevoked
+)
+
+func (s status) String() string { return [...]string{"unknown", "good", "revoked"}[s] }
+
+// revocation adds what is known of a chain to its signer.
+func (r *run) revocation(l *Layer, s *cms.Signed, sg *Signer, chain []*x509.Certificate) *Signer {
+	if r.Revocation == nil || r.Revocation.mode == RevokeOff || len(chain) < 2 {
+		return sg
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, hardTime)
+	defer cancel()
+	worst := statusGood
+	for i := 0; i+1 < len(chain); i++ {
+		st, when := r.Revocation.check(ctx, chain[i], chain[i+1], s, r.at)
+		if st == statusRevoked {
+			sg.Trust, sg.Revocation = revoked, st.String()
+			text := fmt.Sprintf("the certificate of %s was revoked at %s", cms.Name(chain[i].RawSubject), stamp(when))
+			r.find("revoked", bad, l.Part, text, "")
+			return sg.worse(cms.Bad, text)
+		}
+		if st == statusUnknown && (len(chain[i].CRLDistributionPoints) > 0 || len(chain[i].OCSPServer) > 0) {
+			worst = statusUnknown
+		}
+	}
+	sg.Revocation = worst.String()
+	if worst == statusUnknown {
+		r.find("revocation_unknown", info, l.Part, "whether the certificate was revoked is not known", "")
+	}
+	return sg
+}
+
+// check judges one certificate of a verified chain.
+func (v *Revocation) check(ctx context.Context, cert, issuer *x509.Certificate, s *cms.Signed, at time.Time) (status, time.Time) {
+	for _, der := range s.OCSP {
+		if st, when := readOCSP(der, cert, issuer, at); st != statusUnknown {
+			return st, when
+		}
+	}
+	for _, der := range s.CRLs {
+		if st, when := readCRL(der, cert, issuer, at); st != statusUnknown {
+			return st, when
+		}
+	}
+	var wanted []source
+	for _, url := range cert.OCSPServer {
+		wanted = append(wanted, source{url: url, cert: cert, issuer: issuer})
+	}
+	for _, url := range cert.CRLDistributionPoints {
+		wanted = append(wanted, source{url: url, list: true, cert: cert, issuer: issuer})
+	}
+	for _, w := range wanted[:min(len(wanted), 4)] {
+		if !strings.HasPrefix(w.url, "http://") && !strings.HasPrefix(w.url, "https://") {
+			continue
+		}
+		if st, when := v.ask(ctx, w, at); st != statusUnknown {
+			return st, when
+		}
+	}
+	return statusUnknown, time.Time{}
+}
+
+// source is one place to ask.
+type source struct {
+	url          string
+	list         bool
+	cert, issuer *x509.Certificate
+}
+
+// file names the answer in the cache.
+func (w source) file() string {
+	h := sha256.New()
+	io.WriteString(h, w.url)
+	if !w.list {
+		h.Write(w.issuer.RawSubjectPublicKeyInfo)
+		h.Write(w.cert.SerialNumber.Bytes())
+	}
+	ext := ".ocsp"
+	if w.list {
+		ext = ".crl"
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16]) + ext
+}
+
+func (w source) read(der []byte, at time.Time) (status, time.Time) {
+	if w.list {
+		return readCRL(der, w.cert, w.issuer, at)
+	}
+	return readOCSP(der, w.cert, w.issuer, at)
+}
+
+// ask looks into the cache, and fetches where the mode allows it.
+func (v *Revocation) ask(ctx context.Context, w source, at time.Time) (status, time.Time) {
+	path := filepath.Join(v.dir, w.file())
+	if der, err := os.ReadFile(path); err == nil {
+		if st, when := w.read(der, at); st != statusUnknown {
+			return st, when
+		}
+	}
+	if v.mode == RevokeCached {
+		return statusUnknown, time.Time{}
+	}
+	done := v.start(w, path)
+	if v.mode != RevokeHard {
+		return statusUnknown, time.Time{}
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return statusUnknown, time.Time{}
+	}
+	der, err := os.ReadFile(path)
+	if err != nil {
+		return statusUnknown, time.Time{}
+	}
+	return w.read(der, at)
+}
+
+// start fetches in the background, once at a time for each place. The channel
+// is closed when it is over, whatever came of it.
+func (v *Revocation) start(w source, path string) <-chan struct{} {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if done, ok := v.busy[path]; ok {
+		return done
+	}
+	done := make(chan struct{})
+	if len(v.busy) >= 16 {
+		close(done)
+		return done
+	}
+	v.busy[path] = done
+	go func() {
+		defer func() {
+			v.mu.Lock()
+			delete(v.busy, path)
+			v.mu.Unlock()
+			close(done)
+		}()
+		if der, err := v.fetch(w); err == nil {
+			v.keep(path, der)
+		}
+	}()
+	return done
+}
+
+func (v *Revocation) fetch(w source) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), fetchTime)
+	defer cancel()
+	method, body := http.MethodGet, io.Reader(nil)
+	if !w.list {
+		req, err := ocsp.CreateRequest(w.cert, w.issuer, nil)
+		if err != nil {
+			return nil, fmt.Errorf("ask %s: %w", w.url, err)
+		}
+		method, body = http.MethodPost, bytes.NewReader(req)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, w.url, body)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", w.url, err)
+	}
+	if !w.list {
+		req.Header.Set("Content-Type", "application/ocsp-request")
+	}
+	resp, err := v.client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", w.url, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("ask %s: %s", w.url, resp.Status)
+	}
+	der, err := io.ReadAll(io.LimitReader(resp.Body, maxList+1))
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", w.url, err)
+	}
+	if len(der) > maxList {
+		return nil, fmt.Errorf("ask %s: more than %d octets", w.url, maxList)
+	}
+	return der, nil
+}
+
+// keep writes an answer into the cache and drops the oldest ones beyond its
+// bound. A cache that cannot be written is only a slower one.
+func (v *Revocation) keep(path string, der []byte) {
+	if os.MkdirAll(v.dir, 0o750) != nil {
+		return
+	}
+	tmp, err := os.CreateTemp(v.dir, "new-*")
+	if err != nil {
+		return
+	}
+	_, err = tmp.Write(der)
+	if err = errors.Join(err, tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		os.Remove(tmp.Name())
+		return
+	}
+	entries, err := os.ReadDir(v.dir)
+	if err != nil || len(entries) <= maxFiles {
+		return
+	}
+	oldest, when := "", time.Now()
+	for _, e := range entries {
+		if i, err := e.Info(); err == nil && i.ModTime().Before(when) {
+			oldest, when = e.Name(), i.ModTime()
+		}
+	}
+	os.Remove(filepath.Join(v.dir, oldest))
+}
+
+// slack is how far clocks may differ when answers are judged.
+const slack = 5 * time.Minute
+
+func current(from, to, at time.Time) bool {
+	return !at.Before(from.Add(-slack)) && (to.IsZero() || at.Before(to.Add(slack)))
+}
+
+func readOCSP(der []byte, cert, issuer *x509.Certificate, at time.Time) (status, time.Time) {
+	resp, err := ocsp.ParseResponseForCert(der, cert, issuer)
+	if err != nil {
+		return statusUnknown, time.Time{}
+	}
+	switch resp.Status {
+	case ocsp.Revoked:
+		if resp.RevokedAt.After(at) {
+			return statusGood, time.Time{}
+		}
+		return statusRevoked, resp.RevokedAt // once revoked, an old answer is good enough
+	case ocsp.Good:
+		if current(resp.ThisUpdate, resp.NextUpdate, at) {
+			return statusGood, time.Time{}
+		}
+	}
+	return statusUnknown, time.Time{}
+}
+
+func readCRL(der []byte, cert, issuer *x509.Certificate, at time.Time) (status, time.Time) {
+	list, err := x509.ParseRevocationList(der)
+	if err != nil || !bytes.Equal(list.RawIssuer, issuer.RawSubject) || list.CheckSignatureFrom(issuer) != nil {
+		return statusUnknown, time.Time{}
+	}
+	for _, e := range list.RevokedCertificateEntries {
+		if e.SerialNumber.Cmp(cert.SerialNumber) == 0 && e.ReasonCode != 8 && !e.RevocationTime.After(at) { // 8: removed from the list
+			return statusRevoked, e.RevocationTime
+		}
+	}
+	if current(list.ThisUpdate, list.NextUpdate, at) {
+		return statusGood, time.Time{}
+	}
+	return statusUnknown, time.Time{}
+}

@@ -1,0 +1,185 @@
+package smime
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"strings"
+
+	"hoplite/filters/smime/cms"
+	"hoplite/mail/mime"
+)
+
+// shape is what a MIME part looks like from outside.
+type shape int
+
+const (
+	plain        shape = iota
+	clearSigned        // multipart/signed with a CMS signature
+	opaque             // a CMS object: application/pkcs7-mime and its aliases
+	byName             // the same, but only the file's name says so
+	signature          // a detached signature on its own
+	otherSigned        // multipart/signed of another kind, such as OpenPGP
+	otherMessage       // message/rfc822
+	container          // another multipart
+)
+
+// shapeOf classifies a part by what it claims to be.
+func shapeOf(p *mime.Part) shape {
+	switch {
+	case p.Is("multipart", "signed"):
+		return signedShape(p)
+	case p.Is("application", "pkcs7-mime"), p.Is("application", "x-pkcs7-mime"):
+		return opaque
+	case p.Is("application", "pkcs7-signature"), p.Is("application", "x-pkcs7-signature"):
+		return signature
+	case p.Type == "multipart":
+		return container
+	case p.Message() != nil:
+		return otherMessage
+	case p.Type == "application":
+		name := strings.ToLower(p.Filename())
+		if strings.HasSuffix(name, ".p7m") || strings.HasSuffix(name, ".p7z") || strings.HasSuffix(name, ".p7c") {
+			return byName
+		}
+		if strings.HasSuffix(name, ".p7s") {
+			return signature
+		}
+	}
+	return plain
+}
+
+// signedShape tells S/MIME from its cousins by the protocol parameter, and by
+// the second part where there is none.
+func signedShape(p *mime.Part) shape {
+	protocol := strings.ToLower(mime.Get(p.Params, "protocol"))
+	switch {
+	case strings.HasSuffix(protocol, "pkcs7-signature"), strings.HasSuffix(protocol, "pkcs7-mime"):
+		return clearSigned
+	case protocol != "":
+		return otherSigned
+	}
+	if len(p.Children) > 1 && shapeOf(p.Children[1]) == signature {
+		return clearSigned
+	}
+	return otherSigned
+}
+
+// section reads a stretch of what r holds.
+func section(r io.ReaderAt, s mime.Span) *io.SectionReader {
+	return io.NewSectionReader(r, s.From.Off, s.Size())
+}
+
+// entitySpan is a part with its header, as it was signed. The line end before
+// the next delimiter belongs to the delimiter (RFC 2046, 5.1.1).
+func entitySpan(p *mime.Part) mime.Span { return mime.Span{From: p.Header.From, To: p.Body.To} }
+
+// der reads the CMS octets of a part. Some senders forget the transfer
+// encoding; base64 is told from BER by its first octet.
+func der(src io.ReaderAt, p *mime.Part) io.Reader {
+	body := section(src, p.Body)
+	if p.Encoding == "base64" || p.Encoding == "quoted-printable" {
+		r, _ := mime.Decoder(p.Encoding, body)
+		return r
+	}
+	return sniffed(body)
+}
+
+// sniffed reads BER as it is, and PEM or bare base64 decoded.
+func sniffed(r io.Reader) io.Reader {
+	b := bufio.NewReader(r)
+	head, _ := b.Peek(512)
+	text := bytes.TrimLeft(head, " \t\r\n")
+	if len(text) == 0 || text[0] == 0x30 {
+		return b
+	}
+	if i := bytes.Index(text, []byte("-----BEGIN ")); i >= 0 {
+		skipTo := bytes.Index(head, []byte("-----BEGIN "))
+		b.Discard(skipTo)
+		b.ReadSlice('\n')
+		dec, _ := mime.Decoder("base64", &untilDashes{r: b})
+		return dec
+	}
+	for _, c := range text {
+		if !strings.ContainsRune("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\r\n \t", rune(c)) {
+			return b
+		}
+	}
+	dec, _ := mime.Decoder("base64", b)
+	return dec
+}
+
+// untilDashes ends where a PEM block does.
+type untilDashes struct {
+	r    *bufio.Reader
+	line []byte
+	done bool
+}
+
+func (u *untilDashes) Read(p []byte) (int, error) {
+	for len(u.line) == 0 {
+		if u.done {
+			return 0, io.EOF
+		}
+		line, err := u.r.ReadSlice('\n')
+		if bytes.HasPrefix(line, []byte("-----")) || err != nil && err != bufio.ErrBufferFull {
+			u.done = true
+		}
+		if !bytes.HasPrefix(line, []byte("-----")) {
+			u.line = line
+		}
+	}
+	n := copy(p, u.line)
+	u.line = u.line[n:]
+	return n, nil
+}
+
+// claimed is the CMS type that the smime-type parameter announces, or "".
+func claimed(p *mime.Part) cms.Type {
+	t := strings.ToLower(mime.Get(p.Params, "smime-type"))
+	if strings.HasPrefix(t, "signed-") {
+		t = "signed-data" // signed-receipt is signed-data as well
+	}
+	for _, known := range []cms.Type{cms.TypeSigned, cms.TypeCertsOnly, cms.TypeEnveloped, cms.TypeAuthEnveloped, cms.TypeCompressed} {
+		if t == strings.ToLower(string(known)) {
+			return known
+		}
+	}
+	return ""
+}
+
+// announces says whether micalg names the digest (RFC 8551, 3.5.3.2), in any
+// of the spellings that are in use.
+func announces(micalg, digest string) bool {
+	squeeze := func(s string) string {
+		return strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(s))
+	}
+	for _, m := range strings.Split(micalg, ",") {
+		m = strings.TrimPrefix(squeeze(m), "rsa")
+		if m == squeeze(digest) || m == "unknown" {
+			return true
+		}
+	}
+	return micalg == ""
+}
+
+// IsMessage tells a mail from a CMS object in DER, PEM or base64: a mail
+// begins with a header field.
+func IsMessage(b []byte) bool {
+	text := bytes.TrimLeft(b[:min(len(b), 64<<10)], " \t\r\n")
+	if len(text) == 0 {
+		return true
+	}
+	if text[0] == 0x30 {
+		return false
+	}
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	if name, _, ok := bytes.Cut(line, []byte(":")); ok && len(name) > 0 && !bytes.ContainsAny(name, " \t") {
+		return true
+	}
+	if bytes.HasPrefix(line, []byte("From ")) {
+		return true
+	}
+	return !bytes.Contains(text, []byte("-----BEGIN ")) && len(bytes.Trim(bytes.TrimSpace(line),
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")) > 0
+}

@@ -1,0 +1,179 @@
+package smime
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/base64"
+	"fmt"
+	"math/big"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+)
+
+// now is the time of all tests here.
+var now = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+
+// person is somebody with a certificate.
+type person struct {
+	cert *x509.Certificate
+	key  crypto.Signer
+}
+
+var serials int64
+
+// issue makes a certificate; edit changes what is usual. A nil issuer is a root.
+func issue(t testing.TB, issuer *person, cn string, edit func(*x509.Certificate)) *person {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serials++
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(serials), Subject: pkix.Name{CommonName: cn},
+		NotBefore: now.AddDate(-1, 0, 0), NotAfter: now.AddDate(1, 0, 0),
+		BasicConstraintsValid: true,
+	}
+	if issuer == nil {
+		c.IsCA, c.KeyUsage = true, x509.KeyUsageCertSign|x509.KeyUsageCRLSign
+	} else {
+		c.KeyUsage = x509.KeyUsageDigitalSignature
+		c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageEmailProtection}
+		c.EmailAddresses = []string{cn}
+	}
+	if edit != nil {
+		edit(c)
+	}
+	p := &person{c, key}
+	if issuer == nil {
+		issuer = p
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, issuer.cert, key.Public(), issuer.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.cert, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func pool(roots ...*person) *Trust {
+	t, _ := NewTrust("system", nil)
+	t.roots = x509.NewCertPool()
+	for _, r := range roots {
+		t.roots.AddCert(r.cert)
+	}
+	return t
+}
+
+func seq(b *cryptobyte.Builder, f func(*cryptobyte.Builder)) { b.AddASN1(cbasn1.SEQUENCE, f) }
+
+func algorithmID(b *cryptobyte.Builder, id ...int) {
+	seq(b, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(id) })
+}
+
+var (
+	idData   = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}
+	idSigned = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}
+)
+
+// sign makes a SignedData over content: detached, or with it inside. signed
+// is the claimed time.
+func (p *person) sign(t testing.TB, content []byte, detached bool, signed time.Time, more ...*person) []byte {
+	t.Helper()
+	sum := sha256.Sum256(content)
+	var attrs cryptobyte.Builder
+	attribute := func(b *cryptobyte.Builder, id asn1.ObjectIdentifier, value func(*cryptobyte.Builder)) {
+		seq(b, func(b *cryptobyte.Builder) {
+			b.AddASN1ObjectIdentifier(id)
+			b.AddASN1(cbasn1.SET, value)
+		})
+	}
+	attribute(&attrs, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 3}, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(idData) })
+	attribute(&attrs, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 5}, func(b *cryptobyte.Builder) { b.AddASN1UTCTime(signed) })
+	attribute(&attrs, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 4}, func(b *cryptobyte.Builder) { b.AddASN1OctetString(sum[:]) })
+	inner := attrs.BytesOrPanic()
+	var set cryptobyte.Builder
+	set.AddASN1(cbasn1.SET, func(b *cryptobyte.Builder) { b.AddBytes(inner) })
+	hashed := sha256.Sum256(set.BytesOrPanic())
+	sig, err := p.key.Sign(rand.Reader, hashed[:], crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	context := func(n int) cbasn1.Tag { return cbasn1.Tag(n).ContextSpecific().Constructed() }
+	var b cryptobyte.Builder
+	seq(&b, func(b *cryptobyte.Builder) {
+		b.AddASN1ObjectIdentifier(idSigned)
+		b.AddASN1(context(0), func(b *cryptobyte.Builder) {
+			seq(b, func(b *cryptobyte.Builder) {
+				b.AddASN1Int64(1)
+				b.AddASN1(cbasn1.SET, func(b *cryptobyte.Builder) { algorithmID(b, 2, 16, 840, 1, 101, 3, 4, 2, 1) })
+				seq(b, func(b *cryptobyte.Builder) {
+					b.AddASN1ObjectIdentifier(idData)
+					if !detached {
+						b.AddASN1(context(0), func(b *cryptobyte.Builder) { b.AddASN1OctetString(content) })
+					}
+				})
+				b.AddASN1(context(0), func(b *cryptobyte.Builder) {
+					b.AddBytes(p.cert.Raw)
+					for _, m := range more {
+						b.AddBytes(m.cert.Raw)
+					}
+				})
+				b.AddASN1(cbasn1.SET, func(b *cryptobyte.Builder) {
+					seq(b, func(b *cryptobyte.Builder) {
+						b.AddASN1Int64(1)
+						seq(b, func(b *cryptobyte.Builder) {
+							b.AddBytes(p.cert.RawIssuer)
+							b.AddASN1BigInt(p.cert.SerialNumber)
+						})
+						algorithmID(b, 2, 16, 840, 1, 101, 3, 4, 2, 1)
+						b.AddASN1(context(0), func(b *cryptobyte.Builder) { b.AddBytes(inner) })
+						algorithmID(b, 1, 2, 840, 10045, 4, 3, 2)
+						b.AddASN1OctetString(sig)
+					})
+				})
+			})
+		})
+	})
+	return b.BytesOrPanic()
+}
+
+func b64(der []byte) string {
+	var out bytes.Buffer
+	text := base64.StdEncoding.EncodeToString(der)
+	for len(text) > 64 {
+		out.WriteString(text[:64] + "\r\n")
+		text = text[64:]
+	}
+	return out.String() + text + "\r\n"
+}
+
+const outer = "From: Ann <ann@example.org>\r\nTo: bob@example.com\r\nSubject: Hello\r\nMIME-Version: 1.0\r\n"
+
+// text is a part to be signed.
+const text = "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nGr\xc3\xbc\xc3\x9fe \r\n.\r\nFrom here\r\n-- \r\nAnn\r\n"
+
+// clear makes a multipart/signed of part; sig is over what was signed.
+func clear(header, part string, sig []byte) string {
+	return header + "Content-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; micalg=sha-256; boundary=b1\r\n\r\n" +
+		"--b1\r\n" + part + "\r\n--b1\r\nContent-Type: application/pkcs7-signature; name=smime.p7s\r\n" +
+		"Content-Transfer-Encoding: base64\r\n\r\n" + b64(sig) + "--b1--\r\n"
+}
+
+// wrapped makes an application/pkcs7-mime part.
+func wrapped(header, kind string, der []byte) string {
+	return header + fmt.Sprintf("Content-Type: application/pkcs7-mime; smime-type=%s; name=smime.p7m\r\n"+
+		"Content-Transfer-Encoding: base64\r\n\r\n", kind) + b64(der)
+}

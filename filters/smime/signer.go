@@ -1,0 +1,124 @@
+package smime
+
+import (
+	"encoding/pem"
+	"fmt"
+	"io"
+	"time"
+
+	"hoplite/filters/smime/cms"
+)
+
+// skew is how far a signer's clock may be ahead of ours.
+const skew = 10 * time.Minute
+
+// judge verifies the signatures of a layer and asks whose they are.
+func (r *run) judge(l *Layer, s *cms.Signed, content io.Reader) error {
+	if _, err := s.Verify(content, r.Certs...); err != nil {
+		return err
+	}
+	worst := cms.Good
+	for _, sig := range s.Signers {
+		sg := r.signer(l, s, sig)
+		l.Signers = append(l.Signers, sg)
+		if v := verdictOf(sg.Verdict); v > worst || l.Reason == "" {
+			worst, l.Reason = max(worst, v), sg.Reason
+		}
+	}
+	if len(s.Signers) == 0 {
+		worst, l.Reason = cms.Unknown, "nobody signed"
+	}
+	l.Verdict = worst.String()
+	return nil
+}
+
+// signer describes one signature and adds the judgement on its certificate.
+func (r *run) signer(l *Layer, s *cms.Signed, sig *cms.Signer) *Signer {
+	sg := &Signer{Verdict: sig.Verdict.String(), Reason: sig.Reason, Algorithm: sig.Algorithm,
+		Digest: sig.Digest, Subject: sig.ID(), Trust: missing}
+	if t := sig.SigningTime; !t.IsZero() {
+		sg.SigningTime = &t
+		if t.After(r.at.Add(skew)) {
+			r.find("future", warning, l.Part, fmt.Sprintf("the signer claims to have signed at %s, which is in the future", stamp(t)), "")
+		}
+	}
+	if sig.Cert == nil {
+		return sg
+	}
+	sg.Subject, sg.Issuer, sg.Serial = sig.Cert.Subject(), sig.Cert.Issuer(), sig.Cert.Serial()
+	cert, err := sig.Cert.X509()
+	if err != nil {
+		sg.Trust = unreadable
+		if r.AnyRoot {
+			return sg
+		}
+		return sg.worse(cms.Unknown, fmt.Sprintf("the certificate cannot be judged: %v", err))
+	}
+	sg.Addresses = addressesOf(cert)
+	sg.NotBefore, sg.NotAfter = &cert.NotBefore, &cert.NotAfter
+	if t := sig.SigningTime; !t.IsZero() && (t.Before(cert.NotBefore) || t.After(cert.NotAfter)) {
+		r.find("signing_time", warning, l.Part,
+			fmt.Sprintf("the signer claims to have signed at %s, when the certificate was not valid", stamp(t)), "")
+	}
+	if r.AnyRoot {
+		sg.Trust = unchecked
+		return sg
+	}
+	return r.trust(l, s, sg, cert)
+}
+
+// worse lowers the verdict, never raises it.
+func (sg *Signer) worse(v cms.Verdict, reason string) *Signer {
+	if v > verdictOf(sg.Verdict) {
+		sg.Verdict, sg.Reason = v.String(), reason
+	}
+	return sg
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
+
+// changed says whether a signer's digest is of other content.
+func changed(s *cms.Signed) bool {
+	for _, sig := range s.Signers {
+		if sig.Verdict == cms.Bad && !sig.DigestMatches {
+			return true
+		}
+	}
+	return false
+}
+
+// extract writes a layer's content and certificates, if somebody wants them.
+func (r *run) extract(l *Layer, s *cms.Signed, content func(io.Writer) error) error {
+	if r.Extract == nil {
+		return nil
+	}
+	n := len(r.rep.Layers)
+	save := func(name string, write func(io.Writer) error) error {
+		f, err := r.Extract(name)
+		if err != nil {
+			return err
+		}
+		if err := write(f); err != nil {
+			f.Close()
+			return fmt.Errorf("extract %s: %w", name, err)
+		}
+		return f.Close()
+	}
+	if len(s.Signers) > 0 && l.Form != "detached" {
+		if err := save(fmt.Sprintf("%d-content.eml", n), content); err != nil {
+			return err
+		}
+	}
+	if len(s.Certs) == 0 {
+		return nil
+	}
+	return save(fmt.Sprintf("%d-certs.pem", n), func(w io.Writer) error {
+		for _, c := range s.Certs {
+			fmt.Fprintf(w, "# subject %s\n# issuer  %s\n", c.Subject(), c.Issuer())
+			if err := pem.Encode(w, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,350 @@
+// Package smime judges signed and encrypted mail: who signed it, whether the
+// signature holds, whether the signer is whom the message is from, and what
+// could not be looked at because it is encrypted. The CMS format below is read
+// by package cms. Nothing here decrypts, and nothing changes a message.
+//
+// [Checker] is the judge, for the command line as for the filter.
+package smime
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hoplite/filters"
+	"hoplite/internal/conf"
+	"hoplite/mail"
+)
+
+// Config is the block filter "smime" { ... } of a chain.
+type Config struct {
+	// Roots are the authorities that may vouch for signers: "system", a file
+	// of certificates (PEM or DER), or a folder of such files. A path is
+	// relative to the data folder.
+	Roots string `hcl:"roots,optional" default:"system"`
+	// Trust gives senders of some domains roots of their own: a partner with a
+	// private authority, which is then believed for them and nobody else.
+	Trust []TrustRule `hcl:"trust,block"`
+	// From limits the rules below to mail from these domains. Without it they
+	// are for all mail; what is found is written down for all mail in any case.
+	From []string `hcl:"from,optional"`
+	// RequireSigned asks that the whole message is signed, and the signature
+	// good. OnMissing says what follows if it is not signed at all.
+	RequireSigned bool `hcl:"require_signed,optional"`
+	// RequireEncrypted asks that the whole message is encrypted.
+	RequireEncrypted bool `hcl:"require_encrypted,optional"`
+	// OnMissing is what happens to mail that is not signed or encrypted
+	// although it must be.
+	OnMissing string `hcl:"on_missing,optional" enum:"reject|quarantine|tag" default:"reject"`
+	// OnInvalid is what happens to mail with a signature that does not hold, is
+	// not the sender's, or was made with a revoked certificate.
+	OnInvalid string `hcl:"on_invalid,optional" enum:"tag|quarantine|reject" default:"tag"`
+	// OnExpired is what happens to mail whose signer's certificate has expired
+	// or is not valid yet.
+	OnExpired string `hcl:"on_expired,optional" enum:"tag|quarantine|reject" default:"tag"`
+	// OnUnknownCA is what happens to mail signed with a certificate that no
+	// root vouches for, or that is missing.
+	OnUnknownCA string `hcl:"on_unknown_ca,optional" enum:"tag|quarantine|reject" default:"tag"`
+	// OnWeak is what happens to mail signed with SHA-1, MD5 or a short key, or
+	// with an algorithm that is not supported.
+	OnWeak string `hcl:"on_weak,optional" enum:"tag|quarantine|reject" default:"tag"`
+	// Revocation says how to learn whether a certificate was taken back: not at
+	// all, from what is at hand, by asking in the background for the next
+	// message, or by asking now (2 s at most; the sender is told to come back
+	// while it is not known).
+	Revocation string `hcl:"revocation,optional" enum:"off|cached|soft|hard" default:"soft"`
+	// MaxLayers is how many layers of signatures and envelopes are opened.
+	MaxLayers int `hcl:"max_layers,optional" default:"5"`
+	// MaxSize is the largest signature or envelope that is read. A larger one
+	// counts as invalid.
+	MaxSize conf.Bytes `hcl:"max_size,optional" default:"64MiB"`
+	// FoldCase lets the part of an address before the @ differ in capitals from
+	// the one in the certificate.
+	FoldCase bool `hcl:"fold_case,optional"`
+	// Sender lets the address in Sender be the signer's where that in From is
+	// not, as for secretaries.
+	Sender bool `hcl:"sender,optional"`
+}
+
+// TrustRule is the roots for senders of some domains.
+type TrustRule struct {
+	// Domains are those of the From address.
+	Domains []string `hcl:"domains"`
+	// Roots are as above.
+	Roots string `hcl:"roots"`
+}
+
+// Check refuses limits under which nothing would be read.
+func (c *Config) Check() error {
+	if c.MaxLayers < 1 {
+		return conf.Fieldf("max_layers", "%d layers would open nothing: 5 is usual", c.MaxLayers)
+	}
+	return nil
+}
+
+// Filter keeps to a Config.
+type Filter struct {
+	cfg     Config
+	checker *Checker
+}
+
+// New makes the filter. The error says which roots could not be read.
+func New(cfg Config, env filters.Env) (filters.Filter, error) {
+	under := func(path string) string {
+		if path == "" || path == "system" || filepath.IsAbs(path) {
+			return path
+		}
+		return filepath.Join(env.Data, path)
+	}
+	perDomain := map[string]string{}
+	for _, t := range cfg.Trust {
+		for _, d := range t.Domains {
+			perDomain[strings.ToLower(d)] = under(t.Roots)
+		}
+	}
+	trust, err := NewTrust(under(cfg.Roots), perDomain)
+	if err != nil {
+		return nil, err
+	}
+	for i, d := range cfg.From {
+		cfg.From[i] = strings.ToLower(d)
+	}
+	return &Filter{cfg: cfg, checker: &Checker{
+		Trust:      trust,
+		MaxLayers:  cfg.MaxLayers,
+		MaxSize:    int64(cfg.MaxSize),
+		FoldCase:   cfg.FoldCase,
+		Sender:     cfg.Sender,
+		Revocation: NewRevocation(cfg.Revocation, filepath.Join(env.Data, "state", "smime")),
+	}}, nil
+}
+
+// AtData judges the message. What it finds is on the trail and in
+// Authentication-Results; what follows is the configuration's choice.
+func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
+	rep, err := f.checker.Message(ctx, m.Base, m.Base.Size())
+	if err != nil {
+		return filters.Verdict{}, fmt.Errorf("smime: %w", err)
+	}
+	v := f.decide(rep)
+	v.Auth = rep.Auth()
+	v.Facts = rep.facts()
+	return v, nil
+}
+
+// decide applies the rules to a report.
+func (f *Filter) decide(rep *Report) filters.Verdict {
+	if f.cfg.Revocation == RevokeHard && rep.Verdict == "good" && rep.Has("revocation_unknown") {
+		v := filters.Deferred(451, "4.7.0", "whether the signer's certificate was revoked is not known yet, try again later")
+		v.Reason = "revocation not known yet"
+		return v
+	}
+	action, reason := "", rep.reason()
+	if f.applies(rep) {
+		switch rep.Verdict {
+		case "bad":
+			action = f.cfg.OnInvalid
+		case "weak", "unsupported":
+			action = f.cfg.OnWeak
+		case "unknown":
+			action = f.cfg.OnUnknownCA
+			if rep.trust(expired) || rep.trust(notYetValid) {
+				action = f.cfg.OnExpired
+			}
+		}
+		if f.cfg.RequireSigned && !rep.Signed() && !rep.Encrypted() {
+			action, reason = worse(action, f.cfg.OnMissing), "this domain takes signed messages only"
+		}
+		if f.cfg.RequireEncrypted && !rep.Encrypted() {
+			action, reason = worse(action, f.cfg.OnMissing), "this domain takes encrypted messages only"
+		}
+	}
+	switch action {
+	case "reject":
+		v := filters.Rejected(550, "5.7.1", "S/MIME: %s", reason)
+		v.Reason = reason
+		return v
+	case "quarantine":
+		return filters.Quarantined(reason)
+	case "tag":
+		return filters.Tagged(reason)
+	}
+	return filters.Verdict{Reason: reason}
+}
+
+// worse picks the harsher of two actions.
+func worse(a, b string) string {
+	order := []string{"", "tag", "quarantine", "reject"}
+	return order[max(slices.Index(order, a), slices.Index(order, b))]
+}
+
+// applies says whether the rules are for this sender.
+func (f *Filter) applies(rep *Report) bool {
+	return len(f.cfg.From) == 0 || slices.ContainsFunc(rep.fromDomains, func(d string) bool { return slices.Contains(f.cfg.From, d) })
+}
+
+// trust says whether a signer of the whole message has that standing.
+func (r *Report) trust(t string) bool {
+	for _, l := range r.Layers {
+		for _, s := range l.Signers {
+			if !l.Attached && s.Trust == t {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// reason is the verdict in one line, or "" for mail without S/MIME.
+func (r *Report) reason() string {
+	if len(r.Layers) == 0 {
+		return ""
+	}
+	for _, f := range r.Findings {
+		if f.Severity == bad {
+			return f.Text
+		}
+	}
+	for _, l := range r.Layers {
+		if !l.Attached && l.Verdict == r.Verdict && l.Reason != "" {
+			return l.Reason
+		}
+	}
+	for _, f := range r.Findings {
+		if f.Severity == warning && r.Verdict != "good" {
+			return f.Text
+		}
+	}
+	switch r.Verdict {
+	case "good":
+		return "signed by " + strings.Join(r.signers(), ", ")
+	case VerdictEncrypted:
+		return "encrypted: the content was not inspected"
+	}
+	return r.Verdict
+}
+
+// signers names everybody who signed the whole message.
+func (r *Report) signers() (out []string) {
+	for _, l := range r.Layers {
+		for _, s := range l.Signers {
+			name := s.Subject
+			if len(s.Addresses) > 0 {
+				name = s.Addresses[0]
+			}
+			if !l.Attached && !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
+}
+
+// facts is the evidence for the trail.
+func (r *Report) facts() []mail.Fact {
+	if len(r.Layers) == 0 {
+		return nil
+	}
+	facts := []mail.Fact{{Key: "smime", Value: r.Verdict}}
+	for _, l := range r.Layers {
+		facts = append(facts, mail.Fact{Key: "layer", Value: l.text()})
+	}
+	for _, f := range r.Findings {
+		if f.Severity != info {
+			facts = append(facts, mail.Fact{Key: f.Code, Value: f.Text})
+		}
+	}
+	return facts
+}
+
+// maxAuth bounds the results that go into Authentication-Results.
+const maxAuth = 5
+
+// Auth is the report as results of RFC 7281: one for each signature on the
+// message itself.
+func (r *Report) Auth() []mail.AuthResult {
+	var out []mail.AuthResult
+	for _, l := range r.Layers {
+		if l.Attached {
+			continue
+		}
+		for _, s := range l.Signers {
+			if len(out) == maxAuth {
+				return out
+			}
+			out = append(out, r.auth(l, s))
+		}
+	}
+	if len(out) > 0 {
+		return out
+	}
+	res := mail.AuthResult{Method: "smime", Value: "none"}
+	switch r.Verdict {
+	case VerdictEncrypted:
+		res.Comment = "encrypted"
+	case "bad", "unsupported":
+		res.Value, res.Reason = "neutral", r.reason()
+	}
+	return []mail.AuthResult{res}
+}
+
+func (r *Report) auth(l *Layer, s *Signer) mail.AuthResult {
+	res := mail.AuthResult{Method: "smime", Reason: s.Reason}
+	switch s.Verdict {
+	case "good":
+		res.Value = "pass"
+		if r.Verdict != "good" && r.Verdict != VerdictEncrypted || r.Has("header_from") {
+			// The signature holds, the message as a whole does not (RFC 7281, 4).
+			res.Value, res.Reason = "policy", r.reason()
+		}
+	case "weak":
+		res.Value = "policy"
+	case "bad":
+		res.Value = "fail"
+	case "unknown":
+		if res.Value = "policy"; s.Trust == missing {
+			res.Value = "neutral"
+		}
+	default:
+		res.Value = "neutral"
+	}
+	add := func(name, value string) {
+		if value != "" {
+			res.Props = append(res.Props, mail.AuthProp{Type: "body", Name: name, Value: value})
+		}
+	}
+	if l.Part != "message" {
+		add("smime-part", l.Part)
+	}
+	if len(s.Addresses) > 0 {
+		add("smime-identifier", s.Addresses[0])
+	}
+	add("smime-serial", s.Serial)
+	add("smime-issuer", s.Issuer)
+	return res
+}
+
+// text is a layer in one line.
+func (l *Layer) text() string {
+	parts := []string{string(l.Type)}
+	if l.Form == "clear-signed" {
+		parts[0] = "clear-signed"
+	}
+	if l.Part != "message" {
+		parts = append(parts, "in part "+l.Part)
+	}
+	for _, s := range l.Signers {
+		name := s.Subject
+		if len(s.Addresses) > 0 {
+			name = s.Addresses[0]
+		}
+		parts = append(parts, fmt.Sprintf("by %s (%s, %s): %s", name, s.Algorithm, s.Digest, s.Verdict))
+	}
+	if l.RecipientCount > 0 {
+		parts = append(parts, "for "+strconv.Itoa(l.RecipientCount)+" recipients", l.Algorithm, strconv.FormatInt(l.Size, 10)+" octets")
+	}
+	return strings.Join(parts, ", ")
+}
