@@ -97,10 +97,17 @@ func (r *reader) note(t *token) {
 // greeting reads "(HELO x)", "(EHLO x)" and "(LHLO x)".
 func (r *reader) greeting(a, b int) bool {
 	c := r.s[a:b]
-	if len(c) < 4 || !(foldPrefix(c, "helo") || foldPrefix(c, "ehlo") || foldPrefix(c, "lhlo")) || len(c) > 4 && class[c[4]] != space {
+	if len(c) < 4 || !(foldPrefix(c, "hel") || foldPrefix(c, "ehlo") || foldPrefix(c, "lhlo")) {
 		return false
 	}
-	v, e := r.firstWord(a+4, b)
+	n := 4
+	if foldPrefix(c, "hello") {
+		n = 5
+	}
+	if len(c) > n && class[c[n]] != space || c[0]|0x20 == 'h' && n == 4 && c[3]|0x20 != 'o' {
+		return false
+	}
+	v, e := r.firstWord(a+n, b)
 	r.h.From.Helo = r.set(FieldHelo, v, e)
 	if v == e && r.h.From.RDNSState == NotLooked {
 		r.h.From.RDNSState = Unverified // the name outside is the looked-up one

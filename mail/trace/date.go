@@ -16,13 +16,14 @@ type dateReader struct {
 	i       int
 	defects Defects
 
-	year, month, day  int
-	hour, min, sec    int
-	nanos             int
-	weekday           int // 1 = Sunday
-	zone              ZoneKind
-	offset            int
-	zoneRead, hasYear bool
+	year, month, day int
+	hour, min, sec   int
+	nanos            int
+	weekday          int // 1 = Sunday
+	zone             ZoneKind
+	offset           int
+	zoneRead         bool
+	seconds          bool
 }
 
 func (d *dateReader) read() (Stamp, bool) {
@@ -179,6 +180,7 @@ func (d *dateReader) clock() bool {
 	d.min = d.number(2)
 	if d.at(0) == ':' && isDigit(d.at(1)) {
 		d.i++
+		d.seconds = true
 		d.sec = d.number(2)
 		if c := d.at(0); (c == '.' || c == ',') && isDigit(d.at(1)) {
 			d.i++
@@ -315,7 +317,7 @@ func (d *dateReader) stamp() (Stamp, bool) {
 		d.defects |= WrongWeekday
 	}
 	unix := days*86400 + int64(d.hour*3600+d.min*60+d.sec-d.offset)
-	return Stamp{Unix: unix, Nanos: int32(d.nanos), Offset: int32(d.offset), Zone: d.zone, OK: true}, true
+	return Stamp{Unix: unix, Nanos: int32(d.nanos), Offset: int32(d.offset), Zone: d.zone, Coarse: !d.seconds, OK: true}, true
 }
 
 func (d *dateReader) at(n int) byte {
@@ -407,7 +409,8 @@ func (d *dateReader) yearNumber() bool {
 		d.year += 1900
 		d.defects |= TwoDigitYear
 	}
-	return d.year >= 1970
+	// No mail is older, and later years would not fit into a Duration.
+	return d.year >= 1970 && d.year < 2200
 }
 
 func (d *dateReader) monthName() bool {

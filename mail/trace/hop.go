@@ -109,6 +109,7 @@ type Stamp struct {
 	Nanos  int32
 	Offset int32 // seconds east of UTC
 	Zone   ZoneKind
+	Coarse bool // written without seconds
 	OK     bool
 }
 

@@ -14,7 +14,7 @@ func (r *reader) partyNote(a, b int) {
 		}
 		e := a
 		for e < b && class[r.s[e]] != space && r.s[e] != '(' && r.s[e] != ')' {
-			if r.s[e] == '[' && e > a && r.s[e-1] != '@' { // unknown[192.0.2.1]
+			if r.s[e] == '[' && e > a && r.s[e-1] != '@' && r.s[e-1] != '=' { // unknown[192.0.2.1]
 				break
 			}
 			if r.s[e] == '"' { // "port 34611"@host

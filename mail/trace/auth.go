@@ -1,0 +1,149 @@
+package trace
+
+import (
+	"strings"
+
+	"hoplite/mail"
+)
+
+// AuthClaim is one result of an authentication check as a header field reports
+// it, with the name of who says so. Whether to believe him is another matter:
+// Believed is set if he is a host of ours or wrote a line that we believe.
+type AuthClaim struct {
+	By       string `json:"by"` // authserv-id, or the field's writer
+	Field    string `json:"field"`
+	Method   string `json:"method"`
+	Result   string `json:"result"`
+	Detail   string `json:"detail,omitempty"`
+	Instance int    `json:"instance,omitempty"` // ARC set
+	Believed bool   `json:"believed"`
+}
+
+const maxClaims = 200
+
+// readAuth takes the fields that report authentication.
+func (t *Trace) readAuth(name string, f mail.Field) {
+	if len(t.Auth) >= maxClaims {
+		return
+	}
+	switch name {
+	case "authentication-results", "x-original-authentication-results":
+		t.readResults(f.Name, 0, clip(f.Text(), 8192))
+	case "arc-authentication-results":
+		text := clip(f.Text(), 8192)
+		instance, rest, _ := strings.Cut(text, ";")
+		t.readResults(f.Name, tagNumber(instance, "i"), rest)
+	case "arc-seal":
+		text := clip(f.Text(), 8192)
+		t.claim(AuthClaim{By: tag(text, "d"), Field: f.Name, Method: "arc", Result: "cv=" + tag(text, "cv"), Instance: tagNumber(text, "i"), Detail: "sealed, not verified here"})
+	case "received-spf":
+		text := clip(f.Text(), 2048)
+		result, rest, _ := strings.Cut(text, " ")
+		by := ""
+		if _, after, ok := strings.Cut(rest, "receiver="); ok {
+			by = strings.TrimRight(firstField(after), ";,")
+		}
+		t.claim(AuthClaim{By: by, Field: f.Name, Method: "spf", Result: strings.ToLower(result), Detail: clip(rest, 200)})
+	case "dkim-signature":
+		text := clip(f.Text(), 8192)
+		t.claim(AuthClaim{By: tag(text, "d"), Field: f.Name, Method: "dkim", Result: "signed", Detail: "selector " + tag(text, "s") + ", not verified here"})
+	}
+}
+
+func firstField(s string) string {
+	if f := strings.Fields(s); len(f) > 0 {
+		return f[0]
+	}
+	return ""
+}
+
+func (t *Trace) claim(c AuthClaim) {
+	if len(t.Auth) < maxClaims {
+		t.Auth = append(t.Auth, c)
+	}
+}
+
+// readResults reads RFC 8601's list: id; method=result (comment) reason=x
+// ptype.property=value; ...
+func (t *Trace) readResults(field string, instance int, text string) {
+	parts := splitOutside(text, ';')
+	if len(parts) == 0 {
+		return
+	}
+	by := firstField(dropComments(parts[0]))
+	if strings.Contains(by, "=") { // Microsoft leaves the id out
+		by = ""
+	} else {
+		parts = parts[1:]
+	}
+	for _, p := range parts {
+		words := strings.Fields(dropComments(p))
+		if len(words) == 0 {
+			continue
+		}
+		method, result, ok := strings.Cut(words[0], "=")
+		if !ok {
+			continue
+		}
+		method, _, _ = strings.Cut(method, "/")
+		t.claim(AuthClaim{By: by, Field: field, Method: strings.ToLower(method), Result: strings.ToLower(result), Detail: clip(strings.Join(words[1:], " "), 300), Instance: instance})
+	}
+}
+
+// splitOutside splits at sep outside of comments and quoted strings.
+func splitOutside(s string, sep byte) []string {
+	var parts []string
+	depth, quoted, start := 0, false, 0
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\':
+			i++
+		case c == '"' && depth == 0:
+			quoted = !quoted
+		case quoted:
+		case c == '(':
+			depth++
+		case c == ')' && depth > 0:
+			depth--
+		case c == sep && depth == 0:
+			parts = append(parts, s[start:i])
+			start = i + 1
+		}
+	}
+	return append(parts, s[min(start, len(s)):])
+}
+
+func dropComments(s string) string {
+	if strings.IndexByte(s, '(') < 0 {
+		return s
+	}
+	var b strings.Builder
+	depth := 0
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\' && depth > 0:
+			i++
+		case c == '(':
+			depth++
+		case c == ')' && depth > 0:
+			depth--
+			b.WriteByte(' ')
+		case depth == 0:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// tag reads one tag of a DKIM or ARC tag list.
+func tag(list, name string) string {
+	for part := range strings.SplitSeq(list, ";") {
+		k, v, ok := strings.Cut(part, "=")
+		if ok && strings.TrimSpace(k) == name {
+			return clip(strings.TrimSpace(v), 255)
+		}
+	}
+	return ""
+}
+
+func tagNumber(list, name string) int { return small(tag(list, name)) }

@@ -1,0 +1,374 @@
+package trace
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"golang.org/x/net/publicsuffix"
+
+	"hoplite/mail"
+)
+
+// Options is what this installation knows beyond the message.
+type Options struct {
+	// Trusted holds the nets whose Received lines we believe.
+	Trusted []netip.Prefix
+	// Ours names our own hosts; ".example.org" stands for all below.
+	Ours []string
+	// Known tells how fast (or, negative, slow) a host's clock was when we last
+	// learned about it. Optional.
+	Known func(host string) (fast time.Duration, ok bool)
+	// Seals are signatures over Received lines that somebody verified. Without
+	// them, nothing is called sealed.
+	Seals []Seal
+}
+
+// Seal is a verified ARC or DKIM signature that covers the oldest Lines
+// Received lines.
+type Seal struct {
+	Kind   string // "arc" or "dkim"
+	Domain string
+	Lines  int
+}
+
+func (o *Options) configured() bool { return len(o.Trusted) > 0 || len(o.Ours) > 0 }
+
+func (o *Options) trusts(a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	for _, p := range o.Trusted {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+func (o *Options) owns(host string) bool {
+	for _, n := range o.Ours {
+		if strings.HasPrefix(n, ".") && under(host, n[1:]) || sameHost(host, n) {
+			return true
+		}
+	}
+	return false
+}
+
+// Trust says whose word a line is.
+type Trust string
+
+// The degrees of trust.
+const (
+	Ours     Trust = "ours"     // written by a host of ours
+	Vouched  Trust = "vouched"  // written by a host that a believed line names
+	Boundary Trust = "boundary" // our side's oldest line: its address is a fact, its HELO a claim
+	Sealed   Trust = "sealed"   // covered by a verified signature
+	Claimed  Trust = "claimed"  // the sender may have written anything
+	Suspect  Trust = "suspect"  // claimed, and something speaks against it
+)
+
+// LinkKind says what kind of step led to a hop.
+type LinkKind string
+
+// The kinds of step.
+const (
+	Transport LinkKind = "transport"
+	QueueWait LinkKind = "queue"  // it waited ten minutes or more
+	Fetch     LinkKind = "fetch"  // taken out of a mailbox by POP or IMAP
+	List      LinkKind = "list"   // sent on by a mailing list
+	Handoff   LinkKind = "local"  // between programs of one host or house
+	Filtering LinkKind = "filter" // through a content filter
+)
+
+// Step is a hop in its chain: what it says, and what became of it when the
+// whole chain was weighed.
+type Step struct {
+	Hop
+	Index int // 1 is the oldest
+	Field int // which Received field from the top, from 0
+
+	Trust   Trust
+	Reasons []string
+	Kind    LinkKind
+	Class   AddrClass // of From.Addr
+
+	// Time is the corrected instant; zero without a date.
+	Time time.Time
+	// Delay is the corrected time since the step before, within Low and High.
+	// RawDelay is what the stamps alone say. All are only set if HasDelay.
+	Delay, Low, High, RawDelay time.Duration
+	HasDelay                   bool
+
+	score int // suspicion
+}
+
+// Trace is what a header block tells about the way of its message.
+type Trace struct {
+	Steps    []Step // oldest first
+	Clocks   []Clock
+	Origin   *Origin
+	Loops    []Loop
+	Auth     []AuthClaim
+	Scores   []Score
+	Findings []Finding
+
+	// Boundary is the index of the oldest believed line, 0 without hops.
+	Boundary int
+	// Slowest is the index of the hop with the longest delay, 0 without one.
+	Slowest int
+	// Total is the time from the oldest to the newest line, suspects left out.
+	Total    time.Duration
+	HasTotal bool
+	// Ambiguous is set when the stamps allow more than one explanation.
+	Ambiguous bool
+	// Dropped counts Received lines beyond MaxHops.
+	Dropped int
+
+	MessageID, From, To, Subject, Date string
+	DateStamp                          Stamp
+	DateDefects                        Defects
+
+	header header
+}
+
+// Origin is the best known place where the message came from.
+type Origin struct {
+	Addr      netip.Addr
+	Name      string // looked-up name, if written
+	Helo      string
+	Hop       int    // the line that says so
+	VouchedBy string // the host that wrote that line
+	Auth      string // who logged in there
+}
+
+// Finding is something worth knowing, in words, with advice.
+type Finding struct {
+	Code     string `json:"code"`
+	Severity string `json:"severity"` // note, warning, problem
+	Hop      int    `json:"hop,omitempty"`
+	Text     string `json:"text"`
+	Advice   string `json:"advice,omitempty"`
+}
+
+// The severities of findings.
+const (
+	Note    = "note"
+	Warning = "warning"
+	Problem = "problem"
+)
+
+func (t *Trace) find(code, severity string, hop int, text, advice string) {
+	if len(t.Findings) < 200 {
+		t.Findings = append(t.Findings, Finding{code, severity, hop, text, advice})
+	}
+}
+
+// header is what the chain needs besides Received lines.
+type header struct {
+	has         map[string]int // lower-case names and how often they come
+	deliveredTo []string
+	returnPaths int
+	listID      string
+	xReceived   int
+	dateText    string
+	bcc         string
+}
+
+// Read weighs a header block: bytes up to the first empty line.
+func Read(head []byte, o Options) *Trace {
+	t := &Trace{}
+	t.collect(head)
+	t.weigh(&o)
+	t.fitClocks(&o)
+	t.kinds()
+	t.loops()
+	t.judge()
+	return t
+}
+
+// collect takes the fields out of the block, Received lines oldest first.
+func (t *Trace) collect(head []byte) {
+	t.header.has = map[string]int{}
+	fields, received := 0, 0
+	for f := range mail.Fields(head) {
+		if fields++; fields > 20_000 {
+			break
+		}
+		if f.Name == "" || len(f.Name) > 80 {
+			continue
+		}
+		name := strings.ToLower(f.Name)
+		if len(t.header.has) < 1000 || t.header.has[name] > 0 {
+			t.header.has[name]++
+		}
+		first := t.header.has[name] == 1
+		switch name {
+		case "received":
+			if received++; received > MaxHops {
+				t.Dropped++
+				continue
+			}
+			h := Parse(f.Value())
+			t.Steps = append(t.Steps, Step{Hop: h, Field: received - 1, Class: Classify(h.From.Addr)})
+		case "x-received":
+			t.header.xReceived++
+		case "delivered-to", "x-original-to", "envelope-to":
+			if len(t.header.deliveredTo) < 100 {
+				t.header.deliveredTo = append(t.header.deliveredTo, strings.Trim(clip(f.Text(), 320), "<>"))
+			}
+		case "return-path":
+			t.header.returnPaths++
+		case "list-id":
+			t.header.listID = clip(f.Text(), 200)
+		case "message-id":
+			if first {
+				t.MessageID = clip(f.Text(), 300)
+			}
+		case "from":
+			if first {
+				t.From = clip(f.Text(), 500)
+			}
+		case "to", "cc":
+			if t.To == "" {
+				t.To = clip(f.Text(), 500)
+			}
+		case "bcc":
+			t.header.bcc = clip(f.Text(), 200)
+		case "subject":
+			if first {
+				t.Subject = clip(f.Text(), 500)
+			}
+		case "date":
+			if first {
+				t.Date = clip(f.Text(), 100)
+				st, _, defects, _ := readDate(t.Date, 0)
+				t.DateStamp, t.DateDefects = st, defects
+			}
+		default:
+			t.readAuth(name, f)
+			t.readScore(name, f)
+		}
+	}
+	for i, j := 0, len(t.Steps)-1; i < j; i, j = i+1, j-1 {
+		t.Steps[i], t.Steps[j] = t.Steps[j], t.Steps[i]
+	}
+	for i := range t.Steps {
+		t.Steps[i].Index = i + 1
+	}
+}
+
+func clip(s string, n int) string {
+	if len(s) > n {
+		s = s[:n]
+	}
+	return s
+}
+
+// AddrClass says what kind of address a hop came from.
+type AddrClass string
+
+// The classes of addresses.
+const (
+	NoAddress     AddrClass = ""
+	Public        AddrClass = "public"
+	Private       AddrClass = "private"
+	Loopback      AddrClass = "loopback"
+	LinkLocal     AddrClass = "link-local"
+	CGNAT         AddrClass = "carrier-nat"
+	UniqueLocal   AddrClass = "unique-local"
+	Documentation AddrClass = "documentation"
+	NAT64         AddrClass = "nat64"
+	Reserved      AddrClass = "reserved"
+)
+
+var special4and6 = []struct {
+	net   netip.Prefix
+	class AddrClass
+}{
+	{netip.MustParsePrefix("100.64.0.0/10"), CGNAT},
+	{netip.MustParsePrefix("192.0.2.0/24"), Documentation},
+	{netip.MustParsePrefix("198.51.100.0/24"), Documentation},
+	{netip.MustParsePrefix("203.0.113.0/24"), Documentation},
+	{netip.MustParsePrefix("2001:db8::/32"), Documentation},
+	{netip.MustParsePrefix("64:ff9b::/96"), NAT64},
+	{netip.MustParsePrefix("fc00::/7"), UniqueLocal},
+	{netip.MustParsePrefix("0.0.0.0/8"), Reserved},
+	{netip.MustParsePrefix("240.0.0.0/4"), Reserved},
+}
+
+// Classify tells the class of an address; mapped ones count as IPv4.
+func Classify(a netip.Addr) AddrClass {
+	if !a.IsValid() {
+		return NoAddress
+	}
+	a = a.Unmap().WithZone("")
+	for _, s := range special4and6 {
+		if s.net.Contains(a) {
+			return s.class
+		}
+	}
+	switch {
+	case a.IsLoopback():
+		return Loopback
+	case a.IsPrivate():
+		return Private
+	case a.IsLinkLocalUnicast():
+		return LinkLocal
+	case a.IsUnspecified(), a.IsMulticast():
+		return Reserved
+	}
+	return Public
+}
+
+// inside tells whether an address can only be a neighbour's.
+func (c AddrClass) inside() bool {
+	return c == Loopback || c == Private || c == LinkLocal || c == UniqueLocal
+}
+
+// sameHost compares host names without case and final dot.
+func sameHost(a, b string) bool {
+	return a != "" && strings.EqualFold(strings.TrimSuffix(a, "."), strings.TrimSuffix(b, "."))
+}
+
+// pools are the domains of one provider, whose hosts call each other by names
+// that only they understand. Data: extend it freely.
+var pools = map[string]string{
+	"outlook.com": "microsoft", "office365.com": "microsoft", "microsoft.com": "microsoft", "hotmail.com": "microsoft", "exchangelabs.com": "microsoft", "msn.com": "microsoft",
+	"google.com": "google", "gmail.com": "google", "googlemail.com": "google", "1e100.net": "google", "googlegroups.com": "google",
+	"yahoo.com": "yahoo", "yahoodns.net": "yahoo", "aol.com": "yahoo", "yahoo.co.jp": "yahoojp",
+	"amazonses.com": "amazon", "amazonaws.com": "amazon", "amazon.com": "amazon",
+	"pphosted.com": "proofpoint", "ppops.net": "proofpoint", "ppe-hosted.com": "proofpoint",
+	"mimecast.com": "mimecast", "messagelabs.com": "symantec", "mailcontrol.com": "forcepoint", "barracudanetworks.com": "barracuda", "ess.barracudanetworks.com": "barracuda",
+	"gmx.net": "united", "gmx.de": "united", "web.de": "united", "kundenserver.de": "united", "1and1.com": "united", "ionos.com": "united",
+	"icloud.com": "apple", "apple.com": "apple", "me.com": "apple", "mac.com": "apple", "sendgrid.net": "sendgrid", "mailgun.org": "mailgun", "mailgun.net": "mailgun",
+	"mcsv.net": "mailchimp", "mailchimp.com": "mailchimp", "mandrillapp.com": "mailchimp", "rsgsv.net": "mailchimp", "mcdlv.net": "mailchimp",
+	"secureserver.net": "godaddy", "ovh.net": "ovh", "ovh.com": "ovh", "zoho.com": "zoho", "zohomail.com": "zoho", "messagingengine.com": "fastmail", "fastmail.com": "fastmail",
+	"protonmail.ch": "proton", "proton.me": "proton", "facebook.com": "meta", "facebookmail.com": "meta", "hostedemail.com": "tucows", "tucows.com": "tucows",
+}
+
+// house is the organisation that a host name belongs to: the provider of a
+// known pool, else the registered domain; "" for names that mean nothing
+// outside their own network.
+func house(host string) string {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if !strings.Contains(host, ".") || insideName(host) {
+		return ""
+	}
+	d, err := publicsuffix.EffectiveTLDPlusOne(host)
+	if err != nil {
+		return ""
+	}
+	if p, ok := pools[d]; ok {
+		return p
+	}
+	return d
+}
+
+// insideName knows names that no public DNS holds.
+func insideName(host string) bool {
+	for _, tld := range [...]string{".local", ".lan", ".internal", ".localdomain", ".corp", ".home", ".intranet", ".private", ".home.arpa", ".localhost"} {
+		if len(host) > len(tld) && strings.EqualFold(host[len(host)-len(tld):], tld) {
+			return true
+		}
+	}
+	return !strings.Contains(host, ".")
+}
