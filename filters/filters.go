@@ -8,7 +8,9 @@ package filters
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/rs/zerolog"
 
@@ -133,3 +135,25 @@ func Tagged(reason string, facts ...mail.Fact) Verdict {
 func Quarantined(reason string, facts ...mail.Fact) Verdict {
 	return Verdict{Action: Quarantine, Reason: reason, Facts: facts}
 }
+
+// Acted does what a rule's action says with a finding: Tag and Quarantine let
+// the message pass with the words as their reason, Reject and Defer refuse with
+// them (5xx and enhanced become 4xx for Defer).
+func Acted(a Action, code int, enhanced, format string, args ...any) Verdict {
+	text := fmt.Sprintf(format, args...)
+	switch a {
+	case Reject:
+		return Rejected(code, enhanced, "%s", text)
+	case Defer:
+		return Deferred(451, "4"+strings.TrimPrefix(enhanced, "5"), "%s", text)
+	case Quarantine:
+		return Quarantined(text)
+	case Tag:
+		return Tagged(text)
+	}
+	return Verdict{Reason: text}
+}
+
+// Known says that a client is one of ours, or in front of us: what authenticates
+// strangers passes it by.
+func Known(c *mail.Client) bool { return c.Trusted || c.MayRelay || c.User != "" }
