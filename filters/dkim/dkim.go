@@ -1,0 +1,101 @@
+// Package dkim is the filter that verifies DKIM signatures (RFC 6376).
+//
+// What it learns goes to Authentication-Results and to the filter dmarc behind
+// it. A broken signature is worth as much as none: mailing lists break good
+// ones, so only the settings here make more of it.
+package dkim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"hoplite/filters"
+	"hoplite/internal/resolve"
+	"hoplite/mail"
+	"hoplite/mail/dkim"
+)
+
+// Config is the block filter "dkim" { ... } of a chain. The first five
+// signatures of a message are verified.
+type Config struct {
+	// Fail is what becomes of mail with signatures of which none is good.
+	Fail string `hcl:"fail,optional" enum:"pass|tag|quarantine|reject" default:"pass"`
+	// Require are domains whose mail must carry a good signature of theirs, or
+	// the action of require_fail follows: partners of whom you know it.
+	Require []string `hcl:"require,optional" example:"bank.example"`
+	// RequireFail is what becomes of mail from these domains without one.
+	RequireFail string `hcl:"require_fail,optional" enum:"tag|quarantine|reject" default:"reject"`
+}
+
+// Filter verifies by a Config.
+type Filter struct {
+	cfg Config
+	dns resolve.Resolver
+}
+
+// New makes the filter.
+func New(cfg Config, env filters.Env) (filters.Filter, error) { return &Filter{cfg, env.DNS}, nil }
+
+// Lookup brings key records from a resolver.
+func Lookup(dns resolve.Resolver) dkim.Lookup {
+	return func(ctx context.Context, name string) ([]string, error) {
+		txt, err := resolve.LookupTXT(ctx, dns, name)
+		if errors.Is(err, resolve.ErrNotFound) {
+			return nil, nil
+		}
+		return txt, err
+	}
+}
+
+// AtData verifies the message as its sender sent it.
+func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
+	if tx.Client.MayRelay || tx.Client.User != "" { // mail of our own is not signed yet
+		return filters.Verdict{}, nil
+	}
+	results, n, err := dkim.Verify(ctx, m, Lookup(f.dns))
+	if err != nil {
+		return filters.Verdict{}, err
+	}
+	var v filters.Verdict
+	passed, unsure := "", false
+	reason := ""
+	for i := range results {
+		r := &results[i]
+		v.Auth = append(v.Auth, r.AuthResult())
+		v.Facts = append(v.Facts, mail.Fact{Key: r.Domain + "/" + r.Selector, Value: strings.TrimSpace(r.Value + " " + r.Reason)})
+		switch r.Value {
+		case "pass":
+			passed += r.Domain + " "
+		case "temperror":
+			unsure = true
+		default:
+			reason = r.Reason
+		}
+	}
+	if n > len(results) {
+		v.Facts = append(v.Facts, mail.Fact{Key: "not verified", Value: fmt.Sprintf("%d of %d signatures", n-len(results), n)})
+	}
+	if n == 0 {
+		v.Auth = append(v.Auth, mail.AuthResult{Method: "dkim", Value: "none"})
+	}
+	w := f.act(tx, passed, unsure, n, reason)
+	w.Auth, w.Facts = v.Auth, v.Facts
+	return w, nil
+}
+
+// act is what follows; a key that could not be fetched is no reason to refuse
+// anything.
+func (f *Filter) act(tx *mail.Transaction, passed string, unsure bool, n int, reason string) filters.Verdict {
+	from := tx.Envelope.From.ASCIIDomain()
+	for _, d := range f.cfg.Require {
+		if d = strings.ToLower(d); from == d && !unsure && !strings.Contains(" "+passed, " "+d+" ") {
+			return filters.Acted(filters.Action(f.cfg.RequireFail), 550, "5.7.20", "mail from %s must carry its DKIM signature", d)
+		}
+	}
+	if n > 0 && passed == "" && !unsure && f.cfg.Fail != "" && f.cfg.Fail != "pass" {
+		return filters.Acted(filters.Action(f.cfg.Fail), 550, "5.7.20", "no DKIM signature is good: %s", reason)
+	}
+	return filters.Verdict{}
+}

@@ -1,0 +1,227 @@
+// Package sign is the last stage of a route that signs what goes out with DKIM
+// (RFC 6376), after every edit.
+package sign
+
+import (
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"hoplite/filters"
+	"hoplite/internal/conf"
+	"hoplite/mail"
+	"hoplite/mail/dkim"
+	"hoplite/mail/mime"
+)
+
+// Config is the block filter "sign" { ... } of a route.
+type Config struct {
+	// Domains are signed for, each with the keys of its folder: mail whose From
+	// is in one of them or below it.
+	Domains []Domain `hcl:"domain,block"`
+	// Expire is how long a signature is good; 0 is for ever.
+	Expire time.Duration `hcl:"expire,optional" default:"0s"`
+	// Unsigned is what becomes of mail from another domain: it goes out without
+	// a signature, or it is refused.
+	Unsigned string `hcl:"unsigned,optional" enum:"pass|reject" default:"pass"`
+}
+
+// Domain is a domain that mail is signed for.
+type Domain struct {
+	Name string `hcl:"name,label"`
+	// Selector names the key: it is published at SELECTOR._domainkey.DOMAIN. To
+	// rotate, publish a new key (hoplite dkim keygen), then change the selector,
+	// and leave the old record for a week.
+	Selector string `hcl:"selector" example:"s2026"`
+	// Key is the file with the private key, PEM, relative to the data folder;
+	// without it "dkim/DOMAIN/SELECTOR.pem", where hoplite dkim keygen puts it.
+	Key string `hcl:"key,optional"`
+	// Second is the selector of a second key to sign with as well: Ed25519 beside
+	// RSA, which old verifiers need.
+	Second string `hcl:"second,optional" example:"e2026"`
+}
+
+// Check wants something to sign for.
+func (c *Config) Check() error {
+	if len(c.Domains) == 0 {
+		return errors.New(`no domain to sign for: want domain "example.org" { selector = "..." }`)
+	}
+	for _, d := range c.Domains {
+		if strings.ContainsAny(d.Selector+d.Second+d.Name, "/\\ ;") || d.Selector == "" {
+			return conf.Fieldf("domain", "%q: a selector is one DNS label", d.Name)
+		}
+	}
+	return nil
+}
+
+// Filter signs by a Config.
+type Filter struct {
+	cfg  Config
+	data string
+
+	mu   sync.Mutex
+	keys map[string]loaded // by file
+}
+
+// loaded is a key as its file was when it was read.
+type loaded struct {
+	key  crypto.Signer
+	info fs.FileInfo
+}
+
+// New makes the filter and reads all keys.
+func New(cfg Config, env filters.Env) (filters.Filter, error) {
+	f := &Filter{cfg: cfg, data: env.Data, keys: map[string]loaded{}}
+	for i := range cfg.Domains {
+		if _, err := f.signers(&cfg.Domains[i]); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// KeyFile is where a key lies under the data folder.
+func KeyFile(data, domain, selector string) string {
+	return filepath.Join(data, "dkim", strings.ToLower(domain), selector+".pem")
+}
+
+func (f *Filter) signers(d *Domain) ([]dkim.Signer, error) {
+	file := KeyFile(f.data, d.Name, d.Selector)
+	if d.Key != "" {
+		file = d.Key
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(f.data, file)
+		}
+	}
+	files := map[string]string{d.Selector: file}
+	selectors := []string{d.Selector}
+	if d.Second != "" {
+		selectors = append(selectors, d.Second)
+		files[d.Second] = KeyFile(f.data, d.Name, d.Second)
+	}
+	var out []dkim.Signer
+	for _, selector := range selectors {
+		key, err := f.load(files[selector])
+		if err != nil {
+			return nil, fmt.Errorf("DKIM key of %s: %w", d.Name, err)
+		}
+		out = append(out, dkim.Signer{Domain: strings.ToLower(d.Name), Selector: selector, Key: key, Expire: f.cfg.Expire})
+	}
+	return out, nil
+}
+
+// load reads a key, again when its file has changed.
+func (f *Filter) load(file string) (crypto.Signer, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if k, ok := f.keys[file]; ok && k.info.ModTime().Equal(info.ModTime()) && k.info.Size() == info.Size() {
+		return k.key, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	key, err := ParseKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	f.keys[file] = loaded{key, info}
+	return key, nil
+}
+
+// ParseKey reads a private key in PEM: PKCS #8, or PKCS #1 as opendkim-genkey
+// writes it.
+func ParseKey(text []byte) (crypto.Signer, error) {
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, errors.New("no PEM block")
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	}
+	switch k := key.(type) {
+	case *rsa.PrivateKey:
+		if err != nil {
+			return nil, fmt.Errorf("read private key: %w", err)
+		}
+		if k.N.BitLen() < 1024 {
+			return nil, fmt.Errorf("RSA key of %d bits: nobody accepts less than 1024 (RFC 8301)", k.N.BitLen())
+		}
+		return k, nil
+	case ed25519.PrivateKey:
+		return k, nil
+	}
+	return nil, errors.Join(errors.New("neither an RSA nor an Ed25519 key"), err)
+}
+
+// AtSend signs for the domain of From.
+func (f *Filter) AtSend(_ context.Context, _ *mail.Transaction, m *mail.Message) ([]byte, error) {
+	head := m.Header()
+	h := dkim.NewHeader(head)
+	d := f.domain(fromDomain(h))
+	if d == nil {
+		if f.cfg.Unsigned == "reject" {
+			return nil, mail.NewReply(550, "5.7.20", "there is no key to sign mail of this From domain with")
+		}
+		return nil, nil
+	}
+	signers, err := f.signers(d)
+	if err != nil {
+		return nil, err
+	}
+	sum, err := dkim.HashBody(m, dkim.Relaxed)
+	if err != nil {
+		return nil, fmt.Errorf("sign for %s: %w", d.Name, err)
+	}
+	var top []byte
+	now := time.Now()
+	for i := range signers {
+		field, err := signers[i].Sign(h, sum, now)
+		if err != nil {
+			return nil, err
+		}
+		top = append(top, field...)
+	}
+	return top, nil
+}
+
+// domain finds the longest of ours that a domain is in.
+func (f *Filter) domain(from string) *Domain {
+	var best *Domain
+	for i := range f.cfg.Domains {
+		d := &f.cfg.Domains[i]
+		name := strings.ToLower(d.Name)
+		if (from == name || strings.HasSuffix(from, "."+name)) && (best == nil || len(name) > len(best.Name)) {
+			best = d
+		}
+	}
+	return best
+}
+
+// fromDomain is the domain of From's first address, with A-labels.
+func fromDomain(h *dkim.Header) string {
+	for _, f := range h.Fields("From") {
+		for _, a := range mime.ParseAddresses(f.Text()) {
+			if addr, err := mail.Join("x", a.Domain); err == nil {
+				return addr.ASCIIDomain()
+			}
+		}
+	}
+	return ""
+}
