@@ -3,9 +3,12 @@ package all
 
 import (
 	"hoplite/filters"
+	"hoplite/filters/dkim"
 	"hoplite/filters/hops"
+	"hoplite/filters/sign"
 	"hoplite/filters/size"
 	"hoplite/filters/smime"
+	"hoplite/filters/spf"
 )
 
 // Kinds are the filters that there are, in the order in which docs/config.md
@@ -13,6 +16,9 @@ import (
 var Kinds = []filters.Kind{
 	filters.Of("size", size.New),
 	filters.Of("hops", hops.New),
+	filters.Of("spf", spf.New),
+	filters.Of("dkim", dkim.New),
+	filters.Of("sign", sign.New),
 	filters.Of("smime", smime.New),
 }
 
