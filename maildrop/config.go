@@ -1,12 +1,14 @@
 package maildrop
 
 import (
-	"errors"
 	"strings"
+
+	"hoplite/internal/conf"
 )
 
 // Config is the block maildrop "boxes" { ... } of relay.hcl.
 type Config struct {
+	conf.Pos
 	Name string `hcl:"name,label"`
 	// Path is where the Maildir of each account lies. {user} is the part of its
 	// address before the @, {domain} the part behind it; both in lower case,
@@ -28,7 +30,7 @@ type Config struct {
 	// Quota is the space that each account has; 0 sets no limit. An account's
 	// own quota wins over it, and a limit in an existing maildirsize file
 	// counts where neither is set.
-	Quota int64 `hcl:"quota,optional"`
+	Quota conf.Bytes `hcl:"quota,optional"`
 	// QuotaMessages is how many messages each account may have; 0 sets no limit.
 	QuotaMessages int64 `hcl:"quota_messages,optional"`
 	// QuotaReply is what a sender hears when a mailbox is full: "defer" (452,
@@ -52,10 +54,10 @@ func (c *Config) defaults() {
 // Check finds what no single field can know.
 func (c *Config) Check() error {
 	if c.Path != "" && !strings.Contains(c.Path, "{user}") {
-		return errors.New("path: {user} is missing, all accounts would share one box")
+		return conf.Fieldf("path", "{user} is missing: all accounts would share one box")
 	}
 	if c.Prefix != "" && c.Separator != "" && !strings.HasSuffix(c.Prefix, c.Separator) {
-		return errors.New("prefix: must end with the separator")
+		return conf.Fieldf("prefix", "must end with the separator %q", c.Separator)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package maildir
 
 import (
-	"bufio"
 	"bytes"
 	"io"
 )
@@ -139,6 +138,7 @@ func WireSize(r io.Reader) (size, wire int64, err error) {
 type CRLFReader struct {
 	r    io.Reader
 	in   []byte // the block
+	out  []byte // the block for WriteTo, made when needed
 	rest []byte // what of it was not given out yet
 	last byte   // the octet before rest
 	owed bool   // an LF whose CR was given out already
@@ -151,7 +151,7 @@ func NewCRLFReader(r io.Reader) *CRLFReader {
 }
 
 // Reset reads from another file, with the same buffer.
-func (c *CRLFReader) Reset(r io.Reader) { *c = CRLFReader{r: r, in: c.in} }
+func (c *CRLFReader) Reset(r io.Reader) { *c = CRLFReader{r: r, in: c.in, out: c.out} }
 
 func (c *CRLFReader) fill() bool {
 	for len(c.rest) == 0 && c.err == nil {
@@ -209,37 +209,39 @@ func (c *CRLFReader) advance(n int) {
 	}
 }
 
-// WriteTo implements io.WriterTo without a second buffer when w has one.
+// WriteTo implements io.WriterTo: each block that was read is one write.
 func (c *CRLFReader) WriteTo(w io.Writer) (int64, error) {
-	bw, ok := w.(*bufio.Writer)
-	if !ok {
-		bw = bufio.NewWriterSize(w, block)
+	if c.out == nil {
+		c.out = make([]byte, 0, block+block/16)
 	}
 	var total int64
-	for c.fill() {
-		i := bytes.IndexByte(c.rest, '\n')
-		if i < 0 {
-			i = len(c.rest)
-		}
-		n, err := bw.Write(c.rest[:i])
-		total += int64(n)
-		c.advance(i)
-		if err == nil && len(c.rest) > 0 {
-			end := "\r\n"
-			if c.last == '\r' || c.owed {
-				end = "\n"
-			}
-			n, err = bw.WriteString(end)
-			total += int64(n)
+	for c.owed || c.fill() {
+		out := c.out[:0]
+		if c.owed {
+			out = append(out, '\n')
 			c.owed = false
 			c.advance(1)
 		}
-		if err != nil {
-			return total, err
+		for len(c.rest) > 0 {
+			i := bytes.IndexByte(c.rest, '\n')
+			if i < 0 {
+				i = len(c.rest)
+			}
+			out = append(out, c.rest[:i]...)
+			c.advance(i)
+			if len(c.rest) == 0 {
+				break
+			}
+			if c.last != '\r' {
+				out = append(out, '\r')
+			}
+			out = append(out, '\n')
+			c.advance(1)
 		}
-	}
-	if !ok {
-		if err := bw.Flush(); err != nil {
+		c.out = out
+		n, err := w.Write(out)
+		total += int64(n)
+		if err != nil {
 			return total, err
 		}
 	}

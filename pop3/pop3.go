@@ -1,0 +1,174 @@
+// Package pop3 is the door for POP3 (RFC 1939) with the extensions of RFC
+// 2449, 2595, 3206, 5034 and 6856, over the INBOX of package maildrop's boxes.
+//
+// A session holds one snapshot of the INBOX from login to QUIT, so its message
+// numbers never move; what it deletes is deleted at QUIT and not before.
+// Passwords and their throttle are internal/users' business, sockets, TLS and
+// connection limits internal/listen's.
+package pop3
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/internal/conf"
+	"hoplite/internal/listen"
+	"hoplite/internal/users/login"
+	"hoplite/mail"
+	"hoplite/maildrop"
+)
+
+// Config is the block pop3 "pop3" { ... } of relay.hcl.
+type Config struct {
+	conf.Pos
+	Name string `hcl:"name,label"`
+	listen.Config
+	// CleartextLogin permits passwords on connections without TLS; off unless
+	// set. Clients on this machine may always send them.
+	CleartextLogin bool `hcl:"cleartext_login,optional"`
+	// UIDL is the form of the names that messages have for POP3 clients. It
+	// must be that of the server that the mailboxes come from, or every client
+	// fetches all mail again: %u is the UID, %v the UIDVALIDITY, %f the base
+	// name of the file, %g the GUID; %08Xu means eight hex digits. The default
+	// is Dovecot's; Courier's is "UID%u-%v", Cyrus's "%v.%u".
+	UIDL string `hcl:"uidl,optional" default:"%08Xu%08Xv"`
+	// KeepUnseen leaves fetched messages unseen for IMAP clients; off unless
+	// set.
+	KeepUnseen bool `hcl:"keep_unseen,optional"`
+	// LoginDelay is how long an account has to wait between two logins; unset,
+	// there is no limit.
+	LoginDelay time.Duration `hcl:"login_delay,optional"`
+	// IdleTimeout is how long a client that has logged in may stay silent; 10
+	// minutes are the least that the standard allows.
+	IdleTimeout time.Duration `hcl:"idle_timeout,optional" default:"10m"`
+	// LoginTimeout is how long a client has to log in.
+	LoginTimeout time.Duration `hcl:"login_timeout,optional" default:"1m"`
+}
+
+// Check finds what no single field can know.
+func (c *Config) Check() error {
+	if err := c.Config.Check(); err != nil {
+		return err
+	}
+	return c.check()
+}
+
+func (c *Config) check() error {
+	if c.IdleTimeout != 0 && c.IdleTimeout < 10*time.Minute {
+		return conf.Fieldf("idle_timeout", "RFC 1939 promises clients at least 10 minutes")
+	}
+	if c.UIDL != "" {
+		_, err := parseUIDL(c.UIDL)
+		return conf.Field("uidl", err)
+	}
+	return nil
+}
+
+// Env is what the door needs of the house.
+type Env struct {
+	// Box opens the box of an account that has logged in.
+	Box  func(mail.Address) (*maildrop.Box, error)
+	Gate *login.Gate
+	Log  zerolog.Logger
+	// Hostname is in the greeting.
+	Hostname string
+}
+
+// Server serves the connections of one listener.
+type Server struct {
+	cfg  Config
+	env  Env
+	uidl uidlFormat
+
+	mu       sync.Mutex
+	sessions map[*session]bool
+	logins   map[string]time.Time // the last of each account, with LoginDelay
+	closing  bool
+}
+
+// New makes a server. The error is a mistake that Config.Check finds too.
+func New(cfg Config, env Env) (*Server, error) {
+	var d Config
+	conf.Defaults(&d)
+	if cfg.UIDL == "" {
+		cfg.UIDL = d.UIDL
+	}
+	if cfg.IdleTimeout == 0 {
+		cfg.IdleTimeout = d.IdleTimeout
+	}
+	if cfg.LoginTimeout == 0 {
+		cfg.LoginTimeout = d.LoginTimeout
+	}
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	format, err := parseUIDL(cfg.UIDL)
+	if err != nil {
+		return nil, err
+	}
+	return &Server{cfg: cfg, env: env, uidl: format, sessions: map[*session]bool{}, logins: map[string]time.Time{}}, nil
+}
+
+// Refuse is what a client hears that is turned away before its session begins.
+func Refuse(r listen.Reason) string { return "-ERR [SYS/TEMP] " + string(r) + "\r\n" }
+
+// Handle serves one connection to its end and closes it.
+func (s *Server) Handle(ctx context.Context, c *listen.Conn) {
+	defer c.Close()
+	ses := newSession(ctx, s, c)
+	if !s.enter(ses) {
+		return
+	}
+	defer s.leave(ses)
+	ses.serve()
+}
+
+// Shutdown ends every session; what they marked as deleted stays.
+func (s *Server) Shutdown() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closing = true
+	for ses := range s.sessions {
+		ses.stop()
+	}
+}
+
+func (s *Server) enter(ses *session) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return false
+	}
+	s.sessions[ses] = true
+	return true
+}
+
+func (s *Server) leave(ses *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, ses)
+}
+
+// tooSoon tells whether an account logged in less than LoginDelay ago, and
+// notes the login if not.
+func (s *Server) tooSoon(account string) bool {
+	if s.cfg.LoginDelay <= 0 {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for name, at := range s.logins {
+		if now.Sub(at) >= s.cfg.LoginDelay {
+			delete(s.logins, name)
+		}
+	}
+	if _, recent := s.logins[account]; recent {
+		return true
+	}
+	s.logins[account] = now
+	return false
+}

@@ -1,0 +1,462 @@
+package pop3
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/internal/listen"
+	"hoplite/internal/users"
+	"hoplite/internal/users/login"
+	"hoplite/maildrop"
+)
+
+// door is a running POP3 server with ann's box behind it.
+type door struct {
+	addr  string
+	store *maildrop.Store
+	inbox *maildrop.Folder
+	dir   string
+}
+
+func open(t testing.TB, cfg Config) *door {
+	t.Helper()
+	dir := t.TempDir()
+	accounts, err := users.Open(filepath.Join(dir, "users"), []string{"localhost"}, zerolog.Nop())
+	must(t, err)
+	must(t, accounts.Update(func(b *users.Book) error {
+		a := &users.Account{Name: "ann@localhost"}
+		return errors.Join(a.SetPassword("", "secret word"), b.Add(a))
+	}))
+	store, err := maildrop.Open(maildrop.Config{Name: "boxes"}, maildrop.Env{Data: dir, Log: zerolog.Nop()})
+	must(t, err)
+	pair, err := listen.SelfSigned(filepath.Join(dir, "tls"), "localhost")
+	must(t, err)
+	certs, err := listen.LoadCerts([]listen.Pair{pair}, zerolog.Nop())
+	must(t, err)
+	srv, err := New(cfg, Env{Box: store.Box, Gate: login.NewGate(accounts, users.NewThrottle()), Log: zerolog.Nop(), Hostname: "mail.example.org"})
+	must(t, err)
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	l := listen.New(socket, listen.Options{Name: "pop3", Log: zerolog.Nop(), TLS: listen.NewTLS(certs, listen.Profile{}), Refuse: Refuse})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx, func(c *listen.Conn) { srv.Handle(ctx, c) }) }()
+	box, err := store.Box("ann@localhost")
+	must(t, err)
+	inbox, err := box.Folder("INBOX")
+	must(t, err)
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		srv.Shutdown()
+		wait, stop := context.WithTimeout(context.Background(), 20*time.Second)
+		defer stop()
+		if n := l.Drain(wait); n > 0 {
+			t.Errorf("%d sessions did not end", n)
+		}
+		inbox.Close()
+		box.Close()
+		store.Close()
+	})
+	return &door{l.Addr().String(), store, inbox, dir}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (d *door) put(t testing.TB, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		n, err := d.inbox.NewMessage()
+		must(t, err)
+		io.WriteString(n, text)
+		_, _, err = d.inbox.Append(n)
+		must(t, err)
+	}
+}
+
+// client is one connection, line by line.
+type client struct {
+	t testing.TB
+	net.Conn
+	r *bufio.Reader
+}
+
+func (d *door) dial(t testing.TB) *client {
+	t.Helper()
+	c, err := net.Dial("tcp", d.addr)
+	must(t, err)
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(60 * time.Second))
+	return &client{t, c, bufio.NewReader(c)}
+}
+
+func (c *client) line() string {
+	c.t.Helper()
+	line, err := c.r.ReadString('\n')
+	if err != nil {
+		return "closed"
+	}
+	return strings.TrimSuffix(line, "\r\n")
+}
+
+// talk plays a dialogue: lines "C: " are sent, lines "S: " must come, where a
+// trailing * stands for anything.
+func (c *client) talk(script string) {
+	c.t.Helper()
+	for line := range strings.Lines(script) {
+		line = strings.TrimSpace(line)
+		if say, ok := strings.CutPrefix(line, "C: "); ok {
+			fmt.Fprintf(c, "%s\r\n", strings.ReplaceAll(say, `\r\n`, "\r\n"))
+		}
+		if want, ok := strings.CutPrefix(line, "S: "); ok {
+			got := c.line()
+			if prefix, any := strings.CutSuffix(want, "*"); any && strings.HasPrefix(got, prefix) || got == want {
+				continue
+			}
+			c.t.Fatalf("got  %q\nwant %q", got, want)
+		}
+	}
+}
+
+const loginScript = `
+S: +OK mail.example.org POP3 ready
+C: USER ann
+S: +OK now the password
+C: PASS secret word
+S: +OK *
+`
+
+func (d *door) login(t testing.TB) *client {
+	t.Helper()
+	c := d.dial(t)
+	c.talk(loginScript)
+	return c
+}
+
+var three = []string{
+	"Subject: one\r\n\r\nbody\r\n",
+	"Subject: two\r\n\r\n.\r\n..two\r\nthree\r\n",
+	"Subject: last\r\n\r\nno line end",
+}
+
+func TestDialogues(t *testing.T) {
+	for _, tc := range []struct{ name, talk string }{
+		{"figures", `
+			C: STAT
+			S: +OK 3 83
+			C: LIST
+			S: +OK 3 messages (83 octets)
+			S: 1 22
+			S: 2 33
+			S: 3 28
+			S: .
+			C: LIST 2
+			S: +OK 2 33
+			C: LIST 4
+			S: -ERR no such message, there are 3
+			C: LIST x
+			S: -ERR give a message number`},
+		{"retrieve", `
+			C: RETR 2
+			S: +OK 33 octets
+			S: Subject: two
+			S: *
+			S: ..
+			S: ...two
+			S: three
+			S: .
+			C: RETR 3
+			S: +OK 28 octets
+			S: Subject: last
+			S: *
+			S: no line end
+			S: .`},
+		{"top", `
+			C: TOP 2 1
+			S: +OK top of message 2 follows
+			S: Subject: two
+			S: *
+			S: ..
+			S: .
+			C: TOP 1 0
+			S: +OK top of message 1 follows
+			S: Subject: one
+			S: *
+			S: .
+			C: TOP 1
+			S: -ERR give a message number and how many lines
+			C: TOP 1 99
+			S: +OK *
+			S: Subject: one
+			S: *
+			S: body
+			S: .`},
+		{"delete and think again", `
+			C: DELE 1
+			S: +OK message 1 will be deleted
+			C: RETR 1
+			S: -ERR message 1 is deleted
+			C: STAT
+			S: +OK 2 61
+			C: RSET
+			S: +OK 3 messages (83 octets)
+			C: NOOP
+			S: +OK still here
+			C: QUIT
+			S: +OK bye
+			S: closed`},
+		{"wrong order", `
+			C: USER ann
+			S: -ERR not after login
+			C: XTND XMIT
+			S: -ERR unknown command
+			C: UTF8
+			S: -ERR not after login`},
+		{"capabilities after login", `
+			C: CAPA
+			S: +OK *
+			S: TOP
+			S: UIDL
+			S: PIPELINING
+			S: RESP-CODES
+			S: AUTH-RESP-CODE
+			S: UTF8 USER
+			S: LANG
+			S: EXPIRE NEVER
+			S: IMPLEMENTATION Hoplite
+			S: .`},
+		{"another session", `
+			C: QUIT
+			S: +OK bye`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			d := open(t, Config{})
+			d.put(t, three...)
+			d.login(t).talk(tc.talk)
+		})
+	}
+}
+
+func TestBeforeLogin(t *testing.T) {
+	for _, tc := range []struct{ name, talk string }{
+		{"capabilities", `
+			C: CAPA
+			S: +OK *
+			S: TOP
+			S: UIDL
+			S: PIPELINING
+			S: RESP-CODES
+			S: AUTH-RESP-CODE
+			S: UTF8 USER
+			S: LANG
+			S: EXPIRE NEVER
+			S: USER
+			S: SASL SCRAM-SHA-256 PLAIN LOGIN
+			S: STLS
+			S: IMPLEMENTATION Hoplite
+			S: .`},
+		{"not logged in", `
+			C: STAT
+			S: -ERR log in first
+			C: PASS x
+			S: -ERR USER first
+			C: UTF8
+			S: +OK *
+			C: LANG
+			S: +OK *
+			S: en English
+			S: .
+			C: LANG *
+			S: +OK en English
+			C: LANG fr
+			S: -ERR *
+			C: QUIT
+			S: +OK bye
+			S: closed`},
+		{"plain, initial response", `
+			C: AUTH PLAIN AGFubgBzZWNyZXQgd29yZA==
+			S: +OK 0 messages
+			C: QUIT
+			S: +OK bye`},
+		{"plain, asked", `
+			C: AUTH PLAIN
+			S: + *
+			C: AGFubgBzZWNyZXQgd29yZA==
+			S: +OK 0 messages`},
+		{"login", `
+			C: auth login
+			S: + VXNlcm5hbWU6
+			C: YW5u
+			S: + UGFzc3dvcmQ6
+			C: c2VjcmV0IHdvcmQ=
+			S: +OK 0 messages`},
+		{"cancel and rubbish", `
+			C: AUTH PLAIN
+			S: + *
+			C: *
+			S: -ERR AUTH cancelled
+			C: AUTH PLAIN
+			S: + *
+			C: !!!
+			S: -ERR bad base64
+			C: AUTH KERBEROS_V4
+			S: -ERR no such mechanism
+			C: AUTH
+			S: +OK *
+			S: SCRAM-SHA-256
+			S: PLAIN
+			S: LOGIN
+			S: .`},
+		{"wrong passwords", `
+			C: USER ann
+			S: +OK *
+			C: PASS wrong
+			S: -ERR [AUTH] wrong name or password
+			C: USER nobody
+			S: +OK *
+			C: PASS wrong
+			S: -ERR [AUTH] wrong name or password
+			C: AUTH PLAIN AGFubgB3cm9uZw==
+			S: -ERR [AUTH] wrong name or password
+			S: closed`},
+		{"a browser", `
+			C: GET / HTTP/1.1
+			S: -ERR not a POP3 command
+			S: closed`},
+		{"NUL", "\nC: USER ann\x00\nS: -ERR not a POP3 command\nS: closed"},
+		{"too long", "\nC: USER " + strings.Repeat("x", 10000) + "\nS: -ERR not a POP3 command\nS: closed"},
+		{"commands behind STLS", "\nC: STLS\\r\\nCAPA\nS: -ERR commands behind STLS\nS: closed"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			d := open(t, Config{})
+			c := d.dial(t)
+			c.talk("S: +OK *\n" + tc.talk)
+		})
+	}
+}
+
+func TestDeleteOnlyAtQuit(t *testing.T) {
+	d := open(t, Config{})
+	d.put(t, three...)
+	c := d.login(t)
+	c.talk("C: DELE 2\nS: +OK *\nC: RETR 1\nS: +OK *\nS: Subject: one\nS: *\nS: body\nS: .")
+	d.dial(t).talk("S: +OK *\nC: USER ann\nS: +OK *\nC: PASS secret word\nS: -ERR [IN-USE] *")
+	c.Close()
+	// The server notices the lost connection soon after.
+	c = d.retryLogin(t)
+	c.talk("C: STAT\nS: +OK 3 83\nC: DELE 2\nS: +OK *\nC: RETR 1\nS: +OK *\nS: Subject: one\nS: *\nS: body\nS: .\nC: QUIT\nS: +OK bye\nS: closed")
+	s, err := d.inbox.Sync()
+	must(t, err)
+	if len(s.Messages) != 2 || s.Messages[0].Flags != maildrop.Seen || s.Messages[1].UID != 3 || s.Messages[1].Flags != 0 {
+		t.Errorf("left: %+v %+v", s.Messages[0], s.Messages[1])
+	}
+}
+
+func (d *door) retryLogin(t testing.TB) *client {
+	t.Helper()
+	for range 200 {
+		c := d.dial(t)
+		fmt.Fprint(c, "USER ann\r\nPASS secret word\r\n")
+		c.line()
+		c.line()
+		if strings.HasPrefix(c.line(), "+OK") {
+			return c
+		}
+		c.Close()
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatal("mailbox stays locked")
+	return nil
+}
+
+func TestUIDLs(t *testing.T) {
+	for _, tc := range []struct{ name, format, want string }{
+		{"Dovecot's", "", "000000024d2f0a10"},
+		{"Courier's", "UID%u-%v", "UID2-1294928400"},
+		{"Cyrus's", "%v.%u", "1294928400.2"},
+		{"GUID", "%g", "1700000000.M1P1.host"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f, err := parseUIDL(map[bool]string{true: "%08Xu%08Xv", false: tc.format}[tc.format == ""])
+			must(t, err)
+			m := &maildrop.Message{UID: 2, File: "1700000000.M1P1.host:2,S"}
+			if got := f.name(0x4d2f0a10, m); got != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+			m.Ext = "S12 Pold-name"
+			if got := f.name(1, m); got != "old-name" {
+				t.Errorf("the kept name is %s", got)
+			}
+		})
+	}
+	for _, bad := range []string{"%v", "%", "%08", "%q%u", "%u %v", "%99999999999u"} {
+		if _, err := parseUIDL(bad); err == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+}
+
+func TestVanishedMessage(t *testing.T) {
+	d := open(t, Config{})
+	d.put(t, three...)
+	c := d.login(t)
+	if _, _, err := d.inbox.Expunge([]uint32{2}); err != nil {
+		t.Fatal(err)
+	}
+	c.talk("C: RETR 2\nS: -ERR [SYS/TEMP] message 2 is gone\nC: RETR 3\nS: +OK *\nS: Subject: last\nS: *\nS: no line end\nS: .\nC: DELE 2\nS: +OK *\nC: QUIT\nS: +OK bye")
+}
+
+func TestPipelining(t *testing.T) {
+	d := open(t, Config{})
+	d.put(t, three...)
+	c := d.login(t)
+	fmt.Fprint(c, "STAT\r\nUIDL 1\r\nRETR 1\r\nDELE 1\r\nQUIT\r\n")
+	rest, err := io.ReadAll(c.r)
+	must(t, err)
+	s, err := d.inbox.Sync()
+	must(t, err)
+	want := fmt.Sprintf("+OK 3 83\r\n+OK 1 00000001%08x\r\n+OK 22 octets\r\nSubject: one\r\n\r\nbody\r\n.\r\n+OK message 1 will be deleted\r\n+OK bye\r\n", s.Validity)
+	if string(rest) != want {
+		t.Errorf("got  %q\nwant %q", rest, want)
+	}
+}
+
+func TestLoginDelay(t *testing.T) {
+	d := open(t, Config{LoginDelay: time.Hour})
+	d.login(t).talk("C: QUIT\nS: +OK bye\nS: closed")
+	d.dial(t).talk("S: +OK *\nC: USER ann\nS: +OK *\nC: PASS secret word\nS: -ERR [LOGIN-DELAY] *\nC: CAPA\nS: +OK *\nS: TOP\nS: UIDL\nS: PIPELINING\nS: RESP-CODES\nS: AUTH-RESP-CODE\nS: UTF8 USER\nS: LANG\nS: EXPIRE NEVER\nS: LOGIN-DELAY 3600")
+}
+
+// Dots at line beginnings are doubled wherever the blocks end.
+func TestDotsAcrossBlocks(t *testing.T) {
+	text := []byte(".a\r\n..\r\n.\r\nx.y\r\n.z\r\n")
+	want := "..a\r\n...\r\n..\r\nx.y\r\n..z\r\n.\r\n"
+	for cut := range len(text) {
+		var b bytes.Buffer
+		w := bufio.NewWriter(&b)
+		d := &dotWriter{w: w, start: true}
+		d.Write(text[:cut])
+		d.Write(text[cut:])
+		must(t, d.end())
+		w.Flush()
+		if b.String() != want {
+			t.Errorf("cut at %d: %q", cut, b.String())
+		}
+	}
+}

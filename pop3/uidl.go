@@ -1,0 +1,133 @@
+package pop3
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"hoplite/maildrop"
+	"hoplite/maildrop/maildir"
+)
+
+// maxUIDL is the longest name that RFC 1939 allows.
+const maxUIDL = 70
+
+// uidlFormat makes the names of messages.
+type uidlFormat []uidlPart
+
+// uidlPart is literal text, or a variable with its form.
+type uidlPart struct {
+	text  string
+	what  byte // u, v, f, g; 0 for text
+	width int
+	hex   bool
+}
+
+// parseUIDL reads a format such as "%08Xu%08Xv". Numbers are padded with
+// zeros to the width.
+func parseUIDL(format string) (uidlFormat, error) {
+	var f uidlFormat
+	names := false
+	for rest := format; rest != ""; {
+		i := strings.IndexByte(rest, '%')
+		if i != 0 {
+			if i < 0 {
+				i = len(rest)
+			}
+			f = append(f, uidlPart{text: rest[:i]})
+			rest = rest[i:]
+			continue
+		}
+		part, after, err := uidlVariable(rest[1:])
+		if err != nil {
+			return nil, err
+		}
+		names = names || part.what == 'u' || part.what == 'f' || part.what == 'g'
+		f, rest = append(f, part), after
+	}
+	for i := range len(format) {
+		if format[i] <= 0x20 || format[i] >= 0x7f {
+			return nil, errors.New("a UIDL has only printable ASCII without spaces")
+		}
+	}
+	if !names {
+		return nil, errors.New("without %u, %f or %g all messages would have one name")
+	}
+	return f, nil
+}
+
+func uidlVariable(s string) (part uidlPart, rest string, err error) {
+	i := 0
+	for i < len(s) && s[i] >= '0' && s[i] <= '9' {
+		i++
+	}
+	if i > 0 {
+		if part.width, err = strconv.Atoi(s[:i]); err != nil || part.width > 32 {
+			return part, "", fmt.Errorf("width %s is too large", s[:i])
+		}
+	}
+	if i < len(s) && (s[i] == 'X' || s[i] == 'x') {
+		part.hex = true
+		i++
+	}
+	if i == len(s) {
+		return part, "", errors.New("nothing follows the last %")
+	}
+	switch part.what = s[i]; part.what {
+	case '%':
+		part = uidlPart{text: "%"}
+	case 'u', 'v', 'f', 'g':
+	default:
+		return part, "", fmt.Errorf("%%%c means nothing; there are %%u, %%v, %%f and %%g", s[i])
+	}
+	return part, s[i+1:], nil
+}
+
+// name is the name of a message: the one an earlier server gave it, kept in
+// the uidlist, or one of the form that is set.
+func (f uidlFormat) name(validity uint32, m *maildrop.Message) string {
+	if kept := maildir.ExtKey(m.Ext, 'P'); kept != "" {
+		return kept
+	}
+	var b strings.Builder
+	for _, p := range f {
+		switch p.what {
+		case 0:
+			b.WriteString(p.text)
+		case 'u':
+			b.WriteString(p.number(m.UID))
+		case 'v':
+			b.WriteString(p.number(validity))
+		case 'f':
+			b.WriteString(m.Base())
+		case 'g':
+			b.WriteString(m.GUID())
+		}
+	}
+	if name := b.String(); len(name) <= maxUIDL && printable(name) {
+		return name
+	}
+	sum := sha256.Sum256([]byte(b.String()))
+	return hex.EncodeToString(sum[:maxUIDL/4])
+}
+
+func (p uidlPart) number(n uint32) string {
+	base := 10
+	if p.hex {
+		base = 16
+	}
+	text := strconv.FormatUint(uint64(n), base)
+	return strings.Repeat("0", max(0, p.width-len(text))) + text
+}
+
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] < 0x21 || s[i] > 0x7e {
+			return false
+		}
+	}
+	return s != ""
+}
