@@ -53,9 +53,10 @@ func (f *Folder) settled(r *reading, b *batch, old, msgs []*Message) error {
 		st.modseq = b.at
 		st.forget(expunged)
 	}
-	st.msgs = msgs
-	st.uids = nil
-	st.loaded = true
+	quiet := st.loaded && len(b.pending) == 0 && r.list == nil && r.stamp.keywords == st.stamp.keywords && slices.Equal(st.msgs, msgs)
+	if !quiet {
+		st.msgs, st.uids, st.loaded = msgs, nil, true
+	}
 	for _, p := range b.pending {
 		f.retry(p)
 	}
@@ -71,6 +72,9 @@ func (f *Folder) settled(r *reading, b *batch, old, msgs []*Message) error {
 	r.stamp.list, r.stamp.keywords = now.list, now.keywords
 	st.stamp = r.stamp
 	st.settle = now.young(time.Now())
+	if quiet && f.snap.Load() != nil {
+		return nil
+	}
 	f.raise()
 	f.publish(change{all: true})
 	return nil

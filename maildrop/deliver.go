@@ -27,6 +27,8 @@ func (f *Folder) deliver(n *NewMessage) error {
 
 // arrived lets sessions that wait for this folder know of new mail.
 func (f *Folder) arrived() {
+	// The directory's time stamp need not differ from that of the last look.
+	f.fresh.Store(true)
 	if !f.watchers.any() || !f.waking.CompareAndSwap(false, true) {
 		return
 	}

@@ -25,6 +25,7 @@ type Folder struct {
 
 	snap     atomic.Pointer[Snapshot]
 	deleted  atomic.Bool
+	fresh    atomic.Bool // a delivery came since new was last read
 	waking   atomic.Bool // a look after a delivery is about to begin
 	watchers watchers
 	items    items

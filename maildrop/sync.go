@@ -32,14 +32,19 @@ func (f *Folder) sync() error {
 	if !st.loaded {
 		f.load()
 	}
+	arrived := f.fresh.Swap(false)
 	same := st.loaded && now == st.stamp
+	all := false
 	switch {
-	case same && !st.settle:
+	case arrived || !same:
+	case !st.settle:
 		return nil
-	case same && now.young(time.Now()):
+	case time.Since(now.cur) > settleTime && time.Since(now.new) > settleTime:
+		all = true
+	case time.Since(now.new) > settleTime:
 		return nil // looked at again once it had time to settle
 	}
-	if err := f.rescan(now, same); err != nil {
+	if err := f.rescan(now, all); err != nil {
 		return fmt.Errorf("read folder %s: %w", f.dir.Path(), err)
 	}
 	return nil
