@@ -1,0 +1,406 @@
+package forward
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"hoplite/internal/listen"
+	"hoplite/mail"
+)
+
+// caps is what a server offered in answer to EHLO.
+type caps struct {
+	esmtp      bool
+	pipelining bool
+	eightBit   bool
+	binary     bool
+	chunking   bool
+	utf8       bool
+	dsn        bool
+	startTLS   bool
+	requireTLS bool
+	deliverBy  bool
+	priority   bool
+	enhanced   bool
+	xclient    []string
+	xforward   []string
+	auth       []string
+	size       int64 // 0: none or no limit
+	sizeKnown  bool
+	rcptMax    int
+}
+
+// parseCaps reads the lines of an EHLO reply behind the first. Keywords are
+// compared without regard to case; what is not understood is passed over.
+func parseCaps(text string) caps {
+	c := caps{esmtp: true}
+	lines := strings.Split(text, "\n")
+	for _, line := range lines[1:] {
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		// Old servers write AUTH=LOGIN beside, or instead of, AUTH LOGIN.
+		if rest, ok := strings.CutPrefix(strings.ToUpper(words[0]), "AUTH="); ok {
+			words = append([]string{"AUTH", rest}, words[1:]...)
+		}
+		c.keyword(strings.ToUpper(words[0]), words[1:])
+	}
+	return c
+}
+
+func (c *caps) keyword(word string, args []string) {
+	switch word {
+	case "PIPELINING":
+		c.pipelining = true
+	case "8BITMIME":
+		c.eightBit = true
+	case "BINARYMIME":
+		c.binary = true
+	case "CHUNKING":
+		c.chunking = true
+	case "SMTPUTF8":
+		c.utf8 = true
+	case "DSN":
+		c.dsn = true
+	case "STARTTLS":
+		c.startTLS = true
+	case "REQUIRETLS":
+		c.requireTLS = true
+	case "DELIVERBY":
+		c.deliverBy = true
+	case "MT-PRIORITY":
+		c.priority = true
+	case "ENHANCEDSTATUSCODES":
+		c.enhanced = true
+	case "XCLIENT":
+		c.xclient = append(c.xclient, upper(args)...)
+	case "XFORWARD":
+		c.xforward = append(c.xforward, upper(args)...)
+	case "AUTH":
+		c.auth = append(c.auth, upper(args)...)
+	case "SIZE":
+		if len(args) > 0 {
+			c.size, _ = strconv.ParseInt(args[0], 10, 64)
+		}
+		c.sizeKnown = true
+	case "LIMITS":
+		for _, a := range args {
+			if n, ok := strings.CutPrefix(strings.ToUpper(a), "RCPTMAX="); ok {
+				c.rcptMax, _ = strconv.Atoi(n)
+			}
+		}
+	}
+}
+
+func upper(words []string) []string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = strings.ToUpper(w)
+	}
+	return out
+}
+
+func has(list []string, word string) bool {
+	for _, w := range list {
+		if w == word {
+			return true
+		}
+	}
+	return false
+}
+
+// conn is one connection to a server, ready for a transaction.
+type conn struct {
+	nc     net.Conn
+	r      *bufio.Reader
+	w      *bufio.Writer
+	server *server
+	addr   string // the server's address
+	caps   caps
+	tls    *tls.ConnectionState
+	legacy bool
+	used   int // messages
+	since  time.Time
+	// fresh is set until the first reply of a transaction came.
+	fresh  bool
+	broken bool
+	dirty  bool           // a transaction was begun and not ended
+	client netip.AddrPort // whom the server was told of
+	times  *timeouts
+	ctx    context.Context // of the call that uses the connection
+	cancel func() bool
+}
+
+type timeouts struct{ connect, command, data time.Duration }
+
+const connBuffer = 16 << 10
+
+// dialer is what an upstream knows about making connections.
+type dialer struct {
+	helo    string
+	policy  string // off, may, require, verify
+	tls     listen.Profile
+	auth    *authenticator
+	client  string // no, xclient, xforward, proxy
+	times   timeouts
+	dial    func(ctx context.Context, network, address string) (net.Conn, error)
+	roots   *tls.Config // for tests
+	loopOK  bool
+	weakTLS func(server string, state tls.ConnectionState)
+}
+
+// step says what was being done when a connection failed.
+type step struct {
+	what string
+	err  error
+}
+
+func (s *step) Error() string { return s.what + ": " + s.err.Error() }
+func (s *step) Unwrap() error { return s.err }
+
+// open connects to a server and brings the connection to the point where MAIL
+// may come. An error is a *mail.Reply of the server's, or a *step.
+func (d *dialer) open(ctx context.Context, s *server, from mail.Client) (*conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.times.connect)
+	defer cancel()
+	nc, err := d.dial(ctx, s.network, s.address)
+	if err != nil {
+		return nil, &step{"connect to " + s.address, err}
+	}
+	c := &conn{nc: nc, server: s, addr: nc.RemoteAddr().String(), times: &d.times, fresh: true, since: time.Now()}
+	if s.network == "unix" {
+		c.addr = s.address
+	}
+	c.buffers()
+	stop := c.watch(ctx)
+	defer stop()
+	if err := d.greet(ctx, c, from); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *conn) buffers() {
+	c.r = bufio.NewReaderSize(c.nc, maxReplyLine)
+	c.w = bufio.NewWriterSize(c.nc, connBuffer)
+}
+
+// past is a deadline that has gone by.
+var past = time.Unix(1, 0)
+
+// watch makes whatever the connection waits for end with ctx.
+func (c *conn) watch(ctx context.Context) func() {
+	c.ctx = ctx
+	nc := c.nc
+	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(past) })
+	return func() { stop() }
+}
+
+func (d *dialer) greet(ctx context.Context, c *conn, from mail.Client) error {
+	if d.client == "proxy" {
+		if err := writeProxy(c.nc, from); err != nil {
+			return &step{"PROXY", err}
+		}
+	}
+	if c.server.tls {
+		if err := d.startTLS(ctx, c); err != nil {
+			return err
+		}
+	}
+	greeting, err := c.wait(d.times.connect)
+	if err != nil {
+		return &step{"greeting", err}
+	}
+	if greeting.Code != 220 {
+		return refusedBy(c, greeting)
+	}
+	if err := d.hello(c); err != nil {
+		return err
+	}
+	if err := d.secure(ctx, c); err != nil {
+		return err
+	}
+	if d.auth != nil {
+		if err := d.auth.login(ctx, c, d.helo); err != nil {
+			return err
+		}
+	}
+	return d.introduce(c, from)
+}
+
+// hello says EHLO, and HELO to servers that don't know it (RFC 5321, 4.1.4).
+func (d *dialer) hello(c *conn) error {
+	verb := "EHLO"
+	if c.server.lmtp {
+		verb = "LHLO"
+	}
+	reply, err := c.ask(verb+" "+d.helo, d.times.connect)
+	if err != nil {
+		return &step{verb, err}
+	}
+	if reply.Code == 250 {
+		c.caps = parseCaps(reply.Text)
+		return nil
+	}
+	if c.server.lmtp || reply.Code == 421 {
+		return refusedBy(c, reply)
+	}
+	if reply, err = c.ask("HELO "+d.helo, d.times.connect); err != nil {
+		return &step{"HELO", err}
+	}
+	if reply.Code != 250 {
+		return refusedBy(c, reply)
+	}
+	c.caps = caps{}
+	return nil
+}
+
+// errNoTLS is a server that can't do what the configuration asks for.
+var errNoTLS = errors.New("the server offers no STARTTLS, and the configuration wants it")
+
+// errTLSFailed tells open's caller that the handshake failed where TLS was only
+// wished for: it may try again in clear text.
+var errTLSFailed = errors.New("TLS handshake")
+
+// secure switches TLS on as the policy says.
+func (d *dialer) secure(ctx context.Context, c *conn) error {
+	must := d.policy == "require" || d.policy == "verify"
+	if c.tls != nil || d.policy == "off" || c.server.network == "unix" && !must {
+		return nil
+	}
+	if !c.caps.startTLS {
+		if must {
+			return &step{"STARTTLS", errNoTLS}
+		}
+		return nil
+	}
+	reply, err := c.ask("STARTTLS", d.times.command)
+	if err != nil {
+		return &step{"STARTTLS", err}
+	}
+	if reply.Code != 220 {
+		if must {
+			return refusedBy(c, reply)
+		}
+		return nil
+	}
+	if err := d.startTLS(ctx, c); err != nil {
+		if must {
+			return err
+		}
+		return fmt.Errorf("%w: %w", errTLSFailed, err)
+	}
+	return d.hello(c)
+}
+
+// startTLS does the handshake. What the server sent in clear text behind its
+// go-ahead is dropped with the old buffers (RFC 3207, 5).
+func (d *dialer) startTLS(ctx context.Context, c *conn) error {
+	cfg := &tls.Config{
+		ServerName:         c.server.host,
+		InsecureSkipVerify: d.policy != "verify",
+		MinVersion:         d.tls.Min,
+		CipherSuites:       d.tls.Suites,
+	}
+	if d.roots != nil {
+		cfg.RootCAs = d.roots.RootCAs
+	}
+	legacy := d.tls.Min != 0 && d.tls.Min < tls.VersionTLS12 || len(d.tls.Suites) > 0
+	if legacy && !d.tls.Until.IsZero() && time.Now().After(d.tls.Until) {
+		cfg.MinVersion, cfg.CipherSuites, legacy = 0, nil, false
+	}
+	secure := tls.Client(c.nc, cfg)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return &step{"TLS", err}
+	}
+	state := secure.ConnectionState()
+	c.nc, c.tls = secure, &state
+	if legacy && (state.Version < tls.VersionTLS12 || weakSuite(state.CipherSuite)) {
+		c.legacy = true
+		if d.weakTLS != nil {
+			d.weakTLS(c.server.name(), state)
+		}
+	}
+	c.buffers()
+	return nil
+}
+
+func weakSuite(id uint16) bool {
+	for _, s := range tls.InsecureCipherSuites() {
+		if s.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// tlsName is the protection in use, for outcomes.
+func (c *conn) tlsName() string {
+	if c.tls == nil {
+		return ""
+	}
+	return strings.Replace(tls.VersionName(c.tls.Version), "TLS ", "TLSv", 1) + " " + tls.CipherSuiteName(c.tls.CipherSuite)
+}
+
+// refusedBy marks a reply with the server that gave it.
+func refusedBy(c *conn, r *mail.Reply) *mail.Reply {
+	r.Host = c.server.name()
+	return r
+}
+
+// ask sends one command and waits for its reply.
+func (c *conn) ask(line string, timeout time.Duration) (*mail.Reply, error) {
+	c.w.WriteString(line)
+	c.w.WriteString("\r\n")
+	c.arm(timeout)
+	if err := c.w.Flush(); err != nil {
+		return nil, c.broke(err)
+	}
+	return c.wait(timeout)
+}
+
+func (c *conn) arm(timeout time.Duration) {
+	c.nc.SetDeadline(time.Now().Add(timeout))
+	if c.ctx.Err() != nil { // it ended just before
+		c.nc.SetDeadline(past)
+	}
+}
+
+// wait reads one reply.
+func (c *conn) wait(timeout time.Duration) (*mail.Reply, error) {
+	c.arm(timeout)
+	reply, err := readReply(c.r)
+	if err != nil {
+		return nil, c.broke(err)
+	}
+	reply.Host = c.server.name()
+	if reply.Code == 421 {
+		c.broken = true
+	}
+	return reply, nil
+}
+
+func (c *conn) broke(err error) error {
+	c.broken = true
+	return err
+}
+
+// quit says goodbye without waiting for an answer, and closes.
+func (c *conn) quit() {
+	if !c.broken {
+		c.nc.SetDeadline(time.Now().Add(time.Second))
+		c.w.WriteString("QUIT\r\n")
+		c.w.Flush()
+	}
+	c.nc.Close()
+}

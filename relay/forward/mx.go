@@ -1,0 +1,112 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sort"
+	"strconv"
+
+	"hoplite/internal/resolve"
+	"hoplite/mail"
+)
+
+// maxExchangers is how many servers of one domain are tried.
+const maxExchangers = 10
+
+// exchangers finds the servers of an address's domain (RFC 5321, 5.1), in the
+// order in which they are tried.
+func (u *Upstream) exchangers(ctx context.Context, to mail.Address) ([]*pool, *mail.Reply) {
+	if _, literal := to.Literal(); literal {
+		return nil, mail.NewReply(550, "5.1.2", "mail to address literals is not sent from here")
+	}
+	domain := to.ASCIIDomain()
+	hosts, reply := u.mxHosts(ctx, domain)
+	if reply != nil {
+		return nil, reply
+	}
+	var pools []*pool
+	var temporary error
+	for _, host := range hosts {
+		addrs, err := resolve.LookupHosts(ctx, u.dns, host)
+		if errors.Is(err, resolve.ErrTemporary) {
+			temporary = err
+		}
+		for _, a := range addrs {
+			if u.mayConnect(a) {
+				pools = append(pools, u.mxPool(host, a))
+			}
+		}
+		if len(pools) >= maxExchangers {
+			return pools[:maxExchangers], nil
+		}
+	}
+	switch {
+	case len(pools) > 0:
+		return pools, nil
+	case temporary != nil:
+		return nil, &mail.Reply{Code: 451, Enhanced: "4.4.3", Text: "DNS gives no answer for the mail servers of " + domain, Cause: temporary}
+	}
+	return nil, mail.NewReply(550, "5.4.4", "no mail server of %s has an address that can be used", domain)
+}
+
+// mxHosts is the names, best first, those of equal preference shuffled.
+func (u *Upstream) mxHosts(ctx context.Context, domain string) ([]string, *mail.Reply) {
+	answer, err := u.dns.Lookup(ctx, domain, resolve.MX)
+	switch {
+	case errors.Is(err, resolve.ErrNotFound):
+		var e *resolve.Error
+		if errors.As(err, &e) && e.NoDomain {
+			return nil, mail.NewReply(550, "5.1.2", "the domain %s does not exist", domain)
+		}
+		return []string{domain}, nil // the implicit MX
+	case err != nil:
+		return nil, &mail.Reply{Code: 451, Enhanced: "4.4.3", Text: "DNS gives no answer for " + domain, Cause: err}
+	}
+	mx := append([]resolve.Record(nil), answer.Records...)
+	if len(mx) == 1 && mx[0].Host == "" {
+		return nil, mail.NewReply(556, "5.1.10", "the domain %s takes no mail (null MX)", domain)
+	}
+	rand.Shuffle(len(mx), func(i, j int) { mx[i], mx[j] = mx[j], mx[i] })
+	sort.SliceStable(mx, func(i, j int) bool { return mx[i].Pref < mx[j].Pref })
+	var hosts []string
+	for i, r := range mx {
+		if u.own != nil && u.own(r.Host) {
+			// Servers of our own preference and worse would send it back to us
+			// (RFC 5321, 5.1).
+			for i > 0 && mx[i-1].Pref == r.Pref {
+				i--
+				hosts = hosts[:len(hosts)-1]
+			}
+			if len(hosts) == 0 {
+				return nil, mail.NewReply(550, "5.4.6", "the best mail server of %s is this one, but no route takes the domain", domain)
+			}
+			return hosts, nil
+		}
+		hosts = append(hosts, r.Host)
+	}
+	return hosts, nil
+}
+
+// mayConnect refuses addresses that DNS must not send us to.
+func (u *Upstream) mayConnect(a netip.Addr) bool {
+	if a.IsLoopback() || a.IsUnspecified() {
+		return u.cfg.AllowLoopback
+	}
+	return !a.IsMulticast() && !a.IsLinkLocalUnicast()
+}
+
+func (u *Upstream) mxPool(host string, a netip.Addr) *pool {
+	address := net.JoinHostPort(a.String(), strconv.Itoa(u.cfg.Port))
+	key := host + " " + address
+	if p, ok := u.byMX.Get(key); ok {
+		return p
+	}
+	p := u.newPool(&server{network: "tcp", address: address, host: host, weight: 1})
+	if old, ok, _ := u.byMX.PeekOrAdd(key, p); ok {
+		return old
+	}
+	return p
+}

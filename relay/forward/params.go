@@ -1,0 +1,161 @@
+package forward
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"time"
+
+	"hoplite/mail"
+)
+
+// fits refuses what the server said it can't take, before anything is sent.
+func (c *conn) fits(p *parcel) *mail.Reply {
+	name := c.server.name()
+	if c.caps.size > 0 && p.msg.Size() > c.caps.size {
+		return mail.NewReply(552, "5.3.4", "message of %d octets is larger than %s takes (%d)", p.msg.Size(), name, c.caps.size)
+	}
+	if p.tx.Envelope.RequireTLS && (c.tls == nil || !c.caps.requireTLS) {
+		return mail.NewReply(550, "5.7.30", "%s does not offer REQUIRETLS, which the sender asks for", name)
+	}
+	if needs(p).utf8 && !c.caps.utf8 {
+		return needsUTF8(name)
+	}
+	if p.msg.EightBit && !c.caps.eightBit && !c.caps.binary {
+		return mail.NewReply(554, "5.6.3", "%s only takes 7-bit text, and this message holds 8-bit characters: "+
+			"send it as quoted-printable or base64", name)
+	}
+	return nil
+}
+
+func needsUTF8(name string) *mail.Reply {
+	return mail.NewReply(553, "5.6.7", "%s can't take addresses or header fields with letters beyond ASCII (SMTPUTF8)", name)
+}
+
+// need is what a message asks of a server.
+type need struct{ utf8 bool }
+
+// needs looks at what really is there, not at what the client announced: a
+// client may say SMTPUTF8 for every message (RFC 6531, 3.4).
+func needs(p *parcel) need {
+	if p.tx.Envelope.From.NeedsUTF8() {
+		return need{utf8: true}
+	}
+	for _, r := range p.rcpts {
+		if r.To.NeedsUTF8() {
+			return need{utf8: true}
+		}
+	}
+	return need{utf8: p.tx.Envelope.UTF8 && eightBit(p.msg.Header())}
+}
+
+func eightBit(b []byte) bool {
+	return bytes.IndexFunc(b, func(r rune) bool { return r > 0x7f }) >= 0
+}
+
+// mailLine is the MAIL command with the parameters that the server offers.
+func (c *conn) mailLine(p *parcel) (string, error) {
+	e := &p.tx.Envelope
+	var b strings.Builder
+	b.WriteString("MAIL FROM:<" + string(e.From) + ">")
+	if c.caps.sizeKnown {
+		fmt.Fprintf(&b, " SIZE=%d", p.msg.Size())
+	}
+	switch {
+	case e.Body == "BINARYMIME" && c.caps.binary && c.caps.chunking:
+		b.WriteString(" BODY=BINARYMIME")
+	case e.Body == "BINARYMIME" && !c.caps.binary:
+		return "", mail.NewReply(554, "5.6.3", "%s does not take binary content (BINARYMIME)", c.server.name())
+	case p.msg.EightBit && c.caps.eightBit:
+		b.WriteString(" BODY=8BITMIME")
+	}
+	if needs(p).utf8 {
+		b.WriteString(" SMTPUTF8")
+	}
+	if e.RequireTLS {
+		b.WriteString(" REQUIRETLS")
+	}
+	if c.caps.dsn {
+		if e.Ret != "" {
+			b.WriteString(" RET=" + e.Ret)
+		}
+		if e.EnvID != "" {
+			b.WriteString(" ENVID=" + xtext(e.EnvID))
+		}
+	}
+	if e.DeliverBy != nil && c.caps.deliverBy {
+		mode := "N"
+		if e.DeliverBy.Return {
+			mode = "R"
+		}
+		if e.DeliverBy.Trace {
+			mode += "T"
+		}
+		left := int(time.Until(e.DeliverBy.At).Seconds())
+		if left > 0 || mode[0] == 'N' {
+			fmt.Fprintf(&b, " BY=%d;%s", left, mode)
+		}
+	}
+	if e.Priority != 0 && c.caps.priority {
+		fmt.Fprintf(&b, " MT-PRIORITY=%d", e.Priority)
+	}
+	if e.Auth != "" && has(c.caps.auth, "PLAIN") {
+		b.WriteString(" AUTH=" + xtext(e.Auth))
+	}
+	b.WriteString("\r\n")
+	return b.String(), nil
+}
+
+// rcptLine is one RCPT command.
+func (c *conn) rcptLine(p *parcel, r *mail.Rcpt) string {
+	line := "RCPT TO:<" + string(r.To) + ">"
+	if c.caps.dsn {
+		if n := notify(r.Notify); n != "" {
+			line += " NOTIFY=" + n
+		}
+		if r.ORcpt != "" {
+			line += " ORCPT=" + orcpt(r.ORcpt)
+		}
+	}
+	return line + "\r\n"
+}
+
+func notify(n mail.Notify) string {
+	if n&mail.NotifyNever != 0 {
+		return "NEVER"
+	}
+	var words []string
+	for _, k := range []struct {
+		bit  mail.Notify
+		word string
+	}{{mail.NotifySuccess, "SUCCESS"}, {mail.NotifyFailure, "FAILURE"}, {mail.NotifyDelay, "DELAY"}} {
+		if n&k.bit != 0 {
+			words = append(words, k.word)
+		}
+	}
+	return strings.Join(words, ",")
+}
+
+// orcpt encodes type;address (RFC 3461, 4.2).
+func orcpt(s string) string {
+	kind, addr, ok := strings.Cut(s, ";")
+	if !ok {
+		kind, addr = "rfc822", s
+	}
+	return kind + ";" + xtext(addr)
+}
+
+// xtext encodes as RFC 3461, 4 does. Octets beyond ASCII are written as
+// unitext of RFC 6533 would be only by UTF-8 aware servers; hex is understood
+// by all.
+func xtext(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c == '+' || c == '=' || c >= 0x7f {
+			fmt.Fprintf(&b, "+%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}

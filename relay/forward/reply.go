@@ -1,0 +1,144 @@
+package forward
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"hoplite/mail"
+)
+
+// Bounds on a reply; RFC 5321, 4.5.3.1.5 has lines of 512 octets, real servers
+// a few more.
+const (
+	maxReplyLine  = 4096
+	maxReplyLines = 128
+)
+
+// errGarbage is what we call an answer that is not SMTP.
+var errGarbage = errors.New("the server answers something that is not SMTP")
+
+// readReply reads one reply of one or more lines. Its text is the server's own
+// words, without the enhanced codes, control characters replaced.
+func readReply(r *bufio.Reader) (*mail.Reply, error) {
+	reply := &mail.Reply{}
+	var text []string
+	for n := 0; ; n++ {
+		if n == maxReplyLines {
+			return nil, fmt.Errorf("%w: a reply of more than %d lines", errGarbage, maxReplyLines)
+		}
+		line, err := readLine(r)
+		if err != nil {
+			return nil, err
+		}
+		code, more, words, ok := cutReply(line)
+		if !ok || n > 0 && code != reply.Code {
+			return nil, fmt.Errorf("%w: %q", errGarbage, short(line))
+		}
+		reply.Code = code
+		enhanced, words := cutEnhanced(code, words)
+		if enhanced != "" {
+			reply.Enhanced = enhanced
+		}
+		text = append(text, printable(words))
+		if !more {
+			reply.Text = strings.Join(text, "\n")
+			return reply, nil
+		}
+	}
+}
+
+func readLine(r *bufio.Reader) (string, error) {
+	line, err := r.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) || err == nil && len(line) > maxReplyLine {
+		return "", fmt.Errorf("%w: a line of more than %d octets", errGarbage, maxReplyLine)
+	}
+	if err != nil {
+		if len(line) > 0 && errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return "", err
+	}
+	return strings.TrimRight(string(line), "\r\n"), nil
+}
+
+// cutReply splits "250-text".
+func cutReply(line string) (code int, more bool, text string, ok bool) {
+	if len(line) < 3 || line[0] < '2' || line[0] > '5' {
+		return 0, false, "", false
+	}
+	for i := range 3 {
+		if line[i] < '0' || line[i] > '9' {
+			return 0, false, "", false
+		}
+		code = code*10 + int(line[i]-'0')
+	}
+	if len(line) == 3 {
+		return code, false, "", true
+	}
+	switch line[3] {
+	case ' ', '-':
+		return code, line[3] == '-', line[4:], true
+	}
+	return 0, false, "", false
+}
+
+// cutEnhanced takes a status code of RFC 3463 off the text, if there is one
+// and its class is that of the reply.
+func cutEnhanced(code int, text string) (enhanced, rest string) {
+	word, rest, _ := strings.Cut(text, " ")
+	parts := strings.Split(word, ".")
+	if len(parts) != 3 || len(parts[0]) != 1 || int(parts[0][0]-'0') != code/100 {
+		return "", text
+	}
+	for _, p := range parts {
+		if p == "" || len(p) > 3 || strings.Trim(p, "0123456789") != "" {
+			return "", text
+		}
+	}
+	return word, rest
+}
+
+// printable keeps another server's words from doing harm in ours.
+func printable(s string) string {
+	return strings.ToValidUTF8(strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\t' || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, s), "?")
+}
+
+func short(s string) string {
+	const most = 80
+	if len(s) > most {
+		return s[:most] + "..."
+	}
+	return s
+}
+
+// remoteID finds the other server's name for a message in its last reply:
+// "queued as X" of Postfix, "id=X" of Exim, "Message accepted for delivery" with
+// the id before it of Sendmail, Exchange's InternalId and our own.
+func remoteID(text string) string {
+	words := strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == '\n' || r == '<' || r == '>' || r == ',' || r == ';' })
+	for i, w := range words {
+		lower := strings.ToLower(w)
+		for _, prefix := range []string{"id=", "internalid=", "queue-id="} {
+			if rest, ok := strings.CutPrefix(lower, prefix); ok && rest != "" {
+				return trimID(w[len(prefix):])
+			}
+		}
+		if i+1 < len(words) && (lower == "as" && i > 0 && strings.EqualFold(words[i-1], "queued") || lower == "id") {
+			return trimID(words[i+1])
+		}
+		if lower == "message" && i > 0 && i+1 < len(words) && strings.EqualFold(words[i+1], "accepted") {
+			return trimID(words[i-1])
+		}
+	}
+	return ""
+}
+
+func trimID(s string) string { return strings.Trim(s, "[]().:\"'") }

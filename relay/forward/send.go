@@ -1,0 +1,398 @@
+package forward
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"hoplite/mail"
+)
+
+// errNothingSent marks a failure before the server answered anything about
+// this transaction: trying on a fresh connection can't send a message twice.
+var errNothingSent = errors.New("connection was gone before the transaction began")
+
+// parcel is what one transaction carries.
+type parcel struct {
+	tx    *mail.Transaction
+	rcpts []mail.Rcpt
+	msg   *mail.Message
+}
+
+// answers are the replies to a transaction, one for each recipient.
+type answers []*mail.Reply
+
+func (a answers) all(r *mail.Reply) answers {
+	for i := range a {
+		if a[i] == nil {
+			a[i] = r
+		}
+	}
+	return a
+}
+
+// send carries out one transaction. An error means that the connection broke
+// before the server had said anything to it; whatever came later is in the
+// answers, one for each recipient.
+func (c *conn) send(ctx context.Context, p *parcel) (answers, error) {
+	defer c.watch(ctx)()
+	got := make(answers, len(p.rcpts))
+	if reply := c.fits(p); reply != nil {
+		return got.all(reply), nil
+	}
+	if c.dirty {
+		c.w.WriteString("RSET\r\n")
+	}
+	reset := c.dirty
+	c.dirty = true
+	from, err := c.mailLine(p)
+	if err != nil {
+		return got.all(mail.AsReply(err)), nil
+	}
+	return c.dialogue(p, got, from, reset)
+}
+
+// dialogue sends MAIL, RCPT and DATA, in one go where the server can pipeline.
+func (c *conn) dialogue(p *parcel, got answers, from string, reset bool) (answers, error) {
+	bdat := c.caps.chunking
+	c.w.WriteString(from)
+	if c.caps.pipelining {
+		for i := range p.rcpts {
+			c.w.WriteString(c.rcptLine(p, &p.rcpts[i]))
+		}
+		if !bdat {
+			c.w.WriteString("DATA\r\n")
+		}
+	}
+	c.arm(c.times.command)
+	if err := c.w.Flush(); err != nil {
+		return nil, c.nothing(err)
+	}
+	if reset {
+		if r, err := c.wait(c.times.command); err != nil {
+			return nil, c.nothing(err)
+		} else if r.Code == 421 {
+			return nil, c.nothing(r)
+		}
+	}
+	reply, err := c.wait(c.times.command)
+	if err != nil {
+		return nil, c.nothing(err)
+	}
+	if reply.Code == 421 && c.used > 0 {
+		return nil, c.nothing(reply)
+	}
+	c.fresh = false
+	refused := (*mail.Reply)(nil)
+	if !reply.Positive() {
+		refused = reply
+	}
+	accepted := 0
+	for i := range p.rcpts {
+		if !c.caps.pipelining {
+			if refused != nil {
+				break
+			}
+			c.w.WriteString(c.rcptLine(p, &p.rcpts[i]))
+			c.arm(c.times.command)
+			if err := c.w.Flush(); err != nil {
+				return got.all(c.lost("RCPT", err)), nil
+			}
+		}
+		if reply, err = c.wait(c.times.command); err != nil {
+			return got.all(c.lost("RCPT", err)), nil
+		}
+		switch {
+		case refused != nil:
+			got[i] = refused
+		case reply.Positive():
+			accepted++
+		default:
+			got[i] = odd(reply)
+		}
+	}
+	if refused != nil {
+		got.all(odd(refused))
+	}
+	if c.broken {
+		return got.all(mail.NewReply(451, "4.4.2", "%s closed the connection", c.server.name())), nil
+	}
+	return c.body(p, got, accepted, bdat), nil
+}
+
+// nothing is the error of a transaction that never began.
+func (c *conn) nothing(err error) error {
+	c.broken = true
+	return fmt.Errorf("%w: %w", errNothingSent, err)
+}
+
+// odd makes a refusal of any reply that does not belong where it came: what is
+// not 4xx or 5xx there is not understood, and so temporary. A 421 says that
+// the server's connection ends, which is not our client's.
+func odd(r *mail.Reply) *mail.Reply {
+	if r.Code == 421 {
+		closing := *r
+		closing.Code = 451
+		return &closing
+	}
+	if r.Code >= 400 {
+		return r
+	}
+	return &mail.Reply{Code: 451, Enhanced: "4.5.0", Host: r.Host,
+		Text: fmt.Sprintf("%s gave the unexpected answer %q", r.Host, short(r.String()))}
+}
+
+// lost is the temporary outcome of a connection that broke.
+func (c *conn) lost(during string, err error) *mail.Reply {
+	c.broken = true
+	return &mail.Reply{Code: 451, Enhanced: "4.4.2", Cause: err,
+		Text: fmt.Sprintf("lost connection to %s during %s: %s", c.server.name(), during, plainError(err))}
+}
+
+// body sends the message to the recipients that were accepted.
+func (c *conn) body(p *parcel, got answers, accepted int, bdat bool) answers {
+	if accepted == 0 && (bdat || !c.caps.pipelining) {
+		return got
+	}
+	if bdat {
+		return c.chunk(p, got)
+	}
+	if !c.caps.pipelining {
+		c.w.WriteString("DATA\r\n")
+		c.arm(c.times.command)
+		if err := c.w.Flush(); err != nil {
+			return got.all(c.lost("DATA", err))
+		}
+	}
+	reply, err := c.wait(c.times.command)
+	if err != nil {
+		return got.all(c.lost("DATA", err))
+	}
+	if reply.Code != 354 {
+		return got.all(odd(reply))
+	}
+	if accepted == 0 {
+		// DATA was on its way with the recipients: an empty message ends it
+		// (RFC 2920, 3.1), and the server refuses that.
+		c.w.WriteString(".\r\n")
+		if err := c.w.Flush(); err == nil {
+			c.wait(c.times.data)
+		}
+		return got
+	}
+	out := &stuffer{w: c.w, line: true}
+	if err := c.stream(p.msg, out); err != nil {
+		return got.all(c.lost("the message", err))
+	}
+	out.end()
+	c.arm(c.times.data)
+	if err := c.w.Flush(); err != nil {
+		return got.all(c.early("the message", err))
+	}
+	return c.final(p, got)
+}
+
+// chunk sends the message as one BDAT (RFC 3030): no octet needs an escape.
+func (c *conn) chunk(p *parcel, got answers) answers {
+	fmt.Fprintf(c.w, "BDAT %d LAST\r\n", p.msg.Size())
+	if err := c.stream(p.msg, c.w); err != nil {
+		return got.all(c.lost("the message", err))
+	}
+	c.arm(c.times.data)
+	if err := c.w.Flush(); err != nil {
+		return got.all(c.early("the message", err))
+	}
+	return c.final(p, got)
+}
+
+// early looks whether a server that broke off in the middle of a message said
+// why.
+func (c *conn) early(during string, err error) *mail.Reply {
+	if reply, e := c.wait(time.Second); e == nil && reply.Code >= 400 {
+		c.broken = true
+		return reply
+	}
+	return c.lost(during, err)
+}
+
+// stream writes the message, the deadline moving with each piece.
+func (c *conn) stream(m *mail.Message, w io.Writer) error {
+	c.arm(c.times.data)
+	if _, err := w.Write(m.Header()); err != nil {
+		return err
+	}
+	body := m.Body()
+	if b, ok := m.Base.(mail.Bytes); ok {
+		c.arm(c.times.data)
+		_, err := w.Write(b[len(m.Head):])
+		return err
+	}
+	buf := pieces.Get().(*[]byte)
+	defer pieces.Put(buf)
+	for {
+		n, err := body.Read(*buf)
+		if n > 0 {
+			c.arm(c.times.data)
+			if _, err := w.Write((*buf)[:n]); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return &step{"read the message", err}
+		}
+	}
+}
+
+// final reads the answers to the message: one, or with LMTP one for each
+// recipient that was accepted (RFC 2033, 4.2).
+func (c *conn) final(p *parcel, got answers) answers {
+	c.used++
+	var reply *mail.Reply
+	for i := range got {
+		if got[i] != nil {
+			continue
+		}
+		if reply == nil || c.server.lmtp {
+			var err error
+			if reply, err = c.wait(c.times.data); err != nil {
+				return got.all(c.lost("its answer to the message", err))
+			}
+			if !reply.Positive() {
+				reply = odd(reply)
+			}
+		}
+		got[i] = reply
+	}
+	c.dirty = false
+	return got
+}
+
+// probe asks whether the server would take r, without sending anything.
+func (c *conn) probe(ctx context.Context, from mail.Address, r mail.Rcpt) (*mail.Reply, error) {
+	defer c.watch(ctx)()
+	lines := "MAIL FROM:<" + string(from) + ">\r\nRCPT TO:<" + string(r.To) + ">\r\n"
+	if from.NeedsUTF8() || r.To.NeedsUTF8() {
+		if !c.caps.utf8 {
+			return needsUTF8(c.server.name()), nil
+		}
+		lines = strings.Replace(lines, ">\r\n", "> SMTPUTF8\r\n", 1)
+	}
+	first, second, _ := strings.Cut(lines, "\n")
+	steps := []string{first + "\n", second}
+	if c.dirty {
+		steps = append([]string{"RSET\r\n"}, steps...)
+	}
+	c.dirty = true
+	if c.caps.pipelining {
+		c.w.WriteString(strings.Join(steps, ""))
+		c.arm(c.times.command)
+		if err := c.w.Flush(); err != nil {
+			return nil, c.nothing(err)
+		}
+	}
+	var reply *mail.Reply
+	var refused *mail.Reply
+	for _, s := range steps {
+		if !c.caps.pipelining {
+			c.w.WriteString(s)
+			c.arm(c.times.command)
+			if err := c.w.Flush(); err != nil {
+				return nil, c.nothing(err)
+			}
+		}
+		var err error
+		if reply, err = c.wait(c.times.command); err != nil {
+			return nil, c.nothing(err)
+		}
+		if refused == nil && !reply.Positive() {
+			refused = reply
+		}
+		if refused != nil && !c.caps.pipelining || c.broken {
+			break
+		}
+	}
+	c.fresh = false
+	if refused != nil {
+		return odd(refused), nil
+	}
+	return reply, nil
+}
+
+// plainError leaves addresses and the like of net errors out.
+func plainError(err error) string {
+	var timeout interface{ Timeout() bool }
+	switch {
+	case errors.Is(err, context.Canceled):
+		return "stopped"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "no answer in time"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "it closed the connection"
+	case errors.Is(err, errGarbage):
+		return err.Error()
+	}
+	text := err.Error()
+	if i := strings.LastIndex(text, ": "); i >= 0 {
+		text = text[i+2:]
+	}
+	return text
+}
+
+// stuffer doubles the dot at the start of a line (RFC 5321, 4.5.2) and copies
+// the rest as it is.
+type stuffer struct {
+	w    io.Writer
+	line bool // the next octet begins a line
+}
+
+var (
+	dotLine = []byte("\n.")
+	dot     = []byte(".")
+)
+
+// Write writes p with its dots stuffed. A line begins behind CRLF and nowhere
+// else; bare CR and LF never get here.
+func (s *stuffer) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	total := len(p)
+	if s.line && p[0] == '.' {
+		if _, err := s.w.Write(dot); err != nil {
+			return 0, err
+		}
+	}
+	for {
+		i := bytes.Index(p, dotLine)
+		if i < 0 {
+			break
+		}
+		if _, err := s.w.Write(p[:i+2]); err != nil {
+			return 0, err
+		}
+		if _, err := s.w.Write(dot); err != nil {
+			return 0, err
+		}
+		p = p[i+2:]
+	}
+	s.line = len(p) > 0 && p[len(p)-1] == '\n'
+	if _, err := s.w.Write(p); err != nil {
+		return 0, err
+	}
+	return total, nil
+}
+
+// end writes the final dot; a message without a last line end gets one.
+func (s *stuffer) end() {
+	if !s.line {
+		io.WriteString(s.w, "\r\n")
+	}
+	io.WriteString(s.w, ".\r\n")
+}

@@ -1,0 +1,366 @@
+// Package forward is a hop that speaks SMTP or LMTP to an upstream server: the
+// client side of the protocol, a pool of connections, and the knowledge of
+// which recipients exist there.
+//
+// It hands a message over or says why not, and keeps nothing: what has to
+// wait is package queue's.
+package forward
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/rs/zerolog"
+
+	"hoplite/internal/listen"
+	"hoplite/internal/resolve"
+	"hoplite/mail"
+)
+
+// Env is what an upstream needs of the house.
+type Env struct {
+	Hostname string
+	Data     string
+	Log      zerolog.Logger
+	DNS      resolve.Resolver
+	// Tokens, if not nil, are asked instead of the configured token_file.
+	Tokens TokenSource
+	// Own tells whether an address is one of ours: mail exchangers that are we
+	// ourselves, and those behind them, are not tried.
+	Own func(host string) bool
+	// TLS has the roots for verify, if they are not the system's.
+	TLS *tls.Config
+}
+
+// Upstream is one configured next hop. As a mail.Hop it takes whatever it is
+// given and finds out at Send: that is what the queue delivers through. See
+// Inline for clients that wait.
+type Upstream struct {
+	cfg     Config
+	log     zerolog.Logger
+	dns     resolve.Resolver
+	own     func(string) bool
+	dialer  dialer
+	pools   []*pool
+	byMX    *lru.Cache[string, *pool]
+	known   *known
+	weakUse atomic.Int64
+}
+
+// maxMXPools bounds how many servers found by MX have a pool.
+const maxMXPools = 2000
+
+// New makes an upstream.
+func New(cfg Config, env Env) (*Upstream, error) {
+	profile, err := listen.ParseProfile(cfg.TLSMin, cfg.TLSSuites, cfg.TLSLegacyUntil)
+	if err != nil {
+		return nil, fmt.Errorf("upstream %q: %w", cfg.Name, err)
+	}
+	u := &Upstream{cfg: cfg, log: env.Log, dns: env.DNS, own: env.Own}
+	u.dialer = dialer{
+		helo: cfg.Helo, policy: cfg.TLS, tls: profile, client: cfg.Client, roots: env.TLS, loopOK: cfg.AllowLoopback,
+		times: timeouts{cfg.ConnectTimeout, cfg.CommandTimeout, cfg.DataTimeout},
+		dial:  (&net.Dialer{}).DialContext,
+	}
+	if u.dialer.helo == "" {
+		u.dialer.helo = env.Hostname
+	}
+	u.dialer.weakTLS = func(server string, state tls.ConnectionState) {
+		u.weakUse.Add(1)
+		u.log.Warn().Str("peer", server).Str("tls", tls.VersionName(state.Version)+" "+tls.CipherSuiteName(state.CipherSuite)).
+			Msg("weak TLS by the legacy profile")
+	}
+	if a := cfg.Auth; a != nil {
+		u.dialer.auth = &authenticator{user: a.User, password: string(a.Password), mechanism: a.Mechanism, tokens: env.Tokens}
+		if a.TokenFile != "" && env.Tokens == nil {
+			u.dialer.auth.tokens = tokenFile(under(env.Data, a.TokenFile))
+		}
+	}
+	for _, text := range cfg.Servers {
+		s, err := parseServer(text)
+		if err != nil {
+			return nil, fmt.Errorf("upstream %q: %w", cfg.Name, err)
+		}
+		u.pools = append(u.pools, u.newPool(s))
+	}
+	if cfg.MX {
+		u.byMX, _ = lru.NewWithEvict(maxMXPools, func(_ string, p *pool) { p.close() })
+	}
+	u.known, err = newKnown(&u.cfg, env.Data)
+	return u, err
+}
+
+func under(data, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(data, path)
+}
+
+func (u *Upstream) newPool(s *server) *pool {
+	return newPool(s, u.cfg.Connections, u.cfg.MessagesPerConnection, u.cfg.KeepIdle)
+}
+
+// Name is the label of the upstream's block.
+func (u *Upstream) Name() string { return u.cfg.Name }
+
+// WeakTLS counts the connections that only a legacy profile allowed.
+func (u *Upstream) WeakTLS() int64 { return u.weakUse.Load() }
+
+// Close closes the idle connections. Transactions under way end by themselves.
+func (u *Upstream) Close() {
+	for _, p := range u.pools {
+		p.close()
+	}
+	if u.byMX != nil {
+		u.byMX.Purge()
+	}
+}
+
+// Open starts a handoff that asks nobody before Send.
+func (u *Upstream) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, error) {
+	return &handoff{u: u, tx: tx}, nil
+}
+
+// Inline is the upstream for a client that waits: recipients are checked at
+// RCPT.
+func (u *Upstream) Inline() mail.Hop { return inline{u} }
+
+type inline struct{ u *Upstream }
+
+func (i inline) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, error) {
+	return &handoff{u: i.u, tx: tx, check: true}, nil
+}
+
+// handoff is one message on its way to an upstream. It holds no connection
+// until Send: a slow client must not keep one of the old server's sessions.
+type handoff struct {
+	u     *Upstream
+	tx    *mail.Transaction
+	check bool
+	rcpts []mail.Rcpt
+}
+
+func (h *handoff) Rcpt(ctx context.Context, r mail.Rcpt) error {
+	if h.check {
+		if err := h.u.Check(ctx, h.tx, r); err != nil {
+			return err
+		}
+	}
+	h.rcpts = append(h.rcpts, r)
+	return nil
+}
+
+func (h *handoff) Close() error { return nil }
+
+// Send hands the message over, one transaction for each group of recipients
+// that share servers.
+func (h *handoff) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
+	out := make([]mail.Outcome, len(h.rcpts))
+	for _, g := range h.u.groups(ctx, h.rcpts) {
+		p := &parcel{tx: h.tx, msg: m}
+		for _, i := range g.rcpts {
+			p.rcpts = append(p.rcpts, h.rcpts[i])
+		}
+		for i, o := range h.u.deliver(ctx, p, g) {
+			out[g.rcpts[i]] = o
+		}
+	}
+	return out
+}
+
+// group is recipients that go to the same servers.
+type group struct {
+	rcpts []int
+	pools []*pool
+	err   *mail.Reply // why there are no servers
+}
+
+func (u *Upstream) groups(ctx context.Context, rcpts []mail.Rcpt) []group {
+	if !u.cfg.MX {
+		g := group{pools: order(u.pools)}
+		for i := range rcpts {
+			g.rcpts = append(g.rcpts, i)
+		}
+		return []group{g}
+	}
+	var groups []group
+	byDomain := map[string]int{}
+	for i, r := range rcpts {
+		domain := r.To.ASCIIDomain()
+		n, ok := byDomain[domain]
+		if !ok {
+			n = len(groups)
+			byDomain[domain] = n
+			g := group{}
+			g.pools, g.err = u.exchangers(ctx, r.To)
+			groups = append(groups, g)
+		}
+		groups[n].rcpts = append(groups[n].rcpts, i)
+	}
+	return groups
+}
+
+// deliver tries the servers of a group until one of them takes the message or
+// refuses it for good.
+func (u *Upstream) deliver(ctx context.Context, p *parcel, g group) []mail.Outcome {
+	start := time.Now()
+	if g.err != nil {
+		return u.outcomes(p, nil, make(answers, len(p.rcpts)).all(g.err), start)
+	}
+	var last error
+	for _, pool := range g.pools {
+		c, got, err := u.attempt(ctx, pool, p)
+		if err == nil {
+			out := u.outcomes(p, c, got, start)
+			u.learn(p, got)
+			pool.give(c)
+			return out
+		}
+		last = err
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return u.outcomes(p, nil, make(answers, len(p.rcpts)).all(u.unreachable(last)), start)
+}
+
+// attempt makes one transaction with one server. A connection that was gone
+// before anything was said is replaced once.
+func (u *Upstream) attempt(ctx context.Context, pool *pool, p *parcel) (*conn, answers, error) {
+	for fresh := false; ; fresh = true {
+		c, reused, err := pool.take(ctx, &u.dialer, p.tx.Client, fresh)
+		if err != nil {
+			return nil, nil, err
+		}
+		got, err := c.send(ctx, p)
+		if err == nil {
+			return c, got, nil
+		}
+		pool.give(c)
+		if !reused {
+			pool.failed(err)
+			return nil, nil, err
+		}
+	}
+}
+
+// unreachable is the temporary answer when no server could be talked to.
+func (u *Upstream) unreachable(err error) *mail.Reply {
+	r := &mail.Reply{Code: 451, Enhanced: "4.4.1", Cause: err}
+	var said *mail.Reply
+	switch {
+	case errors.As(err, &said) && said.Host != "":
+		r.Enhanced, r.Text = "4.3.2", fmt.Sprintf("%s can't take mail now: %s", said.Host, said)
+	case err != nil:
+		r.Text = fmt.Sprintf("upstream %s can't be reached now: %s", u.cfg.Name, plainError(err))
+	default:
+		r.Text = fmt.Sprintf("upstream %s has no server that can be tried", u.cfg.Name)
+	}
+	return r
+}
+
+// Unreachable tells an outcome in which no server was talked to, so that the
+// message may be sent by another way, from one in which it was refused or may
+// have been taken.
+func Unreachable(r *mail.Reply) bool {
+	return r.Code == 451 && r.Host == "" && (r.Enhanced == "4.4.1" || r.Enhanced == "4.3.2")
+}
+
+func (u *Upstream) outcomes(p *parcel, c *conn, got answers, start time.Time) []mail.Outcome {
+	took := time.Since(start)
+	out := make([]mail.Outcome, len(p.rcpts))
+	for i, r := range p.rcpts {
+		o := mail.Outcome{Rcpt: r.To, Reply: *got[i], Hop: u.cfg.Name, At: start, Took: took}
+		if c != nil {
+			o.Host, o.Addr, o.TLS = c.server.name(), c.addr, c.tlsName()
+			if got[i].Positive() {
+				o.RemoteID = remoteID(got[i].Text)
+			}
+		}
+		out[i] = o
+	}
+	return out
+}
+
+// Offer is what the upstream's servers can all take, as far as they were seen.
+type Offer struct {
+	Known    bool  // at least one was seen
+	Size     int64 // the smallest limit; 0 for none
+	EightBit bool
+	UTF8     bool
+	DSN      bool
+	Binary   bool
+	Chunking bool
+}
+
+// Offer says what a listener in front of the upstream may promise.
+func (u *Upstream) Offer() Offer {
+	o := Offer{EightBit: true, UTF8: true, DSN: true, Binary: true, Chunking: true}
+	for _, p := range u.pools {
+		p.mu.Lock()
+		seen, c := p.seen, p.caps
+		p.mu.Unlock()
+		if !seen {
+			continue
+		}
+		o.Known = true
+		o.EightBit = o.EightBit && (c.eightBit || u.cfg.Downgrade)
+		o.UTF8 = o.UTF8 && (c.utf8 || u.cfg.Downgrade)
+		o.DSN = o.DSN && c.dsn
+		o.Binary = o.Binary && c.binary
+		o.Chunking = o.Chunking && c.chunking
+		if c.size > 0 && (o.Size == 0 || c.size < o.Size) {
+			o.Size = c.size
+		}
+	}
+	return o
+}
+
+// Look connects to each server once, so that Offer knows them, and reports
+// what it found in words.
+func (u *Upstream) Look(ctx context.Context) []string {
+	var said []string
+	for _, p := range u.pools {
+		c, _, err := p.take(ctx, &u.dialer, mail.Client{}, true)
+		if err != nil {
+			said = append(said, fmt.Sprintf("%s: %v", p.server.name(), err))
+			continue
+		}
+		said = append(said, fmt.Sprintf("%s: %s", p.server.name(), c.describe()))
+		p.give(c)
+	}
+	return said
+}
+
+func (c *conn) describe() string {
+	words := []string{"HELO only"}
+	if c.caps.esmtp {
+		words = words[:0]
+		for _, w := range []struct {
+			on   bool
+			text string
+		}{{c.caps.pipelining, "PIPELINING"}, {c.caps.eightBit, "8BITMIME"}, {c.caps.utf8, "SMTPUTF8"},
+			{c.caps.dsn, "DSN"}, {c.caps.chunking, "CHUNKING"}, {c.caps.requireTLS, "REQUIRETLS"}} {
+			if w.on {
+				words = append(words, w.text)
+			}
+		}
+		if c.caps.size > 0 {
+			words = append(words, fmt.Sprintf("SIZE %d", c.caps.size))
+		}
+	}
+	text := strings.Join(words, " ")
+	if t := c.tlsName(); t != "" {
+		return t + "; " + text
+	}
+	return "clear text; " + text
+}
