@@ -1,0 +1,211 @@
+package dsn
+
+import (
+	"bytes"
+	"io"
+	"mime"
+	"mime/multipart"
+	netmail "net/mail"
+	"net/textproto"
+	"strings"
+	"testing"
+	"time"
+
+	"hoplite/mail"
+)
+
+func original(text string) *mail.Message {
+	m, err := mail.NewMessage(mail.Bytes(text))
+	if err != nil {
+		panic(err)
+	}
+	return m
+}
+
+func example() Report {
+	at := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	return Report{
+		ID: "id-f1", Hostname: "mail.example.org", At: at, To: "ann@example.org", Kind: Failed,
+		Original: "id", Arrived: at.Add(-time.Minute), EnvID: "env 7",
+		Rcpts: []Rcpt{{
+			Rcpt:  mail.Rcpt{To: "bob@example.net", Orig: "team@example.org", ORcpt: "rfc822;team@example.org"},
+			Reply: mail.Reply{Code: 550, Enhanced: "5.1.1", Text: "no such user", Host: "mx.example.net"},
+			At:    at,
+		}},
+		Message: original("Subject: hi\r\nMessage-ID: <m1@example.org>\r\n\r\nthe body\r\n"),
+	}
+}
+
+type part struct {
+	header textproto.MIMEHeader
+	body   string
+}
+
+// parse takes a report apart with the standard library.
+func parse(t *testing.T, r Report) (netmail.Header, []part) {
+	t.Helper()
+	m, err := r.Compose()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	m.WriteTo(&b)
+	for line := range bytes.Lines(b.Bytes()) {
+		if !bytes.HasSuffix(line, []byte("\r\n")) || bytes.Count(line, []byte("\r")) != 1 || len(line) > 1000 {
+			t.Fatalf("line %q", line)
+		}
+	}
+	msg, err := netmail.ReadMessage(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kind, params, err := mime.ParseMediaType(msg.Header.Get("Content-Type"))
+	if err != nil || kind != "multipart/report" || params["report-type"] != "delivery-status" {
+		t.Fatalf("%s %v %v", kind, params, err)
+	}
+	var parts []part
+	for mr := multipart.NewReader(msg.Body, params["boundary"]); ; {
+		p, err := mr.NextPart()
+		if err == io.EOF {
+			return msg.Header, parts
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts = append(parts, part{p.Header, string(body)})
+	}
+}
+
+func contains(t *testing.T, what, text string, wanted ...string) {
+	t.Helper()
+	for _, w := range wanted {
+		if !strings.Contains(text, w) {
+			t.Errorf("%s lacks %q:\n%s", what, w, text)
+		}
+	}
+}
+
+func TestFailed(t *testing.T) {
+	h, parts := parse(t, example())
+	if h.Get("Auto-Submitted") != "auto-replied" || h.Get("To") != "<ann@example.org>" || h.Get("In-Reply-To") != "<m1@example.org>" {
+		t.Errorf("header %v", h)
+	}
+	if len(parts) != 3 {
+		t.Fatalf("%d parts", len(parts))
+	}
+	contains(t, "text", parts[0].body, "bob@example.net", "mx.example.net said: 550 5.1.1 no such user",
+		"you wrote to team@example.org", "    id\r\n", "What to do:")
+	contains(t, "status", parts[1].body, "Original-Envelope-Id: env 7\r\n", "Reporting-MTA: dns; mail.example.org\r\n",
+		"\r\n\r\nOriginal-Recipient: rfc822;team@example.org\r\n", "Final-Recipient: rfc822; bob@example.net\r\n",
+		"Action: failed\r\n", "Status: 5.1.1\r\n", "Remote-MTA: dns; mx.example.net\r\n",
+		"Diagnostic-Code: smtp; 550 5.1.1 no such user\r\n", "Last-Attempt-Date: Mon, 23 Nov 2026 12:00:00 +0000\r\n")
+	contains(t, "original", parts[2].body, "Subject: hi", "the body")
+	if parts[1].header.Get("Content-Type") != "message/delivery-status" || parts[2].header.Get("Content-Type") != "message/rfc822" {
+		t.Errorf("types %v %v", parts[1].header, parts[2].header)
+	}
+}
+
+func TestReturnedPart(t *testing.T) {
+	large := original("Subject: hi\r\n\r\n" + strings.Repeat("x\r\n", MaxReturned))
+	for _, tc := range []struct {
+		name  string
+		edit  func(*Report)
+		kind  string
+		has   string
+		lacks string
+	}{
+		{"RET=HDRS", func(r *Report) { r.Ret = "HDRS" }, "text/rfc822-headers", "Subject: hi", "the body"},
+		{"RET=FULL", func(r *Report) { r.Ret = "FULL" }, "message/rfc822", "the body", "\x00"},
+		{"a large message comes back as its header", func(r *Report) { r.Message, r.Ret = large, "FULL" }, "text/rfc822-headers", "Subject: hi", "x\r\nx"},
+		{"a large header is cut", func(r *Report) {
+			r.Message = original("Subject: hi\r\n" + strings.Repeat("X-Long: y\r\n", 900) + "X-Big: " + strings.Repeat("z\r\n ", 400) + "\r\n" + strings.Repeat("A: "+strings.Repeat("b", 900)+"\r\n", 90) + "\r\n")
+		}, "text/rfc822-headers", "Subject: hi", "\x00"},
+		{"a delay returns no body", func(r *Report) { r.Kind = Delayed; r.Ret = "FULL" }, "text/rfc822-headers", "Subject: hi", "the body"},
+		{"UTF-8 addresses", func(r *Report) { r.Rcpts[0].To = "jürg@example.net" }, "message/global", "the body", "\x00"},
+		{"8-bit original", func(r *Report) { r.Message = original("Subject: grüße\r\n\r\nthe body\r\n") }, "message/rfc822", "grüße", "\x00"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := example()
+			tc.edit(&r)
+			_, parts := parse(t, r)
+			last := parts[len(parts)-1]
+			if last.header.Get("Content-Type") != tc.kind {
+				t.Errorf("type %v", last.header)
+			}
+			if !strings.Contains(last.body, tc.has) || strings.Contains(last.body, tc.lacks) {
+				t.Errorf("body %.200q", last.body)
+			}
+			if len(last.body) > MaxReturned+1000 {
+				t.Errorf("%d octets returned", len(last.body))
+			}
+		})
+	}
+}
+
+func TestStatus(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		kind  Kind
+		reply mail.Reply
+		want  string
+	}{
+		{"failed as said", Failed, mail.Reply{Code: 552, Enhanced: "5.2.2"}, "Status: 5.2.2"},
+		{"failed without a code", Failed, mail.Reply{Code: 550}, "Status: 5.0.0"},
+		{"failed with a code of another class", Failed, mail.Reply{Code: 550, Enhanced: "4.2.2"}, "Status: 5.0.0"},
+		{"expired", Failed, mail.Reply{Code: 451, Enhanced: "4.3.0"}, "Status: 5.4.7"},
+		{"delayed as said", Delayed, mail.Reply{Code: 450, Enhanced: "4.2.1"}, "Status: 4.2.1"},
+		{"delayed without a code", Delayed, mail.Reply{Code: 421}, "Status: 4.4.0"},
+		{"relayed", Relayed, mail.Reply{Code: 250}, "Status: 2.0.0"},
+		{"delivered", Delivered, mail.Reply{Code: 250, Enhanced: "2.1.5"}, "Status: 2.1.5"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := example()
+			r.Kind, r.Rcpts[0].Reply = tc.kind, tc.reply
+			_, parts := parse(t, r)
+			contains(t, "status", parts[1].body, tc.want+"\r\n", "Action: "+string(tc.kind)+"\r\n")
+		})
+	}
+}
+
+// What an upstream or a sender wrote must stay inside its field and its part.
+func TestHostileWords(t *testing.T) {
+	r := example()
+	r.EnvID = "x\r\nBcc: evil@example.com"
+	r.Rcpts[0].Reply.Text = "no\r\n\r\n--report-id-f1\r\nContent-Type: text/html\r\n\r\n<b>\x1b[2J\x00" + strings.Repeat("y", 5000) + "ü"
+	r.Rcpts[0].Reply.Host = "mx\r\nAction: delivered"
+	r.Message = original("Message-ID: <a@b>\r\n evil\r\nSubject: x\r\n\r\n")
+	h, parts := parse(t, r)
+	if len(parts) != 3 || h.Get("Bcc") != "" || h.Get("In-Reply-To") != "" {
+		t.Errorf("%d parts, header %v", len(parts), h)
+	}
+	if strings.Count(parts[1].body, "\r\nAction:") != 1 {
+		t.Errorf("status %q", parts[1].body)
+	}
+}
+
+func FuzzCompose(f *testing.F) {
+	f.Add("no such user", "mx.example.net", "env", "Subject: x\r\n\r\nbody\r\n")
+	f.Add("a\r\nb\x00\xff", "\r\n", "\n", "\r\n")
+	f.Fuzz(func(t *testing.T, text, host, env, message string) {
+		r := example()
+		r.Rcpts[0].Reply.Text, r.Rcpts[0].Reply.Host, r.EnvID = text, host, env
+		m, err := mail.NewMessage(mail.Bytes(message))
+		if err != nil {
+			return
+		}
+		r.Message = m
+		out, err := r.Compose()
+		if err != nil {
+			return
+		}
+		for f := range mail.Fields(out.Head) {
+			if f.Name == "" {
+				t.Fatalf("header broken: %q", out.Head)
+			}
+		}
+	})
+}
