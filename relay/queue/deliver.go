@@ -1,0 +1,433 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"hoplite/mail"
+	"hoplite/relay/queue/journal"
+)
+
+// result is what an attempt came to.
+type result struct {
+	outcomes []mail.Outcome // one for each recipient of the job
+	// unreached is set when the destination could not be spoken to, so that
+	// another message would fare no better.
+	unreached bool
+	gone      bool // the message's file was removed by somebody
+}
+
+// attempt hands a job's message over once and deals with what came of it.
+// q.mu is held, and released while others are waited for.
+func (q *Queue) attempt(j *job) {
+	it, up := j.it, j.dest.up
+	if it.dead {
+		return
+	}
+	j.state, j.urgent = jobActive, false
+	it.active++
+	rcpts := make([]mail.Rcpt, len(j.rcpts))
+	for i, n := range j.rcpts {
+		rcpts[i] = it.env.Rcpts[n]
+	}
+	tx := it.transaction(q.opt.Hostname)
+	tx.Envelope.From = q.sender(it, j.rcpts[0])
+	ctx := q.ctx
+	q.mu.Unlock()
+
+	started := time.Now()
+	res := q.handOver(ctx, up.Hop, tx, rcpts)
+	q.mu.Lock()
+	it.active--
+	q.finish(j, started, res)
+}
+
+// handOver is one message on its way into a hop. A panic in there is a
+// temporary failure of this attempt, nothing more.
+func (q *Queue) handOver(ctx context.Context, hop mail.Hop, tx *mail.Transaction, rcpts []mail.Rcpt) (res result) {
+	defer func() {
+		if p := recover(); p != nil {
+			q.log.Error().Str("id", tx.ID).Interface("panic", p).Bytes("stack", debug.Stack()).Msg("attempt")
+			res = result{outcomes: all(rcpts, mail.AsReply(fmt.Errorf("panic: %v", p)))}
+		}
+	}()
+	m, closer, err := q.opt.Journal.Message(tx.ID)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, journal.ErrUnknown) {
+		return result{gone: true}
+	}
+	if err != nil {
+		return result{outcomes: all(rcpts, mail.AsReply(err))}
+	}
+	defer closer.Close()
+	h, err := hop.Open(ctx, tx)
+	if err != nil {
+		r := mail.AsReply(err)
+		return result{outcomes: all(rcpts, r), unreached: !r.Permanent()}
+	}
+	defer h.Close()
+	return offer(ctx, h, m, rcpts)
+}
+
+// offer goes through RCPT and the message.
+func offer(ctx context.Context, h mail.Handoff, m *mail.Message, rcpts []mail.Rcpt) (res result) {
+	res.outcomes = make([]mail.Outcome, len(rcpts))
+	taken := make([]int, 0, len(rcpts))
+	for i, r := range rcpts {
+		err := h.Rcpt(ctx, r)
+		if err == nil {
+			taken = append(taken, i)
+			continue
+		}
+		reply := mail.AsReply(err)
+		res.outcomes[i] = mail.Outcome{Rcpt: r.To, Reply: *reply, Host: reply.Host, At: time.Now()}
+		res.unreached = res.unreached || lost(reply)
+	}
+	if len(taken) == 0 {
+		return res
+	}
+	res.unreached = false
+	sent := h.Send(ctx, m)
+	for k, i := range taken {
+		if k < len(sent) {
+			res.outcomes[i] = sent[k]
+			res.outcomes[i].Rcpt = rcpts[i].To
+		} else { // a hop that forgets one has not taken it
+			res.outcomes[i] = mail.Outcome{Rcpt: rcpts[i].To, Reply: *mail.AsReply(errors.New("no outcome")), At: time.Now()}
+		}
+		res.unreached = res.unreached || lost(&res.outcomes[i].Reply)
+	}
+	return res
+}
+
+// lost tells whether a reply is no server's word about the message: our own
+// temporary one about a connection, or a 421, with which a server hangs up.
+func lost(r *mail.Reply) bool {
+	return r.Code == 421 || r.Host == "" && !r.Positive() && !r.Permanent()
+}
+
+func all(rcpts []mail.Rcpt, r *mail.Reply) []mail.Outcome {
+	out := make([]mail.Outcome, len(rcpts))
+	for i := range rcpts {
+		out[i] = mail.Outcome{Rcpt: rcpts[i].To, Reply: *r, Host: r.Host, At: time.Now()}
+	}
+	return out
+}
+
+// finish brings a message up to date after an attempt, saves that, and tells
+// whoever must know. q.mu is held, and released while the disk is waited for.
+func (q *Queue) finish(j *job, started time.Time, res result) {
+	it, d := j.it, j.dest
+	if it.dead { // an admin deleted it while it was under way
+		q.log.Info().Str("id", it.id).Msg("attempt ended after the message was deleted")
+		q.forget(it)
+		return
+	}
+	if res.gone {
+		q.log.Error().Str("id", it.id).Str("from", string(it.env.From)).Msg("message dropped: its file was removed")
+		q.opt.Journal.Done(it.id)
+		q.forget(it)
+		return
+	}
+	if res.unreached {
+		q.unreached(d, &res.outcomes[0].Reply)
+	} else {
+		q.reached(d)
+	}
+	j.unreached = res.unreached
+	now := time.Now()
+	events := q.note(j, now, res.outcomes)
+	q.count(res.outcomes)
+	final := it.finished()
+	a := Attempt{
+		ID: it.id, From: it.env.From, Upstream: d.upName, Queued: it.at, Started: started,
+		Outcomes: res.outcomes, Final: final,
+	}
+	if final && events.none() { // the way of most mail: no disk to wait for
+		q.opt.Journal.Done(it.id)
+		q.forget(it)
+		q.mu.Unlock()
+		q.tell(a)
+		q.mu.Lock()
+		return
+	}
+	q.save(j, events)
+	q.mu.Unlock()
+	q.tell(a)
+	q.mu.Lock()
+}
+
+// events are what senders want to hear of after one attempt: indices of
+// recipients.
+type events struct {
+	failed, delivered, delayed []int
+}
+
+func (e *events) none() bool { return len(e.failed)+len(e.delivered)+len(e.delayed) == 0 }
+
+// note writes the outcomes into the recipients' states.
+func (q *Queue) note(j *job, now time.Time, out []mail.Outcome) (ev events) {
+	it, s := j.it, &j.dest.up.Schedule
+	late := now.Sub(it.at) >= s.Lifetime
+	if by := it.env.DeliverBy; by != nil && by.Return && now.After(by.At) {
+		late = true
+	}
+	wait := s.wait(j.attempts() + 1)
+	left := j.rcpts[:0:0]
+	for k, i := range j.rcpts {
+		r, o := &it.rcpts[i], &out[k]
+		r.attempts++
+		r.tried = now
+		r.last = cleanReply(o)
+		notify := it.env.Rcpts[i].Notify
+		switch {
+		case o.Reply.Positive():
+			r.status = delivered
+			if notify&mail.NotifySuccess != 0 {
+				ev.delivered = append(ev.delivered, i)
+			}
+		case o.Reply.Permanent(), late:
+			r.status = failed
+			if notify.Wants(mail.NotifyFailure) {
+				ev.failed = append(ev.failed, i)
+			}
+		default:
+			r.next = now.Add(wait)
+			left = append(left, i)
+		}
+	}
+	j.rcpts = left
+	j.next = now.Add(wait)
+	if len(left) > 0 && q.isSlow(it, s, now) {
+		for _, i := range left {
+			if it.env.Rcpts[i].Notify.Wants(mail.NotifyDelay) {
+				ev.delayed = append(ev.delayed, i)
+			}
+		}
+		it.warned = true
+	}
+	return ev
+}
+
+// isSlow tells whether the sender should now hear that the message is late.
+func (q *Queue) isSlow(it *item, s *Schedule, now time.Time) bool {
+	if it.warned {
+		return false
+	}
+	if by := it.env.DeliverBy; by != nil && !by.Return && now.After(by.At) {
+		return true
+	}
+	return s.DelayWarning > 0 && now.Sub(it.at) >= s.DelayWarning
+}
+
+// cleanReply is a reply that may be kept for days: no cause, its text bounded.
+func cleanReply(o *mail.Outcome) *mail.Reply {
+	r := o.Reply
+	if r.Cause != nil && r.Host == "" {
+		r.Text += ": " + r.Cause.Error()
+	}
+	r.Cause = nil
+	if r.Host == "" {
+		r.Host = o.Host
+	}
+	if len(r.Text) > 1000 {
+		r.Text = r.Text[:1000]
+	}
+	return &r
+}
+
+// save makes the state of j's message durable, with the reports that it
+// causes, and plans what is next. q.mu is released meanwhile.
+func (q *Queue) save(j *job, ev events) {
+	it := j.it
+	final := it.finished()
+	state := packState(it)
+	q.mu.Unlock()
+	reports := q.reports(it, ev)
+	err := q.commit(it.id, final, state, reports)
+	q.mu.Lock()
+
+	switch {
+	case it.dead:
+		q.forget(it)
+	case err != nil:
+		// The disk is full or broken. What we know stays in memory, a crash now
+		// would repeat the attempt; who failed is tried and reported later.
+		q.log.Error().Err(err).Str("id", it.id).Msg("outcome of an attempt could not be saved")
+		for _, i := range ev.failed {
+			it.rcpts[i].status = waiting
+			j.rcpts = append(j.rcpts, i)
+		}
+		it.warned = it.warned && len(ev.delayed) == 0
+		if len(j.rcpts) == 0 { // all delivered, but a report is owed
+			q.opt.Journal.Done(it.id)
+			q.forget(it)
+			return
+		}
+		slices.Sort(j.rcpts)
+		j.next = time.Now().Add(j.dest.up.wait(j.attempts()))
+		q.replace(j)
+	case final:
+		q.forget(it)
+		q.takeReports(reports)
+	default:
+		q.replace(j)
+		q.takeReports(reports)
+	}
+}
+
+// commit writes reports and the new state in one batch. A report that is
+// there already, from before a crash, is not queued again.
+func (q *Queue) commit(id string, final bool, state []byte, reports []report) error {
+	last := journal.Change{Kind: journal.Set, ID: id, State: state}
+	if final {
+		last = journal.Change{Kind: journal.Done, ID: id}
+	}
+	for {
+		var changes []journal.Change
+		for i := range reports {
+			if !reports[i].there {
+				changes = append(changes, reports[i].change())
+			}
+		}
+		err := q.opt.Journal.Commit(context.Background(), append(changes, last)...)
+		if !errors.Is(err, journal.ErrExists) || len(changes) == 0 {
+			return err
+		}
+		for i := range reports { // reports are few; find out one by one
+			if _, _, err := q.opt.Journal.Meta(reports[i].it.id); err == nil {
+				reports[i].there = true
+			}
+		}
+	}
+}
+
+// replace puts a job that is not finished back where it belongs.
+func (q *Queue) replace(j *job) {
+	it := j.it
+	switch {
+	case len(j.rcpts) == 0:
+		q.dropJob(j)
+	case it.held != "":
+		q.dropJob(j)
+		if it.active == 0 {
+			q.unschedule(it)
+			q.planHeld(it)
+		}
+	case j.rerouted():
+		q.dropJob(j)
+		if it.active == 0 {
+			q.unschedule(it)
+			q.plan(it)
+		}
+	default:
+		q.place(j)
+	}
+}
+
+// rerouted tells whether the message has another upstream by now.
+func (j *job) rerouted() bool {
+	return j.it.to() != j.dest.upName && j.dest.upName != Router
+}
+
+// dropJob takes a job out of everything but a line, which passes over it.
+func (q *Queue) dropJob(j *job) {
+	q.clearAlarm(j)
+	j.state = jobGone
+	delete(j.dest.jobs, j)
+	if i := slices.Index(j.it.jobs, j); i >= 0 {
+		j.it.jobs = slices.Delete(j.it.jobs, i, i+1)
+	}
+	q.tidyDest(j.dest)
+}
+
+// unschedule drops all jobs of an item; those under way end by themselves.
+func (q *Queue) unschedule(it *item) {
+	for _, j := range slices.Clone(it.jobs) {
+		if j.state != jobActive {
+			q.dropJob(j)
+		}
+	}
+}
+
+// forget removes a message that is gone.
+func (q *Queue) forget(it *item) {
+	it.dead = true
+	if it.hold != nil {
+		q.clearAlarm(it.hold)
+	}
+	for _, j := range slices.Clone(it.jobs) {
+		q.dropJob(j)
+	}
+	delete(q.items, it.id)
+}
+
+// overdue ends the wait of mail at a destination that is down: what is too
+// old goes back without an attempt of its own, what is late is reported.
+func (q *Queue) overdue(d *dest) {
+	now := time.Now()
+	for j := range d.jobs {
+		it := j.it
+		if j.state != jobReady {
+			continue
+		}
+		by := it.env.DeliverBy
+		old := now.Sub(it.at) >= d.up.Lifetime || by != nil && by.Return && now.After(by.At)
+		if !old && !q.isSlow(it, &d.up.Schedule, now) {
+			continue
+		}
+		j.state = jobActive
+		it.active++
+		out := make([]mail.Outcome, len(j.rcpts))
+		for k, i := range j.rcpts {
+			out[k] = mail.Outcome{Rcpt: it.env.Rcpts[i].To, Reply: *d.why, Host: d.why.Host, At: now}
+		}
+		q.workers.Go(func() {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			it.active--
+			j.unreached = true
+			if ev := q.note(j, now, out); it.finished() && ev.none() {
+				q.opt.Journal.Done(it.id)
+				q.forget(it)
+			} else {
+				q.save(j, ev)
+			}
+		})
+	}
+}
+
+func (q *Queue) count(out []mail.Outcome) {
+	q.stats.attempts.Add(1)
+	for i := range out {
+		switch r := &out[i].Reply; {
+		case r.Positive():
+			q.stats.delivered.Add(1)
+		case r.Permanent():
+			q.stats.failed.Add(1)
+		default:
+			q.stats.deferred.Add(1)
+		}
+	}
+}
+
+// tell writes the log line of an attempt, and history.
+func (q *Queue) tell(a Attempt) {
+	e, word := q.log.Info(), "delivered"
+	for i := range a.Outcomes {
+		if !a.Outcomes[i].Reply.Positive() {
+			word = "not delivered"
+			if !a.Final {
+				word = "deferred"
+			}
+		}
+	}
+	e.Str("id", a.ID).Str("from", string(a.From)).Str("stage", string(mail.StageSend)).Str("by", a.Upstream).
+		Dur("queued", a.Started.Sub(a.Queued)).
+		Object("trail", &mail.Trail{Outcomes: a.Outcomes}).Msg(word)
+	q.opt.Attempted(a)
+}

@@ -1,0 +1,834 @@
+package queue
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/mail"
+	"hoplite/relay/queue/journal"
+)
+
+// server is a hop that answers as its script says, and remembers.
+type server struct {
+	mu    sync.Mutex
+	got   []delivery
+	opens int
+	now   int // transactions at this moment
+	most  int
+	// Each may be nil. What they return is the answer; nil is yes.
+	open func(tx *mail.Transaction) error
+	rcpt func(r mail.Rcpt) error
+	send func(r mail.Rcpt) *mail.Reply
+	slow time.Duration
+}
+
+// delivery is one recipient's copy that the server took.
+type delivery struct {
+	at   time.Time
+	id   string
+	from mail.Address
+	to   mail.Address
+	text string
+	n    int // transaction, from 1
+}
+
+func (s *server) Open(ctx context.Context, tx *mail.Transaction) (mail.Handoff, error) {
+	s.mu.Lock()
+	s.opens++
+	n := s.opens
+	s.now++
+	s.most = max(s.most, s.now)
+	open := s.open
+	s.mu.Unlock()
+	c := &conversation{s: s, tx: tx, n: n}
+	if open != nil {
+		if err := open(tx); err != nil {
+			c.Close()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+type conversation struct {
+	s     *server
+	tx    *mail.Transaction
+	n     int
+	rcpts []mail.Rcpt
+}
+
+func (c *conversation) Rcpt(_ context.Context, r mail.Rcpt) error {
+	var said func(mail.Rcpt) error
+	c.s.change(func() { said = c.s.rcpt })
+	if said != nil {
+		if err := said(r); err != nil {
+			return err
+		}
+	}
+	c.rcpts = append(c.rcpts, r)
+	return nil
+}
+
+func (c *conversation) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
+	var text bytes.Buffer
+	m.WriteTo(&text)
+	if c.s.slow > 0 {
+		time.Sleep(c.s.slow)
+	}
+	var out []mail.Outcome
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	for _, r := range c.rcpts {
+		reply := &mail.Reply{Code: 250, Enhanced: "2.0.0", Text: "ok", Host: "mx.example.net"}
+		if c.s.send != nil {
+			if said := c.s.send(r); said != nil {
+				reply = said
+			}
+		}
+		if reply.Positive() {
+			c.s.got = append(c.s.got, delivery{time.Now(), c.tx.ID, c.tx.Envelope.From, r.To, text.String(), c.n})
+		}
+		out = append(out, mail.Outcome{Rcpt: r.To, Reply: *reply, Host: reply.Host, At: time.Now()})
+	}
+	return out
+}
+
+func (c *conversation) Close() error {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.s.now--
+	return nil
+}
+
+func (s *server) deliveries() []delivery {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.got)
+}
+
+// counts gives how often it was opened, and how many were at it at once.
+func (s *server) counts() (opens, most int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opens, s.most
+}
+
+// change alters the script while others may be at it.
+func (s *server) change(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+}
+
+func (s *server) to() (all []string) {
+	for _, d := range s.deliveries() {
+		all = append(all, string(d.to))
+	}
+	slices.Sort(all)
+	return all
+}
+
+func refuse(code int, enhanced, text string) *mail.Reply {
+	return &mail.Reply{Code: code, Enhanced: enhanced, Text: text, Host: "mx.example.net"}
+}
+
+// house is a queue with two servers: out takes mail, back takes reports.
+type house struct {
+	*Queue
+	out, back *server
+	memory    *journal.Memory
+	log       *bytes.Buffer
+	stop      func()
+}
+
+func newHouse(t *testing.T, opts ...func(*Options)) *house {
+	h := &house{out: &server{}, back: &server{}, memory: journal.NewMemory(), log: &bytes.Buffer{}}
+	h.start(t, opts...)
+	return h
+}
+
+// start opens the queue on what the journal holds and runs it.
+func (h *house) start(t *testing.T, opts ...func(*Options)) {
+	t.Helper()
+	opt := Options{Journal: h.memory, Hostname: "mail.example.org", Postmaster: "post@example.org", Log: zerolog.New(zerolog.SyncWriter(h.log))}
+	for _, o := range opts {
+		o(&opt)
+	}
+	q, err := Open(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Queue = q
+	q.Add(Upstream{Name: "out", Hop: h.out})
+	q.Add(Upstream{Name: "mx", Hop: h.out, PerDomain: true})
+	q.Add(Upstream{Name: Router, Hop: h.back})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- q.Run(ctx, time.Minute) }()
+	h.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(h.stop)
+}
+
+// accept queues a message from ann to rcpts.
+func (h *house) accept(t *testing.T, upstream string, rcpts ...mail.Rcpt) string {
+	t.Helper()
+	return h.acceptTx(t, upstream, mail.NewTransaction(mail.Client{}, "ann@example.org"), rcpts...)
+}
+
+func (h *house) acceptTx(t *testing.T, upstream string, tx *mail.Transaction, rcpts ...mail.Rcpt) string {
+	t.Helper()
+	out := h.offer(t, upstream, tx, rcpts...)
+	for _, o := range out {
+		if o.Reply.Code != 250 {
+			t.Fatalf("not queued: %v", &o.Reply)
+		}
+	}
+	return out[0].RemoteID
+}
+
+func (h *house) offer(t *testing.T, upstream string, tx *mail.Transaction, rcpts ...mail.Rcpt) []mail.Outcome {
+	t.Helper()
+	m, err := mail.NewMessage(mail.Bytes("Subject: hello\r\nMessage-ID: <m1@example.org>\r\n\r\nbody\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hand, err := h.Hop(upstream).Open(t.Context(), tx)
+	if err != nil {
+		return []mail.Outcome{{Reply: *mail.AsReply(err)}}
+	}
+	defer hand.Close()
+	for _, r := range rcpts {
+		if err := hand.Rcpt(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return hand.Send(t.Context(), m)
+}
+
+func to(addrs ...mail.Address) (all []mail.Rcpt) {
+	for _, a := range addrs {
+		all = append(all, mail.Rcpt{To: a, Orig: a})
+	}
+	return all
+}
+
+// pass lets d go by, and everything that falls into it.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// bubble runs a test in which five days pass at once.
+func bubble(t *testing.T, name string, f func(t *testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
+}
+
+func (h *house) empty(t *testing.T) {
+	t.Helper()
+	if n := h.memory.Usage().Messages; n != 0 {
+		t.Errorf("%d messages left in the journal", n)
+	}
+	if l := h.List(Filter{}, 0); len(l) != 0 {
+		t.Errorf("queue still lists %+v", l)
+	}
+}
+
+func TestDelivery(t *testing.T) {
+	bubble(t, "recipients of one destination go in one transaction", func(t *testing.T) {
+		h := newHouse(t)
+		h.accept(t, "out", to("a@example.net", "b@example.com", "c@example.net")...)
+		synctest.Wait()
+		got := h.out.deliveries()
+		if len(got) != 3 || got[0].n != 1 || got[2].n != 1 || !strings.HasSuffix(got[0].text, "body\r\n") {
+			t.Errorf("got %+v", got)
+		}
+		h.empty(t)
+	})
+	bubble(t, "by MX each domain is a destination", func(t *testing.T) {
+		h := newHouse(t)
+		h.accept(t, "mx", to("a@example.net", "b@example.com", "c@example.net")...)
+		synctest.Wait()
+		if h.out.opens != 2 || len(h.out.to()) != 3 {
+			t.Errorf("%d transactions, to %q", h.out.opens, h.out.to())
+		}
+		h.empty(t)
+	})
+	bubble(t, "a second handoff of one transaction gets a name of its own", func(t *testing.T) {
+		h := newHouse(t)
+		tx := mail.NewTransaction(mail.Client{}, "ann@example.org")
+		a := h.acceptTx(t, "out", tx, to("a@example.net")...)
+		b := h.acceptTx(t, "mx", tx, to("b@example.net")...)
+		if a != tx.ID || b != tx.ID+"-2" {
+			t.Errorf("ids %q and %q", a, b)
+		}
+		synctest.Wait()
+		h.empty(t)
+	})
+	bubble(t, "what one recipient is answered does not touch another", func(t *testing.T) {
+		h := newHouse(t)
+		tries := 0
+		h.out.rcpt = func(r mail.Rcpt) error {
+			switch r.To.Local() {
+			case "bad":
+				return refuse(550, "5.1.1", "no such user")
+			case "later":
+				if tries++; tries < 3 {
+					return refuse(450, "4.2.1", "busy")
+				}
+			}
+			return nil
+		}
+		h.accept(t, "out", to("good@example.net", "bad@example.net", "later@example.net")...)
+		pass(time.Hour)
+		if got := h.out.to(); !slices.Equal(got, []string{"good@example.net", "later@example.net"}) {
+			t.Errorf("delivered to %q", got)
+		}
+		reports := h.back.deliveries()
+		if len(reports) != 1 || reports[0].from != "" || reports[0].to != "ann@example.org" || !strings.Contains(reports[0].text, "no such user") {
+			t.Errorf("reports: %+v", reports)
+		}
+		h.empty(t)
+	})
+	bubble(t, "a hop that panics or forgets an outcome puts mail off", func(t *testing.T) {
+		h := newHouse(t)
+		n := 0
+		h.out.open = func(*mail.Transaction) error {
+			if n++; n == 1 {
+				panic("bug")
+			}
+			return nil
+		}
+		h.accept(t, "out", to("a@example.net")...)
+		synctest.Wait()
+		if l := h.List(Filter{}, 0); len(l) != 1 || l[0].State != "deferred" {
+			t.Fatalf("after the panic: %+v", l)
+		}
+		pass(time.Hour)
+		h.empty(t)
+	})
+}
+
+// Back-off goes from 5 minutes to 4 hours and ends after 5 days with one
+// report; after 4 hours the sender hears of the delay, once.
+func TestSchedule(t *testing.T) {
+	bubble(t, "temporary for five days", func(t *testing.T) {
+		h := newHouse(t)
+		var at []time.Duration
+		start := time.Now()
+		h.out.send = func(mail.Rcpt) *mail.Reply {
+			at = append(at, time.Since(start))
+			return refuse(451, "4.7.1", "greylisted, come back")
+		}
+		h.accept(t, "out", to("a@example.net")...)
+		pass(6 * 24 * time.Hour)
+		if at[0] != 0 {
+			t.Errorf("the first attempt came after %v", at[0])
+		}
+		for i := 1; i < len(at); i++ {
+			want := min(5*time.Minute<<min(i-1, 10), 4*time.Hour)
+			if gap := at[i] - at[i-1]; gap < want*5/6-time.Second || gap > want*7/6+time.Second {
+				t.Errorf("wait %d is %v, want about %v", i, gap, want)
+			}
+		}
+		if last := at[len(at)-1]; last < 5*24*time.Hour || last > 5*24*time.Hour+5*time.Hour {
+			t.Errorf("last attempt after %v", last)
+		}
+		reports := h.back.deliveries()
+		if len(reports) != 2 || !strings.Contains(reports[0].text, "Action: delayed") || !strings.Contains(reports[1].text, "Action: failed") {
+			t.Fatalf("reports: %+v", reports)
+		}
+		if d := reports[0].at.Sub(start); d < 4*time.Hour || d > 9*time.Hour {
+			t.Errorf("delay told after %v", d)
+		}
+		if !strings.Contains(reports[1].text, "greylisted") || !strings.Contains(reports[1].text, "Status: 5.4.7") {
+			t.Errorf("last report: %s", reports[1].text)
+		}
+		h.empty(t)
+	})
+	bubble(t, "a restart keeps the schedule", func(t *testing.T) {
+		h := newHouse(t)
+		n := 0
+		h.out.send = func(mail.Rcpt) *mail.Reply { n++; return refuse(451, "", "later") }
+		h.accept(t, "out", to("a@example.net")...)
+		pass(time.Hour)
+		before := n
+		l := h.List(Filter{}, 0)
+		h.stop()
+		h.start(t)
+		synctest.Wait()
+		if n != before {
+			t.Errorf("%d attempts at once after the restart", n-before)
+		}
+		after := h.List(Filter{}, 0)
+		if len(after) != 1 || !after[0].Next.Equal(l[0].Next) || after[0].Rcpts[0].Attempts != before {
+			t.Errorf("before %+v\nafter %+v", l, after)
+		}
+		pass(24 * time.Hour)
+		if n <= before {
+			t.Error("never tried again")
+		}
+	})
+	bubble(t, "a clock that jumps back neither floods nor freezes", func(t *testing.T) {
+		h := newHouse(t)
+		n := 0
+		h.out.send = func(mail.Rcpt) *mail.Reply { n++; return refuse(451, "", "later") }
+		tx := mail.NewTransaction(mail.Client{}, "ann@example.org")
+		tx.At = time.Now().Add(300 * 24 * time.Hour) // it came before the clock was put right
+		h.acceptTx(t, "out", tx, to("a@example.net")...)
+		pass(24 * time.Hour)
+		if n < 8 || n > 14 {
+			t.Errorf("%d attempts in a day", n)
+		}
+	})
+	bubble(t, "DELIVERBY with return gives up at its time", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.send = func(mail.Rcpt) *mail.Reply { return refuse(451, "", "later") }
+		tx := mail.NewTransaction(mail.Client{}, "ann@example.org")
+		tx.Envelope.DeliverBy = &mail.DeliverBy{At: time.Now().Add(30 * time.Minute), Return: true}
+		h.acceptTx(t, "out", tx, to("a@example.net")...)
+		pass(2 * time.Hour)
+		h.empty(t)
+		if r := h.back.deliveries(); len(r) != 1 || !strings.Contains(r[0].text, "Action: failed") {
+			t.Errorf("reports: %+v", r)
+		}
+	})
+	bubble(t, "high priority goes first", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.open = func(*mail.Transaction) error { return refuse(421, "", "closed") }
+		for i := range 9 {
+			tx := mail.NewTransaction(mail.Client{}, mail.Address(fmt.Sprintf("p%d@example.org", i)))
+			tx.Envelope.Priority = []int{0, -9, 9}[i%3]
+			h.acceptTx(t, "out", tx, to("a@example.net")...)
+		}
+		pass(time.Second)
+		h.out.change(func() { h.out.open, h.out.slow = nil, time.Second })
+		pass(24 * time.Hour)
+		got := h.out.deliveries()
+		if len(got) != 9 {
+			t.Fatalf("%d delivered", len(got))
+		}
+		h.empty(t)
+	})
+}
+
+func TestDestinations(t *testing.T) {
+	bubble(t, "a dead destination slows nobody and is left alone", func(t *testing.T) {
+		h := newHouse(t)
+		dead := 0
+		h.out.open = func(*mail.Transaction) error {
+			return nil
+		}
+		h.out.rcpt = func(r mail.Rcpt) error {
+			if r.To.Domain() == "dead.example" {
+				h.out.change(func() { dead++ })
+				time.Sleep(30 * time.Second)
+				return &mail.Reply{Code: 451, Text: "connection timed out"}
+			}
+			return nil
+		}
+		for range 1000 {
+			h.accept(t, "mx", to("a@dead.example")...)
+		}
+		for range 100 {
+			h.accept(t, "mx", to("b@example.net")...)
+		}
+		pass(time.Second)
+		if n := len(h.out.deliveries()); n != 100 {
+			t.Errorf("%d of 100 delivered beside a dead destination", n)
+		}
+		pass(time.Hour)
+		h.out.change(func() {
+			if dead > 60 {
+				t.Errorf("%d attempts in an hour at a destination that never answers", dead)
+			}
+			h.out.rcpt = nil
+		})
+		pass(20 * time.Minute)
+		if n := len(h.out.deliveries()); n != 1100 {
+			t.Errorf("%d of 1100 delivered after it came back", n)
+		}
+		h.empty(t)
+	})
+	bubble(t, "mail at a dead destination is reported and expires without attempts of its own", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.open = func(*mail.Transaction) error { return &mail.Reply{Code: 451, Text: "connection refused"} }
+		for range 50 {
+			h.accept(t, "out", to("a@example.net")...)
+		}
+		pass(6 * 24 * time.Hour)
+		h.empty(t)
+		if n := len(h.back.deliveries()); n != 100 {
+			t.Errorf("%d reports, want a delay and a failure for each of 50", n)
+		}
+		if h.out.opens > 1500 {
+			t.Errorf("%d attempts", h.out.opens)
+		}
+	})
+	bubble(t, "concurrency grows to its limit", func(t *testing.T) {
+		h := newHouse(t)
+		h.Add(Upstream{Name: "out", Hop: h.out, Schedule: Schedule{Concurrency: 9}})
+		h.out.slow = time.Second
+		for range 200 {
+			h.accept(t, "out", to("a@example.net")...)
+		}
+		pass(time.Second / 2)
+		if _, most := h.out.counts(); most != startLimit {
+			t.Errorf("starts with %d at once", most)
+		}
+		pass(time.Hour)
+		if h.out.most != 9 {
+			t.Errorf("%d at once at most", h.out.most)
+		}
+		h.empty(t)
+	})
+	bubble(t, "few workers are shared fairly", func(t *testing.T) {
+		h := newHouse(t, func(o *Options) { o.Workers = 2 })
+		h.out.slow = time.Second
+		for range 100 {
+			h.accept(t, "mx", to("a@big.example")...)
+		}
+		h.accept(t, "mx", to("b@small.example")...)
+		pass(5 * time.Second)
+		if !slices.Contains(h.out.to(), "b@small.example") {
+			t.Error("the small destination still waits behind the big one")
+		}
+		pass(time.Hour)
+		if h.out.most > 2 {
+			t.Errorf("%d at once", h.out.most)
+		}
+		h.empty(t)
+	})
+	bubble(t, "more recipients than one transaction takes", func(t *testing.T) {
+		h := newHouse(t)
+		var many []mail.Rcpt
+		for i := range 250 {
+			many = append(many, to(mail.Address(fmt.Sprintf("u%d@example.net", i)))...)
+		}
+		h.accept(t, "out", many...)
+		synctest.Wait()
+		if h.out.opens != 3 || len(h.out.to()) != 250 {
+			t.Errorf("%d transactions, %d recipients", h.out.opens, len(h.out.to()))
+		}
+		h.empty(t)
+	})
+}
+
+func TestReports(t *testing.T) {
+	gone := func(mail.Rcpt) *mail.Reply { return refuse(550, "5.1.1", "no such user") }
+	for _, tc := range []struct {
+		name  string
+		from  mail.Address
+		auth  []mail.AuthResult
+		rcpts []mail.Rcpt
+		ok    bool // the server takes it
+		want  []string
+	}{
+		{name: "failed", from: "ann@example.org", rcpts: to("x@example.net"), want: []string{"ann@example.org"}},
+		{name: "two recipients, one report", from: "ann@example.org", rcpts: to("x@example.net", "y@example.net"), want: []string{"ann@example.org"}},
+		{name: "a report is not answered by a report, the postmaster hears of it", from: "", rcpts: to("x@example.net"), want: []string{"post@example.org"}},
+		{name: "nor about the postmaster's mail", from: "", rcpts: to("post@example.org")},
+		{name: "NOTIFY=NEVER", from: "ann@example.org", rcpts: []mail.Rcpt{{To: "x@example.net", Notify: mail.NotifyNever}}},
+		{name: "NOTIFY=SUCCESS says nothing of a failure", from: "ann@example.org", rcpts: []mail.Rcpt{{To: "x@example.net", Notify: mail.NotifySuccess}}},
+		{name: "NOTIFY=SUCCESS", ok: true, from: "ann@example.org", rcpts: []mail.Rcpt{{To: "x@example.net", Notify: mail.NotifySuccess}}, want: []string{"ann@example.org"}},
+		{name: "success unasked", ok: true, from: "ann@example.org", rcpts: to("x@example.net")},
+		{name: "SPF failed: not to the sender", from: "ann@example.org", auth: []mail.AuthResult{{Method: "spf", Value: "fail"}}, rcpts: to("x@example.net"), want: []string{"post@example.org"}},
+		{name: "DMARC failed: not to the sender", from: "ann@example.org", auth: []mail.AuthResult{{Method: "dmarc", Value: "fail"}}, rcpts: to("x@example.net"), want: []string{"post@example.org"}},
+		{name: "SPF passed", from: "ann@example.org", auth: []mail.AuthResult{{Method: "spf", Value: "pass"}}, rcpts: to("x@example.net"), want: []string{"ann@example.org"}},
+	} {
+		bubble(t, tc.name, func(t *testing.T) {
+			h := newHouse(t)
+			if !tc.ok {
+				h.out.send = gone
+			}
+			tx := mail.NewTransaction(mail.Client{}, tc.from)
+			tx.Trail.Auth = tc.auth
+			h.acceptTx(t, "out", tx, tc.rcpts...)
+			pass(24 * time.Hour)
+			if got := h.back.to(); !slices.Equal(got, tc.want) {
+				t.Errorf("reports to %q, want %q", got, tc.want)
+			}
+			for _, d := range h.back.deliveries() {
+				if d.from != "" {
+					t.Errorf("report from %q", d.from)
+				}
+			}
+			h.empty(t)
+		})
+	}
+	bubble(t, "a report that is there from before a crash is not made again", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.send = gone
+		h.back.send = func(mail.Rcpt) *mail.Reply { return refuse(451, "", "later") }
+		tx := mail.NewTransaction(mail.Client{}, "ann@example.org")
+		h.acceptTx(t, "out", tx, to("x@example.net")...)
+		synctest.Wait()
+		// The crash: the report is in the journal, and so is the message again.
+		m, _ := mail.NewMessage(mail.Bytes("Subject: hello\r\n\r\n"))
+		it := newItem(tx.ID, "out", mail.Envelope{From: "ann@example.org", Rcpts: to("x@example.net")}, time.Now())
+		h.stop()
+		if err := h.memory.Commit(t.Context(), journal.Change{Kind: journal.Put, ID: tx.ID, Meta: packMeta(it, tx), Message: m}); err != nil {
+			t.Fatal(err)
+		}
+		h.back.send = nil
+		h.start(t)
+		pass(24 * time.Hour)
+		if n := len(h.back.deliveries()); n != 1 {
+			t.Errorf("%d reports", n)
+		}
+		h.empty(t)
+	})
+}
+
+func TestStorageFails(t *testing.T) {
+	bubble(t, "a message that cannot be stored is put off", func(t *testing.T) {
+		h := newHouse(t)
+		h.memory.Fail(errors.New("disk on fire"))
+		out := h.offer(t, "out", mail.NewTransaction(mail.Client{}, "ann@example.org"), to("a@example.net")...)
+		if out[0].Reply.Code != 451 || strings.Contains(out[0].Reply.Text, "fire") {
+			t.Errorf("got %v", &out[0].Reply)
+		}
+		h.memory.Fail(nil)
+		h.accept(t, "out", to("a@example.net")...)
+		synctest.Wait()
+		h.empty(t)
+	})
+	bubble(t, "a state that cannot be saved keeps the schedule", func(t *testing.T) {
+		h := newHouse(t)
+		n := 0
+		h.out.send = func(mail.Rcpt) *mail.Reply { n++; return refuse(451, "", "later") }
+		h.accept(t, "out", to("a@example.net")...)
+		synctest.Wait()
+		h.memory.Fail(errors.New("full"))
+		pass(24 * time.Hour)
+		if n > 14 {
+			t.Errorf("%d attempts in a day", n)
+		}
+		h.memory.Fail(nil)
+		h.out.change(func() { h.out.send = nil })
+		pass(24 * time.Hour)
+		h.empty(t)
+	})
+	bubble(t, "a report that cannot be saved is owed, not forgotten", func(t *testing.T) {
+		h := newHouse(t)
+		h.accept(t, "out", to("slow@example.net")...)
+		synctest.Wait()
+		h.out.send = func(mail.Rcpt) *mail.Reply { return refuse(550, "", "no") }
+		h.accept(t, "out", to("a@example.net")...)
+		h.memory.Fail(errors.New("full"))
+		pass(time.Hour)
+		h.memory.Fail(nil)
+		pass(24 * time.Hour)
+		if n := len(h.back.deliveries()); n != 1 {
+			t.Errorf("%d reports", n)
+		}
+		h.empty(t)
+	})
+	bubble(t, "too little space is said before the message comes", func(t *testing.T) {
+		free := int64(50)
+		h := newHouse(t, func(o *Options) {
+			o.Reserve = 100
+			o.Free = func() (int64, error) { return free, nil }
+		})
+		out := h.offer(t, "out", mail.NewTransaction(mail.Client{}, ""), to("a@example.net")...)
+		if out[0].Reply.Code != 452 || out[0].Reply.Enhanced != "4.3.1" {
+			t.Errorf("got %v", &out[0].Reply)
+		}
+		free = 200
+		pass(2 * time.Second)
+		h.accept(t, "out", to("a@example.net")...)
+	})
+}
+
+func TestOrders(t *testing.T) {
+	later := func(mail.Rcpt) *mail.Reply { return refuse(451, "", "later") }
+	obey := func(t *testing.T, h *house, o Order, want Progress) {
+		t.Helper()
+		p, err := h.Obey(t.Context(), o, nil)
+		if err != nil || p != want {
+			t.Fatalf("%s: %+v, %v", o.Do, p, err)
+		}
+		synctest.Wait()
+	}
+	bubble(t, "retry, hold, release, delete, bounce, reroute", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.send = later
+		other := &server{}
+		h.Add(Upstream{Name: "other", Hop: other})
+		ids := map[string]string{}
+		for _, name := range []string{"retry", "hold", "delete", "bounce", "reroute"} {
+			ids[name] = h.accept(t, "out", to(mail.Address(name+"@example.net"))...)
+		}
+		synctest.Wait()
+		before := h.out.opens
+		obey(t, h, Order{Do: "retry", Filter: Filter{To: "retry@example.net"}}, Progress{Done: 1, Of: 1})
+		if h.out.opens != before+1 {
+			t.Error("retry did not try")
+		}
+		obey(t, h, Order{Do: "hold", Filter: Filter{IDs: []string{ids["hold"]}}, Text: "look at this"}, Progress{Done: 1, Of: 1})
+		obey(t, h, Order{Do: "delete", Filter: Filter{To: "delete@EXAMPLE.net"}}, Progress{Done: 1, Of: 1})
+		obey(t, h, Order{Do: "bounce", Filter: Filter{To: "bounce@example.net"}, Text: "not wanted here"}, Progress{Done: 1, Of: 1})
+		obey(t, h, Order{Do: "reroute", Filter: Filter{To: "reroute@example.net"}, Text: "other"}, Progress{Done: 1, Of: 1})
+		if got := other.to(); !slices.Equal(got, []string{"reroute@example.net"}) {
+			t.Errorf("rerouted: %q", got)
+		}
+		if r := h.back.deliveries(); len(r) != 1 || !strings.Contains(r[0].text, "not wanted here") {
+			t.Errorf("reports: %+v", r)
+		}
+		h.stop()
+		h.out.send = nil
+		h.start(t)
+		pass(24 * time.Hour)
+		if got := h.out.to(); !slices.Equal(got, []string{"retry@example.net"}) {
+			t.Errorf("delivered to %q", got)
+		}
+		held := h.List(Filter{State: "held"}, 0)
+		if len(held) != 1 || held[0].Held != "look at this" {
+			t.Fatalf("held: %+v", held)
+		}
+		obey(t, h, Order{Do: "release", Filter: Filter{State: "held"}}, Progress{Done: 1, Of: 1})
+		h.empty(t)
+	})
+	bubble(t, "delete while it is being delivered", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.slow = time.Minute
+		h.accept(t, "out", to("a@example.net")...)
+		synctest.Wait()
+		if _, err := h.Obey(t.Context(), Order{Do: "bounce", Filter: Filter{}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		obey(t, h, Order{Do: "delete"}, Progress{Done: 1, Of: 1})
+		pass(time.Hour)
+		h.empty(t)
+	})
+	bubble(t, "an order that cannot be saved is not carried out", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.send = later
+		h.accept(t, "out", to("a@example.net")...)
+		synctest.Wait()
+		h.memory.Fail(errors.New("full"))
+		for _, do := range []string{"delete", "bounce", "hold"} {
+			if _, err := h.Obey(t.Context(), Order{Do: do}, nil); err == nil {
+				t.Errorf("%s succeeded", do)
+			}
+		}
+		h.memory.Fail(nil)
+		if l := h.List(Filter{}, 0); len(l) != 1 || l[0].State != "deferred" || l[0].Rcpts[0].State != "waiting" {
+			t.Errorf("got %+v", l)
+		}
+		h.out.change(func() { h.out.send = nil })
+		pass(24 * time.Hour)
+		h.empty(t)
+	})
+	bubble(t, "quarantine is held, and dropped in the end", func(t *testing.T) {
+		h := newHouse(t)
+		tx := mail.NewTransaction(mail.Client{}, "ann@example.org")
+		tx.Quarantine = "looks like a virus"
+		h.acceptTx(t, "out", tx, to("a@example.net")...)
+		pass(20 * 24 * time.Hour)
+		if l := h.List(Filter{}, 0); len(l) != 1 || l[0].State != "held" || l[0].Held != "looks like a virus" {
+			t.Fatalf("got %+v", l)
+		}
+		h.stop()
+		h.start(t)
+		pass(11 * 24 * time.Hour)
+		h.empty(t)
+		if len(h.out.to())+len(h.back.to()) > 0 {
+			t.Error("something was sent")
+		}
+	})
+	bubble(t, "mail of an upstream that is gone is routed anew", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.send = later
+		h.accept(t, "out", to("a@example.net")...)
+		synctest.Wait()
+		h.Remove("out")
+		pass(6 * time.Hour)
+		if got := h.back.to(); !slices.Equal(got, []string{"a@example.net"}) {
+			t.Errorf("routed to %q", got)
+		}
+		h.Remove(Router)
+		h.accept(t, "nowhere", to("b@example.net")...)
+		synctest.Wait()
+		if l := h.List(Filter{}, 0); len(l) != 1 || l[0].State != "held" {
+			t.Errorf("got %+v", l)
+		}
+	})
+	bubble(t, "ETRN", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.send = later
+		h.accept(t, "mx", to("a@example.net")...)
+		h.accept(t, "mx", to("b@sub.example.net")...)
+		h.accept(t, "mx", to("c@example.com")...)
+		synctest.Wait()
+		h.out.send = nil
+		if n := h.Flush("Example.Net"); n != 1 {
+			t.Errorf("%d messages", n)
+		}
+		synctest.Wait()
+		if n := h.Flush("@example.net"); n != 1 {
+			t.Errorf("%d messages below", n)
+		}
+		synctest.Wait()
+		if got := h.out.to(); !slices.Equal(got, []string{"a@example.net", "b@sub.example.net"}) {
+			t.Errorf("delivered to %q", got)
+		}
+	})
+}
+
+func TestListing(t *testing.T) {
+	bubble(t, "totals, list, show, export", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.send = func(mail.Rcpt) *mail.Reply { return refuse(451, "4.2.0", "later\nmuch later") }
+		tx := mail.NewTransaction(mail.Client{Listener: "inbound", Helo: "client.example"}, "ann@example.org")
+		tx.Trail.Add(mail.Event{Stage: mail.StageData, By: "size", Verdict: "pass", Facts: []mail.Fact{{Key: "size", Value: "56"}}})
+		tx.Header.Subject = "hello"
+		id := h.acceptTx(t, "out", tx, to("a@example.net", "b@example.com")...)
+		pass(30 * time.Minute)
+		h.accept(t, "out", to("c@example.net")...)
+		synctest.Wait()
+		totals := h.Totals(Filter{})
+		if len(totals) != 2 || totals[0].Destination != "example.net" || totals[0].Messages != 2 ||
+			!slices.Equal(totals[0].Ages, []int{1, 0, 1, 0, 0, 0, 0}) || totals[0].Reply != "451 4.2.0 later / much later" {
+			t.Errorf("totals %+v", totals)
+		}
+		for f, want := range map[*Filter]int{
+			{}: 2, {To: "example.com"}: 1, {To: "@example.com"}: 1, {To: "a@example.net"}: 1, {From: "example.org"}: 2,
+			{From: "bob@example.org"}: 0, {Older: time.Minute}: 1, {Younger: time.Minute}: 1, {State: "deferred"}: 2,
+			{State: "held"}: 0, {Upstream: "mx"}: 0, {IDs: []string{id, "nobody"}}: 1,
+		} {
+			if l := h.List(*f, 0); len(l) != want {
+				t.Errorf("%+v picks %d, want %d", *f, len(l), want)
+			}
+		}
+		d, err := h.Show(id)
+		if err != nil || d.Client.Helo != "client.example" || d.Header.Subject != "hello" || len(d.Trail.Events) != 1 || d.Trail.Events[0].Facts[0].Value != "56" {
+			t.Errorf("show: %+v, %v", d, err)
+		}
+		if _, err := h.Show("nobody"); !errors.Is(err, ErrNotQueued) {
+			t.Errorf("show: %v", err)
+		}
+		var b strings.Builder
+		if err := h.Export(id, &b); err != nil || !strings.HasSuffix(b.String(), "\r\n\r\nbody\r\n") {
+			t.Errorf("export: %q, %v", b.String(), err)
+		}
+		if err := h.Export("nobody", io.Discard); err == nil {
+			t.Error("exports what is not there")
+		}
+	})
+}

@@ -1,0 +1,269 @@
+package queue
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"hoplite/mail"
+)
+
+// The first octet of meta and state. A form is never changed, only followed by
+// a new one; unknown forms stop the start.
+const (
+	metaForm  = 1
+	stateForm = 1
+)
+
+// packMeta writes what never changes of a queued message: envelope, where it
+// came from, and the trail so far.
+func packMeta(it *item, tx *mail.Transaction) []byte {
+	p := packer{make([]byte, 0, 512)}
+	p.b = append(p.b, metaForm)
+	p.text(it.upstream)
+	p.time(it.at)
+	p.flag(it.noReport)
+	packEnvelope(&p, &it.env)
+	p.text(tx.Hostname)
+	p.text(tx.Quarantine)
+	packClient(&p, &tx.Client)
+	p.text(tx.Header.MessageID)
+	p.text(tx.Header.From)
+	p.text(tx.Header.Subject)
+	packTrail(&p, tx.Trail)
+	return p.b
+}
+
+// unpackMeta fills it; tx, when it is not nil, gets the rest.
+func unpackMeta(b []byte, it *item, tx *mail.Transaction) error {
+	if len(b) == 0 || b[0] != metaForm {
+		return fmt.Errorf("envelope of %s has a form that this program does not know", it.id)
+	}
+	u := unpacker{b: b[1:]}
+	it.upstream = u.text()
+	it.at = u.time()
+	it.noReport = u.flag()
+	unpackEnvelope(&u, &it.env)
+	if tx != nil {
+		tx.ID, tx.At, tx.Envelope = it.id, it.at, it.env
+		tx.Hostname = u.text()
+		tx.Quarantine = u.text()
+		unpackClient(&u, &tx.Client)
+		tx.Header.MessageID = u.text()
+		tx.Header.From = u.text()
+		tx.Header.Subject = u.text()
+		tx.Trail = unpackTrail(&u)
+	}
+	if u.err != nil {
+		return fmt.Errorf("envelope of %s: %w", it.id, u.err)
+	}
+	return nil
+}
+
+func packEnvelope(p *packer, e *mail.Envelope) {
+	p.text(string(e.From))
+	p.text(e.Body)
+	p.flag(e.UTF8)
+	p.flag(e.RequireTLS)
+	p.text(e.Auth)
+	p.text(e.Ret)
+	p.text(e.EnvID)
+	p.flag(e.DeliverBy != nil)
+	if by := e.DeliverBy; by != nil {
+		p.time(by.At)
+		p.flag(by.Return)
+		p.flag(by.Trace)
+	}
+	p.num(int64(e.Priority))
+	p.count(len(e.Rcpts))
+	for i := range e.Rcpts {
+		r := &e.Rcpts[i]
+		p.text(string(r.To))
+		orig := r.Orig
+		if orig == r.To {
+			orig = ""
+		}
+		p.text(string(orig))
+		p.text(r.Folder)
+		p.num(int64(r.Notify))
+		p.text(r.ORcpt)
+		p.count(len(r.Via))
+		for _, via := range r.Via {
+			p.text(via)
+		}
+	}
+}
+
+func unpackEnvelope(u *unpacker, e *mail.Envelope) {
+	e.From = mail.Address(u.text())
+	e.Body = u.text()
+	e.UTF8 = u.flag()
+	e.RequireTLS = u.flag()
+	e.Auth = u.text()
+	e.Ret = u.text()
+	e.EnvID = u.text()
+	if u.flag() {
+		e.DeliverBy = &mail.DeliverBy{At: u.time(), Return: u.flag(), Trace: u.flag()}
+	}
+	e.Priority = int(u.num())
+	e.Rcpts = make([]mail.Rcpt, u.count())
+	for i := range e.Rcpts {
+		r := &e.Rcpts[i]
+		r.To = mail.Address(u.text())
+		if r.Orig = mail.Address(u.text()); r.Orig == "" {
+			r.Orig = r.To
+		}
+		r.Folder = u.text()
+		r.Notify = mail.Notify(u.num())
+		r.ORcpt = u.text()
+		for range u.count() {
+			r.Via = append(r.Via, u.text())
+		}
+	}
+}
+
+func packClient(p *packer, c *mail.Client) {
+	p.text(c.Listener)
+	p.text(c.Protocol)
+	addr := ""
+	if c.Addr.IsValid() {
+		addr = c.Addr.String()
+	}
+	p.text(addr)
+	p.text(c.Helo)
+	p.text(c.Name)
+	p.text(c.User)
+}
+
+func unpackClient(u *unpacker, c *mail.Client) {
+	c.Listener = u.text()
+	c.Protocol = u.text()
+	c.Addr, _ = netip.ParseAddrPort(u.text())
+	c.Helo = u.text()
+	c.Name = u.text()
+	c.User = u.text()
+}
+
+func packTrail(p *packer, t *mail.Trail) {
+	if t == nil {
+		t = &mail.Trail{}
+	}
+	p.count(len(t.Events))
+	for i := range t.Events {
+		e := &t.Events[i]
+		p.time(e.At)
+		p.text(string(e.Stage))
+		p.text(e.By)
+		p.text(string(e.Rcpt))
+		p.text(e.Verdict)
+		packReply(p, e.Reply)
+		p.text(e.Reason)
+		p.count(len(e.Facts))
+		for _, f := range e.Facts {
+			p.text(f.Key)
+			p.text(f.Value)
+		}
+		p.num(int64(e.Took))
+		p.flag(e.Shadow)
+	}
+	p.count(len(t.Auth))
+	for i := range t.Auth {
+		a := &t.Auth[i]
+		p.text(a.Method)
+		p.text(a.Value)
+		p.text(a.Reason)
+		p.text(a.Comment)
+		p.count(len(a.Props))
+		for _, prop := range a.Props {
+			p.text(prop.Type)
+			p.text(prop.Name)
+			p.text(prop.Value)
+		}
+	}
+}
+
+func unpackTrail(u *unpacker) *mail.Trail {
+	t := &mail.Trail{}
+	for range u.count() {
+		e := mail.Event{
+			At: u.time(), Stage: mail.Stage(u.text()), By: u.text(), Rcpt: mail.Address(u.text()),
+			Verdict: u.text(), Reply: unpackReply(u), Reason: u.text(),
+		}
+		for range u.count() {
+			e.Facts = append(e.Facts, mail.Fact{Key: u.text(), Value: u.text()})
+		}
+		e.Took = time.Duration(u.num())
+		e.Shadow = u.flag()
+		t.Events = append(t.Events, e)
+	}
+	for range u.count() {
+		a := mail.AuthResult{Method: u.text(), Value: u.text(), Reason: u.text(), Comment: u.text()}
+		for range u.count() {
+			a.Props = append(a.Props, mail.AuthProp{Type: u.text(), Name: u.text(), Value: u.text()})
+		}
+		t.Auth = append(t.Auth, a)
+	}
+	return t
+}
+
+func packReply(p *packer, r *mail.Reply) {
+	p.flag(r != nil)
+	if r != nil {
+		p.num(int64(r.Code))
+		p.text(r.Enhanced)
+		p.text(r.Text)
+		p.text(r.Host)
+	}
+}
+
+func unpackReply(u *unpacker) *mail.Reply {
+	if !u.flag() {
+		return nil
+	}
+	return &mail.Reply{Code: int(u.num()), Enhanced: u.text(), Text: u.text(), Host: u.text()}
+}
+
+// packState writes what changes: how far each recipient is.
+func packState(it *item) []byte {
+	p := packer{make([]byte, 0, 64+64*len(it.rcpts))}
+	p.b = append(p.b, stateForm)
+	p.text(it.held)
+	p.time(it.heldAt)
+	p.text(it.override)
+	p.flag(it.warned)
+	for i := range it.rcpts {
+		r := &it.rcpts[i]
+		p.num(int64(r.status))
+		p.count(r.attempts)
+		p.time(r.next)
+		p.time(r.tried)
+		packReply(&p, r.last)
+	}
+	return p.b
+}
+
+func unpackState(b []byte, it *item) error {
+	if len(b) == 0 {
+		return nil
+	}
+	if b[0] != stateForm {
+		return fmt.Errorf("state of %s has a form that this program does not know", it.id)
+	}
+	u := unpacker{b: b[1:]}
+	it.held = u.text()
+	it.heldAt = u.time()
+	it.override = u.text()
+	it.warned = u.flag()
+	for i := range it.rcpts {
+		r := &it.rcpts[i]
+		r.status = status(u.num())
+		r.attempts = int(u.num())
+		r.next = u.time()
+		r.tried = u.time()
+		r.last = unpackReply(&u)
+	}
+	if u.err != nil {
+		return fmt.Errorf("state of %s: %w", it.id, u.err)
+	}
+	return nil
+}
