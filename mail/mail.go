@@ -18,7 +18,7 @@ import (
 const idDigits = "0123456789abcdefghjkmnpqrstvwxyz"
 
 // NewID makes the id of one transaction: 16 characters, sorted by time to the
-// millisecond, unique by 32 random bits beside it, safe in file names, header
+// millisecond, unique by 30 random bits beside it, safe in file names, header
 // fields and replies.
 func NewID() string { return newID(time.Now()) }
 
@@ -28,13 +28,10 @@ func newID(now time.Time) string {
 	n := uint64(now.UnixMilli())
 	r := uint64(binary.LittleEndian.Uint32(random[:4]))
 	var id [16]byte
-	for i := 15; i >= 10; i-- { // 30 of the random bits
+	for i := 15; i >= 10; i-- { // 30 of the random bits; two more in front would spoil the order
 		id[i] = idDigits[r&31]
 		r >>= 5
 	}
-	// The last two random bits would be lost; the 48-bit time needs only
-	// 9.6 digits, so they fit on top of its first one.
-	n |= r << 48
 	for i := 9; i >= 0; i-- {
 		id[i] = idDigits[n&31]
 		n >>= 5

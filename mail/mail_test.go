@@ -16,6 +16,9 @@ func TestNewID(t *testing.T) {
 	if at, ok := IDTime(id); !ok || !at.Equal(now) {
 		t.Errorf("IDTime(%q) = %v, %v; want %v", id, at, ok, now)
 	}
+	if later := newID(now.Add(time.Millisecond)); later <= id {
+		t.Errorf("%s, made later, sorts before %s", later, id)
+	}
 	if _, ok := IDTime("not-one-of-ours!"); ok {
 		t.Error("IDTime took a text that is no id")
 	}

@@ -55,7 +55,6 @@ func (c *Conn) command(line []byte) {
 		}
 		c.pass(verb, arg)
 	case "DATA":
-		c.received = 0
 		c.pass(verb, arg)
 	case "NOOP", "RSET", "QUIT":
 		c.pass(verb, "")
@@ -155,7 +154,7 @@ func (c *Conn) greeted() mail.Reply {
 	c.again = false
 	c.offer = Offer{}
 	if c.opts.Offer != nil {
-		c.offer = c.opts.Offer(c)
+		c.offer = c.without(c.opts.Offer(c))
 	}
 	r := mail.Reply{Code: 250, Text: c.opts.Hostname}
 	if c.esmtp {
@@ -205,6 +204,9 @@ func (c *Conn) bdat(arg string) {
 	case c.offer.Size > 0 && c.received+n > c.offer.Size:
 		c.say(refusal(552, "5.3.4", "message is larger than "+strconv.FormatInt(c.offer.Size, 10)+" octets"))
 		c.bye("4.3.4", "message is larger than we take")
+	case n == 0 && len(f) == 1 && c.received == 0 && c.rcpts > 0:
+		// The library would start the session's Data without waiting for it.
+		c.say(refusal(250, "2.0.0", "chunk taken"))
 	default:
 		c.received += n
 		c.rest, c.phase = n, chunk

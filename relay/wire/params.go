@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -50,7 +51,33 @@ func (c *Conn) keywords() []string {
 	if limits := o.limits(); limits != "" {
 		words = append(words, "LIMITS"+limits)
 	}
-	return words
+	return slices.DeleteFunc(words, func(w string) bool { return c.disabled(w) })
+}
+
+// disabled tells whether the keyword at the front of s is switched off.
+func (c *Conn) disabled(s string) bool {
+	word, _, _ := strings.Cut(s, " ")
+	for _, d := range c.opts.Disable {
+		if strings.EqualFold(d, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// without takes what is switched off out of an offer.
+func (c *Conn) without(o Offer) Offer {
+	for word, off := range map[string]func(){
+		"8BITMIME": func() { o.EightBit = false }, "SMTPUTF8": func() { o.UTF8 = false },
+		"DSN": func() { o.DSN = false }, "CHUNKING": func() { o.Chunking, o.Binary = false, false },
+		"BINARYMIME": func() { o.Binary = false }, "AUTH": func() { o.Auth = nil },
+		"REQUIRETLS": func() { o.RequireTLS = false },
+	} {
+		if c.disabled(word) {
+			off()
+		}
+	}
+	return o
 }
 
 func (o Offer) limits() (s string) {
@@ -103,6 +130,10 @@ func (c *Conn) address(verb, arg string) {
 	path, rest, err := cutPath(strings.TrimLeft(arg[len(word):], " "), c.opts.Lenient)
 	if err != nil {
 		c.say(refusal(501, "5.5.4", err.Error()+", want "+verb+" "+word+"<address>"))
+		return
+	}
+	if verb == "RCPT" && path == "" {
+		c.say(refusal(553, "5.1.3", "a recipient is wanted"))
 		return
 	}
 	if verb == "RCPT" && strings.EqualFold(path, "postmaster") {

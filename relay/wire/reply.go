@@ -148,6 +148,12 @@ func cutEnhanced(s string) (enhanced, text string) {
 // say counts a reply and puts it out.
 func (c *Conn) say(r mail.Reply) {
 	c.put(r)
+	switch {
+	case c.verb == "MAIL" && r.Code == 250:
+		c.received, c.rcpts = 0, 0
+	case c.verb == "RCPT" && r.Code/100 == 2:
+		c.rcpts++
+	}
 	l := c.opts.Limits
 	if r.Code >= 500 && !c.counted && r.Code != 502 {
 		c.counted, c.lastBad = true, true

@@ -35,6 +35,9 @@ type Options struct {
 	Lenient bool
 	// XClient are the networks whose XCLIENT is believed.
 	XClient []netip.Prefix
+	// Disable are EHLO keywords that are not shown, for clients that stumble
+	// over them. What belongs to an Offer is not taken either.
+	Disable []string
 	// Offer says what the connection is offered in answer to EHLO.
 	Offer func(*Conn) Offer
 	// Answer answers HELP, VRFY, EXPN and ETRN; ok is false where the
@@ -119,6 +122,7 @@ type Conn struct {
 	size     int64  // of the last MAIL, as announced
 	rest     int64  // octets of the chunk still to come
 	received int64  // octets of all chunks of this message
+	rcpts    int    // recipients taken
 	offer    Offer
 	name     string // in the greeting that is being answered
 	helo     string
@@ -177,6 +181,9 @@ func (c *Conn) Size() int64 { return c.size }
 
 // Authed tells the wire that a login succeeded: STARTTLS comes too late now.
 func (c *Conn) Authed() { c.authed = true }
+
+// LoggedIn tells whether Authed was called.
+func (c *Conn) LoggedIn() bool { return c.authed }
 
 // Accepted tells the wire that a message was taken: the client is not just
 // trying things, its errors are forgotten.

@@ -1,0 +1,93 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/emersion/go-sasl"
+	"github.com/emersion/go-smtp"
+
+	"hoplite/internal/users"
+	"hoplite/internal/users/login"
+	"hoplite/mail"
+)
+
+// loginTime bounds one AUTH dialogue, the client's part of it excepted.
+const loginTime = 2 * time.Minute
+
+// AuthMechanisms are asked for by the library; EHLO gets them from the wire.
+func (s *session) AuthMechanisms() []string { return s.srv.mechanisms(s.conn) }
+
+// Auth begins a login.
+func (s *session) Auth(mech string) (sasl.Server, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refresh()
+	offered := s.srv.mechanisms(s.conn)
+	switch {
+	case s.tx != nil:
+		return nil, s.reply(mail.NewReply(503, "5.5.1", "AUTH in the middle of a message"))
+	case s.srv.env.Login == nil || s.srv.cfg.Auth == "off":
+		return nil, s.reply(mail.NewReply(502, "5.5.1", "AUTH is not offered"))
+	case slices.Contains(offered, mech):
+	case s.conn.Socket().CanTLS() && slices.Contains([]string{login.Plain, login.Login, login.ScramPlus}, mech):
+		return nil, s.reply(mail.NewReply(538, "5.7.11", "say STARTTLS first"))
+	default:
+		return nil, s.reply(mail.NewReply(504, "5.5.4", "this mechanism is not offered"))
+	}
+	ctx, cancel := context.WithTimeout(s.srv.ctx, loginTime)
+	srv, err := s.srv.env.Login.Server(ctx, mech, loginClient(s.conn), s.srv.cfg.CleartextLogin, func(a *users.Account) {
+		s.user = a
+		s.conn.Authed()
+	})
+	if err != nil {
+		cancel()
+		return nil, s.reply(&mail.Reply{Code: 454, Enhanced: "4.7.0", Text: "nobody can log in right now", Cause: err})
+	}
+	return &dialogue{Server: srv, session: s, mech: mech, cancel: cancel}, nil
+}
+
+// dialogue puts the errors of a login into SMTP's words. Nothing else of them
+// reaches the client.
+type dialogue struct {
+	sasl.Server
+	session *session
+	mech    string
+	cancel  context.CancelFunc
+}
+
+// Next takes one answer of the client.
+func (d *dialogue) Next(response []byte) ([]byte, bool, error) {
+	challenge, done, err := d.Server.Next(response)
+	if err == nil {
+		if done {
+			d.cancel()
+		}
+		return challenge, done, nil
+	}
+	d.cancel()
+	r := loginReply(err)
+	log := d.session.srv.log.Info().Str("peer", d.session.conn.Ident().Client.String()).Str("mechanism", d.mech)
+	if r.Cause != nil {
+		log = log.Err(r.Cause)
+	}
+	log.Str("reply", r.String()).Msg("login refused")
+	return nil, true, d.session.reply(r)
+}
+
+func loginReply(err error) *mail.Reply {
+	var ours *smtp.SMTPError
+	switch {
+	case errors.Is(err, users.ErrBadLogin):
+		return mail.NewReply(535, "5.7.8", "wrong name or password")
+	case errors.Is(err, users.ErrThrottled):
+		return mail.NewReply(454, "4.7.0", "too many failed logins, try again later")
+	case errors.As(err, &ours):
+		return mail.NewReply(ours.Code, "", "%s", ours.Message)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return mail.NewReply(454, "4.7.0", "this login took too long")
+	}
+	return &mail.Reply{Code: 501, Enhanced: "5.5.2", Text: "this is not how the mechanism works", Cause: err}
+}

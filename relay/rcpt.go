@@ -1,0 +1,185 @@
+package relay
+
+import (
+	"context"
+	"errors"
+
+	"github.com/emersion/go-smtp"
+
+	"hoplite/internal/users"
+	"hoplite/mail"
+)
+
+// Rcpt takes a recipient: its address is led to its ends, and each of them is
+// judged by the chain, gets a route, and is asked about at its hop.
+func (s *session) Rcpt(_ string, o *smtp.RcptOptions) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tx
+	if t == nil {
+		return s.reply(mail.NewReply(503, "5.5.1", "say MAIL first"))
+	}
+	if max := s.srv.cfg.MaxRecipients; max > 0 && len(t.asked) >= max {
+		return s.reply(mail.NewReply(452, "4.5.3", "too many recipients for one message"))
+	}
+	addr, err := mail.ParseAddress(s.conn.Path())
+	if err != nil {
+		return s.refuseRcpt(t, mail.Address(s.conn.Path()), mail.NewReply(553, "5.1.3", "recipient: %v", err), "listener")
+	}
+	if addr.NeedsUTF8() && !t.Envelope.UTF8 {
+		return s.refuseRcpt(t, addr, mail.NewReply(553, "5.6.7", "this recipient needs SMTPUTF8"), "listener")
+	}
+	ends, r := s.resolve(addr)
+	if r != nil {
+		return s.refuseRcpt(t, addr, r, "addresses")
+	}
+	notify := notifyOf(o.Notify)
+	orcpt := ""
+	if o.OriginalRecipient != "" {
+		orcpt = string(o.OriginalRecipientType) + ";" + o.OriginalRecipient
+	}
+	var taken []int
+	var refusal *mail.Reply
+	var by string
+	for _, end := range ends {
+		end.Notify, end.ORcpt = notify, orcpt
+		i, who, r := t.take(s.srv.ctx, end)
+		if r == nil {
+			taken = append(taken, i)
+		} else if refusal == nil || refusal.Permanent() && !r.Permanent() {
+			refusal, by = r, who // what may work later decides
+		}
+	}
+	if len(taken) == 0 && refusal != nil {
+		return s.refuseRcpt(t, addr, refusal, by)
+	}
+	t.asked = append(t.asked, taken)
+	return s.reply(taken2xx(t, addr, taken))
+}
+
+// taken2xx is 251 where mail goes to one other address elsewhere (RFC 5321,
+// 3.4), else 250.
+func taken2xx(t *transaction, addr mail.Address, taken []int) *mail.Reply {
+	if len(taken) == 1 {
+		if to := t.Envelope.Rcpts[taken[0]].To; t.Client.User != "" && to.Key() != addr.Key() && to.Domain() != addr.Domain() {
+			return mail.NewReply(251, "2.1.5", "will forward to <%s>", to)
+		}
+	}
+	return mail.NewReply(250, "2.1.5", "recipient ok")
+}
+
+func (s *session) refuseRcpt(t *transaction, addr mail.Address, r *mail.Reply, by string) error {
+	if n := len(t.Trail.Events); n == 0 || t.Trail.Events[n-1].Reply != r {
+		t.Trail.Add(mail.Event{Stage: mail.StageRcpt, By: by, Rcpt: addr, Verdict: verdictOf(r), Reply: r})
+	}
+	if len(t.refused) < maxNamed {
+		t.refused = append(t.refused, addr)
+	}
+	t.last = *t.withID(r)
+	return s.reply(r)
+}
+
+// resolve leads an address to its ends.
+func (s *session) resolve(addr mail.Address) ([]mail.Rcpt, *mail.Reply) {
+	if s.srv.env.Addresses == nil {
+		return []mail.Rcpt{{To: addr, Orig: addr}}, nil
+	}
+	res, err := s.srv.env.Addresses.Resolve(string(addr))
+	switch {
+	case errors.Is(err, users.ErrLoop), errors.Is(err, users.ErrTooMany):
+		return nil, &mail.Reply{Code: 554, Enhanced: "5.4.6", Text: "this address leads round in a circle", Cause: err}
+	case err != nil:
+		return nil, mail.AsReply(err)
+	}
+	var ends []mail.Rcpt
+	for _, f := range res.Finals {
+		to, err := mail.ParseAddress(f.Address)
+		if err != nil {
+			return nil, &mail.Reply{Code: 451, Enhanced: "4.3.5", Text: "this address is set up wrongly here", Cause: err}
+		}
+		ends = append(ends, mail.Rcpt{To: to, Orig: addr, Folder: f.Folder, Via: via(res.Path)})
+	}
+	if len(ends) == 0 {
+		return nil, mail.NewReply(550, "5.1.1", "nobody gets mail for this address")
+	}
+	return ends, nil
+}
+
+// via names the rules on the way.
+func via(path []users.Step) []string {
+	var names []string
+	for _, p := range path {
+		names = append(names, p.From+" ("+p.By+")")
+	}
+	return names
+}
+
+// take judges one recipient and asks its hop. It returns its place in the
+// envelope, or who refused it and how.
+func (t *transaction) take(ctx context.Context, r mail.Rcpt) (i int, by string, reply *mail.Reply) {
+	if i := t.index(r.To); i >= 0 {
+		return i, "", nil
+	}
+	d := t.run.Rcpt(ctx, &r)
+	if d.Reply != nil {
+		return 0, d.By, d.Reply
+	}
+	t.discard = t.discard || d.Discard
+	if d.Redirect != "" {
+		r.Via = append(r.Via, "redirect by "+d.By)
+		r.To = d.Redirect
+		if i := t.index(r.To); i >= 0 {
+			return i, "", nil
+		}
+	}
+	if i, reply = t.add(ctx, r); reply != nil {
+		return 0, "route", reply
+	}
+	return i, "", nil
+}
+
+// add finds a route for r and asks the hop there.
+func (t *transaction) add(ctx context.Context, r mail.Rcpt) (int, *mail.Reply) {
+	route := t.session.srv.env.Chain.Find(t.Transaction, r)
+	if route == nil {
+		return 0, mail.NewReply(550, "5.7.1", "we do not take mail for this address from you")
+	}
+	r.Hop = route.HopName
+	w, err := t.way(ctx, route)
+	if err == nil {
+		err = w.handoff.Rcpt(ctx, r)
+	}
+	if err != nil {
+		return 0, mail.AsReply(err)
+	}
+	t.Envelope.Rcpts = append(t.Envelope.Rcpts, r)
+	i := len(t.Envelope.Rcpts) - 1
+	w.rcpts = append(w.rcpts, i)
+	return i, nil
+}
+
+// index finds a recipient that was taken already.
+func (t *transaction) index(a mail.Address) int {
+	for i, r := range t.Envelope.Rcpts {
+		if r.To == a {
+			return i
+		}
+	}
+	return -1
+}
+
+func notifyOf(set []smtp.DSNNotify) (n mail.Notify) {
+	for _, v := range set {
+		switch v {
+		case smtp.DSNNotifyNever:
+			n |= mail.NotifyNever
+		case smtp.DSNNotifySuccess:
+			n |= mail.NotifySuccess
+		case smtp.DSNNotifyFailure:
+			n |= mail.NotifyFailure
+		case smtp.DSNNotifyDelayed:
+			n |= mail.NotifyDelay
+		}
+	}
+	return n
+}

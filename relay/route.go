@@ -1,0 +1,129 @@
+package relay
+
+import (
+	"net/netip"
+	"strings"
+
+	"hoplite/filters"
+	"hoplite/mail"
+)
+
+// Chain is what a listener does with mail: filters judge it, routes say where
+// it goes.
+type Chain struct {
+	Filters *filters.Chain
+	Routes  []Route
+}
+
+// Route leads recipients to a hop. All conditions that are given must hold.
+type Route struct {
+	Name     string
+	To, From []string // domains, ".below" or whole addresses, lower case, A-labels
+	User     []string
+	Client   []netip.Prefix
+	Relay    bool // only for clients that may relay
+	HopName  string
+	Hop      mail.Hop
+	// Finish is the last stage: it signs or seals what goes this way.
+	Finish []Finisher
+}
+
+// Finisher is a filter of a route's last stage under its configured name.
+type Finisher struct {
+	Name string
+	filters.Finisher
+}
+
+// NewRoute makes a route of its block. Local stands for our own names.
+func NewRoute(c *RouteConfig, local []string, hop mail.Hop, finish []Finisher) Route {
+	r := Route{Name: c.Name, Client: c.Client, Relay: c.Relay, HopName: c.Hop, Hop: hop, Finish: finish}
+	for _, t := range c.To {
+		if t == "local" {
+			r.To = append(r.To, local...)
+		} else {
+			r.To = append(r.To, patternKey(t))
+		}
+	}
+	for _, f := range c.From {
+		r.From = append(r.From, patternKey(f))
+	}
+	for _, u := range c.User {
+		r.User = append(r.User, strings.ToLower(u))
+	}
+	return r
+}
+
+func patternKey(s string) string {
+	if a, err := mail.ParseAddress(s); err == nil {
+		return a.Key()
+	}
+	if a, err := mail.Join("x", strings.TrimPrefix(s, ".")); err == nil {
+		if strings.HasPrefix(s, ".") {
+			return "." + a.ASCIIDomain()
+		}
+		return a.ASCIIDomain()
+	}
+	return strings.ToLower(s)
+}
+
+// matches tells whether the route takes r.
+func (t *Route) matches(tx *mail.Transaction, r mail.Rcpt) bool {
+	c := &tx.Client
+	return match(t.To, r.To) && match(t.From, tx.Envelope.From) &&
+		(len(t.User) == 0 || c.User != "" && containsWord(t.User, c.User)) &&
+		(len(t.Client) == 0 || within(t.Client, c.Addr.Addr()))
+}
+
+// match compares an address with patterns; no patterns take everything.
+func match(patterns []string, a mail.Address) bool {
+	if len(patterns) == 0 {
+		return true
+	}
+	key, domain := a.Key(), a.ASCIIDomain()
+	for _, p := range patterns {
+		switch {
+		case p == "<>":
+			if a == "" {
+				return true
+			}
+		case a == "":
+		case p == domain, p == key, strings.HasPrefix(p, ".") && strings.HasSuffix(domain, p):
+			return true
+		}
+	}
+	return false
+}
+
+func containsWord(words []string, s string) bool {
+	for _, w := range words {
+		if strings.EqualFold(w, s) {
+			return true
+		}
+	}
+	return false
+}
+
+func within(nets []netip.Prefix, a netip.Addr) bool {
+	for _, n := range nets {
+		if n.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// Find returns the first route that takes r. A route that leads out into the
+// world is passed by for clients that may not relay, unless an alias or a
+// forward of ours led there: then it is we who send.
+func (c *Chain) Find(tx *mail.Transaction, r mail.Rcpt) *Route {
+	for i := range c.Routes {
+		t := &c.Routes[i]
+		if t.Relay && !tx.Client.MayRelay && len(r.Via) == 0 {
+			continue
+		}
+		if t.matches(tx, r) {
+			return t
+		}
+	}
+	return nil
+}

@@ -1,0 +1,148 @@
+package relay
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"hoplite/mail"
+)
+
+// Waiter is a hop that takes mail without asking anybody else: a queue. It
+// comes last, as what the others could not do may become its work.
+type Waiter interface{ Waits() bool }
+
+// send hands the message over on every way and returns an outcome for each
+// recipient of the envelope.
+func (t *transaction) send(ctx context.Context, m *mail.Message) []mail.Outcome {
+	out := make([]mail.Outcome, len(t.Envelope.Rcpts))
+	ways := slices.Clone(t.ways)
+	slices.SortStableFunc(ways, func(a, b *way) int { return waits(a) - waits(b) })
+	for _, w := range ways {
+		if len(w.rcpts) == 0 {
+			continue
+		}
+		t.sendOn(ctx, w, m, out)
+	}
+	t.rescue(ctx, m, out)
+	return out
+}
+
+func waits(w *way) int {
+	if q, ok := w.route.Hop.(Waiter); ok && q.Waits() {
+		return 1
+	}
+	return 0
+}
+
+// sendOn hands the message over on one way, its route's last stage applied.
+func (t *transaction) sendOn(ctx context.Context, w *way, m *mail.Message, out []mail.Outcome) {
+	start := time.Now()
+	m, err := t.finishing(ctx, w.route, m)
+	if err != nil {
+		r := mail.AsReply(err)
+		for _, place := range w.rcpts {
+			out[place] = mail.Outcome{Rcpt: t.Envelope.Rcpts[place].To, Reply: *r, Hop: w.route.HopName, At: start}
+		}
+		return
+	}
+	got := w.handoff.Send(ctx, m)
+	for i, place := range w.rcpts {
+		o := mail.Outcome{Rcpt: t.Envelope.Rcpts[place].To, Hop: w.route.HopName, At: start, Took: time.Since(start),
+			Reply: mail.Reply{Code: 451, Enhanced: "4.3.0", Text: "the next hop said nothing of this recipient"}}
+		if i < len(got) {
+			o = got[i]
+		}
+		if o.Hop == "" {
+			o.Hop = w.route.HopName
+		}
+		out[place] = o
+	}
+}
+
+// finishing runs a route's last stage. Its fields go on top of everything.
+func (t *transaction) finishing(ctx context.Context, route *Route, m *mail.Message) (*mail.Message, error) {
+	for _, f := range route.Finish {
+		start := time.Now()
+		top, err := f.AtSend(ctx, t.Transaction, m)
+		event := mail.Event{At: start, Stage: mail.StageSend, By: f.Name, Verdict: "pass", Took: time.Since(start)}
+		if err != nil {
+			event.Verdict, event.Reason = "error", err.Error()
+			t.Trail.Add(event)
+			return nil, err
+		}
+		t.Trail.Add(event)
+		if len(top) > 0 {
+			m = m.Edited(top)
+		}
+	}
+	return m, nil
+}
+
+// rescue deals with recipients that failed while others have the message: the
+// client must not send it again. For now: it waits in the queue; for good: its
+// sender hears of it in a report. SMTP has no other way; LMTP answers each
+// recipient and needs none of this.
+func (t *transaction) rescue(ctx context.Context, m *mail.Message, out []mail.Outcome) {
+	if t.session.srv.lmtp && len(t.asked) > 0 || allPositive(out) || nonePositive(out) {
+		return
+	}
+	env := &t.session.srv.env
+	var failed []mail.Outcome
+	for i := range out {
+		switch r := &out[i].Reply; {
+		case r.Positive():
+		case r.Permanent():
+			failed = append(failed, out[i])
+		case env.Later != nil:
+			t.later(ctx, i, m, out)
+		}
+	}
+	if len(failed) == 0 || env.Bounce == nil {
+		return
+	}
+	if err := env.Bounce(ctx, t.Transaction, m, failed); err != nil {
+		t.session.srv.log.Error().Err(err).Str("id", t.ID).Msg("report")
+		return
+	}
+	for i := range out {
+		if out[i].Reply.Permanent() {
+			r := out[i].Reply
+			t.Trail.Add(mail.Event{Stage: mail.StageSend, By: out[i].Hop, Rcpt: out[i].Rcpt, Verdict: "bounce", Reply: &r,
+				Reason: "refused while others had the message: reported to the sender"})
+			out[i].Reply = mail.Reply{Code: 250, Enhanced: "2.0.0", Text: "reported to the sender: " + r.String()}
+		}
+	}
+}
+
+// later puts the message for one recipient into the queue of its hop.
+func (t *transaction) later(ctx context.Context, i int, m *mail.Message, out []mail.Outcome) {
+	rcpt := t.Envelope.Rcpts[i]
+	hop := t.session.srv.env.Later(rcpt.Hop)
+	if hop == nil {
+		return
+	}
+	h, err := hop.Open(ctx, t.Transaction)
+	if err != nil {
+		return
+	}
+	defer h.Close()
+	if h.Rcpt(ctx, rcpt) != nil {
+		return
+	}
+	if got := h.Send(ctx, m); len(got) == 1 && got[0].Reply.Positive() {
+		r := out[i].Reply
+		t.Trail.Add(mail.Event{Stage: mail.StageSend, By: out[i].Hop, Rcpt: out[i].Rcpt, Verdict: "defer", Reply: &r,
+			Reason: "refused for now while others had the message: queued"})
+		out[i] = got[0]
+	}
+}
+
+func nonePositive(outcomes []mail.Outcome) bool {
+	for i := range outcomes {
+		if outcomes[i].Reply.Positive() {
+			return false
+		}
+	}
+	return true
+}

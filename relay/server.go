@@ -1,0 +1,237 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+
+	"github.com/emersion/go-smtp"
+	"github.com/rs/zerolog"
+
+	"hoplite/internal/history"
+	"hoplite/internal/listen"
+	"hoplite/internal/resolve"
+	"hoplite/internal/spool"
+	"hoplite/internal/users"
+	"hoplite/internal/users/login"
+	"hoplite/mail"
+	"hoplite/relay/wire"
+)
+
+// Addresses leads addresses through aliases and forwards; users.Resolver does.
+type Addresses interface {
+	Resolve(addr string) (users.Resolved, error)
+	Ours(domain string) bool
+}
+
+// Carry is what every hop of a chain can pass on. What one of them cannot is
+// not offered to clients.
+type Carry struct {
+	EightBit, UTF8, DSN, Binary, RequireTLS bool
+	Size                                    int64 // 0: no limit
+}
+
+// Env is what the door needs of other rooms.
+type Env struct {
+	Hostname   string
+	Log        zerolog.Logger
+	Spool      *spool.Dir
+	Chain      *Chain
+	Trusted    []netip.Prefix
+	Postmaster string      // named by HELP
+	Addresses  Addresses   // nil: every address stays what it is
+	Login      *login.Gate // nil: no AUTH
+	// DNS finds the clients' names; nil: nobody looks.
+	DNS resolve.Resolver
+	// History hears of each finished transaction; nil: nobody does.
+	History func(history.Record)
+	// Carry says what may be offered; nil: everything.
+	Carry func() Carry
+	// Later is where mail for the hop of that name waits when it was refused
+	// for now while others have the message already; nil: it can't wait.
+	Later func(hop string) mail.Hop
+	// Bounce reports recipients that were refused for good while others have
+	// the message already; nil: the client's server has to.
+	Bounce func(ctx context.Context, tx *mail.Transaction, m *mail.Message, failed []mail.Outcome) error
+	// Run starts the queue for a domain (ETRN) and tells how many messages
+	// wait for it; nil: there is none.
+	Run func(domain string) (int, error)
+}
+
+// Server is one listener block: it turns connections into transactions.
+type Server struct {
+	cfg   *Config
+	env   Env
+	lmtp  bool
+	log   zerolog.Logger
+	opts  wire.Options
+	feed  *wire.Feed
+	lib   *smtp.Server
+	rates *rates
+	carry Carry
+
+	ctx  context.Context // of every session; ends when the server is closed
+	stop context.CancelFunc
+
+	mu       sync.Mutex
+	conns    map[*wire.Conn]struct{}
+	draining bool
+}
+
+// New makes the server of a block. Protocol is smtp or lmtp. It serves what
+// Handle is given until Close.
+func New(cfg *Config, protocol string, env Env) *Server {
+	s := &Server{
+		cfg: cfg, env: env, lmtp: protocol == "lmtp",
+		log:   env.Log.With().Str("listener", cfg.Name).Logger(),
+		feed:  wire.NewFeed(),
+		rates: newRates(cfg.LoginRate),
+		carry: Carry{EightBit: true, UTF8: true, DSN: true},
+		conns: make(map[*wire.Conn]struct{}),
+	}
+	if cfg.Hostname != "" {
+		s.env.Hostname = cfg.Hostname
+	}
+	if s.env.Chain == nil {
+		s.env.Chain = &Chain{}
+	}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	s.opts = wire.Options{
+		Hostname: s.env.Hostname,
+		LMTP:     s.lmtp,
+		Limits: wire.Limits{
+			Idle: cfg.MaxCommands, Errors: cfg.MaxErrors, Slow: cfg.MaxErrors / 2, Auths: cfg.MaxLogins,
+			IdleTime: cfg.Idle, BodyTime: cfg.DataTimeout, MinRate: int64(cfg.MinRate),
+		},
+		Lenient: len(cfg.RelayFrom) > 0,
+		XClient: cfg.XclientFrom,
+		Disable: cfg.Disable,
+		Offer:   s.offer,
+		Answer:  s.answer,
+		Closed:  s.forget,
+	}
+	if cfg.Bare == "fix" || cfg.Bare == "" && len(cfg.RelayFrom) > 0 {
+		s.opts.Bare = wire.Fix
+	}
+	s.lib = s.library()
+	go s.lib.Serve(s.feed)
+	return s
+}
+
+// library sets go-smtp up: everything that the wire does not switch on by
+// itself, no limits and no TLS of its own.
+func (s *Server) library() *smtp.Server {
+	lib := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
+		conn := c.Conn().(*wire.Conn)
+		return newSession(s, conn), nil
+	}))
+	lib.Domain, lib.LMTP = s.env.Hostname, s.lmtp
+	lib.MaxLineLength, lib.AllowInsecureAuth = 0, true
+	lib.EnableSMTPUTF8, lib.EnableDSN, lib.EnableBINARYMIME, lib.EnableREQUIRETLS = true, true, true, true
+	lib.ErrorLog = libraryLog{s.log}
+	return lib
+}
+
+// libraryLog takes what go-smtp says, which is about panics mostly.
+type libraryLog struct{ log zerolog.Logger }
+
+// Printf logs one message.
+func (l libraryLog) Printf(format string, v ...any) {
+	l.log.Error().Msg(fmt.Sprintf(format, v...))
+}
+
+// Println logs one message.
+func (l libraryLog) Println(v ...any) { l.log.Error().Msg(strings.TrimSpace(fmt.Sprintln(v...))) }
+
+// Options are how this listener's sockets are to be treated.
+func (s *Server) Options(certs *listen.Certs, gate *listen.Gate) (listen.Options, error) {
+	profile, err := listen.ParseProfile(s.cfg.TLSMin, s.cfg.TLSSuites, s.cfg.TLSLegacyUntil)
+	if err != nil {
+		return listen.Options{}, err
+	}
+	o := listen.Options{
+		Name: s.cfg.Name, Log: s.log, Gate: gate,
+		Limits: listen.Limits{Total: s.cfg.MaxConnections, Address: s.cfg.MaxPerAddress, Network: s.cfg.MaxPerNetwork},
+		Proxy:  s.cfg.ProxyProtocol,
+		Refuse: func(r listen.Reason) string { return "421 4.7.0 " + s.env.Hostname + " " + string(r) + "\r\n" },
+	}
+	if s.cfg.TLS != "off" && certs != nil {
+		o.TLS, o.Implicit = listen.NewTLS(certs, profile), s.cfg.TLS == "implicit"
+	}
+	return o, nil
+}
+
+// Handle serves a connection. It returns at once.
+func (s *Server) Handle(c *listen.Conn) {
+	conn := wire.New(c, s.opts)
+	s.mu.Lock()
+	s.conns[conn] = struct{}{}
+	if s.draining {
+		conn.Drain()
+	}
+	s.mu.Unlock()
+	s.feed.Push(conn)
+}
+
+func (s *Server) forget(c *wire.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}
+
+// Drain asks every session to end: at once with 421 where nothing is under
+// way, else when the message has been answered.
+func (s *Server) Drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+	for c := range s.conns {
+		c.Drain()
+	}
+}
+
+// Close ends what is left: hops are told to give up. The connections
+// themselves are the listener's to close.
+func (s *Server) Close() {
+	s.stop()
+	s.feed.Close()
+}
+
+// offer is what a connection may use.
+func (s *Server) offer(c *wire.Conn) wire.Offer {
+	carry := s.carry
+	if s.env.Carry != nil {
+		carry = s.env.Carry()
+	}
+	size := int64(s.cfg.MaxSize)
+	if carry.Size > 0 && (size == 0 || carry.Size < size) {
+		size = carry.Size
+	}
+	return wire.Offer{
+		Size:     size,
+		EightBit: carry.EightBit, UTF8: carry.UTF8, DSN: carry.DSN, Chunking: true,
+		Binary: carry.Binary, RequireTLS: carry.RequireTLS,
+		Auth:    s.mechanisms(c),
+		Expand:  s.cfg.Verify == "local" && c.LoggedIn(),
+		Etrn:    s.env.Run != nil && len(s.cfg.Etrn) > 0,
+		MailMax: s.cfg.MaxMessages, RcptMax: s.cfg.MaxRecipients,
+	}
+}
+
+// mechanisms are the ways to log in on this connection.
+func (s *Server) mechanisms(c *wire.Conn) []string {
+	if s.env.Login == nil || s.cfg.Auth == "off" || c.LoggedIn() {
+		return nil
+	}
+	return s.env.Login.Mechanisms(loginClient(c), s.cfg.CleartextLogin)
+}
+
+func loginClient(c *wire.Conn) login.Client {
+	l := login.Client{Addr: c.Ident().Client.Addr()}
+	if state, ok := c.Socket().TLS(); ok {
+		l.TLS = &state
+	}
+	return l
+}

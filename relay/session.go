@@ -1,0 +1,270 @@
+package relay
+
+import (
+	"context"
+	"crypto/tls"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"hoplite/filters"
+	"hoplite/internal/resolve"
+	"hoplite/internal/users"
+	"hoplite/mail"
+	"hoplite/relay/wire"
+)
+
+// session is one client as go-smtp calls on it. Data of a BDAT message runs in
+// a goroutine of its own, and Reset may come while it does; mu makes one of
+// them wait.
+type session struct {
+	srv  *Server
+	conn *wire.Conn
+
+	epoch    int
+	user     *users.Account
+	name     chan string // the client's name, once somebody found out
+	host     string
+	run      *filters.Run
+	judged   identity // of the client that run has judged
+	messages int
+
+	mu sync.Mutex
+	tx *transaction
+}
+
+// identity is what makes a client another one for the connect filters.
+type identity struct {
+	addr  netip.AddrPort
+	helo  string
+	user  string
+	epoch int
+}
+
+func newSession(srv *Server, conn *wire.Conn) *session {
+	s := &session{srv: srv, conn: conn, epoch: conn.Epoch()}
+	s.lookUp()
+	return s
+}
+
+// lookUp begins to find the client's name.
+func (s *session) lookUp() {
+	s.name, s.host = nil, ""
+	id := s.conn.Ident()
+	if s.srv.env.DNS == nil || id.Name != "" || !id.Client.IsValid() || id.Client.Addr().IsLoopback() {
+		s.host = id.Name
+		return
+	}
+	s.name = make(chan string, 1)
+	go func(found chan<- string) {
+		ctx, cancel := context.WithTimeout(s.srv.ctx, 5*time.Second)
+		defer cancel()
+		found <- confirmedName(ctx, s.srv.env.DNS, id.Client.Addr())
+	}(s.name)
+}
+
+// confirmedName is the reverse name of addr that leads back to it, or "".
+func confirmedName(ctx context.Context, dns resolve.Resolver, addr netip.Addr) string {
+	names, err := resolve.LookupPTR(ctx, dns, addr)
+	if err != nil {
+		return ""
+	}
+	for _, n := range names[:min(len(names), 3)] {
+		addrs, _ := resolve.LookupHosts(ctx, dns, n)
+		for _, a := range addrs {
+			if a.Unmap() == addr {
+				return strings.TrimSuffix(strings.ToLower(n), ".")
+			}
+		}
+	}
+	return ""
+}
+
+// refresh forgets what STARTTLS or XCLIENT has made void.
+func (s *session) refresh() {
+	if e := s.conn.Epoch(); e != s.epoch {
+		s.epoch, s.user = e, nil
+		s.lookUp()
+	}
+}
+
+// client describes the other side.
+func (s *session) client() mail.Client {
+	if s.name != nil {
+		s.host, s.name = <-s.name, nil
+	}
+	id, cfg := s.conn.Ident(), s.srv.cfg
+	helo, esmtp := s.conn.Helo()
+	c := mail.Client{
+		Listener: cfg.Name, Protocol: "smtp",
+		Addr: id.Client, Peer: s.conn.Socket().Peer, Local: id.Local,
+		Helo: helo, ESMTP: esmtp, Name: s.host,
+	}
+	if s.srv.lmtp {
+		c.Protocol = "lmtp"
+	}
+	if state, ok := s.conn.Socket().TLS(); ok {
+		c.TLS = &mail.TLS{
+			Version: tlsVersion(state.Version), Cipher: tls.CipherSuiteName(state.CipherSuite),
+			Name: state.ServerName, Legacy: s.conn.Socket().Legacy(),
+		}
+	}
+	if s.user != nil {
+		c.User = s.user.Name
+	}
+	addr := id.Client.Addr()
+	c.MayRelay = c.User != "" || within(cfg.RelayFrom, addr)
+	c.Trusted = !addr.IsValid() && s.srv.lmtp || addr.IsLoopback() || within(s.srv.env.Trusted, addr)
+	return c
+}
+
+// tlsVersion writes a version as Received lines have it.
+func tlsVersion(v uint16) string {
+	switch v {
+	case tls.VersionTLS13:
+		return "TLSv1.3"
+	case tls.VersionTLS12:
+		return "TLSv1.2"
+	case tls.VersionTLS11:
+		return "TLSv1.1"
+	}
+	return "TLSv1"
+}
+
+// Mail begins a transaction.
+func (s *session) Mail(_ string, o *smtp.MailOptions) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cfg := s.srv.cfg
+	if s.tx != nil {
+		return s.reply(mail.NewReply(503, "5.5.1", "one message at a time"))
+	}
+	if cfg.MaxMessages > 0 && s.messages >= cfg.MaxMessages {
+		return s.reply(mail.NewReply(421, "4.7.0", "%s enough messages for one connection", s.srv.env.Hostname))
+	}
+	s.refresh()
+	from, err := mail.Address(""), error(nil)
+	if path := s.conn.Path(); path != "" {
+		from, err = mail.ParseAddress(path)
+	}
+	t := s.begin(from, o)
+	if err != nil {
+		return s.refuse(t, mail.NewReply(553, "5.1.7", "sender: %v", err), "listener", mail.StageMail)
+	}
+	if by, r := s.checkMail(t); r != nil {
+		return s.refuse(t, r, by, mail.StageMail)
+	}
+	s.tx = t
+	s.conn.Begun(true)
+	return s.reply(mail.NewReply(250, "2.1.0", "sender ok"))
+}
+
+// begin makes the transaction with what MAIL said.
+func (s *session) begin(from mail.Address, o *smtp.MailOptions) *transaction {
+	t := &transaction{Transaction: mail.NewTransaction(s.client(), from), session: s}
+	t.Hostname = s.srv.env.Hostname
+	e := &t.Envelope
+	e.Size, e.Body, e.UTF8, e.RequireTLS = s.conn.Size(), string(o.Body), o.UTF8, o.RequireTLS
+	e.Ret, e.EnvID = string(o.Return), o.EnvelopeID
+	if o.Auth != nil {
+		e.Auth = *o.Auth
+	}
+	return t
+}
+
+// checkMail asks everybody who has something to say to a reverse path.
+func (s *session) checkMail(t *transaction) (by string, r *mail.Reply) {
+	env := &s.srv.env
+	switch {
+	case s.srv.cfg.Auth == "required" && t.Client.User == "":
+		return "listener", mail.NewReply(530, "5.7.0", "log in first")
+	case t.Envelope.From.NeedsUTF8() && !t.Envelope.UTF8:
+		return "listener", mail.NewReply(553, "5.6.7", "this sender needs SMTPUTF8")
+	case env.Spool.Room(t.Envelope.Size) != nil:
+		return "spool", mail.NewReply(452, "4.3.1", "no space for mail at the moment")
+	}
+	if r := s.checkSender(t); r != nil {
+		return "senders", r
+	}
+	if who := (identity{t.Client.Addr, t.Client.Helo, t.Client.User, s.epoch}); s.run == nil || who != s.judged {
+		s.run, s.judged = env.Chain.start(), who
+		first := *t.Transaction
+		first.Trail = &mail.Trail{}
+		if d := s.run.Connect(s.srv.ctx, &first); d.Reply != nil {
+			s.run = nil
+			t.Trail.Events = append(t.Trail.Events, first.Trail.Events...)
+			return d.By, d.Reply
+		}
+	}
+	t.run = s.run
+	d := t.run.Mail(s.srv.ctx, t.Transaction)
+	t.discard = d.Discard
+	return d.By, d.Reply
+}
+
+// start begins the chain's filters for one client.
+func (c *Chain) start() *filters.Run {
+	if c.Filters == nil {
+		return (&filters.Chain{}).Start()
+	}
+	return c.Filters.Start()
+}
+
+// refuse ends a transaction with a reply.
+func (s *session) refuse(t *transaction, r *mail.Reply, by string, stage mail.Stage) error {
+	if len(t.Trail.Events) == 0 || t.Trail.Events[len(t.Trail.Events)-1].Reply != r {
+		t.Trail.Add(mail.Event{Stage: stage, By: by, Verdict: verdictOf(r), Reply: r})
+	}
+	r = t.withID(r)
+	t.finish(verdictWord(r), *r)
+	s.tx = nil
+	s.conn.Begun(false)
+	return s.reply(r)
+}
+
+// reply answers the command. The id of a transaction goes into every reply
+// after MAIL.
+func (s *session) reply(r *mail.Reply) error {
+	if s.tx != nil {
+		r = s.tx.withID(r)
+	}
+	s.conn.Answer(*r)
+	if r.Positive() {
+		return nil
+	}
+	return &smtp.SMTPError{Code: r.Code, EnhancedCode: smtp.EnhancedCode{r.Code / 100, 0, 0}, Message: "refused"}
+}
+
+// Reset ends a transaction that was not finished.
+func (s *session) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tx != nil {
+		s.tx.abort()
+		s.tx = nil
+	}
+	s.conn.Begun(false)
+}
+
+// Logout ends the session.
+func (s *session) Logout() error {
+	s.Reset()
+	return nil
+}
+
+func verdictOf(r *mail.Reply) string {
+	if r.Permanent() {
+		return string(filters.Reject)
+	}
+	return string(filters.Defer)
+}
+
+func verdictWord(r *mail.Reply) string {
+	if r.Permanent() {
+		return "refused"
+	}
+	return "deferred"
+}

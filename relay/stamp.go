@@ -1,0 +1,135 @@
+package relay
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"hoplite/mail"
+	"hoplite/mail/authres"
+)
+
+// stamp puts our fields on top of a message: Received, Authentication-Results,
+// and on submission what RFC 6409, 8 lets us add. What claims to be our own
+// Authentication-Results and isn't is taken off (RFC 8601, 5). All other octets
+// stay as they are.
+func (t *transaction) stamp(m *mail.Message) *mail.Message {
+	top := t.received()
+	if len(t.Trail.Auth) > 0 {
+		top = append(top, authres.Field(t.Hostname, t.Trail.Auth)...)
+	}
+	drop := authres.Ours(m.Head, t.Hostname)
+	if t.Client.MayRelay && t.session.srv.cfg.FixHeaders == "submission" {
+		more, bcc := t.submission(m)
+		top, drop = append(top, more...), mergeSpans(drop, bcc)
+	}
+	return m.Edited(top, apart(drop, m.Drop)...)
+}
+
+// received is the trace field (RFC 5321, 4.4). The recipient is named only if
+// there is no other: a field that all of them read must not tell of the rest.
+func (t *transaction) received() []byte {
+	c := &t.Client
+	b := fmt.Appendf(nil, "Received: from %s (%s)\r\n\tby %s (Hoplite) with %s id %s",
+		plainHelo(c.Helo), peerWords(c), t.Hostname, c.With(t.Envelope.UTF8), t.ID)
+	if c.TLS != nil {
+		b = fmt.Appendf(b, "\r\n\t(using %s with cipher %s)", c.TLS.Version, c.TLS.Cipher)
+	}
+	if len(t.asked) == 1 && len(t.Envelope.Rcpts) == 1 {
+		if to := t.Envelope.Rcpts[0].Orig; to != "" && len(to) < 200 {
+			b = fmt.Appendf(b, "\r\n\tfor <%s>", to)
+		}
+	}
+	return fmt.Appendf(b, "; %s\r\n", t.At.Format("Mon, 2 Jan 2006 15:04:05 -0700"))
+}
+
+// peerWords are the TCP-info of the other side, with the name if we know it.
+func peerWords(c *mail.Client) string {
+	addr := c.Addr.Addr()
+	if !addr.IsValid() {
+		return "local"
+	}
+	if c.Name != "" {
+		return plainHelo(c.Name) + " " + addrWord(addr)
+	}
+	return addrWord(addr)
+}
+
+func addrWord(a netip.Addr) string {
+	if a.Is6() {
+		return "[IPv6:" + a.String() + "]"
+	}
+	return "[" + a.String() + "]"
+}
+
+// plainHelo leaves of a name what may stand in the from clause: clients say all
+// sorts of things in HELO, some of them to forge a trace.
+func plainHelo(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune(".-_:[]", r):
+			return r
+		}
+		return '_'
+	}, s)
+	return s[:min(len(s), 200)]
+}
+
+// submission gives a message what its program has left out, and takes out what
+// is nobody's business.
+func (t *transaction) submission(m *mail.Message) (top []byte, drop []mail.Span) {
+	date, id := false, false
+	for f := range mail.Fields(m.Head) {
+		switch {
+		case f.Is("Date"):
+			date = true
+		case f.Is("Message-ID"):
+			id = true
+		case f.Is("Bcc"):
+			drop = append(drop, f.Span)
+		}
+	}
+	if !date {
+		top = fmt.Appendf(top, "Date: %s\r\n", t.At.Format(time.RFC1123Z))
+	}
+	if !id {
+		t.Header.MessageID = "<" + t.ID + "@" + t.Hostname + ">"
+		top = fmt.Appendf(top, "Message-ID: %s\r\n", t.Header.MessageID)
+	}
+	if len(top)+len(drop) > 0 {
+		t.Trail.Add(mail.Event{Stage: mail.StageData, By: "stamp", Verdict: "tag", Reason: "header put right for submission"})
+	}
+	return top, drop
+}
+
+// mergeSpans joins two ascending lists that do not overlap.
+func mergeSpans(a, b []mail.Span) []mail.Span {
+	out := make([]mail.Span, 0, len(a)+len(b))
+	for len(a) > 0 || len(b) > 0 {
+		if len(b) == 0 || len(a) > 0 && a[0].Start <= b[0].Start {
+			out, a = append(out, a[0]), a[1:]
+		} else {
+			out, b = append(out, b[0]), b[1:]
+		}
+	}
+	return out
+}
+
+// apart leaves out what a filter has dropped already.
+func apart(want, have []mail.Span) []mail.Span {
+	var out []mail.Span
+next:
+	for _, w := range want {
+		for _, h := range have {
+			if w.Start < h.End && h.Start < w.End {
+				continue next
+			}
+		}
+		out = append(out, w)
+	}
+	return out
+}

@@ -1,0 +1,138 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"hoplite/filters"
+	"hoplite/internal/history"
+	"hoplite/mail"
+)
+
+// transaction is a message on its way through the door.
+type transaction struct {
+	*mail.Transaction
+	session *session
+	run     *filters.Run
+	ways    []*way
+	// asked holds, for each RCPT that was taken, where its recipients are in
+	// the envelope: LMTP answers each of them.
+	asked   [][]int
+	refused []mail.Address // recipients that were not taken
+	last    mail.Reply     // to the last RCPT that was refused
+	discard bool
+	done    bool
+}
+
+// way is one route's handoff with the envelope's recipients that go there.
+type way struct {
+	route   *Route
+	handoff mail.Handoff
+	rcpts   []int
+}
+
+// withID puts the transaction's id into a reply, once.
+func (t *transaction) withID(r *mail.Reply) *mail.Reply {
+	if strings.Contains(r.Text, t.ID) {
+		return r
+	}
+	c := *r
+	c.Text = strings.TrimRight(c.Text, "\n") + " (" + t.ID + ")"
+	return &c
+}
+
+// way finds or opens the handoff for a route.
+func (t *transaction) way(ctx context.Context, route *Route) (*way, error) {
+	for _, w := range t.ways {
+		if w.route == route {
+			return w, nil
+		}
+	}
+	h, err := route.Hop.Open(ctx, t.Transaction)
+	if err != nil {
+		return nil, err
+	}
+	w := &way{route: route, handoff: h}
+	t.ways = append(t.ways, w)
+	return w, nil
+}
+
+// close gives all handoffs back.
+func (t *transaction) close() {
+	for _, w := range t.ways {
+		if err := w.handoff.Close(); err != nil {
+			t.session.srv.log.Debug().Err(err).Str("id", t.ID).Str("hop", w.route.HopName).Msg("close handoff")
+		}
+	}
+	t.ways = nil
+}
+
+// abort ends a transaction that the client gave up. One that was only begun
+// leaves no trace; refusals do.
+func (t *transaction) abort() {
+	if t.last.Code != 0 {
+		t.finish(verdictWord(&t.last), t.last)
+		return
+	}
+	t.finish("aborted", mail.Reply{})
+}
+
+// finish writes the transaction's one line and its record.
+func (t *transaction) finish(verdict string, r mail.Reply) {
+	if t.done {
+		return
+	}
+	t.done = true
+	t.close()
+	srv := t.session.srv
+	story := mail.Story{Transaction: t.Transaction, Verdict: verdict, Reply: r, Took: time.Since(t.At)}
+	to := t.recipients()
+	line := srv.log.Info().Str("id", t.ID).Str("from", string(t.Envelope.From)).Strs("rcpt", to).
+		Str("peer", t.peer()).Str("verdict", verdict)
+	if r.Code != 0 {
+		line.Str("reply", r.String())
+	}
+	line.Dur("took", story.Took).Object("trail", t.Trail).Msg(verdict)
+	if srv.env.History == nil {
+		return
+	}
+	data, err := json.Marshal(&story)
+	if err != nil {
+		srv.log.Error().Err(err).Str("id", t.ID).Msg("write history")
+		return
+	}
+	kind := "transaction"
+	if verdict == "refused" || verdict == "deferred" {
+		kind = "refusal"
+	}
+	srv.env.History(history.Record{
+		ID: t.ID, At: t.At, Kind: kind, MessageID: t.Header.MessageID,
+		From: string(t.Envelope.From), To: to, Data: data,
+	})
+}
+
+// maxNamed bounds the recipients that a log line names.
+const maxNamed = 100
+
+func (t *transaction) recipients() []string {
+	var to []string
+	for _, r := range t.Envelope.Rcpts {
+		to = append(to, string(r.To))
+		if r.Orig != r.To {
+			to = append(to, string(r.Orig))
+		}
+	}
+	for _, a := range t.refused {
+		to = append(to, string(a))
+	}
+	return to[:min(len(to), maxNamed)]
+}
+
+func (t *transaction) peer() string {
+	if t.Client.Addr.IsValid() {
+		return t.Client.Addr.String()
+	}
+	return t.session.conn.RemoteAddr().Network()
+}
