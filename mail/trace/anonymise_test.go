@@ -1,0 +1,32 @@
+package trace
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestAnonymise(t *testing.T) {
+	head := "Received: from KRYPTIK (mx.bigcorp.com [8.8.4.4]) (Authenticated sender: bob@bigcorp.com)\n\tby mail.bigcorp.com (Postfix) with ESMTPS id 4F12ABCD\n" +
+		"\tfor <ann@home.org>; Tue, 12 May 2026 08:30:06 +0000\n" +
+		"Received: from laptop.lan ([10.1.2.3]) by mx.bigcorp.com (8.18.1/8.18.1) with ESMTP; Tue, 12 May 2026 08:30:01 +0000\n"
+	tr := Read([]byte(head), Options{})
+	a := NewAnonymiser(tr)
+	got := a.Text(head)
+	for _, secret := range []string{"bigcorp", "KRYPTIK", "8.8.4.4", "10.1.2.3", "bob@", "ann@", "home.org", "4F12ABCD", "laptop"} {
+		if strings.Contains(got, secret) {
+			t.Errorf("%s is still there:\n%s", secret, got)
+		}
+	}
+	for _, kept := range []string{"8.18.1", "Postfix", "ESMTPS", "Tue, 12 May 2026 08:30:06 +0000"} {
+		if !strings.Contains(got, kept) {
+			t.Errorf("%s is gone:\n%s", kept, got)
+		}
+	}
+	if again := a.Text(head); again != got {
+		t.Errorf("pseudonyms change:\n%s\n%s", got, again)
+	}
+	anon := Read([]byte(got), Options{})
+	if len(anon.Steps) != 2 || house(anon.Steps[1].By.Name) != house(anon.Steps[0].By.Name) || anon.Total != tr.Total {
+		t.Errorf("the trace changed: %s\n%s", anon.Verdict(), got)
+	}
+}

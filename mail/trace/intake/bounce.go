@@ -1,0 +1,191 @@
+package intake
+
+import (
+	"bytes"
+	"io"
+	"strings"
+
+	"hoplite/mail"
+	"hoplite/mail/mime"
+)
+
+// Bounce is what a report says about the message that it is about.
+type Bounce struct {
+	// Recipients are those of a machine-readable report (RFC 3464); a bounce
+	// in prose has at most one, with the line that holds its code.
+	Recipients []Failed
+	// Reporter is the server that wrote the report.
+	Reporter string
+	// Original is the header block of the message it is about, if included.
+	Original []byte
+}
+
+// Failed is what became of one recipient.
+type Failed struct {
+	Rcpt       string
+	Action     string // failed, delayed, delivered, relayed, expanded
+	Status     string // 5.1.1
+	Diagnostic string // the other server's words
+	Remote     string
+}
+
+// Meanings explains the failure out of the code table.
+func (f *Failed) Meanings() []mail.Meaning {
+	if m := mail.LookupCode(f.Diagnostic); len(m) > 0 {
+		return m
+	}
+	return mail.LookupCode(f.Status)
+}
+
+const maxFailed = 100
+
+// readBounce looks whether a message is a report, standard or in prose.
+func readBounce(head, body []byte) *Bounce {
+	whole := make([]byte, 0, len(head)+len(body)+2)
+	whole = append(append(append(whole, head...), '\n'), body...)
+	tree := mime.WalkBytes(whole)
+	if tree.Root == nil {
+		return nil
+	}
+	b := &Bounce{}
+	root := tree.Root
+	if root.Is("multipart", "report") {
+		for _, p := range root.Children {
+			part := section(whole, p)
+			switch {
+			case p.Type == "message" && (p.Subtype == "delivery-status" || p.Subtype == "global-delivery-status"):
+				b.status(part)
+			case p.Type == "message" && p.Subtype != "disposition-notification", p.Is("text", "rfc822-headers"):
+				h, _ := split(part)
+				b.Original = h
+			}
+		}
+		if len(b.Recipients) > 0 || b.Original != nil {
+			return b
+		}
+	}
+	if !looksLikeBounce(head) {
+		return nil
+	}
+	b.prose(body)
+	if len(b.Recipients) == 0 && b.Original == nil {
+		return nil
+	}
+	return b
+}
+
+// section is a part's decoded body.
+func section(whole []byte, p *mime.Part) []byte {
+	from, to := p.Body.From.Off, p.Body.To.Off
+	if from < 0 || to > int64(len(whole)) || from > to {
+		return nil
+	}
+	raw := whole[from:to]
+	if p.Encoding != "base64" && p.Encoding != "quoted-printable" {
+		return raw
+	}
+	dec, _ := mime.Decoder(p.Encoding, bytes.NewReader(raw))
+	out, _ := io.ReadAll(io.LimitReader(dec, 4<<20))
+	return out
+}
+
+// status reads the groups of a delivery-status part: one for the message, then
+// one for each recipient.
+func (b *Bounce) status(part []byte) {
+	first := true
+	for len(part) > 0 && len(b.Recipients) < maxFailed {
+		group, rest := split(bytes.TrimLeft(part, "\r\n"))
+		part = rest
+		var f Failed
+		for field := range mail.Fields(group) {
+			text := field.Text()
+			switch strings.ToLower(field.Name) {
+			case "reporting-mta":
+				b.Reporter = afterSemicolon(text)
+			case "final-recipient":
+				f.Rcpt = afterSemicolon(text)
+			case "original-recipient":
+				if f.Rcpt == "" {
+					f.Rcpt = afterSemicolon(text)
+				}
+			case "action":
+				f.Action = strings.ToLower(text)
+			case "status":
+				f.Status, _, _ = strings.Cut(text, " ")
+			case "diagnostic-code":
+				f.Diagnostic = afterSemicolon(text)
+			case "remote-mta":
+				f.Remote = afterSemicolon(text)
+			}
+		}
+		if !first || f.Rcpt != "" {
+			if f.Rcpt != "" || f.Status != "" {
+				b.Recipients = append(b.Recipients, f)
+			}
+		}
+		first = false
+	}
+}
+
+func afterSemicolon(s string) string {
+	if _, after, ok := strings.Cut(s, ";"); ok {
+		s = after
+	}
+	return strings.Trim(strings.TrimSpace(s), "<>")
+}
+
+// looksLikeBounce knows reports that are not written as RFC 3464 wants.
+func looksLikeBounce(head []byte) bool {
+	for f := range mail.Fields(head) {
+		text := strings.ToLower(f.Text())
+		switch strings.ToLower(f.Name) {
+		case "return-path":
+			if text == "<>" {
+				return true
+			}
+		case "from", "sender":
+			if strings.Contains(text, "mailer-daemon") || strings.Contains(text, "postmaster@") || strings.Contains(text, "mail delivery") {
+				return true
+			}
+		case "x-failed-recipients":
+			return true
+		}
+	}
+	return false
+}
+
+// prose finds the failing line and the original's header in a bounce written
+// for people (qmail, Exim, old Exchange).
+func (b *Bounce) prose(body []byte) {
+	body = body[:min(len(body), 1<<20)]
+	var f Failed
+	for line := range bytes.SplitSeq(body[:min(len(body), 64<<10)], []byte{'\n'}) {
+		l := strings.TrimSpace(string(line))
+		if len(l) > 1000 {
+			l = l[:1000]
+		}
+		if f.Rcpt == "" {
+			if i, j := strings.IndexByte(l, '<'), strings.IndexByte(l, '>'); i >= 0 && j > i && strings.Contains(l[i:j], "@") {
+				f.Rcpt = l[i+1 : j]
+			}
+		}
+		if f.Diagnostic == "" {
+			if basic, enhanced := mail.FindCodes(l); enhanced != "" || basic != "" && strings.ContainsAny(basic[:1], "45") {
+				f.Diagnostic, f.Status = l, enhanced
+				if len(mail.LookupCode(l)) == 0 {
+					f.Diagnostic, f.Status = "", ""
+				}
+			}
+		}
+	}
+	if f.Diagnostic != "" {
+		f.Action = "failed"
+		b.Recipients = append(b.Recipients, f)
+	}
+	for _, mark := range [...]string{"\nReceived:", "\nReturn-path:", "\nReturn-Path:"} {
+		if i := bytes.Index(body, []byte(mark)); i >= 0 {
+			b.Original, _ = split(body[i+1:])
+			return
+		}
+	}
+}

@@ -1,0 +1,354 @@
+// Package intake makes a header block out of whatever people have at hand: a
+// message file, an mbox, a header copied out of a mail program with its
+// folding lost, a quoted-printable or quoted copy of one, an Outlook .msg
+// file, a bounce. It says what it repaired.
+package intake
+
+import (
+	"bytes"
+	"fmt"
+	"html"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// MaxInput is how much of an input is looked at.
+const MaxInput = 64 << 20
+
+// Input is one message as somebody gave it to us.
+type Input struct {
+	// Head is the header block with its folding, without the empty line; Body
+	// what follows it.
+	Head, Body []byte
+	// Repairs says in words what had to be changed.
+	Repairs []string
+	// Messages is how many messages the input held; Head is that of the first.
+	Messages int
+	// Bounce is set if the message is a report about another one.
+	Bounce *Bounce
+}
+
+func (in *Input) repaired(format string, args ...any) {
+	in.Repairs = append(in.Repairs, fmt.Sprintf(format, args...))
+}
+
+// Read makes the best of raw. It fails only on input without any header field.
+func Read(raw []byte) (*Input, error) {
+	in := &Input{Messages: 1}
+	if len(raw) > MaxInput {
+		raw = raw[:MaxInput]
+		in.repaired("only the first %d MiB were read", MaxInput>>20)
+	}
+	if bytes.HasPrefix(raw, oleMagic) {
+		if err := in.readMsg(raw); err != nil {
+			return nil, err
+		}
+		return in, nil
+	}
+	text := in.characters(raw)
+	text = in.lineEnds(text)
+	text = in.envelope(text)
+	text = in.quoting(text)
+	head, body := split(text)
+	head, body = in.doubleSpaced(head, body)
+	head = in.quotedPrintable(head)
+	head = in.entities(head)
+	in.Head, in.Body = in.folding(head), body
+	if !hasField(in.Head) {
+		return nil, fmt.Errorf("no header field found: this is no message")
+	}
+	in.Bounce = readBounce(in.Head, in.Body)
+	return in, nil
+}
+
+// characters makes UTF-8 or plain bytes of UTF-16, and drops a byte order mark.
+func (in *Input) characters(b []byte) []byte {
+	switch {
+	case bytes.HasPrefix(b, []byte{0xef, 0xbb, 0xbf}):
+		in.repaired("byte order mark removed")
+		return b[3:]
+	case bytes.HasPrefix(b, []byte{0xff, 0xfe}), bytes.HasPrefix(b, []byte{0xfe, 0xff}):
+		in.repaired("UTF-16 read as text")
+		return fromUTF16(b[2:], b[0] == 0xfe)
+	case len(b) >= 8 && b[1] == 0 && b[3] == 0 && b[5] == 0 && b[7] == 0:
+		in.repaired("UTF-16 read as text")
+		return fromUTF16(b, false)
+	}
+	return b
+}
+
+func fromUTF16(b []byte, big bool) []byte {
+	units := make([]uint16, len(b)/2)
+	for i := range units {
+		if big {
+			units[i] = uint16(b[2*i])<<8 | uint16(b[2*i+1])
+		} else {
+			units[i] = uint16(b[2*i+1])<<8 | uint16(b[2*i])
+		}
+	}
+	out := make([]byte, 0, len(units))
+	for _, r := range utf16.Decode(units) {
+		out = utf8.AppendRune(out, r)
+	}
+	return out
+}
+
+// lineEnds turns lone CRs into line ends and drops empty lines at the top.
+func (in *Input) lineEnds(b []byte) []byte {
+	if bytes.IndexByte(b, '\n') < 0 && bytes.IndexByte(b, '\r') >= 0 {
+		in.repaired("old Mac line ends replaced")
+		b = bytes.ReplaceAll(b, []byte{'\r'}, []byte{'\n'})
+	}
+	trimmed := bytes.TrimLeft(b, "\r\n")
+	if len(trimmed) < len(b) {
+		in.repaired("empty lines before the header removed")
+	}
+	return trimmed
+}
+
+// envelope takes off the "From " line of an mbox and cuts behind its first
+// message.
+func (in *Input) envelope(b []byte) []byte {
+	if !bytes.HasPrefix(b, []byte("From ")) && !bytes.HasPrefix(b, []byte(">From ")) {
+		return b
+	}
+	nl := bytes.IndexByte(b, '\n')
+	if nl < 0 {
+		return b
+	}
+	b = b[nl+1:]
+	in.repaired("mbox \"From \" line removed")
+	rest := b
+	for {
+		i := bytes.Index(rest, []byte("\nFrom "))
+		if i < 0 {
+			break
+		}
+		end := len(b) - len(rest) + i + 1
+		before := bytes.TrimRight(b[:end], "\r")
+		if bytes.HasSuffix(before, []byte("\n\n")) || bytes.HasSuffix(before, []byte("\n\r\n")) {
+			in.Messages++
+			if in.Messages == 2 {
+				in.repaired("an mbox with several messages: the first one is shown")
+				first := b[:end]
+				in.countMessages(b[end:])
+				return first
+			}
+		}
+		rest = rest[i+1:]
+	}
+	return b
+}
+
+func (in *Input) countMessages(b []byte) {
+	in.Messages += bytes.Count(b, []byte("\n\nFrom ")) + bytes.Count(b, []byte("\n\r\nFrom "))
+}
+
+// quoting removes "> " in front of every line, and common indentation.
+func (in *Input) quoting(b []byte) []byte {
+	for range 5 {
+		lines := bytes.SplitAfter(b, []byte{'\n'})
+		quoted, n := 0, 0
+		for _, l := range lines[:min(len(lines), 40)] {
+			if len(bytes.TrimSpace(l)) == 0 {
+				continue
+			}
+			n++
+			if l[0] == '>' {
+				quoted++
+			}
+		}
+		if n == 0 || quoted*10 < n*9 {
+			break
+		}
+		for i, l := range lines {
+			if len(l) > 0 && l[0] == '>' {
+				if l = l[1:]; len(l) > 0 && l[0] == ' ' {
+					l = l[1:]
+				}
+				lines[i] = l
+			}
+		}
+		b = bytes.Join(lines, nil)
+		in.repaired("quote marks removed")
+	}
+	return in.dedent(b)
+}
+
+func (in *Input) dedent(b []byte) []byte {
+	indent := len(b) - len(bytes.TrimLeft(b, " \t"))
+	if indent == 0 || indent > 40 || indent == len(b) {
+		return b
+	}
+	prefix := b[:indent]
+	lines := bytes.SplitAfter(b, []byte{'\n'})
+	for i, l := range lines {
+		if bytes.HasPrefix(l, prefix) {
+			lines[i] = l[indent:]
+		}
+	}
+	in.repaired("indentation removed")
+	return bytes.Join(lines, nil)
+}
+
+// split parts header and body at the first empty line.
+func split(b []byte) (head, body []byte) {
+	for i := 0; i < len(b); {
+		nl := bytes.IndexByte(b[i:], '\n')
+		if nl < 0 {
+			break
+		}
+		next := i + nl + 1
+		if rest := b[next:]; len(rest) > 0 && rest[0] == '\n' {
+			return b[:next], rest[1:]
+		} else if len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n' {
+			return b[:next], rest[2:]
+		}
+		i = next
+	}
+	return b, nil
+}
+
+// doubleSpaced joins headers whose lines were pasted with an empty line after
+// each.
+func (in *Input) doubleSpaced(head, body []byte) ([]byte, []byte) {
+	if bytes.Count(head, []byte{'\n'}) > 1 || len(body) == 0 {
+		return head, body
+	}
+	var joined []byte
+	joined = append(joined, head...)
+	rest, fields := body, 0
+	for {
+		one, after := split(rest)
+		line := bytes.TrimRight(one, "\r\n")
+		if bytes.IndexByte(line, '\n') >= 0 || len(line) == 0 || !isField(line) && line[0] != ' ' && line[0] != '\t' {
+			break
+		}
+		joined = append(append(joined, line...), '\n')
+		rest = after
+		if fields++; after == nil || fields > 20_000 {
+			break
+		}
+	}
+	if fields < 2 {
+		return head, body
+	}
+	in.repaired("empty lines between header lines removed")
+	return joined, rest
+}
+
+// quotedPrintable undoes an encoding that covers the header too, as in a
+// message that was copied out of another one's body.
+func (in *Input) quotedPrintable(head []byte) []byte {
+	if !bytes.Contains(head, []byte("=3D")) || !bytes.Contains(head, []byte("=\n")) && !bytes.Contains(head, []byte("=\r\n")) {
+		return head
+	}
+	out := make([]byte, 0, len(head))
+	for i := 0; i < len(head); i++ {
+		if head[i] != '=' {
+			out = append(out, head[i])
+			continue
+		}
+		rest := head[i+1:]
+		switch {
+		case len(rest) >= 2 && rest[0] == '\r' && rest[1] == '\n':
+			i += 2
+		case len(rest) >= 1 && rest[0] == '\n':
+			i++
+		case len(rest) >= 2 && hexDigit(rest[0]) >= 0 && hexDigit(rest[1]) >= 0:
+			out = append(out, byte(hexDigit(rest[0])<<4|hexDigit(rest[1])))
+			i += 2
+		default:
+			out = append(out, '=')
+		}
+	}
+	in.repaired("quoted-printable undone")
+	return out
+}
+
+func hexDigit(c byte) int {
+	switch {
+	case c >= '0' && c <= '9':
+		return int(c - '0')
+	case c >= 'A' && c <= 'F':
+		return int(c-'A') + 10
+	case c >= 'a' && c <= 'f':
+		return int(c-'a') + 10
+	}
+	return -1
+}
+
+// entities undoes the escapes of a header that was copied as HTML.
+func (in *Input) entities(head []byte) []byte {
+	if !bytes.Contains(head, []byte("&lt;")) || !bytes.Contains(head, []byte("&gt;")) || bytes.IndexByte(head, '<') >= 0 {
+		return head
+	}
+	in.repaired("HTML escapes undone")
+	return []byte(html.UnescapeString(string(head)))
+}
+
+// folding indents lines that are no fields of their own: a copy that lost its
+// leading spaces.
+func (in *Input) folding(head []byte) []byte {
+	lines := bytes.SplitAfter(head, []byte{'\n'})
+	lost := 0
+	out := make([]byte, 0, len(head)+64)
+	for i, l := range lines {
+		if len(l) == 0 {
+			continue
+		}
+		if i > 0 && l[0] != ' ' && l[0] != '\t' && !isField(l) {
+			out = append(out, ' ')
+			lost++
+		}
+		out = append(out, l...)
+	}
+	if lost > 0 {
+		in.repaired("folding restored in %d lines", lost)
+	}
+	return out
+}
+
+// isField tells whether a line begins with "Name:". Times such as "08:30:06"
+// and addresses such as "2001:db8::1" do not count.
+func isField(l []byte) bool {
+	colon := bytes.IndexByte(l, ':')
+	if colon < 2 || colon > 76 {
+		return false
+	}
+	letters := false
+	for _, c := range bytes.TrimRight(l[:colon], " \t") {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z':
+			letters = true
+		case c >= '0' && c <= '9', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	if !letters || l[0] < 'A' || l[0] > 'z' {
+		return false
+	}
+	// "TLSv1:AES256-SHA" inside a lost fold: fields have a space or nothing
+	// behind the colon, except from careless software.
+	return colon+1 >= len(l) || l[colon+1] == ' ' || l[colon+1] == '\t' || l[colon+1] == '\r' || l[colon+1] == '\n' || knownField(l[:colon])
+}
+
+func knownField(name []byte) bool {
+	for _, k := range [...]string{"received", "from", "to", "subject", "date", "message-id", "return-path", "delivered-to", "cc"} {
+		if strings.EqualFold(k, string(name)) {
+			return true
+		}
+	}
+	return false
+}
+
+func hasField(head []byte) bool {
+	for l := range bytes.SplitSeq(head, []byte{'\n'}) {
+		if isField(l) {
+			return true
+		}
+	}
+	return false
+}

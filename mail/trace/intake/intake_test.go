@@ -1,0 +1,225 @@
+package intake
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"mime/quotedprintable"
+	"os"
+	"strings"
+	"testing"
+	"unicode/utf16"
+
+	"hoplite/mail/trace"
+)
+
+func clean(t testing.TB) string {
+	t.Helper()
+	raw, err := os.ReadFile("../testdata/received/synthetic/clean-4hops.eml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(string(raw), "\r\n", "\n")
+}
+
+// TestRepairs mangles one message in every way that people manage to, and
+// expects the same trace each time.
+func TestRepairs(t *testing.T) {
+	msg := clean(t)
+	head, _, _ := strings.Cut(msg, "\n\n")
+	want := trace.Read([]byte(msg), trace.Options{}).Verdict()
+	each := func(f func(string) string) string {
+		lines := strings.Split(head, "\n")
+		for i := range lines {
+			lines[i] = f(lines[i])
+		}
+		return strings.Join(lines, "\n")
+	}
+	var qp bytes.Buffer
+	w := quotedprintable.NewWriter(&qp)
+	fmt.Fprint(w, msg)
+	w.Close()
+	for _, c := range []struct{ name, in, repair string }{
+		{"as it is", msg, ""},
+		{"header only", head, ""},
+		{"CRLF", strings.ReplaceAll(msg, "\n", "\r\n"), ""},
+		{"CR only", strings.ReplaceAll(msg, "\n", "\r"), "Mac"},
+		{"lost folding", each(strings.TrimSpace), "folding"},
+		{"mbox", "From alice@source.example Tue May 12 08:30:06 2026\n" + msg, "mbox"},
+		{"mbox of two", "From a Tue May 12 08:30:06 2026\n" + msg + "\nFrom b Tue May 12 08:30:06 2026\n" + msg, "several"},
+		{"quoted", each(func(l string) string { return "> " + l }), "quote"},
+		{"quoted twice", each(func(l string) string { return "> > " + l }), "quote"},
+		{"indented", each(func(l string) string { return "    " + l }), "indentation"},
+		{"empty lines on top", "\n\r\n" + msg, "empty lines"},
+		{"double spaced", strings.ReplaceAll(strings.Join(strings.Fields(strings.ReplaceAll(strings.ReplaceAll(head, "\n\t", "~"), " ", "^")), "\n\n"), "^", " "), "between"},
+		{"quoted-printable", qp.String(), "quoted-printable"},
+		{"byte order mark", "\xef\xbb\xbf" + msg, "byte order"},
+		{"UTF-16", string(utf16le(msg, true)), "UTF-16"},
+		{"UTF-16 without a mark", string(utf16le(msg, false)), "UTF-16"},
+		{"HTML", strings.NewReplacer("<", "&lt;", ">", "&gt;").Replace(head), "HTML"},
+		{"Outlook", string(msgFile(head)), "Outlook"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in, err := Read([]byte(strings.ReplaceAll(c.in, "~", " ")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			tr := trace.Read(in.Head, trace.Options{})
+			if got := tr.Verdict(); got != want {
+				t.Errorf("got %s\nwant %s\n%s", got, want, in.Head)
+			}
+			said := strings.Join(in.Repairs, "; ")
+			if c.repair == "" && said != "" || !strings.Contains(said, c.repair) {
+				t.Errorf("repairs %q, want %q", said, c.repair)
+			}
+		})
+	}
+	for _, bad := range []string{"", "hello", "\n\n", "no header here\nat all\n", string(oleMagic), "\xff\xfe"} {
+		if _, err := Read([]byte(bad)); err == nil {
+			t.Errorf("%q was taken for a message", bad)
+		}
+	}
+}
+
+func utf16le(s string, mark bool) []byte {
+	var b []byte
+	if mark {
+		b = []byte{0xff, 0xfe}
+	}
+	for _, u := range utf16.Encode([]rune(s)) {
+		b = append(b, byte(u), byte(u>>8))
+	}
+	return b
+}
+
+// msgFile writes a compound file with the one property that we read (MS-CFB,
+// version 3): header, one FAT sector, one directory sector, the stream.
+func msgFile(head string) []byte {
+	const sector = 512
+	stream := utf16le(strings.ReplaceAll("Microsoft Mail Internet Headers Version 2.0\n"+head, "\n", "\r\n"), false)
+	for len(stream) < 4096 { // shorter ones live elsewhere
+		stream = append(stream, 0, 0)
+	}
+	n := (len(stream) + sector - 1) / sector
+	b := make([]byte, sector*(3+n))
+	copy(b, oleMagic)
+	le := binary.LittleEndian
+	le.PutUint16(b[24:], 0x3e)
+	le.PutUint16(b[26:], 3)
+	le.PutUint16(b[28:], 0xfffe)
+	le.PutUint16(b[30:], 9)
+	le.PutUint16(b[32:], 6)
+	le.PutUint32(b[44:], 1)          // FAT sectors
+	le.PutUint32(b[48:], 1)          // directory starts here
+	le.PutUint32(b[56:], 4096)       // smaller streams live in the mini stream
+	le.PutUint32(b[60:], 0xfffffffe) // no mini FAT
+	le.PutUint32(b[68:], 0xfffffffe) // no DIFAT
+	for i := range 109 {
+		le.PutUint32(b[76+4*i:], 0xffffffff)
+	}
+	le.PutUint32(b[76:], 0)
+	fat := b[sector:]
+	for i := range sector / 4 {
+		le.PutUint32(fat[4*i:], 0xffffffff)
+	}
+	le.PutUint32(fat[0:], 0xfffffffd)
+	le.PutUint32(fat[4:], 0xfffffffe)
+	for i := range n {
+		next := uint32(2 + i + 1)
+		if i == n-1 {
+			next = 0xfffffffe
+		}
+		le.PutUint32(fat[4*(2+i):], next)
+	}
+	entry := func(i int, name string, kind byte, child, start, size uint32) {
+		d := b[2*sector+128*i:]
+		u := utf16le(name, false)
+		copy(d, u)
+		le.PutUint16(d[64:], uint16(len(u)+2))
+		d[66], d[67] = kind, 1
+		le.PutUint32(d[68:], 0xffffffff)
+		le.PutUint32(d[72:], 0xffffffff)
+		le.PutUint32(d[76:], child)
+		le.PutUint32(d[116:], start)
+		le.PutUint32(d[120:], size)
+	}
+	entry(0, "Root Entry", 5, 1, 0xfffffffe, 0)
+	entry(1, "__substg1.0_007D001F", 2, 0xffffffff, 2, uint32(len(stream)))
+	copy(b[3*sector:], stream)
+	return b
+}
+
+const report = `Return-Path: <>
+From: MAILER-DAEMON@mx.a.example (Mail Delivery System)
+To: ann@a.example
+Subject: Undelivered Mail Returned to Sender
+Content-Type: multipart/report; report-type=delivery-status; boundary="B"
+
+--B
+Content-Type: text/plain
+
+I am sorry.
+--B
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.a.example
+Arrival-Date: Tue, 12 May 2026 08:30:06 +0000 (UTC)
+
+Final-Recipient: rfc822; bob@b.example
+Action: failed
+Status: 5.1.1
+Remote-MTA: dns; mx.b.example
+Diagnostic-Code: smtp; 550 5.1.1 <bob@b.example>: user unknown
+
+--B
+Content-Type: text/rfc822-headers
+
+Received: from pc.a.example ([192.0.2.3]) by mx.a.example with ESMTPSA; Tue, 12 May 2026 08:30:05 +0000
+From: ann@a.example
+To: bob@b.example
+Subject: hello
+
+--B--
+`
+
+func TestBounce(t *testing.T) {
+	for _, c := range []struct{ name, in, rcpt, status string }{
+		{"standard", report, "bob@b.example", "5.1.1"},
+		{"qmail", "Return-Path: <>\nFrom: MAILER-DAEMON@a.example\n\nHi. This is the qmail-send program at a.example.\n\n<bob@b.example>:\n192.0.2.9 does not like recipient.\nRemote host said: 550 5.7.1 relaying denied\nGiving up.\n\n--- Below this line is a copy of the message.\n\nReturn-Path: <ann@a.example>\nReceived: (qmail 1 invoked by uid 3); 12 May 2026 08:30:05 -0000\nFrom: ann@a.example\n", "bob@b.example", "5.7.1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in, err := Read([]byte(c.in))
+			if err != nil || in.Bounce == nil || len(in.Bounce.Recipients) != 1 {
+				t.Fatalf("%v %+v", err, in)
+			}
+			f := in.Bounce.Recipients[0]
+			if f.Rcpt != c.rcpt || f.Status != c.status || len(f.Meanings()) == 0 {
+				t.Errorf("%+v", f)
+			}
+			if tr := trace.Read(in.Bounce.Original, trace.Options{}); len(tr.Steps) != 1 {
+				t.Errorf("original: %q", in.Bounce.Original)
+			}
+		})
+	}
+	if in, err := Read([]byte(clean(t))); err != nil || in.Bounce != nil {
+		t.Errorf("an ordinary message is a bounce: %+v %v", in, err)
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add([]byte(clean(f)))
+	f.Add([]byte(report))
+	f.Add(msgFile("Received: from a by b; Tue, 12 May 2026 08:30:05 +0000\nFrom: a@b.example"))
+	f.Add(utf16le("From: a@b.example\n\nx", true))
+	f.Add([]byte("From x\nA: =3D=\n b\n\nFrom y\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		in, err := Read(b)
+		if err != nil {
+			return
+		}
+		if len(in.Head) == 0 {
+			t.Fatal("no error and no header")
+		}
+		trace.Read(in.Head, trace.Options{})
+	})
+}
