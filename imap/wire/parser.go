@@ -32,6 +32,9 @@ func (p *Parser) End() error {
 	return p.err
 }
 
+// Fail makes the command a mistake for a reason that only its caller knows.
+func (p *Parser) Fail(why string) { p.fail("%s", why) }
+
 func (p *Parser) fail(format string, args ...any) {
 	if p.err == nil {
 		p.err = syntax(format, args...)
@@ -69,6 +72,9 @@ func (p *Parser) want(c byte) {
 
 // SP demands one space.
 func (p *Parser) SP() { p.want(' ') }
+
+// Close demands a closing parenthesis.
+func (p *Parser) Close() { p.want(')') }
 
 // More tells whether something follows, and reads the space before it.
 func (p *Parser) More() bool { return p.i < len(p.b) && p.take(' ') }
