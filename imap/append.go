@@ -233,4 +233,3 @@ func (p *patient) Read(b []byte) (int, error) {
 	p.s.conn.SetReadDeadline(time.Now().Add(writeTimeout))
 	return p.r.Read(b)
 }
-

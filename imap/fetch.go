@@ -232,17 +232,17 @@ func (f *fetcher) fetch(i int) error {
 	f.close()
 	if f.needFile {
 		var err error
-		if f.src, err = f.open(f.msg); err != nil {
+		if f.src, err = openMessage(f.sel.folder, f.msg); err != nil {
 			return err
 		}
 	}
-	var entry *entry
+	var e entry
 	for _, it := range f.items {
 		switch it.Kind {
 		case wire.ItemEnvelope, wire.ItemBody, wire.ItemBodyStructure, wire.ItemPreview:
-			if entry == nil {
+			if e == nil {
 				var err error
-				if entry, err = f.entry(f.msg); err != nil {
+				if e, err = entryOf(f.sel.folder, f.msg); err != nil {
 					return err
 				}
 			}
@@ -265,7 +265,7 @@ func (f *fetcher) fetch(i int) error {
 			err = f.content(it)
 			b = f.w.Room(512)
 		} else {
-			b = f.plain(b, it, entry)
+			b = f.plain(b, it, e)
 		}
 		if err != nil {
 			return err
@@ -276,7 +276,7 @@ func (f *fetcher) fetch(i int) error {
 }
 
 // plain appends an item that needs no look into the file.
-func (f *fetcher) plain(b []byte, it wire.Item, e *entry) []byte {
+func (f *fetcher) plain(b []byte, it wire.Item, e entry) []byte {
 	m := f.msg
 	switch it.Kind {
 	case wire.ItemUID:
@@ -293,13 +293,13 @@ func (f *fetcher) plain(b []byte, it wire.Item, e *entry) []byte {
 		b = strconv.AppendUint(append(b, "MODSEQ ("...), m.ModSeq, 10)
 		return append(b, ')')
 	case wire.ItemEnvelope:
-		return append(append(b, "ENVELOPE "...), e.Envelope...)
+		return append(append(b, "ENVELOPE "...), e.text(eEnvelope)...)
 	case wire.ItemBody:
-		return append(append(b, "BODY "...), e.Body...)
+		return append(append(b, "BODY "...), e.text(eBody)...)
 	case wire.ItemBodyStructure:
-		return append(append(b, "BODYSTRUCTURE "...), e.Structure...)
+		return append(append(b, "BODYSTRUCTURE "...), e.text(eStructure)...)
 	case wire.ItemPreview:
-		return wire.AppendString(append(b, "PREVIEW "...), e.Preview, f.utf8 || f.rev2)
+		return wire.AppendString(append(b, "PREVIEW "...), string(e.text(ePreview)), f.utf8 || f.rev2)
 	case wire.ItemEmailID:
 		b = append(append(b, "EMAILID ("...), objectID('M', m.GUID())...)
 		return append(b, ')')

@@ -16,7 +16,6 @@ import (
 
 // source is the file of a message that is being fetched.
 type source struct {
-	folder *maildrop.Folder
 	msg    *maildrop.Message
 	file   *os.File
 	tree   *mime.Tree // once a part was asked for
@@ -24,12 +23,12 @@ type source struct {
 	ended  bool       // header is all of the header
 }
 
-func (s *session) open(m *maildrop.Message) (*source, error) {
-	file, err := s.sel.folder.Open(m)
+func openMessage(folder *maildrop.Folder, m *maildrop.Message) (*source, error) {
+	file, err := folder.Open(m)
 	if err != nil {
 		return nil, err
 	}
-	return &source{folder: s.sel.folder, msg: m, file: file}, nil
+	return &source{msg: m, file: file}, nil
 }
 
 func (s *source) close() { s.file.Close() }

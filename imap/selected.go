@@ -231,7 +231,7 @@ func (s *session) doClose() error {
 	}
 	defer s.unselect()
 	if !s.sel.readOnly {
-		if _, err := s.sel.folder.Expunge(deleted(s.sel.view.Messages)); err != nil {
+		if _, err := s.remove(deleted(s.sel.view.Messages)); err != nil {
 			return err
 		}
 	}
