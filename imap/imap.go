@@ -27,6 +27,9 @@ import (
 
 // Config is the block imap "imap" { ... } of relay.hcl.
 type Config struct {
+	conf.Pos
+	Name string `hcl:"name,label"`
+	listen.Config
 	// CleartextLogin permits passwords on connections without TLS; off unless
 	// set. Clients on this machine may always send them.
 	CleartextLogin bool `hcl:"cleartext_login,optional"`
@@ -46,6 +49,9 @@ type Config struct {
 
 // Check finds what no single field can know.
 func (c *Config) Check() error {
+	if err := c.Config.Check(); err != nil {
+		return err
+	}
 	if c.IdleTimeout != 0 && c.IdleTimeout < 30*time.Minute {
 		return conf.Fieldf("idle_timeout", "RFC 9051 promises clients at least 30 minutes")
 	}

@@ -283,15 +283,15 @@ func (s *session) advance(snap *maildrop.Snapshot, expunge bool, told func(*mail
 	}
 	c := snap.Since(old)
 	grown := len(c.Added) > 0
-	if len(snap.Keywords) != len(old.Keywords) || !slices.Equal(snap.Keywords, old.Keywords) {
-		defer s.untaggedFlags()
-	}
 	switch {
 	case len(c.Expunged) == 0 || expunge:
 		s.expunged(old, c.Expunged)
 		sel.view, sel.held = snap, false
 	default:
 		sel.view, sel.held = hold(old, snap), true
+	}
+	if !slices.Equal(snap.Keywords, old.Keywords) {
+		s.untaggedFlags()
 	}
 	if s.sel.saved != nil && expunge && len(c.Expunged) > 0 {
 		sel.saved = slices.DeleteFunc(sel.saved, func(u uint32) bool { _, ok := slices.BinarySearch(c.Expunged, u); return ok })

@@ -211,11 +211,12 @@ func (p *Parser) quoted() string {
 			if b == nil {
 				b = []byte{}
 			}
-			p.i++
-			if start = p.i; p.i < len(p.b) && p.b[p.i] != '"' && p.b[p.i] != '\\' {
+			if p.i+1 == len(p.b) || p.b[p.i+1] != '"' && p.b[p.i+1] != '\\' {
 				p.fail("bad escape in quoted string")
 				return ""
 			}
+			p.i++
+			start = p.i
 		case 0, '\r', '\n':
 			p.fail("bad character in quoted string")
 			return ""
