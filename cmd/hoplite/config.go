@@ -41,6 +41,7 @@ type Config struct {
 	TLS      []TLSConfig          `hcl:"tls,block"`
 	Log      *LogConfig           `hcl:"log,block"`
 	History  *HistoryConfig       `hcl:"history,block"`
+	Queue    *QueueConfig         `hcl:"queue,block"`
 	SMTP     []*relay.Config      `hcl:"smtp,block"`
 	LMTP     []*relay.Config      `hcl:"lmtp,block"`
 	Chain    []*relay.ChainConfig `hcl:"chain,block"`

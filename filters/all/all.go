@@ -3,9 +3,7 @@ package all
 
 import (
 	"hoplite/filters"
-	"hoplite/filters/arc"
 	"hoplite/filters/dkim"
-	"hoplite/filters/dmarc"
 	"hoplite/filters/hops"
 	"hoplite/filters/sign"
 	"hoplite/filters/size"
@@ -20,8 +18,6 @@ var Kinds = []filters.Kind{
 	filters.Of("hops", hops.New),
 	filters.Of("spf", spf.New),
 	filters.Of("dkim", dkim.New),
-	filters.Of("arc", arc.New),
-	filters.Of("dmarc", dmarc.New),
 	filters.Of("sign", sign.New),
 	filters.Of("smime", smime.New),
 }

@@ -128,9 +128,9 @@ func (s *Signer) Finish(field, sum []byte) ([]byte, error) {
 	return append(out, crlf...), nil
 }
 
-// SumFields hashes fields as ARC-Seal has it: relaxed, one after the other, the
+// SumTags hashes fields as ARC-Seal has it: relaxed, one after the other, the
 // last without its line end.
-func SumFields(raws ...[]byte) []byte {
+func SumTags(raws ...[]byte) []byte {
 	hash := sha256.New()
 	var buf []byte
 	for i, raw := range raws {

@@ -19,7 +19,10 @@ type result struct {
 	// unreached is set when the destination could not be spoken to, so that
 	// another message would fare no better.
 	unreached bool
-	gone      bool // the message's file was removed by somebody
+	// cut is set when a connection broke on the way: nothing is learned of the
+	// destination.
+	cut  bool
+	gone bool // the message's file was removed by somebody
 }
 
 // attempt hands a job's message over once and deals with what came of it.
@@ -85,12 +88,11 @@ func offer(ctx context.Context, h mail.Handoff, m *mail.Message, rcpts []mail.Rc
 		}
 		reply := mail.AsReply(err)
 		res.outcomes[i] = mail.Outcome{Rcpt: r.To, Reply: *reply, Host: reply.Host, At: time.Now()}
-		res.unreached = res.unreached || lost(reply)
+		res.weigh(reply)
 	}
 	if len(taken) == 0 {
 		return res
 	}
-	res.unreached = false
 	sent := h.Send(ctx, m)
 	for k, i := range taken {
 		if k < len(sent) {
@@ -99,15 +101,38 @@ func offer(ctx context.Context, h mail.Handoff, m *mail.Message, rcpts []mail.Rc
 		} else { // a hop that forgets one has not taken it
 			res.outcomes[i] = mail.Outcome{Rcpt: rcpts[i].To, Reply: *mail.AsReply(errors.New("no outcome")), At: time.Now()}
 		}
-		res.unreached = res.unreached || lost(&res.outcomes[i].Reply)
+		res.weigh(&res.outcomes[i].Reply)
 	}
 	return res
 }
 
-// lost tells whether a reply is no server's word about the message: our own
-// temporary one about a connection, or a 421, with which a server hangs up.
-func lost(r *mail.Reply) bool {
-	return r.Code == 421 || r.Host == "" && !r.Positive() && !r.Permanent()
+// weigh learns of the destination from one reply.
+func (res *result) weigh(r *mail.Reply) {
+	switch {
+	case Unreachable(r):
+		res.unreached = true
+	case ownTemporary(r):
+		res.cut = true
+	}
+}
+
+// ownTemporary tells whether a reply is no server's word about the message but
+// our own temporary one, about a connection for instance.
+func ownTemporary(r *mail.Reply) bool { return r.Host == "" && !r.Positive() && !r.Permanent() }
+
+// Unreachable tells whether a reply means that the destination could not be
+// spoken to at all, so that other mail would fare no better now: no connection
+// (X.4.1), no host that takes mail (X.3.2), no answer from DNS (X.4.3), or a 421
+// with which a server hangs up.
+func Unreachable(r *mail.Reply) bool {
+	if r.Code == 421 {
+		return true
+	}
+	switch r.Enhanced {
+	case "4.4.1", "4.3.2", "4.4.3":
+		return ownTemporary(r)
+	}
+	return false
 }
 
 func all(rcpts []mail.Rcpt, r *mail.Reply) []mail.Outcome {
@@ -133,12 +158,13 @@ func (q *Queue) finish(j *job, started time.Time, res result) {
 		q.forget(it)
 		return
 	}
-	if res.unreached {
-		q.unreached(d, &res.outcomes[0].Reply)
-	} else {
+	switch {
+	case res.unreached:
+		q.unreached(d, cleanReply(&res.outcomes[0]))
+	case !res.cut:
 		q.reached(d)
 	}
-	j.unreached = res.unreached
+	j.unreached = res.unreached || res.cut
 	now := time.Now()
 	events := q.note(j, now, res.outcomes)
 	q.count(res.outcomes)

@@ -19,6 +19,9 @@ type intake struct {
 	name string
 }
 
+// Waits says that nobody else is asked before the 250.
+func (h *intake) Waits() bool { return true }
+
 // Open refuses while the disk is nearly full, before the client sends
 // anything large (RFC 5321, 4.2.2).
 func (h *intake) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, error) {

@@ -76,6 +76,23 @@ func Envelope(id string, meta, state []byte) []byte {
 	return append(text, '\n')
 }
 
+// EnvelopeFile is the text of a .json file from which the message can be
+// queued again, elsewhere for instance.
+func (d *Detail) EnvelopeFile() ([]byte, error) {
+	f := envelopeFile{
+		ID: d.ID, Upstream: d.Upstream, From: mail.Address(d.From), Queued: d.At, Held: d.Held,
+		EnvID: d.Envelope.EnvID, Body: d.Envelope.Body, UTF8: d.Envelope.UTF8, TLS: d.Envelope.RequireTLS, Ret: d.Envelope.Ret,
+	}
+	for i, r := range d.Rcpts {
+		f.Rcpts = append(f.Rcpts, rcptsInFile{
+			To: mail.Address(r.To), Orig: mail.Address(r.Orig), ORcpt: d.Envelope.Rcpts[i].ORcpt, Notify: d.Envelope.Rcpts[i].Notify,
+			State: r.State, Attempts: r.Attempts, Last: r.Reply,
+		})
+	}
+	text, err := json.MarshalIndent(f, "", "  ")
+	return append(text, '\n'), err
+}
+
 // injectAll queues every pair in the inject folder.
 func (q *Queue) injectAll(ctx context.Context) {
 	if q.opt.Inject == "" {

@@ -38,10 +38,10 @@ type RcptInfo struct {
 // Detail is everything that is known of one queued message.
 type Detail struct {
 	Info
-	EnvID  string          `json:"envid,omitempty"`
-	Client mail.Client     `json:"client"`
-	Header mail.HeaderInfo `json:"header"`
-	Trail  *mail.Trail     `json:"trail"`
+	Envelope mail.Envelope   `json:"envelope"`
+	Client   mail.Client     `json:"client"`
+	Header   mail.HeaderInfo `json:"header"`
+	Trail    *mail.Trail     `json:"trail"`
 }
 
 // Filter picks messages; what is empty picks all. Texts are compared without
@@ -197,7 +197,7 @@ func (q *Queue) Show(id string) (Detail, error) {
 		q.mu.Unlock()
 		return Detail{}, fmt.Errorf("%s: %w", id, ErrNotQueued)
 	}
-	d := Detail{Info: q.info(it, time.Now()), EnvID: it.env.EnvID}
+	d := Detail{Info: q.info(it, time.Now()), Envelope: it.env}
 	q.mu.Unlock()
 	meta, _, err := q.opt.Journal.Meta(id)
 	if err != nil {
@@ -209,6 +209,11 @@ func (q *Queue) Show(id string) (Detail, error) {
 	}
 	d.Client, d.Header, d.Trail = tx.Client, tx.Header, tx.Trail
 	return d, nil
+}
+
+// Message opens a message's octets.
+func (q *Queue) Message(id string) (*mail.Message, io.Closer, error) {
+	return q.opt.Journal.Message(id)
 }
 
 // Export writes a message's octets.

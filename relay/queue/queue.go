@@ -218,6 +218,9 @@ func (q *Queue) Run(ctx context.Context, drain time.Duration) error {
 	return nil
 }
 
+// Close closes the journal, after Run has returned or without it.
+func (q *Queue) Close() error { return q.opt.Journal.Close() }
+
 // schedule plans every item that has no plan yet.
 func (q *Queue) schedule() {
 	for _, it := range q.items {

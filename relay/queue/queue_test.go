@@ -438,7 +438,7 @@ func TestDestinations(t *testing.T) {
 			if r.To.Domain() == "dead.example" {
 				h.out.change(func() { dead++ })
 				time.Sleep(30 * time.Second)
-				return &mail.Reply{Code: 451, Text: "connection timed out"}
+				return &mail.Reply{Code: 451, Enhanced: "4.4.1", Text: "connection timed out"}
 			}
 			return nil
 		}
@@ -467,7 +467,9 @@ func TestDestinations(t *testing.T) {
 	})
 	bubble(t, "mail at a dead destination is reported and expires without attempts of its own", func(t *testing.T) {
 		h := newHouse(t)
-		h.out.open = func(*mail.Transaction) error { return &mail.Reply{Code: 451, Text: "connection refused"} }
+		h.out.open = func(*mail.Transaction) error {
+			return &mail.Reply{Code: 451, Enhanced: "4.4.1", Text: "connection refused"}
+		}
 		for range 50 {
 			h.accept(t, "out", to("a@example.net")...)
 		}

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -44,7 +45,7 @@ func (q *Queue) reports(it *item, ev events) []report {
 		if first > 0 {
 			id += fmt.Sprintf("-%d", first)
 		}
-		r, err := q.compose(id, to, why, it, due.kind, due.rcpts)
+		r, err := q.composeQueued(id, to, why, it, due.kind, due.rcpts)
 		if err != nil {
 			q.log.Error().Err(err).Str("id", it.id).Msg("report could not be written")
 			continue
@@ -84,11 +85,22 @@ func (q *Queue) reportTo(it *item, kind dsn.Kind) (to mail.Address, why string) 
 		"(it is probably a report itself); you get this as postmaster."
 }
 
-func (q *Queue) compose(id string, to mail.Address, why string, it *item, kind dsn.Kind, rcpts []int) (report, error) {
+// composeQueued writes a report about a message of the journal.
+func (q *Queue) composeQueued(id string, to mail.Address, why string, it *item, kind dsn.Kind, rcpts []int) (report, error) {
+	m, closer, err := q.opt.Journal.Message(it.id)
+	if err != nil { // its file was removed: the report tells what it can
+		m = nil
+	} else {
+		defer closer.Close()
+	}
+	return q.compose(id, to, why, it, m, kind, rcpts)
+}
+
+func (q *Queue) compose(id string, to mail.Address, why string, it *item, m *mail.Message, kind dsn.Kind, rcpts []int) (report, error) {
 	now := time.Now()
 	d := dsn.Report{
 		ID: id, Hostname: q.opt.Hostname, At: now, To: to, Kind: kind, Why: why,
-		Original: it.id, Arrived: it.at, EnvID: it.env.EnvID, Ret: it.env.Ret, UTF8: it.env.UTF8,
+		Original: it.id, Arrived: it.at, EnvID: it.env.EnvID, Ret: it.env.Ret, UTF8: it.env.UTF8, Message: m,
 	}
 	for _, i := range rcpts {
 		rc := dsn.Rcpt{Rcpt: it.env.Rcpts[i], At: it.rcpts[i].tried, Until: it.at.Add(q.lifetime(it))}
@@ -96,11 +108,6 @@ func (q *Queue) compose(id string, to mail.Address, why string, it *item, kind d
 			rc.Reply = *it.rcpts[i].last
 		}
 		d.Rcpts = append(d.Rcpts, rc)
-	}
-	m, closer, err := q.opt.Journal.Message(it.id)
-	if err == nil {
-		defer closer.Close()
-		d.Message = m
 	}
 	text, err := d.Compose()
 	if err != nil {
@@ -114,6 +121,38 @@ func (q *Queue) compose(id string, to mail.Address, why string, it *item, kind d
 	}
 	tx := n.transaction(q.opt.Hostname)
 	return report{it: n, meta: packMeta(n, tx), m: text}, nil
+}
+
+// Bounce reports recipients of a message that is not queued: others took it in
+// the same transaction, so its client can't be refused any more. It returns
+// when the report is on disk.
+func (q *Queue) Bounce(ctx context.Context, tx *mail.Transaction, m *mail.Message, refused []mail.Outcome) error {
+	it := newItem(tx.ID, Router, tx.Envelope, tx.At)
+	it.noReport = forged(tx.Trail)
+	var about []int
+	for i := range it.env.Rcpts {
+		n := slices.IndexFunc(refused, func(o mail.Outcome) bool { return o.Rcpt == it.env.Rcpts[i].To })
+		if n < 0 || !it.env.Rcpts[i].Notify.Wants(mail.NotifyFailure) {
+			continue
+		}
+		it.rcpts[i] = rcpt{status: failed, tried: refused[n].At, last: cleanReply(&refused[n])}
+		about = append(about, i)
+	}
+	to, why := q.reportTo(it, dsn.Failed)
+	if len(about) == 0 || to == "" {
+		return nil
+	}
+	r, err := q.compose(mail.NewID(), to, why, it, m, dsn.Failed, about)
+	if err != nil {
+		return err
+	}
+	if err := q.opt.Journal.Commit(ctx, r.change()); err != nil {
+		return fmt.Errorf("queue report about %s: %w", tx.ID, err)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.takeReports([]report{r})
+	return nil
 }
 
 func (q *Queue) lifetime(it *item) time.Duration {

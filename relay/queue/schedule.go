@@ -6,24 +6,23 @@ import (
 	"time"
 )
 
-// Schedule says how often and how long an upstream's mail is tried. It is part
-// of the block upstream "name" { ... } of relay.hcl.
+// Schedule says how often and how long an upstream's mail is tried.
 type Schedule struct {
 	// RetryMin is the wait after the first attempt that the upstream put off. Each further
-	// wait is twice as long, give or take a sixth. Default 5m.
-	RetryMin time.Duration `hcl:"retry_min,optional" default:"5m"`
-	// RetryMax is the longest wait between two attempts. Default 4h.
-	RetryMax time.Duration `hcl:"retry_max,optional" default:"4h"`
+	// wait is twice as long, give or take a sixth.
+	RetryMin time.Duration
+	// RetryMax is the longest wait between two attempts.
+	RetryMax time.Duration
 	// Lifetime is how long a message is tried before it goes back to its
-	// sender. Default 5d.
-	Lifetime time.Duration `hcl:"lifetime,optional" default:"5d"`
+	// sender.
+	Lifetime time.Duration
 	// DelayWarning is when the sender of a message that is still in the queue is
-	// told so, once. Default 4h; "0s" never tells.
-	DelayWarning time.Duration `hcl:"delay_warning,optional" default:"4h"`
+	// told so, once. 0 never tells.
+	DelayWarning time.Duration
 	// Concurrency is the most connections to one destination at once: the
 	// queue starts with five and goes up as long as the destination keeps
-	// pace. Default 20.
-	Concurrency int `hcl:"concurrency,optional" default:"20"`
+	// pace.
+	Concurrency int
 }
 
 // DefaultSchedule is the one of an upstream whose block says nothing of it.

@@ -1,0 +1,433 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"hoplite/internal/conf"
+	"hoplite/relay/queue"
+)
+
+func queueCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "queue",
+		Short: "Look at queued mail and deal with it",
+		Long: `Queue speaks with the running server by control.sock in the data folder, or
+works on the files of a stopped one.
+
+Without a sub-command it prints totals by the recipients' domain and age.
+Messages are named by their ids or picked by flags; what is not said picks all.`,
+		Example: `  hoplite queue
+  hoplite queue list --to example.net --older 4h
+  hoplite queue show 06fyz8qk3v9d2m1a --trail
+  hoplite queue retry --to example.net
+  hoplite queue bounce --from spammer@example.org --text "account was stolen"
+  hoplite queue reroute backup --upstream internet
+  hoplite queue export --dir /tmp/mail --all`,
+		Args: cobra.NoArgs,
+	}
+	c := &queueCmd{read: persistentConfigFlag(cmd)}
+	cmd.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
+	c.pickFlags(cmd)
+	cmd.RunE = c.with(c.totals)
+	cmd.AddCommand(c.listCommand(), c.showCommand(), c.exportCommand())
+	for _, o := range []struct{ do, short, text string }{
+		{"retry", "Try messages now, whatever their schedule", ""},
+		{"hold", "Keep messages until they are released", "the reason, for whoever looks at the queue"},
+		{"release", "Let held messages go", ""},
+		{"delete", "Drop messages; nobody is told", ""},
+		{"bounce", "Return messages to their senders", "what the report says"},
+	} {
+		cmd.AddCommand(c.orderCommand(o.do, o.short, o.text))
+	}
+	cmd.AddCommand(c.rerouteCommand())
+	return cmd
+}
+
+// queueCmd is what the sub-commands share.
+type queueCmd struct {
+	read func() (*Config, error)
+	json bool
+	all  bool
+	pick struct{ to, from, upstream, state, older, younger string }
+}
+
+// persistentConfigFlag is configFlag for a command and all below it.
+func persistentConfigFlag(cmd *cobra.Command) func() (*Config, error) {
+	path := cmd.PersistentFlags().StringP("config", "c", "", "configuration file (default ./relay.hcl, /etc/hoplite/relay.hcl,\nor the built-in one)")
+	return func() (*Config, error) {
+		cfg, _, err := readConfig(*path)
+		if err != nil {
+			return nil, fmt.Errorf("read configuration: %w", err)
+		}
+		return cfg, nil
+	}
+}
+
+func (c *queueCmd) pickFlags(cmd *cobra.Command) {
+	f := cmd.PersistentFlags()
+	f.StringVar(&c.pick.to, "to", "", "a recipient's address or domain")
+	f.StringVar(&c.pick.from, "from", "", "the sender's address or domain")
+	f.StringVar(&c.pick.upstream, "upstream", "", "the upstream that takes it")
+	f.StringVar(&c.pick.state, "state", "", "active, deferred or held")
+	f.StringVar(&c.pick.older, "older", "", "at least so old, as in 30m or 2d")
+	f.StringVar(&c.pick.younger, "younger", "", "younger than that")
+}
+
+// filter is what flags and arguments pick.
+func (c *queueCmd) filter(ids []string) (queue.Filter, error) {
+	f := queue.Filter{IDs: ids, To: c.pick.to, From: c.pick.from, Upstream: c.pick.upstream, State: c.pick.state}
+	switch f.State {
+	case "", "active", "deferred", "held":
+	default:
+		return f, fmt.Errorf("no state is called %q: use active, deferred or held", f.State)
+	}
+	for text, into := range map[string]*time.Duration{c.pick.older: &f.Older, c.pick.younger: &f.Younger} {
+		if text == "" {
+			continue
+		}
+		d, err := conf.ParseDuration(text)
+		if err != nil {
+			return f, err
+		}
+		*into = d
+	}
+	return f, nil
+}
+
+// with reaches the queue and runs f on it.
+func (c *queueCmd) with(f func(cmd *cobra.Command, a admin, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		cfg, err := c.read()
+		if err != nil {
+			return err
+		}
+		log := zerolog.New(zerolog.ConsoleWriter{Out: cmd.ErrOrStderr()}).Level(zerolog.WarnLevel)
+		a, closer, err := reachQueue(cmd.Context(), cfg, log)
+		if err != nil {
+			return err
+		}
+		return errors.Join(f(cmd, a, args), closer.Close())
+	}
+}
+
+func (c *queueCmd) print(w io.Writer, v any) error {
+	out := json.NewEncoder(w)
+	out.SetIndent("", "  ")
+	return out.Encode(v)
+}
+
+// totals prints the queue by domain and age, like Postfix' qshape.
+func (c *queueCmd) totals(cmd *cobra.Command, a admin, _ []string) error {
+	f, err := c.filter(nil)
+	if err != nil {
+		return err
+	}
+	totals, err := a.Totals(cmd.Context(), f)
+	if err != nil {
+		return err
+	}
+	out := cmd.OutOrStdout()
+	if c.json {
+		return c.print(out, totals)
+	}
+	if len(totals) == 0 {
+		fmt.Fprintln(out, "the queue is empty")
+		return nil
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(w, "total\theld\t")
+	for _, age := range queue.Ages {
+		fmt.Fprintf(w, "<%s\t", conf.FormatDuration(age))
+	}
+	fmt.Fprintln(w, "more\toldest\tnext\t  destination and last reply")
+	now := time.Now()
+	for _, t := range totals {
+		fmt.Fprintf(w, "%d\t%d\t", t.Messages, t.Held)
+		for _, n := range t.Ages {
+			fmt.Fprintf(w, "%d\t", n)
+		}
+		fmt.Fprintf(w, "%s\t%s\t  %s", span(now.Sub(t.Oldest)), until(t.Next, now), t.Destination)
+		if t.Reply != "" {
+			fmt.Fprintf(w, ": %s", shown(t.Reply, 100))
+		}
+		fmt.Fprintln(w)
+	}
+	return w.Flush()
+}
+
+func (c *queueCmd) listCommand() *cobra.Command {
+	var limit int
+	cmd := &cobra.Command{Use: "list [ID...]", Short: "List messages, the oldest first"}
+	cmd.Flags().IntVar(&limit, "limit", 1000, "list at most so many; 0 for all")
+	cmd.RunE = c.with(func(cmd *cobra.Command, a admin, args []string) error {
+		f, err := c.filter(args)
+		if err != nil {
+			return err
+		}
+		all, err := a.List(cmd.Context(), f, limit)
+		if err != nil {
+			return err
+		}
+		if c.json {
+			return c.print(cmd.OutOrStdout(), all)
+		}
+		printList(cmd.OutOrStdout(), all)
+		return nil
+	})
+	return cmd
+}
+
+func printList(w io.Writer, all []queue.Info) {
+	now := time.Now()
+	for _, in := range all {
+		fmt.Fprintf(w, "%s  %-8s  %s old  %s  from <%s>  by %s  next %s\n",
+			in.ID, in.State, span(now.Sub(in.At)), conf.Bytes(in.Size), in.From, named(in.Upstream), until(in.Next, now))
+		if in.Held != "" {
+			fmt.Fprintf(w, "    held: %s\n", shown(in.Held, 200))
+		}
+		for _, r := range in.Rcpts {
+			fmt.Fprintf(w, "    %-9s  <%s>", r.State, r.To)
+			if r.Attempts > 0 {
+				fmt.Fprintf(w, "  %d attempts", r.Attempts)
+			}
+			if r.Reply != "" {
+				fmt.Fprintf(w, "  %s", shown(r.Reply, 200))
+			}
+			fmt.Fprintln(w)
+		}
+	}
+}
+
+func (c *queueCmd) showCommand() *cobra.Command {
+	var body, trail bool
+	cmd := &cobra.Command{Use: "show ID", Short: "Show all about one message", Args: cobra.ExactArgs(1)}
+	cmd.Flags().BoolVar(&body, "body", false, "print the message itself, too")
+	cmd.Flags().BoolVar(&trail, "trail", false, "print what every stage said of it, too")
+	cmd.RunE = c.with(func(cmd *cobra.Command, a admin, args []string) error {
+		d, err := a.Show(cmd.Context(), args[0])
+		if err != nil {
+			return refused(err)
+		}
+		out := cmd.OutOrStdout()
+		if c.json {
+			err = c.print(out, d)
+		} else {
+			printDetail(out, d, trail)
+		}
+		if err == nil && body {
+			fmt.Fprintln(out)
+			err = a.Export(cmd.Context(), args[0], out)
+		}
+		return err
+	})
+	return cmd
+}
+
+func printDetail(w io.Writer, d queue.Detail, trail bool) {
+	printList(w, []queue.Info{d.Info})
+	fmt.Fprintf(w, "    came %s by %s from %s (%s)\n", d.At.Format(time.RFC3339), named(d.Client.Listener), d.Client.Addr, shown(d.Client.Helo, 100))
+	if d.Header.Subject != "" || d.Header.MessageID != "" {
+		fmt.Fprintf(w, "    subject %q  message-id %s\n", d.Header.Subject, shown(d.Header.MessageID, 200))
+	}
+	if !trail || d.Trail == nil {
+		return
+	}
+	for _, e := range d.Trail.Events {
+		fmt.Fprintf(w, "    %s  %-7s  %s: %s", e.At.Format("15:04:05.000"), e.Stage, e.By, e.Verdict)
+		if e.Reason != "" {
+			fmt.Fprintf(w, "  %s", shown(e.Reason, 200))
+		}
+		if e.Reply != nil {
+			fmt.Fprintf(w, "  %s", shown(e.Reply.String(), 200))
+		}
+		for _, f := range e.Facts {
+			fmt.Fprintf(w, "  %s=%s", f.Key, shown(f.Value, 80))
+		}
+		fmt.Fprintln(w)
+	}
+	for _, r := range d.Trail.Auth {
+		fmt.Fprintf(w, "    %s=%s %s\n", r.Method, r.Value, shown(r.Reason, 100))
+	}
+}
+
+func (c *queueCmd) exportCommand() *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "export [ID...]",
+		Short: "Write messages out: one to stdout, or many as pairs into a folder",
+		Long: `Export writes one message to stdout, or with --dir each message as ID.eml and
+ID.json. Such pairs, put into queue/inject of another server, are queued there.`,
+	}
+	cmd.Flags().StringVar(&dir, "dir", "", "folder for the pairs")
+	cmd.Flags().BoolVar(&c.all, "all", false, "all that the flags pick; all there are without flags")
+	cmd.RunE = c.with(func(cmd *cobra.Command, a admin, args []string) error {
+		f, err := c.some(args)
+		if err != nil {
+			return err
+		}
+		if dir == "" {
+			if len(args) != 1 {
+				return errors.New("one id goes to stdout; for more give a folder with --dir")
+			}
+			return a.Export(cmd.Context(), args[0], cmd.OutOrStdout())
+		}
+		all, err := a.List(cmd.Context(), f, 0)
+		if err != nil {
+			return err
+		}
+		for i := range all {
+			if err := exportPair(cmd.Context(), a, dir, &all[i]); err != nil {
+				return fmt.Errorf("export %s: %w", all[i].ID, err)
+			}
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%d messages exported\n", len(all))
+		return missing(args, len(all))
+	})
+	return cmd
+}
+
+// exportPair writes the message first: a .json without its .eml is passed over
+// by inject.
+func exportPair(ctx context.Context, a admin, dir string, in *queue.Info) error {
+	d, err := a.Show(ctx, in.ID)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, in.ID+".eml"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	err = a.Export(ctx, in.ID, f)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	text, err := d.EnvelopeFile()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, in.ID+".json"), text, 0o600)
+}
+
+// some is filter for commands that change or move mail: they want an id, a flag
+// or --all.
+func (c *queueCmd) some(ids []string) (queue.Filter, error) {
+	f, err := c.filter(ids)
+	if err == nil && f.Empty() && !c.all {
+		err = errors.New("which messages? give ids, flags such as --to, or --all")
+	}
+	return f, err
+}
+
+func missing(ids []string, found int) error {
+	if found < len(ids) {
+		return refused(fmt.Errorf("%d of %d ids are not in the queue", len(ids)-found, len(ids)))
+	}
+	return nil
+}
+
+func (c *queueCmd) orderCommand(do, short, textUse string) *cobra.Command {
+	var text string
+	cmd := &cobra.Command{Use: do + " [ID...]", Short: short}
+	cmd.Flags().BoolVar(&c.all, "all", false, "all that the flags pick; all there are without flags")
+	if textUse != "" {
+		cmd.Flags().StringVar(&text, "text", "", textUse)
+	}
+	cmd.RunE = c.with(func(cmd *cobra.Command, a admin, args []string) error {
+		return c.order(cmd, a, do, text, args)
+	})
+	return cmd
+}
+
+func (c *queueCmd) rerouteCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "reroute UPSTREAM [ID...]",
+		Short: "Give messages to another upstream",
+		Args:  cobra.MinimumNArgs(1),
+	}
+	cmd.Flags().BoolVar(&c.all, "all", false, "all that the flags pick; all there are without flags")
+	cmd.RunE = c.with(func(cmd *cobra.Command, a admin, args []string) error {
+		return c.order(cmd, a, "reroute", args[0], args[1:])
+	})
+	return cmd
+}
+
+func (c *queueCmd) order(cmd *cobra.Command, a admin, do, text string, ids []string) error {
+	f, err := c.some(ids)
+	if err != nil {
+		return err
+	}
+	say := func(queue.Progress) {}
+	if isatty.IsTerminal(os.Stderr.Fd()) {
+		say = func(p queue.Progress) { fmt.Fprintf(cmd.ErrOrStderr(), "\r%d of %d", p.Done, p.Of) }
+		defer fmt.Fprint(cmd.ErrOrStderr(), "\r")
+	}
+	p, err := a.Obey(cmd.Context(), queue.Order{Do: do, Filter: f, Text: text}, say)
+	if err != nil {
+		return refused(err)
+	}
+	if c.json {
+		err = c.print(cmd.OutOrStdout(), p)
+	} else {
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: %d messages\n", do, p.Done)
+		if p.Busy > 0 {
+			fmt.Fprintf(cmd.OutOrStdout(), "%d more were being delivered at that moment; try again\n", p.Busy)
+		}
+	}
+	return errors.Join(err, missing(ids, p.Of))
+}
+
+// named shows a name, or what stands for none.
+func named(s string) string {
+	if s == "" {
+		return "(routed)"
+	}
+	return s
+}
+
+// shown keeps what strangers wrote from moving the cursor or filling the screen.
+func shown(s string, limit int) string {
+	s = strings.Map(func(c rune) rune {
+		if c < ' ' || c >= 0x7f && c < 0xa0 {
+			return '?'
+		}
+		return c
+	}, s)
+	if r := []rune(s); len(r) > limit {
+		s = string(r[:limit]) + "..."
+	}
+	return s
+}
+
+// span is a length of time in its two largest units.
+func span(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return conf.FormatDuration(d.Round(time.Hour))
+	case d >= time.Hour:
+		return conf.FormatDuration(d.Round(time.Minute))
+	}
+	return conf.FormatDuration(d.Round(time.Second))
+}
+
+func until(t, now time.Time) string {
+	switch {
+	case t.IsZero():
+		return "-"
+	case !t.After(now):
+		return "now"
+	}
+	return "in " + span(t.Sub(now))
+}

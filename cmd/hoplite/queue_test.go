@@ -1,0 +1,189 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/internal/control"
+	"hoplite/mail"
+	"hoplite/relay/queue"
+)
+
+// queueHouse is a configuration with three messages in its queue: one to
+// example.net, one to example.com, one in quarantine.
+func queueHouse(t *testing.T) (config string, ids []string) {
+	t.Helper()
+	dir := t.TempDir()
+	config = filepath.Join(dir, "relay.hcl")
+	if err := os.WriteFile(config, []byte("hostname = \"mail.example.org\"\ndata = \"var\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	q := openTestQueue(t, config)
+	defer q.Close()
+	for i, to := range []mail.Address{"a@example.net", "b@example.com", "c@example.net"} {
+		tx := mail.NewTransaction(mail.Client{Listener: "inbound", Helo: "client.example"}, "ann@example.org")
+		tx.Header.Subject = "hello"
+		tx.Trail.Add(mail.Event{Stage: mail.StageData, By: "size", Verdict: "pass"})
+		if i == 2 {
+			tx.Quarantine = "looks like a virus"
+		}
+		m, err := mail.NewMessage(mail.Bytes("Subject: hello\r\n\r\nthe body\r\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := q.Hop("out").Open(t.Context(), tx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Rcpt(t.Context(), mail.Rcpt{To: to, Orig: to}); err != nil {
+			t.Fatal(err)
+		}
+		if out := h.Send(t.Context(), m); !out[0].Reply.Positive() {
+			t.Fatal(&out[0].Reply)
+		}
+		ids = append(ids, tx.ID)
+	}
+	return config, ids
+}
+
+func openTestQueue(t *testing.T, config string) *queue.Queue {
+	t.Helper()
+	cfg, _, err := readConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := openQueue(cfg, zerolog.Nop(), queueParts{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+// runLine runs a command line and gives its exit code and output.
+func runLine(t *testing.T, args ...string) (int, string) {
+	t.Helper()
+	var out bytes.Buffer
+	cmd := rootCommand()
+	cmd.SetArgs(args)
+	cmd.SetOut(&out)
+	cmd.SetErr(&out)
+	return run(t.Context(), cmd), out.String()
+}
+
+// The same commands give the same answers on a stopped server's files and on
+// a running one.
+func TestQueueCommand(t *testing.T) {
+	for _, mode := range []string{"stopped", "running"} {
+		t.Run(mode, func(t *testing.T) {
+			config, ids := queueHouse(t)
+			if mode == "running" {
+				serveQueue(t, config)
+			}
+			export := t.TempDir()
+			for _, tc := range []struct {
+				line string // $0 and so on are the ids
+				code int
+				has  string
+				not  string
+			}{
+				{line: "queue", has: "example.com"},
+				{line: "queue list", has: "$1"},
+				{line: "queue list --to example.net", has: "held: looks like a virus", not: "$1"},
+				{line: "queue list --state held --json", has: `"held": "looks like a virus"`},
+				{line: "queue list --older 1h", not: "$0"},
+				{line: "queue list --state lost", code: 2, has: "no state is called"},
+				{line: "queue list --older soon", code: 2, has: "soon"},
+				{line: "queue show $0 --trail --body", has: "the body"},
+				{line: "queue show $0 --trail", has: "size: pass", not: "the body"},
+				{line: "queue show nobody", code: 1, has: "no such message"},
+				{line: "queue export $0", has: "Subject: hello"},
+				{line: "queue export --dir " + export, code: 2, has: "which messages?"},
+				{line: "queue export --all --dir " + export, has: "3 messages exported"},
+				{line: "queue delete", code: 2, has: "which messages?"},
+				{line: "queue hold $0 --text later", has: "hold: 1 messages"},
+				{line: "queue list $0", has: "held: later"},
+				{line: "queue release --state held --to a@example.net", has: "release: 1 messages"},
+				{line: "queue list $0", not: "held"},
+				{line: "queue retry --to EXAMPLE.COM", has: "retry: 1 messages"},
+				{line: "queue reroute backup $1", has: "reroute: 1 messages"},
+				{line: "queue list $1", has: "by backup"},
+				{line: "queue delete $1 nobody", code: 1, has: "1 of 2 ids are not in the queue"},
+				{line: "queue bounce $0 --text no --json", has: `"done": 1`},
+				{line: "queue list", has: "<ann@example.org>", not: "$1"},
+				{line: "queue delete --all", has: "delete: 2 messages"}, // the report among them
+				{line: "queue", has: "the queue is empty"},
+			} {
+				line := tc.line
+				for i, id := range ids {
+					line = strings.ReplaceAll(line, fmt.Sprint("$", i), id)
+					tc.has = strings.ReplaceAll(tc.has, fmt.Sprint("$", i), id)
+					tc.not = strings.ReplaceAll(tc.not, fmt.Sprint("$", i), id)
+				}
+				code, out := runLine(t, append(strings.Fields(line), "-c", config)...)
+				if code != tc.code || !strings.Contains(out, tc.has) || tc.not != "" && strings.Contains(out, tc.not) {
+					t.Errorf("%s: exit %d\n%s", tc.line, code, out)
+				}
+			}
+			if eml, err := os.ReadFile(filepath.Join(export, ids[0]+".eml")); err != nil || !strings.HasSuffix(string(eml), "the body\r\n") {
+				t.Errorf("exported %q, %v", eml, err)
+			}
+			text, err := os.ReadFile(filepath.Join(export, ids[0]+".json"))
+			if err != nil || !json.Valid(text) || !bytes.Contains(text, []byte("a@example.net")) {
+				t.Errorf("exported %s, %v", text, err)
+			}
+		})
+	}
+}
+
+// serveQueue answers on the control socket like a running server whose
+// upstreams take nothing.
+func serveQueue(t *testing.T, config string) {
+	t.Helper()
+	cfg, _, err := readConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, err := control.Lock(cfg.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := openTestQueue(t, config)
+	for _, name := range []string{"out", "backup", queue.Router} {
+		q.Add(queue.Upstream{Name: name, Hop: deaf{}})
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 2)
+	go func() { done <- q.Run(ctx, time.Second) }()
+	go func() { done <- control.Serve(ctx, cfg.Data, queueHandler(q)) }()
+	t.Cleanup(func() {
+		cancel()
+		for range 2 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		q.Close()
+		lock.Close()
+	})
+	client := control.NewClient(cfg.Data)
+	deadline := time.Now().Add(10 * time.Second)
+	for client.Do(ctx, "POST", "/queue/totals", queue.Filter{}, nil) != nil && time.Now().Before(deadline) {
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// deaf is a hop that can never be reached.
+type deaf struct{}
+
+func (deaf) Open(context.Context, *mail.Transaction) (mail.Handoff, error) {
+	return nil, mail.NewReply(451, "4.4.1", "nobody there")
+}

@@ -1,0 +1,143 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"hoplite/mail"
+)
+
+func TestDirect(t *testing.T) {
+	send := func(t *testing.T, hop mail.Hop, tx *mail.Transaction, rcpts ...mail.Rcpt) []mail.Outcome {
+		t.Helper()
+		m, err := mail.NewMessage(mail.Bytes("Subject: hello\r\n\r\nbody\r\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := hop.Open(t.Context(), tx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer h.Close()
+		for _, r := range rcpts {
+			if err := h.Rcpt(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return h.Send(t.Context(), m)
+	}
+	ann := func() *mail.Transaction { return mail.NewTransaction(mail.Client{}, "ann@example.org") }
+	down := &mail.Reply{Code: 451, Enhanced: "4.4.1", Text: "connection refused"}
+
+	for _, tc := range []struct {
+		name   string
+		auto   bool
+		reply  *mail.Reply
+		want   int
+		queued bool
+	}{
+		{"taken", true, nil, 250, false},
+		{"refused for good: the client hears it", true, refuse(550, "5.1.1", "no"), 550, false},
+		{"refused for now in its own words: the client hears it", true, refuse(451, "4.7.1", "greylisted"), 451, false},
+		{"unreachable", true, down, 250, true},
+		{"lost after the final dot", true, &mail.Reply{Code: 451, Enhanced: "4.4.2", Text: "lost connection"}, 250, true},
+		{"hung up with 421", true, refuse(421, "4.3.2", "shutting down"), 250, true},
+		{"unreachable, in-line only", false, down, 451, false},
+	} {
+		bubble(t, tc.name, func(t *testing.T) {
+			h := newHouse(t)
+			h.out.send = func(mail.Rcpt) *mail.Reply { return tc.reply }
+			out := send(t, h.Direct("out", h.out, tc.auto), ann(), to("a@example.net")...)
+			if out[0].Reply.Code != tc.want {
+				t.Errorf("got %v", &out[0].Reply)
+			}
+			if n := h.memory.Usage().Messages; (n == 1) != tc.queued {
+				t.Errorf("%d messages queued", n)
+			}
+		})
+	}
+	bubble(t, "only the recipients that got no answer are queued", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.send = func(r mail.Rcpt) *mail.Reply {
+			if r.To.Local() == "b" {
+				return down
+			}
+			return nil
+		}
+		out := send(t, h.Direct("out", h.out, true), ann(), to("a@example.net", "b@example.net")...)
+		if out[0].Reply.Text != "ok" || !strings.HasPrefix(out[1].Reply.Text, "queued as ") {
+			t.Errorf("got %v and %v", &out[0].Reply, &out[1].Reply)
+		}
+	})
+	bubble(t, "while it is down nobody waits for it, and it comes back by itself", func(t *testing.T) {
+		h := newHouse(t)
+		d := h.Direct("out", h.out, true)
+		h.out.change(func() { h.out.send = func(mail.Rcpt) *mail.Reply { return down } })
+		inlineTries := 0
+		counted := &server{send: func(mail.Rcpt) *mail.Reply { inlineTries++; return down }}
+		d.inline = counted
+		for range 100 {
+			send(t, d, ann(), to("a@example.net")...)
+			pass(100 * time.Millisecond)
+		}
+		if inlineTries > 4 {
+			t.Errorf("%d attempts in 10 s", inlineTries)
+		}
+		if state, why := d.State(); state != "down" || !strings.Contains(why, "refused") {
+			t.Errorf("state %s, %s", state, why)
+		}
+		h.out.change(func() { h.out.send = nil })
+		counted.change(func() { counted.send = nil })
+		pass(2 * time.Minute)
+		if out := send(t, d, ann(), to("last@example.net")...); out[0].Reply.Text != "ok" {
+			t.Errorf("still not in-line: %v", &out[0].Reply)
+		}
+		if state, _ := d.State(); state != "up" {
+			t.Errorf("state %s", state)
+		}
+		synctest.Wait()
+		if n := len(h.out.to()); n != 100 {
+			t.Errorf("%d of 100 queued messages delivered as soon as it was back", n)
+		}
+		h.empty(t)
+	})
+	bubble(t, "an upstream that takes a recipient is not asked a second time by the queue", func(t *testing.T) {
+		h := newHouse(t)
+		h.Add(Upstream{Name: "out", Hop: h.out, Check: func(context.Context, *mail.Transaction, mail.Rcpt) error { return errors.New("asked") }})
+		h.out.send = func(mail.Rcpt) *mail.Reply { return down }
+		out := send(t, h.Direct("out", h.out, true), ann(), to("a@example.net")...)
+		if !out[0].Reply.Positive() {
+			t.Errorf("got %v", &out[0].Reply)
+		}
+	})
+	bubble(t, "quarantine is held, not passed on", func(t *testing.T) {
+		h := newHouse(t)
+		tx := ann()
+		tx.Quarantine = "virus"
+		out := send(t, h.Direct("out", h.out, false), tx, to("a@example.net")...)
+		l := h.List(Filter{State: "held"}, 0)
+		if !out[0].Reply.Positive() || len(l) != 1 || len(h.out.to()) > 0 {
+			t.Errorf("got %v, %+v", &out[0].Reply, l)
+		}
+	})
+	bubble(t, "recipients refused while others had the message are reported", func(t *testing.T) {
+		h := newHouse(t)
+		tx := ann()
+		tx.Envelope.Rcpts = to("a@example.net", "b@example.net")
+		m, _ := mail.NewMessage(mail.Bytes("Subject: hello\r\n\r\nbody\r\n"))
+		err := h.Bounce(t.Context(), tx, m, []mail.Outcome{{Rcpt: "b@example.net", Reply: *refuse(552, "5.2.2", "box is full")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		r := h.back.deliveries()
+		if len(r) != 1 || !strings.Contains(r[0].text, "box is full") || !slices.Equal(h.back.to(), []string{"ann@example.org"}) {
+			t.Errorf("reports: %+v", r)
+		}
+	})
+}
