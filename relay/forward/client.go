@@ -1,7 +1,9 @@
 package forward
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net/netip"
 	"strings"
@@ -13,6 +15,12 @@ import (
 // and offers the way.
 func (d *dialer) introduce(c *conn, from mail.Client) error {
 	c.client = from.Addr
+	if c.dirty && d.client != "no" {
+		if _, err := c.ask("RSET", d.times.command); err != nil {
+			return &step{"RSET", err}
+		}
+		c.dirty = false
+	}
 	switch {
 	case d.client == "xclient" && len(c.caps.xclient) > 0 && from.Addr.IsValid():
 		reply, err := c.ask("XCLIENT"+attributes(c.caps.xclient, from), d.times.command)
@@ -33,6 +41,33 @@ func (d *dialer) introduce(c *conn, from mail.Client) error {
 		}
 	}
 	return nil
+}
+
+// serves tells whether a connection that was made for one client, or told of
+// it, can be used for another.
+func (d *dialer) serves(c *conn, from mail.Client) bool {
+	switch {
+	case d.client == "no" || c.client == from.Addr:
+		return true
+	case d.client == "proxy":
+		return false // the header stands at the start of the connection
+	}
+	return from.Addr.IsValid()
+}
+
+// errOtherClient is a pooled connection that belongs to another client.
+var errOtherClient = errors.New("the connection was made for another client")
+
+// reuse makes a pooled connection ready for a client.
+func (d *dialer) reuse(ctx context.Context, c *conn, from mail.Client) error {
+	if !d.serves(c, from) {
+		return errOtherClient
+	}
+	if d.client == "no" || c.client == from.Addr {
+		return nil
+	}
+	defer c.watch(ctx)()
+	return d.introduce(c, from)
 }
 
 // attributes are the ones that the server takes.

@@ -6,10 +6,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"hoplite/internal/listen"
@@ -146,16 +148,18 @@ const connBuffer = 16 << 10
 
 // dialer is what an upstream knows about making connections.
 type dialer struct {
-	helo    string
-	policy  string // off, may, require, verify
-	tls     listen.Profile
-	auth    *authenticator
-	client  string // no, xclient, xforward, proxy
-	times   timeouts
-	dial    func(ctx context.Context, network, address string) (net.Conn, error)
-	roots   *tls.Config // for tests
-	loopOK  bool
-	weakTLS func(server string, state tls.ConnectionState)
+	helo   string
+	policy string // off, may, require, verify
+	tls    listen.Profile
+	auth   *authenticator
+	client string // no, xclient, xforward, proxy
+	times  timeouts
+	dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	roots  *tls.Config // for tests
+	loopOK bool
+	// heloOnly leaves EHLO out, for a server that hung up on it.
+	heloOnly bool
+	weakTLS  func(server string, state tls.ConnectionState)
 }
 
 // step says what was being done when a connection failed.
@@ -176,6 +180,23 @@ func (d *dialer) open(ctx context.Context, s *server, from mail.Client) (*conn, 
 	if err != nil {
 		return nil, &step{"connect to " + s.address, err}
 	}
+	c, err := d.begin(ctx, nc, s, from)
+	if errors.Is(err, errNoEHLO) {
+		// It hung up on a word that it does not know.
+		if nc, err = d.dial(ctx, s.network, s.address); err != nil {
+			return nil, &step{"connect to " + s.address, err}
+		}
+		old := *d
+		old.heloOnly = true
+		return old.begin(ctx, nc, s, from)
+	}
+	return c, err
+}
+
+// errNoEHLO is a server that closes the connection at EHLO.
+var errNoEHLO = errors.New("it closed the connection at EHLO")
+
+func (d *dialer) begin(ctx context.Context, nc net.Conn, s *server, from mail.Client) (*conn, error) {
 	c := &conn{nc: nc, server: s, addr: nc.RemoteAddr().String(), times: &d.times, fresh: true, since: time.Now()}
 	if s.network == "unix" {
 		c.addr = s.address
@@ -244,18 +265,22 @@ func (d *dialer) hello(c *conn) error {
 	if c.server.lmtp {
 		verb = "LHLO"
 	}
-	reply, err := c.ask(verb+" "+d.helo, d.times.connect)
+	if !d.heloOnly {
+		reply, err := c.ask(verb+" "+d.helo, d.times.connect)
+		switch {
+		case err != nil && !c.server.lmtp && c.tls == nil && closed(err):
+			return &step{verb, fmt.Errorf("%w: %w", errNoEHLO, err)}
+		case err != nil:
+			return &step{verb, err}
+		case reply.Code == 250:
+			c.caps = parseCaps(reply.Text)
+			return nil
+		case c.server.lmtp || reply.Code == 421:
+			return refusedBy(c, reply)
+		}
+	}
+	reply, err := c.ask("HELO "+d.helo, d.times.connect)
 	if err != nil {
-		return &step{verb, err}
-	}
-	if reply.Code == 250 {
-		c.caps = parseCaps(reply.Text)
-		return nil
-	}
-	if c.server.lmtp || reply.Code == 421 {
-		return refusedBy(c, reply)
-	}
-	if reply, err = c.ask("HELO "+d.helo, d.times.connect); err != nil {
 		return &step{"HELO", err}
 	}
 	if reply.Code != 250 {
@@ -263,6 +288,11 @@ func (d *dialer) hello(c *conn) error {
 	}
 	c.caps = caps{}
 	return nil
+}
+
+// closed tells the end of a connection from a silent one.
+func closed(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // errNoTLS is a server that can't do what the configuration asks for.

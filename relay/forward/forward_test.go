@@ -6,6 +6,8 @@ import (
 	"context"
 	"io"
 	"net"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +25,7 @@ type peer struct {
 	l        net.Listener
 	replies  map[string]string // by verb, "." for the end of the message
 	greeting string
+	once     map[string]string // like replies, for one time
 	mu       sync.Mutex
 	lines    []string
 	messages []string
@@ -52,11 +55,36 @@ func newPeer(t *testing.T, replies map[string]string) *peer {
 	return p
 }
 
-// serve answers one connection. A reply of "drop" closes it.
+// answer writes a reply: "drop" closes the connection, "silent" waits for the
+// client to go, "endless" never comes to an end.
+func (p *peer) answer(c net.Conn, r io.Reader, reply string) bool {
+	switch reply {
+	case "drop":
+		return false
+	case "silent":
+		io.Copy(io.Discard, r)
+		return false
+	case "endless":
+		for {
+			if _, err := io.WriteString(c, "220-and on and on\r\n"); err != nil {
+				return false
+			}
+		}
+	}
+	_, err := io.WriteString(c, reply+"\r\n")
+	return err == nil
+}
+
+// serve answers one connection.
 func (p *peer) serve(c net.Conn) {
 	defer c.Close()
 	r := bufio.NewReader(c)
-	io.WriteString(c, p.greeting+"\r\n")
+	p.mu.Lock()
+	greeting := p.greeting
+	p.mu.Unlock()
+	if !p.answer(c, r, greeting) {
+		return
+	}
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
@@ -64,24 +92,10 @@ func (p *peer) serve(c net.Conn) {
 		}
 		line = strings.TrimRight(line, "\r\n")
 		verb, _, _ := strings.Cut(strings.ToUpper(line), " ")
-		p.mu.Lock()
-		p.lines = append(p.lines, line)
-		p.mu.Unlock()
-		reply, ok := p.replies[line]
-		if !ok {
-			reply, ok = p.replies[verb]
-		}
-		if !ok {
-			reply = map[string]string{"EHLO": "250-old.example.org\r\n250-PIPELINING\r\n250 SIZE 1000000",
-				"DATA": "354 go", "QUIT": "221 bye"}[verb]
-			if reply == "" {
-				reply = "250 2.0.0 ok"
-			}
-		}
-		if reply == "drop" {
+		reply := p.reply(line, verb)
+		if !p.answer(c, r, reply) {
 			return
 		}
-		io.WriteString(c, reply+"\r\n")
 		if verb == "DATA" && strings.HasPrefix(reply, "354") && !p.message(r, c) || verb == "QUIT" {
 			return
 		}
@@ -98,6 +112,9 @@ func (p *peer) message(r *bufio.Reader, c net.Conn) bool {
 		if line == ".\r\n" {
 			break
 		}
+		if reply, ok := p.replies["body"]; ok {
+			return p.answer(c, r, reply)
+		}
 		b.WriteString(strings.TrimPrefix(line, "."))
 	}
 	p.mu.Lock()
@@ -107,11 +124,7 @@ func (p *peer) message(r *bufio.Reader, c net.Conn) bool {
 	if reply == "" {
 		reply = "250 2.0.0 Ok: queued as ABC123"
 	}
-	if reply == "drop" {
-		return false
-	}
-	io.WriteString(c, reply+"\r\n")
-	return true
+	return p.answer(c, r, reply)
 }
 
 func (p *peer) url() string { return "smtp://" + p.l.Addr().String() }
@@ -186,8 +199,8 @@ func TestSend(t *testing.T) {
 					t.Errorf("outcome %+v", out[0])
 				}
 			}
-			if len(p.messages) != 2 || p.messages[0] != text || p.conns != 1 {
-				t.Errorf("%d connections, messages %q", p.conns, p.messages)
+			if got := p.mail(); len(got) != 2 || got[0] != text || p.conns != 1 {
+				t.Errorf("%d connections, messages %q", p.conns, got)
 			}
 		})
 	}
@@ -219,4 +232,50 @@ func TestCallAhead(t *testing.T) {
 	if u.AcceptsAll("example.org") {
 		t.Error("taken for a server that accepts everybody")
 	}
+}
+
+func itoa(i int) string { return strconv.Itoa(i) }
+
+func (p *peer) setGreeting(s string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.greeting = s
+}
+
+// failOnce makes one command fail, the next time it comes.
+func (p *peer) failOnce(verb, reply string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.once = map[string]string{verb: reply}
+}
+
+func (p *peer) mail() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.messages)
+}
+
+// reply is what the peer says to a command.
+func (p *peer) reply(line, verb string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lines = append(p.lines, line)
+	if s, ok := p.once[verb]; ok {
+		delete(p.once, verb)
+		return s
+	}
+	for _, key := range []string{line, verb} {
+		if s, ok := p.replies[key]; ok {
+			return s
+		}
+	}
+	switch verb {
+	case "EHLO":
+		return "250-old.example.org\r\n250-PIPELINING\r\n250 SIZE 1000000"
+	case "DATA":
+		return "354 go"
+	case "QUIT":
+		return "221 bye"
+	}
+	return "250 2.0.0 ok"
 }

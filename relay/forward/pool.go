@@ -63,13 +63,7 @@ func (p *pool) take(ctx context.Context, d *dialer, from mail.Client, fresh bool
 	}
 	if !fresh {
 		if c := p.pop(); c != nil {
-			if d.client == "no" || c.client == from.Addr {
-				return c, true, nil
-			}
-			stop := c.watch(ctx)
-			err := d.introduce(c, from)
-			stop()
-			if err == nil {
+			if err := d.reuse(ctx, c, from); err == nil {
 				return c, true, nil
 			}
 			c.quit()

@@ -123,7 +123,9 @@ func short(s string) string {
 // "queued as X" of Postfix, "id=X" of Exim, "Message accepted for delivery" with
 // the id before it of Sendmail, Exchange's InternalId and our own.
 func remoteID(text string) string {
-	words := strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == '\n' || r == '<' || r == '>' || r == ',' || r == ';' })
+	words := strings.FieldsFunc(text, func(r rune) bool {
+		return r == ' ' || r == '\n' || r == '<' || r == '>' || r == ',' || r == ';' || r == '[' || r == ']'
+	})
 	for i, w := range words {
 		lower := strings.ToLower(w)
 		for _, prefix := range []string{"id=", "internalid=", "queue-id="} {

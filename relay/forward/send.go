@@ -56,18 +56,69 @@ func (c *conn) send(ctx context.Context, p *parcel) (answers, error) {
 	return c.dialogue(p, got, from, reset)
 }
 
+// rcptBatch is how many recipients are sent before their replies are read: two
+// sides that only write would wait for each other once the buffers between
+// them are full (RFC 2920, 3.1).
+const rcptBatch = 100
+
 // dialogue sends MAIL, RCPT and DATA, in one go where the server can pipeline.
 func (c *conn) dialogue(p *parcel, got answers, from string, reset bool) (answers, error) {
 	bdat := c.caps.chunking
-	c.w.WriteString(from)
+	batch := 0
 	if c.caps.pipelining {
-		for i := range p.rcpts {
-			c.w.WriteString(c.rcptLine(p, &p.rcpts[i]))
+		batch = min(len(p.rcpts), rcptBatch)
+	}
+	dataSent := c.caps.pipelining && !bdat && batch == len(p.rcpts)
+	c.w.WriteString(from)
+	c.writeRcpts(p, 0, batch)
+	if dataSent {
+		c.w.WriteString("DATA\r\n")
+	}
+	reply, err := c.begin(reset)
+	if err != nil {
+		return nil, err
+	}
+	if !reply.Positive() {
+		// Whatever happens now, this is why.
+		for i := range got {
+			got[i] = odd(reply)
 		}
-		if !bdat {
-			c.w.WriteString("DATA\r\n")
+		c.skip(batch)
+		if c.broken {
+			return got, nil
+		}
+		return c.body(p, got, 0, bdat, dataSent), nil
+	}
+	accepted := 0
+	for i := range p.rcpts {
+		if i == batch {
+			batch = min(i+1, len(p.rcpts))
+			if c.caps.pipelining {
+				batch = min(i+rcptBatch, len(p.rcpts))
+			}
+			c.writeRcpts(p, i, batch)
+			c.arm(c.times.command)
+			if err := c.w.Flush(); err != nil {
+				return got.all(c.lost("RCPT", err)), nil
+			}
+		}
+		if reply, err = c.wait(c.times.command); err != nil {
+			return got.all(c.lost("RCPT", err)), nil
+		}
+		if reply.Positive() {
+			accepted++
+		} else {
+			got[i] = odd(reply)
+		}
+		if c.broken {
+			return got.all(got[i]), nil
 		}
 	}
+	return c.body(p, got, accepted, bdat, dataSent), nil
+}
+
+// begin waits for the answer to MAIL. An error means that nothing was begun.
+func (c *conn) begin(reset bool) (*mail.Reply, error) {
 	c.arm(c.times.command)
 	if err := c.w.Flush(); err != nil {
 		return nil, c.nothing(err)
@@ -87,41 +138,23 @@ func (c *conn) dialogue(p *parcel, got answers, from string, reset bool) (answer
 		return nil, c.nothing(reply)
 	}
 	c.fresh = false
-	refused := (*mail.Reply)(nil)
-	if !reply.Positive() {
-		refused = reply
+	return reply, nil
+}
+
+func (c *conn) writeRcpts(p *parcel, from, to int) {
+	for i := from; i < to; i++ {
+		c.w.WriteString(c.rcptLine(p, &p.rcpts[i]))
 	}
-	accepted := 0
-	for i := range p.rcpts {
-		if !c.caps.pipelining {
-			if refused != nil {
-				break
-			}
-			c.w.WriteString(c.rcptLine(p, &p.rcpts[i]))
-			c.arm(c.times.command)
-			if err := c.w.Flush(); err != nil {
-				return got.all(c.lost("RCPT", err)), nil
-			}
+}
+
+// skip reads n replies that no longer matter.
+func (c *conn) skip(n int) {
+	for range n {
+		if c.broken {
+			return
 		}
-		if reply, err = c.wait(c.times.command); err != nil {
-			return got.all(c.lost("RCPT", err)), nil
-		}
-		switch {
-		case refused != nil:
-			got[i] = refused
-		case reply.Positive():
-			accepted++
-		default:
-			got[i] = odd(reply)
-		}
+		c.wait(c.times.command)
 	}
-	if refused != nil {
-		got.all(odd(refused))
-	}
-	if c.broken {
-		return got.all(mail.NewReply(451, "4.4.2", "%s closed the connection", c.server.name())), nil
-	}
-	return c.body(p, got, accepted, bdat), nil
 }
 
 // nothing is the error of a transaction that never began.
@@ -154,14 +187,14 @@ func (c *conn) lost(during string, err error) *mail.Reply {
 }
 
 // body sends the message to the recipients that were accepted.
-func (c *conn) body(p *parcel, got answers, accepted int, bdat bool) answers {
-	if accepted == 0 && (bdat || !c.caps.pipelining) {
+func (c *conn) body(p *parcel, got answers, accepted int, bdat, dataSent bool) answers {
+	if accepted == 0 && !dataSent {
 		return got
 	}
 	if bdat {
 		return c.chunk(p, got)
 	}
-	if !c.caps.pipelining {
+	if !dataSent {
 		c.w.WriteString("DATA\r\n")
 		c.arm(c.times.command)
 		if err := c.w.Flush(); err != nil {
@@ -186,7 +219,7 @@ func (c *conn) body(p *parcel, got answers, accepted int, bdat bool) answers {
 	}
 	out := &stuffer{w: c.w, line: true}
 	if err := c.stream(p.msg, out); err != nil {
-		return got.all(c.lost("the message", err))
+		return got.all(c.early("the message", err))
 	}
 	out.end()
 	c.arm(c.times.data)
@@ -200,7 +233,7 @@ func (c *conn) body(p *parcel, got answers, accepted int, bdat bool) answers {
 func (c *conn) chunk(p *parcel, got answers) answers {
 	fmt.Fprintf(c.w, "BDAT %d LAST\r\n", p.msg.Size())
 	if err := c.stream(p.msg, c.w); err != nil {
-		return got.all(c.lost("the message", err))
+		return got.all(c.early("the message", err))
 	}
 	c.arm(c.times.data)
 	if err := c.w.Flush(); err != nil {
@@ -212,9 +245,12 @@ func (c *conn) chunk(p *parcel, got answers) answers {
 // early looks whether a server that broke off in the middle of a message said
 // why.
 func (c *conn) early(during string, err error) *mail.Reply {
+	c.broken = true
+	if unread := (*step)(nil); errors.As(err, &unread) {
+		return c.lost(during, err) // our own side: the server said nothing
+	}
 	if reply, e := c.wait(time.Second); e == nil && reply.Code >= 400 {
-		c.broken = true
-		return reply
+		return odd(reply)
 	}
 	return c.lost(during, err)
 }

@@ -1,0 +1,189 @@
+package forward
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"hoplite/mail"
+)
+
+// What an upstream can do wrong, and what the waiting client hears: a refusal
+// in the upstream's own words, or 4xx for whatever we don't understand
+// None of these may look like success.
+func TestFaults(t *testing.T) {
+	huge := strings.Repeat("x", 1<<20)
+	tests := map[string]struct {
+		greeting string
+		replies  map[string]string
+		want     string // prefix of the reply
+		text     string // within it
+	}{
+		"refused at the greeting":     {greeting: "554 5.3.2 no service", want: "451 4.3.2", text: "no service"},
+		"busy at the greeting":        {greeting: "421 4.3.2 too busy", want: "451 4.3.2", text: "too busy"},
+		"dropped at the greeting":     {greeting: "drop", want: "451 4.4.1", text: "closed"},
+		"silent at the greeting":      {greeting: "silent", want: "451 4.4.1", text: "in time"},
+		"garbage greeting":            {greeting: "SSH-2.0-OpenSSH_9.2", want: "451 4.4.1", text: "not SMTP"},
+		"endless greeting":            {greeting: "endless", want: "451 4.4.1", text: "not SMTP"},
+		"huge greeting":               {greeting: "220 " + huge, want: "451 4.4.1", text: "not SMTP"},
+		"NUL in the greeting":         {greeting: "220 \x00\x1b[2J", want: "250"},
+		"dropped at EHLO":             {replies: map[string]string{"EHLO": "drop", "HELO": "drop"}, want: "451 4.4.1", text: "closed"},
+		"EHLO and HELO refused":       {replies: map[string]string{"EHLO": "500 what", "HELO": "550 go away"}, want: "451 4.3.2", text: "go away"},
+		"4xx at MAIL":                 {replies: map[string]string{"MAIL": "451 4.7.1 greylisted"}, want: "451 4.7.1 greylisted"},
+		"5xx at MAIL":                 {replies: map[string]string{"MAIL": "553 5.1.8 bad sender"}, want: "553 5.1.8 bad sender"},
+		"5xx at MAIL, then dropped":   {replies: map[string]string{"MAIL": "553 5.1.8 bad sender", "RCPT": "drop"}, want: "553 5.1.8 bad sender"},
+		"dropped at MAIL":             {replies: map[string]string{"MAIL": "drop"}, want: "451 4.4.1", text: "closed"},
+		"closing at MAIL":             {replies: map[string]string{"MAIL": "421 4.3.2 shutting down"}, want: "451 4.3.2 shutting down"},
+		"4xx at RCPT":                 {replies: map[string]string{"RCPT": "452 4.2.2 box full"}, want: "452 4.2.2 box full"},
+		"5xx at RCPT":                 {replies: map[string]string{"RCPT": "550 5.1.1 no such user"}, want: "550 5.1.1 no such user"},
+		"dropped at RCPT":             {replies: map[string]string{"RCPT": "drop"}, want: "451 4.4.2", text: "during RCPT"},
+		"code only at RCPT":           {replies: map[string]string{"RCPT": "550"}, want: "550"},
+		"3xx at RCPT":                 {replies: map[string]string{"RCPT": "354 what"}, want: "451 4.5.0", text: "unexpected"},
+		"4xx at DATA":                 {replies: map[string]string{"DATA": "451 4.3.1 disk full"}, want: "451 4.3.1 disk full"},
+		"5xx at DATA":                 {replies: map[string]string{"DATA": "554 5.5.1 no"}, want: "554 5.5.1 no"},
+		"2xx at DATA":                 {replies: map[string]string{"DATA": "250 thanks"}, want: "451 4.5.0", text: "unexpected"},
+		"dropped at DATA":             {replies: map[string]string{"DATA": "drop"}, want: "451 4.4.2", text: "during DATA"},
+		"dropped within the message":  {replies: map[string]string{"body": "drop"}, want: "451 4.4.2", text: "closed"},
+		"refused within the message":  {replies: map[string]string{"body": "552 5.3.4 too much"}, want: "552 5.3.4 too much"},
+		"4xx after the dot":           {replies: map[string]string{".": "451 4.3.0 try later"}, want: "451 4.3.0 try later"},
+		"5xx after the dot":           {replies: map[string]string{".": "554 5.6.0 spam"}, want: "554 5.6.0 spam"},
+		"closing after the dot":       {replies: map[string]string{".": "421 4.3.2 sorry"}, want: "451 4.3.2 sorry"},
+		"dropped after the dot":       {replies: map[string]string{".": "drop"}, want: "451 4.4.2", text: "answer to the message"},
+		"silent after the dot":        {replies: map[string]string{".": "silent"}, want: "451 4.4.2", text: "in time"},
+		"garbage after the dot":       {replies: map[string]string{".": "ok!"}, want: "451 4.4.2", text: "not SMTP"},
+		"endless reply":               {replies: map[string]string{".": "endless"}, want: "451 4.4.2", text: "not SMTP"},
+		"huge reply":                  {replies: map[string]string{".": "250 " + huge}, want: "451 4.4.2", text: "not SMTP"},
+		"reply of many codes":         {replies: map[string]string{".": "250-a\r\n550 b"}, want: "451 4.4.2", text: "not SMTP"},
+		"control characters in reply": {replies: map[string]string{".": "554 \x1b[2Jgone\x07"}, want: "554 ?[2Jgone?"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t, tt.replies)
+			if tt.greeting != "" {
+				p.setGreeting(tt.greeting)
+			}
+			u := upstream(t, []string{p.url()}, func(c *Config) {
+				c.ConnectTimeout, c.CommandTimeout, c.DataTimeout = 20*time.Second, 20*time.Second, 20*time.Second
+				if strings.HasPrefix(name, "silent") {
+					c.ConnectTimeout, c.DataTimeout = 300*time.Millisecond, 300*time.Millisecond
+				}
+			})
+			out := handOver(t, u, "Subject: x\r\n\r\nhello\r\n", "ann@example.org")
+			if len(out) != 1 {
+				t.Fatalf("%d outcomes", len(out))
+			}
+			got := out[0].Reply.String()
+			if !strings.HasPrefix(got, tt.want) || !strings.Contains(got, tt.text) || len(got) > 1000 {
+				t.Errorf("got %.300q, want %q with %q in it", got, tt.want, tt.text)
+			}
+		})
+	}
+}
+
+// Nobody listens: the client hears which upstream it was.
+func TestConnectionRefused(t *testing.T) {
+	p := newPeer(t, nil)
+	p.l.Close()
+	u := upstream(t, []string{p.url()}, nil)
+	out := handOver(t, u, "Subject: x\r\n\r\n", "ann@example.org")
+	if r := out[0].Reply; !strings.HasPrefix(r.String(), "451 4.4.1 upstream old can't be reached") || !Unreachable(&r) {
+		t.Errorf("got %s", r.String())
+	}
+}
+
+// A recipient that can't be asked about now is asked for again later, never
+// refused and never taken blindly.
+func TestCallAheadWhileDown(t *testing.T) {
+	p := newPeer(t, nil)
+	p.l.Close()
+	u := upstream(t, []string{p.url()}, nil)
+	out := handOver(t, u.Inline(), "Subject: x\r\n\r\n", "ann@example.org")
+	if got := replies(out); !strings.HasPrefix(got, "ann@example.org: 450 4.4.1") {
+		t.Errorf("got %s", got)
+	}
+}
+
+// A second server takes over when the first one is gone, and a reserve (weight
+// 0) only then.
+func TestFailover(t *testing.T) {
+	good, reserve := newPeer(t, nil), newPeer(t, nil)
+	dead := newPeer(t, nil)
+	dead.l.Close()
+	u := upstream(t, []string{dead.url(), good.url(), reserve.url() + "?weight=0"}, nil)
+	for range 10 {
+		if out := handOver(t, u, "Subject: x\r\n\r\n", "ann@example.org"); !out[0].Reply.Positive() {
+			t.Fatal(replies(out))
+		}
+	}
+	if len(reserve.said()) > 0 {
+		t.Error("the reserve was used although the other server answered")
+	}
+	good.l.Close()
+	u = upstream(t, []string{dead.url(), good.url(), reserve.url() + "?weight=0"}, nil)
+	if out := handOver(t, u, "Subject: x\r\n\r\n", "ann@example.org"); !out[0].Reply.Positive() || reserve.said() == "" {
+		t.Errorf("the reserve was not used: %s", replies(out))
+	}
+}
+
+// A server that closes its idle connections costs nothing but a new one; a
+// message is not sent twice.
+func TestIdleConnectionDropped(t *testing.T) {
+	for name, last := range map[string]string{"closed": "drop", "421": "421 4.4.2 idle too long"} {
+		t.Run(name, func(t *testing.T) {
+			p := newPeer(t, nil)
+			u := upstream(t, []string{p.url()}, nil)
+			handOver(t, u, "Subject: one\r\n\r\n", "ann@example.org")
+			p.failOnce("MAIL", last)
+			out := handOver(t, u, "Subject: two\r\n\r\n", "ann@example.org")
+			if !out[0].Reply.Positive() {
+				t.Error(replies(out))
+			}
+			if got := strings.Join(p.mail(), ""); got != "Subject: one\r\n\r\nSubject: two\r\n\r\n" {
+				t.Errorf("messages: %q", got)
+			}
+		})
+	}
+}
+
+// Between RCPT and Send a handoff holds no connection, however long the client
+// takes.
+func TestSlowClientHoldsNoSession(t *testing.T) {
+	p := newPeer(t, nil)
+	u := upstream(t, []string{p.url()}, func(c *Config) { c.Connections = 1 })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for range 5 { // each of them would wait for the first if that kept its connection
+		tx := mail.NewTransaction(mail.Client{}, "bob@example.com")
+		h, err := u.Inline().Open(ctx, tx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer h.Close()
+		if err := h.Rcpt(ctx, mail.Rcpt{To: "ann@example.org", Orig: "ann@example.org"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(u.pools[0].places); n != 0 {
+		t.Errorf("%d connections are taken", n)
+	}
+}
+
+// More recipients than fit into the buffers between two sides that both
+// write: replies are read in between.
+func TestManyRecipients(t *testing.T) {
+	p := newPeer(t, map[string]string{"RCPT": "250 2.1.5 " + strings.Repeat("long ", 200),
+		"RCPT TO:<r150@example.org>": "550 5.1.1 not this one"})
+	u := upstream(t, []string{p.url()}, nil)
+	var to []mail.Address
+	for i := range 1000 {
+		to = append(to, mail.Address("r"+itoa(i)+"@example.org"))
+	}
+	out := handOver(t, u, "Subject: x\r\n\r\nhello\r\n", to...)
+	for i, o := range out {
+		if want := i != 150; o.Reply.Positive() != want || o.Rcpt != to[i] {
+			t.Fatalf("recipient %d: %s %s", i, o.Rcpt, o.Reply.String())
+		}
+	}
+}
