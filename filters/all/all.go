@@ -3,6 +3,7 @@ package all
 
 import (
 	"hoplite/filters"
+	"hoplite/filters/attach"
 	"hoplite/filters/dkim"
 	"hoplite/filters/hops"
 	"hoplite/filters/sign"
@@ -20,6 +21,7 @@ var Kinds = []filters.Kind{
 	filters.Of("dkim", dkim.New),
 	filters.Of("sign", sign.New),
 	filters.Of("smime", smime.New),
+	filters.Of("attach", attach.New),
 }
 
 // Find gives the kind with that name.

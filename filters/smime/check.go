@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hoplite/filters/smime/cms"
+	"hoplite/internal/hold"
 	"hoplite/mail/mime"
 )
 
@@ -53,7 +54,7 @@ type run struct {
 	from   []string
 	sender []string
 
-	spills   []*spill
+	held     []*hold.Hold
 	shapes   int
 	unsigned bool // something readable stands beside a signature
 }
@@ -98,8 +99,8 @@ func (c *Checker) start(ctx context.Context) *run {
 }
 
 func (r *run) close() {
-	for _, s := range r.spills {
-		s.close()
+	for _, h := range r.held {
+		h.Close()
 	}
 }
 
@@ -327,9 +328,9 @@ func (r *run) object(w where, p *mime.Part, der, content io.Reader) error {
 	if p != nil {
 		l.Type = claimed(p)
 	}
-	hold := &spill{dir: r.Spool}
-	r.spills = append(r.spills, hold)
-	obj, err := cms.Read(der, cms.Options{Max: r.MaxSize, Content: hold})
+	held := hold.New(r.Spool)
+	r.held = append(r.held, held)
+	obj, err := cms.Read(der, cms.Options{Max: r.MaxSize, Content: held})
 	if err != nil {
 		if l.Type == "" {
 			l.Type = cms.TypeUnknown
@@ -356,7 +357,7 @@ func (r *run) object(w where, p *mime.Part, der, content io.Reader) error {
 		l.Verdict, l.Reason = "unsupported", "a CMS object of type "+string(obj.Type)
 		return nil
 	}
-	src, size := hold.content()
+	src, size := io.ReaderAt(held), held.Size()
 	if obj.Signed != nil {
 		err := r.extract(l, obj.Signed, func(out io.Writer) error {
 			_, err := io.Copy(out, io.NewSectionReader(src, 0, size))

@@ -151,7 +151,32 @@ type section struct {
 }
 
 // params reads "; name=value" to the end and joins sections.
-func (l *lexer) params() []Param {
+func (l *lexer) params() []Param { return join(l.sections()) }
+
+// Every returns each value that some reader may take for the parameter of that
+// lower-case name: readers differ on which counts when it is there twice, or
+// both plain and encoded. v is a Content-Type or Content-Disposition value.
+func Every(v, name string) []string {
+	l := lexer{v}
+	var plain []string
+	var cut []section
+	for _, s := range l.sections() {
+		switch {
+		case s.name != name:
+		case s.index < 0:
+			plain = append(plain, joinOne([]section{s}).Value)
+		default:
+			cut = append(cut, s)
+		}
+	}
+	if len(cut) > 0 {
+		slices.SortStableFunc(cut, func(a, b section) int { return cmp.Compare(a.index, b.index) })
+		plain = append(plain, joinOne(cut).Value)
+	}
+	return plain
+}
+
+func (l *lexer) sections() []section {
 	var list []section
 	for len(list) < maxParams {
 		i := strings.IndexByte(l.s, ';')
@@ -168,7 +193,7 @@ func (l *lexer) params() []Param {
 		s.split()
 		list = append(list, s)
 	}
-	return join(list)
+	return list
 }
 
 // split takes the marks of RFC 2231 off the name: "*" and "*0", "*0*".

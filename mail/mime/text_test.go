@@ -248,3 +248,13 @@ func BenchmarkBase64(b *testing.B) {
 		io.Copy(io.Discard, dec)
 	}
 }
+
+func TestEvery(t *testing.T) {
+	v := `attachment; filename="a.txt"; filename*=utf-8''b%2Eexe; FILENAME=c.doc; filename*1="e"; filename*0="d.ex"`
+	if got := strings.Join(Every(v, "filename"), " "); got != "a.txt b.exe c.doc d.exe" {
+		t.Error(got)
+	}
+	if got := Every("attachment", "filename"); got != nil {
+		t.Error(got)
+	}
+}

@@ -1,0 +1,181 @@
+package attach
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bufio"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+
+	"hoplite/internal/hold"
+)
+
+// maxDirectory bounds how much of a zip file its directory may be: each entry
+// costs us more memory than it costs the sender octets.
+const maxDirectory = 1 << 20
+
+// zip lists a zip file. Of an office document, which is one, only what can do
+// harm is listed.
+func (s *scan) zip(at place, index int, r *bufio.Reader) error {
+	h, err := s.held(r)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	dir := &budget{h: h, left: maxDirectory}
+	z, err := zip.NewReader(dir, h.Size())
+	if err != nil {
+		return fmt.Errorf("damaged zip: %w", err)
+	}
+	dir.left = 1 << 62
+	office := false
+	for _, f := range z.File {
+		office = office || f.Name == "[Content_Types].xml"
+	}
+	if office {
+		s.items[index].Kind = "application/vnd.openxmlformats-officedocument"
+	}
+	var first error
+	for _, f := range z.File {
+		if strings.HasSuffix(f.Name, "/") {
+			continue
+		}
+		if office && !s.harmful(index, f.Name) {
+			continue
+		}
+		if len(s.items) >= s.Files {
+			return errFiles
+		}
+		if err := s.zipEntry(at, index, f); err != nil {
+			if s.fatal(err) != nil || errors.Is(err, errFull) {
+				return err
+			}
+			if first == nil {
+				first = err
+			}
+		}
+	}
+	return first
+}
+
+// harmful picks macros and embedded things out of an office document.
+func (s *scan) harmful(index int, name string) bool {
+	name = strings.ToLower(name)
+	if strings.HasSuffix(name, "vbaproject.bin") || strings.Contains(name, "/macrosheets/") {
+		s.items[index].Tricks = append(s.items[index].Tricks, trickMacros)
+		return true
+	}
+	return strings.Contains(name, "/embeddings/") || strings.Contains(name, "/activex/") && strings.HasSuffix(name, ".bin")
+}
+
+func (s *scan) zipEntry(at place, index int, f *zip.File) error {
+	in := at.inside(f.Name, "zip")
+	names := []string{strings.ToValidUTF8(clip(f.Name), "\uFFFD")}
+	if f.Flags&1 != 0 {
+		s.items[index].Encrypted = true
+		return s.add(Item{Path: in.path, Kind: "application/octet-stream", Via: "zip", Size: int64(f.UncompressedSize64),
+			Encrypted: true, Unread: "encrypted"}, names)
+	}
+	if f.Mode()&fs.ModeSymlink != 0 {
+		return s.add(Item{Path: in.path, Kind: "inode/symlink", Via: "zip"}, names)
+	}
+	r, err := f.Open()
+	if err != nil {
+		return s.add(Item{Path: in.path, Kind: "application/octet-stream", Via: "zip", Size: int64(f.UncompressedSize64),
+			Unread: err.Error()}, names)
+	}
+	defer r.Close()
+	return s.packed(in, names, "", r, max(1, int64(f.CompressedSize64)))
+}
+
+// budget is a ReaderAt that ends after a number of octets.
+type budget struct {
+	h    *hold.Hold
+	left int64
+}
+
+func (b *budget) ReadAt(p []byte, off int64) (int, error) {
+	if b.left -= int64(len(p)); b.left < 0 {
+		return 0, errFiles
+	}
+	return b.h.ReadAt(p, off)
+}
+
+// gzip goes into a compressed file.
+func (s *scan) gzip(at place, _ int, r *bufio.Reader) error {
+	packed := &tally{r: r}
+	z, err := gzip.NewReader(bufio.NewReaderSize(packed, 4096))
+	if err != nil {
+		return fmt.Errorf("damaged gzip: %w", err)
+	}
+	name := strings.ToValidUTF8(clip(z.Name), "\uFFFD")
+	if name == "" {
+		name = strings.TrimSuffix(path.Base(at.path), ".gz")
+		if t, ok := strings.CutSuffix(name, ".tgz"); ok {
+			name = t + ".tar"
+		}
+	}
+	return s.content(at.inside(name, "gzip"), []string{name}, "", &ratio{s: s, r: z, packed: packed})
+}
+
+// tally counts what went in.
+type tally struct {
+	r io.Reader
+	n int64
+}
+
+func (t *tally) Read(p []byte) (int, error) {
+	n, err := t.r.Read(p)
+	t.n += int64(n)
+	return n, err
+}
+
+// ratio stops when far more comes out than went in.
+type ratio struct {
+	s      *scan
+	r      io.Reader
+	packed *tally
+	n      int64
+}
+
+func (r *ratio) Read(p []byte) (int, error) {
+	if r.n > 1<<20 && r.n/r.s.Ratio > r.packed.n {
+		return 0, errRatio
+	}
+	n, err := r.r.Read(p)
+	r.n += int64(n)
+	return n, err
+}
+
+// tar lists a tar file as it comes.
+func (s *scan) tar(at place, _ int, r *bufio.Reader) error {
+	t := tar.NewReader(r)
+	for {
+		h, err := t.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("damaged tar: %w", err)
+		}
+		name := strings.ToValidUTF8(clip(h.Name), "\uFFFD")
+		switch h.Typeflag {
+		case tar.TypeReg:
+			// Its octets were counted when the tar file came out of its own packing.
+			err = s.content(at.inside(name, "tar"), []string{name}, "", t)
+		case tar.TypeSymlink, tar.TypeLink:
+			err = s.add(Item{Path: at.inside(name, "tar").path, Kind: "inode/symlink", Via: "tar"}, []string{name})
+		}
+		if err != nil {
+			return err
+		}
+		if len(s.items) >= s.Files {
+			return errFiles
+		}
+	}
+}

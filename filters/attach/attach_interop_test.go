@@ -1,0 +1,98 @@
+//go:build interop
+
+package attach
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// tool runs a Debian program, or skips the test where it is not installed.
+func tool(t *testing.T, stdin []byte, name string, args ...string) []byte {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		t.Skipf("%s is not installed: apt-get install sharutils uudeview tnef macutils", name)
+	}
+	cmd := exec.Command(name, args...)
+	cmd.Stdin = bytes.NewReader(stdin)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %v: %v: %s", name, args, err, stderr.Bytes())
+	}
+	return out
+}
+
+// content that has runs, 0x90, all octets, and no length that divides well.
+func content() []byte {
+	b := append([]byte(nil), exe...)
+	for i := range 256 {
+		b = append(b, byte(i))
+	}
+	b = append(b, bytes.Repeat([]byte{0x90}, 300)...)
+	return append(b, bytes.Repeat([]byte("run\x00\x00\x00\x00"), 700)...)
+}
+
+// found checks that a message holds the content under that name.
+func found(t *testing.T, msg, name, via string) {
+	t.Helper()
+	for _, it := range list(t, msg, Limits{}) {
+		if it.Name == name && it.Via == via && it.Unread == "" && it.Size == int64(len(content())) &&
+			it.Kind == "application/vnd.microsoft.portable-executable" {
+			return
+		}
+	}
+	t.Errorf("%s by %s not found: %v", name, via, list(t, msg, Limits{}))
+}
+
+func TestSharutils(t *testing.T) {
+	for _, args := range [][]string{{"run.exe"}, {"-m", "run.exe"}} {
+		text := string(tool(t, content(), "uuencode", args...))
+		found(t, "Subject: x\r\n\r\nHi\r\n"+strings.ReplaceAll(text, "\n", "\r\n"), "run.exe", "uuencode")
+		found(t, "Subject: x\n\nHi\n"+text, "run.exe", "uuencode")
+	}
+}
+
+func TestUudeview(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "run.exe")
+	if err := os.WriteFile(file, content(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tool(t, nil, "uuenview", "-u", "-od", filepath.Dir(file), file)
+	b, err := os.ReadFile(filepath.Join(filepath.Dir(file), "run.001"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found(t, "Subject: x\n\n"+string(b), "run.exe", "uuencode")
+}
+
+func TestMacutils(t *testing.T) {
+	dir := t.TempDir()
+	data := content()
+	file := filepath.Join(dir, "run.exe")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	hqx := tool(t, nil, "binhex", "-d", "run.exe")
+	text := string(hqx)
+	found(t, "Subject: x\r\n\r\nHi\r\n"+strings.ReplaceAll(text, "\n", "\r\n"), "run.exe", "binhex")
+}
+
+// tnef(1) finds in our winmail.dat what we find in it, and where it cannot
+// read a stream neither can we.
+func TestTNEF(t *testing.T) {
+	dat := tnefed(tnefFileOf{"REPORT~1.EXE", "Report.exe", content()}, tnefFileOf{"B.TXT", "b.txt", []byte("hi")})
+	out := string(tool(t, dat, "tnef", "--list"))
+	for _, name := range []string{"Report.exe", "b.txt"} {
+		if !strings.Contains(out, name) {
+			t.Errorf("tnef does not see %s: %s", name, out)
+		}
+	}
+	found(t, attached(named("application/ms-tnef", "winmail.dat"), dat), "Report.exe", "tnef")
+}

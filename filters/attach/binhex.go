@@ -1,0 +1,212 @@
+package attach
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+
+	"hoplite/mail/mime"
+)
+
+// binHexIntro begins the line before a BinHex file. It usually goes on "with
+// BinHex 4.0)", but not every encoder keeps to that, and no decoder asks.
+const binHexIntro = "(This file must be converted"
+
+// startsBinHex says whether text begins with a BinHex file, which some senders
+// have no MIME type for. An intro further down is found by inText.
+func startsBinHex(r *bufio.Reader) bool {
+	head, _ := r.Peek(len(binHexIntro))
+	return string(head) == binHexIntro
+}
+
+// binHex lists a part that is BinHex as a whole.
+func (s *scan) binHex(at place, _ int, r *bufio.Reader) error { return s.binHexBody(at, r) }
+
+// binHexBody lists the two forks of a BinHex 4.0 file (RFC 1741, appendix A).
+func (s *scan) binHexBody(at place, r *bufio.Reader) error {
+	d := &hqx{r: r}
+	if !d.start() {
+		return nil
+	}
+	in := &runReader{r: d}
+	var n [1]byte
+	if _, err := io.ReadFull(in, n[:]); err != nil || n[0] == 0 || n[0] > 63 {
+		return errBinHex
+	}
+	head := make([]byte, int(n[0])+1+4+4+2+4+4+2)
+	if _, err := io.ReadFull(in, head); err != nil {
+		return errBinHex
+	}
+	sum := crc16(crc16(0, n[:]), head[:len(head)-2])
+	if crc16(sum, []byte{0, 0}) != binary.BigEndian.Uint16(head[len(head)-2:]) {
+		return errBinHex
+	}
+	name := mime.DecodeString("macintosh", string(head[:n[0]]))
+	lens := head[len(head)-10:]
+	forks := []struct {
+		name string
+		size int64
+	}{
+		{name, int64(binary.BigEndian.Uint32(lens))},
+		{name + " (resource fork)", int64(binary.BigEndian.Uint32(lens[4:]))},
+	}
+	for i, f := range forks {
+		fork := &forkReader{r: in, left: f.size}
+		if f.size > 0 || i == 0 {
+			if err := s.content(at.inside(f.name, "binhex"), []string{f.name}, "", fork); err != nil {
+				return err
+			}
+		}
+		if _, err := io.Copy(io.Discard, fork); err != nil {
+			return err
+		}
+		var want [2]byte
+		if _, err := io.ReadFull(in, want[:]); err != nil || fork.left > 0 || crc16(fork.sum, []byte{0, 0}) != binary.BigEndian.Uint16(want[:]) {
+			return errBinHex
+		}
+	}
+	return nil
+}
+
+var errBinHex = errors.New("damaged BinHex")
+
+// hqx turns the 6-bit characters between two colons into octets.
+type hqx struct {
+	r    *bufio.Reader
+	bits uint32
+	n    uint
+	done bool
+}
+
+var hqxValue = func() (t [256]int8) {
+	for i := range t {
+		t[i] = -1
+	}
+	for i, c := range []byte("!\"#$%&'()*+,-012345689@ABCDEFGHIJKLMNPQRSTUVXYZ[`abcdefhijklmpqr") {
+		t[c] = int8(i)
+	}
+	return t
+}()
+
+// start goes behind the first colon that begins a line.
+func (d *hqx) start() bool {
+	for range 50 {
+		line, err := d.r.Peek(1)
+		if err != nil {
+			return false
+		}
+		if line[0] == ':' {
+			d.r.Discard(1)
+			return true
+		}
+		if _, err := d.r.ReadSlice('\n'); err != nil {
+			return false
+		}
+	}
+	return false
+}
+
+// ReadByte gives the next octet, or io.EOF behind the last colon.
+func (d *hqx) ReadByte() (byte, error) {
+	for d.n < 8 {
+		if d.done {
+			return 0, io.EOF
+		}
+		c, err := d.r.ReadByte()
+		if err != nil {
+			return 0, err
+		}
+		v := hqxValue[c]
+		switch {
+		case c == ':':
+			d.done = true
+			return 0, io.EOF
+		case v < 0:
+			if bytes.IndexByte([]byte(" \t\r\n"), c) < 0 {
+				return 0, errBinHex
+			}
+			continue
+		}
+		d.bits = d.bits<<6 | uint32(v)
+		d.n += 6
+	}
+	d.n -= 8
+	return byte(d.bits >> d.n), nil
+}
+
+// runReader expands runs: octet, 0x90, count. 0x90 itself is 0x90 0.
+type runReader struct {
+	r    *hqx
+	last byte
+	left int
+}
+
+func (r *runReader) Read(p []byte) (int, error) {
+	for i := range p {
+		for r.left == 0 {
+			b, err := r.r.ReadByte()
+			if err != nil {
+				return i, err
+			}
+			if b == 0x90 {
+				n, err := r.r.ReadByte()
+				if err != nil {
+					return i, err
+				}
+				if n == 0 {
+					r.last, r.left = 0x90, 1
+				} else {
+					r.left = int(n) - 1 // the octet itself came before
+				}
+			} else {
+				r.last, r.left = b, 1
+			}
+		}
+		p[i] = r.last
+		r.left--
+	}
+	return len(p), nil
+}
+
+// forkReader reads one fork and its checksum on the way.
+type forkReader struct {
+	r    io.Reader
+	left int64
+	sum  uint16
+}
+
+func (f *forkReader) Read(p []byte) (int, error) {
+	if f.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := f.r.Read(p[:min(int64(len(p)), f.left)])
+	f.left -= int64(n)
+	f.sum = crc16(f.sum, p[:n])
+	return n, err
+}
+
+var crcTable = func() (t [256]uint16) {
+	for i := range t {
+		c := uint16(i) << 8
+		for range 8 {
+			if c&0x8000 != 0 {
+				c = c<<1 ^ 0x1021
+			} else {
+				c <<= 1
+			}
+		}
+		t[i] = c
+	}
+	return t
+}()
+
+// crc16 is the CCITT sum without its final two zero octets, which BinHex's own
+// description feeds in at the end.
+func crc16(sum uint16, b []byte) uint16 {
+	for _, c := range b {
+		sum = sum<<8 ^ crcTable[sum>>8] ^ uint16(c)
+	}
+	return sum
+}

@@ -1,0 +1,95 @@
+package attach
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+)
+
+// magic tells a type by the octets at some place near the start.
+type magic struct {
+	at   int
+	want string
+	kind string
+}
+
+// magics are looked at in this order. What they do not know is left to
+// net/http, which knows what browsers do.
+var magics = []magic{
+	{0, "MZ", "application/vnd.microsoft.portable-executable"},
+	{0, "\x7fELF", "application/x-elf"},
+	{0, "\xfe\xed\xfa\xce", "application/x-mach-binary"},
+	{0, "\xfe\xed\xfa\xcf", "application/x-mach-binary"},
+	{0, "\xce\xfa\xed\xfe", "application/x-mach-binary"},
+	{0, "\xcf\xfa\xed\xfe", "application/x-mach-binary"},
+	{0, "\xca\xfe\xba\xbe", "application/java-vm"},
+	{0, "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "application/x-ole-storage"},
+	{0, "PK\x03\x04", "application/zip"},
+	{0, "PK\x05\x06", "application/zip"},
+	{0, "\x1f\x8b", "application/gzip"},
+	{0, "Rar!\x1a\x07", "application/vnd.rar"},
+	{0, "7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"},
+	{0, "BZh", "application/x-bzip2"},
+	{0, "\xfd7zXZ\x00", "application/x-xz"},
+	{0, "\x28\xb5\x2f\xfd", "application/zstd"},
+	{0, "MSCF", "application/vnd.ms-cab-compressed"},
+	{0, "ITSF", "application/vnd.ms-htmlhelp"},
+	{0, "\x60\xea", "application/x-arj"},
+	{2, "-lh", "application/x-lzh"},
+	{257, "ustar", "application/x-tar"},
+	{0x8001, "CD001", "application/x-iso9660-image"},
+	{0, "\x78\x9f\x3e\x22", "application/ms-tnef"},
+	{0, "%PDF-", "application/pdf"},
+	{0, "{\\rtf", "application/rtf"},
+	{0, "L\x00\x00\x00\x01\x14\x02\x00", "application/x-ms-shortcut"},
+	{0, "#!", "text/x-script"},
+	{0, "!<arch>", "application/x-archive"},
+	{0, "\x4d\x53\x57\x49\x4d", "application/x-ms-wim"},
+}
+
+// headSize is how much of the content kindOf wants to see.
+const headSize = 4 << 10
+
+// kindOf names the type of content by its first octets.
+func kindOf(head []byte) string {
+	for _, m := range magics {
+		if len(head) >= m.at+len(m.want) && string(head[m.at:m.at+len(m.want)]) == m.want {
+			return m.kind
+		}
+	}
+	if i := bytes.Index(head[:min(len(head), 1024)], []byte("%PDF-")); i >= 0 {
+		return "application/pdf" // readers look for it in the first KiB
+	}
+	kind, _, _ := strings.Cut(http.DetectContentType(head), ";")
+	return kind
+}
+
+// closed are archives that we know but do not open.
+var closed = map[string]bool{
+	"application/vnd.rar": true, "application/x-7z-compressed": true, "application/x-bzip2": true,
+	"application/x-xz": true, "application/zstd": true, "application/vnd.ms-cab-compressed": true,
+	"application/x-arj": true, "application/x-lzh": true, "application/x-iso9660-image": true,
+	"application/x-ms-wim": true,
+}
+
+// runs are extensions that a double click starts.
+var runs = set("exe scr com pif bat cmd cpl msi msp mst lnk js jse vbs vbe wsf wsh ws hta ps1 psm1 psd1 jar jnlp " +
+	"reg inf scf url chm hlp dll sys ocx drv gadget application appref-ms msc vb sct shb shs iso img vhd vhdx " +
+	"xll xlam docm dotm xlsm xltm pptm potm ppam ppsm sldm one app command workflow sh run desktop dmg pkg deb rpm apk")
+
+// shows are extensions that look harmless before one of the above.
+var shows = set("pdf doc docx xls xlsx ppt pptx odt ods odp txt rtf csv jpg jpeg png gif bmp tif tiff heic mp3 mp4 mov avi zip htm html eml msg")
+
+// starts are the kinds that run on their own.
+var starts = map[string]bool{
+	"application/vnd.microsoft.portable-executable": true, "application/x-elf": true,
+	"application/x-mach-binary": true, "application/x-ms-shortcut": true, "application/vnd.ms-htmlhelp": true,
+}
+
+func set(words string) map[string]bool {
+	m := map[string]bool{}
+	for _, w := range strings.Fields(words) {
+		m[w] = true
+	}
+	return m
+}

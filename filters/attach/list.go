@@ -1,0 +1,320 @@
+package attach
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hoplite/internal/hold"
+	"hoplite/mail/mime"
+)
+
+// Item is one thing that a message holds: a part, or something in a part.
+type Item struct {
+	Path  string   `json:"path"`            // "2", "2/winmail.dat/report.doc"
+	Name  string   `json:"name,omitempty"`  // the most likely one
+	Names []string `json:"names,omitempty"` // all, if there are several
+	Type  string   `json:"type,omitempty"`  // as claimed
+	Kind  string   `json:"kind"`            // by content
+	Size  int64    `json:"size"`            // octets, decoded
+	// Via is how it was packed: mime, uuencode, binhex, tnef, zip, gzip, tar.
+	Via       string   `json:"via"`
+	Encrypted bool     `json:"encrypted,omitempty"` // cannot be looked into without a password
+	Unread    string   `json:"unread,omitempty"`    // why it was not looked into
+	Tricks    []string `json:"tricks,omitempty"`
+}
+
+// Limits bound what is unpacked. Zero values are the defaults.
+type Limits struct {
+	Depth int    // of containers in containers: 4
+	Files int    // in all: 1,000
+	Size  int64  // octets unpacked in all: 100 MiB
+	Ratio int64  // unpacked to packed, from 1 MiB on: 200
+	Dir   string // for large containers; empty is the system's
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Depth <= 0 {
+		l.Depth = 4
+	}
+	if l.Files <= 0 {
+		l.Files = 1000
+	}
+	if l.Size <= 0 {
+		l.Size = 100 << 20
+	}
+	if l.Ratio <= 0 {
+		l.Ratio = 200
+	}
+	return l
+}
+
+// List says what is in a message of size octets. Whatever a stranger sent is
+// an Item with a remark; the error is the reader's, the disk's or the context's.
+func List(ctx context.Context, msg io.ReaderAt, size int64, l Limits) ([]Item, error) {
+	tree, err := mime.Walk(io.NewSectionReader(msg, 0, size))
+	if err != nil {
+		return nil, fmt.Errorf("read message: %w", err)
+	}
+	return ListPart(ctx, msg, tree.Root, "", l)
+}
+
+// ListPart says what is in one part of a message; path is what its place is
+// called.
+func ListPart(ctx context.Context, msg io.ReaderAt, p *mime.Part, path string, l Limits) ([]Item, error) {
+	s := &scan{ctx: ctx, Limits: l.withDefaults()}
+	s.left = s.Size
+	err := s.part(msg, p, path, 0)
+	return s.items, s.full(err)
+}
+
+// scan is one message being listed.
+type scan struct {
+	Limits
+	ctx   context.Context
+	items []Item
+	left  int64 // octets that may still be unpacked
+}
+
+var (
+	errFiles = errors.New("more files than are looked into")
+	errSize  = errors.New("more content than is looked into")
+	errDepth = errors.New("packed more often than is looked into")
+	errRatio = errors.New("unpacks to far too much")
+)
+
+// place is where a thing is and how it was packed.
+type place struct {
+	path  string
+	via   string
+	depth int // containers around it
+}
+
+// inside is the place of something in a container.
+func (p place) inside(name, via string) place {
+	if name = bare(name); name == "" || name == "." {
+		name = "(no name)"
+	}
+	return place{path: strings.TrimPrefix(p.path+"/"+clip(name), "/"), via: via, depth: p.depth + 1}
+}
+
+// part goes through a MIME part. The walker has bounded depth and number.
+func (s *scan) part(src io.ReaderAt, p *mime.Part, path string, depth int) error {
+	if m := p.Message(); m != nil {
+		if path == "" {
+			path = "1"
+		}
+		s.add(Item{Path: path, Type: "message/rfc822", Kind: "message/rfc822", Size: p.Body.Size(), Via: "mime"}, partNames(p))
+		if len(m.Children) == 0 {
+			path += ".1"
+		}
+		return s.part(src, m, path, depth)
+	}
+	for i, c := range p.Children {
+		sub := strconv.Itoa(i + 1)
+		if path != "" {
+			sub = path + "." + sub
+		}
+		if err := s.part(src, c, sub, depth); err != nil {
+			return err
+		}
+	}
+	if len(p.Children) > 0 {
+		return nil
+	}
+	if path == "" {
+		path = "1"
+	}
+	body := io.NewSectionReader(src, p.Body.From.Off, p.Body.Size())
+	at := place{path: path, via: "mime", depth: depth}
+	claimed := p.Type + "/" + p.Subtype
+	if strings.Contains(p.Encoding, "uu") {
+		// The begin line has a name of its own, which mail programs prefer.
+		return s.text(at, partNames(p), claimed, body)
+	}
+	dec, known := mime.Decoder(p.Encoding, body)
+	if !known {
+		return s.add(Item{Path: path, Type: claimed, Kind: "application/octet-stream", Size: p.Body.Size(), Via: "mime",
+			Unread: "unknown transfer encoding " + strconv.Quote(clip(p.Encoding))}, partNames(p))
+	}
+	return s.content(at, partNames(p), claimed, dec)
+}
+
+// add puts an item on the list, or says that the list is full.
+func (s *scan) add(it Item, names []string) error {
+	if len(s.items) >= s.Files {
+		s.items[len(s.items)-1].Unread = errFiles.Error()
+		return errFull
+	}
+	if len(names) > 0 {
+		it.Name = names[0]
+	}
+	if len(names) > 1 {
+		it.Names = names
+	}
+	it.Tricks = tricksOf(names, it.Kind)
+	s.items = append(s.items, it)
+	return nil
+}
+
+// errFull ends a listing early; it never leaves this package.
+var errFull = errors.New("listing is full")
+
+// counter counts what is read and stops at the end of the budget.
+type counter struct {
+	s     *scan
+	r     io.Reader
+	n     int64
+	free  bool  // what was not unpacked costs nothing
+	under int64 // packed size for the ratio; 0 if it is not known
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	if err := c.s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	if !c.free && c.s.left <= 0 {
+		return 0, errSize
+	}
+	if c.under > 0 && c.n > 1<<20 && c.n/c.s.Ratio > c.under {
+		return 0, errRatio
+	}
+	if !c.free && int64(len(p)) > c.s.left {
+		p = p[:c.s.left]
+	}
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	if !c.free {
+		c.s.left -= int64(n)
+	}
+	return n, err
+}
+
+// content lists a thing and what is in it.
+func (s *scan) content(at place, names []string, claimed string, r io.Reader) error {
+	return s.packed(at, names, claimed, r, 0)
+}
+
+// packed is content of a known packed size.
+func (s *scan) packed(at place, names []string, claimed string, r io.Reader, under int64) error {
+	c := &counter{s: s, r: r, free: at.via == "mime", under: under}
+	b := bufio.NewReaderSize(c, headSize)
+	head, err := b.Peek(headSize)
+	if fatal := s.fatal(err); fatal != nil {
+		return fatal
+	}
+	kind := kindOf(head)
+	if strings.HasPrefix(kind, "text/") && isTNEF(claimed, names) {
+		kind = "application/octet-stream" // a damaged one
+	}
+	index := len(s.items)
+	if err := s.add(Item{Path: at.path, Type: claimed, Kind: kind, Via: at.via}, names); err != nil {
+		return s.full(err)
+	}
+	why := s.look(at, index, kind, claimed, b)
+	if fatal := s.fatal(why); fatal != nil {
+		return fatal
+	}
+	if _, err := io.Copy(io.Discard, b); err != nil && why == nil {
+		if why = err; s.fatal(err) != nil {
+			return err
+		}
+	}
+	it := &s.items[index]
+	it.Size = c.n
+	if why != nil && it.Unread == "" {
+		it.Unread = why.Error()
+	}
+	return nil
+}
+
+// full turns a full list into a quiet end.
+func (s *scan) full(err error) error {
+	if errors.Is(err, errFull) {
+		return nil
+	}
+	return err
+}
+
+// fatal picks the errors that are not the stranger's fault.
+func (s *scan) fatal(err error) error {
+	if cause := context.Cause(s.ctx); cause != nil {
+		return fmt.Errorf("look into attachments: %w", cause)
+	}
+	var disk *diskError
+	if errors.As(err, &disk) {
+		return err
+	}
+	return nil
+}
+
+// diskError is a failure of ours.
+type diskError struct{ error }
+
+func (e *diskError) Unwrap() error { return e.error }
+
+// look goes into a container. The error says why it, or a part of it, could
+// not be read.
+func (s *scan) look(at place, index int, kind, claimed string, r *bufio.Reader) error {
+	type opener func(place, int, *bufio.Reader) error
+	var open opener
+	switch {
+	case kind == "application/zip":
+		open = s.zip
+	case kind == "application/gzip":
+		open = s.gzip
+	case kind == "application/x-tar":
+		open = s.tar
+	case kind == "application/ms-tnef":
+		open = s.tnef
+	case claimed == "application/mac-binhex40" || startsBinHex(r):
+		open = s.binHex
+	case closed[kind]:
+		return errors.New("an archive that we cannot open")
+	case strings.HasPrefix(kind, "text/") && at.via == "mime":
+		return s.inText(at, r)
+	default:
+		return nil
+	}
+	if at.depth >= s.Depth {
+		return errDepth
+	}
+	return open(at, index, r)
+}
+
+// isTNEF says whether a part claims to be winmail.dat.
+func isTNEF(claimed string, names []string) bool {
+	return claimed == "application/ms-tnef" || claimed == "application/vnd.ms-tnef" ||
+		slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, "winmail.dat") })
+}
+
+// held reads a container that must be read from several places.
+func (s *scan) held(r io.Reader) (*hold.Hold, error) {
+	h := hold.New(s.Dir)
+	w := writer{h}
+	if _, err := io.Copy(w, io.LimitReader(r, s.Size+1)); err != nil {
+		h.Close()
+		return nil, err
+	}
+	if h.Size() > s.Size {
+		h.Close()
+		return nil, errSize
+	}
+	return h, nil
+}
+
+// writer marks a failing disk as ours.
+type writer struct{ h *hold.Hold }
+
+func (w writer) Write(p []byte) (int, error) {
+	n, err := w.h.Write(p)
+	if err != nil {
+		err = &diskError{err}
+	}
+	return n, err
+}

@@ -1,0 +1,136 @@
+package attach
+
+import (
+	"path"
+	"slices"
+	"strings"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
+
+	"hoplite/mail/mime"
+)
+
+// maxName bounds a name that is kept.
+const maxName = 1024
+
+// partNames is every name that some mail program may give to a part, the most
+// likely first. Programs differ on which counts: filename or name, plain or
+// encoded (RFC 2231) or as an encoded word where none may stand (RFC 2047, 5).
+func partNames(p *mime.Part) []string {
+	var out []string
+	add := func(s string) {
+		for _, v := range []string{mime.DecodeWords(s), s} {
+			if v = strings.ToValidUTF8(clip(v), "\uFFFD"); v != "" && !slices.Contains(out, v) {
+				out = append(out, v)
+			}
+		}
+	}
+	add(p.Filename())
+	for f := range mime.Fields(p.Raw) {
+		switch {
+		case f.Is("Content-Disposition"):
+			for _, v := range mime.Every(f.Unfolded(), "filename") {
+				add(v)
+			}
+		case f.Is("Content-Type"):
+			for _, v := range mime.Every(f.Unfolded(), "name") {
+				add(v)
+			}
+		}
+		if len(out) > 20 {
+			break
+		}
+	}
+	return out
+}
+
+func clip(s string) string { return s[:min(len(s), maxName)] }
+
+// bare is the name as a file system would take it: without folders, without
+// what cannot be seen, in one writing of each letter.
+func bare(name string) string {
+	name = norm.NFKC.String(name) // full-width and one-dot-leader dots become dots
+	name = strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Cc, r) {
+			return -1
+		}
+		return r
+	}, name)
+	name = path.Base(strings.ReplaceAll(name, "\\", "/"))
+	if i := strings.IndexByte(name, ':'); i > 1 {
+		name = name[:i] // an alternate data stream of NTFS
+	}
+	return strings.TrimRight(name, ". \u00a0")
+}
+
+// extension is what follows the last dot, in lower case, or "".
+func extension(name string) string {
+	name = bare(name)
+	if i := strings.LastIndexByte(name, '.'); i >= 0 {
+		return strings.ToLower(strings.TrimSpace(name[i+1:]))
+	}
+	return ""
+}
+
+// The tricks that are named.
+const (
+	trickDouble   = "double-extension" // invoice.pdf.exe
+	trickHidden   = "hidden-extension" // spaces or control characters before or behind it
+	trickReversed = "reversed-name"    // right-to-left override
+	trickNames    = "several-names"    // with unlike extensions
+	trickPath     = "path"             // folders in the name
+	trickType     = "type-mismatch"    // a program that calls itself something else
+	trickMacros   = "macros"           // a document with macros
+)
+
+// tricksOf says how names try to pass for something that they are not.
+func tricksOf(names []string, kind string) []string {
+	var out []string
+	add := func(t string) {
+		if !slices.Contains(out, t) {
+			out = append(out, t)
+		}
+	}
+	var exts []string
+	for _, n := range names {
+		ext := extension(n)
+		if !slices.Contains(exts, ext) {
+			exts = append(exts, ext)
+		}
+		if parts := strings.Split(strings.ToLower(bare(n)), "."); len(parts) > 2 && runs[ext] && shows[strings.TrimSpace(parts[len(parts)-2])] {
+			add(trickDouble)
+		}
+		if strings.ContainsAny(n, "\u202a\u202b\u202d\u202e\u2066\u2067\u2068") {
+			add(trickReversed)
+		}
+		if strings.ContainsAny(n, "/\\") && (strings.Contains(n, "..") || strings.HasPrefix(n, "/") || strings.Contains(n, ":")) {
+			add(trickPath)
+		}
+		if hidden(n) {
+			add(trickHidden)
+		}
+		if starts[kind] && ext != "" && !runs[ext] {
+			add(trickType)
+		}
+	}
+	if starts[kind] && len(names) == 0 {
+		add(trickType)
+	}
+	if len(exts) > 1 && slices.ContainsFunc(exts, func(e string) bool { return runs[e] }) {
+		add(trickNames)
+	}
+	return out
+}
+
+func hidden(n string) bool {
+	if strings.Contains(n, "     ") || strings.HasSuffix(strings.TrimRight(n, " "), ".") {
+		return true
+	}
+	for _, r := range n {
+		if unicode.Is(unicode.Cc, r) || r == '\u200b' || r == '\u00ad' || r == '\uff0e' || r == '\u2024' {
+			return true
+		}
+	}
+	return false
+}

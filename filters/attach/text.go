@@ -1,0 +1,193 @@
+package attach
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+
+	"hoplite/mail/mime"
+)
+
+// text is a part whose body is uuencoded as a whole: it is listed by what is
+// in it, under the part's own names as well.
+func (s *scan) text(at place, names []string, claimed string, r io.Reader) error {
+	c := &counter{s: s, r: r, free: true}
+	b := bufio.NewReaderSize(c, headSize)
+	index := len(s.items)
+	if err := s.add(Item{Path: at.path, Type: claimed, Kind: "text/plain", Via: at.via}, names); err != nil {
+		return s.full(err)
+	}
+	err := s.inText(at, b)
+	if fatal := s.fatal(err); fatal != nil {
+		return fatal
+	}
+	s.items[index].Size = c.n
+	if err != nil {
+		s.items[index].Unread = err.Error()
+	}
+	return nil
+}
+
+// inText looks for uuencoded and BinHex files among the lines of a text.
+func (s *scan) inText(at place, r *bufio.Reader) error {
+	whole := true // the last piece ended its line
+	for {
+		line, err := r.ReadSlice('\n')
+		begins := whole
+		whole = err == nil
+		if err != nil && err != bufio.ErrBufferFull && len(line) == 0 {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+		if !begins {
+			continue
+		}
+		if name, b64, ok := beginLine(line); ok {
+			if err := s.uu(at, name, b64, r); err != nil {
+				return err
+			}
+			continue
+		}
+		if bytes.HasPrefix(line, []byte(binHexIntro)) && at.depth < s.Depth {
+			if err := s.binHexBody(at, r); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// beginLine reads "begin 644 name", as uuencode(1p) has it.
+func beginLine(line []byte) (name string, b64, ok bool) {
+	rest, ok := bytes.CutPrefix(line, []byte("begin"))
+	if !ok {
+		return "", false, false
+	}
+	rest, b64 = bytes.CutPrefix(rest, []byte("-base64"))
+	fields := strings.SplitN(strings.TrimSpace(string(rest)), " ", 2)
+	if len(fields) < 2 || len(fields[0]) < 3 || len(fields[0]) > 4 || strings.Trim(fields[0], "01234567") != "" || len(rest) == 0 || rest[0] != ' ' {
+		return "", false, false
+	}
+	return clip(strings.Trim(strings.TrimSpace(fields[1]), `"`)), b64, true
+}
+
+func isBegin(line []byte) bool {
+	_, _, ok := beginLine(line)
+	return ok
+}
+
+// uu lists one uuencoded file and goes on behind it.
+func (s *scan) uu(at place, name string, b64 bool, r *bufio.Reader) error {
+	body := &uuReader{r: r, b64: b64}
+	if _, err := r.Peek(1); err != nil {
+		return nil // a begin line and nothing else is a sentence, not a file
+	}
+	if !body.plausible() {
+		return nil
+	}
+	if at.depth >= s.Depth {
+		return errDepth
+	}
+	var dec io.Reader = body
+	if b64 {
+		dec, _ = mime.Decoder("base64", body)
+	}
+	name = mime.DecodeString("utf-8", name)
+	if err := s.content(at.inside(name, "uuencode"), []string{name}, "", dec); err != nil {
+		return err
+	}
+	_, err := io.Copy(io.Discard, body)
+	return err
+}
+
+// uuReader decodes lines up to "end". With b64 it hands the lines on as they
+// are, up to "====".
+type uuReader struct {
+	r    *bufio.Reader
+	b64  bool
+	out  []byte
+	buf  [256]byte
+	done bool
+}
+
+// plausible says whether what follows a begin line is a line of data.
+func (u *uuReader) plausible() bool {
+	head, _ := u.r.Peek(128)
+	line, _, _ := bytes.Cut(head, []byte("\n"))
+	line = bytes.TrimRight(line, "\r")
+	if u.b64 {
+		return len(bytes.Trim(line, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")) == 0
+	}
+	if string(line) == "end" {
+		return true
+	}
+	if len(line) == 0 || line[0] < ' ' || line[0] > '`' {
+		return false
+	}
+	want := (int(line[0]-' ')&63 + 2) / 3 * 4
+	// Trailing spaces may be lost, and some encoders add a check character.
+	return len(line)-1 <= want+2
+}
+
+func (u *uuReader) Read(p []byte) (int, error) {
+	for len(u.out) == 0 {
+		if u.done {
+			return 0, io.EOF
+		}
+		if head, _ := u.r.Peek(128); bytes.HasPrefix(head, []byte("begin")) {
+			if first, _, _ := bytes.Cut(head, []byte("\n")); isBegin(first) {
+				u.done = true // the one before was cut off, or was no file
+				continue
+			}
+		}
+		line, err := u.r.ReadSlice('\n')
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			// No encoder makes such a line; what is left of it comes next.
+		case err == io.EOF:
+			u.done = true
+		case err != nil:
+			return 0, err
+		}
+		u.line(line)
+	}
+	n := copy(p, u.out)
+	u.out = u.out[n:]
+	return n, nil
+}
+
+func (u *uuReader) line(line []byte) {
+	text := bytes.TrimRight(line, "\r\n")
+	if u.b64 {
+		if bytes.HasPrefix(text, []byte("====")) {
+			u.done = true
+			return
+		}
+		u.out = line
+		return
+	}
+	if string(text) == "end" {
+		u.done = true
+		return
+	}
+	if len(text) == 0 || text[0] < ' ' || text[0] > '`' {
+		return
+	}
+	want := int(text[0]-' ') & 63
+	text = text[1:]
+	out := u.buf[:0]
+	for i := 0; want > 0; i, want = i+4, want-3 {
+		var q [4]byte
+		for j := range q {
+			if i+j < len(text) {
+				q[j] = (text[i+j] - ' ') & 63
+			}
+		}
+		b := [3]byte{q[0]<<2 | q[1]>>4, q[1]<<4 | q[2]>>2, q[2]<<6 | q[3]}
+		out = append(out, b[:min(want, 3)]...)
+	}
+	u.out = out
+}

@@ -1,0 +1,316 @@
+package attach
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf16"
+
+	"hoplite/mail/mime"
+)
+
+// The attributes of TNEF that we read ([MS-OXTNEF], 2.1.3): type and number.
+const (
+	attAttachRendData = 0x00069002 // begins an attachment
+	attAttachTitle    = 0x00018010 // its short name
+	attAttachData     = 0x0006800f
+	attAttachment     = 0x00069005 // its MAPI properties
+	attMAPIProps      = 0x00069003 // of the message
+)
+
+// MAPI properties.
+const (
+	propAttachObject   = 0x3701
+	propAttachFilename = 0x3704
+	propAttachLongName = 0x3707
+	propDisplayName    = 0x3001
+	propAttachMIME     = 0x370e
+	propHTML           = 0x1013
+	propRTF            = 0x1009
+)
+
+var (
+	errTNEF = errors.New("damaged TNEF")
+	tnefSig = []byte("\x78\x9f\x3e\x22")
+)
+
+const (
+	maxTNEFAttributes = 10_000
+	maxMAPIProps      = 2_000
+)
+
+// tnefFile is an attachment being put together: its name comes behind it.
+type tnefFile struct {
+	open  bool
+	title string
+	long  string
+	mime  string
+	data  *io.SectionReader
+	inner *io.SectionReader // a message of its own, as TNEF
+}
+
+// tnef lists what Outlook packs into winmail.dat.
+func (s *scan) tnef(at place, _ int, r *bufio.Reader) error {
+	h, err := s.held(r)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	return s.tnefStream(at, io.NewSectionReader(h, 0, h.Size()))
+}
+
+func (s *scan) tnefStream(at place, r *io.SectionReader) error {
+	var head [9]byte
+	if _, err := r.ReadAt(head[:6], 0); err != nil || !bytes.Equal(head[:4], tnefSig) {
+		return errTNEF
+	}
+	var file tnefFile
+	for off, n := int64(6), 0; ; n++ {
+		if n > maxTNEFAttributes {
+			return errFiles
+		}
+		if _, err := r.ReadAt(head[:], off); err == io.EOF && off >= r.Size() {
+			return s.tnefFile(at, &file)
+		} else if err != nil {
+			return errors.Join(s.tnefFile(at, &file), errTNEF)
+		}
+		id, size := binary.LittleEndian.Uint32(head[1:]), int64(binary.LittleEndian.Uint32(head[5:]))
+		off += 9
+		if head[0] != 1 && head[0] != 2 || size > r.Size()-off {
+			return errors.Join(s.tnefFile(at, &file), errTNEF)
+		}
+		data := io.NewSectionReader(r, off, size)
+		off += size + 2 // the checksum is of no use to us
+		switch id {
+		case attAttachRendData:
+			if err := s.tnefFile(at, &file); err != nil {
+				return err
+			}
+			file = tnefFile{open: true}
+		case attAttachTitle:
+			file.title, file.open = ansi(data), true
+		case attAttachData:
+			file.data, file.open = data, true
+		case attAttachment:
+			err := mapiProps(data, func(id, typ uint16, v *io.SectionReader) { file.property(id, typ, v) })
+			if err != nil {
+				return errors.Join(s.tnefFile(at, &file), err)
+			}
+		case attMAPIProps:
+			if err := s.tnefBody(at, data); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// tnefBody lists the text of the message, where the only copy of it is here.
+func (s *scan) tnefBody(at place, data *io.SectionReader) error {
+	var html, rtf *io.SectionReader
+	err := mapiProps(data, func(id, _ uint16, v *io.SectionReader) {
+		switch id {
+		case propHTML:
+			html = v
+		case propRTF:
+			rtf = v
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if html != nil {
+		return s.content(at.inside("body.html", "tnef"), []string{"body.html"}, "text/html", html)
+	}
+	if rtf != nil {
+		return s.content(at.inside("body.rtf.compressed", "tnef"), []string{"body.rtf.compressed"}, "application/rtf", rtf)
+	}
+	return nil
+}
+
+// property takes what an attachment's MAPI properties say of it.
+func (f *tnefFile) property(id, typ uint16, v *io.SectionReader) {
+	switch id {
+	case propAttachLongName:
+		f.long = mapiText(typ, v)
+	case propAttachFilename:
+		if f.title == "" {
+			f.title = mapiText(typ, v)
+		}
+	case propDisplayName:
+		if f.long == "" && f.title == "" {
+			f.title = mapiText(typ, v)
+		}
+	case propAttachMIME:
+		f.mime = mapiText(typ, v)
+	case propAttachObject:
+		// An interface identifier, then the embedded message or object.
+		var sig [4]byte
+		if v.Size() > 20 {
+			if _, err := v.ReadAt(sig[:], 16); err == nil && bytes.Equal(sig[:], tnefSig) {
+				f.inner = io.NewSectionReader(v, 16, v.Size()-16)
+				return
+			}
+		}
+		if f.data == nil {
+			f.data = v
+		}
+	}
+}
+
+// tnefFile lists an attachment that is complete.
+func (s *scan) tnefFile(at place, f *tnefFile) error {
+	if !f.open {
+		return nil
+	}
+	f.open = false
+	var names []string
+	for _, n := range []string{f.long, f.title} {
+		if n != "" && (len(names) == 0 || names[0] != n) {
+			names = append(names, n)
+		}
+	}
+	name := "(no name)"
+	if len(names) > 0 {
+		name = names[0]
+	}
+	in := at.inside(name, "tnef")
+	switch {
+	case f.inner != nil:
+		index := len(s.items)
+		if err := s.add(Item{Path: in.path, Type: "application/ms-tnef", Kind: "application/ms-tnef", Size: f.inner.Size(), Via: "tnef"}, names); err != nil {
+			return err
+		}
+		err := errDepth
+		if in.depth < s.Depth {
+			err = s.tnefStream(in, f.inner)
+		}
+		if fatal := s.fatal(err); fatal != nil {
+			return fatal
+		}
+		if err != nil {
+			s.items[index].Unread = err.Error()
+		}
+		return nil
+	case f.data != nil:
+		return s.content(in, names, f.mime, f.data)
+	}
+	return s.full(s.add(Item{Path: in.path, Kind: "application/octet-stream", Via: "tnef"}, names))
+}
+
+// mapiProps walks a list of MAPI properties ([MS-OXTNEF], 2.1.3.4) and hands
+// out each value, the first one of several.
+func mapiProps(data *io.SectionReader, each func(id, typ uint16, v *io.SectionReader)) error {
+	p := &cursor{r: data}
+	count := p.u32()
+	if count > maxMAPIProps {
+		return fmt.Errorf("%w: %d properties", errTNEF, count)
+	}
+	for range count {
+		typ := uint16(p.u16())
+		id := uint16(p.u16())
+		if id >= 0x8000 { // a named one
+			p.skip(16)
+			if p.u32() == 0 {
+				p.skip(4)
+			} else {
+				p.skip(pad4(int64(p.u32())))
+			}
+		}
+		values := uint32(1)
+		multi := typ&0x1000 != 0
+		typ &^= 0x1000
+		size, fixed := mapiSize(typ)
+		if multi || !fixed {
+			values = p.u32()
+		}
+		if values > maxMAPIProps {
+			return fmt.Errorf("%w: %d values", errTNEF, values)
+		}
+		for i := range values {
+			n := size
+			if !fixed {
+				n = int64(p.u32())
+			}
+			if p.err != nil || n > data.Size()-p.off {
+				return errTNEF
+			}
+			if i == 0 {
+				each(id, typ, io.NewSectionReader(data, p.off, n))
+			}
+			p.skip(pad4(n))
+		}
+		if p.err != nil {
+			return errTNEF
+		}
+	}
+	return nil
+}
+
+// mapiSize is the length of a value of a type that has a fixed one.
+func mapiSize(typ uint16) (n int64, fixed bool) {
+	switch typ {
+	case 0x02, 0x03, 0x04, 0x0a, 0x0b:
+		return 4, true
+	case 0x05, 0x06, 0x07, 0x14, 0x40:
+		return 8, true
+	case 0x48:
+		return 16, true
+	}
+	return 0, false
+}
+
+func pad4(n int64) int64 { return (n + 3) &^ 3 }
+
+// cursor reads little-endian numbers; the first error stays.
+type cursor struct {
+	r   *io.SectionReader
+	off int64
+	err error
+}
+
+func (c *cursor) u16() uint32 { return c.number(2) }
+func (c *cursor) u32() uint32 { return c.number(4) }
+
+func (c *cursor) number(n int) uint32 {
+	var b [4]byte
+	if c.err == nil {
+		if m, err := c.r.ReadAt(b[:n], c.off); m < n {
+			c.err = errors.Join(errTNEF, err)
+		}
+	}
+	c.off += int64(n)
+	return binary.LittleEndian.Uint32(b[:])
+}
+
+func (c *cursor) skip(n int64) {
+	c.off += n
+	if c.off > c.r.Size()+3 { // the last value may lack its padding
+		c.err = errTNEF
+	}
+}
+
+// mapiText reads a text property: UTF-16, or the sender's code page.
+func mapiText(typ uint16, v *io.SectionReader) string {
+	if typ != 0x1f {
+		return ansi(v)
+	}
+	b := make([]byte, min(v.Size(), maxName)&^1)
+	n, _ := v.ReadAt(b, 0)
+	units := make([]uint16, n/2)
+	for i := range units {
+		units[i] = binary.LittleEndian.Uint16(b[2*i:])
+	}
+	text, _, _ := strings.Cut(string(utf16.Decode(units)), "\x00")
+	return text
+}
+
+func ansi(v *io.SectionReader) string {
+	b := make([]byte, min(v.Size(), maxName))
+	n, _ := v.ReadAt(b, 0)
+	b, _, _ = bytes.Cut(b[:n], []byte{0})
+	return mime.DecodeString("windows-1252", string(b))
+}

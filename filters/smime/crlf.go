@@ -1,0 +1,50 @@
+package smime
+
+import "io"
+
+// crlf gives every line the ending that was hashed (RFC 8551, 3.1.1): a lone
+// LF becomes CRLF. Nothing else is changed, white space least of all.
+type crlf struct {
+	r    io.Reader
+	buf  [8 << 10]byte
+	in   []byte
+	last byte
+	lf   bool // a LF is owed, its CR was written
+	err  error
+}
+
+func (c *crlf) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n := 0
+	for n < len(p) {
+		if c.lf {
+			p[n], c.lf, c.last = '\n', false, '\n'
+			n++
+			continue
+		}
+		if len(c.in) == 0 {
+			if c.err != nil || n > 0 {
+				break
+			}
+			var k int
+			k, c.err = c.r.Read(c.buf[:])
+			c.in = c.buf[:k]
+			continue
+		}
+		b := c.in[0]
+		c.in = c.in[1:]
+		if b == '\n' && c.last != '\r' {
+			p[n], c.lf = '\r', true
+		} else {
+			p[n] = b
+		}
+		c.last = b
+		n++
+	}
+	if n == 0 {
+		return 0, c.err
+	}
+	return n, nil
+}
