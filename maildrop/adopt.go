@@ -7,7 +7,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"time"
 
 	"hoplite/maildrop/maildir"
 )
@@ -53,7 +52,7 @@ func (f *Folder) settled(r *reading, b *batch, old, msgs []*Message) error {
 		st.modseq = b.at
 		st.forget(expunged)
 	}
-	quiet := st.loaded && len(b.pending) == 0 && r.list == nil && r.stamp.keywords == st.stamp.keywords && slices.Equal(st.msgs, msgs)
+	quiet := st.loaded && len(b.pending) == 0 && r.list == nil && r.stamp.Keywords.Equal(st.stamp.Keywords) && slices.Equal(st.msgs, msgs)
 	if !quiet {
 		st.msgs, st.uids, st.loaded = msgs, nil, true
 	}
@@ -67,11 +66,11 @@ func (f *Folder) settled(r *reading, b *batch, old, msgs []*Message) error {
 	// What others did since the reading will be seen next time, as its stamps
 	// differ from ours - unless we changed the directories ourselves.
 	if b.moved {
-		r.stamp.cur, r.stamp.new = now.cur, now.new
+		r.stamp.Cur, r.stamp.New = now.Cur, now.New
 	}
-	r.stamp.list, r.stamp.keywords = now.list, now.keywords
+	r.stamp.List, r.stamp.Keywords = now.List, now.Keywords
 	st.stamp = r.stamp
-	st.settle = now.young(time.Now())
+	st.settle = young(now)
 	if quiet && f.snap.Load() != nil {
 		return nil
 	}
@@ -103,6 +102,9 @@ func (f *Folder) adoptHead(r *reading) error {
 		st.recent, st.gone = 1, nil
 		st.modseq = max(st.modseq, list.ModSeq, f.foreignModSeq())
 		st.goneFloor = st.modseq
+	}
+	if list.GUID != st.guid || list.Validity != st.validity {
+		f.closeIndex() // the files of another folder took this one's place
 	}
 	st.validity, st.guid, st.other = list.Validity, list.GUID, list.Other
 	st.next = next
@@ -286,7 +288,8 @@ func (f *Folder) publish(c change) {
 // change says what publish has to write to the index.
 type change struct {
 	all      bool // everything may have changed
-	messages []*Message
+	added    []*Message
+	flagged  []*Message
 	expunged []uint32
 }
 

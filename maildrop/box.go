@@ -120,7 +120,9 @@ func (b *Box) tidy(since time.Time) {
 		if f.refs == 0 && f.idle.Before(since) {
 			delete(b.folders, name)
 			f.shut()
+			continue
 		}
+		f.items.flush()
 	}
 }
 

@@ -164,7 +164,7 @@ func (f *Folder) place(items []incoming) ([]*Message, error) {
 	// Others may have given out UIDs while we waited.
 	if now, err := f.fileStamp(maildir.UIDListFile); err != nil {
 		return nil, err
-	} else if now != f.state.stamp.list {
+	} else if !now.Equal(f.state.stamp.List) {
 		if err := f.underLock(lock); err != nil {
 			return nil, err
 		}
@@ -206,7 +206,7 @@ func (f *Folder) place(items []incoming) ([]*Message, error) {
 			st.uids[m.Base()] = m.UID
 		}
 	}
-	return msgs, f.finish(change{messages: msgs})
+	return msgs, f.finish(change{added: msgs})
 }
 
 // underLock is sync for those who hold the uidlist's lock already.

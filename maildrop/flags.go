@@ -98,7 +98,7 @@ func (f *Folder) store(uids []uint32, c FlagChange) (modified []uint32, err erro
 	}
 	st.modseq++
 	st.msgs = msgs
-	return modified, f.finish(change{messages: done})
+	return modified, f.finish(change{flagged: done})
 }
 
 func (c FlagChange) apply(m *Message, mask uint64) (Flags, uint64) {
@@ -255,8 +255,8 @@ func (f *Folder) addKeyword(name string) (int, error) {
 		if err := f.dir.Replace(maildir.KeywordsFile, maildir.Keywords(names[:maildir.MaxLetters]).Bytes(), false); err != nil {
 			return 0, err
 		}
-		if st.stamp.keywords, err = f.fileStamp(maildir.KeywordsFile); err == nil && !st.stamp.keywords.mtime.After(before.mtime) {
-			err = f.dir.SetTimes(maildir.KeywordsFile, before.mtime.Add(1e9))
+		if st.stamp.Keywords, err = f.fileStamp(maildir.KeywordsFile); err == nil && !st.stamp.Keywords.MTime.After(before.MTime) {
+			err = f.dir.SetTimes(maildir.KeywordsFile, before.MTime.Add(1e9))
 		}
 		if err != nil {
 			return 0, err

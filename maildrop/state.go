@@ -31,20 +31,15 @@ type state struct {
 
 	stamp  stamp
 	settle bool // a directory changed so lately that another change may hide
-	log    *index.Log
+
+	log            *index.Log
+	noLog          bool       // there can be none now
+	logged         []*Message // what the log says
+	loggedKeywords []string
 }
 
 // stamp is how the disk looked when it was last read.
-type stamp struct {
-	list, keywords fileStamp
-	new, cur       time.Time
-}
-
-type fileStamp struct {
-	ino   uint64
-	size  int64
-	mtime time.Time
-}
+type stamp = index.Stamp
 
 // settleTime is how old a directory's mtime must be before its equality means
 // that nothing changed: several changes can share one time stamp.
@@ -63,27 +58,27 @@ func (f *Folder) look() (s stamp, gone bool, err error) {
 	if err != nil {
 		return s, false, err
 	}
-	s.cur, s.new = cur.MTime, fresh.MTime
-	if s.list, err = f.fileStamp(maildir.UIDListFile); err == nil {
-		s.keywords, err = f.fileStamp(maildir.KeywordsFile)
+	s.Cur, s.New = cur.MTime, fresh.MTime
+	if s.List, err = f.fileStamp(maildir.UIDListFile); err == nil {
+		s.Keywords, err = f.fileStamp(maildir.KeywordsFile)
 	}
 	return s, false, err
 }
 
-func (f *Folder) fileStamp(name string) (fileStamp, error) {
+func (f *Folder) fileStamp(name string) (index.FileStamp, error) {
 	st, err := f.dir.Stat(name)
 	if isNot(err) {
-		return fileStamp{}, nil
+		return index.FileStamp{}, nil
 	}
 	if err == nil && !st.Mode.IsRegular() {
 		err = fmt.Errorf("%s in %s is not a regular file", name, f.dir.Path())
 	}
-	return fileStamp{st.Ino, st.Size, st.MTime}, err
+	return index.FileStamp{Ino: st.Ino, Size: st.Size, MTime: st.MTime}, err
 }
 
 // young tells whether a directory of s changed within settleTime.
-func (s stamp) young(now time.Time) bool {
-	return now.Sub(s.new) < settleTime || now.Sub(s.cur) < settleTime
+func young(s stamp) bool {
+	return time.Since(s.New) < settleTime || time.Since(s.Cur) < settleTime
 }
 
 // snapshot makes a Snapshot of the state.

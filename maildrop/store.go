@@ -45,7 +45,8 @@ type Store struct {
 	cfg   Config
 	env   Env
 	root  *os.Root
-	path  string // the part of the template below root
+	index *os.Root // nil: without
+	path  string   // the part of the template below root
 	log   zerolog.Logger
 	watch *watcher
 
@@ -58,6 +59,8 @@ type Env struct {
 	// Data is the data folder; a relative path and the index lie in it.
 	Data string
 	Log  zerolog.Logger
+	// NoIndex keeps everything in memory, for programs beside the server.
+	NoIndex bool
 	// Account answers whether an address is an account of ours, for the hop.
 	// When nil, an address is known when its box exists.
 	Account func(mail.Address) (Account, bool)
@@ -96,6 +99,10 @@ func Open(cfg Config, env Env) (*Store, error) {
 		cfg: cfg, env: env, root: root, path: path[len(top):],
 		log:   env.Log.With().Str("maildrop", cfg.Name).Logger(),
 		boxes: map[string]*Box{},
+	}
+	if err := s.openIndex(); err != nil {
+		root.Close()
+		return nil, err
 	}
 	s.watch = newWatcher(s.log)
 	return s, nil
@@ -211,6 +218,9 @@ func (s *Store) Close() error {
 	}
 	s.boxes = map[string]*Box{}
 	s.watch.close()
+	if s.index != nil {
+		s.index.Close()
+	}
 	return s.root.Close()
 }
 

@@ -33,15 +33,15 @@ func (f *Folder) sync() error {
 		f.load()
 	}
 	arrived := f.fresh.Swap(false)
-	same := st.loaded && now == st.stamp
+	same := st.loaded && now.Equal(st.stamp)
 	all := false
 	switch {
 	case arrived || !same:
 	case !st.settle:
 		return nil
-	case time.Since(now.cur) > settleTime && time.Since(now.new) > settleTime:
+	case time.Since(now.Cur) > settleTime && time.Since(now.New) > settleTime:
 		all = true
-	case time.Since(now.new) > settleTime:
+	case time.Since(now.New) > settleTime:
 		return nil // looked at again once it had time to settle
 	}
 	if err := f.rescan(now, all); err != nil {
@@ -112,19 +112,19 @@ func (f *Folder) read(now stamp, all bool) (*reading, error) {
 	st := &f.state
 	r := &reading{stamp: now}
 	all = all || !st.loaded
-	if all || now.list != st.stamp.list {
+	if all || !now.List.Equal(st.stamp.List) {
 		if err := f.readList(r); err != nil {
 			return nil, err
 		}
 		all = true
 	}
-	if all || now.keywords != st.stamp.keywords {
+	if all || !now.Keywords.Equal(st.stamp.Keywords) {
 		if err := f.readKeywords(); err != nil {
 			return nil, err
 		}
 		all = true // letters may mean other keywords now
 	}
-	r.curRead = all || now.cur != st.stamp.cur
+	r.curRead = all || !now.Cur.Equal(st.stamp.Cur)
 	r.files = map[string]found{}
 	if err := f.readDir(r, f.new, true); err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"hoplite/maildrop/index"
 	"hoplite/maildrop/maildir"
 )
 
@@ -80,12 +81,12 @@ func (f *Folder) rewriteList(r *reading, entries []maildir.Entry) error {
 
 // grow makes sure that a rewritten uidlist has a later mtime than before:
 // Dovecot compares size and mtime.
-func (f *Folder) grow(before fileStamp) error {
+func (f *Folder) grow(before index.FileStamp) error {
 	now, err := f.fileStamp(maildir.UIDListFile)
-	if err != nil || now.mtime.After(before.mtime) {
+	if err != nil || now.MTime.After(before.MTime) {
 		return err
 	}
-	return f.dir.SetTimes(maildir.UIDListFile, before.mtime.Add(time.Second))
+	return f.dir.SetTimes(maildir.UIDListFile, before.MTime.Add(time.Second))
 }
 
 // raise keeps the bound in the uidlist's header above the modification
@@ -103,7 +104,7 @@ func (f *Folder) raise() {
 		err = errors.Join(err, w.Close())
 	}
 	if err == nil {
-		st.stamp.list, err = f.fileStamp(maildir.UIDListFile)
+		st.stamp.List, err = f.fileStamp(maildir.UIDListFile)
 	}
 	if err != nil {
 		f.box.store.log.Warn().Err(err).Str("folder", f.dir.Path()).Msg("modification sequence not saved in the uidlist")

@@ -22,8 +22,6 @@ func (s *session) AuthMechanisms() []string { return s.srv.mechanisms(s.conn) }
 
 // Auth begins a login.
 func (s *session) Auth(mech string) (sasl.Server, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.refresh()
 	offered := s.srv.mechanisms(s.conn)
 	switch {

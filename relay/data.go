@@ -14,23 +14,18 @@ import (
 	"hoplite/relay/wire"
 )
 
-// Data takes the message, lets the chain judge it and hands it over. It returns
-// only when all of r was read, see wire.ReadBody.
-func (s *session) Data(r io.Reader) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// Data takes the message, lets the chain judge it and hands it over. The octets
+// come from the wire, not from the library's reader.
+func (s *session) Data(io.Reader) error {
 	t := s.tx
-	if t == nil {
-		return smtp.ErrDataReset
-	}
 	box := s.srv.env.Spool.New(t.Envelope.Size)
 	defer box.Close()
-	body, err := s.conn.ReadBody(box, r, t.limit())
+	body, err := s.conn.ReadBody(box, t.limit())
 	if err == nil {
 		err = box.Done()
 	}
-	if err != nil && unfinished(err) {
-		return smtp.ErrDataReset // the rest is Reset's or Logout's
+	if errors.Is(err, wire.ErrReset) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return err // nothing came; the rest is done by Reset or Logout
 	}
 	s.tx = nil // answered now, one way or the other
 	s.conn.Begun(false)
@@ -65,13 +60,6 @@ func (t *transaction) limit() int64 {
 		limit = n
 	}
 	return limit
-}
-
-// unfinished tells a connection that is over, or a RSET between two chunks,
-// from a message that came whole and cannot be kept.
-func unfinished(err error) bool {
-	return errors.Is(err, smtp.ErrDataReset) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) ||
-		errors.Is(err, io.ErrClosedPipe)
 }
 
 // bodyReply is the answer to a message that could not be kept.

@@ -13,8 +13,6 @@ import (
 // Rcpt takes a recipient: its address is led to its ends, and each of them is
 // judged by the chain, gets a route, and is asked about at its hop.
 func (s *session) Rcpt(_ string, o *smtp.RcptOptions) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	t := s.tx
 	if t == nil {
 		return s.reply(mail.NewReply(503, "5.5.1", "say MAIL first"))

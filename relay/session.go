@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"net/netip"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -17,9 +16,8 @@ import (
 	"hoplite/relay/wire"
 )
 
-// session is one client as go-smtp calls on it. Data of a BDAT message runs in
-// a goroutine of its own, and Reset may come while it does; mu makes one of
-// them wait.
+// session is one client as go-smtp calls on it, always from one goroutine: the
+// library's own handling of BDAT, which has another, is never reached.
 type session struct {
 	srv  *Server
 	conn *wire.Conn
@@ -31,9 +29,7 @@ type session struct {
 	run      *filters.Run
 	judged   identity // of the client that run has judged
 	messages int
-
-	mu sync.Mutex
-	tx *transaction
+	tx       *transaction
 }
 
 // identity is what makes a client another one for the connect filters.
@@ -136,8 +132,6 @@ func tlsVersion(v uint16) string {
 
 // Mail begins a transaction.
 func (s *session) Mail(_ string, o *smtp.MailOptions) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	cfg := s.srv.cfg
 	if s.tx != nil {
 		return s.reply(mail.NewReply(503, "5.5.1", "one message at a time"))
@@ -240,8 +234,6 @@ func (s *session) reply(r *mail.Reply) error {
 
 // Reset ends a transaction that was not finished.
 func (s *session) Reset() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.tx != nil {
 		s.tx.abort()
 		s.tx = nil

@@ -78,6 +78,6 @@ Start it with "hoplite serve"; it runs without any configuration file.`,
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(codeCommand(), queueCommand(), smimeCommand(), versionCommand())
+	root.AddCommand(codeCommand(), queueCommand(), smimeCommand(), versionCommand(), dkimCommand(), userCommand())
 	return root
 }

@@ -68,8 +68,8 @@ func openTestQueue(t *testing.T, config string) *queue.Queue {
 	return q
 }
 
-// runLine runs a command line and gives its exit code and output.
-func runLine(t *testing.T, args ...string) (int, string) {
+// queueLine runs a command line and gives its exit code and output.
+func queueLine(t *testing.T, args ...string) (int, string) {
 	t.Helper()
 	var out bytes.Buffer
 	cmd := rootCommand()
@@ -128,7 +128,7 @@ func TestQueueCommand(t *testing.T) {
 					tc.has = strings.ReplaceAll(tc.has, fmt.Sprint("$", i), id)
 					tc.not = strings.ReplaceAll(tc.not, fmt.Sprint("$", i), id)
 				}
-				code, out := runLine(t, append(strings.Fields(line), "-c", config)...)
+				code, out := queueLine(t, append(strings.Fields(line), "-c", config)...)
 				if code != tc.code || !strings.Contains(out, tc.has) || tc.not != "" && strings.Contains(out, tc.not) {
 					t.Errorf("%s: exit %d\n%s", tc.line, code, out)
 				}

@@ -3,8 +3,10 @@ package all
 
 import (
 	"hoplite/filters"
+	"hoplite/filters/arc"
 	"hoplite/filters/attach"
 	"hoplite/filters/dkim"
+	"hoplite/filters/dmarc"
 	"hoplite/filters/hops"
 	"hoplite/filters/sign"
 	"hoplite/filters/size"
@@ -19,6 +21,8 @@ var Kinds = []filters.Kind{
 	filters.Of("hops", hops.New),
 	filters.Of("spf", spf.New),
 	filters.Of("dkim", dkim.New),
+	filters.Of("arc", arc.New),
+	filters.Of("dmarc", dmarc.New),
 	filters.Of("sign", sign.New),
 	filters.Of("smime", smime.New),
 	filters.Of("attach", attach.New),

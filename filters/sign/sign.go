@@ -4,18 +4,10 @@ package sign
 
 import (
 	"context"
-	"crypto"
-	"crypto/ed25519"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"hoplite/filters"
@@ -69,31 +61,18 @@ func (c *Config) Check() error {
 type Filter struct {
 	cfg  Config
 	data string
-
-	mu   sync.Mutex
-	keys map[string]loaded // by file
-}
-
-// loaded is a key as its file was when it was read.
-type loaded struct {
-	key  crypto.Signer
-	info fs.FileInfo
+	keys Keys
 }
 
 // New makes the filter and reads all keys.
 func New(cfg Config, env filters.Env) (filters.Filter, error) {
-	f := &Filter{cfg: cfg, data: env.Data, keys: map[string]loaded{}}
+	f := &Filter{cfg: cfg, data: env.Data}
 	for i := range cfg.Domains {
 		if _, err := f.signers(&cfg.Domains[i]); err != nil {
 			return nil, err
 		}
 	}
 	return f, nil
-}
-
-// KeyFile is where a key lies under the data folder.
-func KeyFile(data, domain, selector string) string {
-	return filepath.Join(data, "dkim", strings.ToLower(domain), selector+".pem")
 }
 
 func (f *Filter) signers(d *Domain) ([]dkim.Signer, error) {
@@ -112,62 +91,13 @@ func (f *Filter) signers(d *Domain) ([]dkim.Signer, error) {
 	}
 	var out []dkim.Signer
 	for _, selector := range selectors {
-		key, err := f.load(files[selector])
+		key, err := f.keys.Load(files[selector])
 		if err != nil {
 			return nil, fmt.Errorf("DKIM key of %s: %w", d.Name, err)
 		}
 		out = append(out, dkim.Signer{Domain: strings.ToLower(d.Name), Selector: selector, Key: key, Expire: f.cfg.Expire})
 	}
 	return out, nil
-}
-
-// load reads a key, again when its file has changed.
-func (f *Filter) load(file string) (crypto.Signer, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if k, ok := f.keys[file]; ok && k.info.ModTime().Equal(info.ModTime()) && k.info.Size() == info.Size() {
-		return k.key, nil
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	key, err := ParseKey(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	f.keys[file] = loaded{key, info}
-	return key, nil
-}
-
-// ParseKey reads a private key in PEM: PKCS #8, or PKCS #1 as opendkim-genkey
-// writes it.
-func ParseKey(text []byte) (crypto.Signer, error) {
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil, errors.New("no PEM block")
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-	}
-	switch k := key.(type) {
-	case *rsa.PrivateKey:
-		if err != nil {
-			return nil, fmt.Errorf("read private key: %w", err)
-		}
-		if k.N.BitLen() < 1024 {
-			return nil, fmt.Errorf("RSA key of %d bits: nobody accepts less than 1024 (RFC 8301)", k.N.BitLen())
-		}
-		return k, nil
-	case ed25519.PrivateKey:
-		return k, nil
-	}
-	return nil, errors.Join(errors.New("neither an RSA nor an Ed25519 key"), err)
 }
 
 // AtSend signs for the domain of From.

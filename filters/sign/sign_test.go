@@ -131,7 +131,7 @@ func TestKeyChangesAreSeen(t *testing.T) {
 	if err := os.Chtimes(file, time.Now(), time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	k, err := f.(*Filter).load(file)
+	k, err := f.(*Filter).keys.Load(file)
 	if err != nil || !k.Public().(ed25519.PublicKey).Equal(second.Public()) {
 		t.Errorf("still the old key, %v", err)
 	}

@@ -31,6 +31,16 @@ func (p *Pos) Attr(name string) Range {
 	return p.block
 }
 
+// Element is where the i-th element of a list stands, or Attr.
+func (p *Pos) Element(name string, i int) Range {
+	if r, ok := p.attrs[elementOf(name, i)]; ok {
+		return r
+	}
+	return p.Attr(name)
+}
+
+func elementOf(name string, i int) string { return fmt.Sprintf("%s[%d]", name, i) }
+
 // IsSet tells whether the file sets an attribute.
 func (p *Pos) IsSet(name string) bool {
 	_, ok := p.attrs[name]
@@ -69,29 +79,6 @@ type decoder struct {
 	dir   string
 }
 
-func parseBody(name string, src []byte, diags *Diagnostics) *hclsyntax.Body {
-	file, found := hclsyntax.ParseConfig(src, name, hcl.InitialPos)
-	for _, d := range found {
-		diags.addHCL(d)
-	}
-	if file == nil || found.HasErrors() {
-		return nil
-	}
-	return file.Body.(*hclsyntax.Body)
-}
-
-func (d *Diagnostics) addHCL(h *hcl.Diagnostic) {
-	var r Range
-	if h.Subject != nil {
-		r = *h.Subject
-	}
-	detail := h.Detail
-	if h.Summary == "Missing newline after argument" {
-		detail += " Sizes and times stand in quotes, as in \"25MiB\" or \"5m\"."
-	}
-	d.Add(r, h.Summary, detail)
-}
-
 // body decodes one block body. Taken are the fields that an outer struct has
 // already read from it.
 func (d decoder) body(b *hclsyntax.Body, where place, taken []*field, v reflect.Value) {
@@ -102,6 +89,10 @@ func (d decoder) body(b *hclsyntax.Body, where place, taken []*field, v reflect.
 		p.block, p.attrs = where.at, map[string]Range{}
 		for name, a := range b.Attributes {
 			p.attrs[name] = a.SrcRange
+			items, _ := hcl.ExprList(a.Expr)
+			for i, item := range items {
+				p.attrs[elementOf(name, i)] = item.Range()
+			}
 		}
 	}
 	known := append(append([]*field(nil), taken...), fields...)
@@ -155,15 +146,32 @@ func (d decoder) attribute(b *hclsyntax.Body, where place, f *field) {
 		}
 		return
 	}
-	value, diags := a.Expr.Value(d.functions())
-	if diags.HasErrors() {
-		// The first error is the cause; hcl adds others about its value.
-		h := diags[0]
-		d.diags.Add(a.Expr.Range(), f.name+": "+valueProblem(h), valueHint(f))
+	// A list is judged element by element, each at its own place.
+	if items, diags := hcl.ExprList(a.Expr); !diags.HasErrors() && f.value.Kind() == reflect.Slice {
+		list := reflect.MakeSlice(f.value.Type(), len(items), len(items))
+		for i, item := range items {
+			d.value(f, list.Index(i), item)
+		}
+		f.value.Set(list)
 		return
 	}
-	if err := setValue(f, f.value, value); err != nil {
-		d.diags.Add(a.Expr.Range(), f.name+": "+err.Error(), valueHint(f))
+	d.value(f, f.value, a.Expr)
+}
+
+// value stores what an expression gives in v, or reports why it can't.
+func (d decoder) value(f *field, v reflect.Value, expr hcl.Expression) {
+	if word := hcl.ExprAsKeyword(expr); word != "" && word != "true" && word != "false" && word != "null" {
+		d.diags.Add(expr.Range(), fmt.Sprintf("%s: %s lacks its quotes", f.name, word), fmt.Sprintf("Write %q.", word))
+		return
+	}
+	value, diags := expr.Value(d.functions())
+	if diags.HasErrors() {
+		// The first error is the cause; hcl adds others about its value.
+		d.diags.Add(expr.Range(), f.name+": "+valueProblem(diags[0]), valueHint(f))
+		return
+	}
+	if err := setValue(f, v, value); err != nil {
+		d.diags.Add(expr.Range(), f.name+": "+err.Error(), valueHint(f))
 	}
 }
 
@@ -305,11 +313,25 @@ func (d decoder) functions() *hcl.EvalContext {
 			if !filepath.IsAbs(path) {
 				path = filepath.Join(d.dir, path)
 			}
-			b, err := os.ReadFile(path)
-			if err != nil {
-				return "", err
-			}
-			return strings.TrimRight(string(b), "\r\n"), nil
+			return readValue(path)
 		}),
 	}}
+}
+
+// maxValue bounds what file("...") reads.
+const maxValue = 64 << 10
+
+// readValue reads the text of a file without the line end behind it.
+func readValue(path string) (string, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return "", err
+	case !info.Mode().IsRegular():
+		return "", fmt.Errorf("%s is not a regular file", path)
+	case info.Size() > maxValue:
+		return "", fmt.Errorf("%s is larger than %s", path, Bytes(maxValue))
+	}
+	b, err := os.ReadFile(path)
+	return strings.TrimRight(string(b), "\r\n"), err
 }

@@ -25,6 +25,7 @@ const (
 // field is one tagged field of a Config.
 type field struct {
 	name     string
+	goName   string
 	kind     kind
 	optional bool
 	repeat   bool
@@ -46,7 +47,7 @@ func fieldsOf(v reflect.Value) []*field {
 			continue
 		}
 		words := strings.Split(tag, ",")
-		f := &field{name: words[0], tag: sf.Tag, value: v.Field(i)}
+		f := &field{name: words[0], goName: sf.Name, tag: sf.Tag, value: v.Field(i)}
 		for _, w := range words[1:] {
 			switch w {
 			case "optional":
@@ -171,7 +172,7 @@ func (f *field) exampleText() string {
 	if text == "" {
 		text = exampleOf(t)
 	}
-	if !plain(t) {
+	if !plain(t) && !strings.Contains(text, `("`) {
 		text = strconv.Quote(text)
 	}
 	if list {
@@ -207,6 +208,8 @@ func exampleOf(t reflect.Type) string {
 		return "192.0.2.1:53"
 	case reflect.TypeFor[Listen]():
 		return "127.0.0.1:2525"
+	case reflect.TypeFor[Secret]():
+		return `env("NAME")`
 	}
 	switch t.Kind() {
 	case reflect.Bool:
@@ -215,6 +218,43 @@ func exampleOf(t reflect.Type) string {
 		return "example.org"
 	}
 	return "10"
+}
+
+// kindName is what an admin calls values of t.
+func kindName(t reflect.Type) string {
+	switch t {
+	case reflect.TypeFor[time.Duration]():
+		return "a time"
+	case reflect.TypeFor[Bytes]():
+		return "a size"
+	case reflect.TypeFor[netip.Prefix]():
+		return "a network"
+	case reflect.TypeFor[netip.Addr]():
+		return "an IP address"
+	case reflect.TypeFor[netip.AddrPort]():
+		return "an IP address with a port"
+	case reflect.TypeFor[Listen]():
+		return "an address to listen on"
+	case reflect.TypeFor[Secret]():
+		return "a secret"
+	}
+	switch t.Kind() {
+	case reflect.Slice:
+		return "a list, each " + kindName(t.Elem())
+	case reflect.Map:
+		return "a map, each value " + kindName(t.Elem())
+	case reflect.Pointer:
+		return kindName(t.Elem())
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "a text"
+	case reflect.Float64:
+		return "a number"
+	case reflect.Int, reflect.Int32, reflect.Int64, reflect.Uint16:
+		return "a whole number"
+	}
+	return "a value"
 }
 
 // setValue sets a field from a value of the file; a single value stands for a
@@ -283,7 +323,7 @@ func setScalar(f *field, v reflect.Value, value cty.Value) error {
 		return err
 	case encoding.TextUnmarshaler:
 		if p.UnmarshalText([]byte(text)) != nil {
-			return fmt.Errorf("%q is not a value of this kind", text)
+			return fmt.Errorf("%q is not %s", text, kindName(v.Type()))
 		}
 		return nil
 	}
@@ -352,7 +392,11 @@ func oneOf(text, enum string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%q is not one of %s", text, strings.Join(words, ", "))
+	list := strings.TrimSuffix(strings.Join(words, ", "), ", ")
+	if meant := Suggest(text, words); meant != "" {
+		return fmt.Errorf("%q is not one of %s: did you mean %q?", text, list, meant)
+	}
+	return fmt.Errorf("%q is not one of %s", text, list)
 }
 
 // parsePrefix takes a network, or one address for the network of just that.

@@ -102,7 +102,8 @@ func (t Tags) bare(name string) string {
 	return v
 }
 
-func (t Tags) base64(name string) ([]byte, error) {
+// Base64 decodes a tag's value.
+func (t Tags) Base64(name string) ([]byte, error) {
 	b, err := base64.StdEncoding.DecodeString(t.bare(name))
 	if err != nil || len(b) == 0 {
 		return nil, fmt.Errorf("%s= is not base64", name)
@@ -174,10 +175,10 @@ func (s *Signature) parse(t Tags) (err error) {
 		}
 	}
 	s.HeaderCan, s.BodyCan = head == "relaxed", body == "relaxed"
-	if s.BodyHash, err = t.base64("bh"); err != nil {
+	if s.BodyHash, err = t.Base64("bh"); err != nil {
 		return err
 	}
-	if s.Value, err = t.base64("b"); err != nil {
+	if s.Value, err = t.Base64("b"); err != nil {
 		return err
 	}
 	if l := t.bare("l"); l != "" {

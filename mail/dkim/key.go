@@ -34,6 +34,9 @@ type temporary struct{ error }
 
 func (t temporary) Unwrap() error { return t.error }
 
+// IsTemporary says that an error of FetchKey says nothing about the key.
+func IsTemporary(err error) bool { return errors.As(err, &temporary{}) }
+
 // FetchKey asks for the key of a selector.
 func FetchKey(ctx context.Context, lookup Lookup, domain, selector string) (*Key, error) {
 	name := selector + "._domainkey." + domain

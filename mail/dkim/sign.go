@@ -128,9 +128,9 @@ func (s *Signer) Finish(field, sum []byte) ([]byte, error) {
 	return append(out, crlf...), nil
 }
 
-// SumTags hashes fields as ARC-Seal has it: relaxed, one after the other, the
+// SumFields hashes fields as ARC-Seal has it: relaxed, one after the other, the
 // last without its line end.
-func SumTags(raws ...[]byte) []byte {
+func SumFields(raws ...[]byte) []byte {
 	hash := sha256.New()
 	var buf []byte
 	for i, raw := range raws {

@@ -1,7 +1,3 @@
-// Package index keeps what a mailbox's own files don't say, or don't say
-// quickly: sizes, dates, modification sequences, which messages are gone, and
-// a cache of pre-rendered items. It lies outside the Maildir and can be
-// deleted at any time; package maildrop then builds it anew.
 package index
 
 import (

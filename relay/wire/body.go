@@ -36,18 +36,23 @@ type Body struct {
 	Fixed    bool  // bare CR, LF or NUL were converted
 }
 
+// ErrReset means that the client gave the message up between two chunks.
+var ErrReset = errors.New("message given up by RSET")
+
 // ReadBody reads the message that is due, decoded and checked, and writes it
-// to w. r is what the library gave to the session's Data; in BDAT the octets
-// come from it, in DATA from the socket. A message larger than max (0: no
-// limit) or with octets that Bare refuses is read to its end all the same, so
-// that the reply finds the client in step. An error of w comes back the same
-// way. io.ErrUnexpectedEOF, or another error, means that the connection is
-// over: there is no message.
-func (c *Conn) ReadBody(w io.Writer, r io.Reader, max int64) (Body, error) {
+// to w. The session calls it from its Data and leaves the library's reader
+// alone. A message larger than max (0: no limit) or with octets that Bare
+// refuses is read to its end all the same, so that the reply finds the client
+// in step. An error of w comes back the same way. After ErrReset no reply is
+// due. io.ErrUnexpectedEOF means that the connection is over: there is no
+// message.
+func (c *Conn) ReadBody(w io.Writer, max int64) (Body, error) {
 	l := &lines{w: w, max: max, fix: c.opts.Bare == Fix}
+	c.in.grow()
+	c.rate = rate{}
 	var err error
-	if _, bdat := r.(*io.PipeReader); bdat { // in a goroutine beside Read
-		err = copyChunks(l, r)
+	if c.phase == chunk {
+		err = c.readChunks(l)
 	} else {
 		err = c.readDots(l)
 	}
@@ -57,21 +62,10 @@ func (c *Conn) ReadBody(w io.Writer, r io.Reader, max int64) (Body, error) {
 	return l.body, err
 }
 
-// copyChunks reads all chunks. Data must not return before the last of them,
-// or its reply would be mixed up with those to the chunks before.
-func copyChunks(l *lines, r io.Reader) error {
-	buf := buffers.Get().(*[largeBuffer]byte)
-	defer buffers.Put(buf)
-	for {
-		n, err := r.Read(buf[:])
-		l.Write(buf[:n])
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
+// endOfData gives the library the end of data that it waits for.
+func (c *Conn) endOfData() {
+	c.phase = commands
+	c.feed = []byte(".\r\n")
 }
 
 // overdraw is how much of a message that is too large anyway is still read for
@@ -81,8 +75,6 @@ const overdraw = 1 << 20
 // readDots reads a message up to CRLF.CRLF and takes away the dots that were
 // put in front of others (RFC 5321, 4.5.2). Only CRLF begins a line here.
 func (c *Conn) readDots(l *lines) error {
-	c.in.grow()
-	c.rate = rate{}
 	start := true // at the beginning of a line
 	cr := false   // the octet before was CR
 	for {
@@ -90,8 +82,7 @@ func (c *Conn) readDots(l *lines) error {
 		n, done := dots(data, &start, &cr, l)
 		c.in.r += n
 		if done {
-			c.phase = commands
-			c.feed = []byte(".\r\n") // the library's own end of data
+			c.endOfData()
 			return nil
 		}
 		if l.max > 0 && l.seen > 2*l.max+overdraw {

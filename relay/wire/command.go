@@ -2,7 +2,6 @@ package wire
 
 import (
 	"bytes"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -180,37 +179,5 @@ func (c *Conn) ask(verb, arg string) {
 		c.say(refusal(501, "5.5.4", "VRFY wants an address"))
 	default:
 		c.say(refusal(502, "5.5.1", verb+" is not implemented"))
-	}
-}
-
-// bdat looks at a chunk's size before the library does: a size that is not
-// understood leaves no way to know where the next command begins.
-func (c *Conn) bdat(arg string) {
-	f := strings.Fields(arg)
-	var n int64
-	err := strconv.ErrSyntax
-	if len(f) == 1 || len(f) == 2 && strings.EqualFold(f[1], "LAST") {
-		if f[0][0] >= '0' && f[0][0] <= '9' {
-			n, err = strconv.ParseInt(f[0], 10, 64)
-		}
-	}
-	switch {
-	case !c.offer.Chunking && !c.again && c.helo != "":
-		c.say(refusal(502, "5.5.1", "BDAT is not offered"))
-		c.bye("4.5.0", "what follows cannot be told from commands")
-	case err != nil || n > 1<<32-1:
-		c.say(refusal(501, "5.5.4", "BDAT wants a size and perhaps LAST"))
-		c.bye("4.5.0", "what follows cannot be told from commands")
-	case c.offer.Size > 0 && c.received+n > c.offer.Size:
-		c.say(refusal(552, "5.3.4", "message is larger than "+strconv.FormatInt(c.offer.Size, 10)+" octets"))
-		c.bye("4.3.4", "message is larger than we take")
-	case n == 0 && len(f) == 1 && c.received == 0 && c.rcpts > 0:
-		// The library would start the session's Data without waiting for it.
-		c.say(refusal(250, "2.0.0", "chunk taken"))
-	default:
-		c.received += n
-		c.rest, c.phase = n, chunk
-		c.rate = rate{}
-		c.pass("BDAT", strings.Join(f, " "))
 	}
 }

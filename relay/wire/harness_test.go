@@ -73,16 +73,14 @@ func (s *session) Rcpt(to string, o *smtp.RcptOptions) error {
 	return nil
 }
 
-func (s *session) Data(r io.Reader) error {
+func (s *session) Data(io.Reader) error {
 	var b bytes.Buffer
 	log, n := s.log.String(), s.rcpts
-	body, err := s.conn.ReadBody(&b, r, s.max)
+	body, err := s.conn.ReadBody(&b, s.max)
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
 	if err != nil {
-		if err != smtp.ErrDataReset { // comes when it comes: BDAT has a goroutine of its own
-			s.store.errs = append(s.store.errs, err)
-		}
+		s.store.errs = append(s.store.errs, err)
 		return &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 6, 0}, Message: err.Error()}
 	}
 	s.store.mail = append(s.store.mail, log+b.String())

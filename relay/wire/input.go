@@ -105,7 +105,7 @@ func (c *Conn) fill(deadline time.Time) error {
 	if err == nil {
 		return io.ErrNoProgress
 	}
-	if drain && isTimeout(err) && c.phase != message && c.phase != chunk {
+	if drain && isTimeout(err) && (c.phase == commands || c.phase == challenge) {
 		return errDrain
 	}
 	return err

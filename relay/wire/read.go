@@ -8,7 +8,7 @@ import (
 	"hoplite/mail"
 )
 
-// Read gives go-smtp its next line, or octets of a chunk.
+// Read gives go-smtp its next line.
 func (c *Conn) Read(p []byte) (int, error) {
 	for {
 		if len(c.feed) > 0 {
@@ -20,16 +20,11 @@ func (c *Conn) Read(p []byte) (int, error) {
 			return 0, c.err
 		}
 		switch c.phase {
-		case chunk:
-			if c.rest > 0 {
-				return c.readChunk(p)
-			}
-			c.phase = commands
-		case message:
+		case refused:
+			c.skipChunk()
+		case message, chunk:
 			// The session did not want the message, the client sends it all the same.
-			if _, err := c.ReadBody(io.Discard, nil, 0); err != nil && c.err != nil {
-				return 0, c.err
-			}
+			c.ReadBody(io.Discard, 0)
 		default:
 			c.next()
 		}
@@ -108,24 +103,6 @@ func (c *Conn) linger() {
 		}
 		n += k
 	}
-}
-
-// readChunk hands out octets of a chunk as they are.
-func (c *Conn) readChunk(p []byte) (int, error) {
-	if int64(len(p)) > c.rest {
-		p = p[:c.rest]
-	}
-	if len(c.in.data()) == 0 {
-		c.in.grow()
-		if err := c.fillBody(); err != nil {
-			// Never io.EOF: the library takes it for the end of the chunk.
-			return 0, c.err
-		}
-	}
-	n := copy(p, c.in.data())
-	c.in.r += n
-	c.rest -= int64(n)
-	return n, nil
 }
 
 // rate watches over the speed at which a message comes.

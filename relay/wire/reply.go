@@ -66,7 +66,7 @@ func (c *Conn) replyLine(line string) {
 // finish turns a reply of the library into ours.
 func (c *Conn) finish(r reply) {
 	switch {
-	case len(c.overrides) > 0:
+	case len(c.overrides) > 0 && !c.bdatting:
 		o := c.overrides[0]
 		c.overrides = c.overrides[1:]
 		c.say(o)
@@ -78,6 +78,11 @@ func (c *Conn) finish(r reply) {
 	case r.code == 334:
 		c.phase = challenge
 		c.put(mail.Reply{Code: 334, Text: r.lines[0]})
+	case r.code == 354 && c.bdatting:
+		c.bdatting, c.phase = false, chunk
+	case c.bdatting:
+		c.bdatting, c.phase = false, refused
+		c.say(c.better(r))
 	case r.code == 354:
 		c.phase = message
 		c.put(mail.Reply{Code: 354, Text: "end your message with a line that holds one dot"})
@@ -106,8 +111,6 @@ func (c *Conn) better(r reply) mail.Reply {
 		return refusal(503, "5.5.1", "say MAIL first")
 	case r.code == 502 && strings.HasPrefix(text, "Missing RCPT"):
 		return refusal(503, "5.5.1", "no recipients")
-	case r.code == 502 && strings.Contains(text, "not allowed"):
-		return refusal(503, "5.5.1", c.verb+" in the middle of a message")
 	case c.verb == "AUTH" && r.code == 502:
 		return refusal(501, "5.5.4", "AUTH wants a mechanism")
 	case c.verb == "AUTH" && r.code == 454 && strings.HasPrefix(text, "Invalid base64"):
@@ -133,7 +136,6 @@ var plain = map[string]string{
 	"NOOP": "ok",
 	"RSET": "forgotten",
 	"QUIT": "goodbye",
-	"BDAT": "chunk taken",
 }
 
 // cutEnhanced takes a status code of RFC 3463 off the front of a text.

@@ -97,6 +97,7 @@ const (
 	challenge       // the answer to a 334
 	message         // DATA after its 354
 	chunk           // BDAT
+	refused         // the chunk of a BDAT that was refused
 )
 
 // Conn is one SMTP connection. Read and Write are for go-smtp alone, the other
@@ -120,7 +121,9 @@ type Conn struct {
 	verb     string // the command that is being answered
 	path     string // of the last MAIL or RCPT, without brackets
 	size     int64  // of the last MAIL, as announced
+	bdatting bool   // the library was told of DATA, and has not answered
 	rest     int64  // octets of the chunk still to come
+	last     bool   // it is the last one
 	received int64  // octets of all chunks of this message
 	rcpts    int    // recipients taken
 	offer    Offer

@@ -1,0 +1,229 @@
+package arc
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"hoplite/mail"
+	"hoplite/mail/authres"
+	"hoplite/mail/dkim"
+)
+
+// maxSets is the longest chain (RFC 8617, 4.2.1).
+const maxSets = 50
+
+// Set is the three fields that one server added.
+type Set struct {
+	Results authres.Header // what it saw
+	Sealer  string         // d= of its seal
+	CV      string         // what it thought of the chain before it
+
+	aar, ams, as mail.Field
+	seal         dkim.Tags
+	n            [3]int // how often each field is there
+}
+
+// Chain is what became of a message's ARC sets.
+type Chain struct {
+	CV     string // none, pass, fail; temperror if a key could not be had
+	Reason string
+	Sets   []Set // the oldest first; only complete ones if CV is pass
+}
+
+// Validate checks a message's chain (RFC 8617, 5.2).
+func Validate(ctx context.Context, m *mail.Message, lookup dkim.Lookup) (*Chain, error) {
+	c := &Chain{}
+	h := dkim.NewHeader(m.Head)
+	if c.Reason = c.collect(h); c.Reason != "" || len(c.Sets) == 0 {
+		c.CV = "fail"
+		if c.Reason == "" {
+			c.CV = "none"
+		}
+		return c, nil
+	}
+	last := &c.Sets[len(c.Sets)-1]
+	sig, err := dkim.Parse(last.ams, true)
+	results := []dkim.Result{{Signature: sig}}
+	if err != nil {
+		results[0].Value, results[0].Reason = "neutral", err.Error()
+	} else if slices.ContainsFunc(sig.Headers, func(h string) bool { return strings.EqualFold(h, "ARC-Seal") }) {
+		results[0].Value, results[0].Reason = "permerror", "signs a seal"
+	}
+	if err := dkim.Check(ctx, m, h, results, lookup); err != nil {
+		return nil, err
+	}
+	switch r := results[0]; r.Value {
+	case "pass":
+	case "temperror":
+		c.CV, c.Reason = "temperror", r.Reason
+		return c, nil
+	default:
+		c.CV, c.Reason = "fail", fmt.Sprintf("signature %d: %s", len(c.Sets), r.Reason)
+		return c, nil
+	}
+	c.CV, c.Reason = c.seals(ctx, lookup)
+	return c, nil
+}
+
+// collect sorts the fields into sets and checks that they are a chain.
+func (c *Chain) collect(h *dkim.Header) (problem string) {
+	sets := map[int]*Set{}
+	names := []string{"ARC-Authentication-Results", "ARC-Message-Signature", "ARC-Seal"}
+	top := 0
+	for kind, name := range names {
+		fields := h.Fields(name)
+		if len(fields) > maxSets {
+			return fmt.Sprintf("more than %d sets", maxSets)
+		}
+		for _, f := range fields {
+			i := instance(f)
+			if i < 1 || i > maxSets {
+				return "a set without a valid number"
+			}
+			s := sets[i]
+			if s == nil {
+				s = &Set{}
+				sets[i] = s
+			}
+			s.n[kind]++
+			*[]*mail.Field{&s.aar, &s.ams, &s.as}[kind] = f
+			top = max(top, i)
+		}
+	}
+	for i := 1; i <= top; i++ {
+		s := sets[i]
+		if s == nil || s.n != [3]int{1, 1, 1} {
+			return fmt.Sprintf("set %d is not complete", i)
+		}
+		if problem := s.read(i); problem != "" {
+			return fmt.Sprintf("set %d: %s", i, problem)
+		}
+		c.Sets = append(c.Sets, *s)
+	}
+	return ""
+}
+
+// instance is the i= of a field of any of the three kinds.
+func instance(f mail.Field) int {
+	for part := range strings.SplitSeq(f.Text(), ";") {
+		if name, value, ok := strings.Cut(part, "="); ok && strings.TrimSpace(name) == "i" {
+			n, err := strconv.Atoi(strings.TrimSpace(value))
+			if err != nil {
+				return 0
+			}
+			return n
+		}
+		if f.Is("ARC-Authentication-Results") {
+			break // there it comes first
+		}
+	}
+	return 0
+}
+
+// read takes what a set says.
+func (s *Set) read(i int) (problem string) {
+	var err error
+	if s.seal, err = dkim.ParseTags(string(s.as.Value())); err != nil {
+		return "seal: " + err.Error()
+	}
+	s.Sealer = strings.ToLower(s.seal["d"])
+	s.CV = strings.ToLower(s.seal["cv"])
+	if _, ok := s.seal["h"]; ok {
+		return "a seal has no h="
+	}
+	if want := map[bool]string{true: "none", false: "pass"}[i == 1]; s.CV != want {
+		return fmt.Sprintf("its seal says cv=%.10s", s.CV)
+	}
+	_, rest, _ := bytes.Cut(s.aar.Value(), []byte(";"))
+	s.Results, _ = authres.Parse(rest) // what cannot be read says nothing
+	return ""
+}
+
+// seals checks every seal, and asks for their keys side by side.
+func (c *Chain) seals(ctx context.Context, lookup dkim.Lookup) (cv, reason string) {
+	type outcome struct {
+		key *dkim.Key
+		err error
+	}
+	keys := map[string]*outcome{}
+	var wait sync.WaitGroup
+	for _, s := range c.Sets {
+		domain, selector := s.Sealer, s.seal["s"]
+		id := selector + "\x00" + domain
+		if keys[id] != nil {
+			continue
+		}
+		o := &outcome{}
+		keys[id] = o
+		wait.Go(func() { o.key, o.err = dkim.FetchKey(ctx, lookup, domain, selector) })
+	}
+	wait.Wait()
+	for i := len(c.Sets); i >= 1; i-- {
+		s := &c.Sets[i-1]
+		o := keys[s.seal["s"]+"\x00"+s.Sealer]
+		switch {
+		case dkim.IsTemporary(o.err):
+			return "temperror", fmt.Sprintf("seal %d: %v", i, o.err)
+		case o.err != nil:
+			return "fail", fmt.Sprintf("seal %d: %v", i, o.err)
+		case o.key.Kind == "rsa" && o.key.Bits < 1024:
+			return "fail", fmt.Sprintf("seal %d: RSA key of %d bits", i, o.key.Bits)
+		}
+		sig, err := s.seal.Base64("b")
+		if err != nil || !strings.EqualFold(s.seal["a"], o.key.Kind+"-sha256") || !o.key.Verifies(dkim.SumFields(c.sealed(i)...), sig) {
+			return "fail", fmt.Sprintf("seal %d does not fit", i)
+		}
+	}
+	return "pass", ""
+}
+
+// sealed are the fields under the seal of an instance (RFC 8617, 5.1.1).
+func (c *Chain) sealed(instance int) [][]byte {
+	var raws [][]byte
+	for i := range c.Sets[:instance] {
+		s := &c.Sets[i]
+		raws = append(raws, s.aar.Raw, s.ams.Raw, s.as.Raw)
+	}
+	raws[len(raws)-1] = dkim.WithoutB(raws[len(raws)-1])
+	return raws
+}
+
+// dmarcSeen says who saw DMARC pass, the earliest first, and everybody who has
+// sealed since; nil if nobody did.
+func (c *Chain) dmarcSeen() []string {
+	for i := range c.Sets {
+		for _, r := range c.Sets[i].Results.Results {
+			if r.Method != "dmarc" || r.Value != "pass" {
+				continue
+			}
+			var sealers []string
+			for _, s := range c.Sets[i:] {
+				if !slices.Contains(sealers, s.Sealer) {
+					sealers = append(sealers, s.Sealer)
+				}
+			}
+			return sealers
+		}
+	}
+	return nil
+}
+
+// AuthResult is the chain as Authentication-Results has it.
+func (c *Chain) AuthResult() mail.AuthResult {
+	a := mail.AuthResult{Method: "arc", Value: c.CV, Reason: c.Reason}
+	if len(c.Sets) == 0 {
+		return a
+	}
+	a.Comment = fmt.Sprintf("i=%d", len(c.Sets))
+	a.Props = []mail.AuthProp{{Type: "header", Name: "d", Value: c.Sets[len(c.Sets)-1].Sealer}}
+	if who := c.dmarcSeen(); who != nil && c.CV == "pass" {
+		a.Props = append(a.Props, mail.AuthProp{Type: "policy", Name: "sealer", Value: strings.Join(who, ",")},
+			mail.AuthProp{Type: "policy", Name: "dmarc", Value: "pass"})
+	}
+	return a
+}

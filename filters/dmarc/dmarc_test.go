@@ -1,0 +1,160 @@
+package dmarc
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"hoplite/filters"
+	"hoplite/internal/resolve"
+	"hoplite/mail"
+)
+
+const zone = `
+_dmarc.example.org TXT "v=DMARC1; p=reject; sp=quarantine; rua=mailto:x@example.org"
+_dmarc.none.example TXT "v=DMARC1; p=none"
+_dmarc.strict.example TXT "v=DMARC1; p=reject; adkim=s; aspf=s"
+_dmarc.two.example TXT "v=DMARC1; p=reject"
+_dmarc.two.example TXT "v=DMARC1; p=none"
+_dmarc.np.example TXT "v=DMARC1; p=none; sp=none; np=reject"
+real.np.example A 192.0.2.1
+_dmarc.test.example TXT "v=DMARC1; p=reject; t=y"
+_dmarc.pct.example TXT "v=DMARC1; p=reject; pct=0"
+_dmarc.gov.uk TXT "v=DMARC1; p=reject; sp=reject"
+_dmarc.bank TXT "v=DMARC1; p=reject; psd=y"
+_dmarc.branch.corp.example TXT "v=DMARC1; p=reject; psd=n"
+_dmarc.corp.example TXT "v=DMARC1; p=none"
+_dmarc.dead.example SERVFAIL
+_dmarc.lower.example TXT "v=DMARC1; p=Reject; rf=x; fo=9"
+_dmarc.badp.example TXT "v=DMARC1; p=what"
+_dmarc.xn--bcher-kva.example TXT "v=DMARC1; p=reject"
+`
+
+func spfPass(d string) mail.AuthResult {
+	return mail.AuthResult{Method: "spf", Value: "pass", Props: []mail.AuthProp{{Type: "smtp", Name: "mailfrom", Value: "x@" + d}}}
+}
+
+func dkim(v, d string) mail.AuthResult {
+	return mail.AuthResult{Method: "dkim", Value: v, Props: []mail.AuthProp{{Type: "header", Name: "d", Value: d}}}
+}
+
+func arc(sealer string) mail.AuthResult {
+	return mail.AuthResult{Method: "arc", Value: "pass", Props: []mail.AuthProp{{Type: "policy", Name: "sealer", Value: sealer}, {Type: "policy", Name: "dmarc", Value: "pass"}}}
+}
+
+func judge(t *testing.T, cfg Config, head string, auth ...mail.AuthResult) filters.Verdict {
+	t.Helper()
+	f, _ := New(cfg, filters.Env{DNS: resolve.MustZone(zone)})
+	m, err := mail.NewMessage(mail.Bytes(head + "\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx := mail.NewTransaction(mail.Client{}, "")
+	tx.Trail.Auth = auth
+	v, err := f.(*Filter).AtData(context.Background(), tx, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestDMARC(t *testing.T) {
+	enforce := Config{Mode: "enforce", BadFrom: "reject", Sealers: []string{"lists.example"}, Override: []Override{{Domain: ".kind.example.org", Policy: "none"}}}
+	for _, c := range []struct {
+		name, from string
+		auth       []mail.AuthResult
+		value      string
+		action     filters.Action
+	}{
+		{"aligned by DKIM", "ann@example.org", []mail.AuthResult{dkim("pass", "example.org")}, "pass", ""},
+		{"aligned by SPF", "ann@example.org", []mail.AuthResult{spfPass("example.org")}, "pass", ""},
+		{"relaxed, below", "ann@example.org", []mail.AuthResult{spfPass("bounce.mail.example.org")}, "pass", ""},
+		{"relaxed, above", "ann@deep.example.org", []mail.AuthResult{dkim("pass", "example.org")}, "pass", ""},
+		{"relaxed, sisters", "ann@a.example.org", []mail.AuthResult{dkim("pass", "b.example.org")}, "pass", ""},
+		{"case", "ann@Example.ORG", []mail.AuthResult{dkim("pass", "EXAMPLE.org")}, "pass", ""},
+		{"other domain", "ann@example.org", []mail.AuthResult{dkim("pass", "example.com"), spfPass("example.net")}, "fail", "reject"},
+		{"look-alike", "ann@example.org", []mail.AuthResult{dkim("pass", "notexample.org")}, "fail", "reject"},
+		{"only the top level is the same", "ann@example.org", []mail.AuthResult{dkim("pass", "org")}, "fail", "reject"},
+		{"failed signature", "ann@example.org", []mail.AuthResult{dkim("fail", "example.org")}, "fail", "reject"},
+		{"signature by a testing key", "ann@example.org", []mail.AuthResult{dkim("neutral", "example.org")}, "fail", "reject"},
+		{"sp for a sub-domain", "ann@a.example.org", nil, "fail", "quarantine"},
+		{"p=none", "ann@none.example", nil, "fail", "tag"},
+		{"no record", "ann@nowhere.example", nil, "none", ""},
+		{"two records are none", "ann@two.example", nil, "none", ""},
+		{"unusable p", "ann@badp.example", nil, "none", ""},
+		{"capital and unknown values", "ann@lower.example", nil, "fail", "reject"},
+		{"strict", "ann@strict.example", []mail.AuthResult{dkim("pass", "a.strict.example"), spfPass("b.strict.example")}, "fail", "reject"},
+		{"strict, the very domain", "ann@strict.example", []mail.AuthResult{dkim("pass", "strict.example")}, "pass", ""},
+		{"np for a name that does not exist", "ann@fake.np.example", nil, "fail", "reject"},
+		{"np not for one that does", "ann@real.np.example", nil, "fail", "tag"},
+		{"t=y is one step milder", "ann@test.example", nil, "fail", "quarantine"},
+		{"pct=0 is one step milder", "ann@pct.example", nil, "fail", "quarantine"},
+		{"suffix with a record, not aligned over it", "ann@a.gov.uk", []mail.AuthResult{dkim("pass", "b.gov.uk")}, "fail", "reject"},
+		{"psd=y", "ann@mine.bank", []mail.AuthResult{dkim("pass", "yours.bank")}, "fail", "reject"},
+		{"psd=y, aligned below", "ann@x.mine.bank", []mail.AuthResult{dkim("pass", "mine.bank")}, "pass", ""},
+		{"psd=n ends the walk", "ann@branch.corp.example", []mail.AuthResult{dkim("pass", "corp.example")}, "fail", "reject"},
+		{"no DNS never refuses", "ann@dead.example", nil, "temperror", ""},
+		{"unsure SPF never refuses", "ann@example.org", []mail.AuthResult{{Method: "spf", Value: "temperror"}}, "temperror", ""},
+		{"helo counts without reverse path", "ann@example.org", []mail.AuthResult{{Method: "spf", Value: "pass", Props: []mail.AuthProp{{Type: "smtp", Name: "helo", Value: "mx.example.org"}}}}, "pass", ""},
+		{"helo does not count beside one", "ann@example.org", []mail.AuthResult{{Method: "spf", Value: "pass", Props: []mail.AuthProp{{Type: "smtp", Name: "helo", Value: "mx.example.org"}}},
+			{Method: "spf", Value: "fail", Props: []mail.AuthProp{{Type: "smtp", Name: "mailfrom", Value: "x@example.com"}}}}, "fail", "reject"},
+		{"override", "ann@a.kind.example.org", nil, "fail", "tag"},
+		{"trusted sealer", "ann@example.org", []mail.AuthResult{arc("lists.example")}, "fail", "tag"},
+		{"any sealer", "ann@example.org", []mail.AuthResult{arc("evil.example")}, "fail", "reject"},
+		{"u-label", "ann@bücher.example", []mail.AuthResult{dkim("pass", "xn--bcher-kva.example")}, "pass", ""},
+		{"a name as bait", `"ceo@example.com" <ann@example.org>`, []mail.AuthResult{dkim("pass", "example.com")}, "fail", "reject"},
+		{"group", "friends: ann@example.org;", nil, "fail", "reject"},
+		{"two authors, the worst counts", "a@none.example, b@example.org", []mail.AuthResult{dkim("pass", "none.example")}, "pass", "reject"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			v := judge(t, enforce, "From: "+c.from+"\r\n", c.auth...)
+			if v.Action != c.action || v.Auth[0].Value != c.value {
+				t.Errorf("%s %s, want %s %s: %+v", v.Auth[0].Value, v.Action, c.value, c.action, v.Facts)
+			}
+			if w := judge(t, Config{Mode: "observe"}, "From: "+c.from+"\r\n", c.auth...); w.Action != "" && w.Action != filters.Tag {
+				t.Errorf("observing, but %s", w.Action)
+			}
+		})
+	}
+}
+
+func TestBadFrom(t *testing.T) {
+	many := "From: "
+	for i := range 10 {
+		many += fmt.Sprintf("a@d%d.example, ", i)
+	}
+	for name, head := range map[string]string{
+		"none": "Subject: x\r\n", "two": "From: a@example.org\r\nFrom: b@example.com\r\n", "empty": "From:\r\n", "no domain": "From: ann\r\n",
+		"empty group": "From: nobody:;\r\n", "encoded domain": "From: ann@=?utf-8?q?example.org?=\r\n", "one label": "From: ann@localhost\r\n",
+		"NUL": "From: ann@example.org\x00.evil.example\r\n", "literal": "From: ann@[192.0.2.1]\r\n", "too many": many + "\r\n",
+	} {
+		v := judge(t, Config{Mode: "enforce", BadFrom: "reject"}, head, dkim("pass", "example.org"))
+		if v.Action != filters.Reject || v.Auth[0].Value != "permerror" {
+			if name == "literal" && v.Auth[0].Value == "none" {
+				continue
+			}
+			t.Errorf("%s: %s %+v", name, v.Action, v.Auth)
+		}
+	}
+}
+
+// The walk asks a bounded number of questions, however long a name is.
+func TestWalkIsBounded(t *testing.T) {
+	z := resolve.MustZone(zone)
+	r := Evaluate(context.Background(), z, strings.Repeat("a.", 100)+"example.org", []mail.AuthResult{dkim("pass", strings.Repeat("b.", 100)+"example.org")})
+	if r.Value != "pass" || z.Asked() > 2*(maxLabels+1) {
+		t.Errorf("%s after %d questions", r.Value, z.Asked())
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("v=DMARC1; p=reject; sp=none; np=quarantine; pct=5; adkim=s; psd=y; t=y")
+	f.Add("v=DMARC1;p=;;=;rua=mailto:")
+	f.Fuzz(func(t *testing.T, txt string) {
+		r, ok := Parse(txt)
+		if ok && (r.P == "" || r.Percent < 0 || r.Percent > 100) {
+			t.Fatalf("%q is %+v", txt, r)
+		}
+	})
+}

@@ -1,0 +1,181 @@
+package dmarc
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/publicsuffix"
+
+	"hoplite/internal/resolve"
+)
+
+// Policy is what a domain asks for.
+type Policy string
+
+// The policies, the mildest first.
+const (
+	None       Policy = "none"
+	Quarantine Policy = "quarantine"
+	Reject     Policy = "reject"
+)
+
+// Record is a domain's DMARC record: RFC 7489, 6.3, with np, psd and t of its
+// successor (DMARCbis).
+type Record struct {
+	Domain     string // where it was found
+	P, SP, NP  Policy // SP and NP are empty where p counts
+	StrictDKIM bool
+	StrictSPF  bool
+	Percent    int // pct=
+	Testing    bool
+	PSD        string // y, n, u
+}
+
+// maxRecord is how much of a record is read.
+const maxRecord = 4096
+
+// Parse reads a record; ok is false for a text that is none. Unknown tags, and
+// unknown values of all but p, are passed over.
+func Parse(txt string) (r Record, ok bool) {
+	if len(txt) > maxRecord {
+		return r, false
+	}
+	r = Record{Percent: 100, PSD: "u"}
+	rua, p := false, ""
+	for i, part := range strings.Split(txt, ";") {
+		name, value, has := strings.Cut(part, "=")
+		name, value = strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value)
+		if i == 0 {
+			if name != "v" || value != "DMARC1" {
+				return r, false
+			}
+			continue
+		}
+		if !has {
+			continue
+		}
+		lower := strings.ToLower(value)
+		switch name {
+		case "p":
+			p = lower
+		case "sp":
+			r.SP = policy(lower)
+		case "np":
+			r.NP = policy(lower)
+		case "adkim":
+			r.StrictDKIM = lower == "s"
+		case "aspf":
+			r.StrictSPF = lower == "s"
+		case "pct":
+			if n, err := strconv.Atoi(value); err == nil && n >= 0 && n <= 100 {
+				r.Percent = n
+			}
+		case "t":
+			r.Testing = lower == "y"
+		case "psd":
+			if lower == "y" || lower == "n" {
+				r.PSD = lower
+			}
+		case "rua":
+			rua = strings.Contains(lower, "mailto:")
+		}
+	}
+	// Without a usable p, a record that asks for reports still asks for nothing
+	// else (RFC 7489, 6.6.3).
+	if r.P = policy(p); r.P == "" {
+		if !rua && p != "" {
+			return r, false
+		}
+		r.P = None
+	}
+	return r, true
+}
+
+func policy(s string) Policy {
+	if p := Policy(s); p == None || p == Quarantine || p == Reject {
+		return p
+	}
+	return ""
+}
+
+// fetch returns the record at a domain, nil if there is none or more than one.
+func fetch(ctx context.Context, dns resolve.Resolver, domain string) (*Record, error) {
+	txts, err := resolve.LookupTXT(ctx, dns, "_dmarc."+domain)
+	if err != nil && !errors.Is(err, resolve.ErrNotFound) {
+		return nil, err
+	}
+	var found []Record
+	for _, t := range txts {
+		if r, ok := Parse(t); ok {
+			r.Domain = domain
+			found = append(found, r)
+		}
+	}
+	if len(found) != 1 {
+		return nil, nil
+	}
+	return &found[0], nil
+}
+
+// maxLabels is how long a name is walked: of a longer one the left labels are
+// skipped (DMARCbis, 4.10).
+const maxLabels = 8
+
+// walk looks for records at a domain and above it. It returns the record of the
+// domain itself, the organisational domain and its record; either record may be
+// nil.
+func walk(ctx context.Context, dns resolve.Resolver, domain string) (own *Record, org string, at *Record, err error) {
+	labels := strings.Split(domain, ".")
+	org = domain
+	for first := true; len(labels) > 0; first = false {
+		name := strings.Join(labels, ".")
+		r, err := fetch(ctx, dns, name)
+		if err != nil {
+			return nil, "", nil, err
+		}
+		if first {
+			own = r
+		}
+		switch {
+		case r == nil:
+		case r.PSD == "n":
+			return own, name, r, nil
+		case r.PSD == "y" || isSuffix(name):
+			// What is below a public suffix is an organisation; the suffix speaks
+			// where that says nothing. The list of suffixes guards the many whose
+			// record does not say psd=y.
+			if !first {
+				if at == nil {
+					org, at = below(domain, name), r
+				}
+				return own, org, at, nil
+			}
+		default:
+			org, at = name, r // the one with the fewest labels counts
+		}
+		skip := 1
+		if len(labels) > maxLabels {
+			skip = len(labels) - maxLabels + 1
+		}
+		labels = slices.Clone(labels[skip:])
+	}
+	if at == nil {
+		at = own
+	}
+	return own, org, at, nil
+}
+
+// isSuffix says whether a domain is one that organisations register under.
+func isSuffix(domain string) bool {
+	suffix, icann := publicsuffix.PublicSuffix(domain)
+	return icann && suffix == domain
+}
+
+// below is the part of domain that is one label longer than suffix.
+func below(domain, suffix string) string {
+	rest := strings.TrimSuffix(domain, "."+suffix)
+	return rest[strings.LastIndexByte(rest, '.')+1:] + "." + suffix
+}

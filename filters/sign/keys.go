@@ -1,0 +1,86 @@
+package sign
+
+import (
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// Keys are private keys in files, read when they are needed. The zero Keys is
+// ready for use.
+type Keys struct {
+	mu   sync.Mutex
+	read map[string]loaded // by file
+}
+
+// loaded is a key as its file was when it was read.
+type loaded struct {
+	key  crypto.Signer
+	info fs.FileInfo
+}
+
+// KeyFile is where a key lies under the data folder.
+func KeyFile(data, domain, selector string) string {
+	return filepath.Join(data, "dkim", strings.ToLower(domain), selector+".pem")
+}
+
+// Load reads a key, again when its file has changed.
+func (k *Keys) Load(file string) (crypto.Signer, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if l, ok := k.read[file]; ok && l.info.ModTime().Equal(info.ModTime()) && l.info.Size() == info.Size() {
+		return l.key, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	key, err := ParseKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if k.read == nil {
+		k.read = map[string]loaded{}
+	}
+	k.read[file] = loaded{key, info}
+	return key, nil
+}
+
+// ParseKey reads a private key in PEM: PKCS #8, or PKCS #1 as opendkim-genkey
+// writes it.
+func ParseKey(text []byte) (crypto.Signer, error) {
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, errors.New("no PEM block")
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	}
+	switch k := key.(type) {
+	case *rsa.PrivateKey:
+		if err != nil {
+			return nil, fmt.Errorf("read private key: %w", err)
+		}
+		if k.N.BitLen() < 1024 {
+			return nil, fmt.Errorf("RSA key of %d bits: nobody accepts less than 1024 (RFC 8301)", k.N.BitLen())
+		}
+		return k, nil
+	case ed25519.PrivateKey:
+		return k, nil
+	}
+	return nil, errors.Join(errors.New("neither an RSA nor an Ed25519 key"), err)
+}

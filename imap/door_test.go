@@ -1,0 +1,192 @@
+package imap
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/internal/listen"
+	"hoplite/internal/users"
+	"hoplite/internal/users/login"
+	"hoplite/maildrop"
+)
+
+// patience is how long a test waits before it calls something broken.
+const patience = 60 * time.Second
+
+// door is a running server with a box for ann.
+type door struct {
+	addr  string
+	store *maildrop.Store
+	dir   string
+	certs *listen.Certs
+}
+
+func open(t testing.TB, cfg Config, box maildrop.Config) *door {
+	t.Helper()
+	dir := t.TempDir()
+	accounts, err := users.Open(filepath.Join(dir, "users"), []string{"localhost"}, zerolog.Nop())
+	must(t, err)
+	must(t, accounts.Update(func(b *users.Book) error {
+		a := &users.Account{Name: "ann@localhost"}
+		return errors.Join(a.SetPassword("", "secret word"), b.Add(a))
+	}))
+	box.Name = "boxes"
+	store, err := maildrop.Open(box, maildrop.Env{Data: dir, Log: zerolog.Nop()})
+	must(t, err)
+	pair, err := listen.SelfSigned(filepath.Join(dir, "tls"), "localhost")
+	must(t, err)
+	certs, err := listen.LoadCerts([]listen.Pair{pair}, zerolog.Nop())
+	must(t, err)
+	srv := New(cfg, Env{Box: store.Box, Gate: login.NewGate(accounts, users.NewThrottle()), Log: zerolog.Nop(), Hostname: "mail.example.org"})
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	l := listen.New(socket, listen.Options{Name: "imap", Log: zerolog.Nop(), TLS: listen.NewTLS(certs, listen.Profile{}), Refuse: Refuse})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 2)
+	go func() { done <- store.Run(ctx) }()
+	go func() { done <- l.Run(ctx, func(c *listen.Conn) { srv.Handle(ctx, c) }) }()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		<-done
+		srv.Shutdown()
+		wait, stop := context.WithTimeout(context.Background(), patience)
+		defer stop()
+		if n := l.Drain(wait); n > 0 {
+			t.Errorf("%d sessions did not end", n)
+		}
+		store.Close()
+	})
+	return &door{l.Addr().String(), store, dir, certs}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// client is one connection to the door.
+type client struct {
+	t testing.TB
+	net.Conn
+	r *bufio.Reader
+	n int
+}
+
+func (d *door) dial(t testing.TB) *client {
+	t.Helper()
+	nc, err := net.Dial("tcp", d.addr)
+	must(t, err)
+	t.Cleanup(func() { nc.Close() })
+	nc.SetDeadline(time.Now().Add(patience))
+	c := &client{t: t, Conn: nc, r: bufio.NewReader(nc)}
+	if g := c.line(); !strings.HasPrefix(g, "* OK [CAPABILITY ") {
+		t.Fatalf("greeting %q", g)
+	}
+	return c
+}
+
+// login returns a connection of ann's.
+func (d *door) login(t testing.TB) *client {
+	t.Helper()
+	c := d.dial(t)
+	c.ok(`LOGIN ann "secret word"`)
+	return c
+}
+
+// line reads a response with its literals, without the last line end.
+func (c *client) line() string {
+	c.t.Helper()
+	s, err := c.readLine()
+	if err != nil {
+		c.t.Fatalf("read: %v after %q", err, s)
+	}
+	return s
+}
+
+func (c *client) readLine() (string, error) {
+	var b strings.Builder
+	for {
+		line, err := c.r.ReadString('\n')
+		b.WriteString(line)
+		if err != nil {
+			return b.String(), err
+		}
+		text := strings.TrimSuffix(line, "\r\n")
+		i := strings.LastIndexByte(text, '{')
+		if i < 0 || !strings.HasSuffix(text, "}") {
+			return strings.TrimSuffix(b.String(), "\r\n"), nil
+		}
+		n, err := strconv.Atoi(text[i+1 : len(text)-1])
+		if err != nil {
+			return b.String(), err
+		}
+		if _, err := io.CopyN(&b, c.r, int64(n)); err != nil {
+			return b.String(), err
+		}
+	}
+}
+
+// send writes text with every "\n" as CRLF.
+func (c *client) send(text string) {
+	c.t.Helper()
+	if _, err := io.WriteString(c, strings.ReplaceAll(text, "\n", "\r\n")); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// do runs a command and returns the untagged responses and the final one
+// without its tag.
+func (c *client) do(format string, args ...any) (untagged []string, status string) {
+	c.t.Helper()
+	c.n++
+	tag := "t" + strconv.Itoa(c.n)
+	c.send(tag + " " + fmt.Sprintf(format, args...) + "\n")
+	for {
+		l := c.line()
+		if rest, ok := strings.CutPrefix(l, tag+" "); ok {
+			return untagged, rest
+		}
+		untagged = append(untagged, l)
+	}
+}
+
+// ok runs a command that must succeed.
+func (c *client) ok(format string, args ...any) []string {
+	c.t.Helper()
+	untagged, status := c.do(format, args...)
+	if !strings.HasPrefix(status, "OK") {
+		c.t.Fatalf("%s: %s", fmt.Sprintf(format, args...), status)
+	}
+	return untagged
+}
+
+// put appends a message to a mailbox.
+func (c *client) put(mailbox, flags, message string) {
+	c.t.Helper()
+	message = strings.ReplaceAll(message, "\n", "\r\n")
+	c.n++
+	tag := "t" + strconv.Itoa(c.n)
+	fmt.Fprintf(c, "%s APPEND %s (%s) {%d+}\r\n%s\r\n", tag, mailbox, flags, len(message), message)
+	for {
+		if l := c.line(); strings.HasPrefix(l, tag) {
+			if !strings.HasPrefix(l, tag+" OK") {
+				c.t.Fatalf("APPEND: %s", l)
+			}
+			return
+		}
+	}
+}

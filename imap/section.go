@@ -1,0 +1,278 @@
+package imap
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"hoplite/imap/wire"
+	"hoplite/mail/mime"
+	"hoplite/maildrop"
+	"hoplite/maildrop/maildir"
+)
+
+// source is the file of a message that is being fetched.
+type source struct {
+	msg    *maildrop.Message
+	file   *os.File
+	tree   *mime.Tree // once a part was asked for
+	header []byte     // once the header was asked for
+	ended  bool       // header is all of the header
+}
+
+func openMessage(folder *maildrop.Folder, m *maildrop.Message) (*source, error) {
+	file, err := folder.Open(m)
+	if err != nil {
+		return nil, err
+	}
+	return &source{msg: m, file: file}, nil
+}
+
+func (s *source) close() { s.file.Close() }
+
+// walk returns the message's structure.
+func (s *source) walk() (*mime.Tree, error) {
+	if s.tree == nil {
+		t, err := mime.Walk(io.NewSectionReader(s.file, 0, 1<<62))
+		if err != nil {
+			return nil, err
+		}
+		s.tree = t
+	}
+	return s.tree, nil
+}
+
+// head returns the message's header as it is stored, with the empty line.
+// Headers are short: most need one read of the file and no look at the body.
+func (s *source) head() ([]byte, error) {
+	if s.header != nil {
+		return s.header, nil
+	}
+	for size := 8 << 10; ; size *= 4 {
+		buf := make([]byte, size)
+		n, err := s.file.ReadAt(buf, 0)
+		if err != nil && err != io.EOF {
+			return nil, err
+		}
+		buf = buf[:n]
+		if end := headerEnd(buf); end >= 0 || err == io.EOF || size > mime.MaxHeader {
+			if end >= 0 {
+				buf = buf[:end]
+			}
+			s.header, s.ended = buf, end >= 0 || err == io.EOF
+			return s.header, nil
+		}
+	}
+}
+
+// headerEnd is where the body begins, -1 if no empty line is in b.
+func headerEnd(b []byte) int {
+	for i := 0; i < len(b); {
+		switch {
+		case b[i] == '\n':
+			return i + 1
+		case b[i] == '\r' && i+1 < len(b) && b[i+1] == '\n':
+			return i + 2
+		}
+		n := bytes.IndexByte(b[i:], '\n')
+		if n < 0 {
+			return -1
+		}
+		i += n + 1
+	}
+	return -1
+}
+
+// piece is a text to send: octets in memory or a span of the file.
+type piece struct {
+	size int64 // with CRLF line ends
+	mem  []byte
+	src  *source
+	span mime.Span
+}
+
+// send writes n octets of the piece from off on.
+func (p *piece) send(w io.Writer, off, n int64) error {
+	if p.src == nil {
+		_, err := w.Write(p.mem[off : off+n])
+		return err
+	}
+	from, to := p.span.From.Off, p.span.To.Off
+	if p.span.Size() == p.size {
+		// Line ends are CRLF in the file, too: no need to go over them.
+		return copyPart(w, io.NewSectionReader(p.src.file, from+off, to-from-off), 0, n)
+	}
+	c := crlfReaders.Get().(*maildir.CRLFReader)
+	defer crlfReaders.Put(c)
+	c.Reset(io.NewSectionReader(p.src.file, from, to-from))
+	defer c.Reset(nil)
+	if off == 0 && n == p.size {
+		sent, err := c.WriteTo(w)
+		if err == nil && sent != n {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return errors.Join(errBye, err)
+		}
+		return nil
+	}
+	return copyPart(w, c, off, n)
+}
+
+func (s *source) span(sp mime.Span) *piece {
+	return &piece{size: sp.WireSize(), src: s, span: sp}
+}
+
+// section finds what BODY[...] asks for; nil when there is no such part.
+func (s *source) section(it wire.Item) (*piece, error) {
+	if len(it.Path) == 0 && it.Text == wire.Whole {
+		whole := mime.Span{To: mime.Mark{Off: s.msg.Size, Bare: s.msg.Wire - s.msg.Size}}
+		return s.span(whole), nil
+	}
+	if len(it.Path) == 0 && it.Text != wire.Text {
+		h, err := s.head()
+		if err != nil {
+			return nil, err
+		}
+		if s.ended {
+			return headerPiece(h, it), nil
+		}
+	}
+	t, err := s.walk()
+	if err != nil {
+		return nil, err
+	}
+	part := t.Find(it.Path...)
+	if part == nil {
+		return nil, nil
+	}
+	if it.Text == wire.Whole {
+		return s.span(part.Body), nil
+	}
+	if it.Text == wire.MIME {
+		return s.span(part.Header), nil
+	}
+	if len(it.Path) > 0 {
+		// HEADER and TEXT of a part are those of the message inside it.
+		if part = part.Message(); part == nil {
+			return nil, nil
+		}
+	}
+	switch it.Text {
+	case wire.Text:
+		return s.span(part.Body), nil
+	case wire.Header:
+		return s.span(part.Header), nil
+	}
+	return headerPiece(part.Raw, it), nil
+}
+
+// headerPiece is a header, or the fields of it that the item names, with CRLF
+// line ends and the empty line behind them.
+func headerPiece(h []byte, it wire.Item) *piece {
+	out := make([]byte, 0, len(h)+len(h)/16)
+	if it.Text == wire.Header {
+		out = appendCRLF(out, h)
+		return &piece{size: int64(len(out)), mem: out}
+	}
+	for f := range mime.Fields(h) {
+		named := slices.ContainsFunc(it.Fields, func(n string) bool { return f.Is(n) })
+		if named == (it.Text == wire.HeaderFields) && len(f.Name) > 0 {
+			out = appendCRLF(out, f.Raw)
+			if !bytes.HasSuffix(out, []byte("\n")) {
+				out = append(out, "\r\n"...)
+			}
+		}
+	}
+	out = append(out, "\r\n"...)
+	return &piece{size: int64(len(out)), mem: out}
+}
+
+// appendCRLF appends text with CRLF line ends.
+func appendCRLF(dst, text []byte) []byte {
+	for {
+		i := bytes.IndexByte(text, '\n')
+		if i < 0 {
+			return append(dst, text...)
+		}
+		line := text[:i]
+		if i > 0 && line[i-1] == '\r' {
+			line = line[:i-1]
+		}
+		dst = append(append(dst, line...), "\r\n"...)
+		text = text[i+1:]
+	}
+}
+
+// binaryPart is the part that BINARY[...] names; nil for the whole message.
+func (s *source) binaryPart(path []int) (*mime.Part, error) {
+	if len(path) == 0 {
+		return nil, nil
+	}
+	t, err := s.walk()
+	if err != nil {
+		return nil, err
+	}
+	return t.Find(path...), nil
+}
+
+// checkBinary fails when a part's transfer encoding is unknown to us.
+func (s *source) checkBinary(path []int) error {
+	part, err := s.binaryPart(path)
+	if err != nil {
+		return err
+	}
+	if part == nil {
+		return nil
+	}
+	if _, known := mime.Decoder(part.Encoding, strings.NewReader("")); !known {
+		return nof("[UNKNOWN-CTE] the part's transfer encoding is unknown")
+	}
+	return nil
+}
+
+// decoded reads a part with its transfer encoding undone. A part that isn't
+// there is empty.
+func (s *source) decoded(path []int) (io.Reader, error) {
+	part, err := s.binaryPart(path)
+	if err != nil {
+		return nil, err
+	}
+	if part == nil {
+		if len(path) > 0 {
+			return strings.NewReader(""), nil
+		}
+		return maildir.NewCRLFReader(io.NewSectionReader(s.file, 0, s.msg.Size)), nil
+	}
+	raw := maildir.NewCRLFReader(io.NewSectionReader(s.file, part.Body.From.Off, part.Body.Size()))
+	if part.Type == "multipart" || part.Message() != nil {
+		return raw, nil // RFC 2045, 6.4: those have no encoding of their own
+	}
+	r, _ := mime.Decoder(part.Encoding, raw)
+	return r, nil
+}
+
+// binarySize counts the decoded octets, and says whether a NUL is among them.
+func (s *source) binarySize(path []int) (n int64, nul bool, err error) {
+	r, err := s.decoded(path)
+	if err != nil {
+		return 0, false, err
+	}
+	c := counter{}
+	_, err = io.Copy(&c, r)
+	return c.n, c.nul, err
+}
+
+type counter struct {
+	n   int64
+	nul bool
+}
+
+func (c *counter) Write(b []byte) (int, error) {
+	c.n += int64(len(b))
+	c.nul = c.nul || bytes.IndexByte(b, 0) >= 0
+	return len(b), nil
+}

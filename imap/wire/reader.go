@@ -1,0 +1,269 @@
+package wire
+
+import (
+	"bytes"
+	"io"
+	"math"
+	"strconv"
+)
+
+// Reader reads commands from a connection. Between commands it holds no buffer.
+type Reader struct {
+	Limits Limits
+	// Continue asks the client for the literal it has announced.
+	Continue func() error
+
+	src    io.Reader
+	in     *[]byte // pooled window on the input; nil while nothing is in it
+	lo, hi int
+	first  [1]byte // the octet that woke us up
+	cmd    []byte
+	text   int // octets of the command outside of literals
+	lits   int // octets in its literals
+}
+
+// NewReader returns a reader of commands from src.
+func NewReader(src io.Reader) *Reader { return &Reader{src: src, Limits: Stranger} }
+
+// Reset makes the reader go on with another source, as after STARTTLS.
+func (r *Reader) Reset(src io.Reader) {
+	r.Release()
+	r.src = src
+}
+
+// Buffered tells whether more input is here already.
+func (r *Reader) Buffered() bool { return r.lo < r.hi }
+
+// Release hands the buffers back. What is in them is lost.
+func (r *Reader) Release() {
+	if r.in != nil {
+		pool.Put(r.in)
+		r.in = nil
+	}
+	r.lo, r.hi = 0, 0
+	if cap(r.cmd) > 1<<10 {
+		r.cmd = nil
+	}
+}
+
+// Wait returns once input is here. While it waits it holds no buffer.
+func (r *Reader) Wait() error {
+	if r.Buffered() {
+		return nil
+	}
+	r.Release()
+	n, err := r.src.Read(r.first[:])
+	if n == 0 {
+		if err == nil {
+			return nil
+		}
+		return err
+	}
+	r.in = pool.Get().(*[]byte)
+	(*r.in)[0] = r.first[0]
+	r.hi = 1
+	return nil
+}
+
+// fill reads more input; the window is empty.
+func (r *Reader) fill() error {
+	if r.in == nil {
+		r.in = pool.Get().(*[]byte)
+	}
+	n, err := r.src.Read(*r.in)
+	r.lo, r.hi = 0, n
+	if n > 0 {
+		return nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return err
+}
+
+// Literal is a message that the client is about to send.
+type Literal struct {
+	Size   int64
+	Sync   bool // the client waits to be asked
+	Binary bool // literal8: may hold NULs
+}
+
+// Command reads the next command with its literals, without the line end. The
+// bytes are good until the next call. When the command is one that brings a
+// message, it ends before the message, which comes in msg; the caller reads it
+// with Message and goes on with More.
+func (r *Reader) Command() (cmd []byte, msg *Literal, err error) {
+	r.text, r.lits = 0, 0
+	return r.read(false)
+}
+
+// More reads what follows a message in the same command: the end, or what
+// comes before the next message.
+func (r *Reader) More() (cmd []byte, msg *Literal, err error) { return r.read(true) }
+
+func (r *Reader) read(more bool) (cmd []byte, msg *Literal, err error) {
+	r.cmd = r.cmd[:0]
+	for {
+		if err := r.line(); err != nil {
+			return r.cmd, nil, err
+		}
+		lit, start, ok := literal(r.cmd)
+		if !ok {
+			return trimEOL(r.cmd), nil, nil
+		}
+		if more || isMessage(r.cmd[:start]) {
+			return r.cmd[:start], &lit, nil
+		}
+		if lit.Size > int64(r.Limits.Literals-r.lits) {
+			if lit.Sync {
+				return r.cmd, nil, &TooBigError{r.cmd}
+			}
+			return r.cmd, nil, ErrTooLong
+		}
+		if lit.Sync {
+			if err := r.Continue(); err != nil {
+				return r.cmd, nil, err
+			}
+		}
+		if err := r.take(int(lit.Size)); err != nil {
+			return r.cmd, nil, err
+		}
+		r.lits += int(lit.Size)
+	}
+}
+
+// Line reads one line that is not a command: an answer to a continuation.
+func (r *Reader) Line() ([]byte, error) {
+	r.cmd, r.text = r.cmd[:0], 0
+	err := r.line()
+	return trimEOL(r.cmd), err
+}
+
+// line appends a line, with its line end, to the command.
+func (r *Reader) line() error {
+	for {
+		if r.lo == r.hi {
+			if err := r.fill(); err != nil {
+				return err
+			}
+		}
+		b := (*r.in)[r.lo:r.hi]
+		i := bytes.IndexByte(b, '\n')
+		if i >= 0 {
+			b = b[:i+1]
+		}
+		if r.text+len(b) > r.Limits.Line {
+			return ErrTooLong
+		}
+		r.cmd = append(r.cmd, b...)
+		r.text += len(b)
+		r.lo += len(b)
+		if i >= 0 {
+			return nil
+		}
+	}
+}
+
+// take appends n octets to the command.
+func (r *Reader) take(n int) error {
+	for n > 0 {
+		if r.lo == r.hi {
+			if err := r.fill(); err != nil {
+				return err
+			}
+		}
+		k := min(n, r.hi-r.lo)
+		r.cmd = append(r.cmd, (*r.in)[r.lo:r.lo+k]...)
+		r.lo += k
+		n -= k
+	}
+	return nil
+}
+
+// Message returns a reader of the message lit; it must be read to its end
+// before the next call.
+func (r *Reader) Message(lit *Literal) io.Reader { return &message{r: r, left: lit.Size} }
+
+type message struct {
+	r    *Reader
+	left int64
+}
+
+func (m *message) Read(p []byte) (int, error) {
+	if m.left == 0 {
+		return 0, io.EOF
+	}
+	if m.r.lo == m.r.hi {
+		if err := m.r.fill(); err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return 0, err
+		}
+	}
+	b := (*m.r.in)[m.r.lo:m.r.hi]
+	n := copy(p, b[:min(int64(len(b)), m.left)])
+	m.r.lo += n
+	m.left -= int64(n)
+	return n, nil
+}
+
+// literal looks for {n}, {n+}, ~{n} at the end of a line (RFC 9051, 9 and
+// RFC 7888) and returns where it begins.
+func literal(line []byte) (lit Literal, start int, ok bool) {
+	b := trimEOL(line)
+	if len(b) < 3 || b[len(b)-1] != '}' {
+		return lit, 0, false
+	}
+	i := len(b) - 2
+	lit.Sync = b[i] != '+'
+	if !lit.Sync {
+		i--
+	}
+	end := i
+	for i >= 0 && b[i] >= '0' && b[i] <= '9' {
+		i--
+	}
+	if i < 0 || i == end || b[i] != '{' {
+		return lit, 0, false
+	}
+	var err error
+	if lit.Size, err = strconv.ParseInt(string(b[i+1:end+1]), 10, 64); err != nil {
+		lit.Size = math.MaxInt64 // too large for anything
+	}
+	if i > 0 && b[i-1] == '~' {
+		lit.Binary = true
+		i--
+	}
+	return lit, i, true
+}
+
+func trimEOL(b []byte) []byte {
+	b = bytes.TrimSuffix(b, []byte("\n"))
+	return bytes.TrimSuffix(b, []byte("\r"))
+}
+
+// isMessage tells whether a literal behind this start of a command is the
+// message of an APPEND or REPLACE, and not the name of a mailbox.
+func isMessage(cmd []byte) bool {
+	p := NewParser(cmd)
+	p.Tag()
+	p.SP()
+	name := p.Command()
+	if name == "UID" {
+		p.SP()
+		name = p.Command()
+	}
+	switch name {
+	case "APPEND":
+	case "REPLACE":
+		p.SP()
+		p.Set()
+	default:
+		return false
+	}
+	p.SP()
+	p.AString()
+	p.SP()
+	return p.Err() == nil
+}

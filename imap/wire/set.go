@@ -1,0 +1,127 @@
+package wire
+
+import (
+	"slices"
+	"strconv"
+)
+
+// Range is a run of message numbers or UIDs. Star stands for "*".
+type Range struct{ Lo, Hi uint32 }
+
+// Star is the number that "*" is read as.
+const Star = 0
+
+// Set is a sequence set (RFC 9051, 9) in the order the client wrote it.
+type Set struct {
+	Ranges []Range
+	Saved  bool // "$": the result that SEARCH saved
+}
+
+// Set reads a sequence set or "$".
+func (p *Parser) Set() Set {
+	if p.take('$') {
+		return Set{Saved: true}
+	}
+	return Set{Ranges: p.ranges(true)}
+}
+
+// ranges reads n, n:m and so on, separated by commas.
+func (p *Parser) ranges(star bool) []Range {
+	out := make([]Range, 0, 1)
+	for p.err == nil {
+		if len(out) == maxRanges {
+			p.fail("set too long")
+			return nil
+		}
+		r := Range{Lo: p.setNumber(star)}
+		r.Hi = r.Lo
+		if p.take(':') {
+			r.Hi = p.setNumber(star)
+		}
+		out = append(out, r)
+		if !p.take(',') {
+			return out
+		}
+	}
+	return nil
+}
+
+func (p *Parser) setNumber(star bool) uint32 {
+	if star && p.take('*') {
+		return Star
+	}
+	n := p.Number()
+	if n == 0 {
+		p.fail("numbers begin at 1")
+	}
+	return n
+}
+
+// Resolve returns the set in ascending, disjoint ranges, "*" replaced by last.
+// With last 0 there is nothing that "*" could be, and ranges with it are empty.
+func (s Set) Resolve(last uint32) []Range {
+	out := make([]Range, 0, len(s.Ranges))
+	for _, r := range s.Ranges {
+		if r.Lo == Star {
+			r.Lo = last
+		}
+		if r.Hi == Star {
+			r.Hi = last
+		}
+		if r.Lo > r.Hi {
+			r.Lo, r.Hi = r.Hi, r.Lo
+		}
+		if r.Hi != 0 {
+			r.Lo = max(r.Lo, 1)
+			out = append(out, r)
+		}
+	}
+	if len(out) < 2 {
+		return out
+	}
+	slices.SortFunc(out, func(a, b Range) int {
+		switch {
+		case a.Lo < b.Lo:
+			return -1
+		case a.Lo > b.Lo:
+			return 1
+		}
+		return 0
+	})
+	merged := out[:1]
+	for _, r := range out[1:] {
+		top := &merged[len(merged)-1]
+		if r.Lo > top.Hi && r.Lo-top.Hi > 1 {
+			merged = append(merged, r)
+			continue
+		}
+		top.Hi = max(top.Hi, r.Hi)
+	}
+	return merged
+}
+
+// AppendNumbers appends ascending numbers as a sequence set.
+func AppendNumbers(dst []byte, n []uint32) []byte {
+	for i := 0; i < len(n); {
+		j := i
+		for j+1 < len(n) && n[j+1] == n[j]+1 {
+			j++
+		}
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = AppendRange(dst, n[i], n[j])
+		i = j + 1
+	}
+	return dst
+}
+
+// AppendRange appends lo:hi, or lo when they are the same.
+func AppendRange(dst []byte, lo, hi uint32) []byte {
+	dst = strconv.AppendUint(dst, uint64(lo), 10)
+	if hi != lo {
+		dst = append(dst, ':')
+		dst = strconv.AppendUint(dst, uint64(hi), 10)
+	}
+	return dst
+}

@@ -1,0 +1,148 @@
+package wire
+
+import (
+	"bytes"
+	"io"
+	"strconv"
+	"unicode/utf8"
+)
+
+// Writer collects responses and sends them when its buffer is full or Flush is
+// called. The first error of the connection stays and makes the rest go nowhere.
+// Between commands it holds no buffer.
+type Writer struct {
+	dst io.Writer
+	buf *[]byte // pooled; nil while empty
+	n   int
+	err error
+}
+
+// NewWriter returns a writer to dst.
+func NewWriter(dst io.Writer) *Writer { return &Writer{dst: dst} }
+
+// Reset makes the writer go on with another destination, as after STARTTLS.
+func (w *Writer) Reset(dst io.Writer) { w.dst = dst }
+
+// Err is the first error of the connection.
+func (w *Writer) Err() error { return w.err }
+
+// Flush sends what is in the buffer and hands the buffer back.
+func (w *Writer) Flush() error {
+	if w.buf != nil {
+		w.send()
+		pool.Put(w.buf)
+		w.buf = nil
+	}
+	return w.err
+}
+
+func (w *Writer) send() {
+	if w.err == nil && w.n > 0 {
+		_, w.err = w.dst.Write((*w.buf)[:w.n])
+	}
+	w.n = 0
+}
+
+// Room returns the free part of the buffer, at least n octets of it, n being
+// at most 4096; what was appended to it is made part of the output by Took.
+func (w *Writer) Room(n int) []byte {
+	if w.buf == nil {
+		w.buf = pool.Get().(*[]byte)
+	}
+	if bufSize-w.n < n {
+		w.send()
+	}
+	return (*w.buf)[w.n:w.n:bufSize]
+}
+
+// Took makes b, which began as what Room returned, part of the output. It may
+// have outgrown the buffer.
+func (w *Writer) Took(b []byte) {
+	if len(b) <= bufSize-w.n {
+		if len(b) > 0 && &b[0] != &(*w.buf)[w.n] {
+			copy((*w.buf)[w.n:], b)
+		}
+		w.n += len(b)
+		return
+	}
+	w.Write(b)
+}
+
+// Write adds octets.
+func (w *Writer) Write(b []byte) (int, error) {
+	if w.buf == nil {
+		w.buf = pool.Get().(*[]byte)
+	}
+	n := len(b)
+	if n > bufSize-w.n {
+		w.send()
+		if n >= bufSize {
+			if w.err == nil {
+				_, w.err = w.dst.Write(b)
+			}
+			return n, w.err
+		}
+	}
+	w.n += copy((*w.buf)[w.n:], b)
+	return n, w.err
+}
+
+// WriteString adds a string.
+func (w *Writer) WriteString(s string) (int, error) {
+	for len(s) > 0 {
+		room := w.Room(1)
+		k := min(len(s), cap(room))
+		w.n += copy((*w.buf)[w.n:], s[:k])
+		s = s[k:]
+	}
+	return len(s), w.err
+}
+
+// AppendString appends an IMAP string: quoted when it can be, else a literal.
+// With utf8ok the client has enabled UTF-8 in quoted strings (RFC 6855, RFC
+// 9051). A NUL, which neither form can hold, is dropped.
+func AppendString(dst []byte, s string, utf8ok bool) []byte {
+	if len(s) <= 1000 && quotable(s, utf8ok) {
+		dst = append(dst, '"')
+		for i := range len(s) {
+			if s[i] == '"' || s[i] == '\\' {
+				dst = append(dst, '\\')
+			}
+			dst = append(dst, s[i])
+		}
+		return append(dst, '"')
+	}
+	b := bytes.ReplaceAll([]byte(s), []byte{0}, nil)
+	dst = append(dst, '{')
+	dst = strconv.AppendInt(dst, int64(len(b)), 10)
+	dst = append(dst, "}\r\n"...)
+	return append(dst, b...)
+}
+
+func quotable(s string, utf8ok bool) bool {
+	high := false
+	for i := range len(s) {
+		c := s[i]
+		if c == 0 || c == '\r' || c == '\n' || c >= 0x80 && !utf8ok {
+			return false
+		}
+		high = high || c >= 0x80
+	}
+	return !high || utf8.ValidString(s)
+}
+
+// AppendAString appends an atom where s can be one, else a string.
+func AppendAString(dst []byte, s string) []byte {
+	if s == "" || len(s) > 200 {
+		return AppendString(dst, s, false)
+	}
+	for i := range len(s) {
+		if !atomChar(s[i]) {
+			return AppendString(dst, s, false)
+		}
+	}
+	if len(s) == 3 && (s[0]|0x20) == 'n' && (s[1]|0x20) == 'i' && (s[2]|0x20) == 'l' {
+		return AppendString(dst, s, false)
+	}
+	return append(dst, s...)
+}

@@ -1,0 +1,77 @@
+package conf
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// docConfig is the block shop { ... }: it sells fish.
+type docConfig struct {
+	Pos
+	Name string `hcl:"name,label"`
+	docHours
+	// Tax is added to every price, 19 % without a setting.
+	//
+	// Some countries have none.
+	Tax float64 `hcl:"tax,optional" default:"0.19"`
+	// Kinds are the fish that are sold.
+	Kinds []string `hcl:"kinds" enum:"cod|eel"`
+	Door  *docDoor `hcl:"door,block"`
+}
+
+type docHours struct {
+	// From when on the shop is open.
+	Open time.Duration `hcl:"open,optional" default:"8h"`
+}
+
+// docDoor is where customers come in.
+type docDoor struct {
+	// Wide lets two in at once.
+	Wide bool `hcl:"wide,optional"`
+}
+
+const docWant = `
+## The file itself
+
+The block shop { ... }: it sells fish.
+
+- **"open"** — a time; default "'8h'". From when on the shop is open.
+- **"tax"** — a number; default "0.19". "tax" is added to every price, 19 %
+  without a setting.
+
+  Some countries have none.
+- **"kinds"** — a list of "'cod'", "'eel'"; must be given, as in "kinds =
+  ['cod']". "kinds" are the fish that are sold.
+
+### "door"
+
+docDoor is where customers come in.
+
+- **"wide"** — true or false; default "false". "wide" lets two in at once.
+`
+
+func TestReference(t *testing.T) {
+	got, err := Reference("../..", &docConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.NewReplacer(`"`, "`", "'", `"`).Replace(docWant)
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	for line := range strings.Lines(got) {
+		if len([]rune(line)) > width+1 {
+			t.Errorf("over 80 columns: %s", line)
+		}
+	}
+}
+
+func TestReferenceWantsComments(t *testing.T) {
+	type bare struct {
+		Colour string `hcl:"colour,optional"`
+	}
+	if _, err := Reference("../..", &bare{}); err == nil || !strings.Contains(err.Error(), "bare.Colour") {
+		t.Errorf("a field without a comment: %v", err)
+	}
+}

@@ -1,0 +1,62 @@
+package conf
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+// parseBody reports the mistakes in the syntax of src. It is nil when there are
+// others than missing quotes: what follows from them would only confuse.
+func parseBody(name string, src []byte, diags *Diagnostics) *hclsyntax.Body {
+	file, found := hclsyntax.ParseConfig(src, name, hcl.InitialPos)
+	if found.HasErrors() {
+		if mended := mendQuotes(name, src, diags); mended != nil {
+			file, found = hclsyntax.ParseConfig(mended, name, hcl.InitialPos)
+		}
+	}
+	for _, d := range found {
+		diags.addHCL(d)
+	}
+	if file == nil || found.HasErrors() {
+		return nil
+	}
+	return file.Body.(*hclsyntax.Body)
+}
+
+// unquoted is a size, a time or an address that somebody wrote without quotes:
+// max = 25MB. The parser gives up on such a line.
+var unquoted = regexp.MustCompile(`^(\s*\w+\s*=\s*)([0-9][0-9A-Za-z.:/]*[A-Za-z.:/][0-9A-Za-z.:/]*)\s*(?:(?:#|//).*)?$`)
+
+// mendQuotes reports bare sizes, times and addresses and gives src with quotes
+// around them, so that the other mistakes show in the same run; nil without any.
+func mendQuotes(name string, src []byte, diags *Diagnostics) []byte {
+	lines := strings.Split(string(src), "\n")
+	mended, offset := false, 0
+	for i, line := range lines {
+		if m := unquoted.FindStringSubmatchIndex(strings.TrimRight(line, "\r")); m != nil {
+			value := line[m[4]:m[5]]
+			at := func(col int) hcl.Pos { return hcl.Pos{Line: i + 1, Column: col + 1, Byte: offset + col} }
+			diags.Add(Range{Filename: name, Start: at(m[4]), End: at(m[5])}, value+" lacks its quotes",
+				fmt.Sprintf("Write %s%q.", strings.TrimSpace(line[m[2]:m[3]])+" ", value))
+			lines[i] = line[:m[4]] + `"` + value + `"` + line[m[5]:]
+			mended = true
+		}
+		offset += len(line) + 1
+	}
+	if !mended {
+		return nil
+	}
+	return []byte(strings.Join(lines, "\n"))
+}
+
+func (d *Diagnostics) addHCL(h *hcl.Diagnostic) {
+	var r Range
+	if h.Subject != nil {
+		r = *h.Subject
+	}
+	d.Add(r, h.Summary, h.Detail)
+}

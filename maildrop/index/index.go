@@ -1,0 +1,125 @@
+// Package index keeps what a mailbox's own files don't say, or don't say
+// quickly: sizes, dates, modification sequences, which messages are gone, and
+// a cache of pre-rendered items. It lies outside the Maildir and can be
+// deleted at any time; package maildrop then builds it anew.
+//
+// A folder has two files. The log is a sequence of batches, each with a
+// checksum; reading it from the start gives the folder's state, and a torn or
+// damaged end is cut off. The cache holds one blob for each message. Neither is
+// synced to disk: what is lost is read from the Maildir again.
+package index
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"math"
+	"time"
+)
+
+// errDamaged ends reading: what came before stands.
+var errDamaged = errors.New("damaged index")
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// maxBatch is the largest batch or blob that is read, in octets.
+const maxBatch = 1 << 30
+
+// appendFrame adds payload with its length and checksum.
+func appendFrame(b, payload []byte) []byte {
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(payload)))
+	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(payload, castagnoli))
+	return append(b, payload...)
+}
+
+// cutFrame takes the first frame off b.
+func cutFrame(b []byte) (payload, rest []byte, err error) {
+	if len(b) < 8 {
+		return nil, nil, errDamaged
+	}
+	n, sum := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
+	if n > maxBatch || int(n) > len(b)-8 {
+		return nil, nil, errDamaged
+	}
+	payload = b[8 : 8+n]
+	if crc32.Checksum(payload, castagnoli) != sum {
+		return nil, nil, errDamaged
+	}
+	return payload, b[8+n:], nil
+}
+
+// encoder writes the fields of records.
+type encoder struct{ b []byte }
+
+func (e *encoder) byte(c byte)   { e.b = append(e.b, c) }
+func (e *encoder) uint(n uint64) { e.b = binary.AppendUvarint(e.b, n) }
+func (e *encoder) int(n int64)   { e.b = binary.AppendVarint(e.b, n) }
+func (e *encoder) text(s string) { e.uint(uint64(len(s))); e.b = append(e.b, s...) }
+func (e *encoder) time(t time.Time) {
+	if t.IsZero() {
+		e.int(math.MinInt64)
+		return
+	}
+	e.int(t.UnixNano())
+}
+
+// decoder reads them. After a mistake it is bad and returns zeros.
+type decoder struct {
+	b   string
+	bad bool
+}
+
+func (d *decoder) byte() byte {
+	if len(d.b) == 0 {
+		d.bad = true
+		return 0
+	}
+	c := d.b[0]
+	d.b = d.b[1:]
+	return c
+}
+
+func (d *decoder) uint() uint64 {
+	var n uint64
+	for shift := uint(0); shift < 64; shift += 7 {
+		c := d.byte()
+		n |= uint64(c&0x7f) << shift
+		if c < 0x80 {
+			return n
+		}
+	}
+	d.bad = true
+	return 0
+}
+
+func (d *decoder) uint32() uint32 {
+	n := d.uint()
+	if n > math.MaxUint32 {
+		d.bad = true
+	}
+	return uint32(n)
+}
+
+func (d *decoder) int() int64 {
+	n := d.uint()
+	return int64(n>>1) ^ -int64(n&1)
+}
+
+func (d *decoder) text() string {
+	n := d.uint()
+	if n > uint64(len(d.b)) {
+		d.bad = true
+		return ""
+	}
+	s := d.b[:n]
+	d.b = d.b[n:]
+	return s
+}
+
+func (d *decoder) time() time.Time {
+	n := d.int()
+	if n == math.MinInt64 {
+		return time.Time{}
+	}
+	return time.Unix(0, n)
+}
