@@ -12,41 +12,23 @@ import (
 
 	"hoplite/filters"
 	"hoplite/internal/conf"
+	"hoplite/internal/listen"
 )
 
 // Config is the block smtp "NAME" { ... } or lmtp "NAME" { ... }.
 type Config struct {
 	conf.Pos
 	Name string `hcl:"name,label"`
-	// Listen are the addresses and ports, "unix:PATH" (relative to the data
-	// folder), or "systemd:NAME" for a socket that systemd opened.
-	Listen []conf.Listen `hcl:"listen" example:"127.0.0.1:2525"`
+	listen.Config
 	// Chain names the chain that judges and routes what comes in here.
 	Chain string `hcl:"chain" example:"inbound"`
 	// Hostname is our name on this listener, in greeting, EHLO and Received;
 	// without it the top one.
 	Hostname string `hcl:"hostname,optional"`
 
-	listenTLS
 	listenAccess
 	listenOctets
 	listenLimits
-}
-
-// listenTLS is how a listener is encrypted.
-type listenTLS struct {
-	// TLS is "starttls" (the client may switch it on), "implicit" (from the
-	// first octet, port 465) or "off".
-	TLS string `hcl:"tls,optional" enum:"starttls|implicit|off" default:"starttls"`
-	// TLSMin is the oldest version: "1.2" or "1.3", or with tls_legacy_until
-	// "1.0" or "1.1" for devices that nobody can update.
-	TLSMin string `hcl:"tls_min,optional" enum:"1.0|1.1|1.2|1.3" default:"1.2"`
-	// TLSSuites are the cipher suites for TLS 1.2 and older by their IANA names,
-	// weak ones only with tls_legacy_until. Without it the safe ones.
-	TLSSuites []string `hcl:"tls_suites,optional" example:"TLS_RSA_WITH_AES_128_CBC_SHA"`
-	// TLSLegacyUntil is the last day on which weak TLS is taken, as
-	// "2027-06-30". Each use is logged and counted.
-	TLSLegacyUntil string `hcl:"tls_legacy_until,optional" example:"2027-06-30"`
 }
 
 // listenAccess is who may do what on a listener.
@@ -65,9 +47,6 @@ type listenAccess struct {
 	Senders string `hcl:"senders,optional" enum:"own|domain|any" default:"own"`
 	// LoginRate is how many messages a login may send in an hour; 0 is no limit.
 	LoginRate int `hcl:"login_rate,optional" default:"500"`
-	// ProxyProtocol expects a PROXY header (version 1 or 2) on every connection:
-	// only behind a load balancer that sends one.
-	ProxyProtocol bool `hcl:"proxy_protocol,optional"`
 	// XclientFrom are the servers that may tell us the real client by XCLIENT.
 	XclientFrom []netip.Prefix `hcl:"xclient_from,optional"`
 	// Verify is what VRFY and EXPN answer: "off" (252 and 550 for everybody) or
@@ -97,13 +76,6 @@ type listenLimits struct {
 	// MaxSize is the largest message that is read at all; a filter "size" may
 	// allow less.
 	MaxSize conf.Bytes `hcl:"max_size,optional" default:"100MiB"`
-	// MaxConnections is how many there may be at once; 0 takes what the limit of
-	// open files allows.
-	MaxConnections int `hcl:"max_connections,optional"`
-	// MaxPerAddress is the same for one client address (an IPv6 /64).
-	MaxPerAddress int `hcl:"max_per_address,optional" default:"50"`
-	// MaxPerNetwork is the same for one IPv4 /24 or IPv6 /48.
-	MaxPerNetwork int `hcl:"max_per_network,optional" default:"250"`
 	// MaxMessages is how many messages one connection may bring; 0 is any number.
 	MaxMessages int `hcl:"max_messages,optional"`
 	// MaxRecipients is for one message. RFC 5321 wants at least 100.
@@ -125,7 +97,7 @@ type listenLimits struct {
 
 // Check finds settings that contradict each other.
 func (c *Config) Check() error {
-	var errs []error
+	errs := []error{c.Config.Check()}
 	if c.TLS == "off" && c.Auth == "required" && !c.CleartextLogin {
 		errs = append(errs, conf.Fieldf("auth", "nobody could log in: without TLS, logins need cleartext_login = true"))
 	}

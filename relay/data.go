@@ -9,6 +9,7 @@ import (
 
 	"github.com/emersion/go-smtp"
 
+	"hoplite/internal/conf"
 	"hoplite/internal/spool"
 	"hoplite/mail"
 	"hoplite/relay/wire"
@@ -66,7 +67,9 @@ func (t *transaction) limit() int64 {
 func bodyReply(err error, t *transaction) *mail.Reply {
 	switch {
 	case errors.Is(err, wire.ErrTooLarge):
-		return &mail.Reply{Code: 552, Enhanced: "5.3.4", Text: "message is larger than is taken here", Cause: err}
+		r := mail.NewReply(552, "5.3.4", "message larger than %s", conf.Bytes(t.limit()))
+		r.Cause = err
+		return r
 	case errors.Is(err, wire.ErrBareLF), errors.Is(err, wire.ErrBareCR), errors.Is(err, wire.ErrNUL):
 		return &mail.Reply{Code: 554, Enhanced: "5.6.0", Text: err.Error() + ": lines end with CR LF (RFC 5321, 2.3.8)", Cause: err}
 	}

@@ -34,7 +34,7 @@ import (
 //	-- run ARGUMENTS --        "hoplite ARGUMENTS" prints these lines, in order
 func TestConversations(t *testing.T) {
 	files, err := filepath.Glob("conversations/*.txt")
-	if err != nil {
+	if err != nil || len(files) == 0 {
 		t.Fatalf("no conversations: %v", err)
 	}
 	for _, file := range files {

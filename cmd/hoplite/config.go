@@ -13,7 +13,9 @@ import (
 
 	"hoplite"
 	"hoplite/internal/conf"
+	"hoplite/internal/listen"
 	"hoplite/maildrop"
+	"hoplite/pop3"
 	"hoplite/relay"
 )
 
@@ -45,6 +47,7 @@ type Config struct {
 	SMTP     []*relay.Config      `hcl:"smtp,block"`
 	LMTP     []*relay.Config      `hcl:"lmtp,block"`
 	Chain    []*relay.ChainConfig `hcl:"chain,block"`
+	POP3     []*pop3.Config       `hcl:"pop3,block"`
 	Maildrop []*maildrop.Config   `hcl:"maildrop,block"`
 }
 
@@ -62,11 +65,7 @@ type DNSConfig struct {
 // certificates (SNI). Without any, a self-signed one is made at the first start.
 type TLSConfig struct {
 	Name string `hcl:"name,label,optional"`
-	// Cert is the certificate with its chain, PEM; relative to the data folder.
-	// It is read again when it changes.
-	Cert string `hcl:"cert" example:"tls/cert.pem"`
-	// Key is its private key, PEM.
-	Key string `hcl:"key" example:"tls/key.pem"`
+	listen.CertConfig
 }
 
 // LogConfig is the block log { ... }.
@@ -138,9 +137,12 @@ func openConfig(path string) (*conf.File, error) {
 	return conf.Parse(embedded, []byte(hoplite.Config)), nil
 }
 
+// configReader reads the configuration that a command line names.
+type configReader func() (*Config, *conf.File, error)
+
 // configFlag adds -c to a command and reads what it names. Mistakes end the
 // command.
-func configFlag(cmd *cobra.Command) func() (*Config, *conf.File, error) {
+func configFlag(cmd *cobra.Command) configReader {
 	path := cmd.Flags().StringP("config", "c", "", "configuration file (default ./relay.hcl, /etc/hoplite/relay.hcl,\nor the built-in one)")
 	return func() (*Config, *conf.File, error) {
 		cfg, file, err := readConfig(*path)

@@ -1,20 +1,23 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"time"
 
 	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
 
+	"hoplite/internal/conf"
 	"hoplite/internal/control"
 	"hoplite/internal/history"
 	"hoplite/internal/listen"
+	"hoplite/internal/spool"
 	"hoplite/internal/users"
+	"hoplite/mail"
+	"hoplite/maildrop"
 )
 
 // ground is what outlives a reload of the configuration: the data folder with
@@ -27,6 +30,30 @@ type ground struct {
 	gate     *listen.Gate
 	history  *history.Store
 	throttle *users.Throttle
+	spool    *spool.Dir
+	stores   map[string]keptStore
+}
+
+// keptStore is a maildrop that a reload finds again when its block is the same.
+type keptStore struct {
+	cfg   maildrop.Config
+	store *maildrop.Store
+}
+
+// store opens a maildrop, or gives the one that is open already.
+func (g *ground) store(c *maildrop.Config, account func(mail.Address) (maildrop.Account, bool)) (*maildrop.Store, error) {
+	key := *c
+	key.Pos = conf.Pos{}
+	if k, ok := g.stores[c.Name]; ok && reflect.DeepEqual(k.cfg, key) {
+		return k.store, nil
+	}
+	s, err := maildrop.Open(*c, maildrop.Env{
+		Data: g.data, Log: g.log.With().Str("hop", c.Name).Logger(), Account: account,
+	})
+	if err == nil {
+		g.stores[c.Name] = keptStore{key, s}
+	}
+	return s, err
 }
 
 // stand takes the data folder.
@@ -40,6 +67,7 @@ func stand(cfg *Config, log zerolog.Logger) (*ground, error) {
 		sockets:  listen.NewSockets(),
 		gate:     listen.NewGate(0),
 		throttle: users.NewThrottle(),
+		stores:   map[string]keptStore{},
 	}
 	for _, dir := range []string{"spool", "queue", "state", "tls"} {
 		if err := os.MkdirAll(cfg.under(dir), 0o750); err != nil {
@@ -48,6 +76,10 @@ func stand(cfg *Config, log zerolog.Logger) (*ground, error) {
 		}
 	}
 	if err := sameFileSystem(cfg.under("spool"), cfg.under("queue")); err != nil {
+		g.leave()
+		return nil, err
+	}
+	if g.spool, err = spool.Open(cfg.under("spool"), 0); err != nil {
 		g.leave()
 		return nil, err
 	}
@@ -81,32 +113,4 @@ func newLogger(cfg *LogConfig) zerolog.Logger {
 		out = zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: "15:04:05.000"}
 	}
 	return zerolog.New(out).Level(level).With().Timestamp().Logger()
-}
-
-// watchFiles reads accounts and aliases again when they change, once a second,
-// until ctx ends.
-func watchFiles(ctx context.Context, log zerolog.Logger, reload ...func() error) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	var last string
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		var errs []error
-		for _, f := range reload {
-			errs = append(errs, f())
-		}
-		// The same complaint is logged once, not every second.
-		text := ""
-		if err := errors.Join(errs...); err != nil {
-			text = err.Error()
-		}
-		if text != "" && text != last {
-			log.Error().Str("cause", text).Msg("file not taken over")
-		}
-		last = text
-	}
 }

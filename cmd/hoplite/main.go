@@ -78,6 +78,14 @@ Start it with "hoplite serve"; it runs without any configuration file.`,
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(codeCommand(), queueCommand(), smimeCommand(), versionCommand(), dkimCommand(), userCommand())
+	root.AddCommand(
+		serveCommand(),
+		codeCommand(),
+		dkimCommand(),
+		queueCommand(),
+		smimeCommand(),
+		userCommand(),
+		versionCommand(),
+	)
 	return root
 }

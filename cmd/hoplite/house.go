@@ -1,0 +1,190 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"hoplite/filters"
+	"hoplite/filters/all"
+	"hoplite/internal/conf"
+	"hoplite/internal/listen"
+	"hoplite/internal/resolve"
+	"hoplite/internal/users"
+	"hoplite/internal/users/login"
+	"hoplite/mail"
+	"hoplite/maildrop"
+	"hoplite/relay"
+)
+
+// house is everything that one configuration asks for, built on the ground.
+// A reload builds a new one beside it.
+type house struct {
+	*ground
+	cfg      *Config
+	diags    *conf.Diagnostics
+	dns      resolve.Resolver
+	certs    *listen.Certs
+	accounts *users.Store
+	resolver *users.Resolver
+	logins   *login.Gate
+	boxes    map[string]*maildrop.Store
+	hops     map[string]mail.Hop
+	chains   map[string]*relay.Chain
+	doors    []door
+}
+
+// build makes a house. Mistakes that only show now are in the diagnostics.
+func build(g *ground, cfg *Config, diags *conf.Diagnostics) (*house, error) {
+	h := &house{
+		ground: g, cfg: cfg, diags: diags,
+		boxes:  map[string]*maildrop.Store{},
+		hops:   map[string]mail.Hop{},
+		chains: map[string]*relay.Chain{},
+	}
+	for _, step := range []func() error{
+		h.buildDNS, h.buildAccounts, h.buildCerts, h.buildHops, h.buildChains, h.buildDoors,
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	if err := diags.Err(); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+func (h *house) buildDNS() error {
+	const answers = 20000
+	if d := h.cfg.DNS; d != nil {
+		h.dns = resolve.NewCached(resolve.NewClient(d.Trusted, d.Server), answers)
+		return nil
+	}
+	client, err := resolve.System("/etc/resolv.conf")
+	if err != nil {
+		return err
+	}
+	h.dns = resolve.NewCached(client, answers)
+	return nil
+}
+
+func (h *house) buildAccounts() (err error) {
+	h.accounts, err = users.Open(h.cfg.under("users"), h.cfg.names(), h.log)
+	if err != nil {
+		return err
+	}
+	h.resolver, err = users.NewResolver(h.accounts, h.cfg.under(h.cfg.Aliases), h.cfg.names(), h.cfg.Postmaster, h.log)
+	if err != nil {
+		return err
+	}
+	h.logins = login.NewGate(h.accounts, h.throttle)
+	return nil
+}
+
+func (h *house) buildCerts() (err error) {
+	var pairs []listen.Pair
+	for _, t := range h.cfg.TLS {
+		pairs = append(pairs, listen.Pair{Cert: h.cfg.under(t.Cert), Key: h.cfg.under(t.Key)})
+	}
+	if len(pairs) == 0 {
+		pair, err := listen.SelfSigned(h.cfg.under("tls"), h.cfg.names()...)
+		if err != nil {
+			return err
+		}
+		pairs = append(pairs, pair)
+	}
+	h.certs, err = listen.LoadCerts(pairs, h.log)
+	return err
+}
+
+func (h *house) buildHops() error {
+	for _, c := range h.cfg.Maildrop {
+		store, err := h.store(c, h.account)
+		if err != nil {
+			return fmt.Errorf("maildrop %q: %w", c.Name, err)
+		}
+		h.boxes[c.Name] = store
+		h.hops[c.Name] = store
+	}
+	return nil
+}
+
+// account tells a maildrop whose box an address is.
+func (h *house) account(a mail.Address) (maildrop.Account, bool) {
+	acc, ok := h.accounts.Account(string(a))
+	if !ok {
+		return maildrop.Account{}, false
+	}
+	return maildrop.Account{Quota: acc.Quota}, true
+}
+
+// env is what a filter is given.
+func (h *house) env(name string) filters.Env {
+	return filters.Env{
+		Hostname: h.cfg.Hostname,
+		Data:     h.data,
+		Log:      h.log.With().Str("filter", name).Logger(),
+		Trusted:  h.cfg.Trusted,
+		DNS:      h.dns,
+	}
+}
+
+func (h *house) buildChains() error {
+	for _, c := range h.cfg.Chain {
+		chain := &filters.Chain{Name: c.Name}
+		for i := range c.Filters {
+			if e, ok := h.buildFilter(&c.Filters[i]); ok {
+				chain.Entries = append(chain.Entries, e)
+			}
+		}
+		if err := chain.Check(); err != nil {
+			h.diags.Add(c.Range(), fmt.Sprintf("chain %q: %v", c.Name, err), "")
+		}
+		whole := &relay.Chain{Filters: chain}
+		for i := range c.Routes {
+			r := &c.Routes[i]
+			hop, ok := h.hops[r.Hop]
+			if !ok {
+				h.diags.Add(r.Attr("hop"), fmt.Sprintf("there is no hop %q", r.Hop), conf.Known(r.Hop, keys(h.hops), "No maildrop or upstream is configured."))
+				continue
+			}
+			whole.Routes = append(whole.Routes, relay.NewRoute(r, h.cfg.names(), hop, h.finishers(r)))
+		}
+		h.chains[c.Name] = whole
+	}
+	return nil
+}
+
+func keys[V any](m map[string]V) []string {
+	list := make([]string, 0, len(m))
+	for k := range m {
+		list = append(list, k)
+	}
+	return list
+}
+
+func (h *house) buildFilter(c *filters.Config) (filters.Entry, bool) {
+	kind, ok := all.Find(c.Name)
+	if !ok {
+		var known []string
+		for _, k := range all.Kinds {
+			known = append(known, k.Name)
+		}
+		h.diags.Add(c.Range(), fmt.Sprintf("there is no filter %q", c.Name), conf.Known(c.Name, known, ""))
+		return filters.Entry{}, false
+	}
+	e, ok, err := c.Build(kind, h.env(c.Name))
+	if err != nil {
+		h.diags.Add(c.Range(), err.Error(), "")
+		return filters.Entry{}, false
+	}
+	return e, ok
+}
+
+// configFolder is where the configuration lies, for the sandbox.
+func configFolder(file *conf.File) string {
+	if file.Name == embedded {
+		return "."
+	}
+	return filepath.Dir(file.Name)
+}

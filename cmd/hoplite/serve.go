@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"hoplite/internal/control"
+	"hoplite/internal/listen"
+)
+
+// grace is how long sessions get to finish when the server stops.
+const grace = 25 * time.Second
+
+func serveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the server",
+		Long: `Run the server until SIGTERM or SIGINT, which let transactions under way finish.
+SIGHUP reads the configuration again; with mistakes in it the old one stays.`,
+		Args: cobra.NoArgs,
+	}
+	read := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, file, err := read()
+		if err != nil {
+			return err
+		}
+		if err := file.Diags.Err(); err != nil {
+			return refused(err)
+		}
+		s := &server{log: newLogger(cfg.Log), out: cmd.OutOrStdout(), read: read}
+		return s.run(cmd.Context(), cfg)
+	}
+	return cmd
+}
+
+// server is the running program: the ground, and the house on it at present.
+type server struct {
+	log  zerolog.Logger
+	out  io.Writer
+	read configReader
+
+	ground *ground
+	now    *tenure
+	gone   sync.WaitGroup // houses of earlier configurations
+}
+
+// tenure is a house with its doors open.
+type tenure struct {
+	*house
+	listeners []*listen.Listener
+	stop      context.CancelFunc // accepting ends
+	accepting sync.WaitGroup
+}
+
+func (s *server) run(ctx context.Context, cfg *Config) error {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	_, file, err := s.read()
+	if err != nil {
+		return err
+	}
+	if s.ground, err = stand(cfg, s.log); err != nil {
+		return err
+	}
+	defer s.ground.leave()
+	h, err := build(s.ground, cfg, file.Diags)
+	if err != nil {
+		return err
+	}
+	if s.now, err = s.open(h); err != nil {
+		return err
+	}
+	controlled, stopControl := s.serveControl()
+	defer func() { stopControl(); <-controlled }()
+
+	fmt.Fprintln(s.out, "ready")
+	listen.Notify("READY=1")
+	s.log.Info().Str("data", cfg.Data).Str("version", version).Msg("ready")
+	for {
+		select {
+		case <-ctx.Done():
+			return s.end()
+		case sig := <-signals:
+			if sig != syscall.SIGHUP {
+				s.log.Info().Str("signal", sig.String()).Msg("stopping")
+				return s.end()
+			}
+			s.reload()
+		}
+	}
+}
+
+// open opens the doors of a house, and says where.
+func (s *server) open(h *house) (*tenure, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	t := &tenure{house: h, stop: cancel}
+	for _, d := range h.doors {
+		opened, err := d.cfg.Open(d.name, h.sockets, h.certs, h.data, listen.Options{Log: h.log, Gate: h.gate, Refuse: d.refuse})
+		if err != nil {
+			cancel()
+			return nil, err
+		}
+		for _, l := range opened {
+			fmt.Fprintln(s.out, "listening", d.name, address(l.Addr()))
+			t.listeners = append(t.listeners, l)
+			t.accepting.Go(func() {
+				// Sessions outlive the accepting: drain ends them.
+				handle := func(c *listen.Conn) { d.handle(context.WithoutCancel(ctx), c) }
+				if err := l.Run(ctx, handle); err != nil {
+					h.log.Error().Err(err).Str("listener", d.name).Msg("listener")
+				}
+			})
+		}
+	}
+	return t, nil
+}
+
+func address(a net.Addr) string {
+	if a.Network() == "unix" {
+		return "unix:" + a.String()
+	}
+	return a.String()
+}
+
+// close stops accepting, lets the sessions end within ctx, and clears up.
+func (t *tenure) close(ctx context.Context, drain bool) {
+	t.stop()
+	t.accepting.Wait()
+	if drain {
+		for _, d := range t.doors {
+			d.drain()
+		}
+	}
+	cut := 0
+	for _, l := range t.listeners {
+		cut += l.Drain(ctx)
+	}
+	for _, d := range t.doors {
+		d.close()
+	}
+	if cut > 0 {
+		t.log.Warn().Int("connections", cut).Msg("sessions were cut off")
+	}
+}
+
+// end stops from the top down.
+func (s *server) end() error {
+	listen.Notify("STOPPING=1")
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	s.now.close(ctx, true)
+	waited := make(chan struct{})
+	go func() { s.gone.Wait(); close(waited) }()
+	select {
+	case <-waited:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// reload takes over a new configuration, or keeps the old one and says why.
+// Sessions that are open go on under the old one.
+func (s *server) reload() {
+	listen.Notify("RELOADING=1")
+	defer listen.Notify("READY=1")
+	next, err := s.rebuild()
+	if err != nil {
+		s.log.Error().Str("cause", err.Error()).Msg("configuration not taken over, the old one stays")
+		return
+	}
+	old := s.now
+	s.now = next
+	s.ground.sockets.Sweep()
+	s.gone.Go(func() { old.close(context.Background(), false) })
+	s.log.Info().Msg("configuration taken over")
+}
+
+var errDataMoved = errors.New("data can't be changed while the server runs: restart it")
+
+func (s *server) rebuild() (*tenure, error) {
+	cfg, file, err := s.read()
+	if err != nil {
+		return nil, err
+	}
+	if err := file.Diags.Err(); err != nil {
+		return nil, err
+	}
+	if cfg.Data != s.ground.data {
+		return nil, errDataMoved
+	}
+	h, err := build(s.ground, cfg, file.Diags)
+	if err != nil {
+		return nil, err
+	}
+	return s.open(h)
+}
+
+// serveControl answers the command line.
+func (s *server) serveControl() (done chan struct{}, stop context.CancelFunc) {
+	ctx, stop := context.WithCancel(context.Background())
+	done = make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := control.Serve(ctx, s.ground.data, s.control()); err != nil {
+			s.log.Error().Err(err).Msg("control socket")
+		}
+	}()
+	return done, stop
+}
+
+// control are the requests that the command line may send.
+func (s *server) control() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, _ *http.Request) {
+		syscall.Kill(os.Getpid(), syscall.SIGHUP)
+		control.Answer(w, true, nil)
+	})
+	return mux
+}
