@@ -167,7 +167,7 @@ func (q *Queue) finish(j *job, started time.Time, res result) {
 	j.unreached = res.unreached || res.cut
 	now := time.Now()
 	events := q.note(j, now, res.outcomes)
-	q.count(res.outcomes)
+	q.stats.attempts.Add(1)
 	final := it.finished()
 	a := Attempt{
 		ID: it.id, From: it.env.From, Upstream: d.upName, Queued: it.at, Started: started,
@@ -424,20 +424,6 @@ func (q *Queue) overdue(d *dest) {
 				q.save(j, ev)
 			}
 		})
-	}
-}
-
-func (q *Queue) count(out []mail.Outcome) {
-	q.stats.attempts.Add(1)
-	for i := range out {
-		switch r := &out[i].Reply; {
-		case r.Positive():
-			q.stats.delivered.Add(1)
-		case r.Permanent():
-			q.stats.failed.Add(1)
-		default:
-			q.stats.deferred.Add(1)
-		}
 	}
 }
 

@@ -100,7 +100,7 @@ type Queue struct {
 
 // counters only grow; metrics read them.
 type counters struct {
-	queued, delivered, failed, deferred, attempts atomic.Int64
+	queued, attempts atomic.Int64
 }
 
 // Upstream is one configured next hop for queued mail.

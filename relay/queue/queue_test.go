@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"hoplite/mail"
@@ -831,6 +832,51 @@ func TestListing(t *testing.T) {
 		}
 		if err := h.Export("nobody", io.Discard); err == nil {
 			t.Error("exports what is not there")
+		}
+	})
+}
+
+func TestMetrics(t *testing.T) {
+	bubble(t, "what Prometheus sees", func(t *testing.T) {
+		m := NewMetrics()
+		h := newHouse(t, func(o *Options) { o.Attempted = m.Attempted })
+		m.Watch(h.Queue)
+		m.Synced(3, time.Millisecond)
+		h.out.send = func(r mail.Rcpt) *mail.Reply {
+			return map[string]*mail.Reply{"later": refuse(451, "", "x"), "no": refuse(550, "", "x")}[r.To.Local()]
+		}
+		h.accept(t, "out", to("yes@example.net", "later@example.net", "no@example.net")...)
+		pass(time.Minute)
+		got := map[string]float64{}
+		r := prometheus.NewPedanticRegistry()
+		r.MustRegister(m)
+		families, err := r.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			for _, x := range f.GetMetric() {
+				name := f.GetName()
+				for _, l := range x.GetLabel() {
+					name += " " + l.GetValue()
+				}
+				got[name] = x.GetGauge().GetValue() + x.GetCounter().GetValue() + float64(x.GetHistogram().GetSampleCount())
+			}
+		}
+		for name, want := range map[string]float64{
+			"hoplite_queue_messages deferred":            1,
+			"hoplite_queue_oldest_seconds deferred":      60,
+			"hoplite_queue_outcomes_total delivered out": 1,
+			"hoplite_queue_outcomes_total failed out":    1,
+			"hoplite_queue_outcomes_total deferred out":  1,
+			"hoplite_queue_queued_total":                 2, // and the report
+			"hoplite_queue_attempts_total":               2,
+			"hoplite_queue_batch_records":                1,
+			"hoplite_queue_transit_seconds":              2,
+		} {
+			if got[name] != want {
+				t.Errorf("%s is %v, want %v", name, got[name], want)
+			}
 		}
 	})
 }

@@ -1,0 +1,113 @@
+package queue
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics are the queue's figures for Prometheus. Make them before the queue,
+// for its options want Synced and Attempted.
+type Metrics struct {
+	batch, sync, transit prometheus.Histogram
+	outcomes             *prometheus.CounterVec
+	queue                *Queue // set by Watch
+	messages, oldest     *prometheus.Desc
+	log, live            *prometheus.Desc
+	queued, attempts     *prometheus.Desc
+}
+
+// NewMetrics makes them.
+func NewMetrics() *Metrics {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("hoplite_queue_"+name, help, labels, nil)
+	}
+	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: "hoplite_queue_" + name, Help: help, Buckets: buckets})
+	}
+	return &Metrics{
+		batch:   histogram("batch_records", "Records made durable by one sync of the log.", prometheus.ExponentialBuckets(1, 2, 10)),
+		sync:    histogram("sync_seconds", "Time of one write and sync of the log.", prometheus.ExponentialBuckets(0.0001, 2, 15)),
+		transit: histogram("transit_seconds", "Time from a message's MAIL to its delivery, for each recipient.", prometheus.ExponentialBuckets(0.001, 4, 14)),
+		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "hoplite_queue_outcomes_total", Help: "Recipients by upstream and by what an attempt came to.",
+		}, []string{"upstream", "outcome"}),
+		messages: desc("messages", "Messages in the queue by state.", "state"),
+		oldest:   desc("oldest_seconds", "Age of the oldest message by state.", "state"),
+		log:      desc("log_bytes", "Size of the log."),
+		live:     desc("log_live_bytes", "Size of what is alive in the log."),
+		queued:   desc("queued_total", "Messages that were queued."),
+		attempts: desc("attempts_total", "Attempts to hand a message over."),
+	}
+}
+
+// Synced is for journal.Options.
+func (m *Metrics) Synced(records int, took time.Duration) {
+	m.batch.Observe(float64(records))
+	m.sync.Observe(took.Seconds())
+}
+
+// Attempted is for Options.
+func (m *Metrics) Attempted(a Attempt) {
+	for i := range a.Outcomes {
+		o, word := &a.Outcomes[i], "deferred"
+		switch {
+		case o.Reply.Positive():
+			word = "delivered"
+			m.transit.Observe(time.Since(a.Queued).Seconds())
+		case o.Reply.Permanent():
+			word = "failed"
+		}
+		m.outcomes.WithLabelValues(a.Upstream, word).Inc()
+	}
+}
+
+// Watch names the queue whose state is told.
+func (m *Metrics) Watch(q *Queue) { m.queue = q }
+
+// Describe is for Prometheus.
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, c := range []prometheus.Collector{m.batch, m.sync, m.transit, m.outcomes} {
+		c.Describe(ch)
+	}
+	for _, d := range []*prometheus.Desc{m.messages, m.oldest, m.log, m.live, m.queued, m.attempts} {
+		ch <- d
+	}
+}
+
+// Collect is for Prometheus.
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range []prometheus.Collector{m.batch, m.sync, m.transit, m.outcomes} {
+		c.Collect(ch)
+	}
+	q := m.queue
+	if q == nil {
+		return
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	count, age := q.ages(time.Now())
+	for _, state := range []string{"active", "deferred", "held"} {
+		gauge(m.messages, float64(count[state]), state)
+		gauge(m.oldest, age[state].Seconds(), state)
+	}
+	u := q.opt.Journal.Usage()
+	gauge(m.log, float64(u.Log))
+	gauge(m.live, float64(u.Live))
+	ch <- prometheus.MustNewConstMetric(m.queued, prometheus.CounterValue, float64(q.stats.queued.Load()))
+	ch <- prometheus.MustNewConstMetric(m.attempts, prometheus.CounterValue, float64(q.stats.attempts.Load()))
+}
+
+// ages counts messages and finds the oldest in each state.
+func (q *Queue) ages(now time.Time) (count map[string]int, age map[string]time.Duration) {
+	count, age = map[string]int{}, map[string]time.Duration{}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, it := range q.items {
+		state := q.state(it, now)
+		count[state]++
+		age[state] = max(age[state], now.Sub(it.at))
+	}
+	return count, age
+}
