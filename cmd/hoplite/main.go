@@ -84,6 +84,7 @@ Start it with "hoplite serve"; it runs without any configuration file.`,
 		dkimCommand(),
 		queueCommand(),
 		smimeCommand(),
+		traceCommand(),
 		userCommand(),
 		versionCommand(),
 	)

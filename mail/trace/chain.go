@@ -32,8 +32,6 @@ type Seal struct {
 	Lines  int
 }
 
-func (o *Options) configured() bool { return len(o.Trusted) > 0 || len(o.Ours) > 0 }
-
 func (o *Options) trusts(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
 	for _, p := range o.Trusted {

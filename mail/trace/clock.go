@@ -176,7 +176,7 @@ func (t *Trace) marks(o *Options) *clockFit {
 			fast, known = o.Known(strings.ToLower(s.By.Name))
 		}
 		switch {
-		case s.Trust == Ours && o.configured(), i == last && o.configured():
+		case o.owns(s.By.Name), i == last && len(o.Trusted) > 0:
 			weight = weightOurs
 		case known:
 			weight, learned = weightKnown, fast
@@ -570,7 +570,7 @@ func Words(d time.Duration) string {
 			return fmt.Sprintf("%s%.1f s", sign, d.Seconds())
 		}
 		return fmt.Sprintf("%s%d s", sign, d/time.Second)
-	case d < 2*time.Hour:
+	case d < 2*time.Hour && d != time.Hour:
 		return sign + two(d/time.Minute, "min", d%time.Minute/time.Second, "s")
 	case d < 48*time.Hour:
 		return sign + two(d/time.Hour, "h", d%time.Hour/time.Minute, "min")

@@ -141,15 +141,7 @@ func (s Stamp) RFC3339() string {
 	if !s.OK {
 		return ""
 	}
-	t := s.Time()
-	text := t.Format("2006-01-02T15:04:05.999999999")
-	if s.Offset == 0 {
-		if s.Zone == UnknownZone {
-			return text + "-00:00"
-		}
-		return text + "+00:00"
-	}
-	return text + t.Format("-07:00")
+	return string(s.AppendRFC3339(nil))
 }
 
 // Span is a range of bytes in Hop.Raw.

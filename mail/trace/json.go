@@ -108,6 +108,7 @@ type JSON struct {
 	From      string      `json:"from,omitempty"`
 	Repairs   []string    `json:"repairs,omitempty"`
 	History   any         `json:"history,omitempty"`
+	Bounce    any         `json:"bounce,omitempty"`
 }
 
 func seconds(d time.Duration) *float64 {

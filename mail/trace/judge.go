@@ -47,11 +47,14 @@ func (t *Trace) judgeTrust() {
 		if s.Trust != Suspect {
 			continue
 		}
-		severity := Warning
-		if s.score >= 10 {
+		severity, advice := Warning, "believe nothing of this line and of the older ones; where the message came from is what the boundary line says"
+		switch {
+		case s.score >= 10:
 			severity = Problem
+		case s.score < suspectAt:
+			severity, advice = Note, "" // only stands below such a line
 		}
-		t.find("suspect-line", severity, s.Index, fmt.Sprintf("line %d (%s): %s", s.Index, host(&s.Hop), strings.Join(s.Reasons, "; ")), "believe nothing from this line down; what the boundary line says is where the message came from")
+		t.find("suspect-line", severity, s.Index, fmt.Sprintf("line %d (%s): %s", s.Index, host(&s.Hop), strings.Join(s.Reasons, "; ")), advice)
 	}
 	if t.Boundary > 0 {
 		if b := &t.Steps[t.Boundary-1]; b.From.Helo == "" && b.From.RDNSState == Missing && b.From.Addr.IsValid() && b.Class == Public {
@@ -101,7 +104,7 @@ func (t *Trace) judgeClocks() {
 func (t *Trace) judgeDelays() {
 	for i := range t.Steps {
 		s := &t.Steps[i]
-		if s.HasDelay && s.RawDelay < -2*time.Second {
+		if s.HasDelay && s.RawDelay < -2*time.Second && !t.blamedAt(s.Index, s.Index-1) {
 			t.find("backwards", Note, s.Index, fmt.Sprintf("line %d is stamped %s before line %d: a clock, not a delay", s.Index, Words(-s.RawDelay), s.Index-1), "")
 		}
 		if !s.HasDelay || s.Delay < 10*time.Minute {
@@ -203,6 +206,20 @@ func (t *Trace) judgeFields() {
 			break
 		}
 	}
+}
+
+// blamedAt tells whether a clock that is surely wrong stamped one of the lines.
+func (t *Trace) blamedAt(lines ...int) bool {
+	for _, c := range t.Clocks {
+		for _, h := range c.Hops {
+			for _, l := range lines {
+				if c.Certain && h == l {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 func (t *Trace) clockBlamed(host string) bool {

@@ -420,6 +420,9 @@ func (r *reader) address(a, b int, how form) bool {
 	for a < b && (r.s[a] == '[' || r.s[a] == '(') {
 		a++
 	}
+	if end := strings.IndexByte(r.s[a:b], ']'); end >= 0 {
+		b = a + end
+	}
 	r.set(FieldFromAddr, a, b)
 	return true
 }

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime"
+	"unicode/utf8"
+
+	"hoplite/mail/trace"
+)
+
+// receivedLines reads Received values, one JSON string a line, and writes one
+// object for each, in order. A line that is no JSON string is read as it is.
+// Batches are parsed on all cores.
+func receivedLines(r io.Reader, w io.Writer) error {
+	type job struct {
+		in   []byte
+		out  []byte
+		done chan struct{}
+	}
+	workers := runtime.GOMAXPROCS(0)
+	jobs, order := make(chan *job, workers), make(chan *job, 4*workers)
+	for range workers {
+		go func() {
+			var value []byte
+			for j := range jobs {
+				for line := range bytes.Lines(j.in) {
+					if line = bytes.TrimRight(line, "\r\n"); len(line) == 0 {
+						continue
+					}
+					value = unquoteJSON(value[:0], line)
+					h := trace.Parse(value)
+					j.out = append(h.AppendReceived(j.out), '\n')
+				}
+				close(j.done)
+			}
+		}()
+	}
+	failed := make(chan error, 1)
+	go func() {
+		out := bufio.NewWriterSize(w, 256<<10)
+		var err error
+		for j := range order {
+			<-j.done
+			if err == nil {
+				_, err = out.Write(j.out)
+			}
+			// Whoever talks to us line by line waits for this answer.
+			if err == nil && len(order) == 0 {
+				err = out.Flush()
+			}
+		}
+		if err == nil {
+			err = out.Flush()
+		}
+		failed <- err
+	}()
+	in := bufio.NewReaderSize(r, 256<<10)
+	var err error
+	for err == nil {
+		var batch []byte
+		batch, err = nextBatch(in)
+		if len(batch) > 0 {
+			j := &job{in: batch, done: make(chan struct{})}
+			order <- j
+			jobs <- j
+		}
+	}
+	close(jobs)
+	close(order)
+	werr := <-failed
+	if err != io.EOF {
+		return fmt.Errorf("read Received values: %w", err)
+	}
+	if werr != nil {
+		return fmt.Errorf("write: %w", werr)
+	}
+	return nil
+}
+
+// maxReceivedLine bounds one line of input.
+const maxReceivedLine = 1 << 20
+
+// nextBatch takes what is there, up to a whole line.
+func nextBatch(in *bufio.Reader) ([]byte, error) {
+	if _, err := in.Peek(1); err != nil {
+		return nil, err
+	}
+	batch, _ := in.Peek(in.Buffered())
+	if i := bytes.LastIndexByte(batch, '\n'); i >= 0 {
+		batch = bytes.Clone(batch[:i+1])
+		in.Discard(i + 1)
+		return batch, nil
+	}
+	var line []byte
+	for {
+		part, err := in.ReadSlice('\n')
+		line = append(line, part...)
+		if err == bufio.ErrBufferFull {
+			if len(line) > maxReceivedLine {
+				return line, fmt.Errorf("a line of more than %d octets", maxReceivedLine)
+			}
+			continue
+		}
+		return line, err
+	}
+}
+
+// unquoteJSON undoes a JSON string; its simple escapes are all that Received
+// values have, anything else is left to the standard library.
+func unquoteJSON(dst, line []byte) []byte {
+	if len(line) < 2 || line[0] != '"' || line[len(line)-1] != '"' {
+		return append(dst, line...)
+	}
+	body := line[1 : len(line)-1]
+	if bytes.IndexByte(body, '\\') < 0 && utf8.Valid(body) {
+		return append(dst, body...)
+	}
+	for i := 0; i < len(body); i++ {
+		c := body[i]
+		if c != '\\' {
+			dst = append(dst, c)
+			continue
+		}
+		if i++; i == len(body) {
+			break
+		}
+		switch body[i] {
+		case 'n':
+			dst = append(dst, '\n')
+		case 'r':
+			dst = append(dst, '\r')
+		case 't':
+			dst = append(dst, '\t')
+		case '"', '\\', '/':
+			dst = append(dst, body[i])
+		default:
+			var s string
+			if json.Unmarshal(line, &s) != nil {
+				return append(dst[:0], line...)
+			}
+			return append(dst[:0], s...)
+		}
+	}
+	return dst
+}

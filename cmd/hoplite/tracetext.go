@@ -1,0 +1,561 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/mattn/go-isatty"
+	"golang.org/x/term"
+
+	"hoplite/mail"
+	"hoplite/mail/trace"
+	"hoplite/mail/trace/intake"
+)
+
+// screen prints a trace for people: at 80 columns or wider, with colours on a
+// terminal unless NO_COLOR is set, in ASCII where the locale is not UTF-8.
+type screen struct {
+	w      io.Writer
+	width  int
+	colour bool
+	ascii  bool
+	text   func(string) string // pseudonyms
+}
+
+func newScreen(w io.Writer, text func(string) string) *screen {
+	if text == nil {
+		text = func(s string) string { return s }
+	}
+	s := &screen{w: w, width: 80, text: text, ascii: !utf8Locale()}
+	if f, ok := w.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
+		s.colour = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+		if cols, _, err := term.GetSize(int(f.Fd())); err == nil && cols > 0 {
+			s.width = cols
+		}
+	}
+	if cols, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && cols > 0 {
+		s.width = cols
+	}
+	s.width = min(max(s.width, 60), 200)
+	return s
+}
+
+func utf8Locale() bool {
+	for _, name := range [...]string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if v := strings.ToLower(os.Getenv(name)); v != "" {
+			return strings.Contains(v, "utf-8") || strings.Contains(v, "utf8")
+		}
+	}
+	return false
+}
+
+// words makes text of strangers fit to print.
+func (s *screen) words(t string) string {
+	t = trace.Clean(s.text(t))
+	if !s.ascii {
+		return t
+	}
+	return strings.Map(func(r rune) rune {
+		if r >= utf8.RuneSelf {
+			return '?'
+		}
+		return r
+	}, t)
+}
+
+// The SGR codes of the house.
+const (
+	bold   = "1"
+	dim    = "2"
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+	blue   = "34"
+)
+
+func (s *screen) paint(code, t string) string {
+	if !s.colour || code == "" {
+		return t
+	}
+	return "\x1b[" + code + "m" + t + "\x1b[0m"
+}
+
+// sign is how a degree of trust looks.
+func (s *screen) sign(t trace.Trust) (mark, colour string) {
+	switch t {
+	case trace.Ours:
+		mark, colour = "●", green
+	case trace.Vouched:
+		mark, colour = "◐", green
+	case trace.Boundary:
+		mark, colour = "◆", blue
+	case trace.Sealed:
+		mark, colour = "■", green
+	case trace.Suspect:
+		mark, colour = "✗", red
+	default:
+		mark, colour = "○", ""
+	}
+	if s.ascii {
+		mark = map[trace.Trust]string{trace.Ours: "*", trace.Vouched: "+", trace.Boundary: "#", trace.Sealed: "=", trace.Suspect: "!", trace.Claimed: "."}[t]
+	}
+	return mark, colour
+}
+
+func (s *screen) arrow() string {
+	if s.ascii {
+		return ">"
+	}
+	return "→"
+}
+
+// trace prints everything.
+func (s *screen) trace(t *trace.Trace) {
+	fmt.Fprintln(s.w, s.paint(bold, s.words(t.Verdict())))
+	if len(t.Steps) > 0 {
+		fmt.Fprintln(s.w)
+		s.table(t)
+	}
+	s.findings(t.Findings)
+	s.auth(t)
+	s.scores(t.Scores)
+}
+
+// layout is how wide the columns are.
+type layout struct {
+	pair, proto, delay, bar, clock int
+	wide                           bool
+}
+
+func (s *screen) layout(t *trace.Trace) layout {
+	l := layout{proto: 11, delay: 7, bar: 6}
+	if s.width >= 110 {
+		l.wide, l.proto, l.delay, l.bar = true, 15, 18, 12
+	}
+	for _, c := range t.Clocks {
+		if len(c.Hops) > 0 {
+			l.clock = 9
+		}
+	}
+	// "12 * " pair " " proto " " delay " " bar " " time " " clock
+	l.pair = s.width - 5 - 1 - l.proto - 1 - l.delay - 1 - l.bar - 1 - len("15:04:05") - l.clock
+	return l
+}
+
+func (s *screen) table(t *trace.Trace) {
+	l := s.layout(t)
+	longest := time.Duration(0)
+	for i := range t.Steps {
+		longest = max(longest, t.Steps[i].Delay)
+	}
+	for i := range t.Steps {
+		st := &t.Steps[i]
+		mark, colour := s.sign(st.Trust)
+		line := fmt.Sprintf("%2d %s %s %s ", st.Index, s.paint(colour, mark), s.pair(t, i, l.pair), s.cell(protocol(st, l.wide), l.proto))
+		line += s.cellRight(s.delayWords(st, l.wide), l.delay) + " " + s.bar(st.Delay, longest, l.bar) + " "
+		when := strings.Repeat(" ", 8)
+		if st.Stamp.OK {
+			when = st.Stamp.Time().Local().Format("15:04:05")
+		}
+		line += when
+		if l.clock > 0 {
+			line += " " + s.paint(yellow, s.clock(t, st.Index))
+		}
+		fmt.Fprintln(s.w, strings.TrimRight(line, " "))
+		if i+1 < len(t.Steps) && t.Steps[i+1].Trust == trace.Boundary {
+			rule := "─"
+			if s.ascii {
+				rule = "-"
+			}
+			note := " above this line the sender may have written anything "
+			fmt.Fprintln(s.w, s.paint(blue, strings.Repeat(rule, 3)+note+strings.Repeat(rule, max(0, s.width-3-len(note)))))
+		}
+	}
+	first, last := &t.Steps[0], &t.Steps[len(t.Steps)-1]
+	if !first.Time.IsZero() {
+		zone, _ := time.Now().Zone()
+		line := first.Time.Local().Format("Mon 2 Jan 2006")
+		if d := last.Time.Local().Format("Mon 2 Jan 2006"); !last.Time.IsZero() && d != line {
+			line += " to " + d
+		}
+		fmt.Fprintln(s.w, s.paint(dim, "   times as stamped, in "+zone+", "+line))
+	}
+	var legend []string
+	seen := map[trace.Trust]bool{}
+	for i := range t.Steps {
+		seen[t.Steps[i].Trust] = true
+	}
+	for _, tr := range [...]trace.Trust{trace.Ours, trace.Vouched, trace.Boundary, trace.Sealed, trace.Claimed, trace.Suspect} {
+		if seen[tr] {
+			mark, colour := s.sign(tr)
+			legend = append(legend, s.paint(colour, mark)+" "+string(tr))
+		}
+	}
+	if l.clock > 0 {
+		legend = append(legend, s.paint(yellow, "+0m00s")+" how fast that clock is")
+	}
+	fmt.Fprintln(s.w, "   "+strings.Join(legend, "  "))
+}
+
+// pair shows who handed over to whom. Where the client is the host of the line
+// before, its name is not said again.
+func (s *screen) pair(t *trace.Trace, i, width int) string {
+	st := &t.Steps[i]
+	by := st.By.Name
+	if by == "" && st.By.Addr.IsValid() {
+		by = st.By.Addr.String()
+	}
+	if by == "" {
+		by = "(" + strings.TrimSpace(st.MTA.Name+" queue") + ")"
+	}
+	from := peerName(st)
+	if i > 0 && strings.EqualFold(strings.TrimSuffix(from, "."), t.Steps[i-1].By.Name) {
+		return "  " + s.arrow() + " " + s.cell(by, width-4)
+	}
+	from, by = s.words(from), s.words(by)
+	room := width - 3
+	nf, nb := utf8.RuneCountInString(from), utf8.RuneCountInString(by)
+	if nf+nb > room {
+		half := room / 2
+		switch {
+		case nf <= half:
+			nb = room - nf
+		case nb <= half:
+			nf = room - nb
+		default:
+			nf, nb = half, room-half
+		}
+	}
+	text := strings.TrimRight(s.fit(from, nf), " ") + " " + s.arrow() + " " + s.fit(by, nb)
+	return s.fit(text, width)
+}
+
+// peerName is the best name of a hop's client.
+func peerName(st *trace.Step) string {
+	switch {
+	case st.From.Name != "" && st.From.Name[0] != '[' && !strings.EqualFold(st.From.Name, "unknown"):
+		return st.From.Name
+	case st.Announced() != "":
+		return st.Announced()
+	case st.From.Addr.IsValid():
+		return "[" + st.From.Addr.String() + "]"
+	case st.Ident != "":
+		return st.Ident
+	}
+	return "(local)"
+}
+
+// protocol is the with clause and its TLS in a few characters.
+func protocol(st *trace.Step, wide bool) string {
+	name := st.Proto.Name
+	if name == "" {
+		name = orWord(st.With, st.MTA.Name)
+	}
+	if name == st.With && strings.Contains(name, " ") && st.MTA.Name != "" {
+		name = st.MTA.Name
+	}
+	version := strings.NewReplacer("TLSv", "", "TLS-", "", "TLS", "", "_", ".").Replace(st.TLS.Version)
+	if wide && version != "" {
+		version = "TLS " + version
+	}
+	return strings.TrimSpace(name + " " + version)
+}
+
+func (s *screen) delayWords(st *trace.Step, wide bool) string {
+	if !st.HasDelay {
+		return ""
+	}
+	d := strings.NewReplacer(" s", "s", " min", "m", " h", "h", " days", "d", " ms", "ms").Replace(trace.Words(st.Delay))
+	if !wide || st.High-st.Low < 2*time.Second {
+		return d
+	}
+	return fmt.Sprintf("%s (%s..%s)", d, short(st.Low), short(st.High))
+}
+
+func short(d time.Duration) string {
+	return strings.ReplaceAll(strings.ReplaceAll(trace.Words(d), " min", "m"), " ", "")
+}
+
+// bar shows a delay beside the longest one; on a logarithmic scale where they
+// are far apart.
+func (s *screen) bar(d, longest time.Duration, width int) string {
+	if d <= 0 || longest <= 0 {
+		return strings.Repeat(" ", width)
+	}
+	share := float64(d) / float64(longest)
+	if longest > time.Minute {
+		share = math.Log1p(d.Seconds()) / math.Log1p(longest.Seconds())
+	}
+	full := max(1, int(share*float64(width)+.5))
+	cell := "█"
+	if s.ascii {
+		cell = "#"
+	}
+	return strings.Repeat(cell, full) + strings.Repeat(" ", width-full)
+}
+
+// clock says how wrong the clock of a line's host is.
+func (s *screen) clock(t *trace.Trace, index int) string {
+	for _, c := range t.Clocks {
+		for _, h := range c.Hops {
+			if h == index {
+				sign := "+"
+				off := c.Offset.Round(time.Second)
+				if off < 0 {
+					sign, off = "-", -off
+				}
+				q := ""
+				if !c.Certain {
+					q = "?"
+				}
+				switch {
+				case off >= 100*time.Hour:
+					return fmt.Sprintf("%s%s%dd", q, sign, off/(24*time.Hour))
+				case off >= time.Hour:
+					return fmt.Sprintf("%s%s%dh%02dm", q, sign, off/time.Hour, off/time.Minute%60)
+				}
+				return fmt.Sprintf("%s%s%dm%02ds", q, sign, off/time.Minute, off/time.Second%60)
+			}
+		}
+	}
+	return ""
+}
+
+// cell fits text into a column; the end of a host name tells more than its
+// middle.
+func (s *screen) cell(t string, width int) string { return s.fit(s.words(t), width) }
+
+func (s *screen) fit(t string, width int) string {
+	n := utf8.RuneCountInString(t)
+	if n <= width {
+		return t + strings.Repeat(" ", width-n)
+	}
+	r := []rune(t)
+	dots := "…"
+	if s.ascii {
+		dots = "~"
+	}
+	keep := width - 1
+	left := keep / 3
+	return string(r[:left]) + dots + string(r[n-(keep-left):])
+}
+
+func (s *screen) cellRight(t string, width int) string {
+	n := utf8.RuneCountInString(t)
+	if n >= width {
+		return t
+	}
+	return strings.Repeat(" ", width-n) + t
+}
+
+func (s *screen) heading(t string) { fmt.Fprintf(s.w, "\n%s\n", s.paint(bold, t)) }
+
+// findings prints what was found, the worst first.
+func (s *screen) findings(list []trace.Finding) {
+	if len(list) == 0 {
+		return
+	}
+	s.heading("Findings")
+	for _, sev := range [...]string{trace.Problem, trace.Warning, trace.Note} {
+		for _, f := range list {
+			if f.Severity != sev {
+				continue
+			}
+			colour := map[string]string{trace.Problem: red, trace.Warning: yellow}[sev]
+			s.wrapped("  "+s.paint(colour, fmt.Sprintf("%-8s", sev)), 10, f.Text)
+			if f.Advice != "" {
+				arrow := "→ "
+				if s.ascii {
+					arrow = "> "
+				}
+				s.wrapped(strings.Repeat(" ", 10)+s.paint(dim, arrow), 12, f.Advice)
+			}
+		}
+	}
+}
+
+// wrapped prints text behind a label of a width, broken at the screen's.
+func (s *screen) wrapped(label string, indent int, t string) {
+	t = s.words(t)
+	line, n := label, indent
+	for word := range strings.FieldsSeq(t) {
+		w := utf8.RuneCountInString(word)
+		if n+1+w > s.width && n > indent {
+			fmt.Fprintln(s.w, line)
+			line, n = strings.Repeat(" ", indent), indent
+		}
+		if n > indent {
+			line += " "
+			n++
+		}
+		line += word
+		n += w
+	}
+	fmt.Fprintln(s.w, line)
+}
+
+// auth prints who says what of the sender.
+func (s *screen) auth(t *trace.Trace) {
+	if len(t.Auth) == 0 {
+		return
+	}
+	s.heading("Authentication, and who says so")
+	for _, c := range t.Auth {
+		who := c.By
+		if who == "" {
+			who = "(unnamed)"
+		}
+		if c.Instance > 0 {
+			who += fmt.Sprintf(" (ARC %d)", c.Instance)
+		}
+		belief := "claimed"
+		if c.Believed {
+			belief = "believed"
+		}
+		colour := map[string]string{"pass": green, "fail": red}[c.Result]
+		s.wrapped(fmt.Sprintf("  %-8s %s ", c.Method, s.paint(colour, fmt.Sprintf("%-9s", c.Result))), 21, fmt.Sprintf("%s says %s, %s. %s", c.Field, who, belief, c.Detail))
+	}
+}
+
+func (s *screen) scores(list []trace.Score) {
+	if len(list) == 0 {
+		return
+	}
+	s.heading("What filters on the way wrote")
+	for _, c := range list {
+		s.wrapped(fmt.Sprintf("  %-10s ", s.words(c.Name)), 13, fmt.Sprintf("%s: %s", c.Value, c.Words))
+	}
+}
+
+func (s *screen) repairs(list []string) {
+	for _, r := range list {
+		fmt.Fprintln(s.w, s.paint(dim, "repaired: "+s.words(r)))
+	}
+}
+
+// explain prints one line as it stands, with letters under its parts.
+func (s *screen) explain(st *trace.Step) {
+	fmt.Fprintf(s.w, "line %d, %s\n\n", st.Index, st.Trust)
+	letters := make([]byte, len(st.Raw))
+	for i := range letters {
+		letters[i] = ' '
+	}
+	type part struct {
+		letter byte
+		name   string
+		text   string
+	}
+	var parts []part
+	for _, f := range trace.Fields() {
+		span, ok := st.Span(f)
+		if !ok {
+			continue
+		}
+		letter := byte('a' + len(parts))
+		parts = append(parts, part{letter, f.String(), st.Raw[span.Start:span.End]})
+		for i := span.Start; i < span.End; i++ {
+			letters[i] = letter
+		}
+	}
+	pos := 0
+	for _, line := range strings.SplitAfter(st.Raw, "\n") {
+		var shown, under strings.Builder
+		for i, r := range line {
+			if r == '\r' || r == '\n' {
+				continue
+			}
+			shown.WriteString(s.words(string(r)))
+			under.WriteByte(letters[pos+i])
+		}
+		pos += len(line)
+		fmt.Fprintln(s.w, shown.String())
+		if u := strings.TrimRight(under.String(), " "); u != "" {
+			fmt.Fprintln(s.w, s.paint(yellow, u))
+		}
+	}
+	fmt.Fprintln(s.w)
+	for _, p := range parts {
+		s.wrapped(fmt.Sprintf("  %s %-14s ", s.paint(yellow, string(p.letter)), p.name), 19, p.text)
+	}
+	if st.Defects != 0 {
+		s.wrapped("  odd: ", 7, strings.Join(st.Defects.List(), ", "))
+	}
+	for _, r := range st.Reasons {
+		s.wrapped("  trust: ", 9, r)
+	}
+}
+
+// bounce explains a report and the way of the message that it is about.
+func (s *screen) bounce(b *intake.Bounce, o trace.Options) {
+	fmt.Fprintln(s.w, s.paint(bold, s.words("a report about another message, by "+orWord(b.Reporter, "somebody unnamed"))))
+	for i := range b.Recipients {
+		r := &b.Recipients[i]
+		s.wrapped("  ", 2, fmt.Sprintf("%s: %s %s", orWord(r.Rcpt, "a recipient"), orWord(r.Action, "failed"), r.Status))
+		if r.Diagnostic != "" {
+			s.wrapped("    ", 4, orWord(r.Remote, "the server")+" said: "+r.Diagnostic)
+		}
+		for _, m := range r.Meanings() {
+			s.meaning(m)
+		}
+	}
+	if len(b.Original) > 0 {
+		s.heading("The original's way")
+		s.trace(trace.Read(b.Original, o))
+	}
+	s.heading("The report's own way")
+}
+
+func (s *screen) meaning(m mail.Meaning) {
+	s.wrapped("    "+fmt.Sprintf("%-7s", m.Code), 11, m.Title+": "+strings.Join(m.Why, "; "))
+	if m.Next != "" {
+		s.wrapped("    next   ", 11, m.Next)
+	}
+}
+
+func orWord(s, or string) string {
+	if s == "" {
+		return or
+	}
+	return s
+}
+
+// comparison prints what lies between two copies.
+func (s *screen) comparison(c *trace.Comparison) {
+	if c.Same {
+		fmt.Fprintln(s.w, "the two copies are the same")
+	}
+	show := func(title string, list []trace.Change) {
+		if len(list) == 0 {
+			return
+		}
+		s.heading(title)
+		for _, ch := range list {
+			colour := map[string]string{"added": green, "lost": red, "changed": yellow}[ch.What]
+			line := ch.Where
+			if ch.Means != "" {
+				line += ": " + ch.Means
+			}
+			s.wrapped("  "+s.paint(colour, fmt.Sprintf("%-8s", ch.What)), 10, line)
+			if ch.Before != "" {
+				s.wrapped("          - ", 12, ch.Before)
+			}
+			if ch.After != "" {
+				s.wrapped("          + ", 12, ch.After)
+			}
+		}
+	}
+	show("Header", c.Headers)
+	show("Parts", c.Parts)
+	if len(c.Signing) > 0 {
+		s.heading("Signatures")
+		for _, l := range c.Signing {
+			s.wrapped("  ", 2, l)
+		}
+	}
+}

@@ -1,0 +1,212 @@
+package trace
+
+import (
+	"unicode/utf8"
+)
+
+// AppendReceived appends the line's JSON object, as `hoplite trace --received`
+// prints it, without going through reflection.
+func (h *Hop) AppendReceived(dst []byte) []byte {
+	w := objectWriter{append(dst, '{')}
+	w.text("from", h.From.Name)
+	if h.From.Addr.IsValid() {
+		w.key("from_ip")
+		w.b = append(h.From.Addr.AppendTo(append(w.b, '"')), '"')
+	}
+	w.text("from_rdns", h.From.RDNS)
+	w.text("helo", h.From.Helo)
+	w.text("ident", h.Ident)
+	w.text("by", h.By.Name)
+	if h.By.Addr.IsValid() {
+		w.key("by_ip")
+		w.b = append(h.By.Addr.AppendTo(append(w.b, '"')), '"')
+	}
+	w.text("via", h.Via)
+	w.text("with", h.With)
+	w.text("id", h.ID)
+	w.text("for", h.For)
+	w.text("envelope_from", h.EnvelopeFrom)
+	w.text("auth", h.Auth)
+	w.text("tls_version", h.TLS.Version)
+	w.text("tls_cipher", h.TLS.Cipher)
+	if h.Stamp.OK {
+		w.key("date")
+		w.b = append(h.Stamp.AppendRFC3339(append(w.b, '"')), '"')
+	}
+	if h.MTA.Name != "" {
+		w.key("mta")
+		w.b = appendText(append(w.b, '"'), h.MTA.Name)
+		if h.MTA.Version != "" {
+			w.b = appendText(append(w.b, ' '), h.MTA.Version)
+		}
+		w.b = append(w.b, '"')
+	}
+	w.key("defects")
+	w.b = append(w.b, '[')
+	for i, n := range defectNames {
+		if h.Defects&(1<<i) != 0 {
+			if w.b[len(w.b)-1] != '[' {
+				w.b = append(w.b, ',')
+			}
+			w.b = append(append(append(w.b, '"'), n...), '"')
+		}
+	}
+	return append(w.b, ']', '}')
+}
+
+type objectWriter struct{ b []byte }
+
+func (w *objectWriter) key(k string) {
+	if w.b[len(w.b)-1] != '{' {
+		w.b = append(w.b, ',')
+	}
+	w.b = append(append(append(w.b, '"'), k...), '"', ':')
+}
+
+func (w *objectWriter) text(k, v string) {
+	if v == "" {
+		return
+	}
+	w.key(k)
+	w.b = append(appendText(append(w.b, '"'), v), '"')
+}
+
+// appendText escapes what JSON wants escaped; bytes that are no UTF-8 become
+// U+FFFD, as encoding/json has it.
+func appendText(dst []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	start := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		switch {
+		case c >= utf8.RuneSelf:
+			r, n := utf8.DecodeRuneInString(s[i:])
+			if r == utf8.RuneError && n == 1 {
+				dst = append(append(dst, s[start:i]...), "\ufffd"...)
+				i++
+				start = i
+				continue
+			}
+			i += n
+			continue
+		case c < ' ', c == '"', c == '\\', c == 127:
+			dst = append(dst, s[start:i]...)
+			switch c {
+			case '"', '\\':
+				dst = append(dst, '\\', c)
+			case '\n':
+				dst = append(dst, '\\', 'n')
+			case '\t':
+				dst = append(dst, '\\', 't')
+			default:
+				dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+			}
+			i++
+			start = i
+			continue
+		}
+		i++
+	}
+	return append(dst, s[start:]...)
+}
+
+// AppendRFC3339 appends the stamp with its zone.
+func (s Stamp) AppendRFC3339(dst []byte) []byte {
+	local := s.Unix + int64(s.Offset)
+	days := local / 86400
+	sec := int(local - days*86400)
+	if sec < 0 {
+		sec += 86400
+		days--
+	}
+	y, m, d := civil(days)
+	dst = digits(dst, y, 4)
+	dst = digits(append(dst, '-'), m, 2)
+	dst = digits(append(dst, '-'), d, 2)
+	dst = digits(append(dst, 'T'), sec/3600, 2)
+	dst = digits(append(dst, ':'), sec/60%60, 2)
+	dst = digits(append(dst, ':'), sec%60, 2)
+	if s.Nanos != 0 {
+		dst = digits(append(dst, '.'), int(s.Nanos), 9)
+		for dst[len(dst)-1] == '0' {
+			dst = dst[:len(dst)-1]
+		}
+	}
+	off, sign := int(s.Offset), byte('+')
+	if off < 0 {
+		off, sign = -off, '-'
+	} else if s.Zone == UnknownZone {
+		sign = '-'
+	}
+	dst = digits(append(dst, sign), off/3600, 2)
+	return digits(append(dst, ':'), off/60%60, 2)
+}
+
+func digits(dst []byte, v, n int) []byte {
+	for range n {
+		dst = append(dst, '0')
+	}
+	for i := len(dst) - 1; n > 0; n, i = n-1, i-1 {
+		dst[i] = byte('0' + v%10)
+		v /= 10
+	}
+	return dst
+}
+
+// civil is the inverse of daysFromCivil.
+func civil(days int64) (y, m, d int) {
+	z := days + 719468
+	era := z / 146097
+	doe := int(z - era*146097)
+	yoe := (doe - doe/1460 + doe/36524 - doe/146096) / 365
+	doy := doe - (365*yoe + yoe/4 - yoe/100)
+	mp := (5*doy + 2) / 153
+	d = doy - (153*mp+2)/5 + 1
+	m = mp + 3
+	y = yoe + int(era)*400
+	if m > 12 {
+		m -= 12
+		y++
+	}
+	return y, m, d
+}
+
+// Clean makes text of a stranger fit for a terminal or a page: control
+// characters, escape sequences and marks that turn the direction of text
+// around become visible dots.
+func Clean(s string) string {
+	bad := false
+	for _, r := range s {
+		if hidden(r) {
+			bad = true
+			break
+		}
+	}
+	if !bad {
+		return s
+	}
+	out := make([]rune, 0, len(s))
+	for _, r := range s {
+		switch {
+		case r == '\t' || r == '\n' || r == '\r':
+			r = ' '
+		case hidden(r):
+			r = '·'
+		}
+		out = append(out, r)
+	}
+	return string(out)
+}
+
+// hidden runes are those that a reader does not see, or that move others.
+func hidden(r rune) bool {
+	switch {
+	case r < ' ', r >= 0x7f && r < 0xa0, r == utf8.RuneError:
+		return true
+	case r == 0xad, r == 0x61c, r >= 0x200b && r <= 0x200f, r >= 0x2028 && r <= 0x202e, r >= 0x2060 && r <= 0x206f, r == 0xfeff, r >= 0xfff9 && r <= 0xfffb:
+		return true
+	case r >= 0xe0000 && r <= 0xe0fff, r == 0x115f, r == 0x1160, r == 0x3164, r == 0xffa0, r == 0x180e:
+		return true
+	}
+	return false
+}

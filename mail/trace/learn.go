@@ -1,0 +1,180 @@
+package trace
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"hoplite/mail"
+)
+
+// Clocks remembers how wrong the clocks of neighbours are. Each message from
+// one shows our time of receipt minus its last stamp: its delay on the way,
+// plus our clock minus its. Delays vary and are never negative, so the least
+// of many is the error of the clock (the lower envelope, as SNTP clients use
+// it). It is safe for concurrent use.
+type Clocks struct {
+	path string
+	mu   sync.Mutex
+	seen *lru.Cache[string, *neighbour]
+}
+
+// neighbour is what was seen of one host: the least difference of each of its
+// last days.
+type neighbour struct {
+	Days []day `json:"days"`
+}
+
+type day struct {
+	Day   int64 `json:"day"`   // days since 1970
+	Least int64 `json:"least"` // milliseconds
+	Count int   `json:"count"`
+}
+
+const (
+	maxNeighbours  = 4096
+	maxDays        = 7
+	enoughMessages = 5
+	steady         = 5 * time.Second // days must agree this well
+)
+
+// LoadClocks reads what an earlier run learned. A file that is missing or
+// damaged is an empty memory.
+func LoadClocks(path string) *Clocks {
+	c := &Clocks{path: path}
+	c.seen, _ = lru.New[string, *neighbour](maxNeighbours) // fails only for sizes below one
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return c
+	}
+	var saved []struct {
+		Host string `json:"host"`
+		neighbour
+	}
+	if json.Unmarshal(raw, &saved) != nil {
+		return c
+	}
+	for _, s := range saved {
+		if len(s.Days) <= maxDays {
+			c.seen.Add(s.Host, &neighbour{s.Days})
+		}
+	}
+	return c
+}
+
+// Save writes what was learned; the least used first.
+func (c *Clocks) Save() error {
+	c.mu.Lock()
+	type entry struct {
+		Host string `json:"host"`
+		neighbour
+	}
+	list := make([]entry, 0, c.seen.Len())
+	for _, host := range c.seen.Keys() {
+		if n, ok := c.seen.Peek(host); ok {
+			list = append(list, entry{host, neighbour{append([]day(nil), n.Days...)}})
+		}
+	}
+	c.mu.Unlock()
+	raw, err := json.Marshal(list)
+	if err != nil {
+		return fmt.Errorf("save clocks: %w", err)
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(c.path), ".clocks-*")
+	if err != nil {
+		return fmt.Errorf("save clocks: %w", err)
+	}
+	_, err = tmp.Write(raw)
+	err = errors.Join(err, tmp.Chmod(0o640), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), c.path)
+	}
+	if err != nil {
+		os.Remove(tmp.Name())
+		return fmt.Errorf("save clocks: %w", err)
+	}
+	return nil
+}
+
+// Learn looks at a message as it came in: its newest Received line, if the
+// client wrote it. names are what the client is called: HELO and reverse name.
+func (c *Clocks) Learn(head []byte, now time.Time, names ...string) {
+	for f := range mail.Fields(head) {
+		if !f.Is("Received") {
+			continue
+		}
+		h := Parse(f.Value())
+		if !h.Stamp.OK || h.Stamp.Coarse || insideName(h.By.Name) {
+			return
+		}
+		for _, n := range names {
+			if sameHost(n, h.By.Name) {
+				c.Observe(h.By.Name, h.Stamp.Time(), now)
+				return
+			}
+		}
+		return
+	}
+}
+
+// Observe takes one message's stamp and our time of receipt.
+func (c *Clocks) Observe(host string, stamp, now time.Time) {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	diff := now.Sub(stamp).Milliseconds()
+	today := now.Unix() / 86400
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, ok := c.seen.Get(host)
+	if !ok {
+		n = &neighbour{}
+		c.seen.Add(host, n)
+	}
+	if k := len(n.Days); k > 0 && n.Days[k-1].Day == today {
+		d := &n.Days[k-1]
+		d.Least = min(d.Least, diff)
+		d.Count++
+		return
+	}
+	n.Days = append(n.Days, day{today, diff, 1})
+	if len(n.Days) > maxDays {
+		n.Days = n.Days[1:]
+	}
+}
+
+// Known tells how fast a host's clock is; ok is false without enough messages,
+// while its days disagree, and where the least difference is so large that
+// nobody can tell a slow clock from a slow queue.
+func (c *Clocks) Known(host string) (fast time.Duration, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, ok := c.seen.Peek(strings.ToLower(strings.TrimSuffix(host, ".")))
+	if !ok {
+		return 0, false
+	}
+	count, low, high := 0, int64(0), int64(0)
+	for i, d := range n.Days {
+		count += d.Count
+		if i == 0 {
+			low, high = d.Least, d.Least
+		}
+		low, high = min(low, d.Least), max(high, d.Least)
+	}
+	if count < enoughMessages || high-low > steady.Milliseconds() || low > tolerance.Milliseconds() {
+		return 0, false
+	}
+	if low >= 0 {
+		return 0, true
+	}
+	// Stamps are cut to seconds: a healthy clock may look a second early.
+	if low > -2000 {
+		return 0, true
+	}
+	return time.Duration(-low) * time.Millisecond, true
+}
