@@ -25,6 +25,8 @@ func (s *session) Auth(mech string) (sasl.Server, error) {
 	s.refresh()
 	offered := s.srv.mechanisms(s.conn)
 	switch {
+	case s.conn.LoggedIn():
+		return nil, s.reply(mail.NewReply(503, "5.5.1", "logged in already"))
 	case s.tx != nil:
 		return nil, s.reply(mail.NewReply(503, "5.5.1", "AUTH in the middle of a message"))
 	case s.srv.env.Login == nil || s.srv.cfg.Auth == "off":

@@ -110,7 +110,11 @@ func New(cfg *Config, protocol string, env Env) *Server {
 		Disable: cfg.Disable,
 		Offer:   s.offer,
 		Answer:  s.answer,
+		Library: func(c *wire.Conn) { s.feed.Push(c) },
 		Closed:  s.forget,
+		Panic: func(value any, stack []byte) {
+			s.log.Error().Interface("panic", value).Bytes("stack", stack).Msg("session ended by a panic")
+		},
 	}
 	if cfg.Bare == "fix" || cfg.Bare == "" && len(cfg.RelayFrom) > 0 {
 		s.opts.Bare = wire.Fix
@@ -124,8 +128,7 @@ func New(cfg *Config, protocol string, env Env) *Server {
 // itself, no limits and no TLS of its own.
 func (s *Server) library() *smtp.Server {
 	lib := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
-		conn := c.Conn().(*wire.Conn)
-		return newSession(s, conn), nil
+		return sessionOf(s, c.Conn().(*wire.Conn)), nil
 	}))
 	lib.Domain, lib.LMTP = s.env.Hostname, s.lmtp
 	lib.MaxLineLength, lib.AllowInsecureAuth = 0, true
@@ -163,7 +166,7 @@ func (s *Server) Options(certs *listen.Certs, gate *listen.Gate) (listen.Options
 	return o, nil
 }
 
-// Handle serves a connection. It returns at once.
+// Handle serves a connection. It may return before that is over.
 func (s *Server) Handle(c *listen.Conn) {
 	conn := wire.New(c, s.opts)
 	s.mu.Lock()
@@ -172,7 +175,7 @@ func (s *Server) Handle(c *listen.Conn) {
 		conn.Drain()
 	}
 	s.mu.Unlock()
-	s.feed.Push(conn)
+	conn.Serve()
 }
 
 func (s *Server) forget(c *wire.Conn) {

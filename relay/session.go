@@ -40,8 +40,13 @@ type identity struct {
 	epoch int
 }
 
-func newSession(srv *Server, conn *wire.Conn) *session {
+// sessionOf is the connection's session, made when the library first asks.
+func sessionOf(srv *Server, conn *wire.Conn) *session {
+	if s, ok := conn.State.(*session); ok {
+		return s
+	}
 	s := &session{srv: srv, conn: conn, epoch: conn.Epoch()}
+	conn.State = s
 	s.lookUp()
 	return s
 }
@@ -241,7 +246,7 @@ func (s *session) Reset() {
 	s.conn.Begun(false)
 }
 
-// Logout ends the session.
+// Logout is called when the library lets the connection go.
 func (s *session) Logout() error {
 	s.Reset()
 	return nil

@@ -8,9 +8,6 @@ import (
 	"hoplite/mail"
 )
 
-// greeting stands for the verb before the first command.
-const greeting = "greeting"
-
 func refusal(code int, enhanced, text string) mail.Reply {
 	return mail.Reply{Code: code, Enhanced: enhanced, Text: text}
 }
@@ -114,15 +111,18 @@ func (c *Conn) tally(verb string) bool {
 	case "MAIL", "RCPT", "DATA", "BDAT", "QUIT":
 		return true
 	}
-	if c.idle++; c.idle > l.Idle {
+	if c.empty++; c.empty > l.Idle {
 		c.errors++
 		c.lastBad = true
 	}
 	return true
 }
 
-// pass hands a command to the library.
+// pass hands a command to the library, if the lobby can't answer it.
 func (c *Conn) pass(verb, arg string) {
+	if !c.attached && c.alone(verb) {
+		return
+	}
 	if arg != "" {
 		verb += " " + arg
 	}

@@ -135,7 +135,13 @@ func everything(*Conn) Offer {
 // library makes a go-smtp server for o.
 func library(o Options, st *store, max int64) *smtp.Server {
 	srv := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
-		return &session{conn: c.Conn().(*Conn), store: st, max: max}, nil
+		conn := c.Conn().(*Conn)
+		if s, ok := conn.State.(*session); ok {
+			return s, nil
+		}
+		s := &session{conn: conn, store: st, max: max}
+		conn.State = s
+		return s, nil
 	}))
 	srv.LMTP, srv.Domain, srv.MaxLineLength = o.LMTP, o.Hostname, 0
 	srv.AllowInsecureAuth, srv.EnableSMTPUTF8, srv.EnableDSN, srv.EnableBINARYMIME = true, true, true, true
@@ -173,6 +179,7 @@ func serve(t testing.TB, socket net.Listener, o Options, lo listen.Options, max 
 	feed := NewFeed()
 	srv := library(o, s.store, max)
 	s.lib = srv
+	o.Library = func(c *Conn) { feed.Push(c) }
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { srv.Serve(feed) })
@@ -182,7 +189,7 @@ func serve(t testing.TB, socket net.Listener, o Options, lo listen.Options, max 
 			s.mu.Lock()
 			s.conns = append(s.conns, c)
 			s.mu.Unlock()
-			feed.Push(c)
+			c.Serve()
 		})
 	})
 	t.Cleanup(func() {

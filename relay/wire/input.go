@@ -167,17 +167,21 @@ func (c *Conn) line() ([]byte, error) {
 			return nil, c.skipLine()
 		}
 		now := time.Now()
-		deadline := now.Add(l.IdleTime)
+		deadline, park := c.patience(now), c.idle()
 		if scanned == 0 {
 			c.in.shrink()
 			c.in.begun = time.Time{}
 		} else {
+			park = false
 			if c.in.begun.IsZero() {
 				c.in.begun = now
 			}
 			deadline = c.in.begun.Add(l.LineTime)
 		}
 		if err := c.fill(deadline); err != nil {
+			if park && isTimeout(err) {
+				err = errPark
+			}
 			return nil, err
 		}
 	}

@@ -16,6 +16,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 			c.feed = c.feed[n:]
 			return n, nil
 		}
+		if c.parting {
+			return 0, io.EOF
+		}
 		if c.err != nil {
 			return 0, c.err
 		}
@@ -54,6 +57,8 @@ func (c *Conn) next() {
 
 func (c *Conn) lineError(err error) {
 	switch {
+	case errors.Is(err, errPark):
+		c.part()
 	case errors.Is(err, errLong) && c.phase == challenge:
 		c.phase = commands
 		c.feed = []byte("*\r\n") // gives the dialogue up; the library says 501
@@ -151,8 +156,13 @@ func (c *Conn) slowDown() {
 	time.Sleep(l.Delay)
 }
 
-// Close writes what is due and closes the socket.
+// Close writes what is due and closes the socket, unless the library was only
+// asked to let it go.
 func (c *Conn) Close() error {
+	if c.parting {
+		c.takeBack()
+		return nil
+	}
 	var err error
 	c.once.Do(func() {
 		c.flush()

@@ -70,9 +70,6 @@ func (c *Conn) finish(r reply) {
 		o := c.overrides[0]
 		c.overrides = c.overrides[1:]
 		c.say(o)
-	case r.code == 220 && c.verb == greeting:
-		c.verb = ""
-		c.put(c.banner())
 	case r.code == 250 && (c.verb == "EHLO" || c.verb == "HELO" || c.verb == "LHLO"):
 		c.put(c.greeted())
 	case r.code == 334:
@@ -122,9 +119,9 @@ func (c *Conn) better(r reply) mail.Reply {
 	case r.code == 500 && enhanced == "5.5.4":
 		return refusal(501, "5.5.4", "parameter has a bad value")
 	case r.code == 500 && enhanced == "5.5.1" && c.opts.LMTP:
-		return refusal(500, "5.5.1", "this is LMTP, say LHLO")
+		return wantLHLO
 	case r.code == 500 && enhanced == "5.5.1":
-		return refusal(500, "5.5.1", "this is SMTP, say EHLO")
+		return wantEHLO
 	}
 	if t, ok := plain[c.verb]; ok && r.code/100 == 2 {
 		out.Text = t

@@ -382,6 +382,35 @@ func TestDrain(t *testing.T) {
 	busy.closed()
 }
 
+// Between two messages the library is sent away, and nobody notices.
+func TestLobby(t *testing.T) {
+	s := start(t, Options{Limits: Limits{Park: 20 * time.Millisecond}}, listen.Options{})
+	c := s.dial(t)
+	c.hello()
+	c.say("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00ann\x00right")), "235")
+	for i := range 3 {
+		c.say("MAIL FROM:<a@example.org>", "250 2.1.0")
+		time.Sleep(50 * time.Millisecond) // in a transaction: nothing is forgotten
+		c.say("RCPT TO:<b@example.org>", "250 2.1.5")
+		c.say("DATA", "354")
+		c.say("x\r\n.", "250 2.0.0 kept")
+		time.Sleep(50 * time.Millisecond)
+		if i == 1 {
+			c.say("NOOP", "250 2.0.0 ok")
+			c.say("EHLO other.example.org", "250-mail.example.org")
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	if got := s.store.all(); len(got) != 3 {
+		t.Errorf("%d messages", len(got))
+	}
+	s.mu.Lock()
+	s.conns[0].Drain()
+	s.mu.Unlock()
+	c.want("421 4.3.2")
+	c.closed()
+}
+
 func TestDeadlines(t *testing.T) {
 	short := Limits{IdleTime: 50 * time.Millisecond, LineTime: 50 * time.Millisecond, BodyTime: 50 * time.Millisecond}
 	t.Run("idle", func(t *testing.T) {

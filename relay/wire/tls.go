@@ -41,6 +41,8 @@ func (c *Conn) forget() {
 	c.again = true
 	c.name, c.helo, c.esmtp = "", "", false
 	c.offer = Offer{}
-	c.feed = []byte("RSET\r\n")
-	c.swallow++
+	if c.attached {
+		c.feed = []byte("RSET\r\n")
+		c.swallow++
+	}
 }

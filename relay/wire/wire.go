@@ -7,6 +7,10 @@
 // order of a transaction and the SASL dialogue are left to go-smtp; what a
 // command means for mail is left to package relay.
 //
+// The library is there only while mail is talked about: a connection that has
+// just said EHLO, or has been silent for a moment between two messages, is in
+// the lobby, where it costs little memory.
+//
 // Five rules carry it. Write only collects, the socket is written before Read
 // would block. Read gives out one line a call, so that the library never reads
 // ahead. A message is read by ReadBody, past the library, which then sees an
@@ -43,8 +47,13 @@ type Options struct {
 	// Answer answers HELP, VRFY, EXPN and ETRN; ok is false where the
 	// listener has nothing to say to the verb.
 	Answer func(c *Conn, verb, arg string) (r mail.Reply, ok bool)
+	// Library gives the connection to go-smtp, which serves it until Read says
+	// io.EOF.
+	Library func(*Conn)
 	// Closed is called once when the connection is over.
 	Closed func(*Conn)
+	// Panic hears of a bug that ended a connection in the lobby.
+	Panic func(value any, stack []byte)
 }
 
 // Limits of one connection; a zero value stands for the default beside it.
@@ -62,6 +71,7 @@ type Limits struct {
 	BodyTime time.Duration // 3 min until more of a message comes
 	MinRate  int64         // 64 octets of a message a second, on average ...
 	Grace    time.Duration // ... after the first minute
+	Park     time.Duration // 1 s of silence between messages, then the lobby
 }
 
 func (l Limits) withDefaults() Limits {
@@ -77,7 +87,7 @@ func (l Limits) withDefaults() Limits {
 	times := []struct {
 		v *time.Duration
 		d time.Duration
-	}{{&l.Delay, time.Second}, {&l.IdleTime, 5 * time.Minute}, {&l.LineTime, time.Minute}, {&l.BodyTime, 3 * time.Minute}, {&l.Grace, time.Minute}}
+	}{{&l.Delay, time.Second}, {&l.IdleTime, 5 * time.Minute}, {&l.LineTime, time.Minute}, {&l.BodyTime, 3 * time.Minute}, {&l.Grace, time.Minute}, {&l.Park, time.Second}}
 	for _, t := range times {
 		if *t.v == 0 {
 			*t.v = t.d
@@ -105,6 +115,9 @@ const (
 type Conn struct {
 	opts Options
 	sock *listen.Conn
+	// State is the session's, for as long as the connection lives: the library
+	// may ask for a session more than once.
+	State any
 
 	in   input
 	feed []byte // octets for the library that go before everything else
@@ -117,6 +130,8 @@ type Conn struct {
 	swallow   int // replies of the library that nobody asked for
 	hangup    bool
 
+	attached bool // the library serves this connection
+	parting  bool // it is about to let it go
 	phase    phase
 	verb     string // the command that is being answered
 	path     string // of the last MAIL or RCPT, without brackets
@@ -136,9 +151,9 @@ type Conn struct {
 	ident    Ident
 	epoch    int
 
-	commands, idle, errors, auths int
-	counted, lastBad              bool // an error of this command; one to wait for
-	rate                          rate
+	commands, empty, errors, auths int
+	counted, lastBad               bool // an error of this command; one to wait for
+	rate                           rate
 
 	mu       sync.Mutex // guards the two below and the socket's read deadline
 	draining bool
@@ -153,13 +168,10 @@ type Ident struct {
 	Name          string // reverse name as XCLIENT gave it
 }
 
-// New puts a wire conn on an accepted connection. The greeting is written by
-// go-smtp at once when it serves the conn.
+// New puts a wire conn on an accepted connection, see Serve.
 func New(sock *listen.Conn, opts Options) *Conn {
 	opts.Limits = opts.Limits.withDefaults()
-	c := &Conn{opts: opts, sock: sock, verb: greeting}
-	c.ident = Ident{Client: sock.Client, Local: sock.Local}
-	return c
+	return &Conn{opts: opts, sock: sock, ident: Ident{Client: sock.Client, Local: sock.Local}}
 }
 
 // Socket is the connection underneath.
@@ -190,7 +202,7 @@ func (c *Conn) LoggedIn() bool { return c.authed }
 
 // Accepted tells the wire that a message was taken: the client is not just
 // trying things, its errors are forgotten.
-func (c *Conn) Accepted() { c.commands, c.errors, c.idle = 0, 0, 0 }
+func (c *Conn) Accepted() { c.commands, c.errors, c.empty = 0, 0, 0 }
 
 // Answer replaces the library's next replies, one by one. It is called while a
 // command is being answered, just before the session returns to the library.
