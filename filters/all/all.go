@@ -7,7 +7,12 @@ import (
 	"hoplite/filters/attach"
 	"hoplite/filters/dkim"
 	"hoplite/filters/dmarc"
+	"hoplite/filters/dnsbl"
+	"hoplite/filters/greylist"
+	"hoplite/filters/headers"
 	"hoplite/filters/hops"
+	"hoplite/filters/rate"
+	"hoplite/filters/reverse"
 	"hoplite/filters/sign"
 	"hoplite/filters/size"
 	"hoplite/filters/smime"
@@ -19,7 +24,12 @@ import (
 var Kinds = []filters.Kind{
 	filters.Of("size", size.New),
 	filters.Of("hops", hops.New),
+	filters.Of("rate", rate.New),
+	filters.Of("reverse", reverse.New),
+	filters.Of("dnsbl", dnsbl.New),
 	filters.Of("spf", spf.New),
+	filters.Of("greylist", greylist.New),
+	filters.Of("headers", headers.New),
 	filters.Of("dkim", dkim.New),
 	filters.Of("arc", arc.New),
 	filters.Of("dmarc", dmarc.New),

@@ -1,0 +1,242 @@
+// Package dnsbl is the filter that asks lists in the DNS about a client and its
+// names (RFC 5782): lists of bad addresses, of good ones, and of domains, each
+// with a weight.
+package dnsbl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+
+	"hoplite/filters"
+	"hoplite/internal/conf"
+	"hoplite/internal/resolve"
+	"hoplite/mail"
+)
+
+// Config is the block filter "dnsbl" { ... } of a chain.
+type Config struct {
+	// Lists are asked side by side.
+	Lists []List `hcl:"list,block"`
+	// Threshold is the sum of weights from which on action follows.
+	Threshold int `hcl:"threshold,optional" default:"1"`
+	// Action is what becomes of mail at the threshold. Below it, what was found
+	// is only noted.
+	Action string `hcl:"action,optional" enum:"tag|quarantine|defer|reject" default:"reject"`
+}
+
+// List is one list.
+type List struct {
+	// Zone is the list's domain. Some ask for a key in it, and most do not answer
+	// through public resolvers.
+	Zone string `hcl:"zone,label"`
+	// Kind is what is looked up: "address" for the client's, "domain" for its
+	// HELO name and the domain of the sender.
+	Kind string `hcl:"kind,optional" enum:"address|domain" default:"address"`
+	// Weight is added when the list knows the client; a list of good ones takes
+	// a negative one.
+	Weight int `hcl:"weight,optional" default:"1"`
+	// Codes are the answers that count: addresses, networks, or ranges as in
+	// "127.0.0.2-127.0.0.11". Without it all of 127.0.0.0/8 but 127.255.255.0/24,
+	// by which lists complain.
+	Codes []string `hcl:"codes,optional" example:"127.0.0.2-127.0.0.11"`
+}
+
+// Check finds codes that mean nothing.
+func (c *Config) Check() error {
+	if len(c.Lists) == 0 {
+		return errors.New(`no lists: want list "zone" { }`)
+	}
+	for _, l := range c.Lists {
+		if _, err := parseCodes(l.Codes); err != nil {
+			return conf.Fieldf("list", "%s: %w", l.Zone, err)
+		}
+	}
+	return nil
+}
+
+// span is a range of answers.
+type span struct{ from, to netip.Addr }
+
+func parseCodes(codes []string) ([]span, error) {
+	var out []span
+	for _, c := range codes {
+		if p, err := netip.ParsePrefix(c); err == nil {
+			to := p.Masked().Addr()
+			for to.Next().IsValid() && p.Contains(to.Next()) && p.Bits() >= 16 {
+				to = to.Next()
+			}
+			if p.Bits() < 16 {
+				return nil, fmt.Errorf("code %q: want a network of /16 or smaller", c)
+			}
+			out = append(out, span{p.Masked().Addr(), to})
+			continue
+		}
+		from, to, ranged := strings.Cut(c, "-")
+		if !ranged {
+			to = from
+		}
+		a, err1 := netip.ParseAddr(strings.TrimSpace(from))
+		b, err2 := netip.ParseAddr(strings.TrimSpace(to))
+		if err := errors.Join(err1, err2); err != nil || b.Less(a) {
+			return nil, fmt.Errorf("code %q: want an address, a network or a range", c)
+		}
+		out = append(out, span{a, b})
+	}
+	return out, nil
+}
+
+// Filter asks the lists of a Config.
+type Filter struct {
+	cfg   Config
+	codes [][]span
+	dns   resolve.Resolver
+}
+
+// New makes the filter.
+func New(cfg Config, env filters.Env) (filters.Filter, error) {
+	f := &Filter{cfg: cfg, dns: env.DNS}
+	for _, l := range cfg.Lists {
+		c, err := parseCodes(l.Codes)
+		if err != nil {
+			return nil, err
+		}
+		f.codes = append(f.codes, c)
+	}
+	return f, nil
+}
+
+// hit is what one list said of one thing.
+type hit struct {
+	what  string // the address or domain
+	codes []string
+	text  string
+	err   error
+}
+
+// AtMail asks all lists. It is not done at the greeting, since who logs in is
+// not asked about.
+func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verdict, error) {
+	ip := tx.Client.Addr.Addr().Unmap()
+	if filters.Known(&tx.Client) || !ip.IsValid() || ip.IsLoopback() {
+		return filters.Verdict{}, nil
+	}
+	names := domains(tx)
+	hits := make([]hit, len(f.cfg.Lists))
+	var wait sync.WaitGroup
+	for i := range f.cfg.Lists {
+		wait.Go(func() { hits[i] = f.ask(ctx, i, ip, names) })
+	}
+	wait.Wait()
+	var v filters.Verdict
+	sum := 0
+	var worst *hit
+	worstList := ""
+	for i := range hits {
+		h, l := &hits[i], &f.cfg.Lists[i]
+		switch {
+		case h.err != nil: // a list that does not answer says nothing
+			v.Facts = append(v.Facts, mail.Fact{Key: l.Zone, Value: "error: " + h.err.Error()})
+		case h.codes != nil:
+			sum += l.Weight
+			v.Facts = append(v.Facts, mail.Fact{Key: l.Zone, Value: fmt.Sprintf("%s %s weight %d %s", h.what, strings.Join(h.codes, ","), l.Weight, h.text)})
+			if l.Weight > 0 && worst == nil {
+				worst, worstList = h, l.Zone
+			}
+		}
+	}
+	if worst == nil || sum < f.cfg.Threshold {
+		if worst != nil {
+			v.Action, v.Reason = filters.Tag, fmt.Sprintf("%s is listed in %s, weight %d of %d", worst.what, worstList, sum, f.cfg.Threshold)
+		}
+		return v, nil
+	}
+	text := fmt.Sprintf("%s is listed in %s", worst.what, worstList)
+	if worst.text != "" {
+		text += ": " + worst.text
+	}
+	w := filters.Acted(filters.Action(f.cfg.Action), 550, "5.7.1", "%s", text)
+	w.Facts = v.Facts
+	return w, nil
+}
+
+// domains are the names that a client goes by.
+func domains(tx *mail.Transaction) []string {
+	var out []string
+	for _, d := range []string{tx.Envelope.From.ASCIIDomain(), strings.ToLower(strings.TrimSuffix(tx.Client.Helo, ".")), tx.Client.Name} {
+		if strings.Contains(d, ".") && !strings.HasPrefix(d, "[") && !slices.Contains(out, d) {
+			if _, err := netip.ParseAddr(d); err != nil {
+				out = append(out, d)
+			}
+		}
+	}
+	return out
+}
+
+func (f *Filter) ask(ctx context.Context, list int, ip netip.Addr, names []string) hit {
+	l := &f.cfg.Lists[list]
+	queries := map[string]string{ip.String(): resolve.Reverse(ip) + "." + l.Zone}
+	order := []string{ip.String()}
+	if l.Kind == "domain" {
+		order = names
+		for _, n := range names {
+			queries[n] = n + "." + l.Zone
+		}
+	}
+	var failed error
+	for _, what := range order {
+		a, err := f.dns.Lookup(ctx, queries[what], resolve.A)
+		if err != nil {
+			if !errors.Is(err, resolve.ErrNotFound) {
+				failed = err
+			}
+			continue
+		}
+		h := hit{what: what}
+		for _, r := range a.Records {
+			switch {
+			case f.counts(list, r.Addr):
+				h.codes = append(h.codes, r.Addr.String())
+			case complaint.Contains(r.Addr):
+				failed = fmt.Errorf("the list refuses to answer (%s): ask it through a resolver of your own", r.Addr)
+			}
+		}
+		if h.codes != nil {
+			if txt, err := resolve.LookupTXT(ctx, f.dns, queries[what]); err == nil {
+				h.text = clean(txt[0])
+			}
+			return h
+		}
+	}
+	return hit{err: failed}
+}
+
+var (
+	loopback  = netip.MustParsePrefix("127.0.0.0/8")
+	complaint = netip.MustParsePrefix("127.255.255.0/24")
+)
+
+func (f *Filter) counts(list int, a netip.Addr) bool {
+	if !loopback.Contains(a) { // a domain that was sold answers everything
+		return false
+	}
+	if len(f.codes[list]) == 0 {
+		return !complaint.Contains(a)
+	}
+	return slices.ContainsFunc(f.codes[list], func(s span) bool { return !a.Less(s.from) && !s.to.Less(a) })
+}
+
+// clean makes a list's text fit for a reply.
+func clean(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return -1
+		}
+		return r
+	}, s)
+	return s[:min(len(s), 200)]
+}

@@ -1,0 +1,234 @@
+// Package greylist is the filter that asks a stranger to come back: a first
+// message from a client network, sender and recipient that were not seen
+// together before is put off for some minutes. A mail server returns, most
+// spam does not.
+package greylist
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/rs/zerolog"
+
+	"hoplite/filters"
+	"hoplite/internal/conf"
+	"hoplite/mail"
+)
+
+const (
+	maxTriplets = 200_000         // about 40 MiB of memory, 13 MiB on disk
+	saveEvery   = 5 * time.Minute // what a crash may forget
+)
+
+// Config is the block filter "greylist" { ... } of a chain. Its place is behind
+// spf.
+type Config struct {
+	// Delay is how long a stranger has to wait.
+	Delay time.Duration `hcl:"delay,optional" default:"5m"`
+	// Window is how long it may take until it comes back.
+	Window time.Duration `hcl:"window,optional" default:"2d"`
+	// Keep is how long one that came back is remembered after its last message.
+	Keep time.Duration `hcl:"keep,optional" default:"36d"`
+	// Proven is how many senders of a network must have come back until all of
+	// it is let in at once; 0 is never.
+	Proven int `hcl:"proven,optional" default:"5"`
+	// SPF lets mail in at once whose sender's domain vouches for the client.
+	SPF bool `hcl:"spf,optional" default:"true"`
+	// Except are networks that need not wait.
+	Except []netip.Prefix `hcl:"except,optional"`
+}
+
+// Check wants the times in order.
+func (c *Config) Check() error {
+	if c.Delay <= 0 || c.Window <= c.Delay || c.Keep < c.Window {
+		return conf.Fieldf("delay", "want delay < window <= keep")
+	}
+	return nil
+}
+
+// id is a triplet, or a network, without its words: the file tells nobody who
+// writes to whom.
+type id [16]byte
+
+// seen is what is known of one.
+type seen struct {
+	first, last time.Time
+	back        int // how often it came back
+}
+
+// Filter keeps the triplets of a Config.
+type Filter struct {
+	cfg  Config
+	file string
+	log  zerolog.Logger
+
+	mu     sync.Mutex
+	known  *lru.Cache[id, seen]
+	saved  time.Time
+	saving bool
+}
+
+// New makes the filter and reads what it knew.
+func New(cfg Config, env filters.Env) (filters.Filter, error) {
+	known, err := lru.New[id, seen](maxTriplets)
+	if err != nil {
+		return nil, err
+	}
+	f := &Filter{cfg: cfg, file: filepath.Join(env.Data, "state", "greylist"), log: env.Log, known: known, saved: time.Now()}
+	return f, f.load()
+}
+
+// AtRcpt lets pass who is known, and puts off who is not.
+func (f *Filter) AtRcpt(_ context.Context, tx *mail.Transaction, r *mail.Rcpt) (filters.Verdict, error) {
+	ip := tx.Client.Addr.Addr().Unmap()
+	if filters.Known(&tx.Client) || !ip.IsValid() {
+		return filters.Verdict{}, nil
+	}
+	for _, p := range f.cfg.Except {
+		if p.Contains(ip) {
+			return filters.Verdict{}, nil
+		}
+	}
+	if f.cfg.SPF {
+		for _, a := range tx.Trail.Auth {
+			if a.Method == "spf" && a.Value == "pass" && a.Prop("smtp", "mailfrom") != "" {
+				return filters.Verdict{Reason: "SPF vouches for the client"}, nil
+			}
+		}
+	}
+	return f.judge(network(ip), tx.Envelope.From.Key(), r.To.Key()), nil
+}
+
+// network is the client's neighbourhood: big senders come back from another host.
+func network(ip netip.Addr) string {
+	bits := 24
+	if ip.Is6() {
+		bits = 64
+	}
+	p, err := ip.WithZone("").Prefix(bits)
+	if err != nil {
+		return ip.String()
+	}
+	return p.String()
+}
+
+func (f *Filter) judge(net, from, to string) filters.Verdict {
+	now := time.Now()
+	key, netKey := hash(net, from, to), hash(net)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	defer f.saveLater(now)
+	n, ok := f.known.Get(netKey)
+	if ok && f.cfg.Proven > 0 && n.back >= f.cfg.Proven && now.Sub(n.last) < f.cfg.Keep {
+		n.last = now
+		f.known.Add(netKey, n)
+		return filters.Verdict{Reason: net + " is known"}
+	}
+	s, ok := f.known.Get(key)
+	switch {
+	case ok && s.back > 0 && now.Sub(s.last) < f.cfg.Keep:
+		s.last = now
+		s.back++
+	case ok && s.back == 0 && now.Sub(s.first) < f.cfg.Delay:
+		return f.wait(net, s.first.Add(f.cfg.Delay).Sub(now))
+	case ok && s.back == 0 && now.Sub(s.first) < f.cfg.Window:
+		s.last, s.back = now, 1
+		n.last = now
+		n.back++
+		f.known.Add(netKey, n)
+	default:
+		f.known.Add(key, seen{first: now, last: now})
+		return f.wait(net, f.cfg.Delay)
+	}
+	f.known.Add(key, s)
+	return filters.Verdict{Reason: fmt.Sprintf("came back %d times", s.back)}
+}
+
+func (f *Filter) wait(net string, d time.Duration) filters.Verdict {
+	v := filters.Deferred(450, "4.7.1", "greylisted: a first message from you to this address, please try again in %s", d.Round(time.Second))
+	v.Facts = []mail.Fact{{Key: "network", Value: net}}
+	return v
+}
+
+func hash(parts ...string) id {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return id(sum[:16])
+}
+
+// saveLater writes the file in the background when it is old enough. f.mu is
+// held.
+func (f *Filter) saveLater(now time.Time) {
+	if f.saving || now.Sub(f.saved) < saveEvery {
+		return
+	}
+	f.saving = true
+	go func() {
+		if err := f.save(); err != nil {
+			f.log.Warn().Err(err).Msg("greylist not saved")
+		}
+		f.mu.Lock()
+		f.saving, f.saved = false, time.Now()
+		f.mu.Unlock()
+	}()
+}
+
+// save writes all that is known, the least recently used first.
+func (f *Filter) save() error {
+	if err := os.MkdirAll(filepath.Dir(f.file), 0o750); err != nil {
+		return err
+	}
+	t, err := os.CreateTemp(filepath.Dir(f.file), "greylist.tmp*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(t.Name()) // fails once it is renamed
+	w := bufio.NewWriter(t)
+	for _, k := range f.known.Keys() {
+		if s, ok := f.known.Peek(k); ok {
+			fmt.Fprintf(w, "%x %d %d %d\n", k, s.first.Unix(), s.last.Unix(), s.back)
+		}
+	}
+	if err := errors.Join(w.Flush(), t.Sync(), t.Close()); err != nil {
+		return err
+	}
+	return os.Rename(t.Name(), f.file)
+}
+
+// load reads the file; lines that cannot be read are passed over, since nothing
+// but a few minutes hangs on them.
+func (f *Filter) load() error {
+	file, err := os.Open(f.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read greylist: %w", err)
+	}
+	defer file.Close()
+	in := bufio.NewScanner(file)
+	for in.Scan() {
+		var word string
+		var first, last int64
+		var back int
+		if _, err := fmt.Sscanf(in.Text(), "%32s %d %d %d", &word, &first, &last, &back); err != nil {
+			continue
+		}
+		k, err := hex.DecodeString(word)
+		if err == nil && len(k) == len(id{}) && back >= 0 {
+			f.known.Add(id(k), seen{time.Unix(first, 0), time.Unix(last, 0), back})
+		}
+	}
+	return in.Err()
+}

@@ -1,0 +1,270 @@
+// Package headers is the filter for what stands in a message's header: fields
+// that must be there, fields that may be there only once, dates out of the world,
+// and rules of the admin's own, which may also add fields or leave some out.
+//
+// Fields that a rule adds or removes can break a DKIM signature that covers
+// them; the body is never touched.
+package headers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	netmail "net/mail"
+
+	"hoplite/filters"
+	"hoplite/internal/conf"
+	"hoplite/mail"
+	"hoplite/mail/mime"
+)
+
+// Config is the block filter "headers" { ... } of a chain.
+type Config struct {
+	// Require are fields that a message must have; RFC 5322 asks for From and
+	// Date.
+	Require []string `hcl:"require,optional" example:"From"`
+	// Missing is what becomes of mail without one of them.
+	Missing string `hcl:"missing,optional" enum:"tag|quarantine|reject" default:"reject"`
+	// Doubled is what becomes of mail with two of a field that may be there only
+	// once (RFC 5322, 3.6): readers and filters may then see different ones.
+	Doubled string `hcl:"doubled,optional" enum:"pass|tag|quarantine|reject" default:"tag"`
+	// DateSkew is how far Date may lie in the future, or ten times as far in the
+	// past; 0 does not look.
+	DateSkew time.Duration `hcl:"date_skew,optional" default:"0s"`
+	// BadDate is what becomes of mail whose date is out of it, or unreadable.
+	BadDate string `hcl:"bad_date,optional" enum:"tag|quarantine|reject" default:"tag"`
+	// Add are fields put on top.
+	Add []Field `hcl:"add,block"`
+	// Remove are the names of fields that are left out; "X-Our-*" is all that
+	// begin with it.
+	Remove []string `hcl:"remove,optional" example:"X-Our-*"`
+	// Rules are tried in their order; the first that matches decides.
+	Rules []Rule `hcl:"rule,block"`
+}
+
+// Field is a field to add.
+type Field struct {
+	Name string `hcl:"name,label"`
+	// Value is its text.
+	Value string `hcl:"value"`
+	// IfMissing adds it only where there is none.
+	IfMissing bool `hcl:"if_missing,optional"`
+}
+
+// Rule looks for a pattern in a field.
+type Rule struct {
+	Name string `hcl:"name,label"`
+	// Field is the field's name; "*" is any.
+	Field string `hcl:"field" example:"Subject"`
+	// Match is a regular expression (RE2) for its text, encoded words decoded.
+	// "(?i)" in front ignores case.
+	Match string `hcl:"match" example:"(?i)lottery"`
+	// Not turns it round: the rule holds where no such field matches.
+	Not bool `hcl:"not,optional"`
+	// Action is what becomes of the message.
+	Action string `hcl:"action,optional" enum:"pass|tag|quarantine|reject|discard" default:"tag"`
+	// Text is said to the sender, or noted.
+	Text string `hcl:"text,optional"`
+}
+
+// Check finds names and patterns that cannot work.
+func (c *Config) Check() error {
+	var errs []error
+	for _, r := range c.Rules {
+		if _, err := regexp.Compile(r.Match); err != nil {
+			errs = append(errs, conf.Fieldf("rule", "%q: %w", r.Name, err))
+		}
+		if r.Field != "*" && !validName(r.Field) {
+			errs = append(errs, conf.Fieldf("rule", "%q: %q is no field name", r.Name, r.Field))
+		}
+	}
+	for _, f := range c.Add {
+		if !validName(f.Name) || strings.ContainsAny(f.Value, "\r\n\x00") || len(f.Value) > 900 {
+			errs = append(errs, conf.Fieldf("add", "%q: want a field name, and a value of one line", f.Name))
+		}
+	}
+	for _, n := range append(append([]string{}, c.Require...), c.Remove...) {
+		if !validName(strings.TrimSuffix(n, "*")) {
+			errs = append(errs, fmt.Errorf("%q is no field name", n))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func validName(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f || s[i] == ':' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// once are the fields of which there may be one only.
+var once = map[string]bool{
+	"from": true, "sender": true, "reply-to": true, "to": true, "cc": true, "date": true, "message-id": true,
+	"in-reply-to": true, "references": true, "subject": true, "mime-version": true, "content-type": true, "content-transfer-encoding": true,
+}
+
+// Filter looks by a Config.
+type Filter struct {
+	cfg      Config
+	patterns []*regexp.Regexp
+}
+
+// New makes the filter.
+func New(cfg Config, _ filters.Env) (filters.Filter, error) {
+	f := &Filter{cfg: cfg}
+	for _, r := range cfg.Rules {
+		p, err := regexp.Compile(r.Match)
+		if err != nil {
+			return nil, err
+		}
+		f.patterns = append(f.patterns, p)
+	}
+	return f, nil
+}
+
+// AtData looks at the header as the sender sent it.
+func (f *Filter) AtData(_ context.Context, _ *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
+	count := map[string]int{}
+	var fields []mail.Field
+	for field := range mail.Fields(m.Head) {
+		if field.Name != "" {
+			count[strings.ToLower(field.Name)]++
+			fields = append(fields, field)
+		}
+	}
+	v := f.shape(count, fields)
+	if v.Action != filters.Reject {
+		if w := f.rules(fields); w.Action != "" && (v.Action == "" || v.Action == filters.Tag) {
+			v = w
+		}
+	}
+	if v.Action == filters.Reject || v.Action == filters.Discard {
+		return v, nil
+	}
+	v.Edits = f.edits(count, fields, m)
+	return v, nil
+}
+
+// shape judges what RFC 5322 says of a header.
+func (f *Filter) shape(count map[string]int, fields []mail.Field) filters.Verdict {
+	for _, name := range f.cfg.Require {
+		if count[strings.ToLower(name)] == 0 {
+			return filters.Acted(filters.Action(f.cfg.Missing), 550, "5.6.0", "the message has no %s field", name)
+		}
+	}
+	if f.cfg.Doubled != "" && f.cfg.Doubled != "pass" {
+		for _, field := range fields { // in their order, so that the answer is always the same
+			if name := strings.ToLower(field.Name); once[name] && count[name] > 1 {
+				return filters.Acted(filters.Action(f.cfg.Doubled), 550, "5.6.0", "the message has %d %s fields, one is allowed", count[name], field.Name)
+			}
+		}
+	}
+	if f.cfg.DateSkew > 0 {
+		for _, field := range fields {
+			if !field.Is("Date") {
+				continue
+			}
+			if problem := f.date(field.Text()); problem != "" {
+				return filters.Acted(filters.Action(f.cfg.BadDate), 550, "5.6.0", "Date %s", problem)
+			}
+		}
+	}
+	return filters.Verdict{}
+}
+
+func (f *Filter) date(text string) string {
+	at, err := netmail.ParseDate(text)
+	switch now := time.Now(); {
+	case err != nil:
+		return "cannot be read"
+	case at.After(now.Add(f.cfg.DateSkew)):
+		return "lies in the future: " + at.UTC().Format(time.RFC3339)
+	case at.Before(now.Add(-10 * f.cfg.DateSkew)):
+		return "is too old: " + at.UTC().Format(time.RFC3339)
+	}
+	return ""
+}
+
+// rules finds the first rule that holds.
+func (f *Filter) rules(fields []mail.Field) filters.Verdict {
+	for i := range f.cfg.Rules {
+		r := &f.cfg.Rules[i]
+		field := f.find(r, f.patterns[i], fields)
+		if (field == nil) != r.Not {
+			continue
+		}
+		text := r.Text
+		if text == "" {
+			text = fmt.Sprintf("rule %q", r.Name)
+		}
+		var v filters.Verdict
+		switch r.Action {
+		case "pass":
+			return filters.Verdict{Reason: text}
+		case "discard":
+			v = filters.Verdict{Action: filters.Discard, Reason: text}
+		default:
+			v = filters.Acted(filters.Action(r.Action), 550, "5.7.1", "%s", text)
+		}
+		v.Facts = []mail.Fact{{Key: "rule", Value: r.Name}}
+		if field != nil {
+			v.Facts = append(v.Facts, mail.Fact{Key: "field", Value: field.Name})
+		}
+		return v
+	}
+	return filters.Verdict{}
+}
+
+func (f *Filter) find(r *Rule, p *regexp.Regexp, fields []mail.Field) *mail.Field {
+	for i := range fields {
+		if r.Field != "*" && !fields[i].Is(r.Field) {
+			continue
+		}
+		if text := fields[i].Text(); p.MatchString(text) || p.MatchString(mime.DecodeWords(text)) {
+			return &fields[i]
+		}
+	}
+	return nil
+}
+
+// edits are the fields to add and to leave out.
+func (f *Filter) edits(count map[string]int, fields []mail.Field, m *mail.Message) filters.Edits {
+	var e filters.Edits
+	for _, a := range f.cfg.Add {
+		if !a.IfMissing || count[strings.ToLower(a.Name)] == 0 {
+			e.Top = append(e.Top, a.Name+": "+a.Value+"\r\n"...)
+		}
+	}
+	for _, field := range fields {
+		if f.removes(field.Name) && !dropped(m, field.Span) {
+			e.Drop = append(e.Drop, field.Span)
+		}
+	}
+	return e
+}
+
+func (f *Filter) removes(name string) bool {
+	for _, r := range f.cfg.Remove {
+		if prefix, ok := strings.CutSuffix(r, "*"); ok && len(name) >= len(prefix) && strings.EqualFold(name[:len(prefix)], prefix) || strings.EqualFold(r, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// dropped says whether a filter before this one left the field out already.
+func dropped(m *mail.Message, s mail.Span) bool {
+	for _, d := range m.Drop {
+		if d.Start < s.End && s.Start < d.End {
+			return true
+		}
+	}
+	return false
+}

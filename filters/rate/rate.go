@@ -1,0 +1,203 @@
+// Package rate is the filter that bounds how much mail somebody may send or get:
+// a client address, its network, a login, a sender, a recipient.
+//
+// Each has a bucket that fills again evenly, so that a burst up to the limit is
+// fine and a steady stream above it is not. Buckets live in memory; a restart
+// forgets them.
+package rate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"hoplite/filters"
+	"hoplite/internal/conf"
+	"hoplite/mail"
+)
+
+// maxBuckets bounds the memory of one limit to about 10 MiB.
+const maxBuckets = 50_000
+
+// Config is the block filter "rate" { ... } of a chain.
+type Config struct {
+	// Limits are all kept to.
+	Limits []Limit `hcl:"limit,block"`
+	// Action is what becomes of mail above a limit.
+	Action string `hcl:"action,optional" enum:"tag|quarantine|defer|reject" default:"defer"`
+}
+
+// Limit is one limit.
+type Limit struct {
+	// Of is what is counted apart: "address" of the client, its "network" (IPv4
+	// /24, IPv6 /48), the "login", the "sender" (reverse path), the sender's
+	// "domain", or the "recipient".
+	Of string `hcl:"of,label"`
+	// Messages may come in the time per; for "recipient" they are those to it.
+	Messages int `hcl:"messages,optional"`
+	// Recipients may be named in the time per, over all messages.
+	Recipients int `hcl:"recipients,optional"`
+	// Per is the time in which a bucket fills again.
+	Per time.Duration `hcl:"per,optional" default:"1h"`
+	// Except are addresses, networks, logins or domains without this limit.
+	Except []string `hcl:"except,optional"`
+}
+
+var kinds = []string{"address", "network", "login", "sender", "domain", "recipient"}
+
+// Check finds limits that limit nothing.
+func (c *Config) Check() error {
+	var errs []error
+	for _, l := range c.Limits {
+		switch {
+		case !slices.Contains(kinds, l.Of):
+			errs = append(errs, conf.Fieldf("limit", "%q: want one of %s", l.Of, strings.Join(kinds, ", ")))
+		case l.Messages <= 0 && l.Recipients <= 0:
+			errs = append(errs, conf.Fieldf("limit", "%q: neither messages nor recipients is given", l.Of))
+		case l.Per < time.Second:
+			errs = append(errs, conf.Fieldf("limit", "%q: per must be a second at least", l.Of))
+		case l.Of == "recipient" && l.Recipients > 0:
+			errs = append(errs, conf.Fieldf("limit", `"recipient" counts messages only`))
+		}
+	}
+	if len(c.Limits) == 0 {
+		errs = append(errs, errors.New(`no limits: want limit "address" { messages = 100 }`))
+	}
+	return errors.Join(errs...)
+}
+
+// Filter keeps to a Config.
+type Filter struct {
+	cfg Config
+	mu  sync.Mutex
+	// messages and recipients hold, for each limit, when a bucket will be full
+	// again (the generic cell rate algorithm).
+	messages, recipients []*lru.Cache[string, time.Time]
+}
+
+// New makes the filter.
+func New(cfg Config, _ filters.Env) (filters.Filter, error) {
+	f := &Filter{cfg: cfg}
+	for range cfg.Limits {
+		m, err1 := lru.New[string, time.Time](maxBuckets)
+		r, err2 := lru.New[string, time.Time](maxBuckets)
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, err
+		}
+		f.messages, f.recipients = append(f.messages, m), append(f.recipients, r)
+	}
+	return f, nil
+}
+
+// AtMail counts a message.
+func (f *Filter) AtMail(_ context.Context, tx *mail.Transaction) (filters.Verdict, error) {
+	return f.count(tx, func(l *Limit) (int, string) {
+		if l.Of == "recipient" {
+			return 0, ""
+		}
+		return l.Messages, l.key(tx)
+	}, f.messages, "messages"), nil
+}
+
+// AtRcpt counts a recipient, and the message for it.
+func (f *Filter) AtRcpt(_ context.Context, tx *mail.Transaction, r *mail.Rcpt) (filters.Verdict, error) {
+	v := f.count(tx, func(l *Limit) (int, string) { return l.Recipients, l.key(tx) }, f.recipients, "recipients")
+	if v.Action != "" {
+		return v, nil
+	}
+	return f.count(tx, func(l *Limit) (int, string) {
+		if l.Of != "recipient" {
+			return 0, ""
+		}
+		return l.Messages, r.To.Key()
+	}, f.messages, "messages"), nil
+}
+
+// count takes one from each bucket that is meant, if all have one.
+func (f *Filter) count(tx *mail.Transaction, pick func(*Limit) (int, string), buckets []*lru.Cache[string, time.Time], what string) filters.Verdict {
+	now := time.Now()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fill := make([]func(), 0, len(f.cfg.Limits))
+	for i := range f.cfg.Limits {
+		l := &f.cfg.Limits[i]
+		n, key := pick(l)
+		if n <= 0 || key == "" || l.excepts(tx, key) {
+			continue
+		}
+		full, _ := buckets[i].Get(key)
+		if full.Before(now) {
+			full = now
+		}
+		full = full.Add(l.Per / time.Duration(n))
+		if wait := full.Sub(now) - l.Per; wait > 0 {
+			v := filters.Acted(filters.Action(f.cfg.Action), 550, "5.7.1", "too many %s for the %s %s: %d in %s are allowed, next in %s",
+				what, l.Of, key, n, conf.FormatDuration(l.Per), wait.Round(time.Second))
+			v.Facts = []mail.Fact{{Key: l.Of, Value: key}, {Key: "limit", Value: fmt.Sprintf("%d %s in %s", n, what, l.Per)}}
+			return v
+		}
+		fill = append(fill, func() { buckets[i].Add(key, full) })
+	}
+	for _, add := range fill {
+		add()
+	}
+	return filters.Verdict{}
+}
+
+// key is what a limit counts for a transaction; "" if it has none of it.
+func (l *Limit) key(tx *mail.Transaction) string {
+	ip := tx.Client.Addr.Addr().Unmap()
+	switch l.Of {
+	case "address":
+		if ip.Is6() { // one host has a /64
+			return prefix(ip, 64)
+		}
+		return prefix(ip, 32)
+	case "network":
+		if ip.Is6() {
+			return prefix(ip, 48)
+		}
+		return prefix(ip, 24)
+	case "login":
+		return tx.Client.User
+	case "sender":
+		return tx.Envelope.From.Key()
+	case "domain":
+		return tx.Envelope.From.ASCIIDomain()
+	}
+	return ""
+}
+
+func prefix(ip netip.Addr, bits int) string {
+	p, err := ip.Prefix(bits)
+	switch {
+	case err != nil:
+		return ""
+	case bits == 32:
+		return ip.String()
+	}
+	return p.String()
+}
+
+func (l *Limit) excepts(tx *mail.Transaction, key string) bool {
+	ip := tx.Client.Addr.Addr().Unmap()
+	for _, e := range l.Except {
+		if e = strings.ToLower(e); e == key || strings.HasSuffix(key, "@"+e) || e == tx.Client.User {
+			return true
+		}
+		if p, err := netip.ParsePrefix(e); err == nil && p.Contains(ip) {
+			return true
+		}
+		if a, err := netip.ParseAddr(e); err == nil && a == ip {
+			return true
+		}
+	}
+	return false
+}
