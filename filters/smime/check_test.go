@@ -363,3 +363,17 @@ func BenchmarkOpaqueBase64(b *testing.B) {
 		}
 	}
 }
+
+// A signature that fails for no reason that we know costs the whole search.
+func BenchmarkUnexplained(b *testing.B) {
+	root := issue(b, nil, "Root", nil)
+	ann := issue(b, root, "ann@example.org", nil)
+	part := text + strings.Repeat(strings.Repeat("x", 70)+"\r\n", 1000)
+	msg := mail.Bytes(clear(outer, part+"y", ann.sign(b, []byte(part), true, now)))
+	checker := &Checker{Trust: pool(root), At: now}
+	for b.Loop() {
+		if rep, err := checker.Message(context.Background(), msg, msg.Size()); err != nil || rep.Verdict != "bad" {
+			b.Fatal(rep, err)
+		}
+	}
+}

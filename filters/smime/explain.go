@@ -10,21 +10,27 @@ import (
 	"hoplite/mail/mime"
 )
 
-// Bounds of the search for what happened to signed content.
+// Bounds of the search for what happened to signed content: a message that is
+// made to fail must not cost much more than one that holds.
 const (
-	explainSize   = 4 << 20  // larger content is not explained
-	explainBudget = 64 << 20 // octets hashed in one search
+	explainSize   = 1 << 20  // larger content is not explained
+	explainBudget = 16 << 20 // octets hashed in one search
+	explainTries  = 400
 )
 
 // search tries likely former states of content that no longer fits.
 type search struct {
 	s    *cms.Signed
 	more []*cms.Certificate
-	left int
+	left int // octets
+	try  int
 }
 
+func (q *search) spent() bool { return q.left < 0 || q.try >= explainTries }
+
 func (q *search) fits(content []byte) bool {
-	if q.left -= len(content) + 1<<10; q.left < 0 {
+	q.try++
+	if q.left -= len(content); q.spent() {
 		return false
 	}
 	return q.s.Fits(bytes.NewReader(content), q.more...)
@@ -164,7 +170,7 @@ func flowed(content []byte) []byte {
 func (q *search) strippedLine(content []byte) int {
 	try := make([]byte, 0, len(content)+1)
 	at, n := 0, 0
-	for q.left > 0 {
+	for !q.spent() && q.try < explainTries-50 {
 		i := bytes.Index(content[at:], crlfBytes)
 		if i < 0 {
 			return 0
@@ -182,7 +188,7 @@ func (q *search) strippedLine(content []byte) int {
 // footer cuts lines off the end until the rest fits, and returns how many
 // octets that took.
 func (q *search) footer(content []byte) int {
-	for end := len(content); q.left > 0; {
+	for end := len(content); !q.spent(); {
 		end = bytes.LastIndex(content[:end], crlfBytes)
 		if end <= 0 {
 			return 0
