@@ -1,5 +1,6 @@
 hostname = "mail.example.org" # greetings, EHLO, Received
 data     = "var"              # everything we keep; relative to this file
+trusted  = []                 # nets whose Received lines we believe
 
 smtp "inbound" {
   listen = ["127.0.0.1:2525"]
@@ -8,7 +9,13 @@ smtp "inbound" {
 smtp "submission" {
   listen = ["127.0.0.1:2587"]
   auth   = "required"
-  chain  = "inbound"
+  chain  = "outbound"
+}
+smtp "devices" { # printers, cron: no AUTH, by network
+  listen     = ["127.0.0.1:2526"]
+  relay_from = ["127.0.0.0/8"]
+  bare       = "fix"
+  chain      = "outbound"
 }
 lmtp "local" {
   listen = ["unix:lmtp.sock"]
@@ -16,6 +23,9 @@ lmtp "local" {
 }
 pop3 "pop3" {
   listen = ["127.0.0.1:2110"]
+}
+imap "imap" {
+  listen = ["127.0.0.1:2143"]
 }
 
 chain "inbound" {
@@ -29,8 +39,30 @@ chain "inbound" {
     to  = ["local", "example.org"] # local = hostname and localhost
     hop = "boxes"
   }
+  route "legacy" {
+    to  = ["legacy.example"]
+    hop = "old-server"
+  }
+}
+chain "outbound" {
+  route "here" {
+    to  = ["local", "example.org"]
+    hop = "boxes"
+  }
+  route "out" {
+    relay = true # only for clients that may relay
+    hop   = "internet"
+  }
 }
 
 maildrop "boxes" {
   path = "mail/{domain}/{user}" # a Maildir each, under data
+}
+upstream "old-server" {
+  servers = ["smtp://192.0.2.10:25"]
+  mode    = "auto" # inline | queue | auto
+}
+upstream "internet" {
+  mx   = true
+  mode = "queue"
 }

@@ -12,11 +12,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"hoplite"
+	"hoplite/imap"
 	"hoplite/internal/conf"
 	"hoplite/internal/listen"
 	"hoplite/maildrop"
 	"hoplite/pop3"
 	"hoplite/relay"
+	"hoplite/relay/forward"
 )
 
 // Config is relay.hcl. Each package owns the meaning of its block; this list
@@ -48,7 +50,9 @@ type Config struct {
 	LMTP     []*relay.Config      `hcl:"lmtp,block"`
 	Chain    []*relay.ChainConfig `hcl:"chain,block"`
 	POP3     []*pop3.Config       `hcl:"pop3,block"`
+	IMAP     []*imap.Config       `hcl:"imap,block"`
 	Maildrop []*maildrop.Config   `hcl:"maildrop,block"`
+	Upstream []*forward.Config    `hcl:"upstream,block"`
 }
 
 // DNSConfig is the block dns { ... }: for tests and split horizons. Without it

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"hoplite/filters"
+	"hoplite/imap"
 	"hoplite/internal/listen"
 	"hoplite/mail"
 	"hoplite/maildrop"
@@ -41,6 +42,15 @@ func (h *house) buildDoors() error {
 			name: c.Name, cfg: &c.Config, refuse: pop3.Refuse, handle: s.Handle, drain: s.Shutdown, close: func() {},
 		})
 	}
+	for _, c := range h.cfg.IMAP {
+		s := imap.New(*c, imap.Env{
+			Box: h.box, Gate: h.logins, Hostname: h.cfg.Hostname, Version: version,
+			Log: h.log.With().Str("listener", c.Name).Logger(),
+		})
+		h.doors = append(h.doors, door{
+			name: c.Name, cfg: &c.Config, refuse: imap.Refuse, handle: s.Handle, drain: s.Shutdown, close: func() {},
+		})
+	}
 	return nil
 }
 
@@ -61,6 +71,10 @@ func (h *house) addRelay(c *relay.Config, protocol string) {
 		Login:      h.logins,
 		DNS:        h.dns,
 		History:    h.history.Add,
+		Carry:      h.carry(chain),
+		Later:      h.later,
+		Bounce:     h.queue.Bounce,
+		Run:        func(domain string) (int, error) { return h.queue.Flush(domain), nil },
 	})
 	h.doors = append(h.doors, door{
 		name: c.Name, cfg: &c.Config,

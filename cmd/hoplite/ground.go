@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"hoplite/internal/users"
 	"hoplite/mail"
 	"hoplite/maildrop"
+	"hoplite/relay/queue"
 )
 
 // ground is what outlives a reload of the configuration: the data folder with
@@ -31,6 +33,7 @@ type ground struct {
 	history  *history.Store
 	throttle *users.Throttle
 	spool    *spool.Dir
+	queue    *queue.Queue
 	stores   map[string]keptStore
 }
 
@@ -88,12 +91,21 @@ func stand(cfg *Config, log zerolog.Logger) (*ground, error) {
 		g.leave()
 		return nil, err
 	}
+	if g.queue, err = openQueue(cfg, log, queueParts{attempted: g.attempted}); err != nil {
+		g.leave()
+		return nil, err
+	}
 	return g, nil
 }
 
 // leave gives everything back.
 func (g *ground) leave() {
 	g.sockets.Close()
+	if g.queue != nil {
+		if err := g.queue.Close(); err != nil {
+			g.log.Error().Err(err).Msg("close queue")
+		}
+	}
 	if g.history != nil {
 		g.history.Close()
 	}
@@ -113,4 +125,13 @@ func newLogger(cfg *LogConfig) zerolog.Logger {
 		out = zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: "15:04:05.000"}
 	}
 	return zerolog.New(out).Level(level).With().Timestamp().Logger()
+}
+
+// mustJSON is for values of ours that always have a JSON form.
+func mustJSON(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil
+	}
+	return b
 }

@@ -14,35 +14,38 @@ import (
 	"hoplite/mail"
 	"hoplite/maildrop"
 	"hoplite/relay"
+	"hoplite/relay/forward"
 )
 
 // house is everything that one configuration asks for, built on the ground.
 // A reload builds a new one beside it.
 type house struct {
 	*ground
-	cfg      *Config
-	diags    *conf.Diagnostics
-	dns      resolve.Resolver
-	certs    *listen.Certs
-	accounts *users.Store
-	resolver *users.Resolver
-	logins   *login.Gate
-	boxes    map[string]*maildrop.Store
-	hops     map[string]mail.Hop
-	chains   map[string]*relay.Chain
-	doors    []door
+	cfg       *Config
+	diags     *conf.Diagnostics
+	dns       resolve.Resolver
+	certs     *listen.Certs
+	accounts  *users.Store
+	resolver  *users.Resolver
+	logins    *login.Gate
+	boxes     map[string]*maildrop.Store
+	hops      map[string]mail.Hop
+	upstreams map[string]*forward.Upstream
+	chains    map[string]*relay.Chain
+	doors     []door
 }
 
 // build makes a house. Mistakes that only show now are in the diagnostics.
 func build(g *ground, cfg *Config, diags *conf.Diagnostics) (*house, error) {
 	h := &house{
 		ground: g, cfg: cfg, diags: diags,
-		boxes:  map[string]*maildrop.Store{},
-		hops:   map[string]mail.Hop{},
-		chains: map[string]*relay.Chain{},
+		boxes:     map[string]*maildrop.Store{},
+		hops:      map[string]mail.Hop{},
+		upstreams: map[string]*forward.Upstream{},
+		chains:    map[string]*relay.Chain{},
 	}
 	for _, step := range []func() error{
-		h.buildDNS, h.buildAccounts, h.buildCerts, h.buildHops, h.buildChains, h.buildDoors,
+		h.buildDNS, h.buildAccounts, h.buildCerts, h.buildHops, h.buildUpstreams, h.buildChains, h.buildDoors,
 	} {
 		if err := step(); err != nil {
 			return nil, err

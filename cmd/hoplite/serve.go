@@ -82,9 +82,13 @@ func (s *server) run(ctx context.Context, cfg *Config) error {
 	if err != nil {
 		return err
 	}
+	h.connectQueue(nil)
+	stopQueue := s.runQueue()
+	defer stopQueue()
 	if s.now, err = s.open(h); err != nil {
 		return err
 	}
+	go h.look(ctx)
 	controlled, stopControl := s.serveControl()
 	defer func() { stopControl(); <-controlled }()
 
@@ -103,6 +107,20 @@ func (s *server) run(ctx context.Context, cfg *Config) error {
 			s.reload()
 		}
 	}
+}
+
+// runQueue moves queued mail until stop is called, which waits for attempts
+// under way.
+func (s *server) runQueue() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := s.ground.queue.Run(ctx, grace); err != nil {
+			s.log.Error().Err(err).Msg("queue")
+		}
+	}()
+	return func() { cancel(); <-done }
 }
 
 // open opens the doors of a house, and says where.
@@ -153,6 +171,9 @@ func (t *tenure) close(ctx context.Context, drain bool) {
 	for _, d := range t.doors {
 		d.close()
 	}
+	for _, up := range t.upstreams {
+		up.Close()
+	}
 	if cut > 0 {
 		t.log.Warn().Int("connections", cut).Msg("sessions were cut off")
 	}
@@ -185,6 +206,7 @@ func (s *server) reload() {
 	}
 	old := s.now
 	s.now = next
+	next.connectQueue(old.house)
 	s.ground.sockets.Sweep()
 	s.gone.Go(func() { old.close(context.Background(), false) })
 	s.log.Info().Msg("configuration taken over")
@@ -230,5 +252,6 @@ func (s *server) control() http.Handler {
 		syscall.Kill(os.Getpid(), syscall.SIGHUP)
 		control.Answer(w, true, nil)
 	})
+	mux.Handle("/queue/", queueHandler(s.ground.queue))
 	return mux
 }

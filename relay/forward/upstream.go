@@ -52,6 +52,7 @@ type Upstream struct {
 	pools   []*pool
 	byMX    *lru.Cache[string, *pool]
 	known   *known
+	next    *Upstream // when this one can't be reached
 	weakUse atomic.Int64
 }
 
@@ -109,6 +110,10 @@ func (u *Upstream) newPool(s *server) *pool {
 	return newPool(s, u.cfg.Connections, u.cfg.MessagesPerConnection, u.cfg.KeepIdle)
 }
 
+// SetFallback names the upstream that is tried when no server of this one can
+// be talked to. It is called before any mail is sent.
+func (u *Upstream) SetFallback(next *Upstream) { u.next = next }
+
 // Name is the label of the upstream's block.
 func (u *Upstream) Name() string { return u.cfg.Name }
 
@@ -164,13 +169,17 @@ func (h *handoff) Close() error { return nil }
 // Send hands the message over, one transaction for each group of recipients
 // that share servers.
 func (h *handoff) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
-	out := make([]mail.Outcome, len(h.rcpts))
-	for _, g := range h.u.groups(ctx, h.rcpts) {
-		p := &parcel{tx: h.tx, msg: m}
+	return h.u.handOver(ctx, &parcel{tx: h.tx, rcpts: h.rcpts, msg: m}, h.u.next)
+}
+
+func (u *Upstream) handOver(ctx context.Context, all *parcel, next *Upstream) []mail.Outcome {
+	out := make([]mail.Outcome, len(all.rcpts))
+	for _, g := range u.groups(ctx, all.rcpts) {
+		p := &parcel{tx: all.tx, msg: all.msg}
 		for _, i := range g.rcpts {
-			p.rcpts = append(p.rcpts, h.rcpts[i])
+			p.rcpts = append(p.rcpts, all.rcpts[i])
 		}
-		for i, o := range h.u.deliver(ctx, p, g) {
+		for i, o := range u.deliver(ctx, p, g, next) {
 			out[g.rcpts[i]] = o
 		}
 	}
@@ -210,8 +219,8 @@ func (u *Upstream) groups(ctx context.Context, rcpts []mail.Rcpt) []group {
 }
 
 // deliver tries the servers of a group until one of them takes the message or
-// refuses it for good.
-func (u *Upstream) deliver(ctx context.Context, p *parcel, g group) []mail.Outcome {
+// refuses it for good, then those of next.
+func (u *Upstream) deliver(ctx context.Context, p *parcel, g group, next *Upstream) []mail.Outcome {
 	start := time.Now()
 	if g.err != nil {
 		return u.outcomes(p, nil, make(answers, len(p.rcpts)).all(g.err), start)
@@ -229,6 +238,10 @@ func (u *Upstream) deliver(ctx context.Context, p *parcel, g group) []mail.Outco
 		if ctx.Err() != nil {
 			break
 		}
+	}
+	if next != nil && ctx.Err() == nil {
+		// One step only: a fallback of the fallback could lead back here.
+		return next.handOver(ctx, p, nil)
 	}
 	return u.outcomes(p, nil, make(answers, len(p.rcpts)).all(u.unreachable(last)), start)
 }
