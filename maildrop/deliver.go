@@ -1,6 +1,10 @@
 package maildrop
 
-import "strings"
+import (
+	"errors"
+	"strings"
+	"time"
+)
 
 // deliver puts a message into new, as every delivery agent does: the file is
 // synced, moved, and the directory synced, before anybody is told. UIDs are
@@ -29,19 +33,34 @@ func (f *Folder) deliver(n *NewMessage) error {
 func (f *Folder) arrived() {
 	// The directory's time stamp need not differ from that of the last look.
 	f.fresh.Store(true)
-	if !f.watchers.any() || !f.waking.CompareAndSwap(false, true) {
+	if f.watchers.any() {
+		f.lookSoon(0)
+	}
+}
+
+// lookSoon has the folder looked at in the background, once for all who ask
+// meanwhile.
+func (f *Folder) lookSoon(wait time.Duration) {
+	if !f.waking.CompareAndSwap(false, true) {
 		return
 	}
-	// The box must stay open until the look is done.
 	b := f.box
 	b.mu.Lock()
-	f.refs++
+	open := f.refs > 0
+	if open {
+		f.refs++ // it stays open until the look is done
+	}
 	b.mu.Unlock()
+	if !open {
+		f.waking.Store(false)
+		return
+	}
 	go func() {
 		defer f.Close()
+		time.Sleep(wait)
 		f.waking.Store(false)
-		if _, err := f.Sync(); err != nil {
-			b.store.log.Warn().Err(err).Msg("new mail not announced")
+		if _, err := f.Sync(); err != nil && !errors.Is(err, ErrGone) {
+			b.store.log.Warn().Err(err).Msg("changes not announced")
 		}
 	}()
 }

@@ -2,6 +2,7 @@ package maildrop
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -241,5 +243,26 @@ func TestTree(t *testing.T) {
 	must(t, b.Subscribe("Sent", false))
 	if subs, err := b.Subscriptions(); err != nil || !slices.Equal(subs, []string{"Gone/Away"}) {
 		t.Errorf("subscriptions %q, %v", subs, err)
+	}
+}
+
+// Watch tells of deliveries by other programs without a look of our own.
+func TestWatchOthers(t *testing.T) {
+	s := testStore(t, Config{})
+	f := testFolder(t, s, "INBOX")
+	syncNow(t, f)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go s.Run(ctx)
+	changed, stop := f.Watch()
+	defer stop()
+	must(t, os.WriteFile(filepath.Join(boxDir(s), "new", "1700000000.M1P1.other"), []byte("Subject: new\n\nx\n"), 0o600))
+	select {
+	case <-changed:
+	case <-time.After(30 * time.Second):
+		t.Fatal("nothing heard of new mail")
+	}
+	if snap, err := f.Snapshot(); err != nil || len(snap.Messages) != 1 {
+		t.Errorf("%d messages, %v", len(snap.Messages), err)
 	}
 }

@@ -8,43 +8,72 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// pollEvery is how often watched folders are looked at where nothing tells us
-// of changes, as on network file systems; settleEvery where a folder waits to
-// settle.
-const (
-	pollEvery   = 10 * time.Second
-	settleEvery = settleTime + 100*time.Millisecond
-)
+// pollEvery is how often watched folders are looked at, for what nothing tells
+// us of: changes over a network file system, directories that had to settle.
+// A look costs a few microseconds.
+const pollEvery = settleTime + 100*time.Millisecond
+
+// gather is how long we wait after a change by others for more of them.
+const gather = 20 * time.Millisecond
 
 // watcher looks at folders that sessions wait for.
 type watcher struct {
 	log zerolog.Logger
 
-	mu      sync.Mutex
-	folders map[*Folder]int
-	closed  bool
+	mu       sync.Mutex
+	folders  map[*Folder]int
+	notifier *notifier // nil without
+	started  bool
+	closed   bool
 }
 
 func newWatcher(log zerolog.Logger) *watcher {
 	return &watcher{log: log, folders: map[*Folder]int{}}
 }
 
+// add begins to watch a folder. The folder must stay open until remove.
 func (w *watcher) add(f *Folder) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.folders[f]++
+	if w.folders[f]++; w.folders[f] > 1 || w.closed {
+		return
+	}
+	if !w.started {
+		w.started = true
+		if w.notifier = newNotifier(); w.notifier != nil {
+			go w.notifier.run(w.changed)
+		}
+	}
+	if w.notifier != nil {
+		w.notifier.add(f)
+	}
 }
 
 func (w *watcher) remove(f *Folder) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.folders[f]--; w.folders[f] == 0 {
-		delete(w.folders, f)
+	if w.folders[f]--; w.folders[f] > 0 {
+		return
+	}
+	delete(w.folders, f)
+	if w.notifier != nil && !w.closed {
+		w.notifier.remove(f)
 	}
 }
 
+// changed has a folder looked at soon.
+func (w *watcher) changed(f *Folder) {
+	w.mu.Lock()
+	watched := w.folders[f] > 0 && !w.closed
+	w.mu.Unlock()
+	if watched {
+		f.lookSoon(gather)
+	}
+}
+
+// run polls until ctx is done.
 func (w *watcher) run(ctx context.Context) {
-	tick := time.NewTicker(settleEvery)
+	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -64,8 +93,15 @@ func (w *watcher) poll() {
 	}
 	w.mu.Unlock()
 	for _, f := range folders {
-		f.Sync()
+		f.lookSoon(0)
 	}
 }
 
-func (w *watcher) close() {}
+func (w *watcher) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	if w.notifier != nil {
+		w.notifier.close()
+	}
+}

@@ -60,6 +60,10 @@ func (d *Dir) Close() error { return d.f.Close() }
 // Path is where the directory was when it was opened, for messages.
 func (d *Dir) Path() string { return d.path }
 
+// ProcPath leads to the directory as long as the handle is open, whatever it
+// is called by then; Linux only.
+func (d *Dir) ProcPath() string { return fmt.Sprintf("/proc/self/fd/%d", d.f.Fd()) }
+
 func checkName(name string) error {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
 		return errName
