@@ -78,6 +78,11 @@ func (n *NewMessage) seal() error {
 	if err == nil {
 		err = n.file.Sync()
 	}
+	if err == nil && n.Date.IsZero() {
+		var st maildir.Stat
+		st, err = maildir.FileStat(n.file)
+		n.Date = st.MTime
+	}
 	if err = errors.Join(err, n.shut()); err != nil {
 		return fmt.Errorf("write a message: %w", err)
 	}
@@ -124,12 +129,8 @@ func (f *Folder) Append(news ...*NewMessage) ([]*Message, *Snapshot, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		date := n.Date
-		if date.IsZero() {
-			date = time.Now()
-		}
 		items = append(items, incoming{
-			message: Message{Flags: n.Flags, Keywords: mask, Size: n.size, Wire: n.wire, Date: date.Unix(), Ext: n.ext},
+			message: Message{Flags: n.Flags, Keywords: mask, Size: n.size, Wire: n.wire, Date: n.Date.Unix(), Ext: n.ext},
 			base:    n.base(),
 			place:   func(name string) error { return f.tmp.Rename(n.name, f.cur, name) },
 			undo:    func(name string) { f.cur.Rename(name, f.tmp, n.name) },

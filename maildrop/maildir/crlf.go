@@ -9,11 +9,12 @@ import (
 const block = 64 << 10
 
 // LFWriter turns CRLF into LF on the way to a file and counts. Lone CRs and
-// LFs stay as they are.
+// LFs stay as they are; of several CRs before an LF none is left, as a reader
+// could not tell them from a line end.
 type LFWriter struct {
 	w    io.Writer
 	buf  []byte
-	held bool // a CR whose successor is not known yet
+	held int // CRs whose successor is not known yet
 
 	// Size is what was written, Wire the same with CRLF at every line end.
 	Size, Wire int64
@@ -30,25 +31,26 @@ func (l *LFWriter) Reset(w io.Writer) { *l = LFWriter{w: w, buf: l.buf[:0]} }
 // Write takes octets with either line end, cut anywhere.
 func (l *LFWriter) Write(p []byte) (int, error) {
 	n := len(p)
-	if l.held && n > 0 {
-		l.held = false
-		if p[0] != '\n' {
-			if err := l.put([]byte{'\r'}); err != nil {
-				return 0, err
-			}
-			l.Wire++
-		}
+	for l.held > 0 && len(p) > 0 && p[0] == '\r' {
+		l.held++
+		p = p[1:]
+	}
+	if len(p) == 0 {
+		return n, nil
+	}
+	if p[0] == '\n' {
+		l.held = 0
+	}
+	if err := l.release(); err != nil {
+		return 0, err
 	}
 	for len(p) > 0 {
 		i := bytes.IndexByte(p, '\n')
 		if i < 0 {
 			return n, l.tail(p)
 		}
-		line := p[:i]
+		line := bytes.TrimRight(p[:i], "\r")
 		p = p[i+1:]
-		if i > 0 && line[i-1] == '\r' {
-			line = line[:i-1]
-		}
 		l.Wire += int64(len(line)) + 2
 		if err := l.put(line); err != nil {
 			return 0, err
@@ -60,16 +62,25 @@ func (l *LFWriter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
+// release writes the CRs that were no part of a line end.
+func (l *LFWriter) release() error {
+	for ; l.held > 0; l.held-- {
+		l.Wire++
+		if err := l.put([]byte{'\r'}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 var newline = []byte{'\n'}
 
 // tail takes the octets behind the last LF.
 func (l *LFWriter) tail(p []byte) error {
-	if p[len(p)-1] == '\r' {
-		l.held = true
-		p = p[:len(p)-1]
-	}
-	l.Wire += int64(len(p))
-	return l.put(p)
+	text := bytes.TrimRight(p, "\r")
+	l.held = len(p) - len(text)
+	l.Wire += int64(len(text))
+	return l.put(text)
 }
 
 func (l *LFWriter) put(p []byte) error {
@@ -98,12 +109,8 @@ func (l *LFWriter) spill() error {
 
 // Flush writes what is left.
 func (l *LFWriter) Flush() error {
-	if l.held {
-		l.held = false
-		l.Wire++
-		if err := l.put([]byte{'\r'}); err != nil {
-			return err
-		}
+	if err := l.release(); err != nil {
+		return err
 	}
 	return l.spill()
 }

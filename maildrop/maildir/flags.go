@@ -62,9 +62,12 @@ next:
 			}
 		}
 		if strings.IndexByte(in.Other, c) < 0 {
-			in.Other += string(rune(c))
+			in.Other += text[i : i+1]
 		}
 	}
+	other := []byte(in.Other)
+	slices.Sort(other)
+	in.Other = string(other)
 	return in
 }
 
