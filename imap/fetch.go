@@ -332,8 +332,7 @@ func (f *fetcher) content(it wire.Item) error {
 		return err
 	}
 	if piece == nil {
-		f.w.WriteString(" NIL")
-		return nil
+		piece = &nothing // what isn't there is empty, as with other servers
 	}
 	size := piece.size
 	off := int64(0)

@@ -165,12 +165,16 @@ func attributes(l wire.List, n listed) []string {
 			a = append(a, `\Noselect`)
 		}
 	}
-	if n.HasChildren {
+	// A plain LIST gets all there is (RFC 3348, RFC 6154); an extended one what
+	// it asks for.
+	switch {
+	case l.Extended && !l.RetChildren:
+	case n.HasChildren:
 		a = append(a, `\HasChildren`)
-	} else {
+	default:
 		a = append(a, `\HasNoChildren`)
 	}
-	if n.SpecialUse != "" {
+	if n.SpecialUse != "" && (!l.Extended || l.RetSpecialUse || l.SpecialUse) {
 		a = append(a, n.SpecialUse)
 	}
 	if n.subscribed && (l.Subscribed || l.RetSubscribed) {

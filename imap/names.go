@@ -23,11 +23,15 @@ func (s *session) unicode() bool { return s.utf8 || s.rev2 }
 // text turns a name or pattern off the wire into UTF-8.
 func (s *session) text(name string) (string, error) {
 	if !s.unicode() {
-		if plain, err := maildir.DecodeUTF7(name); err == nil {
+		plain, err := maildir.DecodeUTF7(name)
+		if err == nil {
 			return plain, nil
 		}
+		// Some clients send UTF-8 without having asked for it.
+		if strings.Contains(name, "&") {
+			return "", maildrop.ErrFolderName
+		}
 	}
-	// Some clients send UTF-8 without having asked for it.
 	if !utf8.ValidString(name) {
 		return "", maildrop.ErrFolderName
 	}

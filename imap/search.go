@@ -108,10 +108,10 @@ func (s *session) esearch(args *wire.Search, nums []uint32, modseq uint64, uid b
 	}
 	if len(nums) > 0 {
 		if r.Min {
-			b = appendInt(append(b, " MIN "...), int64(s.extreme(args, nums, false)))
+			b = appendInt(append(b, " MIN "...), int64(nums[0]))
 		}
 		if r.Max {
-			b = appendInt(append(b, " MAX "...), int64(s.extreme(args, nums, true)))
+			b = appendInt(append(b, " MAX "...), int64(nums[len(nums)-1]))
 		}
 		if r.All {
 			b = wire.AppendNumbers(append(b, " ALL "...), nums)
@@ -124,14 +124,6 @@ func (s *session) esearch(args *wire.Search, nums []uint32, modseq uint64, uid b
 		b = strconv.AppendUint(append(b, " MODSEQ "...), modseq, 10)
 	}
 	s.w.Write(append(b, "\r\n"...))
-}
-
-// extreme is the first or the last result: by number, or for SORT by order.
-func (s *session) extreme(args *wire.Search, nums []uint32, last bool) uint32 {
-	if last {
-		return nums[len(nums)-1]
-	}
-	return nums[0]
 }
 
 // errSearchLimit is the answer to a search that takes too long.
@@ -229,9 +221,6 @@ func (s *session) node(q *query, k *wire.Key, charset string) *node {
 		n.set = k.Set.Resolve(uint32(len(v.Messages)))
 		if k.Set.Saved {
 			n.op, n.uids = wire.KeyUID, s.sel.saved
-		}
-		if len(n.set) > 0 && n.set[len(n.set)-1].Hi > uint32(len(v.Messages)) {
-			s.p.Fail("no such message")
 		}
 	case wire.KeyUID:
 		n.set = k.Set.Resolve(top)
@@ -441,6 +430,9 @@ func (s *subject) matchMore(n *node) (bool, error) {
 	}
 	if err := s.entry(); err != nil {
 		return false, err
+	}
+	if len(s.e.text(eSent)) == 0 {
+		return false, nil // no Date is neither before nor after anything
 	}
 	_, sent := s.e.sent(s.m)
 	switch n.op {

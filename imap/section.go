@@ -94,6 +94,8 @@ type piece struct {
 	span mime.Span
 }
 
+var nothing piece
+
 // send writes n octets of the piece from off on.
 func (p *piece) send(w io.Writer, off, n int64) error {
 	if p.src == nil {

@@ -216,17 +216,35 @@ func (s *session) unknown(cmd []byte, name string) error {
 	return s.refuse("unknown command")
 }
 
-// refuse answers BAD. A message that came with the command cannot be told from
-// commands once it was not asked for, so it ends the session.
+// refuse answers BAD. A message that comes unasked with the command is read
+// and dropped, lest it be taken for commands.
 func (s *session) refuse(why string) error {
-	s.tagged("BAD %s", why)
-	if s.msg != nil && !s.msg.Sync {
-		return wire.ErrTooLong
+	if err := s.drop(); err != nil {
+		return err
 	}
+	s.tagged("BAD %s", why)
 	if s.bad++; s.bad >= maxBad {
 		s.untagged("BYE too many wrong commands")
 		return errBye
 	}
+	return nil
+}
+
+// drop reads the rest of a command that brings messages.
+func (s *session) drop() error {
+	for s.msg != nil && !s.msg.Sync {
+		if s.account == nil || s.msg.Size > int64(s.srv.cfg.AppendLimit) {
+			return wire.ErrTooLong
+		}
+		if _, err := io.Copy(io.Discard, s.incoming()); err != nil {
+			return err
+		}
+		var err error
+		if _, s.msg, err = s.r.More(); err != nil {
+			return err
+		}
+	}
+	s.msg = nil
 	return nil
 }
 

@@ -26,6 +26,9 @@ func (s *session) parseFlags(names []string) (maildrop.Flags, []string) {
 	var flags maildrop.Flags
 	var keywords []string
 	for _, n := range names {
+		if n == "" {
+			continue // the parser has found a mistake there
+		}
 		switch strings.ToLower(n) {
 		case `\seen`:
 			flags |= maildrop.Seen

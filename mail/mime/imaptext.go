@@ -18,7 +18,7 @@ func AppendEnvelope(dst, header []byte) []byte {
 			if !f.Is(n) {
 				continue
 			}
-			v := Unfold(nil, f.Value())
+			v := appendUnfolded(f.Value())
 			switch {
 			case vals[i] == nil:
 				vals[i] = v
@@ -55,6 +55,23 @@ func AppendEnvelope(dst, header []byte) []byte {
 	dst = append(dst, ' ')
 	dst = AppendNString(dst, vals[messageID])
 	return append(dst, ')')
+}
+
+// appendUnfolded unfolds a value, each fold with the white space around it
+// becoming one space, which is what readers expect to see in an ENVELOPE.
+func appendUnfolded(value []byte) []byte {
+	value = bytes.Trim(value, " \t\r\n")
+	if bytes.IndexByte(value, '\n') < 0 {
+		return Unfold(nil, value)
+	}
+	var out []byte
+	for line := range bytes.SplitSeq(value, []byte("\n")) {
+		if len(out) > 0 {
+			out = append(out, ' ')
+		}
+		out = Unfold(out, line)
+	}
+	return out
 }
 
 var nilText = []byte("NIL")

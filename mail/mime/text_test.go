@@ -188,7 +188,7 @@ func TestEnvelope(t *testing.T) {
 	tests := []struct{ name, header, want string }{
 		{"empty", "", "(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)"},
 		{"usual", "Date: Mon, 7 Feb 1994 21:52:25 -0800\r\nFrom: Ann <ann@example.org>\r\nSubject: a \"b\"\r\n\tc\r\nTo: g: bob@example.org;\r\nMessage-ID: <1@x>\r\nIn-Reply-To: <0@x>\r\n",
-			`("Mon, 7 Feb 1994 21:52:25 -0800" "a \"b\"` + "\t" + `c" (("Ann" NIL "ann" "example.org")) (("Ann" NIL "ann" "example.org")) (("Ann" NIL "ann" "example.org")) ` +
+			`("Mon, 7 Feb 1994 21:52:25 -0800" "a \"b\" c" (("Ann" NIL "ann" "example.org")) (("Ann" NIL "ann" "example.org")) (("Ann" NIL "ann" "example.org")) ` +
 				`((NIL NIL "g" NIL)(NIL NIL "bob" "example.org")(NIL NIL NIL NIL)) NIL NIL "<0@x>" "<1@x>")`},
 		{"8 bit", "Subject: \xc3\xa4\n", "(NIL {2}\r\n\xc3\xa4 NIL NIL NIL NIL NIL NIL NIL NIL)"},
 		{"empty subject, two To", "Subject:\nTo: a@b\nTo: c@d\nSubject: second\n", `(NIL "" NIL NIL NIL ((NIL NIL "a" "b")(NIL NIL "c" "d")) NIL NIL NIL NIL)`},
