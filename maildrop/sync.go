@@ -103,7 +103,44 @@ func (f *Folder) rescan(now stamp, all bool) error {
 	if r, err = f.read(now, len(r.missing) > 0 || all || r.list != nil); err != nil {
 		return err
 	}
+	if err := f.lookAgain(r); err != nil {
+		return err
+	}
 	return f.adopt(r, lock)
+}
+
+// lookAgain looks a few more times for the files of missing messages. Programs
+// that rename files without the lock make a reading of a directory miss some,
+// and a message that was expunged by mistake would come back with another UID.
+func (f *Folder) lookAgain(r *reading) error {
+	for range 3 {
+		if len(r.missing) == 0 {
+			return nil
+		}
+		again := reading{files: map[string]found{}}
+		for _, inNew := range []bool{true, false} {
+			names, err := f.in(found{inNew: inNew}).Files()
+			if err != nil {
+				return err
+			}
+			for _, file := range names {
+				again.files[maildir.Base(file)] = found{file, inNew}
+			}
+		}
+		r.missing = slices.DeleteFunc(r.missing, func(uid uint32) bool {
+			i, ok := f.state.find(uid)
+			if !ok {
+				return true
+			}
+			base := f.state.msgs[i].Base()
+			file, there := again.files[base]
+			if there {
+				r.files[base] = file
+			}
+			return there
+		})
+	}
+	return nil
 }
 
 // read reads uidlist, keywords and directories as far as they changed, or
@@ -291,9 +328,33 @@ func ignoreMissing(err error) error {
 	return err
 }
 
+// dropRevived takes the lines out of the uidlist whose message was expunged,
+// but whose file is there again: readers were told that its UID is gone, so it
+// gets another one. Of two lines for one file the last counts.
+func (f *Folder) dropRevived(r *reading) {
+	st := &f.state
+	last := make(map[string]uint32, len(r.list.Entries))
+	for _, e := range r.list.Entries {
+		last[e.Base] = e.UID
+	}
+	n := len(r.list.Entries)
+	r.list.Entries = slices.DeleteFunc(r.list.Entries, func(e maildir.Entry) bool {
+		if last[e.Base] != e.UID {
+			return true
+		}
+		if _, there := r.files[e.Base]; !there || !st.loaded || r.list.Validity != st.validity || e.UID >= st.next {
+			return false
+		}
+		_, known := st.find(e.UID)
+		return !known
+	})
+	r.damaged = r.damaged || len(r.list.Entries) < n
+}
+
 // match finds which files have no UID, and which messages no file.
 func (f *Folder) match(r *reading) {
 	if r.list != nil {
+		f.dropRevived(r)
 		listed := make(map[string]bool, len(r.list.Entries))
 		for _, e := range r.list.Entries {
 			listed[e.Base] = true
