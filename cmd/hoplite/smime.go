@@ -76,7 +76,7 @@ all; 1 when a signature should not be believed; 2 when the file can't be read.`,
 }
 
 func (f *smimeFlags) check(cmd *cobra.Command, name string) (*smime.Report, error) {
-	checker := &smime.Checker{AnyRoot: f.anyRoot, FoldCase: f.foldCase, Sender: f.useSender}
+	checker := &smime.Checker{AnyRoot: f.anyRoot, FoldCase: f.foldCase, Sender: f.useSender, Inside: true}
 	var err error
 	if checker.At, err = parseTime(f.at); err != nil {
 		return nil, err

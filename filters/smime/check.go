@@ -1,6 +1,7 @@
 package smime
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"hoplite/filters/attach"
 	"hoplite/filters/smime/cms"
 	"hoplite/internal/hold"
 	"hoplite/mail/mime"
@@ -36,6 +38,8 @@ type Checker struct {
 	Spool string
 	// Certs help to find signers that a message brings no certificate for.
 	Certs []*cms.Certificate
+	// Inside looks into attachments too, however they are packed.
+	Inside bool
 	// Extract, if set, receives each layer's signed content and its
 	// certificates as PEM, by a file name of ours.
 	Extract func(name string) (io.WriteCloser, error)
@@ -143,10 +147,9 @@ func (r *run) entity(w where, p *mime.Part) error {
 		}
 		return r.object(w, p, der(w.src, p), nil)
 	case signature:
-		r.leaf(w, p)
 		r.find("stray_signature", warning, w.path, "a detached signature without what it signs",
 			"something on the way may have taken the multipart/signed apart")
-		return nil
+		return r.leaf(w, p)
 	case otherSigned:
 		r.find("other_signature", info, w.path, "signed by other means than S/MIME ("+mime.Get(p.Params, "protocol")+")", "")
 		return r.children(w, p)
@@ -155,8 +158,7 @@ func (r *run) entity(w where, p *mime.Part) error {
 	case container:
 		return r.children(w, p)
 	}
-	r.leaf(w, p)
-	return nil
+	return r.leaf(w, p)
 }
 
 // innerMessage goes into a message/rfc822. Under a signature that is around
@@ -176,8 +178,7 @@ func (r *run) innerMessage(w where, p *mime.Part) error {
 // around the whole message, unless the multipart holds nothing else.
 func (r *run) children(w where, p *mime.Part) error {
 	if len(p.Children) == 0 {
-		r.leaf(w, p)
-		return nil
+		return r.leaf(w, p)
 	}
 	before := len(r.rep.Layers)
 	for i, c := range p.Children {
@@ -209,12 +210,22 @@ func (r *run) mixed(p *mime.Part, layers []*Layer) {
 	}
 }
 
-// leaf notes a part that can be read.
-func (r *run) leaf(w where, p *mime.Part) {
-	if len(r.rep.Parts) < mime.MaxParts {
+// leaf notes a part that can be read, and what is in it.
+func (r *run) leaf(w where, p *mime.Part) error {
+	if len(r.rep.Parts) >= mime.MaxParts {
+		return nil
+	}
+	if !r.Inside {
 		r.rep.Parts = append(r.rep.Parts, Part{Part: w.path, Type: p.Type + "/" + p.Subtype,
 			Name: p.Filename(), Size: p.Body.Size(), Signed: w.signed})
+		return nil
 	}
+	items, err := attach.ListPart(r.ctx, w.src, p, w.path, attach.Limits{Dir: r.Spool})
+	for _, it := range items {
+		r.rep.Parts = append(r.rep.Parts, Part{Part: it.Path, Type: cmp.Or(it.Type, it.Kind), Name: it.Name, Size: it.Size, Signed: w.signed,
+			Kind: it.Kind, Via: it.Via, Encrypted: it.Encrypted, Unread: it.Unread, Tricks: it.Tricks})
+	}
+	return err
 }
 
 // layer starts a layer, or says that there are too many.

@@ -32,15 +32,7 @@ func (r *Report) Print(w io.Writer) {
 		p.line(0, "")
 		p.line(0, "content")
 		for _, part := range r.Parts {
-			mark := "not signed"
-			if part.Signed {
-				mark = "signed"
-			}
-			name := ""
-			if part.Name != "" {
-				name = fmt.Sprintf(" %q", part.Name)
-			}
-			p.line(2, "%s  %s%s, %d octets, %s", part.Part, part.Type, name, part.Size, mark)
+			p.line(2, "%s  %s", part.Part, part.text())
 		}
 	}
 	if len(r.Findings) > 0 {
@@ -53,6 +45,34 @@ func (r *Report) Print(w io.Writer) {
 			}
 		}
 	}
+}
+
+// text is a part in one line.
+func (part *Part) text() string {
+	out := part.Type
+	if part.Kind != "" && part.Kind != part.Type {
+		out += " (is " + part.Kind + ")"
+	}
+	if part.Name != "" && !strings.HasSuffix(part.Part, part.Name) {
+		out += fmt.Sprintf(" %q", part.Name)
+	}
+	list := []string{out, fmt.Sprintf("%d octets", part.Size)}
+	if part.Via != "" && part.Via != "mime" {
+		list = append(list, part.Via)
+	}
+	if part.Signed {
+		list = append(list, "signed")
+	} else {
+		list = append(list, "not signed")
+	}
+	if part.Encrypted {
+		list = append(list, "encrypted")
+	}
+	list = append(list, part.Tricks...)
+	if part.Unread != "" {
+		list = append(list, "not looked into: "+part.Unread)
+	}
+	return strings.Join(list, ", ")
 }
 
 type printer struct{ w io.Writer }

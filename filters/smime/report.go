@@ -78,7 +78,8 @@ const (
 	unchecked   = "unchecked"
 )
 
-// Part is a piece of content that can be read.
+// Part is a piece of content that can be read. With Checker.Inside it may be
+// something in an attachment.
 type Part struct {
 	Part string `json:"part"`
 	Type string `json:"type"`
@@ -86,6 +87,13 @@ type Part struct {
 	Size int64  `json:"size"`
 	// Signed says that a whole-message signature covers it.
 	Signed bool `json:"signed"`
+
+	// What a look inside showed; see attach.Item.
+	Kind      string   `json:"kind,omitempty"`
+	Via       string   `json:"via,omitempty"`
+	Encrypted bool     `json:"encrypted,omitempty"`
+	Unread    string   `json:"unread,omitempty"`
+	Tricks    []string `json:"tricks,omitempty"`
 }
 
 // Finding is something worth saying. Codes are listed in docs/smime.md.
