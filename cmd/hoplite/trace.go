@@ -150,6 +150,12 @@ func (f *traceFlags) message(cmd *cobra.Command, name string) error {
 	if f.anonymise {
 		text = trace.NewAnonymiser(t).Text
 	}
+	var carried *inside
+	if !f.anonymise {
+		if carried, err = lookInside(cmd.Context(), raw); err != nil {
+			return err
+		}
+	}
 	out := cmd.OutOrStdout()
 	switch {
 	case f.explain != 0:
@@ -164,7 +170,10 @@ func (f *traceFlags) message(cmd *cobra.Command, name string) error {
 		if in.Bounce != nil {
 			j.Bounce = bounceJSON(in.Bounce, o)
 		}
-		if err := writeJSON(out, j, text); err != nil {
+		if err := writeJSON(out, struct {
+			*trace.JSON
+			*inside
+		}{&j, carried}, text); err != nil {
 			return err
 		}
 	case f.csv:
@@ -178,6 +187,7 @@ func (f *traceFlags) message(cmd *cobra.Command, name string) error {
 			s.bounce(in.Bounce, o)
 		}
 		s.trace(t)
+		s.inside(carried)
 	}
 	if in.Bounce != nil {
 		return findings

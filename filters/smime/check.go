@@ -215,6 +215,9 @@ func (r *run) leaf(w where, p *mime.Part) error {
 	if len(r.rep.Parts) >= mime.MaxParts {
 		return nil
 	}
+	if w.path == "message" {
+		w.path = "1"
+	}
 	if !r.Inside {
 		r.rep.Parts = append(r.rep.Parts, Part{Part: w.path, Type: p.Type + "/" + p.Subtype,
 			Name: p.Filename(), Size: p.Body.Size(), Signed: w.signed})

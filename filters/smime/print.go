@@ -32,7 +32,7 @@ func (r *Report) Print(w io.Writer) {
 		p.line(0, "")
 		p.line(0, "content")
 		for _, part := range r.Parts {
-			p.line(2, "%s  %s", part.Part, part.text())
+			p.line(2, "%s  %s", part.Part, part)
 		}
 	}
 	if len(r.Findings) > 0 {
@@ -47,8 +47,8 @@ func (r *Report) Print(w io.Writer) {
 	}
 }
 
-// text is a part in one line.
-func (part *Part) text() string {
+// String is a part in one line, without its place.
+func (part Part) String() string {
 	out := part.Type
 	if part.Kind != "" && part.Kind != part.Type {
 		out += " (is " + part.Kind + ")"

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"hoplite/filters/smime"
+	"hoplite/mail"
+)
+
+// inside is what trace says of a message besides its way here: signatures,
+// and what it carries. Who vouches for a signer is hoplite smime's business.
+type inside struct {
+	SMIME string       `json:"smime,omitempty"` // verdict on signatures alone
+	Parts []smime.Part `json:"parts,omitempty"`
+
+	signers []string
+}
+
+// lookInside reads a message. A header without a body has nothing inside.
+func lookInside(ctx context.Context, raw []byte) (*inside, error) {
+	if !smime.IsMessage(raw) {
+		return nil, nil
+	}
+	checker := &smime.Checker{AnyRoot: true, Inside: true}
+	rep, err := checker.Message(ctx, mail.Bytes(raw), int64(len(raw)))
+	if err != nil {
+		return nil, err
+	}
+	in := &inside{}
+	if len(rep.Layers) > 0 {
+		in.SMIME = rep.Verdict
+	}
+	for _, l := range rep.Layers {
+		for _, s := range l.Signers {
+			in.signers = append(in.signers, s.Subject)
+		}
+	}
+	for _, p := range rep.Parts {
+		if p.Size > 0 {
+			in.Parts = append(in.Parts, p)
+		}
+	}
+	if in.SMIME == "" && !in.worthTelling() {
+		return nil, nil
+	}
+	return in, nil
+}
+
+// worthTelling says whether there is more than the text of a message.
+func (in *inside) worthTelling() bool {
+	for _, p := range in.Parts {
+		if p.Name != "" || p.Via != "mime" || !strings.HasPrefix(p.Type, "text/") {
+			return true
+		}
+	}
+	return false
+}
+
+// inside prints it behind a trace.
+func (s *screen) inside(in *inside) {
+	if in == nil {
+		return
+	}
+	s.heading("Content")
+	if in.SMIME != "" {
+		text := in.SMIME
+		if len(in.signers) > 0 {
+			text += ", signed by " + strings.Join(in.signers, " and by ")
+		}
+		s.wrapped("  S/MIME  ", 10, text+"; hoplite smime says whom to believe")
+	}
+	for _, p := range in.Parts {
+		s.wrapped(fmt.Sprintf("  %-6s  ", p.Part), 10, p.String())
+	}
+}
