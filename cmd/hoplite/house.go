@@ -37,6 +37,9 @@ type house struct {
 
 // build makes a house. Mistakes that only show now are in the diagnostics.
 func build(g *ground, cfg *Config, diags *conf.Diagnostics) (*house, error) {
+	if cfg.rules(diags); diags.Mistakes() > 0 {
+		return nil, diags.Err()
+	}
 	h := &house{
 		ground: g, cfg: cfg, diags: diags,
 		boxes:     map[string]*maildrop.Store{},

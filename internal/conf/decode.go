@@ -3,9 +3,11 @@ package conf
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -66,6 +68,24 @@ func (b Body) Decode(into any) bool {
 	before := b.d.diags.Mistakes()
 	b.d.body(b.body, b.where, b.taken, v)
 	return b.d.diags.Mistakes() == before
+}
+
+// Written is what the file says in the block, attribute by attribute in the
+// order of the file and on one line each, passwords hidden: max = "25MiB".
+func (b Body) Written() []string {
+	if b.body == nil {
+		return nil
+	}
+	attrs := slices.SortedFunc(maps.Values(b.body.Attributes), func(x, y *hclsyntax.Attribute) int {
+		return x.SrcRange.Start.Byte - y.SrcRange.Start.Byte
+	})
+	var out []string
+	for _, a := range attrs {
+		text := b.d.diags.text(a.Expr.Range())
+		line := a.Name + " = " + strings.Join(strings.Fields(text), " ")
+		out = append(out, printable(secretValue.ReplaceAllString(line, `$1"***"`)))
+	}
+	return out
 }
 
 // place is a block as error messages call it.

@@ -30,6 +30,9 @@ type Diagnostic struct {
 type Diagnostics struct {
 	list  []Diagnostic
 	lines map[string][]string
+	// starts are the offsets of the lines in what was parsed, which is not
+	// always what stands in the file: see mendQuotes.
+	starts map[string][]int
 }
 
 // Add notes a mistake at r.
@@ -127,7 +130,7 @@ func (d *Diagnostics) quote(w io.Writer, r Range) {
 	}
 	line := lines[r.Start.Line-1]
 	hidden := secretValue.ReplaceAllString(line, `$1"***"`)
-	start := min(max(r.Start.Byte-lineStart(lines, r.Start.Line), 0), len(line))
+	start := min(max(r.Start.Byte-d.starts[r.Filename][r.Start.Line-1], 0), len(line))
 	mark := utf8.RuneCountInString(line[start:])
 	if r.End.Line == r.Start.Line {
 		mark = min(mark, utf8.RuneCountInString(line[start:])-utf8.RuneCountInString(line[min(start+r.End.Byte-r.Start.Byte, len(line)):]))
@@ -141,14 +144,6 @@ func (d *Diagnostics) quote(w io.Writer, r Range) {
 	fmt.Fprintf(w, "%s | %s\n", gutter, text)
 	fmt.Fprintf(w, "%s | %s%s\n", strings.Repeat(" ", len(gutter)), strings.Repeat(" ", col),
 		strings.Repeat("^", max(1, min(mark, utf8.RuneCountInString(text)-col))))
-}
-
-func lineStart(lines []string, line int) int {
-	n := 0
-	for _, l := range lines[:line-1] {
-		n += len(l) + 1
-	}
-	return n
 }
 
 // printable shows tabs as two blanks, and what could drive a terminal as "?".
@@ -179,11 +174,30 @@ func cutAround(line string, col, room int) (string, int) {
 	return string(cut), col - from
 }
 
+// text is the source at r.
+func (d *Diagnostics) text(r Range) string {
+	whole := strings.Join(d.lines[r.Filename], "\n")
+	if r.Start.Byte < 0 || r.End.Byte > len(whole) || r.Start.Byte > r.End.Byte {
+		return ""
+	}
+	return whole[r.Start.Byte:r.End.Byte]
+}
+
 func (d *Diagnostics) addSource(name string, src []byte) {
 	if d.lines == nil {
-		d.lines = map[string][]string{}
+		d.lines, d.starts = map[string][]string{}, map[string][]int{}
 	}
 	d.lines[name] = strings.Split(string(src), "\n")
+	d.setStarts(name, d.lines[name])
+}
+
+func (d *Diagnostics) setStarts(name string, lines []string) {
+	starts, at := make([]int, len(lines)), 0
+	for i, l := range lines {
+		starts[i] = at
+		at += len(l) + 1
+	}
+	d.starts[name] = starts
 }
 
 // Wrap breaks text at blanks into lines of at most cols columns. The first

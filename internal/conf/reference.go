@@ -27,7 +27,7 @@ type Section struct {
 // comment is an error.
 func Reference(module string, root any, more ...Section) (string, error) {
 	r := &reference{module: module, packages: map[string]map[string]comments{}, seen: map[reflect.Type]string{}}
-	r.section("The file itself", structOf(root).Type(), 2)
+	r.section(fileItself, structOf(root).Type(), 2)
 	for _, s := range more {
 		r.section("`"+s.Title+"`", structOf(s.Config).Type(), 2)
 	}
@@ -36,6 +36,9 @@ func Reference(module string, root any, more ...Section) (string, error) {
 	}
 	return r.out.String(), r.err
 }
+
+// fileItself is the section of the attributes outside all blocks.
+const fileItself = "The file itself"
 
 type reference struct {
 	module   string
@@ -54,7 +57,7 @@ func (r *reference) section(title string, t reflect.Type, level int) {
 		return
 	}
 	r.seen[t] = title
-	if about := aboutBlock(r.typeDoc(t)); about != "" {
+	if about := aboutBlock(r.typeDoc(t)); about != "" && title != fileItself {
 		r.paragraph(about, "", "")
 		r.out.WriteString("\n")
 	}
@@ -67,17 +70,17 @@ func (r *reference) section(title string, t reflect.Type, level int) {
 	for _, f := range fields {
 		if f.kind == block {
 			elem := f.newItem().Type()
-			r.section("`"+blockTitle(f.name, elem)+"`"+inside(title, level), elem, level+1)
+			r.section("`"+blockTitle(f.name, elem)+"`"+inside(title), elem, level+1)
 		}
 	}
 }
 
 // inside says where a block in a block stands.
-func inside(title string, level int) string {
-	if level == 2 {
+func inside(title string) string {
+	if title == fileItself {
 		return ""
 	}
-	outer, _, _ := strings.Cut(strings.Trim(title, "`"), " ")
+	outer, _, _ := strings.Cut(title, "` in ")
 	return " in `" + strings.Trim(outer, "`") + "`"
 }
 

@@ -34,8 +34,6 @@ type docDoor struct {
 const docWant = `
 ## The file itself
 
-The block shop { ... }: it sells fish.
-
 - **"open"** — a time; default "'8h'". From when on the shop is open.
 - **"tax"** — a number; default "0.19". "tax" is added to every price, 19 %
   without a setting.

@@ -45,11 +45,12 @@ func mendQuotes(name string, src []byte, diags *Diagnostics) []byte {
 			lines[i] = line[:m[4]] + `"` + value + `"` + line[m[5]:]
 			mended = true
 		}
-		offset += len(line) + 1
+		offset += len(lines[i]) + 1
 	}
 	if !mended {
 		return nil
 	}
+	diags.setStarts(name, lines)
 	return []byte(strings.Join(lines, "\n"))
 }
 

@@ -56,6 +56,8 @@ var errUnknownRcpt = mail.NewReply(550, "5.1.1", "no such recipient here")
 // upstream is asked on a pooled connection, which is given back at once.
 func (u *Upstream) Check(ctx context.Context, tx *mail.Transaction, r mail.Rcpt) error {
 	switch {
+	case SourceRouted(r.To) && !tx.Client.MayRelay && len(r.Via) == 0:
+		return errSourceRouted
 	case u.cfg.MX || u.cfg.Recipients == "any":
 		return nil
 	case u.known.file != nil:

@@ -162,6 +162,16 @@ var (
 	errBadPath = errors.New("malformed address")
 )
 
+// ParsePath gives the address in what follows RCPT TO: as the door reads it,
+// for those who want to know beforehand what it would do.
+func ParsePath(arg string) (string, error) {
+	path, rest, err := cutPath(arg, false)
+	if err == nil && rest != "" {
+		err = errBadPath
+	}
+	return path, err
+}
+
 // cutPath takes a path off the front of s: what stands between its angle
 // brackets, without a source route (RFC 5321, 4.1.2 and appendix C).
 func cutPath(s string, lenient bool) (path, rest string, err error) {
