@@ -1,0 +1,428 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"net/textproto"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/internal/conf"
+	"hoplite/internal/history"
+	"hoplite/internal/listen"
+	"hoplite/internal/spool"
+	"hoplite/internal/users"
+	"hoplite/internal/users/login"
+	"hoplite/mail"
+	"hoplite/maildrop"
+	"hoplite/relay"
+	"hoplite/relay/forward"
+)
+
+// question is what explain is asked.
+type question struct {
+	Listener string
+	IP       netip.Addr
+	Helo     string
+	User     string // as if this account had logged in
+	From     string
+	To       []string
+	Message  []byte // CRLF or LF; nil stops before DATA
+	Ask      bool   // ask upstreams about recipients
+}
+
+// explanation is what the door would say and do.
+type explanation struct {
+	Listener string `json:"listener"`
+	Chain    string `json:"chain"`
+	Dialogue []line `json:"dialogue"`
+	Paths    []path `json:"paths,omitempty"` // where addresses lead
+	Ways     []way  `json:"ways,omitempty"`  // where mail would go
+	// Story is the transaction as history would keep it.
+	Story json.RawMessage `json:"story,omitempty"`
+	trail mail.Trail
+	code  int // of the last reply
+	taken int // recipients
+}
+
+type line struct {
+	Client string   `json:"client,omitempty"`
+	Server []string `json:"server"`
+}
+
+type path struct {
+	Address string   `json:"address"`
+	Steps   []string `json:"steps,omitempty"`
+	Leads   []string `json:"leads"`
+}
+
+type way struct {
+	To    string `json:"to"`
+	Hop   string `json:"hop"`
+	Words string `json:"words"`
+}
+
+// dryHop stands for a hop: it asks about recipients like the real one, and
+// keeps nothing.
+type dryHop struct {
+	name  string
+	real  mail.Hop // asked about recipients; nil: everybody is taken
+	words string
+	seen  *ways
+}
+
+// ways gathers what dry hops were asked to take.
+type ways struct {
+	mu   sync.Mutex
+	list []way
+}
+
+func (d *dryHop) Open(ctx context.Context, tx *mail.Transaction) (mail.Handoff, error) {
+	h := &dryHandoff{hop: d}
+	if d.real != nil {
+		var err error
+		if h.real, err = d.real.Open(ctx, tx); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+type dryHandoff struct {
+	hop   *dryHop
+	real  mail.Handoff
+	rcpts []mail.Rcpt
+}
+
+func (h *dryHandoff) Rcpt(ctx context.Context, r mail.Rcpt) error {
+	if h.real != nil {
+		if err := h.real.Rcpt(ctx, r); err != nil {
+			return err
+		}
+	}
+	h.rcpts = append(h.rcpts, r)
+	h.hop.seen.mu.Lock()
+	defer h.hop.seen.mu.Unlock()
+	h.hop.seen.list = append(h.hop.seen.list, way{string(r.To), h.hop.name, h.hop.words})
+	return nil
+}
+
+func (h *dryHandoff) Send(context.Context, *mail.Message) []mail.Outcome {
+	out := make([]mail.Outcome, len(h.rcpts))
+	for i, r := range h.rcpts {
+		out[i] = mail.Outcome{Rcpt: r.To, Hop: h.hop.name, At: time.Now(),
+			Reply: *mail.NewReply(250, "2.0.0", "nothing was sent: this is a dry run")}
+	}
+	return out
+}
+
+func (h *dryHandoff) Close() error {
+	if h.real != nil {
+		return h.real.Close()
+	}
+	return nil
+}
+
+// dryHouse is a house without a queue and without doors, for explain. It
+// stands on its own folder, so that the running server is not disturbed; only
+// accounts, aliases and boxes are read where they are.
+func dryHouse(cfg *Config, diags *conf.Diagnostics, ask bool, log zerolog.Logger) (*house, *ways, error) {
+	seen := &ways{}
+	h := &house{
+		ground:    &ground{data: cfg.Data, log: log, throttle: users.NewThrottle(), stores: map[string]keptStore{}},
+		cfg:       cfg,
+		diags:     diags,
+		boxes:     map[string]*maildrop.Store{},
+		hops:      map[string]mail.Hop{},
+		upstreams: map[string]*forward.Upstream{},
+		chains:    map[string]*relay.Chain{},
+	}
+	for _, step := range []func() error{h.buildDNS, h.buildAccounts, func() error { return h.dryHops(ask, seen) }, h.buildChains} {
+		if err := step(); err != nil {
+			return nil, nil, err
+		}
+	}
+	return h, seen, diags.Err()
+}
+
+func (h *house) dryHops(ask bool, seen *ways) error {
+	if err := h.buildHops(); err != nil {
+		return err
+	}
+	for name, real := range h.hops {
+		h.hops[name] = &dryHop{name, real, "into its Maildir", seen}
+	}
+	for _, c := range h.cfg.Upstream {
+		up, err := forward.New(*c, forward.Env{Hostname: h.cfg.Hostname, Data: h.data, DNS: h.dns, Own: h.isUs, Log: h.log})
+		if err != nil {
+			return err
+		}
+		dry := &dryHop{name: c.Name, words: upstreamWords(c), seen: seen}
+		if ask && !c.MX {
+			dry.real = up.Inline()
+		}
+		h.upstreams[c.Name], h.hops[c.Name] = up, dry
+	}
+	return nil
+}
+
+// upstreamWords says how mail leaves by an upstream.
+func upstreamWords(c *forward.Config) string {
+	to := "the MX of its domain"
+	if !c.MX {
+		to = strings.Join(c.Servers, ", ")
+	}
+	mode := map[string]string{"inline": "in-line", "queue": "by the queue", "auto": "in-line, by the queue while it is down"}[c.Mode]
+	return fmt.Sprintf("to %s, %s, TLS %s", to, mode, c.TLS)
+}
+
+// anyPassword lets one account log in: explain speaks in its name.
+type anyPassword struct{ *users.Store }
+
+func (a anyPassword) Verify(_ context.Context, name, _ string) (*users.Account, error) {
+	acc, ok := a.Account(name)
+	if !ok {
+		return nil, users.ErrBadLogin
+	}
+	return acc, nil
+}
+
+func (a anyPassword) Known(string, string) (*users.Account, bool) { return nil, false }
+
+// errNoListener is a question about a listener that is not there.
+var errNoListener = errors.New("no smtp or lmtp listener has that name")
+
+// explain lets the real door answer a client that is not there.
+func explain(ctx context.Context, cfg *Config, diags *conf.Diagnostics, q question) (*explanation, error) {
+	c, protocol := findListener(cfg, q.Listener)
+	if c == nil {
+		return nil, errNoListener
+	}
+	log := zerolog.Nop()
+	h, seen, err := dryHouse(cfg, diags, q.Ask, log)
+	if err != nil {
+		return nil, err
+	}
+	tmp, err := os.MkdirTemp("", "hoplite-explain-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(tmp)
+	x := &explanation{Listener: c.Name, Chain: c.Chain}
+	env, err := h.dryEnv(c, q, tmp)
+	if err != nil {
+		return nil, err
+	}
+	done := make(chan history.Record, 4)
+	env.History = func(r history.Record) {
+		select {
+		case done <- r:
+		default:
+		}
+	}
+	if q.Ask {
+		h.look(ctx)
+	}
+	if err := x.converse(ctx, c, protocol, env, tmp, q); err != nil {
+		return nil, err
+	}
+	select {
+	case r := <-done:
+		x.Story = r.Data
+		var story struct{ Trail mail.Trail }
+		json.Unmarshal(r.Data, &story)
+		x.trail = story.Trail
+	default:
+	}
+	x.Ways = seen.list
+	for _, to := range q.To {
+		x.Paths = append(x.Paths, h.pathOf(to))
+	}
+	return x, nil
+}
+
+func findListener(cfg *Config, name string) (*relay.Config, string) {
+	for _, c := range cfg.SMTP {
+		if name == "" || c.Name == name {
+			return c, "smtp"
+		}
+	}
+	for _, c := range cfg.LMTP {
+		if name == "" || c.Name == name {
+			return c, "lmtp"
+		}
+	}
+	return nil, ""
+}
+
+// dryEnv is what the door gets in a dry run.
+func (h *house) dryEnv(c *relay.Config, q question, tmp string) (relay.Env, error) {
+	dir, err := spool.Open(filepath.Join(tmp, "spool"), 0)
+	if err != nil {
+		return relay.Env{}, err
+	}
+	chain, ok := h.chains[c.Chain]
+	if !ok {
+		return relay.Env{}, fmt.Errorf("there is no chain %q", c.Chain)
+	}
+	env := relay.Env{
+		Hostname: h.cfg.Hostname, Log: h.log, Spool: dir, Chain: chain, Trusted: h.cfg.Trusted,
+		Postmaster: h.cfg.Postmaster, Addresses: h.resolver, DNS: h.dns, Carry: h.carry(chain),
+	}
+	if q.User != "" {
+		env.Login = login.NewGate(anyPassword{h.accounts}, h.throttle)
+	}
+	return env, nil
+}
+
+// pathOf is where an address leads.
+func (h *house) pathOf(to string) path {
+	p := path{Address: to}
+	found, err := h.resolver.Resolve(to)
+	if err != nil {
+		p.Leads = []string{err.Error()}
+		return p
+	}
+	for _, s := range found.Path {
+		p.Steps = append(p.Steps, fmt.Sprintf("%s -> %s (%s)", s.From, strings.Join(s.To, ", "), s.By))
+	}
+	for _, f := range found.Finals {
+		text := f.Address
+		if f.Folder != "" {
+			text += ", folder " + f.Folder
+		}
+		p.Leads = append(p.Leads, text)
+	}
+	return p
+}
+
+// converse plays the client, on a socket of its own whose PROXY header names
+// the address that is asked about.
+func (x *explanation) converse(ctx context.Context, c *relay.Config, protocol string, env relay.Env, tmp string, q question) error {
+	block := *c
+	block.TLS, block.CleartextLogin, block.MinRate = "off", true, 0
+	if q.User != "" && block.Auth == "off" {
+		block.Auth = "optional"
+	}
+	server := relay.New(&block, protocol, env)
+	defer server.Close()
+	socket, err := net.Listen("unix", filepath.Join(tmp, "s"))
+	if err != nil {
+		return err
+	}
+	l := listen.New(socket, listen.Options{Name: c.Name, Log: env.Log, Proxy: true})
+	ctx, stop := context.WithTimeout(ctx, 3*time.Minute)
+	defer stop()
+	go l.Run(ctx, server.Handle)
+	conn, err := net.Dial("unix", filepath.Join(tmp, "s"))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	context.AfterFunc(ctx, func() { conn.Close() })
+	fmt.Fprint(conn, proxyLine(q.IP))
+	talk := &dryTalk{conn: conn, in: textproto.NewReader(bufio.NewReader(conn)), x: x}
+	err = talk.run(protocol, q)
+	conn.Close()
+	l.Drain(ctx)
+	return err
+}
+
+func proxyLine(ip netip.Addr) string {
+	if ip.Is4() {
+		return fmt.Sprintf("PROXY TCP4 %s 127.0.0.1 40000 25\r\n", ip)
+	}
+	return fmt.Sprintf("PROXY TCP6 %s ::1 40000 25\r\n", ip)
+}
+
+// dryTalk is the dialogue of a dry run.
+type dryTalk struct {
+	conn net.Conn
+	in   *textproto.Reader
+	x    *explanation
+}
+
+// say sends a line and keeps the answer; ok tells a positive one.
+func (t *dryTalk) say(text string) (ok bool, err error) {
+	if text != "" {
+		fmt.Fprintf(t.conn, "%s\r\n", text)
+	}
+	l := line{Client: text}
+	for {
+		got, err := t.in.ReadLine()
+		if err != nil {
+			if errors.Is(err, io.EOF) && len(l.Server) > 0 {
+				break
+			}
+			return false, fmt.Errorf("dry run: %w", err)
+		}
+		l.Server = append(l.Server, got)
+		if len(got) < 4 || got[3] != '-' {
+			break
+		}
+	}
+	t.x.Dialogue = append(t.x.Dialogue, l)
+	last := l.Server[len(l.Server)-1]
+	fmt.Sscanf(last, "%d", &t.x.code)
+	return t.x.code < 400, nil
+}
+
+func (t *dryTalk) run(protocol string, q question) error {
+	hello := "EHLO "
+	if protocol == "lmtp" {
+		hello = "LHLO "
+	}
+	steps := []string{"", hello + q.Helo}
+	if q.User != "" {
+		steps = append(steps, "AUTH PLAIN "+plainToken(q.User))
+	}
+	from := "MAIL FROM:<" + q.From + ">"
+	if q.Message != nil {
+		from += fmt.Sprintf(" SIZE=%d", len(q.Message))
+	}
+	for _, s := range append(steps, from) {
+		if ok, err := t.say(s); err != nil || !ok {
+			return err
+		}
+	}
+	for _, to := range q.To {
+		ok, err := t.say("RCPT TO:<" + to + ">")
+		if err != nil {
+			return err
+		}
+		if ok {
+			t.x.taken++
+		}
+	}
+	if q.Message != nil && t.x.taken > 0 {
+		if ok, err := t.say("DATA"); err != nil || !ok {
+			return err
+		}
+		body := bytes.ReplaceAll(bytes.ReplaceAll(q.Message, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
+		w := textproto.NewWriter(bufio.NewWriter(t.conn)).DotWriter()
+		w.Write(body)
+		if err := w.Close(); err != nil {
+			return fmt.Errorf("dry run: %w", err)
+		}
+		if _, err := t.say(""); err != nil {
+			return err
+		}
+	}
+	code := t.x.code
+	_, err := t.say("QUIT")
+	t.x.Dialogue = t.x.Dialogue[:len(t.x.Dialogue)-1]
+	t.x.code = code
+	return err
+}
