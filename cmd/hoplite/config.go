@@ -40,6 +40,10 @@ type Config struct {
 	Postmaster string `hcl:"postmaster,optional" example:"ann@example.org"`
 	// Aliases is a file in the syntax of Postfix's virtual(5), under data.
 	Aliases string `hcl:"aliases,optional" default:"aliases"`
+	// Sandbox lets the running server write below data, its maildrops and the
+	// folders of its socket files only (Linux, by Landlock). A folder that a
+	// reload adds elsewhere can be written to after the next start.
+	Sandbox bool `hcl:"sandbox,optional" default:"true"`
 
 	DNS      *DNSConfig           `hcl:"dns,block"`
 	TLS      []TLSConfig          `hcl:"tls,block"`

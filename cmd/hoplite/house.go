@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 
 	"hoplite/filters"
 	"hoplite/filters/all"
@@ -185,12 +184,4 @@ func (h *house) buildFilter(c *filters.Config) (filters.Entry, bool) {
 		return filters.Entry{}, false
 	}
 	return e, ok
-}
-
-// configFolder is where the configuration lies, for the sandbox.
-func configFolder(file *conf.File) string {
-	if file.Name == embedded {
-		return "."
-	}
-	return filepath.Dir(file.Name)
 }

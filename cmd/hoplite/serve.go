@@ -88,6 +88,9 @@ func (s *server) run(ctx context.Context, cfg *Config) error {
 	if s.now, err = s.open(h); err != nil {
 		return err
 	}
+	if err := s.confine(cfg); err != nil {
+		return err
+	}
 	go h.look(ctx)
 	controlled, stopControl := s.serveControl()
 	defer func() { stopControl(); <-controlled }()
