@@ -11,6 +11,7 @@ import (
 	"hoplite/filters/greylist"
 	"hoplite/filters/headers"
 	"hoplite/filters/hops"
+	"hoplite/filters/milter"
 	"hoplite/filters/rate"
 	"hoplite/filters/reverse"
 	"hoplite/filters/sign"
@@ -30,6 +31,7 @@ var Kinds = []filters.Kind{
 	filters.Of("spf", spf.New),
 	filters.Of("greylist", greylist.New),
 	filters.Of("headers", headers.New),
+	filters.Of("milter", milter.New),
 	filters.Of("dkim", dkim.New),
 	filters.Of("arc", arc.New),
 	filters.Of("dmarc", dmarc.New),

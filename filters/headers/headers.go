@@ -227,7 +227,8 @@ func (f *Filter) find(r *Rule, p *regexp.Regexp, fields []mail.Field) *mail.Fiel
 		if r.Field != "*" && !fields[i].Is(r.Field) {
 			continue
 		}
-		if text := fields[i].Text(); p.MatchString(text) || p.MatchString(mime.DecodeWords(text)) {
+		text := fields[i].Text()
+		if p.MatchString(text) || strings.Contains(text, "=?") && p.MatchString(mime.DecodeWords(text)) {
 			return &fields[i]
 		}
 	}

@@ -1,0 +1,237 @@
+// Package milter is the filter that asks a mail filter program over the milter
+// protocol: rspamd, clamav-milter, opendkim and many others.
+//
+// It is a client of our own for version 6, back to 2. Header fields go over as
+// they are, so that signatures over them hold. What the program may change is
+// said in the configuration; it is the one filter that may change a body.
+package milter
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"hoplite/filters"
+	"hoplite/internal/conf"
+	"hoplite/mail"
+)
+
+// hold is how long a connection waits for the next command of a client. After
+// it, what was said is said again to a new one.
+const hold = 30 * time.Second
+
+// Config is the block filter "milter" { ... } of a chain. When the program is
+// not there or does not answer, on_error decides; raise timeout for a slow one.
+type Config struct {
+	// Address is where it listens: "host:port", or "unix:PATH", relative to the
+	// data folder.
+	Address string `hcl:"address" example:"127.0.0.1:11332"`
+	// Allow is what it may change: "headers", "body", "recipients", "sender".
+	// Whatever else it changes is left as it was and noted.
+	Allow []string `hcl:"allow,optional" default:"headers"`
+	// ConnectTimeout is for connecting and agreeing on the protocol.
+	ConnectTimeout time.Duration `hcl:"connect_timeout,optional" default:"5s"`
+	// CommandTimeout is for the answer to each command and field.
+	CommandTimeout time.Duration `hcl:"command_timeout,optional" default:"10s"`
+	// DataTimeout is for the body and the last word.
+	DataTimeout time.Duration `hcl:"data_timeout,optional" default:"5m"`
+	// MaxBody is the largest body that it may put in place of the old one; it is
+	// kept in memory.
+	MaxBody conf.Bytes `hcl:"max_body,optional" default:"32MiB"`
+}
+
+// Check finds an address that is none, and words that mean nothing.
+func (c *Config) Check() error {
+	for _, a := range c.Allow {
+		switch a {
+		case "headers", "body", "recipients", "sender":
+		default:
+			return conf.Fieldf("allow", `%q: want "headers", "body", "recipients" or "sender"`, a)
+		}
+	}
+	if strings.HasPrefix(c.Address, "unix:") {
+		return nil
+	}
+	if _, _, err := net.SplitHostPort(c.Address); err != nil {
+		return conf.Fieldf("address", `%q: want "host:port" or "unix:PATH"`, c.Address)
+	}
+	return nil
+}
+
+// Filter asks the program of a Config.
+type Filter struct {
+	cfg              Config
+	network, address string
+
+	mu   sync.Mutex
+	held map[string]*holding // by transaction
+}
+
+// holding is a session between two commands of a client.
+type holding struct {
+	s     *session
+	timer *time.Timer
+}
+
+// New makes the filter. It does not connect: a program may start after us.
+func New(cfg Config, env filters.Env) (filters.Filter, error) {
+	f := &Filter{cfg: cfg, network: "tcp", address: cfg.Address, held: map[string]*holding{}}
+	if path, ok := strings.CutPrefix(cfg.Address, "unix:"); ok {
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(env.Data, path)
+		}
+		f.network, f.address = "unix", path
+	}
+	return f, nil
+}
+
+func (f *Filter) wait(stage string) time.Duration {
+	d := f.cfg.CommandTimeout
+	switch stage {
+	case "connect":
+		d = f.cfg.ConnectTimeout
+	case "data":
+		d = f.cfg.DataTimeout
+	}
+	if d <= 0 {
+		d = 10 * time.Second
+	}
+	return d
+}
+
+// keep lets a session wait for the client's next command.
+func (f *Filter) keep(tx *mail.Transaction, s *session) {
+	h := &holding{s: s}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.held[tx.ID] = h
+	h.timer = time.AfterFunc(hold, func() {
+		if s := f.take(tx); s != nil {
+			s.quit()
+		}
+	})
+}
+
+// take gets a waiting session back, nil if there is none.
+func (f *Filter) take(tx *mail.Transaction) *session {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	h := f.held[tx.ID]
+	if h == nil {
+		return nil
+	}
+	delete(f.held, tx.ID)
+	h.timer.Stop()
+	return h.s
+}
+
+// resume is the session of a transaction, brought up to what the client has
+// said already.
+func (f *Filter) resume(ctx context.Context, tx *mail.Transaction, known int) (*session, answer, error) {
+	if s := f.take(tx); s != nil {
+		if s.rcpts == known || s.done {
+			return s, answer{}, nil
+		}
+		s.quit() // a recipient was refused behind us: it must not hear of it
+	}
+	s, err := open(ctx, f.network, f.address, f.wait)
+	if err != nil {
+		return nil, answer{}, err
+	}
+	a, err := s.begin(ctx, tx)
+	for i := 0; err == nil && !a.final && i < known; i++ {
+		a, err = s.rcpt(ctx, &tx.Envelope.Rcpts[i])
+	}
+	if err != nil {
+		s.Close()
+		return nil, a, err
+	}
+	return s, a, nil
+}
+
+// AtMail tells of the connection and the reverse path.
+func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verdict, error) {
+	s, a, err := f.resume(ctx, tx, 0)
+	if err != nil {
+		return filters.Verdict{}, err
+	}
+	return f.settle(tx, s, a), nil
+}
+
+// AtRcpt tells of one recipient.
+func (f *Filter) AtRcpt(ctx context.Context, tx *mail.Transaction, r *mail.Rcpt) (filters.Verdict, error) {
+	s, a, err := f.resume(ctx, tx, len(tx.Envelope.Rcpts))
+	if err != nil {
+		return filters.Verdict{}, err
+	}
+	if a.verdict.Action == "" && !s.done {
+		if a, err = s.rcpt(ctx, r); err != nil {
+			s.Close()
+			return filters.Verdict{}, err
+		}
+	}
+	v := f.settle(tx, s, a)
+	return v, nil
+}
+
+// settle keeps a session for what comes next, or ends it. A message that is to
+// be discarded is taken first.
+func (f *Filter) settle(tx *mail.Transaction, s *session, a answer) filters.Verdict {
+	switch {
+	case a.verdict.Action == filters.Discard:
+		a.verdict = filters.Verdict{Reason: "to be discarded"}
+	case a.verdict.Action != "" && s.done:
+		s.quit()
+		return a.verdict
+	}
+	f.keep(tx, s)
+	return a.verdict
+}
+
+// AtData shows the message and hears the verdict.
+func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
+	s, _, err := f.resume(ctx, tx, len(tx.Envelope.Rcpts))
+	if err != nil {
+		return filters.Verdict{}, err
+	}
+	defer s.quit()
+	if s.done {
+		return s.last, nil
+	}
+	ch := newChanges(m, s, int64(f.cfg.MaxBody))
+	a, err := s.message(ctx, tx, m, ch)
+	if err != nil {
+		return filters.Verdict{}, err
+	}
+	if a.verdict.Action != "" {
+		return a.verdict, nil
+	}
+	v := filters.Verdict{}
+	if ch.quarantine != "" {
+		v = filters.Quarantined(ch.quarantine)
+	}
+	edits, refused := ch.apply(m, f.cfg.Allow)
+	v.Edits, v.Facts = edits, ch.facts(refused)
+	return v, nil
+}
+
+// facts are what the program did, for the trail.
+func (c *changes) facts(refused []string) []mail.Fact {
+	var facts []mail.Fact
+	for _, n := range []struct {
+		what string
+		n    int
+	}{{"fields added", strings.Count(string(c.first)+string(c.last), "\r\n")}, {"fields removed", len(c.drop)}, {"recipients changed", len(c.add) + len(c.del)}, {"new body", len(c.body)}} {
+		if n.n > 0 {
+			facts = append(facts, mail.Fact{Key: n.what, Value: fmt.Sprint(n.n)})
+		}
+	}
+	if len(refused) > 0 {
+		facts = append(facts, mail.Fact{Key: "not allowed", Value: strings.Join(refused, ", ")})
+	}
+	return facts
+}

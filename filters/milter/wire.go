@@ -1,0 +1,185 @@
+package milter
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+)
+
+// Commands and replies of the milter protocol, version 6, as libmilter's
+// mfdef.h has them.
+const (
+	cmdNegotiate = 'O'
+	cmdMacro     = 'D'
+	cmdConnect   = 'C'
+	cmdHelo      = 'H'
+	cmdMail      = 'M'
+	cmdRcpt      = 'R'
+	cmdData      = 'T'
+	cmdHeader    = 'L'
+	cmdEOH       = 'N'
+	cmdBody      = 'B'
+	cmdEOM       = 'E'
+	cmdAbort     = 'A'
+	cmdQuit      = 'Q'
+
+	repContinue    = 'c'
+	repAccept      = 'a'
+	repReject      = 'r'
+	repTempfail    = 't'
+	repDiscard     = 'd'
+	repReply       = 'y'
+	repSkip        = 's'
+	repProgress    = 'p'
+	repShutdown    = '4'
+	repConnFail    = 'f'
+	repAddRcpt     = '+'
+	repAddRcptArgs = '2'
+	repDelRcpt     = '-'
+	repBody        = 'b'
+	repChgHeader   = 'm'
+	repInsHeader   = 'i'
+	repAddHeader   = 'h'
+	repChgFrom     = 'e'
+	repQuarantine  = 'q'
+)
+
+// What we let a milter do (SMFIF_*): everything but to choose its macros. What
+// the configuration does not allow is left undone afterwards: most milters do
+// not start without the actions that they might want.
+const allActions = 0xFF
+
+// Protocol flags (SMFIP_*): steps that a milter does not want to see, and steps
+// that it does not answer.
+const (
+	noConnect = 1 << 0
+	noHelo    = 1 << 1
+	noMail    = 1 << 2
+	noRcpt    = 1 << 3
+	noBody    = 1 << 4
+	noHeaders = 1 << 5
+	noEOH     = 1 << 6
+	nrHeader  = 1 << 7
+	noData    = 1 << 9
+	skipBody  = 1 << 10
+	nrConnect = 1 << 12
+	nrHelo    = 1 << 13
+	nrMail    = 1 << 14
+	nrRcpt    = 1 << 15
+	nrData    = 1 << 16
+	nrEOH     = 1 << 18
+	nrBody    = 1 << 19
+	leadSpace = 1 << 20
+
+	offered = noConnect | noHelo | noMail | noRcpt | noBody | noHeaders | noEOH | nrHeader | noData | skipBody |
+		nrConnect | nrHelo | nrMail | nrRcpt | nrData | nrEOH | nrBody | leadSpace
+)
+
+// maxPacket is the longest reply that is read; a chunk of a body has 64 KiB.
+const maxPacket = 1 << 20
+
+// maxChunk is the most that goes into one body packet (MILTER_CHUNK_SIZE).
+const maxChunk = 65535
+
+// conn is a connection to a milter.
+type conn struct {
+	net.Conn
+	in  *bufio.Reader
+	out *bufio.Writer
+}
+
+func newConn(c net.Conn) *conn {
+	return &conn{Conn: c, in: bufio.NewReader(c), out: bufio.NewWriterSize(c, 16<<10)}
+}
+
+// send writes a packet into the buffer.
+func (c *conn) send(cmd byte, data ...[]byte) error {
+	n := 1
+	for _, d := range data {
+		n += len(d)
+	}
+	var head [5]byte
+	binary.BigEndian.PutUint32(head[:], uint32(n))
+	head[4] = cmd
+	_, err := c.out.Write(head[:])
+	for _, d := range data {
+		if err == nil {
+			_, err = c.out.Write(d)
+		}
+	}
+	return err
+}
+
+// receive flushes what was sent and reads a packet.
+func (c *conn) receive() (cmd byte, data []byte, err error) {
+	if err := c.out.Flush(); err != nil {
+		return 0, nil, err
+	}
+	var head [4]byte
+	if _, err := io.ReadFull(c.in, head[:]); err != nil {
+		return 0, nil, err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n == 0 || n > maxPacket {
+		return 0, nil, c.notMilter(head[:])
+	}
+	data = make([]byte, n)
+	if _, err := io.ReadFull(c.in, data); err != nil {
+		return 0, nil, err
+	}
+	return data[0], data[1:], nil
+}
+
+// errNotMilter is another protocol at the other end.
+var errNotMilter = errors.New("this is no milter")
+
+// notMilter makes something of an answer in another protocol.
+func (c *conn) notMilter(head []byte) error {
+	c.SetReadDeadline(time.Now().Add(time.Second))
+	rest := make([]byte, 200)
+	n, _ := io.ReadAtLeast(c.in, rest, 1) // whatever there is helps
+	return fmt.Errorf("%w: it says %q%s", errNotMilter, printable(append(head, rest[:n]...)), guess(string(head)+string(rest[:n])))
+}
+
+// guess names a protocol by its greeting or its complaint.
+func guess(said string) string {
+	switch upper := strings.ToUpper(said); {
+	case strings.Contains(upper, "UNKNOWN COMMAND"), strings.Contains(upper, "PONG"):
+		return "; this is clamd: the milter is another program, clamav-milter, with a socket of its own"
+	case strings.HasPrefix(upper, "HTTP/"):
+		return "; this is a web server: rspamd's milter is its proxy worker, usually port 11332"
+	case strings.HasPrefix(upper, "220"):
+		return "; this is an SMTP server"
+	}
+	return ""
+}
+
+// printable keeps a stranger's octets fit for a log.
+func printable(b []byte) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return -1
+		}
+		return r
+	}, string(b[:min(len(b), 300)]))
+}
+
+// text is a C string.
+func text(s string) []byte {
+	return append([]byte(strings.ReplaceAll(s, "\x00", "")), 0)
+}
+
+// words splits C strings.
+func words(data []byte) []string {
+	var out []string
+	for w := range bytes.SplitSeq(bytes.TrimSuffix(data, []byte{0}), []byte{0}) {
+		out = append(out, string(w))
+	}
+	return out
+}
