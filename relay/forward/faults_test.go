@@ -62,7 +62,7 @@ func TestFaults(t *testing.T) {
 			t.Parallel()
 			p := newPeer(t, tt.replies)
 			if tt.greeting != "" {
-				p.setGreeting(tt.greeting)
+				p.set(func() { p.greeting = tt.greeting })
 			}
 			u := upstream(t, []string{p.url()}, func(c *Config) {
 				c.ConnectTimeout, c.CommandTimeout, c.DataTimeout = 20*time.Second, 20*time.Second, 20*time.Second

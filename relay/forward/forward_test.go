@@ -4,8 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"encoding/binary"
 	"io"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +29,13 @@ type peer struct {
 	replies  map[string]string // by verb, "." for the end of the message
 	greeting string
 	once     map[string]string // like replies, for one time
+	tls      *tls.Config       // for STARTTLS
+	injected string            // sent in clear text behind the go-ahead for TLS
+	rcpts    int               // accepted in this transaction
+	lmtp     bool
+	proxied  bool     // connections begin with a PROXY header
+	heads    []string // these headers
+	say      func(line string) (string, bool)
 	mu       sync.Mutex
 	lines    []string
 	messages []string
@@ -77,11 +87,14 @@ func (p *peer) answer(c net.Conn, r io.Reader, reply string) bool {
 
 // serve answers one connection.
 func (p *peer) serve(c net.Conn) {
-	defer c.Close()
+	defer func() { c.Close() }()
 	r := bufio.NewReader(c)
 	p.mu.Lock()
-	greeting := p.greeting
+	greeting, proxied := p.greeting, p.proxied
 	p.mu.Unlock()
+	if proxied && !p.head(r) {
+		return
+	}
 	if !p.answer(c, r, greeting) {
 		return
 	}
@@ -91,15 +104,98 @@ func (p *peer) serve(c net.Conn) {
 			return
 		}
 		line = strings.TrimRight(line, "\r\n")
-		verb, _, _ := strings.Cut(strings.ToUpper(line), " ")
+		verb, arg, _ := strings.Cut(strings.ToUpper(line), " ")
+		if verb == "BDAT" {
+			if !p.chunk(r, c, arg) {
+				return
+			}
+			continue
+		}
 		reply := p.reply(line, verb)
+		if verb == "STARTTLS" && p.tls != nil {
+			reply = "220 go on\r\n" + p.injected
+			io.WriteString(c, reply)
+			secure := tls.Server(c, p.tls)
+			if secure.Handshake() != nil {
+				return
+			}
+			c, r = secure, bufio.NewReader(secure)
+			continue
+		}
 		if !p.answer(c, r, reply) {
 			return
 		}
+		p.count(verb, reply)
 		if verb == "DATA" && strings.HasPrefix(reply, "354") && !p.message(r, c) || verb == "QUIT" {
 			return
 		}
 	}
+}
+
+// head reads a PROXY header, version 2, with IPv4 addresses.
+func (p *peer) head(r io.Reader) bool {
+	b := make([]byte, 28)
+	if _, err := io.ReadFull(r, b); err != nil || string(b[:14]) != "\r\n\r\n\x00\r\nQUIT\n\x21\x11" {
+		return false
+	}
+	addr := func(i, port int) netip.AddrPort {
+		a, _ := netip.AddrFromSlice(b[i : i+4])
+		return netip.AddrPortFrom(a, binary.BigEndian.Uint16(b[port:]))
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.heads = append(p.heads, "PROXY "+addr(16, 24).String()+" to "+addr(20, 26).String())
+	return true
+}
+
+// count keeps how many recipients were accepted.
+func (p *peer) count(verb, reply string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case verb == "MAIL":
+		p.rcpts = 0
+	case verb == "RCPT" && reply[0] == '2':
+		p.rcpts++
+	}
+}
+
+// chunk reads one BDAT with LAST.
+func (p *peer) chunk(r io.Reader, c net.Conn, arg string) bool {
+	size, last, _ := strings.Cut(arg, " ")
+	n, err := strconv.Atoi(size)
+	b := make([]byte, n)
+	if _, e := io.ReadFull(r, b); err != nil || e != nil || last != "LAST" {
+		return false
+	}
+	p.mu.Lock()
+	p.lines = append(p.lines, "BDAT "+arg)
+	p.messages = append(p.messages, string(b))
+	p.mu.Unlock()
+	return p.final(r, c)
+}
+
+// final answers a whole message, with LMTP once for each recipient.
+func (p *peer) final(r io.Reader, c net.Conn) bool {
+	p.mu.Lock()
+	reply, n := p.replies["."], 1
+	if p.lmtp {
+		n = p.rcpts
+	}
+	p.mu.Unlock()
+	if reply == "" {
+		reply = "250 2.0.0 Ok: queued as ABC123"
+	}
+	for i := range n {
+		one := reply
+		if p.lmtp {
+			one = strings.ReplaceAll(reply, "#", strconv.Itoa(i+1))
+		}
+		if !p.answer(c, r, one) {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *peer) message(r *bufio.Reader, c net.Conn) bool {
@@ -120,11 +216,7 @@ func (p *peer) message(r *bufio.Reader, c net.Conn) bool {
 	p.mu.Lock()
 	p.messages = append(p.messages, b.String())
 	p.mu.Unlock()
-	reply := p.replies["."]
-	if reply == "" {
-		reply = "250 2.0.0 Ok: queued as ABC123"
-	}
-	return p.answer(c, r, reply)
+	return p.final(r, c)
 }
 
 func (p *peer) url() string { return "smtp://" + p.l.Addr().String() }
@@ -153,7 +245,12 @@ func upstream(t *testing.T, servers []string, change func(*Config)) *Upstream {
 
 func handOver(t *testing.T, hop mail.Hop, text string, to ...mail.Address) []mail.Outcome {
 	t.Helper()
-	tx := mail.NewTransaction(mail.Client{}, "bob@example.com")
+	return handOverFor(t, hop, mail.Client{}, text, to...)
+}
+
+func handOverFor(t *testing.T, hop mail.Hop, from mail.Client, text string, to ...mail.Address) []mail.Outcome {
+	t.Helper()
+	tx := mail.NewTransaction(from, "bob@example.com")
 	h, err := hop.Open(context.Background(), tx)
 	if err != nil {
 		t.Fatal(err)
@@ -236,10 +333,11 @@ func TestCallAhead(t *testing.T) {
 
 func itoa(i int) string { return strconv.Itoa(i) }
 
-func (p *peer) setGreeting(s string) {
+// set changes a peer that is listening already.
+func (p *peer) set(change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.greeting = s
+	change()
 }
 
 // failOnce makes one command fail, the next time it comes.
@@ -264,13 +362,18 @@ func (p *peer) reply(line, verb string) string {
 		delete(p.once, verb)
 		return s
 	}
+	if p.say != nil {
+		if s, ok := p.say(line); ok {
+			return s
+		}
+	}
 	for _, key := range []string{line, verb} {
 		if s, ok := p.replies[key]; ok {
 			return s
 		}
 	}
 	switch verb {
-	case "EHLO":
+	case "EHLO", "LHLO":
 		return "250-old.example.org\r\n250-PIPELINING\r\n250 SIZE 1000000"
 	case "DATA":
 		return "354 go"

@@ -169,6 +169,9 @@ func (h *handoff) Close() error { return nil }
 // Send hands the message over, one transaction for each group of recipients
 // that share servers.
 func (h *handoff) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
+	if len(h.rcpts) == 0 {
+		return nil
+	}
 	return h.u.handOver(ctx, &parcel{tx: h.tx, rcpts: h.rcpts, msg: m}, h.u.next)
 }
 
