@@ -37,7 +37,8 @@ PEM form, and says layer by layer how it is signed or encrypted, by whom, with
 what, and what that is worth. Nothing is decrypted.
 
 Exit status: 0 when the message is signed well, encrypted, or has no S/MIME at
-all; 1 when a signature should not be believed; 2 when the file can't be read.`,
+all; 1 when a signature should not be believed, or there are findings that are
+more than notes; 2 when the file can't be read.`,
 		Example: `  hoplite smime mail.eml
   hoplite smime --roots company-ca.pem --at 2026-05-01T12:00:00Z mail.eml
   hoplite smime --any-root --content text.txt signature.p7s
@@ -57,11 +58,10 @@ all; 1 when a signature should not be believed; 2 when the file can't be read.`,
 			} else {
 				rep.Print(cmd.OutOrStdout())
 			}
-			switch rep.Verdict {
-			case "good", smime.VerdictEncrypted, smime.VerdictNone:
-				return nil
+			if !rep.Fine() {
+				return findings
 			}
-			return findings
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&f.json, "json", false, "print the report as JSON")

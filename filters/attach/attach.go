@@ -144,7 +144,7 @@ func act(v filters.Verdict, action, reason string) filters.Verdict {
 	facts := v.Facts
 	switch action {
 	case "reject":
-		v = filters.Rejected(550, "5.7.1", "attachment not accepted: %s", reason)
+		v = filters.Rejected(550, "5.7.1", "attachment not accepted: %s", ascii(reason))
 	case "quarantine":
 		v = filters.Quarantined(reason)
 	case "tag":
@@ -152,6 +152,16 @@ func act(v filters.Verdict, action, reason string) filters.Verdict {
 	}
 	v.Reason, v.Facts = reason, facts
 	return v
+}
+
+// ascii makes words that hold a stranger's fit for a reply.
+func ascii(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // maxListed bounds what goes on the trail of a message without rules.

@@ -79,7 +79,7 @@ func TestCorpus(t *testing.T) {
 		{"openssl/dh-malformed.der", "bad unknown !unreadable"},
 		{"openssl/ecdh-malformed.der", "bad unknown !unreadable"},
 		{"openssl/rsa-malformed.der", "bad unknown !unreadable"},
-		{"openssl/SignedInvalidMappingFromanyPolicyTest7.eml", "good signed-data(good unchecked) !no_address"},
+		{"openssl/SignedInvalidMappingFromanyPolicyTest7.eml", "good signed-data(good unchecked)"},
 		{"james/mail_with_signature.eml", "good signed-data(good unchecked)"},
 		{"james/mail_with_signature_and_content_type_xpkcs7mime.eml", "good signed-data(good unchecked)"},
 		{"james/mail-with-signature-and-multi-certs.eml", "good signed-data(good unchecked)"},
@@ -155,6 +155,8 @@ func TestMessages(t *testing.T) {
 	stranger := issue(t, nil, "Stranger", nil)
 	self := issue(t, stranger, "ann@example.org", nil)
 	detached := func(p *person, content string) []byte { return p.sign(t, []byte(content), true, now, ca) }
+	ed := issueFor(t, ca, "ann@example.org", newEd25519(t), nil)
+	mixed := "Content-Type: multipart/mixed; boundary=m\r\n\r\n--m\r\n\r\nSend money\r\n--m\r\n" + clear("", text, detached(ann, text)) + "\r\n--m--\r\n"
 	hp := "Content-Type: text/plain; hp=\"clear\"\r\nFrom: ann@example.org\r\nSubject: Hello\r\n\r\nHi\r\n"
 	hpOther := strings.Replace(hp, "Hello", "Pay me", 1)
 	hpFrom := strings.Replace(hp, "From: ann@", "From: eve@", 1)
@@ -191,6 +193,13 @@ func TestMessages(t *testing.T) {
 			clear("", text, detached(ann, text)) + "\r\n--m--\r\n", "good signed-data(good trusted)"},
 		{"attached", outer + "Content-Type: multipart/mixed; boundary=m\r\n\r\n--m\r\n\r\nSee below\r\n--m\r\nContent-Type: message/rfc822\r\n\r\n" +
 			clear(outer, text, detached(eve, text)) + "\r\n--m--\r\n", "none signed-data(good trusted)"},
+		{"another's part inside one's own", clear(outer, mixed, detached(eve, mixed)), "bad signed-data(good trusted) signed-data(good trusted) !mismatch"},
+		{"no From", clear("Subject: x\r\n", text, detached(ann, text)), "unknown signed-data(good trusted) !no_address"},
+		{"compressed", wrapped(outer, "compressed-data", compressed(t, clear("", text, detached(ann, text)))), "good compressed-data signed-data(good trusted)"},
+		{"signed, compressed", wrapped(outer, "signed-data", ann.sign(t, []byte(wrapped("", "compressed-data", compressed(t, text))), false, now, ca)),
+			"good signed-data(good trusted) compressed-data"},
+		{"Ed25519", clear(outer, text, detached(ed, text)), "good signed-data(good trusted)"},
+		{"Ed25519 changed", clear(outer, text+"x", detached(ed, text)), "bad signed-data(bad trusted) !changed"},
 		{"three parts", strings.Replace(clear(outer, text, detached(ann, text)), "--b1--", "--b1\r\n\r\nSend money\r\n--b1--", 1),
 			"unknown signed-data(good trusted) !partial"},
 		{"signature gone", outer + "Content-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; boundary=b1\r\n\r\n--b1\r\n" + text + "\r\n--b1--\r\n",
@@ -375,5 +384,17 @@ func BenchmarkUnexplained(b *testing.B) {
 		if rep, err := checker.Message(context.Background(), msg, msg.Size()); err != nil || rep.Verdict != "bad" {
 			b.Fatal(rep, err)
 		}
+	}
+}
+
+// Content that inflates to more than 32 MiB is refused, and not held.
+func TestInflated(t *testing.T) {
+	msg := mail.Bytes(wrapped(outer, "compressed-data", compressed(t, strings.Repeat("x", 33<<20))))
+	rep, err := (&Checker{Spool: t.TempDir()}).Message(context.Background(), msg, msg.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := judged(rep); got != "bad compressed-data !unreadable" || !strings.Contains(rep.Layers[0].Reason, "larger than allowed") {
+		t.Errorf("%s: %s", got, rep.Layers[0].Reason)
 	}
 }

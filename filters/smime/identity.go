@@ -41,23 +41,59 @@ func addressList(v string) (out []string) {
 	return out
 }
 
+// fromDomain is the domain of every From address, or "" if they differ: roots
+// of a partner's own are believed for the partner alone.
 func (r *run) fromDomain() string {
-	if len(r.rep.fromDomains) == 0 {
+	if len(unique(r.rep.fromDomains)) != 1 {
 		return ""
 	}
 	return r.rep.fromDomains[0]
 }
 
 // identity compares the signers with From. Somebody whose signature is around
-// the whole message must be whom it is from.
+// the whole message must be whom it is from; a signature on a part of it, which
+// may have been copied from anywhere, counts only where there is no other.
 func (r *run) identity() cms.Verdict {
-	if len(r.from) == 0 {
-		return cms.Good // an object alone, or a message from nobody
+	if r.header == nil {
+		return cms.Good // an object alone is from nobody
 	}
-	var names []string
-	signers := 0
+	names, signers := r.signerAddresses(true)
+	if signers == 0 {
+		names, signers = r.signerAddresses(false)
+	}
+	var text string
+	switch {
+	case signers == 0:
+		return cms.Good
+	case len(r.from) == 0:
+		text = "signed, but From names nobody whose signature it could be"
+	case len(names) == 0:
+		text = "no signer's certificate names an address, so none speaks for " + strings.Join(r.from, ", ")
+	}
+	if text != "" {
+		if r.AnyRoot {
+			r.find("no_address", info, "", text, "")
+			return cms.Good
+		}
+		r.find("no_address", warning, "", text, "")
+		return cms.Unknown
+	}
+	if r.matches(r.from, names) || r.Sender && len(r.sender) == 1 && r.matches(r.sender, names) {
+		return cms.Good
+	}
+	text = fmt.Sprintf("signed by %s, but from %s", strings.Join(unique(names), ", "), strings.Join(r.from, ", "))
+	if len(r.from) > 1 {
+		text += ": every address must be the signer's"
+	}
+	r.find("mismatch", bad, "", text, "the signature is somebody else's; do not take it for the sender's")
+	return cms.Bad
+}
+
+// signerAddresses is every address of those who signed, the whole message or
+// some part of it.
+func (r *run) signerAddresses(whole bool) (names []string, signers int) {
 	for _, l := range r.rep.Layers {
-		if l.Attached || len(l.Signers) == 0 {
+		if l.Attached || whole && !l.Whole {
 			continue
 		}
 		for _, sg := range l.Signers {
@@ -65,25 +101,7 @@ func (r *run) identity() cms.Verdict {
 			names = append(names, sg.Addresses...)
 		}
 	}
-	if signers == 0 {
-		return cms.Good
-	}
-	if len(names) == 0 {
-		r.find("no_address", warning, "", "no signer's certificate names an address, so none speaks for "+strings.Join(r.from, ", "), "")
-		if r.AnyRoot {
-			return cms.Good
-		}
-		return cms.Unknown
-	}
-	if r.matches(r.from, names) || r.Sender && len(r.sender) == 1 && r.matches(r.sender, names) {
-		return cms.Good
-	}
-	text := fmt.Sprintf("signed by %s, but from %s", strings.Join(unique(names), ", "), strings.Join(r.from, ", "))
-	if len(r.from) > 1 {
-		text += ": every address must be the signer's"
-	}
-	r.find("mismatch", bad, "", text, "the signature is somebody else's; do not take it for the sender's")
-	return cms.Bad
+	return names, signers
 }
 
 // matches says whether every one of addrs is among names.

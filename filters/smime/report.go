@@ -121,6 +121,16 @@ func (r *Report) Has(code string) bool {
 	return false
 }
 
+// Fine says whether there is nothing to worry about.
+func (r *Report) Fine() bool {
+	for _, f := range r.Findings {
+		if f.Severity != info {
+			return false
+		}
+	}
+	return r.Verdict == "good" || r.Verdict == VerdictEncrypted || r.Verdict == VerdictNone
+}
+
 // Signed says whether a signature that holds is around the whole message.
 func (r *Report) Signed() bool {
 	for _, l := range r.Layers {

@@ -164,7 +164,7 @@ func (f *Filter) decide(rep *Report) filters.Verdict {
 	}
 	switch action {
 	case "reject":
-		v := filters.Rejected(550, "5.7.1", "S/MIME: %s", reason)
+		v := filters.Rejected(550, "5.7.1", "S/MIME: %s", ascii(reason))
 		v.Reason = reason
 		return v
 	case "quarantine":
@@ -173,6 +173,16 @@ func (f *Filter) decide(rep *Report) filters.Verdict {
 		return filters.Tagged(reason)
 	}
 	return filters.Verdict{Reason: reason}
+}
+
+// ascii makes words that hold a stranger's fit for a reply.
+func ascii(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // worse picks the harsher of two actions.

@@ -2,6 +2,10 @@ package cms
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -298,6 +302,28 @@ func TestToDER(t *testing.T) {
 		if got, err := toDER([]byte(in)); err == nil {
 			t.Errorf("%x: %x without an error", in, got)
 		}
+	}
+}
+
+// Keys that crypto/rsa will not touch are weak where the signature holds, and
+// bad where it does not. It is the arithmetic of longer keys.
+func TestShortRSA(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte("x"))
+	sig, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := mkoid("2.16.840.1.101.3.4.2.1")
+	if err := verifyShort(&key.PublicKey, id, sum[:], sig); err != nil {
+		t.Error(err)
+	}
+	sig[100] ^= 1
+	if verifyShort(&key.PublicKey, id, sum[:], sig) == nil || verifyShort(&key.PublicKey, id, sum[:], sig[1:]) == nil {
+		t.Error("a wrong signature holds")
 	}
 }
 

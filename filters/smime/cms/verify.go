@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"fmt"
 	"io"
+	"math/big"
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
@@ -146,8 +147,11 @@ func (sd *Signed) checkSignature(s *Signer, d digest, contentSum []byte) Verdict
 		switch {
 		case bits > maxRSA:
 			return say(Unsupported, "an RSA key of %d bits", bits)
+		case bits < 1024 && sa.kind == sigRSA && keyAlg.id == keyRSA:
+			fits = true
+			err = verifyShort(pub, s.digestAlg.id, hashed, s.signature)
 		case bits < 1024:
-			return say(Weak, "an RSA key of %d bits is too short to be checked", bits)
+			return say(Unsupported, "an RSA key of %d bits", bits)
 		case sa.kind == sigRSA && keyAlg.id == keyRSA:
 			fits = true
 			err = rsa.VerifyPKCS1v15(pub, d.hash, hashed, s.signature)
@@ -189,6 +193,32 @@ func (sd *Signed) checkSignature(s *Signer, d digest, contentSum []byte) Verdict
 		return say(Weak, "%s", weak)
 	}
 	return Good
+}
+
+// verifyShort is PKCS #1 v1.5 (RFC 8017, 8.2.2) for keys that crypto/rsa
+// refuses: the verdict cannot be better than weak, but it can be bad.
+func verifyShort(pub *rsa.PublicKey, id oid, hashed, sig []byte) error {
+	var b cryptobyte.Builder
+	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+			b.AddASN1(cbasn1.OBJECT_IDENTIFIER, func(b *cryptobyte.Builder) { b.AddBytes([]byte(id)) })
+			b.AddASN1NULL()
+		})
+		b.AddASN1OctetString(hashed)
+	})
+	info, err := b.Bytes()
+	size := pub.Size()
+	if err != nil || len(sig) != size || size < len(info)+11 {
+		return rsa.ErrVerification
+	}
+	want := bytes.Repeat([]byte{0xff}, size)
+	want[0], want[1], want[size-len(info)-1] = 0, 1, 0
+	copy(want[size-len(info):], info)
+	m := new(big.Int).Exp(new(big.Int).SetBytes(sig), big.NewInt(int64(pub.E)), pub.N)
+	if !bytes.Equal(m.FillBytes(make([]byte, size)), want) {
+		return rsa.ErrVerification
+	}
+	return nil
 }
 
 // describeKey adds the key's size to the name of the algorithm.
