@@ -12,7 +12,7 @@ const (
 	// deadAfter failures to reach a destination, with no success between them,
 	// it is left alone for a while, and with it all its mail.
 	deadAfter  = 3
-	blockMin   = time.Minute
+	blockMin   = 2 * time.Second
 	blockMax   = 15 * time.Minute
 	maxPerJob  = 100 // recipients in one transaction (RFC 5321, 4.5.3.1.8)
 	priorities = 3   // lines before a destination: high, normal, low
