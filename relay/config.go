@@ -64,7 +64,7 @@ type listenOctets struct {
 	Bare string `hcl:"bare,optional" enum:"reject|fix|"`
 	// Disable switches extensions off, for clients that stumble over them:
 	// PIPELINING, 8BITMIME, SMTPUTF8, DSN, CHUNKING, SIZE, STARTTLS, AUTH, LIMITS,
-	// ENHANCEDSTATUSCODES, DELIVERBY, MT-PRIORITY.
+	// ENHANCEDSTATUSCODES, REQUIRETLS, DELIVERBY, MT-PRIORITY.
 	Disable []string `hcl:"disable,optional"`
 	// FixHeaders adds a missing Date and Message-ID and takes Bcc out (RFC 6409):
 	// "submission" for clients that may relay, or "never".

@@ -395,3 +395,23 @@ func TestForgedResultsAreRemoved(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// What MAIL and RCPT said reaches the hop.
+func TestEnvelope(t *testing.T) {
+	d := open(t, "smtp", nil)
+	c := d.hello(t)
+	c.say("MAIL FROM:<sender@example.net> BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=a+2Bb BY=60;NT MT-PRIORITY=5", "250")
+	c.say("RCPT TO:<ann@example.org> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;x@example.org", "250")
+	c.say("DATA", "354")
+	c.say(hi+".", "250")
+	e := d.boxes.all()[0].tx.Envelope
+	if e.Body != "8BITMIME" || !e.UTF8 || e.Ret != "HDRS" || e.EnvID != "a+b" {
+		t.Errorf("%+v", e)
+	}
+	if by := e.DeliverBy; by == nil || by.Return || !by.Trace || e.Priority != 0 {
+		t.Errorf("by %+v, priority %d: a stranger must not come first", by, e.Priority)
+	}
+	if r := e.Rcpts[0]; r.Notify != mail.NotifySuccess|mail.NotifyDelay || r.ORcpt != "RFC822;x@example.org" || r.Orig != "ann@example.org" {
+		t.Errorf("%+v", r)
+	}
+}

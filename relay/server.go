@@ -29,8 +29,8 @@ type Addresses interface {
 // Carry is what every hop of a chain can pass on. What one of them cannot is
 // not offered to clients.
 type Carry struct {
-	EightBit, UTF8, DSN, Binary, RequireTLS bool
-	Size                                    int64 // 0: no limit
+	EightBit, UTF8, DSN, Binary bool
+	Size                        int64 // 0: no limit
 }
 
 // Env is what the door needs of other rooms.
@@ -215,7 +215,8 @@ func (s *Server) offer(c *wire.Conn) wire.Offer {
 	return wire.Offer{
 		Size:     size,
 		EightBit: carry.EightBit, UTF8: carry.UTF8, DSN: carry.DSN, Chunking: true,
-		Binary: carry.Binary, RequireTLS: carry.RequireTLS,
+		// What a hop can't do of these is refused or reported by it.
+		Binary: carry.Binary, RequireTLS: true, DeliverBy: true, Priority: true,
 		Auth:    s.mechanisms(c),
 		Expand:  s.cfg.Verify == "local" && c.LoggedIn(),
 		Etrn:    s.env.Run != nil && len(s.cfg.Etrn) > 0,

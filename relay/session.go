@@ -171,6 +171,14 @@ func (s *session) begin(from mail.Address, o *smtp.MailOptions) *transaction {
 	if o.Auth != nil {
 		e.Auth = *o.Auth
 	}
+	extra := s.conn.Extra()
+	if by := extra.By; by != nil {
+		e.DeliverBy = &mail.DeliverBy{At: t.At.Add(time.Duration(by.Seconds) * time.Second), Return: by.Return, Trace: by.Trace}
+	}
+	e.Priority = extra.Priority
+	if !t.Client.MayRelay {
+		e.Priority = min(e.Priority, 0) // strangers don't come first (RFC 6710, 4.1)
+	}
 	return t
 }
 

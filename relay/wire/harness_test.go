@@ -129,7 +129,7 @@ func (s *server) wait(t testing.TB) {
 }
 
 func everything(*Conn) Offer {
-	return Offer{EightBit: true, UTF8: true, DSN: true, Chunking: true, Binary: true, Auth: []string{"PLAIN"}}
+	return Offer{EightBit: true, UTF8: true, DSN: true, Chunking: true, Binary: true, RequireTLS: true, DeliverBy: true, Priority: true, Auth: []string{"PLAIN"}}
 }
 
 // library makes a go-smtp server for o.

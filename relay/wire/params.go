@@ -18,7 +18,9 @@ type Offer struct {
 	DSN        bool
 	Chunking   bool
 	Binary     bool
-	RequireTLS bool // shown inside TLS only
+	RequireTLS bool // inside TLS only (RFC 8689)
+	DeliverBy  bool // RFC 2852
+	Priority   bool // RFC 6710
 	Auth       []string
 	Expand     bool // EXPN
 	Etrn       bool
@@ -40,6 +42,7 @@ func (c *Conn) keywords() []string {
 		{o.EightBit, "8BITMIME"}, {o.UTF8, "SMTPUTF8"}, {o.DSN, "DSN"},
 		{o.Chunking, "CHUNKING"}, {o.Chunking && o.Binary, "BINARYMIME"},
 		{c.sock.CanTLS() && !c.authed, "STARTTLS"}, {o.RequireTLS && secure, "REQUIRETLS"},
+		{o.DeliverBy, "DELIVERBY"}, {o.Priority, "MT-PRIORITY"},
 		{len(o.Auth) > 0, "AUTH " + strings.Join(o.Auth, " ")},
 		{o.Expand, "EXPN"}, {o.Etrn, "ETRN"}, {true, "HELP"},
 		{c.mayXClient(), "XCLIENT NAME ADDR PORT PROTO HELO DESTADDR DESTPORT"},
@@ -71,7 +74,8 @@ func (c *Conn) without(o Offer) Offer {
 		"8BITMIME": func() { o.EightBit = false }, "SMTPUTF8": func() { o.UTF8 = false },
 		"DSN": func() { o.DSN = false }, "CHUNKING": func() { o.Chunking, o.Binary = false, false },
 		"BINARYMIME": func() { o.Binary = false }, "AUTH": func() { o.Auth = nil },
-		"REQUIRETLS": func() { o.RequireTLS = false },
+		"REQUIRETLS": func() { o.RequireTLS = false }, "DELIVERBY": func() { o.DeliverBy = false },
+		"MT-PRIORITY": func() { o.Priority = false },
 	} {
 		if c.disabled(word) {
 			off()
@@ -108,6 +112,10 @@ func (o Offer) params(verb, key string) bool {
 		return len(o.Auth) > 0
 	case "REQUIRETLS":
 		return o.RequireTLS
+	case "BY":
+		return o.DeliverBy
+	case "MT-PRIORITY":
+		return o.Priority
 	}
 	return false
 }
@@ -228,6 +236,8 @@ func closing(s string) int {
 func (c *Conn) checkParams(verb, s string) (rest string, ok bool) {
 	seen := make(map[string]bool)
 	var size int64
+	var extra Extra
+	_, secure := c.sock.TLS()
 	for _, p := range strings.Fields(s) {
 		key, value, hasValue := strings.Cut(p, "=")
 		key = strings.ToUpper(key)
@@ -244,6 +254,14 @@ func (c *Conn) checkParams(verb, s string) (rest string, ok bool) {
 		case key == "BODY" && strings.EqualFold(value, "BINARYMIME") && !c.offer.Binary:
 			c.say(refusal(555, "5.5.4", "BINARYMIME is not offered"))
 			return "", false
+		case key == "REQUIRETLS" && !secure:
+			c.say(refusal(530, "5.7.4", "REQUIRETLS is for messages that come in TLS"))
+			return "", false
+		case key == "BY" || key == "MT-PRIORITY":
+			if !extra.set(key, value) {
+				c.say(refusal(501, "5.5.4", "parameter "+key+" has a bad value"))
+				return "", false
+			}
 		case key == "SIZE":
 			n, ok := c.announced(value)
 			if !ok {
@@ -256,7 +274,7 @@ func (c *Conn) checkParams(verb, s string) (rest string, ok bool) {
 		seen[key] = true
 	}
 	if verb == "MAIL" {
-		c.size = size
+		c.size, c.extra = size, extra
 	}
 	return rest, true
 }
@@ -277,4 +295,35 @@ func (c *Conn) announced(value string) (int64, bool) {
 		return 0, false
 	}
 	return int64(n), true
+}
+
+// Extra are parameters of MAIL that the library expects at RCPT, where the
+// RFCs do not have them.
+type Extra struct {
+	By       *By
+	Priority int // -9 to 9 (RFC 6710, 3)
+}
+
+// By is the BY parameter (RFC 2852, 4).
+type By struct {
+	Seconds int // may be negative
+	Return  bool
+	Trace   bool
+}
+
+func (e *Extra) set(key, value string) bool {
+	if key == "MT-PRIORITY" {
+		n, err := strconv.Atoi(value)
+		e.Priority = n
+		return err == nil && n >= -9 && n <= 9 && len(value) <= 2
+	}
+	seconds, mode, ok := strings.Cut(value, ";")
+	n, err := strconv.Atoi(seconds)
+	if !ok || err != nil || n > 999999999 || n < -999999999 {
+		return false
+	}
+	mode = strings.ToUpper(mode)
+	mode, trace := strings.CutSuffix(mode, "T")
+	e.By = &By{Seconds: n, Return: mode == "R", Trace: trace}
+	return mode == "N" || mode == "R" && n > 0
 }

@@ -136,6 +136,7 @@ type Conn struct {
 	verb     string // the command that is being answered
 	path     string // of the last MAIL or RCPT, without brackets
 	size     int64  // of the last MAIL, as announced
+	extra    Extra  // of the last MAIL
 	bdatting bool   // the library was told of DATA, and has not answered
 	rest     int64  // octets of the chunk still to come
 	last     bool   // it is the last one
@@ -193,6 +194,9 @@ func (c *Conn) Path() string { return c.path }
 
 // Size is the SIZE parameter of the last MAIL, 0 if it had none.
 func (c *Conn) Size() int64 { return c.size }
+
+// Extra are the parameters of the last MAIL that the library does not know.
+func (c *Conn) Extra() Extra { return c.extra }
 
 // Authed tells the wire that a login succeeded: STARTTLS comes too late now.
 func (c *Conn) Authed() { c.authed = true }
