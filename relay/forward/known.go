@@ -120,9 +120,14 @@ func (u *Upstream) askRcpt(ctx context.Context, tx *mail.Transaction, r mail.Rcp
 	var last error
 	for _, p := range order(u.pools) {
 		for fresh := false; ; fresh = true {
+			if last = p.resting(); last != nil {
+				break
+			}
 			c, reused, err := p.take(ctx, &u.dialer, tx.Client, fresh)
 			if err != nil {
-				last = err
+				if last = err; ctx.Err() == nil {
+					p.failed(err)
+				}
 				break
 			}
 			reply, err := c.probe(ctx, tx.Envelope.From, r)

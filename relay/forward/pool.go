@@ -69,10 +69,6 @@ func (p *pool) take(ctx context.Context, d *dialer, from mail.Client, fresh bool
 			c.quit()
 		}
 	}
-	if err := p.resting(); err != nil {
-		<-p.places
-		return nil, false, err
-	}
 	c, err = d.open(ctx, p.server, from)
 	if errors.Is(err, errTLSFailed) && d.policy == "may" {
 		clear := *d
@@ -81,9 +77,6 @@ func (p *pool) take(ctx context.Context, d *dialer, from mail.Client, fresh bool
 	}
 	if err != nil {
 		<-p.places
-		if ctx.Err() == nil {
-			p.failed(err)
-		}
 		return nil, false, err
 	}
 	p.worked(c)

@@ -21,6 +21,9 @@ type parcel struct {
 	tx    *mail.Transaction
 	rcpts []mail.Rcpt
 	msg   *mail.Message
+	// waits is set when a client waits for the outcome: then a server that
+	// failed a moment ago is not tried again yet. The queue has its own pauses.
+	waits bool
 }
 
 // answers are the replies to a transaction, one for each recipient.

@@ -172,13 +172,13 @@ func (h *handoff) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
 	if len(h.rcpts) == 0 {
 		return nil
 	}
-	return h.u.handOver(ctx, &parcel{tx: h.tx, rcpts: h.rcpts, msg: m}, h.u.next)
+	return h.u.handOver(ctx, &parcel{tx: h.tx, rcpts: h.rcpts, msg: m, waits: h.check}, h.u.next)
 }
 
 func (u *Upstream) handOver(ctx context.Context, all *parcel, next *Upstream) []mail.Outcome {
 	out := make([]mail.Outcome, len(all.rcpts))
 	for _, g := range u.groups(ctx, all.rcpts) {
-		p := &parcel{tx: all.tx, msg: all.msg}
+		p := &parcel{tx: all.tx, msg: all.msg, waits: all.waits}
 		for _, i := range g.rcpts {
 			p.rcpts = append(p.rcpts, all.rcpts[i])
 		}
@@ -253,8 +253,14 @@ func (u *Upstream) deliver(ctx context.Context, p *parcel, g group, next *Upstre
 // before anything was said is replaced once.
 func (u *Upstream) attempt(ctx context.Context, pool *pool, p *parcel) (*conn, answers, error) {
 	for fresh := false; ; fresh = true {
+		if err := pool.resting(); err != nil && p.waits {
+			return nil, nil, err
+		}
 		c, reused, err := pool.take(ctx, &u.dialer, p.tx.Client, fresh)
 		if err != nil {
+			if ctx.Err() == nil {
+				pool.failed(err)
+			}
 			return nil, nil, err
 		}
 		got, err := c.send(ctx, p)
