@@ -53,12 +53,10 @@ func open(t testing.TB, cfg Config, box maildrop.Config) *door {
 	must(t, err)
 	l := listen.New(socket, listen.Options{Name: "imap", Log: zerolog.Nop(), TLS: listen.NewTLS(certs, listen.Profile{}), Refuse: Refuse})
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 2)
-	go func() { done <- store.Run(ctx) }()
+	done := make(chan error, 1)
 	go func() { done <- l.Run(ctx, func(c *listen.Conn) { srv.Handle(ctx, c) }) }()
 	t.Cleanup(func() {
 		cancel()
-		<-done
 		<-done
 		srv.Shutdown()
 		wait, stop := context.WithTimeout(context.Background(), patience)

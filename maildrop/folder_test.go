@@ -2,7 +2,6 @@ package maildrop
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -251,9 +250,6 @@ func TestWatchOthers(t *testing.T) {
 	s := testStore(t, Config{})
 	f := testFolder(t, s, "INBOX")
 	syncNow(t, f)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go s.Run(ctx)
 	changed, stop := f.Watch()
 	defer stop()
 	must(t, os.WriteFile(filepath.Join(boxDir(s), "new", "1700000000.M1P1.other"), []byte("Subject: new\n\nx\n"), 0o600))

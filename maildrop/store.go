@@ -52,6 +52,8 @@ type Store struct {
 
 	mu    sync.Mutex
 	boxes map[string]*Box
+
+	stop func() // ends run and waits for it
 }
 
 // Env is what a store needs of the house.
@@ -75,7 +77,7 @@ type Account struct {
 // idleTime is how long boxes and folders that nobody uses stay open.
 const idleTime = 30 * time.Second
 
-// Open opens a store and makes its directory.
+// Open opens a store, makes its directory, and looks after it until Close.
 func Open(cfg Config, env Env) (*Store, error) {
 	cfg.defaults()
 	if err := cfg.Check(); err != nil {
@@ -105,6 +107,13 @@ func Open(cfg Config, env Env) (*Store, error) {
 		return nil, err
 	}
 	s.watch = newWatcher(s.log)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.run(ctx)
+	}()
+	s.stop = func() { cancel(); <-done }
 	return s, nil
 }
 
@@ -175,17 +184,19 @@ func (s *Store) release(b *Box) {
 	b.idle = time.Now()
 }
 
-// Run watches for changes by others and gives back what is unused, until ctx
+// run watches for changes by others and gives back what is unused, until ctx
 // is done.
-func (s *Store) Run(ctx context.Context) error {
-	go s.watch.run(ctx)
-	tick := time.NewTicker(idleTime / 3)
-	defer tick.Stop()
+func (s *Store) run(ctx context.Context) {
+	poll, tidy := time.NewTicker(pollEvery), time.NewTicker(idleTime/3)
+	defer poll.Stop()
+	defer tidy.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-tick.C:
+			return
+		case <-poll.C:
+			s.watch.poll()
+		case <-tidy.C:
 			s.tidy(time.Now().Add(-idleTime))
 		}
 	}
@@ -211,6 +222,7 @@ func (s *Store) tidy(since time.Time) {
 
 // Close gives everything back. No box may be in use.
 func (s *Store) Close() error {
+	s.stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, b := range s.boxes {

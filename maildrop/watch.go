@@ -1,7 +1,6 @@
 package maildrop
 
 import (
-	"context"
 	"sync"
 	"time"
 
@@ -71,20 +70,7 @@ func (w *watcher) changed(f *Folder) {
 	}
 }
 
-// run polls until ctx is done.
-func (w *watcher) run(ctx context.Context) {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			w.poll()
-		}
-	}
-}
-
+// poll has all watched folders looked at.
 func (w *watcher) poll() {
 	w.mu.Lock()
 	folders := make([]*Folder, 0, len(w.folders))

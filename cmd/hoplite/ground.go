@@ -106,6 +106,11 @@ func (g *ground) leave() {
 			g.log.Error().Err(err).Msg("close queue")
 		}
 	}
+	for name, k := range g.stores {
+		if err := k.store.Close(); err != nil {
+			g.log.Error().Err(err).Str("maildrop", name).Msg("close maildrop")
+		}
+	}
 	if g.history != nil {
 		g.history.Close()
 	}
