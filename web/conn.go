@@ -1,0 +1,94 @@
+package web
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+
+	"hoplite/internal/listen"
+)
+
+// handover is a net.Listener fed by the house's listeners: they accept, count
+// and encrypt, net/http serves.
+type handover struct {
+	conns  chan *served
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newHandover() *handover {
+	return &handover{conns: make(chan *served), closed: make(chan struct{})}
+}
+
+// served is a connection whose end is told.
+type served struct {
+	*listen.Conn
+	done chan struct{}
+	once sync.Once
+}
+
+func (c *served) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(func() { close(c.done) })
+	return err
+}
+
+// give waits until the connection was served.
+func (h *handover) give(ctx context.Context, c *listen.Conn) {
+	s := &served{Conn: c, done: make(chan struct{})}
+	select {
+	case h.conns <- s:
+		<-s.done
+	case <-h.closed:
+		c.Close()
+	case <-ctx.Done():
+		c.Close()
+	}
+}
+
+// Accept implements net.Listener.
+func (h *handover) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (h *handover) Close() error {
+	h.once.Do(func() { close(h.closed) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (h *handover) Addr() net.Addr { return &net.TCPAddr{} }
+
+type connKey struct{}
+
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// client is who asks, after PROXY; invalid for socket files.
+func client(r *http.Request) netip.Addr {
+	if c, ok := r.Context().Value(connKey{}).(*served); ok {
+		return c.Client.Addr()
+	}
+	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		return ap.Addr().Unmap()
+	}
+	return netip.Addr{}
+}
+
+// encrypted tells whether the request came over TLS.
+func encrypted(r *http.Request) bool {
+	if c, ok := r.Context().Value(connKey{}).(*served); ok {
+		_, tls := c.TLS()
+		return tls
+	}
+	return r.TLS != nil
+}

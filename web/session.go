@@ -1,0 +1,165 @@
+package web
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	sessionCookie = "hoplite_session"
+	formCookie    = "hoplite_form"
+	maxSessions   = 1000
+)
+
+// sessions are the logins of this process. The key is a hash of the cookie, so
+// that a lookup's time tells nothing about it.
+type sessions struct {
+	life time.Duration
+	mu   sync.Mutex
+	by   map[[32]byte]*session
+}
+
+type session struct {
+	account Account
+	until   time.Time
+}
+
+func newSessions(life time.Duration) *sessions {
+	if life <= 0 {
+		life = time.Hour
+	}
+	return &sessions{life: life, by: map[[32]byte]*session{}}
+}
+
+func (s *sessions) open(a Account) string {
+	token := random()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for k, v := range s.by {
+		if now.After(v.until) || len(s.by) >= maxSessions {
+			delete(s.by, k)
+		}
+	}
+	s.by[sha256.Sum256([]byte(token))] = &session{a, now.Add(s.life)}
+	return token
+}
+
+func (s *sessions) find(token string) (Account, bool) {
+	key := sha256.Sum256([]byte(token))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok := s.by[key]
+	if !ok {
+		return Account{}, false
+	}
+	now := time.Now()
+	if now.After(v.until) {
+		delete(s.by, key)
+		return Account{}, false
+	}
+	v.until = now.Add(s.life)
+	return v.account, true
+}
+
+func (s *sessions) close(token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.by, sha256.Sum256([]byte(token)))
+}
+
+func random() string {
+	var b [24]byte
+	rand.Read(b[:])
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// account is who asks.
+func (s *Server) account(r *http.Request) (Account, bool) {
+	c, err := r.Cookie(sessionCookie)
+	if err != nil {
+		return Account{}, false
+	}
+	return s.sessions.find(c.Value)
+}
+
+func (s *Server) cookie(r *http.Request, name, value string) *http.Cookie {
+	return &http.Cookie{Name: name, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: encrypted(r)}
+}
+
+// token is what this visitor's forms must bring back: signed with our secret
+// and bound to a cookie that no other site can read or set.
+func (s *Server) token(w http.ResponseWriter, r *http.Request) string {
+	c, err := r.Cookie(formCookie)
+	if err != nil || len(c.Value) != 32 {
+		c = s.cookie(r, formCookie, random())
+		http.SetCookie(w, c)
+	}
+	return s.sign(c.Value)
+}
+
+func (s *Server) sign(cookie string) string {
+	m := hmac.New(sha256.New, s.secret[:])
+	m.Write([]byte(cookie))
+	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
+}
+
+// formed checks a form's token.
+func (s *Server) formed(r *http.Request) bool {
+	c, err := r.Cookie(formCookie)
+	return err == nil && subtle.ConstantTimeCompare([]byte(r.PostFormValue("token")), []byte(s.sign(c.Value))) == 1
+}
+
+func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) {
+	if s.env.Login == nil {
+		s.fail(w, r, http.StatusNotFound, "There are no accounts here.")
+		return
+	}
+	s.render(w, r, http.StatusOK, "login.html", "Log in", nil)
+}
+
+func (s *Server) login(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
+	if s.env.Login == nil || !s.formed(r) {
+		s.fail(w, r, http.StatusForbidden, "The form is too old. Go back, reload the page and try again.")
+		return
+	}
+	if a := client(r); a.IsValid() && !a.IsLoopback() && !encrypted(r) {
+		s.fail(w, r, http.StatusForbidden, "Passwords are only taken over TLS, or from this machine.")
+		return
+	}
+	acc, err := s.env.Login(r.Context(), client(r), r.PostFormValue("name"), r.PostFormValue("password"))
+	switch {
+	case errors.Is(err, ErrLogin):
+		s.render(w, r, http.StatusForbidden, "login.html", "Log in", failure("Wrong name or password."))
+		return
+	case err != nil:
+		s.render(w, r, http.StatusServiceUnavailable, "login.html", "Log in", failure("Nobody can log in right now: "+err.Error()+"."))
+		return
+	}
+	http.SetCookie(w, s.cookie(r, sessionCookie, s.sessions.open(acc)))
+	http.SetCookie(w, s.cookie(r, formCookie, random()))
+	http.Redirect(w, r, "/story", http.StatusSeeOther)
+}
+
+func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
+	if !s.formed(r) {
+		s.fail(w, r, http.StatusForbidden, "The form is too old. Go back, reload the page and try again.")
+		return
+	}
+	if c, err := r.Cookie(sessionCookie); err == nil {
+		s.sessions.close(c.Value)
+	}
+	gone := s.cookie(r, sessionCookie, "")
+	gone.MaxAge = -1
+	http.SetCookie(w, gone)
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}

@@ -1,0 +1,213 @@
+package web
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"strings"
+	"time"
+
+	"hoplite/internal/history"
+	"hoplite/mail/trace"
+	"hoplite/mail/trace/intake"
+)
+
+// paste is the first page: a place for a header.
+func (s *Server) paste(w http.ResponseWriter, r *http.Request) {
+	if !s.mayPaste(r) {
+		http.Redirect(w, r, "/login", http.StatusSeeOther)
+		return
+	}
+	s.render(w, r, http.StatusOK, "paste.html", "The way of a message", s.cfg.MaxPaste)
+}
+
+// mayPaste: everybody where the page is open, clients on this machine, and who
+// has logged in.
+func (s *Server) mayPaste(r *http.Request) bool {
+	a := client(r)
+	if s.cfg.Open || !a.IsValid() || a.IsLoopback() || s.env.Login == nil {
+		return true
+	}
+	_, ok := s.account(r)
+	return ok
+}
+
+// choices are the switches of the page.
+type choices struct {
+	Anonymous, Log bool
+	As             string // "", json, svg, link
+	Keep           time.Duration
+}
+
+// trace answers a pasted header.
+func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
+	if !s.mayPaste(r) {
+		s.fail(w, r, http.StatusForbidden, "Log in first.")
+		return
+	}
+	raw, err := s.pasted(w, r)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		s.fail(w, r, http.StatusRequestEntityTooLarge, fmt.Sprintf("That is more than %s. The header alone is enough.", s.cfg.MaxPaste))
+		return
+	case err != nil:
+		s.fail(w, r, http.StatusBadRequest, "The form could not be read: "+err.Error()+".")
+		return
+	}
+	c := choices{Anonymous: r.FormValue("anonymous") != "", Log: r.FormValue("scale") == "log", As: r.FormValue("as")}
+	if d, err := time.ParseDuration(r.FormValue("keep")); err == nil {
+		c.Keep = d
+	}
+	select {
+	case s.working <- struct{}{}:
+		defer func() { <-s.working }()
+	case <-r.Context().Done():
+		return
+	case <-time.After(20 * time.Second):
+		s.fail(w, r, http.StatusServiceUnavailable, "Many people ask at this moment. Try again in a minute.")
+		return
+	}
+	s.answer(w, r, raw, c, time.Time{})
+}
+
+// pasted takes the text or the file out of the form.
+func (s *Server) pasted(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	// A header grows up to three times when a browser encodes it.
+	r.Body = http.MaxBytesReader(w, r.Body, 3*int64(s.cfg.MaxPaste)+64<<10)
+	// ParseMultipartForm would hide what ParseForm says of the other kind.
+	if err := r.ParseForm(); err != nil {
+		return nil, err
+	}
+	if err := r.ParseMultipartForm(int64(s.cfg.MaxPaste) + 64<<10); err != nil && !errors.Is(err, http.ErrNotMultipart) {
+		return nil, err
+	}
+	if r.MultipartForm != nil {
+		defer r.MultipartForm.RemoveAll()
+	}
+	if f, h, err := r.FormFile("file"); err == nil {
+		defer f.Close()
+		if h.Size > 0 {
+			return readFile(f, int64(s.cfg.MaxPaste))
+		}
+	}
+	text := r.FormValue("text")
+	if len(text) > int(s.cfg.MaxPaste) {
+		return nil, &http.MaxBytesError{Limit: int64(s.cfg.MaxPaste)}
+	}
+	return []byte(text), nil
+}
+
+func readFile(f multipart.File, limit int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		return nil, &http.MaxBytesError{Limit: limit}
+	}
+	return b, err
+}
+
+// answer shows a header's way in the form that was asked for.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, raw []byte, c choices, until time.Time) {
+	in, err := intake.Read(raw)
+	if err != nil {
+		s.fail(w, r, http.StatusUnprocessableEntity, "This cannot be read: "+err.Error()+".")
+		return
+	}
+	o := trace.Options{}
+	if s.env.Options != nil {
+		o = s.env.Options()
+	}
+	t := trace.Read(in.Head, o)
+	text := func(s string) string { return s }
+	if c.Anonymous {
+		text = trace.NewAnonymiser(t).Text
+	}
+	switch c.As {
+	case "json":
+		j := t.JSON()
+		j.Repairs = in.Repairs
+		b, err := json.MarshalIndent(j, "", "  ")
+		if err != nil {
+			s.fail(w, r, http.StatusInternalServerError, "The trace could not be written.")
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Disposition", `attachment; filename="trace.json"`)
+		io.WriteString(w, text(string(b)))
+	case "svg":
+		w.Header().Set("Content-Type", "image/svg+xml")
+		w.Header().Set("Content-Disposition", `attachment; filename="trace.svg"`)
+		io.WriteString(w, picture(t, text, c.Log))
+	case "link":
+		if !s.formed(r) {
+			s.fail(w, r, http.StatusForbidden, "The form is too old. Go back, reload the page and try again.")
+			return
+		}
+		head := []byte(text(string(in.Head)))
+		id, err := s.links.keep(head, c.Keep)
+		if err != nil {
+			s.fail(w, r, http.StatusInsufficientStorage, "No permalink: "+err.Error()+".")
+			return
+		}
+		http.Redirect(w, r, "/link/"+id, http.StatusSeeOther)
+	default:
+		v := s.view(r, t, in, text, c)
+		v.Until = until
+		if s.env.SMIME != nil && len(in.Body) > 0 && !c.Anonymous {
+			for _, l := range s.env.SMIME(r.Context(), raw) {
+				v.SMIME = append(v.SMIME, trace.Clean(l))
+			}
+		}
+		s.render(w, r, http.StatusOK, "trace.html", "The way of a message", v)
+	}
+}
+
+// link shows a kept header.
+func (s *Server) link(w http.ResponseWriter, r *http.Request) {
+	if !s.mayPaste(r) {
+		http.Redirect(w, r, "/login", http.StatusSeeOther)
+		return
+	}
+	head, until, ok := s.links.find(r.PathValue("id"))
+	if !ok {
+		s.fail(w, r, http.StatusNotFound, "There is no such link, or its time has ended.")
+		return
+	}
+	s.answer(w, r, head, choices{Log: r.FormValue("scale") == "log"}, until)
+}
+
+// known finds what our own history holds about the message, for somebody who
+// may see it.
+func (s *Server) known(r *http.Request, t *trace.Trace) []history.Record {
+	acc, ok := s.account(r)
+	if !ok || s.env.Find == nil || t.MessageID == "" {
+		return nil
+	}
+	found, err := s.env.Find(r.Context(), history.Query{MessageID: t.MessageID, Limit: 20})
+	if err != nil {
+		s.env.Log.Error().Err(err).Msg("look in history")
+		return nil
+	}
+	return visible(acc, found)
+}
+
+// visible keeps what an account may see: admins all, others their own mail.
+func visible(acc Account, found []history.Record) []history.Record {
+	if acc.Admin {
+		return found
+	}
+	var own []history.Record
+	for _, rec := range found {
+		mine := strings.EqualFold(rec.From, acc.Name)
+		for _, to := range rec.To {
+			mine = mine || strings.EqualFold(to, acc.Name)
+		}
+		if mine {
+			own = append(own, rec)
+		}
+	}
+	return own
+}

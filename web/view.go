@@ -1,0 +1,356 @@
+package web
+
+import (
+	"fmt"
+	"html/template"
+	"math"
+	"net/http"
+	"strings"
+	"time"
+
+	"golang.org/x/net/idna"
+
+	"hoplite/internal/history"
+	"hoplite/mail/trace"
+	"hoplite/mail/trace/intake"
+)
+
+var functions = template.FuncMap{
+	"words": trace.Words,
+	"lower": strings.ToLower,
+	"date":  func(t time.Time) string { return t.UTC().Format("2 Jan 2006 15:04 MST") },
+}
+
+// view is the page of one trace. All its text is clean and, if asked for,
+// anonymous.
+type view struct {
+	Verdict   string
+	Subject   string
+	Rows      []row
+	Ticks     []tick
+	Findings  []trace.Finding
+	Auth      []trace.AuthClaim
+	Scores    []trace.Score
+	Repairs   []string
+	Bounce    []bounced
+	Original  *view
+	SMIME     []string
+	Known     []history.Record
+	Text      string // the header again, for the forms
+	Anonymous bool
+	Log       bool
+	CanLink   bool
+	Until     time.Time
+	Boundary  int
+}
+
+// row is one hop.
+type row struct {
+	Index                int
+	Trust                trace.Trust
+	From, By             string
+	Proto, TLS, Class    string
+	Locked               bool
+	Delay, Bounds, Clock string
+	Stamp, Corrected     string
+	Kind                 trace.LinkKind
+	Reasons              []string
+	Defects              []string
+	Raw                  []piece
+	Bar                  bar
+	Edge                 bool // the trust boundary lies above this row (newer lines below)
+}
+
+// piece is a run of the raw line, and the field that it belongs to.
+type piece struct{ Text, Field string }
+
+// bar is where things stand on the time axis, in percent.
+type bar struct {
+	From, Width      string // the delay
+	MayFrom, MayWide string // how far it may really reach
+	Ghost            string // the raw stamp, where it differs
+	GhostEdge        string // "left" or "right" if it lies beyond the axis
+	At               string // the corrected time
+	HasDelay, HasAt  bool
+	Arrow            string // from the corrected time to the ghost
+	ArrowWide        string
+}
+
+type tick struct {
+	At    string
+	Text  string
+	First bool
+	Last  bool
+}
+
+type bounced struct {
+	Rcpt, Action, Said string
+	Means              []string
+}
+
+// axis maps instants to the picture.
+type axis struct {
+	start, span time.Duration // since the first hop
+	base        time.Time
+	log         bool
+}
+
+func newAxis(t *trace.Trace, log bool) axis {
+	a := axis{log: log}
+	for i := range t.Steps {
+		s := &t.Steps[i]
+		if s.Time.IsZero() {
+			continue
+		}
+		if a.base.IsZero() {
+			a.base = s.Time
+		}
+		a.span = max(a.span, s.Time.Sub(a.base))
+	}
+	a.span = max(a.span, time.Second)
+	return a
+}
+
+// percent places an instant between 2 and 98.
+func (a axis) percent(at time.Time) float64 {
+	d := at.Sub(a.base)
+	share := d.Seconds() / a.span.Seconds()
+	if a.log {
+		share = math.Log1p(max(0, d.Seconds())) / math.Log1p(a.span.Seconds())
+	}
+	return 2 + 96*min(max(share, 0), 1)
+}
+
+func pct(v float64) string { return fmt.Sprintf("%.2f%%", v) }
+
+func (a axis) ticks() []tick {
+	const n = 4
+	var list []tick
+	for i := range n + 1 {
+		d := time.Duration(float64(a.span) * float64(i) / n)
+		if a.log {
+			d = time.Duration(math.Expm1(math.Log1p(a.span.Seconds())*float64(i)/n) * float64(time.Second))
+		}
+		list = append(list, tick{At: pct(2 + 96*float64(i)/n), Text: "+" + trace.Words(d.Round(round(a.span))), First: i == 0, Last: i == n})
+	}
+	return list
+}
+
+func round(span time.Duration) time.Duration {
+	switch {
+	case span < 10*time.Second:
+		return 100 * time.Millisecond
+	case span < time.Hour:
+		return time.Second
+	}
+	return time.Minute
+}
+
+func (a axis) bar(t *trace.Trace, i int) bar {
+	s := &t.Steps[i]
+	var b bar
+	if s.Time.IsZero() {
+		return b
+	}
+	at := a.percent(s.Time)
+	b.HasAt, b.At = true, pct(at)
+	if s.HasDelay {
+		begin := s.Time.Add(-s.Delay)
+		from := a.percent(begin)
+		b.HasDelay, b.From, b.Width = true, pct(from), pct(max(at-from, .4))
+		low, high := a.percent(begin.Add(s.Low)), a.percent(begin.Add(s.High))
+		if s.High-s.Low > time.Second {
+			b.MayFrom, b.MayWide = pct(low), pct(max(high-low, .4))
+		}
+	}
+	if !s.Stamp.OK {
+		return b
+	}
+	raw := s.Stamp.Time()
+	if d := raw.Sub(s.Time); d > 2*time.Second || d < -2*time.Second {
+		ghost := a.percent(raw)
+		switch off := raw.Sub(a.base); {
+		case off < 0:
+			b.GhostEdge, ghost = "left", .8
+		case off > a.span:
+			b.GhostEdge, ghost = "right", 99.2
+		}
+		b.Ghost = pct(ghost)
+		b.Arrow, b.ArrowWide = pct(min(at, ghost)), pct(math.Abs(at-ghost))
+	}
+	return b
+}
+
+// view makes the page's data of a trace.
+func (s *Server) view(r *http.Request, t *trace.Trace, in *intake.Input, pseudonym func(string) string, c choices) *view {
+	text := func(s string) string { return trace.Clean(pseudonym(s)) }
+	v := makeView(t, text, c)
+	v.Text = strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.ReplaceAll(pseudonym(string(in.Head)), "\r\n", "\n"))
+	v.CanLink = s.links.dir != ""
+	for _, rep := range in.Repairs {
+		v.Repairs = append(v.Repairs, text(rep))
+	}
+	if !c.Anonymous {
+		v.Known = s.known(r, t)
+	}
+	if b := in.Bounce; b != nil {
+		for i := range b.Recipients {
+			f := &b.Recipients[i]
+			o := bounced{Rcpt: text(f.Rcpt), Action: text(strings.TrimSpace(f.Action + " " + f.Status)), Said: text(f.Diagnostic)}
+			for _, m := range f.Meanings() {
+				o.Means = append(o.Means, m.Code+" "+m.Title+". "+m.Next)
+			}
+			v.Bounce = append(v.Bounce, o)
+		}
+		if len(b.Original) > 0 {
+			o := trace.Options{}
+			if s.env.Options != nil {
+				o = s.env.Options()
+			}
+			v.Original = makeView(trace.Read(b.Original, o), text, c)
+		}
+	}
+	return v
+}
+
+// shownRows bounds the page; more lines than that are counted, not drawn.
+const shownRows = 200
+
+func makeView(t *trace.Trace, text func(string) string, c choices) *view {
+	v := &view{Verdict: text(t.Verdict()), Subject: text(t.Subject), Anonymous: c.Anonymous, Log: c.Log, Boundary: t.Boundary}
+	if c.Anonymous {
+		v.Subject = ""
+	}
+	a := newAxis(t, c.Log)
+	v.Ticks = a.ticks()
+	for i := range t.Steps[:min(len(t.Steps), shownRows)] {
+		v.Rows = append(v.Rows, makeRow(t, i, a, text))
+	}
+	for _, f := range t.Findings {
+		f.Text, f.Advice = text(f.Text), text(f.Advice)
+		v.Findings = append(v.Findings, f)
+	}
+	for _, x := range t.Auth {
+		x.By, x.Detail, x.Method, x.Result, x.Field = text(x.By), text(x.Detail), text(x.Method), text(x.Result), text(x.Field)
+		v.Auth = append(v.Auth, x)
+	}
+	for _, x := range t.Scores {
+		x.Name, x.Value, x.Field, x.Words = text(x.Name), text(x.Value), text(x.Field), text(x.Words)
+		v.Scores = append(v.Scores, x)
+	}
+	return v
+}
+
+func makeRow(t *trace.Trace, i int, a axis, text func(string) string) row {
+	s := &t.Steps[i]
+	o := row{
+		Index: s.Index, Trust: s.Trust, From: hostText(peer(s), text), By: hostText(writer(s), text), Kind: s.Kind,
+		Proto: text(s.Proto.Name), TLS: text(s.TLS.Version), Class: string(s.Class), Locked: s.Proto.TLS || s.TLS.Version != "",
+		Edge: s.Trust == trace.Boundary && i > 0, Defects: s.Defects.List(), Bar: a.bar(t, i),
+	}
+	if o.Proto == "" {
+		o.Proto = text(s.With)
+	}
+	if s.HasDelay {
+		o.Delay = trace.Words(s.Delay)
+		if s.High-s.Low > time.Second {
+			o.Bounds = trace.Words(s.Low) + " to " + trace.Words(s.High)
+		}
+	}
+	if s.Stamp.OK {
+		o.Stamp = s.Stamp.Time().Format("2 Jan 2006 15:04:05 -0700")
+	}
+	if !s.Time.IsZero() {
+		o.Corrected = s.Time.Format("15:04:05 MST")
+	}
+	for _, k := range t.Clocks {
+		for _, h := range k.Hops {
+			if h == s.Index {
+				way := "fast"
+				off := k.Offset
+				if off < 0 {
+					way, off = "slow", -off
+				}
+				o.Clock = "clock " + trace.Words(off) + " " + way
+				if !k.Certain {
+					o.Clock = "perhaps " + o.Clock
+				}
+			}
+		}
+	}
+	for _, why := range s.Reasons {
+		o.Reasons = append(o.Reasons, text(why))
+	}
+	o.Raw = pieces(s, text)
+	return o
+}
+
+// pieces cuts the raw line at the borders of its fields.
+func pieces(s *trace.Step, text func(string) string) []piece {
+	raw := s.Raw
+	if len(raw) > 4000 {
+		raw = raw[:4000]
+	}
+	field := make([]string, len(raw))
+	for _, f := range trace.Fields() {
+		if span, ok := s.Span(f); ok {
+			for i := span.Start; i < min(span.End, len(raw)); i++ {
+				field[i] = f.String()
+			}
+		}
+	}
+	var list []piece
+	for i := 0; i < len(raw); {
+		j := i
+		for j < len(raw) && field[j] == field[i] {
+			j++
+		}
+		list = append(list, piece{text(raw[i:j]), field[i]})
+		i = j
+	}
+	return list
+}
+
+// hostText is a host's name for the page; what is not ASCII is shown in its
+// DNS form too, so that a look-alike shows itself.
+func hostText(h string, text func(string) string) string {
+	h = text(h)
+	for i := range len(h) {
+		if h[i] >= 128 {
+			if puny, err := idna.ToASCII(h); err == nil && puny != h {
+				return h + " (" + puny + ")"
+			}
+			break
+		}
+	}
+	return h
+}
+
+func peer(s *trace.Step) string {
+	switch {
+	case s.From.Name != "" && s.From.Name[0] != '[' && !strings.EqualFold(s.From.Name, "unknown"):
+		return s.From.Name
+	case s.Announced() != "":
+		return s.Announced()
+	case s.From.Addr.IsValid():
+		return "[" + s.From.Addr.String() + "]"
+	case s.Ident != "":
+		return s.Ident
+	}
+	return "(local)"
+}
+
+func writer(s *trace.Step) string {
+	switch {
+	case s.By.Name != "":
+		return s.By.Name
+	case s.By.Addr.IsValid():
+		return "[" + s.By.Addr.String() + "]"
+	}
+	return "(" + strings.TrimSpace(s.MTA.Name+" queue") + ")"
+}

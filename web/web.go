@@ -1,0 +1,267 @@
+// Package web is the door for browsers: paste a header and see the message's
+// way as a waterfall, look up the whole story of a message that passed this
+// server, ask what the chain would say of one that has not come yet.
+//
+// Pages are made by the server and need no script; nothing is fetched from
+// elsewhere. Everything that comes out of a message is a stranger's text and
+// goes through html/template. The content policy allows no script at all.
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"embed"
+	"errors"
+	"html/template"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/internal/conf"
+	"hoplite/internal/history"
+	"hoplite/internal/listen"
+	"hoplite/mail/trace"
+)
+
+// Config is the block web "web" { ... } of relay.hcl.
+type Config struct {
+	conf.Pos
+	Name string `hcl:"name,label"`
+	listen.Config
+	// Hosts are the names and addresses under which the pages may be asked for,
+	// beside hostname, localhost and loopback addresses. Requests for others are
+	// refused: it keeps foreign pages from reaching this one through their DNS.
+	Hosts []string `hcl:"hosts,optional"`
+	// Open lets everybody who can connect paste a header and see its way; off,
+	// that too needs a login. Stories always need one. By default it is open to
+	// clients on this machine only.
+	Open bool `hcl:"open,optional"`
+	// MaxPaste is the largest header or message that is taken.
+	MaxPaste conf.Bytes `hcl:"max_paste,optional" default:"8MiB"`
+	// KeepLinks is the longest time that somebody may keep a permalink for.
+	KeepLinks time.Duration `hcl:"keep_links,optional" default:"30d"`
+	// SessionTime is how long a login lasts without a visit.
+	SessionTime time.Duration `hcl:"session_time,optional" default:"1h"`
+}
+
+// Env is what the door needs of the house. Nil functions leave their pages out.
+type Env struct {
+	Hostname string
+	Log      zerolog.Logger
+	// Options is what the house knows about trusted nets, names and clocks.
+	Options func() trace.Options
+	// Login checks a name and password.
+	Login func(ctx context.Context, client netip.Addr, name, password string) (Account, error)
+	// Find looks in history.
+	Find func(ctx context.Context, q history.Query) ([]history.Record, error)
+	// Explain is the dry run of the chain, as lines of text.
+	Explain func(ctx context.Context, q Question) ([]string, error)
+	// SMIME judges the signatures of a message, as lines of text; none if it
+	// has none.
+	SMIME func(ctx context.Context, message []byte) []string
+	// Links is the folder that keeps permalinks.
+	Links string
+}
+
+// Account is somebody who logged in.
+type Account struct {
+	Name  string
+	Admin bool
+}
+
+// Question is a message that has not come yet.
+type Question struct{ IP, Helo, From, To string }
+
+// ErrLogin is a wrong name or password, ErrBusy too many of them.
+var (
+	ErrLogin = errors.New("wrong name or password")
+	ErrBusy  = errors.New("too many wrong logins: wait a little")
+)
+
+//go:embed pages
+var pages embed.FS
+
+// Server is one web block.
+type Server struct {
+	cfg      Config
+	env      Env
+	html     *template.Template
+	sessions *sessions
+	links    *links
+	secret   [32]byte // of this process: signs form tokens
+	working  chan struct{}
+
+	http  *http.Server
+	conns *handover
+	serve sync.Once
+}
+
+// Limits of one process: traces at once, header octets of a request.
+const (
+	maxWorking = 4
+	maxHeader  = 32 << 10
+)
+
+// New makes the door.
+func New(cfg Config, env Env) (*Server, error) {
+	s := &Server{cfg: cfg, env: env, sessions: newSessions(cfg.SessionTime), links: &links{dir: env.Links, most: cfg.KeepLinks}, working: make(chan struct{}, maxWorking), conns: newHandover()}
+	rand.Read(s.secret[:])
+	var err error
+	if s.html, err = template.New("").Funcs(functions).ParseFS(pages, "pages/*.html"); err != nil {
+		return nil, err
+	}
+	s.http = &http.Server{
+		Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader,
+		ConnContext: withConn,
+	}
+	return s, nil
+}
+
+// Handle serves one connection and returns when it is closed.
+func (s *Server) Handle(ctx context.Context, c *listen.Conn) {
+	s.serve.Do(func() { go s.http.Serve(s.conns) })
+	s.conns.give(ctx, c)
+}
+
+// Drain lets requests end and closes idle connections.
+func (s *Server) Drain() { go s.http.Shutdown(context.Background()) }
+
+// Close ends everything.
+func (s *Server) Close() { s.http.Close() }
+
+// Refuse is what a client hears that is not let in.
+func Refuse(r listen.Reason) string {
+	return "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n" + string(r) + "\r\n"
+}
+
+// Handler is all pages behind their guards.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.paste)
+	mux.HandleFunc("POST /trace", s.trace)
+	mux.HandleFunc("GET /link/{id}", s.link)
+	mux.HandleFunc("GET /story", s.story)
+	mux.HandleFunc("GET /chain", s.chain)
+	mux.HandleFunc("POST /chain", s.chain)
+	mux.HandleFunc("GET /login", s.loginPage)
+	mux.HandleFunc("POST /login", s.login)
+	mux.HandleFunc("POST /logout", s.logout)
+	mux.HandleFunc("GET /style.css", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/css; charset=utf-8")
+		w.Header().Set("Cache-Control", "max-age=3600")
+		css, _ := pages.ReadFile("pages/style.css")
+		w.Write(css)
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, r, http.StatusNotFound, "There is no such page.")
+	})
+	return s.guard(mux)
+}
+
+// guard refuses requests under foreign names and writes from foreign pages,
+// and sets the headers that every answer has.
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
+		h.Set("X-Robots-Tag", "noindex")
+		h.Set("Cache-Control", "no-store")
+		if !s.knownHost(r.Host) {
+			http.Error(w, "this server is not called that; its web block may name more hosts", http.StatusMisdirectedRequest)
+			return
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead && !sameOrigin(r) {
+			http.Error(w, "the form did not come from this site", http.StatusForbidden)
+			return
+		}
+		defer func() {
+			if p := recover(); p != nil {
+				if p == http.ErrAbortHandler {
+					panic(p)
+				}
+				s.env.Log.Error().Interface("panic", p).Str("path", r.URL.Path).Msg("web page")
+				http.Error(w, "something went wrong here; the log tells more", http.StatusInternalServerError)
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// knownHost guards against DNS rebinding: a foreign page whose name leads to
+// our address still asks for its own name.
+func (s *Server) knownHost(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	host = strings.TrimSuffix(strings.Trim(host, "[]"), ".")
+	if a, err := netip.ParseAddr(host); err == nil && a.IsLoopback() {
+		return true
+	}
+	if strings.EqualFold(host, "localhost") || strings.EqualFold(host, s.env.Hostname) {
+		return true
+	}
+	for _, n := range s.cfg.Hosts {
+		if strings.EqualFold(host, n) {
+			return true
+		}
+	}
+	return false
+}
+
+// sameOrigin tells whether a form came from our own page. Browsers say so in
+// Sec-Fetch-Site or Origin; a client that says neither is no browser, and the
+// form's token decides where it matters.
+func sameOrigin(r *http.Request) bool {
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
+		return site == "same-origin" || site == "none"
+	}
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return true
+	}
+	_, host, ok := strings.Cut(origin, "://")
+	return ok && strings.EqualFold(host, r.Host)
+}
+
+// page is what every template gets.
+type page struct {
+	Title   string
+	Account Account
+	Token   string // of the forms
+	Stories bool
+	Chain   bool
+	Error   string
+	Data    any
+}
+
+func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name, title string, data any) {
+	acc, _ := s.account(r)
+	p := page{Title: title, Account: acc, Token: s.token(w, r), Stories: s.env.Find != nil && s.env.Login != nil, Chain: s.env.Explain != nil && s.env.Login != nil, Data: data}
+	if e, ok := data.(failure); ok {
+		p.Error = string(e)
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	if err := s.html.ExecuteTemplate(w, name, p); err != nil {
+		s.env.Log.Debug().Err(err).Str("page", name).Msg("write page")
+	}
+}
+
+// failure is the text of a page that says no.
+type failure string
+
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, status int, text string) {
+	s.render(w, r, status, "fail.html", http.StatusText(status), failure(text))
+}

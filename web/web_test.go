@@ -1,0 +1,402 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/internal/history"
+	"hoplite/mail"
+)
+
+// house is a door with accounts ann and root, and one message in history.
+func testServer(t *testing.T, change func(*Config, *Env)) (*httptest.Server, *http.Client) {
+	t.Helper()
+	tx := mail.NewTransaction(mail.Client{Helo: "<b>client</b>"}, "eve@b.example")
+	tx.Envelope.Rcpts = []mail.Rcpt{{To: "ann@a.example", Orig: "ann@a.example"}, {To: "secret@a.example", Orig: "secret@a.example"}}
+	data, err := json.Marshal(mail.Story{Transaction: tx, Verdict: "accepted", Reply: *mail.NewReply(250, "2.0.0", "ok")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := history.Record{ID: "q1", At: time.Now(), Kind: "transaction", MessageID: "m1@b.example", From: "eve@b.example", To: []string{"ann@a.example", "secret@a.example"}, Data: data}
+	cfg := Config{MaxPaste: 1 << 20, KeepLinks: 24 * time.Hour, SessionTime: time.Hour, Open: true}
+	env := Env{
+		Hostname: "mx.example.org", Log: zerolog.Nop(), Links: t.TempDir(),
+		Login: func(_ context.Context, _ netip.Addr, name, password string) (Account, error) {
+			if password != "right" {
+				return Account{}, ErrLogin
+			}
+			return Account{Name: name, Admin: name == "root@a.example"}, nil
+		},
+		Find: func(_ context.Context, q history.Query) ([]history.Record, error) {
+			if q.ID == "q1" || q.MessageID != "" || q.To != "" || q.From != "" {
+				return []history.Record{record}, nil
+			}
+			return nil, nil
+		},
+		Explain: func(_ context.Context, q Question) ([]string, error) {
+			return []string{"size pass", "route for " + q.To}, nil
+		},
+	}
+	if change != nil {
+		change(&cfg, &env)
+	}
+	s, err := New(cfg, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(s.Handler())
+	t.Cleanup(srv.Close)
+	jar, _ := cookiejar.New(nil)
+	return srv, &http.Client{Jar: jar, Timeout: 30 * time.Second}
+}
+
+func get(t *testing.T, c *http.Client, u string) (int, string, http.Header) {
+	t.Helper()
+	resp, err := c.Get(u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return read(t, resp)
+}
+
+func read(t *testing.T, resp *http.Response) (int, string, http.Header) {
+	t.Helper()
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b), resp.Header
+}
+
+func post(t *testing.T, c *http.Client, u string, v url.Values) (int, string, http.Header) {
+	t.Helper()
+	resp, err := c.PostForm(u, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return read(t, resp)
+}
+
+var tokenField = regexp.MustCompile(`name="token" value="([^"]+)"`)
+
+func token(t *testing.T, page string) string {
+	t.Helper()
+	m := tokenField.FindStringSubmatch(page)
+	if m == nil {
+		t.Fatalf("no token in\n%s", page)
+	}
+	return m[1]
+}
+
+func synthetic(t *testing.T, name string) string {
+	t.Helper()
+	raw, err := os.ReadFile("../mail/trace/testdata/received/synthetic/" + name + ".eml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+func TestTracePage(t *testing.T) {
+	srv, c := testServer(t, nil)
+	for name, want := range map[string][]string{
+		"clean-4hops":      {"4 hops, 6 s", "laptop.lan", "TLSv1.3", "boundary", `<mark class="f-from_ip" title="from_ip">203.0.113.5</mark>`},
+		"skew-one-fast":    {"clock 5 min 1 s fast", "class=\"ghost\""},
+		"forged-own-name":  {"suspect", "proves that it was invented"},
+		"hostile-150-hops": {"150 hops", "over the hop limit"},
+		"no-received":      {"no hops"},
+		"loop-two-hosts":   {"went in circles", "mx2.dest.example"},
+	} {
+		code, body, _ := post(t, c, srv.URL+"/trace", url.Values{"text": {synthetic(t, name)}})
+		if code != http.StatusOK {
+			t.Errorf("%s: %d", name, code)
+		}
+		for _, w := range want {
+			if !strings.Contains(body, w) {
+				t.Errorf("%s: %q is missing", name, w)
+			}
+		}
+	}
+}
+
+func TestTraceFile(t *testing.T) {
+	srv, c := testServer(t, nil)
+	var b bytes.Buffer
+	w := multipart.NewWriter(&b)
+	f, _ := w.CreateFormFile("file", "mail.eml")
+	io.WriteString(f, synthetic(t, "clean-4hops"))
+	w.WriteField("text", "")
+	w.Close()
+	resp, err := c.Post(srv.URL+"/trace", w.FormDataContentType(), &b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, body, _ := read(t, resp); code != 200 || !strings.Contains(body, "4 hops, 6 s") {
+		t.Errorf("%d\n%s", code, body)
+	}
+}
+
+func TestExports(t *testing.T) {
+	srv, c := testServer(t, nil)
+	text := url.Values{"text": {synthetic(t, "skew-two-hosts")}}
+	text.Set("as", "json")
+	_, body, h := post(t, c, srv.URL+"/trace", text)
+	var j map[string]any
+	if err := json.Unmarshal([]byte(body), &j); err != nil || len(j["hops"].([]any)) != 4 || !strings.Contains(h.Get("Content-Disposition"), "attachment") {
+		t.Errorf("%v %v\n%s", err, h, body)
+	}
+	for _, scale := range []string{"linear", "log"} {
+		text.Set("as", "svg")
+		text.Set("scale", scale)
+		_, body, h = post(t, c, srv.URL+"/trace", text)
+		dec := xml.NewDecoder(strings.NewReader(body))
+		for {
+			if _, err := dec.Token(); err == io.EOF {
+				break
+			} else if err != nil {
+				t.Fatalf("%v\n%s", err, body)
+			}
+		}
+		if !strings.HasPrefix(body, "<svg") || h.Get("Content-Type") != "image/svg+xml" {
+			t.Errorf("%v\n%s", h, body)
+		}
+	}
+	text.Set("as", "json")
+	text.Set("anonymous", "1")
+	_, body, _ = post(t, c, srv.URL+"/trace", text)
+	for _, secret := range []string{"dest.example", "198.51.100.77", "alice", "laptop"} {
+		if strings.Contains(body, secret) {
+			t.Errorf("%s is in the anonymous JSON:\n%s", secret, body)
+		}
+	}
+}
+
+// Nothing that a stranger writes becomes markup, script or a style.
+func TestHostileHeaders(t *testing.T) {
+	srv, c := testServer(t, nil)
+	evil := []string{
+		`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `javascript:alert(1)`, `'; DROP--`, "</textarea><script>alert(2)</script>", "</title></svg><script>x</script>",
+		"\u202eevil", "{{.Token}}", "&lt;script&gt;", "\x00\x1b[31m", `<svg onload=alert(1)>`, "]]><script>",
+	}
+	for _, e := range evil {
+		msg := fmt.Sprintf("Received: from %[1]s (%[1]s [192.0.2.1]) by %[1]s (%[1]s) with %[1]s id %[1]s for <%[1]s>; Tue, 12 May 2026 08:30:00 +0000\nReceived: from [%[1]s] by x; %[1]s\nFrom: %[1]s\nTo: %[1]s\nSubject: %[1]s\nMessage-ID: <%[1]s>\nAuthentication-Results: %[1]s; spf=%[1]s\nX-Spam-Status: Yes, score=%[1]s required=%[1]s\nX-Forefront-Antispam-Report: SCL:%[1]s;CAT:%[1]s\nDKIM-Signature: d=%[1]s; s=%[1]s\n\nbody %[1]s", e)
+		for _, as := range []string{"", "svg"} {
+			code, body, h := post(t, c, srv.URL+"/trace", url.Values{"text": {msg}, "as": {as}})
+			if code != 200 {
+				t.Errorf("%q: %d", e, code)
+			}
+			low := strings.ToLower(body)
+			for _, bad := range []string{"<script", "<img", "<svg onload", "\x00", "\x1b", "\u202e", `href="javascript`} {
+				if strings.Contains(low, bad) {
+					// The hidden copy of the text keeps what was pasted, escaped.
+					if bad == "\u202e" && as == "" {
+						continue
+					}
+					t.Errorf("%q as %q leaves %q in the page", e, as, bad)
+				}
+			}
+			if csp := h.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
+				t.Errorf("policy %q", csp)
+			}
+		}
+	}
+}
+
+func TestGuards(t *testing.T) {
+	srv, c := testServer(t, func(cfg *Config, _ *Env) { cfg.Hosts = []string{"trace.example.org"} })
+	for _, tc := range []struct {
+		name, method, host string
+		header             map[string]string
+		want               int
+	}{
+		{"own host name", "GET", "mx.example.org", nil, 200},
+		{"configured name", "GET", "trace.example.org:8025", nil, 200},
+		{"rebinding", "GET", "evil.example", nil, http.StatusMisdirectedRequest},
+		{"foreign origin", "POST", "", map[string]string{"Origin": "https://evil.example"}, 403},
+		{"null origin", "POST", "", map[string]string{"Origin": "null"}, 403},
+		{"cross-site", "POST", "", map[string]string{"Sec-Fetch-Site": "cross-site"}, 403},
+		{"same-site is not same-origin", "POST", "", map[string]string{"Sec-Fetch-Site": "same-site"}, 403},
+		{"own origin", "POST", "localhost", map[string]string{"Origin": "http://localhost"}, 422},
+		{"wrong method", "DELETE", "", nil, 405},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			path := "/"
+			if tc.method != "GET" {
+				path = "/trace"
+			}
+			req, _ := http.NewRequest(tc.method, srv.URL+path, strings.NewReader("text=x"))
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			for k, v := range tc.header {
+				req.Header.Set(k, v)
+			}
+			if tc.host != "" {
+				req.Host = tc.host
+			}
+			resp, err := c.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if code, body, _ := read(t, resp); code != tc.want && !(tc.want == 405 && code == 404) {
+				t.Errorf("%d, want %d: %s", code, tc.want, body)
+			}
+		})
+	}
+}
+
+func TestLargePaste(t *testing.T) {
+	srv, c := testServer(t, nil)
+	if code, body, _ := post(t, c, srv.URL+"/trace", url.Values{"text": {strings.Repeat("x", 1<<20+1)}}); code != http.StatusRequestEntityTooLarge {
+		t.Errorf("%d %s", code, body)
+	}
+	if code, _, _ := post(t, c, srv.URL+"/trace", url.Values{"text": {strings.Repeat("y", 5<<20)}}); code != http.StatusRequestEntityTooLarge {
+		t.Errorf("%d", code)
+	}
+	many := strings.Repeat("Received: from a.example ([192.0.2.1]) by b.example with SMTP; Tue, 12 May 2026 08:30:00 +0000\n", 10_000)
+	if code, body, _ := post(t, c, srv.URL+"/trace", url.Values{"text": {many}}); code != 200 || strings.Count(body, `<li class="hop `) > shownRows {
+		t.Errorf("%d, %d octets", code, len(body))
+	}
+}
+
+func TestLinks(t *testing.T) {
+	srv, c := testServer(t, nil)
+	_, body, _ := post(t, c, srv.URL+"/trace", url.Values{"text": {synthetic(t, "clean-4hops")}})
+	v := url.Values{"text": {synthetic(t, "clean-4hops")}, "as": {"link"}, "keep": {"1h"}}
+	if code, _, _ := post(t, c, srv.URL+"/trace", v); code != http.StatusForbidden {
+		t.Errorf("a link without the form's token: %d", code)
+	}
+	v.Set("token", token(t, body))
+	resp, err := c.PostForm(srv.URL+"/trace", v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	where := resp.Request.URL.String()
+	if code, body, _ := read(t, resp); code != 200 || !strings.Contains(body, "This link ends on") || !strings.Contains(where, "/link/") {
+		t.Errorf("%d %s", code, where)
+	}
+	for _, id := range []string{"..%2f..%2fetc%2fpasswd", strings.Repeat("A", 32), "x"} {
+		if code, _, _ := get(t, c, srv.URL+"/link/"+id); code != http.StatusNotFound {
+			t.Errorf("%s: %d", id, code)
+		}
+	}
+}
+
+func TestLinksEnd(t *testing.T) {
+	l := &links{dir: t.TempDir(), most: time.Hour}
+	id, err := l.keep([]byte("Received: x"), 30*24*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, until, ok := l.find(id)
+	if !ok || string(head) != "Received: x" || time.Until(until) > time.Hour {
+		t.Errorf("%q %v %v", head, until, ok)
+	}
+	entries, _ := os.ReadDir(l.dir)
+	old := l.dir + "/" + id + ".1000"
+	if err := os.Rename(l.dir+"/"+entries[0].Name(), old); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, ok := l.find(id); ok {
+		t.Error("an ended link is still there")
+	}
+	if n := l.sweep(); n != 0 {
+		t.Errorf("%d links left", n)
+	}
+}
+
+func login(t *testing.T, c *http.Client, base, name, password string) (int, string) {
+	t.Helper()
+	_, page, _ := get(t, c, base+"/login")
+	code, body, _ := post(t, c, base+"/login", url.Values{"token": {token(t, page)}, "name": {name}, "password": {password}})
+	return code, body
+}
+
+func TestStories(t *testing.T) {
+	srv, c := testServer(t, nil)
+	if _, body, _ := get(t, c, srv.URL+"/story?id=q1"); !strings.Contains(body, "type=\"password\"") {
+		t.Error("a stranger sees stories")
+	}
+	if code, body := login(t, c, srv.URL, "ann@a.example", "wrong"); code != 403 || !strings.Contains(body, "Wrong name or password") {
+		t.Errorf("%d %s", code, body)
+	}
+	if code, _, _ := post(t, c, srv.URL+"/login", url.Values{"name": {"ann@a.example"}, "password": {"right"}}); code != 403 {
+		t.Errorf("login without the form's token: %d", code)
+	}
+	for _, who := range []struct {
+		name   string
+		sees   bool
+		secret bool
+	}{{"ann@a.example", true, false}, {"root@a.example", true, true}, {"eve@b.example", false, false}, {"carl@a.example", false, false}} {
+		jar, _ := cookiejar.New(nil)
+		c.Jar = jar
+		if code, _ := login(t, c, srv.URL, who.name, "right"); code != 200 {
+			t.Fatalf("%s: %d", who.name, code)
+		}
+		_, body, _ := get(t, c, srv.URL+"/story?id=q1")
+		if got := strings.Contains(body, "accepted"); got != who.sees {
+			t.Errorf("%s sees the message: %v", who.name, got)
+		}
+		if got := strings.Contains(body, "secret@a.example"); got != who.secret {
+			t.Errorf("%s sees the other recipient: %v", who.name, got)
+		}
+		if strings.Contains(body, "<b>") {
+			t.Error("HELO is markup")
+		}
+		if _, _, h := get(t, c, srv.URL+"/story"); h.Get("Cache-Control") != "no-store" {
+			t.Error("stories may be cached")
+		}
+		_, page, _ := get(t, c, srv.URL+"/chain")
+		v := url.Values{"token": {token(t, page)}, "ip": {"192.0.2.1"}, "to": {"secret@a.example"}}
+		if code, body, _ := post(t, c, srv.URL+"/chain", v); (code == 200) != (who.name == "root@a.example") {
+			t.Errorf("%s asks for another's mail: %d %s", who.name, code, body)
+		}
+		v.Set("to", who.name)
+		if code, body, _ := post(t, c, srv.URL+"/chain", v); code != 200 || !strings.Contains(body, "route for "+who.name) {
+			t.Errorf("%s: %d", who.name, code)
+		}
+		v.Del("token")
+		if code, _, _ := post(t, c, srv.URL+"/chain", v); code != 403 {
+			t.Errorf("without a token: %d", code)
+		}
+		_, page, _ = get(t, c, srv.URL+"/")
+		post(t, c, srv.URL+"/logout", url.Values{"token": {token(t, page)}})
+		if _, body, _ := get(t, c, srv.URL+"/story?id=q1"); !strings.Contains(body, "type=\"password\"") {
+			t.Errorf("%s is still logged in", who.name)
+		}
+	}
+}
+
+// Cookies are out of reach of scripts and other sites.
+func TestCookies(t *testing.T) {
+	srv, _ := testServer(t, nil)
+	resp, err := http.Get(srv.URL + "/login")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	for _, ck := range resp.Cookies() {
+		if !ck.HttpOnly || ck.SameSite != http.SameSiteStrictMode {
+			t.Errorf("%+v", ck)
+		}
+	}
+	if len(resp.Cookies()) != 1 {
+		t.Errorf("%d cookies", len(resp.Cookies()))
+	}
+}
