@@ -27,6 +27,9 @@ pop3 "pop3" {
 imap "imap" {
   listen = ["127.0.0.1:2143"]
 }
+web "web" {
+  listen = ["127.0.0.1:8025"]
+}
 
 chain "inbound" {
   filter "size" {

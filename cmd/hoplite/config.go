@@ -19,6 +19,7 @@ import (
 	"hoplite/pop3"
 	"hoplite/relay"
 	"hoplite/relay/forward"
+	"hoplite/web"
 )
 
 // Config is relay.hcl. Each package owns the meaning of its block; this list
@@ -55,6 +56,7 @@ type Config struct {
 	Chain    []*relay.ChainConfig `hcl:"chain,block"`
 	POP3     []*pop3.Config       `hcl:"pop3,block"`
 	IMAP     []*imap.Config       `hcl:"imap,block"`
+	Web      []*web.Config        `hcl:"web,block"`
 	Maildrop []*maildrop.Config   `hcl:"maildrop,block"`
 	Upstream []*forward.Config    `hcl:"upstream,block"`
 }

@@ -43,6 +43,9 @@ func (c *Config) writable() []string {
 	for _, l := range c.IMAP {
 		sockets = append(sockets, l.Listen...)
 	}
+	for _, l := range c.Web {
+		sockets = append(sockets, l.Listen...)
+	}
 	for _, at := range sockets {
 		if at.Network == "unix" {
 			folders = append(folders, filepath.Dir(c.under(at.Address)))

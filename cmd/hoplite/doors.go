@@ -51,6 +51,11 @@ func (h *house) buildDoors() error {
 			name: c.Name, cfg: &c.Config, refuse: imap.Refuse, handle: s.Handle, drain: s.Shutdown, close: func() {},
 		})
 	}
+	for _, c := range h.cfg.Web {
+		if err := h.addWeb(c); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
