@@ -53,9 +53,8 @@ func (d *base64Reader) Read(p []byte) (int, error) {
 // fill decodes what one look into the input offers.
 func (d *base64Reader) fill() {
 	d.out = d.buf[:0]
-	in, err := d.r.Peek(1)
-	if err == nil {
-		in, _ = d.r.Peek(d.r.Buffered())
+	if _, err := d.r.Peek(1); err == nil {
+		in, _ := d.r.Peek(d.r.Buffered())
 		d.r.Discard(len(in))
 		d.decode(in)
 	} else {

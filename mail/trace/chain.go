@@ -167,7 +167,6 @@ type header struct {
 	returnPaths int
 	listID      string
 	xReceived   int
-	dateText    string
 	bcc         string
 }
 

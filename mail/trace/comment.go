@@ -306,8 +306,8 @@ func (r *reader) qmail(a, b int) bool {
 	}
 	r.h.MTA.Name = "qmail"
 	r.set(FieldMTA, a, a+5)
-	v, e := r.firstWord(a+i+8, b)
-	v, e = r.firstWord(e, b)
+	_, e := r.firstWord(a+i+8, b) // by
+	v, e := r.firstWord(e, b)
 	switch w := r.s[v:e]; {
 	case fold(w, "uid"):
 		_, e = r.firstWord(e, b)

@@ -23,10 +23,9 @@ type fit struct {
 
 // edge of the residual graph; its reverse is edges[i^1].
 type edge struct {
-	from, to  int
-	room      int64
-	cost      int64
-	unlimited bool
+	from, to int
+	room     int64
+	cost     int64
 }
 
 const unbounded = math.MaxInt64 / 4

@@ -139,7 +139,6 @@ type conn struct {
 	client netip.AddrPort // whom the server was told of
 	times  *timeouts
 	ctx    context.Context // of the call that uses the connection
-	cancel func() bool
 }
 
 type timeouts struct{ connect, command, data time.Duration }

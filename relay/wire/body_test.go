@@ -14,7 +14,7 @@ import (
 )
 
 // decode runs the dot decoder and the line check over in, cut in pieces.
-func decode(in string, piece int, fix bool, max int64) (out string, body Body, err error, rest string) {
+func decode(in string, piece int, fix bool, max int64) (out string, body Body, rest string, err error) {
 	var w bytes.Buffer
 	l := &lines{w: &w, fix: fix, max: max}
 	start, cr := true, false
@@ -22,14 +22,14 @@ func decode(in string, piece int, fix bool, max int64) (out string, body Body, e
 	for {
 		n := min(piece, len(in))
 		if n == 0 {
-			return "", Body{}, io.ErrUnexpectedEOF, ""
+			return "", Body{}, "", io.ErrUnexpectedEOF
 		}
 		held, in = append(held, in[:n]...), in[n:]
 		used, done := dots(held, &start, &cr, l)
 		held = held[used:]
 		if done {
 			err := l.close()
-			return w.String(), l.body, err, string(held) + in
+			return w.String(), l.body, string(held) + in, err
 		}
 	}
 }
@@ -64,7 +64,7 @@ func TestDots(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, piece := range []int{1, 2, 3, 5, 16, 1 << 20} {
-				out, body, err, rest := decode(tt.in+"NOOP\r\n", piece, false, 0)
+				out, body, rest, err := decode(tt.in+"NOOP\r\n", piece, false, 0)
 				if !errors.Is(err, tt.err) {
 					t.Errorf("pieces of %d: error %v, want %v", piece, err, tt.err)
 				}
@@ -81,7 +81,7 @@ func TestDots(t *testing.T) {
 				if tt.err == nil {
 					want = tt.want
 				}
-				out, body, err, _ = decode(tt.in, piece, true, 0)
+				out, body, _, err = decode(tt.in, piece, true, 0)
 				if err != nil || out != want || body.Fixed != (tt.err != nil) {
 					t.Errorf("fix, pieces of %d: %q fixed %v %v, want %q", piece, out, body.Fixed, err, want)
 				}
@@ -93,7 +93,7 @@ func TestDots(t *testing.T) {
 func TestBodyFacts(t *testing.T) {
 	in := "abc\r\n" + strings.Repeat("y", 1200) + "\r\n\xc3\xa4\r\n.\r\n"
 	for _, piece := range []int{1, 7, 1 << 20} {
-		_, body, err, _ := decode(in, piece, false, 0)
+		_, body, _, err := decode(in, piece, false, 0)
 		if err != nil || body.LongLine != 1200 || !body.EightBit || body.Size != 5+1202+4 {
 			t.Errorf("pieces of %d: %+v %v", piece, body, err)
 		}

@@ -109,7 +109,6 @@ var (
 	oidOCSPRevInfo = mkoid("1.3.6.1.5.5.7.16.2")
 	oidSKI         = mkoid("2.5.29.14")
 	oidEd25519     = mkoid("1.3.101.112")
-	oidEmail       = mkoid("1.2.840.113549.1.9.1")
 )
 
 // digest is what we know of a digest algorithm.
