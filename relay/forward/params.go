@@ -38,15 +38,7 @@ type need struct{ utf8 bool }
 // needs looks at what really is there, not at what the client announced: a
 // client may say SMTPUTF8 for every message (RFC 6531, 3.4).
 func needs(p *parcel) need {
-	if p.tx.Envelope.From.NeedsUTF8() {
-		return need{utf8: true}
-	}
-	for _, r := range p.rcpts {
-		if r.To.NeedsUTF8() {
-			return need{utf8: true}
-		}
-	}
-	return need{utf8: p.tx.Envelope.UTF8 && eightBit(p.msg.Header())}
+	return need{utf8: addressesNeedUTF8(p) || p.tx.Envelope.UTF8 && eightBit(p.msg.Header())}
 }
 
 func eightBit(b []byte) bool {
@@ -62,6 +54,7 @@ func (c *conn) mailLine(p *parcel) (string, error) {
 		fmt.Fprintf(&b, " SIZE=%d", p.msg.Size())
 	}
 	switch {
+	case p.sevenBit:
 	case e.Body == "BINARYMIME" && c.caps.binary && c.caps.chunking:
 		b.WriteString(" BODY=BINARYMIME")
 	case e.Body == "BINARYMIME" && !c.caps.binary:

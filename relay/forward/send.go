@@ -24,6 +24,9 @@ type parcel struct {
 	// waits is set when a client waits for the outcome: then a server that
 	// failed a moment ago is not tried again yet. The queue has its own pauses.
 	waits bool
+	// sevenBit is set for a message that was re-encoded, whatever the client
+	// announced.
+	sevenBit bool
 }
 
 // answers are the replies to a transaction, one for each recipient.

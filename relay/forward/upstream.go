@@ -45,6 +45,7 @@ type Env struct {
 // Inline for clients that wait.
 type Upstream struct {
 	cfg     Config
+	data    string
 	log     zerolog.Logger
 	dns     resolve.Resolver
 	own     func(string) bool
@@ -65,7 +66,7 @@ func New(cfg Config, env Env) (*Upstream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upstream %q: %w", cfg.Name, err)
 	}
-	u := &Upstream{cfg: cfg, log: env.Log, dns: env.DNS, own: env.Own}
+	u := &Upstream{cfg: cfg, data: env.Data, log: env.Log, dns: env.DNS, own: env.Own}
 	u.dialer = dialer{
 		helo: cfg.Helo, policy: cfg.TLS, tls: profile, client: cfg.Client, roots: env.TLS, loopOK: cfg.AllowLoopback,
 		times: timeouts{cfg.ConnectTimeout, cfg.CommandTimeout, cfg.DataTimeout},
@@ -263,7 +264,12 @@ func (u *Upstream) attempt(ctx context.Context, pool *pool, p *parcel) (*conn, a
 			}
 			return nil, nil, err
 		}
-		got, err := c.send(ctx, p)
+		fit, done, refusal := u.downgraded(c, p)
+		if refusal != nil {
+			return c, make(answers, len(p.rcpts)).all(refusal), nil
+		}
+		got, err := c.send(ctx, fit)
+		done()
 		if err == nil {
 			return c, got, nil
 		}
