@@ -148,6 +148,21 @@ func (d *door) records() []history.Record {
 // open starts a door on a free port. Change may alter its block and Env.
 func open(t testing.TB, protocol string, change func(*Config, *Env)) *door {
 	t.Helper()
+	d := parts(t, protocol, change)
+	d.run(t, t.TempDir())
+	return d
+}
+
+// account has its keys made once: that is slow on purpose.
+var account = sync.OnceValues(func() (users.Account, error) {
+	a := users.Account{Name: "ann@example.org"}
+	err := a.SetPassword("", "secret")
+	return a, err
+})
+
+// parts makes a door without a socket.
+func parts(t testing.TB, protocol string, change func(*Config, *Env)) *door {
+	t.Helper()
 	cfg := &Config{Name: "inbound", Chain: "inbound"}
 	conf.Defaults(cfg)
 	d := &door{boxes: &hop{}, out: &hop{}}
@@ -162,11 +177,11 @@ func open(t testing.TB, protocol string, change func(*Config, *Env)) *door {
 		t.Fatal(err)
 	}
 	if err := d.store.Update(func(b *users.Book) error {
-		a := &users.Account{Name: "ann@example.org"}
-		if err := a.SetPassword("", "secret"); err != nil {
+		a, err := account()
+		if err != nil {
 			return err
 		}
-		return b.Add(a)
+		return b.Add(&a)
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +207,6 @@ func open(t testing.TB, protocol string, change func(*Config, *Env)) *door {
 	}
 	d.Server = New(cfg, protocol, env)
 	d.opts.Limits.Delay = -1
-	d.run(t, dir)
 	return d
 }
 

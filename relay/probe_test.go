@@ -224,7 +224,9 @@ func TestGoneInTheMiddle(t *testing.T) {
 	if got := d.boxes.all(); len(got) != 0 {
 		t.Errorf("%d messages", len(got))
 	}
-	if used := d.env.Spool.Used(); used != 0 {
-		t.Errorf("%d octets still spooled", used)
+	for end := time.Now().Add(20 * time.Second); d.env.Spool.Used() != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d octets still spooled", d.env.Spool.Used())
+		}
 	}
 }
