@@ -220,16 +220,15 @@ func (d *door) run(t testing.TB, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts, err := d.Options(certs, nil)
+	sockets := listen.NewSockets()
+	t.Cleanup(sockets.Close)
+	d.cfg.Listen = []conf.Listen{{Network: "tcp", Address: "127.0.0.1:0"}}
+	all, err := d.cfg.Config.Open(d.cfg.Name, sockets, certs, dir, listen.Options{Log: d.Server.log, Refuse: d.Refuse})
 	if err != nil {
 		t.Fatal(err)
 	}
-	socket, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.addr = socket.Addr().String()
-	l := listen.New(socket, opts)
+	l := all[0]
+	d.addr = l.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { l.Run(ctx, d.Handle) })

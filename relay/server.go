@@ -148,22 +148,9 @@ func (l libraryLog) Printf(format string, v ...any) {
 // Println logs one message.
 func (l libraryLog) Println(v ...any) { l.log.Error().Msg(strings.TrimSpace(fmt.Sprintln(v...))) }
 
-// Options are how this listener's sockets are to be treated.
-func (s *Server) Options(certs *listen.Certs, gate *listen.Gate) (listen.Options, error) {
-	profile, err := listen.ParseProfile(s.cfg.TLSMin, s.cfg.TLSSuites, s.cfg.TLSLegacyUntil)
-	if err != nil {
-		return listen.Options{}, err
-	}
-	o := listen.Options{
-		Name: s.cfg.Name, Log: s.log, Gate: gate,
-		Limits: listen.Limits{Total: s.cfg.MaxConnections, Address: s.cfg.MaxPerAddress, Network: s.cfg.MaxPerNetwork},
-		Proxy:  s.cfg.ProxyProtocol,
-		Refuse: func(r listen.Reason) string { return "421 4.7.0 " + s.env.Hostname + " " + string(r) + "\r\n" },
-	}
-	if s.cfg.TLS != "off" && certs != nil {
-		o.TLS, o.Implicit = listen.NewTLS(certs, profile), s.cfg.TLS == "implicit"
-	}
-	return o, nil
+// Refuse is what a client hears that its listener turns away.
+func (s *Server) Refuse(r listen.Reason) string {
+	return "421 4.7.0 " + s.env.Hostname + " " + string(r) + "\r\n"
 }
 
 // Handle serves a connection. It may return before that is over.

@@ -83,7 +83,7 @@ func (h *house) addRelay(c *relay.Config, protocol string) {
 	})
 	h.doors = append(h.doors, door{
 		name: c.Name, cfg: &c.Config,
-		refuse: func(r listen.Reason) string { return "421 4.7.0 " + h.cfg.Hostname + " " + string(r) + "\r\n" },
+		refuse: s.Refuse,
 		handle: func(_ context.Context, conn *listen.Conn) { s.Handle(conn) },
 		drain:  s.Drain, close: s.Close,
 	})

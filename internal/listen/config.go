@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -50,21 +51,25 @@ type Config struct {
 
 // Check finds what does not go together.
 func (c *Config) Check() error {
+	var errs []error
 	if _, err := c.profile(); err != nil {
-		return conf.Field("tls_min", err)
+		errs = append(errs, conf.Field("tls_min", err))
 	}
 	if len(c.Listen) == 0 {
-		return conf.Fieldf("listen", "no address to listen on")
+		errs = append(errs, conf.Fieldf("listen", "no address to listen on"))
 	}
 	if len(c.ProxyFrom) > 0 && !c.ProxyProtocol {
-		return conf.Fieldf("proxy_from", "has no effect without proxy_protocol = true")
+		errs = append(errs, conf.Fieldf("proxy_from", "has no effect without proxy_protocol = true"))
 	}
-	for name, n := range map[string]int{"max_connections": c.MaxConnections, "max_per_address": c.MaxPerAddress, "max_per_network": c.MaxPerNetwork} {
-		if n < 0 {
-			return conf.Fieldf(name, "is below zero")
+	for _, limit := range []struct {
+		name string
+		n    int
+	}{{"max_connections", c.MaxConnections}, {"max_per_address", c.MaxPerAddress}, {"max_per_network", c.MaxPerNetwork}} {
+		if limit.n < 0 {
+			errs = append(errs, conf.Fieldf(limit.name, "is below zero"))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (c *Config) profile() (Profile, error) {
