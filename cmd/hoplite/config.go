@@ -15,6 +15,7 @@ import (
 	"hoplite/imap"
 	"hoplite/internal/conf"
 	"hoplite/internal/listen"
+	"hoplite/internal/stats"
 	"hoplite/maildrop"
 	"hoplite/pop3"
 	"hoplite/relay"
@@ -51,6 +52,7 @@ type Config struct {
 	Log      *LogConfig           `hcl:"log,block"`
 	History  *HistoryConfig       `hcl:"history,block"`
 	Queue    *QueueConfig         `hcl:"queue,block"`
+	Metrics  *stats.Config        `hcl:"metrics,block"`
 	SMTP     []*relay.Config      `hcl:"smtp,block"`
 	LMTP     []*relay.Config      `hcl:"lmtp,block"`
 	Chain    []*relay.ChainConfig `hcl:"chain,block"`

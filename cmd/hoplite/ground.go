@@ -34,6 +34,7 @@ type ground struct {
 	throttle *users.Throttle
 	spool    *spool.Dir
 	queue    *queue.Queue
+	figures  *queue.Metrics
 	stores   map[string]keptStore
 }
 
@@ -91,7 +92,7 @@ func stand(cfg *Config, log zerolog.Logger) (*ground, error) {
 		g.leave()
 		return nil, err
 	}
-	if g.queue, err = openQueue(cfg, log, queueParts{attempted: g.attempted}); err != nil {
+	if err = g.openFigured(cfg); err != nil {
 		g.leave()
 		return nil, err
 	}

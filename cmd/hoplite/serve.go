@@ -85,6 +85,11 @@ func (s *server) run(ctx context.Context, cfg *Config) error {
 	h.connectQueue(nil)
 	stopQueue := s.runQueue()
 	defer stopQueue()
+	stopMetrics, err := s.serveMetrics(cfg)
+	if err != nil {
+		return err
+	}
+	defer stopMetrics()
 	if s.now, err = s.open(h); err != nil {
 		return err
 	}
