@@ -155,6 +155,7 @@ func TestMessages(t *testing.T) {
 	stranger := issue(t, nil, "Stranger", nil)
 	self := issue(t, stranger, "ann@example.org", nil)
 	detached := func(p *person, content string) []byte { return p.sign(t, []byte(content), true, now, ca) }
+	nameless := issue(t, ca, "Ann", func(c *x509.Certificate) { c.EmailAddresses = nil })
 	ed := issueFor(t, ca, "ann@example.org", newEd25519(t), nil)
 	mixed := "Content-Type: multipart/mixed; boundary=m\r\n\r\n--m\r\n\r\nSend money\r\n--m\r\n" + clear("", text, detached(ann, text)) + "\r\n--m--\r\n"
 	hp := "Content-Type: text/plain; hp=\"clear\"\r\nFrom: ann@example.org\r\nSubject: Hello\r\n\r\nHi\r\n"
@@ -194,7 +195,8 @@ func TestMessages(t *testing.T) {
 		{"attached", outer + "Content-Type: multipart/mixed; boundary=m\r\n\r\n--m\r\n\r\nSee below\r\n--m\r\nContent-Type: message/rfc822\r\n\r\n" +
 			clear(outer, text, detached(eve, text)) + "\r\n--m--\r\n", "none signed-data(good trusted)"},
 		{"another's part inside one's own", clear(outer, mixed, detached(eve, mixed)), "bad signed-data(good trusted) signed-data(good trusted) !mismatch"},
-		{"no From", clear("Subject: x\r\n", text, detached(ann, text)), "unknown signed-data(good trusted) !no_address"},
+		{"no From", clear("Subject: x\r\n", text, detached(ann, text)), "unknown signed-data(good trusted) !no_from"},
+		{"no address", clear(outer, text, detached(nameless, text)), "good signed-data(good trusted) !no_address"},
 		{"compressed", wrapped(outer, "compressed-data", compressed(t, clear("", text, detached(ann, text)))), "good compressed-data signed-data(good trusted)"},
 		{"signed, compressed", wrapped(outer, "signed-data", ann.sign(t, []byte(wrapped("", "compressed-data", compressed(t, text))), false, now, ca)),
 			"good signed-data(good trusted) compressed-data"},

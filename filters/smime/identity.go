@@ -61,22 +61,23 @@ func (r *run) identity() cms.Verdict {
 	if signers == 0 {
 		names, signers = r.signerAddresses(false)
 	}
-	var text string
+	severity, text := warning, ""
+	if r.AnyRoot {
+		severity = info
+	}
 	switch {
 	case signers == 0:
 		return cms.Good
 	case len(r.from) == 0:
-		text = "signed, but From names nobody whose signature it could be"
-	case len(names) == 0:
-		text = "no signer's certificate names an address, so none speaks for " + strings.Join(r.from, ", ")
-	}
-	if text != "" {
+		r.find("no_from", severity, "", "signed, but From names nobody whose signature it could be", "")
 		if r.AnyRoot {
-			r.find("no_address", info, "", text, "")
 			return cms.Good
 		}
-		r.find("no_address", warning, "", text, "")
 		return cms.Unknown
+	case len(names) == 0:
+		// Such certificates must be accepted (RFC 8550, 3); the reader is told.
+		r.find("no_address", severity, "", "no signer's certificate names an address: only its subject says whether it speaks for "+strings.Join(r.from, ", "), "")
+		return cms.Good
 	}
 	if r.matches(r.from, names) || r.Sender && len(r.sender) == 1 && r.matches(r.sender, names) {
 		return cms.Good

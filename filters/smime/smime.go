@@ -46,7 +46,7 @@ type Config struct {
 	// or is not valid yet.
 	OnExpired string `hcl:"on_expired,optional" enum:"tag|quarantine|reject" default:"tag"`
 	// OnUnknownCA is what happens to mail signed with a certificate that no
-	// root vouches for, or that is missing.
+	// root vouches for, that is missing, or that names no address at all.
 	OnUnknownCA string `hcl:"on_unknown_ca,optional" enum:"tag|quarantine|reject" default:"tag"`
 	// OnWeak is what happens to mail signed with SHA-1, MD5 or a short key, or
 	// with an algorithm that is not supported.
@@ -145,6 +145,10 @@ func (f *Filter) decide(rep *Report) filters.Verdict {
 	action, reason := "", rep.reason()
 	if f.applies(rep) {
 		switch rep.Verdict {
+		case "good":
+			if rep.Has("no_address") {
+				action = f.cfg.OnUnknownCA
+			}
 		case "bad":
 			action = f.cfg.OnInvalid
 		case "weak", "unsupported":
@@ -224,7 +228,7 @@ func (r *Report) reason() string {
 		}
 	}
 	for _, f := range r.Findings {
-		if f.Severity == warning && r.Verdict != "good" {
+		if f.Severity == warning && (r.Verdict != "good" || f.Code == "no_address") {
 			return f.Text
 		}
 	}
@@ -306,7 +310,7 @@ func (r *Report) auth(l *Layer, s *Signer) mail.AuthResult {
 	switch s.Verdict {
 	case "good":
 		res.Value = "pass"
-		if r.Verdict != "good" && r.Verdict != VerdictEncrypted || r.Has("header_from") {
+		if r.Verdict != "good" && r.Verdict != VerdictEncrypted || r.Has("header_from") || r.Has("no_address") {
 			// The signature holds, the message as a whole does not (RFC 7281, 4).
 			res.Value, res.Reason = "policy", r.reason()
 		}
