@@ -75,6 +75,8 @@ func TestList(t *testing.T) {
 		{"BinHex as a part", attached("Content-Type: application/mac-binhex40; name=a\r\n", []byte(binhexed("run.exe", exe, nil))),
 			`2 "a", application/mac-binhex40 (is text/plain)` + "\n2/run.exe, " + pe + ", 27 octets, binhex"},
 		{"damaged BinHex", "Subject: x\r\n\r\n" + strings.Replace(binhexed("run.exe", exe, nil), ":", ":!!", 1), ""},
+		{"hidden behind damage", "Subject: x\r\n\r\n" + strings.Repeat(binHexIntro+"\r\n:!!!!!!!!\r\n", 60) + uuencoded("run.exe", exe) + binhexed("b.exe", exe, nil),
+			"1/run.exe, " + pe + ", 27 octets, uuencode\n1/b.exe, " + pe + ", 27 octets, binhex"},
 		{"winmail.dat", attached(named("application/ms-tnef", "winmail.dat"), tnefed(tnefFileOf{"REPORT~1.EXE", "Report of März.exe", exe}, tnefFileOf{"B.TXT", "b.txt", []byte("hi")})),
 			`2 "winmail.dat", application/ms-tnef` + "\n2/Report of März.exe, " + pe + ", 27 octets, tnef\n2/b.txt, text/plain, 2 octets, tnef"},
 		{"message in winmail.dat", attached(named("application/ms-tnef", "winmail.dat"), tnefed(tnefFileOf{"m", "m", tnefed(tnefFileOf{"r", "run.exe", exe})})),

@@ -21,14 +21,11 @@ func startsBinHex(r *bufio.Reader) bool {
 	return string(head) == binHexIntro
 }
 
-// binHex lists a part that is BinHex as a whole.
-func (s *scan) binHex(at place, _ int, r *bufio.Reader) error { return s.binHexBody(at, r) }
-
-// binHexBody lists the two forks of a BinHex 4.0 file (RFC 1741, appendix A).
-func (s *scan) binHexBody(at place, r *bufio.Reader) error {
-	d := &hqx{r: r}
-	if !d.start() {
-		return nil
+// binHex lists the two forks of a BinHex 4.0 file (RFC 1741, appendix A) from
+// behind its first colon.
+func (s *scan) binHex(at place, d *hqx) error {
+	if at.depth >= s.Depth {
+		return errDepth
 	}
 	in := &runReader{r: d}
 	var n [1]byte
@@ -74,6 +71,7 @@ var errBinHex = errors.New("damaged BinHex")
 
 // hqx turns the 6-bit characters between two colons into octets.
 type hqx struct {
+	head []byte // of the line with the first colon
 	r    *bufio.Reader
 	bits uint32
 	n    uint
@@ -90,31 +88,13 @@ var hqxValue = func() (t [256]int8) {
 	return t
 }()
 
-// start goes behind the first colon that begins a line.
-func (d *hqx) start() bool {
-	for range 50 {
-		line, err := d.r.Peek(1)
-		if err != nil {
-			return false
-		}
-		if line[0] == ':' {
-			d.r.Discard(1)
-			return true
-		}
-		if _, err := d.r.ReadSlice('\n'); err != nil {
-			return false
-		}
-	}
-	return false
-}
-
 // ReadByte gives the next octet, or io.EOF behind the last colon.
 func (d *hqx) ReadByte() (byte, error) {
 	for d.n < 8 {
 		if d.done {
 			return 0, io.EOF
 		}
-		c, err := d.r.ReadByte()
+		c, err := d.next()
 		if err != nil {
 			return 0, err
 		}
@@ -134,6 +114,15 @@ func (d *hqx) ReadByte() (byte, error) {
 	}
 	d.n -= 8
 	return byte(d.bits >> d.n), nil
+}
+
+func (d *hqx) next() (byte, error) {
+	if len(d.head) > 0 {
+		c := d.head[0]
+		d.head = d.head[1:]
+		return c, nil
+	}
+	return d.r.ReadByte()
 }
 
 // runReader expands runs: octet, 0x90, count. 0x90 itself is 0x90 0.

@@ -273,11 +273,11 @@ func (s *scan) look(at place, index int, kind, claimed string, r *bufio.Reader) 
 	case kind == "application/ms-tnef":
 		open = s.tnef
 	case claimed == "application/mac-binhex40" || startsBinHex(r):
-		open = s.binHex
+		open = func(at place, _ int, r *bufio.Reader) error { return s.inText(at, r, true) }
 	case closed[kind]:
 		return errors.New("an archive that we cannot open")
 	case strings.HasPrefix(kind, "text/") && at.via == "mime":
-		return s.inText(at, r)
+		return s.inText(at, r, false)
 	default:
 		return nil
 	}

@@ -19,7 +19,7 @@ func (s *scan) text(at place, names []string, claimed string, r io.Reader) error
 	if err := s.add(Item{Path: at.path, Type: claimed, Kind: "text/plain", Via: at.via}, names); err != nil {
 		return s.full(err)
 	}
-	err := s.inText(at, b)
+	err := s.inText(at, b, false)
 	if fatal := s.fatal(err); fatal != nil {
 		return fatal
 	}
@@ -30,8 +30,11 @@ func (s *scan) text(at place, names []string, claimed string, r io.Reader) error
 	return nil
 }
 
-// inText looks for uuencoded and BinHex files among the lines of a text.
-func (s *scan) inText(at place, r *bufio.Reader) error {
+// inText looks for uuencoded and BinHex files among the lines of a text. binHex
+// says that a line with BinHex's colon may come without its intro. What is
+// damaged is skipped: something whole may follow it. The error is the first
+// damage, or the end of the list.
+func (s *scan) inText(at place, r *bufio.Reader, binHex bool) (damage error) {
 	whole := true // the last piece ended its line
 	for {
 		line, err := r.ReadSlice('\n')
@@ -39,23 +42,30 @@ func (s *scan) inText(at place, r *bufio.Reader) error {
 		whole = err == nil
 		if err != nil && err != bufio.ErrBufferFull && len(line) == 0 {
 			if err == io.EOF {
-				return nil
+				return damage
 			}
 			return err
 		}
 		if !begins {
 			continue
 		}
-		if name, b64, ok := beginLine(line); ok {
-			if err := s.uu(at, name, b64, r); err != nil {
-				return err
-			}
-			continue
+		if len(s.items) >= s.Files {
+			return errFiles
 		}
-		if bytes.HasPrefix(line, []byte(binHexIntro)) && at.depth < s.Depth {
-			if err := s.binHexBody(at, r); err != nil {
-				return err
-			}
+		err = nil
+		if name, b64, ok := beginLine(line); ok {
+			err = s.uu(at, name, b64, r)
+		} else if bytes.HasPrefix(line, []byte(binHexIntro)) {
+			binHex = true
+		} else if binHex && line[0] == ':' {
+			err = s.binHex(at, &hqx{head: bytes.Clone(line[1:]), r: r})
+			binHex = err != nil // the closing colon may begin a line
+		}
+		if s.fatal(err) != nil || errors.Is(err, errDepth) {
+			return err
+		}
+		if damage == nil {
+			damage = err
 		}
 	}
 }

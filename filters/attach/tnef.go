@@ -40,7 +40,8 @@ var (
 
 const (
 	maxTNEFAttributes = 10_000
-	maxMAPIProps      = 2_000
+	maxMAPIProps      = 2_000  // of one attachment, and values of one property
+	maxMAPIValues     = 50_000 // in one file
 )
 
 // tnefFile is an attachment being put together: its name comes behind it.
@@ -69,6 +70,7 @@ func (s *scan) tnefStream(at place, r *io.SectionReader) error {
 		return errTNEF
 	}
 	var file tnefFile
+	values := maxMAPIValues
 	for off, n := int64(6), 0; ; n++ {
 		if n > maxTNEFAttributes {
 			return errFiles
@@ -96,12 +98,12 @@ func (s *scan) tnefStream(at place, r *io.SectionReader) error {
 		case attAttachData:
 			file.data, file.open = data, true
 		case attAttachment:
-			err := mapiProps(data, func(id, typ uint16, v *io.SectionReader) { file.property(id, typ, v) })
+			err := mapiProps(data, &values, func(id, typ uint16, v *io.SectionReader) { file.property(id, typ, v) })
 			if err != nil {
 				return errors.Join(s.tnefFile(at, &file), err)
 			}
 		case attMAPIProps:
-			if err := s.tnefBody(at, data); err != nil {
+			if err := s.tnefBody(at, data, &values); err != nil {
 				return err
 			}
 		}
@@ -109,9 +111,9 @@ func (s *scan) tnefStream(at place, r *io.SectionReader) error {
 }
 
 // tnefBody lists the text of the message, where the only copy of it is here.
-func (s *scan) tnefBody(at place, data *io.SectionReader) error {
+func (s *scan) tnefBody(at place, data *io.SectionReader, values *int) error {
 	var html, rtf *io.SectionReader
-	err := mapiProps(data, func(id, _ uint16, v *io.SectionReader) {
+	err := mapiProps(data, values, func(id, _ uint16, v *io.SectionReader) {
 		switch id {
 		case propHTML:
 			html = v
@@ -202,8 +204,9 @@ func (s *scan) tnefFile(at place, f *tnefFile) error {
 }
 
 // mapiProps walks a list of MAPI properties ([MS-OXTNEF], 2.1.3.4) and hands
-// out each value, the first one of several.
-func mapiProps(data *io.SectionReader, each func(id, typ uint16, v *io.SectionReader)) error {
+// out each value, the first one of several. budget is how many more may be
+// looked at: each costs a read.
+func mapiProps(data *io.SectionReader, budget *int, each func(id, typ uint16, v *io.SectionReader)) error {
 	p := &cursor{r: data}
 	count := p.u32()
 	if count > maxMAPIProps {
@@ -231,6 +234,9 @@ func mapiProps(data *io.SectionReader, each func(id, typ uint16, v *io.SectionRe
 			return fmt.Errorf("%w: %d values", errTNEF, values)
 		}
 		for i := range values {
+			if *budget--; *budget < 0 {
+				return errFiles
+			}
 			n := size
 			if !fixed {
 				n = int64(p.u32())

@@ -142,9 +142,6 @@ func (r *run) entity(w where, p *mime.Part) error {
 		if s == byName {
 			r.find("by_name", info, w.path, "only the file name says that this part is S/MIME", "")
 		}
-		if w.whole && p.Parent != nil && len(p.Parent.Children) > 1 && p.Parent.Type == "multipart" {
-			r.find("sibling", info, w.path, "an S/MIME part among other parts", "")
-		}
 		return r.object(w, p, der(w.src, p), nil)
 	case signature:
 		r.find("stray_signature", warning, w.path, "a detached signature without what it signs",
@@ -355,6 +352,11 @@ func (r *run) object(w where, p *mime.Part, der, content io.Reader) error {
 		r.compare(w, p, obj.Type)
 	}
 	l.Type, l.Size = obj.Type, obj.Size
+	if obj.Type == cms.TypeCertsOnly {
+		for _, c := range obj.Signed.Certs {
+			l.Certificates = append(l.Certificates, c.Subject())
+		}
+	}
 	switch obj.Type {
 	case cms.TypeSigned:
 		if obj.Signed.Detached {

@@ -161,6 +161,9 @@ func (p *printer) layer(i int, l *Layer) {
 			p.line(2, "            and %d more", n)
 		}
 	}
+	for _, c := range l.Certificates {
+		p.line(2, "holds       %s", c)
+	}
 	if len(l.Signers) == 0 && l.Reason != "" {
 		p.line(2, "verdict     %s: %s", l.Verdict, l.Reason)
 	}

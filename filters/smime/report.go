@@ -39,6 +39,8 @@ type Layer struct {
 	Size     int64     `json:"size"` // octets of content or ciphertext
 	Signers  []*Signer `json:"signers,omitempty"`
 
+	Certificates []string `json:"certificates,omitempty"` // subjects, of certs-only
+
 	Algorithm      string          `json:"algorithm,omitempty"` // of encryption
 	Authenticated  bool            `json:"authenticated,omitempty"`
 	Recipients     []cms.Recipient `json:"recipients,omitempty"`
