@@ -3,6 +3,7 @@ package arc
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/base64"
@@ -23,6 +24,9 @@ const plain = "From: ann@example.org\r\nTo: list@lists.example\r\nSubject: x\r\n
 
 var key = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{5}, 32))
 
+// sealKey is what server seals with.
+var sealKey crypto.Signer = key
+
 func zone() *resolve.Zone {
 	p := "TXT \"v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey)) + "\"\n"
 	return resolve.MustZone("s._domainkey.one.example " + p + "s._domainkey.two.example " + p + "s._domainkey.three.example " + p)
@@ -41,7 +45,7 @@ func message(t testing.TB, text string) *mail.Message {
 func server(t testing.TB, domain, text string, dns resolve.Resolver, auth ...mail.AuthResult) string {
 	t.Helper()
 	data := t.TempDir()
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	der, err := x509.MarshalPKCS8PrivateKey(sealKey)
 	if err != nil {
 		t.Fatal(err)
 	}

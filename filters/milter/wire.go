@@ -66,6 +66,7 @@ const (
 	noHeaders = 1 << 5
 	noEOH     = 1 << 6
 	nrHeader  = 1 << 7
+	noUnknown = 1 << 8 // we have no such step
 	noData    = 1 << 9
 	skipBody  = 1 << 10
 	nrConnect = 1 << 12
@@ -73,12 +74,13 @@ const (
 	nrMail    = 1 << 14
 	nrRcpt    = 1 << 15
 	nrData    = 1 << 16
+	nrUnknown = 1 << 17
 	nrEOH     = 1 << 18
 	nrBody    = 1 << 19
 	leadSpace = 1 << 20
 
-	offered = noConnect | noHelo | noMail | noRcpt | noBody | noHeaders | noEOH | nrHeader | noData | skipBody |
-		nrConnect | nrHelo | nrMail | nrRcpt | nrData | nrEOH | nrBody | leadSpace
+	offered = noConnect | noHelo | noMail | noRcpt | noBody | noHeaders | noEOH | nrHeader | noUnknown | noData | skipBody |
+		nrConnect | nrHelo | nrMail | nrRcpt | nrData | nrUnknown | nrEOH | nrBody | leadSpace
 )
 
 // maxPacket is the longest reply that is read; a chunk of a body has 64 KiB.
