@@ -14,6 +14,9 @@ import (
 // fetchBatch is how many messages are marked \Seen at once, before they are sent.
 const fetchBatch = 64
 
+// warmBatch is for how many messages entries are made before they are sent.
+const warmBatch = 512
+
 // doFetch runs FETCH and UID FETCH.
 func (s *session) doFetch(uid bool) error {
 	s.p.SP()
@@ -89,11 +92,21 @@ func (s *session) fetchAll(idx []int, items []wire.Item) (gone bool, err error) 
 	if marks && !has(items, wire.ItemFlags) {
 		withFlags = append(slices.Clone(items), wire.Item{Kind: wire.ItemFlags})
 	}
+	entries := slices.ContainsFunc(items, needsEntry)
 	for len(idx) > 0 {
 		batch := idx
-		var marked []uint32
 		if marks {
 			batch = idx[:min(fetchBatch, len(idx))]
+		} else if entries {
+			batch = idx[:min(warmBatch, len(idx))]
+		}
+		if entries {
+			if err := s.warm(batch); err != nil {
+				return gone, err
+			}
+		}
+		var marked []uint32
+		if marks {
 			if marked, err = s.markSeen(batch); err != nil {
 				return gone, err
 			}
@@ -198,6 +211,15 @@ func (s *session) appendFlags(b []byte, m *maildrop.Message) []byte {
 		}
 	}
 	return append(b, ')')
+}
+
+// needsEntry tells whether an item is made from the message's entry.
+func needsEntry(it wire.Item) bool {
+	switch it.Kind {
+	case wire.ItemEnvelope, wire.ItemBody, wire.ItemBodyStructure, wire.ItemPreview:
+		return true
+	}
+	return false
 }
 
 // needsFile tells whether an item is made from the message's file.

@@ -3,6 +3,7 @@ package imap
 import (
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"hoplite/mail/mime"
@@ -17,25 +18,44 @@ func preview(file io.ReaderAt, t *mime.Tree) string {
 	if part == nil {
 		return ""
 	}
-	r, _ := mime.Decoder(part.Encoding, io.NewSectionReader(file, part.Body.From.Off, part.Body.Size()))
-	text, _ := io.ReadAll(io.LimitReader(mime.CharsetReader(part.Charset(), r), 8<<10))
-	s := strings.ToValidUTF8(string(text), "")
+	most := int64(2 << 10)
+	if part.Subtype == "html" {
+		most = 8 << 10 // styles and tags come first
+	}
+	r, _ := mime.Decoder(part.Encoding, io.NewSectionReader(file, part.Body.From.Off, min(part.Body.Size(), 2*most)))
+	text, _ := io.ReadAll(io.LimitReader(mime.CharsetReader(part.Charset(), r), most))
+	s := string(text)
 	if part.Subtype == "html" {
 		s = stripTags(s)
 	}
-	s = strings.Join(strings.Fields(strings.Map(printable, s)), " ")
-	if utf8.RuneCountInString(s) > maxPreview {
-		s = string([]rune(s)[:maxPreview])
-	}
-	return s
+	return squeeze(s, maxPreview)
 }
 
-// printable drops control characters.
-func printable(r rune) rune {
-	if r < ' ' && r != '\n' && r != '\t' && r != '\r' || r == 0x7f {
-		return -1
+// squeeze makes one space of each run of white space, drops control characters
+// and what is no UTF-8, and ends after most characters.
+func squeeze(s string, most int) string {
+	b := make([]byte, 0, most+most/4)
+	space, n := false, 0
+	for _, r := range s {
+		switch {
+		case unicode.IsSpace(r):
+			space = n > 0
+			continue
+		case r < ' ' || r == 0x7f || r == utf8.RuneError:
+			continue
+		}
+		if space {
+			b, space = append(b, ' '), false
+			if n++; n == most {
+				break
+			}
+		}
+		b = utf8.AppendRune(b, r)
+		if n++; n >= most {
+			break
+		}
 	}
-	return r
+	return string(b)
 }
 
 // firstText is the first text/plain part, or else the first text/html one.

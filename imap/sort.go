@@ -28,7 +28,7 @@ func (s *session) doSort(uid bool) error {
 	if args.Return.Save {
 		s.save(args.Return, found)
 	}
-	rows, err := s.rows(found, slices.ContainsFunc(args.Sort, needsEntry))
+	rows, err := s.rows(found, slices.ContainsFunc(args.Sort, sortsByEntry))
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ type row struct {
 	sent int64
 }
 
-func needsEntry(k wire.SortKey) bool { return k.Name != "ARRIVAL" && k.Name != "SIZE" }
+func sortsByEntry(k wire.SortKey) bool { return k.Name != "ARRIVAL" && k.Name != "SIZE" }
 
 // rows reads what sorting compares. Entries that nobody has asked for yet are
 // made by several workers.
@@ -71,18 +71,8 @@ func (s *session) rows(found []int, entries bool) ([]row, error) {
 	rows := make([]row, 0, len(found))
 	folder := s.sel.folder
 	if entries {
-		msgs := make([]*maildrop.Message, 0, len(found))
-		for _, i := range found {
-			if m := s.sel.view.Messages[i]; !entry(folder.Cached(m)).valid() {
-				msgs = append(msgs, m)
-			}
-		}
-		if len(msgs) > 0 {
-			ctx, cancel := context.WithTimeout(s.ctx, s.srv.cfg.SearchTimeout)
-			defer cancel()
-			if err := warm(ctx, folder, msgs); err != nil {
-				return nil, err
-			}
+		if err := s.warm(found); err != nil {
+			return nil, err
 		}
 	}
 	for _, i := range found {
@@ -101,9 +91,20 @@ func (s *session) rows(found []int, entries bool) ([]row, error) {
 	return rows, nil
 }
 
-// warm makes the entries of messages.
-func warm(ctx context.Context, folder *maildrop.Folder, msgs []*maildrop.Message) error {
-	q := query{folder: folder, files: true, root: &node{op: wire.KeySentSince, cost: header}}
+// warm makes the entries that are not there yet, with several workers.
+func (s *session) warm(idx []int) error {
+	var msgs []*maildrop.Message
+	for _, i := range idx {
+		if m := s.sel.view.Messages[i]; !entry(s.sel.folder.Cached(m)).valid() {
+			msgs = append(msgs, m)
+		}
+	}
+	if len(msgs) < 2 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.srv.cfg.SearchTimeout)
+	defer cancel()
+	q := query{folder: s.sel.folder, files: true, root: &node{op: wire.KeySentSince, cost: header}}
 	return q.run(ctx, msgs, make([]bool, len(msgs)))
 }
 
