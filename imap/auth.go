@@ -149,7 +149,7 @@ func (s *session) welcome(a *users.Account, err error, how string) error {
 		if s.ctx.Err() != nil || s.stopping.Load() {
 			return errBye
 		}
-		s.log.Warn().Err(err).Msg("imap login")
+		s.log.Info().Err(err).Str("verdict", "failed").Msg("imap login")
 		return nof("[AUTHENTICATIONFAILED] login failed")
 	}
 	if !s.srv.admit(a.Name) {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,7 +30,26 @@ type door struct {
 	addr  string
 	store *maildrop.Store
 	dir   string
-	certs *listen.Certs
+	log   *logBook
+}
+
+// logBook keeps the warnings of a server.
+type logBook struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (l *logBook) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text, b...)
+	return len(b), nil
+}
+
+func (l *logBook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return string(l.text)
 }
 
 func open(t testing.TB, cfg Config, box maildrop.Config) *door {
@@ -48,7 +68,8 @@ func open(t testing.TB, cfg Config, box maildrop.Config) *door {
 	must(t, err)
 	certs, err := listen.LoadCerts([]listen.Pair{pair}, zerolog.Nop())
 	must(t, err)
-	srv := New(cfg, Env{Box: store.Box, Gate: login.NewGate(accounts, users.NewThrottle()), Log: zerolog.Nop(), Hostname: "mail.example.org"})
+	log := &logBook{}
+	srv := New(cfg, Env{Box: store.Box, Gate: login.NewGate(accounts, users.NewThrottle()), Log: zerolog.New(log).Level(zerolog.WarnLevel), Hostname: "mail.example.org"})
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	l := listen.New(socket, listen.Options{Name: "imap", Log: zerolog.Nop(), TLS: listen.NewTLS(certs, listen.Profile{}), Refuse: Refuse})
@@ -66,7 +87,7 @@ func open(t testing.TB, cfg Config, box maildrop.Config) *door {
 		}
 		store.Close()
 	})
-	return &door{l.Addr().String(), store, dir, certs}
+	return &door{l.Addr().String(), store, dir, log}
 }
 
 func must(t testing.TB, err error) {

@@ -56,11 +56,28 @@ const writeTimeout = 5 * time.Minute
 
 func newSession(ctx context.Context, srv *Server, c *listen.Conn) *session {
 	s := &session{srv: srv, ctx: ctx, conn: c, log: srv.log.With().Str("peer", c.Client.String()).Logger()}
-	s.r = wire.NewReader(c)
+	s.r = wire.NewReader(connReader{c})
 	s.w = wire.NewWriter(deadlineWriter{c})
 	s.r.Continue = func() error { return s.proceed("ready") }
 	return s
 }
+
+// connReader marks the errors of the connection, so that they end the session
+// wherever they turn up.
+type connReader struct{ c net.Conn }
+
+func (r connReader) Read(b []byte) (int, error) {
+	n, err := r.c.Read(b)
+	if err != nil {
+		err = &connError{err}
+	}
+	return n, err
+}
+
+type connError struct{ err error }
+
+func (e *connError) Error() string { return e.err.Error() }
+func (e *connError) Unwrap() error { return e.err }
 
 // deadlineWriter gives each write its time.
 type deadlineWriter struct{ c net.Conn }
@@ -128,7 +145,7 @@ func (s *session) farewell(err error) {
 		s.untagged("BYE nothing heard for too long")
 	case errors.Is(err, wire.ErrTooLong):
 		s.untagged("BYE [TOOBIG] command too long")
-	case errors.Is(err, errBye), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+	case errors.Is(err, errBye), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
 	default:
 		s.log.Debug().Err(err).Msg("imap connection lost")
 	}
@@ -282,10 +299,13 @@ func nof(format string, args ...any) error { return no{fmt.Sprintf(format, args.
 // returns an error only if the connection cannot go on.
 func (s *session) failed(name string, err error) error {
 	var n no
+	var lost *connError
 	switch {
+	case errors.As(err, &lost):
+		return err
 	case errors.As(err, &n):
 		s.tagged("NO %s", n.text)
-	case errors.Is(err, errBye), errors.Is(err, wire.ErrTooLong), s.w.Err() != nil:
+	case errors.Is(err, errBye), errors.Is(err, wire.ErrTooLong), errors.Is(err, io.ErrUnexpectedEOF), s.w.Err() != nil:
 		return err
 	case errors.Is(err, maildrop.ErrNoFolder), errors.Is(err, maildrop.ErrFolderName):
 		s.tagged("NO [NONEXISTENT] no such mailbox")

@@ -100,7 +100,8 @@ func (f *Folder) adoptHead(r *reading) error {
 		next = max(next, st.next)
 	} else {
 		st.recent, st.gone = 1, nil
-		st.modseq = max(st.modseq, list.ModSeq, f.foreignModSeq())
+		// An empty folder shows 1 (RFC 7162, 3.1.2.1), so its first change is 2.
+		st.modseq = max(st.modseq, list.ModSeq, f.foreignModSeq(), 1)
 		st.goneFloor = st.modseq
 	}
 	if list.GUID != st.guid || list.Validity != st.validity {

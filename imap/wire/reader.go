@@ -2,6 +2,8 @@ package wire
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
 	"math"
 	"strconv"
@@ -195,8 +197,8 @@ func (m *message) Read(p []byte) (int, error) {
 	}
 	if m.r.lo == m.r.hi {
 		if err := m.r.fill(); err != nil {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
+			if errors.Is(err, io.EOF) {
+				err = fmt.Errorf("within a message: %w", io.ErrUnexpectedEOF) // not its end
 			}
 			return 0, err
 		}

@@ -1,0 +1,69 @@
+package imap
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"hoplite/maildrop"
+)
+
+// FuzzServer sends the input to a whole server in four states of a connection:
+// before the login, after it, with a folder selected, and with one that is
+// read-only. Whatever comes, the session ends once the client is done, without
+// a bug's BYE, and with nothing but whole lines on the way.
+func FuzzServer(f *testing.F) {
+	seeds := []string{
+		"a CAPABILITY\r\nb LOGIN ann x\r\n", "a AUTHENTICATE PLAIN\r\n*\r\n", "a LOGIN {3}\r\nann {4+}\r\nword\r\n",
+		"a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (% *) RETURN (CHILDREN STATUS (MESSAGES SIZE))\r\nb LSUB \"\" *\r\n",
+		"a CREATE x\r\nb RENAME x y.z\r\nc DELETE y.z\r\nd SUBSCRIBE INBOX\r\ne STATUS INBOX (UNSEEN HIGHESTMODSEQ)\r\n",
+		"a APPEND INBOX (\\Seen) {10+}\r\nA: b\r\n\r\nxx\r\nb APPEND x {3}\r\n",
+		"a FETCH 1:* (FLAGS UID ENVELOPE BODYSTRUCTURE BODY[1.2.MIME]<0.5> BINARY.SIZE[1] PREVIEW MODSEQ)\r\n",
+		"a SEARCH RETURN (ALL SAVE) OR TEXT x NOT (SINCE 1-Jan-2000 BODY {1+}\r\ny)\r\nb FETCH $ BODY[]\r\n",
+		"a SORT (REVERSE SUBJECT DATE) UTF-8 ALL\r\nb THREAD REFERENCES UTF-8 ALL\r\nc UID THREAD REFS UTF-8 ALL\r\n",
+		"a STORE 1 (UNCHANGEDSINCE 5) +FLAGS.SILENT (\\Deleted k)\r\nb EXPUNGE\r\nc UID EXPUNGE 1:*\r\n",
+		"a COPY 1 INBOX\r\nb UID MOVE 2 INBOX\r\nc REPLACE 1 INBOX {5+}\r\nA: b\n\r\n",
+		"a IDLE\r\nDONE\r\nb ENABLE QRESYNC UTF8=ACCEPT IMAP4rev2\r\nc SELECT INBOX (QRESYNC (1 2 1:5 (1 1)))\r\n",
+		"a GETQUOTAROOT INBOX\r\nb ID (\"a\" NIL)\r\nc NAMESPACE\r\nd UNSELECT\r\ne CLOSE\r\n",
+	}
+	for i, s := range seeds {
+		f.Add(byte(i), []byte(s))
+	}
+	d := open(f, Config{AppendLimit: 4096}, maildrop.Config{Quota: 200_000, QuotaMessages: 200})
+	c := d.login(f)
+	c.put("INBOX", `\Seen`, "Subject: one\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n--b\nContent-Type: text/html\n\n<p>y\n--b--\n")
+	c.put("INBOX", "k", "Subject: Re: one\nReferences: <1@x>\n\nz\n")
+	f.Fuzz(func(t *testing.T, state byte, input []byte) {
+		nc, err := net.Dial("tcp", d.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		nc.SetDeadline(time.Now().Add(patience))
+		state %= 4
+		if state > 0 {
+			io.WriteString(nc, "x LOGIN ann \"secret word\"\r\n")
+		}
+		if state > 1 {
+			io.WriteString(nc, [...]string{"y SELECT INBOX\r\n", "y EXAMINE INBOX\r\n"}[state-2])
+		}
+		go func() {
+			nc.Write(input)
+			io.WriteString(nc, "\r\n")
+			nc.(*net.TCPConn).CloseWrite()
+		}()
+		out, err := io.ReadAll(nc)
+		if err != nil && !strings.Contains(err.Error(), "reset") {
+			t.Fatalf("%v after %q", err, out)
+		}
+		if bytes.Contains(out, []byte("SERVERBUG")) {
+			t.Fatalf("%q\n%s", out, d.log)
+		}
+		if err == nil && !bytes.HasSuffix(out, []byte("\r\n")) {
+			t.Fatalf("half a line: %q", out)
+		}
+	})
+}
