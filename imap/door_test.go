@@ -192,3 +192,20 @@ func (c *client) ok(format string, args ...any) []string {
 	}
 	return untagged
 }
+
+// put appends a message to a mailbox.
+func (c *client) put(mailbox, flags, message string) {
+	c.t.Helper()
+	message = strings.ReplaceAll(message, "\n", "\r\n")
+	c.n++
+	tag := "t" + strconv.Itoa(c.n)
+	fmt.Fprintf(c, "%s APPEND %s (%s) {%d+}\r\n%s\r\n", tag, mailbox, flags, len(message), message)
+	for {
+		if l := c.line(); strings.HasPrefix(l, tag) {
+			if !strings.HasPrefix(l, tag+" OK") {
+				c.t.Fatalf("APPEND: %s", l)
+			}
+			return
+		}
+	}
+}
