@@ -250,12 +250,10 @@ func (q *Queue) isSlow(it *item, s *Schedule, now time.Time) bool {
 	return s.DelayWarning > 0 && now.Sub(it.at) >= s.DelayWarning
 }
 
-// cleanReply is a reply that may be kept for days: no cause, its text bounded.
+// cleanReply is a reply that may be kept for days and shown to the sender: its
+// text bounded, its cause for our log alone.
 func cleanReply(o *mail.Outcome) *mail.Reply {
 	r := o.Reply
-	if r.Cause != nil && r.Host == "" {
-		r.Text += ": " + r.Cause.Error()
-	}
 	r.Cause = nil
 	if r.Host == "" {
 		r.Host = o.Host
@@ -431,11 +429,15 @@ func (q *Queue) overdue(d *dest) {
 func (q *Queue) tell(a Attempt) {
 	e, word := q.log.Info(), "delivered"
 	for i := range a.Outcomes {
-		if !a.Outcomes[i].Reply.Positive() {
+		r := &a.Outcomes[i].Reply
+		if r.Positive() {
+			continue
+		}
+		if word = "deferred"; a.Final {
 			word = "not delivered"
-			if !a.Final {
-				word = "deferred"
-			}
+		}
+		if r.Cause != nil {
+			e = e.AnErr("cause", r.Cause)
 		}
 	}
 	e.Str("id", a.ID).Str("from", string(a.From)).Str("stage", string(mail.StageSend)).Str("by", a.Upstream).

@@ -287,10 +287,22 @@ func (q *Queue) unreached(d *dest, why *mail.Reply) {
 	q.overdue(d)
 }
 
-// unblock lets one job through to see whether the destination answers.
+// unblock lets one job through to see whether the destination answers: one
+// that is due, or else the first of those that wait because it did not.
 func (q *Queue) unblock(d *dest) {
 	d.blocked = time.Time{}
 	d.limit = 1
 	q.clearAlarm(d)
+	if !d.hasReady() {
+		var probe *job
+		for j := range d.jobs {
+			if j.state == jobWaiting && j.unreached && (probe == nil || j.next.Before(probe.next)) {
+				probe = j
+			}
+		}
+		if probe != nil {
+			q.ready(probe)
+		}
+	}
 	q.pump(d)
 }

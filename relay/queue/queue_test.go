@@ -466,6 +466,35 @@ func TestDestinations(t *testing.T) {
 		}
 		h.empty(t)
 	})
+	bubble(t, "a destination that comes back is found soon, though its mail would wait for hours", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.open = func(*mail.Transaction) error {
+			return &mail.Reply{Code: 451, Enhanced: "4.4.1", Text: "connection refused"}
+		}
+		for range 10 {
+			h.accept(t, "out", to("a@example.net")...)
+		}
+		pass(6 * time.Hour)
+		h.out.change(func() { h.out.open = nil })
+		pass(20 * time.Minute)
+		h.empty(t)
+	})
+	bubble(t, "what we know of a failure and nobody else should is not in the report", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.open = func(*mail.Transaction) error {
+			return &mail.Reply{Code: 451, Enhanced: "4.4.1", Text: "connection refused", Cause: errors.New("dial 192.0.2.1")}
+		}
+		h.accept(t, "out", to("a@example.net")...)
+		pass(6 * 24 * time.Hour)
+		for _, d := range h.back.deliveries() {
+			if strings.Contains(d.text, "192.0.2.1") || !strings.Contains(d.text, "connection refused") {
+				t.Errorf("report says %s", d.text)
+			}
+		}
+		if !strings.Contains(h.log.String(), "192.0.2.1") {
+			t.Error("our log does not say it")
+		}
+	})
 	bubble(t, "mail at a dead destination is reported and expires without attempts of its own", func(t *testing.T) {
 		h := newHouse(t)
 		h.out.open = func(*mail.Transaction) error {
