@@ -242,7 +242,6 @@ func (s *Spool) Close() error {
 		return nil
 	}
 	err := errors.Join(s.file.Close(), os.Remove(s.file.Name()))
-	s.dir = &Dir{} // a second Close finds nothing to do
 	s.file = nil
 	return err
 }
