@@ -113,7 +113,15 @@ func TestLookups(t *testing.T) {
 	if err != nil || a.Authentic || a.TTL != 5*time.Minute {
 		t.Errorf("answer %+v, %v", a, err)
 	}
-	z.Authentic = true
+	validating, err := ParseZone("mx1.example.org A 192.0.2.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	validating.Authentic = true
+	if at, err = validating.Serve(ctx); err != nil {
+		t.Fatal(err)
+	}
+	client = NewClient(false, at)
 	if a, _ := client.Lookup(ctx, "mx1.example.org", A); !a.Authentic {
 		t.Error("a server on this machine is not believed")
 	}
