@@ -139,7 +139,7 @@ func (a axis) ticks() []tick {
 func round(span time.Duration) time.Duration {
 	switch {
 	case span < 10*time.Second:
-		return 100 * time.Millisecond
+		return 50 * time.Millisecond
 	case span < time.Hour:
 		return time.Second
 	}
@@ -171,9 +171,9 @@ func (a axis) bar(t *trace.Trace, i int) bar {
 		ghost := a.percent(raw)
 		switch off := raw.Sub(a.base); {
 		case off < 0:
-			b.GhostEdge, ghost = "left", .8
+			b.GhostEdge, ghost = "left", 1.2
 		case off > a.span:
-			b.GhostEdge, ghost = "right", 99.2
+			b.GhostEdge, ghost = "right", 98.8
 		}
 		b.Ghost = pct(ghost)
 		b.Arrow, b.ArrowWide = pct(min(at, ghost)), pct(math.Abs(at-ghost))
@@ -310,16 +310,25 @@ func pieces(s *trace.Step, text func(string) string) []piece {
 		for j < len(raw) && field[j] == field[i] {
 			j++
 		}
-		list = append(list, piece{text(raw[i:j]), field[i]})
+		list = append(list, piece{lines(raw[i:j], text), field[i]})
 		i = j
 	}
 	return list
 }
 
+// lines keeps the line ends of a folded field.
+func lines(s string, text func(string) string) string {
+	parts := strings.Split(strings.ReplaceAll(s, "\r\n", "\n"), "\n")
+	for i := range parts {
+		parts[i] = text(parts[i])
+	}
+	return strings.Join(parts, "\n")
+}
+
 // hostText is a host's name for the page; what is not ASCII is shown in its
 // DNS form too, so that a look-alike shows itself.
 func hostText(h string, text func(string) string) string {
-	h = text(h)
+	h = clip(text(h), 120)
 	for i := range len(h) {
 		if h[i] >= 128 {
 			if puny, err := idna.ToASCII(h); err == nil && puny != h {

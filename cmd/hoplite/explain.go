@@ -41,6 +41,7 @@ type question struct {
 	To       []string
 	Message  []byte // CRLF or LF; nil stops before DATA
 	Ask      bool   // ask upstreams about recipients
+	Temp     string // where to work; "" is the system's folder, which the sandbox closes to the server
 }
 
 // explanation is what the door would say and do.
@@ -215,7 +216,7 @@ func explain(ctx context.Context, cfg *Config, diags *conf.Diagnostics, q questi
 	if err != nil {
 		return nil, err
 	}
-	tmp, err := os.MkdirTemp("", "hoplite-explain-")
+	tmp, err := os.MkdirTemp(q.Temp, "hoplite-explain-")
 	if err != nil {
 		return nil, err
 	}

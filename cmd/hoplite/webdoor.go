@@ -66,7 +66,7 @@ func (h *house) webExplain(ctx context.Context, q web.Question) ([]string, error
 	if err != nil {
 		return nil, err
 	}
-	x, err := explain(ctx, h.cfg, &conf.Diagnostics{}, question{IP: ip, Helo: q.Helo, From: q.From, To: []string{q.To}})
+	x, err := explain(ctx, h.cfg, &conf.Diagnostics{}, question{IP: ip, Helo: q.Helo, From: q.From, To: []string{q.To}, Temp: h.cfg.under("spool")})
 	if err != nil {
 		return nil, err
 	}

@@ -78,7 +78,11 @@ func (t *Trace) judgeClocks() {
 		if len(c.Hops) > 0 {
 			hop = c.Hops[0]
 		}
-		text := fmt.Sprintf("the clock of %s is %s %s (between %s and %s)", c.Host, Words(abs(c.Offset)), way, Words(c.Low), Words(c.High))
+		low, high := c.Low, c.High
+		if c.Offset < 0 {
+			low, high = -high, -low
+		}
+		text := fmt.Sprintf("the clock of %s is %s %s (between %s and %s)", c.Host, Words(abs(c.Offset)), way, Words(low), Words(high))
 		if c.Host == DateHost {
 			text = fmt.Sprintf("the sender's clock, which made the Date field, is %s %s", Words(abs(c.Offset)), way)
 		}

@@ -1,0 +1,168 @@
+//go:build interop
+
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+)
+
+// browser starts Debian's chromium; its console errors fail the test.
+func browser(t *testing.T) context.Context {
+	t.Helper()
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Skip("chromium is not installed: apt-get install chromium")
+	}
+	alloc, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox)...)
+	t.Cleanup(cancel)
+	ctx, cancel := chromedp.NewContext(alloc)
+	t.Cleanup(cancel)
+	ctx, cancel = context.WithTimeout(ctx, 3*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func do(t *testing.T, ctx context.Context, steps ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func body(t *testing.T, ctx context.Context) string {
+	t.Helper()
+	html, err := chromedp.Run(ctx, chromedp.OuterHTML("html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return html
+}
+
+// shoot keeps a screenshot in the folder HOPLITE_SHOTS, if that is set.
+func shoot(t *testing.T, ctx context.Context, name string) {
+	t.Helper()
+	dir := os.Getenv("HOPLITE_SHOTS")
+	if dir == "" {
+		return
+	}
+	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func scheme(value string) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, tg *chromedp.Target) error {
+		_, err := cdp.Call(ctx, tg, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: value}},
+		})
+		return err
+	})
+}
+
+// open gives a page of a server that a browser reaches.
+func openSite(t *testing.T) *httptest.Server {
+	srv, _ := testServer(t, func(c *Config, _ *Env) { c.MaxPaste = 8 << 20 })
+	return srv
+}
+
+func TestBrowserPaste(t *testing.T) {
+	ctx := browser(t)
+	srv := openSite(t)
+	msg := "Authentication-Results: mx1.dest.example; spf=pass smtp.mailfrom=source.example; dkim=pass header.d=source.example; dmarc=fail header.from=source.example\n" +
+		"X-Spam-Status: Yes, score=6.1 required=5.0 tests=BAYES_99\n" + synthetic(t, "skew-two-hosts")
+	for _, v := range []struct {
+		name, scheme string
+		width        int64
+	}{{"1280-light", "light", 1280}, {"1280-dark", "dark", 1280}, {"390-light", "light", 390}, {"390-dark", "dark", 390}} {
+		do(t, ctx, chromedp.EmulateViewport(v.width, 900), scheme(v.scheme), chromedp.Navigate(srv.URL+"/"), chromedp.WaitVisible("#text"))
+		shoot(t, ctx, "paste-"+v.name)
+		quoted, _ := json.Marshal(msg)
+		if _, err := chromedp.Run(ctx, chromedp.Evaluate[string]("document.querySelector('#text').value = "+string(quoted))); err != nil {
+			t.Fatal(err)
+		}
+		do(t, ctx, chromedp.Click("main form button"), chromedp.WaitVisible(".falls"),
+			chromedp.Click("#hop2 summary"), chromedp.WaitVisible("#hop2 pre"))
+		shoot(t, ctx, "trace-"+v.name)
+		if html := body(t, ctx); !strings.Contains(html, "2 clocks wrong") {
+			t.Errorf("%s: no verdict", v.name)
+		}
+		wide, err := chromedp.Run(ctx, chromedp.Evaluate[float64]("document.documentElement.scrollWidth"))
+		if err != nil || int64(wide) > v.width {
+			t.Errorf("%s: the page is %v wide (%v)", v.name, wide, err)
+		}
+	}
+}
+
+// Keyboard alone: tab to the text, type, tab to the button, open a line.
+func TestBrowserKeyboard(t *testing.T) {
+	ctx := browser(t)
+	srv := openSite(t)
+	do(t, ctx, chromedp.Navigate(srv.URL+"/"), chromedp.WaitVisible("#text"), chromedp.Focus("#text"),
+		chromedp.KeyEvent("Received: from a.example by b.example with SMTP; Tue, 12 May 2026 08:30:00 +0000"))
+	for range 8 {
+		do(t, ctx, chromedp.KeyEvent("\t"))
+		if on, err := chromedp.Run(ctx, chromedp.Evaluate[string]("document.activeElement.tagName")); err != nil || on == "BUTTON" {
+			break
+		}
+	}
+	do(t, ctx, chromedp.KeyEvent("\r"), chromedp.WaitVisible(".falls"), chromedp.Focus("#hop1 summary"), chromedp.KeyEvent("\r"), chromedp.WaitVisible("#hop1 pre"))
+}
+
+// A file that is dropped on the field is a file that is chosen.
+func TestBrowserDrop(t *testing.T) {
+	ctx := browser(t)
+	srv := openSite(t)
+	file, err := filepath.Abs("../mail/trace/testdata/received/synthetic/o365-chain.eml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(t, ctx, chromedp.Navigate(srv.URL+"/"), chromedp.WaitVisible("#file"), chromedp.SetUploadFiles("#file", []string{file}),
+		chromedp.Click("main form button"), chromedp.WaitVisible(".falls"))
+	if html := body(t, ctx); !strings.Contains(html, "40.107.8.101") {
+		t.Error("the file was not read")
+	}
+	shoot(t, ctx, "o365")
+}
+
+// Nothing in a header runs, loads or hides.
+func TestBrowserHostile(t *testing.T) {
+	ctx := browser(t)
+	srv := openSite(t)
+	evil := `"><img src=x onerror="window.owned=1"><script>window.owned=1</script></textarea><svg onload="window.owned=1">` + "\u202e"
+	many := strings.Repeat("Received: from a.example ([192.0.2.1]) by b.example with SMTP; Tue, 12 May 2026 08:30:00 +0000\n", 10_000)
+	for name, msg := range map[string]string{
+		"script":      "Received: from " + evil + " (" + evil + ") by " + evil + "; Tue, 12 May 2026 08:30:00 +0000\nSubject: " + evil + "\nFrom: " + evil + "\nAuthentication-Results: " + evil + "; spf=" + evil + "\n",
+		"10,000 hops": many,
+		"8 MiB":       many + strings.Repeat("X-Long: "+strings.Repeat("y", 900)+"\n", 7300),
+	} {
+		do(t, ctx, chromedp.Navigate(srv.URL+"/"), chromedp.WaitVisible("#text"))
+		file := filepath.Join(t.TempDir(), "m.eml")
+		if err := os.WriteFile(file, []byte(msg), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		do(t, ctx, chromedp.SetUploadFiles("#file", []string{file}), chromedp.Click("main form button"), chromedp.WaitVisible(".falls"))
+		owned, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("!!window.owned || document.scripts.length > 0 || document.images.length > 0"))
+		if err != nil || owned {
+			t.Errorf("%s: a stranger's script or picture is in the page (%v)", name, err)
+		}
+		if name == "script" {
+			shoot(t, ctx, "hostile")
+		}
+	}
+}
