@@ -189,7 +189,7 @@ func (s *screen) event(e mail.Event, start time.Time) {
 	for _, f := range e.Facts {
 		text += fmt.Sprintf(" [%s %s]", f.Key, f.Value)
 	}
-	if e.Took > 0 {
+	if e.Took >= time.Millisecond {
 		text += " in " + trace.Words(e.Took)
 	}
 	if e.Shadow {
