@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hoplite/filters/smime"
-	"hoplite/mail"
+	"hoplite/internal/hold"
 )
 
 // smimeFlags are the flags of hoplite smime.
@@ -93,26 +92,56 @@ func (f *smimeFlags) check(cmd *cobra.Command, name string) (*smime.Report, erro
 			return os.OpenFile(filepath.Join(f.extract, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
 		}
 	}
-	b, err := readInput(cmd.InOrStdin(), name)
+	msg, size, done, err := openInput(cmd.InOrStdin(), name)
 	if err != nil {
 		return nil, err
 	}
-	if !smime.IsMessage(b) {
-		var content io.Reader
+	defer done()
+	head := make([]byte, min(size, 64<<10))
+	if n, err := msg.ReadAt(head, 0); n < len(head) {
+		return nil, fmt.Errorf("read message: %w", err)
+	}
+	if smime.IsMessage(head) {
 		if f.content != "" {
-			c, err := os.Open(f.content)
-			if err != nil {
-				return nil, fmt.Errorf("read content: %w", err)
-			}
-			defer c.Close()
-			content = c
+			return nil, errors.New("--content is for a detached signature in a file of its own, not for a message")
 		}
-		return checker.Object(cmd.Context(), bytes.NewReader(b), content)
+		return checker.Message(cmd.Context(), msg, size)
 	}
+	var content io.Reader
 	if f.content != "" {
-		return nil, errors.New("--content is for a detached signature in a file of its own, not for a message")
+		c, err := os.Open(f.content)
+		if err != nil {
+			return nil, fmt.Errorf("read content: %w", err)
+		}
+		defer c.Close()
+		content = c
 	}
-	return checker.Message(cmd.Context(), mail.Bytes(b), int64(len(b)))
+	return checker.Object(cmd.Context(), io.NewSectionReader(msg, 0, size), content)
+}
+
+// openInput opens a file, or holds stdin for "-", to be read in pieces.
+func openInput(stdin io.Reader, name string) (msg io.ReaderAt, size int64, done func(), err error) {
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, 0, nil, fmt.Errorf("read message: %w", err)
+		}
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			return f, info.Size(), func() { f.Close() }, nil
+		}
+		defer f.Close()
+		stdin = f
+	}
+	h := hold.New("")
+	n, err := io.Copy(h, io.LimitReader(stdin, maxSmimeFile+1))
+	if err == nil && n > maxSmimeFile {
+		err = fmt.Errorf("larger than %d MiB", maxSmimeFile>>20)
+	}
+	if err != nil {
+		h.Close()
+		return nil, 0, nil, fmt.Errorf("read message: %w", err)
+	}
+	return h, n, h.Close, nil
 }
 
 // readInput reads a file, or stdin for "-".

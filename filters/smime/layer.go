@@ -1,0 +1,218 @@
+package smime
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"hoplite/filters/smime/cms"
+	"hoplite/internal/hold"
+	"hoplite/mail/mime"
+)
+
+// layer starts a layer, or says that there are too many.
+func (r *run) layer(w where, form string) *Layer {
+	limit := r.MaxLayers
+	if limit <= 0 {
+		limit = 5
+	}
+	r.shapes++
+	if w.layers >= limit || r.shapes > maxShapes {
+		if !r.rep.Has("too_many_layers") {
+			r.find("too_many_layers", bad, w.path, fmt.Sprintf("more than %d layers, or %d S/MIME parts; the rest was not opened", limit, maxShapes), "")
+		}
+		return nil
+	}
+	l := &Layer{Type: cms.TypeUnknown, Form: form, Part: w.path, Whole: w.whole, Attached: w.attached}
+	r.rep.Layers = append(r.rep.Layers, l)
+	return l
+}
+
+// fail makes a layer bad that could not be read.
+func (r *run) fail(l *Layer, err error) error {
+	var syntax *cms.SyntaxError
+	if !errors.As(err, &syntax) && !errors.Is(err, cms.ErrTooLarge) {
+		return err
+	}
+	l.Verdict, l.Reason = "bad", err.Error()
+	r.find("unreadable", bad, l.Part, err.Error(), "")
+	return nil
+}
+
+// clearSigned judges a multipart/signed and goes on inside it.
+func (r *run) clearSigned(w where, p *mime.Part) error {
+	l := r.layer(w, "clear-signed")
+	if l == nil {
+		return nil
+	}
+	l.Type = cms.TypeSigned
+	if len(p.Children) < 2 {
+		l.Verdict, l.Reason = "bad", "a multipart/signed without its signature"
+		r.find("no_signature", bad, w.path, l.Reason, "something on the way may have taken the signature off")
+		return r.children(w, p)
+	}
+	if len(p.Children) > 2 {
+		r.unsigned = r.unsigned || w.whole
+		r.find("partial", warning, w.path, "a multipart/signed with more than two parts: the rest is not signed", "")
+	}
+	inner, sig := p.Children[0], p.Children[1]
+	obj, err := cms.Read(der(w.src, sig), cms.Options{Max: r.MaxSize})
+	switch {
+	case err != nil:
+		if err := r.fail(l, err); err != nil {
+			return err
+		}
+	case obj.Type != cms.TypeSigned:
+		l.Verdict, l.Reason = "bad", "the signature part holds "+string(obj.Type)
+		r.find("no_signature", bad, w.path, l.Reason, "")
+	default:
+		if err := r.judgeClear(w, l, p, inner, obj.Signed); err != nil {
+			return err
+		}
+	}
+	in := w.child(0)
+	in.whole, in.layers = w.whole, w.layers+1
+	in.signed = w.signed || w.whole
+	if w.whole {
+		r.protection(in, l, inner)
+	}
+	return r.entity(in, inner)
+}
+
+func (r *run) judgeClear(w where, l *Layer, p, inner *mime.Part, s *cms.Signed) error {
+	span := entitySpan(inner)
+	l.Size = span.WireSize()
+	content := func() io.Reader {
+		if span.Size() == span.WireSize() {
+			return section(w.src, span)
+		}
+		return &crlf{r: section(w.src, span)}
+	}
+	if err := r.judge(l, s, content()); err != nil {
+		return err
+	}
+	for _, sg := range s.Signers {
+		if micalg := mime.Get(p.Params, "micalg"); !announces(micalg, sg.Digest) {
+			r.find("micalg", info, w.path, fmt.Sprintf("micalg says %s, the signature uses %s", micalg, sg.Digest), "")
+		}
+	}
+	if !s.Detached {
+		r.find("content_twice", bad, w.path, "the signature brings content of its own: two readers could see two messages", "")
+	} else if changed(s) {
+		if why := explain(w.src, span, inner, s, r.Certs); why != "" {
+			r.find("changed", bad, w.path, why, "the sender's signature was good before")
+		} else {
+			r.find("changed", bad, w.path, "the content was changed after it was signed", "")
+		}
+	}
+	return r.extract(l, s, func(out io.Writer) error {
+		_, err := io.Copy(out, content())
+		return err
+	})
+}
+
+// object judges a CMS object and goes on inside it. p is the part that holds
+// it, nil for an object alone.
+func (r *run) object(w where, p *mime.Part, der, content io.Reader) error {
+	l := r.layer(w, "opaque")
+	if l == nil {
+		return nil
+	}
+	if p != nil {
+		l.Type = claimed(p)
+	}
+	held := hold.New(r.Spool)
+	r.held = append(r.held, held)
+	obj, err := cms.Read(der, cms.Options{Max: r.MaxSize, Content: held})
+	if err != nil {
+		if l.Type == "" {
+			l.Type = cms.TypeUnknown
+		}
+		return r.fail(l, err)
+	}
+	if p != nil {
+		r.compare(w, p, obj.Type)
+	}
+	l.Type, l.Size = obj.Type, obj.Size
+	if obj.Type == cms.TypeCertsOnly {
+		for _, c := range obj.Signed.Certs {
+			l.Certificates = append(l.Certificates, c.Subject())
+		}
+	}
+	switch obj.Type {
+	case cms.TypeSigned:
+		if obj.Signed.Detached {
+			l.Form = "detached"
+		}
+		if err := r.judge(l, obj.Signed, content); err != nil {
+			return err
+		}
+	case cms.TypeEnveloped, cms.TypeAuthEnveloped, cms.TypeEncrypted:
+		r.encrypted(w, l, obj)
+		return nil
+	case cms.TypeCertsOnly, cms.TypeCompressed, cms.TypeData:
+	default:
+		l.Verdict, l.Reason = "unsupported", "a CMS object of type "+string(obj.Type)
+		return nil
+	}
+	src, size := io.ReaderAt(held), held.Size()
+	if obj.Signed != nil {
+		err := r.extract(l, obj.Signed, func(out io.Writer) error {
+			_, err := io.Copy(out, io.NewSectionReader(src, 0, size))
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if size == 0 {
+		return nil
+	}
+	return r.inside(w, l, src, size)
+}
+
+// inside goes on with the content of an opaque layer.
+func (r *run) inside(w where, l *Layer, src io.ReaderAt, size int64) error {
+	tree, err := mime.Walk(io.NewSectionReader(src, 0, size))
+	if err != nil {
+		return fmt.Errorf("read signed content: %w", err)
+	}
+	in := w.child(0)
+	in.src, in.whole, in.layers = src, w.whole, w.layers+1
+	in.signed = w.signed || w.whole && len(l.Signers) > 0
+	if w.whole && len(l.Signers) > 0 {
+		r.protection(in, l, tree.Root)
+	}
+	return r.entity(in, tree.Root)
+}
+
+// encrypted notes what is known of an encrypted layer.
+func (r *run) encrypted(w where, l *Layer, obj *cms.Object) {
+	e := obj.Encrypted
+	l.Verdict = VerdictEncrypted
+	l.Algorithm, l.Authenticated = e.Algorithm, e.AEAD
+	l.Recipients, l.RecipientCount = e.Recipients, e.Count
+	r.find("not_inspected", info, w.path, "the content is encrypted: no filter of ours has seen it", "")
+	switch e.Algorithm {
+	case "RC2", "RC4", "DES", "3DES", "CAST5":
+		r.find("weak_encryption", warning, w.path, "encrypted with "+e.Algorithm+", which is no longer safe", "")
+	}
+	if !e.AEAD {
+		r.find("malleable", info, w.path, "the ciphertext could be changed unnoticed ("+e.Algorithm+" without authentication)", "")
+	}
+	if w.signed {
+		r.find("transport_signature", info, w.path,
+			"the signature is around the ciphertext: it says who sent it, not who wrote the text", "")
+	}
+}
+
+// compare notes where the header and the object differ.
+func (r *run) compare(w where, p *mime.Part, is cms.Type) {
+	says := mime.Get(p.Params, "smime-type")
+	switch {
+	case says == "":
+		r.find("no_smime_type", info, w.path, "the part does not say which kind of S/MIME it is: "+string(is), "")
+	case claimed(p) != is:
+		r.find("smime_type", warning, w.path, fmt.Sprintf("announced as %s, but is %s", says, is), "")
+	}
+}

@@ -1,0 +1,173 @@
+package smime
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hoplite/mail"
+)
+
+// trust says whether a signer of the whole message has that standing.
+func (r *Report) trust(t string) bool {
+	for _, l := range r.Layers {
+		for _, s := range l.Signers {
+			if !l.Attached && s.Trust == t {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// reason is the verdict in one line, or "" for mail without S/MIME.
+func (r *Report) reason() string {
+	if len(r.Layers) == 0 {
+		return ""
+	}
+	for _, f := range r.Findings {
+		if f.Severity == bad {
+			return f.Text
+		}
+	}
+	for _, l := range r.Layers {
+		if !l.Attached && l.Verdict == r.Verdict && l.Reason != "" {
+			return l.Reason
+		}
+	}
+	for _, f := range r.Findings {
+		if f.Severity == warning && (r.Verdict != "good" || f.Code == "no_address") {
+			return f.Text
+		}
+	}
+	switch r.Verdict {
+	case "good":
+		return "signed by " + strings.Join(r.signers(), ", ")
+	case VerdictEncrypted:
+		return "encrypted: the content was not inspected"
+	}
+	return r.Verdict
+}
+
+// signers names everybody who signed the whole message.
+func (r *Report) signers() (out []string) {
+	for _, l := range r.Layers {
+		for _, s := range l.Signers {
+			name := s.Subject
+			if len(s.Addresses) > 0 {
+				name = s.Addresses[0]
+			}
+			if !l.Attached && !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
+}
+
+// facts is the evidence for the trail.
+func (r *Report) facts() []mail.Fact {
+	if len(r.Layers) == 0 {
+		return nil
+	}
+	facts := []mail.Fact{{Key: "smime", Value: r.Verdict}}
+	for _, l := range r.Layers {
+		facts = append(facts, mail.Fact{Key: "layer", Value: l.text()})
+	}
+	for _, f := range r.Findings {
+		if f.Severity != info {
+			facts = append(facts, mail.Fact{Key: f.Code, Value: f.Text})
+		}
+	}
+	return facts
+}
+
+// maxAuth bounds the results that go into Authentication-Results.
+const maxAuth = 5
+
+// Auth is the report as results of RFC 7281: one for each signature on the
+// message itself.
+func (r *Report) Auth() []mail.AuthResult {
+	var out []mail.AuthResult
+	for _, l := range r.Layers {
+		if l.Attached {
+			continue
+		}
+		for _, s := range l.Signers {
+			if len(out) == maxAuth {
+				return out
+			}
+			out = append(out, r.auth(l, s))
+		}
+	}
+	if len(out) > 0 {
+		return out
+	}
+	res := mail.AuthResult{Method: "smime", Value: "none"}
+	switch r.Verdict {
+	case VerdictEncrypted:
+		res.Comment = "encrypted"
+	case "bad", "unsupported":
+		res.Value, res.Reason = "neutral", r.reason()
+	}
+	return []mail.AuthResult{res}
+}
+
+func (r *Report) auth(l *Layer, s *Signer) mail.AuthResult {
+	res := mail.AuthResult{Method: "smime", Reason: s.Reason}
+	switch s.Verdict {
+	case "good":
+		res.Value = "pass"
+		if r.Verdict != "good" && r.Verdict != VerdictEncrypted || r.Has("header_from") || r.Has("no_address") {
+			// The signature holds, the message as a whole does not (RFC 7281, 4).
+			res.Value, res.Reason = "policy", r.reason()
+		}
+	case "weak":
+		res.Value = "policy"
+	case "bad":
+		res.Value = "fail"
+	case "unknown":
+		if res.Value = "policy"; s.Trust == missing {
+			res.Value = "neutral"
+		}
+	default:
+		res.Value = "neutral"
+	}
+	add := func(name, value string) {
+		if value != "" {
+			res.Props = append(res.Props, mail.AuthProp{Type: "body", Name: name, Value: value})
+		}
+	}
+	if l.Part != "message" {
+		add("smime-part", l.Part)
+	}
+	if len(s.Addresses) > 0 {
+		add("smime-identifier", s.Addresses[0])
+	}
+	add("smime-serial", s.Serial)
+	add("smime-issuer", s.Issuer)
+	return res
+}
+
+// text is a layer in one line.
+func (l *Layer) text() string {
+	parts := []string{string(l.Type)}
+	if l.Form == "clear-signed" {
+		parts[0] = "clear-signed"
+	}
+	if l.Part != "message" {
+		parts = append(parts, "in part "+l.Part)
+	}
+	for _, s := range l.Signers {
+		name := s.Subject
+		if len(s.Addresses) > 0 {
+			name = s.Addresses[0]
+		}
+		parts = append(parts, fmt.Sprintf("by %s (%s, %s): %s", name, s.Algorithm, s.Digest, s.Verdict))
+	}
+	if l.RecipientCount > 0 {
+		parts = append(parts, "for "+strconv.Itoa(l.RecipientCount)+" recipients", l.Algorithm, strconv.FormatInt(l.Size, 10)+" octets")
+	}
+	return strings.Join(parts, ", ")
+}
