@@ -13,12 +13,15 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/txtar"
+
+	"hoplite/internal/resolve"
 )
 
 // A conversation is a text file with sections:
 //
 //	-- relay.hcl --            the configuration; what is missing is added: a
 //	                           hostname, and a listener if there is none
+//	-- zone --                 all that the DNS knows, as resolve.ParseZone has it
 //	-- accounts --             lines "ADDRESS PASSWORD"
 //	-- var/NAME --             a file in the data folder
 //	-- talk [LISTENER] --      the dialogue, on a connection of its own
@@ -51,14 +54,18 @@ func TestConversations(t *testing.T) {
 
 func converse(t *testing.T, a *txtar.Archive) {
 	s := prepare(t, "")
+	config, dns := "", ""
 	for _, f := range a.Files {
 		switch name, text := f.Name, string(f.Data); {
+		case name == "zone":
+			dns = serveZone(t, text)
 		case name == "relay.hcl":
-			s.write("relay.hcl", completed(text))
+			config = completed(text)
 		case strings.HasPrefix(name, "var/"):
 			s.write(name, text)
 		}
 	}
+	s.write("relay.hcl", config+dns)
 	for _, f := range a.Files {
 		if f.Name == "accounts" {
 			for line := range strings.Lines(string(f.Data)) {
@@ -92,13 +99,28 @@ func converse(t *testing.T, a *txtar.Archive) {
 				}
 				return missing == ""
 			})
-		case "relay.hcl", "accounts":
+		case "relay.hcl", "accounts", "zone":
 		default:
 			if !strings.HasPrefix(kind, "var/") {
 				t.Errorf("unknown section %q", f.Name)
 			}
 		}
 	}
+}
+
+// serveZone answers for a zone until the test ends and gives the block that
+// leads there.
+func serveZone(t *testing.T, text string) string {
+	t.Helper()
+	zone, err := resolve.ParseZone(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := zone.Serve(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "\ndns {\n  server = \"" + at.String() + "\"\n}\n"
 }
 
 // completed adds to a configuration what a conversation need not say.
