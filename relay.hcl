@@ -38,6 +38,9 @@ chain "inbound" {
   filter "hops" {
     max = 50
   }
+  filter "smime" {
+    only = ["example.org"] # recipients' domains it applies to
+  }
   route "here" {
     to  = ["local", "example.org"] # local = hostname and localhost
     hop = "boxes"
