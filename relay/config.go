@@ -141,7 +141,25 @@ type RouteConfig struct {
 	// that may relay.
 	Relay bool `hcl:"relay,optional"`
 	// Hop names the maildrop or upstream that takes the mail.
-	Hop string `hcl:"hop" example:"boxes"`
+	Hop string `hcl:"hop,optional" example:"boxes"`
+	// Reply refuses the recipients instead, with a 4xx or 5xx reply of your own:
+	// for people who have moved (551), addresses that are given up (550), or a
+	// server that is being rebuilt (450).
+	Reply string `hcl:"reply,optional" example:"551 5.1.6 she has moved to <ann@example.net>"`
 	// Filters are the route's last stage, after every edit: "sign", "arc".
 	Filters []filters.Config `hcl:"filter,block"`
+}
+
+// Check wants a hop or a reply.
+func (c *RouteConfig) Check() error {
+	switch {
+	case c.Hop == "" && c.Reply == "":
+		return conf.Fieldf("hop", "the route leads nowhere: give a hop, or a reply that refuses")
+	case c.Hop != "" && c.Reply != "":
+		return conf.Fieldf("reply", "a route has a hop or a reply, not both")
+	case c.Reply != "":
+		_, err := parseReply(c.Reply)
+		return conf.Field("reply", err)
+	}
+	return nil
 }

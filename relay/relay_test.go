@@ -415,3 +415,26 @@ func TestEnvelope(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+func TestRouteThatReplies(t *testing.T) {
+	d := open(t, "smtp", func(_ *Config, e *Env) {
+		gone := NewRoute(&RouteConfig{Name: "gone", To: []string{"eve@example.org"}, Reply: "551 5.1.6 she has moved to <eve@example.net>"}, nil, nil, nil)
+		e.Chain.Routes = append([]Route{gone}, e.Chain.Routes...)
+	})
+	c := d.hello(t)
+	c.say("MAIL FROM:<sender@example.net>", "250")
+	c.say("RCPT TO:<Eve@example.org>", "551 5.1.6 she has moved to <eve@example.net> (")
+	c.say("RCPT TO:<ann@example.org>", "250")
+	c.say("DATA", "354")
+	c.say(hi+".", "250")
+	for in, want := range map[string]string{
+		"550 no longer used":  "550 5.0.0 no longer used",
+		"450 4.2.1 come back": "450 4.2.1 come back",
+		"250 ok":              "", "551": "", "": "", "hello": "", "550 5.1.1": "", "550 4.1.1 x": "550 5.0.0 4.1.1 x",
+	} {
+		r, err := parseReply(in)
+		if (err != nil) != (want == "") || err == nil && r.String() != want {
+			t.Errorf("%q: %v %v", in, r, err)
+		}
+	}
+}

@@ -1,7 +1,10 @@
 package relay
 
 import (
+	"context"
+	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"hoplite/filters"
@@ -34,9 +37,13 @@ type Finisher struct {
 	filters.Finisher
 }
 
-// NewRoute makes a route of its block. Local stands for our own names.
+// NewRoute makes a route of its block. Local stands for our own names. The hop
+// of a route that only replies is not looked at.
 func NewRoute(c *RouteConfig, local []string, hop mail.Hop, finish []Finisher) Route {
 	r := Route{Name: c.Name, Client: c.Client, Relay: c.Relay, HopName: c.Hop, Hop: hop, Finish: finish}
+	if reply, err := parseReply(c.Reply); err == nil {
+		r.Hop, r.HopName = refusing{reply}, "a reply"
+	}
 	for _, t := range c.To {
 		if t == "local" {
 			r.To = append(r.To, local...)
@@ -126,4 +133,32 @@ func (c *Chain) Find(tx *mail.Transaction, r mail.Rcpt) *Route {
 		}
 	}
 	return nil
+}
+
+// refusing is the hop of a route that only replies.
+type refusing struct{ reply *mail.Reply }
+
+func (h refusing) Open(context.Context, *mail.Transaction) (mail.Handoff, error) { return h, nil }
+
+func (h refusing) Rcpt(context.Context, mail.Rcpt) error { return h.reply }
+
+func (h refusing) Send(context.Context, *mail.Message) []mail.Outcome { return nil }
+
+func (h refusing) Close() error { return nil }
+
+// parseReply reads a reply as an admin writes it: "551 5.1.6 text".
+func parseReply(s string) (*mail.Reply, error) {
+	word, text, _ := strings.Cut(strings.TrimSpace(s), " ")
+	code, err := strconv.Atoi(word)
+	if err != nil || code < 400 || code > 599 {
+		return nil, fmt.Errorf("%q is not a reply that refuses, as in 551 5.1.6 text", s)
+	}
+	r := &mail.Reply{Code: code, Enhanced: word[:1] + ".0.0", Text: strings.TrimSpace(text)}
+	if e, rest, _ := strings.Cut(r.Text, " "); strings.HasPrefix(e, word[:1]+".") && strings.Count(e, ".") == 2 && strings.Trim(e, "0123456789.") == "" {
+		r.Enhanced, r.Text = e, strings.TrimSpace(rest)
+	}
+	if r.Text == "" || strings.ContainsAny(r.Text, "\r\n") {
+		return nil, fmt.Errorf("%q has no text on one line, as in 551 5.1.6 text", s)
+	}
+	return r, nil
 }

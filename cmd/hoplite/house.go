@@ -149,7 +149,7 @@ func (h *house) buildChains() error {
 		for i := range c.Routes {
 			r := &c.Routes[i]
 			hop, ok := h.hops[r.Hop]
-			if !ok {
+			if !ok && r.Reply == "" {
 				h.diags.Add(r.Attr("hop"), fmt.Sprintf("there is no hop %q", r.Hop), conf.Known(r.Hop, keys(h.hops), "No maildrop or upstream is configured."))
 				continue
 			}

@@ -137,6 +137,10 @@ func (p plan) route(r *relay.RouteConfig) {
 	if r.Relay {
 		text += ", of clients that may relay"
 	}
+	if r.Reply != "" {
+		p.say("    ", "%s: refused with %s", text, r.Reply)
+		return
+	}
 	kind := "maildrop"
 	if p.cfg.upstream(r.Hop) != nil {
 		kind = "upstream"

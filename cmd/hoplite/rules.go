@@ -104,7 +104,7 @@ func (c *Config) checkNames(diags *conf.Diagnostics) {
 			diags.Warn(ch.Range(), fmt.Sprintf("no listener uses chain %q", ch.Name), "")
 		}
 		for i := range ch.Routes {
-			if r := &ch.Routes[i]; !slices.Contains(hops, r.Hop) {
+			if r := &ch.Routes[i]; r.Reply == "" && !slices.Contains(hops, r.Hop) {
 				diags.Add(r.Attr("hop"), fmt.Sprintf("there is no hop %q", r.Hop),
 					conf.Known(r.Hop, hops, "No maildrop or upstream is configured."))
 			}
