@@ -1,6 +1,7 @@
 package smime
 
 import (
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -122,7 +123,7 @@ func (r *run) trust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certificate)
 		opts.Roots = r.Trust.rootsFor(r.fromDomain())
 	}
 	for _, c := range s.Certs {
-		if x, err := c.X509(); err == nil {
+		if x, err := c.X509(); err == nil && !costly(x) {
 			opts.Intermediates.AddCert(x)
 		}
 	}
@@ -132,6 +133,13 @@ func (r *run) trust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certificate)
 		return r.revocation(l, s, sg, chain)
 	}
 	return r.distrust(l, sg, cert, opts, err)
+}
+
+// costly says whether checking a signature by the certificate's key takes so
+// long that it is an attack: the time grows with the square of the length.
+func costly(c *x509.Certificate) bool {
+	key, ok := c.PublicKey.(*rsa.PublicKey)
+	return ok && key.N.BitLen() > cms.MaxRSA
 }
 
 // verify builds a chain, with the help of intermediates seen before where the

@@ -3,8 +3,10 @@ package smime
 import (
 	"bytes"
 	"context"
+	"crypto/rsa"
 	"crypto/x509"
 	"io"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -398,5 +400,17 @@ func TestInflated(t *testing.T) {
 	}
 	if got := judged(rep); got != "bad compressed-data !unreadable" || !strings.Contains(rep.Layers[0].Reason, "larger than allowed") {
 		t.Errorf("%s: %s", got, rep.Layers[0].Reason)
+	}
+}
+
+// A certificate with a key of a hundred thousand bits must not be tried as
+// somebody's issuer: that takes seconds, and a mail brings up to 128 of them.
+func TestCostlyKeys(t *testing.T) {
+	n := new(big.Int).Lsh(big.NewInt(1), 100_000)
+	if !costly(&x509.Certificate{PublicKey: &rsa.PublicKey{N: n.Add(n, big.NewInt(1)), E: 65537}}) {
+		t.Error("taken")
+	}
+	if costly(issue(t, nil, "Root", nil).cert) {
+		t.Error("a usual key was refused")
 	}
 }

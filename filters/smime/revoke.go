@@ -31,6 +31,9 @@ const (
 
 // Bounds of what is fetched.
 const (
+	maxStapled     = 4
+	maxStapledSize = 8 << 10
+
 	maxList   = 10 << 20 // octets of one list
 	maxFiles  = 1000     // of the cache
 	fetchTime = 20 * time.Second
@@ -92,7 +95,10 @@ func (r *run) revocation(l *Layer, s *cms.Signed, sg *Signer, chain []*x509.Cert
 
 // check judges one certificate of a verified chain.
 func (v *Revocation) check(ctx context.Context, cert, issuer *x509.Certificate, s *cms.Signed, at time.Time) (status, time.Time) {
-	for _, der := range s.OCSP {
+	for _, der := range s.OCSP[:min(len(s.OCSP), maxStapled)] {
+		if len(der) > maxStapledSize {
+			continue // the key of a responder in there could be of any length
+		}
 		if st, when := readOCSP(der, cert, issuer, at); st != statusUnknown {
 			return st, when
 		}

@@ -31,8 +31,9 @@ func (v Verdict) String() string {
 	return [...]string{"good", "weak", "unknown", "unsupported", "bad"}[v]
 }
 
-// maxRSA bounds the work that a stranger's key can cause.
-const maxRSA = 16384
+// MaxRSA bounds the work that a stranger's key can cause, in bits; crypto/tls
+// draws the same line.
+const MaxRSA = 8192
 
 // Verify judges each signer against the content and returns the worst verdict;
 // Unknown if nobody signed. Content must be given exactly if the signature is
@@ -145,7 +146,7 @@ func (sd *Signed) checkSignature(s *Signer, d digest, contentSum []byte) Verdict
 			weak = fmt.Sprintf("an RSA key of %d bits is too short", bits)
 		}
 		switch {
-		case bits > maxRSA:
+		case bits > MaxRSA:
 			return say(Unsupported, "an RSA key of %d bits", bits)
 		case bits < 1024 && sa.kind == sigRSA && keyAlg.id == keyRSA:
 			fits = true
@@ -297,15 +298,20 @@ func pssParams(params []byte) (h crypto.Hash, salt int, ok bool) {
 	if !seq.ReadOptionalASN1Integer(&salt, ctx(2), 20) || !seq.ReadOptionalASN1Integer(&trailer, ctx(3), 1) || !seq.Empty() {
 		return h, salt, false
 	}
-	return h, salt, mgf == h && trailer == 1 && salt >= 0 && salt <= maxRSA/8
+	return h, salt, mgf == h && trailer == 1 && salt >= 0 && salt <= MaxRSA/8
 }
 
 // Fits says whether content is what every signer signed, by its digest. It
-// changes nothing of an earlier judgement.
+// changes nothing of an earlier judgement. Signers without signed attributes
+// never fit: their digest is not told, and asking their keys again and again
+// would cost too much.
 func (sd *Signed) Fits(content io.Reader, more ...*Certificate) bool {
 	try := *sd
 	try.sums, try.content, try.Signers = nil, head{}, nil
 	for _, s := range sd.Signers {
+		if s.rawAttrs == nil {
+			return false
+		}
 		c := *s
 		c.DigestMatches = false
 		try.Signers = append(try.Signers, &c)
