@@ -72,7 +72,7 @@ func (h *house) addRelay(c *relay.Config, protocol string) {
 		Chain:      chain,
 		Trusted:    h.cfg.Trusted,
 		Postmaster: h.cfg.Postmaster,
-		Addresses:  h.resolver,
+		Addresses:  addresses{h.resolver, h.srs},
 		Login:      h.logins,
 		DNS:        h.dns,
 		History:    h.history.Add,

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"sync/atomic"
 	"time"
 
 	"github.com/mattn/go-isatty"
@@ -18,6 +19,7 @@ import (
 	"hoplite/internal/spool"
 	"hoplite/internal/users"
 	"hoplite/mail"
+	"hoplite/mail/srs"
 	"hoplite/maildrop"
 	"hoplite/relay/queue"
 )
@@ -35,6 +37,8 @@ type ground struct {
 	spool    *spool.Dir
 	queue    *queue.Queue
 	figures  *queue.Metrics
+	srs      *srs.Rewriter
+	own      atomic.Pointer[users.Resolver] // of the house that stands now
 	stores   map[string]keptStore
 }
 
@@ -89,6 +93,10 @@ func stand(cfg *Config, log zerolog.Logger) (*ground, error) {
 	}
 	g.history, err = history.Open(cfg.under("history"), cfg.History.Keep, int64(cfg.History.Max), log)
 	if err != nil {
+		g.leave()
+		return nil, err
+	}
+	if g.srs, err = srs.Open(cfg.under("state/srs.key"), cfg.Hostname); err != nil {
 		g.leave()
 		return nil, err
 	}

@@ -42,6 +42,7 @@ func (g *ground) openFigured(cfg *Config) (err error) {
 	g.figures = queue.NewMetrics()
 	g.queue, err = openQueue(cfg, g.log, queueParts{
 		synced: g.figures.Synced,
+		sender: g.sender,
 		attempted: func(a queue.Attempt) {
 			g.figures.Attempted(a)
 			g.attempted(a)

@@ -64,6 +64,7 @@ func (h *house) isUs(host string) bool {
 // connectQueue gives the queue this house's hops, once it is sure to be moved
 // into, and takes away those that are no longer there.
 func (h *house) connectQueue(before *house) {
+	h.own.Store(h.resolver)
 	now := map[string]bool{queue.Router: true}
 	for _, c := range h.cfg.Upstream {
 		up := h.upstreams[c.Name]
@@ -161,7 +162,7 @@ type routed struct {
 
 // Rcpt finds the route and asks its hop.
 func (r *routed) Rcpt(ctx context.Context, to mail.Rcpt) error {
-	found, err := r.h.resolver.Resolve(string(to.To))
+	found, err := addresses{r.h.resolver, r.h.srs}.Resolve(string(to.To))
 	if err != nil || len(found.Finals) != 1 {
 		return &mail.Reply{Code: 550, Enhanced: "5.1.1", Text: "this address leads to several others, or nowhere", Cause: err}
 	}

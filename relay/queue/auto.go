@@ -82,6 +82,14 @@ func (h *directHandoff) Close() error { return h.h.Close() }
 
 func (h *directHandoff) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
 	d := h.d
+	if q := d.q; q != nil && q.opt.Sender != nil && h.tx.Envelope.From != "" {
+		for _, r := range h.rcpts {
+			if q.opt.Sender(h.tx.Envelope.From, r) != h.tx.Envelope.From {
+				// Forwarded: each recipient may need a sender of its own.
+				return h.queue(ctx, m, h.rcpts)
+			}
+		}
+	}
 	if h.tx.Quarantine != "" || d.auto && !d.mayTry() {
 		return h.queue(ctx, m, h.rcpts)
 	}

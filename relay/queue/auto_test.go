@@ -115,6 +115,25 @@ func TestDirect(t *testing.T) {
 			t.Errorf("got %v", &out[0].Reply)
 		}
 	})
+	bubble(t, "forwarded mail goes by the queue, with a sender of its own for each", func(t *testing.T) {
+		h := newHouse(t, func(o *Options) {
+			o.Sender = func(from mail.Address, r mail.Rcpt) mail.Address {
+				if len(r.Via) > 0 {
+					return "srs@mail.example.org"
+				}
+				return from
+			}
+		})
+		rcpts := to("a@example.net", "b@example.net")
+		rcpts[0].Via = []string{"alias"}
+		send(t, h.Direct("out", h.out, false), ann(), rcpts...)
+		synctest.Wait()
+		got := h.out.deliveries()
+		slices.SortFunc(got, func(a, b delivery) int { return strings.Compare(string(a.to), string(b.to)) })
+		if len(got) != 2 || got[0].from != "srs@mail.example.org" || got[1].from != "ann@example.org" {
+			t.Errorf("got %+v", got)
+		}
+	})
 	bubble(t, "quarantine is held, not passed on", func(t *testing.T) {
 		h := newHouse(t)
 		tx := ann()

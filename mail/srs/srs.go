@@ -1,0 +1,190 @@
+// Package srs rewrites the sender of forwarded mail (Sender Rewriting Scheme),
+// so that SPF at the next server asks about the forwarder, and leads the
+// bounces back: SRS0 for a sender of its own, SRS1 for one that an earlier
+// forwarder has rewritten, as postsrsd and libsrs2 write them.
+//
+// An address that we made is good for three weeks and cannot be made by
+// others. Whether mail is forwarded at all is for the caller to know.
+package srs
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"hoplite/mail"
+)
+
+// The errors of Reverse. Each means that there is no such address.
+var (
+	ErrForged  = errors.New("rewritten address was not made here")
+	ErrExpired = errors.New("rewritten address is older than three weeks")
+)
+
+const (
+	validDays = 21
+	hashLen   = 6 // of base32: 30 bits, and three weeks to guess
+	keyLen    = 32
+)
+
+// Rewriter rewrites for one domain.
+type Rewriter struct {
+	key    []byte
+	domain string
+	now    func() time.Time
+}
+
+// New rewrites into domain with key.
+func New(key []byte, domain string) *Rewriter { return &Rewriter{key, domain, time.Now} }
+
+// Open is New with the key from a file, which is made at the first start.
+func Open(path, domain string) (*Rewriter, error) {
+	key, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		key = make([]byte, keyLen)
+		rand.Read(key) // never fails (crypto/rand)
+		if err = os.MkdirAll(filepath.Dir(path), 0o750); err == nil {
+			err = os.WriteFile(path, key, 0o600)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("key for rewritten senders: %w", err)
+	}
+	if len(key) < keyLen {
+		return nil, fmt.Errorf("key for rewritten senders: %s holds fewer than %d octets", path, keyLen)
+	}
+	return New(key, domain), nil
+}
+
+// digits is RFC 4648's base32 in upper case: mail servers may change the case
+// of a local part, so comparing ignores it.
+var digits = base32.StdEncoding.WithPadding(base32.NoPadding)
+
+func (w *Rewriter) hash(parts ...string) string {
+	mac := hmac.New(sha256.New, w.key)
+	for _, p := range parts {
+		mac.Write([]byte(strings.ToLower(p)))
+		mac.Write([]byte{0})
+	}
+	return digits.EncodeToString(mac.Sum(nil))[:hashLen]
+}
+
+func day(t time.Time) int { return int(t.Unix()/86400) & 1023 }
+
+func dayText(d int) string {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+	return string([]byte{letters[d>>5], letters[d&31]})
+}
+
+func parseDay(s string) (int, bool) {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+	if len(s) != 2 {
+		return 0, false
+	}
+	hi, lo := strings.IndexByte(letters, s[0]&^0x20), strings.IndexByte(letters, s[1]&^0x20)
+	if s[0] >= '2' && s[0] <= '7' {
+		hi = strings.IndexByte(letters, s[0])
+	}
+	if s[1] >= '2' && s[1] <= '7' {
+		lo = strings.IndexByte(letters, s[1])
+	}
+	return hi<<5 | lo, hi >= 0 && lo >= 0
+}
+
+// Forward gives the sender to use when mail from that address is forwarded. A
+// sender that has no room for it, of more than 64 octets once rewritten, stays
+// as it is: SPF may fail there, but bounces find the way.
+func (w *Rewriter) Forward(from mail.Address) mail.Address {
+	if from == "" || from.Domain() == w.domain {
+		return from
+	}
+	local := from.Local()
+	var next string
+	switch tag, rest := cutTag(local); tag {
+	case "SRS0": // the first forwarder keeps its part; we note where it is
+		next = "SRS1=" + w.hash(from.Domain(), rest) + "=" + from.Domain() + "=" + rest
+	case "SRS1":
+		_, tail, ok := strings.Cut(rest, "=") // its hash, which becomes ours
+		host, inner, ok2 := strings.Cut(tail, "=")
+		if !ok || !ok2 {
+			return from
+		}
+		next = "SRS1=" + w.hash(host, inner) + "=" + host + "=" + inner
+	default:
+		stamp := dayText(day(w.now()))
+		next = "SRS0=" + w.hash(stamp, from.Domain(), local) + "=" + stamp + "=" + from.Domain() + "=" + local
+	}
+	a, err := mail.Join(next, w.domain)
+	if err != nil {
+		return from
+	}
+	return a
+}
+
+// Ours tells whether an address looks as if Forward had made it.
+func (w *Rewriter) Ours(a mail.Address) bool {
+	tag, _ := cutTag(a.Local())
+	return tag != "" && a.Domain() == w.domain
+}
+
+// Reverse gives the address that a rewritten one stands for.
+func (w *Rewriter) Reverse(a mail.Address) (mail.Address, error) {
+	tag, rest := cutTag(a.Local())
+	hash, rest, ok := strings.Cut(rest, "=")
+	if !ok || a.Domain() != w.domain {
+		return "", ErrForged
+	}
+	switch tag {
+	case "SRS0":
+		stamp, rest, ok := strings.Cut(rest, "=")
+		domain, local, ok2 := strings.Cut(rest, "=")
+		made, ok3 := parseDay(stamp)
+		if !ok || !ok2 || !ok3 || !equal(hash, w.hash(stamp, domain, local)) {
+			return "", ErrForged
+		}
+		if age := (day(w.now()) - made) & 1023; age > validDays {
+			return "", ErrExpired
+		}
+		return join(local, domain)
+	case "SRS1":
+		host, inner, ok := strings.Cut(rest, "=")
+		if !ok || !equal(hash, w.hash(host, inner)) {
+			return "", ErrForged
+		}
+		return join("SRS0="+inner, host)
+	}
+	return "", ErrForged
+}
+
+func join(local, domain string) (mail.Address, error) {
+	a, err := mail.Join(local, domain)
+	if err != nil {
+		return "", ErrForged
+	}
+	return a, nil
+}
+
+func equal(a, b string) bool {
+	return hmac.Equal([]byte(strings.ToUpper(a)), []byte(b))
+}
+
+// cutTag splits SRS0 or SRS1 and its separator, which may be =, + or -, off a
+// local part.
+func cutTag(local string) (tag, rest string) {
+	if len(local) < 5 || !strings.ContainsRune("=+-", rune(local[4])) {
+		return "", local
+	}
+	switch tag = strings.ToUpper(local[:4]); tag {
+	case "SRS0", "SRS1":
+		return tag, local[5:]
+	}
+	return "", local
+}
