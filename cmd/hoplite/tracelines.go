@@ -26,13 +26,15 @@ func receivedLines(r io.Reader, w io.Writer) error {
 	for range workers {
 		go func() {
 			var value []byte
+			var h trace.Hop
 			for j := range jobs {
+				j.out = make([]byte, 0, 2*len(j.in))
 				for line := range bytes.Lines(j.in) {
 					if line = bytes.TrimRight(line, "\r\n"); len(line) == 0 {
 						continue
 					}
 					value = unquoteJSON(value[:0], line)
-					h := trace.Parse(value)
+					trace.ParseInto(&h, value)
 					j.out = append(h.AppendReceived(j.out), '\n')
 				}
 				close(j.done)
@@ -119,16 +121,15 @@ func unquoteJSON(dst, line []byte) []byte {
 	if bytes.IndexByte(body, '\\') < 0 && utf8.Valid(body) {
 		return append(dst, body...)
 	}
-	for i := 0; i < len(body); i++ {
-		c := body[i]
-		if c != '\\' {
-			dst = append(dst, c)
-			continue
+	for len(body) > 0 {
+		i := bytes.IndexByte(body, '\\')
+		if i < 0 || i+1 == len(body) {
+			return append(dst, body...)
 		}
-		if i++; i == len(body) {
-			break
-		}
-		switch body[i] {
+		dst = append(dst, body[:i]...)
+		c := body[i+1]
+		body = body[i+2:]
+		switch c {
 		case 'n':
 			dst = append(dst, '\n')
 		case 'r':
@@ -136,7 +137,7 @@ func unquoteJSON(dst, line []byte) []byte {
 		case 't':
 			dst = append(dst, '\t')
 		case '"', '\\', '/':
-			dst = append(dst, body[i])
+			dst = append(dst, c)
 		default:
 			var s string
 			if json.Unmarshal(line, &s) != nil {

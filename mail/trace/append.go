@@ -76,7 +76,14 @@ func (w *objectWriter) text(k, v string) {
 func appendText(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	start := 0
-	for i := 0; i < len(s); {
+	i := 0
+	for i < len(s) && !escaped[s[i]] {
+		i++
+	}
+	if i == len(s) {
+		return append(dst, s...)
+	}
+	for i < len(s) {
 		c := s[i]
 		switch {
 		case c >= utf8.RuneSelf:
@@ -109,6 +116,15 @@ func appendText(dst []byte, s string) []byte {
 	}
 	return append(dst, s[start:]...)
 }
+
+// escaped marks the bytes that JSON does not take as they are, or that need a
+// look at their neighbours.
+var escaped = func() (t [256]bool) {
+	for i := range t {
+		t[i] = i < ' ' || i >= 127 || i == '"' || i == '\\'
+	}
+	return t
+}()
 
 // AppendRFC3339 appends the stamp with its zone.
 func (s Stamp) AppendRFC3339(dst []byte) []byte {

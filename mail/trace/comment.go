@@ -5,7 +5,7 @@ import "strings"
 // note reads a comment. Half of what a Received field tells stands in
 // comments, and each server has its own words for it.
 func (r *reader) note(t *token) {
-	h := &r.h
+	h := r.h
 	if len(h.Comments) < MaxComments {
 		if h.Comments == nil {
 			h.Comments = make([]Span, 0, 4)

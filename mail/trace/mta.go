@@ -189,7 +189,7 @@ func version(s string) string {
 // finish decides what the parts mean together: which server wrote the line,
 // and which of the client's names is which.
 func (r *reader) finish() {
-	h := &r.h
+	h := r.h
 	p := &h.From
 	if p.Name != "" && !p.Addr.IsValid() {
 		if span := h.spans[FieldFrom]; span.End-span.Start == len(p.Name) {
@@ -215,7 +215,7 @@ func (r *reader) finish() {
 
 // writer completes the name of the server from the with clause and the host.
 func (r *reader) writer() names {
-	h := &r.h
+	h := r.h
 	if h.MTA.Name == "" {
 		switch w := h.With; {
 		case foldPrefix(w, "microsoft smtpsvc"):
@@ -273,7 +273,7 @@ func (r *reader) noteAfter(f Field) string {
 
 // cipherInWith reads IronPort's ESMTP/TLS/CIPHER.
 func (r *reader) cipherInWith() {
-	h := &r.h
+	h := r.h
 	if h.TLS.Cipher != "" || !h.Proto.TLS {
 		return
 	}
@@ -285,7 +285,7 @@ func (r *reader) cipherInWith() {
 
 // nameParties decides which name the client gave and which one was looked up.
 func (r *reader) nameParties(rule names) {
-	h, p := &r.h, &r.h.From
+	h, p := r.h, &r.h.From
 	if h.MTA.Name == "Exim" && p.Helo == "" && r.form == outside && p.RDNS != "" {
 		// Exim 3: "from rdns (helo) [192.0.2.1]"
 		p.Helo, p.RDNS = p.RDNS, ""
@@ -329,7 +329,7 @@ func (r *reader) nameParties(rule names) {
 
 // login fills Auth from the protocol where no comment says more.
 func (r *reader) login() {
-	h := &r.h
+	h := r.h
 	if h.Auth != "" {
 		return
 	}

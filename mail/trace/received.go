@@ -11,22 +11,48 @@ import (
 // reference to value.
 func Parse(value []byte) Hop {
 	r := readers.Get().(*reader)
-	defer readers.Put(r)
-	*r = reader{scanner: scanner{s: string(value[:min(len(value), MaxField)]), toks: r.toks[:0]}}
-	if len(value) > MaxField {
-		r.defects |= TooLong
-	}
-	r.read()
-	h := r.h
-	r.h, r.s = Hop{}, ""
+	r.parse(&r.own, value)
+	h := r.own
+	r.release()
 	return h
+}
+
+// ParseInto is Parse for many lines: it overwrites h and allocates no new Hop.
+func ParseInto(h *Hop, value []byte) {
+	r := readers.Get().(*reader)
+	r.parse(h, value)
+	r.release()
+}
+
+// parse reads one value into h.
+func (r *reader) parse(h *Hop, value []byte) {
+	r.h = h
+	*h = Hop{}
+	r.s, r.toks = string(value[:min(len(value), MaxField)]), r.toks[:0]
+	r.noQuote, r.noSquare, r.noAngle, r.broken = false, false, false, false
+	r.defects = 0
+	if len(value) > MaxField {
+		r.defects = TooLong
+	}
+	r.state = state{}
+	r.read()
+}
+
+func (r *reader) release() {
+	r.h, r.s = nil, ""
+	readers.Put(r)
 }
 
 // reader turns the tokens of one field into a Hop.
 type reader struct {
 	scanner
-	h Hop
+	h   *Hop
+	own Hop // what Parse gives away a copy of
+	state
+}
 
+// state is where the reader stands in the line.
+type state struct {
 	dateStart, dateEnd int32
 	cur                keyword // the clause being read
 	words, notes       int     // words and comments of that clause so far
@@ -297,6 +323,10 @@ func (r *reader) withWord(a, b int, first bool) {
 	case r.cipherNext:
 		r.h.TLS.Cipher = r.set(FieldTLSCipher, a, b)
 		r.cipherNext = false
+	case fold(w, "encrypted") && r.h.With != "": // qmail: with CIPHER encrypted SMTP
+		span := r.h.spans[FieldWith]
+		r.h.TLS.Cipher = r.set(FieldTLSCipher, span.Start, span.End)
+		r.h.With, r.h.spans[FieldWith] = "", Span{}
 	case !first && (fold(w, "tls") || foldPrefix(w, "tls=")):
 		r.cipherNext = len(w) == 3
 	case strings.IndexByte(w, '=') > 0 && r.h.With != "":
@@ -439,7 +469,12 @@ func parseAddr(s string) (addr netip.Addr, port uint16, ok bool) {
 			s = s[:end]
 		}
 	}
-	s = strings.TrimRight(strings.TrimSpace(s), ").,")
+	for len(s) > 0 && (class[s[len(s)-1]] == space || s[len(s)-1] == ')' || s[len(s)-1] == '.' || s[len(s)-1] == ',') {
+		s = s[:len(s)-1]
+	}
+	for len(s) > 0 && class[s[0]] == space {
+		s = s[1:]
+	}
 	if len(s) > 5 && s[4] == ':' && foldPrefix(s, "ipv6") {
 		s = s[5:]
 	}

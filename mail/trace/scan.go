@@ -124,18 +124,17 @@ func (sc *scanner) comment(i int) int {
 // word takes the word that begins at i and returns the place behind it.
 func (sc *scanner) word(i int) int {
 	s, j := sc.s, i
+	high := byte(0)
 loop:
 	for j < len(s) {
 		c := s[j]
-		switch class[c] {
-		case space:
-			break loop
-		case plain:
-			if c >= 128 {
-				sc.defects |= EightBit
-			}
+		if class[c] == plain {
+			high |= c
 			j++
 			continue
+		}
+		if class[c] == space {
+			break
 		}
 		switch c {
 		case '(', ')', ';':
@@ -158,6 +157,9 @@ loop:
 		default:
 			j++
 		}
+	}
+	if high >= 128 {
+		sc.defects |= EightBit
 	}
 	t := token{kind: word, start: int32(i), end: int32(j)}
 	for t.end > t.start+1 && s[t.end-1] == ',' {
