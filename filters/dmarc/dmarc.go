@@ -32,6 +32,9 @@ type Config struct {
 	// BadFrom is what becomes, when enforcing, of mail with several From fields,
 	// with none, or without a domain in it.
 	BadFrom string `hcl:"bad_from,optional" enum:"tag|quarantine|reject" default:"reject"`
+	// Relayed judges also mail that comes from a server of yours (one in trusted);
+	// set it on the filter spf as well.
+	Relayed bool `hcl:"relayed,optional"`
 	// Override are domains for which you know better than their record.
 	Override []Override `hcl:"override,block"`
 	// Sealers are domains whose ARC seals are believed: mail that failed here
@@ -67,7 +70,7 @@ type Result struct {
 
 // AtData judges the domains of From.
 func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
-	if filters.Known(&tx.Client) {
+	if c := &tx.Client; c.MayRelay || c.User != "" || c.Trusted && !f.cfg.Relayed {
 		return filters.Verdict{}, nil
 	}
 	domains, problem := fromDomains(m.Head)

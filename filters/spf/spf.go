@@ -41,16 +41,22 @@ type Config struct {
 	// Forwarders are networks that forward mail to you without changing its
 	// sender: their mail is not checked.
 	Forwarders []netip.Prefix `hcl:"forwarders,optional" example:"192.0.2.0/24"`
+	// Relayed judges mail that comes from a server of yours (one in trusted) by
+	// the client that its Received line names. Without it such mail is not checked.
+	Relayed bool `hcl:"relayed,optional"`
 }
 
 // Filter checks by a Config.
 type Filter struct {
-	cfg Config
-	dns resolve.Resolver
+	cfg     Config
+	dns     resolve.Resolver
+	trusted []netip.Prefix
 }
 
 // New makes the filter.
-func New(cfg Config, env filters.Env) (filters.Filter, error) { return &Filter{cfg, env.DNS}, nil }
+func New(cfg Config, env filters.Env) (filters.Filter, error) {
+	return &Filter{cfg, env.DNS, env.Trusted}, nil
+}
 
 // Result is what one check came to.
 type Result struct {
@@ -65,12 +71,30 @@ func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verd
 	if filters.Known(&tx.Client) || !ip.IsValid() {
 		return filters.Verdict{}, nil
 	}
+	return f.judge(ctx, ip, tx.Client.Helo, tx.Envelope.From), nil
+}
+
+// AtData checks mail that a server of ours brings, if that is wanted.
+func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
+	if !f.cfg.Relayed || !tx.Client.Trusted || tx.Client.MayRelay || tx.Client.User != "" {
+		return filters.Verdict{}, nil
+	}
+	ip, helo, ok := filters.Origin(m, f.trusted)
+	if !ok {
+		return filters.Verdict{}, nil
+	}
+	v := f.judge(ctx, ip, helo, tx.Envelope.From)
+	v.Facts = append(v.Facts, mail.Fact{Key: "origin", Value: ip.String()})
+	return v, nil
+}
+
+// judge checks the two names of a client.
+func (f *Filter) judge(ctx context.Context, ip netip.Addr, helo string, from mail.Address) filters.Verdict {
 	for _, p := range f.cfg.Forwarders {
 		if p.Contains(ip) {
-			return filters.Verdict{Reason: "forwarder " + p.String()}, nil
+			return filters.Verdict{Reason: "forwarder " + p.String()}
 		}
 	}
-	helo := tx.Client.Helo
 	var v filters.Verdict
 	if isDomain(helo) {
 		r := Check(ctx, f.dns, ip, helo, mail.Address("postmaster@"+strings.ToLower(helo)))
@@ -78,7 +102,7 @@ func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verd
 		v.Auth = append(v.Auth, r.authResult("helo", helo))
 		v.Facts = append(v.Facts, mail.Fact{Key: "helo", Value: r.Value + " " + r.Term})
 	}
-	if from := tx.Envelope.From; from != "" && v.Action != filters.Reject && v.Action != filters.Defer {
+	if from != "" && v.Action != filters.Reject && v.Action != filters.Defer {
 		r := Check(ctx, f.dns, ip, helo, from)
 		heloAuth, facts := v.Auth, v.Facts
 		if w := f.verdict(ip, r, f.cfg.Fail); w.Action != "" || v.Action == "" {
@@ -87,7 +111,7 @@ func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verd
 		v.Auth = append(heloAuth, r.authResult("mailfrom", string(from)))
 		v.Facts = append(facts, mail.Fact{Key: "mailfrom", Value: r.Value + " " + r.Term})
 	}
-	return v, nil
+	return v
 }
 
 // verdict is what follows from a result. A temporary error is no reason to

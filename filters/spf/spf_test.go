@@ -212,6 +212,30 @@ func TestKnownClientsAreNotChecked(t *testing.T) {
 	}
 }
 
+// Behind a server of ours, its word on the client counts.
+func TestRelayed(t *testing.T) {
+	head := "Received: from mx.good.example (x [%s])\r\n\tby in.example.org (Postfix) with ESMTP id 1; Mon, 23 Nov 2026 04:00:00 +0000 (UTC)\r\n\r\n"
+	for _, c := range []struct {
+		ip      string
+		relayed bool
+		want    string
+	}{{"192.0.2.1", true, "pass pass"}, {"198.51.100.9", true, "fail fail"}, {"198.51.100.9", false, ""}, {"203.0.113.4", true, ""}} {
+		f, _ := New(Config{Fail: "tag", HeloFail: "tag", Relayed: c.relayed}, filters.Env{DNS: resolve.MustZone(zone), Trusted: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}})
+		m, err := mail.NewMessage(mail.Bytes(fmt.Sprintf(head, c.ip)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := f.(*Filter).AtData(context.Background(), mail.NewTransaction(mail.Client{Trusted: true}, "a@good.example"), m)
+		var got []string
+		for _, a := range v.Auth {
+			got = append(got, a.Value)
+		}
+		if err != nil || strings.Join(got, " ") != c.want {
+			t.Errorf("%s: %v, %v", c.ip, got, err)
+		}
+	}
+}
+
 // However a record chains, the questions are bounded (RFC 7208, 4.6.4).
 func TestQuestionsAreBounded(t *testing.T) {
 	var text strings.Builder
