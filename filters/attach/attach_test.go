@@ -83,6 +83,10 @@ func TestList(t *testing.T) {
 			`2 "winmail.dat", application/ms-tnef` + "\n2/m, application/ms-tnef, tnef\n2/m/run.exe, " + pe + ", 27 octets, tnef, several-names"},
 		{"message", "Content-Type: message/rfc822\r\n\r\n" + attached(named("text/plain", "a.exe"), exe),
 			"1, message/rfc822\n" + `1.2 "a.exe", text/plain (is ` + pe + `), 27 octets`},
+		{"two encodings", "Content-Type: image/png\r\nContent-Transfer-Encoding: base64\r\nContent-Transfer-Encoding: 7bit\r\n\r\nTVqQ\r\n",
+			"1, image/png (is " + pe + "), 3 octets, type-mismatch, not looked into: two Content-Transfer-Encoding fields: readers differ on which counts"},
+		{"no boundary", "Content-Type: multipart/mixed\r\n\r\n--x\r\n\r\nx\r\n",
+			"message, message/rfc822, 43 octets, not looked into: a multipart without a boundary"},
 		{"unknown encoding", "Content-Type: image/png; name=a.png\r\nContent-Transfer-Encoding: x-odd\r\n\r\nx\r\n",
 			`1 "a.png", image/png (is application/octet-stream), 3 octets, not looked into: unknown transfer encoding "x-odd"`},
 	} {

@@ -61,7 +61,43 @@ func List(ctx context.Context, msg io.ReaderAt, size int64, l Limits) ([]Item, e
 	if err != nil {
 		return nil, fmt.Errorf("read message: %w", err)
 	}
-	return ListPart(ctx, msg, tree.Root, "", l)
+	items, err := ListPart(ctx, msg, tree.Root, "", l)
+	if why := unwalked(tree.Notes); why != "" && err == nil {
+		items = append(items, Item{Path: "message", Type: "message/rfc822", Kind: "message/rfc822", Size: size, Via: "mime", Unread: why})
+	}
+	return items, err
+}
+
+// unwalked says what kept the walker from parts that other readers may see.
+func unwalked(n mime.Notes) string {
+	switch {
+	case n&mime.TooDeep != 0:
+		return "parts nested too deeply"
+	case n&mime.TooManyParts != 0:
+		return "too many parts"
+	case n&mime.HeaderTooBig != 0:
+		return "a header too long to be read"
+	case n&mime.NoBoundary != 0:
+		return "a multipart without a boundary"
+	}
+	return ""
+}
+
+// ambiguous says which field a part has twice: readers differ on which counts.
+func ambiguous(p *mime.Part) string {
+	var seen [3]bool
+	for f := range mime.Fields(p.Raw) {
+		for i, name := range [...]string{"Content-Type", "Content-Transfer-Encoding", "Content-Disposition"} {
+			if !f.Is(name) {
+				continue
+			}
+			if seen[i] {
+				return "two " + name + " fields: readers differ on which counts"
+			}
+			seen[i] = true
+		}
+	}
+	return ""
 }
 
 // ListPart says what is in one part of a message; path is what its place is
@@ -142,7 +178,14 @@ func (s *scan) part(src io.ReaderAt, p *mime.Part, path string, depth int) error
 		return s.add(Item{Path: path, Type: claimed, Kind: "application/octet-stream", Size: p.Body.Size(), Via: "mime",
 			Unread: "unknown transfer encoding " + strconv.Quote(clip(p.Encoding))}, partNames(p))
 	}
-	return s.content(at, partNames(p), claimed, dec)
+	index := len(s.items)
+	if err := s.content(at, partNames(p), claimed, dec); err != nil {
+		return err
+	}
+	if why := ambiguous(p); why != "" && index < len(s.items) && s.items[index].Unread == "" {
+		s.items[index].Unread = why
+	}
+	return nil
 }
 
 // add puts an item on the list, or says that the list is full.
