@@ -77,10 +77,16 @@ func sameMails(t *testing.T, got, want []string) {
 // tool runs a client in dir, as nobody if need be.
 func tool(t *testing.T, dir string, unprivileged bool, name string, args ...string) (string, error) {
 	t.Helper()
+	return toolUntil(t, context.Background(), dir, unprivileged, name, args...)
+}
+
+// toolUntil is tool that kills the client when ctx is done.
+func toolUntil(t *testing.T, ctx context.Context, dir string, unprivileged bool, name string, args ...string) (string, error) {
+	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
 		t.Skipf("%s is not installed: make interop installs it", name)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
@@ -228,21 +234,26 @@ func TestInteropInterrupted(t *testing.T) {
 	breaker, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer breaker.Close()
-	go cutAfter(breaker, d.addr, 10<<20)
-	run := func(addr string) (string, error) {
+	// Debian's mpop spins for ever on a lost connection: it is killed then.
+	lost, kill := context.WithCancel(context.Background())
+	go func() {
+		cutAfter(breaker, d.addr, 10<<20)
+		kill()
+	}()
+	run := func(ctx context.Context, addr string) (string, error) {
 		host, port, err := net.SplitHostPort(addr)
 		must(t, err)
-		return tool(t, dir, false, "mpop", "--host="+host, "--port="+port, "--tls=off", "--auth=user", "--user=ann", "--passwordeval=echo secret word",
+		return toolUntil(t, ctx, dir, false, "mpop", "--host="+host, "--port="+port, "--tls=off", "--auth=user", "--user=ann", "--passwordeval=echo secret word",
 			"--keep=off", "--uidls-file="+dir+"/uidls", "--delivery=maildir,"+dir+"/mail", "--received-header=off")
 	}
-	if out, err := run(breaker.Addr().String()); err == nil {
+	if out, err := run(lost, breaker.Addr().String()); err == nil {
 		t.Fatalf("the broken connection was not noticed:\n%s", out)
 	}
 	if s, err := d.inbox.Sync(); err != nil || len(s.Messages) != len(want) {
 		t.Errorf("%d messages left after a lost connection, %v", len(s.Messages), err)
 	}
 	for tries := 0; ; tries++ {
-		out, err := run(d.addr)
+		out, err := run(context.Background(), d.addr)
 		if err == nil {
 			break
 		}
