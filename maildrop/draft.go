@@ -27,7 +27,8 @@ type NewMessage struct {
 	wire   int64  // the same with CRLF
 	ext    string // uidlist keys, as for a copy
 	closed bool
-	old    int64 // octets that it takes the place of
+	old    int64  // octets that it takes the place of
+	as     string // the base name without sizes; empty: that in tmp
 }
 
 // NewMessage begins a message for this folder.
@@ -90,7 +91,13 @@ func (n *NewMessage) seal() error {
 }
 
 // base is the name it will have.
-func (n *NewMessage) base() string { return maildir.WithSizes(n.name, n.size, n.wire) }
+func (n *NewMessage) base() string {
+	name := n.name
+	if n.as != "" {
+		name = n.as
+	}
+	return maildir.WithSizes(name, n.size, n.wire)
+}
 
 // Discard removes a message that was not appended.
 func (n *NewMessage) Discard() {

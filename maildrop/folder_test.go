@@ -262,3 +262,28 @@ func TestWatchOthers(t *testing.T) {
 		t.Errorf("%d messages, %v", len(snap.Messages), err)
 	}
 }
+
+// A second file with the base name of a message becomes a message of its own;
+// the first keeps its UID.
+func TestDoubledBaseName(t *testing.T) {
+	for _, where := range []string{"new/", "cur/"} {
+		t.Run(where, func(t *testing.T) {
+			f := testFolder(t, testStore(t, Config{}), "INBOX")
+			m := put(t, f, "Subject: a\n\nx\n", 0)
+			put(t, f, "Subject: b\n\nx\n", 0)
+			name := boxDir(f.box.store) + "/" + where + m.Base()
+			if where == "cur/" {
+				name += ":2,F"
+			}
+			must(t, os.WriteFile(name, []byte("Subject: other\n\nlonger\n"), 0o600))
+			f.fresh.Store(true)
+			s := syncNow(t, f)
+			if !slices.Equal(uids(s), []uint32{1, 2, 3}) || s.Messages[0].Size != m.Size || s.Messages[2].Size != 23 {
+				t.Errorf("UIDs %v, first has %d octets, third %d", uids(s), s.Messages[0].Size, s.Messages[2].Size)
+			}
+			if s.Messages[0].File != m.File {
+				t.Errorf("the first is now %s", s.Messages[0].File)
+			}
+		})
+	}
+}

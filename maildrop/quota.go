@@ -168,6 +168,22 @@ func parseQuota(text string) (q Quota, lines int, ok bool) {
 
 // recount adds up the whole box and writes maildirsize when there is a limit.
 func (b *Box) recount(q Quota) (Quota, error) {
+	q, err := b.sum(q)
+	if err != nil || q.SizeLimit == 0 && q.MessagesLimit == 0 {
+		return q, err
+	}
+	var head []string
+	if q.SizeLimit > 0 {
+		head = append(head, fmt.Sprintf("%dS", q.SizeLimit))
+	}
+	if q.MessagesLimit > 0 {
+		head = append(head, fmt.Sprintf("%dC", q.MessagesLimit))
+	}
+	return q, b.dir.Replace(quotaFile, fmt.Appendf(nil, "%s\n%d %d\n", strings.Join(head, ","), q.Size, q.Messages), false)
+}
+
+// sum adds up the whole box.
+func (b *Box) sum(q Quota) (Quota, error) {
 	q.Size, q.Messages = 0, 0
 	dirs, err := b.dir.Dirs()
 	if err != nil {
@@ -190,17 +206,7 @@ func (b *Box) recount(q Quota) (Quota, error) {
 			dir.Close()
 		}
 	}
-	if q.SizeLimit == 0 && q.MessagesLimit == 0 {
-		return q, nil
-	}
-	var head []string
-	if q.SizeLimit > 0 {
-		head = append(head, fmt.Sprintf("%dS", q.SizeLimit))
-	}
-	if q.MessagesLimit > 0 {
-		head = append(head, fmt.Sprintf("%dC", q.MessagesLimit))
-	}
-	return q, b.dir.Replace(quotaFile, fmt.Appendf(nil, "%s\n%d %d\n", strings.Join(head, ","), q.Size, q.Messages), false)
+	return q, nil
 }
 
 // addUp adds up the messages of one folder, by their names where they say.

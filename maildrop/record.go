@@ -49,6 +49,9 @@ func (f *Folder) indexRoot(guid string) (*os.Root, error) {
 func (f *Folder) load() {
 	st := &f.state
 	st.recent, st.ceilingAt = max(st.recent, 1), -1
+	if err := f.cleanTmp(); err != nil {
+		f.box.store.log.Debug().Err(err).Msg("clean tmp")
+	}
 	list := f.listHead()
 	if list == nil || list.GUID == "" {
 		return

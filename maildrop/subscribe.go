@@ -66,12 +66,26 @@ func (b *Box) Subscriptions() ([]string, error) {
 func (b *Box) readSubscriptions() (maildir.Subscriptions, error) {
 	text, err := b.dir.ReadFile(maildir.SubscriptionsFile, 1<<20)
 	if isNot(err) {
-		return maildir.Subscriptions{Separator: b.store.cfg.Separator}, nil
+		return b.courierSubscriptions(), nil
 	}
 	if err != nil {
 		return maildir.Subscriptions{}, fmt.Errorf("read subscriptions: %w", err)
 	}
 	return maildir.ParseSubscriptions(string(text), b.store.cfg.Separator), nil
+}
+
+// courierSubscriptions is what a user of Courier subscribed to, or nothing.
+func (b *Box) courierSubscriptions() maildir.Subscriptions {
+	s := maildir.Subscriptions{Separator: b.store.cfg.Separator}
+	text, err := b.dir.ReadFile(maildir.CourierSubscriptionsFile, 1<<20)
+	if err != nil {
+		return s
+	}
+	for _, name := range maildir.ParseSubscriptions(string(text), ".").Names {
+		// Courier has all folders below INBOX, we have them beside it.
+		s.Names = append(s.Names, strings.TrimPrefix(name, maildir.Inbox+"/"))
+	}
+	return s
 }
 
 // Subscribe puts a name on the list of subscriptions or takes it off. The

@@ -166,6 +166,9 @@ func (f *Folder) read(now stamp, all bool) (*reading, error) {
 	if err := f.readDir(r, f.new, true); err != nil {
 		return nil, err
 	}
+	if !r.curRead && f.movedBack(r) {
+		r.curRead = true
+	}
 	if r.curRead {
 		if err := f.readDir(r, f.cur, false); err != nil {
 			return nil, err
@@ -173,6 +176,23 @@ func (f *Folder) read(now stamp, all bool) (*reading, error) {
 	}
 	f.match(r)
 	return r, nil
+}
+
+// movedBack tells whether new has a file that we know from cur: moved there,
+// or a second one of that name.
+func (f *Folder) movedBack(r *reading) bool {
+	if len(r.files) == 0 {
+		return false
+	}
+	names := f.state.names()
+	for base := range r.files {
+		if uid, ok := names[base]; ok {
+			if i, ok := f.state.find(uid); ok && !f.state.msgs[i].New {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // readList reads the uidlist, or Courier's if there is no other.
@@ -202,8 +222,23 @@ func (f *Folder) readList(r *reading) error {
 	f.state.ceilingAt = maildir.ModSeqOffset(text)
 	if courier {
 		f.state.ceilingAt = -1
+		f.courierUIDLs(list)
 	}
 	return nil
+}
+
+// courierUIDLs takes over what Courier called the messages on POP3.
+func (f *Folder) courierUIDLs(list *maildir.UIDList) {
+	text, err := f.dir.ReadFile(maildir.CourierSizesFile, maildir.MaxUIDList)
+	if err != nil {
+		return
+	}
+	names := maildir.ParseCourierSizes(string(text))
+	for i, e := range list.Entries {
+		if name := names[e.Base]; name != "" && e.Key('P') == "" && !strings.ContainsAny(name, " \t") {
+			list.Entries[i].Ext = strings.TrimSpace(e.Ext + " P" + name)
+		}
+	}
 }
 
 // rebuiltList is the uidlist as we remember it, for when the file is gone:
@@ -284,8 +319,12 @@ func (f *Folder) readDir(r *reading, dir *maildir.Dir, inNew bool) error {
 // untwin handles two files with one base name: a rename that we saw half of,
 // two links to one file, or two messages.
 func (f *Folder) untwin(r *reading, base string, a, b found) error {
+	if a.inNew && !b.inNew || f.knows(base, b) {
+		a, b = b, a // the newcomer gives way
+	}
 	as, aerr := f.in(a).Stat(a.file)
 	bs, berr := f.in(b).Stat(b.file)
+	r.files[base] = a
 	switch {
 	case isNot(aerr):
 		r.files[base] = b
@@ -304,7 +343,7 @@ func (f *Folder) untwin(r *reading, base string, a, b found) error {
 	}
 	_, info := maildir.Split(b.file)
 	fresh := maildir.Unique()
-	if size, wire := maildir.Sizes(base); size >= 0 && wire >= 0 {
+	if size, wire := maildir.Sizes(base); size == bs.Size && wire >= 0 {
 		fresh = maildir.WithSizes(fresh, size, wire)
 	}
 	err := f.in(b).Rename(b.file, f.in(b), fresh+info)
@@ -312,6 +351,12 @@ func (f *Folder) untwin(r *reading, base string, a, b found) error {
 		r.files[fresh] = found{fresh + info, b.inNew}
 	}
 	return ignoreMissing(err)
+}
+
+// knows tells whether a file is the one that we know by that base name.
+func (f *Folder) knows(base string, x found) bool {
+	i, ok := f.state.find(f.state.names()[base])
+	return ok && f.state.msgs[i].File == x.file && f.state.msgs[i].New == x.inNew
 }
 
 func (f *Folder) in(x found) *maildir.Dir {

@@ -147,13 +147,7 @@ func (b *Box) create(dirName string) error {
 	if err := makeDirs(dir); err != nil {
 		return err
 	}
-	// Maildir++ wants this file, so that a delivery agent that is given the
-	// folder finds the box above it.
-	w, err := dir.Append("maildirfolder", 0o600)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(w.Close(), dir.Sync(), b.dir.Sync()); err != nil {
+	if err := errors.Join(markFolder(dir), dir.Sync(), b.dir.Sync()); err != nil {
 		return err
 	}
 	validity, err := maildir.NextUIDValidity(b.dir)
@@ -162,6 +156,16 @@ func (b *Box) create(dirName string) error {
 	}
 	list := maildir.UIDList{Validity: validity, Next: 1, GUID: newGUID(), ModSeq: modSeqStep}
 	return dir.Replace(maildir.UIDListFile, list.Bytes(), true)
+}
+
+// markFolder makes the file that Maildir++ wants in a folder, so that a
+// delivery agent that is given the folder finds the box above it.
+func markFolder(dir *maildir.Dir) error {
+	w, err := dir.Append("maildirfolder", 0o600)
+	if err != nil {
+		return err
+	}
+	return w.Close()
 }
 
 // Delete removes a folder and its messages. Folders below it stay. INBOX can't

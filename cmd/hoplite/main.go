@@ -80,6 +80,7 @@ Start it with "hoplite serve"; it runs without any configuration file.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		serveCommand(),
+		boxCommand(),
 		checkCommand(),
 		codeCommand(),
 		dkimCommand(),

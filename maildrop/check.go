@@ -1,0 +1,293 @@
+package maildrop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"hoplite/maildrop/maildir"
+)
+
+// tmpAge is how old a file in tmp must be to be a leftover (Maildir standard).
+const tmpAge = 36 * time.Hour
+
+// Finding is something wrong with a box.
+type Finding struct {
+	Folder string
+	Text   string
+	// Plan is what mends it; empty when a person has to look.
+	Plan string
+
+	mend func() error
+}
+
+// Check looks a box over: what readers and other servers would stumble on.
+// Mend does what a finding's Plan says.
+func (b *Box) Check(ctx context.Context) ([]Finding, error) {
+	list, err := b.List()
+	if err != nil {
+		return nil, err
+	}
+	var all []Finding
+	for _, info := range list {
+		if err := ctx.Err(); err != nil {
+			return all, err
+		}
+		if !info.Exists {
+			continue
+		}
+		found, err := b.checkFolder(info.Name)
+		all = append(all, found...)
+		if err != nil {
+			return all, fmt.Errorf("check folder %q: %w", info.Name, err)
+		}
+	}
+	more, err := b.checkTree()
+	return append(all, more...), err
+}
+
+// Mend does what the plan says.
+func (f *Finding) Mend() error {
+	if f.mend == nil {
+		return errors.New("there is no way to mend this")
+	}
+	return f.mend()
+}
+
+// checkTree looks at what belongs to no single folder.
+func (b *Box) checkTree() ([]Finding, error) {
+	var all []Finding
+	dirs, err := b.dir.Dirs()
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range dirs {
+		if _, ok := maildir.FolderName(dir); !ok && strings.HasPrefix(dir, ".") && b.isFolder(dir) {
+			f := Finding{Text: fmt.Sprintf("directory %q is not a folder name that can be shown", dir)}
+			if strings.HasPrefix(dir, "..") {
+				f.Text = fmt.Sprintf("%q is left over from a folder that was being deleted", dir)
+				f.Plan, f.mend = "remove it", func() error { return removeTree(b.dir, dir) }
+			}
+			all = append(all, f)
+		}
+	}
+	b.quota.mu.Lock()
+	defer b.quota.mu.Unlock()
+	q, known, err := b.readQuota()
+	if err != nil {
+		return all, err
+	}
+	if known {
+		now, err := b.sum(q)
+		if err != nil {
+			return all, err
+		}
+		if now.Size != q.Size || now.Messages != q.Messages {
+			all = append(all, Finding{
+				Text: fmt.Sprintf("maildirsize says %d octets in %d messages, there are %d in %d", q.Size, q.Messages, now.Size, now.Messages),
+				Plan: "count again",
+				mend: func() error {
+					b.quota.mu.Lock()
+					defer b.quota.mu.Unlock()
+					_, err := b.recount(q)
+					return err
+				},
+			})
+		}
+	}
+	return all, nil
+}
+
+// checkFolder looks at one folder's files before anybody mends them by
+// opening it.
+func (b *Box) checkFolder(name string) ([]Finding, error) {
+	f, err := b.Folder(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	c := checker{f: f, name: name}
+	for _, step := range []func() error{c.list, c.lock, c.leftovers, c.files} {
+		if err := step(); err != nil {
+			return c.all, err
+		}
+	}
+	return c.all, nil
+}
+
+// checker collects the findings of one folder.
+type checker struct {
+	f    *Folder
+	name string
+	all  []Finding
+}
+
+func (c *checker) add(plan string, mend func() error, format string, args ...any) {
+	c.all = append(c.all, Finding{Folder: c.name, Text: fmt.Sprintf(format, args...), Plan: plan, mend: mend})
+}
+
+// open is the way to mend most things: a look takes over what is there.
+func (c *checker) open() error {
+	b := c.f.box
+	f, err := b.Folder(c.name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	f.fresh.Store(true)
+	_, err = f.Sync()
+	return err
+}
+
+// list reads the uidlist.
+func (c *checker) list() error {
+	text, err := c.f.dir.ReadFile(maildir.UIDListFile, maildir.MaxUIDList)
+	if isNot(err) {
+		c.add("make one", c.open, "there is no uidlist")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	list, err := maildir.ParseUIDList(string(text))
+	if err != nil {
+		c.add("keep the good part, give new UIDs to the rest", c.open, "%v", err)
+		return nil
+	}
+	seen := map[string]bool{}
+	for _, e := range list.Entries {
+		if seen[e.Base] {
+			c.add("", nil, "the uidlist has %s twice", e.Base)
+		}
+		seen[e.Base] = true
+	}
+	return nil
+}
+
+// lock looks for a lock that nobody holds any more.
+func (c *checker) lock() error {
+	const name = maildir.UIDListFile + ".lock"
+	st, err := c.f.dir.Stat(name)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	if age := time.Since(st.MTime); age > 2*time.Minute {
+		c.add("remove it", func() error { return c.f.dir.Remove(name) }, "%s is %s old", name, age.Round(time.Minute))
+	}
+	return nil
+}
+
+// leftovers looks for files in tmp that no delivery will come back for.
+func (c *checker) leftovers() error {
+	names, err := c.f.tmp.Files()
+	if err != nil {
+		return err
+	}
+	old := 0
+	for _, n := range names {
+		if st, err := c.f.tmp.Stat(n); err == nil && time.Since(st.MTime) > tmpAge {
+			old++
+		}
+	}
+	if old > 0 {
+		c.add("remove them", c.f.cleanTmp, "%d deliveries in tmp were given up more than 36 hours ago", old)
+	}
+	return nil
+}
+
+// cleanTmp removes what deliveries left behind.
+func (f *Folder) cleanTmp() error {
+	names, err := f.tmp.Files()
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		st, serr := f.tmp.Stat(n)
+		if serr != nil || time.Since(st.MTime) <= tmpAge {
+			continue
+		}
+		if rerr := ignoreMissing(f.tmp.Remove(n)); rerr != nil {
+			err = errors.Join(err, rerr)
+		}
+	}
+	return err
+}
+
+// files looks at the messages: foreign things, doubled names, wrong sizes.
+func (c *checker) files() error {
+	seen := map[string]bool{}
+	for _, dir := range []*maildir.Dir{c.f.new, c.f.cur} {
+		names, err := dir.All()
+		if err != nil {
+			return err
+		}
+		for _, n := range names {
+			st, err := dir.Stat(n)
+			if isNot(err) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			c.file(dir, n, st, seen)
+		}
+	}
+	return nil
+}
+
+func (c *checker) file(dir *maildir.Dir, n string, st maildir.Stat, seen map[string]bool) {
+	base := maildir.Base(n)
+	switch {
+	case st.Mode&fs.ModeSymlink != 0:
+		c.add("", nil, "%q is a symbolic link and is not shown", n)
+		return
+	case !st.Mode.IsRegular():
+		c.add("", nil, "%q is not a file and is not shown", n)
+		return
+	case strings.HasPrefix(n, "."):
+		return
+	case seen[base]:
+		c.add("give one of them another name", c.open, "two files have the base name %s", base)
+	}
+	seen[base] = true
+	size, _ := maildir.Sizes(base)
+	if size >= 0 && size != st.Size {
+		c.add("", nil, "%q has %d octets", n, st.Size)
+	}
+}
+
+// Reindex throws the index of all folders away and, with rebuild, makes it
+// anew. It returns how many messages there are.
+func (b *Box) Reindex(rebuild bool) (messages int, err error) {
+	list, err := b.List()
+	if err != nil {
+		return 0, err
+	}
+	for _, info := range list {
+		if !info.Exists {
+			continue
+		}
+		f, err := b.Folder(info.Name)
+		if err != nil {
+			return messages, err
+		}
+		f.mu.Lock()
+		f.erase()
+		f.state = state{}
+		f.snap.Store(nil)
+		f.mu.Unlock()
+		if rebuild {
+			s, err := f.Sync()
+			if err != nil {
+				f.Close()
+				return messages, err
+			}
+			messages += len(s.Messages)
+		}
+		f.Close()
+	}
+	return messages, nil
+}
