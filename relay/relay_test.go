@@ -438,3 +438,15 @@ func TestRouteThatReplies(t *testing.T) {
 		}
 	}
 }
+
+// However long a hop talks, the id is at the end.
+func TestLongReply(t *testing.T) {
+	d := open(t, "smtp", func(_ *Config, e *Env) {
+		v := filters.Rejected(554, "5.7.1", "first line\n%s", strings.Repeat("long ", 500))
+		e.Chain.Filters = chainOf(filters.Entry{Name: "judge", Filter: judge{v}})
+	})
+	got := d.hello(t).send(hi, "554-5.7.1 first line|554 5.7.1 long long", "ann@example.org")
+	if last := got[strings.LastIndexByte(got, '|')+1:]; !id.MatchString(last) || len(last) > 510 {
+		t.Errorf("%d octets: %q", len(last), last)
+	}
+}

@@ -33,13 +33,20 @@ type way struct {
 	rcpts   []int
 }
 
+// maxLine leaves the wire room for a reply's code and id on its last line.
+const maxLine = 440
+
 // withID puts the transaction's id into a reply, once.
 func (t *transaction) withID(r *mail.Reply) *mail.Reply {
 	if strings.Contains(r.Text, t.ID) {
 		return r
 	}
 	c := *r
-	c.Text = strings.TrimRight(c.Text, "\n") + " (" + t.ID + ")"
+	c.Text = strings.TrimRight(c.Text, "\n")
+	if start := strings.LastIndexByte(c.Text, '\n') + 1; len(c.Text)-start > maxLine {
+		c.Text = c.Text[:start+maxLine]
+	}
+	c.Text += " (" + t.ID + ")"
 	return &c
 }
 

@@ -190,6 +190,7 @@ func (t *tenure) close(ctx context.Context, drain bool) {
 // end stops from the top down.
 func (s *server) end() error {
 	listen.Notify("STOPPING=1")
+	s.ground.sockets.Close() // who comes now is refused at once, not left waiting
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	s.now.close(ctx, true)

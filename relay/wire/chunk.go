@@ -32,7 +32,7 @@ func (c *Conn) chunkSize(arg string) bool {
 		}
 	}
 	switch {
-	case !c.offer.Chunking && !c.again && c.helo != "":
+	case !c.offer.Chunking && c.helo != "":
 		c.say(refusal(502, "5.5.1", "BDAT is not offered"))
 		c.bye("4.5.0", "what follows cannot be told from commands")
 	case err != nil || n > 1<<32-1:

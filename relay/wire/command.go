@@ -45,7 +45,7 @@ func (c *Conn) command(line []byte) {
 	case "HELP", "VRFY", "EXPN", "ETRN":
 		c.ask(verb, arg)
 	case "AUTH":
-		if c.again {
+		if c.helo == "" {
 			c.say(helloFirst)
 			return
 		}
@@ -150,7 +150,6 @@ func (c *Conn) hello(verb, arg string) {
 // greeted is called when the library has taken a greeting.
 func (c *Conn) greeted() mail.Reply {
 	c.helo, c.esmtp = c.name, c.verb != "HELO"
-	c.again = false
 	c.offer = Offer{}
 	if c.opts.Offer != nil {
 		c.offer = c.without(c.opts.Offer(c))

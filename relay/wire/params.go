@@ -123,7 +123,7 @@ func (o Offer) params(verb, key string) bool {
 // address takes MAIL and RCPT apart, checks what the library does not, and
 // hands on the rest.
 func (c *Conn) address(verb, arg string) {
-	if c.again {
+	if c.helo == "" {
 		c.say(helloFirst)
 		return
 	}

@@ -390,9 +390,22 @@ func TestDrain(t *testing.T) {
 
 // Between two messages the library is sent away, and nobody notices.
 func TestLobby(t *testing.T) {
-	s := start(t, Options{Limits: Limits{Park: 20 * time.Millisecond}}, listen.Options{})
-	c := s.dial(t)
-	c.hello()
+	for _, secure := range []bool{false, true} {
+		t.Run(fmt.Sprintf("tls %v", secure), func(t *testing.T) {
+			s := start(t, Options{Limits: Limits{Park: 20 * time.Millisecond}}, withTLS(t))
+			c := s.dial(t)
+			c.hello()
+			if secure {
+				c.say("STARTTLS", "220 2.0.0")
+				c.Conn = tls.Client(c.Conn, &tls.Config{InsecureSkipVerify: true})
+				c.say("EHLO x", "250-")
+			}
+			lobby(t, s, c)
+		})
+	}
+}
+
+func lobby(t *testing.T, s *server, c *client) {
 	c.say("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00ann\x00right")), "235")
 	for i := range 3 {
 		c.say("MAIL FROM:<a@example.org>", "250 2.1.0")
@@ -405,6 +418,10 @@ func TestLobby(t *testing.T) {
 			c.say("NOOP", "250 2.0.0 ok")
 			c.say("EHLO other.example.org", "250-mail.example.org")
 			time.Sleep(50 * time.Millisecond)
+			c.send("MAIL FROM:<a@exa") // half a command before a pause
+			time.Sleep(50 * time.Millisecond)
+			c.say("mple.org>", "250 2.1.0")
+			c.say("RSET", "250 2.0.0")
 		}
 	}
 	if got := s.store.all(); len(got) != 3 {

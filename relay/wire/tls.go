@@ -38,7 +38,6 @@ func (c *Conn) startTLS(arg string) {
 // forget begins the session anew (RFC 3207, 4.2).
 func (c *Conn) forget() {
 	c.epoch++
-	c.again = true
 	c.name, c.helo, c.esmtp = "", "", false
 	c.offer = Offer{}
 	if c.attached {

@@ -146,7 +146,6 @@ type Conn struct {
 	name     string // in the greeting that is being answered
 	helo     string
 	esmtp    bool
-	again    bool // EHLO is needed (once more)
 	authed   bool
 	inMail   bool
 	ident    Ident
