@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/emersion/go-smtp"
 
@@ -92,6 +93,9 @@ func (t *transaction) describe(m *mail.Message) {
 		case f.Is("Subject") && h.Subject == "":
 			h.Subject = shorten(f.Text(), 250)
 		}
+	}
+	if learn := t.session.srv.env.Learn; learn != nil && h.Hops > 0 && t.Client.Name != "" {
+		learn(m.Head, time.Now(), t.Client.Name)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/emersion/go-smtp"
 	"github.com/rs/zerolog"
@@ -55,6 +56,9 @@ type Env struct {
 	// Bounce reports recipients that were refused for good while others have
 	// the message already; nil: the client's server has to.
 	Bounce func(ctx context.Context, tx *mail.Transaction, m *mail.Message, failed []mail.Outcome) error
+	// Learn hears of each message's header as it came in, with the name that
+	// DNS confirms for the client; nil: nobody does.
+	Learn func(head []byte, now time.Time, client string)
 	// Run starts the queue for a domain (ETRN) and tells how many messages
 	// wait for it; nil: there is none.
 	Run func(domain string) (int, error)

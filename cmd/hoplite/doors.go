@@ -79,6 +79,7 @@ func (h *house) addRelay(c *relay.Config, protocol string) {
 		Carry:      h.carry(chain),
 		Later:      h.later,
 		Bounce:     h.queue.Bounce,
+		Learn:      h.clocks.Learn,
 		Run:        func(domain string) (int, error) { return h.queue.Flush(domain), nil },
 	})
 	h.doors = append(h.doors, door{

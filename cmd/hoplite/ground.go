@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,6 +21,7 @@ import (
 	"hoplite/internal/users"
 	"hoplite/mail"
 	"hoplite/mail/srs"
+	"hoplite/mail/trace"
 	"hoplite/maildrop"
 	"hoplite/relay/queue"
 )
@@ -40,6 +42,9 @@ type ground struct {
 	srs      *srs.Rewriter
 	own      atomic.Pointer[users.Resolver] // of the house that stands now
 	stores   map[string]keptStore
+	clocks   *trace.Clocks // of neighbours
+	learned  chan struct{} // closed once they are saved for the last time
+	forget   context.CancelFunc
 }
 
 // keptStore is a maildrop that a reload finds again when its block is the same.
@@ -76,7 +81,12 @@ func stand(cfg *Config, log zerolog.Logger) (*ground, error) {
 		gate:     listen.NewGate(0),
 		throttle: users.NewThrottle(),
 		stores:   map[string]keptStore{},
+		clocks:   trace.LoadClocks(cfg.under("state/clocks.json")),
+		learned:  make(chan struct{}),
 	}
+	ctx, forget := context.WithCancel(context.Background())
+	g.forget = forget
+	go func() { g.clocks.Run(ctx, log); close(g.learned) }()
 	for _, dir := range []string{"spool", "queue", "state", "tls"} {
 		if err := os.MkdirAll(cfg.under(dir), 0o750); err != nil {
 			g.leave()
@@ -110,6 +120,8 @@ func stand(cfg *Config, log zerolog.Logger) (*ground, error) {
 // leave gives everything back.
 func (g *ground) leave() {
 	g.sockets.Close()
+	g.forget()
+	<-g.learned
 	if g.queue != nil {
 		if err := g.queue.Close(); err != nil {
 			g.log.Error().Err(err).Msg("close queue")

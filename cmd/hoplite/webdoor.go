@@ -25,7 +25,7 @@ func (h *house) addWeb(c *web.Config) error {
 		Hostname: h.cfg.Hostname,
 		Log:      h.log.With().Str("listener", c.Name).Logger(),
 		Options: func() trace.Options {
-			o := trace.Options{Trusted: h.cfg.Trusted, Known: trace.LoadClocks(h.cfg.under("state/clocks.json")).Known}
+			o := trace.Options{Trusted: h.cfg.Trusted, Known: h.clocks.Known}
 			if h.cfg.Hostname != "localhost" {
 				o.Ours = []string{h.cfg.Hostname}
 			}

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/rs/zerolog"
 
 	"hoplite/mail"
 )
@@ -24,6 +26,7 @@ type Clocks struct {
 	path string
 	mu   sync.Mutex
 	seen *lru.Cache[string, *neighbour]
+	news bool // something was learned since the last Save
 }
 
 // neighbour is what was seen of one host: the least difference of each of its
@@ -69,9 +72,14 @@ func LoadClocks(path string) *Clocks {
 	return c
 }
 
-// Save writes what was learned; the least used first.
+// Save writes what was learned since the last time, if anything was.
 func (c *Clocks) Save() error {
 	c.mu.Lock()
+	if !c.news {
+		c.mu.Unlock()
+		return nil
+	}
+	c.news = false
 	type entry struct {
 		Host string `json:"host"`
 		neighbour
@@ -103,9 +111,26 @@ func (c *Clocks) Save() error {
 	return nil
 }
 
+// Run saves every ten minutes until ctx ends, and then once more.
+func (c *Clocks) Run(ctx context.Context, log zerolog.Logger) {
+	tick := time.NewTicker(10 * time.Minute)
+	defer tick.Stop()
+	for done := false; !done; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			done = true
+		}
+		if err := c.Save(); err != nil {
+			log.Error().Err(err).Msg("neighbours' clocks")
+		}
+	}
+}
+
 // Learn looks at a message as it came in: its newest Received line, if the
-// client wrote it. names are what the client is called: HELO and reverse name.
-func (c *Clocks) Learn(head []byte, now time.Time, names ...string) {
+// client wrote it. client is the name that DNS confirms for the client's
+// address; what it calls itself in HELO would let anybody speak for others.
+func (c *Clocks) Learn(head []byte, now time.Time, client string) {
 	for f := range mail.Fields(head) {
 		if !f.Is("Received") {
 			continue
@@ -114,11 +139,8 @@ func (c *Clocks) Learn(head []byte, now time.Time, names ...string) {
 		if !h.Stamp.OK || h.Stamp.Coarse || insideName(h.By.Name) {
 			return
 		}
-		for _, n := range names {
-			if sameHost(n, h.By.Name) {
-				c.Observe(h.By.Name, h.Stamp.Time(), now)
-				return
-			}
+		if sameHost(client, h.By.Name) {
+			c.Observe(h.By.Name, h.Stamp.Time(), now)
 		}
 		return
 	}
@@ -131,6 +153,7 @@ func (c *Clocks) Observe(host string, stamp, now time.Time) {
 	today := now.Unix() / 86400
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.news = true
 	n, ok := c.seen.Get(host)
 	if !ok {
 		n = &neighbour{}
