@@ -111,12 +111,14 @@ func (d *door) dial(t testing.TB) *client {
 	must(t, err)
 	t.Cleanup(func() { nc.Close() })
 	nc.SetDeadline(time.Now().Add(patience))
-	c := &client{t: t, Conn: nc, r: bufio.NewReader(nc)}
+	c := &client{t: t, Conn: nc, r: newReader(nc)}
 	if g := c.line(); !strings.HasPrefix(g, "* OK [CAPABILITY ") {
 		t.Fatalf("greeting %q", g)
 	}
 	return c
 }
+
+func newReader(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, 64<<10) }
 
 // login returns a connection of ann's.
 func (d *door) login(t testing.TB) *client {

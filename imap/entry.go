@@ -21,7 +21,7 @@ var crlfReaders = sync.Pool{New: func() any { return maildir.NewCRLFReader(nil) 
 type entry []byte
 
 // entryVersion changes whenever the texts do.
-const entryVersion = 3
+const entryVersion = 4
 
 // The texts of an entry.
 const (
@@ -202,7 +202,10 @@ func firstAddress(v string) (local, show string) {
 			continue
 		}
 		show = mime.DecodeWords(a.Name)
-		if show == "" {
+		switch {
+		case a.Kind == mime.GroupStart:
+			show = a.Local // a group is displayed by its name
+		case show == "":
 			show = a.Addr()
 		}
 		return strings.ToUpper(a.Local), strings.ToUpper(show)

@@ -90,7 +90,11 @@ func (s *session) fetchAll(idx []int, items []wire.Item) (gone bool, err error) 
 	defer f.close()
 	withFlags := items
 	if marks && !has(items, wire.ItemFlags) {
-		withFlags = append(slices.Clone(items), wire.Item{Kind: wire.ItemFlags})
+		at := 0
+		if items[0].Kind == wire.ItemUID {
+			at = 1
+		}
+		withFlags = slices.Insert(slices.Clone(items), at, wire.Item{Kind: wire.ItemFlags})
 	}
 	entries := slices.ContainsFunc(items, needsEntry)
 	for len(idx) > 0 {

@@ -293,14 +293,14 @@ func sortBelow(t *thread) {
 	}
 }
 
-// latest is the newest internal date in the thread.
+// latest is when the last message of the thread was sent.
 func (t *thread) latest() int64 {
 	var newest int64
 	for stack := []*thread{t}; len(stack) > 0; {
 		c := stack[len(stack)-1]
 		stack = append(stack[:len(stack)-1], c.kids...)
 		if c.row != nil {
-			newest = max(newest, c.row.m.Date)
+			newest = max(newest, c.row.sent)
 		}
 	}
 	return newest
