@@ -133,6 +133,7 @@ func TestChainOfThree(t *testing.T) {
 		{"a doubled set", "i=2; mx.two", "i=1; mx.two", "fail"},
 		{"a gap", "i=2", "i=4", "fail"},
 		{"an odd number", "i=2", "i=x", "fail"},
+		{"a number with a sign", "i=1; mx", "i=+1; mx", "fail"},
 		{"cv of the first", "cv=none", "cv=pass", "fail"},
 		{"an unsigned field", "To: list", "To: list", "pass"},
 		{"key gone", "d=one.example", "d=gone.example", "fail"},

@@ -57,9 +57,9 @@ func Validate(ctx context.Context, m *mail.Message, lookup dkim.Lookup) (*Chain,
 	if err := dkim.Check(ctx, m, h, results, lookup); err != nil {
 		return nil, err
 	}
-	switch r := results[0]; r.Value {
-	case "pass":
-	case "temperror":
+	switch r := results[0]; {
+	case r.Value == "pass", r.Testing && r.Value == "neutral": // ARC knows no test mode
+	case r.Value == "temperror":
 		c.CV, c.Reason = "temperror", r.Reason
 		return c, nil
 	default:
@@ -112,8 +112,9 @@ func (c *Chain) collect(h *dkim.Header) (problem string) {
 func instance(f mail.Field) int {
 	for part := range strings.SplitSeq(f.Text(), ";") {
 		if name, value, ok := strings.Cut(part, "="); ok && strings.TrimSpace(name) == "i" {
-			n, err := strconv.Atoi(strings.TrimSpace(value))
-			if err != nil {
+			value = strings.TrimSpace(value)
+			n, err := strconv.Atoi(value)
+			if err != nil || value[0] < '0' || value[0] > '9' {
 				return 0
 			}
 			return n
