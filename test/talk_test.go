@@ -24,6 +24,9 @@ import (
 //	-- zone --                 all that the DNS knows, as resolve.ParseZone has it
 //	-- accounts --             lines "ADDRESS PASSWORD"
 //	-- var/NAME --             a file in the data folder
+//	-- upstream NAME --        a server to send to; $NAME in the configuration is
+//	                           its address. Lines "COMMAND -> REPLY" say what it
+//	                           does not simply take; "." is a message's end
 //	-- talk [LISTENER] --      the dialogue, on a connection of its own
 //	C: text                    we send a line
 //	S: pattern                 the next line we get; * stands for anything
@@ -33,6 +36,7 @@ import (
 //	-- new ADDRESS [FOLDER] -- the newest mail in that box holds these lines, in
 //	                           this order
 //	-- empty ADDRESS --        nothing is there
+//	-- arrived NAME --         the last message at that upstream has these lines
 //	-- log --                  each line is somewhere in the log
 //	-- run ARGUMENTS --        "hoplite ARGUMENTS" prints these lines, in order
 func TestConversations(t *testing.T) {
@@ -55,6 +59,12 @@ func TestConversations(t *testing.T) {
 func converse(t *testing.T, a *txtar.Archive) {
 	s := prepare(t, "")
 	config, dns := "", ""
+	peers := map[string]*peer{}
+	for _, f := range a.Files {
+		if name, ok := strings.CutPrefix(f.Name, "upstream "); ok {
+			peers[name] = newPeer(t, string(f.Data))
+		}
+	}
 	for _, f := range a.Files {
 		switch name, text := f.Name, string(f.Data); {
 		case name == "zone":
@@ -64,6 +74,9 @@ func converse(t *testing.T, a *txtar.Archive) {
 		case strings.HasPrefix(name, "var/"):
 			s.write(name, text)
 		}
+	}
+	for name, p := range peers {
+		config = strings.ReplaceAll(config, "$"+name, p.l.Addr().String())
 	}
 	s.write("relay.hcl", config+dns)
 	for _, f := range a.Files {
@@ -99,7 +112,15 @@ func converse(t *testing.T, a *txtar.Archive) {
 				}
 				return missing == ""
 			})
-		case "relay.hcl", "accounts", "zone":
+		case "arrived":
+			s.waitFor(f.Name, func() bool {
+				missing := inOrder(peers[rest].newest(), text)
+				if missing != "" {
+					t.Logf("%s: no line %q in\n%s", f.Name, missing, peers[rest].newest())
+				}
+				return missing == ""
+			})
+		case "relay.hcl", "accounts", "zone", "upstream":
 		default:
 			if !strings.HasPrefix(kind, "var/") {
 				t.Errorf("unknown section %q", f.Name)
