@@ -177,12 +177,19 @@ func (s *screen) table(t *trace.Trace) {
 			fmt.Fprintln(s.w, s.paint(blue, strings.Repeat(rule, 3)+note+strings.Repeat(rule, max(0, s.width-3-len(note)))))
 		}
 	}
-	first, last := &t.Steps[0], &t.Steps[len(t.Steps)-1]
-	if !first.Time.IsZero() {
+	var days []string
+	for i := range t.Steps {
+		if st := &t.Steps[i]; !st.Time.IsZero() {
+			if d := st.Time.Local().Format("Mon 2 Jan 2006"); len(days) == 0 || days[len(days)-1] != d {
+				days = append(days, d)
+			}
+		}
+	}
+	if len(days) > 0 {
 		zone, _ := time.Now().Zone()
-		line := first.Time.Local().Format("Mon 2 Jan 2006")
-		if d := last.Time.Local().Format("Mon 2 Jan 2006"); !last.Time.IsZero() && d != line {
-			line += " to " + d
+		line := days[0]
+		if len(days) > 1 {
+			line += " to " + days[len(days)-1]
 		}
 		fmt.Fprintln(s.w, s.paint(dim, "   times as stamped, in "+zone+", "+line))
 	}
@@ -215,7 +222,7 @@ func (s *screen) pair(t *trace.Trace, i, width int) string {
 		by = "(" + strings.TrimSpace(st.MTA.Name+" queue") + ")"
 	}
 	from := peerName(st)
-	if i > 0 && strings.EqualFold(strings.TrimSuffix(from, "."), t.Steps[i-1].By.Name) {
+	if i > 0 && t.Steps[i-1].Trust != trace.Suspect && strings.EqualFold(strings.TrimSuffix(from, "."), t.Steps[i-1].By.Name) {
 		return "  " + s.arrow() + " " + s.cell(by, width-4)
 	}
 	from, by = s.words(from), s.words(by)

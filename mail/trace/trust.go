@@ -171,7 +171,11 @@ func (t *Trace) ownName(s, next *Step, o *Options) {
 	if !ours {
 		return
 	}
-	if named(&next.Hop, s.By.Name) || next.From.Addr.IsValid() && o.trusts(next.From.Addr) || next.Class.inside() {
+	fits := named(&next.Hop, s.By.Name)
+	if next.Trust == Boundary { // our own line: what a client says in HELO is no proof of anything
+		fits = next.From.RDNS != "" && house(next.From.RDNS) == house(s.By.Name)
+	}
+	if fits || next.From.Addr.IsValid() && o.trusts(next.From.Addr) || next.Class.inside() {
 		s.Reasons = append(s.Reasons, "it says that we had the message before: our history can tell")
 		return
 	}

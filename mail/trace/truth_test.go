@@ -214,3 +214,31 @@ func backwards(t *Trace, s float64) bool {
 	}
 	return false
 }
+
+// TestHonestChains: what real houses do to mail is not called forged, and a
+// HELO with our own name fools nobody.
+func TestHonestChains(t *testing.T) {
+	o := Options{Trusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}
+	files, err := filepath.Glob("testdata/more/*.eml")
+	if err != nil || len(files) < 5 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, f := range files {
+		raw, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr := Read(raw, o)
+		suspects := 0
+		for i := range tr.Steps {
+			if tr.Steps[i].Trust == Suspect {
+				suspects++
+			}
+		}
+		forged := strings.HasPrefix(filepath.Base(f), "forged")
+		if forged != (suspects > 0) || len(tr.Clocks) > 0 || len(tr.Loops) > 0 {
+			js, _ := json.MarshalIndent(tr.JSON(), "", " ")
+			t.Errorf("%s: %s\n%s", f, tr.Verdict(), js)
+		}
+	}
+}
