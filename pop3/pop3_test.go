@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -44,7 +45,7 @@ func open(t testing.TB, cfg Config) *door {
 	must(t, err)
 	certs, err := listen.LoadCerts([]listen.Pair{pair}, zerolog.Nop())
 	must(t, err)
-	srv, err := New(cfg, Env{Box: store.Box, Gate: login.NewGate(accounts, users.NewThrottle()), Log: zerolog.Nop(), Hostname: "mail.example.org"})
+	srv, err := New(cfg, Env{Box: store.Box, Gate: login.NewGate(accounts, users.NewThrottle()), Log: zerolog.New(bugs{t}), Hostname: "mail.example.org"})
 	must(t, err)
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -70,6 +71,16 @@ func open(t testing.TB, cfg Config) *door {
 		store.Close()
 	})
 	return &door{l.Addr().String(), store, inbox, dir}
+}
+
+// bugs is a log that fails the test when a session ended by a bug.
+type bugs struct{ t testing.TB }
+
+func (b bugs) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte("ended by a bug")) {
+		b.t.Errorf("%s", line)
+	}
+	return len(line), nil
 }
 
 func must(t testing.TB, err error) {
@@ -459,4 +470,34 @@ func TestDotsAcrossBlocks(t *testing.T) {
 			t.Errorf("cut at %d: %q", cut, b.String())
 		}
 	}
+}
+
+// Whatever a client sends, before and after login, a session answers or ends,
+// and messages stay.
+func FuzzSession(f *testing.F) {
+	f.Add([]byte("STAT\r\nLIST\r\nRETR 1\r\nTOP 2 1\r\nUIDL 3\r\nDELE 1\r\nRSET\r\n"))
+	f.Add([]byte("AUTH PLAIN =\r\nAUTH SCRAM-SHA-256 biwsbj1hbm4scj1hYmM=\r\n*\r\nLANG\r\nCAPA\r\n"))
+	f.Add([]byte("TOP 1 9999999999999999999\r\nRETR -1\r\nLIST 4294967297\r\nUSER \xff\r\nPASS\r\n"))
+	d := open(f, Config{})
+	d.put(f, three...)
+	f.Fuzz(func(t *testing.T, input []byte) {
+		for _, before := range []string{"", "USER ann\r\nPASS secret word\r\n"} {
+			c, err := net.Dial("tcp", d.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.SetDeadline(time.Now().Add(30 * time.Second))
+			// QUIT would delete, so the line is lost before.
+			io.WriteString(c, before)
+			c.Write(bytes.ReplaceAll(bytes.ToUpper(input), []byte("QUIT"), nil))
+			c.(*net.TCPConn).CloseWrite()
+			if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("no end after %q", input)
+			}
+			c.Close()
+		}
+		if s, err := d.inbox.Sync(); err != nil || len(s.Messages) != 3 {
+			t.Fatalf("%d messages left, %v", len(s.Messages), err)
+		}
+	})
 }

@@ -19,6 +19,7 @@ import (
 // The rules of the lock file, as Dovecot keeps them.
 const (
 	lockStale = 120 * time.Second // unchanged for so long = its owner is dead
+	lockNamed = 2 * time.Second   // without a name for so long, too
 	lockRetry = 10 * time.Millisecond
 )
 
@@ -91,7 +92,10 @@ func (l *Lock) stale() bool {
 	if err != nil {
 		return errors.Is(err, fs.ErrNotExist)
 	}
-	if time.Since(st.MTime) < lockStale && !l.ownerDead() {
+	// The owner writes its name right after making the file: where there is
+	// none, it was killed in between.
+	nameless := st.Size == 0 && time.Since(st.MTime) > lockNamed
+	if time.Since(st.MTime) < lockStale && !nameless && !l.ownerDead() {
 		return false
 	}
 	// Another process may have replaced the lock meanwhile: it is only

@@ -1,0 +1,167 @@
+package maildrop
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/mail"
+)
+
+// crashDir tells the test binary to be the process that gets killed.
+const crashDir = "HOPLITE_CRASH_DIR"
+
+// TestCrashChild changes a mailbox without an end and writes what it did to
+// standard output, each line after the fact; "x" is an intention.
+func TestCrashChild(t *testing.T) {
+	dir := os.Getenv(crashDir)
+	if dir == "" {
+		t.Skip("only run by TestKill")
+	}
+	s, err := Open(Config{Name: "boxes"}, Env{Data: dir, Log: zerolog.Nop()})
+	must(t, err)
+	b, err := s.Box("ann@example.org")
+	must(t, err)
+	f, err := b.Folder("INBOX")
+	must(t, err)
+	for i := 0; ; i++ {
+		snap := syncNow(t, f)
+		for _, m := range snap.Messages[max(0, len(snap.Messages)-5):] {
+			fmt.Printf("U %d %d %s\n", snap.Validity, m.UID, m.Base())
+		}
+		switch i % 4 {
+		case 0, 1:
+			tx := mail.NewTransaction(mail.Client{}, "")
+			out := send(t, s, tx, hello, mail.Rcpt{To: "ann@example.org"})
+			fmt.Printf("D %s\n", out[0].RemoteID)
+		case 2:
+			m := put(t, f, hello, Flagged, "kept")
+			fmt.Printf("U %d %d %s\n", snap.Validity, m.UID, m.Base())
+		case 3:
+			all := uids(snap)
+			if _, _, err := f.Store(all, FlagChange{Mode: Mode(i / 4 % 2), Flags: Seen}); err != nil {
+				t.Fatal(err)
+			}
+			// Most go again, so that the uidlist is rewritten now and then.
+			for len(all) > 20 {
+				fmt.Printf("x %d\n", all[0])
+				if _, _, err := f.Expunge(all[:1]); err != nil {
+					t.Fatal(err)
+				}
+				fmt.Printf("X %d\n", all[0])
+				all = all[1:]
+			}
+		}
+	}
+}
+
+// ledger is what the killed processes said they did.
+type ledger struct {
+	validity string
+	stored   map[string]bool   // base names that must be there
+	uid      map[string]uint32 // by base name
+	base     map[uint32]string
+	leaving  map[uint32]bool
+}
+
+func (l *ledger) read(t *testing.T, r io.Reader) {
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		f := strings.Fields(lines.Text())
+		switch {
+		case len(f) == 2 && f[0] == "D":
+			l.stored[f[1]] = true
+		case len(f) == 2 && f[0] == "x":
+			var uid uint32
+			fmt.Sscan(f[1], &uid)
+			l.leaving[uid] = true
+		case len(f) == 4 && f[0] == "U":
+			var uid uint32
+			fmt.Sscan(f[2], &uid)
+			l.seen(t, f[1], uid, f[3])
+			l.stored[f[3]] = true
+		}
+	}
+}
+
+// seen notes which UID a reader saw, which must never change.
+func (l *ledger) seen(t *testing.T, validity string, uid uint32, base string) {
+	if l.validity == "" {
+		l.validity = validity
+	}
+	if l.validity != validity {
+		t.Errorf("UIDVALIDITY changed from %s to %s", l.validity, validity)
+	}
+	if was, ok := l.uid[base]; ok && was != uid {
+		t.Errorf("message %s had UID %d, now %d", base, was, uid)
+	}
+	if was, ok := l.base[uid]; ok && was != base {
+		t.Errorf("UID %d was %s, now %s", uid, was, base)
+	}
+	l.uid[base], l.base[uid] = uid, base
+}
+
+// Whatever a killed process was doing - a delivery, an append, a flag change,
+// an expunge, a rewrite of the uidlist - nothing that it acknowledged is lost,
+// and no UID changes or comes back.
+func TestKill(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts and kills processes for some seconds")
+	}
+	dir := t.TempDir()
+	l := &ledger{stored: map[string]bool{}, uid: map[string]uint32{}, base: map[uint32]string{}, leaving: map[uint32]bool{}}
+	for range 8 {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestCrashChild$")
+		cmd.Env = append(os.Environ(), crashDir+"="+dir)
+		out, err := cmd.StdoutPipe()
+		must(t, err)
+		must(t, cmd.Start())
+		timer := time.AfterFunc(time.Duration(100+rand.IntN(400))*time.Millisecond, func() { cmd.Process.Kill() })
+		l.read(t, out)
+		cmd.Wait()
+		timer.Stop()
+		l.verify(t, dir)
+	}
+	if len(l.uid) < 20 {
+		t.Logf("only %d messages were stored on this machine", len(l.uid))
+	}
+}
+
+func (l *ledger) verify(t *testing.T, dir string) {
+	t.Helper()
+	s, err := Open(Config{Name: "boxes"}, Env{Data: dir, Log: zerolog.Nop()})
+	must(t, err)
+	defer s.Close()
+	b, err := s.Box("ann@example.org")
+	must(t, err)
+	defer b.Close()
+	f, err := b.Folder("INBOX")
+	must(t, err)
+	defer f.Close()
+	snap := syncNow(t, f)
+	there := map[string]bool{}
+	for _, m := range snap.Messages {
+		l.seen(t, fmt.Sprint(snap.Validity), m.UID, m.Base())
+		there[m.Base()] = true
+		if size := int64(len(hello)); m.Wire < size-40 {
+			t.Errorf("message %d has %d octets", m.UID, m.Wire)
+		}
+	}
+	for base := range l.stored {
+		if !there[base] && !l.leaving[l.uid[base]] {
+			t.Errorf("message %s is lost", base)
+		}
+	}
+	if found, err := b.Check(context.Background()); err != nil || len(found) > 0 {
+		t.Errorf("after a crash: %+v, %v", found, err)
+	}
+}
