@@ -50,7 +50,7 @@ func found(t *testing.T, msg, name, via string) {
 	t.Errorf("%s by %s not found: %v", name, via, list(t, msg, Limits{}))
 }
 
-func TestSharutils(t *testing.T) {
+func TestInteropSharutils(t *testing.T) {
 	for _, args := range [][]string{{"run.exe"}, {"-m", "run.exe"}} {
 		text := string(tool(t, content(), "uuencode", args...))
 		found(t, "Subject: x\r\n\r\nHi\r\n"+strings.ReplaceAll(text, "\n", "\r\n"), "run.exe", "uuencode")
@@ -58,7 +58,7 @@ func TestSharutils(t *testing.T) {
 	}
 }
 
-func TestUudeview(t *testing.T) {
+func TestInteropUudeview(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "run.exe")
 	if err := os.WriteFile(file, content(), 0o600); err != nil {
 		t.Fatal(err)
@@ -71,7 +71,7 @@ func TestUudeview(t *testing.T) {
 	found(t, "Subject: x\n\n"+string(b), "run.exe", "uuencode")
 }
 
-func TestMacutils(t *testing.T) {
+func TestInteropMacutils(t *testing.T) {
 	dir := t.TempDir()
 	data := content()
 	file := filepath.Join(dir, "run.exe")
@@ -86,7 +86,7 @@ func TestMacutils(t *testing.T) {
 
 // tnef(1) finds in our winmail.dat what we find in it, and where it cannot
 // read a stream neither can we.
-func TestTNEF(t *testing.T) {
+func TestInteropTNEF(t *testing.T) {
 	dat := tnefed(tnefFileOf{"REPORT~1.EXE", "Report.exe", content()}, tnefFileOf{"B.TXT", "b.txt", []byte("hi")})
 	out := string(tool(t, dat, "tnef", "--list"))
 	for _, name := range []string{"Report.exe", "b.txt"} {

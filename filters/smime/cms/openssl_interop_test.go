@@ -37,7 +37,7 @@ func must(t *testing.T, args ...string) {
 // Over key types, digests, detached and opaque, DER and streamed BER, with the
 // content as signed and changed, our verdict is OpenSSL's; stricter only
 // where SHA-1, MD5 and DSA are told for what they are.
-func TestOpenSSL(t *testing.T) {
+func TestInteropOpenSSL(t *testing.T) {
 	dir := t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name) }
 	keys := map[string][]string{
@@ -140,7 +140,7 @@ func differ(t *testing.T, dir, label, md string, body []byte) {
 }
 
 // What OpenSSL encrypts is classified, with everybody it is for.
-func TestOpenSSLEncrypted(t *testing.T) {
+func TestInteropOpenSSLEncrypted(t *testing.T) {
 	dir := t.TempDir()
 	body, err := filepath.Abs("../testdata/generated/body")
 	if err != nil {
