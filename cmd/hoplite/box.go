@@ -249,8 +249,8 @@ func boxCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check [ADDRESS...]",
 		Short: "Look for damage; with --fix, mend it",
-		Long: `Looks at the files of each box: UID lists, names and sizes, doubled messages, links,
-leftovers of deliveries, quota sums. Nothing is changed without --fix.`,
+		Long: `Looks at the files of each box: UID lists, names and sizes, doubled messages,
+links, leftovers of deliveries, quota sums. Nothing is changed without --fix.`,
 	}
 	open := boxFlags(cmd)
 	fix := cmd.Flags().Bool("fix", false, "show what is to be done, and do it")
@@ -369,10 +369,10 @@ func boxImport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import ADDRESS PATH",
 		Short: "Bring mail over from an mbox file or another server's Maildir",
-		Long: `PATH is an mbox file, or a Maildir of Dovecot or Courier with all its folders. From a
-Maildir come UIDs, flags, keywords, subscriptions and POP3 names as well, so that
-no client fetches its mail again; the account should not have been used before.
-Running it again brings over what is missing.`,
+		Long: `PATH is an mbox file, or a Maildir of Dovecot or Courier with all its folders.
+From a Maildir come UIDs, flags, keywords, subscriptions and POP3 names as well,
+so that no client fetches its mail again; the account should not have been used
+before. Running it again brings over what is missing.`,
 		Example: `  hoplite box import ann@example.org /var/mail/ann
   hoplite box import ann@example.org --folder Old/2019 old.mbox
   hoplite box import ann@example.org /home/ann/Maildir`,

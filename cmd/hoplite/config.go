@@ -155,7 +155,7 @@ type configReader func() (*Config, *conf.File, error)
 // configFlag adds -c to a command and reads what it names. Mistakes end the
 // command.
 func configFlag(cmd *cobra.Command) configReader {
-	path := cmd.Flags().StringP("config", "c", "", "configuration file (default ./relay.hcl, /etc/hoplite/relay.hcl,\nor the built-in one)")
+	path := cmd.Flags().StringP("config", "c", "", "configuration file (default ./relay.hcl, /etc/hoplite/relay.hcl, or the built-in one)")
 	return func() (*Config, *conf.File, error) {
 		cfg, file, err := readConfig(*path)
 		if err != nil {

@@ -33,8 +33,8 @@ func dkimKeygen() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "keygen DOMAIN", Short: "Make a key and show the record to publish", Args: cobra.ExactArgs(1),
 		Long: `Make a key in the data folder, dkim/DOMAIN/SELECTOR.pem, and show the DNS record
-for it. Publish the record, wait until it is seen, then name domain and selector in
-a route's filter "sign". To rotate keys, do the same with a new selector.`,
+for it. Publish the record, wait until it is seen, then name domain and selector
+in a route's filter "sign". To rotate keys, do the same with a new selector.`,
 		Example: "  hoplite dkim keygen example.org --selector s2026",
 	}
 	read := configFlag(cmd)

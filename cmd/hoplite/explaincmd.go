@@ -24,7 +24,7 @@ func explainCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "explain --from ADDRESS --to ADDRESS [FILE]",
-		Short: "Say what would become of a message: each rule, its verdict, the way; sends nothing",
+		Short: "Say what would become of a message; sends nothing",
 		Long: `Let the real door answer a client that is not there, and print what it says, the
 verdict of every filter that would run, where the recipients lead, and by which
 hop the mail would leave. With FILE (or - for standard input) the message itself

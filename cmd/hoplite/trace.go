@@ -35,7 +35,7 @@ func traceCommand() *cobra.Command {
 	var f traceFlags
 	cmd := &cobra.Command{
 		Use:   "trace FILE|-|ID",
-		Short: "Say where a message was, how long, over what, and whose word that is",
+		Short: "Say where a message was, how long, and whose word that is",
 		Long: `Trace reads a message, or a header copied from anywhere, and shows its way hop
 by hop: delays with wrong clocks accounted for, encryption, which lines were
 written by servers whose word counts, loops, and findings with advice. It reads

@@ -23,8 +23,8 @@ func userCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "user",
 		Short: "Accounts: add, change and remove them",
-		Long: `Accounts are full addresses with passwords, a role and settings; "ann" alone means
-ann@localhost. A running server sees changes within a second.`,
+		Long: `Accounts are full addresses with passwords, a role and settings; "ann" alone
+means ann@localhost. A running server sees changes within a second.`,
 	}
 	cmd.AddCommand(userAdd(), userSet(), userPasswd(), userRemove(), userList(), userShow(), userImport())
 	return cmd
