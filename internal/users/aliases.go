@@ -104,6 +104,8 @@ func (as *aliases) add(text string, line int) error {
 	}
 	for _, t := range to {
 		switch {
+		case t[0] == '#':
+			return fmt.Errorf("%s: a comment needs a line of its own", key)
 		case strings.HasPrefix(t, "|"), strings.HasPrefix(t, "/"), strings.HasPrefix(t, ":include:"):
 			return fmt.Errorf("%s: %q: only addresses, no programs or files", key, t)
 		case strings.HasSuffix(t, "@"):

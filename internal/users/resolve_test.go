@@ -158,6 +158,7 @@ func TestAliasMistakes(t *testing.T) {
 		{"pipe", "a@b.example \"|/bin/sh\"\n\nb@b.example |sh\n", "aliases:3: b@b.example: \"|sh\": only addresses"},
 		{"file", "a@b.example /dev/null\n", "only addresses"},
 		{"include", "a@b.example :include:/etc/passwd\n", "only addresses"},
+		{"comment behind", "a@b.example x@y # who?\n", "aliases:1: a@b.example: a comment needs a line of its own"},
 		{"twice", "a@b.example x\nA@B.example y\n", "aliases:2: a@b.example: is in line 1 already"},
 		{"quote", "a@b.example \"x@y\n", "aliases:1: a quote is not closed"},
 		{"control", "a@b.example x\x01@y\n", "control character 0x01"},
