@@ -318,8 +318,8 @@ func boxReindex() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reindex [ADDRESS...]",
 		Short: "Throw the index away and make it anew",
-		Long: `The index holds sizes, dates and rendered headers, and can be made anew at any time.
-It belongs to the server while that runs: stop it first.`,
+		Long: `The index holds sizes, dates and rendered headers, and can be made anew at any
+time. It belongs to the server while that runs: stop it first.`,
 	}
 	open := boxFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -431,8 +431,8 @@ func boxExport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export ADDRESS PATH",
 		Short: "Write a box as mbox files or as a Maildir",
-		Long: `Writes a Maildir with UIDs, flags, keywords and subscriptions that Dovecot takes as
-it is, or with --mbox a folder of mbox files, one for each folder.`,
+		Long: `Writes a Maildir with UIDs, flags, keywords and subscriptions that Dovecot takes
+as it is, or with --mbox a folder of mbox files, one for each folder.`,
 		Args: cobra.ExactArgs(2),
 	}
 	open := boxFlags(cmd)

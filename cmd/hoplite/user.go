@@ -138,7 +138,7 @@ func userSet() *cobra.Command {
 	var s settings
 	cmd := &cobra.Command{
 		Use: "set ADDRESS", Short: "Change an account's settings", Args: cobra.ExactArgs(1),
-		Example: "  hoplite user set ann@example.org --forward ann@example.com,ann@example.org --admin=false",
+		Example: "  hoplite user set ann@example.org --forward bob@example.com,ann@example.org",
 	}
 	s.flags(cmd)
 	return onAccount(cmd, func(_ *users.Book, a *users.Account) error { return s.apply(cmd, a) }, "changed")
@@ -148,8 +148,8 @@ func userPasswd() *cobra.Command {
 	var app string
 	cmd := &cobra.Command{
 		Use: "passwd ADDRESS", Short: "Set a password, or an app password", Args: cobra.ExactArgs(1),
-		Long: `Set the password of an account, or one more for a single program or device, which
-can be taken away alone.`,
+		Long: `Set the password of an account, or one more for a single program or device,
+which can be taken away alone.`,
 		Example: "  hoplite user passwd ann@example.org\n  hoplite user passwd ann@example.org --app phone",
 	}
 	cmd.Flags().StringVar(&app, "app", "", "name of an app password")
