@@ -12,6 +12,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -107,7 +108,8 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 			}
 		}
 	}
-	return &Filter{cfg, Limits{Depth: cfg.Depth, Files: cfg.Files, Size: int64(cfg.Unpacked), Ratio: int64(cfg.Ratio)}}, nil
+	return &Filter{cfg, Limits{Depth: cfg.Depth, Files: cfg.Files, Size: int64(cfg.Unpacked), Ratio: int64(cfg.Ratio),
+		Dir: filepath.Join(env.Data, "spool")}}, nil
 }
 
 // order is how harsh the actions are.

@@ -161,6 +161,9 @@ func TestMessages(t *testing.T) {
 	ed := issueFor(t, ca, "ann@example.org", newEd25519(t), nil)
 	mixed := "Content-Type: multipart/mixed; boundary=m\r\n\r\n--m\r\n\r\nSend money\r\n--m\r\n" + clear("", text, detached(ann, text)) + "\r\n--m--\r\n"
 	hp := "Content-Type: text/plain; hp=\"clear\"\r\nFrom: ann@example.org\r\nSubject: Hello\r\n\r\nHi\r\n"
+	rfc822 := "Content-Type: message/rfc822; forwarded=no\r\n\r\nFrom: ann@example.org\r\nSubject: Hello\r\n\r\nHi\r\n"
+	cipher := "Content-Type: text/plain; hp=cipher\r\nFrom: ann@example.org\r\nSubject: Secret\r\n" +
+		"HP-Outer: From: ann@example.org\r\nHP-Outer: Subject: [...]\r\n\r\nHi\r\n"
 	hpOther := strings.Replace(hp, "Hello", "Pay me", 1)
 	hpFrom := strings.Replace(hp, "From: ann@", "From: eve@", 1)
 	lines := strings.Replace(text, "Ann\r\n", "Ann\r\n-- \r\nList footer\r\n", 1)
@@ -188,6 +191,10 @@ func TestMessages(t *testing.T) {
 		{"not for signing", clear(outer, text, detached(crypter, text)), "bad signed-data(bad not_for_mail)"},
 		{"content twice", clear(outer, text, ann.sign(t, []byte(text), false, now, ca)), "bad signed-data(bad trusted) !content_twice"},
 		{"protected", clear(outer, hp, detached(ann, hp)), "good signed-data(good trusted)"},
+		{"wrapped", clear(outer, rfc822, detached(ann, rfc822)), "good signed-data(good trusted)"},
+		{"wrapped subject", clear(strings.Replace(outer, "Hello", "Pay me", 1), rfc822, detached(ann, rfc822)), "good signed-data(good trusted) !header_changed"},
+		{"obscured", clear(strings.Replace(outer, "Hello", "[...]", 1), cipher, detached(ann, cipher)), "good signed-data(good trusted)"},
+		{"obscured otherwise", clear(outer, cipher, detached(ann, cipher)), "good signed-data(good trusted) !header_changed"},
 		{"protected subject", clear(outer, hpOther, detached(ann, hpOther)), "good signed-data(good trusted) !header_changed"},
 		{"protected From", clear(outer, hpFrom, detached(ann, hpFrom)), "good signed-data(good trusted) !header_from"},
 		{"beside", outer + "Content-Type: multipart/mixed; boundary=m\r\n\r\n--m\r\n\r\nSend money\r\n--m\r\n" +

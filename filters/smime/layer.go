@@ -165,6 +165,11 @@ func (r *run) object(w where, p *mime.Part, der, content io.Reader) error {
 			return err
 		}
 	}
+	if obj.ContentType != "" && obj.ContentType != string(cms.TypeData) {
+		// S/MIME wraps MIME alone (RFC 8551, 2.4); this is something else's CMS.
+		r.find("content_type", info, w.path, "the content is "+obj.ContentType+" and not mail: it was not looked into", "")
+		return nil
+	}
 	if size == 0 {
 		return nil
 	}

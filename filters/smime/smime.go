@@ -117,6 +117,7 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 		MaxSize:    int64(cfg.MaxSize),
 		FoldCase:   cfg.FoldCase,
 		Sender:     cfg.Sender,
+		Spool:      filepath.Join(env.Data, "spool"),
 		Revocation: NewRevocation(cfg.Revocation, filepath.Join(env.Data, "state", "smime")),
 	}}, nil
 }

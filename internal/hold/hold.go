@@ -5,8 +5,10 @@
 package hold
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 )
 
@@ -21,14 +23,17 @@ type Hold struct {
 	n   int64
 }
 
-// New makes an empty one. Its file, if it needs one, is in dir; the system's
-// folder for such files when dir is empty.
+// New makes an empty one. Its file, if it needs one, is in dir, which is made
+// if it is not there; in the system's folder for such files if dir is empty.
 func New(dir string) *Hold { return &Hold{dir: dir} }
 
 // Write adds to what is held.
 func (h *Hold) Write(p []byte) (int, error) {
 	if h.f == nil && len(h.b)+len(p) > InMemory {
 		f, err := os.CreateTemp(h.dir, "hold-*")
+		if errors.Is(err, fs.ErrNotExist) && h.dir != "" && os.MkdirAll(h.dir, 0o700) == nil {
+			f, err = os.CreateTemp(h.dir, "hold-*")
+		}
 		if err != nil {
 			return 0, fmt.Errorf("hold content: %w", err)
 		}

@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"path/filepath"
 	"testing"
 )
 
 func TestHold(t *testing.T) {
 	for _, size := range []int{0, 10, InMemory, InMemory + 1, 3 * InMemory} {
-		dir := t.TempDir()
+		dir := filepath.Join(t.TempDir(), "new")
 		h := New(dir)
 		want := bytes.Repeat([]byte("0123456789"), size/10+1)[:size]
 		for p := want; len(p) > 0; {

