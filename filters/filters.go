@@ -22,8 +22,9 @@ import (
 // many transactions at once.
 type Filter any
 
-// Connecter judges a connection, before the greeting is answered. tx has its
-// Client and an empty envelope.
+// Connecter judges a connection, at its first MAIL and again when the client
+// has become another one (EHLO, login): by then its names, TLS and login are
+// known, and clients that send nothing cost no look-ups. tx has its Client.
 type Connecter interface {
 	AtConnect(ctx context.Context, tx *mail.Transaction) (Verdict, error)
 }

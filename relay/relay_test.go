@@ -191,6 +191,22 @@ func TestLMTP(t *testing.T) {
 	c.say("NOOP", "250")
 }
 
+// In LMTP too, those that one address led to share a reply.
+func TestLMTPList(t *testing.T) {
+	later := &hop{waiting: true}
+	d := open(t, "lmtp", func(_ *Config, e *Env) { e.Later = func(string) mail.Hop { return later } })
+	c := d.hello(t)
+	c.say("MAIL FROM:<sender@example.net>", "250")
+	c.say("RCPT TO:<some@example.org>", "250")
+	c.say("RCPT TO:<full@example.org>", "250")
+	c.say("DATA", "354")
+	c.say(hi+".", "250 2.0.0 accepted for 2 recipients")
+	c.want("250 2.0.0 queued")
+	if got := later.all(); len(got) != 1 || got[0].to[0] != "full@example.org" {
+		t.Errorf("%+v", got)
+	}
+}
+
 // One SMTP reply for several outcomes.
 func TestFold(t *testing.T) {
 	later := &hop{waiting: true}

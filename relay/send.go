@@ -79,39 +79,63 @@ func (t *transaction) finishing(ctx context.Context, route *Route, m *mail.Messa
 	return m, nil
 }
 
-// rescue deals with recipients that failed while others have the message: the
-// client must not send it again. For now: it waits in the queue; for good: its
-// sender hears of it in a report. SMTP has no other way; LMTP answers each
-// recipient and needs none of this.
+// rescue deals with recipients that failed while others have the message and
+// share a reply with them: the client must not send it again. For now: it waits
+// in the queue; for good: its sender hears of it in a report. In SMTP all share
+// one reply, in LMTP those that one address led to.
 func (t *transaction) rescue(ctx context.Context, m *mail.Message, out []mail.Outcome) {
-	if t.session.srv.lmtp && len(t.asked) > 0 || allPositive(out) || nonePositive(out) {
-		return
+	groups := t.asked
+	if !t.session.srv.lmtp || len(groups) == 0 {
+		groups = everyone(1, len(out))
 	}
-	env := &t.session.srv.env
-	var failed []mail.Outcome
-	for i := range out {
-		switch r := &out[i].Reply; {
-		case r.Positive():
-		case r.Permanent():
-			failed = append(failed, out[i])
-		case env.Later != nil:
-			t.later(ctx, i, m, out)
+	var failed []int
+	for _, group := range groups {
+		if !mixed(out, group) {
+			continue
+		}
+		for _, i := range group {
+			switch r := &out[i].Reply; {
+			case r.Positive():
+			case r.Permanent():
+				failed = append(failed, i)
+			case t.session.srv.env.Later != nil:
+				t.later(ctx, i, m, out)
+			}
 		}
 	}
-	if len(failed) == 0 || env.Bounce == nil {
+	t.report(ctx, m, out, failed)
+}
+
+// mixed tells whether some of a group have the message and some don't.
+func mixed(out []mail.Outcome, group []int) bool {
+	good := 0
+	for _, i := range group {
+		if out[i].Reply.Positive() {
+			good++
+		}
+	}
+	return good > 0 && good < len(group)
+}
+
+// report tells the sender of recipients that were refused for good.
+func (t *transaction) report(ctx context.Context, m *mail.Message, out []mail.Outcome, failed []int) {
+	bounce := t.session.srv.env.Bounce
+	if len(failed) == 0 || bounce == nil {
 		return
 	}
-	if err := env.Bounce(ctx, t.Transaction, m, failed); err != nil {
+	var refused []mail.Outcome
+	for _, i := range failed {
+		refused = append(refused, out[i])
+	}
+	if err := bounce(ctx, t.Transaction, m, refused); err != nil {
 		t.session.srv.log.Error().Err(err).Str("id", t.ID).Msg("report")
 		return
 	}
-	for i := range out {
-		if out[i].Reply.Permanent() {
-			r := out[i].Reply
-			t.Trail.Add(mail.Event{Stage: mail.StageSend, By: out[i].Hop, Rcpt: out[i].Rcpt, Verdict: "bounce", Reply: &r,
-				Reason: "refused while others had the message: reported to the sender"})
-			out[i].Reply = mail.Reply{Code: 250, Enhanced: "2.0.0", Text: "reported to the sender: " + r.String()}
-		}
+	for _, i := range failed {
+		r := out[i].Reply
+		t.Trail.Add(mail.Event{Stage: mail.StageSend, By: out[i].Hop, Rcpt: out[i].Rcpt, Verdict: "bounce", Reply: &r,
+			Reason: "refused while others had the message: reported to the sender"})
+		out[i].Reply = mail.Reply{Code: 250, Enhanced: "2.0.0", Text: "reported to the sender: " + r.String()}
 	}
 }
 
@@ -136,13 +160,4 @@ func (t *transaction) later(ctx context.Context, i int, m *mail.Message, out []m
 			Reason: "refused for now while others had the message: queued"})
 		out[i] = got[0]
 	}
-}
-
-func nonePositive(outcomes []mail.Outcome) bool {
-	for i := range outcomes {
-		if outcomes[i].Reply.Positive() {
-			return false
-		}
-	}
-	return true
 }
