@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"hoplite/mail"
 )
@@ -152,14 +153,18 @@ func BenchmarkFolder(b *testing.B) {
 	}
 }
 
-// tidyAll closes all boxes and folders that nobody uses.
+// tidyAll closes all boxes that nobody uses.
 func (s *Store) tidyAll() {
+	s.tidy(time.Now())
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for path, b := range s.boxes {
-		if b.refs == 0 {
-			delete(s.boxes, path)
-			b.shut()
+	var closing []chan struct{}
+	for _, b := range s.boxes {
+		if b.closing != nil {
+			closing = append(closing, b.closing)
 		}
+	}
+	s.mu.Unlock()
+	for _, c := range closing {
+		<-c
 	}
 }

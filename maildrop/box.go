@@ -18,8 +18,9 @@ type Box struct {
 	dir     *maildir.Dir
 
 	// Guarded by store.mu.
-	refs int
-	idle time.Time
+	refs    int
+	idle    time.Time
+	closing chan struct{} // closed once the box is shut; nil while it is open
 
 	mu      sync.Mutex // the tree: folders opened, made, renamed
 	folders map[string]*Folder
@@ -32,6 +33,12 @@ type Box struct {
 
 func newBox(s *Store, a mail.Address, path string, dir *maildir.Dir) *Box {
 	return &Box{store: s, account: a, path: path, dir: dir, refs: 1, folders: map[string]*Folder{}}
+}
+
+// gone tells whether the box's directory was removed.
+func (b *Box) gone() bool {
+	st, err := b.dir.StatSelf()
+	return err != nil || st.Links == 0
 }
 
 // Account is whose box it is.

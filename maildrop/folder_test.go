@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"hoplite/mail"
 )
 
 // testStore opens a store in a directory of its own.
@@ -285,5 +287,49 @@ func TestDoubledBaseName(t *testing.T) {
 				t.Errorf("the first is now %s", s.Messages[0].File)
 			}
 		})
+	}
+}
+
+// A size in a file name that is not true makes one reading fail, and is known
+// from then on, also after a restart.
+func TestLyingSize(t *testing.T) {
+	s, err := Open(Config{Name: "boxes"}, testStore(t, Config{}).env)
+	must(t, err)
+	f := inboxOf(t, s)
+	const text = "Subject: a\n\nx\n"
+	for i, wire := range []int{15, 18} {
+		name := fmt.Sprintf("%s/cur/170000000%d.M1P1.h,S=%d,W=%d:2,", boxDir(s), i, len(text), wire)
+		must(t, os.WriteFile(name, []byte(text), 0o600))
+	}
+	for _, m := range syncNow(t, f).Messages {
+		for _, want := range []error{io.ErrUnexpectedEOF, nil} {
+			i, _ := f.snap.Load().Find(m.UID)
+			r, err := f.Read(f.snap.Load().Messages[i])
+			must(t, err)
+			if _, err := io.Copy(io.Discard, r); err != want {
+				t.Errorf("message %d: %v, want %v", m.UID, err, want)
+			}
+			r.Close()
+		}
+	}
+	f.Close()
+	f.box.Close()
+	again := syncNow(t, inboxOf(t, reopen(t, s)))
+	for _, m := range again.Messages {
+		if m.Wire != 17 {
+			t.Errorf("message %d has %d octets on the wire", m.UID, m.Wire)
+		}
+	}
+}
+
+// A box that somebody removes while it is open, but unused, is made again.
+func TestRemovedBox(t *testing.T) {
+	s := hopStore(t, Config{})
+	for range 2 {
+		tx := mail.NewTransaction(mail.Client{}, "")
+		if out := send(t, s, tx, hello, mail.Rcpt{To: "ann@example.org"}); out[0].Reply.Code != 250 {
+			t.Fatalf("outcome %+v", out)
+		}
+		must(t, os.RemoveAll(boxDir(s)))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 
 	"hoplite/maildrop/maildir"
@@ -46,8 +47,11 @@ func (f *Folder) reopen(m *Message) (*os.File, error) {
 // error, so that a length that was announced is kept. Close it.
 type Reader struct {
 	*maildir.CRLFReader
-	file *os.File
-	left int64
+	folder *Folder
+	uid    uint32
+	file   *os.File
+	left   int64
+	wrong  bool // the file has another size than we thought
 }
 
 var crlfPool = sync.Pool{New: func() any { return maildir.NewCRLFReader(nil) }}
@@ -60,7 +64,7 @@ func (f *Folder) Read(m *Message) (*Reader, error) {
 	}
 	c := crlfPool.Get().(*maildir.CRLFReader)
 	c.Reset(file)
-	return &Reader{CRLFReader: c, file: file, left: m.Wire}, nil
+	return &Reader{CRLFReader: c, folder: f, uid: m.UID, file: file, left: m.Wire}, nil
 }
 
 // Read implements io.Reader.
@@ -71,7 +75,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 	n, err := r.CRLFReader.Read(p[:min(int64(len(p)), r.left)])
 	r.left -= int64(n)
 	if err == io.EOF && r.left > 0 {
-		err = io.ErrUnexpectedEOF
+		r.wrong, err = true, io.ErrUnexpectedEOF
 	}
 	return n, err
 }
@@ -83,6 +87,7 @@ func (r *Reader) WriteTo(w io.Writer) (int64, error) {
 	if err == nil && r.left > 0 {
 		err = io.ErrUnexpectedEOF
 	}
+	r.wrong = r.wrong || err == io.ErrUnexpectedEOF
 	return n, err
 }
 
@@ -101,9 +106,32 @@ func (e *exact) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close closes the file.
+// Close closes the file. A message that had another size than its name says
+// is measured, so that it can be read the next time.
 func (r *Reader) Close() error {
+	if r.wrong {
+		r.folder.remeasure(r.uid)
+	}
 	r.CRLFReader.Reset(nil)
 	crlfPool.Put(r.CRLFReader)
 	return r.file.Close()
+}
+
+// remeasure reads a message to know its sizes.
+func (f *Folder) remeasure(uid uint32) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	st := &f.state
+	i, ok := st.find(uid)
+	if !ok {
+		return
+	}
+	next := *st.msgs[i]
+	var err error
+	if next.Size, next.Wire, err = f.measure(found{next.File, next.New}); err != nil || next == *st.msgs[i] {
+		return
+	}
+	st.msgs = slices.Clone(st.msgs)
+	st.msgs[i] = &next
+	f.publish(change{added: []*Message{&next}})
 }

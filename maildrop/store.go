@@ -158,9 +158,24 @@ func (s *Store) Exists(a mail.Address) bool {
 // there is such an account is the caller's knowledge.
 func (s *Store) Box(a mail.Address) (*Box, error) {
 	path := s.boxPath(a)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if b := s.boxes[path]; b != nil {
+	for {
+		s.mu.Lock()
+		b := s.boxes[path]
+		if b != nil && b.refs == 0 && b.closing == nil && b.gone() {
+			s.retire(path, b)
+		}
+		if b == nil || b.closing == nil {
+			defer s.mu.Unlock()
+			return s.take(a, path, b)
+		}
+		s.mu.Unlock()
+		<-b.closing
+	}
+}
+
+// take hands out a box, with s.mu held; b is the one that is open, or nil.
+func (s *Store) take(a mail.Address, path string, b *Box) (*Box, error) {
+	if b != nil {
 		b.refs++
 		return b, nil
 	}
@@ -171,9 +186,22 @@ func (s *Store) Box(a mail.Address) (*Box, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the box of %s: %w", a, err)
 	}
-	b := newBox(s, a, path, dir)
+	b = newBox(s, a, path, dir)
 	s.boxes[path] = b
 	return b, nil
+}
+
+// retire closes a box that nobody uses, with s.mu held. Who wants it meanwhile
+// waits for closing.
+func (s *Store) retire(path string, b *Box) {
+	b.closing = make(chan struct{})
+	go func() {
+		b.shut()
+		s.mu.Lock()
+		delete(s.boxes, path)
+		s.mu.Unlock()
+		close(b.closing)
+	}()
 }
 
 // release is the other end of Box.
@@ -207,12 +235,13 @@ func (s *Store) tidy(since time.Time) {
 	s.mu.Lock()
 	boxes := make([]*Box, 0, len(s.boxes))
 	for path, b := range s.boxes {
-		if b.refs == 0 && b.idle.Before(since) {
-			delete(s.boxes, path)
-			defer b.shut()
-			continue
+		switch {
+		case b.closing != nil:
+		case b.refs == 0 && b.idle.Before(since):
+			s.retire(path, b)
+		default:
+			boxes = append(boxes, b)
 		}
-		boxes = append(boxes, b)
 	}
 	s.mu.Unlock()
 	for _, b := range boxes {
@@ -224,11 +253,17 @@ func (s *Store) tidy(since time.Time) {
 func (s *Store) Close() error {
 	s.stop()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, b := range s.boxes {
-		b.shut()
+	boxes := make([]*Box, 0, len(s.boxes))
+	for path, b := range s.boxes {
+		if b.closing == nil {
+			s.retire(path, b)
+		}
+		boxes = append(boxes, b)
 	}
-	s.boxes = map[string]*Box{}
+	s.mu.Unlock()
+	for _, b := range boxes {
+		<-b.closing
+	}
 	s.watch.close()
 	if s.index != nil {
 		s.index.Close()
