@@ -49,9 +49,15 @@ func openDay(dir string, now time.Time) (*day, error) {
 	return d, nil
 }
 
-// repair cuts a torn last line and makes the index whole.
+// repair cuts a torn last line and makes the index whole. Lines that are
+// indexed are not read again: a busy day has hundreds of megabytes.
 func (d *day) repair() error {
-	d.idx.Truncate(0)
+	if err := d.resume(); err != nil {
+		return fmt.Errorf("repair history of %s: %w", d.name, err)
+	}
+	if _, err := d.lines.Seek(d.end, io.SeekStart); err != nil {
+		return fmt.Errorf("repair history of %s: %w", d.name, err)
+	}
 	r := bufio.NewReaderSize(d.lines, 64<<10)
 	for {
 		line, err := r.ReadBytes('\n')
@@ -76,6 +82,44 @@ func (d *day) repair() error {
 		return fmt.Errorf("repair history of %s: %w", d.name, err)
 	}
 	return d.flush()
+}
+
+// resume sets end to the last line that the index knows, whose own entries may
+// be incomplete and are cut off; or to the beginning when the index makes no
+// sense.
+func (d *day) resume() error {
+	lines, err := d.lines.Stat()
+	if err != nil {
+		return err
+	}
+	idx, err := d.idx.Stat()
+	if err != nil {
+		return err
+	}
+	keep, last := idx.Size()/entrySize*entrySize, int64(-1)
+	var e [entrySize]byte
+	for keep > 0 {
+		if _, err := d.idx.ReadAt(e[:], keep-entrySize); err != nil {
+			return err
+		}
+		off := int64(binary.LittleEndian.Uint64(e[8:]))
+		if last >= 0 && off != last {
+			break
+		}
+		last = off
+		keep -= entrySize
+	}
+	var before [1]byte
+	switch {
+	case last < 0 || last >= lines.Size():
+		keep, last = 0, 0
+	case last > 0:
+		if _, err := d.lines.ReadAt(before[:], last-1); err != nil || before[0] != '\n' {
+			keep, last = 0, 0
+		}
+	}
+	d.end = last
+	return d.idx.Truncate(keep)
 }
 
 // entry is a line on its way to the file, with the hashes of its keys.

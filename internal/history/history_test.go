@@ -1,6 +1,7 @@
 package history
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -130,5 +131,36 @@ func BenchmarkAdd(b *testing.B) {
 	r := record(1, time.Now())
 	for b.Loop() {
 		s.Add(r)
+	}
+}
+
+// An index that ends anywhere is completed from where it ends.
+func TestResumeAtEveryOctet(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(dir, 0, 0, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		s.Add(record(i+1, time.Now()))
+	}
+	s.Close()
+	name := filepath.Join(dir, time.Now().UTC().Format(dayForm)+".idx")
+	whole, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size := range len(whole) + 20 {
+		cut := append(bytes.Clone(whole), bytes.Repeat([]byte{0xff}, 20)...)[:size]
+		if err := os.WriteFile(name, cut, 0o640); err != nil {
+			t.Fatal(err)
+		}
+		if s, err = Open(dir, 0, 0, zerolog.Nop()); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		if got, _ := os.ReadFile(name); !bytes.Equal(got, whole) {
+			t.Fatalf("index of %d octets became one of %d, want %d", size, len(got), len(whole))
+		}
 	}
 }
