@@ -42,7 +42,10 @@ type Outcome struct {
 	RemoteID string `json:"remote_id,omitempty"`
 	// TLS is the protection in use, as in "TLSv1.3 TLS_AES_128_GCM_SHA256";
 	// empty in clear text and for local delivery.
-	TLS  string        `json:"tls,omitempty"`
+	TLS string `json:"tls,omitempty"`
+	// DSN is set when the other side took over what the sender wants to be told
+	// (RFC 3461): then a report of success is its business, not ours.
+	DSN  bool          `json:"dsn,omitempty"`
 	At   time.Time     `json:"at"`
 	Took time.Duration `json:"took"`
 }

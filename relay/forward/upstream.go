@@ -312,6 +312,7 @@ func (u *Upstream) outcomes(p *parcel, c *conn, got answers, start time.Time) []
 			o.Host, o.Addr, o.TLS = c.server.name(), c.addr, c.tlsName()
 			if got[i].Positive() {
 				o.RemoteID = remoteID(got[i].Text)
+				o.DSN = c.caps.dsn
 			}
 		}
 		out[i] = o

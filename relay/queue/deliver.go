@@ -213,7 +213,7 @@ func (q *Queue) note(j *job, now time.Time, out []mail.Outcome) (ev events) {
 		switch {
 		case o.Reply.Positive():
 			r.status = delivered
-			if notify&mail.NotifySuccess != 0 {
+			if notify&mail.NotifySuccess != 0 && !o.DSN {
 				ev.delivered = append(ev.delivered, i)
 			}
 		case o.Reply.Permanent(), late:

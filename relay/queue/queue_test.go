@@ -32,6 +32,7 @@ type server struct {
 	rcpt func(r mail.Rcpt) error
 	send func(r mail.Rcpt) *mail.Reply
 	slow time.Duration
+	dsn  bool // it reports successes itself
 }
 
 // delivery is one recipient's copy that the server took.
@@ -100,7 +101,7 @@ func (c *conversation) Send(ctx context.Context, m *mail.Message) []mail.Outcome
 		if reply.Positive() {
 			c.s.got = append(c.s.got, delivery{time.Now(), c.tx.ID, c.tx.Envelope.From, r.To, text.String(), c.n})
 		}
-		out = append(out, mail.Outcome{Rcpt: r.To, Reply: *reply, Host: reply.Host, At: time.Now()})
+		out = append(out, mail.Outcome{Rcpt: r.To, Reply: *reply, Host: reply.Host, At: time.Now(), DSN: c.s.dsn})
 	}
 	return out
 }
@@ -603,6 +604,15 @@ func TestReports(t *testing.T) {
 			h.empty(t)
 		})
 	}
+	bubble(t, "success is reported by the next server if it can", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.dsn = true
+		h.accept(t, "out", mail.Rcpt{To: "x@example.net", Notify: mail.NotifySuccess})
+		pass(time.Hour)
+		if r := h.back.to(); len(r) > 0 {
+			t.Errorf("reports to %q", r)
+		}
+	})
 	bubble(t, "a report that is there from before a crash is not made again", func(t *testing.T) {
 		h := newHouse(t)
 		h.out.send = gone
