@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -138,6 +139,9 @@ func Open(opt Options) (*Queue, error) {
 		rearm:     make(chan struct{}, 1),
 		ctx:       context.Background(),
 	}
+	// The heap only grows here: collecting it at each doubling costs more than
+	// reading the log.
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	err := opt.Journal.Load(func(e journal.Entry) error {
 		it := &item{id: e.ID, size: e.Size}
 		if err := unpackMeta(e.Meta, it, nil); err != nil {

@@ -127,6 +127,7 @@ type Log struct {
 	tidy    chan struct{} // holds one token when a reclaim may pay
 	quit    chan struct{}
 	tidied  chan struct{} // closed when the reclaimer has ended
+	copies  *slab         // of what Load gives; nil afterwards
 }
 
 // place says where a message's octets are. The numbers are on disk.
@@ -173,6 +174,7 @@ func Open(opt Options) (*Log, error) {
 		opt: opt, salt: newSalt(), index: map[string]*entry{},
 		wake: make(chan struct{}, 1), idle: make(chan struct{}),
 		tidy: make(chan struct{}, 1), quit: make(chan struct{}), tidied: make(chan struct{}),
+		copies: &slab{},
 	}
 	if err := l.recover(); err != nil {
 		l.closeSegments()
@@ -186,6 +188,7 @@ func Open(opt Options) (*Log, error) {
 // Load yields every live message in the order of their ids. It is complete or an error, and is
 // called once, before any change.
 func (l *Log) Load(yield func(Entry) error) error {
+	l.copies = nil
 	for _, id := range sortedKeys(l.index) {
 		e := l.index[id]
 		err := yield(Entry{ID: id, Meta: e.loadMeta, State: e.loadState, Size: e.size})

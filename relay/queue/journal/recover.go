@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -158,13 +157,13 @@ func (l *Log) applyRecord(s *segment, off int64, r record) error {
 			l.unplace(e)
 		}
 		n.seg, n.off = s, off
-		n.loadMeta, n.loadState = bytes.Clone(meta), bytes.Clone(state)
+		n.loadMeta, n.loadState = l.copies.clone(meta), l.copies.clone(state)
 		l.index[r.id] = &n
 		s.add(n.rec, n.place == inline)
 	case Set:
 		if e != nil {
 			l.replaceSet(e, s, off, r.size)
-			e.loadState = bytes.Clone(r.payload)
+			e.loadState = l.copies.clone(r.payload)
 		}
 	case Done:
 		if e != nil {
@@ -173,6 +172,23 @@ func (l *Log) applyRecord(s *segment, off int64, r record) error {
 		}
 	}
 	return nil
+}
+
+// slab copies many small byte strings with few allocations; together they are
+// dropped.
+type slab struct{ free []byte }
+
+func (s *slab) clone(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	if len(b) > len(s.free) {
+		s.free = make([]byte, max(256<<10, len(b)))
+	}
+	c := s.free[:len(b):len(b)]
+	s.free = s.free[len(b):]
+	copy(c, b)
+	return c
 }
 
 // removeOrphans clears away body files whose record never came or is gone.
