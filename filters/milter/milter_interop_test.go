@@ -194,20 +194,26 @@ func TestInteropOpendkim(t *testing.T) {
 	}
 }
 
-// clamd with one signature of our own behind clamav-milter; then clamd's own
-// port, taken for a milter; then the milter killed in the middle.
-func TestInteropClamav(t *testing.T) {
-	dir := scratch(t)
-	marker := "hoplite-test-virus-7f3a91"
+const marker = "hoplite-test-virus-7f3a91"
+
+// clamav starts clamd, with one signature of our own, and its milter.
+func clamav(t *testing.T, dir string) (clamd, sock string, milter *exec.Cmd) {
+	t.Helper()
 	if err := os.Mkdir(dir+"/db", 0o755); err != nil {
 		t.Fatal(err)
 	}
 	write(t, dir+"/db/test.ndb", "Hoplite.Test:0:*:"+hex.EncodeToString([]byte(marker))+"\n")
-	clamd, sock := dir+"/clamd.sock", dir+"/milter.sock"
+	clamd, sock = dir+"/clamd.sock", dir+"/milter.sock"
 	daemon(t, "unix", clamd, "clamd", "-F", "-c", write(t, dir+"/clamd.conf",
-		fmt.Sprintf("LocalSocket %s\nDatabaseDirectory %s/db\nForeground yes\nTemporaryDirectory %s\nUser %s\n", clamd, dir, dir, "root")))
-	milter := daemon(t, "unix", sock, "clamav-milter", "-c", write(t, dir+"/milter.conf",
+		fmt.Sprintf("LocalSocket %s\nDatabaseDirectory %s/db\nForeground yes\nTemporaryDirectory %s\nUser root\n", clamd, dir, dir)))
+	return clamd, sock, daemon(t, "unix", sock, "clamav-milter", "-c", write(t, dir+"/milter.conf",
 		fmt.Sprintf("MilterSocket %s\nClamdSocket unix:%s\nForeground yes\nOnInfected Reject\nRejectMsg found %%v\nAddHeader Replace\nUser root\nTemporaryDirectory %s\n", sock, clamd, dir)))
+}
+
+// A virus is found; clamd's own port is not taken for a milter; a dead milter is
+// noticed.
+func TestInteropClamav(t *testing.T) {
+	clamd, sock, milter := clamav(t, scratch(t))
 	f := newFilter(t, "unix:"+sock, "headers")
 	if v, out := judge(t, f, interopMail); v.Action != "" || !strings.Contains(out, "X-Virus-Status: Clean") {
 		t.Errorf("a clean message: %+v\n%s", v, out)
@@ -230,23 +236,92 @@ func TestInteropClamav(t *testing.T) {
 	t.Error("the milter is dead and nobody noticed")
 }
 
-// rspamd's proxy worker, with its own scanner in it.
-func TestInteropRspamd(t *testing.T) {
-	dir := scratch(t)
-	sock := dir + "/rspamd.sock"
-	conf := write(t, dir+"/rspamd.conf", fmt.Sprintf(`
+// rspamd starts its proxy worker, with its own scanner in it.
+func rspamd(t *testing.T, dir string) (sock string) {
+	t.Helper()
+	sock = dir + "/rspamd.sock"
+	daemon(t, "unix", sock, "rspamd", "-f", "-i", "-c", write(t, dir+"/rspamd.conf", fmt.Sprintf(`
 options { pidfile = "%[1]s/pid"; tempdir = "%[1]s"; hs_cache_dir = "%[1]s"; filters = ""; gtube_patterns = "all"; dns { nameserver = ["127.0.0.1:9"]; timeout = 1s; } }
 logging { type = "console"; level = "error"; }
 actions { reject = 15; add_header = 6; }
 worker "rspamd_proxy" { bind_socket = "%[2]s mode=0666"; milter = yes; count = 1; upstream "local" { default = yes; self_scan = yes; } }
-`, dir, sock))
-	daemon(t, "unix", sock, "rspamd", "-f", "-i", "-c", conf)
+`, dir, sock)))
+	return sock
+}
+
+const gtube = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X\r\n"
+
+func TestInteropRspamd(t *testing.T) {
+	sock := rspamd(t, scratch(t))
 	f := newFilter(t, "unix:"+sock, "headers")
 	if v, _ := judge(t, f, interopMail); v.Action != "" {
 		t.Errorf("a clean message: %+v", v)
 	}
-	const gtube = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X\r\n"
 	if v, _ := judge(t, f, interopMail+gtube); v.Action != filters.Reject {
 		t.Errorf("GTUBE: %s %v", v.Action, v.Reply)
+	}
+}
+
+// Three milters in one chain, as sites have them; then one of them dies in the
+// middle of a message, and what was configured for that follows.
+func TestInteropChain(t *testing.T) {
+	dir := scratch(t)
+	signer := dir + "/opendkim.sock"
+	conf := write(t, dir+"/opendkim.conf", fmt.Sprintf("Mode v\nSocket local:%s\nAuthservID mail.example.org\nAlwaysAddARHeader yes\nTestDNSData %s\nBackground no\nSyslog no\n", signer, write(t, dir+"/dns", "")))
+	daemon(t, "unix", signer, "opendkim", "-f", "-x", conf)
+	_, clam, milter := clamav(t, dir)
+	spam := rspamd(t, dir)
+	wide := func(sock string) *Filter {
+		f := newFilter(t, "unix:"+sock, "headers")
+		f.cfg.CommandTimeout, f.cfg.DataTimeout = 60*time.Second, 60*time.Second
+		return f
+	}
+	chain := &filters.Chain{Entries: []filters.Entry{
+		{Name: "opendkim", Filter: wide(signer), Timeout: 2 * time.Minute},
+		{Name: "clamav", Filter: wide(clam), Timeout: 2 * time.Minute, OnError: filters.Defer},
+		{Name: "rspamd", Filter: wide(spam), Timeout: 2 * time.Minute, OnError: filters.Pass},
+	}}
+	through := func(text string, middle func()) (string, string) {
+		t.Helper()
+		ctx := context.Background()
+		run := chain.Start()
+		client := mail.Client{Addr: netip.MustParseAddrPort("192.0.2.1:25"), Helo: "mx.example.org"}
+		run.Connect(ctx, mail.NewTransaction(client, ""))
+		tx := mail.NewTransaction(client, "ann@example.org")
+		if d := run.Mail(ctx, tx); d.Reply != nil {
+			return "mail " + d.Reply.String(), ""
+		}
+		r := mail.Rcpt{To: "bob@example.com", Orig: "bob@example.com"}
+		if d := run.Rcpt(ctx, &r); d.Reply != nil {
+			return "rcpt " + d.Reply.String(), ""
+		}
+		tx.Envelope.Rcpts = append(tx.Envelope.Rcpts, r)
+		m, err := mail.NewMessage(mail.Bytes(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		middle()
+		d := run.Data(ctx, m)
+		if d.Reply != nil {
+			return "data " + d.Reply.String(), ""
+		}
+		return "passed", string(d.Message.Header())
+	}
+	nothing := func() {}
+	if got, head := through(interopMail, nothing); got != "passed" || !strings.Contains(head, "X-Virus-Status: Clean") || !strings.Contains(head, "Authentication-Results: mail.example.org") {
+		t.Errorf("a clean message: %s\n%s", got, head)
+	}
+	if got, _ := through(interopMail+marker, nothing); !strings.Contains(got, "found Hoplite.Test") {
+		t.Errorf("the marker: %s", got)
+	}
+	if got, _ := through(interopMail+gtube, nothing); !strings.HasPrefix(got, "data 5") {
+		t.Errorf("GTUBE: %s", got)
+	}
+	kill := func() {
+		milter.Process.Kill()
+		time.Sleep(100 * time.Millisecond)
+	}
+	if got, _ := through(interopMail, kill); !strings.HasPrefix(got, "data 451 4.7.0 clamav") {
+		t.Errorf("clamav-milter killed between RCPT and DATA: %s", got)
 	}
 }

@@ -85,12 +85,24 @@ func ParseTags(s string) (Tags, error) {
 		if _, twice := t[name]; twice {
 			return t, fmt.Errorf("tag %.20s= is there twice", name)
 		}
-		if name == "" || len(t) >= maxTags {
+		if !tagName(name) || len(t) >= maxTags {
 			return t, errors.New("not a list of tags")
 		}
 		t[name] = strings.TrimSpace(value)
 	}
 	return t, nil
+}
+
+// tagName says whether a word may name a tag: a letter, then letters, digits,
+// underscores (RFC 6376, 3.2), and hyphens, which some write.
+func tagName(s string) bool {
+	for i := range len(s) {
+		c := s[i] | 0x20
+		if (c < 'a' || c > 'z') && (i == 0 || s[i] != '_' && s[i] != '-' && (s[i] < '0' || s[i] > '9')) {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // bare is a tag's value without any white space.

@@ -171,6 +171,7 @@ func TestTampering(t *testing.T) {
 		{"algorithm of another key", "a=ed25519-sha256;", "a=rsa-sha256;", "permerror"},
 		{"unknown canonicalisation", "c=relaxed/relaxed", "c=relaxed/odd", "neutral"},
 		{"tag twice", "v=1;", "v=1; v=1;", "neutral"},
+		{"no name for a tag", "v=1;", "v=1; 1x=y;", "neutral"},
 		{"version", "v=1;", "v=2;", "neutral"},
 		{"expired", "v=1;", "v=1; x=1000000000;", "fail"},
 		{"from the future", "t=", "t=9", "fail"},
