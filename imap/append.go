@@ -135,9 +135,6 @@ func (up *upload) receive(most int) error {
 			s.p.Close()
 		}
 		if msg == nil && s.p.End() == nil {
-			if up.err == nil && s.sel != nil && s.sel.folder == up.folder {
-				return nil
-			}
 			return up.err
 		}
 		if s.p.Err() != nil {

@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"fmt"
 	"strings"
 )
 
@@ -63,7 +64,7 @@ func init() {
 const offered = "CHILDREN NAMESPACE UNSELECT UIDPLUS MULTIAPPEND IDLE MOVE CONDSTORE QRESYNC ESEARCH SEARCHRES " +
 	"SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS WITHIN " +
 	"LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE STATUS=SIZE BINARY PREVIEW SAVEDATE OBJECTID " +
-	"QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE UTF8=ACCEPT APPENDLIMIT REPLACE"
+	"QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE UTF8=ACCEPT REPLACE"
 
 // doUID runs the UID form of a command.
 func (s *session) doUID() error {
@@ -167,7 +168,7 @@ func (s *session) capabilities() string {
 		}
 		return b.String()
 	}
-	b.WriteString(" " + offered)
+	fmt.Fprintf(&b, " %s APPENDLIMIT=%d", offered, int64(s.srv.cfg.AppendLimit))
 	return b.String()
 }
 

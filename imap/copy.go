@@ -2,6 +2,7 @@ package imap
 
 import (
 	"errors"
+	"fmt"
 
 	"hoplite/imap/wire"
 	"hoplite/maildrop"
@@ -53,10 +54,7 @@ func (s *session) doCopy(uid, move bool) error {
 		}
 		return errors.Join(maildrop.ErrNoMessage, s.poll(true))
 	}
-	code := func() string {
-		return "[COPYUID " + string(appendInt(nil, int64(c.Validity))) + " " +
-			string(wire.AppendNumbers(nil, c.From)) + " " + string(wire.AppendNumbers(nil, c.To)) + "]"
-	}()
+	code := fmt.Sprintf("[COPYUID %d %s %s]", c.Validity, wire.AppendNumbers(nil, c.From), wire.AppendNumbers(nil, c.To))
 	if move {
 		s.untagged("OK %s moved", code)
 		return s.done("MOVE completed")

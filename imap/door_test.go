@@ -52,7 +52,7 @@ func (l *logBook) String() string {
 	return string(l.text)
 }
 
-func open(t testing.TB, cfg Config, box maildrop.Config) *door {
+func open(t testing.TB, cfg Config, box maildrop.Config, options ...func(*listen.Options)) *door {
 	t.Helper()
 	dir := t.TempDir()
 	accounts, err := users.Open(filepath.Join(dir, "users"), []string{"localhost"}, zerolog.Nop())
@@ -72,7 +72,11 @@ func open(t testing.TB, cfg Config, box maildrop.Config) *door {
 	srv := New(cfg, Env{Box: store.Box, Gate: login.NewGate(accounts, users.NewThrottle()), Log: zerolog.New(log).Level(zerolog.WarnLevel), Hostname: "mail.example.org"})
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	l := listen.New(socket, listen.Options{Name: "imap", Log: zerolog.Nop(), TLS: listen.NewTLS(certs, listen.Profile{}), Refuse: Refuse})
+	opts := listen.Options{Name: "imap", Log: zerolog.Nop(), TLS: listen.NewTLS(certs, listen.Profile{}), Refuse: Refuse}
+	for _, set := range options {
+		set(&opts)
+	}
+	l := listen.New(socket, opts)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- l.Run(ctx, func(c *listen.Conn) { srv.Handle(ctx, c) }) }()
