@@ -1,6 +1,6 @@
 // Package attach looks into attachments, however they were packed: MIME parts,
-// uuencode, BinHex 4.0, winmail.dat (TNEF), zip, gzip and tar, and messages in
-// messages. As a filter it applies rules to what is found; [List] only says
+// uuencode, BinHex 4.0, winmail.dat (TNEF), zip, gzip and tar, messages in
+// messages, and what S/MIME signed or compressed. As a filter it applies rules to what is found; [List] only says
 // what there is.
 //
 // What is in an archive is what a stranger wants to be unpacked: everything is
@@ -56,7 +56,8 @@ type Rule struct {
 	Types []string `hcl:"types,optional"`
 	// Larger is a size above which the rule holds.
 	Larger conf.Bytes `hcl:"larger,optional"`
-	// Encrypted holds for archives that need a password, and what is in them.
+	// Encrypted holds for archives that need a password, what is in them, and
+	// mail encrypted by S/MIME.
 	Encrypted bool `hcl:"encrypted,optional"`
 	// Unread holds for what could not be looked into: damaged, of a kind that
 	// is not known, or beyond the limits above.

@@ -87,6 +87,9 @@ func TestList(t *testing.T) {
 			"1, image/png (is " + pe + "), 3 octets, type-mismatch, not looked into: two Content-Transfer-Encoding fields: readers differ on which counts"},
 		{"no boundary", "Content-Type: multipart/mixed\r\n\r\n--x\r\n\r\nx\r\n",
 			"message, message/rfc822, 43 octets, not looked into: a multipart without a boundary"},
+		{"in a signature", attached(named("application/pkcs7-mime", "smime.p7m"), wrappedCMS(t, attached(named("text/plain", "run.exe"), exe))),
+			"2 \"smime.p7m\", application/pkcs7-mime\n2/1.1, text/plain, 9 octets\n2/1.2 \"run.exe\", text/plain (is " + pe + "), 27 octets"},
+		{"encrypted mail", attached(named("application/pkcs7-mime", "smime.p7m"), sealed(t)), `2 "smime.p7m", application/pkcs7-mime, encrypted, not looked into: encrypted`},
 		{"unknown encoding", "Content-Type: image/png; name=a.png\r\nContent-Transfer-Encoding: x-odd\r\n\r\nx\r\n",
 			`1 "a.png", image/png (is application/octet-stream), 3 octets, not looked into: unknown transfer encoding "x-odd"`},
 	} {

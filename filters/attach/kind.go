@@ -57,6 +57,9 @@ func kindOf(head []byte) string {
 			return m.kind
 		}
 	}
+	if isCMS(head) {
+		return cmsKind
+	}
 	if i := bytes.Index(head[:min(len(head), 1024)], []byte("%PDF-")); i >= 0 {
 		return "application/pdf" // readers look for it in the first KiB
 	}

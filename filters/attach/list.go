@@ -23,6 +23,7 @@ type Item struct {
 	Kind  string   `json:"kind"`            // by content
 	Size  int64    `json:"size"`            // octets, decoded
 	// Via is how it was packed: mime, uuencode, binhex, tnef, zip, gzip, tar.
+	// What is signed or compressed by S/MIME is mime again.
 	Via       string   `json:"via"`
 	Encrypted bool     `json:"encrypted,omitempty"` // cannot be looked into without a password
 	Unread    string   `json:"unread,omitempty"`    // why it was not looked into
@@ -315,6 +316,8 @@ func (s *scan) look(at place, index int, kind, claimed string, r *bufio.Reader) 
 		open = s.tar
 	case kind == "application/ms-tnef":
 		open = s.tnef
+	case kind == cmsKind:
+		open = s.smime
 	case claimed == "application/mac-binhex40" || startsBinHex(r):
 		open = func(at place, _ int, r *bufio.Reader) error { return s.inText(at, r, true) }
 	case closed[kind]:

@@ -5,12 +5,17 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/gzip"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"unicode/utf16"
+
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
 // exe is enough of a program to be known as one.
@@ -224,4 +229,36 @@ func attached(fields string, data []byte) string {
 // named is the header of a part with a file name.
 func named(typ, name string) string {
 	return "Content-Type: " + typ + "\r\nContent-Disposition: attachment; filename=\"" + name + "\"\r\n"
+}
+
+// wrappedCMS is signed-data around content that nobody signed: it is as good a
+// wrapping as any.
+func wrappedCMS(t testing.TB, content string) []byte {
+	t.Helper()
+	context := cbasn1.Tag(0).ContextSpecific().Constructed()
+	var b cryptobyte.Builder
+	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1ObjectIdentifier(asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2})
+		b.AddASN1(context, func(b *cryptobyte.Builder) {
+			b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+				b.AddASN1Int64(1)
+				b.AddASN1(cbasn1.SET, func(*cryptobyte.Builder) {})
+				b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+					b.AddASN1ObjectIdentifier(asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1})
+					b.AddASN1(context, func(b *cryptobyte.Builder) { b.AddASN1OctetString([]byte(content)) })
+				})
+				b.AddASN1(cbasn1.SET, func(*cryptobyte.Builder) {})
+			})
+		})
+	})
+	return b.BytesOrPanic()
+}
+
+func sealed(t testing.TB) []byte {
+	t.Helper()
+	b, err := os.ReadFile("../smime/testdata/generated/e_rsa_aes256cbc.der")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

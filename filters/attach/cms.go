@@ -1,0 +1,63 @@
+package attach
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"hoplite/filters/smime/cms"
+	"hoplite/internal/hold"
+	"hoplite/mail/mime"
+)
+
+// cmsKind is what S/MIME wraps mail into: a signature around the content hides
+// it from whoever does not look inside, and anybody can make one.
+const cmsKind = "application/pkcs7-mime"
+
+// pkcs is the start of every object identifier of CMS content types.
+var pkcs = []byte("\x2a\x86\x48\x86\xf7\x0d\x01")
+
+// isCMS says whether octets begin like a ContentInfo.
+func isCMS(head []byte) bool {
+	return len(head) > 16 && head[0] == 0x30 && bytes.Contains(head[:16], pkcs)
+}
+
+// smime goes into signed and compressed content.
+func (s *scan) smime(at place, index int, r *bufio.Reader) error {
+	h := hold.New(s.Dir)
+	defer h.Close()
+	obj, err := cms.Read(r, cms.Options{Max: s.Size, MaxInflated: max(1, s.left), Content: &unpacked{s: s, h: h}})
+	if err != nil {
+		if errors.Is(err, errSize) {
+			return errSize
+		}
+		return err
+	}
+	if obj.Encrypted != nil {
+		s.items[index].Encrypted = true
+		return errors.New("encrypted")
+	}
+	if h.Size() == 0 {
+		return nil
+	}
+	tree, err := mime.Walk(io.NewSectionReader(h, 0, h.Size()))
+	if err != nil {
+		return &diskError{fmt.Errorf("read what was unpacked: %w", err)}
+	}
+	return s.part(h, tree.Root, at.path+"/1", at.depth+1)
+}
+
+// unpacked takes content out of the budget.
+type unpacked struct {
+	s *scan
+	h *hold.Hold
+}
+
+func (u *unpacked) Write(p []byte) (int, error) {
+	if u.s.left -= int64(len(p)); u.s.left < 0 {
+		return 0, errSize
+	}
+	return writer{u.h}.Write(p)
+}
