@@ -435,10 +435,9 @@ func lobby(t *testing.T, s *server, c *client) {
 }
 
 func TestDeadlines(t *testing.T) {
-	short := Limits{IdleTime: 50 * time.Millisecond, LineTime: 50 * time.Millisecond, BodyTime: 50 * time.Millisecond}
 	t.Run("idle", func(t *testing.T) {
-		c := start(t, Options{Limits: short}, listen.Options{}).dial(t)
-		c.hello()
+		c := start(t, Options{Limits: Limits{IdleTime: 50 * time.Millisecond}}, listen.Options{}).dial(t)
+		c.want("220")
 		c.want("421 4.4.2")
 		c.closed()
 	})
