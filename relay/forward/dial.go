@@ -37,7 +37,6 @@ type caps struct {
 	auth       []string
 	size       int64 // 0: none or no limit
 	sizeKnown  bool
-	rcptMax    int
 }
 
 // parseCaps reads the lines of an EHLO reply behind the first. Keywords are
@@ -94,12 +93,6 @@ func (c *caps) keyword(word string, args []string) {
 			c.size, _ = strconv.ParseInt(args[0], 10, 64)
 		}
 		c.sizeKnown = true
-	case "LIMITS":
-		for _, a := range args {
-			if n, ok := strings.CutPrefix(strings.ToUpper(a), "RCPTMAX="); ok {
-				c.rcptMax, _ = strconv.Atoi(n)
-			}
-		}
 	}
 }
 

@@ -187,3 +187,37 @@ func TestManyRecipients(t *testing.T) {
 		}
 	}
 }
+
+// A server that takes only so many recipients at once gets the others in
+// further transactions; the client's 250 at RCPT was for all of them.
+func TestTooManyForOneTransaction(t *testing.T) {
+	p := newPeer(t, nil)
+	n := 0
+	p.set(func() {
+		p.say = func(line string) (string, bool) {
+			switch {
+			case strings.HasPrefix(line, "MAIL "):
+				n = 0
+			case strings.HasPrefix(line, "RCPT "):
+				if n++; n > 3 {
+					return "452 4.5.3 too many recipients", true
+				}
+			}
+			return "", false
+		}
+	})
+	u := upstream(t, []string{p.url()}, nil)
+	var to []mail.Address
+	for i := range 8 {
+		to = append(to, mail.Address("r"+itoa(i)+"@example.org"))
+	}
+	out := handOver(t, u, "Subject: x\r\n\r\n", to...)
+	for i, o := range out {
+		if !o.Reply.Positive() || o.Rcpt != to[i] {
+			t.Errorf("%s: %s", o.Rcpt, o.Reply.String())
+		}
+	}
+	if got := p.mail(); len(got) != 3 {
+		t.Errorf("%d transactions", len(got))
+	}
+}

@@ -67,6 +67,54 @@ func (c *conn) send(ctx context.Context, p *parcel) (answers, error) {
 // them are full (RFC 2920, 3.1).
 const rcptBatch = 100
 
+// sendAll is send, and again for those recipients that were too many for one
+// transaction (452, RFC 5321, 4.5.3.1.10), as long as that gets some of them on.
+func (c *conn) sendAll(ctx context.Context, p *parcel) (answers, error) {
+	got, err := c.send(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	for again := tooMany(got); len(again) > 0 && !c.broken; {
+		next := *p
+		next.rcpts = nil
+		for _, i := range again {
+			next.rcpts = append(next.rcpts, p.rcpts[i])
+		}
+		more, err := c.send(ctx, &next)
+		if err != nil {
+			break // they stay put off
+		}
+		for n, i := range again {
+			got[i] = more[n]
+		}
+		rest := tooMany(more)
+		for n, r := range rest {
+			rest[n] = again[r]
+		}
+		again = rest
+	}
+	return got, nil
+}
+
+// tooMany are the recipients that were put off with 452 in a transaction that
+// others got through.
+func tooMany(got answers) []int {
+	var list []int
+	some := false
+	for i, r := range got {
+		switch {
+		case r.Positive():
+			some = true
+		case r.Code == 452 && (r.Enhanced == "" || r.Enhanced == "4.5.3"):
+			list = append(list, i)
+		}
+	}
+	if !some {
+		return nil
+	}
+	return list
+}
+
 // dialogue sends MAIL, RCPT and DATA, in one go where the server can pipeline.
 func (c *conn) dialogue(p *parcel, got answers, from string, reset bool) (answers, error) {
 	bdat := c.caps.chunking

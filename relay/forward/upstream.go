@@ -268,7 +268,7 @@ func (u *Upstream) attempt(ctx context.Context, pool *pool, p *parcel) (*conn, a
 		if refusal != nil {
 			return c, make(answers, len(p.rcpts)).all(refusal), nil
 		}
-		got, err := c.send(ctx, fit)
+		got, err := c.sendAll(ctx, fit)
 		done()
 		if err == nil {
 			return c, got, nil
