@@ -84,6 +84,9 @@ func (s *Server) look(verb, arg string) mail.Reply {
 			}
 		}
 	}
+	if r := s.elsewhere(addr); r != nil && len(here) == 0 {
+		return *r
+	}
 	switch {
 	case len(here) == 0 && !s.ours(addr):
 		return *mail.NewReply(252, "2.5.0", "not one of ours; send mail, and it will be tried")
@@ -97,6 +100,22 @@ func (s *Server) look(verb, arg string) mail.Reply {
 		return *mail.NewReply(250, "2.1.5", "%s", here[0])
 	}
 	return *mail.NewReply(250, "2.1.5", "a list, see EXPN")
+}
+
+// elsewhere is what a hop behind us is remembered to say of an address; nil
+// where nobody remembers.
+func (s *Server) elsewhere(addr string) *mail.Reply {
+	a, err := mail.ParseAddress(addr)
+	if err != nil || s.env.Verify == nil {
+		return nil
+	}
+	switch exists, known := s.env.Verify(a); {
+	case !known:
+		return nil
+	case exists:
+		return mail.NewReply(250, "2.1.5", "<%s>", a)
+	}
+	return mail.NewReply(550, "5.1.1", "nobody of that name")
 }
 
 // ours tells whether we should know an address. A bare name is meant to be.

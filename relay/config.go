@@ -50,7 +50,8 @@ type listenAccess struct {
 	// XclientFrom are the servers that may tell us the real client by XCLIENT.
 	XclientFrom []netip.Prefix `hcl:"xclient_from,optional"`
 	// Verify is what VRFY and EXPN answer: "off" (252 and 550 for everybody) or
-	// "local" (accounts and aliases, for clients that have logged in).
+	// "local" (accounts, aliases, and what is remembered of an upstream's
+	// recipients, for clients that have logged in).
 	Verify string `hcl:"verify,optional" enum:"off|local" default:"off"`
 	// Etrn are the domains for which clients may start the queue with ETRN.
 	Etrn []string `hcl:"etrn,optional"`

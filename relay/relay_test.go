@@ -377,7 +377,12 @@ func TestHeaderLimits(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	d := open(t, "smtp", func(c *Config, _ *Env) { c.Verify, c.Auth, c.CleartextLogin = "local", "optional", true })
+	d := open(t, "smtp", func(c *Config, e *Env) {
+		c.Verify, c.Auth, c.CleartextLogin = "local", "optional", true
+		e.Verify = func(a mail.Address) (exists, known bool) {
+			return a.Local() == "old", a.Domain() == "legacy.example"
+		}
+	})
 	c := d.hello(t)
 	if got := c.say("HELP", "214-2.0.0 Hoplite takes HELO EHLO MAIL RCPT DATA BDAT"); !strings.Contains(got, "ann@example.org") {
 		t.Error(got)
@@ -390,6 +395,8 @@ func TestHelp(t *testing.T) {
 	c.say("VRFY ann@example.org", "250 2.1.5 <ann@example.org>")
 	c.say("VRFY nobody@example.org", "550 5.1.1")
 	c.say("VRFY x@elsewhere.example", "252 2.5.0")
+	c.say("VRFY old@legacy.example", "250 2.1.5 <old@legacy.example>")
+	c.say("VRFY gone@legacy.example", "550 5.1.1")
 	c.say("VRFY away@example.org", "251 2.1.5 will forward to <ann@elsewhere.example>")
 	if got := c.say("EXPN list@example.org", "250-2.1.5 <ann@example.org>|250 2.1.5 <bob@example.org>"); got == "" {
 		t.Error(got)

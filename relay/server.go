@@ -62,6 +62,9 @@ type Env struct {
 	// Run starts the queue for a domain (ETRN) and tells how many messages
 	// wait for it; nil: there is none.
 	Run func(domain string) (int, error)
+	// Verify tells what is remembered of an address at the hop it is routed to,
+	// for VRFY; nil: nothing.
+	Verify func(mail.Address) (exists, known bool)
 }
 
 // Server is one listener block: it turns connections into transactions.

@@ -80,6 +80,7 @@ func (h *house) addRelay(c *relay.Config, protocol string) {
 		Later:      h.later,
 		Bounce:     h.queue.Bounce,
 		Learn:      h.clocks.Learn,
+		Verify:     h.verify(chain),
 		Run:        func(domain string) (int, error) { return h.queue.Flush(domain), nil },
 	})
 	h.doors = append(h.doors, door{

@@ -131,6 +131,18 @@ func (h *house) carry(chain *relay.Chain) func() relay.Carry {
 	}
 }
 
+// verify tells what the upstream that an address is routed to said of it.
+func (h *house) verify(chain *relay.Chain) func(mail.Address) (exists, known bool) {
+	tx := mail.NewTransaction(mail.Client{}, "")
+	return func(a mail.Address) (exists, known bool) {
+		route := chain.Find(tx, mail.Rcpt{To: a, Orig: a})
+		if route == nil || h.upstreams[route.HopName] == nil {
+			return false, false
+		}
+		return h.upstreams[route.HopName].Verify(a)
+	}
+}
+
 // later is where mail for a hop waits when it was put off while other
 // recipients have the message already.
 func (h *house) later(name string) mail.Hop { return h.queue.Hop(name) }
