@@ -23,16 +23,6 @@ type Dir struct {
 	path string
 }
 
-// Stat is what matters of a file's state.
-type Stat struct {
-	Size  int64
-	Ino   uint64
-	Links uint64
-	MTime time.Time
-	CTime time.Time
-	Mode  fs.FileMode // type bits and permissions
-}
-
 // errName is the answer to names that could leave the directory.
 var errName = errors.New("not a file name")
 
@@ -233,45 +223,6 @@ func (d *Dir) Mkdir(name string) error {
 	return d.do("mkdir", name, func(fd int) error { return unix.Mkdirat(fd, name, 0o700) })
 }
 
-// Stat looks at a file, at the link itself if it is one.
-func (d *Dir) Stat(name string) (Stat, error) {
-	var st unix.Stat_t
-	err := d.do("stat", name, func(fd int) error {
-		return unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
-	})
-	return newStat(&st), err
-}
-
-// StatSelf looks at the directory itself. Its Links are 0 once it was removed.
-func (d *Dir) StatSelf() (Stat, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(d.f.Fd()), &st); err != nil {
-		return Stat{}, &fs.PathError{Op: "stat", Path: d.path, Err: err}
-	}
-	return newStat(&st), nil
-}
-
-func newStat(st *unix.Stat_t) Stat {
-	mode := fs.FileMode(st.Mode & 0o777)
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFREG:
-	case unix.S_IFDIR:
-		mode |= fs.ModeDir
-	case unix.S_IFLNK:
-		mode |= fs.ModeSymlink
-	default:
-		mode |= fs.ModeIrregular
-	}
-	return Stat{
-		Size:  st.Size,
-		Ino:   uint64(st.Ino),
-		Links: uint64(st.Nlink),
-		MTime: time.Unix(st.Mtim.Unix()),
-		CTime: time.Unix(st.Ctim.Unix()),
-		Mode:  mode,
-	}
-}
-
 // Sync makes the directory's entries durable.
 func (d *Dir) Sync() error {
 	if err := d.f.Sync(); err != nil && !errors.Is(err, unix.EINVAL) {
@@ -328,13 +279,4 @@ func (d *Dir) names(keep func(fs.DirEntry) bool) ([]string, error) {
 			return nil, err
 		}
 	}
-}
-
-// FileStat looks at an open file.
-func FileStat(f *os.File) (Stat, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return Stat{}, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
-	}
-	return newStat(&st), nil
 }

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+const boxConfig = `hostname = "mail.example.org"
+data = "var"
+maildrop "boxes" {
+  path = "mail/{domain}/{user}"
+}
+`
+
+const smallMbox = `From bob@example.net Mon Nov 16 10:00:00 2020
+Subject: one
+Status: RO
+
+Body one.
+
+From eve@example.net Tue Nov 17 11:00:00 2020
+Subject: two
+
+Body two.
+`
+
+func TestBoxCommands(t *testing.T) {
+	inConfig(t)
+	for name, text := range map[string]string{"relay.hcl": boxConfig, "in.mbox": smallMbox, "letter": "Dear Ann,\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inbox := "var/mail/example.org/ann/"
+	for _, c := range []struct {
+		line string
+		code int
+		want string
+	}{
+		{"box list", 0, "no boxes yet"},
+		{"box list ann@example.org", 1, "there is no account ann@example.org"},
+		{"user add ann@example.org", 0, "added"},
+		{"box import ann@example.org in.mbox --folder Old/2020", 0, "2 messages in 1 folders; 0 were here already\n"},
+		{"box import ann@example.org in.mbox --folder Old/2020", 0, "0 messages in 1 folders; 2 were here already\n"},
+		{"box import ann@example.org letter", 2, "not an mbox file"},
+		{"box import ann@example.org nothing", 2, "no such file"},
+		{"box import ann@example.org in.mbox --folder a..b", 2, "not a possible folder name"},
+		{"box list", 0, "ann@example.org  2        2         1       66B   -\n"},
+		{"box list ann@example.org", 0, "Old/2020  2         1       66B\n"},
+		{"box list --json", 0, `{"account":"ann@example.org","folders":2,"messages":2,"unseen":1,"octets":66}`},
+		{"box check", 0, "nothing to mend\n"},
+		{"damage", 0, ""},
+		{"box check", 1, "ann@example.org, INBOX: corrupt uidlist: line \"rubbish\"\n  --fix would: keep the good part"},
+		{"box check --fix", 0, "... done\n"},
+		{"box check ann@example.org", 0, "nothing to mend\n"},
+		{"box reindex", 0, "ann@example.org: 2 messages\n"},
+		{"box export ann@example.org copy", 0, "2 messages in 2 folders\n"},
+		{"box export ann@example.org mboxes --mbox", 0, "2 messages in 2 folders\n"},
+		{"box export ann@example.org mboxes --mbox", 2, "file exists"},
+		{"user add bob@example.org", 0, "added"},
+		{"box import bob@example.org copy", 0, "2 messages in 2 folders"},
+		{"box import bob@example.org mboxes/Old/2020.mbox", 0, "2 messages in 1 folders"},
+		{"box list bob@example.org --maildrop other", 2, `there is no maildrop "other"`},
+	} {
+		if c.line == "damage" {
+			text, err := os.ReadFile(inbox + "dovecot-uidlist")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(inbox+"dovecot-uidlist", append(text, "rubbish\n"...), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if out, code := runLine(t, "secret\n", strings.Fields(c.line)...); code != c.code || !strings.Contains(out, c.want) {
+			t.Errorf("%s: exit %d:\n%s\nwant %d with %q", c.line, code, out, c.code, c.want)
+		}
+	}
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"hoplite/maildrop"
+)
+
+// counter is a progress bar on a terminal's stderr, and silent elsewhere.
+func counter(cmd *cobra.Command, max int64, what string) *progressbar.ProgressBar {
+	out, ok := cmd.ErrOrStderr().(*os.File)
+	if st, err := stat(out, ok); err != nil || st.Mode()&os.ModeCharDevice == 0 {
+		return progressbar.DefaultSilent(max, what)
+	}
+	return progressbar.NewOptions64(max, progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(out),
+		progressbar.OptionShowCount(), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30))
+}
+
+func stat(f *os.File, ok bool) (os.FileInfo, error) {
+	if !ok {
+		return nil, os.ErrInvalid
+	}
+	return f.Stat()
+}
+
+func boxImport() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "import ADDRESS PATH",
+		Short: "Bring mail over from an mbox file or another server's Maildir",
+		Long: `PATH is an mbox file, or a Maildir of Dovecot or Courier with all its folders.
+From a Maildir come UIDs, flags, keywords, subscriptions and POP3 names as well,
+so that no client fetches its mail again; the account should not have been used
+before. Running it again brings over what is missing.`,
+		Example: `  hoplite box import ann@example.org /var/mail/ann
+  hoplite box import ann@example.org --folder Old/2019 old.mbox
+  hoplite box import ann@example.org /home/ann/Maildir`,
+		Args: cobra.ExactArgs(2),
+	}
+	open := boxFlags(cmd)
+	folder := cmd.Flags().String("folder", "INBOX", "folder for the messages of an mbox")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		b, err := open()
+		if err != nil {
+			return err
+		}
+		defer b.close()
+		box, err := b.open(args[0])
+		if err != nil {
+			return err
+		}
+		defer box.Close()
+		st, err := os.Stat(args[1])
+		if err != nil {
+			return err
+		}
+		var done maildrop.Transferred
+		if st.IsDir() {
+			done, err = importMaildir(cmd, b, box, args[1])
+		} else {
+			done, err = importMbox(cmd, box, *folder, args[1], st.Size())
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%d messages in %d folders; %d were here already\n", done.Messages, done.Folders, done.Known)
+		return err
+	}
+	return cmd
+}
+
+func importMbox(cmd *cobra.Command, box *maildrop.Box, folder, path string, size int64) (maildrop.Transferred, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return maildrop.Transferred{}, err
+	}
+	defer f.Close()
+	bar := counter(cmd, size, "octets")
+	defer bar.Finish()
+	return box.ImportMbox(cmd.Context(), folder, f, func(at int64) { bar.Set64(at) })
+}
+
+func importMaildir(cmd *cobra.Command, b *boxes, box *maildrop.Box, path string) (maildrop.Transferred, error) {
+	if b.running {
+		return maildrop.Transferred{}, refused(errors.New("the server is running: stop it while a Maildir is brought over"))
+	}
+	bar := counter(cmd, -1, "messages")
+	defer bar.Finish()
+	return maildrop.CopyMaildir(cmd.Context(), path, b.store.Path(box.Account()), func() { bar.Add(1) })
+}
+
+func boxExport() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "export ADDRESS PATH",
+		Short: "Write a box as mbox files or as a Maildir",
+		Long: `Writes a Maildir with UIDs, flags, keywords and subscriptions that Dovecot takes
+as it is, or with --mbox a folder of mbox files, one for each folder.`,
+		Args: cobra.ExactArgs(2),
+	}
+	open := boxFlags(cmd)
+	mbox := cmd.Flags().Bool("mbox", false, "write mbox files")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		b, err := open()
+		if err != nil {
+			return err
+		}
+		defer b.close()
+		box, err := b.open(args[0])
+		if err != nil {
+			return err
+		}
+		defer box.Close()
+		bar := counter(cmd, -1, "messages")
+		defer bar.Finish()
+		var done maildrop.Transferred
+		if *mbox {
+			done, err = exportMbox(cmd.Context(), box, args[1], func() { bar.Add(1) })
+		} else {
+			done, err = maildrop.CopyMaildir(cmd.Context(), b.store.Path(box.Account()), args[1], func() { bar.Add(1) })
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%d messages in %d folders\n", done.Messages, done.Folders)
+		return err
+	}
+	return cmd
+}
+
+// exportMbox writes each folder into a file of its own below dir.
+func exportMbox(ctx context.Context, box *maildrop.Box, dir string, progress func()) (done maildrop.Transferred, err error) {
+	list, err := box.List()
+	if err != nil {
+		return done, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return done, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return done, err
+	}
+	defer root.Close()
+	for _, info := range list {
+		if !info.Exists {
+			continue
+		}
+		f, err := box.Folder(info.Name)
+		if err != nil {
+			return done, err
+		}
+		n, err := exportFolder(ctx, root, f, filepath.FromSlash(info.Name)+".mbox", progress)
+		f.Close()
+		if err != nil {
+			return done, err
+		}
+		done.Folders++
+		done.Messages += n
+	}
+	return done, nil
+}
+
+func exportFolder(ctx context.Context, root *os.Root, f *maildrop.Folder, path string, progress func()) (int, error) {
+	if err := root.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return 0, err
+	}
+	w, err := root.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	n, err := f.ExportMbox(ctx, w, func(int) { progress() })
+	if err == nil {
+		err = w.Sync()
+	}
+	return n, errors.Join(err, w.Close())
+}

@@ -1,0 +1,69 @@
+//go:build unix
+
+package maildir
+
+import (
+	"io/fs"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Stat is what matters of a file's state.
+type Stat struct {
+	Size  int64
+	Ino   uint64
+	Links uint64
+	MTime time.Time
+	CTime time.Time
+	Mode  fs.FileMode // type bits and permissions
+}
+
+// Stat looks at a file, at the link itself if it is one.
+func (d *Dir) Stat(name string) (Stat, error) {
+	var st unix.Stat_t
+	err := d.do("stat", name, func(fd int) error {
+		return unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	})
+	return newStat(&st), err
+}
+
+// StatSelf looks at the directory itself. Its Links are 0 once it was removed.
+func (d *Dir) StatSelf() (Stat, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(d.f.Fd()), &st); err != nil {
+		return Stat{}, &fs.PathError{Op: "stat", Path: d.path, Err: err}
+	}
+	return newStat(&st), nil
+}
+
+func newStat(st *unix.Stat_t) Stat {
+	mode := fs.FileMode(st.Mode & 0o777)
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+	case unix.S_IFDIR:
+		mode |= fs.ModeDir
+	case unix.S_IFLNK:
+		mode |= fs.ModeSymlink
+	default:
+		mode |= fs.ModeIrregular
+	}
+	return Stat{
+		Size:  st.Size,
+		Ino:   uint64(st.Ino),
+		Links: uint64(st.Nlink),
+		MTime: time.Unix(st.Mtim.Unix()),
+		CTime: time.Unix(st.Ctim.Unix()),
+		Mode:  mode,
+	}
+}
+
+// FileStat looks at an open file.
+func FileStat(f *os.File) (Stat, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return Stat{}, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+	return newStat(&st), nil
+}
