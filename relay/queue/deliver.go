@@ -342,7 +342,7 @@ func (q *Queue) replace(j *job) {
 			q.unschedule(it)
 			q.planHeld(it)
 		}
-	case j.rerouted():
+	case q.rerouted(j):
 		q.dropJob(j)
 		if it.active == 0 {
 			q.unschedule(it)
@@ -353,9 +353,10 @@ func (q *Queue) replace(j *job) {
 	}
 }
 
-// rerouted tells whether the message has another upstream by now.
-func (j *job) rerouted() bool {
-	return j.it.to() != j.dest.upName && j.dest.upName != Router
+// rerouted tells whether the message has another upstream by now, or its own
+// is gone.
+func (q *Queue) rerouted(j *job) bool {
+	return q.upstreams[j.dest.upName] == nil || j.it.to() != j.dest.upName && j.dest.upName != Router
 }
 
 // dropJob takes a job out of everything but a line, which passes over it.

@@ -190,7 +190,7 @@ func (q *Queue) Remove(name string) {
 	for _, it := range q.items {
 		if it.to() == name && it.held == "" {
 			q.unschedule(it)
-			if q.running {
+			if q.running && it.active == 0 { // else the attempt's end plans it
 				q.plan(it)
 			}
 		}

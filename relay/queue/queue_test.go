@@ -576,6 +576,7 @@ func TestReports(t *testing.T) {
 		{name: "two recipients, one report", from: "ann@example.org", rcpts: to("x@example.net", "y@example.net"), want: []string{"ann@example.org"}},
 		{name: "a report is not answered by a report, the postmaster hears of it", from: "", rcpts: to("x@example.net"), want: []string{"post@example.org"}},
 		{name: "nor about the postmaster's mail", from: "", rcpts: to("post@example.org")},
+		{name: "wherever that leads", from: "", rcpts: []mail.Rcpt{{To: "x@example.net", Orig: "post@example.org"}}},
 		{name: "NOTIFY=NEVER", from: "ann@example.org", rcpts: []mail.Rcpt{{To: "x@example.net", Notify: mail.NotifyNever}}},
 		{name: "NOTIFY=SUCCESS says nothing of a failure", from: "ann@example.org", rcpts: []mail.Rcpt{{To: "x@example.net", Notify: mail.NotifySuccess}}},
 		{name: "NOTIFY=SUCCESS", ok: true, from: "ann@example.org", rcpts: []mail.Rcpt{{To: "x@example.net", Notify: mail.NotifySuccess}}, want: []string{"ann@example.org"}},
@@ -810,6 +811,20 @@ func TestOrders(t *testing.T) {
 		if l := h.List(Filter{}, 0); len(l) != 1 || l[0].State != "held" {
 			t.Errorf("got %+v", l)
 		}
+	})
+	bubble(t, "an upstream that goes while it is delivering delivers once", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.slow = time.Minute
+		h.accept(t, "out", to("a@example.net")...)
+		h.accept(t, "mx", to("b@example.net", "c@example.com")...)
+		synctest.Wait()
+		h.Remove("out")
+		h.Remove("mx")
+		pass(time.Hour)
+		if got := append(h.out.to(), h.back.to()...); len(got) != 3 {
+			t.Errorf("delivered to %q", got)
+		}
+		h.empty(t)
 	})
 	bubble(t, "ETRN", func(t *testing.T) {
 		h := newHouse(t)

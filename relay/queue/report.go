@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"hoplite/mail"
@@ -75,7 +76,8 @@ func (q *Queue) reportTo(it *item, kind dsn.Kind) (to mail.Address, why string) 
 		return it.env.From, ""
 	case kind != dsn.Failed:
 		return "", ""
-	case slices.ContainsFunc(it.env.Rcpts, func(r mail.Rcpt) bool { return r.To == q.opt.Postmaster }):
+	case strings.Count(it.id, "-f") > 1, // about a report about a report
+		slices.ContainsFunc(it.env.Rcpts, func(r mail.Rcpt) bool { return r.To == q.opt.Postmaster || r.Orig == q.opt.Postmaster }):
 		return "", ""
 	case it.noReport:
 		return q.opt.Postmaster, "The message below could not be delivered. Its sender failed SPF or DMARC and is\n" +
