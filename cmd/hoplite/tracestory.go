@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hoplite/filters/arc"
+	dkimfilter "hoplite/filters/dkim"
 	"hoplite/internal/history"
 	"hoplite/internal/resolve"
 	"hoplite/mail"
@@ -240,7 +242,7 @@ func (s *screen) attempt(r history.Record) (bad bool) {
 	return bad
 }
 
-// verify checks the message's DKIM signatures now, and puts the results among
+// verify checks the message's DKIM signatures and its ARC chain now, and puts the results among
 // those that others claim. Lines that a good signature covers are sealed.
 func (f *traceFlags) verify(ctx context.Context, raw []byte) ([]trace.AuthClaim, []trace.Seal, error) {
 	dns, err := f.resolver()
@@ -255,13 +257,8 @@ func (f *traceFlags) verify(ctx context.Context, raw []byte) ([]trace.AuthClaim,
 	if err != nil {
 		return nil, nil, fmt.Errorf("verify DKIM: %w", err)
 	}
-	results, _, err := dkim.Verify(ctx, m, func(ctx context.Context, name string) ([]string, error) {
-		txt, err := resolve.LookupTXT(ctx, dns, name)
-		if errors.Is(err, resolve.ErrNotFound) {
-			return nil, nil
-		}
-		return txt, err
-	})
+	lookup := dkimfilter.Lookup(dns)
+	results, _, err := dkim.Verify(ctx, m, lookup)
 	if err != nil {
 		return nil, nil, fmt.Errorf("verify DKIM: %w", err)
 	}
@@ -283,6 +280,16 @@ func (f *traceFlags) verify(ctx context.Context, raw []byte) ([]trace.AuthClaim,
 		if r.Value == "pass" && lines > 0 {
 			seals = append(seals, trace.Seal{Kind: "dkim", Domain: r.Domain, Lines: lines})
 		}
+	}
+	chain, err := arc.Validate(ctx, m, lookup)
+	if err != nil {
+		return nil, nil, fmt.Errorf("verify ARC: %w", err)
+	}
+	if chain.CV != "none" {
+		claims = append(claims, trace.AuthClaim{By: "this program, now", Field: "ARC-Seal", Method: "arc", Result: chain.CV, Detail: strings.TrimSpace(chain.Sealer() + " " + chain.Reason), Believed: true})
+	}
+	if lines := chain.Signed("Received"); chain.CV == "pass" && lines > 0 {
+		seals = append(seals, trace.Seal{Kind: "arc", Domain: chain.Sealer(), Lines: lines})
 	}
 	return claims, seals, nil
 }

@@ -120,6 +120,9 @@ func TestChainOfThree(t *testing.T) {
 	if a.Prop("policy", "sealer") != "one.example,two.example,three.example" || a.Prop("policy", "dmarc") != "pass" || a.Prop("header", "d") != "three.example" {
 		t.Errorf("%+v", a)
 	}
+	if c.Sealer() != "three.example" || c.Signed("from") != 2 || c.Signed("Received") != 0 {
+		t.Errorf("sealed by %s, From %d times", c.Sealer(), c.Signed("from"))
+	}
 	if r := c.Sets[1].Results; r.ID != "mx.two.example" || r.Results[1].Value != "pass" {
 		t.Errorf("the second server saw %+v", r)
 	}

@@ -33,6 +33,8 @@ type Chain struct {
 	CV     string // none, pass, fail; temperror if a key could not be had
 	Reason string
 	Sets   []Set // the oldest first; only complete ones if CV is pass
+
+	signed []string // what the last set's signature covers
 }
 
 // Validate checks a message's chain (RFC 8617, 5.2).
@@ -48,6 +50,7 @@ func Validate(ctx context.Context, m *mail.Message, lookup dkim.Lookup) (*Chain,
 	}
 	last := &c.Sets[len(c.Sets)-1]
 	sig, err := dkim.Parse(last.ams, true)
+	c.signed = sig.Headers
 	results := []dkim.Result{{Signature: sig}}
 	if err != nil {
 		results[0].Value, results[0].Reason = "neutral", err.Error()
@@ -227,4 +230,23 @@ func (c *Chain) AuthResult() mail.AuthResult {
 			mail.AuthProp{Type: "policy", Name: "dmarc", Value: "pass"})
 	}
 	return a
+}
+
+// Signed says how many fields of a name the last set's signature covers.
+func (c *Chain) Signed(name string) int {
+	n := 0
+	for _, h := range c.signed {
+		if strings.EqualFold(h, name) {
+			n++
+		}
+	}
+	return n
+}
+
+// Sealer is the domain of the last seal, "" without one.
+func (c *Chain) Sealer() string {
+	if len(c.Sets) == 0 {
+		return ""
+	}
+	return c.Sets[len(c.Sets)-1].Sealer
 }
