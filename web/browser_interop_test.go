@@ -166,3 +166,19 @@ func TestBrowserHostile(t *testing.T) {
 		}
 	}
 }
+
+// A login, a message's story, and the dry run.
+func TestBrowserStory(t *testing.T) {
+	ctx := browser(t)
+	srv := openSite(t)
+	do(t, ctx, chromedp.EmulateViewport(1280, 900), chromedp.Navigate(srv.URL+"/login"), chromedp.WaitVisible("input[name=name]"),
+		chromedp.SendKeys("input[name=name]", "root@a.example"), chromedp.SendKeys("input[name=password]", "right"))
+	shoot(t, ctx, "login")
+	do(t, ctx, chromedp.Click("main form button"), chromedp.WaitVisible("input[name=id]"), chromedp.SendKeys("input[name=id]", "q1"), chromedp.Click("main form button"), chromedp.WaitVisible(".story"))
+	shoot(t, ctx, "story")
+	if html := body(t, ctx); !strings.Contains(html, "secret@a.example") {
+		t.Error("the admin does not see the story")
+	}
+	do(t, ctx, chromedp.Navigate(srv.URL+"/chain"), chromedp.WaitVisible("input[name=ip]"), chromedp.SendKeys("input[name=ip]", "192.0.2.1"), chromedp.Click("main form button"), chromedp.WaitVisible("main pre"))
+	shoot(t, ctx, "chain")
+}

@@ -142,7 +142,10 @@ func tell(rec history.Record, may func(mail.Address) bool, all bool) story {
 			o.Facts = append(o.Facts, [2]string{k, trace.Clean(v)})
 		}
 	}
-	from := st.Client.Addr.Addr().String()
+	from := "a socket file"
+	if st.Client.Addr.IsValid() {
+		from = st.Client.Addr.Addr().String()
+	}
 	if st.Client.Name != "" {
 		from = st.Client.Name + " [" + from + "]"
 	}

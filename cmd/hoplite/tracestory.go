@@ -142,7 +142,10 @@ func (s *screen) story(r history.Record) (bad bool) {
 	}
 	fmt.Fprintln(s.w, s.paint(bold, s.words(fmt.Sprintf("%s %s: %s", st.ID, st.Verdict, st.Reply.String()))))
 	at := st.At.Local().Format("2006-01-02 15:04:05 -0700")
-	client := st.Client.Addr.Addr().String()
+	client := "a socket file"
+	if st.Client.Addr.IsValid() {
+		client = st.Client.Addr.Addr().String()
+	}
 	if st.Client.Name != "" {
 		client = st.Client.Name + " [" + client + "]"
 	}
