@@ -89,6 +89,10 @@ func TestList(t *testing.T) {
 			"message, message/rfc822, 43 octets, not looked into: a multipart without a boundary"},
 		{"in a signature", attached(named("application/pkcs7-mime", "smime.p7m"), wrappedCMS(t, attached(named("text/plain", "run.exe"), exe))),
 			"2 \"smime.p7m\", application/pkcs7-mime\n2/1.1, text/plain, 9 octets\n2/1.2 \"run.exe\", text/plain (is " + pe + "), 27 octets"},
+		{"encoded message", "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n" + b64([]byte(attached(named("text/plain", "run.exe"), exe))),
+			"1/1.1, text/plain, 9 octets\n1/1.2 \"run.exe\", text/plain (is " + pe + "), 27 octets"},
+		{"message in a zip", attached(named("application/zip", "a.zip"), zipped(t, "mail.eml", attached(named("text/plain", "run.exe"), exe))),
+			"2 \"a.zip\", application/zip\n2/mail.eml, text/plain, zip\n2/mail.eml/1.1, text/plain, 9 octets\n2/mail.eml/1.2 \"run.exe\", text/plain (is " + pe + "), 27 octets"},
 		{"encrypted mail", attached(named("application/pkcs7-mime", "smime.p7m"), sealed(t)), `2 "smime.p7m", application/pkcs7-mime, encrypted, not looked into: encrypted`},
 		{"unknown encoding", "Content-Type: image/png; name=a.png\r\nContent-Transfer-Encoding: x-odd\r\n\r\nx\r\n",
 			`1 "a.png", image/png (is application/octet-stream), 3 octets, not looked into: unknown transfer encoding "x-odd"`},
@@ -244,7 +248,7 @@ func FuzzList(f *testing.F) {
 // FuzzContent feeds the decoders without the armour of a message.
 func FuzzContent(f *testing.F) {
 	for _, b := range [][]byte{zipped(f, "a", "b"), gzipped(f, "a", exe), tarred(f, "a", "b"), []byte(binhexed("a", exe, exe)),
-		tnefed(tnefFileOf{"a", "b", exe}, tnefFileOf{"m", "m", tnefed(tnefFileOf{"r", "r", exe})}), []byte(uuencoded("a", exe))} {
+		tnefed(tnefFileOf{"a", "b", exe}, tnefFileOf{"m", "m", tnefed(tnefFileOf{"r", "r", exe})}), []byte(uuencoded("a", exe)), wrappedCMS(f, "x")} {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -260,7 +260,7 @@ func (s *scan) packed(at place, names []string, claimed string, r io.Reader, und
 	if err := s.add(Item{Path: at.path, Type: claimed, Kind: kind, Via: at.via}, names); err != nil {
 		return s.full(err)
 	}
-	why := s.look(at, index, kind, claimed, b)
+	why := s.look(at, index, kind, claimed, names, b)
 	if fatal := s.fatal(why); fatal != nil {
 		return fatal
 	}
@@ -304,7 +304,7 @@ func (e *diskError) Unwrap() error { return e.error }
 
 // look goes into a container. The error says why it, or a part of it, could
 // not be read.
-func (s *scan) look(at place, index int, kind, claimed string, r *bufio.Reader) error {
+func (s *scan) look(at place, index int, kind, claimed string, names []string, r *bufio.Reader) error {
 	type opener func(place, int, *bufio.Reader) error
 	var open opener
 	switch {
@@ -318,6 +318,8 @@ func (s *scan) look(at place, index int, kind, claimed string, r *bufio.Reader) 
 		open = s.tnef
 	case kind == cmsKind:
 		open = s.smime
+	case strings.HasPrefix(kind, "text/") && isMail(claimed, names):
+		open = s.message
 	case claimed == "application/mac-binhex40" || startsBinHex(r):
 		open = func(at place, _ int, r *bufio.Reader) error { return s.inText(at, r, true) }
 	case closed[kind]:
@@ -331,6 +333,27 @@ func (s *scan) look(at place, index int, kind, claimed string, r *bufio.Reader) 
 		return errDepth
 	}
 	return open(at, index, r)
+}
+
+// isMail says whether content is a message that the walker did not see as one:
+// encoded, which RFC 2046, 5.2.1 forbids and mail programs read, or in an archive.
+func isMail(claimed string, names []string) bool {
+	return claimed == "message/rfc822" || claimed == "message/global" ||
+		slices.ContainsFunc(names, func(n string) bool { return extension(n) == "eml" })
+}
+
+// message goes through one.
+func (s *scan) message(at place, _ int, r *bufio.Reader) error {
+	h, err := s.held(r)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	tree, err := mime.Walk(io.NewSectionReader(h, 0, h.Size()))
+	if err != nil {
+		return &diskError{fmt.Errorf("read what was unpacked: %w", err)}
+	}
+	return s.part(h, tree.Root, at.path+"/1", at.depth+1)
 }
 
 // isTNEF says whether a part claims to be winmail.dat.
