@@ -139,7 +139,7 @@ func (s *session) listOne(l wire.List, n listed, match func(string) bool, all []
 	b = append(b, ' ')
 	b = append(b, s.mailboxName(n.Name)...)
 	if childInfo {
-		b = append(b, ` ("CHILDINFO" ("SUBSCRIBED"))`...)
+		b = append(b, ` (CHILDINFO ("SUBSCRIBED"))`...)
 	}
 	s.w.Took(append(b, "\r\n"...))
 	if len(l.Status) > 0 && n.Exists {

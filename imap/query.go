@@ -99,6 +99,10 @@ func (s *session) node(q *query, k *wire.Key, charset string) *node {
 	case wire.KeySentBefore, wire.KeySentOn, wire.KeySentSince:
 		n.cost = header
 	case wire.KeyBody, wire.KeyText:
+		if len(n.needle) == 0 {
+			n.op = wire.KeyAll // nothing is in everything
+			break
+		}
 		n.cost, n.text = wholeText, len(q.texts)
 		q.texts = append(q.texts, n)
 	}

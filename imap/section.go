@@ -96,20 +96,33 @@ type piece struct {
 
 var nothing piece
 
+// noNUL sends a NUL as 0x80, as Dovecot does: a literal cannot hold one
+// (RFC 9051, 4.3), and what stands there otherwise is not text anyway. BINARY
+// gives it as it is.
+type noNUL struct{ w io.Writer }
+
+func (n noNUL) Write(b []byte) (int, error) {
+	if bytes.IndexByte(b, 0) >= 0 {
+		b = bytes.ReplaceAll(b, []byte{0}, []byte{0x80})
+	}
+	return n.w.Write(b)
+}
+
 // send writes n octets of the piece from off on.
-func (p *piece) send(w io.Writer, off, n int64) error {
+func (p *piece) send(to io.Writer, off, n int64) error {
+	w := noNUL{to}
 	if p.src == nil {
 		_, err := w.Write(p.mem[off : off+n])
 		return err
 	}
-	from, to := p.span.From.Off, p.span.To.Off
+	from, end := p.span.From.Off, p.span.To.Off
 	if p.span.Size() == p.size {
 		// Line ends are CRLF in the file, too: no need to go over them.
-		return copyPart(w, io.NewSectionReader(p.src.file, from+off, to-from-off), 0, n)
+		return copyPart(w, io.NewSectionReader(p.src.file, from+off, end-from-off), 0, n)
 	}
 	c := crlfReaders.Get().(*maildir.CRLFReader)
 	defer crlfReaders.Put(c)
-	c.Reset(io.NewSectionReader(p.src.file, from, to-from))
+	c.Reset(io.NewSectionReader(p.src.file, from, end-from))
 	defer c.Reset(nil)
 	if off == 0 && n == p.size {
 		sent, err := c.WriteTo(w)
