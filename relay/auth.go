@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/emersion/go-sasl"
@@ -41,6 +42,7 @@ func (s *session) Auth(mech string) (sasl.Server, error) {
 	srv, err := s.srv.env.Login.Server(ctx, mech, loginClient(s.conn), s.srv.cfg.CleartextLogin, func(a *users.Account) {
 		s.user = a
 		s.conn.Authed()
+		s.srv.env.Metrics.login(s.srv.cfg.Name, "235")
 	})
 	if err != nil {
 		cancel()
@@ -69,6 +71,7 @@ func (d *dialogue) Next(response []byte) ([]byte, bool, error) {
 	}
 	d.cancel()
 	r := loginReply(err)
+	d.session.srv.env.Metrics.login(d.session.srv.cfg.Name, strconv.Itoa(r.Code))
 	log := d.session.srv.log.Info().Str("peer", d.session.conn.Ident().Client.String()).Str("mechanism", d.mech)
 	if r.Cause != nil {
 		log = log.Err(r.Cause)

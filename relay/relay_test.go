@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"hoplite/filters"
@@ -471,5 +472,41 @@ func TestLongReply(t *testing.T) {
 	got := d.hello(t).send(hi, "554-5.7.1 first line|554 5.7.1 long long", "ann@example.org")
 	if last := got[strings.LastIndexByte(got, '|')+1:]; !id.MatchString(last) || len(last) > 510 {
 		t.Errorf("%d octets: %q", len(last), last)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	figures := NewMetrics()
+	d := open(t, "smtp", func(c *Config, e *Env) { e.Metrics, c.Auth, c.CleartextLogin = figures, "optional", true })
+	c := d.hello(t)
+	c.say("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00ann@example.org\x00secret")), "235")
+	c.say("MAIL FROM:<bob@example.org>", "553")
+	c.say("MAIL FROM:<ann@example.org>", "250")
+	c.say("RCPT TO:<ann@example.org>", "250")
+	c.say("DATA", "354")
+	c.say(hi+".", "250")
+	r := prometheus.NewRegistry()
+	r.MustRegister(figures)
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := strings.TrimPrefix(f.GetName(), "hoplite_smtp_")
+			for _, l := range m.GetLabel() {
+				name += " " + l.GetValue()
+			}
+			got[name] = m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	for name, want := range map[string]float64{
+		"transactions_total inbound accepted": 1, "transactions_total inbound refused": 1,
+		"logins_total 235 inbound": 1, "octets_total": float64(len(hi)), "transaction_seconds": 1,
+	} {
+		if got[name] != want {
+			t.Errorf("%s is %v, want %v (%v)", name, got[name], want, got)
+		}
 	}
 }

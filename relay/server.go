@@ -48,6 +48,8 @@ type Env struct {
 	DNS resolve.Resolver
 	// History hears of each finished transaction; nil: nobody does.
 	History func(history.Record)
+	// Metrics count what comes in; nil: nobody counts.
+	Metrics *Metrics
 	// Carry says what may be offered; nil: everything.
 	Carry func() Carry
 	// Later is where mail for the hop of that name waits when it was refused

@@ -95,6 +95,7 @@ func (t *transaction) finish(verdict string, r mail.Reply) {
 	t.close()
 	srv := t.session.srv
 	story := mail.Story{Transaction: t.Transaction, Verdict: verdict, Reply: r, Took: time.Since(t.At)}
+	srv.env.Metrics.finished(&story)
 	to := t.recipients()
 	line := srv.log.Info().Str("id", t.ID).Str("from", string(t.Envelope.From)).Strs("rcpt", to).
 		Str("peer", t.peer()).Str("verdict", verdict)

@@ -76,6 +76,7 @@ func (h *house) addRelay(c *relay.Config, protocol string) {
 		Login:      h.logins,
 		DNS:        h.dns,
 		History:    h.history.Add,
+		Metrics:    h.doorFigures,
 		Carry:      h.carry(chain),
 		Later:      h.later,
 		Bounce:     h.queue.Bounce,

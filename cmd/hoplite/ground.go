@@ -23,28 +23,30 @@ import (
 	"hoplite/mail/srs"
 	"hoplite/mail/trace"
 	"hoplite/maildrop"
+	"hoplite/relay"
 	"hoplite/relay/queue"
 )
 
 // ground is what outlives a reload of the configuration: the data folder with
 // its lock, history, sockets, and what was learned of guessers.
 type ground struct {
-	data     string
-	log      zerolog.Logger
-	lock     io.Closer
-	sockets  *listen.Sockets
-	gate     *listen.Gate
-	history  *history.Store
-	throttle *users.Throttle
-	spool    *spool.Dir
-	queue    *queue.Queue
-	figures  *queue.Metrics
-	srs      *srs.Rewriter
-	own      atomic.Pointer[users.Resolver] // of the house that stands now
-	stores   map[string]keptStore
-	clocks   *trace.Clocks // of neighbours
-	learned  chan struct{} // closed once they are saved for the last time
-	forget   context.CancelFunc
+	data        string
+	log         zerolog.Logger
+	lock        io.Closer
+	sockets     *listen.Sockets
+	gate        *listen.Gate
+	history     *history.Store
+	throttle    *users.Throttle
+	spool       *spool.Dir
+	queue       *queue.Queue
+	figures     *queue.Metrics
+	doorFigures *relay.Metrics
+	srs         *srs.Rewriter
+	own         atomic.Pointer[users.Resolver] // of the house that stands now
+	stores      map[string]keptStore
+	clocks      *trace.Clocks // of neighbours
+	learned     chan struct{} // closed once they are saved for the last time
+	forget      context.CancelFunc
 }
 
 // keptStore is a maildrop that a reload finds again when its block is the same.

@@ -6,11 +6,12 @@ import (
 	"net"
 
 	"hoplite/internal/stats"
+	"hoplite/relay"
 	"hoplite/relay/queue"
 )
 
 // serveMetrics opens the listener of the block metrics, if there is one, and
-// serves the queue's figures until stop is called.
+// serves the figures of doors and queue until stop is called.
 func (s *server) serveMetrics(cfg *Config) (stop func(), err error) {
 	if cfg.Metrics == nil {
 		return func() {}, nil
@@ -25,7 +26,7 @@ func (s *server) serveMetrics(cfg *Config) (stop func(), err error) {
 	}
 	fmt.Fprintln(s.out, "listening metrics", address(l.Addr()))
 	registry := stats.New()
-	registry.MustRegister(s.ground.figures)
+	registry.MustRegister(s.ground.figures, s.ground.doorFigures)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -39,7 +40,7 @@ func (s *server) serveMetrics(cfg *Config) (stop func(), err error) {
 
 // openFigured opens the queue with its figures kept.
 func (g *ground) openFigured(cfg *Config) (err error) {
-	g.figures = queue.NewMetrics()
+	g.figures, g.doorFigures = queue.NewMetrics(), relay.NewMetrics()
 	g.queue, err = openQueue(cfg, g.log, queueParts{
 		synced: g.figures.Synced,
 		sender: g.sender,
