@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"time"
 
 	"hoplite/maildrop/maildir"
 )
@@ -69,6 +70,9 @@ func (f *Folder) settled(r *reading, b *batch, old, msgs []*Message) error {
 		r.stamp.Cur, r.stamp.New = now.Cur, now.New
 	}
 	r.stamp.List, r.stamp.Keywords = now.List, now.Keywords
+	if b.again {
+		r.stamp.New = time.Time{}
+	}
 	st.stamp = r.stamp
 	st.settle = young(now)
 	if quiet && f.snap.Load() != nil {
@@ -138,6 +142,7 @@ type batch struct {
 	at      uint64
 	changed bool
 	moved   bool // files were renamed by us
+	again   bool // new mail could not be given UIDs
 	pending []*Message
 }
 
@@ -222,6 +227,7 @@ func (f *Folder) assign(r *reading, b *batch, lock *maildir.Lock) ([]*Message, e
 	st := &f.state
 	var msgs []*Message
 	var entries []maildir.Entry
+	first := st.next
 	for _, base := range r.unknown {
 		if st.next == math.MaxUint32 {
 			return nil, errFull
@@ -239,7 +245,12 @@ func (f *Folder) assign(r *reading, b *batch, lock *maildir.Lock) ([]*Message, e
 		st.next++
 		lock.Touch()
 	}
-	if err := f.writeList(r, entries); err != nil {
+	if err := f.writeList(r, entries); noRoom(err) && (st.loaded || !r.damaged) {
+		// Readers must get at the old mail to make room for the new.
+		f.box.store.log.Warn().Err(err).Str("folder", f.dir.Path()).Msg("new mail is not shown")
+		st.next, b.again = first, true
+		return nil, nil
+	} else if err != nil {
 		return nil, err
 	}
 	for _, m := range msgs {

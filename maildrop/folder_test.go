@@ -333,3 +333,41 @@ func TestRemovedBox(t *testing.T) {
 		must(t, os.RemoveAll(boxDir(s)))
 	}
 }
+
+// Nothing in a box leads out of it.
+func TestLinksInTheBox(t *testing.T) {
+	for _, name := range []string{"cur", "new", "tmp", "dovecot-uidlist", "dovecot-keywords", ".Sent"} {
+		t.Run(name, func(t *testing.T) {
+			s := testStore(t, Config{})
+			outside := t.TempDir()
+			must(t, os.WriteFile(outside+"/secret", []byte("secret\n"), 0o600))
+			must(t, os.MkdirAll(boxDir(s), 0o700))
+			target := outside
+			if strings.HasPrefix(name, "dovecot") {
+				target += "/secret"
+			}
+			must(t, os.Symlink(target, boxDir(s)+"/"+name))
+			b, err := s.Box("ann@example.org")
+			must(t, err)
+			defer b.Close()
+			folder := "INBOX"
+			if name == ".Sent" {
+				folder = "Sent"
+			}
+			f, err := b.Folder(folder)
+			if err == nil {
+				defer f.Close()
+				_, err = f.Sync()
+			}
+			if err == nil {
+				t.Error("the link was followed")
+			}
+			if list, err := os.ReadDir(outside); err != nil || len(list) != 1 {
+				t.Errorf("outside there is now %v, %v", list, err)
+			}
+			if text, err := os.ReadFile(outside + "/secret"); err != nil || string(text) != "secret\n" {
+				t.Errorf("outside changed to %q, %v", text, err)
+			}
+		})
+	}
+}

@@ -43,7 +43,13 @@ func (f *Folder) appendList(entries []maildir.Entry) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(b)
+	st, err := maildir.FileStat(w)
+	if err == nil {
+		if _, err = w.Write(b); err != nil {
+			// Half a line would make the whole list suspect.
+			err = errors.Join(err, w.Truncate(st.Size))
+		}
+	}
 	if err == nil {
 		// A UID that a reader saw must survive a power cut.
 		err = w.Sync()
