@@ -131,7 +131,11 @@ func (t *transaction) take(ctx context.Context, r mail.Rcpt) (i int, by string, 
 		}
 	}
 	if i, reply = t.add(ctx, r); reply != nil {
-		return 0, "route", reply
+		by := "route"
+		if reply.Host != "" {
+			by = reply.Host // it was not we who refused
+		}
+		return 0, by, reply
 	}
 	return i, "", nil
 }

@@ -149,7 +149,7 @@ func probeUpstream(ctx context.Context, p plan, c *forward.Config, u *forward.Up
 		err = u.Check(ctx, tx, mail.Rcpt{To: to, Orig: to})
 		switch {
 		case err != nil:
-			p.say("    ", "postmaster@%s: %s", domain, mail.AsReply(err))
+			p.say("    ", "postmaster@%s is not taken, as it must be (RFC 5321, 4.5.1): %s", domain, mail.AsReply(err))
 		case u.AcceptsAll(domain):
 			p.say("    ", "%s: every address is accepted, so strangers get bounces: list the recipients in a file, recipients = \"FILE\"", domain)
 			good = false

@@ -79,7 +79,7 @@ type way struct {
 // keeps nothing.
 type dryHop struct {
 	name  string
-	real  mail.Hop // asked about recipients; nil: everybody is taken
+	real  mail.Hop // asked about recipients
 	words string
 	seen  *ways
 }
@@ -170,7 +170,7 @@ func (h *house) dryHops(ask bool, seen *ways) error {
 		if err != nil {
 			return err
 		}
-		dry := &dryHop{name: c.Name, words: upstreamWords(c), seen: seen}
+		dry := &dryHop{name: c.Name, real: up.Quiet(), words: upstreamWords(c), seen: seen}
 		if ask && !c.MX {
 			dry.real = up.Inline()
 		}

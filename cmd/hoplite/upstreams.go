@@ -72,9 +72,7 @@ func (h *house) connectQueue(before *house) {
 			RetryMin: c.FirstRetry, RetryMax: c.MaxRetry, Lifetime: c.GiveUp,
 			DelayWarning: c.DelayedAfter, Concurrency: c.Connections,
 		}}
-		if !c.MX {
-			u.Check = up.Check
-		}
+		u.Check = up.Check
 		h.queue.Add(u)
 		now[c.Name] = true
 	}

@@ -55,22 +55,30 @@ var errUnknownRcpt = mail.NewReply(550, "5.1.1", "no such recipient here")
 // Check answers RCPT: nil when the recipient may be taken, else the reply. The
 // upstream is asked on a pooled connection, which is given back at once.
 func (u *Upstream) Check(ctx context.Context, tx *mail.Transaction, r mail.Rcpt) error {
-	switch {
-	case SourceRouted(r.To) && !tx.Client.MayRelay && len(r.Via) == 0:
-		return errSourceRouted
-	case u.cfg.MX || u.cfg.Recipients == "any":
-		return nil
-	case u.known.file != nil:
-		set, err := u.known.file.set()
-		if err != nil {
-			return &mail.Reply{Code: 450, Enhanced: "4.3.0", Text: "the list of recipients can't be read now", Cause: err}
-		}
-		if set[r.To.Key()] || set["@"+r.To.ASCIIDomain()] {
-			return nil
-		}
-		return errUnknownRcpt
+	if decided, err := u.known.byRule(tx, r); decided {
+		return err
 	}
 	return u.callAhead(ctx, tx, r)
+}
+
+// byRule answers RCPT as far as that needs no question to the upstream.
+func (k *known) byRule(tx *mail.Transaction, r mail.Rcpt) (decided bool, err error) {
+	switch {
+	case SourceRouted(r.To) && !tx.Client.MayRelay && len(r.Via) == 0:
+		return true, errSourceRouted
+	case k.cfg.MX || k.cfg.Recipients == "any":
+		return true, nil
+	case k.file == nil:
+		return false, nil
+	}
+	set, err := k.file.set()
+	if err != nil {
+		return true, &mail.Reply{Code: 450, Enhanced: "4.3.0", Text: "the list of recipients can't be read now", Cause: err}
+	}
+	if set[r.To.Key()] || set["@"+r.To.ASCIIDomain()] {
+		return true, nil
+	}
+	return true, errUnknownRcpt
 }
 
 func (u *Upstream) callAhead(ctx context.Context, tx *mail.Transaction, r mail.Rcpt) error {

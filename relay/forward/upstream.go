@@ -138,12 +138,24 @@ func (u *Upstream) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, 
 
 // Inline is the upstream for a client that waits: recipients are checked at
 // RCPT.
-func (u *Upstream) Inline() mail.Hop { return inline{u} }
+func (u *Upstream) Inline() mail.Hop { return inline{u, u.Check} }
 
-type inline struct{ u *Upstream }
+// Quiet is Inline for a dry run: recipients are checked as far as that needs
+// no question to the upstream.
+func (u *Upstream) Quiet() mail.Hop {
+	return inline{u, func(_ context.Context, tx *mail.Transaction, r mail.Rcpt) error {
+		_, err := u.known.byRule(tx, r)
+		return err
+	}}
+}
+
+type inline struct {
+	u     *Upstream
+	check func(context.Context, *mail.Transaction, mail.Rcpt) error
+}
 
 func (i inline) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, error) {
-	return &handoff{u: i.u, tx: tx, check: true}, nil
+	return &handoff{u: i.u, tx: tx, check: i.check}, nil
 }
 
 // handoff is one message on its way to an upstream. It holds no connection
@@ -151,13 +163,13 @@ func (i inline) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, err
 type handoff struct {
 	u     *Upstream
 	tx    *mail.Transaction
-	check bool
+	check func(context.Context, *mail.Transaction, mail.Rcpt) error // nil: at Send only
 	rcpts []mail.Rcpt
 }
 
 func (h *handoff) Rcpt(ctx context.Context, r mail.Rcpt) error {
-	if h.check {
-		if err := h.u.Check(ctx, h.tx, r); err != nil {
+	if h.check != nil {
+		if err := h.check(ctx, h.tx, r); err != nil {
 			return err
 		}
 	}
@@ -173,7 +185,7 @@ func (h *handoff) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
 	if len(h.rcpts) == 0 {
 		return nil
 	}
-	return h.u.handOver(ctx, &parcel{tx: h.tx, rcpts: h.rcpts, msg: m, waits: h.check}, h.u.next)
+	return h.u.handOver(ctx, &parcel{tx: h.tx, rcpts: h.rcpts, msg: m, waits: h.check != nil}, h.u.next)
 }
 
 func (u *Upstream) handOver(ctx context.Context, all *parcel, next *Upstream) []mail.Outcome {
