@@ -141,8 +141,16 @@ func (r *run) entity(w where, p *mime.Part) error {
 		if s == byName {
 			r.find("by_name", info, w.path, "only the file name says that this part is S/MIME", "")
 		}
+		if !w.whole && !w.attached && isDocument(p) {
+			r.find("signed_document", info, w.path, "a signed document, not signed mail: it counts for itself alone", "")
+			w.attached = true
+		}
 		return r.object(w, p, der(w.src, p), nil)
 	case signature:
+		if isDocument(p) {
+			r.find("signed_document", info, w.path, "the signature of a document", "")
+			return r.leaf(w, p)
+		}
 		r.find("stray_signature", warning, w.path, "a detached signature without what it signs",
 			"something on the way may have taken the multipart/signed apart")
 		return r.leaf(w, p)

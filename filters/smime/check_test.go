@@ -211,6 +211,9 @@ func TestMessages(t *testing.T) {
 			"good signed-data(good trusted) compressed-data"},
 		{"Ed25519", clear(outer, text, detached(ed, text)), "good signed-data(good trusted)"},
 		{"Ed25519 changed", clear(outer, text+"x", detached(ed, text)), "bad signed-data(bad trusted) !changed"},
+		{"signed document", outer + "Content-Type: multipart/mixed; boundary=m\r\n\r\n--m\r\n\r\nSee the contract\r\n--m\r\n" +
+			strings.Replace(wrapped("", "signed-data", eve.sign(t, []byte("%PDF-1.4"), false, now, ca)), "name=smime.p7m", "name=contract.pdf.p7m", 1) + "--m--\r\n",
+			"none signed-data(good trusted)"},
 		{"three parts", strings.Replace(clear(outer, text, detached(ann, text)), "--b1--", "--b1\r\n\r\nSend money\r\n--b1--", 1),
 			"unknown signed-data(good trusted) !partial"},
 		{"signature gone", outer + "Content-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; boundary=b1\r\n\r\n--b1\r\n" + text + "\r\n--b1--\r\n",

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"path"
 	"strings"
 
 	"hoplite/filters/smime/cms"
@@ -47,6 +48,13 @@ func shapeOf(p *mime.Part) shape {
 		}
 	}
 	return plain
+}
+
+// isDocument tells a signed document, such as contract.pdf.p7m (CAdES, usual in
+// Italy), from mail, which is smime.p7m or has no name.
+func isDocument(p *mime.Part) bool {
+	name := strings.ToLower(p.Filename())
+	return path.Ext(strings.TrimSuffix(name, path.Ext(name))) != ""
 }
 
 // signedShape tells S/MIME from its cousins by the protocol parameter, and by
