@@ -8,11 +8,13 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -55,7 +57,7 @@ in a route's filter "sign". To rotate keys, do the same with a new selector.`,
 		if err != nil {
 			return refused(err)
 		}
-		if err := writeKey(file, key); err != nil {
+		if err := errors.Join(writeKey(file, key), giveAway(cfg.Data, filepath.Dir(filepath.Dir(file)), filepath.Dir(file), file)); err != nil {
 			return refused(err)
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s\n", file)
@@ -150,6 +152,28 @@ func writeKey(file string, key crypto.Signer) error {
 		err = e
 	}
 	return err
+}
+
+// giveAway makes files that root made in the data folder belong to the folder's
+// owner: the server has to read them.
+func giveAway(data string, made ...string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	like, err := os.Stat(data)
+	if err != nil {
+		return err
+	}
+	owner, ok := like.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	for _, path := range made {
+		if err := os.Lchown(path, int(owner.Uid), int(owner.Gid)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // printRecord writes a record as a zone file has it, in strings of at most 255

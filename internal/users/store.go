@@ -167,8 +167,14 @@ func replace(path string, b *Book) error {
 	}
 	defer os.Remove(f.Name()) // fails once it is renamed
 	_, err = b.WriteTo(f)
-	if old, e := os.Stat(path); e == nil && err == nil {
-		err = f.Chmod(old.Mode().Perm())
+	like, e := os.Stat(path)
+	if e == nil && err == nil {
+		err = f.Chmod(like.Mode().Perm())
+	} else {
+		like, e = os.Stat(dir)
+	}
+	if e == nil && err == nil {
+		err = ownLike(f, like)
 	}
 	if err == nil {
 		err = f.Sync()

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -225,6 +226,29 @@ func TestReload(t *testing.T) {
 	}
 	if err := s.Update(func(*Book) error { return nil }); err == nil {
 		t.Error("a broken file was overwritten")
+	}
+}
+
+// What root changes beside a server still belongs to the server.
+func TestRootLeavesTheOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	s := open(t, "")
+	dir := filepath.Dir(s.path)
+	if err := os.Chown(dir, 12345, 12346); err != nil {
+		t.Skip(err)
+	}
+	add(t, s, "ann@example.org", "x")
+	add(t, s, "bob@example.org", "x")
+	for _, path := range []string{s.path, s.path + ".lock"} {
+		st, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if owner := st.Sys().(*syscall.Stat_t); owner.Uid != 12345 || owner.Gid != 12346 {
+			t.Errorf("%s belongs to %d:%d", path, owner.Uid, owner.Gid)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package users
 import (
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -46,6 +47,12 @@ func lock(path string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
+	if dir, e := os.Stat(filepath.Dir(path)); e == nil {
+		if err := ownLike(f, dir); err != nil {
+			f.Close()
+			return nil, err
+		}
+	}
 	for {
 		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != syscall.EINTR {
 			break
@@ -56,4 +63,14 @@ func lock(path string) (unlock func(), err error) {
 		return nil, err
 	}
 	return func() { f.Close() }, nil
+}
+
+// ownLike gives a file that root wrote to whom it belongs: the server that has to
+// read it runs under an account of its own.
+func ownLike(f *os.File, like fs.FileInfo) error {
+	st, ok := like.Sys().(*syscall.Stat_t)
+	if !ok || os.Geteuid() != 0 {
+		return nil
+	}
+	return f.Chown(int(st.Uid), int(st.Gid))
 }
