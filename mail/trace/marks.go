@@ -1,0 +1,123 @@
+package trace
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// mark is one stamp in the fit.
+type mark struct {
+	step   int // index into Steps; -1 is the Date field
+	at     int64
+	coarse int64 // what the stamp rounds away
+	node   int
+}
+
+// clockFit is the material of one message.
+type clockFit struct {
+	marks []mark
+	names []string // by node; 0 is the true time
+	class []int64  // weights by node
+}
+
+func (m *clockFit) coarse(node int) int64 {
+	var c int64
+	for _, mk := range m.marks {
+		if mk.node == node {
+			c = max(c, mk.coarse)
+		}
+	}
+	return c
+}
+
+// marks collects the stamps and gives each clock a node. Suspect lines are
+// left out: they are no evidence.
+func (t *Trace) marks(o *Options) *clockFit {
+	m := &clockFit{names: []string{""}, class: []int64{0}}
+	if t.DateStamp.OK {
+		m.add(-1, t.DateStamp, DateHost, weightDate, 0)
+	}
+	last := len(t.Steps) - 1
+	for i := range t.Steps {
+		s := &t.Steps[i]
+		if !s.Stamp.OK || s.Trust == Suspect {
+			continue
+		}
+		weight := int64(weightOther)
+		var learned time.Duration
+		fast, known := time.Duration(0), false
+		if o.Known != nil && s.By.Name != "" {
+			fast, known = o.Known(strings.ToLower(s.By.Name))
+		}
+		switch {
+		case o.owns(s.By.Name), i == last && len(o.Trusted) > 0:
+			weight = weightOurs
+		case known:
+			weight, learned = weightKnown, fast
+		case s.Trust == Claimed:
+			weight = weightClaimed
+		}
+		m.add(i, s.Stamp, strings.ToLower(t.hostOf(i)), weight, learned)
+	}
+	m.tieDate(t)
+	return m
+}
+
+// hostOf names the host that wrote a line. qmail leaves its name out in the
+// lines about its own queue: those belong to the line before.
+func (t *Trace) hostOf(i int) string {
+	for j := i; j >= 0; j-- {
+		if s := &t.Steps[j]; s.By.Name != "" || s.By.Addr.IsValid() {
+			return host(&s.Hop)
+		} else if s.MTA.Name != "qmail" {
+			break
+		}
+	}
+	return fmt.Sprintf("(line %d)", i+1)
+}
+
+// add gives a stamp the node of its host; a host that contradicts itself gets
+// another one, for then it is the line that is wrong and not the clock.
+func (m *clockFit) add(step int, st Stamp, name string, weight int64, learned time.Duration) {
+	mk := mark{step: step, at: st.Unix*1000 + int64(st.Nanos)/1e6 - learned.Milliseconds()}
+	if st.Coarse {
+		mk.coarse = 60_000
+	}
+	for i := len(m.marks) - 1; i >= 0; i-- {
+		old := &m.marks[i]
+		if m.names[old.node] != name {
+			continue
+		}
+		if mk.at < old.at-tolerance.Milliseconds() {
+			break
+		}
+		mk.node = old.node
+		m.class[old.node] = max(m.class[old.node], weight)
+		break
+	}
+	if mk.node == 0 {
+		mk.node = len(m.names)
+		m.names = append(m.names, name)
+		m.class = append(m.class, weight)
+	}
+	m.marks = append(m.marks, mk)
+}
+
+// tieDate gives the Date field the clock of the first host if the message was
+// made there, and the two agree.
+func (m *clockFit) tieDate(t *Trace) {
+	if len(m.marks) < 2 || m.marks[0].step != -1 || m.marks[1].step != 0 {
+		return
+	}
+	first := &t.Steps[0]
+	local := first.From.Name == "" && !first.From.Addr.IsValid() || first.Proto.Local || first.Class == Loopback
+	_, idHost, _ := strings.Cut(strings.Trim(t.MessageID, "<>"), "@")
+	if !local && !sameHost(idHost, first.By.Name) {
+		return
+	}
+	if d := m.marks[1].at - m.marks[0].at; d < -tolerance.Milliseconds() || d > 10*60*1000 {
+		return
+	}
+	m.marks[0].node = m.marks[1].node
+}
