@@ -266,11 +266,15 @@ func (d *door) dial(t testing.TB) *client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.SetDeadline(time.Now().Add(30 * time.Second))
-	t.Cleanup(func() { c.Close() })
-	cl := &client{Conn: c, r: bufio.NewReader(c), t: t}
+	cl := wrap(t, c)
 	cl.want("220")
 	return cl
+}
+
+func wrap(t testing.TB, c net.Conn) *client {
+	c.SetDeadline(time.Now().Add(30 * time.Second))
+	t.Cleanup(func() { c.Close() })
+	return &client{Conn: c, r: bufio.NewReader(c), t: t}
 }
 
 // hello is dial and the greeting of the door's protocol.
