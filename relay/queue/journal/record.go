@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"sync"
 
 	"hoplite/mail"
@@ -86,8 +87,8 @@ func appendMessage(b, head []byte, m *mail.Message) ([]byte, error) {
 		return append(b, base[len(m.Head):]...), nil
 	}
 	body := m.Body()
-	n := len(b)
-	b = append(b, make([]byte, body.Size())...)
+	n, size := len(b), int(body.Size())
+	b = slices.Grow(b, size)[:n+size]
 	if _, err := io.ReadFull(body, b[n:]); err != nil {
 		return nil, fmt.Errorf("read message: %w", err)
 	}
