@@ -1,0 +1,40 @@
+package queue_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/mail"
+	"hoplite/mail/hoptest"
+	"hoplite/relay/queue"
+	"hoplite/relay/queue/journal"
+)
+
+func TestQueueIsAHop(t *testing.T) {
+	for _, mode := range []string{"queue", "direct", "auto"} {
+		t.Run(mode, func(t *testing.T) {
+			hoptest.Run(t, func(t *testing.T) hoptest.Hop {
+				j, err := journal.Open(journal.Options{Dir: filepath.Join(t.TempDir(), "queue"), Log: zerolog.Nop()})
+				if err != nil {
+					t.Fatal(err)
+				}
+				q, err := queue.Open(queue.Options{Journal: j, Hostname: "mail.example.org", Log: zerolog.Nop()})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { q.Close() })
+				// What stands behind it is a queue as well, of its own upstream.
+				hop := q.Hop("out")
+				if mode != "queue" {
+					hop = q.Direct("direct", q.Hop("out"), mode == "auto")
+				}
+				return hoptest.Hop{Hop: hop, Takes: func(n int) mail.Address {
+					return mail.Address(fmt.Sprintf("user%d@example.net", n))
+				}}
+			})
+		})
+	}
+}
