@@ -37,6 +37,9 @@ SIGHUP reads the configuration again; with mistakes in it the old one stays.`,
 		if err != nil {
 			return err
 		}
+		// Before the data folder is touched: whoever edits the file beside a
+		// running server wants to hear of mistakes, not of the lock.
+		cfg.rules(file.Diags)
 		if err := file.Diags.Err(); err != nil {
 			return refused(err)
 		}
