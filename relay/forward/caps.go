@@ -1,0 +1,101 @@
+package forward
+
+import (
+	"strconv"
+	"strings"
+)
+
+// caps is what a server offered in answer to EHLO.
+type caps struct {
+	esmtp      bool
+	pipelining bool
+	eightBit   bool
+	binary     bool
+	chunking   bool
+	utf8       bool
+	dsn        bool
+	startTLS   bool
+	requireTLS bool
+	deliverBy  bool
+	priority   bool
+	enhanced   bool
+	xclient    []string
+	xforward   []string
+	auth       []string
+	size       int64 // 0: none or no limit
+	sizeKnown  bool
+}
+
+// parseCaps reads the lines of an EHLO reply behind the first. Keywords are
+// compared without regard to case; what is not understood is passed over.
+func parseCaps(text string) caps {
+	c := caps{esmtp: true}
+	lines := strings.Split(text, "\n")
+	for _, line := range lines[1:] {
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		// Old servers write AUTH=LOGIN beside, or instead of, AUTH LOGIN.
+		if rest, ok := strings.CutPrefix(strings.ToUpper(words[0]), "AUTH="); ok {
+			words = append([]string{"AUTH", rest}, words[1:]...)
+		}
+		c.keyword(strings.ToUpper(words[0]), words[1:])
+	}
+	return c
+}
+
+func (c *caps) keyword(word string, args []string) {
+	switch word {
+	case "PIPELINING":
+		c.pipelining = true
+	case "8BITMIME":
+		c.eightBit = true
+	case "BINARYMIME":
+		c.binary = true
+	case "CHUNKING":
+		c.chunking = true
+	case "SMTPUTF8":
+		c.utf8 = true
+	case "DSN":
+		c.dsn = true
+	case "STARTTLS":
+		c.startTLS = true
+	case "REQUIRETLS":
+		c.requireTLS = true
+	case "DELIVERBY":
+		c.deliverBy = true
+	case "MT-PRIORITY":
+		c.priority = true
+	case "ENHANCEDSTATUSCODES":
+		c.enhanced = true
+	case "XCLIENT":
+		c.xclient = append(c.xclient, upper(args)...)
+	case "XFORWARD":
+		c.xforward = append(c.xforward, upper(args)...)
+	case "AUTH":
+		c.auth = append(c.auth, upper(args)...)
+	case "SIZE":
+		if len(args) > 0 {
+			c.size, _ = strconv.ParseInt(args[0], 10, 64)
+		}
+		c.sizeKnown = true
+	}
+}
+
+func upper(words []string) []string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = strings.ToUpper(w)
+	}
+	return out
+}
+
+func has(list []string, word string) bool {
+	for _, w := range list {
+		if w == word {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,83 @@
+package forward
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"hoplite/mail"
+)
+
+// Offer is what the upstream's servers can all take, as far as they were seen.
+type Offer struct {
+	Known    bool  // at least one was seen
+	Size     int64 // the smallest limit; 0 for none
+	EightBit bool
+	UTF8     bool
+	DSN      bool
+	Binary   bool
+	Chunking bool
+}
+
+// Offer says what a listener in front of the upstream may promise.
+func (u *Upstream) Offer() Offer {
+	o := Offer{EightBit: true, UTF8: true, DSN: true, Binary: true, Chunking: true}
+	for _, p := range u.pools {
+		p.mu.Lock()
+		seen, c := p.seen, p.caps
+		p.mu.Unlock()
+		if !seen {
+			continue
+		}
+		o.Known = true
+		o.EightBit = o.EightBit && (c.eightBit || u.cfg.Downgrade)
+		o.UTF8 = o.UTF8 && (c.utf8 || u.cfg.Downgrade)
+		o.DSN = o.DSN && c.dsn
+		o.Binary = o.Binary && c.binary
+		o.Chunking = o.Chunking && c.chunking
+		if c.size > 0 && (o.Size == 0 || c.size < o.Size) {
+			o.Size = c.size
+		}
+	}
+	return o
+}
+
+// Look connects to each server once, so that Offer knows them, and reports
+// what it found in words.
+func (u *Upstream) Look(ctx context.Context) []string {
+	var said []string
+	for _, p := range u.pools {
+		c, _, err := p.take(ctx, &u.dialer, mail.Client{}, true)
+		if err != nil {
+			said = append(said, fmt.Sprintf("%s: %v", p.server.name(), err))
+			continue
+		}
+		said = append(said, fmt.Sprintf("%s: %s", p.server.name(), c.describe()))
+		p.give(c)
+	}
+	return said
+}
+
+func (c *conn) describe() string {
+	words := []string{"HELO only"}
+	if c.caps.esmtp {
+		words = words[:0]
+		for _, w := range []struct {
+			on   bool
+			text string
+		}{{c.caps.pipelining, "PIPELINING"}, {c.caps.eightBit, "8BITMIME"}, {c.caps.utf8, "SMTPUTF8"},
+			{c.caps.dsn, "DSN"}, {c.caps.chunking, "CHUNKING"}, {c.caps.requireTLS, "REQUIRETLS"}} {
+			if w.on {
+				words = append(words, w.text)
+			}
+		}
+		if c.caps.size > 0 {
+			words = append(words, fmt.Sprintf("SIZE %d", c.caps.size))
+		}
+	}
+	text := strings.Join(words, " ")
+	if t := c.tlsName(); t != "" {
+		return t + "; " + text
+	}
+	return "clear text; " + text
+}

@@ -1,0 +1,58 @@
+package forward
+
+import (
+	"bytes"
+	"io"
+)
+
+// stuffer doubles the dot at the start of a line (RFC 5321, 4.5.2) and copies
+// the rest as it is.
+type stuffer struct {
+	w    io.Writer
+	line bool // the next octet begins a line
+}
+
+var (
+	dotLine = []byte("\n.")
+	dot     = []byte(".")
+)
+
+// Write writes p with its dots stuffed. A line begins behind CRLF and nowhere
+// else; bare CR and LF never get here.
+func (s *stuffer) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	total := len(p)
+	if s.line && p[0] == '.' {
+		if _, err := s.w.Write(dot); err != nil {
+			return 0, err
+		}
+	}
+	for {
+		i := bytes.Index(p, dotLine)
+		if i < 0 {
+			break
+		}
+		if _, err := s.w.Write(p[:i+2]); err != nil {
+			return 0, err
+		}
+		if _, err := s.w.Write(dot); err != nil {
+			return 0, err
+		}
+		p = p[i+2:]
+	}
+	s.line = len(p) > 0 && p[len(p)-1] == '\n'
+	if _, err := s.w.Write(p); err != nil {
+		return 0, err
+	}
+	return total, nil
+}
+
+// end writes the final dot; a message without a last line end gets one.
+func (s *stuffer) end() {
+	if !s.line {
+		io.WriteString(s.w, "\r\n")
+	}
+	io.WriteString(s.w, ".\r\n")
+}
