@@ -70,6 +70,9 @@ func (c *Conn) disabled(s string) bool {
 
 // without takes what is switched off out of an offer.
 func (c *Conn) without(o Offer) Offer {
+	if len(c.opts.Disable) == 0 {
+		return o
+	}
 	for word, off := range map[string]func(){
 		"8BITMIME": func() { o.EightBit = false }, "SMTPUTF8": func() { o.UTF8 = false },
 		"DSN": func() { o.DSN = false }, "CHUNKING": func() { o.Chunking, o.Binary = false, false },

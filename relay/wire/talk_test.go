@@ -145,6 +145,22 @@ func TestOneWriteForABatch(t *testing.T) {
 	c.say("x\r\n.", "250 2.0.0")
 }
 
+// What is switched off is neither shown nor taken.
+func TestDisable(t *testing.T) {
+	c := start(t, Options{Disable: []string{"chunking", "DSN", "PIPELINING", "AUTH"}}, listen.Options{}).dial(t)
+	c.want("220")
+	got := c.say("EHLO x", "250-mail.example.org|250-ENHANCEDSTATUSCODES")
+	for _, word := range []string{"CHUNKING", "BINARYMIME", "DSN", "PIPELINING", "AUTH"} {
+		if strings.Contains(got, word) {
+			t.Errorf("%s in %s", word, got)
+		}
+	}
+	c.say("MAIL FROM:<a@example.org> RET=HDRS", "555 5.5.4")
+	c.say("BDAT 0 LAST", "502 5.5.1")
+	c.want("421")
+	c.closed()
+}
+
 func TestLongLines(t *testing.T) {
 	c := start(t, Options{}, listen.Options{}).dial(t)
 	c.hello()
