@@ -34,6 +34,8 @@ func TestSmimeCommand(t *testing.T) {
 		{[]string{signed, "--any-root"}, 0, "address   user@james.org"},
 		{[]string{detached, "--any-root", "--content", body}, 0, "with      RSA 2048, SHA-256"},
 		{[]string{detached, "--any-root", "--content", root}, 1, "the content is not the one that was signed"},
+		{[]string{smimeSample(t, "generated/s_rsa_nocerts_det.der"), "--any-root", "--content", body}, 1, "certificate is missing"},
+		{[]string{smimeSample(t, "generated/s_rsa_nocerts_det.der"), "--roots", smimeSample(t, "generated/rsa.crt"), "--at", "2027-01-01", "--content", body}, 0, "GOOD"},
 		{[]string{detached, "--any-root"}, 1, "the signed content is not here"},
 		{[]string{smimeSample(t, "generated/e_ecdh_p256.der")}, 0, "ECDH with SHA-1, AES-128 key wrap"},
 		{[]string{smimeSample(t, "generated/x_attr_confusion_opq.der"), "--any-root"}, 1, "a forgery"},

@@ -21,6 +21,7 @@ type Trust struct {
 	roots    *x509.CertPool // nil: the system's
 	byDomain map[string]*x509.CertPool
 	seen     *lru.Cache[string, *x509.Certificate]
+	own      []*cms.Certificate // of the roots' files: signers may be among them
 }
 
 // maxSeen is how many intermediate certificates are remembered for senders
@@ -33,18 +34,18 @@ func NewTrust(roots string, perDomain map[string]string) (*Trust, error) {
 	t := &Trust{byDomain: map[string]*x509.CertPool{}}
 	t.seen, _ = lru.New[string, *x509.Certificate](maxSeen) // fails for sizes below 1 only
 	var err error
-	if t.roots, err = loadRoots(roots); err != nil {
+	if t.roots, err = t.load(roots); err != nil {
 		return nil, err
 	}
 	for domain, path := range perDomain {
-		if t.byDomain[domain], err = loadRoots(path); err != nil {
+		if t.byDomain[domain], err = t.load(path); err != nil {
 			return nil, err
 		}
 	}
 	return t, nil
 }
 
-func loadRoots(path string) (*x509.CertPool, error) {
+func (t *Trust) load(path string) (*x509.CertPool, error) {
 	if path == "" || path == "system" {
 		// Read now: later a sandbox may be around us. Without any, nobody is trusted.
 		x509.SystemCertPool()
@@ -74,6 +75,9 @@ func loadRoots(path string) (*x509.CertPool, error) {
 		for _, c := range certificates(b) {
 			pool.AddCert(c)
 			n++
+			if own, err := cms.ParseCertificate(c.Raw); err == nil && len(t.own) < maxSeen {
+				t.own = append(t.own, own)
+			}
 		}
 	}
 	if n == 0 {

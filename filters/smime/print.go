@@ -15,7 +15,7 @@ var verdictWords = map[string]string{
 	"good":           "signed, and the signature is good",
 	"weak":           "signed, but with an algorithm or key that can be forged",
 	"bad":            "the signature does not hold for this message",
-	"unsupported":    "signed with an algorithm that is not supported",
+	"unsupported":    "made with something that is not supported: not checked",
 	"unknown":        "signed, but it cannot be told by whom",
 	VerdictEncrypted: "encrypted; what is inside cannot be seen",
 	VerdictNone:      "no signature on this message",
@@ -146,7 +146,7 @@ func (p *printer) layer(i int, l *Layer) {
 	place := ""
 	switch {
 	case l.Attached:
-		place = ", in an attached message"
+		place = ", attached: it does not count for this message"
 	case !l.Whole:
 		place = ", not around the whole message"
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"hoplite/filters/smime/cms"
@@ -14,7 +15,11 @@ const skew = 10 * time.Minute
 
 // judge verifies the signatures of a layer and asks whose they are.
 func (r *run) judge(l *Layer, s *cms.Signed, content io.Reader) error {
-	if _, err := s.Verify(content, r.Certs...); err != nil {
+	more := r.Certs
+	if r.Trust != nil {
+		more = append(slices.Clone(more), r.Trust.own...)
+	}
+	if _, err := s.Verify(content, more...); err != nil {
 		return err
 	}
 	worst := cms.Good
