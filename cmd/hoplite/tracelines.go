@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"runtime/debug"
 	"unicode/utf8"
 
 	"hoplite/mail/trace"
@@ -21,6 +22,8 @@ func receivedLines(r io.Reader, w io.Writer) error {
 		out  []byte
 		done chan struct{}
 	}
+	// A small heap that fills quickly would be swept all the time.
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	workers := runtime.GOMAXPROCS(0)
 	jobs, order := make(chan *job, workers), make(chan *job, 4*workers)
 	for range workers {

@@ -59,3 +59,18 @@ func TestClean(t *testing.T) {
 		}
 	}
 }
+
+// A Hop that is used again keeps nothing of the line before.
+func TestParseInto(t *testing.T) {
+	var reused Hop
+	for _, c := range saTable(t) {
+		ParseInto(&reused, []byte(c.Header))
+		fresh := Parse([]byte(c.Header))
+		if got, want := string(reused.AppendReceived(nil)), string(fresh.AppendReceived(nil)); got != want {
+			t.Errorf("got %s\nwant %s", got, want)
+		}
+		if len(reused.Comments) != len(fresh.Comments) {
+			t.Errorf("%d comments, want %d: %s", len(reused.Comments), len(fresh.Comments), c.Header)
+		}
+	}
+}

@@ -9,7 +9,7 @@ import (
 func (r *reader) note(t *token) {
 	h := r.h
 	if len(h.Comments) < MaxComments {
-		if h.Comments == nil {
+		if cap(h.Comments) == 0 {
 			h.Comments = make([]Span, 0, 4)
 		}
 		h.Comments = append(h.Comments, Span{int(t.start), int(t.end)})

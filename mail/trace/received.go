@@ -11,11 +11,13 @@ func Parse(value []byte) Hop {
 	r := readers.Get().(*reader)
 	r.parse(&r.own, value)
 	h := r.own
+	r.own.Comments = nil // they are the caller's now
 	r.release()
 	return h
 }
 
-// ParseInto is Parse for many lines: it overwrites h and allocates no new Hop.
+// ParseInto is Parse for many lines: it overwrites h, its list of comments too,
+// and allocates nothing but the line's string.
 func ParseInto(h *Hop, value []byte) {
 	r := readers.Get().(*reader)
 	r.parse(h, value)
@@ -25,7 +27,7 @@ func ParseInto(h *Hop, value []byte) {
 // parse reads one value into h.
 func (r *reader) parse(h *Hop, value []byte) {
 	r.h = h
-	*h = Hop{}
+	*h = Hop{Comments: h.Comments[:0]}
 	r.s, r.toks = string(value[:min(len(value), MaxField)]), r.toks[:0]
 	r.noQuote, r.noSquare, r.noAngle, r.broken = false, false, false, false
 	r.defects = 0
