@@ -35,9 +35,9 @@ func (s *session) doList() error {
 	if err != nil {
 		return err
 	}
-	for _, n := range names {
+	for i, n := range names {
 		if match(n.Name) {
-			s.listOne(l, n, match, names)
+			s.listOne(l, n, func() bool { return hidden(names, i, match) })
 		}
 	}
 	return s.done("LIST completed")
@@ -122,8 +122,8 @@ func (s *session) matcher(ref string, patterns []string) (func(name string) bool
 }
 
 // listOne shows a name that fits the patterns, if the selection options want it.
-func (s *session) listOne(l wire.List, n listed, match func(string) bool, all []listed) {
-	childInfo := l.Subscribed && l.Recursive && s.hidden(n.Name, match, all)
+func (s *session) listOne(l wire.List, n listed, hidden func() bool) {
+	childInfo := l.Subscribed && l.Recursive && hidden()
 	switch {
 	case l.Subscribed && !n.subscribed && !childInfo:
 		return
@@ -148,12 +148,22 @@ func (s *session) listOne(l wire.List, n listed, match func(string) bool, all []
 	}
 }
 
-// hidden tells whether a subscribed name is below that the patterns miss
-// (RFC 5258, 3.5).
-func (s *session) hidden(name string, match func(string) bool, all []listed) bool {
-	return slices.ContainsFunc(all, func(c listed) bool {
-		return c.subscribed && strings.HasPrefix(c.Name, name+"/") && !match(c.Name)
-	})
+// hidden tells whether a subscribed name is below the i-th that the patterns
+// miss (RFC 5258, 3.5).
+func hidden(names []listed, i int, match func(string) bool) bool {
+	below := names[i].Name + "/"
+	for _, c := range names[i+1:] {
+		if !strings.HasPrefix(c.Name, below) {
+			if names[i].Name == maildir.Inbox {
+				continue // it comes first, and what is below it does not follow
+			}
+			return false // names are sorted: there are no more
+		}
+		if c.subscribed && !match(c.Name) {
+			return true
+		}
+	}
+	return false
 }
 
 func attributes(l wire.List, n listed) []string {
@@ -200,13 +210,13 @@ func (s *session) doLsub() error {
 	if err != nil {
 		return err
 	}
-	for _, n := range names {
+	for i, n := range names {
 		attr := ""
 		switch {
 		case !match(n.Name):
 			continue
 		case n.subscribed:
-		case n.below && strings.Contains(pat, "%") && s.hidden(n.Name, match, names):
+		case n.below && strings.Contains(pat, "%") && hidden(names, i, match):
 			// The name stands for subscribed ones below it.
 			attr = `\Noselect`
 		default:
