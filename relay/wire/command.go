@@ -45,11 +45,14 @@ func (c *Conn) command(line []byte) {
 	case "HELP", "VRFY", "EXPN", "ETRN":
 		c.ask(verb, arg)
 	case "AUTH":
-		if c.helo == "" {
+		switch {
+		case c.helo == "":
 			c.say(helloFirst)
-			return
+		case c.disabled("AUTH"):
+			c.say(refusal(502, "5.5.1", "AUTH is not offered"))
+		default:
+			c.pass(verb, arg)
 		}
-		c.pass(verb, arg)
 	case "DATA":
 		c.pass(verb, arg)
 	case "NOOP", "RSET", "QUIT":

@@ -156,6 +156,7 @@ func TestDisable(t *testing.T) {
 		}
 	}
 	c.say("MAIL FROM:<a@example.org> RET=HDRS", "555 5.5.4")
+	c.say("AUTH PLAIN", "502 5.5.1")
 	c.say("BDAT 0 LAST", "502 5.5.1")
 	c.want("421")
 	c.closed()
