@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -191,6 +192,7 @@ type crashRun struct {
 	seen   map[string]int    // lines by their first word
 	kills  int
 	idle   chan struct{} // closed when the server has nothing left to do
+	lines  atomic.Int64  // read in this life
 }
 
 func newCrashRun(t *testing.T, dir string) *crashRun {
@@ -218,6 +220,7 @@ func (c *crashRun) live(mode string, end func(*exec.Cmd), wrap ...string) (exit 
 		c.t.Fatal(err)
 	}
 	read := make(chan struct{})
+	c.lines.Store(0)
 	go func() { defer close(read); c.read(out) }()
 	if end != nil {
 		end(cmd)
@@ -237,6 +240,7 @@ func (c *crashRun) read(out io.Reader) {
 		if len(words) != 4 { // cut off by the kill
 			continue
 		}
+		c.lines.Add(1)
 		if c.seen[words[0]]++; words[0] == "idle" && c.seen["idle"] == 1 {
 			close(c.idle)
 		}
@@ -244,6 +248,14 @@ func (c *crashRun) read(out io.Reader) {
 			c.acked[words[1]+" "+words[2]] = words[3]
 		}
 	}
+}
+
+// loaded waits until the server has answered for something, and a while more.
+func (c *crashRun) loaded(more time.Duration) {
+	for deadline := time.Now().Add(30 * time.Second); c.lines.Load() == 0 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(more)
 }
 
 func (c *crashRun) kill(cmd *exec.Cmd) {
@@ -302,7 +314,7 @@ func TestKill(t *testing.T) {
 	c := newCrashRun(t, t.TempDir())
 	for range cycles {
 		c.live("load", func(cmd *exec.Cmd) {
-			time.Sleep(time.Duration(50+rand.N(250)) * time.Millisecond)
+			c.loaded(rand.N(150 * time.Millisecond))
 			c.kill(cmd)
 		})
 	}

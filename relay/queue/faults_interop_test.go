@@ -96,7 +96,7 @@ func TestPowerCut(t *testing.T) {
 	c := newCrashRun(t, filepath.Join(d.mount, "queue"))
 	for range 6 {
 		c.live("load", func(cmd *exec.Cmd) {
-			time.Sleep(time.Duration(300+rand.N(700)) * time.Millisecond)
+			c.loaded(200*time.Millisecond + rand.N(500*time.Millisecond))
 			d.cut()
 			c.kill(cmd)
 		})
@@ -112,7 +112,7 @@ func TestPowerCutFindsUnsyncedMail(t *testing.T) {
 	d := newDisk(t)
 	c := newCrashRun(t, d.mount)
 	c.live("unsynced", func(cmd *exec.Cmd) {
-		time.Sleep(500 * time.Millisecond)
+		c.loaded(300 * time.Millisecond)
 		d.cut()
 		c.kill(cmd)
 	})
