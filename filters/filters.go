@@ -52,6 +52,12 @@ type Limiter interface {
 	Limit(tx *mail.Transaction) int64
 }
 
+// Keeper is a filter that remembers: Keep writes what it knows to disk. It is
+// called before a new configuration makes its own filters, and at the end.
+type Keeper interface {
+	Keep() error
+}
+
 // Finisher is a route's last stage, after every edit: it signs or seals what
 // goes out and returns the fields to put on top.
 type Finisher interface {

@@ -160,6 +160,20 @@ func (h *house) buildChains() error {
 	return nil
 }
 
+// keep lets the filters write down what they remember.
+func (h *house) keep() {
+	for _, c := range h.chains {
+		for i := range c.Filters.Entries {
+			e := &c.Filters.Entries[i]
+			if k, ok := e.Filter.(filters.Keeper); ok {
+				if err := k.Keep(); err != nil {
+					h.log.Warn().Err(err).Str("filter", e.Name).Msg("what it remembers is not on disk")
+				}
+			}
+		}
+	}
+}
+
 func keys[V any](m map[string]V) []string {
 	list := make([]string, 0, len(m))
 	for k := range m {

@@ -197,6 +197,7 @@ func (s *server) end() error {
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	s.now.close(ctx, true)
+	s.now.keep()
 	waited := make(chan struct{})
 	go func() { s.gone.Wait(); close(waited) }()
 	select {
@@ -237,6 +238,7 @@ func (s *server) rebuild() (*tenure, error) {
 	if cfg.Data != s.ground.data {
 		return nil, errDataMoved
 	}
+	s.now.keep()
 	h, err := build(s.ground, cfg, file.Diags)
 	if err != nil {
 		return nil, err

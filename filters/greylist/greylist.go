@@ -184,6 +184,9 @@ func (f *Filter) saveLater(now time.Time) {
 	}()
 }
 
+// Keep writes what is known to disk now.
+func (f *Filter) Keep() error { return f.save() }
+
 // save writes all that is known, the least recently used first.
 func (f *Filter) save() error {
 	if err := os.MkdirAll(filepath.Dir(f.file), 0o750); err != nil {

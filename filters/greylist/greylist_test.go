@@ -108,3 +108,26 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+// A restart or a new configuration does not make senders wait again.
+func TestKeep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env := filters.Env{Data: t.TempDir()}
+		before, err := New(cfg, env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		try(t, before, "192.0.2.1", "a@x.example", "b@y.example")
+		if err := before.(filters.Keeper).Keep(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		after, err := New(cfg, env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := try(t, after, "192.0.2.1", "a@x.example", "b@y.example"); got != "" {
+			t.Errorf("after a restart the sender hears %q", got)
+		}
+	})
+}
