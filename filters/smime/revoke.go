@@ -45,6 +45,7 @@ const (
 type Revocation struct {
 	mode   string
 	dir    string
+	wait   time.Duration // for one message, in hard mode
 	client *http.Client
 	mu     sync.Mutex
 	busy   map[string]chan struct{} // fetches under way
@@ -52,7 +53,7 @@ type Revocation struct {
 
 // NewRevocation keeps its cache in dir, which is made when first needed.
 func NewRevocation(mode, dir string) *Revocation {
-	return &Revocation{mode: mode, dir: dir, busy: map[string]chan struct{}{},
+	return &Revocation{mode: mode, dir: dir, wait: hardTime, busy: map[string]chan struct{}{},
 		client: &http.Client{Timeout: fetchTime}}
 }
 
@@ -71,7 +72,7 @@ func (r *run) revocation(l *Layer, s *cms.Signed, sg *Signer, chain []*x509.Cert
 	if r.Revocation == nil || r.Revocation.mode == RevokeOff || len(chain) < 2 {
 		return sg
 	}
-	ctx, cancel := context.WithTimeout(r.ctx, hardTime)
+	ctx, cancel := context.WithTimeout(r.ctx, r.Revocation.wait)
 	defer cancel()
 	worst := statusGood
 	for i := 0; i+1 < len(chain); i++ {
