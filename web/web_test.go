@@ -266,8 +266,13 @@ func TestLargePaste(t *testing.T) {
 	if code, body, _ := post(t, c, srv.URL+"/trace", url.Values{"text": {strings.Repeat("x", 1<<20+1)}}); code != http.StatusRequestEntityTooLarge {
 		t.Errorf("%d %s", code, body)
 	}
-	if code, _, _ := post(t, c, srv.URL+"/trace", url.Values{"text": {strings.Repeat("y", 5<<20)}}); code != http.StatusRequestEntityTooLarge {
-		t.Errorf("%d", code)
+	// Over a socket the answer may be lost while the client still writes.
+	req := httptest.NewRequest("POST", "http://localhost/trace", strings.NewReader("text="+strings.Repeat("y", 5<<20)))
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	rec := httptest.NewRecorder()
+	srv.Config.Handler.ServeHTTP(rec, req)
+	if rec.Code != http.StatusRequestEntityTooLarge {
+		t.Errorf("%d", rec.Code)
 	}
 	many := strings.Repeat("Received: from a.example ([192.0.2.1]) by b.example with SMTP; Tue, 12 May 2026 08:30:00 +0000\n", 10_000)
 	if code, body, _ := post(t, c, srv.URL+"/trace", url.Values{"text": {many}}); code != 200 || strings.Count(body, `<li class="hop `) > shownRows {
