@@ -31,14 +31,19 @@ type handoff struct {
 // target is where one recipient's copy goes.
 type target struct {
 	rcpt   mail.Rcpt
-	box    *Box
+	box    *Box // nil while there is none
 	folder string
 }
 
-// Rcpt takes mail for accounts that exist and have room.
+// Rcpt takes mail for accounts that exist and have room. It makes nothing: a
+// box begins with its first message.
 func (h *handoff) Rcpt(_ context.Context, r mail.Rcpt) error {
 	if !h.store.known(r.To) {
 		return &mail.Reply{Code: 550, Enhanced: "5.1.1", Text: "no such mailbox here", Cause: ErrNoBox}
+	}
+	if !h.store.Exists(r.To) {
+		h.rcpts = append(h.rcpts, target{rcpt: r})
+		return nil
 	}
 	box, err := h.store.Box(r.To)
 	if err != nil {
@@ -112,6 +117,13 @@ func (h *handoff) send(ctx context.Context, t *target, m *mail.Message) mail.Out
 func (h *handoff) deliver(ctx context.Context, t *target, m *mail.Message) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
+	}
+	if t.box == nil {
+		box, err := h.store.Box(t.rcpt.To)
+		if err != nil {
+			return "", err
+		}
+		t.box = box
 	}
 	f, err := h.folder(t)
 	if err != nil {
@@ -209,7 +221,9 @@ func (b *Box) sameFolder(name string) string {
 // Close gives the boxes back.
 func (h *handoff) Close() error {
 	for _, t := range h.rcpts {
-		t.box.Close()
+		if t.box != nil {
+			t.box.Close()
+		}
 	}
 	h.rcpts = nil
 	return nil

@@ -113,6 +113,9 @@ func TestRcptRefusals(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := hopStore(t, tc.cfg)
+			bob, err := s.Box("bob@example.org")
+			must(t, err)
+			defer bob.Close()
 			tx := mail.NewTransaction(mail.Client{}, "")
 			tx.Envelope.Size = tc.size
 			h, err := s.Open(context.Background(), tx)
@@ -196,5 +199,22 @@ func TestWatchersHearOfDeliveries(t *testing.T) {
 		if m.UID != uint32(i+1) || m.New {
 			t.Errorf("message %d is %+v", i, m)
 		}
+	}
+}
+
+// Asking for a recipient makes no box; the first message does.
+func TestRcptMakesNothing(t *testing.T) {
+	s := hopStore(t, Config{})
+	h, err := s.Open(context.Background(), mail.NewTransaction(mail.Client{}, ""))
+	must(t, err)
+	defer h.Close()
+	must(t, h.Rcpt(context.Background(), mail.Rcpt{To: "ann@example.org"}))
+	if s.Exists("ann@example.org") {
+		t.Error("RCPT made a box")
+	}
+	m, err := mail.NewMessage(mail.Bytes(hello))
+	must(t, err)
+	if o := h.Send(context.Background(), m)[0]; !o.Reply.Positive() || !s.Exists("ann@example.org") {
+		t.Errorf("outcome %+v", o)
 	}
 }

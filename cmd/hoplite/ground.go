@@ -44,8 +44,9 @@ type ground struct {
 	srs         *srs.Rewriter
 	own         atomic.Pointer[users.Resolver] // of the house that stands now
 	stores      map[string]keptStore
-	clocks      *trace.Clocks // of neighbours
-	learned     chan struct{} // closed once they are saved for the last time
+	replaced    []*maildrop.Store // by a reload; sessions may still use them
+	clocks      *trace.Clocks     // of neighbours
+	learned     chan struct{}     // closed once they are saved for the last time
 	forget      context.CancelFunc
 }
 
@@ -65,10 +66,14 @@ func (g *ground) store(c *maildrop.Config, account func(mail.Address) (maildrop.
 	s, err := maildrop.Open(*c, maildrop.Env{
 		Data: g.data, Log: g.log.With().Str("hop", c.Name).Logger(), Account: account,
 	})
-	if err == nil {
-		g.stores[c.Name] = keptStore{key, s}
+	if err != nil {
+		return nil, err
 	}
-	return s, err
+	if k, ok := g.stores[c.Name]; ok {
+		g.replaced = append(g.replaced, k.store)
+	}
+	g.stores[c.Name] = keptStore{key, s}
+	return s, nil
 }
 
 // stand takes the data folder.
@@ -132,6 +137,11 @@ func (g *ground) leave() {
 	for name, k := range g.stores {
 		if err := k.store.Close(); err != nil {
 			g.log.Error().Err(err).Str("maildrop", name).Msg("close maildrop")
+		}
+	}
+	for _, s := range g.replaced {
+		if err := s.Close(); err != nil {
+			g.log.Error().Err(err).Msg("close maildrop")
 		}
 	}
 	if g.history != nil {
