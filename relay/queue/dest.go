@@ -125,8 +125,12 @@ func (q *Queue) plan(it *item) {
 		if r.next.After(j.next) {
 			j.next = r.next
 		}
+		j.unreached = j.unreached || r.last != nil && Unreachable(r.last)
 	}
 	for _, j := range it.jobs {
+		if j.unreached { // from before a restart: the first success tells all that wait
+			j.dest.failures = max(j.dest.failures, 1)
+		}
 		q.place(j)
 	}
 }

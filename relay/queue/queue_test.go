@@ -480,6 +480,22 @@ func TestDestinations(t *testing.T) {
 		pass(20 * time.Minute)
 		h.empty(t)
 	})
+	bubble(t, "what waited for it before a restart goes, too", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.open = func(*mail.Transaction) error {
+			return &mail.Reply{Code: 451, Enhanced: "4.4.1", Text: "connection refused"}
+		}
+		h.accept(t, "out", to("a@example.net")...)
+		pass(time.Hour)
+		h.stop()
+		h.out.open = nil
+		h.start(t)
+		h.accept(t, "out", to("b@example.net")...)
+		synctest.Wait()
+		h.accept(t, "out", to("c@example.net")...)
+		synctest.Wait()
+		h.empty(t)
+	})
 	bubble(t, "what we know of a failure and nobody else should is not in the report", func(t *testing.T) {
 		h := newHouse(t)
 		h.out.open = func(*mail.Transaction) error {
