@@ -128,6 +128,11 @@ func (c *Config) checkAddresses(diags *conf.Diagnostics) {
 		who string
 	}
 	var taken []place
+	defer func() {
+		if len(taken) == 0 {
+			diags.Warn(c.Range(), "nothing listens", `Write a block such as smtp "inbound" { ... }.`)
+		}
+	}()
 	v := reflect.ValueOf(c).Elem()
 	for sf, field := range v.Fields() {
 		if sf.Type.Kind() != reflect.Slice || sf.Type.Elem().Kind() != reflect.Pointer {
