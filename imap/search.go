@@ -122,6 +122,13 @@ func (s *session) esearch(args *wire.Search, nums []uint32, modseq uint64, uid b
 // errSearchLimit is the answer to a search that takes too long.
 var errSearchLimit = no{"[LIMIT] search takes too long"}
 
+// patience bounds a search: by its time, and by its client's going away.
+func (s *session) patience() (context.Context, context.CancelFunc) {
+	ctx, stop := s.conn.Watched(s.ctx)
+	ctx, cancel := context.WithTimeout(ctx, s.srv.cfg.SearchTimeout)
+	return ctx, func() { cancel(); stop() }
+}
+
 // search returns the indexes in the view of all messages that match, ascending.
 func (s *session) search(args *wire.Search) ([]int, error) {
 	if args.Charset != "" && !mime.KnownCharset(args.Charset) {
@@ -133,7 +140,7 @@ func (s *session) search(args *wire.Search) ([]int, error) {
 	}
 	msgs := s.sel.view.Messages
 	hit := make([]bool, len(msgs))
-	ctx, cancel := context.WithTimeout(s.ctx, s.srv.cfg.SearchTimeout)
+	ctx, cancel := s.patience()
 	defer cancel()
 	if err := q.run(ctx, msgs, hit); err != nil {
 		return nil, err

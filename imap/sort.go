@@ -3,7 +3,6 @@ package imap
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"errors"
 	"slices"
 
@@ -102,7 +101,7 @@ func (s *session) warm(idx []int) error {
 	if len(msgs) < 2 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, s.srv.cfg.SearchTimeout)
+	ctx, cancel := s.patience()
 	defer cancel()
 	q := query{folder: s.sel.folder, files: true, root: &node{op: wire.KeySentSince, cost: header}}
 	return q.run(ctx, msgs, make([]bool, len(msgs)))

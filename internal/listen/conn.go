@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -24,6 +25,7 @@ type Conn struct {
 	Local netip.AddrPort
 
 	listener *Listener
+	socket   net.Conn // below TLS
 	state    *tls.ConnectionState
 	legacy   bool
 
@@ -34,7 +36,7 @@ type Conn struct {
 
 func newConn(c net.Conn, l *Listener) *Conn {
 	peer := addrPort(c.RemoteAddr())
-	return &Conn{Conn: c, Client: peer, Peer: peer, Local: addrPort(c.LocalAddr()), listener: l}
+	return &Conn{Conn: c, Client: peer, Peer: peer, Local: addrPort(c.LocalAddr()), listener: l, socket: c}
 }
 
 func addrPort(a net.Addr) netip.AddrPort {
@@ -101,4 +103,40 @@ func (c *Conn) Close() error {
 	err := c.Conn.Close()
 	c.listener.leave(c, pass)
 	return err
+}
+
+// watchEvery is how often Watched looks. A script that closes its side behind
+// the last command still waits for the answer: quick work is not cut off.
+const watchEvery = 2 * time.Second
+
+// Watched is a context that ends when the client has hung up, for work that
+// nobody would wait for any more. Nothing is read meanwhile: what the client
+// sends ahead stays where it is. Stop ends the watching.
+func (c *Conn) Watched(parent context.Context) (ctx context.Context, stop context.CancelFunc) {
+	ctx, stop = context.WithCancel(parent)
+	raw, ok := c.socket.(syscall.Conn)
+	if !ok {
+		return ctx, stop
+	}
+	sc, err := raw.SyscallConn()
+	if err != nil {
+		return ctx, stop
+	}
+	go func() {
+		defer stop()
+		tick := time.NewTicker(watchEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			gone := false
+			if err := sc.Control(func(fd uintptr) { gone = hungUp(int(fd)) }); err != nil || gone {
+				return
+			}
+		}
+	}()
+	return ctx, stop
 }

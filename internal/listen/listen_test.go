@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -532,5 +533,38 @@ func TestNotify(t *testing.T) {
 	n, err := c.Read(b)
 	if err != nil || string(b[:n]) != "READY=1" {
 		t.Fatalf("%q %v", b[:n], err)
+	}
+}
+
+// Work for a client that has hung up is ended; for one that waits it goes on.
+func TestWatched(t *testing.T) {
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := New(socket, Options{Log: zerolog.Nop()})
+	ended := make(chan error, 1)
+	run(t, l, func(c *Conn) {
+		defer c.Close()
+		ctx, stop := c.Watched(context.Background())
+		defer stop()
+		io.WriteString(c, "begun\r\n")
+		select {
+		case <-ctx.Done():
+			ended <- ctx.Err()
+		case <-time.After(20 * time.Second):
+			ended <- nil
+		}
+	})
+	c := dial(t, l)
+	line(t, c)
+	select {
+	case <-ended:
+		t.Fatal("ended although the client waits")
+	case <-time.After(2*watchEvery + watchEvery/2):
+	}
+	c.Close()
+	if err := <-ended; err == nil && runtime.GOOS == "linux" {
+		t.Error("went on for a client that has hung up")
 	}
 }
