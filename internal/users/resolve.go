@@ -62,7 +62,8 @@ type Resolver struct {
 // NewResolver reads the aliases file, which may be missing, and reports the
 // mistakes in it. Hosts are the server's own names: a bare alias or account is
 // meant to be at one of them. Postmaster is who gets mail for the postmaster of
-// any of our domains where no alias or account says otherwise.
+// any of our domains where no alias or account says otherwise; empty, it is the
+// first account with the role Admin, or the first of all.
 func NewResolver(store *Store, path string, hosts []string, postmaster string, log zerolog.Logger) (*Resolver, error) {
 	r := &Resolver{store: store, path: path, postmaster: Canonical(postmaster), log: log}
 	for _, h := range hosts {
@@ -200,6 +201,12 @@ func (w *walk) rule(addr string) (to []string, by, folder string) {
 			to = append(to, t)
 		}
 		return to, fmt.Sprintf("catch-all aliases:%d", a.line), ""
+	}
+	if local == "postmaster" && w.Ours(domain) {
+		// RFC 5321, 4.5.1: somebody must get it, whatever was not configured.
+		if a := w.store.keeper(); a != "" {
+			return []string{a}, "postmaster, as none is configured", ""
+		}
 	}
 	return nil, "", ""
 }

@@ -215,3 +215,24 @@ func FuzzAliases(f *testing.F) {
 		}
 	})
 }
+
+// Mail to postmaster always finds somebody (RFC 5321, 4.5.1).
+func TestPostmasterOfNobody(t *testing.T) {
+	s := open(t, "")
+	r, err := NewResolver(s, filepath.Join(t.TempDir(), "aliases"), []string{"mail.example.org", "localhost"}, "", zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(want string) {
+		t.Helper()
+		got, err := r.Resolve("postmaster@localhost")
+		if err != nil || ends(got) != want {
+			t.Errorf("postmaster leads to %q, %v; want %q", ends(got), err, want)
+		}
+	}
+	ask(">postmaster@localhost")
+	add(t, s, "ann@example.org", "x")
+	ask("ann@example.org")
+	add(t, s, "boss@example.org", "x", func(a *Account) { a.Roles = []string{Admin} })
+	ask("boss@example.org")
+}

@@ -131,6 +131,21 @@ func (s *Store) SCRAMReady() bool {
 	return s.ready.Load()
 }
 
+// keeper is the account that answers for the house when nobody is named: the
+// first admin, or the first account; "" when there is none.
+func (s *Store) keeper() string {
+	all := s.Accounts()
+	for _, a := range all {
+		if a.Is(Admin) {
+			return a.Name
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return all[0].Name
+}
+
 // Update changes the accounts: change gets a copy of what is on disk now, and
 // what it leaves there is written and then in force. If it fails, nothing has
 // happened.
