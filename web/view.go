@@ -90,9 +90,9 @@ type bounced struct {
 
 // axis maps instants to the picture.
 type axis struct {
-	start, span time.Duration // since the first hop
-	base        time.Time
-	log         bool
+	span time.Duration // since the first hop
+	base time.Time
+	log  bool
 }
 
 func newAxis(t *trace.Trace, log bool) axis {

@@ -36,7 +36,10 @@ func line(password string) string {
 	if err != nil {
 		panic(err)
 	}
-	k := client.GetStoredCredentials(scram.KeyFactors{Salt: "0123456789abcdef", Iters: 4096})
+	k, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: "0123456789abcdef", Iters: 4096})
+	if err != nil {
+		panic(err)
+	}
 	b := base64.StdEncoding.EncodeToString
 	return "{SCRAM-SHA-256}4096," + b([]byte(k.Salt)) + "," + b(k.StoredKey) + "," + b(k.ServerKey)
 }
