@@ -23,7 +23,6 @@ import (
 const (
 	DefaultBudget = 64 << 20 // octets in memory, over all spools
 	inMemory      = 1 << 20  // octets in memory, of one spool
-	firstBlock    = 4 << 10
 )
 
 // ErrFull is returned when the disk is about to be full.
@@ -149,15 +148,17 @@ func (s *Spool) grow(n int) bool {
 	if need > inMemory {
 		return false
 	}
-	size := max(int64(firstBlock), s.hint, 2*int64(cap(s.mem)))
-	size = min(max(size, need), inMemory)
-	more := size - s.paid
+	next := takeBlock(int(max(need, s.hint)))
+	more := int64(cap(next)) - s.paid
 	if s.dir.used.Add(more) > s.dir.budget {
 		s.dir.used.Add(-more)
+		giveBlock(next)
 		return false
 	}
-	s.paid = size
-	s.mem = append(make([]byte, 0, size), s.mem...)
+	s.paid += more
+	next = append(next, s.mem...)
+	giveBlock(s.mem)
+	s.mem = next
 	return true
 }
 
@@ -172,14 +173,15 @@ func (s *Spool) spill() error {
 	if _, err := f.Write(s.mem); err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	s.mem = nil
 	s.giveBack()
 	return nil
 }
 
+// giveBack lets others have the memory.
 func (s *Spool) giveBack() {
 	s.dir.used.Add(-s.paid)
-	s.paid = 0
+	giveBlock(s.mem)
+	s.mem, s.paid = nil, 0
 }
 
 func (s *Spool) flush() error {
@@ -234,10 +236,11 @@ func (s *Spool) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// Close gives memory and file back. It may be called more than once.
+// Close gives memory and file back: no reader may still hold what Bytes gave.
+// It may be called more than once.
 func (s *Spool) Close() error {
 	s.giveBack()
-	s.mem, s.buf = nil, nil
+	s.buf = nil
 	if s.file == nil {
 		return nil
 	}
