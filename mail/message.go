@@ -182,6 +182,13 @@ func (m *Message) Reader() io.Reader {
 	return io.MultiReader(bytes.NewReader(m.Header()), m.Body())
 }
 
+// copier is Content that has a shorter way to a writer than through a buffer of
+// ours: from file to file inside the kernel.
+type copier interface {
+	// CopyTo writes all octets from off on.
+	CopyTo(w io.Writer, off int64) (int64, error)
+}
+
 // WriteTo writes the message as it goes out.
 func (m *Message) WriteTo(w io.Writer) (int64, error) {
 	n, err := w.Write(m.Header())
@@ -191,6 +198,10 @@ func (m *Message) WriteTo(w io.Writer) (int64, error) {
 	if b, ok := m.Base.(Bytes); ok {
 		k, err := w.Write(b[len(m.Head):])
 		return int64(n + k), err
+	}
+	if c, ok := m.Base.(copier); ok {
+		k, err := c.CopyTo(w, int64(len(m.Head)))
+		return int64(n) + k, err
 	}
 	k, err := io.Copy(w, m.Body())
 	return int64(n) + k, err

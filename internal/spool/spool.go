@@ -236,6 +236,24 @@ func (s *Spool) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
+// CopyTo writes all octets from off on. The file is opened anew, so that the
+// system can copy it by itself and other readers keep their places.
+func (s *Spool) CopyTo(w io.Writer, off int64) (int64, error) {
+	if s.file == nil {
+		n, err := w.Write(s.mem[min(off, s.size):])
+		return int64(n), err
+	}
+	f, err := os.Open(s.file.Name())
+	if err != nil {
+		return 0, fmt.Errorf("spool: %w", err)
+	}
+	defer f.Close()
+	if _, err := f.Seek(off, io.SeekStart); err != nil {
+		return 0, fmt.Errorf("spool: %w", err)
+	}
+	return io.Copy(w, f)
+}
+
 // Close gives memory and file back: no reader may still hold what Bytes gave.
 // It may be called more than once.
 func (s *Spool) Close() error {

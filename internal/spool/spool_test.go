@@ -116,3 +116,33 @@ func TestMemory(t *testing.T) {
 		t.Errorf("%d octets allocated for 64 MiB", got)
 	}
 }
+
+func TestCopyTo(t *testing.T) {
+	d, err := Open(t.TempDir(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, size := range map[string]int{"memory": 1000, "file": 3 << 20} {
+		t.Run(name, func(t *testing.T) {
+			want := make([]byte, size)
+			rand.New(rand.NewSource(2)).Read(want)
+			s := d.New(0)
+			defer s.Close()
+			s.Write(want)
+			if err := s.Done(); err != nil {
+				t.Fatal(err)
+			}
+			to, err := os.Create(filepath.Join(t.TempDir(), "copy"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer to.Close()
+			if n, err := s.CopyTo(to, 77); err != nil || n != int64(size-77) {
+				t.Fatalf("CopyTo = %d, %v", n, err)
+			}
+			if got, err := os.ReadFile(to.Name()); err != nil || !bytes.Equal(got, want[77:]) {
+				t.Errorf("%d octets, %v: not the same", len(got), err)
+			}
+		})
+	}
+}
