@@ -74,10 +74,9 @@ type Server struct {
 	env Env
 	log zerolog.Logger
 
+	sessions listen.Sessions[*session]
 	mu       sync.Mutex
 	accounts map[string]int // connections of each
-	sessions map[*session]bool
-	closing  bool
 }
 
 // New makes a server.
@@ -89,7 +88,7 @@ func New(cfg Config, env Env) *Server {
 	set(&cfg.IdleTimeout, d.IdleTimeout)
 	set(&cfg.LoginTimeout, d.LoginTimeout)
 	set(&cfg.SearchTimeout, d.SearchTimeout)
-	return &Server{cfg: cfg, env: env, log: env.Log, accounts: map[string]int{}, sessions: map[*session]bool{}}
+	return &Server{cfg: cfg, env: env, log: env.Log, accounts: map[string]int{}}
 }
 
 func set[T comparable](v *T, otherwise T) {
@@ -106,38 +105,15 @@ func Refuse(r listen.Reason) string { return "* BYE " + string(r) + "\r\n" }
 func (s *Server) Handle(ctx context.Context, c *listen.Conn) {
 	defer c.Close()
 	ses := newSession(ctx, s, c)
-	if !s.enter(ses) {
+	if !s.sessions.Enter(ses) {
 		return
 	}
-	defer s.leave(ses)
+	defer s.sessions.Leave(ses)
 	ses.serve()
 }
 
 // Shutdown says BYE to every client and ends its session.
-func (s *Server) Shutdown() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closing = true
-	for ses := range s.sessions {
-		ses.stop()
-	}
-}
-
-func (s *Server) enter(ses *session) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing {
-		return false
-	}
-	s.sessions[ses] = true
-	return true
-}
-
-func (s *Server) leave(ses *session) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.sessions, ses)
-}
+func (s *Server) Shutdown() { s.sessions.Shutdown((*session).stop) }
 
 // admit counts a connection of an account; false says that it has too many.
 func (s *Server) admit(account string) bool {

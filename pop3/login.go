@@ -25,8 +25,7 @@ func (s *session) client() login.Client {
 // cleartext tells whether a password may be sent without TLS: when the listener
 // says so, or the wire does not leave this machine.
 func (s *session) cleartext() bool {
-	a := s.conn.Client.Addr()
-	return s.srv.cfg.CleartextLogin || !a.IsValid() || a.IsLoopback() && s.conn.Peer.Addr().IsLoopback()
+	return s.srv.cfg.CleartextLogin || s.conn.OnHost()
 }
 
 func (s *session) mayLogin() bool {

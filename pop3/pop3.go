@@ -83,10 +83,9 @@ type Server struct {
 	env  Env
 	uidl uidlFormat
 
+	sessions listen.Sessions[*session]
 	mu       sync.Mutex
-	sessions map[*session]bool
 	logins   map[string]time.Time // the last of each account, with LoginDelay
-	closing  bool
 }
 
 // New makes a server. The error is a mistake that Config.Check finds too.
@@ -109,7 +108,7 @@ func New(cfg Config, env Env) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{cfg: cfg, env: env, uidl: format, sessions: map[*session]bool{}, logins: map[string]time.Time{}}, nil
+	return &Server{cfg: cfg, env: env, uidl: format, logins: map[string]time.Time{}}, nil
 }
 
 // Refuse is what a client hears that is turned away before its session begins.
@@ -119,38 +118,15 @@ func Refuse(r listen.Reason) string { return "-ERR [SYS/TEMP] " + string(r) + "\
 func (s *Server) Handle(ctx context.Context, c *listen.Conn) {
 	defer c.Close()
 	ses := newSession(ctx, s, c)
-	if !s.enter(ses) {
+	if !s.sessions.Enter(ses) {
 		return
 	}
-	defer s.leave(ses)
+	defer s.sessions.Leave(ses)
 	ses.serve()
 }
 
 // Shutdown ends every session; what they marked as deleted stays.
-func (s *Server) Shutdown() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closing = true
-	for ses := range s.sessions {
-		ses.stop()
-	}
-}
-
-func (s *Server) enter(ses *session) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing {
-		return false
-	}
-	s.sessions[ses] = true
-	return true
-}
-
-func (s *Server) leave(ses *session) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.sessions, ses)
-}
+func (s *Server) Shutdown() { s.sessions.Shutdown((*session).stop) }
 
 // tooSoon tells whether an account logged in less than LoginDelay ago, and
 // notes the login if not.

@@ -85,6 +85,13 @@ func (c *Conn) TLS() (state tls.ConnectionState, ok bool) {
 	return *c.state, true
 }
 
+// OnHost reports that what is sent does not leave this machine: the client is
+// on it, with no proxy elsewhere between.
+func (c *Conn) OnHost() bool {
+	a := c.Client.Addr()
+	return !a.IsValid() || a.IsLoopback() && c.Peer.Addr().IsLoopback()
+}
+
 // Legacy reports that the client speaks TLS which only the listener's legacy
 // profile allows.
 func (c *Conn) Legacy() bool { return c.legacy }
