@@ -83,7 +83,9 @@ func (d *dateReader) asctime() bool {
 	d.day = d.number(2)
 	d.skip(true)
 	if n := d.digits(); n == 4 && d.at(4) != ':' { // May 12, 2026 08:30
-		d.yearNumber()
+		if !d.yearNumber() {
+			return false
+		}
 		d.skip(true)
 		d.defects |= OddDate
 		return d.clock() && d.zoneText()
