@@ -81,7 +81,7 @@ func openSite(t *testing.T) *httptest.Server {
 	return srv
 }
 
-func TestBrowserPaste(t *testing.T) {
+func TestInteropBrowserPaste(t *testing.T) {
 	ctx := browser(t)
 	srv := openSite(t)
 	msg := "Authentication-Results: mx1.dest.example; spf=pass smtp.mailfrom=source.example; dkim=pass header.d=source.example; dmarc=fail header.from=source.example\n" +
@@ -110,7 +110,7 @@ func TestBrowserPaste(t *testing.T) {
 }
 
 // Keyboard alone: tab to the text, type, tab to the button, open a line.
-func TestBrowserKeyboard(t *testing.T) {
+func TestInteropBrowserKeyboard(t *testing.T) {
 	ctx := browser(t)
 	srv := openSite(t)
 	do(t, ctx, chromedp.Navigate(srv.URL+"/"), chromedp.WaitVisible("#text"), chromedp.Focus("#text"),
@@ -125,7 +125,7 @@ func TestBrowserKeyboard(t *testing.T) {
 }
 
 // A file that is dropped on the field is a file that is chosen.
-func TestBrowserDrop(t *testing.T) {
+func TestInteropBrowserDrop(t *testing.T) {
 	ctx := browser(t)
 	srv := openSite(t)
 	file, err := filepath.Abs("../mail/trace/testdata/received/synthetic/o365-chain.eml")
@@ -141,7 +141,7 @@ func TestBrowserDrop(t *testing.T) {
 }
 
 // Nothing in a header runs, loads or hides.
-func TestBrowserHostile(t *testing.T) {
+func TestInteropBrowserHostile(t *testing.T) {
 	ctx := browser(t)
 	srv := openSite(t)
 	evil := `"><img src=x onerror="window.owned=1"><script>window.owned=1</script></textarea><svg onload="window.owned=1">` + "\u202e"
@@ -168,7 +168,7 @@ func TestBrowserHostile(t *testing.T) {
 }
 
 // A login, a message's story, and the dry run.
-func TestBrowserStory(t *testing.T) {
+func TestInteropBrowserStory(t *testing.T) {
 	ctx := browser(t)
 	srv := openSite(t)
 	do(t, ctx, chromedp.EmulateViewport(1280, 900), chromedp.Navigate(srv.URL+"/login"), chromedp.WaitVisible("input[name=name]"),

@@ -90,7 +90,7 @@ func (d *disk) on() {
 
 // The power fails under load, again and again: what was answered with 250 is
 // there afterwards, whole.
-func TestPowerCut(t *testing.T) {
+func TestInteropPowerCut(t *testing.T) {
 	needRoot(t, "mkfs.ext4", "mount")
 	d := newDisk(t)
 	c := newCrashRun(t, filepath.Join(d.mount, "queue"))
@@ -106,8 +106,8 @@ func TestPowerCut(t *testing.T) {
 }
 
 // The negative control: a server that does not sync loses mail by the same
-// cut. If it did not, TestPowerCut would show nothing.
-func TestPowerCutFindsUnsyncedMail(t *testing.T) {
+// cut. If it did not, TestInteropPowerCut would show nothing.
+func TestInteropPowerCutFindsUnsyncedMail(t *testing.T) {
 	needRoot(t, "mkfs.ext4", "mount")
 	d := newDisk(t)
 	c := newCrashRun(t, d.mount)
@@ -133,7 +133,7 @@ func TestPowerCutFindsUnsyncedMail(t *testing.T) {
 
 // The kernel kills the server in front of its N-th system call of a kind, or
 // lets that call fail.
-func TestSystemCallFaults(t *testing.T) {
+func TestInteropSystemCallFaults(t *testing.T) {
 	needPrograms(t, "strace")
 	for _, fault := range []string{"signal=KILL", "error=EIO", "error=ENOSPC"} {
 		for call, first := range map[string]int{ // first: behind what the start of any Go program calls
@@ -158,7 +158,7 @@ func TestSystemCallFaults(t *testing.T) {
 
 // A disk that is really full: mail is put off, nothing is lost, and once there
 // is space everything goes on by itself.
-func TestFullDisk(t *testing.T) {
+func TestInteropFullDisk(t *testing.T) {
 	needRoot(t, "mount")
 	dir := t.TempDir()
 	sh(t, "mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", dir)
