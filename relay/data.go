@@ -281,9 +281,13 @@ func first(a, b *mail.Outcome) *mail.Outcome {
 	return b
 }
 
-// spoken is an outcome's reply as the client hears it.
+// spoken is an outcome's reply as the client hears it. A 421 said that the
+// connection to the next server ends, not this one.
 func spoken(o *mail.Outcome) *mail.Reply {
 	r := o.Reply
+	if r.Code == 421 {
+		r.Code = 451
+	}
 	if r.Code < 200 || r.Code > 599 {
 		r.Code, r.Enhanced = 451, "4.3.0"
 	}

@@ -25,7 +25,8 @@ import (
 )
 
 // hop is a next hop that keeps what it gets and answers by the local part:
-// "no" and "late" are refused at RCPT, "full" and "never" after the message.
+// "no" and "late" are refused at RCPT, "full", "never" and "closing" after the
+// message.
 type hop struct {
 	mu      sync.Mutex
 	got     []sent
@@ -93,6 +94,8 @@ func (h *handoff) Send(_ context.Context, m *mail.Message) []mail.Outcome {
 			o.Reply = *mail.NewReply(452, "4.2.2", "mailbox full")
 		case r.To.Local() == "never":
 			o.Reply = *mail.NewReply(554, "5.6.0", "not this one")
+		case r.To.Local() == "closing":
+			o.Reply = *mail.NewReply(421, "4.3.2", "shutting down")
 		}
 		if o.Reply.Positive() {
 			s.to = append(s.to, string(r.To))

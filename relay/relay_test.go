@@ -227,6 +227,7 @@ func TestFold(t *testing.T) {
 	}{
 		"all good":                      {whole, "ann bob", "250 2.0.0 accepted for 2", 0, 0},
 		"all full":                      {whole, "full", "452 4.2.2", 0, 0},
+		"the next server hangs up":      {whole, "closing", "451 4.3.2 shutting down", 0, 0},
 		"all refused":                   {whole, "never", "554 5.6.0", 0, 0},
 		"full and refused":              {whole, "full never", "452 4.2.2", 0, 0},
 		"one full":                      {whole, "ann full", "250", 1, 0},

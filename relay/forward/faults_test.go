@@ -2,16 +2,18 @@ package forward
 
 import (
 	"context"
+	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"hoplite/mail"
 )
 
-// What an upstream can do wrong, and what the waiting client hears: a refusal
-// in the upstream's own words, or 4xx for whatever we don't understand
-// None of these may look like success.
+// What an upstream can do wrong, and what becomes of it: a refusal in the
+// upstream's own words, or 4xx for whatever we don't understand. None of these
+// may look like success.
 func TestFaults(t *testing.T) {
 	huge := strings.Repeat("x", 1<<20)
 	tests := map[string]struct {
@@ -34,10 +36,12 @@ func TestFaults(t *testing.T) {
 		"5xx at MAIL":                 {replies: map[string]string{"MAIL": "553 5.1.8 bad sender"}, want: "553 5.1.8 bad sender"},
 		"5xx at MAIL, then dropped":   {replies: map[string]string{"MAIL": "553 5.1.8 bad sender", "RCPT": "drop"}, want: "553 5.1.8 bad sender"},
 		"dropped at MAIL":             {replies: map[string]string{"MAIL": "drop"}, want: "451 4.4.1", text: "closed"},
-		"closing at MAIL":             {replies: map[string]string{"MAIL": "421 4.3.2 shutting down"}, want: "451 4.3.2 shutting down"},
+		"closing at MAIL":             {replies: map[string]string{"MAIL": "421 4.3.2 shutting down"}, want: "451 4.3.2", text: "can't take mail now: 421 4.3.2 shutting down"},
 		"4xx at RCPT":                 {replies: map[string]string{"RCPT": "452 4.2.2 box full"}, want: "452 4.2.2 box full"},
 		"5xx at RCPT":                 {replies: map[string]string{"RCPT": "550 5.1.1 no such user"}, want: "550 5.1.1 no such user"},
 		"dropped at RCPT":             {replies: map[string]string{"RCPT": "drop"}, want: "451 4.4.2", text: "during RCPT"},
+		"closing at RCPT":             {replies: map[string]string{"RCPT": "421 4.3.2 shutting down"}, want: "421 4.3.2 shutting down"},
+		"closing at DATA":             {replies: map[string]string{"DATA": "421 4.3.2 shutting down"}, want: "421 4.3.2 shutting down"},
 		"code only at RCPT":           {replies: map[string]string{"RCPT": "550"}, want: "550"},
 		"3xx at RCPT":                 {replies: map[string]string{"RCPT": "354 what"}, want: "451 4.5.0", text: "unexpected"},
 		"4xx at DATA":                 {replies: map[string]string{"DATA": "451 4.3.1 disk full"}, want: "451 4.3.1 disk full"},
@@ -48,7 +52,7 @@ func TestFaults(t *testing.T) {
 		"refused within the message":  {replies: map[string]string{"body": "552 5.3.4 too much"}, want: "552 5.3.4 too much"},
 		"4xx after the dot":           {replies: map[string]string{".": "451 4.3.0 try later"}, want: "451 4.3.0 try later"},
 		"5xx after the dot":           {replies: map[string]string{".": "554 5.6.0 spam"}, want: "554 5.6.0 spam"},
-		"closing after the dot":       {replies: map[string]string{".": "421 4.3.2 sorry"}, want: "451 4.3.2 sorry"},
+		"closing after the dot":       {replies: map[string]string{".": "421 4.3.2 sorry"}, want: "421 4.3.2 sorry"},
 		"dropped after the dot":       {replies: map[string]string{".": "drop"}, want: "451 4.4.2", text: "answer to the message"},
 		"silent after the dot":        {replies: map[string]string{".": "silent"}, want: "451 4.4.2", text: "in time"},
 		"garbage after the dot":       {replies: map[string]string{".": "ok!"}, want: "451 4.4.2", text: "not SMTP"},
@@ -86,13 +90,56 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// In mode auto the queue takes over from a slow server, but not while that
+// server decides on a message that it has: it would get a second copy.
+func TestPatience(t *testing.T) {
+	const slow = "after 3m 250 2.0.0 ok"
+	for name, tt := range map[string]struct {
+		mode, ehlo string
+		replies    map[string]string
+		want       string
+		took       time.Duration // at most
+	}{
+		"auto, slow at RCPT":         {mode: "auto", replies: map[string]string{"RCPT": slow}, want: "451 4.4.2", took: patience},
+		"auto, slow at MAIL":         {mode: "auto", replies: map[string]string{"MAIL": slow}, want: "451 4.4.1", took: patience},
+		"auto, slow after the dot":   {mode: "auto", replies: map[string]string{".": slow}, want: "250", took: 3 * time.Minute},
+		"auto, slow after BDAT":      {mode: "auto", ehlo: "250-x\r\n250 CHUNKING", replies: map[string]string{".": slow}, want: "250", took: 3 * time.Minute},
+		"inline, slow at RCPT":       {mode: "inline", replies: map[string]string{"RCPT": slow}, want: "250", took: 3 * time.Minute},
+		"inline, slow after the dot": {mode: "inline", replies: map[string]string{".": slow}, want: "250", took: 3 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				if tt.ehlo != "" {
+					tt.replies["EHLO"] = tt.ehlo
+				}
+				p := &peer{t: t, replies: tt.replies, greeting: "220 old.example.org ready"}
+				u := upstream(t, []string{"smtp://192.0.2.1"}, func(c *Config) {
+					c.Mode, c.Recipients, c.CommandTimeout = tt.mode, "any", 5*time.Minute
+				})
+				u.dialer.dial = func(context.Context, string, string) (net.Conn, error) {
+					ours, theirs := net.Pipe()
+					go p.serve(theirs)
+					return ours, nil
+				}
+				start := time.Now()
+				out := handOver(t, u.Inline(), "Subject: x\r\n\r\nhello\r\n", "ann@example.org")
+				if got := out[0].Reply.String(); !strings.HasPrefix(got, tt.want) || time.Since(start) > tt.took {
+					t.Errorf("after %s: %s", time.Since(start), got)
+				}
+				u.Close()
+				time.Sleep(time.Hour) // whoever still sleeps
+			})
+		})
+	}
+}
+
 // Nobody listens: the client hears which upstream it was.
 func TestConnectionRefused(t *testing.T) {
 	p := newPeer(t, nil)
 	p.l.Close()
 	u := upstream(t, []string{p.url()}, nil)
 	out := handOver(t, u, "Subject: x\r\n\r\n", "ann@example.org")
-	if r := out[0].Reply; !strings.HasPrefix(r.String(), "451 4.4.1 upstream old can't be reached") || !Unreachable(&r) {
+	if r := out[0].Reply; !strings.HasPrefix(r.String(), "451 4.4.1 upstream old can't be reached") || r.Host != "" {
 		t.Errorf("got %s", r.String())
 	}
 }

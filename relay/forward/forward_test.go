@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -66,8 +67,14 @@ func newPeer(t *testing.T, replies map[string]string) *peer {
 }
 
 // answer writes a reply: "drop" closes the connection, "silent" waits for the
-// client to go, "endless" never comes to an end.
+// client to go, "endless" never comes to an end, "after 3m REPLY" takes time.
 func (p *peer) answer(c net.Conn, r io.Reader, reply string) bool {
+	if later, ok := strings.CutPrefix(reply, "after "); ok {
+		pause, rest, _ := strings.Cut(later, " ")
+		d, _ := time.ParseDuration(pause)
+		time.Sleep(d)
+		reply = rest
+	}
 	switch reply {
 	case "drop":
 		return false

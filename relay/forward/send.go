@@ -23,6 +23,11 @@ type parcel struct {
 	// waits is set when a client waits for the outcome: then a server that
 	// failed a moment ago is not tried again yet. The queue has its own pauses.
 	waits bool
+	// patience ends the hand-over of a client that waits, until the server has
+	// the message and only its answer is missing: whoever gave up then would
+	// send a message twice that the server takes (RFC 5321, 4.5.3.2.6). Usually
+	// nil.
+	patience *time.Timer
 	// sevenBit is set for a message that was re-encoded, whatever the client
 	// announced.
 	sevenBit bool
@@ -187,7 +192,7 @@ func (c *conn) begin(reset bool) (*mail.Reply, error) {
 	if err != nil {
 		return nil, c.nothing(err)
 	}
-	if reply.Code == 421 && c.used > 0 {
+	if reply.Code == 421 { // it hangs up before it heard anything of the message
 		return nil, c.nothing(reply)
 	}
 	c.fresh = false
@@ -217,14 +222,8 @@ func (c *conn) nothing(err error) error {
 }
 
 // odd makes a refusal of any reply that does not belong where it came: what is
-// not 4xx or 5xx there is not understood, and so temporary. A 421 says that
-// the server's connection ends, which is not our client's.
+// not 4xx or 5xx there is not understood, and so temporary.
 func odd(r *mail.Reply) *mail.Reply {
-	if r.Code == 421 {
-		closing := *r
-		closing.Code = 451
-		return &closing
-	}
 	if r.Code >= 400 {
 		return r
 	}
@@ -275,6 +274,7 @@ func (c *conn) body(p *parcel, got answers, accepted int, bdat, dataSent bool) a
 		return got.all(c.early("the message", err))
 	}
 	out.end()
+	p.sent()
 	c.arm(c.times.data)
 	if err := c.w.Flush(); err != nil {
 		return got.all(c.early("the message", err))
@@ -288,11 +288,20 @@ func (c *conn) chunk(p *parcel, got answers) answers {
 	if err := c.stream(p.msg, c.w); err != nil {
 		return got.all(c.early("the message", err))
 	}
+	p.sent()
 	c.arm(c.times.data)
 	if err := c.w.Flush(); err != nil {
 		return got.all(c.early("the message", err))
 	}
 	return c.final(p, got)
+}
+
+// sent notes that the server will have the whole message: from here on only its
+// answer counts, however long it takes.
+func (p *parcel) sent() {
+	if p.patience != nil {
+		p.patience.Stop()
+	}
 }
 
 // early looks whether a server that broke off in the middle of a message said
@@ -399,6 +408,9 @@ func (c *conn) probe(ctx context.Context, from mail.Address, r mail.Rcpt) (*mail
 		var err error
 		if reply, err = c.wait(c.times.command); err != nil {
 			return nil, c.nothing(err)
+		}
+		if reply.Code == 421 {
+			return nil, c.nothing(reply)
 		}
 		if refused == nil && !reply.Positive() {
 			refused = reply

@@ -184,17 +184,29 @@ func (h *handoff) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
 	if len(h.rcpts) == 0 {
 		return nil
 	}
-	return h.u.handOver(ctx, &parcel{tx: h.tx, rcpts: h.rcpts, msg: m, waits: h.check != nil}, h.u.next)
+	p := &parcel{tx: h.tx, rcpts: h.rcpts, msg: m, waits: h.check != nil}
+	if p.waits && h.u.cfg.Mode == "auto" {
+		limited, cancel := context.WithCancel(ctx)
+		defer cancel()
+		ctx, p.patience = limited, time.AfterFunc(patience, cancel)
+		defer p.patience.Stop()
+	}
+	return h.u.handOver(ctx, p, h.u.next)
 }
+
+// patience is how long a client waits for an upstream in mode auto to take
+// the message in; then the queue does.
+const patience = time.Minute
 
 func (u *Upstream) handOver(ctx context.Context, all *parcel, next *Upstream) []mail.Outcome {
 	out := make([]mail.Outcome, len(all.rcpts))
 	for _, g := range u.groups(ctx, all.rcpts) {
-		p := &parcel{tx: all.tx, msg: all.msg, waits: all.waits}
+		p := *all
+		p.rcpts = nil
 		for _, i := range g.rcpts {
 			p.rcpts = append(p.rcpts, all.rcpts[i])
 		}
-		for i, o := range u.deliver(ctx, p, g, next) {
+		for i, o := range u.deliver(ctx, &p, g, next) {
 			out[g.rcpts[i]] = o
 		}
 	}
@@ -305,13 +317,6 @@ func (u *Upstream) unreachable(err error) *mail.Reply {
 		r.Text = fmt.Sprintf("upstream %s has no server that can be tried", u.cfg.Name)
 	}
 	return r
-}
-
-// Unreachable tells an outcome in which no server was talked to, so that the
-// message may be sent by another way, from one in which it was refused or may
-// have been taken.
-func Unreachable(r *mail.Reply) bool {
-	return r.Code == 451 && r.Host == "" && (r.Enhanced == "4.4.1" || r.Enhanced == "4.3.2")
 }
 
 func (u *Upstream) outcomes(p *parcel, c *conn, got answers, start time.Time) []mail.Outcome {

@@ -9,11 +9,10 @@ import (
 )
 
 // How long an upstream in auto mode is passed by after it could not be
-// reached, at first and at most, and how long a client waits for it.
+// reached, at first and at most.
 const (
-	passMin  = 5 * time.Second
-	passMax  = time.Minute
-	patience = time.Minute
+	passMin = 5 * time.Second
+	passMax = time.Minute
 )
 
 // Direct is an upstream that is asked while the client waits. What is
@@ -96,9 +95,7 @@ func (h *directHandoff) Send(ctx context.Context, m *mail.Message) []mail.Outcom
 	if !d.auto {
 		return h.h.Send(ctx, m)
 	}
-	limited, cancel := context.WithTimeout(ctx, patience)
-	out := h.h.Send(limited, m)
-	cancel()
+	out := h.h.Send(ctx, m)
 	var left []mail.Rcpt
 	var places []int
 	reached := false
