@@ -1,7 +1,6 @@
 package filters
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
@@ -32,20 +31,20 @@ type Config struct {
 }
 
 // Build makes the entry of a chain from its block: kind is what Name stands
-// for, and mistakes in the block go to its file's diagnostics (ok is false
-// then).
-func (c *Config) Build(kind Kind, env Env) (e Entry, ok bool, err error) {
+// for. Mistakes go to the diagnostics of its file, ok is false then.
+func (c *Config) Build(kind Kind, env Env) (e Entry, ok bool) {
 	own := kind.Config()
 	if !c.Body.Decode(own) {
-		return Entry{}, false, nil
+		return Entry{}, false
 	}
 	f, err := kind.New(own, env)
 	if err != nil {
-		return Entry{}, true, fmt.Errorf("filter %q: %w", c.Name, err)
+		c.Body.Report(err)
+		return Entry{}, false
 	}
 	e = Entry{Name: c.Name, Filter: f, Shadow: c.Shadow, OnError: Action(c.OnError), Timeout: c.Timeout}
 	for _, o := range c.Only {
 		e.Only = append(e.Only, strings.ToLower(o))
 	}
-	return e, true, nil
+	return e, true
 }

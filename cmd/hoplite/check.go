@@ -9,8 +9,6 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
-	"hoplite/filters"
-	"hoplite/filters/all"
 	"hoplite/internal/conf"
 	"hoplite/mail"
 	"hoplite/relay/forward"
@@ -20,9 +18,11 @@ func checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Find all mistakes in the configuration, and say what it does",
-		Long: `Check reads the configuration, prints every mistake with its place, or else what
-each listener, chain and hop will do, and tries the address tricks by which open
-relays are found. It opens no socket and changes nothing.`,
+		Long: `Check reads the configuration and the keys, certificates, lists and accounts
+that it names. It prints every mistake with its place, or else what each
+listener, chain and hop will do, and tries the address tricks by which open
+relays are found. It opens no socket and changes nothing. Run it as the user
+that the server runs as, so that missing rights show.`,
 		Args: cobra.NoArgs,
 	}
 	config := configFlag(cmd)
@@ -46,17 +46,7 @@ relays are found. It opens no socket and changes nothing.`,
 // check prints the mistakes of a configuration, or its plan. It reports whether
 // there was no mistake.
 func check(w io.Writer, cfg *Config, file *conf.File) bool {
-	// Names that are missing because their block did not parse would only
-	// confuse.
-	if file.Diags.Mistakes() == 0 {
-		cfg.rules(file.Diags)
-	}
-	for _, ch := range cfg.Chain {
-		checkFilters(ch.Filters, file.Diags)
-		for i := range ch.Routes {
-			checkFilters(ch.Routes[i].Filters, file.Diags)
-		}
-	}
+	cfg.examine(file.Diags)
 	tried, doors := 0, 0
 	if file.Diags.Mistakes() == 0 {
 		tried, doors = cfg.relayTest(file.Diags)
@@ -77,27 +67,6 @@ func check(w io.Writer, cfg *Config, file *conf.File) bool {
 	}
 	p.say("", "%s: no mistakes.", file.Name)
 	return true
-}
-
-// checkFilters decodes what the filters' own packages know of.
-func checkFilters(list []filters.Config, diags *conf.Diagnostics) {
-	for i := range list {
-		f := &list[i]
-		kind, ok := all.Find(f.Name)
-		if !ok {
-			diags.Add(f.Range(), fmt.Sprintf("there is no filter %q", f.Name), conf.Known(f.Name, filterNames(), ""))
-			continue
-		}
-		f.Body.Decode(kind.Config())
-	}
-}
-
-func filterNames() []string {
-	var names []string
-	for _, k := range all.Kinds {
-		names = append(names, k.Name)
-	}
-	return names
 }
 
 func count(n int, what string) string {

@@ -76,6 +76,7 @@ type DNSConfig struct {
 // TLSConfig is the block tls { ... }, or tls "NAME" { ... } for several
 // certificates (SNI). Without any, a self-signed one is made at the first start.
 type TLSConfig struct {
+	conf.Pos
 	Name string `hcl:"name,label,optional"`
 	listen.CertConfig
 }

@@ -114,17 +114,13 @@ func (h *house) box(a mail.Address) (*maildrop.Box, error) {
 func (h *house) finishers(c *relay.RouteConfig) []relay.Finisher {
 	var list []relay.Finisher
 	for i := range c.Filters {
-		e, ok := h.buildFilter(&c.Filters[i])
+		e, ok := makeFilter(&c.Filters[i], h.env(c.Filters[i].Name), h.diags)
 		if !ok {
 			continue
 		}
-		f, ok := e.Filter.(filters.Finisher)
-		if !ok {
-			h.diags.Add(c.Filters[i].Range(), fmt.Sprintf("filter %q does nothing in a route", e.Name),
-				"Only filters that sign or seal belong there; put it into the chain.")
-			continue
+		if f, ok := e.Filter.(filters.Finisher); ok {
+			list = append(list, relay.Finisher{Name: e.Name, Finisher: f})
 		}
-		list = append(list, relay.Finisher{Name: e.Name, Finisher: f})
 	}
 	return list
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"hoplite/filters"
-	"hoplite/filters/all"
 	"hoplite/internal/conf"
 	"hoplite/internal/listen"
 	"hoplite/internal/resolve"
@@ -36,7 +35,7 @@ type house struct {
 
 // build makes a house. Mistakes that only show now are in the diagnostics.
 func build(g *ground, cfg *Config, diags *conf.Diagnostics) (*house, error) {
-	if cfg.rules(diags); diags.Mistakes() > 0 {
+	if cfg.examine(diags); diags.Mistakes() > 0 {
 		return nil, diags.Err()
 	}
 	h := &house{
@@ -138,7 +137,7 @@ func (h *house) buildChains() error {
 	for _, c := range h.cfg.Chain {
 		chain := &filters.Chain{Name: c.Name}
 		for i := range c.Filters {
-			if e, ok := h.buildFilter(&c.Filters[i]); ok {
+			if e, ok := makeFilter(&c.Filters[i], h.env(c.Filters[i].Name), h.diags); ok {
 				chain.Entries = append(chain.Entries, e)
 			}
 		}
@@ -180,22 +179,4 @@ func keys[V any](m map[string]V) []string {
 		list = append(list, k)
 	}
 	return list
-}
-
-func (h *house) buildFilter(c *filters.Config) (filters.Entry, bool) {
-	kind, ok := all.Find(c.Name)
-	if !ok {
-		var known []string
-		for _, k := range all.Kinds {
-			known = append(known, k.Name)
-		}
-		h.diags.Add(c.Range(), fmt.Sprintf("there is no filter %q", c.Name), conf.Known(c.Name, known, ""))
-		return filters.Entry{}, false
-	}
-	e, ok, err := c.Build(kind, h.env(c.Name))
-	if err != nil {
-		h.diags.Add(c.Range(), err.Error(), "")
-		return filters.Entry{}, false
-	}
-	return e, ok
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"hoplite/internal/conf"
 	"hoplite/internal/control"
 	"hoplite/internal/listen"
 )
@@ -39,12 +40,12 @@ SIGHUP reads the configuration again; with mistakes in it the old one stays.`,
 		}
 		// Before the data folder is touched: whoever edits the file beside a
 		// running server wants to hear of mistakes, not of the lock.
-		cfg.rules(file.Diags)
+		cfg.examine(file.Diags)
 		if err := file.Diags.Err(); err != nil {
 			return refused(err)
 		}
 		s := &server{log: newLogger(cfg.Log), out: cmd.OutOrStdout(), read: read}
-		return s.run(cmd.Context(), cfg)
+		return s.run(cmd.Context(), cfg, file.Diags)
 	}
 	return cmd
 }
@@ -68,20 +69,16 @@ type tenure struct {
 	accepting sync.WaitGroup
 }
 
-func (s *server) run(ctx context.Context, cfg *Config) error {
+func (s *server) run(ctx context.Context, cfg *Config, diags *conf.Diagnostics) (err error) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	_, file, err := s.read()
-	if err != nil {
-		return err
-	}
 	if s.ground, err = stand(cfg, s.log); err != nil {
 		return err
 	}
 	defer s.ground.leave()
-	h, err := build(s.ground, cfg, file.Diags)
+	h, err := build(s.ground, cfg, diags)
 	if err != nil {
 		return err
 	}

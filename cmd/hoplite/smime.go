@@ -80,7 +80,7 @@ func (f *smimeFlags) check(cmd *cobra.Command, name string) (*smime.Report, erro
 	if checker.At, err = parseTime(f.at); err != nil {
 		return nil, err
 	}
-	if checker.Trust, err = smime.NewTrust(f.roots, nil); err != nil {
+	if checker.Trust, err = smime.NewTrust(f.roots); err != nil {
 		return nil, err
 	}
 	if f.extract != "" {

@@ -6,8 +6,8 @@ package arc
 
 import (
 	"context"
+	"crypto"
 	"fmt"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +25,7 @@ import (
 // Config is the block filter "arc" { ... }: in a chain it validates, in a route
 // it seals.
 type Config struct {
+	conf.Pos
 	// Domain is the domain to seal with. Only a route needs it.
 	Domain string `hcl:"domain,optional" example:"example.org"`
 	// Selector names the key, as for the filter "sign".
@@ -49,24 +50,23 @@ func (c *Config) Check() error {
 type Filter struct {
 	cfg  Config
 	host string
-	file string
+	data string
 	dns  resolve.Resolver
 	keys sign.Keys
 }
 
 // New makes the filter and reads its key.
 func New(cfg Config, env filters.Env) (filters.Filter, error) {
-	f := &Filter{cfg: cfg, host: env.Hostname, dns: env.DNS}
+	f := &Filter{cfg: cfg, data: env.Data, host: env.Hostname, dns: env.DNS}
 	if cfg.Domain == "" {
 		return f, nil
 	}
-	if f.file = cfg.Key; f.file == "" {
-		f.file = sign.KeyFile(env.Data, cfg.Domain, cfg.Selector)
-	} else if !filepath.IsAbs(f.file) {
-		f.file = filepath.Join(env.Data, f.file)
-	}
-	_, err := f.keys.Load(f.file)
-	return f, err
+	_, err := f.key()
+	return f, conf.At(cfg.Attr("selector"), err)
+}
+
+func (f *Filter) key() (crypto.Signer, error) {
+	return f.keys.Of(f.data, f.cfg.Domain, f.cfg.Selector, f.cfg.Key)
 }
 
 // AtData validates the chain of what comes in. It never refuses anything: a
@@ -89,7 +89,7 @@ func (f *Filter) AtSend(ctx context.Context, tx *mail.Transaction, m *mail.Messa
 	if f.cfg.Domain == "" {
 		return nil, fmt.Errorf("arc: the route has no domain to seal with")
 	}
-	key, err := f.keys.Load(f.file)
+	key, err := f.key()
 	if err != nil {
 		return nil, fmt.Errorf("ARC key: %w", err)
 	}

@@ -9,7 +9,9 @@ package milter
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -23,6 +25,9 @@ import (
 // hold is how long a connection waits for the next command of a client. After
 // it, what was said is said again to a new one.
 const hold = 30 * time.Second
+
+// maxPath is the longest name of a socket file (sun_path of Linux).
+const maxPath = 107
 
 // Config is the block filter "milter" { ... } of a chain. When the program is
 // not there or does not answer, on_error decides; raise timeout for a slow one.
@@ -53,11 +58,18 @@ func (c *Config) Check() error {
 			return conf.Fieldf("allow", `%q: want "headers", "body", "recipients" or "sender"`, a)
 		}
 	}
-	if strings.HasPrefix(c.Address, "unix:") {
+	if path, ok := strings.CutPrefix(c.Address, "unix:"); ok {
+		if path == "" {
+			return conf.Fieldf("address", `no file after "unix:"`)
+		}
 		return nil
 	}
-	if _, _, err := net.SplitHostPort(c.Address); err != nil {
+	host, port, err := net.SplitHostPort(c.Address)
+	if err != nil || strings.ContainsAny(host, " /") {
 		return conf.Fieldf("address", `%q: want "host:port" or "unix:PATH"`, c.Address)
+	}
+	if _, err := net.LookupPort("tcp", port); err != nil {
+		return conf.Fieldf("address", "there is no port %q", port)
 	}
 	return nil
 }
@@ -85,6 +97,12 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 			path = filepath.Join(env.Data, path)
 		}
 		f.network, f.address = "unix", path
+		if info, err := os.Stat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
+			return nil, conf.Fieldf("address", "%s is no socket", path)
+		}
+		if len(path) > maxPath {
+			return nil, conf.Fieldf("address", "%s is too long for a socket: %d octets is the most", path, maxPath)
+		}
 	}
 	return f, nil
 }

@@ -33,6 +33,25 @@ func KeyFile(data, domain, selector string) string {
 	return filepath.Join(data, "dkim", strings.ToLower(domain), selector+".pem")
 }
 
+// Of reads the key that a domain signs with: in file, relative to the data
+// folder, or without one where KeyFile says. The error says what to do.
+func (k *Keys) Of(data, domain, selector, file string) (crypto.Signer, error) {
+	switch {
+	case file == "":
+		file = KeyFile(data, domain, selector)
+	case !filepath.IsAbs(file):
+		file = filepath.Join(data, file)
+	}
+	key, err := k.Load(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("no DKIM key of %s in %s: make one: hoplite dkim keygen %s --selector %s", domain, file, domain, selector)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("DKIM key of %s: %w", domain, err)
+	}
+	return key, nil
+}
+
 // Load reads a key, again when its file has changed.
 func (k *Keys) Load(file string) (crypto.Signer, error) {
 	info, err := os.Stat(file)

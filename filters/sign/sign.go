@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -31,6 +30,7 @@ type Config struct {
 
 // Domain is a domain that mail is signed for.
 type Domain struct {
+	conf.Pos
 	Name string `hcl:"name,label"`
 	// Selector names the key: it is published at SELECTOR._domainkey.DOMAIN. To
 	// rotate, publish a new key (hoplite dkim keygen), then change the selector,
@@ -64,40 +64,42 @@ type Filter struct {
 	keys Keys
 }
 
-// New makes the filter and reads all keys.
+// New makes the filter and reads all keys. The error names each that is missing.
 func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	f := &Filter{cfg: cfg, data: env.Data}
+	var errs []error
 	for i := range cfg.Domains {
-		if _, err := f.signers(&cfg.Domains[i]); err != nil {
-			return nil, err
-		}
+		_, err := f.signers(&cfg.Domains[i])
+		errs = append(errs, err)
 	}
-	return f, nil
+	return f, errors.Join(errs...)
 }
 
+// signers are what signs for a domain. The error points at what names a key
+// that can't be read.
 func (f *Filter) signers(d *Domain) ([]dkim.Signer, error) {
-	file := KeyFile(f.data, d.Name, d.Selector)
+	selectors, attrs := []string{d.Selector}, []string{"selector"}
 	if d.Key != "" {
-		file = d.Key
-		if !filepath.IsAbs(file) {
-			file = filepath.Join(f.data, file)
-		}
+		attrs[0] = "key"
 	}
-	files := map[string]string{d.Selector: file}
-	selectors := []string{d.Selector}
 	if d.Second != "" {
-		selectors = append(selectors, d.Second)
-		files[d.Second] = KeyFile(f.data, d.Name, d.Second)
+		selectors, attrs = append(selectors, d.Second), append(attrs, "second")
 	}
 	var out []dkim.Signer
-	for _, selector := range selectors {
-		key, err := f.keys.Load(files[selector])
+	var errs []error
+	for i, selector := range selectors {
+		file := ""
+		if i == 0 {
+			file = d.Key
+		}
+		key, err := f.keys.Of(f.data, d.Name, selector, file)
 		if err != nil {
-			return nil, fmt.Errorf("DKIM key of %s: %w", d.Name, err)
+			errs = append(errs, conf.At(d.Attr(attrs[i]), err))
+			continue
 		}
 		out = append(out, dkim.Signer{Domain: strings.ToLower(d.Name), Selector: selector, Key: key, Expire: f.cfg.Expire})
 	}
-	return out, nil
+	return out, errors.Join(errs...)
 }
 
 // AtSend signs for the domain of From.

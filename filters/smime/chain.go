@@ -6,8 +6,10 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -29,20 +31,22 @@ type Trust struct {
 const maxSeen = 256
 
 // NewTrust reads roots from "system", a file (PEM or DER) or a folder of such
-// files; perDomain has roots for senders of a domain of their own.
-func NewTrust(roots string, perDomain map[string]string) (*Trust, error) {
+// files.
+func NewTrust(roots string) (*Trust, error) {
 	t := &Trust{byDomain: map[string]*x509.CertPool{}}
 	t.seen, _ = lru.New[string, *x509.Certificate](maxSeen) // fails for sizes below 1 only
 	var err error
-	if t.roots, err = t.load(roots); err != nil {
-		return nil, err
+	t.roots, err = t.load(roots)
+	return t, err
+}
+
+// Add gives senders of some domains roots of their own.
+func (t *Trust) Add(domains []string, roots string) error {
+	pool, err := t.load(roots)
+	for _, d := range domains {
+		t.byDomain[strings.ToLower(d)] = pool
 	}
-	for domain, path := range perDomain {
-		if t.byDomain[domain], err = t.load(path); err != nil {
-			return nil, err
-		}
-	}
-	return t, nil
+	return err
 }
 
 func (t *Trust) load(path string) (*x509.CertPool, error) {
@@ -53,11 +57,11 @@ func (t *Trust) load(path string) (*x509.CertPool, error) {
 	}
 	files := []string{path}
 	if info, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("read roots: %w", err)
+		return nil, rootsError(path, err)
 	} else if info.IsDir() {
 		entries, err := os.ReadDir(path)
 		if err != nil {
-			return nil, fmt.Errorf("read roots: %w", err)
+			return nil, rootsError(path, err)
 		}
 		files = nil
 		for _, e := range entries {
@@ -70,7 +74,7 @@ func (t *Trust) load(path string) (*x509.CertPool, error) {
 	for _, f := range files {
 		b, err := os.ReadFile(f)
 		if err != nil {
-			return nil, fmt.Errorf("read roots: %w", err)
+			return nil, rootsError(f, err)
 		}
 		for _, c := range certificates(b) {
 			pool.AddCert(c)
@@ -81,9 +85,18 @@ func (t *Trust) load(path string) (*x509.CertPool, error) {
 		}
 	}
 	if n == 0 {
-		return nil, fmt.Errorf("read roots: no certificate in %s", path)
+		return nil, fmt.Errorf("roots: no certificate in %s", path)
 	}
 	return pool, nil
+}
+
+// rootsError names the roots and the cause, without the system call.
+func rootsError(path string, err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err
+	}
+	return fmt.Errorf("roots %s can't be read: %w", path, err)
 }
 
 // certificates reads those of a PEM or DER file that crypto/x509 can use.

@@ -114,7 +114,7 @@ func TestCorpus(t *testing.T) {
 
 // With James's root its three messages verify, and nobody else's do.
 func TestRoots(t *testing.T) {
-	trust, err := NewTrust("testdata/james/rootCA.crt", nil)
+	trust, err := NewTrust("testdata/james/rootCA.crt")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,10 +131,10 @@ func TestRoots(t *testing.T) {
 			t.Errorf("%s: %s, want %s", c.file, got, c.want)
 		}
 	}
-	if _, err := NewTrust("testdata/README.md", nil); err == nil {
+	if _, err := NewTrust("testdata/README.md"); err == nil {
 		t.Error("roots without a certificate were taken")
 	}
-	if trust, err := NewTrust("testdata/james", nil); err != nil || trust.roots == nil {
+	if trust, err := NewTrust("testdata/james"); err != nil || trust.roots == nil {
 		t.Errorf("a folder of roots: %v", err)
 	}
 }

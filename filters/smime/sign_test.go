@@ -85,7 +85,7 @@ func issueFor(t testing.TB, issuer *person, cn string, key crypto.Signer, edit f
 }
 
 func pool(roots ...*person) *Trust {
-	t, _ := NewTrust("system", nil)
+	t, _ := NewTrust("system")
 	t.roots = x509.NewCertPool()
 	for _, r := range roots {
 		t.roots.AddCert(r.cert)

@@ -8,6 +8,7 @@ package smime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -20,6 +21,7 @@ import (
 
 // Config is the block filter "smime" { ... } of a chain.
 type Config struct {
+	conf.Pos
 	// Roots are the authorities that may vouch for signers: "system", a file
 	// of certificates (PEM or DER), or a folder of such files. A path is
 	// relative to the data folder.
@@ -70,6 +72,7 @@ type Config struct {
 
 // TrustRule is the roots for senders of some domains.
 type TrustRule struct {
+	conf.Pos
 	// Domains are those of the From address.
 	Domains []string `hcl:"domains"`
 	// Roots are as above.
@@ -98,14 +101,13 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 		}
 		return filepath.Join(env.Data, path)
 	}
-	perDomain := map[string]string{}
-	for _, t := range cfg.Trust {
-		for _, d := range t.Domains {
-			perDomain[strings.ToLower(d)] = under(t.Roots)
-		}
+	trust, err := NewTrust(under(cfg.Roots))
+	errs := []error{conf.At(cfg.Attr("roots"), err)}
+	for i := range cfg.Trust {
+		t := &cfg.Trust[i]
+		errs = append(errs, conf.At(t.Attr("roots"), trust.Add(t.Domains, under(t.Roots))))
 	}
-	trust, err := NewTrust(under(cfg.Roots), perDomain)
-	if err != nil {
+	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
 	for i, d := range cfg.From {

@@ -66,6 +66,15 @@ func (b Body) Decode(into any) bool {
 	return b.d.diags.Mistakes() == before
 }
 
+// Report notes what was found wrong with a block after it was decoded: an error
+// of Field or At at its place, others at the head of the block, each error of
+// an errors.Join on its own. A nil err is nothing.
+func (b Body) Report(err error) {
+	if err != nil && b.body != nil {
+		b.d.report(b.body, b.where, err)
+	}
+}
+
 // Written is what the file says in the block, attribute by attribute in the
 // order of the file and on one line each, passwords hidden: max = "25MiB".
 func (b Body) Written() []string {
@@ -278,27 +287,34 @@ func (d decoder) check(b *hclsyntax.Body, where place, v reflect.Value) {
 	if !ok {
 		return
 	}
-	err := c.Check()
-	if err == nil {
+	if err := c.Check(); err != nil {
+		d.report(b, where, err)
+	}
+}
+
+// report notes an error, or all that it joins, each at its place.
+func (d decoder) report(b *hclsyntax.Body, where place, err error) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range joined.Unwrap() {
+			d.report(b, where, one)
+		}
 		return
 	}
-	list := []error{err}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		list = joined.Unwrap()
-	}
-	for _, err := range list {
-		at := where.at
-		var fe *FieldError
-		if errors.As(err, &fe) {
-			if a, ok := b.Attributes[fe.Name]; ok {
-				at = a.SrcRange
-			}
+	at := where.at
+	var fe *FieldError
+	if errors.As(err, &fe) {
+		if a, ok := b.Attributes[fe.Name]; ok {
+			at = a.SrcRange
 		}
-		summary, detail, _ := strings.Cut(err.Error(), ": ")
-		if fe != nil && summary == fe.Name {
-			summary, detail, _ = strings.Cut(fe.Err.Error(), ": ")
-			summary = fe.Name + ": " + summary
-		}
-		d.diags.Add(at, summary, detail)
 	}
+	var pe *PlaceError
+	if errors.As(err, &pe) && pe.Where.Filename != "" {
+		at = pe.Where
+	}
+	summary, detail, _ := strings.Cut(err.Error(), ": ")
+	if fe != nil && summary == fe.Name {
+		summary, detail, _ = strings.Cut(fe.Err.Error(), ": ")
+		summary = fe.Name + ": " + summary
+	}
+	d.diags.Add(at, summary, detail)
 }

@@ -179,3 +179,25 @@ func (e *FieldError) Error() string { return e.Name + ": " + e.Err.Error() }
 
 // Unwrap returns the mistake alone.
 func (e *FieldError) Unwrap() error { return e.Err }
+
+// PlaceError is a mistake at a place of the file, made with At.
+type PlaceError struct {
+	// Where it is; the zero Range is no place.
+	Where Range
+	// Err says what is wrong there.
+	Err error
+}
+
+// At makes err point at a place, such as a Pos gives; a nil err stays nil.
+func At(r Range, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &PlaceError{Where: r, Err: err}
+}
+
+// Error is the mistake alone: whoever prints it prints the place too.
+func (e *PlaceError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the mistake.
+func (e *PlaceError) Unwrap() error { return e.Err }

@@ -1,0 +1,255 @@
+package main
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+
+	"hoplite/filters"
+	"hoplite/filters/all"
+	"hoplite/internal/conf"
+	"hoplite/internal/listen"
+	"hoplite/internal/resolve"
+	"hoplite/internal/users"
+	"hoplite/relay/forward"
+)
+
+// examine finds all that is wrong with the configuration, in itself and in
+// what it points at.
+func (c *Config) examine(diags *conf.Diagnostics) {
+	// Names that are missing because their block did not parse would only
+	// confuse.
+	if diags.Mistakes() == 0 {
+		c.rules(diags)
+	}
+	c.inspect(diags)
+}
+
+// inspect opens what the configuration points at, as the server is going to:
+// keys, certificates, lists, folders. It makes and changes nothing, and asks
+// nobody over a network.
+func (c *Config) inspect(diags *conf.Diagnostics) {
+	dns := c.inspectDNS(diags)
+	for _, ch := range c.Chain {
+		c.inspectFilters(ch.Filters, dns, false, diags)
+		for i := range ch.Routes {
+			c.inspectFilters(ch.Routes[i].Filters, dns, true, diags)
+		}
+	}
+	c.inspectCerts(diags)
+	c.inspectAccounts(diags)
+	for _, u := range c.Upstream {
+		up, err := forward.New(*u, forward.Env{Hostname: c.Hostname, Data: c.Data, Log: zerolog.Nop()})
+		if err != nil {
+			diags.Add(u.Attr(attrOf(err, "recipients")), plain(err), rights(err))
+			continue
+		}
+		up.Close()
+		if a := u.Auth; a != nil && a.TokenFile != "" {
+			if err := readable(c.under(a.TokenFile)); err != nil {
+				diags.Add(u.Range(), "token_file: "+plain(err), rights(err))
+			}
+		}
+	}
+	c.inspectFolders(diags)
+}
+
+func (c *Config) inspectDNS(diags *conf.Diagnostics) resolve.Resolver {
+	if c.DNS != nil {
+		return resolve.NewClient(c.DNS.Trusted, c.DNS.Server)
+	}
+	client, err := resolve.System("/etc/resolv.conf")
+	if err != nil {
+		diags.Add(c.Range(), plain(err), `Name a server: dns { server = "192.0.2.53:53" }.`)
+	}
+	return client
+}
+
+// inspectFilters makes the filters of a chain or a route and throws them away:
+// they read their keys and lists when they are made.
+func (c *Config) inspectFilters(list []filters.Config, dns resolve.Resolver, route bool, diags *conf.Diagnostics) {
+	env := filters.Env{Hostname: c.Hostname, Data: c.Data, Log: zerolog.Nop(), Trusted: c.Trusted, DNS: dns}
+	for i := range list {
+		e, ok := makeFilter(&list[i], env, diags)
+		if !ok || !route {
+			continue
+		}
+		if _, ok := e.Filter.(filters.Finisher); !ok {
+			diags.Add(list[i].Range(), fmt.Sprintf("filter %q does nothing in a route", e.Name),
+				"Only filters that sign or seal belong there; put it into the chain.")
+		}
+	}
+}
+
+// makeFilter makes a filter of its block. What is wrong with it is in the
+// diagnostics of its file.
+func makeFilter(c *filters.Config, env filters.Env, diags *conf.Diagnostics) (filters.Entry, bool) {
+	kind, ok := all.Find(c.Name)
+	if !ok {
+		var known []string
+		for _, k := range all.Kinds {
+			known = append(known, k.Name)
+		}
+		diags.Add(c.Range(), fmt.Sprintf("there is no filter %q", c.Name), conf.Known(c.Name, known, ""))
+		return filters.Entry{}, false
+	}
+	return c.Build(kind, env)
+}
+
+// inspectCerts reads the certificates with their keys. Without any, the server
+// makes one.
+func (c *Config) inspectCerts(diags *conf.Diagnostics) {
+	for i := range c.TLS {
+		t := &c.TLS[i]
+		pair := listen.Pair{Cert: c.under(t.Cert), Key: c.under(t.Key)}
+		for name, file := range map[string]string{"cert": pair.Cert, "key": pair.Key} {
+			if err := readable(file); err != nil {
+				diags.Add(t.Attr(name), name+": "+plain(err), rights(err))
+				pair.Cert = ""
+			}
+		}
+		if pair.Cert == "" {
+			continue
+		}
+		certs, err := listen.LoadCerts([]listen.Pair{pair}, zerolog.Nop())
+		if err != nil {
+			diags.Add(t.Attr("cert"), plain(err), "")
+			continue
+		}
+		for _, leaf := range certs.Leaves() {
+			if problem := dated(leaf, time.Now()); problem != "" {
+				diags.Warn(t.Attr("cert"), problem, "Clients that check it will not connect.")
+			}
+		}
+	}
+}
+
+func readable(file string) error {
+	f, err := os.Open(file)
+	if err == nil {
+		f.Close()
+	}
+	return err
+}
+
+// dated says what is wrong with the dates of a certificate, if anything.
+func dated(cert *x509.Certificate, now time.Time) string {
+	const day = "2006-01-02"
+	switch {
+	case now.After(cert.NotAfter):
+		return "the certificate has expired on " + cert.NotAfter.Format(day)
+	case now.Before(cert.NotBefore):
+		return "the certificate is not valid before " + cert.NotBefore.Format(day)
+	}
+	return ""
+}
+
+// inspectAccounts reads accounts and aliases. Their mistakes name file and line
+// themselves.
+func (c *Config) inspectAccounts(diags *conf.Diagnostics) {
+	accounts, err := users.Open(c.under("users"), c.names(), zerolog.Nop())
+	addEach(diags, conf.Range{}, err)
+	// The resolver asks for no account while it is made: aliases are read even
+	// where the accounts could not be.
+	_, err = users.NewResolver(accounts, c.under(c.Aliases), c.names(), c.Postmaster, zerolog.Nop())
+	addEach(diags, conf.Range{}, err)
+	if _, err := os.Stat(c.under(c.Aliases)); errors.Is(err, fs.ErrNotExist) && c.IsSet("aliases") {
+		diags.Warn(c.Attr("aliases"), fmt.Sprintf("there is no file %s", c.under(c.Aliases)), "No address is an alias until it is there.")
+	}
+}
+
+// addEach adds an error, or all that it joins.
+func addEach(diags *conf.Diagnostics, at conf.Range, err error) {
+	if err == nil {
+		return
+	}
+	list := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		list = joined.Unwrap()
+	}
+	for _, err := range list {
+		diags.Add(at, plain(err), rights(err))
+	}
+}
+
+// inspectFolders looks whether the server will be able to write where it has
+// to, without trying.
+func (c *Config) inspectFolders(diags *conf.Diagnostics) {
+	if err := writable(c.Data); err != nil {
+		diags.Add(c.Attr("data"), "the data folder can't be used: "+plain(err), rights(err))
+		return
+	}
+	for _, m := range c.Maildrop {
+		fixed, _, _ := strings.Cut(c.under(m.Path), "{")
+		if err := writable(filepath.Dir(fixed)); err != nil {
+			diags.Add(m.Attr("path"), fmt.Sprintf("maildrop %q can't be used: %s", m.Name, plain(err)), rights(err))
+		}
+	}
+	if spool, queue := c.under("spool"), c.under("queue"); there(spool) && there(queue) {
+		if err := sameFileSystem(spool, queue); err != nil {
+			diags.Add(c.Attr("data"), plain(err), "")
+		}
+	}
+}
+
+func there(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// writable tells whether files can be made in a folder, or the folder itself,
+// by us.
+func writable(dir string) error {
+	for {
+		info, err := os.Stat(dir)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir):
+			dir = filepath.Dir(dir)
+			continue
+		case err != nil:
+			return err
+		case !info.IsDir():
+			return fmt.Errorf("%s is not a folder", dir)
+		}
+		if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+			return &fs.PathError{Op: "write in", Path: dir, Err: err}
+		}
+		return nil
+	}
+}
+
+// attrOf is the attribute that an error made by conf.Field is about, else the
+// usual one.
+func attrOf(err error, usual string) string {
+	var fe *conf.FieldError
+	if errors.As(err, &fe) {
+		return fe.Name
+	}
+	return usual
+}
+
+// plain is an error without the name of the system call in it.
+func plain(err error) string {
+	return strings.NewReplacer(": open ", ": ", ": stat ", ": ").Replace(": " + err.Error())[2:]
+}
+
+// rights says who could not do it, where rights are what is missing.
+func rights(err error) string {
+	if !errors.Is(err, fs.ErrPermission) {
+		return ""
+	}
+	name := fmt.Sprintf("user id %d", os.Geteuid())
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	return fmt.Sprintf("This was tried as %s: run it as the user that the server runs as.", name)
+}
