@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -170,18 +171,34 @@ type routed struct {
 	ways  map[string]mail.Handoff
 }
 
-// Rcpt finds the route and asks its hop.
-func (r *routed) Rcpt(ctx context.Context, to mail.Rcpt) error {
-	found, err := addresses{r.h.resolver, r.h.srs}.Resolve(string(to.To))
+// Way finds the hop of a recipient, and its address there.
+func (r *router) Way(tx *mail.Transaction, to mail.Rcpt) (string, mail.Rcpt, error) {
+	name, _, to, err := r.h.way(tx, to)
+	return name, to, err
+}
+
+// way leads an address to its one end, and finds the hop there.
+func (h *house) way(tx *mail.Transaction, to mail.Rcpt) (string, mail.Hop, mail.Rcpt, error) {
+	found, err := addresses{h.resolver, h.srs}.Resolve(string(to.To))
 	if err != nil || len(found.Finals) != 1 {
-		return &mail.Reply{Code: 550, Enhanced: "5.1.1", Text: "this address leads to several others, or nowhere", Cause: err}
+		return "", nil, to, &mail.Reply{Code: 550, Enhanced: "5.1.1", Text: "this address leads to several others, or nowhere", Cause: err}
 	}
 	if a, err := mail.ParseAddress(found.Finals[0].Address); err == nil {
 		to.To = a
 	}
-	name, hop := r.h.route(r.tx, to)
+	to.Folder = cmp.Or(found.Finals[0].Folder, to.Folder)
+	name, hop := h.route(tx, to)
 	if hop == nil {
-		return mail.NewReply(550, "5.7.1", "no route takes mail for %s", to.To.Domain())
+		return "", nil, to, mail.NewReply(550, "5.7.1", "no route takes mail for %s", to.To.Domain())
+	}
+	return name, hop, to, nil
+}
+
+// Rcpt finds the route and asks its hop.
+func (r *routed) Rcpt(ctx context.Context, to mail.Rcpt) error {
+	name, hop, to, err := r.h.way(r.tx, to)
+	if err != nil {
+		return err
 	}
 	way, ok := r.ways[name]
 	if !ok {

@@ -89,17 +89,26 @@ func (d *dest) wants() bool {
 // plan makes the jobs of an item: one for each destination among those who
 // wait, and puts each where it belongs.
 func (q *Queue) plan(it *item) {
+	stranded := it.stranded
+	if stranded {
+		q.unhold(it)
+	}
 	if it.held != "" {
 		q.planHeld(it)
 		return
 	}
 	name := it.to()
 	up := q.upstreams[name]
-	if up == nil { // no longer configured: routed anew, else a person decides
-		if name, up = Router, q.upstreams[Router]; up == nil {
-			it.held, it.heldAt = "upstream "+it.to()+" is not configured", time.Now()
-			q.planHeld(it)
+	if up == nil { // no longer configured: routed anew, else it waits
+		if !q.routable(it) {
+			q.strand(it, stranded)
 			return
+		}
+		name, up = Router, q.upstreams[Router]
+	}
+	if stranded { // it has waited long enough
+		for i := range it.rcpts {
+			it.rcpts[i].next = time.Time{}
 		}
 	}
 	byKey := map[string]*job{}

@@ -2,6 +2,8 @@ package queue
 
 import (
 	"time"
+
+	"hoplite/mail"
 )
 
 // planHeld lets a held message wait for a person, or for the end of its time.
@@ -12,6 +14,55 @@ func (q *Queue) planHeld(it *item) {
 	}
 	it.hold.until = it.heldAt.Add(q.opt.HoldTime)
 	q.setAlarm(it.hold)
+}
+
+// unhold ends a hold. q.mu is held.
+func (q *Queue) unhold(it *item) {
+	it.held, it.stranded = "", false
+	if it.hold != nil {
+		q.clearAlarm(it.hold)
+	}
+}
+
+// Guide is a Router's hop that can tell the way of a recipient without going
+// it: the upstream, and the recipient as that upstream knows it. An error is
+// the reply to RCPT.
+type Guide interface {
+	Way(tx *mail.Transaction, r mail.Rcpt) (upstream string, to mail.Rcpt, err error)
+}
+
+// routable tells whether the Router has a way for all who wait, as far as it
+// can say so. q.mu is held.
+func (q *Queue) routable(it *item) bool {
+	up := q.upstreams[Router]
+	if up == nil {
+		return false
+	}
+	guide, ok := up.Hop.(Guide)
+	if !ok {
+		return true
+	}
+	tx := it.transaction(q.opt.Hostname)
+	for i := range it.rcpts {
+		if it.rcpts[i].status != waiting {
+			continue
+		}
+		if _, _, err := guide.Way(tx, it.env.Rcpts[i]); err != nil && mail.AsReply(err).Permanent() {
+			return false
+		}
+	}
+	return true
+}
+
+// strand holds a message until its upstream is configured again: each plan
+// looks anew. q.mu is held.
+func (q *Queue) strand(it *item, before bool) {
+	it.held, it.stranded = "upstream "+it.to()+" is not configured", true
+	if !before {
+		it.heldAt = time.Now()
+		q.log.Warn().Str("id", it.id).Str("upstream", it.to()).Msg("no upstream and no route: held until there is one")
+	}
+	q.planHeld(it)
 }
 
 // holdAlarm ends the time of a held message.

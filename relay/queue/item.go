@@ -44,6 +44,7 @@ type item struct {
 	rcpts    []rcpt
 	held     string // why it waits for a person
 	heldAt   time.Time
+	stranded bool       // held only until its upstream is configured again; not on disk
 	hold     *holdAlarm // once it was held
 	override string     // another upstream, by an admin's order
 	warned   bool       // the sender knows that it is late

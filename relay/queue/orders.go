@@ -153,7 +153,7 @@ func (q *Queue) reread(it *item) {
 		return
 	}
 	it.rcpts = make([]rcpt, len(it.env.Rcpts))
-	it.held, it.override, it.warned = "", "", false
+	it.held, it.stranded, it.override, it.warned = "", false, "", false
 	if err := unpackState(state, it); err != nil {
 		q.log.Error().Err(err).Msg("state of a message cannot be read back")
 	}
@@ -178,18 +178,15 @@ func (q *Queue) holdItem(it *item, text string, _ *events) bool {
 	if text == "" {
 		text = "by an administrator"
 	}
-	if it.held == "" {
-		it.held, it.heldAt = text, time.Now()
+	if it.held == "" || it.stranded {
+		it.held, it.heldAt, it.stranded = text, time.Now(), false
 	}
 	return true
 }
 
 // releaseItem ends a hold; the message is due now.
 func (q *Queue) releaseItem(it *item, _ string, ev *events) bool {
-	it.held = ""
-	if it.hold != nil {
-		q.clearAlarm(it.hold)
-	}
+	q.unhold(it)
 	return q.retryItem(it, "", ev)
 }
 

@@ -236,6 +236,21 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
+// guide is a router that can say where it leads.
+type guide struct {
+	*server
+	to  string
+	err error
+}
+
+func (g *guide) Way(_ *mail.Transaction, r mail.Rcpt) (string, mail.Rcpt, error) {
+	if g.err != nil {
+		return "", r, g.err
+	}
+	r.To = "final@example.com"
+	return g.to, r, nil
+}
+
 // bubble runs a test in which five days pass at once.
 func bubble(t *testing.T, name string, f func(t *testing.T)) {
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
@@ -579,6 +594,34 @@ func TestDestinations(t *testing.T) {
 }
 
 func TestReports(t *testing.T) {
+	for name, tc := range map[string]struct {
+		upstream string
+		err      error
+		want     mail.Address // and where
+		direct   bool
+	}{
+		"a report goes through the queue once":         {upstream: "boxes", want: "final@example.com", direct: true},
+		"to an upstream that nobody knows by router":   {upstream: "unknown", want: "ann@example.org"},
+		"to an address without a route by router, too": {err: refuse(550, "5.7.1", "no route"), want: "ann@example.org"},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			h := newHouse(t)
+			boxes := &server{}
+			h.Add(Upstream{Name: "boxes", Hop: boxes})
+			h.Add(Upstream{Name: Router, Hop: &guide{server: h.back, to: tc.upstream, err: tc.err}})
+			h.out.send = func(mail.Rcpt) *mail.Reply { return refuse(550, "5.1.1", "no") }
+			h.accept(t, "out", to("a@example.net")...)
+			synctest.Wait()
+			there, other := boxes, h.back
+			if !tc.direct {
+				there, other = other, there
+			}
+			if got := there.to(); !slices.Equal(got, []string{string(tc.want)}) || len(other.to()) > 0 {
+				t.Errorf("to %q, and %q elsewhere", got, other.to())
+			}
+			h.empty(t)
+		})
+	}
 	gone := func(mail.Rcpt) *mail.Reply { return refuse(550, "5.1.1", "no such user") }
 	for _, tc := range []struct {
 		name  string
@@ -826,6 +869,75 @@ func TestOrders(t *testing.T) {
 		synctest.Wait()
 		if l := h.List(Filter{}, 0); len(l) != 1 || l[0].State != "held" {
 			t.Errorf("got %+v", l)
+		}
+	})
+	bubble(t, "mail without upstream and route waits for its upstream to come back, across a restart", func(t *testing.T) {
+		h := newHouse(t)
+		none := &guide{server: h.back, err: refuse(550, "5.7.1", "no route")}
+		h.Add(Upstream{Name: Router, Hop: none})
+		h.out.send = later
+		first := h.accept(t, "out", to("a@example.net")...)
+		byHand := h.accept(t, "out", to("b@example.net")...)
+		virus := mail.NewTransaction(mail.Client{}, "ann@example.org")
+		virus.Quarantine = "virus"
+		h.acceptTx(t, "out", virus, to("c@example.net")...)
+		synctest.Wait()
+		obey(t, h, Order{Do: "hold", Filter: Filter{IDs: []string{byHand}}, Text: "ask Ann"}, Progress{Done: 1, Of: 1})
+		h.Remove("out")
+		pass(6 * time.Hour)
+		l := h.List(Filter{IDs: []string{first}, State: "held"}, 0)
+		if len(l) != 1 || l[0].Held != "upstream out is not configured" || len(h.back.to()) > 0 {
+			t.Errorf("got %+v, reports or bounces to %q", l, h.back.to())
+		}
+		obey(t, h, Order{Do: "retry", Filter: Filter{State: "held"}}, Progress{Done: 3, Of: 3}) // changes nothing, but is saved
+		h.out.send = nil
+		h.stop()
+		h.start(t) // with its upstream
+		synctest.Wait()
+		if got := h.out.to(); !slices.Equal(got, []string{"a@example.net"}) {
+			t.Errorf("after a restart: delivered to %q", got)
+		}
+		h.Add(Upstream{Name: Router, Hop: none})
+		h.accept(t, "new", to("d@example.net")...)
+		synctest.Wait()
+		if l := h.List(Filter{State: "held"}, 0); len(l) != 3 {
+			t.Errorf("got %+v", l)
+		}
+		h.Add(Upstream{Name: "new", Hop: h.out})
+		synctest.Wait()
+		if got := h.out.to(); !slices.Equal(got, []string{"a@example.net", "d@example.net"}) {
+			t.Errorf("after a reload: delivered to %q", got)
+		}
+		if l := h.List(Filter{State: "held"}, 0); len(l) != 2 {
+			t.Errorf("a person's hold and a quarantine stay: %+v", l)
+		}
+	})
+	bubble(t, "mail without upstream and route can be held, released, rerouted and returned by hand", func(t *testing.T) {
+		h := newHouse(t)
+		h.Add(Upstream{Name: Router, Hop: &guide{server: h.back, err: refuse(550, "5.7.1", "no route")}})
+		var ids []string
+		for range 3 {
+			ids = append(ids, h.accept(t, "gone", to("a@example.net")...))
+		}
+		synctest.Wait()
+		pick := func(i int) Filter { return Filter{IDs: ids[i : i+1]} }
+		obey(t, h, Order{Do: "hold", Filter: pick(0), Text: "ask Ann"}, Progress{Done: 1, Of: 1})
+		h.Add(Upstream{Name: "gone", Hop: &server{send: later}})
+		synctest.Wait()
+		if l := h.List(Filter{State: "held"}, 0); len(l) != 1 || l[0].Held != "ask Ann" {
+			t.Errorf("got %+v", l)
+		}
+		h.Remove("gone")
+		obey(t, h, Order{Do: "release", Filter: pick(0)}, Progress{Done: 1, Of: 1})
+		if l := h.List(Filter{State: "held"}, 0); len(l) != 3 {
+			t.Errorf("released, but with nowhere to go: %+v", l)
+		}
+		obey(t, h, Order{Do: "reroute", Filter: pick(0), Text: "out"}, Progress{Done: 1, Of: 1})
+		obey(t, h, Order{Do: "bounce", Filter: pick(1)}, Progress{Done: 1, Of: 1})
+		obey(t, h, Order{Do: "delete", Filter: pick(2)}, Progress{Done: 1, Of: 1})
+		synctest.Wait()
+		if got := h.out.to(); len(got) != 1 {
+			t.Errorf("rerouted to %q", got)
 		}
 	})
 	bubble(t, "an upstream that goes while it is delivering delivers once", func(t *testing.T) {

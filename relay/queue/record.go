@@ -227,7 +227,11 @@ func unpackReply(u *unpacker) *mail.Reply {
 func packState(it *item) []byte {
 	p := packer{make([]byte, 0, 64+64*len(it.rcpts))}
 	p.b = append(p.b, stateForm)
-	p.text(it.held)
+	held := it.held
+	if it.stranded {
+		held = "" // found out anew at each start
+	}
+	p.text(held)
 	p.time(it.heldAt)
 	p.text(it.override)
 	p.flag(it.warned)

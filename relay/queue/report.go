@@ -116,13 +116,38 @@ func (q *Queue) compose(id string, to mail.Address, why string, it *item, m *mai
 		return report{}, err
 	}
 	n := newItem(id, Router, mail.Envelope{Rcpts: []mail.Rcpt{{To: to, Orig: to, Notify: mail.NotifyNever}}}, now)
+	q.direct(n)
 	n.size = text.Size()
-	n.env.UTF8 = it.env.UTF8 || to.NeedsUTF8()
+	n.env.UTF8 = it.env.UTF8 || n.env.Rcpts[0].To.NeedsUTF8()
 	if text.EightBit {
 		n.env.Body = "8BITMIME"
 	}
 	tx := n.transaction(q.opt.Hostname)
 	return report{it: n, meta: packMeta(n, tx), m: text}, nil
+}
+
+// direct gives a message of our own to the upstream that the Router would lead
+// it to: one way through the queue instead of two.
+func (q *Queue) direct(it *item) {
+	q.mu.Lock()
+	up := q.upstreams[Router]
+	q.mu.Unlock()
+	if up == nil {
+		return
+	}
+	guide, ok := up.Hop.(Guide)
+	if !ok {
+		return
+	}
+	name, to, err := guide.Way(it.transaction(q.opt.Hostname), it.env.Rcpts[0])
+	if err != nil {
+		return // the Router says so to an attempt
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.upstreams[name] != nil {
+		it.upstream, it.env.Rcpts[0] = name, to
+	}
 }
 
 // Bounce reports recipients of a message that is not queued: others took it in
