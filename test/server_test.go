@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,13 +57,14 @@ type server struct {
 	cmd  *exec.Cmd
 	addr map[string]string // by listener
 	log  *syncBuffer
+	out  *syncBuffer // what it printed since it was ready
 	done chan error
 }
 
 // prepare writes the config and files of a server that is not started yet.
 func prepare(t testing.TB, config string) *server {
 	t.Helper()
-	s := &server{t: t, bin: program(t), dir: t.TempDir(), addr: map[string]string{}, log: &syncBuffer{}}
+	s := &server{t: t, bin: program(t), dir: t.TempDir(), addr: map[string]string{}, log: &syncBuffer{}, out: &syncBuffer{}}
 	s.write("relay.hcl", config)
 	return s
 }
@@ -124,8 +124,11 @@ func (s *server) start() {
 			}
 			if lines.Text() == "ready" {
 				ready <- true
-				io.Copy(io.Discard, out)
+				break
 			}
+		}
+		for lines.Scan() {
+			fmt.Fprintln(s.out, lines.Text())
 		}
 		s.done <- s.cmd.Wait()
 	}()

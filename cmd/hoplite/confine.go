@@ -46,6 +46,9 @@ func (c *Config) writable() []string {
 	for _, l := range c.Web {
 		sockets = append(sockets, l.Listen...)
 	}
+	if c.Metrics != nil {
+		sockets = append(sockets, c.Metrics.Listen)
+	}
 	for _, at := range sockets {
 		if at.Network == "unix" {
 			folders = append(folders, filepath.Dir(c.under(at.Address)))

@@ -3,39 +3,35 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 
 	"hoplite/internal/stats"
 	"hoplite/relay"
 	"hoplite/relay/queue"
 )
 
-// serveMetrics opens the listener of the block metrics, if there is one, and
-// serves the figures of doors and queue until stop is called.
-func (s *server) serveMetrics(cfg *Config) (stop func(), err error) {
-	if cfg.Metrics == nil {
-		return func() {}, nil
+// openMetrics opens the listener of the block metrics, if there is one, and
+// serves the figures of doors and queue as long as this house stands.
+func (s *server) openMetrics(ctx context.Context, t *tenure) error {
+	if t.cfg.Metrics == nil {
+		return nil
 	}
-	where := cfg.Metrics.Listen
+	where := t.cfg.Metrics.Listen
 	if where.Network == "unix" {
-		where.Address = cfg.under(where.Address)
+		where.Address = t.cfg.under(where.Address)
 	}
-	l, err := net.Listen(where.Network, where.Address)
+	l, err := t.sockets.Listen("metrics", where.Network, where.Address)
 	if err != nil {
-		return nil, fmt.Errorf("metrics: %w", err)
+		return fmt.Errorf("metrics: %w", err)
 	}
 	fmt.Fprintln(s.out, "listening metrics", address(l.Addr()))
 	registry := stats.New()
-	registry.MustRegister(s.ground.figures, s.ground.doorFigures)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	registry.MustRegister(t.figures, t.doorFigures)
+	t.accepting.Go(func() {
 		if err := stats.Serve(ctx, l, registry); err != nil {
 			s.log.Error().Err(err).Msg("metrics")
 		}
-	}()
-	return func() { cancel(); <-done }, nil
+	})
+	return nil
 }
 
 // openFigured opens the queue with its figures kept.

@@ -85,11 +85,6 @@ func (s *server) run(ctx context.Context, cfg *Config, diags *conf.Diagnostics) 
 	h.connectQueue(nil)
 	stopQueue := s.runQueue()
 	defer stopQueue()
-	stopMetrics, err := s.serveMetrics(cfg)
-	if err != nil {
-		return err
-	}
-	defer stopMetrics()
 	if s.now, err = s.open(h); err != nil {
 		return err
 	}
@@ -135,6 +130,10 @@ func (s *server) runQueue() (stop func()) {
 func (s *server) open(h *house) (*tenure, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &tenure{house: h, stop: cancel}
+	if err := s.openMetrics(ctx, t); err != nil {
+		cancel()
+		return nil, err
+	}
 	for _, d := range h.doors {
 		opened, err := d.cfg.Open(d.name, h.sockets, h.certs, h.data, listen.Options{Log: h.log, Gate: h.gate, Refuse: d.refuse})
 		if err != nil {

@@ -1,0 +1,128 @@
+package test
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// reload gives a running server another configuration and waits until it has
+// taken it over.
+func (s *server) reload(config string) {
+	s.t.Helper()
+	const taken = "configuration taken over"
+	before := strings.Count(s.log.String(), taken)
+	s.write("relay.hcl", config)
+	s.cmd.Process.Signal(syscall.SIGHUP)
+	s.waitFor(taken, func() bool { return strings.Count(s.log.String(), taken) > before })
+}
+
+const reloaded = `
+hostname = "mail.example.org"
+smtp "inbound" {
+  listen = ["127.0.0.1:0"]
+  chain  = "inbound"
+}
+`
+
+// An upstream that a reload takes away while mail waits for it: the mail is
+// held, and goes as soon as the upstream is there again.
+func TestReloadUpstream(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, "")
+	with := func(server string) string {
+		return reloaded + `
+chain "inbound" {
+  route "old" {
+    to  = ["example.org"]
+    hop = "old"
+  }
+}
+upstream "old" {
+  servers    = ["smtp://` + server + `"]
+  mode       = "queue"
+  recipients = "any"
+}
+`
+	}
+	s := prepare(t, with("127.0.0.1:1"))
+	s.start()
+	s.talk("inbound", `
+S: 220 *
+C: EHLO client.example.net
+S+ 250 *
+C: MAIL FROM:<bob@example.com>
+S: 250 *
+C: RCPT TO:<ann@example.org>
+S: 250 *
+C: DATA
+S: 354 *
+C: Subject: patience
+C:
+C: hello
+C: .
+S: 250 *
+C: QUIT
+S: 221 *
+`)
+	s.reload(reloaded + "chain \"inbound\" {\n}\n")
+	s.waitFor("the hold", func() bool {
+		return strings.Contains(s.must("", "queue", "list"), "held: upstream old is not configured")
+	})
+	s.reload(with(p.l.Addr().String()))
+	s.waitFor("the mail", func() bool { return strings.Contains(p.newest(), "Subject: patience") })
+	s.waitFor("an empty queue", func() bool { return strings.Contains(s.must("", "queue"), "the queue is empty") })
+}
+
+// The block metrics is added, moved and removed by reloads.
+func TestReloadMetrics(t *testing.T) {
+	t.Parallel()
+	config := reloaded + "chain \"inbound\" {\n}\n"
+	s := prepare(t, config)
+	s.start()
+	served := func(network, address string) bool {
+		client := http.Client{Transport: &http.Transport{
+			DisableKeepAlives: true,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, network, address)
+			},
+		}}
+		resp, err := client.Get("http://metrics/metrics")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body)
+		return strings.Contains(string(text), "hoplite_queue_messages")
+	}
+	where := func() (address string) {
+		for line := range strings.Lines(s.out.String()) {
+			if text, ok := strings.CutPrefix(line, "listening metrics "); ok {
+				address = strings.TrimSpace(text)
+			}
+		}
+		return address
+	}
+	s.reload(config + "metrics {\n  listen = \"127.0.0.1:0\"\n}\n")
+	s.waitFor("an address", func() bool { return where() != "" })
+	tcp := where()
+	if !served("tcp", tcp) {
+		t.Errorf("added, but not served at %s", tcp)
+	}
+	s.reload(config + "metrics {\n  listen = \"127.0.0.1:0\"\n}\n")
+	if !served("tcp", where()) || where() != tcp {
+		t.Errorf("the same block again: not served at %s, or not there any more but at %s", tcp, where())
+	}
+	s.reload(config + "metrics {\n  listen = \"unix:metrics.sock\"\n}\n")
+	socket := s.dir + "/var/metrics.sock"
+	if !served("unix", socket) {
+		t.Error("moved, but not served there")
+	}
+	s.waitFor("the old address to be closed", func() bool { return !served("tcp", tcp) })
+	s.reload(config)
+	s.waitFor("the metrics to be closed", func() bool { return !served("unix", socket) })
+}
