@@ -116,6 +116,13 @@ func TestTornTailAtEveryOctet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	whole = whole[:seg()]
+	// Records end there; zeros behind them are blocks that nothing was written to.
+	ends := []int64{segmentHead, segmentHead + firstSize}
+	for _, end := range steps {
+		ends = append(ends, end, end+firstSize)
+	}
+	unused := func(b []byte) string { return string(bytes.TrimRight(b, "\x00")) }
 	for size := segmentHead; size <= len(whole); size++ {
 		for n, fill := range []string{"", "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", "hqr1hqr1\x01\x01\x00\x00\xff\x00\x00\x00"} {
 			if n > 0 && size%7 != 0 {
@@ -142,12 +149,100 @@ func TestTornTailAtEveryOctet(t *testing.T) {
 					t.Fatalf("cut at %d, filled with %q: %q, want %q", size, fill, s, want[done])
 				}
 				l.Close()
-				torn := fill != "" || size != segmentHead && !slices.Contains(steps, int64(size))
+				torn := !slices.ContainsFunc(ends, func(end int64) bool {
+					left := append(whole[:size:size], fill...)
+					return end <= int64(min(len(left), len(whole))) && unused(left) == unused(whole[:end])
+				})
 				if said := strings.Contains(log.String(), "cut off"); said != (torn && round == 0) {
 					t.Fatalf("cut at %d, filled with %q, start %d: log says %q", size, fill, round, log.String())
 				}
 			}
 		}
+	}
+}
+
+// The blocks of one write may reach the disk in any order. A batch of which
+// only the end is there is dropped as a whole, for its records stand or fall
+// together; what later batches stand behind is damage, and they are kept.
+func TestTornBatchIsDroppedDamageIsNot(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, Options{Dir: dir})
+	put(t, l, "a", "text of a")
+	both := l.Usage().Log
+	err := l.Commit(ctx, Change{Kind: Put, ID: "report", Meta: []byte("m"), Message: message("text of the report")},
+		Change{Kind: Done, ID: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := l.Usage().Log
+	put(t, l, "c", "text of c")
+	whole, err := os.ReadFile(segments(t, dir, ".log")[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		end  int64
+		want []string
+		says string
+	}{
+		{"last batch", end, []string{"a"}, "cut off"},
+		{"not the last batch", int64(len(whole)), []string{"c"}, "unreadable octets"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			crashed := t.TempDir()
+			b := slices.Clone(whole)
+			clear(b[c.end:])
+			clear(b[both+firstSize : bytes.Index(b, []byte("the report"))])
+			os.MkdirAll(filepath.Join(crashed, "log"), 0o700)
+			if err := os.WriteFile(filepath.Join(crashed, "log", segmentName(1)), b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var log bytes.Buffer
+			l := open(t, Options{Dir: crashed, Log: zerolog.New(&log)})
+			if got := ids(t, l); !slices.Equal(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+			if !strings.Contains(log.String(), c.says) {
+				t.Errorf("log says %q", log.String())
+			}
+		})
+	}
+}
+
+// Blocks are reserved ahead of the records, and given back behind them.
+func TestReservedBlocksAreGivenBack(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, Options{Dir: dir, Segment: 4096})
+	size := func(path string) int64 {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	for i := range 4 { // two segments
+		put(t, l, fmt.Sprint("m", i), strings.Repeat("x", 1500))
+	}
+	segs := segments(t, dir, ".log")
+	if len(segs) != 2 {
+		t.Fatalf("%d segments", len(segs))
+	}
+	if n := size(segs[0]); n > 4096 {
+		t.Errorf("the full segment takes %d octets", n)
+	}
+	if n := size(segs[1]); n < ahead {
+		t.Logf("no blocks reserved on this file system: %d octets", n)
+	}
+	crashed := copyTree(t, dir)
+	l.Close()
+	if n := size(segs[1]); n > 4096 {
+		t.Errorf("the last segment takes %d octets after the end", n)
+	}
+	var log bytes.Buffer
+	l = open(t, Options{Dir: crashed, Log: zerolog.New(&log).Level(zerolog.InfoLevel)})
+	if got := ids(t, l); len(got) != 4 || log.Len() > 0 {
+		t.Errorf("after a crash: %q, log says %q", got, log.String())
 	}
 }
 

@@ -36,11 +36,12 @@ type Kind uint8
 
 // The kinds of change. Their numbers are on disk.
 const (
-	Put  Kind = 1 + iota // a new message: Meta and Message
-	Set                  // a new State
-	Done                 // the message is gone
-	keep                 // a survivor of a reclaimed segment
-	cut                  // the end of a poisoned segment
+	Put   Kind = 1 + iota // a new message: Meta and Message
+	Set                   // a new State
+	Done                  // the message is gone
+	keep                  // a survivor of a reclaimed segment
+	cut                   // the end of a poisoned segment
+	first                 // a batch begins
 )
 
 // Change is one step in the life of one message.
@@ -115,8 +116,10 @@ type Log struct {
 	index   map[string]*entry
 	segs    []*segment // oldest first; the last one is written to unless it is sealed
 	pending []*commit
+	writing bool          // somebody writes; what is pending then is the committer's
 	dones   []string      // marks that wait for the next batch
 	cuts    []cutMark     // for the next segment
+	batch   batch         // of whoever is writing
 	drop    []string      // files of messages that are gone
 	armed   bool          // a timer will flush dones
 	due     bool          // it has fired
@@ -267,7 +270,7 @@ func (l *Log) Commit(ctx context.Context, changes ...Change) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	c := &commit{result: make(chan error, 1), ops: make([]op, 0, len(changes))}
+	c := newCommit()
 	for _, ch := range changes {
 		o, err := l.encode(ch)
 		if err != nil {
@@ -277,9 +280,6 @@ func (l *Log) Commit(ctx context.Context, changes ...Change) error {
 		c.ops = append(c.ops, o)
 	}
 	err := l.submit(c)
-	if err == nil {
-		err = <-c.result
-	}
 	if err != nil {
 		l.forget(c)
 		return err

@@ -178,7 +178,7 @@ func (l *Log) move(s *segment) (int, error) {
 }
 
 func (l *Log) moveSome(chunk []survivor) (int, error) {
-	c := &commit{result: make(chan error, 1)}
+	c := newCommit()
 	dirs := map[string]bool{}
 	for i := range chunk {
 		o, err := l.moveOne(&chunk[i])
@@ -196,9 +196,6 @@ func (l *Log) moveSome(chunk []survivor) (int, error) {
 		}
 	}
 	err := l.submit(c)
-	if err == nil {
-		err = <-c.result
-	}
 	moved := 0
 	for i, o := range c.ops {
 		if err != nil || o.skip { // overtaken: it stays where it is, or is gone

@@ -30,6 +30,7 @@ const (
 	recordMagic = "hqr1"
 	recordHead  = 16
 	putHead     = 32
+	firstSize   = recordHead // of a first record, which has neither id nor payload
 	maxID       = 64
 	maxMeta     = 1 << 20 // of meta and of state
 )
@@ -120,7 +121,7 @@ func parseRecord(b []byte, salt uint64) (record, error) {
 	}
 	kind, idLen := Kind(b[8]), int(b[9])
 	length := int64(binary.LittleEndian.Uint32(b[12:]))
-	if kind < Put || kind > cut || idLen > maxID || length > maxRecord {
+	if kind < Put || kind > first || idLen > maxID || length > maxRecord {
 		return record{}, errBad
 	}
 	size := recordHead + int64(idLen) + length

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -110,6 +111,9 @@ func (l *Log) replay(s *segment, limit int64, isCut, last bool) error {
 		if err != nil {
 			return err
 		}
+		if off > good && last && !l.laterBatch(s, off, end) {
+			break // the blocks of one write reach the disk in any order
+		}
 		if off > good {
 			lost += off - good
 			s.damaged = true
@@ -123,26 +127,67 @@ func (l *Log) replay(s *segment, limit int64, isCut, last bool) error {
 		records++
 	}
 	s.size = good
-	if tail := end - good; tail > 0 {
-		l.cutTail(s, good, tail, last)
+	if err := l.cutTail(s, good, end, last); err != nil {
+		return err
 	}
 	l.opt.Log.Debug().Str("segment", s.path).Int("records", records).Int64("lost", lost).Msg("segment read")
 	return nil
 }
 
+// laterBatch tells whether another batch begins behind off. Then what is
+// unreadable before was synced once, and is damage. Otherwise it belongs to the
+// write that a crash interrupted, with all that stands behind it.
+func (l *Log) laterBatch(s *segment, off, end int64) bool {
+	if s.version < 2 {
+		return true
+	}
+	w := &window{file: s.file, salt: s.salt, pos: off, end: end}
+	for {
+		r, _, err := w.next()
+		if err != nil || r.kind == first {
+			return err == nil
+		}
+	}
+}
+
 // cutTail removes what stands behind the last whole record. In the newest
 // segment that is a write which a crash interrupted: nobody heard a 250 for it.
-// In an older one it is damage.
-func (l *Log) cutTail(s *segment, good, tail int64, last bool) {
+// In an older one it is damage. Zeros are neither: blocks that were reserved.
+func (l *Log) cutTail(s *segment, good, end int64, last bool) error {
+	used, err := usedEnd(s.file, good, end)
+	if err != nil {
+		return err
+	}
+	if last || used == good {
+		err = os.Truncate(s.path, good)
+	}
+	if used == good {
+		return nil
+	}
 	e := l.opt.Log.Warn()
 	if !last {
 		s.damaged = true
 		e = l.opt.Log.Error()
-	} else if err := os.Truncate(s.path, good); err != nil {
-		e = e.AnErr("truncate", err)
 	}
-	e.Str("segment", s.path).Int64("offset", good).Int64("octets", tail).
+	e.AnErr("truncate", err).Str("segment", s.path).Int64("offset", good).Int64("octets", used-good).
 		Msg("octets behind the last whole record were cut off")
+	return nil
+}
+
+// usedEnd is the offset behind the last octet of f in [from, to) that is not zero.
+func usedEnd(f *os.File, from, to int64) (int64, error) {
+	b := make([]byte, 64<<10)
+	for to > from {
+		n := min(int64(len(b)), to-from)
+		if _, err := f.ReadAt(b[:n], to-n); err != nil {
+			return 0, fmt.Errorf("read the end: %w", err)
+		}
+		if used := len(bytes.TrimRight(b[:n], "\x00")); used > 0 {
+			return to - n + int64(used), nil
+		}
+		to -= n
+	}
+	return from, nil
 }
 
 func (l *Log) applyRecord(s *segment, off int64, r record) error {

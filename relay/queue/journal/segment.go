@@ -19,7 +19,7 @@ import (
 // zero, number (8), salt (8), birth in Unix seconds (8), CRC32C of all that (4).
 const (
 	segmentMagic   = "HOPLITEQ"
-	segmentVersion = 1
+	segmentVersion = 2 // 1 knew no first records, and no zeros behind the last one
 	segmentHead    = 44
 	segmentExt     = ".log"
 )
@@ -31,6 +31,9 @@ type segment struct {
 	salt uint64
 	born time.Time
 	file *os.File // for reading, and for writing while it is the last
+
+	version uint16
+	room    int64 // octets that have blocks on disk; used by who writes
 
 	size    int64 // synced octets
 	live    int64 // octets of records that count
@@ -76,7 +79,8 @@ func (l *Log) createSegment(num uint64) (*segment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create segment: %w", err)
 	}
-	s := &segment{num: num, path: path, salt: l.salt, born: time.Now(), file: f, size: segmentHead}
+	s := &segment{num: num, path: path, salt: l.salt, version: segmentVersion, born: time.Now(), file: f, size: segmentHead}
+	s.reserve(0)
 	if err = l.opt.write(f, s.header()); err == nil {
 		err = l.opt.sync(f)
 	}
@@ -89,6 +93,39 @@ func (l *Log) createSegment(num uint64) (*segment, error) {
 		return nil, fmt.Errorf("create segment %d: %w", num, err)
 	}
 	return s, nil
+}
+
+// ahead is how many octets of a segment get their blocks at once.
+const ahead = 8 << 20
+
+// reserve gives the next n octets their blocks on disk, and some more behind
+// them. A sync then has only octets to write and no new length of the file,
+// which takes a quarter less time. Where the file system can't do it, or has no
+// space left, the file grows as it is written.
+func (s *segment) reserve(n int64) {
+	if s.size+n+firstSize <= s.room || s.room < 0 {
+		return
+	}
+	more := max(n+firstSize, ahead)
+	if allocate(s.file, s.size, more) != nil {
+		s.room = -1
+		return
+	}
+	s.room = s.size + more
+}
+
+// seal ends the use of a segment for writing.
+func (s *segment) seal() {
+	s.sealed = true
+	s.trim()
+}
+
+// trim gives back the blocks behind the last record. Zeros that stay there are
+// no harm.
+func (s *segment) trim() {
+	if s.room > s.size {
+		s.file.Truncate(s.size)
+	}
 }
 
 func (s *segment) header() []byte {
@@ -118,8 +155,9 @@ func openSegment(path string, num uint64) (*segment, error) {
 		f.Close()
 		return nil, fmt.Errorf("read segment %d: %w", num, err)
 	}
-	s := &segment{num: num, path: path, file: f, sealed: true}
-	switch version := binary.LittleEndian.Uint16(b[8:]); {
+	version := binary.LittleEndian.Uint16(b[8:])
+	s := &segment{num: num, path: path, version: version, file: f, sealed: true}
+	switch {
 	case n >= 10 && string(b[:8]) == segmentMagic && version > segmentVersion:
 		err = fmt.Errorf("segment %d has version %d, we know %d: %w", num, version, segmentVersion, ErrVersion)
 	case n < segmentHead || string(b[:8]) != segmentMagic || binary.LittleEndian.Uint64(b[16:]) != num ||
@@ -168,6 +206,9 @@ func (l *Log) closeSegments() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range l.segs {
+		if !s.sealed {
+			s.seal()
+		}
 		if s.removed = true; s.refs == 0 {
 			s.file.Close()
 		}

@@ -14,3 +14,8 @@ func datasync(f *os.File) error {
 		}
 	}
 }
+
+// allocate gives [off, off+n) of f its blocks; the file is as long afterwards.
+func allocate(f *os.File, off, n int64) error {
+	return syscall.Fallocate(int(f.Fd()), 0, off, n)
+}
