@@ -8,9 +8,7 @@ import (
 	"os"
 	"reflect"
 	"sync/atomic"
-	"time"
 
-	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
 
 	"hoplite/internal/conf"
@@ -148,21 +146,6 @@ func (g *ground) leave() {
 		g.history.Close()
 	}
 	g.lock.Close()
-}
-
-// newLogger writes the log to stderr: JSON, or text for a person's terminal.
-func newLogger(cfg *LogConfig) zerolog.Logger {
-	zerolog.TimeFieldFormat = time.RFC3339Nano
-	zerolog.DurationFieldUnit = time.Millisecond
-	level, err := zerolog.ParseLevel(cfg.Level)
-	if err != nil {
-		level = zerolog.InfoLevel
-	}
-	var out io.Writer = os.Stderr
-	if cfg.Format == "text" || cfg.Format == "auto" && isatty.IsTerminal(os.Stderr.Fd()) {
-		out = zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: "15:04:05.000"}
-	}
-	return zerolog.New(out).Level(level).With().Timestamp().Logger()
 }
 
 // mustJSON is for values of ours that always have a JSON form.

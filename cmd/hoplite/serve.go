@@ -44,7 +44,9 @@ SIGHUP reads the configuration again; with mistakes in it the old one stays.`,
 		if err := file.Diags.Err(); err != nil {
 			return refused(err)
 		}
-		s := &server{log: newLogger(cfg.Log), out: cmd.OutOrStdout(), read: read}
+		log, flush := newLogger(cfg.Log)
+		defer flush()
+		s := &server{log: log, out: cmd.OutOrStdout(), read: read}
 		return s.run(cmd.Context(), cfg, file.Diags)
 	}
 	return cmd
