@@ -1,6 +1,11 @@
 package mail
 
-import "time"
+import (
+	"net/netip"
+	"time"
+
+	"github.com/rs/zerolog"
+)
 
 // Story is a transaction at its end, as history keeps it: everything that log,
 // web page and trace tell of it is written from here.
@@ -11,4 +16,256 @@ type Story struct {
 	// Reply is the client's last one; for LMTP that of the first recipient.
 	Reply Reply
 	Took  time.Duration
+}
+
+// MarshalZerologObject writes the story as encoding/json reads it back, without
+// what is zero.
+func (s *Story) MarshalZerologObject(e *zerolog.Event) {
+	text(e, "ID", s.ID)
+	moment(e, "At", s.At)
+	e.Object("Client", (*keptClient)(&s.Client)).Object("Envelope", (*keptEnvelope)(&s.Envelope))
+	if s.Trail != nil {
+		e.Object("Trail", (*keptTrail)(s.Trail))
+	}
+	text(e, "Hostname", s.Hostname)
+	text(e, "Quarantine", s.Quarantine)
+	e.Object("Header", (*keptHeader)(&s.Header))
+	text(e, "Verdict", s.Verdict)
+	e.Object("Reply", (*keptReply)(&s.Reply))
+	e.Int64("Took", int64(s.Took))
+}
+
+// KeepOutcomes adds outcomes to a record of history, as encoding/json reads
+// them back.
+func KeepOutcomes(e *zerolog.Event, key string, o []Outcome) {
+	e.Array(key, keptOutcomes(o))
+}
+
+// KeepTime adds a time to a record of history, with all its digits.
+func KeepTime(e *zerolog.Event, key string, t time.Time) { moment(e, key, t) }
+
+// The types below are those of the same names with the keys of history; the
+// log has its own, shorter ones.
+type (
+	keptClient   Client
+	keptTLS      TLS
+	keptEnvelope Envelope
+	keptRcpts    []Rcpt
+	keptRcpt     Rcpt
+	keptTrail    Trail
+	keptEvents   []Event
+	keptEvent    Event
+	keptFacts    []Fact
+	keptFact     Fact
+	keptAuths    []AuthResult
+	keptAuth     AuthResult
+	keptProps    []AuthProp
+	keptProp     AuthProp
+	keptOutcomes []Outcome
+	keptOutcome  Outcome
+	keptReply    Reply
+	keptHeader   HeaderInfo
+	keptBy       DeliverBy
+)
+
+func text[T ~string](e *zerolog.Event, key string, s T) {
+	if s != "" {
+		e.Str(key, string(s))
+	}
+}
+
+func flag(e *zerolog.Event, key string, b bool) {
+	if b {
+		e.Bool(key, true)
+	}
+}
+
+func number[T ~int | ~int64 | ~uint8](e *zerolog.Event, key string, n T) {
+	if n != 0 {
+		e.Int64(key, int64(n))
+	}
+}
+
+func moment(e *zerolog.Event, key string, t time.Time) {
+	var b [len(time.RFC3339Nano) + 8]byte
+	e.RawJSON(key, t.AppendFormat(b[:0], `"`+time.RFC3339Nano+`"`))
+}
+
+func socket(e *zerolog.Event, key string, a netip.AddrPort) {
+	if a.IsValid() {
+		var b [64]byte
+		e.RawJSON(key, append(a.AppendTo(append(b[:0], '"')), '"'))
+	}
+}
+
+func (c *keptClient) MarshalZerologObject(e *zerolog.Event) {
+	text(e, "Listener", c.Listener)
+	text(e, "Protocol", c.Protocol)
+	socket(e, "Addr", c.Addr)
+	socket(e, "Peer", c.Peer)
+	socket(e, "Local", c.Local)
+	text(e, "Helo", c.Helo)
+	flag(e, "ESMTP", c.ESMTP)
+	text(e, "Name", c.Name)
+	if c.TLS != nil {
+		e.Object("TLS", (*keptTLS)(c.TLS))
+	}
+	text(e, "User", c.User)
+	flag(e, "MayRelay", c.MayRelay)
+	flag(e, "Trusted", c.Trusted)
+}
+
+func (t *keptTLS) MarshalZerologObject(e *zerolog.Event) {
+	text(e, "Version", t.Version)
+	text(e, "Cipher", t.Cipher)
+	text(e, "Name", t.Name)
+	flag(e, "Verified", t.Verified)
+	flag(e, "Legacy", t.Legacy)
+}
+
+func (v *keptEnvelope) MarshalZerologObject(e *zerolog.Event) {
+	text(e, "From", v.From)
+	number(e, "Size", v.Size)
+	text(e, "Body", v.Body)
+	flag(e, "UTF8", v.UTF8)
+	flag(e, "RequireTLS", v.RequireTLS)
+	text(e, "Auth", v.Auth)
+	text(e, "Ret", v.Ret)
+	text(e, "EnvID", v.EnvID)
+	if v.DeliverBy != nil {
+		e.Object("DeliverBy", (*keptBy)(v.DeliverBy))
+	}
+	number(e, "Priority", v.Priority)
+	if len(v.Rcpts) > 0 {
+		e.Array("Rcpts", keptRcpts(v.Rcpts))
+	}
+}
+
+func (b *keptBy) MarshalZerologObject(e *zerolog.Event) {
+	moment(e, "At", b.At)
+	flag(e, "Return", b.Return)
+	flag(e, "Trace", b.Trace)
+}
+
+func (r keptRcpts) MarshalZerologArray(a *zerolog.Array) {
+	for i := range r {
+		a.Object((*keptRcpt)(&r[i]))
+	}
+}
+
+func (r *keptRcpt) MarshalZerologObject(e *zerolog.Event) {
+	text(e, "To", r.To)
+	text(e, "Orig", r.Orig)
+	text(e, "Folder", r.Folder)
+	number(e, "Notify", r.Notify)
+	text(e, "ORcpt", r.ORcpt)
+	text(e, "Hop", r.Hop)
+	if len(r.Via) > 0 {
+		e.Strs("Via", r.Via)
+	}
+}
+
+func (t *keptTrail) MarshalZerologObject(e *zerolog.Event) {
+	if len(t.Events) > 0 {
+		e.Array("events", keptEvents(t.Events))
+	}
+	if len(t.Auth) > 0 {
+		e.Array("auth", keptAuths(t.Auth))
+	}
+	if len(t.Outcomes) > 0 {
+		e.Array("outcomes", keptOutcomes(t.Outcomes))
+	}
+}
+
+func (v keptEvents) MarshalZerologArray(a *zerolog.Array) {
+	for i := range v {
+		a.Object((*keptEvent)(&v[i]))
+	}
+}
+
+func (v *keptEvent) MarshalZerologObject(e *zerolog.Event) {
+	moment(e, "at", v.At)
+	text(e, "stage", v.Stage)
+	text(e, "by", v.By)
+	text(e, "rcpt", v.Rcpt)
+	text(e, "verdict", v.Verdict)
+	if v.Reply != nil {
+		e.Object("reply", (*keptReply)(v.Reply))
+	}
+	text(e, "reason", v.Reason)
+	if len(v.Facts) > 0 {
+		e.Array("facts", keptFacts(v.Facts))
+	}
+	number(e, "took", v.Took)
+	flag(e, "shadow", v.Shadow)
+}
+
+func (f keptFacts) MarshalZerologArray(a *zerolog.Array) {
+	for i := range f {
+		a.Object((*keptFact)(&f[i]))
+	}
+}
+
+func (f *keptFact) MarshalZerologObject(e *zerolog.Event) {
+	e.Str("k", f.Key).Str("v", f.Value)
+}
+
+func (r keptAuths) MarshalZerologArray(a *zerolog.Array) {
+	for i := range r {
+		a.Object((*keptAuth)(&r[i]))
+	}
+}
+
+func (r *keptAuth) MarshalZerologObject(e *zerolog.Event) {
+	text(e, "method", r.Method)
+	text(e, "value", r.Value)
+	text(e, "reason", r.Reason)
+	if len(r.Props) > 0 {
+		e.Array("props", keptProps(r.Props))
+	}
+	text(e, "comment", r.Comment)
+}
+
+func (p keptProps) MarshalZerologArray(a *zerolog.Array) {
+	for i := range p {
+		a.Object((*keptProp)(&p[i]))
+	}
+}
+
+func (p *keptProp) MarshalZerologObject(e *zerolog.Event) {
+	e.Str("type", p.Type).Str("name", p.Name).Str("value", p.Value)
+}
+
+func (o keptOutcomes) MarshalZerologArray(a *zerolog.Array) {
+	for i := range o {
+		a.Object((*keptOutcome)(&o[i]))
+	}
+}
+
+func (o *keptOutcome) MarshalZerologObject(e *zerolog.Event) {
+	text(e, "rcpt", o.Rcpt)
+	e.Object("reply", (*keptReply)(&o.Reply))
+	text(e, "hop", o.Hop)
+	text(e, "host", o.Host)
+	text(e, "addr", o.Addr)
+	text(e, "remote_id", o.RemoteID)
+	text(e, "tls", o.TLS)
+	flag(e, "dsn", o.DSN)
+	moment(e, "at", o.At)
+	number(e, "took", o.Took)
+}
+
+func (r *keptReply) MarshalZerologObject(e *zerolog.Event) {
+	number(e, "code", r.Code)
+	text(e, "enhanced", r.Enhanced)
+	text(e, "text", r.Text)
+	text(e, "host", r.Host)
+}
+
+func (h *keptHeader) MarshalZerologObject(e *zerolog.Event) {
+	text(e, "message_id", h.MessageID)
+	text(e, "from", h.From)
+	text(e, "subject", h.Subject)
+	number(e, "size", h.Size)
+	number(e, "hops", h.Hops)
 }

@@ -45,7 +45,7 @@ func BenchmarkMessage(b *testing.B) {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			d := open(b, "smtp", func(_ *Config, e *Env) {
 				e.Log = zerolog.New(io.Discard)
-				e.History = func(history.Record) {}
+				e.History = func(history.Record, zerolog.LogObjectMarshaler) {}
 				e.Chain.Routes[0].Hop = null{}
 			})
 			text := "From: a@example.net\r\nMessage-ID: <1@example.net>\r\nSubject: speed\r\n\r\n" +

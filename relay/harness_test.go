@@ -199,7 +199,8 @@ func parts(t testing.TB, protocol string, change func(*Config, *Env)) *door {
 			NewRoute(&RouteConfig{Name: "here", To: []string{"local", "example.org"}, Hop: "boxes"}, []string{"mail.example.org", "localhost"}, d.boxes, nil),
 			NewRoute(&RouteConfig{Name: "out", Relay: true, Hop: "internet"}, nil, d.out, nil),
 		}},
-		History: func(r history.Record) {
+		History: func(r history.Record, data zerolog.LogObjectMarshaler) {
+			r.Data = history.JSON(data)
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			d.history = append(d.history, r)

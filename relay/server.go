@@ -47,7 +47,7 @@ type Env struct {
 	// DNS finds the clients' names; nil: nobody looks.
 	DNS resolve.Resolver
 	// History hears of each finished transaction; nil: nobody does.
-	History func(history.Record)
+	History func(history.Record, zerolog.LogObjectMarshaler)
 	// Metrics count what comes in; nil: nobody counts.
 	Metrics *Metrics
 	// Carry says what may be offered; nil: everything.

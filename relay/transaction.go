@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"encoding/json"
 	"strings"
 	"time"
 
@@ -106,19 +105,14 @@ func (t *transaction) finish(verdict string, r mail.Reply) {
 	if srv.env.History == nil {
 		return
 	}
-	data, err := json.Marshal(&story)
-	if err != nil {
-		srv.log.Error().Err(err).Str("id", t.ID).Msg("write history")
-		return
-	}
 	kind := "transaction"
 	if verdict == "refused" || verdict == "deferred" {
 		kind = "refusal"
 	}
 	srv.env.History(history.Record{
 		ID: t.ID, At: t.At, Kind: kind, MessageID: t.Header.MessageID,
-		From: string(t.Envelope.From), To: to, Data: data,
-	})
+		From: string(t.Envelope.From), To: to,
+	}, &story)
 }
 
 // maxNamed bounds the recipients that a log line names.

@@ -227,7 +227,8 @@ func explain(ctx context.Context, cfg *Config, diags *conf.Diagnostics, q questi
 		return nil, err
 	}
 	done := make(chan history.Record, 4)
-	env.History = func(r history.Record) {
+	env.History = func(r history.Record, story zerolog.LogObjectMarshaler) {
+		r.Data = history.JSON(story)
 		select {
 		case done <- r:
 		default:

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -146,13 +145,4 @@ func (g *ground) leave() {
 		g.history.Close()
 	}
 	g.lock.Close()
-}
-
-// mustJSON is for values of ours that always have a JSON form.
-func mustJSON(v any) json.RawMessage {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return nil
-	}
-	return b
 }

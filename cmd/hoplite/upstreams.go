@@ -104,8 +104,8 @@ func (g *ground) attempted(a queue.Attempt) {
 		to[i] = string(o.Rcpt)
 	}
 	g.history.Add(history.Record{
-		ID: a.ID, At: a.Started, Kind: "attempt", From: string(a.From), To: to, Data: mustJSON(a),
-	})
+		ID: a.ID, At: a.Started, Kind: "attempt", From: string(a.From), To: to,
+	}, &a)
 }
 
 // carry is what every hop of a chain can pass on, as far as it was seen.

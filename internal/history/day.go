@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"os"
 	"path/filepath"
@@ -20,8 +19,6 @@ type day struct {
 	name       string
 	lines, idx *os.File
 	end        int64 // where the next line goes
-	batch      []byte
-	entries    []byte
 }
 
 const (
@@ -59,6 +56,7 @@ func (d *day) repair() error {
 		return fmt.Errorf("repair history of %s: %w", d.name, err)
 	}
 	r := bufio.NewReaderSize(d.lines, 64<<10)
+	var entries, hashes = []byte(nil), []uint64(nil)
 	for {
 		line, err := r.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
@@ -69,19 +67,24 @@ func (d *day) repair() error {
 		}
 		var rec Record
 		if json.Unmarshal(line, &rec) == nil {
-			d.index(rec.hashes())
+			hashes = rec.hashes(hashes[:0])
+			entries = appendEntries(entries, hashes, d.end)
 		}
 		d.end += int64(len(line))
-		if len(d.entries) > batchSize {
-			if err := d.flush(); err != nil {
-				return err
+		if len(entries) > batchSize {
+			if _, err := d.idx.Write(entries); err != nil {
+				return fmt.Errorf("write history: %w", err)
 			}
+			entries = entries[:0]
 		}
 	}
 	if err := d.lines.Truncate(d.end); err != nil {
 		return fmt.Errorf("repair history of %s: %w", d.name, err)
 	}
-	return d.flush()
+	if _, err := d.idx.Write(entries); err != nil {
+		return fmt.Errorf("write history: %w", err)
+	}
+	return nil
 }
 
 // resume sets end to the last line that the index knows, whose own entries may
@@ -122,42 +125,20 @@ func (d *day) resume() error {
 	return d.idx.Truncate(keep)
 }
 
-// entry is a line on its way to the file, with the hashes of its keys.
-type entry struct {
-	line   []byte
-	hashes []uint64
-}
-
-// add puts a line into the batch.
-func (d *day) add(e entry) {
-	d.index(e.hashes)
-	d.batch = append(append(d.batch, e.line...), '\n')
-	d.end += int64(len(e.line)) + 1
-}
-
-// index puts the keys of the line that starts at d.end into the batch.
-func (d *day) index(hashes []uint64) {
-	for _, h := range hashes {
-		d.entries = binary.LittleEndian.AppendUint64(d.entries, h)
-		d.entries = binary.LittleEndian.AppendUint64(d.entries, uint64(d.end))
+// write puts a batch at the end, lines first: an index entry without its line
+// is skipped when it is read.
+func (d *day) write(b *batch) error {
+	if len(b.lines) == 0 {
+		return nil
 	}
-}
-
-func (d *day) full() bool { return len(d.batch) >= batchSize }
-
-// flush writes lines first: an index entry without its line is skipped when
-// it is read.
-func (d *day) flush() error {
-	defer func() { d.batch, d.entries = d.batch[:0], d.entries[:0] }()
-	if len(d.batch) > 0 {
-		if _, err := d.lines.Write(d.batch); err != nil {
-			return fmt.Errorf("write history: %w", err)
-		}
+	if _, err := d.lines.Write(b.lines); err != nil {
+		d.lines.Truncate(d.end) // what is there counts; this batch is lost
+		return fmt.Errorf("write history: %w", err)
 	}
-	if len(d.entries) > 0 {
-		if _, err := d.idx.Write(d.entries); err != nil {
-			return fmt.Errorf("write history: %w", err)
-		}
+	b.moveTo(d.end)
+	d.end += int64(len(b.lines))
+	if _, err := d.idx.Write(b.entries); err != nil {
+		return fmt.Errorf("write history: %w", err)
 	}
 	return nil
 }
@@ -165,10 +146,4 @@ func (d *day) flush() error {
 func (d *day) close() {
 	d.lines.Close()
 	d.idx.Close()
-}
-
-func hash(key string) uint64 {
-	h := fnv.New64a()
-	io.WriteString(h, key)
-	return h.Sum64()
 }

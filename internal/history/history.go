@@ -40,47 +40,24 @@ type Record struct {
 	Data json.RawMessage `json:"data,omitempty"`
 }
 
-// line is the record as JSON. Data is put in as it is: it was made by an
-// encoder, and checking it again would cost as much as all the rest.
-func (r *Record) line() ([]byte, error) {
-	head := *r
-	head.Data = nil
-	line, err := json.Marshal(head)
-	if err != nil || len(r.Data) == 0 {
-		return line, err
-	}
-	line = append(line[:len(line)-1], `,"data":`...)
-	return append(append(line, r.Data...), '}'), nil
-}
-
-// keys are the index terms of a record, in lower case.
-func (r *Record) keys() []string {
-	keys := make([]string, 0, 3+len(r.To))
-	keys = append(keys, "i"+strings.ToLower(r.ID))
+// hashes are the index terms of a record.
+func (r *Record) hashes(to []uint64) []uint64 {
+	to = append(to, hash('i', r.ID))
 	if r.MessageID != "" {
-		keys = append(keys, "m"+normalID(r.MessageID))
+		to = append(to, hash('m', normalID(r.MessageID)))
 	}
-	keys = append(keys, "f"+strings.ToLower(r.From))
-	for _, to := range r.To {
-		keys = append(keys, "t"+strings.ToLower(to))
+	to = append(to, hash('f', r.From))
+	for _, rcpt := range r.To {
+		to = append(to, hash('t', rcpt))
 	}
-	return keys
-}
-
-func (r *Record) hashes() []uint64 {
-	keys := r.keys()
-	hashes := make([]uint64, len(keys))
-	for i, k := range keys {
-		hashes[i] = hash(k)
-	}
-	return hashes
+	return to
 }
 
 // normalID is a Message-ID without its angle brackets.
-func normalID(s string) string { return strings.ToLower(strings.Trim(s, "<> \t")) }
+func normalID(s string) string { return strings.Trim(s, "<> \t") }
 
 const (
-	queueLen   = 4096                   // records waiting for the writer
+	maxWaiting = 8 << 20                // octets waiting for the writer
 	flushEvery = 200 * time.Millisecond // how stale a look-up may be
 	dayForm    = "2006-01-02"
 )
@@ -89,14 +66,19 @@ const (
 // see Reader.
 type Store struct {
 	Reader
-	keep  time.Duration
-	max   int64
-	log   zerolog.Logger
-	queue chan entry
-	lost  atomic.Int64
-	stop  chan struct{}
-	once  sync.Once
-	done  chan struct{}
+	keep time.Duration
+	max  int64
+	log  zerolog.Logger
+
+	mu      sync.Mutex
+	waiting batch
+	spare   batch // the writer's, between two writes
+	lost    atomic.Int64
+
+	full chan struct{} // a token when the batch is large enough to write
+	stop chan struct{}
+	once sync.Once
+	done chan struct{}
 }
 
 // Open starts a history in dir, which it makes if need be. Records older than
@@ -115,31 +97,39 @@ func Open(dir string, keep time.Duration, max int64, log zerolog.Logger) (*Store
 	s := &Store{
 		Reader: Reader{dir: dir},
 		keep:   keep, max: max, log: log,
-		queue: make(chan entry, queueLen),
-		stop:  make(chan struct{}),
-		done:  make(chan struct{}),
+		full: make(chan struct{}, 1),
+		stop: make(chan struct{}),
+		done: make(chan struct{}),
 	}
-	w, err := openDay(dir, time.Now())
+	d, err := openDay(dir, time.Now())
 	if err != nil {
 		return nil, err
 	}
 	s.prune(time.Now())
-	go s.run(w)
+	go s.run(d)
 	return s, nil
 }
 
-// Add keeps a record. It never waits for the disk: when the writer can't keep
-// up, records are dropped and counted, for mail goes first.
-func (s *Store) Add(r Record) {
-	line, err := r.line()
-	if err != nil {
-		s.log.Error().Err(err).Str("id", r.ID).Msg("history record")
-		return
-	}
-	select {
-	case s.queue <- entry{line, r.hashes()}:
-	default:
+// Add keeps a record, with data as its Data: nil for none. It never waits for
+// the disk: when the writer can't keep up, records are dropped and counted, for
+// mail goes first.
+func (s *Store) Add(r Record, data zerolog.LogObjectMarshaler) {
+	e := encoders.Get().(*encoder)
+	defer encoders.Put(e)
+	e.encode(&r, data)
+	s.mu.Lock()
+	if len(s.waiting.lines)+len(e.line) > maxWaiting {
 		s.lost.Add(1)
+	} else {
+		s.waiting.add(e.line, e.keys)
+	}
+	full := len(s.waiting.lines) >= batchSize
+	s.mu.Unlock()
+	if full {
+		select {
+		case s.full <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -153,50 +143,43 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// run is the writer: it gathers what came since the last write.
-func (s *Store) run(w *day) {
+// run is the writer: it writes what came since the last time.
+func (s *Store) run(d *day) {
 	defer close(s.done)
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
 	for {
 		select {
-		case e := <-s.queue:
-			w.add(e)
-		case now := <-tick.C:
-			w = s.flush(w, now)
+		case <-tick.C:
+		case <-s.full:
 		case <-s.stop:
-			for {
-				select {
-				case e := <-s.queue:
-					w.add(e)
-					continue
-				default:
-				}
-				break
-			}
-			s.flush(w, time.Now()).close()
+			s.flush(d, time.Now()).close()
 			return
 		}
-		if w.full() {
-			w = s.flush(w, time.Now())
-		}
+		d = s.flush(d, time.Now())
 	}
 }
 
 // flush writes the batch, and moves on to the next file when the day changed.
-func (s *Store) flush(w *day, now time.Time) *day {
-	if err := w.flush(); err != nil {
+func (s *Store) flush(d *day, now time.Time) *day {
+	s.mu.Lock()
+	b := s.waiting
+	s.waiting = s.spare
+	s.mu.Unlock()
+	if err := d.write(&b); err != nil {
 		s.log.Error().Err(err).Msg("history")
 	}
-	if w.name == now.UTC().Format(dayForm) {
-		return w
+	b.reset()
+	s.spare = b
+	if d.name == now.UTC().Format(dayForm) {
+		return d
 	}
 	next, err := openDay(s.dir, now)
 	if err != nil {
 		s.log.Error().Err(err).Msg("history")
-		return w
+		return d
 	}
-	w.close()
+	d.close()
 	s.prune(now)
 	return next
 }

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,9 +20,14 @@ func record(i int, at time.Time) Record {
 	return Record{
 		ID: fmt.Sprintf("id%d", i), At: at, Kind: "transaction",
 		MessageID: fmt.Sprintf("<m%d@example.org>", i), From: "bob@example.com",
-		To: []string{fmt.Sprintf("ann%d@example.org", i%2), "list@example.org"}, Data: json.RawMessage(`{"n":1}`),
+		To: []string{fmt.Sprintf("ann%d@example.org", i%2), "list@example.org"},
 	}
 }
+
+// number is data of a record.
+type number int
+
+func (n number) MarshalZerologObject(e *zerolog.Event) { e.Int("n", int(n)) }
 
 func find(t *testing.T, r *Reader, q Query) string {
 	t.Helper()
@@ -43,7 +50,7 @@ func TestFind(t *testing.T) {
 	}
 	now := time.Now()
 	for i := range 4 {
-		s.Add(record(i, now.Add(time.Duration(i)*time.Second)))
+		s.Add(record(i, now.Add(time.Duration(i)*time.Second)), number(i))
 	}
 	s.Close()
 	r := NewReader(dir)
@@ -68,6 +75,70 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// What was added is what is read, whatever is in it.
+func TestRecord(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(dir, 0, 0, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 11, 23, 10, 0, 0, 123456789, time.FixedZone("", 3600))
+	want := []Record{
+		{ID: "a1", At: at, Kind: "refusal", MessageID: "<\"quoted\\ \x01\xff\"@example.org>", From: "Jörg@Example.ORG", To: []string{"a\nb@example.org"}},
+		{ID: "a2", At: at, Kind: "attempt"},
+	}
+	s.Add(want[0], number(7))
+	s.Add(want[1], nil)
+	s.Close()
+	got, err := s.Find(context.Background(), Query{From: "jörg@example.org"})
+	if err != nil || len(got) != 1 {
+		t.Fatalf("found %v, %v", got, err)
+	}
+	want[0].MessageID = strings.ToValidUTF8(want[0].MessageID, "\ufffd")
+	want[0].Data = json.RawMessage(`{"n":7}`)
+	if !got[0].At.Equal(at) {
+		t.Errorf("at %v", got[0].At)
+	}
+	if got[0].At = at; !reflect.DeepEqual(got[0], want[0]) {
+		t.Errorf("got %+v, want %+v", got[0], want[0])
+	}
+	if got := find(t, &s.Reader, Query{ID: "a2"}); got != "a2" {
+		t.Errorf("found %q", got)
+	}
+}
+
+// Many lines at once come to lie where the index says, and what the writer
+// can't keep up with is counted.
+func TestManyAtOnce(t *testing.T) {
+	s, err := Open(t.TempDir(), 0, 0, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 5000
+	var all sync.WaitGroup
+	for who := range 4 {
+		all.Go(func() {
+			for i := range n {
+				s.Add(Record{ID: fmt.Sprintf("w%dn%d", who, i), At: time.Now(), To: []string{"x@example.org"}}, nil)
+			}
+		})
+	}
+	all.Wait()
+	s.Close()
+	for who := range 4 {
+		for _, i := range []int{0, n / 2, n - 1} {
+			id := fmt.Sprintf("w%dn%d", who, i)
+			if got := find(t, &s.Reader, Query{ID: id}); got != id {
+				t.Errorf("found %q, want %q", got, id)
+			}
+		}
+	}
+	found, err := s.Find(context.Background(), Query{To: "x@example.org", Limit: 10 * n})
+	if err != nil || len(found)+int(s.Lost()) != 4*n {
+		t.Errorf("%d found, %d lost, of %d: %v", len(found), s.Lost(), 4*n, err)
+	}
+}
+
 // A crash in the middle of a line, or with the index behind, costs no more
 // than that line.
 func TestRepair(t *testing.T) {
@@ -76,7 +147,7 @@ func TestRepair(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Add(record(1, time.Now()))
+	s.Add(record(1, time.Now()), nil)
 	s.Close()
 	name := filepath.Join(dir, time.Now().UTC().Format(dayForm))
 	f, err := os.OpenFile(name+".jsonl", os.O_APPEND|os.O_WRONLY, 0)
@@ -89,7 +160,7 @@ func TestRepair(t *testing.T) {
 	if s, err = Open(dir, 0, 0, zerolog.Nop()); err != nil {
 		t.Fatal(err)
 	}
-	s.Add(record(2, time.Now()))
+	s.Add(record(2, time.Now()), nil)
 	s.Close()
 	if got := find(t, NewReader(dir), Query{To: "list@example.org"}); got != "id1 id2" {
 		t.Errorf("found %q", got)
@@ -130,7 +201,7 @@ func BenchmarkAdd(b *testing.B) {
 	defer s.Close()
 	r := record(1, time.Now())
 	for b.Loop() {
-		s.Add(r)
+		s.Add(r, number(1))
 	}
 }
 
@@ -142,7 +213,7 @@ func TestResumeAtEveryOctet(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 4 {
-		s.Add(record(i+1, time.Now()))
+		s.Add(record(i+1, time.Now()), nil)
 	}
 	s.Close()
 	name := filepath.Join(dir, time.Now().UTC().Format(dayForm)+".idx")

@@ -30,23 +30,23 @@ type Query struct {
 }
 
 // key is the index term to search by, the rarest one that is set.
-func (q *Query) key() string {
+func (q *Query) key() (key uint64, ok bool) {
 	switch {
 	case q.ID != "":
-		return "i" + strings.ToLower(q.ID)
+		return hash('i', q.ID), true
 	case q.MessageID != "":
-		return "m" + normalID(q.MessageID)
+		return hash('m', normalID(q.MessageID)), true
 	case q.To != "":
-		return "t" + strings.ToLower(q.To)
+		return hash('t', q.To), true
 	case q.From != "":
-		return "f" + strings.ToLower(q.From)
+		return hash('f', q.From), true
 	}
-	return ""
+	return 0, false
 }
 
 func (q *Query) matches(r *Record) bool {
 	if q.ID != "" && !strings.EqualFold(q.ID, r.ID) ||
-		q.MessageID != "" && normalID(q.MessageID) != normalID(r.MessageID) ||
+		q.MessageID != "" && !strings.EqualFold(normalID(q.MessageID), normalID(r.MessageID)) ||
 		q.From != "" && !strings.EqualFold(q.From, r.From) ||
 		!q.Since.IsZero() && r.At.Before(q.Since) ||
 		!q.Until.IsZero() && r.At.After(q.Until) {
@@ -106,8 +106,8 @@ func (r *Reader) findDay(name string, q *Query) ([]Record, error) {
 		return nil, fmt.Errorf("read history: %w", err)
 	}
 	defer lines.Close()
-	key := q.key()
-	if key == "" {
+	key, ok := q.key()
+	if !ok {
 		return scan(lines, q)
 	}
 	idx, err := os.Open(path + ".idx")
@@ -115,7 +115,7 @@ func (r *Reader) findDay(name string, q *Query) ([]Record, error) {
 		return scan(lines, q)
 	}
 	defer idx.Close()
-	return lookup(lines, idx, hash(key), q)
+	return lookup(lines, idx, key, q)
 }
 
 // scan reads every line.

@@ -77,6 +77,16 @@ type Attempt struct {
 	Final bool
 }
 
+// MarshalZerologObject writes the attempt as history keeps it and
+// encoding/json reads it back.
+func (a *Attempt) MarshalZerologObject(e *zerolog.Event) {
+	e.Str("ID", a.ID).Str("From", string(a.From)).Str("Upstream", a.Upstream)
+	mail.KeepTime(e, "Queued", a.Queued)
+	mail.KeepTime(e, "Started", a.Started)
+	mail.KeepOutcomes(e, "Outcomes", a.Outcomes)
+	e.Bool("Final", a.Final)
+}
+
 // Queue holds all queued mail of all upstreams.
 type Queue struct {
 	opt Options
