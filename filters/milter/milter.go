@@ -14,17 +14,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"hoplite/filters"
 	"hoplite/internal/conf"
 	"hoplite/mail"
 )
-
-// hold is how long a connection waits for the next command of a client. After
-// it, what was said is said again to a new one.
-const hold = 30 * time.Second
 
 // maxPath is the longest name of a socket file (sun_path of Linux).
 const maxPath = 107
@@ -47,6 +42,9 @@ type Config struct {
 	// MaxBody is the largest body that it may put in place of the old one; it is
 	// kept in memory.
 	MaxBody conf.Bytes `hcl:"max_body,optional" default:"32MiB"`
+	// KeepIdle is how long a connection to it is kept for the client's next
+	// message; 0 makes a connection for each.
+	KeepIdle time.Duration `hcl:"keep_idle,optional" default:"10s"`
 }
 
 // Check finds an address that is none, and words that mean nothing.
@@ -78,20 +76,12 @@ func (c *Config) Check() error {
 type Filter struct {
 	cfg              Config
 	network, address string
-
-	mu   sync.Mutex
-	held map[string]*holding // by transaction
-}
-
-// holding is a session between two commands of a client.
-type holding struct {
-	s     *session
-	timer *time.Timer
+	pool             pool
 }
 
 // New makes the filter. It does not connect: a program may start after us.
 func New(cfg Config, env filters.Env) (filters.Filter, error) {
-	f := &Filter{cfg: cfg, network: "tcp", address: cfg.Address, held: map[string]*holding{}}
+	f := &Filter{cfg: cfg, network: "tcp", address: cfg.Address, pool: pool{keep: cfg.KeepIdle, held: map[string]*parked{}}}
 	if path, ok := strings.CutPrefix(cfg.Address, "unix:"); ok {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(env.Data, path)
@@ -121,59 +111,56 @@ func (f *Filter) wait(stage string) time.Duration {
 	return d
 }
 
-// keep lets a session wait for the client's next command.
-func (f *Filter) keep(tx *mail.Transaction, s *session) {
-	h := &holding{s: s}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.held[tx.ID] = h
-	h.timer = time.AfterFunc(hold, func() {
-		if s := f.take(tx); s != nil {
-			s.quit()
-		}
-	})
-}
-
-// take gets a waiting session back, nil if there is none.
-func (f *Filter) take(tx *mail.Transaction) *session {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	h := f.held[tx.ID]
-	if h == nil {
-		return nil
-	}
-	delete(f.held, tx.ID)
-	h.timer.Stop()
-	return h.s
-}
-
-// resume is the session of a transaction, brought up to what the client has
-// said already.
-func (f *Filter) resume(ctx context.Context, tx *mail.Transaction, known int) (*session, answer, error) {
-	if s := f.take(tx); s != nil {
+// connect gives the session of a transaction, which the milter has been told of
+// up to the first known recipients: the one that is held for it, the one of the
+// client's last message, or a new one.
+func (f *Filter) connect(ctx context.Context, tx *mail.Transaction, known int) (*session, answer, error) {
+	if s := f.pool.heldFor(tx); s != nil {
 		if s.rcpts == known || s.done {
 			return s, answer{}, nil
 		}
-		s.quit() // a recipient was refused behind us: it must not hear of it
+		f.pool.release(s) // a recipient was refused behind us: it must not hear of it
 	}
-	s, err := open(ctx, f.network, f.address, f.wait)
-	if err != nil {
-		return nil, answer{}, err
+	client := greetingOf(tx)
+	s := f.pool.take(client.key)
+	if s == nil {
+		var err error
+		if s, err = open(ctx, f.network, f.address, f.wait); err != nil {
+			return nil, answer{}, err
+		}
 	}
-	a, err := s.begin(ctx, tx)
+	a, err := s.begin(ctx, client, tx)
 	for i := 0; err == nil && !a.final && i < known; i++ {
 		a, err = s.rcpt(ctx, &tx.Envelope.Rcpts[i])
 	}
-	if err != nil {
-		s.Close()
-		return nil, a, err
+	return s, a, err
+}
+
+// stage says something on the session of a transaction, unless the milter has
+// said its last word. A connection that waited may be dead by now, because the
+// milter was restarted: then all is said again on another one.
+func (f *Filter) stage(ctx context.Context, tx *mail.Transaction, known int, say func(*session) (answer, error)) (*session, answer, error) {
+	for {
+		s, a, err := f.connect(ctx, tx, known)
+		if err == nil && a.verdict.Action == "" && !s.done {
+			a, err = say(s)
+		}
+		switch {
+		case err == nil:
+			return s, a, nil
+		case s != nil && s.kept && hungUp(err) && ctx.Err() == nil:
+			s.Close()
+			continue
+		case s != nil:
+			s.Close()
+		}
+		return nil, answer{}, err
 	}
-	return s, a, nil
 }
 
 // AtMail tells of the connection and the reverse path.
 func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verdict, error) {
-	s, a, err := f.resume(ctx, tx, 0)
+	s, a, err := f.stage(ctx, tx, 0, func(*session) (answer, error) { return answer{}, nil })
 	if err != nil {
 		return filters.Verdict{}, err
 	}
@@ -182,18 +169,11 @@ func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verd
 
 // AtRcpt tells of one recipient.
 func (f *Filter) AtRcpt(ctx context.Context, tx *mail.Transaction, r *mail.Rcpt) (filters.Verdict, error) {
-	s, a, err := f.resume(ctx, tx, len(tx.Envelope.Rcpts))
+	s, a, err := f.stage(ctx, tx, len(tx.Envelope.Rcpts), func(s *session) (answer, error) { return s.rcpt(ctx, r) })
 	if err != nil {
 		return filters.Verdict{}, err
 	}
-	if a.verdict.Action == "" && !s.done {
-		if a, err = s.rcpt(ctx, r); err != nil {
-			s.Close()
-			return filters.Verdict{}, err
-		}
-	}
-	v := f.settle(tx, s, a)
-	return v, nil
+	return f.settle(tx, s, a), nil
 }
 
 // settle keeps a session for what comes next, or ends it. A message that is to
@@ -203,30 +183,30 @@ func (f *Filter) settle(tx *mail.Transaction, s *session, a answer) filters.Verd
 	case a.verdict.Action == filters.Discard:
 		a.verdict = filters.Verdict{Reason: "to be discarded"}
 	case a.verdict.Action != "" && s.done:
-		s.quit()
+		f.pool.release(s)
 		return a.verdict
 	}
-	f.keep(tx, s)
+	f.pool.hold(tx, s)
 	return a.verdict
 }
 
 // AtData shows the message and hears the verdict.
 func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
-	s, _, err := f.resume(ctx, tx, len(tx.Envelope.Rcpts))
+	var ch *changes
+	s, a, err := f.stage(ctx, tx, len(tx.Envelope.Rcpts), func(s *session) (answer, error) {
+		ch = newChanges(m, s, int64(f.cfg.MaxBody))
+		return s.message(ctx, tx, m, ch)
+	})
 	if err != nil {
 		return filters.Verdict{}, err
 	}
-	defer s.quit()
-	if s.done {
-		return s.last, nil
-	}
-	ch := newChanges(m, s, int64(f.cfg.MaxBody))
-	a, err := s.message(ctx, tx, m, ch)
-	if err != nil {
-		return filters.Verdict{}, err
-	}
-	if a.verdict.Action != "" {
+	last := s.last
+	f.pool.release(s)
+	switch {
+	case a.verdict.Action != "":
 		return a.verdict, nil
+	case ch == nil:
+		return last, nil
 	}
 	v := filters.Verdict{}
 	if ch.quarantine != "" {

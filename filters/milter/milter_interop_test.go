@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -49,8 +50,13 @@ func daemon(t *testing.T, network, address, name string, args ...string) *exec.C
 		close(done)
 	}()
 	t.Cleanup(func() {
-		cmd.Process.Kill()
-		<-done
+		cmd.Process.Signal(syscall.SIGTERM) // lets it end its own children
+		select {
+		case <-done:
+		case <-time.After(10 * time.Second):
+			cmd.Process.Kill()
+			<-done
+		}
 		if t.Failed() {
 			text, _ := os.ReadFile(log.Name())
 			t.Logf("%s said:\n%.4000s", name, text)
@@ -100,10 +106,15 @@ func write(t *testing.T, path, text string) string {
 // judge sends a text through a milter at DATA and returns what comes out.
 func judge(t *testing.T, f *Filter, text string) (filters.Verdict, string) {
 	t.Helper()
+	return judgeFrom(t, f, text, netip.MustParseAddrPort("192.0.2.1:25"))
+}
+
+func judgeFrom(t *testing.T, f *Filter, text string, from netip.AddrPort) (filters.Verdict, string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	f.cfg.CommandTimeout, f.cfg.DataTimeout = 30*time.Second, 60*time.Second
-	tx := mail.NewTransaction(mail.Client{Addr: netip.MustParseAddrPort("192.0.2.1:25"), Helo: "mx.example.org"}, "ann@example.org")
+	tx := mail.NewTransaction(mail.Client{Addr: from, Helo: "mx.example.org"}, "ann@example.org")
 	tx.Hostname = "mail.example.org"
 	v, err := f.AtMail(ctx, tx)
 	if err != nil || v.Action != "" {

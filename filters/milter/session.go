@@ -15,12 +15,18 @@ import (
 	"hoplite/mail"
 )
 
-// session is one connection to a milter and one message.
+// session is one connection to a milter and, one after the other, its messages.
 type session struct {
 	*conn
-	flags uint32 // what the milter does not want or does not answer
-	wait  func(stage string) time.Duration
-	rcpts int // that it has heard of
+	flags  uint32 // what the milter does not want or does not answer
+	wait   func(stage string) time.Duration
+	client string // whom it was told of; "" for nobody yet
+	kept   bool   // it has waited: the milter may be gone by now
+	spent  bool   // good for no other message
+
+	// Of the message:
+	begun bool // MAIL was said, and the end of the message was not
+	rcpts int  // that it has heard of
 	done  bool
 	last  filters.Verdict // its last word, once done
 }
@@ -153,7 +159,10 @@ func (s *session) hear(m *changes) (answer, error) {
 			return answer{final: true}, nil
 		case repReject:
 			return answer{filters.Rejected(550, "5.7.1", "refused by a content filter"), true, false}, nil
-		case repTempfail, repShutdown, repConnFail:
+		case repShutdown, repConnFail:
+			s.spent = true
+			fallthrough
+		case repTempfail:
 			return answer{filters.Deferred(451, "4.7.1", "a content filter asks you to try again later"), true, false}, nil
 		case repDiscard:
 			return answer{filters.Verdict{Action: filters.Discard, Reason: "the milter discards it"}, true, false}, nil
@@ -215,8 +224,16 @@ func isEnhanced(word string, code int) bool {
 	return true
 }
 
-// begin tells of the connection and the reverse path.
-func (s *session) begin(ctx context.Context, tx *mail.Transaction) (answer, error) {
+// greeting is what a milter is told of a client before its first message.
+type greeting struct {
+	connect, helo []string // macros
+	name          string
+	family        []byte
+	hello         string
+	key           string // all of it: equal for clients that look the same
+}
+
+func greetingOf(tx *mail.Transaction) *greeting {
 	c := &tx.Client
 	tls := c.TLS
 	if tls == nil {
@@ -227,19 +244,27 @@ func (s *session) begin(ctx context.Context, tx *mail.Transaction) (answer, erro
 	if name == "" && ip.IsValid() {
 		name = "[" + ip.String() + "]"
 	}
-	err := s.macros(cmdConnect, "j", tx.Hostname, "v", "hoplite", "{daemon_name}", c.Listener, "_", name, "{client_addr}", ip.String(), "{client_name}", name)
-	if err != nil {
-		return answer{}, err
+	g := &greeting{
+		connect: []string{"j", tx.Hostname, "v", "hoplite", "{daemon_name}", c.Listener, "_", name, "{client_addr}", ip.String(), "{client_name}", name},
+		helo:    []string{"{tls_version}", tls.Version, "{cipher}", tls.Cipher},
+		name:    name, family: family(c), hello: c.Helo,
 	}
-	if a, err := s.step(ctx, "connect", noConnect, nrConnect, cmdConnect, text(name), family(c)); err != nil || a.final {
-		return a, err
+	g.key = strings.Join(append(append(g.connect, g.helo...), string(g.family), g.hello), "\x00")
+	return g
+}
+
+// begin tells of the connection, unless the milter knows it, and of the reverse
+// path.
+func (s *session) begin(ctx context.Context, g *greeting, tx *mail.Transaction) (answer, error) {
+	s.rcpts, s.done, s.last = 0, false, filters.Verdict{}
+	if s.client == "" {
+		if a, err := s.greet(ctx, g); err != nil || a.final {
+			s.spent = true // what it said is of the connection, not of a message
+			return a, err
+		}
 	}
-	if err := s.macros(cmdHelo, "{tls_version}", tls.Version, "{cipher}", tls.Cipher); err != nil {
-		return answer{}, err
-	}
-	if a, err := s.step(ctx, "command", noHelo, nrHelo, cmdHelo, text(c.Helo)); err != nil || a.final {
-		return a, err
-	}
+	s.begun = true
+	c := &tx.Client
 	auth := ""
 	if c.User != "" {
 		auth = "PLAIN"
@@ -248,6 +273,21 @@ func (s *session) begin(ctx context.Context, tx *mail.Transaction) (answer, erro
 		return answer{}, err
 	}
 	return s.step(ctx, "command", noMail, nrMail, cmdMail, text("<"+string(tx.Envelope.From)+">"))
+}
+
+// greet tells of the client.
+func (s *session) greet(ctx context.Context, g *greeting) (answer, error) {
+	s.client = g.key
+	if err := s.macros(cmdConnect, g.connect...); err != nil {
+		return answer{}, err
+	}
+	if a, err := s.step(ctx, "connect", noConnect, nrConnect, cmdConnect, text(g.name), g.family); err != nil || a.final {
+		return a, err
+	}
+	if err := s.macros(cmdHelo, g.helo...); err != nil {
+		return answer{}, err
+	}
+	return s.step(ctx, "command", noHelo, nrHelo, cmdHelo, text(g.hello))
 }
 
 // family is a client's address as the connect command has it.
@@ -308,7 +348,9 @@ func (s *session) message(ctx context.Context, tx *mail.Transaction, m *mail.Mes
 	if err := s.send(cmdEOM); err != nil {
 		return answer{}, err
 	}
-	return s.hear(ch)
+	a, err := s.hear(ch)
+	s.begun = err != nil
+	return a, err
 }
 
 // value is a field's text as milters want it: lines end in LF, and the first
@@ -340,6 +382,20 @@ func (s *session) body(ctx context.Context, m *mail.Message) (answer, error) {
 			return answer{}, err
 		}
 	}
+}
+
+// reset ends the message on the milter's side. It reports whether the connection
+// is good for another one.
+func (s *session) reset() bool {
+	if s.spent {
+		return false
+	}
+	if !s.begun {
+		return true
+	}
+	s.begun = false
+	s.SetDeadline(time.Now().Add(time.Second))
+	return s.send(cmdAbort) == nil && s.out.Flush() == nil
 }
 
 // quit ends the connection politely; it is gone in any case.
