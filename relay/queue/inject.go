@@ -180,6 +180,9 @@ func (q *Queue) put(ctx context.Context, upstream string, env mail.Envelope, m *
 	}
 	q.mu.Unlock()
 	it := newItem(mail.NewID(), upstream, env, time.Now())
+	if upstream == Router && len(env.Rcpts) == 1 {
+		q.direct(it)
+	}
 	it.size = m.Size()
 	meta := packMeta(it, it.transaction(q.opt.Hostname))
 	if err := q.opt.Journal.Commit(ctx, journal.Change{Kind: journal.Put, ID: it.id, Meta: meta, Message: m}); err != nil {

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,6 +16,7 @@ type Metrics struct {
 	messages, oldest     *prometheus.Desc
 	log, live            *prometheus.Desc
 	queued, attempts     *prometheus.Desc
+	leftOut              *prometheus.Desc
 }
 
 // NewMetrics makes them.
@@ -38,6 +40,7 @@ func NewMetrics() *Metrics {
 		live:     desc("log_live_bytes", "Size of what is alive in the log."),
 		queued:   desc("queued_total", "Messages that were queued."),
 		attempts: desc("attempts_total", "Attempts to hand a message over."),
+		leftOut:  desc("reports_left_out_total", "Reports about mail that can't be returned which the postmaster did not get, as there were too many in an hour."),
 	}
 }
 
@@ -70,7 +73,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range []prometheus.Collector{m.batch, m.sync, m.transit, m.outcomes} {
 		c.Describe(ch)
 	}
-	for _, d := range []*prometheus.Desc{m.messages, m.oldest, m.log, m.live, m.queued, m.attempts} {
+	for _, d := range []*prometheus.Desc{m.messages, m.oldest, m.log, m.live, m.queued, m.attempts, m.leftOut} {
 		ch <- d
 	}
 }
@@ -95,8 +98,9 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	u := q.opt.Journal.Usage()
 	gauge(m.log, float64(u.Log))
 	gauge(m.live, float64(u.Live))
-	ch <- prometheus.MustNewConstMetric(m.queued, prometheus.CounterValue, float64(q.stats.queued.Load()))
-	ch <- prometheus.MustNewConstMetric(m.attempts, prometheus.CounterValue, float64(q.stats.attempts.Load()))
+	for d, n := range map[*prometheus.Desc]*atomic.Int64{m.queued: &q.stats.queued, m.attempts: &q.stats.attempts, m.leftOut: &q.stats.leftOut} {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n.Load()))
+	}
 }
 
 // ages counts messages and finds the oldest in each state.

@@ -104,14 +104,16 @@ type Queue struct {
 	workers   sync.WaitGroup
 	ctx       context.Context // of the attempts
 
-	stats    counters
-	spaceAt  atomic.Int64 // when free space was last looked at, Unix nanoseconds
-	spaceLow atomic.Bool
+	unreturned unreturned
+	stats      counters
+	spaceAt    atomic.Int64 // when free space was last looked at, Unix nanoseconds
+	spaceLow   atomic.Bool
 }
 
 // counters only grow; metrics read them.
 type counters struct {
 	queued, attempts atomic.Int64
+	leftOut          atomic.Int64 // reports to the postmaster
 }
 
 // Upstream is one configured next hop for queued mail.
@@ -149,6 +151,7 @@ func Open(opt Options) (*Queue, error) {
 		rearm:     make(chan struct{}, 1),
 		ctx:       context.Background(),
 	}
+	q.unreturned.place = -1
 	// The heap only grows here: collecting it at each doubling costs more than
 	// reading the log.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))

@@ -664,6 +664,51 @@ func TestReports(t *testing.T) {
 			h.empty(t)
 		})
 	}
+	bubble(t, "a spam run does not fill the postmaster's box", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.send = gone
+		forge := func(n int) {
+			for i := range n {
+				tx := mail.NewTransaction(mail.Client{}, "ann@example.org")
+				tx.Trail.Auth = []mail.AuthResult{{Method: "spf", Value: "fail"}}
+				if i%4 == 3 { // mail without a sender is no better
+					tx = mail.NewTransaction(mail.Client{}, "")
+				}
+				h.acceptTx(t, []string{"out", "mx"}[i%2], tx, to("x@example.net")...)
+			}
+			synctest.Wait()
+		}
+		forge(30)
+		if n := len(h.back.deliveries()); n != 20 {
+			t.Errorf("%d reports at once", n)
+		}
+		h.accept(t, "out", to("x@example.net")...) // an honest sender hears at any time
+		synctest.Wait()
+		if n := len(h.back.deliveries()); n != 21 {
+			t.Error("an honest sender did not hear")
+		}
+		pass(59 * time.Minute)
+		forge(30)
+		pass(2 * time.Minute)
+		got := h.back.deliveries()
+		sum := got[len(got)-1]
+		var out, mx int
+		_, counts, _ := strings.Cut(sum.text, "history:")
+		fmt.Sscanf(strings.ReplaceAll(strings.TrimSpace(counts), "\r\n", "\n"), "%d for upstream \"mx\"\n%d for upstream \"out\"", &mx, &out)
+		if len(got) != 22 || sum.to != "post@example.org" || sum.from != "" || out+mx != 40 || out == 0 || mx == 0 {
+			t.Errorf("%d reports, %d and %d in the last\n%s", len(got), out, mx, sum.text)
+		}
+		pass(10 * time.Hour)
+		forge(30)
+		pass(2 * time.Hour)
+		if n := len(h.back.deliveries()); n != 22+20+1 {
+			t.Errorf("%d reports after another hour", n)
+		}
+		if n := h.stats.leftOut.Load(); n != 50 {
+			t.Errorf("%d counted", n)
+		}
+		h.empty(t)
+	})
 	bubble(t, "success is reported by the next server if it can", func(t *testing.T) {
 		h := newHouse(t)
 		h.out.dsn = true

@@ -41,6 +41,9 @@ func (q *Queue) reports(it *item, ev events) []report {
 			q.log.Warn().Str("id", it.id).Str("from", string(it.env.From)).Str("kind", string(due.kind)).Msg("no report: nobody to send it to")
 			continue
 		}
+		if why != "" && !q.mayTell(it) {
+			continue
+		}
 		first := due.rcpts[0]
 		id := fmt.Sprintf("%s-%s%d", it.id, due.tag, it.rcpts[first].attempts)
 		if first > 0 {
@@ -166,7 +169,7 @@ func (q *Queue) Bounce(ctx context.Context, tx *mail.Transaction, m *mail.Messag
 		about = append(about, i)
 	}
 	to, why := q.reportTo(it, dsn.Failed)
-	if len(about) == 0 || to == "" {
+	if len(about) == 0 || to == "" || why != "" && !q.mayTell(it) {
 		return nil
 	}
 	r, err := q.compose(mail.NewID(), to, why, it, m, dsn.Failed, about)
