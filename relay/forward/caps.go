@@ -24,6 +24,8 @@ type caps struct {
 	auth       []string
 	size       int64 // 0: none or no limit
 	sizeKnown  bool
+	mailMax    int // MAILs on one connection; 0: no limit said
+	rcptMax    int // recipients in one transaction; 0: no limit said
 }
 
 // parseCaps reads the lines of an EHLO reply behind the first. Keywords are
@@ -80,6 +82,26 @@ func (c *caps) keyword(word string, args []string) {
 			c.size, _ = strconv.ParseInt(args[0], 10, 64)
 		}
 		c.sizeKnown = true
+	case "LIMITS":
+		for _, a := range args {
+			c.limit(a)
+		}
+	}
+}
+
+// limit reads one of LIMITS (RFC 9422, 4): a name, and a number from 1 to
+// 999999. What is something else is no limit.
+func (c *caps) limit(arg string) {
+	name, value, _ := strings.Cut(strings.ToUpper(arg), "=")
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 1 || n > 999999 {
+		return
+	}
+	switch name {
+	case "MAILMAX":
+		c.mailMax = n
+	case "RCPTMAX":
+		c.rcptMax = n
 	}
 }
 

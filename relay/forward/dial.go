@@ -27,6 +27,7 @@ type conn struct {
 	tls    *tls.ConnectionState
 	legacy bool
 	used   int // messages
+	mails  int // MAIL commands
 	since  time.Time
 	// fresh is set until the first reply of a transaction came.
 	fresh  bool
@@ -40,6 +41,10 @@ type conn struct {
 type timeouts struct{ connect, command, data time.Duration }
 
 const connBuffer = 16 << 10
+
+// spent tells whether the server takes no further MAIL on this connection
+// (MAILMAX of RFC 9422).
+func (c *conn) spent() bool { return c.caps.mailMax > 0 && c.mails >= c.caps.mailMax }
 
 // dialer is what an upstream knows about making connections.
 type dialer struct {

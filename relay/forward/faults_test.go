@@ -272,3 +272,79 @@ func TestTooManyForOneTransaction(t *testing.T) {
 		t.Errorf("%d transactions", len(got))
 	}
 }
+
+// What a server says of its limits (RFC 9422) is kept to; nonsense is no limit.
+func TestLimits(t *testing.T) {
+	for name, tt := range map[string]struct {
+		limits       string
+		messages     int
+		transactions int // in all
+		conns        int
+	}{
+		"none":                {limits: "", messages: 2, transactions: 2, conns: 1},
+		"recipients":          {limits: "LIMITS RCPTMAX=3", messages: 2, transactions: 6, conns: 1},
+		"one recipient":       {limits: "limits rcptmax=1", messages: 1, transactions: 8, conns: 1},
+		"messages":            {limits: "LIMITS MAILMAX=2", messages: 5, transactions: 5, conns: 3},
+		"both":                {limits: "LIMITS MAILMAX=2 RCPTMAX=3", messages: 2, transactions: 6, conns: 3},
+		"one of each":         {limits: "LIMITS RCPTMAX=1 MAILMAX=1", messages: 1, transactions: 8, conns: 8},
+		"more than there are": {limits: "LIMITS MAILMAX=1000 RCPTMAX=999999", messages: 2, transactions: 2, conns: 1},
+		"nonsense": {limits: "LIMITS MAILMAX=0 RCPTMAX=-1 MAILMAX RCPTMAX= RCPTMAX=x MAILMAX=99999999999999999999 =1 RCPTMAX=1000000 RCPTDOMAINMAX=1",
+			messages: 2, transactions: 2, conns: 1},
+	} {
+		for _, mode := range []string{"queue", "in-line"} {
+			t.Run(name+" "+mode, func(t *testing.T) {
+				t.Parallel()
+				p := newPeer(t, nil)
+				if tt.limits != "" {
+					p.replies = map[string]string{"EHLO": "250-old\r\n250-PIPELINING\r\n250 " + tt.limits}
+				}
+				u := upstream(t, []string{p.url()}, func(c *Config) { c.Recipients = "any" })
+				hop := mail.Hop(u)
+				if mode == "in-line" {
+					hop = u.Inline()
+				}
+				var to []mail.Address
+				for i := range 8 {
+					to = append(to, mail.Address("r"+itoa(i)+"@example.org"))
+				}
+				for range tt.messages {
+					for i, o := range handOver(t, hop, "Subject: x\r\n\r\n", to...) {
+						if !o.Reply.Positive() || o.Rcpt != to[i] {
+							t.Errorf("%s: %s", o.Rcpt, o.Reply.String())
+						}
+					}
+				}
+				if n := strings.Count(p.said(), "MAIL FROM"); n != tt.transactions || p.conns != tt.conns {
+					t.Errorf("%d transactions on %d connections", n, p.conns)
+				}
+				if n := strings.Count(p.said(), "RCPT TO"); n != 8*tt.messages {
+					t.Errorf("%d recipients", n)
+				}
+			})
+		}
+	}
+}
+
+// A server that hangs up between two transactions of one message gets the
+// rest on another connection.
+func TestHangsUpBetween(t *testing.T) {
+	p := newPeer(t, map[string]string{"EHLO": "250-old\r\n250-PIPELINING\r\n250 LIMITS RCPTMAX=2"})
+	n := 0
+	p.set(func() {
+		p.say = func(line string) (string, bool) {
+			if strings.HasPrefix(line, "MAIL ") {
+				n++
+			}
+			return "421 4.3.2 enough", n%2 == 0 && strings.HasPrefix(line, "MAIL ")
+		}
+	})
+	u := upstream(t, []string{p.url()}, nil)
+	for _, o := range handOver(t, u, "Subject: x\r\n\r\n", "a@example.org", "b@example.org", "c@example.org", "d@example.org", "e@example.org") {
+		if !o.Reply.Positive() {
+			t.Errorf("%s: %s", o.Rcpt, o.Reply.String())
+		}
+	}
+	if len(p.mail()) != 3 || p.conns != 3 {
+		t.Errorf("%d messages on %d connections", len(p.mail()), p.conns)
+	}
+}

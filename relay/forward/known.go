@@ -166,7 +166,7 @@ func (u *Upstream) askRcpt(ctx context.Context, tx *mail.Transaction, r mail.Rcp
 func (u *Upstream) askNobody(ctx context.Context, c *conn, tx *mail.Transaction, r mail.Rcpt) {
 	domain := r.To.ASCIIDomain()
 	now := time.Now()
-	if v, ok := u.known.domains.Get(domain); ok && now.Before(v.until) {
+	if v, ok := u.known.domains.Get(domain); c.spent() || ok && now.Before(v.until) {
 		return
 	}
 	nobody, err := mail.Join(fmt.Sprintf("hoplite-probe-%08x", rand.Uint32()), r.To.Domain())
@@ -214,6 +214,7 @@ func (u *Upstream) learn(p *parcel, got answers) {
 	now := time.Now()
 	for i, r := range p.rcpts {
 		switch {
+		case got[i] == nil:
 		case got[i].Positive():
 			if _, ok := u.known.rcpts.Peek(r.To.Key()); !ok {
 				u.known.rcpts.Add(r.To.Key(), verdict{until: now.Add(u.cfg.KnownFor)})

@@ -74,6 +74,12 @@ func (c *conn) describe() string {
 		if c.caps.size > 0 {
 			words = append(words, fmt.Sprintf("SIZE %d", c.caps.size))
 		}
+		if c.caps.rcptMax > 0 {
+			words = append(words, fmt.Sprintf("RCPTMAX %d", c.caps.rcptMax))
+		}
+		if c.caps.mailMax > 0 {
+			words = append(words, fmt.Sprintf("MAILMAX %d", c.caps.mailMax))
+		}
 	}
 	text := strings.Join(words, " ")
 	if t := c.tlsName(); t != "" {

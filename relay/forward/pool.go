@@ -99,7 +99,7 @@ func (p *pool) pop() *conn {
 // give takes a connection back.
 func (p *pool) give(c *conn) {
 	defer func() { <-p.places }()
-	if c.broken || c.used >= p.max || c.r.Buffered() > 0 {
+	if c.broken || c.used >= p.max || c.spent() || c.r.Buffered() > 0 {
 		c.quit()
 		return
 	}

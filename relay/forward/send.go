@@ -63,6 +63,7 @@ func (c *conn) send(ctx context.Context, p *parcel) (answers, error) {
 	if err != nil {
 		return got.all(mail.AsReply(err)), nil
 	}
+	c.mails++
 	return c.dialogue(p, got, from, reset)
 }
 
@@ -71,33 +72,56 @@ func (c *conn) send(ctx context.Context, p *parcel) (answers, error) {
 // them are full (RFC 2920, 3.1).
 const rcptBatch = 100
 
-// sendAll is send, and again for those recipients that were too many for one
-// transaction (452, RFC 5321, 4.5.3.1.10), as long as that gets some of them on.
+// sendAll is send for any number of recipients: in as many transactions as the
+// server's limit wants (RCPTMAX of RFC 9422), and again for those that were too
+// many for one (452, RFC 5321, 4.5.3.1.10), as long as that gets some of them
+// on. Who has no answer then needs another connection.
 func (c *conn) sendAll(ctx context.Context, p *parcel) (answers, error) {
-	got, err := c.send(ctx, p)
-	if err != nil {
-		return nil, err
+	got := make(answers, len(p.rcpts))
+	todo := make([]int, len(p.rcpts))
+	for i := range todo {
+		todo[i] = i
 	}
-	for again := tooMany(got); len(again) > 0 && !c.broken; {
-		next := *p
-		next.rcpts = nil
-		for _, i := range again {
-			next.rcpts = append(next.rcpts, p.rcpts[i])
+	for first := true; len(todo) > 0 && !c.broken; first = false {
+		some := todo
+		if n := c.caps.rcptMax; n > 0 {
+			some = todo[:min(n, len(todo))]
 		}
-		more, err := c.send(ctx, &next)
-		if err != nil {
-			break // they stay put off
+		if !first && c.spent() {
+			for _, i := range todo {
+				got[i] = nil
+			}
+			break
 		}
-		for n, i := range again {
-			got[i] = more[n]
+		said, err := c.send(ctx, p.only(some))
+		if err != nil && first {
+			return nil, err
+		} else if err != nil {
+			break
 		}
-		rest := tooMany(more)
-		for n, r := range rest {
-			rest[n] = again[r]
+		for k, i := range some {
+			got[i] = said[k]
 		}
-		again = rest
+		again := tooMany(said)
+		for k := range again {
+			again[k] = some[again[k]]
+		}
+		todo = append(again, todo[len(some):]...)
 	}
 	return got, nil
+}
+
+// only is the parcel for some of its recipients, by their places.
+func (p *parcel) only(places []int) *parcel {
+	if len(places) == len(p.rcpts) {
+		return p
+	}
+	part := *p
+	part.rcpts = make([]mail.Rcpt, len(places))
+	for k, i := range places {
+		part.rcpts[k] = p.rcpts[i]
+	}
+	return &part
 }
 
 // tooMany are the recipients that were put off with 452 in a transaction that
@@ -282,7 +306,11 @@ func (c *conn) body(p *parcel, got answers, accepted int, bdat, dataSent bool) a
 	return c.final(p, got)
 }
 
-// chunk sends the message as one BDAT (RFC 3030): no octet needs an escape.
+// chunk sends the message as one BDAT (RFC 3030): no octet needs an escape. It
+// could leave in one write with MAIL and RCPT, but a server that refuses those
+// and does not swallow the chunk (several have had that bug) would take the
+// message's text for commands, and from a client it trusts. So it waits until
+// somebody is accepted.
 func (c *conn) chunk(p *parcel, got answers) answers {
 	fmt.Fprintf(c.w, "BDAT %d LAST\r\n", p.msg.Size())
 	if err := c.stream(p.msg, c.w); err != nil {
@@ -388,6 +416,7 @@ func (c *conn) probe(ctx context.Context, from mail.Address, r mail.Rcpt) (*mail
 		steps = append([]string{"RSET\r\n"}, steps...)
 	}
 	c.dirty = true
+	c.mails++
 	if c.caps.pipelining {
 		c.w.WriteString(strings.Join(steps, ""))
 		c.arm(c.times.command)

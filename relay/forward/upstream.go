@@ -201,12 +201,7 @@ const patience = time.Minute
 func (u *Upstream) handOver(ctx context.Context, all *parcel, next *Upstream) []mail.Outcome {
 	out := make([]mail.Outcome, len(all.rcpts))
 	for _, g := range u.groups(ctx, all.rcpts) {
-		p := *all
-		p.rcpts = nil
-		for _, i := range g.rcpts {
-			p.rcpts = append(p.rcpts, all.rcpts[i])
-		}
-		for i, o := range u.deliver(ctx, &p, g, next) {
+		for i, o := range u.deliver(ctx, all.only(g.rcpts), g, next) {
 			out[g.rcpts[i]] = o
 		}
 	}
@@ -245,12 +240,30 @@ func (u *Upstream) groups(ctx context.Context, rcpts []mail.Rcpt) []group {
 	return groups
 }
 
-// deliver tries the servers of a group until one of them takes the message or
-// refuses it for good, then those of next.
+// deliver hands the parcel to the servers of a group, on as many connections
+// as their limits want.
 func (u *Upstream) deliver(ctx context.Context, p *parcel, g group, next *Upstream) []mail.Outcome {
+	out, left := u.deliverSome(ctx, p, g, next)
+	for len(left) > 0 {
+		more, again := u.deliverSome(ctx, p.only(left), g, next)
+		for k, i := range left {
+			out[i] = more[k]
+		}
+		for k := range again {
+			again[k] = left[again[k]]
+		}
+		left = again
+	}
+	return out
+}
+
+// deliverSome tries the servers of a group until one of them takes the message
+// or refuses it for good, then those of next. It tells who was not asked about;
+// somebody always was.
+func (u *Upstream) deliverSome(ctx context.Context, p *parcel, g group, next *Upstream) (out []mail.Outcome, left []int) {
 	start := time.Now()
 	if g.err != nil {
-		return u.outcomes(p, nil, make(answers, len(p.rcpts)).all(g.err), start)
+		return u.outcomes(p, nil, make(answers, len(p.rcpts)).all(g.err), start), nil
 	}
 	var last error
 	for _, pool := range g.pools {
@@ -259,7 +272,12 @@ func (u *Upstream) deliver(ctx context.Context, p *parcel, g group, next *Upstre
 			out := u.outcomes(p, c, got, start)
 			u.learn(p, got)
 			pool.give(c)
-			return out
+			for i := range got {
+				if got[i] == nil {
+					left = append(left, i)
+				}
+			}
+			return out, left
 		}
 		last = err
 		if ctx.Err() != nil {
@@ -268,9 +286,9 @@ func (u *Upstream) deliver(ctx context.Context, p *parcel, g group, next *Upstre
 	}
 	if next != nil && ctx.Err() == nil {
 		// One step only: a fallback of the fallback could lead back here.
-		return next.handOver(ctx, p, nil)
+		return next.handOver(ctx, p, nil), nil
 	}
-	return u.outcomes(p, nil, make(answers, len(p.rcpts)).all(u.unreachable(last)), start)
+	return u.outcomes(p, nil, make(answers, len(p.rcpts)).all(u.unreachable(last)), start), nil
 }
 
 // attempt makes one transaction with one server. A connection that was gone
@@ -323,6 +341,9 @@ func (u *Upstream) outcomes(p *parcel, c *conn, got answers, start time.Time) []
 	took := time.Since(start)
 	out := make([]mail.Outcome, len(p.rcpts))
 	for i, r := range p.rcpts {
+		if got[i] == nil {
+			continue
+		}
 		o := mail.Outcome{Rcpt: r.To, Reply: *got[i], Hop: u.cfg.Name, At: start, Took: took}
 		if c != nil {
 			o.Host, o.Addr, o.TLS = c.server.name(), c.addr, c.tlsName()
