@@ -310,8 +310,9 @@ func (e *Entry) ask(ctx context.Context, stage mail.Stage, tx *mail.Transaction,
 	if timeout == 0 {
 		timeout = 30 * time.Second
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
+	limited := within(ctx, timeout)
+	defer limited.cancel()
+	ctx = limited
 	switch stage {
 	case mail.StageConnect:
 		return e.Filter.(Connecter).AtConnect(ctx, tx)

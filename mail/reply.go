@@ -1,8 +1,10 @@
 package mail
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -23,6 +25,9 @@ type Reply struct {
 
 // NewReply formats a reply of ours.
 func NewReply(code int, enhanced, format string, args ...any) *Reply {
+	if len(args) == 0 {
+		return &Reply{Code: code, Enhanced: enhanced, Text: format}
+	}
 	return &Reply{Code: code, Enhanced: enhanced, Text: fmt.Sprintf(format, args...)}
 }
 
@@ -39,11 +44,17 @@ func (r *Reply) Unwrap() error { return r.Cause }
 
 // String is the reply on one line, as in "550 5.1.1 no such mailbox".
 func (r *Reply) String() string {
-	text := strings.ReplaceAll(r.Text, "\n", " / ")
-	if r.Enhanced != "" {
-		text = r.Enhanced + " " + text
+	words := make([]byte, 0, 5+len(r.Enhanced)+len(r.Text)+8)
+	if r.Code < 100 {
+		words = fmt.Appendf(words, "%03d ", r.Code)
+	} else {
+		words = append(strconv.AppendInt(words, int64(r.Code), 10), ' ')
 	}
-	return strings.TrimRight(fmt.Sprintf("%03d %s", r.Code, text), " ")
+	if r.Enhanced != "" {
+		words = append(append(words, r.Enhanced...), ' ')
+	}
+	words = append(words, strings.ReplaceAll(r.Text, "\n", " / ")...)
+	return string(bytes.TrimRight(words, " "))
 }
 
 // Positive tells whether the reply is 2xx.

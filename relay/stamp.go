@@ -2,7 +2,6 @@ package relay
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -31,36 +30,40 @@ func (t *transaction) stamp(m *mail.Message) *mail.Message {
 // there is no other: a field that all of them read must not tell of the rest.
 func (t *transaction) received() []byte {
 	c := &t.Client
-	b := fmt.Appendf(nil, "Received: from %s (%s)\r\n\tby %s (Hoplite) with %s id %s",
-		plainHelo(c.Helo), peerWords(c), t.Hostname, c.With(t.Envelope.UTF8), t.ID)
+	b := make([]byte, 0, 320)
+	say := func(words ...string) {
+		for _, w := range words {
+			b = append(b, w...)
+		}
+	}
+	say("Received: from ", plainHelo(c.Helo), " (")
+	b = appendPeer(b, c)
+	say(")\r\n\tby ", t.Hostname, " (Hoplite) with ", c.With(t.Envelope.UTF8), " id ", t.ID)
 	if c.TLS != nil {
-		b = fmt.Appendf(b, "\r\n\t(using %s with cipher %s)", c.TLS.Version, c.TLS.Cipher)
+		say("\r\n\t(using ", c.TLS.Version, " with cipher ", c.TLS.Cipher, ")")
 	}
 	if len(t.asked) == 1 && len(t.Envelope.Rcpts) == 1 {
 		if to := t.Envelope.Rcpts[0].Orig; to != "" && len(to) < 200 {
-			b = fmt.Appendf(b, "\r\n\tfor <%s>", to)
+			say("\r\n\tfor <", string(to), ">")
 		}
 	}
-	return fmt.Appendf(b, "; %s\r\n", t.At.Format("Mon, 2 Jan 2006 15:04:05 -0700"))
+	return t.At.AppendFormat(b, "; Mon, 2 Jan 2006 15:04:05 -0700\r\n")
 }
 
-// peerWords are the TCP-info of the other side, with the name if we know it.
-func peerWords(c *mail.Client) string {
+// appendPeer adds the TCP-info of the other side, with the name if we know it.
+func appendPeer(b []byte, c *mail.Client) []byte {
 	addr := c.Addr.Addr()
 	if !addr.IsValid() {
-		return "local"
+		return append(b, "local"...)
 	}
 	if c.Name != "" {
-		return plainHelo(c.Name) + " " + addrWord(addr)
+		b = append(append(b, plainHelo(c.Name)...), ' ')
 	}
-	return addrWord(addr)
-}
-
-func addrWord(a netip.Addr) string {
-	if a.Is6() {
-		return "[IPv6:" + a.String() + "]"
+	b = append(b, '[')
+	if addr.Is6() {
+		b = append(b, "IPv6:"...)
 	}
-	return "[" + a.String() + "]"
+	return append(addr.AppendTo(b), ']')
 }
 
 // plainHelo leaves of a name what may stand in the from clause: clients say all

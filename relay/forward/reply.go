@@ -24,7 +24,6 @@ var errGarbage = errors.New("the server answers something that is not SMTP")
 // words, without the enhanced codes, control characters replaced.
 func readReply(r *bufio.Reader) (*mail.Reply, error) {
 	reply := &mail.Reply{}
-	var text []string
 	for n := 0; ; n++ {
 		if n == maxReplyLines {
 			return nil, fmt.Errorf("%w: a reply of more than %d lines", errGarbage, maxReplyLines)
@@ -42,9 +41,11 @@ func readReply(r *bufio.Reader) (*mail.Reply, error) {
 		if enhanced != "" {
 			reply.Enhanced = enhanced
 		}
-		text = append(text, printable(words))
+		if n > 0 {
+			reply.Text += "\n"
+		}
+		reply.Text += printable(words)
 		if !more {
-			reply.Text = strings.Join(text, "\n")
 			return reply, nil
 		}
 	}
@@ -89,16 +90,17 @@ func cutReply(line string) (code int, more bool, text string, ok bool) {
 // and its class is that of the reply.
 func cutEnhanced(code int, text string) (enhanced, rest string) {
 	word, rest, _ := strings.Cut(text, " ")
-	parts := strings.Split(word, ".")
-	if len(parts) != 3 || len(parts[0]) != 1 || int(parts[0][0]-'0') != code/100 {
+	class, detail, _ := strings.Cut(word, ".")
+	subject, detail, _ := strings.Cut(detail, ".")
+	if len(class) != 1 || int(class[0]-'0') != code/100 || !statusNumber(subject) || !statusNumber(detail) {
 		return "", text
 	}
-	for _, p := range parts {
-		if p == "" || len(p) > 3 || strings.Trim(p, "0123456789") != "" {
-			return "", text
-		}
-	}
 	return word, rest
+}
+
+// statusNumber tells whether s has one to three digits.
+func statusNumber(s string) bool {
+	return s != "" && len(s) <= 3 && strings.Trim(s, "0123456789") == ""
 }
 
 // printable keeps another server's words from doing harm in ours.

@@ -126,10 +126,12 @@ func (c *Conn) pass(verb, arg string) {
 	if !c.attached && c.alone(verb) {
 		return
 	}
+	c.cmd = append(c.cmd[:0], verb...)
 	if arg != "" {
-		verb += " " + arg
+		c.cmd = append(append(c.cmd, ' '), arg...)
 	}
-	c.feed = append(append(c.feed[:0:0], verb...), "\r\n"...)
+	c.cmd = append(c.cmd, "\r\n"...)
+	c.feed = c.cmd
 }
 
 // response hands an answer to a 334 to the library.

@@ -92,7 +92,7 @@ func (c *Conn) part() { c.parting = true }
 // takeBack is Close of a connection that only the library is done with.
 func (c *Conn) takeBack() {
 	c.parting, c.attached = false, false
-	c.partial, c.reply, c.overrides = nil, reply{}, nil
+	c.partial, c.overrides, c.answered, c.cmd = nil, nil, 0, nil
 	go c.lobby()
 }
 

@@ -36,7 +36,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 // next reads a line and deals with it.
 func (c *Conn) next() {
-	c.overrides = c.overrides[:0]
+	c.overrides, c.answered = c.overrides[:0], 0
 	if c.hangup {
 		c.end(io.EOF)
 		return

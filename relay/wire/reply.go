@@ -2,18 +2,16 @@ package wire
 
 import (
 	"bytes"
-	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
 	"hoplite/mail"
 )
 
-// reply is a reply of the library while its lines come in.
+// reply is a reply of the library: of its text the last line counts.
 type reply struct {
-	code  int
-	lines []string
+	code int
+	text []byte
 }
 
 // maxPartial bounds a reply line of the library. Its own are far shorter.
@@ -32,49 +30,49 @@ func (c *Conn) Write(p []byte) (int, error) {
 			}
 			break
 		}
-		line := append(c.partial, p[:i]...)
+		line := p[:i]
+		if len(c.partial) > 0 {
+			line = append(c.partial, line...)
+			c.partial = c.partial[:0]
+		}
 		p = p[i+1:]
-		c.replyLine(strings.TrimRight(string(line), "\r"))
-		c.partial = c.partial[:0]
+		c.replyLine(bytes.TrimRight(line, "\r"))
 	}
 	return n, nil
 }
 
-func (c *Conn) replyLine(line string) {
+func (c *Conn) replyLine(line []byte) {
 	if len(line) < 3 {
 		return
 	}
-	code, err := strconv.Atoi(line[:3])
-	if err != nil {
+	code := 0
+	for _, b := range line[:3] {
+		if b < '0' || b > '9' {
+			return
+		}
+		code = code*10 + int(b-'0')
+	}
+	if len(line) > 3 && line[3] == '-' {
 		return
 	}
-	more := len(line) > 3 && line[3] == '-'
-	c.reply.code = code
-	c.reply.lines = append(c.reply.lines, line[min(4, len(line)):])
-	if more {
-		return
-	}
-	r := c.reply
-	c.reply = reply{}
 	if c.swallow > 0 {
 		c.swallow--
 		return
 	}
-	c.finish(r)
+	c.finish(reply{code, line[min(4, len(line)):]})
 }
 
 // finish turns a reply of the library into ours.
 func (c *Conn) finish(r reply) {
 	switch {
-	case len(c.overrides) > 0 && !c.bdatting:
-		o := c.overrides[0]
-		c.overrides = c.overrides[1:]
-		c.say(o)
+	case c.answered < len(c.overrides) && !c.bdatting:
+		c.answered++
+		c.say(c.overrides[c.answered-1])
 	case r.code == 250 && (c.verb == "EHLO" || c.verb == "HELO" || c.verb == "LHLO"):
 		c.put(c.greeted())
 	case r.code == 334:
 		c.phase = challenge
-		c.put(mail.Reply{Code: 334, Text: r.lines[0]})
+		c.put(mail.Reply{Code: 334, Text: string(r.text)})
 	case r.code == 354 && c.bdatting:
 		c.bdatting, c.phase = false, chunk
 	case c.bdatting:
@@ -99,7 +97,7 @@ func (c *Conn) banner() mail.Reply {
 // better puts the library's replies right: other codes where it does not
 // follow the RFC, our own words.
 func (c *Conn) better(r reply) mail.Reply {
-	enhanced, text := cutEnhanced(r.lines[len(r.lines)-1])
+	enhanced, text := cutEnhanced(string(r.text))
 	out := mail.Reply{Code: r.code, Enhanced: enhanced, Text: text}
 	switch {
 	case r.code == 502 && enhanced == "5.5.1" && strings.HasPrefix(text, "Please introduce"):
@@ -181,13 +179,14 @@ func (c *Conn) put(r mail.Reply) {
 	if c.err != nil {
 		return
 	}
-	lines := strings.Split(strings.TrimRight(r.Text, "\n"), "\n")
-	for i, text := range lines {
-		sep := byte('-')
-		if i == len(lines)-1 {
-			sep = ' '
+	text, more := strings.TrimRight(r.Text, "\n"), true
+	for more {
+		var line string
+		line, text, more = strings.Cut(text, "\n")
+		c.out = append(c.out, byte('0'+r.Code/100%10), byte('0'+r.Code/10%10), byte('0'+r.Code%10), ' ')
+		if more {
+			c.out[len(c.out)-1] = '-'
 		}
-		c.out = fmt.Appendf(c.out, "%03d%c", r.Code, sep)
 		if r.Enhanced != "" && r.Code != 334 && r.Code != 354 {
 			c.out = append(append(c.out, r.Enhanced...), ' ')
 		}
@@ -195,8 +194,7 @@ func (c *Conn) put(r mail.Reply) {
 		if r.Code == 334 {
 			limit = c.opts.Limits.AuthLine
 		}
-		c.out = appendClean(c.out, text, limit)
-		c.out = append(c.out, "\r\n"...)
+		c.out = append(appendClean(c.out, line, limit), "\r\n"...)
 	}
 }
 

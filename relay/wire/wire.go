@@ -121,12 +121,13 @@ type Conn struct {
 
 	in   input
 	feed []byte // octets for the library that go before everything else
+	cmd  []byte // memory for a command in feed
 	err  error  // sticky: nothing is read after it
 
 	out       []byte // replies not yet written
 	partial   []byte // of a reply line of the library
-	reply     reply  // lines of a reply so far
 	overrides []mail.Reply
+	answered  int // of the overrides
 	swallow   int // replies of the library that nobody asked for
 	hangup    bool
 
@@ -210,7 +211,7 @@ func (c *Conn) Accepted() { c.commands, c.errors, c.empty = 0, 0, 0 }
 // Answer replaces the library's next replies, one by one. It is called while a
 // command is being answered, just before the session returns to the library.
 // A 421 ends the connection.
-func (c *Conn) Answer(r ...mail.Reply) { c.overrides = append(c.overrides[:0], r...) }
+func (c *Conn) Answer(r ...mail.Reply) { c.overrides, c.answered = append(c.overrides[:0], r...), 0 }
 
 // Begun tells the wire whether a message has been begun and not been answered.
 func (c *Conn) Begun(yes bool) { c.inMail = yes }
