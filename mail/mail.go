@@ -10,6 +10,7 @@ package mail
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"sync"
 	"time"
 )
 
@@ -18,15 +19,33 @@ import (
 const idDigits = "0123456789abcdefghjkmnpqrstvwxyz"
 
 // NewID makes the id of one transaction: 16 characters, sorted by time to the
-// millisecond, unique by 30 random bits beside it, safe in file names, header
-// fields and replies.
-func NewID() string { return newID(time.Now()) }
+// millisecond, safe in file names, header fields and replies. Two of one process
+// are never the same, those of two processes hardly ever: 30 random bits stand
+// behind the time.
+func NewID() string { return ids.next(time.Now()) }
 
-func newID(now time.Time) string {
-	var random [8]byte
-	rand.Read(random[:4]) // never fails (crypto/rand)
+var ids idSource
+
+// idSource draws once a millisecond and then goes round: the birthdays of
+// thousands of ids in one millisecond would fall together every few hours.
+type idSource struct {
+	mu     sync.Mutex
+	milli  int64
+	random uint64
+}
+
+func (s *idSource) next(now time.Time) string {
+	s.mu.Lock()
+	if milli := now.UnixMilli(); milli != s.milli {
+		var b [8]byte
+		rand.Read(b[:4]) // never fails (crypto/rand)
+		s.milli, s.random = milli, binary.LittleEndian.Uint64(b[:])
+	} else {
+		s.random += 0x9e3779b1 // odd: all 2^30 values come before one comes again
+	}
+	r := s.random
+	s.mu.Unlock()
 	n := uint64(now.UnixMilli())
-	r := uint64(binary.LittleEndian.Uint32(random[:4]))
 	var id [16]byte
 	for i := 15; i >= 10; i-- { // 30 of the random bits; two more in front would spoil the order
 		id[i] = idDigits[r&31]
