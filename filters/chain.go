@@ -23,6 +23,10 @@ type Entry struct {
 	// Only are the recipients that the filter is for, as domains or whole
 	// addresses in lower case; empty is everyone.
 	Only []string
+	// Block is what it was made of; nil if not of a file.
+	Block *Config
+
+	settings string // of the filter itself
 }
 
 // Chain is the filters of a listener in the order of the file, which is their

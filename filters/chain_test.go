@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"hoplite/internal/conf"
 	"hoplite/mail"
 )
 
@@ -168,5 +169,54 @@ func TestDecisionGathers(t *testing.T) {
 func TestTooManyFilters(t *testing.T) {
 	if err := (&Chain{Entries: make([]Entry, 65)}).Check(); !errors.Is(err, ErrTooManyFilters) {
 		t.Errorf("Check = %v", err)
+	}
+}
+
+// heir remembers by a pointer.
+type heir struct{ memory *int }
+
+func (h *heir) Inherit(from Filter) { h.memory = from.(*heir).memory }
+
+type heirConfig struct {
+	conf.Pos
+	Max int `hcl:"max,optional"`
+}
+
+func TestInherit(t *testing.T) {
+	build := func(config string) *Chain {
+		t.Helper()
+		var cfg struct {
+			Filters []Config `hcl:"filter,block"`
+		}
+		file := conf.Parse("test", []byte(config))
+		kind := Of("heir", func(heirConfig, Env) (Filter, error) { return &heir{new(int)}, nil })
+		if file.Decode(&cfg); file.Diags.Err() != nil {
+			t.Fatal(file.Diags.Err())
+		}
+		return &Chain{Entries: Build("in", cfg.Filters, func(string) (Kind, bool) { return kind, true }, Env{})}
+	}
+	memory := func(c *Chain, i int) *int { return c.Entries[i].Filter.(*heir).memory }
+	const a, b = "filter \"heir\" {\n max = 1\n}\n", "filter \"heir\" {\n max = 2\n}\n"
+	old := build(a + b)
+	for _, c := range []struct {
+		name, config string
+		from         []int // which of the old filters each goes on with; -1 for none
+	}{
+		{"nothing changed", a + b, []int{0, 1}},
+		{"moved in the file", "\n\n" + a + "\n" + b, []int{0, 1}},
+		{"one changed", a + a, []int{0, -1}},
+		{"the other way round", b + a, []int{1, 0}},
+		{"another in front", "filter \"heir\" {\n max = 3\n}\n" + a + b, []int{-1, 0, 1}},
+		{"one left", a, []int{0}},
+	} {
+		now := build(c.config)
+		now.Inherit(old)
+		for i, from := range c.from {
+			for j := range old.Entries {
+				if got := memory(now, i) == memory(old, j); got != (from == j) {
+					t.Errorf("%s: filter %d goes on with %d: %v", c.name, i, j, got)
+				}
+			}
+		}
 	}
 }

@@ -1,6 +1,9 @@
 package filters
 
 import (
+	"encoding/json"
+	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -30,9 +33,39 @@ type Config struct {
 	Body conf.Body `hcl:",remain"`
 }
 
-// Build makes the entry of a chain from its block: kind is what Name stands
-// for. Mistakes go to the diagnostics of its file, ok is false then.
-func (c *Config) Build(kind Kind, env Env) (e Entry, ok bool) {
+// Build makes the entries of a chain from their blocks: find tells what a Name
+// stands for. Mistakes go to the diagnostics of the file, and what has one is
+// left out.
+func Build(chain string, list []Config, find func(name string) (Kind, bool), env Env) []Entry {
+	var entries []Entry
+	seen := map[string]int{}
+	for i := range list {
+		c := &list[i]
+		kind, ok := find(c.Name)
+		if !ok {
+			continue
+		}
+		own := env
+		own.Log = env.Log.With().Str("filter", c.Name).Logger()
+		own.Place = place(chain, seen[c.Name])
+		if e, ok := c.build(kind, own); ok {
+			entries = append(entries, e)
+		}
+		seen[c.Name]++
+	}
+	return entries
+}
+
+// place names the n-th filter of a kind in a chain, for a file.
+func place(chain string, n int) string {
+	chain = url.PathEscape(chain)
+	if n > 0 {
+		return fmt.Sprintf("%s-%d", chain, n+1)
+	}
+	return chain
+}
+
+func (c *Config) build(kind Kind, env Env) (e Entry, ok bool) {
 	own := kind.Config()
 	if !c.Body.Decode(own) {
 		return Entry{}, false
@@ -42,9 +75,15 @@ func (c *Config) Build(kind Kind, env Env) (e Entry, ok bool) {
 		c.Body.Report(err)
 		return Entry{}, false
 	}
-	e = Entry{Name: c.Name, Filter: f, Shadow: c.Shadow, OnError: Action(c.OnError), Timeout: c.Timeout}
+	e = Entry{Name: c.Name, Filter: f, Shadow: c.Shadow, OnError: Action(c.OnError), Timeout: c.Timeout, Block: c}
 	for _, o := range c.Only {
 		e.Only = append(e.Only, strings.ToLower(o))
 	}
+	// JSON leaves out where in the file it stands, which may change.
+	settings, err := json.Marshal(own)
+	if err != nil {
+		settings = nil // then it is like no other
+	}
+	e.settings = string(settings)
 	return e, true
 }

@@ -52,8 +52,9 @@ type Limiter interface {
 	Limit(tx *mail.Transaction) int64
 }
 
-// Keeper is a filter that remembers: Keep writes what it knows to disk. It is
-// called before a new configuration makes its own filters, and at the end.
+// Keeper is a filter that remembers over a restart: Keep writes what it knows to
+// disk. It is called before a new configuration makes its own filters, and at
+// the end.
 type Keeper interface {
 	Keep() error
 }
@@ -67,8 +68,10 @@ type Finisher interface {
 // Env is what a filter is given besides its own configuration.
 type Env struct {
 	Hostname string // our name, the authserv-id
-	// Data is the data folder; a filter keeps its state in state/NAME below.
-	Data    string
+	// Data is the data folder; a filter keeps its state in state/NAME-PLACE below.
+	Data string
+	// Place tells it from others of its kind, fit for the name of a file.
+	Place   string
 	Log     zerolog.Logger
 	Trusted []netip.Prefix // whose Received lines we believe
 	// DNS answers questions; it remembers what it heard.

@@ -126,3 +126,43 @@ func TestReloadMetrics(t *testing.T) {
 	s.reload(config)
 	s.waitFor("the metrics to be closed", func() bool { return !served("unix", socket) })
 }
+
+// What the filters remember outlives a reload that does not change them, also
+// when they move in the file.
+func TestReloadKeepsRates(t *testing.T) {
+	t.Parallel()
+	with := func(before, messages string) string {
+		return reloaded + before + `
+chain "inbound" {
+  filter "rate" {
+    limit "sender" {
+      messages = ` + messages + `
+    }
+  }
+  route "here" {
+    hop = "boxes"
+  }
+}
+maildrop "boxes" {}
+`
+	}
+	s := prepare(t, with("", "1"))
+	s.start()
+	mail := func(answer string) {
+		t.Helper()
+		s.talk("inbound", `
+S: 220 *
+C: EHLO client.example.net
+S+ 250 *
+C: MAIL FROM:<bob@example.com>
+S: `+answer+` *
+C: QUIT
+S: 221 *
+`)
+	}
+	mail("250")
+	s.reload(with("trusted = [\"192.0.2.0/24\"]\n", "1"))
+	mail("451")
+	s.reload(with("", "3"))
+	mail("250")
+}

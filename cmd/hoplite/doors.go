@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"hoplite/filters"
 	"hoplite/imap"
 	"hoplite/internal/listen"
 	"hoplite/mail"
@@ -108,19 +107,4 @@ func (h *house) box(a mail.Address) (*maildrop.Box, error) {
 		return h.boxes[c.Name].Box(a)
 	}
 	return nil, fmt.Errorf("no maildrop is configured")
-}
-
-// finishers are the filters of a route's last stage.
-func (h *house) finishers(c *relay.RouteConfig) []relay.Finisher {
-	var list []relay.Finisher
-	for i := range c.Filters {
-		e, ok := makeFilter(&c.Filters[i], h.env(c.Filters[i].Name), h.diags)
-		if !ok {
-			continue
-		}
-		if f, ok := e.Filter.(filters.Finisher); ok {
-			list = append(list, relay.Finisher{Name: e.Name, Finisher: f})
-		}
-	}
-	return list
 }

@@ -122,25 +122,10 @@ func (h *house) account(a mail.Address) (maildrop.Account, bool) {
 	return maildrop.Account{Quota: acc.Quota}, true
 }
 
-// env is what a filter is given.
-func (h *house) env(name string) filters.Env {
-	return filters.Env{
-		Hostname: h.cfg.Hostname,
-		Data:     h.data,
-		Log:      h.log.With().Str("filter", name).Logger(),
-		Trusted:  h.cfg.Trusted,
-		DNS:      h.dns,
-	}
-}
-
 func (h *house) buildChains() error {
+	env := filters.Env{Hostname: h.cfg.Hostname, Data: h.data, Log: h.log, Trusted: h.cfg.Trusted, DNS: h.dns}
 	for _, c := range h.cfg.Chain {
-		chain := &filters.Chain{Name: c.Name}
-		for i := range c.Filters {
-			if e, ok := makeFilter(&c.Filters[i], h.env(c.Filters[i].Name), h.diags); ok {
-				chain.Entries = append(chain.Entries, e)
-			}
-		}
+		chain := &filters.Chain{Name: c.Name, Entries: makeFilters(c.Name, c.Filters, env, h.diags)}
 		if err := chain.Check(); err != nil {
 			h.diags.Add(c.Range(), fmt.Sprintf("chain %q: %v", c.Name, err), "")
 		}
@@ -152,11 +137,20 @@ func (h *house) buildChains() error {
 				h.diags.Add(r.Attr("hop"), fmt.Sprintf("there is no hop %q", r.Hop), conf.Known(r.Hop, keys(h.hops), "No maildrop or upstream is configured."))
 				continue
 			}
-			whole.Routes = append(whole.Routes, relay.NewRoute(r, h.cfg.names(), hop, h.finishers(r)))
+			whole.Routes = append(whole.Routes, relay.NewRoute(r, h.cfg.names(), hop, makeFinishers(r, env, h.diags)))
 		}
 		h.chains[c.Name] = whole
 	}
 	return nil
+}
+
+// inherit gives the filters what those of the house before remember.
+func (h *house) inherit(before *house) {
+	for name, c := range h.chains {
+		if old, ok := before.chains[name]; ok {
+			c.Filters.Inherit(old.Filters)
+		}
+	}
 }
 
 // keep lets the filters write down what they remember.

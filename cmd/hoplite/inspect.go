@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"hoplite/internal/listen"
 	"hoplite/internal/resolve"
 	"hoplite/internal/users"
+	"hoplite/relay"
 	"hoplite/relay/forward"
 )
 
@@ -38,11 +40,11 @@ func (c *Config) examine(diags *conf.Diagnostics) {
 // keys, certificates, lists, folders. It makes and changes nothing, and asks
 // nobody over a network.
 func (c *Config) inspect(diags *conf.Diagnostics) {
-	dns := c.inspectDNS(diags)
+	env := filters.Env{Hostname: c.Hostname, Data: c.Data, Log: zerolog.Nop(), Trusted: c.Trusted, DNS: c.inspectDNS(diags)}
 	for _, ch := range c.Chain {
-		c.inspectFilters(ch.Filters, dns, false, diags)
+		makeFilters(ch.Name, ch.Filters, env, diags)
 		for i := range ch.Routes {
-			c.inspectFilters(ch.Routes[i].Filters, dns, true, diags)
+			makeFinishers(&ch.Routes[i], env, diags)
 		}
 	}
 	c.inspectCerts(diags)
@@ -74,35 +76,34 @@ func (c *Config) inspectDNS(diags *conf.Diagnostics) resolve.Resolver {
 	return client
 }
 
-// inspectFilters makes the filters of a chain or a route and throws them away:
-// they read their keys and lists when they are made.
-func (c *Config) inspectFilters(list []filters.Config, dns resolve.Resolver, route bool, diags *conf.Diagnostics) {
-	env := filters.Env{Hostname: c.Hostname, Data: c.Data, Log: zerolog.Nop(), Trusted: c.Trusted, DNS: dns}
+// makeFilters makes the filters of a chain or a route, which read their keys and
+// lists then. What is wrong with them is in the diagnostics of the file.
+func makeFilters(chain string, list []filters.Config, env filters.Env, diags *conf.Diagnostics) []filters.Entry {
+	var known []string
+	for _, k := range all.Kinds {
+		known = append(known, k.Name)
+	}
 	for i := range list {
-		e, ok := makeFilter(&list[i], env, diags)
-		if !ok || !route {
-			continue
-		}
-		if _, ok := e.Filter.(filters.Finisher); !ok {
-			diags.Add(list[i].Range(), fmt.Sprintf("filter %q does nothing in a route", e.Name),
-				"Only filters that sign or seal belong there; put it into the chain.")
+		if c := &list[i]; !slices.Contains(known, c.Name) {
+			diags.Add(c.Range(), fmt.Sprintf("there is no filter %q", c.Name), conf.Known(c.Name, known, ""))
 		}
 	}
+	return filters.Build(chain, list, all.Find, env)
 }
 
-// makeFilter makes a filter of its block. What is wrong with it is in the
-// diagnostics of its file.
-func makeFilter(c *filters.Config, env filters.Env, diags *conf.Diagnostics) (filters.Entry, bool) {
-	kind, ok := all.Find(c.Name)
-	if !ok {
-		var known []string
-		for _, k := range all.Kinds {
-			known = append(known, k.Name)
+// makeFinishers makes the filters of a route's last stage.
+func makeFinishers(r *relay.RouteConfig, env filters.Env, diags *conf.Diagnostics) []relay.Finisher {
+	var list []relay.Finisher
+	for _, e := range makeFilters(r.Name, r.Filters, env, diags) {
+		f, ok := e.Filter.(filters.Finisher)
+		if !ok {
+			diags.Add(e.Block.Range(), fmt.Sprintf("filter %q does nothing in a route", e.Name),
+				"Only filters that sign or seal belong there; put it into the chain.")
+			continue
 		}
-		diags.Add(c.Range(), fmt.Sprintf("there is no filter %q", c.Name), conf.Known(c.Name, known, ""))
-		return filters.Entry{}, false
+		list = append(list, relay.Finisher{Name: e.Name, Finisher: f})
 	}
-	return c.Build(kind, env)
+	return list
 }
 
 // inspectCerts reads the certificates with their keys. Without any, the server

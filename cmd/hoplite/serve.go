@@ -241,6 +241,7 @@ func (s *server) rebuild() (*tenure, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.inherit(s.now.house)
 	return s.open(h)
 }
 

@@ -73,7 +73,11 @@ type Filter struct {
 	cfg  Config
 	file string
 	log  zerolog.Logger
+	*memory
+}
 
+// memory is what is known of all.
+type memory struct {
 	mu     sync.Mutex
 	known  *lru.Cache[id, seen]
 	saved  time.Time
@@ -86,9 +90,12 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Filter{cfg: cfg, file: filepath.Join(env.Data, "state", "greylist"), log: env.Log, known: known, saved: time.Now()}
+	f := &Filter{cfg, filepath.Join(env.Data, "state", "greylist-"+env.Place), env.Log, &memory{known: known, saved: time.Now()}}
 	return f, f.load()
 }
+
+// Inherit goes on with what another filter knows.
+func (f *Filter) Inherit(from filters.Filter) { f.memory = from.(*Filter).memory }
 
 // AtRcpt lets pass who is known, and puts off who is not.
 func (f *Filter) AtRcpt(_ context.Context, tx *mail.Transaction, r *mail.Rcpt) (filters.Verdict, error) {

@@ -92,10 +92,10 @@ func TestBrokenFile(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, "state"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "state", "greylist"), []byte("rubbish\nzz 1 2 3\n00 1 2 3\n00112233445566778899aabbccddeeff 1 2 3\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "state", "greylist-in"), []byte("rubbish\nzz 1 2 3\n00 1 2 3\n00112233445566778899aabbccddeeff 1 2 3\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f, err := New(cfg, filters.Env{Data: dir})
+	f, err := New(cfg, filters.Env{Data: dir, Place: "in"})
 	if err != nil || f.(*Filter).known.Len() != 1 {
 		t.Errorf("%v, %d read", err, f.(*Filter).known.Len())
 	}

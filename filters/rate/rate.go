@@ -2,8 +2,9 @@
 // a client address, its network, a login, a sender, a recipient.
 //
 // Each has a bucket that fills again evenly, so that a burst up to the limit is
-// fine and a steady stream above it is not. Buckets live in memory; a restart
-// forgets them.
+// fine and a steady stream above it is not. Buckets live in memory: a reload of
+// the configuration keeps those of limits that did not change, a restart forgets
+// them.
 package rate
 
 import (
@@ -76,15 +77,19 @@ func (c *Config) Check() error {
 // Filter keeps to a Config.
 type Filter struct {
 	cfg Config
-	mu  sync.Mutex
-	// messages and recipients hold, for each limit, when a bucket will be full
-	// again (the generic cell rate algorithm).
+	*buckets
+}
+
+// buckets hold, for each limit, when the bucket of a sender will be full again
+// (the generic cell rate algorithm).
+type buckets struct {
+	mu                   sync.Mutex
 	messages, recipients []*lru.Cache[string, time.Time]
 }
 
 // New makes the filter.
 func New(cfg Config, _ filters.Env) (filters.Filter, error) {
-	f := &Filter{cfg: cfg}
+	f := &Filter{cfg, &buckets{}}
 	for range cfg.Limits {
 		m, err1 := lru.New[string, time.Time](maxBuckets)
 		r, err2 := lru.New[string, time.Time](maxBuckets)
@@ -95,6 +100,9 @@ func New(cfg Config, _ filters.Env) (filters.Filter, error) {
 	}
 	return f, nil
 }
+
+// Inherit goes on with the buckets of another filter.
+func (f *Filter) Inherit(from filters.Filter) { f.buckets = from.(*Filter).buckets }
 
 // AtMail counts a message.
 func (f *Filter) AtMail(_ context.Context, tx *mail.Transaction) (filters.Verdict, error) {

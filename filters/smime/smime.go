@@ -124,6 +124,11 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	}}, nil
 }
 
+// Inherit goes on with the intermediate certificates that another filter saw.
+func (f *Filter) Inherit(from filters.Filter) {
+	f.checker.Trust.seen = from.(*Filter).checker.Trust.seen
+}
+
 // AtData judges the message. What it finds is on the trail and in
 // Authentication-Results; what follows is the configuration's choice.
 func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
