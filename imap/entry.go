@@ -61,7 +61,7 @@ func (e entry) sent(m *maildrop.Message) (unix, onDay int64) {
 	if t := e.text(eSent); len(t) == 16 {
 		return int64(binary.LittleEndian.Uint64(t)), int64(binary.LittleEndian.Uint64(t[8:]))
 	}
-	return m.Date, day(m.InternalDate())
+	return m.InternalDate().Unix(), day(m.InternalDate())
 }
 
 // day counts the days since 1970 of the date that t shows in its zone.

@@ -262,9 +262,9 @@ func (s *subject) matchOne(n *node) (bool, error) {
 	case wire.KeySmaller:
 		return m.Wire < int64(n.num), nil
 	case wire.KeyYounger:
-		return m.Date >= s.q.now-int64(min(n.num, 1<<40)), nil
+		return m.InternalDate().Unix() >= s.q.now-int64(min(n.num, 1<<40)), nil
 	case wire.KeyOlder:
-		return m.Date <= s.q.now-int64(min(n.num, 1<<40)), nil
+		return m.InternalDate().Unix() <= s.q.now-int64(min(n.num, 1<<40)), nil
 	case wire.KeyModSeq:
 		return m.ModSeq >= n.num, nil
 	case wire.KeyEmailID:

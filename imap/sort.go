@@ -60,6 +60,7 @@ type row struct {
 	m    *maildrop.Message
 	e    entry
 	sent int64
+	came int64 // the internal date
 }
 
 func sortsByEntry(k wire.SortKey) bool { return k.Name != "ARRIVAL" && k.Name != "SIZE" }
@@ -76,6 +77,7 @@ func (s *session) rows(found []int, entries bool) ([]row, error) {
 	}
 	for _, i := range found {
 		r := row{i: i, m: s.sel.view.Messages[i]}
+		r.came = r.m.InternalDate().Unix()
 		if entries {
 			var err error
 			if r.e, err = entryOf(folder, r.m); errors.Is(err, maildrop.ErrNoMessage) {
@@ -110,7 +112,7 @@ func (s *session) warm(idx []int) error {
 func compareRows(key string, a, b *row) int {
 	switch key {
 	case "ARRIVAL":
-		return cmp.Compare(a.m.Date, b.m.Date)
+		return cmp.Compare(a.came, b.came)
 	case "SIZE":
 		return cmp.Compare(a.m.Wire, b.m.Wire)
 	case "DATE":

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"time"
 
 	"hoplite/maildrop/maildir"
@@ -25,15 +24,9 @@ func (f *Folder) adopt(r *reading, lock *maildir.Lock) error {
 		return err
 	}
 	b := batch{folder: f, at: st.modseq + 1}
-	msgs := make([]*Message, 0, max(len(r.files), len(old)))
-	for _, e := range f.entries(r, old) {
-		m, err := b.message(r, e, old)
-		if err != nil {
-			return err
-		}
-		if m != nil {
-			msgs = append(msgs, m)
-		}
+	msgs, err := b.messages(r, old)
+	if err != nil {
+		return err
 	}
 	if lock != nil {
 		added, err := f.assign(r, &b, lock)
@@ -79,6 +72,10 @@ func (f *Folder) settled(r *reading, b *batch, old, msgs []*Message) error {
 		return nil
 	}
 	f.raise()
+	if b.later != nil {
+		st.dating = b.later
+		defer func() { go b.later.run(f) }()
+	}
 	f.publish(change{all: true})
 	return nil
 }
@@ -144,106 +141,78 @@ type batch struct {
 	moved   bool // files were renamed by us
 	again   bool // new mail could not be given UIDs
 	pending []*Message
+	later   *dating // what is to be looked at when all is published
 }
 
-// message is the message of a uidlist entry, nil when its file is gone.
-func (b *batch) message(r *reading, e maildir.Entry, old []*Message) (*Message, error) {
-	var was *Message
+// messages are those of the uidlist whose files are there. What was known
+// earlier stays the same Message; the others are described together.
+func (b *batch) messages(r *reading, old []*Message) ([]*Message, error) {
+	msgs := make([]*Message, 0, max(len(r.files), len(old)))
+	var picks []pick
+	for _, e := range b.folder.entries(r, old) {
+		was := earlier(old, e)
+		file, ok := r.files[e.Base]
+		switch {
+		case !ok && was != nil && !was.New && !r.curRead:
+			msgs = append(msgs, was)
+		case !ok:
+		case was != nil && was.File == file.file && was.New == file.inNew && was.Ext == e.Ext:
+			if was.Pending {
+				b.pending = append(b.pending, was)
+			}
+			msgs = append(msgs, was)
+		default:
+			picks = append(picks, pick{at: len(msgs), file: file, entry: e, was: was})
+			msgs = append(msgs, nil)
+		}
+	}
+	if err := b.describeAll(picks, nil); err != nil {
+		return nil, err
+	}
+	for _, p := range picks {
+		if msgs[p.at] = p.msg; p.msg != nil && (p.was == nil || p.was.Flags != p.msg.Flags || p.was.Keywords != p.msg.Keywords) {
+			p.msg.ModSeq, b.changed = b.at, true
+		}
+	}
+	if len(picks) > 0 {
+		msgs = slices.DeleteFunc(msgs, func(m *Message) bool { return m == nil })
+	}
+	return msgs, nil
+}
+
+// earlier is the message of old that e is of, or nil.
+func earlier(old []*Message, e maildir.Entry) *Message {
 	i, ok := slices.BinarySearchFunc(old, e.UID, func(m *Message, u uint32) int { return int(int64(m.UID) - int64(u)) })
 	if ok && old[i].Base() == e.Base {
-		was = old[i]
+		return old[i]
 	}
-	file, ok := r.files[e.Base]
-	if !ok {
-		if was != nil && !was.New && !r.curRead {
-			return was, nil
-		}
-		return nil, nil
-	}
-	if was != nil && was.File == file.file && was.New == file.inNew && was.Ext == e.Ext {
-		if was.Pending {
-			b.pending = append(b.pending, was)
-		}
-		return was, nil
-	}
-	m, err := b.folder.describe(file, e, was)
-	if isNot(err) {
-		return nil, nil // it vanished meanwhile
-	}
-	if err != nil {
-		return nil, err
-	}
-	if was == nil || was.Flags != m.Flags || was.Keywords != m.Keywords {
-		m.ModSeq, b.changed = b.at, true
-	}
-	return m, nil
-}
-
-// describe makes the message of a file. was is the same message earlier, or
-// nil.
-func (f *Folder) describe(file found, e maildir.Entry, was *Message) (*Message, error) {
-	base, text := maildir.Split(file.file)
-	info := maildir.ParseInfo(text)
-	m := &Message{UID: e.UID, Flags: info.Flags, Keywords: uint64(info.Letters), New: file.inNew, File: file.file, Ext: e.Ext}
-	if was != nil {
-		m.Size, m.Wire, m.Date, m.Saved, m.ModSeq = was.Size, was.Wire, was.Date, was.Saved, was.ModSeq
-		m.Keywords |= was.Keywords &^ (1<<maildir.MaxLetters - 1)
-		return m, nil
-	}
-	st, err := f.in(file).Stat(file.file)
-	if err != nil {
-		return nil, err
-	}
-	m.Size, m.Date, m.Saved = st.Size, st.MTime.Unix(), st.CTime.Unix()
-	size, wire := maildir.Sizes(base)
-	if n, err := strconv.ParseInt(e.Key('S'), 10, 64); err == nil && size < 0 {
-		size = n
-	}
-	if n, err := strconv.ParseInt(e.Key('W'), 10, 64); err == nil && wire < 0 {
-		wire = n
-	}
-	// Names are only believed as far as they can be true.
-	if size == st.Size && wire >= size && wire <= 2*size {
-		m.Wire = wire
-		return m, nil
-	}
-	m.Size, m.Wire, err = f.measure(file)
-	return m, err
-}
-
-// measure reads a file to know its CRLF size.
-func (f *Folder) measure(file found) (size, wire int64, err error) {
-	r, err := f.in(file).Open(file.file)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer r.Close()
-	return maildir.WireSize(r)
+	return nil
 }
 
 // assign gives UIDs to the unknown files in order of arrival, writes them to
 // the uidlist and moves the files of new to cur.
 func (f *Folder) assign(r *reading, b *batch, lock *maildir.Lock) ([]*Message, error) {
 	st := &f.state
-	var msgs []*Message
-	var entries []maildir.Entry
+	maildir.SortArrival(r.unknown)
 	first := st.next
-	for _, base := range r.unknown {
-		if st.next == math.MaxUint32 {
-			return nil, errFull
+	if uint64(len(r.unknown)) >= math.MaxUint32-uint64(first) {
+		return nil, errFull
+	}
+	picks := make([]pick, len(r.unknown))
+	for i, base := range r.unknown {
+		picks[i] = pick{file: r.files[base], entry: maildir.Entry{UID: first + uint32(i), Base: base}}
+	}
+	st.next += uint32(len(picks))
+	if err := b.describeAll(picks, lock); err != nil {
+		return nil, err
+	}
+	msgs := make([]*Message, 0, len(picks))
+	entries := make([]maildir.Entry, 0, len(picks))
+	for _, p := range picks {
+		if m := p.msg; m != nil {
+			m.ModSeq, b.changed = b.at, true
+			msgs, entries = append(msgs, m), append(entries, p.entry)
 		}
-		m, err := f.describe(r.files[base], maildir.Entry{UID: st.next}, nil)
-		if isNot(err) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		m.ModSeq, b.changed = b.at, true
-		msgs = append(msgs, m)
-		entries = append(entries, maildir.Entry{UID: m.UID, Base: base})
-		st.next++
-		lock.Touch()
 	}
 	if err := f.writeList(r, entries); noRoom(err) && (st.loaded || !r.damaged) {
 		// Readers must get at the old mail to make room for the new.

@@ -371,3 +371,48 @@ func TestLinksInTheBox(t *testing.T) {
 		})
 	}
 }
+
+// A large folder that is opened for the first time is shown before its files
+// were looked at. What that look finds is there when it is asked for: dates,
+// sizes that a name got wrong, files that are gone.
+func TestFirstLook(t *testing.T) {
+	s := testStore(t, Config{})
+	cur := filepath.Join(boxDir(s), "cur")
+	must(t, os.MkdirAll(cur, 0o700))
+	date := time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC)
+	const text, n = "Subject: x\n\ntext\n", 500
+	for i := range n {
+		size := len(text)
+		if i == 7 {
+			size--
+		}
+		name := fmt.Sprintf("%s/17000%05d.M1P1.host,S=%d,W=%d:2,S", cur, i, size, size+3)
+		if i == 9 {
+			name = fmt.Sprintf("%s/17000%05d.M1P1.host:2,S", cur, i)
+		}
+		must(t, os.WriteFile(name, []byte(text), 0o600))
+		must(t, os.Chtimes(name, date, date))
+	}
+	f := inboxOf(t, s)
+	defer f.box.Close()
+	defer f.Close()
+	snap := syncNow(t, f)
+	if len(snap.Messages) != n {
+		t.Fatalf("%d messages", len(snap.Messages))
+	}
+	for i, m := range snap.Messages {
+		if m.UID != uint32(i+1) || !m.InternalDate().Equal(date) || m.SaveDate().Before(date) {
+			t.Fatalf("message %d: UID %d, internal date %s, save date %s", i, m.UID, m.InternalDate(), m.SaveDate())
+		}
+	}
+	must(t, os.Remove(filepath.Join(cur, snap.Messages[3].File)))
+	snap = syncNow(t, f)
+	if _, there := snap.Find(4); there || len(snap.Messages) != n-1 {
+		t.Errorf("%d messages after one was removed", len(snap.Messages))
+	}
+	for _, m := range snap.Messages {
+		if m.Size != int64(len(text)) || m.Wire != m.Size+3 {
+			t.Errorf("UID %d has sizes %d and %d", m.UID, m.Size, m.Wire)
+		}
+	}
+}

@@ -12,8 +12,8 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// parallel is how many recipients of one message are written at once.
-const parallel = 8
+// atOnce is how many recipients of one message are written at once.
+const atOnce = 8
 
 // Open makes the store a mail.Hop: each recipient is an account, its mail
 // becomes a file in the folder that fits.
@@ -88,7 +88,7 @@ func (h *handoff) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
 		return out
 	}
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, parallel)
+	slots := make(chan struct{}, atOnce)
 	for i := range h.rcpts {
 		slots <- struct{}{}
 		wg.Go(func() {

@@ -110,17 +110,18 @@ func (e *exact) Write(p []byte) (int, error) {
 // is measured, so that it can be read the next time.
 func (r *Reader) Close() error {
 	if r.wrong {
+		r.folder.mu.Lock()
+		r.folder.dated()
 		r.folder.remeasure(r.uid)
+		r.folder.mu.Unlock()
 	}
 	r.CRLFReader.Reset(nil)
 	crlfPool.Put(r.CRLFReader)
 	return r.file.Close()
 }
 
-// remeasure reads a message to know its sizes.
+// remeasure reads a message to know its sizes. f.mu is held.
 func (f *Folder) remeasure(uid uint32) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	st := &f.state
 	i, ok := st.find(uid)
 	if !ok {

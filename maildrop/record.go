@@ -61,7 +61,8 @@ func (f *Folder) load() {
 		return
 	}
 	h := s.Head
-	st.msgs, st.logged, st.gone = s.Messages, s.Messages, s.Gone
+	st.msgs = append([]*Message{}, s.Messages...) // never nil: the log says so much
+	st.logged, st.gone = st.msgs, s.Gone
 	st.keywords, st.loggedKeywords, st.other = s.Keywords, s.Keywords, s.Other
 	st.validity, st.next, st.guid = h.Validity, h.Next, list.GUID
 	st.modseq, st.recent, st.goneFloor = h.ModSeq, h.Recent, h.GoneFloor
@@ -142,11 +143,10 @@ func (f *Folder) record(c change) {
 			return
 		}
 		// Whatever is in there is not of this state.
-		f.rewriteLog()
-		return
+		st.logged = nil
 	}
-	if c.all && st.logged == nil {
-		f.rewriteLog()
+	if st.logged == nil {
+		f.rewriteSoon()
 		return
 	}
 	b := index.Batch{Head: f.head(), Added: c.added, Flagged: c.flagged}
@@ -172,8 +172,26 @@ func (f *Folder) record(c change) {
 	}
 }
 
+// rewriteSoon writes the whole state to the log, after whoever waits for it
+// has gone on: a reader who opens a large folder for the first time.
+func (f *Folder) rewriteSoon() {
+	if f.state.rewriting {
+		return
+	}
+	f.state.rewriting = true
+	go func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.dated(); f.state.rewriting {
+			f.rewriteLog()
+		}
+	}()
+}
+
+// rewriteLog writes the whole state to the log.
 func (f *Folder) rewriteLog() {
 	st := &f.state
+	st.rewriting = false
 	err := st.log.Rewrite(&index.State{Head: f.head(), Other: st.other, Keywords: st.keywords, Messages: st.msgs, Gone: st.gone})
 	if err != nil {
 		f.loseLog(err)
@@ -226,12 +244,14 @@ func difference(old, now []*Message, modseq uint64) (added, flagged []*Message, 
 
 // unload writes what is left to write and forgets the folder's state.
 func (f *Folder) unload() {
-	if f.state.loaded && !f.deleted.Load() {
+	if f.dated(); f.state.loaded && !f.deleted.Load() {
 		// A directory that had no time to settle would be read again.
 		if err := f.sync(); err != nil && !errors.Is(err, ErrGone) {
 			f.box.store.log.Debug().Err(err).Msg("last look at a folder")
 		}
-		f.record(change{})
+		if f.record(change{}); f.state.rewriting {
+			f.rewriteLog()
+		}
 	}
 	f.closeIndex()
 	f.state = state{}

@@ -16,6 +16,9 @@ func (f *Folder) readDir(r *reading, dir *maildir.Dir, inNew bool) error {
 	if err != nil {
 		return err
 	}
+	if len(r.files) == 0 {
+		r.files = make(map[string]found, len(names))
+	}
 	for _, file := range names {
 		base := maildir.Base(file)
 		// A line end would break the uidlist; a leading dot hides a file.
@@ -92,8 +95,9 @@ func ignoreMissing(err error) error {
 
 // dropRevived takes the lines out of the uidlist whose message was expunged,
 // but whose file is there again: readers were told that its UID is gone, so it
-// gets another one. Of two lines for one file the last counts.
-func (f *Folder) dropRevived(r *reading) {
+// gets another one. Of two lines for one file the last counts. It returns the
+// UIDs of the lines that are left, by base name.
+func (f *Folder) dropRevived(r *reading) map[string]uint32 {
 	st := &f.state
 	last := make(map[string]uint32, len(r.list.Entries))
 	for _, e := range r.list.Entries {
@@ -107,22 +111,22 @@ func (f *Folder) dropRevived(r *reading) {
 		if _, there := r.files[e.Base]; !there || !st.loaded || r.list.Validity != st.validity || e.UID >= st.next {
 			return false
 		}
-		_, known := st.find(e.UID)
-		return !known
+		if _, known := st.find(e.UID); known {
+			return false
+		}
+		delete(last, e.Base)
+		return true
 	})
 	r.damaged = r.damaged || len(r.list.Entries) < n
+	return last
 }
 
 // match finds which files have no UID, and which messages no file.
 func (f *Folder) match(r *reading) {
 	if r.list != nil {
-		f.dropRevived(r)
-		listed := make(map[string]bool, len(r.list.Entries))
-		for _, e := range r.list.Entries {
-			listed[e.Base] = true
-		}
+		listed := f.dropRevived(r)
 		for base := range r.files {
-			if !listed[base] {
+			if _, ok := listed[base]; !ok {
 				r.unknown = append(r.unknown, base)
 			}
 		}
@@ -142,5 +146,4 @@ func (f *Folder) match(r *reading) {
 			r.missing = append(r.missing, m.UID)
 		}
 	}
-	slices.SortFunc(r.unknown, maildir.CompareArrival)
 }

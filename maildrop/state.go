@@ -32,9 +32,12 @@ type state struct {
 	stamp  stamp
 	settle bool // a directory changed so lately that another change may hide
 
-	log            *index.Log
+	log    *index.Log
+	dating *dating // not over yet, or not seen to be; nil without
+
 	noLog          bool       // there can be none now
-	logged         []*Message // what the log says
+	rewriting      bool       // the log is about to be written as a whole
+	logged         []*Message // what the log says; nil when nothing of use
 	loggedKeywords []string
 }
 

@@ -1,13 +1,13 @@
 package maildrop
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"hoplite/maildrop/index"
 	"hoplite/maildrop/maildir"
 )
 
@@ -17,7 +17,7 @@ const lockWait = 20 * time.Second
 // sync takes over what changed on disk. f.mu is held.
 func (f *Folder) sync() error {
 	st := &f.state
-	if f.deleted.Load() {
+	if f.dated(); f.deleted.Load() {
 		return ErrGone
 	}
 	now, gone, err := f.look()
@@ -81,6 +81,10 @@ type reading struct {
 // there, else once more with the uidlist locked: a file that another program
 // renames meanwhile can be missing from one reading of a directory.
 func (f *Folder) rescan(now stamp, all bool) error {
+	// A folder that nobody served yet has nothing but unknown files.
+	if !f.state.loaded && now.List == (index.FileStamp{}) {
+		return f.rescanLocked(true)
+	}
 	r, err := f.read(now, all)
 	if err != nil {
 		return err
@@ -88,18 +92,23 @@ func (f *Folder) rescan(now stamp, all bool) error {
 	if len(r.missing) == 0 && len(r.unknown) == 0 && !r.damaged {
 		return f.adopt(r, nil)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
-	defer cancel()
-	lock, err := f.dir.Acquire(ctx, maildir.UIDListFile)
+	// With only new mail, cur need not be read again.
+	return f.rescanLocked(len(r.missing) > 0 || all || r.list != nil)
+}
+
+// rescanLocked reads what changed and gives UIDs to new files.
+func (f *Folder) rescanLocked(all bool) error {
+	lock, err := f.lockList()
 	if err != nil {
 		return err
 	}
 	defer lock.Release()
-	if now, _, err = f.look(); err != nil {
+	now, _, err := f.look()
+	if err != nil {
 		return err
 	}
-	// With only new mail, cur need not be read again.
-	if r, err = f.read(now, len(r.missing) > 0 || all || r.list != nil); err != nil {
+	r, err := f.read(now, all)
+	if err != nil {
 		return err
 	}
 	if err := f.lookAgain(r); err != nil {

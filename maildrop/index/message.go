@@ -1,6 +1,7 @@
 package index
 
 import (
+	"sync/atomic"
 	"time"
 
 	"hoplite/maildrop/maildir"
@@ -21,8 +22,10 @@ type Message struct {
 	// Size is the file's size, Wire the size with CRLF line ends, in octets.
 	Size, Wire int64
 	// Date is the internal date, Saved the time the message came into this
-	// folder (RFC 8514), in seconds since 1970.
+	// folder (RFC 8514), in seconds since 1970. While Dating runs, they are read
+	// with InternalDate and SaveDate only.
 	Date, Saved int64
+	Dating      *Dating // nil when the dates are known
 	ModSeq      uint64
 	// File is the name in cur or new.
 	File string
@@ -43,7 +46,36 @@ func (m *Message) GUID() string {
 }
 
 // InternalDate is when the message arrived (RFC 9051, 2.3.3).
-func (m *Message) InternalDate() time.Time { return time.Unix(m.Date, 0) }
+func (m *Message) InternalDate() time.Time {
+	m.Dating.Wait()
+	return time.Unix(m.Date, 0)
+}
 
 // SaveDate is when the message came into this folder (RFC 8514).
-func (m *Message) SaveDate() time.Time { return time.Unix(m.Saved, 0) }
+func (m *Message) SaveDate() time.Time {
+	m.Dating.Wait()
+	return time.Unix(m.Saved, 0)
+}
+
+// Dating is the looking up of the dates of many messages that readers may see
+// meanwhile.
+type Dating struct {
+	over atomic.Bool
+	done chan struct{}
+}
+
+// NewDating begins one. Until Finish, the dates are the caller's to write.
+func NewDating() *Dating { return &Dating{done: make(chan struct{})} }
+
+// Finish says that the dates are there.
+func (d *Dating) Finish() {
+	d.over.Store(true)
+	close(d.done)
+}
+
+// Wait returns once the dates are there; at once when d is nil.
+func (d *Dating) Wait() {
+	if d != nil && !d.over.Load() {
+		<-d.done
+	}
+}

@@ -241,22 +241,20 @@ func (d *Dir) SetTimes(name string, t time.Time) error {
 }
 
 // Files returns the names of all regular files, in no order; a file that is
-// renamed meanwhile may be missing.
-func (d *Dir) Files() ([]string, error) {
-	return d.names(func(e fs.DirEntry) bool { return e.Type().IsRegular() })
-}
+// renamed meanwhile may be missing. The names share their memory: who keeps
+// one for long keeps a copy.
+func (d *Dir) Files() ([]string, error) { return d.names(fs.FileMode.IsRegular) }
 
 // All returns the names of everything that is not a directory.
 func (d *Dir) All() ([]string, error) {
-	return d.names(func(e fs.DirEntry) bool { return !e.IsDir() })
+	return d.names(func(t fs.FileMode) bool { return !t.IsDir() })
 }
 
 // Dirs returns the names of all directories, links to directories left out.
-func (d *Dir) Dirs() ([]string, error) {
-	return d.names(func(e fs.DirEntry) bool { return e.IsDir() })
-}
+func (d *Dir) Dirs() ([]string, error) { return d.names(fs.FileMode.IsDir) }
 
-func (d *Dir) names(keep func(fs.DirEntry) bool) ([]string, error) {
+// names reads the directory and returns the names of the types to keep.
+func (d *Dir) names(keep func(fs.FileMode) bool) ([]string, error) {
 	// A handle of its own, because reading moves the handle's position.
 	n, err := unix.Openat(int(d.f.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -264,19 +262,5 @@ func (d *Dir) names(keep func(fs.DirEntry) bool) ([]string, error) {
 	}
 	f := os.NewFile(uintptr(n), d.path)
 	defer f.Close()
-	var names []string
-	for {
-		entries, err := f.ReadDir(1024)
-		for _, e := range entries {
-			if keep(e) {
-				names = append(names, e.Name())
-			}
-		}
-		if err == io.EOF {
-			return names, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
+	return d.readNames(f, keep)
 }

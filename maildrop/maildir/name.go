@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -81,13 +82,38 @@ func hostPart() string {
 	return strings.NewReplacer("/", `\057`, ":", `\072`, ",", `\054`).Replace(host)
 }
 
-// CompareArrival orders base names by their time of arrival, as Dovecot does
-// when it gives out UIDs: seconds, then the microseconds behind M, then the
-// whole name.
-func CompareArrival(a, b string) int {
-	as, am := arrival(a)
-	bs, bm := arrival(b)
-	return cmp.Or(cmp.Compare(as, bs), cmp.Compare(am, bm), cmp.Compare(a, b))
+// SortArrival sorts base names by their time of arrival, as Dovecot does when
+// it gives out UIDs: seconds, then the microseconds behind M, then the whole
+// name.
+func SortArrival(bases []string) {
+	type key struct {
+		secs, micros uint64
+		base         string
+	}
+	keys := make([]key, len(bases))
+	for i, b := range bases {
+		keys[i].secs, keys[i].micros = arrival(b)
+		keys[i].base = b
+	}
+	slices.SortFunc(keys, func(a, b key) int {
+		if c := cmp.Compare(a.secs, b.secs); c != 0 {
+			return c
+		}
+		if c := cmp.Compare(a.micros, b.micros); c != 0 {
+			return c
+		}
+		return strings.Compare(a.base, b.base)
+	})
+	for i := range keys {
+		bases[i] = keys[i].base
+	}
+}
+
+// ArrivalTime is when a message arrived according to its file name, in seconds
+// since 1970; 0 when the name does not say.
+func ArrivalTime(base string) int64 {
+	secs, _ := arrival(base)
+	return int64(min(secs, 1<<40))
 }
 
 func arrival(base string) (secs, micros uint64) {

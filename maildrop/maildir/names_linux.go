@@ -1,0 +1,103 @@
+package maildir
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+var direntBlocks = sync.Pool{New: func() any { b := make([]byte, block); return &b }}
+
+// readNames reads a directory in large blocks and makes one string of the
+// names in each: a folder may have a hundred thousand, and os.File.ReadDir takes
+// some 8 KiB of entries at a time, and allocates three times for each.
+func (d *Dir) readNames(f *os.File, keep func(fs.FileMode) bool) ([]string, error) {
+	buf := direntBlocks.Get().(*[]byte)
+	defer direntBlocks.Put(buf)
+	var names []string
+	for {
+		n, err := unix.Getdents(int(f.Fd()), *buf)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, &fs.PathError{Op: "read", Path: d.path, Err: err}
+		}
+		if n <= 0 {
+			return names, nil
+		}
+		if names, err = d.blockNames(names, (*buf)[:n], keep); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// blockNames adds the names in one block of entries. It overwrites the block.
+func (d *Dir) blockNames(names []string, b []byte, keep func(fs.FileMode) bool) ([]string, error) {
+	all, first := b[:0], len(names)
+	for rest := b; len(rest) > 0; {
+		var name []byte
+		var typ byte
+		name, typ, rest = cutDirent(rest)
+		if len(name) == 0 {
+			continue
+		}
+		mode, err := d.direntMode(name, typ)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		if keep(mode) {
+			// What is behind rest was read, and a name is shorter than its entry.
+			all = append(all, name...)
+			all = append(all, 0)
+			names = append(names, "")
+		}
+	}
+	text := string(all)
+	for i := first; i < len(names); i++ {
+		names[i], text, _ = strings.Cut(text, "\x00")
+	}
+	return names, nil
+}
+
+// cutDirent takes the first struct linux_dirent64 off b: inode, offset, length
+// of the record, type, name. Its name is empty for "." and "..".
+func cutDirent(b []byte) (name []byte, typ byte, rest []byte) {
+	const at = 19
+	if len(b) <= at {
+		return nil, 0, nil
+	}
+	n := int(binary.NativeEndian.Uint16(b[16:]))
+	if n <= at || n > len(b) {
+		return nil, 0, nil
+	}
+	name, _, _ = bytes.Cut(b[at:n], []byte{0})
+	if s := string(name); s == "." || s == ".." || binary.NativeEndian.Uint64(b) == 0 {
+		name = nil
+	}
+	return name, b[18], b[n:]
+}
+
+// direntMode is the type of a directory entry. Some file systems don't say it
+// there; then the file is looked at.
+func (d *Dir) direntMode(name []byte, typ byte) (fs.FileMode, error) {
+	switch typ {
+	case unix.DT_REG:
+		return 0, nil
+	case unix.DT_DIR:
+		return fs.ModeDir, nil
+	case unix.DT_UNKNOWN:
+		st, err := d.Stat(string(name))
+		return st.Mode.Type(), err
+	}
+	return fs.ModeIrregular, nil
+}

@@ -1,0 +1,27 @@
+//go:build unix && !linux
+
+package maildir
+
+import (
+	"io"
+	"io/fs"
+	"os"
+)
+
+func (d *Dir) readNames(f *os.File, keep func(fs.FileMode) bool) ([]string, error) {
+	var names []string
+	for {
+		entries, err := f.ReadDir(1024)
+		for _, e := range entries {
+			if keep(e.Type()) {
+				names = append(names, e.Name())
+			}
+		}
+		if err == io.EOF {
+			return names, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
