@@ -155,13 +155,13 @@ func Check(ctx context.Context, dns resolve.Resolver, ip netip.Addr, helo string
 	}
 	trace := func(format string, args ...any) {
 		if len(args) > 0 && strings.HasPrefix(format, "%q") {
-			r.Term = fmt.Sprint(args[0])
+			r.Term = strings.ReplaceAll(fmt.Sprint(args[0]), slashOctet, "/")
 		}
 	}
 	// The local part is for macros only; the address goes in with A-labels.
 	sender := strings.ReplaceAll(from.Local(), "@", "_") + "@" + r.Domain
 	value, err := spf.CheckHostWithSender(ip.AsSlice(), helo, sender,
-		spf.WithContext(ctx), spf.WithResolver(adapter{dns}), spf.WithTraceFunc(trace))
+		spf.WithContext(ctx), spf.WithResolver(&adapter{dns: dns, ip: ip.Unmap()}), spf.WithTraceFunc(trace))
 	r.Value = string(value)
 	switch {
 	case ctx.Err() != nil:
@@ -188,8 +188,13 @@ func short(err error) string {
 	return s[:min(len(s), 100)]
 }
 
-// adapter asks our resolver in the spf package's words.
-type adapter struct{ dns resolve.Resolver }
+// adapter asks our resolver in the spf package's words, for one check.
+type adapter struct {
+	dns    resolve.Resolver
+	ip     netip.Addr
+	names  []string // of ip, for the macro p
+	looked bool
+}
 
 func dnsError(name string, err error) error {
 	if err == nil {
@@ -203,19 +208,24 @@ func dnsError(name string, err error) error {
 
 // LookupTXT finds records; one with a mistake in it becomes one that no module
 // takes.
-func (a adapter) LookupTXT(ctx context.Context, name string) ([]string, error) {
+func (a *adapter) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	name = strings.ReplaceAll(name, slashOctet, "/")
 	txt, err := resolve.LookupTXT(ctx, a.dns, name)
 	for i, t := range txt {
-		if isRecord(t) && !wellFormed(t) {
+		switch {
+		case !isRecord(t):
+		case !wellFormed(t):
 			txt[i] = "v=spf1 \"mistake\"" // which is one for the module, too
+		default:
+			txt[i] = a.rewrite(ctx, name, t)
 		}
 	}
 	return txt, dnsError(name, err)
 }
 
 // LookupMX finds mail servers.
-func (a adapter) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
-	mx, err := resolve.LookupMX(ctx, a.dns, name)
+func (a *adapter) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
+	mx, err := resolve.LookupMX(ctx, a.dns, strings.ReplaceAll(name, slashOctet, "/"))
 	var out []*net.MX
 	for _, m := range mx {
 		out = append(out, &net.MX{Host: m.Host + ".", Pref: m.Pref})
@@ -224,8 +234,8 @@ func (a adapter) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
 }
 
 // LookupIPAddr finds addresses.
-func (a adapter) LookupIPAddr(ctx context.Context, name string) ([]net.IPAddr, error) {
-	addrs, err := resolve.LookupHosts(ctx, a.dns, name)
+func (a *adapter) LookupIPAddr(ctx context.Context, name string) ([]net.IPAddr, error) {
+	addrs, err := resolve.LookupHosts(ctx, a.dns, strings.ReplaceAll(name, slashOctet, "/"))
 	var out []net.IPAddr
 	for _, ip := range addrs {
 		out = append(out, net.IPAddr{IP: ip.AsSlice()})
@@ -234,7 +244,7 @@ func (a adapter) LookupIPAddr(ctx context.Context, name string) ([]net.IPAddr, e
 }
 
 // LookupAddr finds names of an address.
-func (a adapter) LookupAddr(ctx context.Context, addr string) ([]string, error) {
+func (a *adapter) LookupAddr(ctx context.Context, addr string) ([]string, error) {
 	ip, err := netip.ParseAddr(addr)
 	if err != nil {
 		return nil, dnsError(addr, err)
