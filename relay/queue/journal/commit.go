@@ -101,10 +101,9 @@ func (l *Log) encode(ch Change) (op, error) {
 	return o, nil
 }
 
-// submit has c written and waits until it is. Whoever comes while nobody writes
-// does it at once, without a change of goroutines: with one client that is half
-// of what a commit costs beside the disk. What came meanwhile is left to the
-// committer, which sees to it that all others are free for their clients.
+// submit has c written and waits until it is. Whoever comes alone does it at
+// once, without a change of goroutines: with one client that is half of what a
+// commit costs beside the disk. In a crowd it is left to the committer.
 func (l *Log) submit(c *commit) error {
 	for _, o := range c.ops {
 		c.size += int64(len(*o.buf))
@@ -115,8 +114,12 @@ func (l *Log) submit(c *commit) error {
 		return ErrClosed
 	}
 	l.pending = append(l.pending, c)
-	lead := !l.writing
-	l.writing = true
+	lead := !l.writing && !l.crowd
+	if lead {
+		l.writing = true
+	} else if !l.writing {
+		l.kick()
+	}
 	l.mu.Unlock()
 	if lead {
 		l.turn()
@@ -208,6 +211,7 @@ func (l *Log) take(b *batch) bool {
 		l.due = false
 		l.takeMarks(b)
 	}
+	l.crowd = len(b.commits) > 1
 	return len(b.commits)+len(b.marks) > 0
 }
 

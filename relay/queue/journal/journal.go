@@ -116,7 +116,8 @@ type Log struct {
 	index   map[string]*entry
 	segs    []*segment // oldest first; the last one is written to unless it is sealed
 	pending []*commit
-	writing bool          // somebody writes; what is pending then is the committer's
+	writing bool          // somebody does; what is pending then is the committer's
+	crowd   bool          // the last batch was of several
 	dones   []string      // marks that wait for the next batch
 	cuts    []cutMark     // for the next segment
 	batch   batch         // of whoever is writing
