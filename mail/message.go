@@ -165,16 +165,23 @@ func (m *Message) Body() *io.SectionReader {
 }
 
 // Header is the header block as it goes out, edits made, with the empty line
-// that ends it if there is one.
+// that ends it if there is one. Like Head it must not be changed.
 func (m *Message) Header() []byte {
-	out := make([]byte, 0, len(m.Top)+len(m.Head))
-	out = append(out, m.Top...)
+	if len(m.Top)+len(m.Drop) == 0 {
+		return m.Head[:len(m.Head):len(m.Head)]
+	}
+	return m.AppendHeader(make([]byte, 0, len(m.Top)+len(m.Head)))
+}
+
+// AppendHeader adds the header block as it goes out to b.
+func (m *Message) AppendHeader(b []byte) []byte {
+	b = append(b, m.Top...)
 	from := int64(0)
 	for _, d := range m.Drop {
-		out = append(out, m.Head[from:d.Start]...)
+		b = append(b, m.Head[from:d.Start]...)
 		from = d.End
 	}
-	return append(out, m.Head[from:]...)
+	return append(b, m.Head[from:]...)
 }
 
 // Reader reads the message as it goes out.

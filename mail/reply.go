@@ -1,7 +1,6 @@
 package mail
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -44,17 +43,15 @@ func (r *Reply) Unwrap() error { return r.Cause }
 
 // String is the reply on one line, as in "550 5.1.1 no such mailbox".
 func (r *Reply) String() string {
-	words := make([]byte, 0, 5+len(r.Enhanced)+len(r.Text)+8)
+	code := strconv.Itoa(r.Code)
 	if r.Code < 100 {
-		words = fmt.Appendf(words, "%03d ", r.Code)
-	} else {
-		words = append(strconv.AppendInt(words, int64(r.Code), 10), ' ')
+		code = fmt.Sprintf("%03d", r.Code)
 	}
+	text := strings.ReplaceAll(r.Text, "\n", " / ")
 	if r.Enhanced != "" {
-		words = append(append(words, r.Enhanced...), ' ')
+		return strings.TrimRight(code+" "+r.Enhanced+" "+text, " ")
 	}
-	words = append(words, strings.ReplaceAll(r.Text, "\n", " / ")...)
-	return string(bytes.TrimRight(words, " "))
+	return strings.TrimRight(code+" "+text, " ")
 }
 
 // Positive tells whether the reply is 2xx.

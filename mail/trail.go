@@ -75,6 +75,9 @@ func (t *Trail) Add(e Event) {
 	if e.At.IsZero() {
 		e.At = time.Now()
 	}
+	if t.Events == nil {
+		t.Events = make([]Event, 0, 6) // of a size, two filters at work
+	}
 	t.Events = append(t.Events, e)
 }
 

@@ -36,6 +36,7 @@ type conn struct {
 	client netip.AddrPort // whom the server was told of
 	times  *timeouts
 	ctx    context.Context // of the call that uses the connection
+	expire *time.Timer     // closes it when it was idle for long; nil before that
 }
 
 type timeouts struct{ connect, command, data time.Duration }

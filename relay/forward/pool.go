@@ -33,18 +33,13 @@ type pool struct {
 	places chan struct{} // one for each open connection
 
 	mu     sync.Mutex
-	idle   []*idleConn // the last one used is taken first
-	rest   time.Time   // not before
+	idle   []*conn   // the last one used is taken first
+	rest   time.Time // not before
 	pause  time.Duration
 	why    error // the last failure
 	caps   caps  // as last seen
 	seen   bool
 	closed bool
-}
-
-type idleConn struct {
-	*conn
-	expire *time.Timer
 }
 
 func newPool(s *server, connections, messages int, keep time.Duration) *pool {
@@ -87,10 +82,10 @@ func (p *pool) pop() *conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for n := len(p.idle); n > 0; n = len(p.idle) {
-		i := p.idle[n-1]
+		c := p.idle[n-1]
 		p.idle = p.idle[:n-1]
-		if i.expire.Stop() {
-			return i.conn
+		if c.expire.Stop() {
+			return c
 		}
 	}
 	return nil
@@ -110,18 +105,18 @@ func (p *pool) give(c *conn) {
 		return
 	}
 	c.fresh = true
-	i := &idleConn{conn: c}
-	i.expire = time.AfterFunc(p.keep, func() { p.expire(i) })
-	p.idle = append(p.idle, i)
+	if c.expire == nil {
+		c.expire = time.AfterFunc(p.keep, func() { p.expire(c) })
+	} else {
+		c.expire.Reset(p.keep)
+	}
+	p.idle = append(p.idle, c)
 }
 
-func (p *pool) expire(old *idleConn) {
+func (p *pool) expire(old *conn) {
 	p.mu.Lock()
-	for n, i := range p.idle {
-		if i == old {
-			p.idle = append(p.idle[:n], p.idle[n+1:]...)
-			break
-		}
+	if n := slices.Index(p.idle, old); n >= 0 {
+		p.idle = slices.Delete(p.idle, n, n+1)
 	}
 	p.mu.Unlock()
 	old.quit()
@@ -158,9 +153,9 @@ func (p *pool) close() {
 	idle := p.idle
 	p.idle = nil
 	p.mu.Unlock()
-	for _, i := range idle {
-		if i.expire.Stop() {
-			i.quit()
+	for _, c := range idle {
+		if c.expire.Stop() {
+			c.quit()
 		}
 	}
 }

@@ -111,7 +111,11 @@ func (q *Queue) plan(it *item) {
 			it.rcpts[i].next = time.Time{}
 		}
 	}
-	byKey := map[string]*job{}
+	type way struct {
+		dest string
+		from mail.Address
+	}
+	made := map[way]*job{}
 	for i := range it.rcpts {
 		r := &it.rcpts[i]
 		if r.status != waiting {
@@ -123,12 +127,12 @@ func (q *Queue) plan(it *item) {
 			key = name + "/" + domain
 		}
 		from := q.sender(it, i)
-		j := byKey[key+" "+string(from)]
+		j := made[way{key, from}]
 		if j == nil || len(j.rcpts) == maxPerJob {
 			j = &job{it: it, dest: q.dest(key, up, domain), place: -1}
 			j.dest.jobs[j] = true
 			it.jobs = append(it.jobs, j)
-			byKey[key+" "+string(from)] = j
+			made[way{key, from}] = j
 		}
 		j.rcpts = append(j.rcpts, i)
 		if r.next.After(j.next) {

@@ -71,10 +71,10 @@ func (l *Log) encode(ch Change) (op, error) {
 	b := beginRecord((*o.buf)[:0], ch.Kind, ch.ID)
 	switch ch.Kind {
 	case Put:
-		m, head := ch.Message, ch.Message.Header()
+		m := ch.Message
 		o.entry = &entry{
 			meta: int64(len(ch.Meta)), kept: int64(len(ch.State)),
-			head: int64(len(head)), size: m.Size(),
+			head: m.Size() - m.Body().Size(), size: m.Size(),
 			eightBit: m.EightBit, longLine: uint32(m.LongLine),
 		}
 		if o.entry.size > l.opt.Inline {
@@ -87,7 +87,7 @@ func (l *Log) encode(ch Change) (op, error) {
 		b = append(append(appendPutHead(b, o.entry), ch.Meta...), ch.State...)
 		if o.entry.place == inline {
 			var err error
-			if b, err = appendMessage(b, head, m); err != nil {
+			if b, err = appendMessage(b, m); err != nil {
 				return op{}, err
 			}
 		}

@@ -204,6 +204,9 @@ func (l *Log) Load(yield func(Entry) error) error {
 	return nil
 }
 
+// small is the size up to which a message is read as a whole.
+const small = 16 << 10
+
 // Message opens the octets of a live message. The error is fs.ErrNotExist
 // when its file was removed, ErrUnknown when the journal has no such id.
 func (l *Log) Message(id string) (*mail.Message, io.Closer, error) {
@@ -223,14 +226,18 @@ func (l *Log) Message(id string) (*mail.Message, io.Closer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	m := &mail.Message{
-		Base:     io.NewSectionReader(src, off, v.size),
-		Head:     make([]byte, v.head),
-		EightBit: v.eightBit, LongLine: int(v.longLine),
+	m := &mail.Message{EightBit: v.eightBit, LongLine: int(v.longLine)}
+	b := make([]byte, v.head)
+	if v.size <= small { // read once, not the header and then the body
+		b = make([]byte, v.size)
 	}
-	if n, err := m.Base.ReadAt(m.Head, 0); n < len(m.Head) {
+	if n, err := src.ReadAt(b, off); n < len(b) {
 		closer.Close()
-		return nil, nil, fmt.Errorf("read header of %s: %w", id, err)
+		return nil, nil, fmt.Errorf("read %s: %w", id, err)
+	}
+	m.Head = b[:v.head:v.head]
+	if m.Base = mail.Bytes(b); v.size > small {
+		m.Base = io.NewSectionReader(src, off, v.size)
 	}
 	return m, closer, nil
 }

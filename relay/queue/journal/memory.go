@@ -90,7 +90,7 @@ func (j *Memory) Commit(ctx context.Context, changes ...Change) error {
 func (j *Memory) apply(c Change) error {
 	switch c.Kind {
 	case Put:
-		octets, err := appendMessage(nil, c.Message.Header(), c.Message)
+		octets, err := appendMessage(nil, c.Message)
 		if err != nil {
 			return err
 		}

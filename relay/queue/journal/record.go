@@ -82,8 +82,8 @@ func appendPutHead(b []byte, e *entry) []byte {
 }
 
 // appendMessage adds the octets of m as they go out.
-func appendMessage(b, head []byte, m *mail.Message) ([]byte, error) {
-	b = append(b, head...)
+func appendMessage(b []byte, m *mail.Message) ([]byte, error) {
+	b = m.AppendHeader(b)
 	if base, ok := m.Base.(mail.Bytes); ok {
 		return append(b, base[len(m.Head):]...), nil
 	}
