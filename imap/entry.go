@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,7 +19,9 @@ var crlfReaders = sync.Pool{New: func() any { return maildir.NewCRLFReader(nil) 
 
 // entry is what FETCH, SEARCH, SORT and THREAD want to know of a message
 // beyond flags and sizes, rendered once and kept by the store. It is a version,
-// a table of offsets, and the texts behind it.
+// a table of offsets, and the texts behind it. Most is in the header, so that
+// an entry is first made of that alone; BODY, BODYSTRUCTURE and PREVIEW are
+// empty in it until one of them is asked for.
 type entry []byte
 
 // entryVersion changes whenever the texts do.
@@ -39,7 +43,7 @@ const (
 	eShowTo             //
 	eID                 // Message-ID without brackets
 	eRefs               // References or In-Reply-To, a line each
-	eFindSubject        // fields decoded and folded, for SEARCH
+	eFindSubject        // fields decoded and folded, for SEARCH; as headerNames has them
 	eFindFrom
 	eFindTo
 	eFindCc
@@ -90,11 +94,32 @@ func (e entry) valid() bool {
 	return true
 }
 
-// entryOf returns a message's entry; the first call reads the message.
-func entryOf(folder *maildrop.Folder, m *maildrop.Message) (entry, error) {
-	if e := entry(folder.Cached(m)); e.valid() {
+// whole tells whether the entry has the texts that say what is in the body.
+func (e entry) whole() bool { return len(e.text(eBody)) > 0 }
+
+// entryOf returns a message's entry. The first call reads the message: only
+// its header, unless the whole entry is wanted.
+func entryOf(folder *maildrop.Folder, m *maildrop.Message, whole bool) (entry, error) {
+	if e := entry(folder.Cached(m)); e.valid() && (!whole || e.whole()) {
 		return e, nil
 	}
+	read := readHeader
+	if whole {
+		read = readWhole
+	}
+	e, err := read(folder, m)
+	if err == nil && len(e) <= maxEntry {
+		folder.Keep(m, e)
+	}
+	return e, err
+}
+
+// maxEntry is the largest entry that is kept; a header that makes a larger one
+// was written to be a nuisance.
+const maxEntry = 256 << 10
+
+// readWhole makes an entry of all of a message.
+func readWhole(folder *maildrop.Folder, m *maildrop.Message) (entry, error) {
 	src, err := openMessage(folder, m)
 	if err != nil {
 		return nil, err
@@ -104,24 +129,58 @@ func entryOf(folder *maildrop.Folder, m *maildrop.Message) (entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := makeEntry(t, preview(src.file, t))
-	if len(e) <= maxEntry {
-		folder.Keep(m, e)
-	}
-	return e, nil
+	return wholeEntry(t, src.file), nil
 }
 
-// maxEntry is the largest entry that is kept; a header that makes a larger one
-// was written to be a nuisance.
-const maxEntry = 256 << 10
-
-func makeEntry(t *mime.Tree, preview string) entry {
+func wholeEntry(t *mime.Tree, file io.ReaderAt) entry {
 	var texts [eCount][]byte
-	texts[eEnvelope] = mime.AppendEnvelope(nil, t.Root.Raw)
+	headerTexts(&texts, t.Root.Raw)
 	texts[eBody] = mime.AppendStructure(nil, t.Root, false)
 	texts[eStructure] = mime.AppendStructure(nil, t.Root, true)
-	texts[ePreview] = []byte(preview)
-	headerTexts(&texts, t.Root.Raw)
+	texts[ePreview] = []byte(preview(file, t))
+	return makeEntry(&texts)
+}
+
+// headBlocks are for the headers of most messages.
+var headBlocks = sync.Pool{New: func() any { b := make([]byte, 8<<10); return &b }}
+
+// readHeader makes an entry of a message's header.
+func readHeader(folder *maildrop.Folder, m *maildrop.Message) (entry, error) {
+	block := headBlocks.Get().(*[]byte)
+	defer headBlocks.Put(block)
+	n, err := folder.Head(m, *block)
+	if err != nil {
+		return nil, err
+	}
+	header := (*block)[:n]
+	if end := headerEnd(header); end >= 0 {
+		header = header[:end]
+	} else if n == len(*block) {
+		if header, err = longHeader(folder, m); err != nil {
+			return nil, err
+		}
+	}
+	return headerEntry(header), nil
+}
+
+func headerEntry(header []byte) entry {
+	var texts [eCount][]byte
+	headerTexts(&texts, header)
+	return makeEntry(&texts)
+}
+
+// longHeader is as much of a header as a walk over the message keeps.
+func longHeader(folder *maildrop.Folder, m *maildrop.Message) ([]byte, error) {
+	src, err := openMessage(folder, m)
+	if err != nil {
+		return nil, err
+	}
+	defer src.close()
+	header, err := src.head()
+	return header[:min(len(header), mime.MaxHeader)], err
+}
+
+func makeEntry(texts *[eCount][]byte) entry {
 	size := entryHead
 	for _, text := range texts {
 		size += len(text)
@@ -136,56 +195,80 @@ func makeEntry(t *mime.Tree, preview string) entry {
 	return e
 }
 
+// The fields that an entry is made of; the first of them are for SEARCH.
+const (
+	hSubject = iota
+	hFrom
+	hTo
+	hCc
+	hBcc
+	hDate
+	hID
+	hRefs
+	hReply
+	hCount
+)
+
+var headerNames = [hCount]string{"Subject", "From", "To", "Cc", "Bcc", "Date", "Message-ID", "References", "In-Reply-To"}
+
+// headerValues are the values of the first field of each name, unfolded.
+type headerValues [hCount]string
+
 // headerTexts fills in the texts that come from the header.
 func headerTexts(texts *[eCount][]byte, header []byte) {
-	finds := map[string]int{"subject": eFindSubject, "from": eFindFrom, "to": eFindTo, "cc": eFindCc, "bcc": eFindBcc}
-	first := map[string]string{}
+	texts[eEnvelope] = mime.AppendEnvelope(nil, header)
+	var first headerValues
+	var seen [hCount]bool
 	for f := range mime.Fields(header) {
-		name := strings.ToLower(string(f.Name))
-		i, find := finds[name]
-		switch name {
-		case "subject", "from", "to", "cc", "date", "message-id", "references", "in-reply-to":
-		default:
-			if !find {
-				continue
-			}
+		i := slices.IndexFunc(headerNames[:], f.Is)
+		if i < 0 || seen[i] && i > hBcc {
+			continue
 		}
 		v := f.Unfolded()
-		if _, seen := first[name]; !seen {
-			first[name] = v
+		if !seen[i] {
+			first[i], seen[i] = v, true
 		}
-		if find {
-			if len(texts[i]) > 0 {
-				texts[i] = append(texts[i], '\n')
-			}
-			texts[i] = append(texts[i], foldText(mime.DecodeWords(v))...)
+		if i > hBcc {
+			continue
 		}
+		find := &texts[eFindSubject+i-hSubject]
+		if len(*find) > 0 {
+			*find = append(*find, '\n')
+		}
+		*find = append(*find, foldText(mime.DecodeWords(v))...)
 	}
-	if sent, ok := parseDate(first["date"]); ok {
+	first.sortTexts(texts)
+	first.threadTexts(texts)
+}
+
+// sortTexts fills in what SORT compares.
+func (h *headerValues) sortTexts(texts *[eCount][]byte) {
+	if sent, ok := parseDate(h[hDate]); ok {
 		texts[eSent] = binary.LittleEndian.AppendUint64(nil, uint64(sent.Unix()))
 		texts[eSent] = binary.LittleEndian.AppendUint64(texts[eSent], uint64(day(sent)))
 	}
-	base, reply := baseSubject(mime.DecodeWords(first["subject"]))
+	base, reply := baseSubject(mime.DecodeWords(h[hSubject]))
 	texts[eSubject] = []byte(strings.ToUpper(base))
 	if reply {
 		texts[eReply] = []byte{1}
 	}
-	for _, l := range []struct {
-		name       string
-		mail, show int
-	}{{"from", eMailFrom, eShowFrom}, {"to", eMailTo, eShowTo}, {"cc", eMailCc, -1}} {
-		local, show := firstAddress(first[l.name])
+	for _, l := range []struct{ from, mail, show int }{{hFrom, eMailFrom, eShowFrom}, {hTo, eMailTo, eShowTo}, {hCc, eMailCc, -1}} {
+		local, show := firstAddress(h[l.from])
 		texts[l.mail] = []byte(local)
 		if l.show >= 0 {
 			texts[l.show] = []byte(show)
 		}
 	}
-	if ids := messageIDs(first["message-id"]); len(ids) > 0 {
+}
+
+// threadTexts fills in the message ids.
+func (h *headerValues) threadTexts(texts *[eCount][]byte) {
+	if ids := messageIDs(h[hID]); len(ids) > 0 {
 		texts[eID] = []byte(ids[0])
 	}
-	refs := messageIDs(first["references"])
+	refs := messageIDs(h[hRefs])
 	if len(refs) == 0 {
-		if refs = messageIDs(first["in-reply-to"]); len(refs) > 1 {
+		if refs = messageIDs(h[hReply]); len(refs) > 1 {
 			refs = refs[:1]
 		}
 	}

@@ -1,11 +1,13 @@
 package imap
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
 
 	"hoplite/mail/mime"
+	"hoplite/maildrop"
 )
 
 func TestBaseSubject(t *testing.T) {
@@ -110,10 +112,18 @@ func TestPattern(t *testing.T) {
 func FuzzEntry(f *testing.F) {
 	f.Add([]byte("Subject: Re: [x] y (fwd)\nFrom: a <b@c>\nReferences: <1@x> <2@x>\nDate: Thu, 15 Feb 2007 01:02:03 +0200\n\nhello"))
 	f.Fuzz(func(t *testing.T, msg []byte) {
-		tree := mime.WalkBytes(msg)
-		e := makeEntry(tree, preview(strings.NewReader(string(msg)), tree))
-		if !e.valid() {
+		whole := wholeEntry(mime.WalkBytes(msg), bytes.NewReader(msg))
+		head := headerEntry(msg[:max(headerEnd(msg), 0)])
+		if headerEnd(msg) < 0 {
+			head = headerEntry(msg)
+		}
+		if !whole.valid() || !whole.whole() || !head.valid() || head.whole() {
 			t.Fatal("not valid")
+		}
+		for i := range eCount {
+			if i != eBody && i != eStructure && i != ePreview && !bytes.Equal(head.text(i), whole.text(i)) {
+				t.Errorf("text %d is %q from the header and %q from the message", i, head.text(i), whole.text(i))
+			}
 		}
 		entry(msg).valid()
 	})
@@ -127,7 +137,32 @@ func BenchmarkEntry(b *testing.B) {
 	b.SetBytes(int64(len(msg)))
 	b.ReportAllocs()
 	for b.Loop() {
-		tree := mime.WalkBytes(msg)
-		makeEntry(tree, preview(strings.NewReader(string(msg)), tree))
+		wholeEntry(mime.WalkBytes(msg), bytes.NewReader(msg))
+	}
+}
+
+// An entry made of the header alone says what one of the whole message does,
+// however long the header is.
+func TestHeaderEntry(t *testing.T) {
+	long := strings.Repeat("X-Filler: "+strings.Repeat("x", 70)+"\n", 200)
+	tests := []struct{ name, msg string }{
+		{"short", "Subject: a\n\ntext\n"},
+		{"without a body", "Subject: a\nFrom: a@b\n"},
+		{"a field behind the first block", long + "Subject: late\nFrom: a@b\n\ntext\n"},
+		{"as long as the block", "Subject: a\n" + strings.Repeat("x", 8<<10-12) + "\n"},
+		{"too long to be kept", strings.Repeat(long, 80) + "Subject: never seen\n\ntext"},
+	}
+	d := open(t, Config{}, maildrop.Config{})
+	c := d.login(t)
+	for _, tc := range tests {
+		c.put("INBOX", "", tc.msg)
+	}
+	c.ok("SELECT INBOX")
+	heads := c.ok("FETCH 1:* ENVELOPE")
+	for i, l := range c.ok("FETCH 1:* (ENVELOPE BODY PREVIEW)") {
+		head := strings.TrimSuffix(heads[i], ")")
+		if !strings.HasPrefix(l, head+" BODY (") {
+			t.Errorf("%s:\n%s\n%s", tests[i].name, head, l)
+		}
 	}
 }

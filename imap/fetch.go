@@ -84,7 +84,7 @@ func (s *session) fetchAll(idx []int, items []wire.Item) (gone bool, err error) 
 	marks := !s.sel.readOnly && slices.ContainsFunc(items, func(it wire.Item) bool {
 		return !it.Peek && (it.Kind == wire.ItemSection || it.Kind == wire.ItemBinary)
 	})
-	f := fetcher{session: s, items: items, needFile: slices.ContainsFunc(items, needsFile)}
+	f := fetcher{session: s, items: items, needFile: slices.ContainsFunc(items, needsFile), whole: slices.ContainsFunc(items, needsWhole)}
 	defer f.close()
 	withFlags := items
 	if marks && !has(items, wire.ItemFlags) {
@@ -103,7 +103,7 @@ func (s *session) fetchAll(idx []int, items []wire.Item) (gone bool, err error) 
 			batch = idx[:min(warmBatch, len(idx))]
 		}
 		if entries {
-			if err := s.warm(batch); err != nil {
+			if err := s.warm(batch, f.whole); err != nil {
 				return gone, err
 			}
 		}

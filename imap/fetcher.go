@@ -11,12 +11,11 @@ import (
 )
 
 // needsEntry tells whether an item is made from the message's entry.
-func needsEntry(it wire.Item) bool {
-	switch it.Kind {
-	case wire.ItemEnvelope, wire.ItemBody, wire.ItemBodyStructure, wire.ItemPreview:
-		return true
-	}
-	return false
+func needsEntry(it wire.Item) bool { return it.Kind == wire.ItemEnvelope || needsWhole(it) }
+
+// needsWhole tells whether an item is made from an entry of the whole message.
+func needsWhole(it wire.Item) bool {
+	return it.Kind == wire.ItemBody || it.Kind == wire.ItemBodyStructure || it.Kind == wire.ItemPreview
 }
 
 // needsFile tells whether an item is made from the message's file.
@@ -33,6 +32,7 @@ type fetcher struct {
 	*session
 	items    []wire.Item
 	needFile bool
+	whole    bool // the entries have to be
 	msg      *maildrop.Message
 	src      *source // the message's file, when it is needed
 }
@@ -61,7 +61,7 @@ func (f *fetcher) fetch(i int) error {
 		case wire.ItemEnvelope, wire.ItemBody, wire.ItemBodyStructure, wire.ItemPreview:
 			if e == nil {
 				var err error
-				if e, err = entryOf(f.sel.folder, f.msg); err != nil {
+				if e, err = entryOf(f.sel.folder, f.msg, f.whole); err != nil {
 					return err
 				}
 			}

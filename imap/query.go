@@ -3,15 +3,11 @@ package imap
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime"
-	"runtime/debug"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"hoplite/imap/wire"
+	"hoplite/internal/parallel"
 	"hoplite/mail/mime"
 	"hoplite/maildrop"
 )
@@ -139,42 +135,13 @@ func (q *query) run(ctx context.Context, msgs []*maildrop.Message, hit []bool) e
 		}
 		return nil
 	}
-	const share = 16
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	errs := make([]error, runtime.GOMAXPROCS(0))
-	for w := range errs {
-		wg.Go(func() {
-			defer func() {
-				// A bug here must end this session and no other.
-				if err := recover(); err != nil {
-					errs[w] = fmt.Errorf("panic in a search: %v\n%s", err, debug.Stack())
-				}
-			}()
-			for errs[w] == nil {
-				from := int(next.Add(share)) - share
-				if from >= len(msgs) {
-					return
-				}
-				for i := from; i < min(from+share, len(msgs)); i++ {
-					if ctx.Err() != nil {
-						errs[w] = errSearchLimit
-						return
-					}
-					if hit[i], errs[w] = q.ask(ctx, msgs[i], i); errs[w] != nil {
-						return
-					}
-				}
-			}
-		})
-	}
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
+	return parallel.Do(len(msgs), func(i int) (err error) {
+		if ctx.Err() != nil {
+			return errSearchLimit
 		}
-	}
-	return nil
+		hit[i], err = q.ask(ctx, msgs[i], i)
+		return err
+	})
 }
 
 // ask asks the query of one message; one that is gone does not match.
@@ -207,7 +174,7 @@ func (s *subject) close() {
 
 func (s *subject) entry() (err error) {
 	if s.e == nil {
-		s.e, err = entryOf(s.q.folder, s.m)
+		s.e, err = entryOf(s.q.folder, s.m, false)
 	}
 	return err
 }

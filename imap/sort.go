@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"hoplite/imap/wire"
+	"hoplite/internal/parallel"
 	"hoplite/maildrop"
 )
 
@@ -71,7 +72,7 @@ func (s *session) rows(found []int, entries bool) ([]row, error) {
 	rows := make([]row, 0, len(found))
 	folder := s.sel.folder
 	if entries {
-		if err := s.warm(found); err != nil {
+		if err := s.warm(found, false); err != nil {
 			return nil, err
 		}
 	}
@@ -80,7 +81,7 @@ func (s *session) rows(found []int, entries bool) ([]row, error) {
 		r.came = r.m.InternalDate().Unix()
 		if entries {
 			var err error
-			if r.e, err = entryOf(folder, r.m); errors.Is(err, maildrop.ErrNoMessage) {
+			if r.e, err = entryOf(folder, r.m, false); errors.Is(err, maildrop.ErrNoMessage) {
 				continue
 			} else if err != nil {
 				return nil, err
@@ -93,10 +94,12 @@ func (s *session) rows(found []int, entries bool) ([]row, error) {
 }
 
 // warm makes the entries that are not there yet, with several workers.
-func (s *session) warm(idx []int) error {
+func (s *session) warm(idx []int, whole bool) error {
+	folder := s.sel.folder
 	var msgs []*maildrop.Message
 	for _, i := range idx {
-		if m := s.sel.view.Messages[i]; !entry(s.sel.folder.Cached(m)).valid() {
+		m := s.sel.view.Messages[i]
+		if e := entry(folder.Cached(m)); !e.valid() || whole && !e.whole() {
 			msgs = append(msgs, m)
 		}
 	}
@@ -105,8 +108,16 @@ func (s *session) warm(idx []int) error {
 	}
 	ctx, cancel := s.patience()
 	defer cancel()
-	q := query{folder: s.sel.folder, files: true, root: &node{op: wire.KeySentSince, cost: header}}
-	return q.run(ctx, msgs, make([]bool, len(msgs)))
+	return parallel.Do(len(msgs), func(i int) error {
+		if ctx.Err() != nil {
+			return errSearchLimit
+		}
+		_, err := entryOf(folder, msgs[i], whole)
+		if errors.Is(err, maildrop.ErrNoMessage) {
+			return nil // the one who asks for it will see
+		}
+		return err
+	})
 }
 
 func compareRows(key string, a, b *row) int {

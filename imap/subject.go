@@ -107,6 +107,10 @@ func parseDate(v string) (time.Time, bool) {
 	if v == "" || len(v) > 200 {
 		return time.Time{}, false
 	}
+	// Nearly all dates have this form, and ParseDate tries others before it.
+	if t, err := time.Parse("Mon, 2 Jan 2006 15:04:05 -0700", v); err == nil {
+		return t, true
+	}
 	if t, err := mail.ParseDate(v); err == nil {
 		return t, true
 	}

@@ -26,6 +26,24 @@ func (f *Folder) Open(m *Message) (*os.File, error) {
 	return file, nil
 }
 
+// Head reads the beginning of a message as it is stored into b, and returns how
+// much of b it filled. For a message that was expunged it is ErrNoMessage.
+func (f *Folder) Head(m *Message, b []byte) (int, error) {
+	n, err := f.in(found{m.File, m.New}).ReadHead(m.File, b)
+	if !isNot(err) {
+		return n, err
+	}
+	file, err := f.Open(m)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	if n, err = file.ReadAt(b, 0); err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
 // reopen opens a file whose name m does not know any more.
 func (f *Folder) reopen(m *Message) (*os.File, error) {
 	if s := f.snap.Load(); s != nil {

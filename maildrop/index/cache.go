@@ -129,8 +129,7 @@ func (c *Cache) Put(uid uint32, item []byte) error {
 	if c.file == nil {
 		return nil
 	}
-	payload := append(binary.LittleEndian.AppendUint32(make([]byte, 0, 4+len(item)), uid), item...)
-	c.wait = appendFrame(c.wait, payload)
+	c.wait = appendFrame(c.wait, binary.LittleEndian.AppendUint32(nil, uid), item)
 	if len(c.wait) < cacheBuf {
 		return nil
 	}

@@ -25,11 +25,20 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // maxBatch is the largest batch or blob that is read, in octets.
 const maxBatch = 1 << 30
 
-// appendFrame adds payload with its length and checksum.
-func appendFrame(b, payload []byte) []byte {
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(payload)))
-	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(payload, castagnoli))
-	return append(b, payload...)
+// appendFrame adds a payload, which may come in pieces, with its length and
+// checksum.
+func appendFrame(b []byte, payload ...[]byte) []byte {
+	size, sum := 0, uint32(0)
+	for _, p := range payload {
+		size += len(p)
+		sum = crc32.Update(sum, castagnoli, p)
+	}
+	b = binary.LittleEndian.AppendUint32(b, uint32(size))
+	b = binary.LittleEndian.AppendUint32(b, sum)
+	for _, p := range payload {
+		b = append(b, p...)
+	}
+	return b
 }
 
 // cutFrame takes the first frame off b.
