@@ -8,11 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
-	"text/tabwriter"
 	"time"
 
-	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
@@ -129,45 +126,6 @@ func (c *queueCmd) print(w io.Writer, v any) error {
 	return out.Encode(v)
 }
 
-// totals prints the queue by domain and age, like Postfix' qshape.
-func (c *queueCmd) totals(cmd *cobra.Command, a admin, _ []string) error {
-	f, err := c.filter(nil)
-	if err != nil {
-		return err
-	}
-	totals, err := a.Totals(cmd.Context(), f)
-	if err != nil {
-		return err
-	}
-	out := cmd.OutOrStdout()
-	if c.json {
-		return c.print(out, totals)
-	}
-	if len(totals) == 0 {
-		fmt.Fprintln(out, "the queue is empty")
-		return nil
-	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(w, "total\theld\t")
-	for _, age := range queue.Ages {
-		fmt.Fprintf(w, "<%s\t", conf.FormatDuration(age))
-	}
-	fmt.Fprintln(w, "more\toldest\tnext\t  destination and last reply")
-	now := time.Now()
-	for _, t := range totals {
-		fmt.Fprintf(w, "%d\t%d\t", t.Messages, t.Held)
-		for _, n := range t.Ages {
-			fmt.Fprintf(w, "%d\t", n)
-		}
-		fmt.Fprintf(w, "%s\t%s\t  %s", span(now.Sub(t.Oldest)), until(t.Next, now), t.Destination)
-		if t.Reply != "" {
-			fmt.Fprintf(w, ": %s", shown(t.Reply, 100))
-		}
-		fmt.Fprintln(w)
-	}
-	return w.Flush()
-}
-
 func (c *queueCmd) listCommand() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{Use: "list [ID...]", Short: "List messages, the oldest first"}
@@ -177,38 +135,29 @@ func (c *queueCmd) listCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		all, err := a.List(cmd.Context(), f, limit)
+		ask := limit
+		if limit > 0 {
+			ask++ // to know whether there are more
+		}
+		all, err := a.List(cmd.Context(), f, ask)
 		if err != nil {
 			return err
 		}
-		if c.json {
-			return c.print(cmd.OutOrStdout(), all)
+		more := limit > 0 && len(all) > limit
+		if more {
+			all = all[:limit]
 		}
-		printList(cmd.OutOrStdout(), all)
-		return nil
+		if c.json {
+			err = c.print(cmd.OutOrStdout(), all)
+		} else {
+			printList(cmd.OutOrStdout(), all)
+		}
+		if more {
+			fmt.Fprintf(cmd.ErrOrStderr(), "These are the oldest %d; --limit 0 lists all.\n", limit)
+		}
+		return err
 	})
 	return cmd
-}
-
-func printList(w io.Writer, all []queue.Info) {
-	now := time.Now()
-	for _, in := range all {
-		fmt.Fprintf(w, "%s  %-8s  %s old  %s  from <%s>  by %s  next %s\n",
-			in.ID, in.State, span(now.Sub(in.At)), conf.Bytes(in.Size), in.From, named(in.Upstream), until(in.Next, now))
-		if in.Held != "" {
-			fmt.Fprintf(w, "    held: %s\n", shown(in.Held, 200))
-		}
-		for _, r := range in.Rcpts {
-			fmt.Fprintf(w, "    %-9s  <%s>", r.State, r.To)
-			if r.Attempts > 0 {
-				fmt.Fprintf(w, "  %d attempts", r.Attempts)
-			}
-			if r.Reply != "" {
-				fmt.Fprintf(w, "  %s", shown(r.Reply, 200))
-			}
-			fmt.Fprintln(w)
-		}
-	}
 }
 
 func (c *queueCmd) showCommand() *cobra.Command {
@@ -236,33 +185,6 @@ func (c *queueCmd) showCommand() *cobra.Command {
 	return cmd
 }
 
-func printDetail(w io.Writer, d queue.Detail, trail bool) {
-	printList(w, []queue.Info{d.Info})
-	fmt.Fprintf(w, "    came %s by %s from %s (%s)\n", d.At.Format(time.RFC3339), named(d.Client.Listener), d.Client.Addr, shown(d.Client.Helo, 100))
-	if d.Header.Subject != "" || d.Header.MessageID != "" {
-		fmt.Fprintf(w, "    subject %q  message-id %s\n", d.Header.Subject, shown(d.Header.MessageID, 200))
-	}
-	if !trail || d.Trail == nil {
-		return
-	}
-	for _, e := range d.Trail.Events {
-		fmt.Fprintf(w, "    %s  %-7s  %s: %s", e.At.Format("15:04:05.000"), e.Stage, e.By, e.Verdict)
-		if e.Reason != "" {
-			fmt.Fprintf(w, "  %s", shown(e.Reason, 200))
-		}
-		if e.Reply != nil {
-			fmt.Fprintf(w, "  %s", shown(e.Reply.String(), 200))
-		}
-		for _, f := range e.Facts {
-			fmt.Fprintf(w, "  %s=%s", f.Key, shown(f.Value, 80))
-		}
-		fmt.Fprintln(w)
-	}
-	for _, r := range d.Trail.Auth {
-		fmt.Fprintf(w, "    %s=%s %s\n", r.Method, r.Value, shown(r.Reason, 100))
-	}
-}
-
 func (c *queueCmd) exportCommand() *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
@@ -282,21 +204,44 @@ ID.json. Such pairs, put into queue/inject of another server, are queued there.`
 			if len(args) != 1 {
 				return errors.New("one id goes to stdout; for more give a folder with --dir")
 			}
-			return a.Export(cmd.Context(), args[0], cmd.OutOrStdout())
-		}
-		all, err := a.List(cmd.Context(), f, 0)
-		if err != nil {
-			return err
-		}
-		for i := range all {
-			if err := exportPair(cmd.Context(), a, dir, &all[i]); err != nil {
-				return fmt.Errorf("export %s: %w", all[i].ID, err)
+			if err := a.Export(cmd.Context(), args[0], cmd.OutOrStdout()); err != nil {
+				return refused(err)
 			}
+			return nil
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%d messages exported\n", len(all))
-		return missing(args, len(all))
+		return c.export(cmd, a, f, dir)
 	})
 	return cmd
+}
+
+// export writes pairs into dir. Mail that is delivered meanwhile is passed over.
+func (c *queueCmd) export(cmd *cobra.Command, a admin, f queue.Filter, dir string) error {
+	all, err := a.List(cmd.Context(), f, 0)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	bar := counter(cmd, int64(len(all)), "export")
+	defer bar.Exit()
+	gone := 0
+	for i := range all {
+		if err := exportPair(cmd.Context(), a, dir, &all[i]); err != nil {
+			still, e := a.List(cmd.Context(), queue.Filter{IDs: []string{all[i].ID}}, 1)
+			if e != nil || len(still) > 0 {
+				return refused(fmt.Errorf("export %s: %w", all[i].ID, err))
+			}
+			os.Remove(filepath.Join(dir, all[i].ID+".eml"))
+			gone++
+		}
+		bar.Add(1)
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s exported\n", count(len(all)-gone, "message"))
+	if gone > 0 {
+		fmt.Fprintf(cmd.OutOrStdout(), "%d left the queue meanwhile; hold mail before you move it\n", gone)
+	}
+	return missing(f.IDs, len(all))
 }
 
 // exportPair writes the message first: a .json without its .eml is passed over
@@ -369,65 +314,26 @@ func (c *queueCmd) order(cmd *cobra.Command, a admin, do, text string, ids []str
 	if err != nil {
 		return err
 	}
-	say := func(queue.Progress) {}
-	if isatty.IsTerminal(os.Stderr.Fd()) {
-		say = func(p queue.Progress) { fmt.Fprintf(cmd.ErrOrStderr(), "\r%d of %d", p.Done, p.Of) }
-		defer fmt.Fprint(cmd.ErrOrStderr(), "\r")
-	}
-	p, err := a.Obey(cmd.Context(), queue.Order{Do: do, Filter: f, Text: text}, say)
+	bar := counter(cmd, 1, do)
+	p, err := a.Obey(cmd.Context(), queue.Order{Do: do, Filter: f, Text: text}, func(p queue.Progress) {
+		bar.ChangeMax(p.Of)
+		bar.Set(p.Done + p.Busy + p.Held)
+	})
+	bar.Finish()
 	if err != nil {
 		return refused(err)
 	}
+	out := cmd.OutOrStdout()
 	if c.json {
-		err = c.print(cmd.OutOrStdout(), p)
+		err = c.print(out, p)
 	} else {
-		fmt.Fprintf(cmd.OutOrStdout(), "%s: %d messages\n", do, p.Done)
-		if p.Busy > 0 {
-			fmt.Fprintf(cmd.OutOrStdout(), "%d more were being delivered at that moment; try again\n", p.Busy)
+		fmt.Fprintf(out, "%s: %s\n", do, count(p.Done, "message"))
+		if p.Held > 0 {
+			fmt.Fprintf(out, "%d more held: they wait for release\n", p.Held)
 		}
+	}
+	if p.Busy > 0 {
+		err = errors.Join(err, refused(fmt.Errorf("%s being delivered at this moment: try again", count(p.Busy, "message"))))
 	}
 	return errors.Join(err, missing(ids, p.Of))
-}
-
-// named shows a name, or what stands for none.
-func named(s string) string {
-	if s == "" {
-		return "(routed)"
-	}
-	return s
-}
-
-// shown keeps what strangers wrote from moving the cursor or filling the screen.
-func shown(s string, limit int) string {
-	s = strings.Map(func(c rune) rune {
-		if c < ' ' || c >= 0x7f && c < 0xa0 {
-			return '?'
-		}
-		return c
-	}, s)
-	if r := []rune(s); len(r) > limit {
-		s = string(r[:limit]) + "..."
-	}
-	return s
-}
-
-// span is a length of time in its two largest units.
-func span(d time.Duration) string {
-	switch {
-	case d >= 48*time.Hour:
-		return conf.FormatDuration(d.Round(time.Hour))
-	case d >= time.Hour:
-		return conf.FormatDuration(d.Round(time.Minute))
-	}
-	return conf.FormatDuration(d.Round(time.Second))
-}
-
-func until(t, now time.Time) string {
-	switch {
-	case t.IsZero():
-		return "-"
-	case !t.After(now):
-		return "now"
-	}
-	return "in " + span(t.Sub(now))
 }

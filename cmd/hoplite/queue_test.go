@@ -108,13 +108,17 @@ func TestQueueCommand(t *testing.T) {
 				{line: "queue export $0", has: "Subject: hello"},
 				{line: "queue export --dir " + export, code: 2, has: "which messages?"},
 				{line: "queue export --all --dir " + export, has: "3 messages exported"},
+				{line: "queue export nobody", code: 1, has: "nobody: no such message in the queue"},
+				{line: "queue retry $2", has: "1 more held: they wait for release"},
+				{line: "queue list --limit 1", has: "the oldest 1; --limit 0 lists all"},
+				{line: "queue list --limit 3", has: "$2", not: "--limit 0"},
 				{line: "queue delete", code: 2, has: "which messages?"},
-				{line: "queue hold $0 --text later", has: "hold: 1 messages"},
+				{line: "queue hold $0 --text later", has: "hold: 1 message\n"},
 				{line: "queue list $0", has: "held: later"},
-				{line: "queue release --state held --to a@example.net", has: "release: 1 messages"},
+				{line: "queue release --state held --to a@example.net", has: "release: 1 message\n"},
 				{line: "queue list $0", not: "held"},
-				{line: "queue retry --to EXAMPLE.COM", has: "retry: 1 messages"},
-				{line: "queue reroute backup $1", has: "reroute: 1 messages"},
+				{line: "queue retry --to EXAMPLE.COM", has: "retry: 1 message\n"},
+				{line: "queue reroute backup $1", has: "reroute: 1 message\n"},
 				{line: "queue list $1", has: "by backup"},
 				{line: "queue delete $1 nobody", code: 1, has: "1 of 2 ids are not in the queue"},
 				{line: "queue bounce $0 --text no --json", has: `"done": 1`},
@@ -190,4 +194,32 @@ type deaf struct{}
 
 func (deaf) Open(context.Context, *mail.Transaction) (mail.Handoff, error) {
 	return nil, mail.NewReply(451, "4.4.1", "nobody there")
+}
+
+// What the commands print fits into a terminal of 80 columns.
+func TestQueueFitsTerminal(t *testing.T) {
+	reply := "451 4.4.1 upstream internet can't be reached now: " + strings.Repeat("connection refused by the other side; ", 4)
+	at := time.Now().Add(-71 * time.Hour)
+	var out strings.Builder
+	err := printTotals(&out, []queue.Total{
+		{Destination: "example.net", Messages: 30000, Held: 30000, Ages: []int{1, 10, 3000, 3000, 3000, 3000, 18000}, Oldest: at, Next: time.Now().Add(11*time.Minute + 59*time.Second), Reply: reply},
+		{Destination: "example.com", Messages: 1, Ages: []int{1, 0, 0, 0, 0, 0, 0}, Oldest: at},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	printList(&out, []queue.Info{{
+		ID: "01m83c9far6jd06t-2", State: "deferred", From: "ann@example.org", Upstream: "old-server", At: at, Size: 374 << 20, Next: time.Now().Add(5 * time.Minute),
+		Held: "looks like " + strings.Repeat("a virus ", 20), Rcpts: []queue.RcptInfo{{To: "bob@example.net", State: "delivered", Attempts: 12, Reply: reply}},
+	}})
+	for line := range strings.Lines(out.String()) {
+		if line = strings.TrimSuffix(line, "\n"); len(line) > 80 {
+			t.Errorf("%d columns: %s", len(line), line)
+		}
+	}
+	for _, want := range []string{"(all)", "12 attempts", "example.com\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
 }

@@ -98,17 +98,15 @@ func (h *directHandoff) Send(ctx context.Context, m *mail.Message) []mail.Outcom
 	out := h.h.Send(ctx, m)
 	var left []mail.Rcpt
 	var places []int
-	reached := false
 	for i := range out {
 		if r := &out[i].Reply; ownTemporary(r) || Unreachable(r) {
 			left, places = append(left, h.rcpts[i]), append(places, i)
-			d.failed(r)
-		} else {
-			reached = true
 		}
 	}
-	if reached {
+	if len(left) < len(out) {
 		d.answered()
+	} else {
+		d.failed(&out[0].Reply)
 	}
 	if len(left) > 0 {
 		for k, o := range h.queue(ctx, m, left) {

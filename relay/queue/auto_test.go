@@ -106,6 +106,17 @@ func TestDirect(t *testing.T) {
 		}
 		h.empty(t)
 	})
+	bubble(t, "a message to many counts as one failure", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.send = func(mail.Rcpt) *mail.Reply { return down }
+		d := h.Direct("out", &server{send: h.out.send}, true)
+		send(t, d, ann(), to("a@example.net", "b@example.net", "c@example.net", "d@example.net")...)
+		pass(passMin)
+		d.inline = &server{}
+		if out := send(t, d, ann(), to("a@example.net")...); out[0].Reply.Text != "ok" {
+			t.Errorf("passed by for longer: %v", &out[0].Reply)
+		}
+	})
 	bubble(t, "an upstream that takes a recipient is not asked a second time by the queue", func(t *testing.T) {
 		h := newHouse(t)
 		h.Add(Upstream{Name: "out", Hop: h.out, Check: func(context.Context, *mail.Transaction, mail.Rcpt) error { return errors.New("asked") }})

@@ -16,9 +16,10 @@ import (
 // result is what an attempt came to.
 type result struct {
 	outcomes []mail.Outcome // one for each recipient of the job
-	// unreached is set when the destination could not be spoken to, so that
-	// another message would fare no better.
-	unreached bool
+	// unreached says that the destination could not be spoken to, so that
+	// another message would fare no better; nil when it could.
+	unreached *mail.Reply
+	spoke     bool // it answered for some recipient
 	// cut is set when a connection broke on the way: nothing is learned of the
 	// destination.
 	cut  bool
@@ -70,7 +71,11 @@ func (q *Queue) handOver(ctx context.Context, hop mail.Hop, tx *mail.Transaction
 	h, err := hop.Open(ctx, tx)
 	if err != nil {
 		r := mail.AsReply(err)
-		return result{outcomes: all(rcpts, r), unreached: !r.Permanent()}
+		res := result{outcomes: all(rcpts, r)}
+		if !r.Permanent() {
+			res.unreached = r
+		}
+		return res
 	}
 	defer h.Close()
 	return offer(ctx, h, m, rcpts)
@@ -110,9 +115,11 @@ func offer(ctx context.Context, h mail.Handoff, m *mail.Message, rcpts []mail.Rc
 func (res *result) weigh(r *mail.Reply) {
 	switch {
 	case Unreachable(r):
-		res.unreached = true
+		res.unreached = r
 	case ownTemporary(r):
 		res.cut = true
+	default:
+		res.spoke = true
 	}
 }
 
@@ -147,44 +154,44 @@ func all(rcpts []mail.Rcpt, r *mail.Reply) []mail.Outcome {
 // whoever must know. q.mu is held, and released while the disk is waited for.
 func (q *Queue) finish(j *job, started time.Time, res result) {
 	it, d := j.it, j.dest
-	if it.dead { // an admin deleted it while it was under way
-		q.log.Info().Str("id", it.id).Msg("attempt ended after the message was deleted")
-		q.forget(it)
-		return
-	}
 	if res.gone {
-		q.log.Error().Str("id", it.id).Str("from", string(it.env.From)).Msg("message dropped: its file was removed")
-		q.opt.Journal.Done(it.id)
+		if !it.dead {
+			q.log.Error().Str("id", it.id).Str("from", string(it.env.From)).Msg("message dropped: its file was removed")
+			q.opt.Journal.Done(it.id)
+		}
 		q.forget(it)
 		return
 	}
-	switch {
-	case res.unreached:
-		q.unreached(d, cleanReply(&res.outcomes[0]))
-	case !res.cut:
+	switch why := res.unreached; {
+	case why != nil && !res.spoke:
+		q.unreached(d, cleanReply(&mail.Outcome{Reply: *why}))
+	case why == nil && !res.cut:
 		q.reached(d)
 	}
-	j.unreached = res.unreached || res.cut
-	now := time.Now()
-	events := q.note(j, now, res.outcomes)
 	q.stats.attempts.Add(1)
-	final := it.finished()
-	a := Attempt{
-		ID: it.id, From: it.env.From, Upstream: d.upName, Queued: it.at, Started: started,
-		Outcomes: res.outcomes, Final: final,
-	}
-	if final && events.none() { // the way of most mail: no disk to wait for
-		q.opt.Journal.Done(it.id)
+	a := Attempt{ID: it.id, From: it.env.From, Upstream: d.upName, Queued: it.at, Started: started, Outcomes: res.outcomes, Final: true}
+	if it.dead { // an admin deleted it while it was under way
 		q.forget(it)
-		q.mu.Unlock()
-		q.tell(a)
-		q.mu.Lock()
-		return
+	} else {
+		a.Final = q.bring(j, &res)
 	}
-	q.save(j, events)
 	q.mu.Unlock()
 	q.tell(a)
 	q.mu.Lock()
+}
+
+// bring brings the recipients up to date and tells whether nobody waits now.
+func (q *Queue) bring(j *job, res *result) (final bool) {
+	j.unreached = res.unreached != nil || res.cut
+	events := q.note(j, time.Now(), res.outcomes)
+	final = j.it.finished()
+	if final && events.none() { // the way of most mail: no disk to wait for
+		q.opt.Journal.Done(j.it.id)
+		q.forget(j.it)
+	} else {
+		q.save(j, events)
+	}
+	return final
 }
 
 // events are what senders want to hear of after one attempt: indices of

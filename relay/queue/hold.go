@@ -16,6 +16,16 @@ func (q *Queue) planHeld(it *item) {
 	q.setAlarm(it.hold)
 }
 
+// quarantine holds a message that a filter wants held, and gives its state for
+// the journal; nil if there is nothing to say.
+func (it *item) quarantine(tx *mail.Transaction) []byte {
+	if tx.Quarantine == "" {
+		return nil
+	}
+	it.held, it.heldAt = tx.Quarantine, time.Now()
+	return packState(it)
+}
+
 // unhold ends a hold. q.mu is held.
 func (q *Queue) unhold(it *item) {
 	it.held, it.stranded = "", false
@@ -60,7 +70,10 @@ func (q *Queue) strand(it *item, before bool) {
 	it.held, it.stranded = "upstream "+it.to()+" is not configured", true
 	if !before {
 		it.heldAt = time.Now()
-		q.log.Warn().Str("id", it.id).Str("upstream", it.to()).Msg("no upstream and no route: held until there is one")
+	}
+	if !q.missing[it.to()] {
+		q.missing[it.to()] = true
+		q.log.Warn().Str("upstream", it.to()).Str("id", it.id).Msg("mail waits for an upstream that is not configured, and no route takes it")
 	}
 	q.planHeld(it)
 }

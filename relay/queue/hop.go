@@ -108,11 +108,7 @@ func (h *handoff) store(ctx context.Context, m *mail.Message) (string, error) {
 	it.rcpts = make([]rcpt, len(h.rcpts))
 	it.size = m.Size()
 	it.noReport = forged(tx.Trail)
-	var state []byte
-	if tx.Quarantine != "" {
-		it.held, it.heldAt = tx.Quarantine, time.Now()
-		state = packState(it)
-	}
+	state := it.quarantine(tx)
 	meta := packMeta(it, tx)
 	for n := 2; ; n++ {
 		err := q.opt.Journal.Commit(ctx, journal.Change{Kind: journal.Put, ID: it.id, Meta: meta, State: state, Message: m})

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"hoplite/mail"
+	"hoplite/relay/queue/journal"
 )
 
 // Info is one queued message as an admin sees it.
@@ -42,6 +44,8 @@ type Detail struct {
 	Client   mail.Client     `json:"client"`
 	Header   mail.HeaderInfo `json:"header"`
 	Trail    *mail.Trail     `json:"trail"`
+	// Quarantine is why a filter wanted it held, whether it still is or not.
+	Quarantine string `json:"quarantine,omitempty"`
 }
 
 // Filter picks messages; what is empty picks all. Texts are compared without
@@ -155,14 +159,9 @@ func (q *Queue) next(it *item) time.Time {
 	return next
 }
 
-func (q *Queue) info(it *item, now time.Time) Info {
-	in := Info{
-		ID: it.id, State: q.state(it, now), Held: it.held, From: string(it.env.From),
-		Upstream: it.to(), At: it.at, Size: it.size,
-	}
-	if it.held == "" {
-		in.Next = q.next(it)
-	}
+// info is what an item knows by itself.
+func (it *item) info() Info {
+	in := Info{ID: it.id, Held: it.held, From: string(it.env.From), Upstream: it.to(), At: it.at, Size: it.size}
 	for i, r := range it.env.Rcpts {
 		p := &it.rcpts[i]
 		ri := RcptInfo{To: string(r.To), State: p.status.String(), Attempts: p.attempts, Tried: p.tried}
@@ -173,6 +172,15 @@ func (q *Queue) info(it *item, now time.Time) Info {
 			ri.Reply, ri.Host = p.last.String(), p.last.Host
 		}
 		in.Rcpts = append(in.Rcpts, ri)
+	}
+	return in
+}
+
+func (q *Queue) info(it *item, now time.Time) Info {
+	in := it.info()
+	in.State = q.state(it, now)
+	if it.held == "" {
+		in.Next = q.next(it)
 	}
 	for _, j := range it.jobs { // a destination that is down says why for all its mail
 		if why := j.dest.why; why != nil {
@@ -187,7 +195,7 @@ func (q *Queue) info(it *item, now time.Time) Info {
 }
 
 // ErrNotQueued says that no queued message has that id.
-var ErrNotQueued = fmt.Errorf("no such message in the queue")
+var ErrNotQueued = errors.New("no such message in the queue")
 
 // Show tells everything about one message.
 func (q *Queue) Show(id string) (Detail, error) {
@@ -207,20 +215,27 @@ func (q *Queue) Show(id string) (Detail, error) {
 	if err := unpackMeta(meta, &item{id: id}, &tx); err != nil {
 		return Detail{}, err
 	}
-	d.Client, d.Header, d.Trail = tx.Client, tx.Header, tx.Trail
+	d.Client, d.Header, d.Trail, d.Quarantine = tx.Client, tx.Header, tx.Trail, tx.Quarantine
 	return d, nil
 }
 
 // Message opens a message's octets.
 func (q *Queue) Message(id string) (*mail.Message, io.Closer, error) {
-	return q.opt.Journal.Message(id)
+	m, closer, err := q.opt.Journal.Message(id)
+	if errors.Is(err, journal.ErrUnknown) {
+		err = ErrNotQueued
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", id, err)
+	}
+	return m, closer, nil
 }
 
 // Export writes a message's octets.
 func (q *Queue) Export(id string, w io.Writer) error {
-	m, closer, err := q.opt.Journal.Message(id)
+	m, closer, err := q.Message(id)
 	if err != nil {
-		return fmt.Errorf("export %s: %w", id, err)
+		return err
 	}
 	defer closer.Close()
 	_, err = m.WriteTo(w)

@@ -21,11 +21,12 @@ type Order struct {
 }
 
 // Progress tells how far an order is. Busy messages were being delivered at
-// that moment and could not follow it.
+// that moment, and held ones are not tried: neither could follow it.
 type Progress struct {
 	Done int `json:"done"`
 	Of   int `json:"of"`
 	Busy int `json:"busy,omitempty"`
+	Held int `json:"held,omitempty"`
 }
 
 // chunk is how many messages one commit changes.
@@ -54,9 +55,7 @@ func (q *Queue) Obey(ctx context.Context, o Order, say func(Progress)) (Progress
 		if err := ctx.Err(); err != nil {
 			return p, err
 		}
-		done, busy, err := q.obeySome(act, some, o.Text)
-		p.Done += done
-		p.Busy += busy
+		err := q.obeySome(act, some, o.Text, &p)
 		if err != nil {
 			return p, fmt.Errorf("%s: %w", o.Do, err)
 		}
@@ -68,62 +67,41 @@ func (q *Queue) Obey(ctx context.Context, o Order, say func(Progress)) (Progress
 	return p, nil
 }
 
-// action changes one message in memory; false means that it is busy.
+// action changes one message in memory; false means that it is busy or held.
 type action func(it *item, text string, ev *events) bool
 
 func (q *Queue) orders() map[string]action {
 	return map[string]action{
-		"retry": q.retryItem, "hold": q.holdItem, "release": q.releaseItem,
+		"retry": q.retryOrder, "hold": q.holdItem, "release": q.releaseItem,
 		"delete": q.deleteItem, "bounce": q.bounceItem, "reroute": q.rerouteItem,
 	}
 }
 
-func (q *Queue) obeySome(act action, some []*item, text string) (done, busy int, err error) {
-	q.mu.Lock()
-	var changes []journal.Change
+// obeySome carries an order out on a few messages: in memory, on disk, and in
+// the schedule.
+func (q *Queue) obeySome(act action, some []*item, text string, p *Progress) error {
 	var touched []*item
 	var told []events
+	q.mu.Lock()
 	for _, it := range some {
 		var ev events
-		if it.dead {
-			continue
+		switch {
+		case it.dead:
+		case act(it, text, &ev):
+			touched, told = append(touched, it), append(told, ev)
+		case it.active > 0:
+			p.Busy++
+		default:
+			p.Held++
 		}
-		if !act(it, text, &ev) {
-			busy++
-			continue
-		}
-		touched, told = append(touched, it), append(told, ev)
 	}
 	q.mu.Unlock()
-
 	var reports []report
 	for i, it := range touched {
 		reports = append(reports, q.reports(it, told[i])...)
 	}
-	q.mu.Lock()
-	for _, it := range touched {
-		if it.finished() {
-			changes = append(changes, journal.Change{Kind: journal.Done, ID: it.id})
-		} else if !it.dead {
-			changes = append(changes, journal.Change{Kind: journal.Set, ID: it.id, State: packState(it)})
-		}
-	}
-	q.mu.Unlock()
-	var puts []journal.Change
-	for i := range reports {
-		puts = append(puts, reports[i].change())
-	}
-	err = q.opt.Journal.Commit(context.Background(), append(puts, changes...)...)
-	if errors.Is(err, journal.ErrUnknown) || errors.Is(err, journal.ErrExists) {
-		// One of them ended meanwhile, or was reported before a crash: then each
-		// for itself.
-		err = nil
-		for _, c := range append(puts, changes...) {
-			if e := q.opt.Journal.Commit(context.Background(), c); e != nil && !errors.Is(e, journal.ErrUnknown) && !errors.Is(e, journal.ErrExists) {
-				err = e
-			}
-		}
-	}
+	err := q.commitOrder(touched, reports)
+
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, it := range touched {
@@ -140,10 +118,41 @@ func (q *Queue) obeySome(act action, some []*item, text string) (done, busy int,
 		}
 	}
 	if err != nil {
-		return 0, busy, err
+		return err
 	}
 	q.takeReports(reports)
-	return len(touched), busy, nil
+	p.Done += len(touched)
+	return nil
+}
+
+// commitOrder makes what an order changed durable, reports first.
+func (q *Queue) commitOrder(touched []*item, reports []report) error {
+	var changes []journal.Change
+	for i := range reports {
+		changes = append(changes, reports[i].change())
+	}
+	q.mu.Lock()
+	for _, it := range touched {
+		if it.finished() {
+			changes = append(changes, journal.Change{Kind: journal.Done, ID: it.id})
+		} else if !it.dead {
+			changes = append(changes, journal.Change{Kind: journal.Set, ID: it.id, State: packState(it)})
+		}
+	}
+	q.mu.Unlock()
+	err := q.opt.Journal.Commit(context.Background(), changes...)
+	if !errors.Is(err, journal.ErrUnknown) && !errors.Is(err, journal.ErrExists) {
+		return err
+	}
+	// One of them ended meanwhile, or was reported before a crash: then each for
+	// itself.
+	err = nil
+	for _, c := range changes {
+		if e := q.opt.Journal.Commit(context.Background(), c); e != nil && !errors.Is(e, journal.ErrUnknown) && !errors.Is(e, journal.ErrExists) {
+			err = e
+		}
+	}
+	return err
 }
 
 // reread takes back what could not be saved.
@@ -157,6 +166,11 @@ func (q *Queue) reread(it *item) {
 	if err := unpackState(state, it); err != nil {
 		q.log.Error().Err(err).Msg("state of a message cannot be read back")
 	}
+}
+
+// retryOrder leaves what is held to release.
+func (q *Queue) retryOrder(it *item, text string, ev *events) bool {
+	return (it.held == "" || it.stranded) && q.retryItem(it, text, ev)
 }
 
 // retryItem makes a message due now, and its destinations be tried even if

@@ -96,6 +96,7 @@ type Queue struct {
 	upstreams map[string]*Upstream
 	items     map[string]*item
 	dests     map[string]*dest
+	missing   map[string]bool // upstreams that mail waits for
 	alarms    alarms
 	ring      []*dest // destinations that wait for a worker
 	active    int     // workers
@@ -148,6 +149,7 @@ func Open(opt Options) (*Queue, error) {
 		upstreams: map[string]*Upstream{},
 		items:     map[string]*item{},
 		dests:     map[string]*dest{},
+		missing:   map[string]bool{},
 		rearm:     make(chan struct{}, 1),
 		ctx:       context.Background(),
 	}
@@ -185,6 +187,7 @@ func (q *Queue) Add(u Upstream) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.upstreams[u.Name] = &u
+	delete(q.missing, u.Name)
 	for _, d := range q.dests {
 		if d.upName == u.Name {
 			d.up = &u

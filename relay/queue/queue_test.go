@@ -544,6 +544,33 @@ func TestDestinations(t *testing.T) {
 			t.Errorf("%d attempts", h.out.opens)
 		}
 	})
+	bubble(t, "a server that hangs up after it took a recipient is not down", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.send = func(r mail.Rcpt) *mail.Reply {
+			if r.To.Local() == "b" {
+				return refuse(421, "4.3.2", "enough for now")
+			}
+			return nil
+		}
+		for range deadAfter + 1 {
+			h.accept(t, "out", to("a@example.net", "b@example.net")...)
+			synctest.Wait()
+		}
+		h.accept(t, "out", to("c@example.net")...)
+		synctest.Wait()
+		if got := h.out.to(); !slices.Contains(got, "c@example.net") {
+			t.Errorf("delivered at once to %q", got)
+		}
+		pass(6 * 24 * time.Hour)
+		for _, r := range h.back.deliveries() { // delays and failures; never a success that is none
+			if !strings.Contains(r.text, "enough for now") {
+				t.Errorf("report\n%s", r.text)
+			}
+		}
+		if n := len(h.back.deliveries()); n != 2*(deadAfter+1) {
+			t.Errorf("%d reports", n)
+		}
+	})
 	bubble(t, "concurrency grows to its limit", func(t *testing.T) {
 		h := newHouse(t)
 		h.Add(Upstream{Name: "out", Hop: h.out, Schedule: Schedule{Concurrency: 9}})
@@ -934,7 +961,7 @@ func TestOrders(t *testing.T) {
 		if len(l) != 1 || l[0].Held != "upstream out is not configured" || len(h.back.to()) > 0 {
 			t.Errorf("got %+v, reports or bounces to %q", l, h.back.to())
 		}
-		obey(t, h, Order{Do: "retry", Filter: Filter{State: "held"}}, Progress{Done: 3, Of: 3}) // changes nothing, but is saved
+		obey(t, h, Order{Do: "retry", Filter: Filter{State: "held"}}, Progress{Done: 1, Of: 3, Held: 2}) // of no use, but saved
 		h.out.send = nil
 		h.stop()
 		h.start(t) // with its upstream

@@ -111,6 +111,8 @@ func TestInject(t *testing.T) {
 	}{
 		{name: "a pair from deferred", eml: "Subject: x\r\n\r\nbody\r\n", json: `{"upstream":"out","from":"ann@example.org","rcpts":[{"to":"a@example.net"},{"to":"b@example.net","state":"delivered"},{"to":"c@example.net","state":"waiting"}]}`, to: []string{"a@example.net", "c@example.net"}},
 		{name: "written with an editor", eml: "Subject: x\n\nbody\n", json: `{"upstream":"out","from":"","rcpts":[{"to":"a@example.net"}]}`, to: []string{"a@example.net"}},
+		{name: "a quarantine does not end by a move", eml: "Subject: x\r\n\r\nbody\r\n", json: `{"upstream":"out","held":"virus","quarantine":"virus","rcpts":[{"to":"a@example.net"}]}`},
+		{name: "a person's hold does", eml: "Subject: x\r\n\r\nbody\r\n", json: `{"upstream":"out","held":"moving","rcpts":[{"to":"a@example.net"}]}`, to: []string{"a@example.net"}},
 		{name: "no json", eml: "x", json: `{`, left: []string{"m.bad", "m.json.bad"}},
 		{name: "no recipient", eml: "x", json: `{"rcpts":[{"to":"a@example.net","state":"failed"}]}`, left: []string{"m.bad", "m.json.bad"}},
 		{name: "no address", eml: "x", json: `{"rcpts":[{"to":"a@example.net\r\nb"}]}`, left: []string{"m.bad", "m.json.bad"}},
@@ -130,6 +132,9 @@ func TestInject(t *testing.T) {
 			}
 			if left := files(t, dir); !slices.Equal(left, tc.left) {
 				t.Errorf("left: %q", left)
+			}
+			if l := h.List(Filter{State: "held"}, 0); len(l) == 1 != strings.Contains(tc.json, "quarantine") {
+				t.Errorf("held: %+v", l)
 			}
 			for _, d := range h.out.deliveries() {
 				if !strings.HasSuffix(d.text, "\r\n\r\nbody\r\n") {
@@ -163,6 +168,10 @@ func TestEnvelopeFile(t *testing.T) {
 	}
 	if f.From != "ann@example.org" || len(f.Rcpts) != 2 || f.Rcpts[1].Last != "451 4.2.0 later" || f.Rcpts[0].Orig != "team@example.org" {
 		t.Errorf("got %+v", f)
+	}
+	env, err := f.read()
+	if err != nil || len(env.Rcpts) != 2 || !slices.Equal(env.Rcpts[0].Via, []string{"team"}) || env.Rcpts[0].Folder != "lists" || !f.Forged || f.Quarantine != "" {
+		t.Errorf("read back %+v, %v, of %+v", env, err, f)
 	}
 	if text := Envelope("x", []byte("?"), nil); !json.Valid(text) {
 		t.Errorf("got %q", text)

@@ -91,8 +91,8 @@ func (q *Queue) sumUp(left map[string]int, since time.Time) error {
 		return err
 	}
 	post := q.opt.Postmaster
-	_, err = q.put(context.Background(), Router, mail.Envelope{
+	it := newItem(mail.NewID(), Router, mail.Envelope{
 		UTF8: post.NeedsUTF8(), Rcpts: []mail.Rcpt{{To: post, Orig: post, Notify: mail.NotifyNever}},
-	}, m)
-	return err
+	}, time.Now())
+	return q.put(context.Background(), it, m, "")
 }

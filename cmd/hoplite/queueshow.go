@@ -1,0 +1,219 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"hoplite/internal/conf"
+	"hoplite/relay/queue"
+)
+
+// totals prints the queue by domain and age, like Postfix' qshape.
+func (c *queueCmd) totals(cmd *cobra.Command, a admin, _ []string) error {
+	f, err := c.filter(nil)
+	if err != nil {
+		return err
+	}
+	totals, err := a.Totals(cmd.Context(), f)
+	if err != nil {
+		return err
+	}
+	out := cmd.OutOrStdout()
+	if c.json {
+		return c.print(out, totals)
+	}
+	if len(totals) == 0 {
+		fmt.Fprintln(out, "the queue is empty")
+		return nil
+	}
+	return printTotals(out, totals)
+}
+
+// printTotals prints a line of figures for each destination, and below it the
+// last reply.
+func printTotals(out io.Writer, totals []queue.Total) error {
+	var table strings.Builder
+	w := tabwriter.NewWriter(&table, 0, 0, 1, ' ', tabwriter.AlignRight)
+	fmt.Fprint(w, "total\theld\t")
+	for _, age := range queue.Ages {
+		fmt.Fprintf(w, "<%s\t", conf.FormatDuration(age))
+	}
+	fmt.Fprintln(w, "more\toldest\tnext\t  destination")
+	now := time.Now()
+	rows := totals
+	if len(totals) > 1 {
+		rows = append(rows, sum(totals))
+	}
+	for i := range rows {
+		t := &rows[i]
+		fmt.Fprintf(w, "%d\t%s\t", t.Messages, figure(t.Held))
+		for _, n := range t.Ages {
+			fmt.Fprintf(w, "%s\t", figure(n))
+		}
+		fmt.Fprintf(w, "%s\t%s\t  %s\n", span(now.Sub(t.Oldest)), until(t.Next, now), t.Destination)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	n := -1 // the head
+	for line := range strings.Lines(table.String()) {
+		io.WriteString(out, line)
+		if n >= 0 && rows[n].Reply != "" {
+			fmt.Fprintln(out, "      "+wrapped(shown(rows[n].Reply, 200), 6))
+		}
+		n++
+	}
+	return nil
+}
+
+// sum adds up all destinations. A message to two domains counts twice.
+func sum(totals []queue.Total) queue.Total {
+	all := queue.Total{Destination: "(all)", Ages: make([]int, len(totals[0].Ages)), Oldest: totals[0].Oldest}
+	for i := range totals {
+		t := &totals[i]
+		all.Messages += t.Messages
+		all.Held += t.Held
+		for k, n := range t.Ages {
+			all.Ages[k] += n
+		}
+		if t.Oldest.Before(all.Oldest) {
+			all.Oldest = t.Oldest
+		}
+		if !t.Next.IsZero() && (all.Next.IsZero() || t.Next.Before(all.Next)) {
+			all.Next = t.Next
+		}
+	}
+	return all
+}
+
+// figure is a number in a table in which most are nothing.
+func figure(n int) string {
+	if n == 0 {
+		return "-"
+	}
+	return fmt.Sprint(n)
+}
+
+func printList(w io.Writer, all []queue.Info) {
+	now := time.Now()
+	for i := range all {
+		in := &all[i]
+		fmt.Fprintf(w, "%s  %-8s  %s old  %s  by %s", in.ID, in.State, span(now.Sub(in.At)), conf.Bytes(in.Size), named(in.Upstream))
+		if !in.Next.IsZero() {
+			fmt.Fprintf(w, "  next %s", until(in.Next, now))
+		}
+		fmt.Fprintf(w, "\n    from       <%s>\n", in.From)
+		for _, r := range in.Rcpts {
+			fmt.Fprintf(w, "    %-9s  <%s>", r.State, r.To)
+			if r.Attempts > 0 {
+				fmt.Fprintf(w, "  %s", count(r.Attempts, "attempt"))
+			}
+			fmt.Fprintln(w)
+			if r.Reply != "" {
+				fmt.Fprintln(w, "               "+wrapped(shown(r.Reply, 200), 15))
+			}
+		}
+		if in.Held != "" {
+			fmt.Fprintln(w, "    "+wrapped("held: "+shown(in.Held, 200), 10))
+		}
+	}
+}
+
+func printDetail(w io.Writer, d queue.Detail, trail bool) {
+	printList(w, []queue.Info{d.Info})
+	fmt.Fprintf(w, "    came %s by %s from %s (%s)\n", d.At.Format(time.RFC3339), named(d.Client.Listener), d.Client.Addr, shown(d.Client.Helo, 100))
+	if d.Header.Subject != "" || d.Header.MessageID != "" {
+		fmt.Fprintf(w, "    subject %q  message-id %s\n", d.Header.Subject, shown(d.Header.MessageID, 200))
+	}
+	if !trail || d.Trail == nil {
+		return
+	}
+	for _, e := range d.Trail.Events {
+		fmt.Fprintf(w, "    %s  %-7s  %s: %s", e.At.Format("15:04:05.000"), e.Stage, e.By, e.Verdict)
+		if e.Reason != "" {
+			fmt.Fprintf(w, "  %s", shown(e.Reason, 200))
+		}
+		if e.Reply != nil {
+			fmt.Fprintf(w, "  %s", shown(e.Reply.String(), 200))
+		}
+		for _, f := range e.Facts {
+			fmt.Fprintf(w, "  %s=%s", f.Key, shown(f.Value, 80))
+		}
+		fmt.Fprintln(w)
+	}
+	for _, r := range d.Trail.Auth {
+		fmt.Fprintf(w, "    %s=%s %s\n", r.Method, r.Value, shown(r.Reason, 100))
+	}
+}
+
+// wrapped breaks a text between words so that it ends before column 80, each
+// further line behind indent blanks.
+func wrapped(s string, indent int) string {
+	const width = 80
+	var b strings.Builder
+	at := indent
+	for i, word := range strings.Fields(s) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case at+1+n > width:
+			b.WriteString("\n" + strings.Repeat(" ", indent))
+			at = indent
+		default:
+			b.WriteByte(' ')
+			at++
+		}
+		b.WriteString(word)
+		at += n
+	}
+	return b.String()
+}
+
+// named shows a name, or what stands for none.
+func named(s string) string {
+	if s == "" {
+		return "(routed)"
+	}
+	return s
+}
+
+// shown keeps what strangers wrote from moving the cursor or filling the screen.
+func shown(s string, limit int) string {
+	s = strings.Map(func(c rune) rune {
+		if c < ' ' || c >= 0x7f && c < 0xa0 {
+			return '?'
+		}
+		return c
+	}, s)
+	if r := []rune(s); len(r) > limit {
+		s = string(r[:limit]) + "..."
+	}
+	return s
+}
+
+// span is a length of time in its two largest units.
+func span(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return conf.FormatDuration(d.Round(time.Hour))
+	case d >= time.Hour:
+		return conf.FormatDuration(d.Round(time.Minute))
+	}
+	return conf.FormatDuration(d.Round(time.Second))
+}
+
+func until(t, now time.Time) string {
+	switch {
+	case t.IsZero():
+		return "-"
+	case !t.After(now):
+		return "now"
+	}
+	return "in " + span(t.Sub(now))
+}
