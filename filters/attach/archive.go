@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"archive/zip"
 	"bufio"
+	"compress/bzip2"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -121,6 +122,16 @@ func (s *scan) gzip(at place, _ int, r *bufio.Reader) error {
 		}
 	}
 	return s.content(at.inside(name, "gzip"), []string{name}, "", &ratio{s: s, r: z, packed: packed})
+}
+
+// bzip2 goes into a compressed file, which does not know its name.
+func (s *scan) bzip2(at place, _ int, r *bufio.Reader) error {
+	packed := &tally{r: r}
+	name := strings.TrimSuffix(path.Base(at.path), ".bz2")
+	if t, ok := strings.CutSuffix(name, ".tbz2"); ok {
+		name = t + ".tar"
+	}
+	return s.content(at.inside(name, "bzip2"), []string{name}, "", &ratio{s: s, r: bzip2.NewReader(packed), packed: packed})
 }
 
 // tally counts what went in.

@@ -58,6 +58,8 @@ func TestList(t *testing.T) {
 		{"zip in zip in tar.gz", attached(named("application/gzip", "a.tgz"), gzipped(t, "", tarred(t, "b.zip", string(zipped(t, "c.zip", string(zipped(t, "d.zip", string(zipped(t, "run.exe", string(exe)))))))))),
 			`2 "a.tgz", application/gzip` + "\n2/2, application/x-tar, gzip\n" +
 				"2/2/b.zip, application/zip, tar\n2/2/b.zip/c.zip, application/zip, zip\n2/2/b.zip/c.zip/d.zip, application/zip, zip, not looked into: packed more often than is looked into"},
+		{"bzip2", attached(named("application/x-bzip2", "run.exe.bz2"), bzip2Exe),
+			`2 "run.exe.bz2", application/x-bzip2, 70 octets` + "\n2/2, " + pe + ", 27 octets, bzip2"},
 		{"office", attached(named("application/msword", "a.docx"), zipped(t, "[Content_Types].xml", "<x/>", "word/vbaProject.bin", "x", "word/document.xml", "<x/>")),
 			`2 "a.docx", application/msword (is application/vnd.openxmlformats-officedocument), macros` + "\n" +
 				`2/vbaProject.bin "word/vbaProject.bin", text/plain, 1 octets, zip`},
@@ -119,6 +121,7 @@ func TestBombs(t *testing.T) {
 	}{
 		{"ratio of a zip", zipped(t, "a", zeros), Limits{}, errRatio.Error()},
 		{"ratio of a gzip", gzipped(t, "a", []byte(zeros)), Limits{}, errRatio.Error()},
+		{"ratio of a bzip2", bzip2Zeros, Limits{}, errRatio.Error()},
 		{"size", zipped(t, "a", zeros), Limits{Size: 1 << 20, Ratio: 1 << 40}, errSize.Error()},
 		{"size in all", zipped(t, "a", zeros[:1<<20], "b", zeros[:1<<20], "c", zeros[:1<<20]), Limits{Size: 2 << 20, Ratio: 1 << 40}, errSize.Error()},
 		{"files", zipped(t, many...), Limits{}, errFiles.Error()},

@@ -69,7 +69,7 @@ func kindOf(head []byte) string {
 
 // closed are archives that we know but do not open.
 var closed = map[string]bool{
-	"application/vnd.rar": true, "application/x-7z-compressed": true, "application/x-bzip2": true,
+	"application/vnd.rar": true, "application/x-7z-compressed": true,
 	"application/x-xz": true, "application/zstd": true, "application/vnd.ms-cab-compressed": true,
 	"application/x-arj": true, "application/x-lzh": true, "application/x-iso9660-image": true,
 	"application/x-ms-wim": true,

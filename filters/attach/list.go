@@ -312,6 +312,8 @@ func (s *scan) look(at place, index int, kind, claimed string, names []string, r
 		open = s.zip
 	case kind == "application/gzip":
 		open = s.gzip
+	case kind == "application/x-bzip2":
+		open = s.bzip2
 	case kind == "application/x-tar":
 		open = s.tar
 	case kind == "application/ms-tnef":

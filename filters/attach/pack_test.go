@@ -21,6 +21,20 @@ import (
 // exe is enough of a program to be known as one.
 var exe = []byte("MZ\x90\x00\x03\x00\x00\x00 this is no program")
 
+// Go only reads bzip2: these are exe and 20 MiB of zeros by bzip2(1).
+var (
+	bzip2Exe   = unb64("QlpoOTFBWSZTWcHLqasAAATXoEgAQAAAAgAQIOPcAEAAIAAhqekAMm1ChppgAJREiGfM2UcczhvJCq+LuSKcKEhg5dTVgA==")
+	bzip2Zeros = unb64("QlpoOTFBWSZTWegs7hwAoKDIAMAAAAIACCAAMMwFKaaBIE2EEgTxdyRThQkOgs7hwA==")
+)
+
+func unb64(text string) []byte {
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
 func zipped(t testing.TB, files ...string) []byte {
 	t.Helper()
 	var b bytes.Buffer
