@@ -30,7 +30,7 @@ type QueueConfig struct {
 	// destinations.
 	Workers int `hcl:"workers,optional" default:"200"`
 	// Inline is the largest message that is kept inside the log; a larger one
-	// gets a file of its own.
+	// gets a file of its own. A change counts from the next start.
 	Inline conf.Bytes `hcl:"inline,optional" default:"256KiB"`
 }
 
@@ -41,13 +41,30 @@ type queueParts struct {
 	synced    func(records int, took time.Duration)
 }
 
+func (c *Config) queue() *QueueConfig {
+	if c.Queue != nil {
+		return c.Queue
+	}
+	qc := &QueueConfig{}
+	conf.Defaults(qc)
+	return qc
+}
+
+// queueSettings are what a reload may change.
+func (c *Config) queueSettings() queue.Settings {
+	qc := c.queue()
+	postmaster, err := mail.ParseAddress(c.Postmaster)
+	if err != nil { // the configuration may leave it out
+		postmaster, _ = mail.Join("postmaster", c.Hostname)
+	}
+	return queue.Settings{
+		Hostname: c.Hostname, Postmaster: postmaster, Workers: qc.Workers, HoldTime: qc.HoldTime, Reserve: int64(qc.Reserve),
+	}
+}
+
 // openQueue opens the queue in the data folder, whose lock the caller holds.
 func openQueue(cfg *Config, log zerolog.Logger, parts queueParts) (*queue.Queue, error) {
-	qc := cfg.Queue
-	if qc == nil {
-		qc = &QueueConfig{}
-		conf.Defaults(qc)
-	}
+	qc := cfg.queue()
 	dir := cfg.under("queue")
 	j, err := journal.Open(journal.Options{
 		Dir: dir, Inline: int64(qc.Inline), Envelope: queue.Envelope, Log: log, Synced: parts.synced,
@@ -55,13 +72,8 @@ func openQueue(cfg *Config, log zerolog.Logger, parts queueParts) (*queue.Queue,
 	if err != nil {
 		return nil, fmt.Errorf("open queue: %w", err)
 	}
-	postmaster, err := mail.ParseAddress(cfg.Postmaster)
-	if err != nil { // the configuration may leave it out
-		postmaster, _ = mail.Join("postmaster", cfg.Hostname)
-	}
 	q, err := queue.Open(queue.Options{
-		Journal: j, Hostname: cfg.Hostname, Postmaster: postmaster, Workers: qc.Workers, HoldTime: qc.HoldTime,
-		Free: func() (int64, error) { return queue.FreeSpace(dir) }, Reserve: int64(qc.Reserve),
+		Journal: j, Settings: cfg.queueSettings(), Free: func() (int64, error) { return queue.FreeSpace(dir) },
 		Inject: filepath.Join(dir, "inject"), Sender: parts.sender, Attempted: parts.attempted, Log: log,
 	})
 	if err != nil {

@@ -66,6 +66,9 @@ func (h *house) isUs(host string) bool {
 // into, and takes away those that are no longer there.
 func (h *house) connectQueue(before *house) {
 	h.own.Store(h.resolver)
+	if before != nil {
+		h.queue.Change(h.cfg.queueSettings())
+	}
 	now := map[string]bool{queue.Router: true}
 	for _, c := range h.cfg.Upstream {
 		up := h.upstreams[c.Name]

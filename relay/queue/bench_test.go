@@ -58,7 +58,7 @@ func openBench(b *testing.B, dir string, s *sink) (q *Queue, stop func()) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if q, err = Open(Options{Journal: j, Hostname: "mail.example.org", Log: zerolog.Nop()}); err != nil {
+	if q, err = Open(Options{Journal: j, Settings: Settings{Hostname: "mail.example.org"}, Log: zerolog.Nop()}); err != nil {
 		b.Fatal(err)
 	}
 	q.Add(Upstream{Name: "out", Hop: s, PerDomain: true})

@@ -98,7 +98,7 @@ func crashChild(dir, ledgerPath, mode string) error {
 	if err != nil {
 		return err
 	}
-	q, err := Open(Options{Journal: j, Hostname: "mail.example.org", Log: log})
+	q, err := Open(Options{Journal: j, Settings: Settings{Hostname: "mail.example.org"}, Log: log})
 	if err != nil {
 		return err
 	}

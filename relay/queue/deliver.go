@@ -39,7 +39,7 @@ func (q *Queue) attempt(j *job) {
 	for i, n := range j.rcpts {
 		rcpts[i] = it.env.Rcpts[n]
 	}
-	tx := it.transaction(q.opt.Hostname)
+	tx := it.transaction(q.settings.Load().Hostname)
 	tx.Envelope.From = q.sender(it, j.rcpts[0])
 	ctx := q.ctx
 	q.mu.Unlock()

@@ -196,7 +196,7 @@ func (q *Queue) ready(j *job) {
 // pump starts workers for d as far as the limits allow.
 func (q *Queue) pump(d *dest) {
 	for q.running && d.wants() {
-		if q.active >= q.opt.Workers {
+		if q.active >= q.settings.Load().Workers {
 			if !d.inRing {
 				d.inRing = true
 				q.ring = append(q.ring, d)

@@ -12,7 +12,7 @@ func (q *Queue) planHeld(it *item) {
 	if it.hold == nil {
 		it.hold = &holdAlarm{it: it, place: -1}
 	}
-	it.hold.until = it.heldAt.Add(q.opt.HoldTime)
+	it.hold.until = it.heldAt.Add(q.settings.Load().HoldTime)
 	q.setAlarm(it.hold)
 }
 
@@ -52,7 +52,7 @@ func (q *Queue) routable(it *item) bool {
 	if !ok {
 		return true
 	}
-	tx := it.transaction(q.opt.Hostname)
+	tx := it.transaction(q.settings.Load().Hostname)
 	for i := range it.rcpts {
 		if it.rcpts[i].status != waiting {
 			continue

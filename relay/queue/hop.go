@@ -33,19 +33,19 @@ func (h *intake) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, er
 
 // lowSpace looks at the disk once a second at most.
 func (q *Queue) lowSpace() bool {
-	if q.opt.Free == nil || q.opt.Reserve <= 0 {
+	if q.opt.Free == nil || q.settings.Load().Reserve <= 0 {
 		return false
 	}
 	now := time.Now().UnixNano()
 	if at := q.spaceAt.Load(); now-at > int64(time.Second) && q.spaceAt.CompareAndSwap(at, now) {
 		free, err := q.opt.Free()
-		low := err == nil && free < q.opt.Reserve
+		low := err == nil && free < q.settings.Load().Reserve
 		if was := q.spaceLow.Swap(low); was != low {
 			e := q.log.Warn()
 			if !low {
 				e = q.log.Info()
 			}
-			e.Int64("free", free).Int64("reserve", q.opt.Reserve).Bool("refusing", low).Msg("free space of the queue's disk")
+			e.Int64("free", free).Int64("reserve", q.settings.Load().Reserve).Bool("refusing", low).Msg("free space of the queue's disk")
 		}
 	}
 	return q.spaceLow.Load()

@@ -21,7 +21,7 @@ func TestQueueIsAHop(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				q, err := queue.Open(queue.Options{Journal: j, Hostname: "mail.example.org", Log: zerolog.Nop()})
+				q, err := queue.Open(queue.Options{Journal: j, Settings: queue.Settings{Hostname: "mail.example.org"}, Log: zerolog.Nop()})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -91,7 +91,7 @@ func (q *Queue) put(ctx context.Context, it *item, m *mail.Message, quarantine s
 		q.direct(it)
 	}
 	it.size = m.Size()
-	tx := it.transaction(q.opt.Hostname)
+	tx := it.transaction(q.settings.Load().Hostname)
 	tx.Quarantine = quarantine
 	state := it.quarantine(tx)
 	if err := q.opt.Journal.Commit(ctx, journal.Change{Kind: journal.Put, ID: it.id, Meta: packMeta(it, tx), State: state, Message: m}); err != nil {

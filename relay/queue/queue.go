@@ -40,9 +40,8 @@ type Journal interface {
 	Close() error
 }
 
-// Options are what a Queue is made of.
-type Options struct {
-	Journal  Journal
+// Settings are what an admin may change while the queue runs.
+type Settings struct {
 	Hostname string // our name in reports
 	// Postmaster gets what can't be returned; empty means that it is only
 	// logged.
@@ -51,10 +50,16 @@ type Options struct {
 	Workers int
 	// HoldTime is how long a held message waits for a person; 0 means 30 days.
 	HoldTime time.Duration
-	// Free tells how many octets the disk has left; nil means enough. Below
-	// Reserve new mail is refused.
-	Free    func() (int64, error)
+	// Reserve is the free space in octets below which new mail is refused.
 	Reserve int64
+}
+
+// Options are what a Queue is made of.
+type Options struct {
+	Journal Journal
+	Settings
+	// Free tells how many octets the disk has left; nil means enough.
+	Free func() (int64, error)
 	// Inject is the folder data/queue/inject; empty means none.
 	Inject string
 	// Sender gives the reverse path to use towards r: another than from where
@@ -89,8 +94,9 @@ func (a *Attempt) MarshalZerologObject(e *zerolog.Event) {
 
 // Queue holds all queued mail of all upstreams.
 type Queue struct {
-	opt Options
-	log zerolog.Logger
+	opt      Options // but for its Settings
+	settings atomic.Pointer[Settings]
+	log      zerolog.Logger
 
 	mu        sync.Mutex
 	upstreams map[string]*Upstream
@@ -135,12 +141,6 @@ type Upstream struct {
 // before. Items of an upstream that nobody added are held or, if there is a
 // router, routed anew.
 func Open(opt Options) (*Queue, error) {
-	if opt.Workers <= 0 {
-		opt.Workers = 200
-	}
-	if opt.HoldTime <= 0 {
-		opt.HoldTime = 30 * 24 * time.Hour
-	}
 	if opt.Attempted == nil {
 		opt.Attempted = func(Attempt) {}
 	}
@@ -154,6 +154,7 @@ func Open(opt Options) (*Queue, error) {
 		ctx:       context.Background(),
 	}
 	q.unreturned.place = -1
+	q.Change(opt.Settings)
 	// The heap only grows here: collecting it at each doubling costs more than
 	// reading the log.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
@@ -173,6 +174,25 @@ func Open(opt Options) (*Queue, error) {
 		return nil, fmt.Errorf("load queue: %w", err)
 	}
 	return q, nil
+}
+
+// Change takes over other settings.
+func (q *Queue) Change(s Settings) {
+	if s.Workers <= 0 {
+		s.Workers = 200
+	}
+	if s.HoldTime <= 0 {
+		s.HoldTime = 30 * 24 * time.Hour
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.settings.Store(&s)
+	q.spaceAt.Store(0) // look at once
+	for _, it := range q.items {
+		if it.held != "" && q.running {
+			q.planHeld(it)
+		}
+	}
 }
 
 // Router is the name of the upstream that takes what has no other: reports,

@@ -163,7 +163,7 @@ func newHouse(t *testing.T, opts ...func(*Options)) *house {
 // start opens the queue on what the journal holds and runs it.
 func (h *house) start(t *testing.T, opts ...func(*Options)) {
 	t.Helper()
-	opt := Options{Journal: h.memory, Hostname: "mail.example.org", Postmaster: "post@example.org", Log: zerolog.New(zerolog.SyncWriter(h.log))}
+	opt := Options{Journal: h.memory, Settings: Settings{Hostname: "mail.example.org", Postmaster: "post@example.org"}, Log: zerolog.New(zerolog.SyncWriter(h.log))}
 	for _, o := range opts {
 		o(&opt)
 	}
@@ -924,6 +924,25 @@ func TestOrders(t *testing.T) {
 		h.empty(t)
 		if len(h.out.to())+len(h.back.to()) > 0 {
 			t.Error("something was sent")
+		}
+	})
+	bubble(t, "settings change while it runs", func(t *testing.T) {
+		h := newHouse(t, func(o *Options) { o.Free = func() (int64, error) { return 1000, nil } })
+		tx := mail.NewTransaction(mail.Client{}, "ann@example.org")
+		tx.Quarantine = "looks like a virus"
+		h.acceptTx(t, "out", tx, to("a@example.net")...)
+		h.Change(Settings{Hostname: "new.example.org", Postmaster: "new@example.org", HoldTime: time.Hour, Reserve: 2000})
+		if out := h.offer(t, "out", mail.NewTransaction(mail.Client{}, "ann@example.org"), to("b@example.net")...); out[0].Reply.Code != 452 {
+			t.Errorf("the reserve is not kept: %v", &out[0].Reply)
+		}
+		pass(2 * time.Hour)
+		h.empty(t)
+		h.Change(Settings{Hostname: "new.example.org", Postmaster: "new@example.org"})
+		h.out.send = func(mail.Rcpt) *mail.Reply { return refuse(550, "5.1.1", "no") }
+		h.acceptTx(t, "out", mail.NewTransaction(mail.Client{}, ""), to("b@example.net")...)
+		synctest.Wait()
+		if got := h.back.deliveries(); len(got) != 1 || got[0].to != "new@example.org" || !strings.Contains(got[0].text, "MAILER-DAEMON@new.example.org") {
+			t.Errorf("reports %+v", got)
 		}
 	})
 	bubble(t, "mail of an upstream that is gone is routed anew", func(t *testing.T) {

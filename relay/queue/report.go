@@ -80,13 +80,15 @@ func (q *Queue) reportTo(it *item, kind dsn.Kind) (to mail.Address, why string) 
 	case kind != dsn.Failed:
 		return "", ""
 	case strings.Count(it.id, "-f") > 1, // about a report about a report
-		slices.ContainsFunc(it.env.Rcpts, func(r mail.Rcpt) bool { return r.To == q.opt.Postmaster || r.Orig == q.opt.Postmaster }):
+		slices.ContainsFunc(it.env.Rcpts, func(r mail.Rcpt) bool {
+			return r.To == q.settings.Load().Postmaster || r.Orig == q.settings.Load().Postmaster
+		}):
 		return "", ""
 	case it.noReport:
-		return q.opt.Postmaster, "The message below could not be delivered. Its sender failed SPF or DMARC and is\n" +
+		return q.settings.Load().Postmaster, "The message below could not be delivered. Its sender failed SPF or DMARC and is\n" +
 			"probably forged, so it was not told; you get this as postmaster."
 	}
-	return q.opt.Postmaster, "The message below could not be delivered, and it has no sender to return it to\n" +
+	return q.settings.Load().Postmaster, "The message below could not be delivered, and it has no sender to return it to\n" +
 		"(it is probably a report itself); you get this as postmaster."
 }
 
@@ -104,7 +106,7 @@ func (q *Queue) composeQueued(id string, to mail.Address, why string, it *item, 
 func (q *Queue) compose(id string, to mail.Address, why string, it *item, m *mail.Message, kind dsn.Kind, rcpts []int) (report, error) {
 	now := time.Now()
 	d := dsn.Report{
-		ID: id, Hostname: q.opt.Hostname, At: now, To: to, Kind: kind, Why: why,
+		ID: id, Hostname: q.settings.Load().Hostname, At: now, To: to, Kind: kind, Why: why,
 		Original: it.id, Arrived: it.at, EnvID: it.env.EnvID, Ret: it.env.Ret, UTF8: it.env.UTF8, Message: m,
 	}
 	for _, i := range rcpts {
@@ -125,7 +127,7 @@ func (q *Queue) compose(id string, to mail.Address, why string, it *item, m *mai
 	if text.EightBit {
 		n.env.Body = "8BITMIME"
 	}
-	tx := n.transaction(q.opt.Hostname)
+	tx := n.transaction(q.settings.Load().Hostname)
 	return report{it: n, meta: packMeta(n, tx), m: text}, nil
 }
 
@@ -142,7 +144,7 @@ func (q *Queue) direct(it *item) {
 	if !ok {
 		return
 	}
-	name, to, err := guide.Way(it.transaction(q.opt.Hostname), it.env.Rcpts[0])
+	name, to, err := guide.Way(it.transaction(q.settings.Load().Hostname), it.env.Rcpts[0])
 	if err != nil {
 		return // the Router says so to an attempt
 	}

@@ -66,11 +66,11 @@ func (u *unreturned) ring(q *Queue) {
 func (q *Queue) sumUp(left map[string]int, since time.Time) error {
 	var b strings.Builder
 	for _, f := range [][2]string{
-		{"From", "Mail Delivery System <MAILER-DAEMON@" + q.opt.Hostname + ">"},
-		{"To", "<" + string(q.opt.Postmaster) + ">"},
+		{"From", "Mail Delivery System <MAILER-DAEMON@" + q.settings.Load().Hostname + ">"},
+		{"To", "<" + string(q.settings.Load().Postmaster) + ">"},
 		{"Subject", "Undeliverable mail: more than was reported"},
 		{"Date", time.Now().Format(time.RFC1123Z)},
-		{"Message-ID", "<" + mail.NewID() + "@" + q.opt.Hostname + ">"},
+		{"Message-ID", "<" + mail.NewID() + "@" + q.settings.Load().Hostname + ">"},
 		{"Auto-Submitted", "auto-generated"},
 		{"MIME-Version", "1.0"},
 		{"Content-Type", "text/plain; charset=us-ascii"},
@@ -90,7 +90,7 @@ func (q *Queue) sumUp(left map[string]int, since time.Time) error {
 	if err != nil {
 		return err
 	}
-	post := q.opt.Postmaster
+	post := q.settings.Load().Postmaster
 	it := newItem(mail.NewID(), Router, mail.Envelope{
 		UTF8: post.NeedsUTF8(), Rcpts: []mail.Rcpt{{To: post, Orig: post, Notify: mail.NotifyNever}},
 	}, time.Now())

@@ -244,7 +244,7 @@ func newFault(t *testing.T, what string, mends bool, mode string) *fault {
 		t.Fatal(err)
 	}
 	t.Cleanup(up.Close)
-	f.q, err = queue.Open(queue.Options{Journal: f.journal, Hostname: "mail.example.org", Log: zerolog.Nop()})
+	f.q, err = queue.Open(queue.Options{Journal: f.journal, Settings: queue.Settings{Hostname: "mail.example.org"}, Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}
