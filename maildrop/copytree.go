@@ -79,7 +79,7 @@ func copyFiles(src, dst *maildir.Dir, names []string) error {
 			return err
 		}
 		if old, err := dst.ReadFile(name, maildir.MaxUIDList); isNot(err) || name == maildir.UIDListFile && err == nil && grew(string(old), string(text)) {
-			if err := dst.Replace(name, text, true); err != nil {
+			if err := dst.Replace(name, text); err != nil {
 				return err
 			}
 		}
@@ -279,7 +279,7 @@ func courierLetters(from, to *maildir.Dir) (map[string]uint32, error) {
 			}
 		}
 	}
-	return letters, to.Replace(maildir.KeywordsFile, k.Bytes(), true)
+	return letters, to.Replace(maildir.KeywordsFile, k.Bytes())
 }
 
 // Path is where the box of an account lies.

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,8 +19,12 @@ import (
 	"hoplite/mail"
 )
 
-// crashDir tells the test binary to be the process that gets killed.
-const crashDir = "HOPLITE_CRASH_DIR"
+// crashDir tells the test binary to be the process that gets killed, and
+// crashUnsynced to be one that syncs nothing.
+const (
+	crashDir      = "HOPLITE_CRASH_DIR"
+	crashUnsynced = "HOPLITE_CRASH_UNSYNCED"
+)
 
 // TestCrashChild changes a mailbox without an end and writes what it did to
 // standard output, each line after the fact; "x" is an intention.
@@ -26,6 +32,9 @@ func TestCrashChild(t *testing.T) {
 	dir := os.Getenv(crashDir)
 	if dir == "" {
 		t.Skip("only run by TestKill")
+	}
+	if os.Getenv(crashUnsynced) != "" {
+		deliverUnsynced(t, dir)
 	}
 	s, err := Open(Config{Name: "boxes"}, Env{Data: dir, Log: zerolog.Nop()})
 	must(t, err)
@@ -45,14 +54,14 @@ func TestCrashChild(t *testing.T) {
 			fmt.Printf("D %s\n", out[0].RemoteID)
 		case 2:
 			m := put(t, f, hello, Flagged, "kept")
-			fmt.Printf("U %d %d %s\n", snap.Validity, m.UID, m.Base())
+			fmt.Printf("U %d %d %s\nK %s\n", snap.Validity, m.UID, m.Base(), m.Base())
 		case 3:
 			all := uids(snap)
 			if _, _, err := f.Store(all, FlagChange{Mode: Mode(i / 4 % 2), Flags: Seen}); err != nil {
 				t.Fatal(err)
 			}
 			// Most go again, so that the uidlist is rewritten now and then.
-			for len(all) > 20 {
+			for len(all) > 60 {
 				fmt.Printf("x %d\n", all[0])
 				if _, _, err := f.Expunge(all[:1]); err != nil {
 					t.Fatal(err)
@@ -64,6 +73,18 @@ func TestCrashChild(t *testing.T) {
 	}
 }
 
+// deliverUnsynced stores messages as a server would that does not sync.
+func deliverUnsynced(t *testing.T, dir string) {
+	sub := filepath.Join(dir, "mail/example.org/ann/new")
+	must(t, os.MkdirAll(sub, 0o700))
+	for i := 0; ; i++ {
+		name := fmt.Sprintf("17000%05d.M1P1.host", i)
+		must(t, os.WriteFile(filepath.Join(sub, name), []byte(hello), 0o600))
+		fmt.Printf("D %s\n", name)
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // ledger is what the killed processes said they did.
 type ledger struct {
 	validity string
@@ -71,6 +92,32 @@ type ledger struct {
 	uid      map[string]uint32 // by base name
 	base     map[uint32]string
 	leaving  map[uint32]bool
+	labelled map[string]bool // base names that have a flag and a keyword
+}
+
+func newLedger() *ledger {
+	return &ledger{stored: map[string]bool{}, uid: map[string]uint32{}, base: map[uint32]string{}, leaving: map[uint32]bool{}, labelled: map[string]bool{}}
+}
+
+// live runs a process in dir that is killed after a moment, right behind
+// before.
+func (l *ledger) live(t *testing.T, dir string, before func(), env ...string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestCrashChild$")
+	cmd.Env = append(append(os.Environ(), crashDir+"="+dir), env...)
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	killed := make(chan struct{})
+	go func() {
+		defer close(killed)
+		time.Sleep(time.Duration(100+rand.IntN(400)) * time.Millisecond)
+		before()
+		cmd.Process.Kill()
+	}()
+	l.read(t, out)
+	cmd.Wait()
+	<-killed
 }
 
 func (l *ledger) read(t *testing.T, r io.Reader) {
@@ -84,6 +131,8 @@ func (l *ledger) read(t *testing.T, r io.Reader) {
 			var uid uint32
 			fmt.Sscan(f[1], &uid)
 			l.leaving[uid] = true
+		case len(f) == 2 && f[0] == "K":
+			l.labelled[f[1]] = true
 		case len(f) == 4 && f[0] == "U":
 			var uid uint32
 			fmt.Sscan(f[2], &uid)
@@ -101,7 +150,7 @@ func (l *ledger) seen(t *testing.T, validity string, uid uint32, base string) {
 	if l.validity != validity {
 		t.Errorf("UIDVALIDITY changed from %s to %s", l.validity, validity)
 	}
-	if was, ok := l.uid[base]; ok && was != uid {
+	if was, ok := l.uid[base]; ok && was != uid && !l.leaving[was] {
 		t.Errorf("message %s had UID %d, now %d", base, was, uid)
 	}
 	if was, ok := l.base[uid]; ok && was != base {
@@ -118,27 +167,58 @@ func TestKill(t *testing.T) {
 		t.Skip("starts and kills processes for some seconds")
 	}
 	dir := t.TempDir()
-	l := &ledger{stored: map[string]bool{}, uid: map[string]uint32{}, base: map[uint32]string{}, leaving: map[uint32]bool{}}
+	l := newLedger()
 	for range 8 {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestCrashChild$")
-		cmd.Env = append(os.Environ(), crashDir+"="+dir)
-		out, err := cmd.StdoutPipe()
-		must(t, err)
-		must(t, cmd.Start())
-		timer := time.AfterFunc(time.Duration(100+rand.IntN(400))*time.Millisecond, func() { cmd.Process.Kill() })
-		l.read(t, out)
-		cmd.Wait()
-		timer.Stop()
-		l.verify(t, dir)
+		l.live(t, dir, func() {})
+		if lost := l.verify(t, dir); lost > 0 {
+			t.Errorf("%d messages are lost", lost)
+		}
 	}
 	if len(l.uid) < 20 {
 		t.Logf("only %d messages were stored on this machine", len(l.uid))
 	}
 }
 
-func (l *ledger) verify(t *testing.T, dir string) {
+// verify compares a mailbox with what its readers and senders were told, and
+// returns how many messages are lost.
+func (l *ledger) verify(t *testing.T, dir string) (lost int) {
 	t.Helper()
-	s, err := Open(Config{Name: "boxes"}, Env{Data: dir, Log: zerolog.Nop()})
+	snap := reopened(t, Env{Data: dir, Log: zerolog.Nop()}, func(b *Box) {
+		if found, err := b.Check(context.Background()); err != nil || len(found) > 0 {
+			t.Errorf("after a crash: %+v, %v", found, err)
+		}
+	})
+	there := map[string]bool{}
+	for _, m := range snap.Messages {
+		l.seen(t, fmt.Sprint(snap.Validity), m.UID, m.Base())
+		there[m.Base()] = true
+		if l.labelled[m.Base()] && (m.Flags&Flagged == 0 || !slices.Equal(snap.KeywordNames(m), []string{"kept"})) {
+			t.Errorf("message %d has flags %v and keywords %q", m.UID, m.Flags, snap.KeywordNames(m))
+		}
+		if size := int64(len(hello)); m.Wire < size-40 {
+			t.Errorf("message %d has %d octets", m.UID, m.Wire)
+		}
+	}
+	for base := range l.stored {
+		if !there[base] && !l.leaving[l.uid[base]] {
+			lost++
+		}
+	}
+	// The index says what the Maildir alone does.
+	plain := reopened(t, Env{Data: dir, Log: zerolog.Nop(), NoIndex: true}, func(*Box) {})
+	same := slices.EqualFunc(snap.Messages, plain.Messages, func(a, b *Message) bool {
+		return a.UID == b.UID && a.File == b.File && a.Flags == b.Flags && a.Keywords == b.Keywords && a.Size == b.Size
+	})
+	if !same || plain.Validity != snap.Validity || plain.Next != snap.Next {
+		t.Errorf("with the index %d messages, UIDNEXT %d; without it %d, %d", len(snap.Messages), snap.Next, len(plain.Messages), plain.Next)
+	}
+	return lost
+}
+
+// reopened opens the mailbox once more.
+func reopened(t *testing.T, env Env, look func(*Box)) *Snapshot {
+	t.Helper()
+	s, err := Open(Config{Name: "boxes"}, env)
 	must(t, err)
 	defer s.Close()
 	b, err := s.Box("ann@example.org")
@@ -148,20 +228,6 @@ func (l *ledger) verify(t *testing.T, dir string) {
 	must(t, err)
 	defer f.Close()
 	snap := syncNow(t, f)
-	there := map[string]bool{}
-	for _, m := range snap.Messages {
-		l.seen(t, fmt.Sprint(snap.Validity), m.UID, m.Base())
-		there[m.Base()] = true
-		if size := int64(len(hello)); m.Wire < size-40 {
-			t.Errorf("message %d has %d octets", m.UID, m.Wire)
-		}
-	}
-	for base := range l.stored {
-		if !there[base] && !l.leaving[l.uid[base]] {
-			t.Errorf("message %s is lost", base)
-		}
-	}
-	if found, err := b.Check(context.Background()); err != nil || len(found) > 0 {
-		t.Errorf("after a crash: %+v, %v", found, err)
-	}
+	look(b)
+	return snap
 }

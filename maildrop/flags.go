@@ -252,7 +252,7 @@ func (f *Folder) addKeyword(name string) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if err := f.dir.Replace(maildir.KeywordsFile, maildir.Keywords(names[:maildir.MaxLetters]).Bytes(), false); err != nil {
+		if err := f.dir.Replace(maildir.KeywordsFile, maildir.Keywords(names[:maildir.MaxLetters]).Bytes()); err != nil {
 			return 0, err
 		}
 		if st.stamp.Keywords, err = f.fileStamp(maildir.KeywordsFile); err == nil && !st.stamp.Keywords.MTime.After(before.MTime) {

@@ -179,7 +179,7 @@ func (b *Box) recount(q Quota) (Quota, error) {
 	if q.MessagesLimit > 0 {
 		head = append(head, fmt.Sprintf("%dC", q.MessagesLimit))
 	}
-	return q, b.dir.Replace(quotaFile, fmt.Appendf(nil, "%s\n%d %d\n", strings.Join(head, ","), q.Size, q.Messages), false)
+	return q, b.dir.Replace(quotaFile, fmt.Appendf(nil, "%s\n%d %d\n", strings.Join(head, ","), q.Size, q.Messages))
 }
 
 // sum adds up the whole box.

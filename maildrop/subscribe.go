@@ -51,7 +51,7 @@ func (b *Box) setSpecialUse(change func(map[string]string)) error {
 		text = fmt.Appendf(text, "%s\t%s\n", uses[name], name)
 	}
 	b.listing.folders = nil
-	return b.dir.Replace(specialUseFile, text, false)
+	return b.dir.Replace(specialUseFile, text)
 }
 
 // Subscriptions returns the names that the user subscribed to, in the order
@@ -110,5 +110,5 @@ func (b *Box) Subscribe(name string, on bool) error {
 	default:
 		return nil
 	}
-	return b.dir.Replace(maildir.SubscriptionsFile, s.Bytes(), false)
+	return b.dir.Replace(maildir.SubscriptionsFile, s.Bytes())
 }

@@ -155,7 +155,7 @@ func (b *Box) create(dirName string) error {
 		return err
 	}
 	list := maildir.UIDList{Validity: validity, Next: 1, GUID: newGUID(), ModSeq: modSeqStep}
-	return dir.Replace(maildir.UIDListFile, list.Bytes(), true)
+	return dir.Replace(maildir.UIDListFile, list.Bytes())
 }
 
 // markFolder makes the file that Maildir++ wants in a folder, so that a

@@ -77,7 +77,7 @@ func (f *Folder) rewriteList(r *reading, entries []maildir.Entry) error {
 	}
 	list.Entries = append(list.Entries, entries...)
 	text := list.Bytes()
-	if err := f.dir.Replace(maildir.UIDListFile, text, true); err != nil {
+	if err := f.dir.Replace(maildir.UIDListFile, text); err != nil {
 		return err
 	}
 	st.lines = len(list.Entries)

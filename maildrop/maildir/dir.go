@@ -191,9 +191,9 @@ func readAll(f *os.File, limit int64) ([]byte, error) {
 	}
 }
 
-// Replace writes a whole file beside name and moves it into place, synced
-// when sync is set.
-func (d *Dir) Replace(name string, content []byte, sync bool) error {
+// Replace writes a whole file beside name and moves it into place. When it
+// returns, not even a power cut brings the old one back.
+func (d *Dir) Replace(name string, content []byte) error {
 	tmp := name + ".tmp"
 	if err := d.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -203,7 +203,7 @@ func (d *Dir) Replace(name string, content []byte, sync bool) error {
 		return err
 	}
 	_, err = f.Write(content)
-	if err == nil && sync {
+	if err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
@@ -213,7 +213,7 @@ func (d *Dir) Replace(name string, content []byte, sync bool) error {
 		d.Remove(tmp)
 		return fmt.Errorf("replace %s: %w", name, err)
 	}
-	return nil
+	return d.Sync()
 }
 
 // Rename moves a file to name to in directory dst, over whatever is there.

@@ -40,7 +40,7 @@ func NextUIDValidity(box *Dir) (uint32, error) {
 		if err != nil {
 			return 0, fmt.Errorf("claim a UIDVALIDITY: %w", err)
 		}
-		return next, box.Replace(uidValidityFile, fmt.Appendf(nil, "%08x", next), false)
+		return next, box.Replace(uidValidityFile, fmt.Appendf(nil, "%08x", next))
 	}
 	return 0, errors.New("claim a UIDVALIDITY: others were faster a hundred times")
 }
