@@ -38,7 +38,7 @@ func (t *Trace) readScore(name string, f mail.Field) {
 	case "x-ms-exchange-organization-authas":
 		t.score(f.Name, "AuthAs", f.Text(), authAs[strings.ToLower(f.Text())])
 	case "x-ms-exchange-organization-authsource":
-		t.score(f.Name, "AuthSource", f.Text(), "the server that decided AuthAs")
+		t.score(f.Name, "AuthSource", f.Text(), "the server that decided it (AuthAs)")
 	case "x-spam-status":
 		verdict, rest, _ := strings.Cut(clip(f.Text(), 2048), ",")
 		words := "SpamAssassin calls it no spam"

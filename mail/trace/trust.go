@@ -179,6 +179,11 @@ func (t *Trace) ownName(s, next *Step, o *Options) {
 		s.Reasons = append(s.Reasons, "it says that we had the message before: our history can tell")
 		return
 	}
+	if next.From.RDNS == "" && sameHost(next.Announced(), s.By.Name) { // we, by way of a NAT, or a liar
+		s.blame(10, "it carries our own name %s, as which %s announced itself in line %d: it was invented, unless that address is ours, too",
+			s.By.Name, peer(&next.Hop), next.Index)
+		return
+	}
 	s.blame(10, "it carries our own name %s, but line %d took the message from %s: this proves that it was invented", s.By.Name, next.Index, peer(&next.Hop))
 }
 

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"mime/quotedprintable"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf16"
 
+	"hoplite/mail"
 	"hoplite/mail/trace"
 )
 
@@ -90,6 +92,57 @@ func utf16le(s string, mark bool) []byte {
 		b = append(b, byte(u), byte(u>>8))
 	}
 	return b
+}
+
+// Files that Outlook wrote, beside what Email::Outlook::Message makes of them.
+func TestOutlookFiles(t *testing.T) {
+	for _, name := range []string{"charset", "gpg_signed", "plain_jpeg_attached"} {
+		t.Run(name, func(t *testing.T) {
+			in := file(t, name+".msg")
+			other := file(t, name+".eml")
+			for _, field := range []string{"Received", "Date", "Message-ID", "X-Originating-IP"} {
+				got, want := values(in.Head, field), values(other.Head, field)
+				if !slices.Equal(got, want) {
+					t.Errorf("%s: got %q, want %q", field, got, want)
+				}
+			}
+			if tr := trace.Read(in.Head, trace.Options{}); len(tr.Steps) == 0 || tr.Origin == nil {
+				t.Errorf("%d hops", len(tr.Steps))
+			}
+		})
+	}
+	for _, name := range []string{"plain_unsent", "plain_uc_unsent"} {
+		raw, err := os.ReadFile("testdata/msg/" + name + ".msg")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Read(raw); err == nil || !strings.Contains(err.Error(), "holds no Internet headers") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func file(t *testing.T, name string) *Input {
+	t.Helper()
+	raw, err := os.ReadFile("testdata/msg/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := Read(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in
+}
+
+// values are those of all fields of a name, with single spaces.
+func values(head []byte, name string) (list []string) {
+	for f := range mail.Fields(head) {
+		if f.Is(name) {
+			list = append(list, strings.Join(strings.Fields(string(f.Value())), " "))
+		}
+	}
+	return list
 }
 
 // msgFile writes a compound file with the one property that we read (MS-CFB,
