@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -237,6 +238,7 @@ func (c *queueCmd) export(cmd *cobra.Command, a admin, f queue.Filter, dir strin
 		}
 		bar.Add(1)
 	}
+	syscall.Sync() // who reads "exported" may delete the mail; once is cheaper than for each file
 	fmt.Fprintf(cmd.OutOrStdout(), "%s exported\n", count(len(all)-gone, "message"))
 	if gone > 0 {
 		fmt.Fprintf(cmd.OutOrStdout(), "%d left the queue meanwhile; hold mail before you move it\n", gone)
@@ -256,7 +258,7 @@ func exportPair(ctx context.Context, a admin, dir string, in *queue.Info) error 
 		return err
 	}
 	err = a.Export(ctx, in.ID, f)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	text, err := d.EnvelopeFile()

@@ -320,4 +320,11 @@ func (q *Queue) total(sums map[string]*Total, it *item, now time.Time) {
 			t.Next = next
 		}
 	}
+	for _, j := range it.jobs { // a destination that is down says why for all its mail
+		for _, i := range j.rcpts {
+			if t := sums[it.env.Rcpts[i].To.Domain()]; t != nil && t.Reply == "" && j.dest.why != nil {
+				t.Reply = j.dest.why.String()
+			}
+		}
+	}
 }

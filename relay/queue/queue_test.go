@@ -1109,6 +1109,29 @@ func TestListing(t *testing.T) {
 	})
 }
 
+func TestListingWhileDown(t *testing.T) {
+	bubble(t, "mail that was never tried has the reason of its destination", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.open = func(*mail.Transaction) error { return &mail.Reply{Code: 451, Enhanced: "4.4.1", Text: "nobody there"} }
+		for range deadAfter {
+			h.accept(t, "out", to("a@example.net")...)
+			synctest.Wait()
+		}
+		h.accept(t, "out", to("b@untried.example")...)
+		synctest.Wait()
+		for _, total := range h.Totals(Filter{}) {
+			if !strings.Contains(total.Reply, "nobody there") {
+				t.Errorf("totals %+v", total)
+			}
+		}
+		for _, in := range h.List(Filter{}, 0) {
+			if !strings.Contains(in.Rcpts[0].Reply, "nobody there") {
+				t.Errorf("list %+v", in)
+			}
+		}
+	})
+}
+
 func TestMetrics(t *testing.T) {
 	bubble(t, "what Prometheus sees", func(t *testing.T) {
 		m := NewMetrics()
