@@ -1,7 +1,6 @@
 package mail
 
 import (
-	"fmt"
 	"regexp"
 	"strings"
 )
@@ -40,9 +39,11 @@ func LookupCode(text string) []Meaning {
 	if len(found) == 0 || found[len(found)-1].Code != enhanced {
 		if t, ok := classTitle[class]; ok {
 			subject, _, _ := strings.Cut(rest, ".")
-			found = append(found, Meaning{Code: enhanced, RFC: "RFC 3463, 3",
-				Title: fmt.Sprintf("%s: %s", t, subjectTitle[subject]),
-				Next:  classNext[class]})
+			title := t + ": " + subjectTitle[subject]
+			if subjectTitle[subject] == "" {
+				title = t + ", for a reason that no RFC names"
+			}
+			found = append(found, Meaning{Code: enhanced, RFC: "RFC 3463, 3", Title: title, Next: classNext[class]})
 		}
 	}
 	return found

@@ -7,6 +7,7 @@ import (
 
 	"hoplite/internal/conf"
 	"hoplite/internal/sandbox"
+	"hoplite/maildrop"
 )
 
 // confine gives up the right to write elsewhere, once everything is open.
@@ -23,12 +24,17 @@ func (s *server) confine(cfg *Config) error {
 	return nil
 }
 
+// mailFolder is the folder in which a maildrop makes its boxes.
+func (c *Config) mailFolder(m *maildrop.Config) string {
+	fixed, _, _ := strings.Cut(c.under(m.Path), "{")
+	return filepath.Dir(fixed)
+}
+
 // writable are the folders in which the server has something to do.
 func (c *Config) writable() []string {
 	folders := []string{c.Data}
 	for _, m := range c.Maildrop {
-		fixed, _, _ := strings.Cut(c.under(m.Path), "{")
-		folders = append(folders, filepath.Dir(fixed))
+		folders = append(folders, c.mailFolder(m))
 	}
 	var sockets []conf.Listen
 	for _, l := range c.SMTP {

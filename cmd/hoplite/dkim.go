@@ -86,7 +86,7 @@ func dkimRecord() *cobra.Command {
 		}
 		files, err := filepath.Glob(sign.KeyFile(cfg.Data, domain, pattern))
 		if err != nil || len(files) == 0 {
-			return refused(fmt.Errorf("no key for %s: hoplite dkim keygen %s", domain, domain))
+			return refused(fmt.Errorf("no key for %s: make one: hoplite dkim keygen %s", domain, domain))
 		}
 		for _, file := range files {
 			text, err := os.ReadFile(file)

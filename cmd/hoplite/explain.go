@@ -136,13 +136,13 @@ func (h *dryHandoff) Close() error {
 	return nil
 }
 
-// dryHouse is a house without a queue and without doors, for explain. It
-// stands on its own folder, so that the running server is not disturbed; only
-// accounts, aliases and boxes are read where they are.
-func dryHouse(cfg *Config, diags *conf.Diagnostics, ask bool, log zerolog.Logger) (*house, *ways, error) {
+// dryHouse is a house without a queue and without doors, for explain. Accounts,
+// aliases and boxes are read where they are; what has to be written is written
+// in tmp, so that the running server is not disturbed and nothing is left behind.
+func dryHouse(cfg *Config, diags *conf.Diagnostics, ask bool, tmp string, log zerolog.Logger) (*house, *ways, error) {
 	seen := &ways{}
 	h := &house{
-		ground:    &ground{data: cfg.Data, log: log, throttle: users.NewThrottle(), stores: map[string]keptStore{}},
+		ground:    &ground{data: cfg.Data, log: log, throttle: users.NewThrottle()},
 		cfg:       cfg,
 		diags:     diags,
 		boxes:     map[string]*maildrop.Store{},
@@ -150,20 +150,37 @@ func dryHouse(cfg *Config, diags *conf.Diagnostics, ask bool, log zerolog.Logger
 		upstreams: map[string]*forward.Upstream{},
 		chains:    map[string]*relay.Chain{},
 	}
-	for _, step := range []func() error{h.buildDNS, h.buildAccounts, func() error { return h.dryHops(ask, seen) }, h.buildChains} {
+	for _, step := range []func() error{h.buildDNS, h.buildAccounts, func() error { return h.dryHops(ask, tmp, seen) }, h.buildChains} {
 		if err := step(); err != nil {
+			h.closeHops()
 			return nil, nil, err
 		}
 	}
 	return h, seen, diags.Err()
 }
 
-func (h *house) dryHops(ask bool, seen *ways) error {
-	if err := h.buildHops(); err != nil {
-		return err
+// closeHops ends what the hops of a dry house run.
+func (h *house) closeHops() {
+	for _, s := range h.boxes {
+		s.Close()
 	}
-	for name, real := range h.hops {
-		h.hops[name] = &dryHop{name, real, "into its Maildir", seen}
+	for _, up := range h.upstreams {
+		up.Close()
+	}
+}
+
+func (h *house) dryHops(ask bool, tmp string, seen *ways) error {
+	for _, c := range h.cfg.Maildrop {
+		own := *c
+		if !there(h.cfg.mailFolder(c)) { // before the first start: it is not for us to make it
+			own.Path = filepath.Join(tmp, "mail", "{domain}", "{user}")
+		}
+		store, err := maildrop.Open(own, maildrop.Env{Data: h.data, Log: h.log, Account: h.account, NoIndex: true})
+		if err != nil {
+			return fmt.Errorf("maildrop %q: %w", c.Name, err)
+		}
+		h.boxes[c.Name] = store
+		h.hops[c.Name] = &dryHop{c.Name, store, "into its Maildir", seen}
 	}
 	for _, c := range h.cfg.Upstream {
 		up, err := forward.New(*c, forward.Env{Hostname: h.cfg.Hostname, Data: h.data, DNS: h.dns, Own: h.isUs, Log: h.log})
@@ -212,15 +229,16 @@ func explain(ctx context.Context, cfg *Config, diags *conf.Diagnostics, q questi
 		return nil, errNoListener
 	}
 	log := zerolog.Nop()
-	h, seen, err := dryHouse(cfg, diags, q.Ask, log)
-	if err != nil {
-		return nil, err
-	}
 	tmp, err := os.MkdirTemp(q.Temp, "hoplite-explain-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(tmp)
+	h, seen, err := dryHouse(cfg, diags, q.Ask, tmp, log)
+	if err != nil {
+		return nil, err
+	}
+	defer h.closeHops()
 	x := &explanation{Listener: c.Name, Chain: c.Chain}
 	env, err := h.dryEnv(c, q, tmp)
 	if err != nil {

@@ -190,8 +190,7 @@ func (c *Config) inspectFolders(diags *conf.Diagnostics) {
 		return
 	}
 	for _, m := range c.Maildrop {
-		fixed, _, _ := strings.Cut(c.under(m.Path), "{")
-		if err := writable(filepath.Dir(fixed)); err != nil {
+		if err := writable(c.mailFolder(m)); err != nil {
 			diags.Add(m.Attr("path"), fmt.Sprintf("maildrop %q can't be used: %s", m.Name, plain(err)), rights(err))
 		}
 	}

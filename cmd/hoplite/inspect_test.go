@@ -185,3 +185,34 @@ maildrop "boxes" {}
 		t.Errorf("serve: %v", err)
 	}
 }
+
+// A dry run leaves nothing behind: not the boxes of a server that has not
+// started yet, which would belong to whoever asked.
+func TestExplainMakesNothing(t *testing.T) {
+	config := writeHouse(t, `smtp "in" {
+  listen = ["127.0.0.1:0"]
+  chain  = "in"
+}
+chain "in" {
+  filter "greylist" {}
+  route "here" {
+    to  = ["local"]
+    hop = "boxes"
+  }
+}
+maildrop "boxes" {}
+`, map[string]string{"users": "ann@localhost\n"})
+	before := tree(t, filepath.Dir(config))
+	cmd := rootCommand()
+	var out bytes.Buffer
+	cmd.SetOut(&out)
+	cmd.SetArgs([]string{"explain", "-c", config, "--ip", "192.0.2.1", "--from", "bob@example.com", "--to", "ann@localhost"})
+	cmd.SetContext(t.Context())
+	err := cmd.Execute()
+	if after := tree(t, filepath.Dir(config)); after != before {
+		t.Errorf("it changed something: before\n%s\nafter\n%s", before, after)
+	}
+	if !strings.Contains(out.String(), "greylisted") {
+		t.Errorf("%v\n%s", err, &out)
+	}
+}

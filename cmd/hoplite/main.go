@@ -94,5 +94,23 @@ Start it with "hoplite serve"; it runs without any configuration file.`,
 		userCommand(),
 		versionCommand(),
 	)
+	sayUsage(root)
 	return root
+}
+
+// sayUsage lets a command that was given too much or too little say what it
+// wants.
+func sayUsage(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if check(cmd, args) == nil {
+				return nil
+			}
+			cmd.DisableFlagsInUseLine = true
+			return fmt.Errorf("that is too little or too much: write %s (%s --help says more)", cmd.UseLine(), cmd.CommandPath())
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		sayUsage(sub)
+	}
 }

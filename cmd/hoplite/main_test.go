@@ -29,3 +29,20 @@ func TestHelpFits(t *testing.T) {
 	}
 	walk(rootCommand())
 }
+
+// Whoever leaves out an argument is told how the command is written.
+func TestArguments(t *testing.T) {
+	for line, want := range map[string]string{
+		"smime":           "write hoplite smime FILE|-",
+		"code":            "write hoplite code CODE|TEXT",
+		"check it":        "write hoplite check",
+		"dkim keygen a b": "write hoplite dkim keygen DOMAIN",
+	} {
+		cmd := rootCommand()
+		cmd.SetArgs(strings.Fields(line))
+		cmd.SetContext(t.Context())
+		if err := cmd.Execute(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("hoplite %s: %v", line, err)
+		}
+	}
+}

@@ -97,6 +97,9 @@ func (f *smimeFlags) check(cmd *cobra.Command, name string) (*smime.Report, erro
 		return nil, err
 	}
 	defer done()
+	if size == 0 {
+		return nil, fmt.Errorf("%s is empty", name)
+	}
 	head := make([]byte, min(size, 64<<10))
 	if n, err := msg.ReadAt(head, 0); n < len(head) {
 		return nil, fmt.Errorf("read message: %w", err)
