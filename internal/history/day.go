@@ -23,7 +23,7 @@ type day struct {
 
 const (
 	entrySize = 16
-	batchSize = 256 << 10
+	batchSize = 128 << 10
 	// maxLine bounds a record that is read back; larger ones are not ours.
 	maxLine = 4 << 20
 )

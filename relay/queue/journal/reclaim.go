@@ -237,7 +237,8 @@ func (l *Log) moveOne(v *survivor) (op, error) {
 	}
 	b := appendPutHead(beginRecord((*o.buf)[:0], keep, v.id), &e)
 	b = append(append(b, meta...), state...)
-	*o.buf = endRecord(b, 0, len(v.id), l.salt)
+	o.rec = endRecord(b, 0, len(v.id), l.salt)
+	*o.buf = o.rec
 	return o, nil
 }
 
