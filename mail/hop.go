@@ -23,7 +23,8 @@ type Handoff interface {
 	// returns one outcome for each of them, in that order. The hop reads m
 	// only until Send returns.
 	Send(ctx context.Context, m *Message) []Outcome
-	// Close gives everything back, whether or not Send was called.
+	// Close gives everything back, whether or not Send was called. The client
+	// has its reply by then: what it need not wait for is done here.
 	Close() error
 }
 

@@ -31,7 +31,11 @@ func (s *session) Data(io.Reader) error {
 	}
 	s.tx = nil // answered now, one way or the other
 	s.conn.Begun(false)
-	defer t.finish("aborted", mail.Reply{}) // of effect after a panic only
+	defer func() { // of effect after a panic only
+		if !t.ending {
+			t.finish("aborted", mail.Reply{})
+		}
+	}()
 	if err != nil {
 		return s.answer(t, s.refused(t, bodyReply(err, t)))
 	}
@@ -216,8 +220,9 @@ func (s *session) answer(t *transaction, res results) error {
 		s.conn.Accepted()
 	}
 	t.Trail.Outcomes = append(t.Trail.Outcomes, res.outcomes...)
-	t.finish(verdict, replies[0])
 	s.conn.Answer(replies...)
+	t.ending = true
+	s.conn.Then(func() { t.finish(verdict, replies[0]) })
 	if r.Positive() || s.srv.lmtp {
 		return nil
 	}

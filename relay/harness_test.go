@@ -332,7 +332,15 @@ func (c *client) say(line, prefix string) string {
 	return got
 }
 
-// send sends a message to some recipients, all of which are taken.
+// settle waits until the server has done what it leaves until its reply is out:
+// before it reads another command.
+func (c *client) settle() {
+	io.WriteString(c, "NOOP\r\n")
+	c.reply()
+}
+
+// send sends a message to some recipients, all of which are taken. When it
+// returns, log and history have been told.
 func (c *client) send(body, want string, to ...string) string {
 	c.t.Helper()
 	c.say("MAIL FROM:<sender@example.net>", "250")
@@ -340,7 +348,9 @@ func (c *client) send(body, want string, to ...string) string {
 		c.say("RCPT TO:<"+r+">", "25")
 	}
 	c.say("DATA", "354")
-	return c.say(body+".", want)
+	got := c.say(body+".", want)
+	c.settle()
+	return got
 }
 
 func (c *client) startTLS() {

@@ -9,11 +9,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"hoplite/filters"
+	"hoplite/internal/history"
 	"hoplite/internal/users"
 	"hoplite/mail"
 )
@@ -486,6 +488,7 @@ func TestMetrics(t *testing.T) {
 	c.say("RCPT TO:<ann@example.org>", "250")
 	c.say("DATA", "354")
 	c.say(hi+".", "250")
+	c.settle()
 	r := prometheus.NewRegistry()
 	r.MustRegister(figures)
 	families, err := r.Gather()
@@ -509,5 +512,32 @@ func TestMetrics(t *testing.T) {
 		if got[name] != want {
 			t.Errorf("%s is %v, want %v (%v)", name, got[name], want, got)
 		}
+	}
+}
+
+// The reply does not wait for log and history, and those are told even when the
+// client is gone by then.
+func TestReplyBeforeHistory(t *testing.T) {
+	told, slow := make(chan string), make(chan bool)
+	d := open(t, "smtp", func(_ *Config, e *Env) {
+		e.History = func(r history.Record, _ zerolog.LogObjectMarshaler) {
+			<-slow
+			told <- r.MessageID
+		}
+	})
+	c := d.hello(t)
+	c.say("MAIL FROM:<sender@example.net>", "250")
+	c.say("RCPT TO:<ann@example.org>", "250")
+	c.say("DATA", "354")
+	c.say(hi+".", "250") // while history is stuck
+	c.Close()
+	close(slow)
+	select {
+	case id := <-told:
+		if id != "<1@example.net>" {
+			t.Errorf("told of %q", id)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("history never heard of the message")
 	}
 }

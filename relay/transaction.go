@@ -22,6 +22,7 @@ type transaction struct {
 	refused []mail.Address // recipients that were not taken
 	last    mail.Reply     // to the last RCPT that was refused
 	discard bool
+	ending  bool // finish will come, once the client has its reply
 	done    bool
 }
 
@@ -91,7 +92,7 @@ func (t *transaction) finish(verdict string, r mail.Reply) {
 		return
 	}
 	t.done = true
-	t.close()
+	defer t.close()
 	srv := t.session.srv
 	story := mail.Story{Transaction: t.Transaction, Verdict: verdict, Reply: r, Took: time.Since(t.At)}
 	srv.env.Metrics.finished(&story)

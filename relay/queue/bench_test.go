@@ -87,6 +87,7 @@ func fill(b *testing.B, q *Queue, n int, rcpt mail.Address) {
 					b.Error(&out[0].Reply)
 					return
 				}
+				h.Close()
 			}
 		})
 	}

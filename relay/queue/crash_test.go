@@ -157,6 +157,7 @@ func crashWriter(q *Queue, w, limit int) {
 			h.Rcpt(context.Background(), r)
 		}
 		out := h.Send(context.Background(), m)
+		h.Close()
 		for _, o := range out {
 			word := "refused"
 			if o.Reply.Positive() {

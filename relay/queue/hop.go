@@ -56,6 +56,7 @@ type handoff struct {
 	hop   *intake
 	tx    *mail.Transaction
 	rcpts []mail.Rcpt
+	items []*item // stored; nobody works on them before Close
 }
 
 // Rcpt takes r, unless the upstream is known to refuse it.
@@ -120,11 +121,19 @@ func (h *handoff) store(ctx context.Context, m *mail.Message) (string, error) {
 		}
 		it.id = fmt.Sprintf("%s-%d", tx.ID, n)
 	}
-	q.mu.Lock()
-	q.admit(it)
-	q.mu.Unlock()
+	h.items = append(h.items, it)
 	return it.id, nil
 }
 
-// Close has nothing to give back.
-func (h *handoff) Close() error { return nil }
+// Close lets the deliveries begin. Until then the client may have its reply
+// without waiting for them to get going.
+func (h *handoff) Close() error {
+	q := h.hop.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, it := range h.items {
+		q.admit(it)
+	}
+	h.items = nil
+	return nil
+}

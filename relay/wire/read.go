@@ -166,6 +166,7 @@ func (c *Conn) Close() error {
 	var err error
 	c.once.Do(func() {
 		c.flush()
+		c.closed = true
 		if c.err == nil {
 			c.err = io.EOF // nothing behind QUIT is looked at
 		}

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"time"
 
@@ -218,15 +219,19 @@ const flushTime = time.Minute
 // keepOut is how much of the reply buffer an idle connection keeps.
 const keepOut = 1 << 10
 
-// flush writes the replies that are due.
-func (c *Conn) flush() error {
-	if len(c.out) == 0 {
-		return nil
+// flush writes the replies that are due, and does what had to wait for that.
+func (c *Conn) flush() (err error) {
+	if len(c.out) > 0 {
+		c.sock.SetWriteDeadline(time.Now().Add(flushTime))
+		_, err = c.sock.Write(c.out)
+		if c.out = c.out[:0]; cap(c.out) > keepOut {
+			c.out = nil
+		}
 	}
-	c.sock.SetWriteDeadline(time.Now().Add(flushTime))
-	_, err := c.sock.Write(c.out)
-	if c.out = c.out[:0]; cap(c.out) > keepOut {
-		c.out = nil
+	for len(c.then) > 0 {
+		f := c.then[0]
+		c.then = slices.Delete(c.then, 0, 1)
+		f()
 	}
 	return err
 }

@@ -127,8 +127,10 @@ type Conn struct {
 	out       []byte // replies not yet written
 	partial   []byte // of a reply line of the library
 	overrides []mail.Reply
-	answered  int // of the overrides
-	swallow   int // replies of the library that nobody asked for
+	answered  int      // of the overrides
+	then      []func() // to be called behind the replies
+	closed    bool     // nothing comes behind them any more
+	swallow   int      // replies of the library that nobody asked for
 	hangup    bool
 
 	attached bool // the library serves this connection
@@ -212,6 +214,16 @@ func (c *Conn) Accepted() { c.commands, c.errors, c.empty = 0, 0, 0 }
 // command is being answered, just before the session returns to the library.
 // A 421 ends the connection.
 func (c *Conn) Answer(r ...mail.Reply) { c.overrides, c.answered = append(c.overrides[:0], r...), 0 }
+
+// Then has f called once the replies that are due have left, or can't: for what
+// no client should wait for.
+func (c *Conn) Then(f func()) {
+	if c.closed {
+		f()
+		return
+	}
+	c.then = append(c.then, f)
+}
 
 // Begun tells the wire whether a message has been begun and not been answered.
 func (c *Conn) Begun(yes bool) { c.inMail = yes }
