@@ -46,7 +46,9 @@ that the server runs as, so that missing rights show.`,
 // check prints the mistakes of a configuration, or its plan. It reports whether
 // there was no mistake.
 func check(w io.Writer, cfg *Config, file *conf.File) bool {
-	cfg.examine(file.Diags)
+	if file.Parsed() {
+		cfg.examine(file.Diags)
+	}
 	tried, doors := 0, 0
 	if file.Diags.Mistakes() == 0 {
 		tried, doors = cfg.relayTest(file.Diags)

@@ -48,21 +48,29 @@ func (c *Config) inspect(diags *conf.Diagnostics) {
 		}
 	}
 	c.inspectCerts(diags)
-	c.inspectAccounts(diags)
 	for _, u := range c.Upstream {
-		up, err := forward.New(*u, forward.Env{Hostname: c.Hostname, Data: c.Data, Log: zerolog.Nop()})
-		if err != nil {
-			diags.Add(u.Attr(attrOf(err, "recipients")), plain(err), rights(err))
-			continue
-		}
-		up.Close()
-		if a := u.Auth; a != nil && a.TokenFile != "" {
-			if err := readable(c.under(a.TokenFile)); err != nil {
-				diags.Add(u.Range(), "token_file: "+plain(err), rights(err))
-			}
+		c.inspectUpstream(u, diags)
+	}
+	if err := writable(c.Data); err != nil {
+		diags.Add(c.Attr("data"), "the data folder can't be used: "+plain(err), rights(err))
+		return
+	}
+	c.inspectAccounts(diags)
+	c.inspectFolders(diags)
+}
+
+func (c *Config) inspectUpstream(u *forward.Config, diags *conf.Diagnostics) {
+	up, err := forward.New(*u, forward.Env{Hostname: c.Hostname, Data: c.Data, Log: zerolog.Nop()})
+	if err != nil {
+		diags.Add(u.Attr(attrOf(err, "recipients")), plain(err), rights(err))
+		return
+	}
+	up.Close()
+	if a := u.Auth; a != nil && a.TokenFile != "" {
+		if err := readable(c.under(a.TokenFile)); err != nil {
+			diags.Add(u.Range(), "token_file: "+plain(err), rights(err))
 		}
 	}
-	c.inspectFolders(diags)
 }
 
 func (c *Config) inspectDNS(diags *conf.Diagnostics) resolve.Resolver {
@@ -182,13 +190,9 @@ func addEach(diags *conf.Diagnostics, at conf.Range, err error) {
 	}
 }
 
-// inspectFolders looks whether the server will be able to write where it has
-// to, without trying.
+// inspectFolders looks whether the server will be able to write beside the data
+// folder where it has to, without trying.
 func (c *Config) inspectFolders(diags *conf.Diagnostics) {
-	if err := writable(c.Data); err != nil {
-		diags.Add(c.Attr("data"), "the data folder can't be used: "+plain(err), rights(err))
-		return
-	}
 	for _, m := range c.Maildrop {
 		if err := writable(c.mailFolder(m)); err != nil {
 			diags.Add(m.Attr("path"), fmt.Sprintf("maildrop %q can't be used: %s", m.Name, plain(err)), rights(err))

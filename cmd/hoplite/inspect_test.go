@@ -161,6 +161,27 @@ func TestCheckFindsWhatItPointsAt(t *testing.T) {
 	}
 }
 
+// A file that can't be read at all says nothing of a data folder.
+func TestCheckOfNonsense(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{"binary": "\x00\x01\x02", "an unclosed block": "smtp \"in\" {\n", "a list": "hostname = [:25]\n"} {
+		if err := os.WriteFile("relay.hcl", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg, file, err := readConfig("relay.hcl")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		check(&out, cfg, file)
+		for i, line := range strings.Split(out.String(), "\n") {
+			if i == 0 && !strings.HasPrefix(line, "relay.hcl:") {
+				t.Errorf("%s: %s", name, &out)
+			}
+		}
+	}
+}
+
 // The server does not start with less than what the file asks for: a filter
 // that it can't read would otherwise just not be there.
 func TestServeRefusesAMistakeInAFilter(t *testing.T) {

@@ -40,7 +40,9 @@ SIGHUP reads the configuration again; with mistakes in it the old one stays.`,
 		}
 		// Before the data folder is touched: whoever edits the file beside a
 		// running server wants to hear of mistakes, not of the lock.
-		cfg.examine(file.Diags)
+		if file.Parsed() {
+			cfg.examine(file.Diags)
+		}
 		if err := file.Diags.Err(); err != nil {
 			return refused(err)
 		}

@@ -88,6 +88,9 @@ func (f *File) Decode(into any) bool {
 	return f.Diags.Mistakes() == before
 }
 
+// Parsed tells whether the syntax was good enough for Decode to do anything.
+func (f *File) Parsed() bool { return f.body != nil }
+
 // Defaults fills into, a pointer to a struct, with what an empty file gives.
 // Required attributes stay zero.
 func Defaults(into any) {
