@@ -59,6 +59,12 @@ type Keeper interface {
 	Keep() error
 }
 
+// Prober is a filter that needs another program or service: Probe asks it
+// whether it is there, for hoplite check --probe.
+type Prober interface {
+	Probe(ctx context.Context) error
+}
+
 // Finisher is a route's last stage, after every edit: it signs or seals what
 // goes out and returns the fields to put on top.
 type Finisher interface {

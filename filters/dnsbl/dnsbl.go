@@ -4,6 +4,7 @@
 package dnsbl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,6 +110,26 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	}
 	return f, nil
 }
+
+// Probe asks each list about the entries that are for tests: one that is always
+// listed, and one that never is (RFC 5782, 5).
+func (f *Filter) Probe(ctx context.Context) error {
+	var errs []error
+	for i, l := range f.cfg.Lists {
+		listed, not := f.ask(ctx, i, testListed, []string{"test"}), f.ask(ctx, i, testNot, []string{"invalid"})
+		switch err := cmp.Or(listed.err, not.err); {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("%s: %w", l.Zone, err))
+		case listed.codes == nil:
+			errs = append(errs, fmt.Errorf("%s does not list its own test entry: it may be gone, or codes leave out its answers", l.Zone))
+		case not.codes != nil:
+			errs = append(errs, fmt.Errorf("%s lists everything: it is gone", l.Zone))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+var testListed, testNot = netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.1")
 
 // hit is what one list said of one thing.
 type hit struct {

@@ -85,3 +85,31 @@ func TestCheck(t *testing.T) {
 		t.Error("no lists were taken")
 	}
 }
+
+func TestProbe(t *testing.T) {
+	const zone = `
+2.0.0.127.good.example A 127.0.0.2
+test.names.example A 127.0.0.2
+2.0.0.127.all.example A 127.0.0.2
+1.0.0.127.all.example A 127.0.0.2
+2.0.0.127.closed.example A 127.255.255.254
+2.0.0.127.dead.example SERVFAIL
+`
+	for name, want := range map[string]string{
+		"good.example": "", "names.example": "", "gone.example": "test entry", "all.example": "lists everything",
+		"closed.example": "refuses to answer", "dead.example": "dead.example: ",
+	} {
+		l := List{Zone: name, Weight: 1}
+		if name == "names.example" {
+			l.Kind = "domain"
+		}
+		f, err := New(Config{Lists: []List{l}}, filters.Env{DNS: resolve.MustZone(zone)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = f.(*Filter).Probe(context.Background())
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

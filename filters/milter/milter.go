@@ -97,6 +97,15 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	return f, nil
 }
 
+// Probe connects and agrees on the protocol.
+func (f *Filter) Probe(ctx context.Context) error {
+	s, err := open(ctx, f.network, f.address, f.wait)
+	if err == nil {
+		s.quit()
+	}
+	return err
+}
+
 func (f *Filter) wait(stage string) time.Duration {
 	d := f.cfg.CommandTimeout
 	switch stage {

@@ -420,6 +420,16 @@ func TestSkip(t *testing.T) {
 	}
 }
 
+func TestProbe(t *testing.T) {
+	f, _ := serve(t, 0, nil)
+	if err := f.Probe(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if err := newFilter(t, "unix:/nonexistent/milter.sock").Probe(context.Background()); err == nil {
+		t.Error("nobody there, and no error")
+	}
+}
+
 func TestCheck(t *testing.T) {
 	for _, c := range []Config{{}, {Address: "localhost"}, {Address: "x:1", Allow: []string{"everything"}}} {
 		if c.Check() == nil {
