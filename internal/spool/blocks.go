@@ -2,14 +2,17 @@ package spool
 
 import "sync"
 
+// pieceSize is the size of the pieces behind the first one.
+const pieceSize = 256 << 10
+
 // Memory of spools is used again: a message of 100 KiB would otherwise leave
 // more garbage than everything else in its life.
 var (
-	classes = [...]int{4 << 10, 32 << 10, 256 << 10, inMemory}
+	classes = [...]int{4 << 10, 32 << 10, pieceSize, inOnePiece}
 	blocks  [len(classes)]sync.Pool
 )
 
-// takeBlock gives an empty block with room for n octets, at most inMemory.
+// takeBlock gives an empty block with room for n octets, at most inOnePiece.
 func takeBlock(n int) []byte {
 	for i, size := range classes {
 		if n > size {

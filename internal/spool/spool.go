@@ -22,7 +22,8 @@ import (
 // The defaults of a Dir.
 const (
 	DefaultBudget = 64 << 20 // octets in memory, over all spools
-	inMemory      = 1 << 20  // octets in memory, of one spool
+	inMemory      = 8 << 20  // octets in memory, of one spool
+	inOnePiece    = 1 << 20  // of them, in one piece
 )
 
 // ErrFull is returned when the disk is about to be full.
@@ -95,34 +96,38 @@ func (d *Dir) Room(n int64) error {
 func (d *Dir) New(size int64) *Spool {
 	s := &Spool{dir: d}
 	if size > 0 {
-		s.hint = min(size, inMemory)
+		s.hint = min(size, inOnePiece)
+	}
+	if s.limit = inMemory; size > inMemory {
+		s.limit = inOnePiece // it will be in a file anyway
 	}
 	return s
 }
 
 // Spool is written once, then read by as many as want to.
 type Spool struct {
-	dir  *Dir
-	hint int64
-	mem  []byte
-	paid int64 // of the budget
-	file *os.File
-	size int64
-	buf  []byte // for the file, so that small writes do not become system calls
+	dir   *Dir
+	hint  int64
+	limit int64    // in memory
+	mem   []byte   // the first octets
+	more  [][]byte // pieces of pieceSize behind them, the last one not full
+	paid  int64    // of the budget
+	file  *os.File
+	size  int64
+	buf   []byte // for the file, so that small writes do not become system calls
 }
 
 const fileBuffer = 64 << 10
 
 // Write adds to the spool.
 func (s *Spool) Write(p []byte) (int, error) {
-	if s.file == nil && !s.grow(len(p)) {
+	if s.file == nil && !s.keep(p) {
 		if err := s.spill(); err != nil {
 			return 0, err
 		}
 	}
+	s.size += int64(len(p))
 	if s.file == nil {
-		s.mem = append(s.mem, p...)
-		s.size += int64(len(p))
 		return len(p), nil
 	}
 	if len(s.buf)+len(p) > cap(s.buf) {
@@ -130,7 +135,6 @@ func (s *Spool) Write(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	s.size += int64(len(p))
 	if len(p) > cap(s.buf) {
 		return s.file.Write(p)
 	}
@@ -138,27 +142,58 @@ func (s *Spool) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// grow makes room in memory for n more octets; false means that they have to
-// go to a file.
+// keep adds p in memory; false means that nothing was kept and that everything
+// has to go to a file.
+func (s *Spool) keep(p []byte) bool {
+	if len(s.more) == 0 && s.grow(len(p)) {
+		s.mem = append(s.mem, p...)
+		return true
+	}
+	room := 0
+	if n := len(s.more); n > 0 {
+		room = cap(s.more[n-1]) - len(s.more[n-1])
+	}
+	for ; room < len(p); room += pieceSize {
+		if s.paid+pieceSize > s.limit || !s.pay(pieceSize) {
+			return false
+		}
+		s.more = append(s.more, takeBlock(pieceSize))
+	}
+	for i := range s.more {
+		piece := &s.more[i]
+		n := min(len(p), cap(*piece)-len(*piece))
+		*piece, p = append(*piece, p[:n]...), p[n:]
+	}
+	return true
+}
+
+// grow makes room in one piece for n more octets, if that is possible.
 func (s *Spool) grow(n int) bool {
 	need := int64(len(s.mem) + n)
 	if need <= int64(cap(s.mem)) {
 		return true
 	}
-	if need > inMemory {
+	if need > inOnePiece {
 		return false
 	}
 	next := takeBlock(int(max(need, s.hint)))
-	more := int64(cap(next)) - s.paid
-	if s.dir.used.Add(more) > s.dir.budget {
-		s.dir.used.Add(-more)
+	if !s.pay(int64(cap(next)) - s.paid) {
 		giveBlock(next)
 		return false
 	}
-	s.paid += more
 	next = append(next, s.mem...)
 	giveBlock(s.mem)
 	s.mem = next
+	return true
+}
+
+// pay takes n octets from the budget, if they are there.
+func (s *Spool) pay(n int64) bool {
+	if s.dir.used.Add(n) > s.dir.budget {
+		s.dir.used.Add(-n)
+		return false
+	}
+	s.paid += n
 	return true
 }
 
@@ -168,20 +203,43 @@ func (s *Spool) spill() error {
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	s.file = f
 	s.buf = make([]byte, 0, fileBuffer)
-	if _, err := f.Write(s.mem); err != nil {
+	if _, err := s.copyMemory(f, 0); err != nil {
+		f.Close()
+		os.Remove(f.Name())
 		return fmt.Errorf("spool: %w", err)
 	}
 	s.giveBack()
+	s.file = f
 	return nil
+}
+
+// copyMemory writes what is in memory, from off on.
+func (s *Spool) copyMemory(w io.Writer, off int64) (written int64, err error) {
+	for i := -1; i < len(s.more); i++ {
+		piece := s.mem
+		if i >= 0 {
+			piece = s.more[i]
+		}
+		skip := min(off, int64(len(piece)))
+		off -= skip
+		n, err := w.Write(piece[skip:])
+		written += int64(n)
+		if err != nil {
+			return written, err
+		}
+	}
+	return written, nil
 }
 
 // giveBack lets others have the memory.
 func (s *Spool) giveBack() {
 	s.dir.used.Add(-s.paid)
 	giveBlock(s.mem)
-	s.mem, s.paid = nil, 0
+	for _, piece := range s.more {
+		giveBlock(piece)
+	}
+	s.mem, s.more, s.paid = nil, nil, 0
 }
 
 func (s *Spool) flush() error {
@@ -206,17 +264,8 @@ func (s *Spool) Done() error {
 	return nil
 }
 
-// Bytes is the content if it is in memory; ok is false for one in a file.
-func (s *Spool) Bytes() (b []byte, ok bool) { return s.mem, s.file == nil }
-
-// Path is the file's name, empty for a spool in memory. Whoever wants to keep
-// the file links it elsewhere before Close.
-func (s *Spool) Path() string {
-	if s.file == nil {
-		return ""
-	}
-	return s.file.Name()
-}
+// Bytes is the content if it is in memory and in one piece.
+func (s *Spool) Bytes() (b []byte, ok bool) { return s.mem, s.file == nil && len(s.more) == 0 }
 
 // Size is the number of octets written.
 func (s *Spool) Size() int64 { return s.size }
@@ -226,10 +275,17 @@ func (s *Spool) ReadAt(p []byte, off int64) (int, error) {
 	if s.file != nil {
 		return s.file.ReadAt(p, off)
 	}
-	if off < 0 || off >= int64(len(s.mem)) {
+	if off < 0 || off >= s.size {
 		return 0, io.EOF
 	}
-	n := copy(p, s.mem[off:])
+	n := 0
+	if off < int64(len(s.mem)) {
+		n = copy(p, s.mem[off:])
+	}
+	for n < len(p) && off+int64(n) < s.size {
+		at := off + int64(n) - int64(len(s.mem))
+		n += copy(p[n:], s.more[at/pieceSize][at%pieceSize:])
+	}
 	if n < len(p) {
 		return n, io.EOF
 	}
@@ -240,8 +296,7 @@ func (s *Spool) ReadAt(p []byte, off int64) (int, error) {
 // system can copy it by itself and other readers keep their places.
 func (s *Spool) CopyTo(w io.Writer, off int64) (int64, error) {
 	if s.file == nil {
-		n, err := w.Write(s.mem[min(off, s.size):])
-		return int64(n), err
+		return s.copyMemory(w, off)
 	}
 	f, err := os.Open(s.file.Name())
 	if err != nil {

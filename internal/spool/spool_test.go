@@ -15,17 +15,21 @@ func TestSpool(t *testing.T) {
 		size   int
 		hint   int64
 		budget int64
-		file   bool
+		where  string
 	}{
-		"empty":                 {},
-		"small":                 {size: 100},
-		"small, announced":      {size: 5000, hint: 5000},
-		"a lie about the size":  {size: 200000, hint: 10},
-		"as much as in memory":  {size: inMemory},
-		"one octet more":        {size: inMemory + 1, file: true},
-		"large, announced":      {size: 3 << 20, hint: 3 << 20, file: true},
-		"no budget left":        {size: 5000, budget: 4999, file: true},
-		"within a small budget": {size: 4096, budget: 4096},
+		"empty":                     {where: "one piece"},
+		"small":                     {size: 100, where: "one piece"},
+		"small, announced":          {size: 5000, hint: 5000, where: "one piece"},
+		"a lie about the size":      {size: 200000, hint: 10, where: "one piece"},
+		"as much as in one piece":   {size: inOnePiece, where: "one piece"},
+		"one octet more":            {size: inOnePiece + 1, where: "pieces"},
+		"large":                     {size: 5<<20 + 7, where: "pieces"},
+		"large, announced":          {size: 5 << 20, hint: 5 << 20, where: "pieces"},
+		"larger than memory":        {size: inMemory + 1, where: "file"},
+		"larger, announced":         {size: 3 << 20, hint: inMemory + 1, where: "file"},
+		"no budget left":            {size: 5000, budget: 4999, where: "file"},
+		"no budget for more pieces": {size: 3 << 20, budget: 2 << 20, where: "file"},
+		"within a small budget":     {size: 4096, budget: 4096, where: "one piece"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, err := Open(t.TempDir(), tt.budget)
@@ -45,14 +49,20 @@ func TestSpool(t *testing.T) {
 			if err := s.Done(); err != nil {
 				t.Fatal(err)
 			}
-			if _, mem := s.Bytes(); mem == tt.file || (s.Path() != "") != tt.file {
-				t.Errorf("in memory: %v", mem)
+			where := "pieces"
+			if _, one := s.Bytes(); one {
+				where = "one piece"
+			} else if s.file != nil {
+				where = "file"
+			}
+			if where != tt.where {
+				t.Errorf("it is in %s, want %s", where, tt.where)
 			}
 			got, err := io.ReadAll(io.NewSectionReader(s, 0, s.Size()))
 			if err != nil || !bytes.Equal(got, want) || s.Size() != int64(tt.size) {
 				t.Errorf("%d octets of %d, %v", len(got), len(want), err)
 			}
-			if used := d.Used(); used > max(tt.budget, inMemory) || tt.file && used != 0 {
+			if used := d.Used(); used > max(tt.budget, inMemory) || where == "file" && used != 0 {
 				t.Errorf("%d octets of the budget used", used)
 			}
 			for range 2 {
@@ -95,13 +105,23 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// A large message needs no more memory than one of 1 MiB.
+// A large message needs no more memory than what may lie in memory, and hardly
+// any when its size was announced.
 func TestMemory(t *testing.T) {
+	for name, tt := range map[string]struct{ hint, most int64 }{
+		"announced":     {64 << 20, 4 << 20},
+		"not announced": {0, inMemory + 4<<20},
+	} {
+		t.Run(name, func(t *testing.T) { testMemory(t, tt.hint, tt.most) })
+	}
+}
+
+func testMemory(t *testing.T, hint, most int64) {
 	d, err := Open(t.TempDir(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := d.New(0)
+	s := d.New(hint)
 	defer s.Close()
 	block := make([]byte, 16<<10)
 	var before, after runtime.MemStats
@@ -112,7 +132,7 @@ func TestMemory(t *testing.T) {
 		}
 	}
 	runtime.ReadMemStats(&after)
-	if got := after.TotalAlloc - before.TotalAlloc; got > 4<<20 {
+	if got := after.TotalAlloc - before.TotalAlloc; got > uint64(most) {
 		t.Errorf("%d octets allocated for 64 MiB", got)
 	}
 }
@@ -122,7 +142,7 @@ func TestCopyTo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, size := range map[string]int{"memory": 1000, "file": 3 << 20} {
+	for name, size := range map[string]int{"memory": 1000, "pieces": 3 << 20, "file": 9 << 20} {
 		t.Run(name, func(t *testing.T) {
 			want := make([]byte, size)
 			rand.New(rand.NewSource(2)).Read(want)

@@ -117,20 +117,20 @@ func dots(data []byte, start, cr *bool, w io.Writer) (used int, done bool) {
 			*start, *cr = false, false
 			continue
 		}
-		i := bytes.IndexByte(data[pos:], '\n')
-		if i < 0 {
-			*start, *cr = false, data[len(data)-1] == '\r'
-			pos = len(data)
-			break
+		// Only a dot behind a line end is of interest, wherever that is.
+		end := len(data) - 1
+		if i := bytes.Index(data[pos:], lineDot); i >= 0 {
+			end = pos + i
 		}
-		end := pos + i
-		before := *cr && i == 0
-		if i > 0 {
+		before := *cr
+		if end > 0 {
 			before = data[end-1] == '\r'
 		}
-		*start, *cr = before, false
+		*start, *cr = before && data[end] == '\n', data[end] == '\r'
 		pos = end + 1
 	}
 	w.Write(data[from:pos])
 	return pos, false
 }
+
+var lineDot = []byte("\n.")

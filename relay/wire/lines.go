@@ -37,12 +37,12 @@ func (l *lines) Write(p []byte) (int, error) {
 	}
 	defect := l.measure(p)
 	switch {
-	case defect == nil && (!l.fix || !l.held(p)):
+	case defect == nil && !l.fix:
 		l.emit(p)
+	case defect == nil:
+		l.emitHeld(p)
 	case l.fix:
-		if defect != nil {
-			l.body.Fixed = true
-		}
+		l.body.Fixed = true
 		l.convert(p)
 	default:
 		l.err = defect
@@ -50,9 +50,16 @@ func (l *lines) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// held tells whether a CR has been or has to be kept back, as the octet behind
-// it decides what it is.
-func (l *lines) held(p []byte) bool { return l.kept || p[len(p)-1] == '\r' }
+// emitHeld writes p, in which nothing is to be converted. A CR at its end is
+// kept back: the octet behind it decides what it is.
+func (l *lines) emitHeld(p []byte) {
+	if l.kept {
+		l.emit([]byte("\r")) // p begins with its LF
+	}
+	if p, l.kept = bytes.CutSuffix(p, []byte("\r")); len(p) > 0 {
+		l.emit(p)
+	}
+}
 
 // measure walks the lines of p and reports the first kind of defect.
 func (l *lines) measure(p []byte) (defect error) {
