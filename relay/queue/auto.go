@@ -177,10 +177,5 @@ func (q *Queue) revive(key string) {
 	if !d.blocked.IsZero() {
 		q.unblock(d)
 	}
-	for j := range d.jobs {
-		if j.state == jobWaiting && j.unreached {
-			j.next = time.Time{}
-			q.ready(j)
-		}
-	}
+	q.wake(d)
 }

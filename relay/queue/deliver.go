@@ -33,7 +33,7 @@ func (q *Queue) attempt(j *job) {
 	if it.dead {
 		return
 	}
-	j.state, j.urgent = jobActive, false
+	j.state = jobActive
 	it.active++
 	rcpts := make([]mail.Rcpt, len(j.rcpts))
 	for i, n := range j.rcpts {
@@ -47,7 +47,6 @@ func (q *Queue) attempt(j *job) {
 	started := time.Now()
 	res := q.handOver(ctx, up.Hop, tx, rcpts)
 	q.mu.Lock()
-	it.active--
 	q.finish(j, started, res)
 }
 
@@ -159,6 +158,7 @@ func (q *Queue) finish(j *job, started time.Time, res result) {
 			q.log.Error().Str("id", it.id).Str("from", string(it.env.From)).Msg("message dropped: its file was removed")
 			q.opt.Journal.Done(it.id)
 		}
+		it.active--
 		q.forget(it)
 		return
 	}
@@ -169,12 +169,8 @@ func (q *Queue) finish(j *job, started time.Time, res result) {
 		q.reached(d)
 	}
 	q.stats.attempts.Add(1)
-	a := Attempt{ID: it.id, From: it.env.From, Upstream: d.upName, Queued: it.at, Started: started, Outcomes: res.outcomes, Final: true}
-	if it.dead { // an admin deleted it while it was under way
-		q.forget(it)
-	} else {
-		a.Final = q.bring(j, &res)
-	}
+	a := Attempt{ID: it.id, From: it.env.From, Upstream: d.upName, Queued: it.at, Started: started, Outcomes: res.outcomes}
+	a.Final = q.bring(j, &res)
 	q.mu.Unlock()
 	q.tell(a)
 	q.mu.Lock()
@@ -182,15 +178,22 @@ func (q *Queue) finish(j *job, started time.Time, res result) {
 
 // bring brings the recipients up to date and tells whether nobody waits now.
 func (q *Queue) bring(j *job, res *result) (final bool) {
+	it := j.it
+	if it.dead { // an admin deleted it while it was under way
+		it.active--
+		q.forget(it)
+		return true
+	}
 	j.unreached = res.unreached != nil || res.cut
 	events := q.note(j, time.Now(), res.outcomes)
-	final = j.it.finished()
+	final = it.finished()
 	if final && events.none() { // the way of most mail: no disk to wait for
-		q.opt.Journal.Done(j.it.id)
-		q.forget(j.it)
-	} else {
-		q.save(j, events)
+		q.opt.Journal.Done(it.id)
+		it.active--
+		q.forget(it)
+		return true
 	}
+	q.save(j, events)
 	return final
 }
 
@@ -281,6 +284,7 @@ func (q *Queue) save(j *job, ev events) {
 	reports := q.reports(it, ev)
 	err := q.commit(it.id, final, state, reports)
 	q.mu.Lock()
+	it.active--
 
 	switch {
 	case it.dead:
@@ -337,24 +341,18 @@ func (q *Queue) commit(id string, final bool, state []byte, reports []report) er
 	}
 }
 
-// replace puts a job that is not finished back where it belongs.
+// replace puts a job that is not finished back where it belongs, or, when that
+// has changed for the whole message, the message.
 func (q *Queue) replace(j *job) {
 	it := j.it
 	switch {
+	case it.replan || it.held != "" || q.rerouted(j):
+		q.dropJob(j)
+		if it.active == 0 {
+			q.replan(it)
+		}
 	case len(j.rcpts) == 0:
 		q.dropJob(j)
-	case it.held != "":
-		q.dropJob(j)
-		if it.active == 0 {
-			q.unschedule(it)
-			q.planHeld(it)
-		}
-	case q.rerouted(j):
-		q.dropJob(j)
-		if it.active == 0 {
-			q.unschedule(it)
-			q.plan(it)
-		}
 	default:
 		q.place(j)
 	}
@@ -402,32 +400,34 @@ func (q *Queue) forget(it *item) {
 // old goes back without an attempt of its own, what is late is reported.
 func (q *Queue) overdue(d *dest) {
 	now := time.Now()
+	var late []*job
 	for j := range d.jobs {
 		it := j.it
-		if j.state != jobReady {
-			continue
-		}
 		by := it.env.DeliverBy
 		old := now.Sub(it.at) >= d.up.Lifetime || by != nil && by.Return && now.After(by.At)
-		if !old && !q.isSlow(it, &d.up.Schedule, now) {
-			continue
+		if j.state == jobReady && (old || q.isSlow(it, &d.up.Schedule, now)) {
+			j.state = jobActive
+			it.active++
+			late = append(late, j)
 		}
-		j.state = jobActive
-		it.active++
-		out := make([]mail.Outcome, len(j.rcpts))
-		for k, i := range j.rcpts {
-			out[k] = mail.Outcome{Rcpt: it.env.Rcpts[i].To, Reply: *d.why, Host: d.why.Host, At: now}
-		}
+	}
+	why := d.why
+	for some := range slices.Chunk(late, len(late)/8+1) { // a whole queue may be late at once
 		q.workers.Go(func() {
 			q.mu.Lock()
 			defer q.mu.Unlock()
-			it.active--
-			j.unreached = true
-			if ev := q.note(j, now, out); it.finished() && ev.none() {
-				q.opt.Journal.Done(it.id)
-				q.forget(it)
-			} else {
-				q.save(j, ev)
+			for _, j := range some {
+				res := result{unreached: why}
+				for _, i := range j.rcpts {
+					res.outcomes = append(res.outcomes, mail.Outcome{Rcpt: j.it.env.Rcpts[i].To, Reply: *why, Host: why.Host, At: now})
+				}
+				if q.bring(j, &res) {
+					q.mu.Unlock()
+					q.tell(Attempt{
+						ID: j.it.id, From: j.it.env.From, Upstream: d.upName, Queued: j.it.at, Started: now, Outcomes: res.outcomes, Final: true,
+					})
+					q.mu.Lock()
+				}
 			}
 		})
 	}

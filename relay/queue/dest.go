@@ -62,7 +62,7 @@ func (l *line) pop() *job {
 	return nil
 }
 
-// pop takes the next ready job, the urgent line first.
+// pop takes the next ready job, those of high priority first.
 func (d *dest) pop() *job {
 	for i := range d.lines {
 		if j := d.lines[i].pop(); j != nil {
@@ -184,7 +184,7 @@ func (q *Queue) ready(j *job) {
 	j.state = jobReady
 	n := 1
 	switch p := j.it.env.Priority; {
-	case p > 0 || j.urgent:
+	case p > 0:
 		n = 0
 	case p < 0:
 		n = 2
@@ -279,13 +279,25 @@ func (q *Queue) reached(d *dest) {
 	}
 	d.failures, d.why = 0, nil
 	q.log.Info().Str("destination", d.key).Msg("destination answers again")
+	q.wake(d)
+	q.pump(d)
+}
+
+// wake makes what waits because d did not answer due now.
+func (q *Queue) wake(d *dest) {
 	for j := range d.jobs {
-		if j.state == jobWaiting && j.unreached {
-			j.next = time.Time{}
-			q.ready(j)
+		if j.unreached {
+			q.due(j)
 		}
 	}
-	q.pump(d)
+}
+
+// due ends a job's wait. A key in the heap never changes while it is there.
+func (q *Queue) due(j *job) {
+	if j.state == jobWaiting {
+		q.ready(j)
+		j.next = time.Time{}
+	}
 }
 
 // unreached notes that the destination could not be spoken to at all.

@@ -49,7 +49,8 @@ type item struct {
 	override string     // another upstream, by an admin's order
 	warned   bool       // the sender knows that it is late
 	jobs     []*job
-	active   int  // jobs being attempted
+	active   int  // jobs being attempted, until what came of it is saved
+	replan   bool // once none is
 	dead     bool // gone while a job was being attempted
 }
 
@@ -59,13 +60,12 @@ func (it *item) to() string { return cmp.Or(it.override, it.upstream) }
 // job is the part of a message that goes in one transaction: its recipients
 // at one destination.
 type job struct {
-	it     *item
-	dest   *dest
-	rcpts  []int // indices into it.rcpts, all waiting
-	next   time.Time
-	place  int // in the heap of those that wait for their time; -1 elsewhere
-	state  jobState
-	urgent bool // an admin asked: before all others
+	it    *item
+	dest  *dest
+	rcpts []int // indices into it.rcpts, all waiting
+	next  time.Time
+	place int // in the heap of those that wait for their time; -1 elsewhere
+	state jobState
 	// unreached is set when the last attempt failed before the destination
 	// judged the message.
 	unreached bool
@@ -78,7 +78,6 @@ const (
 	jobReady
 	jobActive
 	jobWaiting
-	jobHeld
 	jobGone
 )
 

@@ -112,9 +112,8 @@ func (q *Queue) obeySome(act action, some []*item, text string, p *Progress) err
 		case it.dead:
 		case it.finished():
 			q.forget(it)
-		case q.running && it.active == 0:
-			q.unschedule(it)
-			q.plan(it)
+		case q.running:
+			q.replan(it)
 		}
 	}
 	if err != nil {
@@ -123,6 +122,15 @@ func (q *Queue) obeySome(act action, some []*item, text string, p *Progress) err
 	q.takeReports(reports)
 	p.Done += len(touched)
 	return nil
+}
+
+// replan puts a message where it belongs after an order; if a part of it is
+// under way, at the end of that. q.mu is held.
+func (q *Queue) replan(it *item) {
+	q.unschedule(it)
+	if it.replan = it.active > 0; !it.replan {
+		q.plan(it)
+	}
 }
 
 // commitOrder makes what an order changed durable, reports first.
@@ -180,7 +188,6 @@ func (q *Queue) retryItem(it *item, _ string, _ *events) bool {
 		it.rcpts[i].next = time.Time{}
 	}
 	for _, j := range it.jobs {
-		j.next = time.Time{}
 		if !j.dest.blocked.IsZero() {
 			q.unblock(j.dest)
 		}
@@ -259,10 +266,8 @@ func (q *Queue) Flush(domain string) int {
 		}
 		n++
 		q.retryItem(it, "", nil)
-		for _, j := range slices.Clone(it.jobs) {
-			if j.state == jobWaiting {
-				q.ready(j)
-			}
+		for _, j := range it.jobs {
+			q.due(j)
 		}
 	}
 	return n

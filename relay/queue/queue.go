@@ -211,6 +211,7 @@ func (q *Queue) Add(u Upstream) {
 	for _, d := range q.dests {
 		if d.upName == u.Name {
 			d.up = &u
+			d.limit = min(d.limit, float64(u.Concurrency))
 		}
 	}
 	if q.running {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -249,6 +250,17 @@ func (g *guide) Way(_ *mail.Transaction, r mail.Rcpt) (string, mail.Rcpt, error)
 	}
 	r.To = "final@example.com"
 	return g.to, r, nil
+}
+
+// slowJournal takes its time for each commit.
+type slowJournal struct {
+	Journal
+	pause atomic.Int64
+}
+
+func (j *slowJournal) Commit(ctx context.Context, changes ...journal.Change) error {
+	time.Sleep(time.Duration(j.pause.Load()))
+	return j.Journal.Commit(ctx, changes...)
 }
 
 // bubble runs a test in which five days pass at once.
@@ -889,6 +901,47 @@ func TestOrders(t *testing.T) {
 		obey(t, h, Order{Do: "delete"}, Progress{Done: 1, Of: 1})
 		pass(time.Hour)
 		h.empty(t)
+	})
+	bubble(t, "an order while the outcome of an attempt is saved makes no second copy", func(t *testing.T) {
+		for _, do := range []string{"retry", "release", "reroute"} {
+			slow := &slowJournal{}
+			h := newHouse(t, func(o *Options) { slow.Journal, o.Journal = o.Journal, slow })
+			h.out.change(func() { h.out.send = later })
+			slow.pause.Store(int64(2 * time.Minute))
+			h.accept(t, "out", to("a@example.net", "b@example.net")...)
+			synctest.Wait()
+			slow.pause.Store(int64(time.Minute))
+			h.out.change(func() { h.out.send, h.out.slow = nil, 20*time.Minute })
+			if _, err := h.Obey(t.Context(), Order{Do: do, Text: "mx"}, nil); err != nil {
+				t.Error(err)
+			}
+			pass(time.Hour)
+			if got := h.out.to(); len(got) != 2 {
+				t.Errorf("%s: delivered to %q", do, got)
+			}
+			h.empty(t)
+			h.stop()
+		}
+	})
+	bubble(t, "a hold while a part is under way keeps the rest", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.change(func() {
+			h.out.rcpt = func(r mail.Rcpt) error {
+				if r.To.Domain() == "example.com" {
+					return refuse(451, "", "later")
+				}
+				return nil
+			}
+		})
+		h.out.slow = time.Minute
+		h.accept(t, "mx", to("a@example.net", "b@example.com")...)
+		pass(time.Second)
+		obey(t, h, Order{Do: "hold"}, Progress{Done: 1, Of: 1})
+		pass(31 * 24 * time.Hour)
+		if got := h.out.to(); !slices.Equal(got, []string{"a@example.net"}) {
+			t.Errorf("delivered to %q", got)
+		}
+		h.empty(t) // its time as held mail is over
 	})
 	bubble(t, "an order that cannot be saved is not carried out", func(t *testing.T) {
 		h := newHouse(t)
