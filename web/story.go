@@ -137,17 +137,29 @@ func tell(rec history.Record, may func(mail.Address) bool, all bool) story {
 	if all || len(st.Envelope.Rcpts) == 1 {
 		o.Reply = trace.Clean(st.Reply.String())
 	}
+	o.addFacts(&st, may)
+	if st.Trail == nil {
+		return o
+	}
+	for i := range st.Trail.Events {
+		if e := &st.Trail.Events[i]; e.Rcpt == "" || may(e.Rcpt) {
+			after := "+" + trace.Words(max(0, e.At.Sub(st.At)).Round(time.Millisecond))
+			o.Events = append(o.Events, event{after, trace.Clean(eventWords(e, all))})
+		}
+	}
+	for _, a := range st.Trail.Auth {
+		o.Events = append(o.Events, event{"", trace.Clean(a.Method + " " + a.Value + " " + a.Reason)})
+	}
+	o.addOutcomes(st.Trail.Outcomes, may)
+	return o
+}
+
+// addFacts says who sent what to whom, and how.
+func (o *story) addFacts(st *mail.Story, may func(mail.Address) bool) {
 	fact := func(k, v string) {
 		if v != "" {
 			o.Facts = append(o.Facts, [2]string{k, trace.Clean(v)})
 		}
-	}
-	from := "a socket file"
-	if st.Client.Addr.IsValid() {
-		from = st.Client.Addr.Addr().String()
-	}
-	if st.Client.Name != "" {
-		from = st.Client.Name + " [" + from + "]"
 	}
 	fact("from", "<"+string(st.Envelope.From)+">")
 	for _, rc := range st.Envelope.Rcpts {
@@ -160,46 +172,58 @@ func tell(rec history.Record, may func(mail.Address) bool, all bool) story {
 		}
 		fact("to", to)
 	}
-	fact("client", from+" "+st.Client.Helo)
-	fact("login", st.Client.User)
-	if st.Client.TLS != nil {
-		b, _ := json.Marshal(st.Client.TLS)
-		fact("TLS", string(b))
+	client := "a socket file"
+	if st.Client.Addr.IsValid() {
+		client = st.Client.Addr.Addr().String()
 	}
+	if st.Client.Name != "" {
+		client = st.Client.Name + " [" + client + "]"
+	}
+	fact("client", client+" "+st.Client.Helo)
+	fact("login", st.Client.User)
+	fact("TLS", tlsWords(st.Client.TLS))
 	fact("message", st.Header.MessageID)
 	if st.Header.Size > 0 {
 		fact("size", fmt.Sprintf("%d octets, %d hops before us", st.Header.Size, st.Header.Hops))
 	}
 	fact("took", trace.Words(st.Took))
-	if st.Trail == nil {
-		return o
+}
+
+func tlsWords(t *mail.TLS) string {
+	if t == nil {
+		return ""
 	}
-	for _, e := range st.Trail.Events {
-		if e.Rcpt != "" && !may(e.Rcpt) {
-			continue
-		}
-		text := fmt.Sprintf("%s, %s: %s", e.Stage, e.By, e.Verdict)
-		if e.Rcpt != "" {
-			text += " for <" + string(e.Rcpt) + ">"
-		}
-		if e.Reply != nil {
-			text += ", " + e.Reply.String()
-		}
-		if e.Reason != "" {
-			text += ", " + e.Reason
-		}
-		if all {
-			for _, f := range e.Facts {
-				text += " [" + f.Key + " " + f.Value + "]"
-			}
-		}
-		o.Events = append(o.Events, event{"+" + trace.Words(max(0, e.At.Sub(st.At)).Round(time.Millisecond)), trace.Clean(text)})
+	words := t.Version + " " + t.Cipher
+	if t.Name != "" {
+		words += ", for the name " + t.Name
 	}
-	for _, a := range st.Trail.Auth {
-		o.Events = append(o.Events, event{"", trace.Clean(a.Method + " " + a.Value + " " + a.Reason)})
+	if t.Verified {
+		words += ", certificate verified"
 	}
-	o.addOutcomes(st.Trail.Outcomes, may)
-	return o
+	if t.Legacy {
+		words += ", by the legacy profile only"
+	}
+	return words
+}
+
+// eventWords is one line of the trail. Evidence is for admins.
+func eventWords(e *mail.Event, all bool) string {
+	text := fmt.Sprintf("%s, %s: %s", e.Stage, e.By, e.Verdict)
+	if e.Rcpt != "" {
+		text += " for <" + string(e.Rcpt) + ">"
+	}
+	if e.Reply != nil {
+		text += ", " + e.Reply.String()
+	}
+	if e.Reason != "" {
+		text += ", " + e.Reason
+	}
+	if all {
+		for _, f := range e.Facts {
+			text += " [" + f.Key + " " + f.Value + "]"
+		}
+	}
+	return text
 }
 
 func (o *story) addOutcomes(list []mail.Outcome, may func(mail.Address) bool) {

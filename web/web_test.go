@@ -405,3 +405,15 @@ func TestCookies(t *testing.T) {
 		t.Errorf("%d cookies", len(resp.Cookies()))
 	}
 }
+
+func TestTLSWords(t *testing.T) {
+	for want, tls := range map[string]*mail.TLS{
+		"":                               nil,
+		"TLSv1.3 TLS_AES_128_GCM_SHA256": {Version: "TLSv1.3", Cipher: "TLS_AES_128_GCM_SHA256"},
+		"TLSv1.0 X, for the name mx.a.example, certificate verified, by the legacy profile only": {Version: "TLSv1.0", Cipher: "X", Name: "mx.a.example", Verified: true, Legacy: true},
+	} {
+		if got := tlsWords(tls); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -8,15 +8,14 @@ import (
 // comments, and each server has its own words for it.
 func (r *reader) note(t *token) {
 	h := r.h
-	if len(h.Comments) < MaxComments {
-		if cap(h.Comments) == 0 {
-			h.Comments = make([]Span, 0, 4)
-		}
-		h.Comments = append(h.Comments, Span{int(t.start), int(t.end)})
-	} else {
+	if len(h.Comments) == MaxComments {
 		r.defects |= TooManyComments
 		return
 	}
+	if cap(h.Comments) == 0 {
+		h.Comments = make([]Span, 0, 4)
+	}
+	h.Comments = append(h.Comments, Span{int(t.start), int(t.end)})
 	r.notes++
 	a, b := int(t.start), int(t.end)
 	for a < b && class[r.s[a]] == space {
@@ -25,67 +24,7 @@ func (r *reader) note(t *token) {
 	for b > a && class[r.s[b-1]] == space {
 		b--
 	}
-	if a == b {
-		return
-	}
-	switch c := r.s[a:b]; c[0] | 0x20 {
-	case 'h', 'e', 'l':
-		if r.greeting(a, b) || r.envelopeNote(a, b) {
-			return
-		}
-	case 'a':
-		if r.authNote(a, b) {
-			return
-		}
-	case 'u':
-		if foldPrefix(c, "using ") && r.usingTLS(a, b) {
-			return
-		}
-	case 'v', 'c':
-		if foldPrefix(c, "version=") || foldPrefix(c, "cipher=") {
-			r.pairs(a, b)
-			return
-		}
-		if foldPrefix(c, "client ") {
-			r.certificate(c)
-			return
-		}
-		if foldPrefix(c, "crosscheck:") { // Amazon's own relays
-			r.partyNote(a+11, b)
-			return
-		}
-	case 'n':
-		if foldPrefix(c, "no client certificate") {
-			h.TLS.Verify = "NO"
-			return
-		}
-	case 't', 's':
-		if r.tlsNote(a, b) {
-			return
-		}
-	case 'q':
-		if foldPrefix(c, "qmail ") && r.qmail(a, b) {
-			return
-		}
-	case 'f':
-		if r.cur == notKey && foldPrefix(c, "from ") {
-			r.fromNote(a+5, b)
-			return
-		}
-	}
-	if strings.HasSuffix(r.s[a:b], " encrypted") && r.cur == kWith { // qmail with TLS
-		v := a
-		for v < b && class[r.s[v]] == plain {
-			v++
-		}
-		h.TLS.Cipher = r.set(FieldTLSCipher, a, v)
-		return
-	}
-	if i := foldIndex(r.s[a:b], "authenticated user "); i > 0 { // SquirrelMail and its heirs
-		r.authWord(a+i+len("authenticated user "), b)
-		return
-	}
-	if r.software(a, b) {
+	if a == b || r.noteByStart(a, b) || r.noteByWords(a, b) || r.software(a, b) {
 		return
 	}
 	switch r.cur {
@@ -94,6 +33,63 @@ func (r *reader) note(t *token) {
 	case kBy:
 		r.byNote(a, b)
 	}
+}
+
+// noteByStart knows a comment by how it begins.
+func (r *reader) noteByStart(a, b int) bool {
+	switch c := r.s[a:b]; c[0] | 0x20 {
+	case 'h', 'e', 'l':
+		return r.greeting(a, b) || r.envelopeNote(a, b)
+	case 'a':
+		return r.authNote(a, b)
+	case 'u':
+		return foldPrefix(c, "using ") && r.usingTLS(a, b)
+	case 'v', 'c':
+		switch {
+		case foldPrefix(c, "version="), foldPrefix(c, "cipher="):
+			r.pairs(a, b)
+		case foldPrefix(c, "client "):
+			r.certificate(c)
+		case foldPrefix(c, "crosscheck:"): // Amazon's own relays
+			r.partyNote(a+11, b)
+		default:
+			return false
+		}
+		return true
+	case 'n':
+		if foldPrefix(c, "no client certificate") {
+			r.h.TLS.Verify = "NO"
+			return true
+		}
+	case 't', 's':
+		return r.tlsNote(a, b)
+	case 'q':
+		return foldPrefix(c, "qmail ") && r.qmail(a, b)
+	case 'f':
+		if r.cur == notKey && foldPrefix(c, "from ") {
+			r.fromNote(a+5, b)
+			return true
+		}
+	}
+	return false
+}
+
+// noteByWords knows a comment by words that stand further back.
+func (r *reader) noteByWords(a, b int) bool {
+	if r.cur == kWith && strings.HasSuffix(r.s[a:b], " encrypted") { // qmail with TLS
+		v := a
+		for v < b && class[r.s[v]] == plain {
+			v++
+		}
+		r.h.TLS.Cipher = r.set(FieldTLSCipher, a, v)
+		return true
+	}
+	const user = "authenticated user " // SquirrelMail and its heirs
+	if i := foldIndex(r.s[a:b], user); i > 0 {
+		r.authWord(a+i+len(user), b)
+		return true
+	}
+	return false
 }
 
 // greeting reads "(HELO x)", "(EHLO x)" and "(LHLO x)".

@@ -2,9 +2,9 @@ package cms
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/rsa"
 	"fmt"
 	"io"
@@ -126,72 +126,20 @@ func (sd *Signed) checkSignature(s *Signer, d digest, contentSum []byte) Verdict
 	if err != nil {
 		return say(Unsupported, "the certificate's key (%s) is unreadable", keyAlg.id)
 	}
-	hashed := contentSum
-	if s.rawAttrs != nil {
-		// What was signed is the SET, not its implicitly tagged copy (RFC 5652, 5.4).
-		h := d.hash.New()
-		h.Write([]byte{0x31})
-		h.Write(s.rawAttrs[1:])
-		hashed = h.Sum(nil)
-	}
 	weak := ""
 	if d.weak {
 		weak = d.name + " can be forged"
 	}
-	var fits bool
-	switch pub := key.(type) {
-	case *rsa.PublicKey:
-		bits := pub.N.BitLen()
-		if bits < 2048 {
-			weak = fmt.Sprintf("an RSA key of %d bits is too short", bits)
-		}
-		switch {
-		case bits > MaxRSA:
-			return say(Unsupported, "an RSA key of %d bits", bits)
-		case bits < 1024 && sa.kind == sigRSA && keyAlg.id == keyRSA:
-			fits = true
-			err = verifyShort(pub, s.digestAlg.id, hashed, s.signature)
-		case bits < 1024:
-			return say(Unsupported, "an RSA key of %d bits", bits)
-		case sa.kind == sigRSA && keyAlg.id == keyRSA:
-			fits = true
-			err = rsa.VerifyPKCS1v15(pub, d.hash, hashed, s.signature)
-		case sa.kind == sigPSS:
-			fits = true
-			opts, fault := pssOptions(s.sigAlg.params, keyAlg, d.hash)
-			if fault != "" {
-				return say(Unsupported, "%s", fault)
-			}
-			err = rsa.VerifyPSS(pub, d.hash, hashed, s.signature, opts)
-		}
-	case *ecdsa.PublicKey:
-		if pub.Curve.Params().BitSize < 256 {
-			weak = "the curve " + pub.Curve.Params().Name + " is too short"
-		}
-		if fits = sa.kind == sigECDSA; fits && !ecdsa.VerifyASN1(pub, hashed, s.signature) {
-			err = errShort
-		}
-	case ed25519.PublicKey:
-		if fits = sa.kind == sigEd25519; !fits {
-			break
-		}
-		var message []byte
-		if s.rawAttrs != nil {
-			message = append([]byte{0x31}, s.rawAttrs[1:]...)
-		} else if message, ok = sd.content.whole(); !ok {
-			return say(Unsupported, "Ed25519 without signed attributes over more than %d octets", headSize)
-		}
-		if !ed25519.Verify(pub, message, s.signature) {
-			err = errShort
-		}
-	}
+	t := sd.try(s, sa, key, keyAlg, d, s.signedSum(d, contentSum))
 	switch {
-	case !fits:
+	case t.unsupported != "":
+		return say(Unsupported, "%s", t.unsupported)
+	case !t.fits:
 		return say(Bad, "a %s signature by a key that is not for it (%s)", sa.name, keyAlg.id)
-	case err != nil:
+	case !t.holds:
 		return say(Bad, "the signature is wrong")
-	case weak != "":
-		return say(Weak, "%s", weak)
+	case cmp.Or(t.weak, weak) != "":
+		return say(Weak, "%s", cmp.Or(t.weak, weak))
 	}
 	return Good
 }
