@@ -2,16 +2,17 @@ package intake
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"mime/quotedprintable"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"unicode/utf16"
 
 	"hoplite/mail"
+	"hoplite/mail/ole/oletest"
 	"hoplite/mail/trace"
 )
 
@@ -145,61 +146,35 @@ func values(head []byte, name string) (list []string) {
 	return list
 }
 
-// msgFile writes a compound file with the one property that we read (MS-CFB,
-// version 3): header, one FAT sector, one directory sector, the stream.
+// msgFile writes an Outlook message with the one property that we read.
 func msgFile(head string) []byte {
-	const sector = 512
-	stream := utf16le(strings.ReplaceAll("Microsoft Mail Internet Headers Version 2.0\n"+head, "\n", "\r\n"), false)
-	for len(stream) < 4096 { // shorter ones live elsewhere
-		stream = append(stream, 0, 0)
+	text := utf16le(strings.ReplaceAll("Microsoft Mail Internet Headers Version 2.0\n"+head, "\n", "\r\n"), false)
+	return oletest.File(oletest.Entry{Name: "__substg1.0_007D001F", Data: text})
+}
+
+// The same long stream under many names is read once.
+func TestRepeatedProperty(t *testing.T) {
+	const name, times = "__substg1.0_007D001F", 800
+	text := utf16le("Received: from a.example by b.example; Tue, 12 May 2026 08:30:05 +0000\r\n"+strings.Repeat("X: y\r\n", 200_000), false)
+	list := []oletest.Entry{{Name: name, Data: text, Next: 2}}
+	for i := range times {
+		list = append(list, oletest.Entry{Name: name, Data: []byte{}, Next: (i + 3) % (times + 2)})
 	}
-	n := (len(stream) + sector - 1) / sector
-	b := make([]byte, sector*(3+n))
-	copy(b, oleMagic)
-	le := binary.LittleEndian
-	le.PutUint16(b[24:], 0x3e)
-	le.PutUint16(b[26:], 3)
-	le.PutUint16(b[28:], 0xfffe)
-	le.PutUint16(b[30:], 9)
-	le.PutUint16(b[32:], 6)
-	le.PutUint32(b[44:], 1)          // FAT sectors
-	le.PutUint32(b[48:], 1)          // directory starts here
-	le.PutUint32(b[56:], 4096)       // smaller streams live in the mini stream
-	le.PutUint32(b[60:], 0xfffffffe) // no mini FAT
-	le.PutUint32(b[68:], 0xfffffffe) // no DIFAT
-	for i := range 109 {
-		le.PutUint32(b[76+4*i:], 0xffffffff)
+	b := oletest.File(list...)
+	dir := bytes.Index(b, utf16le(name, false))
+	for i := range times { // all lead to the first
+		copy(b[dir+128*(i+1)+116:][:8], b[dir+116:][:8])
 	}
-	le.PutUint32(b[76:], 0)
-	fat := b[sector:]
-	for i := range sector / 4 {
-		le.PutUint32(fat[4*i:], 0xffffffff)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	in, err := Read(b)
+	if err != nil || !bytes.Contains(in.Head, []byte("b.example")) {
+		t.Fatal(err)
 	}
-	le.PutUint32(fat[0:], 0xfffffffd)
-	le.PutUint32(fat[4:], 0xfffffffe)
-	for i := range n {
-		next := uint32(2 + i + 1)
-		if i == n-1 {
-			next = 0xfffffffe
-		}
-		le.PutUint32(fat[4*(2+i):], next)
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; used > 200<<20 {
+		t.Errorf("%d MiB for a file of %d", used>>20, len(b)>>20)
 	}
-	entry := func(i int, name string, kind byte, child, start, size uint32) {
-		d := b[2*sector+128*i:]
-		u := utf16le(name, false)
-		copy(d, u)
-		le.PutUint16(d[64:], uint16(len(u)+2))
-		d[66], d[67] = kind, 1
-		le.PutUint32(d[68:], 0xffffffff)
-		le.PutUint32(d[72:], 0xffffffff)
-		le.PutUint32(d[76:], child)
-		le.PutUint32(d[116:], start)
-		le.PutUint32(d[120:], size)
-	}
-	entry(0, "Root Entry", 5, 1, 0xfffffffe, 0)
-	entry(1, "__substg1.0_007D001F", 2, 0xffffffff, 2, uint32(len(stream)))
-	copy(b[3*sector:], stream)
-	return b
 }
 
 const report = `Return-Path: <>

@@ -7,10 +7,10 @@ import (
 	"io"
 	"strings"
 
-	"github.com/richardlehane/mscfb"
+	"hoplite/mail/ole"
 )
 
-var oleMagic = []byte{0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1}
+var oleMagic = []byte(ole.Magic)
 
 // The properties that we read out of an Outlook message (MS-OXPROPS).
 const (
@@ -29,7 +29,7 @@ func (in *Input) readMsg(raw []byte) (err error) {
 			err = fmt.Errorf("read Outlook message: the file is damaged")
 		}
 	}()
-	doc, err := mscfb.New(bytes.NewReader(raw))
+	doc, err := ole.Open(bytes.NewReader(raw), int64(len(raw)))
 	if err != nil {
 		return fmt.Errorf("read Outlook message: %w", err)
 	}
@@ -50,10 +50,11 @@ func (in *Input) readMsg(raw []byte) (err error) {
 		if prop != propHeaders && prop != propSubject && prop != propBody {
 			continue
 		}
-		b, err := io.ReadAll(io.LimitReader(e, min(e.Size, 8<<20)))
-		if err != nil && len(b) == 0 {
-			continue
+		if _, again := props[prop]; again {
+			continue // many entries may lead to the same long stream
 		}
+		// What can be read of a damaged one is better than nothing.
+		b, _ := io.ReadAll(io.LimitReader(e, min(e.Size, 8<<20)))
 		if kind == "001F" {
 			b = fromUTF16(b, false)
 		}

@@ -1,0 +1,166 @@
+// Package ole opens compound files, the little file systems in which Outlook
+// keeps a message and old Office programs a document (MS-CFB). A library reads
+// them; this package keeps it from what hostile ones would do to it.
+package ole
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/richardlehane/mscfb"
+)
+
+// Magic is how a compound file begins.
+const Magic = "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+
+// Limits of a directory. The library keeps the whole path of each entry, so
+// that nested folders cost it the square of their depth.
+const (
+	maxEntries = 50_000
+	maxDepth   = 64
+)
+
+// ErrDamaged is a file that breaks its own rules, or is far larger than any real
+// one.
+var ErrDamaged = errors.New("the file is damaged")
+
+// Open reads the directory of a compound file. Its entries come from Next; each
+// is a reader of its content, whose Size is a claim.
+func Open(r io.ReaderAt, size int64) (doc *mscfb.Reader, err error) {
+	defer func() {
+		// The library is not ours and its input is hostile.
+		if recover() != nil {
+			err = ErrDamaged
+		}
+	}()
+	f := file{r: r, size: size}
+	if err := f.header(); err != nil {
+		return nil, err
+	}
+	entries, err := f.directory()
+	if err != nil {
+		return nil, err
+	}
+	if err := walk(entries); err != nil {
+		return nil, err
+	}
+	return mscfb.New(r)
+}
+
+// file is as much of a compound file as is needed to find its directory.
+type file struct {
+	r      io.ReaderAt
+	size   int64
+	sector int64
+	start  uint32   // of the directory
+	fat    []uint32 // the sectors of the allocation table
+}
+
+func (f *file) read(at, n int64) ([]byte, error) {
+	b := make([]byte, n)
+	if _, err := f.r.ReadAt(b, at); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("%w: it ends early", ErrDamaged)
+		}
+		return nil, err
+	}
+	return b, nil
+}
+
+// at is a sector: those behind the header count from 0.
+func (f *file) at(n uint32) ([]byte, error) { return f.read((int64(n)+1)*f.sector, f.sector) }
+
+func (f *file) header() error {
+	h, err := f.read(0, 512)
+	if err != nil {
+		return err
+	}
+	shift := binary.LittleEndian.Uint16(h[30:])
+	if string(h[:8]) != Magic || shift != 9 && shift != 12 {
+		return ErrDamaged
+	}
+	f.sector, f.start = 1<<shift, binary.LittleEndian.Uint32(h[48:])
+	f.fat = words(h[76:512])
+	next, more := binary.LittleEndian.Uint32(h[68:]), int64(binary.LittleEndian.Uint32(h[72:]))
+	for range min(more, f.size/f.sector) {
+		b, err := f.at(next)
+		if err != nil {
+			return err
+		}
+		list := words(b)
+		f.fat, next = append(f.fat, list[:len(list)-1]...), list[len(list)-1]
+	}
+	return nil
+}
+
+func words(b []byte) []uint32 {
+	list := make([]uint32, len(b)/4)
+	for i := range list {
+		list[i] = binary.LittleEndian.Uint32(b[4*i:])
+	}
+	return list
+}
+
+// entry is where an entry of the directory leads: its neighbours in the tree of
+// its folder, and the first of what is in it.
+type entry struct{ left, right, child uint32 }
+
+// none leads nowhere; last ends a chain of sectors.
+const (
+	none = 0xffffffff
+	last = 0xfffffffe
+)
+
+func (f *file) directory() ([]entry, error) {
+	var list []entry
+	for n := f.start; n != last; {
+		b, err := f.at(n)
+		if err != nil {
+			return nil, err
+		}
+		for ; len(b) >= 128; b = b[128:] {
+			e := words(b[68:80])
+			list = append(list, entry{e[0], e[1], e[2]})
+		}
+		if len(list) > maxEntries {
+			return nil, fmt.Errorf("%w: more than %d entries", ErrDamaged, maxEntries)
+		}
+		per := uint32(f.sector / 4)
+		if n/per >= uint32(len(f.fat)) {
+			return nil, ErrDamaged
+		}
+		table, err := f.at(f.fat[n/per])
+		if err != nil {
+			return nil, err
+		}
+		n = binary.LittleEndian.Uint32(table[n%per*4:])
+	}
+	return list, nil
+}
+
+// walk goes through the tree as the library will.
+func walk(list []entry) error {
+	type place struct {
+		n     uint32
+		depth int
+	}
+	todo := []place{{0, 0}}
+	for seen := 0; len(todo) > 0; {
+		p := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if p.n == none {
+			continue
+		}
+		if seen++; seen > len(list) || p.n >= uint32(len(list)) {
+			return fmt.Errorf("%w: its directory leads astray", ErrDamaged)
+		}
+		if p.depth > maxDepth {
+			return fmt.Errorf("%w: folders in folders, more than %d deep", ErrDamaged, maxDepth)
+		}
+		e := list[p.n]
+		todo = append(todo, place{e.left, p.depth}, place{e.right, p.depth}, place{e.child, p.depth + 1})
+	}
+	return nil
+}

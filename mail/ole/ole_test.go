@@ -1,0 +1,99 @@
+package ole_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"testing"
+
+	"hoplite/mail/ole"
+	"hoplite/mail/ole/oletest"
+)
+
+func names(t *testing.T, b []byte) (list []string) {
+	t.Helper()
+	doc, err := ole.Open(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		e, err := doc.Next()
+		if err == io.EOF {
+			return list
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := ""
+		if e.Size > 0 {
+			all, err := io.ReadAll(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text = "=" + string(bytes.TrimRight(all, "\x00"))
+		}
+		list = append(list, e.Name+text)
+	}
+}
+
+func TestOpen(t *testing.T) {
+	long := bytes.Repeat([]byte("x"), 100_000)
+	b := oletest.File(oletest.Entry{Name: "a", Data: []byte("one"), Next: 2}, oletest.Entry{Name: "dir", Child: 3},
+		oletest.Entry{Name: "b", Data: long, Next: 4}, oletest.Entry{Name: "c", Data: []byte("two")})
+	want := []string{"a=one", "dir", "b=" + string(long), "c=two"}
+	got := names(t, b)
+	if len(got) == len(want)+1 {
+		got = got[1:] // the root
+	}
+	for i := range want {
+		if i >= len(got) || got[i] != want[i] {
+			t.Fatalf("%d entries: %.80q", len(got), got)
+		}
+	}
+}
+
+// nested is folders in folders. Each would cost the library the whole path.
+func nested(n int) []byte {
+	list := make([]oletest.Entry, n)
+	for i := range list {
+		list[i] = oletest.Entry{Name: "d", Child: (i + 2) % (n + 1)}
+	}
+	return oletest.File(list...)
+}
+
+func TestHostile(t *testing.T) {
+	many := make([]oletest.Entry, 51_000)
+	for i := range many {
+		many[i] = oletest.Entry{Name: "d", Next: (i + 2) % (len(many) + 1)}
+	}
+	loop := nested(3)
+	binary.LittleEndian.PutUint32(loop[2*512+3*128+76:], 1)
+	cut := nested(30)
+	for name, b := range map[string][]byte{
+		"deep": nested(40_000), "many": oletest.File(many...), "loop": loop, "cut": cut[:len(cut)-600], "magic alone": []byte(ole.Magic), "empty": nil,
+	} {
+		if _, err := ole.Open(bytes.NewReader(b), int64(len(b))); !errors.Is(err, ole.ErrDamaged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if list := names(t, nested(60)); len(list) < 60 {
+		t.Errorf("60 folders deep: %d entries", len(list))
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	f.Add(nested(3))
+	f.Add(oletest.File(oletest.Entry{Name: "a", Data: []byte("one"), Next: 2}, oletest.Entry{Name: "b", Data: []byte("two")}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		doc, err := ole.Open(bytes.NewReader(b), int64(len(b)))
+		if err != nil {
+			return
+		}
+		for _, e := range doc.File {
+			if len(e.Path) > 64 {
+				t.Fatalf("%d deep", len(e.Path))
+			}
+		}
+	})
+}
