@@ -25,12 +25,8 @@ type conn struct {
 	addr   string // the server's address
 	caps   caps
 	tls    *tls.ConnectionState
-	legacy bool
 	used   int // messages
 	mails  int // MAIL commands
-	since  time.Time
-	// fresh is set until the first reply of a transaction came.
-	fresh  bool
 	broken bool
 	dirty  bool           // a transaction was begun and not ended
 	client netip.AddrPort // whom the server was told of
@@ -98,7 +94,7 @@ func (d *dialer) open(ctx context.Context, s *server, from mail.Client) (*conn, 
 var errNoEHLO = errors.New("it closed the connection at EHLO")
 
 func (d *dialer) begin(ctx context.Context, nc net.Conn, s *server, from mail.Client) (*conn, error) {
-	c := &conn{nc: nc, server: s, addr: nc.RemoteAddr().String(), times: &d.times, fresh: true, since: time.Now()}
+	c := &conn{nc: nc, server: s, addr: nc.RemoteAddr().String(), times: &d.times}
 	if s.network == "unix" {
 		c.addr = s.address
 	}

@@ -77,17 +77,7 @@ func (c *conn) mailLine(p *parcel) (string, error) {
 		}
 	}
 	if e.DeliverBy != nil && c.caps.deliverBy {
-		mode := "N"
-		if e.DeliverBy.Return {
-			mode = "R"
-		}
-		if e.DeliverBy.Trace {
-			mode += "T"
-		}
-		left := int(time.Until(e.DeliverBy.At).Seconds())
-		if left > 0 || mode[0] == 'N' {
-			fmt.Fprintf(&b, " BY=%d;%s", left, mode)
-		}
+		b.WriteString(byParam(e.DeliverBy))
 	}
 	if e.Priority != 0 && c.caps.priority {
 		fmt.Fprintf(&b, " MT-PRIORITY=%d", e.Priority)
@@ -97,6 +87,23 @@ func (c *conn) mailLine(p *parcel) (string, error) {
 	}
 	b.WriteString("\r\n")
 	return b.String(), nil
+}
+
+// byParam is what is left of a message's time (RFC 2852, 4): a time that is
+// over is no time to return at.
+func byParam(by *mail.DeliverBy) string {
+	mode := "N"
+	if by.Return {
+		mode = "R"
+	}
+	left := int(time.Until(by.At).Seconds())
+	if left <= 0 && by.Return {
+		return ""
+	}
+	if by.Trace {
+		mode += "T"
+	}
+	return fmt.Sprintf(" BY=%d;%s", left, mode)
 }
 
 // rcptLine is one RCPT command.

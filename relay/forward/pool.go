@@ -104,7 +104,6 @@ func (p *pool) give(c *conn) {
 		c.quit()
 		return
 	}
-	c.fresh = true
 	if c.expire == nil {
 		c.expire = time.AfterFunc(p.keep, func() { p.expire(c) })
 	} else {

@@ -69,11 +69,8 @@ func (d *dialer) startTLS(ctx context.Context, c *conn) error {
 	}
 	state := secure.ConnectionState()
 	c.nc, c.tls = secure, &state
-	if legacy && (state.Version < tls.VersionTLS12 || weakSuite(state.CipherSuite)) {
-		c.legacy = true
-		if d.weakTLS != nil {
-			d.weakTLS(c.server.name(), state)
-		}
+	if legacy && d.weakTLS != nil && (state.Version < tls.VersionTLS12 || weakSuite(state.CipherSuite)) {
+		d.weakTLS(c.server.name(), state)
 	}
 	c.buffers()
 	return nil

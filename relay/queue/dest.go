@@ -86,76 +86,6 @@ func (d *dest) wants() bool {
 	return d.up != nil && d.hasReady() && d.blocked.IsZero() && d.active < int(d.limit)
 }
 
-// plan makes the jobs of an item: one for each destination among those who
-// wait, and puts each where it belongs.
-func (q *Queue) plan(it *item) {
-	stranded := it.stranded
-	if stranded {
-		q.unhold(it)
-	}
-	if it.held != "" {
-		q.planHeld(it)
-		return
-	}
-	name := it.to()
-	up := q.upstreams[name]
-	if up == nil { // no longer configured: routed anew, else it waits
-		if !q.routable(it) {
-			q.strand(it, stranded)
-			return
-		}
-		name, up = Router, q.upstreams[Router]
-	}
-	if stranded { // it has waited long enough
-		for i := range it.rcpts {
-			it.rcpts[i].next = time.Time{}
-		}
-	}
-	type way struct {
-		dest string
-		from mail.Address
-	}
-	made := map[way]*job{}
-	for i := range it.rcpts {
-		r := &it.rcpts[i]
-		if r.status != waiting {
-			continue
-		}
-		key, domain := name, ""
-		if up.PerDomain {
-			domain = it.env.Rcpts[i].To.Domain()
-			key = name + "/" + domain
-		}
-		from := q.sender(it, i)
-		j := made[way{key, from}]
-		if j == nil || len(j.rcpts) == maxPerJob {
-			j = &job{it: it, dest: q.dest(key, up, domain), place: -1}
-			j.dest.jobs[j] = true
-			it.jobs = append(it.jobs, j)
-			made[way{key, from}] = j
-		}
-		j.rcpts = append(j.rcpts, i)
-		if r.next.After(j.next) {
-			j.next = r.next
-		}
-		j.unreached = j.unreached || r.last != nil && Unreachable(r.last)
-	}
-	for _, j := range it.jobs {
-		if j.unreached { // from before a restart: the first success tells all that wait
-			j.dest.failures = max(j.dest.failures, 1)
-		}
-		q.place(j)
-	}
-}
-
-// sender is the reverse path for one recipient.
-func (q *Queue) sender(it *item, i int) mail.Address {
-	if q.opt.Sender == nil || it.env.From == "" {
-		return it.env.From
-	}
-	return q.opt.Sender(it.env.From, it.env.Rcpts[i])
-}
-
 func (q *Queue) dest(key string, up *Upstream, domain string) *dest {
 	d := q.dests[key]
 	if d == nil {
@@ -166,31 +96,6 @@ func (q *Queue) dest(key string, up *Upstream, domain string) *dest {
 		q.dests[key] = d
 	}
 	return d
-}
-
-// place puts a job in line, or lets it wait for its time.
-func (q *Queue) place(j *job) {
-	if j.next.After(time.Now()) {
-		j.state = jobWaiting
-		q.setAlarm(j)
-		return
-	}
-	q.ready(j)
-}
-
-// ready puts a job in line and sees to it that somebody serves the line.
-func (q *Queue) ready(j *job) {
-	q.clearAlarm(j)
-	j.state = jobReady
-	n := 1
-	switch p := j.it.env.Priority; {
-	case p > 0:
-		n = 0
-	case p < 0:
-		n = 2
-	}
-	j.dest.lines[n].push(j)
-	q.pump(j.dest)
 }
 
 // pump starts workers for d as far as the limits allow.

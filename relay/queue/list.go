@@ -284,7 +284,6 @@ func (q *Queue) Totals(f Filter) []Total {
 }
 
 func (q *Queue) total(sums map[string]*Total, it *item, now time.Time) {
-	next := q.next(it)
 	seen := map[string]bool{}
 	for i := range it.rcpts {
 		r := &it.rcpts[i]
@@ -300,24 +299,9 @@ func (q *Queue) total(sums map[string]*Total, it *item, now time.Time) {
 		if r.last != nil && r.tried.After(t.tried) {
 			t.Reply, t.tried = r.last.String(), r.tried
 		}
-		if seen[domain] {
-			continue
-		}
-		seen[domain] = true
-		t.Messages++
-		t.Size += it.size
-		age, n := now.Sub(it.at), 0
-		for n < len(Ages) && age >= Ages[n] {
-			n++
-		}
-		t.Ages[n]++
-		if it.at.Before(t.Oldest) {
-			t.Oldest = it.at
-		}
-		if it.held != "" {
-			t.Held++
-		} else if t.Next.IsZero() || next.Before(t.Next) {
-			t.Next = next
+		if !seen[domain] {
+			seen[domain] = true
+			t.add(it, q.next(it), now)
 		}
 	}
 	for _, j := range it.jobs { // a destination that is down says why for all its mail
@@ -326,5 +310,24 @@ func (q *Queue) total(sums map[string]*Total, it *item, now time.Time) {
 				t.Reply = j.dest.why.String()
 			}
 		}
+	}
+}
+
+// add counts one message.
+func (t *Total) add(it *item, next, now time.Time) {
+	t.Messages++
+	t.Size += it.size
+	age, n := now.Sub(it.at), 0
+	for n < len(Ages) && age >= Ages[n] {
+		n++
+	}
+	t.Ages[n]++
+	if it.at.Before(t.Oldest) {
+		t.Oldest = it.at
+	}
+	if it.held != "" {
+		t.Held++
+	} else if t.Next.IsZero() || next.Before(t.Next) {
+		t.Next = next
 	}
 }

@@ -300,13 +300,14 @@ func TestDelivery(t *testing.T) {
 	})
 	bubble(t, "a second handoff of one transaction gets a name of its own", func(t *testing.T) {
 		h := newHouse(t)
+		h.out.slow = time.Minute // else the first may be gone before the second comes
 		tx := mail.NewTransaction(mail.Client{}, "ann@example.org")
 		a := h.acceptTx(t, "out", tx, to("a@example.net")...)
 		b := h.acceptTx(t, "mx", tx, to("b@example.net")...)
 		if a != tx.ID || b != tx.ID+"-2" {
 			t.Errorf("ids %q and %q", a, b)
 		}
-		synctest.Wait()
+		pass(time.Hour)
 		h.empty(t)
 	})
 	bubble(t, "what one recipient is answered does not touch another", func(t *testing.T) {
