@@ -151,11 +151,11 @@ func (s *session) welcome(a *users.Account, err error, how string) error {
 		s.log.Info().Err(err).Str("verdict", "failed").Msg("imap login")
 		return nof("[AUTHENTICATIONFAILED] login failed")
 	}
-	if !s.srv.admit(a.Name) {
+	if !s.srv.env.Tally.Enter(a.Name, s.srv.cfg.AccountConnections) {
 		return nof("[LIMIT] too many connections of this account")
 	}
 	if err := s.open(a); err != nil {
-		s.srv.dismiss(a.Name)
+		s.srv.env.Tally.Leave(a.Name)
 		s.log.Error().Err(err).Str("account", a.Name).Msg("imap login")
 		return nof("[UNAVAILABLE] mailbox cannot be opened, try again later")
 	}
@@ -177,5 +177,6 @@ func (s *session) open(a *users.Account) error {
 		return err
 	}
 	s.account, s.box = a, box
+	s.sep, s.prefix = box.Store().Separator(), box.Store().Prefix()
 	return nil
 }

@@ -13,7 +13,6 @@ package imap
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -35,7 +34,8 @@ type Config struct {
 	CleartextLogin bool `hcl:"cleartext_login,optional"`
 	// AppendLimit is the largest message that a client may store.
 	AppendLimit conf.Bytes `hcl:"append_limit,optional" default:"64MiB"`
-	// AccountConnections is how many connections one account may have at a time.
+	// AccountConnections is how many connections one account may have at a time,
+	// counted over all IMAP listeners.
 	AccountConnections int `hcl:"account_connections,optional" default:"50"`
 	// IdleTimeout is how long a client that has logged in may stay silent; 30
 	// minutes are the least that the standard allows.
@@ -63,7 +63,9 @@ type Env struct {
 	// Box opens the box of an account that has logged in.
 	Box  func(mail.Address) (*maildrop.Box, error)
 	Gate *login.Gate
-	Log  zerolog.Logger
+	// Tally counts the connections of accounts, over all IMAP listeners.
+	Tally *listen.Tally
+	Log   zerolog.Logger
 	// Hostname is in the greeting, Version in the answer to ID.
 	Hostname, Version string
 }
@@ -75,8 +77,6 @@ type Server struct {
 	log zerolog.Logger
 
 	sessions listen.Sessions[*session]
-	mu       sync.Mutex
-	accounts map[string]int // connections of each
 }
 
 // New makes a server.
@@ -88,7 +88,10 @@ func New(cfg Config, env Env) *Server {
 	set(&cfg.IdleTimeout, d.IdleTimeout)
 	set(&cfg.LoginTimeout, d.LoginTimeout)
 	set(&cfg.SearchTimeout, d.SearchTimeout)
-	return &Server{cfg: cfg, env: env, log: env.Log, accounts: map[string]int{}}
+	if env.Tally == nil {
+		env.Tally = &listen.Tally{}
+	}
+	return &Server{cfg: cfg, env: env, log: env.Log}
 }
 
 func set[T comparable](v *T, otherwise T) {
@@ -114,22 +117,3 @@ func (s *Server) Handle(ctx context.Context, c *listen.Conn) {
 
 // Shutdown says BYE to every client and ends its session.
 func (s *Server) Shutdown() { s.sessions.Shutdown((*session).stop) }
-
-// admit counts a connection of an account; false says that it has too many.
-func (s *Server) admit(account string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.accounts[account] >= s.cfg.AccountConnections {
-		return false
-	}
-	s.accounts[account]++
-	return true
-}
-
-func (s *Server) dismiss(account string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.accounts[account]--; s.accounts[account] <= 0 {
-		delete(s.accounts, account)
-	}
-}

@@ -231,7 +231,7 @@ func (s *session) doNamespace() error {
 	if !s.end() {
 		return nil
 	}
-	prefix := string(wire.AppendString(nil, s.box.Store().Prefix(), true))
+	prefix := string(wire.AppendString(nil, s.prefix, true))
 	s.untagged("NAMESPACE ((%s %s)) NIL NIL", prefix, s.quotedSeparator())
 	return s.done("NAMESPACE completed")
 }

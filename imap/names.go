@@ -10,10 +10,10 @@ import (
 )
 
 // The store names folders in UTF-8 with "/" between levels. Clients see the
-// separator and prefix that the store is set to, and modified UTF-7 unless
-// they have switched on UTF-8.
+// separator and prefix that the store was set to when they logged in, and
+// modified UTF-7 unless they have switched on UTF-8.
 
-func (s *session) separator() string { return s.box.Store().Separator() }
+func (s *session) separator() string { return s.sep }
 
 func (s *session) quotedSeparator() string { return `"` + s.separator() + `"` }
 
@@ -52,7 +52,7 @@ func (s *session) storeName(name string) (string, error) {
 	if strings.EqualFold(name, maildir.Inbox) {
 		return maildir.Inbox, nil
 	}
-	sep, prefix := s.separator(), s.box.Store().Prefix()
+	sep, prefix := s.separator(), s.prefix
 	if prefix != "" {
 		if len(name) < len(prefix) || !strings.EqualFold(name[:len(prefix)], prefix) {
 			return "", maildrop.ErrFolderName
@@ -76,7 +76,7 @@ func (s *session) shown(name string) string {
 	if sep := s.separator(); sep != "/" {
 		name = strings.ReplaceAll(name, "/", sep)
 	}
-	return s.box.Store().Prefix() + name
+	return s.prefix + name
 }
 
 // mailboxName is a store's name as it goes over the wire.

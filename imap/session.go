@@ -30,6 +30,8 @@ type session struct {
 
 	account *users.Account // nil before the login
 	box     *maildrop.Box
+	sep     string // the store's, at login
+	prefix  string
 	sel     *selected // nil unless a folder is selected
 
 	// What the client has switched on.
@@ -164,7 +166,7 @@ func (s *session) release() {
 		s.box.Close()
 	}
 	if s.account != nil {
-		s.srv.dismiss(s.account.Name)
+		s.srv.env.Tally.Leave(s.account.Name)
 	}
 	s.r.Release()
 	s.w.Flush()

@@ -13,7 +13,8 @@ type Config struct {
 	// Path is where the Maildir of each account lies. {user} is the part of its
 	// address before the @, {domain} the part behind it; both in lower case,
 	// characters that could lead elsewhere written %XX. A path that does not
-	// begin with / lies in the data folder.
+	// begin with / lies in the data folder. After a reload that changes it,
+	// sessions go on in the old place until they end; nothing is moved.
 	Path string `hcl:"path,optional" default:"mail/{domain}/{user}"`
 	// Separator stands between the levels of a folder name on IMAP, "." or
 	// "/". Dovecot and Courier use ".", and clients remember it.

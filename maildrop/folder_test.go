@@ -124,7 +124,7 @@ func TestStateSurvivesReopen(t *testing.T) {
 	}
 	before := syncNow(t, f)
 
-	again, err := Open(s.cfg, s.env)
+	again, err := Open(s.set.Load().Config, s.env)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,17 +59,18 @@ func (h *handoff) Rcpt(_ context.Context, r mail.Rcpt) error {
 
 // known tells whether a is somebody here.
 func (s *Store) known(a mail.Address) bool {
-	if s.env.Account == nil {
+	account := s.set.Load().account
+	if account == nil {
 		return s.Exists(a)
 	}
-	_, ok := s.env.Account(a)
+	_, ok := account(a)
 	return ok
 }
 
 // reply puts an error of ours into SMTP's words.
 func (s *Store) reply(err error) *mail.Reply {
 	switch {
-	case errors.Is(err, ErrQuota) && s.cfg.QuotaReply == "reject":
+	case errors.Is(err, ErrQuota) && s.set.Load().QuotaReply == "reject":
 		return &mail.Reply{Code: 552, Enhanced: "5.2.2", Text: "mailbox is full", Cause: err}
 	case errors.Is(err, ErrQuota):
 		return &mail.Reply{Code: 452, Enhanced: "4.2.2", Text: "mailbox is full", Cause: err}
@@ -103,7 +104,7 @@ func (h *handoff) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
 func (h *handoff) send(ctx context.Context, t *target, m *mail.Message) mail.Outcome {
 	start := time.Now()
 	id, err := h.deliver(ctx, t, m)
-	o := mail.Outcome{Rcpt: t.rcpt.To, Hop: h.store.cfg.Name, RemoteID: id, At: time.Now(), Took: time.Since(start)}
+	o := mail.Outcome{Rcpt: t.rcpt.To, Hop: h.store.set.Load().Name, RemoteID: id, At: time.Now(), Took: time.Since(start)}
 	if err != nil {
 		o.Reply = *h.store.reply(err)
 		return o
@@ -165,9 +166,10 @@ func deliveryEdits(m *mail.Message, from, to mail.Address) *mail.Message {
 // folder opens the folder that a recipient's copy belongs in: Junk for
 // quarantined mail, the sub-address's folder if there is one, else INBOX.
 func (h *handoff) folder(t *target) (*Folder, error) {
-	name, create := t.rcpt.Folder, h.store.cfg.MakeFolders
+	set := h.store.set.Load()
+	name, create := t.rcpt.Folder, set.MakeFolders
 	if h.tx.Quarantine != "" {
-		name, create = h.store.cfg.Junk, true
+		name, create = set.Junk, true
 	}
 	t.folder = maildir.Inbox
 	if name == "" {

@@ -12,7 +12,7 @@ import (
 func reopen(t testing.TB, s *Store) *Store {
 	t.Helper()
 	s.Close()
-	again, err := Open(s.cfg, s.env)
+	again, err := Open(s.set.Load().Config, s.env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestIndexLost(t *testing.T) {
 				t.Fatalf("logs %v, %v", logs, err)
 			}
 			tc.spoil(t, logs[0])
-			again, err := Open(s.cfg, s.env)
+			again, err := Open(s.set.Load().Config, s.env)
 			must(t, err)
 			defer again.Close()
 			f := inboxOf(t, again)
@@ -143,7 +143,7 @@ func TestChangesWhileAway(t *testing.T) {
 	must(t, os.Rename(filepath.Join(dir, "cur", m.File), filepath.Join(dir, "cur", m.Base()+":2,Fa")))
 	must(t, os.Remove(filepath.Join(dir, "cur", want.Messages[1].File)))
 	must(t, os.WriteFile(filepath.Join(dir, "cur", "1600000000.M2P1.h:2,S"), []byte("Subject: in cur\r\n\r\nCRLF\r\n"), 0o600))
-	again, err := Open(s.cfg, s.env)
+	again, err := Open(s.set.Load().Config, s.env)
 	must(t, err)
 	defer again.Close()
 	f := inboxOf(t, again)

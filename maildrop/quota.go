@@ -50,9 +50,10 @@ func (b *Box) Quota() (Quota, error) {
 
 // limits are the box's limits by setting; found are those in its maildirsize.
 func (b *Box) limits(found Quota) (size, messages int64) {
-	size, messages = int64(b.store.cfg.Quota), b.store.cfg.QuotaMessages
-	if account := b.store.env.Account; account != nil {
-		if a, ok := account(b.account); ok && a.Quota > 0 {
+	set := b.store.set.Load()
+	size, messages = int64(set.Quota), set.QuotaMessages
+	if set.account != nil {
+		if a, ok := set.account(b.account); ok && a.Quota > 0 {
 			size = a.Quota
 		}
 	}

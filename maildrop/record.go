@@ -16,13 +16,13 @@ func (s *Store) openIndex() error {
 	if s.env.NoIndex {
 		return nil
 	}
-	dir := filepath.Join(s.env.Data, "index", pathPart(s.cfg.Name))
+	dir := filepath.Join(s.env.Data, "index", pathPart(s.set.Load().Name))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("open the index of maildrop %q: %w", s.cfg.Name, err)
+		return fmt.Errorf("open the index of maildrop %q: %w", s.set.Load().Name, err)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return fmt.Errorf("open the index of maildrop %q: %w", s.cfg.Name, err)
+		return fmt.Errorf("open the index of maildrop %q: %w", s.set.Load().Name, err)
 	}
 	s.index = root
 	return nil

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -42,7 +43,7 @@ var (
 
 // Store is all the boxes of one maildrop block.
 type Store struct {
-	cfg   Config
+	set   atomic.Pointer[settings]
 	env   Env
 	root  *os.Root
 	index *os.Root // nil: without
@@ -68,6 +69,12 @@ type Env struct {
 	Account func(mail.Address) (Account, bool)
 }
 
+// settings are what a reload of the configuration may change.
+type settings struct {
+	Config
+	account func(mail.Address) (Account, bool) // see Env
+}
+
 // Account is what a store wants to know of an account.
 type Account struct {
 	// Quota is the account's own limit in octets; 0 means the store's.
@@ -79,13 +86,10 @@ const idleTime = 30 * time.Second
 
 // Open opens a store, makes its directory, and looks after it until Close.
 func Open(cfg Config, env Env) (*Store, error) {
-	cfg.defaults()
-	if err := cfg.Check(); err != nil {
+	path := Location(cfg, env.Data)
+	s := &Store{env: env, boxes: map[string]*Box{}, log: env.Log.With().Str("maildrop", cfg.Name).Logger()}
+	if err := s.Configure(cfg, env.Account); err != nil {
 		return nil, err
-	}
-	path := cfg.Path
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(env.Data, path)
 	}
 	// Everything before the first {placeholder} is ours to make and to stay in.
 	top := path[:strings.IndexByte(path, '{')]
@@ -97,11 +101,7 @@ func Open(cfg Config, env Env) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open maildrop %q: %w", cfg.Name, err)
 	}
-	s := &Store{
-		cfg: cfg, env: env, root: root, path: path[len(top):],
-		log:   env.Log.With().Str("maildrop", cfg.Name).Logger(),
-		boxes: map[string]*Box{},
-	}
+	s.root, s.path = root, path[len(top):]
 	if err := s.openIndex(); err != nil {
 		root.Close()
 		return nil, err
@@ -117,12 +117,33 @@ func Open(cfg Config, env Env) (*Store, error) {
 	return s, nil
 }
 
+// Location is where the boxes of a maildrop lie, data being the data folder.
+// Two blocks with one location are the same store.
+func Location(cfg Config, data string) string {
+	cfg.defaults()
+	if filepath.IsAbs(cfg.Path) {
+		return filepath.Clean(cfg.Path)
+	}
+	return filepath.Join(data, cfg.Path)
+}
+
+// Configure gives the store other settings, except for its path. Sessions that
+// are open go on, account takes the place of Env.Account.
+func (s *Store) Configure(cfg Config, account func(mail.Address) (Account, bool)) error {
+	cfg.defaults()
+	if err := cfg.Check(); err != nil {
+		return err
+	}
+	s.set.Store(&settings{cfg, account})
+	return nil
+}
+
 // Separator is what stands between the levels of a folder name on IMAP, and
 // Prefix what stands before all names but INBOX, as in "INBOX.".
-func (s *Store) Separator() string { return s.cfg.Separator }
+func (s *Store) Separator() string { return s.set.Load().Separator }
 
 // Prefix is described at Separator.
-func (s *Store) Prefix() string { return s.cfg.Prefix }
+func (s *Store) Prefix() string { return s.set.Load().Prefix }
 
 // boxPath is where the box of an account lies below the root.
 func (s *Store) boxPath(a mail.Address) string {
@@ -269,6 +290,28 @@ func (s *Store) Close() error {
 		s.index.Close()
 	}
 	return s.root.Close()
+}
+
+// Retire closes the store once no box of it is in use, or after a while.
+func (s *Store) Retire() error {
+	for end := time.Now().Add(retireWait); s.inUse() && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+	}
+	return s.Close()
+}
+
+// retireWait is longer than any delivery takes.
+const retireWait = time.Minute
+
+func (s *Store) inUse() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.boxes {
+		if b.refs > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // isExist tells whether an error says that a file is there already.

@@ -71,12 +71,12 @@ func (b *Box) readSubscriptions() (maildir.Subscriptions, error) {
 	if err != nil {
 		return maildir.Subscriptions{}, fmt.Errorf("read subscriptions: %w", err)
 	}
-	return maildir.ParseSubscriptions(string(text), b.store.cfg.Separator), nil
+	return maildir.ParseSubscriptions(string(text), b.store.Separator()), nil
 }
 
 // courierSubscriptions is what a user of Courier subscribed to, or nothing.
 func (b *Box) courierSubscriptions() maildir.Subscriptions {
-	s := maildir.Subscriptions{Separator: b.store.cfg.Separator}
+	s := maildir.Subscriptions{Separator: b.store.Separator()}
 	text, err := b.dir.ReadFile(maildir.CourierSubscriptionsFile, 1<<20)
 	if err != nil {
 		return s

@@ -43,7 +43,7 @@ func (h *house) buildDoors() error {
 	}
 	for _, c := range h.cfg.IMAP {
 		s := imap.New(*c, imap.Env{
-			Box: h.box, Gate: h.logins, Hostname: h.cfg.Hostname, Version: version,
+			Box: h.box, Gate: h.logins, Tally: &h.imapTally, Hostname: h.cfg.Hostname, Version: version,
 			Log: h.log.With().Str("listener", c.Name).Logger(),
 		})
 		h.doors = append(h.doors, door{

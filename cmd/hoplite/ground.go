@@ -5,12 +5,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"reflect"
+	"sync"
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
 
-	"hoplite/internal/conf"
 	"hoplite/internal/control"
 	"hoplite/internal/history"
 	"hoplite/internal/listen"
@@ -40,37 +39,54 @@ type ground struct {
 	doorFigures *relay.Metrics
 	srs         *srs.Rewriter
 	own         atomic.Pointer[users.Resolver] // of the house that stands now
-	stores      map[string]keptStore
-	replaced    []*maildrop.Store // by a reload; sessions may still use them
-	clocks      *trace.Clocks     // of neighbours
-	learned     chan struct{}     // closed once they are saved for the last time
+	imapTally   listen.Tally
+	storesMu    sync.Mutex
+	stores      map[string]*keptStore // by maildrop.Location
+	clocks      *trace.Clocks         // of neighbours
+	learned     chan struct{}         // closed once they are saved for the last time
 	forget      context.CancelFunc
 }
 
-// keptStore is a maildrop that a reload finds again when its block is the same.
+// keptStore is an open maildrop. Houses whose maildrops lie in one place share
+// it: two of them would have two ideas of a folder.
 type keptStore struct {
-	cfg   maildrop.Config
-	store *maildrop.Store
+	*maildrop.Store
+	houses int // that use it
 }
 
-// store opens a maildrop, or gives the one that is open already.
-func (g *ground) store(c *maildrop.Config, account func(mail.Address) (maildrop.Account, bool)) (*maildrop.Store, error) {
-	key := *c
-	key.Pos = conf.Pos{}
-	if k, ok := g.stores[c.Name]; ok && reflect.DeepEqual(k.cfg, key) {
-		return k.store, nil
+// store opens the maildrop at a path for a house, or gives it the one that is
+// open there.
+func (g *ground) store(path string, c *maildrop.Config, account func(mail.Address) (maildrop.Account, bool)) (*maildrop.Store, error) {
+	g.storesMu.Lock()
+	defer g.storesMu.Unlock()
+	k := g.stores[path]
+	if k == nil {
+		s, err := maildrop.Open(*c, maildrop.Env{
+			Data: g.data, Log: g.log.With().Str("hop", c.Name).Logger(), Account: account,
+		})
+		if err != nil {
+			return nil, err
+		}
+		k = &keptStore{Store: s}
+		g.stores[path] = k
 	}
-	s, err := maildrop.Open(*c, maildrop.Env{
-		Data: g.data, Log: g.log.With().Str("hop", c.Name).Logger(), Account: account,
-	})
-	if err != nil {
-		return nil, err
+	k.houses++
+	return k.Store, nil
+}
+
+// leaveStore is the other end of store. The last house to leave closes it, once
+// the mail that is still on its way into it has arrived.
+func (g *ground) leaveStore(path string) {
+	g.storesMu.Lock()
+	defer g.storesMu.Unlock()
+	k := g.stores[path]
+	if k.houses--; k.houses > 0 {
+		return
 	}
-	if k, ok := g.stores[c.Name]; ok {
-		g.replaced = append(g.replaced, k.store)
+	delete(g.stores, path)
+	if err := k.Retire(); err != nil {
+		g.log.Error().Err(err).Str("path", path).Msg("close maildrop")
 	}
-	g.stores[c.Name] = keptStore{key, s}
-	return s, nil
 }
 
 // stand takes the data folder.
@@ -84,7 +100,7 @@ func stand(cfg *Config, log zerolog.Logger) (*ground, error) {
 		sockets:  listen.NewSockets(),
 		gate:     listen.NewGate(0),
 		throttle: users.NewThrottle(),
-		stores:   map[string]keptStore{},
+		stores:   map[string]*keptStore{},
 		clocks:   trace.LoadClocks(cfg.under("state/clocks.json")),
 		learned:  make(chan struct{}),
 	}
@@ -131,14 +147,9 @@ func (g *ground) leave() {
 			g.log.Error().Err(err).Msg("close queue")
 		}
 	}
-	for name, k := range g.stores {
-		if err := k.store.Close(); err != nil {
-			g.log.Error().Err(err).Str("maildrop", name).Msg("close maildrop")
-		}
-	}
-	for _, s := range g.replaced {
-		if err := s.Close(); err != nil {
-			g.log.Error().Err(err).Msg("close maildrop")
+	for path, k := range g.stores {
+		if err := k.Close(); err != nil {
+			g.log.Error().Err(err).Str("path", path).Msg("close maildrop")
 		}
 	}
 	if g.history != nil {

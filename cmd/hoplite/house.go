@@ -27,6 +27,7 @@ type house struct {
 	resolver  *users.Resolver
 	logins    *login.Gate
 	boxes     map[string]*maildrop.Store
+	places    []string // of the stores in boxes, by maildrop.Location
 	hops      map[string]mail.Hop
 	upstreams map[string]*forward.Upstream
 	chains    map[string]*relay.Chain
@@ -49,10 +50,12 @@ func build(g *ground, cfg *Config, diags *conf.Diagnostics) (*house, error) {
 		h.buildDNS, h.buildAccounts, h.buildCerts, h.buildHops, h.buildUpstreams, h.buildChains, h.buildDoors,
 	} {
 		if err := step(); err != nil {
+			h.leaveBoxes()
 			return nil, err
 		}
 	}
 	if err := diags.Err(); err != nil {
+		h.leaveBoxes()
 		return nil, err
 	}
 	return h, nil
@@ -103,14 +106,34 @@ func (h *house) buildCerts() (err error) {
 
 func (h *house) buildHops() error {
 	for _, c := range h.cfg.Maildrop {
-		store, err := h.store(c, h.account)
+		path := maildrop.Location(*c, h.data)
+		store, err := h.store(path, c, h.account)
 		if err != nil {
 			return fmt.Errorf("maildrop %q: %w", c.Name, err)
 		}
+		h.places = append(h.places, path)
 		h.boxes[c.Name] = store
 		h.hops[c.Name] = store
 	}
 	return nil
+}
+
+// configureBoxes gives the stores the settings of this house, which takes the
+// place of another.
+func (h *house) configureBoxes() {
+	for _, c := range h.cfg.Maildrop {
+		if err := h.boxes[c.Name].Configure(*c, h.account); err != nil {
+			h.log.Error().Err(err).Str("maildrop", c.Name).Msg("settings not taken over")
+		}
+	}
+}
+
+// leaveBoxes gives the stores back, once nobody of this house uses them.
+func (h *house) leaveBoxes() {
+	for _, path := range h.places {
+		h.leaveStore(path)
+	}
+	h.places = nil
 }
 
 // account tells a maildrop whose box an address is.

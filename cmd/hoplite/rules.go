@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"hoplite/internal/conf"
+	"hoplite/maildrop"
 	"hoplite/relay"
 	"hoplite/relay/forward"
 )
@@ -16,12 +17,26 @@ import (
 // that can't match, listeners that would send strangers' mail into the world.
 func (c *Config) rules(diags *conf.Diagnostics) {
 	c.checkNames(diags)
+	c.checkPlaces(diags)
 	c.checkAddresses(diags)
 	for _, l := range c.mailDoors() {
 		c.checkDoor(l, diags)
 	}
 	for _, ch := range c.Chain {
 		c.checkChain(ch, diags)
+	}
+}
+
+// checkPlaces finds maildrops that would keep the same boxes with different
+// settings.
+func (c *Config) checkPlaces(diags *conf.Diagnostics) {
+	names := map[string]string{}
+	for _, m := range c.Maildrop {
+		path := maildrop.Location(*m, c.Data)
+		if other, taken := names[path]; taken {
+			diags.Add(m.Attr("path"), fmt.Sprintf("maildrop %q keeps its boxes at the same path", other), "Several routes can lead to one maildrop.")
+		}
+		names[path] = m.Name
 	}
 }
 

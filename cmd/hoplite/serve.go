@@ -60,9 +60,10 @@ type server struct {
 	out  io.Writer
 	read configReader
 
-	ground *ground
-	now    *tenure
-	gone   sync.WaitGroup // houses of earlier configurations
+	ground  *ground
+	now     *tenure
+	gone    sync.WaitGroup // houses of earlier configurations
+	leaving sync.Map       // those of them that still have sessions, by *tenure
 }
 
 // tenure is a house with its doors open.
@@ -166,15 +167,19 @@ func address(a net.Addr) string {
 	return a.String()
 }
 
-// close stops accepting, lets the sessions end within ctx, and clears up.
-func (t *tenure) close(ctx context.Context, drain bool) {
+// drain stops accepting and asks the sessions to end.
+func (t *tenure) drain() {
 	t.stop()
 	t.accepting.Wait()
-	if drain {
-		for _, d := range t.doors {
-			d.drain()
-		}
+	for _, d := range t.doors {
+		d.drain()
 	}
+}
+
+// close stops accepting, lets the sessions end within ctx, and clears up.
+func (t *tenure) close(ctx context.Context) {
+	t.stop()
+	t.accepting.Wait()
 	cut := 0
 	for _, l := range t.listeners {
 		cut += l.Drain(ctx)
@@ -190,13 +195,22 @@ func (t *tenure) close(ctx context.Context, drain bool) {
 	}
 }
 
+// leave closes a house that another one took the place of, when its last
+// session has ended.
+func (t *tenure) leave() {
+	t.close(context.Background())
+	t.leaveBoxes()
+}
+
 // end stops from the top down.
 func (s *server) end() error {
 	listen.Notify("STOPPING=1")
 	s.ground.sockets.Close() // who comes now is refused at once, not left waiting
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
-	s.now.close(ctx, true)
+	s.leaving.Range(func(t, _ any) bool { t.(*tenure).drain(); return true })
+	s.now.drain()
+	s.now.close(ctx)
 	s.now.keep()
 	waited := make(chan struct{})
 	go func() { s.gone.Wait(); close(waited) }()
@@ -219,9 +233,14 @@ func (s *server) reload() {
 	}
 	old := s.now
 	s.now = next
+	next.configureBoxes()
 	next.connectQueue(old.house)
 	s.ground.sockets.Sweep()
-	s.gone.Go(func() { old.close(context.Background(), false) })
+	s.leaving.Store(old, true)
+	s.gone.Go(func() {
+		defer s.leaving.Delete(old)
+		old.leave()
+	})
 	s.log.Info().Msg("configuration taken over")
 }
 
@@ -244,7 +263,11 @@ func (s *server) rebuild() (*tenure, error) {
 		return nil, err
 	}
 	h.inherit(s.now.house)
-	return s.open(h)
+	next, err := s.open(h)
+	if err != nil {
+		h.leaveBoxes()
+	}
+	return next, err
 }
 
 // serveControl answers the command line.

@@ -41,3 +41,34 @@ func (x *Sessions[S]) Shutdown(stop func(S)) {
 		stop(s)
 	}
 }
+
+// Tally counts the sessions of each account. Listeners that share one count
+// together, and a reload that hands it on goes on counting. The zero value has
+// counted none.
+type Tally struct {
+	mu    sync.Mutex
+	count map[string]int
+}
+
+// Enter counts a session of an account; false means that it has most already.
+func (t *Tally) Enter(account string, most int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.count[account] >= most {
+		return false
+	}
+	if t.count == nil {
+		t.count = map[string]int{}
+	}
+	t.count[account]++
+	return true
+}
+
+// Leave is the other end of Enter.
+func (t *Tally) Leave(account string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.count[account]--; t.count[account] <= 0 {
+		delete(t.count, account)
+	}
+}
