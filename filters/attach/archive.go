@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"hoplite/internal/hold"
+	"hoplite/mail/ole"
 )
 
 // maxDirectory bounds how much of a zip file its directory may be: each entry
@@ -92,6 +93,28 @@ func (s *scan) zipEntry(at place, index int, f *zip.File) error {
 	}
 	defer r.Close()
 	return s.packed(in, names, "", r, max(1, int64(f.CompressedSize64)))
+}
+
+// ole looks for macros in an old Office document, or in one that was put into
+// another: a folder with a project of Visual Basic. What else is in it is not
+// listed.
+func (s *scan) ole(_ place, index int, r *bufio.Reader) error {
+	h, err := s.held(r)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	doc, err := ole.Open(h, h.Size())
+	if err != nil {
+		return fmt.Errorf("damaged document: %w", err)
+	}
+	for _, e := range doc.File {
+		if e.Name == "_VBA_PROJECT" || e.Name == "_VBA_PROJECT_CUR" || e.Name == "VBA" {
+			s.items[index].Tricks = append(s.items[index].Tricks, trickMacros)
+			return nil
+		}
+	}
+	return nil
 }
 
 // budget is a ReaderAt that ends after a number of octets.

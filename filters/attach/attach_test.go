@@ -10,6 +10,8 @@ import (
 
 	"hoplite/filters"
 	"hoplite/mail"
+	"hoplite/mail/ole"
+	"hoplite/mail/ole/oletest"
 )
 
 func list(t testing.TB, msg string, l Limits) []Item {
@@ -63,6 +65,12 @@ func TestList(t *testing.T) {
 		{"office", attached(named("application/msword", "a.docx"), zipped(t, "[Content_Types].xml", "<x/>", "word/vbaProject.bin", "x", "word/document.xml", "<x/>")),
 			`2 "a.docx", application/msword (is application/vnd.openxmlformats-officedocument), macros` + "\n" +
 				`2/vbaProject.bin "word/vbaProject.bin", text/plain, 1 octets, zip`},
+		{"old office", attached(named("application/msword", "a.doc"), oletest.File(oletest.Entry{Name: "Macros", Child: 2}, oletest.Entry{Name: "VBA", Child: 3}, oletest.Entry{Name: "dir", Data: []byte("x")})),
+			`2 "a.doc", application/msword (is application/x-ole-storage), macros`},
+		{"old office without macros", attached(named("application/msword", "a.doc"), oletest.File(oletest.Entry{Name: "WordDocument", Data: []byte("x")})),
+			`2 "a.doc", application/msword (is application/x-ole-storage)`},
+		{"damaged document", attached(named("application/msword", "a.doc"), []byte(ole.Magic)),
+			`2 "a.doc", application/msword (is application/x-ole-storage), 8 octets, not looked into: damaged document: the file is damaged: it ends early`},
 		{"damaged zip", attached(named("application/zip", "a.zip"), zipped(t, "a", "b")[:50]),
 			`2 "a.zip", application/zip, 50 octets, not looked into: damaged zip: zip: not a valid zip file`},
 		{"rar", attached(named("application/octet-stream", "a.rar"), []byte("Rar!\x1a\x07\x01\x00")),
@@ -244,6 +252,7 @@ func TestFilter(t *testing.T) {
 
 func FuzzList(f *testing.F) {
 	f.Add([]byte(attached(named("application/zip", "a.zip"), zipped(f, "a", "b"))))
+	f.Add([]byte(attached(named("application/msword", "a.doc"), oletest.File(oletest.Entry{Name: "Macros", Child: 2}, oletest.Entry{Name: "VBA", Data: []byte("x")}))))
 	f.Add([]byte("Subject: x\r\n\r\n" + uuencoded("a", exe) + binhexed("b", exe, exe)))
 	f.Fuzz(func(t *testing.T, b []byte) { list(t, string(b), Limits{Size: 1 << 20}) })
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net/http"
 	"strings"
+
+	"hoplite/mail/ole"
 )
 
 // magic tells a type by the octets at some place near the start.
@@ -23,7 +25,7 @@ var magics = []magic{
 	{0, "\xce\xfa\xed\xfe", "application/x-mach-binary"},
 	{0, "\xcf\xfa\xed\xfe", "application/x-mach-binary"},
 	{0, "\xca\xfe\xba\xbe", "application/java-vm"},
-	{0, "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "application/x-ole-storage"},
+	{0, ole.Magic, oleKind},
 	{0, "PK\x03\x04", "application/zip"},
 	{0, "PK\x05\x06", "application/zip"},
 	{0, "\x1f\x8b", "application/gzip"},
@@ -46,6 +48,9 @@ var magics = []magic{
 	{0, "!<arch>", "application/x-archive"},
 	{0, "\x4d\x53\x57\x49\x4d", "application/x-ms-wim"},
 }
+
+// oleKind is old Office documents and Outlook messages.
+const oleKind = "application/x-ole-storage"
 
 // headSize is how much of the content kindOf wants to see.
 const headSize = 4 << 10

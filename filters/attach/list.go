@@ -314,6 +314,8 @@ func (s *scan) look(at place, index int, kind, claimed string, names []string, r
 		open = s.gzip
 	case kind == "application/x-bzip2":
 		open = s.bzip2
+	case kind == oleKind:
+		open = s.ole
 	case kind == "application/x-tar":
 		open = s.tar
 	case kind == "application/ms-tnef":
