@@ -219,14 +219,23 @@ func (a anyPassword) Verify(_ context.Context, name, _ string) (*users.Account, 
 
 func (a anyPassword) Known(string, string) (*users.Account, bool) { return nil, false }
 
-// errNoListener is a question about a listener that is not there.
-var errNoListener = errors.New("no smtp or lmtp listener has that name")
+// noListener is a question about a listener that is not there.
+func noListener(cfg *Config, name string) error {
+	var known []string
+	for _, d := range cfg.mailDoors() {
+		known = append(known, d.Name)
+	}
+	if len(known) == 0 {
+		return errors.New("no smtp or lmtp listener is configured")
+	}
+	return fmt.Errorf("no smtp or lmtp listener is called %q. %s", name, conf.Known(name, known, ""))
+}
 
 // explain lets the real door answer a client that is not there.
 func explain(ctx context.Context, cfg *Config, diags *conf.Diagnostics, q question) (*explanation, error) {
 	c, protocol := findListener(cfg, q.Listener)
 	if c == nil {
-		return nil, errNoListener
+		return nil, noListener(cfg, q.Listener)
 	}
 	log := zerolog.Nop()
 	tmp, err := os.MkdirTemp(q.Temp, "hoplite-explain-")
@@ -239,6 +248,9 @@ func explain(ctx context.Context, cfg *Config, diags *conf.Diagnostics, q questi
 		return nil, err
 	}
 	defer h.closeHops()
+	if _, ok := h.accounts.Account(q.User); !ok && q.User != "" {
+		return nil, fmt.Errorf("there is no account %q: hoplite user list shows all", q.User)
+	}
 	x := &explanation{Listener: c.Name, Chain: c.Chain}
 	env, err := h.dryEnv(c, q, tmp)
 	if err != nil {

@@ -236,4 +236,16 @@ maildrop "boxes" {}
 	if !strings.Contains(out.String(), "greylisted") {
 		t.Errorf("%v\n%s", err, &out)
 	}
+	for args, want := range map[string]string{
+		"--user bob":       `there is no account "bob"`,
+		"--listener out":   `no smtp or lmtp listener is called "out". Known here: in.`,
+		"--ip example.org": `"example.org" is not an address`,
+	} {
+		cmd := rootCommand()
+		cmd.SetArgs(append([]string{"explain", "-c", config, "--to", "ann@localhost"}, strings.Fields(args)...))
+		cmd.SetContext(t.Context())
+		if err := cmd.Execute(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("explain %s: %v", args, err)
+		}
+	}
 }

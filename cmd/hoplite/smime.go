@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"hoplite/filters/smime"
 	"hoplite/internal/hold"
+	"hoplite/mail"
 )
 
 // smimeFlags are the flags of hoplite smime.
@@ -108,6 +110,9 @@ func (f *smimeFlags) check(cmd *cobra.Command, name string) (*smime.Report, erro
 		if f.content != "" {
 			return nil, errors.New("--content is for a detached signature in a file of its own, not for a message")
 		}
+		if !startsWithField(head) {
+			return nil, fmt.Errorf("%s is neither a message nor a CMS object (.p7m, .p7s)", name)
+		}
 		return checker.Message(cmd.Context(), msg, size)
 	}
 	var content io.Reader
@@ -120,6 +125,18 @@ func (f *smimeFlags) check(cmd *cobra.Command, name string) (*smime.Report, erro
 		content = c
 	}
 	return checker.Object(cmd.Context(), io.NewSectionReader(msg, 0, size), content)
+}
+
+// startsWithField tells whether a text begins as mail does, or as an mbox.
+func startsWithField(text []byte) bool {
+	text = bytes.TrimLeft(text, " \t\r\n")
+	if bytes.HasPrefix(text, []byte("From ")) {
+		return true
+	}
+	for f := range mail.Fields(text) {
+		return f.Name != ""
+	}
+	return false
 }
 
 // openInput opens a file, or holds stdin for "-", to be read in pieces.

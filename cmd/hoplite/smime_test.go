@@ -44,6 +44,8 @@ func TestSmimeCommand(t *testing.T) {
 		{[]string{signed, "--at", "yesterday"}, 2, "is not a time"},
 		{[]string{signed, "--roots", body}, 2, "no certificate"},
 		{[]string{"nothing.eml"}, 2, "open nothing.eml"},
+		{[]string{"/dev/null"}, 2, "/dev/null is empty"},
+		{[]string{"main.go"}, 2, "neither a message nor a CMS object"},
 	} {
 		out, code := runLine(t, "", append([]string{"smime"}, c.args...)...)
 		if code != c.code || !strings.Contains(out, c.want) {

@@ -22,6 +22,7 @@ import (
 type traceFlags struct {
 	received, json, csv bool
 	explain             int
+	explaining          bool
 	anonymise, dns      bool
 	diff                string
 	trusted, ours       []string
@@ -79,6 +80,7 @@ Exit status: 0 when all is well, 1 with findings, 2 when nothing can be read.`,
 }
 
 func (f *traceFlags) run(cmd *cobra.Command, args []string) error {
+	f.explaining = cmd.Flags().Changed("explain")
 	switch {
 	case f.received:
 		return receivedLines(cmd.InOrStdin(), cmd.OutOrStdout())
@@ -158,7 +160,7 @@ func (f *traceFlags) message(cmd *cobra.Command, name string) error {
 	}
 	out := cmd.OutOrStdout()
 	switch {
-	case f.explain != 0:
+	case f.explaining:
 		if f.explain < 1 || f.explain > len(t.Steps) {
 			return fmt.Errorf("there is no line %d: the message has %d", f.explain, len(t.Steps))
 		}

@@ -50,6 +50,7 @@ func TestTraceCommand(t *testing.T) {
 		{"csv", []string{"--csv", synthetic + "clean-4hops.eml"}, 0, []string{"index,trust,from", "4,boundary,mx.transit.example,203.0.113.5"}},
 		{"explain", []string{"--explain", "3", synthetic + "clean-4hops.eml"}, 0, []string{"line 3", "tls_version    TLSv1.3"}},
 		{"explain too far", []string{"--explain", "9", synthetic + "clean-4hops.eml"}, 2, []string{"there is no line 9"}},
+		{"explain nothing", []string{"--explain", "0", synthetic + "clean-4hops.eml"}, 2, []string{"there is no line 0"}},
 		{"anonymous", []string{"--anonymise", synthetic + "clean-4hops.eml"}, 0, []string{"4 hops, 6 s, origin 192.0.2.1 vouched by h"}},
 		{"diff", []string{"--diff", synthetic + "clean-4hops.eml", synthetic + "skew-one-fast.eml"}, 1, []string{"changed Subject", "added"}},
 		{"no network", []string{"--trusted", "nonsense", synthetic + "clean-4hops.eml"}, 2, []string{"is no network"}},

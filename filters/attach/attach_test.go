@@ -259,7 +259,7 @@ func FuzzList(f *testing.F) {
 
 // FuzzContent feeds the decoders without the armour of a message.
 func FuzzContent(f *testing.F) {
-	for _, b := range [][]byte{zipped(f, "a", "b"), gzipped(f, "a", exe), tarred(f, "a", "b"), []byte(binhexed("a", exe, exe)),
+	for _, b := range [][]byte{zipped(f, "a", "b"), gzipped(f, "a", exe), bzip2Exe, oletest.File(oletest.Entry{Name: "VBA", Data: []byte("x")}), tarred(f, "a", "b"), []byte(binhexed("a", exe, exe)),
 		tnefed(tnefFileOf{"a", "b", exe}, tnefFileOf{"m", "m", tnefed(tnefFileOf{"r", "r", exe})}), []byte(uuencoded("a", exe)), wrappedCMS(f, "x")} {
 		f.Add(b)
 	}

@@ -151,7 +151,11 @@ func (p *printer) layer(i int, l *Layer) {
 		place = ", not around the whole message"
 	}
 	p.line(0, "layer %d: %s%s", i+1, l.layerWords(), place)
-	p.line(2, "part        %s, %d octets", l.Part, l.Size)
+	if l.Size > 0 {
+		p.line(2, "part        %s, %d octets", l.Part, l.Size)
+	} else {
+		p.line(2, "part        %s", l.Part)
+	}
 	if l.RecipientCount > 0 {
 		p.line(2, "cipher      %s", l.Algorithm)
 		for _, rc := range l.Recipients {
