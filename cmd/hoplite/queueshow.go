@@ -127,9 +127,21 @@ func printList(w io.Writer, all []queue.Info) {
 
 func printDetail(w io.Writer, d queue.Detail, trail bool) {
 	printList(w, []queue.Info{d.Info})
-	fmt.Fprintf(w, "    came %s by %s from %s (%s)\n", d.At.Format(time.RFC3339), named(d.Client.Listener), d.Client.Addr, shown(d.Client.Helo, 100))
-	if d.Header.Subject != "" || d.Header.MessageID != "" {
-		fmt.Fprintf(w, "    subject %q  message-id %s\n", d.Header.Subject, shown(d.Header.MessageID, 200))
+	came := d.At.Format(time.RFC3339)
+	if d.Client.Listener == "" { // a report of ours, or injected
+		fmt.Fprintf(w, "    made here  %s\n", came)
+	} else {
+		from := "local"
+		if d.Client.Addr.IsValid() {
+			from = d.Client.Addr.String()
+		}
+		fmt.Fprintf(w, "    came       %s by %s\n               from %s (%s)\n", came, d.Client.Listener, from, shown(d.Client.Helo, 100))
+	}
+	if d.Header.Subject != "" {
+		fmt.Fprintf(w, "    subject    %s\n", wrapped(shown(d.Header.Subject, 200), 15))
+	}
+	if d.Header.MessageID != "" {
+		fmt.Fprintf(w, "    message-id %s\n", shown(d.Header.MessageID, 200))
 	}
 	if !trail || d.Trail == nil {
 		return

@@ -26,9 +26,9 @@ func (it *item) quarantine(tx *mail.Transaction) []byte {
 	return packState(it)
 }
 
-// unhold ends a hold. q.mu is held.
+// unhold ends a hold: the message's time begins anew. q.mu is held.
 func (q *Queue) unhold(it *item) {
-	it.held, it.stranded = "", false
+	it.held, it.heldAt, it.stranded = "", time.Now(), false
 	if it.hold != nil {
 		q.clearAlarm(it.hold)
 	}
@@ -66,11 +66,11 @@ func (q *Queue) routable(it *item) bool {
 
 // strand holds a message until its upstream is configured again: each plan
 // looks anew. q.mu is held.
-func (q *Queue) strand(it *item, before bool) {
-	it.held, it.stranded = "upstream "+it.to()+" is not configured", true
-	if !before {
+func (q *Queue) strand(it *item) {
+	if !it.stranded {
 		it.heldAt = time.Now()
 	}
+	it.held, it.stranded = "upstream "+it.to()+" is not configured", true
 	if !q.missing[it.to()] {
 		q.missing[it.to()] = true
 		q.log.Warn().Str("upstream", it.to()).Str("id", it.id).Msg("mail waits for an upstream that is not configured, and no route takes it")

@@ -42,8 +42,8 @@ type item struct {
 	env      mail.Envelope
 
 	rcpts    []rcpt
-	held     string // why it waits for a person
-	heldAt   time.Time
+	held     string     // why it waits for a person
+	heldAt   time.Time  // when that began, or when it ended
 	stranded bool       // held only until its upstream is configured again; not on disk
 	hold     *holdAlarm // once it was held
 	override string     // another upstream, by an admin's order
@@ -56,6 +56,15 @@ type item struct {
 
 // to is the upstream that takes the message.
 func (it *item) to() string { return cmp.Or(it.override, it.upstream) }
+
+// since is when the message's time to be delivered in began: when it came, or
+// when it was released.
+func (it *item) since() time.Time {
+	if it.held == "" && it.heldAt.After(it.at) {
+		return it.heldAt
+	}
+	return it.at
+}
 
 // job is the part of a message that goes in one transaction: its recipients
 // at one destination.

@@ -207,7 +207,9 @@ func (q *Queue) holdItem(it *item, text string, _ *events) bool {
 
 // releaseItem ends a hold; the message is due now.
 func (q *Queue) releaseItem(it *item, _ string, ev *events) bool {
-	q.unhold(it)
+	if it.held != "" {
+		q.unhold(it)
+	}
 	return q.retryItem(it, "", ev)
 }
 

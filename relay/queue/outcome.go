@@ -69,7 +69,7 @@ func (e *events) none() bool { return len(e.failed)+len(e.delivered)+len(e.delay
 // note writes the outcomes into the recipients' states.
 func (q *Queue) note(j *job, now time.Time, out []mail.Outcome) (ev events) {
 	it, s := j.it, &j.dest.up.Schedule
-	late := now.Sub(it.at) >= s.Lifetime
+	late := now.Sub(it.since()) >= s.Lifetime
 	if by := it.env.DeliverBy; by != nil && by.Return && now.After(by.At) {
 		late = true
 	}
@@ -118,7 +118,7 @@ func (q *Queue) isSlow(it *item, s *Schedule, now time.Time) bool {
 	if by := it.env.DeliverBy; by != nil && !by.Return && now.After(by.At) {
 		return true
 	}
-	return s.DelayWarning > 0 && now.Sub(it.at) >= s.DelayWarning
+	return s.DelayWarning > 0 && now.Sub(it.since()) >= s.DelayWarning
 }
 
 // cleanReply is a reply that may be kept for days and shown to the sender: its
@@ -233,7 +233,7 @@ func (q *Queue) overdue(d *dest) {
 	for j := range d.jobs {
 		it := j.it
 		by := it.env.DeliverBy
-		old := now.Sub(it.at) >= d.up.Lifetime || by != nil && by.Return && now.After(by.At)
+		old := now.Sub(it.since()) >= d.up.Lifetime || by != nil && by.Return && now.After(by.At)
 		if j.state == jobReady && (old || q.isSlow(it, &d.up.Schedule, now)) {
 			j.state = jobActive
 			it.active++

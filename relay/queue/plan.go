@@ -54,11 +54,7 @@ func (q *Queue) plan(it *item) {
 // way finds the upstream of an item. A held one has none, and goes where held
 // mail is.
 func (q *Queue) way(it *item) (name string, up *Upstream) {
-	stranded := it.stranded
-	if stranded { // it may have a way by now
-		q.unhold(it)
-	}
-	if it.held != "" {
+	if it.held != "" && !it.stranded {
 		q.planHeld(it)
 		return "", nil
 	}
@@ -66,12 +62,13 @@ func (q *Queue) way(it *item) (name string, up *Upstream) {
 	up = q.upstreams[name]
 	if up == nil { // no longer configured: routed anew, else it waits
 		if !q.routable(it) {
-			q.strand(it, stranded)
+			q.strand(it)
 			return "", nil
 		}
 		name, up = Router, q.upstreams[Router]
 	}
-	if stranded { // it has waited long enough
+	if it.stranded { // it has waited long enough
+		q.unhold(it)
 		for i := range it.rcpts {
 			it.rcpts[i].next = time.Time{}
 		}

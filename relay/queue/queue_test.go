@@ -903,6 +903,26 @@ func TestOrders(t *testing.T) {
 		pass(time.Hour)
 		h.empty(t)
 	})
+	bubble(t, "the time on hold does not count", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.change(func() { h.out.send = later })
+		h.accept(t, "out", to("a@example.net")...)
+		synctest.Wait()
+		obey(t, h, Order{Do: "hold"}, Progress{Done: 1, Of: 1})
+		pass(20 * 24 * time.Hour)
+		obey(t, h, Order{Do: "release"}, Progress{Done: 1, Of: 1})
+		h.stop()
+		h.start(t)
+		pass(2 * 24 * time.Hour)
+		h.out.change(func() { h.out.send = nil })
+		pass(24 * time.Hour)
+		if got := h.out.to(); len(got) != 1 {
+			t.Errorf("delivered to %q", got)
+		}
+		if r := h.back.deliveries(); len(r) != 1 || !strings.Contains(r[0].text, "delayed") {
+			t.Errorf("reports %+v", r)
+		}
+	})
 	bubble(t, "an order while the outcome of an attempt is saved makes no second copy", func(t *testing.T) {
 		for _, do := range []string{"retry", "release", "reroute"} {
 			slow := &slowJournal{}

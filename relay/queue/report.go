@@ -110,7 +110,7 @@ func (q *Queue) compose(id string, to mail.Address, why string, it *item, m *mai
 		Original: it.id, Arrived: it.at, EnvID: it.env.EnvID, Ret: it.env.Ret, UTF8: it.env.UTF8, Message: m,
 	}
 	for _, i := range rcpts {
-		rc := dsn.Rcpt{Rcpt: it.env.Rcpts[i], At: it.rcpts[i].tried, Until: it.at.Add(q.lifetime(it))}
+		rc := dsn.Rcpt{Rcpt: it.env.Rcpts[i], At: it.rcpts[i].tried, Until: it.since().Add(q.lifetime(it))}
 		if it.rcpts[i].last != nil {
 			rc.Reply = *it.rcpts[i].last
 		}
