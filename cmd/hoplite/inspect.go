@@ -62,7 +62,11 @@ func (c *Config) inspect(diags *conf.Diagnostics) {
 func (c *Config) inspectUpstream(u *forward.Config, diags *conf.Diagnostics) {
 	up, err := forward.New(*u, forward.Env{Hostname: c.Hostname, Data: c.Data, Log: zerolog.Nop()})
 	if err != nil {
-		diags.Add(u.Attr(attrOf(err, "recipients")), plain(err), rights(err))
+		at := u.Range()
+		if strings.Contains(err.Error(), "recipients") {
+			at = u.Attr("recipients")
+		}
+		diags.Add(at, plain(err), rights(err))
 		return
 	}
 	up.Close()
@@ -229,16 +233,6 @@ func writable(dir string) error {
 		}
 		return nil
 	}
-}
-
-// attrOf is the attribute that an error made by conf.Field is about, else the
-// usual one.
-func attrOf(err error, usual string) string {
-	var fe *conf.FieldError
-	if errors.As(err, &fe) {
-		return fe.Name
-	}
-	return usual
 }
 
 // plain is an error without the name of the system call in it.

@@ -1,0 +1,172 @@
+package milter
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+	"strings"
+
+	"hoplite/filters"
+	"hoplite/mail"
+)
+
+// greeting is what a milter is told of a client before its first message.
+type greeting struct {
+	connect, helo []string // macros
+	name          string
+	family        []byte
+	hello         string
+	key           string // all of it: equal for clients that look the same
+}
+
+func greetingOf(tx *mail.Transaction) *greeting {
+	c := &tx.Client
+	tls := c.TLS
+	if tls == nil {
+		tls = &mail.TLS{}
+	}
+	ip := c.Addr.Addr().Unmap()
+	name := c.Name
+	if name == "" && ip.IsValid() {
+		name = "[" + ip.String() + "]"
+	}
+	g := &greeting{
+		connect: []string{"j", tx.Hostname, "v", "hoplite", "{daemon_name}", c.Listener, "_", name, "{client_addr}", ip.String(), "{client_name}", name},
+		helo:    []string{"{tls_version}", tls.Version, "{cipher}", tls.Cipher},
+		name:    name, family: family(c), hello: c.Helo,
+	}
+	g.key = strings.Join(append(append(g.connect, g.helo...), string(g.family), g.hello), "\x00")
+	return g
+}
+
+// begin tells of the connection, unless the milter knows it, and of the reverse
+// path.
+func (s *session) begin(ctx context.Context, g *greeting, tx *mail.Transaction) (answer, error) {
+	s.rcpts, s.done, s.last = 0, false, filters.Verdict{}
+	if s.client == "" {
+		if a, err := s.greet(ctx, g); err != nil || a.final {
+			s.spent = true // what it said is of the connection, not of a message
+			return a, err
+		}
+	}
+	s.begun = true
+	c := &tx.Client
+	auth := ""
+	if c.User != "" {
+		auth = "PLAIN"
+	}
+	if err := s.macros(cmdMail, "i", tx.ID, "{auth_authen}", c.User, "{auth_type}", auth, "{mail_addr}", string(tx.Envelope.From), "{mail_mailer}", "smtp"); err != nil {
+		return answer{}, err
+	}
+	return s.step(ctx, "command", noMail, nrMail, cmdMail, text("<"+string(tx.Envelope.From)+">"))
+}
+
+// greet tells of the client.
+func (s *session) greet(ctx context.Context, g *greeting) (answer, error) {
+	s.client = g.key
+	if err := s.macros(cmdConnect, g.connect...); err != nil {
+		return answer{}, err
+	}
+	if a, err := s.step(ctx, "connect", noConnect, nrConnect, cmdConnect, text(g.name), g.family); err != nil || a.final {
+		return a, err
+	}
+	if err := s.macros(cmdHelo, g.helo...); err != nil {
+		return answer{}, err
+	}
+	return s.step(ctx, "command", noHelo, nrHelo, cmdHelo, text(g.hello))
+}
+
+// family is a client's address as the connect command has it.
+func family(c *mail.Client) []byte {
+	ip := c.Addr.Addr().Unmap()
+	kind := byte('4')
+	switch {
+	case !ip.IsValid():
+		return []byte{'U'}
+	case ip.Is6():
+		kind = '6'
+	}
+	b := binary.BigEndian.AppendUint16([]byte{kind}, c.Addr.Port())
+	return append(b, text(ip.String())...)
+}
+
+// rcpt tells of one recipient.
+func (s *session) rcpt(ctx context.Context, r *mail.Rcpt) (answer, error) {
+	if err := s.macros(cmdRcpt, "{rcpt_addr}", string(r.To), "{rcpt_mailer}", "smtp"); err != nil {
+		return answer{}, err
+	}
+	s.rcpts++
+	a, err := s.step(ctx, "command", noRcpt, nrRcpt, cmdRcpt, text("<"+string(r.To)+">"))
+	if a.verdict.Action == filters.Reject || a.verdict.Action == filters.Defer {
+		s.done = false // it refused this recipient, not the message
+		s.rcpts--
+	}
+	return a, err
+}
+
+// message sends header and body and hears the verdict with its changes.
+func (s *session) message(ctx context.Context, tx *mail.Transaction, m *mail.Message, ch *changes) (answer, error) {
+	if err := s.macros(cmdData, "i", tx.ID); err != nil {
+		return answer{}, err
+	}
+	if a, err := s.step(ctx, "command", noData, nrData, cmdData); err != nil || a.final {
+		return a, err
+	}
+	for _, f := range ch.fields {
+		if a, err := s.step(ctx, "header", noHeaders, nrHeader, cmdHeader, text(f.Name), s.value(f)); err != nil || a.final {
+			return a, err
+		} else if a.skip {
+			break
+		}
+	}
+	if a, err := s.step(ctx, "header", noEOH, nrEOH, cmdEOH); err != nil || a.final {
+		return a, err
+	}
+	if a, err := s.body(ctx, m); err != nil || a.final {
+		return a, err
+	}
+	if s.done {
+		return answer{}, nil
+	}
+	if err := s.macros(cmdEOM, "i", tx.ID); err != nil {
+		return answer{}, err
+	}
+	defer s.bound(ctx, "data")()
+	if err := s.send(cmdEOM); err != nil {
+		return answer{}, err
+	}
+	a, err := s.hear(ch)
+	s.begun = err != nil
+	return a, err
+}
+
+// value is a field's text as milters want it: lines end in LF, and the first
+// space stays only if that was agreed, for signatures over it.
+func (s *session) value(f mail.Field) []byte {
+	v := strings.ReplaceAll(string(f.Value()), "\r\n", "\n")
+	if s.flags&leadSpace == 0 {
+		v = strings.TrimPrefix(v, " ")
+	}
+	return text(v)
+}
+
+func (s *session) body(ctx context.Context, m *mail.Message) (answer, error) {
+	if s.flags&noBody != 0 {
+		return answer{}, nil
+	}
+	buf := make([]byte, maxChunk)
+	for r := m.Body(); ; {
+		n, err := io.ReadFull(r, buf)
+		if n > 0 {
+			if a, err := s.step(ctx, "data", noBody, nrBody, cmdBody, buf[:n]); err != nil || a.final || a.skip {
+				return a, err
+			}
+		}
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			return answer{}, nil
+		}
+		if err != nil {
+			return answer{}, err
+		}
+	}
+}
