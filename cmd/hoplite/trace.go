@@ -159,42 +159,47 @@ func (f *traceFlags) message(cmd *cobra.Command, name string) error {
 		}
 	}
 	out := cmd.OutOrStdout()
-	switch {
-	case f.explaining:
+	if f.explaining {
 		if f.explain < 1 || f.explain > len(t.Steps) {
 			return fmt.Errorf("there is no line %d: the message has %d", f.explain, len(t.Steps))
 		}
 		newScreen(out, text).explain(&t.Steps[f.explain-1])
 		return nil
+	}
+	if err := f.show(out, in, t, carried, o, text); err != nil {
+		return err
+	}
+	if in.Bounce != nil {
+		return findings
+	}
+	return outcome(t)
+}
+
+// show prints a trace and what the message carried, in the form that was asked
+// for.
+func (f *traceFlags) show(out io.Writer, in *intake.Input, t *trace.Trace, carried *inside, o trace.Options, text func(string) string) error {
+	switch {
 	case f.json:
 		j := t.JSON()
 		j.Repairs = in.Repairs
 		if in.Bounce != nil {
 			j.Bounce = bounceJSON(in.Bounce, o)
 		}
-		if err := writeJSON(out, struct {
+		return writeJSON(out, struct {
 			*trace.JSON
 			*inside
-		}{&j, carried}, text); err != nil {
-			return err
-		}
+		}{&j, carried}, text)
 	case f.csv:
-		if err := writeCSV(out, t, text); err != nil {
-			return err
-		}
-	default:
-		s := newScreen(out, text)
-		s.repairs(in.Repairs)
-		if in.Bounce != nil {
-			s.bounce(in.Bounce, o)
-		}
-		s.trace(t)
-		s.inside(carried)
+		return writeCSV(out, t, text)
 	}
+	s := newScreen(out, text)
+	s.repairs(in.Repairs)
 	if in.Bounce != nil {
-		return findings
+		s.bounce(in.Bounce, o)
 	}
-	return outcome(t)
+	s.trace(t)
+	s.inside(carried)
+	return nil
 }
 
 // outcome is the exit status: notes alone are fine.

@@ -17,66 +17,28 @@ import (
 // object for each, in order. A line that is no JSON string is read as it is.
 // Batches are parsed on all cores.
 func receivedLines(r io.Reader, w io.Writer) error {
-	type job struct {
-		in   []byte
-		out  []byte
-		done chan struct{}
-	}
 	// A small heap that fills quickly would be swept all the time.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	workers := runtime.GOMAXPROCS(0)
-	jobs, order := make(chan *job, workers), make(chan *job, 4*workers)
+	jobs, order := make(chan *batch, workers), make(chan *batch, 4*workers)
 	for range workers {
-		go func() {
-			var value []byte
-			var h trace.Hop
-			for j := range jobs {
-				j.out = make([]byte, 0, 2*len(j.in))
-				for line := range bytes.Lines(j.in) {
-					if line = bytes.TrimRight(line, "\r\n"); len(line) == 0 {
-						continue
-					}
-					value = unquoteJSON(value[:0], line)
-					trace.ParseInto(&h, value)
-					j.out = append(h.AppendReceived(j.out), '\n')
-				}
-				close(j.done)
-			}
-		}()
+		go parseBatches(jobs)
 	}
-	failed := make(chan error, 1)
-	go func() {
-		out := bufio.NewWriterSize(w, 256<<10)
-		var err error
-		for j := range order {
-			<-j.done
-			if err == nil {
-				_, err = out.Write(j.out)
-			}
-			// Whoever talks to us line by line waits for this answer.
-			if err == nil && len(order) == 0 {
-				err = out.Flush()
-			}
-		}
-		if err == nil {
-			err = out.Flush()
-		}
-		failed <- err
-	}()
+	written := make(chan error, 1)
+	go func() { written <- writeBatches(w, order) }()
 	in := bufio.NewReaderSize(r, 256<<10)
 	var err error
 	for err == nil {
-		var batch []byte
-		batch, err = nextBatch(in)
-		if len(batch) > 0 {
-			j := &job{in: batch, done: make(chan struct{})}
-			order <- j
-			jobs <- j
+		var lines []byte
+		if lines, err = nextBatch(in); len(lines) > 0 {
+			b := &batch{in: lines, done: make(chan struct{})}
+			order <- b
+			jobs <- b
 		}
 	}
 	close(jobs)
 	close(order)
-	werr := <-failed
+	werr := <-written
 	if err != io.EOF {
 		return fmt.Errorf("read Received values: %w", err)
 	}
@@ -84,6 +46,49 @@ func receivedLines(r io.Reader, w io.Writer) error {
 		return fmt.Errorf("write: %w", werr)
 	}
 	return nil
+}
+
+// batch is some lines on their way through the workers.
+type batch struct {
+	in, out []byte
+	done    chan struct{}
+}
+
+func parseBatches(jobs <-chan *batch) {
+	var value []byte
+	var h trace.Hop
+	for b := range jobs {
+		b.out = make([]byte, 0, 2*len(b.in))
+		for line := range bytes.Lines(b.in) {
+			if line = bytes.TrimRight(line, "\r\n"); len(line) == 0 {
+				continue
+			}
+			value = unquoteJSON(value[:0], line)
+			trace.ParseInto(&h, value)
+			b.out = append(h.AppendReceived(b.out), '\n')
+		}
+		close(b.done)
+	}
+}
+
+// writeBatches writes what comes out, in the order in which it went in.
+func writeBatches(w io.Writer, order <-chan *batch) error {
+	out := bufio.NewWriterSize(w, 256<<10)
+	var err error
+	for b := range order {
+		<-b.done
+		if err == nil {
+			_, err = out.Write(b.out)
+		}
+		// Whoever talks to us line by line waits for this answer.
+		if err == nil && len(order) == 0 {
+			err = out.Flush()
+		}
+	}
+	if err == nil {
+		err = out.Flush()
+	}
+	return err
 }
 
 // maxReceivedLine bounds one line of input.
