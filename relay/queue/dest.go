@@ -46,20 +46,33 @@ type line struct {
 
 func (l *line) push(j *job) { l.jobs = append(l.jobs, j) }
 
-func (l *line) pop() *job {
+// peek is the next ready job. It drops what was held or deleted meanwhile, or
+// waits again.
+func (l *line) peek() *job {
 	for l.head < len(l.jobs) {
-		j := l.jobs[l.head]
-		l.jobs[l.head] = nil
-		if l.head++; l.head > 64 && l.head*2 > len(l.jobs) {
-			l.jobs = slices.Delete(l.jobs, 0, l.head)
-			l.head = 0
-		}
-		if j.state == jobReady { // it was not held or deleted meanwhile
+		if j := l.jobs[l.head]; j.state == jobReady {
 			return j
 		}
+		l.skip()
 	}
 	l.jobs, l.head = l.jobs[:0], 0
 	return nil
+}
+
+func (l *line) pop() *job {
+	j := l.peek()
+	if j != nil {
+		l.skip()
+	}
+	return j
+}
+
+func (l *line) skip() {
+	l.jobs[l.head] = nil
+	if l.head++; l.head > 64 && l.head*2 > len(l.jobs) {
+		l.jobs = slices.Delete(l.jobs, 0, l.head)
+		l.head = 0
+	}
 }
 
 // pop takes the next ready job, those of high priority first.
@@ -74,7 +87,7 @@ func (d *dest) pop() *job {
 
 func (d *dest) hasReady() bool {
 	for i := range d.lines {
-		if d.lines[i].head < len(d.lines[i].jobs) {
+		if d.lines[i].peek() != nil {
 			return true
 		}
 	}

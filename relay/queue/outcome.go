@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"hoplite/mail"
@@ -130,7 +131,7 @@ func cleanReply(o *mail.Outcome) *mail.Reply {
 		r.Host = o.Host
 	}
 	if len(r.Text) > 1000 {
-		r.Text = r.Text[:1000]
+		r.Text = strings.ToValidUTF8(r.Text[:1000], "")
 	}
 	return &r
 }

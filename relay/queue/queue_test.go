@@ -633,6 +633,33 @@ func TestDestinations(t *testing.T) {
 	})
 }
 
+// What only looks as if it were in line must not keep a destination from being
+// probed.
+func TestLine(t *testing.T) {
+	d := &dest{up: &Upstream{}, limit: 1}
+	var all []*job
+	for range 200 {
+		j := &job{state: jobReady}
+		all = append(all, j)
+		d.lines[1].push(j)
+	}
+	for i, j := range all {
+		if i%2 == 0 {
+			j.state = jobWaiting
+		}
+	}
+	n := 0
+	for d.wants() {
+		if j := d.pop(); j != all[2*n+1] {
+			t.Fatalf("job %d is the wrong one", n)
+		}
+		n++
+	}
+	if n != 100 || d.hasReady() || len(d.lines[1].jobs) != 0 {
+		t.Errorf("%d jobs; left %d", n, len(d.lines[1].jobs))
+	}
+}
+
 func TestReports(t *testing.T) {
 	for name, tc := range map[string]struct {
 		upstream string
