@@ -130,6 +130,9 @@ func (c *Config) inspectCerts(diags *conf.Diagnostics) {
 				pair.Cert = ""
 			}
 		}
+		if info, err := os.Stat(pair.Key); err == nil && info.Mode()&0o004 != 0 {
+			diags.Warn(t.Attr("key"), "everybody on this machine can read the private key", "chmod o= "+pair.Key)
+		}
 		if pair.Cert == "" {
 			continue
 		}

@@ -119,6 +119,9 @@ func TestCheckFindsWhatItPointsAt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.Chmod(filepath.Join(dir, "var", "b", "self-signed.key"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	before := tree(t, dir)
 	t.Chdir(dir)
 	cfg, file, err := readConfig("relay.hcl")
@@ -140,6 +143,7 @@ func TestCheckFindsWhatItPointsAt(t *testing.T) {
 		"relay.hcl:4:3: cert: var/tls/none.pem: no such file",
 		"relay.hcl:5:3: key: var/tls/none.key: no such file",
 		"relay.hcl:8:3: certificate var/a/self-signed.pem: tls: private key does not match",
+		"relay.hcl:9:3: warning: everybody on this machine can read the private key",
 		"relay.hcl:17:5: roots var/roots.pem can't be read",
 		"relay.hcl:20:7: roots var/partner.pem can't be read",
 		"relay.hcl:24:5: address: there is no port",
