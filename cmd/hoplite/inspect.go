@@ -52,6 +52,11 @@ func (c *Config) inspect(diags *conf.Diagnostics) {
 		c.inspectUpstream(u, diags)
 	}
 	if err := writable(c.Data); err != nil {
+		if _, missing := os.Stat(c.Data); errors.Is(missing, fs.ErrNotExist) {
+			diags.Warn(c.Attr("data"), fmt.Sprintf("there is no data folder %s yet, and it can't be made: %s", c.Data, plain(err)),
+				"Make it and give it to the user that the server runs as. Systemd does so by itself.")
+			return
+		}
 		diags.Add(c.Attr("data"), "the data folder can't be used: "+plain(err), rights(err))
 		return
 	}
