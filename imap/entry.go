@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -99,15 +100,19 @@ func (e entry) whole() bool { return len(e.text(eBody)) > 0 }
 
 // entryOf returns a message's entry. The first call reads the message: only
 // its header, unless the whole entry is wanted.
-func entryOf(folder *maildrop.Folder, m *maildrop.Message, whole bool) (entry, error) {
-	if e := entry(folder.Cached(m)); e.valid() && (!whole || e.whole()) {
-		return e, nil
+func entryOf(folder *maildrop.Folder, m *maildrop.Message, whole bool) (e entry, err error) {
+	known := entry(folder.Cached(m))
+	switch {
+	case !known.valid():
+		known = nil
+	case known.whole() || !whole:
+		return known, nil
 	}
-	read := readHeader
 	if whole {
-		read = readWhole
+		e, err = readWhole(folder, m, known)
+	} else {
+		e, err = readHeader(folder, m)
 	}
-	e, err := read(folder, m)
 	if err == nil && len(e) <= maxEntry {
 		folder.Keep(m, e)
 	}
@@ -118,8 +123,27 @@ func entryOf(folder *maildrop.Folder, m *maildrop.Message, whole bool) (entry, e
 // was written to be a nuisance.
 const maxEntry = 256 << 10
 
-// readWhole makes an entry of all of a message.
-func readWhole(folder *maildrop.Folder, m *maildrop.Message) (entry, error) {
+// Most headers fit into a block of the first kind, most messages into one of
+// the second.
+var (
+	headBlocks  = sync.Pool{New: func() any { return new([8 << 10]byte) }}
+	wholeBlocks = sync.Pool{New: func() any { return new([64 << 10]byte) }}
+)
+
+// readWhole makes an entry of all of a message. known is one of its header, or
+// nil.
+func readWhole(folder *maildrop.Folder, m *maildrop.Message, known entry) (entry, error) {
+	block := wholeBlocks.Get().(*[64 << 10]byte)
+	defer wholeBlocks.Put(block)
+	if m.Size < int64(len(block)) {
+		n, err := folder.Head(m, block[:])
+		if err != nil {
+			return nil, err
+		}
+		if n < len(block) {
+			return wholeEntry(mime.WalkBytes(block[:n]), bytes.NewReader(block[:n]), known), nil
+		}
+	}
 	src, err := openMessage(folder, m)
 	if err != nil {
 		return nil, err
@@ -129,33 +153,38 @@ func readWhole(folder *maildrop.Folder, m *maildrop.Message) (entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return wholeEntry(t, src.file), nil
+	return wholeEntry(t, src.file, known), nil
 }
 
-func wholeEntry(t *mime.Tree, file io.ReaderAt) entry {
+func wholeEntry(t *mime.Tree, file io.ReaderAt, known entry) entry {
 	var texts [eCount][]byte
-	headerTexts(&texts, t.Root.Raw)
-	texts[eBody] = mime.AppendStructure(nil, t.Root, false)
-	texts[eStructure] = mime.AppendStructure(nil, t.Root, true)
+	if known == nil {
+		headerTexts(&texts, t.Root.Raw)
+	} else {
+		for i := range texts {
+			texts[i] = known.text(i)
+		}
+	}
+	room := headBlocks.Get().(*[8 << 10]byte)
+	defer headBlocks.Put(room)
+	texts[eBody] = mime.AppendStructure(room[:0], t.Root, false)
+	texts[eStructure] = mime.AppendStructure(room[min(len(texts[eBody]), len(room)):][:0], t.Root, true)
 	texts[ePreview] = []byte(preview(file, t))
 	return makeEntry(&texts)
 }
 
-// headBlocks are for the headers of most messages.
-var headBlocks = sync.Pool{New: func() any { b := make([]byte, 8<<10); return &b }}
-
 // readHeader makes an entry of a message's header.
 func readHeader(folder *maildrop.Folder, m *maildrop.Message) (entry, error) {
-	block := headBlocks.Get().(*[]byte)
+	block := headBlocks.Get().(*[8 << 10]byte)
 	defer headBlocks.Put(block)
-	n, err := folder.Head(m, *block)
+	n, err := folder.Head(m, block[:])
 	if err != nil {
 		return nil, err
 	}
-	header := (*block)[:n]
+	header := block[:n]
 	if end := headerEnd(header); end >= 0 {
 		header = header[:end]
-	} else if n == len(*block) {
+	} else if n == len(block) {
 		if header, err = longHeader(folder, m); err != nil {
 			return nil, err
 		}

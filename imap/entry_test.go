@@ -112,7 +112,7 @@ func TestPattern(t *testing.T) {
 func FuzzEntry(f *testing.F) {
 	f.Add([]byte("Subject: Re: [x] y (fwd)\nFrom: a <b@c>\nReferences: <1@x> <2@x>\nDate: Thu, 15 Feb 2007 01:02:03 +0200\n\nhello"))
 	f.Fuzz(func(t *testing.T, msg []byte) {
-		whole := wholeEntry(mime.WalkBytes(msg), bytes.NewReader(msg))
+		whole := wholeEntry(mime.WalkBytes(msg), bytes.NewReader(msg), nil)
 		head := headerEntry(msg[:max(headerEnd(msg), 0)])
 		if headerEnd(msg) < 0 {
 			head = headerEntry(msg)
@@ -124,6 +124,9 @@ func FuzzEntry(f *testing.F) {
 			if i != eBody && i != eStructure && i != ePreview && !bytes.Equal(head.text(i), whole.text(i)) {
 				t.Errorf("text %d is %q from the header and %q from the message", i, head.text(i), whole.text(i))
 			}
+		}
+		if again := wholeEntry(mime.WalkBytes(msg), bytes.NewReader(msg), head); !bytes.Equal(again, whole) {
+			t.Error("an entry made in two steps is another one")
 		}
 		entry(msg).valid()
 	})
@@ -137,7 +140,7 @@ func BenchmarkEntry(b *testing.B) {
 	b.SetBytes(int64(len(msg)))
 	b.ReportAllocs()
 	for b.Loop() {
-		wholeEntry(mime.WalkBytes(msg), bytes.NewReader(msg))
+		wholeEntry(mime.WalkBytes(msg), bytes.NewReader(msg), nil)
 	}
 }
 

@@ -18,13 +18,15 @@ func preview(file io.ReaderAt, t *mime.Tree) string {
 	if part == nil {
 		return ""
 	}
-	most := int64(2 << 10)
+	most := int64(2 << 10) // no more than a block
 	if part.Subtype == "html" {
 		most = 8 << 10 // styles and tags come first
 	}
 	r, _ := mime.Decoder(part.Encoding, io.NewSectionReader(file, part.Body.From.Off, min(part.Body.Size(), 2*most)))
-	text, _ := io.ReadAll(io.LimitReader(mime.CharsetReader(part.Charset(), r), most))
-	s := string(text)
+	block := headBlocks.Get().(*[8 << 10]byte)
+	defer headBlocks.Put(block)
+	n, _ := io.ReadFull(mime.CharsetReader(part.Charset(), r), block[:most])
+	s := string(block[:n])
 	if part.Subtype == "html" {
 		s = stripTags(s)
 	}

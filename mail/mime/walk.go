@@ -11,8 +11,7 @@ import (
 // tree and a fixed buffer, whatever the message's size. The error is the
 // reader's; the tree then covers what was read.
 func Walk(r io.Reader) (*Tree, error) {
-	w := walker{tree: &Tree{Root: &Part{Depth: 1}, Parts: 1}}
-	w.begin(w.tree.Root)
+	w := newWalker()
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	err := w.read(r, *buf)
@@ -22,8 +21,15 @@ func Walk(r io.Reader) (*Tree, error) {
 
 // WalkBytes is Walk for a message in memory.
 func WalkBytes(b []byte) *Tree {
-	t, _ := Walk(bytes.NewReader(b)) // a bytes.Reader has no errors
-	return t
+	w := newWalker()
+	for fresh := true; len(b) > 0; {
+		n := min(lineLen(b), window)
+		w.piece(b[:n], fresh)
+		fresh = b[n-1] == '\n'
+		b = b[n:]
+	}
+	w.end()
+	return w.tree
 }
 
 const window = 32 << 10
@@ -49,6 +55,12 @@ type walker struct {
 type open struct {
 	part     *Part
 	boundary string
+}
+
+func newWalker() *walker {
+	w := &walker{tree: &Tree{Root: &Part{Depth: 1}, Parts: 1}}
+	w.begin(w.tree.Root)
+	return w
 }
 
 // read feeds all of r, in lines, to the walker.
@@ -224,6 +236,8 @@ func (w *walker) endHeader(to Mark) {
 	p.Header.To, p.Body.From = to, to
 	p.Preamble, p.Epilogue = to, to
 	w.inHeader = false
+	// The line end before a delimiter is no part of the header that it cuts off.
+	w.head = w.head[:min(int64(len(w.head)), p.Header.Size())]
 	if w.kept+len(w.head) <= maxHeaders {
 		p.Raw = bytes.Clone(w.head)
 		w.kept += len(w.head)

@@ -240,7 +240,7 @@ func AppendEntry(b []byte, e Entry) []byte {
 
 // Bytes writes the whole list.
 func (l *UIDList) Bytes() []byte {
-	b := l.AppendHead(make([]byte, 0, 64+96*len(l.Entries)))
+	b := l.AppendHead(make([]byte, 0, 128+64*len(l.Entries)))
 	for _, e := range l.Entries {
 		b = AppendEntry(b, e)
 	}
