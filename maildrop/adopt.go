@@ -3,6 +3,7 @@ package maildrop
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -199,28 +200,34 @@ func (f *Folder) assign(r *reading, b *batch, lock *maildir.Lock) ([]*Message, e
 		return nil, errFull
 	}
 	picks := make([]pick, len(r.unknown))
+	entries := make([]maildir.Entry, len(r.unknown))
 	for i, base := range r.unknown {
-		picks[i] = pick{file: r.files[base], entry: maildir.Entry{UID: first + uint32(i), Base: base}}
+		entries[i] = maildir.Entry{UID: first + uint32(i), Base: base}
+		picks[i] = pick{file: r.files[base], entry: entries[i]}
 	}
 	st.next += uint32(len(picks))
-	if err := b.describeAll(picks, lock); err != nil {
-		return nil, err
+	// The files are looked at while the list is on its way to the disk. One that
+	// vanishes meanwhile leaves a UID that nobody has.
+	described := make(chan error, 1)
+	go func() { described <- b.describeAll(picks, lock) }()
+	listed := f.writeList(r, entries)
+	if err := <-described; err != nil {
+		return nil, errors.Join(err, listed)
+	}
+	if noRoom(listed) && (st.loaded || !r.damaged) {
+		// Readers must get at the old mail to make room for the new.
+		f.box.store.log.Warn().Err(listed).Str("folder", f.dir.Path()).Msg("new mail is not shown")
+		st.next, b.again = first, true
+		return nil, nil
+	} else if listed != nil {
+		return nil, listed
 	}
 	msgs := make([]*Message, 0, len(picks))
-	entries := make([]maildir.Entry, 0, len(picks))
 	for _, p := range picks {
 		if m := p.msg; m != nil {
 			m.ModSeq, b.changed = b.at, true
-			msgs, entries = append(msgs, m), append(entries, p.entry)
+			msgs = append(msgs, m)
 		}
-	}
-	if err := f.writeList(r, entries); noRoom(err) && (st.loaded || !r.damaged) {
-		// Readers must get at the old mail to make room for the new.
-		f.box.store.log.Warn().Err(err).Str("folder", f.dir.Path()).Msg("new mail is not shown")
-		st.next, b.again = first, true
-		return nil, nil
-	} else if err != nil {
-		return nil, err
 	}
 	for _, m := range msgs {
 		if m.New {

@@ -24,16 +24,18 @@ type pick struct {
 // once the reader has his answer. A lock is kept fresh meanwhile.
 func (b *batch) describeAll(picks []pick, lock *maildir.Lock) error {
 	const many = 100
-	var now []*pick
-	lazy := !b.folder.state.loaded && len(picks) > many
-	for i := range picks {
-		if !lazy || !b.believe(&picks[i]) {
-			now = append(now, &picks[i])
+	if !b.folder.state.loaded && len(picks) > many {
+		b.later = newDating(len(picks))
+		if err := parallel.Do(len(picks), func(i int) error { b.later.believe(i, &picks[i]); return nil }); err != nil {
+			return err
 		}
 	}
 	var touch sync.Mutex
-	return parallel.Do(len(now), func(i int) (err error) {
-		p := now[i]
+	return parallel.Do(len(picks), func(i int) (err error) {
+		p := &picks[i]
+		if p.msg != nil {
+			return nil
+		}
 		if p.msg, err = b.folder.describe(p.file, p.entry, p.was); err != nil {
 			return ignoreMissing(err)
 		}
@@ -46,54 +48,50 @@ func (b *batch) describeAll(picks []pick, lock *maildir.Lock) error {
 	})
 }
 
-// believe makes the message of a file in cur from its name alone. It does not
-// when that lacks the sizes.
-func (b *batch) believe(p *pick) bool {
-	base, text := maildir.Split(p.file.file)
-	size, wire := maildir.Sizes(base)
-	if p.file.inNew || size < 0 || !plausible(size, wire) {
-		return false
-	}
-	if b.later == nil {
-		b.later = &dating{Dating: index.NewDating()}
-	}
-	m := b.later.message()
-	fromName(m, p.file, p.entry, text)
-	m.Size, m.Wire, m.Dating = size, wire, b.later.Dating
-	p.msg = m
-	return true
-}
-
 // dating is the look at files of cur that were believed to be as their names
 // say.
 type dating struct {
 	*index.Dating
+	// Thousands of messages come at once and stay together, so that they need
+	// not be allocated each by itself.
 	slabs [][]Message
 
 	mu    sync.Mutex
 	wrong []uint32 // UIDs of those that were not
 }
 
-// message makes room for one more. Thousands come at once and stay together,
-// so that they need not be allocated each by itself.
-func (d *dating) message() *Message {
-	n := len(d.slabs) - 1
-	if n < 0 || len(d.slabs[n]) == cap(d.slabs[n]) {
-		d.slabs = append(d.slabs, make([]Message, 0, datingSlab))
-		n++
+const datingSlab = 128
+
+func newDating(n int) *dating {
+	d := &dating{Dating: index.NewDating()}
+	for ; n > 0; n -= datingSlab {
+		d.slabs = append(d.slabs, make([]Message, min(n, datingSlab)))
 	}
-	d.slabs[n] = append(d.slabs[n], Message{})
-	return &d.slabs[n][len(d.slabs[n])-1]
+	return d
 }
 
-const datingSlab = 128
+// believe makes the i-th message, from the name of its file alone. It does not
+// when that lacks the sizes.
+func (d *dating) believe(i int, p *pick) {
+	base, text := maildir.Split(p.file.file)
+	size, wire := maildir.Sizes(base)
+	if p.file.inNew || size < 0 || !plausible(size, wire) {
+		return
+	}
+	m := &d.slabs[i/datingSlab][i%datingSlab]
+	fromName(m, p.file, p.entry, text)
+	m.Size, m.Wire, m.Dating = size, wire, d.Dating
+	p.msg = m
+}
 
 // run looks at the files.
 func (d *dating) run(f *Folder) {
 	defer d.Finish()
 	err := parallel.Do(len(d.slabs), func(i int) error {
 		for n := range d.slabs[i] {
-			d.date(f, &d.slabs[i][n])
+			if m := &d.slabs[i][n]; m.UID != 0 {
+				d.date(f, m)
+			}
 		}
 		return nil
 	})

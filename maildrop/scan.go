@@ -125,6 +125,7 @@ func (f *Folder) dropRevived(r *reading) map[string]uint32 {
 func (f *Folder) match(r *reading) {
 	if r.list != nil {
 		listed := f.dropRevived(r)
+		r.unknown = make([]string, 0, max(len(r.files)-len(listed), 0))
 		for base := range r.files {
 			if _, ok := listed[base]; !ok {
 				r.unknown = append(r.unknown, base)

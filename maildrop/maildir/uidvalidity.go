@@ -40,7 +40,13 @@ func NextUIDValidity(box *Dir) (uint32, error) {
 		if err != nil {
 			return 0, fmt.Errorf("claim a UIDVALIDITY: %w", err)
 		}
-		return next, box.Replace(uidValidityFile, fmt.Appendf(nil, "%08x", next))
+		// The name has the value already, and the uidlist that will have it is
+		// synced: this one need not be.
+		f, err := box.move(uidValidityFile, fmt.Appendf(nil, "%08x", next), false)
+		if err != nil {
+			return 0, err
+		}
+		return next, f.Close()
 	}
 	return 0, errors.New("claim a UIDVALIDITY: others were faster a hundred times")
 }
