@@ -95,6 +95,20 @@ func (e entry) valid() bool {
 	return true
 }
 
+// thread names the message's thread for ever and in every folder (RFC 8474,
+// 5.2): by the first message that it refers to, which replies to replies refer
+// to as well.
+func (e entry) thread(m *maildrop.Message) string {
+	root, _, _ := bytes.Cut(e.text(eRefs), []byte("\n"))
+	if len(root) == 0 {
+		root = e.text(eID)
+	}
+	if len(root) == 0 {
+		return objectID('T', m.GUID())
+	}
+	return objectID('T', string(root))
+}
+
 // whole tells whether the entry has the texts that say what is in the body.
 func (e entry) whole() bool { return len(e.text(eBody)) > 0 }
 

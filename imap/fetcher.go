@@ -11,7 +11,9 @@ import (
 )
 
 // needsEntry tells whether an item is made from the message's entry.
-func needsEntry(it wire.Item) bool { return it.Kind == wire.ItemEnvelope || needsWhole(it) }
+func needsEntry(it wire.Item) bool {
+	return it.Kind == wire.ItemEnvelope || it.Kind == wire.ItemThreadID || needsWhole(it)
+}
 
 // needsWhole tells whether an item is made from an entry of the whole message.
 func needsWhole(it wire.Item) bool {
@@ -58,7 +60,7 @@ func (f *fetcher) fetch(i int) error {
 	var e entry
 	for _, it := range f.items {
 		switch it.Kind {
-		case wire.ItemEnvelope, wire.ItemBody, wire.ItemBodyStructure, wire.ItemPreview:
+		case wire.ItemEnvelope, wire.ItemBody, wire.ItemBodyStructure, wire.ItemPreview, wire.ItemThreadID:
 			if e == nil {
 				var err error
 				if e, err = entryOf(f.sel.folder, f.msg, f.whole); err != nil {
@@ -123,7 +125,8 @@ func (f *fetcher) plain(b []byte, it wire.Item, e entry) []byte {
 		b = append(append(b, "EMAILID ("...), objectID('M', m.GUID())...)
 		return append(b, ')')
 	case wire.ItemThreadID:
-		return append(b, "THREADID NIL"...) // RFC 8474, 5.2: we keep no threads
+		b = append(append(b, "THREADID ("...), e.thread(m)...)
+		return append(b, ')')
 	}
 	return b
 }

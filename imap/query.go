@@ -87,6 +87,8 @@ func (s *session) node(q *query, k *wire.Key, charset string) *node {
 		}
 	case wire.KeyEmailID:
 		n.needle = []byte(k.Str)
+	case wire.KeyThreadID:
+		n.cost, n.needle = header, []byte(k.Str)
 	case wire.KeyHeader:
 		n.cost = header
 		if i, ok := findable[upper(k.Field)]; ok && len(n.needle) > 0 {
@@ -236,8 +238,6 @@ func (s *subject) matchOne(n *node) (bool, error) {
 		return m.ModSeq >= n.num, nil
 	case wire.KeyEmailID:
 		return string(n.needle) == objectID('M', m.GUID()), nil
-	case wire.KeyThreadID:
-		return false, nil
 	}
 	return s.matchMore(n)
 }
@@ -269,6 +269,9 @@ func (s *subject) matchMore(n *node) (bool, error) {
 	}
 	if err := s.entry(); err != nil {
 		return false, err
+	}
+	if n.op == wire.KeyThreadID {
+		return string(n.needle) == s.e.thread(s.m), nil
 	}
 	if len(s.e.text(eSent)) == 0 {
 		return false, nil // no Date is neither before nor after anything
