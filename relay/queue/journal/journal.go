@@ -27,8 +27,8 @@ var (
 	ErrExists  = errors.New("id is already in the journal")
 	ErrUnknown = errors.New("id is not in the journal")
 	ErrClosed  = errors.New("journal is closed")
-	// ErrVersion says that a newer binary wrote the log. Nothing was touched.
-	ErrVersion = errors.New("log was written by a newer version of this program")
+	// ErrVersion says that another binary wrote the log. Nothing was touched.
+	ErrVersion = errors.New("log was written by a newer version of this program, or before its first release")
 )
 
 // Kind is what a Change does.
@@ -40,7 +40,6 @@ const (
 	Set                   // a new State
 	Done                  // the message is gone
 	keep                  // a survivor of a reclaimed segment
-	cut                   // the end of a poisoned segment
 	first                 // a batch begins
 )
 
@@ -63,7 +62,7 @@ type Entry struct {
 // Options say where and how. The zero value of every field but Dir is good.
 type Options struct {
 	Dir     string        // data/queue
-	Segment int64         // octets after which a segment is full; 64 MiB
+	Segment int64         // octets after which a segment is full; 32 MiB
 	Inline  int64         // largest message inside the log; 256 KiB
 	Age     time.Duration // of the oldest mail that stays inside the log; 1 h
 	Flush   time.Duration // how long a done mark may wait for company; 100 ms
@@ -76,11 +75,12 @@ type Options struct {
 	// In tests, faults: these stand in for the system calls.
 	write func(f *os.File, p []byte) error
 	sync  func(f *os.File) error
+	ahead int64 // in tests; octets of a segment that get their blocks at once, 8 MiB
 }
 
 func (o *Options) defaults() {
 	if o.Segment <= 0 {
-		o.Segment = 64 << 20
+		o.Segment = 32 << 20
 	}
 	if o.Inline <= 0 {
 		o.Inline = 256 << 10
@@ -96,6 +96,9 @@ func (o *Options) defaults() {
 	}
 	if o.Synced == nil {
 		o.Synced = func(int, time.Duration) {}
+	}
+	if o.ahead <= 0 {
+		o.ahead = 8 << 20
 	}
 	if o.write == nil {
 		o.write = func(f *os.File, p []byte) error { _, err := f.Write(p); return err }
@@ -119,7 +122,7 @@ type Log struct {
 	writing bool          // somebody does; what is pending then is the committer's
 	crowd   bool          // the last batch was of several
 	dones   []string      // marks that wait for the next batch
-	cuts    []cutMark     // for the next segment
+	spare   bool          // a dead segment waits to be used again
 	batch   batch         // of whoever is writing
 	drop    []string      // files of messages that are gone
 	armed   bool          // a timer will flush dones

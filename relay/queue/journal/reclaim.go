@@ -75,7 +75,9 @@ func (l *Log) reclaim() error {
 		}
 		rotate := l.rotate
 		s, remove := l.candidate()
+		reuse := false
 		if remove {
+			reuse = !l.spare && !s.damaged && s.refs == 0 && s.size >= l.opt.ahead
 			l.segs = l.segs[1:]
 			if s.removed = true; s.refs == 0 {
 				s.file.Close()
@@ -84,7 +86,7 @@ func (l *Log) reclaim() error {
 		l.mu.Unlock()
 		switch {
 		case remove:
-			if err := l.removeSegment(s); err != nil {
+			if err := l.removeSegment(s, reuse); err != nil {
 				return err
 			}
 		case s != nil:
@@ -125,11 +127,16 @@ func (l *Log) candidate() (s *segment, remove bool) {
 	return nil, false
 }
 
-func (l *Log) removeSegment(s *segment) error {
+// removeSegment takes a dead segment out of the log; its blocks may be of use
+// again.
+func (l *Log) removeSegment(s *segment, reuse bool) error {
 	var err error
-	if s.damaged {
+	switch {
+	case s.damaged:
 		err = os.Rename(s.path, damagedPath(s.path))
-	} else {
+	case reuse:
+		err = os.Rename(s.path, l.sparePath())
+	default:
 		err = os.Remove(s.path)
 	}
 	if err != nil {
@@ -137,7 +144,11 @@ func (l *Log) removeSegment(s *segment) error {
 	}
 	// Were this removal lost and a later one not, marks would be gone before
 	// the mail that they cancel.
-	return syncDir(l.logDir())
+	err = syncDir(l.logDir())
+	l.mu.Lock()
+	l.spare = l.spare || reuse
+	l.mu.Unlock()
+	return err
 }
 
 // survivor is a live message with a record in a segment that should go.

@@ -22,6 +22,11 @@ import (
 //	12 length  of the payload
 //	16 id, payload
 //
+// A batch begins with a first record, whose payload is the segment's number (8),
+// the octets of the records that follow (8), and the CRC32C of their CRCs (4). So
+// a batch is whole or it is not, and what is left of a file's earlier use is
+// never taken for one.
+//
 // The payload of put and keep begins with putHead octets: place, flags, 2 of
 // zero, longest line (4), length of meta (4), length of the message's header
 // (4), size of the message (8), length of state (4), 4 of zero; then meta, then
@@ -30,7 +35,7 @@ const (
 	recordMagic = "hqr1"
 	recordHead  = 16
 	putHead     = 32
-	firstSize   = recordHead // of a first record, which has neither id nor payload
+	firstSize   = recordHead + 20 // of a first record
 	maxID       = 64
 	maxMeta     = 1 << 20 // of meta and of state
 )
@@ -65,6 +70,37 @@ func endRecord(b []byte, start, idLen int, salt uint64) []byte {
 	binary.LittleEndian.PutUint32(r[12:], uint32(len(r)-recordHead-idLen))
 	binary.LittleEndian.PutUint32(r[4:], checksum(salt, r[8:]))
 	return b
+}
+
+// batchHead is what a first record says of its batch.
+type batchHead struct {
+	num    uint64 // of the segment
+	octets int64  // behind the first record
+	sum    uint32
+}
+
+// add counts a record in.
+func (h *batchHead) add(rec []byte) {
+	h.octets += int64(len(rec))
+	h.sum = crc32.Update(h.sum, castagnoli, rec[4:8])
+}
+
+func (h *batchHead) append(b []byte, salt uint64) []byte {
+	start := len(b)
+	b = binary.LittleEndian.AppendUint64(beginRecord(b, first, ""), h.num)
+	b = binary.LittleEndian.AppendUint64(b, uint64(h.octets))
+	return endRecord(binary.LittleEndian.AppendUint32(b, h.sum), start, 0, salt)
+}
+
+// batchHead reads the payload of a first record; ok is false for any other.
+func (r *record) batchHead() (h batchHead, ok bool) {
+	if r.kind != first || r.size != firstSize {
+		return h, false
+	}
+	h.num = binary.LittleEndian.Uint64(r.payload)
+	h.octets = int64(binary.LittleEndian.Uint64(r.payload[8:]))
+	h.sum = binary.LittleEndian.Uint32(r.payload[16:])
+	return h, h.octets >= 0
 }
 
 func appendPutHead(b []byte, e *entry) []byte {

@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -36,15 +35,13 @@ func (l *Log) recover() error {
 			return err
 		}
 	}
-	cuts, err := l.readCuts()
-	if err != nil {
-		return err
-	}
 	for i, s := range l.segs {
-		limit, isCut := cuts[s.num]
-		if err := l.replay(s, limit, isCut, i == len(l.segs)-1); err != nil {
+		if err := l.replay(s, l.endOf(i)); err != nil {
 			return fmt.Errorf("recover segment %d: %w", s.num, err)
 		}
+	}
+	if _, err := os.Stat(l.sparePath()); err == nil {
+		l.spare = true
 	}
 	return l.removeOrphans()
 }
@@ -67,127 +64,130 @@ func (l *Log) discardHeadless(s *segment) error {
 
 func damagedPath(path string) string { return strings.TrimSuffix(path, segmentExt) + ".damaged" }
 
-// readCuts collects where poisoned segments end; the marks stand first in the
-// segment behind.
-func (l *Log) readCuts() (map[uint64]int64, error) {
-	cuts := map[uint64]int64{}
-	b := make([]byte, 4096)
-	for _, s := range l.segs {
-		n, err := s.file.ReadAt(b, segmentHead)
-		if err != nil && err != io.EOF {
-			return nil, err
-		}
-		for rest := b[:n]; ; {
-			r, err := parseRecord(rest, s.salt)
-			if err != nil || r.kind != cut || len(r.payload) != 16 {
-				break
-			}
-			cuts[binary.LittleEndian.Uint64(r.payload)] = int64(binary.LittleEndian.Uint64(r.payload[8:]))
-			rest = rest[r.size:]
-		}
+// endOf is where the i-th segment ends, as the one behind it says; -1 if there
+// is none.
+func (l *Log) endOf(i int) int64 {
+	if i+1 < len(l.segs) && l.segs[i+1].num == l.segs[i].num+1 {
+		return l.segs[i+1].before
 	}
-	return cuts, nil
+	return -1
 }
 
-// replay applies one segment's records, cuts off a torn tail and reports
-// whatever was unreadable.
-func (l *Log) replay(s *segment, limit int64, isCut, last bool) error {
+// replay applies the batches of one segment. known is its end, -1 if that is
+// where its last batch ends: then a batch that is not whole is a write that a
+// crash interrupted, for which nobody heard a 250. Before a later batch, or a
+// known end, it is damage.
+func (l *Log) replay(s *segment, known int64) error {
 	info, err := s.file.Stat()
 	if err != nil {
 		return err
 	}
 	end := info.Size()
-	if isCut {
-		end = min(end, limit)
+	if known >= 0 {
+		end = min(end, known)
 	}
-	w := &window{file: s.file, salt: s.salt, pos: segmentHead, end: end}
-	good := int64(segmentHead)
-	records, lost := 0, int64(0)
+	s.size = segmentHead
+	for s.size < end {
+		begun, err := l.replayBatches(s, end)
+		if err != nil {
+			return err
+		}
+		if s.size == end {
+			break
+		}
+		next, err := l.laterBatch(s, end)
+		if err != nil {
+			return err
+		}
+		if next < 0 && known < 0 {
+			l.cutTail(s, begun)
+			break
+		}
+		if next < 0 {
+			next = end
+		}
+		if err := l.salvage(s, next); err != nil {
+			return err
+		}
+	}
+	l.opt.Log.Debug().Str("segment", s.path).Int64("octets", s.size).Msg("segment read")
+	return nil
+}
+
+// replayBatches applies whole batches, and moves the segment's end behind them.
+// begun tells that another one begins there.
+func (l *Log) replayBatches(s *segment, end int64) (begun bool, err error) {
+	w := &window{file: s.file, salt: s.salt, pos: s.size, end: end}
+	for {
+		records, size, err := w.batch(s.num)
+		if err != nil || records == nil {
+			return size > 0, err
+		}
+		off := s.size + firstSize
+		for _, r := range records {
+			if err := l.applyRecord(s, off, r); err != nil {
+				return false, fmt.Errorf("record at %d: %w", off, err)
+			}
+			off += r.size
+		}
+		w.skip(size)
+		s.size += size
+	}
+}
+
+// laterBatch is the offset of the next batch of this segment behind its end so
+// far, -1 if there is none.
+func (l *Log) laterBatch(s *segment, end int64) (int64, error) {
+	w := &window{file: s.file, salt: s.salt, pos: s.size + 1, end: end}
+	for {
+		r, off, err := w.next()
+		if err == io.EOF {
+			return -1, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		if h, ok := r.batchHead(); ok && h.num == s.num {
+			return off, nil
+		}
+	}
+}
+
+// salvage applies whatever is whole up to end, where octets are damaged.
+func (l *Log) salvage(s *segment, end int64) error {
+	s.damaged = true
+	w := &window{file: s.file, salt: s.salt, pos: s.size, end: end}
+	good, kept := int64(0), 0
 	for {
 		r, off, err := w.next()
 		if err == io.EOF {
 			break
 		}
+		if err == nil {
+			err = l.applyRecord(s, off, r)
+		}
 		if err != nil {
-			return err
-		}
-		if off > good && last && !l.laterBatch(s, off, end) {
-			break // the blocks of one write reach the disk in any order
-		}
-		if off > good {
-			lost += off - good
-			s.damaged = true
-			l.opt.Log.Error().Str("segment", s.path).Int64("offset", good).Int64("octets", off-good).
-				Msg("unreadable octets in the log; the records behind them are kept, and so is the segment")
-		}
-		if err := l.applyRecord(s, off, r); err != nil {
 			return fmt.Errorf("record at %d: %w", off, err)
 		}
-		good = off + r.size
-		records++
+		if good += r.size; r.kind != first {
+			kept++
+		}
 	}
-	s.size = good
-	if err := l.cutTail(s, good, end, last); err != nil {
-		return err
-	}
-	l.opt.Log.Debug().Str("segment", s.path).Int("records", records).Int64("lost", lost).Msg("segment read")
+	l.opt.Log.Error().Str("segment", s.path).Int64("offset", s.size).Int64("octets", end-s.size-good).Int("kept", kept).
+		Msg("unreadable octets in the log; the records around them are kept, and so is the segment")
+	s.size = end
 	return nil
 }
 
-// laterBatch tells whether another batch begins behind off. Then what is
-// unreadable before was synced once, and is damage. Otherwise it belongs to the
-// write that a crash interrupted, with all that stands behind it.
-func (l *Log) laterBatch(s *segment, off, end int64) bool {
-	if s.version < 2 {
-		return true
+// cutTail ends the newest segment behind its last whole batch. What stands
+// there is a batch that was begun, blocks that were reserved, or what the file
+// held when it was used before.
+func (l *Log) cutTail(s *segment, begun bool) {
+	err := os.Truncate(s.path, s.size)
+	if begun {
+		l.opt.Log.Warn().AnErr("truncate", err).Str("segment", s.path).Int64("offset", s.size).
+			Msg("a write that a crash interrupted was cut off")
 	}
-	w := &window{file: s.file, salt: s.salt, pos: off, end: end}
-	for {
-		r, _, err := w.next()
-		if err != nil || r.kind == first {
-			return err == nil
-		}
-	}
-}
-
-// cutTail removes what stands behind the last whole record. In the newest
-// segment that is a write which a crash interrupted: nobody heard a 250 for it.
-// In an older one it is damage. Zeros are neither: blocks that were reserved.
-func (l *Log) cutTail(s *segment, good, end int64, last bool) error {
-	used, err := usedEnd(s.file, good, end)
-	if err != nil {
-		return err
-	}
-	if last || used == good {
-		err = os.Truncate(s.path, good)
-	}
-	if used == good {
-		return nil
-	}
-	e := l.opt.Log.Warn()
-	if !last {
-		s.damaged = true
-		e = l.opt.Log.Error()
-	}
-	e.AnErr("truncate", err).Str("segment", s.path).Int64("offset", good).Int64("octets", used-good).
-		Msg("octets behind the last whole record were cut off")
-	return nil
-}
-
-// usedEnd is the offset behind the last octet of f in [from, to) that is not zero.
-func usedEnd(f *os.File, from, to int64) (int64, error) {
-	b := make([]byte, 64<<10)
-	for to > from {
-		n := min(int64(len(b)), to-from)
-		if _, err := f.ReadAt(b[:n], to-n); err != nil {
-			return 0, fmt.Errorf("read the end: %w", err)
-		}
-		if used := len(bytes.TrimRight(b[:n], "\x00")); used > 0 {
-			return to - n + int64(used), nil
-		}
-		to -= n
-	}
-	return from, nil
 }
 
 func (l *Log) applyRecord(s *segment, off int64, r record) error {
@@ -254,6 +254,50 @@ func (l *Log) removeOrphans() error {
 	}
 	if n > 0 {
 		l.opt.Log.Info().Int("files", n).Msg("bodies removed whose message is gone or never came to be")
+	}
+	return nil
+}
+
+// batch gives the records of the batch at hand and its size; they are good until
+// the next call. Without an error, nil means that it is not whole; its size is 0
+// if none of this segment begins here.
+func (w *window) batch(num uint64) ([]record, int64, error) {
+	if err := w.need(firstSize); err != nil {
+		return nil, 0, err
+	}
+	r, err := parseRecord(w.buf, w.salt)
+	h, ok := r.batchHead()
+	if err != nil || !ok || h.num != num {
+		return nil, 0, nil
+	}
+	size := firstSize + h.octets
+	if size < 0 || size > w.end-w.pos {
+		return nil, firstSize, nil
+	}
+	if err := w.need(size); err != nil {
+		return nil, 0, err
+	}
+	records, found := make([]record, 0, 16), batchHead{num: num}
+	for rest := w.buf[firstSize:size]; len(rest) > 0; {
+		r, err := parseRecord(rest, w.salt)
+		if err != nil {
+			return nil, size, nil
+		}
+		found.add(rest[:r.size])
+		records, rest = append(records, r), rest[r.size:]
+	}
+	if found != h {
+		return nil, size, nil
+	}
+	return records, size, nil
+}
+
+// need reads until n octets are at hand, or all there are.
+func (w *window) need(n int64) error {
+	for int64(len(w.buf)) < n && w.more() {
+		if err := w.fill(); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -16,12 +16,14 @@ import (
 )
 
 // A segment's header: magic (8), version (2), length of this header (2), 4 of
-// zero, number (8), salt (8), birth in Unix seconds (8), CRC32C of all that (4).
+// zero, number (8), salt (8), birth in Unix seconds (8), where the segment before
+// this one ends (8), CRC32C of all that (4).
 const (
 	segmentMagic   = "HOPLITEQ"
-	segmentVersion = 2 // 1 knew no first records, and no zeros behind the last one
-	segmentHead    = 44
+	segmentVersion = 2 // 1 was never released
+	segmentHead    = 52
 	segmentExt     = ".log"
+	spareName      = "spare"
 )
 
 // segment is one file of the log. Log.mu guards all but the constant fields.
@@ -32,8 +34,8 @@ type segment struct {
 	born time.Time
 	file *os.File // for reading, and for writing while it is the last
 
-	version uint16
-	room    int64 // octets that have blocks on disk; used by who writes
+	before int64 // where the segment before this one ends
+	room   int64 // octets that have blocks on disk; used by who writes
 
 	size    int64 // synced octets
 	live    int64 // octets of records that count
@@ -43,11 +45,6 @@ type segment struct {
 	damaged bool // kept for a person when it is empty
 	removed bool // closed when the last reader ends
 	refs    int
-}
-
-type cutMark struct {
-	num uint64
-	off int64
 }
 
 func segmentName(num uint64) string { return fmt.Sprintf("%012d%s", num, segmentExt) }
@@ -72,41 +69,66 @@ func listSegments(dir string) ([]uint64, error) {
 }
 
 // createSegment makes the file durable, header and directory entry, before
-// anything is written into it.
-func (l *Log) createSegment(num uint64) (*segment, error) {
-	path := filepath.Join(l.logDir(), segmentName(num))
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("create segment: %w", err)
+// anything is written into it. before is where the segment before it ends. A
+// spare file is used again: its blocks need no metadata to be written with them.
+func (l *Log) createSegment(num uint64, before int64) (*segment, error) {
+	path, from := filepath.Join(l.logDir(), segmentName(num)), ""
+	l.mu.Lock()
+	if l.spare {
+		from, l.spare = l.sparePath(), false
 	}
-	s := &segment{num: num, path: path, salt: l.salt, version: segmentVersion, born: time.Now(), file: f, size: segmentHead}
-	s.reserve(0)
-	if err = l.opt.write(f, s.header()); err == nil {
-		err = l.opt.sync(f)
-	}
+	l.mu.Unlock()
+	s, err := l.startSegment(num, before, path, from)
 	if err == nil {
 		err = syncDir(l.logDir())
 	}
 	if err != nil {
-		f.Close()
+		if s != nil {
+			s.file.Close()
+		}
 		os.Remove(path)
 		return nil, fmt.Errorf("create segment %d: %w", num, err)
 	}
 	return s, nil
 }
 
-// ahead is how many octets of a segment get their blocks at once.
-const ahead = 8 << 20
+func (l *Log) sparePath() string { return filepath.Join(l.logDir(), spareName) }
+
+// startSegment writes the header into a new file, or into the one at from.
+func (l *Log) startSegment(num uint64, before int64, path, from string) (s *segment, err error) {
+	s = &segment{num: num, path: path, salt: l.salt, before: before, born: time.Now(), size: segmentHead}
+	if from != "" {
+		s.file, err = os.OpenFile(from, os.O_RDWR, 0)
+	} else {
+		s.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := s.file.Stat()
+	if err != nil {
+		return s, err
+	}
+	s.room = info.Size()
+	s.reserve(0, l.opt.ahead)
+	if err = l.opt.write(s.file, s.header()); err == nil {
+		err = l.opt.sync(s.file)
+	}
+	if err == nil && from != "" {
+		err = os.Rename(from, path)
+	}
+	return s, err
+}
 
 // reserve gives the next n octets their blocks on disk, and some more behind
 // them. A sync then has only octets to write and no new length of the file,
 // which takes a quarter less time. Where the file system can't do it, or has no
 // space left, the file grows as it is written.
-func (s *segment) reserve(n int64) {
-	if s.size+n+firstSize <= s.room || s.room < 0 {
+func (s *segment) reserve(n, ahead int64) {
+	if s.size+n <= s.room || s.room < 0 {
 		return
 	}
-	more := max(n+firstSize, ahead)
+	more := max(n, ahead)
 	if allocate(s.file, s.size, more) != nil {
 		s.room = -1
 		return
@@ -137,6 +159,7 @@ func (s *segment) header() []byte {
 	b = binary.LittleEndian.AppendUint64(b, s.num)
 	b = binary.LittleEndian.AppendUint64(b, s.salt)
 	b = binary.LittleEndian.AppendUint64(b, uint64(s.born.Unix()))
+	b = binary.LittleEndian.AppendUint64(b, uint64(s.before))
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
@@ -156,16 +179,17 @@ func openSegment(path string, num uint64) (*segment, error) {
 		return nil, fmt.Errorf("read segment %d: %w", num, err)
 	}
 	version := binary.LittleEndian.Uint16(b[8:])
-	s := &segment{num: num, path: path, version: version, file: f, sealed: true}
+	s := &segment{num: num, path: path, file: f, sealed: true}
 	switch {
-	case n >= 10 && string(b[:8]) == segmentMagic && version > segmentVersion:
+	case n >= 10 && string(b[:8]) == segmentMagic && version != segmentVersion:
 		err = fmt.Errorf("segment %d has version %d, we know %d: %w", num, version, segmentVersion, ErrVersion)
 	case n < segmentHead || string(b[:8]) != segmentMagic || binary.LittleEndian.Uint64(b[16:]) != num ||
-		crc32.Checksum(b[:40], castagnoli) != binary.LittleEndian.Uint32(b[40:]):
+		crc32.Checksum(b[:48], castagnoli) != binary.LittleEndian.Uint32(b[48:]):
 		err = errNoHeader
 	default:
 		s.salt = binary.LittleEndian.Uint64(b[24:])
 		s.born = time.Unix(int64(binary.LittleEndian.Uint64(b[32:])), 0)
+		s.before = int64(binary.LittleEndian.Uint64(b[40:]))
 		return s, nil
 	}
 	if err != errNoHeader {

@@ -49,7 +49,7 @@ func (l *Log) settle(b *batch) {
 	for o := range b.ops() {
 		n += int64(len(o.rec))
 	}
-	off := s.size + b.size - n // cut marks, if any, stand before
+	off := s.size + b.size - n // the first record stands before
 	s.size += b.size
 	for o := range b.ops() {
 		l.settleOne(s, off, o)

@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"encoding/binary"
 	"fmt"
 	"iter"
 	"os"
@@ -12,12 +11,12 @@ import (
 // segment is poisoned.
 func (l *Log) write(b *batch) error {
 	start := time.Now()
-	s, cuts, err := l.target(b.size)
+	s, err := l.target(b.size)
 	if err != nil {
 		return err
 	}
-	s.reserve(b.size)
-	written, err := l.writeOps(s.file, b, cuts)
+	s.reserve(b.size+firstSize, l.opt.ahead)
+	err = l.writeOps(s, b)
 	if err == nil {
 		err = l.opt.sync(s.file)
 	}
@@ -28,39 +27,33 @@ func (l *Log) write(b *batch) error {
 		l.poison(s, err)
 		return fmt.Errorf("write segment %d: %w", s.num, err)
 	}
-	l.mu.Lock()
-	b.size = written // for apply: what lies between the old end and the new one
-	l.cuts = l.cuts[len(cuts):]
-	l.mu.Unlock()
 	l.opt.Synced(b.records, time.Since(start))
 	return nil
 }
 
-// writeOps writes cut marks and the records of b, small ones collected in one
-// call, and returns their octets.
-func (l *Log) writeOps(f *os.File, b *batch, cuts []cutMark) (int64, error) {
-	b.out = b.out[:0]
-	for _, c := range cuts {
-		b.out = appendCut(b.out, c, l.salt)
-	}
-	b.out = endRecord(beginRecord(b.out, first, ""), len(b.out), 0, l.salt)
-	total := int64(len(b.out))
+// writeOps writes the records of b behind the one that makes a batch of them,
+// small ones collected in one call.
+func (l *Log) writeOps(s *segment, b *batch) error {
+	head := batchHead{num: s.num}
 	for o := range b.ops() {
-		rec := o.rec
-		total += int64(len(rec))
-		if len(rec) < 64<<10 {
-			b.out = append(b.out, rec...)
+		head.add(o.rec)
+	}
+	b.size = firstSize + head.octets
+	b.out = head.append(b.out[:0], l.salt)
+	for o := range b.ops() {
+		if len(o.rec) < 64<<10 {
+			b.out = append(b.out, o.rec...)
 			continue
 		}
-		if err := l.opt.write(f, b.out); err != nil {
-			return 0, err
+		if err := l.opt.write(s.file, b.out); err != nil {
+			return err
 		}
 		b.out = b.out[:0]
-		if err := l.opt.write(f, rec); err != nil {
-			return 0, err
+		if err := l.opt.write(s.file, o.rec); err != nil {
+			return err
 		}
 	}
-	return total, l.opt.write(f, b.out)
+	return l.opt.write(s.file, b.out)
 }
 
 // ops walks the records of b in the order of the file.
@@ -81,26 +74,24 @@ func (b *batch) ops() iter.Seq[*op] {
 	}
 }
 
-// target is the segment that takes a batch of size octets, and what must stand
-// first in it.
-func (l *Log) target(size int64) (*segment, []cutMark, error) {
+// target is the segment that takes a batch of size octets.
+func (l *Log) target(size int64) (*segment, error) {
 	l.mu.Lock()
 	var last *segment
-	next := uint64(1)
+	next, end := uint64(1), int64(0)
 	if n := len(l.segs); n > 0 {
 		last = l.segs[n-1]
-		next = last.num + 1
+		next, end = last.num+1, last.size
 	}
 	fits := last != nil && !last.sealed && !l.rotate &&
 		(last.size == segmentHead || last.size+size <= l.opt.Segment)
-	cuts := l.cuts
 	l.mu.Unlock()
 	if fits {
-		return last, cuts, nil
+		return last, nil
 	}
-	s, err := l.createSegment(next)
+	s, err := l.createSegment(next, end)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -110,27 +101,19 @@ func (l *Log) target(size int64) (*segment, []cutMark, error) {
 	l.segs = append(l.segs, s)
 	l.rotate = false
 	l.wantTidy()
-	return s, cuts, nil
+	return s, nil
 }
 
 // poison gives up a segment in which a write or a sync failed. What the kernel
 // says of that file from now on is not to be believed (fsync forgets its
-// errors), so it is never written to again.
+// errors), so it is never written to again, and the next segment says where it
+// ends.
 func (l *Log) poison(s *segment, err error) {
 	l.mu.Lock()
 	s.sealed = true
-	l.cuts = append(l.cuts, cutMark{s.num, s.size})
 	end := s.size
 	l.mu.Unlock()
 	cutErr := os.Truncate(s.path, end)
 	l.opt.Log.Error().Err(err).AnErr("truncate", cutErr).Str("segment", s.path).Int64("synced", end).
 		Msg("segment given up after a failed write; the next mail opens a new one")
-}
-
-func appendCut(b []byte, c cutMark, salt uint64) []byte {
-	start := len(b)
-	b = beginRecord(b, cut, "")
-	b = binary.LittleEndian.AppendUint64(b, c.num)
-	b = binary.LittleEndian.AppendUint64(b, uint64(c.off))
-	return endRecord(b, start, 0, salt)
 }
