@@ -57,6 +57,10 @@ func (p *pool) hold(tx *mail.Transaction, s *session) {
 	w := &parked{s: s, tx: tx.ID}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if old := p.held[key]; old != nil { // of two listeners that look alike to us
+		old.timer.Stop()
+		go p.release(old.s)
+	}
 	p.held[key] = w
 	w.timer = time.AfterFunc(hold, func() {
 		p.mu.Lock()

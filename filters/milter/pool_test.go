@@ -262,6 +262,10 @@ func TestIdleConnectionsEnd(t *testing.T) {
 		want(maxIdle, maxIdle-1, 1)
 		time.Sleep(hold + time.Second) // the client says no more
 		want(maxIdle, maxIdle, 0)
+		for range 2 { // a second one for the same client frees the first
+			p.hold(mail.NewTransaction(client(1), ""), p.take("x"))
+		}
+		want(maxIdle, maxIdle-1, 1)
 		time.Sleep(2 * time.Minute)
 		want(0, 0, 0)
 	})
