@@ -11,15 +11,6 @@ import (
 	"hoplite/mail"
 )
 
-// client is how the login gate sees the connection.
-func (s *session) client() login.Client {
-	c := login.Client{Addr: s.conn.Client.Addr()}
-	if state, ok := s.conn.TLS(); ok {
-		c.TLS = &state
-	}
-	return c
-}
-
 // cleartext tells whether a password may be sent without TLS: when the listener
 // says so, or the wire does not leave this machine.
 func (s *session) cleartext() bool {
@@ -67,7 +58,7 @@ func (s *session) doLogin() error {
 	if !s.mayLogin() {
 		return nof("[PRIVACYREQUIRED] use TLS first")
 	}
-	a, err := s.srv.env.Gate.Check(s.ctx, s.client(), name, password)
+	a, err := s.srv.env.Gate.Check(s.ctx, login.From(s.conn), name, password)
 	return s.welcome(a, err, "LOGIN")
 }
 
@@ -79,7 +70,7 @@ func (s *session) doAuthenticate() error {
 		return nil
 	}
 	var account *users.Account
-	srv, err := s.srv.env.Gate.Server(s.ctx, mech, s.client(), s.cleartext(), func(a *users.Account) { account = a })
+	srv, err := s.srv.env.Gate.Server(s.ctx, mech, login.From(s.conn), s.cleartext(), func(a *users.Account) { account = a })
 	if errors.Is(err, login.ErrMechanism) {
 		if mech == login.Plain || mech == login.Login {
 			return nof("[PRIVACYREQUIRED] use TLS first")

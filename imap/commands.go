@@ -3,6 +3,8 @@ package imap
 import (
 	"fmt"
 	"strings"
+
+	"hoplite/internal/users/login"
 )
 
 // command is an entry of the command table.
@@ -163,7 +165,7 @@ func (s *session) capabilities() string {
 		if !s.mayLogin() {
 			b.WriteString(" LOGINDISABLED")
 		}
-		for _, m := range s.srv.env.Gate.Mechanisms(s.client(), s.cleartext()) {
+		for _, m := range s.srv.env.Gate.Mechanisms(login.From(s.conn), s.cleartext()) {
 			b.WriteString(" AUTH=" + m)
 		}
 		return b.String()

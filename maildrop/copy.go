@@ -3,7 +3,6 @@ package maildrop
 import (
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"hoplite/maildrop/maildir"
@@ -106,32 +105,32 @@ func (f *Folder) outgoing(m *Message, dst *Folder, move bool) (incoming, error) 
 }
 
 func (f *Folder) renameTo(m *Message, dst *Folder, name string) error {
-	at := found{m.File, m.New}
-	err := f.in(at).Rename(at.file, dst.cur, name)
-	if isNot(err) {
-		var ok bool
-		if at, ok = f.search(m.Base()); !ok {
-			return ErrNoMessage
-		}
-		err = f.in(at).Rename(at.file, dst.cur, name)
-	}
-	return err
+	return f.wherever(m, func(at found) error { return f.in(at).Rename(at.file, dst.cur, name) })
 }
 
 func (f *Folder) linkTo(m *Message, dst *Folder, name string) error {
-	at := found{m.File, m.New}
-	err := f.in(at).Link(at.file, dst.cur, name)
-	if isNot(err) {
-		var ok bool
-		if at, ok = f.search(m.Base()); !ok {
-			return ErrNoMessage
-		}
-		err = f.in(at).Link(at.file, dst.cur, name)
-	}
+	err := f.wherever(m, func(at found) error { return f.in(at).Link(at.file, dst.cur, name) })
 	if tooManyLinks(err) {
 		return f.duplicate(m, dst, name)
 	}
 	return err
+}
+
+// wherever does something to a message's file, and tries again where others
+// have moved it to meanwhile. When it is nowhere, it is ErrNoMessage.
+func (f *Folder) wherever(m *Message, do func(at found) error) error {
+	at := found{m.File, m.New}
+	for range 3 {
+		err := do(at)
+		if !isNot(err) {
+			return err
+		}
+		var ok bool
+		if at, ok = f.search(m.Base()); !ok {
+			break
+		}
+	}
+	return ErrNoMessage
 }
 
 // duplicate copies the octets of a message, where a link is impossible.
@@ -141,24 +140,7 @@ func (f *Folder) duplicate(m *Message, dst *Folder, name string) error {
 		return err
 	}
 	defer r.Close()
-	tmp := maildir.Unique()
-	w, err := dst.tmp.Create(tmp, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(w, r)
-	if err == nil {
-		err = w.Sync()
-	}
-	err = errors.Join(err, w.Close())
-	if err == nil {
-		err = dst.tmp.SetTimes(tmp, m.InternalDate())
-	}
-	if err == nil {
-		err = dst.tmp.Rename(tmp, dst.cur, name)
-	}
-	if err != nil {
-		dst.tmp.Remove(tmp)
+	if err := dst.tmp.Place(r, m.InternalDate(), dst.cur, name); err != nil {
 		return fmt.Errorf("copy message %d: %w", m.UID, err)
 	}
 	return nil

@@ -2,9 +2,7 @@ package maildrop
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -227,26 +225,7 @@ func copyMessage(src *maildir.Dir, file string, tmp, dst *maildir.Dir, target st
 	if err != nil {
 		return err
 	}
-	name := maildir.Unique()
-	w, err := tmp.Create(name, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(w, r)
-	if err == nil {
-		err = w.Sync()
-	}
-	err = errors.Join(err, w.Close())
-	if err == nil {
-		err = tmp.SetTimes(name, st.MTime)
-	}
-	if err == nil {
-		err = tmp.Rename(name, dst, target)
-	}
-	if err != nil {
-		tmp.Remove(name)
-	}
-	return err
+	return tmp.Place(r, st.MTime, dst, target)
 }
 
 // courierLetters turns Courier's keywords into letters of dovecot-keywords,

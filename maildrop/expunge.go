@@ -35,18 +35,11 @@ func (f *Folder) Expunge(uids []uint32) ([]uint32, *Snapshot, error) {
 
 // unlink removes a message's file, wherever others have moved it.
 func (f *Folder) unlink(m *Message) error {
-	at := found{m.File, m.New}
-	for range 3 {
-		err := f.in(at).Remove(at.file)
-		if !isNot(err) {
-			return err
-		}
-		var ok bool
-		if at, ok = f.search(m.Base()); !ok {
-			return nil
-		}
+	err := f.wherever(m, func(at found) error { return f.in(at).Remove(at.file) })
+	if errors.Is(err, ErrNoMessage) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // dropped takes messages whose files are gone out of the state.

@@ -2,7 +2,6 @@ package maildrop
 
 import (
 	"errors"
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -145,24 +144,16 @@ func (f *Folder) rename(m, was *Message) error {
 		m.Pending = false
 		return nil // keywords without a letter
 	}
-	err := f.in(from).Rename(from.file, f.cur, to)
-	if errors.Is(err, fs.ErrNotExist) {
-		var ok bool
-		if from, ok = f.search(was.Base()); !ok {
-			m.File = ""
-			return nil
-		}
-		if err = f.in(from).Rename(from.file, f.cur, to); errors.Is(err, fs.ErrNotExist) {
-			m.File = ""
-			return nil
-		}
-	}
-	if noRoom(err) {
+	err := f.wherever(was, func(at found) error { return f.in(at).Rename(at.file, f.cur, to) })
+	switch {
+	case errors.Is(err, ErrNoMessage):
+		m.File = ""
+		return nil
+	case noRoom(err):
 		// The index remembers what the name can't say yet.
 		m.Pending = true
 		return nil
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
 	m.File, m.New, m.Pending = to, false, false

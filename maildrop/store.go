@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -69,12 +68,6 @@ type Env struct {
 	Account func(mail.Address) (Account, bool)
 }
 
-// settings are what a reload of the configuration may change.
-type settings struct {
-	Config
-	account func(mail.Address) (Account, bool) // see Env
-}
-
 // Account is what a store wants to know of an account.
 type Account struct {
 	// Quota is the account's own limit in octets; 0 means the store's.
@@ -116,34 +109,6 @@ func Open(cfg Config, env Env) (*Store, error) {
 	s.stop = func() { cancel(); <-done }
 	return s, nil
 }
-
-// Location is where the boxes of a maildrop lie, data being the data folder.
-// Two blocks with one location are the same store.
-func Location(cfg Config, data string) string {
-	cfg.defaults()
-	if filepath.IsAbs(cfg.Path) {
-		return filepath.Clean(cfg.Path)
-	}
-	return filepath.Join(data, cfg.Path)
-}
-
-// Configure gives the store other settings, except for its path. Sessions that
-// are open go on, account takes the place of Env.Account.
-func (s *Store) Configure(cfg Config, account func(mail.Address) (Account, bool)) error {
-	cfg.defaults()
-	if err := cfg.Check(); err != nil {
-		return err
-	}
-	s.set.Store(&settings{cfg, account})
-	return nil
-}
-
-// Separator is what stands between the levels of a folder name on IMAP, and
-// Prefix what stands before all names but INBOX, as in "INBOX.".
-func (s *Store) Separator() string { return s.set.Load().Separator }
-
-// Prefix is described at Separator.
-func (s *Store) Prefix() string { return s.set.Load().Prefix }
 
 // boxPath is where the box of an account lies below the root.
 func (s *Store) boxPath(a mail.Address) string {
@@ -290,28 +255,6 @@ func (s *Store) Close() error {
 		s.index.Close()
 	}
 	return s.root.Close()
-}
-
-// Retire closes the store once no box of it is in use, or after a while.
-func (s *Store) Retire() error {
-	for end := time.Now().Add(retireWait); s.inUse() && time.Now().Before(end); {
-		time.Sleep(20 * time.Millisecond)
-	}
-	return s.Close()
-}
-
-// retireWait is longer than any delivery takes.
-const retireWait = time.Minute
-
-func (s *Store) inUse() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, b := range s.boxes {
-		if b.refs > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // isExist tells whether an error says that a file is there already.

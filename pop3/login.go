@@ -13,15 +13,6 @@ import (
 	"hoplite/maildrop"
 )
 
-// client is how the login gate sees the connection.
-func (s *session) client() login.Client {
-	c := login.Client{Addr: s.conn.Client.Addr()}
-	if state, ok := s.conn.TLS(); ok {
-		c.TLS = &state
-	}
-	return c
-}
-
 // cleartext tells whether a password may be sent without TLS: when the listener
 // says so, or the wire does not leave this machine.
 func (s *session) cleartext() bool {
@@ -46,7 +37,7 @@ func (s *session) capa(string) error {
 		if s.mayLogin() {
 			s.w.WriteString("USER\r\n")
 		}
-		if mechs := s.srv.env.Gate.Mechanisms(s.client(), s.cleartext()); len(mechs) > 0 {
+		if mechs := s.srv.env.Gate.Mechanisms(login.From(s.conn), s.cleartext()); len(mechs) > 0 {
 			s.say("SASL ", "%s", strings.Join(mechs, " "))
 		}
 		if s.conn.CanTLS() {
@@ -132,7 +123,7 @@ func (s *session) pass(arg string) error {
 		s.err("use TLS first")
 		return nil
 	}
-	account, err := s.srv.env.Gate.Check(s.ctx, s.client(), name, arg)
+	account, err := s.srv.env.Gate.Check(s.ctx, login.From(s.conn), name, arg)
 	return s.welcome(account, err)
 }
 
@@ -141,7 +132,7 @@ func (s *session) pass(arg string) error {
 func (s *session) auth(arg string) error {
 	if arg == "" {
 		s.ok("mechanisms:")
-		for _, m := range s.srv.env.Gate.Mechanisms(s.client(), s.cleartext()) {
+		for _, m := range s.srv.env.Gate.Mechanisms(login.From(s.conn), s.cleartext()) {
 			s.w.WriteString(m + "\r\n")
 		}
 		s.w.WriteString(".\r\n")
@@ -150,7 +141,7 @@ func (s *session) auth(arg string) error {
 	mech, initial, given := strings.Cut(arg, " ")
 	mech = strings.ToUpper(mech)
 	var account *users.Account
-	srv, err := s.srv.env.Gate.Server(s.ctx, mech, s.client(), s.cleartext(), func(a *users.Account) { account = a })
+	srv, err := s.srv.env.Gate.Server(s.ctx, mech, login.From(s.conn), s.cleartext(), func(a *users.Account) { account = a })
 	if errors.Is(err, login.ErrMechanism) {
 		if !s.mayLogin() && slices.Contains([]string{login.Plain, login.Login}, mech) {
 			s.err("use TLS first")

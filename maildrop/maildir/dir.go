@@ -191,50 +191,6 @@ func readAll(f *os.File, limit int64) ([]byte, error) {
 	}
 }
 
-// Replace writes a whole file beside name and moves it into place. When it
-// returns, not even a power cut brings the old one back.
-func (d *Dir) Replace(name string, content []byte) error {
-	_, err := d.Stat(name)
-	first := errors.Is(err, fs.ErrNotExist)
-	f, err := d.move(name, content, !first)
-	if err != nil {
-		return err
-	}
-	if first {
-		// No old one can be lost, so that one sync does for file and name.
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("replace %s: %w", name, err)
-	}
-	return d.Sync()
-}
-
-// move writes a file and moves it over name, after a sync if one is wanted.
-func (d *Dir) move(name string, content []byte, sync bool) (*os.File, error) {
-	tmp := name + ".tmp"
-	if err := d.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	f, err := d.Create(tmp, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	_, err = f.Write(content)
-	if err == nil && sync {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = d.Rename(tmp, d, name)
-	}
-	if err != nil {
-		f.Close()
-		d.Remove(tmp)
-		return nil, fmt.Errorf("replace %s: %w", name, err)
-	}
-	return f, nil
-}
-
 // Rename moves a file to name to in directory dst, over whatever is there.
 func (d *Dir) Rename(name string, dst *Dir, to string) error {
 	if err := checkName(to); err != nil {

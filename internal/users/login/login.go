@@ -15,6 +15,7 @@ import (
 
 	"github.com/emersion/go-sasl"
 
+	"hoplite/internal/listen"
 	"hoplite/internal/users"
 )
 
@@ -49,6 +50,15 @@ func NewGate(auth users.Authenticator, throttle *users.Throttle) *Gate {
 type Client struct {
 	Addr netip.Addr
 	TLS  *tls.ConnectionState // nil = clear text
+}
+
+// From is the client at the other end of a connection.
+func From(c *listen.Conn) Client {
+	who := Client{Addr: c.Client.Addr()}
+	if state, ok := c.TLS(); ok {
+		who.TLS = &state
+	}
+	return who
 }
 
 // Mechanisms lists what is offered to a client, the best first. Without TLS a
