@@ -126,7 +126,7 @@ func crashChild(dir, ledgerPath, mode string) error {
 	}
 	for mode == "idle" { // until the marks are on disk; then for the kill
 		if j.Usage().Messages == 0 {
-			fmt.Println("idle - - -")
+			fmt.Println("idle - - - 0")
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -163,7 +163,7 @@ func crashWriter(q *Queue, w, limit int) {
 			if o.Reply.Positive() {
 				word = "acked"
 			}
-			fmt.Printf("%s %s %s %x\n", word, tx.ID, o.Rcpt, sha256.Sum256(text))
+			fmt.Printf("%s %s %s %x %d\n", word, tx.ID, o.Rcpt, sha256.Sum256(text), time.Now().UnixNano())
 		}
 		if !out[0].Reply.Positive() {
 			time.Sleep(5 * time.Millisecond)
@@ -179,7 +179,7 @@ func unsyncedChild(dir string) error {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600); err != nil {
 			return err
 		}
-		fmt.Printf("acked %s x x\n", name)
+		fmt.Printf("acked %s x x 0\n", name)
 	}
 	return nil
 }
@@ -192,8 +192,10 @@ type crashRun struct {
 	acked  map[string]string // "id rcpt" and the sum of the octets
 	seen   map[string]int    // lines by their first word
 	kills  int
-	idle   chan struct{} // closed when the server has nothing left to do
-	lines  atomic.Int64  // read in this life
+	when   map[string]string // of this life's answers, Unix nanoseconds
+	power  time.Time         // when it was cut; zero if it was not
+	idle   chan struct{}     // closed when the server has nothing left to do
+	lines  atomic.Int64      // read in this life
 }
 
 func newCrashRun(t *testing.T, dir string) *crashRun {
@@ -222,11 +224,13 @@ func (c *crashRun) live(mode string, end func(*exec.Cmd), wrap ...string) (exit 
 	}
 	read := make(chan struct{})
 	c.lines.Store(0)
+	c.when = map[string]string{}
 	go func() { defer close(read); c.read(out) }()
 	if end != nil {
 		end(cmd)
 	}
 	<-read
+	c.unheard()
 	exit = cmd.Wait()
 	if exit != nil && end == nil && len(wrap) == 0 {
 		c.t.Fatalf("the server ended: %v\n%s", exit, said.String())
@@ -238,7 +242,7 @@ func (c *crashRun) read(out io.Reader) {
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		words := strings.Fields(lines.Text())
-		if len(words) != 4 { // cut off by the kill
+		if len(words) != 5 { // cut off by the kill
 			continue
 		}
 		c.lines.Add(1)
@@ -247,8 +251,24 @@ func (c *crashRun) read(out io.Reader) {
 		}
 		if words[0] == "acked" {
 			c.acked[words[1]+" "+words[2]] = words[3]
+			c.when[words[1]+" "+words[2]] = words[4]
 		}
 	}
+}
+
+// unheard forgets what was answered after the power was cut. Where it is really
+// gone nobody hears an answer any more; the kernel calls syncs good that were
+// under way in a file system that is shut down.
+func (c *crashRun) unheard() {
+	if c.power.IsZero() {
+		return
+	}
+	for key, when := range c.when {
+		if nano, err := strconv.ParseInt(when, 10, 64); err != nil || nano > c.power.UnixNano() {
+			delete(c.acked, key)
+		}
+	}
+	c.power = time.Time{}
 }
 
 // loaded waits until the server has answered for something, and a while more.

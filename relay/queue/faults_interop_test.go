@@ -22,6 +22,7 @@ func TestInteropPowerCut(t *testing.T) {
 	for range 6 {
 		c.live("load", func(cmd *exec.Cmd) {
 			c.loaded(200*time.Millisecond + rand.N(500*time.Millisecond))
+			c.power = time.Now()
 			d.Cut()
 			c.kill(cmd)
 		})

@@ -308,7 +308,8 @@ func (l *Log) Done(ids ...string) {
 	l.armFlush(l.opt.Flush)
 }
 
-// Close writes what waits and ends. Messages that are still open stay readable.
+// Close writes what waits and ends; on a full disk it waits some seconds for
+// space. Messages that are still open stay readable.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	if l.closed {
@@ -321,15 +322,25 @@ func (l *Log) Close() error {
 	<-l.tidied
 	l.kick()
 	<-l.idle
-	l.mu.Lock()
-	lost := len(l.dones)
-	l.mu.Unlock()
+	lost := l.owed()
+	for try := 0; lost > 0 && try < 20; try++ {
+		time.Sleep(250 * time.Millisecond)
+		l.turn()
+		lost = l.owed()
+	}
 	l.removeDropped()
 	l.closeSegments()
 	if lost > 0 {
 		return fmt.Errorf("%d done marks could not be written: those messages will be delivered again", lost)
 	}
 	return nil
+}
+
+// owed is how many done marks are not on disk.
+func (l *Log) owed() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.dones)
 }
 
 // Usage is what the journal holds, in octets but for Messages.
