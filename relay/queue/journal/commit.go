@@ -3,6 +3,7 @@ package journal
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -120,6 +121,7 @@ func (l *Log) commitLoop() {
 	defer close(l.idle)
 	owed := 0
 	for range l.wake {
+		runtime.Gosched() // others who are about to commit join this batch
 		l.mu.Lock()
 		busy := l.writing // who writes kicks us when there is more
 		l.writing = true
