@@ -75,7 +75,6 @@ func (f *Folder) settled(r *reading, b *batch, old, msgs []*Message) error {
 	f.raise()
 	if b.later != nil {
 		st.dating = b.later
-		defer func() { go b.later.run(f) }()
 	}
 	f.publish(change{all: true})
 	return nil

@@ -21,11 +21,11 @@ type pick struct {
 
 // describeAll describes files. When a large folder is opened for the first
 // time, those whose names have their sizes are believed for now, and looked at
-// once the reader has his answer. A lock is kept fresh meanwhile.
+// once the reader has his answer, or asks for more. A lock is kept fresh meanwhile.
 func (b *batch) describeAll(picks []pick, lock *maildir.Lock) error {
 	const many = 100
 	if !b.folder.state.loaded && len(picks) > many {
-		b.later = newDating(len(picks))
+		b.later = newDating(b.folder, len(picks))
 		if err := parallel.Do(len(picks), func(i int) error { b.later.believe(i, &picks[i]); return nil }); err != nil {
 			return err
 		}
@@ -62,8 +62,9 @@ type dating struct {
 
 const datingSlab = 128
 
-func newDating(n int) *dating {
-	d := &dating{Dating: index.NewDating()}
+func newDating(f *Folder, n int) *dating {
+	d := &dating{}
+	d.Dating = index.NewDating(func() { d.run(f) })
 	for ; n > 0; n -= datingSlab {
 		d.slabs = append(d.slabs, make([]Message, min(n, datingSlab)))
 	}
@@ -86,7 +87,6 @@ func (d *dating) believe(i int, p *pick) {
 
 // run looks at the files.
 func (d *dating) run(f *Folder) {
-	defer d.Finish()
 	err := parallel.Do(len(d.slabs), func(i int) error {
 		for n := range d.slabs[i] {
 			if m := &d.slabs[i][n]; m.UID != 0 {
@@ -117,7 +117,7 @@ func (d *dating) date(f *Folder, m *Message) {
 	}
 }
 
-// dated waits until the dates of all messages are known. f.mu is held.
+// dated sees to it that the dates of all messages are known. f.mu is held.
 func (f *Folder) dated() {
 	d := f.state.dating
 	if d == nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"hoplite/maildrop/index"
 	"hoplite/maildrop/maildir"
@@ -172,6 +173,9 @@ func (f *Folder) record(c change) {
 	}
 }
 
+// putOff is how long work waits that nobody waits for.
+const putOff = 50 * time.Millisecond
+
 // rewriteSoon writes the whole state to the log, after whoever waits for it
 // has gone on: a reader who opens a large folder for the first time.
 func (f *Folder) rewriteSoon() {
@@ -179,13 +183,13 @@ func (f *Folder) rewriteSoon() {
 		return
 	}
 	f.state.rewriting = true
-	go func() {
+	time.AfterFunc(putOff, func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if f.dated(); f.state.rewriting {
 			f.rewriteLog()
 		}
-	}()
+	})
 }
 
 // rewriteLog writes the whole state to the log.

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,8 +23,8 @@ type Message struct {
 	// Size is the file's size, Wire the size with CRLF line ends, in octets.
 	Size, Wire int64
 	// Date is the internal date, Saved the time the message came into this
-	// folder (RFC 8514), in seconds since 1970. While Dating runs, they are read
-	// with InternalDate and SaveDate only.
+	// folder (RFC 8514), in seconds since 1970. Before Dating was done, they are
+	// read with InternalDate and SaveDate only.
 	Date, Saved int64
 	Dating      *Dating // nil when the dates are known
 	ModSeq      uint64
@@ -57,25 +58,24 @@ func (m *Message) SaveDate() time.Time {
 	return time.Unix(m.Saved, 0)
 }
 
-// Dating is the looking up of the dates of many messages that readers may see
-// meanwhile.
+// Dating is the looking up of the dates of many messages, which readers may
+// see before it was done. Whoever needs a date first does it.
 type Dating struct {
 	over atomic.Bool
-	done chan struct{}
+	once sync.Once
+	run  func()
 }
 
-// NewDating begins one. Until Finish, the dates are the caller's to write.
-func NewDating() *Dating { return &Dating{done: make(chan struct{})} }
-
-// Finish says that the dates are there.
-func (d *Dating) Finish() {
-	d.over.Store(true)
-	close(d.done)
-}
+// NewDating makes one of the function that fills in the dates.
+func NewDating(run func()) *Dating { return &Dating{run: run} }
 
 // Wait returns once the dates are there; at once when d is nil.
 func (d *Dating) Wait() {
-	if d != nil && !d.over.Load() {
-		<-d.done
+	if d == nil || d.over.Load() {
+		return
 	}
+	d.once.Do(func() {
+		d.run()
+		d.over.Store(true)
+	})
 }
