@@ -27,6 +27,7 @@ type Direct struct {
 
 	mu       sync.Mutex
 	failures int
+	last     time.Time // the last failure
 	down     time.Time // nobody asks before; zero while it answers
 	why      string
 }
@@ -134,11 +135,11 @@ func (d *Direct) mayTry() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
-	if now.Before(d.down) {
+	if now.Before(d.down) && !d.q.reachedSince(d.name, d.last) {
 		return false
 	}
 	if d.failures > 0 {
-		d.down = now.Add(passMin) // the others wait for what this one finds
+		d.last, d.down = now, now.Add(passMin) // the others wait for what this one finds
 	}
 	return true
 }
@@ -151,7 +152,8 @@ func (d *Direct) failed(r *mail.Reply) {
 	}
 	d.failures++
 	d.why = r.String()
-	d.down = time.Now().Add(doubled(passMin, d.failures, passMax))
+	d.last = time.Now()
+	d.down = d.last.Add(doubled(passMin, d.failures, passMax))
 }
 
 // answered notes that the upstream is there; its queued mail need not wait.
@@ -164,6 +166,14 @@ func (d *Direct) answered() {
 		d.q.log.Info().Str("hop", d.name).Msg("upstream answers again; mail goes in-line")
 		d.q.revive(d.name)
 	}
+}
+
+// reachedSince tells whether the queue has reached a destination lately.
+func (q *Queue) reachedSince(key string, t time.Time) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	d := q.dests[key]
+	return d != nil && d.good.After(t)
 }
 
 // revive tries a destination at once that is known to answer.

@@ -106,6 +106,24 @@ func TestDirect(t *testing.T) {
 		}
 		h.empty(t)
 	})
+	bubble(t, "once the queue has reached it, mail goes in-line again", func(t *testing.T) {
+		h := newHouse(t)
+		h.out.change(func() { h.out.send = func(mail.Rcpt) *mail.Reply { return down } })
+		inline := &server{send: func(mail.Rcpt) *mail.Reply { return down }}
+		d := h.Direct("out", inline, true)
+		send(t, d, ann(), to("a@example.net")...)
+		inline.change(func() { inline.send = nil })
+		pass(time.Second)
+		if out := send(t, d, ann(), to("b@example.net")...); out[0].Reply.Text == "ok" {
+			t.Error("asked although nobody has reached it")
+		}
+		h.out.change(func() { h.out.send = nil })
+		h.Flush("example.net")
+		pass(time.Second)
+		if out := send(t, d, ann(), to("c@example.net")...); out[0].Reply.Text != "ok" {
+			t.Errorf("still queued: %v", &out[0].Reply)
+		}
+	})
 	bubble(t, "a message to many counts as one failure", func(t *testing.T) {
 		h := newHouse(t)
 		h.out.send = func(mail.Rcpt) *mail.Reply { return down }

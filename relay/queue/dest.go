@@ -31,6 +31,7 @@ type dest struct {
 	active int
 	limit  float64 // attempts at once, adapted
 
+	good     time.Time   // it answered last
 	failures int         // to reach it, since the last success
 	blocked  time.Time   // nobody tries before; zero when it is open
 	why      *mail.Reply // the last failure to reach it
@@ -188,6 +189,7 @@ func (q *Queue) tidyDest(d *dest) {
 // reached notes that the destination answers: a little more at once from now
 // on, and what waits because it was down need not wait any longer.
 func (q *Queue) reached(d *dest) {
+	d.good = time.Now()
 	if limit := float64(d.up.Concurrency); d.limit < limit {
 		d.limit = min(limit, d.limit+1/d.limit)
 	}
