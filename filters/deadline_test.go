@@ -15,7 +15,7 @@ func TestLimitedIsAContext(t *testing.T) {
 		defer stop()
 
 		l := within(parent, time.Minute)
-		if at, ok := l.Deadline(); !ok || at.Sub(time.Now()) != time.Minute || l.Value(key{}) != "v" || l.Err() != nil {
+		if at, ok := l.Deadline(); !ok || time.Until(at) != time.Minute || l.Value(key{}) != "v" || l.Err() != nil {
 			t.Errorf("deadline %v, value %v, error %v", at, l.Value(key{}), l.Err())
 		}
 		child, end := context.WithCancel(l)
@@ -35,7 +35,7 @@ func TestLimitedIsAContext(t *testing.T) {
 
 		near, end := context.WithTimeout(parent, time.Second)
 		defer end()
-		if at, _ := within(near, time.Minute).Deadline(); at.Sub(time.Now()) != time.Second {
+		if at, _ := within(near, time.Minute).Deadline(); time.Until(at) != time.Second {
 			t.Errorf("deadline %v, the parent's is nearer", at)
 		}
 
