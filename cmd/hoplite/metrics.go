@@ -38,6 +38,7 @@ func (s *server) openMetrics(ctx context.Context, t *tenure) error {
 func (g *ground) openFigured(cfg *Config) (err error) {
 	g.figures, g.doorFigures = queue.NewMetrics(), relay.NewMetrics()
 	g.queue, err = openQueue(cfg, g.log, queueParts{
+		spare:  true,
 		synced: g.figures.Synced,
 		sender: g.sender,
 		attempted: func(a queue.Attempt) {

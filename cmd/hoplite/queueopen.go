@@ -39,6 +39,7 @@ type queueParts struct {
 	sender    func(from mail.Address, r mail.Rcpt) mail.Address
 	attempted func(queue.Attempt)
 	synced    func(records int, took time.Duration)
+	spare     bool // a segment is kept ready for what comes
 }
 
 func (c *Config) queue() *QueueConfig {
@@ -67,7 +68,7 @@ func openQueue(cfg *Config, log zerolog.Logger, parts queueParts) (*queue.Queue,
 	qc := cfg.queue()
 	dir := cfg.under("queue")
 	j, err := journal.Open(journal.Options{
-		Dir: dir, Inline: int64(qc.Inline), Envelope: queue.Envelope, Log: log, Synced: parts.synced,
+		Dir: dir, Inline: int64(qc.Inline), Envelope: queue.Envelope, Log: log, Synced: parts.synced, Spare: parts.spare,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open queue: %w", err)

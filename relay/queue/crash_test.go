@@ -94,7 +94,7 @@ func crashChild(dir, ledgerPath, mode string) error {
 		return err
 	}
 	log := zerolog.New(os.Stderr).Level(zerolog.WarnLevel)
-	j, err := journal.Open(journal.Options{Dir: dir, Segment: 4 << 20, Inline: 64 << 10, Age: 300 * time.Millisecond, Envelope: Envelope, Log: log})
+	j, err := journal.Open(journal.Options{Dir: dir, Segment: 4 << 20, Inline: 64 << 10, Age: 300 * time.Millisecond, Spare: true, Envelope: Envelope, Log: log})
 	if err != nil {
 		return err
 	}

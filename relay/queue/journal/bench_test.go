@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -22,11 +23,14 @@ func BenchmarkLog(b *testing.B) {
 		}
 		for _, writers := range []int{1, 16, 64} {
 			b.Run(fmt.Sprintf("%dKiB/%d", size>>10, writers), func(b *testing.B) {
-				l, err := Open(Options{Dir: b.TempDir(), Log: zerolog.Nop()})
+				l, err := Open(Options{Dir: b.TempDir(), Spare: true, Log: zerolog.Nop()})
 				if err != nil {
 					b.Fatal(err)
 				}
 				defer l.Close()
+				for !l.ready() {
+					time.Sleep(time.Millisecond)
+				}
 				b.SetBytes(int64(size))
 				b.ReportAllocs()
 				b.ResetTimer()
@@ -36,6 +40,13 @@ func BenchmarkLog(b *testing.B) {
 			})
 		}
 	}
+}
+
+// ready tells whether the spare is there.
+func (l *Log) ready() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.spare
 }
 
 func passMany(b *testing.B, l *Log, m *mail.Message, writers int) {

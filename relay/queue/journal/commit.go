@@ -119,38 +119,17 @@ type batch struct {
 // commitLoop writes what came while others wrote, and done marks.
 func (l *Log) commitLoop() {
 	defer close(l.idle)
-	owed := 0
 	for range l.wake {
 		runtime.Gosched() // others who are about to commit join this batch
 		l.mu.Lock()
 		busy := l.writing // who writes kicks us when there is more
 		l.writing = true
 		l.mu.Unlock()
-		if busy {
-			continue
-		}
-		if l.turn() {
+		if !busy && l.turn() {
 			return
 		}
-		l.mu.Lock()
-		owing := l.closed && len(l.dones) > 0
-		l.mu.Unlock()
-		if !owing {
-			continue
-		}
-		if owed++; owed == lastTries {
-			return
-		}
-		time.Sleep(lastPause)
 	}
 }
-
-// At the end, marks that could not be written are tried again for a while: space
-// may come free, and each that is lost is a message delivered twice.
-const (
-	lastTries = 50
-	lastPause = 100 * time.Millisecond
-)
 
 // turn writes one batch. The end is when nothing will come any more.
 func (l *Log) turn() (end bool) {
@@ -164,7 +143,7 @@ func (l *Log) turn() (end bool) {
 	if len(l.pending) > 0 || l.due || l.closed {
 		l.kick()
 	}
-	return l.closed && len(l.pending) == 0 && len(l.dones) == 0
+	return l.closed && len(l.pending) == 0
 }
 
 // take collects the next batch; false means that nothing waits.

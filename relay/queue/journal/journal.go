@@ -66,6 +66,10 @@ type Options struct {
 	Inline  int64         // largest message inside the log; 256 KiB
 	Age     time.Duration // of the oldest mail that stays inside the log; 1 h
 	Flush   time.Duration // how long a done mark may wait for company; 100 ms
+	// Spare keeps the file of another segment ready, full of zeros: octets that are
+	// overwritten are synced faster than new ones, which need metadata beside them.
+	// It takes a segment's space, and none where the disk is small or nearly full.
+	Spare bool
 	// Envelope makes the text of the .json file beside a deferred message.
 	Envelope func(id string, meta, state []byte) []byte
 	Log      zerolog.Logger
@@ -75,7 +79,6 @@ type Options struct {
 	// In tests, faults: these stand in for the system calls.
 	write func(f *os.File, p []byte) error
 	sync  func(f *os.File) error
-	ahead int64 // in tests; octets of a segment that get their blocks at once, 8 MiB
 }
 
 func (o *Options) defaults() {
@@ -96,9 +99,6 @@ func (o *Options) defaults() {
 	}
 	if o.Synced == nil {
 		o.Synced = func(int, time.Duration) {}
-	}
-	if o.ahead <= 0 {
-		o.ahead = 8 << 20
 	}
 	if o.write == nil {
 		o.write = func(f *os.File, p []byte) error { _, err := f.Write(p); return err }

@@ -33,6 +33,7 @@ func (l *Log) wantTidy() {
 func (l *Log) reclaimLoop(fresh bool) {
 	defer close(l.tidied)
 	l.sweep(fresh)
+	l.prepare()
 	tick := time.NewTicker(30 * time.Second)
 	defer tick.Stop()
 	for {
@@ -41,6 +42,7 @@ func (l *Log) reclaimLoop(fresh bool) {
 			return
 		case <-l.tidy:
 		case <-tick.C:
+			l.prepare() // in a rush, dead segments follow each other soon enough
 		}
 		l.removeDropped()
 		if err := l.reclaim(); err != nil && !errors.Is(err, ErrClosed) {
@@ -77,7 +79,7 @@ func (l *Log) reclaim() error {
 		s, remove := l.candidate()
 		reuse := false
 		if remove {
-			reuse = !l.spare && !s.damaged && s.refs == 0 && s.size >= l.opt.ahead
+			reuse = !l.spare && !s.damaged && s.refs == 0
 			l.segs = l.segs[1:]
 			if s.removed = true; s.refs == 0 {
 				s.file.Close()
@@ -127,7 +129,7 @@ func (l *Log) candidate() (s *segment, remove bool) {
 	return nil, false
 }
 
-// removeSegment takes a dead segment out of the log; its blocks may be of use
+// removeSegment takes a dead segment out of the log; its file may be of use
 // again.
 func (l *Log) removeSegment(s *segment, reuse bool) error {
 	var err error
@@ -135,7 +137,7 @@ func (l *Log) removeSegment(s *segment, reuse bool) error {
 	case s.damaged:
 		err = os.Rename(s.path, damagedPath(s.path))
 	case reuse:
-		err = os.Rename(s.path, l.sparePath())
+		err = l.keepSpare(s.path)
 	default:
 		err = os.Remove(s.path)
 	}
@@ -144,11 +146,7 @@ func (l *Log) removeSegment(s *segment, reuse bool) error {
 	}
 	// Were this removal lost and a later one not, marks would be gone before
 	// the mail that they cancel.
-	err = syncDir(l.logDir())
-	l.mu.Lock()
-	l.spare = l.spare || reuse
-	l.mu.Unlock()
-	return err
+	return syncDir(l.logDir())
 }
 
 // survivor is a live message with a record in a segment that should go.

@@ -40,9 +40,7 @@ func (l *Log) recover() error {
 			return fmt.Errorf("recover segment %d: %w", s.num, err)
 		}
 	}
-	if _, err := os.Stat(l.sparePath()); err == nil {
-		l.spare = true
-	}
+	l.findSpare()
 	return l.removeOrphans()
 }
 
@@ -180,11 +178,10 @@ func (l *Log) salvage(s *segment, end int64) error {
 }
 
 // cutTail ends the newest segment behind its last whole batch. What stands
-// there is a batch that was begun, blocks that were reserved, or what the file
-// held when it was used before.
+// there is a batch that was begun, or what the file held before it was used.
 func (l *Log) cutTail(s *segment, begun bool) {
-	err := os.Truncate(s.path, s.size)
 	if begun {
+		err := os.Truncate(s.path, s.size)
 		l.opt.Log.Warn().AnErr("truncate", err).Str("segment", s.path).Int64("offset", s.size).
 			Msg("a write that a crash interrupted was cut off")
 	}

@@ -23,7 +23,6 @@ const (
 	segmentVersion = 2 // 1 was never released
 	segmentHead    = 52
 	segmentExt     = ".log"
-	spareName      = "spare"
 )
 
 // segment is one file of the log. Log.mu guards all but the constant fields.
@@ -35,7 +34,6 @@ type segment struct {
 	file *os.File // for reading, and for writing while it is the last
 
 	before int64 // where the segment before this one ends
-	room   int64 // octets that have blocks on disk; used by who writes
 
 	size    int64 // synced octets
 	live    int64 // octets of records that count
@@ -92,8 +90,6 @@ func (l *Log) createSegment(num uint64, before int64) (*segment, error) {
 	return s, nil
 }
 
-func (l *Log) sparePath() string { return filepath.Join(l.logDir(), spareName) }
-
 // startSegment writes the header into a new file, or into the one at from.
 func (l *Log) startSegment(num uint64, before int64, path, from string) (s *segment, err error) {
 	s = &segment{num: num, path: path, salt: l.salt, before: before, born: time.Now(), size: segmentHead}
@@ -105,12 +101,6 @@ func (l *Log) startSegment(num uint64, before int64, path, from string) (s *segm
 	if err != nil {
 		return nil, err
 	}
-	info, err := s.file.Stat()
-	if err != nil {
-		return s, err
-	}
-	s.room = info.Size()
-	s.reserve(0, l.opt.ahead)
 	if err = l.opt.write(s.file, s.header()); err == nil {
 		err = l.opt.sync(s.file)
 	}
@@ -118,36 +108,6 @@ func (l *Log) startSegment(num uint64, before int64, path, from string) (s *segm
 		err = os.Rename(from, path)
 	}
 	return s, err
-}
-
-// reserve gives the next n octets their blocks on disk, and some more behind
-// them. A sync then has only octets to write and no new length of the file,
-// which takes a quarter less time. Where the file system can't do it, or has no
-// space left, the file grows as it is written.
-func (s *segment) reserve(n, ahead int64) {
-	if s.size+n <= s.room || s.room < 0 {
-		return
-	}
-	more := max(n, ahead)
-	if allocate(s.file, s.size, more) != nil {
-		s.room = -1
-		return
-	}
-	s.room = s.size + more
-}
-
-// seal ends the use of a segment for writing.
-func (s *segment) seal() {
-	s.sealed = true
-	s.trim()
-}
-
-// trim gives back the blocks behind the last record. Zeros that stay there are
-// no harm.
-func (s *segment) trim() {
-	if s.room > s.size {
-		s.file.Truncate(s.size)
-	}
 }
 
 func (s *segment) header() []byte {
@@ -230,9 +190,6 @@ func (l *Log) closeSegments() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range l.segs {
-		if !s.sealed {
-			s.seal()
-		}
 		if s.removed = true; s.refs == 0 {
 			s.file.Close()
 		}

@@ -15,7 +15,11 @@ func datasync(f *os.File) error {
 	}
 }
 
-// allocate gives [off, off+n) of f its blocks; the file is as long afterwards.
-func allocate(f *os.File, off, n int64) error {
-	return syscall.Fallocate(int(f.Fd()), 0, off, n)
+// freeSpace is how many octets dir's file system has left for us, 0 if unknown.
+func freeSpace(dir string) int64 {
+	var s syscall.Statfs_t
+	if syscall.Statfs(dir, &s) != nil {
+		return 0
+	}
+	return int64(s.Bavail) * s.Bsize
 }

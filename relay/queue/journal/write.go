@@ -15,7 +15,6 @@ func (l *Log) write(b *batch) error {
 	if err != nil {
 		return err
 	}
-	s.reserve(b.size+firstSize, l.opt.ahead)
 	err = l.writeOps(s, b)
 	if err == nil {
 		err = l.opt.sync(s.file)
@@ -96,7 +95,7 @@ func (l *Log) target(size int64) (*segment, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if last != nil {
-		last.seal()
+		last.sealed = true
 	}
 	l.segs = append(l.segs, s)
 	l.rotate = false

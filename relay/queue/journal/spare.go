@@ -1,0 +1,93 @@
+package journal
+
+import (
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// The spare is the file of a segment to come, as long as a full one: zeros, or
+// what a dead segment held. Its blocks are on disk, so that a sync has no
+// metadata to write with the octets.
+const (
+	spareName  = "spare"
+	spareStep  = 1 << 20 // written and synced at once
+	spareSpace = 16      // segments that must be free on the disk
+)
+
+func (l *Log) sparePath() string { return filepath.Join(l.logDir(), spareName) }
+
+// findSpare looks for what an earlier run has left.
+func (l *Log) findSpare() {
+	os.Remove(l.sparePath() + ".new")
+	_, err := os.Stat(l.sparePath())
+	l.spare = err == nil
+}
+
+// keepSpare makes a spare of a dead segment's file, unless it is too short to be
+// of use.
+func (l *Log) keepSpare(path string) error {
+	info, err := os.Stat(path)
+	if err != nil || info.Size() < l.opt.Segment/2 {
+		return os.Remove(path)
+	}
+	if err := os.Rename(path, l.sparePath()); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.spare = true
+	return nil
+}
+
+// prepare makes a spare of zeros where there is none. Where mail piles up it
+// does not, for that would write everything twice.
+func (l *Log) prepare() {
+	l.mu.Lock()
+	want := l.opt.Spare && !l.spare && !l.closed && len(l.segs) <= 2
+	l.mu.Unlock()
+	if !want || freeSpace(l.opt.Dir) < spareSpace*l.opt.Segment {
+		return
+	}
+	path := l.sparePath()
+	err := l.fillSpare(path + ".new")
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err == nil {
+		err = syncDir(l.logDir())
+	}
+	if err != nil {
+		os.Remove(path + ".new")
+		l.opt.Log.Debug().Err(err).Msg("no spare segment")
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.spare = true
+}
+
+// fillSpare writes zeros, with as long a pause behind each piece as it took.
+func (l *Log) fillSpare(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	zeros := make([]byte, min(spareStep, l.opt.Segment))
+	for written := int64(0); written < l.opt.Segment; written += int64(len(zeros)) {
+		start := time.Now()
+		if err := l.opt.write(f, zeros); err != nil {
+			return err
+		}
+		if err := l.opt.sync(f); err != nil {
+			return err
+		}
+		select {
+		case <-l.quit:
+			return ErrClosed
+		case <-time.After(time.Since(start)):
+		}
+	}
+	return nil
+}
