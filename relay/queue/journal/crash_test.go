@@ -226,7 +226,7 @@ func TestSpareIsKeptReady(t *testing.T) {
 	l := open(t, Options{Dir: dir, Segment: full, Spare: true})
 	for i := range 3 { // each opens a segment
 		if i > 0 {
-			l.prepare() // as it does from time to time
+			l.prepare(true) // as it does from time to time
 		}
 		for try := 0; ; try++ {
 			if info, err := os.Stat(spare); err == nil && info.Size() == full {

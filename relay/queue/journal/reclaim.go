@@ -33,7 +33,6 @@ func (l *Log) wantTidy() {
 func (l *Log) reclaimLoop(fresh bool) {
 	defer close(l.tidied)
 	l.sweep(fresh)
-	l.prepare()
 	tick := time.NewTicker(30 * time.Second)
 	defer tick.Stop()
 	for {
@@ -42,7 +41,7 @@ func (l *Log) reclaimLoop(fresh bool) {
 			return
 		case <-l.tidy:
 		case <-tick.C:
-			l.prepare() // in a rush, dead segments follow each other soon enough
+			l.prepare(true) // in a rush, dead segments follow each other soon enough
 		}
 		l.removeDropped()
 		if err := l.reclaim(); err != nil && !errors.Is(err, ErrClosed) {

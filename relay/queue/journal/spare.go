@@ -40,9 +40,10 @@ func (l *Log) keepSpare(path string) error {
 	return nil
 }
 
-// prepare makes a spare of zeros where there is none. Where mail piles up it
-// does not, for that would write everything twice.
-func (l *Log) prepare() {
+// prepare makes a spare of zeros where there is none, at leisure unless somebody
+// waits for it. Where mail piles up it does not, for that would write everything
+// twice.
+func (l *Log) prepare(leisure bool) {
 	l.mu.Lock()
 	want := l.opt.Spare && !l.spare && !l.closed && len(l.segs) <= 2
 	l.mu.Unlock()
@@ -50,7 +51,7 @@ func (l *Log) prepare() {
 		return
 	}
 	path := l.sparePath()
-	err := l.fillSpare(path + ".new")
+	err := l.fillSpare(path+".new", leisure)
 	if err == nil {
 		err = os.Rename(path+".new", path)
 	}
@@ -67,8 +68,9 @@ func (l *Log) prepare() {
 	l.spare = true
 }
 
-// fillSpare writes zeros, with as long a pause behind each piece as it took.
-func (l *Log) fillSpare(path string) error {
+// fillSpare writes zeros, at leisure with as long a pause behind each piece as it
+// took.
+func (l *Log) fillSpare(path string, leisure bool) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -80,6 +82,9 @@ func (l *Log) fillSpare(path string) error {
 		if err := l.opt.write(f, zeros); err != nil {
 			return err
 		}
+		if !leisure {
+			continue
+		}
 		if err := l.opt.sync(f); err != nil {
 			return err
 		}
@@ -89,5 +94,5 @@ func (l *Log) fillSpare(path string) error {
 		case <-time.After(time.Since(start)):
 		}
 	}
-	return nil
+	return l.opt.sync(f)
 }
