@@ -219,7 +219,7 @@ func TestSpareIsKeptReady(t *testing.T) {
 	dir := t.TempDir()
 	os.MkdirAll(filepath.Join(dir, "log"), 0o700)
 	spare := filepath.Join(dir, "log", spareName)
-	if err := os.WriteFile(spare+".new", []byte("half"), 0o600); err != nil {
+	if err := os.WriteFile(spare+unfinished, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	const full = 64 << 10
@@ -252,7 +252,7 @@ func TestSpareIsKeptReady(t *testing.T) {
 	if got := ids(t, l); len(got) != 0 || log.Len() > 0 {
 		t.Errorf("after a crash: %q, log says %q", got, log.String())
 	}
-	if _, err := os.Stat(filepath.Join(crashed, "log", spareName+".new")); err == nil {
+	if _, err := os.Stat(filepath.Join(crashed, "log", spareName+unfinished)); err == nil {
 		t.Error("half a spare was left")
 	}
 }
@@ -714,4 +714,43 @@ func FuzzParseRecord(f *testing.F) {
 			r.entry()
 		}
 	})
+}
+
+// Whoever opens a segment and whoever clears one away may meet at the spare:
+// each segment must be the file that its name leads to.
+func TestSpareHasOneOwner(t *testing.T) {
+	l := open(t, Options{Dir: t.TempDir(), Segment: 2 << 10})
+	stop := make(chan struct{})
+	var cleaner sync.WaitGroup
+	cleaner.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if err := l.reclaim(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+	for i := range 1000 {
+		id := fmt.Sprint("m", i)
+		put(t, l, id, strings.Repeat("x", 1500))
+		l.mu.Lock()
+		s := l.segs[len(l.segs)-1]
+		l.mu.Unlock()
+		open, err := s.file.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if named, err := os.Stat(s.path); err != nil || !os.SameFile(open, named) {
+			t.Fatalf("segment %d is written to a file that has lost its name: %v", s.num, err)
+		}
+		if err := l.Commit(ctx, Change{Kind: Done, ID: id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	cleaner.Wait()
 }

@@ -78,7 +78,7 @@ func (l *Log) reclaim() error {
 		s, remove := l.candidate()
 		reuse := false
 		if remove {
-			reuse = !l.spare && !s.damaged && s.refs == 0
+			reuse = !l.spare && !s.damaged && !s.failed && s.refs == 0
 			l.segs = l.segs[1:]
 			if s.removed = true; s.refs == 0 {
 				s.file.Close()

@@ -40,6 +40,7 @@ type segment struct {
 	mails   int   // live messages inside
 	count   int   // live records inside
 	sealed  bool
+	failed  bool // a write or a sync did: the file is not used again
 	damaged bool // kept for a person when it is empty
 	removed bool // closed when the last reader ends
 	refs    int
@@ -70,12 +71,8 @@ func listSegments(dir string) ([]uint64, error) {
 // anything is written into it. before is where the segment before it ends. A
 // spare file is used again: its blocks need no metadata to be written with them.
 func (l *Log) createSegment(num uint64, before int64) (*segment, error) {
-	path, from := filepath.Join(l.logDir(), segmentName(num)), ""
-	l.mu.Lock()
-	if l.spare {
-		from, l.spare = l.sparePath(), false
-	}
-	l.mu.Unlock()
+	path := filepath.Join(l.logDir(), segmentName(num))
+	from := l.takeSpare(path + unfinished)
 	s, err := l.startSegment(num, before, path, from)
 	if err == nil {
 		err = syncDir(l.logDir())
@@ -85,6 +82,7 @@ func (l *Log) createSegment(num uint64, before int64) (*segment, error) {
 			s.file.Close()
 		}
 		os.Remove(path)
+		os.Remove(path + unfinished)
 		return nil, fmt.Errorf("create segment %d: %w", num, err)
 	}
 	return s, nil

@@ -11,6 +11,7 @@ import (
 // metadata to write with the octets.
 const (
 	spareName  = "spare"
+	unfinished = ".new"  // behind the name of a file that is being made
 	spareStep  = 1 << 20 // written and synced at once
 	spareSpace = 16      // segments that must be free on the disk
 )
@@ -19,9 +20,36 @@ func (l *Log) sparePath() string { return filepath.Join(l.logDir(), spareName) }
 
 // findSpare looks for what an earlier run has left.
 func (l *Log) findSpare() {
-	os.Remove(l.sparePath() + ".new")
+	half, _ := filepath.Glob(filepath.Join(l.logDir(), "*"+unfinished))
+	for _, path := range half {
+		os.Remove(path)
+	}
 	_, err := os.Stat(l.sparePath())
 	l.spare = err == nil
+}
+
+// takeSpare gives the spare another name, so that nobody else has to do with it;
+// "" means that there was none.
+func (l *Log) takeSpare(path string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.spare || os.Rename(l.sparePath(), path) != nil {
+		path = ""
+	}
+	l.spare = false
+	return path
+}
+
+// setSpare makes a file the spare, or removes it if there is one by now.
+func (l *Log) setSpare(path string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.spare {
+		return os.Remove(path)
+	}
+	err := os.Rename(path, l.sparePath())
+	l.spare = err == nil
+	return err
 }
 
 // keepSpare makes a spare of a dead segment's file, unless it is too short to be
@@ -31,13 +59,7 @@ func (l *Log) keepSpare(path string) error {
 	if err != nil || info.Size() < l.opt.Segment/2 {
 		return os.Remove(path)
 	}
-	if err := os.Rename(path, l.sparePath()); err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.spare = true
-	return nil
+	return l.setSpare(path)
 }
 
 // prepare makes a spare of zeros where there is none, at leisure unless somebody
@@ -50,22 +72,15 @@ func (l *Log) prepare(leisure bool) {
 	if !want || freeSpace(l.opt.Dir) < spareSpace*l.opt.Segment {
 		return
 	}
-	path := l.sparePath()
-	err := l.fillSpare(path+".new", leisure)
+	path := l.sparePath() + unfinished
+	err := l.fillSpare(path, leisure)
 	if err == nil {
-		err = os.Rename(path+".new", path)
-	}
-	if err == nil {
-		err = syncDir(l.logDir())
+		err = l.setSpare(path)
 	}
 	if err != nil {
-		os.Remove(path + ".new")
+		os.Remove(path)
 		l.opt.Log.Debug().Err(err).Msg("no spare segment")
-		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.spare = true
 }
 
 // fillSpare writes zeros, at leisure with as long a pause behind each piece as it

@@ -109,7 +109,7 @@ func (l *Log) target(size int64) (*segment, error) {
 // ends.
 func (l *Log) poison(s *segment, err error) {
 	l.mu.Lock()
-	s.sealed = true
+	s.sealed, s.failed = true, true
 	end := s.size
 	l.mu.Unlock()
 	cutErr := os.Truncate(s.path, end)
