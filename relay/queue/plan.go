@@ -139,4 +139,5 @@ func (q *Queue) forget(it *item) {
 		q.dropJob(j)
 	}
 	delete(q.items, it.id)
+	q.heed()
 }

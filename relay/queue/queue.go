@@ -107,6 +107,7 @@ type Queue struct {
 	ring      []*dest // destinations that wait for a worker
 	active    int     // workers
 	running   bool
+	large     bool          // there is a backlog, see heed
 	rearm     chan struct{} // the first alarm has changed
 	workers   sync.WaitGroup
 	ctx       context.Context // of the attempts
@@ -157,7 +158,7 @@ func Open(opt Options) (*Queue, error) {
 	q.Change(opt.Settings)
 	// The heap only grows here: collecting it at each doubling costs more than
 	// reading the log.
-	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	before := debug.SetGCPercent(400)
 	err := opt.Journal.Load(func(e journal.Entry) error {
 		it := &item{id: e.ID, size: e.Size}
 		if err := unpackMeta(e.Meta, it, nil); err != nil {
@@ -170,9 +171,11 @@ func Open(opt Options) (*Queue, error) {
 		q.items[it.id] = it
 		return nil
 	})
+	debug.SetGCPercent(before)
 	if err != nil {
 		return nil, fmt.Errorf("load queue: %w", err)
 	}
+	q.heed()
 	return q, nil
 }
 

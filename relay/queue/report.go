@@ -213,6 +213,7 @@ func (q *Queue) takeReports(reports []report) {
 // admit makes a message of the journal known to the scheduler. q.mu is held.
 func (q *Queue) admit(it *item) {
 	q.items[it.id] = it
+	q.heed()
 	q.stats.queued.Add(1)
 	if q.running {
 		q.plan(it)
