@@ -81,7 +81,8 @@ type TLSConfig struct {
 	listen.CertConfig
 }
 
-// LogConfig is the block log { ... }.
+// LogConfig is the block log { ... }. Lines come to stderr at most 10 ms late,
+// warnings and errors at once.
 type LogConfig struct {
 	// Level is the least that is written: every transaction is one line at info.
 	Level string `hcl:"level,optional" enum:"debug|info|warn|error" default:"info"`
