@@ -22,7 +22,7 @@ type Story struct {
 // what is zero.
 func (s *Story) MarshalZerologObject(e *zerolog.Event) {
 	text(e, "ID", s.ID)
-	moment(e, "At", s.At)
+	KeepTime(e, "At", s.At)
 	e.Object("Client", (*keptClient)(&s.Client)).Object("Envelope", (*keptEnvelope)(&s.Envelope))
 	if s.Trail != nil {
 		e.Object("Trail", (*keptTrail)(s.Trail))
@@ -38,11 +38,14 @@ func (s *Story) MarshalZerologObject(e *zerolog.Event) {
 // KeepOutcomes adds outcomes to a record of history, as encoding/json reads
 // them back.
 func KeepOutcomes(e *zerolog.Event, key string, o []Outcome) {
-	e.Array(key, keptOutcomes(o))
+	list(e, key, o, func(o *Outcome) zerolog.LogObjectMarshaler { return (*keptOutcome)(o) })
 }
 
 // KeepTime adds a time to a record of history, with all its digits.
-func KeepTime(e *zerolog.Event, key string, t time.Time) { moment(e, key, t) }
+func KeepTime(e *zerolog.Event, key string, t time.Time) {
+	var b [len(time.RFC3339Nano) + 8]byte
+	e.RawJSON(key, t.AppendFormat(b[:0], `"`+time.RFC3339Nano+`"`))
+}
 
 // The types below are those of the same names with the keys of history; the
 // log has its own, shorter ones.
@@ -50,18 +53,12 @@ type (
 	keptClient   Client
 	keptTLS      TLS
 	keptEnvelope Envelope
-	keptRcpts    []Rcpt
 	keptRcpt     Rcpt
 	keptTrail    Trail
-	keptEvents   []Event
 	keptEvent    Event
-	keptFacts    []Fact
 	keptFact     Fact
-	keptAuths    []AuthResult
 	keptAuth     AuthResult
-	keptProps    []AuthProp
 	keptProp     AuthProp
-	keptOutcomes []Outcome
 	keptOutcome  Outcome
 	keptReply    Reply
 	keptHeader   HeaderInfo
@@ -86,9 +83,16 @@ func number[T ~int | ~int64 | ~uint8](e *zerolog.Event, key string, n T) {
 	}
 }
 
-func moment(e *zerolog.Event, key string, t time.Time) {
-	var b [len(time.RFC3339Nano) + 8]byte
-	e.RawJSON(key, t.AppendFormat(b[:0], `"`+time.RFC3339Nano+`"`))
+// list adds an array of what one makes of each item.
+func list[T any](e *zerolog.Event, key string, items []T, one func(*T) zerolog.LogObjectMarshaler) {
+	if len(items) == 0 {
+		return
+	}
+	a := zerolog.Arr()
+	for i := range items {
+		a.Object(one(&items[i]))
+	}
+	e.Array(key, a)
 }
 
 func socket(e *zerolog.Event, key string, a netip.AddrPort) {
@@ -136,21 +140,13 @@ func (v *keptEnvelope) MarshalZerologObject(e *zerolog.Event) {
 		e.Object("DeliverBy", (*keptBy)(v.DeliverBy))
 	}
 	number(e, "Priority", v.Priority)
-	if len(v.Rcpts) > 0 {
-		e.Array("Rcpts", keptRcpts(v.Rcpts))
-	}
+	list(e, "Rcpts", v.Rcpts, func(r *Rcpt) zerolog.LogObjectMarshaler { return (*keptRcpt)(r) })
 }
 
 func (b *keptBy) MarshalZerologObject(e *zerolog.Event) {
-	moment(e, "At", b.At)
+	KeepTime(e, "At", b.At)
 	flag(e, "Return", b.Return)
 	flag(e, "Trace", b.Trace)
-}
-
-func (r keptRcpts) MarshalZerologArray(a *zerolog.Array) {
-	for i := range r {
-		a.Object((*keptRcpt)(&r[i]))
-	}
 }
 
 func (r *keptRcpt) MarshalZerologObject(e *zerolog.Event) {
@@ -166,25 +162,13 @@ func (r *keptRcpt) MarshalZerologObject(e *zerolog.Event) {
 }
 
 func (t *keptTrail) MarshalZerologObject(e *zerolog.Event) {
-	if len(t.Events) > 0 {
-		e.Array("events", keptEvents(t.Events))
-	}
-	if len(t.Auth) > 0 {
-		e.Array("auth", keptAuths(t.Auth))
-	}
-	if len(t.Outcomes) > 0 {
-		e.Array("outcomes", keptOutcomes(t.Outcomes))
-	}
-}
-
-func (v keptEvents) MarshalZerologArray(a *zerolog.Array) {
-	for i := range v {
-		a.Object((*keptEvent)(&v[i]))
-	}
+	list(e, "events", t.Events, func(v *Event) zerolog.LogObjectMarshaler { return (*keptEvent)(v) })
+	list(e, "auth", t.Auth, func(r *AuthResult) zerolog.LogObjectMarshaler { return (*keptAuth)(r) })
+	KeepOutcomes(e, "outcomes", t.Outcomes)
 }
 
 func (v *keptEvent) MarshalZerologObject(e *zerolog.Event) {
-	moment(e, "at", v.At)
+	KeepTime(e, "at", v.At)
 	text(e, "stage", v.Stage)
 	text(e, "by", v.By)
 	text(e, "rcpt", v.Rcpt)
@@ -193,53 +177,25 @@ func (v *keptEvent) MarshalZerologObject(e *zerolog.Event) {
 		e.Object("reply", (*keptReply)(v.Reply))
 	}
 	text(e, "reason", v.Reason)
-	if len(v.Facts) > 0 {
-		e.Array("facts", keptFacts(v.Facts))
-	}
+	list(e, "facts", v.Facts, func(f *Fact) zerolog.LogObjectMarshaler { return (*keptFact)(f) })
 	number(e, "took", v.Took)
 	flag(e, "shadow", v.Shadow)
-}
-
-func (f keptFacts) MarshalZerologArray(a *zerolog.Array) {
-	for i := range f {
-		a.Object((*keptFact)(&f[i]))
-	}
 }
 
 func (f *keptFact) MarshalZerologObject(e *zerolog.Event) {
 	e.Str("k", f.Key).Str("v", f.Value)
 }
 
-func (r keptAuths) MarshalZerologArray(a *zerolog.Array) {
-	for i := range r {
-		a.Object((*keptAuth)(&r[i]))
-	}
-}
-
 func (r *keptAuth) MarshalZerologObject(e *zerolog.Event) {
 	text(e, "method", r.Method)
 	text(e, "value", r.Value)
 	text(e, "reason", r.Reason)
-	if len(r.Props) > 0 {
-		e.Array("props", keptProps(r.Props))
-	}
+	list(e, "props", r.Props, func(p *AuthProp) zerolog.LogObjectMarshaler { return (*keptProp)(p) })
 	text(e, "comment", r.Comment)
-}
-
-func (p keptProps) MarshalZerologArray(a *zerolog.Array) {
-	for i := range p {
-		a.Object((*keptProp)(&p[i]))
-	}
 }
 
 func (p *keptProp) MarshalZerologObject(e *zerolog.Event) {
 	e.Str("type", p.Type).Str("name", p.Name).Str("value", p.Value)
-}
-
-func (o keptOutcomes) MarshalZerologArray(a *zerolog.Array) {
-	for i := range o {
-		a.Object((*keptOutcome)(&o[i]))
-	}
 }
 
 func (o *keptOutcome) MarshalZerologObject(e *zerolog.Event) {
@@ -251,7 +207,7 @@ func (o *keptOutcome) MarshalZerologObject(e *zerolog.Event) {
 	text(e, "remote_id", o.RemoteID)
 	text(e, "tls", o.TLS)
 	flag(e, "dsn", o.DSN)
-	moment(e, "at", o.At)
+	KeepTime(e, "at", o.At)
 	number(e, "took", o.Took)
 }
 
