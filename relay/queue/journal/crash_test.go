@@ -352,6 +352,26 @@ func TestDamageInTheMiddleKeepsWhatIsBehind(t *testing.T) {
 	}
 }
 
+// A segment that has become shorter is damage, and said.
+func TestMissingEndIsSaid(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, Options{Dir: dir, Segment: 1 << 10})
+	put(t, l, "a", strings.Repeat("x", 900))
+	put(t, l, "b", strings.Repeat("x", 900)) // in a segment of its own, which knows where the first one ends
+	l.Close()
+	if err := os.Truncate(segments(t, dir, ".log")[0], 300); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	l = open(t, Options{Dir: dir, Log: zerolog.New(&log)})
+	if got := ids(t, l); !slices.Equal(got, []string{"b"}) {
+		t.Errorf("got %q", got)
+	}
+	if !strings.Contains(log.String(), "the end of the segment is gone") {
+		t.Errorf("log says %q", log.String())
+	}
+}
+
 // Mail that looks like records must not become records, not even when damage
 // makes recovery look for them inside it.
 func TestMailIsNoRecord(t *testing.T) {

@@ -187,7 +187,7 @@ func Open(opt Options) (*Log, error) {
 		l.closeSegments()
 		return nil, err
 	}
-	l.prepare(false) // the first start takes the tenth of a second, all mail after it is faster
+	l.prepare(false) // filled later, it would come too late for the first segment
 	go l.commitLoop()
 	go l.reclaimLoop(len(l.segs) == 0)
 	return l, nil

@@ -81,6 +81,10 @@ func (l *Log) replay(s *segment, known int64) error {
 		return err
 	}
 	end := info.Size()
+	if known > end {
+		s.damaged = true
+		l.opt.Log.Error().Str("segment", s.path).Int64("octets", known-end).Msg("the end of the segment is gone; what it held is lost")
+	}
 	if known >= 0 {
 		end = min(end, known)
 	}
