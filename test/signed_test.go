@@ -103,7 +103,7 @@ upstream "lmtp" {
 // white space at line ends, dots, long lines, no final newline in a part.
 func signedSamples(t *testing.T) map[string][]byte {
 	out := map[string][]byte{}
-	dir := "../filters/smime/testdata/"
+	dir := "../mail/cms/testdata/"
 	for _, pattern := range []string{"james/*.eml", "rfc4134/*.eml", "openssl/*.eml", "mimekit/*.txt"} {
 		files, err := filepath.Glob(dir + pattern)
 		if err != nil || len(files) == 0 {

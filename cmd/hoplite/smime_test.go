@@ -11,7 +11,7 @@ import (
 // corpus is a sample of the S/MIME packages.
 func smimeSample(t *testing.T, name string) string {
 	t.Helper()
-	path, err := filepath.Abs(filepath.Join("../../filters/smime/testdata", name))
+	path, err := filepath.Abs(filepath.Join("../../mail/cms/testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"io"
 
-	"hoplite/filters/smime/cms"
 	"hoplite/internal/hold"
+	"hoplite/mail/cms"
 	"hoplite/mail/mime"
 )
 

@@ -270,7 +270,7 @@ func wrappedCMS(t testing.TB, content string) []byte {
 
 func sealed(t testing.TB) []byte {
 	t.Helper()
-	b, err := os.ReadFile("../smime/testdata/generated/e_rsa_aes256cbc.der")
+	b, err := os.ReadFile("../../mail/cms/testdata/generated/e_rsa_aes256cbc.der")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
-	"hoplite/filters/smime/cms"
+	"hoplite/mail/cms"
 )
 
 // Trust is the roots that we believe, and the intermediate certificates that

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"hoplite/filters/attach"
-	"hoplite/filters/smime/cms"
 	"hoplite/internal/hold"
+	"hoplite/mail/cms"
 	"hoplite/mail/mime"
 )
 

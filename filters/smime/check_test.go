@@ -13,13 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"hoplite/filters/smime/cms"
 	"hoplite/mail"
+	"hoplite/mail/cms"
 )
 
 func sample(t testing.TB, name string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("testdata", name))
+	b, err := os.ReadFile(filepath.Join("../../mail/cms/testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestCorpus(t *testing.T) {
 
 // With James's root its three messages verify, and nobody else's do.
 func TestRoots(t *testing.T) {
-	trust, err := NewTrust("testdata/james/rootCA.crt")
+	trust, err := NewTrust("../../mail/cms/testdata/james/rootCA.crt")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,10 +134,10 @@ func TestRoots(t *testing.T) {
 			t.Errorf("%s: %s, want %s", c.file, got, c.want)
 		}
 	}
-	if _, err := NewTrust("testdata/README.md"); err == nil {
+	if _, err := NewTrust("../../mail/cms/testdata/README.md"); err == nil {
 		t.Error("roots without a certificate were taken")
 	}
-	if trust, err := NewTrust("testdata/james"); err != nil || trust.roots == nil {
+	if trust, err := NewTrust("../../mail/cms/testdata/james"); err != nil || trust.roots == nil {
 		t.Errorf("a folder of roots: %v", err)
 	}
 }

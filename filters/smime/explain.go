@@ -6,7 +6,7 @@ import (
 	"io"
 	"regexp"
 
-	"hoplite/filters/smime/cms"
+	"hoplite/mail/cms"
 	"hoplite/mail/mime"
 )
 

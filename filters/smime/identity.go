@@ -10,7 +10,7 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 	"golang.org/x/net/idna"
 
-	"hoplite/filters/smime/cms"
+	"hoplite/mail/cms"
 	"hoplite/mail/mime"
 )
 

@@ -3,7 +3,7 @@ package smime
 import (
 	"time"
 
-	"hoplite/filters/smime/cms"
+	"hoplite/mail/cms"
 )
 
 // Report is what S/MIME says of one message.

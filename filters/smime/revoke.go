@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/crypto/ocsp"
 
-	"hoplite/filters/smime/cms"
+	"hoplite/mail/cms"
 )
 
 // How revocation is asked for.

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/crypto/ocsp"
 
 	"hoplite/filters"
-	"hoplite/filters/smime/cms"
 	"hoplite/mail"
+	"hoplite/mail/cms"
 )
 
 // authority answers for a root: which serial numbers it took back.

@@ -7,7 +7,7 @@ import (
 	"path"
 	"strings"
 
-	"hoplite/filters/smime/cms"
+	"hoplite/mail/cms"
 	"hoplite/mail/mime"
 )
 

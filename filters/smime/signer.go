@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"hoplite/filters/smime/cms"
+	"hoplite/mail/cms"
 )
 
 // skew is how far a signer's clock may be ahead of ours.

@@ -3,7 +3,7 @@ package smime
 import (
 	"fmt"
 
-	"hoplite/filters/smime/cms"
+	"hoplite/mail/cms"
 )
 
 // finish comes to the verdict on the message.

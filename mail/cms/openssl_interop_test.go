@@ -142,7 +142,7 @@ func differ(t *testing.T, dir, label, md string, body []byte) {
 // What OpenSSL encrypts is classified, with everybody it is for.
 func TestInteropOpenSSLEncrypted(t *testing.T) {
 	dir := t.TempDir()
-	body, err := filepath.Abs("../testdata/generated/body")
+	body, err := filepath.Abs("testdata/generated/body")
 	if err != nil {
 		t.Fatal(err)
 	}

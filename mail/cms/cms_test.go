@@ -18,7 +18,7 @@ import (
 
 func corpus(t testing.TB, name string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("../testdata", name))
+	b, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func TestContent(t *testing.T) {
 func samples(t testing.TB) map[string][]byte {
 	out := map[string][]byte{}
 	for _, p := range []string{"rfc4134/*.bin", "generated/*.der", "openssl/*.cms", "openssl/*.der"} {
-		files, err := filepath.Glob(filepath.Join("../testdata", p))
+		files, err := filepath.Glob(filepath.Join("testdata", p))
 		if err != nil || len(files) == 0 {
 			t.Fatal(p, err)
 		}
