@@ -69,6 +69,15 @@ func TestImportsPointDown(t *testing.T) {
 }
 
 func mayImport(from, to string) bool {
+	if to == "hoplite/mail/safe" { // a leaf for every room
+		return true
+	}
+	if from == "hoplite/mail/safe" {
+		return false
+	}
+	if within(from, "hoplite/internal/users") && within(to, "hoplite/mail") {
+		return true // an account's name is an address
+	}
 	if within(from, "hoplite/cmd") || within(from, "hoplite/test") {
 		return true
 	}

@@ -1,0 +1,220 @@
+// Package safe makes text from remote parties harmless before it is shown or
+// passed on: reverse names, HELO arguments, replies of other servers, header
+// values, file names, DNS answers. Each function is named after the place that
+// the text goes to: [Header], [Reply], [Log], [Line] and [Text]; [Host] is for
+// names in trace fields.
+//
+// Whatever comes out is valid UTF-8 of bounded length without control
+// characters, without characters that change the direction of text, and
+// without characters of no width. Each such character, and each invalid octet,
+// is replaced by one visible mark, so that a reader can see that something was
+// there. Escaping for a syntax (HTML, JSON, quoted strings) is left to whoever
+// writes that syntax.
+//
+// Every other package may import this one; it imports none of the module.
+package safe
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The most octets that each function returns, with the dots that mark a cut.
+const (
+	MaxHeader = 900     // leaves room for a name on a line of 998 octets (RFC 5322, 2.1.1)
+	MaxReply  = 480     // leaves room for the codes on a line of 512 octets (RFC 5321, 4.5.3.1.5)
+	MaxLog    = 2000    // one value of a log line
+	MaxLine   = 4000    // one line on a terminal or a page
+	MaxText   = 1 << 20 // a text of several lines
+	MaxHost   = 200     // a name in a Received field
+)
+
+// The marks that stand for a replaced character: a question mark where a
+// program may read the text, a dot where a person does.
+const (
+	asciiMark = '?'
+	humanMark = '·'
+)
+
+// ellipsis ends a text that was cut.
+const ellipsis = "..."
+
+// Header returns s for the value of a header field, a comment or a quoted
+// string: one line of UTF-8.
+func Header(s string) string { return Clip(clean(s, asciiMark, true), MaxHeader) }
+
+// Reply returns s for one line of an SMTP reply: printable ASCII.
+func Reply(s string) string {
+	if len(s) <= MaxReply && printableASCII(s) {
+		return s
+	}
+	return string(AppendReply(nil, s, MaxReply))
+}
+
+// AppendReply appends s to b as [Reply] returns it, with another limit and
+// without allocating.
+func AppendReply(b []byte, s string, limit int) []byte {
+	start := len(b)
+	for _, r := range s {
+		if len(b)-start >= limit {
+			return cutTail(b, start+limit)
+		}
+		if r < ' ' || r > '~' {
+			r = asciiMark
+		}
+		b = append(b, byte(r))
+	}
+	return b
+}
+
+// cutTail shortens b to n octets that end in an ellipsis.
+func cutTail(b []byte, n int) []byte {
+	b = b[:n]
+	copy(b[max(0, n-len(ellipsis)):], ellipsis)
+	return b
+}
+
+// Log returns s for a value of a log line.
+func Log(s string) string { return Clip(clean(s, asciiMark, true), MaxLog) }
+
+// Line returns s for one line on a terminal or a page. Characters are replaced
+// one by one, so columns stay where they were.
+func Line(s string) string { return Clip(clean(s, humanMark, true), MaxLine) }
+
+// Text returns s for a page or a terminal, its lines kept: they end in \n, and
+// tabs stay.
+func Text(s string) string {
+	if strings.Contains(s, "\r\n") {
+		s = strings.ReplaceAll(s, "\r\n", "\n")
+	}
+	return Clip(clean(s, humanMark, false), MaxText)
+}
+
+// Host returns a name for the from clause of a Received field: letters, digits
+// and the punctuation of domains and address literals. Clients put all sorts of
+// text into HELO, some of it to forge a trace.
+func Host(s string) string {
+	for i := range len(s) {
+		if !hostByte(s[i]) {
+			s = strings.Map(func(r rune) rune {
+				if r < utf8.RuneSelf && hostByte(byte(r)) {
+					return r
+				}
+				return '_'
+			}, s)
+			break
+		}
+	}
+	return s[:min(len(s), MaxHost)]
+}
+
+func hostByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
+		c == '.' || c == '-' || c == '_' || c == ':' || c == '[' || c == ']'
+}
+
+// ASCII replaces every character outside printable ASCII, for terminals without
+// UTF-8.
+func ASCII(s string) string {
+	if printableASCII(s) {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return asciiMark
+		}
+		return r
+	}, s)
+}
+
+// Clip shortens s to at most n octets, an ellipsis at the end of what was cut.
+// It never cuts a character in two.
+func Clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	if n < len(ellipsis) {
+		return ellipsis[:max(0, n)]
+	}
+	cut := n - len(ellipsis)
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + ellipsis
+}
+
+// Hidden reports whether a reader does not see r, or r moves other characters:
+// control and format characters, line and paragraph separators, characters of
+// no width, and U+FFFD, which stands for invalid octets.
+func Hidden(r rune) bool {
+	switch {
+	case r < ' ', r == 0x7f:
+		return true
+	case r < 0x7f:
+		return false
+	case r < 0xa0, r == 0xad, r == utf8.RuneError:
+		return true
+	case r < 0x34f:
+		return false
+	}
+	return unicode.Is(invisible, r) || unicode.Is(unicode.Cf, r)
+}
+
+// invisible are the characters without a shape that Unicode does not count
+// among the format characters (Default_Ignorable_Code_Point, and separators).
+var invisible = &unicode.RangeTable{
+	R16: []unicode.Range16{
+		{Lo: 0x034f, Hi: 0x034f, Stride: 1}, // combining grapheme joiner
+		{Lo: 0x115f, Hi: 0x1160, Stride: 1}, // Hangul fillers
+		{Lo: 0x17b4, Hi: 0x17b5, Stride: 1}, // Khmer inherent vowels
+		{Lo: 0x180b, Hi: 0x180f, Stride: 1}, // Mongolian variation selectors
+		{Lo: 0x2028, Hi: 0x2029, Stride: 1}, // line and paragraph separator
+		{Lo: 0x2065, Hi: 0x2065, Stride: 1},
+		{Lo: 0x3164, Hi: 0x3164, Stride: 1}, // Hangul filler
+		{Lo: 0xfe00, Hi: 0xfe0f, Stride: 1}, // variation selectors
+		{Lo: 0xffa0, Hi: 0xffa0, Stride: 1}, // half-width Hangul filler
+		{Lo: 0xfff0, Hi: 0xfff8, Stride: 1},
+	},
+	R32: []unicode.Range32{{Lo: 0xe0000, Hi: 0xe0fff, Stride: 1}}, // tags, variation selectors
+}
+
+// clean replaces hidden characters by mark. White space becomes a blank; with
+// oneLine, line ends too.
+func clean(s string, mark rune, oneLine bool) string {
+	if !needsCleaning(s, oneLine) {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			if oneLine {
+				return ' '
+			}
+			return r
+		case r == '\r':
+			return ' '
+		case Hidden(r):
+			return mark
+		}
+		return r
+	}, s)
+}
+
+func needsCleaning(s string, oneLine bool) bool {
+	for _, r := range s {
+		if Hidden(r) && (oneLine || r != '\n' && r != '\t') {
+			return true
+		}
+	}
+	return false
+}
+
+func printableASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
