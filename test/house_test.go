@@ -18,7 +18,7 @@ var floors = []struct {
 	prefix string
 	may    []string // what its own rooms may import besides themselves
 }{
-	{"hoplite/mail", nil},
+	{"hoplite/mail", []string{"hoplite/internal/hold"}},
 	{"hoplite/internal", []string{}},
 	{"hoplite/filters", []string{"hoplite/mail", "hoplite/internal"}},
 	{"hoplite/maildrop", []string{"hoplite/mail", "hoplite/internal"}},

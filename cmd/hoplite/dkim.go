@@ -18,8 +18,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"hoplite/filters/sign"
 	"hoplite/mail"
+	"hoplite/mail/dkim"
 )
 
 // dkimCommand makes keys for the filters sign and arc and shows what to publish.
@@ -52,7 +52,7 @@ in a route's filter "sign". To rotate keys, do the same with a new selector.`,
 		if err != nil {
 			return refused(err)
 		}
-		file := sign.KeyFile(cfg.Data, domain, selector)
+		file := dkim.KeyFile(cfg.Data, domain, selector)
 		key, err := makeKey(kind, bits)
 		if err != nil {
 			return refused(err)
@@ -84,7 +84,7 @@ func dkimRecord() *cobra.Command {
 		if len(args) > 1 {
 			pattern = filepath.Base(args[1])
 		}
-		files, err := filepath.Glob(sign.KeyFile(cfg.Data, domain, pattern))
+		files, err := filepath.Glob(dkim.KeyFile(cfg.Data, domain, pattern))
 		if err != nil || len(files) == 0 {
 			return refused(fmt.Errorf("no key for %s: make one: hoplite dkim keygen %s", domain, domain))
 		}
@@ -93,7 +93,7 @@ func dkimRecord() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			key, err := sign.ParseKey(text)
+			key, err := dkim.ParsePrivateKey(text)
 			if err != nil {
 				return refused(fmt.Errorf("%s: %w", file, err))
 			}

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"strings"
 
-	"hoplite/filters/smime"
 	"hoplite/mail"
+	"hoplite/mail/smime"
 )
 
 // inside is what trace says of a message besides its way here: signatures,

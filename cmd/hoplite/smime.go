@@ -12,9 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"hoplite/filters/smime"
 	"hoplite/internal/hold"
 	"hoplite/mail"
+	"hoplite/mail/smime"
 )
 
 // smimeFlags are the flags of hoplite smime.

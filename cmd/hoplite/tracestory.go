@@ -12,11 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"hoplite/filters/arc"
-	dkimfilter "hoplite/filters/dkim"
 	"hoplite/internal/history"
 	"hoplite/internal/resolve"
 	"hoplite/mail"
+	"hoplite/mail/arc"
 	"hoplite/mail/dkim"
 	"hoplite/mail/trace"
 )
@@ -260,7 +259,7 @@ func (f *traceFlags) verify(ctx context.Context, raw []byte) ([]trace.AuthClaim,
 	if err != nil {
 		return nil, nil, fmt.Errorf("verify DKIM: %w", err)
 	}
-	lookup := dkimfilter.Lookup(dns)
+	lookup := resolve.TXTRecords(dns)
 	results, _, err := dkim.Verify(ctx, m, lookup)
 	if err != nil {
 		return nil, nil, fmt.Errorf("verify DKIM: %w", err)

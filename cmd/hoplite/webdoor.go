@@ -8,12 +8,12 @@ import (
 	"net/netip"
 	"strings"
 
-	"hoplite/filters/smime"
 	"hoplite/internal/conf"
 	"hoplite/internal/history"
 	"hoplite/internal/users"
 	"hoplite/internal/users/login"
 	"hoplite/mail"
+	"hoplite/mail/smime"
 	"hoplite/mail/trace"
 	"hoplite/web"
 )

@@ -3,36 +3,22 @@ package arc
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"hoplite/filters"
-	"hoplite/filters/sign"
 	"hoplite/internal/resolve"
 	"hoplite/mail"
+	"hoplite/mail/dkim"
 )
 
-const plain = "From: ann@example.org\r\nTo: list@lists.example\r\nSubject: x\r\n\r\nHello\r\n"
-
-var key = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{5}, 32))
-
-// sealKey is what server seals with.
-var sealKey crypto.Signer = key
-
-func zone() *resolve.Zone {
-	p := "TXT \"v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey)) + "\"\n"
-	return resolve.MustZone("s._domainkey.one.example " + p + "s._domainkey.two.example " + p + "s._domainkey.three.example " + p)
-}
-
-func message(t testing.TB, text string) *mail.Message {
+func message(t *testing.T, text string) *mail.Message {
 	t.Helper()
 	m, err := mail.NewMessage(mail.Bytes(text))
 	if err != nil {
@@ -41,164 +27,70 @@ func message(t testing.TB, text string) *mail.Message {
 	return m
 }
 
-// server is a hop that validates, adds to the subject if it is a list, and seals.
-func server(t testing.TB, domain, text string, dns resolve.Resolver, auth ...mail.AuthResult) string {
-	t.Helper()
-	data := t.TempDir()
-	der, err := x509.MarshalPKCS8PrivateKey(sealKey)
+// A message that one server sealed and the next one changed and sealed has a
+// chain of two that passes.
+func TestSealAndValidate(t *testing.T) {
+	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{5}, 32))
+	record := "TXT \"v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey)) + "\"\n"
+	dns := resolve.MustZone("s._domainkey.one.example " + record + "s._domainkey.two.example " + record)
+	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := sign.KeyFile(data, domain, "s")
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		t.Fatal(err)
+	text := "From: ann@example.org\r\nSubject: x\r\n\r\nHello\r\n"
+	for i, domain := range []string{"one.example", "two.example"} {
+		data := t.TempDir()
+		file := dkim.KeyFile(data, domain, "s")
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		made, err := New(Config{Domain: domain, Selector: "s"}, filters.Env{Data: data, Hostname: "mx." + domain, DNS: dns})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := made.(*Filter)
+		tx := mail.NewTransaction(mail.Client{}, "ann@example.org")
+		v, err := f.AtData(context.Background(), tx, message(t, text))
+		if err != nil || v.Action != "" || len(v.Facts) != i || v.Auth[0].Value != []string{"none", "pass"}[i] {
+			t.Fatalf("at %s: %+v, %v", domain, v, err)
+		}
+		tx.Trail.Auth = v.Auth
+		text = strings.Replace(text, "Subject: ", "Subject: ["+domain+"] ", 1)
+		top, err := f.AtSend(context.Background(), tx, message(t, text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = string(top) + text
 	}
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f, err := New(Config{Domain: domain, Selector: "s"}, filters.Env{Data: data, Hostname: "mx." + domain, DNS: dns})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tx := mail.NewTransaction(mail.Client{}, "ann@example.org")
-	tx.Trail.Auth = auth
-	v, err := f.(*Filter).AtData(context.Background(), tx, message(t, text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tx.Trail.Auth = append(tx.Trail.Auth, v.Auth...)
-	text = strings.Replace(text, "Subject: ", "Subject: ["+domain+"] ", 1)
-	m := message(t, text)
-	top, err := f.(*Filter).AtSend(context.Background(), tx, m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(top) + text
-}
-
-func validate(t testing.TB, text string, dns resolve.Resolver) *Chain {
-	t.Helper()
 	f := &Filter{dns: dns}
 	v, err := f.AtData(context.Background(), mail.NewTransaction(mail.Client{}, ""), message(t, text))
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || v.Auth[0].Value != "pass" || len(v.Facts) != 2 {
+		t.Errorf("at the end: %+v, %v", v, err)
 	}
-	c, err := Validate(context.Background(), message(t, text), func(ctx context.Context, name string) ([]string, error) {
-		txt, err := resolve.LookupTXT(ctx, dns, name)
-		if e, ok := err.(*resolve.Error); ok && !e.Temporary {
-			err = nil
-		}
-		return txt, err
-	})
-	if err != nil || v.Auth[0].Value != c.CV {
-		t.Fatalf("%v; the filter says %s, the chain %s", err, v.Auth[0].Value, c.CV)
+	if _, err := f.AtSend(context.Background(), mail.NewTransaction(mail.Client{}, ""), message(t, text)); err == nil {
+		t.Error("a filter without a key sealed a message")
 	}
-	return c
 }
 
-var dmarcPass = mail.AuthResult{Method: "dmarc", Value: "pass", Props: []mail.AuthProp{{Type: "header", Name: "from", Value: "example.org"}}}
-
-func TestChainOfThree(t *testing.T) {
-	z := zone()
-	text := plain
-	if c := validate(t, text, z); c.CV != "none" {
-		t.Errorf("before any: %s", c.CV)
-	}
-	for i, d := range []string{"one.example", "two.example", "three.example"} {
-		auth := []mail.AuthResult{{Method: "dmarc", Value: "fail"}}
-		if i == 0 {
-			auth[0] = dmarcPass
-		}
-		text = server(t, d, text, z, auth...)
-		c := validate(t, text, z)
-		if c.CV != "pass" || len(c.Sets) != i+1 {
-			t.Fatalf("after %s: %s (%s) with %d sets\n%s", d, c.CV, c.Reason, len(c.Sets), text)
-		}
-	}
-	c := validate(t, text, z)
-	a := c.AuthResult()
-	if a.Prop("policy", "sealer") != "one.example,two.example,three.example" || a.Prop("policy", "dmarc") != "pass" || a.Prop("header", "d") != "three.example" {
-		t.Errorf("%+v", a)
-	}
-	if c.Sealer() != "three.example" || c.Signed("from") != 2 || c.Signed("Received") != 0 {
-		t.Errorf("sealed by %s, From %d times", c.Sealer(), c.Signed("from"))
-	}
-	if r := c.Sets[1].Results; r.ID != "mx.two.example" || r.Results[1].Value != "pass" {
-		t.Errorf("the second server saw %+v", r)
-	}
-
-	for _, x := range []struct{ name, old, new, want string }{
-		{"body", "Hello", "Hullo", "fail"},
-		{"subject", "[three.example]", "[3]", "fail"},
-		{"what the first saw", "dmarc=pass", "dmarc=fail", "fail"},
-		{"a seal", "i=2; a=ed25519-sha256; t=", "i=2; a=ed25519-sha256; t=1", "fail"},
-		{"a missing field", "ARC-Seal: i=1", "X-Seal: i=1", "fail"},
-		{"a doubled set", "i=2; mx.two", "i=1; mx.two", "fail"},
-		{"a gap", "i=2", "i=4", "fail"},
-		{"an odd number", "i=2", "i=x", "fail"},
-		{"a number with a sign", "i=1; mx", "i=+1; mx", "fail"},
-		{"cv of the first", "cv=none", "cv=pass", "fail"},
-		{"an unsigned field", "To: list", "To: list", "pass"},
-		{"key gone", "d=one.example", "d=gone.example", "fail"},
+func TestConfig(t *testing.T) {
+	for _, c := range []struct {
+		cfg  Config
+		good bool
+	}{
+		{Config{}, true},
+		{Config{Domain: "example.org", Selector: "s"}, true},
+		{Config{Domain: "example.org"}, false},
+		{Config{Selector: "s"}, false},
+		{Config{Domain: "example.org", Selector: "../s"}, false},
 	} {
-		t.Run(x.name, func(t *testing.T) {
-			if c := validate(t, strings.Replace(text, x.old, x.new, 1), z); c.CV != x.want {
-				t.Errorf("%s (%s), want %s", c.CV, c.Reason, x.want)
-			}
-		})
-	}
-	dead := resolve.MustZone("s._domainkey.one.example SERVFAIL\ns._domainkey.two.example SERVFAIL\ns._domainkey.three.example SERVFAIL")
-	if c := validate(t, text, dead); c.CV != "temperror" {
-		t.Errorf("no DNS: %s", c.CV)
-	}
-}
-
-// A chain that was broken on the way is sealed as broken, once, and then left.
-func TestBrokenChain(t *testing.T) {
-	z := zone()
-	text := strings.Replace(server(t, "one.example", plain, z), "Hello", "Hullo", 1)
-	text = server(t, "two.example", text, z)
-	if !strings.Contains(text, "i=2") || !strings.Contains(text, "cv=fail") {
-		t.Fatalf("the break was not noted:\n%s", text)
-	}
-	if c := validate(t, text, z); c.CV != "fail" {
-		t.Errorf("a chain with cv=fail: %s", c.CV)
-	}
-	if again := server(t, "three.example", text, z); strings.Contains(again, "i=3") {
-		t.Error("a broken chain was sealed again")
-	}
-}
-
-func TestSixtySets(t *testing.T) {
-	z := zone()
-	var text strings.Builder
-	one := server(t, "one.example", plain, z)
-	one = one[:strings.Index(one, "From:")]
-	for i := range 60 {
-		text.WriteString(strings.ReplaceAll(one, "i=1;", fmt.Sprintf("i=%d;", i+1)))
-	}
-	before := z.Asked()
-	if c := validate(t, text.String()+plain, z); c.CV != "fail" || z.Asked() > before {
-		t.Errorf("%s after %d questions", c.CV, z.Asked()-before)
-	}
-	if out := server(t, "two.example", text.String()+plain, z); strings.Count(out, "ARC-Seal:") != 60 {
-		t.Error("sealed beyond the end")
-	}
-}
-
-func FuzzValidate(f *testing.F) {
-	z := zone()
-	f.Add(server(f, "two.example", server(f, "one.example", plain, z), z))
-	f.Fuzz(func(t *testing.T, text string) {
-		m, err := mail.NewMessage(mail.Bytes(text))
-		if err != nil {
-			return
+		if err := c.cfg.Check(); (err == nil) != c.good {
+			t.Errorf("%+v: %v", c.cfg, err)
 		}
-		c, err := Validate(context.Background(), m, func(context.Context, string) ([]string, error) { return nil, nil })
-		if err != nil || c.CV == "" || c.CV == "pass" {
-			t.Fatalf("%v %+v", err, c)
-		}
-		c.AuthResult()
-		highest(m)
-	})
+	}
+	if _, err := New(Config{Domain: "example.org", Selector: "s"}, filters.Env{Data: t.TempDir()}); err == nil {
+		t.Error("a missing key was not reported at the start")
+	}
 }

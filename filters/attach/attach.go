@@ -19,6 +19,7 @@ import (
 	"hoplite/filters"
 	"hoplite/internal/conf"
 	"hoplite/mail"
+	"hoplite/mail/attachments"
 )
 
 // Config is the block filter "attach" { ... } of a chain.
@@ -68,8 +69,6 @@ type Rule struct {
 	Tricks []string `hcl:"tricks,optional"`
 }
 
-var knownTricks = []string{trickDouble, trickHidden, trickReversed, trickNames, trickPath, trickType, trickMacros}
-
 // Check finds rules that could never hold, or would for everything.
 func (c *Config) Check() error {
 	for _, r := range c.Rules {
@@ -82,8 +81,8 @@ func (c *Config) Check() error {
 			}
 		}
 		for _, t := range r.Tricks {
-			if t != "any" && !slices.Contains(knownTricks, t) {
-				return conf.Fieldf("rule", "rule %q: there is no trick %q; there are %s and any", r.Name, t, strings.Join(knownTricks, ", "))
+			if t != "any" && !slices.Contains(attachments.Tricks, t) {
+				return conf.Fieldf("rule", "rule %q: there is no trick %q; there are %s and any", r.Name, t, strings.Join(attachments.Tricks, ", "))
 			}
 		}
 	}
@@ -96,7 +95,7 @@ func (c *Config) Check() error {
 // Filter keeps to a Config.
 type Filter struct {
 	cfg    Config
-	limits Limits
+	limits attachments.Limits
 }
 
 // New makes the filter.
@@ -109,7 +108,7 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 			}
 		}
 	}
-	return &Filter{cfg, Limits{Depth: cfg.Depth, Files: cfg.Files, Size: int64(cfg.Unpacked), Ratio: int64(cfg.Ratio),
+	return &Filter{cfg, attachments.Limits{Depth: cfg.Depth, Files: cfg.Files, Size: int64(cfg.Unpacked), Ratio: int64(cfg.Ratio),
 		Dir: filepath.Join(env.Data, "spool")}}, nil
 }
 
@@ -118,7 +117,7 @@ var order = []string{"", "tag", "quarantine", "reject"}
 
 // AtData lists what the message holds and applies the rules.
 func (f *Filter) AtData(ctx context.Context, _ *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
-	items, err := List(ctx, m.Base, m.Base.Size(), f.limits)
+	items, err := attachments.List(ctx, m.Base, m.Base.Size(), f.limits)
 	if err != nil {
 		return filters.Verdict{}, fmt.Errorf("attach: %w", err)
 	}
@@ -133,7 +132,7 @@ func (f *Filter) AtData(ctx context.Context, _ *mail.Transaction, m *mail.Messag
 			}
 			v.Facts = append(v.Facts, mail.Fact{Key: r.Name, Value: it.String() + ": " + why})
 			if slices.Index(order, r.Action) > slices.Index(order, action) {
-				action, reason = r.Action, fmt.Sprintf("%s (%s): %s", r.Name, it.label(), why)
+				action, reason = r.Action, fmt.Sprintf("%s (%s): %s", r.Name, it.Label(), why)
 			}
 		}
 	}
@@ -171,7 +170,7 @@ func ascii(s string) string {
 const maxListed = 20
 
 // listed is what a message holds besides its text.
-func listed(items []Item) (facts []mail.Fact) {
+func listed(items []attachments.Item) (facts []mail.Fact) {
 	for _, it := range items {
 		if it.Name == "" && it.Via == "mime" {
 			continue
@@ -185,7 +184,7 @@ func listed(items []Item) (facts []mail.Fact) {
 }
 
 // holds says whether the rule is about the item, and by which of its marks.
-func (r *Rule) holds(it *Item) (why string, ok bool) {
+func (r *Rule) holds(it *attachments.Item) (why string, ok bool) {
 	var whys []string
 	names := it.Names
 	if len(names) == 0 && it.Name != "" {
@@ -214,7 +213,7 @@ func (r *Rule) holds(it *Item) (why string, ok bool) {
 func (r *Rule) byName(names []string) (string, bool) {
 	for _, n := range names {
 		for _, pattern := range r.Names {
-			for _, form := range []string{n, bare(n)} {
+			for _, form := range []string{n, attachments.BaseName(n)} {
 				if ok, _ := path.Match(pattern, strings.ToLower(strings.ReplaceAll(form, "/", "\\"))); ok {
 					return "named " + pattern, true
 				}
@@ -226,18 +225,18 @@ func (r *Rule) byName(names []string) (string, bool) {
 
 func (r *Rule) byExtension(names []string) (string, bool) {
 	for _, n := range names {
-		ext := extension(n)
+		ext := attachments.Extension(n)
 		if ext == "" {
 			continue
 		}
-		if slices.Contains(r.Extensions, ext) || runs[ext] && slices.Contains(r.Extensions, "programs") {
+		if slices.Contains(r.Extensions, ext) || attachments.Executable(ext) && slices.Contains(r.Extensions, "programs") {
 			return "." + ext, true
 		}
 	}
 	return "", false
 }
 
-func (r *Rule) byType(it *Item) (string, bool) {
+func (r *Rule) byType(it *attachments.Item) (string, bool) {
 	for _, t := range []string{it.Kind, it.Type} {
 		for _, pattern := range r.Types {
 			if ok, _ := path.Match(pattern, t); ok && t != "" {
@@ -248,52 +247,11 @@ func (r *Rule) byType(it *Item) (string, bool) {
 	return "", false
 }
 
-func (r *Rule) byTrick(it *Item) (string, bool) {
+func (r *Rule) byTrick(it *attachments.Item) (string, bool) {
 	for _, t := range it.Tricks {
 		if slices.Contains(r.Tricks, t) || slices.Contains(r.Tricks, "any") {
 			return t, true
 		}
 	}
 	return "", false
-}
-
-// label is the item's name for a sentence, safe to print.
-func (it *Item) label() string {
-	if it.Name == "" {
-		return "part " + it.Path
-	}
-	return printable(bare(it.Name))
-}
-
-// String is the item in one line, safe to print.
-func (it Item) String() string {
-	parts := []string{it.Path, it.Kind, fmt.Sprintf("%d octets", it.Size)}
-	if it.Name != "" && !strings.HasSuffix(it.Path, it.Name) {
-		parts[0] += fmt.Sprintf(" %q", it.Name)
-	}
-	if it.Type != "" && it.Type != it.Kind {
-		parts[1] = it.Type + " (is " + it.Kind + ")"
-	}
-	if it.Via != "mime" {
-		parts = append(parts, it.Via)
-	}
-	if it.Encrypted {
-		parts = append(parts, "encrypted")
-	}
-	parts = append(parts, it.Tricks...)
-	if it.Unread != "" {
-		parts = append(parts, "not looked into: "+it.Unread)
-	}
-	return printable(strings.Join(parts, ", "))
-}
-
-// printable keeps control characters and text direction out of replies,
-// terminals and logs.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
-			return '?'
-		}
-		return r
-	}, s)
 }

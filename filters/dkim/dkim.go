@@ -7,7 +7,6 @@ package dkim
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -38,23 +37,12 @@ type Filter struct {
 // New makes the filter.
 func New(cfg Config, env filters.Env) (filters.Filter, error) { return &Filter{cfg, env.DNS}, nil }
 
-// Lookup brings key records from a resolver.
-func Lookup(dns resolve.Resolver) dkim.Lookup {
-	return func(ctx context.Context, name string) ([]string, error) {
-		txt, err := resolve.LookupTXT(ctx, dns, name)
-		if errors.Is(err, resolve.ErrNotFound) {
-			return nil, nil
-		}
-		return txt, err
-	}
-}
-
 // AtData verifies the message as its sender sent it.
 func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
 	if tx.Client.MayRelay || tx.Client.User != "" { // mail of our own is not signed yet
 		return filters.Verdict{}, nil
 	}
-	results, n, err := dkim.Verify(ctx, m, Lookup(f.dns))
+	results, n, err := dkim.Verify(ctx, m, resolve.TXTRecords(f.dns))
 	if err != nil {
 		return filters.Verdict{}, err
 	}

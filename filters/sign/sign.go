@@ -61,7 +61,7 @@ func (c *Config) Check() error {
 type Filter struct {
 	cfg  Config
 	data string
-	keys Keys
+	keys dkim.Keys
 }
 
 // New makes the filter and reads all keys. The error names each that is missing.

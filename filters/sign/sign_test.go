@@ -28,7 +28,7 @@ func writeKey(t *testing.T, data, domain, selector string, key crypto.Signer) st
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := KeyFile(data, domain, selector)
+	file := dkim.KeyFile(data, domain, selector)
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestKeyChangesAreSeen(t *testing.T) {
 	}
 	second := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{2}, 32))
 	writeKey(t, data, "example.org", "s", second)
-	file := KeyFile(data, "example.org", "s")
+	file := dkim.KeyFile(data, "example.org", "s")
 	if err := os.Chtimes(file, time.Now(), time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestBadKeys(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty": "", "no PEM": "hello", "rubbish": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
 	} {
-		if _, err := ParseKey([]byte(text)); err == nil {
+		if _, err := dkim.ParsePrivateKey([]byte(text)); err == nil {
 			t.Errorf("%s: taken", name)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"hoplite/filters"
 	"hoplite/internal/conf"
 	"hoplite/mail"
+	"hoplite/mail/smime"
 )
 
 // Config is the block filter "smime" { ... } of a chain.
@@ -90,7 +91,7 @@ func (c *Config) Check() error {
 // Filter keeps to a Config.
 type Filter struct {
 	cfg     Config
-	checker *Checker
+	checker *smime.Checker
 }
 
 // New makes the filter. The error says which roots could not be read.
@@ -101,7 +102,7 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 		}
 		return filepath.Join(env.Data, path)
 	}
-	trust, err := NewTrust(under(cfg.Roots))
+	trust, err := smime.NewTrust(under(cfg.Roots))
 	errs := []error{conf.At(cfg.Attr("roots"), err)}
 	for i := range cfg.Trust {
 		t := &cfg.Trust[i]
@@ -113,20 +114,20 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	for i, d := range cfg.From {
 		cfg.From[i] = strings.ToLower(d)
 	}
-	return &Filter{cfg: cfg, checker: &Checker{
+	return &Filter{cfg: cfg, checker: &smime.Checker{
 		Trust:      trust,
 		MaxLayers:  cfg.MaxLayers,
 		MaxSize:    int64(cfg.MaxSize),
 		FoldCase:   cfg.FoldCase,
 		Sender:     cfg.Sender,
 		Spool:      filepath.Join(env.Data, "spool"),
-		Revocation: NewRevocation(cfg.Revocation, filepath.Join(env.Data, "state", "smime")),
+		Revocation: smime.NewRevocation(cfg.Revocation, filepath.Join(env.Data, "state", "smime")),
 	}}, nil
 }
 
 // Inherit goes on with the intermediate certificates that another filter saw.
 func (f *Filter) Inherit(from filters.Filter) {
-	f.checker.Trust.seen = from.(*Filter).checker.Trust.seen
+	f.checker.Trust.Inherit(from.(*Filter).checker.Trust)
 }
 
 // AtData judges the message. What it finds is on the trail and in
@@ -138,18 +139,18 @@ func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Messa
 	}
 	v := f.decide(rep)
 	v.Auth = rep.Auth()
-	v.Facts = rep.facts()
+	v.Facts = rep.Facts()
 	return v, nil
 }
 
 // decide applies the rules to a report.
-func (f *Filter) decide(rep *Report) filters.Verdict {
-	if f.cfg.Revocation == RevokeHard && rep.Verdict == "good" && rep.Has("revocation_unknown") {
+func (f *Filter) decide(rep *smime.Report) filters.Verdict {
+	if f.cfg.Revocation == smime.RevokeHard && rep.Verdict == "good" && rep.Has("revocation_unknown") {
 		v := filters.Deferred(451, "4.7.0", "whether the signer's certificate was revoked is not known yet, try again later")
 		v.Reason = "revocation not known yet"
 		return v
 	}
-	action, reason := "", rep.reason()
+	action, reason := "", rep.Reason()
 	if f.applies(rep) {
 		switch rep.Verdict {
 		case "good":
@@ -162,7 +163,7 @@ func (f *Filter) decide(rep *Report) filters.Verdict {
 			action = f.cfg.OnWeak
 		case "unknown":
 			action = f.cfg.OnUnknownCA
-			if rep.trust(expired) || rep.trust(notYetValid) {
+			if rep.HasTrust(smime.TrustExpired) || rep.HasTrust(smime.TrustNotYetValid) {
 				action = f.cfg.OnExpired
 			}
 		}
@@ -203,6 +204,6 @@ func worse(a, b string) string {
 }
 
 // applies says whether the rules are for this sender.
-func (f *Filter) applies(rep *Report) bool {
-	return len(f.cfg.From) == 0 || slices.ContainsFunc(rep.fromDomains, func(d string) bool { return slices.Contains(f.cfg.From, d) })
+func (f *Filter) applies(rep *smime.Report) bool {
+	return len(f.cfg.From) == 0 || slices.ContainsFunc(rep.FromDomains, func(d string) bool { return slices.Contains(f.cfg.From, d) })
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,17 +13,40 @@ import (
 
 	"hoplite/filters"
 	"hoplite/mail"
+	"hoplite/mail/smime"
+	"hoplite/mail/smime/smimetest"
 )
 
+// newFilter makes a filter that trusts root and judges at smimetest.Now.
+func newFilter(t *testing.T, cfg Config, root *smimetest.Person) *Filter {
+	t.Helper()
+	data := t.TempDir()
+	cfg.Roots = "root.pem"
+	pem := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Cert.Raw})
+	if err := os.WriteFile(filepath.Join(data, cfg.Roots), pem, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := New(cfg, filters.Env{Data: data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.(*Filter).checker.At = smimetest.Now
+	return f.(*Filter)
+}
+
 func TestFilter(t *testing.T) {
-	root := issue(t, nil, "Root", nil)
-	ann := issue(t, root, "ann@example.org", nil)
-	stranger := issue(t, issue(t, nil, "Stranger", nil), "ann@example.org", nil)
-	good := clear(outer, text, ann.sign(t, []byte(text), true, now))
-	unknown := clear(outer, text, stranger.sign(t, []byte(text), true, now))
-	broken := clear(outer, text+"x", ann.sign(t, []byte(text), true, now))
-	unsigned := outer + "\r\nHi\r\n"
-	sealed := wrapped(outer, "enveloped-data", sample(t, "generated/e_rsa_aes256cbc.der"))
+	root := smimetest.Issue(t, nil, "Root", nil)
+	ann := smimetest.Issue(t, root, "ann@example.org", nil)
+	stranger := smimetest.Issue(t, smimetest.Issue(t, nil, "Stranger", nil), "ann@example.org", nil)
+	good := smimetest.ClearSigned(smimetest.Outer, smimetest.Text, ann.Sign(t, []byte(smimetest.Text), true, smimetest.Now))
+	unknown := smimetest.ClearSigned(smimetest.Outer, smimetest.Text, stranger.Sign(t, []byte(smimetest.Text), true, smimetest.Now))
+	broken := smimetest.ClearSigned(smimetest.Outer, smimetest.Text+"x", ann.Sign(t, []byte(smimetest.Text), true, smimetest.Now))
+	unsigned := smimetest.Outer + "\r\nHi\r\n"
+	der, err := os.ReadFile("../../mail/cms/testdata/generated/e_rsa_aes256cbc.der")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := smimetest.Opaque(smimetest.Outer, "enveloped-data", der)
 	for _, c := range []struct {
 		name, msg string
 		cfg       Config
@@ -41,7 +66,7 @@ func TestFilter(t *testing.T) {
 		{"is encrypted", sealed, Config{RequireEncrypted: true, RequireSigned: true, OnMissing: "reject"}, "", "", "smime=none"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := &Filter{cfg: c.cfg, checker: &Checker{Trust: pool(root), At: now}}
+			f := newFilter(t, c.cfg, root)
 			m, err := mail.NewMessage(mail.Bytes(c.msg))
 			if err != nil {
 				t.Fatal(err)
@@ -65,11 +90,28 @@ func TestFilter(t *testing.T) {
 
 // New reads what the configuration names, and roots for a domain are not
 // believed for another.
+// In hard mode a message is deferred while the revocation status is unknown.
+func TestRevocationHard(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	root := smimetest.Issue(t, nil, "Root", nil)
+	ann := smimetest.Issue(t, root, "ann@example.org", func(c *x509.Certificate) { c.CRLDistributionPoints = []string{server.URL} })
+	f := newFilter(t, Config{Revocation: smime.RevokeHard}, root)
+	m, err := mail.NewMessage(mail.Bytes(smimetest.ClearSigned(smimetest.Outer, smimetest.Text, ann.Sign(t, []byte(smimetest.Text), true, smimetest.Now))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := f.AtData(context.Background(), mail.NewTransaction(mail.Client{}, ""), m)
+	if err != nil || v.Action != filters.Defer || v.Reply.Code != 451 {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
 func TestNew(t *testing.T) {
-	root, private := issue(t, nil, "Root", nil), issue(t, nil, "Private", nil)
+	root, private := smimetest.Issue(t, nil, "Root", nil), smimetest.Issue(t, nil, "Private", nil)
 	data := t.TempDir()
-	for name, p := range map[string]*person{"root.pem": root, "private.pem": private} {
-		b := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.cert.Raw})
+	for name, p := range map[string]*smimetest.Person{"root.pem": root, "private.pem": private} {
+		b := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.Cert.Raw})
 		if err := os.WriteFile(filepath.Join(data, name), b, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -80,10 +122,10 @@ func TestNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := made.(*Filter)
-	f.checker.At = now
+	f.checker.At = smimetest.Now
 	for from, want := range map[string]string{"pat@partner.example": "good", "pat@example.org": "unknown"} {
-		pat := issue(t, private, from, nil)
-		msg := clear("From: "+from+"\r\n", text, pat.sign(t, []byte(text), true, now))
+		pat := smimetest.Issue(t, private, from, nil)
+		msg := smimetest.ClearSigned("From: "+from+"\r\n", smimetest.Text, pat.Sign(t, []byte(smimetest.Text), true, smimetest.Now))
 		rep, err := f.checker.Message(context.Background(), mail.Bytes(msg), int64(len(msg)))
 		if err != nil || rep.Verdict != want {
 			t.Errorf("%s: %v, want %s", from, rep, want)
@@ -94,35 +136,5 @@ func TestNew(t *testing.T) {
 	}
 	if err := (&Config{}).Check(); err == nil {
 		t.Error("no layers at all were allowed")
-	}
-}
-
-// Names of every kind that a certificate may have count.
-func TestAddresses(t *testing.T) {
-	root := issue(t, nil, "Root", nil)
-	p := issue(t, root, "ann@example.org", func(c *x509.Certificate) { c.EmailAddresses = append(c.EmailAddresses, "ann@example.com") })
-	if got := strings.Join(addressesOf(p.cert), " "); got != "ann@example.org ann@example.com" {
-		t.Error(got)
-	}
-	// GeneralNames with one SmtpUTF8Mailbox (RFC 9598).
-	san := "\x30\x21\xa0\x1f\x06\x08\x2b\x06\x01\x05\x05\x07\x08\x09\xa0\x13\x0c\x11" + "gr\xc3\xbc\xc3\x9f@ex.example"
-	if got := utf8Mailboxes([]byte(san)); len(got) != 1 || got[0] != "grüß@ex.example" {
-		t.Errorf("%q", got)
-	}
-	for _, c := range []struct {
-		a, b string
-		want bool
-	}{
-		{"a@example.org", "a@EXAMPLE.ORG", true},
-		{"a@example.org", "A@example.org", false},
-		{"a@bücher.example", "a@xn--bcher-kva.example", true},
-		{"a@example.org", "a@example.org.evil.example", false},
-	} {
-		if got := sameAddress(c.a, c.b, false); got != c.want {
-			t.Errorf("%s, %s: %v", c.a, c.b, got)
-		}
-	}
-	if !sameAddress("a@example.org", "A@example.org", true) {
-		t.Error("capitals were not folded")
 	}
 }

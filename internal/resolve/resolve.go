@@ -103,6 +103,18 @@ func LookupTXT(ctx context.Context, r Resolver, name string) ([]string, error) {
 	return collect(a, func(r Record) string { return r.Text }), err
 }
 
+// TXTRecords returns a function that looks up the TXT records of a name. A name
+// without any has no records and is no error.
+func TXTRecords(r Resolver) func(ctx context.Context, name string) ([]string, error) {
+	return func(ctx context.Context, name string) ([]string, error) {
+		txt, err := LookupTXT(ctx, r, name)
+		if errors.Is(err, ErrNotFound) {
+			return nil, nil
+		}
+		return txt, err
+	}
+}
+
 // LookupHosts returns the addresses of a name, IPv6 first. It fails only if
 // neither kind exists, and for good only if both surely do not.
 func LookupHosts(ctx context.Context, r Resolver, name string) ([]netip.Addr, error) {

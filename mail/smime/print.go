@@ -211,15 +211,15 @@ func (p *printer) signer(s *Signer) {
 }
 
 var trustWords = map[string]string{
-	trusted:     "a root that we trust vouches for the certificate",
-	unknownCA:   "no root that we trust vouches for the certificate",
-	expired:     "the certificate has expired",
-	notYetValid: "the certificate is not valid yet",
-	revoked:     "the certificate was revoked",
-	notForMail:  "the certificate is not for signing mail",
-	missing:     "there is no certificate",
-	unreadable:  "the certificate cannot be read",
-	unchecked:   "not checked (--any-root)",
+	TrustGood:        "a root that we trust vouches for the certificate",
+	TrustUnknownCA:   "no root that we trust vouches for the certificate",
+	TrustExpired:     "the certificate has expired",
+	TrustNotYetValid: "the certificate is not valid yet",
+	TrustRevoked:     "the certificate was revoked",
+	TrustNotForMail:  "the certificate is not for signing mail",
+	TrustMissing:     "there is no certificate",
+	TrustUnreadable:  "the certificate cannot be read",
+	TrustUnchecked:   "not checked (--any-root)",
 }
 
 func day(t time.Time) string { return t.UTC().Format("2006-01-02") }

@@ -1,4 +1,4 @@
-package attach
+package attachments
 
 import (
 	"archive/tar"
@@ -69,7 +69,7 @@ func (s *scan) zip(at place, index int, r *bufio.Reader) error {
 func (s *scan) harmful(index int, name string) bool {
 	name = strings.ToLower(name)
 	if strings.HasSuffix(name, "vbaproject.bin") || strings.Contains(name, "/macrosheets/") {
-		s.items[index].Tricks = append(s.items[index].Tricks, trickMacros)
+		s.items[index].Tricks = append(s.items[index].Tricks, TrickMacros)
 		return true
 	}
 	return strings.Contains(name, "/embeddings/") || strings.Contains(name, "/activex/") && strings.HasSuffix(name, ".bin")
@@ -110,7 +110,7 @@ func (s *scan) ole(_ place, index int, r *bufio.Reader) error {
 	}
 	for _, e := range doc.File {
 		if e.Name == "_VBA_PROJECT" || e.Name == "_VBA_PROJECT_CUR" || e.Name == "VBA" {
-			s.items[index].Tricks = append(s.items[index].Tricks, trickMacros)
+			s.items[index].Tricks = append(s.items[index].Tricks, TrickMacros)
 			return nil
 		}
 	}

@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"time"
 
-	"hoplite/filters/attach"
 	"hoplite/internal/hold"
+	"hoplite/mail/attachments"
 	"hoplite/mail/cms"
 	"hoplite/mail/mime"
 )
@@ -227,7 +227,7 @@ func (r *run) leaf(w where, p *mime.Part) error {
 			Name: p.Filename(), Size: p.Body.Size(), Signed: w.signed})
 		return nil
 	}
-	items, err := attach.ListPart(r.ctx, w.src, p, w.path, attach.Limits{Dir: r.Spool})
+	items, err := attachments.ListPart(r.ctx, w.src, p, w.path, attachments.Limits{Dir: r.Spool})
 	for _, it := range items {
 		r.rep.Parts = append(r.rep.Parts, Part{Part: it.Path, Type: cmp.Or(it.Type, it.Kind), Name: it.Name, Size: it.Size, Signed: w.signed,
 			Kind: it.Kind, Via: it.Via, Encrypted: it.Encrypted, Unread: it.Unread, Tricks: it.Tricks})

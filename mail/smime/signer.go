@@ -40,7 +40,7 @@ func (r *run) judge(l *Layer, s *cms.Signed, content io.Reader) error {
 // signer describes one signature and adds the judgement on its certificate.
 func (r *run) signer(l *Layer, s *cms.Signed, sig *cms.Signer) *Signer {
 	sg := &Signer{Verdict: sig.Verdict.String(), Reason: sig.Reason, Algorithm: sig.Algorithm,
-		Digest: sig.Digest, Subject: sig.ID(), Trust: missing}
+		Digest: sig.Digest, Subject: sig.ID(), Trust: TrustMissing}
 	if t := sig.SigningTime; !t.IsZero() {
 		sg.SigningTime = &t
 		if t.After(r.at.Add(skew)) {
@@ -53,7 +53,7 @@ func (r *run) signer(l *Layer, s *cms.Signed, sig *cms.Signer) *Signer {
 	sg.Subject, sg.Issuer, sg.Serial = sig.Cert.Subject(), sig.Cert.Issuer(), sig.Cert.Serial()
 	cert, err := sig.Cert.X509()
 	if err != nil {
-		sg.Trust = unreadable
+		sg.Trust = TrustUnreadable
 		if r.AnyRoot {
 			return sg
 		}
@@ -66,7 +66,7 @@ func (r *run) signer(l *Layer, s *cms.Signed, sig *cms.Signer) *Signer {
 			fmt.Sprintf("the signer claims to have signed at %s, when the certificate was not valid", stamp(t)), "")
 	}
 	if r.AnyRoot {
-		sg.Trust = unchecked
+		sg.Trust = TrustUnchecked
 		return sg
 	}
 	return r.trust(l, s, sg, cert)

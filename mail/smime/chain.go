@@ -118,6 +118,9 @@ func certificates(b []byte) (out []*x509.Certificate) {
 	}
 }
 
+// Inherit takes over the intermediate certificates that from has collected.
+func (t *Trust) Inherit(from *Trust) { t.seen = from.seen }
+
 // rootsFor picks the roots for a sender's domain. ok is false where only the
 // system's are to be used and there are none to name.
 func (t *Trust) rootsFor(domain string) *x509.CertPool {
@@ -130,7 +133,7 @@ func (t *Trust) rootsFor(domain string) *x509.CertPool {
 // trust judges a signer's certificate: who vouches for it, for what, and when.
 func (r *run) trust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certificate) *Signer {
 	if cert.KeyUsage != 0 && cert.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment) == 0 {
-		sg.Trust = notForMail
+		sg.Trust = TrustNotForMail
 		return sg.worse(cms.Bad, "the certificate's key is not for signing")
 	}
 	opts := x509.VerifyOptions{
@@ -148,7 +151,7 @@ func (r *run) trust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certificate)
 	}
 	chain, err := r.verify(cert, opts)
 	if err == nil {
-		sg.Trust, sg.Chain = trusted, subjects(chain)
+		sg.Trust, sg.Chain = TrustGood, subjects(chain)
 		return r.revocation(l, s, sg, chain)
 	}
 	return r.distrust(l, sg, cert, opts, err)
@@ -187,7 +190,7 @@ func (r *run) verify(cert *x509.Certificate, opts x509.VerifyOptions) ([]*x509.C
 // distrust says why there is no chain.
 func (r *run) distrust(l *Layer, sg *Signer, cert *x509.Certificate, opts x509.VerifyOptions, err error) *Signer {
 	if at := r.at; at.Before(cert.NotBefore) {
-		sg.Trust = notYetValid
+		sg.Trust = TrustNotYetValid
 		r.find("not_yet_valid", warning, l.Part, "the certificate is valid only from "+stamp(cert.NotBefore), "")
 		return sg.worse(cms.Unknown, "the certificate is not valid yet")
 	}
@@ -197,11 +200,11 @@ func (r *run) distrust(l *Layer, sg *Signer, cert *x509.Certificate, opts x509.V
 		case x509.Expired:
 			return r.expired(l, sg, cert, opts)
 		case x509.IncompatibleUsage:
-			sg.Trust = notForMail
+			sg.Trust = TrustNotForMail
 			r.find("not_for_mail", bad, l.Part, "the certificate was not issued for e-mail", "")
 			return sg.worse(cms.Bad, "the certificate was not issued for e-mail")
 		}
-		sg.Trust = unknownCA
+		sg.Trust = TrustUnknownCA
 		r.find("chain", warning, l.Part, invalid.Error(), "")
 		return sg.worse(cms.Unknown, invalid.Error())
 	}
@@ -209,7 +212,7 @@ func (r *run) distrust(l *Layer, sg *Signer, cert *x509.Certificate, opts x509.V
 		// Both old and of no known root: the root is what matters.
 		r.find("expired", info, l.Part, "the certificate expired at "+stamp(cert.NotAfter), "")
 	}
-	sg.Trust = unknownCA
+	sg.Trust = TrustUnknownCA
 	r.find("unknown_ca", warning, l.Part, "no root that we trust vouches for "+cms.Name(cert.RawSubject),
 		"if you know this authority, add its certificate to roots")
 	return sg.worse(cms.Unknown, "the certificate's issuer is not trusted")
@@ -218,7 +221,7 @@ func (r *run) distrust(l *Layer, sg *Signer, cert *x509.Certificate, opts x509.V
 // expired tells a certificate that was good when the mail was signed from one
 // that never was. The time of signing is the signer's claim.
 func (r *run) expired(l *Layer, sg *Signer, cert *x509.Certificate, opts x509.VerifyOptions) *Signer {
-	sg.Trust = expired
+	sg.Trust = TrustExpired
 	was := cert.NotAfter.Add(-time.Second)
 	claim := sg.SigningTime != nil
 	if claim {
@@ -227,7 +230,7 @@ func (r *run) expired(l *Layer, sg *Signer, cert *x509.Certificate, opts x509.Ve
 	opts.CurrentTime = was
 	chain, err := r.verify(cert, opts)
 	if err != nil {
-		sg.Trust = unknownCA
+		sg.Trust = TrustUnknownCA
 		r.find("unknown_ca", warning, l.Part, "expired, and no root that we trust vouched for "+cms.Name(cert.RawSubject), "")
 		return sg.worse(cms.Unknown, "the certificate has expired, and its issuer is not trusted")
 	}

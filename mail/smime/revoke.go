@@ -78,7 +78,7 @@ func (r *run) revocation(l *Layer, s *cms.Signed, sg *Signer, chain []*x509.Cert
 	for i := 0; i+1 < len(chain); i++ {
 		st, when := r.Revocation.check(ctx, chain[i], chain[i+1], s, r.at)
 		if st == statusRevoked {
-			sg.Trust, sg.Revocation = revoked, st.String()
+			sg.Trust, sg.Revocation = TrustRevoked, st.String()
 			text := fmt.Sprintf("the certificate of %s was revoked at %s", cms.Name(chain[i].RawSubject), stamp(when))
 			r.find("revoked", bad, l.Part, text, "")
 			return sg.worse(cms.Bad, text)

@@ -14,9 +14,9 @@ import (
 
 	"golang.org/x/crypto/ocsp"
 
-	"hoplite/filters"
 	"hoplite/mail"
 	"hoplite/mail/cms"
+	"hoplite/mail/smime/smimetest"
 )
 
 // authority answers for a root: which serial numbers it took back.
@@ -32,7 +32,7 @@ func (a *authority) crl(t testing.TB) []byte {
 	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
 		Number: big.NewInt(1), ThisUpdate: now.Add(-time.Hour), NextUpdate: now.Add(time.Hour),
 		RevokedCertificateEntries: a.revoked,
-	}, a.root.cert, a.root.key)
+	}, a.root.Cert, a.root.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func (a *authority) answer(t testing.TB, serial *big.Int) []byte {
 			resp.Status, resp.RevokedAt = ocsp.Revoked, e.RevocationTime
 		}
 	}
-	der, err := ocsp.CreateResponse(a.root.cert, a.root.cert, resp, a.root.key)
+	der, err := ocsp.CreateResponse(a.root.Cert, a.root.Cert, resp, a.root.Key)
 	if err != nil {
 		t.Error(err)
 	}
@@ -104,7 +104,7 @@ func TestRevocation(t *testing.T) {
 	gone := map[string]*person{}
 	// The serial numbers must be known before the list is signed.
 	for range 3 {
-		a.revoked = append(a.revoked, x509.RevocationListEntry{SerialNumber: big.NewInt(serials + int64(len(a.revoked)) + 1), RevocationTime: now.Add(-24 * time.Hour)})
+		a.revoked = append(a.revoked, x509.RevocationListEntry{SerialNumber: big.NewInt(smimetest.Serials + int64(len(a.revoked)) + 1), RevocationTime: now.Add(-24 * time.Hour)})
 	}
 	url := a.serve(t)
 	crlURL, ocspURL = url+"/crl", url+"/ocsp"
@@ -127,7 +127,7 @@ func TestRevocation(t *testing.T) {
 		{"list too old", RevokeHard, fine["crl"], now.Add(72 * time.Hour), "good unknown"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			msg := mail.Bytes(clear(outer, text, c.signer.sign(t, []byte(text), true, c.at)))
+			msg := mail.Bytes(clear(outer, text, c.signer.Sign(t, []byte(text), true, c.at)))
 			rev := NewRevocation(c.mode, t.TempDir())
 			rev.wait = time.Minute // a busy machine must not decide
 			rep, err := (&Checker{Trust: pool(a.root), At: c.at, Revocation: rev}).
@@ -145,10 +145,10 @@ func TestRevocation(t *testing.T) {
 // In soft mode the first message does not wait, and the next one knows.
 func TestRevocationSoft(t *testing.T) {
 	a := &authority{root: issue(t, nil, "Root", func(c *x509.Certificate) { c.SubjectKeyId = []byte{1} }), gate: make(chan struct{})}
-	a.revoked = []x509.RevocationListEntry{{SerialNumber: big.NewInt(serials + 1), RevocationTime: now.Add(-time.Hour)}}
+	a.revoked = []x509.RevocationListEntry{{SerialNumber: big.NewInt(smimetest.Serials + 1), RevocationTime: now.Add(-time.Hour)}}
 	url := a.serve(t)
 	ann := issue(t, a.root, "ann@example.org", func(c *x509.Certificate) { c.CRLDistributionPoints = []string{url + "/crl"} })
-	msg := mail.Bytes(clear(outer, text, ann.sign(t, []byte(text), true, now)))
+	msg := mail.Bytes(clear(outer, text, ann.Sign(t, []byte(text), true, now)))
 	rev := NewRevocation(RevokeSoft, t.TempDir())
 	checker := &Checker{Trust: pool(a.root), At: now, Revocation: rev}
 	verdict := func() string {
@@ -174,20 +174,16 @@ func TestRevocationSoft(t *testing.T) {
 	}
 }
 
-// In hard mode a message waits for the answer, and the sender is told to come
-// back when there is none.
+// In hard mode the answer is waited for, and its absence is a finding.
 func TestRevocationHard(t *testing.T) {
 	a := &authority{root: issue(t, nil, "Root", func(c *x509.Certificate) { c.SubjectKeyId = []byte{1} })}
 	url := a.serve(t)
 	ann := issue(t, a.root, "ann@example.org", func(c *x509.Certificate) { c.CRLDistributionPoints = []string{url + "/nothing"} })
-	m, err := mail.NewMessage(mail.Bytes(clear(outer, text, ann.sign(t, []byte(text), true, now))))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &Filter{cfg: Config{Revocation: RevokeHard}, checker: &Checker{Trust: pool(a.root), At: now, Revocation: NewRevocation(RevokeHard, t.TempDir())}}
-	v, err := f.AtData(context.Background(), mail.NewTransaction(mail.Client{}, ""), m)
-	if err != nil || v.Action != filters.Defer {
-		t.Errorf("%+v, %v", v, err)
+	msg := clear(outer, text, ann.Sign(t, []byte(text), true, now))
+	c := &Checker{Trust: pool(a.root), At: now, Revocation: NewRevocation(RevokeHard, t.TempDir())}
+	rep, err := c.Message(context.Background(), mail.Bytes(msg), int64(len(msg)))
+	if err != nil || rep.Verdict != "good" || !rep.Has("revocation_unknown") {
+		t.Errorf("%+v, %v", rep, err)
 	}
 }
 
@@ -198,21 +194,21 @@ func TestRevocationStapled(t *testing.T) {
 	other := issue(t, nil, "Other", func(c *x509.Certificate) { c.SubjectKeyId = []byte{2} })
 	v := NewRevocation(RevokeCached, t.TempDir())
 	ask := func(s *cms.Signed) status {
-		st, _ := v.check(context.Background(), ann.cert, a.root.cert, s, now)
+		st, _ := v.check(context.Background(), ann.Cert, a.root.Cert, s, now)
 		return st
 	}
 	if got := ask(&cms.Signed{CRLs: [][]byte{a.crl(t)}}); got != statusGood {
 		t.Errorf("CRL: %s", got)
 	}
-	if got := ask(&cms.Signed{OCSP: [][]byte{a.answer(t, ann.cert.SerialNumber)}}); got != statusGood {
+	if got := ask(&cms.Signed{OCSP: [][]byte{a.answer(t, ann.Cert.SerialNumber)}}); got != statusGood {
 		t.Errorf("OCSP: %s", got)
 	}
-	a.revoked = []x509.RevocationListEntry{{SerialNumber: ann.cert.SerialNumber, RevocationTime: now.Add(-time.Hour)}}
+	a.revoked = []x509.RevocationListEntry{{SerialNumber: ann.Cert.SerialNumber, RevocationTime: now.Add(-time.Hour)}}
 	if got := ask(&cms.Signed{CRLs: [][]byte{a.crl(t)}}); got != statusRevoked {
 		t.Errorf("CRL: %s", got)
 	}
 	forged := &authority{root: other, revoked: a.revoked}
-	if got := ask(&cms.Signed{CRLs: [][]byte{forged.crl(t)}, OCSP: [][]byte{forged.answer(t, ann.cert.SerialNumber), []byte("x")}}); got != statusUnknown {
+	if got := ask(&cms.Signed{CRLs: [][]byte{forged.crl(t)}, OCSP: [][]byte{forged.answer(t, ann.Cert.SerialNumber), []byte("x")}}); got != statusUnknown {
 		t.Errorf("another authority's: %s", got)
 	}
 }

@@ -1,3 +1,9 @@
+// Package arc validates the Authenticated Received Chain of a message and adds
+// sets to it (RFC 8617). [Validate] reads a chain; a [Sealer] extends one. The
+// signatures are those of package dkim under other names.
+//
+// Sealing cannot be left to go-msgauth: its signer always names the field
+// DKIM-Signature and has no seals.
 package arc
 
 import (

@@ -28,7 +28,7 @@ func (r *run) readIdentity() {
 	}
 	for _, a := range r.from {
 		_, domain := splitAddress(a)
-		r.rep.fromDomains = append(r.rep.fromDomains, domain)
+		r.rep.FromDomains = append(r.rep.FromDomains, domain)
 	}
 }
 
@@ -44,10 +44,10 @@ func addressList(v string) (out []string) {
 // fromDomain is the domain of every From address, or "" if they differ: roots
 // of a partner's own are believed for the partner alone.
 func (r *run) fromDomain() string {
-	if len(unique(r.rep.fromDomains)) != 1 {
+	if len(unique(r.rep.FromDomains)) != 1 {
 		return ""
 	}
-	return r.rep.fromDomains[0]
+	return r.rep.FromDomains[0]
 }
 
 // identity compares the signers with From. Somebody whose signature is around

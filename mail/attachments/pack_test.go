@@ -1,8 +1,7 @@
-package attach
+package attachments
 
 import (
 	"archive/tar"
-	"archive/zip"
 	"bytes"
 	"compress/gzip"
 	"encoding/asn1"
@@ -16,10 +15,17 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"hoplite/mail/attachments/attachmentstest"
 )
 
-// exe is enough of a program to be known as one.
-var exe = []byte("MZ\x90\x00\x03\x00\x00\x00 this is no program")
+var (
+	exe      = attachmentstest.Program
+	zipped   = attachmentstest.Zip
+	b64      = attachmentstest.Base64
+	attached = attachmentstest.Message
+	named    = attachmentstest.Named
+)
 
 // Go only reads bzip2: these are exe and 20 MiB of zeros by bzip2(1).
 var (
@@ -33,25 +39,6 @@ func unb64(text string) []byte {
 		panic(err)
 	}
 	return b
-}
-
-func zipped(t testing.TB, files ...string) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w := zip.NewWriter(&b)
-	for i := 0; i < len(files); i += 2 {
-		f, err := w.Create(files[i])
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := f.Write([]byte(files[i+1])); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
 }
 
 func gzipped(t testing.TB, name string, data []byte) []byte {
@@ -223,28 +210,6 @@ func tnefed(files ...tnefFileOf) []byte {
 	return b
 }
 
-func b64(data []byte) string {
-	text := base64.StdEncoding.EncodeToString(data)
-	var b strings.Builder
-	for len(text) > 76 {
-		b.WriteString(text[:76] + "\r\n")
-		text = text[76:]
-	}
-	return b.String() + text + "\r\n"
-}
-
-// attached is a message with a text and one attachment; fields are the part's.
-func attached(fields string, data []byte) string {
-	return "From: ann@example.org\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" +
-		"--b\r\nContent-Type: text/plain\r\n\r\nSee there\r\n--b\r\n" + fields +
-		"Content-Transfer-Encoding: base64\r\n\r\n" + b64(data) + "--b--\r\n"
-}
-
-// named is the header of a part with a file name.
-func named(typ, name string) string {
-	return "Content-Type: " + typ + "\r\nContent-Disposition: attachment; filename=\"" + name + "\"\r\n"
-}
-
 // wrappedCMS is signed-data around content that nobody signed: it is as good a
 // wrapping as any.
 func wrappedCMS(t testing.TB, content string) []byte {
@@ -270,7 +235,7 @@ func wrappedCMS(t testing.TB, content string) []byte {
 
 func sealed(t testing.TB) []byte {
 	t.Helper()
-	b, err := os.ReadFile("../../mail/cms/testdata/generated/e_rsa_aes256cbc.der")
+	b, err := os.ReadFile("../cms/testdata/generated/e_rsa_aes256cbc.der")
 	if err != nil {
 		t.Fatal(err)
 	}

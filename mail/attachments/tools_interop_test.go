@@ -1,6 +1,6 @@
 //go:build interop
 
-package attach
+package attachments
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package attach
+package attachments
 
 import (
 	"path"
@@ -49,7 +49,7 @@ func clip(s string) string { return s[:min(len(s), maxName)] }
 
 // bare is the name as a file system would take it: without folders, without
 // what cannot be seen, in one writing of each letter.
-func bare(name string) string {
+func BaseName(name string) string {
 	name = norm.NFKC.String(name) // full-width and one-dot-leader dots become dots
 	name = strings.Map(func(r rune) rune {
 		if unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Cc, r) {
@@ -65,24 +65,27 @@ func bare(name string) string {
 }
 
 // extension is what follows the last dot, in lower case, or "".
-func extension(name string) string {
-	name = bare(name)
+func Extension(name string) string {
+	name = BaseName(name)
 	if i := strings.LastIndexByte(name, '.'); i >= 0 {
 		return strings.ToLower(strings.TrimSpace(name[i+1:]))
 	}
 	return ""
 }
 
-// The tricks that are named.
+// The tricks by which a file may pass for something else.
 const (
-	trickDouble   = "double-extension" // invoice.pdf.exe
-	trickHidden   = "hidden-extension" // spaces or control characters before or behind it
-	trickReversed = "reversed-name"    // right-to-left override
-	trickNames    = "several-names"    // with unlike extensions
-	trickPath     = "path"             // folders in the name
-	trickType     = "type-mismatch"    // a program that calls itself something else
-	trickMacros   = "macros"           // a document with macros
+	TrickDouble   = "double-extension" // as in invoice.pdf.exe
+	TrickHidden   = "hidden-extension" // long runs of spaces, control characters, a final dot
+	TrickReversed = "reversed-name"    // a right-to-left override
+	TrickNames    = "several-names"    // with different extensions
+	TrickPath     = "path"             // directories in the name
+	TrickType     = "type-mismatch"    // a program with the name or type of something else
+	TrickMacros   = "macros"           // a document with macros
 )
+
+// Tricks lists them all.
+var Tricks = []string{TrickDouble, TrickHidden, TrickReversed, TrickNames, TrickPath, TrickType, TrickMacros}
 
 // tricksOf says how names try to pass for something that they are not.
 func tricksOf(names []string, kind string) []string {
@@ -94,31 +97,31 @@ func tricksOf(names []string, kind string) []string {
 	}
 	var exts []string
 	for _, n := range names {
-		ext := extension(n)
+		ext := Extension(n)
 		if !slices.Contains(exts, ext) {
 			exts = append(exts, ext)
 		}
-		if parts := strings.Split(strings.ToLower(bare(n)), "."); len(parts) > 2 && runs[ext] && shows[strings.TrimSpace(parts[len(parts)-2])] {
-			add(trickDouble)
+		if parts := strings.Split(strings.ToLower(BaseName(n)), "."); len(parts) > 2 && runs[ext] && shows[strings.TrimSpace(parts[len(parts)-2])] {
+			add(TrickDouble)
 		}
 		if strings.ContainsAny(n, "\u202a\u202b\u202d\u202e\u2066\u2067\u2068") {
-			add(trickReversed)
+			add(TrickReversed)
 		}
 		if strings.ContainsAny(n, "/\\") && (strings.Contains(n, "..") || strings.HasPrefix(n, "/") || strings.Contains(n, ":")) {
-			add(trickPath)
+			add(TrickPath)
 		}
 		if hidden(n) {
-			add(trickHidden)
+			add(TrickHidden)
 		}
 		if starts[kind] && ext != "" && !runs[ext] {
-			add(trickType)
+			add(TrickType)
 		}
 	}
 	if starts[kind] && len(names) == 0 {
-		add(trickType)
+		add(TrickType)
 	}
 	if len(exts) > 1 && slices.ContainsFunc(exts, func(e string) bool { return runs[e] }) {
-		add(trickNames)
+		add(TrickNames)
 	}
 	return out
 }

@@ -19,7 +19,7 @@ import (
 
 func sample(t testing.TB, name string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("../../mail/cms/testdata", name))
+	b, err := os.ReadFile(filepath.Join("../cms/testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestCorpus(t *testing.T) {
 
 // With James's root its three messages verify, and nobody else's do.
 func TestRoots(t *testing.T) {
-	trust, err := NewTrust("../../mail/cms/testdata/james/rootCA.crt")
+	trust, err := NewTrust("../cms/testdata/james/rootCA.crt")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,10 +134,10 @@ func TestRoots(t *testing.T) {
 			t.Errorf("%s: %s, want %s", c.file, got, c.want)
 		}
 	}
-	if _, err := NewTrust("../../mail/cms/testdata/README.md"); err == nil {
+	if _, err := NewTrust("../cms/testdata/README.md"); err == nil {
 		t.Error("roots without a certificate were taken")
 	}
-	if trust, err := NewTrust("../../mail/cms/testdata/james"); err != nil || trust.roots == nil {
+	if trust, err := NewTrust("../cms/testdata/james"); err != nil || trust.roots == nil {
 		t.Errorf("a folder of roots: %v", err)
 	}
 }
@@ -159,7 +159,7 @@ func TestMessages(t *testing.T) {
 	crypter := issue(t, ca, "ann@example.org", func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment })
 	stranger := issue(t, nil, "Stranger", nil)
 	self := issue(t, stranger, "ann@example.org", nil)
-	detached := func(p *person, content string) []byte { return p.sign(t, []byte(content), true, now, ca) }
+	detached := func(p *person, content string) []byte { return p.Sign(t, []byte(content), true, now, ca) }
 	nameless := issue(t, ca, "Ann", func(c *x509.Certificate) { c.EmailAddresses = nil })
 	ed := issueFor(t, ca, "ann@example.org", newEd25519(t), nil)
 	mixed := "Content-Type: multipart/mixed; boundary=m\r\n\r\n--m\r\n\r\nSend money\r\n--m\r\n" + clear("", text, detached(ann, text)) + "\r\n--m--\r\n"
@@ -175,24 +175,24 @@ func TestMessages(t *testing.T) {
 		{"empty", "", "none"},
 		{"clear", clear(outer, text, detached(ann, text)), "good signed-data(good trusted)"},
 		{"clear with LF", strings.ReplaceAll(clear(outer, text, detached(ann, text)), "\r\n", "\n"), "good signed-data(good trusted)"},
-		{"opaque", wrapped(outer, "signed-data", ann.sign(t, []byte(text), false, now, ca)), "good signed-data(good trusted)"},
-		{"twice", wrapped(outer, "signed-data", eve.sign(t, []byte(clear("", text, detached(ann, text))), false, now, ca)),
+		{"opaque", wrapped(outer, "signed-data", ann.Sign(t, []byte(text), false, now, ca)), "good signed-data(good trusted)"},
+		{"twice", wrapped(outer, "signed-data", eve.Sign(t, []byte(clear("", text, detached(ann, text))), false, now, ca)),
 			"good signed-data(good trusted) signed-data(good trusted)"},
-		{"no intermediate", clear(outer, text, ann.sign(t, []byte(text), true, now)), "good signed-data(good trusted)"},
+		{"no intermediate", clear(outer, text, ann.Sign(t, []byte(text), true, now)), "good signed-data(good trusted)"},
 		{"bad", clear(outer, strings.Replace(text, "Ann", "Eve", 1), detached(ann, text)), "bad signed-data(bad trusted) !changed"},
 		{"mismatch", clear(outer, text, detached(eve, text)), "bad signed-data(good trusted) !mismatch"},
 		{"two From", clear("From: ann@example.org, eve@example.net\r\n", text, detached(ann, text)), "bad signed-data(good trusted) !mismatch"},
 		{"two From fields", clear("From: ann@example.org\r\nFrom: bob@example.com\r\n", text, detached(ann, text)), "bad signed-data(good trusted) !mismatch"},
 		{"capitals", clear("From: Ann@EXAMPLE.org\r\n", text, detached(ann, text)), "bad signed-data(good trusted) !mismatch"},
 		{"domain in capitals", clear("From: ann@EXAMPLE.org\r\n", text, detached(ann, text)), "good signed-data(good trusted)"},
-		{"stranger", clear(outer, text, self.sign(t, []byte(text), true, now, stranger)), "unknown signed-data(unknown unknown_ca) !unknown_ca"},
-		{"expired", clear(outer, text, old.sign(t, []byte(text), true, now.AddDate(0, -2, 0), ca)), "unknown signed-data(unknown expired) !expired"},
-		{"expired when signed", clear(outer, text, old.sign(t, []byte(text), true, now, ca)), "unknown signed-data(unknown unknown_ca) !signing_time !unknown_ca"},
-		{"not yet", clear(outer, text, coming.sign(t, []byte(text), true, now, ca)), "unknown signed-data(unknown not_yet_valid) !signing_time !not_yet_valid"},
-		{"future", clear(outer, text, ann.sign(t, []byte(text), true, now.Add(time.Hour), ca)), "good signed-data(good trusted) !future"},
+		{"stranger", clear(outer, text, self.Sign(t, []byte(text), true, now, stranger)), "unknown signed-data(unknown unknown_ca) !unknown_ca"},
+		{"expired", clear(outer, text, old.Sign(t, []byte(text), true, now.AddDate(0, -2, 0), ca)), "unknown signed-data(unknown expired) !expired"},
+		{"expired when signed", clear(outer, text, old.Sign(t, []byte(text), true, now, ca)), "unknown signed-data(unknown unknown_ca) !signing_time !unknown_ca"},
+		{"not yet", clear(outer, text, coming.Sign(t, []byte(text), true, now, ca)), "unknown signed-data(unknown not_yet_valid) !signing_time !not_yet_valid"},
+		{"future", clear(outer, text, ann.Sign(t, []byte(text), true, now.Add(time.Hour), ca)), "good signed-data(good trusted) !future"},
 		{"server's", clear(outer, text, detached(web, text)), "bad signed-data(bad not_for_mail) !not_for_mail"},
 		{"not for signing", clear(outer, text, detached(crypter, text)), "bad signed-data(bad not_for_mail)"},
-		{"content twice", clear(outer, text, ann.sign(t, []byte(text), false, now, ca)), "bad signed-data(bad trusted) !content_twice"},
+		{"content twice", clear(outer, text, ann.Sign(t, []byte(text), false, now, ca)), "bad signed-data(bad trusted) !content_twice"},
 		{"protected", clear(outer, hp, detached(ann, hp)), "good signed-data(good trusted)"},
 		{"wrapped", clear(outer, rfc822, detached(ann, rfc822)), "good signed-data(good trusted)"},
 		{"wrapped subject", clear(strings.Replace(outer, "Hello", "Pay me", 1), rfc822, detached(ann, rfc822)), "good signed-data(good trusted) !header_changed"},
@@ -210,25 +210,25 @@ func TestMessages(t *testing.T) {
 		{"no From", clear("Subject: x\r\n", text, detached(ann, text)), "unknown signed-data(good trusted) !no_from"},
 		{"no address", clear(outer, text, detached(nameless, text)), "good signed-data(good trusted) !no_address"},
 		{"compressed", wrapped(outer, "compressed-data", compressed(t, clear("", text, detached(ann, text)))), "good compressed-data signed-data(good trusted)"},
-		{"signed, compressed", wrapped(outer, "signed-data", ann.sign(t, []byte(wrapped("", "compressed-data", compressed(t, text))), false, now, ca)),
+		{"signed, compressed", wrapped(outer, "signed-data", ann.Sign(t, []byte(wrapped("", "compressed-data", compressed(t, text))), false, now, ca)),
 			"good signed-data(good trusted) compressed-data"},
 		{"Ed25519", clear(outer, text, detached(ed, text)), "good signed-data(good trusted)"},
 		{"Ed25519 changed", clear(outer, text+"x", detached(ed, text)), "bad signed-data(bad trusted) !changed"},
 		{"signed document", outer + "Content-Type: multipart/mixed; boundary=m\r\n\r\n--m\r\n\r\nSee the contract\r\n--m\r\n" +
-			strings.Replace(wrapped("", "signed-data", eve.sign(t, []byte("%PDF-1.4"), false, now, ca)), "name=smime.p7m", "name=contract.pdf.p7m", 1) + "--m--\r\n",
+			strings.Replace(wrapped("", "signed-data", eve.Sign(t, []byte("%PDF-1.4"), false, now, ca)), "name=smime.p7m", "name=contract.pdf.p7m", 1) + "--m--\r\n",
 			"none signed-data(good trusted)"},
 		{"three parts", strings.Replace(clear(outer, text, detached(ann, text)), "--b1--", "--b1\r\n\r\nSend money\r\n--b1--", 1),
 			"unknown signed-data(good trusted) !partial"},
 		{"signature gone", outer + "Content-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; boundary=b1\r\n\r\n--b1\r\n" + text + "\r\n--b1--\r\n",
 			"bad signed-data !no_signature"},
-		{"by name", strings.Replace(wrapped(outer, "signed-data", ann.sign(t, []byte(text), false, now, ca)), "pkcs7-mime", "octet-stream", 1),
+		{"by name", strings.Replace(wrapped(outer, "signed-data", ann.Sign(t, []byte(text), false, now, ca)), "pkcs7-mime", "octet-stream", 1),
 			"good signed-data(good trusted)"},
-		{"wrong type", wrapped(outer, "enveloped-data", ann.sign(t, []byte(text), false, now, ca)), "good signed-data(good trusted) !smime_type"},
-		{"no encoding named", strings.Replace(wrapped(outer, "signed-data", ann.sign(t, []byte(text), false, now, ca)), "Content-Transfer-Encoding: base64\r\n", "", 1),
+		{"wrong type", wrapped(outer, "enveloped-data", ann.Sign(t, []byte(text), false, now, ca)), "good signed-data(good trusted) !smime_type"},
+		{"no encoding named", strings.Replace(wrapped(outer, "signed-data", ann.Sign(t, []byte(text), false, now, ca)), "Content-Transfer-Encoding: base64\r\n", "", 1),
 			"good signed-data(good trusted)"},
 		{"rubbish", wrapped(outer, "signed-data", []byte("rubbish")), "bad signed-data !unreadable"},
 		{"encrypted", wrapped(outer, "enveloped-data", sample(t, "generated/e_rsa_aes256cbc.der")), "encrypted enveloped-data"},
-		{"signed around", wrapped(outer, "signed-data", ann.sign(t, []byte(wrapped("", "enveloped-data", sample(t, "generated/e_rsa_aes256cbc.der"))), false, now, ca)),
+		{"signed around", wrapped(outer, "signed-data", ann.Sign(t, []byte(wrapped("", "enveloped-data", sample(t, "generated/e_rsa_aes256cbc.der"))), false, now, ca)),
 			"encrypted signed-data(good trusted) enveloped-data"},
 		{"encrypted beside", outer + "Content-Type: multipart/mixed; boundary=m\r\n\r\n--m\r\nContent-Type: text/html\r\n\r\n<img src=\"\r\n--m\r\n" +
 			wrapped("", "enveloped-data", sample(t, "generated/e_rsa_aes256cbc.der")) + "--m--\r\n", "encrypted enveloped-data !efail"},
@@ -276,7 +276,7 @@ func TestExplain(t *testing.T) {
 		{"other", replace("Ann", "Eve"), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			msg := clear(outer, c.arrived, ann.sign(t, []byte(text), true, now))
+			msg := clear(outer, c.arrived, ann.Sign(t, []byte(text), true, now))
 			rep, err := (&Checker{Trust: pool(root), At: now}).Message(context.Background(), mail.Bytes(msg), int64(len(msg)))
 			if err != nil {
 				t.Fatal(err)
@@ -299,7 +299,7 @@ func TestLayers(t *testing.T) {
 	ann := issue(t, root, "ann@example.org", nil)
 	part := text
 	for range 12 {
-		part = wrapped("", "signed-data", ann.sign(t, []byte(part), false, now))
+		part = wrapped("", "signed-data", ann.Sign(t, []byte(part), false, now))
 	}
 	msg := outer + part
 	rep, err := (&Checker{Trust: pool(root), At: now}).Message(context.Background(), mail.Bytes(msg), int64(len(msg)))
@@ -314,7 +314,7 @@ func TestLayers(t *testing.T) {
 func TestExtract(t *testing.T) {
 	root := issue(t, nil, "Root", nil)
 	ann := issue(t, root, "ann@example.org", nil)
-	msg := clear(outer, text, ann.sign(t, []byte(text), true, now))
+	msg := clear(outer, text, ann.Sign(t, []byte(text), true, now))
 	files := map[string]*bytes.Buffer{}
 	c := &Checker{Trust: pool(root), At: now, Extract: func(name string) (io.WriteCloser, error) {
 		files[name] = &bytes.Buffer{}
@@ -340,7 +340,7 @@ func TestSpill(t *testing.T) {
 	root := issue(t, nil, "Root", nil)
 	ann := issue(t, root, "ann@example.org", nil)
 	part := text + strings.Repeat(strings.Repeat("x", 70)+"\r\n", 40_000)
-	msg := wrapped(outer, "signed-data", ann.sign(t, []byte(clear("", part, ann.sign(t, []byte(part), true, now))), false, now))
+	msg := wrapped(outer, "signed-data", ann.Sign(t, []byte(clear("", part, ann.Sign(t, []byte(part), true, now))), false, now))
 	dir := t.TempDir()
 	rep, err := (&Checker{Trust: pool(root), At: now, Spool: dir}).Message(context.Background(), mail.Bytes(msg), int64(len(msg)))
 	if err != nil {
@@ -376,7 +376,7 @@ func FuzzMessage(f *testing.F) {
 func BenchmarkOpaqueBase64(b *testing.B) {
 	root := issue(b, nil, "Root", nil)
 	ann := issue(b, root, "ann@example.org", nil)
-	msg := mail.Bytes(b64(ann.sign(b, make([]byte, 10<<20), false, now)))
+	msg := mail.Bytes(b64(ann.Sign(b, make([]byte, 10<<20), false, now)))
 	b.SetBytes(10 << 20)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -395,7 +395,7 @@ func BenchmarkUnexplained(b *testing.B) {
 	root := issue(b, nil, "Root", nil)
 	ann := issue(b, root, "ann@example.org", nil)
 	part := text + strings.Repeat(strings.Repeat("x", 70)+"\r\n", 1000)
-	msg := mail.Bytes(clear(outer, part+"y", ann.sign(b, []byte(part), true, now)))
+	msg := mail.Bytes(clear(outer, part+"y", ann.Sign(b, []byte(part), true, now)))
 	checker := &Checker{Trust: pool(root), At: now}
 	for b.Loop() {
 		if rep, err := checker.Message(context.Background(), msg, msg.Size()); err != nil || rep.Verdict != "bad" {
@@ -423,7 +423,7 @@ func TestCostlyKeys(t *testing.T) {
 	if !costly(&x509.Certificate{PublicKey: &rsa.PublicKey{N: n.Add(n, big.NewInt(1)), E: 65537}}) {
 		t.Error("taken")
 	}
-	if costly(issue(t, nil, "Root", nil).cert) {
+	if costly(issue(t, nil, "Root", nil).Cert) {
 		t.Error("a usual key was refused")
 	}
 }

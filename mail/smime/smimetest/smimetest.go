@@ -1,4 +1,5 @@
-package smime
+// Package smimetest makes certificates and S/MIME messages for tests.
+package smimetest
 
 import (
 	"bytes"
@@ -22,28 +23,31 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// now is the time of all tests here.
-var now = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+// Now is the time at which the tests judge certificates.
+var Now = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
-// person is somebody with a certificate.
-type person struct {
-	cert *x509.Certificate
-	key  crypto.Signer
+// Person has a certificate and its private key.
+type Person struct {
+	Cert *x509.Certificate
+	Key  crypto.Signer
 }
 
-var serials int64
+// Serials counts the certificates made so far; it is the serial number of the
+// last one.
+var Serials int64
 
-// issue makes a certificate; edit changes what is usual. A nil issuer is a root.
-func issue(t testing.TB, issuer *person, cn string, edit func(*x509.Certificate)) *person {
+// Issue makes a certificate with an ECDSA key, see IssueFor.
+func Issue(t testing.TB, issuer *Person, cn string, edit func(*x509.Certificate)) *Person {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return issueFor(t, issuer, cn, key, edit)
+	return IssueFor(t, issuer, cn, key, edit)
 }
 
-func newEd25519(t testing.TB) crypto.Signer {
+// NewEd25519 makes a private key.
+func NewEd25519(t testing.TB) crypto.Signer {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -52,12 +56,14 @@ func newEd25519(t testing.TB) crypto.Signer {
 	return key
 }
 
-func issueFor(t testing.TB, issuer *person, cn string, key crypto.Signer, edit func(*x509.Certificate)) *person {
+// IssueFor makes a certificate for a key: that of a root authority if issuer is
+// nil, else that of a signer whose address is cn. edit changes the template.
+func IssueFor(t testing.TB, issuer *Person, cn string, key crypto.Signer, edit func(*x509.Certificate)) *Person {
 	t.Helper()
-	serials++
+	Serials++
 	c := &x509.Certificate{
-		SerialNumber: big.NewInt(serials), Subject: pkix.Name{CommonName: cn},
-		NotBefore: now.AddDate(-1, 0, 0), NotAfter: now.AddDate(1, 0, 0),
+		SerialNumber: big.NewInt(Serials), Subject: pkix.Name{CommonName: cn},
+		NotBefore: Now.AddDate(-1, 0, 0), NotAfter: Now.AddDate(1, 0, 0),
 		BasicConstraintsValid: true,
 	}
 	if issuer == nil {
@@ -70,27 +76,18 @@ func issueFor(t testing.TB, issuer *person, cn string, key crypto.Signer, edit f
 	if edit != nil {
 		edit(c)
 	}
-	p := &person{c, key}
+	p := &Person{c, key}
 	if issuer == nil {
 		issuer = p
 	}
-	der, err := x509.CreateCertificate(rand.Reader, c, issuer.cert, key.Public(), issuer.key)
+	der, err := x509.CreateCertificate(rand.Reader, c, issuer.Cert, key.Public(), issuer.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.cert, err = x509.ParseCertificate(der); err != nil {
+	if p.Cert, err = x509.ParseCertificate(der); err != nil {
 		t.Fatal(err)
 	}
 	return p
-}
-
-func pool(roots ...*person) *Trust {
-	t, _ := NewTrust("system")
-	t.roots = x509.NewCertPool()
-	for _, r := range roots {
-		t.roots.AddCert(r.cert)
-	}
-	return t
 }
 
 func seq(b *cryptobyte.Builder, f func(*cryptobyte.Builder)) { b.AddASN1(cbasn1.SEQUENCE, f) }
@@ -104,9 +101,9 @@ var (
 	idSigned = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}
 )
 
-// sign makes a SignedData over content: detached, or with it inside. signed
-// is the claimed time.
-func (p *person) sign(t testing.TB, content []byte, detached bool, signed time.Time, more ...*person) []byte {
+// Sign makes a SignedData over content, detached or enclosing it. signed is the
+// claimed signing time, more are certificates to add.
+func (p *Person) Sign(t testing.TB, content []byte, detached bool, signed time.Time, more ...*Person) []byte {
 	t.Helper()
 	sum := sha256.Sum256(content)
 	var attrs cryptobyte.Builder
@@ -125,13 +122,13 @@ func (p *person) sign(t testing.TB, content []byte, detached bool, signed time.T
 	var sig []byte
 	var err error
 	sigAlg := []int{1, 2, 840, 10045, 4, 3, 2}
-	if _, ok := p.key.(ed25519.PrivateKey); ok {
+	if _, ok := p.Key.(ed25519.PrivateKey); ok {
 		// RFC 8419 wants SHA-512 for the content; readers take what is announced.
 		sigAlg = []int{1, 3, 101, 112}
-		sig, err = p.key.Sign(rand.Reader, set.BytesOrPanic(), crypto.Hash(0))
+		sig, err = p.Key.Sign(rand.Reader, set.BytesOrPanic(), crypto.Hash(0))
 	} else {
 		hashed := sha256.Sum256(set.BytesOrPanic())
-		sig, err = p.key.Sign(rand.Reader, hashed[:], crypto.SHA256)
+		sig, err = p.Key.Sign(rand.Reader, hashed[:], crypto.SHA256)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -151,17 +148,17 @@ func (p *person) sign(t testing.TB, content []byte, detached bool, signed time.T
 					}
 				})
 				b.AddASN1(context(0), func(b *cryptobyte.Builder) {
-					b.AddBytes(p.cert.Raw)
+					b.AddBytes(p.Cert.Raw)
 					for _, m := range more {
-						b.AddBytes(m.cert.Raw)
+						b.AddBytes(m.Cert.Raw)
 					}
 				})
 				b.AddASN1(cbasn1.SET, func(b *cryptobyte.Builder) {
 					seq(b, func(b *cryptobyte.Builder) {
 						b.AddASN1Int64(1)
 						seq(b, func(b *cryptobyte.Builder) {
-							b.AddBytes(p.cert.RawIssuer)
-							b.AddASN1BigInt(p.cert.SerialNumber)
+							b.AddBytes(p.Cert.RawIssuer)
+							b.AddASN1BigInt(p.Cert.SerialNumber)
 						})
 						algorithmID(b, 2, 16, 840, 1, 101, 3, 4, 2, 1)
 						b.AddASN1(context(0), func(b *cryptobyte.Builder) { b.AddBytes(inner) })
@@ -175,7 +172,8 @@ func (p *person) sign(t testing.TB, content []byte, detached bool, signed time.T
 	return b.BytesOrPanic()
 }
 
-func b64(der []byte) string {
+// Base64 encodes der in lines.
+func Base64(der []byte) string {
 	var out bytes.Buffer
 	text := base64.StdEncoding.EncodeToString(der)
 	for len(text) > 64 {
@@ -185,26 +183,27 @@ func b64(der []byte) string {
 	return out.String() + text + "\r\n"
 }
 
-const outer = "From: Ann <ann@example.org>\r\nTo: bob@example.com\r\nSubject: Hello\r\nMIME-Version: 1.0\r\n"
+// Outer is the header of a message from ann@example.org, without Content-Type.
+const Outer = "From: Ann <ann@example.org>\r\nTo: bob@example.com\r\nSubject: Hello\r\nMIME-Version: 1.0\r\n"
 
-// text is a part to be signed.
-const text = "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nGr\xc3\xbc\xc3\x9fe \r\n.\r\nFrom here\r\n-- \r\nAnn\r\n"
+// Text is a MIME part to sign.
+const Text = "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nGr\xc3\xbc\xc3\x9fe \r\n.\r\nFrom here\r\n-- \r\nAnn\r\n"
 
-// clear makes a multipart/signed of part; sig is over what was signed.
-func clear(header, part string, sig []byte) string {
+// ClearSigned makes a multipart/signed message of part and its signature.
+func ClearSigned(header, part string, sig []byte) string {
 	return header + "Content-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; micalg=sha-256; boundary=b1\r\n\r\n" +
 		"--b1\r\n" + part + "\r\n--b1\r\nContent-Type: application/pkcs7-signature; name=smime.p7s\r\n" +
-		"Content-Transfer-Encoding: base64\r\n\r\n" + b64(sig) + "--b1--\r\n"
+		"Content-Transfer-Encoding: base64\r\n\r\n" + Base64(sig) + "--b1--\r\n"
 }
 
-// wrapped makes an application/pkcs7-mime part.
-func wrapped(header, kind string, der []byte) string {
+// Opaque makes an application/pkcs7-mime message of a CMS object.
+func Opaque(header, kind string, der []byte) string {
 	return header + fmt.Sprintf("Content-Type: application/pkcs7-mime; smime-type=%s; name=smime.p7m\r\n"+
-		"Content-Transfer-Encoding: base64\r\n\r\n", kind) + b64(der)
+		"Content-Transfer-Encoding: base64\r\n\r\n", kind) + Base64(der)
 }
 
-// compressed makes a CompressedData (RFC 3274) of content.
-func compressed(t testing.TB, content string) []byte {
+// Compressed makes a CompressedData (RFC 3274) of content.
+func Compressed(t testing.TB, content string) []byte {
 	t.Helper()
 	var z bytes.Buffer
 	w := zlib.NewWriter(&z)

@@ -1,4 +1,4 @@
-package sign
+package dkim
 
 import (
 	"crypto"
@@ -67,7 +67,7 @@ func (k *Keys) Load(file string) (crypto.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := ParseKey(text)
+	key, err := ParsePrivateKey(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
@@ -78,9 +78,9 @@ func (k *Keys) Load(file string) (crypto.Signer, error) {
 	return key, nil
 }
 
-// ParseKey reads a private key in PEM: PKCS #8, or PKCS #1 as opendkim-genkey
+// ParsePrivateKey reads a private key in PEM: PKCS #8, or PKCS #1 as opendkim-genkey
 // writes it.
-func ParseKey(text []byte) (crypto.Signer, error) {
+func ParsePrivateKey(text []byte) (crypto.Signer, error) {
 	block, _ := pem.Decode(text)
 	if block == nil {
 		return nil, errors.New("no PEM block")

@@ -1,4 +1,4 @@
-package attach
+package attachments
 
 import (
 	"bytes"
@@ -101,3 +101,7 @@ func set(words string) map[string]bool {
 	}
 	return m
 }
+
+// Executable reports whether opening a file with this extension may run a
+// program. The extension is in lower case, without its dot.
+func Executable(extension string) bool { return runs[extension] }

@@ -1,4 +1,4 @@
-package attach
+package attachments
 
 import (
 	"bufio"
@@ -134,7 +134,7 @@ type place struct {
 
 // inside is the place of something in a container.
 func (p place) inside(name, via string) place {
-	if name = bare(name); name == "" || name == "." {
+	if name = BaseName(name); name == "" || name == "." {
 		name = "(no name)"
 	}
 	return place{path: strings.TrimPrefix(p.path+"/"+clip(name), "/"), via: via, depth: p.depth + 1}
@@ -343,7 +343,7 @@ func (s *scan) look(at place, index int, kind, claimed string, names []string, r
 // encoded, which RFC 2046, 5.2.1 forbids and mail programs read, or in an archive.
 func isMail(claimed string, names []string) bool {
 	return claimed == "message/rfc822" || claimed == "message/global" ||
-		slices.ContainsFunc(names, func(n string) bool { return extension(n) == "eml" })
+		slices.ContainsFunc(names, func(n string) bool { return Extension(n) == "eml" })
 }
 
 // message goes through one.

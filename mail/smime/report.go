@@ -16,7 +16,8 @@ type Report struct {
 	Parts    []Part    `json:"parts"`  // what is inside, as far as it can be read
 	Findings []Finding `json:"findings"`
 
-	fromDomains []string
+	// FromDomains are the domains of the From addresses, as A-labels.
+	FromDomains []string `json:"-"`
 }
 
 // The verdicts of a report that a single signature cannot have.
@@ -69,15 +70,15 @@ type Signer struct {
 
 // What Signer.Trust may be.
 const (
-	trusted     = "trusted"
-	unknownCA   = "unknown_ca"
-	expired     = "expired"
-	notYetValid = "not_yet_valid"
-	revoked     = "revoked"
-	notForMail  = "not_for_mail"
-	missing     = "missing"
-	unreadable  = "unreadable"
-	unchecked   = "unchecked"
+	TrustGood        = "trusted"
+	TrustUnknownCA   = "unknown_ca"
+	TrustExpired     = "expired"
+	TrustNotYetValid = "not_yet_valid"
+	TrustRevoked     = "revoked"
+	TrustNotForMail  = "not_for_mail"
+	TrustMissing     = "missing"
+	TrustUnreadable  = "unreadable"
+	TrustUnchecked   = "unchecked"
 )
 
 // Part is a piece of content that can be read. With Checker.Inside it may be
@@ -90,7 +91,7 @@ type Part struct {
 	// Signed says that a whole-message signature covers it.
 	Signed bool `json:"signed"`
 
-	// What a look inside showed; see attach.Item.
+	// What a look inside showed; see attachments.Item.
 	Kind      string   `json:"kind,omitempty"`
 	Via       string   `json:"via,omitempty"`
 	Encrypted bool     `json:"encrypted,omitempty"`

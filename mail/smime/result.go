@@ -9,8 +9,8 @@ import (
 	"hoplite/mail"
 )
 
-// trust says whether a signer of the whole message has that standing.
-func (r *Report) trust(t string) bool {
+// HasTrust reports whether a signer outside attached messages has that Trust.
+func (r *Report) HasTrust(t string) bool {
 	for _, l := range r.Layers {
 		for _, s := range l.Signers {
 			if !l.Attached && s.Trust == t {
@@ -21,8 +21,8 @@ func (r *Report) trust(t string) bool {
 	return false
 }
 
-// reason is the verdict in one line, or "" for mail without S/MIME.
-func (r *Report) reason() string {
+// Reason is the verdict in one line, or "" for mail without S/MIME.
+func (r *Report) Reason() string {
 	if len(r.Layers) == 0 {
 		return ""
 	}
@@ -66,8 +66,8 @@ func (r *Report) signers() (out []string) {
 	return out
 }
 
-// facts is the evidence for the trail.
-func (r *Report) facts() []mail.Fact {
+// Facts is the evidence for a trail.
+func (r *Report) Facts() []mail.Fact {
 	if len(r.Layers) == 0 {
 		return nil
 	}
@@ -109,7 +109,7 @@ func (r *Report) Auth() []mail.AuthResult {
 	case VerdictEncrypted:
 		res.Comment = "encrypted"
 	case "bad", "unsupported":
-		res.Value, res.Reason = "neutral", r.reason()
+		res.Value, res.Reason = "neutral", r.Reason()
 	}
 	return []mail.AuthResult{res}
 }
@@ -121,14 +121,14 @@ func (r *Report) auth(l *Layer, s *Signer) mail.AuthResult {
 		res.Value = "pass"
 		if r.Verdict != "good" && r.Verdict != VerdictEncrypted || r.Has("header_from") || r.Has("no_address") {
 			// The signature holds, the message as a whole does not (RFC 7281, 4).
-			res.Value, res.Reason = "policy", r.reason()
+			res.Value, res.Reason = "policy", r.Reason()
 		}
 	case "weak":
 		res.Value = "policy"
 	case "bad":
 		res.Value = "fail"
 	case "unknown":
-		if res.Value = "policy"; s.Trust == missing {
+		if res.Value = "policy"; s.Trust == TrustMissing {
 			res.Value = "neutral"
 		}
 	default:

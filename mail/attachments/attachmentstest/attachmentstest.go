@@ -1,0 +1,57 @@
+// Package attachmentstest makes messages with attachments for tests.
+package attachmentstest
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/base64"
+	"strings"
+	"testing"
+)
+
+// Program is enough of a Windows program to be recognised as one.
+var Program = []byte("MZ\x90\x00\x03\x00\x00\x00 this is no program")
+
+// Zip makes an archive of names and contents in turn.
+func Zip(t testing.TB, files ...string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for i := 0; i < len(files); i += 2 {
+		f, err := w.Create(files[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write([]byte(files[i+1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// Base64 encodes data in lines.
+func Base64(data []byte) string {
+	text := base64.StdEncoding.EncodeToString(data)
+	var b strings.Builder
+	for len(text) > 76 {
+		b.WriteString(text[:76] + "\r\n")
+		text = text[76:]
+	}
+	return b.String() + text + "\r\n"
+}
+
+// Message is a message with a text and one attachment, whose header fields are
+// given.
+func Message(fields string, data []byte) string {
+	return "From: ann@example.org\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" +
+		"--b\r\nContent-Type: text/plain\r\n\r\nSee there\r\n--b\r\n" + fields +
+		"Content-Transfer-Encoding: base64\r\n\r\n" + Base64(data) + "--b--\r\n"
+}
+
+// Named is the header of a part with a file name.
+func Named(typ, name string) string {
+	return "Content-Type: " + typ + "\r\nContent-Disposition: attachment; filename=\"" + name + "\"\r\n"
+}
