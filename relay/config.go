@@ -45,8 +45,9 @@ type listenAccess struct {
 	// address and the aliases that lead to it, "domain" for any in the account's
 	// domain, or "any".
 	Senders string `hcl:"senders,optional" enum:"own|domain|any" default:"own"`
-	// LoginRate is how many messages a login may send in an hour; 0 is no limit.
-	LoginRate int `hcl:"login_rate,optional" default:"500"`
+	// LoginRate is how many messages a login may send, for example "500/1h"; "0"
+	// is no limit.
+	LoginRate conf.Rate `hcl:"login_rate,optional" default:"500/1h"`
 	// XclientFrom are the servers that may tell us the real client by XCLIENT.
 	XclientFrom []netip.Prefix `hcl:"xclient_from,optional"`
 	// Verify is what VRFY and EXPN answer: "off" (252 and 550 for everybody) or

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"hoplite/filters"
+	"hoplite/internal/conf"
 	"hoplite/internal/history"
 	"hoplite/internal/users"
 	"hoplite/mail"
@@ -167,7 +168,9 @@ func TestSenders(t *testing.T) {
 }
 
 func TestLoginRate(t *testing.T) {
-	d := open(t, "smtp", func(c *Config, _ *Env) { c.Auth, c.CleartextLogin, c.LoginRate = "optional", true, 2 })
+	d := open(t, "smtp", func(c *Config, _ *Env) {
+		c.Auth, c.CleartextLogin, c.LoginRate = "optional", true, conf.Rate{Count: 2, Per: time.Hour}
+	})
 	c := d.hello(t)
 	c.say("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00ann@example.org\x00secret")), "235")
 	for _, want := range []string{"250", "250", "450 4.7.1"} {

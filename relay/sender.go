@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"hoplite/internal/conf"
 	"hoplite/mail"
 )
 
@@ -18,7 +19,7 @@ func (s *session) checkSender(t *transaction) *mail.Reply {
 		return mail.NewReply(553, "5.7.1", "%s may not send as <%s>", user, t.Envelope.From)
 	}
 	if !s.srv.rates.take(user, time.Now()) {
-		return mail.NewReply(450, "4.7.1", "%s has sent many messages this hour, try again later", user)
+		return mail.NewReply(450, "4.7.1", "%s has sent too many messages (%s), try again later", user, s.srv.rates.limit)
 	}
 	return nil
 }
@@ -48,10 +49,10 @@ func (s *session) owns(user string, from mail.Address) bool {
 	return false
 }
 
-// rates counts the messages of each login: as many as an hour allows at once,
-// and as many again over each hour.
+// rates counts the messages of each login: a full rate at once, refilled evenly
+// over its time.
 type rates struct {
-	hourly int
+	limit conf.Rate
 
 	mu   sync.Mutex
 	left map[string]bucket
@@ -62,20 +63,20 @@ type bucket struct {
 	at time.Time
 }
 
-func newRates(hourly int) *rates { return &rates{hourly: hourly, left: make(map[string]bucket)} }
+func newRates(limit conf.Rate) *rates { return &rates{limit: limit, left: make(map[string]bucket)} }
 
 func (r *rates) take(user string, now time.Time) bool {
-	if r.hourly <= 0 {
+	if !r.limit.Limited() {
 		return true
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	full := float64(r.hourly)
+	full := float64(r.limit.Count)
 	b, ok := r.left[user]
 	if !ok {
 		b = bucket{n: full, at: now}
 	}
-	b.n = min(full, b.n+full*now.Sub(b.at).Hours())
+	b.n = min(full, b.n+full*float64(now.Sub(b.at))/float64(r.limit.Per))
 	b.at = now
 	allowed := b.n >= 1
 	if allowed {

@@ -146,7 +146,7 @@ chain "inbound" {
 maildrop "boxes" {}
 `
 	}
-	s := prepare(t, with("", "1"))
+	s := prepare(t, with("", `"1/1h"`))
 	s.start()
 	mail := func(answer string) {
 		t.Helper()
@@ -161,8 +161,8 @@ S: 221 *
 `)
 	}
 	mail("250")
-	s.reload(with("trusted = [\"192.0.2.0/24\"]\n", "1"))
+	s.reload(with("trusted = [\"192.0.2.0/24\"]\n", `"1/1h"`))
 	mail("451")
-	s.reload(with("", "3"))
+	s.reload(with("", `"3/1h"`))
 	mail("250")
 }

@@ -216,7 +216,7 @@ upstream "old" {
   servers = ["smtp://127.0.0.1:PORT"]
   mode    = "inline"
   tls     = "TLS"
-  client  = "CLIENT"
+  tell_client = "CLIENT"
 }
 `
 

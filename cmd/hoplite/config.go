@@ -47,20 +47,20 @@ type Config struct {
 	// reload adds elsewhere can be written to after the next start.
 	Sandbox bool `hcl:"sandbox,optional" default:"true"`
 
-	DNS      *DNSConfig           `hcl:"dns,block"`
-	TLS      []TLSConfig          `hcl:"tls,block"`
-	Log      *LogConfig           `hcl:"log,block"`
-	History  *HistoryConfig       `hcl:"history,block"`
-	Queue    *QueueConfig         `hcl:"queue,block"`
-	Metrics  *stats.Config        `hcl:"metrics,block"`
-	SMTP     []*relay.Config      `hcl:"smtp,block"`
-	LMTP     []*relay.Config      `hcl:"lmtp,block"`
-	Chain    []*relay.ChainConfig `hcl:"chain,block"`
-	POP3     []*pop3.Config       `hcl:"pop3,block"`
-	IMAP     []*imap.Config       `hcl:"imap,block"`
-	Web      []*web.Config        `hcl:"web,block"`
-	Maildrop []*maildrop.Config   `hcl:"maildrop,block"`
-	Upstream []*forward.Config    `hcl:"upstream,block"`
+	DNS         *DNSConfig           `hcl:"dns,block"`
+	Certificate []CertificateConfig  `hcl:"certificate,block" was:"tls"`
+	Log         *LogConfig           `hcl:"log,block"`
+	History     *HistoryConfig       `hcl:"history,block"`
+	Queue       *QueueConfig         `hcl:"queue,block"`
+	Metrics     *stats.Config        `hcl:"metrics,block"`
+	SMTP        []*relay.Config      `hcl:"smtp,block"`
+	LMTP        []*relay.Config      `hcl:"lmtp,block"`
+	Chain       []*relay.ChainConfig `hcl:"chain,block"`
+	POP3        []*pop3.Config       `hcl:"pop3,block"`
+	IMAP        []*imap.Config       `hcl:"imap,block"`
+	Web         []*web.Config        `hcl:"web,block"`
+	Maildrop    []*maildrop.Config   `hcl:"maildrop,block"`
+	Upstream    []*forward.Config    `hcl:"upstream,block"`
 }
 
 // DNSConfig is the block dns { ... }: for tests and split horizons. Without it
@@ -68,14 +68,15 @@ type Config struct {
 type DNSConfig struct {
 	// Server is the recursive server to ask.
 	Server netip.AddrPort `hcl:"server" example:"127.0.0.1:53"`
-	// Trusted says that its word on DNSSEC counts, because nobody sits between it
-	// and us. A server on this machine is trusted in any case.
-	Trusted bool `hcl:"trusted,optional"`
+	// Validates says that the server validates DNSSEC and that nobody can change
+	// its answers on their way here. It is assumed of a server on this machine.
+	Validates bool `hcl:"validates,optional" was:"trusted"`
 }
 
-// TLSConfig is the block tls { ... }, or tls "NAME" { ... } for several
-// certificates (SNI). Without any, a self-signed one is made at the first start.
-type TLSConfig struct {
+// CertificateConfig is the block certificate "NAME" { ... }: a certificate for
+// TLS. Clients that send a server name (SNI) get the one that fits it. Without
+// any block, a self-signed certificate is made at the first start.
+type CertificateConfig struct {
 	conf.Pos
 	Name string `hcl:"name,label,optional"`
 	listen.CertConfig

@@ -64,7 +64,7 @@ func build(g *ground, cfg *Config, diags *conf.Diagnostics) (*house, error) {
 func (h *house) buildDNS() error {
 	const answers = 20000
 	if d := h.cfg.DNS; d != nil {
-		h.dns = resolve.NewCached(resolve.NewClient(d.Trusted, d.Server), answers)
+		h.dns = resolve.NewCached(resolve.NewClient(d.Validates, d.Server), answers)
 		return nil
 	}
 	client, err := resolve.System("/etc/resolv.conf")
@@ -90,7 +90,7 @@ func (h *house) buildAccounts() (err error) {
 
 func (h *house) buildCerts() (err error) {
 	var pairs []listen.Pair
-	for _, t := range h.cfg.TLS {
+	for _, t := range h.cfg.Certificate {
 		pairs = append(pairs, listen.Pair{Cert: h.cfg.under(t.Cert), Key: h.cfg.under(t.Key)})
 	}
 	if len(pairs) == 0 {

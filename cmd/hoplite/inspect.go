@@ -84,7 +84,7 @@ func (c *Config) inspectUpstream(u *forward.Config, diags *conf.Diagnostics) {
 
 func (c *Config) inspectDNS(diags *conf.Diagnostics) resolve.Resolver {
 	if c.DNS != nil {
-		return resolve.NewClient(c.DNS.Trusted, c.DNS.Server)
+		return resolve.NewClient(c.DNS.Validates, c.DNS.Server)
 	}
 	client, err := resolve.System("/etc/resolv.conf")
 	if err != nil {
@@ -126,8 +126,8 @@ func makeFinishers(r *relay.RouteConfig, env filters.Env, diags *conf.Diagnostic
 // inspectCerts reads the certificates with their keys. Without any, the server
 // makes one.
 func (c *Config) inspectCerts(diags *conf.Diagnostics) {
-	for i := range c.TLS {
-		t := &c.TLS[i]
+	for i := range c.Certificate {
+		t := &c.Certificate[i]
 		pair := listen.Pair{Cert: c.under(t.Cert), Key: c.under(t.Key)}
 		for name, file := range map[string]string{"cert": pair.Cert, "key": pair.Key} {
 			if err := readable(file); err != nil {

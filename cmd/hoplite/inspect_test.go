@@ -15,11 +15,11 @@ import (
 // pointing is a configuration that points at much that is missing or broken.
 const pointing = `hostname = "mail.example.org"
 aliases = "virtual"
-tls {
+certificate {
   cert = "tls/none.pem"
   key  = "tls/none.key"
 }
-tls "other" {
+certificate "other" {
   cert = "a/self-signed.pem"
   key  = "b/self-signed.key"
 }
@@ -31,8 +31,8 @@ chain "inbound" {
   filter "smime" {
     roots = "roots.pem"
     trust {
-      domains = ["example.com"]
-      roots   = "partner.pem"
+      from  = ["example.com"]
+      roots = "partner.pem"
     }
   }
   filter "milter" {
@@ -67,7 +67,7 @@ maildrop "boxes" {
 }
 upstream "up" {
   servers    = ["smtp://192.0.2.10:25"]
-  recipients = "known.txt"
+  recipients = "file:known.txt"
 }
 `
 

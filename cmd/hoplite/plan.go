@@ -176,7 +176,7 @@ func (p plan) upstream(u *forward.Config) {
 	case u.Recipients == "call-ahead":
 		p.say("    ", "Recipients are asked for at RCPT and remembered for %s.", conf.FormatDuration(u.KnownFor))
 	default:
-		p.say("    ", "Recipients are those in %s.", p.cfg.under(u.Recipients))
+		p.say("    ", "Recipients are those in %s.", p.cfg.under(strings.TrimPrefix(u.Recipients, "file:")))
 	}
 	if u.Fallback != "" {
 		p.say("    ", "When it can't be reached: upstream %q.", u.Fallback)

@@ -90,7 +90,7 @@ func probeUpstream(ctx context.Context, p plan, c *forward.Config, u *forward.Up
 		case err != nil:
 			p.say("    ", "postmaster@%s is not taken, as it must be (RFC 5321, 4.5.1): %s", domain, mail.AsReply(err))
 		case u.AcceptsAll(domain):
-			p.say("    ", "%s: every address is accepted, so strangers get bounces: list the recipients in a file, recipients = \"FILE\"", domain)
+			p.say("    ", "%s: every address is accepted, so strangers get bounces: list the recipients in a file, recipients = \"file:NAME\"", domain)
 			good = false
 		default:
 			p.say("    ", "%s: unknown recipients are refused, as they should be", domain)

@@ -16,7 +16,7 @@ This page is made of the comments in the source; ` + "`make docs`" + ` writes it
 ` + "`hoplite check`" + ` finds all mistakes in a file and says in words what it does.
 
 Sizes are written "10KiB", "25MiB" (1024) or "100KB" (1000); times "30s", "5m",
-"36h", "5d"; networks "192.0.2.0/24", or a bare address for that host alone.
+"36h", "5d"; rates "30/1m"; networks "192.0.2.0/24", or a bare address for that host alone.
 Any text may come from the environment, env("NAME"), or from a file,
 file("path"), relative to the configuration's folder. Paths of data are relative
 to the folder that ` + "`data`" + ` names.

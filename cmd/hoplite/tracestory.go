@@ -299,7 +299,7 @@ func (f *traceFlags) verify(ctx context.Context, raw []byte) ([]trace.AuthClaim,
 // resolver asks whom the configuration names, or the system's resolvers.
 func (f *traceFlags) resolver() (resolve.Resolver, error) {
 	if cfg, _, err := f.config(); err == nil && cfg.DNS != nil {
-		return resolve.NewClient(cfg.DNS.Trusted, cfg.DNS.Server), nil
+		return resolve.NewClient(cfg.DNS.Validates, cfg.DNS.Server), nil
 	}
 	r, err := resolve.System("/etc/resolv.conf")
 	if errors.Is(err, os.ErrNotExist) {

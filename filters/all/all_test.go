@@ -11,7 +11,7 @@ import (
 // block is a configuration for each filter that needs one.
 var block = map[string]string{
 	"dnsbl":  "list \"bl.example\" {\n weight = 3\n}",
-	"rate":   "limit \"address\" {\n messages = 100\n}",
+	"rate":   "limit \"address\" {\n messages = \"100/1h\"\n}",
 	"milter": `address = "127.0.0.1:11332"`,
 }
 

@@ -41,12 +41,12 @@ type Limit struct {
 	// /24, IPv6 /48), the "login", the "sender" (reverse path), the sender's
 	// "domain", or the "recipient".
 	Of string `hcl:"of,label"`
-	// Messages may come in the time per; for "recipient" they are those to it.
-	Messages int `hcl:"messages,optional"`
-	// Recipients may be named in the time per, over all messages.
-	Recipients int `hcl:"recipients,optional"`
-	// Per is the time in which a bucket fills again.
-	Per time.Duration `hcl:"per,optional" default:"1h"`
+	// Messages is how many messages are accepted, for example "30/1m"; for
+	// "recipient", how many messages to that recipient.
+	Messages conf.Rate `hcl:"messages,optional"`
+	// Recipients is how many recipients are accepted over all messages, for
+	// example "100/1h".
+	Recipients conf.Rate `hcl:"recipients,optional"`
 	// Except are addresses, networks, logins or domains without this limit.
 	Except []string `hcl:"except,optional"`
 }
@@ -60,16 +60,14 @@ func (c *Config) Check() error {
 		switch {
 		case !slices.Contains(kinds, l.Of):
 			errs = append(errs, conf.Fieldf("limit", "%q: want one of %s", l.Of, strings.Join(kinds, ", ")))
-		case l.Messages <= 0 && l.Recipients <= 0:
+		case !l.Messages.Limited() && !l.Recipients.Limited():
 			errs = append(errs, conf.Fieldf("limit", "%q: neither messages nor recipients is given", l.Of))
-		case l.Per < time.Second:
-			errs = append(errs, conf.Fieldf("limit", "%q: per must be a second at least", l.Of))
-		case l.Of == "recipient" && l.Recipients > 0:
+		case l.Of == "recipient" && l.Recipients.Limited():
 			errs = append(errs, conf.Fieldf("limit", `"recipient" counts messages only`))
 		}
 	}
 	if len(c.Limits) == 0 {
-		errs = append(errs, errors.New(`no limits: want limit "address" { messages = 100 }`))
+		errs = append(errs, errors.New(`no limits: want limit "address" { messages = "100/1h" }`))
 	}
 	return errors.Join(errs...)
 }
@@ -106,9 +104,9 @@ func (f *Filter) Inherit(from filters.Filter) { f.buckets = from.(*Filter).bucke
 
 // AtMail counts a message.
 func (f *Filter) AtMail(_ context.Context, tx *mail.Transaction) (filters.Verdict, error) {
-	return f.count(tx, func(l *Limit) (int, string) {
+	return f.count(tx, func(l *Limit) (conf.Rate, string) {
 		if l.Of == "recipient" {
-			return 0, ""
+			return conf.Rate{}, ""
 		}
 		return l.Messages, l.key(tx)
 	}, f.messages, "messages"), nil
@@ -116,39 +114,39 @@ func (f *Filter) AtMail(_ context.Context, tx *mail.Transaction) (filters.Verdic
 
 // AtRcpt counts a recipient, and the message for it.
 func (f *Filter) AtRcpt(_ context.Context, tx *mail.Transaction, r *mail.Rcpt) (filters.Verdict, error) {
-	v := f.count(tx, func(l *Limit) (int, string) { return l.Recipients, l.key(tx) }, f.recipients, "recipients")
+	v := f.count(tx, func(l *Limit) (conf.Rate, string) { return l.Recipients, l.key(tx) }, f.recipients, "recipients")
 	if v.Action != "" {
 		return v, nil
 	}
-	return f.count(tx, func(l *Limit) (int, string) {
+	return f.count(tx, func(l *Limit) (conf.Rate, string) {
 		if l.Of != "recipient" {
-			return 0, ""
+			return conf.Rate{}, ""
 		}
 		return l.Messages, r.To.Key()
 	}, f.messages, "messages"), nil
 }
 
 // count takes one from each bucket that is meant, if all have one.
-func (f *Filter) count(tx *mail.Transaction, pick func(*Limit) (int, string), buckets []*lru.Cache[string, time.Time], what string) filters.Verdict {
+func (f *Filter) count(tx *mail.Transaction, pick func(*Limit) (conf.Rate, string), buckets []*lru.Cache[string, time.Time], what string) filters.Verdict {
 	now := time.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	fill := make([]func(), 0, len(f.cfg.Limits))
 	for i := range f.cfg.Limits {
 		l := &f.cfg.Limits[i]
-		n, key := pick(l)
-		if n <= 0 || key == "" || l.excepts(tx, key) {
+		limit, key := pick(l)
+		if !limit.Limited() || key == "" || l.excepts(tx, key) {
 			continue
 		}
 		full, _ := buckets[i].Get(key)
 		if full.Before(now) {
 			full = now
 		}
-		full = full.Add(l.Per / time.Duration(n))
-		if wait := full.Sub(now) - l.Per; wait > 0 {
+		full = full.Add(limit.Per / time.Duration(limit.Count))
+		if wait := full.Sub(now) - limit.Per; wait > 0 {
 			v := filters.Acted(filters.Action(f.cfg.Action), 550, "5.7.1", "too many %s for the %s %s: %d in %s are allowed, next in %s",
-				what, l.Of, key, n, conf.FormatDuration(l.Per), wait.Round(time.Second))
-			v.Facts = []mail.Fact{{Key: l.Of, Value: key}, {Key: "limit", Value: fmt.Sprintf("%d %s in %s", n, what, l.Per)}}
+				what, l.Of, key, limit.Count, conf.FormatDuration(limit.Per), wait.Round(time.Second))
+			v.Facts = []mail.Fact{{Key: l.Of, Value: key}, {Key: "limit", Value: fmt.Sprintf("%d %s in %s", limit.Count, what, limit.Per)}}
 			return v
 		}
 		fill = append(fill, func() { buckets[i].Add(key, full) })

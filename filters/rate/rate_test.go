@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hoplite/filters"
+	"hoplite/internal/conf"
 	"hoplite/mail"
 )
 
@@ -39,9 +40,11 @@ func pass(f *Filter, n int, t *mail.Transaction) (in int) {
 	return in
 }
 
+func hourly(n int) conf.Rate { return conf.Rate{Count: n, Per: time.Hour} }
+
 func TestBuckets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFilter(t, Limit{Of: "address", Messages: 10, Per: time.Hour})
+		f := newFilter(t, Limit{Of: "address", Messages: hourly(10)})
 		if n := pass(f, 30, tx("192.0.2.1", "", "")); n != 10 {
 			t.Errorf("a burst: %d", n)
 		}
@@ -76,7 +79,7 @@ func TestWhatIsCounted(t *testing.T) {
 		{"sender", tx("192.0.2.1", "", "a@example.org"), tx("192.0.2.9", "", "A@example.org"), tx("192.0.2.1", "", "b@example.org")},
 		{"domain", tx("192.0.2.1", "", "a@example.org"), tx("192.0.2.9", "", "b@example.org"), tx("192.0.2.1", "", "b@example.com")},
 	} {
-		f := newFilter(t, Limit{Of: c.of, Messages: 1, Per: time.Hour})
+		f := newFilter(t, Limit{Of: c.of, Messages: hourly(1)})
 		if a, b, o := pass(f, 1, c.one), pass(f, 1, c.same), pass(f, 1, c.other); a != 1 || b != 0 || o != 1 {
 			t.Errorf("%s: %d, then %d, another %d", c.of, a, b, o)
 		}
@@ -85,7 +88,7 @@ func TestWhatIsCounted(t *testing.T) {
 
 func TestRecipients(t *testing.T) {
 	ctx := context.Background()
-	f := newFilter(t, Limit{Of: "sender", Recipients: 3, Per: time.Hour}, Limit{Of: "recipient", Messages: 2, Per: time.Hour})
+	f := newFilter(t, Limit{Of: "sender", Recipients: hourly(3)}, Limit{Of: "recipient", Messages: hourly(2)})
 	rcpt := func(from, to string) filters.Action {
 		v, _ := f.AtRcpt(ctx, tx("192.0.2.1", "", from), &mail.Rcpt{To: mail.Address(to)})
 		return v.Action
@@ -104,7 +107,7 @@ func TestExcept(t *testing.T) {
 		"192.0.2.0/24": tx("192.0.2.1", "", "a@x.example"), "192.0.2.1": tx("192.0.2.1", "", "a@x.example"),
 		"Ann@example.org": tx("192.0.2.1", "ann@example.org", "a@x.example"), "x.example": tx("192.0.2.1", "", "a@x.example"), "a@x.example": tx("192.0.2.1", "", "a@x.example"),
 	} {
-		f := newFilter(t, Limit{Of: "sender", Messages: 1, Per: time.Hour, Except: []string{except}})
+		f := newFilter(t, Limit{Of: "sender", Messages: hourly(1), Except: []string{except}})
 		if n := pass(f, 5, x); n != 5 {
 			t.Errorf("except %s: %d", except, n)
 		}
@@ -112,7 +115,7 @@ func TestExcept(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	for _, l := range []Limit{{Of: "adress", Messages: 1, Per: time.Hour}, {Of: "address", Per: time.Hour}, {Of: "address", Messages: 1}, {Of: "recipient", Messages: 1, Recipients: 1, Per: time.Hour}} {
+	for _, l := range []Limit{{Of: "adress", Messages: hourly(1)}, {Of: "address"}, {Of: "recipient", Messages: hourly(1), Recipients: hourly(1)}} {
 		if (&Config{Limits: []Limit{l}}).Check() == nil {
 			t.Errorf("%+v was taken", l)
 		}

@@ -7,6 +7,7 @@ package size
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"hoplite/filters"
@@ -18,21 +19,30 @@ import (
 type Config struct {
 	// Max is the largest message that is let in, in octets with its header.
 	Max conf.Bytes `hcl:"max,optional" default:"25MiB"`
-	// For is a smaller or larger limit for the recipients of some domains.
-	// A message to several recipients must keep to the smallest of theirs.
-	For []Rule `hcl:"for,block"`
-	// From is another limit for senders: addresses, or domains. It counts
-	// instead of max, not instead of the recipients' limits.
-	From []Rule `hcl:"from,block"`
+	// Limits are other limits for some recipients or senders.
+	Limits []Limit `hcl:"limit,block" was:"for|from"`
 }
 
-// Rule is a limit for some.
-type Rule struct {
-	// Names are whole addresses or domains; ".example.org" is every domain
+// Limit is the block limit { ... }: another limit for some recipients or some
+// senders. The first block that matches an address counts. A sender's limit
+// replaces the filter's max; a message to several recipients must also keep to
+// the smallest of their limits.
+type Limit struct {
+	// To are the recipients: addresses, or domains; ".example.org" is every domain
 	// below example.org.
-	Names []string `hcl:"names"`
-	// Max is the largest message for them.
+	To []string `hcl:"to,optional" was:"names"`
+	// From are the senders, written like to.
+	From []string `hcl:"from,optional"`
+	// Max is the largest message.
 	Max conf.Bytes `hcl:"max"`
+}
+
+// Check refuses a limit for nobody, or for recipients and senders at once.
+func (l *Limit) Check() error {
+	if (len(l.To) == 0) == (len(l.From) == 0) {
+		return errors.New("limit needs either to or from: recipients and senders are limited apart")
+	}
+	return nil
 }
 
 // Filter keeps to a Config.
@@ -48,7 +58,7 @@ func (f *Filter) AtMail(_ context.Context, tx *mail.Transaction) (filters.Verdic
 
 // AtRcpt refuses a recipient for whom the announced size is too large.
 func (f *Filter) AtRcpt(_ context.Context, tx *mail.Transaction, r *mail.Rcpt) (filters.Verdict, error) {
-	if max, ok := pick(f.cfg.For, r.To); ok {
+	if max, ok := pick(f.cfg.Limits, Limit.recipients, r.To); ok {
 		return verdict(tx.Envelope.Size, max), nil
 	}
 	return filters.Verdict{}, nil
@@ -57,11 +67,11 @@ func (f *Filter) AtRcpt(_ context.Context, tx *mail.Transaction, r *mail.Rcpt) (
 // Limit is the most octets that the message of tx may have.
 func (f *Filter) Limit(tx *mail.Transaction) int64 {
 	limit := f.forSender(tx.Envelope.From)
-	if len(f.cfg.For) == 0 {
+	if len(f.cfg.Limits) == 0 {
 		return int64(limit)
 	}
 	for _, r := range tx.Envelope.Rcpts {
-		if max, ok := pick(f.cfg.For, r.To); ok {
+		if max, ok := pick(f.cfg.Limits, Limit.recipients, r.To); ok {
 			limit = min(limit, max)
 		}
 	}
@@ -74,23 +84,26 @@ func (f *Filter) AtData(_ context.Context, tx *mail.Transaction, m *mail.Message
 }
 
 func (f *Filter) forSender(from mail.Address) conf.Bytes {
-	if max, ok := pick(f.cfg.From, from); ok {
+	if max, ok := pick(f.cfg.Limits, Limit.senders, from); ok {
 		return max
 	}
 	return f.cfg.Max
 }
 
-// pick finds the limit of the first rule that names the address.
-func pick(rules []Rule, a mail.Address) (conf.Bytes, bool) {
-	if len(rules) == 0 || a == "" {
+func (l Limit) recipients() []string { return l.To }
+func (l Limit) senders() []string    { return l.From }
+
+// pick finds the first limit whose patterns match the address.
+func pick(limits []Limit, patterns func(Limit) []string, a mail.Address) (conf.Bytes, bool) {
+	if len(limits) == 0 || a == "" {
 		return 0, false
 	}
 	key, domain := a.Key(), a.ASCIIDomain()
-	for _, r := range rules {
-		for _, name := range r.Names {
+	for _, l := range limits {
+		for _, name := range patterns(l) {
 			name = strings.ToLower(name)
 			if name == key || name == domain || strings.HasPrefix(name, ".") && strings.HasSuffix(domain, name) {
-				return r.Max, true
+				return l.Max, true
 			}
 		}
 	}

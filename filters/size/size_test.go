@@ -2,6 +2,7 @@ package size
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"hoplite/filters"
@@ -11,9 +12,12 @@ import (
 
 func TestSize(t *testing.T) {
 	cfg := Config{
-		Max:  1000,
-		For:  []Rule{{Names: []string{"small.example"}, Max: 100}, {Names: []string{".big.example"}, Max: 5000}},
-		From: []Rule{{Names: []string{"scanner@example.org"}, Max: 2000}},
+		Max: 1000,
+		Limits: []Limit{
+			{To: []string{"small.example"}, Max: 100},
+			{From: []string{"scanner@example.org"}, Max: 2000},
+			{To: []string{".big.example"}, Max: 5000},
+		},
 	}
 	filter, err := New(cfg, filters.Env{})
 	if err != nil {
@@ -69,5 +73,36 @@ func TestReplyNamesTheLimit(t *testing.T) {
 	v := verdict(2, conf.Bytes(1))
 	if v.Reply.Code != 552 || v.Reply.Enhanced != "5.3.4" || v.Reply.Text != "message larger than 1 B" && v.Reply.Text != "message larger than 1B" {
 		t.Errorf("reply %v", v.Reply)
+	}
+}
+
+func TestLimitNeedsOneSide(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		limit Limit
+		ok    bool
+	}{
+		{"recipients", Limit{To: []string{"example.org"}}, true},
+		{"senders", Limit{From: []string{"example.org"}}, true},
+		{"neither", Limit{}, false},
+		{"both", Limit{To: []string{"example.org"}, From: []string{"example.net"}}, false},
+	} {
+		if err := c.limit.Check(); (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+func TestFormerNames(t *testing.T) {
+	f := conf.Parse("relay.hcl", []byte("for {\n  names = [\"example.org\"]\n  max = 10\n}\nlimit {\n  names = [\"example.org\"]\n  max = 10\n}\n"))
+	f.Decode(&Config{})
+	err := f.Diags.Err()
+	if err == nil {
+		t.Fatal("former names are accepted")
+	}
+	for _, want := range []string{`Did you mean "limit", the new name of "for"?`, `Did you mean "to", the new name of "names"?`} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in\n%v", want, err)
+		}
 	}
 }

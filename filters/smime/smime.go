@@ -74,8 +74,8 @@ type Config struct {
 // TrustRule is the roots for senders of some domains.
 type TrustRule struct {
 	conf.Pos
-	// Domains are those of the From address.
-	Domains []string `hcl:"domains"`
+	// From are the domains of the From address.
+	From []string `hcl:"from" was:"domains"`
 	// Roots are as above.
 	Roots string `hcl:"roots"`
 }
@@ -106,7 +106,7 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	errs := []error{conf.At(cfg.Attr("roots"), err)}
 	for i := range cfg.Trust {
 		t := &cfg.Trust[i]
-		errs = append(errs, conf.At(t.Attr("roots"), trust.Add(t.Domains, under(t.Roots))))
+		errs = append(errs, conf.At(t.Attr("roots"), trust.Add(t.From, under(t.Roots))))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err

@@ -117,7 +117,7 @@ func TestNew(t *testing.T) {
 		}
 	}
 	env := filters.Env{Data: data}
-	made, err := New(Config{Roots: "root.pem", Trust: []TrustRule{{Domains: []string{"Partner.example"}, Roots: "private.pem"}}}, env)
+	made, err := New(Config{Roots: "root.pem", Trust: []TrustRule{{From: []string{"Partner.example"}, Roots: "private.pem"}}}, env)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@
 //	default:"25MiB"        the value of an absent attribute
 //	enum:"a|b"             the only strings that are allowed
 //	example:"mail.old.lan" what an error message and the reference show
+//	was:"tls|cert"         former names, reported as mistakes that give the new one
 //
 // Embedding a Pos lets later checks point at the place in the file; a Check
 // method looks over the fields together. Structs embedded without a tag lend

@@ -146,7 +146,9 @@ func (d decoder) strangers(b *hclsyntax.Body, where place, known []*field) {
 			continue
 		}
 		detail := didYouMean(name, names(known, attribute))
-		if find(known, block, name) != nil {
+		if f := renamed(known, name); f != nil {
+			detail = fmt.Sprintf("Did you mean %q, the new name of %q?", f.name, name)
+		} else if find(known, block, name) != nil {
 			detail = fmt.Sprintf("%s is a block: write %s { ... } without =.", name, name)
 		}
 		d.diags.Add(a.NameRange, fmt.Sprintf("%s has no attribute %q", where.name, name), detail)
@@ -156,7 +158,9 @@ func (d decoder) strangers(b *hclsyntax.Body, where place, known []*field) {
 			continue
 		}
 		detail := didYouMean(inner.Type, names(known, block))
-		if find(known, attribute, inner.Type) != nil {
+		if f := renamed(known, inner.Type); f != nil {
+			detail = fmt.Sprintf("Did you mean %q, the new name of %q?", f.name, inner.Type)
+		} else if find(known, attribute, inner.Type) != nil {
 			detail = fmt.Sprintf("%s is an attribute: write %s = ...", inner.Type, inner.Type)
 		}
 		d.diags.Add(inner.TypeRange, fmt.Sprintf("%s has no block %q", where.name, inner.Type), detail)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -72,6 +73,16 @@ func fieldsOf(v reflect.Value) []*field {
 func find(fields []*field, k kind, name string) *field {
 	for _, f := range fields {
 		if f.kind == k && (f.name == name || k == remain) {
+			return f
+		}
+	}
+	return nil
+}
+
+// renamed returns the field that name was called before, or nil.
+func renamed(fields []*field, name string) *field {
+	for _, f := range fields {
+		if slices.Contains(strings.Split(f.tag.Get("was"), "|"), name) {
 			return f
 		}
 	}
@@ -198,6 +209,8 @@ func exampleOf(t reflect.Type) string {
 		return "5m"
 	case reflect.TypeFor[Bytes]():
 		return "25MiB"
+	case reflect.TypeFor[Rate]():
+		return "30/1m"
 	case reflect.TypeFor[netip.Prefix]():
 		return "192.0.2.0/24"
 	case reflect.TypeFor[netip.Addr]():
@@ -225,6 +238,8 @@ func kindName(t reflect.Type) string {
 		return "a time"
 	case reflect.TypeFor[Bytes]():
 		return "a size"
+	case reflect.TypeFor[Rate]():
+		return "a rate"
 	case reflect.TypeFor[netip.Prefix]():
 		return "a network"
 	case reflect.TypeFor[netip.Addr]():

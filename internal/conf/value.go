@@ -71,6 +71,9 @@ func setScalar(f *field, v reflect.Value, value cty.Value) error {
 	case *Bytes:
 		*p, err = ParseBytes(text)
 		return err
+	case *Rate:
+		*p, err = ParseRate(text)
+		return err
 	case *Listen:
 		*p, err = ParseListen(text)
 		return err

@@ -108,7 +108,7 @@ func (c *Config) Open(name string, s *Sockets, certs *Certs, data string, opts O
 	return all, nil
 }
 
-// CertConfig is the block tls { ... } of relay.hcl. Several blocks hold
+// CertConfig is the block certificate { ... } of relay.hcl. Several blocks hold
 // certificates for several names; the first is for clients that name none.
 type CertConfig struct {
 	// The file with the certificate and its chain, PEM, relative to data. It is

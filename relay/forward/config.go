@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"hoplite/internal/conf"
@@ -43,10 +44,10 @@ type Config struct {
 	// Auth is the login at the upstream. Without TLS it is not sent, unless the
 	// server is on this machine.
 	Auth *AuthConfig `hcl:"auth,block"`
-	// Recipients says how we know at RCPT who exists there: "call-ahead" asks
-	// the upstream and remembers the answer, "any" takes everybody (bounces will
-	// go to strangers), and any other text is a file with an address or @domain
-	// on each line, under data. For mx = true nobody is asked.
+	// Recipients decides at RCPT which recipients exist: "call-ahead" asks the
+	// upstream and remembers the answer; "file:NAME" reads a file under data with
+	// one address or @domain per line; "any" accepts every recipient, so that
+	// unknown ones become bounces. With mx = true every recipient is accepted.
 	Recipients string `hcl:"recipients,optional" default:"call-ahead"`
 	// KnownFor is how long a recipient is remembered to exist.
 	KnownFor time.Duration `hcl:"known_for,optional" default:"12h"`
@@ -63,10 +64,10 @@ type Config struct {
 	// AllowLoopback permits servers that DNS says are on this machine, which
 	// otherwise would be a loop.
 	AllowLoopback bool `hcl:"allow_loopback,optional"`
-	// Client tells the upstream who our client is, so that its log and its
-	// filters see the real one: "xclient", "xforward", "proxy" (PROXY v2), or
-	// "no". The upstream must allow it.
-	Client string `hcl:"client,optional" enum:"no|xclient|xforward|proxy" default:"no"`
+	// TellClient passes our client's address and name on to the upstream, for its
+	// log and its filters: by "xclient", "xforward" or "proxy" (PROXY v2), or "no".
+	// The upstream must allow it.
+	TellClient string `hcl:"tell_client,optional" was:"client" enum:"no|xclient|xforward|proxy" default:"no"`
 	// Helo is how we call ourselves there; without it our hostname.
 	Helo string `hcl:"helo,optional"`
 	// Connections is how many we open to each server at once.
@@ -121,6 +122,9 @@ func (c *Config) Check() error {
 			errs = append(errs, conf.Field("servers", err))
 		}
 	}
+	if err := checkRecipients(c.Recipients); err != nil {
+		errs = append(errs, conf.Field("recipients", err))
+	}
 	if c.Connections < 1 {
 		errs = append(errs, conf.Fieldf("connections", "no mail could leave: use 1 or more"))
 	}
@@ -128,6 +132,28 @@ func (c *Config) Check() error {
 		errs = append(errs, conf.Fieldf("auth", "the login has neither password nor token_file"))
 	}
 	return errors.Join(errs...)
+}
+
+// RecipientsFile returns the file that lists the recipients, as the
+// configuration names it, and whether there is one.
+func (c *Config) RecipientsFile() (string, bool) {
+	return strings.CutPrefix(c.Recipients, "file:")
+}
+
+// checkRecipients refuses a source of recipients that is not known.
+func checkRecipients(s string) error {
+	name, isFile := strings.CutPrefix(s, "file:")
+	switch {
+	case s == "call-ahead" || s == "any" || isFile && name != "":
+		return nil
+	case isFile:
+		return errors.New(`"file:" lacks the name of the file`)
+	}
+	meant := conf.Suggest(s, []string{"call-ahead", "any"})
+	if meant == "" {
+		meant = "file:" + s
+	}
+	return fmt.Errorf(`%q is not one of "call-ahead", "any", "file:NAME": did you mean %q?`, s, meant)
 }
 
 // server is one place where an upstream listens.

@@ -39,10 +39,11 @@ func newKnown(cfg *Config, data string) (*known, error) {
 	size := max(cfg.KnownMax, 1)
 	k.rcpts, _ = lru.New[string, verdict](size)
 	k.domains, _ = lru.New[string, verdict](10000)
-	if cfg.Recipients == "call-ahead" || cfg.Recipients == "any" || cfg.MX {
+	name, ok := cfg.RecipientsFile()
+	if !ok || cfg.MX {
 		return k, nil
 	}
-	k.file = &rcptFile{path: under(data, cfg.Recipients)}
+	k.file = &rcptFile{path: under(data, name)}
 	if _, err := k.file.set(); err != nil {
 		return nil, fmt.Errorf("upstream %q: recipients: %w", cfg.Name, err)
 	}
@@ -183,7 +184,7 @@ func (u *Upstream) askNobody(ctx context.Context, c *conn, tx *mail.Transaction,
 	}
 	u.known.domains.Add(domain, verdict{until: now.Add(acceptAllFor)})
 	u.log.Warn().Str("peer", c.server.name()).Str("domain", domain).
-		Msg("the upstream accepts every address: unknown recipients will become bounces; give a list with recipients = \"FILE\"")
+		Msg("the upstream accepts every address: unknown recipients will become bounces; list the recipients in a file, recipients = \"file:NAME\"")
 }
 
 // AcceptsAll tells whether a made-up address at domain was taken.

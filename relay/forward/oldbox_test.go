@@ -381,7 +381,7 @@ func TestClientIsTold(t *testing.T) {
 	ehlo := "250-old\r\n250-XCLIENT NAME ADDR PROTO HELO\r\n250 XFORWARD NAME ADDR PROTO HELO"
 	t.Run("xclient", func(t *testing.T) {
 		p := newPeer(t, map[string]string{"EHLO": ehlo, "XCLIENT": "220 old again"})
-		u := upstream(t, []string{p.url()}, func(c *Config) { c.Client = "xclient" })
+		u := upstream(t, []string{p.url()}, func(c *Config) { c.TellClient = "xclient" })
 		for _, addr := range []string{"192.0.2.1:1000", "192.0.2.1:1000", "[2001:db8::2]:2000"} {
 			if out := handOverFor(t, u, client(addr), "Subject: x\r\n\r\n", "ann@example.org"); !out[0].Reply.Positive() {
 				t.Fatal(replies(out))
@@ -402,7 +402,7 @@ func TestClientIsTold(t *testing.T) {
 	})
 	t.Run("xforward", func(t *testing.T) {
 		p := newPeer(t, map[string]string{"EHLO": ehlo})
-		u := upstream(t, []string{p.url()}, func(c *Config) { c.Client = "xforward" })
+		u := upstream(t, []string{p.url()}, func(c *Config) { c.TellClient = "xforward" })
 		handOverFor(t, u, client("192.0.2.1:1000"), "Subject: x\r\n\r\n", "ann@example.org")
 		if !strings.Contains(p.said(), "XFORWARD NAME=pc.example.net ADDR=192.0.2.1 PROTO=ESMTP HELO=pc.example.net\nMAIL") {
 			t.Errorf("said\n%s", p.said())
@@ -411,7 +411,7 @@ func TestClientIsTold(t *testing.T) {
 	t.Run("proxy", func(t *testing.T) {
 		p := newPeer(t, nil)
 		p.set(func() { p.proxied = true })
-		u := upstream(t, []string{p.url()}, func(c *Config) { c.Client = "proxy" })
+		u := upstream(t, []string{p.url()}, func(c *Config) { c.TellClient = "proxy" })
 		for _, addr := range []string{"192.0.2.1:1000", "192.0.2.1:1000", "192.0.2.2:2000"} {
 			if out := handOverFor(t, u, client(addr), "Subject: x\r\n\r\n", "ann@example.org"); !out[0].Reply.Positive() {
 				t.Fatal(replies(out))

@@ -67,7 +67,7 @@ func New(cfg Config, env Env) (*Upstream, error) {
 	}
 	u := &Upstream{cfg: cfg, data: env.Data, log: env.Log, dns: env.DNS, own: env.Own}
 	u.dialer = dialer{
-		helo: cfg.Helo, policy: cfg.TLS, tls: profile, client: cfg.Client, roots: env.TLS, loopOK: cfg.AllowLoopback,
+		helo: cfg.Helo, policy: cfg.TLS, tls: profile, client: cfg.TellClient, roots: env.TLS, loopOK: cfg.AllowLoopback,
 		times: timeouts{cfg.ConnectTimeout, cfg.CommandTimeout, cfg.DataTimeout},
 		dial:  (&net.Dialer{}).DialContext,
 	}

@@ -85,7 +85,7 @@ func (q *Queue) sumUp(left map[string]int, since time.Time) error {
 		fmt.Fprintf(&b, "%8d  for upstream %+q\r\n", left[name], name)
 	}
 	b.WriteString("\r\n\"hoplite trace --since 2h\" shows them. Where most went to addresses that do not\r\n" +
-		"exist, the upstream accepts every address: give it a list, recipients = \"FILE\".\r\n")
+		"exist, the upstream accepts every address: give it a list, recipients = \"file:NAME\".\r\n")
 	m, err := mail.NewMessage(mail.Bytes(b.String()))
 	if err != nil {
 		return err
