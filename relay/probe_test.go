@@ -137,7 +137,7 @@ func TestCorpusIsLeftAlone(t *testing.T) {
 	d := open(t, "smtp", func(c *Config, _ *Env) { c.MaxSize = 0 })
 	c := d.hello(t)
 	n := 0
-	err := filepath.WalkDir("../filters/smime/testdata", func(path string, e os.DirEntry, err error) error {
+	err := filepath.WalkDir("../mail/cms/testdata", func(path string, e os.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
@@ -181,7 +181,7 @@ func TestCorpusIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n < 5 {
-		t.Skipf("only %d mails in filters/smime/testdata", n)
+		t.Skipf("only %d mails in mail/cms/testdata", n)
 	}
 }
 
