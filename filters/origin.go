@@ -4,7 +4,7 @@ import (
 	"net/netip"
 
 	"hoplite/mail"
-	"hoplite/mail/trace"
+	"hoplite/mail/received"
 )
 
 // maxTrusted is how many hops of ours are looked through.
@@ -23,7 +23,7 @@ func Origin(m *mail.Message, trusted []netip.Prefix) (ip netip.Addr, helo string
 		if n++; n > maxTrusted {
 			break
 		}
-		hop := trace.Parse(f.Value()) // written by a server that we trust, as are all above it
+		hop := received.Parse(f.Value()) // written by a server that we trust, as are all above it
 		ip = hop.From.Addr.Unmap()
 		if !ip.IsValid() {
 			break

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/idna"
 
 	"hoplite/internal/history"
+	"hoplite/mail/received"
 	"hoplite/mail/trace"
 	"hoplite/mail/trace/intake"
 )
@@ -297,7 +298,7 @@ func pieces(s *trace.Step, text func(string) string) []piece {
 		raw = raw[:4000]
 	}
 	field := make([]string, len(raw))
-	for _, f := range trace.Fields() {
+	for _, f := range received.Parts() {
 		if span, ok := s.Span(f); ok {
 			for i := span.Start; i < min(span.End, len(raw)); i++ {
 				field[i] = f.String()

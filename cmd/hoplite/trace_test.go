@@ -15,7 +15,7 @@ import (
 
 	"hoplite/internal/history"
 	"hoplite/mail"
-	"hoplite/mail/trace"
+	"hoplite/mail/received"
 	"hoplite/relay/queue"
 )
 
@@ -138,7 +138,7 @@ func TestTraceReceived(t *testing.T) {
 		t.Fatalf("code %d, %d lines", code, len(lines))
 	}
 	for i, l := range lines {
-		var r trace.Received
+		var r received.JSON
 		if err := json.Unmarshal([]byte(l), &r); err != nil {
 			t.Fatal(err)
 		}

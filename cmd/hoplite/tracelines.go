@@ -10,7 +10,7 @@ import (
 	"runtime/debug"
 	"unicode/utf8"
 
-	"hoplite/mail/trace"
+	"hoplite/mail/received"
 )
 
 // receivedLines reads Received values, one JSON string a line, and writes one
@@ -56,7 +56,7 @@ type batch struct {
 
 func parseBatches(jobs <-chan *batch) {
 	var value []byte
-	var h trace.Hop
+	var h received.Line
 	for b := range jobs {
 		b.out = make([]byte, 0, 2*len(b.in))
 		for line := range bytes.Lines(b.in) {
@@ -64,8 +64,8 @@ func parseBatches(jobs <-chan *batch) {
 				continue
 			}
 			value = unquoteJSON(value[:0], line)
-			trace.ParseInto(&h, value)
-			b.out = append(h.AppendReceived(b.out), '\n')
+			received.ParseInto(&h, value)
+			b.out = append(h.AppendJSON(b.out), '\n')
 		}
 		close(b.done)
 	}

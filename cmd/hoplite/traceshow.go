@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"hoplite/mail"
+	"hoplite/mail/received"
 	"hoplite/mail/trace"
 	"hoplite/mail/trace/intake"
 )
@@ -87,7 +88,7 @@ func (s *screen) explain(st *trace.Step) {
 		text   string
 	}
 	var parts []part
-	for _, f := range trace.Fields() {
+	for _, f := range received.Parts() {
 		span, ok := st.Span(f)
 		if !ok {
 			continue

@@ -11,7 +11,7 @@ import (
 	"hoplite/filters"
 	"hoplite/internal/conf"
 	"hoplite/mail"
-	"hoplite/mail/trace"
+	"hoplite/mail/received"
 )
 
 // Config is the block filter "hops" { ... } of a chain.
@@ -51,13 +51,13 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 // AtData counts the hops and looks for lines of ours.
 func (f *Filter) AtData(_ context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
 	count := 0
-	var ours []trace.Hop
+	var ours []received.Line
 	for field := range mail.Fields(m.Head) {
 		if !field.Is("Received") {
 			continue
 		}
 		count++
-		if hop := trace.Parse(field.Value()); f.wrote(&hop) {
+		if hop := received.Parse(field.Value()); f.wrote(&hop) {
 			ours = append(ours, hop)
 		}
 	}
@@ -74,7 +74,7 @@ func (f *Filter) AtData(_ context.Context, tx *mail.Transaction, m *mail.Message
 }
 
 // wrote tells whether a line is one that we write: our name and an id of ours.
-func (f *Filter) wrote(h *trace.Hop) bool {
+func (f *Filter) wrote(h *received.Line) bool {
 	if !strings.EqualFold(h.By.Name, f.host) {
 		return false
 	}
@@ -83,7 +83,7 @@ func (f *Filter) wrote(h *trace.Hop) bool {
 }
 
 // looped tells whether the message goes round, and who sends it.
-func (f *Filter) looped(tx *mail.Transaction, ours []trace.Hop) (filters.Verdict, bool) {
+func (f *Filter) looped(tx *mail.Transaction, ours []received.Line) (filters.Verdict, bool) {
 	for i := range ours {
 		for j := range tx.Envelope.Rcpts {
 			r := &tx.Envelope.Rcpts[j]

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
+
+	"hoplite/mail/received"
 )
 
 // Anonymiser replaces addresses, host names and people by pseudonyms, the same
@@ -105,7 +107,7 @@ func (a *Anonymiser) token(w string) string {
 }
 
 func isHost(w string) bool {
-	if strings.IndexByte(w, '.') <= 0 || !hostLike(w) {
+	if strings.IndexByte(w, '.') <= 0 || !received.HostLike(w) {
 		return false
 	}
 	last := strings.ToLower(w[strings.LastIndexByte(w, '.')+1:])

@@ -146,4 +146,16 @@ func tag(list, name string) string {
 	return ""
 }
 
-func tagNumber(list, name string) int { return small(tag(list, name)) }
+func tagNumber(list, name string) int { return number(tag(list, name)) }
+
+// number reads the decimal digits that s begins with; 0 if there are none or
+// the number is above 65535.
+func number(s string) int {
+	n := 0
+	for i := 0; i < len(s) && isDigit(s[i]); i++ {
+		if n = n*10 + int(s[i]-'0'); n > 65535 {
+			return 0
+		}
+	}
+	return n
+}

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"hoplite/mail"
+	"hoplite/mail/received"
 )
 
 // Options is what this installation knows beyond the message.
@@ -44,7 +45,7 @@ func (o *Options) trusts(a netip.Addr) bool {
 
 func (o *Options) owns(host string) bool {
 	for _, n := range o.Ours {
-		if strings.HasPrefix(n, ".") && under(host, n[1:]) || sameHost(host, n) {
+		if strings.HasPrefix(n, ".") && received.Under(host, n[1:]) || sameHost(host, n) {
 			return true
 		}
 	}
@@ -80,7 +81,7 @@ const (
 // Step is a hop in its chain: what it says, and what became of it when the
 // whole chain was weighed.
 type Step struct {
-	Hop
+	received.Line
 	Index int // 1 is the oldest
 	Field int // which Received field from the top, from 0
 
@@ -122,8 +123,8 @@ type Trace struct {
 	Dropped int
 
 	MessageID, From, To, Subject, Date string
-	DateStamp                          Stamp
-	DateDefects                        Defects
+	DateStamp                          received.Stamp
+	DateDefects                        received.Defects
 
 	header header
 }
@@ -185,7 +186,7 @@ func Read(head []byte, o Options) *Trace {
 // collect takes the fields out of the block, Received lines oldest first.
 func (t *Trace) collect(head []byte) {
 	t.header.has = map[string]int{}
-	fields, received := 0, 0
+	fields, lines := 0, 0
 	for f := range mail.Fields(head) {
 		if fields++; fields > 20_000 {
 			break
@@ -200,12 +201,12 @@ func (t *Trace) collect(head []byte) {
 		first := t.header.has[name] == 1
 		switch name {
 		case "received":
-			if received++; received > MaxHops {
+			if lines++; lines > MaxHops {
 				t.Dropped++
 				continue
 			}
-			h := Parse(f.Value())
-			t.Steps = append(t.Steps, Step{Hop: h, Field: received - 1, Class: Classify(h.From.Addr)})
+			h := received.Parse(f.Value())
+			t.Steps = append(t.Steps, Step{Line: h, Field: lines - 1, Class: Classify(h.From.Addr)})
 		case "x-received":
 			t.header.xReceived++
 		case "delivered-to", "x-original-to", "envelope-to":
@@ -237,8 +238,7 @@ func (t *Trace) collect(head []byte) {
 		case "date":
 			if first {
 				t.Date = clip(f.Text(), 100)
-				st, _, defects, _ := readDate(t.Date, 0)
-				t.DateStamp, t.DateDefects = st, defects
+				t.DateStamp, t.DateDefects, _ = received.ParseDate(t.Date)
 			}
 		default:
 			t.readAuth(name, f)

@@ -3,6 +3,8 @@ package trace
 import (
 	"strings"
 	"time"
+
+	"hoplite/mail/received"
 )
 
 type idVerdict uint8
@@ -22,7 +24,7 @@ type idCheck struct {
 
 // checkID compares an id with the style of the server that is said to have
 // written it, and with the time inside it, where there is one.
-func checkID(mta, id string, stamp Stamp) idCheck {
+func checkID(mta, id string, stamp received.Stamp) idCheck {
 	switch mta {
 	case "Exim":
 		if at, ok := eximTime(id); ok {
@@ -58,13 +60,13 @@ func checkID(mta, id string, stamp Stamp) idCheck {
 }
 
 // near guards against reading chance as an Exim id.
-func near(id string, stamp Stamp) bool {
+func near(id string, stamp received.Stamp) bool {
 	at, _ := eximTime(id)
 	d := at.Unix() - stamp.Unix
 	return d > -7*86400 && d < 86400
 }
 
-func timeCheck(at time.Time, stamp Stamp, within time.Duration) idCheck {
+func timeCheck(at time.Time, stamp received.Stamp, within time.Duration) idCheck {
 	if !stamp.OK {
 		return idCheck{}
 	}
@@ -115,7 +117,7 @@ func postfixTime(id string) (time.Time, bool) {
 
 // sendmailID reads 8.12's fourteen characters, year to second in base 60 and a
 // number: 644C8Uab009123 is 2026, May.
-func sendmailID(id string, stamp Stamp) idCheck {
+func sendmailID(id string, stamp received.Stamp) idCheck {
 	if len(id) != 14 || !stamp.OK {
 		return idCheck{}
 	}
@@ -159,3 +161,7 @@ func gmailTime(id string) (time.Time, bool) {
 	}
 	return at.Add(7 * time.Hour), true
 }
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+func isLetter(c byte) bool { c |= 0x20; return c >= 'a' && c <= 'z' }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"hoplite/mail/received"
 )
 
 // judge puts into words what was found, the worst first.
@@ -54,10 +56,10 @@ func (t *Trace) judgeTrust() {
 		case s.score < suspectAt:
 			severity, advice = Note, "" // only stands below such a line
 		}
-		t.find("suspect-line", severity, s.Index, fmt.Sprintf("line %d (%s): %s", s.Index, host(&s.Hop), strings.Join(s.Reasons, "; ")), advice)
+		t.find("suspect-line", severity, s.Index, fmt.Sprintf("line %d (%s): %s", s.Index, host(&s.Line), strings.Join(s.Reasons, "; ")), advice)
 	}
 	if t.Boundary > 0 {
-		if b := &t.Steps[t.Boundary-1]; b.From.Helo == "" && b.From.RDNSState == Missing && b.From.Addr.IsValid() && b.Class == Public {
+		if b := &t.Steps[t.Boundary-1]; b.From.Helo == "" && b.From.RDNSState == received.Missing && b.From.Addr.IsValid() && b.Class == Public {
 			t.find("no-reverse-name", Note, b.Index, fmt.Sprintf("%s has no reverse name", b.From.Addr), "many servers refuse mail from such addresses; its owner should set a PTR record")
 		}
 	}
@@ -114,12 +116,12 @@ func (t *Trace) judgeDelays() {
 		if !s.HasDelay || s.Delay < 10*time.Minute {
 			continue
 		}
-		from := host(&t.Steps[max(i-1, 0)].Hop)
+		from := host(&t.Steps[max(i-1, 0)].Line)
 		if s.Kind == Fetch {
 			t.find("fetched", Note, s.Index, fmt.Sprintf("%s lay in the mailbox at %s until it was fetched", Words(s.Delay), from), "no server was slow: this is how often the mailbox is polled")
 			continue
 		}
-		text := fmt.Sprintf("%s between %s and %s", Words(s.Delay), from, host(&s.Hop))
+		text := fmt.Sprintf("%s between %s and %s", Words(s.Delay), from, host(&s.Line))
 		advice := "ask the admin of " + from + " for the log of this message: it waited in that queue"
 		t.find("delay", Warning, s.Index, text, advice)
 		if s.Low < s.Delay/2 {
@@ -132,20 +134,20 @@ func (t *Trace) judgeLines() {
 	noDate, noZone := 0, 0
 	for i := range t.Steps {
 		s := &t.Steps[i]
-		if s.Defects&NoDate != 0 {
+		if s.Defects&received.NoDate != 0 {
 			noDate++
 		}
-		if s.Defects&DateWithoutZone != 0 {
+		if s.Defects&received.DateWithoutZone != 0 {
 			noZone++
 		}
-		if s.Defects&(UnclosedComment|ControlCharacter|TooManyTokens|TooLong) != 0 {
+		if s.Defects&(received.UnclosedComment|received.ControlCharacter|received.TooManyTokens|received.TooLong) != 0 {
 			t.find("odd-line", Note, s.Index, fmt.Sprintf("line %d is not well formed: %s", s.Index, strings.Join(s.Defects.List(), ", ")), "")
 		}
 		if s.Proto.TLS || s.TLS.Version != "" || s.Class != Public || s.Kind != Transport || i == 0 {
 			continue
 		}
 		if p := s.Proto.Name; p == "SMTP" || p == "ESMTP" {
-			t.find("clear-text", Note, s.Index, fmt.Sprintf("the step to %s was not encrypted, as far as the line tells", host(&s.Hop)), "")
+			t.find("clear-text", Note, s.Index, fmt.Sprintf("the step to %s was not encrypted, as far as the line tells", host(&s.Line)), "")
 		}
 		if old := oldTLS(s.TLS.Version); old != "" {
 			t.find("old-tls", Note, s.Index, fmt.Sprintf("%s is no longer safe", old), "the hosts should speak TLS 1.2 or newer")

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"hoplite/mail"
+	"hoplite/mail/received"
 )
 
 // Clocks remembers how wrong the clocks of neighbours are. Each message from
@@ -135,7 +136,7 @@ func (c *Clocks) Learn(head []byte, now time.Time, client string) {
 		if !f.Is("Received") {
 			continue
 		}
-		h := Parse(f.Value())
+		h := received.Parse(f.Value())
 		if !h.Stamp.OK || h.Stamp.Coarse || insideName(h.By.Name) {
 			return
 		}

@@ -3,6 +3,8 @@ package trace
 import (
 	"sort"
 	"strings"
+
+	"hoplite/mail/received"
 )
 
 // The hop counts of RFC 5321, 6.3: a limit, and one that is worth a word.
@@ -79,7 +81,7 @@ func (t *Trace) kinds() {
 			s.Kind = Filtering
 		case s.Proto.Local, s.Class == Loopback, s.MTA.Name == "qmail" && s.From.Name == "", older != nil && sameHost(older.By.Name, s.By.Name):
 			s.Kind = Handoff
-		case older != nil && t.header.listID != "" && listHost(t.header.listID, &older.Hop) && house(older.By.Name) != house(s.By.Name):
+		case older != nil && t.header.listID != "" && listHost(t.header.listID, &older.Line) && house(older.By.Name) != house(s.By.Name):
 			s.Kind = List
 		case s.HasDelay && s.Delay >= 10*60*1e9:
 			s.Kind = QueueWait
@@ -87,7 +89,7 @@ func (t *Trace) kinds() {
 	}
 }
 
-func listHost(listID string, h *Hop) bool {
+func listHost(listID string, h *received.Line) bool {
 	d := house(h.By.Name)
 	return d != "" && strings.Contains(strings.ToLower(listID), d)
 }

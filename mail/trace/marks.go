@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"hoplite/mail/received"
 )
 
 // mark is one stamp in the fit.
@@ -69,7 +71,7 @@ func (t *Trace) marks(o *Options) *clockFit {
 func (t *Trace) hostOf(i int) string {
 	for j := i; j >= 0; j-- {
 		if s := &t.Steps[j]; s.By.Name != "" || s.By.Addr.IsValid() {
-			return host(&s.Hop)
+			return host(&s.Line)
 		} else if s.MTA.Name != "qmail" {
 			break
 		}
@@ -79,7 +81,7 @@ func (t *Trace) hostOf(i int) string {
 
 // add gives a stamp the node of its host; a host that contradicts itself gets
 // another one, for then it is the line that is wrong and not the clock.
-func (m *clockFit) add(step int, st Stamp, name string, weight int64, learned time.Duration) {
+func (m *clockFit) add(step int, st received.Stamp, name string, weight int64, learned time.Duration) {
 	mk := mark{step: step, at: st.Unix*1000 + int64(st.Nanos)/1e6 - learned.Milliseconds()}
 	if st.Coarse {
 		mk.coarse = 60_000

@@ -3,6 +3,8 @@ package trace
 import (
 	"math"
 	"time"
+
+	"hoplite/mail/received"
 )
 
 // report lists the wrong clocks.
@@ -72,7 +74,7 @@ func (m *clockFit) cause(t *Trace, n int, c Clock) ClockCause {
 		if st.Offset != 0 && (abs(sec+int64(st.Offset)) <= 30 || abs(sec-int64(st.Offset)) <= 30) && abs(sec) > 3630 {
 			return ZoneSlip
 		}
-		if st.Zone == NoZone && nearest(3600) {
+		if st.Zone == received.NoZone && nearest(3600) {
 			return ZoneSlip
 		}
 	}

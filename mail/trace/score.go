@@ -85,7 +85,7 @@ func forefront(key, value string) string {
 	case "SCL":
 		return spamLevel(value)
 	case "BCL":
-		switch n := small(value); {
+		switch n := number(value); {
 		case n == 0:
 			return "not a bulk sender"
 		case n <= 3:

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"hoplite/mail/received"
 )
 
 // suspectAt is the score from which a claimed line is called suspect. Each
@@ -51,7 +53,7 @@ func (t *Trace) weigh(o *Options) {
 // believes tells why the believed line at i vouches for the line before it;
 // "" if it does not.
 func (t *Trace) believes(i int, o *Options) string {
-	h, older := &t.Steps[i].Hop, &t.Steps[i-1].Hop
+	h, older := &t.Steps[i].Line, &t.Steps[i-1].Line
 	if h.Proto.Fetch {
 		// A program fetched the message: the older line was written by the
 		// mailbox's provider, whom we chose but do not run.
@@ -78,7 +80,7 @@ func (t *Trace) believes(i int, o *Options) string {
 		return host(h) + " took it from inside"
 	case inside && house(older.By.Name) != "" && house(older.By.Name) == house(h.By.Name):
 		return host(h) + " took it from inside its own house"
-	case h.From.RDNSState == Verified && house(h.From.RDNS) != "" && !isPool(h.From.RDNS) &&
+	case h.From.RDNSState == received.Verified && house(h.From.RDNS) != "" && !isPool(h.From.RDNS) &&
 		house(h.From.RDNS) == house(h.By.Name) && house(older.By.Name) == house(h.By.Name):
 		return fmt.Sprintf("%s looked its peer up as %s, a host of the same house", host(h), h.From.RDNS)
 	}
@@ -92,11 +94,11 @@ func isPool(name string) bool {
 }
 
 // named tells whether a hop calls its peer by this name.
-func named(h *Hop, name string) bool {
+func named(h *received.Line, name string) bool {
 	return sameHost(h.From.Name, name) || sameHost(h.From.Helo, name) || sameHost(h.From.RDNS, name)
 }
 
-func host(h *Hop) string {
+func host(h *received.Line) string {
 	if h.By.Name != "" {
 		return h.By.Name
 	}
@@ -112,10 +114,10 @@ func (t *Trace) origin(b *Step) {
 		if b.Ident == "" && b.From.Name == "" {
 			return
 		}
-		t.Origin = &Origin{Name: b.From.Name, Hop: b.Index, VouchedBy: host(&b.Hop), Auth: b.Auth}
+		t.Origin = &Origin{Name: b.From.Name, Hop: b.Index, VouchedBy: host(&b.Line), Auth: b.Auth}
 		return
 	}
-	t.Origin = &Origin{Addr: b.From.Addr, Name: b.From.RDNS, Helo: b.Announced(), Hop: b.Index, VouchedBy: host(&b.Hop), Auth: b.Auth}
+	t.Origin = &Origin{Addr: b.From.Addr, Name: b.From.RDNS, Helo: b.Announced(), Hop: b.Index, VouchedBy: host(&b.Line), Auth: b.Auth}
 }
 
 // seal marks the lines that a verified signature covers.
@@ -171,7 +173,7 @@ func (t *Trace) ownName(s, next *Step, o *Options) {
 	if !ours {
 		return
 	}
-	fits := named(&next.Hop, s.By.Name)
+	fits := named(&next.Line, s.By.Name)
 	if next.Trust == Boundary { // our own line: what a client says in HELO is no proof of anything
 		fits = next.From.RDNS != "" && house(next.From.RDNS) == house(s.By.Name)
 	}
@@ -181,13 +183,13 @@ func (t *Trace) ownName(s, next *Step, o *Options) {
 	}
 	if next.From.RDNS == "" && sameHost(next.Announced(), s.By.Name) { // we, by way of a NAT, or a liar
 		s.blame(10, "it carries our own name %s, as which %s announced itself in line %d: it was invented, unless that address is ours, too",
-			s.By.Name, peer(&next.Hop), next.Index)
+			s.By.Name, peer(&next.Line), next.Index)
 		return
 	}
-	s.blame(10, "it carries our own name %s, but line %d took the message from %s: this proves that it was invented", s.By.Name, next.Index, peer(&next.Hop))
+	s.blame(10, "it carries our own name %s, but line %d took the message from %s: this proves that it was invented", s.By.Name, next.Index, peer(&next.Line))
 }
 
-func peer(h *Hop) string {
+func peer(h *received.Line) string {
 	switch {
 	case h.From.RDNS != "" && h.From.Addr.IsValid():
 		return fmt.Sprintf("%s [%s]", h.From.RDNS, h.From.Addr)
@@ -205,7 +207,7 @@ func (t *Trace) neighbours(s, next *Step) {
 	if by == "" || next.From.Name == "" && !next.From.Addr.IsValid() {
 		return
 	}
-	h := &next.Hop
+	h := &next.Line
 	if s.By.Addr.IsValid() && h.From.Addr.IsValid() && s.By.Addr.Unmap() == h.From.Addr.Unmap() {
 		return
 	}
@@ -236,7 +238,7 @@ func (t *Trace) neighbours(s, next *Step) {
 			s.blame(1, "line %d was announced as %s, but reverse DNS says %s", next.Index, h.Announced(), h.From.RDNS)
 		}
 	case heloFits:
-		if h.From.RDNSState == Missing && s.From.Addr.IsValid() && !s.Class.inside() {
+		if h.From.RDNSState == received.Missing && s.From.Addr.IsValid() && !s.Class.inside() {
 			s.blame(1, "only the announced name of line %d leads here; its address has no name", next.Index)
 		}
 	case rdns == "" && helo == "":
@@ -250,7 +252,7 @@ func (t *Trace) neighbours(s, next *Step) {
 
 // genericName tells whether a reverse name is a provider's number for a
 // customer: it holds parts of the address, or words for dial-up pools.
-func genericName(name string, h *Hop) bool {
+func genericName(name string, h *received.Line) bool {
 	low := strings.ToLower(name)
 	for part := range strings.FieldsFuncSeq(low, func(r rune) bool { return r < 'a' || r > 'z' }) {
 		switch part {

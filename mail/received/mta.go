@@ -1,4 +1,4 @@
-package trace
+package received
 
 import "strings"
 
@@ -127,16 +127,16 @@ func (r *reader) software(a, b int) bool {
 		if end := len(s.mark); end < len(c) && isLetter(c[end]) && s.mark[end-1] != '-' && !strings.HasPrefix(s.mark, "amavis") {
 			continue // "eximious.example"
 		}
-		if r.cur == kFrom && hostLike(c) {
+		if r.cur == kFrom && HostLike(c) {
 			continue // a host that is called after a mail server
 		}
 		r.h.MTA.Name, r.rule = s.name, s.names
-		r.set(FieldMTA, a, b)
+		r.set(PartMTA, a, b)
 		r.h.MTA.Version = version(c[len(s.mark):])
 		if i := foldIndex(c, "from userid "); i >= 0 {
 			v, e := r.firstWord(a+i+5, b)
 			_, e = r.firstWord(e, b)
-			r.h.Ident = r.set(FieldIdent, v, e)
+			r.h.Ident = r.set(PartIdent, v, e)
 		}
 		if s.name == "amavis" || r.cur != kBy {
 			return r.cur != kFrom
@@ -157,12 +157,12 @@ func (r *reader) bareVersion(a, b int) bool {
 		if sp := strings.IndexByte(r.h.MTA.Version, ' '); sp > 0 {
 			r.h.MTA.Version = r.h.MTA.Version[:sp]
 		}
-		r.set(FieldMTA, a, b)
+		r.set(PartMTA, a, b)
 		return true
 	}
 	if strings.HasPrefix(c, "8.") && strings.Count(c, ".") == 2 {
 		r.h.MTA.Name, r.h.MTA.Version = "Sendmail", c
-		r.set(FieldMTA, a, b)
+		r.set(PartMTA, a, b)
 		return true
 	}
 	return false
@@ -192,7 +192,7 @@ func (r *reader) finish() {
 	h := r.h
 	p := &h.From
 	if p.Name != "" && !p.Addr.IsValid() {
-		if span := h.spans[FieldFrom]; span.End-span.Start == len(p.Name) {
+		if span := h.spans[PartFrom]; span.End-span.Start == len(p.Name) {
 			r.address(span.Start, span.End, inName)
 		}
 	}
@@ -219,7 +219,7 @@ func (r *reader) writer() names {
 	if h.MTA.Name == "" {
 		switch w := h.With; {
 		case foldPrefix(w, "microsoft smtpsvc"):
-			h.MTA.Name, h.MTA.Version = "Microsoft SMTPSVC", r.noteAfter(FieldWith)
+			h.MTA.Name, h.MTA.Version = "Microsoft SMTPSVC", r.noteAfter(PartWith)
 			return heloOut
 		case foldPrefix(w, "microsoft smtp server"), fold(w, "mapi"):
 			h.MTA.Name, h.MTA.Version = "Exchange", ""
@@ -228,7 +228,7 @@ func (r *reader) writer() names {
 			}
 			return heloOut
 		case foldPrefix(w, "internet mail service"):
-			h.MTA.Name, h.MTA.Version = "Exchange 5.5", r.noteAfter(FieldWith)
+			h.MTA.Name, h.MTA.Version = "Exchange 5.5", r.noteAfter(PartWith)
 			return heloOut
 		case foldPrefix(w, "qmail-scanner"):
 			h.MTA.Name, h.MTA.Version = "qmail-scanner", version(w)
@@ -246,10 +246,10 @@ func (r *reader) writer() names {
 			h.MTA.Name = "Yahoo"
 		case foldIndex(w, "ibm esmtp") >= 0:
 			h.MTA.Name = "IBM gateway"
-		case under(h.By.Name, "outlook.com"), under(h.By.Name, "office365.com"):
+		case Under(h.By.Name, "outlook.com"), Under(h.By.Name, "office365.com"):
 			h.MTA.Name = "Exchange"
 			return heloOut
-		case under(h.By.Name, "google.com"), under(h.By.Name, "gmail.com"):
+		case Under(h.By.Name, "google.com"), Under(h.By.Name, "gmail.com"):
 			h.MTA.Name = "Gmail"
 		}
 		return byForm
@@ -261,7 +261,7 @@ func (r *reader) writer() names {
 }
 
 // noteAfter is the comment that follows a field, "(5.0.2195.6713)".
-func (r *reader) noteAfter(f Field) string {
+func (r *reader) noteAfter(f Part) string {
 	end := r.h.spans[f].End
 	for _, c := range r.h.Comments {
 		if c.Start > end && c.Start <= end+3 {
@@ -277,9 +277,9 @@ func (r *reader) cipherInWith() {
 	if h.TLS.Cipher != "" || !h.Proto.TLS {
 		return
 	}
-	if i := foldIndex(h.With, "/tls/"); i > 0 && h.spans[FieldWith].End-h.spans[FieldWith].Start == len(h.With) {
-		start := h.spans[FieldWith].Start + i + 5
-		h.TLS.Cipher = r.set(FieldTLSCipher, start, h.spans[FieldWith].End)
+	if i := foldIndex(h.With, "/tls/"); i > 0 && h.spans[PartWith].End-h.spans[PartWith].Start == len(h.With) {
+		start := h.spans[PartWith].Start + i + 5
+		h.TLS.Cipher = r.set(PartTLSCipher, start, h.spans[PartWith].End)
 	}
 }
 
@@ -289,7 +289,7 @@ func (r *reader) nameParties(rule names) {
 	if h.MTA.Name == "Exim" && p.Helo == "" && r.form == outside && p.RDNS != "" {
 		// Exim 3: "from rdns (helo) [192.0.2.1]"
 		p.Helo, p.RDNS = p.RDNS, ""
-		h.spans[FieldHelo], h.spans[FieldRDNS] = h.spans[FieldRDNS], Span{}
+		h.spans[PartHelo], h.spans[PartRDNS] = h.spans[PartRDNS], Span{}
 	}
 	if fold(p.Name, "unknown") && (p.Helo != "" || r.form == bareOnly) {
 		p.RDNSState = Missing
@@ -310,14 +310,14 @@ func (r *reader) nameParties(rule names) {
 	if _, _, isAddr := parseAddr(p.Name); isAddr {
 		return
 	}
-	apart := h.spans[FieldHelo] != Span{} || p.RDNSState == Unverified && r.form == bareOnly
+	apart := h.spans[PartHelo] != Span{} || p.RDNSState == Unverified && r.form == bareOnly
 	switch {
 	case apart && rule != heloOut,
 		p.RDNSState == Verified,
 		r.form == bareOnly && rule != heloOut && p.Port == 0 && p.Addr.Is4(),
 		(r.form == bracketOnly || r.form == outside) && rule == lookedUp:
 		p.RDNS = p.Name
-		h.spans[FieldRDNS] = h.spans[FieldFrom]
+		h.spans[PartRDNS] = h.spans[PartFrom]
 		if p.RDNSState == NotLooked {
 			p.RDNSState = Unverified
 		}
@@ -336,10 +336,10 @@ func (r *reader) login() {
 	switch {
 	case h.Proto.Auth:
 		h.Auth = h.Proto.Name
-		h.spans[FieldAuth] = h.spans[FieldWith]
+		h.spans[PartAuth] = h.spans[PartWith]
 	case h.Proto.HTTP && h.From.Addr.IsValid() && h.MTA.Name != "Exchange":
 		h.Auth = h.Proto.Name // a browser with a session
-		h.spans[FieldAuth] = h.spans[FieldWith]
+		h.spans[PartAuth] = h.spans[PartWith]
 	case h.With == "" && r.viaHTTP():
 		h.Auth, h.Proto = "HTTP", protocols["http"]
 	case h.By.Name == "mail.gmx.net" && h.From.Helo != "" && r.form == outside:
@@ -369,8 +369,8 @@ func dottedNumber(s string) bool {
 	return dots >= 2
 }
 
-// under tells whether a host is a domain or below it.
-func under(host, domain string) bool {
+// Under reports whether a host is a domain or below it.
+func Under(host, domain string) bool {
 	if len(host) > 0 && host[len(host)-1] == '.' {
 		host = host[:len(host)-1]
 	}

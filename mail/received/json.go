@@ -1,12 +1,55 @@
-package trace
+package received
 
 import (
 	"unicode/utf8"
 )
 
-// AppendReceived appends the line's JSON object, as `hoplite trace --received`
+// JSON is one line as `hoplite trace --received` prints it. What is not in
+// the text is absent.
+type JSON struct {
+	From         string   `json:"from,omitempty"`
+	FromIP       string   `json:"from_ip,omitempty"`
+	FromRDNS     string   `json:"from_rdns,omitempty"`
+	Helo         string   `json:"helo,omitempty"`
+	Ident        string   `json:"ident,omitempty"`
+	By           string   `json:"by,omitempty"`
+	ByIP         string   `json:"by_ip,omitempty"`
+	Via          string   `json:"via,omitempty"`
+	With         string   `json:"with,omitempty"`
+	ID           string   `json:"id,omitempty"`
+	For          string   `json:"for,omitempty"`
+	EnvelopeFrom string   `json:"envelope_from,omitempty"`
+	Auth         string   `json:"auth,omitempty"`
+	TLSVersion   string   `json:"tls_version,omitempty"`
+	TLSCipher    string   `json:"tls_cipher,omitempty"`
+	Date         string   `json:"date,omitempty"`
+	MTA          string   `json:"mta,omitempty"`
+	Defects      []string `json:"defects"`
+}
+
+// JSON returns the line in the form that the program prints.
+func (h *Line) JSON() JSON {
+	r := JSON{
+		From: h.From.Name, FromRDNS: h.From.RDNS, Helo: h.From.Helo, Ident: h.Ident, By: h.By.Name,
+		Via: h.Via, With: h.With, ID: h.ID, For: h.For, EnvelopeFrom: h.EnvelopeFrom, Auth: h.Auth,
+		TLSVersion: h.TLS.Version, TLSCipher: h.TLS.Cipher, Date: h.Stamp.RFC3339(), MTA: h.MTA.String(),
+		Defects: h.Defects.List(),
+	}
+	if r.Defects == nil {
+		r.Defects = []string{}
+	}
+	if h.From.Addr.IsValid() {
+		r.FromIP = h.From.Addr.String()
+	}
+	if h.By.Addr.IsValid() {
+		r.ByIP = h.By.Addr.String()
+	}
+	return r
+}
+
+// AppendJSON appends the line's JSON object, as `hoplite trace --received`
 // prints it, without going through reflection.
-func (h *Hop) AppendReceived(dst []byte) []byte {
+func (h *Line) AppendJSON(dst []byte) []byte {
 	w := objectWriter{append(dst, '{')}
 	w.text("from", h.From.Name)
 	if h.From.Addr.IsValid() {
@@ -185,44 +228,4 @@ func civil(days int64) (y, m, d int) {
 		y++
 	}
 	return y, m, d
-}
-
-// Clean makes text of a stranger fit for a terminal or a page: control
-// characters, escape sequences and marks that turn the direction of text
-// around become visible dots.
-func Clean(s string) string {
-	bad := false
-	for _, r := range s {
-		if hidden(r) {
-			bad = true
-			break
-		}
-	}
-	if !bad {
-		return s
-	}
-	out := make([]rune, 0, len(s))
-	for _, r := range s {
-		switch {
-		case r == '\t' || r == '\n' || r == '\r':
-			r = ' '
-		case hidden(r):
-			r = '·'
-		}
-		out = append(out, r)
-	}
-	return string(out)
-}
-
-// hidden runes are those that a reader does not see, or that move others.
-func hidden(r rune) bool {
-	switch {
-	case r < ' ', r >= 0x7f && r < 0xa0, r == utf8.RuneError:
-		return true
-	case r == 0xad, r == 0x61c, r >= 0x200b && r <= 0x200f, r >= 0x2028 && r <= 0x202e, r >= 0x2060 && r <= 0x206f, r == 0xfeff, r >= 0xfff9 && r <= 0xfffb:
-		return true
-	case r >= 0xe0000 && r <= 0xe0fff, r == 0x115f, r == 0x1160, r == 0x3164, r == 0xffa0, r == 0x180e:
-		return true
-	}
-	return false
 }

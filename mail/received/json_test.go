@@ -1,4 +1,4 @@
-package trace
+package received
 
 import (
 	"encoding/json"
@@ -9,18 +9,18 @@ import (
 )
 
 // The fast writer says what encoding/json would.
-func TestAppendReceived(t *testing.T) {
+func TestAppendJSON(t *testing.T) {
 	lines := []string{"from a\x00\x7f\"\\b (\xff\u202e [::ffff:192.0.2.1]) by ü with \"q\tx\" ; Tue, 1 Jan 1970 00:00:00 -0000"}
 	for _, c := range saTable(t) {
 		lines = append(lines, c.Header)
 	}
 	for _, l := range lines {
 		h := Parse([]byte(l))
-		var got, want Received
-		if err := json.Unmarshal(h.AppendReceived(nil), &got); err != nil {
-			t.Fatalf("%v\n%s", err, h.AppendReceived(nil))
+		var got, want JSON
+		if err := json.Unmarshal(h.AppendJSON(nil), &got); err != nil {
+			t.Fatalf("%v\n%s", err, h.AppendJSON(nil))
 		}
-		slow, err := json.Marshal(h.Received())
+		slow, err := json.Marshal(h.JSON())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,28 +45,13 @@ func TestStampText(t *testing.T) {
 	}
 }
 
-func TestClean(t *testing.T) {
-	for in, want := range map[string]string{
-		"plain ü":          "plain ü",
-		"\x1b[31mred":      "·[31mred",
-		"a\u202egpj.exe":   "a·gpj.exe",
-		"fold\r\n\tline":   "fold   line",
-		"zero\u200bwidth":  "zero·width",
-		"\xff broken utf8": "· broken utf8",
-	} {
-		if got := Clean(in); got != want {
-			t.Errorf("%q: got %q, want %q", in, got, want)
-		}
-	}
-}
-
-// A Hop that is used again keeps nothing of the line before.
+// A Line that is used again keeps nothing of the line before.
 func TestParseInto(t *testing.T) {
-	var reused Hop
+	var reused Line
 	for _, c := range saTable(t) {
 		ParseInto(&reused, []byte(c.Header))
 		fresh := Parse([]byte(c.Header))
-		if got, want := string(reused.AppendReceived(nil)), string(fresh.AppendReceived(nil)); got != want {
+		if got, want := string(reused.AppendJSON(nil)), string(fresh.AppendJSON(nil)); got != want {
 			t.Errorf("got %s\nwant %s", got, want)
 		}
 		if len(reused.Comments) != len(fresh.Comments) {

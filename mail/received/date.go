@@ -1,4 +1,4 @@
-package trace
+package received
 
 // A lenient reader for the dates that servers write: RFC 5322 with and without
 // weekday or zone, asctime, ISO 8601 and Go's String, two-digit years, zones by
@@ -9,6 +9,13 @@ func readDate(s string, i int) (st Stamp, end int, defects Defects, ok bool) {
 	d := dateReader{s: s, i: i}
 	st, ok = d.read()
 	return st, d.i, d.defects, ok
+}
+
+// ParseDate reads the date at the start of s, with the leniency that Received
+// lines need, and reports what had to be repaired.
+func ParseDate(s string) (st Stamp, defects Defects, ok bool) {
+	st, _, defects, ok = readDate(s, 0)
+	return st, defects, ok
 }
 
 type dateReader struct {

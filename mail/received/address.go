@@ -1,4 +1,4 @@
-package trace
+package received
 
 import (
 	"net/netip"
@@ -37,7 +37,7 @@ func (r *reader) address(a, b int, how form) bool {
 	if end := strings.IndexByte(r.s[a:b], ']'); end >= 0 {
 		b = a + end
 	}
-	r.set(FieldFromAddr, a, b)
+	r.set(PartFromAddr, a, b)
 	return true
 }
 

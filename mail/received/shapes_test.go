@@ -1,4 +1,4 @@
-package trace
+package received
 
 import (
 	"encoding/json"
@@ -17,7 +17,7 @@ func TestShapes(t *testing.T) {
 	for _, para := range strings.Split(string(raw), "\n\n")[1:] {
 		lines := strings.Split(strings.TrimSpace(para), "\n")
 		h := Parse([]byte(lines[0]))
-		js, err := json.Marshal(h.Received())
+		js, err := json.Marshal(h.JSON())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -35,8 +35,8 @@ func TestShapes(t *testing.T) {
 			if value != want {
 				t.Errorf("%s: got %q, want %q\n\t%s", name, value, want, lines[0])
 			}
-			for _, f := range Fields() { // the place in the text is that of the value
-				if s, ok := h.Span(f); ok && f.String() == name && f != FieldDate && f != FieldMTA && f != FieldAuth && !strings.Contains(h.Raw[s.Start:s.End], value) {
+			for _, f := range Parts() { // the place in the text is that of the value
+				if s, ok := h.Span(f); ok && f.String() == name && f != PartDate && f != PartMTA && f != PartAuth && !strings.Contains(h.Raw[s.Start:s.End], value) {
 					t.Errorf("%s: %q is said to stand at %q", name, value, h.Raw[s.Start:s.End])
 				}
 			}

@@ -1,6 +1,6 @@
 //go:build interop
 
-package trace
+package received
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package trace
+package received
 
 import (
 	"strings"
@@ -14,11 +14,11 @@ func (r *reader) courierTLS(a, b int) {
 		}
 		switch n {
 		case 0:
-			r.h.TLS.Version = r.set(FieldTLSVersion, v, p)
+			r.h.TLS.Version = r.set(PartTLSVersion, v, p)
 		case 1:
 			r.h.TLS.Bits = uint16(small(r.s[v:p]))
 		case 2:
-			r.h.TLS.Cipher = r.set(FieldTLSCipher, v, p)
+			r.h.TLS.Cipher = r.set(PartTLSCipher, v, p)
 		}
 		v = p + 1
 	}
@@ -30,10 +30,10 @@ func (r *reader) usingTLS(a, b int) bool {
 	if v == e || !foldPrefix(r.s[v:e], "tls") && !foldPrefix(r.s[v:e], "ssl") {
 		return false
 	}
-	r.h.TLS.Version = r.set(FieldTLSVersion, v, e)
+	r.h.TLS.Version = r.set(PartTLSVersion, v, e)
 	if i := foldIndex(r.s[e:b], "cipher "); i >= 0 {
 		v, e = r.firstWord(e+i+7, b)
-		r.h.TLS.Cipher = r.set(FieldTLSCipher, v, e)
+		r.h.TLS.Cipher = r.set(PartTLSCipher, v, e)
 		if i := strings.IndexByte(r.s[e:b], '('); i >= 0 {
 			r.h.TLS.Bits = uint16(small(r.s[e+i+1 : b]))
 		}
@@ -54,7 +54,7 @@ func (r *reader) tlsNote(a, b int) bool {
 	}
 	if d := c[3]; !isDigit(d) && d|0x20 != 'v' && !(d == '-' && len(c) > 4 && isDigit(c[4])) {
 		if d == '_' && strings.IndexByte(c, ' ') < 0 { // a cipher by itself
-			r.h.TLS.Cipher = r.set(FieldTLSCipher, a, b)
+			r.h.TLS.Cipher = r.set(PartTLSCipher, a, b)
 			return true
 		}
 		return false
@@ -67,9 +67,9 @@ func (r *reader) tlsNote(a, b int) bool {
 		if i > v && !fold(r.s[v:i], "with") && !fold(r.s[v:i], "cipher") {
 			switch n {
 			case 0:
-				r.h.TLS.Version = r.set(FieldTLSVersion, v, i)
+				r.h.TLS.Version = r.set(PartTLSVersion, v, i)
 			case 1:
-				r.h.TLS.Cipher = r.set(FieldTLSCipher, v, i)
+				r.h.TLS.Cipher = r.set(PartTLSCipher, v, i)
 			case 2:
 				r.h.TLS.Bits = uint16(small(strings.TrimLeft(r.s[v:i], "(")))
 			case 3:

@@ -1,4 +1,4 @@
-package trace
+package received
 
 import "strings"
 
@@ -58,14 +58,14 @@ func (r *reader) partyNote(a, b int) {
 	w := r.s[name:nameEnd]
 	switch {
 	case addrs:
-		p.RDNS = r.set(FieldRDNS, name, nameEnd)
+		p.RDNS = r.set(PartRDNS, name, nameEnd)
 		if r.form == bracketOnly || r.form == bareOnly {
 			r.form = withName
 		}
 	case p.Addr.IsValid() && r.form == outside && strings.IndexByte(w, '.') < 0: // Exim 3: "host [ip] (user)"
-		r.h.Ident = r.set(FieldIdent, name, nameEnd)
-	case p.RDNS == "" && hostLike(w):
-		p.RDNS = r.set(FieldRDNS, name, nameEnd)
+		r.h.Ident = r.set(PartIdent, name, nameEnd)
+	case p.RDNS == "" && HostLike(w):
+		p.RDNS = r.set(PartRDNS, name, nameEnd)
 	}
 }
 
@@ -121,7 +121,7 @@ func (r *reader) userAt(a, e int) (host, hostEnd int, isAddr bool) {
 		a += 6
 	}
 	if a < at {
-		r.h.Ident = r.set(FieldIdent, a, at)
+		r.h.Ident = r.set(PartIdent, a, at)
 	}
 	if _, _, ok := parseAddr(r.s[at+1 : e]); ok && r.address(at+1, e, bareOnly) {
 		return 0, 0, true
@@ -129,7 +129,8 @@ func (r *reader) userAt(a, e int) (host, hostEnd int, isAddr bool) {
 	return at + 1, e, false
 }
 
-func hostLike(w string) bool {
+// HostLike reports whether w has the form of a host name.
+func HostLike(w string) bool {
 	for i := range len(w) {
 		if c := w[i]; !isLetter(c) && !isDigit(c) && c != '.' && c != '-' && c != '_' && c < 128 {
 			return false

@@ -1,4 +1,4 @@
-package trace
+package received
 
 import (
 	"strings"
@@ -21,22 +21,22 @@ func (r *reader) text(t *token) {
 	case kBy:
 		r.byWord(a, b, first)
 	case kVia:
-		r.join(FieldVia, &r.h.Via, a, b, first)
+		r.join(PartVia, &r.h.Via, a, b, first)
 	case kWith:
 		r.withWord(a, b, first)
 	case kID:
 		if first {
 			a, b = unangle(r.s, a, b)
-			r.h.ID = r.set(FieldID, a, b)
+			r.h.ID = r.set(PartID, a, b)
 		} else if r.s[a] == '<' && r.h.For == "" { // "id 2117for <ann@example.org>"
 			a, b = unangle(r.s, a, b)
-			r.h.For = r.set(FieldFor, a, b)
+			r.h.For = r.set(PartFor, a, b)
 			r.defects |= StrayText
 		}
 	case kFor:
 		if first {
 			a, b = unangle(r.s, a, b)
-			r.h.For = r.set(FieldFor, a, b)
+			r.h.For = r.set(PartFor, a, b)
 		}
 	default:
 		if r.s[a] == '[' && !r.h.From.Addr.IsValid() && r.h.Stamp.Unix == 0 || r.s[a] == '[' && t.start < r.dateStart {
@@ -55,11 +55,11 @@ func (r *reader) fromWord(a, b int, first bool) {
 			return
 		}
 		a, b = unquote(r.s, a, b)
-		p.Helo = r.set(FieldHelo, a, b)
+		p.Helo = r.set(PartHelo, a, b)
 		r.claim = false
 	case first && r.notes == 0:
 		a, b = unangle(r.s, a, b)
-		p.Name = r.set(FieldFrom, a, b)
+		p.Name = r.set(PartFrom, a, b)
 	case w[0] == '[':
 		r.address(a, b, outside)
 	case strings.IndexByte(w, '=') > 0:
@@ -67,7 +67,7 @@ func (r *reader) fromWord(a, b int, first bool) {
 	case fold(w, "claiming"):
 		r.claim = true
 	case r.notes == 0 && extends(p.Name):
-		p.Name = r.longer(FieldFrom, b)
+		p.Name = r.longer(PartFrom, b)
 	default:
 		r.defects |= StrayText
 	}
@@ -79,18 +79,18 @@ func (r *reader) byWord(a, b int, first bool) {
 	case first && fold(w, "uid"): // qmail-scanner: "by host by uid 502"
 		r.cur = notKey
 	case first && r.notes == 0:
-		p.Name = r.set(FieldBy, a, b)
+		p.Name = r.set(PartBy, a, b)
 		if addr, port, ok := parseAddr(w); ok {
 			p.Addr, p.Port = addr, port
-			r.set(FieldByAddr, a, b)
+			r.set(PartByAddr, a, b)
 		}
 	case w[0] == '[':
 		if addr, port, ok := parseAddr(w); ok {
 			p.Addr, p.Port = addr, port
-			r.set(FieldByAddr, a, b)
+			r.set(PartByAddr, a, b)
 		}
 	case r.notes == 0 && extends(p.Name):
-		p.Name = r.longer(FieldBy, b)
+		p.Name = r.longer(PartBy, b)
 	default:
 		r.defects |= StrayText
 	}
@@ -100,25 +100,25 @@ func (r *reader) withWord(a, b int, first bool) {
 	w := r.s[a:b]
 	switch {
 	case r.cipherNext:
-		r.h.TLS.Cipher = r.set(FieldTLSCipher, a, b)
+		r.h.TLS.Cipher = r.set(PartTLSCipher, a, b)
 		r.cipherNext = false
 	case fold(w, "encrypted") && r.h.With != "": // qmail: with CIPHER encrypted SMTP
-		span := r.h.spans[FieldWith]
-		r.h.TLS.Cipher = r.set(FieldTLSCipher, span.Start, span.End)
-		r.h.With, r.h.spans[FieldWith] = "", Span{}
+		span := r.h.spans[PartWith]
+		r.h.TLS.Cipher = r.set(PartTLSCipher, span.Start, span.End)
+		r.h.With, r.h.spans[PartWith] = "", Span{}
 	case !first && (fold(w, "tls") || foldPrefix(w, "tls=")):
 		r.cipherNext = len(w) == 3
 	case strings.IndexByte(w, '=') > 0 && r.h.With != "":
 		r.pair(a, b)
-	case r.h.With != "" && r.notes > 0 && r.h.spans[FieldWith].End < a && strings.IndexByte(r.s[r.h.spans[FieldWith].End:a], '(') >= 0:
+	case r.h.With != "" && r.notes > 0 && r.h.spans[PartWith].End < a && strings.IndexByte(r.s[r.h.spans[PartWith].End:a], '(') >= 0:
 		r.defects |= StrayText
 	default:
-		r.join(FieldWith, &r.h.With, a, b, r.h.With == "")
+		r.join(PartWith, &r.h.With, a, b, r.h.With == "")
 	}
 }
 
 // join reads clauses of several words.
-func (r *reader) join(f Field, into *string, a, b int, first bool) {
+func (r *reader) join(f Part, into *string, a, b int, first bool) {
 	if first {
 		*into = r.set(f, a, b)
 	} else {
@@ -127,7 +127,7 @@ func (r *reader) join(f Field, into *string, a, b int, first bool) {
 }
 
 // longer stretches a field to end; only a folded field costs a copy.
-func (r *reader) longer(f Field, end int) string {
+func (r *reader) longer(f Part, end int) string {
 	s := r.set(f, r.h.spans[f].Start, end)
 	for i := 1; i < len(s); i++ {
 		if class[s[i]] == space && (s[i] != ' ' || class[s[i-1]] == space) {
@@ -163,10 +163,10 @@ func unquote(s string, a, b int) (int, int) {
 // envelope notes the reverse path; the null one is written "<>".
 func (r *reader) envelope(a, b int) string {
 	if a == b {
-		r.h.spans[FieldEnvelopeFrom] = Span{a, b}
+		r.h.spans[PartEnvelopeFrom] = Span{a, b}
 		return "<>"
 	}
-	return r.set(FieldEnvelopeFrom, a, b)
+	return r.set(PartEnvelopeFrom, a, b)
 }
 
 // pair reads helo=, ident= and their like, bare or in a comment.
@@ -182,20 +182,20 @@ func (r *reader) pair(a, b int) {
 	}
 	switch key := w[:eq]; {
 	case fold(key, "helo"), fold(key, "ehlo"):
-		r.h.From.Helo = r.set(FieldHelo, v, b)
+		r.h.From.Helo = r.set(PartHelo, v, b)
 	case fold(key, "ident"):
-		r.h.Ident = r.set(FieldIdent, v, b)
+		r.h.Ident = r.set(PartIdent, v, b)
 	case fold(key, "port"):
 		r.h.From.Port = uint16(small(r.s[v:b]))
 	case fold(key, "version"):
-		r.h.TLS.Version = r.set(FieldTLSVersion, v, b)
+		r.h.TLS.Version = r.set(PartTLSVersion, v, b)
 	case fold(key, "cipher"):
-		r.h.TLS.Cipher = r.set(FieldTLSCipher, v, b)
+		r.h.TLS.Cipher = r.set(PartTLSCipher, v, b)
 	case fold(key, "bits"):
 		r.h.TLS.Bits = uint16(small(r.s[v:b]))
 	case fold(key, "verify"):
 		r.h.TLS.Verify = r.s[v:b]
 	case fold(key, "auth"), fold(key, "authid"), fold(key, "auth_id"), fold(key, "user"):
-		r.h.Auth = r.set(FieldAuth, v, b)
+		r.h.Auth = r.set(PartAuth, v, b)
 	}
 }

@@ -1,4 +1,4 @@
-package trace
+package received
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 

@@ -1,4 +1,4 @@
-package trace
+package received
 
 // zoneText reads the zone, if there is one; it always succeeds.
 func (d *dateReader) zoneText() bool {

@@ -1,4 +1,4 @@
-package trace
+package received
 
 import (
 	"strings"
@@ -81,7 +81,7 @@ func (r *reader) noteByWords(a, b int) bool {
 		for v < b && class[r.s[v]] == plain {
 			v++
 		}
-		r.h.TLS.Cipher = r.set(FieldTLSCipher, a, v)
+		r.h.TLS.Cipher = r.set(PartTLSCipher, a, v)
 		return true
 	}
 	const user = "authenticated user " // SquirrelMail and its heirs
@@ -106,7 +106,7 @@ func (r *reader) greeting(a, b int) bool {
 		return false
 	}
 	v, e := r.firstWord(a+n, b)
-	r.h.From.Helo = r.set(FieldHelo, v, e)
+	r.h.From.Helo = r.set(PartHelo, v, e)
 	if v == e && r.h.From.RDNSState == NotLooked {
 		r.h.From.RDNSState = Unverified // the name outside is the looked-up one
 	}
@@ -151,7 +151,7 @@ func (r *reader) authWord(a, b int) {
 		}
 	}
 	if v < e {
-		r.h.Auth = r.set(FieldAuth, v, e)
+		r.h.Auth = r.set(PartAuth, v, e)
 	}
 }
 
@@ -170,7 +170,7 @@ func (r *reader) authNote(a, b int) bool {
 		r.authWord(a+18, b)
 	case foldPrefix(c, "authenticated"):
 		if r.h.Auth == "" {
-			r.h.Auth = r.set(FieldAuth, a, a+13)
+			r.h.Auth = r.set(PartAuth, a, a+13)
 		}
 	case foldPrefix(c, "auth:"), foldPrefix(c, "auth="):
 		v, e := r.firstWord(a+5, b)
@@ -188,7 +188,7 @@ func (r *reader) authNote(a, b int) bool {
 		r.authWord(a+8, b)
 		if i := foldIndex(c, " helo "); i > 0 {
 			v, e := r.firstWord(a+i+6, b)
-			r.h.From.Helo = r.set(FieldHelo, v, e)
+			r.h.From.Helo = r.set(PartHelo, v, e)
 		}
 	default:
 		return false
@@ -204,13 +204,13 @@ func (r *reader) qmail(a, b int) bool {
 		return false
 	}
 	r.h.MTA.Name = "qmail"
-	r.set(FieldMTA, a, a+5)
+	r.set(PartMTA, a, a+5)
 	_, e := r.firstWord(a+i+8, b) // by
 	v, e := r.firstWord(e, b)
 	switch w := r.s[v:e]; {
 	case fold(w, "uid"):
 		_, e = r.firstWord(e, b)
-		r.h.Ident = r.set(FieldIdent, v, e)
+		r.h.Ident = r.set(PartIdent, v, e)
 	case foldPrefix(w, "network["):
 		v += 8
 		slash := v
@@ -221,10 +221,10 @@ func (r *reader) qmail(a, b int) bool {
 			if e > slash+1 && r.s[e-1] == ']' {
 				e--
 			}
-			r.h.From.RDNS = r.set(FieldRDNS, slash+1, e)
+			r.h.From.RDNS = r.set(PartRDNS, slash+1, e)
 		}
 	case w != "" && !fold(w, "network"):
-		r.h.Ident = r.set(FieldIdent, v, e)
+		r.h.Ident = r.set(PartIdent, v, e)
 	}
 	return true
 }
@@ -237,12 +237,12 @@ func (r *reader) fromNote(a, b int) {
 		if at := strings.LastIndexByte(r.s[v:e], '@'); at > 0 {
 			e = v + at
 		}
-		r.h.Ident = r.set(FieldIdent, v, e)
+		r.h.Ident = r.set(PartIdent, v, e)
 		return
 	}
 	v, e := r.firstWord(a, b)
 	if v < e && r.s[v] != '[' {
-		r.h.From.Name = r.set(FieldFrom, v, e)
+		r.h.From.Name = r.set(PartFrom, v, e)
 		a = e
 	}
 	r.partyNote(a, b)
@@ -258,7 +258,7 @@ func (r *reader) byNote(a, b int) {
 		if end := strings.IndexByte(c[i:], ']'); end > 0 {
 			if addr, port, ok := parseAddr(c[i : i+end+1]); ok {
 				r.h.By.Addr, r.h.By.Port = addr, port
-				r.set(FieldByAddr, a+i+1, a+i+end)
+				r.set(PartByAddr, a+i+1, a+i+end)
 			}
 		}
 		return
@@ -273,5 +273,5 @@ func (r *reader) byNote(a, b int) {
 		return
 	}
 	r.h.By.Addr, r.h.By.Port = addr, port
-	r.set(FieldByAddr, a, b)
+	r.set(PartByAddr, a, b)
 }

@@ -1,13 +1,13 @@
-package trace
+package received
 
 import (
 	"sync"
 )
 
 // Parse reads the value of one Received field, folding and all. It accepts
-// everything: what it cannot place is named in Defects. The Hop keeps no
+// everything: what it cannot place is named in Defects. The Line keeps no
 // reference to value.
-func Parse(value []byte) Hop {
+func Parse(value []byte) Line {
 	r := readers.Get().(*reader)
 	r.parse(&r.own, value)
 	h := r.own
@@ -18,16 +18,16 @@ func Parse(value []byte) Hop {
 
 // ParseInto is Parse for many lines: it overwrites h, its list of comments too,
 // and allocates nothing but the line's string.
-func ParseInto(h *Hop, value []byte) {
+func ParseInto(h *Line, value []byte) {
 	r := readers.Get().(*reader)
 	r.parse(h, value)
 	r.release()
 }
 
 // parse reads one value into h.
-func (r *reader) parse(h *Hop, value []byte) {
+func (r *reader) parse(h *Line, value []byte) {
 	r.h = h
-	*h = Hop{Comments: h.Comments[:0]}
+	*h = Line{Comments: h.Comments[:0]}
 	r.s, r.toks = string(value[:min(len(value), MaxField)]), r.toks[:0]
 	r.noQuote, r.noSquare, r.noAngle, r.broken = false, false, false, false
 	r.defects = 0
@@ -43,11 +43,11 @@ func (r *reader) release() {
 	readers.Put(r)
 }
 
-// reader turns the tokens of one field into a Hop.
+// reader turns the tokens of one field into a Line.
 type reader struct {
 	scanner
-	h   *Hop
-	own Hop // what Parse gives away a copy of
+	h   *Line
+	own Line // what Parse gives away a copy of
 	state
 }
 
@@ -110,7 +110,7 @@ func (r *reader) read() {
 var readers = sync.Pool{New: func() any { return &reader{scanner: scanner{toks: make([]token, 0, 64)}} }}
 
 // set notes where a field stands and returns its text.
-func (r *reader) set(f Field, start, end int) string {
+func (r *reader) set(f Part, start, end int) string {
 	r.h.spans[f] = Span{start, end}
 	return r.s[start:end]
 }
@@ -177,7 +177,7 @@ func (r *reader) tryDate(at int) {
 	r.h.Stamp = st
 	r.defects = r.defects&^ofDate | defects
 	r.dateStart, r.dateEnd = int32(start), int32(end)
-	r.set(FieldDate, start, end)
+	r.set(PartDate, start, end)
 }
 
 // opens decides whether the keyword at i starts a clause. A clause must have
@@ -209,7 +209,7 @@ func (r *reader) open(k keyword) {
 	}
 }
 
-func (h *Hop) value(k keyword) string {
+func (h *Line) value(k keyword) string {
 	switch k {
 	case kBy:
 		return h.By.Name

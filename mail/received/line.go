@@ -1,13 +1,13 @@
-package trace
+package received
 
 import (
 	"net/netip"
 	"time"
 )
 
-// Hop is one Received field: who handed the message to whom, as the receiving
+// Line is one Received field: who handed the message to whom, as the receiving
 // side wrote it down.
-type Hop struct {
+type Line struct {
 	// Raw is the field's value with its folding, cut at MaxField.
 	Raw string
 
@@ -33,7 +33,7 @@ type Hop struct {
 	Comments []Span
 	Defects  Defects
 
-	spans [numFields]Span
+	spans [numParts]Span
 }
 
 // Party is one end of a hop.
@@ -52,14 +52,14 @@ type Party struct {
 
 // Announced is what the client called itself in HELO or EHLO, wherever that was
 // written; "" if the line does not say, or if no such greeting was spoken.
-func (h *Hop) Announced() string {
+func (h *Line) Announced() string {
 	p := &h.From
 	switch {
-	case h.spans[FieldHelo] != Span{} || p.Helo != "":
+	case h.spans[PartHelo] != Span{} || p.Helo != "":
 		return p.Helo
 	case h.Proto.HTTP, h.Proto.Fetch:
 		return ""
-	case p.Name != "" && p.Name[0] != '[' && p.Addr.IsValid() && h.spans[FieldFromAddr] == h.spans[FieldFrom]:
+	case p.Name != "" && p.Name[0] != '[' && p.Addr.IsValid() && h.spans[PartFromAddr] == h.spans[PartFrom]:
 		return "" // a bare address is the writer's word for the peer
 	}
 	return p.Name
@@ -144,51 +144,51 @@ func (s Stamp) RFC3339() string {
 	return string(s.AppendRFC3339(nil))
 }
 
-// Span is a range of bytes in Hop.Raw.
+// Span is a range of bytes in Line.Raw.
 type Span struct{ Start, End int }
 
-// Field names a part of a Received field whose place in the text is known.
-type Field uint8
+// Part names a part of a Received field whose place in the text is known.
+type Part uint8
 
 // The parts of a Received field.
 const (
-	FieldFrom Field = iota
-	FieldFromAddr
-	FieldRDNS
-	FieldHelo
-	FieldIdent
-	FieldBy
-	FieldByAddr
-	FieldVia
-	FieldWith
-	FieldID
-	FieldFor
-	FieldEnvelopeFrom
-	FieldAuth
-	FieldTLSVersion
-	FieldTLSCipher
-	FieldDate
-	FieldMTA
-	numFields
+	PartFrom Part = iota
+	PartFromAddr
+	PartRDNS
+	PartHelo
+	PartIdent
+	PartBy
+	PartByAddr
+	PartVia
+	PartWith
+	PartID
+	PartFor
+	PartEnvelopeFrom
+	PartAuth
+	PartTLSVersion
+	PartTLSCipher
+	PartDate
+	PartMTA
+	numParts
 )
 
-var fieldNames = [numFields]string{"from", "from_ip", "from_rdns", "helo", "ident", "by", "by_ip", "via",
+var partNames = [numParts]string{"from", "from_ip", "from_rdns", "helo", "ident", "by", "by_ip", "via",
 	"with", "id", "for", "envelope_from", "auth", "tls_version", "tls_cipher", "date", "mta"}
 
 // String is the name of the field in our JSON.
-func (f Field) String() string { return fieldNames[f] }
+func (f Part) String() string { return partNames[f] }
 
 // Fields lists every field in the order of our JSON.
-func Fields() []Field {
-	all := make([]Field, numFields)
+func Parts() []Part {
+	all := make([]Part, numParts)
 	for i := range all {
-		all[i] = Field(i)
+		all[i] = Part(i)
 	}
 	return all
 }
 
 // Span tells where in Raw a field stands; ok is false if the line has none.
-func (h *Hop) Span(f Field) (s Span, ok bool) {
+func (h *Line) Span(f Part) (s Span, ok bool) {
 	s = h.spans[f]
 	return s, s.End > s.Start
 }

@@ -1,4 +1,4 @@
-package trace
+package received
 
 import (
 	"encoding/json"
@@ -15,7 +15,7 @@ type saCase struct {
 
 func saTable(t testing.TB) []saCase {
 	t.Helper()
-	raw, err := os.ReadFile("testdata/received/spamassassin-rcvd-table.json")
+	raw, err := os.ReadFile("testdata/spamassassin-rcvd-table.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestSpamAssassinTable(t *testing.T) {
 			continue
 		}
 		got := Parse([]byte(c.Header))
-		r := got.Received()
+		r := got.JSON()
 		for _, f := range []struct{ name, got, want string }{
 			{"from_ip", saText(r.FromIP), c.Expect.IP},
 			{"from_rdns", r.FromRDNS, c.Expect.RDNS},

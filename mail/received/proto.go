@@ -1,4 +1,4 @@
-package trace
+package received
 
 // Proto is the protocol of a hop: a name from the registry of RFC 3848 and
 // RFC 6531 where With names one, and what that name says.
