@@ -1,0 +1,40 @@
+package maildrop
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// useGolden copies a file that the first version wrote into ann's box.
+func useGolden(t *testing.T, s *Store, name string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", "golden", name))
+	must(t, err)
+	must(t, os.MkdirAll(boxDir(s), 0o700))
+	must(t, os.WriteFile(filepath.Join(boxDir(s), name), text, 0o600))
+}
+
+func TestGoldenMaildirsize(t *testing.T) {
+	s := testStore(t, Config{})
+	useGolden(t, s, "maildirsize")
+	b, err := s.Box("ann@example.org")
+	must(t, err)
+	defer b.Close()
+	want := Quota{Size: 84, Messages: 6, SizeLimit: 1 << 20, MessagesLimit: 100}
+	if q, err := b.Quota(); err != nil || q != want {
+		t.Errorf("got %+v, %v, want %+v", q, err, want)
+	}
+}
+
+func TestGoldenSpecialUse(t *testing.T) {
+	s := testStore(t, Config{})
+	useGolden(t, s, "hoplite-special-use")
+	b, err := s.Box("ann@example.org")
+	must(t, err)
+	defer b.Close()
+	if got, want := b.specialUses(), map[string]string{"Entwürfe": `\Drafts`, "Mülleimer": `\Trash`}; !maps.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
