@@ -165,7 +165,7 @@ func readWhole(folder *maildrop.Folder, m *maildrop.Message, known entry) (entry
 	if err != nil {
 		return nil, err
 	}
-	return wholeEntry(t, src.file, known), nil
+	return wholeEntry(t, &src.file, known), nil
 }
 
 func wholeEntry(t *mime.Tree, file io.ReaderAt, known entry) entry {

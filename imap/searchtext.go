@@ -53,14 +53,14 @@ func (s *subject) readTexts() error {
 	if err := s.open(); err != nil {
 		return err
 	}
-	var at io.ReaderAt = s.src.file
-	if s.m.Size <= maxWhole {
+	var at io.ReaderAt = &s.src.file
+	if size := s.src.file.Size; size <= maxWhole {
 		whole := wholes.Get().(*[]byte)
 		defer wholes.Put(whole)
-		if int64(cap(*whole)) < s.m.Size {
-			*whole = make([]byte, s.m.Size)
+		if int64(cap(*whole)) < size {
+			*whole = make([]byte, size)
 		}
-		b := (*whole)[:s.m.Size]
+		b := (*whole)[:size]
 		n, err := s.src.file.ReadAt(b, 0)
 		if err != nil && err != io.EOF {
 			return err

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -16,8 +15,7 @@ import (
 
 // source is the file of a message that is being fetched.
 type source struct {
-	msg    *maildrop.Message
-	file   *os.File
+	file   maildrop.File
 	tree   *mime.Tree // once a part was asked for
 	header []byte     // once the header was asked for
 	ended  bool       // header is all of the header
@@ -28,7 +26,7 @@ func openMessage(folder *maildrop.Folder, m *maildrop.Message) (*source, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &source{msg: m, file: file}, nil
+	return &source{file: file}, nil
 }
 
 func (s *source) close() { s.file.Close() }
@@ -36,7 +34,7 @@ func (s *source) close() { s.file.Close() }
 // walk returns the message's structure.
 func (s *source) walk() (*mime.Tree, error) {
 	if s.tree == nil {
-		t, err := mime.Walk(io.NewSectionReader(s.file, 0, 1<<62))
+		t, err := mime.Walk(io.NewSectionReader(&s.file, 0, 1<<62))
 		if err != nil {
 			return nil, err
 		}
@@ -118,11 +116,11 @@ func (p *piece) send(to io.Writer, off, n int64) error {
 	from, end := p.span.From.Off, p.span.To.Off
 	if p.span.Size() == p.size {
 		// Line ends are CRLF in the file, too: no need to go over them.
-		return copyPart(w, io.NewSectionReader(p.src.file, from+off, end-from-off), 0, n)
+		return copyPart(w, io.NewSectionReader(&p.src.file, from+off, end-from-off), 0, n)
 	}
 	c := crlfReaders.Get().(*maildir.CRLFReader)
 	defer crlfReaders.Put(c)
-	c.Reset(io.NewSectionReader(p.src.file, from, end-from))
+	c.Reset(io.NewSectionReader(&p.src.file, from, end-from))
 	defer c.Reset(nil)
 	if off == 0 && n == p.size {
 		sent, err := c.WriteTo(w)
@@ -144,7 +142,7 @@ func (s *source) span(sp mime.Span) *piece {
 // section finds what BODY[...] asks for; nil when there is no such part.
 func (s *source) section(it wire.Item) (*piece, error) {
 	if len(it.Path) == 0 && it.Text == wire.Whole {
-		whole := mime.Span{To: mime.Mark{Off: s.msg.Size, Bare: s.msg.Wire - s.msg.Size}}
+		whole := mime.Span{To: mime.Mark{Off: s.file.Size, Bare: s.file.Wire - s.file.Size}}
 		return s.span(whole), nil
 	}
 	if len(it.Path) == 0 && it.Text != wire.Text {
@@ -260,9 +258,9 @@ func (s *source) decoded(path []int) (io.Reader, error) {
 		if len(path) > 0 {
 			return strings.NewReader(""), nil
 		}
-		return maildir.NewCRLFReader(io.NewSectionReader(s.file, 0, s.msg.Size)), nil
+		return maildir.NewCRLFReader(io.NewSectionReader(&s.file, 0, s.file.Size)), nil
 	}
-	raw := maildir.NewCRLFReader(io.NewSectionReader(s.file, part.Body.From.Off, part.Body.Size()))
+	raw := maildir.NewCRLFReader(io.NewSectionReader(&s.file, part.Body.From.Off, part.Body.Size()))
 	if part.Type == "multipart" || part.Message() != nil {
 		return raw, nil // RFC 2045, 6.4: those have no encoding of their own
 	}

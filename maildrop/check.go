@@ -14,6 +14,13 @@ import (
 // tmpAge is how old a file in tmp must be to be a leftover (Maildir standard).
 const tmpAge = 36 * time.Hour
 
+// leftover reports whether a file in tmp belongs to a delivery that was given
+// up. The modification time alone does not tell: it is the internal date of a
+// message that is being appended, which may be years ago.
+func leftover(st maildir.Stat, now time.Time) bool {
+	return now.Sub(st.MTime) > tmpAge && now.Sub(st.CTime) > tmpAge
+}
+
 // Finding is something wrong with a box.
 type Finding struct {
 	Folder string
@@ -26,7 +33,9 @@ type Finding struct {
 
 // Check looks a box over: what readers and other servers would stumble on.
 // Mend does what a finding's Plan says.
-func (b *Box) Check(ctx context.Context) ([]Finding, error) {
+func (b *Box) Check(ctx context.Context) ([]Finding, error) { return b.check(ctx, time.Now()) }
+
+func (b *Box) check(ctx context.Context, now time.Time) ([]Finding, error) {
 	list, err := b.List()
 	if err != nil {
 		return nil, err
@@ -39,7 +48,7 @@ func (b *Box) Check(ctx context.Context) ([]Finding, error) {
 		if !info.Exists {
 			continue
 		}
-		found, err := b.checkFolder(info.Name)
+		found, err := b.checkFolder(info.Name, now)
 		all = append(all, found...)
 		if err != nil {
 			return all, fmt.Errorf("check folder %q: %w", info.Name, err)
@@ -103,13 +112,13 @@ func (b *Box) checkTree() ([]Finding, error) {
 
 // checkFolder looks at one folder's files before anybody mends them by
 // opening it.
-func (b *Box) checkFolder(name string) ([]Finding, error) {
+func (b *Box) checkFolder(name string, now time.Time) ([]Finding, error) {
 	f, err := b.Folder(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	c := checker{f: f, name: name}
+	c := checker{f: f, name: name, now: now}
 	for _, step := range []func() error{c.list, c.lock, c.leftovers, c.files} {
 		if err := step(); err != nil {
 			return c.all, err
@@ -122,6 +131,7 @@ func (b *Box) checkFolder(name string) ([]Finding, error) {
 type checker struct {
 	f    *Folder
 	name string
+	now  time.Time
 	all  []Finding
 }
 
@@ -174,7 +184,7 @@ func (c *checker) lock() error {
 	if err != nil {
 		return ignoreMissing(err)
 	}
-	if age := time.Since(st.MTime); age > 2*time.Minute {
+	if age := c.now.Sub(st.MTime); age > 2*time.Minute {
 		c.add("remove it", func() error { return c.f.dir.Remove(name) }, "%s is %s old", name, age.Round(time.Minute))
 	}
 	return nil
@@ -188,25 +198,25 @@ func (c *checker) leftovers() error {
 	}
 	old := 0
 	for _, n := range names {
-		if st, err := c.f.tmp.Stat(n); err == nil && time.Since(st.MTime) > tmpAge {
+		if st, err := c.f.tmp.Stat(n); err == nil && leftover(st, c.now) {
 			old++
 		}
 	}
 	if old > 0 {
-		c.add("remove them", c.f.cleanTmp, "%d deliveries in tmp were given up more than 36 hours ago", old)
+		c.add("remove them", func() error { return c.f.cleanTmp(c.now) }, "%d deliveries in tmp were given up more than 36 hours ago", old)
 	}
 	return nil
 }
 
 // cleanTmp removes what deliveries left behind.
-func (f *Folder) cleanTmp() error {
+func (f *Folder) cleanTmp(now time.Time) error {
 	names, err := f.tmp.Files()
 	if err != nil {
 		return err
 	}
 	for _, n := range names {
 		st, serr := f.tmp.Stat(n)
-		if serr != nil || time.Since(st.MTime) <= tmpAge {
+		if serr != nil || !leftover(st, now) {
 			continue
 		}
 		if rerr := ignoreMissing(f.tmp.Remove(n)); rerr != nil {

@@ -3,6 +3,7 @@ package maildrop
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"hoplite/maildrop/maildir"
@@ -84,7 +85,7 @@ func (f *Folder) outgoing(m *Message, dst *Folder, move bool) (incoming, error) 
 	if err != nil {
 		return incoming{}, err
 	}
-	next := Message{Flags: m.Flags, Keywords: mask, Size: m.Size, Wire: m.Wire, Date: m.Date}
+	next := Message{Flags: m.Flags, Keywords: mask, Size: m.Size, Wire: m.Wire, Exact: m.Exact, Date: m.Date}
 	base := maildir.WithSizes(maildir.Unique(), m.Size, m.Wire)
 	next.Ext = "G" + m.GUID()
 	if move && f != dst {
@@ -140,7 +141,7 @@ func (f *Folder) duplicate(m *Message, dst *Folder, name string) error {
 		return err
 	}
 	defer r.Close()
-	if err := dst.tmp.Place(r, m.InternalDate(), dst.cur, name); err != nil {
+	if err := dst.tmp.Place(io.NewSectionReader(&r, 0, r.Size), m.InternalDate(), dst.cur, name); err != nil {
 		return fmt.Errorf("copy message %d: %w", m.UID, err)
 	}
 	return nil

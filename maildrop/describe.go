@@ -148,7 +148,7 @@ func (f *Folder) describe(file found, e maildir.Entry, was *Message) (*Message, 
 	fromName(m, file, e, text)
 	m.File = strings.Clone(m.File) // without the names that it was read with
 	if was != nil {
-		m.Size, m.Wire, m.Date, m.Saved, m.ModSeq = was.Size, was.Wire, was.Date, was.Saved, was.ModSeq
+		m.Size, m.Wire, m.Exact, m.Date, m.Saved, m.ModSeq = was.Size, was.Wire, was.Exact, was.Date, was.Saved, was.ModSeq
 		m.Keywords |= was.Keywords &^ (1<<maildir.MaxLetters - 1)
 		return m, nil
 	}
@@ -167,6 +167,7 @@ func (f *Folder) describe(file found, e maildir.Entry, was *Message) (*Message, 
 		return m, nil
 	}
 	m.Size, m.Wire, err = f.measure(file)
+	m.Exact = true
 	return m, err
 }
 

@@ -136,7 +136,7 @@ func (f *Folder) Append(news ...*NewMessage) ([]*Message, *Snapshot, error) {
 			return nil, nil, err
 		}
 		items = append(items, incoming{
-			message: Message{Flags: n.Flags, Keywords: mask, Size: n.size, Wire: n.wire, Date: n.Date.Unix(), Ext: n.ext},
+			message: Message{Flags: n.Flags, Keywords: mask, Size: n.size, Wire: n.wire, Exact: true, Date: n.Date.Unix(), Ext: n.ext},
 			base:    n.base(),
 			place:   func(name string) error { return f.tmp.Rename(n.name, f.cur, name) },
 			undo:    func(name string) { f.cur.Rename(name, f.tmp, n.name) },

@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"hoplite/mail"
+	"hoplite/maildrop/maildir"
 )
 
 // testStore opens a store in a directory of its own.
@@ -290,27 +291,19 @@ func TestDoubledBaseName(t *testing.T) {
 	}
 }
 
-// A size in a file name that is not true makes one reading fail, and is known
-// from then on, also after a restart.
+// A wrong size in a file name is noticed before the first octet is sent, and
+// is known from then on, also after a restart.
 func TestLyingSize(t *testing.T) {
 	s, err := Open(Config{Name: "boxes"}, testStore(t, Config{}).env)
 	must(t, err)
 	f := inboxOf(t, s)
-	const text = "Subject: a\n\nx\n"
+	const text, onWire = "Subject: a\n\nx\n", "Subject: a\r\n\r\nx\r\n"
 	for i, wire := range []int{15, 18} {
 		name := fmt.Sprintf("%s/cur/170000000%d.M1P1.h,S=%d,W=%d:2,", boxDir(s), i, len(text), wire)
 		must(t, os.WriteFile(name, []byte(text), 0o600))
 	}
 	for _, m := range syncNow(t, f).Messages {
-		for _, want := range []error{io.ErrUnexpectedEOF, nil} {
-			i, _ := f.snap.Load().Find(m.UID)
-			r, err := f.Read(f.snap.Load().Messages[i])
-			must(t, err)
-			if _, err := io.Copy(io.Discard, r); err != want {
-				t.Errorf("message %d: %v, want %v", m.UID, err, want)
-			}
-			r.Close()
-		}
+		readsAs(t, f, m, onWire)
 	}
 	f.Close()
 	f.box.Close()
@@ -318,6 +311,134 @@ func TestLyingSize(t *testing.T) {
 	for _, m := range again.Messages {
 		if m.Wire != 17 {
 			t.Errorf("message %d has %d octets on the wire", m.UID, m.Wire)
+		}
+	}
+}
+
+// readsAs checks that a message is announced and read as text, both ways.
+func readsAs(t *testing.T, f *Folder, m *Message, text string) {
+	t.Helper()
+	for _, copyTo := range []func(io.Writer, *Reader) (int64, error){
+		func(w io.Writer, r *Reader) (int64, error) { return r.WriteTo(w) },
+		func(w io.Writer, r *Reader) (int64, error) { return io.Copy(w, struct{ io.Reader }{r}) },
+	} {
+		r, err := f.Read(m)
+		must(t, err)
+		var b strings.Builder
+		if n, err := copyTo(&b, r); err != nil || n != r.Size() || b.String() != text {
+			t.Errorf("message %d: announced %d octets, read %d, %v: %.80q", m.UID, r.Size(), n, err, b.String())
+		}
+		must(t, r.Close())
+	}
+}
+
+// A scanner or an editor writes another text into the file of a message. It is
+// read as it is now, and known with its new size afterwards.
+func TestFileReplacedInPlace(t *testing.T) {
+	small := "Subject: a\r\n\r\nx\r\n"
+	large := "Subject: b\r\n\r\n" + strings.Repeat("a long line of text\r\n", 10_000)
+	for _, tc := range []struct{ name, was, now string }{
+		{"longer", small, small + "and more\r\n"},
+		{"shorter", small + "and more\r\n", small},
+		{"small to large", small, large},
+		{"large to small", large, small},
+		{"large, longer", large, large + "and more\r\n"},
+		{"same size, other lines", small + "ab\r\n", small + "\r\n\r\n\r\n"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := testFolder(t, testStore(t, Config{}), "INBOX")
+			m := put(t, f, tc.was, 0)
+			readsAs(t, f, m, tc.was)
+			f.Keep(m, []byte("structure"))
+			path := filepath.Join(boxDir(f.box.store), "cur", m.File)
+			must(t, os.WriteFile(path, []byte(strings.ReplaceAll(tc.now, "\r\n", "\n")), 0o600))
+			must(t, os.Chtimes(path, time.Time{}, time.Now().Add(time.Minute)))
+			readsAs(t, f, m, tc.now)
+			s := f.snap.Load()
+			if now := s.Messages[0]; now.Wire != int64(len(tc.now)) || now.UID != m.UID {
+				t.Errorf("now %+v", now)
+			}
+			if len(tc.was) != len(tc.now) && f.Cached(m) != nil {
+				t.Error("what was kept of the old text is still there")
+			}
+		})
+	}
+}
+
+// A file that is cut while it is being read leaves the announced length as it
+// was, and the message is measured again.
+func TestFileCutWhileRead(t *testing.T) {
+	f := testFolder(t, testStore(t, Config{}), "INBOX")
+	m := put(t, f, "Subject: b\r\n\r\n"+strings.Repeat("a long line of text\r\n", 20_000), 0)
+	for _, size := range []int64{m.Size / 2, m.Size / 4} {
+		r, err := f.Read(f.snap.Load().Messages[0])
+		must(t, err)
+		must(t, os.Truncate(filepath.Join(boxDir(f.box.store), "cur", m.File), size))
+		if n, err := io.Copy(io.Discard, r); err != nil || n != r.Size() {
+			t.Errorf("announced %d octets, got %d, %v", r.Size(), n, err)
+		}
+		must(t, r.Close())
+		if now := f.snap.Load().Messages[0]; now.Size != size {
+			t.Errorf("now %d octets, want %d", now.Size, size)
+		}
+	}
+}
+
+// A large file whose name has its sizes is counted once.
+func TestLargeFileIsCountedOnce(t *testing.T) {
+	s := testStore(t, Config{})
+	f := testFolder(t, s, "INBOX")
+	text := "Subject: b\n\n" + strings.Repeat("a long line of text\n", 10_000)
+	name := fmt.Sprintf("%s/new/1700000000.M1P1.h,S=%d,W=%d", boxDir(s), len(text), len(text)+10_002)
+	must(t, os.WriteFile(name, []byte(text), 0o600))
+	m := syncNow(t, f).Messages[0]
+	if m.Exact {
+		t.Fatal("the sizes in a file name were taken for counted ones")
+	}
+	readsAs(t, f, m, strings.ReplaceAll(text, "\n", "\r\n"))
+	if !f.snap.Load().Messages[0].Exact {
+		t.Error("the sizes are not known to be exact after they were counted")
+	}
+}
+
+// A message with an old date can be appended to a folder that nobody has
+// open: the clean-up of tmp at the first look leaves it alone.
+func TestAppendOldDateToUnopenedFolder(t *testing.T) {
+	f := testFolder(t, testStore(t, Config{}), "INBOX")
+	var news []*NewMessage
+	for i := range 2 {
+		n, err := f.NewMessage()
+		must(t, err)
+		n.Date = time.Unix(1_000_000_000+int64(i), 0)
+		io.WriteString(n, "Subject: old\n\nx\n")
+		news = append(news, n)
+	}
+	msgs, _, err := f.Append(news...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range msgs {
+		if m.InternalDate().Unix() != 1_000_000_000+int64(i) {
+			t.Errorf("message %d has date %s", m.UID, m.InternalDate())
+		}
+	}
+}
+
+func TestLeftover(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	old, fresh := now.Add(-37*time.Hour), now.Add(-time.Hour)
+	for _, tc := range []struct {
+		name         string
+		mtime, ctime time.Time
+		want         bool
+	}{
+		{"given up", old, old, true},
+		{"being written", fresh, fresh, false},
+		{"appended with an old date", time.Unix(0, 0), fresh, false},
+		{"dated in the future", now.Add(time.Hour), old, false},
+	} {
+		if got := leftover(maildir.Stat{MTime: tc.mtime, CTime: tc.ctime}, now); got != tc.want {
+			t.Errorf("%s: %v", tc.name, got)
 		}
 	}
 }

@@ -231,7 +231,7 @@ func writeMbox(w *bufio.Writer, f *Folder, s *Snapshot, m *Message) error {
 	}
 	defer r.Close()
 	fmt.Fprintf(w, "From MAILER-DAEMON %s\n", m.InternalDate().UTC().Format(time.ANSIC))
-	br := bufio.NewReaderSize(r, 64<<10)
+	br := bufio.NewReaderSize(io.NewSectionReader(&r, 0, r.Size), 64<<10)
 	head, last := true, byte('\n')
 	for {
 		line, err := br.ReadSlice('\n')

@@ -1,6 +1,7 @@
 package maildrop
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,20 +11,117 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// Open opens the file of a message, as it is stored: with LF line ends, mostly.
-// A message that was expunged is ErrNoMessage.
-func (f *Folder) Open(m *Message) (*os.File, error) {
-	file, err := f.in(found{m.File, m.New}).Open(m.File)
+// File is the open file of a message as it is stored, mostly with LF line
+// ends. Its sizes are those of the open file, whatever its name or the index
+// say, so that a literal that announces Wire can be sent in full.
+type File struct {
+	// Size is the number of octets in the file, Wire the number once every
+	// line ends in CRLF.
+	Size, Wire int64
+
+	file   *os.File
+	block  *[confirmBlock]byte // the whole file, if it was read to confirm Wire
+	folder *Folder
+	msg    *Message
+	doubt  bool
+}
+
+// confirmBlock is the size of the files that are read in one go to confirm
+// their CRLF size.
+const confirmBlock = 64 << 10
+
+var confirmBlocks = sync.Pool{New: func() any { return new([confirmBlock]byte) }}
+
+// Open opens the file of a message. If the message was expunged, it returns
+// ErrNoMessage.
+func (f *Folder) Open(m *Message) (File, error) {
+	file, st, err := f.in(found{m.File, m.New}).OpenStat(m.File)
 	if isNot(err) {
 		// Renamed meanwhile, by us or by others.
-		if file, err = f.reopen(m); isNot(err) {
-			return nil, ErrNoMessage
+		if file, st, err = f.reopen(m); isNot(err) {
+			return File{}, ErrNoMessage
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open message %d: %w", m.UID, err)
+		return File{}, fmt.Errorf("open message %d: %w", m.UID, err)
 	}
-	return file, nil
+	of := File{file: file, folder: f, msg: m}
+	if err := of.confirm(st); err != nil {
+		of.Close()
+		return File{}, fmt.Errorf("read message %d: %w", m.UID, err)
+	}
+	return of, nil
+}
+
+// confirm sets the sizes. Sizes that were counted earlier hold as long as size
+// and time of the file are unchanged; others are counted now.
+func (of *File) confirm(st maildir.Stat) error {
+	m := of.msg
+	if m.Exact && st.Size == m.Size && st.MTime.Unix() == m.Date {
+		of.Size, of.Wire = m.Size, m.Wire
+		return nil
+	}
+	if st.Size < confirmBlock {
+		of.block = confirmBlocks.Get().(*[confirmBlock]byte)
+		n, err := of.file.ReadAt(of.block[:], 0)
+		if err == io.EOF {
+			of.Size, of.Wire = int64(n), maildir.WireLen(of.block[:n])
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		of.dropBlock() // it grew since
+	}
+	var err error
+	of.Size, of.Wire, err = maildir.WireSize(io.NewSectionReader(of.file, 0, 1<<62))
+	return err
+}
+
+func (of *File) dropBlock() {
+	if of.block != nil {
+		confirmBlocks.Put(of.block)
+		of.block = nil
+	}
+}
+
+// ReadAt implements io.ReaderAt.
+func (of *File) ReadAt(p []byte, off int64) (int, error) {
+	if of.block == nil {
+		return of.file.ReadAt(p, off)
+	}
+	if off >= of.Size {
+		return 0, io.EOF
+	}
+	n := copy(p, of.block[off:of.Size])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// Doubt marks the file as changed while it was being read: less than the
+// announced octets came out of it. Close then has the message measured again.
+func (of *File) Doubt() { of.doubt = true }
+
+// Close closes the file. If the folder remembered other sizes, it corrects
+// them, so that the next snapshot has the right ones.
+func (of *File) Close() error {
+	f, m := of.folder, of.msg
+	switch {
+	case of.doubt || of.Size != m.Size || of.Wire != m.Wire:
+		f.mu.Lock()
+		f.dated()
+		f.remeasure(m.UID)
+		f.mu.Unlock()
+	case !m.Exact && of.block == nil && f.mu.TryLock():
+		// Counting a large file once is enough.
+		f.dated()
+		f.exact(m)
+		f.mu.Unlock()
+	}
+	of.dropBlock()
+	return of.file.Close()
 }
 
 // Head reads the beginning of a message as it is stored into b, and returns how
@@ -45,112 +143,146 @@ func (f *Folder) Head(m *Message, b []byte) (int, error) {
 }
 
 // reopen opens a file whose name m does not know any more.
-func (f *Folder) reopen(m *Message) (*os.File, error) {
+func (f *Folder) reopen(m *Message) (*os.File, maildir.Stat, error) {
 	if s := f.snap.Load(); s != nil {
 		if i, ok := s.Find(m.UID); ok && s.Messages[i].Base() == m.Base() {
 			now := s.Messages[i]
-			if file, err := f.in(found{now.File, now.New}).Open(now.File); !isNot(err) {
-				return file, err
+			if file, st, err := f.in(found{now.File, now.New}).OpenStat(now.File); !isNot(err) {
+				return file, st, err
 			}
 		}
 	}
 	at, ok := f.search(m.Base())
 	if !ok {
-		return nil, os.ErrNotExist
+		return nil, maildir.Stat{}, os.ErrNotExist
 	}
-	return f.in(at).Open(at.file)
+	return f.in(at).OpenStat(at.file)
 }
 
-// Reader reads one message with CRLF line ends: exactly Size octets, or an
-// error, so that a length that was announced is kept. Close it.
+// Reader reads one message with CRLF line ends. It returns exactly Size
+// octets, so that an announced length is kept even if another program changes
+// the file in the meantime. Close it.
 type Reader struct {
-	*maildir.CRLFReader
-	folder *Folder
-	uid    uint32
-	file   *os.File
-	left   int64
-	wrong  bool // the file has another size than we thought
+	crlf *maildir.CRLFReader
+	file File
+	left int64
 }
 
 var crlfPool = sync.Pool{New: func() any { return maildir.NewCRLFReader(nil) }}
 
-// Read opens a message for reading as it goes over the wire, m.Wire octets.
+// Read opens a message for reading with CRLF line ends.
 func (f *Folder) Read(m *Message) (*Reader, error) {
 	file, err := f.Open(m)
 	if err != nil {
 		return nil, err
 	}
-	c := crlfPool.Get().(*maildir.CRLFReader)
-	c.Reset(file)
-	return &Reader{CRLFReader: c, folder: f, uid: m.UID, file: file, left: m.Wire}, nil
+	r := &Reader{crlf: crlfPool.Get().(*maildir.CRLFReader), file: file, left: file.Wire}
+	r.crlf.Reset(io.NewSectionReader(&r.file, 0, file.Size))
+	return r, nil
 }
+
+// Size returns how many octets the reader returns in all.
+func (r *Reader) Size() int64 { return r.file.Wire }
 
 // Read implements io.Reader.
 func (r *Reader) Read(p []byte) (int, error) {
 	if r.left == 0 {
 		return 0, io.EOF
 	}
-	n, err := r.CRLFReader.Read(p[:min(int64(len(p)), r.left)])
-	r.left -= int64(n)
-	if err == io.EOF && r.left > 0 {
-		r.wrong, err = true, io.ErrUnexpectedEOF
+	p = p[:min(int64(len(p)), r.left)]
+	n, err := r.crlf.Read(p)
+	if err == io.EOF {
+		// The file lost its end since it was opened.
+		r.file.Doubt()
+		for i := range p[n:] {
+			p[n+i] = ' '
+		}
+		n, err = len(p), nil
 	}
+	r.left -= int64(n)
 	return n, err
 }
 
 // WriteTo implements io.WriterTo.
 func (r *Reader) WriteTo(w io.Writer) (int64, error) {
-	n, err := r.CRLFReader.WriteTo(&exact{w: w, left: r.left})
+	n, err := r.crlf.WriteTo(&limited{w: w, left: r.left})
 	r.left -= n
-	if err == nil && r.left > 0 {
-		err = io.ErrUnexpectedEOF
+	if err == errLimit {
+		r.file.Doubt()
+		return n, nil
 	}
-	r.wrong = r.wrong || err == io.ErrUnexpectedEOF
-	return n, err
+	if err != nil || r.left == 0 {
+		return n, err
+	}
+	// Read fills up what is missing.
+	more, err := io.Copy(w, struct{ io.Reader }{r})
+	return n + more, err
 }
 
-// exact ends with an error before more than left octets are written.
-type exact struct {
+// limited writes the first left octets and then fails with errLimit.
+type limited struct {
 	w    io.Writer
 	left int64
 }
 
-func (e *exact) Write(p []byte) (int, error) {
-	if int64(len(p)) > e.left {
-		return 0, io.ErrUnexpectedEOF
+var errLimit = errors.New("more octets than announced")
+
+func (l *limited) Write(p []byte) (int, error) {
+	over := int64(len(p)) > l.left
+	n, err := l.w.Write(p[:min(int64(len(p)), l.left)])
+	l.left -= int64(n)
+	if err == nil && over {
+		err = errLimit
 	}
-	n, err := e.w.Write(p)
-	e.left -= int64(n)
 	return n, err
 }
 
-// Close closes the file. A message that had another size than its name says
-// is measured, so that it can be read the next time.
+// Close closes the file.
 func (r *Reader) Close() error {
-	if r.wrong {
-		r.folder.mu.Lock()
-		r.folder.dated()
-		r.folder.remeasure(r.uid)
-		r.folder.mu.Unlock()
-	}
-	r.CRLFReader.Reset(nil)
-	crlfPool.Put(r.CRLFReader)
+	r.crlf.Reset(nil)
+	crlfPool.Put(r.crlf)
 	return r.file.Close()
 }
 
 // remeasure reads a message to know its sizes. f.mu is held.
 func (f *Folder) remeasure(uid uint32) {
-	st := &f.state
-	i, ok := st.find(uid)
+	i, ok := f.state.find(uid)
 	if !ok {
 		return
 	}
-	next := *st.msgs[i]
+	was := f.state.msgs[i]
+	next := *was
 	var err error
-	if next.Size, next.Wire, err = f.measure(found{next.File, next.New}); err != nil || next == *st.msgs[i] {
+	if next.Size, next.Wire, err = f.measure(found{next.File, next.New}); err != nil {
+		return
+	}
+	if next.Size != was.Size || next.Wire != was.Wire {
+		f.box.store.log.Warn().Str("folder", f.dir.Path()).Str("file", was.File).Int64("was", was.Size).Int64("size", next.Size).
+			Msg("message has another size than its name or the index says")
+		f.items.drop([]uint32{uid})
+	}
+	next.Exact = true
+	f.replace(i, &next)
+}
+
+// exact remembers that the sizes of m were counted. f.mu is held.
+func (f *Folder) exact(m *Message) {
+	i, ok := f.state.find(m.UID)
+	if !ok || f.state.msgs[i].Size != m.Size || f.state.msgs[i].Wire != m.Wire {
+		return
+	}
+	next := *f.state.msgs[i]
+	next.Exact = true
+	f.replace(i, &next)
+}
+
+// replace puts another description of a message into the state.
+func (f *Folder) replace(i int, next *Message) {
+	st := &f.state
+	if *next == *st.msgs[i] {
 		return
 	}
 	st.msgs = slices.Clone(st.msgs)
-	st.msgs[i] = &next
-	f.publish(change{added: []*Message{&next}})
+	st.msgs[i] = next
+	f.publish(change{added: []*Message{next}})
 }

@@ -50,7 +50,7 @@ func (f *Folder) indexRoot(guid string) (*os.Root, error) {
 func (f *Folder) load() {
 	st := &f.state
 	st.recent, st.ceilingAt = max(st.recent, 1), -1
-	if err := f.cleanTmp(); err != nil {
+	if err := f.cleanTmp(time.Now()); err != nil {
 		f.box.store.log.Debug().Err(err).Msg("clean tmp")
 	}
 	list := f.listHead()

@@ -20,7 +20,7 @@ func (s *session) retr(arg string) error {
 		return nil
 	}
 	defer r.Close()
-	s.ok("%d octets", s.inbox.msgs[i].Wire)
+	s.ok("%d octets", r.Size())
 	d := &dotWriter{w: s.w, start: true}
 	n, err := r.WriteTo(d)
 	if err != nil {

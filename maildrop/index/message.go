@@ -18,6 +18,9 @@ type Message struct {
 	// Pending is set when the flags could not be written into the file name
 	// yet, because the disk was full or read-only.
 	Pending bool
+	// Exact is set when Size and Wire were counted in the file, and not merely
+	// taken from its name or from the uidlist.
+	Exact bool
 	// Keywords has a bit for each keyword, by its place in the folder's list.
 	Keywords uint64
 	// Size is the file's size, Wire the size with CRLF line ends, in octets.

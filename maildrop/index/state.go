@@ -134,6 +134,7 @@ func (d *decoder) texts() []string {
 const (
 	markNew     = 1 << 0
 	markPending = 1 << 1
+	markExact   = 1 << 2 // unknown to the first version, which ignores it
 )
 
 func (e *encoder) message(m *Message) {
@@ -155,6 +156,9 @@ func (e *encoder) flagPart(m *Message) {
 	if m.Pending {
 		mark |= markPending
 	}
+	if m.Exact {
+		mark |= markExact
+	}
 	e.uint(uint64(m.UID))
 	e.byte(byte(m.Flags))
 	e.byte(mark)
@@ -165,7 +169,7 @@ func (e *encoder) flagPart(m *Message) {
 func (d *decoder) flagPart(m *Message) {
 	m.UID, m.Flags = d.uint32(), maildir.Flags(d.byte())
 	mark := d.byte()
-	m.New, m.Pending = mark&markNew != 0, mark&markPending != 0
+	m.New, m.Pending, m.Exact = mark&markNew != 0, mark&markPending != 0, mark&markExact != 0
 	m.Keywords, m.ModSeq = d.uint(), d.uint()
 }
 
@@ -232,7 +236,8 @@ func (s *State) put(m *Message) {
 func (s *State) flag(m *Message, info string) {
 	if i, ok := s.find(m.UID); ok {
 		next := *s.Messages[i]
-		next.Flags, next.Keywords, next.ModSeq, next.New, next.Pending = m.Flags, m.Keywords, m.ModSeq, m.New, m.Pending
+		next.Flags, next.Keywords, next.ModSeq = m.Flags, m.Keywords, m.ModSeq
+		next.New, next.Pending, next.Exact = m.New, m.Pending, m.Exact
 		next.File = next.Base() + info
 		s.Messages[i] = &next
 	}

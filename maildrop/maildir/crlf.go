@@ -73,7 +73,10 @@ func (l *LFWriter) release() error {
 	return nil
 }
 
-var newline = []byte{'\n'}
+var (
+	newline = []byte{'\n'}
+	crlf    = []byte("\r\n")
+)
 
 // tail takes the octets behind the last LF.
 func (l *LFWriter) tail(p []byte) error {
@@ -129,7 +132,7 @@ func WireSize(r io.Reader) (size, wire int64, err error) {
 			if last == '\r' && p[0] == '\n' {
 				wire--
 			}
-			wire -= int64(bytes.Count(p, []byte("\r\n")))
+			wire -= int64(bytes.Count(p, crlf))
 			last = p[n-1]
 		}
 		if err == io.EOF {
@@ -139,6 +142,11 @@ func WireSize(r io.Reader) (size, wire int64, err error) {
 			return size, wire, err
 		}
 	}
+}
+
+// WireLen returns the size of text with CRLF at every line end.
+func WireLen(text []byte) int64 {
+	return int64(len(text) + bytes.Count(text, newline) - bytes.Count(text, crlf))
 }
 
 // CRLFReader reads a stored message with CRLF at every line end.

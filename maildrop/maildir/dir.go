@@ -88,16 +88,23 @@ func (d *Dir) Sub(name string) (*Dir, error) {
 
 // Open opens a regular file for reading.
 func (d *Dir) Open(name string) (*os.File, error) {
-	// Without O_NONBLOCK a FIFO in place of a message would hang us.
+	f, _, err := d.OpenStat(name)
+	return f, err
+}
+
+// OpenStat opens a regular file for reading and returns its state as well.
+func (d *Dir) OpenStat(name string) (*os.File, Stat, error) {
+	// Without O_NONBLOCK, opening a FIFO in place of a message would block.
 	f, err := d.open(name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return nil, Stat{}, err
 	}
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+	st, err := FileStat(f)
+	if err != nil || !st.Mode.IsRegular() {
 		f.Close()
-		return nil, &fs.PathError{Op: "open", Path: d.path + "/" + name, Err: unix.EINVAL}
+		return nil, Stat{}, &fs.PathError{Op: "open", Path: d.path + "/" + name, Err: unix.EINVAL}
 	}
-	return f, nil
+	return f, st, nil
 }
 
 // ReadHead reads the beginning of a regular file into b, and returns how much
