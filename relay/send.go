@@ -49,7 +49,7 @@ func (t *transaction) sendOn(ctx context.Context, w *way, m *mail.Message, out [
 	got := w.handoff.Send(ctx, m)
 	for i, place := range w.rcpts {
 		o := mail.Outcome{Rcpt: t.Envelope.Rcpts[place].To, Hop: w.route.HopName, At: start, Took: time.Since(start),
-			Reply: mail.Reply{Code: 451, Enhanced: "4.3.0", Text: "the next hop said nothing of this recipient"}}
+			Reply: noOutcome}
 		if i < len(got) {
 			o = got[i]
 		}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 
@@ -84,7 +83,7 @@ func (h *house) connectQueue(before *house) {
 		h.queue.Add(queue.Upstream{Name: name, Hop: store, Schedule: queue.DefaultSchedule})
 		now[name] = true
 	}
-	h.queue.Add(queue.Upstream{Name: queue.Router, Hop: &router{h}, Schedule: queue.DefaultSchedule})
+	h.queue.Add(queue.Upstream{Name: queue.Router, Hop: h.router(), Schedule: queue.DefaultSchedule})
 	if before == nil {
 		return
 	}
@@ -109,6 +108,15 @@ func (g *ground) attempted(a queue.Attempt) {
 	g.history.Add(history.Record{
 		ID: a.ID, At: a.Started, Kind: "attempt", From: string(a.From), To: to,
 	}, &a)
+}
+
+// router is the hop for what we send ourselves.
+func (h *house) router() *relay.Router {
+	var chains []*relay.Chain
+	for _, c := range h.cfg.Chain {
+		chains = append(chains, h.chains[c.Name])
+	}
+	return relay.NewRouter(addresses{h.resolver, h.srs}, chains)
 }
 
 // carry is what every hop of a chain can pass on, as far as it was seen.
@@ -156,96 +164,4 @@ func (h *house) look(ctx context.Context) {
 			h.log.Debug().Str("hop", up.Name()).Str("offer", said).Msg("upstream")
 		}
 	}
-}
-
-// router is a hop that leads each recipient the way that the chains' routes
-// say: for reports, and for queued mail whose upstream is gone.
-type router struct{ h *house }
-
-func (r *router) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, error) {
-	return &routed{h: r.h, tx: tx, ways: map[string]mail.Handoff{}}, nil
-}
-
-// routed is one message on its way to several hops.
-type routed struct {
-	h     *house
-	tx    *mail.Transaction
-	order []string // the hop of each recipient
-	ways  map[string]mail.Handoff
-}
-
-// Way finds the hop of a recipient, and its address there.
-func (r *router) Way(tx *mail.Transaction, to mail.Rcpt) (string, mail.Rcpt, error) {
-	name, _, to, err := r.h.way(tx, to)
-	return name, to, err
-}
-
-// way leads an address to its one end, and finds the hop there.
-func (h *house) way(tx *mail.Transaction, to mail.Rcpt) (string, mail.Hop, mail.Rcpt, error) {
-	found, err := addresses{h.resolver, h.srs}.Resolve(string(to.To))
-	if err != nil || len(found.Finals) != 1 {
-		return "", nil, to, &mail.Reply{Code: 550, Enhanced: "5.1.1", Text: "this address leads to several others, or nowhere", Cause: err}
-	}
-	if a, err := mail.ParseAddress(found.Finals[0].Address); err == nil {
-		to.To = a
-	}
-	to.Folder = cmp.Or(found.Finals[0].Folder, to.Folder)
-	name, hop := h.route(tx, to)
-	if hop == nil {
-		return "", nil, to, mail.NewReply(550, "5.7.1", "no route takes mail for %s", to.To.Domain())
-	}
-	return name, hop, to, nil
-}
-
-// Rcpt finds the route and asks its hop.
-func (r *routed) Rcpt(ctx context.Context, to mail.Rcpt) error {
-	name, hop, to, err := r.h.way(r.tx, to)
-	if err != nil {
-		return err
-	}
-	way, ok := r.ways[name]
-	if !ok {
-		if way, err = hop.Open(ctx, r.tx); err != nil {
-			return err
-		}
-		r.ways[name] = way
-	}
-	if err := way.Rcpt(ctx, to); err != nil {
-		return err
-	}
-	r.order = append(r.order, name)
-	return nil
-}
-
-// route finds the hop of a recipient: what we send ourselves may go out.
-func (h *house) route(tx *mail.Transaction, to mail.Rcpt) (string, mail.Hop) {
-	own := *tx
-	own.Client.MayRelay = true
-	for _, c := range h.cfg.Chain {
-		if route := h.chains[c.Name].Find(&own, to); route != nil {
-			return route.HopName, route.Hop
-		}
-	}
-	return "", nil
-}
-
-// Send hands the message over on every way.
-func (r *routed) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
-	sent := map[string][]mail.Outcome{}
-	for name, way := range r.ways {
-		sent[name] = way.Send(ctx, m)
-	}
-	out := make([]mail.Outcome, len(r.order))
-	for i, name := range r.order {
-		out[i], sent[name] = sent[name][0], sent[name][1:]
-	}
-	return out
-}
-
-// Close gives the ways back.
-func (r *routed) Close() error {
-	for _, way := range r.ways {
-		way.Close()
-	}
-	return nil
 }

@@ -1,0 +1,115 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"hoplite/internal/users"
+	"hoplite/mail"
+)
+
+// book resolves addresses from a table; what is not in it stays as it is.
+type book map[string]users.Resolved
+
+func (b book) Resolve(addr string) (users.Resolved, error) {
+	if r, ok := b[addr]; ok {
+		return r, nil
+	}
+	return users.Resolved{Finals: []users.Final{{Address: addr}}}, nil
+}
+
+func (b book) Ours(string) bool { return true }
+
+// mute is a hop whose Send returns fewer outcomes than it has recipients.
+type mute struct{ hop }
+
+func (m *mute) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, error) {
+	return &muteHandoff{handoff{hop: &m.hop, tx: tx}}, nil
+}
+
+type muteHandoff struct{ handoff }
+
+func (h *muteHandoff) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
+	return h.handoff.Send(ctx, m)[:1]
+}
+
+func testRouter() (r *Router, boxes *hop, out *mute) {
+	boxes, out = &hop{}, &mute{}
+	chains := []*Chain{
+		{Routes: []Route{NewRoute(&RouteConfig{Name: "here", To: []string{"example.org"}, Hop: "boxes"}, nil, boxes, nil)}},
+		{Routes: []Route{NewRoute(&RouteConfig{Name: "out", To: []string{"example.net"}, Relay: true, Hop: "internet"}, nil, out, nil)}},
+	}
+	return NewRouter(book{
+		"sales@example.org": {Finals: []users.Final{{Address: "ann@example.org", Folder: "Sales"}}},
+		"list@example.org":  {Finals: []users.Final{{Address: "ann@example.org"}, {Address: "bob@example.org"}}},
+		"gone@example.org":  {},
+	}, chains), boxes, out
+}
+
+func TestRouterWay(t *testing.T) {
+	r, _, _ := testRouter()
+	tx := mail.NewTransaction(mail.Client{}, "")
+	for name, tt := range map[string]struct {
+		to, hop, at, folder string
+		code                int
+	}{
+		"a mailbox":                      {to: "ann@example.org", hop: "boxes", at: "ann@example.org"},
+		"an alias":                       {to: "sales@example.org", hop: "boxes", at: "ann@example.org", folder: "Sales"},
+		"a route to the outside is open": {to: "eve@example.net", hop: "internet", at: "eve@example.net"},
+		"a list":                         {to: "list@example.org", code: 550},
+		"nobody":                         {to: "gone@example.org", code: 550},
+		"no route":                       {to: "x@nowhere.example", code: 550},
+	} {
+		t.Run(name, func(t *testing.T) {
+			hop, at, err := r.Way(tx, mail.Rcpt{To: mail.Address(tt.to)})
+			var reply *mail.Reply
+			if errors.As(err, &reply) != (tt.code != 0) || reply != nil && reply.Code != tt.code {
+				t.Fatalf("error %v, want %d", err, tt.code)
+			}
+			if tt.code == 0 && (hop != tt.hop || string(at.To) != tt.at || at.Folder != tt.folder) {
+				t.Errorf("%s to %s in %q, want %s to %s in %q", hop, at.To, at.Folder, tt.hop, tt.at, tt.folder)
+			}
+		})
+	}
+	if tx.Client.MayRelay {
+		t.Error("the caller's transaction was changed")
+	}
+}
+
+// Outcomes come in the order of the recipients, one for each, even where a hop
+// returns too few of them.
+func TestRouterSend(t *testing.T) {
+	r, boxes, _ := testRouter()
+	h, err := r.Open(context.Background(), mail.NewTransaction(mail.Client{}, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []string{"eve@example.net", "ann@example.org", "mallory@example.net", "full@example.org"} {
+		if err := h.Rcpt(context.Background(), mail.Rcpt{To: mail.Address(to)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, to := range []string{"no@example.org", "list@example.org"} {
+		if err := h.Rcpt(context.Background(), mail.Rcpt{To: mail.Address(to)}); err == nil {
+			t.Errorf("%s was accepted", to)
+		}
+	}
+	m, err := mail.NewMessage(mail.Bytes("Subject: x\r\n\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, o := range h.Send(context.Background(), m) {
+		got = append(got, fmt.Sprint(o.Rcpt, " ", o.Reply.Code))
+	}
+	want := "[eve@example.net 250 ann@example.org 250 mallory@example.net 451 full@example.org 452]"
+	if fmt.Sprint(got) != want {
+		t.Errorf("outcomes %v, want %v", got, want)
+	}
+	h.Close()
+	if boxes.open != 0 {
+		t.Errorf("%d handoffs of the boxes not closed", boxes.open)
+	}
+}
