@@ -5,7 +5,6 @@ package sign
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -104,8 +103,7 @@ func (f *Filter) signers(d *Domain) ([]dkim.Signer, error) {
 
 // AtSend signs for the domain of From.
 func (f *Filter) AtSend(_ context.Context, _ *mail.Transaction, m *mail.Message) ([]byte, error) {
-	head := m.Header()
-	h := dkim.NewHeader(head)
+	h := dkim.NewHeader(m.Header())
 	d := f.domain(fromDomain(h))
 	if d == nil {
 		if f.cfg.Unsigned == "reject" {
@@ -117,20 +115,11 @@ func (f *Filter) AtSend(_ context.Context, _ *mail.Transaction, m *mail.Message)
 	if err != nil {
 		return nil, err
 	}
-	sum, err := dkim.HashBody(m, dkim.Relaxed)
-	if err != nil {
-		return nil, fmt.Errorf("sign for %s: %w", d.Name, err)
+	top, err := dkim.Sign(m, signers...)
+	if errors.Is(err, dkim.ErrEmptyLines) {
+		return nil, mail.NewReply(550, "5.6.0", "Message cannot be signed: %s", dkim.ErrEmptyLines)
 	}
-	var top []byte
-	now := time.Now()
-	for i := range signers {
-		field, err := signers[i].Sign(h, sum, now)
-		if err != nil {
-			return nil, err
-		}
-		top = append(top, field...)
-	}
-	return top, nil
+	return top, err
 }
 
 // domain finds the longest of ours that a domain is in.

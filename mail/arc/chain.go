@@ -185,7 +185,7 @@ func (c *Chain) seals(ctx context.Context, lookup dkim.Lookup) (cv, reason strin
 			return "fail", fmt.Sprintf("seal %d: RSA key of %d bits", i, o.key.Bits)
 		}
 		sig, err := s.seal.Base64("b")
-		if err != nil || !strings.EqualFold(s.seal["a"], o.key.Kind+"-sha256") || !o.key.Verifies(dkim.SumFields(c.sealed(i)...), sig) {
+		if err != nil || !strings.EqualFold(s.seal["a"], o.key.Kind+"-sha256") || !o.key.Verifies(sumFields(c.sealed(i)...), sig) {
 			return "fail", fmt.Sprintf("seal %d does not fit", i)
 		}
 	}

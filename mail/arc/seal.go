@@ -52,12 +52,12 @@ func (s *Sealer) Seal(m *mail.Message, c *Chain, cv string, results []mail.AuthR
 	if err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
 	}
-	tags := []string{"i=" + i, "a=" + s.Algorithm(), "c=relaxed/relaxed", "d=" + s.Domain, "s=" + s.Selector, fmt.Sprintf("t=%d", now)}
-	ams, err := s.Field("ARC-Message-Signature", tags, names, sum, h)
+	tags := []string{"i=" + i, "a=" + s.algorithm(), "c=relaxed/relaxed", "d=" + s.Domain, "s=" + s.Selector, fmt.Sprintf("t=%d", now)}
+	ams, err := s.field("ARC-Message-Signature", tags, names, sum, h)
 	if err != nil {
 		return nil, err
 	}
-	as := []byte(fmt.Sprintf("ARC-Seal: i=%s; a=%s; t=%d; cv=%s;\r\n\td=%s; s=%s; b=\r\n", i, s.Algorithm(), now, cv, s.Domain, s.Selector))
+	as := []byte(fmt.Sprintf("ARC-Seal: i=%s; a=%s; t=%d; cv=%s;\r\n\td=%s; s=%s; b=\r\n", i, s.algorithm(), now, cv, s.Domain, s.Selector))
 	var raws [][]byte
 	if cv == "pass" { // a seal over a broken chain covers only its own set
 		for k := range c.Sets {
@@ -65,7 +65,7 @@ func (s *Sealer) Seal(m *mail.Message, c *Chain, cv string, results []mail.AuthR
 		}
 	}
 	raws = append(raws, aar, ams, as)
-	if as, err = s.Finish(as, dkim.SumFields(raws...)); err != nil {
+	if as, err = s.finish(as, sumFields(raws...)); err != nil {
 		return nil, err
 	}
 	return append(append(as, ams...), aar...), nil

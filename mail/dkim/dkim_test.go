@@ -11,6 +11,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -87,12 +89,7 @@ func verify(t testing.TB, text string, r records) []Result {
 
 func sign(t testing.TB, text string, s Signer) string {
 	t.Helper()
-	m := message(t, text)
-	sum, err := HashBody(m, Relaxed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	field, err := s.Sign(NewHeader(m.Head), sum, time.Now())
+	field, err := Sign(message(t, text), s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +137,7 @@ func TestSignedByUs(t *testing.T) {
 				t.Errorf("%s, %s, by go-msgauth: %v %v", sel, name, err, vs[0].Err)
 			}
 			for line := range strings.SplitSeq(signed[:strings.Index(signed, "From:")], "\r\n") {
-				if len(line) > 78 {
+				if len(line) > 998 {
 					t.Errorf("a line of %d octets: %s", len(line), line)
 				}
 			}
@@ -245,12 +242,10 @@ func TestBodyLength(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := sums[bodyKey{Relaxed, -1}]
-	s := Signer{Domain: "example.org", Selector: "ed", Key: edKey}
-	field, err := s.Field("DKIM-Signature", []string{"v=1", "a=ed25519-sha256", "c=relaxed/relaxed", "d=example.org", "s=ed", fmt.Sprintf("l=%d", all.total)},
-		[]string{"From"}, all.sum, NewHeader(m.Head))
-	if err != nil {
-		t.Fatal(err)
-	}
+	field := fmt.Appendf(nil, "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d=example.org; s=ed; l=%d;\r\n\th=From; bh=%s; b=\r\n",
+		all.total, base64.StdEncoding.EncodeToString(all.sum))
+	sig := ed25519.Sign(edKey, NewHeader(m.Head).Sum([]string{"From"}, Relaxed, field))
+	field = append(bytes.TrimSuffix(field, crlf), base64.StdEncoding.EncodeToString(sig)+"\r\n"...)
 	if r := verify(t, string(field)+testMail, keyRecords()); r[0].Value != "pass" {
 		t.Errorf("all of the body: %s (%s)", r[0].Value, r[0].Reason)
 	}
@@ -413,3 +408,104 @@ func BenchmarkSign(b *testing.B) {
 		})
 	}
 }
+
+// lines is content of lines that takes no memory.
+type lines struct {
+	head string
+	line string
+	size int64
+}
+
+func (l lines) Size() int64 { return l.size }
+
+func (l lines) ReadAt(p []byte, off int64) (int, error) {
+	for i := range p {
+		at := off + int64(i)
+		if at >= l.size {
+			return i, io.EOF
+		}
+		if at < int64(len(l.head)) {
+			p[i] = l.head[at]
+		} else {
+			p[i] = l.line[(at-int64(len(l.head)))%int64(len(l.line))]
+		}
+	}
+	return len(p), nil
+}
+
+// Signing takes the same memory for every size.
+func TestSignMemory(t *testing.T) {
+	for _, c := range []struct {
+		name, line string
+		want       error
+	}{
+		{"text", strings.Repeat("0123456789", 7) + "\r\n", nil},
+		{"one line", "0123456789", nil},
+		{"empty lines", "\r\n", ErrEmptyLines},
+		{"lines of spaces", " \r\n", ErrEmptyLines},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m, err := mail.NewMessage(lines{head: "From: ann@example.org\r\n\r\n", line: c.line, size: 20 << 20})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var most, before runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			watch := &peak{base: m.Base, most: &most}
+			m.Base = watch
+			_, err = Sign(m, Signer{Domain: "example.org", Selector: "ed", Key: edKey}, Signer{Domain: "example.org", Selector: "ed", Key: edKey})
+			if !errors.Is(err, c.want) {
+				t.Fatal(err)
+			}
+			if grown := int64(most.HeapAlloc) - int64(before.HeapAlloc); grown > 8<<20 {
+				t.Errorf("%d MiB of memory in use", grown>>20)
+			}
+		})
+	}
+}
+
+// peak notes the memory in use every MiB.
+type peak struct {
+	base mail.Content
+	most *runtime.MemStats
+	next int64
+}
+
+func (p *peak) Size() int64 { return p.base.Size() }
+
+func (p *peak) ReadAt(b []byte, off int64) (int, error) {
+	if off >= p.next {
+		p.next = off + 1<<20
+		var now runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&now)
+		if now.HeapAlloc > p.most.HeapAlloc {
+			*p.most = now
+		}
+	}
+	return p.base.ReadAt(b, off)
+}
+
+func TestSignErrors(t *testing.T) {
+	m := message(t, testMail)
+	for name, s := range map[string]Signer{
+		"no domain":   {Selector: "s", Key: edKey},
+		"no selector": {Domain: "example.org", Key: edKey},
+		"no key":      {Domain: "example.org", Selector: "s"},
+	} {
+		if _, err := Sign(m, Signer{Domain: "example.org", Selector: "s", Key: edKey}, s); err == nil {
+			t.Errorf("%s: signed", name)
+		}
+	}
+	m.Base = failing{m.Base}
+	if _, err := Sign(m, Signer{Domain: "example.org", Selector: "s", Key: edKey}); !errors.Is(err, errDisk) {
+		t.Errorf("a message that cannot be read: %v", err)
+	}
+}
+
+var errDisk = errors.New("disk")
+
+type failing struct{ mail.Content }
+
+func (failing) ReadAt([]byte, int64) (int, error) { return 0, errDisk }

@@ -116,8 +116,8 @@ func (k *Key) parse(der []byte) error {
 	return fmt.Errorf("key record: kind %.20q is unknown", k.Kind)
 }
 
-// verify checks a signature over a SHA-256 hash.
-func (k *Key) verify(sum, sig []byte) bool {
+// Verifies reports whether sig is a signature of a SHA-256 hash by this key.
+func (k *Key) Verifies(sum, sig []byte) bool {
 	switch pub := k.Public.(type) {
 	case *rsa.PublicKey:
 		return rsa.VerifyPKCS1v15(pub, crypto.SHA256, sum, sig) == nil

@@ -136,7 +136,7 @@ func (r *Result) finish(h *Header, k *Key, err error, body bodySum) {
 		r.Value, r.Reason = "policy", fmt.Sprintf("RSA key of %d bits is too weak (RFC 8301)", k.Bits)
 	case !bytes.Equal(body.sum, s.BodyHash):
 		r.Value, r.Reason = "fail", "body was changed"
-	case !k.verify(h.sum(s), s.Value):
+	case !k.Verifies(h.Sum(s.Headers, s.HeaderCan, s.field.Raw), s.Value):
 		r.Value, r.Reason = "fail", "signed header fields were changed, or the key is another"
 	case s.Length >= 0 && s.Length < body.total:
 		r.Value, r.Reason = "policy", fmt.Sprintf("only %d of %d octets of the body are signed", s.Length, body.total)
@@ -198,14 +198,14 @@ func (h *Header) Fields(name string) []mail.Field {
 	return fs
 }
 
-// sum hashes the signed fields and the signature itself without its b= (RFC
-// 6376, 3.7). A name may be there more often than its field: that keeps others
+// Sum hashes the named fields and then the signature field without its b= (RFC
+// 6376, 3.7). A name may occur more often than its field, which keeps others
 // from adding one.
-func (h *Header) sum(s *Signature) []byte {
+func (h *Header) Sum(names []string, c Canon, signature []byte) []byte {
 	hash := sha256.New()
 	taken := map[string]int{}
 	var buf []byte
-	for _, name := range s.Headers {
+	for _, name := range names {
 		name = strings.ToLower(name)
 		at := h.byName[name]
 		n := len(at) - 1 - taken[name]
@@ -213,10 +213,10 @@ func (h *Header) sum(s *Signature) []byte {
 			continue
 		}
 		taken[name]++
-		buf = AppendHeader(buf[:0], h.fields[at[n]].Raw, s.HeaderCan)
+		buf = AppendHeader(buf[:0], h.fields[at[n]].Raw, c)
 		hash.Write(buf)
 	}
-	buf = AppendHeader(buf[:0], WithoutB(s.field.Raw), s.HeaderCan)
+	buf = AppendHeader(buf[:0], WithoutB(signature), c)
 	hash.Write(bytes.TrimSuffix(buf, crlf))
 	return hash.Sum(nil)
 }
