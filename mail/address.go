@@ -7,11 +7,16 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+	"golang.org/x/text/unicode/norm"
+
+	"hoplite/mail/safe"
 )
 
-// Address is a mailbox of the envelope in canonical form, local@domain: the
-// local part is quoted when it must be and never otherwise (RFC 5321, 4.1.2),
-// the domain is in lower case. The empty Address is the null reverse path.
+// Address is a mailbox of the envelope as [ParseAddress] returns it,
+// local@domain: the local part as the client wrote it, in quotes only where it
+// needs them (RFC 5321, 4.1.2), the domain in lower case and spelled as the
+// client spelled it. This is the form for the wire and for display; [Address.Key]
+// is the form for comparison. The empty Address is the null reverse path.
 type Address string
 
 // The limits of RFC 5321, 4.5.3.1, in octets.
@@ -28,65 +33,108 @@ var (
 	ErrDomain        = errors.New("not a valid domain")
 )
 
-// ParseAddress reads an address as it stands between the angle brackets of
-// MAIL or RCPT: dot-string or quoted local part, domain or address literal, no
-// source route. UTF-8 is taken (RFC 6531); ask NeedsUTF8 whether it was used.
+// ParseAddress parses the text between the angle brackets of MAIL or RCPT: a
+// local part, quoted or not, and a domain or address literal, without a source
+// route. It accepts two forms that RFC 5321 does not and real mail has: dots in
+// odd places of the local part (a..b, a.), which stay, and one dot after the
+// domain, which is removed. UTF-8 is accepted (RFC 6531), but no control
+// characters and none that turn text around; [Address.NeedsUTF8] reports whether
+// it was used.
 func ParseAddress(s string) (Address, error) {
 	if len(s) > maxPath {
 		return "", ErrAddressLong
 	}
-	local, rest, err := cutLocal(s)
+	local, domain, quoted, err := cutLocal(s)
 	if err != nil {
 		return "", err
 	}
-	return Join(local, rest)
+	if domain, err = checkParts(local, domain); err != nil {
+		return "", err
+	}
+	if quoted {
+		local = QuoteLocal(local)
+	}
+	if len(local)+1+len(domain) == len(s) && s[len(local)+1:] == domain && s[:len(local)] == local {
+		return Address(s), nil
+	}
+	return Address(local + "@" + domain), nil
 }
 
-// Join makes an Address of a local part in plain form, without quotes or
-// backslashes, and a domain.
+// Join returns the Address of a local part without quotes or backslashes and a
+// domain.
 func Join(local, domain string) (Address, error) {
+	domain, err := checkParts(local, domain)
+	if err != nil {
+		return "", err
+	}
+	return Address(QuoteLocal(local) + "@" + domain), nil
+}
+
+// checkParts checks an unquoted local part and a domain, and returns the domain
+// as an Address has it.
+func checkParts(local, domain string) (string, error) {
 	if local == "" || !cleanText(local) {
 		return "", ErrAddressSyntax
 	}
 	if len(local) > maxLocal {
 		return "", ErrAddressLong
 	}
-	if domain = strings.ToLower(domain); !validDomain(domain) {
+	domain = foldDomain(domain)
+	if !validDomain(domain) {
 		return "", ErrDomain
 	}
-	return Address(QuoteLocal(local) + "@" + domain), nil
+	return domain, nil
 }
 
-// cutLocal splits s into the plain local part and what follows its @.
-func cutLocal(s string) (local, rest string, err error) {
+// ParseDomain returns the normal form of a domain or address literal, in which
+// two spellings of one domain are equal: lower case, A-labels, no final dot.
+func ParseDomain(s string) (string, error) {
+	s = foldDomain(s)
+	if !validDomain(s) {
+		return "", ErrDomain
+	}
+	return asciiDomain(s)
+}
+
+// foldDomain returns a domain in lower case, composed, without its final dot.
+func foldDomain(s string) string {
+	s = strings.ToLower(strings.TrimSuffix(s, "."))
+	if !isASCII(s) {
+		s = norm.NFC.String(s)
+	}
+	return s
+}
+
+// cutLocal splits s into the unquoted local part and the text after its @.
+func cutLocal(s string) (local, rest string, quoted bool, err error) {
 	if !strings.HasPrefix(s, `"`) {
 		local, rest, ok := strings.Cut(s, "@")
-		if !ok || !dotString(local) {
-			return "", "", ErrAddressSyntax
+		if !ok || !atoms(local) {
+			return "", "", false, ErrAddressSyntax
 		}
-		return local, rest, nil
+		return local, rest, false, nil
 	}
 	var plain strings.Builder
 	for i := 1; i < len(s); i++ {
 		switch c := s[i]; c {
 		case '\\':
 			if i++; i == len(s) {
-				return "", "", ErrAddressSyntax
+				return "", "", true, ErrAddressSyntax
 			}
 			plain.WriteByte(s[i])
 		case '"':
 			if i+1 == len(s) || s[i+1] != '@' {
-				return "", "", ErrAddressSyntax
+				return "", "", true, ErrAddressSyntax
 			}
-			return plain.String(), s[i+2:], nil
+			return plain.String(), s[i+2:], true, nil
 		default:
 			plain.WriteByte(c)
 		}
 	}
-	return "", "", ErrAddressSyntax
+	return "", "", true, ErrAddressSyntax
 }
 
-// QuoteLocal writes a plain local part as it stands in an address.
+// QuoteLocal returns an unquoted local part as RFC 5321 writes it in an address.
 func QuoteLocal(plain string) string {
 	if dotString(plain) {
 		return plain
@@ -103,28 +151,35 @@ func QuoteLocal(plain string) string {
 	return b.String()
 }
 
-// cleanText refuses what could break out of a line, in quotes too.
+// cleanText reports whether s is UTF-8 that cannot break out of a line, even in
+// quotes. The two joiners are letters' business in Persian and Indic scripts.
 func cleanText(s string) bool {
-	for i := range len(s) {
-		if s[i] < 0x20 || s[i] == 0x7f {
-			return false
-		}
-	}
-	return utf8.ValidString(s)
-}
-
-// dotString tells whether s is a Dot-string of RFC 5321, 4.1.2, with the
-// UTF-8 of RFC 6531.
-func dotString(s string) bool {
-	if s == "" || s[0] == '.' || s[len(s)-1] == '.' || strings.Contains(s, "..") || !utf8.ValidString(s) {
-		return false
-	}
-	for i := range len(s) {
-		if c := s[i]; c != '.' && c < 0x80 && !atext(c) {
+	for _, r := range s {
+		if safe.Hidden(r) && r != '\u200c' && r != '\u200d' {
 			return false
 		}
 	}
 	return true
+}
+
+// dotString reports whether s is a Dot-string of RFC 5321, 4.1.2, with the
+// UTF-8 of RFC 6531.
+func dotString(s string) bool {
+	return atoms(s) && s[0] != '.' && s[len(s)-1] != '.' && !strings.Contains(s, "..")
+}
+
+// atoms reports whether s may stand in front of an @ without quotes, dots in
+// odd places included: a..b and a. are addresses that some providers give out.
+func atoms(s string) bool {
+	only := true // dots
+	for i := range len(s) {
+		c := s[i]
+		if c < 0x80 && c != '.' && !atext(c) {
+			return false
+		}
+		only = only && c == '.'
+	}
+	return !only && utf8.ValidString(s)
 }
 
 func atext(c byte) bool {
@@ -132,7 +187,7 @@ func atext(c byte) bool {
 		strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
 }
 
-// validDomain takes host names (with the underscore that real ones have),
+// validDomain accepts host names (with the underscore that real ones have),
 // U-labels and address literals.
 func validDomain(s string) bool {
 	if s == "" || len(s) > maxDomain {
@@ -160,7 +215,7 @@ func validDomain(s string) bool {
 	return err == nil
 }
 
-// literal reads [192.0.2.1] and [IPv6:2001:db8::1] (RFC 5321, 4.1.3).
+// literal parses [192.0.2.1] and [ipv6:2001:db8::1] (RFC 5321, 4.1.3).
 func literal(s string) (netip.Addr, bool) {
 	inner, ok := strings.CutSuffix(strings.TrimPrefix(s, "["), "]")
 	if !ok {
@@ -174,33 +229,42 @@ func literal(s string) (netip.Addr, bool) {
 	return addr, true
 }
 
-// asciiDomain turns U-labels into A-labels for look-ups and comparisons. It
-// refuses the code points that stand for a dot or an ASCII letter, so that a
-// full-width name is not a second spelling of ours.
+// asciiDomain converts U-labels to A-labels. It refuses the code points that
+// stand for a dot or an ASCII letter, so that a full-width name is not a second
+// spelling of an ASCII one.
 func asciiDomain(s string) (string, error) {
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			return idna.Registration.ToASCII(s)
-		}
+	if isASCII(s) {
+		return s, nil
 	}
-	return s, nil
+	return idna.Registration.ToASCII(s)
 }
 
-// Local is the local part in plain form, without quotes.
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// Local returns the local part without quotes.
 func (a Address) Local() string {
-	local, _, err := cutLocal(string(a))
+	local, _, _, err := cutLocal(string(a))
 	if err != nil {
 		return string(a)
 	}
 	return local
 }
 
-// Domain is what follows the last @, in lower case; empty for the null path.
+// Domain returns the text after the last @, in lower case; empty for the null
+// path.
 func (a Address) Domain() string {
 	return string(a[strings.LastIndexByte(string(a), '@')+1:])
 }
 
-// ASCIIDomain is Domain with A-labels, as DNS and comparisons want it.
+// ASCIIDomain returns the normal form of the domain, for look-ups and
+// comparisons.
 func (a Address) ASCIIDomain() string {
 	d, err := asciiDomain(a.Domain())
 	if err != nil {
@@ -209,7 +273,21 @@ func (a Address) ASCIIDomain() string {
 	return d
 }
 
-// Literal is the address of a domain literal.
+// ASCII returns the address with A-labels, which can travel without SMTPUTF8;
+// ok is false if its local part cannot.
+func (a Address) ASCII() (ascii Address, ok bool) {
+	if !a.NeedsUTF8() {
+		return a, true
+	}
+	i := strings.LastIndexByte(string(a), '@')
+	if i < 0 || !isASCII(string(a[:i])) {
+		return a, false
+	}
+	ascii = a[:i+1] + Address(a.ASCIIDomain())
+	return ascii, !ascii.NeedsUTF8()
+}
+
+// Literal returns the IP address of a domain literal.
 func (a Address) Literal() (netip.Addr, bool) {
 	d := a.Domain()
 	if !strings.HasPrefix(d, "[") {
@@ -218,25 +296,70 @@ func (a Address) Literal() (netip.Addr, bool) {
 	return literal(d)
 }
 
-// Key is the form in which two addresses are compared when they should be
-// taken for the same mailbox: everything in lower case, A-labels.
-func (a Address) Key() string {
-	if a == "" {
-		return ""
-	}
-	i := strings.LastIndexByte(string(a), '@')
-	return strings.ToLower(string(a[:i+1])) + a.ASCIIDomain()
-}
+// Key returns the normal form: two addresses of one mailbox have the same. The
+// local part is in lower case and in quotes only where it needs them, the domain
+// has A-labels.
+func (a Address) Key() string { return Key(string(a)) }
 
-// NeedsUTF8 tells whether the address can only travel with SMTPUTF8.
-func (a Address) NeedsUTF8() bool {
-	for i := range len(a) {
-		if a[i] >= 0x80 {
-			return true
+// Key returns the normal form of an address, or of a name without a domain that
+// stands for one, such as a login. Text that is no address is folded as well as
+// can be.
+func Key(s string) string {
+	if isKey(s) {
+		return s
+	}
+	i := strings.LastIndexByte(s, '@')
+	if i < 0 {
+		return foldText(s)
+	}
+	local, domain := foldText(s[:i]), foldDomain(s[i+1:])
+	if ascii, err := asciiDomain(domain); err == nil {
+		domain = ascii
+	}
+	if plain, rest, quoted, err := cutLocal(local + "@"); err == nil && quoted && rest == "" {
+		if local = plain; !atoms(local) {
+			local = QuoteLocal(local)
 		}
 	}
-	return false
+	return local + "@" + domain
 }
 
-// String is the address as it stands between angle brackets.
+// Fold returns an address as accounts are named: in lower case, composed, without
+// a final dot, its domain spelled as it is.
+func Fold(s string) string {
+	if isKey(s) {
+		return s
+	}
+	i := strings.LastIndexByte(s, '@')
+	if i < 0 {
+		return foldText(s)
+	}
+	return foldText(s[:i]) + "@" + foldDomain(s[i+1:])
+}
+
+// isKey reports whether s is obviously its own Key, which nearly all addresses
+// are: ASCII, lower case, unquoted.
+func isKey(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c >= utf8.RuneSelf || c >= 'A' && c <= 'Z' || c == '"' {
+			return false
+		}
+	}
+	return s == "" || s[len(s)-1] != '.'
+}
+
+// foldText lowers the case of a local part. What is not ASCII is composed
+// before and after: lower case can decompose.
+func foldText(s string) string {
+	if isASCII(s) {
+		return strings.ToLower(s)
+	}
+	return norm.NFC.String(strings.ToLower(norm.NFC.String(s)))
+}
+
+// NeedsUTF8 reports whether the address can only travel with SMTPUTF8 as it is
+// spelled.
+func (a Address) NeedsUTF8() bool { return !isASCII(string(a)) }
+
+// String returns the address as it stands between angle brackets.
 func (a Address) String() string { return string(a) }
