@@ -44,6 +44,10 @@ type Outcome struct {
 	// TLS is the protection in use, as in "TLSv1.3 TLS_AES_128_GCM_SHA256";
 	// empty in clear text and for local delivery.
 	TLS string `json:"tls,omitempty"`
+	// Proof is what the connection proved about the server, in words: "clear
+	// text", "TLS 1.3, certificate not verified", "TLS 1.3, verified"; empty for
+	// local delivery.
+	Proof string `json:"proof,omitempty"`
 	// DSN is set when the other side took over what the sender wants to be told
 	// (RFC 3461): then a report of success is its business, not ours.
 	DSN  bool          `json:"dsn,omitempty"`

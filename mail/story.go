@@ -206,6 +206,7 @@ func (o *keptOutcome) MarshalZerologObject(e *zerolog.Event) {
 	text(e, "addr", o.Addr)
 	text(e, "remote_id", o.RemoteID)
 	text(e, "tls", o.TLS)
+	text(e, "proof", o.Proof)
 	flag(e, "dsn", o.DSN)
 	KeepTime(e, "at", o.At)
 	number(e, "took", o.Took)

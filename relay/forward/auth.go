@@ -17,13 +17,13 @@ import (
 	"hoplite/mail"
 )
 
-// TokenSource gives OAuth access tokens; whoever renews them is behind it.
+// TokenSource supplies OAuth access tokens and renews them.
 type TokenSource interface {
-	// Token is a token that is good now.
+	// Token returns a token that is valid now.
 	Token(ctx context.Context) (string, error)
 }
 
-// tokenFile is a TokenSource over a file that somebody else keeps fresh.
+// tokenFile is a TokenSource over a file that another program keeps fresh.
 type tokenFile string
 
 func (f tokenFile) Token(context.Context) (string, error) {
@@ -39,27 +39,42 @@ type authenticator struct {
 	user, password string
 	mechanism      string
 	tokens         TokenSource
+	// insecure allows the login over a connection that does not prove the
+	// server's identity.
+	insecure bool
 }
 
-// errNoAuth is a server at which we can't log in as configured.
 var (
-	errNoAuth    = errors.New("the server offers no login method that we may use")
-	errClearAuth = errors.New("the password would go over the network in clear text: set tls to require or verify")
+	errNoAuth    = errors.New("the server offers no authentication mechanism that can be used")
+	errClearAuth = errors.New("the password would be sent in clear text: the server does not offer STARTTLS; auth { insecure = true } allows it")
 )
 
-// login runs the SASL exchange (RFC 4954, 4). Passwords never leave in clear
-// text, but for servers on this machine.
-func (a *authenticator) login(ctx context.Context, c *conn, host string) error {
-	if c.tls == nil && !local(c) {
-		return &step{"AUTH", errClearAuth}
+// mayLogin reports why the login must not be sent: secrets go only to a server
+// whose certificate was verified, to one on this machine, or where the
+// configuration says insecure.
+func (a *authenticator) mayLogin(c *conn) error {
+	if a.insecure || c.isLocal() {
+		return nil
+	}
+	err := requirement{least: verified}.meets(c.proof)
+	if errors.Is(err, errNoTLS) {
+		return errClearAuth
+	}
+	return err
+}
+
+// login runs the SASL exchange (RFC 4954, 4).
+func (a *authenticator) login(ctx context.Context, c *conn) error {
+	if err := a.mayLogin(c); err != nil {
+		return c.failed("AUTH", &insecureError{err})
 	}
 	client, err := a.client(ctx, c)
 	if err != nil {
-		return &step{"AUTH", err}
+		return c.failed("AUTH", err)
 	}
 	mech, first, err := client.Start()
 	if err != nil {
-		return &step{"AUTH", err}
+		return c.failed("AUTH", err)
 	}
 	line := "AUTH " + mech
 	if first != nil {
@@ -68,31 +83,31 @@ func (a *authenticator) login(ctx context.Context, c *conn, host string) error {
 	for {
 		reply, err := c.ask(line, c.times.command)
 		if err != nil {
-			return &step{"AUTH", err}
+			return c.failed("AUTH", err)
 		}
-		switch {
-		case reply.Code == 235:
+		if reply.Code == 235 {
 			return nil
-		case reply.Code != 334:
-			// A wrong password of ours is no fault of the message: it stays.
-			refused := *reply
-			if refused.Permanent() {
-				refused = mail.Reply{Code: 451, Enhanced: "4.7.0", Host: reply.Host,
-					Text: "login at the upstream was refused: " + reply.String()}
-			}
-			return &refused
+		}
+		if reply.Code != 334 {
+			return refusedLogin(reply)
 		}
 		challenge, err := base64.StdEncoding.DecodeString(strings.TrimSpace(reply.Text))
-		if err != nil {
-			return &step{"AUTH", errGarbage}
+		if err != nil && mech != "LOGIN" { // whose prompts mean nothing
+			return c.failed("AUTH", errGarbage)
 		}
 		answer, err := client.Next(challenge)
 		if err != nil {
 			c.ask("*", c.times.command)
-			return &step{"AUTH", err}
+			return c.failed("AUTH", err)
 		}
 		line = base64.StdEncoding.EncodeToString(answer)
 	}
+}
+
+// refusedLogin makes the refusal of a login temporary: a wrong password in our
+// configuration is no reason to return mail.
+func refusedLogin(reply *mail.Reply) error {
+	return &mail.Reply{Code: 451, Enhanced: "4.7.0", Host: reply.Host, Text: "AUTH: login at the upstream was refused: " + reply.String()}
 }
 
 func encode(first []byte) string {
@@ -100,15 +115,6 @@ func encode(first []byte) string {
 		return "="
 	}
 	return base64.StdEncoding.EncodeToString(first)
-}
-
-func local(c *conn) bool {
-	if c.server.network == "unix" {
-		return true
-	}
-	host, _, err := net.SplitHostPort(c.addr)
-	ip := net.ParseIP(host)
-	return err == nil && ip != nil && ip.IsLoopback()
 }
 
 // client picks the best mechanism that both sides have.
@@ -133,7 +139,7 @@ func (a *authenticator) start(ctx context.Context, c *conn, mech string) (sasl.C
 	case "PLAIN":
 		return sasl.NewPlainClient("", a.user, a.password), nil
 	case "LOGIN":
-		return sasl.NewLoginClient(a.user, a.password), nil
+		return &loginClient{answers: []string{a.user, a.password}}, nil
 	case "SCRAM-SHA-256":
 		client, err := scram.SHA256.NewClient(a.user, a.password, "")
 		if err != nil {
@@ -156,7 +162,24 @@ func (a *authenticator) start(ctx context.Context, c *conn, mech string) (sasl.C
 	return sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: a.user, Token: token, Host: host, Port: n}), nil
 }
 
-// scramClient is SCRAM as go-sasl wants it.
+// loginClient is the LOGIN mechanism as every old server understands it: no
+// initial response, which some refuse with 501 or ignore, and the user name
+// and password in that order, whatever the prompts say. Prompts come
+// translated, empty, misspelled and with a NUL at the end.
+type loginClient struct{ answers []string }
+
+func (l *loginClient) Start() (string, []byte, error) { return "LOGIN", nil, nil }
+
+func (l *loginClient) Next([]byte) ([]byte, error) {
+	if len(l.answers) == 0 {
+		return nil, errors.New("the server asks for more than user name and password")
+	}
+	next := l.answers[0]
+	l.answers = l.answers[1:]
+	return []byte(next), nil
+}
+
+// scramClient adapts the SCRAM library to go-sasl.
 type scramClient struct{ conv *scram.ClientConversation }
 
 func (s *scramClient) Start() (string, []byte, error) {
@@ -176,6 +199,6 @@ func (x xoauth2) Start() (string, []byte, error) {
 	return "XOAUTH2", []byte("user=" + x.user + "\x01auth=Bearer " + x.token + "\x01\x01"), nil
 }
 
-// Next answers the error text that comes instead of success, so that the
-// refusal itself can follow.
+// Next answers the error text that is sent instead of success with an empty
+// response, so that the refusal itself follows.
 func (xoauth2) Next([]byte) ([]byte, error) { return []byte{}, nil }

@@ -11,46 +11,46 @@ import (
 	"hoplite/mail"
 )
 
-// introduce tells the server who the client is, if it is configured to be told
-// and offers the way.
+// introduce tells the server who the client is, if that is configured and the
+// server offers a way.
 func (d *dialer) introduce(c *conn, from mail.Client) error {
 	c.client = from.Addr
-	if c.dirty && d.client != "no" {
+	if c.dirty && d.tellClient != "no" {
 		if _, err := c.ask("RSET", d.times.command); err != nil {
-			return &step{"RSET", err}
+			return c.failed("RSET", err)
 		}
 		c.dirty = false
 	}
 	switch {
-	case d.client == "xclient" && len(c.caps.xclient) > 0 && from.Addr.IsValid():
+	case d.tellClient == "xclient" && len(c.caps.xclient) > 0 && from.Addr.IsValid():
 		reply, err := c.ask("XCLIENT"+attributes(c.caps.xclient, from), d.times.command)
 		if err != nil {
-			return &step{"XCLIENT", err}
+			return c.failed("XCLIENT", err)
 		}
 		if reply.Code != 220 {
-			return refusedBy(c, reply)
+			return reply
 		}
-		return d.hello(c)
-	case d.client == "xforward" && len(c.caps.xforward) > 0 && from.Addr.IsValid():
+		return d.hello(c, false)
+	case d.tellClient == "xforward" && len(c.caps.xforward) > 0 && from.Addr.IsValid():
 		reply, err := c.ask("XFORWARD"+attributes(c.caps.xforward, from), d.times.command)
 		if err != nil {
-			return &step{"XFORWARD", err}
+			return c.failed("XFORWARD", err)
 		}
 		if !reply.Positive() {
-			return refusedBy(c, reply)
+			return reply
 		}
 	}
 	return nil
 }
 
-// serves tells whether a connection that was made for one client, or told of
-// it, can be used for another.
+// serves reports whether a connection that was made for one client can be used
+// for another.
 func (d *dialer) serves(c *conn, from mail.Client) bool {
 	switch {
-	case d.client == "no" || c.client == from.Addr:
+	case d.tellClient == "no" || c.client == from.Addr:
 		return true
-	case d.client == "proxy":
-		return false // the header stands at the start of the connection
+	case d.tellClient == "proxy":
+		return false // the PROXY header is sent once, before anything else
 	}
 	return from.Addr.IsValid()
 }
@@ -63,14 +63,15 @@ func (d *dialer) reuse(ctx context.Context, c *conn, from mail.Client) error {
 	if !d.serves(c, from) {
 		return errOtherClient
 	}
-	if d.client == "no" || c.client == from.Addr {
+	if d.tellClient == "no" || c.client == from.Addr {
 		return nil
 	}
 	defer c.watch(ctx)()
 	return d.introduce(c, from)
 }
 
-// attributes are the ones that the server takes.
+// attributes are those of the client that the server asks for (Postfix's
+// XCLIENT_README and XFORWARD_README).
 func attributes(offered []string, from mail.Client) string {
 	addr := from.Addr.Addr().Unmap()
 	text := addr.String()
@@ -101,7 +102,7 @@ func attributes(offered []string, from mail.Client) string {
 }
 
 // writeProxy writes a PROXY header, version 2 (haproxy's proxy-protocol.txt,
-// 2.2). A client that is unknown becomes LOCAL.
+// 2.2). An unknown client is sent as LOCAL.
 func writeProxy(w io.Writer, from mail.Client) error {
 	head := []byte("\r\n\r\n\x00\r\nQUIT\n")
 	src, dst := from.Addr, from.Local

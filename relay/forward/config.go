@@ -101,6 +101,10 @@ type AuthConfig struct {
 	Password conf.Secret `hcl:"password,optional" example:"env(\"UPSTREAM_PASSWORD\")"`
 	// Mechanism is "auto" for the best that the server offers, or one of them.
 	Mechanism string `hcl:"mechanism,optional" enum:"auto|plain|login|scram-sha-256|xoauth2|oauthbearer" default:"auto"`
+	// Insecure allows the login over a connection whose server is not proved by
+	// a valid certificate, even in clear text. A server on this machine needs no
+	// proof.
+	Insecure bool `hcl:"insecure,optional"`
 	// TokenFile holds an OAuth access token; whoever renews it replaces the file.
 	// Relative to the data folder.
 	TokenFile string `hcl:"token_file,optional"`

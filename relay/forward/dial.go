@@ -1,246 +1,215 @@
 package forward
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/netip"
-	"syscall"
 	"time"
 
 	"hoplite/internal/listen"
 	"hoplite/mail"
 )
 
-// conn is one connection to a server, ready for a transaction.
-type conn struct {
-	nc     net.Conn
-	r      *bufio.Reader
-	w      *bufio.Writer
-	server *server
-	addr   string // the server's address
-	caps   caps
-	tls    *tls.ConnectionState
-	used   int // messages
-	mails  int // MAIL commands
-	broken bool
-	dirty  bool           // a transaction was begun and not ended
-	client netip.AddrPort // whom the server was told of
-	times  *timeouts
-	ctx    context.Context // of the call that uses the connection
-	expire *time.Timer     // closes it when it was idle for long; nil before that
+// dialer makes connections for an upstream and brings them to the point where
+// MAIL may be sent.
+type dialer struct {
+	helo       string
+	tls        listen.Profile
+	roots      *x509.CertPool // nil: the system's
+	auth       *authenticator
+	tellClient string // no, xclient, xforward, proxy
+	times      timeouts
+	dial       func(ctx context.Context, network, address string) (net.Conn, error)
+	weakTLS    func(server string, state tls.ConnectionState)
 }
 
+// timeouts bound each step of a conversation.
 type timeouts struct{ connect, command, data time.Duration }
 
-const connBuffer = 16 << 10
-
-// spent tells whether the server takes no further MAIL on this connection
-// (MAILMAX of RFC 9422).
-func (c *conn) spent() bool { return c.caps.mailMax > 0 && c.mails >= c.caps.mailMax }
-
-// dialer is what an upstream knows about making connections.
-type dialer struct {
-	helo   string
-	policy string // off, may, require, verify
-	tls    listen.Profile
-	auth   *authenticator
-	client string // no, xclient, xforward, proxy
-	times  timeouts
-	dial   func(ctx context.Context, network, address string) (net.Conn, error)
-	roots  *tls.Config // for tests
-	loopOK bool
+// opening is how one connection is begun.
+type opening struct {
+	need requirement
+	from mail.Client
 	// heloOnly leaves EHLO out, for a server that hung up on it.
 	heloOnly bool
-	weakTLS  func(server string, state tls.ConnectionState)
+	// failed is the TLS handshake after which clear text is used.
+	failed error
 }
 
-// step says what was being done when a connection failed.
-type step struct {
-	what string
-	err  error
-}
+// errNoEHLO is a server that closes the connection at EHLO.
+var errNoEHLO = errors.New("the server closed the connection at EHLO")
 
-func (s *step) Error() string { return s.what + ": " + s.err.Error() }
-func (s *step) Unwrap() error { return s.err }
+// errHandshake marks a TLS handshake that failed where clear text would do.
+var errHandshake = errors.New("TLS handshake failed")
 
-// open connects to a server and brings the connection to the point where MAIL
-// may come. An error is a *mail.Reply of the server's, or a *step.
-func (d *dialer) open(ctx context.Context, s *server, from mail.Client) (*conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.times.connect)
-	defer cancel()
-	nc, err := d.dial(ctx, s.network, s.address)
-	if err != nil {
-		return nil, &step{"connect to " + s.address, err}
-	}
-	c, err := d.begin(ctx, nc, s, from)
+// open connects to a server. An error is a *mail.Reply from the server, or a
+// *stageError.
+//
+// A server that hangs up at EHLO is called again with HELO; one whose
+// handshake fails is called again in clear text, if the requirement allows it.
+func (d *dialer) open(ctx context.Context, s *server, need requirement, from mail.Client) (*conn, error) {
+	o := opening{need: need, from: from}
+	c, err := d.connect(ctx, s, o)
 	if errors.Is(err, errNoEHLO) {
-		// It hung up on a word that it does not know.
-		if nc, err = d.dial(ctx, s.network, s.address); err != nil {
-			return nil, &step{"connect to " + s.address, err}
-		}
-		old := *d
-		old.heloOnly = true
-		return old.begin(ctx, nc, s, from)
+		o.heloOnly = true
+		c, err = d.connect(ctx, s, o)
+	}
+	if errors.Is(err, errHandshake) {
+		o.need.startTLS, o.failed = false, err
+		c, err = d.connect(ctx, s, o)
 	}
 	return c, err
 }
 
-// errNoEHLO is a server that closes the connection at EHLO.
-var errNoEHLO = errors.New("it closed the connection at EHLO")
-
-func (d *dialer) begin(ctx context.Context, nc net.Conn, s *server, from mail.Client) (*conn, error) {
-	c := &conn{nc: nc, server: s, addr: nc.RemoteAddr().String(), times: &d.times}
-	if s.network == "unix" {
-		c.addr = s.address
+func (d *dialer) connect(ctx context.Context, s *server, o opening) (*conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.times.connect)
+	defer cancel()
+	nc, err := d.dial(ctx, s.network, s.address)
+	if err != nil {
+		return nil, &stageError{stage: "connect", host: s.name(), addr: s.address, err: err}
 	}
-	c.buffers()
-	stop := c.watch(ctx)
-	defer stop()
-	if err := d.greet(ctx, c, from); err != nil {
+	c := newConn(nc, s, &d.times)
+	c.proof.failed = o.failed
+	defer c.watch(ctx)()
+	if err := d.greet(ctx, c, o); err != nil {
 		nc.Close()
 		return nil, err
 	}
 	return c, nil
 }
 
-func (c *conn) buffers() {
-	c.r = bufio.NewReaderSize(c.nc, maxReplyLine)
-	c.w = bufio.NewWriterSize(c.nc, connBuffer)
-}
-
-// past is a deadline that has gone by.
-var past = time.Unix(1, 0)
-
-// watch makes whatever the connection waits for end with ctx.
-func (c *conn) watch(ctx context.Context) func() {
-	c.ctx = ctx
-	nc := c.nc
-	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(past) })
-	return func() { stop() }
-}
-
-func (d *dialer) greet(ctx context.Context, c *conn, from mail.Client) error {
-	if d.client == "proxy" {
-		if err := writeProxy(c.nc, from); err != nil {
-			return &step{"PROXY", err}
+// greet takes a new connection through PROXY, TLS, greeting, EHLO, STARTTLS,
+// AUTH and XCLIENT, as far as each is configured.
+func (d *dialer) greet(ctx context.Context, c *conn, o opening) error {
+	if d.tellClient == "proxy" {
+		if err := writeProxy(c.nc, o.from); err != nil {
+			return c.failed("PROXY", err)
 		}
 	}
 	if c.server.tls {
-		if err := d.startTLS(ctx, c); err != nil {
+		if err := d.handshake(ctx, c, o.need); err != nil {
 			return err
 		}
 	}
 	greeting, err := c.wait(d.times.connect)
 	if err != nil {
-		return &step{"greeting", err}
+		return c.failed("greeting", err)
 	}
 	if greeting.Code != 220 {
-		return refusedBy(c, greeting)
+		return greeting
 	}
-	if err := d.hello(c); err != nil {
+	if err := d.hello(c, o.heloOnly); err != nil {
 		return err
 	}
-	if err := d.secure(ctx, c); err != nil {
+	if err := d.startTLS(ctx, c, o); err != nil {
 		return err
 	}
 	if d.auth != nil {
-		if err := d.auth.login(ctx, c, d.helo); err != nil {
+		if err := d.auth.login(ctx, c); err != nil {
 			return err
 		}
 	}
-	return d.introduce(c, from)
+	return d.introduce(c, o.from)
 }
 
-// hello says EHLO, and HELO to servers that don't know it (RFC 5321, 4.1.4).
-func (d *dialer) hello(c *conn) error {
+// hello says EHLO, or HELO to servers that do not know it (RFC 5321, 4.1.4).
+func (d *dialer) hello(c *conn, heloOnly bool) error {
 	verb := "EHLO"
 	if c.server.lmtp {
 		verb = "LHLO"
 	}
-	if !d.heloOnly {
+	if !heloOnly {
 		reply, err := c.ask(verb+" "+d.helo, d.times.connect)
 		switch {
-		case err != nil && !c.server.lmtp && c.tls == nil && closed(err):
-			return &step{verb, fmt.Errorf("%w: %w", errNoEHLO, err)}
+		case err != nil && !c.server.lmtp && c.proof.state == nil && isClosed(err):
+			return c.failed(verb, fmt.Errorf("%w: %w", errNoEHLO, err))
 		case err != nil:
-			return &step{verb, err}
+			return c.failed(verb, err)
 		case reply.Code == 250:
 			c.caps = parseCaps(reply.Text)
 			return nil
 		case c.server.lmtp || reply.Code == 421:
-			return refusedBy(c, reply)
+			return reply
 		}
 	}
 	reply, err := c.ask("HELO "+d.helo, d.times.connect)
 	if err != nil {
-		return &step{"HELO", err}
+		return c.failed("HELO", err)
 	}
 	if reply.Code != 250 {
-		return refusedBy(c, reply)
+		return reply
 	}
 	c.caps = caps{}
 	return nil
 }
 
-// closed tells the end of a connection from a silent one.
-func closed(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
-}
-
-// refusedBy marks a reply with the server that gave it.
-func refusedBy(c *conn, r *mail.Reply) *mail.Reply {
-	r.Host = c.server.name()
-	return r
-}
-
-// ask sends one command and waits for its reply.
-func (c *conn) ask(line string, timeout time.Duration) (*mail.Reply, error) {
-	c.w.WriteString(line)
-	c.w.WriteString("\r\n")
-	c.arm(timeout)
-	if err := c.w.Flush(); err != nil {
-		return nil, c.broke(err)
+// startTLS switches TLS on where the requirement says so, and reports an error
+// if the connection does not prove what it must.
+func (d *dialer) startTLS(ctx context.Context, c *conn, o opening) error {
+	if c.proof.state == nil && o.need.startTLS && c.caps.startTLS {
+		reply, err := c.ask("STARTTLS", d.times.command)
+		if err != nil {
+			return c.failed("STARTTLS", err)
+		}
+		if reply.Code == 220 {
+			if err := d.handshake(ctx, c, o.need); err != nil {
+				if o.need.least > clearText {
+					return err
+				}
+				return fmt.Errorf("%w: %w", errHandshake, err)
+			}
+			return d.hello(c, o.heloOnly)
+		}
+		if o.need.least > clearText {
+			return reply
+		}
+		c.proof.failed = fmt.Errorf("STARTTLS was refused: %s", reply)
 	}
-	return c.wait(timeout)
+	if err := o.need.meets(c.proof); err != nil {
+		return c.failed("STARTTLS", &insecureError{err})
+	}
+	return nil
 }
 
-func (c *conn) arm(timeout time.Duration) {
-	c.nc.SetDeadline(time.Now().Add(timeout))
-	if c.ctx.Err() != nil { // it ended just before
-		c.nc.SetDeadline(past)
+// handshake does the TLS handshake. The certificate is looked at in any case,
+// so that the outcome can say what was proved; whether a doubt matters is up to
+// the requirement.
+func (d *dialer) handshake(ctx context.Context, c *conn, need requirement) error {
+	legacy := d.tls.Min != 0 && d.tls.Min < tls.VersionTLS12 || len(d.tls.Suites) > 0
+	cfg := &tls.Config{ServerName: c.server.host, MinVersion: d.tls.Min, CipherSuites: d.tls.Suites}
+	if legacy && !d.tls.Until.IsZero() && time.Now().After(d.tls.Until) {
+		cfg.MinVersion, cfg.CipherSuites, legacy = 0, nil, false
 	}
+	p := proof{}
+	cfg.InsecureSkipVerify = true // VerifyConnection does it
+	cfg.VerifyConnection = func(state tls.ConnectionState) error {
+		p.state, p.doubt = &state, verify(state, c.server.host, d.roots)
+		if err := need.meets(p); err != nil {
+			return &insecureError{err}
+		}
+		return nil
+	}
+	secure := tls.Client(c.nc, cfg)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return c.failed("TLS", err)
+	}
+	state := secure.ConnectionState()
+	c.setTransport(secure)
+	p.state, c.proof = &state, p
+	if legacy && d.weakTLS != nil && (state.Version < tls.VersionTLS12 || weakSuite(state.CipherSuite)) {
+		d.weakTLS(c.server.name(), state)
+	}
+	return nil
 }
 
-// wait reads one reply.
-func (c *conn) wait(timeout time.Duration) (*mail.Reply, error) {
-	c.arm(timeout)
-	reply, err := readReply(c.r)
-	if err != nil {
-		return nil, c.broke(err)
+func weakSuite(id uint16) bool {
+	for _, s := range tls.InsecureCipherSuites() {
+		if s.ID == id {
+			return true
+		}
 	}
-	reply.Host = c.server.name()
-	if reply.Code == 421 {
-		c.broken = true
-	}
-	return reply, nil
-}
-
-func (c *conn) broke(err error) error {
-	c.broken = true
-	return err
-}
-
-// quit says goodbye without waiting for an answer, and closes.
-func (c *conn) quit() {
-	if !c.broken {
-		c.nc.SetDeadline(time.Now().Add(time.Second))
-		c.w.WriteString("QUIT\r\n")
-		c.w.Flush()
-	}
-	c.nc.Close()
+	return false
 }

@@ -37,6 +37,9 @@ type peer struct {
 	proxied  bool     // connections begin with a PROXY header
 	heads    []string // these headers
 	say      func(line string) (string, bool)
+	most     int    // recipients in one transaction; 0: any number
+	tooMany  string // the reply to one more
+	bdat     string // the reply to BDAT, whose octets are then read as commands
 	mu       sync.Mutex
 	lines    []string
 	messages []string
@@ -112,6 +115,13 @@ func (p *peer) serve(c net.Conn) {
 		}
 		line = strings.TrimRight(line, "\r\n")
 		verb, arg, _ := strings.Cut(strings.ToUpper(line), " ")
+		if verb == "BDAT" && p.bdat != "" {
+			p.mu.Lock()
+			p.lines = append(p.lines, line)
+			p.mu.Unlock()
+			io.WriteString(c, p.bdat+"\r\n")
+			continue
+		}
 		if verb == "BDAT" {
 			if !p.chunk(r, c, arg) {
 				return
@@ -257,7 +267,11 @@ func handOver(t *testing.T, hop mail.Hop, text string, to ...mail.Address) []mai
 
 func handOverFor(t *testing.T, hop mail.Hop, from mail.Client, text string, to ...mail.Address) []mail.Outcome {
 	t.Helper()
-	tx := mail.NewTransaction(from, "bob@example.com")
+	return handOverTx(t, hop, mail.NewTransaction(from, "bob@example.com"), text, to...)
+}
+
+func handOverTx(t *testing.T, hop mail.Hop, tx *mail.Transaction, text string, to ...mail.Address) []mail.Outcome {
+	t.Helper()
 	h, err := hop.Open(context.Background(), tx)
 	if err != nil {
 		t.Fatal(err)
@@ -273,6 +287,7 @@ func handOverFor(t *testing.T, hop mail.Hop, from mail.Client, text string, to .
 	if err != nil {
 		t.Fatal(err)
 	}
+	m.EightBit = eightBit([]byte(text))
 	return append(out, h.Send(context.Background(), m)...)
 }
 
@@ -368,6 +383,9 @@ func (p *peer) reply(line, verb string) string {
 	if s, ok := p.once[verb]; ok {
 		delete(p.once, verb)
 		return s
+	}
+	if verb == "RCPT" && p.most > 0 && p.rcpts >= p.most {
+		return p.tooMany
 	}
 	if p.say != nil {
 		if s, ok := p.say(line); ok {

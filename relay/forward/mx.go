@@ -98,13 +98,20 @@ func (u *Upstream) mayConnect(a netip.Addr) bool {
 	return !a.IsMulticast() && !a.IsLinkLocalUnicast()
 }
 
+// poolKey names the connections that can stand in for each other.
+type poolKey struct {
+	host, address string
+	need          requirement
+}
+
 func (u *Upstream) mxPool(host string, a netip.Addr) *pool {
 	address := net.JoinHostPort(a.String(), strconv.Itoa(u.cfg.Port))
-	key := host + " " + address
+	s := &server{network: "tcp", address: address, host: host, weight: 1}
+	key := poolKey{host, address, requirementFor(&u.cfg, s)}
 	if p, ok := u.byMX.Get(key); ok {
 		return p
 	}
-	p := u.newPool(&server{network: "tcp", address: address, host: host, weight: 1})
+	p := u.newPool(s)
 	if old, ok, _ := u.byMX.PeekOrAdd(key, p); ok {
 		return old
 	}

@@ -82,8 +82,5 @@ func (c *conn) describe() string {
 		}
 	}
 	text := strings.Join(words, " ")
-	if t := c.tlsName(); t != "" {
-		return t + "; " + text
-	}
-	return "clear text; " + text
+	return c.proof.String() + "; " + text
 }

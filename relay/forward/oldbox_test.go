@@ -27,6 +27,16 @@ import (
 // certificate makes one for 127.0.0.1, signed by itself.
 func certificate(t *testing.T, oldKey bool) tls.Certificate {
 	t.Helper()
+	return makeCertificate(t, oldKey, "127.0.0.1")
+}
+
+func certificateFor(t *testing.T, ip string) tls.Certificate {
+	t.Helper()
+	return makeCertificate(t, false, ip)
+}
+
+func makeCertificate(t *testing.T, oldKey bool, ip string) tls.Certificate {
+	t.Helper()
 	var key any
 	var public any
 	if oldKey {
@@ -45,7 +55,7 @@ func certificate(t *testing.T, oldKey bool) tls.Certificate {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "old.example.org"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+		IPAddresses: []net.IP{net.ParseIP(ip)}, IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, public, key)
 	if err != nil {
@@ -71,16 +81,18 @@ func TestTLS(t *testing.T) {
 		broken  bool // the handshake fails
 		want    string
 		clear   bool // went in clear text
+		proof   string
 	}{
-		"may, offered":             {policy: "may", offers: true, want: "250"},
-		"may, not offered":         {policy: "may", want: "250", clear: true},
-		"may, handshake fails":     {policy: "may", offers: true, broken: true, want: "250", clear: true},
-		"off, offered":             {policy: "off", offers: true, want: "250", clear: true},
-		"require, offered":         {policy: "require", offers: true, want: "250"},
-		"require, not offered":     {policy: "require", want: "451 4.4.1"},
-		"require, handshake fails": {policy: "require", offers: true, broken: true, want: "451 4.4.1"},
-		"verify, a good one":       {policy: "verify", offers: true, trusted: true, want: "250"},
-		"verify, unknown issuer":   {policy: "verify", offers: true, want: "451 4.4.1"},
+		"may, offered":             {policy: "may", offers: true, want: "250", proof: "TLS 1.3, certificate not verified"},
+		"may, trusted":             {policy: "may", offers: true, trusted: true, want: "250", proof: "TLS 1.3, verified"},
+		"may, not offered":         {policy: "may", want: "250", clear: true, proof: "clear text"},
+		"may, handshake fails":     {policy: "may", offers: true, broken: true, want: "250", clear: true, proof: "clear text (TLS: "},
+		"off, offered":             {policy: "off", offers: true, want: "250", clear: true, proof: "clear text"},
+		"require, offered":         {policy: "require", offers: true, want: "250", proof: "TLS 1.3, certificate not verified"},
+		"require, not offered":     {policy: "require", want: "451 4.7.5"},
+		"require, handshake fails": {policy: "require", offers: true, broken: true, want: "451 4.7.5"},
+		"verify, a good one":       {policy: "verify", offers: true, trusted: true, want: "250", proof: "TLS 1.3, verified"},
+		"verify, unknown issuer":   {policy: "verify", offers: true, want: "451 4.7.5"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -104,6 +116,9 @@ func TestTLS(t *testing.T) {
 			}
 			if out[0].Reply.Positive() && (out[0].TLS == "") != tt.clear {
 				t.Errorf("TLS %q", out[0].TLS)
+			}
+			if out[0].Reply.Positive() && !strings.HasPrefix(out[0].Proof, tt.proof) {
+				t.Errorf("proof %q, want %q", out[0].Proof, tt.proof)
 			}
 		})
 	}

@@ -15,8 +15,8 @@ func (c *conn) fits(p *parcel) *mail.Reply {
 	if c.caps.size > 0 && p.msg.Size() > c.caps.size {
 		return mail.NewReply(552, "5.3.4", "message of %d octets is larger than %s takes (%d)", p.msg.Size(), name, c.caps.size)
 	}
-	if p.tx.Envelope.RequireTLS && (c.tls == nil || !c.caps.requireTLS) {
-		return mail.NewReply(550, "5.7.30", "%s does not offer REQUIRETLS, which the sender asks for", name)
+	if p.tx.Envelope.RequireTLS && (requirement{least: verified}.meets(c.proof) != nil || !c.caps.requireTLS) {
+		return mail.NewReply(550, "5.7.30", "REQUIRETLS: %s does not offer it over TLS with a verified certificate", name)
 	}
 	if needs(p).utf8 && !c.caps.utf8 {
 		return needsUTF8(name)

@@ -13,28 +13,24 @@ import (
 	"hoplite/mail"
 )
 
-// pieces are buffers for messages that are not in memory.
-var pieces = sync.Pool{New: func() any {
-	b := make([]byte, 64<<10)
-	return &b
-}}
-
 // A server that fails is left alone for a while, longer each time.
 const (
 	restMin = time.Second
 	restMax = time.Minute
 )
 
-// pool is the connections to one server.
+// pool is the connections to one server that all prove the same.
 type pool struct {
 	server *server
+	need   requirement
 	max    int // messages on one connection
 	keep   time.Duration
 	places chan struct{} // one for each open connection
 
 	mu     sync.Mutex
-	idle   []*conn   // the last one used is taken first
-	rest   time.Time // not before
+	broken offerError // extensions that the server offers and refuses
+	idle   []*conn    // the last one used is reused first
+	rest   time.Time  // not before
 	pause  time.Duration
 	why    error // the last failure
 	caps   caps  // as last seen
@@ -42,40 +38,53 @@ type pool struct {
 	closed bool
 }
 
-func newPool(s *server, connections, messages int, keep time.Duration) *pool {
-	return &pool{server: s, max: messages, keep: keep, places: make(chan struct{}, connections)}
+func newPool(s *server, need requirement, connections, messages int, keep time.Duration) *pool {
+	return &pool{server: s, need: need, max: messages, keep: keep, places: make(chan struct{}, connections)}
 }
 
-// errResting is a server that failed a moment ago and is not asked again yet.
-var errResting = errors.New("it failed a moment ago")
+// errResting is a server that failed recently and is not tried again yet.
+var errResting = errors.New("the server failed a moment ago")
 
-// take gives an idle connection, or makes one. reused tells which.
+// take returns an idle connection, or opens one. reused reports which.
 func (p *pool) take(ctx context.Context, d *dialer, from mail.Client, fresh bool) (c *conn, reused bool, err error) {
 	select {
 	case p.places <- struct{}{}:
 	case <-ctx.Done():
-		return nil, false, &step{"wait for a free connection", ctx.Err()}
+		return nil, false, &stageError{stage: "wait for a free connection", host: p.server.name(), err: ctx.Err()}
 	}
 	if !fresh {
 		if c := p.pop(); c != nil {
 			if err := d.reuse(ctx, c, from); err == nil {
+				p.restrict(c)
 				return c, true, nil
 			}
 			c.quit()
 		}
 	}
-	c, err = d.open(ctx, p.server, from)
-	if errors.Is(err, errTLSFailed) && d.policy == "may" {
-		clear := *d
-		clear.policy = "off"
-		c, err = clear.open(ctx, p.server, from)
-	}
-	if err != nil {
+	if c, err = d.open(ctx, p.server, p.need, from); err != nil {
 		<-p.places
 		return nil, false, err
 	}
 	p.worked(c)
+	p.restrict(c)
 	return c, false, nil
+}
+
+// restrict removes from what a connection offers the extensions that the
+// server turned out to refuse.
+func (p *pool) restrict(c *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.caps.chunking = c.caps.chunking && !p.broken.chunking
+	c.caps.eightBit = c.caps.eightBit && !p.broken.eightBit
+}
+
+// remember keeps which extension the server refused although it offers it.
+func (p *pool) remember(e *offerError) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.broken.chunking = p.broken.chunking || e.chunking
+	p.broken.eightBit = p.broken.eightBit || e.eightBit
 }
 
 func (p *pool) pop() *conn {
@@ -91,7 +100,7 @@ func (p *pool) pop() *conn {
 	return nil
 }
 
-// give takes a connection back.
+// give returns a connection to the pool.
 func (p *pool) give(c *conn) {
 	defer func() { <-p.places }()
 	if c.broken || c.used >= p.max || c.spent() || c.r.Buffered() > 0 {
@@ -121,7 +130,7 @@ func (p *pool) expire(old *conn) {
 	old.quit()
 }
 
-// resting tells why the server is not to be asked now.
+// resting reports why the server is not tried now; nil if it may be.
 func (p *pool) resting() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -159,8 +168,8 @@ func (p *pool) close() {
 	}
 }
 
-// order is the pools in the order in which they are tried: by weight at
-// random, those that rest behind the others, reserves last.
+// order returns the pools in the order in which they are tried: at random by
+// weight, resting servers after the others, reserves last.
 func order(pools []*pool) []*pool {
 	if len(pools) < 2 {
 		return pools
@@ -173,8 +182,8 @@ func order(pools []*pool) []*pool {
 	for _, p := range pools {
 		r := ranked{p, 2}
 		if w := p.server.weight; w > 0 {
-			// The smallest of exponential variates falls on each with a chance
-			// that is its weight's share.
+			// With exponential variates, the chance of being the smallest is
+			// proportional to the weight.
 			r.rank = 1 - 1/(1+rand.ExpFloat64()/float64(w))
 		}
 		if p.resting() != nil {

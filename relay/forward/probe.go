@@ -8,19 +8,30 @@ import (
 	"hoplite/mail"
 )
 
-// probe asks whether the server would take r, without sending anything.
-func (c *conn) probe(ctx context.Context, from mail.Address, r mail.Rcpt) (*mail.Reply, error) {
+// said is the reply that decided a question about a recipient.
+type said struct {
+	*mail.Reply
+	// atRcpt is set if it is the reply to RCPT: one to MAIL is about the
+	// sender.
+	atRcpt bool
+}
+
+// probe asks whether the server would accept mail for r, without sending any.
+// An error means that it could not be asked.
+func (c *conn) probe(ctx context.Context, from mail.Address, r mail.Rcpt) (said, error) {
 	defer c.watch(ctx)()
 	params := ""
 	if from.NeedsUTF8() || r.To.NeedsUTF8() {
 		if !c.caps.utf8 {
-			return needsUTF8(c.server.name()), nil
+			return said{Reply: needsUTF8(c.server.name())}, nil
 		}
 		params = " SMTPUTF8"
 	}
 	commands := []string{"MAIL FROM:<" + string(from) + ">" + params + "\r\n", "RCPT TO:<" + string(r.To) + ">\r\n"}
+	replies := 2
 	if c.dirty {
 		commands = slices.Insert(commands, 0, "RSET\r\n")
+		replies = 3
 	}
 	c.dirty = true
 	c.mails++
@@ -28,27 +39,69 @@ func (c *conn) probe(ctx context.Context, from mail.Address, r mail.Rcpt) (*mail
 	if c.caps.pipelining {
 		atOnce = len(commands)
 	}
-	var reply *mail.Reply
+	answer := said{}
 	for some := range slices.Chunk(commands, atOnce) {
 		c.w.WriteString(strings.Join(some, ""))
-		c.arm(c.times.command)
-		if err := c.w.Flush(); err != nil {
-			return nil, c.nothing(err)
+		if err := c.flush(c.times.command); err != nil {
+			return said{}, c.nothing(err)
 		}
 		for range some {
-			said, err := c.wait(c.times.command)
+			reply, err := c.wait(c.times.command)
+			replies--
 			switch {
 			case err != nil:
-				return nil, c.nothing(err)
-			case said.Code == 421:
-				return nil, c.nothing(said)
-			case reply == nil || reply.Positive(): // else a refusal, and that is why
-				reply = said
+				return said{}, c.nothing(err)
+			case reply.Code == 421:
+				return said{}, c.nothing(reply)
+			case replies == 2: // RSET: whatever it is answered, MAIL decides
+			case answer.Reply == nil || answer.Positive(): // else it was refused before
+				answer = said{reply, replies == 0}
 			}
 		}
-		if !reply.Positive() {
-			return odd(reply), nil
+		if answer.Reply != nil && !answer.Positive() {
+			break
 		}
 	}
-	return reply, nil
+	if !answer.Positive() {
+		answer.Reply = unexpected(answer.Reply)
+	}
+	return answer, nil
+}
+
+// unknownCodes are the enhanced codes that say that a recipient does not exist
+// or takes no mail (RFC 3463, 3.2 and 3.3; 5.1.10 of RFC 7505).
+var unknownCodes = []string{"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"}
+
+// unknownWords are the words of servers that say so without such a code.
+var unknownWords = []string{
+	"user unknown", "unknown user", "no such user", "user not found", "user doesn't exist", "no such recipient",
+	"recipient unknown", "unknown recipient", "invalid recipient", "recipient not found", "recipient address rejected",
+	"no such mailbox", "mailbox not found", "mailbox unavailable", "no mailbox", "invalid mailbox", "unknown mailbox",
+	"does not exist", "not listed in", "unrouteable address", "no such address", "unknown address", "address unknown",
+	"account disabled", "account is disabled", "mailbox disabled", "unknown local part", "no such person", "not a valid",
+}
+
+// otherWords are the words of refusals that are about the sender, the client
+// or a policy, whatever their code.
+var otherWords = []string{
+	"sender", "relay", "block", "blacklist", "spam", "spf", "dkim", "dmarc", "policy", "greylist", "reputation",
+	"reverse dns", "ptr", "too many", "verify failed", "authentica", "from address", "client", "access denied",
+}
+
+// isUnknownRcpt reports whether a reply is a refusal of the recipient, which
+// can be remembered for other senders: it was said at RCPT, for good, and its
+// code or text says that the recipient does not exist.
+func (s said) isUnknownRcpt() bool {
+	if !s.atRcpt || !s.Permanent() {
+		return false
+	}
+	text := strings.ToLower(s.Text)
+	contains := func(w string) bool { return strings.Contains(text, w) }
+	switch {
+	case slices.ContainsFunc(otherWords, contains):
+		return false
+	case s.Enhanced != "":
+		return slices.Contains(unknownCodes, s.Enhanced)
+	}
+	return (s.Code == 550 || s.Code == 551 || s.Code == 553) && slices.ContainsFunc(unknownWords, contains)
 }

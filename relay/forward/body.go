@@ -1,0 +1,169 @@
+package forward
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"hoplite/mail"
+)
+
+// pieces are buffers for messages that are not in memory.
+var pieces = sync.Pool{New: func() any {
+	b := make([]byte, 64<<10)
+	return &b
+}}
+
+// errReadMessage is a message that could not be read here: the server is not
+// to blame.
+var errReadMessage = errors.New("read message")
+
+// data sends the message to the recipients that were accepted.
+func (t *transaction) data(accepted int, dataSent bool) {
+	c := t.c
+	if accepted == 0 && !dataSent {
+		return
+	}
+	if !dataSent {
+		c.w.WriteString("DATA\r\n")
+		if err := c.flush(c.times.command); err != nil {
+			t.got.all(c.lost("DATA", err))
+			return
+		}
+	}
+	reply, err := c.wait(c.times.command)
+	if err != nil {
+		t.got.all(c.lost("DATA", err))
+		return
+	}
+	if reply.Code != 354 {
+		t.got.all(unexpected(reply))
+		return
+	}
+	if accepted == 0 {
+		// DATA was on its way with the recipients: an empty message ends it
+		// (RFC 2920, 3.1), and the server refuses that.
+		c.w.WriteString(".\r\n")
+		if err := c.w.Flush(); err == nil {
+			c.wait(c.times.data)
+		}
+		return
+	}
+	out := &stuffer{w: c.w, line: true}
+	if err := c.stream(t.p.msg, out); err != nil {
+		t.got.all(c.early("DATA", err))
+		return
+	}
+	out.end()
+	if t.flushed("DATA") {
+		t.final()
+	}
+}
+
+// chunk sends the message as one BDAT (RFC 3030): no octet needs an escape. It
+// could leave in one write with MAIL and RCPT, but a server that refuses those
+// and does not read the chunk (several have had that bug) would take the
+// message's text for commands, and from a client it trusts. So it waits until
+// a recipient is accepted.
+func (t *transaction) chunk(accepted int) error {
+	c := t.c
+	if accepted == 0 {
+		return nil
+	}
+	fmt.Fprintf(c.w, "BDAT %d LAST\r\n", t.p.msg.Size())
+	if err := c.stream(t.p.msg, c.w); err != nil {
+		t.got.all(c.early("BDAT", err))
+	} else if t.flushed("BDAT") {
+		t.final()
+	}
+	for _, r := range t.got {
+		if r != nil && (r.Code == 500 || r.Code == 502) {
+			// It does not know BDAT after all, and what it read as commands
+			// makes the connection useless.
+			c.broken = true
+			return &offerError{got: t.got, chunking: true}
+		}
+	}
+	return nil
+}
+
+// flushed writes what is left of the message.
+func (t *transaction) flushed(stage string) bool {
+	t.p.sent()
+	if err := t.c.flush(t.c.times.data); err != nil {
+		t.got.all(t.c.early(stage, err))
+		return false
+	}
+	return true
+}
+
+// early looks whether a server that broke off in the middle of a message said
+// why.
+func (c *conn) early(stage string, err error) *mail.Reply {
+	c.broken = true
+	if errors.Is(err, errReadMessage) {
+		return c.lost(stage, err)
+	}
+	if reply, e := c.wait(time.Second); e == nil && reply.Code >= 400 {
+		return unexpected(reply)
+	}
+	return c.lost(stage, err)
+}
+
+// stream writes the message; the deadline moves with each piece.
+func (c *conn) stream(m *mail.Message, w io.Writer) error {
+	c.arm(c.times.data)
+	if _, err := w.Write(m.Header()); err != nil {
+		return err
+	}
+	body := m.Body()
+	if b, ok := m.Base.(mail.Bytes); ok {
+		c.arm(c.times.data)
+		_, err := w.Write(b[len(m.Head):])
+		return err
+	}
+	buf := pieces.Get().(*[]byte)
+	defer pieces.Put(buf)
+	for {
+		n, err := body.Read(*buf)
+		if n > 0 {
+			c.arm(c.times.data)
+			if _, err := w.Write((*buf)[:n]); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", errReadMessage, err)
+		}
+	}
+}
+
+// final reads the replies to the message: one, or with LMTP one for each
+// recipient that was accepted (RFC 2033, 4.2).
+func (t *transaction) final() {
+	c := t.c
+	c.used++
+	var reply *mail.Reply
+	for i := range t.got {
+		if t.got[i] != nil {
+			continue
+		}
+		if reply == nil || c.server.lmtp {
+			var err error
+			if reply, err = c.wait(c.times.data); err != nil {
+				t.got.all(c.lost("end of data", err))
+				return
+			}
+			if !reply.Positive() {
+				reply = unexpected(reply)
+			}
+		}
+		t.got[i] = reply
+	}
+	c.dirty = false
+}

@@ -1,0 +1,238 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"hoplite/mail"
+)
+
+// handoff is one message on its way to an upstream. It holds no connection
+// until Send: a slow client must not occupy one of the server's sessions.
+type handoff struct {
+	u     *Upstream
+	tx    *mail.Transaction
+	check func(context.Context, *mail.Transaction, mail.Rcpt) error // nil: recipients are checked by Send
+	rcpts []mail.Rcpt
+}
+
+func (h *handoff) Rcpt(ctx context.Context, r mail.Rcpt) error {
+	if h.check != nil {
+		if err := h.check(ctx, h.tx, r); err != nil {
+			return err
+		}
+	}
+	h.rcpts = append(h.rcpts, r)
+	return nil
+}
+
+func (h *handoff) Close() error { return nil }
+
+// Send hands the message over, one transaction for each group of recipients
+// that share servers.
+func (h *handoff) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
+	if len(h.rcpts) == 0 {
+		return nil
+	}
+	p := &parcel{tx: h.tx, rcpts: h.rcpts, msg: m, waits: h.check != nil}
+	if p.waits && h.u.cfg.Mode == "auto" {
+		limited, cancel := context.WithCancel(ctx)
+		defer cancel()
+		ctx, p.patience = limited, time.AfterFunc(patience, cancel)
+		defer p.patience.Stop()
+	}
+	return h.u.handOver(ctx, p, h.u.next)
+}
+
+// patience is how long a client waits in mode auto for an upstream to accept
+// the message; after that the message is queued.
+const patience = time.Minute
+
+func (u *Upstream) handOver(ctx context.Context, all *parcel, next *Upstream) []mail.Outcome {
+	out := make([]mail.Outcome, len(all.rcpts))
+	for _, g := range u.groups(ctx, all.rcpts) {
+		for i, o := range u.deliver(ctx, all.only(g.rcpts), g, next) {
+			out[g.rcpts[i]] = o
+		}
+	}
+	return out
+}
+
+// group is recipients that go to the same servers.
+type group struct {
+	rcpts []int
+	pools []*pool
+	err   *mail.Reply // why there are no servers
+}
+
+func (u *Upstream) groups(ctx context.Context, rcpts []mail.Rcpt) []group {
+	if !u.cfg.MX {
+		g := group{pools: order(u.pools)}
+		for i := range rcpts {
+			g.rcpts = append(g.rcpts, i)
+		}
+		return []group{g}
+	}
+	var groups []group
+	byDomain := map[string]int{}
+	for i, r := range rcpts {
+		domain := r.To.ASCIIDomain()
+		n, ok := byDomain[domain]
+		if !ok {
+			n = len(groups)
+			byDomain[domain] = n
+			g := group{}
+			g.pools, g.err = u.exchangers(ctx, r.To)
+			groups = append(groups, g)
+		}
+		groups[n].rcpts = append(groups[n].rcpts, i)
+	}
+	return groups
+}
+
+// deliver hands the parcel to the servers of a group, on as many connections
+// as their limits want.
+func (u *Upstream) deliver(ctx context.Context, p *parcel, g group, next *Upstream) []mail.Outcome {
+	out, left := u.deliverSome(ctx, p, g, next)
+	for len(left) > 0 {
+		more, again := u.deliverSome(ctx, p.only(left), g, next)
+		for k, i := range left {
+			out[i] = more[k]
+		}
+		for k := range again {
+			again[k] = left[again[k]]
+		}
+		left = again
+	}
+	return out
+}
+
+// deliverSome tries the servers of a group until one of them accepts the message
+// or refuses it, then those of next. left are the recipients that no server was
+// asked about; there is always progress.
+func (u *Upstream) deliverSome(ctx context.Context, p *parcel, g group, next *Upstream) (out []mail.Outcome, left []int) {
+	start := time.Now()
+	if g.err != nil {
+		return u.outcomes(p, nil, make(answers, len(p.rcpts)).all(g.err), start), nil
+	}
+	var last error // why the last server could not be used
+	for _, pool := range g.pools {
+		c, got, err := u.attempt(ctx, pool, p)
+		if err == nil {
+			out := u.outcomes(p, c, got, start)
+			u.learn(p, got)
+			pool.give(c)
+			for i := range got {
+				if got[i] == nil {
+					left = append(left, i)
+				}
+			}
+			return out, left
+		}
+		last = err
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if next != nil && ctx.Err() == nil {
+		// One step only: a fallback of the fallback could lead back here.
+		return next.handOver(ctx, p, nil), nil
+	}
+	out = u.outcomes(p, nil, make(answers, len(p.rcpts)).all(u.unreachable(last)), start)
+	var staged *stageError
+	if errors.As(last, &staged) {
+		for i := range out {
+			out[i].Host, out[i].Addr = staged.host, staged.addr
+		}
+	}
+	return out, nil
+}
+
+// attempt hands the parcel to one server. A pooled connection that was gone
+// before anything was said is replaced once, and a server that refuses what it
+// offers is asked again without that.
+func (u *Upstream) attempt(ctx context.Context, pool *pool, p *parcel) (*conn, answers, error) {
+	for fresh := false; ; {
+		if err := pool.resting(); err != nil && p.waits {
+			return nil, nil, err
+		}
+		c, reused, err := pool.take(ctx, &u.dialer, p.tx.Client, fresh)
+		if err != nil {
+			if ctx.Err() == nil {
+				pool.failed(err)
+			}
+			return nil, nil, err
+		}
+		fit, done, refusal := u.downgraded(c, p)
+		if refusal != nil {
+			return c, make(answers, len(p.rcpts)).all(refusal), nil
+		}
+		got, err := c.sendAll(ctx, fit)
+		done()
+		var offer *offerError
+		switch {
+		case err == nil:
+			return c, got, nil
+		case errors.As(err, &offer) && offer.eightBit && !u.cfg.Downgrade:
+			return c, offer.got, nil // nothing else to offer it
+		case errors.As(err, &offer):
+			pool.remember(offer)
+			pool.give(c)
+			fresh = false
+			continue
+		}
+		pool.give(c)
+		if !reused {
+			pool.failed(err)
+			return nil, nil, err
+		}
+		fresh = true
+	}
+}
+
+// unreachable is the temporary reply when no server could be used.
+func (u *Upstream) unreachable(err error) *mail.Reply {
+	r := &mail.Reply{Code: 451, Enhanced: "4.4.1", Cause: err}
+	var (
+		said     *mail.Reply
+		staged   *stageError
+		insecure *insecureError
+	)
+	switch {
+	case errors.As(err, &said) && said.Host != "":
+		r.Enhanced, r.Text = "4.3.2", fmt.Sprintf("%s does not accept mail now: %s", said.Host, said)
+	case errors.As(err, &insecure):
+		// TLS or certificate (RFC 3463, 3.8): a matter for whoever runs one of
+		// the two servers.
+		r.Enhanced, r.Text = "4.7.5", fmt.Sprintf("upstream %s is not used, because its identity is not proved: %s", u.cfg.Name, plainError(err))
+	case errors.As(err, &staged) && staged.stage == "TLS":
+		r.Enhanced, r.Text = "4.7.5", fmt.Sprintf("upstream %s is not used, because TLS failed: %s", u.cfg.Name, cause(staged.err))
+	case err != nil:
+		r.Text = fmt.Sprintf("upstream %s can't be reached now: %s", u.cfg.Name, plainError(err))
+	default:
+		r.Text = fmt.Sprintf("upstream %s has no server that can be tried", u.cfg.Name)
+	}
+	return r
+}
+
+func (u *Upstream) outcomes(p *parcel, c *conn, got answers, start time.Time) []mail.Outcome {
+	took := time.Since(start)
+	out := make([]mail.Outcome, len(p.rcpts))
+	for i, r := range p.rcpts {
+		if got[i] == nil {
+			continue
+		}
+		o := mail.Outcome{Rcpt: r.To, Reply: *got[i], Hop: u.cfg.Name, At: start, Took: took}
+		if c != nil {
+			o.Host, o.Addr, o.TLS, o.Proof = c.server.name(), c.addr, c.proof.cipher(), c.proof.String()
+			if got[i].Positive() {
+				o.RemoteID = remoteID(got[i].Text)
+				o.DSN = c.caps.dsn
+			}
+		}
+		out[i] = o
+	}
+	return out
+}

@@ -1,0 +1,188 @@
+package forward
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"hoplite/mail"
+)
+
+// memory is what an upstream said about its recipients, so that mail for
+// unknown ones is refused at RCPT and never becomes a bounce. What exists is
+// kept over restarts: an old server that is down over a weekend must not make
+// its recipients unknown.
+type memory struct {
+	rcpts   *lru.Cache[string, verdict]
+	domains *lru.Cache[string, verdict] // whether a server accepts every address
+
+	path    string // "": nothing is kept over restarts
+	mu      sync.Mutex
+	save    *time.Timer // pending; nil if nothing has changed
+	writing sync.Mutex
+}
+
+// verdict is an answer about a recipient.
+type verdict struct {
+	reply *mail.Reply // nil: it exists; for domains: every address is accepted
+	until time.Time   // when it is to be asked again
+	stale time.Time   // until when it is used if it can't be asked
+}
+
+// staleFor is how long a recipient that existed is accepted while its server
+// can't be asked.
+const staleFor = 31 * 24 * time.Hour
+
+// saveAfter is how long changes are collected before they are written.
+const saveAfter = time.Minute
+
+func (v verdict) fresh() bool { return time.Now().Before(v.until) }
+
+func (v verdict) exists() bool { return v.reply == nil && time.Now().Before(v.stale) }
+
+func (v verdict) err() error {
+	if v.reply == nil {
+		return nil
+	}
+	return v.reply
+}
+
+// newMemory makes a memory for at most size recipients, with what is stored
+// at path. A damaged file is a memory lost, not a reason to stop.
+func newMemory(size int, path string) (*memory, error) {
+	m := &memory{path: path}
+	m.rcpts, _ = lru.New[string, verdict](max(size, 1))
+	m.domains, _ = lru.New[string, verdict](10000)
+	if path == "" {
+		return m, nil
+	}
+	err := m.load()
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return m, err
+}
+
+func (m *memory) rcpt(key string) (verdict, bool)    { return m.rcpts.Get(key) }
+func (m *memory) domain(name string) (verdict, bool) { return m.domains.Get(name) }
+
+func (m *memory) exists(key string, valid time.Duration) {
+	now := time.Now()
+	m.rcpts.Add(key, verdict{until: now.Add(valid), stale: now.Add(staleFor)})
+	m.changed()
+}
+
+// confirm is exists for a recipient that mail was delivered to: its verdict is
+// renewed once it is no longer fresh.
+func (m *memory) confirm(key string, valid time.Duration) {
+	if v, ok := m.rcpts.Peek(key); ok && v.reply == nil && v.fresh() {
+		return
+	}
+	m.exists(key, valid)
+}
+
+func (m *memory) unknown(key string, reply *mail.Reply, valid time.Duration) {
+	m.rcpts.Add(key, verdict{reply: reply, until: time.Now().Add(valid)})
+	m.changed()
+}
+
+func (m *memory) acceptsAll(domain string, all bool) {
+	v := verdict{until: time.Now().Add(acceptAllFor)}
+	if v.stale = v.until; !all {
+		v.reply = errUnknownRcpt
+	}
+	m.domains.Add(domain, v)
+}
+
+// changed has the memory written to disk within saveAfter.
+func (m *memory) changed() {
+	if m.path == "" {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.save == nil {
+		m.save = time.AfterFunc(saveAfter, func() { m.flush() })
+	}
+}
+
+// flush writes the recipients that exist, if anything has changed.
+func (m *memory) flush() error {
+	m.writing.Lock()
+	defer m.writing.Unlock()
+	m.mu.Lock()
+	pending := m.save
+	m.save = nil
+	m.mu.Unlock()
+	if pending == nil {
+		return nil
+	}
+	pending.Stop()
+	var b bytes.Buffer
+	for _, key := range m.rcpts.Keys() { // the oldest first, as load adds them
+		if v, ok := m.rcpts.Peek(key); ok && v.exists() {
+			fmt.Fprintf(&b, "%d %d %s\n", v.until.Unix(), v.stale.Unix(), key)
+		}
+	}
+	return replaceFile(m.path, b.Bytes())
+}
+
+func (m *memory) load() error {
+	f, err := os.Open(m.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	now := time.Now()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		until, rest, _ := strings.Cut(lines.Text(), " ")
+		stale, key, ok := strings.Cut(rest, " ")
+		u, err1 := strconv.ParseInt(until, 10, 64)
+		s, err2 := strconv.ParseInt(stale, 10, 64)
+		if !ok || key == "" || err1 != nil || err2 != nil {
+			continue // the end of a damaged file
+		}
+		// A clock that was wrong when the file was written must not make a
+		// verdict valid for years.
+		v := verdict{until: earlier(time.Unix(u, 0), now.Add(staleFor)), stale: earlier(time.Unix(s, 0), now.Add(staleFor))}
+		if v.exists() {
+			m.rcpts.Add(key, v)
+		}
+	}
+	return lines.Err()
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// replaceFile writes a file so that a crash leaves the old or the new one.
+func replaceFile(path string, b []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

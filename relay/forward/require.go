@@ -1,0 +1,182 @@
+package forward
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+)
+
+// assurance is how much a connection proves about the server at its other
+// end, weakest first.
+type assurance uint8
+
+const (
+	clearText assurance = iota // anybody on the path can read and change it
+	encrypted                  // TLS with a certificate that was not verified
+	verified                   // TLS with a valid certificate for the server's name
+)
+
+// requirement is what a connection to one destination must prove before mail
+// travels over it. It is computed once for each destination, is part of the
+// pool's key, and nothing but meets compares it with a connection.
+type requirement struct {
+	least assurance
+	// startTLS is set if STARTTLS is used where the server offers it, even
+	// when clear text would do.
+	startTLS bool
+}
+
+// requirementFor is what connections to a server of an upstream must prove. A
+// Unix socket does not leave the machine, so TLS is used there only if it is
+// demanded. A login demands a verified certificate, whatever tls says.
+func requirementFor(cfg *Config, s *server) requirement {
+	if cfg.Auth != nil && !cfg.Auth.Insecure && !s.isLocal() {
+		return requirement{verified, true}
+	}
+	switch cfg.TLS {
+	case "off":
+		return requirement{}
+	case "require":
+		return requirement{encrypted, true}
+	case "verify":
+		return requirement{verified, true}
+	}
+	return requirement{clearText, s.network != "unix"}
+}
+
+// proof is what a connection proved about its server.
+type proof struct {
+	// state is nil in clear text.
+	state *tls.ConnectionState
+	// doubt is why the certificate is not valid for the server's name; nil if
+	// it is.
+	doubt error
+	// failed is the handshake that failed before mail went in clear text.
+	failed error
+}
+
+func (p proof) assurance() assurance {
+	switch {
+	case p.state == nil:
+		return clearText
+	case p.doubt != nil:
+		return encrypted
+	}
+	return verified
+}
+
+// meets reports why a connection does not prove what is required; nil if it
+// does.
+func (r requirement) meets(p proof) error {
+	switch {
+	case p.assurance() >= r.least:
+		return nil
+	case p.state == nil:
+		return errNoTLS
+	}
+	return p.doubt
+}
+
+// String is the proof in words, for outcomes, log lines and traces.
+func (p proof) String() string {
+	switch p.assurance() {
+	case verified:
+		return tls.VersionName(p.state.Version) + ", verified"
+	case encrypted:
+		return tls.VersionName(p.state.Version) + ", certificate not verified"
+	}
+	if p.failed != nil {
+		return "clear text (" + plainError(p.failed) + ")"
+	}
+	return "clear text"
+}
+
+// cipher is protocol and cipher suite as in "TLSv1.3 TLS_AES_128_GCM_SHA256";
+// empty in clear text.
+func (p proof) cipher() string {
+	if p.state == nil {
+		return ""
+	}
+	return strings.Replace(tls.VersionName(p.state.Version), "TLS ", "TLSv", 1) + " " + tls.CipherSuiteName(p.state.CipherSuite)
+}
+
+// insecureError is a connection that could not prove what is required of it.
+type insecureError struct{ err error }
+
+func (e *insecureError) Error() string { return e.err.Error() }
+func (e *insecureError) Unwrap() error { return e.err }
+
+// errNoTLS is a server without STARTTLS where TLS is required.
+var errNoTLS = errors.New("the server does not offer STARTTLS, and TLS is required")
+
+// verify checks the chain and the name of a server's certificate; nil roots
+// are the system's.
+func verify(state tls.ConnectionState, name string, roots *x509.CertPool) error {
+	if len(state.PeerCertificates) == 0 {
+		return errors.New("the server sent no certificate")
+	}
+	leaf := state.PeerCertificates[0]
+	opts := x509.VerifyOptions{DNSName: name, Roots: roots, Intermediates: x509.NewCertPool()}
+	for _, c := range state.PeerCertificates[1:] {
+		opts.Intermediates.AddCert(c)
+	}
+	if _, err := leaf.Verify(opts); err != nil {
+		return certificateError(leaf, name, err)
+	}
+	return nil
+}
+
+// certificateError says in words what is wrong with a certificate.
+func certificateError(leaf *x509.Certificate, name string, err error) error {
+	var (
+		invalid x509.CertificateInvalidError
+		unknown x509.UnknownAuthorityError
+		host    x509.HostnameError
+	)
+	switch now := time.Now(); {
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil && now.Before(invalid.Cert.NotBefore):
+		return fmt.Errorf("the certificate of %s is not valid before %s", name, invalid.Cert.NotBefore.UTC().Format(time.DateTime))
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil:
+		return fmt.Errorf("the certificate of %s expired on %s", name, invalid.Cert.NotAfter.UTC().Format(time.DateOnly))
+	case errors.As(err, &host):
+		return fmt.Errorf("the certificate is for %s, not for %s", certificateNames(leaf), name)
+	case errors.As(err, &unknown):
+		return fmt.Errorf("the certificate of %s is not signed by a trusted authority", name)
+	}
+	return fmt.Errorf("the certificate of %s is not valid: %w", name, err)
+}
+
+// certificateNames lists the names a certificate is for, at most three.
+func certificateNames(c *x509.Certificate) string {
+	names := append([]string(nil), c.DNSNames...)
+	for _, ip := range c.IPAddresses {
+		names = append(names, ip.String())
+	}
+	switch {
+	case len(names) == 0:
+		return "no host name"
+	case len(names) > 3:
+		names = append(names[:3], "others")
+	}
+	return strings.Join(names, ", ")
+}
+
+// isLocal reports whether a server is configured to be on this machine.
+func (s *server) isLocal() bool {
+	ip := net.ParseIP(s.host)
+	return s.network == "unix" || s.host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// isLocal reports whether a connection does not leave this machine.
+func (c *conn) isLocal() bool {
+	if c.server.network == "unix" {
+		return true
+	}
+	host, _, err := net.SplitHostPort(c.addr)
+	ip := net.ParseIP(host)
+	return err == nil && ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,244 @@
+package forward
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"hoplite/mail"
+)
+
+// transaction is one MAIL, RCPT, DATA sequence on a connection.
+type transaction struct {
+	c    *conn
+	p    *parcel
+	got  answers
+	bdat bool // the message goes by BDAT
+}
+
+// send carries out one transaction. An error means that the connection broke
+// before the server had answered anything about it, or is an *offerError; what happens
+// later is in the answers, one for each recipient.
+func (c *conn) send(ctx context.Context, p *parcel) (answers, error) {
+	defer c.watch(ctx)()
+	t := transaction{c: c, p: p, got: make(answers, len(p.rcpts)), bdat: c.caps.chunking}
+	if reply := c.fits(p); reply != nil {
+		return t.got.all(reply), nil
+	}
+	from, err := c.mailLine(p)
+	if err != nil {
+		return t.got.all(mail.AsReply(err)), nil
+	}
+	reset := c.dirty
+	if reset {
+		c.w.WriteString("RSET\r\n")
+	}
+	c.dirty = true
+	c.mails++
+	err = t.run(from, reset)
+	return t.got, err
+}
+
+// sendAll is send for any number of recipients: in as many transactions as the
+// server's limit requires (RCPTMAX of RFC 9422), and again for those that were
+// too many for one (452, RFC 5321, 4.5.3.1.10), as long as that gets some of
+// them through. Recipients without an answer need another connection.
+func (c *conn) sendAll(ctx context.Context, p *parcel) (answers, error) {
+	got := make(answers, len(p.rcpts))
+	todo := make([]int, len(p.rcpts))
+	for i := range todo {
+		todo[i] = i
+	}
+	for first := true; len(todo) > 0 && !c.broken; first = false {
+		some := todo
+		if n := c.caps.rcptMax; n > 0 {
+			some = todo[:min(n, len(todo))]
+		}
+		if !first && c.spent() {
+			for _, i := range todo {
+				got[i] = nil
+			}
+			break
+		}
+		said, err := c.send(ctx, p.only(some))
+		if err != nil && first {
+			return nil, err
+		} else if err != nil {
+			break
+		}
+		for k, i := range some {
+			got[i] = said[k]
+		}
+		again := said.deferred()
+		for k := range again {
+			again[k] = some[again[k]]
+		}
+		todo = append(again, todo[len(some):]...)
+	}
+	return got, nil
+}
+
+// rcptBatch is how many recipients are sent before their replies are read: two
+// sides that only write would wait for each other once the buffers between
+// them are full (RFC 2920, 3.1).
+const rcptBatch = 100
+
+// run sends MAIL, RCPT and the message, in one go where the server can
+// pipeline.
+func (t *transaction) run(from string, reset bool) error {
+	c, batch := t.c, 0
+	if c.caps.pipelining {
+		batch = min(len(t.p.rcpts), rcptBatch)
+	}
+	dataSent := c.caps.pipelining && !t.bdat && batch == len(t.p.rcpts)
+	c.w.WriteString(from)
+	t.writeRcpts(0, batch)
+	if dataSent {
+		c.w.WriteString("DATA\r\n")
+	}
+	reply, err := t.begin(reset)
+	if err != nil {
+		return err
+	}
+	accepted := 0
+	if reply.Positive() {
+		if accepted, err = t.readRcpts(batch); err != nil {
+			t.got.all(c.lost("RCPT", err))
+		}
+	} else {
+		// Whatever follows, this is why.
+		t.got.all(unexpected(reply))
+		c.skip(batch)
+	}
+	if c.broken {
+		return nil
+	}
+	if t.bdat {
+		return t.chunk(accepted)
+	}
+	t.data(accepted, dataSent)
+	if !reply.Positive() && brokenBody(reply, from) {
+		return &offerError{got: t.got, eightBit: true}
+	}
+	return nil
+}
+
+// begin waits for the reply to MAIL. An error means that nothing was begun.
+func (t *transaction) begin(reset bool) (*mail.Reply, error) {
+	c := t.c
+	if err := c.flush(c.times.command); err != nil {
+		return nil, c.nothing(err)
+	}
+	if reset {
+		// Whatever RSET is answered, MAIL decides.
+		if r, err := c.wait(c.times.command); err != nil {
+			return nil, c.nothing(err)
+		} else if r.Code == 421 {
+			return nil, c.nothing(r)
+		}
+	}
+	reply, err := c.wait(c.times.command)
+	if err != nil {
+		return nil, c.nothing(err)
+	}
+	if reply.Code == 421 { // it hangs up before it knows anything of the message
+		return nil, c.nothing(reply)
+	}
+	return reply, nil
+}
+
+func (t *transaction) writeRcpts(from, to int) {
+	for i := from; i < to; i++ {
+		t.c.w.WriteString(t.c.rcptLine(t.p, &t.p.rcpts[i]))
+	}
+}
+
+// readRcpts reads the replies to RCPT, of which batch were sent, and sends the
+// others. It returns how many recipients were accepted.
+func (t *transaction) readRcpts(batch int) (accepted int, err error) {
+	c := t.c
+	for i := range t.p.rcpts {
+		if i == batch {
+			batch = min(i+1, len(t.p.rcpts))
+			if c.caps.pipelining {
+				batch = min(i+rcptBatch, len(t.p.rcpts))
+			}
+			t.writeRcpts(i, batch)
+			if err := c.flush(c.times.command); err != nil {
+				return accepted, err
+			}
+		}
+		reply, err := c.wait(c.times.command)
+		if err != nil {
+			return accepted, err
+		}
+		if reply.Positive() {
+			accepted++
+		} else {
+			t.got[i] = tooMany(unexpected(reply))
+		}
+		if c.broken {
+			t.got.all(t.got[i])
+			return accepted, nil
+		}
+	}
+	return accepted, nil
+}
+
+// tooMany makes 552 for one recipient too many the temporary refusal that it
+// is (RFC 5321, 4.5.3.1.10). Other 552 mean a full mailbox.
+func tooMany(r *mail.Reply) *mail.Reply {
+	if r.Code != 552 || r.Enhanced != "5.5.3" && (r.Enhanced != "" || !strings.Contains(strings.ToLower(r.Text), "too many")) {
+		return r
+	}
+	temporary := *r
+	temporary.Code, temporary.Enhanced = 452, "4.5.3"
+	return &temporary
+}
+
+// nothing is the error of a transaction that never began.
+func (c *conn) nothing(err error) error {
+	c.broken = true
+	return c.failed("MAIL", fmt.Errorf("%w: %w", errNothingSent, err))
+}
+
+// unexpected makes a refusal of any reply that does not belong where it came:
+// what is not 4xx or 5xx there is not understood, and so temporary.
+func unexpected(r *mail.Reply) *mail.Reply {
+	if r.Code >= 400 {
+		return r
+	}
+	return &mail.Reply{Code: 451, Enhanced: "4.5.0", Host: r.Host,
+		Text: fmt.Sprintf("%s gave the unexpected reply %q", r.Host, short(r.String()))}
+}
+
+// lost is the temporary outcome of a connection that broke at a stage of the
+// transaction.
+func (c *conn) lost(stage string, err error) *mail.Reply {
+	c.broken = true
+	return &mail.Reply{Code: 451, Enhanced: "4.4.2", Cause: err,
+		Text: fmt.Sprintf("lost connection to %s during %s: %s", c.server.name(), stage, cause(err))}
+}
+
+// offerError is a server that refuses what it offered in its EHLO reply:
+// without the extension, the message can be sent again.
+type offerError struct {
+	got      answers // the refusals
+	chunking bool
+	eightBit bool
+}
+
+func (*offerError) Error() string { return "the server refuses an extension that it offers" }
+
+// brokenBody reports whether MAIL may have been refused because of its BODY
+// parameter, rather than because of the sender.
+func brokenBody(r *mail.Reply, from string) bool {
+	if !strings.Contains(from, " BODY=8BITMIME") {
+		return false
+	}
+	switch r.Code {
+	case 501, 504, 554, 555:
+		return r.Enhanced == "" || strings.HasPrefix(r.Enhanced, "5.5.") || strings.HasPrefix(r.Enhanced, "5.6.")
+	}
+	return false
+}
