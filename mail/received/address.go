@@ -16,31 +16,6 @@ func small(s string) int {
 	return n
 }
 
-// address takes an address of the client; one from a comment beats one that
-// was only the client's name for itself.
-func (r *reader) address(a, b int, how form) bool {
-	addr, port, ok := parseAddr(r.s[a:b])
-	if !ok {
-		return false
-	}
-	p := &r.h.From
-	if p.Addr.IsValid() && r.form >= withName {
-		return true
-	}
-	p.Addr, r.form = addr, how
-	if port != 0 {
-		p.Port = port
-	}
-	for a < b && (r.s[a] == '[' || r.s[a] == '(') {
-		a++
-	}
-	if end := strings.IndexByte(r.s[a:b], ']'); end >= 0 {
-		b = a + end
-	}
-	r.set(PartFromAddr, a, b)
-	return true
-}
-
 // parseAddr reads 192.0.2.1, [192.0.2.1], [IPv6:2001:db8::1], 192.0.2.1:25,
 // 192.0.2.1.40000 (Exim 3) and fe80::1%5.
 func parseAddr(s string) (addr netip.Addr, port uint16, ok bool) {

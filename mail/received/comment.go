@@ -4,84 +4,92 @@ import (
 	"strings"
 )
 
-// note reads a comment. Half of what a Received field tells stands in
-// comments, and each server has its own words for it.
-func (r *reader) note(t *token) {
-	h := r.h
-	if len(h.Comments) == MaxComments {
-		r.defects |= TooManyComments
-		return
+// commentReader reads comments. Half of what a Received field says stands in
+// comments, and each mail server has its own words for it.
+type commentReader struct {
+	*draft
+	in keyword // the clause that the comment belongs to
+}
+
+// read reads one comment of the clause in. It reports whether the comment was
+// kept.
+func (r *commentReader) read(t *token, in keyword) bool {
+	l := r.line
+	if len(l.Comments) == MaxComments {
+		l.Defects |= TooManyComments
+		return false
 	}
-	if cap(h.Comments) == 0 {
-		h.Comments = make([]Span, 0, 4)
+	if cap(l.Comments) == 0 {
+		l.Comments = make([]Span, 0, 4)
 	}
-	h.Comments = append(h.Comments, Span{int(t.start), int(t.end)})
-	r.notes++
 	a, b := int(t.start), int(t.end)
+	l.Comments = append(l.Comments, Span{a, b})
+	r.in = in
 	for a < b && class[r.s[a]] == space {
 		a++
 	}
 	for b > a && class[r.s[b-1]] == space {
 		b--
 	}
-	if a == b || r.noteByStart(a, b) || r.noteByWords(a, b) || r.software(a, b) {
-		return
+	if a == b || r.byStart(a, b) || r.byWords(a, b) || r.software(a, b) {
+		return true
 	}
-	switch r.cur {
+	switch in {
 	case kFrom:
-		r.partyNote(a, b)
+		r.client(a, b)
 	case kBy:
-		r.byNote(a, b)
+		r.writer(a, b)
 	}
+	return true
 }
 
-// noteByStart knows a comment by how it begins.
-func (r *reader) noteByStart(a, b int) bool {
+// byStart knows a comment by how it begins.
+func (r *commentReader) byStart(a, b int) bool {
 	switch c := r.s[a:b]; c[0] | 0x20 {
 	case 'h', 'e', 'l':
-		return r.greeting(a, b) || r.envelopeNote(a, b)
+		return r.greeting(a, b) || r.envelopeComment(a, b)
 	case 'a':
-		return r.authNote(a, b)
+		return r.login(a, b)
 	case 'u':
-		return foldPrefix(c, "using ") && r.usingTLS(a, b)
+		return foldPrefix(c, "using ") && usingTLS(r.draft, a, b)
 	case 'v', 'c':
 		switch {
 		case foldPrefix(c, "version="), foldPrefix(c, "cipher="):
-			r.pairs(a, b)
+			pairs(r.draft, a, b)
 		case foldPrefix(c, "client "):
-			r.certificate(c)
+			certificate(r.draft, c)
 		case foldPrefix(c, "crosscheck:"): // Amazon's own relays
-			r.partyNote(a+11, b)
+			r.client(a+11, b)
 		default:
 			return false
 		}
 		return true
 	case 'n':
 		if foldPrefix(c, "no client certificate") {
-			r.h.TLS.Verify = "NO"
+			r.line.TLS.Verify = "NO"
 			return true
 		}
 	case 't', 's':
-		return r.tlsNote(a, b)
+		return tlsNote(r.draft, a, b)
 	case 'q':
 		return foldPrefix(c, "qmail ") && r.qmail(a, b)
 	case 'f':
-		if r.cur == notKey && foldPrefix(c, "from ") {
-			r.fromNote(a+5, b)
+		if r.in == notKey && foldPrefix(c, "from ") {
+			r.from(a+5, b)
 			return true
 		}
 	}
 	return false
 }
 
-// noteByWords knows a comment by words that stand further back.
-func (r *reader) noteByWords(a, b int) bool {
-	if r.cur == kWith && strings.HasSuffix(r.s[a:b], " encrypted") { // qmail with TLS
+// byWords knows a comment by words that stand further back.
+func (r *commentReader) byWords(a, b int) bool {
+	if r.in == kWith && strings.HasSuffix(r.s[a:b], " encrypted") { // qmail with TLS
 		v := a
 		for v < b && class[r.s[v]] == plain {
 			v++
 		}
-		r.h.TLS.Cipher = r.set(PartTLSCipher, a, v)
+		r.line.TLS.Cipher = r.set(PartTLSCipher, a, v)
 		return true
 	}
 	const user = "authenticated user " // SquirrelMail and its heirs
@@ -93,7 +101,7 @@ func (r *reader) noteByWords(a, b int) bool {
 }
 
 // greeting reads "(HELO x)", "(EHLO x)" and "(LHLO x)".
-func (r *reader) greeting(a, b int) bool {
+func (r *commentReader) greeting(a, b int) bool {
 	c := r.s[a:b]
 	if len(c) < 4 || !(foldPrefix(c, "hel") || foldPrefix(c, "ehlo") || foldPrefix(c, "lhlo")) {
 		return false
@@ -106,14 +114,14 @@ func (r *reader) greeting(a, b int) bool {
 		return false
 	}
 	v, e := r.firstWord(a+n, b)
-	r.h.From.Helo = r.set(PartHelo, v, e)
-	if v == e && r.h.From.RDNSState == NotLooked {
-		r.h.From.RDNSState = Unverified // the name outside is the looked-up one
+	r.line.From.Helo = r.set(PartHelo, v, e)
+	if v == e && r.line.From.RDNSState == NotLooked {
+		r.line.From.RDNSState = Unverified // the name outside is the looked-up one
 	}
 	return true
 }
 
-func (r *reader) envelopeNote(a, b int) bool {
+func (r *commentReader) envelopeComment(a, b int) bool {
 	c := r.s[a:b]
 	n := 0
 	for _, p := range [...]string{"envelope-from", "envelope-sender", "envelope from", "envelope sender"} {
@@ -126,38 +134,13 @@ func (r *reader) envelopeNote(a, b int) bool {
 	}
 	v, e := r.firstWord(a+n, b)
 	v, e = unangle(r.s, v, e)
-	r.h.EnvelopeFrom = r.envelope(v, e)
+	r.line.EnvelopeFrom = r.envelope(v, e)
 	return true
 }
 
-// firstWord finds the next word behind a, past spaces and colons.
-func (r *reader) firstWord(a, b int) (int, int) {
-	for a < b && (class[r.s[a]] == space || r.s[a] == ':') {
-		a++
-	}
-	e := a
-	for e < b && class[r.s[e]] != space {
-		e++
-	}
-	return a, e
-}
-
-// authWord keeps the name of a user, up to a comma, parenthesis or semicolon.
-func (r *reader) authWord(a, b int) {
-	v, e := r.firstWord(a, b)
-	for i := v; i < e; i++ {
-		if c := r.s[i]; c == ',' || c == ';' || c == ')' || c == '(' {
-			e = i
-		}
-	}
-	if v < e {
-		r.h.Auth = r.set(PartAuth, v, e)
-	}
-}
-
-// authNote reads who logged in, as Postfix, sendmail, Courier, CommuniGate and
+// login reads who logged in, as Postfix, sendmail, Courier, CommuniGate and
 // Critical Path write it.
-func (r *reader) authNote(a, b int) bool {
+func (r *commentReader) login(a, b int) bool {
 	c := r.s[a:b]
 	switch {
 	case foldPrefix(c, "authenticated sender"):
@@ -169,8 +152,8 @@ func (r *reader) authNote(a, b int) bool {
 	case foldPrefix(c, "authenticated user"):
 		r.authWord(a+18, b)
 	case foldPrefix(c, "authenticated"):
-		if r.h.Auth == "" {
-			r.h.Auth = r.set(PartAuth, a, a+13)
+		if r.line.Auth == "" {
+			r.line.Auth = r.set(PartAuth, a, a+13)
 		}
 	case foldPrefix(c, "auth:"), foldPrefix(c, "auth="):
 		v, e := r.firstWord(a+5, b)
@@ -181,14 +164,14 @@ func (r *reader) authNote(a, b int) bool {
 		}
 		for _, p := range [...]string{"tls:", "ssl:"} {
 			if i := foldIndex(r.s[a:b], p); i >= 0 {
-				r.courierTLS(a+i+4, b)
+				courierTLS(r.draft, a+i+4, b)
 			}
 		}
 	case foldPrefix(c, "account "):
 		r.authWord(a+8, b)
 		if i := foldIndex(c, " helo "); i > 0 {
 			v, e := r.firstWord(a+i+6, b)
-			r.h.From.Helo = r.set(PartHelo, v, e)
+			r.line.From.Helo = r.set(PartHelo, v, e)
 		}
 	default:
 		return false
@@ -197,20 +180,20 @@ func (r *reader) authNote(a, b int) bool {
 }
 
 // qmail reads "qmail 123 invoked by uid 404" and "... from network[ip/name]".
-func (r *reader) qmail(a, b int) bool {
+func (r *commentReader) qmail(a, b int) bool {
 	c := r.s[a:b]
 	i := foldIndex(c, "invoked ")
 	if i < 0 {
 		return false
 	}
-	r.h.MTA.Name = "qmail"
+	r.line.MTA.Name = "qmail"
 	r.set(PartMTA, a, a+5)
 	_, e := r.firstWord(a+i+8, b) // by
 	v, e := r.firstWord(e, b)
 	switch w := r.s[v:e]; {
 	case fold(w, "uid"):
 		_, e = r.firstWord(e, b)
-		r.h.Ident = r.set(PartIdent, v, e)
+		r.line.Ident = r.set(PartIdent, v, e)
 	case foldPrefix(w, "network["):
 		v += 8
 		slash := v
@@ -221,43 +204,43 @@ func (r *reader) qmail(a, b int) bool {
 			if e > slash+1 && r.s[e-1] == ']' {
 				e--
 			}
-			r.h.From.RDNS = r.set(PartRDNS, slash+1, e)
+			r.line.From.RDNS = r.set(PartRDNS, slash+1, e)
 		}
 	case w != "" && !fold(w, "network"):
-		r.h.Ident = r.set(PartIdent, v, e)
+		r.line.Ident = r.set(PartIdent, v, e)
 	}
 	return true
 }
 
-// fromNote reads sendmail's "(from user@localhost)" and gateways that put the
+// from reads sendmail's "(from user@localhost)" and gateways that put the
 // whole from clause into a comment.
-func (r *reader) fromNote(a, b int) {
+func (r *commentReader) from(a, b int) {
 	if strings.IndexByte(r.s[a:b], '[') < 0 {
 		v, e := r.firstWord(a, b)
 		if at := strings.LastIndexByte(r.s[v:e], '@'); at > 0 {
 			e = v + at
 		}
-		r.h.Ident = r.set(PartIdent, v, e)
+		r.line.Ident = r.set(PartIdent, v, e)
 		return
 	}
 	v, e := r.firstWord(a, b)
 	if v < e && r.s[v] != '[' {
-		r.h.From.Name = r.set(PartFrom, v, e)
+		r.line.From.Name = r.set(PartFrom, v, e)
 		a = e
 	}
-	r.partyNote(a, b)
+	r.client(a, b)
 	if r.form == bracketOnly {
 		r.form = outside
 	}
 }
 
-// byNote reads the writer's address or version.
-func (r *reader) byNote(a, b int) {
+// writer reads the writer's address or version.
+func (r *commentReader) writer(a, b int) {
 	c := r.s[a:b]
 	if i := strings.IndexByte(c, '['); i >= 0 {
 		if end := strings.IndexByte(c[i:], ']'); end > 0 {
 			if addr, port, ok := parseAddr(c[i : i+end+1]); ok {
-				r.h.By.Addr, r.h.By.Port = addr, port
+				r.line.By.Addr, r.line.By.Port = addr, port
 				r.set(PartByAddr, a+i+1, a+i+end)
 			}
 		}
@@ -272,6 +255,6 @@ func (r *reader) byNote(a, b int) {
 	if addr.Is4() && addr.As4()[0] < 10 && !(r.form == bareOnly) {
 		return
 	}
-	r.h.By.Addr, r.h.By.Port = addr, port
+	r.line.By.Addr, r.line.By.Port = addr, port
 	r.set(PartByAddr, a, b)
 }

@@ -59,7 +59,13 @@ type scanner struct {
 	noQuote, noSquare, noAngle, broken bool
 }
 
-func (sc *scanner) scan() {
+// reset prepares the scanner for another text and keeps the memory of its list.
+func (sc *scanner) reset(s string) {
+	*sc = scanner{s: s, toks: sc.toks[:0]}
+}
+
+// all cuts the text into tokens.
+func (sc *scanner) all() {
 	s, i := sc.s, 0
 	for i < len(s) {
 		if len(sc.toks) >= maxTokens {

@@ -5,8 +5,8 @@ import "strings"
 // partyNote reads what stands in parentheses behind the client's name:
 // "name [192.0.2.1] (may be forged)", "[192.0.2.1]:25 helo=x ident=y",
 // "user@192.0.2.1", "IDENT:user@name [192.0.2.1]", "softdnserr [...]".
-func (r *reader) partyNote(a, b int) {
-	p := &r.h.From
+func (r *commentReader) client(a, b int) {
+	p := &r.line.From
 	name, nameEnd, addrs := 0, 0, false
 	for a < b {
 		for a < b && (class[r.s[a]] == space || r.s[a] == '(' || r.s[a] == ')' || r.s[a] == ',') {
@@ -35,7 +35,7 @@ func (r *reader) partyNote(a, b int) {
 			}
 		case strings.IndexByte(w, '=') > 0:
 			r.pair(a, e)
-		case r.stateWord(w):
+		case r.lookupWord(w):
 		case strings.IndexByte(w, '@') >= 0:
 			v, e2, isAddr := r.userAt(a, e)
 			if isAddr {
@@ -63,15 +63,15 @@ func (r *reader) partyNote(a, b int) {
 			r.form = withName
 		}
 	case p.Addr.IsValid() && r.form == outside && strings.IndexByte(w, '.') < 0: // Exim 3: "host [ip] (user)"
-		r.h.Ident = r.set(PartIdent, name, nameEnd)
+		r.line.Ident = r.set(PartIdent, name, nameEnd)
 	case p.RDNS == "" && HostLike(w):
 		p.RDNS = r.set(PartRDNS, name, nameEnd)
 	}
 }
 
-// stateWord knows the words for what became of the name's lookup.
-func (r *reader) stateWord(w string) bool {
-	p := &r.h.From
+// lookupWord knows the words for what became of the name's lookup.
+func (r *commentReader) lookupWord(w string) bool {
+	p := &r.line.From
 	switch w[0] | 0x20 {
 	case 'u':
 		if fold(w, "unknown") || fold(w, "unavailable") || fold(w, "unknownhost") {
@@ -115,13 +115,13 @@ func (r *reader) stateWord(w string) bool {
 }
 
 // userAt splits "user@host" at the last @; the user comes from ident.
-func (r *reader) userAt(a, e int) (host, hostEnd int, isAddr bool) {
+func (r *commentReader) userAt(a, e int) (host, hostEnd int, isAddr bool) {
 	at := a + strings.LastIndexByte(r.s[a:e], '@')
 	if foldPrefix(r.s[a:at], "ident:") {
 		a += 6
 	}
 	if a < at {
-		r.h.Ident = r.set(PartIdent, a, at)
+		r.line.Ident = r.set(PartIdent, a, at)
 	}
 	if _, _, ok := parseAddr(r.s[at+1 : e]); ok && r.address(at+1, e, bareOnly) {
 		return 0, 0, true

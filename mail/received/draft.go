@@ -1,0 +1,177 @@
+package received
+
+import "strings"
+
+// draft is a line while it is being read: its text, what has been placed so
+// far, and what decides later which of the client's names is which.
+type draft struct {
+	s    string
+	line *Line
+	form form  // how the client's address is written
+	rule names // which name is which, if the software is known
+}
+
+// form is the way a client's address stands in the line; each server has its
+// own, and it decides which name is which.
+type form uint8
+
+const (
+	noForm      form = iota
+	inName           // from [192.0.2.1] by
+	withName         // (name [192.0.2.1])
+	bracketOnly      // ([192.0.2.1])
+	bareOnly         // (192.0.2.1)
+	outside          // name [192.0.2.1]
+)
+
+// names says which of a client's names stands where, for one kind of server.
+type names uint8
+
+const (
+	byForm   names = iota // the form of the line tells
+	heloOut               // the name outside the parentheses is what the client said, nothing was looked up
+	lookedUp              // the name outside is the looked-up one; HELO stands apart or is the same
+)
+
+// set notes where a field stands and returns its text.
+func (d *draft) set(f Part, start, end int) string {
+	d.line.spans[f] = Span{start, end}
+	return d.s[start:end]
+}
+
+// longer stretches a field to end; only a folded field costs a copy.
+func (d *draft) longer(f Part, end int) string {
+	s := d.set(f, d.line.spans[f].Start, end)
+	for i := 1; i < len(s); i++ {
+		if class[s[i]] == space && (s[i] != ' ' || class[s[i-1]] == space) {
+			return strings.Join(strings.Fields(s), " ")
+		}
+	}
+	return s
+}
+
+// join reads clauses of several words.
+func (d *draft) join(f Part, into *string, a, b int, first bool) {
+	if first {
+		*into = d.set(f, a, b)
+	} else {
+		*into = d.longer(f, b)
+	}
+}
+
+// firstWord finds the next word behind a, past spaces and colons.
+func (d *draft) firstWord(a, b int) (int, int) {
+	for a < b && (class[d.s[a]] == space || d.s[a] == ':') {
+		a++
+	}
+	e := a
+	for e < b && class[d.s[e]] != space {
+		e++
+	}
+	return a, e
+}
+
+// address takes an address of the client; one from a comment beats one that
+// was only the client's name for itself.
+func (d *draft) address(a, b int, how form) bool {
+	addr, port, ok := parseAddr(d.s[a:b])
+	if !ok {
+		return false
+	}
+	p := &d.line.From
+	if p.Addr.IsValid() && d.form >= withName {
+		return true
+	}
+	p.Addr, d.form = addr, how
+	if port != 0 {
+		p.Port = port
+	}
+	for a < b && (d.s[a] == '[' || d.s[a] == '(') {
+		a++
+	}
+	if end := strings.IndexByte(d.s[a:b], ']'); end >= 0 {
+		b = a + end
+	}
+	d.set(PartFromAddr, a, b)
+	return true
+}
+
+// authWord keeps the name of a user, up to a comma, parenthesis or semicolon.
+func (d *draft) authWord(a, b int) {
+	v, e := d.firstWord(a, b)
+	for i := v; i < e; i++ {
+		if c := d.s[i]; c == ',' || c == ';' || c == ')' || c == '(' {
+			e = i
+		}
+	}
+	if v < e {
+		d.line.Auth = d.set(PartAuth, v, e)
+	}
+}
+
+// envelope notes the reverse path; the null one is written "<>".
+func (d *draft) envelope(a, b int) string {
+	if a == b {
+		d.line.spans[PartEnvelopeFrom] = Span{a, b}
+		return "<>"
+	}
+	return d.set(PartEnvelopeFrom, a, b)
+}
+
+// pair reads helo=, ident= and their like, bare or in a comment.
+func (d *draft) pair(a, b int) {
+	w := d.s[a:b]
+	eq := strings.IndexByte(w, '=')
+	for b > a && (d.s[b-1] == ',' || d.s[b-1] == ')') {
+		b--
+	}
+	v := a + eq + 1
+	if v > b {
+		return
+	}
+	switch key := w[:eq]; {
+	case fold(key, "helo"), fold(key, "ehlo"):
+		d.line.From.Helo = d.set(PartHelo, v, b)
+	case fold(key, "ident"):
+		d.line.Ident = d.set(PartIdent, v, b)
+	case fold(key, "port"):
+		d.line.From.Port = uint16(small(d.s[v:b]))
+	case fold(key, "version"):
+		d.line.TLS.Version = d.set(PartTLSVersion, v, b)
+	case fold(key, "cipher"):
+		d.line.TLS.Cipher = d.set(PartTLSCipher, v, b)
+	case fold(key, "bits"):
+		d.line.TLS.Bits = uint16(small(d.s[v:b]))
+	case fold(key, "verify"):
+		d.line.TLS.Verify = d.s[v:b]
+	case fold(key, "auth"), fold(key, "authid"), fold(key, "auth_id"), fold(key, "user"):
+		d.line.Auth = d.set(PartAuth, v, b)
+	}
+}
+
+func unangle(s string, a, b int) (int, int) {
+	for a < b && s[a] == '<' {
+		a++
+	}
+	for b > a && (s[b-1] == '>' || s[b-1] == ',') {
+		b--
+	}
+	return a, b
+}
+
+func unquote(s string, a, b int) (int, int) {
+	if b-a >= 2 && s[a] == '"' && s[b-1] == '"' {
+		return a + 1, b - 1
+	}
+	return a, b
+}
+
+// writerAddress takes an address of the side that wrote the line.
+func (d *draft) writerAddress(a, b int) bool {
+	addr, port, ok := parseAddr(d.s[a:b])
+	if ok {
+		d.line.By.Addr, d.line.By.Port = addr, port
+		d.set(PartByAddr, a, b)
+	}
+	return ok
+}
