@@ -14,7 +14,7 @@ import (
 	"hoplite/internal/control"
 	"hoplite/mail"
 	"hoplite/relay/queue"
-	"hoplite/relay/queue/journal"
+	"hoplite/relay/queue/journal/disk"
 )
 
 // QueueConfig is the block queue { ... }: what all queued mail has in common.
@@ -67,7 +67,7 @@ func (c *Config) queueSettings() queue.Settings {
 func openQueue(cfg *Config, log zerolog.Logger, parts queueParts) (*queue.Queue, error) {
 	qc := cfg.queue()
 	dir := cfg.under("queue")
-	j, err := journal.Open(journal.Options{
+	j, err := disk.Open(disk.Options{
 		Dir: dir, Inline: int64(qc.Inline), Envelope: queue.Envelope, Log: log, Synced: parts.synced, Spare: parts.spare,
 	})
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"hoplite/mail"
-	"hoplite/relay/queue/journal"
+	"hoplite/relay/queue/journal/disk"
 )
 
 // sink takes everything at once and counts; mail for later.example is put off.
@@ -54,7 +54,7 @@ func (d *drain) Send(_ context.Context, m *mail.Message) []mail.Outcome {
 // openBench opens a queue on disk and runs it until stop.
 func openBench(b *testing.B, dir string, s *sink) (q *Queue, stop func()) {
 	b.Helper()
-	j, err := journal.Open(journal.Options{Dir: dir, Envelope: Envelope, Spare: true, Log: zerolog.Nop()})
+	j, err := disk.Open(disk.Options{Dir: dir, Envelope: Envelope, Spare: true, Log: zerolog.Nop()})
 	if err != nil {
 		b.Fatal(err)
 	}

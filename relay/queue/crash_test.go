@@ -21,7 +21,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"hoplite/mail"
-	"hoplite/relay/queue/journal"
+	"hoplite/relay/queue/journal/disk"
 )
 
 // The crash tests run this test binary a second time as a server: it queues
@@ -94,7 +94,7 @@ func crashChild(dir, ledgerPath, mode string) error {
 		return err
 	}
 	log := zerolog.New(os.Stderr).Level(zerolog.WarnLevel)
-	j, err := journal.Open(journal.Options{Dir: dir, Segment: 4 << 20, Inline: 64 << 10, Age: 300 * time.Millisecond, Spare: true, Envelope: Envelope, Log: log})
+	j, err := disk.Open(disk.Options{Dir: dir, Segment: 4 << 20, Inline: 64 << 10, Age: 300 * time.Millisecond, Spare: true, Envelope: Envelope, Log: log})
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"runtime/debug"
 	"time"
 
@@ -59,7 +58,7 @@ func (q *Queue) handOver(ctx context.Context, hop mail.Hop, tx *mail.Transaction
 		}
 	}()
 	m, closer, err := q.opt.Journal.Message(tx.ID)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, journal.ErrUnknown) {
+	if errors.Is(err, journal.ErrGone) || errors.Is(err, journal.ErrUnknown) {
 		return result{gone: true}
 	}
 	if err != nil {

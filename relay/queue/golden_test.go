@@ -14,7 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"hoplite/mail"
-	"hoplite/relay/queue/journal"
+	"hoplite/relay/queue/journal/disk"
 )
 
 // sameTime compares texts that may be times of different zones.
@@ -45,7 +45,7 @@ func TestReadsTheFirstVersion(t *testing.T) {
 	if err := os.CopyFS(dir, os.DirFS("testdata/first/queue")); err != nil {
 		t.Fatal(err)
 	}
-	j, err := journal.Open(journal.Options{Dir: dir, Log: zerolog.Nop()})
+	j, err := disk.Open(disk.Options{Dir: dir, Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}

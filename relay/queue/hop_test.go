@@ -10,14 +10,14 @@ import (
 	"hoplite/mail"
 	"hoplite/mail/hoptest"
 	"hoplite/relay/queue"
-	"hoplite/relay/queue/journal"
+	"hoplite/relay/queue/journal/disk"
 )
 
 func TestQueueIsAHop(t *testing.T) {
 	for _, mode := range []string{"queue", "direct", "auto"} {
 		t.Run(mode, func(t *testing.T) {
 			hoptest.Run(t, func(t *testing.T) hoptest.Hop {
-				j, err := journal.Open(journal.Options{Dir: filepath.Join(t.TempDir(), "queue"), Log: zerolog.Nop()})
+				j, err := disk.Open(disk.Options{Dir: filepath.Join(t.TempDir(), "queue"), Log: zerolog.Nop()})
 				if err != nil {
 					t.Fatal(err)
 				}

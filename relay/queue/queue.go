@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -23,22 +22,6 @@ import (
 	"hoplite/mail"
 	"hoplite/relay/queue/journal"
 )
-
-// Journal keeps messages. journal.Log is the one on disk; what another must
-// do is in journaltest.
-type Journal interface {
-	// Load yields every live message, complete or with an error.
-	Load(yield func(journal.Entry) error) error
-	// Commit makes changes durable, in order, all or none (Done excepted).
-	Commit(ctx context.Context, changes ...journal.Change) error
-	// Done marks messages as gone; nobody waits, twice is once.
-	Done(ids ...string)
-	// Message opens the octets of a live message, Meta what was put beside.
-	Message(id string) (*mail.Message, io.Closer, error)
-	Meta(id string) (meta, state []byte, err error)
-	Usage() journal.Usage
-	Close() error
-}
 
 // Settings are what an admin may change while the queue runs.
 type Settings struct {
@@ -56,7 +39,7 @@ type Settings struct {
 
 // Options are what a Queue is made of.
 type Options struct {
-	Journal Journal
+	Journal journal.Journal
 	Settings
 	// Free tells how many octets the disk has left; nil means enough.
 	Free func() (int64, error)

@@ -19,6 +19,7 @@ import (
 
 	"hoplite/mail"
 	"hoplite/relay/queue/journal"
+	"hoplite/relay/queue/journal/memory"
 )
 
 // server is a hop that answers as its script says, and remembers.
@@ -150,13 +151,13 @@ func refuse(code int, enhanced, text string) *mail.Reply {
 type house struct {
 	*Queue
 	out, back *server
-	memory    *journal.Memory
+	memory    *memory.Journal
 	log       *bytes.Buffer
 	stop      func()
 }
 
 func newHouse(t *testing.T, opts ...func(*Options)) *house {
-	h := &house{out: &server{}, back: &server{}, memory: journal.NewMemory(), log: &bytes.Buffer{}}
+	h := &house{out: &server{}, back: &server{}, memory: memory.New(), log: &bytes.Buffer{}}
 	h.start(t, opts...)
 	return h
 }
@@ -254,7 +255,7 @@ func (g *guide) Way(_ *mail.Transaction, r mail.Rcpt) (string, mail.Rcpt, error)
 
 // slowJournal takes its time for each commit.
 type slowJournal struct {
-	Journal
+	journal.Journal
 	pause atomic.Int64
 }
 

@@ -17,7 +17,7 @@ import (
 	"hoplite/mail"
 	"hoplite/relay/forward"
 	"hoplite/relay/queue"
-	"hoplite/relay/queue/journal"
+	"hoplite/relay/queue/journal/memory"
 )
 
 // faulty is an upstream server that does one thing wrong for a while, and then
@@ -221,7 +221,7 @@ func TestUpstreamFaults(t *testing.T) {
 type fault struct {
 	server  *faulty
 	q       *queue.Queue
-	journal *journal.Memory
+	journal *memory.Journal
 	hop     mail.Hop
 	told    *reports
 }
@@ -231,7 +231,7 @@ func newFault(t *testing.T, what string, mends bool, mode string) *fault {
 	if mends {
 		bad = 1
 	}
-	f := &fault{server: newFaulty(t, what, bad), journal: journal.NewMemory(), told: &reports{}}
+	f := &fault{server: newFaulty(t, what, bad), journal: memory.New(), told: &reports{}}
 	cfg := forward.Config{Name: "out"}
 	conf.Defaults(&cfg)
 	cfg.Servers = []string{"smtp://" + f.server.l.Addr().String()}

@@ -1,5 +1,4 @@
-// Package journaltest is the one suite that every journal passes, on disk, in
-// memory, or one day replicated.
+// Package journaltest is the suite that every journal.Journal passes.
 package journaltest
 
 import (
@@ -7,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 	"testing"
@@ -17,17 +15,7 @@ import (
 	"hoplite/relay/queue/journal"
 )
 
-// Journal is what relay/queue asks of a journal.
-type Journal interface {
-	Load(yield func(journal.Entry) error) error
-	Commit(ctx context.Context, changes ...journal.Change) error
-	Done(ids ...string)
-	Message(id string) (*mail.Message, io.Closer, error)
-	Usage() journal.Usage
-	Close() error
-}
-
-// Message makes a message of about size octets whose text tells its id.
+// Message returns a message of about size octets that contains its id.
 func Message(id string, size int) *mail.Message {
 	text := fmt.Appendf(nil, "Subject: %s\r\nMessage-ID: <%s@example.org>\r\n\r\n", id, id)
 	line := fmt.Appendf(nil, "%s %s\r\n", id, bytes.Repeat([]byte("x"), 60))
@@ -41,19 +29,23 @@ func Message(id string, size int) *mail.Message {
 	return m
 }
 
-// Octets is m as it goes out.
+// Octets returns m as it is sent.
 func Octets(m *mail.Message) []byte {
 	var b bytes.Buffer
 	m.WriteTo(&b)
 	return b.Bytes()
 }
 
-// Run holds the journal that open gives to what the interface promises. Each
-// call of open in one test, after a Close, finds what the one before left.
-func Run(t *testing.T, setup func(t *testing.T) (open func() Journal)) {
+// Run checks the journal that open returns against the interface's contract.
+// Within a test, each call of open must return a journal with the messages that
+// the previous one held; it is called again after Close, or after Fence.
+//
+// A journal that another process can take over has a method Fence() which makes
+// that happen; the others are not tested for it.
+func Run(t *testing.T, setup func(t *testing.T) (open func() journal.Journal)) {
 	for _, tc := range []struct {
 		name string
-		test func(*testing.T, func() Journal)
+		test func(*testing.T, func() journal.Journal)
 	}{
 		{"a message comes back whole, after a restart too", wholeMessage},
 		{"edits are part of what is kept", edits},
@@ -65,7 +57,9 @@ func Run(t *testing.T, setup func(t *testing.T) (open func() Journal)) {
 		{"many writers", manyWriters},
 		{"load is complete or an error", loadStops},
 		{"a closed journal takes nothing", closedTakesNothing},
-		{"ids that are no file names are refused", badIDs},
+		{"ids that are unsafe as file names are refused", badIDs},
+		{"meta and the latest state can be read back", metaAndState},
+		{"a fenced journal changes nothing and returns nothing", fenced},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.test(t, setup(t)) })
 	}
@@ -73,7 +67,7 @@ func Run(t *testing.T, setup func(t *testing.T) (open func() Journal)) {
 
 var ctx = context.Background()
 
-func put(t *testing.T, j Journal, id string, size int) *mail.Message {
+func put(t *testing.T, j journal.Journal, id string, size int) *mail.Message {
 	t.Helper()
 	m := Message(id, size)
 	if err := j.Commit(ctx, journal.Change{Kind: journal.Put, ID: id, Meta: []byte("meta " + id), Message: m}); err != nil {
@@ -83,7 +77,7 @@ func put(t *testing.T, j Journal, id string, size int) *mail.Message {
 }
 
 // load collects everything as "id meta state".
-func load(t *testing.T, j Journal) []string {
+func load(t *testing.T, j journal.Journal) []string {
 	t.Helper()
 	var all []string
 	err := j.Load(func(e journal.Entry) error {
@@ -96,14 +90,14 @@ func load(t *testing.T, j Journal) []string {
 	return all
 }
 
-func want(t *testing.T, j Journal, lines ...string) {
+func want(t *testing.T, j journal.Journal, lines ...string) {
 	t.Helper()
 	if got := load(t, j); !slices.Equal(got, lines) {
 		t.Fatalf("load gives\n%q, want\n%q", got, lines)
 	}
 }
 
-func read(t *testing.T, j Journal, id string) []byte {
+func read(t *testing.T, j journal.Journal, id string) []byte {
 	t.Helper()
 	m, c, err := j.Message(id)
 	if err != nil {
@@ -113,7 +107,7 @@ func read(t *testing.T, j Journal, id string) []byte {
 	return Octets(m)
 }
 
-func reopen(t *testing.T, j Journal, open func() Journal) Journal {
+func reopen(t *testing.T, j journal.Journal, open func() journal.Journal) journal.Journal {
 	t.Helper()
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
@@ -123,7 +117,7 @@ func reopen(t *testing.T, j Journal, open func() Journal) Journal {
 	return j
 }
 
-func start(t *testing.T, open func() Journal) Journal {
+func start(t *testing.T, open func() journal.Journal) journal.Journal {
 	t.Helper()
 	j := open()
 	t.Cleanup(func() { j.Close() })
@@ -131,7 +125,7 @@ func start(t *testing.T, open func() Journal) Journal {
 	return j
 }
 
-func wholeMessage(t *testing.T, open func() Journal) {
+func wholeMessage(t *testing.T, open func() journal.Journal) {
 	j := start(t, open)
 	sizes := map[string]int{"empty": 0, "small": 1000, "inline": 200 << 10, "large": 1 << 20}
 	sent := map[string]*mail.Message{}
@@ -160,7 +154,7 @@ func wholeMessage(t *testing.T, open func() Journal) {
 	}
 }
 
-func edits(t *testing.T, open func() Journal) {
+func edits(t *testing.T, open func() journal.Journal) {
 	j := start(t, open)
 	m := Message("a", 500)
 	var first mail.Field
@@ -188,7 +182,7 @@ func edits(t *testing.T, open func() Journal) {
 	}
 }
 
-func latestState(t *testing.T, open func() Journal) {
+func latestState(t *testing.T, open func() journal.Journal) {
 	j := start(t, open)
 	put(t, j, "a", 100)
 	m := Message("b", 100)
@@ -212,7 +206,7 @@ func latestState(t *testing.T, open func() Journal) {
 	want(t, reopen(t, j, open), "a meta a try 2", "b meta b free")
 }
 
-func done(t *testing.T, open func() Journal) {
+func done(t *testing.T, open func() journal.Journal) {
 	j := start(t, open)
 	for _, id := range []string{"a", "b", "c", "big"} {
 		put(t, j, id, 100)
@@ -235,7 +229,7 @@ func done(t *testing.T, open func() Journal) {
 	}
 }
 
-func onceOnly(t *testing.T, open func() Journal) {
+func onceOnly(t *testing.T, open func() journal.Journal) {
 	j := start(t, open)
 	for _, size := range []int{100, 1 << 20} {
 		id := fmt.Sprint("s", size)
@@ -250,7 +244,7 @@ func onceOnly(t *testing.T, open func() Journal) {
 	}
 }
 
-func allOrNothing(t *testing.T, open func() Journal) {
+func allOrNothing(t *testing.T, open func() journal.Journal) {
 	j := start(t, open)
 	put(t, j, "a", 100)
 	err := j.Commit(ctx,
@@ -262,7 +256,7 @@ func allOrNothing(t *testing.T, open func() Journal) {
 	want(t, reopen(t, j, open), "a meta a ")
 }
 
-func readAcrossDone(t *testing.T, open func() Journal) {
+func readAcrossDone(t *testing.T, open func() journal.Journal) {
 	j := start(t, open)
 	for _, size := range []int{1000, 1 << 20} {
 		id := fmt.Sprint("s", size)
@@ -281,7 +275,7 @@ func readAcrossDone(t *testing.T, open func() Journal) {
 	}
 }
 
-func manyWriters(t *testing.T, open func() Journal) {
+func manyWriters(t *testing.T, open func() journal.Journal) {
 	j := start(t, open)
 	const writers, each = 16, 40
 	var wg sync.WaitGroup
@@ -316,7 +310,7 @@ func manyWriters(t *testing.T, open func() Journal) {
 	}
 }
 
-func loadStops(t *testing.T, open func() Journal) {
+func loadStops(t *testing.T, open func() journal.Journal) {
 	j := start(t, open)
 	put(t, j, "a", 10)
 	put(t, j, "b", 10)
@@ -328,7 +322,7 @@ func loadStops(t *testing.T, open func() Journal) {
 	}
 }
 
-func closedTakesNothing(t *testing.T, open func() Journal) {
+func closedTakesNothing(t *testing.T, open func() journal.Journal) {
 	j := start(t, open)
 	j.Close()
 	if err := j.Commit(ctx, journal.Change{Kind: journal.Put, ID: "a", Message: Message("a", 1<<20)}); !errors.Is(err, journal.ErrClosed) {
@@ -341,11 +335,88 @@ func closedTakesNothing(t *testing.T, open func() Journal) {
 	}
 }
 
-func badIDs(t *testing.T, open func() Journal) {
+func badIDs(t *testing.T, open func() journal.Journal) {
 	j := start(t, open)
 	for _, id := range []string{"", "../x", "a/b", ".hidden", "A", "a\x00", "ü", string(bytes.Repeat([]byte("a"), 65))} {
 		if err := j.Commit(ctx, journal.Change{Kind: journal.Put, ID: id, Message: Message("a", 10)}); err == nil {
 			t.Errorf("%q was taken", id)
 		}
 	}
+}
+
+func metaAndState(t *testing.T, open func() journal.Journal) {
+	j := start(t, open)
+	check := func(id, meta, state string) {
+		t.Helper()
+		m, s, err := j.Meta(id)
+		if err != nil || string(m) != meta || string(s) != state {
+			t.Errorf("%s has %q and %q, %v; want %q and %q", id, m, s, err, meta, state)
+		}
+	}
+	put(t, j, "a", 100)
+	put(t, j, "huge", 1<<20)
+	held := journal.Change{Kind: journal.Put, ID: "held", Meta: []byte("m"), State: []byte("on hold"), Message: Message("held", 100)}
+	if err := j.Commit(ctx, held); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		check("a", "meta a", "")
+		check("held", "m", "on hold")
+		j = reopen(t, j, open)
+		load(t, j)
+	}
+	for _, id := range []string{"a", "held", "huge"} {
+		if err := j.Commit(ctx, journal.Change{Kind: journal.Set, ID: id, State: []byte("state of " + id)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		check("a", "meta a", "state of a")
+		check("held", "m", "state of held")
+		check("huge", "meta huge", "state of huge")
+		j = reopen(t, j, open)
+		load(t, j)
+	}
+	if err := j.Commit(ctx, journal.Change{Kind: journal.Done, ID: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"a", "nobody"} {
+		if _, _, err := j.Meta(id); !errors.Is(err, journal.ErrUnknown) {
+			t.Errorf("meta of %s: %v", id, err)
+		}
+	}
+}
+
+func fenced(t *testing.T, open func() journal.Journal) {
+	j := start(t, open)
+	f, ok := j.(interface{ Fence() })
+	if !ok {
+		t.Skip("no other process can take this journal over")
+	}
+	put(t, j, "a", 100)
+	put(t, j, "b", 100)
+	f.Fence()
+	for name, change := range map[string]journal.Change{
+		"put":  {Kind: journal.Put, ID: "c", Message: Message("c", 100)},
+		"set":  {Kind: journal.Set, ID: "a", State: []byte("changed")},
+		"done": {Kind: journal.Done, ID: "a"},
+	} {
+		if err := j.Commit(ctx, change); !errors.Is(err, journal.ErrFenced) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	j.Done("b")
+	if _, _, err := j.Message("a"); !errors.Is(err, journal.ErrFenced) {
+		t.Errorf("message: %v", err)
+	}
+	if _, _, err := j.Meta("a"); !errors.Is(err, journal.ErrFenced) {
+		t.Errorf("meta: %v", err)
+	}
+	if err := j.Load(func(journal.Entry) error { return nil }); !errors.Is(err, journal.ErrFenced) {
+		t.Errorf("load: %v", err)
+	}
+	j.Close()
+	owner := open()
+	t.Cleanup(func() { owner.Close() })
+	want(t, owner, "a meta a ", "b meta b ")
 }

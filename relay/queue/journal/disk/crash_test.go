@@ -1,4 +1,4 @@
-package journal
+package disk
 
 import (
 	"bytes"
@@ -21,6 +21,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"hoplite/mail"
+	"hoplite/relay/queue/journal"
 )
 
 var ctx = context.Background()
@@ -45,7 +46,7 @@ func open(t *testing.T, opt Options) *Log {
 
 func put(t *testing.T, l *Log, id, text string) {
 	t.Helper()
-	if err := l.Commit(ctx, Change{Kind: Put, ID: id, Meta: []byte("m-" + id), Message: message(text)}); err != nil {
+	if err := l.Commit(ctx, journal.Change{Kind: journal.Put, ID: id, Meta: []byte("m-" + id), Message: message(text)}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -53,7 +54,7 @@ func put(t *testing.T, l *Log, id, text string) {
 func ids(t *testing.T, l *Log) []string {
 	t.Helper()
 	all := []string{}
-	if err := l.Load(func(e Entry) error { all = append(all, e.ID); return nil }); err != nil {
+	if err := l.Load(func(e journal.Entry) error { all = append(all, e.ID); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return all
@@ -105,9 +106,9 @@ func TestTornTailAtEveryOctet(t *testing.T) {
 	steps = append(steps, seg())
 	put(t, l, "b", "second")
 	steps = append(steps, seg())
-	l.Commit(ctx, Change{Kind: Set, ID: "a", State: []byte("s1")})
+	l.Commit(ctx, journal.Change{Kind: journal.Set, ID: "a", State: []byte("s1")})
 	steps = append(steps, seg())
-	l.Commit(ctx, Change{Kind: Done, ID: "b"})
+	l.Commit(ctx, journal.Change{Kind: journal.Done, ID: "b"})
 	steps = append(steps, seg())
 	want := []string{"", "a=", "a= b=", "a=s1 b=", "a=s1"}
 
@@ -150,7 +151,7 @@ func TestTornTailAtEveryOctet(t *testing.T) {
 				var log bytes.Buffer
 				l := open(t, Options{Dir: crashed, Log: zerolog.New(&log)})
 				var got []string
-				l.Load(func(e Entry) error { got = append(got, e.ID+"="+string(e.State)); return nil })
+				l.Load(func(e journal.Entry) error { got = append(got, e.ID+"="+string(e.State)); return nil })
 				if s := strings.Join(got, " "); s != want[done] {
 					t.Fatalf("cut at %d, filled with %q: %q, want %q", size, fill, s, want[done])
 				}
@@ -172,8 +173,8 @@ func TestTornBatchIsDroppedDamageIsNot(t *testing.T) {
 	l := open(t, Options{Dir: dir})
 	put(t, l, "a", "text of a")
 	both := l.Usage().Log
-	err := l.Commit(ctx, Change{Kind: Put, ID: "report", Meta: []byte("m"), Message: message("text of the report")},
-		Change{Kind: Done, ID: "a"})
+	err := l.Commit(ctx, journal.Change{Kind: journal.Put, ID: "report", Meta: []byte("m"), Message: message("text of the report")},
+		journal.Change{Kind: journal.Done, ID: "a"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +227,7 @@ func TestSpareIsKeptReady(t *testing.T) {
 	l := open(t, Options{Dir: dir, Segment: full, Spare: true})
 	for i := range 3 { // each opens a segment
 		if i > 0 {
-			l.prepare(true) // as it does from time to time
+			l.reclaim.spare.prepare(l.reclaim.quit) // as it does from time to time
 		}
 		for try := 0; ; try++ {
 			if info, err := os.Stat(spare); err == nil && info.Size() == full {
@@ -242,7 +243,7 @@ func TestSpareIsKeptReady(t *testing.T) {
 		if info, err := os.Stat(segs[len(segs)-1]); err != nil || info.Size() != full {
 			t.Errorf("segment %d did not take the spare: %v, %v", i+1, info.Size(), err)
 		}
-		if err := l.Commit(ctx, Change{Kind: Done, ID: fmt.Sprint("m", i)}); err != nil {
+		if err := l.Commit(ctx, journal.Change{Kind: journal.Done, ID: fmt.Sprint("m", i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -266,11 +267,11 @@ func TestUsedAgain(t *testing.T) {
 	for i := range 120 {
 		put(t, l, fmt.Sprintf("m%03d", i), strings.Repeat("text", 500))
 		if i > 0 {
-			if err := l.Commit(ctx, Change{Kind: Done, ID: fmt.Sprintf("m%03d", i-1)}); err != nil {
+			if err := l.Commit(ctx, journal.Change{Kind: journal.Done, ID: fmt.Sprintf("m%03d", i-1)}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := l.reclaim(); err != nil {
+		if err := l.reclaim.run(); err != nil {
 			t.Fatal(err)
 		}
 		segs := segments(t, dir, ".log")
@@ -279,9 +280,9 @@ func TestUsedAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.mu.Lock()
-		end := l.segs[len(l.segs)-1].size
-		l.mu.Unlock()
+		l.catalog.mu.Lock()
+		end := l.catalog.segs[len(l.catalog.segs)-1].size
+		l.catalog.mu.Unlock()
 		if len(bytes.TrimRight(whole[end:], "\x00")) == 0 || end == segmentHead+firstSize {
 			continue // a new file, or nothing of interest in it yet
 		}
@@ -292,7 +293,7 @@ func TestUsedAgain(t *testing.T) {
 			"last octets zero": func(b []byte) { clear(b[end-20 : end]) },
 			"another write": func(b []byte) {
 				b = b[end:]
-				(&batchHead{num: l.segs[len(l.segs)-1].num, octets: 3000}).append(b[:0], l.salt)
+				(&batchHead{num: l.catalog.segs[len(l.catalog.segs)-1].num, octets: 3000}).append(b[:0], l.salt)
 			},
 			"an earlier number": func(b []byte) { b = b[end:]; (&batchHead{num: 1}).append(b[:0], l.salt) },
 		} {
@@ -343,8 +344,8 @@ func TestDamageInTheMiddleKeepsWhatIsBehind(t *testing.T) {
 		t.Errorf("log says %q", log.String())
 	}
 	put(t, l, "d", "opens a new segment")
-	l.Commit(ctx, Change{Kind: Done, ID: "a"}, Change{Kind: Done, ID: "c"})
-	if err := l.reclaim(); err != nil {
+	l.Commit(ctx, journal.Change{Kind: journal.Done, ID: "a"}, journal.Change{Kind: journal.Done, ID: "c"})
+	if err := l.reclaim.run(); err != nil {
 		t.Fatal(err)
 	}
 	if got := segments(t, dir, ".damaged"); len(got) != 1 {
@@ -367,7 +368,7 @@ func TestMissingEndIsSaid(t *testing.T) {
 	if got := ids(t, l); !slices.Equal(got, []string{"b"}) {
 		t.Errorf("got %q", got)
 	}
-	if !strings.Contains(log.String(), "the end of the segment is gone") {
+	if !strings.Contains(log.String(), "the end of the segment is missing") {
 		t.Errorf("log says %q", log.String())
 	}
 }
@@ -377,7 +378,7 @@ func TestMissingEndIsSaid(t *testing.T) {
 func TestMailIsNoRecord(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir})
-	forged := endRecord(beginRecord(nil, Done, "victim"), 0, len("victim"), 0)
+	forged := endRecord(beginRecord(nil, kindDone, "victim"), 0, len("victim"), 0)
 	put(t, l, "victim", "keep me")
 	put(t, l, "evil", strings.Repeat(string(forged), 100))
 	put(t, l, "last", "x")
@@ -403,7 +404,7 @@ func TestNewerVersionIsRefusedUntouched(t *testing.T) {
 	binary.LittleEndian.PutUint16(b[8:], segmentVersion+1)
 	os.WriteFile(path, b, 0o600)
 	os.WriteFile(filepath.Join(dir, "log", segmentName(99)), nil, 0o600)
-	if _, err := Open(Options{Dir: dir}); !errors.Is(err, ErrVersion) {
+	if _, err := Open(Options{Dir: dir}); !errors.Is(err, journal.ErrVersion) {
 		t.Fatalf("got %v", err)
 	}
 	if after, _ := os.ReadFile(path); !bytes.Equal(after, b) || len(segments(t, dir, ".log")) != 2 {
@@ -468,12 +469,12 @@ func TestFailedWritePoisonsTheSegment(t *testing.T) {
 			first := segments(t, dir, ".log")[0]
 			broken.Store(true)
 			for range 3 {
-				err := l.Commit(ctx, Change{Kind: Put, ID: "refused", Message: message("never")})
+				err := l.Commit(ctx, journal.Change{Kind: journal.Put, ID: "refused", Message: message("never")})
 				if !errors.Is(err, errors.Join(tc.write, tc.sync)) && !errors.Is(err, tc.write) && !errors.Is(err, tc.sync) || err == nil {
 					t.Fatalf("got %v", err)
 				}
 			}
-			if err := l.Commit(ctx, Change{Kind: Put, ID: "huge", Message: message(strings.Repeat("x", 1<<20))}); err == nil && tc.sync != nil {
+			if err := l.Commit(ctx, journal.Change{Kind: journal.Put, ID: "huge", Message: message(strings.Repeat("x", 1<<20))}); err == nil && tc.sync != nil {
 				t.Fatal("a large body was taken without a sync")
 			}
 			l.Done("gone")
@@ -483,7 +484,7 @@ func TestFailedWritePoisonsTheSegment(t *testing.T) {
 			if got := segments(t, dir, ".log"); len(got) < 2 {
 				t.Fatalf("no new segment: %q", got)
 			}
-			if err := l.Commit(ctx, Change{Kind: Put, ID: "refused2", Message: message("x")}); err != nil {
+			if err := l.Commit(ctx, journal.Change{Kind: journal.Put, ID: "refused2", Message: message("x")}); err != nil {
 				t.Fatal(err)
 			}
 			l.Done("refused2")
@@ -492,7 +493,7 @@ func TestFailedWritePoisonsTheSegment(t *testing.T) {
 			}
 			if tc.keepsTheTail {
 				f, _ := os.OpenFile(first, os.O_APPEND|os.O_WRONLY, 0)
-				f.Write(endRecord(appendPutTest(beginRecord(nil, Put, "refused")), 0, len("refused"), l.salt))
+				f.Write(endRecord(appendPutTest(beginRecord(nil, kindPut, "refused")), 0, len("refused"), l.salt))
 				f.Close()
 			}
 			l = open(t, Options{Dir: dir})
@@ -535,9 +536,9 @@ func TestSurvivorsMoveToFiles(t *testing.T) {
 	put(t, l, "a", "deferred")
 	put(t, l, "b", "delivered")
 	put(t, l, "huge", strings.Repeat("x", 1<<20))
-	l.Commit(ctx, Change{Kind: Set, ID: "a", State: []byte("later")})
-	l.Commit(ctx, Change{Kind: Done, ID: "b"})
-	if err := l.reclaim(); err != nil {
+	l.Commit(ctx, journal.Change{Kind: journal.Set, ID: "a", State: []byte("later")})
+	l.Commit(ctx, journal.Change{Kind: journal.Done, ID: "b"})
+	if err := l.reclaim.run(); err != nil {
 		t.Fatal(err)
 	}
 	if got := tree(t, filepath.Join(dir, "deferred")); !slices.Equal(got, []string{"a.eml", "a.json", "huge.eml", "huge.json"}) {
@@ -555,7 +556,7 @@ func TestSurvivorsMoveToFiles(t *testing.T) {
 	l.Close()
 	l = open(t, opt)
 	var state string
-	l.Load(func(e Entry) error {
+	l.Load(func(e journal.Entry) error {
 		if e.ID == "a" {
 			state = string(e.State)
 		}
@@ -567,7 +568,7 @@ func TestSurvivorsMoveToFiles(t *testing.T) {
 	if len(text(t, l, "huge")) != 1<<20 || text(t, l, "a") != "deferred" {
 		t.Error("octets lost over a restart")
 	}
-	if err := l.Commit(ctx, Change{Kind: Done, ID: "a"}, Change{Kind: Done, ID: "huge"}); err != nil {
+	if err := l.Commit(ctx, journal.Change{Kind: journal.Done, ID: "a"}, journal.Change{Kind: journal.Done, ID: "huge"}); err != nil {
 		t.Fatal(err)
 	}
 	l.Close()
@@ -580,13 +581,13 @@ func TestRemovedFileIsNoticed(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir, Age: 1})
 	put(t, l, "a", "x")
-	l.reclaim()
+	l.reclaim.run()
 	os.Remove(filepath.Join(dir, "deferred", fan("a"), "a.eml"))
-	if _, _, err := l.Message("a"); !errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := l.Message("a"); !errors.Is(err, journal.ErrGone) {
 		t.Errorf("got %v", err)
 	}
 	os.WriteFile(filepath.Join(dir, "deferred", fan("a"), "a.eml"), []byte("other"), 0o600)
-	if _, _, err := l.Message("a"); err == nil || errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := l.Message("a"); err == nil || errors.Is(err, journal.ErrGone) {
 		t.Errorf("a file of another size: %v", err)
 	}
 }
@@ -610,7 +611,7 @@ func TestDiskIsBounded(t *testing.T) {
 	if err := l.Commit(ctx); err != nil { // marks ride with it
 		t.Fatal(err)
 	}
-	if err := l.reclaim(); err != nil {
+	if err := l.reclaim.run(); err != nil {
 		t.Fatal(err)
 	}
 	if u := l.Usage(); u.Log > 2*u.Live+2*segment {
@@ -642,7 +643,7 @@ func TestCrashDuringReclaim(t *testing.T) {
 		return f.Sync()
 	}
 	l := open(t, opt)
-	l.tidying.Lock() // so that only one of us works on the tree
+	l.reclaim.tidying.Lock() // so that only one of us works on the tree
 	var all []string
 	for i := range 12 {
 		id := fmt.Sprintf("m%02d", i)
@@ -652,11 +653,11 @@ func TestCrashDuringReclaim(t *testing.T) {
 	mu.Lock()
 	acked := len(images)
 	mu.Unlock()
-	l.tidying.Unlock()
-	l.reclaim()
-	l.reclaim()
-	l.tidying.Lock()
-	defer l.tidying.Unlock()
+	l.reclaim.tidying.Unlock()
+	l.reclaim.run()
+	l.reclaim.run()
+	l.reclaim.tidying.Lock()
+	defer l.reclaim.tidying.Unlock()
 	images = append(images, copyTree(t, dir))
 	if len(images) < acked+12 {
 		t.Fatalf("only %d images: nothing was reclaimed", len(images)-acked)
@@ -722,15 +723,15 @@ func TestDoneMarksAreFlushedWhenIdle(t *testing.T) {
 }
 
 func FuzzParseRecord(f *testing.F) {
-	f.Add(endRecord(appendPutTest(beginRecord(nil, Put, "a")), 0, 1, 7))
-	f.Add(endRecord(beginRecord(nil, Done, "a"), 0, 1, 7))
+	f.Add(endRecord(appendPutTest(beginRecord(nil, kindPut, "a")), 0, 1, 7))
+	f.Add(endRecord(beginRecord(nil, kindDone, "a"), 0, 1, 7))
 	f.Add([]byte("hqr1"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) >= recordHead { // so that the checksum does not hide the rest
 			binary.LittleEndian.PutUint32(b[4:], checksum(7, b[8:]))
 		}
 		r, err := parseRecord(b, 7)
-		if err == nil && (r.kind == Put || r.kind == keep) {
+		if err == nil && (r.kind == kindPut || r.kind == kindKeep) {
 			r.entry()
 		}
 	})
@@ -748,7 +749,7 @@ func TestSpareHasOneOwner(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				if err := l.reclaim(); err != nil {
+				if err := l.reclaim.run(); err != nil {
 					t.Error(err)
 				}
 			}
@@ -757,9 +758,9 @@ func TestSpareHasOneOwner(t *testing.T) {
 	for i := range 1000 {
 		id := fmt.Sprint("m", i)
 		put(t, l, id, strings.Repeat("x", 1500))
-		l.mu.Lock()
-		s := l.segs[len(l.segs)-1]
-		l.mu.Unlock()
+		l.catalog.mu.Lock()
+		s := l.catalog.segs[len(l.catalog.segs)-1]
+		l.catalog.mu.Unlock()
 		open, err := s.file.Stat()
 		if err != nil {
 			t.Fatal(err)
@@ -767,7 +768,7 @@ func TestSpareHasOneOwner(t *testing.T) {
 		if named, err := os.Stat(s.path); err != nil || !os.SameFile(open, named) {
 			t.Fatalf("segment %d is written to a file that has lost its name: %v", s.num, err)
 		}
-		if err := l.Commit(ctx, Change{Kind: Done, ID: id}); err != nil {
+		if err := l.Commit(ctx, journal.Change{Kind: journal.Done, ID: id}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,10 +1,12 @@
-package journal
+package disk
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"hoplite/relay/queue/journal"
 )
 
 // testdata/first is a queue folder as the first version wrote it, with every
@@ -29,7 +31,7 @@ func TestReadsTheFirstVersion(t *testing.T) {
 	for round := range 2 {
 		l := open(t, Options{Dir: dir, Inline: 512})
 		var got, all []string
-		if err := l.Load(func(e Entry) error {
+		if err := l.Load(func(e journal.Entry) error {
 			got = append(got, fmt.Sprintf("%s %s %s", e.ID, e.Meta, e.State))
 			return nil
 		}); err != nil {

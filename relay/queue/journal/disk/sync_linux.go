@@ -1,12 +1,12 @@
-package journal
+package disk
 
 import (
 	"os"
 	"syscall"
 )
 
-// datasync makes a file's octets durable, and of its metadata only what is
-// needed to read them back.
+// datasync makes a file's data durable, with only the metadata that is needed to
+// read it back.
 func datasync(f *os.File) error {
 	for {
 		if err := syscall.Fdatasync(int(f.Fd())); err != syscall.EINTR {
@@ -15,7 +15,7 @@ func datasync(f *os.File) error {
 	}
 }
 
-// freeSpace is how many octets dir's file system has left for us, 0 if unknown.
+// freeSpace returns the octets available on dir's file system, 0 if unknown.
 func freeSpace(dir string) int64 {
 	var s syscall.Statfs_t
 	if syscall.Statfs(dir, &s) != nil {

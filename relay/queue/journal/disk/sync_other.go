@@ -1,11 +1,11 @@
 //go:build !linux
 
-package journal
+package disk
 
 import "os"
 
-// datasync makes a file's octets durable.
+// datasync makes a file's data durable.
 func datasync(f *os.File) error { return f.Sync() }
 
-// freeSpace is not known here.
+// freeSpace returns 0: the free space is unknown on this system.
 func freeSpace(string) int64 { return 0 }

@@ -1,4 +1,4 @@
-package journal
+package disk
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"hoplite/mail"
+	"hoplite/relay/queue/journal"
 )
 
 // BenchmarkLog is put, read back and done, each put acknowledged after its
@@ -50,7 +51,7 @@ func passMany(b *testing.B, l *Log, m *mail.Message, writers int) {
 					return
 				}
 				id := fmt.Sprintf("m%d", n)
-				if err := l.Commit(ctx, Change{Kind: Put, ID: id, Meta: []byte("ann@example.org bob@example.org"), Message: m}); err != nil {
+				if err := l.Commit(ctx, journal.Change{Kind: journal.Put, ID: id, Meta: []byte("ann@example.org bob@example.org"), Message: m}); err != nil {
 					b.Error(err)
 					return
 				}
@@ -84,7 +85,7 @@ func BenchmarkOpen(b *testing.B) {
 		wg.Go(func() {
 			for i := w; i < queued; i += 256 {
 				id := fmt.Sprintf("m%d", i)
-				if err := l.Commit(ctx, Change{Kind: Put, ID: id, Meta: bytes.Repeat([]byte("m"), 200), Message: m}); err != nil {
+				if err := l.Commit(ctx, journal.Change{Kind: journal.Put, ID: id, Meta: bytes.Repeat([]byte("m"), 200), Message: m}); err != nil {
 					b.Error(err)
 				}
 			}
@@ -98,7 +99,7 @@ func BenchmarkOpen(b *testing.B) {
 			b.Fatal(err)
 		}
 		n := 0
-		l.Load(func(Entry) error { n++; return nil })
+		l.Load(func(journal.Entry) error { n++; return nil })
 		if n != queued {
 			b.Fatalf("%d loaded", n)
 		}

@@ -1,4 +1,4 @@
-package journal
+package disk
 
 import (
 	"bytes"
@@ -12,6 +12,19 @@ import (
 	"sync"
 
 	"hoplite/mail"
+	"hoplite/relay/queue/journal"
+)
+
+// kind is the type of a record. The numbers are on disk; the first three are
+// those of journal.Kind.
+type kind uint8
+
+const (
+	kindPut        = kind(journal.Put)
+	kindSet        = kind(journal.Set)
+	kindDone       = kind(journal.Done)
+	kindKeep  kind = 4 // a survivor of a reclaimed segment
+	kindFirst kind = 5 // begins a batch
 )
 
 // A record, in little endian:
@@ -23,25 +36,26 @@ import (
 //	16 id, payload
 //
 // A batch begins with a first record, whose payload is the segment's number (8),
-// the octets of the records that follow (8), and the CRC32C of their CRCs (4). So
-// a batch is whole or it is not, and what is left of a file's earlier use is
-// never taken for one.
+// the octets of the records that follow (8), and the CRC32C of their CRCs (4).
+// So a batch is whole or absent, and the file's earlier content is never taken
+// for one.
 //
 // The payload of put and keep begins with putHead octets: place, flags, 2 of
 // zero, longest line (4), length of meta (4), length of the message's header
-// (4), size of the message (8), length of state (4), 4 of zero; then meta, then
-// state (keep) or the message itself (put, inline).
+// (4), size of the message (8), length of state (4), 4 of zero. Meta, state and,
+// if it is inline, the message follow.
 const (
 	recordMagic = "hqr1"
 	recordHead  = 16
 	putHead     = 32
 	firstSize   = recordHead + 20 // of a first record
-	maxID       = 64
-	maxMeta     = 1 << 20 // of meta and of state
+	maxMeta     = 1 << 20         // of meta and of state
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// newSalt returns the random start of this run's checksums. Mail text cannot
+// guess it, so no text passes for a record.
 func newSalt() uint64 {
 	var b [8]byte
 	rand.Read(b[:]) // never fails (crypto/rand)
@@ -54,17 +68,18 @@ func checksum(salt uint64, p []byte) uint32 {
 	return crc32.Update(crc32.Update(0, castagnoli, b[:]), castagnoli, p)
 }
 
-// buffers are reused: at 10,000 messages a second they would be most of the
-// garbage.
+// buffers holds the memory of records. Without reuse it would be most of the
+// garbage at 10,000 messages a second.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b }}
 
-// beginRecord and endRecord stand around the payload.
-func beginRecord(b []byte, kind Kind, id string) []byte {
+// beginRecord appends the start of a record to b. The payload follows.
+func beginRecord(b []byte, k kind, id string) []byte {
 	b = append(b, recordMagic...)
-	b = append(b, 0, 0, 0, 0, byte(kind), byte(len(id)), 0, 0, 0, 0, 0, 0)
+	b = append(b, 0, 0, 0, 0, byte(k), byte(len(id)), 0, 0, 0, 0, 0, 0)
 	return append(b, id...)
 }
 
+// endRecord fills in the length and the checksum of the record at start.
 func endRecord(b []byte, start, idLen int, salt uint64) []byte {
 	r := b[start:]
 	binary.LittleEndian.PutUint32(r[12:], uint32(len(r)-recordHead-idLen))
@@ -72,29 +87,30 @@ func endRecord(b []byte, start, idLen int, salt uint64) []byte {
 	return b
 }
 
-// batchHead is what a first record says of its batch.
+// batchHead is the content of a first record.
 type batchHead struct {
 	num    uint64 // of the segment
-	octets int64  // behind the first record
+	octets int64  // after the first record
 	sum    uint32
 }
 
-// add counts a record in.
+// add includes a record in the batch.
 func (h *batchHead) add(rec []byte) {
 	h.octets += int64(len(rec))
 	h.sum = crc32.Update(h.sum, castagnoli, rec[4:8])
 }
 
+// append adds the first record to b.
 func (h *batchHead) append(b []byte, salt uint64) []byte {
 	start := len(b)
-	b = binary.LittleEndian.AppendUint64(beginRecord(b, first, ""), h.num)
+	b = binary.LittleEndian.AppendUint64(beginRecord(b, kindFirst, ""), h.num)
 	b = binary.LittleEndian.AppendUint64(b, uint64(h.octets))
 	return endRecord(binary.LittleEndian.AppendUint32(b, h.sum), start, 0, salt)
 }
 
 // batchHead reads the payload of a first record; ok is false for any other.
 func (r *record) batchHead() (h batchHead, ok bool) {
-	if r.kind != first || r.size != firstSize {
+	if r.kind != kindFirst || r.size != firstSize {
 		return h, false
 	}
 	h.num = binary.LittleEndian.Uint64(r.payload)
@@ -103,6 +119,7 @@ func (r *record) batchHead() (h batchHead, ok bool) {
 	return h, h.octets >= 0
 }
 
+// appendPutHead appends the fixed part of a put or keep record's payload.
 func appendPutHead(b []byte, e *entry) []byte {
 	flags := byte(0)
 	if e.eightBit {
@@ -117,7 +134,7 @@ func appendPutHead(b []byte, e *entry) []byte {
 	return append(b, 0, 0, 0, 0)
 }
 
-// appendMessage adds the octets of m as they go out.
+// appendMessage appends the octets of m as they are sent.
 func appendMessage(b []byte, m *mail.Message) ([]byte, error) {
 	b = m.AppendHeader(b)
 	if base, ok := m.Base.(mail.Bytes); ok {
@@ -132,22 +149,22 @@ func appendMessage(b []byte, m *mail.Message) ([]byte, error) {
 	return b, nil
 }
 
-// record is one parsed record. Its slices point into the buffer it was read
-// from.
+// record is a parsed record. Its payload points into the buffer that it was
+// read from.
 type record struct {
-	kind    Kind
+	kind    kind
 	id      string
 	payload []byte
 	size    int64 // in the file
 }
 
 var (
-	errShort = errors.New("record goes beyond the octets at hand")
-	errBad   = errors.New("no record")
+	errShort = errors.New("record is longer than the octets read so far")
+	errBad   = errors.New("not a record")
 )
 
-// parseRecord reads the record at the start of b. errShort asks for more octets,
-// errBad says that more would not help.
+// parseRecord reads the record at the start of b. After errShort more octets may
+// complete it; after errBad they cannot.
 func parseRecord(b []byte, salt uint64) (record, error) {
 	if n := min(len(b), len(recordMagic)); string(b[:n]) != recordMagic[:n] {
 		return record{}, errBad
@@ -155,9 +172,9 @@ func parseRecord(b []byte, salt uint64) (record, error) {
 	if len(b) < recordHead {
 		return record{}, errShort
 	}
-	kind, idLen := Kind(b[8]), int(b[9])
+	k, idLen := kind(b[8]), int(b[9])
 	length := int64(binary.LittleEndian.Uint32(b[12:]))
-	if kind < Put || kind > first || idLen > maxID || length > maxRecord {
+	if k < kindPut || k > kindFirst || idLen > journal.MaxID || length > maxRecord {
 		return record{}, errBad
 	}
 	size := recordHead + int64(idLen) + length
@@ -168,12 +185,12 @@ func parseRecord(b []byte, salt uint64) (record, error) {
 		return record{}, errBad
 	}
 	return record{
-		kind: kind, id: string(b[recordHead : recordHead+idLen]),
+		kind: k, id: string(b[recordHead : recordHead+idLen]),
 		payload: b[recordHead+idLen : size], size: size,
 	}, nil
 }
 
-// maxRecord bounds what a damaged length can make us wait for.
+// maxRecord bounds the octets that a damaged length can ask for.
 const maxRecord = 64 << 20
 
 // entry reads the payload of a put or keep record.
@@ -206,25 +223,12 @@ func (r *record) entry() (e entry, meta, state []byte, err error) {
 	return e, meta, state, nil
 }
 
-// nextMagic is the offset of the first possible record in b behind its first
-// octet, or the length of b less what could be the start of one.
+// nextMagic returns the offset of the first possible record after b's first
+// octet. Without one, it returns the offset from which b could contain the start
+// of a magic.
 func nextMagic(b []byte) int {
 	if i := bytes.Index(b[1:], []byte(recordMagic)); i >= 0 {
 		return i + 1
 	}
 	return max(1, len(b)-len(recordMagic)+1)
-}
-
-// validID keeps ids harmless as file names.
-func validID(id string) bool {
-	if id == "" || len(id) > maxID || id[0] == '.' {
-		return false
-	}
-	for i := range len(id) {
-		c := id[i]
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '.' {
-			return false
-		}
-	}
-	return true
 }

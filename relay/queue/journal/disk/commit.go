@@ -1,0 +1,251 @@
+package disk
+
+import (
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"hoplite/relay/queue/journal"
+)
+
+// maxBatch bounds the octets that one sync waits for; a batch holds at least one
+// commit whatever its size.
+const maxBatch = 8 << 20
+
+// commit is the set of changes that one caller waits for.
+type commit struct {
+	ops    []op
+	size   int64
+	result chan error
+	err    error
+}
+
+var commits = sync.Pool{New: func() any { return &commit{result: make(chan error, 1)} }}
+
+func newCommit() *commit { return commits.Get().(*commit) }
+
+// op is one encoded change.
+type op struct {
+	kind    kind
+	id      string
+	rec     []byte  // the record
+	buf     *[]byte // its memory, from the pool; nil for done marks
+	entry   *entry  // put and keep: the catalog's future entry
+	version uint32  // keep: of the state in the record
+	file    string  // put and keep: written for the record, removed if the commit fails
+	skip    bool    // keep: overtaken by another change
+}
+
+// free returns c and its buffers to their pools.
+func (c *commit) free() {
+	for _, o := range c.ops {
+		if cap(*o.buf) <= 1<<20 {
+			buffers.Put(o.buf)
+		}
+	}
+	clear(c.ops)
+	c.ops, c.size, c.err = c.ops[:0], 0, nil
+	commits.Put(c)
+}
+
+// discard removes the files of a commit that failed, and frees it.
+func (c *commit) discard() {
+	for _, o := range c.ops {
+		if o.file != "" {
+			os.Remove(o.file)
+		}
+	}
+	c.free()
+}
+
+// committer collects commits and done marks and writes them in batches. A batch
+// is what arrived during the previous sync; there is no timer, except for done
+// marks, which nobody waits for.
+type committer struct {
+	catalog *catalog
+	writer  *writer
+	flush   time.Duration
+
+	mu      sync.Mutex
+	pending []*commit
+	writing bool     // by some goroutine, which then owns batch
+	grouped bool     // the last batch held several commits
+	dones   []string // marks for the next batch
+	armed   bool     // a timer will flush dones
+	due     bool     // it has fired
+	closed  bool     // no more changes
+
+	batch batch
+	wake  chan struct{} // holds a token when there is work
+	idle  chan struct{} // closed when loop has ended
+}
+
+func newCommitter(c *catalog, w *writer, flush time.Duration) *committer {
+	return &committer{catalog: c, writer: w, flush: flush, wake: make(chan struct{}, 1), idle: make(chan struct{})}
+}
+
+// submit has c written and waits until it is. A lone writer writes its own batch
+// in its own goroutine: with one client, switching goroutines would be half the
+// cost of a commit beside the disk. Among many writers, loop does it.
+func (m *committer) submit(c *commit) error {
+	for i := range c.ops {
+		c.size += int64(len(c.ops[i].rec))
+	}
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return journal.ErrClosed
+	}
+	m.pending = append(m.pending, c)
+	alone := !m.writing && !m.grouped
+	if alone {
+		m.writing = true
+	} else if !m.writing {
+		m.kick()
+	}
+	m.mu.Unlock()
+	if alone {
+		m.turn()
+	}
+	return <-c.result
+}
+
+// done queues done marks for the next batch.
+func (m *committer) done(ids []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dones = append(m.dones, ids...)
+	m.arm(m.flush)
+}
+
+// kick gives loop a token, unless it has one.
+func (m *committer) kick() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// arm makes sure that done marks are written within d. m.mu is held.
+func (m *committer) arm(d time.Duration) {
+	if m.armed || m.closed {
+		return
+	}
+	m.armed = true
+	time.AfterFunc(d, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.armed, m.due = false, true
+		m.kick()
+	})
+}
+
+// loop writes the commits and marks that arrived during another batch.
+func (m *committer) loop() {
+	defer close(m.idle)
+	for range m.wake {
+		runtime.Gosched() // lets callers that are about to commit join the batch
+		m.mu.Lock()
+		busy := m.writing // the writing goroutine kicks when there is more
+		m.writing = true
+		m.mu.Unlock()
+		if !busy && m.turn() {
+			return
+		}
+	}
+}
+
+// turn writes one batch. The caller has set writing. It reports whether the
+// committer is closed and has nothing left to write.
+func (m *committer) turn() (end bool) {
+	b := &m.batch
+	if m.collect(b) {
+		m.finish(b, m.writer.write(b))
+	}
+	grouped := len(b.commits) > 1
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.writing, m.grouped = false, grouped
+	if len(m.pending) > 0 || m.due || m.closed {
+		m.kick()
+	}
+	return m.closed && len(m.pending) == 0
+}
+
+// collect fills the next batch and reports whether there is anything in it.
+func (m *committer) collect(b *batch) bool {
+	b.reset()
+	m.mu.Lock()
+	n, size := 0, int64(0)
+	for n < len(m.pending) && (n == 0 || size < maxBatch) {
+		size += m.pending[n].size
+		n++
+	}
+	b.taken = append(b.taken, m.pending[:n]...)
+	rest := copy(m.pending, m.pending[n:])
+	clear(m.pending[rest:])
+	m.pending = m.pending[:rest]
+	if n > 0 || m.due || m.closed {
+		m.due = false
+		b.dones = append(b.dones, m.dones...)
+		m.dones = m.dones[:0]
+	}
+	m.mu.Unlock()
+
+	m.catalog.admit(b, b.taken, b.dones, m.writer.salt)
+	for _, c := range b.taken {
+		if c.err != nil {
+			c.result <- c.err
+		}
+	}
+	return len(b.commits)+len(b.marks) > 0
+}
+
+// finish updates the catalog and wakes the callers that wait for the batch.
+// The done marks of a failed batch are written again a second later, as the disk
+// may be full.
+func (m *committer) finish(b *batch, err error) {
+	if err == nil {
+		m.catalog.settle(b)
+	} else {
+		dones := m.catalog.undo(b)
+		m.mu.Lock()
+		m.dones = append(m.dones, dones...)
+		m.arm(time.Second)
+		m.mu.Unlock()
+	}
+	for _, c := range b.commits {
+		c.result <- err
+	}
+}
+
+// close refuses further changes. It reports false when that was done before.
+func (m *committer) close() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	was := m.closed
+	m.closed = true
+	return !was
+}
+
+// drain writes what is left after close and returns the number of done marks
+// that could not be written within some seconds.
+func (m *committer) drain() (lost int) {
+	m.kick()
+	<-m.idle
+	lost = m.owed()
+	for try := 0; lost > 0 && try < 20; try++ {
+		time.Sleep(250 * time.Millisecond)
+		m.turn()
+		lost = m.owed()
+	}
+	return lost
+}
+
+// owed is the number of done marks that are not on disk.
+func (m *committer) owed() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.dones)
+}

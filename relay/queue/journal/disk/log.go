@@ -1,0 +1,298 @@
+// Package disk is the journal on one machine's disk: a log of segments with
+// group commit, a file each for messages that are large or old, and an index in
+// memory. docs/queue.md lists which files exist when, and what a crash leaves;
+// the tests follow that table.
+//
+// Log is the journal. Behind it, each part owns one piece of state:
+//
+//   - committer: the changes that wait to be written, and the goroutine that
+//     writes them in batches
+//   - writer: the newest segment, to which a batch is written and synced
+//   - catalog: the index of live messages and the accounts of the segments, in
+//     memory only
+//   - reclaimer: the removal of segments that nothing needs any more
+//   - spare: the file that the next segment will use
+//   - folder: the paths of all files, and how one is written durably
+//   - recovery: reads the segments into a catalog when the log is opened
+//
+// Start reading with Log.Commit, and with record.go for the format.
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/mail"
+	"hoplite/relay/queue/journal"
+)
+
+// Options configure a Log. The zero value of every field but Dir is usable.
+type Options struct {
+	Dir     string        // data/queue
+	Segment int64         // size at which a segment is full; default 32 MiB
+	Inline  int64         // largest message stored inside the log; default 256 KiB
+	Age     time.Duration // age at which messages leave the log for files; default 1 h
+	Flush   time.Duration // longest delay of a done mark; default 100 ms
+	// Spare keeps the file of the next segment ready, filled with zeros:
+	// overwriting allocated blocks syncs faster than appending, which also
+	// writes metadata. It needs the space of one segment, and is not made on a
+	// disk that is small or nearly full.
+	Spare bool
+	// Envelope returns the content of the .json file beside a deferred message.
+	Envelope func(id string, meta, state []byte) []byte
+	Log      zerolog.Logger
+	// Synced is called after each batch with the number of its records and the
+	// time that write and sync took.
+	Synced func(records int, took time.Duration)
+
+	// Tests inject faults by replacing these system calls.
+	write func(f *os.File, p []byte) error
+	sync  func(f *os.File) error
+}
+
+func (o *Options) defaults() {
+	if o.Segment <= 0 {
+		o.Segment = 32 << 20
+	}
+	if o.Inline <= 0 {
+		o.Inline = 256 << 10
+	}
+	if o.Age <= 0 {
+		o.Age = time.Hour
+	}
+	if o.Flush <= 0 {
+		o.Flush = 100 * time.Millisecond
+	}
+	if o.Envelope == nil {
+		o.Envelope = func(_ string, meta, _ []byte) []byte { return meta }
+	}
+	if o.Synced == nil {
+		o.Synced = func(int, time.Duration) {}
+	}
+	if o.write == nil {
+		o.write = func(f *os.File, p []byte) error { _, err := f.Write(p); return err }
+	}
+	if o.sync == nil {
+		o.sync = datasync
+	}
+}
+
+// Log is the journal on disk. It is safe for concurrent use. data/lock keeps
+// other processes away, so it is never fenced.
+type Log struct {
+	opt     Options
+	salt    uint64 // of the segments that this run writes
+	folder  *folder
+	catalog *catalog
+	commits *committer
+	reclaim *reclaimer
+}
+
+var _ journal.Journal = (*Log)(nil)
+
+// Open recovers the journal in opt.Dir, creating the folder if necessary. New
+// changes go to a new segment. The caller holds data/lock.
+func Open(opt Options) (*Log, error) {
+	opt.defaults()
+	dir := &folder{path: opt.Dir, write: opt.write, sync: opt.sync}
+	if err := dir.create(); err != nil {
+		return nil, err
+	}
+	l := &Log{opt: opt, salt: newSalt(), folder: dir, catalog: newCatalog()}
+	r := &recovery{folder: dir, catalog: l.catalog, log: opt.Log}
+	if err := r.run(); err != nil {
+		l.catalog.closeSegments()
+		return nil, err
+	}
+	spare := &spare{folder: dir, size: opt.Segment, enabled: opt.Spare, log: opt.Log}
+	spare.find()
+	if l.catalog.fewSegments() {
+		spare.prepare(nil) // made later, it would be too late for the first segment
+	}
+	w := &writer{folder: dir, catalog: l.catalog, spare: spare, salt: l.salt, size: opt.Segment, synced: opt.Synced, log: opt.Log}
+	l.commits = newCommitter(l.catalog, w, opt.Flush)
+	l.reclaim = newReclaimer(l, spare)
+	fresh := len(l.catalog.segs) == 0
+	go l.commits.loop()
+	go l.reclaim.loop(fresh)
+	return l, nil
+}
+
+// Load calls yield for every live message in the order of their ids.
+func (l *Log) Load(yield func(journal.Entry) error) error { return l.catalog.load(yield) }
+
+// Commit makes the changes durable, all in one batch and in order.
+func (l *Log) Commit(ctx context.Context, changes ...journal.Change) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c := newCommit()
+	for _, ch := range changes {
+		o, err := l.encode(ch)
+		if err != nil {
+			c.discard()
+			return err
+		}
+		c.ops = append(c.ops, o)
+	}
+	if err := l.commits.submit(c); err != nil {
+		c.discard()
+		return err
+	}
+	c.free()
+	return nil
+}
+
+// Done marks messages as finished with the next batch, at the latest after
+// Options.Flush.
+func (l *Log) Done(ids ...string) { l.commits.done(ids) }
+
+// encode makes the record of ch. A large message is written to its file here,
+// so that several can be written at the same time.
+func (l *Log) encode(ch journal.Change) (op, error) {
+	if !journal.ValidID(ch.ID) {
+		return op{}, fmt.Errorf("invalid message id %q", ch.ID)
+	}
+	if len(ch.Meta) > maxMeta || len(ch.State) > maxMeta {
+		return op{}, fmt.Errorf("envelope of %s is larger than 1 MiB", ch.ID)
+	}
+	o := op{kind: kind(ch.Kind), id: ch.ID, buf: buffers.Get().(*[]byte)}
+	b := beginRecord((*o.buf)[:0], o.kind, ch.ID)
+	switch o.kind {
+	case kindPut:
+		m := ch.Message
+		o.entry = &entry{
+			meta: int64(len(ch.Meta)), kept: int64(len(ch.State)),
+			head: m.Size() - m.Body().Size(), size: m.Size(),
+			eightBit: m.EightBit, longLine: uint32(m.LongLine),
+		}
+		if o.entry.size > l.opt.Inline {
+			o.entry.place, o.file = large, l.folder.message(large, ch.ID)
+			if err := l.writeLarge(ch.ID, o.file, m); err != nil {
+				buffers.Put(o.buf)
+				return op{}, err
+			}
+		}
+		b = append(append(appendPutHead(b, o.entry), ch.Meta...), ch.State...)
+		if o.entry.place == inline {
+			var err error
+			if b, err = appendMessage(b, m); err != nil {
+				return op{}, err
+			}
+		}
+	case kindSet:
+		b = append(b, ch.State...)
+	}
+	o.rec = endRecord(b, 0, len(ch.ID), l.salt)
+	*o.buf = o.rec
+	if o.entry != nil {
+		o.entry.rec = int64(len(o.rec))
+	}
+	return o, nil
+}
+
+// writeLarge streams a message to its own file. File and directory entry are
+// durable when it returns.
+func (l *Log) writeLarge(id, file string, m *mail.Message) error {
+	if l.catalog.knows(id) {
+		return fmt.Errorf("put %s: %w", id, journal.ErrExists)
+	}
+	return l.folder.writeNew(file, func(f *os.File) error {
+		n, err := m.WriteTo(f)
+		if err == nil && n != m.Size() {
+			err = fmt.Errorf("message has %d octets, not %d", n, m.Size())
+		}
+		return err
+	})
+}
+
+// small is the size up to which a message is read in one piece.
+const small = 16 << 10
+
+// Message opens the octets of a live message. The error is journal.ErrGone when
+// its file was removed.
+func (l *Log) Message(id string) (*mail.Message, io.Closer, error) {
+	e, err := l.catalog.open(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	src, off, closer, err := l.source(id, &e)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: %w", journal.ErrGone, err)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	m := &mail.Message{EightBit: e.eightBit, LongLine: int(e.longLine)}
+	b := make([]byte, e.head)
+	if e.size <= small { // header and body in one read
+		b = make([]byte, e.size)
+	}
+	if n, err := src.ReadAt(b, off); n < len(b) {
+		closer.Close()
+		return nil, nil, fmt.Errorf("read %s: %w", id, err)
+	}
+	m.Head = b[:e.head:e.head]
+	if m.Base = mail.Bytes(b); e.size > small {
+		m.Base = io.NewSectionReader(src, off, e.size)
+	}
+	return m, closer, nil
+}
+
+// source returns the file that holds a message's octets, and their offset. An
+// inline message comes with a reference to its segment.
+func (l *Log) source(id string, e *entry) (io.ReaderAt, int64, io.Closer, error) {
+	if e.place == inline {
+		seg := e.seg
+		return seg.file, e.octets(id), closeFunc(func() { l.catalog.release(seg) }), nil
+	}
+	f, err := os.Open(l.folder.message(e.place, id))
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	if info, err := f.Stat(); err != nil || info.Size() != e.size {
+		f.Close()
+		return nil, 0, nil, fmt.Errorf("%s: size differs from the %d octets in the log", f.Name(), e.size)
+	}
+	return f, 0, f, nil
+}
+
+type closeFunc func()
+
+func (f closeFunc) Close() error { f(); return nil }
+
+// Meta returns the meta and the latest state of a live message.
+func (l *Log) Meta(id string) (meta, state []byte, err error) {
+	v, err := l.catalog.openRecords(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer l.catalog.releaseRecords(&v)
+	return v.read()
+}
+
+// Usage returns the size of the log.
+func (l *Log) Usage() journal.Usage { return l.catalog.usage() }
+
+// Close writes pending changes and closes the files. On a full disk it waits
+// some seconds for space. Messages that are being read stay readable.
+func (l *Log) Close() error {
+	if !l.commits.close() {
+		return nil
+	}
+	l.reclaim.stop()
+	lost := l.commits.drain()
+	l.reclaim.removeDropped()
+	l.catalog.closeSegments()
+	if lost > 0 {
+		return fmt.Errorf("%d done marks could not be written: those messages will be delivered again", lost)
+	}
+	return nil
+}
