@@ -3,7 +3,6 @@ package filters
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"hoplite/mail"
@@ -20,9 +19,8 @@ type Entry struct {
 	OnError Action
 	// Timeout bounds each stage; 0 is 30 s.
 	Timeout time.Duration
-	// Only are the recipients that the filter is for, as domains or whole
-	// addresses in lower case; empty is everyone.
-	Only []string
+	// Only selects the recipients that the filter is for; empty is everyone.
+	Only mail.Patterns
 	// Block is what it was made of; nil if not of a file.
 	Block *Config
 
@@ -89,7 +87,7 @@ func (c *Chain) Check() error {
 // transaction's trail.
 func (r *Run) Connect(ctx context.Context, tx *mail.Transaction) Decision {
 	r.conn = tx
-	return r.each(ctx, tx, mail.StageConnect, func(e *Entry) bool { return len(e.Only) == 0 }, nil, nil)
+	return r.each(ctx, tx, mail.StageConnect, func(e *Entry) bool { return e.Only.Empty() }, nil, nil)
 }
 
 // Mail judges the reverse path and begins a transaction.
@@ -99,7 +97,7 @@ func (r *Run) Mail(ctx context.Context, tx *mail.Transaction) Decision {
 		tx.Trail.Events = append(tx.Trail.Events, r.conn.Trail.Events...)
 		tx.Trail.Auth = append(tx.Trail.Auth, r.conn.Trail.Auth...)
 	}
-	return r.each(ctx, tx, mail.StageMail, func(e *Entry) bool { return len(e.Only) == 0 }, nil, nil)
+	return r.each(ctx, tx, mail.StageMail, func(e *Entry) bool { return e.Only.Empty() }, nil, nil)
 }
 
 // Rcpt judges one recipient. Filters that are for some recipients only judge
@@ -112,7 +110,7 @@ func (r *Run) Rcpt(ctx context.Context, rcpt *mail.Rcpt) Decision {
 	late := func(i int) bool { return mask&(1<<i) != 0 && r.asked&(1<<i) == 0 }
 	for i := range r.chain.Entries {
 		e := &r.chain.Entries[i]
-		if len(e.Only) == 0 || !late(i) {
+		if e.Only.Empty() || !late(i) {
 			continue
 		}
 		this := func(x *Entry) bool { return x == e }
@@ -185,16 +183,7 @@ func (c *Chain) dataMask(mask uint64) uint64 {
 }
 
 func (e *Entry) isFor(to mail.Address) bool {
-	if len(e.Only) == 0 {
-		return true
-	}
-	key, domain := to.Key(), to.ASCIIDomain()
-	for _, o := range e.Only {
-		if o == domain || o == key || strings.HasPrefix(o, ".") && strings.HasSuffix(domain, o) {
-			return true
-		}
-	}
-	return false
+	return e.Only.Empty() || e.Only.Match(to)
 }
 
 // each asks every entry that is meant and has the stage, in order, until one

@@ -52,6 +52,14 @@ func (slow) AtMail(ctx context.Context, _ *mail.Transaction) (Verdict, error) {
 }
 
 // through sends one message through the chain and says where it ended.
+func only(patterns ...string) mail.Patterns {
+	p, err := mail.ParsePatterns(patterns)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
 func through(c *Chain, to ...mail.Address) (string, *mail.Transaction, Decision) {
 	ctx := context.Background()
 	run := c.Start()
@@ -107,10 +115,10 @@ func TestChain(t *testing.T) {
 		{"error passes", []Entry{{Name: "a", Filter: fakeData{&fake{err: errors.New("broken")}}, OnError: Pass}}, "passed", "a data error"},
 		{"slow", []Entry{{Name: "a", Filter: slow{}, Timeout: time.Millisecond}},
 			"mail 451 4.7.0 a could not check this message, try again later", "a mail error"},
-		{"not for this one", []Entry{{Name: "a", Filter: fakeAll{&fake{verdict: reject}}, Only: []string{"other.example"}}}, "passed", ""},
-		{"for a domain", []Entry{{Name: "a", Filter: fakeAll{&fake{verdict: reject}}, Only: []string{"example.org"}}},
+		{"not for this one", []Entry{{Name: "a", Filter: fakeAll{&fake{verdict: reject}}, Only: only("other.example")}}, "passed", ""},
+		{"for a domain", []Entry{{Name: "a", Filter: fakeAll{&fake{verdict: reject}}, Only: only("example.org")}},
 			"rcpt 550 5.7.1 no", "a connect reject"},
-		{"for sub-domains", []Entry{{Name: "a", Filter: fakeData{&fake{verdict: reject}}, Only: []string{".org"}}}, "data 550 5.7.1 no", "a data reject"},
+		{"for sub-domains", []Entry{{Name: "a", Filter: fakeData{&fake{verdict: reject}}, Only: only(".org")}}, "data 550 5.7.1 no", "a data reject"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, tx, _ := through(&Chain{Entries: c.entries}, "ann@example.org")
@@ -132,7 +140,7 @@ func TestChain(t *testing.T) {
 // that is its own, and then once.
 func TestOnlyCatchesUp(t *testing.T) {
 	f := &fake{}
-	chain := &Chain{Entries: []Entry{{Name: "a", Filter: fakeAll{f}, Only: []string{"example.org"}}}}
+	chain := &Chain{Entries: []Entry{{Name: "a", Filter: fakeAll{f}, Only: only("example.org")}}}
 	if got, _, _ := through(chain, "ann@example.org", "bob@example.org"); got != "passed" {
 		t.Fatal(got)
 	}
@@ -143,7 +151,7 @@ func TestOnlyCatchesUp(t *testing.T) {
 }
 
 func TestUnlikeRecipients(t *testing.T) {
-	chain := &Chain{Entries: []Entry{{Name: "a", Filter: fakeData{&fake{}}, Only: []string{"example.org"}}}}
+	chain := &Chain{Entries: []Entry{{Name: "a", Filter: fakeData{&fake{}}, Only: only("example.org")}}}
 	got, _, _ := through(chain, "ann@example.org", "bob@example.com")
 	if want := "rcpt " + errUnlike.String(); got != want {
 		t.Errorf("ended %q, want %q", got, want)

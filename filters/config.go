@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"strings"
 	"time"
 
 	"hoplite/internal/conf"
+	"hoplite/mail"
 )
 
 // Config is the part of a block filter "NAME" { ... } that all filters share.
@@ -24,8 +24,8 @@ type Config struct {
 	OnError string `hcl:"on_error,optional" enum:"defer|pass|reject|quarantine" default:"defer"`
 	// Timeout bounds each stage of the filter.
 	Timeout time.Duration `hcl:"timeout,optional" default:"30s"`
-	// Only are the recipients that the filter is for: addresses, domains, or
-	// ".example.org" for every domain below it. Without it the filter is for
+	// Only are the recipients that the filter is for: addresses, domains,
+	// ".example.org" for every domain below it, or "local". Without it the filter is for
 	// everyone. A message whose recipients need different filters is asked for
 	// in parts (452 4.5.3).
 	Only []string `hcl:"only,optional"`
@@ -76,8 +76,9 @@ func (c *Config) build(kind Kind, env Env) (e Entry, ok bool) {
 		return Entry{}, false
 	}
 	e = Entry{Name: c.Name, Filter: f, Shadow: c.Shadow, OnError: Action(c.OnError), Timeout: c.Timeout, Block: c}
-	for _, o := range c.Only {
-		e.Only = append(e.Only, strings.ToLower(o))
+	if e.Only, err = mail.ParsePatterns(c.Only, env.Names...); err != nil {
+		c.Body.Report(conf.At(c.Attr("only"), err))
+		return Entry{}, false
 	}
 	// JSON leaves out where in the file it stands, which may change.
 	settings, err := json.Marshal(own)

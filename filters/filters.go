@@ -74,6 +74,8 @@ type Finisher interface {
 // Env is what a filter is given besides its own configuration.
 type Env struct {
 	Hostname string // our name, the authserv-id
+	// Names are the names of this server: those of the pattern "local".
+	Names []string
 	// Data is the data folder; a filter keeps its state in state/NAME-PLACE below.
 	Data string
 	// Place tells it from others of its kind, fit for the name of a file.

@@ -3,6 +3,7 @@ package mail
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -127,6 +128,22 @@ func (p *Patterns) add(one Pattern) {
 
 // Empty reports whether the set has no pattern.
 func (p *Patterns) Empty() bool { return !p.null && len(p.exact) == 0 && len(p.below) == 0 }
+
+// Domains returns the domains that the set names, without those of whole
+// addresses, in order.
+func (p *Patterns) Domains() []string {
+	var list []string
+	for d := range p.exact {
+		if !strings.Contains(d, "@") {
+			list = append(list, d)
+		}
+	}
+	for d := range p.below {
+		list = append(list, d[1:])
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
 
 // Match reports whether a pattern selects a. Only "<>" selects the null path.
 func (p *Patterns) Match(a Address) bool {

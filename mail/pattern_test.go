@@ -1,6 +1,9 @@
 package mail
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestPatterns(t *testing.T) {
 	for _, c := range []struct {
@@ -55,6 +58,13 @@ func TestMatchDomain(t *testing.T) {
 		if got := p.MatchDomain(d); got != want {
 			t.Errorf("MatchDomain(%q) = %v", d, got)
 		}
+	}
+}
+
+func TestDomains(t *testing.T) {
+	p, _ := ParsePatterns([]string{"b.example", ".b.example", "ann@c.example", "local", "<>"}, "a.example")
+	if got := p.Domains(); !slices.Equal(got, []string{"a.example", "b.example"}) {
+		t.Errorf("Domains = %q", got)
 	}
 }
 

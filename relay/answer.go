@@ -129,11 +129,11 @@ func (s *Server) etrn(arg string) (mail.Reply, bool) {
 	if s.env.Run == nil || len(s.cfg.Etrn) == 0 {
 		return mail.Reply{}, false
 	}
-	domain := strings.ToLower(strings.TrimLeft(arg, "@#"))
-	if domain == "" {
+	domain, err := mail.ParseDomain(strings.TrimLeft(arg, "@#"))
+	if err != nil {
 		return *mail.NewReply(501, "5.5.4", "ETRN wants a domain"), true
 	}
-	if !containsWord(s.cfg.Etrn, domain) {
+	if p, _ := mail.ParsePatterns(s.cfg.Etrn); !p.MatchDomain(domain) {
 		return *mail.NewReply(459, "4.7.1", "ETRN is not allowed for this domain"), true
 	}
 	n, err := s.env.Run(domain)

@@ -13,6 +13,7 @@ import (
 	"hoplite/filters"
 	"hoplite/internal/conf"
 	"hoplite/internal/listen"
+	"hoplite/mail"
 )
 
 // Config is the block smtp "NAME" { ... } or lmtp "NAME" { ... }.
@@ -154,6 +155,11 @@ type RouteConfig struct {
 
 // Check wants a hop or a reply.
 func (c *RouteConfig) Check() error {
+	_, errTo := mail.ParsePatterns(c.To)
+	_, errFrom := mail.ParsePatterns(c.From)
+	if err := errors.Join(conf.Field("to", errTo), conf.Field("from", errFrom)); err != nil {
+		return err
+	}
 	switch {
 	case c.Hop == "" && c.Reply == "":
 		return conf.Fieldf("hop", "the route leads nowhere: give a hop, or a reply that refuses")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,8 +22,8 @@ type Chain struct {
 // Route leads recipients to a hop. All conditions that are given must hold.
 type Route struct {
 	Name     string
-	To, From []string // domains, ".below" or whole addresses, lower case, A-labels
-	User     []string
+	To, From mail.Patterns // empty: any address
+	User     []string      // normal form
 	Client   []netip.Prefix
 	Relay    bool // only for clients that may relay
 	HopName  string
@@ -37,77 +38,28 @@ type Finisher struct {
 	filters.Finisher
 }
 
-// NewRoute makes a route of its block. Local stands for our own names. The hop
-// of a route that only replies is not looked at.
+// NewRoute makes a route of its block. Local are the names that the pattern
+// "local" stands for. The hop of a route that only replies is not looked at.
 func NewRoute(c *RouteConfig, local []string, hop mail.Hop, finish []Finisher) Route {
 	r := Route{Name: c.Name, Client: c.Client, Relay: c.Relay, HopName: c.Hop, Hop: hop, Finish: finish}
 	if reply, err := parseReply(c.Reply); err == nil {
 		r.Hop, r.HopName = refusing{reply}, "a reply"
 	}
-	for _, t := range c.To {
-		if t == "local" {
-			r.To = append(r.To, local...)
-		} else {
-			r.To = append(r.To, patternKey(t))
-		}
-	}
-	for _, f := range c.From {
-		r.From = append(r.From, patternKey(f))
-	}
+	// RouteConfig.Check has reported patterns that cannot be parsed.
+	r.To, _ = mail.ParsePatterns(c.To, local...)
+	r.From, _ = mail.ParsePatterns(c.From, local...)
 	for _, u := range c.User {
-		r.User = append(r.User, strings.ToLower(u))
+		r.User = append(r.User, mail.Key(u))
 	}
 	return r
-}
-
-func patternKey(s string) string {
-	if a, err := mail.ParseAddress(s); err == nil {
-		return a.Key()
-	}
-	if a, err := mail.Join("x", strings.TrimPrefix(s, ".")); err == nil {
-		if strings.HasPrefix(s, ".") {
-			return "." + a.ASCIIDomain()
-		}
-		return a.ASCIIDomain()
-	}
-	return strings.ToLower(s)
 }
 
 // matches tells whether the route takes r.
 func (t *Route) matches(tx *mail.Transaction, r mail.Rcpt) bool {
 	c := &tx.Client
-	return match(t.To, r.To) && match(t.From, tx.Envelope.From) &&
-		(len(t.User) == 0 || c.User != "" && containsWord(t.User, c.User)) &&
+	return (t.To.Empty() || t.To.Match(r.To)) && (t.From.Empty() || t.From.Match(tx.Envelope.From)) &&
+		(len(t.User) == 0 || c.User != "" && slices.Contains(t.User, mail.Key(c.User))) &&
 		(len(t.Client) == 0 || within(t.Client, c.Addr.Addr()))
-}
-
-// match compares an address with patterns; no patterns take everything.
-func match(patterns []string, a mail.Address) bool {
-	if len(patterns) == 0 {
-		return true
-	}
-	key, domain := a.Key(), a.ASCIIDomain()
-	for _, p := range patterns {
-		switch {
-		case p == "<>":
-			if a == "" {
-				return true
-			}
-		case a == "":
-		case p == domain, p == key, strings.HasPrefix(p, ".") && strings.HasSuffix(domain, p):
-			return true
-		}
-	}
-	return false
-}
-
-func containsWord(words []string, s string) bool {
-	for _, w := range words {
-		if strings.EqualFold(w, s) {
-			return true
-		}
-	}
-	return false
 }
 
 func within(nets []netip.Prefix, a netip.Addr) bool {

@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +16,7 @@ import (
 	"hoplite/internal/conf"
 	"hoplite/internal/listen"
 	"hoplite/internal/stats"
+	"hoplite/mail"
 	"hoplite/maildrop"
 	"hoplite/pop3"
 	"hoplite/relay"
@@ -125,9 +126,10 @@ func readConfig(path string) (*Config, *conf.File, error) {
 	if cfg.Hostname == "" {
 		cfg.Hostname = "localhost"
 		if name, err := os.Hostname(); err == nil {
-			cfg.Hostname = strings.ToLower(name)
+			cfg.Hostname = name
 		}
 	}
+	cfg.normalizeNames()
 	if cfg.Log == nil {
 		cfg.Log = &LogConfig{}
 		conf.Defaults(cfg.Log)
@@ -176,10 +178,31 @@ func (c *Config) under(path string) string {
 	return filepath.Join(c.Data, path)
 }
 
-// names are our own names: those of "local".
-func (c *Config) names() []string {
-	if c.Hostname == "localhost" {
-		return []string{"localhost"}
+// normalizeNames brings the names of this server into the form in which domains
+// are compared. What is no domain name stays, for rules to report.
+func (c *Config) normalizeNames() {
+	if d, err := mail.ParseDomain(c.Hostname); err == nil {
+		c.Hostname = d
 	}
-	return []string{c.Hostname, "localhost"}
+	for _, l := range c.mailDoors() {
+		if d, err := mail.ParseDomain(l.Hostname); err == nil {
+			l.Hostname = d
+		}
+	}
+}
+
+// names are the names of this server, for which the pattern "local" stands: the
+// hostname, localhost, and what listeners call themselves.
+func (c *Config) names() []string {
+	names := []string{c.Hostname}
+	add := func(name string) {
+		if name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	add("localhost")
+	for _, l := range c.mailDoors() {
+		add(l.Hostname)
+	}
+	return names
 }

@@ -13,6 +13,7 @@ import (
 	"net/textproto"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -287,6 +288,9 @@ func (t *dryTalk) run(protocol string, q question) error {
 		steps = append(steps, "AUTH PLAIN "+plainToken(q.User))
 	}
 	from := "MAIL FROM:<" + q.From + ">"
+	if slices.ContainsFunc(append([]string{q.From}, q.To...), func(a string) bool { return mail.Address(a).NeedsUTF8() }) {
+		from += " SMTPUTF8" // as a real client would (RFC 6531, 3.4)
+	}
 	if q.Message != nil {
 		from += fmt.Sprintf(" SIZE=%d", len(q.Message))
 	}

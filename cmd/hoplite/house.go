@@ -146,7 +146,7 @@ func (h *house) account(a mail.Address) (maildrop.Account, bool) {
 }
 
 func (h *house) buildChains() error {
-	env := filters.Env{Hostname: h.cfg.Hostname, Data: h.data, Log: h.log, Trusted: h.cfg.Trusted, DNS: h.dns}
+	env := filters.Env{Hostname: h.cfg.Hostname, Names: h.cfg.names(), Data: h.data, Log: h.log, Trusted: h.cfg.Trusted, DNS: h.dns}
 	for _, c := range h.cfg.Chain {
 		chain := &filters.Chain{Name: c.Name, Entries: makeFilters(c.Name, c.Filters, env, h.diags)}
 		if err := chain.Check(); err != nil {

@@ -40,7 +40,7 @@ func (c *Config) examine(diags *conf.Diagnostics) {
 // keys, certificates, lists, folders. It makes and changes nothing, and asks
 // nobody over a network.
 func (c *Config) inspect(diags *conf.Diagnostics) {
-	env := filters.Env{Hostname: c.Hostname, Data: c.Data, Log: zerolog.Nop(), Trusted: c.Trusted, DNS: c.inspectDNS(diags)}
+	env := filters.Env{Hostname: c.Hostname, Names: c.names(), Data: c.Data, Log: zerolog.Nop(), Trusted: c.Trusted, DNS: c.inspectDNS(diags)}
 	for _, ch := range c.Chain {
 		makeFilters(ch.Name, ch.Filters, env, diags)
 		for i := range ch.Routes {

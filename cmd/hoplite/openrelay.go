@@ -75,13 +75,9 @@ func (d relayDoor) ours() []string {
 	list := []string{"localhost"}
 	const most = 20
 	for _, r := range d.chain.Routes {
-		for _, t := range r.To {
-			if !strings.Contains(t, "@") && len(list) < most {
-				list = append(list, strings.TrimPrefix(t, "."))
-			}
-		}
+		list = append(list, r.To.Domains()...)
 	}
-	return list
+	return list[:min(len(list), most)]
 }
 
 // relayTest tries every trick at every listener that strangers may use, and

@@ -22,7 +22,7 @@ func probeFilters(ctx context.Context, w io.Writer, cfg *Config) bool {
 	good := true
 	p := plan{w, cfg}
 	diags := &conf.Diagnostics{} // which check has printed
-	env := filters.Env{Hostname: cfg.Hostname, Data: cfg.Data, Log: zerolog.Nop(), Trusted: cfg.Trusted, DNS: cfg.inspectDNS(diags)}
+	env := filters.Env{Hostname: cfg.Hostname, Names: cfg.names(), Data: cfg.Data, Log: zerolog.Nop(), Trusted: cfg.Trusted, DNS: cfg.inspectDNS(diags)}
 	for _, ch := range cfg.Chain {
 		for _, e := range makeFilters(ch.Name, ch.Filters, env, diags) {
 			f, ok := e.Filter.(filters.Prober)

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hoplite/internal/conf"
+	"hoplite/mail"
 	"hoplite/relay/queue"
 )
 
@@ -91,6 +92,11 @@ func (c *queueCmd) filter(ids []string) (queue.Filter, error) {
 	case "", "active", "deferred", "held":
 	default:
 		return f, fmt.Errorf("no state is called %q: use active, deferred or held", f.State)
+	}
+	for flag, text := range map[string]string{"to": f.To, "from": f.From} {
+		if _, err := mail.ParsePattern(text); text != "" && err != nil {
+			return f, fmt.Errorf("--%s: %w", flag, err)
+		}
 	}
 	for text, into := range map[string]*time.Duration{c.pick.older: &f.Older, c.pick.younger: &f.Younger} {
 		if text == "" {

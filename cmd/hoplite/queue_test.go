@@ -101,6 +101,7 @@ func TestQueueCommand(t *testing.T) {
 				{line: "queue list --state held --json", has: `"held": "looks like a virus"`},
 				{line: "queue list --older 1h", not: "$0"},
 				{line: "queue list --state lost", code: 2, has: "no state is called"},
+				{line: "queue list --to ann@", code: 2, has: "--to: pattern"},
 				{line: "queue list --older soon", code: 2, has: "soon"},
 				{line: "queue show $0 --trail --body", has: "the body"},
 				{line: "queue show $0 --trail", has: "size: pass", not: "the body"},

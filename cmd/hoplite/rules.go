@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"hoplite/internal/conf"
+	"hoplite/mail"
 	"hoplite/maildrop"
 	"hoplite/relay"
 	"hoplite/relay/forward"
@@ -16,6 +17,7 @@ import (
 // rules finds what no block can know alone: names that lead nowhere, routes
 // that can't match, listeners that would send strangers' mail into the world.
 func (c *Config) rules(diags *conf.Diagnostics) {
+	c.checkHostnames(diags)
 	c.checkNames(diags)
 	c.checkPlaces(diags)
 	c.checkAddresses(diags)
@@ -24,6 +26,18 @@ func (c *Config) rules(diags *conf.Diagnostics) {
 	}
 	for _, ch := range c.Chain {
 		c.checkChain(ch, diags)
+	}
+}
+
+// checkHostnames finds names of this server that are no domain names.
+func (c *Config) checkHostnames(diags *conf.Diagnostics) {
+	if _, err := mail.ParseDomain(c.Hostname); err != nil {
+		diags.Add(c.Attr("hostname"), fmt.Sprintf("hostname %q is not a valid domain name", c.Hostname), "")
+	}
+	for _, l := range c.mailDoors() {
+		if _, err := mail.ParseDomain(l.Hostname); l.Hostname != "" && err != nil {
+			diags.Add(l.Attr("hostname"), fmt.Sprintf("hostname %q is not a valid domain name", l.Hostname), "")
+		}
 	}
 }
 
@@ -320,19 +334,10 @@ func coversAll[T any](a, b []T, covers func(T, T) bool) bool {
 	return true
 }
 
-// coversPattern compares two patterns of a route: domains, ".below" and whole
-// addresses.
+// coversPattern reports whether the pattern a of a route selects everything that
+// b selects.
 func coversPattern(a, b string) bool {
-	a, b = strings.ToLower(a), strings.ToLower(b)
-	if a == b {
-		return true
-	}
-	domain := b
-	if i := strings.LastIndexByte(b, '@'); i >= 0 {
-		domain = b[i+1:]
-	}
-	if strings.HasPrefix(a, ".") {
-		return domain != "local" && strings.HasSuffix(domain, a) // ".b.a" lies in ".a" too
-	}
-	return a == domain
+	p, errA := mail.ParsePattern(a)
+	q, errB := mail.ParsePattern(b)
+	return errA == nil && errB == nil && p.Covers(q)
 }

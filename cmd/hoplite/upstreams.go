@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"hoplite/internal/history"
 	"hoplite/mail"
@@ -48,17 +49,10 @@ func (h *house) buildUpstreams() error {
 	return nil
 }
 
-// isUs tells whether a mail exchanger is this server.
+// isUs reports whether a mail exchanger is this server.
 func (h *house) isUs(host string) bool {
-	if host == h.cfg.Hostname {
-		return true
-	}
-	for _, c := range h.cfg.SMTP {
-		if c.Hostname == host {
-			return true
-		}
-	}
-	return false
+	d, err := mail.ParseDomain(host)
+	return err == nil && d != "localhost" && slices.Contains(h.cfg.names(), d)
 }
 
 // connectQueue gives the queue this house's hops, once it is sure to be moved

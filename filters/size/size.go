@@ -8,7 +8,6 @@ package size
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"hoplite/filters"
 	"hoplite/internal/conf"
@@ -42,14 +41,40 @@ func (l *Limit) Check() error {
 	if (len(l.To) == 0) == (len(l.From) == 0) {
 		return errors.New("limit needs either to or from: recipients and senders are limited apart")
 	}
-	return nil
+	_, errTo := mail.ParsePatterns(l.To)
+	_, errFrom := mail.ParsePatterns(l.From)
+	return errors.Join(conf.Field("to", errTo), conf.Field("from", errFrom))
 }
 
-// Filter keeps to a Config.
-type Filter struct{ cfg Config }
+// Filter refuses messages larger than its limits.
+type Filter struct {
+	max                 int64
+	recipients, senders []limit
+}
+
+// limit is the largest size for the addresses that its patterns match.
+type limit struct {
+	patterns mail.Patterns
+	max      int64
+}
 
 // New makes the filter.
-func New(cfg Config, _ filters.Env) (filters.Filter, error) { return &Filter{cfg}, nil }
+func New(cfg Config, env filters.Env) (filters.Filter, error) {
+	f := &Filter{max: int64(cfg.Max)}
+	var errs []error
+	for _, l := range cfg.Limits {
+		add := func(list *[]limit, patterns []string) {
+			if len(patterns) > 0 {
+				p, err := mail.ParsePatterns(patterns, env.Names...)
+				errs = append(errs, err)
+				*list = append(*list, limit{p, int64(l.Max)})
+			}
+		}
+		add(&f.recipients, l.To)
+		add(&f.senders, l.From)
+	}
+	return f, errors.Join(errs...)
+}
 
 // AtMail refuses early when the client announces more than its limit.
 func (f *Filter) AtMail(_ context.Context, tx *mail.Transaction) (filters.Verdict, error) {
@@ -58,7 +83,7 @@ func (f *Filter) AtMail(_ context.Context, tx *mail.Transaction) (filters.Verdic
 
 // AtRcpt refuses a recipient for whom the announced size is too large.
 func (f *Filter) AtRcpt(_ context.Context, tx *mail.Transaction, r *mail.Rcpt) (filters.Verdict, error) {
-	if max, ok := pick(f.cfg.Limits, Limit.recipients, r.To); ok {
+	if max, ok := pick(f.recipients, r.To); ok {
 		return verdict(tx.Envelope.Size, max), nil
 	}
 	return filters.Verdict{}, nil
@@ -67,52 +92,39 @@ func (f *Filter) AtRcpt(_ context.Context, tx *mail.Transaction, r *mail.Rcpt) (
 // Limit is the most octets that the message of tx may have.
 func (f *Filter) Limit(tx *mail.Transaction) int64 {
 	limit := f.forSender(tx.Envelope.From)
-	if len(f.cfg.Limits) == 0 {
-		return int64(limit)
-	}
 	for _, r := range tx.Envelope.Rcpts {
-		if max, ok := pick(f.cfg.Limits, Limit.recipients, r.To); ok {
+		if max, ok := pick(f.recipients, r.To); ok {
 			limit = min(limit, max)
 		}
 	}
-	return int64(limit)
+	return limit
 }
 
 // AtData judges the message that came, whatever was announced.
 func (f *Filter) AtData(_ context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
-	return verdict(m.Base.Size(), conf.Bytes(f.Limit(tx))), nil
+	return verdict(m.Base.Size(), f.Limit(tx)), nil
 }
 
-func (f *Filter) forSender(from mail.Address) conf.Bytes {
-	if max, ok := pick(f.cfg.Limits, Limit.senders, from); ok {
+func (f *Filter) forSender(from mail.Address) int64 {
+	if max, ok := pick(f.senders, from); ok {
 		return max
 	}
-	return f.cfg.Max
+	return f.max
 }
 
-func (l Limit) recipients() []string { return l.To }
-func (l Limit) senders() []string    { return l.From }
-
 // pick finds the first limit whose patterns match the address.
-func pick(limits []Limit, patterns func(Limit) []string, a mail.Address) (conf.Bytes, bool) {
-	if len(limits) == 0 || a == "" {
-		return 0, false
-	}
-	key, domain := a.Key(), a.ASCIIDomain()
-	for _, l := range limits {
-		for _, name := range patterns(l) {
-			name = strings.ToLower(name)
-			if name == key || name == domain || strings.HasPrefix(name, ".") && strings.HasSuffix(domain, name) {
-				return l.Max, true
-			}
+func pick(limits []limit, a mail.Address) (int64, bool) {
+	for i := range limits {
+		if limits[i].patterns.Match(a) {
+			return limits[i].max, true
 		}
 	}
 	return 0, false
 }
 
-func verdict(size int64, max conf.Bytes) filters.Verdict {
-	if size <= int64(max) {
+func verdict(size, max int64) filters.Verdict {
+	if size <= max {
 		return filters.Verdict{}
 	}
-	return filters.Rejected(552, "5.3.4", "message larger than %s", max)
+	return filters.Rejected(552, "5.3.4", "message larger than %s", conf.Bytes(max))
 }

@@ -17,6 +17,7 @@ func TestSize(t *testing.T) {
 			{To: []string{"small.example"}, Max: 100},
 			{From: []string{"scanner@example.org"}, Max: 2000},
 			{To: []string{".big.example"}, Max: 5000},
+			{To: []string{"bücher.example"}, Max: 50},
 		},
 	}
 	filter, err := New(cfg, filters.Env{})
@@ -38,6 +39,7 @@ func TestSize(t *testing.T) {
 		{"recipient's limit announced", "bob@example.com", "ann@small.example", 101, 0, "rcpt"},
 		{"recipient's limit", "bob@example.com", "ann@small.example", 0, 101, "data"},
 		{"the smaller counts", "bob@example.com", "ann@x.big.example", 0, 1001, "data"},
+		{"limit in U-labels, A-label announced", "bob@example.com", "ann@xn--bcher-kva.example", 51, 0, "rcpt"},
 		{"sender's limit", "scanner@example.org", "ann@example.org", 2000, 2000, "passed"},
 		{"sender's and recipient's", "scanner@example.org", "ann@x.big.example", 0, 2001, "data"},
 	} {
@@ -70,7 +72,7 @@ func send(chain *filters.Chain, from, to mail.Address, declared int64, size int)
 }
 
 func TestReplyNamesTheLimit(t *testing.T) {
-	v := verdict(2, conf.Bytes(1))
+	v := verdict(2, 1)
 	if v.Reply.Code != 552 || v.Reply.Enhanced != "5.3.4" || v.Reply.Text != "message larger than 1 B" && v.Reply.Text != "message larger than 1B" {
 		t.Errorf("reply %v", v.Reply)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"hoplite/mail"
@@ -52,7 +51,7 @@ type Detail struct {
 // regard to case.
 type Filter struct {
 	IDs []string `json:"ids,omitempty"`
-	// To and From are an address, or a domain with or without @.
+	// To and From are patterns as mail.ParsePattern reads them.
 	To       string `json:"to,omitempty"`
 	From     string `json:"from,omitempty"`
 	Upstream string `json:"upstream,omitempty"`
@@ -60,6 +59,14 @@ type Filter struct {
 	// Older and Younger compare the age.
 	Older   time.Duration `json:"older,omitempty"`
 	Younger time.Duration `json:"younger,omitempty"`
+
+	to, from mail.Patterns // of To and From, once prepared
+}
+
+// prepare parses To and From for matches. A pattern that is none picks nothing.
+func (f *Filter) prepare() {
+	f.to, _ = mail.ParsePatterns([]string{f.To})
+	f.from, _ = mail.ParsePatterns([]string{f.From})
 }
 
 // Empty tells whether the filter picks everything.
@@ -67,24 +74,15 @@ func (f *Filter) Empty() bool {
 	return len(f.IDs) == 0 && f.To == "" && f.From == "" && f.Upstream == "" && f.State == "" && f.Older == 0 && f.Younger == 0
 }
 
-// matches is called with q.mu held.
+// matches is called with q.mu held, after prepare.
 func (f *Filter) matches(q *Queue, it *item, now time.Time) bool {
 	age := now.Sub(it.at)
 	return (len(f.IDs) == 0 || slices.Contains(f.IDs, it.id)) &&
-		(f.From == "" || sameAddress(it.env.From, f.From)) &&
+		(f.From == "" || f.from.Match(it.env.From)) &&
 		(f.Upstream == "" || f.Upstream == it.to()) &&
 		(f.State == "" || f.State == q.state(it, now)) &&
 		(f.Older == 0 || age >= f.Older) && (f.Younger == 0 || age < f.Younger) &&
-		(f.To == "" || slices.ContainsFunc(it.env.Rcpts, func(r mail.Rcpt) bool { return sameAddress(r.To, f.To) || sameAddress(r.Orig, f.To) }))
-}
-
-func sameAddress(a mail.Address, want string) bool {
-	if local, domain, ok := strings.Cut(want, "@"); ok && local != "" {
-		return strings.EqualFold(string(a), want)
-	} else if ok {
-		want = domain
-	}
-	return strings.EqualFold(a.Domain(), want)
+		(f.To == "" || slices.ContainsFunc(it.env.Rcpts, func(r mail.Rcpt) bool { return f.to.Match(r.To) || f.to.Match(r.Orig) }))
 }
 
 // List gives the messages that f picks, the oldest first; at most limit of
@@ -105,6 +103,7 @@ func (q *Queue) List(f Filter, limit int) []Info {
 }
 
 func (q *Queue) pick(f Filter) []*item {
+	f.prepare()
 	now := time.Now()
 	var out []*item
 	if len(f.IDs) > 0 {
@@ -264,6 +263,7 @@ type Total struct {
 // Totals sums up the queue by recipients' domain, the fullest first. A message
 // to several domains counts in each.
 func (q *Queue) Totals(f Filter) []Total {
+	f.prepare()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := time.Now()
