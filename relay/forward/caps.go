@@ -1,11 +1,12 @@
 package forward
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// caps is what a server offered in answer to EHLO.
+// caps is what a server offers in its reply to EHLO.
 type caps struct {
 	esmtp      bool
 	pipelining bool
@@ -26,11 +27,12 @@ type caps struct {
 	sizeKnown  bool
 	mailMax    int // MAILs on one connection; 0: no limit said
 	rcptMax    int // recipients in one transaction; 0: no limit said
+	domainMax  int // recipients' domains in one transaction; 0: no limit said
 }
 
-// parseCaps reads the lines of an EHLO reply behind the first. Keywords are
-// compared without regard to case; what is not understood is passed over.
-func parseCaps(text string) caps {
+// parseCaps reads an EHLO reply after its first line. Keywords are compared
+// without regard to case; unknown and disabled ones are ignored.
+func parseCaps(text string, disabled []string) caps {
 	c := caps{esmtp: true}
 	lines := strings.Split(text, "\n")
 	for _, line := range lines[1:] {
@@ -42,7 +44,10 @@ func parseCaps(text string) caps {
 		if rest, ok := strings.CutPrefix(strings.ToUpper(words[0]), "AUTH="); ok {
 			words = append([]string{"AUTH", rest}, words[1:]...)
 		}
-		c.keyword(strings.ToUpper(words[0]), words[1:])
+		word := strings.ToUpper(words[0])
+		if !slices.ContainsFunc(disabled, func(d string) bool { return strings.EqualFold(d, word) }) {
+			c.keyword(word, words[1:])
+		}
 	}
 	return c
 }
@@ -89,8 +94,8 @@ func (c *caps) keyword(word string, args []string) {
 	}
 }
 
-// limit reads one of LIMITS (RFC 9422, 4): a name, and a number from 1 to
-// 999999. What is something else is no limit.
+// limit reads one argument of LIMITS (RFC 9422, 4): a name, and a number from 1
+// to 999999. Anything else is ignored.
 func (c *caps) limit(arg string) {
 	name, value, _ := strings.Cut(strings.ToUpper(arg), "=")
 	n, err := strconv.Atoi(value)
@@ -102,6 +107,8 @@ func (c *caps) limit(arg string) {
 		c.mailMax = n
 	case "RCPTMAX":
 		c.rcptMax = n
+	case "RCPTDOMAINMAX":
+		c.domainMax = n
 	}
 }
 

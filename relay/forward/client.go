@@ -55,7 +55,7 @@ func (d *dialer) serves(c *conn, from mail.Client) bool {
 	return from.Addr.IsValid()
 }
 
-// errOtherClient is a pooled connection that belongs to another client.
+// errOtherClient is a pooled connection that stands for another client.
 var errOtherClient = errors.New("the connection was made for another client")
 
 // reuse makes a pooled connection ready for a client.

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,22 +20,29 @@ type Config struct {
 	Name string `hcl:"name,label"`
 	// Servers are where the mail goes: smtp://HOST[:25], smtps://HOST[:465],
 	// lmtp://HOST[:24] or lmtp+unix:///path. Several share the load by
-	// ?weight=N (default 1); one of weight 0 is only used when no other answers.
+	// ?weight=N (default 1); one of weight 0 is a reserve, used only when no
+	// other can be reached. A name may have several addresses: all are tried.
 	Servers []string `hcl:"servers,optional" example:"smtp://192.0.2.10:25"`
-	// MX finds the server of each recipient's domain by DNS instead.
+	// MX looks up the servers of each recipient's domain in DNS instead.
 	MX bool `hcl:"mx,optional"`
-	// Mode is "inline" (the client waits for the upstream's own answer),
-	// "queue" (we answer for the message and send it on), or "auto": in-line
-	// while the upstream answers, else the queue.
+	// Mode is "inline" (the client waits for the upstream's own reply), "queue"
+	// (the message is accepted and delivered later), or "auto": in-line while
+	// the upstream can be reached, else the queue.
 	Mode string `hcl:"mode,optional" enum:"inline|queue|auto" default:"auto"`
 	// Port is used for servers found by MX.
 	Port int `hcl:"port,optional" default:"25"`
-	// TLS towards the upstream: "off"; "may" takes it when offered, whatever the
-	// certificate; "require" insists on encryption; "verify" on a good
-	// certificate for the server's name too.
+	// Source are the local addresses to connect from, at most one of each
+	// family. Without it the system chooses.
+	Source []string `hcl:"source,optional" example:"192.0.2.1"`
+	// Family restricts the servers' addresses to "ipv4" or "ipv6". An IPv6
+	// address without a PTR record is a common reason for refusals.
+	Family string `hcl:"family,optional" enum:"any|ipv4|ipv6" default:"any"`
+	// TLS towards the upstream: "off"; "may" uses it when offered, whatever the
+	// certificate; "require" insists on encryption; "verify" also on a valid
+	// certificate for the server's name.
 	TLS string `hcl:"tls,optional" enum:"off|may|require|verify" default:"may"`
-	// TLSMin is the oldest version: "1.2" or "1.3"; "1.0" and "1.1" only with
-	// tls_legacy_until.
+	// TLSMin is the oldest TLS version: "1.2" or "1.3"; "1.0" and "1.1" only
+	// with tls_legacy_until.
 	TLSMin string `hcl:"tls_min,optional" enum:"1.0|1.1|1.2|1.3" default:"1.2"`
 	// TLSSuites are cipher suites for TLS 1.2 and older by their IANA names, for
 	// old servers; weak ones only with tls_legacy_until.
@@ -41,99 +50,120 @@ type Config struct {
 	// TLSLegacyUntil is the last day on which weak TLS is used. Each use is
 	// logged.
 	TLSLegacyUntil string `hcl:"tls_legacy_until,optional" example:"2027-06-30"`
-	// Auth is the login at the upstream. Without TLS it is not sent, unless the
-	// server is on this machine.
+	// Auth is the login at the upstream. It is sent only over TLS with a valid
+	// certificate, whatever tls says, unless the server is on this machine.
 	Auth *AuthConfig `hcl:"auth,block"`
 	// Recipients decides at RCPT which recipients exist: "call-ahead" asks the
 	// upstream and remembers the answer; "file:NAME" reads a file under data with
 	// one address or @domain per line; "any" accepts every recipient, so that
 	// unknown ones become bounces. With mx = true every recipient is accepted.
 	Recipients string `hcl:"recipients,optional" default:"call-ahead"`
-	// KnownFor is how long a recipient is remembered to exist.
+	// KnownFor is how long a recipient that exists is not asked about again.
+	// While the upstream can't be asked, it is accepted for another 31 days.
 	KnownFor time.Duration `hcl:"known_for,optional" default:"12h"`
-	// UnknownFor is how long a recipient is remembered not to exist.
+	// UnknownFor is how long a recipient that does not exist is not asked about
+	// again.
 	UnknownFor time.Duration `hcl:"unknown_for,optional" default:"10m"`
 	// KnownMax is how many recipients are remembered.
 	KnownMax int `hcl:"known_max,optional" default:"100000"`
 	// Downgrade re-encodes unsigned 8-bit parts and UTF-8 headers for a server
-	// that can't take them, instead of refusing the message. This breaks DKIM
-	// signatures; signed (S/MIME, PGP) parts are never touched.
+	// that does not support them, instead of refusing the message. This breaks
+	// DKIM signatures; signed (S/MIME, PGP) parts are never touched.
 	Downgrade bool `hcl:"downgrade,optional"`
-	// Fallback names the upstream that is tried when this one can't be reached.
+	// Disable lists extensions that are not used although the servers offer them,
+	// for example because they are broken: PIPELINING, 8BITMIME, SMTPUTF8, DSN,
+	// CHUNKING, SIZE, STARTTLS, AUTH, LIMITS.
+	Disable []string `hcl:"disable,optional" example:"CHUNKING"`
+	// Fallback names the upstream that is used while this one can't be reached.
 	Fallback string `hcl:"fallback,optional"`
-	// AllowLoopback permits servers that DNS says are on this machine, which
-	// otherwise would be a loop.
+	// AllowLoopback permits servers whose addresses DNS gives as loopback; without
+	// it they are skipped, since mail would loop.
 	AllowLoopback bool `hcl:"allow_loopback,optional"`
 	// TellClient passes our client's address and name on to the upstream, for its
 	// log and its filters: by "xclient", "xforward" or "proxy" (PROXY v2), or "no".
 	// The upstream must allow it.
 	TellClient string `hcl:"tell_client,optional" was:"client" enum:"no|xclient|xforward|proxy" default:"no"`
-	// Helo is how we call ourselves there; without it our hostname.
+	// Helo is the name sent in EHLO; it defaults to our hostname.
 	Helo string `hcl:"helo,optional"`
-	// Connections is how many we open to each server at once.
+	// Connections is the largest number of connections to one server.
 	Connections int `hcl:"connections,optional" default:"20"`
-	// MessagesPerConnection is after how many messages a new connection is made.
+	// MessagesPerConnection is the number of messages after which a connection is
+	// closed.
 	MessagesPerConnection int `hcl:"messages_per_connection,optional" default:"100"`
-	// KeepIdle is how long an unused connection is kept.
+	// KeepIdle is how long an unused connection is kept open.
 	KeepIdle time.Duration `hcl:"keep_idle,optional" default:"15s"`
-	// ConnectTimeout is for the connection and the greeting.
+	// ConnectTimeout is for the TCP connection and for the TLS handshake.
 	ConnectTimeout time.Duration `hcl:"connect_timeout,optional" default:"30s"`
-	// CommandTimeout is for each reply before the message.
-	CommandTimeout time.Duration `hcl:"command_timeout,optional" default:"2m"`
-	// DataTimeout is for each part of the message, and for the last reply.
+	// CommandTimeout is for the greeting and for each reply before the message.
+	CommandTimeout time.Duration `hcl:"command_timeout,optional" default:"5m"`
+	// DataTimeout is for each part of the message and for the reply to it.
 	DataTimeout time.Duration `hcl:"data_timeout,optional" default:"10m"`
-	// FirstRetry, MaxRetry and GiveUp are the queue's schedule: the second
-	// attempt, the longest pause, and when the sender gets the message back.
+	// FirstRetry is the pause after the first failed attempt of the queue. Each
+	// later pause is longer.
 	FirstRetry time.Duration `hcl:"first_retry,optional" default:"5m"`
 	// MaxRetry is the longest pause between two attempts.
 	MaxRetry time.Duration `hcl:"max_retry,optional" default:"4h"`
-	// GiveUp is when the sender gets the message back.
+	// GiveUp is how long the queue tries before the message is returned to its
+	// sender.
 	GiveUp time.Duration `hcl:"give_up,optional" default:"5d"`
-	// DelayedAfter is when the sender hears that the message is late; 0 never.
+	// DelayedAfter is how long a message waits before its sender is sent a delay
+	// notice; 0 sends none.
 	DelayedAfter time.Duration `hcl:"delayed_after,optional" default:"4h"`
 }
 
 // AuthConfig is the block auth { ... } of an upstream.
 type AuthConfig struct {
-	// User is the login name.
+	// User is the user name.
 	User string `hcl:"user"`
-	// Password is the password: better env("NAME") or file("path") than text.
+	// Password is the password, preferably env("NAME") or file("path") rather
+	// than text in this file.
 	Password conf.Secret `hcl:"password,optional" example:"env(\"UPSTREAM_PASSWORD\")"`
-	// Mechanism is "auto" for the best that the server offers, or one of them.
+	// Mechanism is a SASL mechanism, or "auto" for the best one that the server
+	// offers.
 	Mechanism string `hcl:"mechanism,optional" enum:"auto|plain|login|scram-sha-256|xoauth2|oauthbearer" default:"auto"`
 	// Insecure allows the login over a connection whose server is not proved by
 	// a valid certificate, even in clear text. A server on this machine needs no
 	// proof.
 	Insecure bool `hcl:"insecure,optional"`
-	// TokenFile holds an OAuth access token; whoever renews it replaces the file.
-	// Relative to the data folder.
+	// TokenFile holds an OAuth access token, which another program keeps fresh.
+	// The path is relative to the data folder.
 	TokenFile string `hcl:"token_file,optional"`
 }
 
-// Check finds settings that contradict each other.
+// Check reports settings that contradict each other.
 func (c *Config) Check() error {
 	var errs []error
 	switch {
 	case len(c.Servers) == 0 && !c.MX:
-		errs = append(errs, conf.Fieldf("servers", `the upstream leads nowhere: give servers = ["smtp://HOST"] or mx = true`))
+		errs = append(errs, conf.Fieldf("servers", `the upstream has no servers: give servers = ["smtp://HOST"] or mx = true`))
 	case len(c.Servers) > 0 && c.MX:
 		errs = append(errs, conf.Fieldf("mx", "servers and mx exclude each other"))
 	case c.MX && c.Mode == "inline":
 		errs = append(errs, conf.Fieldf("mode", "servers found by MX can't be asked in-line: use queue or auto"))
 	}
-	for _, s := range c.Servers {
-		if _, err := parseServer(s); err != nil {
+	for _, text := range c.Servers {
+		s, err := parseServer(text)
+		switch {
+		case err != nil:
 			errs = append(errs, conf.Field("servers", err))
+		case c.TLS == "off" && c.Auth != nil && !c.Auth.Insecure && !s.isLocal():
+			errs = append(errs, conf.Fieldf("tls", "the login would be sent in clear text: set tls = \"verify\", or insecure = true in auth"))
+		}
+	}
+	errs = append(errs, c.checkSource()...)
+	for _, word := range c.Disable {
+		if !slices.Contains(extensions, strings.ToUpper(word)) {
+			errs = append(errs, conf.Fieldf("disable", "%q is not an extension; there are %s", word, strings.Join(extensions, ", ")))
 		}
 	}
 	if err := checkRecipients(c.Recipients); err != nil {
 		errs = append(errs, conf.Field("recipients", err))
 	}
 	if c.Connections < 1 {
-		errs = append(errs, conf.Fieldf("connections", "no mail could leave: use 1 or more"))
+		errs = append(errs, conf.Fieldf("connections", "no mail could be sent: use 1 or more"))
 	}
 	if a := c.Auth; a != nil && a.Password == "" && a.TokenFile == "" {
-		errs = append(errs, conf.Fieldf("auth", "the login has neither password nor token_file"))
+		errs = append(errs, conf.Fieldf("auth", "auth has neither password nor token_file"))
 	}
 	return errors.Join(errs...)
 }
@@ -158,6 +188,39 @@ func checkRecipients(s string) error {
 		meant = "file:" + s
 	}
 	return fmt.Errorf(`%q is not one of "call-ahead", "any", "file:NAME": did you mean %q?`, s, meant)
+}
+
+// extensions are the keywords that disable takes.
+var extensions = []string{"PIPELINING", "8BITMIME", "BINARYMIME", "SMTPUTF8", "DSN", "CHUNKING", "SIZE", "STARTTLS",
+	"AUTH", "LIMITS", "REQUIRETLS", "DELIVERBY", "MT-PRIORITY", "XCLIENT", "XFORWARD"}
+
+// sources are the addresses in source.
+func (c *Config) sources() []netip.Addr {
+	var list []netip.Addr
+	for _, s := range c.Source {
+		if a, err := netip.ParseAddr(s); err == nil {
+			list = append(list, a.Unmap())
+		}
+	}
+	return list
+}
+
+func (c *Config) checkSource() (errs []error) {
+	seen := map[bool]bool{}
+	for _, s := range c.Source {
+		a, err := netip.ParseAddr(s)
+		switch is4 := err == nil && a.Unmap().Is4(); {
+		case err != nil:
+			errs = append(errs, conf.Fieldf("source", "%q is not an IP address", s))
+		case seen[is4]:
+			errs = append(errs, conf.Fieldf("source", "%s: only one address of each family can be used", s))
+		case c.Family == "ipv4" && !is4, c.Family == "ipv6" && is4:
+			errs = append(errs, conf.Fieldf("source", "%s is never used, because family is %q", s, c.Family))
+		default:
+			seen[is4] = true
+		}
+	}
+	return errs
 }
 
 // server is one place where an upstream listens.

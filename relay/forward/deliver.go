@@ -69,7 +69,11 @@ type group struct {
 
 func (u *Upstream) groups(ctx context.Context, rcpts []mail.Rcpt) []group {
 	if !u.cfg.MX {
-		g := group{pools: order(u.pools)}
+		g := group{}
+		var err error
+		if g.pools, err = u.pools(ctx); err != nil && len(g.pools) == 0 {
+			g.err = u.unreachable(err)
+		}
 		for i := range rcpts {
 			g.rcpts = append(g.rcpts, i)
 		}

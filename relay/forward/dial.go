@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"hoplite/internal/listen"
@@ -22,12 +23,43 @@ type dialer struct {
 	auth       *authenticator
 	tellClient string // no, xclient, xforward, proxy
 	times      timeouts
+	source     []netip.Addr // local addresses to connect from
+	family     string       // any, ipv4, ipv6
+	disable    []string     // extensions that are not used
 	dial       func(ctx context.Context, network, address string) (net.Conn, error)
 	weakTLS    func(server string, state tls.ConnectionState)
 }
 
-// timeouts bound each step of a conversation.
+// timeouts bound the steps of a conversation: connect the TCP connection and
+// the TLS handshake, command each reply before the message, data each part of
+// the message and the last reply (RFC 5321, 4.5.3.2).
 type timeouts struct{ connect, command, data time.Duration }
+
+// usesFamily reports whether servers at addresses like a are connected to.
+func (d *dialer) usesFamily(a netip.Addr) bool {
+	switch d.family {
+	case "ipv4":
+		return a.Unmap().Is4()
+	case "ipv6":
+		return !a.Unmap().Is4()
+	}
+	return true
+}
+
+// dialNet connects to an address, from the configured source address of its
+// family.
+func (d *dialer) dialNet(ctx context.Context, network, address string) (net.Conn, error) {
+	dialer := net.Dialer{}
+	if ap, err := netip.ParseAddrPort(address); err == nil {
+		for _, s := range d.source {
+			if s.Is4() == ap.Addr().Unmap().Is4() {
+				dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(s, 0))
+				break
+			}
+		}
+	}
+	return dialer.DialContext(ctx, network, address)
+}
 
 // opening is how one connection is begun.
 type opening struct {
@@ -65,9 +97,9 @@ func (d *dialer) open(ctx context.Context, s *server, need requirement, from mai
 }
 
 func (d *dialer) connect(ctx context.Context, s *server, o opening) (*conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.times.connect)
-	defer cancel()
-	nc, err := d.dial(ctx, s.network, s.address)
+	limited, cancel := context.WithTimeout(ctx, d.times.connect)
+	nc, err := d.dial(limited, s.network, s.address)
+	cancel()
 	if err != nil {
 		return nil, &stageError{stage: "connect", host: s.name(), addr: s.address, err: err}
 	}
@@ -94,7 +126,7 @@ func (d *dialer) greet(ctx context.Context, c *conn, o opening) error {
 			return err
 		}
 	}
-	greeting, err := c.wait(d.times.connect)
+	greeting, err := c.wait(d.times.command)
 	if err != nil {
 		return c.failed("greeting", err)
 	}
@@ -122,20 +154,20 @@ func (d *dialer) hello(c *conn, heloOnly bool) error {
 		verb = "LHLO"
 	}
 	if !heloOnly {
-		reply, err := c.ask(verb+" "+d.helo, d.times.connect)
+		reply, err := c.ask(verb+" "+d.helo, d.times.command)
 		switch {
 		case err != nil && !c.server.lmtp && c.proof.state == nil && isClosed(err):
 			return c.failed(verb, fmt.Errorf("%w: %w", errNoEHLO, err))
 		case err != nil:
 			return c.failed(verb, err)
 		case reply.Code == 250:
-			c.caps = parseCaps(reply.Text)
+			c.caps = parseCaps(reply.Text, d.disable)
 			return nil
 		case c.server.lmtp || reply.Code == 421:
 			return reply
 		}
 	}
-	reply, err := c.ask("HELO "+d.helo, d.times.connect)
+	reply, err := c.ask("HELO "+d.helo, d.times.command)
 	if err != nil {
 		return c.failed("HELO", err)
 	}
@@ -192,6 +224,8 @@ func (d *dialer) handshake(ctx context.Context, c *conn, need requirement) error
 		}
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, d.times.connect)
+	defer cancel()
 	secure := tls.Client(c.nc, cfg)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return c.failed("TLS", err)

@@ -19,13 +19,13 @@ var addressFields = map[string]bool{
 	"disposition-notification-to": true, "mail-followup-to": true, "mail-reply-to": true,
 }
 
-// textFields hold nothing but text, like all that begin with X-.
+// textFields are unstructured, as are all fields that begin with X-.
 var textFields = map[string]bool{
 	"subject": true, "comments": true, "content-description": true, "organization": true, "thread-topic": true,
 	"keywords": true, "user-agent": true, "list-id": true, "auto-submitted": true,
 }
 
-// plainField is a field without octets beyond ASCII (RFC 6857, 3).
+// plainField returns a field in ASCII (RFC 6857, 3).
 func plainField(f mail.Field) ([]byte, error) {
 	if !eightBit(f.Raw) {
 		return f.Raw, nil
@@ -34,7 +34,7 @@ func plainField(f mail.Field) ([]byte, error) {
 	name := strings.ToLower(f.Name)
 	switch {
 	case name == "":
-		// No field at all: what it says is lost rather than misread.
+		// Not a field: keep its text where no program reads it.
 		return fold("X-Broken-Field", words(toUTF8(strings.TrimSpace(string(f.Raw))))), nil
 	case addressFields[name]:
 		list, err := plainAddresses(text)
@@ -50,12 +50,12 @@ func plainField(f mail.Field) ([]byte, error) {
 	case textFields[name] || strings.HasPrefix(name, "x-"):
 		return fold(f.Name, words(text)), nil
 	}
-	// A field with a grammar of its own can't hold encoded words: it goes under
-	// another name, for people to read (RFC 6857, 3.2).
+	// A structured field can't hold encoded words: it is renamed, for people to
+	// read (RFC 6857, 3.2).
 	return fold("Downgraded-"+f.Name, words(text)), nil
 }
 
-// toUTF8 takes text that is not UTF-8 for Latin-1, as most readers do.
+// toUTF8 reads text that is not UTF-8 as Latin-1, as most mail programs do.
 func toUTF8(s string) string {
 	if utf8.ValidString(s) {
 		return s
@@ -63,12 +63,12 @@ func toUTF8(s string) string {
 	return mime.DecodeString("iso-8859-1", s)
 }
 
-// words is text as encoded words (RFC 2047).
+// words returns text as encoded words (RFC 2047).
 func words(text string) []string {
 	return strings.Split(stdmime.QEncoding.Encode("utf-8", text), " ")
 }
 
-// fold writes a field, a new line for each piece that does not fit.
+// fold writes a field and starts a new line before a piece that does not fit.
 func fold(name string, pieces []string) []byte {
 	const wide = 76
 	var b strings.Builder
@@ -86,8 +86,8 @@ func fold(name string, pieces []string) []byte {
 	return []byte(b.String())
 }
 
-// plainAddresses writes an address list with encoded names and A-labels. A
-// local part beyond ASCII has no such form.
+// plainAddresses writes an address list with encoded names and A-labels. For a
+// non-ASCII local part there is no ASCII form.
 func plainAddresses(text string) ([]string, error) {
 	var pieces []string
 	group := false
@@ -105,13 +105,13 @@ func plainAddresses(text string) ([]string, error) {
 			continue
 		}
 		if eightBit([]byte(a.Local)) {
-			return nil, errDowngrade{"an address in its header has letters beyond ASCII before the @"}
+			return nil, errDowngrade{"an address in its header has non-ASCII characters before the @"}
 		}
 		domain := a.Domain
 		if eightBit([]byte(domain)) {
 			ascii, err := idna.Lookup.ToASCII(domain)
 			if err != nil {
-				return nil, errDowngrade{"an address in its header has a domain that DNS can't hold"}
+				return nil, errDowngrade{"an address in its header has a domain without an ASCII form"}
 			}
 			domain = ascii
 		}
@@ -132,7 +132,7 @@ func plainAddresses(text string) ([]string, error) {
 }
 
 // plainParams writes a Content-Type or Content-Disposition with its parameters
-// as RFC 2231 has them.
+// encoded as in RFC 2231.
 func plainParams(name, text string) ([]string, bool) {
 	var value string
 	var params []mime.Param

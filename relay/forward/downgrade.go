@@ -14,18 +14,18 @@ import (
 	"hoplite/mail/mime"
 )
 
-// A downgrade makes a message fit a server that takes 7-bit text only, or no
-// UTF-8 in header fields: parts are re-encoded as quoted-printable or base64
-// (RFC 6152, 3), fields as encoded words (RFC 6857). What is signed stays as it
-// is, and so does a message that can't be changed without loss: it is refused.
+// A downgrade re-encodes a message for a server that supports only 7-bit text,
+// or no UTF-8 in header fields: parts become quoted-printable or base64
+// (RFC 6152, 3), fields encoded words (RFC 6857). Signed parts are not changed; a
+// message that can't be re-encoded without loss is refused.
 
-// errDowngrade is a message that can't be made to fit.
+// errDowngrade says why a message can't be re-encoded.
 type errDowngrade struct{ why string }
 
 func (e errDowngrade) Error() string { return e.why }
 
-// downgraded is the message as this server can take it, or p itself where it
-// can as it is. close gives back what the new message holds.
+// downgraded returns the message in a form that the server supports, p itself
+// if possible. close releases what the new message holds.
 func (u *Upstream) downgraded(c *conn, p *parcel) (fit *parcel, close func(), refusal *mail.Reply) {
 	nothing := func() {}
 	body := (p.msg.EightBit || p.tx.Envelope.Body == "BINARYMIME") && !c.caps.eightBit && !c.caps.binary
@@ -37,15 +37,15 @@ func (u *Upstream) downgraded(c *conn, p *parcel) (fit *parcel, close func(), re
 	m, err := downgrade(p.msg, body, out)
 	if cannot := (errDowngrade{}); errors.As(err, &cannot) {
 		out.close()
-		return nil, nothing, mail.NewReply(554, "5.6.3", "%s only takes 7-bit text, and this message can't be made so: %s", c.server.name(), cannot.why)
+		return nil, nothing, mail.NewReply(554, "5.6.3", "%s supports 7-bit text only, and this message can't be re-encoded: %s", c.server.name(), cannot.why)
 	}
 	if err != nil {
 		out.close()
 		return nil, nothing, &mail.Reply{Code: 451, Enhanced: "4.3.0", Text: "the message could not be re-encoded now", Cause: err}
 	}
-	reason := "re-encoded for " + c.server.name() + ", which takes 7-bit text only"
+	reason := "re-encoded for " + c.server.name() + ", which supports 7-bit text only"
 	if !body {
-		reason = "header re-encoded for " + c.server.name() + ", which takes no UTF-8 there"
+		reason = "header re-encoded for " + c.server.name() + ", which does not support UTF-8 there"
 	}
 	if hasField(p.msg.Header(), "DKIM-Signature") {
 		reason += "; its DKIM signatures no longer hold"
@@ -73,8 +73,8 @@ func hasField(header []byte, name string) bool {
 	return ok
 }
 
-// rewritten is a message being written: small in memory, else in a file that
-// has no name any more.
+// rewritten is a message being written: in memory while it is small, then in a
+// file that was already removed from its folder.
 type rewritten struct {
 	dir  string
 	mem  bytes.Buffer
@@ -127,8 +127,8 @@ func (r *rewritten) close() {
 	}
 }
 
-// downgrade writes m to out as 7-bit text; with body false only its header
-// fields are changed.
+// downgrade writes m to out as 7-bit text; if body is false, only header fields
+// are changed.
 func downgrade(m *mail.Message, body bool, out *rewritten) (*mail.Message, error) {
 	header := m.Header()
 	d := &downgrader{
@@ -152,8 +152,8 @@ func downgrade(m *mail.Message, body bool, out *rewritten) (*mail.Message, error
 	return fit, err
 }
 
-// joined is a message as it goes out: its header block with all edits, then
-// the body from off on.
+// joined is a message as it is sent: the edited header block, then the base
+// from off on.
 type joined struct {
 	header []byte
 	base   io.ReaderAt
@@ -184,7 +184,7 @@ func (d *downgrader) read(from, to int64) *io.SectionReader {
 	return io.NewSectionReader(d.src, from, to-from)
 }
 
-// part writes one entity and all in it.
+// part writes one entity with everything in it.
 func (d *downgrader) part(p *mime.Part) error {
 	raw := make([]byte, p.Header.Size())
 	if _, err := io.ReadFull(d.read(p.Header.From.Off, p.Header.To.Off), raw); err != nil {
@@ -197,22 +197,22 @@ func (d *downgrader) part(p *mime.Part) error {
 	eight = eight && d.body
 	switch {
 	case !eight && !d.body && len(p.Children) > 0 && !p.Is("multipart", "signed"):
-		return d.around(p, raw, "") // fields of the parts within may need it
+		return d.around(p, raw, "") // the fields of its parts may need it
 	case !eight:
 		return d.whole(p, raw)
 	case p.Is("multipart", "signed"):
-		return errDowngrade{"a signed part holds 8-bit characters, and changing it would break the signature"}
+		return errDowngrade{"a signed part has 8-bit characters, and changing it would break the signature"}
 	case len(p.Children) > 0:
 		return d.around(p, raw, "7bit")
 	case p.Type == "message" || p.Type == "multipart":
-		return errDowngrade{"a part of the type " + p.Type + "/" + p.Subtype + " holds 8-bit characters"}
+		return errDowngrade{"a part of type " + p.Type + "/" + p.Subtype + " has 8-bit characters"}
 	case p.Encoding != "7bit" && p.Encoding != "8bit" && p.Encoding != "binary":
-		return errDowngrade{"a part that says it is " + p.Encoding + " holds 8-bit characters"}
+		return errDowngrade{"a part declared as " + p.Encoding + " has 8-bit characters"}
 	}
 	return d.leaf(p, raw)
 }
 
-// whole writes a part whose body stays as it is.
+// whole writes a part with its body unchanged.
 func (d *downgrader) whole(p *mime.Part, raw []byte) error {
 	if err := d.header(p, raw, ""); err != nil {
 		return err
@@ -220,8 +220,8 @@ func (d *downgrader) whole(p *mime.Part, raw []byte) error {
 	return d.copy(p.Body.From.Off, p.Body.To.Off)
 }
 
-// around writes a part with parts in it; delimiters and what stands between
-// them stay, 8-bit characters there become question marks.
+// around writes a multipart entity. Delimiters and the text between parts are
+// kept; 8-bit characters there become question marks.
 func (d *downgrader) around(p *mime.Part, raw []byte, encoding string) error {
 	if err := d.header(p, raw, encoding); err != nil {
 		return err
@@ -267,7 +267,7 @@ func (d *downgrader) leaf(p *mime.Part, raw []byte) error {
 	return lines.end()
 }
 
-// base64Lines breaks base64 after 76 characters.
+// base64Lines breaks base64 into lines of 76 characters.
 type base64Lines struct {
 	w   io.Writer
 	col int
@@ -345,8 +345,8 @@ func (d *downgrader) eightBit(from, to int64) (bool, error) {
 	}
 }
 
-// header writes a header block with its fields downgraded and, unless it is
-// empty, a new transfer encoding.
+// header writes a header block with its fields in ASCII and, if encoding is not
+// empty, that transfer encoding.
 func (d *downgrader) header(p *mime.Part, raw []byte, encoding string) error {
 	var out bytes.Buffer
 	end := 0
@@ -366,7 +366,7 @@ func (d *downgrader) header(p *mime.Part, raw []byte, encoding string) error {
 			out.WriteString("MIME-Version: 1.0\r\n")
 		}
 		if !hasField(raw, "Content-Type") && len(p.Children) == 0 {
-			// Nobody knows what these characters are (RFC 1428, 3).
+			// The charset of these characters is not known (RFC 1428, 3).
 			out.WriteString("Content-Type: text/plain; charset=unknown-8bit\r\n")
 		}
 		out.WriteString("Content-Transfer-Encoding: " + encoding + "\r\n")

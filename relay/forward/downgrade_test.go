@@ -105,7 +105,7 @@ func TestDowngradeFields(t *testing.T) {
 	}
 }
 
-// What can't be changed without loss is refused in words that help.
+// A message that can't be re-encoded without loss is refused with the reason.
 func TestDowngradeRefuses(t *testing.T) {
 	signed := "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n\u00fc\r\n--b\r\nContent-Type: application/pkcs7-signature\r\n\r\nAAAA\r\n--b--\r\n"
 	for name, tt := range map[string]struct{ text, why string }{
@@ -120,8 +120,8 @@ func TestDowngradeRefuses(t *testing.T) {
 	}
 }
 
-// The whole way: refused as it is, or re-encoded where the admin allows it,
-// with a note of what that does.
+// An 8-bit message is refused, or re-encoded where the configuration allows it,
+// with a note about its signatures.
 func TestDowngradeAtUpstream(t *testing.T) {
 	for _, allowed := range []bool{false, true} {
 		p := newPeer(t, map[string]string{"EHLO": "250-old\r\n250 PIPELINING"})
@@ -154,7 +154,7 @@ func TestDowngradeAtUpstream(t *testing.T) {
 	}
 }
 
-// Beyond a size the new message lies in a file, and nothing of it is left.
+// A large re-encoded message is kept in a file, which is removed afterwards.
 func TestDowngradeLarge(t *testing.T) {
 	text := "Subject: x\r\n\r\n" + strings.Repeat("schöne grüße\r\n", 200_000)
 	m, err := toSeven(t, text)

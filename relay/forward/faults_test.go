@@ -11,9 +11,8 @@ import (
 	"hoplite/mail"
 )
 
-// What an upstream can do wrong, and what becomes of it: a refusal in the
-// upstream's own words, or 4xx for whatever we don't understand. None of these
-// may look like success.
+// Faults of an upstream become a refusal in its own words, or 4xx for whatever is
+// not understood. None of them may look like success.
 func TestFaults(t *testing.T) {
 	huge := strings.Repeat("x", 1<<20)
 	tests := map[string]struct {
@@ -70,10 +69,10 @@ func TestFaults(t *testing.T) {
 			}
 			u := upstream(t, []string{p.url()}, func(c *Config) {
 				c.ConnectTimeout, c.CommandTimeout, c.DataTimeout = 20*time.Second, 20*time.Second, 20*time.Second
-				// Only what is meant to fail is short: the machine may be slow.
+				// Other timeouts are long: the machine may be slow.
 				switch name {
 				case "silent at the greeting":
-					c.ConnectTimeout = 300 * time.Millisecond
+					c.CommandTimeout = 300 * time.Millisecond
 				case "silent after the dot":
 					c.DataTimeout = 300 * time.Millisecond
 				}
@@ -90,8 +89,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// In mode auto the queue takes over from a slow server, but not while that
-// server decides on a message that it has: it would get a second copy.
+// In mode auto a message for a slow server is queued, but not while the server
+// has the message and only its reply is missing: it would get a second copy.
 func TestPatience(t *testing.T) {
 	const slow = "after 3m 250 2.0.0 ok"
 	for name, tt := range map[string]struct {
@@ -133,7 +132,7 @@ func TestPatience(t *testing.T) {
 	}
 }
 
-// Nobody listens: the client hears which upstream it was.
+// When the connection is refused, the reply names the upstream.
 func TestConnectionRefused(t *testing.T) {
 	p := newPeer(t, nil)
 	p.l.Close()
@@ -144,8 +143,8 @@ func TestConnectionRefused(t *testing.T) {
 	}
 }
 
-// A recipient that can't be asked about now is asked for again later, never
-// refused and never taken blindly.
+// While call-ahead is not possible, an unknown recipient is put off: neither
+// refused nor accepted.
 func TestCallAheadWhileDown(t *testing.T) {
 	p := newPeer(t, nil)
 	p.l.Close()
@@ -156,8 +155,8 @@ func TestCallAheadWhileDown(t *testing.T) {
 	}
 }
 
-// A second server takes over when the first one is gone, and a reserve (weight
-// 0) only then.
+// The second server is used when the first one is down, and a reserve (weight 0)
+// only when both are.
 func TestFailover(t *testing.T) {
 	good, reserve := newPeer(t, nil), newPeer(t, nil)
 	dead := newPeer(t, nil)
@@ -178,8 +177,8 @@ func TestFailover(t *testing.T) {
 	}
 }
 
-// A server that closes its idle connections costs nothing but a new one; a
-// message is not sent twice.
+// If the server has closed an idle connection, a new one is opened and the
+// message is sent once.
 func TestIdleConnectionDropped(t *testing.T) {
 	for name, last := range map[string]string{"closed": "drop", "421": "421 4.4.2 idle too long"} {
 		t.Run(name, func(t *testing.T) {
@@ -198,8 +197,8 @@ func TestIdleConnectionDropped(t *testing.T) {
 	}
 }
 
-// Between RCPT and Send a handoff holds no connection, however long the client
-// takes.
+// Between RCPT and Send a handoff holds no connection, however slow the client
+// is.
 func TestSlowClientHoldsNoSession(t *testing.T) {
 	p := newPeer(t, nil)
 	u := upstream(t, []string{p.url()}, func(c *Config) { c.Connections = 1 })
@@ -216,13 +215,13 @@ func TestSlowClientHoldsNoSession(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(u.pools[0].places); n != 0 {
+	if n := len(u.endpoints[0].pools[0].places); n != 0 {
 		t.Errorf("%d connections are taken", n)
 	}
 }
 
-// More recipients than fit into the buffers between two sides that both
-// write: replies are read in between.
+// With more recipients than fit into the network's buffers, replies are read in
+// between.
 func TestManyRecipients(t *testing.T) {
 	p := newPeer(t, map[string]string{"RCPT": "250 2.1.5 " + strings.Repeat("long ", 200),
 		"RCPT TO:<r150@example.org>": "550 5.1.1 not this one"})
@@ -239,8 +238,8 @@ func TestManyRecipients(t *testing.T) {
 	}
 }
 
-// A server that takes only so many recipients at once gets the others in
-// further transactions; the client's 250 at RCPT was for all of them.
+// Recipients beyond the server's limit are sent in further transactions; the
+// client got a 250 at RCPT for all of them.
 func TestTooManyForOneTransaction(t *testing.T) {
 	p := newPeer(t, nil)
 	n := 0
@@ -273,7 +272,8 @@ func TestTooManyForOneTransaction(t *testing.T) {
 	}
 }
 
-// What a server says of its limits (RFC 9422) is kept to; nonsense is no limit.
+// The limits that a server announces (RFC 9422) are respected; invalid ones are
+// ignored.
 func TestLimits(t *testing.T) {
 	for name, tt := range map[string]struct {
 		limits       string
@@ -325,8 +325,8 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// A server that hangs up between two transactions of one message gets the
-// rest on another connection.
+// If the server hangs up between two transactions of one message, the rest is
+// sent on another connection.
 func TestHangsUpBetween(t *testing.T) {
 	p := newPeer(t, map[string]string{"EHLO": "250-old\r\n250-PIPELINING\r\n250 LIMITS RCPTMAX=2"})
 	n := 0

@@ -15,7 +15,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"net"
 	"net/url"
 	"path/filepath"
 	"sync/atomic"
@@ -52,18 +51,18 @@ type Env struct {
 // at RCPT and asks the server at Send, which is how the queue delivers. For
 // clients that wait there is Inline.
 type Upstream struct {
-	cfg     Config
-	data    string
-	log     zerolog.Logger
-	dns     resolve.Resolver
-	own     func(string) bool
-	dialer  dialer
-	pools   []*pool
-	byMX    *lru.Cache[poolKey, *pool]
-	memory  *memory
-	file    *rcptFile // nil: recipients is not a file
-	next    *Upstream // used while this one can't be reached
-	weakUse atomic.Int64
+	cfg       Config
+	data      string
+	log       zerolog.Logger
+	dns       resolve.Resolver
+	own       func(string) bool
+	dialer    dialer
+	endpoints []*endpoint // as configured by servers
+	byMX      *lru.Cache[poolKey, *pool]
+	memory    *memory
+	file      *rcptFile // nil: recipients is not a file
+	next      *Upstream // used while this one can't be reached
+	weakUse   atomic.Int64
 }
 
 // maxMXPools bounds how many servers found by MX have a pool.
@@ -78,9 +77,10 @@ func New(cfg Config, env Env) (*Upstream, error) {
 	u := &Upstream{cfg: cfg, data: env.Data, log: env.Log, dns: env.DNS, own: env.Own}
 	u.dialer = dialer{
 		helo: cfg.Helo, tls: profile, tellClient: cfg.TellClient,
-		times: timeouts{cfg.ConnectTimeout, cfg.CommandTimeout, cfg.DataTimeout},
-		dial:  (&net.Dialer{}).DialContext,
+		times:  timeouts{cfg.ConnectTimeout, cfg.CommandTimeout, cfg.DataTimeout},
+		source: cfg.sources(), family: cfg.Family, disable: cfg.Disable,
 	}
+	u.dialer.dial = u.dialer.dialNet
 	if env.TLS != nil {
 		u.dialer.roots = env.TLS.RootCAs
 	}
@@ -103,7 +103,7 @@ func New(cfg Config, env Env) (*Upstream, error) {
 		if err != nil {
 			return nil, fmt.Errorf("upstream %q: %w", cfg.Name, err)
 		}
-		u.pools = append(u.pools, u.newPool(s))
+		u.endpoints = append(u.endpoints, u.newEndpoint(s))
 	}
 	if cfg.MX {
 		u.byMX, _ = lru.NewWithEvict(maxMXPools, func(_ poolKey, p *pool) { p.close() })
@@ -156,8 +156,10 @@ func (u *Upstream) WeakTLS() int64 { return u.weakUse.Load() }
 
 // Close closes the idle connections. Transactions under way are not disturbed.
 func (u *Upstream) Close() {
-	for _, p := range u.pools {
-		p.close()
+	for _, e := range u.endpoints {
+		for _, p := range e.seen() {
+			p.close()
+		}
 	}
 	if u.byMX != nil {
 		u.byMX.Purge()

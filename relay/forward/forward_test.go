@@ -22,8 +22,8 @@ import (
 	"hoplite/mail"
 )
 
-// peer is a scripted server: it answers verbs with fixed replies and keeps
-// what it was told.
+// peer is a scripted server: it answers verbs with fixed replies and records the
+// commands.
 type peer struct {
 	t        *testing.T
 	l        net.Listener
@@ -69,8 +69,8 @@ func newPeer(t *testing.T, replies map[string]string) *peer {
 	return p
 }
 
-// answer writes a reply: "drop" closes the connection, "silent" waits for the
-// client to go, "endless" never comes to an end, "after 3m REPLY" takes time.
+// answer writes a reply. "drop" closes the connection, "silent" waits for the
+// client to close it, "endless" never ends, "after 3m REPLY" waits first.
 func (p *peer) answer(c net.Conn, r io.Reader, reply string) bool {
 	if later, ok := strings.CutPrefix(reply, "after "); ok {
 		pause, rest, _ := strings.Cut(later, " ")
@@ -165,7 +165,7 @@ func (p *peer) head(r io.Reader) bool {
 	return true
 }
 
-// count keeps how many recipients were accepted.
+// count counts the accepted recipients.
 func (p *peer) count(verb, reply string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -192,7 +192,7 @@ func (p *peer) chunk(r io.Reader, c net.Conn, arg string) bool {
 	return p.final(r, c)
 }
 
-// final answers a whole message, with LMTP once for each recipient.
+// final replies to a whole message, with LMTP once for each recipient.
 func (p *peer) final(r io.Reader, c net.Conn) bool {
 	p.mu.Lock()
 	reply, n := p.replies["."], 1
@@ -349,20 +349,20 @@ func TestCallAhead(t *testing.T) {
 		t.Errorf("asked %d times for a recipient whose answer is known", n)
 	}
 	if u.AcceptsAll("example.org") {
-		t.Error("taken for a server that accepts everybody")
+		t.Error("mistaken for a server that accepts every address")
 	}
 }
 
 func itoa(i int) string { return strconv.Itoa(i) }
 
-// set changes a peer that is listening already.
+// set changes a peer that is already listening.
 func (p *peer) set(change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change()
 }
 
-// failOnce makes one command fail, the next time it comes.
+// failOnce makes the next command with this verb fail.
 func (p *peer) failOnce(verb, reply string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -375,7 +375,7 @@ func (p *peer) mail() []string {
 	return slices.Clone(p.messages)
 }
 
-// reply is what the peer says to a command.
+// reply returns the peer's reply to a command.
 func (p *peer) reply(line, verb string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

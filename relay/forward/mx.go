@@ -13,14 +13,14 @@ import (
 	"hoplite/mail"
 )
 
-// maxExchangers is how many servers of one domain are tried.
+// maxExchangers is the number of addresses tried for one domain.
 const maxExchangers = 10
 
-// exchangers finds the servers of an address's domain (RFC 5321, 5.1), in the
-// order in which they are tried.
+// exchangers looks up the servers of an address's domain (RFC 5321, 5.1) and
+// returns them in the order in which they are tried.
 func (u *Upstream) exchangers(ctx context.Context, to mail.Address) ([]*pool, *mail.Reply) {
 	if _, literal := to.Literal(); literal {
-		return nil, mail.NewReply(550, "5.1.2", "mail to address literals is not sent from here")
+		return nil, mail.NewReply(550, "5.1.2", "mail to address literals is not relayed")
 	}
 	domain := to.ASCIIDomain()
 	hosts, reply := u.mxHosts(ctx, domain)
@@ -35,7 +35,7 @@ func (u *Upstream) exchangers(ctx context.Context, to mail.Address) ([]*pool, *m
 			temporary = err
 		}
 		for _, a := range addrs {
-			if u.mayConnect(a) {
+			if u.mayConnect(a) && u.dialer.usesFamily(a) {
 				pools = append(pools, u.mxPool(host, a))
 			}
 		}
@@ -47,12 +47,13 @@ func (u *Upstream) exchangers(ctx context.Context, to mail.Address) ([]*pool, *m
 	case len(pools) > 0:
 		return pools, nil
 	case temporary != nil:
-		return nil, &mail.Reply{Code: 451, Enhanced: "4.4.3", Text: "DNS gives no answer for the mail servers of " + domain, Cause: temporary}
+		return nil, &mail.Reply{Code: 451, Enhanced: "4.4.3", Text: "DNS gave no answer for the mail servers of " + domain, Cause: temporary}
 	}
-	return nil, mail.NewReply(550, "5.4.4", "no mail server of %s has an address that can be used", domain)
+	return nil, mail.NewReply(550, "5.4.4", "no mail server of %s has a usable address", domain)
 }
 
-// mxHosts is the names, best first, those of equal preference shuffled.
+// mxHosts returns the names of a domain's servers, best first, those of equal
+// preference in random order.
 func (u *Upstream) mxHosts(ctx context.Context, domain string) ([]string, *mail.Reply) {
 	answer, err := u.dns.Lookup(ctx, domain, resolve.MX)
 	switch {
@@ -63,25 +64,25 @@ func (u *Upstream) mxHosts(ctx context.Context, domain string) ([]string, *mail.
 		}
 		return []string{domain}, nil // the implicit MX
 	case err != nil:
-		return nil, &mail.Reply{Code: 451, Enhanced: "4.4.3", Text: "DNS gives no answer for " + domain, Cause: err}
+		return nil, &mail.Reply{Code: 451, Enhanced: "4.4.3", Text: "DNS gave no answer for " + domain, Cause: err}
 	}
 	mx := append([]resolve.Record(nil), answer.Records...)
 	if len(mx) == 1 && mx[0].Host == "" {
-		return nil, mail.NewReply(556, "5.1.10", "the domain %s takes no mail (null MX)", domain)
+		return nil, mail.NewReply(556, "5.1.10", "the domain %s accepts no mail (null MX)", domain)
 	}
 	rand.Shuffle(len(mx), func(i, j int) { mx[i], mx[j] = mx[j], mx[i] })
 	sort.SliceStable(mx, func(i, j int) bool { return mx[i].Pref < mx[j].Pref })
 	var hosts []string
 	for i, r := range mx {
 		if u.own != nil && u.own(r.Host) {
-			// Servers of our own preference and worse would send it back to us
+			// Servers of our own preference and worse could send it back to us
 			// (RFC 5321, 5.1).
 			for i > 0 && mx[i-1].Pref == r.Pref {
 				i--
 				hosts = hosts[:len(hosts)-1]
 			}
 			if len(hosts) == 0 {
-				return nil, mail.NewReply(550, "5.4.6", "the best mail server of %s is this one, but no route takes the domain", domain)
+				return nil, mail.NewReply(550, "5.4.6", "the best mail server of %s is this one, but no route leads there", domain)
 			}
 			return hosts, nil
 		}
@@ -90,7 +91,7 @@ func (u *Upstream) mxHosts(ctx context.Context, domain string) ([]string, *mail.
 	return hosts, nil
 }
 
-// mayConnect refuses addresses that DNS must not send us to.
+// mayConnect reports whether DNS may send us to an address.
 func (u *Upstream) mayConnect(a netip.Addr) bool {
 	if a.IsLoopback() || a.IsUnspecified() {
 		return u.cfg.AllowLoopback
@@ -98,7 +99,7 @@ func (u *Upstream) mayConnect(a netip.Addr) bool {
 	return !a.IsMulticast() && !a.IsLinkLocalUnicast()
 }
 
-// poolKey names the connections that can stand in for each other.
+// poolKey identifies connections that are interchangeable.
 type poolKey struct {
 	host, address string
 	need          requirement

@@ -3,14 +3,15 @@ package forward
 import (
 	"context"
 	"fmt"
+	"iter"
 	"strings"
 
 	"hoplite/mail"
 )
 
-// Offer is what the upstream's servers can all take, as far as they were seen.
+// Offer is what all of an upstream's servers accept, as far as they are known.
 type Offer struct {
-	Known    bool  // at least one was seen
+	Known    bool  // at least one server was connected to
 	Size     int64 // the smallest limit; 0 for none
 	EightBit bool
 	UTF8     bool
@@ -19,10 +20,23 @@ type Offer struct {
 	Chunking bool
 }
 
-// Offer says what a listener in front of the upstream may promise.
+// allPools are those of all servers that are known by now.
+func (u *Upstream) allPools() iter.Seq[*pool] {
+	return func(yield func(*pool) bool) {
+		for _, e := range u.endpoints {
+			for _, p := range e.seen() {
+				if !yield(p) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Offer reports what a listener in front of the upstream may offer.
 func (u *Upstream) Offer() Offer {
 	o := Offer{EightBit: true, UTF8: true, DSN: true, Binary: true, Chunking: true}
-	for _, p := range u.pools {
+	for p := range u.allPools() {
 		p.mu.Lock()
 		seen, c := p.seen, p.caps
 		p.mu.Unlock()
@@ -42,11 +56,15 @@ func (u *Upstream) Offer() Offer {
 	return o
 }
 
-// Look connects to each server once, so that Offer knows them, and reports
+// Look connects to each server once, so that Offer knows them, and returns
 // what it found in words.
 func (u *Upstream) Look(ctx context.Context) []string {
 	var said []string
-	for _, p := range u.pools {
+	pools, err := u.pools(ctx)
+	if err != nil {
+		said = append(said, err.Error())
+	}
+	for _, p := range pools {
 		c, _, err := p.take(ctx, &u.dialer, mail.Client{}, true)
 		if err != nil {
 			said = append(said, fmt.Sprintf("%s: %v", p.server.name(), err))

@@ -24,7 +24,7 @@ import (
 	"hoplite/mail"
 )
 
-// certificate makes one for 127.0.0.1, signed by itself.
+// certificate makes a self-signed certificate for 127.0.0.1.
 func certificate(t *testing.T, oldKey bool) tls.Certificate {
 	t.Helper()
 	return makeCertificate(t, oldKey, "127.0.0.1")
@@ -138,9 +138,8 @@ func upstreamIn(t *testing.T, env Env, servers []string, change func(*Config)) *
 	return u
 }
 
-// What stands in clear text behind the go-ahead for TLS was put there by
-// somebody else: it is no answer to anything (CVE-2011-0411, seen from the
-// client).
+// Clear text after the reply to STARTTLS may come from an attacker and is never
+// read as a reply (CVE-2011-0411, seen from the client).
 func TestStartTLSInjection(t *testing.T) {
 	p := newPeer(t, map[string]string{"EHLO": withTLS, "RCPT": "550 5.1.1 no such user"})
 	cert := certificate(t, false)
@@ -151,12 +150,12 @@ func TestStartTLSInjection(t *testing.T) {
 	u := upstream(t, []string{p.url()}, func(c *Config) { c.TLS = "require" })
 	out := handOver(t, u, "Subject: x\r\n\r\n", "ann@example.org")
 	if r := out[0].Reply; r.Positive() {
-		t.Errorf("the injected reply was believed: %s", r.String())
+		t.Errorf("the injected reply was read: %s", r.String())
 	}
 }
 
-// A device that knows nothing but TLS 1.0 with RSA key exchange is talked to
-// by the legacy profile alone, and that is counted.
+// A device that supports only TLS 1.0 with RSA key exchange is connected to with
+// the legacy profile only, and each use is counted.
 func TestLegacyTLS(t *testing.T) {
 	p := newPeer(t, map[string]string{"EHLO": withTLS})
 	weak := &tls.Config{
@@ -185,7 +184,7 @@ func TestLegacyTLS(t *testing.T) {
 	}
 }
 
-// Old servers of all kinds get their mail, as well as they can take it.
+// Old servers of all kinds receive their mail.
 func TestOldBoxes(t *testing.T) {
 	tests := map[string]struct {
 		greeting string
@@ -270,8 +269,8 @@ func TestOldBoxes(t *testing.T) {
 	}
 }
 
-// A server that takes one message on a connection and then hangs up, politely
-// or not, gets each message once.
+// A server that hangs up after one message, with or without 421, receives each
+// message once.
 func TestOneMessagePerConnection(t *testing.T) {
 	for name, second := range map[string]string{"hangs up": "drop", "says so": "421 4.7.0 one is enough"} {
 		t.Run(name, func(t *testing.T) {
@@ -292,7 +291,7 @@ func TestOneMessagePerConnection(t *testing.T) {
 	}
 }
 
-// With LMTP each recipient has an answer of its own (RFC 2033, 4.2).
+// With LMTP each recipient has its own reply (RFC 2033, 4.2).
 func TestLMTP(t *testing.T) {
 	p := newPeer(t, map[string]string{"RCPT TO:<no@example.org>": "550 5.1.1 no such user", ".": "250 2.0.0 stored #"})
 	p.set(func() { p.lmtp = true })
@@ -331,7 +330,7 @@ func TestAuth(t *testing.T) {
 	}
 }
 
-// A wrong password of ours delays mail and never bounces it.
+// A wrong password in the configuration delays mail and never bounces it.
 func TestAuthRefused(t *testing.T) {
 	p := newPeer(t, map[string]string{"EHLO": "250-old\r\n250 AUTH PLAIN", "AUTH": "535 5.7.8 wrong"})
 	u := upstream(t, []string{p.url()}, func(c *Config) { c.Auth = &AuthConfig{User: "relay", Password: "secret"} })
@@ -342,7 +341,7 @@ func TestAuthRefused(t *testing.T) {
 	}
 }
 
-// SCRAM proves the password without showing it, and wants the server's proof.
+// SCRAM proves the password without sending it, and checks the server's proof.
 func TestScram(t *testing.T) {
 	for name, serverPassword := range map[string]string{"the same password": "secret", "another one": "other"} {
 		t.Run(name, func(t *testing.T) {
@@ -390,8 +389,7 @@ func client(addr string) mail.Client {
 		Helo: "pc.example.net", Name: "pc.example.net", ESMTP: true}
 }
 
-// The old server's log and filters see the real client, and never that of
-// another message.
+// The upstream is told the real client, and never that of another message.
 func TestClientIsTold(t *testing.T) {
 	ehlo := "250-old\r\n250-XCLIENT NAME ADDR PROTO HELO\r\n250 XFORWARD NAME ADDR PROTO HELO"
 	t.Run("xclient", func(t *testing.T) {
@@ -412,7 +410,7 @@ func TestClientIsTold(t *testing.T) {
 			}
 		}
 		if p.conns != 2 {
-			t.Errorf("%d connections: mail of our own must not go by a client's", p.conns)
+			t.Errorf("%d connections: our own mail must not use a client's", p.conns)
 		}
 	})
 	t.Run("xforward", func(t *testing.T) {
@@ -439,7 +437,7 @@ func TestClientIsTold(t *testing.T) {
 	})
 }
 
-// Addresses that route themselves reach no upstream for strangers.
+// A client that may not relay can't use source-routed addresses.
 func TestSourceRouted(t *testing.T) {
 	p := newPeer(t, nil)
 	u := upstream(t, []string{p.url()}, nil)

@@ -9,11 +9,12 @@ import (
 	"hoplite/mail"
 )
 
-// fits refuses what the server said it can't take, before anything is sent.
+// fits refuses, before anything is sent, a message that the server does not
+// support as it is.
 func (c *conn) fits(p *parcel) *mail.Reply {
 	name := c.server.name()
 	if c.caps.size > 0 && p.msg.Size() > c.caps.size {
-		return mail.NewReply(552, "5.3.4", "message of %d octets is larger than %s takes (%d)", p.msg.Size(), name, c.caps.size)
+		return mail.NewReply(552, "5.3.4", "message of %d octets exceeds the limit of %s (%d)", p.msg.Size(), name, c.caps.size)
 	}
 	if p.tx.Envelope.RequireTLS && (requirement{least: verified}.meets(c.proof) != nil || !c.caps.requireTLS) {
 		return mail.NewReply(550, "5.7.30", "REQUIRETLS: %s does not offer it over TLS with a verified certificate", name)
@@ -22,21 +23,21 @@ func (c *conn) fits(p *parcel) *mail.Reply {
 		return needsUTF8(name)
 	}
 	if p.msg.EightBit && !c.caps.eightBit && !c.caps.binary {
-		return mail.NewReply(554, "5.6.3", "%s only takes 7-bit text, and this message holds 8-bit characters: "+
+		return mail.NewReply(554, "5.6.3", "%s supports 7-bit text only, and this message has 8-bit characters: "+
 			"send it as quoted-printable or base64", name)
 	}
 	return nil
 }
 
 func needsUTF8(name string) *mail.Reply {
-	return mail.NewReply(553, "5.6.7", "%s can't take addresses or header fields with letters beyond ASCII (SMTPUTF8)", name)
+	return mail.NewReply(553, "5.6.7", "%s does not support addresses or header fields with non-ASCII characters (SMTPUTF8)", name)
 }
 
-// need is what a message asks of a server.
+// need is what a message requires of a server.
 type need struct{ utf8 bool }
 
-// needs looks at what really is there, not at what the client announced: a
-// client may say SMTPUTF8 for every message (RFC 6531, 3.4).
+// needs looks at the message itself and not at what the client announced: a
+// client may announce SMTPUTF8 for every message (RFC 6531, 3.4).
 func needs(p *parcel) need {
 	return need{utf8: addressesNeedUTF8(p) || p.tx.Envelope.UTF8 && eightBit(p.msg.Header())}
 }
@@ -45,7 +46,7 @@ func eightBit(b []byte) bool {
 	return bytes.IndexFunc(b, func(r rune) bool { return r > 0x7f }) >= 0
 }
 
-// mailLine is the MAIL command with the parameters that the server offers.
+// mailLine is the MAIL command, with the parameters that the server supports.
 func (c *conn) mailLine(p *parcel) (string, error) {
 	e := &p.tx.Envelope
 	var b strings.Builder
@@ -58,7 +59,7 @@ func (c *conn) mailLine(p *parcel) (string, error) {
 	case e.Body == "BINARYMIME" && c.caps.binary && c.caps.chunking:
 		b.WriteString(" BODY=BINARYMIME")
 	case e.Body == "BINARYMIME" && !c.caps.binary:
-		return "", mail.NewReply(554, "5.6.3", "%s does not take binary content (BINARYMIME)", c.server.name())
+		return "", mail.NewReply(554, "5.6.3", "%s does not support binary content (BINARYMIME)", c.server.name())
 	case p.msg.EightBit && c.caps.eightBit:
 		b.WriteString(" BODY=8BITMIME")
 	}
@@ -89,8 +90,8 @@ func (c *conn) mailLine(p *parcel) (string, error) {
 	return b.String(), nil
 }
 
-// byParam is what is left of a message's time (RFC 2852, 4): a time that is
-// over is no time to return at.
+// byParam is the BY parameter with the time that is left (RFC 2852, 4). A
+// deadline for returning the message that has gone by is left out.
 func byParam(by *mail.DeliverBy) string {
 	mode := "N"
 	if by.Return {
@@ -145,9 +146,8 @@ func orcpt(s string) string {
 	return kind + ";" + xtext(addr)
 }
 
-// xtext encodes as RFC 3461, 4 does. Octets beyond ASCII are written as
-// unitext of RFC 6533 would be only by UTF-8 aware servers; hex is understood
-// by all.
+// xtext encodes s as in RFC 3461, section 4. Non-ASCII octets are written as
+// hex, which every server understands, and not as the unitext of RFC 6533.
 func xtext(s string) string {
 	var b strings.Builder
 	for i := range len(s) {

@@ -1,7 +1,6 @@
 package forward
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,7 @@ import (
 	"hoplite/mail"
 )
 
-// A server that fails is left alone for a while, longer each time.
+// A server that fails is not tried for a while, longer each time.
 const (
 	restMin = time.Second
 	restMax = time.Minute
@@ -166,35 +165,4 @@ func (p *pool) close() {
 			c.quit()
 		}
 	}
-}
-
-// order returns the pools in the order in which they are tried: at random by
-// weight, resting servers after the others, reserves last.
-func order(pools []*pool) []*pool {
-	if len(pools) < 2 {
-		return pools
-	}
-	type ranked struct {
-		p    *pool
-		rank float64
-	}
-	list := make([]ranked, 0, len(pools))
-	for _, p := range pools {
-		r := ranked{p, 2}
-		if w := p.server.weight; w > 0 {
-			// With exponential variates, the chance of being the smallest is
-			// proportional to the weight.
-			r.rank = 1 - 1/(1+rand.ExpFloat64()/float64(w))
-		}
-		if p.resting() != nil {
-			r.rank += 4
-		}
-		list = append(list, r)
-	}
-	slices.SortFunc(list, func(a, b ranked) int { return cmp.Compare(a.rank, b.rank) })
-	out := make([]*pool, len(list))
-	for i, r := range list {
-		out[i] = r.p
-	}
-	return out
 }

@@ -43,6 +43,10 @@ func (u *Upstream) checkOffline(tx *mail.Transaction, r mail.Rcpt) (decided bool
 	return false, nil
 }
 
+// askTimeout bounds a question about a recipient: a client waits for it, and
+// gives up after five minutes itself (RFC 5321, 4.5.3.2.3).
+const askTimeout = 2 * time.Minute
+
 // callAhead asks the upstream, unless it is known what it would say. While it
 // can't be asked, a recipient that existed at the last time is accepted.
 func (u *Upstream) callAhead(ctx context.Context, tx *mail.Transaction, r mail.Rcpt) error {
@@ -54,7 +58,9 @@ func (u *Upstream) callAhead(ctx context.Context, tx *mail.Transaction, r mail.R
 	if u.AcceptsAll(r.To.ASCIIDomain()) {
 		return nil
 	}
-	answer, err := u.askRcpt(ctx, tx, r)
+	limited, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	answer, err := u.askRcpt(limited, tx, r)
 	switch {
 	case err != nil && remembered && was.exists():
 		return nil
@@ -73,8 +79,11 @@ func (u *Upstream) callAhead(ctx context.Context, tx *mail.Transaction, r mail.R
 // askRcpt asks the servers about a recipient, and once a day whether they
 // accept every address.
 func (u *Upstream) askRcpt(ctx context.Context, tx *mail.Transaction, r mail.Rcpt) (said, error) {
-	last := errors.New("no server")
-	for _, p := range order(u.pools) {
+	pools, last := u.pools(ctx)
+	if last == nil {
+		last = errors.New("no server")
+	}
+	for _, p := range pools {
 		for fresh := false; ; fresh = true {
 			if err := p.resting(); err != nil {
 				last = err

@@ -8,23 +8,28 @@ import (
 	"strings"
 
 	"hoplite/mail"
+	"hoplite/mail/safe"
 )
 
-// Bounds on a reply; RFC 5321, 4.5.3.1.5 has lines of 512 octets, real servers
-// a few more.
+// Bounds on a reply. RFC 5321, 4.5.3.1.5 allows lines of 512 octets; real
+// servers send longer ones.
 const (
 	maxReplyLine  = 4096
 	maxReplyLines = 128
 )
 
-// errGarbage is what we call an answer that is not SMTP.
-var errGarbage = errors.New("the server answers something that is not SMTP")
+// errGarbage is an answer that is not an SMTP reply.
+var errGarbage = errors.New("the server's answer is not SMTP")
 
-// readReply reads one reply of one or more lines. Its text is the server's own
-// words, without the enhanced codes, control characters replaced.
+// readReply reads one reply of one or more lines. Its text is in the server's
+// own words, without the enhanced codes, and harmless.
+//
+// Some servers and the boxes in front of them write other lines in between:
+// empty ones and notices like "*** notice ***" before a reply, and anything
+// between its lines. Those are skipped, within the limit on lines.
 func readReply(r *bufio.Reader) (*mail.Reply, error) {
 	reply := &mail.Reply{}
-	for n := 0; ; n++ {
+	for n, begun := 0, false; ; n++ {
 		if n == maxReplyLines {
 			return nil, fmt.Errorf("%w: a reply of more than %d lines", errGarbage, maxReplyLines)
 		}
@@ -33,18 +38,22 @@ func readReply(r *bufio.Reader) (*mail.Reply, error) {
 			return nil, err
 		}
 		code, more, words, ok := cutReply(line)
-		if !ok || n > 0 && code != reply.Code {
-			return nil, fmt.Errorf("%w: %q", errGarbage, short(line))
+		switch {
+		case !ok && (begun || line == "" || line[0] == '*'):
+			continue
+		case !ok || begun && code != reply.Code:
+			return nil, fmt.Errorf("%w: %q", errGarbage, short(safe.Log(line)))
 		}
 		reply.Code = code
 		enhanced, words := cutEnhanced(code, words)
 		if enhanced != "" {
 			reply.Enhanced = enhanced
 		}
-		if n > 0 {
+		if begun {
 			reply.Text += "\n"
 		}
-		reply.Text += printable(words)
+		reply.Text += safe.Log(words)
+		begun = true
 		if !more {
 			return reply, nil
 		}
@@ -86,8 +95,8 @@ func cutReply(line string) (code int, more bool, text string, ok bool) {
 	return 0, false, "", false
 }
 
-// cutEnhanced takes a status code of RFC 3463 off the text, if there is one
-// and its class is that of the reply.
+// cutEnhanced splits off an enhanced status code (RFC 3463), if there is one of
+// the same class as the reply.
 func cutEnhanced(code int, text string) (enhanced, rest string) {
 	word, rest, _ := strings.Cut(text, " ")
 	class, detail, _ := strings.Cut(word, ".")
@@ -98,21 +107,12 @@ func cutEnhanced(code int, text string) (enhanced, rest string) {
 	return word, rest
 }
 
-// statusNumber tells whether s has one to three digits.
+// statusNumber reports whether s has one to three digits.
 func statusNumber(s string) bool {
 	return s != "" && len(s) <= 3 && strings.Trim(s, "0123456789") == ""
 }
 
-// printable keeps another server's words from doing harm in ours.
-func printable(s string) string {
-	return strings.ToValidUTF8(strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\t' || r == 0x7f {
-			return '?'
-		}
-		return r
-	}, s), "?")
-}
-
+// short is the beginning of a text for an error.
 func short(s string) string {
 	const most = 80
 	if len(s) > most {
@@ -121,9 +121,9 @@ func short(s string) string {
 	return s
 }
 
-// remoteID finds the other server's name for a message in its last reply:
-// "queued as X" of Postfix, "id=X" of Exim, "Message accepted for delivery" with
-// the id before it of Sendmail, Exchange's InternalId and our own.
+// remoteID finds the server's id of a message in its last reply: "queued as X"
+// of Postfix, "id=X" of Exim, "X Message accepted for delivery" of Sendmail,
+// InternalId of Exchange, and our own.
 func remoteID(text string) string {
 	words := strings.FieldsFunc(text, func(r rune) bool {
 		return r == ' ' || r == '\n' || r == '<' || r == '>' || r == ',' || r == ';' || r == '[' || r == ']'

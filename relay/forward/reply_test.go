@@ -44,8 +44,8 @@ func TestReadReply(t *testing.T) {
 	}
 }
 
-// Whatever a server sends, its reply is bounded, printable, and the same
-// however it is cut into packets.
+// Every reply is bounded and printable, and does not depend on how it is cut
+// into packets.
 func FuzzReadReply(f *testing.F) {
 	for _, s := range []string{"250 ok\r\n", "250-2.1.0 a\r\n250 b\r\n", "550", "220-\x00\r\n220 \xff\r\n", "354 go\n"} {
 		f.Add([]byte(s))
@@ -68,19 +68,19 @@ func FuzzReadReply(f *testing.F) {
 		if strings.ContainsFunc(whole.String(), func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
 			t.Fatalf("control characters in %q", whole)
 		}
-		parseCaps(whole.Text)
+		parseCaps(whole.Text, nil)
 		remoteID(whole.Text)
 	})
 }
 
-// Stuffed and read by the rules of RFC 5321, a message is what it was, however
-// it is cut into pieces; and nothing in it ends DATA early.
+// A message that is stuffed and then read by the rules of RFC 5321 is unchanged,
+// however it is cut into pieces, and nothing in it ends DATA early.
 func FuzzStuffer(f *testing.F) {
 	f.Add([]byte(".\r\n..\r\n.x\r\n\r\n"), uint8(1))
 	f.Add([]byte("a\r\n.\r\nb"), uint8(3))
 	f.Add([]byte(""), uint8(0))
 	f.Fuzz(func(t *testing.T, in []byte, piece uint8) {
-		// Bare CR and LF were refused or put right at the door.
+		// Bare CR and LF were refused or repaired on receipt.
 		text := bytes.ReplaceAll(bytes.ReplaceAll(in, []byte("\r"), nil), []byte("\n"), []byte("\r\n"))
 		var out bytes.Buffer
 		s := &stuffer{w: &out, line: true}
@@ -131,8 +131,7 @@ func FuzzParseServer(f *testing.F) {
 	})
 }
 
-// An address is what mail.ParseAddress made of it: nothing in it can add a
-// parameter or a line to a command.
+// Nothing in a parsed address can add a parameter or a line to a command.
 func FuzzAddressInCommand(f *testing.F) {
 	f.Add(`"x> NOTIFY=NEVER"@example.org`)
 	f.Add("a\r\nRCPT TO:<b@example.org>@example.org")

@@ -206,7 +206,7 @@ func TestLongOutage(t *testing.T) {
 	ask(u, "no@example.org")
 	p.l.Close()
 	for round := range 2 {
-		u.pools[0].close()
+		u.endpoints[0].pools[0].close()
 		for _, tt := range []struct {
 			to   mail.Address
 			want string

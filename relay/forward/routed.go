@@ -6,13 +6,14 @@ import (
 	"hoplite/mail"
 )
 
-// SourceRouted tells whether the local part of an address names another place
-// that an old server might send the mail on to: user%else.example, else!user,
-// "user@else.example" (the tricks of old open relays), the signs' wide and small
-// forms included, which normalisation turns into them.
+// SourceRouted reports whether the local part of an address names another
+// destination that an old server might relay to: user%other.example, other!user
+// or "user@other.example", as used to probe for open relays. The full-width and
+// small forms of these signs count too: Unicode normalisation turns them into
+// the plain ones.
 func SourceRouted(a mail.Address) bool {
 	return strings.ContainsAny(a.Local(), "%!@\uff05\uff01\uff20\ufe6a\ufe57\ufe6b")
 }
 
-// errSourceRouted is what a client hears that may not relay.
-var errSourceRouted = mail.NewReply(550, "5.7.1", "we do not take mail that is addressed by way of another server")
+// errSourceRouted is the reply to a client that may not relay.
+var errSourceRouted = mail.NewReply(550, "5.7.1", "Relay access denied: source-routed address")

@@ -5,11 +5,11 @@ import (
 	"io"
 )
 
-// stuffer doubles the dot at the start of a line (RFC 5321, 4.5.2) and copies
-// the rest as it is.
+// stuffer doubles each dot at the start of a line (RFC 5321, 4.5.2) and copies
+// everything else.
 type stuffer struct {
 	w    io.Writer
-	line bool // the next octet begins a line
+	line bool // the next octet is the first of a line
 }
 
 var (
@@ -17,8 +17,8 @@ var (
 	dot     = []byte(".")
 )
 
-// Write writes p with its dots stuffed. A line begins behind CRLF and nowhere
-// else; bare CR and LF never get here.
+// Write writes p with its dots stuffed. A line begins after CRLF and nowhere
+// else; bare CR and LF were refused or repaired before.
 func (s *stuffer) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -49,7 +49,7 @@ func (s *stuffer) Write(p []byte) (int, error) {
 	return total, nil
 }
 
-// end writes the final dot; a message without a last line end gets one.
+// end writes the final dot, after a line end if the message has none.
 func (s *stuffer) end() {
 	if !s.line {
 		io.WriteString(s.w, "\r\n")

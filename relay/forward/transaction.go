@@ -51,8 +51,8 @@ func (c *conn) sendAll(ctx context.Context, p *parcel) (answers, error) {
 	}
 	for first := true; len(todo) > 0 && !c.broken; first = false {
 		some := todo
-		if n := c.caps.rcptMax; n > 0 {
-			some = todo[:min(n, len(todo))]
+		if n := c.caps.most(p, todo); n < len(todo) {
+			some = todo[:n]
 		}
 		if !first && c.spent() {
 			for _, i := range todo {
@@ -76,6 +76,25 @@ func (c *conn) sendAll(ctx context.Context, p *parcel) (answers, error) {
 		todo = append(again, todo[len(some):]...)
 	}
 	return got, nil
+}
+
+// most is how many of the recipients at places the server accepts in one
+// transaction; at least one.
+func (c *caps) most(p *parcel, places []int) int {
+	n := len(places)
+	if c.rcptMax > 0 {
+		n = min(n, c.rcptMax)
+	}
+	if c.domainMax == 0 {
+		return n
+	}
+	domains := map[string]bool{}
+	for k, i := range places[:n] {
+		if domains[p.rcpts[i].To.ASCIIDomain()] = true; len(domains) > c.domainMax {
+			return k
+		}
+	}
+	return n
 }
 
 // rcptBatch is how many recipients are sent before their replies are read: two

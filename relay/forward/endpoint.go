@@ -1,0 +1,141 @@
+package forward
+
+import (
+	"cmp"
+	"context"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"hoplite/internal/resolve"
+)
+
+// endpoint is one entry of servers: a socket, an address, or a name that may
+// have several addresses. Each address has a pool of its own, so that one that
+// refuses mail does not hide the others.
+type endpoint struct {
+	server *server
+
+	mu    sync.Mutex
+	pools []*pool // as of the last look-up
+}
+
+// newEndpoint makes an endpoint; sockets and addresses have their pool at once.
+func (u *Upstream) newEndpoint(s *server) *endpoint {
+	e := &endpoint{server: s}
+	if !s.isName() || u.dns == nil {
+		e.pools = []*pool{u.newPool(s)}
+	}
+	return e
+}
+
+// isName reports whether a server must be looked up.
+func (s *server) isName() bool {
+	_, err := netip.ParseAddr(s.host)
+	return s.network == "tcp" && err != nil
+}
+
+// current returns the pools of the endpoint. While DNS gives no answer, those
+// of the last one are used.
+func (e *endpoint) current(ctx context.Context, u *Upstream) ([]*pool, error) {
+	if !e.server.isName() || u.dns == nil {
+		return e.pools, nil
+	}
+	addrs, err := resolve.LookupHosts(ctx, u.dns, e.server.host)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err != nil {
+		if len(e.pools) > 0 {
+			return e.pools, nil
+		}
+		return nil, &stageError{stage: "DNS", host: e.server.host, err: err}
+	}
+	e.update(u, addrs)
+	return e.pools, nil
+}
+
+// update makes the pools those of addrs. It makes a new slice only if
+// something has changed.
+func (e *endpoint) update(u *Upstream, addrs []netip.Addr) {
+	_, port, _ := net.SplitHostPort(e.server.address)
+	var now []*pool
+	for _, a := range addrs {
+		if !u.dialer.usesFamily(a) {
+			continue
+		}
+		address := net.JoinHostPort(a.String(), port)
+		i := slices.IndexFunc(e.pools, func(p *pool) bool { return p.server.address == address })
+		if i >= 0 {
+			now = append(now, e.pools[i])
+			continue
+		}
+		s := *e.server
+		s.address = address
+		now = append(now, u.newPool(&s))
+	}
+	for _, p := range e.pools {
+		if !slices.Contains(now, p) {
+			p.close()
+		}
+	}
+	e.pools = now
+}
+
+// seen returns the pools without a look-up.
+func (e *endpoint) seen() []*pool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.pools
+}
+
+// pools returns those of all endpoints in the order in which they are tried.
+// The error is why a name could not be looked up; it matters if there are no
+// pools.
+func (u *Upstream) pools(ctx context.Context) ([]*pool, error) {
+	if len(u.endpoints) == 1 && !u.endpoints[0].server.isName() {
+		return u.endpoints[0].pools, nil
+	}
+	var list []ranked
+	var failed error
+	for _, e := range u.endpoints {
+		pools, err := e.current(ctx, u)
+		if err != nil {
+			failed = err
+		}
+		list = rank(list, e.server.weight, pools)
+	}
+	slices.SortStableFunc(list, func(a, b ranked) int { return cmp.Compare(a.rank, b.rank) })
+	out := make([]*pool, len(list))
+	for i, r := range list {
+		out[i] = r.pool
+	}
+	return out, failed
+}
+
+// ranked is a pool with its place in the order: the smallest is tried first.
+type ranked struct {
+	pool *pool
+	rank float64
+}
+
+// rank adds the pools of one server: at random by its weight, reserves
+// (weight 0) after the others, and resting ones last of all. Its addresses
+// share one place, in the order of DNS.
+func rank(list []ranked, weight int, pools []*pool) []ranked {
+	place := 2.0
+	if weight > 0 {
+		// With exponential variates, the chance of being the smallest is
+		// proportional to the weight.
+		place = 1 - 1/(1+rand.ExpFloat64()/float64(weight))
+	}
+	for _, p := range pools {
+		r := ranked{p, place}
+		if p.resting() != nil {
+			r.rank += 4
+		}
+		list = append(list, r)
+	}
+	return list
+}
