@@ -1,7 +1,6 @@
 package imap
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -10,181 +9,178 @@ import (
 	"hoplite/maildrop"
 )
 
-// maxMulti is how many messages one APPEND may bring.
+// maxMulti is the number of messages that one APPEND may bring.
 const maxMulti = 1000
 
-// doAppend runs APPEND with one or more messages (RFC 9051, 6.3.12; RFC 3502).
-func (s *session) doAppend() error {
-	s.p.SP()
-	wireName := s.p.AString()
-	s.p.SP()
-	up := s.beginUpload(wireName)
+// handleAppend runs APPEND with one or more messages (RFC 9051, 6.3.12;
+// RFC 3502).
+func handleAppend(a *account, c *call) error {
+	c.args.SP()
+	wireName := c.args.AString()
+	c.args.SP()
+	limit := 1
+	if a.session.srv.dialect.has("MULTIAPPEND") {
+		limit = maxMulti
+	}
+	up := beginUpload(a, c, wireName)
 	defer up.discard()
-	if err := up.receive(maxMulti); err != nil || s.p.Err() != nil {
+	if err := up.receive(limit); err != nil {
 		return err
 	}
-	msgs, snap, err := up.folder.Append(up.news...)
+	msgs, snap, err := up.folder.Append(up.messages...)
 	if err != nil {
 		return err
 	}
-	up.news = nil
+	up.messages = nil
 	uids := make([]uint32, len(msgs))
 	for i, m := range msgs {
 		uids[i] = m.UID
 	}
-	return s.done("[APPENDUID %d %s] APPEND completed", snap.Validity, wire.AppendNumbers(nil, uids))
+	c.setCode("APPENDUID %d %s", snap.Validity, wire.AppendNumbers(nil, uids))
+	return nil
 }
 
-// doReplace runs REPLACE and UID REPLACE (RFC 8508).
-func (s *session) doReplace(uid bool) error {
-	s.p.SP()
-	set := s.p.Set()
-	s.p.SP()
-	wireName := s.p.AString()
-	s.p.SP()
-	idx := s.messages(set, uid)
-	up := s.beginUpload(wireName)
-	defer up.discard()
-	switch {
-	case s.p.Err() != nil:
-	case len(idx) != 1:
-		up.err = nof("[NONEXISTENT] REPLACE needs one message that exists")
-	case s.sel.readOnly:
-		up.err = errReadOnly
-	}
-	if err := up.receive(1); err != nil || s.p.Err() != nil {
+// handleReplace runs REPLACE and UID REPLACE (RFC 8508).
+func handleReplace(m *mailbox, c *call) error {
+	c.args.SP()
+	set := c.args.Set()
+	c.args.SP()
+	wireName := c.args.AString()
+	c.args.SP()
+	if err := c.args.Err(); err != nil {
 		return err
 	}
-	old := s.sel.view.Messages[idx[0]]
-	m, snap, err := s.sel.folder.ReplaceWith(old.UID, up.folder, up.news[0])
+	idx, err := m.view.resolve(set, c.uid)
 	if err != nil {
 		return err
 	}
-	up.news = nil
-	s.untagged("OK [APPENDUID %d %d] stored", snap.Validity, m.UID)
-	return s.done("REPLACE completed")
+	up := beginUpload(m.account, c, wireName)
+	defer up.discard()
+	switch {
+	case len(idx) != 1:
+		up.err = nof("[NONEXISTENT] REPLACE needs one message that exists")
+	case m.readOnly:
+		up.err = errReadOnly
+	}
+	if err := up.receive(1); err != nil {
+		return err
+	}
+	old := m.view.Messages[idx[0]]
+	msg, snap, err := m.folder.ReplaceWith(old.UID, up.folder, up.messages[0])
+	if err != nil {
+		return err
+	}
+	up.messages = nil
+	c.out.untagged("OK [APPENDUID %d %d] Replacement stored", snap.Validity, msg.UID)
+	return nil
 }
 
-// upload is the messages that a client sends with one command. It keeps an
-// error until everything that the client sends unasked has been read.
+// upload is the messages that come with one command. An error that concerns
+// only the messages is kept in err until all that the client sends without
+// being asked has been read.
 type upload struct {
-	s      *session
-	folder *maildrop.Folder
-	news   []*maildrop.NewMessage
-	err    error
+	call     *call
+	folder   *maildrop.Folder
+	messages []*maildrop.NewMessage
+	limit    int64 // size of a message
+	err      error
 }
 
-func (s *session) beginUpload(wireName string) *upload {
-	up := &upload{s: s}
-	if s.p.Err() != nil {
-		return up
+func beginUpload(a *account, c *call, wireName string) *upload {
+	up := &upload{call: c, limit: int64(a.session.srv.cfg.AppendLimit)}
+	if c.args.Err() == nil {
+		up.folder, up.err = a.open(wireName)
+		up.err = tryCreate(up.err)
 	}
-	name, err := s.mailbox(wireName)
-	if err == nil {
-		up.folder, err = s.box.Folder(name)
-	}
-	up.err = tryCreate(err)
 	return up
 }
 
-// tryCreate says that the mailbox a message should go to could be made.
-func tryCreate(err error) error {
-	if errors.Is(err, maildrop.ErrNoFolder) {
-		return nof("[TRYCREATE] no such mailbox")
-	}
-	return err
-}
-
-// discard gives back what was not stored.
+// discard deletes what was not stored.
 func (up *upload) discard() {
-	for _, n := range up.news {
-		n.Discard()
+	for _, m := range up.messages {
+		m.Discard()
 	}
 	if up.folder != nil {
 		up.folder.Close()
 	}
 }
 
-// receive reads the messages, most of them at most.
-func (up *upload) receive(most int) error {
-	s := up.s
+// receive reads the messages, of which there may be limit.
+func (up *upload) receive(limit int) error {
+	c := up.call
 	for {
-		a := s.p.Append()
-		if s.msg == nil {
-			s.p.Fail("a message is missing")
+		a := c.args.Append()
+		if c.message == nil {
+			c.args.Fail("Missing message")
 		}
-		flags, keywords := s.parseFlags(a.Flags)
-		if s.p.End() != nil {
-			return nil // refuse sees to a message that is on its way
-		}
-		if err := up.message(a, flags, keywords); err != nil {
+		// A message that is on its way is read when the error is answered.
+		if err := c.args.End(); err != nil {
 			return err
 		}
-		if up.err != nil && s.msg.Sync {
-			return up.err // nothing of it was asked for
-		}
-		if up.err == nil {
-			s.conn.SetReadDeadline(time.Now().Add(writeTimeout))
-		}
-		rest, msg, err := s.r.More()
+		flags, keywords, err := parseFlags(a.Flags)
 		if err != nil {
 			return err
 		}
-		s.p, s.msg = wire.NewParser(rest), msg
-		if a.UTF8 {
-			s.p.Close()
+		if err := up.one(a.Date, flags, keywords); err != nil {
+			return err
 		}
-		if msg == nil && s.p.End() == nil {
+		if up.err != nil && c.message.Sync {
+			return up.err // the client was not asked to send it
+		}
+		if err := c.more(); err != nil {
+			return err
+		}
+		if a.UTF8 {
+			c.args.Close()
+		}
+		if c.message == nil {
+			if err := c.args.End(); err != nil {
+				return err
+			}
 			return up.err
 		}
-		if s.p.Err() != nil {
-			return nil
+		c.args.SP()
+		if err := c.args.Err(); err != nil {
+			return err
 		}
-		s.p.SP()
-		if len(up.news) >= most && up.err == nil {
-			up.err = nof("[LIMIT] too many messages in one command")
+		if len(up.messages) >= limit && up.err == nil {
+			up.err = nof("[LIMIT] Too many messages in one command")
 		}
 	}
 }
 
-// message reads one message into the folder. An error of ours goes to up.err;
-// only the connection's is returned.
-func (up *upload) message(a wire.Append, flags maildrop.Flags, keywords []string) error {
-	s := up.s
-	if s.msg.Size > int64(s.srv.cfg.AppendLimit) {
-		if !s.msg.Sync {
-			return wire.ErrTooLong
+// one reads one message into the folder. It returns the errors of the
+// connection; others go to up.err.
+func (up *upload) one(date time.Time, flags maildrop.Flags, keywords []string) error {
+	msg := up.call.message
+	if msg.Size > up.limit && !msg.Sync {
+		return wire.ErrTooLong
+	}
+	switch {
+	case up.err != nil:
+	case msg.Size > up.limit:
+		up.err = nof("[TOOBIG] Message exceeds the limit of %d octets", up.limit)
+	case msg.Size == 0:
+		up.err = nof("Message is empty")
+	}
+	var n *maildrop.NewMessage
+	if up.err == nil {
+		if n, up.err = up.folder.NewMessage(); up.err == nil {
+			n.Flags, n.Keywords, n.Date = flags, keywords, date
+			up.messages = append(up.messages, n)
 		}
-		up.err = nof("[TOOBIG] messages may have %d octets", int64(s.srv.cfg.AppendLimit))
 	}
-	if s.msg.Size == 0 && up.err == nil {
-		up.err = nof("an empty message is none")
-	}
-	if up.err != nil {
-		if s.msg.Sync {
-			return nil
-		}
-		_, err := io.Copy(io.Discard, s.incoming())
-		return err
-	}
-	n, err := up.folder.NewMessage()
-	if err != nil {
-		up.err = err
-	} else {
-		n.Flags, n.Keywords, n.Date = flags, keywords, a.Date
-		up.news = append(up.news, n)
-	}
-	if s.msg.Sync {
+	if msg.Sync {
 		if up.err != nil {
 			return nil
 		}
-		if err := s.proceed("ready for the message"); err != nil {
+		if err := up.call.out.proceed("Ready for message"); err != nil {
 			return err
 		}
 	}
-	in := s.incoming()
+	in := up.call.body()
 	if up.err == nil {
-		w := &sink{w: n}
+		w := &errorWriter{w: n}
 		if _, err := io.Copy(w, in); err != nil && w.err == nil {
 			return err
 		}
@@ -192,41 +188,26 @@ func (up *upload) message(a wire.Append, flags maildrop.Flags, keywords []string
 			up.err = fmt.Errorf("store a message: %w", w.err)
 		}
 	}
-	// Whatever failed here, the rest of the message is no command.
+	// Whatever failed, the rest of the message must not be run as commands.
 	if _, err := io.Copy(io.Discard, in); err != nil {
 		return err
 	}
-	if up.err != nil && s.msg.Sync {
-		s.msg = &wire.Literal{} // it was read: go on to the end of the command
+	if up.err != nil && msg.Sync {
+		up.call.message = &wire.Literal{} // it has been read: go on to the end of the command
 	}
 	return nil
 }
 
-// sink remembers an error of its writer, so that it can be told from one of
-// the reader.
-type sink struct {
+// errorWriter keeps its writer's error, to tell it from the reader's in a copy.
+type errorWriter struct {
 	w   io.Writer
 	err error
 }
 
-func (s *sink) Write(b []byte) (int, error) {
-	n, err := s.w.Write(b)
+func (w *errorWriter) Write(b []byte) (int, error) {
+	n, err := w.w.Write(b)
 	if err != nil {
-		s.err = err
+		w.err = err
 	}
 	return n, err
-}
-
-// incoming reads the message that comes with the command.
-func (s *session) incoming() io.Reader { return &patient{s, s.r.Message(s.msg)} }
-
-// patient gives the client time as long as something comes.
-type patient struct {
-	s *session
-	r io.Reader
-}
-
-func (p *patient) Read(b []byte) (int, error) {
-	p.s.conn.SetReadDeadline(time.Now().Add(writeTimeout))
-	return p.r.Read(b)
 }

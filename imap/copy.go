@@ -8,56 +8,66 @@ import (
 	"hoplite/maildrop"
 )
 
-// doCopy runs COPY and MOVE (RFC 9051, 6.4.7 and 6.4.8).
-func (s *session) doCopy(uid, move bool) error {
-	s.p.SP()
-	set := s.p.Set()
-	s.p.SP()
-	wireName := s.p.AString()
-	if !s.end() {
-		return nil
+// handleCopy runs COPY and UID COPY (RFC 9051, 6.4.7).
+func handleCopy(m *mailbox, c *call) error {
+	done, err := transfer(m, c, m.folder.Copy)
+	if err == nil && len(done.From) > 0 {
+		c.setCode("%s", copyUID(done))
 	}
-	idx := s.messages(set, uid)
-	if s.p.Err() != nil {
-		return nil
+	return err
+}
+
+// handleMove runs MOVE and UID MOVE (RFC 9051, 6.4.8).
+func handleMove(m *mailbox, c *call) error {
+	move := m.folder.Move
+	if m.readOnly {
+		move = func([]uint32, *maildrop.Folder) (maildrop.Copied, error) { return maildrop.Copied{}, errReadOnly }
 	}
-	what := "COPY"
-	if move {
-		what = "MOVE"
+	done, err := transfer(m, c, move)
+	if err == nil && len(done.From) > 0 {
+		// The code must come before the EXPUNGE responses.
+		c.out.untagged("OK [%s] Moved", copyUID(done))
 	}
-	if move && s.sel.readOnly {
-		return errReadOnly
+	return err
+}
+
+// transfer reads the arguments of COPY and MOVE and runs the operation.
+func transfer(m *mailbox, c *call, run func([]uint32, *maildrop.Folder) (maildrop.Copied, error)) (done maildrop.Copied, err error) {
+	c.args.SP()
+	set := c.args.Set()
+	c.args.SP()
+	wireName := c.args.AString()
+	if err := c.args.End(); err != nil {
+		return done, err
 	}
-	name, err := s.mailbox(wireName)
+	idx, err := m.view.resolve(set, c.uid)
 	if err != nil {
-		return nof("[TRYCREATE] no such mailbox")
+		return done, err
 	}
-	dst, err := s.box.Folder(name)
+	to, err := m.account.open(wireName)
 	if err != nil {
-		return tryCreate(err)
+		return done, tryCreate(err)
 	}
-	defer dst.Close()
+	defer to.Close()
 	if len(idx) == 0 {
-		return s.done("%s completed", what)
+		return done, nil
 	}
-	transfer := s.sel.folder.Copy
-	if move {
-		transfer = s.sel.folder.Move
+	done, err = run(m.view.uids(idx), to)
+	if err == nil && len(done.From) == 0 && !c.uid {
+		err = maildrop.ErrNoMessage
 	}
-	c, err := transfer(s.uidsOf(idx), dst)
-	if err != nil {
-		return err
+	return done, err
+}
+
+func copyUID(done maildrop.Copied) string {
+	return fmt.Sprintf("COPYUID %d %s %s", done.Validity, wire.AppendNumbers(nil, done.From), wire.AppendNumbers(nil, done.To))
+}
+
+// tryCreate replaces the error for a mailbox that does not exist, in commands
+// that store messages in it: the client may create it.
+func tryCreate(err error) error {
+	if errors.Is(err, maildrop.ErrNoFolder) {
+		return errTryCreate
 	}
-	if len(c.From) == 0 {
-		if uid {
-			return s.done("%s completed", what)
-		}
-		return errors.Join(maildrop.ErrNoMessage, s.poll(true))
-	}
-	code := fmt.Sprintf("[COPYUID %d %s %s]", c.Validity, wire.AppendNumbers(nil, c.From), wire.AppendNumbers(nil, c.To))
-	if move {
-		s.untagged("OK %s moved", code)
-		return s.done("MOVE completed")
-	}
-	return s.done("%s COPY completed", code)
+	return err
 }

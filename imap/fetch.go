@@ -3,59 +3,91 @@ package imap
 import (
 	"errors"
 	"slices"
-	"strconv"
 
+	"hoplite/imap/summary"
 	"hoplite/imap/wire"
 	"hoplite/maildrop"
 )
 
-// fetchBatch is how many messages are marked \Seen at once, before they are sent.
-const fetchBatch = 64
+// seenBatch is the number of messages that are marked \Seen at once, before
+// they are sent.
+const seenBatch = 64
 
-// warmBatch is for how many messages entries are made before they are sent.
-const warmBatch = 512
+// summaryBatch is the number of messages whose summaries are made, by several
+// workers, before they are sent.
+const summaryBatch = 512
 
-// doFetch runs FETCH and UID FETCH.
-func (s *session) doFetch(uid bool) error {
-	s.p.SP()
-	f := s.p.Fetch()
-	if !s.end() {
-		return nil
+// need is what an item is made from. A larger need includes the smaller ones.
+type need uint8
+
+const (
+	needIndex     need = iota // flags, sizes, dates: no file is opened
+	needHeader                // the summary of the header
+	needStructure             // the summary of the whole message
+	needFile                  // the message's file
+)
+
+// fetchItem describes an item of FETCH; its name is the Label of a wire.Item.
+type fetchItem struct {
+	need need
+	// seen says that the item sets \Seen, unless it is a PEEK.
+	seen bool
+	// check finds what prevents the item for this message alone, before the
+	// first octet of the response is written. It may be nil.
+	check func(*fetcher, *wire.Item) error
+	// write appends the value to b, which is the free room of the output.
+	write func(f *fetcher, b []byte, it *wire.Item) ([]byte, error)
+}
+
+// step is an item that a FETCH asks for, with its description.
+type step struct {
+	item *wire.Item
+	*fetchItem
+}
+
+// handleFetch runs FETCH and UID FETCH (RFC 9051, 6.4.5; RFC 7162).
+func handleFetch(m *mailbox, c *call) error {
+	c.args.SP()
+	cmd := c.args.Fetch()
+	if err := c.args.End(); err != nil {
+		return err
 	}
-	if f.Vanished && (!s.qresync || !uid) {
-		s.p.Fail("VANISHED needs UID FETCH and ENABLE QRESYNC")
-		return nil
+	if cmd.Vanished && (!m.session().on.qresync || !c.uid) {
+		return badf("VANISHED needs UID FETCH and ENABLE QRESYNC")
 	}
-	if uid && !has(f.Items, wire.ItemUID) {
-		f.Items = slices.Insert(f.Items, 0, wire.Item{Kind: wire.ItemUID})
+	if c.uid && !has(cmd.Items, wire.ItemUID) {
+		cmd.Items = slices.Insert(cmd.Items, 0, wire.ItemOf(wire.ItemUID))
 	}
-	if f.ChangedSince > 0 && !has(f.Items, wire.ItemModSeq) {
-		f.Items = append(f.Items, wire.Item{Kind: wire.ItemModSeq})
+	if cmd.ChangedSince > 0 && !has(cmd.Items, wire.ItemModSeq) {
+		cmd.Items = append(cmd.Items, wire.ItemOf(wire.ItemModSeq))
 	}
-	if has(f.Items, wire.ItemModSeq) {
-		s.enableCondstore()
-	}
-	idx := s.messages(f.Set, uid)
-	if s.p.Err() != nil {
-		return nil
-	}
-	if f.Vanished {
-		s.fetchVanished(f)
-	}
-	if f.ChangedSince > 0 {
-		idx = slices.DeleteFunc(idx, func(i int) bool { return s.sel.view.Messages[i].ModSeq <= f.ChangedSince })
-	}
-	gone, err := s.fetchAll(idx, f.Items)
+	f, err := newFetcher(m, c, cmd.Items)
 	if err != nil {
 		return err
 	}
-	if err := s.poll(uid); err != nil {
+	if has(cmd.Items, wire.ItemModSeq) {
+		m.account.enableCondstore()
+	}
+	idx, err := m.view.resolve(cmd.Set, c.uid)
+	if err != nil {
 		return err
 	}
-	if gone {
-		s.tagged("NO [EXPUNGEISSUED] some of the messages are gone")
-	} else {
-		s.tagged("OK FETCH completed")
+	if cmd.Vanished {
+		m.sendVanishedSince(cmd.Set, cmd.ChangedSince)
+	}
+	if cmd.ChangedSince > 0 {
+		idx = slices.DeleteFunc(idx, func(i int) bool { return m.view.Messages[i].ModSeq <= cmd.ChangedSince })
+	}
+	defer f.close()
+	if err := f.all(idx); err != nil {
+		return err
+	}
+	switch {
+	case f.gone && c.uid:
+		// A UID that does not exist is no error (RFC 9051, 6.4.9).
+		c.setCode("EXPUNGEISSUED")
+	case f.gone:
+		return maildrop.ErrNoMessage
 	}
 	return nil
 }
@@ -64,153 +96,154 @@ func has(items []wire.Item, k wire.ItemKind) bool {
 	return slices.ContainsFunc(items, func(it wire.Item) bool { return it.Kind == k })
 }
 
-// fetchVanished tells which UIDs of the set are gone (RFC 7162, 3.2.6).
-func (s *session) fetchVanished(f wire.Fetch) {
-	set := f.Set.Resolve(max(s.sel.view.Next, 2) - 1)
-	var gone []uint32
-	for _, u := range s.sel.folder.Vanished(s.sel.view, f.ChangedSince) {
-		if within(set, u) {
-			gone = append(gone, u)
-		}
-	}
-	if len(gone) > 0 {
-		s.vanished("VANISHED (EARLIER)", gone)
-	}
+// fetcher sends the items of messages, one message after the other.
+type fetcher struct {
+	*mailbox
+	steps     []step
+	withFlags []step // the same for a message that FETCH has marked \Seen
+	need      need   // of the most demanding step, needFile apart
+	needsFile bool
+	marks     bool // messages become \Seen
+
+	msg     *maildrop.Message
+	summary summary.Summary
+	src     *source // the file, if it is needed
+	gone    bool    // some of the messages had been expunged elsewhere
 }
 
-// fetchAll sends the items of all messages; gone says that some of them had
-// been expunged by others.
-func (s *session) fetchAll(idx []int, items []wire.Item) (gone bool, err error) {
-	marks := !s.sel.readOnly && slices.ContainsFunc(items, func(it wire.Item) bool {
-		return !it.Peek && (it.Kind == wire.ItemSection || it.Kind == wire.ItemBinary)
-	})
-	f := fetcher{session: s, items: items, needFile: slices.ContainsFunc(items, needsFile), whole: slices.ContainsFunc(items, needsWhole)}
-	defer f.close()
-	withFlags := items
-	if marks && !has(items, wire.ItemFlags) {
+func newFetcher(m *mailbox, c *call, items []wire.Item) (*fetcher, error) {
+	d := c.session.srv.dialect
+	f := &fetcher{mailbox: m, steps: make([]step, 0, len(items)+1)}
+	flags := false
+	for i := range items {
+		s := step{&items[i], &d.items[items[i].Kind]}
+		if s.write == nil {
+			return nil, badf("Unknown FETCH item %s", items[i].Label)
+		}
+		if s.need == needFile {
+			f.needsFile = true
+		} else {
+			f.need = max(f.need, s.need)
+		}
+		f.marks = f.marks || s.seen && !items[i].Peek && !m.readOnly
+		flags = flags || items[i].Kind == wire.ItemFlags
+		f.steps = append(f.steps, s)
+	}
+	f.withFlags = f.steps
+	if f.marks && !flags {
 		at := 0
 		if items[0].Kind == wire.ItemUID {
 			at = 1
 		}
-		withFlags = slices.Insert(slices.Clone(items), at, wire.Item{Kind: wire.ItemFlags})
+		it := wire.ItemOf(wire.ItemFlags)
+		f.withFlags = slices.Insert(slices.Clone(f.steps), at, step{&it, &d.items[wire.ItemFlags]})
 	}
-	entries := slices.ContainsFunc(items, needsEntry)
+	return f, nil
+}
+
+func (f *fetcher) close() {
+	if f.src != nil {
+		f.src.close()
+		f.src = nil
+	}
+}
+
+// all sends the messages at the given places of the view.
+func (f *fetcher) all(idx []int) error {
 	for len(idx) > 0 {
 		batch := idx
-		if marks {
-			batch = idx[:min(fetchBatch, len(idx))]
-		} else if entries {
-			batch = idx[:min(warmBatch, len(idx))]
+		switch {
+		case f.marks:
+			batch = idx[:min(seenBatch, len(idx))]
+		case f.need > needIndex:
+			batch = idx[:min(summaryBatch, len(idx))]
 		}
-		if entries {
-			if err := s.warm(batch, f.whole); err != nil {
-				return gone, err
+		if f.need > needIndex {
+			if err := f.prepare(batch, f.need == needStructure); err != nil {
+				return err
 			}
 		}
 		var marked []uint32
-		if marks {
-			if marked, err = s.markSeen(batch); err != nil {
-				return gone, err
+		if f.marks {
+			var err error
+			if marked, err = f.markSeen(batch); err != nil {
+				return err
 			}
 		}
 		for _, i := range batch {
-			f.items = items
+			steps := f.steps
 			if len(marked) > 0 {
-				if _, ok := slices.BinarySearch(marked, s.sel.view.Messages[i].UID); ok {
-					f.items = withFlags
+				if _, ok := slices.BinarySearch(marked, f.view.Messages[i].UID); ok {
+					steps = f.withFlags
 				}
 			}
-			err := f.fetch(i)
-			if errors.Is(err, maildrop.ErrNoMessage) {
-				gone = true
-				continue
-			}
-			if err != nil {
-				return gone, err
+			if err := f.one(i, steps); errors.Is(err, maildrop.ErrNoMessage) {
+				f.gone = true
+			} else if err != nil {
+				return err
 			}
 		}
 		idx = idx[len(batch):]
 	}
-	return gone, nil
+	return nil
 }
 
-// markSeen sets \Seen on messages of the view and returns the UIDs it was new to.
-func (s *session) markSeen(idx []int) ([]uint32, error) {
+// one sends "* n FETCH (...)". What can fail for the message alone fails before
+// the first octet.
+func (f *fetcher) one(i int, steps []step) (err error) {
+	f.msg = f.view.Messages[i]
+	f.close()
+	if f.needsFile {
+		if f.src, err = openMessage(f.folder, f.msg); err != nil {
+			return err
+		}
+	}
+	if f.need > needIndex {
+		if f.summary, err = summaryOf(f.folder, f.msg, f.need == needStructure); err != nil {
+			return err
+		}
+	}
+	for _, s := range steps {
+		if s.check != nil {
+			if err := s.check(f, s.item); err != nil {
+				return err
+			}
+		}
+	}
+	b := append(f.out.Room(512), "* "...)
+	b = appendInt(b, int64(i+1))
+	b = append(b, " FETCH ("...)
+	for n, s := range steps {
+		if n > 0 {
+			b = append(b, ' ')
+		}
+		b = append(append(b, s.item.Label...), ' ')
+		if b, err = s.write(f, b, s.item); err != nil {
+			return err
+		}
+	}
+	f.out.Took(append(b, ")\r\n"...))
+	return f.out.Err()
+}
+
+// markSeen sets \Seen on messages of the view and returns the UIDs of those
+// that did not have it.
+func (f *fetcher) markSeen(idx []int) ([]uint32, error) {
 	var uids []uint32
 	for _, i := range idx {
-		if m := s.sel.view.Messages[i]; m.Flags&maildrop.Seen == 0 {
+		if m := f.view.Messages[i]; m.Flags&maildrop.Seen == 0 {
 			uids = append(uids, m.UID)
 		}
 	}
 	if len(uids) == 0 {
 		return nil, nil
 	}
-	_, snap, err := s.sel.folder.Store(uids, maildrop.FlagChange{Mode: maildrop.Add, Flags: maildrop.Seen})
+	_, snap, err := f.folder.Store(uids, maildrop.FlagChange{Mode: maildrop.Add, Flags: maildrop.Seen})
 	if err != nil {
 		return nil, err
 	}
-	return uids, s.advance(snap, false, func(m *maildrop.Message) bool {
+	return uids, f.advance(snap, false, func(m *maildrop.Message) bool {
 		_, mine := slices.BinarySearch(uids, m.UID)
 		return mine
 	})
-}
-
-// flagsOf sends the flags of the message at index i as an untagged FETCH.
-func (s *session) flagsOf(i int, m *maildrop.Message, withUID bool) {
-	b := append(s.w.Room(512), "* "...)
-	b = appendInt(b, int64(i+1))
-	b = append(b, " FETCH ("...)
-	if withUID {
-		b = append(b, "UID "...)
-		b = appendInt(b, int64(m.UID))
-		b = append(b, ' ')
-	}
-	b = s.appendFlags(b, m)
-	if s.condstore {
-		b = append(b, " MODSEQ ("...)
-		b = strconv.AppendUint(b, m.ModSeq, 10)
-		b = append(b, ')')
-	}
-	s.w.Took(append(b, ")\r\n"...))
-}
-
-// flagTexts has the system flags of every combination, as FLAGS shows them.
-var flagTexts = func() (t [32]string) {
-	for f := range t {
-		for _, n := range []struct {
-			f    maildrop.Flags
-			name string
-		}{{maildrop.Answered, `\Answered`}, {maildrop.Flagged, `\Flagged`}, {maildrop.Deleted, `\Deleted`},
-			{maildrop.Seen, `\Seen`}, {maildrop.Draft, `\Draft`}} {
-			if maildrop.Flags(f)&n.f == 0 {
-				continue
-			}
-			if t[f] != "" {
-				t[f] += " "
-			}
-			t[f] += n.name
-		}
-	}
-	return t
-}()
-
-func (s *session) appendFlags(b []byte, m *maildrop.Message) []byte {
-	b = append(b, "FLAGS ("...)
-	start := len(b)
-	b = append(b, flagTexts[m.Flags&31]...)
-	if !s.rev2 && s.sel.isRecent(m.UID) {
-		if len(b) > start {
-			b = append(b, ' ')
-		}
-		b = append(b, `\Recent`...)
-	}
-	if m.Keywords != 0 {
-		for _, k := range s.sel.view.KeywordNames(m) {
-			if len(b) > start {
-				b = append(b, ' ')
-			}
-			b = append(b, k...)
-		}
-	}
-	return append(b, ')')
 }

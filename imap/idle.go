@@ -8,53 +8,62 @@ import (
 	"time"
 )
 
-// doIdle runs IDLE (RFC 9051, 6.3.13): it tells what happens until the client
-// says DONE. While nothing happens it holds no buffer.
-func (s *session) doIdle() error {
-	if !s.end() {
-		return nil
+// handleIdle runs IDLE (RFC 9051, 6.3.13): it reports changes until the client
+// sends DONE. While nothing happens the session holds no buffer.
+func handleIdle(a *account, c *call) error {
+	if err := c.args.End(); err != nil {
+		return err
 	}
+	s := a.session
 	var changed atomic.Bool
-	if s.sel != nil {
-		events, stop := s.sel.folder.Watch()
+	if a.selected != nil {
+		stop := wakeOnChange(a.selected, &changed)
 		defer stop()
-		over := make(chan struct{})
-		defer close(over)
-		go func() {
-			for {
-				select {
-				case <-over:
-					return
-				case <-events:
-					// The session waits in a Read; a deadline in the past ends it.
-					changed.Store(true)
-					s.conn.SetReadDeadline(time.Unix(1, 0))
-				}
-			}
-		}()
 	}
-	if err := s.proceed("idling"); err != nil {
+	if err := c.out.proceed("idling"); err != nil {
 		return err
 	}
 	if err := s.idle(&changed); err != nil {
 		return err
 	}
 	s.conn.SetReadDeadline(time.Now().Add(writeTimeout))
-	line, err := s.r.Line()
+	line, err := s.in.Line()
 	if err != nil {
 		return err
 	}
 	if !strings.EqualFold(string(line), "DONE") {
-		s.p.Fail("expected DONE")
-		return nil
+		return badf("Expected DONE")
 	}
-	return s.done("IDLE completed")
+	return nil
 }
 
-// idle returns once the client has sent something.
+// wakeOnChange sets changed and interrupts the session's Read whenever the
+// selected folder changes, until stop is called.
+func wakeOnChange(m *mailbox, changed *atomic.Bool) (stop func()) {
+	conn := m.session().conn
+	events, unwatch := m.folder.Watch()
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-events:
+				changed.Store(true)
+				conn.SetReadDeadline(time.Unix(1, 0))
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		unwatch()
+	}
+}
+
+// idle reports changes and returns once the client has sent something.
 func (s *session) idle(changed *atomic.Bool) error {
 	limit := time.Now().Add(s.srv.cfg.IdleTimeout)
-	changed.Store(true) // look once: it may have happened before we watched
+	changed.Store(true) // something may have changed before the watch began
 	for {
 		s.conn.SetReadDeadline(limit)
 		if s.stopping.Load() {
@@ -64,11 +73,11 @@ func (s *session) idle(changed *atomic.Bool) error {
 			if err := s.poll(true); err != nil {
 				return err
 			}
-			if err := s.w.Flush(); err != nil {
+			if err := s.out.Flush(); err != nil {
 				return err
 			}
 		}
-		err := s.r.Wait()
+		err := s.in.Wait()
 		if errors.Is(err, os.ErrDeadlineExceeded) && changed.Load() && !s.stopping.Load() {
 			continue
 		}

@@ -72,9 +72,10 @@ type Env struct {
 
 // Server serves the connections of one listener.
 type Server struct {
-	cfg Config
-	env Env
-	log zerolog.Logger
+	cfg     Config
+	env     Env
+	log     zerolog.Logger
+	dialect *dialect
 
 	sessions listen.Sessions[*session]
 }
@@ -91,7 +92,7 @@ func New(cfg Config, env Env) *Server {
 	if env.Tally == nil {
 		env.Tally = &listen.Tally{}
 	}
-	return &Server{cfg: cfg, env: env, log: env.Log}
+	return &Server{cfg: cfg, env: env, log: env.Log, dialect: newDialect(extensions)}
 }
 
 func set[T comparable](v *T, otherwise T) {

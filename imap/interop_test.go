@@ -23,7 +23,7 @@ import (
 )
 
 // need skips a test when a program is missing.
-func need(t *testing.T, program string) {
+func needs(t *testing.T, program string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
 		t.Skipf("%s is not installed (make interop installs it)", program)
@@ -84,7 +84,7 @@ func files(t *testing.T, dir string) []string {
 
 // mbsync brings all mail down, takes changes both ways, and settles a conflict.
 func TestInteropMbsync(t *testing.T) {
-	need(t, "mbsync")
+	needs(t, "mbsync")
 	d := open(t, Config{}, maildrop.Config{})
 	c := d.login(t)
 	for i := range 40 {
@@ -152,7 +152,7 @@ SyncState *
 }
 
 func TestInteropOfflineIMAP(t *testing.T) {
-	need(t, "offlineimap")
+	needs(t, "offlineimap")
 	d := filled(t, 20)
 	dir := t.TempDir()
 	rc := write(t, filepath.Join(dir, "rc"), fmt.Sprintf(`[general]
@@ -181,7 +181,7 @@ auth_mechanisms = LOGIN
 }
 
 func TestInteropCurl(t *testing.T) {
-	need(t, "curl")
+	needs(t, "curl")
 	d := filled(t, 3)
 	base := "imap://" + d.addr
 	login := []string{"-sS", "--user", "ann:secret word"}
@@ -202,7 +202,7 @@ func TestInteropCurl(t *testing.T) {
 }
 
 func TestInteropImaplib(t *testing.T) {
-	need(t, "python3")
+	needs(t, "python3")
 	d := filled(t, 5)
 	script := write(t, filepath.Join(t.TempDir(), "x.py"), `
 import imaplib, ssl, sys, time
@@ -287,8 +287,8 @@ func TestInteropGoIMAP(t *testing.T) {
 
 // mutt in a terminal reads a message, flags it and saves another elsewhere.
 func TestInteropMutt(t *testing.T) {
-	need(t, "mutt")
-	need(t, "script")
+	needs(t, "mutt")
+	needs(t, "script")
 	d := filled(t, 4)
 	dir := t.TempDir()
 	rc := write(t, filepath.Join(dir, "rc"), fmt.Sprintf(`set folder="imap://ann@%[1]s/"
@@ -321,7 +321,7 @@ push "<first-entry><flag-message><next-entry><save-message>=Lists.Go<enter><firs
 // TestInteropDovecot sends the same session to Dovecot and to us and compares
 // the answers. Where they differ on purpose, the script says "~" and why.
 func TestInteropDovecot(t *testing.T) {
-	need(t, "dovecot")
+	needs(t, "dovecot")
 	if os.Getuid() != 0 {
 		t.Skip("Dovecot wants to be started by root")
 	}

@@ -9,50 +9,91 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// listed is one name that LIST may show.
+// listed is a name that LIST may show.
 type listed struct {
 	maildrop.FolderInfo
 	subscribed bool
-	below      bool // a subscribed name is below it
+	above      bool // a subscribed name is below it
 }
 
-// doList runs LIST (RFC 9051, 6.3.9; RFC 5258, 5819, 6154).
-func (s *session) doList() error {
-	s.p.SP()
-	l := s.p.List()
-	if !s.end() {
-		return nil
+// handleList runs LIST (RFC 9051, 6.3.9; RFC 5258, RFC 5819, RFC 6154).
+func handleList(a *account, c *call) error {
+	c.args.SP()
+	l := c.args.List()
+	if err := c.args.End(); err != nil {
+		return err
+	}
+	if err := a.checkStatus(l.Status); err != nil {
+		return err
 	}
 	if !l.Extended && l.Patterns[0] == "" {
-		s.untagged(`LIST (\Noselect) %s ""`, s.quotedSeparator())
-		return s.done("LIST completed")
+		c.out.untagged(`LIST (\Noselect) %s ""`, a.names.quotedSeparator())
+		return nil
 	}
-	names, err := s.names()
+	names, err := allNames(a.box)
 	if err != nil {
 		return err
 	}
-	match, err := s.matcher(l.Reference, l.Patterns)
+	match, err := newPatterns(&a.names, l.Reference, l.Patterns)
 	if err != nil {
 		return err
 	}
 	for i, n := range names {
-		if match(n.Name) {
-			s.listOne(l, n, func() bool { return hidden(names, i, match) })
+		if !match.match(n.Name) {
+			continue
+		}
+		childInfo := l.Subscribed && l.Recursive && hidesSubscribed(names, i, match)
+		if !wanted(&l, &n, childInfo) {
+			continue
+		}
+		sendListed(a, c, &l, &n, childInfo)
+		if len(l.Status) > 0 && n.Exists {
+			// A folder that has just been deleted has no status; the list goes on.
+			a.sendStatus(c.out, n.Name, l.Status)
 		}
 	}
-	return s.done("LIST completed")
+	return nil
 }
 
-// names are all folders, their parents, and what is subscribed, INBOX first.
-func (s *session) names() ([]listed, error) {
-	folders, err := s.box.List()
+// wanted reports whether the selection options let a name through.
+func wanted(l *wire.List, n *listed, childInfo bool) bool {
+	switch {
+	case l.Subscribed && !n.subscribed && !childInfo:
+		return false
+	case l.SpecialUse && n.SpecialUse == "":
+		return false
+	}
+	return l.Subscribed || n.Exists || n.HasChildren
+}
+
+func sendListed(a *account, c *call, l *wire.List, n *listed, childInfo bool) {
+	b := append(c.out.Room(512), "* LIST ("...)
+	b = append(b, strings.Join(attributes(l, n), " ")...)
+	b = append(b, ") "...)
+	b = append(b, a.names.quotedSeparator()...)
+	b = append(b, ' ')
+	b = append(b, a.names.encode(n.Name)...)
+	if childInfo {
+		b = append(b, ` (CHILDINFO ("SUBSCRIBED"))`...)
+	}
+	c.out.Took(append(b, "\r\n"...))
+}
+
+// allNames returns all folders, their parents, and the names that are
+// subscribed, INBOX first.
+func allNames(box *maildrop.Box) ([]listed, error) {
+	folders, err := box.List()
 	if err != nil {
 		return nil, err
 	}
-	subs, err := s.box.Subscriptions()
+	subs, err := box.Subscriptions()
 	if err != nil {
 		return nil, err
 	}
+	return mergeNames(folders, subs), nil
+}
+
+func mergeNames(folders []maildrop.FolderInfo, subs []string) []listed {
 	at := make(map[string]int, len(folders))
 	out := make([]listed, 0, len(folders)+len(subs))
 	add := func(f maildrop.FolderInfo) *listed {
@@ -70,11 +111,11 @@ func (s *session) names() ([]listed, error) {
 	for _, name := range subs {
 		add(maildrop.FolderInfo{Name: name}).subscribed = true
 		for i := strings.LastIndexByte(name, '/'); i > 0; i = strings.LastIndexByte(name[:i], '/') {
-			add(maildrop.FolderInfo{Name: name[:i]}).below = true
+			add(maildrop.FolderInfo{Name: name[:i]}).above = true
 		}
 	}
 	slices.SortStableFunc(out, func(a, b listed) int { return compareNames(a.Name, b.Name) })
-	return out, nil
+	return out
 }
 
 // compareNames puts INBOX first and each name before those below it.
@@ -90,148 +131,89 @@ func compareNames(a, b string) int {
 	return strings.Compare(strings.ReplaceAll(a, "/", "\x00"), strings.ReplaceAll(b, "/", "\x00"))
 }
 
-// matcher tells which names fit one of the patterns behind the reference.
-func (s *session) matcher(ref string, patterns []string) (func(name string) bool, error) {
-	if len(patterns) > 50 {
-		return nil, nof("[LIMIT] too many patterns")
-	}
-	var list []pattern
-	for _, text := range patterns {
-		full, err := s.text(ref + text)
-		if err != nil {
-			return nil, err
-		}
-		if len(full) > maxPattern {
-			return nil, nof("[LIMIT] pattern too long")
-		}
-		if len(full) >= 5 && strings.EqualFold(full[:5], maildir.Inbox) && (len(full) == 5 || full[5] == s.separator()[0]) {
-			full = maildir.Inbox + full[5:]
-		}
-		list = append(list, newPattern(full, s.separator()))
-	}
-	inbox := slices.ContainsFunc(list, func(p pattern) bool {
-		return newPattern(strings.ToUpper(p.text), s.separator()).match(maildir.Inbox)
-	})
-	return func(name string) bool {
-		if name == maildir.Inbox {
-			return inbox // its case means nothing
-		}
-		shown := s.shown(name)
-		return slices.ContainsFunc(list, func(p pattern) bool { return p.match(shown) })
-	}, nil
-}
-
-// listOne shows a name that fits the patterns, if the selection options want it.
-func (s *session) listOne(l wire.List, n listed, hidden func() bool) {
-	childInfo := l.Subscribed && l.Recursive && hidden()
-	switch {
-	case l.Subscribed && !n.subscribed && !childInfo:
-		return
-	case l.SpecialUse && n.SpecialUse == "":
-		return
-	case !l.Subscribed && !n.Exists && !n.HasChildren:
-		return
-	}
-	b := append(s.w.Room(512), "* LIST ("...)
-	b = append(b, strings.Join(attributes(l, n), " ")...)
-	b = append(b, ") "...)
-	b = append(b, s.quotedSeparator()...)
-	b = append(b, ' ')
-	b = append(b, s.mailboxName(n.Name)...)
-	if childInfo {
-		b = append(b, ` (CHILDINFO ("SUBSCRIBED"))`...)
-	}
-	s.w.Took(append(b, "\r\n"...))
-	if len(l.Status) > 0 && n.Exists {
-		// A folder that vanishes meanwhile has no status; the list goes on.
-		s.status(n.Name, l.Status)
-	}
-}
-
-// hidden tells whether a subscribed name is below the i-th that the patterns
-// miss (RFC 5258, 3.5).
-func hidden(names []listed, i int, match func(string) bool) bool {
+// hidesSubscribed reports whether a subscribed name that the patterns do not
+// match is below the i-th name (RFC 5258, 3.5).
+func hidesSubscribed(names []listed, i int, match *patterns) bool {
 	below := names[i].Name + "/"
-	for _, c := range names[i+1:] {
-		if !strings.HasPrefix(c.Name, below) {
+	for _, n := range names[i+1:] {
+		if !strings.HasPrefix(n.Name, below) {
 			if names[i].Name == maildir.Inbox {
-				continue // it comes first, and what is below it does not follow
+				continue // INBOX comes first; the names below it do not follow it
 			}
 			return false // names are sorted: there are no more
 		}
-		if c.subscribed && !match(c.Name) {
+		if n.subscribed && !match.match(n.Name) {
 			return true
 		}
 	}
 	return false
 }
 
-func attributes(l wire.List, n listed) []string {
-	var a []string
-	if !n.Exists {
-		if l.Extended {
-			a = append(a, `\NonExistent`)
-		} else {
-			a = append(a, `\Noselect`)
-		}
-	}
-	// A plain LIST gets all there is (RFC 3348, RFC 6154); an extended one what
-	// it asks for.
+// attributes returns the attributes of a name. A plain LIST shows all of them
+// (RFC 3348, RFC 6154), an extended one those it asks for.
+func attributes(l *wire.List, n *listed) []string {
+	var out []string
 	switch {
-	case l.Extended && !l.RetChildren:
-	case n.HasChildren:
-		a = append(a, `\HasChildren`)
+	case n.Exists:
+	case l.Extended:
+		out = append(out, `\NonExistent`)
 	default:
-		a = append(a, `\HasNoChildren`)
+		out = append(out, `\Noselect`)
 	}
-	if n.SpecialUse != "" && (!l.Extended || l.RetSpecialUse || l.SpecialUse) {
-		a = append(a, n.SpecialUse)
+	switch {
+	case l.Extended && !l.ReturnChildren:
+	case n.HasChildren:
+		out = append(out, `\HasChildren`)
+	default:
+		out = append(out, `\HasNoChildren`)
 	}
-	if n.subscribed && (l.Subscribed || l.RetSubscribed) {
-		a = append(a, `\Subscribed`)
+	if n.SpecialUse != "" && (!l.Extended || l.ReturnSpecialUse || l.SpecialUse) {
+		out = append(out, n.SpecialUse)
 	}
-	return a
+	if n.subscribed && (l.Subscribed || l.ReturnSubscribed) {
+		out = append(out, `\Subscribed`)
+	}
+	return out
 }
 
-// doLsub runs LSUB (RFC 3501, 6.3.9).
-func (s *session) doLsub() error {
-	s.p.SP()
-	ref := s.p.AString()
-	s.p.SP()
-	pat := s.p.ListMailbox()
-	if !s.end() {
-		return nil
+// handleLsub runs LSUB (RFC 3501, 6.3.9).
+func handleLsub(a *account, c *call) error {
+	c.args.SP()
+	ref := c.args.AString()
+	c.args.SP()
+	text := c.args.ListMailbox()
+	if err := c.args.End(); err != nil {
+		return err
 	}
-	names, err := s.names()
+	names, err := allNames(a.box)
 	if err != nil {
 		return err
 	}
-	match, err := s.matcher(ref, []string{pat})
+	match, err := newPatterns(&a.names, ref, []string{text})
 	if err != nil {
 		return err
 	}
 	for i, n := range names {
-		attr := ""
-		switch {
-		case !match(n.Name):
-			continue
-		case n.subscribed:
-		case n.below && strings.Contains(pat, "%") && hidden(names, i, match):
-			// The name stands for subscribed ones below it.
-			attr = `\Noselect`
-		default:
+		if !match.match(n.Name) {
 			continue
 		}
-		s.untagged("LSUB (%s) %s %s", attr, s.quotedSeparator(), s.mailboxName(n.Name))
+		switch {
+		case n.subscribed:
+			c.out.untagged("LSUB () %s %s", a.names.quotedSeparator(), a.names.encode(n.Name))
+		case n.above && strings.Contains(text, "%") && hidesSubscribed(names, i, match):
+			// The name stands for the subscribed ones below it.
+			c.out.untagged(`LSUB (\Noselect) %s %s`, a.names.quotedSeparator(), a.names.encode(n.Name))
+		}
 	}
-	return s.done("LSUB completed")
+	return nil
 }
 
-func (s *session) doNamespace() error {
-	if !s.end() {
-		return nil
+// handleNamespace runs NAMESPACE (RFC 9051, 6.3.10).
+func handleNamespace(a *account, c *call) error {
+	if err := c.args.End(); err != nil {
+		return err
 	}
-	prefix := string(wire.AppendString(nil, s.prefix, true))
-	s.untagged("NAMESPACE ((%s %s)) NIL NIL", prefix, s.quotedSeparator())
-	return s.done("NAMESPACE completed")
+	prefix := wire.AppendString(nil, a.names.prefix, true)
+	c.out.untagged("NAMESPACE ((%s %s)) NIL NIL", prefix, a.names.quotedSeparator())
+	return nil
 }

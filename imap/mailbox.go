@@ -1,193 +1,179 @@
 package imap
 
 import (
-	"errors"
-	"slices"
-	"strings"
-
+	"hoplite/imap/wire"
 	"hoplite/maildrop"
 )
 
-// oneName reads a command that takes the name of a mailbox; ok is false when
-// the command is wrong.
-func (s *session) oneName() (name string, ok bool, err error) {
-	s.p.SP()
-	wireName := s.p.AString()
-	if !s.end() {
-		return "", false, nil
-	}
-	name, err = s.mailbox(wireName)
-	return name, err == nil, err
+// mailbox is the selected state: the folder, the client's view of it, and the
+// responses that bring the view up to date.
+type mailbox struct {
+	account  *account
+	out      output
+	folder   *maildrop.Folder
+	readOnly bool
+	view     view
 }
 
-// specialUses are the attributes that CREATE can set (RFC 6154, 2).
-var specialUses = []string{`\All`, `\Archive`, `\Drafts`, `\Flagged`, `\Junk`, `\Sent`, `\Trash`}
+func (m *mailbox) session() *session { return m.account.session }
 
-func (s *session) doCreate() error {
-	s.p.SP()
-	c := s.p.Create()
-	if !s.end() {
+func (m *mailbox) close() { m.folder.Close() }
+
+// poll looks for changes in the folder and reports them. Unless expunge is set,
+// messages that are gone keep their numbers for now.
+func (m *mailbox) poll(expunge bool) error {
+	snap, err := m.folder.Sync()
+	if err != nil {
+		return m.lost(err)
+	}
+	return m.advance(snap, expunge, nil)
+}
+
+// lost ends a session whose folder has disappeared.
+func (m *mailbox) lost(err error) error {
+	m.session().log.Info().Err(err).Msg("imap: selected mailbox is lost")
+	m.out.untagged("BYE Selected mailbox no longer exists")
+	return errBye
+}
+
+// advance moves the view to snap and reports what has changed. The flags of
+// messages for which known returns true are not reported; known may be nil.
+func (m *mailbox) advance(snap *maildrop.Snapshot, expunge bool, known func(*maildrop.Message) bool) error {
+	if snap == m.view.Snapshot {
 		return nil
 	}
-	use := ""
-	for _, u := range c.Use {
-		i := slices.IndexFunc(specialUses, func(k string) bool { return strings.EqualFold(k, u) })
-		if i < 0 || use != "" {
-			return nof("[USEATTR] a mailbox has one special use of those we know")
+	if snap.Gone || snap.Validity != m.view.Validity {
+		return m.lost(maildrop.ErrGone)
+	}
+	on := &m.session().on
+	u := m.view.update(snap, expunge)
+	m.sendExpunged(u)
+	if u.keywords {
+		m.sendFlagNames()
+	}
+	if u.added {
+		m.claimRecent(snap)
+		m.sendCounts()
+	}
+	for _, msg := range u.flagged {
+		if known != nil && known(msg) {
+			continue
 		}
-		use = specialUses[i]
-	}
-	plain, err := s.text(c.Mailbox)
-	if err != nil {
-		return nof("[CANNOT] not a possible name")
-	}
-	// A separator at the end says that mailboxes are going to be made below;
-	// here every mailbox may have some (RFC 9051, 6.3.4).
-	name, err := s.storeName(strings.TrimSuffix(plain, s.separator()))
-	if err == nil {
-		err = s.box.Create(name, use)
-	}
-	if errors.Is(err, maildrop.ErrFolderName) {
-		return nof("[CANNOT] not a possible name")
-	}
-	if err != nil {
-		return err
-	}
-	snap, err := s.box.Status(name)
-	if err != nil {
-		return err
-	}
-	return s.done("[MAILBOXID (%s)] CREATE completed", objectID('F', snap.GUID))
-}
-
-func (s *session) doDelete() error {
-	name, ok, err := s.oneName()
-	if !ok {
-		return err
-	}
-	if s.sel != nil && s.sel.folder.Name() == name {
-		s.unselect() // nobody can look at a mailbox that isn't there
-	}
-	if err := s.box.Delete(name); err != nil {
-		return err
-	}
-	return s.done("DELETE completed")
-}
-
-func (s *session) doRename() error {
-	s.p.SP()
-	from := s.p.AString()
-	s.p.SP()
-	to := s.p.AString()
-	if !s.end() {
-		return nil
-	}
-	old, err := s.mailbox(from)
-	if err != nil {
-		return err
-	}
-	plain, err := s.text(to)
-	if err != nil {
-		return nof("[CANNOT] not a possible name")
-	}
-	name, err := s.storeName(strings.TrimSuffix(plain, s.separator()))
-	if err == nil {
-		err = s.box.Rename(old, name)
-	}
-	if errors.Is(err, maildrop.ErrFolderName) {
-		return nof("[CANNOT] not a possible name")
-	}
-	if err != nil {
-		return err
-	}
-	return s.done("RENAME completed")
-}
-
-func (s *session) doSubscribe() error {
-	name, ok, err := s.oneName()
-	if !ok {
-		return err
-	}
-	if err := s.box.Subscribe(name, true); err != nil {
-		return err
-	}
-	return s.done("SUBSCRIBE completed")
-}
-
-func (s *session) doUnsubscribe() error {
-	name, ok, err := s.oneName()
-	if !ok {
-		return err
-	}
-	if err := s.box.Subscribe(name, false); err != nil {
-		return err
-	}
-	return s.done("UNSUBSCRIBE completed")
-}
-
-func (s *session) doStatus() error {
-	s.p.SP()
-	wireName := s.p.AString()
-	s.p.SP()
-	items := s.p.StatusItems()
-	if !s.end() {
-		return nil
-	}
-	name, err := s.mailbox(wireName)
-	if err != nil {
-		return err
-	}
-	if slices.Contains(items, "HIGHESTMODSEQ") {
-		s.enableCondstore()
-	}
-	if err := s.status(name, items); err != nil {
-		return err
-	}
-	return s.done("STATUS completed")
-}
-
-// status sends the figures of a folder (RFC 9051, 6.3.11).
-func (s *session) status(name string, items []string) error {
-	f, err := s.box.Folder(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	snap, err := f.Sync()
-	if err != nil {
-		return err
-	}
-	c := snap.Counts()
-	b := append(s.w.Room(1024), "* STATUS "...)
-	b = append(b, s.mailboxName(name)...)
-	for i, it := range items {
-		b = append(b, [...]string{" (", " "}[min(i, 1)]...)
-		b = append(append(b, it...), ' ')
-		switch it {
-		case "MESSAGES":
-			b = appendInt(b, int64(c.Messages))
-		case "RECENT":
-			b = appendInt(b, int64(len(snap.Messages)-snap.From(f.Recent(snap, false))))
-		case "UIDNEXT":
-			b = appendInt(b, int64(snap.Next))
-		case "UIDVALIDITY":
-			b = appendInt(b, int64(snap.Validity))
-		case "UNSEEN":
-			b = appendInt(b, int64(c.Unseen))
-		case "DELETED":
-			b = appendInt(b, int64(c.Deleted))
-		case "SIZE":
-			b = appendInt(b, c.Size)
-		case "DELETED-STORAGE":
-			b = appendInt(b, c.DeletedSize)
-		case "HIGHESTMODSEQ":
-			b = appendInt(b, int64(max(snap.ModSeq, 1)))
-		case "MAILBOXID":
-			b = append(append(append(b, '('), objectID('F', snap.GUID)...), ')')
-		case "APPENDLIMIT":
-			b = appendInt(b, int64(s.srv.cfg.AppendLimit))
+		if i, ok := m.view.Find(msg.UID); ok {
+			m.sendFlags(i, msg, on.condstore)
 		}
 	}
-	s.w.Took(append(b, ")\r\n"...))
 	return nil
+}
+
+// claimRecent makes the messages that no session has seen \Recent in this one.
+func (m *mailbox) claimRecent(snap *maildrop.Snapshot) {
+	m.view.claim(m.folder.Recent(snap, !m.readOnly))
+}
+
+// sendExpunged reports the messages that are gone.
+func (m *mailbox) sendExpunged(u update) {
+	if m.session().on.qresync {
+		m.sendVanished("VANISHED", u.expunged)
+		return
+	}
+	for _, n := range u.numbers {
+		b := appendInt(append(m.out.Room(64), "* "...), int64(n))
+		m.out.Took(append(b, " EXPUNGE\r\n"...))
+	}
+}
+
+// maxVanished is the number of UIDs in one VANISHED response.
+const maxVanished = 2000
+
+// sendVanished sends "* VANISHED ..." for ascending UIDs.
+func (m *mailbox) sendVanished(what string, uids []uint32) {
+	for len(uids) > 0 {
+		n := min(len(uids), maxVanished)
+		m.out.untagged("%s %s", what, wire.AppendNumbers(nil, uids[:n]))
+		uids = uids[n:]
+	}
+}
+
+// sendVanishedSince reports which UIDs of a set are gone since a MODSEQ
+// (RFC 7162, 3.2.6).
+func (m *mailbox) sendVanishedSince(set wire.Set, modseq uint64) {
+	ranges := set.Resolve(max(m.view.Next, 2) - 1)
+	var gone []uint32
+	for _, uid := range m.folder.Vanished(m.view.Snapshot, modseq) {
+		if within(ranges, uid) {
+			gone = append(gone, uid)
+		}
+	}
+	m.sendVanished("VANISHED (EARLIER)", gone)
+}
+
+func (m *mailbox) sendCounts() {
+	m.out.untagged("%d EXISTS", len(m.view.Messages))
+	if !m.session().on.rev2 {
+		m.out.untagged("%d RECENT", m.view.countRecent())
+	}
+}
+
+// sendFlagNames sends the flags that the mailbox has and can store.
+func (m *mailbox) sendFlagNames() {
+	m.out.untagged("FLAGS (%s)", flagNames(m.view.Keywords))
+	if !m.readOnly {
+		m.out.untagged(`OK [PERMANENTFLAGS (%s \*)] Flags permitted`, flagNames(m.view.Keywords))
+	}
+}
+
+// sendHighestModSeq tells a client that has just enabled CONDSTORE where the
+// mailbox stands (RFC 7162, 3.1).
+func (m *mailbox) sendHighestModSeq() {
+	m.out.untagged("OK [HIGHESTMODSEQ %d] Highest", m.view.highestModSeq())
+}
+
+// sendFlags sends the flags of the message at place i as an untagged FETCH.
+func (m *mailbox) sendFlags(i int, msg *maildrop.Message, withUID bool) {
+	b := m.beginFetch(i, msg, withUID)
+	b = m.appendFlags(append(b, "FLAGS "...), msg)
+	if m.session().on.condstore {
+		b = appendModSeq(append(b, " MODSEQ "...), msg)
+	}
+	m.out.Took(append(b, ")\r\n"...))
+}
+
+// sendModSeq sends the MODSEQ of the message at place i as an untagged FETCH.
+func (m *mailbox) sendModSeq(i int, msg *maildrop.Message, withUID bool) {
+	b := m.beginFetch(i, msg, withUID)
+	b = appendModSeq(append(b, "MODSEQ "...), msg)
+	m.out.Took(append(b, ")\r\n"...))
+}
+
+// beginFetch returns the beginning of an untagged FETCH, for out.Took.
+func (m *mailbox) beginFetch(i int, msg *maildrop.Message, withUID bool) []byte {
+	b := appendInt(append(m.out.Room(512), "* "...), int64(i+1))
+	b = append(b, " FETCH ("...)
+	if withUID {
+		b = append(appendInt(append(b, "UID "...), int64(msg.UID)), ' ')
+	}
+	return b
+}
+
+// appendFlags appends a message's flags in parentheses.
+func (m *mailbox) appendFlags(b []byte, msg *maildrop.Message) []byte {
+	b = append(b, '(')
+	start := len(b)
+	b = append(b, flagTexts[msg.Flags&31]...)
+	if !m.session().on.rev2 && m.view.isRecent(msg.UID) {
+		if len(b) > start {
+			b = append(b, ' ')
+		}
+		b = append(b, `\Recent`...)
+	}
+	if msg.Keywords != 0 {
+		for _, k := range m.view.KeywordNames(msg) {
+			if len(b) > start {
+				b = append(b, ' ')
+			}
+			b = append(b, k...)
+		}
+	}
+	return append(b, ')')
 }

@@ -36,11 +36,11 @@ func TestModel(t *testing.T) {
 	t.Logf("seed %d", seed)
 	end := time.Now().Add(length)
 	var wg sync.WaitGroup
-	views := make([]*view, 10)
+	views := make([]*watcher, 10)
 	for i := range views {
 		c := d.login(t)
 		c.SetDeadline(end.Add(2 * patience))
-		views[i] = &view{client: c, truth: truth, rnd: rand.New(rand.NewPCG(seed, uint64(i)))}
+		views[i] = &watcher{client: c, truth: truth, rnd: rand.New(rand.NewPCG(seed, uint64(i)))}
 		if i%3 == 1 {
 			c.ok("ENABLE QRESYNC")
 		}
@@ -108,7 +108,7 @@ func (tr *truth) expunged(uid uint32) {
 }
 
 // check compares what is left with what was done.
-func (tr *truth) check(t *testing.T, views []*view) {
+func (tr *truth) check(t *testing.T, views []*watcher) {
 	left := map[uint32]bool{}
 	for _, m := range views[0].msgs {
 		left[m.uid] = true
@@ -146,8 +146,8 @@ func outsider(t *testing.T, d *door, tr *truth, end time.Time, rnd *rand.Rand) {
 	}
 }
 
-// view is the mailbox as one client knows it.
-type view struct {
+// watcher is the mailbox as one client knows it.
+type watcher struct {
 	*client
 	truth *truth
 	rnd   *rand.Rand
@@ -161,14 +161,14 @@ type seen struct {
 	flags string // "?": not known yet
 }
 
-func (v *view) fail(format string, args ...any) {
+func (v *watcher) fail(format string, args ...any) {
 	if v.err == nil {
 		v.err = fmt.Errorf(format, args...)
 	}
 }
 
 // step does one random thing.
-func (v *view) step() {
+func (v *watcher) step() {
 	pick := func() int { return 1 + v.rnd.IntN(max(len(v.msgs), 1)) }
 	flags := []string{`\Seen`, `\Flagged`, `\Answered`, "$One", "two"}
 	flag := flags[v.rnd.IntN(len(flags))]
@@ -203,7 +203,7 @@ func (v *view) step() {
 }
 
 // uid is the UID of a message.
-func (v *view) uid(n int) uint32 {
+func (v *watcher) uid(n int) uint32 {
 	if v.msgs[n-1].uid == 0 {
 		v.run("FETCH 1:* (UID)")
 	}
@@ -218,7 +218,7 @@ var (
 )
 
 // run sends a command and takes in what comes back.
-func (v *view) run(cmd string, subject ...string) {
+func (v *watcher) run(cmd string, subject ...string) {
 	if v.err != nil {
 		return
 	}
@@ -250,7 +250,7 @@ func (v *view) run(cmd string, subject ...string) {
 }
 
 // take brings the view up to date with an untagged response.
-func (v *view) take(l, cmd string) {
+func (v *watcher) take(l, cmd string) {
 	f := strings.Fields(l)
 	n, err := strconv.Atoi(f[1])
 	switch {
@@ -283,7 +283,7 @@ func (v *view) take(l, cmd string) {
 	}
 }
 
-func (v *view) vanished(set string) {
+func (v *watcher) vanished(set string) {
 	for r := range strings.SplitSeq(set, ",") {
 		lo, hi, ok := strings.Cut(r, ":")
 		if !ok {
@@ -311,7 +311,7 @@ func (v *view) vanished(set string) {
 	}
 }
 
-func (v *view) fetched(l, cmd string) {
+func (v *watcher) fetched(l, cmd string) {
 	n, _ := strconv.Atoi(fetchRE.FindStringSubmatch(l)[1])
 	if n < 1 || n > len(v.msgs) {
 		v.fail("%s: FETCH %d of %d", cmd, n, len(v.msgs))
@@ -347,7 +347,7 @@ func normal(flags string) string {
 }
 
 // compare asks for everything anew and compares it with what is known.
-func (v *view) compare() {
+func (v *watcher) compare() {
 	known := slices.Clone(v.msgs)
 	v.run("FETCH 1:* (UID FLAGS)")
 	if len(known) != len(v.msgs) {

@@ -2,57 +2,58 @@ package imap
 
 import "hoplite/maildrop"
 
-// quotaRoot is the name of the one root that every mailbox of a box is under.
-const quotaRoot = `"account"`
+// quotaRoot is the one quota root, which covers every mailbox of a box.
+const quotaRoot = "account"
 
-func (s *session) doGetQuota() error {
-	s.p.SP()
-	root := s.p.AString()
-	if !s.end() {
-		return nil
+// handleGetQuota runs GETQUOTA (RFC 9208, 4.2.1).
+func handleGetQuota(a *account, c *call) error {
+	c.args.SP()
+	root := c.args.AString()
+	if err := c.args.End(); err != nil {
+		return err
 	}
-	if root != "account" {
-		return nof("[NONEXISTENT] no such quota root")
+	if root != quotaRoot {
+		return nof("[NONEXISTENT] No such quota root")
 	}
-	q, err := s.box.Quota()
+	return sendQuota(a, c)
+}
+
+// handleGetQuotaRoot runs GETQUOTAROOT (RFC 9208, 4.2.2).
+func handleGetQuotaRoot(a *account, c *call) error {
+	name, err := readName(a, c)
 	if err != nil {
 		return err
 	}
-	s.quota(q)
-	return s.done("GETQUOTA completed")
+	if _, err := a.box.Status(name); err != nil {
+		return err
+	}
+	c.out.untagged("QUOTAROOT %s %q", a.names.encode(name), quotaRoot)
+	return sendQuota(a, c)
 }
 
-func (s *session) doGetQuotaRoot() error {
-	name, ok, err := s.oneName()
-	if !ok {
-		return err
-	}
-	if _, err := s.box.Status(name); err != nil {
-		return err
-	}
-	q, err := s.box.Quota()
+func sendQuota(a *account, c *call) error {
+	q, err := a.box.Quota()
 	if err != nil {
 		return err
 	}
-	s.untagged("QUOTAROOT %s %s", s.mailboxName(name), quotaRoot)
-	s.quota(q)
-	return s.done("GETQUOTAROOT completed")
+	c.out.untagged("QUOTA %q (%s)", quotaRoot, quotaResources(q))
+	return nil
 }
 
-// quota sends use and limits (RFC 9208, 5.1); STORAGE counts in KiB.
-func (s *session) quota(q maildrop.Quota) {
-	b := append(s.w.Room(256), "* QUOTA "+quotaRoot+" ("...)
-	n := len(b)
+// quotaResources lists the use and limit of each resource that has a limit
+// (RFC 9208, 5.1). STORAGE counts in KiB.
+func quotaResources(q maildrop.Quota) []byte {
+	var b []byte
 	if q.SizeLimit > 0 {
 		b = appendInt(append(b, "STORAGE "...), (q.Size+1023)/1024)
 		b = appendInt(append(b, ' '), (q.SizeLimit+1023)/1024)
 	}
 	if q.MessagesLimit > 0 {
-		if len(b) > n {
+		if len(b) > 0 {
 			b = append(b, ' ')
 		}
 		b = appendInt(append(b, "MESSAGE "...), q.Messages)
 		b = appendInt(append(b, ' '), q.MessagesLimit)
 	}
-	s.w.Took(append(b, ")\r\n"...))
+	return b
 }

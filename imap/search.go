@@ -2,147 +2,52 @@ package imap
 
 import (
 	"context"
+	"slices"
 	"strconv"
 
 	"hoplite/imap/wire"
 	"hoplite/mail/mime"
 )
 
-// doSearch runs SEARCH and UID SEARCH (RFC 9051, 6.4.4; RFC 4731, 5032, 5182).
-func (s *session) doSearch(uid bool) error {
-	s.p.SP()
-	args := s.p.Search()
-	if !s.end() {
-		return nil
-	}
-	if args.Charset != "" && s.utf8 {
-		s.p.Fail("no CHARSET after ENABLE UTF8=ACCEPT") // RFC 6855, 3
-		return nil
-	}
-	if args.Return.Save {
-		s.sel.saved = []uint32{} // what an unsuccessful search leaves
-	}
-	found, err := s.search(&args)
-	if err != nil || s.p.Err() != nil {
+// handleSearch runs SEARCH and UID SEARCH (RFC 9051, 6.4.4; RFC 4731, RFC 5032,
+// RFC 5182).
+func handleSearch(m *mailbox, c *call) error {
+	c.args.SP()
+	args := c.args.Search()
+	if err := c.args.End(); err != nil {
 		return err
 	}
-	if args.Return.Save {
-		s.save(args.Return, found)
+	if args.Charset != "" && m.session().on.utf8 {
+		return badf("No CHARSET after ENABLE UTF8=ACCEPT") // RFC 6855, 3
 	}
-	s.result("SEARCH", &args, found, uid)
-	if err := s.poll(uid); err != nil {
+	found, err := search(m, &args)
+	if err != nil {
 		return err
 	}
-	s.tagged("OK SEARCH completed")
+	sendFound(m, c, &args, found)
 	return nil
 }
 
-// save keeps a result for "$" (RFC 5182, 2.1).
-func (s *session) save(r wire.ReturnOpts, found []int) {
-	if !r.All && !r.Count && (r.Min || r.Max) && len(found) > 0 {
-		var ends []int
-		if r.Min {
-			ends = append(ends, found[0])
-		}
-		if last := found[len(found)-1]; r.Max && (len(ends) == 0 || last != ends[0]) {
-			ends = append(ends, last)
-		}
-		found = ends
+// search returns the places in the view of all messages that match, ascending,
+// and saves the result if the client asks for that.
+func search(m *mailbox, args *wire.Search) ([]int, error) {
+	if args.Return.Save {
+		m.view.saved = []uint32{} // the result of a search that fails (RFC 5182, 2.1)
 	}
-	s.sel.saved = s.uidsOf(found)
-}
-
-// result sends what SEARCH or SORT found, in the order given.
-func (s *session) result(what string, args *wire.Search, found []int, uid bool) {
-	nums := make([]uint32, len(found))
-	var modseq uint64
-	for i, n := range found {
-		m := s.sel.view.Messages[n]
-		nums[i] = uint32(n + 1)
-		if uid {
-			nums[i] = m.UID
-		}
-		modseq = max(modseq, m.ModSeq)
-	}
-	if args.Return.Given || s.rev2 && what == "SEARCH" {
-		s.esearch(args, nums, modseq, uid)
-		return
-	}
-	b := append(append(s.w.Room(64), "* "...), what...)
-	for _, n := range nums {
-		if len(b) > 4000 {
-			s.w.Took(b)
-			b = s.w.Room(64)
-		}
-		b = strconv.AppendUint(append(b, ' '), uint64(n), 10)
-	}
-	if args.ModSeq && len(nums) > 0 {
-		b = strconv.AppendUint(append(b, " (MODSEQ "...), modseq, 10)
-		b = append(b, ')')
-	}
-	s.w.Took(append(b, "\r\n"...))
-}
-
-// esearch sends an ESEARCH response (RFC 4731, 3.1; RFC 5267, 3).
-func (s *session) esearch(args *wire.Search, nums []uint32, modseq uint64, uid bool) {
-	r := args.Return
-	if !r.Given {
-		r.All = true
-	}
-	if r.Save && !r.Min && !r.Max && !r.All && !r.Count {
-		return
-	}
-	s.w.WriteString("* ESEARCH (TAG ")
-	s.w.Write(wire.AppendString(nil, s.tag, false))
-	s.w.WriteString(")")
-	var b []byte
-	if uid {
-		b = append(b, " UID"...)
-	}
-	if len(nums) > 0 {
-		if r.Min {
-			b = appendInt(append(b, " MIN "...), int64(nums[0]))
-		}
-		if r.Max {
-			b = appendInt(append(b, " MAX "...), int64(nums[len(nums)-1]))
-		}
-		if r.All {
-			b = wire.AppendNumbers(append(b, " ALL "...), nums)
-		}
-	}
-	if r.Count {
-		b = appendInt(append(b, " COUNT "...), int64(len(nums)))
-	}
-	if args.ModSeq && len(nums) > 0 {
-		b = strconv.AppendUint(append(b, " MODSEQ "...), modseq, 10)
-	}
-	s.w.Write(append(b, "\r\n"...))
-}
-
-// errSearchLimit is the answer to a search that takes too long.
-var errSearchLimit = no{"[LIMIT] search takes too long"}
-
-// patience bounds a search: by its time, and by its client's going away.
-func (s *session) patience() (context.Context, context.CancelFunc) {
-	ctx, stop := s.conn.Watched(s.ctx)
-	ctx, cancel := context.WithTimeout(ctx, s.srv.cfg.SearchTimeout)
-	return ctx, func() { cancel(); stop() }
-}
-
-// search returns the indexes in the view of all messages that match, ascending.
-func (s *session) search(args *wire.Search) ([]int, error) {
 	if args.Charset != "" && !mime.KnownCharset(args.Charset) {
-		return nil, nof("[BADCHARSET (US-ASCII UTF-8)] charset is not supported")
+		return nil, nof("[BADCHARSET (US-ASCII UTF-8)] Charset not supported")
 	}
-	q := s.query(args)
+	q, err := newQuery(m, args)
+	if err != nil {
+		return nil, err
+	}
 	if args.ModSeq {
-		s.enableCondstore()
+		m.account.enableCondstore()
 	}
-	msgs := s.sel.view.Messages
-	hit := make([]bool, len(msgs))
-	ctx, cancel := s.patience()
+	ctx, cancel := m.session().patience()
 	defer cancel()
-	if err := q.run(ctx, msgs, hit); err != nil {
+	hit := make([]bool, len(m.view.Messages))
+	if err := q.run(ctx, m.view.Messages, hit); err != nil {
 		return nil, err
 	}
 	found := make([]int, 0, 64)
@@ -151,5 +56,119 @@ func (s *session) search(args *wire.Search) ([]int, error) {
 			found = append(found, i)
 		}
 	}
+	if args.Return.Save {
+		m.view.saved = m.view.uids(savedPart(args.Return, found))
+	}
 	return found, nil
+}
+
+// savedPart returns the part of a result that "$" will mean (RFC 5182, 2.1).
+func savedPart(r wire.ReturnOptions, found []int) []int {
+	if r.All || r.Count || !r.Min && !r.Max || len(found) == 0 {
+		return found
+	}
+	first, last := found[0], found[len(found)-1]
+	switch {
+	case r.Min && r.Max && first != last:
+		return []int{first, last}
+	case r.Min:
+		return []int{first}
+	}
+	return []int{last}
+}
+
+// patience returns a context that ends when a search has taken too long or the
+// client has gone away.
+func (s *session) patience() (context.Context, context.CancelFunc) {
+	ctx, stop := s.conn.Watched(s.ctx)
+	ctx, cancel := context.WithTimeout(ctx, s.srv.cfg.SearchTimeout)
+	return ctx, func() { cancel(); stop() }
+}
+
+// result is what SEARCH or SORT sends: numbers in the order found, with the
+// MODSEQ of each message if the criteria name MODSEQ.
+type result struct {
+	nums    []uint32
+	modseqs []uint64
+}
+
+// sendFound sends what SEARCH or SORT found, in the order given.
+func sendFound(m *mailbox, c *call, args *wire.Search, found []int) {
+	r := result{nums: make([]uint32, len(found))}
+	for i, n := range found {
+		r.nums[i] = m.view.number(n, c.uid)
+	}
+	if args.ModSeq {
+		r.modseqs = make([]uint64, len(found))
+		for i, n := range found {
+			r.modseqs[i] = m.view.Messages[n].ModSeq
+		}
+	}
+	if args.Return.Given || m.session().on.rev2 && c.name == "SEARCH" {
+		sendESearch(c, args.Return, r)
+		return
+	}
+	b := append(append(c.out.Room(64), "* "...), c.name...)
+	for _, n := range r.nums {
+		if len(b) > 4000 {
+			c.out.Took(b)
+			b = c.out.Room(64)
+		}
+		b = strconv.AppendUint(append(b, ' '), uint64(n), 10)
+	}
+	if len(r.modseqs) > 0 {
+		b = strconv.AppendUint(append(b, " (MODSEQ "...), slices.Max(r.modseqs), 10)
+		b = append(b, ')')
+	}
+	c.out.Took(append(b, "\r\n"...))
+}
+
+// sendESearch sends an ESEARCH response (RFC 4731, 3.1; RFC 5267, 3).
+func sendESearch(c *call, o wire.ReturnOptions, r result) {
+	if !o.Given {
+		o.All = true
+	}
+	if o.Save && !o.Min && !o.Max && !o.All && !o.Count {
+		return
+	}
+	b := wire.AppendString([]byte("* ESEARCH (TAG "), c.tag, false)
+	b = append(b, ')')
+	if c.uid {
+		b = append(b, " UID"...)
+	}
+	if len(r.nums) > 0 {
+		if o.Min {
+			b = appendInt(append(b, " MIN "...), int64(r.nums[0]))
+		}
+		if o.Max {
+			b = appendInt(append(b, " MAX "...), int64(r.nums[len(r.nums)-1]))
+		}
+		if o.All {
+			b = wire.AppendNumbers(append(b, " ALL "...), r.nums)
+		}
+	}
+	if o.Count {
+		b = appendInt(append(b, " COUNT "...), int64(len(r.nums)))
+	}
+	if len(r.modseqs) > 0 {
+		b = strconv.AppendUint(append(b, " MODSEQ "...), r.modseq(o), 10)
+	}
+	c.out.Write(append(b, "\r\n"...))
+}
+
+// modseq returns the MODSEQ of the messages that the response names: of the
+// first, the last or both if only those are asked for, else the highest of all
+// (RFC 7162, 3.1.10).
+func (r *result) modseq(o wire.ReturnOptions) uint64 {
+	if o.All || o.Count {
+		return slices.Max(r.modseqs)
+	}
+	var top uint64
+	if o.Min {
+		top = r.modseqs[0]
+	}
+	if o.Max {
+		top = max(top, r.modseqs[len(r.modseqs)-1])
+	}
+	return top
 }

@@ -3,89 +3,63 @@ package imap
 import (
 	"bytes"
 	"io"
-	"strings"
+	"slices"
 	"sync"
 	"unicode/utf8"
 
-	"hoplite/imap/wire"
+	"hoplite/imap/summary"
 	"hoplite/mail/mime"
 )
 
-// foldText makes texts comparable without regard to case.
-func foldText(s string) []byte { return []byte(strings.ToLower(s)) }
+// maxInMemory is the largest message that is read into memory to be searched;
+// larger ones are read in pieces.
+const maxInMemory = 1 << 20
 
-func upper(s string) string { return strings.ToUpper(s) }
+var messageBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
 
-// matchHeader looks for a field that contains the needle.
-func (s *subject) matchHeader(n *node) (bool, error) {
-	if n.find >= 0 {
-		if err := s.entry(); err != nil {
-			return false, err
-		}
-		return bytes.Contains(s.e.text(n.find), n.needle), nil
-	}
-	if err := s.open(); err != nil {
-		return false, err
-	}
-	h, err := s.src.head()
+// readTexts reads the message once and notes which of the query's BODY and TEXT
+// keys it contains. Attachments that are not text, and parts in an unknown
+// transfer encoding, are skipped.
+func (c *candidate) readTexts() error {
+	c.found = append(c.found[:0], make([]bool, len(c.q.texts))...)
+	c.read = true
+	src, err := c.open()
 	if err != nil {
-		return false, err
-	}
-	for f := range mime.Fields(h) {
-		if f.Is(n.field) && bytes.Contains(foldText(mime.DecodeWords(f.Unfolded())), n.needle) {
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
-// maxWhole is the largest message that is searched in memory; larger ones are
-// read in pieces.
-const maxWhole = 1 << 20
-
-var wholes = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
-
-// readTexts goes through the message once and notes which of the query's
-// BODY and TEXT keys it holds. Text in attachments that are no text, and in
-// unknown encodings, is not looked at.
-func (s *subject) readTexts() error {
-	s.texts = make([]bool, len(s.q.texts))
-	if err := s.open(); err != nil {
 		return err
 	}
-	var at io.ReaderAt = &s.src.file
-	if size := s.src.file.Size; size <= maxWhole {
-		whole := wholes.Get().(*[]byte)
-		defer wholes.Put(whole)
-		if int64(cap(*whole)) < size {
-			*whole = make([]byte, size)
+	var file io.ReaderAt = &src.file
+	if size := src.file.Size; size <= maxInMemory {
+		buf := messageBuffers.Get().(*[]byte)
+		defer messageBuffers.Put(buf)
+		if int64(cap(*buf)) < size {
+			*buf = make([]byte, size)
 		}
-		b := (*whole)[:size]
-		n, err := s.src.file.ReadAt(b, 0)
+		b := (*buf)[:size]
+		n, err := src.file.ReadAt(b, 0)
 		if err != nil && err != io.EOF {
 			return err
 		}
-		at = bytes.NewReader(b[:n])
+		file = bytes.NewReader(b[:n])
 	}
-	t, err := mime.Walk(io.NewSectionReader(at, 0, 1<<62))
+	t, err := mime.Walk(io.NewSectionReader(file, 0, 1<<62))
 	if err != nil {
 		return err
 	}
-	finder := finder{sub: s, at: at}
+	finder := finder{candidate: c, file: file}
 	return finder.part(t.Root)
 }
 
 // finder looks for the query's texts in the parts of one message.
 type finder struct {
-	sub *subject
-	at  io.ReaderAt
+	*candidate
+	file io.ReaderAt
 }
 
-// part looks into a part's header and text, and into the parts below.
+// part looks into a part's header and text, and into the parts below it.
 func (f *finder) part(p *mime.Part) error {
 	f.header(p)
 	if len(p.Children) == 0 && (p.Type == "text" || p.Type == "message") {
-		raw := io.NewSectionReader(f.at, p.Body.From.Off, p.Body.Size())
+		raw := io.NewSectionReader(f.file, p.Body.From.Off, p.Body.Size())
 		if r, known := mime.Decoder(p.Encoding, raw); known {
 			if err := f.text(mime.CharsetReader(p.Charset(), r)); err != nil {
 				return err
@@ -93,7 +67,7 @@ func (f *finder) part(p *mime.Part) error {
 		}
 	}
 	for _, c := range p.Children {
-		if err := f.sub.ctx.Err(); err != nil {
+		if err := f.ctx.Err(); err != nil {
 			return errSearchLimit
 		}
 		if err := f.part(c); err != nil {
@@ -103,81 +77,74 @@ func (f *finder) part(p *mime.Part) error {
 	return nil
 }
 
-// header looks for TEXT keys in a header, and for BODY keys in those of
-// messages inside the message.
+// header looks for TEXT keys in a header, and for BODY keys in the headers of
+// attached messages.
 func (f *finder) header(p *mime.Part) {
 	var text []byte
 	for field := range mime.Fields(p.Raw) {
-		text = append(text, foldText(mime.DecodeWords(string(field.Name)+": "+field.Unfolded()))...)
+		text = append(text, summary.Fold(mime.DecodeWords(string(field.Name)+": "+field.Unfolded()))...)
 		text = append(text, '\n')
 	}
-	for i, n := range f.sub.q.texts {
-		if !f.sub.texts[i] && (n.op == wire.KeyText || p.Parent != nil && p.IsMessage()) {
-			f.sub.texts[i] = bytes.Contains(text, n.needle)
+	attached := p.Parent != nil && p.IsMessage()
+	for i, n := range f.q.texts {
+		if !f.found[i] && (n.headers || attached) {
+			f.found[i] = bytes.Contains(text, n.needle)
 		}
 	}
 }
 
-// finds holds buffers for text: 32 KiB of it behind the end of what came before.
-var finds = sync.Pool{New: func() any { b := make([]byte, 40<<10); return &b }}
+// textWindow is how much decoded text is looked at in one step. textBuffers hold
+// that and what is kept of the previous step.
+const textWindow = 32 << 10
+
+var textBuffers = sync.Pool{New: func() any { b := make([]byte, textWindow+8<<10); return &b }}
 
 // text looks for all keys in a decoded text.
 func (f *finder) text(r io.Reader) error {
-	buf := finds.Get().(*[]byte)
-	defer finds.Put(buf)
-	keep := 3 // a character may be cut in two
-	for _, n := range f.sub.q.texts {
-		keep = max(keep, len(n.needle)+3)
+	buf := textBuffers.Get().(*[]byte)
+	defer textBuffers.Put(buf)
+	keep := utf8.UTFMax - 1 // a character may be cut in two
+	for _, n := range f.q.texts {
+		keep = max(keep, len(n.needle)+utf8.UTFMax-1)
 	}
-	if need := keep + 32<<10; len(*buf) < need {
-		*buf = make([]byte, need)
+	if len(*buf) < keep+textWindow {
+		*buf = make([]byte, keep+textWindow)
 	}
 	have := 0
 	for {
-		n, err := io.ReadFull(r, (*buf)[have:have+32<<10])
+		n, err := io.ReadFull(r, (*buf)[have:have+textWindow])
 		have += n
 		f.look((*buf)[:have])
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return nil
-		}
 		if err != nil {
-			return nil // text that cannot be decoded any further has an end here
+			return nil // the end, or text that cannot be decoded any further
 		}
-		if f.sub.ctx.Err() != nil {
+		if f.ctx.Err() != nil {
 			return errSearchLimit
 		}
-		if f.all() {
+		if f.foundAll() {
 			return nil
 		}
-		from := max(have-keep, 0)
-		have = copy(*buf, (*buf)[from:have])
+		have = copy(*buf, (*buf)[max(have-keep, 0):have])
 	}
 }
 
-func (f *finder) all() bool {
-	for _, hit := range f.sub.texts {
-		if !hit {
-			return false
-		}
-	}
-	return true
-}
+func (f *finder) foundAll() bool { return !slices.Contains(f.found, false) }
 
-// look folds a piece of text in place where it is ASCII, else in a copy, and
-// looks for the keys that were not found yet.
+// look folds a piece of text, in place if it is ASCII, and looks for the keys
+// that have not been found yet.
 func (f *finder) look(text []byte) {
 	folded := lowerASCII(text)
 	if folded == nil {
 		folded = bytes.ToLower(text)
 	}
-	for i, n := range f.sub.q.texts {
-		if !f.sub.texts[i] {
-			f.sub.texts[i] = bytes.Contains(folded, n.needle)
+	for i, n := range f.q.texts {
+		if !f.found[i] {
+			f.found[i] = bytes.Contains(folded, n.needle)
 		}
 	}
 }
 
-// lowerASCII folds text in place; nil when some of it is not ASCII.
+// lowerASCII folds text in place. It returns nil if some of it is not ASCII.
 func lowerASCII(text []byte) []byte {
 	for i, c := range text {
 		if c >= utf8.RuneSelf {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 
 	"hoplite/imap/wire"
 	"hoplite/mail/mime"
@@ -92,8 +93,6 @@ type piece struct {
 	span mime.Span
 }
 
-var nothing piece
-
 // noNUL sends a NUL as 0x80, as Dovecot does: a literal cannot hold one
 // (RFC 9051, 4.3), and what stands there otherwise is not text anyway. BINARY
 // gives it as it is.
@@ -116,7 +115,7 @@ func (p *piece) send(to io.Writer, off, n int64) error {
 	from, end := p.span.From.Off, p.span.To.Off
 	if p.span.Size() == p.size {
 		// Line ends are CRLF in the file, too: no need to go over them.
-		return copyPart(w, io.NewSectionReader(&p.src.file, from+off, end-from-off), 0, n)
+		return copySpan(w, io.NewSectionReader(&p.src.file, from+off, end-from-off), 0, n)
 	}
 	c := crlfReaders.Get().(*maildir.CRLFReader)
 	defer crlfReaders.Put(c)
@@ -132,15 +131,17 @@ func (p *piece) send(to io.Writer, off, n int64) error {
 		}
 		return nil
 	}
-	return copyPart(w, c, off, n)
+	return copySpan(w, c, off, n)
 }
+
+var crlfReaders = sync.Pool{New: func() any { return maildir.NewCRLFReader(nil) }}
 
 func (s *source) span(sp mime.Span) *piece {
 	return &piece{size: sp.WireSize(), src: s, span: sp}
 }
 
 // section finds what BODY[...] asks for; nil when there is no such part.
-func (s *source) section(it wire.Item) (*piece, error) {
+func (s *source) section(it *wire.Item) (*piece, error) {
 	if len(it.Path) == 0 && it.Text == wire.Whole {
 		whole := mime.Span{To: mime.Mark{Off: s.file.Size, Bare: s.file.Wire - s.file.Size}}
 		return s.span(whole), nil
@@ -185,7 +186,7 @@ func (s *source) section(it wire.Item) (*piece, error) {
 
 // headerPiece is a header, or the fields of it that the item names, with CRLF
 // line ends and the empty line behind them.
-func headerPiece(h []byte, it wire.Item) *piece {
+func headerPiece(h []byte, it *wire.Item) *piece {
 	out := make([]byte, 0, len(h)+len(h)/16)
 	if it.Text == wire.Header {
 		out = appendCRLF(out, h)
@@ -242,7 +243,7 @@ func (s *source) checkBinary(path []int) error {
 		return nil
 	}
 	if _, known := mime.Decoder(part.Encoding, strings.NewReader("")); !known {
-		return nof("[UNKNOWN-CTE] the part's transfer encoding is unknown")
+		return nof("[UNKNOWN-CTE] Unknown transfer encoding")
 	}
 	return nil
 }

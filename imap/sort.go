@@ -1,138 +1,128 @@
 package imap
 
 import (
-	"bytes"
-	"cmp"
 	"errors"
-	"slices"
 
-	"hoplite/imap/wire"
-	"hoplite/internal/parallel"
+	"hoplite/imap/order"
+	"hoplite/imap/summary"
 	"hoplite/maildrop"
 )
 
-// doSort runs SORT and UID SORT (RFC 5256, RFC 5267, RFC 5957).
-func (s *session) doSort(uid bool) error {
-	s.p.SP()
-	args := s.p.Sort()
-	if !s.end() {
-		return nil
-	}
-	if args.Return.Save {
-		s.sel.saved = []uint32{}
-	}
-	found, err := s.search(&args)
-	if err != nil || s.p.Err() != nil {
+// baseSortKeys are the criteria of SORT (RFC 5256, 3).
+var baseSortKeys = map[string]order.Compare{
+	"ARRIVAL": order.Arrival,
+	"SIZE":    order.Size,
+	"DATE":    order.Date,
+	"SUBJECT": order.ByText(summary.Subject),
+	"FROM":    order.ByText(summary.MailFrom),
+	"TO":      order.ByText(summary.MailTo),
+	"CC":      order.ByText(summary.MailCc),
+}
+
+// displaySortKeys are those of SORT=DISPLAY (RFC 5957).
+var displaySortKeys = map[string]order.Compare{
+	"DISPLAYFROM": order.ByText(summary.ShowFrom),
+	"DISPLAYTO":   order.ByText(summary.ShowTo),
+}
+
+// handleSort runs SORT and UID SORT (RFC 5256, RFC 5267, RFC 5957).
+func handleSort(m *mailbox, c *call) error {
+	c.args.SP()
+	args := c.args.Sort()
+	if err := c.args.End(); err != nil {
 		return err
 	}
-	if args.Return.Save {
-		s.save(args.Return, found)
+	keys := make([]order.Key, 0, len(args.Sort))
+	summaries := false
+	for _, k := range args.Sort {
+		compare := m.session().srv.dialect.sortKeys[k.Name]
+		if compare == nil {
+			return badf("Unknown SORT criterion %s", k.Name)
+		}
+		keys = append(keys, order.Key{Compare: compare, Reverse: k.Reverse})
+		summaries = summaries || k.Name != "ARRIVAL" && k.Name != "SIZE"
 	}
-	rows, err := s.rows(found, slices.ContainsFunc(args.Sort, sortsByEntry))
+	found, err := search(m, &args)
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(rows, func(a, b row) int {
-		for _, k := range args.Sort {
-			if c := compareRows(k.Name, &a, &b); c != 0 {
-				if k.Reverse {
-					return -c
-				}
-				return c
-			}
-		}
-		return a.i - b.i
-	})
-	found = found[:0]
-	for _, r := range rows {
-		found = append(found, r.i)
-	}
-	s.result("SORT", &args, found, uid)
-	if err := s.poll(uid); err != nil {
+	rows, err := rowsOf(m, c, found, summaries)
+	if err != nil {
 		return err
 	}
-	s.tagged("OK SORT completed")
+	sendFound(m, c, &args, order.Sort(rows, keys))
 	return nil
 }
 
-// row is a message to be sorted or threaded.
-type row struct {
-	i    int // in the view
-	m    *maildrop.Message
-	e    entry
-	sent int64
-	came int64 // the internal date
+// threader is an algorithm of THREAD.
+type threader func([]order.Row) ([]*order.Thread, error)
+
+func byOrderedSubject(rows []order.Row) ([]*order.Thread, error) { return order.BySubject(rows), nil }
+
+// handleThread runs THREAD and UID THREAD (RFC 5256).
+func handleThread(m *mailbox, c *call) error {
+	c.args.SP()
+	args := c.args.Thread()
+	if err := c.args.End(); err != nil {
+		return err
+	}
+	run := m.session().srv.dialect.threads[args.Algorithm]
+	if run == nil {
+		return badf("Unknown threading algorithm")
+	}
+	found, err := search(m, &args)
+	if err != nil {
+		return err
+	}
+	rows, err := rowsOf(m, c, found, true)
+	if err != nil {
+		return err
+	}
+	threads, err := run(rows)
+	if errors.Is(err, order.ErrTooComplex) {
+		return errSearchLimit
+	}
+	if err != nil {
+		return err
+	}
+	sendThreads(c.out, threads)
+	return nil
 }
 
-func sortsByEntry(k wire.SortKey) bool { return k.Name != "ARRIVAL" && k.Name != "SIZE" }
+func sendThreads(out output, threads []*order.Thread) {
+	out.WriteString("* THREAD")
+	if len(threads) > 0 {
+		out.WriteString(" ")
+	}
+	var b []byte
+	for _, t := range threads {
+		b = t.Append(b[:0])
+		out.Write(b)
+	}
+	out.WriteString("\r\n")
+}
 
-// rows reads what sorting compares. Entries that nobody has asked for yet are
-// made by several workers.
-func (s *session) rows(found []int, entries bool) ([]row, error) {
-	rows := make([]row, 0, len(found))
-	folder := s.sel.folder
-	if entries {
-		if err := s.warm(found, false); err != nil {
+// rowsOf collects what sorting compares. Messages that are gone are left out.
+func rowsOf(m *mailbox, c *call, found []int, summaries bool) ([]order.Row, error) {
+	if summaries {
+		if err := m.prepare(found, false); err != nil {
 			return nil, err
 		}
 	}
+	rows := make([]order.Row, 0, len(found))
 	for _, i := range found {
-		r := row{i: i, m: s.sel.view.Messages[i]}
-		r.came = r.m.InternalDate().Unix()
-		if entries {
+		msg := m.view.Messages[i]
+		r := order.Row{Index: i, Number: m.view.number(i, c.uid), Size: msg.Wire, Arrived: msg.InternalDate().Unix()}
+		if summaries {
 			var err error
-			if r.e, err = entryOf(folder, r.m, false); errors.Is(err, maildrop.ErrNoMessage) {
+			if r.Summary, err = summaryOf(m.folder, msg, false); errors.Is(err, maildrop.ErrNoMessage) {
 				continue
 			} else if err != nil {
 				return nil, err
 			}
-			r.sent, _ = r.e.sent(r.m)
+			r.Sent, _ = r.Summary.Sent(msg.InternalDate())
 		}
 		rows = append(rows, r)
 	}
 	return rows, nil
-}
-
-// warm makes the entries that are not there yet, with several workers.
-func (s *session) warm(idx []int, whole bool) error {
-	folder := s.sel.folder
-	var msgs []*maildrop.Message
-	for _, i := range idx {
-		m := s.sel.view.Messages[i]
-		if e := entry(folder.Cached(m)); !e.valid() || whole && !e.whole() {
-			msgs = append(msgs, m)
-		}
-	}
-	if len(msgs) < 2 {
-		return nil
-	}
-	ctx, cancel := s.patience()
-	defer cancel()
-	return parallel.Do(len(msgs), func(i int) error {
-		if ctx.Err() != nil {
-			return errSearchLimit
-		}
-		_, err := entryOf(folder, msgs[i], whole)
-		if errors.Is(err, maildrop.ErrNoMessage) {
-			return nil // the one who asks for it will see
-		}
-		return err
-	})
-}
-
-func compareRows(key string, a, b *row) int {
-	switch key {
-	case "ARRIVAL":
-		return cmp.Compare(a.came, b.came)
-	case "SIZE":
-		return cmp.Compare(a.m.Wire, b.m.Wire)
-	case "DATE":
-		return cmp.Compare(a.sent, b.sent)
-	}
-	i := sortTexts[key]
-	return bytes.Compare(a.e.text(i), b.e.text(i))
-}
-
-var sortTexts = map[string]int{
-	"SUBJECT": eSubject, "FROM": eMailFrom, "TO": eMailTo, "CC": eMailCc, "DISPLAYFROM": eShowFrom, "DISPLAYTO": eShowTo,
 }

@@ -2,171 +2,221 @@ package imap
 
 import (
 	"slices"
+	"sort"
 
 	"hoplite/imap/wire"
 	"hoplite/maildrop"
 )
 
-// poll looks for changes in the selected folder and tells the client. Unless
-// expunge is set, messages that are gone keep their numbers for now: EXPUNGE
-// must not come while FETCH, STORE or SEARCH run (RFC 9051, 7.5.1).
-func (s *session) poll(expunge bool) error {
-	if s.sel == nil {
-		return nil
-	}
-	snap, err := s.sel.folder.Sync()
-	if err != nil {
-		return s.lost(err)
-	}
-	return s.advance(snap, expunge, nil)
+// view is the selected mailbox as the client knows it. Message numbers count
+// its Messages. The snapshot is one of the store, or one that still holds
+// messages which are gone but whose EXPUNGE could not be sent yet.
+//
+// A view does no I/O: update compares it with a new snapshot and returns what
+// the client must be told.
+type view struct {
+	*maildrop.Snapshot
+	// held is set while the snapshot holds messages that are gone.
+	held bool
+	// recent are the UIDs that are \Recent in this session, as [from, to).
+	recent [][2]uint32
+	// saved are the UIDs that SEARCH saved (RFC 5182), ascending; nil if none
+	// did.
+	saved []uint32
 }
 
-// lost ends a session whose folder has gone away under it.
-func (s *session) lost(err error) error {
-	s.log.Info().Err(err).Msg("imap: selected mailbox is lost")
-	s.untagged("BYE selected mailbox is no longer there")
-	return errBye
+// maxRecent bounds the ranges that are kept of \Recent messages.
+const maxRecent = 100
+
+// update is what a client must be told after its view has changed.
+type update struct {
+	expunged []uint32 // UIDs, ascending
+	numbers  []int    // message numbers of the EXPUNGE responses, in their order
+	keywords bool     // there are other keywords
+	added    bool     // there are more messages
+	flagged  []*maildrop.Message
 }
 
-// advance brings the view to snap and tells the client what is new. Flags of
-// messages for which told returns true are known to the client already.
-func (s *session) advance(snap *maildrop.Snapshot, expunge bool, told func(*maildrop.Message) bool) error {
-	sel := s.sel
-	old := sel.view
-	if snap == old {
-		return nil
+// update moves the view to a newer snapshot of the same mailbox. Unless expunge
+// is set, messages that are gone keep their numbers for now.
+func (v *view) update(snap *maildrop.Snapshot, expunge bool) update {
+	old := v.Snapshot
+	changes := snap.Since(old)
+	u := update{keywords: !slices.Equal(snap.Keywords, old.Keywords), added: len(changes.Added) > 0, flagged: changes.Flagged}
+	if len(changes.Expunged) > 0 && !expunge {
+		v.Snapshot, v.held = hold(old, snap), true
+		return u
 	}
-	if snap.Gone || snap.Validity != old.Validity {
-		return s.lost(maildrop.ErrGone)
-	}
-	c := snap.Since(old)
-	grown := len(c.Added) > 0
-	switch {
-	case len(c.Expunged) == 0 || expunge:
-		s.expunged(old, c.Expunged)
-		sel.view, sel.held = snap, false
-	default:
-		sel.view, sel.held = hold(old, snap), true
-	}
-	if !slices.Equal(snap.Keywords, old.Keywords) {
-		s.untaggedFlags()
-	}
-	if s.sel.saved != nil && expunge && len(c.Expunged) > 0 {
-		sel.saved = slices.DeleteFunc(sel.saved, func(u uint32) bool { _, ok := slices.BinarySearch(c.Expunged, u); return ok })
-	}
-	if grown {
-		sel.claim(snap)
-		s.untagged("%d EXISTS", len(sel.view.Messages))
-		if !s.rev2 {
-			s.untagged("%d RECENT", sel.countRecent())
-		}
-	}
-	for _, m := range c.Flagged {
-		if told != nil && told(m) {
-			continue
-		}
-		if i, ok := sel.view.Find(m.UID); ok {
-			s.flagsOf(i, m, s.condstore)
-		}
-	}
-	return nil
-}
-
-// untaggedFlags tells the client that there are new keywords.
-func (s *session) untaggedFlags() {
-	s.untagged("FLAGS (%s)", s.flagNames(""))
-	if !s.sel.readOnly {
-		s.untagged("OK [PERMANENTFLAGS (%s)] flags", s.flagNames(` \*`))
-	}
-}
-
-// expunged tells which messages of old are gone.
-func (s *session) expunged(old *maildrop.Snapshot, uids []uint32) {
-	if len(uids) == 0 {
-		return
-	}
-	if s.qresync {
-		s.vanished("VANISHED", uids)
-		return
-	}
-	for n, uid := range uids {
+	v.Snapshot, v.held = snap, false
+	u.expunged = changes.Expunged
+	for n, uid := range changes.Expunged {
 		if i, ok := old.Find(uid); ok {
-			b := append(s.w.Room(64), "* "...)
-			b = appendInt(b, int64(i-n+1))
-			s.w.Took(append(b, " EXPUNGE\r\n"...))
+			u.numbers = append(u.numbers, i-n+1) // n messages before it are gone already
 		}
 	}
+	if v.saved != nil && len(u.expunged) > 0 {
+		v.saved = slices.DeleteFunc(v.saved, func(uid uint32) bool { return contains(u.expunged, uid) })
+	}
+	return u
 }
 
-// hold is snap with the messages of old put back that it has no more.
+// hold returns snap with the messages of old that it no longer has.
 func hold(old, snap *maildrop.Snapshot) *maildrop.Snapshot {
-	v := *snap
-	v.Messages = make([]*maildrop.Message, 0, max(len(old.Messages), len(snap.Messages)))
+	held := *snap
+	held.Messages = make([]*maildrop.Message, 0, max(len(old.Messages), len(snap.Messages)))
 	a, b := old.Messages, snap.Messages
 	for len(a) > 0 || len(b) > 0 {
 		switch {
 		case len(b) == 0 || len(a) > 0 && a[0].UID < b[0].UID:
-			v.Messages = append(v.Messages, a[0])
+			held.Messages = append(held.Messages, a[0])
 			a = a[1:]
 		default:
 			if len(a) > 0 && a[0].UID == b[0].UID {
 				a = a[1:]
 			}
-			v.Messages = append(v.Messages, b[0])
+			held.Messages = append(held.Messages, b[0])
 			b = b[1:]
 		}
 	}
-	return &v
+	return &held
 }
 
-// messages returns the indexes in the view of a command's set, ascending. A
-// message number that isn't there is a mistake; a UID that isn't is none.
-func (s *session) messages(set wire.Set, uid bool) []int {
-	v := s.sel.view
-	var out []int
-	if set.Saved {
-		for _, u := range s.sel.saved {
-			if i, ok := v.Find(u); ok {
-				out = append(out, i)
-			}
-		}
-		return out
+// resolve returns the places in the view that a command's set means, ascending.
+// A message number that does not exist is an error; a UID that does not exist
+// is ignored (RFC 9051, 6.4.9).
+func (v *view) resolve(set wire.Set, uid bool) ([]int, error) {
+	switch {
+	case set.Saved:
+		return v.places(v.saved), nil
+	case uid:
+		return v.resolveUIDs(set), nil
 	}
 	last := uint32(len(v.Messages))
-	if !uid {
-		for _, r := range set.Resolve(last) {
-			if r.Hi > last {
-				s.p.Fail("no such message")
-				return nil
-			}
-			for n := r.Lo; n <= r.Hi; n++ {
-				out = append(out, int(n-1))
-			}
+	var out []int
+	for _, r := range set.Resolve(last) {
+		if r.Hi > last {
+			return nil, badf("No such message")
 		}
-		for _, r := range set.Ranges {
-			if last == 0 && (r.Lo == wire.Star || r.Hi == wire.Star) {
-				s.p.Fail("the mailbox is empty")
-			}
+		for n := r.Lo; n <= r.Hi; n++ {
+			out = append(out, int(n-1))
 		}
-		return out
 	}
-	top := uint32(0)
-	if last > 0 {
-		top = v.Messages[last-1].UID
+	if last == 0 && slices.ContainsFunc(set.Ranges, func(r wire.Range) bool { return r.Lo == wire.Star || r.Hi == wire.Star }) {
+		return nil, badf("The mailbox is empty")
 	}
-	for _, r := range set.Resolve(top) {
-		for i := v.From(r.Lo); i < int(last) && v.Messages[i].UID <= r.Hi; i++ {
+	return out, nil
+}
+
+func (v *view) resolveUIDs(set wire.Set) []int {
+	var out []int
+	for _, r := range set.Resolve(v.lastUID()) {
+		for i := v.From(r.Lo); i < len(v.Messages) && v.Messages[i].UID <= r.Hi; i++ {
 			out = append(out, i)
 		}
 	}
 	return out
 }
 
-// uidsOf are the UIDs of messages of the view.
-func (s *session) uidsOf(idx []int) []uint32 {
+// lastUID returns the UID that "*" means, 0 in an empty mailbox.
+func (v *view) lastUID() uint32 {
+	if len(v.Messages) == 0 {
+		return 0
+	}
+	return v.Messages[len(v.Messages)-1].UID
+}
+
+// places returns where the messages with the UIDs are in the view. UIDs that it
+// does not hold are left out.
+func (v *view) places(uids []uint32) []int {
+	out := make([]int, 0, len(uids))
+	for _, uid := range uids {
+		if i, ok := v.Find(uid); ok {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// uids returns the UIDs of the messages at some places.
+func (v *view) uids(idx []int) []uint32 {
 	uids := make([]uint32, len(idx))
 	for i, n := range idx {
-		uids[i] = s.sel.view.Messages[n].UID
+		uids[i] = v.Messages[n].UID
 	}
 	return uids
+}
+
+// number returns what a response calls the message at a place.
+func (v *view) number(i int, uid bool) uint32 {
+	if uid {
+		return v.Messages[i].UID
+	}
+	return uint32(i + 1)
+}
+
+// deleted returns the UIDs of the messages at some places that have \Deleted.
+func (v *view) deleted(idx []int) []uint32 {
+	var uids []uint32
+	for _, i := range idx {
+		if m := v.Messages[i]; m.Flags&maildrop.Deleted != 0 {
+			uids = append(uids, m.UID)
+		}
+	}
+	return uids
+}
+
+// all returns every place.
+func (v *view) all() []int {
+	idx := make([]int, len(v.Messages))
+	for i := range idx {
+		idx[i] = i
+	}
+	return idx
+}
+
+// claim makes the messages with UIDs of at least from \Recent, except those
+// that have been so already.
+func (v *view) claim(from uint32) {
+	if n := len(v.recent); n > 0 {
+		from = max(from, v.recent[n-1][1])
+	}
+	if from < v.Next {
+		v.recent = append(v.recent, [2]uint32{from, v.Next})
+		if len(v.recent) > maxRecent {
+			v.recent = slices.Delete(v.recent, 0, maxRecent/2)
+		}
+	}
+}
+
+// isRecent reports whether a message is \Recent in this session.
+func (v *view) isRecent(uid uint32) bool {
+	for _, r := range v.recent {
+		if uid >= r[0] && uid < r[1] {
+			return true
+		}
+	}
+	return false
+}
+
+func (v *view) countRecent() int {
+	n := 0
+	for _, r := range v.recent {
+		n += v.From(r[1]) - v.From(r[0])
+	}
+	return n
+}
+
+// highestModSeq returns HIGHESTMODSEQ, which is never 0 (RFC 7162, 7).
+func (v *view) highestModSeq() uint64 { return max(v.ModSeq, 1) }
+
+// within reports whether n is in ascending, disjoint ranges.
+func within(set []wire.Range, n uint32) bool {
+	i := sort.Search(len(set), func(i int) bool { return set[i].Hi >= n })
+	return i < len(set) && set[i].Lo <= n
+}
+
+// contains reports whether uid is among ascending UIDs.
+func contains(uids []uint32, uid uint32) bool {
+	_, ok := slices.BinarySearch(uids, uid)
+	return ok
 }

@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// Append is what comes before each message of an APPEND.
+// Append is what precedes each message of an APPEND.
 type Append struct {
 	Flags []string
 	Date  time.Time // zero: now
 	UTF8  bool      // the message is wrapped in UTF8 (...) (RFC 6855)
 }
 
-// Append reads "[(flags) ] [date ] [UTF8 (]" up to the message.
+// Append reads "[(flags) ][date ][UTF8 (]", up to the message.
 func (p *Parser) Append() Append {
 	var a Append
 	if p.peek() == '(' {
@@ -24,6 +24,7 @@ func (p *Parser) Append() Append {
 		p.SP()
 	}
 	if p.keyword("UTF8") {
+		p.need(UTF8Accept, "UTF8")
 		p.SP()
 		p.want('(')
 		a.UTF8 = true
@@ -31,15 +32,15 @@ func (p *Parser) Append() Append {
 	return a
 }
 
-// Select is a SELECT or EXAMINE behind its name.
+// Select is the arguments of SELECT or EXAMINE.
 type Select struct {
 	Mailbox   string
 	CondStore bool
-	QResync   *QResync
+	QResync   *QResyncState
 }
 
-// QResync is the state a client remembers of a mailbox (RFC 7162, 3.2.5).
-type QResync struct {
+// QResyncState is the state of a mailbox that a client remembers (RFC 7162, 3.2.5).
+type QResyncState struct {
 	Validity uint32
 	ModSeq   uint64
 	Known    []Range // UIDs; nil: all
@@ -56,18 +57,21 @@ func (p *Parser) Select() Select {
 	p.list(false, func() {
 		switch w := p.word(); w {
 		case "CONDSTORE":
+			p.need(Condstore, w)
 			s.CondStore = true
 		case "QRESYNC":
+			p.need(QResync, w)
 			s.QResync = p.qresync()
 		default:
-			p.fail("unknown SELECT parameter %q", w)
+			p.fail("Unknown SELECT parameter %q", w)
 		}
 	})
 	return s
 }
 
-func (p *Parser) qresync() *QResync {
-	var q QResync
+// qresync reads "(validity modseq [known UIDs] [(numbers UIDs)])".
+func (p *Parser) qresync() *QResyncState {
+	var q QResyncState
 	p.SP()
 	p.want('(')
 	q.Validity = p.Number()
@@ -90,32 +94,25 @@ func (p *Parser) qresync() *QResync {
 	return &q
 }
 
-// StatusItems reads the list of a STATUS command or option, in upper case.
+// StatusItems reads a list of STATUS items and returns them in upper case.
+// Whether they exist is left to the caller.
 func (p *Parser) StatusItems() []string {
 	var items []string
-	p.list(false, func() {
-		switch w := p.word(); w {
-		case "MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE",
-			"HIGHESTMODSEQ", "MAILBOXID", "APPENDLIMIT", "DELETED-STORAGE":
-			items = append(items, w)
-		default:
-			p.fail("unknown STATUS item %q", w)
-		}
-	})
+	p.list(false, func() { items = append(items, p.word()) })
 	return items
 }
 
-// List is a LIST command behind its name.
+// List is the arguments of LIST.
 type List struct {
 	Reference string
 	Patterns  []string
-	Extended  bool // it has a form that RFC 5258 brought
+	Extended  bool // it uses the extended syntax (RFC 5258)
 
 	// Selection options.
 	Subscribed, Remote, Recursive, SpecialUse bool
 	// Return options.
-	RetSubscribed, RetChildren, RetSpecialUse bool
-	Status                                    []string
+	ReturnSubscribed, ReturnChildren, ReturnSpecialUse bool
+	Status                                             []string
 }
 
 // List reads "[(options)] reference pattern|(patterns) [RETURN (options)]".
@@ -140,10 +137,13 @@ func (p *Parser) List() List {
 	if p.More() {
 		l.Extended = true
 		if w := p.word(); w != "RETURN" {
-			p.fail("unexpected %q", w)
+			p.fail("Unexpected %q", w)
 		}
 		p.SP()
 		p.list(true, func() { p.listReturn(&l) })
+	}
+	if l.Extended {
+		p.need(ListExtended, "extended LIST")
 	}
 	return l
 }
@@ -157,29 +157,32 @@ func (p *Parser) listSelect(l *List) {
 	case "RECURSIVEMATCH":
 		l.Recursive = true
 	case "SPECIAL-USE":
+		p.need(SpecialUse, w)
 		l.SpecialUse = true
 	default:
-		p.fail("unknown LIST option %q", w)
+		p.fail("Unknown LIST option %q", w)
 	}
 }
 
 func (p *Parser) listReturn(l *List) {
 	switch w := p.word(); w {
 	case "SUBSCRIBED":
-		l.RetSubscribed = true
+		l.ReturnSubscribed = true
 	case "CHILDREN":
-		l.RetChildren = true
+		l.ReturnChildren = true
 	case "SPECIAL-USE":
-		l.RetSpecialUse = true
+		p.need(SpecialUse, w)
+		l.ReturnSpecialUse = true
 	case "STATUS":
+		p.need(ListStatus, w)
 		p.SP()
 		l.Status = p.StatusItems()
 	default:
-		p.fail("unknown LIST return option %q", w)
+		p.fail("Unknown LIST return option %q", w)
 	}
 }
 
-// Create is a CREATE command behind its name (RFC 6154 for Use).
+// Create is the arguments of CREATE. Use is the special use (RFC 6154).
 type Create struct {
 	Mailbox string
 	Use     []string
@@ -191,8 +194,9 @@ func (p *Parser) Create() Create {
 	if p.More() {
 		p.list(false, func() {
 			if w := p.word(); w != "USE" {
-				p.fail("unknown CREATE parameter %q", w)
+				p.fail("Unknown CREATE parameter %q", w)
 			}
+			p.need(CreateSpecialUse, "USE")
 			p.SP()
 			c.Use = p.Flags()
 		})
@@ -200,8 +204,14 @@ func (p *Parser) Create() Create {
 	return c
 }
 
-// ID reads the parameters of an ID command (RFC 2971): name, value, in the
-// order they came.
+// The limits of ID (RFC 2971, 3.3).
+const (
+	maxParams     = 30
+	maxParamName  = 30
+	maxParamValue = 1024
+)
+
+// ID reads the parameters of ID as pairs of name and value.
 func (p *Parser) ID() [][2]string {
 	if p.peek() != '(' {
 		p.NString()
@@ -212,34 +222,35 @@ func (p *Parser) ID() [][2]string {
 		name := p.String()
 		p.SP()
 		value, _ := p.NString()
-		if len(name) > 30 || len(value) > 1024 || len(out) == 30 {
-			p.fail("ID parameter too long, or too many of them")
+		if len(name) > maxParamName || len(value) > maxParamValue || len(out) == maxParams {
+			p.fail("ID parameter too long, or too many parameters")
 		}
 		out = append(out, [2]string{name, value})
 	})
 	return out
 }
 
-// Words reads one or more atoms, in upper case.
+// Words reads one or more atoms and returns them in upper case.
 func (p *Parser) Words() []string {
 	out := []string{p.word()}
 	for p.err == nil && p.More() {
 		if out = append(out, p.word()); len(out) > maxItems {
-			p.fail("list too long")
+			p.fail("List too long")
 		}
 	}
 	return out
 }
 
-// Initial reads the initial response of AUTHENTICATE (RFC 9051, 6.2.2), if it
-// is there; "=" stands for an empty one.
+// Initial reads the initial response of AUTHENTICATE, if there is one. "="
+// stands for an empty response (RFC 9051, 6.2.2).
 func (p *Parser) Initial() (text string, ok bool) {
 	if !p.More() {
 		return "", false
 	}
+	p.need(InitialResponse, "initial response")
 	s := p.run(func(c byte) bool { return c > ' ' && c < 0x7f })
 	if s == "" {
-		p.fail("missing initial response")
+		p.fail("Missing initial response")
 	}
 	return strings.TrimPrefix(s, "="), true
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// ItemKind is what a FETCH item asks for.
+// ItemKind is what an item of FETCH asks for.
 type ItemKind uint8
 
 // The items of FETCH.
@@ -25,9 +25,11 @@ const (
 	ItemThreadID //
 	ItemPreview  // RFC 8970
 	ItemSaveDate // RFC 8514
+
+	ItemKinds // the number of kinds
 )
 
-// SectionText is which text of a part a section means.
+// SectionText is the text of a part that a section asks for.
 type SectionText uint8
 
 // The texts of a part.
@@ -40,11 +42,13 @@ const (
 	MIME
 )
 
-// Item is one item of a FETCH command.
+// Item is one item of a FETCH.
 type Item struct {
 	Kind ItemKind
-	Peek bool // does not set \Seen
-	Lazy bool // PREVIEW (LAZY)
+	// Label is the item's name in the response, for example BODY[HEADER]<0>.
+	Label string
+	Peek  bool // do not set \Seen
+	Lazy  bool // PREVIEW (LAZY)
 
 	Path    []int
 	Text    SectionText
@@ -52,16 +56,22 @@ type Item struct {
 	Partial bool
 	Off     uint64
 	Len     uint32
-
-	// Label is the item's name in the response, as in BODY[HEADER]<0>.
-	Label string
 }
 
-// Fetch is a FETCH command behind its name.
+// Cut returns the span of a text of the given size that the item asks for.
+func (it *Item) Cut(size int64) (off, n int64) {
+	if !it.Partial {
+		return 0, size
+	}
+	off = int64(min(it.Off, uint64(size)))
+	return off, min(size-off, int64(it.Len))
+}
+
+// Fetch is the arguments of FETCH.
 type Fetch struct {
 	Set          Set
 	Items        []Item
-	ChangedSince uint64 // RFC 7162; 0: not given
+	ChangedSince uint64 // RFC 7162; 0 if not given
 	Vanished     bool
 }
 
@@ -88,65 +98,87 @@ func (p *Parser) Fetch() Fetch {
 func (p *Parser) fetchModifier(f *Fetch) {
 	switch w := p.word(); w {
 	case "CHANGEDSINCE":
+		p.need(Condstore, w)
 		p.SP()
 		if f.ChangedSince = p.Number64(); f.ChangedSince == 0 {
 			p.fail("CHANGEDSINCE must not be 0")
 		}
 	case "VANISHED":
+		p.need(QResync, w)
 		f.Vanished = true
 	default:
-		p.fail("unknown FETCH modifier %q", w)
+		p.fail("Unknown FETCH modifier %q", w)
 	}
 }
 
-// macro reads ALL, FAST, FULL or a single item.
+// macros are the names that stand for several items (RFC 9051, 6.4.5).
+var macros = map[string][]ItemKind{
+	"FAST": {ItemFlags, ItemInternalDate, ItemSize},
+	"ALL":  {ItemFlags, ItemInternalDate, ItemSize, ItemEnvelope},
+	"FULL": {ItemFlags, ItemInternalDate, ItemSize, ItemEnvelope, ItemBody},
+}
+
+// macro reads a macro or a single item.
 func (p *Parser) macro() []Item {
-	at := p.i
-	n := 0
-	switch p.label() {
-	case "FAST":
-		n = 3
-	case "ALL":
-		n = 4
-	case "FULL":
-		n = 5
+	start := p.i
+	kinds, ok := macros[p.label()]
+	if c := p.peek(); ok && (c == 0 || c == ' ') {
+		items := make([]Item, 0, len(kinds))
+		for _, k := range kinds {
+			items = append(items, ItemOf(k))
+		}
+		return items
 	}
-	if c := p.peek(); n > 0 && (c == 0 || c == ' ') {
-		return []Item{{Kind: ItemFlags}, {Kind: ItemInternalDate}, {Kind: ItemSize}, {Kind: ItemEnvelope}, {Kind: ItemBody}}[:n]
-	}
-	p.i = at
+	p.i = start
 	return []Item{p.item()}
 }
 
+// plainItems are the items without arguments.
 var plainItems = map[string]Item{
 	"FLAGS":         {Kind: ItemFlags},
 	"UID":           {Kind: ItemUID},
 	"ENVELOPE":      {Kind: ItemEnvelope},
 	"INTERNALDATE":  {Kind: ItemInternalDate},
 	"RFC822.SIZE":   {Kind: ItemSize},
+	"BODY":          {Kind: ItemBody},
 	"BODYSTRUCTURE": {Kind: ItemBodyStructure},
 	"MODSEQ":        {Kind: ItemModSeq},
 	"EMAILID":       {Kind: ItemEmailID},
 	"THREADID":      {Kind: ItemThreadID},
 	"SAVEDATE":      {Kind: ItemSaveDate},
-	"RFC822":        {Kind: ItemSection, Label: "RFC822"},
-	"RFC822.HEADER": {Kind: ItemSection, Text: Header, Peek: true, Label: "RFC822.HEADER"},
-	"RFC822.TEXT":   {Kind: ItemSection, Text: Text, Label: "RFC822.TEXT"},
+	"PREVIEW":       {Kind: ItemPreview},
+	"RFC822":        {Kind: ItemSection},
+	"RFC822.HEADER": {Kind: ItemSection, Text: Header, Peek: true},
+	"RFC822.TEXT":   {Kind: ItemSection, Text: Text},
 }
 
+// itemsOfKind are the plain items by kind, with their labels.
+var itemsOfKind = func() (t [ItemKinds]Item) {
+	for name, it := range plainItems {
+		it.Label = name
+		plainItems[name] = it
+		if it.Kind != ItemSection {
+			t[it.Kind] = it
+		}
+	}
+	return t
+}()
+
+// ItemOf returns the item of a kind that has no arguments.
+func ItemOf(k ItemKind) Item { return itemsOfKind[k] }
+
+// item reads one item.
 func (p *Parser) item() Item {
 	name := p.label()
-	if it, ok := plainItems[name]; ok {
+	if it, ok := plainItems[name]; ok && p.peek() != '[' {
+		if it.Kind == ItemPreview {
+			it.Lazy = p.lazy()
+		}
 		return it
 	}
 	switch name {
 	case "BODY", "BODY.PEEK":
-		if !p.take('[') {
-			if name == "BODY.PEEK" {
-				p.fail("BODY.PEEK needs a section")
-			}
-			return Item{Kind: ItemBody}
-		}
+		p.want('[')
 		it := Item{Kind: ItemSection, Peek: name == "BODY.PEEK"}
 		p.section(&it)
 		p.partial(&it)
@@ -165,30 +197,31 @@ func (p *Parser) item() Item {
 		p.partial(&it)
 		it.label("BINARY")
 		return it
-	case "PREVIEW":
-		it := Item{Kind: ItemPreview}
-		at := p.i
-		if p.take(' ') && p.take('(') {
-			if w := p.word(); w != "LAZY" {
-				p.fail("unknown PREVIEW modifier %q", w)
-			}
-			p.want(')')
-			it.Lazy = true
-		} else if p.err == nil {
-			p.i = at
-		}
-		return it
 	}
-	p.fail("unknown FETCH item %q", name+p.near())
+	p.fail("Unknown FETCH item %q", name+p.near())
 	return Item{}
 }
 
-// path reads the numbers of a section; it reports whether a dot follows them.
+// lazy reads the modifier of PREVIEW, if there is one (RFC 8970, 3.1).
+func (p *Parser) lazy() bool {
+	start := p.i
+	if !p.take(' ') || !p.take('(') {
+		p.i = start
+		return false
+	}
+	if w := p.word(); w != "LAZY" {
+		p.fail("Unknown PREVIEW modifier %q", w)
+	}
+	p.want(')')
+	return true
+}
+
+// path reads the part numbers of a section and reports whether a dot follows.
 func (p *Parser) path(it *Item) (dot bool) {
 	for digit(p.peek()) {
 		n := p.Number()
 		if n == 0 || n > 1<<30 || len(it.Path) == maxPath {
-			p.fail("bad section")
+			p.fail("Invalid section")
 			return false
 		}
 		it.Path = append(it.Path, int(n))
@@ -199,11 +232,11 @@ func (p *Parser) path(it *Item) (dot bool) {
 	return dot
 }
 
-// section reads what stands between the brackets, and the closing one.
+// section reads the text between the brackets, and the closing bracket.
 func (p *Parser) section(it *Item) {
 	if dot := p.path(it); p.peek() != ']' || dot {
 		if len(it.Path) > 0 && !dot {
-			p.fail("bad section")
+			p.fail("Invalid section")
 		}
 		switch w := p.label(); w {
 		case "HEADER":
@@ -223,7 +256,7 @@ func (p *Parser) section(it *Item) {
 			p.SP()
 			p.list(false, func() { it.Fields = append(it.Fields, p.AString()) })
 		default:
-			p.fail("unknown section %q", w)
+			p.fail("Unknown section %q", w)
 		}
 	}
 	p.want(']')
@@ -238,12 +271,12 @@ func (p *Parser) partial(it *Item) {
 	it.Off = p.Number64()
 	p.want('.')
 	if it.Len = p.Number(); it.Len == 0 {
-		p.fail("a partial FETCH asks for at least one octet")
+		p.fail("A partial FETCH needs a length of at least 1")
 	}
 	p.want('>')
 }
 
-// label writes the item's name for the response.
+// label sets the label of an item with a section.
 func (it *Item) label(name string) {
 	var b strings.Builder
 	b.WriteString(name)
@@ -274,7 +307,7 @@ func (it *Item) label(name string) {
 	it.Label = b.String()
 }
 
-// StoreOp is what STORE does with its flags.
+// StoreOp is what STORE does with the flags.
 type StoreOp byte
 
 // The operations of STORE.
@@ -284,14 +317,14 @@ const (
 	Remove  StoreOp = '-'
 )
 
-// Store is a STORE command behind its name.
+// Store is the arguments of STORE.
 type Store struct {
 	Set            Set
 	Op             StoreOp
 	Silent         bool
 	Flags          []string
 	UnchangedSince uint64 // RFC 7162
-	Conditional    bool   // UNCHANGEDSINCE was given; it may be 0
+	Conditional    bool   // UNCHANGEDSINCE was given, perhaps as 0
 }
 
 // Store reads "set [(UNCHANGEDSINCE n)] FLAGS flags".
@@ -302,8 +335,9 @@ func (p *Parser) Store() Store {
 	if p.peek() == '(' {
 		p.list(false, func() {
 			if w := p.word(); w != "UNCHANGEDSINCE" {
-				p.fail("unknown STORE modifier %q", w)
+				p.fail("Unknown STORE modifier %q", w)
 			}
+			p.need(Condstore, "UNCHANGEDSINCE")
 			p.SP()
 			s.UnchangedSince, s.Conditional = p.Number64(), true
 		})
@@ -319,7 +353,7 @@ func (p *Parser) Store() Store {
 	case "FLAGS.SILENT":
 		s.Silent = true
 	default:
-		p.fail("unknown STORE item %q", w)
+		p.fail("Unknown STORE item %q", w)
 	}
 	p.SP()
 	s.Flags = p.flagsOrList()

@@ -12,31 +12,25 @@ import (
 // Reader reads commands from a connection. Between commands it holds no buffer.
 type Reader struct {
 	Limits Limits
-	// Continue asks the client for the literal it has announced.
+	// Continue asks the client for the literal that it has announced.
 	Continue func() error
 
 	src    io.Reader
-	in     *[]byte // pooled window on the input; nil while nothing is in it
+	in     *[]byte // pooled window on the input; nil while it is empty
 	lo, hi int
-	first  [1]byte // the octet that woke us up
+	first  [1]byte // the octet that ended Wait
 	cmd    []byte
-	text   int // octets of the command outside of literals
-	lits   int // octets in its literals
+	text   int // octets of the command outside literals
+	lits   int // octets of its literals
 }
 
 // NewReader returns a reader of commands from src.
-func NewReader(src io.Reader) *Reader { return &Reader{src: src, Limits: Stranger} }
+func NewReader(src io.Reader) *Reader { return &Reader{src: src, Limits: Anonymous} }
 
-// Reset makes the reader go on with another source, as after STARTTLS.
-func (r *Reader) Reset(src io.Reader) {
-	r.Release()
-	r.src = src
-}
-
-// Buffered tells whether more input is here already.
+// Buffered reports whether input has arrived that was not read yet.
 func (r *Reader) Buffered() bool { return r.lo < r.hi }
 
-// Release hands the buffers back. What is in them is lost.
+// Release returns the buffers to the pool. Input in them is lost.
 func (r *Reader) Release() {
 	if r.in != nil {
 		pool.Put(r.in)
@@ -48,7 +42,7 @@ func (r *Reader) Release() {
 	}
 }
 
-// Wait returns once input is here. While it waits it holds no buffer.
+// Wait returns once input has arrived. While it waits it holds no buffer.
 func (r *Reader) Wait() error {
 	if r.Buffered() {
 		return nil
@@ -67,7 +61,7 @@ func (r *Reader) Wait() error {
 	return nil
 }
 
-// fill reads more input; the window is empty.
+// fill reads more input into the window, which must be empty.
 func (r *Reader) fill() error {
 	if r.in == nil {
 		r.in = pool.Get().(*[]byte)
@@ -86,23 +80,24 @@ func (r *Reader) fill() error {
 // Literal is a message that the client is about to send.
 type Literal struct {
 	Size   int64
-	Sync   bool // the client waits to be asked
-	Binary bool // literal8: may hold NULs
+	Sync   bool // the client waits for a continuation request
+	Binary bool // a literal8, which may hold NULs
 }
 
 // Command reads the next command with its literals, without the line end. The
-// bytes are good until the next call. When the command is one that brings a
-// message, it ends before the message, which comes in msg; the caller reads it
-// with Message and goes on with More.
+// slice is valid until the next call. A command that brings a message ends before
+// the message, which msg describes; the caller reads it with Message and goes on
+// with More.
 func (r *Reader) Command() (cmd []byte, msg *Literal, err error) {
 	r.text, r.lits = 0, 0
 	return r.read(false)
 }
 
-// More reads what follows a message in the same command: the end, or what
-// comes before the next message.
+// More reads what follows a message in the same command: the end of the command,
+// or the arguments of the next message.
 func (r *Reader) More() (cmd []byte, msg *Literal, err error) { return r.read(true) }
 
+// read reads a command, or with more the rest of one.
 func (r *Reader) read(more bool) (cmd []byte, msg *Literal, err error) {
 	r.cmd = r.cmd[:0]
 	for {
@@ -134,7 +129,8 @@ func (r *Reader) read(more bool) (cmd []byte, msg *Literal, err error) {
 	}
 }
 
-// Line reads one line that is not a command: an answer to a continuation.
+// Line reads a line that is not a command but an answer to a continuation
+// request.
 func (r *Reader) Line() ([]byte, error) {
 	r.cmd, r.text = r.cmd[:0], 0
 	err := r.line()
@@ -182,8 +178,8 @@ func (r *Reader) take(n int) error {
 	return nil
 }
 
-// Message returns a reader of the message lit; it must be read to its end
-// before the next call.
+// Message returns a reader of the message that lit describes. It must be read to
+// its end before the next call.
 func (r *Reader) Message(lit *Literal) io.Reader { return &message{r: r, left: lit.Size} }
 
 type message struct {
@@ -198,7 +194,7 @@ func (m *message) Read(p []byte) (int, error) {
 	if m.r.lo == m.r.hi {
 		if err := m.r.fill(); err != nil {
 			if errors.Is(err, io.EOF) {
-				err = fmt.Errorf("within a message: %w", io.ErrUnexpectedEOF) // not its end
+				err = fmt.Errorf("within a message: %w", io.ErrUnexpectedEOF) // not the end of the message
 			}
 			return 0, err
 		}
@@ -210,7 +206,7 @@ func (m *message) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// literal looks for {n}, {n+}, ~{n} at the end of a line (RFC 9051, 9 and
+// literal looks for {n}, {n+} or ~{n} at the end of a line (RFC 9051, 9;
 // RFC 7888) and returns where it begins.
 func literal(line []byte) (lit Literal, start int, ok bool) {
 	b := trimEOL(line)
@@ -231,7 +227,7 @@ func literal(line []byte) (lit Literal, start int, ok bool) {
 	}
 	var err error
 	if lit.Size, err = strconv.ParseInt(string(b[i+1:end+1]), 10, 64); err != nil {
-		lit.Size = math.MaxInt64 // too large for anything
+		lit.Size = math.MaxInt64 // over every limit
 	}
 	if i > 0 && b[i-1] == '~' {
 		lit.Binary = true
@@ -245,10 +241,10 @@ func trimEOL(b []byte) []byte {
 	return bytes.TrimSuffix(b, []byte("\r"))
 }
 
-// isMessage tells whether a literal behind this start of a command is the
-// message of an APPEND or REPLACE, and not the name of a mailbox.
+// isMessage reports whether a literal that follows this beginning of a command is
+// the message of an APPEND or REPLACE, not the name of a mailbox.
 func isMessage(cmd []byte) bool {
-	p := NewParser(cmd)
+	p := NewParser(cmd, AllForms)
 	p.Tag()
 	p.SP()
 	name := p.Command()

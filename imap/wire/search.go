@@ -8,12 +8,12 @@ import (
 // KeyOp is what a search key compares.
 type KeyOp uint8
 
-// The search keys; each may be turned round by Key.Not.
+// The search keys. Key.Not negates any of them.
 const (
 	KeyAll         KeyOp = iota
 	KeyAnd               // all of Kids
 	KeyOr                // one of Kids
-	KeyFlag              // Str: \Seen and the like, or a keyword
+	KeyFlag              // Str: a system flag or a keyword
 	KeyRecent            //
 	KeyNew               // \Recent and not \Seen
 	KeySeq               // Set of message numbers
@@ -21,13 +21,13 @@ const (
 	KeyHeader            // Field, Str
 	KeyBody              // Str
 	KeyText              // Str
-	KeyBefore            // internal date before Date
+	KeyBefore            // internal date, compared with Date
 	KeyOn                //
 	KeySince             //
-	KeySentBefore        // Date field
+	KeySentBefore        // Date field, compared with Date
 	KeySentOn            //
 	KeySentSince         //
-	KeySavedBefore       // RFC 8514
+	KeySavedBefore       // save date, compared with Date (RFC 8514)
 	KeySavedOn
 	KeySavedSince
 	KeySaveDateSupported
@@ -38,6 +38,8 @@ const (
 	KeyModSeq   // Num (RFC 7162)
 	KeyEmailID  // Str (RFC 8474)
 	KeyThreadID //
+
+	KeyOps // the number of operations
 )
 
 // Key is one search criterion.
@@ -52,20 +54,20 @@ type Key struct {
 	Kids  []Key
 }
 
-// ReturnOpts are the RETURN options of SEARCH and SORT (RFC 4731, RFC 5267).
-type ReturnOpts struct {
-	Given                      bool // RETURN was there
+// ReturnOptions are the RETURN options of SEARCH and SORT (RFC 4731, RFC 5267).
+type ReturnOptions struct {
+	Given                      bool // there was a RETURN
 	Min, Max, All, Count, Save bool
 }
 
-// Search is a SEARCH, SORT or THREAD command behind its name.
+// Search is the arguments of SEARCH, SORT or THREAD.
 type Search struct {
-	Return    ReturnOpts
-	Charset   string // upper case; "" when none was named
+	Return    ReturnOptions
+	Charset   string // upper case; "" if not given
 	Key       Key
 	Sort      []SortKey // of SORT
 	Algorithm string    // of THREAD, upper case
-	ModSeq    bool      // a MODSEQ key is among the criteria
+	ModSeq    bool      // there is a MODSEQ key
 }
 
 // SortKey is one criterion of SORT (RFC 5256), its Name in upper case.
@@ -74,20 +76,17 @@ type SortKey struct {
 	Reverse bool
 }
 
-type searcher struct {
+// keyReader reads search keys and counts them.
+type keyReader struct {
 	*Parser
-	keys   int
+	count  int
 	modseq bool
 }
 
 // Search reads "[RETURN (options)] [CHARSET charset] keys".
 func (p *Parser) Search() Search {
 	var s Search
-	if p.keyword("RETURN") {
-		p.SP()
-		s.Return = p.returnOpts()
-		p.SP()
-	}
+	p.returnOptions(&s, ESearch)
 	if p.keyword("CHARSET") {
 		p.SP()
 		s.Charset = strings.ToUpper(p.AString())
@@ -97,26 +96,20 @@ func (p *Parser) Search() Search {
 	return s
 }
 
-// Sort reads "[RETURN (options)] (criteria) charset keys".
+// Sort reads "[RETURN (options)] (criteria) charset keys". Whether the criteria
+// exist is left to the caller.
 func (p *Parser) Sort() Search {
 	var s Search
-	if p.keyword("RETURN") {
-		p.SP()
-		s.Return = p.returnOpts()
-		p.SP()
-	}
+	p.returnOptions(&s, ESort)
 	reverse := false
 	p.list(false, func() {
-		switch w := p.word(); w {
-		case "REVERSE":
+		w := p.word()
+		if w == "REVERSE" {
 			reverse = true
 			return
-		case "ARRIVAL", "CC", "DATE", "FROM", "SIZE", "SUBJECT", "TO", "DISPLAYFROM", "DISPLAYTO":
-			s.Sort = append(s.Sort, SortKey{w, reverse})
-			reverse = false
-		default:
-			p.fail("unknown SORT criterion %q", w)
 		}
+		s.Sort = append(s.Sort, SortKey{w, reverse})
+		reverse = false
 	})
 	if reverse || p.err == nil && len(s.Sort) == 0 {
 		p.fail("SORT needs a criterion")
@@ -128,7 +121,8 @@ func (p *Parser) Sort() Search {
 	return s
 }
 
-// Thread reads "algorithm charset keys".
+// Thread reads "algorithm charset keys". Whether the algorithm exists is left to
+// the caller.
 func (p *Parser) Thread() Search {
 	var s Search
 	s.Algorithm = p.word()
@@ -139,7 +133,7 @@ func (p *Parser) Thread() Search {
 	return s
 }
 
-// keyword reads w if it is the next atom.
+// keyword reads the atom w if it comes next.
 func (p *Parser) keyword(w string) bool {
 	if p.err != nil || len(p.b)-p.i < len(w) || !strings.EqualFold(string(p.b[p.i:p.i+len(w)]), w) {
 		return false
@@ -151,8 +145,15 @@ func (p *Parser) keyword(w string) bool {
 	return true
 }
 
-func (p *Parser) returnOpts() ReturnOpts {
-	o := ReturnOpts{Given: true}
+// returnOptions reads "RETURN (options) " if it comes next. form is the one that
+// permits it.
+func (p *Parser) returnOptions(s *Search, form Grammar) {
+	if !p.keyword("RETURN") {
+		return
+	}
+	p.need(form, "RETURN")
+	p.SP()
+	o := ReturnOptions{Given: true}
 	p.list(true, func() {
 		switch w := p.word(); w {
 		case "MIN":
@@ -164,33 +165,37 @@ func (p *Parser) returnOpts() ReturnOpts {
 		case "COUNT":
 			o.Count = true
 		case "SAVE":
+			p.need(SearchRes, w)
 			o.Save = true
 		default:
-			p.fail("unknown RETURN option %q", w)
+			p.fail("Unknown RETURN option %q", w)
 		}
 	})
 	if !o.Min && !o.Max && !o.All && !o.Count && !o.Save {
 		o.All = true // RFC 4731, 3.1
 	}
-	return o
+	s.Return = o
+	p.SP()
 }
 
+// keys reads the search keys, all of which must match.
 func (p *Parser) keys(s *Search) {
-	sp := searcher{Parser: p}
+	r := keyReader{Parser: p}
 	s.Key = Key{Op: KeyAnd}
 	for {
-		s.Key.Kids = append(s.Key.Kids, sp.key())
+		s.Key.Kids = append(s.Key.Kids, r.key())
 		if p.err != nil || p.i == len(p.b) {
 			break
 		}
 		p.SP()
 	}
-	s.ModSeq = sp.modseq
+	s.ModSeq = r.modseq
 	if len(s.Key.Kids) == 1 {
 		s.Key = s.Key.Kids[0]
 	}
 }
 
+// flagKeys are the keys without arguments.
 var flagKeys = map[string]Key{
 	"ANSWERED": {Op: KeyFlag, Str: `\Answered`}, "UNANSWERED": {Op: KeyFlag, Str: `\Answered`, Not: true},
 	"DELETED": {Op: KeyFlag, Str: `\Deleted`}, "UNDELETED": {Op: KeyFlag, Str: `\Deleted`, Not: true},
@@ -201,27 +206,30 @@ var flagKeys = map[string]Key{
 	"SAVEDATESUPPORTED": {Op: KeySaveDateSupported},
 }
 
+// dateKeys are the keys with a date.
 var dateKeys = map[string]KeyOp{
 	"BEFORE": KeyBefore, "ON": KeyOn, "SINCE": KeySince,
 	"SENTBEFORE": KeySentBefore, "SENTON": KeySentOn, "SENTSINCE": KeySentSince,
 	"SAVEDBEFORE": KeySavedBefore, "SAVEDON": KeySavedOn, "SAVEDSINCE": KeySavedSince,
 }
 
+// stringKeys are the keys with a string.
 var stringKeys = map[string]Key{
 	"BODY": {Op: KeyBody}, "TEXT": {Op: KeyText}, "EMAILID": {Op: KeyEmailID}, "THREADID": {Op: KeyThreadID},
 	"BCC": {Op: KeyHeader, Field: "Bcc"}, "CC": {Op: KeyHeader, Field: "Cc"}, "FROM": {Op: KeyHeader, Field: "From"},
 	"TO": {Op: KeyHeader, Field: "To"}, "SUBJECT": {Op: KeyHeader, Field: "Subject"},
 }
 
+// numberKeys are the keys with a number.
 var numberKeys = map[string]KeyOp{"LARGER": KeyLarger, "SMALLER": KeySmaller, "YOUNGER": KeyYounger, "OLDER": KeyOlder}
 
-// key reads one search key and what belongs to it.
-func (p *searcher) key() Key {
+// key reads one search key with its arguments.
+func (p *keyReader) key() Key {
 	if p.Parser.err != nil {
 		return Key{}
 	}
-	if p.keys++; p.keys > maxKeys {
-		p.fail("too many search keys")
+	if p.count++; p.count > maxKeys {
+		p.fail("Too many search keys")
 		return Key{}
 	}
 	if c := p.peek(); digit(c) || c == '*' || c == '$' {
@@ -248,14 +256,15 @@ func (p *searcher) key() Key {
 		p.SP()
 		n := p.Number64()
 		if n == 0 && (op == KeyYounger || op == KeyOlder) {
-			p.fail("%s needs a number above 0", w)
+			p.fail("%s needs a positive number", w)
 		}
 		return Key{Op: op, Num: n}
 	}
 	return p.specialKey(w)
 }
 
-func (p *searcher) specialKey(w string) Key {
+// specialKey reads the arguments of a key that stands in none of the tables.
+func (p *keyReader) specialKey(w string) Key {
 	switch w {
 	case "KEYWORD", "UNKEYWORD":
 		p.SP()
@@ -280,7 +289,7 @@ func (p *searcher) specialKey(w string) Key {
 	case "MODSEQ":
 		p.modseq = true
 		p.SP()
-		if p.peek() == '"' { // an entry name and type: all flags share one number
+		if p.peek() == '"' { // entry name and type; all entries share one MODSEQ
 			p.quoted()
 			p.SP()
 			p.word()
@@ -288,6 +297,6 @@ func (p *searcher) specialKey(w string) Key {
 		}
 		return Key{Op: KeyModSeq, Num: p.Number64()}
 	}
-	p.fail("unknown search key %q", w)
+	p.fail("Unknown search key %q", w)
 	return Key{}
 }

@@ -1,36 +1,38 @@
 package wire
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 )
 
-// Range is a run of message numbers or UIDs. Star stands for "*".
+// Range is a range of message numbers or UIDs, in which Star stands for "*".
 type Range struct{ Lo, Hi uint32 }
 
-// Star is the number that "*" is read as.
+// Star is the number that stands for "*".
 const Star = 0
 
 // Set is a sequence set (RFC 9051, 9) in the order the client wrote it.
 type Set struct {
 	Ranges []Range
-	Saved  bool // "$": the result that SEARCH saved
+	Saved  bool // "$": the result that a SEARCH has saved
 }
 
 // Set reads a sequence set or "$".
 func (p *Parser) Set() Set {
 	if p.take('$') {
+		p.need(SearchRes, "$")
 		return Set{Saved: true}
 	}
 	return Set{Ranges: p.ranges(true)}
 }
 
-// ranges reads n, n:m and so on, separated by commas.
+// ranges reads numbers and ranges separated by commas.
 func (p *Parser) ranges(star bool) []Range {
 	out := make([]Range, 0, 1)
 	for p.err == nil {
 		if len(out) == maxRanges {
-			p.fail("set too long")
+			p.fail("Set too long")
 			return nil
 		}
 		r := Range{Lo: p.setNumber(star)}
@@ -46,19 +48,20 @@ func (p *Parser) ranges(star bool) []Range {
 	return nil
 }
 
+// setNumber reads a number of a set. With star it may be "*".
 func (p *Parser) setNumber(star bool) uint32 {
 	if star && p.take('*') {
 		return Star
 	}
 	n := p.Number()
 	if n == 0 {
-		p.fail("numbers begin at 1")
+		p.fail("Numbers begin at 1")
 	}
 	return n
 }
 
-// Resolve returns the set in ascending, disjoint ranges, "*" replaced by last.
-// With last 0 there is nothing that "*" could be, and ranges with it are empty.
+// Resolve returns the set as ascending, disjoint ranges, with "*" replaced by
+// last. If last is 0, "*" means nothing: n:* is n, and * alone is left out.
 func (s Set) Resolve(last uint32) []Range {
 	out := make([]Range, 0, len(s.Ranges))
 	for _, r := range s.Ranges {
@@ -79,15 +82,7 @@ func (s Set) Resolve(last uint32) []Range {
 	if len(out) < 2 {
 		return out
 	}
-	slices.SortFunc(out, func(a, b Range) int {
-		switch {
-		case a.Lo < b.Lo:
-			return -1
-		case a.Lo > b.Lo:
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(out, func(a, b Range) int { return cmp.Compare(a.Lo, b.Lo) })
 	merged := out[:1]
 	for _, r := range out[1:] {
 		top := &merged[len(merged)-1]
@@ -116,7 +111,7 @@ func AppendNumbers(dst []byte, n []uint32) []byte {
 	return dst
 }
 
-// AppendRange appends lo:hi, or lo when they are the same.
+// AppendRange appends lo:hi, or lo if they are equal.
 func AppendRange(dst []byte, lo, hi uint32) []byte {
 	dst = strconv.AppendUint(dst, uint64(lo), 10)
 	if hi != lo {

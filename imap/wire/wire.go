@@ -1,31 +1,30 @@
-// Package wire is IMAP as octets: it reads whole commands, bounded, into one
-// buffer, takes them apart with a parser that walks an index over that buffer,
-// and writes responses into another buffer that is sent when it is full or when
-// nobody waits for more. What commands mean is the business of package imap.
+// Package wire is the octets of IMAP. Reader reads whole commands, within limits,
+// into one buffer; Parser reads their arguments from it; Writer collects
+// responses in another buffer, which is sent when it is full or when no further
+// command has arrived. What commands mean is left to package imap.
 //
-// Grammar: RFC 9051 and RFC 3501, section 9 of each, and the extensions named
-// at the functions that read them.
+// The grammar is section 9 of RFC 9051 and RFC 3501, and of the extensions named
+// at the functions that read them. Start with Reader.Command and Parser.
 package wire
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 )
 
 // Limits bound what a client may send in one command.
 type Limits struct {
-	Line     int // octets of a command outside of literals
-	Literals int // octets of all its literals, messages not counted
+	Line     int // octets of a command outside literals
+	Literals int // octets of all its literals, except messages
 }
 
-// Before and after a login.
+// The limits before and after login.
 var (
-	Stranger = Limits{Line: 4 << 10, Literals: 4 << 10}
-	Member   = Limits{Line: 64 << 10, Literals: 64 << 10}
+	Anonymous = Limits{Line: 4 << 10, Literals: 4 << 10}
+	LoggedIn  = Limits{Line: 64 << 10, Literals: 64 << 10}
 )
 
-// The bounds of what a command may hold.
+// Limits of the parts of a command.
 const (
 	maxRanges = 10_000 // ranges in a set
 	maxKeys   = 1_000  // search keys in a command, and their nesting
@@ -33,27 +32,23 @@ const (
 	maxPath   = 64     // numbers in a section
 )
 
-// ErrTooLong ends a connection: the command's end was not found within its
-// limit, or a literal came without being asked for and is too large. What
-// follows must not be taken for commands.
+// ErrTooLong is returned for a line without an end within its limit and for a
+// literal that is too large and already on its way. The connection must be
+// closed: what follows must not be run as commands.
 var ErrTooLong = errors.New("command too long")
 
-// TooBigError is a literal over the limit that the client has announced but
-// not sent; the connection may go on.
+// TooBigError is returned for a literal over the limit that the client has
+// announced but not sent. The connection may go on.
 type TooBigError struct {
-	Command []byte // what was read of the command
+	Command []byte // as far as it was read
 }
 
 func (e *TooBigError) Error() string { return "literal too large" }
 
-// SyntaxError says what was wrong with a command, in words for the client.
+// SyntaxError is an error in a command. Its text is sent to the client after BAD.
 type SyntaxError struct{ Text string }
 
 func (e *SyntaxError) Error() string { return e.Text }
-
-func syntax(format string, args ...any) error {
-	return &SyntaxError{fmt.Sprintf(format, args...)}
-}
 
 // bufSize is the size of the pooled buffers for input and output.
 const bufSize = 32 << 10

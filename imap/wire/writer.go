@@ -8,7 +8,7 @@ import (
 )
 
 // Writer collects responses and sends them when its buffer is full or Flush is
-// called. The first error of the connection stays and makes the rest go nowhere.
+// called. After the first error of the connection it discards what is written.
 // Between commands it holds no buffer.
 type Writer struct {
 	dst io.Writer
@@ -20,13 +20,10 @@ type Writer struct {
 // NewWriter returns a writer to dst.
 func NewWriter(dst io.Writer) *Writer { return &Writer{dst: dst} }
 
-// Reset makes the writer go on with another destination, as after STARTTLS.
-func (w *Writer) Reset(dst io.Writer) { w.dst = dst }
-
-// Err is the first error of the connection.
+// Err returns the first error of the connection.
 func (w *Writer) Err() error { return w.err }
 
-// Flush sends what is in the buffer and hands the buffer back.
+// Flush sends what is in the buffer and returns the buffer to the pool.
 func (w *Writer) Flush() error {
 	if w.buf != nil {
 		w.send()
@@ -43,8 +40,8 @@ func (w *Writer) send() {
 	w.n = 0
 }
 
-// Room returns the free part of the buffer, at least n octets of it, n being
-// at most 4096; what was appended to it is made part of the output by Took.
+// Room returns the free part of the buffer, which has room for at least n octets;
+// n is at most 4096. Took adds what the caller has appended to it to the output.
 func (w *Writer) Room(n int) []byte {
 	if w.buf == nil {
 		w.buf = pool.Get().(*[]byte)
@@ -55,8 +52,8 @@ func (w *Writer) Room(n int) []byte {
 	return (*w.buf)[w.n:w.n:bufSize]
 }
 
-// Took makes b, which began as what Room returned, part of the output. It may
-// have outgrown the buffer.
+// Took adds b to the output. It began as the slice that Room returned and may have
+// outgrown the buffer.
 func (w *Writer) Took(b []byte) {
 	if len(b) <= bufSize-w.n {
 		if len(b) > 0 && &b[0] != &(*w.buf)[w.n] {
@@ -68,7 +65,7 @@ func (w *Writer) Took(b []byte) {
 	w.Write(b)
 }
 
-// Write adds octets.
+// Write adds octets to the output.
 func (w *Writer) Write(b []byte) (int, error) {
 	if w.buf == nil {
 		w.buf = pool.Get().(*[]byte)
@@ -87,20 +84,21 @@ func (w *Writer) Write(b []byte) (int, error) {
 	return n, w.err
 }
 
-// WriteString adds a string.
+// WriteString adds a string to the output.
 func (w *Writer) WriteString(s string) (int, error) {
+	n := len(s)
 	for len(s) > 0 {
 		room := w.Room(1)
 		k := min(len(s), cap(room))
 		w.n += copy((*w.buf)[w.n:], s[:k])
 		s = s[k:]
 	}
-	return len(s), w.err
+	return n, w.err
 }
 
-// AppendString appends an IMAP string: quoted when it can be, else a literal.
-// With utf8ok the client has enabled UTF-8 in quoted strings (RFC 6855, RFC
-// 9051). A NUL, which neither form can hold, is dropped.
+// AppendString appends an IMAP string: quoted if possible, else a literal. With
+// utf8ok a quoted string may hold UTF-8 (RFC 6855, RFC 9051). NULs, which neither
+// form can hold, are removed.
 func AppendString(dst []byte, s string, utf8ok bool) []byte {
 	if len(s) <= 1000 && quotable(s, utf8ok) {
 		dst = append(dst, '"')
@@ -119,6 +117,7 @@ func AppendString(dst []byte, s string, utf8ok bool) []byte {
 	return append(dst, b...)
 }
 
+// quotable reports whether a quoted string can hold s.
 func quotable(s string, utf8ok bool) bool {
 	high := false
 	for i := range len(s) {
@@ -131,7 +130,7 @@ func quotable(s string, utf8ok bool) bool {
 	return !high || utf8.ValidString(s)
 }
 
-// AppendAString appends an atom where s can be one, else a string.
+// AppendAString appends s as an atom if possible, else as a string.
 func AppendAString(dst []byte, s string) []byte {
 	if s == "" || len(s) > 200 {
 		return AppendString(dst, s, false)

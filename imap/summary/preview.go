@@ -1,4 +1,4 @@
-package imap
+package summary
 
 import (
 	"io"
@@ -9,34 +9,42 @@ import (
 	"hoplite/mail/mime"
 )
 
-// maxPreview is how long a PREVIEW is, in characters (RFC 8970, 3.1: 200 at most).
+// maxPreview is the length of a preview in characters (RFC 8970, 3.1: at most
+// 200).
 const maxPreview = 200
 
-// preview is the beginning of the message's text.
+// How much of a text is read to make a preview of it. HTML begins with styles
+// and tags, so it needs more.
+const (
+	plainSpan = 2 << 10
+	htmlSpan  = 8 << 10
+)
+
+// preview returns the beginning of the message's text.
 func preview(file io.ReaderAt, t *mime.Tree) string {
 	part := firstText(t.Root)
 	if part == nil {
 		return ""
 	}
-	most := int64(2 << 10) // no more than a block
+	span := int64(plainSpan)
 	if part.Subtype == "html" {
-		most = 8 << 10 // styles and tags come first
+		span = htmlSpan
 	}
-	r, _ := mime.Decoder(part.Encoding, io.NewSectionReader(file, part.Body.From.Off, min(part.Body.Size(), 2*most)))
-	block := headBlocks.Get().(*[8 << 10]byte)
-	defer headBlocks.Put(block)
-	n, _ := io.ReadFull(mime.CharsetReader(part.Charset(), r), block[:most])
-	s := string(block[:n])
+	r, _ := mime.Decoder(part.Encoding, io.NewSectionReader(file, part.Body.From.Off, min(part.Body.Size(), 2*span)))
+	room := rooms.Get().(*[8 << 10]byte)
+	defer rooms.Put(room)
+	n, _ := io.ReadFull(mime.CharsetReader(part.Charset(), r), room[:span])
+	s := string(room[:n])
 	if part.Subtype == "html" {
 		s = stripTags(s)
 	}
 	return squeeze(s, maxPreview)
 }
 
-// squeeze makes one space of each run of white space, drops control characters
-// and what is no UTF-8, and ends after most characters.
-func squeeze(s string, most int) string {
-	b := make([]byte, 0, most+most/4)
+// squeeze replaces each run of white space with one space, removes control
+// characters and invalid UTF-8, and cuts the text after limit characters.
+func squeeze(s string, limit int) string {
+	b := make([]byte, 0, limit+limit/4)
 	space, n := false, 0
 	for _, r := range s {
 		switch {
@@ -48,20 +56,21 @@ func squeeze(s string, most int) string {
 		}
 		if space {
 			b, space = append(b, ' '), false
-			if n++; n == most {
+			if n++; n == limit {
 				break
 			}
 		}
 		b = utf8.AppendRune(b, r)
-		if n++; n >= most {
+		if n++; n >= limit {
 			break
 		}
 	}
 	return string(b)
 }
 
-// firstText is the first text/plain part, or else the first text/html one.
-func firstText(p *mime.Part) *mime.Part {
+// firstText returns the first text/plain part, or else the first text/html
+// part, that is not an attachment.
+func firstText(root *mime.Part) *mime.Part {
 	var html *mime.Part
 	var find func(p *mime.Part) *mime.Part
 	find = func(p *mime.Part) *mime.Part {
@@ -80,19 +89,19 @@ func firstText(p *mime.Part) *mime.Part {
 		}
 		return nil
 	}
-	if plain := find(p); plain != nil {
+	if plain := find(root); plain != nil {
 		return plain
 	}
 	return html
 }
 
-// stripTags drops what stands between angle brackets, and whole style, script
-// and head elements.
+// stripTags removes tags, and style, script and head elements with their
+// content.
 func stripTags(s string) string {
 	var b strings.Builder
 	low := strings.ToLower(s)
 	if len(low) != len(s) {
-		low = s // some letters change their length: take the text as it is
+		low = s // lower case changed offsets: match the names as they are written
 	}
 	for i := 0; i < len(s); {
 		j := strings.IndexByte(s[i:], '<')

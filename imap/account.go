@@ -1,0 +1,85 @@
+package imap
+
+import (
+	"fmt"
+
+	"hoplite/internal/users"
+	"hoplite/mail"
+	"hoplite/maildrop"
+)
+
+// account is the authenticated state: the box of the account that has logged
+// in, and the mailbox that is selected in it, if any.
+type account struct {
+	session  *session
+	name     string
+	box      *maildrop.Box
+	names    naming
+	selected *mailbox
+}
+
+// openAccount opens the box of an account.
+func openAccount(s *session, a *users.Account) (*account, error) {
+	addr, err := mail.ParseAddress(a.Name)
+	if err != nil {
+		return nil, fmt.Errorf("account %q: %w", a.Name, err)
+	}
+	box, err := s.srv.env.Box(addr)
+	if err != nil {
+		return nil, err
+	}
+	store := box.Store()
+	return &account{session: s, name: a.Name, box: box, names: naming{separator: store.Separator(), prefix: store.Prefix()}}, nil
+}
+
+// close ends the state when the connection does.
+func (a *account) close() {
+	a.unselect()
+	a.box.Close()
+	a.session.srv.env.Tally.Leave(a.name)
+}
+
+// unselect leaves the selected state.
+func (a *account) unselect() {
+	if a.selected != nil {
+		a.selected.close()
+		a.selected = nil
+	}
+}
+
+// open opens the folder of a mailbox name from the wire.
+func (a *account) open(wireName string) (*maildrop.Folder, error) {
+	name, err := a.names.folder(wireName)
+	if err != nil {
+		return nil, err
+	}
+	return a.box.Folder(name)
+}
+
+// enableCondstore makes MODSEQ part of every untagged FETCH from now on
+// (RFC 7162, 3.1).
+func (a *account) enableCondstore() {
+	on := &a.session.on
+	if on.condstore {
+		return
+	}
+	on.condstore = true
+	if a.selected != nil {
+		a.selected.sendHighestModSeq()
+	}
+}
+
+func (a *account) enableQResync() {
+	a.session.on.qresync = true
+	a.enableCondstore()
+}
+
+func (a *account) enableUTF8() {
+	a.session.on.utf8 = true
+	a.names.utf8 = true
+}
+
+func (a *account) enableRev2() {
+	a.session.on.rev2 = true
+	a.names.utf8 = true
+}

@@ -1,0 +1,194 @@
+package imap
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"hoplite/imap/order"
+	"hoplite/imap/wire"
+)
+
+// command is one row of the command table.
+type command struct {
+	run func(*session, *call) error
+	// steady says that message numbers must not change before the command is
+	// complete, so no EXPUNGE is sent while it runs (RFC 9051, 7.5.1).
+	steady bool
+}
+
+// The states in which a command is valid. The handler's type says which: only
+// after login is there an account, only after SELECT a mailbox.
+
+// anytime makes a command that is valid in every state.
+func anytime(run func(*session, *call) error) command { return command{run: run} }
+
+// beforeLogin makes a command that is valid in the not authenticated state.
+func beforeLogin(run func(*session, *call) error) command {
+	return command{run: func(s *session, c *call) error {
+		if s.account != nil {
+			return badf("Already logged in")
+		}
+		return run(s, c)
+	}}
+}
+
+// afterLogin makes a command that is valid in the authenticated and selected
+// states.
+func afterLogin(run func(*account, *call) error) command {
+	return command{run: func(s *session, c *call) error {
+		if s.account == nil {
+			return badf("Log in first")
+		}
+		return run(s.account, c)
+	}}
+}
+
+// inMailbox makes a command that is valid in the selected state.
+func inMailbox(run func(*mailbox, *call) error) command {
+	return afterLogin(func(a *account, c *call) error {
+		if a.selected == nil {
+			return badf("No mailbox selected")
+		}
+		return run(a.selected, c)
+	})
+}
+
+// byNumber makes a command of the selected state that counts in message
+// numbers, which stay as they are until it is complete.
+func byNumber(run func(*mailbox, *call) error) command {
+	c := inMailbox(run)
+	c.steady = true
+	return c
+}
+
+// phase is a set of states of a connection.
+type phase uint8
+
+const (
+	early  phase = 1 << iota // before login
+	late                     // after login
+	always = early | late
+)
+
+// extension is a capability with everything that provides it. A server without
+// the row neither announces the capability nor understands what it brings.
+type extension struct {
+	name string // as it is announced
+	// announced says when it is announced; the zero value is after login.
+	announced phase
+	// text replaces name if what is announced depends on the session; "" is
+	// left out.
+	text func(*session) string
+
+	commands map[string]command
+	uid      map[string]command // forms that follow UID
+	enable   func(*account)     // effect of ENABLE with the name
+	items    map[wire.ItemKind]fetchItem
+	keys     map[wire.KeyOp]searchKey
+	status   map[string]statusItem
+	sortKeys map[string]order.Compare
+	threads  map[string]threader
+	// grammar are the forms of other commands that come with the extension.
+	grammar wire.Grammar
+}
+
+// dialect is what a server announces and understands: the sum of its
+// extensions.
+type dialect struct {
+	extensions []extension
+
+	grammar  wire.Grammar
+	commands map[string]command
+	uid      map[string]command
+	enable   map[string]enabling
+	items    [wire.ItemKinds]fetchItem
+	keys     [wire.KeyOps]searchKey
+	status   map[string]statusItem
+	sortKeys map[string]order.Compare
+	threads  map[string]threader
+}
+
+// enabling is an extension that ENABLE switches on.
+type enabling struct {
+	name string // as it is announced
+	run  func(*account)
+}
+
+func newDialect(extensions []extension) *dialect {
+	d := &dialect{extensions: extensions, commands: map[string]command{}, uid: map[string]command{}, enable: map[string]enabling{},
+		status: map[string]statusItem{}, sortKeys: map[string]order.Compare{}, threads: map[string]threader{}}
+	for _, e := range extensions {
+		d.grammar |= e.grammar
+		maps.Copy(d.commands, e.commands)
+		maps.Copy(d.uid, e.uid)
+		maps.Copy(d.status, e.status)
+		maps.Copy(d.sortKeys, e.sortKeys)
+		maps.Copy(d.threads, e.threads)
+		for k, item := range e.items {
+			d.items[k] = item
+		}
+		for k, key := range e.keys {
+			d.keys[k] = key
+		}
+		if e.enable != nil {
+			d.enable[strings.ToUpper(e.name)] = enabling{e.name, e.enable}
+		}
+	}
+	return d
+}
+
+// has reports whether the dialect includes an extension.
+func (d *dialect) has(name string) bool {
+	return slices.ContainsFunc(d.extensions, func(e extension) bool { return e.name == name })
+}
+
+// capabilities lists what the session's client may use now.
+func (s *session) capabilities() string {
+	now := early
+	if s.account != nil {
+		now = late
+	}
+	b := make([]byte, 0, 640)
+	for i := range s.srv.dialect.extensions {
+		e := &s.srv.dialect.extensions[i]
+		if cmp.Or(e.announced, late)&now == 0 {
+			continue
+		}
+		text := e.name
+		if e.text != nil {
+			text = e.text(s)
+		}
+		if text != "" {
+			if len(b) > 0 {
+				b = append(b, ' ')
+			}
+			b = append(b, text...)
+		}
+	}
+	return string(b)
+}
+
+// find reads the tag and the name of a command and looks the command up.
+func (d *dialect) find(c *call) (command, error) {
+	if !c.readTag() {
+		return command{}, badf("Missing tag")
+	}
+	c.args.SP()
+	if c.name = c.args.Command(); c.name == "" {
+		return command{}, badf("Missing command")
+	}
+	table := d.commands
+	if c.name == "UID" {
+		c.uid = true
+		c.args.SP()
+		c.name = c.args.Command()
+		table = d.uid
+	}
+	cmd, known := table[c.name]
+	if !known {
+		return command{}, badf("Unknown command")
+	}
+	return cmd, nil
+}

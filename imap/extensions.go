@@ -1,0 +1,182 @@
+package imap
+
+import (
+	"fmt"
+	"strings"
+
+	"hoplite/imap/order"
+	"hoplite/imap/wire"
+	"hoplite/internal/users/login"
+)
+
+// extensions are the capabilities of the server, in the order in which they are
+// announced. The first row is the base protocol.
+var extensions = []extension{
+	{
+		name: "IMAP4rev1", announced: always,
+		commands: baseCommands,
+		uid:      baseUIDCommands,
+		items:    baseItems,
+		keys:     baseKeys,
+		status:   baseStatus,
+	},
+	{name: "IMAP4rev2", announced: always, enable: (*account).enableRev2},
+	// IMAP4rev2 includes LITERAL-, so the reader always takes such literals.
+	{name: "LITERAL+", announced: always},
+	{name: "SASL-IR", announced: always, grammar: wire.InitialResponse},
+	{name: "ID", announced: always, commands: map[string]command{"ID": anytime(handleID)}},
+	{name: "ENABLE", announced: always, commands: map[string]command{"ENABLE": afterLogin(handleEnable)}},
+	{name: "STARTTLS", announced: early, text: offerStartTLS, commands: map[string]command{"STARTTLS": beforeLogin(handleStartTLS)}},
+	{name: "LOGINDISABLED", announced: early, text: loginDisabled},
+	{name: "AUTH", announced: early, text: mechanisms, commands: map[string]command{"AUTHENTICATE": beforeLogin(handleAuthenticate)}},
+
+	{name: "CHILDREN"}, // attributes that LIST always returns
+	{name: "NAMESPACE", commands: map[string]command{"NAMESPACE": afterLogin(handleNamespace)}},
+	{name: "UNSELECT", commands: map[string]command{"UNSELECT": inMailbox(handleUnselect)}},
+	{name: "UIDPLUS", uid: map[string]command{"EXPUNGE": inMailbox(handleUIDExpunge)}},
+	{name: "MULTIAPPEND"}, // handleAppend asks for it
+	{name: "IDLE", commands: map[string]command{"IDLE": afterLogin(handleIdle)}},
+	{
+		name:     "MOVE",
+		commands: map[string]command{"MOVE": inMailbox(handleMove)},
+		uid:      map[string]command{"MOVE": inMailbox(handleMove)},
+	},
+	{
+		name: "CONDSTORE", enable: (*account).enableCondstore, grammar: wire.Condstore,
+		items:  map[wire.ItemKind]fetchItem{wire.ItemModSeq: {write: writeModSeq}},
+		keys:   modSeqKeys,
+		status: map[string]statusItem{"HIGHESTMODSEQ": count(func(f *figures) int64 { return int64(max(f.snap.ModSeq, 1)) })},
+	},
+	{name: "QRESYNC", enable: (*account).enableQResync, grammar: wire.QResync},
+	{name: "ESEARCH", grammar: wire.ESearch},
+	{name: "SEARCHRES", grammar: wire.SearchRes},
+	{
+		name:     "SORT",
+		commands: map[string]command{"SORT": byNumber(handleSort)},
+		uid:      map[string]command{"SORT": inMailbox(handleSort)},
+		sortKeys: baseSortKeys,
+	},
+	{name: "SORT=DISPLAY", sortKeys: displaySortKeys},
+	{name: "ESORT", grammar: wire.ESort},
+	{name: "THREAD=ORDEREDSUBJECT", commands: threadCommand, uid: uidThreadCommand, threads: map[string]threader{"ORDEREDSUBJECT": byOrderedSubject}},
+	{name: "THREAD=REFERENCES", commands: threadCommand, uid: uidThreadCommand, threads: map[string]threader{"REFERENCES": order.ByReferences}},
+	{name: "THREAD=REFS", commands: threadCommand, uid: uidThreadCommand, threads: map[string]threader{"REFS": order.ByLatest}},
+	{name: "WITHIN", keys: withinKeys},
+	{name: "LIST-EXTENDED", grammar: wire.ListExtended},
+	{name: "LIST-STATUS", grammar: wire.ListStatus},
+	{name: "SPECIAL-USE", grammar: wire.SpecialUse},
+	{name: "CREATE-SPECIAL-USE", grammar: wire.CreateSpecialUse},
+	{
+		name: "STATUS=SIZE",
+		status: map[string]statusItem{
+			"SIZE":            count(func(f *figures) int64 { return f.counts.Size }),
+			"DELETED-STORAGE": count(func(f *figures) int64 { return f.counts.DeletedSize }),
+		},
+	},
+	{
+		name: "BINARY",
+		items: map[wire.ItemKind]fetchItem{
+			wire.ItemBinary:     {need: needFile, seen: true, check: checkBinary, write: writeBinary},
+			wire.ItemBinarySize: {need: needFile, check: checkBinary, write: writeBinarySize},
+		},
+	},
+	{name: "PREVIEW", items: map[wire.ItemKind]fetchItem{wire.ItemPreview: {need: needStructure, write: writePreview}}},
+	{name: "SAVEDATE", items: map[wire.ItemKind]fetchItem{wire.ItemSaveDate: {write: writeSaveDate}}, keys: saveDateKeys},
+	{
+		name: "OBJECTID",
+		items: map[wire.ItemKind]fetchItem{
+			wire.ItemEmailID:  {write: writeEmailID},
+			wire.ItemThreadID: {need: needHeader, write: writeThreadID},
+		},
+		keys:   objectIDKeys,
+		status: map[string]statusItem{"MAILBOXID": func(b []byte, f *figures) []byte { return appendID(b, mailboxID(f.snap)) }},
+	},
+	{
+		name: "QUOTA",
+		commands: map[string]command{
+			"GETQUOTA":     afterLogin(handleGetQuota),
+			"GETQUOTAROOT": afterLogin(handleGetQuotaRoot),
+		},
+	},
+	{name: "QUOTA=RES-STORAGE"},
+	{name: "QUOTA=RES-MESSAGE"},
+	{name: "UTF8=ACCEPT", enable: (*account).enableUTF8, grammar: wire.UTF8Accept},
+	{
+		name:     "REPLACE",
+		commands: map[string]command{"REPLACE": inMailbox(handleReplace)},
+		uid:      map[string]command{"REPLACE": inMailbox(handleReplace)},
+	},
+	{
+		name:   "APPENDLIMIT",
+		text:   func(s *session) string { return fmt.Sprintf("APPENDLIMIT=%d", int64(s.srv.cfg.AppendLimit)) },
+		status: map[string]statusItem{"APPENDLIMIT": count(func(f *figures) int64 { return f.limit })},
+	},
+}
+
+// baseCommands are the commands of IMAP4rev1 that IMAP4rev2 has kept, and CHECK
+// and LSUB, which it has not.
+var baseCommands = map[string]command{
+	"CAPABILITY": anytime(handleCapability),
+	"NOOP":       anytime(handleNoop),
+	"LOGOUT":     anytime(handleLogout),
+
+	"LOGIN": beforeLogin(handleLogin),
+
+	"SELECT":      afterLogin(handleSelect),
+	"EXAMINE":     afterLogin(handleExamine),
+	"CREATE":      afterLogin(handleCreate),
+	"DELETE":      afterLogin(handleDelete),
+	"RENAME":      afterLogin(handleRename),
+	"SUBSCRIBE":   afterLogin(handleSubscribe),
+	"UNSUBSCRIBE": afterLogin(handleUnsubscribe),
+	"LIST":        afterLogin(handleList),
+	"LSUB":        afterLogin(handleLsub),
+	"STATUS":      afterLogin(handleStatus),
+	"APPEND":      afterLogin(handleAppend),
+
+	"CHECK":   inMailbox(handleCheck),
+	"CLOSE":   inMailbox(handleClose),
+	"EXPUNGE": inMailbox(handleExpunge),
+	"SEARCH":  byNumber(handleSearch),
+	"FETCH":   byNumber(handleFetch),
+	"STORE":   byNumber(handleStore),
+	"COPY":    inMailbox(handleCopy),
+}
+
+// baseUIDCommands are the commands that may follow UID.
+var baseUIDCommands = map[string]command{
+	"SEARCH": inMailbox(handleSearch),
+	"FETCH":  inMailbox(handleFetch),
+	"STORE":  inMailbox(handleStore),
+	"COPY":   inMailbox(handleCopy),
+}
+
+var (
+	threadCommand    = map[string]command{"THREAD": byNumber(handleThread)}
+	uidThreadCommand = map[string]command{"THREAD": inMailbox(handleThread)}
+)
+
+// offerStartTLS announces STARTTLS while the connection can switch to TLS.
+func offerStartTLS(s *session) string {
+	if s.conn.CanTLS() {
+		return "STARTTLS"
+	}
+	return ""
+}
+
+// loginDisabled announces that passwords are refused without TLS.
+func loginDisabled(s *session) string {
+	if s.mayLogin() {
+		return ""
+	}
+	return "LOGINDISABLED"
+}
+
+// mechanisms announces the mechanisms of AUTHENTICATE.
+func mechanisms(s *session) string {
+	mechs := s.srv.env.Gate.Mechanisms(login.From(s.conn), s.cleartext())
+	if len(mechs) == 0 {
+		return ""
+	}
+	return "AUTH=" + strings.Join(mechs, " AUTH=")
+}

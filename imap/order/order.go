@@ -1,0 +1,72 @@
+// Package order arranges messages: SORT (RFC 5256, 3; RFC 5957) and the
+// algorithms of THREAD (RFC 5256, 3). It compares what package summary found in
+// the headers and knows no files, connections or commands.
+//
+// Start with Sort, BySubject and ByReferences.
+package order
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+
+	"hoplite/imap/summary"
+)
+
+// Row is a message to be sorted or threaded.
+type Row struct {
+	Index   int    // its place in the mailbox; decides between equal rows
+	Number  uint32 // message number or UID, whichever the response uses
+	Size    int64
+	Arrived int64 // internal date, seconds since 1970
+	Sent    int64 // Date field, seconds since 1970
+	Summary summary.Summary
+}
+
+// Compare orders two rows by one criterion.
+type Compare func(a, b *Row) int
+
+// Key is one criterion of SORT.
+type Key struct {
+	Compare Compare
+	Reverse bool
+}
+
+// Sort returns the indexes of the rows in the order of the keys, the first of
+// which matters most.
+func Sort(rows []Row, keys []Key) []int {
+	sorted := make([]*Row, len(rows))
+	for i := range rows {
+		sorted[i] = &rows[i]
+	}
+	slices.SortFunc(sorted, func(a, b *Row) int {
+		for _, k := range keys {
+			if c := k.Compare(a, b); c != 0 {
+				if k.Reverse {
+					return -c
+				}
+				return c
+			}
+		}
+		return a.Index - b.Index
+	})
+	out := make([]int, len(sorted))
+	for i, r := range sorted {
+		out[i] = r.Index
+	}
+	return out
+}
+
+// Arrival compares internal dates.
+func Arrival(a, b *Row) int { return cmp.Compare(a.Arrived, b.Arrived) }
+
+// Size compares sizes.
+func Size(a, b *Row) int { return cmp.Compare(a.Size, b.Size) }
+
+// Date compares the dates of the Date fields.
+func Date(a, b *Row) int { return cmp.Compare(a.Sent, b.Sent) }
+
+// ByText returns a comparison of one text of the summaries.
+func ByText(t summary.Text) Compare {
+	return func(a, b *Row) int { return bytes.Compare(a.Summary.Text(t), b.Summary.Text(t)) }
+}

@@ -1,0 +1,147 @@
+package imap
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"sync"
+
+	"hoplite/imap/summary"
+	"hoplite/internal/parallel"
+	"hoplite/mail/mime"
+	"hoplite/maildrop"
+)
+
+// maxSummary is the largest summary that is kept. A header that makes a larger
+// one is hostile.
+const maxSummary = 256 << 10
+
+// Most headers fit into a block of the first kind, most messages into one of
+// the second.
+var (
+	headBlocks  = sync.Pool{New: func() any { return new([8 << 10]byte) }}
+	wholeBlocks = sync.Pool{New: func() any { return new([64 << 10]byte) }}
+)
+
+// summaryOf returns the summary of a message. The first call reads the message:
+// only its header, unless whole is set.
+func summaryOf(folder *maildrop.Folder, m *maildrop.Message, whole bool) (s summary.Summary, err error) {
+	known := summary.Summary(folder.Cached(m))
+	switch {
+	case !known.Valid():
+		known = nil
+	case known.Whole() || !whole:
+		return known, nil
+	}
+	if whole {
+		s, err = readMessage(folder, m, known)
+	} else {
+		s, err = readHeader(folder, m)
+	}
+	if err == nil && len(s) <= maxSummary {
+		folder.Keep(m, s)
+	}
+	return s, err
+}
+
+// readMessage makes the summary of a whole message. known is the one of its
+// header, or nil.
+func readMessage(folder *maildrop.Folder, m *maildrop.Message, known summary.Summary) (summary.Summary, error) {
+	block := wholeBlocks.Get().(*[64 << 10]byte)
+	defer wholeBlocks.Put(block)
+	if m.Size < int64(len(block)) {
+		n, err := folder.Head(m, block[:])
+		if err != nil {
+			return nil, err
+		}
+		if n < len(block) {
+			return summary.OfMessage(mime.WalkBytes(block[:n]), bytes.NewReader(block[:n]), known), nil
+		}
+	}
+	src, err := openMessage(folder, m)
+	if err != nil {
+		return nil, err
+	}
+	defer src.close()
+	t, err := src.walk()
+	if err != nil {
+		return nil, err
+	}
+	return summary.OfMessage(t, &src.file, known), nil
+}
+
+// readHeader makes the summary of a message's header.
+func readHeader(folder *maildrop.Folder, m *maildrop.Message) (summary.Summary, error) {
+	block := headBlocks.Get().(*[8 << 10]byte)
+	defer headBlocks.Put(block)
+	n, err := folder.Head(m, block[:])
+	if err != nil {
+		return nil, err
+	}
+	header := block[:n]
+	if end := headerEnd(header); end >= 0 {
+		header = header[:end]
+	} else if n == len(block) {
+		if header, err = longHeader(folder, m); err != nil {
+			return nil, err
+		}
+	}
+	return summary.OfHeader(header), nil
+}
+
+// longHeader returns as much of a header as a walk over the message keeps.
+func longHeader(folder *maildrop.Folder, m *maildrop.Message) ([]byte, error) {
+	src, err := openMessage(folder, m)
+	if err != nil {
+		return nil, err
+	}
+	defer src.close()
+	header, err := src.head()
+	return header[:min(len(header), mime.MaxHeader)], err
+}
+
+// prepare makes the summaries that are missing, with several workers. idx are
+// places in the view.
+func (m *mailbox) prepare(idx []int, whole bool) error {
+	folder := m.folder
+	var missing []*maildrop.Message
+	for _, i := range idx {
+		msg := m.view.Messages[i]
+		if s := summary.Summary(folder.Cached(msg)); !s.Valid() || whole && !s.Whole() {
+			missing = append(missing, msg)
+		}
+	}
+	if len(missing) < 2 {
+		return nil
+	}
+	ctx, cancel := m.session().patience()
+	defer cancel()
+	return parallel.Do(len(missing), func(i int) error {
+		if ctx.Err() != nil {
+			return errSearchLimit
+		}
+		_, err := summaryOf(folder, missing[i], whole)
+		if errors.Is(err, maildrop.ErrNoMessage) {
+			return nil // reported when the message's turn comes
+		}
+		return err
+	})
+}
+
+// threadID identifies a message's conversation for ever and in every folder
+// (RFC 8474, 5.2): by the first message that it refers to, which replies to
+// replies refer to as well.
+func threadID(m *maildrop.Message, s summary.Summary) string {
+	return objectID('T', cmp.Or(s.Root(), m.GUID()))
+}
+
+// emailID identifies a message's content (RFC 8474, 5.1).
+func emailID(m *maildrop.Message) string { return objectID('M', m.GUID()) }
+
+// objectID makes an identifier in the form that RFC 8474 asks for.
+func objectID(kind byte, of string) string {
+	sum := sha256.Sum256([]byte(of))
+	return string(kind) + hex.EncodeToString(sum[:16])
+}

@@ -1,0 +1,170 @@
+package summary
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+
+	"hoplite/mail/mime"
+)
+
+// The header fields that a summary is made of. All fields up to Bcc are
+// searchable; of the others only the first counts.
+const (
+	fieldSubject = iota
+	fieldFrom
+	fieldTo
+	fieldCc
+	fieldBcc
+	fieldDate
+	fieldMessageID
+	fieldReferences
+	fieldInReplyTo
+	fieldCount
+)
+
+var fieldNames = [fieldCount]string{"Subject", "From", "To", "Cc", "Bcc", "Date", "Message-ID", "References", "In-Reply-To"}
+
+// fields are the unfolded values of the first field of each name.
+type fields [fieldCount]string
+
+// headerTexts fills in the texts that come from the header.
+func headerTexts(texts *[count][]byte, header []byte) {
+	texts[Envelope] = mime.AppendEnvelope(nil, header)
+	var first fields
+	var seen [fieldCount]bool
+	for f := range mime.Fields(header) {
+		i := slices.IndexFunc(fieldNames[:], f.Is)
+		if i < 0 || seen[i] && i > fieldBcc {
+			continue
+		}
+		v := f.Unfolded()
+		if !seen[i] {
+			first[i], seen[i] = v, true
+		}
+		if i <= fieldBcc {
+			find := &texts[int(FindSubject)+i-fieldSubject]
+			if len(*find) > 0 {
+				*find = append(*find, '\n')
+			}
+			*find = append(*find, Fold(mime.DecodeWords(v))...)
+		}
+	}
+	first.sortTexts(texts)
+	first.threadTexts(texts)
+}
+
+// Fold returns s in the form in which SEARCH compares texts, so that case does
+// not matter.
+func Fold(s string) []byte { return []byte(strings.ToLower(s)) }
+
+// sortTexts fills in the keys of SORT.
+func (f *fields) sortTexts(texts *[count][]byte) {
+	if t, ok := parseDate(f[fieldDate]); ok {
+		b := binary.LittleEndian.AppendUint64(nil, uint64(t.Unix()))
+		texts[sent] = binary.LittleEndian.AppendUint64(b, uint64(Day(t)))
+	}
+	base, isReply := baseSubject(mime.DecodeWords(f[fieldSubject]))
+	texts[Subject] = []byte(strings.ToUpper(base))
+	if isReply {
+		texts[reply] = []byte{1}
+	}
+	local, show := firstAddress(f[fieldFrom])
+	texts[MailFrom], texts[ShowFrom] = []byte(local), []byte(show)
+	local, show = firstAddress(f[fieldTo])
+	texts[MailTo], texts[ShowTo] = []byte(local), []byte(show)
+	local, _ = firstAddress(f[fieldCc])
+	texts[MailCc] = []byte(local)
+}
+
+// threadTexts fills in the message ids.
+func (f *fields) threadTexts(texts *[count][]byte) {
+	if ids := messageIDs(f[fieldMessageID]); len(ids) > 0 {
+		texts[MessageID] = []byte(ids[0])
+	}
+	refs := messageIDs(f[fieldReferences])
+	if len(refs) == 0 {
+		if refs = messageIDs(f[fieldInReplyTo]); len(refs) > 1 {
+			refs = refs[:1]
+		}
+	}
+	texts[references] = []byte(strings.Join(refs, "\n"))
+}
+
+// maxAddresses is how much of an address field is read for its first address.
+const maxAddresses = 4 << 10
+
+// firstAddress returns the local part and the display form of the first
+// address, both in upper case.
+func firstAddress(v string) (local, show string) {
+	if len(v) > maxAddresses {
+		v = v[:maxAddresses]
+	}
+	for _, a := range mime.ParseAddresses(v) {
+		if a.Kind == mime.GroupEnd {
+			continue
+		}
+		show = mime.DecodeWords(a.Name)
+		switch {
+		case a.Kind == mime.GroupStart:
+			show = a.Local // the name of the group
+		case show == "":
+			show = a.Addr()
+		}
+		return strings.ToUpper(a.Local), strings.ToUpper(show)
+	}
+	return "", ""
+}
+
+// maxRefs bounds the references that are kept of one message. If there are
+// more, the first and the last half of that number stay.
+const maxRefs = 200
+
+// messageIDs returns the message ids in a field, without their brackets.
+func messageIDs(v string) []string {
+	var ids []string
+	for {
+		i := strings.IndexByte(v, '<')
+		if i < 0 {
+			break
+		}
+		v = v[i+1:]
+		j := strings.IndexAny(v, "<>")
+		if j < 0 {
+			break
+		}
+		if v[j] == '<' {
+			v = v[j:]
+			continue
+		}
+		if id := normalID(v[:j]); id != "" && len(id) < 1000 {
+			ids = append(ids, id)
+		}
+		v = v[j+1:]
+	}
+	if len(ids) > maxRefs {
+		ids = append(ids[:maxRefs/2], ids[len(ids)-maxRefs/2:]...)
+	}
+	return ids
+}
+
+// normalID removes white space and redundant quotes, so that two spellings of
+// one id compare equal.
+func normalID(id string) string {
+	if !strings.ContainsAny(id, " \t\"\\\n") {
+		return id
+	}
+	var b strings.Builder
+	for i := 0; i < len(id); i++ {
+		switch c := id[i]; c {
+		case ' ', '\t', '"', '\n':
+		case '\\':
+			if i++; i < len(id) {
+				b.WriteByte(id[i])
+			}
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,166 @@
+// Package summary holds what FETCH, SEARCH, SORT and THREAD need to know of a
+// message's content, computed once and kept by the store: the ENVELOPE and
+// BODYSTRUCTURE as they are sent, the preview, the keys that SORT and THREAD
+// compare, and the fields that SEARCH looks into.
+//
+// The package turns octets into a Summary and reads texts back from one. Opening
+// files and caching are left to package imap. Start with OfHeader and
+// OfMessage; fields.go says how each text is made.
+package summary
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"sync"
+	"time"
+
+	"hoplite/mail/mime"
+)
+
+// Summary is a version octet, a table of offsets, and the texts that follow it.
+// Most texts come from the header, so a summary is first made from the header
+// alone; Body, Structure and Preview stay empty until one of them is needed.
+//
+// The octets are kept on disk: a change of form or content changes version.
+type Summary []byte
+
+const version = 4
+
+// Text names one of the texts of a Summary.
+type Text int
+
+// The texts, in the order in which they are stored.
+const (
+	Envelope    Text = iota // ENVELOPE in wire form
+	Body                    // BODY in wire form
+	Structure               // BODYSTRUCTURE in wire form
+	Preview                 // UTF-8
+	sent                    // the Date field; see Sent
+	Subject                 // base subject, upper case (RFC 5256, 2.1)
+	reply                   // not empty when the subject marks a reply or forward
+	MailFrom                // local part of the first address, upper case
+	MailTo                  //
+	MailCc                  //
+	ShowFrom                // display form of the first address, upper case (RFC 5957)
+	ShowTo                  //
+	MessageID               // without brackets
+	references              // message ids of References or In-Reply-To, one per line
+	FindSubject             // all fields of the name, decoded and folded, for SEARCH
+	FindFrom
+	FindTo
+	FindCc
+	FindBcc
+	count
+)
+
+const head = 1 + 4*(int(count)+1)
+
+// Text returns one of the texts. The summary must be valid.
+func (s Summary) Text(t Text) []byte {
+	at := s[1+4*int(t):]
+	return s[binary.LittleEndian.Uint32(at):binary.LittleEndian.Uint32(at[4:])]
+}
+
+// Valid reports whether stored octets are a summary of the current version.
+func (s Summary) Valid() bool {
+	if len(s) < head || s[0] != version {
+		return false
+	}
+	last := uint32(head)
+	for i := range int(count) + 1 {
+		off := binary.LittleEndian.Uint32(s[1+4*i:])
+		if off < last || off > uint32(len(s)) {
+			return false
+		}
+		last = off
+	}
+	return true
+}
+
+// Whole reports whether the summary includes the texts that need the body.
+func (s Summary) Whole() bool { return len(s.Text(Body)) > 0 }
+
+// Reply reports whether the subject marks a reply or a forward.
+func (s Summary) Reply() bool { return len(s.Text(reply)) > 0 }
+
+// Dated reports whether the message has a Date field that could be read.
+func (s Summary) Dated() bool { return len(s.Text(sent)) == 16 }
+
+// Sent returns the time of the Date field as seconds since 1970 and as the day
+// in its own zone, counted as Day does. Without such a field both come from the
+// internal date (RFC 5256, 2.2).
+func (s Summary) Sent(internal time.Time) (unix, onDay int64) {
+	if t := s.Text(sent); len(t) == 16 {
+		return int64(binary.LittleEndian.Uint64(t)), int64(binary.LittleEndian.Uint64(t[8:]))
+	}
+	return internal.Unix(), Day(internal)
+}
+
+// References returns the ids of the messages that this one refers to, oldest
+// first, separated by newlines.
+func (s Summary) References() []byte { return s.Text(references) }
+
+// Root returns the id of the message that started the conversation: the first
+// one referred to, else the message's own; "" if it has neither.
+func (s Summary) Root() string {
+	root, _, _ := bytes.Cut(s.Text(references), []byte("\n"))
+	if len(root) == 0 {
+		root = s.Text(MessageID)
+	}
+	return string(root)
+}
+
+// Day returns the date that t shows in its zone, as days since 1970.
+func Day(t time.Time) int64 {
+	_, zone := t.Zone()
+	n := t.Unix() + int64(zone)
+	if n < 0 {
+		n -= 86399
+	}
+	return n / 86400
+}
+
+// rooms are scratch buffers for structures and previews.
+var rooms = sync.Pool{New: func() any { return new([8 << 10]byte) }}
+
+// OfHeader makes a summary of a header.
+func OfHeader(header []byte) Summary {
+	var texts [count][]byte
+	headerTexts(&texts, header)
+	return assemble(&texts)
+}
+
+// OfMessage makes a summary of a whole message. The tree describes file; known
+// is the summary of the header if there is one, else nil.
+func OfMessage(tree *mime.Tree, file io.ReaderAt, known Summary) Summary {
+	var texts [count][]byte
+	if known == nil {
+		headerTexts(&texts, tree.Root.Raw)
+	} else {
+		for t := range texts {
+			texts[t] = known.Text(Text(t))
+		}
+	}
+	room := rooms.Get().(*[8 << 10]byte)
+	defer rooms.Put(room)
+	texts[Body] = mime.AppendStructure(room[:0], tree.Root, false)
+	texts[Structure] = mime.AppendStructure(room[min(len(texts[Body]), len(room)):][:0], tree.Root, true)
+	texts[Preview] = []byte(preview(file, tree))
+	return assemble(&texts)
+}
+
+func assemble(texts *[count][]byte) Summary {
+	size := head
+	for _, text := range texts {
+		size += len(text)
+	}
+	s := make(Summary, head, size)
+	s[0] = version
+	for i, text := range texts {
+		binary.LittleEndian.PutUint32(s[1+4*i:], uint32(len(s)))
+		s = append(s, text...)
+	}
+	binary.LittleEndian.PutUint32(s[1+4*int(count):], uint32(len(s)))
+	return s
+}
