@@ -7,7 +7,6 @@
 package authres
 
 import (
-	"bytes"
 	"errors"
 	"strings"
 
@@ -204,14 +203,16 @@ func (s *scanner) quoted() (string, bool) {
 		case '"':
 			s.at++
 			if s.peek() == '@' { // a quoted local part
-				rest, ok := s.value("")
-				return s.in[start:s.at-len(rest)] + rest, ok
+				local := s.in[start:s.at]
+				domain, ok := s.value("")
+				return local + domain, ok
 			}
 			return b.String(), true
 		case '\\':
-			if s.at++; s.at < len(s.in) {
-				b.WriteByte(s.in[s.at])
+			if s.at++; s.at == len(s.in) {
+				return "", false
 			}
+			b.WriteByte(s.in[s.at])
 		case '\r', '\n':
 		default:
 			b.WriteByte(c)
@@ -259,23 +260,3 @@ func (s *scanner) skipComment() {
 }
 
 func unfold(s string) string { return strings.NewReplacer("\r", "", "\n", "").Replace(s) }
-
-// Ours finds the Authentication-Results fields in a header block that carry one
-// of our own names: whoever sent them, we did not. They are removed when a
-// message comes in (RFC 8601, 5).
-func Ours(head []byte, names ...string) []mail.Span {
-	var spans []mail.Span
-	for f := range mail.Fields(head) {
-		if !f.Is("Authentication-Results") {
-			continue
-		}
-		h, _ := Parse(f.Value()) // one that is broken behind our name would be believed by some
-		for _, n := range names {
-			if strings.EqualFold(strings.TrimSuffix(h.ID, "."), n) || bytes.HasPrefix(bytes.ToLower(bytes.TrimSpace(f.Value())), []byte(strings.ToLower(n)+";")) {
-				spans = append(spans, f.Span)
-				break
-			}
-		}
-	}
-	return spans
-}

@@ -52,6 +52,7 @@ func TestParseRefuses(t *testing.T) {
 		"", ";", "; spf=pass", "x y; none", "x; spf", "x; spf=", "x; =pass", "x; spf=pass smtp", "x; spf=pass smtp.mailfrom", "x; spf=pass .a=b",
 		`x; spf=pass reason="open`, "x; spf=pass foo=bar", "x spf=pass", "x; a=b c", strings.Repeat("x", maxValue+1), "x" + strings.Repeat("; a=b", 200),
 		"x; a=b" + strings.Repeat(" c.d=e", 100),
+		`"a"@"\`, `x; spf=pass smtp.mailfrom="a"@"\`, `"\`, `x; spf=pass reason="\`, `(\`,
 	} {
 		if h, err := Parse([]byte(in)); err == nil {
 			t.Errorf("%.60q was taken as %+v", in, h)
@@ -82,26 +83,57 @@ func TestField(t *testing.T) {
 }
 
 func TestOurs(t *testing.T) {
-	head := []byte("Authentication-Results: MAIL.example.org; spf=pass\r\n" +
-		"Authentication-Results: other.example; spf=pass\r\n" +
-		"authentication-results: (x) mail.example.org 1; none\r\n" +
-		"Authentication-Results: mail.example.org; rubbish rubbish\r\n" +
-		"Authentication-Results: mail.example.org.evil.example; none\r\n" +
-		"Subject: mail.example.org;\r\n\r\n")
-	spans := Ours(head, "mail.example.org")
-	var got []string
-	for _, s := range spans {
-		got = append(got, string(head[s.Start:s.Start+30]))
-	}
-	if len(spans) != 3 {
-		t.Errorf("found %q", got)
+	for _, c := range []struct {
+		field string
+		ours  bool
+	}{
+		{"Authentication-Results: MAIL.example.org; spf=pass", true},
+		{"authentication-results: (x) mail.example.org 1; none", true},
+		{"Authentication-Results: mail.example.org; rubbish rubbish", true},
+		{"Authentication-Results:\r\n mail.example.org\r\n ; none", true},
+		{"Authentication-Results : mail.example.org; none", true},
+		{"Authentication-Results: mail.example.org/1; dmarc=pass", true},
+		{"Authentication-Results: mail.example.org", true},
+		{"Authentication-Results: mail.example.org.; dmarc=pass", true},
+		{"Authentication-Results: \"mail.example.org\"; dmarc=pass", true},
+		{"Authentication-Results: \"mail.example.org; dmarc=pass", true},
+		{"Authentication-Results: \"mail.exam\\ple.org\"; dmarc=pass", true},
+		{"Authentication-Results: mail . example .org; dmarc=pass", true},
+		{"Authentication-Results: mail.(a (b) c)example.org; dmarc=pass", true},
+		{"Authentication-Results: mail.(a \\) b)example.org; dmarc=pass", true},
+		{"Authentication-Results: mail.example.org (open; dmarc=pass", true},
+		{"Authentication-Results: (open mail.example.org; dmarc=pass", true},
+		{"Authentication-Results: =?utf-8?q?mail=2Eexample.org?=; dmarc=pass", true},
+		{"Authentication-Results: =?utf-8?b?bWFpbC5leGFtcGxlLm9yZw==?=; dmarc=pass", true},
+		{"Authentication-Results: xn--bcher-kva.example; dmarc=pass", true},
+		{"Authentication-Results: b\u00fccher.example; dmarc=pass", true},
+		{"Authentication-Results: other.example; spf=pass", false},
+		{"Authentication-Results: other.example; spf=pass (mail.example.org)", false},
+		{"Authentication-Results: mail.example.org.evil.example; none", false},
+		{"Authentication-Results: xmail.example.org; none", false},
+		{"Authentication-Results: example.org; none", false},
+		{"X-Authentication-Results: mail.example.org; none", false},
+		{"Subject: mail.example.org;", false},
+	} {
+		head := []byte("Subject: x\r\n" + c.field + "\r\nTo: x\r\n\r\n")
+		spans := Ours(head, "mail.example.org", "b\u00fccher.example")
+		if (len(spans) == 1) != c.ours {
+			t.Errorf("%s: %v", c.field, spans)
+		}
+		for _, s := range spans {
+			if got := string(head[s.Start:s.End]); got != c.field+"\r\n" {
+				t.Errorf("%q was cut out of %q", got, c.field)
+			}
+		}
 	}
 }
 
 func FuzzAuthres(f *testing.F) {
 	f.Add("example.com; spf=pass (c) reason=\"x\" smtp.mailfrom=a@b; dkim/1=fail header.b=a/b")
 	f.Add("a; b=c d.e=\"f\\\"\"@g")
+	f.Add(`"a"@"\`)
 	f.Fuzz(func(t *testing.T, in string) {
+		Ours([]byte("Authentication-Results: "+in+"\r\n"), "example.com")
 		h, err := Parse([]byte(in))
 		if err != nil {
 			return

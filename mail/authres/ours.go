@@ -1,0 +1,103 @@
+package authres
+
+import (
+	"bytes"
+	"strings"
+
+	"hoplite/mail"
+	"hoplite/mail/mime"
+)
+
+// Ours finds the Authentication-Results fields of a header block that some
+// reader may take for fields of a server with one of the given names: the
+// message arrived with them, so that server did not add them. They are removed
+// from incoming mail (RFC 8601, 5).
+//
+// The name counts in any spelling: with a version after it, in quotes that may
+// be open, as an encoded word, with escapes, with comments or white space around
+// its dots, with U-labels for A-labels.
+func Ours(head []byte, names ...string) []mail.Span {
+	var spans []mail.Span
+	for f := range mail.Fields(head) {
+		if f.Is("Authentication-Results") && claims(f, names) {
+			spans = append(spans, f.Span)
+		}
+	}
+	return spans
+}
+
+// claims reports whether one of the names is the authserv-id of a field, by any
+// reading.
+func claims(f mail.Field, names []string) bool {
+	value, _, _ := bytes.Cut(f.Value(), []byte(";"))
+	id := mime.DecodeWords(string(mime.Unfold(nil, value)))
+	for _, reading := range []string{id, withoutComments(id)} {
+		for word := range strings.FieldsFuncSeq(plainID(reading), isNotDomain) {
+			for _, name := range names {
+				if sameDomain(word, name) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// withoutComments removes comments, and what follows one that never ends.
+func withoutComments(s string) string {
+	var b strings.Builder
+	depth := 0
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\' && i+1 < len(s):
+			if i++; depth == 0 {
+				b.WriteString(s[i-1 : i+1])
+			}
+		case c == '(':
+			depth++
+		case c == ')' && depth > 0:
+			depth--
+		case depth == 0:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// plainID removes quotes, escapes, control characters, and the white space
+// around dots.
+func plainID(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r == '"' || r == '\\' || r != '\t' && r < ' ' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, s)
+	labels := strings.Split(s, ".")
+	for i := range labels {
+		if i > 0 {
+			labels[i] = strings.TrimLeft(labels[i], " \t")
+		}
+		if i < len(labels)-1 {
+			labels[i] = strings.TrimRight(labels[i], " \t")
+		}
+	}
+	return strings.Join(labels, ".")
+}
+
+// isNotDomain reports whether a character cannot stand in a domain name.
+func isNotDomain(r rune) bool {
+	return r < 0x80 && r != '.' && r != '-' && r != '_' && (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z')
+}
+
+// sameDomain compares domains as A-labels, without regard to case and a final
+// dot.
+func sameDomain(a, b string) bool {
+	a, b = strings.TrimRight(a, "."), strings.TrimRight(b, ".")
+	if strings.EqualFold(a, b) {
+		return true
+	}
+	x, err := mail.Join("x", a)
+	y, err2 := mail.Join("x", b)
+	return err == nil && err2 == nil && x.ASCIIDomain() == y.ASCIIDomain()
+}
