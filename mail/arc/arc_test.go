@@ -131,6 +131,19 @@ func TestBrokenChain(t *testing.T) {
 	}
 }
 
+// A server that saw DMARC pass for one domain of From and fail for another did
+// not see it pass.
+func TestPartOfDMARC(t *testing.T) {
+	z := zone()
+	fail := mail.AuthResult{Method: "dmarc", Value: "fail", Props: []mail.AuthProp{{Type: "header", Name: "from", Value: "bank.example"}}}
+	for want, auth := range map[string][]mail.AuthResult{"pass": {dmarcPass}, "": {dmarcPass, fail}} {
+		a := validate(t, server(t, "one.example", plain, z, auth...), z).AuthResult()
+		if got := a.Prop("policy", "dmarc"); a.Value != "pass" || got != want {
+			t.Errorf("dmarc %q, want %q: %+v", got, want, a)
+		}
+	}
+}
+
 func TestSixtySets(t *testing.T) {
 	z := zone()
 	var text strings.Builder

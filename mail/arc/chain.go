@@ -203,24 +203,36 @@ func (c *Chain) sealed(instance int) [][]byte {
 	return raws
 }
 
-// dmarcSeen says who saw DMARC pass, the earliest first, and everybody who has
-// sealed since; nil if nobody did.
+// dmarcSeen returns who saw DMARC pass, the earliest first, and everyone who has
+// sealed since; nil if there is none.
 func (c *Chain) dmarcSeen() []string {
 	for i := range c.Sets {
-		for _, r := range c.Sets[i].Results.Results {
-			if r.Method != "dmarc" || r.Value != "pass" {
-				continue
-			}
-			var sealers []string
-			for _, s := range c.Sets[i:] {
-				if !slices.Contains(sealers, s.Sealer) {
-					sealers = append(sealers, s.Sealer)
-				}
-			}
-			return sealers
+		if !dmarcPassed(c.Sets[i].Results.Results) {
+			continue
 		}
+		var sealers []string
+		for _, s := range c.Sets[i:] {
+			if !slices.Contains(sealers, s.Sealer) {
+				sealers = append(sealers, s.Sealer)
+			}
+		}
+		return sealers
 	}
 	return nil
+}
+
+// dmarcPassed reports whether DMARC passed, for every domain of From.
+func dmarcPassed(results []mail.AuthResult) bool {
+	passed := false
+	for i := range results {
+		if r := &results[i]; r.Method == "dmarc" {
+			if r.Value != "pass" {
+				return false
+			}
+			passed = true
+		}
+	}
+	return passed
 }
 
 // AuthResult is the chain as Authentication-Results has it.

@@ -14,16 +14,16 @@ import (
 	"hoplite/mail/mime"
 )
 
-// readIdentity reads whom the header says the message is from. Every From
-// field counts, and every address in it: what a mail program shows of them is
-// its own choice.
+// readIdentity reads the addresses that the header names as the sender's. Every
+// From field counts, and every address in it that some reader may find: mail
+// programs differ on which one they show.
 func (r *run) readIdentity() {
 	for f := range mime.Fields(r.header) {
 		switch {
 		case f.Is("From"):
-			r.from = append(r.from, addressList(f.Unfolded())...)
+			r.from = append(r.from, identities(f.Unfolded())...)
 		case f.Is("Sender"):
-			r.sender = append(r.sender, addressList(f.Unfolded())...)
+			r.sender = append(r.sender, identities(f.Unfolded())...)
 		}
 	}
 	for _, a := range r.from {
@@ -32,13 +32,16 @@ func (r *run) readIdentity() {
 	}
 }
 
-func addressList(v string) (out []string) {
-	for _, a := range mime.ParseAddresses(v) {
-		if s := a.Addr(); s != "" {
-			out = append(out, s)
+// identities returns the addresses that a From or Sender field may show. Text
+// that only resembles an address, as in "Team @ Home", does not count.
+func identities(v string) (out []string) {
+	list, exact := mime.Identities(v)
+	for _, a := range list {
+		if exact || strings.Contains(a.Domain, ".") {
+			out = append(out, a.Local+"@"+a.Domain)
 		}
 	}
-	return out
+	return unique(out)
 }
 
 // fromDomain is the domain of every From address, or "" if they differ: roots

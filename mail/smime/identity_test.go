@@ -1,9 +1,12 @@
 package smime
 
 import (
+	"context"
 	"crypto/x509"
 	"strings"
 	"testing"
+
+	"hoplite/mail"
 )
 
 // Names of every kind that a certificate may have count.
@@ -33,5 +36,30 @@ func TestAddresses(t *testing.T) {
 	}
 	if !sameAddress("a@example.org", "A@example.org", true) {
 		t.Error("capitals were not folded")
+	}
+}
+
+// A signature for one of the addresses that mail programs may show is none for
+// the others.
+func TestIdentityOfOddFrom(t *testing.T) {
+	root := issue(t, nil, "Root", nil)
+	ann := issue(t, root, "ann@example.org", nil)
+	for from, want := range map[string]string{
+		"Ann <ann@example.org>":                           "good",
+		"ann@example.org <ann@example.org>":               "good",
+		"Team @ Home <ann@example.org>":                   "good",
+		`"ceo@bank.example" <ann@example.org>`:            "good",
+		"ann@example.org <ceo@bank.example>":              "bad",
+		"<ann@example.org> <ceo@bank.example>":            "bad",
+		"ann@example.org (c) <ceo@bank.example>":          "bad",
+		"<ann@example.org:ceo@bank.example>":              "bad",
+		"ann@example.org\r\nFrom: ceo@bank.example":       "bad",
+		"ann@example.org, =?utf-8?q?ceo=40bank.example?=": "bad",
+	} {
+		msg := clear("From: "+from+"\r\nSubject: x\r\nMIME-Version: 1.0\r\n", text, ann.Sign(t, []byte(text), true, now))
+		rep, err := (&Checker{Trust: pool(root), At: now}).Message(context.Background(), mail.Bytes(msg), int64(len(msg)))
+		if err != nil || rep.Verdict != want || (want == "bad") != rep.Has("mismatch") {
+			t.Errorf("%s: %s %v, %v, want %s", from, rep.Verdict, rep.Findings, err, want)
+		}
 	}
 }

@@ -117,3 +117,13 @@ func fieldName(name string) string {
 	}
 	return string(b)
 }
+
+// addressList returns the addresses of a field as mail programs read it.
+func addressList(v string) (out []string) {
+	for _, a := range mime.ParseAddresses(v) {
+		if s := a.Addr(); s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}

@@ -1,15 +1,19 @@
+// Package dmarc evaluates DMARC (RFC 7489 and its successor RFC 9989): it finds
+// the domains of a message's From field, their records, and whether SPF or DKIM
+// passed for one of them.
+//
+// Start with [FromDomains] and [Evaluate]. SPF and DKIM are checked elsewhere,
+// look-ups go through [DNS], and what happens to mail that fails is for the
+// caller to decide.
 package dmarc
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
-
-	"hoplite/internal/resolve"
 )
 
 // Policy is what a domain asks for.
@@ -102,9 +106,13 @@ func policy(s string) Policy {
 }
 
 // fetch returns the record at a domain, nil if there is none or more than one.
-func fetch(ctx context.Context, dns resolve.Resolver, domain string) (*Record, error) {
-	txts, err := resolve.LookupTXT(ctx, dns, "_dmarc."+domain)
-	if err != nil && !errors.Is(err, resolve.ErrNotFound) {
+func fetch(ctx context.Context, dns DNS, domain string) (*Record, error) {
+	name := "_dmarc." + domain
+	if len(name) > maxName {
+		return nil, nil
+	}
+	txts, err := dns.TXT(ctx, name)
+	if err != nil {
 		return nil, err
 	}
 	var found []Record
@@ -120,6 +128,9 @@ func fetch(ctx context.Context, dns resolve.Resolver, domain string) (*Record, e
 	return &found[0], nil
 }
 
+// maxName is the longest domain name that DNS can look up, in octets.
+const maxName = 253
+
 // maxLabels is how long a name is walked: of a longer one the left labels are
 // skipped (DMARCbis, 4.10).
 const maxLabels = 8
@@ -127,7 +138,7 @@ const maxLabels = 8
 // walk looks for records at a domain and above it. It returns the record of the
 // domain itself, the organisational domain and its record; either record may be
 // nil.
-func walk(ctx context.Context, dns resolve.Resolver, domain string) (own *Record, org string, at *Record, err error) {
+func walk(ctx context.Context, dns DNS, domain string) (own *Record, org string, at *Record, err error) {
 	labels := strings.Split(domain, ".")
 	org = domain
 	for first := true; len(labels) > 0; first = false {
