@@ -1,10 +1,6 @@
 package mail
 
-import (
-	"time"
-
-	"github.com/rs/zerolog"
-)
+import "time"
 
 // Stage is a moment in a message's life at which somebody judges it.
 type Stage string
@@ -89,87 +85,4 @@ func (r *AuthResult) Prop(ptype, name string) string {
 		}
 	}
 	return ""
-}
-
-// MarshalZerologObject writes what a log line wants to know: whatever did not
-// simply pass, the authentication results in short, and the outcomes.
-func (t *Trail) MarshalZerologObject(e *zerolog.Event) {
-	if said := t.notable(); len(said) > 0 {
-		e.Array("said", said)
-	}
-	if len(t.Auth) > 0 {
-		e.Array("auth", authResults(t.Auth))
-	}
-	if len(t.Outcomes) > 0 {
-		e.Array("sent", outcomes(t.Outcomes))
-	}
-}
-
-func (t *Trail) notable() events {
-	var said events
-	for _, v := range t.Events {
-		if v.Verdict != "pass" {
-			said = append(said, v)
-		}
-	}
-	return said
-}
-
-type (
-	events      []Event
-	authResults []AuthResult
-	outcomes    []Outcome
-)
-
-func (s events) MarshalZerologArray(a *zerolog.Array) {
-	for i := range s {
-		a.Object(&s[i])
-	}
-}
-
-func (s authResults) MarshalZerologArray(a *zerolog.Array) {
-	for _, r := range s {
-		a.Str(r.Method + "=" + r.Value)
-	}
-}
-
-func (s outcomes) MarshalZerologArray(a *zerolog.Array) {
-	for i := range s {
-		a.Object(&s[i])
-	}
-}
-
-// MarshalZerologObject writes one event with the fixed keys of our log.
-func (v *Event) MarshalZerologObject(e *zerolog.Event) {
-	e.Str("stage", string(v.Stage)).Str("by", v.By).Str("verdict", v.Verdict)
-	if v.Rcpt != "" {
-		e.Str("rcpt", string(v.Rcpt))
-	}
-	if v.Reply != nil {
-		e.Str("reply", v.Reply.String())
-	}
-	if v.Reason != "" {
-		e.Str("reason", v.Reason)
-	}
-	if v.Took > 0 {
-		e.Dur("took", v.Took)
-	}
-	if v.Shadow {
-		e.Bool("shadow", true)
-	}
-}
-
-// MarshalZerologObject writes one outcome with the fixed keys of our log.
-func (o *Outcome) MarshalZerologObject(e *zerolog.Event) {
-	e.Str("rcpt", string(o.Rcpt)).Str("hop", o.Hop).Str("reply", o.Reply.String())
-	if o.Host != "" {
-		e.Str("peer", o.Host)
-	}
-	if o.RemoteID != "" {
-		e.Str("remote_id", o.RemoteID)
-	}
-	if o.TLS != "" {
-		e.Str("tls", o.TLS)
-	}
-	e.Dur("took", o.Took)
 }

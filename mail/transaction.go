@@ -8,20 +8,20 @@ import "time"
 type Transaction struct {
 	// ID is made at MAIL and stands in everything: replies, Received, log,
 	// queue, history, reports.
-	ID       string
-	At       time.Time // when MAIL came
-	Client   Client
-	Envelope Envelope
-	Trail    *Trail
+	ID       string    `json:"ID"`
+	At       time.Time `json:"At"` // when MAIL came
+	Client   Client    `json:"Client"`
+	Envelope Envelope  `json:"Envelope"`
+	Trail    *Trail    `json:"Trail"`
 	// Hostname is our own name as the listener's greeting has it: the
 	// authserv-id, and "by" in Received.
-	Hostname string
+	Hostname string `json:"Hostname"`
 	// Quarantine says why the message should be kept apart; empty if it
 	// should not. A maildrop puts it in Junk, a queue holds it.
-	Quarantine string
+	Quarantine string `json:"Quarantine"`
 	// Header says what was learned of the message's own words once DATA was
 	// read: for log, history and look-ups.
-	Header HeaderInfo
+	Header HeaderInfo `json:"Header"`
 }
 
 // HeaderInfo is what log and history keep of a message's header.

@@ -3,7 +3,7 @@ package relay
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"hoplite/mail"
+	"hoplite/mail/story"
 )
 
 // Metrics are the door's figures for Prometheus, for all listeners together.
@@ -49,7 +49,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 }
 
 // finished counts a transaction. Nil metrics count nothing.
-func (m *Metrics) finished(s *mail.Story) {
+func (m *Metrics) finished(s *story.Summary) {
 	if m == nil {
 		return
 	}

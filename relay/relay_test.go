@@ -19,6 +19,7 @@ import (
 	"hoplite/internal/history"
 	"hoplite/internal/users"
 	"hoplite/mail"
+	"hoplite/mail/story"
 )
 
 func resolver(t testing.TB, dir string, store *users.Store, aliases string) *users.Resolver {
@@ -80,7 +81,7 @@ func TestOneMessage(t *testing.T) {
 	if len(recs) != 1 || recs[0].ID != first || recs[0].MessageID != "<1@example.net>" {
 		t.Fatalf("history %+v", recs)
 	}
-	var story mail.Story
+	var story story.Summary
 	if err := json.Unmarshal(recs[0].Data, &story); err != nil {
 		t.Fatal(err)
 	}

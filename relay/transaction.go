@@ -8,6 +8,7 @@ import (
 	"hoplite/filters"
 	"hoplite/internal/history"
 	"hoplite/mail"
+	"hoplite/mail/story"
 )
 
 // transaction is a message on its way through the door.
@@ -94,15 +95,15 @@ func (t *transaction) finish(verdict string, r mail.Reply) {
 	t.done = true
 	defer t.close()
 	srv := t.session.srv
-	story := mail.Story{Transaction: t.Transaction, Verdict: verdict, Reply: r, Took: time.Since(t.At)}
-	srv.env.Metrics.finished(&story)
+	summary := story.Summary{Transaction: t.Transaction, Verdict: verdict, Reply: r, Took: time.Since(t.At)}
+	srv.env.Metrics.finished(&summary)
 	to := t.recipients()
 	line := srv.log.Info().Str("id", t.ID).Str("from", string(t.Envelope.From)).Strs("rcpt", to).
 		Str("peer", t.peer()).Str("verdict", verdict)
 	if r.Code != 0 {
 		line.Str("reply", r.String())
 	}
-	line.Dur("took", story.Took).Object("trail", t.Trail).Msg(verdict)
+	line.Dur("took", summary.Took).Object("trail", (*story.LogTrail)(t.Trail)).Msg(verdict)
 	if srv.env.History == nil {
 		return
 	}
@@ -113,7 +114,7 @@ func (t *transaction) finish(verdict string, r mail.Reply) {
 	srv.env.History(history.Record{
 		ID: t.ID, At: t.At, Kind: kind, MessageID: t.Header.MessageID,
 		From: string(t.Envelope.From), To: to,
-	}, &story)
+	}, &summary)
 }
 
 // maxNamed bounds the recipients that a log line names.

@@ -5,13 +5,14 @@ import (
 	"html"
 	"strings"
 
+	"hoplite/mail/safe"
 	"hoplite/mail/trace"
 )
 
 // picture draws the whole waterfall as one SVG file that stands for itself:
 // for tickets and mails. It holds no script and loads nothing.
 func picture(t *trace.Trace, pseudonym func(string) string, log bool) string {
-	text := func(s string) string { return html.EscapeString(trace.Clean(pseudonym(s))) }
+	text := func(s string) string { return html.EscapeString(safe.Line(pseudonym(s))) }
 	const (
 		width, left, rowHigh, top = 1000, 400, 46, 64
 	)
@@ -38,7 +39,7 @@ func picture(t *trace.Trace, pseudonym func(string) string, log bool) string {
 	}
 	for i := range steps {
 		y := top + i*rowHigh
-		r := makeRow(t, i, a, func(s string) string { return trace.Clean(pseudonym(s)) })
+		r := makeRow(t, i, a, func(s string) string { return safe.Line(pseudonym(s)) })
 		if r.Edge {
 			fmt.Fprintf(&b, `<line x1="8" x2="%d" y1="%d" y2="%d" stroke="#b3261e" stroke-width="3"/>`+"\n", width-8, y-1, y-1)
 		}

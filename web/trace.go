@@ -7,10 +7,11 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
-	"strings"
 	"time"
 
 	"hoplite/internal/history"
+	"hoplite/mail/safe"
+	"hoplite/mail/story"
 	"hoplite/mail/trace"
 	"hoplite/mail/trace/intake"
 )
@@ -158,7 +159,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, raw []byte, c ch
 		v.Until = until
 		if s.env.SMIME != nil && len(in.Body) > 0 && !c.Anonymous {
 			for _, l := range s.env.SMIME(r.Context(), raw) {
-				v.SMIME = append(v.SMIME, trace.Clean(l))
+				v.SMIME = append(v.SMIME, safe.Line(l))
 			}
 		}
 		s.render(w, r, http.StatusOK, "trace.html", "The way of a message", v)
@@ -179,35 +180,17 @@ func (s *Server) link(w http.ResponseWriter, r *http.Request) {
 	s.answer(w, r, head, choices{Log: r.FormValue("scale") == "log"}, until)
 }
 
-// known finds what our own history holds about the message, for somebody who
-// may see it.
-func (s *Server) known(r *http.Request, t *trace.Trace) []history.Record {
+// known finds what this server's history holds about the message and the
+// account may see.
+func (s *Server) known(r *http.Request, t *trace.Trace) []story.Story {
 	acc, ok := s.account(r)
 	if !ok || s.env.Find == nil || t.MessageID == "" {
 		return nil
 	}
-	found, err := s.env.Find(r.Context(), history.Query{MessageID: t.MessageID, Limit: 20})
+	found, err := s.env.Find(r.Context(), history.Query{MessageID: t.MessageID, Limit: 20, Join: true})
 	if err != nil {
-		s.env.Log.Error().Err(err).Msg("look in history")
+		s.env.Log.Error().Err(err).Msg("search history")
 		return nil
 	}
-	return visible(acc, found)
-}
-
-// visible keeps what an account may see: admins all, others their own mail.
-func visible(acc Account, found []history.Record) []history.Record {
-	if acc.Admin {
-		return found
-	}
-	var own []history.Record
-	for _, rec := range found {
-		mine := strings.EqualFold(rec.From, acc.Name)
-		for _, to := range rec.To {
-			mine = mine || strings.EqualFold(to, acc.Name)
-		}
-		if mine {
-			own = append(own, rec)
-		}
-	}
-	return own
+	return tell(acc, found)
 }

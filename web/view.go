@@ -10,8 +10,9 @@ import (
 
 	"golang.org/x/net/idna"
 
-	"hoplite/internal/history"
 	"hoplite/mail/received"
+	"hoplite/mail/safe"
+	"hoplite/mail/story"
 	"hoplite/mail/trace"
 	"hoplite/mail/trace/intake"
 )
@@ -36,7 +37,7 @@ type view struct {
 	Bounce    []bounced
 	Original  *view
 	SMIME     []string
-	Known     []history.Record
+	Known     []story.Story
 	Text      string // the header again, for the forms
 	Anonymous bool
 	Log       bool
@@ -184,7 +185,7 @@ func (a axis) bar(t *trace.Trace, i int) bar {
 
 // view makes the page's data of a trace.
 func (s *Server) view(r *http.Request, t *trace.Trace, in *intake.Input, pseudonym func(string) string, c choices) *view {
-	text := func(s string) string { return trace.Clean(pseudonym(s)) }
+	text := func(s string) string { return safe.Line(pseudonym(s)) }
 	v := makeView(t, text, c)
 	v.Text = strings.Map(func(r rune) rune {
 		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {

@@ -23,6 +23,7 @@ import (
 
 	"hoplite/internal/history"
 	"hoplite/mail"
+	"hoplite/mail/story"
 )
 
 // house is a door with accounts ann and root, and one message in history.
@@ -30,7 +31,7 @@ func testServer(t *testing.T, change func(*Config, *Env)) (*httptest.Server, *ht
 	t.Helper()
 	tx := mail.NewTransaction(mail.Client{Helo: "<b>client</b>"}, "eve@b.example")
 	tx.Envelope.Rcpts = []mail.Rcpt{{To: "ann@a.example", Orig: "ann@a.example"}, {To: "secret@a.example", Orig: "secret@a.example"}}
-	data, err := json.Marshal(mail.Story{Transaction: tx, Verdict: "accepted", Reply: *mail.NewReply(250, "2.0.0", "ok")})
+	data, err := json.Marshal(story.Summary{Transaction: tx, Verdict: "accepted", Reply: *mail.NewReply(250, "2.0.0", "ok")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -403,17 +404,5 @@ func TestCookies(t *testing.T) {
 	}
 	if len(resp.Cookies()) != 1 {
 		t.Errorf("%d cookies", len(resp.Cookies()))
-	}
-}
-
-func TestTLSWords(t *testing.T) {
-	for want, tls := range map[string]*mail.TLS{
-		"":                               nil,
-		"TLSv1.3 TLS_AES_128_GCM_SHA256": {Version: "TLSv1.3", Cipher: "TLS_AES_128_GCM_SHA256"},
-		"TLSv1.0 X, for the name mx.a.example, certificate verified, by the legacy profile only": {Version: "TLSv1.0", Cipher: "X", Name: "mx.a.example", Verified: true, Legacy: true},
-	} {
-		if got := tlsWords(tls); got != want {
-			t.Errorf("%q, want %q", got, want)
-		}
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"hoplite/internal/conf"
+	"hoplite/mail/safe"
+	"hoplite/mail/story"
 	"hoplite/relay/queue"
 )
 
@@ -125,43 +127,29 @@ func printList(w io.Writer, all []queue.Info) {
 	}
 }
 
+// printDetail prints one message; with trail, what happened to it before it was
+// queued.
 func printDetail(w io.Writer, d queue.Detail, trail bool) {
 	printList(w, []queue.Info{d.Info})
-	came := d.At.Format(time.RFC3339)
-	if d.Client.Listener == "" { // a report of ours, or injected
-		fmt.Fprintf(w, "    made here  %s\n", came)
-	} else {
-		from := "local"
-		if d.Client.Addr.IsValid() {
-			from = d.Client.Addr.String()
-		}
-		fmt.Fprintf(w, "    came       %s by %s\n               from %s (%s)\n", came, d.Client.Listener, from, shown(d.Client.Helo, 100))
+	origin := "arrived"
+	if d.Client.Listener == "" { // a delivery report, or injected
+		origin = "made here"
 	}
+	printLine(w, origin, d.At.Format(time.RFC3339))
 	if d.Header.Subject != "" {
-		fmt.Fprintf(w, "    subject    %s\n", wrapped(shown(d.Header.Subject, 200), 15))
+		printLine(w, "subject", shown(d.Header.Subject, 200))
 	}
-	if d.Header.MessageID != "" {
-		fmt.Fprintf(w, "    message-id %s\n", shown(d.Header.MessageID, 200))
+	lines := story.Arrival(&d.Client, &d.Header)
+	if trail {
+		lines = append(lines, story.Trail(d.Trail, d.At)...)
 	}
-	if !trail || d.Trail == nil {
-		return
+	for _, l := range lines {
+		printLine(w, l.Label, l.Text)
 	}
-	for _, e := range d.Trail.Events {
-		fmt.Fprintf(w, "    %s  %-7s  %s: %s", e.At.Format("15:04:05.000"), e.Stage, e.By, e.Verdict)
-		if e.Reason != "" {
-			fmt.Fprintf(w, "  %s", shown(e.Reason, 200))
-		}
-		if e.Reply != nil {
-			fmt.Fprintf(w, "  %s", shown(e.Reply.String(), 200))
-		}
-		for _, f := range e.Facts {
-			fmt.Fprintf(w, "  %s=%s", f.Key, shown(f.Value, 80))
-		}
-		fmt.Fprintln(w)
-	}
-	for _, r := range d.Trail.Auth {
-		fmt.Fprintf(w, "    %s=%s %s\n", r.Method, r.Value, shown(r.Reason, 100))
-	}
+}
+
+func printLine(w io.Writer, label, text string) {
+	fmt.Fprintf(w, "    %-10s %s\n", label, wrapped(text, 15))
 }
 
 // wrapped breaks a text between words so that it ends before column 80, each
@@ -195,19 +183,8 @@ func named(s string) string {
 	return s
 }
 
-// shown keeps what strangers wrote from moving the cursor or filling the screen.
-func shown(s string, limit int) string {
-	s = strings.Map(func(c rune) rune {
-		if c < ' ' || c >= 0x7f && c < 0xa0 {
-			return '?'
-		}
-		return c
-	}, s)
-	if r := []rune(s); len(r) > limit {
-		s = string(r[:limit]) + "..."
-	}
-	return s
-}
+// shown makes text of remote systems safe to print and clips it.
+func shown(s string, limit int) string { return safe.Clip(safe.Line(s), limit) }
 
 // span is a length of time in its two largest units.
 func span(d time.Duration) string {

@@ -16,6 +16,7 @@ import (
 	"hoplite/internal/history"
 	"hoplite/mail"
 	"hoplite/mail/received"
+	"hoplite/mail/story"
 	"hoplite/relay/queue"
 )
 
@@ -162,7 +163,7 @@ func TestTraceHistory(t *testing.T) {
 	tx := mail.NewTransaction(mail.Client{Helo: "client.example", Listener: "inbound"}, "ann@a.example")
 	tx.Envelope.Rcpts = []mail.Rcpt{{To: "bob@example.org", Orig: "bob@example.org"}}
 	tx.Trail.Add(mail.Event{Stage: mail.StageData, By: "size", Verdict: "pass"})
-	story := &mail.Story{Transaction: tx, Verdict: "accepted", Reply: *mail.NewReply(250, "2.0.0", "queued as %s", tx.ID)}
+	story := &story.Summary{Transaction: tx, Verdict: "accepted", Reply: *mail.NewReply(250, "2.0.0", "queued as %s", tx.ID)}
 	store.Add(history.Record{ID: tx.ID, At: tx.At, Kind: "transaction", MessageID: "<m1@a.example>", From: "ann@a.example", To: []string{"bob@example.org"}}, story)
 	tried := &queue.Attempt{Upstream: "old", Queued: tx.At, Started: tx.At.Add(time.Second), Final: true,
 		Outcomes: []mail.Outcome{{Rcpt: "bob@example.org", Hop: "old", Host: "up.example", Reply: *mail.NewReply(550, "5.1.1", "no such user")}}}

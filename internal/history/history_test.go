@@ -235,3 +235,21 @@ func TestResumeAtEveryOctet(t *testing.T) {
 		}
 	}
 }
+
+// TestJoin finds by one key and returns all records of the ids found.
+func TestJoin(t *testing.T) {
+	r := NewReader("testdata/v1")
+	for _, c := range []struct {
+		q    Query
+		want string
+	}{
+		{Query{MessageID: "submitted@client.example", Join: true}, "01m8p4w60c6vzf0r 01m8p4w60c6vzf0r"},
+		{Query{To: "bob@far.example", Join: true}, "01m8p4w60c6vzf0r 01m8p4w60c6vzf0r"},
+		{Query{ID: "01m8p4w60c6vzf0r", Join: true}, "01m8p4w60c6vzf0r 01m8p4w60c6vzf0r"},
+		{Query{MessageID: "unknown@client.example", Join: true}, ""},
+	} {
+		if got := find(t, r, c.q); got != c.want {
+			t.Errorf("%+v: %q, want %q", c.q, got, c.want)
+		}
+	}
+}

@@ -27,6 +27,9 @@ type Query struct {
 	ID, MessageID, From, To string
 	Since, Until            time.Time // zero: no bound
 	Limit                   int       // the newest so many; 0 is 1000
+	// Join adds all other records with the ids of those found, so that a
+	// transaction comes with the queue's attempts.
+	Join bool
 }
 
 // key is the index term to search by, the rarest one that is set.
@@ -96,7 +99,36 @@ func (r *Reader) Find(ctx context.Context, q Query) ([]Record, error) {
 		found = append(of, found...)
 	}
 	sort.SliceStable(found, func(i, j int) bool { return found[i].At.Before(found[j].At) })
-	return found[max(0, len(found)-limit):], nil
+	found = found[max(0, len(found)-limit):]
+	if !q.Join || q.ID != "" {
+		return found, nil
+	}
+	return r.join(ctx, found)
+}
+
+// maxJoined and maxPerID bound what a join reads.
+const (
+	maxJoined = 25 // ids, the newest
+	maxPerID  = 50
+)
+
+// join returns every record of the ids in found, the newest id first.
+func (r *Reader) join(ctx context.Context, found []Record) ([]Record, error) {
+	var all []Record
+	seen := map[string]bool{}
+	for i := len(found) - 1; i >= 0 && len(seen) < maxJoined; i-- {
+		id := found[i].ID
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		more, err := r.Find(ctx, Query{ID: id, Limit: maxPerID})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, more...)
+	}
+	return all, nil
 }
 
 func (r *Reader) findDay(name string, q *Query) ([]Record, error) {

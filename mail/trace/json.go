@@ -67,6 +67,7 @@ type JSON struct {
 	From      string      `json:"from,omitempty"`
 	Repairs   []string    `json:"repairs,omitempty"`
 	History   any         `json:"history,omitempty"`
+	Story     any         `json:"story,omitempty"` // the same in words, from mail/story
 	Bounce    any         `json:"bounce,omitempty"`
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hoplite/mail"
+	"hoplite/mail/story"
 	"hoplite/relay/queue/journal"
 )
 
@@ -164,6 +165,6 @@ func (q *Queue) tell(a Attempt) {
 	}
 	e.Str("id", a.ID).Str("from", string(a.From)).Str("stage", string(mail.StageSend)).Str("by", a.Upstream).
 		Dur("queued", a.Started.Sub(a.Queued)).
-		Object("trail", &mail.Trail{Outcomes: a.Outcomes}).Msg(word)
+		Object("trail", &story.LogTrail{Outcomes: a.Outcomes}).Msg(word)
 	q.opt.Attempted(a)
 }

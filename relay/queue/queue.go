@@ -20,6 +20,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"hoplite/mail"
+	"hoplite/mail/story"
 	"hoplite/relay/queue/journal"
 )
 
@@ -53,27 +54,8 @@ type Options struct {
 	Log       zerolog.Logger
 }
 
-// Attempt is what one attempt came to: for history and metrics.
-type Attempt struct {
-	ID       string
-	From     mail.Address
-	Upstream string
-	Queued   time.Time // when the message came
-	Started  time.Time
-	Outcomes []mail.Outcome
-	// Final is set when nobody of the message waits any more.
-	Final bool
-}
-
-// MarshalZerologObject writes the attempt as history keeps it and
-// encoding/json reads it back.
-func (a *Attempt) MarshalZerologObject(e *zerolog.Event) {
-	e.Str("ID", a.ID).Str("From", string(a.From)).Str("Upstream", a.Upstream)
-	mail.KeepTime(e, "Queued", a.Queued)
-	mail.KeepTime(e, "Started", a.Started)
-	mail.KeepOutcomes(e, "Outcomes", a.Outcomes)
-	e.Bool("Final", a.Final)
-}
+// Attempt is the result of one attempt, as history keeps it.
+type Attempt = story.Attempt
 
 // Queue holds all queued mail of all upstreams.
 type Queue struct {

@@ -1,7 +1,8 @@
-package mail
+package story
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"os"
 	"testing"
@@ -10,7 +11,7 @@ import (
 // TestReadsFirstVersion reads transactions that the first version wrote into
 // its history. The file must never be regenerated.
 func TestReadsFirstVersion(t *testing.T) {
-	f, err := os.Open("../internal/history/testdata/v1/2026-11-30.jsonl")
+	f, err := os.Open("../../internal/history/testdata/v1/2026-11-30.jsonl")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,7 +20,7 @@ func TestReadsFirstVersion(t *testing.T) {
 	for s := bufio.NewScanner(f); s.Scan(); {
 		var rec struct {
 			ID, Kind string
-			Data     Story
+			Data     Summary
 		}
 		if err := json.Unmarshal(s.Bytes(), &rec); err != nil {
 			t.Fatal(err)
@@ -35,5 +36,30 @@ func TestReadsFirstVersion(t *testing.T) {
 	}
 	if read != 5 {
 		t.Errorf("read %d transactions, want 5", read)
+	}
+}
+
+// Every record of the first version can be told whole.
+func TestTellsFirstVersion(t *testing.T) {
+	b, err := os.ReadFile("../../internal/history/testdata/v1/2026-11-30.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var records []Entry
+	for line := range bytes.Lines(b) {
+		var r Entry
+		if err := json.Unmarshal(line, &r); err != nil {
+			t.Fatal(err)
+		}
+		records = append(records, r)
+	}
+	stories := Tell(records, Everything)
+	if len(stories) != len(records) {
+		t.Fatalf("%d stories of %d records", len(stories), len(records))
+	}
+	for _, s := range stories {
+		if len(s.Lines) == 0 || s.Title == s.Kind {
+			t.Errorf("%s is not told: %+v", s.ID, s)
+		}
 	}
 }

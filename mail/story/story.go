@@ -1,0 +1,158 @@
+// Package story tells what happened to a message: in history's records, in the
+// log, and in labelled lines for people.
+//
+// Summary and Attempt are what history keeps of a transaction and of each
+// attempt of the queue; LogTrail is the same for a log line. Tell turns records
+// into stories, a list of labelled lines each, that the terminal, the web pages
+// and JSON print as they are. Tell is also the one place that decides who may
+// see a record, and what of it.
+//
+// The package stores nothing and looks nothing up: records come from
+// internal/history, and joining them by id is the caller's task. Start at Tell.
+package story
+
+import (
+	"encoding/json"
+	"time"
+
+	"hoplite/mail"
+	"hoplite/mail/safe"
+)
+
+// Entry is one record of history. A history.Record converts to it.
+type Entry struct {
+	ID        string
+	At        time.Time
+	Kind      string // "transaction", "refusal" or "attempt"
+	MessageID string
+	From      string
+	To        []string
+	Data      json.RawMessage
+}
+
+// Story is one record in words. All its text is safe to print.
+type Story struct {
+	ID   string    `json:"id"`
+	At   time.Time `json:"at"`
+	Kind string    `json:"kind"`
+	// Title says how it ended: "accepted: 250 2.0.0 queued as ...".
+	Title string `json:"title"`
+	// Good is set when every recipient that the viewer may see was accepted.
+	Good  bool   `json:"good"`
+	Lines []Line `json:"lines"`
+}
+
+// Line is one line of a story.
+type Line struct {
+	Label string `json:"label"` // "from", "to", "client", "+12ms", "spf", "sent", ...
+	Text  string `json:"text"`
+	State State  `json:"state,omitempty"`
+	// Means explains the reply codes in a bad line.
+	Means []Meaning `json:"means,omitempty"`
+}
+
+// State says whether a line is good or bad news; most are neither.
+type State string
+
+// The states of a line.
+const (
+	Good State = "good"
+	Bad  State = "bad"
+)
+
+// Meaning explains a reply code.
+type Meaning struct {
+	Code  string   `json:"code"`
+	Title string   `json:"title"`
+	Why   []string `json:"why,omitempty"`
+	Next  string   `json:"next,omitempty"`
+}
+
+// Viewer is the account that asks for a story.
+type Viewer struct {
+	Account string // its address
+	Admin   bool
+}
+
+// Everything is the viewer that may see all: an administrator.
+var Everything = Viewer{Admin: true}
+
+// Tell returns the stories of those records that the viewer may see.
+//
+// An administrator may see everything. An account may see all of what it sent
+// itself after logging in; the envelope's sender is no proof of that. A
+// recipient may see the records of mail to it, but of the other recipients
+// neither the addresses nor their replies, and none of the evidence.
+func Tell(records []Entry, v Viewer) []Story {
+	sent := map[string]bool{} // ids of the messages that the account sent
+	for i := range records {
+		if s, ok := summary(&records[i]); ok && v.is(s.Client.User) {
+			sent[records[i].ID] = true
+		}
+	}
+	var stories []Story
+	for i := range records {
+		r := &records[i]
+		t := teller{viewer: v, whole: v.Admin || sent[r.ID]}
+		if t.whole || t.isRecipient(r) {
+			stories = append(stories, t.record(r))
+		}
+	}
+	return stories
+}
+
+// summary decodes the data of a transaction.
+func summary(r *Entry) (*Summary, bool) {
+	var s Summary
+	if r.Kind == "attempt" || json.Unmarshal(r.Data, &s) != nil || s.Transaction == nil {
+		return nil, false
+	}
+	return &s, true
+}
+
+// is reports whether the viewer's account is the address a.
+func (v Viewer) is(a string) bool {
+	return a != "" && v.Account != "" && mail.Key(a) == mail.Key(v.Account)
+}
+
+// teller tells one record to one viewer.
+type teller struct {
+	viewer Viewer
+	whole  bool // the viewer may see all of the record
+	story  Story
+}
+
+// may reports whether the viewer may see what concerns a recipient.
+func (t *teller) may(rcpt mail.Address) bool { return t.whole || t.viewer.is(string(rcpt)) }
+
+func (t *teller) isRecipient(r *Entry) bool {
+	for _, to := range r.To {
+		if t.viewer.is(to) {
+			return true
+		}
+	}
+	return false
+}
+
+// add appends a line, unless text is empty, and returns it.
+func (t *teller) add(label, text string) *Line {
+	if text == "" {
+		return &Line{}
+	}
+	t.story.Lines = append(t.story.Lines, Line{Label: safe.Line(label), Text: safe.Line(text)})
+	return &t.story.Lines[len(t.story.Lines)-1]
+}
+
+// record tells one record; one that cannot be decoded has only a title.
+func (t *teller) record(r *Entry) Story {
+	t.story = Story{ID: safe.Line(r.ID), At: r.At, Kind: safe.Line(r.Kind), Title: safe.Line(r.Kind), Lines: []Line{}}
+	if r.Kind == "attempt" {
+		var a Attempt
+		if json.Unmarshal(r.Data, &a) == nil {
+			t.attempt(&a)
+		}
+	} else if s, ok := summary(r); ok {
+		t.transaction(s)
+	}
+	return t.story
+}
