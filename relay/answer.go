@@ -23,7 +23,7 @@ func (s *Server) answer(c *wire.Conn, verb, arg string) (mail.Reply, bool) {
 			}
 			return mail.Reply{}, false
 		}
-		if !c.LoggedIn() {
+		if c.Login() == "" {
 			if verb == "EXPN" {
 				return *mail.NewReply(550, "5.7.1", "lists are shown to those who have logged in"), true
 			}

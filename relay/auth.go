@@ -23,13 +23,8 @@ func (s *session) AuthMechanisms() []string { return s.srv.mechanisms(s.conn) }
 
 // Auth begins a login.
 func (s *session) Auth(mech string) (sasl.Server, error) {
-	s.refresh()
 	offered := s.srv.mechanisms(s.conn)
 	switch {
-	case s.conn.LoggedIn():
-		return nil, s.reply(mail.NewReply(503, "5.5.1", "logged in already"))
-	case s.tx != nil:
-		return nil, s.reply(mail.NewReply(503, "5.5.1", "AUTH in the middle of a message"))
 	case s.srv.env.Login == nil || s.srv.cfg.Auth == "off":
 		return nil, s.reply(mail.NewReply(502, "5.5.1", "AUTH is not offered"))
 	case slices.Contains(offered, mech):
@@ -40,8 +35,7 @@ func (s *session) Auth(mech string) (sasl.Server, error) {
 	}
 	ctx, cancel := context.WithTimeout(s.srv.ctx, loginTime)
 	srv, err := s.srv.env.Login.Server(ctx, mech, loginClient(s.conn), s.srv.cfg.CleartextLogin, func(a *users.Account) {
-		s.user = a
-		s.conn.Authed()
+		s.conn.SetLogin(a.Name)
 		s.srv.env.Metrics.login(s.srv.cfg.Name, "235")
 	})
 	if err != nil {

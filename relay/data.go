@@ -29,8 +29,7 @@ func (s *session) Data(io.Reader) error {
 	if errors.Is(err, wire.ErrReset) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return err // nothing came; the rest is done by Reset or Logout
 	}
-	s.tx = nil // answered now, one way or the other
-	s.conn.Begun(false)
+	s.tx = nil     // answered now, one way or the other
 	defer func() { // of effect after a panic only
 		if !t.ending {
 			t.finish("aborted", mail.Reply{})
@@ -204,7 +203,7 @@ func (s *session) answer(t *transaction, res results) error {
 	if s.srv.lmtp {
 		replies = t.each(res, asked)
 	} else {
-		replies = []mail.Reply{*t.withID(r)}
+		replies = []mail.Reply{t.withID(r)}
 	}
 	verdict := "accepted"
 	switch {
@@ -216,7 +215,6 @@ func (s *session) answer(t *transaction, res results) error {
 		verdict = "partly"
 	}
 	if r.Positive() {
-		s.messages++
 		s.conn.Accepted()
 	}
 	t.Trail.Outcomes = append(t.Trail.Outcomes, res.outcomes...)
@@ -245,7 +243,7 @@ func (t *transaction) each(res results, asked int) []mail.Reply {
 			}
 			r = t.fold(mine)
 		}
-		replies = append(replies, *t.withID(r))
+		replies = append(replies, t.withID(r))
 	}
 	return replies
 }

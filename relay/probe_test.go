@@ -60,7 +60,7 @@ func smuggle(t *testing.T, d *door, c *client, before, after string, pause bool)
 	if !strings.HasPrefix(got, "250 ") && !strings.HasPrefix(got, "554 5.6.0") {
 		t.Fatalf("%q . %q: %s", before, after, got)
 	}
-	c.say("NOOP", "250 2.0.0 ok")
+	c.say("NOOP", "250 2.0.0 Ok")
 	all := d.boxes.all()
 	if len(all) > had+1 {
 		t.Fatalf("%q . %q: %d messages of one", before, after, len(all)-had)
@@ -91,7 +91,7 @@ func TestPipelining(t *testing.T) {
 		"chunk without recipients": {"MAIL FROM:<a@example.net>\r\nBDAT 11 LAST\r\nRSET\r\nQUIT\nNOOP\r\n",
 			[]string{"250 2.1.0", "503 5.5.1", "250 2.0.0"}},
 		"answered by different hands": {"HELP STATUS\r\nNOOP\r\nVRFY x\r\nRSET\r\nFOO\r\nNOOP\r\n",
-			[]string{"211", "250 2.0.0 ok", "252", "250 2.0.0 forgotten", "500", "250 2.0.0 ok"}},
+			[]string{"211", "250 2.0.0 Ok", "252", "250 2.0.0 Ok", "500", "250 2.0.0 Ok"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := d.hello(t)

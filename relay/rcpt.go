@@ -8,21 +8,20 @@ import (
 
 	"hoplite/internal/users"
 	"hoplite/mail"
+	"hoplite/relay/wire"
 )
 
 // Rcpt takes a recipient: its address is led to its ends, and each of them is
 // judged by the chain, gets a route, and is asked about at its hop.
-func (s *session) Rcpt(_ string, o *smtp.RcptOptions) error {
+func (s *session) Rcpt(path string, o *smtp.RcptOptions) error {
 	t := s.tx
-	if t == nil {
-		return s.reply(mail.NewReply(503, "5.5.1", "say MAIL first"))
-	}
+	path = wire.Path(path)
 	if max := s.srv.cfg.MaxRecipients; max > 0 && len(t.asked) >= max {
 		return s.reply(mail.NewReply(452, "4.5.3", "too many recipients for one message"))
 	}
-	addr, err := mail.ParseAddress(s.conn.Path())
+	addr, err := mail.ParseAddress(path)
 	if err != nil {
-		return s.refuseRcpt(t, mail.Address(s.conn.Path()), mail.NewReply(553, "5.1.3", "recipient: %v", err), "listener")
+		return s.refuseRcpt(t, mail.Address(path), mail.NewReply(553, "5.1.3", "recipient: %v", err), "listener")
 	}
 	if addr.NeedsUTF8() && !t.Envelope.UTF8 {
 		return s.refuseRcpt(t, addr, mail.NewReply(553, "5.6.7", "this recipient needs SMTPUTF8"), "listener")
@@ -63,7 +62,7 @@ func taken2xx(t *transaction, addr mail.Address, taken []int) *mail.Reply {
 			return mail.NewReply(251, "2.1.5", "will forward to <%s>", to)
 		}
 	}
-	return mail.NewReply(250, "2.1.5", "recipient ok")
+	return recipientOK
 }
 
 func (s *session) refuseRcpt(t *transaction, addr mail.Address, r *mail.Reply, by string) error {
@@ -73,7 +72,7 @@ func (s *session) refuseRcpt(t *transaction, addr mail.Address, r *mail.Reply, b
 	if len(t.refused) < maxNamed {
 		t.refused = append(t.refused, addr)
 	}
-	t.last = *t.withID(r)
+	t.last = t.withID(r)
 	return s.reply(r)
 }
 

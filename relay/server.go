@@ -112,15 +112,21 @@ func New(cfg *Config, protocol string, env Env) *Server {
 		LMTP:     s.lmtp,
 		Limits: wire.Limits{
 			Idle: cfg.MaxCommands, Errors: cfg.MaxErrors, Slow: cfg.MaxErrors / 2, Auths: cfg.MaxLogins,
-			IdleTime: cfg.Idle, BodyTime: cfg.DataTimeout, MinRate: int64(cfg.MinRate),
+			Messages: cfg.MaxMessages, IdleTime: cfg.Idle, BodyTime: cfg.DataTimeout, MinRate: int64(cfg.MinRate),
 		},
 		Lenient: len(cfg.RelayFrom) > 0,
 		XClient: cfg.XclientFrom,
 		Disable: cfg.Disable,
 		Offer:   s.offer,
 		Answer:  s.answer,
-		Library: func(c *wire.Conn) { s.feed.Push(c) },
-		Closed:  s.forget,
+		Library: s.feed.Push,
+		Annotate: func(c *wire.Conn, r mail.Reply) mail.Reply {
+			if s, ok := c.State.(*session); ok && s.tx != nil {
+				return s.tx.withID(&r)
+			}
+			return r
+		},
+		Closed: s.forget,
 		Panic: func(value any, stack []byte) {
 			s.log.Error().Interface("panic", value).Bytes("stack", stack).Msg("session ended by a panic")
 		},
@@ -137,11 +143,12 @@ func New(cfg *Config, protocol string, env Env) *Server {
 // itself, no limits and no TLS of its own.
 func (s *Server) library() *smtp.Server {
 	lib := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
-		return sessionOf(s, c.Conn().(*wire.Conn)), nil
+		return sessionOf(s, wire.ConnOf(c.Conn())), nil
 	}))
 	lib.Domain, lib.LMTP = s.env.Hostname, s.lmtp
 	lib.MaxLineLength, lib.AllowInsecureAuth = 0, true
-	lib.EnableSMTPUTF8, lib.EnableDSN, lib.EnableBINARYMIME, lib.EnableREQUIRETLS = true, true, true, true
+	lib.EnableSMTPUTF8, lib.EnableDSN, lib.EnableREQUIRETLS = true, true, true
+	lib.EnableDELIVERBY, lib.EnableMTPRIORITY = true, true
 	lib.ErrorLog = libraryLog{s.log}
 	return lib
 }
@@ -164,7 +171,7 @@ func (s *Server) Refuse(r listen.Reason) string {
 
 // Handle serves a connection. It may return before that is over.
 func (s *Server) Handle(c *listen.Conn) {
-	conn := wire.New(c, s.opts)
+	conn := wire.New(c, &s.opts)
 	s.mu.Lock()
 	s.conns[conn] = struct{}{}
 	if s.draining {
@@ -214,7 +221,7 @@ func (s *Server) offer(c *wire.Conn) wire.Offer {
 		// What a hop can't do of these is refused or reported by it.
 		Binary: carry.Binary, RequireTLS: true, DeliverBy: true, Priority: true,
 		Auth:    s.mechanisms(c),
-		Expand:  s.cfg.Verify == "local" && c.LoggedIn(),
+		Expand:  s.cfg.Verify == "local" && c.Login() != "",
 		Etrn:    s.env.Run != nil && len(s.cfg.Etrn) > 0,
 		MailMax: s.cfg.MaxMessages, RcptMax: s.cfg.MaxRecipients,
 	}
@@ -222,7 +229,7 @@ func (s *Server) offer(c *wire.Conn) wire.Offer {
 
 // mechanisms are the ways to log in on this connection.
 func (s *Server) mechanisms(c *wire.Conn) []string {
-	if s.env.Login == nil || s.cfg.Auth == "off" || c.LoggedIn() {
+	if s.env.Login == nil || s.cfg.Auth == "off" || c.Login() != "" {
 		return nil
 	}
 	return s.env.Login.Mechanisms(loginClient(c), s.cfg.CleartextLogin)

@@ -11,7 +11,6 @@ import (
 
 	"hoplite/filters"
 	"hoplite/internal/resolve"
-	"hoplite/internal/users"
 	"hoplite/mail"
 	"hoplite/relay/wire"
 )
@@ -22,22 +21,18 @@ type session struct {
 	srv  *Server
 	conn *wire.Conn
 
-	epoch    int
-	user     *users.Account
-	name     chan string // the client's name, once somebody found out
-	host     string
-	run      *filters.Run
-	judged   identity // of the client that run has judged
-	messages int
-	tx       *transaction
+	name   chan string // gets the client's reverse name when the look-up ends
+	host   string      // the reverse name
+	run    *filters.Run
+	judged identity // the client that run was started for
+	tx     *transaction
 }
 
 // identity is what makes a client another one for the connect filters.
 type identity struct {
-	addr  netip.AddrPort
-	helo  string
-	user  string
-	epoch int
+	addr netip.AddrPort
+	helo string
+	user string
 }
 
 // sessionOf is the connection's session, made when the library first asks.
@@ -45,7 +40,7 @@ func sessionOf(srv *Server, conn *wire.Conn) *session {
 	if s, ok := conn.State.(*session); ok {
 		return s
 	}
-	s := &session{srv: srv, conn: conn, epoch: conn.Epoch()}
+	s := &session{srv: srv, conn: conn}
 	conn.State = s
 	s.lookUp()
 	return s
@@ -84,14 +79,6 @@ func confirmedName(ctx context.Context, dns resolve.Resolver, addr netip.Addr) s
 	return ""
 }
 
-// refresh forgets what STARTTLS or XCLIENT has made void.
-func (s *session) refresh() {
-	if e := s.conn.Epoch(); e != s.epoch {
-		s.epoch, s.user = e, nil
-		s.lookUp()
-	}
-}
-
 // client describes the other side.
 func (s *session) client() mail.Client {
 	if s.name != nil {
@@ -113,9 +100,7 @@ func (s *session) client() mail.Client {
 			Name: state.ServerName, Legacy: s.conn.Socket().Legacy(),
 		}
 	}
-	if s.user != nil {
-		c.User = s.user.Name
-	}
+	c.User = s.conn.Login()
 	addr := id.Client.Addr()
 	c.MayRelay = c.User != "" || within(cfg.RelayFrom, addr)
 	c.Trusted = !addr.IsValid() && s.srv.lmtp || addr.IsLoopback() || within(s.srv.env.Trusted, addr)
@@ -136,17 +121,9 @@ func tlsVersion(v uint16) string {
 }
 
 // Mail begins a transaction.
-func (s *session) Mail(_ string, o *smtp.MailOptions) error {
-	cfg := s.srv.cfg
-	if s.tx != nil {
-		return s.reply(mail.NewReply(503, "5.5.1", "one message at a time"))
-	}
-	if cfg.MaxMessages > 0 && s.messages >= cfg.MaxMessages {
-		return s.reply(mail.NewReply(421, "4.7.0", "%s enough messages for one connection", s.srv.env.Hostname))
-	}
-	s.refresh()
+func (s *session) Mail(path string, o *smtp.MailOptions) error {
 	from, err := mail.Address(""), error(nil)
-	if path := s.conn.Path(); path != "" {
+	if path = wire.Path(path); path != "" {
 		from, err = mail.ParseAddress(path)
 	}
 	t := s.begin(from, o)
@@ -157,25 +134,35 @@ func (s *session) Mail(_ string, o *smtp.MailOptions) error {
 		return s.refuse(t, r, by, mail.StageMail)
 	}
 	s.tx = t
-	s.conn.Begun(true)
-	return s.reply(mail.NewReply(250, "2.1.0", "sender ok"))
+	return s.reply(senderOK)
 }
+
+// The replies to MAIL and RCPT in most cases.
+var (
+	senderOK    = mail.NewReply(250, "2.1.0", "Sender ok")
+	recipientOK = mail.NewReply(250, "2.1.5", "Recipient ok")
+)
 
 // begin makes the transaction with what MAIL said.
 func (s *session) begin(from mail.Address, o *smtp.MailOptions) *transaction {
 	t := &transaction{Transaction: mail.NewTransaction(s.client(), from), session: s}
 	t.Hostname = s.srv.env.Hostname
 	e := &t.Envelope
-	e.Size, e.Body, e.UTF8, e.RequireTLS = s.conn.Size(), string(o.Body), o.UTF8, o.RequireTLS
+	m := s.conn.Mail()
+	e.Size, e.Body, e.UTF8, e.RequireTLS = m.Size, string(o.Body), o.UTF8, o.RequireTLS
+	if m.Binary {
+		e.Body = string(smtp.BodyBinaryMIME)
+	}
 	e.Ret, e.EnvID = string(o.Return), o.EnvelopeID
 	if o.Auth != nil {
 		e.Auth = *o.Auth
 	}
-	extra := s.conn.Extra()
-	if by := extra.By; by != nil {
-		e.DeliverBy = &mail.DeliverBy{At: t.At.Add(time.Duration(by.Seconds) * time.Second), Return: by.Return, Trace: by.Trace}
+	if by := o.DeliverBy; by != nil {
+		e.DeliverBy = &mail.DeliverBy{At: t.At.Add(by.Time), Return: by.Mode == smtp.DeliverByReturn, Trace: by.Trace}
 	}
-	e.Priority = extra.Priority
+	if o.MTPriority != nil {
+		e.Priority = *o.MTPriority
+	}
 	if !t.Client.MayRelay {
 		e.Priority = min(e.Priority, 0) // strangers don't come first (RFC 6710, 4.1)
 	}
@@ -196,7 +183,7 @@ func (s *session) checkMail(t *transaction) (by string, r *mail.Reply) {
 	if r := s.checkSender(t); r != nil {
 		return "senders", r
 	}
-	if who := (identity{t.Client.Addr, t.Client.Helo, t.Client.User, s.epoch}); s.run == nil || who != s.judged {
+	if who := (identity{t.Client.Addr, t.Client.Helo, t.Client.User}); s.run == nil || who != s.judged {
 		s.run, s.judged = env.Chain.start(), who
 		first := *t.Transaction
 		first.Trail = &mail.Trail{}
@@ -225,20 +212,20 @@ func (s *session) refuse(t *transaction, r *mail.Reply, by string, stage mail.St
 	if len(t.Trail.Events) == 0 || t.Trail.Events[len(t.Trail.Events)-1].Reply != r {
 		t.Trail.Add(mail.Event{Stage: stage, By: by, Verdict: verdictOf(r), Reply: r})
 	}
-	r = t.withID(r)
-	t.finish(verdictWord(r), *r)
+	c := t.withID(r)
+	t.finish(verdictWord(r), c)
 	s.tx = nil
-	s.conn.Begun(false)
-	return s.reply(r)
+	return s.reply(&c)
 }
 
 // reply answers the command. The id of a transaction goes into every reply
 // after MAIL.
 func (s *session) reply(r *mail.Reply) error {
 	if s.tx != nil {
-		r = s.tx.withID(r)
+		s.conn.Answer(s.tx.withID(r))
+	} else {
+		s.conn.Answer(*r)
 	}
-	s.conn.Answer(*r)
 	if r.Positive() {
 		return nil
 	}
@@ -251,7 +238,6 @@ func (s *session) Reset() {
 		s.tx.abort()
 		s.tx = nil
 	}
-	s.conn.Begun(false)
 }
 
 // Logout is called when the library lets the connection go.

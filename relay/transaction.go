@@ -38,17 +38,17 @@ type way struct {
 const maxLine = 440
 
 // withID puts the transaction's id into a reply, once.
-func (t *transaction) withID(r *mail.Reply) *mail.Reply {
-	if strings.Contains(r.Text, t.ID) {
-		return r
-	}
+func (t *transaction) withID(r *mail.Reply) mail.Reply {
 	c := *r
+	if strings.Contains(c.Text, t.ID) {
+		return c
+	}
 	c.Text = strings.TrimRight(c.Text, "\n")
 	if start := strings.LastIndexByte(c.Text, '\n') + 1; len(c.Text)-start > maxLine {
 		c.Text = c.Text[:start+maxLine]
 	}
 	c.Text += " (" + t.ID + ")"
-	return &c
+	return c
 }
 
 // way finds or opens the handoff for a route.
@@ -138,5 +138,5 @@ func (t *transaction) peer() string {
 	if t.Client.Addr.IsValid() {
 		return t.Client.Addr.String()
 	}
-	return t.session.conn.RemoteAddr().Network()
+	return t.session.conn.Socket().RemoteAddr().Network()
 }

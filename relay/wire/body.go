@@ -4,23 +4,26 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strconv"
+	"strings"
+	"time"
 )
 
-// Bare says what is done about CR and LF that are not CRLF and about NUL in a
-// message. Passed on they never are: servers differ about where they end a
-// line, and a message that two servers read differently can hide another one
-// (SMTP smuggling).
+// Bare says what happens to CR and LF outside CRLF, and to NUL, in a message.
+// They are never passed on: servers disagree about which of them end a line,
+// and a message that two servers read differently can hide another one (SMTP
+// smuggling).
 type Bare int
 
 const (
-	// Reject refuses the message.
+	// Reject refuses the message. In a command, a bare LF ends the connection.
 	Reject Bare = iota
-	// Fix makes CRLF of a bare LF and of CRs in front of one, a blank of any
-	// other CR and of NUL.
+	// Fix turns a bare LF, with any CRs before it, into CRLF, and other CRs and
+	// NUL into spaces. Commands may end in a bare LF.
 	Fix
 )
 
-// The errors of ReadBody that leave the connection in step.
+// The errors of ReadBody after which the connection goes on.
 var (
 	ErrTooLarge = errors.New("message too large")
 	ErrBareLF   = errors.New("bare LF in the message")
@@ -28,75 +31,78 @@ var (
 	ErrNUL      = errors.New("NUL in the message")
 )
 
-// Body says what was found in a message.
+// ErrReset means that the client abandoned the message between two chunks.
+var ErrReset = errors.New("message abandoned by RSET")
+
+// Body describes a message.
 type Body struct {
 	Size     int64 // octets written
-	EightBit bool  // an octet over 127
-	LongLine int   // the longest line, without its end
+	EightBit bool  // it has an octet over 127
+	LongLine int   // octets of the longest line, without its end
 	Fixed    bool  // bare CR, LF or NUL were converted
 }
 
-// ErrReset means that the client gave the message up between two chunks.
-var ErrReset = errors.New("message given up by RSET")
+// body reads messages: the text of DATA up to its final dot, or the octets of
+// BDAT chunks.
+type body struct {
+	in       *reader
+	rest     int64 // octets of the chunk still to come
+	last     bool  // it is the last one
+	received int64 // octets of all chunks of this message
 
-// ReadBody reads the message that is due, decoded and checked, and writes it
-// to w. The session calls it from its Data and leaves the library's reader
-// alone. A message larger than max (0: no limit) or with octets that Bare
-// refuses is read to its end all the same, so that the reply finds the client
-// in step. An error of w comes back the same way. After ErrReset no reply is
-// due. io.ErrUnexpectedEOF means that the connection is over: there is no
-// message.
-func (c *Conn) ReadBody(w io.Writer, max int64) (Body, error) {
-	l := &lines{w: w, max: max, fix: c.opts.Bare == Fix}
-	c.in.grow()
-	c.rate = rate{}
-	var err error
-	if c.phase == chunk {
-		err = c.readChunks(l)
-	} else {
-		err = c.readDots(l)
-	}
-	if err == nil {
-		err = l.close()
-	}
-	return l.body, err
+	since time.Time // when this message, or this chunk, began to arrive
+	n     int64     // octets of it
 }
 
-// endOfData gives the library the end of data that it waits for.
-func (c *Conn) endOfData() {
-	c.phase = commands
-	c.feed = []byte(".\r\n")
+// begin starts to measure the speed.
+func (b *body) begin() {
+	b.in.grow()
+	b.since, b.n = time.Now(), 0
 }
 
-// overdraw is how much of a message that is too large anyway is still read for
-// the sake of a proper refusal, beside as much again as the limit.
+// fill reads more of a message.
+func (b *body) fill() error {
+	l := b.in.limits
+	now := time.Now()
+	if t := now.Sub(b.since); t > l.Grace && b.n < int64(t.Seconds()*float64(l.MinRate)) {
+		return errSlow
+	}
+	before := len(b.in.data())
+	if err := b.in.fill(now.Add(l.BodyTime), false); err != nil {
+		return err
+	}
+	b.n += int64(len(b.in.data()) - before)
+	return nil
+}
+
+// overdraw is how much of a message that is too large is still read so that it
+// can be refused properly, besides as much again as the limit.
 const overdraw = 1 << 20
 
-// readDots reads a message up to CRLF.CRLF and takes away the dots that were
-// put in front of others (RFC 5321, 4.5.2). Only CRLF begins a line here.
-func (c *Conn) readDots(l *lines) error {
+// errOverdraw means that a message exceeds its limit by far.
+var errOverdraw = errors.New("message is much larger than the limit")
+
+// readDots reads a message up to CRLF.CRLF and removes the dots added in front
+// of others (RFC 5321, 4.5.2). Only CRLF begins a line here.
+func (b *body) readDots(l *lines) error {
 	start := true // at the beginning of a line
-	cr := false   // the octet before was CR
+	cr := false   // the previous octet was CR
 	for {
-		data := c.in.data()
-		n, done := dots(data, &start, &cr, l)
-		c.in.r += n
+		n, done := dots(b.in.data(), &start, &cr, l)
+		b.in.r += n
 		if done {
-			c.endOfData()
 			return nil
 		}
 		if l.max > 0 && l.seen > 2*l.max+overdraw {
-			c.put(refusal(552, "5.3.4", "message is much larger than we take"))
-			c.end(io.ErrUnexpectedEOF)
-			return ErrTooLarge
+			return errOverdraw
 		}
-		if err := c.fillBody(); err != nil {
-			return c.err
+		if err := b.fill(); err != nil {
+			return err
 		}
 	}
 }
 
-// dots decodes data into w as far as it can tell what it means. It returns how
+// dots decodes data into w as far as its meaning is certain. It returns how
 // much it used and whether that was the end of the message.
 func dots(data []byte, start, cr *bool, w io.Writer) (used int, done bool) {
 	from, pos := 0, 0
@@ -117,7 +123,7 @@ func dots(data []byte, start, cr *bool, w io.Writer) (used int, done bool) {
 			*start, *cr = false, false
 			continue
 		}
-		// Only a dot behind a line end is of interest, wherever that is.
+		// Only a dot after a line end matters, wherever that is.
 		end := len(data) - 1
 		if i := bytes.Index(data[pos:], lineDot); i >= 0 {
 			end = pos + i
@@ -134,3 +140,39 @@ func dots(data []byte, start, cr *bool, w io.Writer) (used int, done bool) {
 }
 
 var lineDot = []byte("\n.")
+
+// announce prepares for the chunk that the argument of BDAT announces (RFC
+// 3030, 2); false means that the argument is malformed.
+func (b *body) announce(arg string) bool {
+	f := strings.Fields(arg)
+	if len(f) != 1 && (len(f) != 2 || !strings.EqualFold(f[1], "LAST")) {
+		return false
+	}
+	n, err := strconv.ParseUint(f[0], 10, 32)
+	if err != nil {
+		return false
+	}
+	b.received += int64(n)
+	b.rest, b.last = int64(n), len(f) == 2
+	return true
+}
+
+// readChunk reads the rest of a chunk.
+func (b *body) readChunk(w io.Writer) error {
+	for b.rest > 0 {
+		data := b.in.data()
+		if len(data) == 0 {
+			if err := b.fill(); err != nil {
+				return err
+			}
+			continue
+		}
+		if int64(len(data)) > b.rest {
+			data = data[:b.rest]
+		}
+		w.Write(data)
+		b.in.r += len(data)
+		b.rest -= int64(len(data))
+	}
+	return nil
+}

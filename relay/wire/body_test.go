@@ -153,15 +153,15 @@ func TestBDAT(t *testing.T) {
 		begin(c)
 		c.send("BDAT 3000 LAST\r\n" + strings.Repeat("x", 3000) + "NOOP\r\n")
 		c.want("250 2.0.0 kept")
-		c.want("250 2.0.0 ok")
+		c.want("250 2.0.0 Ok")
 	})
 	t.Run("chunks", func(t *testing.T) {
 		c := s.dial(t)
 		c.hello()
 		begin(c)
 		c.send("BDAT 3\r\na\r\nBDAT 6\r\n.\r\nb\r\nBDAT 0 LAST\r\n")
-		c.want("250 2.0.0 chunk taken")
-		c.want("250 2.0.0 chunk taken")
+		c.want("250 2.0.0 Chunk received")
+		c.want("250 2.0.0 Chunk received")
 		c.want("250 2.0.0 kept")
 		if got := s.store.all(); !strings.HasSuffix(got[len(got)-1], ";a\r\n.\r\nb\r\n") {
 			t.Errorf("kept %q", got[len(got)-1])
@@ -186,7 +186,7 @@ func TestBDAT(t *testing.T) {
 		inner := "MAIL FROM:<evil@example.org>\r\n"
 		c.send(fmt.Sprintf("BDAT %d LAST\r\n%sNOOP\r\n", len(inner), inner))
 		c.want("503 5.5.1")
-		c.want("250 2.0.0 ok")
+		c.want("250 2.0.0 Ok")
 	})
 	t.Run("rset between chunks", func(t *testing.T) {
 		c := s.dial(t)

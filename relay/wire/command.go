@@ -2,171 +2,226 @@ package wire
 
 import (
 	"bytes"
+	"encoding/base64"
+	"errors"
+	"io"
+	"runtime/debug"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"hoplite/mail"
 )
 
-func refusal(code int, enhanced, text string) mail.Reply {
-	return mail.Reply{Code: code, Enhanced: enhanced, Text: text}
+// Serve greets the client and answers it until the connection is closed or
+// go-smtp serves it.
+func (c *Conn) Serve() {
+	c.put(c.opts.banner())
+	c.serve()
 }
 
-// command looks at a line: it is answered here, or goes to the library.
+// serve answers commands until one of them needs the library. A connection
+// without it, before the first MAIL or after a moment of silence, costs little
+// memory.
+func (c *Conn) serve() {
+	defer func() {
+		if p := recover(); p != nil {
+			if c.opts.Panic != nil {
+				c.opts.Panic(p, debug.Stack())
+			}
+			c.Close()
+		}
+	}()
+	for c.err == nil && c.lib == nil {
+		c.step()
+	}
+	if c.err == nil {
+		c.opts.Library(c.lib)
+	}
+}
+
+// step handles what the client sends next: a line in most cases.
+func (c *Conn) step() {
+	switch c.next {
+	case message, chunk, refusedChunk:
+		c.discard()
+		return
+	}
+	if c.hangup {
+		c.end(io.EOF)
+		return
+	}
+	if d := c.tally.delay(); d > 0 {
+		c.out.flush()
+		time.Sleep(d)
+	}
+	auth := c.next == response
+	patience, park := c.tally.limits.IdleTime, c.mayDetach()
+	if park {
+		patience = c.tally.limits.Park
+	}
+	line, err := c.in.line(patience, auth)
+	c.next = command
+	switch {
+	case err == nil && auth:
+		c.lib.response(line)
+	case err == nil:
+		c.command(line)
+	case park && isTimeout(err) && len(c.in.data()) == 0:
+		c.lib.leaving = true
+	default:
+		c.badLine(err, auth)
+	}
+}
+
+// badLine deals with a line that could not be read.
+func (c *Conn) badLine(err error, auth bool) {
+	switch {
+	case errors.Is(err, errLong) && auth:
+		c.lib.cancel(cancelled)
+	case errors.Is(err, errLong):
+		c.verb = ""
+		c.say(refusal(500, "5.5.2", "Line too long"))
+	case errors.Is(err, errBareLF):
+		c.verb = ""
+		c.say(refusal(500, "5.5.2", "Bare <LF> received; lines must end with <CR><LF>"))
+		c.hangup = true
+	case errors.Is(err, errFull):
+		c.bye("4.5.0", "line too long")
+	case errors.Is(err, errDrain):
+		c.bye("4.3.2", "service shutting down, try again later")
+	case isTimeout(err):
+		c.bye("4.4.2", "timeout exceeded")
+	default:
+		c.end(io.EOF)
+	}
+}
+
+// command answers a line, or passes it to the library.
 func (c *Conn) command(line []byte) {
-	c.counted, c.lastBad = false, false
-	c.verb = ""
-	text, r := c.clean(line)
+	text, refused := clean(line)
 	verb, arg, _ := strings.Cut(text, " ")
 	verb, arg = strings.ToUpper(verb), strings.Trim(arg, " ")
-	if !c.tally(verb) {
+	c.verb = ""
+	if !c.tally.command(verb) {
+		c.say(refusal(421, "4.7.0", c.opts.Hostname+" too many commands"))
 		return
 	}
-	if r != nil {
-		c.say(*r)
+	if refused != nil {
+		c.say(*refused)
 		return
+	}
+	if verb == "DATA" && arg != "" {
+		c.say(refusal(501, "5.5.4", "Syntax: DATA"))
+		return
+	}
+	if verb != "BDAT" { // its chunk follows even if it is refused
+		if r := c.order.refuse(verb); r != nil {
+			c.refuse(*r)
+			return
+		}
 	}
 	c.verb = verb
-	if answer, ok := fixed[verb]; ok {
-		c.say(answer)
-		return
-	}
 	switch verb {
-	case "EHLO", "HELO", "LHLO":
+	case "HELO", "EHLO", "LHLO":
 		c.hello(verb, arg)
 	case "MAIL", "RCPT":
 		c.address(verb, arg)
+	case "DATA":
+		c.lib.data(message)
 	case "BDAT":
 		c.bdat(arg)
+	case "AUTH":
+		c.auth(arg)
 	case "STARTTLS":
 		c.startTLS(arg)
 	case "XCLIENT":
 		c.xclient(arg)
+	case "RSET":
+		c.reset()
+		c.say(refusal(250, "2.0.0", "Ok"))
+	case "QUIT":
+		c.put(refusal(221, "2.0.0", "Bye"))
+		c.end(io.EOF)
 	case "HELP", "VRFY", "EXPN", "ETRN":
 		c.ask(verb, arg)
-	case "AUTH":
-		switch {
-		case c.helo == "":
-			c.say(helloFirst)
-		case c.disabled("AUTH"):
-			c.say(refusal(502, "5.5.1", "AUTH is not offered"))
-		default:
-			c.pass(verb, arg)
-		}
-	case "DATA":
-		c.pass(verb, arg)
-	case "NOOP", "RSET", "QUIT":
-		c.pass(verb, "")
 	default:
-		c.verb = ""
-		c.say(refusal(500, "5.5.2", "command not recognized"))
+		c.say(general(verb, arg))
 	}
 }
 
-// fixed are verbs of other times, answered without a thought: the first four
-// never came into use (RFC 5321, F.6 and appendix F), the others are
-// Sendmail's and mean nothing to us, but old clients say them.
-var fixed = map[string]mail.Reply{
-	"SEND": refusal(502, "5.5.1", "SEND is not implemented"),
-	"SOML": refusal(502, "5.5.1", "SOML is not implemented"),
-	"SAML": refusal(502, "5.5.1", "SAML is not implemented"),
-	"TURN": refusal(502, "5.5.1", "TURN is not implemented, see ETRN"),
-	"VERB": refusal(250, "2.0.0", "verbose mode makes no difference here"),
-	"ONEX": refusal(250, "2.0.0", "one message only, as you like"),
-	"XUSR": refusal(250, "2.0.0", "initial submission noted"),
-}
-
-var helloFirst = refusal(503, "5.5.1", "say EHLO first")
-
-// clean checks the octets of a command line: ended by CRLF, no control
-// characters, valid UTF-8 (RFC 5321, 4.1.2; RFC 6531, 3.3). Trailing blanks
-// are cut off, as RFC 5321, 4.1.1 wants.
-func (c *Conn) clean(line []byte) (string, *mail.Reply) {
-	rest, crlf := bytes.CutSuffix(line, []byte("\r"))
-	if !crlf && c.opts.Bare == Reject {
-		r := refusal(500, "5.5.2", "lines end with CR LF")
-		return "", &r
-	}
-	for _, b := range rest {
+// clean checks the octets of a command line: no control characters, valid UTF-8
+// (RFC 5321, 4.1.2; RFC 6531, 3.3). Spaces at its end are removed, as RFC 5321,
+// 4.1.1 asks for.
+func clean(line []byte) (string, *mail.Reply) {
+	line = bytes.TrimSuffix(line, []byte("\r"))
+	for _, b := range line {
 		if b < ' ' && b != '\t' || b == 0x7f {
-			r := refusal(501, "5.5.2", "control character in a command")
-			return "", &r
+			return "", bad(501, "5.5.2", "Control character in command")
 		}
 	}
-	if !utf8.Valid(rest) {
-		r := refusal(501, "5.5.2", "command is not valid UTF-8")
-		return "", &r
+	if !utf8.Valid(line) {
+		return "", bad(501, "5.5.2", "Command is not valid UTF-8")
 	}
-	if i := bytes.IndexByte(rest, '\t'); i >= 0 {
-		rest = bytes.ReplaceAll(rest, []byte("\t"), []byte(" "))
+	if i := bytes.IndexByte(line, '\t'); i >= 0 {
+		line = bytes.ReplaceAll(line, []byte("\t"), []byte(" "))
 	}
-	return string(bytes.Trim(rest, " ")), nil
+	return string(bytes.Trim(line, " ")), nil
 }
 
-// tally counts commands; false ends the connection.
-func (c *Conn) tally(verb string) bool {
-	l := c.opts.Limits
-	if c.commands++; c.commands > l.Commands {
-		c.say(refusal(421, "4.7.0", c.opts.Hostname+" too many commands"))
-		return false
+// address handles MAIL and RCPT.
+func (c *Conn) address(verb, arg string) {
+	_, secure := c.sock.TLS()
+	args := arguments{verb: verb, offer: &c.client.offer, lenient: c.opts.Lenient, secure: secure}
+	var mem [128]byte
+	path, m, params, refused := args.parse(arg, mem[:0])
+	if refused != nil {
+		c.refuse(*refused)
+		return
 	}
-	switch verb {
-	case "MAIL", "RCPT", "DATA", "BDAT", "QUIT":
+	if verb == "MAIL" {
+		if c.tally.full() {
+			c.say(refusal(421, "4.7.0", c.opts.Hostname+" Too many messages on this connection"))
+			return
+		}
+		c.mail, c.order.binary = m, m.Binary
+	} else if strings.EqualFold(path, "postmaster") {
+		path += "@" + c.opts.Hostname // RFC 5321, 4.5.1
+	}
+	c.attach().address(verb, path, params)
+}
+
+// auth checks AUTH as far as no mechanism is involved.
+func (c *Conn) auth(arg string) {
+	mech, initial, _ := strings.Cut(arg, " ")
+	switch {
+	case disabled(c.opts.Disable).has("AUTH"):
+		c.say(refusal(502, "5.5.1", "AUTH is not offered"))
+	case mech == "":
+		c.say(refusal(501, "5.5.4", "Syntax: AUTH mechanism"))
+	case !isBase64(initial):
+		c.say(notBase64)
+	default:
+		c.attach().line("AUTH ", arg)
+	}
+}
+
+var (
+	notBase64 = refusal(501, "5.5.2", "Invalid base64 data")
+	cancelled = refusal(501, "5.7.0", "Authentication cancelled")
+)
+
+// isBase64 reports whether s is an initial response or the response to a
+// challenge; "=" is an empty one (RFC 4954, 4).
+func isBase64(s string) bool {
+	if s == "=" {
 		return true
 	}
-	if c.empty++; c.empty > l.Idle {
-		c.errors++
-		c.lastBad = true
-	}
-	return true
+	_, err := base64.StdEncoding.DecodeString(s)
+	return err == nil
 }
 
-// pass hands a command to the library, if the lobby can't answer it.
-func (c *Conn) pass(verb, arg string) {
-	if !c.attached && c.alone(verb) {
-		return
-	}
-	c.cmd = append(c.cmd[:0], verb...)
-	if arg != "" {
-		c.cmd = append(append(c.cmd, ' '), arg...)
-	}
-	c.cmd = append(c.cmd, "\r\n"...)
-	c.feed = c.cmd
-}
-
-// response hands an answer to a 334 to the library.
-func (c *Conn) response(line []byte) {
-	text, r := c.clean(line)
-	if r != nil {
-		text = "*" // gives the dialogue up
-	}
-	c.feed = append(append(c.feed[:0:0], text...), "\r\n"...)
-}
-
-func (c *Conn) hello(verb, arg string) {
-	if name, _, _ := strings.Cut(arg, " "); name != "" && len(name) <= 255 {
-		c.name = name
-		c.pass(verb, name)
-		return
-	}
-	c.say(refusal(501, "5.5.4", verb+" wants the name of your host"))
-}
-
-// greeted is called when the library has taken a greeting.
-func (c *Conn) greeted() mail.Reply {
-	c.helo, c.esmtp = c.name, c.verb != "HELO"
-	c.offer = Offer{}
-	if c.opts.Offer != nil {
-		c.offer = c.without(c.opts.Offer(c))
-	}
-	r := mail.Reply{Code: 250, Text: c.opts.Hostname}
-	if c.esmtp {
-		r.Text += "\n" + strings.Join(c.keywords(), "\n")
-	}
-	return r
-}
-
-// ask lets the session answer.
+// ask lets the session answer, and has a general reply where it does not.
 func (c *Conn) ask(verb, arg string) {
 	if c.opts.Answer != nil {
 		if r, ok := c.opts.Answer(c, verb, arg); ok {
@@ -174,14 +229,82 @@ func (c *Conn) ask(verb, arg string) {
 			return
 		}
 	}
-	switch {
-	case verb == "VRFY" && arg != "":
-		c.say(refusal(252, "2.5.0", "send mail, and it will be tried"))
-	case verb == "HELP":
-		c.say(refusal(214, "2.0.0", "see RFC 5321"))
-	case verb == "VRFY":
-		c.say(refusal(501, "5.5.4", "VRFY wants an address"))
-	default:
-		c.say(refusal(502, "5.5.1", verb+" is not implemented"))
+	c.say(general(verb, arg))
+}
+
+// general answers the commands that need neither state nor session. SEND, SOML,
+// SAML and TURN never came into use (RFC 5321, F.6); VERB, ONEX and XUSR are
+// Sendmail's and change nothing here, but old clients send them.
+func general(verb, arg string) mail.Reply {
+	switch verb {
+	case "NOOP", "VERB", "ONEX", "XUSR":
+		return refusal(250, "2.0.0", "Ok")
+	case "HELP":
+		return refusal(214, "2.0.0", "See RFC 5321")
+	case "VRFY":
+		if arg == "" {
+			return refusal(501, "5.5.4", "Syntax: VRFY address")
+		}
+		return refusal(252, "2.5.0", "Cannot VRFY user, but will accept message and attempt delivery")
+	case "EXPN", "ETRN", "SEND", "SOML", "SAML", "TURN":
+		return refusal(502, "5.5.1", "Command not implemented")
 	}
+	return refusal(500, "5.5.2", "Command not recognized")
+}
+
+// reset ends the transaction, here and in the library.
+func (c *Conn) reset() {
+	if c.order.stage == chunking {
+		c.abandon()
+		return
+	}
+	if c.order.open() {
+		c.lib.reset()
+		c.order.reset()
+	}
+}
+
+// put sends a reply that does not count.
+func (c *Conn) put(r mail.Reply) {
+	if c.err == nil {
+		c.out.put(r)
+	}
+}
+
+// refuse refuses a command that the session is not asked about.
+func (c *Conn) refuse(r mail.Reply) {
+	if c.opts.Annotate != nil && c.order.open() {
+		r = c.opts.Annotate(c, r)
+	}
+	c.say(r)
+}
+
+// say sends the reply to a command and counts it. A 421 ends the connection.
+func (c *Conn) say(r mail.Reply) {
+	c.put(r)
+	c.order.replied(c.verb, r.Code)
+	why := c.tally.reply(r.Code)
+	switch {
+	case r.Code == 421:
+		c.hangup = true
+	case why != "" && !c.hangup:
+		c.say(refusal(421, "4.7.0", c.opts.Hostname+" "+why))
+	}
+}
+
+// bye says 421 and ends the connection.
+func (c *Conn) bye(enhanced, text string) {
+	c.put(refusal(421, enhanced, c.opts.Hostname+" "+text))
+	c.end(io.EOF)
+}
+
+// end sends what is due and closes the socket; err is what reads return from
+// now on.
+func (c *Conn) end(err error) {
+	if c.err == nil {
+		c.out.flush()
+		c.err = err
+	}
+	c.in.linger()
+	c.Close()
 }

@@ -39,36 +39,37 @@ type session struct {
 	conn  *Conn
 	store *store
 	log   strings.Builder
-	begun bool
 	rcpts int
 	max   int64
 }
 
 func (s *session) Reset() {
-	s.begun, s.rcpts = false, 0
+	s.rcpts = 0
 	s.log.Reset()
-	s.conn.Begun(false)
 }
 
 func (s *session) Logout() error { return nil }
 
 func (s *session) Mail(from string, o *smtp.MailOptions) error {
-	if s.begun {
-		return &smtp.SMTPError{Code: 503, EnhancedCode: smtp.EnhancedCode{5, 5, 1}, Message: "nested MAIL"}
+	fmt.Fprintf(&s.log, "from %s size %d", Path(from), s.conn.Mail().Size)
+	if o.DeliverBy != nil {
+		fmt.Fprintf(&s.log, " by %s %s %v", o.DeliverBy.Time, o.DeliverBy.Mode, o.DeliverBy.Trace)
 	}
-	s.begun = true
-	s.conn.Begun(true)
-	fmt.Fprintf(&s.log, "from %s size %d;", s.conn.Path(), s.conn.Size())
+	if o.MTPriority != nil {
+		fmt.Fprintf(&s.log, " priority %d", *o.MTPriority)
+	}
+	s.log.WriteString(";")
 	s.conn.Answer(mail.Reply{Code: 250, Enhanced: "2.1.0", Text: "ok"})
 	return nil
 }
 
 func (s *session) Rcpt(to string, o *smtp.RcptOptions) error {
-	if strings.HasPrefix(s.conn.Path(), "no") {
+	if strings.HasPrefix(to, "no") {
+		s.conn.Answer(mail.Reply{Code: 550, Enhanced: "5.1.1", Text: "no such mailbox"})
 		return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such mailbox"}
 	}
 	s.rcpts++
-	fmt.Fprintf(&s.log, "to %s;", s.conn.Path())
+	fmt.Fprintf(&s.log, "to %s;", Path(to))
 	s.conn.Answer(mail.Reply{Code: 250, Enhanced: "2.1.5", Text: "ok"})
 	return nil
 }
@@ -81,7 +82,8 @@ func (s *session) Data(io.Reader) error {
 	defer s.store.mu.Unlock()
 	if err != nil {
 		s.store.errs = append(s.store.errs, err)
-		return &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 6, 0}, Message: err.Error()}
+		s.conn.Answer(refusal(554, "5.6.0", err.Error()))
+		return &smtp.SMTPError{Code: 554, Message: err.Error()}
 	}
 	s.store.mail = append(s.store.mail, log+b.String())
 	s.store.body = append(s.store.body, body)
@@ -102,9 +104,10 @@ func (s *session) Auth(string) (sasl.Server, error) {
 			panic("a bug")
 		}
 		if password != "right" {
+			s.conn.Answer(refusal(535, "5.7.8", "wrong"))
 			return &smtp.SMTPError{Code: 535, EnhancedCode: smtp.EnhancedCode{5, 7, 8}, Message: "wrong"}
 		}
-		s.conn.Authed()
+		s.conn.SetLogin(user)
 		return nil
 	}), nil
 }
@@ -132,10 +135,10 @@ func everything(*Conn) Offer {
 	return Offer{EightBit: true, UTF8: true, DSN: true, Chunking: true, Binary: true, RequireTLS: true, DeliverBy: true, Priority: true, Auth: []string{"PLAIN"}}
 }
 
-// library makes a go-smtp server for o.
-func library(o Options, st *store, max int64) *smtp.Server {
+// goSMTP makes a go-smtp server for o.
+func goSMTP(o Options, st *store, max int64) *smtp.Server {
 	srv := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
-		conn := c.Conn().(*Conn)
+		conn := ConnOf(c.Conn())
 		if s, ok := conn.State.(*session); ok {
 			return s, nil
 		}
@@ -144,7 +147,8 @@ func library(o Options, st *store, max int64) *smtp.Server {
 		return s, nil
 	}))
 	srv.LMTP, srv.Domain, srv.MaxLineLength = o.LMTP, o.Hostname, 0
-	srv.AllowInsecureAuth, srv.EnableSMTPUTF8, srv.EnableDSN, srv.EnableBINARYMIME = true, true, true, true
+	srv.AllowInsecureAuth, srv.EnableSMTPUTF8, srv.EnableDSN, srv.EnableREQUIRETLS = true, true, true, true
+	srv.EnableDELIVERBY, srv.EnableMTPRIORITY = true, true
 	srv.ErrorLog = quiet{}
 	return srv
 }
@@ -177,15 +181,15 @@ func serve(t testing.TB, socket net.Listener, o Options, lo listen.Options, max 
 	lo.Log = zerolog.Nop()
 	s := &server{l: listen.New(socket, lo), store: &store{}}
 	feed := NewFeed()
-	srv := library(o, s.store, max)
+	srv := goSMTP(o, s.store, max)
 	s.lib = srv
-	o.Library = func(c *Conn) { feed.Push(c) }
+	o.Library = feed.Push
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { srv.Serve(feed) })
 	wg.Go(func() {
 		s.l.Run(ctx, func(lc *listen.Conn) {
-			c := New(lc, o)
+			c := New(lc, &o)
 			s.mu.Lock()
 			s.conns = append(s.conns, c)
 			s.mu.Unlock()

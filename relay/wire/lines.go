@@ -6,19 +6,22 @@ import (
 	"io"
 )
 
-// lines stands between a decoder and the spool: it counts, watches over line
-// ends, and converts what is to be converted. After a defect nothing more is
-// written, but everything is taken.
+// lines stands between a decoder and the spool: it counts, checks line ends,
+// and converts what is to be converted. After a defect it writes nothing more,
+// but goes on checking: which defect is reported must not depend on how the
+// network has cut the message into pieces.
 type lines struct {
 	w    io.Writer
 	max  int64
 	fix  bool
 	body Body
-	err  error // the first defect
-	seen int64 // octets that came
+	err  error // of w
+	seen int64 // octets received
 
-	cr   bool // the octet before was CR
-	kept bool // with fix: CRs wait until it is known what follows them
+	nul, bareCR, bareLF bool
+
+	cr   bool // the previous octet was CR
+	kept bool // with fix: CRs that wait for what follows them
 	line int  // octets of the line so far
 }
 
@@ -29,29 +32,51 @@ func (l *lines) Write(p []byte) (int, error) {
 		return 0, nil
 	}
 	l.seen += int64(n)
-	if l.err != nil {
+	if l.err != nil || l.tooLarge() {
 		return n, nil
 	}
 	if !l.body.EightBit {
 		l.body.EightBit = eightBit(p)
 	}
-	defect := l.measure(p)
+	clean := l.measure(p)
 	switch {
-	case defect == nil && !l.fix:
-		l.emit(p)
-	case defect == nil:
+	case l.fix && clean:
 		l.emitHeld(p)
 	case l.fix:
 		l.body.Fixed = true
 		l.convert(p)
-	default:
-		l.err = defect
+	case l.defect() == nil:
+		l.emit(p)
 	}
 	return n, nil
 }
 
+// tooLarge reports whether the message exceeds its limit.
+func (l *lines) tooLarge() bool {
+	size := l.seen
+	if l.fix {
+		size = l.body.Size
+	}
+	return l.max > 0 && size > l.max
+}
+
+// defect returns what is wrong with the octets so far.
+func (l *lines) defect() error {
+	switch {
+	case l.fix:
+		return nil
+	case l.nul:
+		return ErrNUL
+	case l.bareCR:
+		return ErrBareCR
+	case l.bareLF:
+		return ErrBareLF
+	}
+	return nil
+}
+
 // emitHeld writes p, in which nothing is to be converted. A CR at its end is
-// kept back: the octet behind it decides what it is.
+// kept back: the following octet decides what it is.
 func (l *lines) emitHeld(p []byte) {
 	if l.kept {
 		l.emit([]byte("\r")) // p begins with its LF
@@ -61,8 +86,10 @@ func (l *lines) emitHeld(p []byte) {
 	}
 }
 
-// measure walks the lines of p and reports the first kind of defect.
-func (l *lines) measure(p []byte) (defect error) {
+// measure walks the lines of p, notes their defects, and reports whether there
+// was none in p.
+func (l *lines) measure(p []byte) (clean bool) {
+	clean = true
 	before := l.cr // a CR was the last octet of what came before
 	crs := bytes.Count(p, []byte{'\r'})
 	pos := 0
@@ -79,7 +106,7 @@ func (l *lines) measure(p []byte) (defect error) {
 		case end == 0 && before:
 			l.long(l.line - 1)
 		default:
-			defect = ErrBareLF
+			clean, l.bareLF = false, true
 			l.long(l.line + i)
 		}
 		l.line = 0
@@ -95,13 +122,13 @@ func (l *lines) measure(p []byte) (defect error) {
 	} else {
 		l.long(l.line)
 	}
-	switch {
-	case bytes.IndexByte(p, 0) >= 0:
-		return ErrNUL
-	case crs != 0:
-		return ErrBareCR
+	if bytes.IndexByte(p, 0) >= 0 {
+		clean, l.nul = false, true
 	}
-	return defect
+	if crs != 0 {
+		clean, l.bareCR = false, true
+	}
+	return clean
 }
 
 func (l *lines) long(n int) { l.body.LongLine = max(l.body.LongLine, n) }
@@ -135,8 +162,7 @@ func (l *lines) convert(p []byte) {
 }
 
 func (l *lines) emit(p []byte) {
-	if l.body.Size += int64(len(p)); l.max > 0 && l.body.Size > l.max {
-		l.err = ErrTooLarge
+	if l.body.Size += int64(len(p)); l.tooLarge() {
 		return
 	}
 	if _, err := l.w.Write(p); err != nil {
@@ -144,22 +170,27 @@ func (l *lines) emit(p []byte) {
 	}
 }
 
-// close ends the message and reports its first defect. A last line without an
-// end, which BDAT allows, gets one: everybody behind us counts on it, and DKIM
-// does not mind (RFC 6376, 3.4.3).
+// close ends the message and reports what is wrong with it. A last line without
+// an end, which BDAT allows, gets one: everything that follows relies on it, and
+// DKIM ignores it (RFC 6376, 3.4.3).
 func (l *lines) close() error {
-	if l.err == nil && l.cr {
-		if !l.fix {
-			return ErrBareCR
-		}
-		l.body.Fixed = true
+	if l.cr {
+		l.bareCR, l.body.Fixed = true, l.fix
 	}
-	if l.err == nil && (l.line > 0 || l.cr) {
+	switch {
+	case l.err != nil:
+		return l.err
+	case l.tooLarge():
+		return ErrTooLarge
+	case l.defect() != nil:
+		return l.defect()
+	}
+	if l.line > 0 || l.cr {
 		n, err := l.w.Write([]byte("\r\n"))
 		l.body.Size += int64(n)
-		l.err = err
+		return err
 	}
-	return l.err
+	return nil
 }
 
 func eightBit(p []byte) bool {

@@ -432,7 +432,7 @@ func lobby(t *testing.T, s *server, c *client) {
 		c.say("x\r\n.", "250 2.0.0 kept")
 		time.Sleep(50 * time.Millisecond)
 		if i == 1 {
-			c.say("NOOP", "250 2.0.0 ok")
+			c.say("NOOP", "250 2.0.0 Ok")
 			c.say("EHLO other.example.org", "250-mail.example.org")
 			time.Sleep(50 * time.Millisecond)
 			c.send("MAIL FROM:<a@exa") // half a command before a pause

@@ -1,248 +1,187 @@
-// Package wire is the octets of SMTP under go-smtp: a net.Conn that hands the
-// library one checked line at a time and rewrites what it answers.
+// Package wire carries SMTP and LMTP between a client's socket and go-smtp. It
+// reads lines and messages, answers what needs no knowledge of mail, and calls
+// the library for the rest; package relay decides what a command means for mail.
 //
-// It frames lines, decodes DATA and counts BDAT, owns STARTTLS, XCLIENT and
-// the verbs that the library lacks or gets wrong, keeps the deadlines, counts
-// errors, and sends the replies of a pipelined batch in one write. Grammar,
-// order of a transaction and the SASL dialogue are left to go-smtp; what a
-// command means for mail is left to package relay.
+// Who decides what:
 //
-// The library is there only while mail is talked about: a connection that has
-// just said EHLO, or has been silent for a moment between two messages, is in
-// the lobby, where it costs little memory.
+//	wire     where a line and a message end, and which octets they may hold
+//	wire     which command may come now (503), from the table in order.go
+//	wire     the EHLO reply; parameters that were not offered are refused (555)
+//	wire     paths, SIZE, BODY=BINARYMIME, BDAT, base64 in AUTH
+//	wire     HELO, EHLO, LHLO, NOOP, QUIT, STARTTLS, XCLIENT, VRFY, EXPN, HELP, ETRN
+//	wire     deadlines, limits, and the code and text of every reply
+//	go-smtp  the values of all other parameters, among them BY and MT-PRIORITY
+//	go-smtp  the SASL dialogue, and panics of the session
+//	go-smtp  the calls of Mail, Rcpt, Data, Reset and Auth, in one goroutine
 //
-// Five rules carry it. Write only collects, the socket is written before Read
-// would block. Read gives out one line a call, so that the library never reads
-// ahead. A message is read by ReadBody, past the library, which then sees an
-// end of data. TLS is begun here, so that nothing in clear text can be taken
-// for protected. And deadlines are ours: after an error nothing more is read.
+// Each piece of state has one owner:
+//
+//	reader   octets received and not yet used, the read deadline, draining
+//	replies  octets to be sent, and what is to be done once they are sent
+//	order    how far the session has come: greeting, transaction, login
+//	tally    commands, errors, failed logins and messages of the connection
+//	body     the message that is being received
+//	library  what go-smtp still has to read, and replies it is about to give
+//	Conn     who the client is, what it was offered, the session on top
+//
+// Start with Conn.step, which handles one line, and order.go. All that go-smtp
+// makes necessary is in library.go.
 package wire
 
 import (
+	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
-	"time"
 
 	"hoplite/internal/listen"
 	"hoplite/mail"
 )
 
-// Options are what all connections of a listener share.
+// Options are shared by all connections of a listener.
 type Options struct {
-	Hostname string // in the greeting and in the answer to EHLO
+	Hostname string // in the greeting and in the reply to EHLO
 	LMTP     bool
 	Limits   Limits
-	// Bare says what becomes of CR and LF that are not CRLF and of NUL.
+	// Bare says what happens to CR and LF outside CRLF, and to NUL.
 	Bare Bare
-	// Lenient takes paths without angle brackets, as old devices write them.
+	// Lenient accepts paths without angle brackets, which old devices send.
 	Lenient bool
-	// XClient are the networks whose XCLIENT is believed.
+	// XClient are the networks whose clients may use XCLIENT.
 	XClient []netip.Prefix
-	// Disable are EHLO keywords that are not shown, for clients that stumble
-	// over them. What belongs to an Offer is not taken either.
+	// Disable are EHLO keywords that are not announced, for clients with faulty
+	// support. The extensions that are part of an Offer are refused, too.
 	Disable []string
-	// Offer says what the connection is offered in answer to EHLO.
+	// Offer returns what is announced in the reply to EHLO.
 	Offer func(*Conn) Offer
-	// Answer answers HELP, VRFY, EXPN and ETRN; ok is false where the
-	// listener has nothing to say to the verb.
+	// Answer answers HELP, VRFY, EXPN and ETRN; with ok false the command gets
+	// a general reply.
 	Answer func(c *Conn, verb, arg string) (r mail.Reply, ok bool)
-	// Library gives the connection to go-smtp, which serves it until Read says
+	// Annotate may add to a refusal that is given during a transaction, such as
+	// the transaction's id.
+	Annotate func(*Conn, mail.Reply) mail.Reply
+	// Library hands a connection to go-smtp, which serves it until Read returns
 	// io.EOF.
-	Library func(*Conn)
-	// Closed is called once when the connection is over.
+	Library func(net.Conn)
+	// Closed is called once, when the connection is closed.
 	Closed func(*Conn)
-	// Panic hears of a bug that ended a connection in the lobby.
+	// Panic is called when a bug ends a connection outside the library.
 	Panic func(value any, stack []byte)
 }
 
-// Limits of one connection; a zero value stands for the default beside it.
-type Limits struct {
-	Line     int           // 2048 octets of a command line
-	AuthLine int           // 12288 octets of a line of AUTH (RFC 4954, 4)
-	Commands int           // 10000 commands without a message
-	Idle     int           // 200 commands without a message, then each is an error
-	Errors   int           // 20 bad commands without a message, then 421
-	Slow     int           // 5 bad commands, from then on each costs Delay
-	Auths    int           // 3 failed logins, then 421
-	Delay    time.Duration // 1 s; negative: none
-	IdleTime time.Duration // 5 min until a command begins (RFC 5321, 4.5.3.2.7)
-	LineTime time.Duration // 1 min for a line once it has begun
-	BodyTime time.Duration // 3 min until more of a message comes
-	MinRate  int64         // 64 octets of a message a second, on average ...
-	Grace    time.Duration // ... after the first minute
-	Park     time.Duration // 1 s of silence between messages, then the lobby
+// banner greets a client.
+func (o *Options) banner() mail.Reply {
+	name := "ESMTP"
+	if o.LMTP {
+		name = "LMTP"
+	}
+	return mail.Reply{Code: 220, Text: o.Hostname + " " + name + " Hoplite"}
 }
 
-func (l Limits) withDefaults() Limits {
-	ints := []struct {
-		v *int
-		d int
-	}{{&l.Line, 2048}, {&l.AuthLine, 12288}, {&l.Commands, 10000}, {&l.Idle, 200}, {&l.Errors, 20}, {&l.Slow, 5}, {&l.Auths, 3}}
-	for _, i := range ints {
-		if *i.v == 0 {
-			*i.v = i.d
-		}
-	}
-	times := []struct {
-		v *time.Duration
-		d time.Duration
-	}{{&l.Delay, time.Second}, {&l.IdleTime, 5 * time.Minute}, {&l.LineTime, time.Minute}, {&l.BodyTime, 3 * time.Minute}, {&l.Grace, time.Minute}, {&l.Park, time.Second}}
-	for _, t := range times {
-		if *t.v == 0 {
-			*t.v = t.d
-		}
-	}
-	if l.MinRate == 0 {
-		l.MinRate = 64
-	}
-	return l
+// trusts reports whether peer may use XCLIENT: the other end of the socket, not
+// the client that it speaks for.
+func (o *Options) trusts(peer netip.Addr) bool {
+	return slices.ContainsFunc(o.XClient, func(n netip.Prefix) bool { return n.Contains(peer) })
 }
 
-// phase is what the octets that come next are.
-type phase int
-
-const (
-	commands  phase = iota
-	challenge       // the answer to a 334
-	message         // DATA after its 354
-	chunk           // BDAT
-	refused         // the chunk of a BDAT that was refused
-)
-
-// Conn is one SMTP connection. Read and Write are for go-smtp alone, the other
-// methods for the session on top of it and, where noted, for other goroutines.
+// Conn is one SMTP or LMTP connection. Its methods are for the session on top
+// of it, in the goroutine that serves the connection; Drain may be called from
+// any goroutine.
 type Conn struct {
-	opts Options
+	opts *Options
 	sock *listen.Conn
-	// State is the session's, for as long as the connection lives: the library
-	// may ask for a session more than once.
+	// State is the session's. It lives as long as the client stays the same:
+	// STARTTLS and XCLIENT set it to nil.
 	State any
 
-	in   input
-	feed []byte // octets for the library that go before everything else
-	cmd  []byte // memory for a command in feed
-	err  error  // sticky: nothing is read after it
+	in    reader
+	out   replies
+	order order
+	tally tally
+	body  body
+	lib   *library // nil while go-smtp does not serve the connection
 
-	out       []byte // replies not yet written
-	partial   []byte // of a reply line of the library
-	overrides []mail.Reply
-	answered  int      // of the overrides
-	then      []func() // to be called behind the replies
-	closed    bool     // nothing comes behind them any more
-	swallow   int      // replies of the library that nobody asked for
-	hangup    bool
-
-	attached bool // the library serves this connection
-	parting  bool // it is about to let it go
-	phase    phase
-	verb     string // the command that is being answered
-	path     string // of the last MAIL or RCPT, without brackets
-	size     int64  // of the last MAIL, as announced
-	extra    Extra  // of the last MAIL
-	bdatting bool   // the library was told of DATA, and has not answered
-	rest     int64  // octets of the chunk still to come
-	last     bool   // it is the last one
-	received int64  // octets of all chunks of this message
-	rcpts    int    // recipients taken
-	offer    Offer
-	name     string // in the greeting that is being answered
-	helo     string
-	esmtp    bool
-	authed   bool
-	inMail   bool
-	ident    Ident
-	epoch    int
-
-	commands, empty, errors, auths int
-	counted, lastBad               bool // an error of this command; one to wait for
-	rate                           rate
-
-	mu       sync.Mutex // guards the two below and the socket's read deadline
-	draining bool
-	waiting  bool // in a read that a drain may cut short
-	once     sync.Once
+	client clientInfo
+	verb   string // the command that is being answered
+	mail   Mail   // the last MAIL
+	next   octets
+	hangup bool  // the connection ends after the replies that are due
+	err    error // final: nothing is read after it
+	once   sync.Once
 }
 
-// Ident is what the client is known as, from its socket, its PROXY header or
-// XCLIENT.
-type Ident struct {
-	Client, Local netip.AddrPort
-	Name          string // reverse name as XCLIENT gave it
+// octets says what the octets that come next are.
+type octets int
+
+const (
+	command      octets = iota
+	response            // to a 334
+	message             // DATA after its 354
+	chunk               // of BDAT
+	refusedChunk        // of a BDAT that was refused
+)
+
+// New returns a Conn for an accepted connection; Serve serves it.
+func New(sock *listen.Conn, opts *Options) *Conn {
+	c := &Conn{opts: opts, sock: sock, client: clientInfo{ident: Ident{Client: sock.Client, Local: sock.Local}}}
+	c.order.lmtp = opts.LMTP
+	c.tally.limits = opts.Limits.withDefaults()
+	c.out = replies{sock: sock, longest: c.tally.limits.AuthLine}
+	c.in = reader{sock: sock, limits: &c.tally.limits, out: &c.out, strict: opts.Bare == Reject}
+	c.body.in = &c.in
+	return c
 }
 
-// New puts a wire conn on an accepted connection, see Serve.
-func New(sock *listen.Conn, opts Options) *Conn {
-	opts.Limits = opts.Limits.withDefaults()
-	return &Conn{opts: opts, sock: sock, ident: Ident{Client: sock.Client, Local: sock.Local}}
-}
-
-// Socket is the connection underneath.
+// Socket returns the connection underneath.
 func (c *Conn) Socket() *listen.Conn { return c.sock }
 
-// Ident says who the client is.
-func (c *Conn) Ident() Ident { return c.ident }
+// Ident returns who the client is.
+func (c *Conn) Ident() Ident { return c.client.ident }
 
-// Epoch changes when all that was known of the client has to be forgotten:
-// after STARTTLS and XCLIENT.
-func (c *Conn) Epoch() int { return c.epoch }
+// Helo returns the argument of the last HELO, EHLO or LHLO; esmtp is false
+// after HELO.
+func (c *Conn) Helo() (name string, esmtp bool) { return c.client.helo, c.client.esmtp }
 
-// Helo is the argument of the last HELO, EHLO or LHLO; esmtp is false for HELO.
-func (c *Conn) Helo() (name string, esmtp bool) { return c.helo, c.esmtp }
+// Login returns the account that the client has logged in to, or "".
+func (c *Conn) Login() string { return c.order.login }
 
-// Path is what stood between the angle brackets of the MAIL or RCPT that is
-// being answered, without a source route, quotes kept.
-func (c *Conn) Path() string { return c.path }
+// SetLogin records a successful login. STARTTLS and XCLIENT undo it.
+func (c *Conn) SetLogin(account string) { c.order.login = account }
 
-// Size is the SIZE parameter of the last MAIL, 0 if it had none.
-func (c *Conn) Size() int64 { return c.size }
+// Mail returns those parameters of the last MAIL that go-smtp does not.
+func (c *Conn) Mail() Mail { return c.mail }
 
-// Extra are the parameters of the last MAIL that the library does not know.
-func (c *Conn) Extra() Extra { return c.extra }
+// Accepted records that a message was accepted: errors before it no longer
+// count.
+func (c *Conn) Accepted() { c.tally.accepted() }
 
-// Authed tells the wire that a login succeeded: STARTTLS comes too late now.
-func (c *Conn) Authed() { c.authed = true }
+// Answer replaces the replies of the library to the present command, one by
+// one. A session calls it just before it returns to the library. A 421 ends
+// the connection.
+func (c *Conn) Answer(r ...mail.Reply) { c.lib.answers = append(c.lib.answers[:0], r...) }
 
-// LoggedIn tells whether Authed was called.
-func (c *Conn) LoggedIn() bool { return c.authed }
+// Then calls f once the replies that are due have been sent, or cannot be: for
+// work that no client should wait for.
+func (c *Conn) Then(f func()) { c.out.afterwards(f) }
 
-// Accepted tells the wire that a message was taken: the client is not just
-// trying things, its errors are forgotten.
-func (c *Conn) Accepted() { c.commands, c.errors, c.empty = 0, 0, 0 }
+// Drain asks the connection to end: immediately with 421 while it waits for a
+// command, otherwise once the present message has been answered.
+func (c *Conn) Drain() { c.in.drain() }
 
-// Answer replaces the library's next replies, one by one. It is called while a
-// command is being answered, just before the session returns to the library.
-// A 421 ends the connection.
-func (c *Conn) Answer(r ...mail.Reply) { c.overrides, c.answered = append(c.overrides[:0], r...), 0 }
-
-// Then has f called once the replies that are due have left, or can't: for what
-// no client should wait for.
-func (c *Conn) Then(f func()) {
-	if c.closed {
-		f()
-		return
-	}
-	c.then = append(c.then, f)
+// Close sends the replies that are due and closes the socket.
+func (c *Conn) Close() error {
+	var err error
+	c.once.Do(func() {
+		c.out.close()
+		if c.err == nil {
+			c.err = io.EOF // whatever follows QUIT is ignored
+		}
+		err = c.sock.Close()
+		c.in.release()
+		if c.opts.Closed != nil {
+			c.opts.Closed(c)
+		}
+	})
+	return err
 }
-
-// Begun tells the wire whether a message has been begun and not been answered.
-func (c *Conn) Begun(yes bool) { c.inMail = yes }
-
-// Hangup ends the connection after the replies that are due.
-func (c *Conn) Hangup() { c.hangup = true }
-
-// LocalAddr and RemoteAddr are those of the socket.
-func (c *Conn) LocalAddr() net.Addr { return c.sock.LocalAddr() }
-
-// RemoteAddr is the other end of the socket.
-func (c *Conn) RemoteAddr() net.Addr { return c.sock.RemoteAddr() }
-
-// SetDeadline does nothing: deadlines are the wire's own, as the library sets
-// its only once for a whole message.
-func (c *Conn) SetDeadline(time.Time) error { return nil }
-
-// SetReadDeadline does nothing, see SetDeadline.
-func (c *Conn) SetReadDeadline(time.Time) error { return nil }
-
-// SetWriteDeadline does nothing, see SetDeadline.
-func (c *Conn) SetWriteDeadline(time.Time) error { return nil }

@@ -1,0 +1,114 @@
+package wire
+
+import "time"
+
+// Limits of one connection; zero means the default given here.
+type Limits struct {
+	Line     int           // 2048 octets of a command line
+	AuthLine int           // 12288 octets of a line of AUTH (RFC 4954, 4)
+	Commands int           // 10000 commands since the last message
+	Idle     int           // 200 commands without effect since the last message; from then on each is an error
+	Errors   int           // 20 errors since the last message, then 421
+	Slow     int           // 5 errors; from then on each costs Delay
+	Auths    int           // 3 failed logins, then 421
+	Messages int           // accepted messages, then 421; the default is no limit
+	Delay    time.Duration // 1 s; negative: none
+	IdleTime time.Duration // 5 min until a command begins (RFC 5321, 4.5.3.2.7)
+	LineTime time.Duration // 1 min for a line once it has begun
+	BodyTime time.Duration // 3 min until more of a message arrives
+	MinRate  int64         // 64 octets of a message per second, on average ...
+	Grace    time.Duration // ... after the first minute
+	Park     time.Duration // 1 s of silence between messages until the library is detached
+}
+
+func (l Limits) withDefaults() Limits {
+	setDefault(&l.Line, 2048)
+	setDefault(&l.AuthLine, 12288)
+	setDefault(&l.Commands, 10000)
+	setDefault(&l.Idle, 200)
+	setDefault(&l.Errors, 20)
+	setDefault(&l.Slow, 5)
+	setDefault(&l.Auths, 3)
+	setDefault(&l.Delay, time.Second)
+	setDefault(&l.IdleTime, 5*time.Minute)
+	setDefault(&l.LineTime, time.Minute)
+	setDefault(&l.BodyTime, 3*time.Minute)
+	setDefault(&l.MinRate, 64)
+	setDefault(&l.Grace, time.Minute)
+	setDefault(&l.Park, time.Second)
+	return l
+}
+
+func setDefault[T int | int64 | time.Duration](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+// tally counts what a client does, and decides when it is too much.
+type tally struct {
+	limits   Limits
+	commands int // since the last message
+	idle     int // of them, without effect on a message
+	errors   int // since the last message
+	auths    int // failed logins
+	messages int // accepted
+	counted  bool
+	penalty  bool // the next command has to wait
+}
+
+// command counts a command; false means that there have been too many.
+func (t *tally) command(verb string) bool {
+	t.counted, t.penalty = false, false
+	if t.commands++; t.commands > t.limits.Commands {
+		return false
+	}
+	switch verb {
+	case "MAIL", "RCPT", "DATA", "BDAT", "QUIT":
+		return true
+	}
+	if t.idle++; t.idle > t.limits.Idle {
+		t.errors++
+		t.penalty = true
+	}
+	return true
+}
+
+// reply counts a reply: several for one command are one error. A command that
+// is not implemented is none, as clients try what servers can do. The result
+// is the reason to end the connection, if there is one.
+func (t *tally) reply(code int) string {
+	if code >= 500 && code != 502 && !t.counted {
+		t.counted, t.penalty = true, true
+		t.errors++
+		if code == 535 {
+			t.auths++
+		}
+	}
+	switch {
+	case t.auths >= t.limits.Auths:
+		return "too many failed logins"
+	case t.errors >= t.limits.Errors:
+		return "too many errors"
+	}
+	return ""
+}
+
+// accepted forgives the errors before an accepted message.
+func (t *tally) accepted() {
+	t.messages++
+	t.commands, t.errors, t.idle = 0, 0, 0
+}
+
+// full reports whether the connection has carried all the messages it may.
+func (t *tally) full() bool { return t.limits.Messages > 0 && t.messages >= t.limits.Messages }
+
+// delay returns how long the client has to wait for having made repeated
+// errors.
+func (t *tally) delay() time.Duration {
+	if !t.penalty || t.limits.Delay < 0 || t.errors <= t.limits.Slow && t.auths == 0 {
+		return 0
+	}
+	t.penalty = false
+	return t.limits.Delay
+}

@@ -1,0 +1,255 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"hoplite/internal/listen"
+)
+
+// An idle connection keeps a small buffer; a large one is borrowed while there
+// is much to read.
+const (
+	smallBuffer = 512
+	largeBuffer = 16 << 10
+)
+
+var buffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
+
+// buffer holds what was received and not used yet: buf[r:w].
+type buffer struct {
+	buf   []byte
+	r, w  int
+	small []byte
+	large *[largeBuffer]byte
+}
+
+func (b *buffer) data() []byte { return b.buf[b.r:b.w] }
+
+// room makes room for at least one octet; it returns false when a large
+// buffer is full.
+func (b *buffer) room() bool {
+	if b.r == b.w {
+		b.r, b.w = 0, 0
+	}
+	if b.buf == nil {
+		b.small = make([]byte, smallBuffer)
+		b.buf = b.small
+	}
+	if b.w < len(b.buf) {
+		return true
+	}
+	if b.r > 0 {
+		b.w = copy(b.buf, b.buf[b.r:b.w])
+		b.r = 0
+		return true
+	}
+	if b.large != nil {
+		return false
+	}
+	b.grow()
+	return true
+}
+
+// grow moves the contents to a large buffer.
+func (b *buffer) grow() {
+	if b.large != nil {
+		return
+	}
+	b.large = buffers.Get().(*[largeBuffer]byte)
+	b.w = copy(b.large[:], b.data())
+	b.r = 0
+	b.buf = b.large[:]
+}
+
+// shrink returns the large buffer when it is empty.
+func (b *buffer) shrink() {
+	if b.large == nil || b.r != b.w {
+		return
+	}
+	buffers.Put(b.large)
+	b.large = nil
+	b.buf = b.small
+	b.r, b.w = 0, 0
+}
+
+// The errors of a reader besides those of the socket.
+var (
+	errLong   = errors.New("line too long")              // it was skipped to its end
+	errFull   = errors.New("line too long to skip")      // the connection must end
+	errBareLF = errors.New("line ended by a bare LF")    // the connection must end
+	errDrain  = errors.New("server is shutting down")    //
+	errSlow   = errors.New("message arrives too slowly") //
+)
+
+// reader reads lines and octets of a client, within deadlines.
+type reader struct {
+	buffer
+	sock   *listen.Conn
+	limits *Limits
+	out    *replies
+	strict bool      // a line ends in CRLF, LF alone is an error
+	begun  time.Time // when the first octets of an incomplete line arrived
+
+	mu       sync.Mutex // guards the following and the socket's read deadline
+	draining bool
+	waiting  bool // in a read that drain may interrupt
+}
+
+// fill reads once from the socket, after it has sent the replies that are due.
+// A read for a command ends when the server shuts down.
+func (r *reader) fill(deadline time.Time, forCommand bool) error {
+	if err := r.out.flush(); err != nil {
+		return err
+	}
+	if !r.room() {
+		return errFull
+	}
+	if err := r.wait(deadline, forCommand); err != nil {
+		return err
+	}
+	n, err := r.sock.Read(r.buf[r.w:])
+	r.mu.Lock()
+	r.waiting = false
+	drain := r.draining
+	r.mu.Unlock()
+	r.w += n
+	switch {
+	case n > 0:
+		return nil // an error will be returned again
+	case err == nil:
+		return io.ErrNoProgress
+	case drain && forCommand && isTimeout(err):
+		return errDrain
+	}
+	return err
+}
+
+// wait sets the deadline of the read that follows, unless the server shuts
+// down and no command may begin.
+func (r *reader) wait(deadline time.Time, forCommand bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting = forCommand
+	if r.draining && forCommand {
+		return errDrain
+	}
+	r.sock.SetReadDeadline(deadline)
+	return nil
+}
+
+// drain interrupts the wait for a command, now and later. It may be called
+// from any goroutine.
+func (r *reader) drain() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.draining = true
+	if r.waiting {
+		r.sock.SetReadDeadline(time.Now())
+	}
+}
+
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}
+
+// line returns the next line without its LF. It is valid until the next read.
+// The first octet has to arrive within patience. Auth is set for the response
+// to a challenge.
+func (r *reader) line(patience time.Duration, auth bool) ([]byte, error) {
+	for scanned := 0; ; {
+		data := r.data()
+		if i := bytes.IndexByte(data[scanned:], '\n'); i >= 0 {
+			end := scanned + i
+			line := data[:end]
+			r.r += end + 1
+			r.begun = time.Time{}
+			switch {
+			case end+1 > r.lineLimit(line, auth):
+				return nil, errLong
+			case r.strict && !bytes.HasSuffix(line, []byte("\r")):
+				return nil, errBareLF
+			}
+			return line, nil
+		}
+		scanned = len(data)
+		if scanned >= r.lineLimit(data, auth) {
+			return nil, r.skipLine()
+		}
+		if err := r.fill(r.lineDeadline(scanned > 0, patience), true); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// lineDeadline is when the next octets of a line have to be there.
+func (r *reader) lineDeadline(partial bool, patience time.Duration) time.Time {
+	now := time.Now()
+	if !partial {
+		r.shrink()
+		r.begun = time.Time{}
+		return now.Add(patience)
+	}
+	if r.begun.IsZero() {
+		r.begun = now
+	}
+	return r.begun.Add(r.limits.LineTime)
+}
+
+// lineLimit is the limit of the line that begins with b, line end included.
+func (r *reader) lineLimit(b []byte, auth bool) int {
+	if auth || len(b) >= 5 && bytes.EqualFold(b[:5], []byte("AUTH ")) {
+		return r.limits.AuthLine
+	}
+	return r.limits.Line
+}
+
+// skipMax is how much of an endless line is read before the connection ends.
+const skipMax = 64 << 10
+
+// skipLine reads to the end of a line that is too long.
+func (r *reader) skipLine() error {
+	deadline := time.Now().Add(r.limits.LineTime)
+	for skipped := 0; skipped < skipMax; {
+		data := r.data()
+		if i := bytes.IndexByte(data, '\n'); i >= 0 {
+			r.r += i + 1
+			return errLong
+		}
+		skipped += len(data)
+		r.r = r.w
+		if err := r.fill(deadline, true); err != nil {
+			return err
+		}
+	}
+	return errFull
+}
+
+// linger lets the last reply arrive: closing a socket that holds unread octets
+// resets the connection, and the client might never see the reply.
+func (r *reader) linger() {
+	half, ok := r.sock.Conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	r.room()
+	r.sock.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	for n := 0; n < 1<<20; {
+		k, err := r.sock.Read(r.buf[:cap(r.buf)])
+		if err != nil {
+			return
+		}
+		n += k
+	}
+}
+
+// release drops what was received and returns the buffer.
+func (r *reader) release() {
+	r.r = r.w
+	r.shrink()
+}

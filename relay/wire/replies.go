@@ -1,0 +1,104 @@
+package wire
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"hoplite/internal/listen"
+	"hoplite/mail"
+)
+
+func refusal(code int, enhanced, text string) mail.Reply {
+	return mail.Reply{Code: code, Enhanced: enhanced, Text: text}
+}
+
+// replies collects replies until the next read would block, so that those to
+// a batch of commands are sent together (RFC 2920, 3.2).
+type replies struct {
+	sock    *listen.Conn
+	out     []byte
+	then    []func() // called once out has been sent
+	longest int      // line of AUTH
+	closed  bool
+}
+
+// maxText keeps a reply line under the 512 octets of RFC 5321, 4.5.3.1.5.
+const maxText = 480
+
+// put adds a reply. Its enhanced code stands on every line (RFC 2034, 4), and
+// no text from a client or another server can add a line of its own.
+func (o *replies) put(r mail.Reply) {
+	if o.closed {
+		return
+	}
+	text, more := strings.TrimRight(r.Text, "\n"), true
+	for more {
+		var line string
+		line, text, more = strings.Cut(text, "\n")
+		o.out = append(o.out, byte('0'+r.Code/100%10), byte('0'+r.Code/10%10), byte('0'+r.Code%10), ' ')
+		if more {
+			o.out[len(o.out)-1] = '-'
+		}
+		if r.Enhanced != "" && r.Code != 334 && r.Code != 354 {
+			o.out = append(append(o.out, r.Enhanced...), ' ')
+		}
+		limit := maxText
+		if r.Code == 334 {
+			limit = o.longest
+		}
+		o.out = append(appendPrintable(o.out, line, limit), "\r\n"...)
+	}
+}
+
+func appendPrintable(out []byte, s string, limit int) []byte {
+	if len(s) > limit {
+		s = s[:limit]
+	}
+	for i := range len(s) {
+		b := s[i]
+		if b < ' ' || b >= 0x7f {
+			b = '?'
+		}
+		out = append(out, b)
+	}
+	return out
+}
+
+// flushTime bounds how long a client may take to read its replies.
+const flushTime = time.Minute
+
+// keepOut is how much of its buffer an idle connection keeps.
+const keepOut = 1 << 10
+
+// flush sends the replies, and then calls what has waited for that.
+func (o *replies) flush() (err error) {
+	if len(o.out) > 0 {
+		o.sock.SetWriteDeadline(time.Now().Add(flushTime))
+		_, err = o.sock.Write(o.out)
+		if o.out = o.out[:0]; cap(o.out) > keepOut {
+			o.out = nil
+		}
+	}
+	for len(o.then) > 0 {
+		f := o.then[0]
+		o.then = slices.Delete(o.then, 0, 1)
+		f()
+	}
+	return err
+}
+
+// afterwards calls f once the replies so far have been sent, or cannot be.
+func (o *replies) afterwards(f func()) {
+	if o.closed {
+		f()
+		return
+	}
+	o.then = append(o.then, f)
+}
+
+// close sends what is left. Nothing can be added afterwards.
+func (o *replies) close() {
+	o.flush()
+	o.closed = true
+}
