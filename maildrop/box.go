@@ -25,15 +25,25 @@ type Box struct {
 	mu      sync.Mutex // the tree: folders opened, made, renamed
 	folders map[string]*Folder
 	listing listing
-	subs    sync.Mutex // the subscriptions file
+	uses    specialUses
+	subs    subscriptions
 	quota   quota
 
 	pop3 sync.Mutex
 }
 
 func newBox(s *Store, a mail.Address, path string, dir *maildir.Dir) *Box {
-	return &Box{store: s, account: a, path: path, dir: dir, refs: 1, folders: map[string]*Folder{}}
+	b := &Box{store: s, account: a, path: path, dir: dir, refs: 1, folders: map[string]*Folder{}}
+	b.uses.dir = dir
+	b.subs.dir, b.subs.separator = dir, s.Separator
+	b.quota.dir, b.quota.log = dir, s.log.With().Str("box", path).Logger()
+	b.quota.set = func() (size, messages int64) { return s.limits(a) }
+	return b
 }
+
+// Quota returns what the box uses. Without any limit it only adds up when
+// asked.
+func (b *Box) Quota() (Quota, error) { return b.quota.get() }
 
 // gone tells whether the box's directory was removed.
 func (b *Box) gone() bool {
@@ -51,6 +61,20 @@ func (b *Box) Store() *Store { return b.store }
 func (b *Box) Close() error {
 	b.store.release(b)
 	return nil
+}
+
+// Subscriptions returns the names that the user subscribed to, in the order
+// of the file. Folders that do not exist can be among them.
+func (b *Box) Subscriptions() ([]string, error) { return b.subs.names() }
+
+// Subscribe puts a name on the list of subscriptions or takes it off. The
+// folder need not exist (RFC 9051, 6.3.7).
+func (b *Box) Subscribe(name string, on bool) error {
+	name = maildir.CanonicalFolder(name)
+	if _, err := maildir.FolderDir(name); err != nil && on {
+		return err
+	}
+	return b.subs.set(name, on)
 }
 
 // LockPOP3 takes the lock that one POP3 session at a time holds (RFC 1939, 3).
@@ -129,7 +153,7 @@ func (b *Box) tidy(since time.Time) {
 			f.shut()
 			continue
 		}
-		f.items.flush()
+		f.index.items.flush()
 	}
 }
 

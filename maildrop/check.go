@@ -11,16 +11,6 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// tmpAge is how old a file in tmp must be to be a leftover (Maildir standard).
-const tmpAge = 36 * time.Hour
-
-// leftover reports whether a file in tmp belongs to a delivery that was given
-// up. The modification time alone does not tell: it is the internal date of a
-// message that is being appended, which may be years ago.
-func leftover(st maildir.Stat, now time.Time) bool {
-	return now.Sub(st.MTime) > tmpAge && now.Sub(st.CTime) > tmpAge
-}
-
 // Finding is something wrong with a box.
 type Finding struct {
 	Folder string
@@ -33,9 +23,9 @@ type Finding struct {
 
 // Check looks a box over: what readers and other servers would stumble on.
 // Mend does what a finding's Plan says.
-func (b *Box) Check(ctx context.Context) ([]Finding, error) { return b.check(ctx, time.Now()) }
+func (b *Box) Check(ctx context.Context) ([]Finding, error) { return check(ctx, b, time.Now()) }
 
-func (b *Box) check(ctx context.Context, now time.Time) ([]Finding, error) {
+func check(ctx context.Context, b *Box, now time.Time) ([]Finding, error) {
 	list, err := b.List()
 	if err != nil {
 		return nil, err
@@ -48,13 +38,13 @@ func (b *Box) check(ctx context.Context, now time.Time) ([]Finding, error) {
 		if !info.Exists {
 			continue
 		}
-		found, err := b.checkFolder(info.Name, now)
+		found, err := checkFolder(b, info.Name, now)
 		all = append(all, found...)
 		if err != nil {
 			return all, fmt.Errorf("check folder %q: %w", info.Name, err)
 		}
 	}
-	more, err := b.checkTree()
+	more, err := checkTree(b)
 	return append(all, more...), err
 }
 
@@ -67,7 +57,7 @@ func (f *Finding) Mend() error {
 }
 
 // checkTree looks at what belongs to no single folder.
-func (b *Box) checkTree() ([]Finding, error) {
+func checkTree(b *Box) ([]Finding, error) {
 	var all []Finding
 	dirs, err := b.dir.Dirs()
 	if err != nil {
@@ -83,36 +73,20 @@ func (b *Box) checkTree() ([]Finding, error) {
 			all = append(all, f)
 		}
 	}
-	b.quota.mu.Lock()
-	defer b.quota.mu.Unlock()
-	q, known, err := b.readQuota()
-	if err != nil {
+	noted, counted, err := b.quota.compare()
+	if err != nil || noted.Size == counted.Size && noted.Messages == counted.Messages {
 		return all, err
 	}
-	if known {
-		now, err := b.sum(q)
-		if err != nil {
-			return all, err
-		}
-		if now.Size != q.Size || now.Messages != q.Messages {
-			all = append(all, Finding{
-				Text: fmt.Sprintf("maildirsize says %d octets in %d messages, there are %d in %d", q.Size, q.Messages, now.Size, now.Messages),
-				Plan: "count again",
-				mend: func() error {
-					b.quota.mu.Lock()
-					defer b.quota.mu.Unlock()
-					_, err := b.recount(q)
-					return err
-				},
-			})
-		}
-	}
-	return all, nil
+	return append(all, Finding{
+		Text: fmt.Sprintf("maildirsize says %d octets in %d messages, there are %d in %d", noted.Size, noted.Messages, counted.Size, counted.Messages),
+		Plan: "count again",
+		mend: b.quota.mend,
+	}), nil
 }
 
 // checkFolder looks at one folder's files before anybody mends them by
 // opening it.
-func (b *Box) checkFolder(name string, now time.Time) ([]Finding, error) {
+func checkFolder(b *Box, name string, now time.Time) ([]Finding, error) {
 	f, err := b.Folder(name)
 	if err != nil {
 		return nil, err
@@ -208,24 +182,6 @@ func (c *checker) leftovers() error {
 	return nil
 }
 
-// cleanTmp removes what deliveries left behind.
-func (f *Folder) cleanTmp(now time.Time) error {
-	names, err := f.tmp.Files()
-	if err != nil {
-		return err
-	}
-	for _, n := range names {
-		st, serr := f.tmp.Stat(n)
-		if serr != nil || !leftover(st, now) {
-			continue
-		}
-		if rerr := ignoreMissing(f.tmp.Remove(n)); rerr != nil {
-			err = errors.Join(err, rerr)
-		}
-	}
-	return err
-}
-
 // files looks at the messages: foreign things, doubled names, wrong sizes.
 func (c *checker) files() error {
 	seen := map[string]bool{}
@@ -285,9 +241,8 @@ func (b *Box) Reindex(rebuild bool) (messages int, err error) {
 			return messages, err
 		}
 		f.mu.Lock()
-		f.erase()
-		f.state = state{}
-		f.snap.Store(nil)
+		f.index.erase(f.known.GUID)
+		f.forget()
 		f.mu.Unlock()
 		if rebuild {
 			s, err := f.Sync()

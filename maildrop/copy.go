@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"hoplite/maildrop/maildir"
+	"hoplite/maildrop/reconcile"
 )
 
 // Copied says which UID each source message got.
@@ -18,130 +19,128 @@ type Copied struct {
 }
 
 // Copy copies messages to dst with flags, keywords and dates, all or none.
-// What is gone already is passed over. The files are hard links, as Dovecot
-// makes them.
+// Messages that are gone already are skipped. The files are hard links, as
+// Dovecot makes them.
 func (f *Folder) Copy(uids []uint32, dst *Folder) (Copied, error) {
-	return f.transfer(uids, dst, false)
+	t := transfer{from: f, to: dst}
+	return t.run(uids)
 }
 
-// Move moves messages to dst: they appear there and vanish here.
+// Move moves messages to dst: they appear there and vanish here. Within one
+// folder they get new UIDs.
 func (f *Folder) Move(uids []uint32, dst *Folder) (Copied, error) {
-	return f.transfer(uids, dst, true)
+	t := transfer{from: f, to: dst, move: true}
+	return t.run(uids)
 }
 
-func (f *Folder) transfer(uids []uint32, dst *Folder, move bool) (Copied, error) {
-	defer lockBoth(f, dst)()
-	if err := errors.Join(f.sync(), dst.sync()); err != nil {
+// transfer copies or moves messages from one folder to another, or within one.
+type transfer struct {
+	from, to *Folder
+	move     bool
+
+	msgs  []*Message // those of from
+	items []incoming // what they are in to
+	size  int64
+}
+
+// run does it. Both folders are locked.
+func (t *transfer) run(uids []uint32) (Copied, error) {
+	defer lockBoth(t.from, t.to)()
+	if err := errors.Join(t.from.sync(), t.to.sync()); err != nil {
 		return Copied{}, err
 	}
-	uids = slices.Clone(uids)
-	slices.Sort(uids)
-	var items []incoming
-	var from []*Message
-	var size int64
-	for _, uid := range slices.Compact(uids) {
-		i, ok := f.state.find(uid)
-		if !ok {
-			continue
-		}
-		m := f.state.msgs[i]
-		item, err := f.outgoing(m, dst, move)
-		if err != nil {
+	if err := t.collect(uids); err != nil {
+		return Copied{}, err
+	}
+	quota := &t.to.box.quota
+	grows := !t.move || t.to.box != t.from.box
+	if grows {
+		if err := quota.fits(t.size, int64(len(t.items))); err != nil {
 			return Copied{}, err
 		}
-		items, from, size = append(items, item), append(from, m), size+m.Size
 	}
-	if !move || dst.box != f.box {
-		if err := dst.box.fits(size, int64(len(items))); err != nil {
-			return Copied{}, err
-		}
-		defer func() { dst.box.used(size, int64(len(items))) }()
-	}
-	c := Copied{Validity: dst.state.validity, Source: f.snap.Load()}
-	if len(items) == 0 {
+	c := Copied{Validity: t.to.known.Validity, Source: t.from.snap.Load()}
+	if len(t.items) == 0 {
 		return c, nil
 	}
-	msgs, err := dst.place(items)
+	msgs, err := t.to.place(t.items)
 	if err != nil {
-		size, items = 0, nil
 		return Copied{}, err
 	}
-	for i, m := range msgs {
-		c.From, c.To = append(c.From, from[i].UID), append(c.To, m.UID)
+	if grows {
+		quota.used(t.size, int64(len(t.items)))
 	}
-	if move {
-		err = f.dropped(slices.Clone(c.From))
-		c.Source = f.snap.Load()
+	for i, m := range msgs {
+		c.From, c.To = append(c.From, t.msgs[i].UID), append(c.To, m.UID)
+	}
+	if t.move {
+		err = t.from.expunged(c.From)
+		c.Source = t.from.snap.Load()
 	}
 	return c, err
 }
 
-// outgoing is m as it will be in dst.
-func (f *Folder) outgoing(m *Message, dst *Folder, move bool) (incoming, error) {
-	mask, err := dst.keywordMask(f.state.snapshot().KeywordNames(m), true)
+// collect finds the messages.
+func (t *transfer) collect(uids []uint32) error {
+	uids = slices.Clone(uids)
+	slices.Sort(uids)
+	for _, uid := range slices.Compact(uids) {
+		i, ok := t.from.known.Find(uid)
+		if !ok {
+			continue
+		}
+		m := t.from.known.Messages[i]
+		item, err := t.item(m)
+		if err != nil {
+			return err
+		}
+		t.items, t.msgs, t.size = append(t.items, item), append(t.msgs, m), t.size+m.Size
+	}
+	return nil
+}
+
+// item is m as it will be in the destination.
+func (t *transfer) item(m *Message) (incoming, error) {
+	mask, err := t.to.keywordMask(snapshotOf(&t.from.known).KeywordNames(m), true)
 	if errors.Is(err, ErrKeywords) {
 		mask, err = 0, nil // better a copy without its keywords than none
 	}
 	if err != nil {
 		return incoming{}, err
 	}
-	next := Message{Flags: m.Flags, Keywords: mask, Size: m.Size, Wire: m.Wire, Exact: m.Exact, Date: m.Date}
+	next := Message{Flags: m.Flags, Keywords: mask, Size: m.Size, Wire: m.Wire, Exact: m.Exact, Date: m.Date, Ext: "G" + m.GUID()}
 	base := maildir.WithSizes(maildir.Unique(), m.Size, m.Wire)
-	next.Ext = "G" + m.GUID()
-	if move && f != dst {
-		if _, taken := dst.state.names()[m.Base()]; !taken {
-			base, next.Ext = m.Base(), m.Ext
-		}
+	if !t.move {
 		return incoming{
 			message: next, base: base,
-			place: func(name string) error { return f.renameTo(m, dst, name) },
-			undo:  func(name string) { dst.cur.Rename(name, f.cur, m.File) },
+			place: func(name string) error { return t.link(m, name) },
+			undo:  func(name string) { t.to.cur.Remove(name) },
 		}, nil
+	}
+	// The file keeps its name, unless the destination has one of that name.
+	if t.to.known.Named(m.Base()) == nil {
+		base, next.Ext = m.Base(), m.Ext
 	}
 	return incoming{
 		message: next, base: base,
-		place: func(name string) error { return f.linkTo(m, dst, name) },
-		undo:  func(name string) { dst.cur.Remove(name) },
+		place: func(name string) error { return t.from.rename(m, t.to.cur, name) },
+		undo:  func(name string) { t.to.cur.Rename(name, t.from.cur, m.File) },
 	}, nil
 }
 
-func (f *Folder) renameTo(m *Message, dst *Folder, name string) error {
-	return f.wherever(m, func(at found) error { return f.in(at).Rename(at.file, dst.cur, name) })
-}
-
-func (f *Folder) linkTo(m *Message, dst *Folder, name string) error {
-	err := f.wherever(m, func(at found) error { return f.in(at).Link(at.file, dst.cur, name) })
-	if tooManyLinks(err) {
-		return f.duplicate(m, dst, name)
+// link makes a second name for the file of m. Where that is impossible, it
+// copies the octets.
+func (t *transfer) link(m *Message, name string) error {
+	err := t.from.wherever(m, func(at reconcile.File) error { return t.from.in(at).Link(at.Name, t.to.cur, name) })
+	if !tooManyLinks(err) {
+		return err
 	}
-	return err
-}
-
-// wherever does something to a message's file, and tries again where others
-// have moved it to meanwhile. When it is nowhere, it is ErrNoMessage.
-func (f *Folder) wherever(m *Message, do func(at found) error) error {
-	at := found{m.File, m.New}
-	for range 3 {
-		err := do(at)
-		if !isNot(err) {
-			return err
-		}
-		var ok bool
-		if at, ok = f.search(m.Base()); !ok {
-			break
-		}
-	}
-	return ErrNoMessage
-}
-
-// duplicate copies the octets of a message, where a link is impossible.
-func (f *Folder) duplicate(m *Message, dst *Folder, name string) error {
-	r, err := f.Open(m)
+	r, err := t.from.Open(m)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	if err := dst.tmp.Place(io.NewSectionReader(&r, 0, r.Size), m.InternalDate(), dst.cur, name); err != nil {
+	if err := t.to.tmp.Place(io.NewSectionReader(&r, 0, r.Size), m.InternalDate(), t.to.cur, name); err != nil {
 		return fmt.Errorf("copy message %d: %w", m.UID, err)
 	}
 	return nil

@@ -30,18 +30,6 @@ type NewMessage struct {
 	as     string // the base name without sizes; empty: that in tmp
 }
 
-// NewMessage begins a message for this folder.
-func (f *Folder) NewMessage() (*NewMessage, error) {
-	name := maildir.Unique()
-	file, err := f.tmp.Create(name, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("begin a message: %w", err)
-	}
-	lf := lfPool.Get().(*maildir.LFWriter)
-	lf.Reset(file)
-	return &NewMessage{folder: f, file: file, lf: lf, name: name}, nil
-}
-
 // Write takes the next octets, with CRLF or LF line ends.
 func (n *NewMessage) Write(p []byte) (int, error) { return n.lf.Write(p) }
 
@@ -106,46 +94,30 @@ func (n *NewMessage) Discard() {
 	n.folder.tmp.Remove(n.name)
 }
 
-// Append puts messages into the folder, all or none (RFC 3502), durably, and
-// returns them with their UIDs. They must come from this folder's NewMessage;
-// after an error they are still the caller's to Discard.
-func (f *Folder) Append(news ...*NewMessage) ([]*Message, *Snapshot, error) {
-	var size, old int64
-	for _, n := range news {
-		if n.folder != f {
-			return nil, nil, errors.New("message was begun for another folder")
-		}
-		if err := n.seal(); err != nil {
-			return nil, nil, err
-		}
-		size += n.size
-		old += n.old
+// deliver puts a message into new, as every delivery agent does: the file is
+// synced, moved, and the directory synced, before anybody is told. UIDs are
+// given by whoever reads the folder next. Many deliveries at once share the
+// directory's sync.
+func (n *NewMessage) deliver() error {
+	f := n.folder
+	if err := n.seal(); err != nil {
+		return err
 	}
-	if err := f.box.fits(size-old, int64(len(news))); err != nil {
-		return nil, nil, err
+	base := n.base()
+	if err := f.tmp.Rename(n.name, f.new, base); err != nil {
+		return err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err := f.sync(); err != nil {
-		return nil, nil, err
+	if err := f.newSync.sync(f.new); err != nil {
+		// The sender will send it again; keep what may not be durable from
+		// becoming a second copy.
+		f.new.Remove(base)
+		return err
 	}
-	var items []incoming
-	for _, n := range news {
-		mask, err := f.keywordMask(n.Keywords, true)
-		if err != nil {
-			return nil, nil, err
-		}
-		items = append(items, incoming{
-			message: Message{Flags: n.Flags, Keywords: mask, Size: n.size, Wire: n.wire, Exact: true, Date: n.Date.Unix(), Ext: n.ext},
-			base:    n.base(),
-			place:   func(name string) error { return f.tmp.Rename(n.name, f.cur, name) },
-			undo:    func(name string) { f.cur.Rename(name, f.tmp, n.name) },
-		})
+	f.box.quota.used(n.size, 1)
+	// The directory's time stamp may be the same as at the last look.
+	f.fresh.Store(true)
+	if f.watchers.any() {
+		f.box.store.watch.look(f, 0)
 	}
-	msgs, err := f.place(items)
-	if err != nil {
-		return nil, nil, err
-	}
-	f.box.used(size, int64(len(news)))
-	return msgs, f.snap.Load(), nil
+	return nil
 }

@@ -7,17 +7,20 @@ import (
 	"time"
 
 	"hoplite/maildrop/maildir"
+	"hoplite/maildrop/reconcile"
 )
 
 // Folder is one folder of a box, shared by all who have it open. Its methods
-// may be called by several goroutines at once; what changes the folder waits
-// its turn, readers of a Snapshot never wait.
+// may be called by several goroutines at once. Changes to the folder wait for
+// each other; readers of a Snapshot never wait.
+//
+// A Folder holds the lock, does the I/O and publishes: what follows from what
+// was read is decided by package reconcile, the directories are files, the
+// uidlist is a lockedList, the private index an indexer.
 type Folder struct {
-	box              *Box
-	name             string // guarded by box.mu
-	dir              *maildir.Dir
-	cur, new, tmp    *maildir.Dir
-	newSync, curSync dirSyncer
+	*files
+	box  *Box
+	name string // guarded by box.mu
 
 	// Guarded by box.mu.
 	refs int
@@ -28,42 +31,28 @@ type Folder struct {
 	fresh    atomic.Bool // a delivery came since new was last read
 	waking   atomic.Bool // a look after a delivery is about to begin
 	watchers watchers
-	items    items
 
-	mu    sync.Mutex // one change at a time
-	order uint64     // in which two folders are locked
-	state state
+	mu     sync.Mutex // one change at a time
+	order  uint64     // in which two folders are locked
+	known  reconcile.State
+	since  stamp   // how the disk looked when known was read
+	settle bool    // a directory changed so lately that another change may hide
+	dating *dating // not over yet, or not seen to be; nil without
+	index  indexer // its items have a lock of their own
 }
 
 var folderOrder atomic.Uint64
 
 func openFolder(b *Box, name string, dir *maildir.Dir) (*Folder, error) {
-	f := &Folder{box: b, name: name, dir: dir, order: folderOrder.Add(1)}
-	var err error
-	for _, sub := range []struct {
-		name string
-		dir  **maildir.Dir
-	}{{"cur", &f.cur}, {"new", &f.new}, {"tmp", &f.tmp}} {
-		*sub.dir, err = dir.Sub(sub.name)
-		if isNot(err) {
-			if err = makeDirs(dir); err == nil {
-				*sub.dir, err = dir.Sub(sub.name)
-			}
-		}
-		if err != nil {
-			f.closeDirs()
-			return nil, fmt.Errorf("open folder %q: %w", name, err)
-		}
+	d, err := openFiles(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open folder %q: %w", name, err)
 	}
+	f := &Folder{files: d, box: b, name: name, order: folderOrder.Add(1)}
+	log := b.store.log.With().Str("folder", dir.Path()).Logger()
+	f.index.root, f.index.files, f.index.warn = b.store.index, d, log
+	f.index.items.warn, f.index.items.shown = log, f.snap.Load
 	return f, nil
-}
-
-func (f *Folder) closeDirs() {
-	for _, d := range []*maildir.Dir{f.cur, f.new, f.tmp} {
-		if d != nil {
-			d.Close()
-		}
-	}
 }
 
 // shut gives everything back; b.mu is held.
@@ -71,7 +60,7 @@ func (f *Folder) shut() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.unload()
-	f.closeDirs()
+	f.files.close()
 	if f.dir != f.box.dir {
 		f.dir.Close()
 	}
@@ -93,14 +82,8 @@ func (f *Folder) Name() string {
 // Box is the box that the folder belongs to.
 func (f *Folder) Box() *Box { return f.box }
 
-// gone tells whether the folder was deleted, by us or by others.
-func (f *Folder) gone() bool {
-	if f.deleted.Load() {
-		return true
-	}
-	st, err := f.cur.StatSelf()
-	return err != nil || st.Links == 0
-}
+// gone reports whether the folder was deleted, by us or by others.
+func (f *Folder) gone() bool { return f.deleted.Load() || f.files.gone() }
 
 // Snapshot is the folder as it was last seen, without a look at the disk. The
 // first call looks.
@@ -140,9 +123,9 @@ func (f *Folder) Watch() (changed <-chan struct{}, stop func()) {
 func (f *Folder) Recent(s *Snapshot, claim bool) uint32 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	first := min(f.state.recent, s.Next)
+	first := min(f.known.Recent, s.Next)
 	if claim {
-		f.state.recent = max(f.state.recent, s.Next)
+		f.known.Recent = max(f.known.Recent, s.Next)
 	}
 	return first
 }
@@ -153,86 +136,5 @@ func (f *Folder) Recent(s *Snapshot, claim bool) uint32 {
 func (f *Folder) Vanished(s *Snapshot, modseq uint64) []uint32 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.state.vanished(s, modseq)
-}
-
-// watchers are the channels of those who wait for changes.
-type watchers struct {
-	mu    sync.Mutex
-	chans map[chan struct{}]bool
-}
-
-func (w *watchers) add() chan struct{} {
-	c := make(chan struct{}, 1)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.chans == nil {
-		w.chans = map[chan struct{}]bool{}
-	}
-	w.chans[c] = true
-	return c
-}
-
-func (w *watchers) remove(c chan struct{}) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.chans, c)
-}
-
-func (w *watchers) any() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.chans) > 0
-}
-
-func (w *watchers) wake() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for c := range w.chans {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// dirSyncer makes several renames into one directory durable with one fsync.
-type dirSyncer struct {
-	mu      sync.Mutex
-	running bool
-	waiting []chan error
-}
-
-// sync returns once everything that the caller did in dir is durable.
-func (s *dirSyncer) sync(dir *maildir.Dir) error {
-	done := make(chan error, 1)
-	s.mu.Lock()
-	s.waiting = append(s.waiting, done)
-	if !s.running {
-		s.running = true
-		s.mu.Unlock()
-		s.round(dir)
-	} else {
-		s.mu.Unlock()
-	}
-	return <-done
-}
-
-// round serves those who wait now; those who come meanwhile need a new fsync.
-func (s *dirSyncer) round(dir *maildir.Dir) {
-	s.mu.Lock()
-	batch := s.waiting
-	s.waiting = nil
-	s.mu.Unlock()
-	err := dir.Sync()
-	for _, done := range batch {
-		done <- err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.waiting) == 0 {
-		s.running = false
-		return
-	}
-	go s.round(dir)
+	return f.known.Vanished(s.Messages, s.Next, modseq, s.ModSeq)
 }

@@ -34,7 +34,7 @@ func TestGoldenSpecialUse(t *testing.T) {
 	b, err := s.Box("ann@example.org")
 	must(t, err)
 	defer b.Close()
-	if got, want := b.specialUses(), map[string]string{"Entwürfe": `\Drafts`, "Mülleimer": `\Trash`}; !maps.Equal(got, want) {
+	if got, want := b.uses.read(), map[string]string{"Entwürfe": `\Drafts`, "Mülleimer": `\Trash`}; !maps.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

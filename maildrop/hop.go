@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,7 +50,7 @@ func (h *handoff) Rcpt(_ context.Context, r mail.Rcpt) error {
 	if err != nil {
 		return err
 	}
-	if err := box.fits(h.tx.Envelope.Size, 1); err != nil {
+	if err := box.quota.fits(h.tx.Envelope.Size, 1); err != nil {
 		box.Close()
 		return h.store.reply(err)
 	}
@@ -133,7 +134,7 @@ func (h *handoff) deliver(ctx context.Context, t *target, m *mail.Message) (stri
 	defer f.Close()
 	own := deliveryEdits(m, h.tx.Envelope.From, t.rcpt.To)
 	// The limit holds for what is stored, which has fewer octets: LF only.
-	if err := t.box.fits(own.Size()-own.Size()/80, 1); err != nil {
+	if err := t.box.quota.fits(own.Size()-own.Size()/80, 1); err != nil {
 		return "", err
 	}
 	n, err := f.NewMessage()
@@ -141,7 +142,7 @@ func (h *handoff) deliver(ctx context.Context, t *target, m *mail.Message) (stri
 		return "", err
 	}
 	if _, err = own.WriteTo(n); err == nil {
-		err = f.deliver(n)
+		err = n.deliver()
 	}
 	if err != nil {
 		n.Discard()
@@ -175,7 +176,7 @@ func (h *handoff) folder(t *target) (*Folder, error) {
 	if name == "" {
 		return t.box.Folder(maildir.Inbox)
 	}
-	f, name, err := t.box.detail(name, create)
+	f, name, err := detail(t.box, name, create)
 	if errors.Is(err, ErrNoFolder) || errors.Is(err, ErrFolderName) {
 		return t.box.Folder(maildir.Inbox)
 	}
@@ -185,9 +186,9 @@ func (h *handoff) folder(t *target) (*Folder, error) {
 
 // detail opens the folder of a sub-address: whatever case it was written in,
 // "." or "/" between levels.
-func (b *Box) detail(name string, create bool) (*Folder, string, error) {
+func detail(b *Box, name string, create bool) (*Folder, string, error) {
 	name = maildir.CanonicalFolder(name)
-	for _, try := range []string{name, b.sameFolder(name)} {
+	for _, try := range []string{name, sameFolder(b, name)} {
 		if try == "" {
 			continue
 		}
@@ -207,7 +208,7 @@ func (b *Box) detail(name string, create bool) (*Folder, string, error) {
 
 // sameFolder finds a folder whose name differs from name in case and
 // separators only, or "".
-func (b *Box) sameFolder(name string) string {
+func sameFolder(b *Box, name string) string {
 	list, err := b.List()
 	if err != nil {
 		return ""
@@ -229,4 +230,9 @@ func (h *handoff) Close() error {
 	}
 	h.rcpts = nil
 	return nil
+}
+
+// foldFolder is a folder name in the form in which sub-addresses compare.
+func foldFolder(name string) string {
+	return strings.ToLower(strings.ReplaceAll(name, ".", "/"))
 }

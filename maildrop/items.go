@@ -4,69 +4,69 @@ import (
 	"os"
 	"sync"
 
+	"github.com/rs/zerolog"
+
 	"hoplite/maildrop/index"
 )
 
 // items are pre-rendered pieces of messages by UID, read from disk when the
 // first is asked for.
 type items struct {
+	warn zerolog.Logger
+	// shown returns the present snapshot, nil if there is none yet.
+	shown func() *Snapshot
+
 	mu    sync.RWMutex
 	root  *os.Root // of the folder's index; nil without
 	cache *index.Cache
 }
 
-// Cached returns the bytes that a door kept for m with Keep, or nil. What they
-// mean is the door's business: pre-rendered ENVELOPE and BODYSTRUCTURE,
-// offsets, sort and thread keys. They must not be changed. They may be lost at
-// any time, and begin with a version of the door's format for that reason.
-func (f *Folder) Cached(m *Message) []byte {
-	f.items.mu.RLock()
-	if c := f.items.cache; c != nil {
-		defer f.items.mu.RUnlock()
-		return c.Get(m.UID)
+func (i *items) get(uid uint32) []byte {
+	i.mu.RLock()
+	if c := i.cache; c != nil {
+		defer i.mu.RUnlock()
+		return c.Get(uid)
 	}
-	f.items.mu.RUnlock()
-	f.items.mu.Lock()
-	defer f.items.mu.Unlock()
-	return f.openCache().Get(m.UID)
+	i.mu.RUnlock()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.open().Get(uid)
 }
 
-// Keep keeps bytes for m, in memory and on disk, until m is expunged. They
-// must not be changed afterwards.
-func (f *Folder) Keep(m *Message, item []byte) {
-	f.items.mu.Lock()
-	defer f.items.mu.Unlock()
-	if err := f.openCache().Put(m.UID, item); err != nil {
-		f.loseCache(err)
+func (i *items) put(uid uint32, item []byte) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if err := i.open().Put(uid, item); err != nil {
+		i.lose(err)
 	}
 }
 
-// openCache opens the cache with items.mu held.
-func (f *Folder) openCache() *index.Cache {
-	if f.items.cache != nil {
-		return f.items.cache
+// open opens the cache with i.mu held.
+func (i *items) open() *index.Cache {
+	if i.cache != nil {
+		return i.cache
 	}
-	s := f.snap.Load()
-	f.items.cache = index.NewCache()
-	if f.items.root == nil || s == nil {
-		return f.items.cache
+	s := i.shown()
+	i.cache = index.NewCache()
+	if i.root == nil || s == nil {
+		return i.cache
 	}
-	c, err := index.OpenCache(f.items.root, s.Validity, func(uid uint32) bool {
+	c, err := index.OpenCache(i.root, s.Validity, func(uid uint32) bool {
 		_, ok := s.Find(uid)
 		return ok
 	})
 	if err != nil {
-		f.loseCache(err)
-		return f.items.cache
+		i.lose(err)
+		return i.cache
 	}
-	f.items.cache = c
+	i.cache = c
 	return c
 }
 
-// loseCache goes on in memory only.
-func (f *Folder) loseCache(err error) {
-	f.box.store.log.Warn().Err(err).Str("folder", f.dir.Path()).Msg("item cache not written")
-	f.items.cache = index.NewCache()
+// lose goes on in memory only.
+func (i *items) lose(err error) {
+	i.warn.Warn().Err(err).Msg("item cache not written")
+	i.cache = index.NewCache()
 }
 
 func (i *items) setRoot(root *os.Root) {
@@ -75,7 +75,7 @@ func (i *items) setRoot(root *os.Root) {
 	i.root = root
 }
 
-// drop forgets the items of messages that are gone.
+// drop removes the items of messages that are gone.
 func (i *items) drop(uids []uint32) {
 	if len(uids) == 0 {
 		return
@@ -93,7 +93,7 @@ func (i *items) flush() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.cache != nil {
-		// What can't be written now is tried again at the next flush.
+		// If it cannot be written now, the next flush tries again.
 		_ = i.cache.Flush()
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"hoplite/maildrop/maildir"
 )
 
@@ -31,43 +33,41 @@ func (q Quota) full(size, messages int64) bool {
 	return q.SizeLimit > 0 && q.Size+size > q.SizeLimit || q.MessagesLimit > 0 && q.Messages+messages > q.MessagesLimit
 }
 
-// quota is the state of a box's maildirsize.
+// quota keeps a box's maildirsize.
 type quota struct {
+	dir *maildir.Dir // of the box
+	log zerolog.Logger
+	// set returns the limits that are configured, 0 for none.
+	set func() (size, messages int64)
+
 	mu sync.Mutex
 }
 
-// Quota returns what the box uses. Without any limit it only adds up when
-// asked.
-func (b *Box) Quota() (Quota, error) {
-	b.quota.mu.Lock()
-	defer b.quota.mu.Unlock()
-	q, known, err := b.readQuota()
+// get returns what the box uses.
+func (k *quota) get() (Quota, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	q, known, err := k.read()
 	if err != nil || known {
 		return q, err
 	}
-	return b.recount(q)
+	return k.recount(q)
 }
 
-// limits are the box's limits by setting; found are those in its maildirsize.
-func (b *Box) limits(found Quota) (size, messages int64) {
-	set := b.store.set.Load()
-	size, messages = int64(set.Quota), set.QuotaMessages
-	if set.account != nil {
-		if a, ok := set.account(b.account); ok && a.Quota > 0 {
-			size = a.Quota
-		}
-	}
-	if size == 0 && messages == 0 {
+// limits returns the box's limits. found are those in its maildirsize, which
+// count if none are configured.
+func (k *quota) limits(found Quota) (size, messages int64) {
+	if size, messages = k.set(); size == 0 && messages == 0 {
 		return found.SizeLimit, found.MessagesLimit
 	}
 	return size, messages
 }
 
 // fits tells whether the box has room; ErrQuota when it hasn't.
-func (b *Box) fits(size, messages int64) error {
-	b.quota.mu.Lock()
-	defer b.quota.mu.Unlock()
-	q, known, err := b.readQuota()
+func (k *quota) fits(size, messages int64) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	q, known, err := k.read()
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (b *Box) fits(size, messages int64) error {
 		return nil
 	}
 	if !known {
-		if q, err = b.recount(q); err != nil {
+		if q, err = k.recount(q); err != nil {
 			return err
 		}
 	}
@@ -87,35 +87,35 @@ func (b *Box) fits(size, messages int64) error {
 
 // used adds to what the box uses. It only keeps a file that is there: without
 // a limit nobody needs one.
-func (b *Box) used(size, messages int64) {
+func (k *quota) used(size, messages int64) {
 	if size == 0 && messages == 0 {
 		return
 	}
-	b.quota.mu.Lock()
-	defer b.quota.mu.Unlock()
-	if _, err := b.dir.Stat(quotaFile); err != nil {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if _, err := k.dir.Stat(quotaFile); err != nil {
 		return
 	}
-	w, err := b.dir.Append(quotaFile, 0o600)
+	w, err := k.dir.Append(quotaFile, 0o600)
 	if err == nil {
 		_, err = fmt.Fprintf(w, "%d %d\n", size, messages)
 		err = errors.Join(err, w.Close())
 	}
 	if err != nil {
-		b.store.log.Warn().Err(err).Str("box", b.path).Msg("maildirsize not updated")
+		k.log.Warn().Err(err).Msg("maildirsize not updated")
 	}
 }
 
-// readQuota reads maildirsize. known is false when the sums must be made
+// read reads maildirsize. known is false when the sums must be made
 // anew: no file, other limits, too long, or over quota for a while.
-func (b *Box) readQuota() (q Quota, known bool, err error) {
-	text, err := b.dir.ReadFile(quotaFile, 64<<10)
+func (k *quota) read() (q Quota, known bool, err error) {
+	text, err := k.dir.ReadFile(quotaFile, 64<<10)
 	if err != nil && !isNot(err) {
 		return q, false, err
 	}
 	missing := err != nil
 	q, lines, ok := parseQuota(string(text))
-	sizeLimit, messagesLimit := b.limits(q)
+	sizeLimit, messagesLimit := k.limits(q)
 	same := sizeLimit == q.SizeLimit && messagesLimit == q.MessagesLimit
 	q.SizeLimit, q.MessagesLimit = sizeLimit, messagesLimit
 	if missing || !ok || !same || len(text) > quotaFileMax {
@@ -124,7 +124,7 @@ func (b *Box) readQuota() (q Quota, known bool, err error) {
 	if q.full(0, 0) && lines > 1 {
 		return q, false, nil
 	}
-	if st, err := b.dir.Stat(quotaFile); q.full(0, 0) && err == nil && time.Since(st.MTime) > quotaOld {
+	if st, err := k.dir.Stat(quotaFile); q.full(0, 0) && err == nil && time.Since(st.MTime) > quotaOld {
 		return q, false, nil
 	}
 	return q, true, nil
@@ -168,8 +168,8 @@ func parseQuota(text string) (q Quota, lines int, ok bool) {
 }
 
 // recount adds up the whole box and writes maildirsize when there is a limit.
-func (b *Box) recount(q Quota) (Quota, error) {
-	q, err := b.sum(q)
+func (k *quota) recount(q Quota) (Quota, error) {
+	q, err := k.sum(q)
 	if err != nil || q.SizeLimit == 0 && q.MessagesLimit == 0 {
 		return q, err
 	}
@@ -180,13 +180,13 @@ func (b *Box) recount(q Quota) (Quota, error) {
 	if q.MessagesLimit > 0 {
 		head = append(head, fmt.Sprintf("%dC", q.MessagesLimit))
 	}
-	return q, b.dir.Replace(quotaFile, fmt.Appendf(nil, "%s\n%d %d\n", strings.Join(head, ","), q.Size, q.Messages))
+	return q, k.dir.Replace(quotaFile, fmt.Appendf(nil, "%s\n%d %d\n", strings.Join(head, ","), q.Size, q.Messages))
 }
 
 // sum adds up the whole box.
-func (b *Box) sum(q Quota) (Quota, error) {
+func (k *quota) sum(q Quota) (Quota, error) {
 	q.Size, q.Messages = 0, 0
-	dirs, err := b.dir.Dirs()
+	dirs, err := k.dir.Dirs()
 	if err != nil {
 		return q, err
 	}
@@ -194,16 +194,16 @@ func (b *Box) sum(q Quota) (Quota, error) {
 		if _, ok := maildir.FolderName(name); !ok {
 			continue
 		}
-		dir := b.dir
+		dir := k.dir
 		if name != "." {
-			if dir, err = b.dir.Sub(name); err != nil {
+			if dir, err = k.dir.Sub(name); err != nil {
 				continue
 			}
 		}
 		size, count := addUp(dir)
 		q.Size += size
 		q.Messages += count
-		if dir != b.dir {
+		if dir != k.dir {
 			dir.Close()
 		}
 	}
@@ -233,4 +233,28 @@ func addUp(folder *maildir.Dir) (size, count int64) {
 		dir.Close()
 	}
 	return size, count
+}
+
+// compare returns what maildirsize says, and what there is. Both are equal if
+// the file has no sums that hold.
+func (k *quota) compare() (noted, counted Quota, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	noted, known, err := k.read()
+	if err != nil || !known {
+		return noted, noted, err
+	}
+	counted, err = k.sum(noted)
+	return noted, counted, err
+}
+
+// mend counts again.
+func (k *quota) mend() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	q, _, err := k.read()
+	if err == nil {
+		_, err = k.recount(q)
+	}
+	return err
 }

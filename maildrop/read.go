@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"sync"
 
 	"hoplite/maildrop/maildir"
@@ -35,10 +34,10 @@ var confirmBlocks = sync.Pool{New: func() any { return new([confirmBlock]byte) }
 // Open opens the file of a message. If the message was expunged, it returns
 // ErrNoMessage.
 func (f *Folder) Open(m *Message) (File, error) {
-	file, st, err := f.in(found{m.File, m.New}).OpenStat(m.File)
+	file, st, err := f.in(fileOf(m)).OpenStat(m.File)
 	if isNot(err) {
 		// Renamed meanwhile, by us or by others.
-		if file, st, err = f.reopen(m); isNot(err) {
+		if file, st, err = f.reopen(m, f.snap.Load()); isNot(err) {
 			return File{}, ErrNoMessage
 		}
 	}
@@ -117,7 +116,9 @@ func (of *File) Close() error {
 	case !m.Exact && of.block == nil && f.mu.TryLock():
 		// Counting a large file once is enough.
 		f.dated()
-		f.exact(m)
+		if i, ok := f.known.Find(m.UID); ok && f.known.Messages[i].Base() == m.Base() {
+			f.counted(i, of.Size, of.Wire)
+		}
 		f.mu.Unlock()
 	}
 	of.dropBlock()
@@ -127,7 +128,7 @@ func (of *File) Close() error {
 // Head reads the beginning of a message as it is stored into b, and returns how
 // much of b it filled. For a message that was expunged it is ErrNoMessage.
 func (f *Folder) Head(m *Message, b []byte) (int, error) {
-	n, err := f.in(found{m.File, m.New}).ReadHead(m.File, b)
+	n, err := f.in(fileOf(m)).ReadHead(m.File, b)
 	if !isNot(err) {
 		return n, err
 	}
@@ -140,23 +141,6 @@ func (f *Folder) Head(m *Message, b []byte) (int, error) {
 		err = nil
 	}
 	return n, err
-}
-
-// reopen opens a file whose name m does not know any more.
-func (f *Folder) reopen(m *Message) (*os.File, maildir.Stat, error) {
-	if s := f.snap.Load(); s != nil {
-		if i, ok := s.Find(m.UID); ok && s.Messages[i].Base() == m.Base() {
-			now := s.Messages[i]
-			if file, st, err := f.in(found{now.File, now.New}).OpenStat(now.File); !isNot(err) {
-				return file, st, err
-			}
-		}
-	}
-	at, ok := f.search(m.Base())
-	if !ok {
-		return nil, maildir.Stat{}, os.ErrNotExist
-	}
-	return f.in(at).OpenStat(at.file)
 }
 
 // Reader reads one message with CRLF line ends. It returns exactly Size
@@ -244,45 +228,53 @@ func (r *Reader) Close() error {
 	return r.file.Close()
 }
 
-// remeasure reads a message to know its sizes. f.mu is held.
+// dated sees to it that the dates of all messages are known. f.mu is held.
+func (f *Folder) dated() {
+	d := f.dating
+	if d == nil {
+		return
+	}
+	d.Wait()
+	f.dating = nil
+	for _, uid := range d.wrong {
+		f.remeasure(uid)
+	}
+}
+
+// remeasure counts a message's octets again. f.mu is held.
 func (f *Folder) remeasure(uid uint32) {
-	i, ok := f.state.find(uid)
+	i, ok := f.known.Find(uid)
 	if !ok {
 		return
 	}
-	was := f.state.msgs[i]
-	next := *was
-	var err error
-	if next.Size, next.Wire, err = f.measure(found{next.File, next.New}); err != nil {
+	was := f.known.Messages[i]
+	size, wire, err := f.measure(was)
+	if err != nil {
 		return
 	}
-	if next.Size != was.Size || next.Wire != was.Wire {
-		f.box.store.log.Warn().Str("folder", f.dir.Path()).Str("file", was.File).Int64("was", was.Size).Int64("size", next.Size).
+	if size != was.Size || wire != was.Wire {
+		f.box.store.log.Warn().Str("folder", f.dir.Path()).Str("file", was.File).Int64("was", was.Size).Int64("size", size).
 			Msg("message has another size than its name or the index says")
-		f.items.drop([]uint32{uid})
+		f.index.items.drop([]uint32{uid})
 	}
-	next.Exact = true
-	f.replace(i, &next)
+	f.counted(i, size, wire)
 }
 
-// exact remembers that the sizes of m were counted. f.mu is held.
-func (f *Folder) exact(m *Message) {
-	i, ok := f.state.find(m.UID)
-	if !ok || f.state.msgs[i].Size != m.Size || f.state.msgs[i].Wire != m.Wire {
-		return
+// counted remembers the sizes of the i-th message as counted ones.
+func (f *Folder) counted(i int, size, wire int64) {
+	next := *f.known.Messages[i]
+	next.Size, next.Wire, next.Exact = size, wire, true
+	if next != *f.known.Messages[i] {
+		f.publish(f.known.Describe(i, &next))
 	}
-	next := *f.state.msgs[i]
-	next.Exact = true
-	f.replace(i, &next)
 }
 
-// replace puts another description of a message into the state.
-func (f *Folder) replace(i int, next *Message) {
-	st := &f.state
-	if *next == *st.msgs[i] {
-		return
-	}
-	st.msgs = slices.Clone(st.msgs)
-	st.msgs[i] = next
-	f.publish(change{added: []*Message{next}})
-}
+// Cached returns the bytes that a server kept for m with Keep, or nil. What
+// they mean is up to the server: pre-rendered ENVELOPE and BODYSTRUCTURE,
+// offsets, sort and thread keys. They must not be changed. They may be lost at
+// any time, and begin with the version of the server's format for that reason.
+func (f *Folder) Cached(m *Message) []byte { return f.index.items.get(m.UID) }
+
+// Keep keeps bytes for m, in memory and on disk, until m is expunged. They
+// must not be changed afterwards.
+func (f *Folder) Keep(m *Message, item []byte) { f.index.items.put(m.UID, item) }

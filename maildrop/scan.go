@@ -1,150 +1,193 @@
 package maildrop
 
 import (
-	"errors"
-	"io/fs"
-	"slices"
-	"strings"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"hoplite/maildrop/maildir"
+	"hoplite/maildrop/reconcile"
 )
 
-// readDir adds the messages of one directory to r.
-func (f *Folder) readDir(r *reading, dir *maildir.Dir, inNew bool) error {
-	names, err := dir.Files()
-	if err != nil {
+// scan reads a folder into a Reading, as far as it changed since the stamps
+// were taken that known belongs to.
+type scan struct {
+	*files
+	known *reconcile.State
+	since stamp
+	log   zerolog.Logger
+	r     *reconcile.Reading
+	rest  bool // no directory had changed lately when the reading began
+}
+
+// read reads uidlist, keywords and directories as far as they changed, or
+// everything. now are the stamps from before.
+func (s *scan) read(now stamp, all bool) error {
+	s.r, s.rest = reconcile.NewReading(0), !young(now)
+	all = all || !s.known.Known
+	if all || !now.List.Equal(s.since.List) {
+		if err := s.list(); err != nil {
+			return err
+		}
+		all = true
+	}
+	if all || !now.Keywords.Equal(s.since.Keywords) {
+		letters, err := readLetters(s.dir)
+		if err != nil {
+			return err
+		}
+		s.r.Letters = &letters
+		all = true // letters may mean other keywords now
+	}
+	s.r.CurRead = all || !now.Cur.Equal(s.since.Cur)
+	if err := s.names(s.new); err != nil {
 		return err
 	}
-	if len(r.files) == 0 {
-		r.files = make(map[string]found, len(names))
+	if !s.r.CurRead && s.r.MovedBack(s.known) {
+		s.r.CurRead = true
 	}
-	for _, file := range names {
-		base := maildir.Base(file)
-		// A line end would break the uidlist; a leading dot hides a file.
-		if base == "" || file[0] == '.' || strings.ContainsAny(file, "\n\r") {
-			continue
+	if s.r.CurRead {
+		if err := s.names(s.cur); err != nil {
+			return err
 		}
-		if other, twice := r.files[base]; twice {
-			if err := f.untwin(r, base, other, found{file, inNew}); err != nil {
-				return err
-			}
-			continue
-		}
-		r.files[base] = found{file, inNew}
 	}
 	return nil
 }
 
-// untwin handles two files with one base name: a rename that we saw half of,
+// list reads the uidlist, or Courier's if there is no other.
+func (s *scan) list() error {
+	text, err := s.dir.ReadFile(maildir.UIDListFile, maildir.MaxUIDList)
+	courier := false
+	if isNot(err) {
+		text, err = s.dir.ReadFile(maildir.CourierUIDListFile, maildir.MaxUIDList)
+		courier = err == nil
+	}
+	if isNot(err) {
+		s.r.NoList(s.known)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.r.SetList(s.known, string(text), courier); err != nil {
+		s.log.Warn().Err(err).Str("folder", s.dir.Path()).Msg("uidlist is damaged and will be repaired")
+	}
+	if !courier {
+		return nil
+	}
+	if text, err = s.dir.ReadFile(maildir.CourierSizesFile, maildir.MaxUIDList); err == nil {
+		s.r.CourierUIDLs(maildir.ParseCourierSizes(string(text)))
+	}
+	return nil
+}
+
+// readLetters reads dovecot-keywords.
+func readLetters(dir *maildir.Dir) (maildir.Keywords, error) {
+	text, err := dir.ReadFile(maildir.KeywordsFile, 64<<10)
+	if err != nil && !isNot(err) {
+		return maildir.Keywords{}, err
+	}
+	return maildir.ParseKeywords(string(text)), nil
+}
+
+// names adds the messages of one directory.
+func (s *scan) names(dir *maildir.Dir) error {
+	names, err := dir.Files()
+	if err != nil {
+		return err
+	}
+	if len(s.r.Files) == 0 {
+		s.r.Files = make(map[string]reconcile.File, len(names))
+	}
+	for _, name := range names {
+		f := reconcile.File{Name: name, New: dir == s.new}
+		if twin, twice := s.r.Add(f); twice {
+			if err := s.untwin(twin, f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// untwin handles two files with one base name: a rename that was seen halfway,
 // two links to one file, or two messages.
-func (f *Folder) untwin(r *reading, base string, a, b found) error {
-	if a.inNew && !b.inNew || f.knows(base, b) {
-		a, b = b, a // the newcomer gives way
+func (s *scan) untwin(a, b reconcile.File) error {
+	as, err := s.statOrNil(a)
+	if err != nil {
+		return err
 	}
-	as, aerr := f.in(a).Stat(a.file)
-	bs, berr := f.in(b).Stat(b.file)
-	r.files[base] = a
-	switch {
-	case isNot(aerr):
-		r.files[base] = b
-		return nil
-	case isNot(berr):
-		return nil
-	case aerr != nil || berr != nil:
-		return errors.Join(aerr, berr)
+	bs, err := s.statOrNil(b)
+	if err != nil {
+		return err
 	}
-	if as.Ino == bs.Ino {
-		// Only links that stood for a while are not a rename in progress.
-		if time.Since(bs.CTime) > 30*time.Second && as.Links > 1 {
-			return ignoreMissing(f.in(b).Remove(b.file))
+	keep, other, verdict := reconcile.Twin(s.known, a, b, as, bs, time.Now())
+	base := maildir.Base(keep.Name)
+	s.r.Files[base] = keep
+	dir, st := s.in(other), bs
+	if other == a {
+		st = as
+	}
+	switch verdict {
+	case reconcile.Unlink:
+		return ignoreMissing(dir.Remove(other.Name))
+	case reconcile.NewName:
+		_, info := maildir.Split(other.Name)
+		fresh := maildir.Unique()
+		if size, wire := maildir.Sizes(base); size == st.Size && wire >= 0 {
+			fresh = maildir.WithSizes(fresh, size, wire)
 		}
-		return nil
-	}
-	_, info := maildir.Split(b.file)
-	fresh := maildir.Unique()
-	if size, wire := maildir.Sizes(base); size == bs.Size && wire >= 0 {
-		fresh = maildir.WithSizes(fresh, size, wire)
-	}
-	err := f.in(b).Rename(b.file, f.in(b), fresh+info)
-	if err == nil {
-		r.files[fresh] = found{fresh + info, b.inNew}
-	}
-	return ignoreMissing(err)
-}
-
-// knows tells whether a file is the one that we know by that base name.
-func (f *Folder) knows(base string, x found) bool {
-	i, ok := f.state.find(f.state.names()[base])
-	return ok && f.state.msgs[i].File == x.file && f.state.msgs[i].New == x.inNew
-}
-
-func (f *Folder) in(x found) *maildir.Dir {
-	if x.inNew {
-		return f.new
-	}
-	return f.cur
-}
-
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
-// dropRevived takes the lines out of the uidlist whose message was expunged,
-// but whose file is there again: readers were told that its UID is gone, so it
-// gets another one. Of two lines for one file the last counts. It returns the
-// UIDs of the lines that are left, by base name.
-func (f *Folder) dropRevived(r *reading) map[string]uint32 {
-	st := &f.state
-	last := make(map[string]uint32, len(r.list.Entries))
-	for _, e := range r.list.Entries {
-		last[e.Base] = e.UID
-	}
-	n := len(r.list.Entries)
-	r.list.Entries = slices.DeleteFunc(r.list.Entries, func(e maildir.Entry) bool {
-		if last[e.Base] != e.UID {
-			return true
+		err := dir.Rename(other.Name, dir, fresh+info)
+		if err == nil {
+			s.r.Files[fresh] = reconcile.File{Name: fresh + info, New: other.New}
 		}
-		if _, there := r.files[e.Base]; !there || !st.loaded || r.list.Validity != st.validity || e.UID >= st.next {
-			return false
-		}
-		if _, known := st.find(e.UID); known {
-			return false
-		}
-		delete(last, e.Base)
-		return true
-	})
-	r.damaged = r.damaged || len(r.list.Entries) < n
-	return last
+		return ignoreMissing(err)
+	}
+	return nil
 }
 
-// match finds which files have no UID, and which messages no file.
-func (f *Folder) match(r *reading) {
-	if r.list != nil {
-		listed := f.dropRevived(r)
-		r.unknown = make([]string, 0, max(len(r.files)-len(listed), 0))
-		for base := range r.files {
-			if _, ok := listed[base]; !ok {
-				r.unknown = append(r.unknown, base)
+// statOrNil returns the state of a file, nil if it is gone.
+func (s *scan) statOrNil(f reconcile.File) (*maildir.Stat, error) {
+	st, err := s.in(f).Stat(f.Name)
+	if isNot(err) {
+		return nil, nil
+	}
+	return &st, err
+}
+
+// lookAgain looks a few more times for the files of messages that the reading
+// lacks. Programs that rename files without the lock make a reading of a
+// directory miss some, and a message that was expunged by mistake would come
+// back with another UID. now are the stamps from before the reading: if the
+// directories were at rest all the time, nothing was missed.
+func (s *scan) lookAgain(now stamp) error {
+	for range 3 {
+		absent := s.r.Absent(s.known)
+		if len(absent) == 0 {
+			return nil
+		}
+		var after stamp
+		if _, err := s.lookDirs(&after); err != nil {
+			return err
+		}
+		if s.rest && after.Cur.Equal(now.Cur) && after.New.Equal(now.New) {
+			return nil
+		}
+		there := map[string]reconcile.File{}
+		for _, dir := range []*maildir.Dir{s.new, s.cur} {
+			names, err := dir.Files()
+			if err != nil {
+				return err
+			}
+			for _, name := range names {
+				there[maildir.Base(name)] = reconcile.File{Name: name, New: dir == s.new}
 			}
 		}
-	} else {
-		names := f.state.names()
-		for base := range r.files {
-			if _, ok := names[base]; !ok {
-				r.unknown = append(r.unknown, base)
+		for _, base := range absent {
+			if f, ok := there[base]; ok {
+				s.r.Files[base] = f
 			}
 		}
 	}
-	for _, m := range f.state.msgs {
-		if !r.curRead && !m.New {
-			continue
-		}
-		if _, ok := r.files[m.Base()]; !ok {
-			r.missing = append(r.missing, m.UID)
-		}
-	}
+	return nil
 }

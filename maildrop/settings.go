@@ -34,6 +34,18 @@ func (s *Store) Configure(cfg Config, account func(mail.Address) (Account, bool)
 	return nil
 }
 
+// limits returns the limits that are configured for an account, 0 for none.
+func (s *Store) limits(a mail.Address) (size, messages int64) {
+	set := s.set.Load()
+	size, messages = int64(set.Quota), set.QuotaMessages
+	if set.account != nil {
+		if acc, ok := set.account(a); ok && acc.Quota > 0 {
+			size = acc.Quota
+		}
+	}
+	return size, messages
+}
+
 // Separator is what stands between the levels of a folder name on IMAP, and
 // Prefix what stands before all names but INBOX, as in "INBOX.".
 func (s *Store) Separator() string { return s.set.Load().Separator }

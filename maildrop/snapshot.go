@@ -5,6 +5,7 @@ import (
 
 	"hoplite/maildrop/index"
 	"hoplite/maildrop/maildir"
+	"hoplite/maildrop/reconcile"
 )
 
 // Message is one message of a Snapshot. It never changes.
@@ -23,7 +24,7 @@ const (
 )
 
 // MaxKeywords is how many different keywords a folder can have.
-const MaxKeywords = 64
+const MaxKeywords = reconcile.MaxKeywords
 
 // Snapshot is a folder at one moment. It never changes, so it can be read
 // without a lock for as long as one likes.
@@ -40,6 +41,15 @@ type Snapshot struct {
 	Keywords []string
 	// Gone is set when the folder was deleted.
 	Gone bool
+}
+
+// snapshotOf returns what is known as a Snapshot.
+func snapshotOf(k *reconcile.State) *Snapshot {
+	return &Snapshot{
+		Validity: k.Validity, Next: k.Next, ModSeq: k.ModSeq, GUID: k.GUID,
+		Messages: k.Messages[:len(k.Messages):len(k.Messages)],
+		Keywords: k.Keywords[:len(k.Keywords):len(k.Keywords)],
+	}
 }
 
 // Find returns the index of the message with a UID.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"hoplite/maildrop/maildir"
 )
@@ -22,10 +23,14 @@ var usualNames = map[string]string{
 // specialUseFile lists marked folders, a line each: use, TAB, folder name.
 const specialUseFile = "hoplite-special-use"
 
-// specialUses reads which folder is marked for what; b.mu is held.
-func (b *Box) specialUses() map[string]string {
+// specialUses keeps the file that says which folders are marked for what.
+// Box.mu guards it.
+type specialUses struct{ dir *maildir.Dir }
+
+// read returns the use of each marked folder, by name.
+func (u specialUses) read() map[string]string {
 	uses := map[string]string{}
-	text, err := b.dir.ReadFile(specialUseFile, 64<<10)
+	text, err := u.dir.ReadFile(specialUseFile, 64<<10)
 	if err != nil {
 		return uses
 	}
@@ -38,11 +43,11 @@ func (b *Box) specialUses() map[string]string {
 	return uses
 }
 
-// setSpecialUse changes the marks; b.mu is held.
-func (b *Box) setSpecialUse(change func(map[string]string)) error {
-	uses := b.specialUses()
+// change changes the marks.
+func (u specialUses) change(do func(map[string]string)) error {
+	uses := u.read()
 	was := maps.Clone(uses)
-	change(uses)
+	do(uses)
 	if maps.Equal(uses, was) {
 		return nil
 	}
@@ -50,34 +55,41 @@ func (b *Box) setSpecialUse(change func(map[string]string)) error {
 	for _, name := range slices.Sorted(maps.Keys(uses)) {
 		text = fmt.Appendf(text, "%s\t%s\n", uses[name], name)
 	}
-	b.listing.folders = nil
-	return b.dir.Replace(specialUseFile, text)
+	return u.dir.Replace(specialUseFile, text)
 }
 
-// Subscriptions returns the names that the user subscribed to, in the order
-// of the file. Folders that do not exist can be among them.
-func (b *Box) Subscriptions() ([]string, error) {
-	b.subs.Lock()
-	defer b.subs.Unlock()
-	s, err := b.readSubscriptions()
+// subscriptions keeps the list of folders that the user subscribed to.
+type subscriptions struct {
+	dir *maildir.Dir // of the box
+	// separator returns what stands between levels in the old form of the file.
+	separator func() string
+
+	mu sync.Mutex
+}
+
+// names returns the subscribed names.
+func (l *subscriptions) names() ([]string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s, err := l.read()
 	return s.Names, err
 }
 
-func (b *Box) readSubscriptions() (maildir.Subscriptions, error) {
-	text, err := b.dir.ReadFile(maildir.SubscriptionsFile, 1<<20)
+func (l *subscriptions) read() (maildir.Subscriptions, error) {
+	text, err := l.dir.ReadFile(maildir.SubscriptionsFile, 1<<20)
 	if isNot(err) {
-		return b.courierSubscriptions(), nil
+		return l.courier(), nil
 	}
 	if err != nil {
 		return maildir.Subscriptions{}, fmt.Errorf("read subscriptions: %w", err)
 	}
-	return maildir.ParseSubscriptions(string(text), b.store.Separator()), nil
+	return maildir.ParseSubscriptions(string(text), l.separator()), nil
 }
 
-// courierSubscriptions is what a user of Courier subscribed to, or nothing.
-func (b *Box) courierSubscriptions() maildir.Subscriptions {
-	s := maildir.Subscriptions{Separator: b.store.Separator()}
-	text, err := b.dir.ReadFile(maildir.CourierSubscriptionsFile, 1<<20)
+// courier returns what a user of Courier subscribed to, or nothing.
+func (l *subscriptions) courier() maildir.Subscriptions {
+	s := maildir.Subscriptions{Separator: l.separator()}
+	text, err := l.dir.ReadFile(maildir.CourierSubscriptionsFile, 1<<20)
 	if err != nil {
 		return s
 	}
@@ -88,16 +100,11 @@ func (b *Box) courierSubscriptions() maildir.Subscriptions {
 	return s
 }
 
-// Subscribe puts a name on the list of subscriptions or takes it off. The
-// folder need not exist (RFC 9051, 6.3.7).
-func (b *Box) Subscribe(name string, on bool) error {
-	name = maildir.CanonicalFolder(name)
-	if _, err := maildir.FolderDir(name); err != nil && on {
-		return err
-	}
-	b.subs.Lock()
-	defer b.subs.Unlock()
-	s, err := b.readSubscriptions()
+// set puts a name on the list, or takes it off.
+func (l *subscriptions) set(name string, on bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s, err := l.read()
 	if err != nil {
 		return err
 	}
@@ -110,5 +117,5 @@ func (b *Box) Subscribe(name string, on bool) error {
 	default:
 		return nil
 	}
-	return b.dir.Replace(maildir.SubscriptionsFile, s.Bytes())
+	return l.dir.Replace(maildir.SubscriptionsFile, s.Bytes())
 }

@@ -3,20 +3,14 @@ package maildrop
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"hoplite/maildrop/index"
-	"hoplite/maildrop/maildir"
+	"hoplite/maildrop/reconcile"
 )
-
-// lockWait is how long we wait for another program's uidlist lock.
-const lockWait = 20 * time.Second
 
 // sync takes over what changed on disk. f.mu is held.
 func (f *Folder) sync() error {
-	st := &f.state
 	if f.dated(); f.deleted.Load() {
 		return ErrGone
 	}
@@ -28,22 +22,23 @@ func (f *Folder) sync() error {
 		f.vanish()
 		return ErrGone
 	}
-	if !st.loaded {
+	if !f.known.Known {
 		f.load()
 	}
 	arrived := f.fresh.Swap(false)
-	same := st.loaded && now.Equal(st.stamp)
+	same := f.known.Known && now.Equal(f.since)
 	all := false
 	switch {
 	case arrived || !same:
-	case !st.settle:
+	case !f.settle:
 		return nil
 	case time.Since(now.Cur) > settleTime && time.Since(now.New) > settleTime:
 		all = true
 	case time.Since(now.New) > settleTime:
-		return nil // looked at again once it had time to settle
+		return nil // it is read again once the directories had time to settle
 	}
-	if err := f.rescan(now, all); err != nil {
+	r := round{Folder: f, now: now}
+	if err := r.run(all); err != nil {
 		return fmt.Errorf("read folder %s: %w", f.dir.Path(), err)
 	}
 	return nil
@@ -60,243 +55,151 @@ func (f *Folder) vanish() {
 	f.watchers.wake()
 }
 
-// found is one file of cur or new.
-type found struct {
-	file  string
-	inNew bool
-}
+// raiseWait is how long a change waits to raise the bound in the uidlist. If
+// another program has the lock for longer, the next change tries again.
+const raiseWait = time.Second
 
-// reading is one look at everything that makes up a folder.
-type reading struct {
-	stamp   stamp
-	list    *maildir.UIDList // nil when it is as it was
-	damaged bool             // the list can't be trusted or is missing
-	files   map[string]found // by base name
-	curRead bool             // cur was read; otherwise files holds only new
-	missing []uint32
-	unknown []string // base names without a UID
-}
-
-// rescan reads what changed, without a lock when all files are known and
-// there, else once more with the uidlist locked: a file that another program
-// renames meanwhile can be missing from one reading of a directory.
-func (f *Folder) rescan(now stamp, all bool) error {
-	// A folder that nobody served yet has nothing but unknown files.
-	if !f.state.loaded && now.List == (index.FileStamp{}) {
-		return f.rescanLocked(true)
-	}
-	r, err := f.read(now, all)
-	if err != nil {
-		return err
-	}
-	if len(r.missing) == 0 && len(r.unknown) == 0 && !r.damaged {
-		return f.adopt(r, nil)
-	}
-	// With only new mail, cur need not be read again.
-	return f.rescanLocked(len(r.missing) > 0 || all || r.list != nil)
-}
-
-// rescanLocked reads what changed and gives UIDs to new files.
-func (f *Folder) rescanLocked(all bool) error {
-	lock, err := f.lockList()
-	if err != nil {
-		return err
-	}
-	defer lock.Release()
-	now, _, err := f.look()
-	if err != nil {
-		return err
-	}
-	r, err := f.read(now, all)
-	if err != nil {
-		return err
-	}
-	if err := f.lookAgain(r); err != nil {
-		return err
-	}
-	return f.adopt(r, lock)
-}
-
-// lookAgain looks a few more times for the files of missing messages. Programs
-// that rename files without the lock make a reading of a directory miss some,
-// and a message that was expunged by mistake would come back with another UID.
-func (f *Folder) lookAgain(r *reading) error {
-	for range 3 {
-		if len(r.missing) == 0 {
-			return nil
-		}
-		again := reading{files: map[string]found{}}
-		for _, inNew := range []bool{true, false} {
-			names, err := f.in(found{inNew: inNew}).Files()
-			if err != nil {
-				return err
-			}
-			for _, file := range names {
-				again.files[maildir.Base(file)] = found{file, inNew}
-			}
-		}
-		r.missing = slices.DeleteFunc(r.missing, func(uid uint32) bool {
-			i, ok := f.state.find(uid)
-			if !ok {
-				return true
-			}
-			base := f.state.msgs[i].Base()
-			file, there := again.files[base]
-			if there {
-				r.files[base] = file
-			}
-			return there
-		})
-	}
-	return nil
-}
-
-// read reads uidlist, keywords and directories as far as they changed, or
-// everything.
-func (f *Folder) read(now stamp, all bool) (*reading, error) {
-	st := &f.state
-	r := &reading{stamp: now}
-	all = all || !st.loaded
-	if all || !now.List.Equal(st.stamp.List) {
-		if err := f.readList(r); err != nil {
-			return nil, err
-		}
-		all = true
-	}
-	if all || !now.Keywords.Equal(st.stamp.Keywords) {
-		if err := f.readKeywords(); err != nil {
-			return nil, err
-		}
-		all = true // letters may mean other keywords now
-	}
-	r.curRead = all || !now.Cur.Equal(st.stamp.Cur)
-	r.files = map[string]found{}
-	if err := f.readDir(r, f.new, true); err != nil {
-		return nil, err
-	}
-	if !r.curRead && f.movedBack(r) {
-		r.curRead = true
-	}
-	if r.curRead {
-		if err := f.readDir(r, f.cur, false); err != nil {
-			return nil, err
-		}
-	}
-	f.match(r)
-	return r, nil
-}
-
-// movedBack tells whether new has a file that we know from cur: moved there,
-// or a second one of that name.
-func (f *Folder) movedBack(r *reading) bool {
-	if len(r.files) == 0 {
-		return false
-	}
-	names := f.state.names()
-	for base := range r.files {
-		if uid, ok := names[base]; ok {
-			if i, ok := f.state.find(uid); ok && !f.state.msgs[i].New {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// readList reads the uidlist, or Courier's if there is no other.
-func (f *Folder) readList(r *reading) error {
-	text, err := f.dir.ReadFile(maildir.UIDListFile, maildir.MaxUIDList)
-	courier := false
-	if isNot(err) {
-		r.damaged = true
-		text, err = f.dir.ReadFile(maildir.CourierUIDListFile, maildir.MaxUIDList)
-		courier = err == nil
-	}
-	if isNot(err) {
-		r.list = f.rebuiltList()
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	list, err := maildir.ParseUIDList(string(text))
-	if errors.Is(err, maildir.ErrUIDList) {
-		f.box.store.log.Warn().Err(err).Str("folder", f.dir.Path()).Msg("uidlist is damaged and will be mended")
-		r.damaged = true
-		list = f.mergedList(list)
-	}
-	r.list = list
-	r.damaged = r.damaged || list.GUID == "" || list.ModSeq == 0
-	f.state.ceilingAt = maildir.ModSeqOffset(text)
-	if courier {
-		f.state.ceilingAt = -1
-		f.courierUIDLs(list)
-	}
-	return nil
-}
-
-// courierUIDLs takes over what Courier called the messages on POP3.
-func (f *Folder) courierUIDLs(list *maildir.UIDList) {
-	text, err := f.dir.ReadFile(maildir.CourierSizesFile, maildir.MaxUIDList)
-	if err != nil {
+// raise keeps the bound in the uidlist's header above the modification
+// sequence. l is nil if the uidlist is not locked. A failure only matters if
+// the index is lost later.
+func (f *Folder) raise(l *lockedList) {
+	if f.known.ModSeq < f.known.Ceiling {
 		return
 	}
-	names := maildir.ParseCourierSizes(string(text))
-	for i, e := range list.Entries {
-		if name := names[e.Base]; name != "" && e.Key('P') == "" && !strings.ContainsAny(name, " \t") {
-			list.Entries[i].Ext = strings.TrimSpace(e.Ext + " P" + name)
+	err := f.raiseTo(l, f.known.Bound())
+	if err != nil {
+		f.box.store.log.Warn().Err(err).Str("folder", f.dir.Path()).Msg("modification sequence not saved in the uidlist")
+	}
+}
+
+func (f *Folder) raiseTo(l *lockedList, bound uint64) error {
+	same := l != nil
+	if l == nil {
+		var err error
+		if l, err = f.lockList(raiseWait); err != nil {
+			return err
 		}
-	}
-}
-
-// rebuiltList is the uidlist as we remember it, for when the file is gone:
-// readers keep their UIDs. It is empty when we remember nothing.
-func (f *Folder) rebuiltList() *maildir.UIDList {
-	st := &f.state
-	list := &maildir.UIDList{Validity: st.validity, Next: max(st.next, 1), GUID: st.guid, ModSeq: st.ceiling, Other: st.other}
-	for _, m := range st.msgs {
-		list.Entries = append(list.Entries, maildir.Entry{UID: m.UID, Ext: m.Ext, Base: m.Base()})
-	}
-	return list
-}
-
-// mergedList mends a damaged list with what we remember. Without that, the
-// good part of it stands, and what followed gets new UIDs.
-func (f *Folder) mergedList(list *maildir.UIDList) *maildir.UIDList {
-	if f.state.validity != 0 && (list.Validity == 0 || list.Validity == f.state.validity) {
-		ours := f.rebuiltList()
-		ours.Next = max(ours.Next, list.Next)
-		for _, e := range list.Entries {
-			if _, known := ours.Find(e.UID); !known && e.UID > lastUID(ours) {
-				ours.Entries = append(ours.Entries, e)
-			}
+		defer l.release()
+		now, err := l.stamp()
+		if err != nil {
+			return err
 		}
-		return ours
+		// Lines that others appended are not read yet: the stamp must not cover
+		// them.
+		same = now.Equal(f.since.List)
 	}
-	// UIDs behind the damage may have been shown to readers.
-	list.Next += 1000
-	return list
-}
-
-func lastUID(l *maildir.UIDList) uint32 {
-	if n := len(l.Entries); n > 0 {
-		return l.Entries[n-1].UID
+	err := l.raise(bound)
+	if errors.Is(err, errNoBound) && same {
+		err = l.write(&f.known, f.known.List(nil), nil)
 	}
-	return 0
-}
-
-// readKeywords reads dovecot-keywords and keeps our own keywords beyond it.
-func (f *Folder) readKeywords() error {
-	text, err := f.dir.ReadFile(maildir.KeywordsFile, 64<<10)
-	if err != nil && !isNot(err) {
+	if err != nil {
 		return err
 	}
-	letters := maildir.ParseKeywords(string(text))
-	names := make([]string, max(len(f.state.keywords), maildir.MaxLetters))
-	copy(names, letters[:])
-	if len(f.state.keywords) > maildir.MaxLetters {
-		copy(names[maildir.MaxLetters:], f.state.keywords[maildir.MaxLetters:])
+	f.known.Ceiling = bound
+	if !same {
+		return nil
 	}
-	f.state.keywords = names
+	f.since.List, err = l.stamp()
+	return err
+}
+
+// finish ends a change of our own: what the directories look like now is
+// known, so they need not be read again. l is nil if the uidlist is not
+// locked; then nothing was written to it.
+func (f *Folder) finish(l *lockedList, c reconcile.Changes) error {
+	f.raise(l)
+	if l != nil {
+		if err := l.restamp(&f.since); err != nil {
+			return err
+		}
+	}
+	if _, err := f.lookDirs(&f.since); err != nil {
+		return err
+	}
+	f.settle = true
+	f.publish(c)
 	return nil
+}
+
+// publish shows the state to readers and writes it to the index.
+func (f *Folder) publish(c reconcile.Changes) {
+	f.snap.Store(snapshotOf(&f.known))
+	defer f.watchers.wake()
+	if f.index.write(&f.known, f.head(), c) {
+		return
+	}
+	// The index is written as a whole, after the reader has its answer.
+	time.AfterFunc(putOff, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.dated(); f.index.behind {
+			f.index.rewrite(&f.known, f.head())
+		}
+	})
+}
+
+// putOff is how long work waits that no reader is waiting for.
+const putOff = 50 * time.Millisecond
+
+// head is what the index has to say besides messages.
+func (f *Folder) head() index.Head {
+	k := &f.known
+	return index.Head{
+		Validity: k.Validity, Next: k.Next, ModSeq: k.ModSeq, Recent: k.Recent, GoneFloor: k.GoneFloor,
+		Lines: k.Lines, Ceiling: k.Ceiling, CeilingAt: -1, Stamp: f.since, Settle: f.settle,
+	}
+}
+
+// load takes the folder's state from the index, if it has one.
+func (f *Folder) load() {
+	k := &f.known
+	k.Recent = max(k.Recent, 1)
+	if err := f.cleanTmp(time.Now()); err != nil {
+		f.box.store.log.Debug().Err(err).Msg("clean tmp")
+	}
+	list := f.listHead()
+	if list == nil || list.GUID == "" {
+		return
+	}
+	s := f.index.open(list.GUID)
+	if s == nil || s.Head.Validity != list.Validity {
+		return
+	}
+	h := s.Head
+	*k = reconcile.State{
+		Known: true, Messages: s.Messages, Keywords: s.Keywords,
+		Validity: h.Validity, Next: h.Next, GUID: list.GUID, Other: s.Other, Lines: h.Lines,
+		ModSeq: h.ModSeq, Ceiling: h.Ceiling, Recent: h.Recent, Gone: s.Gone, GoneFloor: h.GoneFloor,
+	}
+	f.index.current(k)
+	f.since, f.settle = h.Stamp, h.Settle
+	if s.Doubtful {
+		// Readers may know of changes that are not in the index.
+		k.ModSeq = max(k.ModSeq, list.ModSeq)
+		k.GoneFloor, f.settle = k.ModSeq, true
+	}
+	f.snap.Store(snapshotOf(k))
+}
+
+// unload writes what is left to write and forgets the folder's state.
+func (f *Folder) unload() {
+	if f.dated(); f.known.Known && !f.deleted.Load() {
+		// A directory that had no time to settle would be read again.
+		if err := f.sync(); err != nil && !errors.Is(err, ErrGone) {
+			f.box.store.log.Debug().Err(err).Msg("last look at a folder")
+		}
+		f.index.write(&f.known, f.head(), reconcile.Changes{})
+		if f.index.behind {
+			f.index.rewrite(&f.known, f.head())
+		}
+	}
+	f.index.close()
+	f.forget()
+}
+
+// forget drops everything that is known of the folder.
+func (f *Folder) forget() {
+	f.known, f.since, f.settle, f.dating = reconcile.State{}, stamp{}, false, nil
+	f.index.off = false
+	f.snap.Store(nil)
 }

@@ -26,7 +26,7 @@ const importBatch = 50
 // ImportMbox adds the messages of an mbox to a folder, which is made when it
 // isn't there. Running it again brings over only what is missing: the file
 // names say where a message came from. progress hears how far it read.
-func (b *Box) ImportMbox(ctx context.Context, folder string, r io.Reader, progress func(offset int64)) (done Transferred, err error) {
+func ImportMbox(ctx context.Context, b *Box, folder string, r io.Reader, progress func(offset int64)) (done Transferred, err error) {
 	if err := b.Create(folder, ""); err != nil && !errors.Is(err, ErrExists) {
 		return done, err
 	}
@@ -66,7 +66,7 @@ func (b *Box) ImportMbox(ctx context.Context, folder string, r io.Reader, progre
 				done.Known++
 			} else {
 				known[name] = true
-				n, err := f.imported(msg, name)
+				n, err := msg.into(f, name)
 				if err != nil {
 					return done, err
 				}
@@ -93,7 +93,8 @@ func (msg *mboxMessage) name() string {
 	return fmt.Sprintf("%d.M%dH%x.mbox", msg.date.Unix(), msg.offset, sum[:8])
 }
 
-func (f *Folder) imported(msg *mboxMessage, name string) (*NewMessage, error) {
+// into begins a message of a folder with the text, flags and date of msg.
+func (msg *mboxMessage) into(f *Folder, name string) (*NewMessage, error) {
 	n, err := f.NewMessage()
 	if err != nil {
 		return nil, err
@@ -108,7 +109,7 @@ func (f *Folder) imported(msg *mboxMessage, name string) (*NewMessage, error) {
 }
 
 // ExportMbox writes a folder as mbox.
-func (f *Folder) ExportMbox(ctx context.Context, out io.Writer, progress func(messages int)) (int, error) {
+func ExportMbox(ctx context.Context, f *Folder, out io.Writer, progress func(messages int)) (int, error) {
 	s, err := f.Sync()
 	if err != nil {
 		return 0, err

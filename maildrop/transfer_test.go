@@ -70,7 +70,7 @@ func TestMboxImportTwiceAndExport(t *testing.T) {
 	s := testStore(t, Config{})
 	f := testFolder(t, s, "Old/2020")
 	for round, want := range []Transferred{{Folders: 1, Messages: 3}, {Folders: 1, Known: 3}} {
-		done, err := f.box.ImportMbox(context.Background(), "Old/2020", strings.NewReader(twoMails), func(int64) {})
+		done, err := ImportMbox(context.Background(), f.box, "Old/2020", strings.NewReader(twoMails), func(int64) {})
 		if err != nil || done != want {
 			t.Errorf("round %d: %+v, %v", round+1, done, err)
 		}
@@ -81,12 +81,12 @@ func TestMboxImportTwiceAndExport(t *testing.T) {
 		t.Errorf("first message %+v with %q", m, snap.KeywordNames(m))
 	}
 	var out bytes.Buffer
-	n, err := f.ExportMbox(context.Background(), &out, func(int) {})
+	n, err := ExportMbox(context.Background(), f, &out, func(int) {})
 	if err != nil || n != 3 {
 		t.Fatalf("%d messages, %v", n, err)
 	}
 	again := testFolder(t, s, "Again")
-	if _, err := again.box.ImportMbox(context.Background(), "Again", bytes.NewReader(out.Bytes()), func(int64) {}); err != nil {
+	if _, err := ImportMbox(context.Background(), again.box, "Again", bytes.NewReader(out.Bytes()), func(int64) {}); err != nil {
 		t.Fatal(err)
 	}
 	twice := syncNow(t, again)
@@ -201,7 +201,7 @@ func TestCheckAndMend(t *testing.T) {
 		must(t, spoil())
 		// Nothing can date a file's last change back.
 		later := time.Now().Add(48 * time.Hour)
-		found, err := f.box.check(context.Background(), later)
+		found, err := check(context.Background(), f.box, later)
 		if err != nil || len(found) == 0 {
 			t.Errorf("%s: %+v, %v", name, found, err)
 		}
@@ -210,7 +210,7 @@ func TestCheckAndMend(t *testing.T) {
 				must(t, found[i].Mend())
 			}
 		}
-		if found, err = f.box.check(context.Background(), later); name != "twice" && (err != nil || len(found) != 0) {
+		if found, err = check(context.Background(), f.box, later); name != "twice" && (err != nil || len(found) != 0) {
 			t.Errorf("%s, after mending: %+v, %v", name, found, err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hoplite/maildrop/maildir"
+	"hoplite/maildrop/reconcile"
 )
 
 // FolderInfo is one line of a folder list.
@@ -79,7 +80,7 @@ func (b *Box) isFolder(dir string) bool {
 }
 
 func (b *Box) describe(seen map[string]bool) []FolderInfo {
-	uses := b.specialUses()
+	uses := b.uses.read()
 	folders := make([]FolderInfo, 0, len(seen))
 	for name, exists := range seen {
 		folders = append(folders, FolderInfo{Name: name, Exists: exists, SpecialUse: uses[name]})
@@ -125,21 +126,22 @@ func (b *Box) Create(name, use string) error {
 	if use != "" && !slices.Contains(SpecialUses, use) {
 		return fmt.Errorf("special use %q: %w", use, ErrFolderName)
 	}
-	if err := b.create(dirName); err != nil {
+	b.listing.folders = nil
+	if err := createFolder(b.dir, dirName); err != nil {
 		return fmt.Errorf("create folder %q: %w", name, err)
 	}
-	b.listing.folders = nil
 	if use == "" {
 		return nil
 	}
-	return b.setSpecialUse(func(uses map[string]string) { uses[name] = use })
+	return b.uses.change(func(uses map[string]string) { uses[name] = use })
 }
 
-func (b *Box) create(dirName string) error {
-	if err := b.dir.Mkdir(dirName); err != nil && !isExist(err) {
+// createFolder makes the directory of a folder, with everything in it.
+func createFolder(box *maildir.Dir, dirName string) error {
+	if err := box.Mkdir(dirName); err != nil && !isExist(err) {
 		return err
 	}
-	dir, err := b.dir.Sub(dirName)
+	dir, err := box.Sub(dirName)
 	if err != nil {
 		return err
 	}
@@ -147,14 +149,14 @@ func (b *Box) create(dirName string) error {
 	if err := makeDirs(dir); err != nil {
 		return err
 	}
-	if err := errors.Join(markFolder(dir), dir.Sync(), b.dir.Sync()); err != nil {
+	if err := errors.Join(markFolder(dir), dir.Sync(), box.Sync()); err != nil {
 		return err
 	}
-	validity, err := maildir.NextUIDValidity(b.dir)
+	validity, err := maildir.NextUIDValidity(box)
 	if err != nil {
 		return err
 	}
-	list := maildir.UIDList{Validity: validity, Next: 1, GUID: newGUID(), ModSeq: modSeqStep}
+	list := maildir.UIDList{Validity: validity, Next: 1, GUID: newGUID(), ModSeq: reconcile.ModSeqStep}
 	return dir.Replace(maildir.UIDListFile, list.Bytes())
 }
 
@@ -195,19 +197,19 @@ func (b *Box) Delete(name string) error {
 	b.listing.folders = nil
 	f.mu.Lock()
 	var size int64
-	for _, m := range f.state.msgs {
+	for _, m := range f.known.Messages {
 		size += m.Size
 	}
-	count := int64(len(f.state.msgs))
-	if !f.state.loaded {
+	count := int64(len(f.known.Messages))
+	if !f.known.Known {
 		size, count = addUp(f.dir)
 	}
-	f.erase()
+	f.index.erase(f.known.GUID)
 	f.vanish()
 	f.mu.Unlock()
-	b.used(-size, -count)
+	b.quota.used(-size, -count)
 	return errors.Join(b.dir.Sync(), removeTree(b.dir, trash),
-		b.setSpecialUse(func(uses map[string]string) { delete(uses, name) }))
+		b.uses.change(func(uses map[string]string) { delete(uses, name) }))
 }
 
 // drop forgets a folder that was deleted; those who have it open close it.

@@ -1,6 +1,7 @@
 package maildrop
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -66,7 +67,7 @@ func (w *watcher) changed(f *Folder) {
 	watched := w.folders[f] > 0 && !w.closed
 	w.mu.Unlock()
 	if watched {
-		f.lookSoon(gather)
+		w.look(f, gather)
 	}
 }
 
@@ -79,8 +80,35 @@ func (w *watcher) poll() {
 	}
 	w.mu.Unlock()
 	for _, f := range folders {
-		f.lookSoon(0)
+		w.look(f, 0)
 	}
+}
+
+// look has a folder looked at in the background, once for all who ask
+// meanwhile.
+func (w *watcher) look(f *Folder, wait time.Duration) {
+	if !f.waking.CompareAndSwap(false, true) {
+		return
+	}
+	b := f.box
+	b.mu.Lock()
+	open := f.refs > 0
+	if open {
+		f.refs++ // it stays open until the look is done
+	}
+	b.mu.Unlock()
+	if !open {
+		f.waking.Store(false)
+		return
+	}
+	go func() {
+		defer f.Close()
+		time.Sleep(wait)
+		f.waking.Store(false)
+		if _, err := f.Sync(); err != nil && !errors.Is(err, ErrGone) {
+			b.store.log.Warn().Err(err).Msg("changes not announced")
+		}
+	}()
 }
 
 func (w *watcher) close() {
@@ -89,5 +117,45 @@ func (w *watcher) close() {
 	w.closed = true
 	if w.notifier != nil {
 		w.notifier.close()
+	}
+}
+
+// watchers are the channels of those who wait for changes.
+type watchers struct {
+	mu    sync.Mutex
+	chans map[chan struct{}]bool
+}
+
+func (w *watchers) add() chan struct{} {
+	c := make(chan struct{}, 1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.chans == nil {
+		w.chans = map[chan struct{}]bool{}
+	}
+	w.chans[c] = true
+	return c
+}
+
+func (w *watchers) remove(c chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.chans, c)
+}
+
+func (w *watchers) any() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.chans) > 0
+}
+
+func (w *watchers) wake() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for c := range w.chans {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
 	}
 }

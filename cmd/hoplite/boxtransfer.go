@@ -80,7 +80,7 @@ func importMbox(cmd *cobra.Command, box *maildrop.Box, folder, path string, size
 	defer f.Close()
 	bar := counter(cmd, size, "octets")
 	defer bar.Finish()
-	return box.ImportMbox(cmd.Context(), folder, f, func(at int64) { bar.Set64(at) })
+	return maildrop.ImportMbox(cmd.Context(), box, folder, f, func(at int64) { bar.Set64(at) })
 }
 
 func importMaildir(cmd *cobra.Command, b *boxes, box *maildrop.Box, path string) (maildrop.Transferred, error) {
@@ -168,7 +168,7 @@ func exportFolder(ctx context.Context, root *os.Root, f *maildrop.Folder, path s
 	if err != nil {
 		return 0, err
 	}
-	n, err := f.ExportMbox(ctx, w, func(int) { progress() })
+	n, err := maildrop.ExportMbox(ctx, f, w, func(int) { progress() })
 	if err == nil {
 		err = w.Sync()
 	}

@@ -1,0 +1,302 @@
+package maildrop
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"hoplite/maildrop/maildir"
+	"hoplite/maildrop/reconcile"
+)
+
+// NewMessage begins a message for this folder.
+func (f *Folder) NewMessage() (*NewMessage, error) {
+	name := maildir.Unique()
+	file, err := f.tmp.Create(name, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("begin a message: %w", err)
+	}
+	lf := lfPool.Get().(*maildir.LFWriter)
+	lf.Reset(file)
+	return &NewMessage{folder: f, file: file, lf: lf, name: name}, nil
+}
+
+// Append puts messages into the folder, all or none (RFC 3502), durably, and
+// returns them with their UIDs. They must come from this folder's NewMessage;
+// after an error they are still the caller's to Discard.
+func (f *Folder) Append(news ...*NewMessage) ([]*Message, *Snapshot, error) {
+	var size, old int64
+	for _, n := range news {
+		if n.folder != f {
+			return nil, nil, errors.New("message was begun for another folder")
+		}
+		if err := n.seal(); err != nil {
+			return nil, nil, err
+		}
+		size += n.size
+		old += n.old
+	}
+	if err := f.box.quota.fits(size-old, int64(len(news))); err != nil {
+		return nil, nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.sync(); err != nil {
+		return nil, nil, err
+	}
+	var items []incoming
+	for _, n := range news {
+		mask, err := f.keywordMask(n.Keywords, true)
+		if err != nil {
+			return nil, nil, err
+		}
+		items = append(items, incoming{
+			message: Message{Flags: n.Flags, Keywords: mask, Size: n.size, Wire: n.wire, Exact: true, Date: n.Date.Unix(), Ext: n.ext},
+			base:    n.base(),
+			place:   func(name string) error { return f.tmp.Rename(n.name, f.cur, name) },
+			undo:    func(name string) { f.cur.Rename(name, f.tmp, n.name) },
+		})
+	}
+	msgs, err := f.place(items)
+	if err != nil {
+		return nil, nil, err
+	}
+	f.box.quota.used(size, int64(len(news)))
+	return msgs, f.snap.Load(), nil
+}
+
+// incoming is a message that gets a UID and a file in cur.
+type incoming struct {
+	message Message
+	base    string
+	place   func(name string) error // puts the file into cur
+	undo    func(name string)
+}
+
+// place gives messages their UIDs and files in cur, all or none: first the
+// lines of the uidlist - a line without a file is harmless, a file whose UID
+// was shown but not written is not - then the files, then everything durable.
+// f.mu is held.
+func (f *Folder) place(items []incoming) ([]*Message, error) {
+	l, err := f.lockList(lockWait)
+	if err != nil {
+		return nil, err
+	}
+	defer l.release()
+	// Others may have given out UIDs until we had the lock.
+	if now, err := l.stamp(); err != nil {
+		return nil, err
+	} else if !now.Equal(f.since.List) {
+		r := round{Folder: f, list: l}
+		if err := r.refresh(true); err != nil {
+			return nil, err
+		}
+	}
+	msgs := make([]*Message, len(items))
+	saved := time.Now().Unix()
+	for i := range items {
+		m := items[i].message
+		m.File, m.Saved = items[i].base, saved
+		m.File = reconcile.FileName(&m)
+		msgs[i] = &m
+	}
+	entries, err := f.known.Assign(msgs)
+	if err != nil {
+		return nil, err
+	}
+	var list *maildir.UIDList
+	if f.known.Wasteful() {
+		list = f.known.List(entries)
+	}
+	if err := l.write(&f.known, list, entries); err != nil {
+		return nil, err
+	}
+	if err := f.placeFiles(items, msgs); err != nil {
+		return nil, errors.Join(err, f.finish(l, reconcile.Changes{}))
+	}
+	return msgs, f.finish(l, f.known.Add(msgs))
+}
+
+// Expunge removes messages for good, whatever their flags, and returns which
+// were removed.
+func (f *Folder) Expunge(uids []uint32) ([]uint32, *Snapshot, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.sync(); err != nil {
+		return nil, nil, err
+	}
+	var done []uint32
+	var size int64
+	var failed error
+	for _, uid := range uids {
+		i, ok := f.known.Find(uid)
+		if !ok {
+			continue
+		}
+		m := f.known.Messages[i]
+		if failed = f.remove(m); failed != nil {
+			break
+		}
+		done = append(done, uid)
+		size += m.Size
+	}
+	err := f.expunged(done)
+	f.box.quota.used(-size, -int64(len(done)))
+	return done, f.snap.Load(), errors.Join(failed, err)
+}
+
+// expunged removes messages from the state whose files are gone.
+func (f *Folder) expunged(uids []uint32) error {
+	if len(uids) == 0 {
+		return nil
+	}
+	return f.finish(nil, f.known.Expunge(uids))
+}
+
+// Mode is what a FlagChange does with its flags.
+type Mode uint8
+
+// The modes of a FlagChange.
+const (
+	Add Mode = iota
+	Remove
+	Replace
+)
+
+// FlagChange changes flags and keywords of messages.
+type FlagChange struct {
+	Mode     Mode
+	Flags    Flags
+	Keywords []string
+	// Conditional leaves messages alone whose ModSeq is above Unchanged
+	// (UNCHANGEDSINCE, RFC 7162, 3.1.3).
+	Conditional bool
+	Unchanged   uint64
+}
+
+// flagBatch is how many messages change before others get their turn.
+const flagBatch = 500
+
+// Store changes the flags of messages. It returns the UIDs that a condition
+// left alone, and the state afterwards. Messages that are gone are passed over.
+func (f *Folder) Store(uids []uint32, c FlagChange) (modified []uint32, s *Snapshot, err error) {
+	if len(uids) == 0 {
+		s, err = f.Sync()
+		return nil, s, err
+	}
+	for len(uids) > 0 {
+		n := min(flagBatch, len(uids))
+		more, err := f.store(uids[:n], c)
+		modified = append(modified, more...)
+		if err != nil {
+			return modified, f.snap.Load(), err
+		}
+		uids = uids[n:]
+	}
+	return modified, f.snap.Load(), nil
+}
+
+func (f *Folder) store(uids []uint32, c FlagChange) (modified []uint32, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.sync(); err != nil {
+		return nil, err
+	}
+	mask, err := f.keywordMask(c.Keywords, c.Mode != Remove)
+	if err != nil {
+		return nil, err
+	}
+	var done []*Message
+	for _, uid := range uids {
+		i, ok := f.known.Find(uid)
+		if !ok {
+			continue
+		}
+		m := f.known.Messages[i]
+		if c.Conditional && m.ModSeq > c.Unchanged {
+			modified = append(modified, uid)
+			continue
+		}
+		flags, keywords := c.apply(m, mask)
+		if flags == m.Flags && keywords == m.Keywords {
+			continue
+		}
+		next := *m
+		next.Flags, next.Keywords = flags, keywords
+		if err := f.renameFlags(&next, m); err != nil {
+			return modified, err
+		}
+		if next.File == "" {
+			continue // its file is gone; the next look expunges it
+		}
+		done = append(done, &next)
+	}
+	if len(done) == 0 {
+		return modified, nil
+	}
+	return modified, f.finish(nil, f.known.SetFlags(done))
+}
+
+func (c FlagChange) apply(m *Message, mask uint64) (Flags, uint64) {
+	switch c.Mode {
+	case Add:
+		return m.Flags | c.Flags, m.Keywords | mask
+	case Remove:
+		return m.Flags &^ c.Flags, m.Keywords &^ mask
+	}
+	return c.Flags, mask
+}
+
+// keywordMask returns the bits of keywords. With create, new ones get a bit.
+func (f *Folder) keywordMask(names []string, create bool) (uint64, error) {
+	var mask uint64
+	for _, name := range names {
+		if !maildir.ValidKeyword(name) {
+			return 0, ErrKeywordName
+		}
+		bit, ok := f.known.Keyword(name)
+		if !ok && create {
+			var err error
+			if bit, err = f.addKeyword(name); err != nil {
+				return 0, err
+			}
+		}
+		if ok || create {
+			mask |= 1 << bit
+		}
+	}
+	return mask, nil
+}
+
+// addKeyword gives a keyword a letter, or, if all are taken, a bit that only
+// our index knows.
+func (f *Folder) addKeyword(name string) (int, error) {
+	l, err := f.lockList(lockWait)
+	if err != nil {
+		return 0, err
+	}
+	defer l.release()
+	// Another program may have added some.
+	letters, err := readLetters(f.dir)
+	if err != nil {
+		return 0, err
+	}
+	f.known.SetLetters(&letters)
+	if bit, ok := f.known.Keyword(name); ok {
+		return bit, nil
+	}
+	names, bit, ok := f.known.NewKeyword(name)
+	if !ok {
+		return 0, ErrKeywords
+	}
+	if bit < maildir.MaxLetters {
+		if err := l.writeKeywords(maildir.Keywords(names[:maildir.MaxLetters])); err != nil {
+			return 0, err
+		}
+		if f.since.Keywords, err = fileStamp(f.dir, maildir.KeywordsFile); err != nil {
+			return 0, err
+		}
+	}
+	f.known.Keywords = names
+	return bit, nil
+}

@@ -1,0 +1,386 @@
+package maildrop
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"hoplite/maildrop/index"
+	"hoplite/maildrop/maildir"
+	"hoplite/maildrop/reconcile"
+)
+
+// files are the directories of one folder and what lies in them. They know no
+// state: whatever a caller remembers of a message's file is checked against
+// the disk.
+type files struct {
+	dir, cur, new, tmp *maildir.Dir
+	newSync, curSync   dirSyncer
+}
+
+// openFiles opens the three directories of a folder, and makes those that are
+// missing.
+func openFiles(dir *maildir.Dir) (*files, error) {
+	d := &files{dir: dir}
+	var err error
+	for _, sub := range []struct {
+		name string
+		dir  **maildir.Dir
+	}{{"cur", &d.cur}, {"new", &d.new}, {"tmp", &d.tmp}} {
+		*sub.dir, err = dir.Sub(sub.name)
+		if isNot(err) {
+			if err = makeDirs(dir); err == nil {
+				*sub.dir, err = dir.Sub(sub.name)
+			}
+		}
+		if err != nil {
+			d.close()
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// close closes the three directories. The folder's own stays open: that of
+// INBOX is the box's.
+func (d *files) close() {
+	for _, sub := range []*maildir.Dir{d.cur, d.new, d.tmp} {
+		if sub != nil {
+			sub.Close()
+		}
+	}
+}
+
+// gone reports whether the folder was removed.
+func (d *files) gone() bool {
+	st, err := d.cur.StatSelf()
+	return err != nil || st.Links == 0
+}
+
+// in returns the directory that a file lies in.
+func (d *files) in(f reconcile.File) *maildir.Dir {
+	if f.New {
+		return d.new
+	}
+	return d.cur
+}
+
+// stamp is how the disk looked when it was last read.
+type stamp = index.Stamp
+
+// settleTime is how old a directory's mtime must be before its equality means
+// that nothing changed: several changes can share one time stamp.
+const settleTime = 2 * time.Second
+
+// young reports whether a directory changed within settleTime.
+func young(s stamp) bool {
+	return time.Since(s.New) < settleTime || time.Since(s.Cur) < settleTime
+}
+
+// look reads the stamps. gone is set if the folder was removed. Without the
+// uidlist's lock, a stamp belongs to what is read after it, never to what was
+// read before.
+func (d *files) look() (s stamp, gone bool, err error) {
+	if gone, err = d.lookDirs(&s); gone || err != nil {
+		return s, gone, err
+	}
+	if s.List, err = fileStamp(d.dir, maildir.UIDListFile); err == nil {
+		s.Keywords, err = fileStamp(d.dir, maildir.KeywordsFile)
+	}
+	return s, false, err
+}
+
+// lookDirs reads the stamps of cur and new.
+func (d *files) lookDirs(s *stamp) (gone bool, err error) {
+	cur, err := d.cur.StatSelf()
+	if err != nil || cur.Links == 0 {
+		return err == nil, err
+	}
+	fresh, err := d.new.StatSelf()
+	if err != nil {
+		return false, err
+	}
+	s.Cur, s.New = cur.MTime, fresh.MTime
+	return false, nil
+}
+
+// fileStamp is the stamp of a file, zero if there is none.
+func fileStamp(dir *maildir.Dir, name string) (index.FileStamp, error) {
+	st, err := dir.Stat(name)
+	if isNot(err) {
+		return index.FileStamp{}, nil
+	}
+	if err == nil && !st.Mode.IsRegular() {
+		err = fmt.Errorf("%s in %s is not a regular file", name, dir.Path())
+	}
+	return index.FileStamp{Ino: st.Ino, Size: st.Size, MTime: st.MTime}, err
+}
+
+// search looks for a message's file by its base name.
+func (d *files) search(base string) (reconcile.File, bool) {
+	for range 3 {
+		for _, dir := range []*maildir.Dir{d.cur, d.new} {
+			names, err := dir.Files()
+			if err != nil {
+				return reconcile.File{}, false
+			}
+			i := slices.IndexFunc(names, func(n string) bool {
+				return strings.HasPrefix(n, base) && maildir.Base(n) == base
+			})
+			if i >= 0 {
+				return reconcile.File{Name: names[i], New: dir == d.new}, true
+			}
+		}
+	}
+	return reconcile.File{}, false
+}
+
+// wherever applies do to a message's file. If another program renamed the
+// file, it tries again under the new name. If the file is gone, it returns
+// ErrNoMessage.
+func (d *files) wherever(m *Message, do func(at reconcile.File) error) error {
+	at := fileOf(m)
+	for range 3 {
+		err := do(at)
+		if !isNot(err) {
+			return err
+		}
+		var ok bool
+		if at, ok = d.search(m.Base()); !ok {
+			break
+		}
+	}
+	return ErrNoMessage
+}
+
+func fileOf(m *Message) reconcile.File { return reconcile.File{Name: m.File, New: m.New} }
+
+// rename moves a message's file to a name in dst.
+func (d *files) rename(m *Message, dst *maildir.Dir, name string) error {
+	return d.wherever(m, func(at reconcile.File) error { return d.in(at).Rename(at.Name, dst, name) })
+}
+
+// remove removes a message's file. It is fine if it is gone already.
+func (d *files) remove(m *Message) error {
+	err := d.wherever(m, func(at reconcile.File) error { return d.in(at).Remove(at.Name) })
+	if errors.Is(err, ErrNoMessage) {
+		return nil
+	}
+	return err
+}
+
+// renameFlags gives the file of m the name for its flags. was is the message
+// before. If another program renamed the file in the meantime, it is looked
+// for; m.File is empty if it is gone.
+func (d *files) renameFlags(m, was *Message) error {
+	to := reconcile.FileName(m)
+	if !was.New && to == was.File {
+		m.Pending = false
+		return nil // keywords without a letter
+	}
+	err := d.rename(was, d.cur, to)
+	switch {
+	case errors.Is(err, ErrNoMessage):
+		m.File = ""
+		return nil
+	case noRoom(err):
+		// The index remembers what the name can't say yet.
+		m.Pending = true
+		return nil
+	case err != nil:
+		return err
+	}
+	m.File, m.New, m.Pending = to, false, false
+	return nil
+}
+
+// placeFiles puts the files of messages into cur, all or none.
+func (d *files) placeFiles(items []incoming, msgs []*Message) error {
+	for i, item := range items {
+		if err := item.place(msgs[i].File); err != nil {
+			for j := range i {
+				items[j].undo(msgs[j].File)
+			}
+			return fmt.Errorf("store a message: %w", err)
+		}
+	}
+	err := d.curSync.sync(d.cur)
+	if err != nil {
+		for i, item := range items {
+			item.undo(msgs[i].File)
+		}
+	}
+	return err
+}
+
+// reopen opens a file whose name m does not know any more. s is the present
+// snapshot, or nil.
+func (d *files) reopen(m *Message, s *Snapshot) (*os.File, maildir.Stat, error) {
+	if s != nil {
+		if i, ok := s.Find(m.UID); ok && s.Messages[i].Base() == m.Base() {
+			now := s.Messages[i]
+			if file, st, err := d.in(fileOf(now)).OpenStat(now.File); !isNot(err) {
+				return file, st, err
+			}
+		}
+	}
+	at, ok := d.search(m.Base())
+	if !ok {
+		return nil, maildir.Stat{}, os.ErrNotExist
+	}
+	return d.in(at).OpenStat(at.Name)
+}
+
+// measure counts a message's octets.
+func (d *files) measure(m *Message) (size, wire int64, err error) {
+	r, err := d.in(fileOf(m)).Open(m.File)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer r.Close()
+	return maildir.WireSize(r)
+}
+
+// tmpAge is how old a file in tmp must be to be a leftover (Maildir standard).
+const tmpAge = 36 * time.Hour
+
+// leftover reports whether a file in tmp belongs to a delivery that was given
+// up. The modification time alone does not tell: it is the internal date of a
+// message that is being appended, which may be years ago.
+func leftover(st maildir.Stat, now time.Time) bool {
+	return now.Sub(st.MTime) > tmpAge && now.Sub(st.CTime) > tmpAge
+}
+
+// cleanTmp removes what deliveries left behind.
+func (d *files) cleanTmp(now time.Time) error {
+	names, err := d.tmp.Files()
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		st, serr := d.tmp.Stat(n)
+		if serr != nil || !leftover(st, now) {
+			continue
+		}
+		err = errors.Join(err, ignoreMissing(d.tmp.Remove(n)))
+	}
+	return err
+}
+
+// listHead reads the header of the uidlist, nil if there is none.
+func (d *files) listHead() *maildir.UIDList {
+	text, err := readHead(d.dir)
+	if err != nil {
+		return nil
+	}
+	list, err := maildir.ParseUIDList(text)
+	if err != nil {
+		return nil
+	}
+	return list
+}
+
+// readHead reads the header line of the uidlist, with its end.
+func readHead(dir *maildir.Dir) (string, error) {
+	var b [4096]byte
+	n, err := dir.ReadHead(maildir.UIDListFile, b[:])
+	if err != nil {
+		return "", err
+	}
+	i := slices.Index(b[:n], '\n')
+	if i < 0 {
+		return "", maildir.ErrUIDList
+	}
+	return string(b[:i+1]), nil
+}
+
+// foreignModSeq returns a bound of the modification sequences that Dovecot
+// gave out in this folder, so that ours go on above them: the sequence that its
+// log file began with, plus the most changes that the file can hold.
+func (d *files) foreignModSeq() uint64 {
+	const name, head = "dovecot.index.log", 40
+	r, st, err := d.dir.OpenStat(name)
+	if err != nil {
+		return 0
+	}
+	defer r.Close()
+	b := make([]byte, head)
+	if _, err := r.ReadAt(b, 0); err != nil || b[0] != 1 || st.Size > 1<<30 {
+		return 0
+	}
+	// struct mail_transaction_log_header: initial_modseq at 24; the smallest
+	// record takes 12 octets.
+	initial := binary.LittleEndian.Uint64(b[24:])
+	if initial > 1<<48 {
+		return 0
+	}
+	return initial + uint64(st.Size-head)/12
+}
+
+// lockList locks the uidlist, for as long as wait if another program has it.
+func (d *files) lockList(wait time.Duration) (*lockedList, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	lock, err := d.dir.Acquire(ctx, maildir.UIDListFile)
+	if err != nil {
+		return nil, err
+	}
+	return &lockedList{dir: d.dir, lock: lock}, nil
+}
+
+// ignoreMissing returns nil for an error that says that a file is missing.
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// dirSyncer makes several renames into one directory durable with one fsync.
+type dirSyncer struct {
+	mu      sync.Mutex
+	running bool
+	waiting []chan error
+}
+
+// sync returns once everything that the caller did in dir is durable.
+func (s *dirSyncer) sync(dir *maildir.Dir) error {
+	done := make(chan error, 1)
+	s.mu.Lock()
+	s.waiting = append(s.waiting, done)
+	if !s.running {
+		s.running = true
+		s.mu.Unlock()
+		s.round(dir)
+	} else {
+		s.mu.Unlock()
+	}
+	return <-done
+}
+
+// round serves those that wait now. Those that arrive during the fsync need
+// another one.
+func (s *dirSyncer) round(dir *maildir.Dir) {
+	s.mu.Lock()
+	batch := s.waiting
+	s.waiting = nil
+	s.mu.Unlock()
+	err := dir.Sync()
+	for _, done := range batch {
+		done <- err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.waiting) == 0 {
+		s.running = false
+		return
+	}
+	go s.round(dir)
+}

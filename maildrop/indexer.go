@@ -1,0 +1,177 @@
+package maildrop
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/maildrop/index"
+	"hoplite/maildrop/reconcile"
+)
+
+// openIndex opens the directory of all indexes of the store.
+func (s *Store) openIndex() error {
+	if s.env.NoIndex {
+		return nil
+	}
+	dir := filepath.Join(s.env.Data, "index", pathPart(s.set.Load().Name))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("open the index of maildrop %q: %w", s.set.Load().Name, err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("open the index of maildrop %q: %w", s.set.Load().Name, err)
+	}
+	s.index = root
+	return nil
+}
+
+// indexer keeps the private index of one folder: a log of its state, and the
+// items that readers keep. The index may lag behind or fail; what it lacks is
+// read from the Maildir again. Folder.mu guards all but the items.
+type indexer struct {
+	root  *os.Root // of the store's indexes; nil: none are kept
+	files *files
+	warn  zerolog.Logger
+	items items
+
+	log       *index.Log
+	off       bool     // there can be no log now
+	behind    bool     // the log has to be written as a whole
+	announced bool     // write has said so
+	keywords  []string // as the log has them
+}
+
+// dirName names a folder's directory. It has the folder's GUID, and its inode
+// as well: a copy of a Maildir has the same GUIDs.
+func (x *indexer) dirName(guid string) (string, error) {
+	st, err := x.files.dir.StatSelf()
+	return filepath.Join(guid[:2], fmt.Sprintf("%s-%x", guid, st.Ino)), err
+}
+
+// openDir opens the directory of a folder, and makes it if it is missing.
+func (x *indexer) openDir(guid string) (*os.Root, error) {
+	name, err := x.dirName(guid)
+	if err == nil {
+		err = x.root.MkdirAll(name, 0o700)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return x.root.OpenRoot(name)
+}
+
+// open opens the folder's log and returns what it says, nil if there can be
+// none.
+func (x *indexer) open(guid string) *index.State {
+	x.behind = true
+	if x.root == nil || guid == "" {
+		x.off = true
+		return nil
+	}
+	var s *index.State
+	root, err := x.openDir(guid)
+	if err == nil {
+		x.log, s, err = index.OpenLog(root)
+	}
+	if err != nil {
+		x.off = true
+		x.warn.Warn().Err(err).Msg("working without an index")
+		if root != nil {
+			root.Close()
+		}
+		return nil
+	}
+	x.items.setRoot(root)
+	return s
+}
+
+// current notes that the log says just what is known.
+func (x *indexer) current(known *reconcile.State) {
+	x.behind, x.announced, x.keywords = false, false, known.Keywords
+}
+
+// write appends changes to the log. It returns false the first time that it
+// finds the log to be behind: then rewrite has to be called.
+func (x *indexer) write(known *reconcile.State, head index.Head, c reconcile.Changes) bool {
+	x.items.drop(c.Expunged)
+	if x.off {
+		return true
+	}
+	// What a log that is there already says is not of this state.
+	if x.log == nil && x.open(known.GUID) == nil {
+		return true
+	}
+	if x.behind {
+		first := !x.announced
+		x.announced = true
+		return !first
+	}
+	b := index.Batch{Head: head, Added: c.Added, Flagged: c.Flagged}
+	for _, uid := range c.Expunged {
+		b.Gone = append(b.Gone, index.Gone{UID: uid, ModSeq: known.ModSeq})
+	}
+	if !slices.Equal(known.Keywords, x.keywords) {
+		b.Keywords = known.Keywords
+	}
+	if err := x.log.Write(b); err != nil {
+		x.lose(err)
+		return true
+	}
+	x.current(known)
+	if x.log.Wasteful() {
+		x.rewrite(known, head)
+	}
+	return true
+}
+
+// rewrite writes the whole state to the log.
+func (x *indexer) rewrite(known *reconcile.State, head index.Head) {
+	if x.log == nil {
+		return
+	}
+	err := x.log.Rewrite(&index.State{Head: head, Other: known.Other, Keywords: known.Keywords, Messages: known.Messages, Gone: known.Gone})
+	if err != nil {
+		x.lose(err)
+		return
+	}
+	x.current(known)
+}
+
+// lose goes on without a log that cannot be written.
+func (x *indexer) lose(err error) {
+	x.warn.Warn().Err(err).Msg("index not written")
+	x.log.Close()
+	x.log, x.off = nil, true
+}
+
+// close closes the log and the items.
+func (x *indexer) close() {
+	x.log.Close()
+	x.log, x.off, x.behind, x.announced, x.keywords = nil, false, false, false, nil
+	if err := x.items.close(); err != nil {
+		x.warn.Warn().Err(err).Msg("close item cache")
+	}
+}
+
+// erase removes the index from disk. guid is empty if it is not known.
+func (x *indexer) erase(guid string) {
+	x.close()
+	x.off = true
+	if list := x.files.listHead(); list != nil && guid == "" {
+		guid = list.GUID
+	}
+	if x.root == nil || guid == "" {
+		return
+	}
+	name, err := x.dirName(guid)
+	if err != nil {
+		return
+	}
+	if err := x.root.RemoveAll(name); err != nil {
+		x.warn.Warn().Err(err).Msg("remove index")
+	}
+}

@@ -1,0 +1,333 @@
+package reconcile
+
+import (
+	"errors"
+	"math"
+	"slices"
+
+	"hoplite/internal/parallel"
+	"hoplite/maildrop/maildir"
+)
+
+// ErrFull is the answer when a folder has given out its last UID.
+var ErrFull = errors.New("folder has no UIDs left")
+
+// Plan is what has to be done so that the disk agrees with the new State.
+type Plan struct {
+	// Lock is set when nothing could be decided without the uidlist's lock:
+	// take it and read again. All is set if cur has to be read again, too.
+	Lock, All bool
+	// Measure are new messages whose sizes and dates are still missing.
+	// Messages whose files turn out to be gone are for State.Drop.
+	Measure []*Message
+	// Append are the lines to add to the uidlist; with Rewrite, the whole list
+	// is to be written instead, as State.List returns it.
+	Append  []maildir.Entry
+	Rewrite bool
+	// Assigned are the messages that got UIDs: once their lines are written,
+	// the files in new move to cur.
+	Assigned []*Message
+	// Pending are messages whose flags still have to get into their file names.
+	Pending []*Message
+	// Err is set when nothing can be done, because no UIDs are left.
+	Err error
+}
+
+// Reconcile compares what was known of a folder with what it holds now. It
+// returns the new state, what changed, and what has to be written. Without the
+// lock it returns s and a plan to lock the uidlist if anything has to be
+// decided that other programs may decide at the same time.
+func Reconcile(s *State, r *Reading) (State, Changes, Plan) {
+	entries, unknown, revived := match(s, r)
+	damaged := r.Damaged || revived
+	if !r.Locked {
+		absent := len(r.Absent(s)) > 0
+		if damaged || len(unknown) > 0 || absent {
+			return *s, Changes{Quiet: true}, Plan{Lock: true, All: absent || r.List != nil}
+		}
+	}
+	m := merge{old: s.Messages, next: *s, r: r}
+	if r.List != nil {
+		if r.List.Validity != s.Validity {
+			m.old = nil // other UIDs: nothing of what was known holds
+		}
+		m.head(s)
+	}
+	if r.Letters != nil {
+		m.next.Keywords = s.mergeKeywords(r.Letters)
+	}
+	m.at = m.next.ModSeq + 1
+	m.keep(entries)
+	if r.Locked && !r.KeepNew && !m.assign(unknown) {
+		return *s, Changes{Quiet: true}, Plan{Err: ErrFull}
+	}
+	m.describe()
+	m.finish(s)
+	if r.Locked && !r.KeepNew {
+		m.plan.Rewrite = damaged || m.next.wasteful(len(m.next.Messages)-len(m.plan.Assigned))
+	}
+	return m.next, m.changes, m.plan
+}
+
+// match finds which files have no UID. It also removes lines from the uidlist
+// that no longer hold: of two lines for one file the last counts, and a
+// message that was expunged, but whose file is there again, gets another UID,
+// because readers were told that its UID is gone.
+func match(s *State, r *Reading) (entries []maildir.Entry, unknown []string, revived bool) {
+	if r.List == nil {
+		for base := range r.Files {
+			if _, ok := s.names()[base]; !ok {
+				unknown = append(unknown, base)
+			}
+		}
+		return nil, unknown, false
+	}
+	last := make(map[string]uint32, len(r.List.Entries))
+	for _, e := range r.List.Entries {
+		last[e.Base] = e.UID
+	}
+	same := s.Known && r.List.Validity == s.Validity
+	entries = r.List.Entries
+	stale := func(e maildir.Entry) bool {
+		if last[e.Base] != e.UID {
+			return true
+		}
+		if !same || e.UID >= s.Next || !r.has(e.Base) {
+			return false
+		}
+		if _, known := s.Find(e.UID); known {
+			return false
+		}
+		delete(last, e.Base)
+		return true
+	}
+	if i := slices.IndexFunc(entries, stale); i >= 0 {
+		rest := entries[i+1:]
+		entries = slices.Clone(entries[:i])
+		for _, e := range rest {
+			if !stale(e) {
+				entries = append(entries, e)
+			}
+		}
+		revived = true
+	}
+	for base := range r.Files {
+		if _, ok := last[base]; !ok {
+			unknown = append(unknown, base)
+		}
+	}
+	return entries, unknown, revived
+}
+
+// merge is one run of Reconcile.
+type merge struct {
+	r       *Reading
+	old     []*Message // those that are still comparable
+	next    State
+	at      uint64 // the modification sequence of all changes
+	changed bool   // there was one
+	fresh   []fresh
+	changes Changes
+	plan    Plan
+}
+
+// fresh is a message of a file that was not known before.
+type fresh struct {
+	at    int // in next.Messages
+	file  File
+	entry maildir.Entry
+}
+
+// head takes over the uidlist's header.
+func (m *merge) head(s *State) {
+	list, next := m.r.List, &m.next
+	if list.Validity == s.Validity {
+		next.Next = max(list.Next, s.Next, 1)
+	} else {
+		next.Next = max(list.Next, 1)
+		next.Recent, next.Gone = 1, nil
+		// An empty folder shows 1 (RFC 7162, 3.1.2.1), so its first change is 2.
+		next.ModSeq = max(s.ModSeq, list.ModSeq, m.r.ForeignModSeq, 1)
+		next.GoneFloor = next.ModSeq
+	}
+	next.Validity, next.GUID, next.Other = list.Validity, list.GUID, list.Other
+	next.Ceiling, next.Lines = list.ModSeq, len(list.Entries)
+}
+
+// keep goes through the messages that have UIDs and keeps those whose files
+// are there. A message that did not change stays the same *Message.
+func (m *merge) keep(entries []maildir.Entry) {
+	m.next.Messages = make([]*Message, 0, max(len(m.r.Files), len(m.old)))
+	if m.r.List == nil {
+		for _, was := range m.old {
+			m.one(entryOf(was), was)
+		}
+		return
+	}
+	rest := m.old
+	for _, e := range entries {
+		for len(rest) > 0 && rest[0].UID < e.UID {
+			rest = rest[1:]
+		}
+		if len(rest) > 0 && rest[0].UID == e.UID && rest[0].Base() == e.Base {
+			m.one(e, rest[0])
+		} else {
+			m.one(e, nil)
+		}
+	}
+}
+
+// one looks at one message. was is the message as it was known, or nil.
+func (m *merge) one(e maildir.Entry, was *Message) {
+	file, there := m.r.Files[e.Base]
+	msgs := &m.next.Messages
+	switch {
+	case !there && was != nil && !was.New && !m.r.CurRead:
+		*msgs = append(*msgs, was)
+	case !there:
+	case was == nil:
+		m.fresh = append(m.fresh, fresh{len(*msgs), file, e})
+		*msgs = append(*msgs, nil)
+	case was.File == file.Name && was.New == file.New && was.Ext == e.Ext:
+		if was.Pending {
+			m.plan.Pending = append(m.plan.Pending, was)
+		}
+		*msgs = append(*msgs, was)
+	default:
+		now := renamed(was, file, e)
+		if now.Flags != was.Flags || now.Keywords != was.Keywords {
+			now.ModSeq, m.changed = m.at, true
+		}
+		if now.Ext == was.Ext {
+			m.changes.Flagged = append(m.changes.Flagged, now)
+		} else {
+			m.changes.Added = append(m.changes.Added, now)
+		}
+		*msgs = append(*msgs, now)
+	}
+}
+
+// assign gives UIDs to the files without one, in order of arrival. It fails if
+// there are not enough UIDs left.
+func (m *merge) assign(unknown []string) bool {
+	if uint64(len(unknown)) >= math.MaxUint32-uint64(m.next.Next) {
+		return false
+	}
+	maildir.SortArrival(unknown)
+	msgs := &m.next.Messages
+	for _, base := range unknown {
+		e := maildir.Entry{UID: m.next.Next, Base: base}
+		m.next.Next++
+		m.plan.Append = append(m.plan.Append, e)
+		m.fresh = append(m.fresh, fresh{len(*msgs), m.r.Files[base], e})
+		*msgs = append(*msgs, nil)
+	}
+	return true
+}
+
+// slab is how many messages are allocated together when a large folder is
+// read for the first time: they stay together, too.
+const slab = 128
+
+// describe makes the messages of the files that were not known before.
+func (m *merge) describe() {
+	n := len(m.fresh)
+	if n == 0 {
+		return
+	}
+	m.changed = true
+	made := make([]*Message, n)
+	var slabs [][]Message
+	if !m.next.Known && n > slab {
+		for left := n; left > 0; left -= slab {
+			slabs = append(slabs, make([]Message, min(left, slab)))
+		}
+	}
+	// Names are parsed in parallel: there may be a hundred thousand.
+	m.plan.Err = parallel.Do(n, func(i int) error {
+		if slabs != nil {
+			made[i] = &slabs[i/slab][i%slab]
+		} else {
+			made[i] = &Message{}
+		}
+		fromName(made[i], m.fresh[i].file, m.fresh[i].entry)
+		made[i].ModSeq = m.at
+		return nil
+	})
+	for i, f := range m.fresh {
+		m.next.Messages[f.at] = made[i]
+	}
+	m.plan.Measure = made
+	m.plan.Assigned = made[n-len(m.plan.Append):]
+	m.changes.Added = append(m.changes.Added, made...)
+}
+
+// finish counts up the modification sequence and records what is gone.
+func (m *merge) finish(s *State) {
+	next := &m.next
+	m.changes.Expunged = lost(m.old, next.Messages)
+	if m.changed = m.changed || len(m.changes.Expunged) > 0; m.changed {
+		next.ModSeq = m.at
+		next.bury(m.changes.Expunged)
+	}
+	m.changes.Quiet = s.Known && len(m.plan.Pending) == 0 && !m.changed &&
+		len(m.changes.Added) == 0 && len(m.changes.Flagged) == 0 &&
+		next.Validity == s.Validity && next.Next == s.Next && next.GUID == s.GUID && slices.Equal(next.Keywords, s.Keywords)
+	if m.changes.Quiet {
+		next.Messages = s.Messages
+	} else {
+		next.uids = nil
+	}
+	next.Known = true
+}
+
+// lost returns the UIDs of old that msgs lacks.
+func lost(old, msgs []*Message) []uint32 {
+	var uids []uint32
+	for _, m := range old {
+		for len(msgs) > 0 && msgs[0].UID < m.UID {
+			msgs = msgs[1:]
+		}
+		if len(msgs) == 0 || msgs[0].UID != m.UID {
+			uids = append(uids, m.UID)
+		}
+	}
+	return uids
+}
+
+// Drop removes messages whose files were gone before they could be measured.
+// They were never shown to anybody.
+func (s *State) Drop(c *Changes, gone []*Message) {
+	if len(gone) == 0 {
+		return
+	}
+	dropped := func(m *Message) bool { return slices.Contains(gone, m) }
+	s.Messages = slices.DeleteFunc(slices.Clone(s.Messages), dropped)
+	c.Added = slices.DeleteFunc(slices.Clone(c.Added), dropped)
+	s.uids = nil
+}
+
+// ModSeqStep is how far ahead of ModSeq the bound in the uidlist is kept.
+const ModSeqStep = 1000
+
+// wasteful reports whether the uidlist consists of too many lines whose
+// messages are gone: then it is written again without them.
+func (s *State) wasteful(live int) bool {
+	return s.Lines > 100 && s.Lines-live > s.Lines/4
+}
+
+// Wasteful reports whether the uidlist should be written again instead of
+// appending to it.
+func (s *State) Wasteful() bool { return s.wasteful(len(s.Messages)) }
+
+// List returns the uidlist with the lines of all messages, and those of more
+// that are about to be stored. Its bound leaves room for ModSeqStep changes.
+func (s *State) List(more []maildir.Entry) *maildir.UIDList {
+	list := remembered(s)
+	list.ModSeq = s.Bound()
+	list.Entries = append(list.Entries, more...)
+	return list
+}
+
+// Bound returns the bound that the uidlist's header should have.
+func (s *State) Bound() uint64 { return max(s.Ceiling, s.ModSeq+ModSeqStep) }

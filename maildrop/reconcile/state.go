@@ -1,0 +1,243 @@
+// Package reconcile compares what is known of a folder with what the folder
+// holds, and decides what follows: which UIDs new messages get, which flags
+// changed, which messages are gone, and what has to be written.
+//
+// It is pure: it reads no disk, takes no lock and knows no clock. Package
+// maildrop reads the directories and the uidlist, calls Reconcile, carries out
+// the Plan and publishes the new State. Start reading at Reconcile.
+package reconcile
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	"hoplite/maildrop/index"
+	"hoplite/maildrop/maildir"
+)
+
+// Message is one message of a folder.
+type Message = index.Message
+
+// State is what is known of a folder. The zero State knows nothing. A new
+// State shares memory with the one that it was made from, which must not be
+// developed any further.
+type State struct {
+	// Known is set once the folder was read, or loaded from the index.
+	Known bool
+	// Messages are in ascending order of UID. Snapshots share the slice, so its
+	// elements are replaced in a copy only; appending is fine.
+	Messages []*Message
+	// Keywords are the names by bit of Message.Keywords. The first 26 have
+	// letters in dovecot-keywords, the others are known to the index only.
+	Keywords []string
+
+	Validity, Next uint32
+	GUID           string
+	Other          []string // header keys of the uidlist that we do not know
+	Lines          int      // entries in the uidlist, those of expunged messages included
+
+	ModSeq uint64
+	// Ceiling is the bound in the uidlist's header. ModSeq stays below it.
+	Ceiling uint64
+	// Recent is the first UID that was never shown as \Recent.
+	Recent uint32
+
+	Gone      []index.Gone // expunged messages, in ascending order of ModSeq
+	GoneFloor uint64       // Gone is complete for changes after this
+
+	uids map[string]uint32 // see names
+}
+
+// Find returns the index of the message with a UID.
+func (s *State) Find(uid uint32) (int, bool) {
+	return slices.BinarySearchFunc(s.Messages, uid, func(m *Message, u uint32) int {
+		return int(int64(m.UID) - int64(u))
+	})
+}
+
+// names maps base names to UIDs. The map is built when it is first needed.
+func (s *State) names() map[string]uint32 {
+	if s.uids == nil {
+		s.uids = make(map[string]uint32, len(s.Messages))
+		for _, m := range s.Messages {
+			s.uids[m.Base()] = m.UID
+		}
+	}
+	return s.uids
+}
+
+// Named returns the message with a base name, or nil.
+func (s *State) Named(base string) *Message {
+	uid, ok := s.names()[base]
+	if !ok {
+		return nil
+	}
+	i, _ := s.Find(uid)
+	return s.Messages[i]
+}
+
+// Has reports whether a file is the one that a message is known by.
+func (s *State) Has(f File) bool {
+	m := s.Named(maildir.Base(f.Name))
+	return m != nil && m.File == f.Name && m.New == f.New
+}
+
+// Changes are the messages in which two states of a folder differ.
+type Changes struct {
+	Added    []*Message // new, or described anew
+	Flagged  []*Message // only flags, keywords or the file's name changed
+	Expunged []uint32
+	// Quiet is set when the states do not differ in anything that is shown.
+	Quiet bool
+}
+
+// Assign gives UIDs and modification sequences to messages that are about to
+// be stored. It returns their lines for the uidlist. The UIDs are used up even
+// if the messages are not added afterwards.
+func (s *State) Assign(msgs []*Message) ([]maildir.Entry, error) {
+	if uint64(len(msgs)) >= math.MaxUint32-uint64(s.Next) {
+		return nil, ErrFull
+	}
+	entries := make([]maildir.Entry, len(msgs))
+	for i, m := range msgs {
+		m.UID, m.ModSeq = s.Next+uint32(i), s.ModSeq+1
+		entries[i] = maildir.Entry{UID: m.UID, Ext: m.Ext, Base: m.Base()}
+	}
+	s.Next += uint32(len(msgs))
+	return entries, nil
+}
+
+// Add adds messages that Assign gave UIDs.
+func (s *State) Add(msgs []*Message) Changes {
+	s.ModSeq++
+	s.Messages = append(s.Messages, msgs...)
+	if s.uids != nil {
+		for _, m := range msgs {
+			s.uids[m.Base()] = m.UID
+		}
+	}
+	return Changes{Added: msgs}
+}
+
+// SetFlags replaces messages by ones with other flags, and gives these the
+// next modification sequence.
+func (s *State) SetFlags(changed []*Message) Changes {
+	s.ModSeq++
+	s.Messages = slices.Clone(s.Messages)
+	for _, m := range changed {
+		if i, ok := s.Find(m.UID); ok {
+			m.ModSeq = s.ModSeq
+			s.Messages[i] = m
+		}
+	}
+	return Changes{Flagged: changed}
+}
+
+// Describe replaces the description of the i-th message: its sizes, or where
+// its file is. Readers need not know of that, so the modification sequence
+// stays.
+func (s *State) Describe(i int, m *Message) Changes {
+	s.Messages = slices.Clone(s.Messages)
+	s.Messages[i] = m
+	return Changes{Added: []*Message{m}}
+}
+
+// Expunge removes messages.
+func (s *State) Expunge(uids []uint32) Changes {
+	uids = slices.Sorted(slices.Values(uids))
+	keep := make([]*Message, 0, len(s.Messages))
+	for _, m := range s.Messages {
+		if _, gone := slices.BinarySearch(uids, m.UID); gone {
+			delete(s.uids, m.Base())
+			continue
+		}
+		keep = append(keep, m)
+	}
+	s.Messages = keep
+	s.ModSeq++
+	s.bury(uids)
+	return Changes{Expunged: uids}
+}
+
+// maxGone is how many expunged messages are remembered for Vanished.
+const maxGone = 100_000
+
+// bury records that messages were expunged at the present ModSeq.
+func (s *State) bury(uids []uint32) {
+	if len(uids) == 0 {
+		return
+	}
+	for _, uid := range uids {
+		s.Gone = append(s.Gone, index.Gone{UID: uid, ModSeq: s.ModSeq})
+	}
+	if over := len(s.Gone) - maxGone; over > 0 {
+		s.GoneFloor = s.Gone[over-1].ModSeq
+		s.Gone = slices.Clone(s.Gone[over:])
+	}
+}
+
+// Vanished returns the UIDs that were expunged after modseq and not after
+// upTo, in ascending order. If Gone does not reach back that far, it returns
+// every UID below next that no message of shown has.
+func (s *State) Vanished(shown []*Message, next uint32, modseq, upTo uint64) []uint32 {
+	var uids []uint32
+	if modseq < s.GoneFloor {
+		want := uint32(1)
+		for _, m := range shown {
+			for ; want < m.UID; want++ {
+				uids = append(uids, want)
+			}
+			want = m.UID + 1
+		}
+		for ; want < next; want++ {
+			uids = append(uids, want)
+		}
+		return uids
+	}
+	for _, g := range s.Gone {
+		if g.ModSeq > modseq && g.ModSeq <= upTo {
+			uids = append(uids, g.UID)
+		}
+	}
+	slices.Sort(uids)
+	return slices.Compact(uids)
+}
+
+// Keyword returns the bit of a keyword. Case does not matter.
+func (s *State) Keyword(name string) (bit int, ok bool) {
+	bit = slices.IndexFunc(s.Keywords, func(k string) bool { return strings.EqualFold(k, name) })
+	return bit, bit >= 0
+}
+
+// MaxKeywords is how many different keywords a folder can have.
+const MaxKeywords = 64
+
+// NewKeyword returns the keywords with another one added, and its bit: one
+// with a letter as long as there are any. ok is false when the folder has
+// MaxKeywords already.
+func (s *State) NewKeyword(name string) (names []string, bit int, ok bool) {
+	names = slices.Clone(s.Keywords)
+	if bit = slices.Index(names, ""); bit < 0 {
+		if bit = len(names); bit >= MaxKeywords {
+			return nil, 0, false
+		}
+		names = append(names, "")
+	}
+	names[bit] = name
+	return names, bit, true
+}
+
+// mergeKeywords returns the keywords once dovecot-keywords has letters: those
+// beyond the letters are ours and stay.
+func (s *State) mergeKeywords(letters *maildir.Keywords) []string {
+	names := make([]string, max(len(s.Keywords), maildir.MaxLetters))
+	copy(names, letters[:])
+	if len(s.Keywords) > maildir.MaxLetters {
+		copy(names[maildir.MaxLetters:], s.Keywords[maildir.MaxLetters:])
+	}
+	return names
+}
+
+// SetLetters takes over the contents of dovecot-keywords.
+func (s *State) SetLetters(letters *maildir.Keywords) { s.Keywords = s.mergeKeywords(letters) }
