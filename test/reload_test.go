@@ -10,11 +10,11 @@ import (
 	"testing"
 )
 
-// reload gives a running server another configuration and waits until it has
-// taken it over.
+// reload gives a running server another configuration and waits until it is in
+// use.
 func (s *server) reload(config string) {
 	s.t.Helper()
-	const taken = "configuration taken over"
+	const taken = "configuration reloaded"
 	before := strings.Count(s.log.String(), taken)
 	s.write("relay.hcl", config)
 	s.cmd.Process.Signal(syscall.SIGHUP)

@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/internal/control"
 	"hoplite/internal/users"
 	"hoplite/mail"
@@ -54,7 +55,7 @@ func boxFlags(cmd *cobra.Command) func() (*boxes, error) {
 			return nil, fmt.Errorf("data folder: %w", err)
 		}
 		b := &boxes{}
-		if b.accounts, err = users.Open(cfg.under("users"), cfg.names(), zerolog.Nop()); err != nil {
+		if b.accounts, err = users.Open(cfg.Under("users"), cfg.Names(), zerolog.Nop()); err != nil {
 			return nil, err
 		}
 		// The index belongs to the server while it runs.
@@ -75,7 +76,7 @@ func boxFlags(cmd *cobra.Command) func() (*boxes, error) {
 	}
 }
 
-func pickMaildrop(cfg *Config, name string) (*maildrop.Config, error) {
+func pickMaildrop(cfg *config.Config, name string) (*maildrop.Config, error) {
 	for _, c := range cfg.Maildrop {
 		if name == "" || c.Name == name {
 			return c, nil

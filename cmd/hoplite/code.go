@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hoplite/cmd/hoplite/internal/terminal"
 	"hoplite/mail"
 )
 
@@ -38,27 +39,10 @@ func codeCommand() *cobra.Command {
 func printMeaning(w io.Writer, m mail.Meaning) {
 	fmt.Fprintf(w, "%s  %s\n", m.Code, m.Title)
 	if len(m.Why) > 0 {
-		printWrapped(w, "  why   ", strings.Join(m.Why, "; "))
+		terminal.Wrap(w, "  why   ", strings.Join(m.Why, "; "))
 	}
-	printWrapped(w, "  next  ", m.Next)
+	terminal.Wrap(w, "  next  ", m.Next)
 	if m.RFC != "" {
-		printWrapped(w, "  see   ", m.RFC)
+		terminal.Wrap(w, "  see   ", m.RFC)
 	}
-}
-
-// printWrapped prints text behind a label, broken at 80 columns under its own
-// start.
-func printWrapped(w io.Writer, label, text string) {
-	line := label
-	for word := range strings.FieldsSeq(text) {
-		if len(line)+1+len(word) > 80 && len(line) > len(label) {
-			fmt.Fprintln(w, strings.TrimRight(line, " "))
-			line = strings.Repeat(" ", len(label))
-		}
-		if len(line) > len(label) {
-			line += " "
-		}
-		line += word
-	}
-	fmt.Fprintln(w, line)
 }

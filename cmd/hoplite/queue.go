@@ -14,6 +14,9 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/cmd/hoplite/internal/queueadmin"
+	"hoplite/cmd/hoplite/internal/terminal"
 	"hoplite/internal/conf"
 	"hoplite/mail"
 	"hoplite/relay/queue"
@@ -57,17 +60,17 @@ Messages are named by their ids or picked by flags; what is not said picks all.`
 
 // queueCmd is what the sub-commands share.
 type queueCmd struct {
-	read func() (*Config, error)
+	read func() (*config.Config, error)
 	json bool
 	all  bool
 	pick struct{ to, from, upstream, state, older, younger string }
 }
 
 // persistentConfigFlag is configFlag for a command and all below it.
-func persistentConfigFlag(cmd *cobra.Command) func() (*Config, error) {
+func persistentConfigFlag(cmd *cobra.Command) func() (*config.Config, error) {
 	path := cmd.PersistentFlags().StringP("config", "c", "", "configuration file (default ./relay.hcl, /etc/hoplite/relay.hcl,\nor the built-in one)")
-	return func() (*Config, error) {
-		cfg, _, err := readConfig(*path)
+	return func() (*config.Config, error) {
+		cfg, _, err := config.Read(*path)
 		if err != nil {
 			return nil, fmt.Errorf("read configuration: %w", err)
 		}
@@ -112,14 +115,14 @@ func (c *queueCmd) filter(ids []string) (queue.Filter, error) {
 }
 
 // with reaches the queue and runs f on it.
-func (c *queueCmd) with(f func(cmd *cobra.Command, a admin, args []string) error) func(*cobra.Command, []string) error {
+func (c *queueCmd) with(f func(cmd *cobra.Command, a queueadmin.Admin, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		cfg, err := c.read()
 		if err != nil {
 			return err
 		}
 		log := zerolog.New(zerolog.ConsoleWriter{Out: cmd.ErrOrStderr()}).Level(zerolog.WarnLevel)
-		a, closer, err := reachQueue(cmd.Context(), cfg, log)
+		a, closer, err := queueadmin.Connect(cmd.Context(), cfg, log)
 		if err != nil {
 			return err
 		}
@@ -137,7 +140,7 @@ func (c *queueCmd) listCommand() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{Use: "list [ID...]", Short: "List messages, the oldest first"}
 	cmd.Flags().IntVar(&limit, "limit", 1000, "list at most so many; 0 for all")
-	cmd.RunE = c.with(func(cmd *cobra.Command, a admin, args []string) error {
+	cmd.RunE = c.with(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
 		f, err := c.filter(args)
 		if err != nil {
 			return err
@@ -172,7 +175,7 @@ func (c *queueCmd) showCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "show ID", Short: "Show all about one message", Args: cobra.ExactArgs(1)}
 	cmd.Flags().BoolVar(&body, "body", false, "print the message itself, too")
 	cmd.Flags().BoolVar(&trail, "trail", false, "print what every stage said of it, too")
-	cmd.RunE = c.with(func(cmd *cobra.Command, a admin, args []string) error {
+	cmd.RunE = c.with(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
 		d, err := a.Show(cmd.Context(), args[0])
 		if err != nil {
 			return refused(err)
@@ -202,7 +205,7 @@ ID.json. Such pairs, put into queue/inject of another server, are queued there.`
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "folder for the pairs")
 	cmd.Flags().BoolVar(&c.all, "all", false, "all that the flags pick; all there are without flags")
-	cmd.RunE = c.with(func(cmd *cobra.Command, a admin, args []string) error {
+	cmd.RunE = c.with(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
 		f, err := c.some(args)
 		if err != nil {
 			return err
@@ -222,7 +225,7 @@ ID.json. Such pairs, put into queue/inject of another server, are queued there.`
 }
 
 // export writes pairs into dir. Mail that is delivered meanwhile is passed over.
-func (c *queueCmd) export(cmd *cobra.Command, a admin, f queue.Filter, dir string) error {
+func (c *queueCmd) export(cmd *cobra.Command, a queueadmin.Admin, f queue.Filter, dir string) error {
 	all, err := a.List(cmd.Context(), f, 0)
 	if err != nil {
 		return err
@@ -245,7 +248,7 @@ func (c *queueCmd) export(cmd *cobra.Command, a admin, f queue.Filter, dir strin
 		bar.Add(1)
 	}
 	syscall.Sync() // who reads "exported" may delete the mail; once is cheaper than for each file
-	fmt.Fprintf(cmd.OutOrStdout(), "%s exported\n", count(len(all)-gone, "message"))
+	fmt.Fprintf(cmd.OutOrStdout(), "%s exported\n", terminal.Count(len(all)-gone, "message"))
 	if gone > 0 {
 		fmt.Fprintf(cmd.OutOrStdout(), "%d left the queue meanwhile; hold mail before you move it\n", gone)
 	}
@@ -254,7 +257,7 @@ func (c *queueCmd) export(cmd *cobra.Command, a admin, f queue.Filter, dir strin
 
 // exportPair writes the message first: a .json without its .eml is passed over
 // by inject.
-func exportPair(ctx context.Context, a admin, dir string, in *queue.Info) error {
+func exportPair(ctx context.Context, a queueadmin.Admin, dir string, in *queue.Info) error {
 	d, err := a.Show(ctx, in.ID)
 	if err != nil {
 		return err
@@ -298,7 +301,7 @@ func (c *queueCmd) orderCommand(do, short, textUse string) *cobra.Command {
 	if textUse != "" {
 		cmd.Flags().StringVar(&text, "text", "", textUse)
 	}
-	cmd.RunE = c.with(func(cmd *cobra.Command, a admin, args []string) error {
+	cmd.RunE = c.with(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
 		return c.order(cmd, a, do, text, args)
 	})
 	return cmd
@@ -311,13 +314,13 @@ func (c *queueCmd) rerouteCommand() *cobra.Command {
 		Args:  cobra.MinimumNArgs(1),
 	}
 	cmd.Flags().BoolVar(&c.all, "all", false, "all that the flags pick; all there are without flags")
-	cmd.RunE = c.with(func(cmd *cobra.Command, a admin, args []string) error {
+	cmd.RunE = c.with(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
 		return c.order(cmd, a, "reroute", args[0], args[1:])
 	})
 	return cmd
 }
 
-func (c *queueCmd) order(cmd *cobra.Command, a admin, do, text string, ids []string) error {
+func (c *queueCmd) order(cmd *cobra.Command, a queueadmin.Admin, do, text string, ids []string) error {
 	f, err := c.some(ids)
 	if err != nil {
 		return err
@@ -335,13 +338,13 @@ func (c *queueCmd) order(cmd *cobra.Command, a admin, do, text string, ids []str
 	if c.json {
 		err = c.print(out, p)
 	} else {
-		fmt.Fprintf(out, "%s: %s\n", do, count(p.Done, "message"))
+		fmt.Fprintf(out, "%s: %s\n", do, terminal.Count(p.Done, "message"))
 		if p.Held > 0 {
 			fmt.Fprintf(out, "%d more held: they wait for release\n", p.Held)
 		}
 	}
 	if p.Busy > 0 {
-		err = errors.Join(err, refused(fmt.Errorf("%s being delivered at this moment: try again", count(p.Busy, "message"))))
+		err = errors.Join(err, refused(fmt.Errorf("%s being delivered at this moment: try again", terminal.Count(p.Busy, "message"))))
 	}
 	return errors.Join(err, missing(ids, p.Of))
 }

@@ -13,21 +13,23 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/cmd/hoplite/internal/queueadmin"
 	"hoplite/internal/control"
 	"hoplite/mail"
 	"hoplite/relay/queue"
 )
 
-// queueHouse is a configuration with three messages in its queue: one to
+// queueFixture is a configuration with three messages in its queue: one to
 // example.net, one to example.com, one in quarantine.
-func queueHouse(t *testing.T) (config string, ids []string) {
+func queueFixture(t *testing.T) (path string, ids []string) {
 	t.Helper()
 	dir := t.TempDir()
-	config = filepath.Join(dir, "relay.hcl")
-	if err := os.WriteFile(config, []byte("hostname = \"mail.example.org\"\ndata = \"var\"\n"), 0o600); err != nil {
+	path = filepath.Join(dir, "relay.hcl")
+	if err := os.WriteFile(path, []byte("hostname = \"mail.example.org\"\ndata = \"var\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	q := openTestQueue(t, config)
+	q := openTestQueue(t, path)
 	defer q.Close()
 	for i, to := range []mail.Address{"a@example.net", "b@example.com", "c@example.net"} {
 		tx := mail.NewTransaction(mail.Client{Listener: "inbound", Helo: "client.example"}, "ann@example.org")
@@ -52,16 +54,16 @@ func queueHouse(t *testing.T) (config string, ids []string) {
 		}
 		ids = append(ids, tx.ID)
 	}
-	return config, ids
+	return path, ids
 }
 
-func openTestQueue(t *testing.T, config string) *queue.Queue {
+func openTestQueue(t *testing.T, path string) *queue.Queue {
 	t.Helper()
-	cfg, _, err := readConfig(config)
+	cfg, _, err := config.Read(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := openQueue(cfg, zerolog.Nop(), queueParts{})
+	q, err := queueadmin.Open(cfg, zerolog.Nop(), queueadmin.Callbacks{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,9 +86,9 @@ func queueLine(t *testing.T, args ...string) (int, string) {
 func TestQueueCommand(t *testing.T) {
 	for _, mode := range []string{"stopped", "running"} {
 		t.Run(mode, func(t *testing.T) {
-			config, ids := queueHouse(t)
+			path, ids := queueFixture(t)
 			if mode == "running" {
-				serveQueue(t, config)
+				serveQueue(t, path)
 			}
 			export := t.TempDir()
 			for _, tc := range []struct {
@@ -133,10 +135,10 @@ func TestQueueCommand(t *testing.T) {
 					tc.has = strings.ReplaceAll(tc.has, fmt.Sprint("$", i), id)
 					tc.not = strings.ReplaceAll(tc.not, fmt.Sprint("$", i), id)
 				}
-				code, out := queueLine(t, append(strings.Fields(line), "-c", config)...)
+				code, out := queueLine(t, append(strings.Fields(line), "-c", path)...)
 				for deadline := time.Now().Add(10 * time.Second); strings.Contains(out, `"busy"`) && time.Now().Before(deadline); {
 					time.Sleep(10 * time.Millisecond) // it was being delivered at that moment
-					code, out = queueLine(t, append(strings.Fields(line), "-c", config)...)
+					code, out = queueLine(t, append(strings.Fields(line), "-c", path)...)
 				}
 				if code != tc.code || !strings.Contains(out, tc.has) || tc.not != "" && strings.Contains(out, tc.not) {
 					t.Errorf("%s: exit %d\n%s", tc.line, code, out)
@@ -155,9 +157,9 @@ func TestQueueCommand(t *testing.T) {
 
 // serveQueue answers on the control socket like a running server whose
 // upstreams take nothing.
-func serveQueue(t *testing.T, config string) {
+func serveQueue(t *testing.T, path string) {
 	t.Helper()
-	cfg, _, err := readConfig(config)
+	cfg, _, err := config.Read(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,14 +167,14 @@ func serveQueue(t *testing.T, config string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := openTestQueue(t, config)
+	q := openTestQueue(t, path)
 	for _, name := range []string{"out", "backup", queue.Router} {
 		q.Add(queue.Upstream{Name: name, Hop: deaf{}})
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 2)
 	go func() { done <- q.Run(ctx, time.Second) }()
-	go func() { done <- control.Serve(ctx, cfg.Data, queueHandler(q)) }()
+	go func() { done <- control.Serve(ctx, cfg.Data, queueadmin.Handler(q)) }()
 	t.Cleanup(func() {
 		cancel()
 		for range 2 {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hoplite/cmd/hoplite/internal/queueadmin"
+	"hoplite/cmd/hoplite/internal/terminal"
 	"hoplite/internal/conf"
 	"hoplite/mail/safe"
 	"hoplite/mail/story"
@@ -17,7 +19,7 @@ import (
 )
 
 // totals prints the queue by domain and age, like Postfix' qshape.
-func (c *queueCmd) totals(cmd *cobra.Command, a admin, _ []string) error {
+func (c *queueCmd) totals(cmd *cobra.Command, a queueadmin.Admin, _ []string) error {
 	f, err := c.filter(nil)
 	if err != nil {
 		return err
@@ -114,7 +116,7 @@ func printList(w io.Writer, all []queue.Info) {
 		for _, r := range in.Rcpts {
 			fmt.Fprintf(w, "    %-9s  <%s>", r.State, r.To)
 			if r.Attempts > 0 {
-				fmt.Fprintf(w, "  %s", count(r.Attempts, "attempt"))
+				fmt.Fprintf(w, "  %s", terminal.Count(r.Attempts, "attempt"))
 			}
 			fmt.Fprintln(w)
 			if r.Reply != "" {

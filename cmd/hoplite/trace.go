@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/mail/trace"
 	"hoplite/mail/trace/intake"
 )
@@ -29,7 +30,7 @@ type traceFlags struct {
 	from, to, since     string
 	// config reads relay.hcl; told is false for the built-in one, which knows
 	// nothing of this house.
-	config func() (cfg *Config, told bool, err error)
+	config func() (cfg *config.Config, told bool, err error)
 }
 
 func traceCommand() *cobra.Command {
@@ -72,9 +73,9 @@ Exit status: 0 when all is well, 1 with findings, 2 when nothing can be read.`,
 	fl.StringVar(&f.to, "to", "", "search history for this recipient")
 	fl.StringVar(&f.since, "since", "", "search history since a `TIME`, or for a duration such as 2h or 3d")
 	read := configFlag(cmd)
-	f.config = func() (*Config, bool, error) {
+	f.config = func() (*config.Config, bool, error) {
 		cfg, file, err := read()
-		return cfg, err == nil && file.Name != embedded, err
+		return cfg, err == nil && file.Name != config.BuiltIn, err
 	}
 	return cmd
 }
@@ -121,7 +122,7 @@ func (f *traceFlags) options() (trace.Options, error) {
 		if cfg.Hostname != "localhost" {
 			o.Ours = append(o.Ours, cfg.Hostname)
 		}
-		o.Known = trace.LoadClocks(cfg.under("state/clocks.json")).Known
+		o.Known = trace.LoadClocks(cfg.Under("state/clocks.json")).Known
 	}
 	return o, nil
 }

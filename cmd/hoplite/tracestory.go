@@ -30,7 +30,7 @@ func (f *traceFlags) search(cmd *cobra.Command, id string) error {
 	if err != nil {
 		return fmt.Errorf("--since: %w", err)
 	}
-	found, err := findHistory(cmd.Context(), history.NewReader(cfg.under("history")), id, f.from, f.to, since)
+	found, err := findHistory(cmd.Context(), history.NewReader(cfg.Under("history")), id, f.from, f.to, since)
 	if err != nil {
 		return err
 	}

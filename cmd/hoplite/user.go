@@ -42,7 +42,7 @@ func storeFlag(cmd *cobra.Command) func() (*users.Store, error) {
 		if err := os.MkdirAll(cfg.Data, 0o750); err != nil {
 			return nil, fmt.Errorf("data folder: %w", err)
 		}
-		return users.Open(cfg.under("users"), cfg.names(), zerolog.Nop())
+		return users.Open(cfg.Under("users"), cfg.Names(), zerolog.Nop())
 	}
 }
 

@@ -1,0 +1,74 @@
+package assembly
+
+import (
+	"github.com/rs/zerolog"
+
+	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/internal/users"
+	"hoplite/internal/users/login"
+	"hoplite/mail"
+	"hoplite/mail/srs"
+	"hoplite/maildrop"
+)
+
+// Directory is the accounts of a generation, and where addresses lead.
+type Directory struct {
+	// Accounts are the accounts of the users file.
+	Accounts *users.Store
+	// Logins checks passwords and slows down clients that guess them.
+	Logins *login.Gate
+
+	resolver *users.Resolver
+	srs      *srs.Rewriter // may be nil
+}
+
+func openDirectory(cfg *config.Config, throttle *users.Throttle, rewriter *srs.Rewriter, log zerolog.Logger) (*Directory, error) {
+	accounts, err := users.Open(cfg.Under("users"), cfg.Names(), log)
+	if err != nil {
+		return nil, err
+	}
+	resolver, err := users.NewResolver(accounts, cfg.Under(cfg.Aliases), cfg.Names(), cfg.Postmaster, log)
+	if err != nil {
+		return nil, err
+	}
+	return &Directory{Accounts: accounts, Logins: login.NewGate(accounts, throttle), resolver: resolver, srs: rewriter}, nil
+}
+
+// Ours reports whether domain is local.
+func (d *Directory) Ours(domain string) bool { return d.resolver.Ours(domain) }
+
+// Resolve follows aliases and forwards to the final addresses. A bounce of
+// forwarded mail, to a rewritten sender, resolves to the original sender.
+func (d *Directory) Resolve(addr string) (users.Resolved, error) {
+	given, err := mail.ParseAddress(addr)
+	if err != nil || d.srs == nil || !d.srs.Ours(given) {
+		return d.resolver.Resolve(addr)
+	}
+	original, err := d.srs.Reverse(given)
+	if err != nil {
+		return users.Resolved{}, &mail.Reply{Code: 550, Enhanced: "5.1.1", Text: "Recipient address rejected: invalid or expired rewritten sender", Cause: err}
+	}
+	found, err := d.resolver.Resolve(string(original))
+	found.Path = append([]users.Step{{From: addr, To: []string{string(original)}, By: "rewritten sender"}}, found.Path...)
+	return found, err
+}
+
+// Sender returns the reverse path to use towards a recipient. It is rewritten
+// only for mail that a local alias or account forwards from outside to outside:
+// there, SPF would fail for the original sender.
+func (d *Directory) Sender(from mail.Address, r mail.Rcpt) mail.Address {
+	if d.srs == nil || from == "" || len(r.Via) == 0 || d.Ours(from.Domain()) || d.Ours(r.To.Domain()) {
+		return from
+	}
+	return d.srs.Forward(from)
+}
+
+// MailboxOf returns what a maildrop must know of the account with an address,
+// and whether there is one.
+func (d *Directory) MailboxOf(a mail.Address) (maildrop.Account, bool) {
+	acc, ok := d.Accounts.Account(string(a))
+	if !ok {
+		return maildrop.Account{}, false
+	}
+	return maildrop.Account{Quota: acc.Quota}, true
+}

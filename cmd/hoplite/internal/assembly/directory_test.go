@@ -1,0 +1,60 @@
+package assembly
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/internal/users"
+	"hoplite/mail"
+	"hoplite/mail/srs"
+)
+
+func TestReturnPaths(t *testing.T) {
+	dir := t.TempDir()
+	accounts, err := users.Open(filepath.Join(dir, "users"), []string{"fwd.example"}, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	resolver, err := users.NewResolver(accounts, filepath.Join(dir, "aliases"), []string{"fwd.example"}, "", zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &Directory{Accounts: accounts, resolver: resolver, srs: srs.New([]byte(strings.Repeat("k", 32)), "fwd.example")}
+	forwarded := mail.Rcpt{To: "bob@example.net", Orig: "bob@fwd.example", Via: []string{"bob@fwd.example (aliases:1)"}}
+	if got := (&Directory{resolver: resolver}).Sender("ann@example.org", forwarded); got != "ann@example.org" {
+		t.Errorf("without a rewriter: %s", got)
+	}
+	for _, tc := range []struct {
+		name    string
+		from    mail.Address
+		rcpt    mail.Rcpt
+		rewrite bool
+	}{
+		{"forwarded from outside to outside", "ann@example.org", forwarded, true},
+		{"not forwarded", "ann@example.org", mail.Rcpt{To: "bob@example.net", Orig: "bob@example.net"}, false},
+		{"from one of ours", "eve@fwd.example", forwarded, false},
+		{"to one of ours", "ann@example.org", mail.Rcpt{To: "bob@fwd.example", Via: []string{"x"}}, false},
+		{"a report", "", forwarded, false},
+	} {
+		got := d.Sender(tc.from, tc.rcpt)
+		if (got != tc.from) != tc.rewrite {
+			t.Errorf("%s: %s becomes %s", tc.name, tc.from, got)
+		}
+		if !tc.rewrite {
+			continue
+		}
+		found, err := d.Resolve(string(got))
+		if err != nil || len(found.Finals) != 1 || found.Finals[0].Address != string(tc.from) || len(found.Path) == 0 {
+			t.Errorf("%s: the bounce to %s goes to %+v, %v", tc.name, got, found, err)
+		}
+	}
+	_, err = d.Resolve("SRS0=AAAAAA=AA=example.org=ann@fwd.example")
+	var reply *mail.Reply
+	if !errors.As(err, &reply) || reply.Code != 550 {
+		t.Errorf("a forged one: %v", err)
+	}
+}

@@ -1,0 +1,137 @@
+// Package assembly makes the parts of the program that one configuration
+// describes and that a dry run needs as well as the server: the DNS resolver,
+// accounts and addresses (directory.go), hops (hops.go), chains and routes. A
+// Generation holds them; a reload makes a new one beside the old.
+//
+// What outlives a reload (queue, history, sockets) and what listens belongs to
+// package server. Start reading at Generation.
+package assembly
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/filters"
+	"hoplite/internal/conf"
+	"hoplite/internal/resolve"
+	"hoplite/internal/users"
+	"hoplite/mail"
+	"hoplite/mail/srs"
+	"hoplite/maildrop"
+	"hoplite/relay"
+)
+
+// Generation is what one configuration describes. Its parts are made in this
+// order: OpenDNS, OpenDirectory, the hops, BuildChains.
+type Generation struct {
+	Config *config.Config
+	Log    zerolog.Logger
+	DNS    resolve.Resolver
+	*Directory
+	*Hops
+	// Chains are the chains with their filters and routes, by name.
+	Chains map[string]*relay.Chain
+
+	diags *conf.Diagnostics
+}
+
+// New returns an empty generation. Mistakes that only show while its parts are
+// made are added to diags.
+func New(cfg *config.Config, diags *conf.Diagnostics, log zerolog.Logger) *Generation {
+	return &Generation{Config: cfg, Log: log, Hops: newHops(), Chains: map[string]*relay.Chain{}, diags: diags}
+}
+
+// OpenDNS makes the resolver that the configuration names, or the system's.
+func (g *Generation) OpenDNS() error {
+	const answers = 20000
+	if d := g.Config.DNS; d != nil {
+		g.DNS = resolve.NewCached(resolve.NewClient(d.Validates, d.Server), answers)
+		return nil
+	}
+	client, err := resolve.System("/etc/resolv.conf")
+	if err != nil {
+		return err
+	}
+	g.DNS = resolve.NewCached(client, answers)
+	return nil
+}
+
+// OpenDirectory reads accounts and aliases. The rewriter may be nil; then
+// addresses that it made are not recognised.
+func (g *Generation) OpenDirectory(throttle *users.Throttle, rewriter *srs.Rewriter) (err error) {
+	g.Directory, err = openDirectory(g.Config, throttle, rewriter, g.Log)
+	return err
+}
+
+// BuildChains makes the filters and routes of every chain; routes lead to the
+// hops that were added before.
+func (g *Generation) BuildChains() error {
+	env := filters.Env{Hostname: g.Config.Hostname, Names: g.Config.Names(), Data: g.Config.Data, Log: g.Log, Trusted: g.Config.Trusted, DNS: g.DNS}
+	for _, c := range g.Config.Chain {
+		chain := &filters.Chain{Name: c.Name, Entries: config.BuildFilters(c.Name, c.Filters, env, g.diags)}
+		if err := chain.Check(); err != nil {
+			g.diags.Add(c.Range(), fmt.Sprintf("chain %q: %v", c.Name, err), "")
+		}
+		whole := &relay.Chain{Filters: chain}
+		for i := range c.Routes {
+			r := &c.Routes[i]
+			hop, ok := g.hops[r.Hop]
+			if !ok && r.Reply == "" {
+				known := slices.Collect(maps.Keys(g.hops))
+				g.diags.Add(r.Attr("hop"), fmt.Sprintf("there is no hop %q", r.Hop), conf.Known(r.Hop, known, "No maildrop or upstream is configured."))
+				continue
+			}
+			whole.Routes = append(whole.Routes, relay.NewRoute(r, g.Config.Names(), hop, config.BuildFinishers(r, env, g.diags)))
+		}
+		g.Chains[c.Name] = whole
+	}
+	return nil
+}
+
+// Err returns the mistakes found so far, or nil.
+func (g *Generation) Err() error { return g.diags.Err() }
+
+// Inherit gives the filters the state of those of the previous generation.
+func (g *Generation) Inherit(previous *Generation) {
+	for name, c := range g.Chains {
+		if old, ok := previous.Chains[name]; ok {
+			c.Filters.Inherit(old.Filters)
+		}
+	}
+}
+
+// SaveFilters makes the filters write their state to disk.
+func (g *Generation) SaveFilters() {
+	for _, c := range g.Chains {
+		for i := range c.Filters.Entries {
+			e := &c.Filters.Entries[i]
+			if k, ok := e.Filter.(filters.Keeper); ok {
+				if err := k.Keep(); err != nil {
+					g.Log.Warn().Err(err).Str("filter", e.Name).Msg("filter state not saved")
+				}
+			}
+		}
+	}
+}
+
+// Box opens the mailbox of an account in the maildrop that its mail is routed
+// to, else in the first one.
+func (g *Generation) Box(a mail.Address) (*maildrop.Box, error) {
+	tx := mail.NewTransaction(mail.Client{}, "")
+	r := mail.Rcpt{To: a, Orig: a}
+	for _, c := range g.Config.Chain {
+		if route := g.Chains[c.Name].Find(tx, r); route != nil {
+			if store, ok := g.stores[route.HopName]; ok {
+				return store.Box(a)
+			}
+		}
+	}
+	for _, c := range g.Config.Maildrop {
+		return g.stores[c.Name].Box(a)
+	}
+	return nil, fmt.Errorf("no maildrop is configured")
+}

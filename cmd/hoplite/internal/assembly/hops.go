@@ -1,0 +1,110 @@
+package assembly
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/mail"
+	"hoplite/maildrop"
+	"hoplite/relay"
+	"hoplite/relay/forward"
+)
+
+// Hops are the maildrops and upstreams of a generation.
+type Hops struct {
+	// Upstreams are the hops to other servers, by name.
+	Upstreams map[string]*forward.Upstream
+
+	stores map[string]*maildrop.Store
+	hops   map[string]mail.Hop // what routes lead to
+}
+
+func newHops() *Hops {
+	return &Hops{Upstreams: map[string]*forward.Upstream{}, stores: map[string]*maildrop.Store{}, hops: map[string]mail.Hop{}}
+}
+
+// Stores returns the stores of the maildrops, by name.
+func (h *Hops) Stores() map[string]*maildrop.Store { return h.stores }
+
+// AddStore adds a maildrop. Routes lead to hop, which may stand in front of the
+// store.
+func (h *Hops) AddStore(name string, store *maildrop.Store, hop mail.Hop) {
+	h.stores[name], h.hops[name] = store, hop
+}
+
+// AddUpstream adds an upstream. Routes lead to hop, which may stand in front of
+// it.
+func (h *Hops) AddUpstream(name string, up *forward.Upstream, hop mail.Hop) {
+	h.Upstreams[name], h.hops[name] = up, hop
+}
+
+// HasHop reports whether a maildrop or upstream has been added under name.
+func (h *Hops) HasHop(name string) bool { return h.hops[name] != nil }
+
+// NewUpstream makes the upstream of a block, without adding it.
+func (g *Generation) NewUpstream(c *forward.Config, log zerolog.Logger) (*forward.Upstream, error) {
+	return forward.New(*c, forward.Env{Hostname: g.Config.Hostname, Data: g.Config.Data, DNS: g.DNS, Own: g.Config.IsOurs, Log: log})
+}
+
+// LinkFallbacks connects the upstreams with their fallbacks.
+func (g *Generation) LinkFallbacks() {
+	for _, c := range g.Config.Upstream {
+		if c.Fallback == "" || g.Upstreams[c.Name] == nil {
+			continue
+		}
+		next, ok := g.Upstreams[c.Fallback]
+		if !ok || next == g.Upstreams[c.Name] {
+			g.diags.Add(c.Attr("fallback"), fmt.Sprintf("there is no other upstream %q to fall back to", c.Fallback), "")
+			continue
+		}
+		g.Upstreams[c.Name].SetFallback(next)
+	}
+}
+
+// Carry returns a function that reports which extensions every upstream of a
+// chain is known to offer.
+func (h *Hops) Carry(chain *relay.Chain) func() relay.Carry {
+	return func() relay.Carry {
+		c := relay.Carry{EightBit: true, UTF8: true, DSN: true}
+		for i := range chain.Routes {
+			up, ok := h.Upstreams[chain.Routes[i].HopName]
+			if !ok {
+				continue
+			}
+			o := up.Offer()
+			if !o.Known {
+				continue
+			}
+			c.EightBit, c.UTF8 = c.EightBit && o.EightBit, c.UTF8 && o.UTF8
+			if o.Size > 0 && (c.Size == 0 || o.Size < c.Size) {
+				c.Size = o.Size
+			}
+		}
+		return c
+	}
+}
+
+// Verify returns a function that reports what the upstream that an address is
+// routed to has answered about it.
+func (h *Hops) Verify(chain *relay.Chain) func(mail.Address) (exists, known bool) {
+	tx := mail.NewTransaction(mail.Client{}, "")
+	return func(a mail.Address) (exists, known bool) {
+		route := chain.Find(tx, mail.Rcpt{To: a, Orig: a})
+		if route == nil || h.Upstreams[route.HopName] == nil {
+			return false, false
+		}
+		return h.Upstreams[route.HopName].Verify(a)
+	}
+}
+
+// AskUpstreams connects to the upstreams and learns which extensions they
+// offer, so that even the first client is offered the right ones.
+func (g *Generation) AskUpstreams(ctx context.Context) {
+	for _, up := range g.Upstreams {
+		for _, line := range up.Look(ctx) {
+			g.Log.Debug().Str("hop", up.Name()).Str("offer", line).Msg("upstream")
+		}
+	}
+}

@@ -1,0 +1,216 @@
+package check
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+
+	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/filters"
+	"hoplite/internal/conf"
+	"hoplite/internal/listen"
+	"hoplite/internal/resolve"
+	"hoplite/internal/users"
+	"hoplite/relay/forward"
+)
+
+// inspect opens what the configuration refers to, as the server will: keys,
+// certificates, lists, folders. It changes nothing and uses no network.
+func inspect(c *config.Config, diags *conf.Diagnostics) {
+	env := filters.Env{Hostname: c.Hostname, Names: c.Names(), Data: c.Data, Log: zerolog.Nop(), Trusted: c.Trusted, DNS: inspectDNS(c, diags)}
+	for _, ch := range c.Chain {
+		config.BuildFilters(ch.Name, ch.Filters, env, diags)
+		for i := range ch.Routes {
+			config.BuildFinishers(&ch.Routes[i], env, diags)
+		}
+	}
+	inspectCerts(c, diags)
+	for _, u := range c.Upstream {
+		inspectUpstream(c, u, diags)
+	}
+	if err := writable(c.Data); err != nil {
+		if _, missing := os.Stat(c.Data); errors.Is(missing, fs.ErrNotExist) {
+			diags.Warn(c.Attr("data"), fmt.Sprintf("the data folder %s does not exist and can't be created: %s", c.Data, plain(err)),
+				"Create it and give it to the user that the server runs as. Systemd does this by itself.")
+			return
+		}
+		diags.Add(c.Attr("data"), "the data folder can't be used: "+plain(err), rights(err))
+		return
+	}
+	inspectAccounts(c, diags)
+	inspectFolders(c, diags)
+}
+
+func inspectUpstream(c *config.Config, u *forward.Config, diags *conf.Diagnostics) {
+	up, err := forward.New(*u, forward.Env{Hostname: c.Hostname, Data: c.Data, Log: zerolog.Nop()})
+	if err != nil {
+		at := u.Range()
+		if strings.Contains(err.Error(), "recipients") {
+			at = u.Attr("recipients")
+		}
+		diags.Add(at, plain(err), rights(err))
+		return
+	}
+	up.Close()
+	if a := u.Auth; a != nil && a.TokenFile != "" {
+		if err := readable(c.Under(a.TokenFile)); err != nil {
+			diags.Add(u.Range(), "token_file: "+plain(err), rights(err))
+		}
+	}
+}
+
+func inspectDNS(c *config.Config, diags *conf.Diagnostics) resolve.Resolver {
+	if c.DNS != nil {
+		return resolve.NewClient(c.DNS.Validates, c.DNS.Server)
+	}
+	client, err := resolve.System("/etc/resolv.conf")
+	if err != nil {
+		diags.Add(c.Range(), plain(err), `Name a server: dns { server = "192.0.2.53:53" }.`)
+	}
+	return client
+}
+
+// inspectCerts reads the certificates and their keys.
+func inspectCerts(c *config.Config, diags *conf.Diagnostics) {
+	for i := range c.Certificate {
+		t := &c.Certificate[i]
+		pair := listen.Pair{Cert: c.Under(t.Cert), Key: c.Under(t.Key)}
+		for name, file := range map[string]string{"cert": pair.Cert, "key": pair.Key} {
+			if err := readable(file); err != nil {
+				diags.Add(t.Attr(name), name+": "+plain(err), rights(err))
+				pair.Cert = ""
+			}
+		}
+		if info, err := os.Stat(pair.Key); err == nil && info.Mode()&0o004 != 0 {
+			diags.Warn(t.Attr("key"), "any user of this machine can read the private key", "chmod o= "+pair.Key)
+		}
+		if pair.Cert == "" {
+			continue
+		}
+		certs, err := listen.LoadCerts([]listen.Pair{pair}, zerolog.Nop())
+		if err != nil {
+			diags.Add(t.Attr("cert"), plain(err), "")
+			continue
+		}
+		for _, leaf := range certs.Leaves() {
+			if problem := validity(leaf, time.Now()); problem != "" {
+				diags.Warn(t.Attr("cert"), problem, "Clients that verify certificates will not connect.")
+			}
+		}
+	}
+}
+
+func readable(file string) error {
+	f, err := os.Open(file)
+	if err == nil {
+		f.Close()
+	}
+	return err
+}
+
+// validity returns what is wrong with the dates of a certificate, or "".
+func validity(cert *x509.Certificate, now time.Time) string {
+	const day = "2006-01-02"
+	switch {
+	case now.After(cert.NotAfter):
+		return "the certificate expired on " + cert.NotAfter.Format(day)
+	case now.Before(cert.NotBefore):
+		return "the certificate is not valid before " + cert.NotBefore.Format(day)
+	}
+	return ""
+}
+
+// inspectAccounts reads accounts and aliases. Their errors contain file and
+// line.
+func inspectAccounts(c *config.Config, diags *conf.Diagnostics) {
+	accounts, err := users.Open(c.Under("users"), c.Names(), zerolog.Nop())
+	addEach(diags, conf.Range{}, err)
+	// Making the resolver looks up no account, so aliases are read even if the
+	// accounts could not be.
+	_, err = users.NewResolver(accounts, c.Under(c.Aliases), c.Names(), c.Postmaster, zerolog.Nop())
+	addEach(diags, conf.Range{}, err)
+	if _, err := os.Stat(c.Under(c.Aliases)); errors.Is(err, fs.ErrNotExist) && c.IsSet("aliases") {
+		diags.Warn(c.Attr("aliases"), fmt.Sprintf("the file %s does not exist", c.Under(c.Aliases)), "No address is an alias until it exists.")
+	}
+}
+
+// addEach adds an error, or each of the errors that it joins.
+func addEach(diags *conf.Diagnostics, at conf.Range, err error) {
+	if err == nil {
+		return
+	}
+	list := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		list = joined.Unwrap()
+	}
+	for _, err := range list {
+		diags.Add(at, plain(err), rights(err))
+	}
+}
+
+// inspectFolders checks that the server may write to the folders of maildrops,
+// and that spool and queue share a file system.
+func inspectFolders(c *config.Config, diags *conf.Diagnostics) {
+	for _, m := range c.Maildrop {
+		if err := writable(c.MailFolder(m)); err != nil {
+			diags.Add(m.Attr("path"), fmt.Sprintf("maildrop %q can't be used: %s", m.Name, plain(err)), rights(err))
+		}
+	}
+	if spool, queue := c.Under("spool"), c.Under("queue"); exists(spool) && exists(queue) {
+		if err := SameFileSystem(spool, queue); err != nil {
+			diags.Add(c.Attr("data"), plain(err), "")
+		}
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// writable returns an error unless this process may create files in dir or, if
+// dir does not exist, may create dir.
+func writable(dir string) error {
+	for {
+		info, err := os.Stat(dir)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir):
+			dir = filepath.Dir(dir)
+			continue
+		case err != nil:
+			return err
+		case !info.IsDir():
+			return fmt.Errorf("%s is not a folder", dir)
+		}
+		if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+			return &fs.PathError{Op: "write to", Path: dir, Err: err}
+		}
+		return nil
+	}
+}
+
+// plain returns the text of an error without the name of the system call.
+func plain(err error) string {
+	return strings.NewReplacer(": open ", ": ", ": stat ", ": ").Replace(": " + err.Error())[2:]
+}
+
+// rights returns a hint about the current user if permission is missing, else "".
+func rights(err error) string {
+	if !errors.Is(err, fs.ErrPermission) {
+		return ""
+	}
+	name := fmt.Sprintf("user id %d", os.Geteuid())
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	return fmt.Sprintf("Access was tried as %s: run this as the user that the server runs as.", name)
+}

@@ -1,0 +1,188 @@
+package check
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/internal/listen"
+)
+
+// pointing is a configuration that refers to files that are missing or broken.
+const pointing = `hostname = "mail.example.org"
+aliases = "virtual"
+certificate {
+  cert = "tls/none.pem"
+  key  = "tls/none.key"
+}
+certificate "other" {
+  cert = "a/self-signed.pem"
+  key  = "b/self-signed.key"
+}
+smtp "inbound" {
+  listen = ["127.0.0.1:0"]
+  chain  = "inbound"
+}
+chain "inbound" {
+  filter "smime" {
+    roots = "roots.pem"
+    trust {
+      from  = ["example.com"]
+      roots = "partner.pem"
+    }
+  }
+  filter "milter" {
+    address = "localhost:no-such-port"
+  }
+  route "here" {
+    to  = ["local"]
+    hop = "boxes"
+    filter "sign" {
+      domain "example.org" {
+        selector = "s1"
+        second   = "e1"
+      }
+      domain "example.net" {
+        selector = "s1"
+        key      = "users"
+      }
+    }
+    filter "arc" {
+      domain   = "example.org"
+      selector = "s2"
+    }
+    filter "size" {}
+  }
+  route "up" {
+    to  = ["up.example"]
+    hop = "up"
+  }
+}
+maildrop "boxes" {
+  path = "users/{domain}/{user}"
+}
+upstream "up" {
+  servers    = ["smtp://192.0.2.10:25"]
+  recipients = "file:known.txt"
+}
+`
+
+// writeConfig writes a configuration with a data folder and returns its path.
+func writeConfig(t *testing.T, config string, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	files["../relay.hcl"] = config
+	for name, text := range files {
+		path := filepath.Join(dir, "var", name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "relay.hcl")
+}
+
+// tree lists all files below a folder.
+func tree(t *testing.T, dir string) string {
+	t.Helper()
+	var out strings.Builder
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		fmt.Fprintln(&out, path, info.Mode(), info.ModTime())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// Everything that the configuration refers to is examined in one run, and
+// nothing is created or changed.
+func TestReferencesAreExamined(t *testing.T) {
+	path := writeConfig(t, pointing, map[string]string{
+		"users":   "ann@example.org\n  quota x\n  bogus y\n",
+		"virtual": "info@example.org ann@example.org\nalone@example.org\n",
+	})
+	dir := filepath.Dir(path)
+	for _, name := range []string{"a", "b"} {
+		if _, err := listen.SelfSigned(filepath.Join(dir, "var", name), "mail.example.org"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(filepath.Join(dir, "var", "b", "self-signed.key"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	before := tree(t, dir)
+	t.Chdir(dir)
+	cfg, file, err := config.Read("relay.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if Report(&out, cfg, file) {
+		t.Error("no mistakes")
+	}
+	if after := tree(t, dir); after != before {
+		t.Errorf("it changed something: before\n%s\nafter\n%s", before, after)
+	}
+	got := strings.ReplaceAll(out.String(), "\n    ", " ")
+	for _, want := range []string{
+		"var/users:2: quota",
+		"var/users:3: unknown setting",
+		"var/virtual:2: ",
+		"relay.hcl:4:3: cert: var/tls/none.pem: no such file",
+		"relay.hcl:5:3: key: var/tls/none.key: no such file",
+		"relay.hcl:8:3: certificate var/a/self-signed.pem: tls: private key does not match",
+		"relay.hcl:9:3: warning: any user of this machine can read the private key",
+		"relay.hcl:17:5: roots var/roots.pem can't be read",
+		"relay.hcl:20:7: roots var/partner.pem can't be read",
+		"relay.hcl:24:5: address: there is no port",
+		"relay.hcl:31:9: no DKIM key of example.org in var/dkim/example.org/s1.pem",
+		"relay.hcl:32:9: no DKIM key of example.org in var/dkim/example.org/e1.pem",
+		"relay.hcl:36:9: DKIM key of example.net",
+		"relay.hcl:41:7: no DKIM key of example.org in var/dkim/example.org/s2.pem",
+		"relay.hcl:43:5: filter \"size\" does nothing in a route",
+		"relay.hcl:51:3: maildrop \"boxes\" can't be used: var/users is not a folder",
+		"relay.hcl:55:3: upstream \"up\": recipients: var/known.txt: no such file",
+		"16 mistakes",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("it lacks %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(out.String())
+	}
+}
+
+// A file that can't be parsed is not reported to lack a data folder.
+func TestUnparsableFile(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{"binary": "\x00\x01\x02", "an unclosed block": "smtp \"in\" {\n", "a list": "hostname = [:25]\n"} {
+		if err := os.WriteFile("relay.hcl", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg, file, err := config.Read("relay.hcl")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		Report(&out, cfg, file)
+		for i, line := range strings.Split(out.String(), "\n") {
+			if i == 0 && !strings.HasPrefix(line, "relay.hcl:") {
+				t.Errorf("%s: %s", name, &out)
+			}
+		}
+	}
+}

@@ -1,0 +1,87 @@
+package check
+
+import (
+	"fmt"
+	"slices"
+
+	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/internal/conf"
+	"hoplite/mail"
+	"hoplite/maildrop"
+)
+
+// checkHostnames finds names of this server that are not domain names.
+func checkHostnames(cfg *config.Config, diags *conf.Diagnostics) {
+	if _, err := mail.ParseDomain(cfg.Hostname); err != nil {
+		diags.Add(cfg.Attr("hostname"), fmt.Sprintf("hostname %q is not a valid domain name", cfg.Hostname), "")
+	}
+	for _, l := range cfg.MailListeners() {
+		if _, err := mail.ParseDomain(l.Hostname); l.Hostname != "" && err != nil {
+			diags.Add(l.Attr("hostname"), fmt.Sprintf("hostname %q is not a valid domain name", l.Hostname), "")
+		}
+	}
+}
+
+// checkNames finds references to chains, hops and upstreams that do not exist.
+func checkNames(cfg *config.Config, diags *conf.Diagnostics) {
+	chains, hops, upstreams := declared(cfg, diags)
+	used := map[string]bool{}
+	for _, l := range cfg.MailListeners() {
+		used[l.Chain] = true
+		if !slices.Contains(chains, l.Chain) {
+			diags.Add(l.Attr("chain"), fmt.Sprintf("there is no chain %q", l.Chain),
+				conf.Known(l.Chain, chains, fmt.Sprintf("No chain is configured: write chain %q { ... }.", l.Chain)))
+		}
+	}
+	for _, ch := range cfg.Chain {
+		if !used[ch.Name] {
+			diags.Warn(ch.Range(), fmt.Sprintf("no listener uses chain %q", ch.Name), "")
+		}
+		for i := range ch.Routes {
+			if r := &ch.Routes[i]; r.Reply == "" && !slices.Contains(hops, r.Hop) {
+				diags.Add(r.Attr("hop"), fmt.Sprintf("there is no hop %q", r.Hop),
+					conf.Known(r.Hop, hops, "No maildrop or upstream is configured."))
+			}
+		}
+	}
+	for _, u := range cfg.Upstream {
+		switch {
+		case u.Fallback == "":
+		case u.Fallback == u.Name:
+			diags.Add(u.Attr("fallback"), "an upstream can't be its own fallback", "")
+		case !slices.Contains(upstreams, u.Fallback):
+			diags.Add(u.Attr("fallback"), fmt.Sprintf("there is no upstream %q", u.Fallback), conf.Known(u.Fallback, upstreams, ""))
+		}
+	}
+}
+
+// declared returns the names of the chains, of the hops, and of those hops that
+// are upstreams. A name that two hops share is a mistake.
+func declared(cfg *config.Config, diags *conf.Diagnostics) (chains, hops, upstreams []string) {
+	for _, ch := range cfg.Chain {
+		chains = append(chains, ch.Name)
+	}
+	for _, m := range cfg.Maildrop {
+		hops = append(hops, m.Name)
+	}
+	for _, u := range cfg.Upstream {
+		if slices.Contains(hops, u.Name) {
+			diags.Add(u.Range(), fmt.Sprintf("a maildrop is called %q too", u.Name), "A route could mean either: give one of them another name.")
+		}
+		upstreams = append(upstreams, u.Name)
+	}
+	return chains, append(hops, upstreams...), upstreams
+}
+
+// checkMaildrops finds maildrops that would keep the same mailboxes with
+// different settings.
+func checkMaildrops(cfg *config.Config, diags *conf.Diagnostics) {
+	names := map[string]string{}
+	for _, m := range cfg.Maildrop {
+		path := maildrop.Location(*m, cfg.Data)
+		if other, taken := names[path]; taken {
+			diags.Add(m.Attr("path"), fmt.Sprintf("maildrop %q keeps its mailboxes at the same path", other), "Several routes can lead to one maildrop.")
+		}
+		names[path] = m.Name
+	}
+}

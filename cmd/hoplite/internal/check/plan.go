@@ -1,0 +1,187 @@
+package check
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/cmd/hoplite/internal/terminal"
+	"hoplite/filters"
+	"hoplite/internal/conf"
+	"hoplite/relay"
+	"hoplite/relay/forward"
+)
+
+// plan prints what a configuration does.
+type plan struct {
+	w   io.Writer
+	cfg *config.Config
+}
+
+// Plan prints in words what each listener, chain and hop does.
+func Plan(w io.Writer, cfg *config.Config) {
+	p := plan{w, cfg}
+	p.say("", "We are %s; all state is kept in %s.", cfg.Hostname, cfg.Data)
+	for _, l := range cfg.MailListeners() {
+		p.listener(l)
+	}
+	for _, ch := range cfg.Chain {
+		p.chain(ch)
+	}
+	for _, m := range cfg.Maildrop {
+		fmt.Fprintln(w)
+		p.say("", "maildrop %q", m.Name)
+		p.say("    ", "A Maildir for each account: %s. Unknown recipients are refused at RCPT.", m.Path)
+	}
+	for _, u := range cfg.Upstream {
+		p.upstream(u)
+	}
+}
+
+// say prints text under an indent; continuation lines are indented further.
+func (p plan) say(indent, format string, args ...any) {
+	terminal.Indent(p.w, indent, indent+"  ", fmt.Sprintf(format, args...))
+}
+
+func (p plan) listener(l config.MailListener) {
+	fmt.Fprintln(p.w)
+	p.say("", "%s at %s", l.Title(), join(l.Listen))
+	who := "Any client may connect"
+	tls := map[string]string{"starttls": "TLS by STARTTLS", "implicit": "TLS from the first octet", "off": "no TLS"}[l.TLS]
+	if l.Local() {
+		who, tls = "Programs on this machine may connect", "clear text"
+	}
+	login := map[string]string{"off": "no logins", "optional": "logins", "required": "mail only after a login"}[l.Auth]
+	p.say("    ", "%s; %s, %s.", who, tls, login)
+	p.say("    ", "%s", mayRelay(l))
+	p.say("    ", "Messages up to %s; a bare CR or LF is %s.", l.MaxSize, bareIs(l))
+	p.say("    ", "Chain %q filters and routes the mail.", l.Chain)
+}
+
+func bareIs(l config.MailListener) string {
+	if l.Bare == "fix" || l.Bare == "" && len(l.RelayFrom) > 0 {
+		return "corrected"
+	}
+	return "refused"
+}
+
+func mayRelay(l config.MailListener) string {
+	switch nets := join(l.RelayFrom); {
+	case l.Auth != "off" && nets != "":
+		return "May relay: clients that have logged in, and clients in " + nets + "."
+	case l.Auth != "off":
+		return "May relay: clients that have logged in."
+	case nets != "":
+		return "May relay, without a login: clients in " + nets + "."
+	}
+	return "No client may relay: mail is accepted for the chain's own recipients only."
+}
+
+func (p plan) chain(ch *relay.ChainConfig) {
+	users := "no listener"
+	var titles []string
+	for _, l := range p.cfg.MailListeners() {
+		if l.Chain == ch.Name {
+			titles = append(titles, l.Title())
+		}
+	}
+	if len(titles) > 0 {
+		users = strings.Join(titles, ", ")
+	}
+	fmt.Fprintln(p.w)
+	p.say("", "chain %q of %s", ch.Name, users)
+	if len(ch.Filters) == 0 {
+		p.say("    ", "No filters.")
+	}
+	for i := range ch.Filters {
+		p.filter(fmt.Sprintf("%d. ", i+1), &ch.Filters[i])
+	}
+	for i := range ch.Routes {
+		p.route(&ch.Routes[i])
+	}
+	p.say("    ", "all other recipients: refused with 550 5.7.1")
+}
+
+func (p plan) filter(number string, f *filters.Config) {
+	text := f.Name
+	if written := f.Body.Written(); len(written) > 0 {
+		text += ": " + strings.Join(written, ", ")
+	}
+	p.say("    ", "%s%s", number, text)
+}
+
+func (p plan) route(r *relay.RouteConfig) {
+	var words []string
+	for _, c := range []struct{ word, list string }{
+		{"to", strings.Join(r.To, ", ")}, {"from", strings.Join(r.From, ", ")},
+		{"of login", strings.Join(r.User, ", ")}, {"of clients in", join(r.Client)},
+	} {
+		if c.list != "" {
+			words = append(words, c.word+" "+c.list)
+		}
+	}
+	if len(words) == 0 {
+		words = []string{"to any recipient"}
+	}
+	text := strings.Join(words, ", ")
+	if r.Relay {
+		text += ", of clients that may relay"
+	}
+	if r.Reply != "" {
+		p.say("    ", "%s: refused with %s", text, r.Reply)
+		return
+	}
+	kind := "maildrop"
+	if p.cfg.FindUpstream(r.Hop) != nil {
+		kind = "upstream"
+	}
+	p.say("    ", "%s -> %s %q", text, kind, r.Hop)
+	for i := range r.Filters {
+		p.filter("  then ", &r.Filters[i])
+	}
+}
+
+func (p plan) upstream(u *forward.Config) {
+	fmt.Fprintln(p.w)
+	p.say("", "upstream %q", u.Name)
+	where := strings.Join(u.Servers, ", ")
+	if u.MX {
+		where = fmt.Sprintf("The MX hosts of each domain, port %d", u.Port)
+	}
+	mode := map[string]string{
+		"inline": "in-line, the client receives the upstream's own reply",
+		"queue":  "from the queue, after the message has been accepted",
+		"auto":   "in-line while the upstream answers, else from the queue",
+	}[u.Mode]
+	p.say("    ", "%s; %s.", where, mode)
+	tls := map[string]string{"off": "Clear text", "may": "TLS if the server offers it", "require": "TLS required",
+		"verify": "TLS with a verified certificate required"}[u.TLS]
+	if u.Auth != nil {
+		tls += fmt.Sprintf("; login as %s", u.Auth.User)
+	}
+	p.say("    ", "%s.", tls)
+	file, listed := u.RecipientsFile()
+	switch {
+	case u.MX || u.Recipients == "any":
+		p.say("    ", "Recipients are not checked: a recipient refused there becomes a bounce.")
+	case listed:
+		p.say("    ", "Recipients are those listed in %s.", p.cfg.Under(file))
+	default:
+		p.say("    ", "Recipients are checked with the upstream at RCPT; answers are kept for %s.", conf.FormatDuration(u.KnownFor))
+	}
+	if u.Fallback != "" {
+		p.say("    ", "If it can't be reached: upstream %q.", u.Fallback)
+	}
+}
+
+// join returns a list of addresses or networks as text.
+func join[T conf.Listen | netip.Prefix](list []T) string {
+	words := make([]string, len(list))
+	for i, x := range list {
+		words[i] = fmt.Sprint(x)
+	}
+	return strings.Join(slices.Compact(words), ", ")
+}

@@ -1,0 +1,123 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/filters"
+	"hoplite/internal/conf"
+	"hoplite/mail"
+	"hoplite/relay/forward"
+)
+
+// probeTimeout bounds the answer of one filter or upstream.
+const probeTimeout = 30 * time.Second
+
+// Probe asks the programs and lists that filters need, and the servers of every
+// upstream. It reports whether all of them answered and no upstream accepts
+// recipients that do not exist.
+func Probe(ctx context.Context, w io.Writer, cfg *config.Config) bool {
+	filters := probeFilters(ctx, w, cfg)
+	return probeUpstreams(ctx, w, cfg) && filters
+}
+
+func probeFilters(ctx context.Context, w io.Writer, cfg *config.Config) bool {
+	good := true
+	p := plan{w, cfg}
+	diags := &conf.Diagnostics{} // Report has printed them
+	env := filters.Env{Hostname: cfg.Hostname, Names: cfg.Names(), Data: cfg.Data, Log: zerolog.Nop(), Trusted: cfg.Trusted, DNS: inspectDNS(cfg, diags)}
+	for _, ch := range cfg.Chain {
+		for _, e := range config.BuildFilters(ch.Name, ch.Filters, env, diags) {
+			f, ok := e.Filter.(filters.Prober)
+			if !ok {
+				continue
+			}
+			ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+			err := f.Probe(ctx)
+			cancel()
+			fmt.Fprintln(w)
+			if err == nil {
+				p.say("", "filter %q of chain %q, line %d: answers.", e.Name, ch.Name, e.Block.Range().Start.Line)
+				continue
+			}
+			good = false
+			for line := range strings.SplitSeq(err.Error(), "\n") {
+				p.say("", "filter %q of chain %q, line %d: %s", e.Name, ch.Name, e.Block.Range().Start.Line, line)
+			}
+		}
+	}
+	return good
+}
+
+func probeUpstreams(ctx context.Context, w io.Writer, cfg *config.Config) bool {
+	good := true
+	for _, c := range cfg.Upstream {
+		if c.MX {
+			continue
+		}
+		u, err := forward.New(*c, forward.Env{Hostname: cfg.Hostname, Data: cfg.Data, Log: zerolog.Nop()})
+		if err != nil {
+			fmt.Fprintf(w, "\nupstream %q: %v\n", c.Name, err)
+			good = false
+			continue
+		}
+		good = probeUpstream(ctx, plan{w, cfg}, c, u) && good
+		u.Close()
+	}
+	return good
+}
+
+func probeUpstream(ctx context.Context, p plan, c *forward.Config, u *forward.Upstream) bool {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	fmt.Fprintln(p.w)
+	p.say("", "upstream %q answers:", c.Name)
+	for _, line := range u.Look(ctx) {
+		p.say("    ", "%s", line)
+	}
+	good := u.Offer().Known
+	if c.Recipients != "call-ahead" {
+		return good
+	}
+	for _, domain := range domainsOf(p.cfg, c.Name) {
+		to, err := mail.Join("postmaster", domain)
+		if err != nil {
+			continue
+		}
+		tx := mail.NewTransaction(mail.Client{}, "")
+		err = u.Check(ctx, tx, mail.Rcpt{To: to, Orig: to})
+		switch {
+		case err != nil:
+			p.say("    ", "postmaster@%s is refused, although every domain must accept it (RFC 5321, 4.5.1): %s", domain, mail.AsReply(err))
+		case u.AcceptsAll(domain):
+			p.say("    ", "%s: every address is accepted, so unknown recipients become bounces: list the recipients in a file, recipients = \"file:NAME\"", domain)
+			good = false
+		default:
+			p.say("    ", "%s: unknown recipients are refused, as they should be", domain)
+		}
+	}
+	return good
+}
+
+// domainsOf returns the domains that are routed to an upstream as a whole.
+func domainsOf(cfg *config.Config, upstream string) []string {
+	var list []string
+	for _, ch := range cfg.Chain {
+		for i := range ch.Routes {
+			if r := &ch.Routes[i]; r.Hop == upstream {
+				for _, t := range r.To {
+					if a, err := mail.Join("x", t); err == nil && t != "local" {
+						list = append(list, a.ASCIIDomain())
+					}
+				}
+			}
+		}
+	}
+	return list
+}

@@ -1,0 +1,70 @@
+package check
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/internal/conf"
+	"hoplite/mail"
+	"hoplite/relay"
+)
+
+// checkRoutes finds routes of a chain that can never match.
+func checkRoutes(cfg *config.Config, ch *relay.ChainConfig, diags *conf.Diagnostics) {
+	if len(ch.Routes) == 0 {
+		diags.Warn(ch.Range(), fmt.Sprintf("chain %q has no route", ch.Name), "All its mail is refused with 550 5.7.1.")
+	}
+	relays := slices.ContainsFunc(cfg.MailListeners(), func(l config.MailListener) bool { return l.Chain == ch.Name && l.Relays() })
+	for i := range ch.Routes {
+		r := &ch.Routes[i]
+		if r.Relay && !relays {
+			diags.Add(r.Attr("relay"), fmt.Sprintf("route %q can never match", r.Name),
+				fmt.Sprintf("It is for clients that may relay, and no listener of chain %q permits any: set auth or relay_from on one.", ch.Name))
+		}
+		for j := range i {
+			if before := &ch.Routes[j]; covers(before, r) {
+				diags.Add(r.Range(), fmt.Sprintf("route %q can never match", r.Name),
+					fmt.Sprintf("Route %q in line %d comes first and matches all its mail.", before.Name, before.Range().Start.Line))
+				break
+			}
+		}
+	}
+}
+
+// covers reports whether a matches every recipient that b matches.
+func covers(a, b *relay.RouteConfig) bool {
+	if a.Relay && !b.Relay {
+		return false
+	}
+	return coversAll(a.To, b.To, coversPattern) && coversAll(a.From, b.From, coversPattern) &&
+		coversAll(a.User, b.User, strings.EqualFold) &&
+		coversAll(a.Client, b.Client, func(x, y netip.Prefix) bool { return x.Bits() <= y.Bits() && x.Contains(y.Addr()) })
+}
+
+// coversAll reports whether each condition of b lies within one of a. No
+// conditions match everything.
+func coversAll[T any](a, b []T, covers func(T, T) bool) bool {
+	if len(a) == 0 {
+		return true
+	}
+	if len(b) == 0 {
+		return false
+	}
+	for _, y := range b {
+		if !slices.ContainsFunc(a, func(x T) bool { return covers(x, y) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// coversPattern reports whether the pattern a of a route matches every address
+// that b matches.
+func coversPattern(a, b string) bool {
+	p, errA := mail.ParsePattern(a)
+	q, errB := mail.ParsePattern(b)
+	return errA == nil && errB == nil && p.Covers(q)
+}

@@ -1,0 +1,67 @@
+package check
+
+import (
+	"fmt"
+	"strings"
+
+	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/internal/conf"
+)
+
+// socket is one address that a block listens on.
+type socket struct {
+	conf.Listen
+	owner string
+	at    conf.Range
+}
+
+// checkSockets finds two listeners at one address.
+func checkSockets(cfg *config.Config, diags *conf.Diagnostics) {
+	all := sockets(cfg)
+	if len(all) == 0 {
+		diags.Warn(cfg.Range(), "nothing listens", `Write a block such as smtp "inbound" { ... }.`)
+	}
+	for i, s := range all {
+		for _, before := range all[:i] {
+			if collide(before.Listen, s.Listen) {
+				diags.Add(s.at, fmt.Sprintf("%s already listens there", before.owner),
+					fmt.Sprintf("%s and %s would both listen on %s.", before.owner, s.owner, s.Listen))
+				break
+			}
+		}
+	}
+}
+
+// sockets returns the addresses of all listeners in the order of their blocks.
+func sockets(cfg *config.Config) []socket {
+	var all []socket
+	for _, l := range cfg.Listeners() {
+		for i, at := range l.Listen {
+			all = append(all, socket{at, l.Title, l.Pos.Element("listen", i)})
+		}
+	}
+	return all
+}
+
+// collide reports whether two addresses can't both be opened: they are equal,
+// or one of them is every address of the port.
+func collide(a, b conf.Listen) bool {
+	if a.Network != b.Network {
+		return false
+	}
+	if a.Network != "tcp" {
+		return a.Address == b.Address
+	}
+	hostA, portA := splitPort(a.Address)
+	hostB, portB := splitPort(b.Address)
+	return portA == portB && portA != "0" && (hostA == hostB || hostA == "" || hostB == "")
+}
+
+func splitPort(s string) (host, port string) {
+	i := strings.LastIndexByte(s, ':')
+	host, port = s[:i], s[i+1:]
+	if host == "0.0.0.0" || host == "[::]" {
+		host = ""
+	}
+	return host, port
+}

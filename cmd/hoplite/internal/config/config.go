@@ -1,0 +1,151 @@
+// Package config is relay.hcl as Go values: the list of its blocks, where the
+// file is found, and the views of it that several parts of the program need.
+//
+// Each package owns the meaning of its own block and checks it alone. Rules
+// between blocks are in package check.
+package config
+
+import (
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"hoplite/imap"
+	"hoplite/internal/conf"
+	"hoplite/internal/listen"
+	"hoplite/internal/stats"
+	"hoplite/mail"
+	"hoplite/maildrop"
+	"hoplite/pop3"
+	"hoplite/relay"
+	"hoplite/relay/forward"
+	"hoplite/web"
+)
+
+// Config is relay.hcl.
+type Config struct {
+	conf.Pos
+	// Hostname is the server's name in greetings, EHLO and Received, and the
+	// authserv-id of Authentication-Results. It should resolve in DNS. The default
+	// is the operating system's host name.
+	Hostname string `hcl:"hostname,optional" example:"mail.example.org"`
+	// Data is the folder for all state: accounts, queue, mail, history. It is
+	// relative to this file.
+	Data string `hcl:"data,optional" default:"var"`
+	// Trusted are the networks whose Received lines are trusted: your own servers
+	// and those of a provider in front of them. It does not permit relaying.
+	Trusted []netip.Prefix `hcl:"trusted,optional"`
+	// Postmaster receives mail for postmaster at every local domain, and reports
+	// that cannot be returned to a sender.
+	Postmaster string `hcl:"postmaster,optional" example:"ann@example.org"`
+	// Aliases is a file in the syntax of Postfix's virtual(5), under data.
+	Aliases string `hcl:"aliases,optional" default:"aliases"`
+	// Sandbox restricts the running server to writing below data, its maildrops
+	// and the folders of its socket files (Linux, by Landlock). A folder elsewhere
+	// that a reload adds is writable only after a restart.
+	Sandbox bool `hcl:"sandbox,optional" default:"true"`
+
+	DNS         *DNSConfig           `hcl:"dns,block"`
+	Certificate []CertificateConfig  `hcl:"certificate,block" was:"tls"`
+	Log         *LogConfig           `hcl:"log,block"`
+	History     *HistoryConfig       `hcl:"history,block"`
+	Queue       *QueueConfig         `hcl:"queue,block"`
+	Metrics     *stats.Config        `hcl:"metrics,block"`
+	SMTP        []*relay.Config      `hcl:"smtp,block"`
+	LMTP        []*relay.Config      `hcl:"lmtp,block"`
+	Chain       []*relay.ChainConfig `hcl:"chain,block"`
+	POP3        []*pop3.Config       `hcl:"pop3,block"`
+	IMAP        []*imap.Config       `hcl:"imap,block"`
+	Web         []*web.Config        `hcl:"web,block"`
+	Maildrop    []*maildrop.Config   `hcl:"maildrop,block"`
+	Upstream    []*forward.Config    `hcl:"upstream,block"`
+}
+
+// DNSConfig is the block dns { ... }: the DNS server to use instead of the
+// system's resolvers.
+type DNSConfig struct {
+	// Server is the recursive server to ask.
+	Server netip.AddrPort `hcl:"server" example:"127.0.0.1:53"`
+	// Validates says that the server validates DNSSEC and that nobody can change
+	// its answers on their way here. It is assumed of a server on this machine.
+	Validates bool `hcl:"validates,optional" was:"trusted"`
+}
+
+// CertificateConfig is the block certificate "NAME" { ... }: a certificate for
+// TLS. Clients that send a server name (SNI) get the one that fits it. Without
+// any block, a self-signed certificate is made at the first start.
+type CertificateConfig struct {
+	conf.Pos
+	Name string `hcl:"name,label,optional"`
+	listen.CertConfig
+}
+
+// LogConfig is the block log { ... }. Lines are written to stderr within 10 ms,
+// warnings and errors immediately.
+type LogConfig struct {
+	// Level is the lowest level that is written: each transaction is one line at
+	// info.
+	Level string `hcl:"level,optional" enum:"debug|info|warn|error" default:"info"`
+	// Format is "json", "text" for people, or "auto": text on a terminal.
+	Format string `hcl:"format,optional" enum:"auto|json|text" default:"auto"`
+}
+
+// HistoryConfig is the block history { ... }: records of what happened to each
+// message.
+type HistoryConfig struct {
+	// Keep is how long finished transactions and refusals can be looked up.
+	Keep time.Duration `hcl:"keep,optional" default:"30d"`
+	// Max is the disk space for history; the oldest day is removed first.
+	Max conf.Bytes `hcl:"max,optional" default:"1GiB"`
+}
+
+// Under returns path below the data folder; absolute paths are unchanged.
+func (c *Config) Under(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(c.Data, path)
+}
+
+// Names returns the names of this server, which the pattern "local" stands for:
+// the hostname, localhost, and the hostnames of listeners.
+func (c *Config) Names() []string {
+	names := []string{c.Hostname}
+	add := func(name string) {
+		if name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	add("localhost")
+	for _, l := range c.MailListeners() {
+		add(l.Hostname)
+	}
+	return names
+}
+
+// IsOurs reports whether a mail exchanger is this server.
+func (c *Config) IsOurs(host string) bool {
+	d, err := mail.ParseDomain(host)
+	return err == nil && d != "localhost" && slices.Contains(c.Names(), d)
+}
+
+// FindChain returns the chain called name, or nil.
+func (c *Config) FindChain(name string) *relay.ChainConfig {
+	for _, ch := range c.Chain {
+		if ch.Name == name {
+			return ch
+		}
+	}
+	return nil
+}
+
+// FindUpstream returns the upstream called name, or nil.
+func (c *Config) FindUpstream(name string) *forward.Config {
+	for _, u := range c.Upstream {
+		if u.Name == name {
+			return u
+		}
+	}
+	return nil
+}

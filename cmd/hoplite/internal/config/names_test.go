@@ -1,0 +1,42 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// A name of this server is recognized however the file spells it, and a listener
+// without one does not make the empty name ours: the null MX is "0 .".
+func TestNamesOfThisServer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "relay.hcl")
+	if err := os.WriteFile(path, []byte(`
+hostname = "Mail.Example.Org."
+smtp "named" {
+  listen   = "127.0.0.1:2526"
+  hostname = "MX.Bücher.Example"
+}
+smtp "unnamed" {
+  listen = "127.0.0.1:2525"
+}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, _, err := Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"mail.example.org", "localhost", "mx.xn--bcher-kva.example"}
+	if got := cfg.Names(); !slices.Equal(got, want) {
+		t.Errorf("names = %q, want %q", got, want)
+	}
+	for host, want := range map[string]bool{
+		"mail.example.org": true, "MAIL.example.org.": true, "mx.bücher.example": true, "mx.xn--bcher-kva.example": true,
+		"": false, "localhost": false, "example.org": false,
+	} {
+		if got := cfg.IsOurs(host); got != want {
+			t.Errorf("IsOurs(%q) = %v", host, got)
+		}
+	}
+}

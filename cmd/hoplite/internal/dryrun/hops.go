@@ -1,0 +1,115 @@
+package dryrun
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"hoplite/mail"
+	"hoplite/maildrop"
+	"hoplite/relay/forward"
+)
+
+// dryHop stands for a hop: it checks recipients like the real one and stores
+// nothing.
+type dryHop struct {
+	name  string
+	real  mail.Hop // checks recipients; nil accepts all
+	words string
+	taken *ways
+}
+
+// ways collects the recipients that dry hops accepted.
+type ways struct {
+	mu   sync.Mutex
+	list []way
+}
+
+func (d *dryHop) Open(ctx context.Context, tx *mail.Transaction) (mail.Handoff, error) {
+	h := &dryHandoff{hop: d}
+	if d.real != nil {
+		var err error
+		if h.real, err = d.real.Open(ctx, tx); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+type dryHandoff struct {
+	hop   *dryHop
+	real  mail.Handoff
+	rcpts []mail.Rcpt
+}
+
+func (h *dryHandoff) Rcpt(ctx context.Context, r mail.Rcpt) error {
+	if h.real != nil {
+		if err := h.real.Rcpt(ctx, r); err != nil {
+			return err
+		}
+	}
+	h.rcpts = append(h.rcpts, r)
+	h.hop.taken.mu.Lock()
+	defer h.hop.taken.mu.Unlock()
+	h.hop.taken.list = append(h.hop.taken.list, way{string(r.To), h.hop.name, h.hop.words})
+	return nil
+}
+
+func (h *dryHandoff) Send(context.Context, *mail.Message) []mail.Outcome {
+	out := make([]mail.Outcome, len(h.rcpts))
+	for i, r := range h.rcpts {
+		out[i] = mail.Outcome{Rcpt: r.To, Hop: h.hop.name, At: time.Now(),
+			Reply: *mail.NewReply(250, "2.0.0", "nothing was sent: this is a dry run")}
+	}
+	return out
+}
+
+func (h *dryHandoff) Close() error {
+	if h.real != nil {
+		return h.real.Close()
+	}
+	return nil
+}
+
+// openHops adds a dry hop for each maildrop and upstream. Accounts and mailboxes
+// are read where they are.
+func (r *run) openHops() error {
+	cfg := r.g.Config
+	for _, c := range cfg.Maildrop {
+		block := *c
+		if _, err := os.Stat(cfg.MailFolder(c)); err != nil { // before the server's first start, do not create it
+			block.Path = filepath.Join(r.tmp, "mail", "{domain}", "{user}")
+		}
+		store, err := maildrop.Open(block, maildrop.Env{Data: cfg.Data, Log: r.g.Log, Account: r.g.MailboxOf, NoIndex: true})
+		if err != nil {
+			return fmt.Errorf("maildrop %q: %w", c.Name, err)
+		}
+		r.g.AddStore(c.Name, store, &dryHop{c.Name, store, "into its Maildir", r.taken})
+	}
+	for _, c := range cfg.Upstream {
+		up, err := r.g.NewUpstream(c, r.g.Log)
+		if err != nil {
+			return err
+		}
+		dry := &dryHop{name: c.Name, real: up.Quiet(), words: describe(c), taken: r.taken}
+		if r.q.Ask && !c.MX {
+			dry.real = up.Inline()
+		}
+		r.g.AddUpstream(c.Name, up, dry)
+	}
+	return nil
+}
+
+// describe says how mail leaves by an upstream.
+func describe(c *forward.Config) string {
+	to := "the MX of its domain"
+	if !c.MX {
+		to = strings.Join(c.Servers, ", ")
+	}
+	mode := map[string]string{"inline": "in-line", "queue": "by the queue", "auto": "in-line, by the queue while it is down"}[c.Mode]
+	return fmt.Sprintf("to %s, %s, TLS %s", to, mode, c.TLS)
+}

@@ -1,0 +1,88 @@
+// Package queueadmin opens the queue of a data folder and gives the commands
+// access to it: over the control socket while the server runs (client.go,
+// handler.go), else directly to its files.
+package queueadmin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/internal/control"
+	"hoplite/mail"
+	"hoplite/relay/queue"
+	"hoplite/relay/queue/journal/disk"
+)
+
+// Callbacks connect a server's queue with the rest of the server. Commands open
+// the queue without them.
+type Callbacks struct {
+	// Sender returns the reverse path to use towards a recipient.
+	Sender func(from mail.Address, r mail.Rcpt) mail.Address
+	// Attempted is called after each delivery attempt.
+	Attempted func(queue.Attempt)
+	// Synced is called after each commit to disk.
+	Synced func(records int, took time.Duration)
+	// Spare keeps a segment ready for new mail.
+	Spare bool
+}
+
+// Open opens the queue in the data folder, whose lock the caller holds.
+func Open(cfg *config.Config, log zerolog.Logger, calls Callbacks) (*queue.Queue, error) {
+	dir := cfg.Under("queue")
+	j, err := disk.Open(disk.Options{
+		Dir: dir, Inline: int64(cfg.Queue.Inline), Envelope: queue.Envelope, Log: log, Synced: calls.Synced, Spare: calls.Spare,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open queue: %w", err)
+	}
+	q, err := queue.Open(queue.Options{
+		Journal: j, Settings: cfg.QueueSettings(), Free: func() (int64, error) { return queue.FreeSpace(dir) },
+		Inject: filepath.Join(dir, "inject"), Sender: calls.Sender, Attempted: calls.Attempted, Log: log,
+	})
+	if err != nil {
+		j.Close()
+		return nil, err
+	}
+	return q, nil
+}
+
+// Connect returns the queue of a data folder: the running server's, or else
+// that of the files, which the closer closes.
+func Connect(ctx context.Context, cfg *config.Config, log zerolog.Logger) (Admin, io.Closer, error) {
+	client := running{control.NewClient(cfg.Data)}
+	_, err := client.List(ctx, queue.Filter{IDs: []string{"-"}}, 1)
+	if err == nil {
+		return client, io.NopCloser(nil), nil
+	}
+	if !errors.Is(err, control.ErrNotRunning) {
+		return nil, nil, err
+	}
+	lock, err := control.Lock(cfg.Data)
+	if err != nil {
+		return nil, nil, err
+	}
+	q, err := Open(cfg, log, Callbacks{})
+	if err != nil {
+		lock.Close()
+		return nil, nil, err
+	}
+	return stopped{q}, closers{q, lock}, nil
+}
+
+// closers closes several things in order.
+type closers []io.Closer
+
+func (c closers) Close() error {
+	var errs []error
+	for _, x := range c {
+		errs = append(errs, x.Close())
+	}
+	return errors.Join(errs...)
+}

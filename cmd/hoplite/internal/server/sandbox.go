@@ -1,0 +1,25 @@
+package server
+
+import (
+	"fmt"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/internal/sandbox"
+)
+
+// enterSandbox gives up the right to write outside the server's own folders,
+// once everything is open.
+func enterSandbox(cfg *config.Config, log zerolog.Logger) error {
+	if !cfg.Sandbox {
+		return nil
+	}
+	folders := cfg.WritableFolders()
+	active, err := sandbox.Enter(folders...)
+	if err != nil {
+		return fmt.Errorf("enter the sandbox (sandbox = false disables it): %w", err)
+	}
+	log.Debug().Bool("active", active).Strs("folders", folders).Msg("sandbox")
+	return nil
+}

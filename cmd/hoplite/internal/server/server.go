@@ -1,0 +1,122 @@
+// Package server is the running program.
+//
+// A runtime (runtime.go) is what outlives a reload: the locked data folder,
+// sockets, queue, history. A serving (serving.go) is one generation of the
+// configuration with its listeners open; services.go and web.go make what
+// answers on them. Server starts both, reloads (reload.go), answers the control
+// socket (control.go), and stops from the top down. Package assembly makes the
+// parts that a configuration describes.
+package server
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/internal/conf"
+	"hoplite/internal/listen"
+)
+
+// grace is how long sessions may take to finish when the server stops.
+const grace = 25 * time.Second
+
+// Options are what a server needs from the command line.
+type Options struct {
+	// Log is the program's log.
+	Log zerolog.Logger
+	// Out receives a line for each listener, then "ready".
+	Out io.Writer
+	// Read reads the configuration again for a reload.
+	Read func() (*config.Config, *conf.File, error)
+	// Version is the program's version.
+	Version string
+}
+
+// Server is the running program.
+type Server struct {
+	Options
+	runtime *runtime
+	current *serving
+
+	retired  sync.WaitGroup // earlier generations
+	draining sync.Map       // those of them that still have sessions, by *serving
+}
+
+// Run serves the configuration until ctx ends or a signal asks it to stop.
+func Run(ctx context.Context, cfg *config.Config, diags *conf.Diagnostics, o Options) (err error) {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	s := &Server{Options: o}
+	if s.runtime, err = openRuntime(cfg, o.Log); err != nil {
+		return err
+	}
+	defer s.runtime.close()
+	first, err := newServing(s.runtime, cfg, diags, o.Version)
+	if err != nil {
+		return err
+	}
+	first.attachQueue(nil)
+	stopQueue := s.runtime.runQueue()
+	defer stopQueue()
+	if err := first.open(o.Out); err != nil {
+		return err
+	}
+	s.current = first
+	if err := enterSandbox(cfg, o.Log); err != nil {
+		return err
+	}
+	go first.AskUpstreams(ctx)
+	stopControl := s.serveControl()
+	defer stopControl()
+
+	fmt.Fprintln(o.Out, "ready")
+	listen.Notify("READY=1")
+	o.Log.Info().Str("data", cfg.Data).Str("version", o.Version).Msg("ready")
+	s.wait(ctx, signals)
+	s.stop()
+	return nil
+}
+
+// wait reloads on SIGHUP and returns when the server should stop.
+func (s *Server) wait(ctx context.Context, signals <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case sig := <-signals:
+			if sig != syscall.SIGHUP {
+				s.Log.Info().Str("signal", sig.String()).Msg("stopping")
+				return
+			}
+			s.reload()
+		}
+	}
+}
+
+// stop ends all sessions, those of earlier generations too.
+func (s *Server) stop() {
+	listen.Notify("STOPPING=1")
+	s.runtime.sockets.Close() // new connections are refused instead of left waiting
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	s.draining.Range(func(old, _ any) bool { old.(*serving).drain(); return true })
+	s.current.drain()
+	s.current.close(ctx)
+	s.current.SaveFilters()
+	done := make(chan struct{})
+	go func() { s.retired.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,91 @@
+package server
+
+import (
+	"context"
+	"fmt"
+
+	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/imap"
+	"hoplite/internal/listen"
+	"hoplite/mail"
+	"hoplite/pop3"
+	"hoplite/relay"
+)
+
+// service is a block that listens, and the server that answers there.
+type service struct {
+	name   string
+	cfg    *listen.Config
+	refuse func(listen.Reason) string
+	handle func(context.Context, *listen.Conn)
+	drain  func() // asks the sessions to end, in the words of the protocol
+	close  func() // after the last connection
+}
+
+// addServices makes the servers of all listeners.
+func (s *serving) addServices() error {
+	for _, l := range s.Config.MailListeners() {
+		s.addRelay(l)
+	}
+	for _, c := range s.Config.POP3 {
+		p, err := pop3.New(*c, pop3.Env{
+			Box: s.Box, Gate: s.Logins, Hostname: s.Config.Hostname,
+			Log: s.Log.With().Str("listener", c.Name).Logger(),
+		})
+		if err != nil {
+			return fmt.Errorf("pop3 %q: %w", c.Name, err)
+		}
+		s.services = append(s.services, service{
+			name: c.Name, cfg: &c.Config, refuse: pop3.Refuse, handle: p.Handle, drain: p.Shutdown, close: func() {},
+		})
+	}
+	for _, c := range s.Config.IMAP {
+		i := imap.New(*c, imap.Env{
+			Box: s.Box, Gate: s.Logins, Tally: &s.runtime.imapTally, Hostname: s.Config.Hostname, Version: s.version,
+			Log: s.Log.With().Str("listener", c.Name).Logger(),
+		})
+		s.services = append(s.services, service{
+			name: c.Name, cfg: &c.Config, refuse: imap.Refuse, handle: i.Handle, drain: i.Shutdown, close: func() {},
+		})
+	}
+	for _, c := range s.Config.Web {
+		if err := s.addWeb(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addRelay adds the server of an smtp or lmtp block.
+func (s *serving) addRelay(l config.MailListener) {
+	chain, ok := s.Chains[l.Chain]
+	if !ok {
+		return // Examine has reported it
+	}
+	rt := s.runtime
+	r := relay.New(l.Config, l.Protocol, relay.Env{
+		Hostname:   s.Config.Hostname,
+		Log:        s.Log,
+		Spool:      rt.spool,
+		Chain:      chain,
+		Trusted:    s.Config.Trusted,
+		Postmaster: s.Config.Postmaster,
+		Addresses:  s.Directory,
+		Login:      s.Logins,
+		DNS:        s.DNS,
+		History:    rt.history.Add,
+		Metrics:    rt.metrics.relay,
+		Carry:      s.Carry(chain),
+		Later:      func(name string) mail.Hop { return rt.queue.Hop(name) },
+		Bounce:     rt.queue.Bounce,
+		Learn:      rt.clocks.Learn,
+		Verify:     s.Verify(chain),
+		Run:        func(domain string) (int, error) { return rt.queue.Flush(domain), nil },
+	})
+	s.services = append(s.services, service{
+		name: l.Name, cfg: &l.Config.Config,
+		refuse: r.Refuse,
+		handle: func(_ context.Context, conn *listen.Conn) { r.Handle(conn) },
+		drain:  r.Drain, close: r.Close,
+	})
+}

@@ -1,0 +1,236 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+
+	"hoplite/cmd/hoplite/internal/assembly"
+	"hoplite/cmd/hoplite/internal/check"
+	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/internal/conf"
+	"hoplite/internal/listen"
+	"hoplite/maildrop"
+	"hoplite/relay"
+	"hoplite/relay/queue"
+)
+
+// serving is a generation that serves clients. Its life: newServing, open,
+// drain, close, releaseStores.
+type serving struct {
+	*assembly.Generation
+	runtime *runtime
+	version string
+
+	certs    *listen.Certs
+	leased   []string // locations of the stores
+	services []service
+
+	listeners     []*listen.Listener
+	stopAccepting context.CancelFunc
+	accepting     sync.WaitGroup
+}
+
+// newServing makes everything that a configuration describes; nothing listens
+// yet.
+func newServing(rt *runtime, cfg *config.Config, diags *conf.Diagnostics, version string) (*serving, error) {
+	if check.Examine(cfg, diags); diags.Mistakes() > 0 {
+		return nil, diags.Err()
+	}
+	s := &serving{Generation: assembly.New(cfg, diags, rt.log), runtime: rt, version: version, stopAccepting: func() {}}
+	for _, step := range []func() error{
+		s.OpenDNS,
+		func() error { return s.OpenDirectory(rt.throttle, rt.srs) },
+		s.openCerts, s.leaseStores, s.openUpstreams, s.BuildChains, s.addServices, s.Err,
+	} {
+		if err := step(); err != nil {
+			s.releaseStores()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// openCerts loads the certificates, or makes a self-signed one.
+func (s *serving) openCerts() (err error) {
+	cfg := s.Config
+	var pairs []listen.Pair
+	for _, c := range cfg.Certificate {
+		pairs = append(pairs, listen.Pair{Cert: cfg.Under(c.Cert), Key: cfg.Under(c.Key)})
+	}
+	if len(pairs) == 0 {
+		pair, err := listen.SelfSigned(cfg.Under("tls"), cfg.Names()...)
+		if err != nil {
+			return err
+		}
+		pairs = append(pairs, pair)
+	}
+	s.certs, err = listen.LoadCerts(pairs, s.Log)
+	return err
+}
+
+// leaseStores adds the maildrops.
+func (s *serving) leaseStores() error {
+	for _, c := range s.Config.Maildrop {
+		path := maildrop.Location(*c, s.Config.Data)
+		store, err := s.runtime.stores.lease(path, func() (*maildrop.Store, error) {
+			return maildrop.Open(*c, maildrop.Env{
+				Data: s.Config.Data, Log: s.Log.With().Str("hop", c.Name).Logger(), Account: s.MailboxOf,
+			})
+		})
+		if err != nil {
+			return fmt.Errorf("maildrop %q: %w", c.Name, err)
+		}
+		s.leased = append(s.leased, path)
+		s.AddStore(c.Name, store, store)
+	}
+	return nil
+}
+
+// configureStores applies this generation's settings to the stores, which it
+// may share with the previous one.
+func (s *serving) configureStores() {
+	for _, c := range s.Config.Maildrop {
+		if err := s.Stores()[c.Name].Configure(*c, s.MailboxOf); err != nil {
+			s.Log.Error().Err(err).Str("maildrop", c.Name).Msg("settings not applied")
+		}
+	}
+}
+
+// releaseStores ends the leases, once no session uses the stores.
+func (s *serving) releaseStores() {
+	for _, path := range s.leased {
+		if err := s.runtime.stores.release(path); err != nil {
+			s.Log.Error().Err(err).Msg("release maildrop")
+		}
+	}
+	s.leased = nil
+}
+
+// openUpstreams adds the upstreams. Routes lead to them through the queue.
+func (s *serving) openUpstreams() error {
+	for _, c := range s.Config.Upstream {
+		up, err := s.NewUpstream(c, s.Log.With().Str("hop", c.Name).Logger())
+		if err != nil {
+			return err
+		}
+		if c.Mode == "queue" || c.MX {
+			s.AddUpstream(c.Name, up, s.runtime.queue.Hop(c.Name))
+		} else {
+			s.AddUpstream(c.Name, up, s.runtime.queue.Direct(c.Name, up.Inline(), c.Mode == "auto"))
+		}
+	}
+	s.LinkFallbacks()
+	return nil
+}
+
+// attachQueue gives the queue the hops of this generation, when it becomes the
+// current one, and removes those that only the previous one had.
+func (s *serving) attachQueue(previous *serving) {
+	q := s.runtime.queue
+	s.runtime.directory.Store(s.Directory)
+	if previous != nil {
+		q.Change(s.Config.QueueSettings())
+	}
+	for _, c := range s.Config.Upstream {
+		up := s.Upstreams[c.Name]
+		q.Add(queue.Upstream{Name: c.Name, Hop: up, Check: up.Check, PerDomain: c.MX, Schedule: queue.Schedule{
+			RetryMin: c.FirstRetry, RetryMax: c.MaxRetry, Lifetime: c.GiveUp,
+			DelayWarning: c.DelayedAfter, Concurrency: c.Connections,
+		}})
+	}
+	for name, store := range s.Stores() {
+		q.Add(queue.Upstream{Name: name, Hop: store, Schedule: queue.DefaultSchedule})
+	}
+	q.Add(queue.Upstream{Name: queue.Router, Hop: s.router(), Schedule: queue.DefaultSchedule})
+	if previous == nil {
+		return
+	}
+	for name := range previous.Upstreams {
+		if !s.HasHop(name) {
+			q.Remove(name)
+		}
+	}
+	for name := range previous.Stores() {
+		if !s.HasHop(name) {
+			q.Remove(name)
+		}
+	}
+}
+
+// router returns the hop for delivery reports, and for queued mail whose
+// upstream no longer exists.
+func (s *serving) router() *relay.Router {
+	var chains []*relay.Chain
+	for _, c := range s.Config.Chain {
+		chains = append(chains, s.Chains[c.Name])
+	}
+	return relay.NewRouter(s.Directory, chains)
+}
+
+// open starts listening and prints each address to out.
+func (s *serving) open(out io.Writer) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stopAccepting = cancel
+	if err := s.openMetrics(ctx, out); err != nil {
+		cancel()
+		return err
+	}
+	for _, svc := range s.services {
+		opened, err := svc.cfg.Open(svc.name, s.runtime.sockets, s.certs, s.Config.Data, listen.Options{Log: s.Log, Gate: s.runtime.gate, Refuse: svc.refuse})
+		if err != nil {
+			cancel()
+			return err
+		}
+		for _, l := range opened {
+			fmt.Fprintln(out, "listening", svc.name, address(l.Addr()))
+			s.listeners = append(s.listeners, l)
+			s.accepting.Go(func() {
+				// Sessions may go on after accepting has stopped; close ends them.
+				handle := func(c *listen.Conn) { svc.handle(context.WithoutCancel(ctx), c) }
+				if err := l.Run(ctx, handle); err != nil {
+					s.Log.Error().Err(err).Str("listener", svc.name).Msg("listener")
+				}
+			})
+		}
+	}
+	return nil
+}
+
+func address(a net.Addr) string {
+	if a.Network() == "unix" {
+		return "unix:" + a.String()
+	}
+	return a.String()
+}
+
+// drain stops accepting and asks the sessions to end.
+func (s *serving) drain() {
+	s.stopAccepting()
+	s.accepting.Wait()
+	for _, svc := range s.services {
+		svc.drain()
+	}
+}
+
+// close stops accepting, waits for the sessions until ctx ends, and closes the
+// services and upstreams.
+func (s *serving) close(ctx context.Context) {
+	s.stopAccepting()
+	s.accepting.Wait()
+	cut := 0
+	for _, l := range s.listeners {
+		cut += l.Drain(ctx)
+	}
+	for _, svc := range s.services {
+		svc.close()
+	}
+	for _, up := range s.Upstreams {
+		up.Close()
+	}
+	if cut > 0 {
+		s.Log.Warn().Int("connections", cut).Msg("connections closed before their sessions ended")
+	}
+}

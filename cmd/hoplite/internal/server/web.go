@@ -1,0 +1,93 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"hoplite/cmd/hoplite/internal/dryrun"
+	"hoplite/internal/conf"
+	"hoplite/internal/history"
+	"hoplite/internal/users"
+	"hoplite/internal/users/login"
+	"hoplite/mail"
+	"hoplite/mail/smime"
+	"hoplite/mail/trace"
+	"hoplite/web"
+)
+
+// addWeb adds the server of a web block.
+func (s *serving) addWeb(c *web.Config) error {
+	reader := history.NewReader(s.Config.Under("history"))
+	w, err := web.New(*c, web.Env{
+		Hostname: s.Config.Hostname,
+		Log:      s.Log.With().Str("listener", c.Name).Logger(),
+		Options: func() trace.Options {
+			o := trace.Options{Trusted: s.Config.Trusted, Known: s.runtime.clocks.Known}
+			if s.Config.Hostname != "localhost" {
+				o.Ours = []string{s.Config.Hostname}
+			}
+			return o
+		},
+		Login: s.webLogin,
+		Find: func(ctx context.Context, q history.Query) ([]history.Record, error) {
+			return reader.Find(ctx, q)
+		},
+		Explain: s.webExplain,
+		SMIME:   webSMIME,
+		Links:   s.Config.Under("state/links"),
+	})
+	if err != nil {
+		return fmt.Errorf("web %q: %w", c.Name, err)
+	}
+	s.services = append(s.services, service{name: c.Name, cfg: &c.Config, refuse: web.Refuse, handle: w.Handle, drain: w.Drain, close: w.Close})
+	return nil
+}
+
+func (s *serving) webLogin(ctx context.Context, client netip.Addr, name, password string) (web.Account, error) {
+	a, err := s.Logins.Check(ctx, login.Client{Addr: client}, name, password)
+	switch {
+	case errors.Is(err, users.ErrBadLogin):
+		return web.Account{}, web.ErrLogin
+	case errors.Is(err, users.ErrThrottled):
+		return web.Account{}, web.ErrBusy
+	case err != nil:
+		s.Log.Error().Err(err).Msg("web login")
+		return web.Account{}, errors.New("accounts cannot be read")
+	}
+	return web.Account{Name: a.Name, Admin: a.Is(users.Admin)}, nil
+}
+
+// webExplain is hoplite explain without contacting upstreams.
+func (s *serving) webExplain(ctx context.Context, q web.Question) ([]string, error) {
+	ip, err := netip.ParseAddr(q.IP)
+	if err != nil {
+		return nil, err
+	}
+	x, err := dryrun.Run(ctx, s.Config, &conf.Diagnostics{}, dryrun.Question{IP: ip, Helo: q.Helo, From: q.From, To: []string{q.To}, Temp: s.Config.Under("spool")})
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	x.Print(&b)
+	return strings.Split(strings.TrimRight(b.String(), "\n"), "\n"), nil
+}
+
+// webSMIME verifies the signatures of a pasted message, not the certificate
+// chains of its signers.
+func webSMIME(ctx context.Context, message []byte) []string {
+	if !smime.IsMessage(message) {
+		return nil
+	}
+	checker := &smime.Checker{AnyRoot: true}
+	rep, err := checker.Message(ctx, mail.Bytes(message), int64(len(message)))
+	if err != nil || rep.Verdict == smime.VerdictNone {
+		return nil
+	}
+	var b bytes.Buffer
+	rep.Print(&b)
+	return strings.Split(strings.TrimRight(b.String(), "\n"), "\n")
+}

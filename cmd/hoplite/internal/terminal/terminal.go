@@ -1,0 +1,39 @@
+// Package terminal prints text for a terminal of 80 columns.
+package terminal
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"hoplite/internal/conf"
+)
+
+// Columns is the width that every terminal has.
+const Columns = 80
+
+// Wrap prints text after a label and breaks it under its own start.
+func Wrap(w io.Writer, label, text string) {
+	Indent(w, label, strings.Repeat(" ", utf8.RuneCountInString(label)), strings.Join(strings.Fields(text), " "))
+}
+
+// Indent prints text whose first line starts with first and whose other lines
+// start with next.
+func Indent(w io.Writer, first, next, text string) {
+	if text == "" {
+		fmt.Fprintln(w, first)
+		return
+	}
+	for _, line := range conf.Wrap(text, first, next, Columns) {
+		fmt.Fprintln(w, line)
+	}
+}
+
+// Count returns n with its noun: "1 message", "2 messages".
+func Count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
