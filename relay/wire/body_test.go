@@ -314,3 +314,37 @@ func FuzzSegments(f *testing.F) {
 		}
 	})
 }
+
+// Which defect is reported does not depend on how the message is cut.
+func TestDefectsInPieces(t *testing.T) {
+	long := strings.Repeat("0123456789", 10) + "\r\n"
+	for name, tt := range map[string]struct {
+		in  string
+		err error
+	}{
+		"NUL, then too large":     {"a\x00b\r\n" + long + long, ErrTooLarge},
+		"too large, then NUL":     {long + long + "a\x00b\r\n", ErrTooLarge},
+		"bare LF, then too large": {"a\nb\r\n" + long + long, ErrTooLarge},
+		"bare CR, then NUL":       {"a\rb\x00\r\n", ErrNUL},
+		"bare LF, then bare CR":   {"a\nb\rc\r\n", ErrBareCR},
+		"CR at the end":           {"a\nb\r", ErrBareCR},
+		"bare LF":                 {"a\nb\r\n", ErrBareLF},
+		"good":                    {"a\r\n", nil},
+		"as large as allowed":     {long, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, piece := range []int{1, 2, 3, 7, 50, 1 << 20} {
+				var w bytes.Buffer
+				l := &lines{w: &w, max: int64(len(long))}
+				for in := []byte(tt.in); len(in) > 0; {
+					n := min(piece, len(in))
+					l.Write(in[:n])
+					in = in[n:]
+				}
+				if err := l.close(); !errors.Is(err, tt.err) {
+					t.Errorf("pieces of %d: %v, want %v", piece, err, tt.err)
+				}
+			}
+		})
+	}
+}

@@ -111,7 +111,7 @@ func (c *Conn) command(line []byte) {
 		c.say(*refused)
 		return
 	}
-	if verb == "DATA" && arg != "" {
+	if verb == "DATA" && arg != "" && c.order.stage != chunking {
 		c.say(refusal(501, "5.5.4", "Syntax: DATA"))
 		return
 	}
