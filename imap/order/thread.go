@@ -16,7 +16,8 @@ import (
 type Thread struct {
 	row    *Row
 	parent *Thread
-	kids   []*Thread
+	kids   []*Thread // set once all parents are known
+	linked bool      // it has been made the parent of another thread
 }
 
 // Append appends the thread as THREAD sends it, for example "(1 2 (3)(4))".
@@ -119,7 +120,7 @@ var ErrTooComplex = errors.New("references too complex to thread")
 
 // ByReferences is REFERENCES (RFC 5256, 3).
 func ByReferences(rows []Row) ([]*Thread, error) {
-	roots, err := link(rows)
+	roots, err := build(rows)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +134,7 @@ func ByReferences(rows []Row) ([]*Thread, error) {
 // it does not join threads by subject, and the thread with the latest message
 // comes last.
 func ByLatest(rows []Row) ([]*Thread, error) {
-	roots, err := link(rows)
+	roots, err := build(rows)
 	if err != nil {
 		return nil, err
 	}
@@ -158,8 +159,8 @@ type threader struct {
 // maxSteps bounds the time that hostile references can cost.
 const maxSteps = 50_000_000
 
-// link builds the threads (steps 1 to 3).
-func link(rows []Row) ([]*Thread, error) {
+// build links the rows into threads (steps 1 to 3).
+func build(rows []Row) ([]*Thread, error) {
 	t := threader{byID: make(map[string]*Thread, len(rows))}
 	for i := range rows {
 		t.add(&rows[i])
@@ -206,19 +207,24 @@ func (t *threader) add(r *Row) {
 		for ref := range strings.SplitSeq(refs, "\n") {
 			next := t.get(ref)
 			if last != nil && next.parent == nil && !t.above(next, last) {
-				next.parent = last
+				t.link(next, last)
 			}
 			last = next
 		}
 	}
 	c.parent = nil
 	if last != nil && !t.above(c, last) {
-		c.parent = last
+		t.link(c, last)
 	}
 }
 
+func (t *threader) link(c, parent *Thread) { c.parent, parent.linked = parent, true }
+
 // above reports whether a is c or one of its ancestors.
 func (t *threader) above(a, c *Thread) bool {
+	if !a.linked {
+		return a == c
+	}
 	for ; c != nil; c = c.parent {
 		t.steps++
 		if a == c || t.steps > maxSteps {

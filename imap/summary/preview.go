@@ -55,10 +55,11 @@ func squeeze(s string, limit int) string {
 			continue
 		}
 		if space {
-			b, space = append(b, ' '), false
-			if n++; n == limit {
-				break
+			if n+1 >= limit {
+				break // no room for a character after the space
 			}
+			b, space = append(b, ' '), false
+			n++
 		}
 		b = utf8.AppendRune(b, r)
 		if n++; n >= limit {
