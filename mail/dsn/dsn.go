@@ -1,25 +1,31 @@
-// Package dsn writes reports about the delivery of mail: multipart/report of
-// RFC 3461, 3462 and 3464, and of RFC 6533 where addresses are in UTF-8.
+// Package dsn composes messages from the mail system itself: reports about the
+// delivery of mail (RFC 3461, 3464 and 6522, and RFC 6533 where addresses are in
+// UTF-8), and notices to the postmaster.
 //
-// A report has words for people first, then the fields for programs, then the
-// message or its header. Whether one is due, and to whom, is decided by the
-// queue.
+// A report has a text for people, then fields for programs, then the original
+// message or its header. It is in 7-bit ASCII whatever the original contains, so
+// that every server accepts it; only a UTF-8 address of its recipient needs
+// SMTPUTF8. Whether a report is due, and to whom, is decided by
+// relay/queue/report.
+//
+// Start with Report.Compose.
 package dsn
 
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"mime"
-	"mime/quotedprintable"
 	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/emersion/go-message"
+	"github.com/emersion/go-message/textproto"
 
 	"hoplite/mail"
+	"hoplite/mail/safe"
 )
 
-// Kind is what a report tells.
+// Kind is the type of a report.
 type Kind string
 
 // The kinds, in the words of RFC 3464, 2.3.3.
@@ -27,72 +33,41 @@ const (
 	Failed  Kind = "failed"
 	Delayed Kind = "delayed"
 	// Delivered is for a message that reached its mailbox, Relayed for one that
-	// went to a server that will not report by itself.
+	// went to a server which may not report by itself.
 	Delivered Kind = "delivered"
 	Relayed   Kind = "relayed"
 )
 
-// MaxReturned is the most of the original message that a report carries; a
-// larger one comes back as its header alone, and no more of it than this.
+// MaxReturned is the most of the original message that a report contains. Of a
+// larger one it returns the header only, cut to this size.
 const MaxReturned = 64 << 10
 
-// Report is one report about one message.
+// Report is a report about one message.
 type Report struct {
-	ID       string // ours for the report
-	Hostname string // ours
+	ID       string // of the report
+	Hostname string // of this server
 	At       time.Time
-	To       mail.Address // who gets it: the sender of the message
+	To       mail.Address // the sender of the original message, or the postmaster
 
 	Kind     Kind
 	Original string    // our id of the message
-	Arrived  time.Time // when we got it
-	EnvID    string    // the sender's own id (RFC 3461, 4.4)
+	Arrived  time.Time // when it was received
+	EnvID    string    // the sender's id for it (RFC 3461, 4.4)
 	Ret      string    // FULL or HDRS; anything else means FULL for failures
-	UTF8     bool      // the message came with SMTPUTF8
+	UTF8     bool      // it was received with SMTPUTF8
 	Rcpts    []Rcpt
-	// Why is said to people instead of Kind's usual first words; for
-	// notes to the postmaster.
+	// Why replaces the usual first sentences, in reports to the postmaster.
 	Why string
-	// Message is what it is about; nil when its octets cannot be had.
+	// Message is the original message; nil if its octets are not available.
 	Message *mail.Message
 }
 
-// Rcpt is what the report says of one recipient.
+// Rcpt is one recipient in a report.
 type Rcpt struct {
 	mail.Rcpt
-	Reply mail.Reply // the last answer; Host is who gave it
+	Reply mail.Reply // the last reply; Host is the server that gave it
 	At    time.Time  // of the last attempt
-	Until time.Time  // delayed: how long we try
-}
-
-// Compose writes the report.
-func (r *Report) Compose() (*mail.Message, error) {
-	utf8Needed := r.UTF8 || r.To.NeedsUTF8()
-	for i := range r.Rcpts {
-		utf8Needed = utf8Needed || r.Rcpts[i].To.NeedsUTF8()
-	}
-	boundary := "report-" + r.ID
-	var b bytes.Buffer
-	r.header(&b, boundary)
-	fmt.Fprintf(&b, "--%s\r\n", boundary)
-	if err := text(&b, r.words()); err != nil {
-		return nil, err
-	}
-	fmt.Fprintf(&b, "\r\n--%s\r\n", boundary)
-	r.status(&b, utf8Needed)
-	if r.Message != nil {
-		fmt.Fprintf(&b, "\r\n--%s\r\n", boundary)
-		if err := r.returned(&b, utf8Needed); err != nil {
-			return nil, fmt.Errorf("write report about %s: %w", r.Original, err)
-		}
-	}
-	fmt.Fprintf(&b, "\r\n--%s--\r\n", boundary)
-	m, err := mail.NewMessage(mail.Bytes(b.Bytes()))
-	if err != nil {
-		return nil, fmt.Errorf("write report about %s: %w", r.Original, err)
-	}
-	m.EightBit = bytes.IndexFunc(b.Bytes(), func(c rune) bool { return c >= 0x80 }) >= 0
-	return m, nil
+	Until time.Time  // delayed: how long the message is tried
 }
 
 var subjects = map[Kind]string{
@@ -102,31 +77,94 @@ var subjects = map[Kind]string{
 	Relayed:   "Passed on: your mail",
 }
 
-func (r *Report) header(b *bytes.Buffer, boundary string) {
-	field := func(name, value string) { fmt.Fprintf(b, "%s: %s\r\n", name, value) }
-	field("From", fmt.Sprintf("Mail Delivery System <MAILER-DAEMON@%s>", clean(r.Hostname)))
-	field("To", "<"+clean(string(r.To))+">")
-	field("Subject", subjects[r.Kind])
-	field("Date", r.At.Format("Mon, 2 Jan 2006 15:04:05 -0700"))
-	field("Message-ID", fmt.Sprintf("<%s@%s>", r.ID, clean(r.Hostname)))
-	// Nobody's vacation program may answer this (RFC 3834, 5).
-	field("Auto-Submitted", "auto-replied")
-	if id := r.messageID(); id != "" {
-		field("In-Reply-To", id)
+// Compose returns the report as a message.
+func (r *Report) Compose() (*mail.Message, error) {
+	b, err := r.compose()
+	if err == nil {
+		var m *mail.Message
+		if m, err = newMessage(b); err == nil {
+			return m, nil
+		}
 	}
-	field("MIME-Version", "1.0")
-	field("Content-Type", fmt.Sprintf("multipart/report; report-type=delivery-status;\r\n\tboundary=%q", boundary))
-	b.WriteString("\r\n")
+	return nil, fmt.Errorf("compose report about %s: %w", r.Original, err)
 }
 
-// messageID is the original's, if it is harmless to repeat.
+func (r *Report) compose() ([]byte, error) {
+	h, err := header(append(common(r.Hostname, r.To, subjects[r.Kind], r.ID, r.At),
+		field{"Auto-Submitted", "auto-replied"}, // vacation programs do not answer it (RFC 3834, 5)
+		field{"In-Reply-To", r.messageID()},
+		field{"Content-Type", "multipart/report; report-type=delivery-status"})...)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	w, err := message.CreateWriter(&b, h)
+	if err != nil {
+		return nil, err
+	}
+	status, err := r.status()
+	if err != nil {
+		return nil, err
+	}
+	parts := []part{
+		{"text/plain; charset=utf-8", "Notification", "quoted-printable", []byte(strings.ReplaceAll(r.words(), "\n", "\r\n"))},
+		status,
+	}
+	if r.Message != nil {
+		returned, err := r.returned()
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, returned)
+	}
+	for i := range parts {
+		if err := parts[i].write(w); err != nil {
+			return nil, err
+		}
+	}
+	err = w.Close()
+	return b.Bytes(), err
+}
+
+// part is one part of the report.
+type part struct {
+	kind, description, encoding string
+	content                     []byte
+}
+
+func (p *part) write(report *message.Writer) error {
+	h, err := header(field{"Content-Type", p.kind}, field{"Content-Description", p.description}, field{"Content-Transfer-Encoding", p.encoding})
+	if err != nil {
+		return err
+	}
+	w, err := report.CreatePart(h)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(p.content); err != nil {
+		return err
+	}
+	return w.Close()
+}
+
+// utf8 reports whether the types of RFC 6533 are needed: some address, or the
+// message itself, is in UTF-8.
+func (r *Report) utf8() bool {
+	needed := r.UTF8 || r.To.NeedsUTF8()
+	for i := range r.Rcpts {
+		needed = needed || r.Rcpts[i].To.NeedsUTF8()
+	}
+	return needed
+}
+
+// messageID returns the original's Message-ID if it is safe to repeat.
 func (r *Report) messageID() string {
 	if r.Message == nil {
 		return ""
 	}
 	for f := range mail.Fields(r.Message.Header()) {
 		if f.Is("Message-ID") {
-			if id := f.Text(); len(id) < 250 && clean(id) == id && strings.HasPrefix(id, "<") && !strings.ContainsAny(id, " \t") {
+			if id := f.Text(); len(id) < 250 && ascii([]byte(id)) && safe.Header(id) == id && strings.HasPrefix(id, "<") && !strings.ContainsAny(id, " \t") {
 				return id
 			}
 			return ""
@@ -135,67 +173,85 @@ func (r *Report) messageID() string {
 	return ""
 }
 
-// text writes a text/plain part, quoted-printable where it must be.
-func text(b *bytes.Buffer, s string) error {
-	b.WriteString("Content-Type: text/plain; charset=utf-8\r\nContent-Description: Notification\r\n")
-	b.WriteString("Content-Transfer-Encoding: quoted-printable\r\n\r\n")
-	w := quotedprintable.NewWriter(b)
-	if _, err := io.WriteString(w, strings.ReplaceAll(s, "\n", "\r\n")); err != nil {
-		return err
-	}
-	return w.Close()
-}
-
-// status writes the fields for programs (RFC 3464, 2.2 and 2.3).
-func (r *Report) status(b *bytes.Buffer, utf8Needed bool) {
-	kind := "message/delivery-status"
-	if utf8Needed {
-		kind = "message/global-delivery-status"
-	}
-	fmt.Fprintf(b, "Content-Type: %s\r\nContent-Description: Delivery report\r\n\r\n", kind)
-	field := func(name, value string) {
-		if value != "" {
-			fmt.Fprintf(b, "%s: %s\r\n", name, clean(value))
-		}
-	}
-	field("Original-Envelope-Id", r.EnvID)
-	field("Reporting-MTA", "dns; "+r.Hostname)
-	field("X-Hoplite-Id", r.Original)
-	if !r.Arrived.IsZero() {
-		field("Arrival-Date", r.Arrived.Format("Mon, 2 Jan 2006 15:04:05 -0700"))
-	}
+// status returns the part for programs (RFC 3464, 2.2 and 2.3): a group of fields
+// about the message, and one for each recipient.
+func (r *Report) status() (part, error) {
+	groups := [][]field{{
+		{"Original-Envelope-Id", r.EnvID},
+		{"Reporting-MTA", "dns; " + r.Hostname},
+		{"X-Hoplite-Id", r.Original},
+		{"Arrival-Date", optionalDate(r.Arrived)},
+	}}
 	for i := range r.Rcpts {
-		rc := &r.Rcpts[i]
-		b.WriteString("\r\n")
-		field("Original-Recipient", rc.ORcpt)
-		field("Final-Recipient", address(rc.To))
-		field("Action", string(r.Kind))
-		field("Status", r.statusCode(rc))
-		if rc.Reply.Host != "" {
-			field("Remote-MTA", "dns; "+rc.Reply.Host)
-			field("Diagnostic-Code", "smtp; "+oneLine(rc.Reply.String()))
-		} else if r.Kind == Failed || r.Kind == Delayed {
-			field("Diagnostic-Code", "x-hoplite; "+oneLine(rc.Reply.String()))
+		groups = append(groups, r.rcptStatus(&r.Rcpts[i]))
+	}
+	var b bytes.Buffer
+	for _, g := range groups {
+		h, err := header(g...)
+		if err == nil {
+			err = textproto.WriteHeader(&b, h.Header)
 		}
-		if !rc.At.IsZero() {
-			field("Last-Attempt-Date", rc.At.Format("Mon, 2 Jan 2006 15:04:05 -0700"))
-		}
-		if r.Kind == Delayed && !rc.Until.IsZero() {
-			field("Will-Retry-Until", rc.Until.Format("Mon, 2 Jan 2006 15:04:05 -0700"))
+		if err != nil {
+			return part{}, err
 		}
 	}
+	p := part{"message/delivery-status", "Delivery report", "7bit", b.Bytes()}
+	if r.utf8() {
+		p.kind = "message/global-delivery-status"
+	}
+	if !ascii(p.content) {
+		p.encoding = "quoted-printable"
+	}
+	return p, nil
 }
 
-// address is an address with its type (RFC 3464, 2.3.2; RFC 6533, 3).
-func address(a mail.Address) string {
+func (r *Report) rcptStatus(rc *Rcpt) []field {
+	g := []field{
+		{"Original-Recipient", rc.ORcpt},
+		{"Final-Recipient", typedAddress(rc.To)},
+		{"Action", string(r.Kind)},
+		{"Status", r.statusCode(rc)},
+	}
+	switch {
+	case rc.Reply.Host != "":
+		g = append(g, field{"Remote-MTA", "dns; " + rc.Reply.Host}, field{"Diagnostic-Code", "smtp; " + diagnostic(&rc.Reply)})
+	case r.Kind == Failed || r.Kind == Delayed:
+		g = append(g, field{"Diagnostic-Code", "x-hoplite; " + diagnostic(&rc.Reply)})
+	}
+	g = append(g, field{"Last-Attempt-Date", optionalDate(rc.At)})
+	if r.Kind == Delayed {
+		g = append(g, field{"Will-Retry-Until", optionalDate(rc.Until)})
+	}
+	return g
+}
+
+// optionalDate returns no text for the zero time.
+func optionalDate(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return date(t)
+}
+
+// typedAddress returns an address with its type (RFC 3464, 2.3.2; RFC 6533, 3).
+func typedAddress(a mail.Address) string {
 	if a.NeedsUTF8() {
 		return "utf-8; " + string(a)
 	}
 	return "rfc822; " + string(a)
 }
 
-// statusCode is the enhanced code that fits the report: a failure of what was
-// only put off has waited too long (4.4.7 as 5.4.7, RFC 3463).
+// diagnostic returns a reply on one line of ASCII.
+func diagnostic(r *mail.Reply) string {
+	s := safe.Clip(strings.ReplaceAll(r.String(), "\n", " "), 600)
+	if !ascii([]byte(s)) {
+		s = mime.QEncoding.Encode("utf-8", safe.Header(s))
+	}
+	return s
+}
+
+// statusCode returns the enhanced status code that fits the report. A temporary
+// failure that lasted too long becomes 5.4.7 (RFC 3463).
 func (r *Report) statusCode(rc *Rcpt) string {
 	code := rc.Reply.Enhanced
 	class := map[Kind]string{Failed: "5", Delayed: "4", Delivered: "2", Relayed: "2"}[r.Kind]
@@ -210,58 +266,35 @@ func (r *Report) statusCode(rc *Rcpt) string {
 	return class + ".0.0"
 }
 
-// returned adds the message, or its header where that is wished or where the
-// message is large.
-func (r *Report) returned(b *bytes.Buffer, utf8Needed bool) error {
+// returned is the original message, or its header if the sender asked for that
+// or if the message is large. message/rfc822 must not be encoded (RFC 2046,
+// 5.2.1), so a message that is not 7-bit text is returned as message/global,
+// which may be (RFC 6532, 3.7).
+func (r *Report) returned() (part, error) {
+	p := part{"text/rfc822-headers", "Undelivered message header", "7bit", r.Message.Header()}
 	full := r.Kind == Failed && r.Ret != "HDRS" && r.Message.Size() <= MaxReturned
-	kind := map[bool]string{true: "message/rfc822", false: "text/rfc822-headers"}[full]
-	if utf8Needed {
-		kind = map[bool]string{true: "message/global", false: "message/global-headers"}[full]
-	}
-	head := r.Message.Header()
-	encoding := "7bit"
-	if r.Message.EightBit || !ascii(head) {
-		encoding = "8bit"
-	}
-	fmt.Fprintf(b, "Content-Type: %s\r\nContent-Description: Undelivered message\r\nContent-Transfer-Encoding: %s\r\n\r\n", kind, encoding)
 	if full {
-		_, err := r.Message.WriteTo(b)
-		return err
-	}
-	if len(head) > MaxReturned {
-		head = head[:bytes.LastIndexByte(head[:MaxReturned], '\n')+1]
-	}
-	b.Write(head)
-	return nil
-}
-
-func ascii(b []byte) bool {
-	for _, c := range b {
-		if c >= 0x80 {
-			return false
+		var b bytes.Buffer
+		if _, err := r.Message.WriteTo(&b); err != nil {
+			return p, err
 		}
+		p = part{"message/rfc822", "Undelivered message", "7bit", b.Bytes()}
+	} else if len(p.content) > MaxReturned {
+		p.content = p.content[:bytes.LastIndexByte(p.content[:MaxReturned], '\n')+1]
 	}
-	return true
-}
-
-// clean keeps what strangers wrote from ending a field or hiding in one.
-func clean(s string) string {
-	return strings.Map(func(c rune) rune {
-		if c < ' ' || c == 0x7f || c == utf8.RuneError {
-			return '?'
-		}
-		return c
-	}, s)
-}
-
-// oneLine folds a reply into a field, bounded.
-func oneLine(s string) string {
-	s = clean(strings.ReplaceAll(s, "\n", " "))
-	if len(s) > 900 {
-		s = strings.ToValidUTF8(s[:900], "")
+	encode := !sevenBit(p.content)
+	switch {
+	case full && (encode || r.utf8()):
+		p.kind = "message/global"
+	case r.utf8():
+		p.kind = "message/global-headers"
+	case encode:
+		p.kind = "text/rfc822-headers; charset=utf-8"
 	}
-	if !ascii([]byte(s)) {
-		s = mime.QEncoding.Encode("utf-8", s)
+	if encode && full {
+		p.encoding = "base64" // keeps every octet, including bare CR and LF
+	} else if encode {
+		p.encoding = "quoted-printable"
 	}
-	return s
+	return p, nil
 }

@@ -2,9 +2,11 @@ package dsn
 
 import (
 	"bytes"
+	"encoding/base64"
 	"io"
 	"mime"
 	"mime/multipart"
+	"mime/quotedprintable"
 	netmail "net/mail"
 	"net/textproto"
 	"strings"
@@ -36,13 +38,14 @@ func example() Report {
 	}
 }
 
-type part struct {
+// parsed is a part of a report, decoded.
+type parsed struct {
 	header textproto.MIMEHeader
 	body   string
 }
 
 // parse takes a report apart with the standard library.
-func parse(t *testing.T, r Report) (netmail.Header, []part) {
+func parse(t *testing.T, r Report) (netmail.Header, []parsed) {
 	t.Helper()
 	m, err := r.Compose()
 	if err != nil {
@@ -54,6 +57,12 @@ func parse(t *testing.T, r Report) (netmail.Header, []part) {
 		if !bytes.HasSuffix(line, []byte("\r\n")) || bytes.Count(line, []byte("\r")) != 1 || len(line) > 1000 {
 			t.Fatalf("line %q", line)
 		}
+		if _, fits := r.To.ASCII(); fits && !ascii(line) {
+			t.Fatalf("not ASCII: %q", line)
+		}
+	}
+	if _, fits := r.To.ASCII(); m.EightBit == fits {
+		t.Errorf("EightBit is %v", m.EightBit)
 	}
 	msg, err := netmail.ReadMessage(&b)
 	if err != nil {
@@ -63,7 +72,7 @@ func parse(t *testing.T, r Report) (netmail.Header, []part) {
 	if err != nil || kind != "multipart/report" || params["report-type"] != "delivery-status" {
 		t.Fatalf("%s %v %v", kind, params, err)
 	}
-	var parts []part
+	var parts []parsed
 	for mr := multipart.NewReader(msg.Body, params["boundary"]); ; {
 		p, err := mr.NextPart()
 		if err == io.EOF {
@@ -72,11 +81,15 @@ func parse(t *testing.T, r Report) (netmail.Header, []part) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		body, err := io.ReadAll(p)
+		var in io.Reader = p // quoted-printable is decoded already
+		if p.Header.Get("Content-Transfer-Encoding") == "base64" {
+			in = base64.NewDecoder(base64.StdEncoding, p)
+		}
+		body, err := io.ReadAll(in)
 		if err != nil {
 			t.Fatal(err)
 		}
-		parts = append(parts, part{p.Header, string(body)})
+		parts = append(parts, parsed{p.Header, string(body)})
 	}
 }
 
@@ -126,7 +139,16 @@ func TestReturnedPart(t *testing.T) {
 		}, "text/rfc822-headers", "Subject: hi", "\x00"},
 		{"a delay returns no body", func(r *Report) { r.Kind = Delayed; r.Ret = "FULL" }, "text/rfc822-headers", "Subject: hi", "the body"},
 		{"UTF-8 addresses", func(r *Report) { r.Rcpts[0].To = "jürg@example.net" }, "message/global", "the body", "\x00"},
-		{"8-bit original", func(r *Report) { r.Message = original("Subject: grüße\r\n\r\nthe body\r\n") }, "message/rfc822", "grüße", "\x00"},
+		{"UTF-8 addresses, RET=HDRS", func(r *Report) { r.UTF8, r.Ret = true, "HDRS" }, "message/global-headers", "Subject: hi", "the body"},
+		{"8-bit original", func(r *Report) { r.Message = original("Subject: grüße\r\n\r\nthe body\r\n") }, "message/global", "Subject: grüße\r\n", "\x00"},
+		{"8-bit header", func(r *Report) { r.Message, r.Ret = original("Subject: grüße\r\n\r\nthe body\r\n"), "HDRS" }, "text/rfc822-headers; charset=utf-8", "Subject: grüße\r\n", "the body"},
+		{"a line too long for SMTP", func(r *Report) {
+			r.Message = original("Subject: hi\r\n\r\n" + strings.Repeat("long", 300) + "\r\n")
+		}, "message/global", strings.Repeat("long", 300), "\x00"},
+		{"bare line ends", func(r *Report) { r.Message = original("Subject: hi\r\n\r\na\nb\rc\r\n") }, "message/global", "a\nb\rc\r\n", "\x00"},
+		{"NUL", func(r *Report) { r.Message = original("Subject: hi\r\n\r\na\x00b\r\n") }, "message/global", "a\x00b", "\xff"},
+		{"the sender's domain is in UTF-8", func(r *Report) { r.To = "ann@bücher.example" }, "message/global", "the body", "\x00"},
+		{"the sender's name is in UTF-8", func(r *Report) { r.To = "jürg@example.org" }, "message/global", "the body", "\x00"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := example()
@@ -187,6 +209,60 @@ func TestHostileWords(t *testing.T) {
 	}
 }
 
+func TestRecipientInUTF8(t *testing.T) {
+	r := example()
+	r.To, r.Rcpts[0].To, r.Rcpts[0].Reply.Text = "ann@bücher.example", "jürg@example.net", "unbekannter Empfänger"
+	h, parts := parse(t, r)
+	if h.Get("To") != "<ann@xn--bcher-kva.example>" {
+		t.Errorf("To is %q", h.Get("To"))
+	}
+	if kind := parts[1].header.Get("Content-Type"); kind != "message/global-delivery-status" {
+		t.Errorf("type %q", kind)
+	}
+	contains(t, "status", parts[1].body, "Final-Recipient: utf-8; jürg@example.net\r\n", "Diagnostic-Code: smtp; =?utf-8?q?550_5.1.1_unbekannter_Empf=C3=A4nger?=\r\n")
+	contains(t, "text", parts[0].body, "jürg@example.net", "unbekannter Empfänger")
+}
+
+func TestNotice(t *testing.T) {
+	at := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	for _, tc := range []struct{ name, text, encoding string }{
+		{"ASCII", "two\nlines\n", "7bit"},
+		{"UTF-8", "grüße\n", "quoted-printable"},
+		{"a long line", strings.Repeat("long", 300) + "\n", "quoted-printable"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			n := Notice{ID: "n1", Hostname: "mail.example.org", At: at, To: "post@example.org", Subject: "Note", Text: tc.text}
+			m, err := n.Compose()
+			if err != nil || m.EightBit {
+				t.Fatal(err, m.EightBit)
+			}
+			var b bytes.Buffer
+			m.WriteTo(&b)
+			got, err := netmail.ReadMessage(&b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var body io.Reader = got.Body
+			if tc.encoding != "7bit" {
+				body = quotedprintable.NewReader(body)
+			}
+			text, err := io.ReadAll(body)
+			if err != nil || strings.ReplaceAll(string(text), "\r\n", "\n") != tc.text {
+				t.Errorf("text %q, %v", text, err)
+			}
+			for name, want := range map[string]string{
+				"From": "Mail Delivery System <MAILER-DAEMON@mail.example.org>", "To": "<post@example.org>", "Subject": "Note",
+				"Date": "Mon, 23 Nov 2026 12:00:00 +0000", "Message-ID": "<n1@mail.example.org>", "Mime-Version": "1.0",
+				"Auto-Submitted": "auto-generated", "Content-Transfer-Encoding": tc.encoding,
+			} {
+				if got.Header.Get(name) != want {
+					t.Errorf("%s is %q, want %q", name, got.Header.Get(name), want)
+				}
+			}
+		})
+	}
+}
+
 func FuzzCompose(f *testing.F) {
 	f.Add("no such user", "mx.example.net", "env", "Subject: x\r\n\r\nbody\r\n")
 	f.Add("a\r\nb\x00\xff", "\r\n", "\n", "\r\n")
@@ -206,6 +282,11 @@ func FuzzCompose(f *testing.F) {
 			if f.Name == "" {
 				t.Fatalf("header broken: %q", out.Head)
 			}
+		}
+		var b bytes.Buffer
+		out.WriteTo(&b)
+		if !sevenBit(b.Bytes()) {
+			t.Fatalf("not 7-bit: %q", b.Bytes())
 		}
 	})
 }

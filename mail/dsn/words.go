@@ -5,12 +5,13 @@ import (
 	"strings"
 
 	"hoplite/mail"
+	"hoplite/mail/safe"
 )
 
 // words is the part for people: what happened, in whose words, what now.
 func (r *Report) words() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "This is the mail server %s.\n\n", clean(r.Hostname))
+	fmt.Fprintf(&b, "This is the mail server %s.\n\n", safe.Header(r.Hostname))
 	switch {
 	case r.Why != "":
 		b.WriteString(r.Why)
@@ -33,18 +34,18 @@ func (r *Report) words() string {
 }
 
 func (r *Report) wordsFor(b *strings.Builder, rc *Rcpt) {
-	fmt.Fprintf(b, "\n  %s\n", clean(string(rc.To)))
+	fmt.Fprintf(b, "\n  %s\n", safe.Header(string(rc.To)))
 	if rc.Orig != "" && rc.Orig != rc.To {
-		fmt.Fprintf(b, "    (you wrote to %s, whose mail goes there)\n", clean(string(rc.Orig)))
+		fmt.Fprintf(b, "    (you wrote to %s, whose mail goes there)\n", safe.Header(string(rc.Orig)))
 	}
 	if r.Kind != Failed && r.Kind != Delayed {
 		return
 	}
 	said := "our own note"
 	if rc.Reply.Host != "" {
-		said = clean(rc.Reply.Host) + " said"
+		said = safe.Header(rc.Reply.Host) + " said"
 	}
-	fmt.Fprintf(b, "    %s: %s\n", said, clean(strings.ReplaceAll(rc.Reply.String(), "\n", " ")))
+	fmt.Fprintf(b, "    %s: %s\n", said, safe.Header(strings.ReplaceAll(rc.Reply.String(), "\n", " ")))
 	if r.Kind == Failed && !rc.Reply.Permanent() {
 		b.WriteString("    That is a temporary answer, but it has lasted too long.\n")
 	}
