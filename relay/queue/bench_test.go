@@ -15,6 +15,7 @@ import (
 
 	"hoplite/mail"
 	"hoplite/relay/queue/journal/disk"
+	"hoplite/relay/queue/record"
 )
 
 // sink takes everything at once and counts; mail for later.example is put off.
@@ -54,7 +55,7 @@ func (d *drain) Send(_ context.Context, m *mail.Message) []mail.Outcome {
 // openBench opens a queue on disk and runs it until stop.
 func openBench(b *testing.B, dir string, s *sink) (q *Queue, stop func()) {
 	b.Helper()
-	j, err := disk.Open(disk.Options{Dir: dir, Envelope: Envelope, Spare: true, Log: zerolog.Nop()})
+	j, err := disk.Open(disk.Options{Dir: dir, Envelope: record.Envelope, Spare: true, Log: zerolog.Nop()})
 	if err != nil {
 		b.Fatal(err)
 	}

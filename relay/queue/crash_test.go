@@ -22,6 +22,8 @@ import (
 
 	"hoplite/mail"
 	"hoplite/relay/queue/journal/disk"
+	"hoplite/relay/queue/record"
+	"hoplite/relay/queue/schedule"
 )
 
 // The crash tests run this test binary a second time as a server: it queues
@@ -94,7 +96,7 @@ func crashChild(dir, ledgerPath, mode string) error {
 		return err
 	}
 	log := zerolog.New(os.Stderr).Level(zerolog.WarnLevel)
-	j, err := disk.Open(disk.Options{Dir: dir, Segment: 4 << 20, Inline: 64 << 10, Age: 300 * time.Millisecond, Spare: true, Envelope: Envelope, Log: log})
+	j, err := disk.Open(disk.Options{Dir: dir, Segment: 4 << 20, Inline: 64 << 10, Age: 300 * time.Millisecond, Spare: true, Envelope: record.Envelope, Log: log})
 	if err != nil {
 		return err
 	}
@@ -102,7 +104,7 @@ func crashChild(dir, ledgerPath, mode string) error {
 	if err != nil {
 		return err
 	}
-	q.Add(Upstream{Name: "out", Hop: ledger{file}, Schedule: Schedule{RetryMin: 20 * time.Millisecond, RetryMax: 200 * time.Millisecond}})
+	q.Add(Upstream{Name: "out", Hop: ledger{file}, Policy: schedule.Policy{RetryMin: 20 * time.Millisecond, RetryMax: 200 * time.Millisecond}})
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- q.Run(ctx, 10*time.Second) }()

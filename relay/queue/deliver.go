@@ -5,83 +5,101 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"hoplite/mail"
+	"hoplite/mail/dsn"
 	"hoplite/mail/story"
 	"hoplite/relay/queue/journal"
+	"hoplite/relay/queue/record"
+	"hoplite/relay/queue/schedule"
 )
 
-// result is what an attempt came to.
-type result struct {
-	outcomes []mail.Outcome // one for each recipient of the job
-	// unreached says that the destination could not be spoken to, so that
-	// another message would fare no better; nil when it could.
-	unreached *mail.Reply
-	spoke     bool // it answered for some recipient
-	// cut is set when a connection broke on the way: nothing is learned of the
-	// destination.
-	cut  bool
-	gone bool // the message's file was removed by somebody
+// attempt is a job to be handed to its upstream once.
+type attempt struct {
+	job *schedule.Job
+	up  *Upstream
+	ctx context.Context
 }
 
-// attempt hands a job's message over once and deals with what came of it.
-// q.mu is held, and released while others are waited for.
-func (q *Queue) attempt(j *job) {
-	it, up := j.it, j.dest.up
-	if it.dead {
-		return
+// work makes an attempt, and then others as long as the schedule has any.
+func (q *Queue) work(a attempt) {
+	for a.job != nil {
+		a = q.attempt(a)
 	}
-	j.state = jobActive
-	it.active++
-	rcpts := make([]mail.Rcpt, len(j.rcpts))
-	for i, n := range j.rcpts {
-		rcpts[i] = it.env.Rcpts[n]
+}
+
+// attempt makes one attempt, settles what comes of it, and returns the next one
+// for this goroutine. What it reads of the message does not change.
+func (q *Queue) attempt(a attempt) (next attempt) {
+	msg := a.job.Message
+	rcpts := make([]mail.Rcpt, len(a.job.Rcpts))
+	for i, n := range a.job.Rcpts {
+		rcpts[i] = msg.Envelope.Rcpts[n]
 	}
-	tx := it.transaction(q.settings.Load().Hostname)
-	tx.Envelope.From = q.sender(it, j.rcpts[0])
-	ctx := q.ctx
-	q.mu.Unlock()
+	tx := transaction(msg, q.hostname())
+	tx.Envelope.From = q.machine.Sender(msg, a.job.Rcpts[0])
 
 	started := time.Now()
-	res := q.handOver(ctx, up.Hop, tx, rcpts)
-	q.mu.Lock()
-	q.finish(j, started, res)
+	res, err := q.handOver(a, tx, rcpts)
+	if q.lost(err) {
+		return attempt{}
+	}
+	if err != nil { // the message's octets are gone
+		var was bool
+		next = q.step(func(m *schedule.Machine) bool { was = m.Lost(a.job); return true })
+		if was {
+			q.log.Error().Err(err).Str("id", msg.ID).Str("from", string(msg.Envelope.From)).Msg("message dropped: its file was removed")
+		}
+		return next
+	}
+	q.stats.attempts.Add(1)
+	final, next := q.finish(a.job, &res)
+	q.tell(Attempt{
+		ID: msg.ID, From: msg.Envelope.From, Upstream: a.job.Upstream(), Queued: msg.At, Started: started,
+		Outcomes: res.Outcomes, Final: final,
+	})
+	return next
 }
 
-// handOver is one message on its way into a hop. A panic in there is a
-// temporary failure of this attempt, nothing more.
-func (q *Queue) handOver(ctx context.Context, hop mail.Hop, tx *mail.Transaction, rcpts []mail.Rcpt) (res result) {
+// handOver hands a message to its upstream once. A panic on the way is a
+// temporary failure of this attempt. An error means that there was no attempt:
+// the message's octets, or the whole journal, are no longer there.
+func (q *Queue) handOver(a attempt, tx *mail.Transaction, rcpts []mail.Rcpt) (res schedule.Result, lost error) {
 	defer func() {
 		if p := recover(); p != nil {
 			q.log.Error().Str("id", tx.ID).Interface("panic", p).Bytes("stack", debug.Stack()).Msg("attempt")
-			res = result{outcomes: all(rcpts, mail.AsReply(fmt.Errorf("panic: %v", p)))}
+			res = schedule.Result{Outcomes: all(rcpts, mail.AsReply(fmt.Errorf("panic: %v", p)))}
 		}
 	}()
 	m, closer, err := q.opt.Journal.Message(tx.ID)
-	if errors.Is(err, journal.ErrGone) || errors.Is(err, journal.ErrUnknown) {
-		return result{gone: true}
-	}
 	if err != nil {
-		return result{outcomes: all(rcpts, mail.AsReply(err))}
+		if errors.Is(err, journal.ErrGone) || errors.Is(err, journal.ErrUnknown) || errors.Is(err, journal.ErrFenced) {
+			return res, err
+		}
+		return schedule.Result{Outcomes: all(rcpts, mail.AsReply(err))}, nil
 	}
 	defer closer.Close()
-	h, err := hop.Open(ctx, tx)
+	if q.fenced.Load() {
+		return res, journal.ErrFenced
+	}
+	h, err := a.up.Hop.Open(a.ctx, tx)
 	if err != nil {
 		r := mail.AsReply(err)
-		res := result{outcomes: all(rcpts, r)}
+		res := schedule.Result{Outcomes: all(rcpts, r)}
 		if !r.Permanent() {
-			res.unreached = r
+			res.Unreached = r
 		}
-		return res
+		return res, nil
 	}
 	defer h.Close()
-	return offer(ctx, h, m, rcpts)
+	return offer(a.ctx, h, m, rcpts), nil
 }
 
 // offer goes through RCPT and the message.
-func offer(ctx context.Context, h mail.Handoff, m *mail.Message, rcpts []mail.Rcpt) (res result) {
-	res.outcomes = make([]mail.Outcome, len(rcpts))
+func offer(ctx context.Context, h mail.Handoff, m *mail.Message, rcpts []mail.Rcpt) (res schedule.Result) {
+	res.Outcomes = make([]mail.Outcome, len(rcpts))
 	taken := make([]int, 0, len(rcpts))
 	for i, r := range rcpts {
 		err := h.Rcpt(ctx, r)
@@ -90,8 +108,8 @@ func offer(ctx context.Context, h mail.Handoff, m *mail.Message, rcpts []mail.Rc
 			continue
 		}
 		reply := mail.AsReply(err)
-		res.outcomes[i] = mail.Outcome{Rcpt: r.To, Reply: *reply, Host: reply.Host, At: time.Now()}
-		res.weigh(reply)
+		res.Outcomes[i] = mail.Outcome{Rcpt: r.To, Reply: *reply, Host: reply.Host, At: time.Now()}
+		res.Weigh(reply)
 	}
 	if len(taken) == 0 {
 		return res
@@ -99,53 +117,99 @@ func offer(ctx context.Context, h mail.Handoff, m *mail.Message, rcpts []mail.Rc
 	sent := h.Send(ctx, m)
 	for k, i := range taken {
 		if k < len(sent) {
-			res.outcomes[i] = sent[k]
-			res.outcomes[i].Rcpt = rcpts[i].To
-		} else { // a hop that forgets one has not taken it
-			res.outcomes[i] = mail.Outcome{Rcpt: rcpts[i].To, Reply: *mail.AsReply(errors.New("no outcome")), At: time.Now()}
+			res.Outcomes[i] = sent[k]
+			res.Outcomes[i].Rcpt = rcpts[i].To
+		} else { // a hop that returns no outcome has not taken the recipient
+			res.Outcomes[i] = mail.Outcome{Rcpt: rcpts[i].To, Reply: *mail.AsReply(errors.New("no outcome")), At: time.Now()}
 		}
-		res.weigh(&res.outcomes[i].Reply)
+		res.Weigh(&res.Outcomes[i].Reply)
 	}
 	return res
 }
 
-// weigh learns of the destination from one reply.
-func (res *result) weigh(r *mail.Reply) {
-	switch {
-	case Unreachable(r):
-		res.unreached = r
-	case ownTemporary(r):
-		res.cut = true
-	default:
-		res.spoke = true
-	}
-}
-
-// ownTemporary tells whether a reply is no server's word about the message but
-// our own temporary one, about a connection for instance.
-func ownTemporary(r *mail.Reply) bool { return r.Host == "" && !r.Positive() && !r.Permanent() }
-
-// Unreachable tells whether a reply means that the destination could not be
-// spoken to at all, so that other mail would fare no better now: no connection
-// (X.4.1), no host that takes mail (X.3.2), no answer from DNS (X.4.3), or a 421
-// with which a server hangs up.
-func Unreachable(r *mail.Reply) bool {
-	if r.Code == 421 {
-		return true
-	}
-	switch r.Enhanced {
-	case "4.4.1", "4.3.2", "4.4.3":
-		return ownTemporary(r)
-	}
-	return false
-}
-
+// all is the same outcome for each recipient.
 func all(rcpts []mail.Rcpt, r *mail.Reply) []mail.Outcome {
 	out := make([]mail.Outcome, len(rcpts))
 	for i := range rcpts {
 		out[i] = mail.Outcome{Rcpt: rcpts[i].To, Reply: *r, Host: r.Host, At: time.Now()}
 	}
 	return out
+}
+
+// transaction is the message as the next hop sees it. Recipients are added one
+// by one.
+func transaction(msg *schedule.Message, hostname string) *mail.Transaction {
+	tx := &mail.Transaction{ID: msg.ID, At: msg.At, Envelope: msg.Envelope, Trail: &mail.Trail{}, Hostname: hostname}
+	tx.Envelope.Rcpts = nil
+	tx.Envelope.Size = msg.Size
+	return tx
+}
+
+// finish records the outcome of a job, commits it if that is necessary, and
+// returns the next attempt for this goroutine. final reports that no recipient
+// is waiting any more.
+func (q *Queue) finish(j *schedule.Job, res *schedule.Result) (final bool, next attempt) {
+	var s schedule.Step
+	var state []byte
+	var due []dsn.Report
+	next = q.step(func(m *schedule.Machine) (free bool) {
+		now := time.Now()
+		if s = m.Finish(j, res, now); !s.Save {
+			return true
+		}
+		state = record.State(j.Message)
+		due = q.owed(m, j.Message, s.Owed, now)
+		return false
+	})
+	if !s.Save {
+		return s.Final, next
+	}
+	last := journal.Change{Kind: journal.Set, ID: j.Message.ID, State: state}
+	if s.Final {
+		last = journal.Change{Kind: journal.Done, ID: j.Message.ID}
+	}
+	reports := q.own.reports(due)
+	err := q.own.commit(reports, last)
+	if q.lost(err) {
+		return s.Final, attempt{}
+	}
+	if err != nil {
+		q.log.Error().Err(err).Str("id", j.Message.ID).Msg("outcome of an attempt could not be saved")
+	}
+	next = q.step(func(m *schedule.Machine) bool {
+		m.Saved(s, err, time.Now())
+		if err == nil {
+			q.admit(m, reports)
+		}
+		return true
+	})
+	return s.Final, next
+}
+
+// giveUp settles mail at a destination that is down, without attempts: what has
+// expired is returned, what is late is reported. The lock is held.
+func (q *Queue) giveUp(o schedule.Overdue) {
+	for some := range slices.Chunk(o.Jobs, len(o.Jobs)/8+1) { // a whole queue may expire at once
+		q.workers.Go(func() {
+			for _, j := range some {
+				now := time.Now()
+				msg := j.Message
+				res := schedule.Result{Unreached: o.Why}
+				for _, i := range j.Rcpts {
+					res.Outcomes = append(res.Outcomes, mail.Outcome{Rcpt: msg.Envelope.Rcpts[i].To, Reply: *o.Why, Host: o.Why.Host, At: now})
+				}
+				final, next := q.finish(j, &res)
+				if final {
+					q.tell(Attempt{
+						ID: msg.ID, From: msg.Envelope.From, Upstream: j.Upstream(), Queued: msg.At, Started: now, Outcomes: res.Outcomes, Final: true,
+					})
+				}
+				if next.job != nil {
+					q.workers.Go(func() { q.work(next) })
+				}
+			}
+		})
+	}
 }
 
 // tell writes the log line of an attempt, and history.

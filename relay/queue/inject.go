@@ -3,7 +3,6 @@ package queue
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,56 +12,67 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"hoplite/mail"
 	"hoplite/relay/queue/journal"
+	"hoplite/relay/queue/record"
+	"hoplite/relay/queue/schedule"
 )
 
-// maxInject bounds a file in the inject folder.
+// maxInject bounds the size of a message in the inject folder.
 const maxInject = 256 << 20
 
-// injectAll queues every pair in the inject folder.
-func (q *Queue) injectAll(ctx context.Context) {
-	if q.opt.Inject == "" {
+// injector queues the messages that an administrator puts into a folder.
+type injector struct {
+	q   *Queue
+	dir string // data/queue/inject; empty: none
+	log zerolog.Logger
+}
+
+// run queues every pair of files in the folder.
+func (in *injector) run(ctx context.Context) {
+	if in.dir == "" {
 		return
 	}
-	names, err := filepath.Glob(filepath.Join(q.opt.Inject, "*.json"))
+	names, err := filepath.Glob(filepath.Join(in.dir, "*.json"))
 	if err != nil {
 		return
 	}
 	for _, name := range names {
 		base := strings.TrimSuffix(name, ".json")
 		if _, err := os.Lstat(base + ".eml"); errors.Is(err, fs.ErrNotExist) {
-			continue // the other half is still on its way
+			continue // the other file is yet to come
 		}
-		id, err := q.inject(ctx, base)
+		id, err := in.inject(ctx, base)
 		switch {
 		case err == nil:
-			q.log.Info().Str("id", id).Str("file", base+".eml").Msg("injected")
+			in.log.Info().Str("id", id).Str("file", base+".eml").Msg("injected")
 			os.Remove(base + ".json")
 			os.Remove(base + ".eml")
+		case in.q.lost(err):
+			return
 		case errors.As(err, new(*badPair)):
-			q.log.Error().Err(err).Str("file", base+".eml").Msg("not injected; renamed to .bad")
+			in.log.Error().Err(err).Str("file", base+".eml").Msg("not injected; renamed to .bad")
 			os.Rename(base+".json", base+".json.bad")
 			os.Rename(base+".eml", base+".bad")
 		default: // the disk, not the pair: the next round may succeed
-			q.log.Error().Err(err).Str("file", base+".eml").Msg("not injected yet")
+			in.log.Error().Err(err).Str("file", base+".eml").Msg("not injected yet")
 		}
 	}
 }
 
-// badPair is a file that no later round would like better.
+// badPair is an error that another attempt would meet again.
 type badPair struct{ error }
 
-func (q *Queue) inject(ctx context.Context, base string) (string, error) {
+// inject queues the message in base.eml with the envelope in base.json.
+func (in *injector) inject(ctx context.Context, base string) (string, error) {
+	q := in.q
 	text, err := readRegular(base+".json", 4<<20)
 	if err != nil {
 		return "", err
 	}
-	var f envelopeFile
-	if err := json.Unmarshal(text, &f); err != nil {
-		return "", &badPair{fmt.Errorf("read envelope: %w", err)}
-	}
-	env, err := f.read()
+	f, env, err := record.ReadFile(text)
 	if err != nil {
 		return "", &badPair{err}
 	}
@@ -75,42 +85,36 @@ func (q *Queue) inject(ctx context.Context, base string) (string, error) {
 		return "", &badPair{err}
 	}
 	m.EightBit = bytes.IndexFunc(octets, func(c rune) bool { return c >= 0x80 }) >= 0
-	it := newItem(mail.NewID(), f.Upstream, env, time.Now())
-	it.noReport = f.Forged
-	return it.id, q.put(ctx, it, m, f.Quarantine)
+	msg := schedule.NewMessage(mail.NewID(), f.Upstream, env, time.Now())
+	msg.Forged, msg.Size = f.Forged, m.Size()
+	q.update(func(sm *schedule.Machine) {
+		if sm.Running() && !sm.Knows(msg.Upstream) {
+			msg.Upstream = Router
+		}
+	})
+	if msg.Upstream == Router && len(env.Rcpts) == 1 {
+		q.direct(msg)
+	}
+	tx := transaction(msg, q.hostname())
+	tx.Quarantine = f.Quarantine
+	state := quarantine(msg, f.Quarantine)
+	err = q.opt.Journal.Commit(ctx, journal.Change{Kind: journal.Put, ID: msg.ID, Meta: record.Meta(msg, tx), State: state, Message: m})
+	if err != nil {
+		return "", err
+	}
+	q.stats.queued.Add(1)
+	q.update(func(sm *schedule.Machine) { sm.Admit(msg, time.Now()) })
+	return msg.ID, nil
 }
 
-// put queues a message that came by no door. With quarantine it is held.
-func (q *Queue) put(ctx context.Context, it *item, m *mail.Message, quarantine string) error {
-	q.mu.Lock()
-	if q.running && q.upstreams[it.upstream] == nil {
-		it.upstream = Router
-	}
-	q.mu.Unlock()
-	if it.upstream == Router && len(it.env.Rcpts) == 1 {
-		q.direct(it)
-	}
-	it.size = m.Size()
-	tx := it.transaction(q.settings.Load().Hostname)
-	tx.Quarantine = quarantine
-	state := it.quarantine(tx)
-	if err := q.opt.Journal.Commit(ctx, journal.Change{Kind: journal.Put, ID: it.id, Meta: packMeta(it, tx), State: state, Message: m}); err != nil {
-		return err
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.admit(it)
-	return nil
-}
-
-// readRegular reads a file that is no link and no device, up to limit octets.
+// readRegular reads a regular file of at most limit octets; it follows no link.
 func readRegular(path string, limit int64) ([]byte, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > limit {
-		return nil, &badPair{fmt.Errorf("%s is no file of at most %d octets", path, limit)}
+		return nil, &badPair{fmt.Errorf("%s is not a regular file of at most %d octets", path, limit)}
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -120,7 +124,7 @@ func readRegular(path string, limit int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, limit))
 }
 
-// toCRLF ends all lines as mail does; editors like LF.
+// toCRLF ends all lines with CRLF; files from an editor end them with LF.
 func toCRLF(b []byte) []byte {
 	if bytes.Count(b, []byte("\n")) == bytes.Count(b, []byte("\r\n")) {
 		return b

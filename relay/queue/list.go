@@ -10,9 +10,12 @@ import (
 
 	"hoplite/mail"
 	"hoplite/relay/queue/journal"
+	"hoplite/relay/queue/record"
+	"hoplite/relay/queue/report"
+	"hoplite/relay/queue/schedule"
 )
 
-// Info is one queued message as an admin sees it.
+// Info is one queued message as an administrator sees it.
 type Info struct {
 	ID       string     `json:"id"`
 	State    string     `json:"state"` // active, deferred, held
@@ -33,189 +36,179 @@ type RcptInfo struct {
 	Attempts int       `json:"attempts"`
 	Tried    time.Time `json:"tried,omitzero"`
 	Reply    string    `json:"reply,omitempty"`
-	Host     string    `json:"host,omitempty"` // who gave that reply
+	Host     string    `json:"host,omitempty"` // that gave the reply
 }
 
-// Detail is everything that is known of one queued message.
+// Detail is everything that is known about one queued message.
 type Detail struct {
 	Info
 	Envelope mail.Envelope   `json:"envelope"`
 	Client   mail.Client     `json:"client"`
 	Header   mail.HeaderInfo `json:"header"`
 	Trail    *mail.Trail     `json:"trail"`
-	// Quarantine is why a filter wanted it held, whether it still is or not.
+	// Quarantine is why a filter held the message; it may have been released.
 	Quarantine string `json:"quarantine,omitempty"`
 }
 
-// Filter picks messages; what is empty picks all. Texts are compared without
-// regard to case.
+// Filter selects messages. Empty fields match every message.
 type Filter struct {
 	IDs []string `json:"ids,omitempty"`
-	// To and From are patterns as mail.ParsePattern reads them.
+	// To and From are patterns as mail.ParsePattern reads them. One that cannot be
+	// parsed matches nothing.
 	To       string `json:"to,omitempty"`
 	From     string `json:"from,omitempty"`
 	Upstream string `json:"upstream,omitempty"`
 	State    string `json:"state,omitempty"`
-	// Older and Younger compare the age.
+	// Older and Younger are limits of the age.
 	Older   time.Duration `json:"older,omitempty"`
 	Younger time.Duration `json:"younger,omitempty"`
-
-	to, from mail.Patterns // of To and From, once prepared
 }
 
-// prepare parses To and From for matches. A pattern that is none picks nothing.
-func (f *Filter) prepare() {
-	f.to, _ = mail.ParsePatterns([]string{f.To})
-	f.from, _ = mail.ParsePatterns([]string{f.From})
-}
-
-// Empty tells whether the filter picks everything.
+// Empty reports whether the filter matches every message.
 func (f *Filter) Empty() bool {
 	return len(f.IDs) == 0 && f.To == "" && f.From == "" && f.Upstream == "" && f.State == "" && f.Older == 0 && f.Younger == 0
 }
 
-// matches is called with q.mu held, after prepare.
-func (f *Filter) matches(q *Queue, it *item, now time.Time) bool {
-	age := now.Sub(it.at)
-	return (len(f.IDs) == 0 || slices.Contains(f.IDs, it.id)) &&
-		(f.From == "" || f.from.Match(it.env.From)) &&
-		(f.Upstream == "" || f.Upstream == it.to()) &&
-		(f.State == "" || f.State == q.state(it, now)) &&
+// matcher is a Filter that has been parsed.
+type matcher struct {
+	*Filter
+	to, from mail.Patterns
+}
+
+// compile parses the patterns. hostname is the pattern local.
+func (f *Filter) compile(hostname string) (c matcher, err error) {
+	c.Filter = f
+	for _, p := range []struct {
+		text string
+		into *mail.Patterns
+	}{{f.To, &c.to}, {f.From, &c.from}} {
+		if p.text == "" {
+			continue
+		}
+		if *p.into, err = mail.ParsePatterns([]string{p.text}, hostname); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+func (f *matcher) matches(msg *schedule.Message, now time.Time) bool {
+	age := now.Sub(msg.At)
+	return (len(f.IDs) == 0 || slices.Contains(f.IDs, msg.ID)) &&
+		(f.From == "" || f.from.Match(msg.Envelope.From)) &&
+		(f.Upstream == "" || f.Upstream == msg.To()) &&
+		(f.State == "" || f.State == msg.State(now)) &&
 		(f.Older == 0 || age >= f.Older) && (f.Younger == 0 || age < f.Younger) &&
-		(f.To == "" || slices.ContainsFunc(it.env.Rcpts, func(r mail.Rcpt) bool { return f.to.Match(r.To) || f.to.Match(r.Orig) }))
+		(f.To == "" || slices.ContainsFunc(msg.Envelope.Rcpts, func(r mail.Rcpt) bool { return f.to.Match(r.To) || f.to.Match(r.Orig) }))
 }
 
-// List gives the messages that f picks, the oldest first; at most limit of
-// them if it is positive.
-func (q *Queue) List(f Filter, limit int) []Info {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	picked := q.pick(f)
-	if limit > 0 && len(picked) > limit {
-		picked = picked[:limit]
+// match returns the messages that a filter selects, the oldest first. The lock is
+// held.
+func (q *Queue) match(m *schedule.Machine, f Filter, now time.Time) []*schedule.Message {
+	c, err := f.compile(q.hostname())
+	if err != nil {
+		return nil
 	}
-	now := time.Now()
-	out := make([]Info, len(picked))
-	for i, it := range picked {
-		out[i] = q.info(it, now)
-	}
-	return out
-}
-
-func (q *Queue) pick(f Filter) []*item {
-	f.prepare()
-	now := time.Now()
-	var out []*item
+	var out []*schedule.Message
 	if len(f.IDs) > 0 {
 		for _, id := range f.IDs {
-			if it := q.items[id]; it != nil && f.matches(q, it, now) {
-				out = append(out, it)
+			if msg := m.Message(id); msg != nil && c.matches(msg, now) {
+				out = append(out, msg)
 			}
 		}
 		return out
 	}
-	for _, it := range q.items {
-		if f.matches(q, it, now) {
-			out = append(out, it)
+	for msg := range m.Messages() {
+		if c.matches(msg, now) {
+			out = append(out, msg)
 		}
 	}
-	slices.SortFunc(out, func(a, b *item) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.id, b.id)) })
+	slices.SortFunc(out, schedule.Older)
 	return out
 }
 
-func (q *Queue) state(it *item, now time.Time) string {
-	switch {
-	case it.held != "":
-		return "held"
-	case it.active > 0 || !q.next(it).After(now):
-		return "active"
-	}
-	return "deferred"
+// List returns the messages that f selects, the oldest first; at most limit of
+// them if it is positive.
+func (q *Queue) List(f Filter, limit int) (out []Info) {
+	q.update(func(m *schedule.Machine) {
+		now := time.Now()
+		all := q.match(m, f, now)
+		if limit > 0 && len(all) > limit {
+			all = all[:limit]
+		}
+		out = make([]Info, len(all))
+		for i, msg := range all {
+			out[i] = info(msg, now)
+		}
+	})
+	return out
 }
 
-// next is the time of the next attempt as far as it is known.
-func (q *Queue) next(it *item) time.Time {
-	var next time.Time
-	earlier := func(t time.Time) {
-		if next.IsZero() || t.Before(next) {
-			next = t
-		}
+// info is a message as an administrator sees it.
+func info(msg *schedule.Message, now time.Time) Info {
+	in := Info{
+		ID: msg.ID, State: msg.State(now), Held: msg.Held, From: string(msg.Envelope.From),
+		Upstream: msg.To(), At: msg.At, Size: msg.Size,
 	}
-	for _, j := range it.jobs {
-		t := j.next
-		if j.dest.blocked.After(t) {
-			t = j.dest.blocked
-		}
-		earlier(t)
+	if msg.Held == "" {
+		in.Next = msg.Next()
 	}
-	if len(it.jobs) == 0 { // on a stopped server
-		for i := range it.rcpts {
-			if it.rcpts[i].status == waiting {
-				earlier(it.rcpts[i].next)
-			}
-		}
-	}
-	return next
-}
-
-// info is what an item knows by itself.
-func (it *item) info() Info {
-	in := Info{ID: it.id, Held: it.held, From: string(it.env.From), Upstream: it.to(), At: it.at, Size: it.size}
-	for i, r := range it.env.Rcpts {
-		p := &it.rcpts[i]
-		ri := RcptInfo{To: string(r.To), State: p.status.String(), Attempts: p.attempts, Tried: p.tried}
+	for i, r := range msg.Envelope.Rcpts {
+		p := &msg.Rcpts[i]
+		ri := RcptInfo{To: string(r.To), State: p.Status.String(), Attempts: p.Attempts, Tried: p.Tried}
 		if r.Orig != r.To {
 			ri.Orig = string(r.Orig)
 		}
-		if p.last != nil {
-			ri.Reply, ri.Host = p.last.String(), p.last.Host
+		if p.Last != nil {
+			ri.Reply, ri.Host = p.Last.String(), p.Last.Host
 		}
 		in.Rcpts = append(in.Rcpts, ri)
 	}
-	return in
-}
-
-func (q *Queue) info(it *item, now time.Time) Info {
-	in := it.info()
-	in.State = q.state(it, now)
-	if it.held == "" {
-		in.Next = q.next(it)
-	}
-	for _, j := range it.jobs { // a destination that is down says why for all its mail
-		if why := j.dest.why; why != nil {
-			for _, i := range j.rcpts {
-				if in.Rcpts[i].Reply == "" {
-					in.Rcpts[i].Reply, in.Rcpts[i].Host = why.String(), why.Host
-				}
-			}
+	msg.Blocked(func(i int, why *mail.Reply) { // the reason for mail that has not been tried
+		if r := &in.Rcpts[i]; r.Reply == "" {
+			r.Reply, r.Host = why.String(), why.Host
 		}
-	}
+	})
 	return in
 }
 
-// ErrNotQueued says that no queued message has that id.
+// ErrNotQueued is returned for an id that no queued message has.
 var ErrNotQueued = errors.New("no such message in the queue")
 
-// Show tells everything about one message.
+// Show returns everything about one message.
 func (q *Queue) Show(id string) (Detail, error) {
-	q.mu.Lock()
-	it := q.items[id]
-	if it == nil {
-		q.mu.Unlock()
-		return Detail{}, fmt.Errorf("%s: %w", id, ErrNotQueued)
+	d, err := Detail{}, ErrNotQueued
+	q.update(func(m *schedule.Machine) {
+		if msg := m.Message(id); msg != nil {
+			d, err = Detail{Info: info(msg, time.Now()), Envelope: msg.Envelope}, nil
+		}
+	})
+	if err != nil {
+		return d, fmt.Errorf("%s: %w", id, err)
 	}
-	d := Detail{Info: q.info(it, time.Now()), Envelope: it.env}
-	q.mu.Unlock()
 	meta, _, err := q.opt.Journal.Meta(id)
 	if err != nil {
 		return Detail{}, fmt.Errorf("show %s: %w", id, err)
 	}
 	var tx mail.Transaction
-	if err := unpackMeta(meta, &item{id: id}, &tx); err != nil {
+	if err := record.ReadMeta(meta, &schedule.Message{ID: id}, &tx); err != nil {
 		return Detail{}, err
 	}
 	d.Client, d.Header, d.Trail, d.Quarantine = tx.Client, tx.Header, tx.Trail, tx.Quarantine
 	return d, nil
+}
+
+// EnvelopeFile returns the content of a .json file from which the message can be
+// queued again, for instance by another server.
+func (d *Detail) EnvelopeFile() ([]byte, error) {
+	f := record.NewFile(d.ID, d.Upstream, d.At, &d.Envelope)
+	f.Hold(d.Held, d.Quarantine)
+	f.Forged = report.Forged(d.Trail)
+	for i := range f.Rcpts {
+		p := &d.Rcpts[i]
+		f.Rcpts[i].State, f.Rcpts[i].Attempts, f.Rcpts[i].Last = p.State, p.Attempts, p.Reply
+	}
+	return f.Text()
 }
 
 // Message opens a message's octets.
@@ -241,38 +234,41 @@ func (q *Queue) Export(id string, w io.Writer) error {
 	return err
 }
 
-// Ages are the limits of the columns of Total.Ages: a message counts in the
-// first that its age is under, or in one more behind them.
+// Ages are the upper limits of the columns of Total.Ages, which has one more
+// column for older messages.
 var Ages = []time.Duration{
 	5 * time.Minute, 20 * time.Minute, time.Hour, 4 * time.Hour, 24 * time.Hour, 3 * 24 * time.Hour,
 }
 
-// Total sums up one destination, like Postfix' qshape.
+// Total sums up one destination, like Postfix's qshape.
 type Total struct {
-	Destination string    `json:"destination"` // recipients' domain
+	Destination string    `json:"destination"` // the recipients' domain
 	Messages    int       `json:"messages"`
 	Held        int       `json:"held"`
 	Size        int64     `json:"size"`
 	Ages        []int     `json:"ages"`
 	Oldest      time.Time `json:"oldest"`
-	Next        time.Time `json:"next,omitzero"` // the next attempt of any
+	Next        time.Time `json:"next,omitzero"` // of the next attempt
 	Reply       string    `json:"reply,omitempty"`
 	tried       time.Time
 }
 
-// Totals sums up the queue by recipients' domain, the fullest first. A message
-// to several domains counts in each.
+// Totals sums up the queue by the recipients' domains, the largest first. A
+// message to several domains is counted in each.
 func (q *Queue) Totals(f Filter) []Total {
-	f.prepare()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	now := time.Now()
 	sums := map[string]*Total{}
-	for _, it := range q.items {
-		if f.Empty() || f.matches(q, it, now) {
-			q.total(sums, it, now)
+	q.update(func(m *schedule.Machine) {
+		now := time.Now()
+		c, err := f.compile(q.hostname())
+		if err != nil {
+			return
 		}
-	}
+		for msg := range m.Messages() {
+			if f.Empty() || c.matches(msg, now) {
+				addTotals(sums, msg, now)
+			}
+		}
+	})
 	out := make([]Total, 0, len(sums))
 	for _, t := range sums {
 		out = append(out, *t)
@@ -283,51 +279,63 @@ func (q *Queue) Totals(f Filter) []Total {
 	return out
 }
 
-func (q *Queue) total(sums map[string]*Total, it *item, now time.Time) {
+func addTotals(sums map[string]*Total, msg *schedule.Message, now time.Time) {
 	seen := map[string]bool{}
-	for i := range it.rcpts {
-		r := &it.rcpts[i]
-		if r.status != waiting {
+	for i := range msg.Rcpts {
+		r := &msg.Rcpts[i]
+		if r.Status != schedule.Waiting {
 			continue
 		}
-		domain := it.env.Rcpts[i].To.Domain()
-		t := sums[domain]
+		to := msg.Envelope.Rcpts[i].To
+		key := to.ASCIIDomain()
+		t := sums[key]
 		if t == nil {
-			t = &Total{Destination: domain, Ages: make([]int, len(Ages)+1), Oldest: it.at}
-			sums[domain] = t
+			t = &Total{Destination: to.Domain(), Ages: make([]int, len(Ages)+1), Oldest: msg.At}
+			sums[key] = t
 		}
-		if r.last != nil && r.tried.After(t.tried) {
-			t.Reply, t.tried = r.last.String(), r.tried
+		if r.Last != nil && r.Tried.After(t.tried) {
+			t.Reply, t.tried = r.Last.String(), r.Tried
 		}
-		if !seen[domain] {
-			seen[domain] = true
-			t.add(it, q.next(it), now)
-		}
-	}
-	for _, j := range it.jobs { // a destination that is down says why for all its mail
-		for _, i := range j.rcpts {
-			if t := sums[it.env.Rcpts[i].To.Domain()]; t != nil && t.Reply == "" && j.dest.why != nil {
-				t.Reply = j.dest.why.String()
-			}
+		if !seen[key] {
+			seen[key] = true
+			t.add(msg, now)
 		}
 	}
+	msg.Blocked(func(i int, why *mail.Reply) { // the reason for mail that has not been tried
+		if t := sums[msg.Envelope.Rcpts[i].To.ASCIIDomain()]; t != nil && t.Reply == "" {
+			t.Reply = why.String()
+		}
+	})
 }
 
 // add counts one message.
-func (t *Total) add(it *item, next, now time.Time) {
+func (t *Total) add(msg *schedule.Message, now time.Time) {
 	t.Messages++
-	t.Size += it.size
-	age, n := now.Sub(it.at), 0
+	t.Size += msg.Size
+	age, n := now.Sub(msg.At), 0
 	for n < len(Ages) && age >= Ages[n] {
 		n++
 	}
 	t.Ages[n]++
-	if it.at.Before(t.Oldest) {
-		t.Oldest = it.at
+	if msg.At.Before(t.Oldest) {
+		t.Oldest = msg.At
 	}
-	if it.held != "" {
+	if msg.Held != "" {
 		t.Held++
-	} else if t.Next.IsZero() || next.Before(t.Next) {
+	} else if next := msg.Next(); t.Next.IsZero() || next.Before(t.Next) {
 		t.Next = next
 	}
+}
+
+// ages counts messages and finds the oldest in each state.
+func (q *Queue) ages(now time.Time) (count map[string]int, age map[string]time.Duration) {
+	count, age = map[string]int{}, map[string]time.Duration{}
+	q.update(func(m *schedule.Machine) {
+		for msg := range m.Messages() {
+			state := msg.State(now)
+			count[state]++
+			age[state] = max(age[state], now.Sub(msg.At))
+		}
+	})
+	return count, age
 }

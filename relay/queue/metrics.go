@@ -7,8 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics are the queue's figures for Prometheus. Make them before the queue,
-// for its options want Synced and Attempted.
+// Metrics are the queue's metrics for Prometheus. They are created before the
+// queue and its journal, whose options refer to Attempted and Synced.
 type Metrics struct {
 	batch, sync, transit prometheus.Histogram
 	outcomes             *prometheus.CounterVec
@@ -19,7 +19,7 @@ type Metrics struct {
 	leftOut              *prometheus.Desc
 }
 
-// NewMetrics makes them.
+// NewMetrics returns metrics without a queue.
 func NewMetrics() *Metrics {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("hoplite_queue_"+name, help, labels, nil)
@@ -44,13 +44,13 @@ func NewMetrics() *Metrics {
 	}
 }
 
-// Synced is for journal.Options.
+// Synced records a batch of the journal.
 func (m *Metrics) Synced(records int, took time.Duration) {
 	m.batch.Observe(float64(records))
 	m.sync.Observe(took.Seconds())
 }
 
-// Attempted is for Options.
+// Attempted records an attempt.
 func (m *Metrics) Attempted(a Attempt) {
 	for i := range a.Outcomes {
 		o, word := &a.Outcomes[i], "deferred"
@@ -65,10 +65,10 @@ func (m *Metrics) Attempted(a Attempt) {
 	}
 }
 
-// Watch names the queue whose state is told.
+// Watch sets the queue whose state is collected.
 func (m *Metrics) Watch(q *Queue) { m.queue = q }
 
-// Describe is for Prometheus.
+// Describe implements prometheus.Collector.
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range []prometheus.Collector{m.batch, m.sync, m.transit, m.outcomes} {
 		c.Describe(ch)
@@ -78,7 +78,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect is for Prometheus.
+// Collect implements prometheus.Collector.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, c := range []prometheus.Collector{m.batch, m.sync, m.transit, m.outcomes} {
 		c.Collect(ch)
@@ -101,17 +101,4 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	for d, n := range map[*prometheus.Desc]*atomic.Int64{m.queued: &q.stats.queued, m.attempts: &q.stats.attempts, m.leftOut: &q.stats.leftOut} {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n.Load()))
 	}
-}
-
-// ages counts messages and finds the oldest in each state.
-func (q *Queue) ages(now time.Time) (count map[string]int, age map[string]time.Duration) {
-	count, age = map[string]int{}, map[string]time.Duration{}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, it := range q.items {
-		state := q.state(it, now)
-		count[state]++
-		age[state] = max(age[state], now.Sub(it.at))
-	}
-	return count, age
 }

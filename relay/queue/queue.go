@@ -1,18 +1,26 @@
-// Package queue is a hop that never forgets: it answers 250 when a message is
+// Package queue is a hop that stores messages: it answers 250 when a message is
 // on disk, and hands it to another hop as often as it takes.
 //
-// The journal (relay/queue/journal) knows the disk; this package knows the
-// time: which destination gets what and when, how many at once, what a reply
-// means for a recipient, and whom to tell. How a server is spoken to is the
-// business of the hop behind it, usually relay/forward. docs/queue.md lists the
+// The queue connects parts that are packages of their own, and owns what none
+// of them has, a lock and goroutines:
+//
+//   - schedule decides what is attempted when; it is a pure state machine
+//   - journal stores messages durably
+//   - record is the form in which envelopes and states are stored
+//   - report decides which reports are owed, and to whom
+//
+// The next hops are given to it, usually relay/forward. docs/queue.md lists the
 // states of a message.
+//
+// A message arrives through Hop (hop.go), is attempted and settled (deliver.go),
+// and may be changed by an administrator's order (orders.go). All of that goes
+// through Queue.step, the only place where the lock is taken.
 package queue
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,67 +28,33 @@ import (
 	"github.com/rs/zerolog"
 
 	"hoplite/mail"
-	"hoplite/mail/story"
 	"hoplite/relay/queue/journal"
+	"hoplite/relay/queue/record"
+	"hoplite/relay/queue/report"
+	"hoplite/relay/queue/schedule"
 )
 
-// Settings are what an admin may change while the queue runs.
-type Settings struct {
-	Hostname string // our name in reports
-	// Postmaster gets what can't be returned; empty means that it is only
-	// logged.
-	Postmaster mail.Address
-	// Workers bounds the attempts at once over all destinations; 0 means 200.
-	Workers int
-	// HoldTime is how long a held message waits for a person; 0 means 30 days.
-	HoldTime time.Duration
-	// Reserve is the free space in octets below which new mail is refused.
-	Reserve int64
-}
-
-// Options are what a Queue is made of.
-type Options struct {
-	Journal journal.Journal
-	Settings
-	// Free tells how many octets the disk has left; nil means enough.
-	Free func() (int64, error)
-	// Inject is the folder data/queue/inject; empty means none.
-	Inject string
-	// Sender gives the reverse path to use towards r: another than from where
-	// a forward must be able to find its bounces back (SRS). nil keeps it.
-	Sender func(from mail.Address, r mail.Rcpt) mail.Address
-	// Attempted hears of each attempt, with the outcomes of its recipients.
-	Attempted func(a Attempt)
-	Log       zerolog.Logger
-}
-
-// Attempt is the result of one attempt, as history keeps it.
-type Attempt = story.Attempt
-
-// Queue holds all queued mail of all upstreams.
+// Queue holds the queued mail of all upstreams.
 type Queue struct {
-	opt      Options // but for its Settings
+	opt      Options // without its Settings
 	settings atomic.Pointer[Settings]
 	log      zerolog.Logger
+	space    spaceGuard
+	own      composer
+	inject   injector
+	stats    counters
+	fenced   atomic.Bool // the journal has been taken over
+	rearm    chan struct{}
+	workers  sync.WaitGroup
 
-	mu        sync.Mutex
+	mu        sync.Mutex // taken by step alone
+	machine   *schedule.Machine
+	quota     report.Quota
 	upstreams map[string]*Upstream
-	items     map[string]*item
-	dests     map[string]*dest
-	missing   map[string]bool // upstreams that mail waits for
-	alarms    alarms
-	ring      []*dest // destinations that wait for a worker
-	active    int     // workers
-	running   bool
-	large     bool          // there is a backlog, see heed
-	rearm     chan struct{} // the first alarm has changed
-	workers   sync.WaitGroup
-	ctx       context.Context // of the attempts
-
-	unreturned unreturned
-	stats      counters
-	spaceAt    atomic.Int64 // when free space was last looked at, Unix nanoseconds
-	spaceLow   atomic.Bool
+	alarm     time.Time       // when watch wakes up; zero if it does not
+	size      int             // as Resized was told
+	attempts  context.Context // of the attempts
+	cancel    context.CancelFunc
 }
 
 // counters only grow; metrics read them.
@@ -89,187 +63,274 @@ type counters struct {
 	leftOut          atomic.Int64 // reports to the postmaster
 }
 
-// Upstream is one configured next hop for queued mail.
-type Upstream struct {
-	Name string
-	// Hop takes the mail, at this moment or not at all.
-	Hop mail.Hop
-	// PerDomain makes a destination of each recipient domain, for mail by MX;
-	// otherwise the upstream is one destination.
-	PerDomain bool
-	// Check, if it is not nil, is asked about each recipient before the queue
-	// takes it: an error is the reply to RCPT.
-	Check func(ctx context.Context, tx *mail.Transaction, r mail.Rcpt) error
-	Schedule
-}
-
-// Open loads the journal. Mail moves when Run is called; upstreams are added
-// before. Items of an upstream that nobody added are held or, if there is a
-// router, routed anew.
+// Open loads the journal. Upstreams are added next, and then Run delivers. Mail
+// for an upstream that was not added is routed again, or held.
 func Open(opt Options) (*Queue, error) {
 	if opt.Attempted == nil {
 		opt.Attempted = func(Attempt) {}
 	}
-	q := &Queue{
-		opt: opt, log: opt.Log,
-		upstreams: map[string]*Upstream{},
-		items:     map[string]*item{},
-		dests:     map[string]*dest{},
-		missing:   map[string]bool{},
-		rearm:     make(chan struct{}, 1),
-		ctx:       context.Background(),
+	if opt.Resized == nil {
+		opt.Resized = func(int) {}
 	}
-	q.unreturned.place = -1
+	q := &Queue{
+		opt: opt, log: opt.Log, upstreams: map[string]*Upstream{}, rearm: make(chan struct{}, 1),
+		space: spaceGuard{free: opt.Free, log: opt.Log},
+	}
+	q.inject = injector{q: q, dir: opt.Inject, log: opt.Log}
+	q.own = composer{journal: opt.Journal, hostname: q.hostname, way: q.direct, log: opt.Log}
+	q.machine = schedule.New(schedule.Options{Sender: opt.Sender, Routable: q.routable})
+	q.attempts, q.cancel = context.WithCancel(context.Background())
 	q.Change(opt.Settings)
-	// The heap only grows here: collecting it at each doubling costs more than
-	// reading the log.
-	before := debug.SetGCPercent(400)
+	now := time.Now()
 	err := opt.Journal.Load(func(e journal.Entry) error {
-		it := &item{id: e.ID, size: e.Size}
-		if err := unpackMeta(e.Meta, it, nil); err != nil {
+		msg := &schedule.Message{ID: e.ID, Size: e.Size}
+		if err := record.ReadMeta(e.Meta, msg, nil); err != nil {
 			return err
 		}
-		it.rcpts = make([]rcpt, len(it.env.Rcpts))
-		if err := unpackState(e.State, it); err != nil {
+		msg.Rcpts = make([]schedule.Rcpt, len(msg.Envelope.Rcpts))
+		if err := record.ReadState(e.State, msg); err != nil {
 			return err
 		}
-		q.items[it.id] = it
+		q.machine.Admit(msg, now)
 		return nil
 	})
-	debug.SetGCPercent(before)
 	if err != nil {
 		return nil, fmt.Errorf("load queue: %w", err)
 	}
-	q.heed()
+	q.update(func(*schedule.Machine) {})
 	return q, nil
 }
 
-// Change takes over other settings.
+// update applies f to the schedule and starts what it asks for.
+func (q *Queue) update(f func(m *schedule.Machine)) {
+	q.step(func(m *schedule.Machine) (free bool) { f(m); return false })
+}
+
+// step takes the lock, applies f to the schedule, and carries out the effects:
+// it starts attempts, marks messages as done and sets the alarm. If f reports
+// that the calling goroutine is free, the first attempt is returned to it. A
+// function that step calls must not take the lock again.
+func (q *Queue) step(f func(m *schedule.Machine) (free bool)) (next attempt) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	free := f(q.machine)
+	effects := q.machine.Take()
+	for _, j := range effects.Start {
+		a := attempt{job: j, up: q.upstreams[j.Upstream()], ctx: q.attempts}
+		if free {
+			next, free = a, false
+			continue
+		}
+		q.workers.Go(func() { q.work(a) })
+	}
+	for _, o := range effects.Overdue {
+		q.giveUp(o)
+	}
+	if len(effects.Done) > 0 {
+		q.opt.Journal.Done(effects.Done...)
+	}
+	for i := range effects.Notes {
+		q.note(&effects.Notes[i])
+	}
+	if due, ok := q.quota.Due(); ok && !due.After(time.Now()) {
+		s := q.quota.Summary()
+		q.workers.Go(func() { q.sendSummary(s) })
+	}
+	q.setAlarm()
+	if n := q.machine.Len(); n != q.size {
+		q.size = n
+		q.opt.Resized(n)
+	}
+	return next
+}
+
+// setAlarm wakes watch if there is an alarm before the one that it waits for.
+// The lock is held.
+func (q *Queue) setAlarm() {
+	if first := q.firstAlarm(); !first.IsZero() && (q.alarm.IsZero() || first.Before(q.alarm)) {
+		q.alarm = first
+		q.wake()
+	}
+}
+
+// firstAlarm returns the time of the first alarm, zero if there is none. The lock
+// is held.
+func (q *Queue) firstAlarm() time.Time {
+	first, ok := q.machine.Next()
+	if due, some := q.quota.Due(); some && (!ok || due.Before(first)) {
+		return due
+	}
+	return first
+}
+
+func (q *Queue) wake() {
+	select {
+	case q.rearm <- struct{}{}:
+	default:
+	}
+}
+
+// note writes one of the schedule's notes to the log.
+func (q *Queue) note(n *schedule.Note) {
+	switch msg := n.Message; n.Kind {
+	case schedule.DestinationDown:
+		q.log.Warn().Str("destination", n.Destination).Time("until", n.Until).Str("reply", n.Reply.String()).
+			Int("waiting", n.Waiting).Msg("destination is down; its mail waits")
+	case schedule.DestinationUp:
+		q.log.Info().Str("destination", n.Destination).Msg("destination answers again")
+	case schedule.UpstreamMissing:
+		q.log.Warn().Str("upstream", msg.To()).Str("id", msg.ID).Msg("mail waits for an upstream that is not configured, and no route accepts it")
+	case schedule.HoldExpired:
+		q.log.Warn().Str("id", msg.ID).Str("from", string(msg.Envelope.From)).Str("held", msg.Held).Msg("held message dropped: it was not released in time")
+	}
+}
+
+// Change replaces the settings.
 func (q *Queue) Change(s Settings) {
-	if s.Workers <= 0 {
-		s.Workers = 200
-	}
-	if s.HoldTime <= 0 {
-		s.HoldTime = 30 * 24 * time.Hour
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	q.settings.Store(&s)
-	q.spaceAt.Store(0) // look at once
-	for _, it := range q.items {
-		if it.held != "" && q.running {
-			q.planHeld(it)
-		}
-	}
+	q.space.setReserve(s.Reserve)
+	q.update(func(m *schedule.Machine) {
+		m.Limit(schedule.Limits{Workers: s.Workers, HoldTime: s.HoldTime})
+	})
 }
 
-// Router is the name of the upstream that takes what has no other: reports,
-// injected mail, mail of an upstream that is no longer configured. Its hop
-// routes by recipient.
-const Router = ""
-
-// Add makes an upstream known, or replaces one of the same name: running
-// attempts end with the old one.
+// Add makes an upstream known, or replaces one with the same name; attempts
+// under way end as they began.
 func (q *Queue) Add(u Upstream) {
-	u.Schedule.defaults()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.upstreams[u.Name] = &u
-	delete(q.missing, u.Name)
-	for _, d := range q.dests {
-		if d.upName == u.Name {
-			d.up = &u
-			d.limit = min(d.limit, float64(u.Concurrency))
-		}
-	}
-	if q.running {
-		q.schedule()
-	}
+	q.update(func(m *schedule.Machine) {
+		q.upstreams[u.Name] = &u
+		m.AddUpstream(schedule.Upstream{Name: u.Name, PerDomain: u.PerDomain, Policy: u.Policy}, time.Now())
+	})
 }
 
-// Remove forgets an upstream; its mail is routed anew, or held.
+// Remove forgets an upstream. Its mail is routed again, or held.
 func (q *Queue) Remove(name string) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	delete(q.upstreams, name)
-	for _, it := range q.items {
-		if it.to() == name && it.held == "" {
-			q.unschedule(it)
-			if q.running && it.active == 0 { // else the attempt's end plans it
-				q.plan(it)
-			}
-		}
-	}
+	q.update(func(m *schedule.Machine) {
+		delete(q.upstreams, name)
+		m.RemoveUpstream(name, time.Now())
+	})
 }
 
-// Run moves mail until ctx ends, and returns when the attempts that were under
-// way have ended: those get drain to finish.
+// Hop returns the hop that queues mail for the upstream called name. Its Send
+// answers 250 when the message is on disk.
+func (q *Queue) Hop(name string) mail.Hop { return &intake{q, name} }
+
+// Direct returns the hop for an upstream that answers in-line. With auto, the
+// queue takes over while the upstream cannot be asked.
+func (q *Queue) Direct(name string, inline mail.Hop, auto bool) *Direct {
+	return &Direct{q: q, name: name, inline: inline, queued: q.Hop(name), auto: auto}
+}
+
+// check returns an upstream's Check, nil if it has none.
+func (q *Queue) check(name string) (check func(context.Context, *mail.Transaction, mail.Rcpt) error) {
+	q.update(func(*schedule.Machine) {
+		if up := q.upstreams[name]; up != nil {
+			check = up.Check
+		}
+	})
+	return check
+}
+
+func (q *Queue) hostname() string { return q.settings.Load().Hostname }
+
+// routable reports whether the Router accepts all waiting recipients of a
+// message, as far as it can say. The lock is held.
+func (q *Queue) routable(msg *schedule.Message) bool {
+	guide, ok := q.upstreams[Router].Hop.(Guide)
+	if !ok {
+		return true
+	}
+	tx := transaction(msg, q.hostname())
+	for i := range msg.Rcpts {
+		if msg.Rcpts[i].Status != schedule.Waiting {
+			continue
+		}
+		if _, _, err := guide.Way(tx, msg.Envelope.Rcpts[i]); err != nil && mail.AsReply(err).Permanent() {
+			return false
+		}
+	}
+	return true
+}
+
+// Run delivers mail until ctx ends, and then waits up to drain for the attempts
+// under way. If the journal is taken over by another owner, Run stops at once
+// and returns journal.ErrFenced.
 func (q *Queue) Run(ctx context.Context, drain time.Duration) error {
 	attempts, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	q.mu.Lock()
-	if q.running {
-		q.mu.Unlock()
-		return errors.New("queue runs already")
+	err := errors.New("queue is already running")
+	q.update(func(m *schedule.Machine) {
+		if !m.Running() {
+			err = nil
+			q.cancel() // of no attempt: none has begun
+			q.attempts, q.cancel = attempts, cancel
+			if !q.fenced.Load() {
+				m.Start(time.Now())
+			}
+		}
+	})
+	if err != nil {
+		return err
 	}
-	q.ctx, q.running = attempts, true
-	q.schedule()
-	q.mu.Unlock()
-
 	q.watch(ctx)
-
-	q.mu.Lock()
-	q.running = false
-	q.mu.Unlock()
+	q.update(func(m *schedule.Machine) { m.Stop() })
 	stop := time.AfterFunc(drain, cancel)
 	defer stop.Stop()
 	q.workers.Wait()
+	if q.fenced.Load() {
+		return fmt.Errorf("queue stopped: %w", journal.ErrFenced)
+	}
 	return nil
 }
 
-// Close closes the journal, after Run has returned or without it.
-func (q *Queue) Close() error { return q.opt.Journal.Close() }
-
-// schedule plans every item that has no plan yet.
-func (q *Queue) schedule() {
-	for _, it := range q.items {
-		if len(it.jobs) == 0 {
-			q.plan(it)
-		}
-	}
-}
-
-// watch rings the alarms as their time comes, and looks into inject.
+// watch wakes the schedule when an alarm is due, and looks for injected mail.
 func (q *Queue) watch(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	inject := time.NewTicker(30 * time.Second)
 	defer inject.Stop()
-	for {
+	for !q.fenced.Load() {
 		select {
 		case <-ctx.Done():
 			return
 		case <-inject.C:
-			q.injectAll(ctx)
+			q.inject.run(ctx)
 			continue
 		case <-timer.C:
 		case <-q.rearm:
 		}
-		if wait, any := q.ringDue(time.Now()); any {
-			timer.Reset(wait)
+		var next time.Time
+		q.update(func(m *schedule.Machine) {
+			m.Advance(time.Now())
+			next = q.firstAlarm()
+			q.alarm = next
+		})
+		if !next.IsZero() {
+			timer.Reset(max(0, time.Until(next)))
 		}
 	}
 }
 
-// ringDue rings what is due and tells how long until the next alarm.
-func (q *Queue) ringDue(now time.Time) (time.Duration, bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for len(q.alarms) > 0 && !q.alarms[0].when().After(now) {
-		q.alarms.pop().ring(q)
+// lost reports whether err says that the journal has been taken over. Then
+// another process delivers its messages: the queue accepts and sends nothing
+// more, and cancels the attempts under way.
+func (q *Queue) lost(err error) bool {
+	if !errors.Is(err, journal.ErrFenced) {
+		return false
 	}
-	if len(q.alarms) == 0 {
-		return 0, false
+	if !q.fenced.Swap(true) {
+		q.log.Error().Err(err).Msg("the queue has been taken over by another owner; delivery stops")
 	}
-	return max(0, q.alarms[0].when().Sub(now)), true
+	q.update(func(m *schedule.Machine) {
+		m.Stop()
+		q.cancel()
+	})
+	q.wake()
+	return true
+}
+
+// Close closes the journal, after Run has returned or without it.
+func (q *Queue) Close() error {
+	q.cancel()
+	return q.opt.Journal.Close()
 }

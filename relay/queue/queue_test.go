@@ -20,6 +20,8 @@ import (
 	"hoplite/mail"
 	"hoplite/relay/queue/journal"
 	"hoplite/relay/queue/journal/memory"
+	"hoplite/relay/queue/record"
+	"hoplite/relay/queue/schedule"
 )
 
 // server is a hop that answers as its script says, and remembers.
@@ -566,7 +568,7 @@ func TestDestinations(t *testing.T) {
 			}
 			return nil
 		}
-		for range deadAfter + 1 {
+		for range 3 + 1 {
 			h.accept(t, "out", to("a@example.net", "b@example.net")...)
 			synctest.Wait()
 		}
@@ -581,19 +583,19 @@ func TestDestinations(t *testing.T) {
 				t.Errorf("report\n%s", r.text)
 			}
 		}
-		if n := len(h.back.deliveries()); n != 2*(deadAfter+1) {
+		if n := len(h.back.deliveries()); n != 2*(3+1) {
 			t.Errorf("%d reports", n)
 		}
 	})
 	bubble(t, "concurrency grows to its limit", func(t *testing.T) {
 		h := newHouse(t)
-		h.Add(Upstream{Name: "out", Hop: h.out, Schedule: Schedule{Concurrency: 9}})
+		h.Add(Upstream{Name: "out", Hop: h.out, Policy: schedule.Policy{Concurrency: 9}})
 		h.out.slow = time.Second
 		for range 200 {
 			h.accept(t, "out", to("a@example.net")...)
 		}
 		pass(time.Second / 2)
-		if _, most := h.out.counts(); most != startLimit {
+		if _, most := h.out.counts(); most != 5 {
 			t.Errorf("starts with %d at once", most)
 		}
 		pass(time.Hour)
@@ -632,33 +634,6 @@ func TestDestinations(t *testing.T) {
 		}
 		h.empty(t)
 	})
-}
-
-// What only looks as if it were in line must not keep a destination from being
-// probed.
-func TestLine(t *testing.T) {
-	d := &dest{up: &Upstream{}, limit: 1}
-	var all []*job
-	for range 200 {
-		j := &job{state: jobReady}
-		all = append(all, j)
-		d.lines[1].push(j)
-	}
-	for i, j := range all {
-		if i%2 == 0 {
-			j.state = jobWaiting
-		}
-	}
-	n := 0
-	for d.wants() {
-		if j := d.pop(); j != all[2*n+1] {
-			t.Fatalf("job %d is the wrong one", n)
-		}
-		n++
-	}
-	if n != 100 || d.hasReady() || len(d.lines[1].jobs) != 0 {
-		t.Errorf("%d jobs; left %d", n, len(d.lines[1].jobs))
-	}
 }
 
 func TestReports(t *testing.T) {
@@ -795,9 +770,9 @@ func TestReports(t *testing.T) {
 		synctest.Wait()
 		// The crash: the report is in the journal, and so is the message again.
 		m, _ := mail.NewMessage(mail.Bytes("Subject: hello\r\n\r\n"))
-		it := newItem(tx.ID, "out", mail.Envelope{From: "ann@example.org", Rcpts: to("x@example.net")}, time.Now())
+		msg := schedule.NewMessage(tx.ID, "out", mail.Envelope{From: "ann@example.org", Rcpts: to("x@example.net")}, time.Now())
 		h.stop()
-		if err := h.memory.Commit(t.Context(), journal.Change{Kind: journal.Put, ID: tx.ID, Meta: packMeta(it, tx), Message: m}); err != nil {
+		if err := h.memory.Commit(t.Context(), journal.Change{Kind: journal.Put, ID: tx.ID, Meta: record.Meta(msg, tx), Message: m}); err != nil {
 			t.Fatal(err)
 		}
 		h.back.send = nil
@@ -1215,7 +1190,7 @@ func TestListingWhileDown(t *testing.T) {
 	bubble(t, "mail that was never tried has the reason of its destination", func(t *testing.T) {
 		h := newHouse(t)
 		h.out.open = func(*mail.Transaction) error { return &mail.Reply{Code: 451, Enhanced: "4.4.1", Text: "nobody there"} }
-		for range deadAfter {
+		for range 3 {
 			h.accept(t, "out", to("a@example.net")...)
 			synctest.Wait()
 		}

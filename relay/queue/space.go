@@ -1,17 +1,45 @@
-//go:build linux || darwin || freebsd
-
 package queue
 
 import (
-	"fmt"
-	"syscall"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
 )
 
-// FreeSpace tells how many octets the file system of dir has left for us.
-func FreeSpace(dir string) (int64, error) {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(dir, &st); err != nil {
-		return 0, fmt.Errorf("free space of %s: %w", dir, err)
+// spaceGuard watches the free space of the queue's disk.
+type spaceGuard struct {
+	free    func() (int64, error) // nil: unlimited
+	reserve atomic.Int64
+	checked atomic.Int64 // time of the last look, in Unix nanoseconds
+	isLow   atomic.Bool
+	log     zerolog.Logger
+}
+
+// setReserve changes the free space below which the disk counts as full.
+func (g *spaceGuard) setReserve(octets int64) {
+	g.reserve.Store(octets)
+	g.checked.Store(0)
+}
+
+// low reports whether the free space is below the reserve. It looks at the disk
+// once a second at most.
+func (g *spaceGuard) low() bool {
+	reserve := g.reserve.Load()
+	if g.free == nil || reserve <= 0 {
+		return false
 	}
-	return int64(st.Bavail) * int64(st.Bsize), nil
+	now := time.Now().UnixNano()
+	if at := g.checked.Load(); now-at > int64(time.Second) && g.checked.CompareAndSwap(at, now) {
+		free, err := g.free()
+		low := err == nil && free < reserve
+		if was := g.isLow.Swap(low); was != low {
+			e := g.log.Warn()
+			if !low {
+				e = g.log.Info()
+			}
+			e.Int64("free", free).Int64("reserve", reserve).Bool("refusing", low).Msg("free space of the queue's disk")
+		}
+	}
+	return g.isLow.Load()
 }

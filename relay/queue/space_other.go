@@ -4,5 +4,6 @@ package queue
 
 import "math"
 
-// FreeSpace is not known here; a full disk is noticed when a write fails.
+// FreeSpace returns a large number: the free space is unknown on this system, and a
+// full disk is noticed when a write fails.
 func FreeSpace(string) (int64, error) { return math.MaxInt64, nil }

@@ -18,6 +18,7 @@ import (
 	"hoplite/relay/forward"
 	"hoplite/relay/queue"
 	"hoplite/relay/queue/journal/memory"
+	"hoplite/relay/queue/schedule"
 )
 
 // faulty is an upstream server that does one thing wrong for a while, and then
@@ -248,7 +249,7 @@ func newFault(t *testing.T, what string, mends bool, mode string) *fault {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.q.Add(queue.Upstream{Name: "out", Hop: up, Schedule: queue.Schedule{RetryMin: 50 * time.Millisecond, RetryMax: 200 * time.Millisecond}})
+	f.q.Add(queue.Upstream{Name: "out", Hop: up, Policy: schedule.Policy{RetryMin: 50 * time.Millisecond, RetryMax: 200 * time.Millisecond}})
 	f.q.Add(queue.Upstream{Name: queue.Router, Hop: f.told})
 	f.hop = f.q.Hop("out")
 	if mode == "auto" {

@@ -18,6 +18,7 @@ import (
 	"hoplite/mail"
 	"hoplite/relay/queue"
 	"hoplite/relay/queue/journal/disk"
+	"hoplite/relay/queue/record"
 )
 
 // Callbacks connect a server's queue with the rest of the server. Commands open
@@ -36,15 +37,17 @@ type Callbacks struct {
 // Open opens the queue in the data folder, whose lock the caller holds.
 func Open(cfg *config.Config, log zerolog.Logger, calls Callbacks) (*queue.Queue, error) {
 	dir := cfg.Under("queue")
+	pace := &gcPace{}
+	defer pace.load()()
 	j, err := disk.Open(disk.Options{
-		Dir: dir, Inline: int64(cfg.Queue.Inline), Envelope: queue.Envelope, Log: log, Synced: calls.Synced, Spare: calls.Spare,
+		Dir: dir, Inline: int64(cfg.Queue.Inline), Envelope: record.Envelope, Log: log, Synced: calls.Synced, Spare: calls.Spare,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open queue: %w", err)
 	}
 	q, err := queue.Open(queue.Options{
 		Journal: j, Settings: cfg.QueueSettings(), Free: func() (int64, error) { return queue.FreeSpace(dir) },
-		Inject: filepath.Join(dir, "inject"), Sender: calls.Sender, Attempted: calls.Attempted, Log: log,
+		Inject: filepath.Join(dir, "inject"), Sender: calls.Sender, Attempted: calls.Attempted, Resized: pace.resized, Log: log,
 	})
 	if err != nil {
 		j.Close()

@@ -15,6 +15,7 @@ import (
 	"hoplite/maildrop"
 	"hoplite/relay"
 	"hoplite/relay/queue"
+	"hoplite/relay/queue/schedule"
 )
 
 // serving is a generation that serves clients. Its life: newServing, open,
@@ -136,15 +137,15 @@ func (s *serving) attachQueue(previous *serving) {
 	}
 	for _, c := range s.Config.Upstream {
 		up := s.Upstreams[c.Name]
-		q.Add(queue.Upstream{Name: c.Name, Hop: up, Check: up.Check, PerDomain: c.MX, Schedule: queue.Schedule{
+		q.Add(queue.Upstream{Name: c.Name, Hop: up, Check: up.Check, PerDomain: c.MX, Policy: schedule.Policy{
 			RetryMin: c.FirstRetry, RetryMax: c.MaxRetry, Lifetime: c.GiveUp,
 			DelayWarning: c.DelayedAfter, Concurrency: c.Connections,
 		}})
 	}
 	for name, store := range s.Stores() {
-		q.Add(queue.Upstream{Name: name, Hop: store, Schedule: queue.DefaultSchedule})
+		q.Add(queue.Upstream{Name: name, Hop: store, Policy: schedule.DefaultPolicy})
 	}
-	q.Add(queue.Upstream{Name: queue.Router, Hop: s.router(), Schedule: queue.DefaultSchedule})
+	q.Add(queue.Upstream{Name: queue.Router, Hop: s.router(), Policy: schedule.DefaultPolicy})
 	if previous == nil {
 		return
 	}

@@ -1,4 +1,4 @@
-package queue
+package record
 
 import (
 	"encoding/binary"
@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// packer writes the compact form in which envelopes and states lie in the
-// journal: numbers as varints, texts with their length before them. It is
-// several times cheaper than JSON, and every message pays it.
+// packer writes the compact form in which envelopes and states are stored:
+// numbers as varints, strings after their length. It is several times cheaper
+// than JSON, and every message needs it.
 type packer struct{ b []byte }
 
 func (p *packer) num(n int64)   { p.b = binary.AppendVarint(p.b, n) }
@@ -31,10 +31,10 @@ func (p *packer) time(t time.Time) {
 	p.num(t.UnixNano())
 }
 
-var errPacked = errors.New("packed record is damaged")
+var errPacked = errors.New("record is damaged")
 
-// unpacker reads what packer wrote. After the first mistake it gives zero
-// values, and err says so.
+// unpacker reads what packer wrote. After the first error it returns zero
+// values, and err is set.
 type unpacker struct {
 	b   []byte
 	err error
@@ -50,7 +50,7 @@ func (u *unpacker) num() int64 {
 	return n
 }
 
-// count is a number of things that each take at least one octet.
+// count reads the number of items that follow, each at least one octet long.
 func (u *unpacker) count() int {
 	n := u.num()
 	if n < 0 || n > int64(len(u.b)) {

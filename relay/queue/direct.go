@@ -6,18 +6,19 @@ import (
 	"time"
 
 	"hoplite/mail"
+	"hoplite/relay/queue/schedule"
 )
 
-// How long an upstream in auto mode is passed by after it could not be
-// reached, at first and at most.
+// How long an upstream in auto mode is bypassed after it could not be reached, at
+// first and at most.
 const (
 	passMin = 5 * time.Second
 	passMax = time.Minute
 )
 
-// Direct is an upstream that is asked while the client waits. What is
-// quarantined is held in the queue instead, and in auto mode whatever the
-// upstream could not be asked about is queued: it is down, slow, or hung up.
+// Direct is an upstream that is asked while the client waits. Quarantined mail is
+// held in the queue instead. In auto mode, mail is queued when the upstream cannot
+// be asked: it is down or slow, or it closed the connection.
 type Direct struct {
 	q      *Queue
 	name   string
@@ -27,18 +28,12 @@ type Direct struct {
 
 	mu       sync.Mutex
 	failures int
-	last     time.Time // the last failure
-	down     time.Time // nobody asks before; zero while it answers
+	last     time.Time // of the last failure
+	down     time.Time // it is not asked before; zero while it answers
 	why      string
 }
 
-// Direct makes the hop for an upstream that answers in-line. With auto, the
-// queue takes over while it can't.
-func (q *Queue) Direct(name string, inline mail.Hop, auto bool) *Direct {
-	return &Direct{q: q, name: name, inline: inline, queued: q.Hop(name), auto: auto}
-}
-
-// State is "up", or "down" with the reason.
+// State returns "up", or "down" with the reason.
 func (d *Direct) State() (state, why string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -51,7 +46,7 @@ func (d *Direct) State() (state, why string) {
 // Open begins a handoff to the upstream, or to the queue while it is down.
 func (d *Direct) Open(ctx context.Context, tx *mail.Transaction) (mail.Handoff, error) {
 	h, err := d.inline.Open(ctx, tx)
-	if err != nil && d.auto && Unreachable(mail.AsReply(err)) {
+	if err != nil && d.auto && schedule.Unreachable(mail.AsReply(err)) {
 		d.failed(mail.AsReply(err))
 		return d.queued.Open(ctx, tx)
 	}
@@ -61,8 +56,8 @@ func (d *Direct) Open(ctx context.Context, tx *mail.Transaction) (mail.Handoff, 
 	return &directHandoff{d: d, tx: tx, h: h}, nil
 }
 
-// directHandoff asks the upstream about recipients even while it is down: what
-// it remembers keeps strangers' addresses out of the queue.
+// directHandoff asks the upstream about recipients even while it is down: what it
+// remembers keeps unknown recipients out of the queue.
 type directHandoff struct {
 	d     *Direct
 	tx    *mail.Transaction
@@ -70,6 +65,7 @@ type directHandoff struct {
 	rcpts []mail.Rcpt
 }
 
+// Rcpt asks the upstream about a recipient.
 func (h *directHandoff) Rcpt(ctx context.Context, r mail.Rcpt) error {
 	if err := h.h.Rcpt(ctx, r); err != nil {
 		return err
@@ -78,14 +74,16 @@ func (h *directHandoff) Rcpt(ctx context.Context, r mail.Rcpt) error {
 	return nil
 }
 
+// Close ends the handoff to the upstream.
 func (h *directHandoff) Close() error { return h.h.Close() }
 
+// Send hands the message to the upstream, or to the queue.
 func (h *directHandoff) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
 	d := h.d
 	if q := d.q; q != nil && q.opt.Sender != nil && h.tx.Envelope.From != "" {
 		for _, r := range h.rcpts {
 			if q.opt.Sender(h.tx.Envelope.From, r) != h.tx.Envelope.From {
-				// Forwarded: each recipient may need a sender of its own.
+				// Forwarded mail may need a different sender for each recipient.
 				return h.queue(ctx, m, h.rcpts)
 			}
 		}
@@ -100,7 +98,7 @@ func (h *directHandoff) Send(ctx context.Context, m *mail.Message) []mail.Outcom
 	var left []mail.Rcpt
 	var places []int
 	for i := range out {
-		if r := &out[i].Reply; ownTemporary(r) || Unreachable(r) {
+		if r := &out[i].Reply; schedule.OwnTemporary(r) || schedule.Unreachable(r) {
 			left, places = append(left, h.rcpts[i]), append(places, i)
 		}
 	}
@@ -117,46 +115,54 @@ func (h *directHandoff) Send(ctx context.Context, m *mail.Message) []mail.Outcom
 	return out
 }
 
-// queue hands the message over to the queue for some recipients.
+// queue hands the message to the queue for some of the recipients.
 func (h *directHandoff) queue(ctx context.Context, m *mail.Message, rcpts []mail.Rcpt) []mail.Outcome {
 	into, err := h.d.queued.Open(ctx, h.tx)
 	if err != nil {
 		return all(rcpts, mail.AsReply(err))
 	}
 	defer into.Close()
-	// They were asked about already: no second question now.
+	// The upstream has accepted them already: the queue's check is skipped.
 	into.(*handoff).rcpts = rcpts
 	return into.Send(ctx, m)
 }
 
-// mayTry tells whether the upstream should be asked: it is up, or its time has
-// come and nobody else is trying.
+// mayTry reports whether the upstream should be asked: it is up, or it is time to
+// try again and no other session does.
 func (d *Direct) mayTry() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
-	if now.Before(d.down) && !d.q.reachedSince(d.name, d.last) {
+	if now.Before(d.down) && !d.reachedByQueue() {
 		return false
 	}
 	if d.failures > 0 {
-		d.last, d.down = now, now.Add(passMin) // the others wait for what this one finds
+		d.last, d.down = now, now.Add(passMin) // other sessions wait for the result of this one
 	}
 	return true
 }
 
+// reachedByQueue reports whether the queue has reached the upstream since the
+// last failure.
+func (d *Direct) reachedByQueue() (ok bool) {
+	d.q.update(func(m *schedule.Machine) { ok = m.ReachedSince(d.name, d.last) })
+	return ok
+}
+
+// failed records that the upstream could not be asked.
 func (d *Direct) failed(r *mail.Reply) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.failures == 0 {
-		d.q.log.Warn().Str("hop", d.name).Str("reply", r.String()).Msg("upstream can't be asked; its mail is queued")
+		d.q.log.Warn().Str("hop", d.name).Str("reply", r.String()).Msg("upstream cannot be reached; its mail is queued")
 	}
 	d.failures++
 	d.why = r.String()
 	d.last = time.Now()
-	d.down = d.last.Add(doubled(passMin, d.failures, passMax))
+	d.down = d.last.Add(schedule.Doubled(passMin, d.failures, passMax))
 }
 
-// answered notes that the upstream is there; its queued mail need not wait.
+// answered records that the upstream answers; its queued mail need not wait.
 func (d *Direct) answered() {
 	d.mu.Lock()
 	was := d.failures
@@ -164,28 +170,6 @@ func (d *Direct) answered() {
 	d.mu.Unlock()
 	if was > 0 {
 		d.q.log.Info().Str("hop", d.name).Msg("upstream answers again; mail goes in-line")
-		d.q.revive(d.name)
+		d.q.update(func(m *schedule.Machine) { m.Revive(d.name) })
 	}
-}
-
-// reachedSince tells whether the queue has reached a destination lately.
-func (q *Queue) reachedSince(key string, t time.Time) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	d := q.dests[key]
-	return d != nil && d.good.After(t)
-}
-
-// revive tries a destination at once that is known to answer.
-func (q *Queue) revive(key string) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	d := q.dests[key]
-	if d == nil {
-		return
-	}
-	if !d.blocked.IsZero() {
-		q.unblock(d)
-	}
-	q.wake(d)
 }

@@ -1,4 +1,8 @@
-package queue
+// Package record defines what the queue stores with a message: the meta and
+// state of its journal, and the envelope files in deferred and inject.
+//
+// Start with Meta and State; Envelope and File are the form for people.
+package record
 
 import (
 	"fmt"
@@ -6,24 +10,25 @@ import (
 	"time"
 
 	"hoplite/mail"
+	"hoplite/relay/queue/schedule"
 )
 
-// The first octet of meta and state. A form is never changed, only followed by
-// a new one; unknown forms stop the start.
+// The first octet of meta and of state is the number of its form. A form is
+// never changed, only succeeded by another; an unknown one is an error.
 const (
 	metaForm  = 1
 	stateForm = 1
 )
 
-// packMeta writes what never changes of a queued message: envelope, where it
-// came from, and the trail so far.
-func packMeta(it *item, tx *mail.Transaction) []byte {
+// Meta returns the part of a queued message that never changes: its envelope,
+// its origin, and the trail so far.
+func Meta(msg *schedule.Message, tx *mail.Transaction) []byte {
 	p := packer{make([]byte, 0, 512)}
 	p.b = append(p.b, metaForm)
-	p.text(it.upstream)
-	p.time(it.at)
-	p.flag(it.noReport)
-	packEnvelope(&p, &it.env)
+	p.text(msg.Upstream)
+	p.time(msg.At)
+	p.flag(msg.Forged)
+	packEnvelope(&p, &msg.Envelope)
 	p.text(tx.Hostname)
 	p.text(tx.Quarantine)
 	packClient(&p, &tx.Client)
@@ -34,18 +39,19 @@ func packMeta(it *item, tx *mail.Transaction) []byte {
 	return p.b
 }
 
-// unpackMeta fills it; tx, when it is not nil, gets the rest.
-func unpackMeta(b []byte, it *item, tx *mail.Transaction) error {
+// ReadMeta reads what Meta wrote into msg, whose ID is set. tx receives the rest,
+// unless it is nil.
+func ReadMeta(b []byte, msg *schedule.Message, tx *mail.Transaction) error {
 	if len(b) == 0 || b[0] != metaForm {
-		return fmt.Errorf("envelope of %s has a form that this program does not know", it.id)
+		return fmt.Errorf("envelope of %s has a form that this version cannot read", msg.ID)
 	}
 	u := unpacker{b: b[1:]}
-	it.upstream = u.text()
-	it.at = u.time()
-	it.noReport = u.flag()
-	unpackEnvelope(&u, &it.env)
+	msg.Upstream = u.text()
+	msg.At = u.time()
+	msg.Forged = u.flag()
+	unpackEnvelope(&u, &msg.Envelope)
 	if tx != nil {
-		tx.ID, tx.At, tx.Envelope = it.id, it.at, it.env
+		tx.ID, tx.At, tx.Envelope = msg.ID, msg.At, msg.Envelope
 		tx.Hostname = u.text()
 		tx.Quarantine = u.text()
 		unpackClient(&u, &tx.Client)
@@ -55,7 +61,7 @@ func unpackMeta(b []byte, it *item, tx *mail.Transaction) error {
 		tx.Trail = unpackTrail(&u)
 	}
 	if u.err != nil {
-		return fmt.Errorf("envelope of %s: %w", it.id, u.err)
+		return fmt.Errorf("envelope of %s: %w", msg.ID, u.err)
 	}
 	return nil
 }
@@ -223,51 +229,54 @@ func unpackReply(u *unpacker) *mail.Reply {
 	return &mail.Reply{Code: int(u.num()), Enhanced: u.text(), Text: u.text(), Host: u.text()}
 }
 
-// packState writes what changes: how far each recipient is.
-func packState(it *item) []byte {
-	p := packer{make([]byte, 0, 64+64*len(it.rcpts))}
+// State returns the part of a queued message that changes: its hold and the
+// progress of each recipient.
+func State(msg *schedule.Message) []byte {
+	p := packer{make([]byte, 0, 64+64*len(msg.Rcpts))}
 	p.b = append(p.b, stateForm)
-	held := it.held
-	if it.stranded {
-		held = "" // found out anew at each start
+	held := msg.Held
+	if msg.Stranded() {
+		held = "" // decided again at each start
 	}
 	p.text(held)
-	p.time(it.heldAt)
-	p.text(it.override)
-	p.flag(it.warned)
-	for i := range it.rcpts {
-		r := &it.rcpts[i]
-		p.num(int64(r.status))
-		p.count(r.attempts)
-		p.time(r.next)
-		p.time(r.tried)
-		packReply(&p, r.last)
+	p.time(msg.HeldAt)
+	p.text(msg.Override)
+	p.flag(msg.Warned)
+	for i := range msg.Rcpts {
+		r := &msg.Rcpts[i]
+		p.num(int64(r.Status))
+		p.count(r.Attempts)
+		p.time(r.Next)
+		p.time(r.Tried)
+		packReply(&p, r.Last)
 	}
 	return p.b
 }
 
-func unpackState(b []byte, it *item) error {
+// ReadState reads what State wrote into msg, which has as many Rcpts. Without
+// state, b is empty.
+func ReadState(b []byte, msg *schedule.Message) error {
 	if len(b) == 0 {
 		return nil
 	}
 	if b[0] != stateForm {
-		return fmt.Errorf("state of %s has a form that this program does not know", it.id)
+		return fmt.Errorf("state of %s has a form that this version cannot read", msg.ID)
 	}
 	u := unpacker{b: b[1:]}
-	it.held = u.text()
-	it.heldAt = u.time()
-	it.override = u.text()
-	it.warned = u.flag()
-	for i := range it.rcpts {
-		r := &it.rcpts[i]
-		r.status = status(u.num())
-		r.attempts = int(u.num())
-		r.next = u.time()
-		r.tried = u.time()
-		r.last = unpackReply(&u)
+	msg.Held = u.text()
+	msg.HeldAt = u.time()
+	msg.Override = u.text()
+	msg.Warned = u.flag()
+	for i := range msg.Rcpts {
+		r := &msg.Rcpts[i]
+		r.Status = schedule.Status(u.num())
+		r.Attempts = int(u.num())
+		r.Next = u.time()
+		r.Tried = u.time()
+		r.Last = unpackReply(&u)
 	}
 	if u.err != nil {
-		return fmt.Errorf("state of %s: %w", it.id, u.err)
+		return fmt.Errorf("state of %s: %w", msg.ID, u.err)
 	}
 	return nil
 }

@@ -1,0 +1,73 @@
+package queue
+
+import (
+	"context"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/mail"
+	"hoplite/mail/story"
+	"hoplite/relay/queue/journal"
+	"hoplite/relay/queue/schedule"
+)
+
+// Settings are what an administrator may change while the queue runs.
+type Settings struct {
+	Hostname string // this server's name in reports
+	// Postmaster gets reports that cannot be returned to a sender. If it is
+	// empty, they are only logged.
+	Postmaster mail.Address
+	// Workers bounds the concurrent attempts over all destinations; 0 means 200.
+	Workers int
+	// HoldTime is how long a held message is kept; 0 means 30 days.
+	HoldTime time.Duration
+	// Reserve is the free space in octets below which new mail is refused.
+	Reserve int64
+}
+
+// Options configure a Queue.
+type Options struct {
+	Journal journal.Journal
+	Settings
+	// Free returns the free octets of the disk; nil means that there are enough.
+	Free func() (int64, error)
+	// Inject is the folder data/queue/inject; empty disables injection.
+	Inject string
+	// Sender returns the reverse path to use for mail to r. It differs from
+	// from where a forwarder must receive the bounces (SRS). nil keeps from.
+	Sender func(from mail.Address, r mail.Rcpt) mail.Address
+	// Attempted is called after each attempt.
+	Attempted func(a Attempt)
+	// Resized is called with the number of queued messages when it has changed.
+	// It must return at once and must not call the queue.
+	Resized func(messages int)
+	Log     zerolog.Logger
+}
+
+// Attempt is the result of one attempt, as history keeps it.
+type Attempt = story.Attempt
+
+// Router is the name of the upstream that takes mail without an upstream of its
+// own. Its hop routes by recipient.
+const Router = schedule.Router
+
+// Upstream is one configured next hop for queued mail.
+type Upstream struct {
+	Name string
+	Hop  mail.Hop // makes one attempt
+	// PerDomain makes each recipient domain a destination of its own, as for
+	// mail by MX; otherwise the upstream is one destination.
+	PerDomain bool
+	// Check, if it is not nil, is asked about each recipient before the queue
+	// accepts it; an error is the reply to RCPT.
+	Check func(ctx context.Context, tx *mail.Transaction, r mail.Rcpt) error
+	schedule.Policy
+}
+
+// Guide is a Router's hop that can name a recipient's upstream without
+// delivering: the upstream, and the recipient as that upstream knows it. An
+// error is the reply to RCPT.
+type Guide interface {
+	Way(tx *mail.Transaction, r mail.Rcpt) (upstream string, to mail.Rcpt, err error)
+}

@@ -1,0 +1,136 @@
+package record
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"hoplite/mail"
+	"hoplite/relay/queue/schedule"
+)
+
+// File is the .json file beside a message in deferred and inject. People can
+// read it, and it is enough to queue the message again.
+type File struct {
+	ID       string       `json:"id,omitempty"`
+	Upstream string       `json:"upstream"` // empty or unknown: routed
+	From     mail.Address `json:"from"`
+	Queued   time.Time    `json:"queued"`
+	Body     string       `json:"body,omitempty"` // 7BIT, 8BITMIME
+	UTF8     bool         `json:"smtputf8,omitempty"`
+	TLS      bool         `json:"requiretls,omitempty"`
+	Ret      string       `json:"ret,omitempty"`
+	EnvID    string       `json:"envid,omitempty"`
+	Held     string       `json:"held,omitempty"`
+	// Quarantine is why a filter held the message, as long as it is held for
+	// that reason: it is then held again when it is injected.
+	Quarantine string `json:"quarantine,omitempty"`
+	// Forged is set when SPF or DMARC failed: the sender gets no report.
+	Forged bool       `json:"forged,omitempty"`
+	Rcpts  []FileRcpt `json:"rcpts"`
+}
+
+// FileRcpt is one recipient of a File.
+type FileRcpt struct {
+	To       mail.Address `json:"to"`
+	Orig     mail.Address `json:"orig,omitempty"`
+	Via      []string     `json:"via,omitempty"` // the aliases between Orig and To
+	Folder   string       `json:"folder,omitempty"`
+	ORcpt    string       `json:"orcpt,omitempty"`
+	Notify   mail.Notify  `json:"notify,omitempty"`
+	State    string       `json:"state,omitempty"` // only "waiting" or none is queued again
+	Attempts int          `json:"attempts,omitempty"`
+	Last     string       `json:"last,omitempty"` // reply
+}
+
+// NewFile returns the file of a message with the given envelope. The caller adds
+// what is known about its progress.
+func NewFile(id, upstream string, queued time.Time, env *mail.Envelope) File {
+	f := File{
+		ID: id, Upstream: upstream, From: env.From, Queued: queued,
+		Body: env.Body, UTF8: env.UTF8, TLS: env.RequireTLS, Ret: env.Ret, EnvID: env.EnvID,
+	}
+	for _, r := range env.Rcpts {
+		fr := FileRcpt{To: r.To, Via: r.Via, Folder: r.Folder, ORcpt: r.ORcpt, Notify: r.Notify}
+		if r.Orig != r.To {
+			fr.Orig = r.Orig
+		}
+		f.Rcpts = append(f.Rcpts, fr)
+	}
+	return f
+}
+
+// Hold records why the message is held, and whether that is a filter's reason.
+func (f *File) Hold(held, quarantine string) {
+	f.Held = held
+	if held == quarantine {
+		f.Quarantine = quarantine
+	}
+}
+
+// Text returns the content of the file.
+func (f *File) Text() ([]byte, error) {
+	text, err := json.MarshalIndent(f, "", "  ")
+	return append(text, '\n'), err
+}
+
+// Envelope returns the content of the .json file beside a deferred message, for
+// the journal that writes it.
+func Envelope(id string, meta, state []byte) []byte {
+	msg := &schedule.Message{ID: id}
+	var tx mail.Transaction
+	err := ReadMeta(meta, msg, &tx)
+	msg.Rcpts = make([]schedule.Rcpt, len(msg.Envelope.Rcpts))
+	if err = errors.Join(err, ReadState(state, msg)); err == nil {
+		f := NewFile(id, msg.To(), msg.At, &msg.Envelope)
+		f.Hold(msg.Held, tx.Quarantine)
+		f.Forged = msg.Forged
+		for i := range msg.Rcpts {
+			p, r := &msg.Rcpts[i], &f.Rcpts[i]
+			r.State, r.Attempts = p.Status.String(), p.Attempts
+			if p.Last != nil {
+				r.Last = p.Last.String()
+			}
+		}
+		var text []byte
+		if text, err = f.Text(); err == nil {
+			return text
+		}
+	}
+	return fmt.Appendf(nil, "{\"id\": %q, \"error\": %q}\n", id, err)
+}
+
+// ReadFile reads an envelope file and returns it with the envelope of the
+// recipients that are still waiting.
+func ReadFile(text []byte) (f File, env mail.Envelope, err error) {
+	if err := json.Unmarshal(text, &f); err != nil {
+		return f, env, fmt.Errorf("read envelope: %w", err)
+	}
+	env = mail.Envelope{From: f.From, Body: f.Body, UTF8: f.UTF8, RequireTLS: f.TLS, Ret: f.Ret, EnvID: f.EnvID}
+	if f.From != "" {
+		if env.From, err = mail.ParseAddress(string(f.From)); err != nil {
+			return f, env, fmt.Errorf("from: %w", err)
+		}
+	}
+	for _, r := range f.Rcpts {
+		if r.State != "" && r.State != schedule.Waiting.String() {
+			continue
+		}
+		to, err := mail.ParseAddress(string(r.To))
+		if err != nil {
+			return f, env, fmt.Errorf("recipient %q: %w", r.To, err)
+		}
+		orig := to
+		if r.Orig != "" {
+			if orig, err = mail.ParseAddress(string(r.Orig)); err != nil {
+				return f, env, fmt.Errorf("original recipient %q: %w", r.Orig, err)
+			}
+		}
+		env.Rcpts = append(env.Rcpts, mail.Rcpt{To: to, Orig: orig, Via: r.Via, Folder: r.Folder, ORcpt: r.ORcpt, Notify: r.Notify})
+	}
+	if len(env.Rcpts) == 0 {
+		return f, env, errors.New("no recipient is waiting")
+	}
+	return f, env, nil
+}

@@ -1,0 +1,78 @@
+package report
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"hoplite/mail"
+	"hoplite/mail/dsn"
+)
+
+// MaxPerHour is the largest number of reports that the postmaster gets in an
+// hour in place of senders. A wave of spam would fill that mailbox otherwise.
+const MaxPerHour = 20
+
+// Quota counts the reports to the postmaster in one hour. It starts anew with
+// the process.
+type Quota struct {
+	until time.Time // the end of the hour; zero before its first report
+	sent  int
+	left  map[string]int // left out, by upstream
+}
+
+// Allow counts a report about mail for an upstream and reports whether it is
+// sent; otherwise it becomes part of the summary.
+func (q *Quota) Allow(upstream string, now time.Time) bool {
+	if !now.Before(q.until) && len(q.left) == 0 {
+		q.until, q.sent = now.Add(time.Hour), 0
+	}
+	if q.sent < MaxPerHour {
+		q.sent++
+		return true
+	}
+	if q.left == nil {
+		q.left = map[string]int{}
+	}
+	q.left[upstream]++
+	return false
+}
+
+// Due returns when a summary must be sent; ok is false if nothing was left out.
+func (q *Quota) Due() (t time.Time, ok bool) { return q.until, len(q.left) > 0 }
+
+// Summary ends the hour and returns what was left out of it.
+func (q *Quota) Summary() Summary {
+	s := Summary{Since: q.until.Add(-time.Hour), Left: q.left}
+	q.left, q.until = nil, time.Time{}
+	return s
+}
+
+// Summary counts the reports that the postmaster did not get.
+type Summary struct {
+	Since time.Time
+	Left  map[string]int // by upstream
+}
+
+// Compose writes the message that tells the postmaster.
+func (s *Summary) Compose(from Sender, id string, now time.Time) (*mail.Message, error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Since %s you have received %d reports about mail that could neither be\n"+
+		"delivered nor returned: its sender is forged (SPF or DMARC failed), or it has none.\n"+
+		"The messages counted below failed in the same way; they are only in the log and in\n"+
+		"the history:\n\n",
+		s.Since.Format("Mon 15:04 -0700"), MaxPerHour)
+	for _, name := range slices.Sorted(maps.Keys(s.Left)) {
+		fmt.Fprintf(&b, "%8d  for upstream %+q\n", s.Left[name], name)
+	}
+	b.WriteString("\n\"hoplite trace --since 2h\" shows them. If most went to addresses that do not\n" +
+		"exist, the upstream accepts every address: give it a list of recipients,\n" +
+		"recipients = \"file:NAME\".\n")
+	n := dsn.Notice{
+		ID: id, Hostname: from.Hostname, At: now, To: from.Postmaster,
+		Subject: "Undeliverable mail: more than was reported", Text: b.String(),
+	}
+	return n.Compose()
+}

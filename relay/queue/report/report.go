@@ -1,0 +1,125 @@
+// Package report decides which reports are owed about a queued message, and to
+// whom: bounces, delay notices, delivery confirmations, and the postmaster's
+// copies and summaries. mail/dsn writes them; relay/queue stores and sends them.
+//
+// Start with For. Nothing here has a lock, a disk or a clock.
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"hoplite/mail"
+	"hoplite/mail/dsn"
+	"hoplite/relay/queue/schedule"
+)
+
+// Sender is who reports come from, and who gets those that have no other
+// recipient.
+type Sender struct {
+	Hostname string
+	// Postmaster may be empty; then a report without another recipient is
+	// only logged.
+	Postmaster mail.Address
+}
+
+// About is what a report needs to know besides the message.
+type About struct {
+	Now      time.Time
+	Lifetime time.Duration // how long the message is tried
+}
+
+// For returns the reports that are owed about a message after an attempt or an
+// order. Reports in unsent are owed to nobody.
+func (s *Sender) For(msg *schedule.Message, owed schedule.Owed, about About) (due, unsent []dsn.Report) {
+	for _, part := range []struct {
+		kind  dsn.Kind
+		tag   string
+		rcpts []int
+	}{{dsn.Failed, "f", owed.Failed}, {dsn.Delayed, "d", owed.Delayed}, {successKind(msg, owed), "s", owed.Delivered}} {
+		if len(part.rcpts) == 0 {
+			continue
+		}
+		// The id is derived from what is reported, so that a report which was
+		// queued before a crash is not queued again.
+		first := part.rcpts[0]
+		id := fmt.Sprintf("%s-%s%d", msg.ID, part.tag, msg.Rcpts[first].Attempts)
+		if first > 0 {
+			id += fmt.Sprintf("-%d", first)
+		}
+		r := s.About(id, msg, part.kind, part.rcpts, about)
+		if r.To == "" {
+			unsent = append(unsent, r)
+			continue
+		}
+		due = append(due, r)
+	}
+	return due, unsent
+}
+
+// About returns a report about some recipients of a message, without the
+// message's text. To is empty if nobody must get it.
+func (s *Sender) About(id string, msg *schedule.Message, kind dsn.Kind, rcpts []int, about About) dsn.Report {
+	r := dsn.Report{
+		ID: id, Hostname: s.Hostname, At: about.Now, Kind: kind,
+		Original: msg.ID, Arrived: msg.At, EnvID: msg.Envelope.EnvID, Ret: msg.Envelope.Ret, UTF8: msg.Envelope.UTF8,
+	}
+	r.To, r.Why = s.recipient(msg, kind)
+	for _, i := range rcpts {
+		rc := dsn.Rcpt{Rcpt: msg.Envelope.Rcpts[i], At: msg.Rcpts[i].Tried, Until: msg.Since().Add(about.Lifetime)}
+		if msg.Rcpts[i].Last != nil {
+			rc.Reply = *msg.Rcpts[i].Last
+		}
+		r.Rcpts = append(r.Rcpts, rc)
+	}
+	return r
+}
+
+// successKind says whether the message reached a mailbox or another server.
+func successKind(msg *schedule.Message, owed schedule.Owed) dsn.Kind {
+	for _, i := range owed.Delivered {
+		if msg.Rcpts[i].Last.Host != "" {
+			return dsn.Relayed
+		}
+	}
+	return dsn.Delivered
+}
+
+// recipient returns who gets a report, and for the postmaster, why. A message
+// without a reverse path is itself a report, and reports about reports would
+// never end (RFC 5321, 4.5.5); whoever owns a forged address did not send the
+// message. Failures that cannot be returned go to the postmaster, except for
+// failures of mail to the postmaster.
+func (s *Sender) recipient(msg *schedule.Message, kind dsn.Kind) (to mail.Address, why string) {
+	switch {
+	case msg.Envelope.From != "" && !msg.Forged:
+		return msg.Envelope.From, ""
+	case kind != dsn.Failed, s.Postmaster == "",
+		strings.Count(msg.ID, "-f") > 1, // about a report about a report
+		slices.ContainsFunc(msg.Envelope.Rcpts, s.isPostmaster):
+		return "", ""
+	case msg.Forged:
+		return s.Postmaster, "The message below could not be delivered. Its sender failed SPF or DMARC and is\n" +
+			"probably forged, so the report was sent to you as postmaster instead."
+	}
+	return s.Postmaster, "The message below could not be delivered, and it has no sender to return it to\n" +
+		"(it is probably a report itself), so this report was sent to you as postmaster."
+}
+
+func (s *Sender) isPostmaster(r mail.Rcpt) bool {
+	key := s.Postmaster.Key()
+	return r.To.Key() == key || r.Orig.Key() == key
+}
+
+// Forged reports whether SPF or DMARC says that a message's sender is forged, so
+// that a report would reach someone who did not send it.
+func Forged(t *mail.Trail) bool {
+	if t == nil {
+		return false
+	}
+	return slices.ContainsFunc(t.Auth, func(a mail.AuthResult) bool {
+		return (a.Method == "spf" || a.Method == "dmarc") && strings.EqualFold(a.Value, "fail")
+	})
+}

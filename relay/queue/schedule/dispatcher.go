@@ -1,0 +1,236 @@
+package schedule
+
+import (
+	"slices"
+	"time"
+
+	"hoplite/mail"
+)
+
+// dispatcher holds the jobs at their destinations. It decides which of them are
+// attempted now, and learns from the attempts which destinations are down.
+type dispatcher struct {
+	destinations map[string]*destination
+	alarms       alarms             // of waiting jobs and blocked destinations
+	ring         fifo[*destination] // destinations that want another attempt
+	active       int                // attempts under way
+	workers      int                // limit of active
+	running      bool
+	jitter       func(time.Duration) time.Duration
+	effects      *Effects
+}
+
+// dispatch starts attempts as far as the limits allow. The destinations that want
+// one take turns.
+func (s *dispatcher) dispatch() {
+	for s.running && s.active < s.workers {
+		d, ok := s.ring.pop()
+		if !ok {
+			return
+		}
+		d.inRing = false
+		if d.wants() {
+			s.begin(d.pop())
+			s.line(d)
+		}
+	}
+}
+
+func (s *dispatcher) begin(j *Job) {
+	j.state, j.attempts = jobActive, true
+	j.Message.active++
+	j.dest.active++
+	s.active++
+	s.effects.Start = append(s.effects.Start, j)
+}
+
+// line puts d in the ring of destinations that take turns, if it wants another
+// attempt.
+func (s *dispatcher) line(d *destination) {
+	if !d.inRing && d.wants() {
+		d.inRing = true
+		s.ring.push(d)
+	}
+}
+
+func (s *dispatcher) destination(key string, up *Upstream, domain string) *destination {
+	d := s.destinations[key]
+	if d == nil {
+		d = &destination{
+			key: key, upName: up.Name, up: up, domain: domain, place: -1,
+			limit: float64(min(startLimit, up.Concurrency)),
+		}
+		s.destinations[key] = d
+	}
+	return d
+}
+
+// place puts a job in line, or lets it wait for its time.
+func (s *dispatcher) place(j *Job, now time.Time) {
+	if j.next.After(now) {
+		j.state = jobWaiting
+		s.alarms.set(j)
+		return
+	}
+	s.ready(j)
+}
+
+// ready puts a job in line at its destination.
+func (s *dispatcher) ready(j *Job) {
+	s.alarms.clear(j)
+	j.state = jobReady
+	j.dest.push(j)
+	s.line(j.dest)
+}
+
+// drop removes a job from everything but a line, which skips it.
+func (s *dispatcher) drop(j *Job) {
+	if j.state == jobGone {
+		return
+	}
+	s.alarms.clear(j)
+	j.state = jobGone
+	j.dest.remove(j)
+	msg := j.Message
+	if i := slices.Index(msg.jobs, j); i >= 0 {
+		msg.jobs = slices.Delete(msg.jobs, i, i+1)
+	}
+	s.tidy(j.dest)
+}
+
+// tidy forgets a domain for which no mail is queued.
+func (s *dispatcher) tidy(d *destination) {
+	if len(d.jobs) == 0 && d.active == 0 && d.domain != "" {
+		s.alarms.clear(d)
+		if s.destinations[d.key] == d {
+			delete(s.destinations, d.key)
+		}
+	}
+}
+
+// leave ends a job's attempt.
+func (s *dispatcher) leave(j *Job) {
+	j.Message.active--
+	if j.attempts {
+		j.attempts = false
+		s.active--
+		j.dest.active--
+	}
+	s.line(j.dest)
+	s.tidy(j.dest)
+}
+
+// learn records what an attempt says about the destination.
+func (s *dispatcher) learn(d *destination, res *Result, now time.Time) {
+	switch why := res.Unreached; {
+	case why != nil && !res.Spoke:
+		s.unreached(d, KeepReply(&mail.Outcome{Reply: *why}), now)
+	case why == nil && !res.Cut:
+		s.reached(d, now)
+	}
+}
+
+// reached records that a destination answers.
+func (s *dispatcher) reached(d *destination, now time.Time) {
+	if d.reached(now) {
+		s.effects.Notes = append(s.effects.Notes, Note{Kind: DestinationUp, Destination: d.key})
+		s.wake(d)
+	}
+	s.line(d)
+}
+
+// wake makes everything ready that waits because d did not answer.
+func (s *dispatcher) wake(d *destination) {
+	for _, j := range d.jobs {
+		if j.unreached {
+			s.endWait(j)
+		}
+	}
+}
+
+func (s *dispatcher) endWait(j *Job) {
+	if j.state == jobWaiting {
+		s.ready(j)
+		j.next = time.Time{}
+	}
+}
+
+// unreached records a failure to reach a destination, and blocks it after
+// several of them.
+func (s *dispatcher) unreached(d *destination, why *mail.Reply, now time.Time) {
+	pause := d.unreached(why)
+	if pause == 0 {
+		return
+	}
+	d.blocked = now.Add(s.jitter(pause))
+	s.alarms.set(d)
+	s.effects.Notes = append(s.effects.Notes, Note{Kind: DestinationDown, Destination: d.key, Until: d.blocked, Reply: why, Waiting: len(d.jobs)})
+	s.overdue(d, now)
+}
+
+// overdue ends the wait of mail at a destination that is down: mail that has
+// expired is returned without an attempt of its own, late mail is reported.
+func (s *dispatcher) overdue(d *destination, now time.Time) {
+	var jobs []*Job
+	for _, j := range d.jobs {
+		msg := j.Message
+		if j.state == jobReady && (msg.expired(&d.up.Policy, now) || msg.late(&d.up.Policy, now)) {
+			j.state = jobActive
+			msg.active++
+			jobs = append(jobs, j)
+		}
+	}
+	if len(jobs) > 0 {
+		s.effects.Overdue = append(s.effects.Overdue, Overdue{Jobs: jobs, Why: d.why})
+	}
+}
+
+// unblock lets one job find out whether the destination answers: one that is
+// ready, or else the first of those that wait because it did not.
+func (s *dispatcher) unblock(d *destination) {
+	s.alarms.clear(d)
+	d.blocked = time.Time{}
+	d.limit = 1
+	if !d.hasReady() {
+		if probe := d.probe(); probe != nil {
+			s.ready(probe)
+		}
+	}
+	s.line(d)
+}
+
+// revive ends the wait for a destination that is known to answer.
+func (s *dispatcher) revive(key string) {
+	d := s.destinations[key]
+	if d == nil {
+		return
+	}
+	if !d.blocked.IsZero() {
+		s.unblock(d)
+	}
+	s.wake(d)
+}
+
+// advance processes the jobs and destinations whose time has come.
+func (s *dispatcher) advance(now time.Time) {
+	for a := s.alarms.due(now); a != nil; a = s.alarms.due(now) {
+		switch a := a.(type) {
+		case *Job:
+			if a.state == jobWaiting {
+				s.ready(a)
+			}
+		case *destination:
+			s.unblock(a)
+		}
+	}
+}
+
+// change makes an upstream's new policy apply to its destinations.
+func (s *dispatcher) change(up *Upstream) {
+	for _, d := range s.destinations {
+		if d.upName == up.Name {
+			d.up = up
+			d.limit = min(d.limit, float64(up.Concurrency))
+		}
+	}
+}

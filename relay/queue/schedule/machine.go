@@ -1,0 +1,277 @@
+// Package schedule decides which queued message is attempted when, where, and
+// how many at once.
+//
+// Machine is a state machine: methods report events to it, and Take returns
+// what has to be done in consequence. It has no lock, no goroutine, no disk, no
+// log and no clock; the time is an argument. relay/queue owns one, guards it
+// with its lock and carries out its effects; tests drive it through five days
+// in a loop.
+//
+// A message is divided into jobs, one for each destination of its recipients. A
+// job is
+//
+//	waiting   until the time of its next attempt
+//	ready     in line at its destination
+//	active    being attempted, until the outcome has been saved
+//
+// and a destination takes as many active jobs as it has proved able to handle.
+// After several failures to connect it is blocked for a while; then a single
+// job probes whether it answers again, and the first answer makes everything
+// that waited for it ready.
+//
+// Start reading with Machine's events: Admit, Finish, Saved, Advance. Machine
+// divides messages into jobs and knows about holds and orders; its dispatcher
+// holds the jobs at their destinations and knows which of them are down.
+package schedule
+
+import (
+	"cmp"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"hoplite/mail"
+)
+
+// Router is the name of the upstream that takes mail without an upstream of its
+// own: reports, injected mail, and mail for an upstream that was removed from
+// the configuration. It routes each recipient.
+const Router = ""
+
+// Upstream is a next hop as the schedule sees it.
+type Upstream struct {
+	Name string
+	// PerDomain makes each recipient domain a destination of its own, as for
+	// mail by MX; otherwise the upstream is one destination.
+	PerDomain bool
+	Policy
+}
+
+// Options are the decisions that a Machine asks others for.
+type Options struct {
+	// Sender returns the reverse path to use for mail to r. It differs from
+	// from where a forwarder must receive the bounces (SRS). nil keeps from.
+	Sender func(from mail.Address, r mail.Rcpt) mail.Address
+	// Routable reports whether the Router accepts all waiting recipients of a
+	// message. nil means yes.
+	Routable func(msg *Message) bool
+	// Jitter varies a wait. nil varies it by up to a sixth, at random.
+	Jitter func(time.Duration) time.Duration
+}
+
+// Limits are the settings that apply to all upstreams.
+type Limits struct {
+	Workers  int           // concurrent attempts over all destinations; 0 means 200
+	HoldTime time.Duration // how long a held message is kept; 0 means 30 days
+}
+
+// Machine schedules all queued messages. It is not safe for concurrent use.
+type Machine struct {
+	opt    Options
+	limits Limits
+
+	upstreams  map[string]*Upstream
+	messages   map[string]*Message
+	missing    map[string]bool // upstreams that were reported as missing
+	unplanned  []*Message      // admitted before Start
+	holds      alarms          // of held messages
+	dispatcher dispatcher
+
+	effects, taken Effects
+}
+
+// Effects are what the events since the last Take require.
+type Effects struct {
+	// Start lists the jobs to attempt now; each must be ended by Finish or Lost.
+	Start []*Job
+	// Overdue lists jobs that fail or are reported without an attempt, because
+	// their destination is down. Each must be ended by Finish.
+	Overdue []Overdue
+	// Done lists messages that have left the queue.
+	Done []string
+	// Notes are for the log.
+	Notes []Note
+}
+
+// Overdue are jobs at a destination that is down.
+type Overdue struct {
+	Jobs []*Job
+	Why  *mail.Reply // the last failure to reach it
+}
+
+// NoteKind is the type of a Note.
+type NoteKind uint8
+
+// The kinds of Note.
+const (
+	DestinationDown NoteKind = iota // Destination, Until, Reply, Waiting
+	DestinationUp                   // Destination
+	UpstreamMissing                 // Message
+	HoldExpired                     // Message, and Held
+)
+
+// Note is an event that an administrator may want to know of.
+type Note struct {
+	Kind        NoteKind
+	Destination string
+	Until       time.Time
+	Reply       *mail.Reply
+	Waiting     int
+	Message     *Message
+}
+
+// New returns an empty machine.
+func New(opt Options) *Machine {
+	if opt.Jitter == nil {
+		opt.Jitter = vary
+	}
+	m := &Machine{opt: opt, upstreams: map[string]*Upstream{}, messages: map[string]*Message{}, missing: map[string]bool{}}
+	m.dispatcher = dispatcher{destinations: map[string]*destination{}, jitter: opt.Jitter, effects: &m.effects}
+	m.Limit(Limits{})
+	return m
+}
+
+// Take returns what must be done now: attempts to start, as far as the limits
+// allow, and the consequences of earlier events. The result is valid until the
+// next Take.
+func (m *Machine) Take() *Effects {
+	m.dispatcher.dispatch()
+	t := &m.taken
+	clear(t.Start)
+	t.Start, t.Overdue, t.Done, t.Notes = t.Start[:0], nil, t.Done[:0], nil
+	m.effects, m.taken = *t, m.effects
+	return &m.taken
+}
+
+// Limit changes the limits.
+func (m *Machine) Limit(l Limits) {
+	if l.Workers <= 0 {
+		l.Workers = 200
+	}
+	if l.HoldTime <= 0 {
+		l.HoldTime = 30 * 24 * time.Hour
+	}
+	m.limits, m.dispatcher.workers = l, l.Workers
+	for _, msg := range m.messages {
+		if msg.Held != "" && m.dispatcher.running {
+			m.keepHeld(msg)
+		}
+	}
+}
+
+// AddUpstream makes an upstream known, or replaces one with the same name.
+// Attempts under way continue as they began.
+func (m *Machine) AddUpstream(u Upstream, now time.Time) {
+	u.Policy.defaults()
+	m.upstreams[u.Name] = &u
+	delete(m.missing, u.Name)
+	m.dispatcher.change(&u)
+	if m.dispatcher.running {
+		m.plan(m.sorted(func(msg *Message) bool { return msg.stranded && len(msg.jobs) == 0 }), now)
+	}
+}
+
+// RemoveUpstream forgets an upstream. Its mail is routed again, or held.
+func (m *Machine) RemoveUpstream(name string, now time.Time) {
+	delete(m.upstreams, name)
+	affected := m.sorted(func(msg *Message) bool {
+		return slices.ContainsFunc(msg.jobs, func(j *Job) bool { return j.dest.upName == name })
+	})
+	for _, msg := range affected {
+		m.unschedule(msg)
+	}
+	if m.dispatcher.running { // a message that is being attempted is planned when that ends
+		m.plan(slices.DeleteFunc(affected, (*Message).Busy), now)
+	}
+}
+
+// sorted returns the messages for which pick is true, the oldest first.
+func (m *Machine) sorted(pick func(*Message) bool) []*Message {
+	var all []*Message
+	for _, msg := range m.messages {
+		if pick(msg) {
+			all = append(all, msg)
+		}
+	}
+	slices.SortFunc(all, Older)
+	return all
+}
+
+// Older orders messages by age.
+func Older(a, b *Message) int { return cmp.Or(a.At.Compare(b.At), strings.Compare(a.ID, b.ID)) }
+
+// Start lets attempts begin.
+func (m *Machine) Start(now time.Time) {
+	m.dispatcher.running = true
+	all := m.unplanned
+	m.unplanned = nil
+	m.plan(slices.DeleteFunc(all, func(msg *Message) bool { return msg.gone || len(msg.jobs) > 0 }), now)
+}
+
+// Stop lets no further attempt begin.
+func (m *Machine) Stop() { m.dispatcher.running = false }
+
+// Running reports whether attempts may begin.
+func (m *Machine) Running() bool { return m.dispatcher.running }
+
+// Admit adds a message that is in the journal.
+func (m *Machine) Admit(msg *Message, now time.Time) {
+	m.messages[msg.ID] = msg
+	if m.dispatcher.running {
+		m.planOne(msg, now)
+	} else {
+		m.unplanned = append(m.unplanned, msg)
+	}
+}
+
+// Advance processes everything whose time has come.
+func (m *Machine) Advance(now time.Time) {
+	m.dispatcher.advance(now)
+	for a := m.holds.due(now); a != nil; a = m.holds.due(now) {
+		m.expireHold(a.(*holdAlarm).msg)
+	}
+}
+
+// Next returns the time for which Advance should be called; ok is false if there
+// is nothing to wait for.
+func (m *Machine) Next() (next time.Time, ok bool) {
+	jobs, holds := m.dispatcher.alarms, m.holds
+	switch {
+	case len(jobs) == 0 && len(holds) == 0:
+		return time.Time{}, false
+	case len(jobs) == 0 || len(holds) > 0 && holds[0].when().Before(jobs[0].when()):
+		return holds[0].when(), true
+	}
+	return jobs[0].when(), true
+}
+
+// Len is the number of messages.
+func (m *Machine) Len() int { return len(m.messages) }
+
+// Message returns the message with an id, nil if there is none.
+func (m *Machine) Message(id string) *Message { return m.messages[id] }
+
+// Messages yields all messages in no particular order.
+func (m *Machine) Messages() iter.Seq[*Message] { return maps.Values(m.messages) }
+
+// Knows reports whether an upstream is configured.
+func (m *Machine) Knows(upstream string) bool { return m.upstreams[upstream] != nil }
+
+// Lifetime is how long a message is tried.
+func (m *Machine) Lifetime(msg *Message) time.Duration {
+	if up := m.upstreams[msg.To()]; up != nil {
+		return up.Lifetime
+	}
+	return DefaultPolicy.Lifetime
+}
+
+// ReachedSince reports whether a destination has answered after t.
+func (m *Machine) ReachedSince(destination string, t time.Time) bool {
+	d := m.dispatcher.destinations[destination]
+	return d != nil && d.good.After(t)
+}
+
+// Revive ends the wait for a destination that is known to answer.
+func (m *Machine) Revive(destination string) { m.dispatcher.revive(destination) }

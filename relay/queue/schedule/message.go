@@ -1,0 +1,195 @@
+package schedule
+
+import (
+	"cmp"
+	"time"
+
+	"hoplite/mail"
+)
+
+// Status is how far the delivery to a recipient is. The numbers are on disk.
+type Status uint8
+
+// The statuses of a recipient.
+const (
+	Waiting   Status = iota
+	Delivered        // the next hop is responsible for it
+	Failed           // refused permanently, or expired
+	Dropped          // by an administrator
+)
+
+// String returns the word that listings and envelope files use.
+func (s Status) String() string {
+	return [...]string{"waiting", "delivered", "failed", "dropped"}[min(s, Dropped)]
+}
+
+// Rcpt is the progress of one recipient.
+type Rcpt struct {
+	Status   Status
+	Attempts int
+	Next     time.Time   // of the next attempt; zero for at once
+	Tried    time.Time   // time of the last attempt
+	Last     *mail.Reply // the last reply
+}
+
+// Message is one queued message. The owner of the Machine guards the fields that
+// change: from Rcpts on.
+type Message struct {
+	ID       string
+	Upstream string // empty: routed when it is delivered
+	At       time.Time
+	Size     int64
+	Forged   bool // the sender's address is forged: it gets no report
+	Envelope mail.Envelope
+
+	Rcpts    []Rcpt    // by index of Envelope.Rcpts
+	Held     string    // why it is on hold
+	HeldAt   time.Time // when the hold began or ended
+	Override string    // another upstream, by an administrator's order
+	Warned   bool      // the sender has been told that it is late
+
+	stranded bool // held until its upstream is configured again; not stored
+	hold     *holdAlarm
+	jobs     []*Job
+	active   int  // jobs being attempted, until their outcome is saved
+	replan   bool // when active is 0
+	gone     bool // it left the queue while a job was being attempted
+}
+
+// NewMessage returns a message for the recipients of env.
+func NewMessage(id, upstream string, env mail.Envelope, at time.Time) *Message {
+	return &Message{ID: id, Upstream: upstream, Envelope: env, At: at, Rcpts: make([]Rcpt, len(env.Rcpts))}
+}
+
+// To is the name of the upstream that gets the message.
+func (msg *Message) To() string { return cmp.Or(msg.Override, msg.Upstream) }
+
+// Since is when the message's lifetime began: when it arrived, or when it was
+// released from hold.
+func (msg *Message) Since() time.Time {
+	if msg.Held == "" && msg.HeldAt.After(msg.At) {
+		return msg.HeldAt
+	}
+	return msg.At
+}
+
+// Finished reports whether no recipient is waiting any more.
+func (msg *Message) Finished() bool {
+	for i := range msg.Rcpts {
+		if msg.Rcpts[i].Status == Waiting {
+			return false
+		}
+	}
+	return true
+}
+
+// Stranded reports whether the message is only held because its upstream is not
+// configured. Such a hold is not stored: each start decides again.
+func (msg *Message) Stranded() bool { return msg.stranded }
+
+// Busy reports whether a part of the message is being attempted.
+func (msg *Message) Busy() bool { return msg.active > 0 }
+
+// State returns "held", "active" or "deferred".
+func (msg *Message) State(now time.Time) string {
+	switch {
+	case msg.Held != "":
+		return "held"
+	case msg.active > 0 || !msg.Next().After(now):
+		return "active"
+	}
+	return "deferred"
+}
+
+// Next returns the time of the next attempt as far as it is known.
+func (msg *Message) Next() time.Time {
+	var next time.Time
+	earlier := func(t time.Time) {
+		if next.IsZero() || t.Before(next) {
+			next = t
+		}
+	}
+	for _, j := range msg.jobs {
+		t := j.next
+		if j.dest.blocked.After(t) {
+			t = j.dest.blocked
+		}
+		earlier(t)
+	}
+	if len(msg.jobs) == 0 { // the machine has not been started
+		for i := range msg.Rcpts {
+			if msg.Rcpts[i].Status == Waiting {
+				earlier(msg.Rcpts[i].Next)
+			}
+		}
+	}
+	return next
+}
+
+// Blocked calls yield for each waiting recipient whose destination is down, with
+// the last failure to reach it.
+func (msg *Message) Blocked(yield func(rcpt int, why *mail.Reply)) {
+	for _, j := range msg.jobs {
+		if j.dest.why != nil {
+			for _, i := range j.Rcpts {
+				yield(i, j.dest.why)
+			}
+		}
+	}
+}
+
+// expired reports whether the message has been tried for long enough.
+func (msg *Message) expired(p *Policy, now time.Time) bool {
+	by := msg.Envelope.DeliverBy
+	return now.Sub(msg.Since()) >= p.Lifetime || by != nil && by.Return && now.After(by.At)
+}
+
+// late reports whether the sender should now be told of the delay.
+func (msg *Message) late(p *Policy, now time.Time) bool {
+	if msg.Warned {
+		return false
+	}
+	if by := msg.Envelope.DeliverBy; by != nil && !by.Return && now.After(by.At) {
+		return true
+	}
+	return p.DelayWarning > 0 && now.Sub(msg.Since()) >= p.DelayWarning
+}
+
+// Job is the part of a message that goes in one transaction: its recipients at
+// one destination.
+type Job struct {
+	Message *Message
+	Rcpts   []int // indices into Message.Rcpts, all waiting; fixed during an attempt
+
+	dest     *destination
+	next     time.Time
+	place    int // in the heap of alarms, -1 outside
+	index    int // in dest.jobs
+	state    jobState
+	attempts bool // it takes up one of the destination's attempts
+	// unreached is set when the last attempt failed before the destination
+	// judged the message.
+	unreached bool
+}
+
+type jobState uint8
+
+const (
+	jobNew jobState = iota
+	jobReady
+	jobActive
+	jobWaiting
+	jobGone
+)
+
+// Upstream is the name of the upstream that the job goes to.
+func (j *Job) Upstream() string { return j.dest.upName }
+
+// tries is the largest number of attempts of any of its recipients.
+func (j *Job) tries() int {
+	n := 0
+	for _, i := range j.Rcpts {
+		n = max(n, j.Message.Rcpts[i].Attempts)
+	}
+	return n
+}

@@ -1,0 +1,144 @@
+package schedule
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"hoplite/mail"
+)
+
+// Order is an administrator's order.
+type Order struct {
+	Do   string // one of Orders
+	Text string // the reason of hold and bounce, the upstream of reroute
+}
+
+// Orders are the orders that Apply knows.
+var Orders = []string{"retry", "hold", "release", "delete", "bounce", "reroute"}
+
+// Change is what an order did to one message, until that is saved.
+type Change struct {
+	Message *Message
+	Owed    Owed
+	before  Message
+}
+
+// Apply carries out an order on a message in memory. The caller saves the
+// message and calls Settle. Apply reports false, and changes nothing, if the
+// message cannot follow: it is being attempted, or held, or has left the queue.
+func (m *Machine) Apply(o Order, msg *Message, now time.Time) (c Change, ok bool) {
+	switch {
+	case msg.gone,
+		o.Do == "bounce" && msg.active > 0,
+		o.Do == "retry" && msg.Held != "" && !msg.stranded: // only release ends a hold
+		return c, false
+	}
+	c = Change{Message: msg, before: *msg}
+	c.before.Rcpts = slices.Clone(msg.Rcpts)
+	switch o.Do {
+	case "retry":
+		m.hurry(msg)
+	case "hold":
+		if msg.Held == "" || msg.stranded {
+			msg.Held, msg.HeldAt, msg.stranded = o.Text, now, false
+		}
+	case "release":
+		if msg.Held != "" {
+			m.endHold(msg, now)
+		}
+		m.hurry(msg)
+	case "delete":
+		for i := range msg.Rcpts {
+			if msg.Rcpts[i].Status == Waiting {
+				msg.Rcpts[i].Status = Dropped
+			}
+		}
+		m.unschedule(msg)
+	case "bounce":
+		m.unschedule(msg) // so that no attempt begins before it is saved
+		c.Owed.Failed = msg.fail(o.Text)
+	case "reroute":
+		msg.Override = o.Text
+		m.hurry(msg)
+	}
+	return c, true
+}
+
+// fail makes the waiting recipients permanent failures, and returns those whose
+// sender must be told.
+func (msg *Message) fail(reason string) (owed []int) {
+	for i := range msg.Rcpts {
+		r := &msg.Rcpts[i]
+		if r.Status != Waiting {
+			continue
+		}
+		r.Status = Failed
+		r.Last = mail.NewReply(554, "5.0.0", "%s", reason)
+		if msg.Envelope.Rcpts[i].Notify.Wants(mail.NotifyFailure) {
+			owed = append(owed, i)
+		}
+	}
+	return owed
+}
+
+// hurry makes a message due now, and lets its destinations be tried even if they
+// are down.
+func (m *Machine) hurry(msg *Message) {
+	for i := range msg.Rcpts {
+		msg.Rcpts[i].Next = time.Time{}
+	}
+	for _, j := range msg.jobs {
+		if !j.dest.blocked.IsZero() {
+			m.dispatcher.unblock(j.dest)
+		}
+	}
+}
+
+// Settle continues after the commit of a change; err is the commit's.
+func (m *Machine) Settle(c Change, err error, now time.Time) {
+	msg := c.Message
+	if err != nil {
+		c.undo()
+	}
+	switch {
+	case msg.gone:
+	case msg.Finished():
+		m.forget(msg)
+	case m.dispatcher.running:
+		m.Replan(msg, now)
+	}
+}
+
+// undo takes back a change that could not be saved, except for recipients that
+// were attempted since.
+func (c *Change) undo() {
+	msg, was := c.Message, &c.before
+	msg.Held, msg.HeldAt, msg.Override, msg.stranded = was.Held, was.HeldAt, was.Override, was.stranded
+	for i := range msg.Rcpts {
+		if msg.Rcpts[i].Attempts == was.Rcpts[i].Attempts {
+			msg.Rcpts[i] = was.Rcpts[i]
+		}
+	}
+}
+
+// Flush makes all mail for a domain due now (ETRN, RFC 1985) and returns the
+// number of messages. A leading @ includes the domains below it.
+func (m *Machine) Flush(domain string, now time.Time) int {
+	parent, below := strings.CutPrefix(strings.ToLower(domain), "@")
+	if ascii, err := mail.ParseDomain(parent); err == nil {
+		parent = ascii
+	}
+	matches := func(r mail.Rcpt) bool {
+		d := r.To.ASCIIDomain()
+		return d == parent || below && strings.HasSuffix(d, "."+parent)
+	}
+	all := m.sorted(func(msg *Message) bool { return msg.Held == "" && slices.ContainsFunc(msg.Envelope.Rcpts, matches) })
+	for _, msg := range all {
+		m.hurry(msg)
+		for _, j := range msg.jobs {
+			m.dispatcher.endWait(j)
+		}
+	}
+	return len(all)
+}

@@ -1,0 +1,162 @@
+package schedule
+
+import (
+	"slices"
+	"time"
+
+	"hoplite/mail"
+)
+
+func (m *Machine) plan(all []*Message, now time.Time) {
+	for _, msg := range all {
+		m.planOne(msg, now)
+	}
+}
+
+// planOne makes a message's jobs, one for each destination among the waiting
+// recipients, and puts each where it belongs.
+func (m *Machine) planOne(msg *Message, now time.Time) {
+	up := m.way(msg, now)
+	if up == nil {
+		return
+	}
+	type way struct {
+		dest string
+		from mail.Address
+	}
+	made := map[way]*Job{}
+	for i := range msg.Rcpts {
+		r := &msg.Rcpts[i]
+		if r.Status != Waiting {
+			continue
+		}
+		to := way{up.Name, m.Sender(msg, i)}
+		domain := ""
+		if up.PerDomain {
+			domain = msg.Envelope.Rcpts[i].To.ASCIIDomain()
+			to.dest += "/" + domain
+		}
+		j := made[to]
+		if j == nil || len(j.Rcpts) == maxPerJob {
+			j = &Job{Message: msg, dest: m.dispatcher.destination(to.dest, up, domain), place: -1}
+			j.dest.add(j)
+			msg.jobs = append(msg.jobs, j)
+			made[to] = j
+		}
+		j.Rcpts = append(j.Rcpts, i)
+		if r.Next.After(j.next) {
+			j.next = r.Next
+		}
+		j.unreached = j.unreached || r.Last != nil && Unreachable(r.Last)
+	}
+	for _, j := range msg.jobs {
+		if j.unreached { // before a restart: so that the first success wakes it
+			j.dest.failures = max(j.dest.failures, 1)
+		}
+		m.dispatcher.place(j, now)
+	}
+}
+
+// way returns the upstream of a message. A held message has none; its hold is
+// kept instead.
+func (m *Machine) way(msg *Message, now time.Time) *Upstream {
+	if msg.Held != "" && !msg.stranded {
+		m.keepHeld(msg)
+		return nil
+	}
+	up := m.upstreams[msg.To()]
+	if up == nil { // no longer configured: routed again, or it waits
+		up = m.upstreams[Router]
+		if up == nil || m.opt.Routable != nil && !m.opt.Routable(msg) {
+			m.strand(msg, now)
+			return nil
+		}
+	}
+	if msg.stranded { // it has waited long enough
+		m.endHold(msg, now)
+		for i := range msg.Rcpts {
+			msg.Rcpts[i].Next = time.Time{}
+		}
+	}
+	return up
+}
+
+// Sender returns the reverse path for the i-th recipient.
+func (m *Machine) Sender(msg *Message, i int) mail.Address {
+	from := msg.Envelope.From
+	if m.opt.Sender == nil || from == "" {
+		return from
+	}
+	return m.opt.Sender(from, msg.Envelope.Rcpts[i])
+}
+
+// unschedule drops the jobs of a message that are not being attempted.
+func (m *Machine) unschedule(msg *Message) {
+	for _, j := range slices.Clone(msg.jobs) {
+		if j.state != jobActive {
+			m.dispatcher.drop(j)
+		}
+	}
+}
+
+// Replan plans a message again after a change; if a part of it is being
+// attempted, after that.
+func (m *Machine) Replan(msg *Message, now time.Time) {
+	m.unschedule(msg)
+	if msg.replan = msg.active > 0; !msg.replan {
+		m.planOne(msg, now)
+	}
+}
+
+// forget removes a message that has left the queue.
+func (m *Machine) forget(msg *Message) {
+	msg.gone = true
+	if msg.hold != nil {
+		m.holds.clear(msg.hold)
+	}
+	for _, j := range slices.Clone(msg.jobs) {
+		m.dispatcher.drop(j)
+	}
+	delete(m.messages, msg.ID)
+}
+
+// keepHeld lets a held message wait for an administrator, or for the end of its
+// time.
+func (m *Machine) keepHeld(msg *Message) {
+	if msg.hold == nil {
+		msg.hold = &holdAlarm{msg: msg, place: -1}
+	}
+	msg.hold.until = msg.HeldAt.Add(m.limits.HoldTime)
+	m.holds.set(msg.hold)
+}
+
+// endHold lets the message's lifetime begin again.
+func (m *Machine) endHold(msg *Message, now time.Time) {
+	msg.Held, msg.HeldAt, msg.stranded = "", now, false
+	if msg.hold != nil {
+		m.holds.clear(msg.hold)
+	}
+}
+
+// strand holds a message until its upstream is configured again.
+func (m *Machine) strand(msg *Message, now time.Time) {
+	if !msg.stranded {
+		msg.HeldAt = now
+	}
+	msg.Held, msg.stranded = "upstream "+msg.To()+" is not configured", true
+	if !m.missing[msg.To()] {
+		m.missing[msg.To()] = true
+		m.effects.Notes = append(m.effects.Notes, Note{Kind: UpstreamMissing, Message: msg})
+	}
+	m.keepHeld(msg)
+}
+
+// expireHold drops a message that nobody released in time.
+func (m *Machine) expireHold(msg *Message) {
+	if msg.gone || msg.Held == "" {
+		return
+	}
+	m.effects.Notes = append(m.effects.Notes, Note{Kind: HoldExpired, Message: msg})
+	m.effects.Done = append(m.effects.Done, msg.ID)
+	m.forget(msg)
+}

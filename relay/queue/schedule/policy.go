@@ -1,0 +1,65 @@
+package schedule
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// Policy is how often and how long an upstream's mail is tried.
+type Policy struct {
+	// RetryMin is the wait after the first attempt that failed temporarily. Each
+	// further wait is twice as long, varied by a sixth.
+	RetryMin time.Duration
+	// RetryMax is the longest wait between two attempts.
+	RetryMax time.Duration
+	// Lifetime is how long a message is tried before it is returned to its
+	// sender.
+	Lifetime time.Duration
+	// DelayWarning is the age at which the sender of a queued message is told
+	// once that it is late. 0 disables the notice.
+	DelayWarning time.Duration
+	// Concurrency is the largest number of connections to one destination. The
+	// scheduler starts with five and adds more as long as the destination keeps
+	// up.
+	Concurrency int
+}
+
+// DefaultPolicy is the policy of an upstream that does not set one.
+var DefaultPolicy = Policy{
+	RetryMin: 5 * time.Minute, RetryMax: 4 * time.Hour, Lifetime: 5 * 24 * time.Hour,
+	DelayWarning: 4 * time.Hour, Concurrency: 20,
+}
+
+// defaults fills in an empty policy, and corrects one that would never end.
+func (p *Policy) defaults() {
+	if *p == (Policy{}) {
+		*p = DefaultPolicy
+	}
+	if p.RetryMin <= 0 {
+		p.RetryMin = DefaultPolicy.RetryMin
+	}
+	if p.Lifetime <= 0 {
+		p.Lifetime = DefaultPolicy.Lifetime
+	}
+	if p.Concurrency <= 0 {
+		p.Concurrency = DefaultPolicy.Concurrency
+	}
+	p.RetryMax = max(p.RetryMax, p.RetryMin)
+}
+
+// wait is the time after the n-th attempt, n from 1, before jitter.
+func (p *Policy) wait(n int) time.Duration { return Doubled(p.RetryMin, n, p.RetryMax) }
+
+// Doubled returns d for n = 1 and twice as much for each further n, up to limit.
+func Doubled(d time.Duration, n int, limit time.Duration) time.Duration {
+	for ; n > 1 && d < limit; n-- {
+		d *= 2
+	}
+	return min(d, limit)
+}
+
+// vary changes d by up to a sixth at random, so that messages which were
+// deferred together are not retried together.
+func vary(d time.Duration) time.Duration {
+	return d - d/6 + rand.N(d/3+1)
+}
