@@ -22,6 +22,9 @@ const (
 	maxDepth   = 64
 )
 
+// inHeader is how many sectors of the allocation table the header lists.
+const inHeader = 109
+
 // ErrDamaged is a file that breaks its own rules, or is far larger than any real
 // one.
 var ErrDamaged = errors.New("the file is damaged")
@@ -83,8 +86,25 @@ func (f *file) header() error {
 	}
 	f.sector, f.start = 1<<shift, binary.LittleEndian.Uint32(h[48:])
 	f.fat = words(h[76:512])
-	next, more := binary.LittleEndian.Uint32(h[68:]), int64(binary.LittleEndian.Uint32(h[72:]))
-	for range min(more, f.size/f.sector) {
+	return f.difat(binary.LittleEndian.Uint32(h[68:]), int64(binary.LittleEndian.Uint32(h[72:])))
+}
+
+// difat adds the allocation table's sectors that the header has no room for: a
+// chain of n sectors with numbers of sectors. Both the library and we keep all
+// of them, so a chain longer than the file could need is damage, as is a loop.
+func (f *file) difat(next uint32, n int64) error {
+	numbers := f.sector / 4
+	table := (f.size/f.sector + numbers - 1) / numbers // sectors that the table needs
+	most := max(0, table-inHeader+numbers-2) / (numbers - 1)
+	if n > most {
+		return fmt.Errorf("%w: its allocation table is too large", ErrDamaged)
+	}
+	seen := make(map[uint32]bool, n)
+	for range n {
+		if seen[next] {
+			return fmt.Errorf("%w: its allocation table loops", ErrDamaged)
+		}
+		seen[next] = true
 		b, err := f.at(next)
 		if err != nil {
 			return err

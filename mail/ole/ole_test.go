@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"runtime"
 	"testing"
 
 	"hoplite/mail/ole"
@@ -79,6 +80,38 @@ func TestHostile(t *testing.T) {
 	}
 	if list := names(t, nested(60)); len(list) < 60 {
 		t.Errorf("60 folders deep: %d entries", len(list))
+	}
+}
+
+// difat makes a document of size octets whose allocation table continues in n
+// sectors, the first of which is next.
+func difat(size int, next, n uint32) []byte {
+	b := make([]byte, size)
+	copy(b, oletest.File(oletest.Entry{Name: "a", Data: []byte("x")}))
+	binary.LittleEndian.PutUint32(b[44:], 1<<20) // sectors of the table
+	binary.LittleEndian.PutUint32(b[68:], next)
+	binary.LittleEndian.PutUint32(b[72:], n)
+	return b
+}
+
+// A loop in the list of the allocation table's sectors took as much memory as
+// the document, and the library needs it a second time.
+func TestAllocationTable(t *testing.T) {
+	loop := difat(16<<20, 100, 2)
+	binary.LittleEndian.PutUint32(loop[101*512+508:], 100)
+	for name, b := range map[string][]byte{
+		"loop": loop, "longer than the file could need": difat(16<<20, 100, 30_000), "in a small file": difat(64<<10, 100, 1),
+		"most it can say": difat(1<<20, 100, 0xffffffff),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := ole.Open(bytes.NewReader(b), int64(len(b))); !errors.Is(err, ole.ErrDamaged) {
+			t.Errorf("%s: %v", name, err)
+		}
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+			t.Errorf("%s: %d octets allocated", name, n)
+		}
 	}
 }
 
