@@ -65,10 +65,21 @@ func place(chain string, n int) string {
 	return chain
 }
 
+// Warner is a filter's configuration that can leave a gap. Warn says which, for
+// hoplite check; an empty summary is none.
+type Warner interface {
+	Warn() (summary, detail string)
+}
+
 func (c *Config) build(kind Kind, env Env) (e Entry, ok bool) {
 	own := kind.Config()
 	if !c.Body.Decode(own) {
 		return Entry{}, false
+	}
+	if w, ok := own.(Warner); ok {
+		if summary, detail := w.Warn(); summary != "" {
+			c.Body.Warn(summary, detail)
+		}
 	}
 	f, err := kind.New(own, env)
 	if err != nil {

@@ -92,6 +92,15 @@ func (c *Config) Check() error {
 	return nil
 }
 
+// Warn reports rules under which attachments pass that could not be looked into.
+func (c *Config) Warn() (summary, detail string) {
+	if len(c.Rules) == 0 || slices.ContainsFunc(c.Rules, func(r Rule) bool { return r.Unread }) {
+		return "", ""
+	}
+	return "no rule of the filter attach has unread = true",
+		`What cannot be looked into passes: unknown and damaged archives, and what is beyond the limits. Add rule "unread" { unread = true }.`
+}
+
 // Filter keeps to a Config.
 type Filter struct {
 	cfg    Config

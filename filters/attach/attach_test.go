@@ -73,3 +73,18 @@ func TestFilter(t *testing.T) {
 		}
 	}
 }
+
+func TestWarn(t *testing.T) {
+	for _, c := range []struct {
+		rules []Rule
+		warns bool
+	}{
+		{nil, false},
+		{[]Rule{{Name: "programs", Extensions: []string{"programs"}}}, true},
+		{[]Rule{{Name: "programs", Extensions: []string{"programs"}}, {Name: "unread", Unread: true}}, false},
+	} {
+		if summary, _ := (&Config{Rules: c.rules}).Warn(); (summary != "") != c.warns {
+			t.Errorf("%v: %q", c.rules, summary)
+		}
+	}
+}

@@ -75,6 +75,14 @@ func (b Body) Report(err error) {
 	}
 }
 
+// Warn notes at the head of a decoded block something that works but is probably
+// not meant.
+func (b Body) Warn(summary, detail string) {
+	if b.body != nil {
+		b.d.diags.Warn(b.where.at, summary, detail)
+	}
+}
+
 // Written is what the file says in the block, attribute by attribute in the
 // order of the file and on one line each, passwords hidden: max = "25MiB".
 func (b Body) Written() []string {

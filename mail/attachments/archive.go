@@ -11,9 +11,9 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
-	"hoplite/internal/hold"
 	"hoplite/mail/ole"
 )
 
@@ -21,25 +21,33 @@ import (
 // costs us more memory than it costs the sender octets.
 const maxDirectory = 1 << 20
 
-// zip lists a zip file. Of an office document, which is one, only what can do
-// harm is listed.
+// errNoZip is content whose directory cannot be read.
+var errNoZip = errors.New("damaged zip")
+
+// zip lists a zip file.
 func (s *scan) zip(at place, index int, r *bufio.Reader) error {
 	h, err := s.held(r)
 	if err != nil {
 		return err
 	}
 	defer h.Close()
-	dir := &budget{h: h, left: maxDirectory}
-	z, err := zip.NewReader(dir, h.Size())
+	return s.zipEntries(at, index, h, h.Size())
+}
+
+// zipEntries lists what the directory of a zip file names. Of an office
+// document, which is one, only what can do harm is listed.
+func (s *scan) zipEntries(at place, index int, r io.ReaderAt, size int64) error {
+	dir := &budget{r: r, left: maxDirectory}
+	z, err := zip.NewReader(dir, size)
+	if errors.Is(err, errFiles) {
+		return err
+	}
 	if err != nil {
-		return fmt.Errorf("damaged zip: %w", err)
+		return fmt.Errorf("%w: %w", errNoZip, err)
 	}
 	dir.left = 1 << 62
-	office := false
-	for _, f := range z.File {
-		office = office || f.Name == "[Content_Types].xml"
-	}
-	if office {
+	office := slices.ContainsFunc(z.File, func(f *zip.File) bool { return f.Name == "[Content_Types].xml" })
+	if office && s.items[index].Kind == zipKind {
 		s.items[index].Kind = "application/vnd.openxmlformats-officedocument"
 	}
 	var first error
@@ -65,14 +73,18 @@ func (s *scan) zip(at place, index int, r *bufio.Reader) error {
 	return first
 }
 
-// harmful picks macros and embedded things out of an office document.
+// officeContent are the extensions of what office documents consist of.
+var officeContent = set("xml rels vml png jpg jpeg gif bmp tif tiff emf wmf svg ico wav mp3 mp4 m4a wdp jfif odttf fntdata ttf bin psmdcp")
+
+// harmful picks macros, embedded files and what does not belong there out of an
+// office document.
 func (s *scan) harmful(index int, name string) bool {
 	name = strings.ToLower(name)
 	if strings.HasSuffix(name, "vbaproject.bin") || strings.Contains(name, "/macrosheets/") {
 		s.items[index].Tricks = append(s.items[index].Tricks, TrickMacros)
 		return true
 	}
-	return strings.Contains(name, "/embeddings/") || strings.Contains(name, "/activex/") && strings.HasSuffix(name, ".bin")
+	return !officeContent[Extension(name)] || strings.Contains(name, "/embeddings/") || strings.Contains(name, "/activex/") && strings.HasSuffix(name, ".bin")
 }
 
 func (s *scan) zipEntry(at place, index int, f *zip.File) error {
@@ -119,7 +131,7 @@ func (s *scan) ole(_ place, index int, r *bufio.Reader) error {
 
 // budget is a ReaderAt that ends after a number of octets.
 type budget struct {
-	h    *hold.Hold
+	r    io.ReaderAt
 	left int64
 }
 
@@ -127,7 +139,7 @@ func (b *budget) ReadAt(p []byte, off int64) (int, error) {
 	if b.left -= int64(len(p)); b.left < 0 {
 		return 0, errFiles
 	}
-	return b.h.ReadAt(p, off)
+	return b.r.ReadAt(p, off)
 }
 
 // gzip goes into a compressed file.

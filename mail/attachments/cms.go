@@ -4,12 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
-	"io"
 
 	"hoplite/internal/hold"
 	"hoplite/mail/cms"
-	"hoplite/mail/mime"
 )
 
 // cmsKind is what S/MIME wraps mail into: a signature around the content hides
@@ -42,11 +39,7 @@ func (s *scan) smime(at place, index int, r *bufio.Reader) error {
 	if h.Size() == 0 {
 		return nil
 	}
-	tree, err := mime.Walk(io.NewSectionReader(h, 0, h.Size()))
-	if err != nil {
-		return &diskError{fmt.Errorf("read what was unpacked: %w", err)}
-	}
-	return s.part(h, tree.Root, at.path+"/1", at.depth+1)
+	return s.entity(h, h.Size(), at.path+"/1", at.depth+1)
 }
 
 // unpacked takes content out of the budget.

@@ -2,7 +2,10 @@ package attachments
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"hoplite/mail/ole"
@@ -26,21 +29,26 @@ var magics = []magic{
 	{0, "\xcf\xfa\xed\xfe", "application/x-mach-binary"},
 	{0, "\xca\xfe\xba\xbe", "application/java-vm"},
 	{0, ole.Magic, oleKind},
-	{0, "PK\x03\x04", "application/zip"},
-	{0, "PK\x05\x06", "application/zip"},
+	{0, "PK\x03\x04", zipKind},
+	{0, "PK\x05\x06", zipKind},
 	{0, "\x1f\x8b", "application/gzip"},
 	{0, "Rar!\x1a\x07", "application/vnd.rar"},
 	{0, "7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"},
 	{0, "BZh", "application/x-bzip2"},
 	{0, "\xfd7zXZ\x00", "application/x-xz"},
 	{0, "\x28\xb5\x2f\xfd", "application/zstd"},
+	{0, "LZIP", "application/x-lzip"},
+	{0, "\x04\x22\x4d\x18", "application/x-lz4"},
+	{0, "\x1f\x9d", "application/x-compress"},
+	{0, "070701", "application/x-cpio"},
+	{7, "**ACE**", "application/x-ace"},
 	{0, "MSCF", "application/vnd.ms-cab-compressed"},
 	{0, "ITSF", "application/vnd.ms-htmlhelp"},
 	{0, "\x60\xea", "application/x-arj"},
 	{2, "-lh", "application/x-lzh"},
-	{257, "ustar", "application/x-tar"},
+	{257, "ustar", tarKind},
 	{0x8001, "CD001", "application/x-iso9660-image"},
-	{0, "\x78\x9f\x3e\x22", "application/ms-tnef"},
+	{0, "\x78\x9f\x3e\x22", tnefKind},
 	{0, "%PDF-", "application/pdf"},
 	{0, "{\\rtf", "application/rtf"},
 	{0, "L\x00\x00\x00\x01\x14\x02\x00", "application/x-ms-shortcut"},
@@ -49,8 +57,13 @@ var magics = []magic{
 	{0, "\x4d\x53\x57\x49\x4d", "application/x-ms-wim"},
 }
 
-// oleKind is old Office documents and Outlook messages.
-const oleKind = "application/x-ole-storage"
+// Kinds that are opened.
+const (
+	zipKind  = "application/zip"
+	tarKind  = "application/x-tar"
+	tnefKind = "application/ms-tnef"
+	oleKind  = "application/x-ole-storage" // old Office documents and Outlook messages
+)
 
 // headSize is how much of the content kindOf wants to see.
 const headSize = 4 << 10
@@ -62,8 +75,13 @@ func kindOf(head []byte) string {
 			return m.kind
 		}
 	}
-	if isCMS(head) {
+	switch {
+	case isCMS(head):
 		return cmsKind
+	case isTar(head):
+		return tarKind
+	case isLZMA(head):
+		return "application/x-lzma"
 	}
 	if i := bytes.Index(head[:min(len(head), 1024)], []byte("%PDF-")); i >= 0 {
 		return "application/pdf" // readers look for it in the first KiB
@@ -72,12 +90,51 @@ func kindOf(head []byte) string {
 	return kind
 }
 
-// closed are archives that we know but do not open.
+// isTar reports whether a block is a valid header of any tar format, also of the
+// seventh edition's, which has no magic.
+func isTar(head []byte) bool {
+	const size, sumAt, sumEnd = 512, 148, 156
+	if len(head) < size || head[0] == 0 {
+		return false
+	}
+	want, err := strconv.ParseInt(strings.Trim(string(head[sumAt:sumEnd]), " \x00"), 8, 32)
+	if err != nil {
+		return false
+	}
+	sum := int64(0)
+	for i, c := range head[:size] {
+		if i >= sumAt && i < sumEnd {
+			c = ' '
+		}
+		sum += int64(c)
+	}
+	return sum == want
+}
+
+// isLZMA reports whether content begins like a file of the old LZMA tools, whose
+// header has no magic: valid properties, a dictionary of a usual size, a size
+// that is unknown or below 256 GiB, and the zero that begins the data.
+func isLZMA(head []byte) bool {
+	if len(head) < 14 || head[13] != 0 {
+		return false
+	}
+	properties := head[0]
+	lc, lp, pb := properties%9, properties/9%5, properties/45
+	dictionary := binary.LittleEndian.Uint32(head[1:])
+	size := binary.LittleEndian.Uint64(head[5:])
+	high := uint32(1) << (bits.Len32(dictionary|1) - 1)
+	return pb <= 4 && lc+lp <= 4 && dictionary >= 4096 &&
+		(dictionary == high || dictionary == high|high>>1 || dictionary == 1<<32-1) &&
+		(size == 1<<64-1 || size > 0 && size < 256<<30)
+}
+
+// closed are archives that are recognised but not opened.
 var closed = map[string]bool{
 	"application/vnd.rar": true, "application/x-7z-compressed": true,
 	"application/x-xz": true, "application/zstd": true, "application/vnd.ms-cab-compressed": true,
 	"application/x-arj": true, "application/x-lzh": true, "application/x-iso9660-image": true,
-	"application/x-ms-wim": true,
+	"application/x-ms-wim": true, "application/x-lzma": true, "application/x-lzip": true, "application/x-lz4": true,
+	"application/x-compress": true, "application/x-cpio": true, "application/x-ace": true,
 }
 
 // runs are extensions that a double click starts.

@@ -2,12 +2,12 @@ package attachments
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 
 	"hoplite/internal/hold"
@@ -55,8 +55,8 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// List says what is in a message of size octets. Whatever a stranger sent is
-// an Item with a remark; the error is the reader's, the disk's or the context's.
+// List lists what is in a message of size octets. Whatever a sender did is an
+// Item with a remark; the error is the reader's, the disk's or the context's.
 func List(ctx context.Context, msg io.ReaderAt, size int64, l Limits) ([]Item, error) {
 	tree, err := mime.Walk(io.NewSectionReader(msg, 0, size))
 	if err != nil {
@@ -67,38 +67,6 @@ func List(ctx context.Context, msg io.ReaderAt, size int64, l Limits) ([]Item, e
 		items = append(items, Item{Path: "message", Type: "message/rfc822", Kind: "message/rfc822", Size: size, Via: "mime", Unread: why})
 	}
 	return items, err
-}
-
-// unwalked says what kept the walker from parts that other readers may see.
-func unwalked(n mime.Notes) string {
-	switch {
-	case n&mime.TooDeep != 0:
-		return "parts nested too deeply"
-	case n&mime.TooManyParts != 0:
-		return "too many parts"
-	case n&mime.HeaderTooBig != 0:
-		return "a header too long to be read"
-	case n&mime.NoBoundary != 0:
-		return "a multipart without a boundary"
-	}
-	return ""
-}
-
-// ambiguous says which field a part has twice: readers differ on which counts.
-func ambiguous(p *mime.Part) string {
-	var seen [3]bool
-	for f := range mime.Fields(p.Raw) {
-		for i, name := range [...]string{"Content-Type", "Content-Transfer-Encoding", "Content-Disposition"} {
-			if !f.Is(name) {
-				continue
-			}
-			if seen[i] {
-				return "two " + name + " fields: readers differ on which counts"
-			}
-			seen[i] = true
-		}
-	}
-	return ""
 }
 
 // ListPart says what is in one part of a message; path is what its place is
@@ -123,6 +91,9 @@ var (
 	errSize  = errors.New("more content than is looked into")
 	errDepth = errors.New("packed more often than is looked into")
 	errRatio = errors.New("unpacks to far too much")
+
+	errPartial   = errors.New("one piece of a message that was sent in several")
+	errElsewhere = errors.New("content that is stored elsewhere")
 )
 
 // place is where a thing is and how it was packed.
@@ -138,55 +109,6 @@ func (p place) inside(name, via string) place {
 		name = "(no name)"
 	}
 	return place{path: strings.TrimPrefix(p.path+"/"+clip(name), "/"), via: via, depth: p.depth + 1}
-}
-
-// part goes through a MIME part. The walker has bounded depth and number.
-func (s *scan) part(src io.ReaderAt, p *mime.Part, path string, depth int) error {
-	if m := p.Message(); m != nil {
-		if path == "" {
-			path = "1"
-		}
-		s.add(Item{Path: path, Type: "message/rfc822", Kind: "message/rfc822", Size: p.Body.Size(), Via: "mime"}, partNames(p))
-		if len(m.Children) == 0 {
-			path += ".1"
-		}
-		return s.part(src, m, path, depth)
-	}
-	for i, c := range p.Children {
-		sub := strconv.Itoa(i + 1)
-		if path != "" {
-			sub = path + "." + sub
-		}
-		if err := s.part(src, c, sub, depth); err != nil {
-			return err
-		}
-	}
-	if len(p.Children) > 0 {
-		return nil
-	}
-	if path == "" {
-		path = "1"
-	}
-	body := io.NewSectionReader(src, p.Body.From.Off, p.Body.Size())
-	at := place{path: path, via: "mime", depth: depth}
-	claimed := p.Type + "/" + p.Subtype
-	if strings.Contains(p.Encoding, "uu") {
-		// The begin line has a name of its own, which mail programs prefer.
-		return s.text(at, partNames(p), claimed, body)
-	}
-	dec, known := mime.Decoder(p.Encoding, body)
-	if !known {
-		return s.add(Item{Path: path, Type: claimed, Kind: "application/octet-stream", Size: p.Body.Size(), Via: "mime",
-			Unread: "unknown transfer encoding " + strconv.Quote(clip(p.Encoding))}, partNames(p))
-	}
-	index := len(s.items)
-	if err := s.content(at, partNames(p), claimed, dec); err != nil {
-		return err
-	}
-	if why := ambiguous(p); why != "" && index < len(s.items) && s.items[index].Unread == "" {
-		s.items[index].Unread = why
-	}
-	return nil
 }
 
 // add puts an item on the list, or says that the list is full.
@@ -247,7 +169,9 @@ func (s *scan) content(at place, names []string, claimed string, r io.Reader) er
 // packed is content of a known packed size.
 func (s *scan) packed(at place, names []string, claimed string, r io.Reader, under int64) error {
 	c := &counter{s: s, r: r, free: at.via == "mime", under: under}
-	b := bufio.NewReaderSize(c, headSize)
+	spot := &spotter{r: c, dir: s.Dir, limit: s.Size}
+	defer spot.close()
+	b := bufio.NewReaderSize(spot, headSize)
 	head, err := b.Peek(headSize)
 	if fatal := s.fatal(err); fatal != nil {
 		return fatal
@@ -260,14 +184,27 @@ func (s *scan) packed(at place, names []string, claimed string, r io.Reader, und
 	if err := s.add(Item{Path: at.path, Type: claimed, Kind: kind, Via: at.via}, names); err != nil {
 		return s.full(err)
 	}
+	if kind == zipKind {
+		spot.stop()
+	}
 	why := s.look(at, index, kind, claimed, names, b)
 	if fatal := s.fatal(why); fatal != nil {
 		return fatal
 	}
-	if _, err := io.Copy(io.Discard, b); err != nil && why == nil {
-		if why = err; s.fatal(err) != nil {
-			return err
+	zeros, err := drain(b)
+	if s.fatal(err) != nil {
+		return err
+	}
+	if why == nil {
+		if why = err; err == nil && zeros && (kind == tarKind || kind == tnefKind) {
+			spot.forget() // all of it was looked into
 		}
+	}
+	if spotted := s.spotted(at, index, spot); why == nil || s.fatal(spotted) != nil {
+		why = spotted
+	}
+	if fatal := s.fatal(why); fatal != nil {
+		return fatal
 	}
 	it := &s.items[index]
 	it.Size = c.n
@@ -275,6 +212,25 @@ func (s *scan) packed(at place, names []string, claimed string, r io.Reader, und
 		it.Unread = why.Error()
 	}
 	return nil
+}
+
+// drain reads to the end and reports whether there were only zeros.
+func drain(r *bufio.Reader) (zeros bool, err error) {
+	zeros = true
+	for {
+		b, err := r.Peek(1)
+		if err == io.EOF {
+			return zeros, nil
+		}
+		if err != nil {
+			return zeros, err
+		}
+		b, _ = r.Peek(r.Buffered())
+		zeros = zeros && len(bytes.Trim(b, "\x00")) == 0
+		if _, err := r.Discard(len(b)); err != nil {
+			return zeros, err
+		}
+	}
 }
 
 // full turns a full list into a quiet end.
@@ -308,7 +264,7 @@ func (s *scan) look(at place, index int, kind, claimed string, names []string, r
 	type opener func(place, int, *bufio.Reader) error
 	var open opener
 	switch {
-	case kind == "application/zip":
+	case kind == zipKind:
 		open = s.zip
 	case kind == "application/gzip":
 		open = s.gzip
@@ -316,9 +272,9 @@ func (s *scan) look(at place, index int, kind, claimed string, names []string, r
 		open = s.bzip2
 	case kind == oleKind:
 		open = s.ole
-	case kind == "application/x-tar":
+	case kind == tarKind:
 		open = s.tar
-	case kind == "application/ms-tnef":
+	case kind == tnefKind:
 		open = s.tnef
 	case kind == cmsKind:
 		open = s.smime
@@ -327,7 +283,7 @@ func (s *scan) look(at place, index int, kind, claimed string, names []string, r
 	case claimed == "application/mac-binhex40" || startsBinHex(r):
 		open = func(at place, _ int, r *bufio.Reader) error { return s.inText(at, r, true) }
 	case closed[kind]:
-		return errors.New("an archive that we cannot open")
+		return errClosed
 	case strings.HasPrefix(kind, "text/") && at.via == "mime":
 		return s.inText(at, r, false)
 	default:
@@ -353,11 +309,7 @@ func (s *scan) message(at place, _ int, r *bufio.Reader) error {
 		return err
 	}
 	defer h.Close()
-	tree, err := mime.Walk(io.NewSectionReader(h, 0, h.Size()))
-	if err != nil {
-		return &diskError{fmt.Errorf("read what was unpacked: %w", err)}
-	}
-	return s.part(h, tree.Root, at.path+"/1", at.depth+1)
+	return s.entity(h, h.Size(), at.path+"/1", at.depth+1)
 }
 
 // isTNEF says whether a part claims to be winmail.dat.

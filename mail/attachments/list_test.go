@@ -73,7 +73,7 @@ func TestList(t *testing.T) {
 		{"damaged zip", attached(named("application/zip", "a.zip"), zipped(t, "a", "b")[:50]),
 			`2 "a.zip", application/zip, 50 octets, not looked into: damaged zip: zip: not a valid zip file`},
 		{"rar", attached(named("application/octet-stream", "a.rar"), []byte("Rar!\x1a\x07\x01\x00")),
-			`2 "a.rar", application/octet-stream (is application/vnd.rar), 8 octets, not looked into: an archive that we cannot open`},
+			`2 "a.rar", application/octet-stream (is application/vnd.rar), 8 octets, not looked into: an archive that cannot be opened`},
 		{"uuencode in a text", "Subject: x\r\n\r\nbegin at the start\r\nbegin 644 words\r\nHi\r\n" + uuencoded("run.exe", exe) + "bye\r\n" + uuencoded("b.txt", []byte("hi")),
 			"1/words, application/octet-stream, 40 octets, uuencode\n1/run.exe, " + pe + ", 27 octets, uuencode\n1/b.txt, text/plain, 2 octets, uuencode"},
 		{"uuencode as encoding", "Content-Type: application/octet-stream; name=a.txt\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\n" + uuencoded("run.exe", exe),

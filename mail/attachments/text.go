@@ -70,18 +70,23 @@ func (s *scan) inText(at place, r *bufio.Reader, binHex bool) (damage error) {
 	}
 }
 
-// beginLine reads "begin 644 name", as uuencode(1p) has it.
+// beginLine reads the line "begin 644 name" before a uuencoded file
+// (uuencode(1p)). Decoders take any white space and more digits.
 func beginLine(line []byte) (name string, b64, ok bool) {
 	rest, ok := bytes.CutPrefix(line, []byte("begin"))
 	if !ok {
 		return "", false, false
 	}
 	rest, b64 = bytes.CutPrefix(rest, []byte("-base64"))
-	fields := strings.SplitN(strings.TrimSpace(string(rest)), " ", 2)
-	if len(fields) < 2 || len(fields[0]) < 3 || len(fields[0]) > 4 || strings.Trim(fields[0], "01234567") != "" || len(rest) == 0 || rest[0] != ' ' {
+	if len(rest) == 0 || rest[0] != ' ' && rest[0] != '\t' {
 		return "", false, false
 	}
-	return clip(strings.Trim(strings.TrimSpace(fields[1]), `"`)), b64, true
+	mode, file, _ := strings.Cut(strings.ReplaceAll(strings.TrimSpace(string(rest)), "\t", " "), " ")
+	file = strings.Trim(strings.TrimSpace(file), `"`)
+	if file == "" || len(mode) < 3 || len(mode) > 7 || strings.Trim(mode, "01234567") != "" {
+		return "", false, false
+	}
+	return clip(file), b64, true
 }
 
 func isBegin(line []byte) bool {

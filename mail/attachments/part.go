@@ -1,0 +1,234 @@
+package attachments
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hoplite/mail/mime"
+)
+
+// entity lists the parts of a message or other MIME entity that was unpacked.
+func (s *scan) entity(src io.ReaderAt, size int64, path string, depth int) error {
+	tree, err := mime.Walk(&cancellable{s.ctx, io.NewSectionReader(src, 0, size)})
+	if err != nil {
+		return &diskError{fmt.Errorf("read what was unpacked: %w", err)}
+	}
+	if err := s.part(src, tree.Root, path, depth); err != nil {
+		return err
+	}
+	if why := unwalked(tree.Notes); why != "" {
+		return errors.New(why)
+	}
+	return nil
+}
+
+// cancellable is a reader that ends with its context.
+type cancellable struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *cancellable) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+// unwalked returns why the walker did not reach parts that other readers may
+// see, or "".
+func unwalked(n mime.Notes) string {
+	switch {
+	case n&mime.TooDeep != 0:
+		return "parts nested too deeply"
+	case n&mime.TooManyParts != 0:
+		return "too many parts"
+	case n&mime.HeaderTooBig != 0:
+		return "a header that is too long to read"
+	case n&mime.NoBoundary != 0:
+		return "a multipart without a boundary"
+	}
+	return ""
+}
+
+// part lists a MIME part and what is in it. The walker bounds depth and number.
+func (s *scan) part(src io.ReaderAt, p *mime.Part, path string, depth int) error {
+	if m := p.Message(); m != nil {
+		if path == "" {
+			path = "1"
+		}
+		if err := s.add(Item{Path: path, Type: "message/rfc822", Kind: "message/rfc822", Size: p.Body.Size(), Via: "mime", Unread: ambiguous(p)},
+			partNames(p)); err != nil {
+			return err
+		}
+		if len(m.Children) == 0 {
+			path += ".1"
+		}
+		return s.part(src, m, path, depth)
+	}
+	if len(p.Children) > 0 {
+		return s.multipart(src, p, path, depth)
+	}
+	if path == "" {
+		path = "1"
+	}
+	return s.leaf(src, p, place{path: path, via: "mime", depth: depth})
+}
+
+// multipart lists the parts of a multipart, and those after its end.
+func (s *scan) multipart(src io.ReaderAt, p *mime.Part, path string, depth int) error {
+	within := func(n int) string {
+		if path == "" {
+			return strconv.Itoa(n)
+		}
+		return path + "." + strconv.Itoa(n)
+	}
+	for i, c := range p.Children {
+		if err := s.part(src, c, within(i+1), depth); err != nil {
+			return err
+		}
+	}
+	why := ambiguous(p)
+	late, err := s.epilogue(src, p, within(len(p.Children)+1), depth)
+	if err != nil {
+		return err
+	}
+	if why == "" && late {
+		why = "parts after the closing delimiter: readers differ on whether they count"
+	}
+	if why == "" {
+		return nil
+	}
+	if path == "" {
+		path = "message"
+	}
+	kind := p.Type + "/" + p.Subtype
+	return s.add(Item{Path: path, Type: kind, Kind: kind, Size: p.Body.Size(), Via: "mime", Unread: why}, nil)
+}
+
+// epilogue lists the parts after the closing delimiter of a multipart, which
+// some readers go on to read, and reports whether there are any.
+func (s *scan) epilogue(src io.ReaderAt, p *mime.Part, path string, depth int) (bool, error) {
+	size := p.Body.To.Off - p.Epilogue.Off
+	boundary := strings.TrimRight(mime.Get(p.Params, "boundary"), " \t")
+	if !p.Closed || size < int64(len(boundary)) {
+		return false, nil
+	}
+	head := []byte("Content-Type: multipart/mixed; boundary=" + strconv.Quote(boundary) + "\r\n\r\n")
+	after := &prefixed{head, io.NewSectionReader(src, p.Epilogue.Off, size)}
+	tree, err := mime.Walk(&cancellable{s.ctx, io.NewSectionReader(after, 0, int64(len(head))+size)})
+	if err != nil {
+		return false, fmt.Errorf("read message: %w", err)
+	}
+	if len(tree.Root.Children) == 0 {
+		return false, nil
+	}
+	if depth >= s.Depth {
+		return true, nil
+	}
+	return true, s.part(after, tree.Root, path, depth+1)
+}
+
+// prefixed is content with something before it.
+type prefixed struct {
+	head []byte
+	rest io.ReaderAt
+}
+
+func (p *prefixed) ReadAt(b []byte, off int64) (int, error) {
+	if off >= int64(len(p.head)) {
+		return p.rest.ReadAt(b, off-int64(len(p.head)))
+	}
+	n := copy(b, p.head[off:])
+	if n == len(b) {
+		return n, nil
+	}
+	m, err := p.rest.ReadAt(b[n:], 0)
+	return n + m, err
+}
+
+// leaf lists a part that is neither a multipart nor a message.
+func (s *scan) leaf(src io.ReaderAt, p *mime.Part, at place) error {
+	body := func() io.Reader { return io.NewSectionReader(src, p.Body.From.Off, p.Body.Size()) }
+	names, claimed := partNames(p), p.Type+"/"+p.Subtype
+	if strings.Contains(p.Encoding, "uu") {
+		// The begin line has a name of its own, which mail programs prefer.
+		return s.text(at, names, claimed, body())
+	}
+	dec, known := mime.Decoder(p.Encoding, body())
+	if !known {
+		return s.add(Item{Path: at.path, Type: claimed, Kind: "application/octet-stream", Size: p.Body.Size(), Via: "mime",
+			Unread: "unknown transfer encoding " + strconv.Quote(clip(p.Encoding))}, names)
+	}
+	index := len(s.items)
+	if err := s.content(at, names, claimed, dec); err != nil {
+		return err
+	}
+	if index >= len(s.items) {
+		return nil
+	}
+	if p.Type == "text" && !strings.HasPrefix(s.items[index].Kind, "text/") {
+		// Mail programs look for uuencoded files in every text, whatever it
+		// begins with.
+		dec, _ := mime.Decoder(p.Encoding, body())
+		err := s.inText(at, bufio.NewReaderSize(&counter{s: s, r: dec, free: true}, headSize), false)
+		if fatal := s.fatal(err); fatal != nil {
+			return fatal
+		}
+		s.unread(index, err)
+	}
+	switch {
+	case p.Is("message", "partial"):
+		s.unread(index, errPartial)
+	case p.Is("message", "external-body"):
+		s.unread(index, errElsewhere)
+	}
+	if why := ambiguous(p); why != "" && s.items[index].Unread == "" {
+		s.items[index].Unread = why
+	}
+	return nil
+}
+
+// unread notes why an item could not be looked into, unless a reason is known.
+func (s *scan) unread(index int, why error) {
+	if it := &s.items[index]; why != nil && it.Unread == "" {
+		it.Unread = why.Error()
+	}
+}
+
+// ambiguous returns what a part's header says twice, or "": readers differ on
+// which counts.
+func ambiguous(p *mime.Part) string {
+	var seen [3]bool
+	for f := range mime.Fields(p.Raw) {
+		for i, name := range [...]string{"Content-Type", "Content-Transfer-Encoding", "Content-Disposition"} {
+			if !f.Is(name) {
+				continue
+			}
+			if seen[i] {
+				return "two " + name + " fields: readers differ on which counts"
+			}
+			seen[i] = true
+			if i == 0 && p.Type == "multipart" && boundaries(f) > 1 {
+				return "two boundaries: readers differ on which counts"
+			}
+		}
+	}
+	return ""
+}
+
+// boundaries counts the different boundaries that readers may find in a field.
+func boundaries(f mime.Field) int {
+	all := mime.Every(f.Unfolded(), "boundary")
+	for i := range all {
+		all[i] = strings.TrimRight(all[i], " \t")
+	}
+	slices.Sort(all)
+	return len(slices.Compact(all))
+}
