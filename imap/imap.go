@@ -1,13 +1,20 @@
-// Package imap is the door for mail readers: IMAP4rev1 (RFC 3501) and
-// IMAP4rev2 (RFC 9051) with the extensions that clients use, over the boxes of
-// package maildrop.
+// Package imap serves IMAP4rev1 (RFC 3501) and IMAP4rev2 (RFC 9051), with the
+// extensions that clients use, over the boxes of package maildrop.
 //
-// A session is one goroutine that reads a command, runs it, and sends what it
-// has to say once the client waits for it. It looks at immutable snapshots of
-// the folder it has selected; what others do there reaches its client as the
-// difference between two snapshots, at the moments the RFC allows. The octets
-// are package imap/wire's business, the files maildrop's, passwords and their
-// throttle internal/users'; sockets, TLS and connection limits come from
+// A session is one goroutine that reads a command, runs it, and sends the
+// responses once no further command has arrived. It works on immutable snapshots
+// of the folder that is selected; changes by others reach the client as the
+// difference between two snapshots, when the RFC permits it.
+//
+// The state of a connection decides which commands are valid, and their handlers
+// take the type of that state: session (always), account (after login), mailbox
+// (after SELECT). The table in extensions.go ties each capability to the
+// commands, FETCH items, search keys and syntax that it brings. Start with
+// session.command, then read a handler, for example handleFetch.
+//
+// The octets of the protocol are left to imap/wire, what a message's content says
+// to imap/summary, SORT and THREAD to imap/order, files to maildrop, passwords and
+// their throttling to internal/users, and sockets, TLS and connection limits to
 // internal/listen.
 package imap
 
@@ -29,36 +36,36 @@ type Config struct {
 	conf.Pos
 	Name string `hcl:"name,label"`
 	listen.Config
-	// CleartextLogin permits passwords on connections without TLS; off unless
-	// set. Clients on this machine may always send them.
+	// CleartextLogin permits passwords on connections without TLS; off by
+	// default. Clients on this machine may always send them.
 	CleartextLogin bool `hcl:"cleartext_login,optional"`
-	// AppendLimit is the largest message that a client may store.
+	// AppendLimit is the size of the largest message that a client may store.
 	AppendLimit conf.Bytes `hcl:"append_limit,optional" default:"64MiB"`
-	// AccountConnections is how many connections one account may have at a time,
-	// counted over all IMAP listeners.
+	// AccountConnections is the number of connections that one account may have
+	// at a time, counted over all IMAP listeners.
 	AccountConnections int `hcl:"account_connections,optional" default:"50"`
-	// IdleTimeout is how long a client that has logged in may stay silent; 30
-	// minutes are the least that the standard allows.
+	// IdleTimeout is how long a client that has logged in may stay silent, at
+	// least 30 minutes.
 	IdleTimeout time.Duration `hcl:"idle_timeout,optional" default:"30m"`
-	// LoginTimeout is how long a client has to log in.
+	// LoginTimeout is how long a client may take to log in.
 	LoginTimeout time.Duration `hcl:"login_timeout,optional" default:"1m"`
-	// SearchTimeout is how long one SEARCH, SORT or THREAD may take before the
-	// client hears NO [LIMIT].
+	// SearchTimeout is how long one SEARCH, SORT or THREAD may take before it is
+	// refused with NO [LIMIT].
 	SearchTimeout time.Duration `hcl:"search_timeout,optional" default:"1m"`
 }
 
-// Check finds what no single field can know.
+// Check finds errors that involve several fields.
 func (c *Config) Check() error {
 	if err := c.Config.Check(); err != nil {
 		return err
 	}
 	if c.IdleTimeout != 0 && c.IdleTimeout < 30*time.Minute {
-		return conf.Fieldf("idle_timeout", "RFC 9051 promises clients at least 30 minutes")
+		return conf.Fieldf("idle_timeout", "RFC 9051 requires at least 30 minutes")
 	}
 	return nil
 }
 
-// Env is what the door needs of the house.
+// Env is what the server needs of the running program.
 type Env struct {
 	// Box opens the box of an account that has logged in.
 	Box  func(mail.Address) (*maildrop.Box, error)
@@ -66,7 +73,7 @@ type Env struct {
 	// Tally counts the connections of accounts, over all IMAP listeners.
 	Tally *listen.Tally
 	Log   zerolog.Logger
-	// Hostname is in the greeting, Version in the answer to ID.
+	// Hostname is shown in the greeting, Version in the response to ID.
 	Hostname, Version string
 }
 
@@ -80,7 +87,7 @@ type Server struct {
 	sessions listen.Sessions[*session]
 }
 
-// New makes a server.
+// New returns a server.
 func New(cfg Config, env Env) *Server {
 	var d Config
 	conf.Defaults(&d)
@@ -95,6 +102,7 @@ func New(cfg Config, env Env) *Server {
 	return &Server{cfg: cfg, env: env, log: env.Log, dialect: newDialect(extensions)}
 }
 
+// set replaces a zero value with a default.
 func set[T comparable](v *T, otherwise T) {
 	var zero T
 	if *v == zero {
@@ -102,7 +110,8 @@ func set[T comparable](v *T, otherwise T) {
 	}
 }
 
-// Refuse is what a client hears that is turned away before its session begins.
+// Refuse returns what is sent to a client that is turned away before its session
+// begins.
 func Refuse(r listen.Reason) string { return "* BYE " + string(r) + "\r\n" }
 
 // Handle serves one connection to its end and closes it.
@@ -116,5 +125,5 @@ func (s *Server) Handle(ctx context.Context, c *listen.Conn) {
 	ses.serve()
 }
 
-// Shutdown says BYE to every client and ends its session.
+// Shutdown sends BYE to every client and ends the sessions.
 func (s *Server) Shutdown() { s.sessions.Shutdown((*session).stop) }

@@ -1,10 +1,11 @@
-// Package pop3 is the door for POP3 (RFC 1939) with the extensions of RFC
-// 2449, 2595, 3206, 5034 and 6856, over the INBOX of package maildrop's boxes.
+// Package pop3 serves POP3 (RFC 1939) with the extensions of RFC 2449, 2595,
+// 3206, 5034 and 6856, over the INBOX of the boxes of package maildrop.
 //
-// A session holds one snapshot of the INBOX from login to QUIT, so its message
-// numbers never move; what it deletes is deleted at QUIT and not before.
-// Passwords and their throttle are internal/users' business, sockets, TLS and
-// connection limits internal/listen's.
+// A session takes one snapshot of the INBOX at login and keeps it until QUIT, so
+// message numbers never change; messages are deleted at QUIT and not before.
+// Passwords and their throttling are left to internal/users; sockets, TLS and
+// connection limits to internal/listen. Start with session.command: the table of
+// commands says which is valid in which state.
 package pop3
 
 import (
@@ -26,29 +27,29 @@ type Config struct {
 	conf.Pos
 	Name string `hcl:"name,label"`
 	listen.Config
-	// CleartextLogin permits passwords on connections without TLS; off unless
-	// set. Clients on this machine may always send them.
+	// CleartextLogin permits passwords on connections without TLS; off by
+	// default. Clients on this machine may always send them.
 	CleartextLogin bool `hcl:"cleartext_login,optional"`
-	// UIDL is the form of the names that messages have for POP3 clients. It
-	// must be that of the server that the mailboxes come from, or every client
-	// fetches all mail again: %u is the UID, %v the UIDVALIDITY, %f the base
-	// name of the file, %g the GUID; %08Xu means eight hex digits. The default
-	// is Dovecot's; Courier's is "UID%u-%v", Cyrus's "%v.%u".
+	// UIDL is the format of the unique ids of messages. It must be the format of
+	// the server that the mailboxes come from, or every client downloads all
+	// mail again: %u is the UID, %v the UIDVALIDITY, %f the base name of the
+	// file, %g the GUID; %08Xu means eight hexadecimal digits. The default is
+	// Dovecot's; Courier's is "UID%u-%v", Cyrus's "%v.%u".
 	UIDL string `hcl:"uidl,optional" default:"%08Xu%08Xv"`
-	// KeepUnseen leaves fetched messages unseen for IMAP clients; off unless
-	// set.
+	// KeepUnseen leaves downloaded messages unseen for IMAP clients; off by
+	// default.
 	KeepUnseen bool `hcl:"keep_unseen,optional"`
-	// LoginDelay is how long an account has to wait between two logins; unset,
-	// there is no limit.
+	// LoginDelay is how long an account has to wait between two logins; there is
+	// no limit by default.
 	LoginDelay time.Duration `hcl:"login_delay,optional"`
-	// IdleTimeout is how long a client that has logged in may stay silent; 10
-	// minutes are the least that the standard allows.
+	// IdleTimeout is how long a client that has logged in may stay silent, at
+	// least 10 minutes.
 	IdleTimeout time.Duration `hcl:"idle_timeout,optional" default:"10m"`
-	// LoginTimeout is how long a client has to log in.
+	// LoginTimeout is how long a client may take to log in.
 	LoginTimeout time.Duration `hcl:"login_timeout,optional" default:"1m"`
 }
 
-// Check finds what no single field can know.
+// Check finds errors that involve several fields.
 func (c *Config) Check() error {
 	if err := c.Config.Check(); err != nil {
 		return err
@@ -58,7 +59,7 @@ func (c *Config) Check() error {
 
 func (c *Config) check() error {
 	if c.IdleTimeout != 0 && c.IdleTimeout < 10*time.Minute {
-		return conf.Fieldf("idle_timeout", "RFC 1939 promises clients at least 10 minutes")
+		return conf.Fieldf("idle_timeout", "RFC 1939 requires at least 10 minutes")
 	}
 	if c.UIDL != "" {
 		_, err := parseUIDL(c.UIDL)
@@ -67,13 +68,13 @@ func (c *Config) check() error {
 	return nil
 }
 
-// Env is what the door needs of the house.
+// Env is what the server needs of the running program.
 type Env struct {
 	// Box opens the box of an account that has logged in.
 	Box  func(mail.Address) (*maildrop.Box, error)
 	Gate *login.Gate
 	Log  zerolog.Logger
-	// Hostname is in the greeting.
+	// Hostname is shown in the greeting.
 	Hostname string
 }
 
@@ -85,10 +86,10 @@ type Server struct {
 
 	sessions listen.Sessions[*session]
 	mu       sync.Mutex
-	logins   map[string]time.Time // the last of each account, with LoginDelay
+	logins   map[string]time.Time // last login of each account, with LoginDelay
 }
 
-// New makes a server. The error is a mistake that Config.Check finds too.
+// New returns a server. Its errors are those of Config.Check.
 func New(cfg Config, env Env) (*Server, error) {
 	var d Config
 	conf.Defaults(&d)
@@ -111,7 +112,8 @@ func New(cfg Config, env Env) (*Server, error) {
 	return &Server{cfg: cfg, env: env, uidl: format, logins: map[string]time.Time{}}, nil
 }
 
-// Refuse is what a client hears that is turned away before its session begins.
+// Refuse returns what is sent to a client that is turned away before its session
+// begins.
 func Refuse(r listen.Reason) string { return "-ERR [SYS/TEMP] " + string(r) + "\r\n" }
 
 // Handle serves one connection to its end and closes it.
@@ -125,11 +127,11 @@ func (s *Server) Handle(ctx context.Context, c *listen.Conn) {
 	ses.serve()
 }
 
-// Shutdown ends every session; what they marked as deleted stays.
+// Shutdown ends every session. Messages that they have marked as deleted stay.
 func (s *Server) Shutdown() { s.sessions.Shutdown((*session).stop) }
 
-// tooSoon tells whether an account logged in less than LoginDelay ago, and
-// notes the login if not.
+// tooSoon reports whether an account has logged in less than LoginDelay ago, and
+// records the login if not.
 func (s *Server) tooSoon(account string) bool {
 	if s.cfg.LoginDelay <= 0 {
 		return false

@@ -148,7 +148,7 @@ func (c *client) talk(script string) {
 const loginScript = `
 S: +OK mail.example.org POP3 ready
 C: USER ann
-S: +OK now the password
+S: +OK Send password
 C: PASS secret word
 S: +OK *
 `
@@ -180,9 +180,9 @@ func TestDialogues(t *testing.T) {
 			C: LIST 2
 			S: +OK 2 33
 			C: LIST 4
-			S: -ERR no such message, there are 3
+			S: -ERR No such message, there are 3
 			C: LIST x
-			S: -ERR give a message number`},
+			S: -ERR Invalid message number`},
 		{"retrieve", `
 			C: RETR 2
 			S: +OK 33 octets
@@ -200,18 +200,18 @@ func TestDialogues(t *testing.T) {
 			S: .`},
 		{"top", `
 			C: TOP 2 1
-			S: +OK top of message 2 follows
+			S: +OK Top of message 2 follows
 			S: Subject: two
 			S: *
 			S: ..
 			S: .
 			C: TOP 1 0
-			S: +OK top of message 1 follows
+			S: +OK Top of message 1 follows
 			S: Subject: one
 			S: *
 			S: .
 			C: TOP 1
-			S: -ERR give a message number and how many lines
+			S: -ERR TOP needs a message number and a number of lines
 			C: TOP 1 99
 			S: +OK *
 			S: Subject: one
@@ -220,25 +220,25 @@ func TestDialogues(t *testing.T) {
 			S: .`},
 		{"delete and think again", `
 			C: DELE 1
-			S: +OK message 1 will be deleted
+			S: +OK Message 1 marked for deletion
 			C: RETR 1
-			S: -ERR message 1 is deleted
+			S: -ERR Message 1 is deleted
 			C: STAT
 			S: +OK 2 61
 			C: RSET
 			S: +OK 3 messages (83 octets)
 			C: NOOP
-			S: +OK still here
+			S: +OK NOOP completed
 			C: QUIT
-			S: +OK bye
+			S: +OK Logging out
 			S: closed`},
 		{"wrong order", `
 			C: USER ann
-			S: -ERR not after login
+			S: -ERR Already logged in
 			C: XTND XMIT
-			S: -ERR unknown command
+			S: -ERR Unknown command
 			C: UTF8
-			S: -ERR not after login`},
+			S: -ERR Already logged in`},
 		{"capabilities after login", `
 			C: CAPA
 			S: +OK *
@@ -254,7 +254,7 @@ func TestDialogues(t *testing.T) {
 			S: .`},
 		{"another session", `
 			C: QUIT
-			S: +OK bye`},
+			S: +OK Logging out`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			d := open(t, Config{})
@@ -284,9 +284,9 @@ func TestBeforeLogin(t *testing.T) {
 			S: .`},
 		{"not logged in", `
 			C: STAT
-			S: -ERR log in first
+			S: -ERR Log in first
 			C: PASS x
-			S: -ERR USER first
+			S: -ERR Send USER first
 			C: UTF8
 			S: +OK *
 			C: LANG
@@ -298,25 +298,25 @@ func TestBeforeLogin(t *testing.T) {
 			C: LANG fr
 			S: -ERR *
 			C: QUIT
-			S: +OK bye
+			S: +OK Logging out
 			S: closed`},
 		{"plain, initial response", `
 			C: AUTH PLAIN AGFubgBzZWNyZXQgd29yZA==
-			S: +OK 0 messages
+			S: +OK Logged in, 0 messages
 			C: QUIT
-			S: +OK bye`},
+			S: +OK Logging out`},
 		{"plain, asked", `
 			C: AUTH PLAIN
 			S: + *
 			C: AGFubgBzZWNyZXQgd29yZA==
-			S: +OK 0 messages`},
+			S: +OK Logged in, 0 messages`},
 		{"login", `
 			C: auth login
 			S: + VXNlcm5hbWU6
 			C: YW5u
 			S: + UGFzc3dvcmQ6
 			C: c2VjcmV0IHdvcmQ=
-			S: +OK 0 messages`},
+			S: +OK Logged in, 0 messages`},
 		{"cancel and rubbish", `
 			C: AUTH PLAIN
 			S: + *
@@ -325,9 +325,9 @@ func TestBeforeLogin(t *testing.T) {
 			C: AUTH PLAIN
 			S: + *
 			C: !!!
-			S: -ERR bad base64
+			S: -ERR Invalid base64 data
 			C: AUTH KERBEROS_V4
-			S: -ERR no such mechanism
+			S: -ERR Unsupported authentication mechanism
 			C: AUTH
 			S: +OK *
 			S: SCRAM-SHA-256
@@ -338,21 +338,21 @@ func TestBeforeLogin(t *testing.T) {
 			C: USER ann
 			S: +OK *
 			C: PASS wrong
-			S: -ERR [AUTH] wrong name or password
+			S: -ERR [AUTH] Authentication failed
 			C: USER nobody
 			S: +OK *
 			C: PASS wrong
-			S: -ERR [AUTH] wrong name or password
+			S: -ERR [AUTH] Authentication failed
 			C: AUTH PLAIN AGFubgB3cm9uZw==
-			S: -ERR [AUTH] wrong name or password
+			S: -ERR [AUTH] Authentication failed
 			S: closed`},
 		{"a browser", `
 			C: GET / HTTP/1.1
-			S: -ERR not a POP3 command
+			S: -ERR Not a POP3 command
 			S: closed`},
-		{"NUL", "\nC: USER ann\x00\nS: -ERR not a POP3 command\nS: closed"},
-		{"too long", "\nC: USER " + strings.Repeat("x", 10000) + "\nS: -ERR not a POP3 command\nS: closed"},
-		{"commands behind STLS", "\nC: STLS\\r\\nCAPA\nS: -ERR commands behind STLS\nS: closed"},
+		{"NUL", "\nC: USER ann\x00\nS: -ERR Not a POP3 command\nS: closed"},
+		{"too long", "\nC: USER " + strings.Repeat("x", 10000) + "\nS: -ERR Not a POP3 command\nS: closed"},
+		{"commands after STLS", "\nC: STLS\\r\\nCAPA\nS: -ERR Commands after STLS\nS: closed"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			d := open(t, Config{})
@@ -371,7 +371,7 @@ func TestDeleteOnlyAtQuit(t *testing.T) {
 	c.Close()
 	// The server notices the lost connection soon after.
 	c = d.retryLogin(t)
-	c.talk("C: STAT\nS: +OK 3 83\nC: DELE 2\nS: +OK *\nC: RETR 1\nS: +OK *\nS: Subject: one\nS: *\nS: body\nS: .\nC: QUIT\nS: +OK bye\nS: closed")
+	c.talk("C: STAT\nS: +OK 3 83\nC: DELE 2\nS: +OK *\nC: RETR 1\nS: +OK *\nS: Subject: one\nS: *\nS: body\nS: .\nC: QUIT\nS: +OK Logging out\nS: closed")
 	s, err := d.inbox.Sync()
 	must(t, err)
 	if len(s.Messages) != 2 || s.Messages[0].Flags != maildrop.Seen || s.Messages[1].UID != 3 || s.Messages[1].Flags != 0 {
@@ -407,18 +407,18 @@ func TestUIDLs(t *testing.T) {
 			f, err := parseUIDL(map[bool]string{true: "%08Xu%08Xv", false: tc.format}[tc.format == ""])
 			must(t, err)
 			m := &maildrop.Message{UID: 2, File: "1700000000.M1P1.host:2,S"}
-			if got := f.name(0x4d2f0a10, m); got != tc.want {
+			if got := f.id(0x4d2f0a10, m); got != tc.want {
 				t.Errorf("got %s, want %s", got, tc.want)
 			}
 			m.Ext = "S12 Pold-name"
-			if got := f.name(1, m); got != "old-name" {
-				t.Errorf("the kept name is %s", got)
+			if got := f.id(1, m); got != "old-name" {
+				t.Errorf("the kept id is %s", got)
 			}
 		})
 	}
 	for _, bad := range []string{"%v", "%", "%08", "%q%u", "%u %v", "%99999999999u"} {
 		if _, err := parseUIDL(bad); err == nil {
-			t.Errorf("%q was taken", bad)
+			t.Errorf("%q is accepted", bad)
 		}
 	}
 }
@@ -430,7 +430,7 @@ func TestVanishedMessage(t *testing.T) {
 	if _, _, err := d.inbox.Expunge([]uint32{2}); err != nil {
 		t.Fatal(err)
 	}
-	c.talk("C: RETR 2\nS: -ERR [SYS/TEMP] message 2 is gone\nC: RETR 3\nS: +OK *\nS: Subject: last\nS: *\nS: no line end\nS: .\nC: DELE 2\nS: +OK *\nC: QUIT\nS: +OK bye")
+	c.talk("C: RETR 2\nS: -ERR [SYS/TEMP] Message 2 no longer exists\nC: RETR 3\nS: +OK *\nS: Subject: last\nS: *\nS: no line end\nS: .\nC: DELE 2\nS: +OK *\nC: QUIT\nS: +OK Logging out")
 }
 
 func TestPipelining(t *testing.T) {
@@ -442,7 +442,7 @@ func TestPipelining(t *testing.T) {
 	must(t, err)
 	s, err := d.inbox.Sync()
 	must(t, err)
-	want := fmt.Sprintf("+OK 3 83\r\n+OK 1 00000001%08x\r\n+OK 22 octets\r\nSubject: one\r\n\r\nbody\r\n.\r\n+OK message 1 will be deleted\r\n+OK bye\r\n", s.Validity)
+	want := fmt.Sprintf("+OK 3 83\r\n+OK 1 00000001%08x\r\n+OK 22 octets\r\nSubject: one\r\n\r\nbody\r\n.\r\n+OK Message 1 marked for deletion\r\n+OK Logging out\r\n", s.Validity)
 	if string(rest) != want {
 		t.Errorf("got  %q\nwant %q", rest, want)
 	}
@@ -450,7 +450,7 @@ func TestPipelining(t *testing.T) {
 
 func TestLoginDelay(t *testing.T) {
 	d := open(t, Config{LoginDelay: time.Hour})
-	d.login(t).talk("C: QUIT\nS: +OK bye\nS: closed")
+	d.login(t).talk("C: QUIT\nS: +OK Logging out\nS: closed")
 	d.dial(t).talk("S: +OK *\nC: USER ann\nS: +OK *\nC: PASS secret word\nS: -ERR [LOGIN-DELAY] *\nC: CAPA\nS: +OK *\nS: TOP\nS: UIDL\nS: PIPELINING\nS: RESP-CODES\nS: AUTH-RESP-CODE\nS: UTF8 USER\nS: LANG\nS: EXPIRE NEVER\nS: LOGIN-DELAY 3600")
 }
 

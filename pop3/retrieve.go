@@ -5,18 +5,17 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strconv"
+	"strings"
 
 	"hoplite/maildrop"
 )
 
-// retr is RETR: file to socket in one pass.
-func (s *session) retr(arg string) error {
-	i, ok := s.number(arg)
-	if !ok {
-		return nil
-	}
-	r, ok := s.openMessage(i)
-	if !ok {
+// handleRetr runs RETR (RFC 1939, 5). The message goes from the file to the
+// connection in one pass.
+func handleRetr(s *session, in *inbox, arg string) error {
+	i, r := s.openMessage(in, arg)
+	if r == nil {
 		return nil
 	}
 	defer r.Close()
@@ -26,28 +25,24 @@ func (s *session) retr(arg string) error {
 	if err != nil {
 		return err
 	}
-	s.inbox.fetched[i] = true
-	s.inbox.octets += n
+	in.fetched[i] = true
+	in.octets += n
 	return d.end()
 }
 
-// top is TOP: the header, and some lines of the body (RFC 1939, 7).
-func (s *session) top(arg string) error {
-	first, lines, ok := twoNumbers(arg)
+// handleTop runs TOP: the header, and some lines of the body (RFC 1939, 7).
+func handleTop(s *session, in *inbox, arg string) error {
+	number, lines, ok := parseTop(arg)
 	if !ok {
-		s.err("give a message number and how many lines")
+		s.err("TOP needs a message number and a number of lines")
 		return nil
 	}
-	i, ok := s.number(first)
-	if !ok {
-		return nil
-	}
-	r, ok := s.openMessage(i)
-	if !ok {
+	i, r := s.openMessage(in, number)
+	if r == nil {
 		return nil
 	}
 	defer r.Close()
-	s.ok("top of message %d follows", i+1)
+	s.ok("Top of message %d follows", i+1)
 	d := &dotWriter{w: s.w, start: true}
 	if err := copyTop(d, r, lines); err != nil {
 		return err
@@ -55,19 +50,32 @@ func (s *session) top(arg string) error {
 	return d.end()
 }
 
-// openMessage opens a message and answers when it is gone.
-func (s *session) openMessage(i int) (*maildrop.Reader, bool) {
-	r, err := s.inbox.folder.Read(s.inbox.msgs[i])
-	if err == nil {
-		return r, true
+// parseTop separates the arguments of TOP.
+func parseTop(arg string) (number string, lines int64, ok bool) {
+	number, rest, found := strings.Cut(arg, " ")
+	lines, err := strconv.ParseInt(rest, 10, 63)
+	return number, lines, found && err == nil && lines >= 0
+}
+
+// openMessage opens the message with a number. If it cannot be opened, the client
+// is told why and r is nil.
+func (s *session) openMessage(in *inbox, number string) (i int, r *maildrop.Reader) {
+	i, err := in.find(number)
+	if err != nil {
+		s.err("%s", err)
+		return i, nil
 	}
-	if errors.Is(err, maildrop.ErrNoMessage) {
-		s.err("[SYS/TEMP] message %d is gone", i+1)
-		return nil, false
+	r, err = in.folder.Read(in.messages[i])
+	switch {
+	case err == nil:
+		return i, r
+	case errors.Is(err, maildrop.ErrNoMessage):
+		s.err("[SYS/TEMP] Message %d no longer exists", i+1)
+	default:
+		s.log.Error().Err(err).Msg("pop3 message")
+		s.err("[SYS/TEMP] Message %d can't be read", i+1)
 	}
-	s.log.Error().Err(err).Msg("pop3 message")
-	s.err("[SYS/TEMP] message %d can't be read", i+1)
-	return nil, false
+	return i, nil
 }
 
 // copyTop copies the header with its empty line, and n lines of the body.
@@ -95,12 +103,12 @@ func copyTop(w io.Writer, r io.Reader, n int64) error {
 	return nil
 }
 
-// dotWriter doubles dots at the beginning of lines (RFC 1939, 3). Line ends
-// are CRLF already.
+// dotWriter doubles dots at the beginning of lines (RFC 1939, 3). Its input has
+// CRLF line ends.
 type dotWriter struct {
 	w     *bufio.Writer
 	start bool // at the beginning of a line
-	any   bool
+	any   bool // something was written
 }
 
 var lineDot = []byte("\n.")
@@ -132,7 +140,7 @@ func (d *dotWriter) Write(p []byte) (int, error) {
 	}
 }
 
-// end finishes the answer; a message without a last line end gets one.
+// end ends the response. A message without a final line end gets one.
 func (d *dotWriter) end() error {
 	if d.any && !d.start {
 		d.w.WriteString("\r\n")

@@ -17,20 +17,18 @@ import (
 	"github.com/rs/zerolog"
 
 	"hoplite/internal/listen"
-	"hoplite/internal/users"
-	"hoplite/maildrop"
 )
 
 // The limits of a session.
 const (
-	maxLine    = 512   // octets of a command; RFC 2449, 4 asks for 255
-	maxSASL    = 12288 // octets of an AUTH response
-	maxBad     = 10    // wrong commands in a row
-	maxLogins  = 3     // wrong passwords
-	maxStalled = 5 * time.Minute
+	maxLine      = 512   // octets of a command; RFC 2449, 4 requires 255
+	maxSASL      = 12288 // octets of an AUTH response
+	maxBad       = 10    // consecutive wrong commands
+	maxLogins    = 3     // wrong passwords
+	writeTimeout = 5 * time.Minute
 )
 
-// session is one connection.
+// session is one connection. What a client gains by logging in is in inbox.
 type session struct {
 	srv  *Server
 	ctx  context.Context
@@ -40,26 +38,12 @@ type session struct {
 	log  zerolog.Logger
 
 	began    time.Time
-	user     string         // of USER, until PASS
-	account  *users.Account // nil before login
-	utf8     bool
+	user     string // argument of USER, until PASS
 	inbox    *inbox // nil before login
-	bad      int    // wrong commands in a row
+	bad      int    // consecutive wrong commands
 	logins   int    // wrong passwords
-	bye      bool
+	ended    bool   // the session ends after this command
 	stopping atomic.Bool
-}
-
-// inbox is the mailbox of a session that has logged in.
-type inbox struct {
-	box     *maildrop.Box
-	unlock  func()
-	folder  *maildrop.Folder
-	snap    *maildrop.Snapshot
-	msgs    []*maildrop.Message // by message number - 1
-	deleted map[int]bool        // by index
-	fetched map[int]bool
-	octets  int64 // sent by RETR
 }
 
 func newSession(ctx context.Context, srv *Server, c *listen.Conn) *session {
@@ -77,15 +61,15 @@ var (
 	writers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 32<<10) }}
 )
 
-// deadlineWriter gives each write its time.
+// deadlineWriter sets a deadline for each write.
 type deadlineWriter struct{ c net.Conn }
 
 func (d deadlineWriter) Write(b []byte) (int, error) {
-	d.c.SetWriteDeadline(time.Now().Add(maxStalled))
+	d.c.SetWriteDeadline(time.Now().Add(writeTimeout))
 	return d.c.Write(b)
 }
 
-// stop ends the session soon, from another goroutine.
+// stop ends the session soon. It may be called from another goroutine.
 func (s *session) stop() {
 	s.stopping.Store(true)
 	s.conn.SetReadDeadline(time.Unix(1, 0))
@@ -95,33 +79,33 @@ func (s *session) stop() {
 func (s *session) serve() {
 	defer s.release()
 	s.ok("%s POP3 ready", s.srv.env.Hostname)
-	for !s.bye {
+	for !s.ended {
 		line, err := s.line(maxLine)
-		if err != nil {
-			s.farewell(err)
-			return
+		if err == nil {
+			err = s.command(line)
 		}
-		if err := s.command(line); err != nil {
+		if err != nil {
 			s.farewell(err)
 			return
 		}
 	}
 }
 
-// errBye ends a session without another word.
+// errBye ends a session without a further response.
 var errBye = errors.New("session ended")
 
-var errLong = errors.New("line too long")
+// errNotPOP3 ends the session of a client that does not speak POP3.
+var errNotPOP3 = errors.New("not a POP3 command")
 
-// line reads a line without its end. What was answered is sent first, unless
-// the client has more commands on the way.
+// line reads a line without its end. Responses are sent first, unless the client
+// has sent more commands already.
 func (s *session) line(limit int) (string, error) {
 	if s.r.Buffered() == 0 {
 		if err := s.w.Flush(); err != nil {
 			return "", err
 		}
 	}
-	s.setDeadline()
+	s.conn.SetReadDeadline(s.deadline())
 	if s.stopping.Load() {
 		return "", os.ErrDeadlineExceeded
 	}
@@ -130,7 +114,7 @@ func (s *session) line(limit int) (string, error) {
 		part, err := s.r.ReadSlice('\n')
 		line = append(line, part...)
 		if len(line) > limit {
-			return "", errLong
+			return "", errNotPOP3
 		}
 		if err == nil {
 			break
@@ -141,39 +125,39 @@ func (s *session) line(limit int) (string, error) {
 	}
 	text := strings.TrimSuffix(strings.TrimSuffix(string(line), "\n"), "\r")
 	if strings.ContainsAny(text, "\x00\r") {
-		return "", errLong
+		return "", errNotPOP3
 	}
 	return text, nil
 }
 
-func (s *session) setDeadline() {
-	if s.account == nil {
-		s.conn.SetReadDeadline(s.began.Add(s.srv.cfg.LoginTimeout))
-		return
+// deadline returns until when the client must send a line.
+func (s *session) deadline() time.Time {
+	if s.inbox == nil {
+		return s.began.Add(s.srv.cfg.LoginTimeout)
 	}
-	s.conn.SetReadDeadline(time.Now().Add(s.srv.cfg.IdleTimeout))
+	return time.Now().Add(s.srv.cfg.IdleTimeout)
 }
 
-// farewell tells the client why the session ends, where there is a reason.
+// farewell tells the client why the session ends, if there is a reason to tell.
 func (s *session) farewell(err error) {
 	switch {
 	case s.stopping.Load():
-		s.err("[SYS/TEMP] server is shutting down")
+		s.err("[SYS/TEMP] Server shutting down")
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		s.err("nothing heard for too long")
-	case errors.Is(err, errLong):
-		s.err("not a POP3 command")
+		s.err("Disconnected for inactivity")
+	case errors.Is(err, errNotPOP3):
+		s.err("Not a POP3 command")
 	case errors.Is(err, errBye), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 	default:
 		s.log.Debug().Err(err).Msg("pop3 connection lost")
 	}
 }
 
-// release gives back what the session holds.
+// release frees what the session holds. It runs deferred and stops a panic.
 func (s *session) release() {
 	if p := recover(); p != nil {
 		s.log.Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("pop3 session ended by a bug")
-		s.err("[SYS/TEMP] internal error")
+		s.err("[SYS/TEMP] Internal error")
 	}
 	s.w.Flush()
 	s.closeInbox()
@@ -183,57 +167,62 @@ func (s *session) release() {
 	writers.Put(s.w)
 }
 
+// closeInbox leaves the transaction state and logs the session.
 func (s *session) closeInbox() {
 	in := s.inbox
 	if in == nil {
 		return
 	}
 	s.inbox = nil
-	in.folder.Close()
-	in.unlock()
-	in.box.Close()
-	s.log.Info().Str("user", s.account.Name).Int("messages", len(in.msgs)).Int("fetched", len(in.fetched)).
+	in.close()
+	s.log.Info().Str("user", in.account).Int("messages", len(in.messages)).Int("fetched", len(in.fetched)).
 		Int64("octets", in.octets).Dur("took", time.Since(s.began)).Msg("pop3 session")
 }
 
-// ok and err write one-line answers.
-func (s *session) ok(format string, args ...any)  { s.say("+OK ", format, args...) }
-func (s *session) err(format string, args ...any) { s.say("-ERR ", format, args...) }
+// ok sends a positive response of one line.
+func (s *session) ok(format string, args ...any) { s.send("+OK ", format, args...) }
 
-func (s *session) say(status, format string, args ...any) {
+// err sends a negative response.
+func (s *session) err(format string, args ...any) { s.send("-ERR ", format, args...) }
+
+func (s *session) send(status, format string, args ...any) {
 	s.w.WriteString(status)
 	fmt.Fprintf(s.w, format, args...)
 	s.w.WriteString("\r\n")
 }
 
-// command is one entry of the table of commands.
+// command is one row of the command table. In the states in which the command is
+// not valid, the function for it is nil.
 type command struct {
-	run func(s *session, arg string) error
-	// before and after say in which state the command may be given: before
-	// login, after it.
-	before, after bool
+	authorization func(*session, string) error         // before login
+	transaction   func(*session, *inbox, string) error // after login
 }
 
 var commands map[string]command
 
 func init() {
+	always := func(run func(*session, string) error) command {
+		return command{run, func(s *session, _ *inbox, arg string) error { return run(s, arg) }}
+	}
 	commands = map[string]command{
-		"CAPA": {(*session).capa, true, true},
-		"QUIT": {(*session).quit, true, true},
-		"LANG": {(*session).lang, true, true},
-		"UTF8": {(*session).doUTF8, true, false},
-		"STLS": {(*session).stls, true, false},
-		"USER": {(*session).doUser, true, false},
-		"PASS": {(*session).pass, true, false},
-		"AUTH": {(*session).auth, true, false},
-		"STAT": {(*session).stat, false, true},
-		"LIST": {(*session).list, false, true},
-		"UIDL": {(*session).doUIDL, false, true},
-		"RETR": {(*session).retr, false, true},
-		"TOP":  {(*session).top, false, true},
-		"DELE": {(*session).dele, false, true},
-		"RSET": {(*session).rset, false, true},
-		"NOOP": {(*session).noop, false, true},
+		"CAPA": always(handleCapa),
+		"LANG": always(handleLang),
+		"QUIT": {handleBye, handleQuit},
+
+		"UTF8": {authorization: handleUTF8},
+		"STLS": {authorization: handleSTLS},
+		"USER": {authorization: handleUser},
+		"PASS": {authorization: handlePass},
+		"AUTH": {authorization: handleAuth},
+
+		"STAT": {transaction: handleStat},
+		"LIST": {transaction: handleList},
+		"UIDL": {transaction: handleUIDL},
+		"RETR": {transaction: handleRetr},
+		"TOP":  {transaction: handleTop},
+		"DELE": {transaction: handleDele},
+		"RSET": {transaction: handleRset},
+		"NOOP": {transaction: handleNoop},
 	}
 }
 
@@ -242,18 +231,21 @@ func (s *session) command(line string) error {
 	verb, arg, _ := strings.Cut(line, " ")
 	c, known := commands[strings.ToUpper(verb)]
 	switch {
-	case !known && s.account == nil && s.bad == 0 && s.user == "" && foreign(verb):
-		// A browser or another server's client, perhaps made to talk to us.
-		return errLong
+	case !known && s.inbox == nil && s.bad == 0 && s.user == "" && isForeign(verb):
+		// A browser, or another protocol: do not listen to the rest.
+		return errNotPOP3
 	case !known:
-		s.err("unknown command")
-	case s.account == nil && !c.before:
-		s.err("log in first")
-	case s.account != nil && !c.after:
-		s.err("not after login")
+		s.err("Unknown command")
+	case s.inbox == nil && c.authorization == nil:
+		s.err("Log in first")
+	case s.inbox != nil && c.transaction == nil:
+		s.err("Already logged in")
+	case s.inbox == nil:
+		s.bad = 0
+		return c.authorization(s, arg)
 	default:
 		s.bad = 0
-		return c.run(s, arg)
+		return c.transaction(s, s.inbox, arg)
 	}
 	if s.bad++; s.bad >= maxBad {
 		s.w.Flush()
@@ -262,8 +254,8 @@ func (s *session) command(line string) error {
 	return nil
 }
 
-// foreign tells a verb of another protocol.
-func foreign(verb string) bool {
+// isForeign reports whether a verb belongs to another protocol.
+func isForeign(verb string) bool {
 	switch strings.ToUpper(verb) {
 	case "GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "HELO", "EHLO", "LHLO", "MAIL", "SSH-2.0":
 		return true

@@ -12,25 +12,25 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// maxUIDL is the longest name that RFC 1939 allows.
+// maxUIDL is the length of the longest unique id (RFC 1939, 7).
 const maxUIDL = 70
 
-// uidlFormat makes the names of messages.
+// uidlFormat is the format of the unique ids of messages.
 type uidlFormat []uidlPart
 
-// uidlPart is literal text, or a variable with its form.
+// uidlPart is literal text or a variable with its width and base.
 type uidlPart struct {
 	text  string
-	what  byte // u, v, f, g; 0 for text
+	what  byte // u, v, f or g; 0 for text
 	width int
 	hex   bool
 }
 
-// parseUIDL reads a format such as "%08Xu%08Xv". Numbers are padded with
-// zeros to the width.
+// parseUIDL parses a format such as "%08Xu%08Xv". Numbers are padded with zeros
+// to the width.
 func parseUIDL(format string) (uidlFormat, error) {
 	var f uidlFormat
-	names := false
+	unique := false
 	for rest := format; rest != ""; {
 		i := strings.IndexByte(rest, '%')
 		if i != 0 {
@@ -45,20 +45,21 @@ func parseUIDL(format string) (uidlFormat, error) {
 		if err != nil {
 			return nil, err
 		}
-		names = names || part.what == 'u' || part.what == 'f' || part.what == 'g'
+		unique = unique || part.what == 'u' || part.what == 'f' || part.what == 'g'
 		f, rest = append(f, part), after
 	}
 	for i := range len(format) {
 		if format[i] <= 0x20 || format[i] >= 0x7f {
-			return nil, errors.New("a UIDL has only printable ASCII without spaces")
+			return nil, errors.New("a UIDL may contain only printable ASCII without spaces")
 		}
 	}
-	if !names {
-		return nil, errors.New("without %u, %f or %g all messages would have one name")
+	if !unique {
+		return nil, errors.New("without %u, %f or %g all messages would have the same UIDL")
 	}
 	return f, nil
 }
 
+// uidlVariable parses what follows a "%".
 func uidlVariable(s string) (part uidlPart, rest string, err error) {
 	i := 0
 	for i < len(s) && s[i] >= '0' && s[i] <= '9' {
@@ -81,14 +82,14 @@ func uidlVariable(s string) (part uidlPart, rest string, err error) {
 		part = uidlPart{text: "%"}
 	case 'u', 'v', 'f', 'g':
 	default:
-		return part, "", fmt.Errorf("%%%c means nothing; there are %%u, %%v, %%f and %%g", s[i])
+		return part, "", fmt.Errorf("unknown variable %%%c; known are %%u, %%v, %%f and %%g", s[i])
 	}
 	return part, s[i+1:], nil
 }
 
-// name is the name of a message: the one an earlier server gave it, kept in
-// the uidlist, or one of the form that is set.
-func (f uidlFormat) name(validity uint32, m *maildrop.Message) string {
+// id returns the unique id of a message: the one that an earlier server gave it,
+// which is kept in the uidlist, or else one in the configured format.
+func (f uidlFormat) id(validity uint32, m *maildrop.Message) string {
 	if kept := maildir.ExtKey(m.Ext, 'P'); kept != "" {
 		return kept
 	}
@@ -107,13 +108,14 @@ func (f uidlFormat) name(validity uint32, m *maildrop.Message) string {
 			b.WriteString(m.GUID())
 		}
 	}
-	if name := b.String(); len(name) <= maxUIDL && printable(name) {
-		return name
+	if id := b.String(); len(id) <= maxUIDL && printable(id) {
+		return id
 	}
 	sum := sha256.Sum256([]byte(b.String()))
 	return hex.EncodeToString(sum[:maxUIDL/4])
 }
 
+// number formats a number as the part asks for.
 func (p uidlPart) number(n uint32) string {
 	base := 10
 	if p.hex {
