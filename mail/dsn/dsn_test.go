@@ -44,7 +44,7 @@ type parsed struct {
 	body   string
 }
 
-// parse takes a report apart with the standard library.
+// parse parses a report with the standard library.
 func parse(t *testing.T, r Report) (netmail.Header, []parsed) {
 	t.Helper()
 	m, err := r.Compose()
@@ -111,7 +111,7 @@ func TestFailed(t *testing.T) {
 		t.Fatalf("%d parts", len(parts))
 	}
 	contains(t, "text", parts[0].body, "bob@example.net", "mx.example.net said: 550 5.1.1 no such user",
-		"you wrote to team@example.org", "    id\r\n", "What to do:")
+		"you wrote to team@example.org, which forwards to this address", "    id\r\n", "What to do:")
 	contains(t, "status", parts[1].body, "Original-Envelope-Id: env 7\r\n", "Reporting-MTA: dns; mail.example.org\r\n",
 		"\r\n\r\nOriginal-Recipient: rfc822;team@example.org\r\n", "Final-Recipient: rfc822; bob@example.net\r\n",
 		"Action: failed\r\n", "Status: 5.1.1\r\n", "Remote-MTA: dns; mx.example.net\r\n",
@@ -193,7 +193,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// What an upstream or a sender wrote must stay inside its field and its part.
+// Text from an upstream or a sender must stay inside its field and its part.
 func TestHostileWords(t *testing.T) {
 	r := example()
 	r.EnvID = "x\r\nBcc: evil@example.com"

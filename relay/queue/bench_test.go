@@ -18,7 +18,8 @@ import (
 	"hoplite/relay/queue/record"
 )
 
-// sink takes everything at once and counts; mail for later.example is put off.
+// sink accepts everything immediately and counts; mail for later.example is
+// deferred.
 type sink struct {
 	taken, late atomic.Int64
 	first       chan struct{}
@@ -71,7 +72,7 @@ func openBench(b *testing.B, dir string, s *sink) (q *Queue, stop func()) {
 
 func newSink() *sink { return &sink{first: make(chan struct{})} }
 
-// fill queues n messages of 1 KiB to a recipient with 64 writers.
+// fill queues n messages of 1 KiB to one recipient from 64 writers.
 func fill(b *testing.B, q *Queue, n int, rcpt mail.Address) {
 	m, err := mail.NewMessage(mail.Bytes("Subject: x\r\n\r\n" + string(bytes.Repeat([]byte("x"), 1000))))
 	if err != nil {
@@ -95,7 +96,7 @@ func fill(b *testing.B, q *Queue, n int, rcpt mail.Address) {
 	wg.Wait()
 }
 
-// settled waits until n messages were put off and that is saved.
+// settled waits until n messages have been deferred and saved.
 func settled(s *sink, n int) {
 	for s.late.Load() < int64(n) {
 		time.Sleep(10 * time.Millisecond)
@@ -103,8 +104,8 @@ func settled(s *sink, n int) {
 	time.Sleep(200 * time.Millisecond)
 }
 
-// BenchmarkPass is a message's way through the queue, from the handoff to its
-// delivery, with an empty queue and beside 100,000 deferred messages.
+// BenchmarkPass measures a message's passage through the queue, from the handoff to
+// its delivery, with an empty queue and with 100,000 deferred messages.
 func BenchmarkPass(b *testing.B) {
 	for _, deferred := range []int{0, 100_000} {
 		b.Run(fmt.Sprint("deferred=", deferred), func(b *testing.B) {
@@ -127,8 +128,8 @@ func BenchmarkPass(b *testing.B) {
 	}
 }
 
-// BenchmarkRestart is the time from a start with 100,000 deferred messages to
-// the first delivery of a new one.
+// BenchmarkRestart measures the time from a start with 100,000 deferred messages
+// to the first delivery of a new one.
 func BenchmarkRestart(b *testing.B) {
 	dir := b.TempDir()
 	s := newSink()
@@ -154,8 +155,8 @@ func BenchmarkRestart(b *testing.B) {
 	b.ReportMetric(float64(cpu.Milliseconds())/float64(b.N), "cpu-ms/start")
 }
 
-// cpuTime is what this process has used: on a busy machine it says more than
-// the clock.
+// cpuTime is the processor time of this process, which is more meaningful than the
+// clock on a busy machine.
 func cpuTime() time.Duration {
 	var u syscall.Rusage
 	syscall.Getrusage(syscall.RUSAGE_SELF, &u)

@@ -26,9 +26,9 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// The crash tests run this test binary a second time as a server: it queues
-// messages, says on stdout which ones it answers for, and delivers into a
-// ledger. The test kills it, starts it again, and compares.
+// The crash tests run this test binary again as a server: it queues messages,
+// prints the ones that it has acknowledged, and delivers them to a ledger. The test
+// kills it, starts it again, and compares.
 
 const (
 	childDir    = "HOPLITE_CRASH_DIR"    // of the queue; makes the binary a server
@@ -47,8 +47,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// ledger is the next hop of the child: a line for each copy it takes. Now and
-// then it puts one off, so that states are written, too.
+// ledger is the child's next hop: it writes a line for each copy. Now and then it
+// defers one, so that states are written, too.
 type ledger struct{ file *os.File }
 
 func (l ledger) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, error) {
@@ -139,7 +139,7 @@ func crashChild(dir, ledgerPath, mode string) error {
 	return q.Close()
 }
 
-// crashWriter is one client: it says what was answered with 250.
+// crashWriter is one client: it prints what was acknowledged with 250.
 func crashWriter(q *Queue, w, limit int) {
 	sizes := []int{500, 2000, 20_000, 100_000}
 	for i := range limit {
@@ -173,8 +173,8 @@ func crashWriter(q *Queue, w, limit int) {
 	}
 }
 
-// unsyncedChild is the negative control: a writer that answers before its
-// octets are safe.
+// unsyncedChild is the negative control: a writer that acknowledges messages before
+// they are synced.
 func unsyncedChild(dir string) error {
 	for i := range 1 << 20 {
 		name := fmt.Sprint("m", i)
@@ -186,7 +186,7 @@ func unsyncedChild(dir string) error {
 	return nil
 }
 
-// crashRun is the ledgers of one test over several lives of the server.
+// crashRun holds the ledgers of one test over several runs of the server.
 type crashRun struct {
 	t      *testing.T
 	dir    string
@@ -204,8 +204,8 @@ func newCrashRun(t *testing.T, dir string) *crashRun {
 	return &crashRun{t: t, dir: dir, ledger: filepath.Join(t.TempDir(), "ledger"), acked: map[string]string{}, seen: map[string]int{}, idle: make(chan struct{})}
 }
 
-// live starts the server, lets it run until end returns, kills it, and reads
-// what it answered for. wrap may put a program in front.
+// live starts the server, lets it run until end returns, kills it, and reads what
+// it acknowledged. wrap is an optional program to run it with.
 func (c *crashRun) live(mode string, end func(*exec.Cmd), wrap ...string) (exit error) {
 	c.t.Helper()
 	self, err := os.Executable()
@@ -235,7 +235,7 @@ func (c *crashRun) live(mode string, end func(*exec.Cmd), wrap ...string) (exit 
 	c.unheard()
 	exit = cmd.Wait()
 	if exit != nil && end == nil && len(wrap) == 0 {
-		c.t.Fatalf("the server ended: %v\n%s", exit, said.String())
+		c.t.Fatalf("the server exited: %v\n%s", exit, said.String())
 	}
 	return exit
 }
@@ -258,9 +258,9 @@ func (c *crashRun) read(out io.Reader) {
 	}
 }
 
-// unheard forgets what was answered after the power was cut. Where it is really
-// gone nobody hears an answer any more; the kernel calls syncs good that were
-// under way in a file system that is shut down.
+// unheard forgets what was acknowledged after the power was cut. With a real power
+// cut no reply would reach a client any more, but the kernel reports success for
+// syncs that were under way when a file system is shut down.
 func (c *crashRun) unheard() {
 	if c.power.IsZero() {
 		return
@@ -273,7 +273,7 @@ func (c *crashRun) unheard() {
 	c.power = time.Time{}
 }
 
-// loaded waits until the server has answered for something, and a while more.
+// loaded waits until the server has acknowledged a message, and a while longer.
 func (c *crashRun) loaded(more time.Duration) {
 	for deadline := time.Now().Add(30 * time.Second); c.lines.Load() == 0 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
@@ -286,7 +286,7 @@ func (c *crashRun) kill(cmd *exec.Cmd) {
 	cmd.Process.Kill()
 }
 
-// compare drains the queue and holds the ledger against what was answered for.
+// compare drains the queue and compares the ledger with what was acknowledged.
 func (c *crashRun) compare(inFlight int) {
 	c.t.Helper()
 	c.live("drain", nil)
@@ -303,7 +303,7 @@ func (c *crashRun) compare(inFlight int) {
 		key := words[0] + " " + words[1]
 		copies[key]++
 		if want, ok := c.acked[key]; ok && want != words[2] {
-			c.t.Errorf("%s arrived with other octets", key)
+			c.t.Errorf("%s arrived modified", key)
 		}
 	}
 	lost, dup := 0, 0
@@ -320,15 +320,16 @@ func (c *crashRun) compare(inFlight int) {
 		c.t.Errorf("%d of %d lost", lost, len(c.acked))
 	}
 	if limit := c.kills * inFlight; dup > limit {
-		c.t.Errorf("%d duplicates, more than the %d that can have been in flight", dup, limit)
+		c.t.Errorf("%d duplicates, but at most %d messages were in flight", dup, limit)
 	}
 	if len(c.acked) == 0 {
-		c.t.Error("nothing was answered for: the test shows nothing")
+		c.t.Error("nothing was acknowledged: the test proves nothing")
 	}
 }
 
-// Kill -9 under load, again and again. What can come twice is what was being
-// delivered, and what was within the 100 ms before its done mark.
+// TestKill kills the server under load, again and again. Only messages that were
+// being delivered, or were waiting up to 100 ms for their done mark, may arrive
+// twice.
 func TestKill(t *testing.T) {
 	cycles := 20
 	if testing.Short() {
@@ -344,15 +345,15 @@ func TestKill(t *testing.T) {
 	c.compare(200)
 }
 
-// A kill while nothing is under way repeats nothing: marks are flushed when
-// idle.
+// TestKillWhenIdle checks that nothing is repeated when nothing was under way:
+// done marks are flushed when the queue is idle.
 func TestKillWhenIdle(t *testing.T) {
 	c := newCrashRun(t, t.TempDir())
 	c.live("idle", func(cmd *exec.Cmd) {
 		select {
 		case <-c.idle:
 		case <-time.After(time.Minute):
-			t.Error("the marks are not on disk after a minute")
+			t.Error("the done marks are not on disk after a minute")
 		}
 		c.kill(cmd)
 	})

@@ -42,15 +42,15 @@ func TestDirect(t *testing.T) {
 		queued bool
 	}{
 		{"taken", true, nil, 250, false},
-		{"refused for good: the client hears it", true, refuse(550, "5.1.1", "no"), 550, false},
-		{"refused for now in its own words: the client hears it", true, refuse(451, "4.7.1", "greylisted"), 451, false},
+		{"refused permanently: the client gets the reply", true, refuse(550, "5.1.1", "no"), 550, false},
+		{"refused temporarily by the server: the client gets the reply", true, refuse(451, "4.7.1", "greylisted"), 451, false},
 		{"unreachable", true, down, 250, true},
 		{"lost after the final dot", true, &mail.Reply{Code: 451, Enhanced: "4.4.2", Text: "lost connection"}, 250, true},
-		{"hung up with 421", true, refuse(421, "4.3.2", "shutting down"), 250, true},
+		{"closed with 421", true, refuse(421, "4.3.2", "shutting down"), 250, true},
 		{"unreachable, in-line only", false, down, 451, false},
 	} {
 		bubble(t, tc.name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newTestQueue(t)
 			h.out.send = func(mail.Rcpt) *mail.Reply { return tc.reply }
 			out := send(t, h.Direct("out", h.out, tc.auto), ann(), to("a@example.net")...)
 			if out[0].Reply.Code != tc.want {
@@ -61,8 +61,8 @@ func TestDirect(t *testing.T) {
 			}
 		})
 	}
-	bubble(t, "only the recipients that got no answer are queued", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "only recipients without an answer are queued", func(t *testing.T) {
+		h := newTestQueue(t)
 		h.out.send = func(r mail.Rcpt) *mail.Reply {
 			if r.To.Local() == "b" {
 				return down
@@ -74,8 +74,8 @@ func TestDirect(t *testing.T) {
 			t.Errorf("got %v and %v", &out[0].Reply, &out[1].Reply)
 		}
 	})
-	bubble(t, "while it is down nobody waits for it, and it comes back by itself", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "while it is down no client waits for it, and it recovers by itself", func(t *testing.T) {
+		h := newTestQueue(t)
 		d := h.Direct("out", h.out, true)
 		h.out.change(func() { h.out.send = func(mail.Rcpt) *mail.Reply { return down } })
 		inlineTries := 0
@@ -107,7 +107,7 @@ func TestDirect(t *testing.T) {
 		h.empty(t)
 	})
 	bubble(t, "once the queue has reached it, mail goes in-line again", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestQueue(t)
 		h.out.change(func() { h.out.send = func(mail.Rcpt) *mail.Reply { return down } })
 		inline := &server{send: func(mail.Rcpt) *mail.Reply { return down }}
 		d := h.Direct("out", inline, true)
@@ -115,7 +115,7 @@ func TestDirect(t *testing.T) {
 		inline.change(func() { inline.send = nil })
 		pass(time.Second)
 		if out := send(t, d, ann(), to("b@example.net")...); out[0].Reply.Text == "ok" {
-			t.Error("asked although nobody has reached it")
+			t.Error("asked although it was not reached")
 		}
 		h.out.change(func() { h.out.send = nil })
 		h.Flush("example.net")
@@ -125,18 +125,18 @@ func TestDirect(t *testing.T) {
 		}
 	})
 	bubble(t, "a message to many counts as one failure", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestQueue(t)
 		h.out.send = func(mail.Rcpt) *mail.Reply { return down }
 		d := h.Direct("out", &server{send: h.out.send}, true)
 		send(t, d, ann(), to("a@example.net", "b@example.net", "c@example.net", "d@example.net")...)
 		pass(passMin)
 		d.inline = &server{}
 		if out := send(t, d, ann(), to("a@example.net")...); out[0].Reply.Text != "ok" {
-			t.Errorf("passed by for longer: %v", &out[0].Reply)
+			t.Errorf("bypassed for longer: %v", &out[0].Reply)
 		}
 	})
-	bubble(t, "an upstream that takes a recipient is not asked a second time by the queue", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "an upstream that accepts a recipient is not asked again by the queue", func(t *testing.T) {
+		h := newTestQueue(t)
 		h.Add(Upstream{Name: "out", Hop: h.out, Check: func(context.Context, *mail.Transaction, mail.Rcpt) error { return errors.New("asked") }})
 		h.out.send = func(mail.Rcpt) *mail.Reply { return down }
 		out := send(t, h.Direct("out", h.out, true), ann(), to("a@example.net")...)
@@ -144,8 +144,8 @@ func TestDirect(t *testing.T) {
 			t.Errorf("got %v", &out[0].Reply)
 		}
 	})
-	bubble(t, "forwarded mail goes by the queue, with a sender of its own for each", func(t *testing.T) {
-		h := newHouse(t, func(o *Options) {
+	bubble(t, "forwarded mail is queued, with its own sender for each recipient", func(t *testing.T) {
+		h := newTestQueue(t, func(o *Options) {
 			o.Sender = func(from mail.Address, r mail.Rcpt) mail.Address {
 				if len(r.Via) > 0 {
 					return "srs@mail.example.org"
@@ -163,8 +163,8 @@ func TestDirect(t *testing.T) {
 			t.Errorf("got %+v", got)
 		}
 	})
-	bubble(t, "quarantine is held, not passed on", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "quarantined mail is held, not delivered", func(t *testing.T) {
+		h := newTestQueue(t)
 		tx := ann()
 		tx.Quarantine = "virus"
 		out := send(t, h.Direct("out", h.out, false), tx, to("a@example.net")...)
@@ -173,8 +173,8 @@ func TestDirect(t *testing.T) {
 			t.Errorf("got %v, %+v", &out[0].Reply, l)
 		}
 	})
-	bubble(t, "recipients refused while others had the message are reported", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "recipients refused after others got the message are reported", func(t *testing.T) {
+		h := newTestQueue(t)
 		tx := ann()
 		tx.Envelope.Rcpts = to("a@example.net", "b@example.net")
 		m, _ := mail.NewMessage(mail.Bytes("Subject: hello\r\n\r\nbody\r\n"))

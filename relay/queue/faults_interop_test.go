@@ -14,8 +14,8 @@ import (
 	"hoplite/internal/powercut"
 )
 
-// The power fails under load, again and again: what was answered with 250 is
-// there afterwards, whole.
+// TestInteropPowerCut cuts the power under load, again and again: every message
+// that was acknowledged with 250 must survive unchanged.
 func TestInteropPowerCut(t *testing.T) {
 	d := powercut.NewDisk(t)
 	c := newCrashRun(t, filepath.Join(d.Mount, "queue"))
@@ -31,8 +31,8 @@ func TestInteropPowerCut(t *testing.T) {
 	c.compare(200)
 }
 
-// The negative control: a server that does not sync loses mail by the same
-// cut. If it did not, TestInteropPowerCut would show nothing.
+// TestInteropPowerCutFindsUnsyncedMail is the negative control: a server that does
+// not sync must lose mail, or TestInteropPowerCut would prove nothing.
 func TestInteropPowerCutFindsUnsyncedMail(t *testing.T) {
 	d := powercut.NewDisk(t)
 	c := newCrashRun(t, d.Mount)
@@ -52,12 +52,12 @@ func TestInteropPowerCutFindsUnsyncedMail(t *testing.T) {
 	}
 	t.Logf("%d of %d lost", lost, len(c.acked))
 	if lost == 0 {
-		t.Error("nothing was lost: the power cut does not cut")
+		t.Error("nothing was lost: the power cut has no effect")
 	}
 }
 
-// The kernel kills the server in front of its N-th system call of a kind, or
-// lets that call fail.
+// TestInteropSystemCallFaults kills the server before its N-th system call of a
+// kind, or makes that call fail.
 func TestInteropSystemCallFaults(t *testing.T) {
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skip("needs strace")
@@ -83,8 +83,8 @@ func TestInteropSystemCallFaults(t *testing.T) {
 	}
 }
 
-// A disk that is really full: mail is put off, nothing is lost, and once there
-// is space everything goes on by itself.
+// TestInteropFullDisk fills a real disk: mail is refused temporarily, nothing is
+// lost, and delivery continues by itself once there is space.
 func TestInteropFullDisk(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to mount a file system")

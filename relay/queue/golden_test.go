@@ -17,14 +17,14 @@ import (
 	"hoplite/relay/queue/journal/disk"
 )
 
-// sameTime compares texts that may be times of different zones.
+// sameTime compares strings, which may be times in different zones.
 var sameTime = cmp.Comparer(func(a, b string) bool {
 	x, errX := time.Parse(time.RFC3339Nano, a)
 	y, errY := time.Parse(time.RFC3339Nano, b)
 	return a == b || errX == nil && errY == nil && x.Equal(y)
 })
 
-// asJSON is x as a program reads it, so that the names of fields count, too.
+// asJSON returns x as a program reads its JSON, so that field names count, too.
 func asJSON(t *testing.T, x any) (out any) {
 	t.Helper()
 	text, err := json.Marshal(x)
@@ -37,9 +37,9 @@ func asJSON(t *testing.T, x any) (out any) {
 	return out
 }
 
-// testdata/first/queue is a queue folder as the first version wrote it: mail in
-// the log, in body files and in deferred, with every field of its records set
-// somewhere. want.json is what that version showed of it.
+// testdata/first/queue is a queue folder that the first version wrote: messages in
+// the log, in body files and in deferred, with every field of the records set in
+// one of them. want.json is what that version showed of it.
 func TestReadsTheFirstVersion(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "queue")
 	if err := os.CopyFS(dir, os.DirFS("testdata/first/queue")); err != nil {
@@ -92,7 +92,8 @@ func TestReadsTheFirstVersion(t *testing.T) {
 	}
 }
 
-// An attempt in history, as the first version wrote it and as this one does.
+// attempt.json is an attempt as the first version wrote it to history; this version
+// writes the same.
 func TestReadsTheFirstAttempt(t *testing.T) {
 	text, err := os.ReadFile("testdata/first/attempt.json")
 	if err != nil {
@@ -123,8 +124,8 @@ func TestReadsTheFirstAttempt(t *testing.T) {
 	}
 }
 
-// Pairs that the first version wrote into deferred, or exported, are queued
-// again from inject.
+// testdata/first/inject holds pairs that the first version wrote to deferred, or
+// exported. They are queued from inject.
 func TestInjectsThePairsOfTheFirstVersion(t *testing.T) {
 	pairs, err := filepath.Glob("testdata/first/inject/*.json")
 	if err != nil || len(pairs) < 4 {
@@ -135,7 +136,7 @@ func TestInjectsThePairsOfTheFirstVersion(t *testing.T) {
 		if err := os.CopyFS(dir, os.DirFS("testdata/first/inject")); err != nil {
 			t.Fatal(err)
 		}
-		h := newHouse(t, func(o *Options) { o.Inject = dir })
+		h := newTestQueue(t, func(o *Options) { o.Inject = dir })
 		pass(time.Minute)
 		var got []string
 		for _, d := range h.out.deliveries() {

@@ -26,7 +26,7 @@ func TestQueueIsAHop(t *testing.T) {
 					t.Fatal(err)
 				}
 				t.Cleanup(func() { q.Close() })
-				// What stands behind it is a queue as well, of its own upstream.
+				// The upstream of an in-line hop is a queue, too.
 				hop := q.Hop("out")
 				if mode != "queue" {
 					hop = q.Direct("direct", q.Hop("out"), mode == "auto")

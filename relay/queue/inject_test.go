@@ -35,17 +35,17 @@ func TestInject(t *testing.T) {
 	}{
 		{name: "a pair from deferred", eml: "Subject: x\r\n\r\nbody\r\n", json: `{"upstream":"out","from":"ann@example.org","rcpts":[{"to":"a@example.net"},{"to":"b@example.net","state":"delivered"},{"to":"c@example.net","state":"waiting"}]}`, to: []string{"a@example.net", "c@example.net"}},
 		{name: "written with an editor", eml: "Subject: x\n\nbody\n", json: `{"upstream":"out","from":"","rcpts":[{"to":"a@example.net"}]}`, to: []string{"a@example.net"}},
-		{name: "a quarantine does not end by a move", eml: "Subject: x\r\n\r\nbody\r\n", json: `{"upstream":"out","held":"virus","quarantine":"virus","rcpts":[{"to":"a@example.net"}]}`},
-		{name: "a person's hold does", eml: "Subject: x\r\n\r\nbody\r\n", json: `{"upstream":"out","held":"moving","rcpts":[{"to":"a@example.net"}]}`, to: []string{"a@example.net"}},
-		{name: "no json", eml: "x", json: `{`, left: []string{"m.bad", "m.json.bad"}},
-		{name: "no recipient", eml: "x", json: `{"rcpts":[{"to":"a@example.net","state":"failed"}]}`, left: []string{"m.bad", "m.json.bad"}},
-		{name: "no address", eml: "x", json: `{"rcpts":[{"to":"a@example.net\r\nb"}]}`, left: []string{"m.bad", "m.json.bad"}},
-		{name: "no sender's address", eml: "x", json: `{"from":"@","rcpts":[{"to":"a@example.net"}]}`, left: []string{"m.bad", "m.json.bad"}},
-		{name: "half a pair waits", json: `{"rcpts":[{"to":"a@example.net"}]}`, left: []string{"m.json"}},
+		{name: "a quarantine survives the move", eml: "Subject: x\r\n\r\nbody\r\n", json: `{"upstream":"out","held":"virus","quarantine":"virus","rcpts":[{"to":"a@example.net"}]}`},
+		{name: "an administrator's hold does not", eml: "Subject: x\r\n\r\nbody\r\n", json: `{"upstream":"out","held":"moving","rcpts":[{"to":"a@example.net"}]}`, to: []string{"a@example.net"}},
+		{name: "invalid JSON", eml: "x", json: `{`, left: []string{"m.bad", "m.json.bad"}},
+		{name: "no waiting recipient", eml: "x", json: `{"rcpts":[{"to":"a@example.net","state":"failed"}]}`, left: []string{"m.bad", "m.json.bad"}},
+		{name: "invalid recipient", eml: "x", json: `{"rcpts":[{"to":"a@example.net\r\nb"}]}`, left: []string{"m.bad", "m.json.bad"}},
+		{name: "invalid sender", eml: "x", json: `{"from":"@","rcpts":[{"to":"a@example.net"}]}`, left: []string{"m.bad", "m.json.bad"}},
+		{name: "an incomplete pair waits", json: `{"rcpts":[{"to":"a@example.net"}]}`, left: []string{"m.json"}},
 	} {
 		bubble(t, tc.name, func(t *testing.T) {
 			dir := t.TempDir()
-			h := newHouse(t, func(o *Options) { o.Inject = dir })
+			h := newTestQueue(t, func(o *Options) { o.Inject = dir })
 			if tc.eml != "" {
 				write(t, dir, "m.eml", tc.eml)
 			}
@@ -70,7 +70,7 @@ func TestInject(t *testing.T) {
 	t.Run("a link is not followed", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			dir := t.TempDir()
-			h := newHouse(t, func(o *Options) { o.Inject = dir })
+			h := newTestQueue(t, func(o *Options) { o.Inject = dir })
 			write(t, dir, "m.json", `{"upstream":"out","rcpts":[{"to":"a@example.net"}]}`)
 			if err := os.Symlink("/etc/passwd", filepath.Join(dir, "m.eml")); err != nil {
 				t.Fatal(err)

@@ -24,22 +24,22 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// server is a hop that answers as its script says, and remembers.
+// server is a hop that answers as scripted and records what it gets.
 type server struct {
 	mu    sync.Mutex
 	got   []delivery
 	opens int
-	now   int // transactions at this moment
-	most  int
-	// Each may be nil. What they return is the answer; nil is yes.
+	now   int // transactions under way
+	most  int // of now
+	// The script. A nil function, and a nil result, mean success.
 	open func(tx *mail.Transaction) error
 	rcpt func(r mail.Rcpt) error
 	send func(r mail.Rcpt) *mail.Reply
 	slow time.Duration
-	dsn  bool // it reports successes itself
+	dsn  bool // it sends success reports itself
 }
 
-// delivery is one recipient's copy that the server took.
+// delivery is one recipient's copy that the server accepted.
 type delivery struct {
 	at   time.Time
 	id   string
@@ -123,14 +123,14 @@ func (s *server) deliveries() []delivery {
 	return slices.Clone(s.got)
 }
 
-// counts gives how often it was opened, and how many were at it at once.
+// counts returns the number of transactions, and the most at the same time.
 func (s *server) counts() (opens, most int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.opens, s.most
 }
 
-// change alters the script while others may be at it.
+// change changes the script while transactions may be under way.
 func (s *server) change(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,23 +149,25 @@ func refuse(code int, enhanced, text string) *mail.Reply {
 	return &mail.Reply{Code: code, Enhanced: enhanced, Text: text, Host: "mx.example.net"}
 }
 
-// house is a queue with two servers: out takes mail, back takes reports.
-type house struct {
+// testQueue is a running queue with two servers: out accepts mail, back accepts
+// reports.
+type testQueue struct {
 	*Queue
 	out, back *server
 	memory    *memory.Journal
 	log       *bytes.Buffer
-	stop      func()
+	stop      func()       // ends Run, which must not fail
+	wait      func() error // waits for Run
 }
 
-func newHouse(t *testing.T, opts ...func(*Options)) *house {
-	h := &house{out: &server{}, back: &server{}, memory: memory.New(), log: &bytes.Buffer{}}
+func newTestQueue(t *testing.T, opts ...func(*Options)) *testQueue {
+	h := &testQueue{out: &server{}, back: &server{}, memory: memory.New(), log: &bytes.Buffer{}}
 	h.start(t, opts...)
 	return h
 }
 
-// start opens the queue on what the journal holds and runs it.
-func (h *house) start(t *testing.T, opts ...func(*Options)) {
+// start opens the queue with the messages of the journal and runs it.
+func (h *testQueue) start(t *testing.T, opts ...func(*Options)) {
 	t.Helper()
 	opt := Options{Journal: h.memory, Settings: Settings{Hostname: "mail.example.org", Postmaster: "post@example.org"}, Log: zerolog.New(zerolog.SyncWriter(h.log))}
 	for _, o := range opts {
@@ -182,9 +184,10 @@ func (h *house) start(t *testing.T, opts ...func(*Options)) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- q.Run(ctx, time.Minute) }()
+	h.wait = sync.OnceValue(func() error { return <-done })
 	h.stop = sync.OnceFunc(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := h.wait(); err != nil && !errors.Is(err, journal.ErrFenced) {
 			t.Error(err)
 		}
 	})
@@ -192,12 +195,12 @@ func (h *house) start(t *testing.T, opts ...func(*Options)) {
 }
 
 // accept queues a message from ann to rcpts.
-func (h *house) accept(t *testing.T, upstream string, rcpts ...mail.Rcpt) string {
+func (h *testQueue) accept(t *testing.T, upstream string, rcpts ...mail.Rcpt) string {
 	t.Helper()
 	return h.acceptTx(t, upstream, mail.NewTransaction(mail.Client{}, "ann@example.org"), rcpts...)
 }
 
-func (h *house) acceptTx(t *testing.T, upstream string, tx *mail.Transaction, rcpts ...mail.Rcpt) string {
+func (h *testQueue) acceptTx(t *testing.T, upstream string, tx *mail.Transaction, rcpts ...mail.Rcpt) string {
 	t.Helper()
 	out := h.offer(t, upstream, tx, rcpts...)
 	for _, o := range out {
@@ -208,7 +211,7 @@ func (h *house) acceptTx(t *testing.T, upstream string, tx *mail.Transaction, rc
 	return out[0].RemoteID
 }
 
-func (h *house) offer(t *testing.T, upstream string, tx *mail.Transaction, rcpts ...mail.Rcpt) []mail.Outcome {
+func (h *testQueue) offer(t *testing.T, upstream string, tx *mail.Transaction, rcpts ...mail.Rcpt) []mail.Outcome {
 	t.Helper()
 	m, err := mail.NewMessage(mail.Bytes("Subject: hello\r\nMessage-ID: <m1@example.org>\r\n\r\nbody\r\n"))
 	if err != nil {
@@ -234,13 +237,13 @@ func to(addrs ...mail.Address) (all []mail.Rcpt) {
 	return all
 }
 
-// pass lets d go by, and everything that falls into it.
+// pass lets d go by, with everything that happens in that time.
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-// guide is a router that can say where it leads.
+// guide is a router that can name the upstream.
 type guide struct {
 	*server
 	to  string
@@ -255,7 +258,7 @@ func (g *guide) Way(_ *mail.Transaction, r mail.Rcpt) (string, mail.Rcpt, error)
 	return g.to, r, nil
 }
 
-// slowJournal takes its time for each commit.
+// slowJournal delays each commit.
 type slowJournal struct {
 	journal.Journal
 	pause atomic.Int64
@@ -266,12 +269,12 @@ func (j *slowJournal) Commit(ctx context.Context, changes ...journal.Change) err
 	return j.Journal.Commit(ctx, changes...)
 }
 
-// bubble runs a test in which five days pass at once.
+// bubble runs a test with a fake clock, in which five days pass at once.
 func bubble(t *testing.T, name string, f func(t *testing.T)) {
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
 }
 
-func (h *house) empty(t *testing.T) {
+func (h *testQueue) empty(t *testing.T) {
 	t.Helper()
 	if n := h.memory.Usage().Messages; n != 0 {
 		t.Errorf("%d messages left in the journal", n)
@@ -283,7 +286,7 @@ func (h *house) empty(t *testing.T) {
 
 func TestDelivery(t *testing.T) {
 	bubble(t, "recipients of one destination go in one transaction", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestQueue(t)
 		h.accept(t, "out", to("a@example.net", "b@example.com", "c@example.net")...)
 		synctest.Wait()
 		got := h.out.deliveries()
@@ -293,7 +296,7 @@ func TestDelivery(t *testing.T) {
 		h.empty(t)
 	})
 	bubble(t, "by MX each domain is a destination", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestQueue(t)
 		h.accept(t, "mx", to("a@example.net", "b@example.com", "c@example.net")...)
 		synctest.Wait()
 		if h.out.opens != 2 || len(h.out.to()) != 3 {
@@ -301,8 +304,8 @@ func TestDelivery(t *testing.T) {
 		}
 		h.empty(t)
 	})
-	bubble(t, "a second handoff of one transaction gets a name of its own", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "a second handoff of one transaction gets another id", func(t *testing.T) {
+		h := newTestQueue(t)
 		h.out.slow = time.Minute // else the first may be gone before the second comes
 		tx := mail.NewTransaction(mail.Client{}, "ann@example.org")
 		a := h.acceptTx(t, "out", tx, to("a@example.net")...)
@@ -313,8 +316,8 @@ func TestDelivery(t *testing.T) {
 		pass(time.Hour)
 		h.empty(t)
 	})
-	bubble(t, "what one recipient is answered does not touch another", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "the reply to one recipient does not affect another", func(t *testing.T) {
+		h := newTestQueue(t)
 		tries := 0
 		h.out.rcpt = func(r mail.Rcpt) error {
 			switch r.To.Local() {
@@ -338,8 +341,8 @@ func TestDelivery(t *testing.T) {
 		}
 		h.empty(t)
 	})
-	bubble(t, "a hop that panics or forgets an outcome puts mail off", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "a hop that panics or forgets an outcome defers mail", func(t *testing.T) {
+		h := newTestQueue(t)
 		n := 0
 		h.out.open = func(*mail.Transaction) error {
 			if n++; n == 1 {
@@ -357,11 +360,11 @@ func TestDelivery(t *testing.T) {
 	})
 }
 
-// Back-off goes from 5 minutes to 4 hours and ends after 5 days with one
-// report; after 4 hours the sender hears of the delay, once.
+// Retries back off from 5 minutes to 4 hours and end after 5 days with a report;
+// after 4 hours the sender is told of the delay, once.
 func TestSchedule(t *testing.T) {
-	bubble(t, "temporary for five days", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "temporary failures for five days", func(t *testing.T) {
+		h := newTestQueue(t)
 		var at []time.Duration
 		start := time.Now()
 		h.out.send = func(mail.Rcpt) *mail.Reply {
@@ -387,7 +390,7 @@ func TestSchedule(t *testing.T) {
 			t.Fatalf("reports: %+v", reports)
 		}
 		if d := reports[0].at.Sub(start); d < 4*time.Hour || d > 9*time.Hour {
-			t.Errorf("delay told after %v", d)
+			t.Errorf("delay notice after %v", d)
 		}
 		if !strings.Contains(reports[1].text, "greylisted") || !strings.Contains(reports[1].text, "Status: 5.4.7") {
 			t.Errorf("last report: %s", reports[1].text)
@@ -395,7 +398,7 @@ func TestSchedule(t *testing.T) {
 		h.empty(t)
 	})
 	bubble(t, "a restart keeps the schedule", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestQueue(t)
 		n := 0
 		h.out.send = func(mail.Rcpt) *mail.Reply { n++; return refuse(451, "", "later") }
 		h.accept(t, "out", to("a@example.net")...)
@@ -417,20 +420,20 @@ func TestSchedule(t *testing.T) {
 			t.Error("never tried again")
 		}
 	})
-	bubble(t, "a clock that jumps back neither floods nor freezes", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "a clock that jumps back causes neither a flood of retries nor none at all", func(t *testing.T) {
+		h := newTestQueue(t)
 		n := 0
 		h.out.send = func(mail.Rcpt) *mail.Reply { n++; return refuse(451, "", "later") }
 		tx := mail.NewTransaction(mail.Client{}, "ann@example.org")
-		tx.At = time.Now().Add(300 * 24 * time.Hour) // it came before the clock was put right
+		tx.At = time.Now().Add(300 * 24 * time.Hour) // it arrived before the clock was corrected
 		h.acceptTx(t, "out", tx, to("a@example.net")...)
 		pass(24 * time.Hour)
 		if n < 8 || n > 14 {
 			t.Errorf("%d attempts in a day", n)
 		}
 	})
-	bubble(t, "DELIVERBY with return gives up at its time", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "DELIVERBY with return gives up on time", func(t *testing.T) {
+		h := newTestQueue(t)
 		h.out.send = func(mail.Rcpt) *mail.Reply { return refuse(451, "", "later") }
 		tx := mail.NewTransaction(mail.Client{}, "ann@example.org")
 		tx.Envelope.DeliverBy = &mail.DeliverBy{At: time.Now().Add(30 * time.Minute), Return: true}
@@ -442,7 +445,7 @@ func TestSchedule(t *testing.T) {
 		}
 	})
 	bubble(t, "high priority goes first", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestQueue(t)
 		h.out.open = func(*mail.Transaction) error { return refuse(421, "", "closed") }
 		for i := range 9 {
 			tx := mail.NewTransaction(mail.Client{}, mail.Address(fmt.Sprintf("p%d@example.org", i)))
@@ -461,8 +464,8 @@ func TestSchedule(t *testing.T) {
 }
 
 func TestDestinations(t *testing.T) {
-	bubble(t, "a dead destination slows nobody and is left alone", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "a dead destination delays no other mail and is tried rarely", func(t *testing.T) {
+		h := newTestQueue(t)
 		dead := 0
 		h.out.open = func(*mail.Transaction) error {
 			return nil
@@ -498,8 +501,8 @@ func TestDestinations(t *testing.T) {
 		}
 		h.empty(t)
 	})
-	bubble(t, "a destination that comes back is found soon, though its mail would wait for hours", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "a destination that recovers is found soon, although its mail would wait for hours", func(t *testing.T) {
+		h := newTestQueue(t)
 		h.out.open = func(*mail.Transaction) error {
 			return &mail.Reply{Code: 451, Enhanced: "4.4.1", Text: "connection refused"}
 		}
@@ -511,8 +514,8 @@ func TestDestinations(t *testing.T) {
 		pass(20 * time.Minute)
 		h.empty(t)
 	})
-	bubble(t, "what waited for it before a restart goes, too", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "mail that waited before a restart is delivered, too", func(t *testing.T) {
+		h := newTestQueue(t)
 		h.out.open = func(*mail.Transaction) error {
 			return &mail.Reply{Code: 451, Enhanced: "4.4.1", Text: "connection refused"}
 		}
@@ -527,8 +530,8 @@ func TestDestinations(t *testing.T) {
 		synctest.Wait()
 		h.empty(t)
 	})
-	bubble(t, "what we know of a failure and nobody else should is not in the report", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "internal details of a failure are not in the report", func(t *testing.T) {
+		h := newTestQueue(t)
 		h.out.open = func(*mail.Transaction) error {
 			return &mail.Reply{Code: 451, Enhanced: "4.4.1", Text: "connection refused", Cause: errors.New("dial 192.0.2.1")}
 		}
@@ -540,11 +543,11 @@ func TestDestinations(t *testing.T) {
 			}
 		}
 		if !strings.Contains(h.log.String(), "192.0.2.1") {
-			t.Error("our log does not say it")
+			t.Error("the details are not in the log")
 		}
 	})
-	bubble(t, "mail at a dead destination is reported and expires without attempts of its own", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "mail for a dead destination is reported and expires without attempts of its own", func(t *testing.T) {
+		h := newTestQueue(t)
 		h.out.open = func(*mail.Transaction) error {
 			return &mail.Reply{Code: 451, Enhanced: "4.4.1", Text: "connection refused"}
 		}
@@ -560,8 +563,8 @@ func TestDestinations(t *testing.T) {
 			t.Errorf("%d attempts", h.out.opens)
 		}
 	})
-	bubble(t, "a server that hangs up after it took a recipient is not down", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "a server that closes the connection after accepting a recipient is not down", func(t *testing.T) {
+		h := newTestQueue(t)
 		h.out.send = func(r mail.Rcpt) *mail.Reply {
 			if r.To.Local() == "b" {
 				return refuse(421, "4.3.2", "enough for now")
@@ -578,7 +581,7 @@ func TestDestinations(t *testing.T) {
 			t.Errorf("delivered at once to %q", got)
 		}
 		pass(6 * 24 * time.Hour)
-		for _, r := range h.back.deliveries() { // delays and failures; never a success that is none
+		for _, r := range h.back.deliveries() { // delays and failures, but no false success
 			if !strings.Contains(r.text, "enough for now") {
 				t.Errorf("report\n%s", r.text)
 			}
@@ -588,7 +591,7 @@ func TestDestinations(t *testing.T) {
 		}
 	})
 	bubble(t, "concurrency grows to its limit", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestQueue(t)
 		h.Add(Upstream{Name: "out", Hop: h.out, Policy: schedule.Policy{Concurrency: 9}})
 		h.out.slow = time.Second
 		for range 200 {
@@ -604,8 +607,8 @@ func TestDestinations(t *testing.T) {
 		}
 		h.empty(t)
 	})
-	bubble(t, "few workers are shared fairly", func(t *testing.T) {
-		h := newHouse(t, func(o *Options) { o.Workers = 2 })
+	bubble(t, "few workers are shared fairly between destinations", func(t *testing.T) {
+		h := newTestQueue(t, func(o *Options) { o.Workers = 2 })
 		h.out.slow = time.Second
 		for range 100 {
 			h.accept(t, "mx", to("a@big.example")...)
@@ -621,8 +624,8 @@ func TestDestinations(t *testing.T) {
 		}
 		h.empty(t)
 	})
-	bubble(t, "more recipients than one transaction takes", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "more recipients than fit in one transaction", func(t *testing.T) {
+		h := newTestQueue(t)
 		var many []mail.Rcpt
 		for i := range 250 {
 			many = append(many, to(mail.Address(fmt.Sprintf("u%d@example.net", i)))...)
@@ -643,12 +646,12 @@ func TestReports(t *testing.T) {
 		want     mail.Address // and where
 		direct   bool
 	}{
-		"a report goes through the queue once":         {upstream: "boxes", want: "final@example.com", direct: true},
-		"to an upstream that nobody knows by router":   {upstream: "unknown", want: "ann@example.org"},
-		"to an address without a route by router, too": {err: refuse(550, "5.7.1", "no route"), want: "ann@example.org"},
+		"a report passes through the queue once":      {upstream: "boxes", want: "final@example.com", direct: true},
+		"to an unknown upstream by way of the router": {upstream: "unknown", want: "ann@example.org"},
+		"to an address without a route as well":       {err: refuse(550, "5.7.1", "no route"), want: "ann@example.org"},
 	} {
 		bubble(t, name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newTestQueue(t)
 			boxes := &server{}
 			h.Add(Upstream{Name: "boxes", Hop: boxes})
 			h.Add(Upstream{Name: Router, Hop: &guide{server: h.back, to: tc.upstream, err: tc.err}})
@@ -676,19 +679,19 @@ func TestReports(t *testing.T) {
 	}{
 		{name: "failed", from: "ann@example.org", rcpts: to("x@example.net"), want: []string{"ann@example.org"}},
 		{name: "two recipients, one report", from: "ann@example.org", rcpts: to("x@example.net", "y@example.net"), want: []string{"ann@example.org"}},
-		{name: "a report is not answered by a report, the postmaster hears of it", from: "", rcpts: to("x@example.net"), want: []string{"post@example.org"}},
-		{name: "nor about the postmaster's mail", from: "", rcpts: to("post@example.org")},
-		{name: "wherever that leads", from: "", rcpts: []mail.Rcpt{{To: "x@example.net", Orig: "post@example.org"}}},
+		{name: "a report causes no report, but the postmaster is told", from: "", rcpts: to("x@example.net"), want: []string{"post@example.org"}},
+		{name: "mail to the postmaster causes none", from: "", rcpts: to("post@example.org")},
+		{name: "nor does mail that was addressed to the postmaster", from: "", rcpts: []mail.Rcpt{{To: "x@example.net", Orig: "post@example.org"}}},
 		{name: "NOTIFY=NEVER", from: "ann@example.org", rcpts: []mail.Rcpt{{To: "x@example.net", Notify: mail.NotifyNever}}},
-		{name: "NOTIFY=SUCCESS says nothing of a failure", from: "ann@example.org", rcpts: []mail.Rcpt{{To: "x@example.net", Notify: mail.NotifySuccess}}},
+		{name: "NOTIFY=SUCCESS does not report a failure", from: "ann@example.org", rcpts: []mail.Rcpt{{To: "x@example.net", Notify: mail.NotifySuccess}}},
 		{name: "NOTIFY=SUCCESS", ok: true, from: "ann@example.org", rcpts: []mail.Rcpt{{To: "x@example.net", Notify: mail.NotifySuccess}}, want: []string{"ann@example.org"}},
-		{name: "success unasked", ok: true, from: "ann@example.org", rcpts: to("x@example.net")},
+		{name: "success without NOTIFY", ok: true, from: "ann@example.org", rcpts: to("x@example.net")},
 		{name: "SPF failed: not to the sender", from: "ann@example.org", auth: []mail.AuthResult{{Method: "spf", Value: "fail"}}, rcpts: to("x@example.net"), want: []string{"post@example.org"}},
 		{name: "DMARC failed: not to the sender", from: "ann@example.org", auth: []mail.AuthResult{{Method: "dmarc", Value: "fail"}}, rcpts: to("x@example.net"), want: []string{"post@example.org"}},
 		{name: "SPF passed", from: "ann@example.org", auth: []mail.AuthResult{{Method: "spf", Value: "pass"}}, rcpts: to("x@example.net"), want: []string{"ann@example.org"}},
 	} {
 		bubble(t, tc.name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newTestQueue(t)
 			if !tc.ok {
 				h.out.send = gone
 			}
@@ -707,14 +710,14 @@ func TestReports(t *testing.T) {
 			h.empty(t)
 		})
 	}
-	bubble(t, "a spam run does not fill the postmaster's box", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "a wave of spam does not fill the postmaster's mailbox", func(t *testing.T) {
+		h := newTestQueue(t)
 		h.out.send = gone
 		forge := func(n int) {
 			for i := range n {
 				tx := mail.NewTransaction(mail.Client{}, "ann@example.org")
 				tx.Trail.Auth = []mail.AuthResult{{Method: "spf", Value: "fail"}}
-				if i%4 == 3 { // mail without a sender is no better
+				if i%4 == 3 { // mail without a sender counts, too
 					tx = mail.NewTransaction(mail.Client{}, "")
 				}
 				h.acceptTx(t, []string{"out", "mx"}[i%2], tx, to("x@example.net")...)
@@ -725,10 +728,10 @@ func TestReports(t *testing.T) {
 		if n := len(h.back.deliveries()); n != 20 {
 			t.Errorf("%d reports at once", n)
 		}
-		h.accept(t, "out", to("x@example.net")...) // an honest sender hears at any time
+		h.accept(t, "out", to("x@example.net")...) // a genuine sender is always told
 		synctest.Wait()
 		if n := len(h.back.deliveries()); n != 21 {
-			t.Error("an honest sender did not hear")
+			t.Error("a genuine sender was not told")
 		}
 		pass(59 * time.Minute)
 		forge(30)
@@ -752,8 +755,8 @@ func TestReports(t *testing.T) {
 		}
 		h.empty(t)
 	})
-	bubble(t, "success is reported by the next server if it can", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "success is reported by the next server if it supports that", func(t *testing.T) {
+		h := newTestQueue(t)
 		h.out.dsn = true
 		h.accept(t, "out", mail.Rcpt{To: "x@example.net", Notify: mail.NotifySuccess})
 		pass(time.Hour)
@@ -761,14 +764,14 @@ func TestReports(t *testing.T) {
 			t.Errorf("reports to %q", r)
 		}
 	})
-	bubble(t, "a report that is there from before a crash is not made again", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "a report that was queued before a crash is not queued again", func(t *testing.T) {
+		h := newTestQueue(t)
 		h.out.send = gone
 		h.back.send = func(mail.Rcpt) *mail.Reply { return refuse(451, "", "later") }
 		tx := mail.NewTransaction(mail.Client{}, "ann@example.org")
 		h.acceptTx(t, "out", tx, to("x@example.net")...)
 		synctest.Wait()
-		// The crash: the report is in the journal, and so is the message again.
+		// After the crash both the report and the message are in the journal.
 		m, _ := mail.NewMessage(mail.Bytes("Subject: hello\r\n\r\n"))
 		msg := schedule.NewMessage(tx.ID, "out", mail.Envelope{From: "ann@example.org", Rcpts: to("x@example.net")}, time.Now())
 		h.stop()
@@ -786,8 +789,8 @@ func TestReports(t *testing.T) {
 }
 
 func TestStorageFails(t *testing.T) {
-	bubble(t, "a message that cannot be stored is put off", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "a message that cannot be stored is refused temporarily", func(t *testing.T) {
+		h := newTestQueue(t)
 		h.memory.Fail(errors.New("disk on fire"))
 		out := h.offer(t, "out", mail.NewTransaction(mail.Client{}, "ann@example.org"), to("a@example.net")...)
 		if out[0].Reply.Code != 451 || strings.Contains(out[0].Reply.Text, "fire") {
@@ -799,7 +802,7 @@ func TestStorageFails(t *testing.T) {
 		h.empty(t)
 	})
 	bubble(t, "a state that cannot be saved keeps the schedule", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestQueue(t)
 		n := 0
 		h.out.send = func(mail.Rcpt) *mail.Reply { n++; return refuse(451, "", "later") }
 		h.accept(t, "out", to("a@example.net")...)
@@ -814,8 +817,8 @@ func TestStorageFails(t *testing.T) {
 		pass(24 * time.Hour)
 		h.empty(t)
 	})
-	bubble(t, "a report that cannot be saved is owed, not forgotten", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "a report that cannot be saved is sent later", func(t *testing.T) {
+		h := newTestQueue(t)
 		h.accept(t, "out", to("slow@example.net")...)
 		synctest.Wait()
 		h.out.send = func(mail.Rcpt) *mail.Reply { return refuse(550, "", "no") }
@@ -829,9 +832,9 @@ func TestStorageFails(t *testing.T) {
 		}
 		h.empty(t)
 	})
-	bubble(t, "too little space is said before the message comes", func(t *testing.T) {
+	bubble(t, "low disk space is reported before the message is sent", func(t *testing.T) {
 		free := int64(50)
-		h := newHouse(t, func(o *Options) {
+		h := newTestQueue(t, func(o *Options) {
 			o.Reserve = 100
 			o.Free = func() (int64, error) { return free, nil }
 		})
@@ -847,7 +850,7 @@ func TestStorageFails(t *testing.T) {
 
 func TestOrders(t *testing.T) {
 	later := func(mail.Rcpt) *mail.Reply { return refuse(451, "", "later") }
-	obey := func(t *testing.T, h *house, o Order, want Progress) {
+	obey := func(t *testing.T, h *testQueue, o Order, want Progress) {
 		t.Helper()
 		p, err := h.Obey(t.Context(), o, nil)
 		if err != nil || p != want {
@@ -856,7 +859,7 @@ func TestOrders(t *testing.T) {
 		synctest.Wait()
 	}
 	bubble(t, "retry, hold, release, delete, bounce, reroute", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestQueue(t)
 		h.out.send = later
 		other := &server{}
 		h.Add(Upstream{Name: "other", Hop: other})
@@ -895,7 +898,7 @@ func TestOrders(t *testing.T) {
 		h.empty(t)
 	})
 	bubble(t, "delete while it is being delivered", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestQueue(t)
 		h.out.slow = time.Minute
 		h.accept(t, "out", to("a@example.net")...)
 		synctest.Wait()
@@ -907,7 +910,7 @@ func TestOrders(t *testing.T) {
 		h.empty(t)
 	})
 	bubble(t, "the time on hold does not count", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestQueue(t)
 		h.out.change(func() { h.out.send = later })
 		h.accept(t, "out", to("a@example.net")...)
 		synctest.Wait()
@@ -926,10 +929,10 @@ func TestOrders(t *testing.T) {
 			t.Errorf("reports %+v", r)
 		}
 	})
-	bubble(t, "an order while the outcome of an attempt is saved makes no second copy", func(t *testing.T) {
+	bubble(t, "an order while an outcome is being saved causes no second copy", func(t *testing.T) {
 		for _, do := range []string{"retry", "release", "reroute"} {
 			slow := &slowJournal{}
-			h := newHouse(t, func(o *Options) { slow.Journal, o.Journal = o.Journal, slow })
+			h := newTestQueue(t, func(o *Options) { slow.Journal, o.Journal = o.Journal, slow })
 			h.out.change(func() { h.out.send = later })
 			slow.pause.Store(int64(2 * time.Minute))
 			h.accept(t, "out", to("a@example.net", "b@example.net")...)
@@ -947,8 +950,8 @@ func TestOrders(t *testing.T) {
 			h.stop()
 		}
 	})
-	bubble(t, "a hold while a part is under way keeps the rest", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "a hold during an attempt keeps the other recipients", func(t *testing.T) {
+		h := newTestQueue(t)
 		h.out.change(func() {
 			h.out.rcpt = func(r mail.Rcpt) error {
 				if r.To.Domain() == "example.com" {
@@ -965,10 +968,10 @@ func TestOrders(t *testing.T) {
 		if got := h.out.to(); !slices.Equal(got, []string{"a@example.net"}) {
 			t.Errorf("delivered to %q", got)
 		}
-		h.empty(t) // its time as held mail is over
+		h.empty(t) // its hold time is over
 	})
 	bubble(t, "an order that cannot be saved is not carried out", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestQueue(t)
 		h.out.send = later
 		h.accept(t, "out", to("a@example.net")...)
 		synctest.Wait()
@@ -986,8 +989,8 @@ func TestOrders(t *testing.T) {
 		pass(24 * time.Hour)
 		h.empty(t)
 	})
-	bubble(t, "quarantine is held, and dropped in the end", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "quarantined mail is held, and dropped in the end", func(t *testing.T) {
+		h := newTestQueue(t)
 		tx := mail.NewTransaction(mail.Client{}, "ann@example.org")
 		tx.Quarantine = "looks like a virus"
 		h.acceptTx(t, "out", tx, to("a@example.net")...)
@@ -1004,7 +1007,7 @@ func TestOrders(t *testing.T) {
 		}
 	})
 	bubble(t, "settings change while it runs", func(t *testing.T) {
-		h := newHouse(t, func(o *Options) { o.Free = func() (int64, error) { return 1000, nil } })
+		h := newTestQueue(t, func(o *Options) { o.Free = func() (int64, error) { return 1000, nil } })
 		tx := mail.NewTransaction(mail.Client{}, "ann@example.org")
 		tx.Quarantine = "looks like a virus"
 		h.acceptTx(t, "out", tx, to("a@example.net")...)
@@ -1022,8 +1025,8 @@ func TestOrders(t *testing.T) {
 			t.Errorf("reports %+v", got)
 		}
 	})
-	bubble(t, "mail of an upstream that is gone is routed anew", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "mail of a removed upstream is routed again", func(t *testing.T) {
+		h := newTestQueue(t)
 		h.out.send = later
 		h.accept(t, "out", to("a@example.net")...)
 		synctest.Wait()
@@ -1039,8 +1042,8 @@ func TestOrders(t *testing.T) {
 			t.Errorf("got %+v", l)
 		}
 	})
-	bubble(t, "mail without upstream and route waits for its upstream to come back, across a restart", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "mail without upstream and route waits until its upstream is configured again, across a restart", func(t *testing.T) {
+		h := newTestQueue(t)
 		none := &guide{server: h.back, err: refuse(550, "5.7.1", "no route")}
 		h.Add(Upstream{Name: Router, Hop: none})
 		h.out.send = later
@@ -1057,7 +1060,7 @@ func TestOrders(t *testing.T) {
 		if len(l) != 1 || l[0].Held != "upstream out is not configured" || len(h.back.to()) > 0 {
 			t.Errorf("got %+v, reports or bounces to %q", l, h.back.to())
 		}
-		obey(t, h, Order{Do: "retry", Filter: Filter{State: "held"}}, Progress{Done: 1, Of: 3, Held: 2}) // of no use, but saved
+		obey(t, h, Order{Do: "retry", Filter: Filter{State: "held"}}, Progress{Done: 1, Of: 3, Held: 2}) // without effect, but saved
 		h.out.send = nil
 		h.stop()
 		h.start(t) // with its upstream
@@ -1077,11 +1080,11 @@ func TestOrders(t *testing.T) {
 			t.Errorf("after a reload: delivered to %q", got)
 		}
 		if l := h.List(Filter{State: "held"}, 0); len(l) != 2 {
-			t.Errorf("a person's hold and a quarantine stay: %+v", l)
+			t.Errorf("an administrator's hold and a quarantine must stay: %+v", l)
 		}
 	})
 	bubble(t, "mail without upstream and route can be held, released, rerouted and returned by hand", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestQueue(t)
 		h.Add(Upstream{Name: Router, Hop: &guide{server: h.back, err: refuse(550, "5.7.1", "no route")}})
 		var ids []string
 		for range 3 {
@@ -1098,7 +1101,7 @@ func TestOrders(t *testing.T) {
 		h.Remove("gone")
 		obey(t, h, Order{Do: "release", Filter: pick(0)}, Progress{Done: 1, Of: 1})
 		if l := h.List(Filter{State: "held"}, 0); len(l) != 3 {
-			t.Errorf("released, but with nowhere to go: %+v", l)
+			t.Errorf("released without a route: %+v", l)
 		}
 		obey(t, h, Order{Do: "reroute", Filter: pick(0), Text: "out"}, Progress{Done: 1, Of: 1})
 		obey(t, h, Order{Do: "bounce", Filter: pick(1)}, Progress{Done: 1, Of: 1})
@@ -1108,8 +1111,8 @@ func TestOrders(t *testing.T) {
 			t.Errorf("rerouted to %q", got)
 		}
 	})
-	bubble(t, "an upstream that goes while it is delivering delivers once", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "an upstream that is removed during a delivery delivers once", func(t *testing.T) {
+		h := newTestQueue(t)
 		h.out.slow = time.Minute
 		h.accept(t, "out", to("a@example.net")...)
 		h.accept(t, "mx", to("b@example.net", "c@example.com")...)
@@ -1123,7 +1126,7 @@ func TestOrders(t *testing.T) {
 		h.empty(t)
 	})
 	bubble(t, "ETRN", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestQueue(t)
 		h.out.send = later
 		h.accept(t, "mx", to("a@example.net")...)
 		h.accept(t, "mx", to("b@sub.example.net")...)
@@ -1146,7 +1149,7 @@ func TestOrders(t *testing.T) {
 
 func TestListing(t *testing.T) {
 	bubble(t, "totals, list, show, export", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestQueue(t)
 		h.out.send = func(mail.Rcpt) *mail.Reply { return refuse(451, "4.2.0", "later\nmuch later") }
 		tx := mail.NewTransaction(mail.Client{Listener: "inbound", Helo: "client.example"}, "ann@example.org")
 		tx.Trail.Add(mail.Event{Stage: mail.StageData, By: "size", Verdict: "pass", Facts: []mail.Fact{{Key: "size", Value: "56"}}})
@@ -1166,7 +1169,7 @@ func TestListing(t *testing.T) {
 			{State: "held"}: 0, {Upstream: "mx"}: 0, {IDs: []string{id, "nobody"}}: 1,
 		} {
 			if l := h.List(*f, 0); len(l) != want {
-				t.Errorf("%+v picks %d, want %d", *f, len(l), want)
+				t.Errorf("%+v selects %d, want %d", *f, len(l), want)
 			}
 		}
 		d, err := h.Show(id)
@@ -1181,14 +1184,14 @@ func TestListing(t *testing.T) {
 			t.Errorf("export: %q, %v", b.String(), err)
 		}
 		if err := h.Export("nobody", io.Discard); err == nil {
-			t.Error("exports what is not there")
+			t.Error("exports an unknown message")
 		}
 	})
 }
 
 func TestListingWhileDown(t *testing.T) {
-	bubble(t, "mail that was never tried has the reason of its destination", func(t *testing.T) {
-		h := newHouse(t)
+	bubble(t, "untried mail is listed with the reason of its destination", func(t *testing.T) {
+		h := newTestQueue(t)
 		h.out.open = func(*mail.Transaction) error { return &mail.Reply{Code: 451, Enhanced: "4.4.1", Text: "nobody there"} }
 		for range 3 {
 			h.accept(t, "out", to("a@example.net")...)
@@ -1210,9 +1213,9 @@ func TestListingWhileDown(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
-	bubble(t, "what Prometheus sees", func(t *testing.T) {
+	bubble(t, "metrics for Prometheus", func(t *testing.T) {
 		m := NewMetrics()
-		h := newHouse(t, func(o *Options) { o.Attempted = m.Attempted })
+		h := newTestQueue(t, func(o *Options) { o.Attempted = m.Attempted })
 		m.Watch(h.Queue)
 		m.Synced(3, time.Millisecond)
 		h.out.send = func(r mail.Rcpt) *mail.Reply {

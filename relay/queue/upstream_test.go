@@ -21,16 +21,16 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// faulty is an upstream server that does one thing wrong for a while, and then
-// everything right.
+// faulty is an upstream server that does one thing wrong for a while and then works
+// correctly.
 type faulty struct {
 	t     *testing.T
 	l     net.Listener
-	fault string // "STAGE ANSWER"; the answer may be drop, garbage, endless or slow
-	bad   int    // how often it still goes wrong; -1 for ever
+	fault string // "STAGE ANSWER", where ANSWER is a reply, drop, garbage, endless or slow
+	bad   int    // remaining wrong answers; -1: without end
 
 	mu    sync.Mutex
-	taken int // messages that it has, whatever it answered
+	taken int // messages received, whatever the reply was
 }
 
 func newFaulty(t *testing.T, fault string, bad int) *faulty {
@@ -53,7 +53,7 @@ func newFaulty(t *testing.T, fault string, bad int) *faulty {
 	return s
 }
 
-// wrong is what goes wrong at a stage this time, or empty.
+// wrong returns the wrong answer at a stage, if one is due.
 func (s *faulty) wrong(stage string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,7 +67,7 @@ func (s *faulty) wrong(stage string) string {
 	return wrong
 }
 
-// answer writes a reply, or does what is wrong; false ends the session.
+// answer writes a reply, or misbehaves; false ends the session.
 func (s *faulty) answer(c net.Conn, wrong, good string) bool {
 	switch wrong {
 	case "":
@@ -85,7 +85,7 @@ func (s *faulty) answer(c net.Conn, wrong, good string) bool {
 		}
 		return false
 	case "slow":
-		io.Copy(io.Discard, c) // until the other side gives up
+		io.Copy(io.Discard, c) // until the client gives up
 		return false
 	}
 	_, err := fmt.Fprintf(c, "%s\r\n", wrong)
@@ -121,7 +121,7 @@ func (s *faulty) serve(c net.Conn) {
 	}
 }
 
-// message reads a message and answers its final dot.
+// message reads a message and replies to its final dot.
 func (s *faulty) message(c net.Conn, in *bufio.Reader) bool {
 	for line := ""; line != ".\r\n"; {
 		var err error
@@ -154,24 +154,23 @@ func (r *reports) Send(context.Context, *mail.Message) []mail.Outcome {
 	return []mail.Outcome{{Reply: mail.Reply{Code: 250}}}
 }
 
-// What an upstream can do wrong, what the client hears of it, and who has the
-// message then. In mode queue the client always hears 250. In mode auto it
-// hears the upstream's refusal of this message or this recipient; what only
-// says that the upstream is not available now is taken and queued. Whatever is
-// temporary or makes no sense ends in one copy; after the final dot, where
-// nobody can know, in two at most (RFC 5321, 4.2.5); 5xx in one report and no
-// copy.
+// TestUpstreamFaults checks what the client is told when an upstream misbehaves,
+// and who has the message then. In mode queue the reply is always 250. In mode auto
+// the client gets the upstream's refusal of the message or the recipient; when the
+// upstream is merely unavailable, the message is queued. Temporary and meaningless
+// answers lead to one copy; after the final dot, where the outcome is unknown, to
+// two at most (RFC 5321, 4.2.5); 5xx to a report and no copy.
 func TestUpstreamFaults(t *testing.T) {
-	const queued, here = "250 2.0.0 queued as ", "we have it"
+	const queued, here = "250 2.0.0 queued as ", "the queue has it"
 	const client = "the client has it"
 	for _, tc := range []struct {
 		fault  string
-		hears  string // in mode auto, the first time
-		then   string // where the message is then
-		copies int    // in the end: at least one, and at most so many; 0: refused for good
+		reply  string // to the client in mode auto, the first time
+		then   string // who has the message then
+		copies int    // in the end: at least one and at most this many; 0: refused permanently
 	}{
 		{"greeting 421 4.3.2 too busy", queued, here, 1},
-		{"greeting 554 5.3.2 no service", queued, here, 1}, // a server's word about itself, not the message
+		{"greeting 554 5.3.2 no service", queued, here, 1}, // about the server, not the message
 		{"greeting drop", queued, here, 1},
 		{"greeting garbage", queued, here, 1},
 		{"greeting endless", queued, here, 1},
@@ -203,22 +202,22 @@ func TestUpstreamFaults(t *testing.T) {
 		t.Run("queue "+tc.fault, func(t *testing.T) {
 			t.Parallel()
 			f := newFault(t, tc.fault, tc.copies > 0, "queue")
-			f.hears(t, queued, here)
+			f.offer(t, queued, here)
 			f.ends(t, tc.copies, tc.copies == 0)
 		})
 		t.Run("auto "+tc.fault, func(t *testing.T) {
 			t.Parallel()
 			f := newFault(t, tc.fault, tc.copies > 0, "auto")
-			f.hears(t, tc.hears, tc.then)
-			if tc.then == client && tc.copies > 0 { // it comes again
-				f.hears(t, "250 2.0.0 queued", client)
+			f.offer(t, tc.reply, tc.then)
+			if tc.then == client && tc.copies > 0 { // the client tries again
+				f.offer(t, "250 2.0.0 queued", client)
 			}
 			f.ends(t, tc.copies, false)
 		})
 	}
 }
 
-// fault is a server that does something wrong, with a queue in front.
+// fault is a faulty server with a queue in front of it.
 type fault struct {
 	server  *faulty
 	q       *queue.Queue
@@ -258,8 +257,8 @@ func newFault(t *testing.T, what string, mends bool, mode string) *fault {
 	return f
 }
 
-// hears sends the message, while the queue stands still.
-func (f *fault) hears(t *testing.T, want, then string) {
+// offer sends the message while the queue is not running.
+func (f *fault) offer(t *testing.T, want, then string) {
 	t.Helper()
 	m, err := mail.NewMessage(mail.Bytes("Subject: hello\r\n\r\nbody\r\n"))
 	if err != nil {
@@ -275,14 +274,14 @@ func (f *fault) hears(t *testing.T, want, then string) {
 	}
 	out := h.Send(t.Context(), m)
 	if got := out[0].Reply.String(); !strings.HasPrefix(got, want) {
-		t.Errorf("the client hears %s, want %s", got, want)
+		t.Errorf("the reply is %s, want %s", got, want)
 	}
-	if n := f.journal.Usage().Messages; n == 1 != (then == "we have it") {
-		t.Errorf("%d messages are queued, but %s", n, then)
+	if n := f.journal.Usage().Messages; n == 1 != (then == "the queue has it") {
+		t.Errorf("%d messages are queued, want: %s", n, then)
 	}
 }
 
-// ends lets the queue run until it is empty.
+// ends runs the queue until it is empty.
 func (f *fault) ends(t *testing.T, copies int, report bool) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

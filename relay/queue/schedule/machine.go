@@ -180,10 +180,11 @@ func (m *Machine) RemoveUpstream(name string, now time.Time) {
 		return slices.ContainsFunc(msg.jobs, func(j *Job) bool { return j.dest.upName == name })
 	})
 	for _, msg := range affected {
-		m.unschedule(msg)
-	}
-	if m.dispatcher.running { // a message that is being attempted is planned when that ends
-		m.plan(slices.DeleteFunc(affected, (*Message).Busy), now)
+		if m.dispatcher.running {
+			m.Replan(msg, now)
+		} else {
+			m.unschedule(msg)
+		}
 	}
 }
 

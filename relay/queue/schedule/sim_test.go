@@ -30,6 +30,7 @@ type sim struct {
 	done   []string // "10m id"
 	notes  []string // "1m down out"
 	noteds []Note
+	seed   string // of random events, for messages
 }
 
 var epoch = time.Date(2026, 11, 30, 0, 0, 0, 0, time.UTC)
@@ -54,7 +55,9 @@ func short(d time.Duration) string {
 		return "0"
 	}
 	text := d.String()
-	text = strings.TrimSuffix(text, "0s")
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
 	if strings.HasSuffix(text, "h0m") {
 		text = strings.TrimSuffix(text, "0m")
 	}
@@ -190,7 +193,7 @@ func (s *sim) check() {
 	s.t.Helper()
 	fail := func(format string, args ...any) {
 		s.t.Helper()
-		s.t.Fatalf("%s: "+format, append([]any{s.at("")}, args...)...)
+		s.t.Fatalf("%s: "+format, append([]any{s.at(s.seed)}, args...)...)
 	}
 	d := &s.m.dispatcher
 	active := 0
@@ -241,7 +244,7 @@ func (s *sim) check() {
 		}
 		for i := range msg.Rcpts {
 			if msg.Rcpts[i].Status == Waiting && msg.Held == "" && !msg.Busy() && !seen[i] {
-				fail("recipient %d of %s waits and is in no job", i, id)
+				fail("recipient %d of %s waits and is in no job: %+v", i, id, *msg)
 			}
 		}
 	}

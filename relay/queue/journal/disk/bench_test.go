@@ -13,8 +13,8 @@ import (
 	"hoplite/relay/queue/journal"
 )
 
-// BenchmarkLog is put, read back and done, each put acknowledged after its
-// sync: the way of a message through the queue without the network.
+// BenchmarkLog puts, reads and finishes messages, each put acknowledged after its
+// sync: the passage of a message through the queue without the network.
 func BenchmarkLog(b *testing.B) {
 	for _, size := range []int{1 << 10, 10 << 10, 100 << 10} {
 		m, err := mail.NewMessage(mail.Bytes("Subject: x\r\n\r\n" + string(bytes.Repeat([]byte("x"), size))))
@@ -71,7 +71,7 @@ func passMany(b *testing.B, l *Log, m *mail.Message, writers int) {
 	wg.Wait()
 }
 
-// BenchmarkOpen is a start with 100,000 messages of 1 KiB in the queue.
+// BenchmarkOpen measures a start with 100,000 messages of 1 KiB in the queue.
 func BenchmarkOpen(b *testing.B) {
 	dir := b.TempDir()
 	l, err := Open(Options{Dir: dir, Log: zerolog.Nop()})

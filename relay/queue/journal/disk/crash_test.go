@@ -74,7 +74,7 @@ func text(t *testing.T, l *Log, id string) string {
 	return string(b)
 }
 
-// segments gives the paths of the log's files that end in ext, in order.
+// segments returns the paths of the log's files that end in ext, in order.
 func segments(t *testing.T, dir, ext string) []string {
 	t.Helper()
 	all, err := filepath.Glob(filepath.Join(dir, "log", "*"+ext))
@@ -94,9 +94,9 @@ func copyTree(t *testing.T, from string) string {
 	return to
 }
 
-// A crash may leave any part of the last write. Whatever was synced before
-// it is there after the start, what was not is gone or whole, and the next
-// start has nothing to mend.
+// A crash may leave any part of the last write. After the start everything that was
+// synced before is there, the last write is there completely or not at all, and
+// the next start has nothing to repair.
 func TestTornTailAtEveryOctet(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir})
@@ -118,7 +118,7 @@ func TestTornTailAtEveryOctet(t *testing.T) {
 		t.Fatal(err)
 	}
 	whole = whole[:seg()]
-	// A batch is seen to be torn once its first record is there.
+	// A torn batch is recognised once its first record is there.
 	isTorn := func(left []byte) bool {
 		from := int64(segmentHead)
 		for _, end := range steps {
@@ -165,9 +165,9 @@ func TestTornTailAtEveryOctet(t *testing.T) {
 	}
 }
 
-// The blocks of one write may reach the disk in any order. A batch of which
-// only the end is there is dropped as a whole, for its records stand or fall
-// together; what later batches stand behind is damage, and they are kept.
+// The blocks of one write may reach the disk in any order. A batch of which only
+// the end is there is dropped as a whole, because its records belong together. When
+// batches follow it, it is damage, and those are kept.
 func TestTornBatchIsDroppedDamageIsNot(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir})
@@ -214,8 +214,8 @@ func TestTornBatchIsDroppedDamageIsNot(t *testing.T) {
 	}
 }
 
-// With Spare, a file of zeros is there before a segment needs it, and again
-// once it was used; a crash while it is made leaves nothing behind.
+// With Spare, a file of zeros exists before a segment needs it, and again after it
+// was used. A crash while it is made leaves nothing behind.
 func TestSpareIsKeptReady(t *testing.T) {
 	dir := t.TempDir()
 	os.MkdirAll(filepath.Join(dir, "log"), 0o700)
@@ -227,7 +227,7 @@ func TestSpareIsKeptReady(t *testing.T) {
 	l := open(t, Options{Dir: dir, Segment: full, Spare: true})
 	for i := range 3 { // each opens a segment
 		if i > 0 {
-			l.reclaim.spare.prepare(l.reclaim.quit) // as it does from time to time
+			l.reclaim.spare.prepare(l.reclaim.quit) // as the reclaimer does from time to time
 		}
 		for try := 0; ; try++ {
 			if info, err := os.Stat(spare); err == nil && info.Size() == full {
@@ -241,7 +241,7 @@ func TestSpareIsKeptReady(t *testing.T) {
 		put(t, l, fmt.Sprint("m", i), strings.Repeat("x", full*3/4))
 		segs := segments(t, dir, ".log")
 		if info, err := os.Stat(segs[len(segs)-1]); err != nil || info.Size() != full {
-			t.Errorf("segment %d did not take the spare: %v, %v", i+1, info.Size(), err)
+			t.Errorf("segment %d did not use the spare: %v, %v", i+1, info.Size(), err)
 		}
 		if err := l.Commit(ctx, journal.Change{Kind: journal.Done, ID: fmt.Sprint("m", i)}); err != nil {
 			t.Fatal(err)
@@ -258,8 +258,8 @@ func TestSpareIsKeptReady(t *testing.T) {
 	}
 }
 
-// A dead segment's file is used again. What it held never comes back, wherever
-// a crash leaves the new records.
+// A dead segment's file is reused. Its earlier content never reappears, wherever a
+// crash leaves the new records.
 func TestUsedAgain(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir, Segment: 16 << 10})
@@ -284,7 +284,7 @@ func TestUsedAgain(t *testing.T) {
 		end := l.catalog.segs[len(l.catalog.segs)-1].size
 		l.catalog.mu.Unlock()
 		if len(bytes.TrimRight(whole[end:], "\x00")) == 0 || end == segmentHead+firstSize {
-			continue // a new file, or nothing of interest in it yet
+			continue // a new file, or one without new records
 		}
 		again++
 		for name, damage := range map[string]func(b []byte){
@@ -304,7 +304,7 @@ func TestUsedAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := []string{fmt.Sprintf("m%03d", i)}
-			done := fmt.Sprintf("m%03d", i-1) // by the last batch; that its segment is gone shows that this was synced
+			done := fmt.Sprintf("m%03d", i-1) // in the last batch, which was synced if its segment is gone
 			if strings.HasPrefix(name, "last octets") && bytes.Contains(whole[:end], []byte("m-"+done)) {
 				want = []string{done, want[0]}
 			}
@@ -316,7 +316,7 @@ func TestUsedAgain(t *testing.T) {
 		}
 	}
 	if again < 10 {
-		t.Errorf("only %d times in a file that was used before", again)
+		t.Errorf("only %d reused files", again)
 	}
 }
 
@@ -353,12 +353,12 @@ func TestDamageInTheMiddleKeepsWhatIsBehind(t *testing.T) {
 	}
 }
 
-// A segment that has become shorter is damage, and said.
+// A segment that has become shorter is damaged, and the log says so.
 func TestMissingEndIsSaid(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir, Segment: 1 << 10})
 	put(t, l, "a", strings.Repeat("x", 900))
-	put(t, l, "b", strings.Repeat("x", 900)) // in a segment of its own, which knows where the first one ends
+	put(t, l, "b", strings.Repeat("x", 900)) // in another segment, which records where the first one ends
 	l.Close()
 	if err := os.Truncate(segments(t, dir, ".log")[0], 300); err != nil {
 		t.Fatal(err)
@@ -373,8 +373,8 @@ func TestMissingEndIsSaid(t *testing.T) {
 	}
 }
 
-// Mail that looks like records must not become records, not even when damage
-// makes recovery look for them inside it.
+// Message text that looks like records must not be taken for records, not even when
+// recovery searches it after damage.
 func TestMailIsNoRecord(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir})
@@ -408,7 +408,7 @@ func TestNewerVersionIsRefusedUntouched(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	if after, _ := os.ReadFile(path); !bytes.Equal(after, b) || len(segments(t, dir, ".log")) != 2 {
-		t.Error("the log was touched")
+		t.Error("the log was modified")
 	}
 }
 
@@ -435,13 +435,13 @@ func TestFailedWritePoisonsTheSegment(t *testing.T) {
 	for _, tc := range []struct {
 		name         string
 		write, sync  error
-		half         bool // the write leaves half of its octets
+		half         bool // the write stores half of its octets
 		keepsTheTail bool // as if the truncation had failed, too
 	}{
 		{name: "sync EIO", sync: syscall.EIO},
 		{name: "write ENOSPC", write: syscall.ENOSPC},
 		{name: "half a write", write: syscall.ENOSPC, half: true},
-		{name: "sync EIO, the octets reach the disk all the same", sync: syscall.EIO, keepsTheTail: true},
+		{name: "sync EIO, but the data reaches the disk", sync: syscall.EIO, keepsTheTail: true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -475,7 +475,7 @@ func TestFailedWritePoisonsTheSegment(t *testing.T) {
 				}
 			}
 			if err := l.Commit(ctx, journal.Change{Kind: journal.Put, ID: "huge", Message: message(strings.Repeat("x", 1<<20))}); err == nil && tc.sync != nil {
-				t.Fatal("a large body was taken without a sync")
+				t.Fatal("a large body was accepted without a sync")
 			}
 			l.Done("gone")
 			time.Sleep(5 * time.Millisecond) // its first flush may fail; it is repeated
@@ -545,13 +545,13 @@ func TestSurvivorsMoveToFiles(t *testing.T) {
 		t.Fatalf("deferred holds %q", got)
 	}
 	if got, _ := os.ReadFile(filepath.Join(dir, "deferred", fan("a"), "a.eml")); string(got) != "Subject: x\r\n\r\ndeferred" {
-		t.Errorf("the mail reads %q", got)
+		t.Errorf("the message is %q", got)
 	}
 	if got, _ := os.ReadFile(filepath.Join(dir, "deferred", fan("a"), "a.json")); string(got) != "a m-a later" {
-		t.Errorf("the envelope reads %q", got)
+		t.Errorf("the envelope is %q", got)
 	}
 	if text(t, l, "a") != "deferred" {
-		t.Error("reads differently")
+		t.Error("the message has changed")
 	}
 	l.Close()
 	l = open(t, opt)
@@ -566,7 +566,7 @@ func TestSurvivorsMoveToFiles(t *testing.T) {
 		t.Errorf("state is %q", state)
 	}
 	if len(text(t, l, "huge")) != 1<<20 || text(t, l, "a") != "deferred" {
-		t.Error("octets lost over a restart")
+		t.Error("octets were lost by the restart")
 	}
 	if err := l.Commit(ctx, journal.Change{Kind: journal.Done, ID: "a"}, journal.Change{Kind: journal.Done, ID: "huge"}); err != nil {
 		t.Fatal(err)
@@ -592,8 +592,8 @@ func TestRemovedFileIsNoticed(t *testing.T) {
 	}
 }
 
-// Half of all mail stays for ever: the log keeps within twice of what lives in
-// it and two segments, and nothing is lost on the way.
+// Half of all messages stay forever. The log stays within twice its live data plus
+// two segments, and nothing is lost.
 func TestDiskIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	const segment = 64 << 10
@@ -608,7 +608,7 @@ func TestDiskIsBounded(t *testing.T) {
 			l.Done(id)
 		}
 	}
-	if err := l.Commit(ctx); err != nil { // marks ride with it
+	if err := l.Commit(ctx); err != nil { // done marks join the batch
 		t.Fatal(err)
 	}
 	if err := l.reclaim.run(); err != nil {
@@ -629,7 +629,7 @@ func TestDiskIsBounded(t *testing.T) {
 	}
 }
 
-// A crash anywhere in a reclaim: the tree is copied after each system call
+// A crash may happen anywhere in a reclaim: the tree is copied after each system call
 // that makes something durable.
 func TestCrashDuringReclaim(t *testing.T) {
 	dir := t.TempDir()
@@ -643,7 +643,7 @@ func TestCrashDuringReclaim(t *testing.T) {
 		return f.Sync()
 	}
 	l := open(t, opt)
-	l.reclaim.tidying.Lock() // so that only one of us works on the tree
+	l.reclaim.tidying.Lock() // keeps the background reclaim away
 	var all []string
 	for i := range 12 {
 		id := fmt.Sprintf("m%02d", i)
@@ -695,7 +695,7 @@ func TestLeftOversAreSwept(t *testing.T) {
 	}
 }
 
-// Where the log is lost, mail in deferred is not thrown away on its word.
+// When the log has been lost, the messages in deferred are kept.
 func TestFreshLogTouchesNoMail(t *testing.T) {
 	dir := t.TempDir()
 	os.MkdirAll(filepath.Join(dir, "deferred", "aa"), 0o700)
@@ -706,7 +706,7 @@ func TestFreshLogTouchesNoMail(t *testing.T) {
 	}
 }
 
-// Done marks reach the disk by themselves.
+// Done marks reach the disk without another commit.
 func TestDoneMarksAreFlushedWhenIdle(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir})
@@ -737,8 +737,8 @@ func FuzzParseRecord(f *testing.F) {
 	})
 }
 
-// Whoever opens a segment and whoever clears one away may meet at the spare:
-// each segment must be the file that its name leads to.
+// The writer and the reclaimer both use the spare. Each segment must stay the file
+// that its name refers to.
 func TestSpareHasOneOwner(t *testing.T) {
 	l := open(t, Options{Dir: t.TempDir(), Segment: 2 << 10})
 	stop := make(chan struct{})
@@ -766,7 +766,7 @@ func TestSpareHasOneOwner(t *testing.T) {
 			t.Fatal(err)
 		}
 		if named, err := os.Stat(s.path); err != nil || !os.SameFile(open, named) {
-			t.Fatalf("segment %d is written to a file that has lost its name: %v", s.num, err)
+			t.Fatalf("segment %d is written to a file without a name: %v", s.num, err)
 		}
 		if err := l.Commit(ctx, journal.Change{Kind: journal.Done, ID: id}); err != nil {
 			t.Fatal(err)
