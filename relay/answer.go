@@ -4,8 +4,8 @@ import (
 	"slices"
 	"strings"
 
-	"hoplite/internal/users"
 	"hoplite/mail"
+	"hoplite/mail/alias"
 	"hoplite/relay/wire"
 )
 
@@ -94,7 +94,7 @@ func (s *Server) look(verb, arg string) mail.Reply {
 		return *mail.NewReply(550, "5.1.1", "nobody of that name")
 	case verb == "EXPN":
 		return *mail.NewReply(250, "2.1.5", "%s", strings.Join(here[:min(len(here), 100)], "\n"))
-	case len(here) == 1 && slices.ContainsFunc(res.Finals, func(f users.Final) bool { return f.Account == "" }):
+	case len(here) == 1 && slices.ContainsFunc(res.Finals, func(f alias.Final) bool { return f.Account == "" }):
 		return *mail.NewReply(251, "2.1.5", "will forward to %s", here[0])
 	case len(here) == 1:
 		return *mail.NewReply(250, "2.1.5", "%s", here[0])

@@ -190,7 +190,7 @@ func parts(t testing.TB, protocol string, change func(*Config, *Env)) *door {
 	}
 	aliases := "list@example.org ann@example.org, bob@example.org\nsales@example.org ann@example.org\n" +
 		"away@example.org ann@elsewhere.example\nloop@example.org round@example.org\nround@example.org loop@example.org\nhalf@example.org no@example.org, bob@example.org\nsome@example.org ann@example.org, full@example.org\n"
-	addresses := resolver(t, dir, d.store, aliases)
+	addresses := resolver(t, d.store, aliases)
 	env := Env{
 		Hostname: "mail.example.org", Log: log, Spool: box, Postmaster: "ann@example.org",
 		Addresses: addresses,

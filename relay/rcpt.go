@@ -6,8 +6,8 @@ import (
 
 	"github.com/emersion/go-smtp"
 
-	"hoplite/internal/users"
 	"hoplite/mail"
+	"hoplite/mail/alias"
 	"hoplite/relay/wire"
 )
 
@@ -83,7 +83,7 @@ func (s *session) resolve(addr mail.Address) ([]mail.Rcpt, *mail.Reply) {
 	}
 	res, err := s.srv.env.Addresses.Resolve(string(addr))
 	switch {
-	case errors.Is(err, users.ErrLoop), errors.Is(err, users.ErrTooMany):
+	case errors.Is(err, alias.ErrLoop), errors.Is(err, alias.ErrTooMany):
 		return nil, &mail.Reply{Code: 554, Enhanced: "5.4.6", Text: "this address leads round in a circle", Cause: err}
 	case err != nil:
 		return nil, mail.AsReply(err)
@@ -103,7 +103,7 @@ func (s *session) resolve(addr mail.Address) ([]mail.Rcpt, *mail.Reply) {
 }
 
 // via names the rules on the way.
-func via(path []users.Step) []string {
+func via(path []alias.Step) []string {
 	var names []string
 	for _, p := range path {
 		names = append(names, p.From+" ("+p.By+")")

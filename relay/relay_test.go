@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/netip"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -19,20 +18,17 @@ import (
 	"hoplite/internal/history"
 	"hoplite/internal/users"
 	"hoplite/mail"
+	"hoplite/mail/alias"
 	"hoplite/mail/story"
 )
 
-func resolver(t testing.TB, dir string, store *users.Store, aliases string) *users.Resolver {
+func resolver(t testing.TB, store *users.Store, aliases string) *alias.Resolver {
 	t.Helper()
-	path := dir + "/aliases"
-	if err := os.WriteFile(path, []byte(aliases), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	r, err := users.NewResolver(store, path, []string{"mail.example.org", "localhost"}, "ann@example.org", zerolog.Nop())
+	table, err := alias.Parse(strings.NewReader(aliases), "aliases")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r
+	return alias.New(store, func() *alias.Table { return table }, []string{"mail.example.org", "localhost"}, "ann@example.org")
 }
 
 const hi = "From: sender@example.net\r\nSubject: hi\r\nMessage-ID: <1@example.net>\r\n\r\nhello\r\n"

@@ -6,18 +6,18 @@ import (
 	"fmt"
 	"testing"
 
-	"hoplite/internal/users"
 	"hoplite/mail"
+	"hoplite/mail/alias"
 )
 
 // book resolves addresses from a table; what is not in it stays as it is.
-type book map[string]users.Resolved
+type book map[string]alias.Resolved
 
-func (b book) Resolve(addr string) (users.Resolved, error) {
+func (b book) Resolve(addr string) (alias.Resolved, error) {
 	if r, ok := b[addr]; ok {
 		return r, nil
 	}
-	return users.Resolved{Finals: []users.Final{{Address: addr}}}, nil
+	return alias.Resolved{Finals: []alias.Final{{Address: addr}}}, nil
 }
 
 func (b book) Ours(string) bool { return true }
@@ -42,8 +42,8 @@ func testRouter() (r *Router, boxes *hop, out *mute) {
 		{Routes: []Route{NewRoute(&RouteConfig{Name: "out", To: []string{"example.net"}, Relay: true, Hop: "internet"}, nil, out, nil)}},
 	}
 	return NewRouter(book{
-		"sales@example.org": {Finals: []users.Final{{Address: "ann@example.org", Folder: "Sales"}}},
-		"list@example.org":  {Finals: []users.Final{{Address: "ann@example.org"}, {Address: "bob@example.org"}}},
+		"sales@example.org": {Finals: []alias.Final{{Address: "ann@example.org", Folder: "Sales"}}},
+		"list@example.org":  {Finals: []alias.Final{{Address: "ann@example.org"}, {Address: "bob@example.org"}}},
 		"gone@example.org":  {},
 	}, chains), boxes, out
 }

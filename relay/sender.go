@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"strings"
 	"sync"
 	"time"
 
@@ -27,12 +26,11 @@ func (s *session) checkSender(t *transaction) *mail.Reply {
 // owns tells whether a login may use a reverse path. The null path belongs to
 // everybody: receipts have it.
 func (s *session) owns(user string, from mail.Address) bool {
-	if from == "" || s.srv.cfg.Senders == "any" || strings.EqualFold(string(from), user) {
+	if from == "" || s.srv.cfg.Senders == "any" || from.Key() == mail.Key(user) {
 		return true
 	}
 	if s.srv.cfg.Senders == "domain" {
-		_, domain, _ := strings.Cut(user, "@")
-		return strings.EqualFold(domain, from.Domain())
+		return from.ASCIIDomain() == mail.Address(user).ASCIIDomain()
 	}
 	if s.srv.env.Addresses == nil {
 		return false

@@ -15,15 +15,15 @@ import (
 	"hoplite/internal/listen"
 	"hoplite/internal/resolve"
 	"hoplite/internal/spool"
-	"hoplite/internal/users"
 	"hoplite/internal/users/login"
 	"hoplite/mail"
+	"hoplite/mail/alias"
 	"hoplite/relay/wire"
 )
 
-// Addresses leads addresses through aliases and forwards; users.Resolver does.
+// Addresses leads addresses through aliases and forwards; alias.Resolver does.
 type Addresses interface {
-	Resolve(addr string) (users.Resolved, error)
+	Resolve(addr string) (alias.Resolved, error)
 	Ours(domain string) bool
 }
 

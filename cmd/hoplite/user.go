@@ -15,6 +15,7 @@ import (
 
 	"hoplite/internal/conf"
 	"hoplite/internal/users"
+	"hoplite/mail"
 )
 
 // userCommand keeps the accounts. They are in a file that a running server reads
@@ -93,7 +94,7 @@ func (s *settings) apply(cmd *cobra.Command, a *users.Account) error {
 
 // accountName makes a full address of what somebody typed.
 func accountName(arg string) string {
-	name := users.Canonical(arg)
+	name := mail.Fold(arg)
 	if !strings.Contains(name, "@") {
 		name += "@localhost"
 	}

@@ -1,14 +1,11 @@
-// Package users knows who has an account and where an address leads.
+// Package users keeps the accounts of this server and checks their passwords.
 //
-// An account is a full address with credentials, roles and settings; it lives
-// in the text file data/users (Store). An address is resolved through aliases,
-// forwards, sub-addresses and catch-alls to accounts or to the outside
-// (Resolver). Passwords are checked by an Authenticator; guessing is slowed
-// down by one Throttle for all doors. The SASL conversations are next door, in
-// users/login.
-//
-// This package knows no mail: an address here is a plain canonical string,
-// local@domain, compared without regard to case.
+// An account is a full address with credentials, roles and settings. [Store]
+// keeps them in the text file data/users, whose content is a [Book]. An
+// [Authenticator], such as Store, checks passwords; a [Throttle] slows down
+// clients that guess them. The SASL conversations are in users/login. Where the
+// mail for an address goes is left to mail/alias, which finds accounts through
+// Store. Start reading at Account and Store.
 package users
 
 import (
@@ -20,7 +17,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/text/unicode/norm"
+	"hoplite/mail"
 )
 
 // Admin is the role that may look at everybody's mail trail and queue.
@@ -36,7 +33,7 @@ var ErrNoAccount = errors.New("no such account")
 // Account is one person or machine that may log in. Accounts handed out are
 // shared and must not be changed; see Store.Update.
 type Account struct {
-	Name        string   // the full address, canonical
+	Name        string   // the full address in lower case (mail.Fold)
 	Roles       []string // Admin, or none
 	Forward     []string // where its mail goes instead; list its own name to keep a copy
 	Quota       int64    // bytes, 0 = no limit
@@ -75,27 +72,8 @@ type Authenticator interface {
 	SCRAMReady() bool
 }
 
-// Canonical returns an address or account name in the form in which names are
-// compared: Unicode NFC, lower case, without the dot after the domain.
-func Canonical(addr string) string {
-	if isPlain(addr) {
-		return addr
-	}
-	return strings.ToLower(norm.NFC.String(strings.TrimSuffix(addr, ".")))
-}
-
-// isPlain spares the common, already canonical name the work.
-func isPlain(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c >= utf8.RuneSelf || 'A' <= c && c <= 'Z' {
-			return false
-		}
-	}
-	return !strings.HasSuffix(s, ".")
-}
-
-// CheckName says why name cannot be an account: it must be a canonical
-// local@domain that is safe as a folder's name.
+// CheckName returns an error unless name can be an account: a local@domain in
+// lower case that is safe as a folder's name.
 func CheckName(name string) error {
 	local, domain := split(name)
 	switch {
@@ -107,8 +85,8 @@ func CheckName(name string) error {
 		return fmt.Errorf("account %q: a name cannot begin with a dot", name)
 	case !utf8.ValidString(name):
 		return fmt.Errorf("account %q: not UTF-8", name)
-	case name != Canonical(name):
-		return fmt.Errorf("account %q: write it as %q", name, Canonical(name))
+	case name != mail.Fold(name):
+		return fmt.Errorf("account %q: write it as %q", name, mail.Fold(name))
 	}
 	for _, r := range name {
 		if unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune(`/\"<>(),:;#`, r) {

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"hoplite/mail"
 )
 
 // Limits of data/users; far above what one machine serves.
@@ -38,10 +40,10 @@ type Book struct {
 	// It is kept so that they stay the same after a restart, as real ones do.
 	Decoy []byte
 
-	accounts map[string]*Account
-	domains  map[string]int // how many accounts are in each
-	order    []string
-	tail     []string // comments after the last account
+	accounts map[string]*Account // by mail.Key of the name
+	domains  map[string]int      // the number of accounts in each, by normal form
+	order    []string            // of the keys, as in the file
+	tail     []string            // comments after the last account
 }
 
 func newBook() *Book {
@@ -52,15 +54,15 @@ func newBook() *Book {
 
 // Account returns an account to look at or, within Store.Update, to change.
 func (b *Book) Account(name string) (*Account, bool) {
-	a, ok := b.accounts[name]
+	a, ok := b.accounts[mail.Key(name)]
 	return a, ok
 }
 
 // Accounts returns all accounts in the order of the file.
 func (b *Book) Accounts() []*Account {
 	all := make([]*Account, len(b.order))
-	for i, name := range b.order {
-		all[i] = b.accounts[name]
+	for i, key := range b.order {
+		all[i] = b.accounts[key]
 	}
 	return all
 }
@@ -70,28 +72,30 @@ func (b *Book) Add(a *Account) error {
 	if err := CheckName(a.Name); err != nil {
 		return err
 	}
-	if _, ok := b.accounts[a.Name]; ok {
-		return fmt.Errorf("account %s exists already", a.Name)
+	key := mail.Key(a.Name)
+	if old, ok := b.accounts[key]; ok {
+		return fmt.Errorf("account %s exists already", old.Name)
 	}
 	if len(b.order) >= maxAccounts {
 		return fmt.Errorf("more than %d accounts", maxAccounts)
 	}
-	b.accounts[a.Name] = a
-	_, domain := split(a.Name)
+	b.accounts[key] = a
+	_, domain := split(key)
 	b.domains[domain]++
-	b.order = append(b.order, a.Name)
+	b.order = append(b.order, key)
 	return nil
 }
 
 // Remove deletes an account.
 func (b *Book) Remove(name string) error {
-	if _, ok := b.accounts[name]; !ok {
+	key := mail.Key(name)
+	if _, ok := b.accounts[key]; !ok {
 		return fmt.Errorf("%s: %w", name, ErrNoAccount)
 	}
-	delete(b.accounts, name)
-	_, domain := split(name)
+	delete(b.accounts, key)
+	_, domain := split(key)
 	b.domains[domain]--
-	b.order = slices.DeleteFunc(b.order, func(n string) bool { return n == name })
+	b.order = slices.DeleteFunc(b.order, func(k string) bool { return k == key })
 	return nil
 }
 
@@ -133,11 +137,11 @@ func (b *Book) clone() *Book {
 		Decoy: b.Decoy, accounts: make(map[string]*Account, len(b.accounts)),
 		domains: maps.Clone(b.domains), order: slices.Clone(b.order), tail: b.tail,
 	}
-	for name, a := range b.accounts {
+	for key, a := range b.accounts {
 		n := *a
 		n.Roles, n.Forward = slices.Clone(a.Roles), slices.Clone(a.Forward)
 		n.Credentials = slices.Clone(a.Credentials)
-		c.accounts[name] = &n
+		c.accounts[key] = &n
 	}
 	return c
 }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"hoplite/mail"
 )
 
 // ImportDovecot adds the accounts of a Dovecot passwd-file
@@ -46,7 +48,7 @@ func dovecotAccount(line, domain string) (*Account, error) {
 	if len(f) < 2 {
 		return nil, errors.New("want user:password")
 	}
-	a := &Account{Name: Canonical(f[0])}
+	a := &Account{Name: mail.Fold(f[0])}
 	if !strings.Contains(a.Name, "@") {
 		a.Name += "@" + domain
 	}

@@ -1,21 +1,21 @@
 package users
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/rs/zerolog"
-)
 
-// recheck is how long a change of a file may go unnoticed.
-const recheck = time.Second
+	"hoplite/internal/files"
+	"hoplite/mail"
+)
 
 // Store is the accounts of data/users. It may be used by many goroutines, and
 // by another process beside it: the file is replaced as a whole, under a lock,
@@ -25,7 +25,7 @@ type Store struct {
 	hosts []string // the names that a bare account is looked for under
 	log   zerolog.Logger
 
-	file     watched
+	file     *files.Changes
 	book     atomic.Pointer[Book]
 	ready    atomic.Bool // every account has SCRAM keys
 	writing  sync.Mutex
@@ -40,14 +40,12 @@ type Store struct {
 // ann is ann@ one of hosts, the first that exists.
 func Open(path string, hosts []string, log zerolog.Logger) (*Store, error) {
 	s := &Store{
-		path: path, log: log, hashing: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		path: path, log: log, file: files.NewChanges(path), hashing: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		verified: newVerified(),
 	}
 	for _, h := range hosts {
-		s.hosts = append(s.hosts, Canonical(h))
+		s.hosts = append(s.hosts, mail.Key(h))
 	}
-	s.file.path = path
-	s.file.changed()
 	b, err := readBook(path)
 	if err != nil {
 		return nil, err
@@ -82,7 +80,7 @@ func readBook(path string) (*Book, error) {
 // current returns the accounts, read again if the file was changed at least a
 // moment ago. A file with mistakes changes nothing and is logged.
 func (s *Store) current() *Book {
-	if s.file.due() {
+	if s.file.Due() {
 		if err := s.Reload(); err != nil {
 			s.log.Error().Err(err).Msg("accounts unchanged")
 		}
@@ -94,7 +92,7 @@ func (s *Store) current() *Book {
 func (s *Store) Reload() error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if !s.file.changed() {
+	if !s.file.Changed() {
 		return nil
 	}
 	b, err := readBook(s.path)
@@ -107,20 +105,32 @@ func (s *Store) Reload() error {
 
 // Account finds an account by its name, bare or full.
 func (s *Store) Account(name string) (*Account, bool) {
-	b, name := s.current(), Canonical(name)
-	if a, ok := b.accounts[name]; ok {
+	b, key := s.current(), mail.Key(name)
+	if a, ok := b.accounts[key]; ok {
 		return a, true
 	}
-	if _, domain := split(name); domain != "" || name == "" {
+	if key == "" || strings.Contains(key, "@") {
 		return nil, false
 	}
 	for _, h := range s.hosts {
-		if a, ok := b.accounts[name+"@"+h]; ok {
+		if a, ok := b.accounts[key+"@"+h]; ok {
 			return a, true
 		}
 	}
 	return nil, false
 }
+
+// Find returns an account's full name and forwards, for mail/alias.
+func (s *Store) Find(name string) (full string, forward []string, ok bool) {
+	a, ok := s.Account(name)
+	if !ok {
+		return "", nil, false
+	}
+	return a.Name, a.Forward, true
+}
+
+// HasDomain reports whether an account is in a domain in normal form.
+func (s *Store) HasDomain(domain string) bool { return s.current().domains[domain] > 0 }
 
 // Accounts returns all accounts in the order of the file.
 func (s *Store) Accounts() []*Account { return s.current().Accounts() }
@@ -131,9 +141,9 @@ func (s *Store) SCRAMReady() bool {
 	return s.ready.Load()
 }
 
-// keeper is the account that answers for the house when nobody is named: the
-// first admin, or the first account; "" when there is none.
-func (s *Store) keeper() string {
+// Keeper returns the account that gets mail for the postmaster when none is
+// configured: the first admin, else the first account, else "".
+func (s *Store) Keeper() string {
 	all := s.Accounts()
 	for _, a := range all {
 		if a.Is(Admin) {
@@ -152,7 +162,7 @@ func (s *Store) keeper() string {
 func (s *Store) Update(change func(*Book) error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	unlock, err := lock(s.path + ".lock")
+	unlock, err := files.Lock(s.path + ".lock")
 	if err != nil {
 		return fmt.Errorf("lock accounts: %w", err)
 	}
@@ -165,48 +175,14 @@ func (s *Store) Update(change func(*Book) error) error {
 	if err := change(b); err != nil {
 		return err
 	}
-	if err := replace(s.path, b); err != nil {
+	var text bytes.Buffer
+	if _, err := b.WriteTo(&text); err != nil {
 		return fmt.Errorf("write accounts: %w", err)
 	}
-	s.file.changed()
+	if err := files.Write(s.path, text.Bytes(), 0o600); err != nil {
+		return fmt.Errorf("write accounts: %w", err)
+	}
+	s.file.Changed()
 	s.set(b)
 	return nil
-}
-
-// replace writes a file so that a crash leaves the old or the new one.
-func replace(path string, b *Book) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".tmp*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails once it is renamed
-	_, err = b.WriteTo(f)
-	like, e := os.Stat(path)
-	if e == nil && err == nil {
-		err = f.Chmod(like.Mode().Perm())
-	} else {
-		like, e = os.Stat(dir)
-	}
-	if e == nil && err == nil {
-		err = ownLike(f, like)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

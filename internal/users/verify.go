@@ -10,6 +10,8 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+
+	"hoplite/mail"
 )
 
 // Verify checks a password against all credentials of an account. A name that
@@ -83,7 +85,7 @@ func (s *Store) saltFor(a *Account) []byte {
 }
 
 func (s *Store) decoySalt(name string) []byte {
-	return sum(s.book.Load().Decoy, Canonical(name))[:16]
+	return sum(s.book.Load().Decoy, mail.Key(name))[:16]
 }
 
 // SCRAM returns the keys of an account that share the salt of its first ones,

@@ -13,10 +13,6 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -42,27 +38,23 @@ type Rewriter struct {
 	now    func() time.Time
 }
 
-// New rewrites into domain with key.
-func New(key []byte, domain string) *Rewriter { return &Rewriter{key, domain, time.Now} }
-
-// Open is New with the key from a file, which is made at the first start.
-func Open(path, domain string) (*Rewriter, error) {
-	key, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		key = make([]byte, keyLen)
-		rand.Read(key) // never fails (crypto/rand)
-		if err = os.MkdirAll(filepath.Dir(path), 0o750); err == nil {
-			err = os.WriteFile(path, key, 0o600)
-		}
+// New returns a Rewriter into domain with a key of at least 32 octets.
+func New(key []byte, domain string) *Rewriter {
+	if d, err := mail.ParseDomain(domain); err == nil {
+		domain = d
 	}
-	if err != nil {
-		return nil, fmt.Errorf("key for rewritten senders: %w", err)
-	}
-	if len(key) < keyLen {
-		return nil, fmt.Errorf("key for rewritten senders: %s holds fewer than %d octets", path, keyLen)
-	}
-	return New(key, domain), nil
+	return &Rewriter{key, domain, time.Now}
 }
+
+// NewKey returns a random key.
+func NewKey() []byte {
+	key := make([]byte, keyLen)
+	rand.Read(key) // never fails (crypto/rand)
+	return key
+}
+
+// ValidKey reports whether key can be a key for New.
+func ValidKey(key []byte) bool { return len(key) >= keyLen }
 
 // digits is RFC 4648's base32 in upper case: mail servers may change the case
 // of a local part, so comparing ignores it.
@@ -103,7 +95,7 @@ func parseDay(s string) (int, bool) {
 // sender that has no room for it, of more than 64 octets once rewritten, stays
 // as it is: SPF may fail there, but bounces find the way.
 func (w *Rewriter) Forward(from mail.Address) mail.Address {
-	if from == "" || from.Domain() == w.domain {
+	if from == "" || from.ASCIIDomain() == w.domain {
 		return from
 	}
 	local := from.Local()
@@ -132,14 +124,14 @@ func (w *Rewriter) Forward(from mail.Address) mail.Address {
 // Ours tells whether an address looks as if Forward had made it.
 func (w *Rewriter) Ours(a mail.Address) bool {
 	tag, _ := cutTag(a.Local())
-	return tag != "" && a.Domain() == w.domain
+	return tag != "" && a.ASCIIDomain() == w.domain
 }
 
 // Reverse gives the address that a rewritten one stands for.
 func (w *Rewriter) Reverse(a mail.Address) (mail.Address, error) {
 	tag, rest := cutTag(a.Local())
 	hash, rest, ok := strings.Cut(rest, "=")
-	if !ok || a.Domain() != w.domain {
+	if !ok || a.ASCIIDomain() != w.domain {
 		return "", ErrForged
 	}
 	switch tag {

@@ -2,8 +2,6 @@ package srs
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -79,22 +77,17 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-func TestKeyFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state", "srs.key")
-	a, err := Open(path, "fwd.example")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := Open(path, "fwd.example")
-	if err != nil {
-		t.Fatal(err)
-	}
+func TestKeys(t *testing.T) {
+	key := NewKey()
+	a, b, other := New(key, "Fwd.Example."), New(key, "fwd.example"), New(NewKey(), "fwd.example")
 	if back, err := b.Reverse(a.Forward("ann@example.org")); err != nil || back != "ann@example.org" {
-		t.Errorf("after a restart: %s, %v", back, err)
+		t.Errorf("with the same key: %s, %v", back, err)
 	}
-	os.WriteFile(path, []byte("short"), 0o600)
-	if _, err := Open(path, "fwd.example"); err == nil {
-		t.Error("a short key was taken")
+	if _, err := other.Reverse(a.Forward("ann@example.org")); err == nil {
+		t.Error("another key reverses it")
+	}
+	if !ValidKey(key) || ValidKey([]byte("short")) || ValidKey(nil) {
+		t.Error("ValidKey is wrong")
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"hoplite/internal/listen"
 	"hoplite/internal/users"
+	"hoplite/mail"
 )
 
 // The mechanisms, as they are announced.
@@ -85,7 +86,7 @@ func (g *Gate) Check(ctx context.Context, c Client, name, password string) (*use
 		return a, nil
 	}
 	start := time.Now()
-	account := users.Canonical(name)
+	account := mail.Key(name)
 	if err := g.throttle.Wait(ctx, c.Addr, account); err != nil {
 		return nil, err
 	}
@@ -129,7 +130,7 @@ func (g *Gate) Server(ctx context.Context, mech string, c Client, cleartext bool
 	switch mech {
 	case Plain:
 		return sasl.NewPlainServer(func(identity, name, password string) error {
-			if identity != "" && users.Canonical(identity) != users.Canonical(name) {
+			if identity != "" && mail.Key(identity) != mail.Key(name) {
 				return g.asAnother(ctx, c, name)
 			}
 			return check(name, password)
@@ -144,7 +145,7 @@ func (g *Gate) Server(ctx context.Context, mech string, c Client, cleartext bool
 // refused.
 func (g *Gate) asAnother(ctx context.Context, c Client, name string) error {
 	begin := time.Now()
-	g.throttle.Failed(c.Addr, users.Canonical(name))
+	g.throttle.Failed(c.Addr, mail.Key(name))
 	return g.fail(ctx, begin)
 }
 

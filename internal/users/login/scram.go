@@ -13,6 +13,7 @@ import (
 	"github.com/xdg-go/scram"
 
 	"hoplite/internal/users"
+	"hoplite/mail"
 )
 
 // maxResponse is the longest answer of a client that is looked at.
@@ -80,7 +81,7 @@ func (s *scramServer) first(message string) ([]byte, bool, error) {
 	if err != nil {
 		return nil, true, err
 	}
-	s.name = users.Canonical(name)
+	s.name = mail.Key(name)
 	if err := s.gate.throttle.Wait(s.ctx, s.client.Addr, s.name); err != nil {
 		return nil, true, err
 	}
@@ -96,7 +97,7 @@ func (s *scramServer) first(message string) ([]byte, bool, error) {
 		if err != nil {
 			return nil, true, err
 		}
-		if id := talk.AuthzID(); id != "" && users.Canonical(id) != s.name {
+		if id := talk.AuthzID(); id != "" && mail.Key(id) != s.name {
 			s.account = nil // nobody acts as somebody else
 		}
 		if i == 0 {

@@ -1,12 +1,15 @@
 package assembly
 
 import (
+	"fmt"
 	"github.com/rs/zerolog"
 
 	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/internal/files"
 	"hoplite/internal/users"
 	"hoplite/internal/users/login"
 	"hoplite/mail"
+	"hoplite/mail/alias"
 	"hoplite/mail/srs"
 	"hoplite/maildrop"
 )
@@ -18,7 +21,7 @@ type Directory struct {
 	// Logins checks passwords and slows down clients that guess them.
 	Logins *login.Gate
 
-	resolver *users.Resolver
+	resolver *alias.Resolver
 	srs      *srs.Rewriter // may be nil
 }
 
@@ -27,11 +30,27 @@ func openDirectory(cfg *config.Config, throttle *users.Throttle, rewriter *srs.R
 	if err != nil {
 		return nil, err
 	}
-	resolver, err := users.NewResolver(accounts, cfg.Under(cfg.Aliases), cfg.Names(), cfg.Postmaster, log)
+	aliases, err := files.Watch(cfg.Under(cfg.Aliases), alias.Parse, log)
 	if err != nil {
 		return nil, err
 	}
+	resolver := alias.New(accounts, aliases.Get, cfg.Names(), cfg.Postmaster)
 	return &Directory{Accounts: accounts, Logins: login.NewGate(accounts, throttle), resolver: resolver, srs: rewriter}, nil
+}
+
+// OpenRewriter returns the rewriter of senders of forwarded mail. Its key is
+// created at the first start. A damaged key is replaced, so that it does not stop
+// the start: only bounces of mail forwarded before are lost.
+func OpenRewriter(cfg *config.Config, log zerolog.Logger) (*srs.Rewriter, error) {
+	path := cfg.Under("state/srs.key")
+	key, damaged, err := files.Make(path, 0o600, srs.ValidKey, srs.NewKey)
+	if err != nil {
+		return nil, fmt.Errorf("key for rewritten senders: %w", err)
+	}
+	if damaged {
+		log.Warn().Str("file", path).Msg("damaged key for rewritten senders replaced")
+	}
+	return srs.New(key, cfg.Hostname), nil
 }
 
 // Ours reports whether domain is local.
@@ -39,17 +58,17 @@ func (d *Directory) Ours(domain string) bool { return d.resolver.Ours(domain) }
 
 // Resolve follows aliases and forwards to the final addresses. A bounce of
 // forwarded mail, to a rewritten sender, resolves to the original sender.
-func (d *Directory) Resolve(addr string) (users.Resolved, error) {
+func (d *Directory) Resolve(addr string) (alias.Resolved, error) {
 	given, err := mail.ParseAddress(addr)
 	if err != nil || d.srs == nil || !d.srs.Ours(given) {
 		return d.resolver.Resolve(addr)
 	}
 	original, err := d.srs.Reverse(given)
 	if err != nil {
-		return users.Resolved{}, &mail.Reply{Code: 550, Enhanced: "5.1.1", Text: "Recipient address rejected: invalid or expired rewritten sender", Cause: err}
+		return alias.Resolved{}, &mail.Reply{Code: 550, Enhanced: "5.1.1", Text: "Recipient address rejected: invalid or expired rewritten sender", Cause: err}
 	}
 	found, err := d.resolver.Resolve(string(original))
-	found.Path = append([]users.Step{{From: addr, To: []string{string(original)}, By: "rewritten sender"}}, found.Path...)
+	found.Path = append([]alias.Step{{From: addr, To: []string{string(original)}, By: "rewritten sender"}}, found.Path...)
 	return found, err
 }
 

@@ -2,14 +2,17 @@ package assembly
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/rs/zerolog"
 
+	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/internal/users"
 	"hoplite/mail"
+	"hoplite/mail/alias"
 	"hoplite/mail/srs"
 )
 
@@ -19,10 +22,7 @@ func TestReturnPaths(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resolver, err := users.NewResolver(accounts, filepath.Join(dir, "aliases"), []string{"fwd.example"}, "", zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
+	resolver := alias.New(accounts, func() *alias.Table { return nil }, []string{"fwd.example"}, "")
 	d := &Directory{Accounts: accounts, resolver: resolver, srs: srs.New([]byte(strings.Repeat("k", 32)), "fwd.example")}
 	forwarded := mail.Rcpt{To: "bob@example.net", Orig: "bob@fwd.example", Via: []string{"bob@fwd.example (aliases:1)"}}
 	if got := (&Directory{resolver: resolver}).Sender("ann@example.org", forwarded); got != "ann@example.org" {
@@ -56,5 +56,33 @@ func TestReturnPaths(t *testing.T) {
 	var reply *mail.Reply
 	if !errors.As(err, &reply) || reply.Code != 550 {
 		t.Errorf("a forged one: %v", err)
+	}
+}
+
+// A power cut right after the first start leaves an empty key. The next start
+// makes a new one.
+func TestDamagedKeyOfReturnPaths(t *testing.T) {
+	cfg := &config.Config{Data: t.TempDir(), Hostname: "fwd.example"}
+	path := filepath.Join(cfg.Data, "state", "srs.key")
+	open := func() *srs.Rewriter {
+		t.Helper()
+		w, err := OpenRewriter(cfg, zerolog.Nop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	sent := open().Forward("ann@example.org")
+	if back, err := open().Reverse(sent); err != nil || back != "ann@example.org" {
+		t.Errorf("after a restart: %s, %v", back, err)
+	}
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open().Reverse(sent); err == nil {
+		t.Error("the lost key still works")
+	}
+	if key, err := os.ReadFile(path); err != nil || !srs.ValidKey(key) {
+		t.Errorf("the key was not replaced: %d octets, %v", len(key), err)
 	}
 }

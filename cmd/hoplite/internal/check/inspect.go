@@ -17,9 +17,11 @@ import (
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/filters"
 	"hoplite/internal/conf"
+	"hoplite/internal/files"
 	"hoplite/internal/listen"
 	"hoplite/internal/resolve"
 	"hoplite/internal/users"
+	"hoplite/mail/alias"
 	"hoplite/relay/forward"
 )
 
@@ -132,11 +134,9 @@ func validity(cert *x509.Certificate, now time.Time) string {
 // inspectAccounts reads accounts and aliases. Their errors contain file and
 // line.
 func inspectAccounts(c *config.Config, diags *conf.Diagnostics) {
-	accounts, err := users.Open(c.Under("users"), c.Names(), zerolog.Nop())
+	_, err := users.Open(c.Under("users"), c.Names(), zerolog.Nop())
 	addEach(diags, conf.Range{}, err)
-	// Making the resolver looks up no account, so aliases are read even if the
-	// accounts could not be.
-	_, err = users.NewResolver(accounts, c.Under(c.Aliases), c.Names(), c.Postmaster, zerolog.Nop())
+	_, err = files.Watch(c.Under(c.Aliases), alias.Parse, zerolog.Nop())
 	addEach(diags, conf.Range{}, err)
 	if _, err := os.Stat(c.Under(c.Aliases)); errors.Is(err, fs.ErrNotExist) && c.IsSet("aliases") {
 		diags.Warn(c.Attr("aliases"), fmt.Sprintf("the file %s does not exist", c.Under(c.Aliases)), "No address is an alias until it exists.")

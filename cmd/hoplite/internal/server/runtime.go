@@ -95,7 +95,7 @@ func (r *runtime) openData(cfg *config.Config) (err error) {
 	if r.history, err = history.Open(cfg.Under("history"), cfg.History.Keep, int64(cfg.History.Max), r.log); err != nil {
 		return err
 	}
-	if r.srs, err = srs.Open(cfg.Under("state/srs.key"), cfg.Hostname); err != nil {
+	if r.srs, err = assembly.OpenRewriter(cfg, r.log); err != nil {
 		return err
 	}
 	r.queue, err = queueadmin.Open(cfg, r.log, queueadmin.Callbacks{

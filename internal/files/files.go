@@ -1,0 +1,146 @@
+// Package files reads and writes small files: keys, accounts, state.
+//
+// [Write] replaces a file so that a crash or power cut leaves the old content or
+// the new one, never half of either. [Make] reads a file that this program
+// creates itself, and creates it again when it is damaged. [Watched] holds the
+// parsed content of a file that administrators edit while the server runs.
+// Large or growing files, such as the queue's log, are left to their packages.
+package files
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Write replaces the file at path: it writes a new file beside it, syncs it,
+// renames it, and syncs the folder. An existing file's mode and owner are kept;
+// a new one has the mode perm and, when root creates it, the owner of its
+// folder, since the server that reads it has an account of its own.
+func Write(path string, data []byte, perm fs.FileMode) error {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, filepath.Base(path)+".tmp*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // fails after the rename
+	err = fill(f, path, data, perm)
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// fill writes data to f, which is to become the file at path.
+func fill(f *os.File, path string, data []byte, perm fs.FileMode) error {
+	like, err := os.Stat(path)
+	if err == nil {
+		perm = like.Mode().Perm()
+	} else if like, err = os.Stat(filepath.Dir(path)); err != nil {
+		return err
+	}
+	if err := f.Chmod(perm); err != nil {
+		return err
+	}
+	if err := ownLike(f, like); err != nil {
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// syncDir makes the names in a folder durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// Make returns the content of a file of the program's own making. A file that
+// does not exist, or whose content valid refuses, is created with the content
+// that fresh returns; damaged reports the second case, which a power cut can
+// cause. Missing folders are created with mode 0750.
+func Make(path string, perm fs.FileMode, valid func([]byte) bool, fresh func() []byte) (data []byte, damaged bool, err error) {
+	data, err = os.ReadFile(path)
+	switch {
+	case err == nil && valid(data):
+		return data, false, nil
+	case err == nil:
+		damaged = true
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, false, err
+	}
+	if err := makeDir(filepath.Dir(path)); err != nil {
+		return nil, damaged, err
+	}
+	data = fresh()
+	if err := Write(path, data, perm); err != nil {
+		return nil, damaged, fmt.Errorf("create %s: %w", path, err)
+	}
+	return data, damaged, nil
+}
+
+// makeDir creates a folder with its parents, durably.
+func makeDir(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := makeDir(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
+}
+
+// Lock waits for the lock of the file at path, which is created if it does not
+// exist. Other processes share the lock.
+func Lock(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if dir, e := os.Stat(filepath.Dir(path)); e == nil {
+		if err := ownLike(f, dir); err != nil {
+			f.Close()
+			return nil, err
+		}
+	}
+	for {
+		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != syscall.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
+
+// ownLike gives a file that root wrote to the owner of like.
+func ownLike(f *os.File, like fs.FileInfo) error {
+	st, ok := like.Sys().(*syscall.Stat_t)
+	if !ok || os.Geteuid() != 0 {
+		return nil
+	}
+	return f.Chown(int(st.Uid), int(st.Gid))
+}

@@ -1,0 +1,305 @@
+// Package alias resolves addresses: through aliases, forwards, sub-addresses,
+// catch-alls and the postmaster, to accounts or to addresses of other servers.
+//
+// [Parse] reads an aliases file, [Resolver] follows the rules. Where accounts
+// are kept is behind the interface [Accounts]; reading files and noticing their
+// changes is left to the caller; what happens to an address that is not local is
+// decided by routes.
+package alias
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"hoplite/mail"
+)
+
+// The limits of one resolution.
+const (
+	maxDepth  = 30
+	maxFinals = 1000
+)
+
+// ErrLoop means that an address leads only back to itself.
+var ErrLoop = errors.New("address leads back to itself")
+
+// ErrTooMany means that an address leads to more than 1,000 others, or over more
+// than 30 steps.
+var ErrTooMany = errors.New("address leads to too many others")
+
+// Accounts are the accounts of this server. users.Store implements it.
+type Accounts interface {
+	// Find returns the full name of an account and the addresses that its mail
+	// is forwarded to. Names are compared by [mail.Key].
+	Find(name string) (full string, forward []string, ok bool)
+	// HasDomain reports whether an account is in a domain in normal form.
+	HasDomain(domain string) bool
+	// Keeper returns the account that gets mail for the postmaster when none is
+	// configured; "" if there are no accounts.
+	Keeper() string
+}
+
+// Final is where an address ends.
+type Final struct {
+	Address string // the account's name, or the address as it was written
+	Account string // empty for an address that is not an account here
+	Folder  string // of a sub-address user+folder; empty for the inbox
+}
+
+// Step is one rule that was followed, for EXPN and explain.
+type Step struct {
+	From string
+	To   []string
+	By   string // "aliases:12", "forward", "catch-all aliases:3", "sub-address", "postmaster"
+}
+
+// Resolved is the result of resolving an address.
+type Resolved struct {
+	Finals []Final // without duplicates, in the order of the rules
+	Path   []Step
+}
+
+// Resolver resolves addresses. It may be used by many goroutines.
+type Resolver struct {
+	accounts   Accounts
+	table      func() *Table
+	hosts      []string // in normal form
+	postmaster string   // a Key
+}
+
+// New returns a resolver over accounts and the aliases that table returns.
+// Hosts are the names of this server: an alias or account without a domain
+// belongs to them. Postmaster gets mail for the postmaster of any local domain
+// where no alias or account says otherwise; if it is empty, the mail goes to the
+// account that [Accounts.Keeper] names.
+func New(accounts Accounts, table func() *Table, hosts []string, postmaster string) *Resolver {
+	r := &Resolver{accounts: accounts, table: table, postmaster: mail.Key(postmaster)}
+	for _, h := range hosts {
+		if d, err := mail.ParseDomain(h); err == nil {
+			r.hosts = append(r.hosts, d)
+		}
+	}
+	return r
+}
+
+// Ours reports whether a domain is a name of this server, or has accounts or
+// aliases.
+func (r *Resolver) Ours(domain string) bool {
+	d, err := mail.ParseDomain(domain)
+	return err == nil && r.isLocal(d, r.table())
+}
+
+func (r *Resolver) isLocal(domain string, t *Table) bool {
+	return slices.Contains(r.hosts, domain) || t.hasDomain(domain) || r.accounts.HasDomain(domain)
+}
+
+// Resolve follows the rules from one address to all its ends. An address that no
+// rule matches is its own end.
+func (r *Resolver) Resolve(addr string) (Resolved, error) {
+	w := &walk{Resolver: r, t: r.table(), seen: map[string]bool{}}
+	err := w.visit(addr, "", 0)
+	if err == nil && len(w.out.Finals) == 0 {
+		err = fmt.Errorf("%s: %w", addr, ErrLoop)
+	}
+	return w.out, err
+}
+
+// walk is one resolution, depth first. An address is followed only the first
+// time it appears.
+type walk struct {
+	*Resolver
+	t    *Table
+	seen map[string]bool
+	out  Resolved
+}
+
+// visit follows the rules for one address. Its spelling is kept only where it
+// ends on another server, which decides about the case of a local part.
+func (w *walk) visit(written, folder string, depth int) error {
+	if !strings.Contains(written, "@") {
+		written += "@" + w.host()
+	}
+	key := mail.Key(written)
+	if w.visited(key + "\x00" + folder) {
+		return nil
+	}
+	if depth > maxDepth || len(w.seen) > maxFinals {
+		return ErrTooMany
+	}
+	to, by, sub := w.rule(key)
+	if sub != "" && folder == "" {
+		folder = sub
+	}
+	if len(to) == 0 {
+		return w.end(written, folder, depth)
+	}
+	w.out.Path = append(w.out.Path, Step{key, to, by})
+	for _, t := range to {
+		var err error
+		if k := mail.Key(t); k == key || k+"@"+w.host() == key {
+			err = w.end(written, folder, depth) // "ann ann, archive" keeps a copy for ann
+		} else {
+			err = w.visit(t, folder, depth+1)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// visited reports whether this is not the first call with what.
+func (w *walk) visited(what string) bool {
+	if w.seen[what] {
+		return true
+	}
+	w.seen[what] = true
+	return false
+}
+
+// host is the domain of names without one.
+func (w *walk) host() string {
+	if len(w.hosts) == 0 {
+		return "localhost"
+	}
+	return w.hosts[0]
+}
+
+// rule returns the first rule for an address: an alias, then an account, then
+// the sub-address, the postmaster and the catch-all. Without a rule the address
+// is an end.
+func (w *walk) rule(key string) (to []string, by, folder string) {
+	if a, ok := w.alias(key); ok {
+		return a.to, fmt.Sprintf("aliases:%d", a.line), ""
+	}
+	if _, _, ok := w.account(key); ok {
+		return nil, "", ""
+	}
+	local, domain := split(key)
+	if base, sub, ok := w.subAddress(local, domain); ok {
+		return []string{base}, "sub-address", sub
+	}
+	if local == "postmaster" && w.postmaster != "" && w.postmaster != key && w.isLocal(domain, w.t) {
+		return []string{w.postmaster}, "postmaster", ""
+	}
+	if a, ok := w.t.get("@" + domain); ok {
+		for _, t := range a.to {
+			if t[0] == '@' {
+				t = local + t
+			}
+			to = append(to, t)
+		}
+		return to, fmt.Sprintf("catch-all aliases:%d", a.line), ""
+	}
+	if local == "postmaster" && w.isLocal(domain, w.t) {
+		// RFC 5321, 4.5.1: somebody must get it, whatever is configured.
+		if a := w.accounts.Keeper(); a != "" {
+			return []string{a}, "postmaster, as none is configured", ""
+		}
+	}
+	return nil, "", ""
+}
+
+// subAddress splits user+folder where user has an alias or account.
+func (w *walk) subAddress(local, domain string) (base, folder string, ok bool) {
+	user, folder, ok := strings.Cut(local, "+")
+	if !ok || user == "" || folder == "" || local[0] == '"' {
+		return "", "", false
+	}
+	base = user + "@" + domain
+	if _, ok := w.alias(base); ok {
+		return base, folder, true
+	}
+	_, _, ok = w.account(base)
+	return base, folder, ok
+}
+
+// alias finds the alias of the whole address, or of its local part alone if the
+// domain is a name of this server.
+func (w *walk) alias(key string) (entry, bool) {
+	if a, ok := w.t.get(key); ok {
+		return a, true
+	}
+	local, domain := split(key)
+	if !slices.Contains(w.hosts, domain) {
+		return entry{}, false
+	}
+	return w.t.get(local)
+}
+
+// account finds an account. One at a name of this server is known under all of
+// them.
+func (w *walk) account(key string) (name string, forward []string, ok bool) {
+	if name, forward, ok = w.accounts.Find(key); ok {
+		return name, forward, true
+	}
+	local, domain := split(key)
+	if !slices.Contains(w.hosts, domain) {
+		return "", nil, false
+	}
+	for _, h := range w.hosts {
+		if name, forward, ok = w.accounts.Find(local + "@" + h); ok {
+			return name, forward, true
+		}
+	}
+	return "", nil, false
+}
+
+// end adds an account, its forwards instead of it, or an address of another
+// server.
+func (w *walk) end(written, folder string, depth int) error {
+	name, forward, ok := w.account(mail.Key(written))
+	if !ok {
+		w.add(Final{Address: written})
+		return nil
+	}
+	own := Final{Address: name, Account: name, Folder: folder}
+	if len(forward) > 0 {
+		return w.forward(own, forward, depth)
+	}
+	w.add(own)
+	return nil
+}
+
+// forward follows the forwards of an account. Its own name among them keeps a
+// copy. Forwards that only lead back here keep one too, since no mail may get
+// lost.
+func (w *walk) forward(own Final, forward []string, depth int) error {
+	if w.visited(own.Account + "\x00forward") {
+		return nil
+	}
+	w.out.Path = append(w.out.Path, Step{own.Account, forward, "forward"})
+	before := len(w.out.Finals)
+	for _, t := range forward {
+		if mail.Key(t) == mail.Key(own.Account) {
+			w.add(own)
+		} else if err := w.visit(t, "", depth+1); err != nil {
+			return err
+		}
+	}
+	if len(w.out.Finals) == before {
+		w.add(own)
+	}
+	return nil
+}
+
+func (w *walk) add(f Final) {
+	key := mail.Key(f.Address)
+	for _, o := range w.out.Finals {
+		if o.Folder == f.Folder && mail.Key(o.Address) == key {
+			return
+		}
+	}
+	w.out.Finals = append(w.out.Finals, f)
+}
+
+// split cuts an address at its last @.
+func split(key string) (local, domain string) {
+	i := strings.LastIndexByte(key, '@')
+	if i < 0 {
+		return "", ""
+	}
+	return key[:i], key[i+1:]
+}
