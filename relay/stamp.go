@@ -2,11 +2,11 @@ package relay
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"hoplite/mail"
 	"hoplite/mail/authres"
+	"hoplite/mail/safe"
 )
 
 // stamp puts our fields on top of a message: Received, Authentication-Results,
@@ -36,7 +36,7 @@ func (t *transaction) received() []byte {
 			b = append(b, w...)
 		}
 	}
-	say("Received: from ", plainHelo(c.Helo), " (")
+	say("Received: from ", hostName(c.Helo), " (")
 	b = appendPeer(b, c)
 	say(")\r\n\tby ", t.Hostname, " (Hoplite) with ", c.With(t.Envelope.UTF8), " id ", t.ID)
 	if c.TLS != nil {
@@ -57,7 +57,7 @@ func appendPeer(b []byte, c *mail.Client) []byte {
 		return append(b, "local"...)
 	}
 	if c.Name != "" {
-		b = append(append(b, plainHelo(c.Name)...), ' ')
+		b = append(append(b, hostName(c.Name)...), ' ')
 	}
 	b = append(b, '[')
 	if addr.Is6() {
@@ -66,20 +66,12 @@ func appendPeer(b []byte, c *mail.Client) []byte {
 	return append(addr.AppendTo(b), ']')
 }
 
-// plainHelo leaves of a name what may stand in the from clause: clients say all
-// sorts of things in HELO, some of them to forge a trace.
-func plainHelo(s string) string {
+// hostName returns a name for the from clause of Received.
+func hostName(s string) string {
 	if s == "" {
 		return "unknown"
 	}
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune(".-_:[]", r):
-			return r
-		}
-		return '_'
-	}, s)
-	return s[:min(len(s), 200)]
+	return safe.Host(s)
 }
 
 // submission gives a message what its program has left out, and takes out what

@@ -187,12 +187,7 @@ func (a axis) bar(t *trace.Trace, i int) bar {
 func (s *Server) view(r *http.Request, t *trace.Trace, in *intake.Input, pseudonym func(string) string, c choices) *view {
 	text := func(s string) string { return safe.Line(pseudonym(s)) }
 	v := makeView(t, text, c)
-	v.Text = strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, strings.ReplaceAll(pseudonym(string(in.Head)), "\r\n", "\n"))
+	v.Text = safe.Text(pseudonym(string(in.Head)))
 	v.CanLink = s.links.dir != ""
 	for _, rep := range in.Repairs {
 		v.Repairs = append(v.Repairs, text(rep))

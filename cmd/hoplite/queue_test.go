@@ -17,6 +17,7 @@ import (
 	"hoplite/cmd/hoplite/internal/queueadmin"
 	"hoplite/internal/control"
 	"hoplite/mail"
+	"hoplite/mail/safe"
 	"hoplite/relay/queue"
 )
 
@@ -38,23 +39,58 @@ func queueFixture(t *testing.T) (path string, ids []string) {
 		if i == 2 {
 			tx.Quarantine = "looks like a virus"
 		}
-		m, err := mail.NewMessage(mail.Bytes("Subject: hello\r\n\r\nthe body\r\n"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		h, err := q.Hop("out").Open(t.Context(), tx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := h.Rcpt(t.Context(), mail.Rcpt{To: to, Orig: to}); err != nil {
-			t.Fatal(err)
-		}
-		if out := h.Send(t.Context(), m); !out[0].Reply.Positive() {
-			t.Fatal(&out[0].Reply)
-		}
+		enqueue(t, q, tx, to)
 		ids = append(ids, tx.ID)
 	}
 	return path, ids
+}
+
+// enqueue hands the queue a message.
+func enqueue(t *testing.T, q *queue.Queue, tx *mail.Transaction, to mail.Address) {
+	t.Helper()
+	m, err := mail.NewMessage(mail.Bytes("Subject: hello\r\n\r\nthe body\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := q.Hop("out").Open(t.Context(), tx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Rcpt(t.Context(), mail.Rcpt{To: to, Orig: to}); err != nil {
+		t.Fatal(err)
+	}
+	if out := h.Send(t.Context(), m); !out[0].Reply.Positive() {
+		t.Fatal(&out[0].Reply)
+	}
+}
+
+// No text of a remote client reaches the terminal as it is: U+202E turns what
+// follows it around, and U+200B makes two addresses look like one.
+func TestQueuePrintsNothingHidden(t *testing.T) {
+	const evil = "\u202e\u200b\u0085\x1b[2J\xff"
+	path, _ := queueFixture(t)
+	q := openTestQueue(t, path)
+	tx := mail.NewTransaction(mail.Client{Listener: "inbound", Helo: "helo" + evil, Name: "name" + evil}, "from"+evil+"@example.org")
+	tx.Header.Subject, tx.Header.MessageID, tx.Quarantine = "subject"+evil, "<id"+evil+"@x>", "held"+evil
+	tx.Trail.Add(mail.Event{
+		Stage: mail.StageData, By: "size", Verdict: "tag", Reason: "reason" + evil,
+		Facts: []mail.Fact{{Key: "fact", Value: evil}}, Reply: mail.NewReply(450, "4.0.0", "reply%s", evil),
+	})
+	tx.Trail.Auth = []mail.AuthResult{{Method: "spf", Value: "fail", Reason: "auth" + evil}}
+	enqueue(t, q, tx, "to"+evil+"@example"+evil+".net")
+	q.Close()
+	for _, line := range []string{"queue", "queue list", "queue show " + tx.ID + " --trail"} {
+		code, out := queueLine(t, append(strings.Fields(line), "-c", path)...)
+		if code != 0 || !strings.Contains(out, "example") {
+			t.Errorf("%s: exit %d\n%s", line, code, out)
+		}
+		for _, r := range out {
+			if r != '\n' && safe.Hidden(r) {
+				t.Errorf("%s prints %U:\n%q", line, r, out)
+				break
+			}
+		}
+	}
 }
 
 func openTestQueue(t *testing.T, path string) *queue.Queue {

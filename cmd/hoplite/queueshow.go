@@ -60,7 +60,7 @@ func printTotals(out io.Writer, totals []queue.Total) error {
 		for _, n := range t.Ages {
 			fmt.Fprintf(w, "%s\t", figure(n))
 		}
-		fmt.Fprintf(w, "%s\t%s\t  %s\n", span(now.Sub(t.Oldest)), until(t.Next, now), t.Destination)
+		fmt.Fprintf(w, "%s\t%s\t  %s\n", span(now.Sub(t.Oldest)), until(t.Next, now), safe.Line(t.Destination))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -112,9 +112,9 @@ func printList(w io.Writer, all []queue.Info) {
 		if !in.Next.IsZero() {
 			fmt.Fprintf(w, "  next %s", until(in.Next, now))
 		}
-		fmt.Fprintf(w, "\n    from       <%s>\n", in.From)
+		fmt.Fprintf(w, "\n    from       <%s>\n", safe.Line(in.From))
 		for _, r := range in.Rcpts {
-			fmt.Fprintf(w, "    %-9s  <%s>", r.State, r.To)
+			fmt.Fprintf(w, "    %-9s  <%s>", r.State, safe.Line(r.To))
 			if r.Attempts > 0 {
 				fmt.Fprintf(w, "  %s", terminal.Count(r.Attempts, "attempt"))
 			}
@@ -151,7 +151,7 @@ func printDetail(w io.Writer, d queue.Detail, trail bool) {
 }
 
 func printLine(w io.Writer, label, text string) {
-	fmt.Fprintf(w, "    %-10s %s\n", label, wrapped(text, 15))
+	fmt.Fprintf(w, "    %-10s %s\n", label, wrapped(safe.Line(text), 15))
 }
 
 // wrapped breaks a text between words so that it ends before column 80, each

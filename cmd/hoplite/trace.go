@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/mail/safe"
 	"hoplite/mail/trace"
 	"hoplite/mail/trace/intake"
 )
@@ -235,7 +236,7 @@ func writeCSV(w io.Writer, t *trace.Trace, text func(string) string) error {
 		row := []string{strconv.Itoa(h.Index), string(h.Trust), h.From, h.FromIP, h.FromRDNS, h.Helo, h.By, h.With, h.TLSVersion, h.TLSCipher, h.ID, h.For, h.Date, h.CorrectedTime,
 			num(h.DelayS), num(h.DelayLowS), num(h.DelayHighS), strings.Join(h.Reasons, "; ")}
 		for i := range row {
-			row[i] = text(trace.Clean(row[i]))
+			row[i] = text(safe.Line(row[i]))
 			// A spreadsheet must not take a stranger's text for a formula.
 			if len(row[i]) > 0 && strings.IndexByte("=+-@", row[i][0]) >= 0 {
 				if _, err := strconv.ParseFloat(row[i], 64); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/mattn/go-isatty"
 	"golang.org/x/term"
 
+	"hoplite/mail/safe"
 	"hoplite/mail/trace"
 )
 
@@ -55,16 +56,11 @@ func utf8Locale() bool {
 
 // words makes text of strangers fit to print.
 func (s *screen) words(t string) string {
-	t = trace.Clean(s.text(t))
-	if !s.ascii {
-		return t
+	t = safe.Line(s.text(t))
+	if s.ascii {
+		t = safe.ASCII(t)
 	}
-	return strings.Map(func(r rune) rune {
-		if r >= utf8.RuneSelf {
-			return '?'
-		}
-		return r
-	}, t)
+	return t
 }
 
 // The SGR codes of the house.

@@ -20,6 +20,7 @@ import (
 	"hoplite/internal/conf"
 	"hoplite/mail"
 	"hoplite/mail/attachments"
+	"hoplite/mail/safe"
 )
 
 // Config is the block filter "attach" { ... } of a chain.
@@ -155,7 +156,7 @@ func act(v filters.Verdict, action, reason string) filters.Verdict {
 	facts := v.Facts
 	switch action {
 	case "reject":
-		v = filters.Rejected(550, "5.7.1", "attachment not accepted: %s", ascii(reason))
+		v = filters.Rejected(550, "5.7.1", "attachment not accepted: %s", safe.Reply(reason))
 	case "quarantine":
 		v = filters.Quarantined(reason)
 	case "tag":
@@ -163,16 +164,6 @@ func act(v filters.Verdict, action, reason string) filters.Verdict {
 	}
 	v.Reason, v.Facts = reason, facts
 	return v
-}
-
-// ascii makes words that hold a stranger's fit for a reply.
-func ascii(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '?'
-		}
-		return r
-	}, s)
 }
 
 // maxListed bounds what goes on the trail of a message without rules.

@@ -17,6 +17,7 @@ import (
 	"hoplite/internal/conf"
 	"hoplite/internal/resolve"
 	"hoplite/mail"
+	"hoplite/mail/safe"
 )
 
 // Config is the block filter "dnsbl" { ... } of a chain.
@@ -228,7 +229,7 @@ func (f *Filter) ask(ctx context.Context, list int, ip netip.Addr, names []strin
 		}
 		if h.codes != nil {
 			if txt, err := resolve.LookupTXT(ctx, f.dns, queries[what]); err == nil {
-				h.text = clean(txt[0])
+				h.text = safe.Clip(safe.Reply(txt[0]), 200)
 			}
 			return h
 		}
@@ -249,15 +250,4 @@ func (f *Filter) counts(list int, a netip.Addr) bool {
 		return !complaint.Contains(a)
 	}
 	return slices.ContainsFunc(f.codes[list], func(s span) bool { return !a.Less(s.from) && !s.to.Less(a) })
-}
-
-// clean makes a list's text fit for a reply.
-func clean(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return -1
-		}
-		return r
-	}, s)
-	return s[:min(len(s), 200)]
 }

@@ -10,6 +10,7 @@ import (
 
 	"hoplite/filters"
 	"hoplite/mail"
+	"hoplite/mail/safe"
 )
 
 // Limits of what a milter may change in one message.
@@ -86,7 +87,7 @@ func (c *changes) take(cmd byte, data []byte) error {
 			c.add = append(c.add, a)
 		}
 	case repQuarantine:
-		c.quarantine = "milter: " + printable(bytes.TrimSuffix(data, []byte{0}))
+		c.quarantine = "milter: " + safe.Log(string(bytes.TrimSuffix(data, []byte{0})))
 	default:
 		return fmt.Errorf("its answer %q is unknown", cmd)
 	}

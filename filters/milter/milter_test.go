@@ -196,7 +196,7 @@ func TestVerdicts(t *testing.T) {
 		{"enhanced code of another class", "eom", gomilter.NewResponseStr(byte(gomilter.ActReplyCode), "550 2.1.0 x"), "data", "reject", "550 5.7.1 2.1.0 x"},
 		{"a bare code", "eom", gomilter.NewResponseStr(byte(gomilter.ActReplyCode), "5.7.2"), "data", "defer", "451 4.7.1 a content filter asks you to try again later"},
 		{"a positive code", "eom", gomilter.NewResponseStr(byte(gomilter.ActReplyCode), "250 fine"), "data", "defer", "451 4.7.1 a content filter asks you to try again later"},
-		{"lines", "eom", gomilter.NewResponseStr(byte(gomilter.ActReplyCode), "550-5.7.1 one\r\n550 5.7.1 two\x1b[1m"), "data", "reject", "550 5.7.1 one / two[1m"},
+		{"lines", "eom", gomilter.NewResponseStr(byte(gomilter.ActReplyCode), "550-5.7.1 one\r\n550 5.7.1 two\x1b[1m"), "data", "reject", "550 5.7.1 one / two?[1m"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f, _ := serve(t, 0, map[string]func(*gomilter.Modifier) (gomilter.Response, error){c.at: respond(c.answer)})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"hoplite/filters"
+	"hoplite/mail/safe"
 )
 
 // session is one connection to a milter and, one after the other, its messages.
@@ -101,7 +102,7 @@ func (s *session) negotiate(ctx context.Context) error {
 		return err
 	}
 	if cmd != cmdNegotiate || len(data) < 12 {
-		return fmt.Errorf("%w: its first answer is %q", errNotMilter, printable(append([]byte{cmd}, data...)))
+		return fmt.Errorf("%w: its first answer is %q", errNotMilter, safe.Reply(string(append([]byte{cmd}, data...))))
 	}
 	if v := binary.BigEndian.Uint32(data); v < 2 || v > 6 {
 		return fmt.Errorf("it speaks version %d of the protocol, we speak 2 to 6", v)
@@ -191,7 +192,7 @@ func replyVerdict(data []byte) filters.Verdict {
 	enhanced := map[bool]string{true: "5.7.1", false: "4.7.1"}[code >= 500]
 	var lines []string
 	for line := range strings.SplitSeq(strings.ReplaceAll(said, "\r", ""), "\n") {
-		line = printable([]byte(strings.TrimLeft(line[min(len(line), 3):], " -")))
+		line = safe.Reply(strings.TrimLeft(line[min(len(line), 3):], " -"))
 		if word, rest, _ := strings.Cut(line, " "); isEnhanced(word, code) {
 			enhanced, line = word, rest
 		}

@@ -10,6 +10,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"hoplite/mail/safe"
 )
 
 // Commands and replies of the milter protocol, version 6, as libmilter's
@@ -146,7 +148,7 @@ func (c *conn) notMilter(head []byte) error {
 	c.SetReadDeadline(time.Now().Add(time.Second))
 	rest := make([]byte, 200)
 	n, _ := io.ReadAtLeast(c.in, rest, 1) // whatever there is helps
-	return fmt.Errorf("%w: it says %q%s", errNotMilter, printable(append(head, rest[:n]...)), guess(string(head)+string(rest[:n])))
+	return fmt.Errorf("%w: it says %q%s", errNotMilter, safe.Reply(string(append(head, rest[:n]...))), guess(string(head)+string(rest[:n])))
 }
 
 // guess names a protocol by its greeting or its complaint.
@@ -160,16 +162,6 @@ func guess(said string) string {
 		return "; this is an SMTP server"
 	}
 	return ""
-}
-
-// printable keeps a stranger's octets fit for a log.
-func printable(b []byte) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return -1
-		}
-		return r
-	}, string(b[:min(len(b), 300)]))
 }
 
 // text is a C string.

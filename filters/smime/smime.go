@@ -17,6 +17,7 @@ import (
 	"hoplite/filters"
 	"hoplite/internal/conf"
 	"hoplite/mail"
+	"hoplite/mail/safe"
 	"hoplite/mail/smime"
 )
 
@@ -176,7 +177,7 @@ func (f *Filter) decide(rep *smime.Report) filters.Verdict {
 	}
 	switch action {
 	case "reject":
-		v := filters.Rejected(550, "5.7.1", "S/MIME: %s", ascii(reason))
+		v := filters.Rejected(550, "5.7.1", "S/MIME: %s", safe.Reply(reason))
 		v.Reason = reason
 		return v
 	case "quarantine":
@@ -185,16 +186,6 @@ func (f *Filter) decide(rep *smime.Report) filters.Verdict {
 		return filters.Tagged(reason)
 	}
 	return filters.Verdict{Reason: reason}
-}
-
-// ascii makes words that hold a stranger's fit for a reply.
-func ascii(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '?'
-		}
-		return r
-	}, s)
 }
 
 // worse picks the harsher of two actions.

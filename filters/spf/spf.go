@@ -20,6 +20,7 @@ import (
 	"hoplite/filters"
 	"hoplite/internal/resolve"
 	"hoplite/mail"
+	"hoplite/mail/safe"
 )
 
 // checkTime bounds one check with all its look-ups (RFC 7208, 4.6.4).
@@ -182,11 +183,8 @@ func Check(ctx context.Context, dns resolve.Resolver, ip netip.Addr, helo string
 	return r
 }
 
-// short is an error without what a stranger may have put into it at length.
-func short(err error) string {
-	s := strings.ToValidUTF8(err.Error(), "?")
-	return s[:min(len(s), 100)]
-}
+// short is the text of an error, which may quote a remote record at length.
+func short(err error) string { return safe.Clip(safe.Reply(err.Error()), 100) }
 
 // adapter asks our resolver in the spf package's words, for one check.
 type adapter struct {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"hoplite/mail/safe"
 )
 
 // Pos is embedded in a Config to remember where its block stands.
@@ -96,7 +98,7 @@ func (b Body) Written() []string {
 	for _, a := range attrs {
 		text := b.d.diags.text(a.Expr.Range())
 		line := a.Name + " = " + strings.Join(strings.Fields(text), " ")
-		out = append(out, printable(secretValue.ReplaceAllString(line, `$1"***"`)))
+		out = append(out, safe.Line(secretValue.ReplaceAllString(line, `$1"***"`)))
 	}
 	return out
 }

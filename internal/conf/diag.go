@@ -6,10 +6,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
+
+	"hoplite/mail/safe"
 )
 
 // Range is a stretch of a file, from Start up to End; lines and columns count from 1.
@@ -136,27 +137,19 @@ func (d *Diagnostics) quote(w io.Writer, r Range) {
 	if r.End.Line == r.Start.Line {
 		mark = min(mark, utf8.RuneCountInString(line[start:])-utf8.RuneCountInString(line[min(start+r.End.Byte-r.Start.Byte, len(line)):]))
 	}
-	before := printable(line[:start])
+	before := expandTabs(line[:start])
 	if hidden != line {
 		before, mark = before[:min(len(before), len(hidden))], 1
 	}
-	text, col := cutAround(printable(hidden), utf8.RuneCountInString(before), width-8)
+	text, col := cutAround(expandTabs(hidden), utf8.RuneCountInString(before), width-8)
+	text = safe.Line(text)
 	gutter := fmt.Sprintf("%5d", r.Start.Line)
 	fmt.Fprintf(w, "%s | %s\n", gutter, text)
 	fmt.Fprintf(w, "%s | %s%s\n", strings.Repeat(" ", len(gutter)), strings.Repeat(" ", col),
 		strings.Repeat("^", max(1, min(mark, utf8.RuneCountInString(text)-col))))
 }
 
-// printable shows tabs as two blanks, and what could drive a terminal as "?".
-func printable(s string) string {
-	s = strings.ReplaceAll(s, "\t", "  ")
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) || r == utf8.RuneError {
-			return '?'
-		}
-		return r
-	}, s)
-}
+func expandTabs(s string) string { return strings.ReplaceAll(s, "\t", "  ") }
 
 // cutAround shortens a long line so that column col stays in view.
 func cutAround(line string, col, room int) (string, int) {

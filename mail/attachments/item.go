@@ -3,6 +3,8 @@ package attachments
 import (
 	"fmt"
 	"strings"
+
+	"hoplite/mail/safe"
 )
 
 // Label is the item's name for a sentence, safe to print.
@@ -10,7 +12,7 @@ func (it *Item) Label() string {
 	if it.Name == "" {
 		return "part " + it.Path
 	}
-	return printable(BaseName(it.Name))
+	return safe.Line(BaseName(it.Name))
 }
 
 // String is the item in one line, safe to print.
@@ -32,16 +34,5 @@ func (it Item) String() string {
 	if it.Unread != "" {
 		parts = append(parts, "not looked into: "+it.Unread)
 	}
-	return printable(strings.Join(parts, ", "))
-}
-
-// printable keeps control characters and text direction out of replies,
-// terminals and logs.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
-			return '?'
-		}
-		return r
-	}, s)
+	return safe.Line(strings.Join(parts, ", "))
 }

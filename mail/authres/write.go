@@ -2,9 +2,9 @@ package authres
 
 import (
 	"strings"
-	"unicode/utf8"
 
 	"hoplite/mail"
+	"hoplite/mail/safe"
 )
 
 // lineLength is where a line is folded (RFC 5322, 2.1.1).
@@ -112,6 +112,9 @@ func quoteProp(v string) string {
 	return quote(v)
 }
 
+// maxWritten is the longest value that is written, in octets.
+const maxWritten = 500
+
 // quote writes a value: a token (RFC 2045, 5.1) as it is, all else in quotes.
 func quote(v string) string {
 	if isToken(v) {
@@ -119,7 +122,7 @@ func quote(v string) string {
 	}
 	var b strings.Builder
 	b.WriteByte('"')
-	for _, r := range clean(v) {
+	for _, r := range safe.Clip(safe.Header(v), maxWritten) {
 		if r == '"' || r == '\\' {
 			b.WriteByte('\\')
 		}
@@ -130,20 +133,7 @@ func quote(v string) string {
 }
 
 func comment(v string) string {
-	return "(" + strings.NewReplacer("(", "\\(", ")", "\\)", "\\", "\\\\").Replace(clean(v)) + ")"
-}
-
-// clean replaces what would end the line, or is no text.
-func clean(v string) string {
-	if len(v) > 500 {
-		v = strings.ToValidUTF8(v[:500], "") + "..."
-	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == utf8.RuneError {
-			return '?'
-		}
-		return r
-	}, v)
+	return "(" + strings.NewReplacer("(", "\\(", ")", "\\)", "\\", "\\\\").Replace(safe.Clip(safe.Header(v), maxWritten)) + ")"
 }
 
 func isToken(s string) bool {
@@ -152,5 +142,5 @@ func isToken(s string) bool {
 			return false
 		}
 	}
-	return s != "" && len(s) <= 500
+	return s != "" && len(s) <= maxWritten
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"hoplite/mail/safe"
 )
 
 // width is the column where lines are broken.
@@ -79,7 +81,7 @@ type printer struct{ w io.Writer }
 
 // line writes text at an indent; what is too long goes on below its own start.
 func (p *printer) line(indent int, format string, args ...any) {
-	text := printable(fmt.Sprintf(format, args...))
+	text := safe.Line(fmt.Sprintf(format, args...))
 	if text == "" {
 		fmt.Fprintln(p.w)
 		return
@@ -106,16 +108,6 @@ func (p *printer) line(indent int, format string, args ...any) {
 		rest = strings.TrimLeft(rest[cut:], " ")
 		out = strings.Repeat(" ", hang)
 	}
-}
-
-// printable keeps a stranger's control characters off the terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
-			return '?'
-		}
-		return r
-	}, s)
 }
 
 // layerWords names the types for people.

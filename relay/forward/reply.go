@@ -42,7 +42,7 @@ func readReply(r *bufio.Reader) (*mail.Reply, error) {
 		case !ok && (begun || line == "" || line[0] == '*'):
 			continue
 		case !ok || begun && code != reply.Code:
-			return nil, fmt.Errorf("%w: %q", errGarbage, short(safe.Log(line)))
+			return nil, fmt.Errorf("%w: %q", errGarbage, safe.Clip(safe.Log(line), 80))
 		}
 		reply.Code = code
 		enhanced, words := cutEnhanced(code, words)
@@ -113,13 +113,6 @@ func statusNumber(s string) bool {
 }
 
 // short is the beginning of a text for an error.
-func short(s string) string {
-	const most = 80
-	if len(s) > most {
-		return s[:most] + "..."
-	}
-	return s
-}
 
 // remoteID finds the server's id of a message in its last reply: "queued as X"
 // of Postfix, "id=X" of Exim, "X Message accepted for delivery" of Sendmail,

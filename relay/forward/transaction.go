@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"hoplite/mail"
+	"hoplite/mail/safe"
 )
 
 // transaction is one MAIL, RCPT, DATA sequence on a connection.
@@ -228,7 +229,7 @@ func unexpected(r *mail.Reply) *mail.Reply {
 		return r
 	}
 	return &mail.Reply{Code: 451, Enhanced: "4.5.0", Host: r.Host,
-		Text: fmt.Sprintf("%s gave the unexpected reply %q", r.Host, short(r.String()))}
+		Text: fmt.Sprintf("%s gave the unexpected reply %q", r.Host, safe.Clip(r.String(), 80))}
 }
 
 // lost is the temporary outcome of a connection that broke at a stage of the

@@ -2,10 +2,10 @@ package schedule
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"hoplite/mail"
+	"hoplite/mail/safe"
 )
 
 // Result is the outcome of an attempt.
@@ -59,9 +59,7 @@ func KeepReply(o *mail.Outcome) *mail.Reply {
 	if r.Host == "" {
 		r.Host = o.Host
 	}
-	if len(r.Text) > 1000 {
-		r.Text = strings.ToValidUTF8(r.Text[:1000], "")
-	}
+	r.Text = safe.Clip(r.Text, 1000)
 	return &r
 }
 
