@@ -18,10 +18,7 @@ var errScheme = errors.New("unknown kind of password hash")
 func checkLegacy(hash string) error {
 	switch {
 	case isBcrypt(hash):
-		if _, err := bcrypt.Cost([]byte(hash)); err != nil {
-			return fmt.Errorf("bcrypt hash: %w", err)
-		}
-		return nil
+		return checkBcrypt(hash)
 	case strings.HasPrefix(hash, "$argon2id$"):
 		_, err := parseArgon(hash)
 		return err
@@ -43,12 +40,34 @@ func verifyLegacy(hash, password string) bool {
 		return err == nil && a.verify(password)
 	}
 	c, err := parseCrypt(hash)
-	return err == nil && subtle.ConstantTimeCompare([]byte(c.hash(password)), []byte(c.sum)) == 1
+	return err == nil && c.Match(password) // in constant time
+}
+
+// maxBcryptCost bounds what a login can cost: 16 takes some seconds, and each
+// step doubles that.
+const maxBcryptCost = 16
+
+func checkBcrypt(hash string) error {
+	cost, err := bcrypt.Cost([]byte(hash))
+	if err == nil && cost > maxBcryptCost {
+		err = fmt.Errorf("cost %d: want at most %d", cost, maxBcryptCost)
+	}
+	if err != nil {
+		return fmt.Errorf("bcrypt hash: %w", err)
+	}
+	return nil
 }
 
 func isBcrypt(hash string) bool {
 	return len(hash) > 4 && hash[:2] == "$2" && strings.IndexByte("abxy", hash[2]) >= 0 && hash[3] == '$'
 }
+
+// The bounds of an argon2id hash, far above the usual values: a login must not
+// take the machine's memory, or its processors for longer than some seconds.
+const (
+	maxArgonMemory = 1 << 20 // KiB
+	maxArgonWork   = 4 << 20 // KiB times passes
+)
 
 // argon is a hash in the PHC text form, $argon2id$v=19$m=65536,t=3,p=4$salt$sum.
 type argon struct {
@@ -65,9 +84,7 @@ func parseArgon(hash string) (a argon, err error) {
 	if _, err = fmt.Sscanf(f[3], "m=%d,t=%d,p=%d", &a.memory, &a.time, &a.threads); err != nil {
 		return a, fmt.Errorf("argon2id parameters %q: %w", f[3], err)
 	}
-	// A login must not take the machine's memory: 1 GiB and 100 passes are far
-	// above what anybody sets.
-	if a.memory > 1<<20 || a.time < 1 || a.time > 100 || a.threads < 1 {
+	if a.memory > maxArgonMemory || a.time < 1 || a.time > maxArgonWork || uint64(a.memory)*uint64(a.time) > maxArgonWork || a.threads < 1 {
 		return a, fmt.Errorf("argon2id parameters %q: out of bounds", f[3])
 	}
 	if a.salt, err = base64.RawStdEncoding.DecodeString(f[4]); err != nil {
