@@ -26,9 +26,10 @@ const (
 // ErrLocked is the answer when another program holds the lock for too long.
 var ErrLocked = errors.New("locked by another program")
 
-// ours are the lock files that this process holds, by device-independent
-// identity of their directory, so that a lock left by a crashed process with
-// our process id is told from one of ours.
+// ours are the locks that this process holds or is trying to get, by inode of
+// the directory and name. Only one goroutine at a time deals with a lock file,
+// so that a file with our process id in it was left by a crashed process with
+// the same id.
 var ours sync.Map
 
 // Lock is a held lock file. It is what Dovecot calls a dotlock: the file
@@ -48,37 +49,62 @@ func (d *Dir) Acquire(ctx context.Context, name string) (*Lock, error) {
 		return nil, err
 	}
 	l := &Lock{dir: d, name: name + ".lock", key: fmt.Sprintf("%d/%s", st.Ino, name)}
-	wait := lockRetry
-	for {
-		err := l.try()
-		if err == nil {
-			return l, nil
+	if err := l.retry(ctx, l.claim); err != nil {
+		return nil, err
+	}
+	if err := l.retry(ctx, l.try); err != nil {
+		ours.Delete(l.key)
+		return nil, err
+	}
+	return l, nil
+}
+
+// claim keeps other goroutines away from the lock file.
+func (l *Lock) claim() (ok bool, err error) {
+	_, taken := ours.LoadOrStore(l.key, true)
+	return !taken, nil
+}
+
+// retry calls try until it succeeds or ctx is done.
+func (l *Lock) retry(ctx context.Context, try func() (bool, error)) error {
+	for wait := lockRetry; ; wait = min(2*wait, 200*time.Millisecond) {
+		ok, err := try()
+		if err != nil {
+			return fmt.Errorf("lock %s: %w", l.name, err)
 		}
-		if !errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("lock %s: %w", name, err)
-		}
-		if l.stale() {
-			continue
+		if ok {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("lock %s in %s: %w", name, d.path, ErrLocked)
+			return fmt.Errorf("lock %s in %s: %w", l.name, l.dir.path, ErrLocked)
 		case <-time.After(wait):
-			wait = min(2*wait, 200*time.Millisecond)
 		}
 	}
 }
 
-func (l *Lock) try() error {
+// try makes the lock file, after it removed one that a dead process left.
+func (l *Lock) try() (ok bool, err error) {
+	for {
+		err := l.create()
+		if !errors.Is(err, fs.ErrExist) {
+			return err == nil, err
+		}
+		if !l.stale() {
+			return false, nil
+		}
+	}
+}
+
+func (l *Lock) create() error {
 	f, err := l.dir.Create(l.name, 0o600)
 	if err != nil {
 		return err
 	}
-	ours.Store(l.key, true)
 	host, _ := os.Hostname()
 	_, err = f.WriteString(strconv.Itoa(os.Getpid()) + ":" + host)
 	if err = errors.Join(err, f.Close()); err != nil {
-		l.Release()
+		l.dir.Remove(l.name)
 		return err
 	}
 	l.held = time.Now()
@@ -117,11 +143,7 @@ func (l *Lock) ownerDead() bool {
 	if mine, _ := os.Hostname(); !ok || err != nil || pid <= 0 || host != mine {
 		return false
 	}
-	if pid == os.Getpid() {
-		_, held := ours.Load(l.key)
-		return !held
-	}
-	return errors.Is(unix.Kill(pid, 0), unix.ESRCH)
+	return pid == os.Getpid() || errors.Is(unix.Kill(pid, 0), unix.ESRCH)
 }
 
 // Touch keeps the lock from looking stale during long work.

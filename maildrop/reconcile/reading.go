@@ -137,19 +137,19 @@ func (r *Reading) CourierUIDLs(names map[string]string) {
 // to be looked for again before the messages are taken for gone.
 func (r *Reading) Absent(s *State) []string {
 	var bases []string
-	for _, m := range s.Messages {
-		if !r.CurRead && !m.New {
-			continue
-		}
-		if base := m.Base(); !r.has(base) {
-			bases = append(bases, base)
+	same := r.List == nil || r.List.Validity == s.Validity
+	if same {
+		for _, m := range s.Messages {
+			if base := m.Base(); (r.CurRead || m.New) && !r.has(base) {
+				bases = append(bases, base)
+			}
 		}
 	}
 	if r.List == nil {
 		return bases
 	}
 	fresh := r.List.Entries
-	if r.List.Validity == s.Validity {
+	if same {
 		i, _ := slices.BinarySearchFunc(fresh, s.Next, func(e maildir.Entry, u uint32) int { return int(int64(e.UID) - int64(u)) })
 		fresh = fresh[i:]
 	}

@@ -1,0 +1,277 @@
+package reconcile
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"hoplite/maildrop/maildir"
+)
+
+// The protocol of two servers on one Maildir, as a model: a disk, and programs
+// whose steps are tried in every order. Whatever the order, no UID may be given
+// twice, and none may move to another message.
+
+// disk is what both programs see. Its version stands for the stamp of the
+// uidlist: it changes whenever the file does.
+type disk struct {
+	lines   []maildir.Entry
+	version int
+	locked  int // the program that has the lock, or 0
+	files   map[string]File
+}
+
+func (d *disk) next() uint32 {
+	if n := len(d.lines); n > 0 {
+		return d.lines[n-1].UID + 1
+	}
+	return 1
+}
+
+func (d *disk) append(entries ...maildir.Entry) {
+	d.lines = append(slices.Clip(d.lines), entries...)
+	d.version++
+}
+
+// server is one of ours: what it knows, and the stamp that belongs to it.
+type server struct {
+	state State
+	stamp int
+	now   int
+	r     *Reading
+	plan  Plan
+	next  State
+	seen  map[uint32]string // what it told its readers
+}
+
+// program is a sequence of steps. A step that returns false waits.
+type program struct {
+	at    int
+	steps []func(*system) bool
+}
+
+// system is one state of the model.
+type system struct {
+	disk     disk
+	server   server
+	programs [2]program
+	trace    []string
+}
+
+func (s *system) clone() *system {
+	c := *s
+	c.disk.files = maps.Clone(s.disk.files)
+	c.server.seen = maps.Clone(s.server.seen)
+	c.server.state.Messages = slices.Clip(s.server.state.Messages)
+	c.server.state.uids = nil
+	c.trace = slices.Clip(s.trace)
+	return &c
+}
+
+// explore runs the programs in every order and returns the first trace after
+// which wrong returns something.
+func explore(s *system, wrong func(*system) string) string {
+	if w := wrong(s); w != "" {
+		return w + " after " + strings.Join(s.trace, " ")
+	}
+	for i := range s.programs {
+		p := s.programs[i]
+		if p.at == len(p.steps) {
+			continue
+		}
+		c := s.clone()
+		if !p.steps[p.at](c) {
+			continue // it waits for the lock
+		}
+		c.programs[i].at++
+		c.trace = append(c.trace, fmt.Sprintf("%c%d", 'A'+i, p.at))
+		if w := explore(c, wrong); w != "" {
+			return w
+		}
+	}
+	return ""
+}
+
+func lock(id int) func(*system) bool {
+	return func(s *system) bool {
+		if s.disk.locked != 0 {
+			return false
+		}
+		s.disk.locked = id
+		return true
+	}
+}
+
+func unlock(s *system) bool {
+	s.disk.locked = 0
+	return true
+}
+
+// read reads list and directory. Its stamp is the one that was taken before.
+func read(locked bool) func(*system) bool {
+	return func(s *system) bool {
+		v := &s.server
+		v.r = NewReading(0)
+		v.r.CurRead, v.r.Locked = true, locked
+		v.r.List = &maildir.UIDList{Validity: 7, Next: s.disk.next(), GUID: guid, ModSeq: 1000, Entries: s.disk.lines}
+		for _, f := range s.disk.files {
+			v.r.Add(f)
+		}
+		v.state.uids = nil
+		v.next, _, v.plan = Reconcile(&v.state, v.r)
+		return true
+	}
+}
+
+// stamp takes the stamp that belongs to what is read next.
+func stamp(s *system) bool {
+	s.server.now = s.disk.version
+	return true
+}
+
+// adopt makes the reading the state.
+func adopt(s *system) bool {
+	v := &s.server
+	if !v.plan.Lock {
+		v.state, v.stamp = v.next, v.now
+		v.tell()
+	}
+	return true
+}
+
+// tell shows the state to readers.
+func (v *server) tell() {
+	for _, m := range v.state.Messages {
+		if base, ok := v.seen[m.UID]; ok && base != m.Base() {
+			panic(fmt.Sprintf("UID %d moved from %s to %s", m.UID, base, m.Base()))
+		}
+		v.seen[m.UID] = m.Base()
+	}
+}
+
+// refreshIfStale reads again under the lock if the list changed since the
+// stamp that the state has.
+func refreshIfStale(s *system) bool {
+	v := &s.server
+	if v.stamp == s.disk.version {
+		return true
+	}
+	v.now = s.disk.version
+	read(true)(s)
+	s.disk.append(v.plan.Append...)
+	v.state = v.next
+	v.tell()
+	return true
+}
+
+var stored = &Message{File: "ours:2,"}
+
+// assign gives a UID to a message of our own and writes its line.
+func assign(s *system) bool {
+	m := *stored
+	entries, err := s.server.state.Assign([]*Message{&m})
+	if err != nil {
+		panic(err)
+	}
+	s.disk.append(entries...)
+	s.server.next = s.server.state
+	s.server.next.Messages = []*Message{&m}
+	return true
+}
+
+// place moves its file into cur.
+func place(s *system) bool {
+	m := s.server.next.Messages[0]
+	s.disk.files[m.Base()] = File{Name: m.File}
+	s.server.state.Add([]*Message{m})
+	s.server.tell()
+	return true
+}
+
+// restamp takes over what the list looks like now.
+func restamp(s *system) bool {
+	s.server.stamp = s.disk.version
+	return true
+}
+
+// Dovecot stores messages: under its lock it moves the file into place and
+// appends the line; a delivery without a line is just a file.
+func dovecotPlace(s *system) bool {
+	s.disk.files["dovecot"] = File{Name: "dovecot:2,"}
+	return true
+}
+
+func dovecotAppend(s *system) bool {
+	s.disk.append(maildir.Entry{UID: s.disk.next(), Base: "dovecot"})
+	return true
+}
+
+func start() *system {
+	s := &system{disk: disk{files: map[string]File{"first": {Name: "first:2,"}}}}
+	s.disk.append(maildir.Entry{UID: 1, Base: "first"})
+	s.server.seen = map[uint32]string{}
+	stamp(s)
+	read(false)(s)
+	adopt(s)
+	return s
+}
+
+func wrongUIDs(s *system) string {
+	seen, bases := map[uint32]bool{}, map[string]bool{}
+	for _, e := range s.disk.lines {
+		if seen[e.UID] {
+			return fmt.Sprintf("UID %d is given twice", e.UID)
+		}
+		if bases[e.Base] {
+			return fmt.Sprintf("%s has two UIDs", e.Base)
+		}
+		seen[e.UID], bases[e.Base] = true, true
+	}
+	return ""
+}
+
+type steps = []func(*system) bool
+
+// store is how a message of our own is stored: lock, compare the stamp, append
+// the line, move the file, take the stamp, unlock.
+var store = steps{lock(1), refreshIfStale, assign, place, restamp, unlock}
+
+// look is a look without the lock.
+var look = steps{stamp, read(false), adopt}
+
+var dovecot = steps{lock(2), dovecotPlace, dovecotAppend, unlock}
+
+func TestProtocol(t *testing.T) {
+	for name, ours := range map[string]steps{
+		"store":                   store,
+		"look, store":             slices.Concat(look, store),
+		"store, look":             slices.Concat(store, look),
+		"look, look, store, look": slices.Concat(look, look, store, look),
+	} {
+		s := start()
+		s.programs = [2]program{{steps: ours}, {steps: dovecot}}
+		if w := explore(s, wrongUIDs); w != "" {
+			t.Errorf("%s: %s", name, w)
+		}
+	}
+}
+
+// The model finds the mistakes that the first version made.
+func TestProtocolOfTheFirstVersion(t *testing.T) {
+	for name, ours := range map[string]steps{
+		// The stamp was taken after the reading: lines in between count as read.
+		"stamp after reading": slices.Concat(steps{read(false), stamp, adopt}, store),
+		// A change of flags took the stamp anew, without the lock.
+		"stamp after a change of flags": slices.Concat(look, steps{restamp}, store),
+		// Without the lock, two programs take the same UID.
+		"no lock": {refreshIfStale, assign, place, restamp},
+	} {
+		s := start()
+		s.programs = [2]program{{steps: ours}, {steps: dovecot}}
+		if explore(s, wrongUIDs) == "" {
+			t.Errorf("%s: the model does not find the mistake", name)
+		}
+	}
+}
