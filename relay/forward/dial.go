@@ -211,14 +211,14 @@ func (d *dialer) startTLS(ctx context.Context, c *conn, o opening) error {
 // the requirement.
 func (d *dialer) handshake(ctx context.Context, c *conn, need requirement) error {
 	legacy := d.tls.Min != 0 && d.tls.Min < tls.VersionTLS12 || len(d.tls.Suites) > 0
-	cfg := &tls.Config{ServerName: c.server.host, MinVersion: d.tls.Min, CipherSuites: d.tls.Suites}
+	cfg := &tls.Config{ServerName: need.name(c.server), MinVersion: d.tls.Min, CipherSuites: d.tls.Suites}
 	if legacy && !d.tls.Until.IsZero() && time.Now().After(d.tls.Until) {
 		cfg.MinVersion, cfg.CipherSuites, legacy = 0, nil, false
 	}
-	p := proof{}
+	var p proof
 	cfg.InsecureSkipVerify = true // VerifyConnection does it
 	cfg.VerifyConnection = func(state tls.ConnectionState) error {
-		p.state, p.doubt = &state, verify(state, c.server.host, d.roots)
+		p = need.check(state, c.server, d.roots)
 		if err := need.meets(p); err != nil {
 			return &insecureError{err}
 		}

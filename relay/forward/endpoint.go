@@ -26,7 +26,7 @@ type endpoint struct {
 func (u *Upstream) newEndpoint(s *server) *endpoint {
 	e := &endpoint{server: s}
 	if !s.isName() || u.dns == nil {
-		e.pools = []*pool{u.newPool(s)}
+		e.pools = []*pool{u.newPool(s, requirementFor(&u.cfg, s))}
 	}
 	return e
 }
@@ -73,7 +73,7 @@ func (e *endpoint) update(u *Upstream, addrs []netip.Addr) {
 		}
 		s := *e.server
 		s.address = address
-		now = append(now, u.newPool(&s))
+		now = append(now, u.newPool(&s, requirementFor(&u.cfg, &s)))
 	}
 	for _, p := range e.pools {
 		if !slices.Contains(now, p) {

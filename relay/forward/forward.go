@@ -12,12 +12,17 @@
 package forward
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/rs/zerolog"
@@ -25,6 +30,7 @@ import (
 	"hoplite/internal/listen"
 	"hoplite/internal/resolve"
 	"hoplite/mail"
+	"hoplite/relay/forward/mtasts"
 )
 
 // Env is what an upstream needs from the program around it.
@@ -57,7 +63,8 @@ type Upstream struct {
 	dns       resolve.Resolver
 	own       func(string) bool
 	dialer    dialer
-	endpoints []*endpoint // as configured by servers
+	endpoints []*endpoint   // as configured by servers
+	sts       *mtasts.Cache // nil: MTA-STS is not used
 	byMX      *lru.Cache[poolKey, *pool]
 	memory    *memory
 	file      *rcptFile // nil: recipients is not a file
@@ -106,12 +113,46 @@ func New(cfg Config, env Env) (*Upstream, error) {
 		u.endpoints = append(u.endpoints, u.newEndpoint(s))
 	}
 	if cfg.MX {
+		u.sts = u.newSTS(env)
 		u.byMX, _ = lru.NewWithEvict(maxMXPools, func(_ poolKey, p *pool) { p.close() })
 	}
 	if err := u.rememberRcpts(env); err != nil {
 		return nil, fmt.Errorf("upstream %q: recipients: %w", cfg.Name, err)
 	}
 	return u, nil
+}
+
+// newSTS returns the cache of MTA-STS policies, or nil where TLS is off.
+func (u *Upstream) newSTS(env Env) *mtasts.Cache {
+	if u.cfg.TLS == "off" || u.dns == nil {
+		return nil
+	}
+	path := ""
+	if env.State != "" {
+		path = filepath.Join(env.State, "mta-sts-"+url.PathEscape(u.cfg.Name)+".json")
+	}
+	transport := &http.Transport{DialContext: u.dialWeb, TLSClientConfig: env.TLS, MaxIdleConns: 10, IdleConnTimeout: time.Minute}
+	return mtasts.New(u.dns, &http.Client{Transport: transport}, path)
+}
+
+// dialWeb connects to a web server whose name a stranger chose: not on this
+// machine.
+func (u *Upstream) dialWeb(ctx context.Context, network, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := resolve.LookupHosts(ctx, u.dns, host)
+	for _, a := range addrs {
+		if !u.mayConnect(a) || !u.dialer.usesFamily(a) {
+			continue
+		}
+		var c net.Conn
+		if c, err = u.dialer.dial(ctx, network, net.JoinHostPort(a.String(), port)); err == nil {
+			return c, nil
+		}
+	}
+	return nil, cmp.Or(err, error(&stageError{stage: "connect", host: host, err: errors.New("no usable address")}))
 }
 
 // rememberRcpts opens what is known about the upstream's recipients.
@@ -140,8 +181,8 @@ func under(data, path string) string {
 	return filepath.Join(data, path)
 }
 
-func (u *Upstream) newPool(s *server) *pool {
-	return newPool(s, requirementFor(&u.cfg, s), u.cfg.Connections, u.cfg.MessagesPerConnection, u.cfg.KeepIdle)
+func (u *Upstream) newPool(s *server, need requirement) *pool {
+	return newPool(s, need, u.cfg.Connections, u.cfg.MessagesPerConnection, u.cfg.KeepIdle)
 }
 
 // SetFallback names the upstream that is used while no server of this one can

@@ -3,6 +3,7 @@ package forward
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -11,68 +12,151 @@ import (
 
 	"hoplite/internal/resolve"
 	"hoplite/mail"
+	"hoplite/relay/forward/dane"
+	"hoplite/relay/forward/mtasts"
 )
 
 // maxExchangers is the number of addresses tried for one domain.
 const maxExchangers = 10
 
-// exchangers looks up the servers of an address's domain (RFC 5321, 5.1) and
-// returns them in the order in which they are tried.
+// exchangers looks up the servers of an address's domain (RFC 5321, 5.1), and
+// what connections to each must prove. It returns their pools in the order in
+// which they are tried.
 func (u *Upstream) exchangers(ctx context.Context, to mail.Address) ([]*pool, *mail.Reply) {
 	if _, literal := to.Literal(); literal {
 		return nil, mail.NewReply(550, "5.1.2", "mail to address literals is not relayed")
 	}
-	domain := to.ASCIIDomain()
-	hosts, reply := u.mxHosts(ctx, domain)
+	d := destination{u: u, domain: to.ASCIIDomain()}
+	hosts, authentic, reply := u.mxHosts(ctx, d.domain)
 	if reply != nil {
 		return nil, reply
 	}
-	var pools []*pool
-	var temporary error
+	d.authentic = authentic && u.cfg.TLS != "off"
+	if u.sts != nil {
+		d.policy, d.sts = u.sts.Lookup(ctx, d.domain)
+	}
 	for _, host := range hosts {
-		addrs, err := resolve.LookupHosts(ctx, u.dns, host)
-		if errors.Is(err, resolve.ErrTemporary) {
-			temporary = err
-		}
-		for _, a := range addrs {
-			if u.mayConnect(a) && u.dialer.usesFamily(a) {
-				pools = append(pools, u.mxPool(host, a))
-			}
-		}
-		if len(pools) >= maxExchangers {
-			return pools[:maxExchangers], nil
+		d.add(ctx, host)
+		if len(d.pools) >= maxExchangers {
+			return d.pools[:maxExchangers], nil
 		}
 	}
+	return d.result()
+}
+
+// destination is the search for the servers of one domain.
+type destination struct {
+	u         *Upstream
+	domain    string
+	authentic bool // the MX records are, so DANE applies
+	sts       bool // there is an MTA-STS policy
+	policy    mtasts.Policy
+
+	pools     []*pool
+	temporary error // why a server could not be looked up
+	refused   error // why a server may not be used
+}
+
+// add adds the addresses of one server.
+func (d *destination) add(ctx context.Context, host string) {
+	h, err := lookupHost(ctx, d.u.dns, host)
+	if errors.Is(err, resolve.ErrTemporary) {
+		d.temporary = err
+	}
+	if len(h.addrs) == 0 {
+		return
+	}
+	s := &server{network: "tcp", host: host, weight: 1}
+	need := requirementFor(&d.u.cfg, s)
+	raised := false
+	if d.authentic && h.authentic {
+		records, base, err := dane.Lookup(ctx, d.u.dns, h.name, host, d.u.cfg.Port)
+		if err != nil {
+			d.temporary = err // to go on without would be what an attacker wants
+			return
+		}
+		if raised = !records.None(); raised {
+			need = need.withDANE(records, base, host, d.domain)
+		}
+	}
+	if d.sts && !raised && d.policy.Mode == mtasts.Enforce {
+		if !d.policy.Allows(host) {
+			d.refused = fmt.Errorf("the MTA-STS policy of %s does not list its mail server %s", d.domain, host)
+			return
+		}
+		need = need.withSTS()
+	}
+	for _, a := range h.addrs {
+		if d.u.mayConnect(a) && d.u.dialer.usesFamily(a) {
+			d.pools = append(d.pools, d.u.mxPool(host, a, need))
+		}
+	}
+}
+
+func (d *destination) result() ([]*pool, *mail.Reply) {
 	switch {
-	case len(pools) > 0:
-		return pools, nil
-	case temporary != nil:
-		return nil, &mail.Reply{Code: 451, Enhanced: "4.4.3", Text: "DNS gave no answer for the mail servers of " + domain, Cause: temporary}
+	case len(d.pools) > 0:
+		return d.pools, nil
+	case d.temporary != nil:
+		return nil, &mail.Reply{Code: 451, Enhanced: "4.4.3", Text: "DNS gave no answer for the mail servers of " + d.domain, Cause: d.temporary}
+	case d.refused != nil:
+		return nil, &mail.Reply{Code: 451, Enhanced: "4.7.5", Text: d.refused.Error(), Cause: d.refused}
 	}
-	return nil, mail.NewReply(550, "5.4.4", "no mail server of %s has a usable address", domain)
+	return nil, mail.NewReply(550, "5.4.4", "no mail server of %s has a usable address", d.domain)
+}
+
+// hostAddrs are the addresses of a server.
+type hostAddrs struct {
+	name      string // after all CNAMEs
+	addrs     []netip.Addr
+	authentic bool // all answers were validated by DNSSEC
+}
+
+// lookupHost looks up the addresses of a server, IPv6 first.
+func lookupHost(ctx context.Context, dns resolve.Resolver, host string) (hostAddrs, error) {
+	h := hostAddrs{name: host, authentic: true}
+	var failed error
+	for _, t := range []resolve.Type{resolve.AAAA, resolve.A} {
+		answer, err := dns.Lookup(ctx, host, t)
+		if err != nil {
+			if failed == nil || errors.Is(err, resolve.ErrTemporary) {
+				failed = err
+			}
+			continue
+		}
+		h.name, h.authentic = answer.Name, h.authentic && answer.Authentic
+		for _, r := range answer.Records {
+			h.addrs = append(h.addrs, r.Addr)
+		}
+	}
+	if len(h.addrs) > 0 {
+		return h, nil
+	}
+	return h, failed
 }
 
 // mxHosts returns the names of a domain's servers, best first, those of equal
-// preference in random order.
-func (u *Upstream) mxHosts(ctx context.Context, domain string) ([]string, *mail.Reply) {
+// preference in random order, and whether DNSSEC authenticated them. Without MX
+// records the domain itself is the server, for which DANE is left out: a
+// missing answer is not authenticated here.
+func (u *Upstream) mxHosts(ctx context.Context, domain string) (hosts []string, authentic bool, refusal *mail.Reply) {
 	answer, err := u.dns.Lookup(ctx, domain, resolve.MX)
 	switch {
 	case errors.Is(err, resolve.ErrNotFound):
 		var e *resolve.Error
 		if errors.As(err, &e) && e.NoDomain {
-			return nil, mail.NewReply(550, "5.1.2", "the domain %s does not exist", domain)
+			return nil, false, mail.NewReply(550, "5.1.2", "the domain %s does not exist", domain)
 		}
-		return []string{domain}, nil // the implicit MX
+		return []string{domain}, false, nil // the implicit MX
 	case err != nil:
-		return nil, &mail.Reply{Code: 451, Enhanced: "4.4.3", Text: "DNS gave no answer for " + domain, Cause: err}
+		return nil, false, &mail.Reply{Code: 451, Enhanced: "4.4.3", Text: "DNS gave no answer for " + domain, Cause: err}
 	}
 	mx := append([]resolve.Record(nil), answer.Records...)
 	if len(mx) == 1 && mx[0].Host == "" {
-		return nil, mail.NewReply(556, "5.1.10", "the domain %s accepts no mail (null MX)", domain)
+		return nil, false, mail.NewReply(556, "5.1.10", "the domain %s accepts no mail (null MX)", domain)
 	}
 	rand.Shuffle(len(mx), func(i, j int) { mx[i], mx[j] = mx[j], mx[i] })
 	sort.SliceStable(mx, func(i, j int) bool { return mx[i].Pref < mx[j].Pref })
-	var hosts []string
 	for i, r := range mx {
 		if u.own != nil && u.own(r.Host) {
 			// Servers of our own preference and worse could send it back to us
@@ -82,13 +166,13 @@ func (u *Upstream) mxHosts(ctx context.Context, domain string) ([]string, *mail.
 				hosts = hosts[:len(hosts)-1]
 			}
 			if len(hosts) == 0 {
-				return nil, mail.NewReply(550, "5.4.6", "the best mail server of %s is this one, but no route leads there", domain)
+				return nil, false, mail.NewReply(550, "5.4.6", "the best mail server of %s is this one, but no route leads there", domain)
 			}
-			return hosts, nil
+			return hosts, answer.Authentic, nil
 		}
 		hosts = append(hosts, r.Host)
 	}
-	return hosts, nil
+	return hosts, answer.Authentic, nil
 }
 
 // mayConnect reports whether DNS may send us to an address.
@@ -105,14 +189,14 @@ type poolKey struct {
 	need          requirement
 }
 
-func (u *Upstream) mxPool(host string, a netip.Addr) *pool {
+func (u *Upstream) mxPool(host string, a netip.Addr, need requirement) *pool {
 	address := net.JoinHostPort(a.String(), strconv.Itoa(u.cfg.Port))
 	s := &server{network: "tcp", address: address, host: host, weight: 1}
-	key := poolKey{host, address, requirementFor(&u.cfg, s)}
+	key := poolKey{host, address, need}
 	if p, ok := u.byMX.Get(key); ok {
 		return p
 	}
-	p := u.newPool(s)
+	p := u.newPool(s, need)
 	if old, ok, _ := u.byMX.PeekOrAdd(key, p); ok {
 		return old
 	}

@@ -1,13 +1,17 @@
 package forward
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
+
+	"hoplite/relay/forward/dane"
 )
 
 // assurance is how much a connection proves about the server at its other
@@ -28,6 +32,14 @@ type requirement struct {
 	// startTLS is set if STARTTLS is used where the server offers it, even
 	// when clear text would do.
 	startTLS bool
+	// dane are the server's TLSA records. If there are any, they decide, and
+	// not the public authorities (RFC 7672). base is the domain they belong
+	// to, names those that a certificate may be for, separated by blanks.
+	dane        dane.Records
+	base, names string
+	// sts is set if the domain's MTA-STS policy demands the certificate
+	// (RFC 8461).
+	sts bool
 }
 
 // requirementFor is what connections to a server of an upstream must prove. A
@@ -35,17 +47,60 @@ type requirement struct {
 // demanded. A login demands a verified certificate, whatever tls says.
 func requirementFor(cfg *Config, s *server) requirement {
 	if cfg.Auth != nil && !cfg.Auth.Insecure && !s.isLocal() {
-		return requirement{verified, true}
+		return requirement{least: verified, startTLS: true}
 	}
 	switch cfg.TLS {
 	case "off":
 		return requirement{}
 	case "require":
-		return requirement{encrypted, true}
+		return requirement{least: encrypted, startTLS: true}
 	case "verify":
-		return requirement{verified, true}
+		return requirement{least: verified, startTLS: true}
 	}
-	return requirement{clearText, s.network != "unix"}
+	return requirement{least: clearText, startTLS: s.network != "unix"}
+}
+
+// withDANE raises a requirement to what a server's TLSA records demand. Records
+// of which none can be used still demand TLS (RFC 7672, 2.2).
+func (r requirement) withDANE(records dane.Records, base, host, domain string) requirement {
+	usable := records.Usable()
+	if len(usable) == 0 {
+		r.least, r.startTLS = max(r.least, encrypted), true
+		return r
+	}
+	r.least, r.startTLS, r.dane, r.base = verified, true, records, base
+	if slices.ContainsFunc(usable, func(t dane.Record) bool { return t.Usage == dane.UsageTA }) {
+		r.names = strings.Join([]string{base, host, domain}, " ")
+	}
+	return r
+}
+
+// withSTS raises a requirement to what an enforced MTA-STS policy demands.
+func (r requirement) withSTS() requirement {
+	r.least, r.startTLS, r.sts = verified, true, true
+	return r
+}
+
+// name is the one that the server is asked for in TLS (SNI), and that its
+// certificate must be for.
+func (r requirement) name(s *server) string { return cmp.Or(r.base, s.host) }
+
+// check looks at the certificates of a TLS connection and returns what they
+// prove.
+func (r requirement) check(state tls.ConnectionState, s *server, roots *x509.CertPool) proof {
+	p := proof{state: &state}
+	switch {
+	case !r.dane.None():
+		var matched dane.Record
+		if matched, p.doubt = dane.Verify(state, r.dane.Usable(), strings.Fields(r.names)); p.doubt == nil {
+			p.by = "DANE " + matched.String() + " matched"
+		}
+	default:
+		if p.doubt = verify(state, s.host, roots); p.doubt == nil && r.sts {
+			p.by = "verified by MTA-STS"
+		}
+	}
+	return p
 }
 
 // proof is what a connection proved about its server.
@@ -55,6 +110,8 @@ type proof struct {
 	// doubt is why the certificate is not valid for the server's name; nil if
 	// it is.
 	doubt error
+	// by names what proved it, if that is more than a valid certificate.
+	by string
 	// failed is the handshake that failed before mail went in clear text.
 	failed error
 }
@@ -85,7 +142,7 @@ func (r requirement) meets(p proof) error {
 func (p proof) String() string {
 	switch p.assurance() {
 	case verified:
-		return tls.VersionName(p.state.Version) + ", verified"
+		return tls.VersionName(p.state.Version) + ", " + cmp.Or(p.by, "verified")
 	case encrypted:
 		return tls.VersionName(p.state.Version) + ", certificate not verified"
 	}

@@ -26,17 +26,17 @@ func TestRequirement(t *testing.T) {
 		s      *server
 		want   requirement
 	}{
-		{"off", nil, remote, requirement{clearText, false}},
-		{"may", nil, remote, requirement{clearText, true}},
-		{"may", nil, socket, requirement{clearText, false}},
-		{"require", nil, remote, requirement{encrypted, true}},
-		{"require", nil, socket, requirement{encrypted, true}},
-		{"verify", nil, remote, requirement{verified, true}},
-		{"may", login, remote, requirement{verified, true}},
-		{"off", login, remote, requirement{verified, true}},
-		{"may", login, local, requirement{clearText, true}},
-		{"may", login, socket, requirement{clearText, false}},
-		{"may", insecure, remote, requirement{clearText, true}},
+		{"off", nil, remote, requirement{least: clearText, startTLS: false}},
+		{"may", nil, remote, requirement{least: clearText, startTLS: true}},
+		{"may", nil, socket, requirement{least: clearText, startTLS: false}},
+		{"require", nil, remote, requirement{least: encrypted, startTLS: true}},
+		{"require", nil, socket, requirement{least: encrypted, startTLS: true}},
+		{"verify", nil, remote, requirement{least: verified, startTLS: true}},
+		{"may", login, remote, requirement{least: verified, startTLS: true}},
+		{"off", login, remote, requirement{least: verified, startTLS: true}},
+		{"may", login, local, requirement{least: clearText, startTLS: true}},
+		{"may", login, socket, requirement{least: clearText, startTLS: false}},
+		{"may", insecure, remote, requirement{least: clearText, startTLS: true}},
 	}
 	for _, tt := range tests {
 		if got := requirementFor(&Config{TLS: tt.policy, Auth: tt.auth}, tt.s); got != tt.want {

@@ -1,0 +1,170 @@
+package forward
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/internal/conf"
+	"hoplite/internal/resolve"
+	"hoplite/relay/forward/mtasts"
+)
+
+// signedZone is DNS with and without DNSSEC.
+type signedZone struct {
+	records  map[string][]resolve.Record
+	unsigned map[string]bool // by name
+	bogus    map[string]bool
+}
+
+func (z *signedZone) Lookup(_ context.Context, name string, t resolve.Type) (resolve.Answer, error) {
+	if z.bogus[name] {
+		return resolve.Answer{}, resolve.ErrTemporary
+	}
+	records := z.records[name+" "+strings.TrimPrefix(t.String(), "Type")]
+	if t == resolve.TLSA {
+		records = z.records[name+" TLSA"]
+	}
+	if len(records) == 0 {
+		return resolve.Answer{}, resolve.ErrNotFound
+	}
+	return resolve.Answer{Name: name, Records: records, Authentic: !z.unsigned[name]}, nil
+}
+
+// policyHost answers with one MTA-STS policy.
+type policyHost string
+
+func (p policyHost) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"text/plain"}}, Body: io.NopCloser(strings.NewReader(string(p))), Request: r}, nil
+}
+
+// What DNS and the policy demand of a destination, and what happens to its
+// mail: never delivered over a connection that does not prove it, and never
+// returned at once.
+func TestDestination(t *testing.T) {
+	cert, stranger := makeCertificate(t, false, "192.0.2.1"), makeCertificate(t, false, "192.0.2.1")
+	sum := func(c tls.Certificate) []byte {
+		s := sha256.Sum256(c.Leaf.RawSubjectPublicKeyInfo)
+		return s[:]
+	}
+	record := func(usage byte, c tls.Certificate) []resolve.Record {
+		return []resolve.Record{{Data: append([]byte{usage, 1, 1}, sum(c)...)}}
+	}
+	const tlsaName = "_25._tcp.192.0.2.1"
+	tests := map[string]struct {
+		tlsa     []resolve.Record
+		unsigned []string
+		bogus    []string
+		policy   string // MTA-STS mode and server
+		trusted  bool   // the certificate, by the system's roots
+		clear    bool   // the server offers no STARTTLS
+		tls      string
+		want     string
+		proof    string
+	}{
+		"nothing":                         {want: "250", proof: "TLS 1.3, certificate not verified"},
+		"nothing, clear":                  {clear: true, want: "250", proof: "clear text"},
+		"DANE":                            {tlsa: record(3, cert), want: "250", proof: "TLS 1.3, DANE 3 1 1 matched"},
+		"DANE, another key":               {tlsa: record(3, stranger), trusted: true, want: "451 4.7.5"},
+		"DANE, no STARTTLS":               {tlsa: record(3, cert), clear: true, want: "451 4.7.5"},
+		"DANE, MX not signed":             {tlsa: record(3, stranger), unsigned: []string{"example.net"}, want: "250", proof: "TLS 1.3, certificate not verified"},
+		"DANE, address not signed":        {tlsa: record(3, stranger), unsigned: []string{"192.0.2.1"}, want: "250", proof: "TLS 1.3, certificate not verified"},
+		"DANE, TLSA bogus":                {bogus: []string{tlsaName}, want: "451 4.4.3"},
+		"DANE, unusable":                  {tlsa: record(1, cert), want: "250", proof: "TLS 1.3, certificate not verified"},
+		"DANE, unusable, clear":           {tlsa: record(1, cert), clear: true, want: "451 4.7.5"},
+		"DANE, but TLS is off":            {tlsa: record(3, cert), tls: "off", want: "250", proof: "clear text"},
+		"DANE satisfies verify":           {tlsa: record(3, cert), tls: "verify", want: "250", proof: "TLS 1.3, DANE 3 1 1 matched"},
+		"STS":                             {policy: "enforce 192.0.2.1", trusted: true, want: "250", proof: "TLS 1.3, verified by MTA-STS"},
+		"STS, bad certificate":            {policy: "enforce 192.0.2.1", want: "451 4.7.5"},
+		"STS, no STARTTLS":                {policy: "enforce 192.0.2.1", clear: true, want: "451 4.7.5"},
+		"STS, other server":               {policy: "enforce mx9.example.net", trusted: true, want: "451 4.7.5"},
+		"STS testing, bad certificate":    {policy: "testing 192.0.2.1", want: "250", proof: "TLS 1.3, certificate not verified"},
+		"STS testing, other server":       {policy: "testing mx9.example.net", want: "250", proof: "TLS 1.3, certificate not verified"},
+		"DANE wins over STS":              {tlsa: record(3, cert), policy: "enforce mx9.example.net", want: "250", proof: "TLS 1.3, DANE 3 1 1 matched"},
+		"DANE wins over STS, another key": {tlsa: record(3, stranger), policy: "enforce 192.0.2.1", trusted: true, want: "451 4.7.5"},
+		"MX bogus":                        {bogus: []string{"example.net"}, want: "451 4.4.3"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			// The server's name is its address, so that one certificate serves
+			// for all cases.
+			z := &signedZone{unsigned: map[string]bool{}, bogus: map[string]bool{}, records: map[string][]resolve.Record{
+				"example.net MX":           {{Pref: 10, Host: "192.0.2.1"}},
+				"192.0.2.1 A":              {{Addr: netip.MustParseAddr("192.0.2.1")}},
+				tlsaName + " TLSA":         tt.tlsa,
+				"_mta-sts.example.net TXT": {{Text: "v=STSv1; id=1"}},
+				"mta-sts.example.net A":    {{Addr: netip.MustParseAddr("192.0.2.80")}},
+			}}
+			for _, n := range tt.unsigned {
+				z.unsigned[n] = true
+			}
+			for _, n := range tt.bogus {
+				z.bogus[n] = true
+			}
+			p := newPeer(t, map[string]string{"EHLO": withTLS})
+			p.set(func() {
+				if p.tls = (&tls.Config{Certificates: []tls.Certificate{cert}}); tt.clear {
+					p.replies["EHLO"] = "250 old"
+				}
+			})
+			roots := x509.NewCertPool()
+			if tt.trusted {
+				roots.AddCert(cert.Leaf)
+			}
+			cfg := Config{}
+			conf.Defaults(&cfg)
+			cfg.Name, cfg.MX, cfg.TLS = "internet", true, cmp.Or(tt.tls, "may")
+			u, err := New(cfg, Env{Hostname: "relay.example.org", Data: t.TempDir(), Log: zerolog.Nop(), DNS: z, TLS: &tls.Config{RootCAs: roots}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(u.Close)
+			u.dialer.dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, network, p.l.Addr().String())
+			}
+			if mode, mx, ok := strings.Cut(tt.policy, " "); ok {
+				text := "version: STSv1\nmode: " + mode + "\nmx: " + mx + "\nmax_age: 86400\n"
+				u.sts = mtasts.New(z, &http.Client{Transport: policyHost(text)}, "")
+			} else {
+				u.sts = nil
+			}
+			out := handOver(t, u, "Subject: x\r\n\r\n", "ann@example.net")
+			if got := out[0].Reply.String(); !strings.HasPrefix(got, tt.want) {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+			if out[0].Proof != tt.proof {
+				t.Errorf("proof %q, want %q", out[0].Proof, tt.proof)
+			}
+			if sent := len(p.mail()) > 0; sent != (tt.want == "250") {
+				t.Errorf("the message was sent: %v", sent)
+			}
+		})
+	}
+}
+
+// A policy host that DNS says is on this machine is not asked.
+func TestPolicyHostOnLoopback(t *testing.T) {
+	z := &signedZone{records: map[string][]resolve.Record{"mta-sts.example.net A": {{Addr: netip.MustParseAddr("127.0.0.1")}}}}
+	cfg := Config{}
+	conf.Defaults(&cfg)
+	cfg.Name, cfg.MX = "internet", true
+	u, err := New(cfg, Env{Data: t.TempDir(), Log: zerolog.Nop(), DNS: z})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	if c, err := u.dialWeb(t.Context(), "tcp", "mta-sts.example.net:443"); err == nil {
+		c.Close()
+		t.Error("connected to this machine")
+	}
+}

@@ -1,0 +1,182 @@
+package mtasts
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"hoplite/internal/resolve"
+)
+
+// Cache holds the policies of domains.
+type Cache struct {
+	dns    resolve.Resolver
+	client *http.Client
+	path   string // "": nothing is kept over restarts
+
+	mu      sync.Mutex
+	entries *lru.Cache[string, entry]
+}
+
+// entry is what is known of one domain.
+type entry struct {
+	ID      string    `json:"id"`
+	Policy  Policy    `json:"policy"`
+	Fetched time.Time `json:"fetched"`
+	// asked is when a fetch was last tried.
+	asked time.Time
+}
+
+const (
+	maxDomains   = 10000
+	fetchTimeout = time.Minute // RFC 8461, 3.3
+	// retryAfter is the pause after a fetch that failed, and refreshAfter the
+	// age at which a policy is fetched again although its id is the same.
+	retryAfter   = 5 * time.Minute
+	refreshAfter = 24 * time.Hour
+)
+
+// New returns a cache that asks dns for ids and client for policies. The cache
+// is kept in the file at path, unless that is empty.
+func New(dns resolve.Resolver, client *http.Client, path string) *Cache {
+	c := &Cache{dns: dns, path: path}
+	c.entries, _ = lru.New[string, entry](maxDomains)
+	own := *client
+	// A policy host must not redirect (RFC 8461, 3.3).
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	own.Timeout = fetchTimeout
+	c.client = &own
+	c.load()
+	return c
+}
+
+// Lookup returns a domain's policy; ok is false if it has none. A policy that
+// can't be fetched counts as none, unless an earlier one is still valid: who
+// can block the fetch must not be able to remove a policy (RFC 8461, 10.2).
+func (c *Cache) Lookup(ctx context.Context, domain string) (p Policy, ok bool) {
+	now := time.Now()
+	e, _ := c.get(domain)
+	txt, err := resolve.LookupTXT(ctx, c.dns, "_mta-sts."+domain)
+	id := parseRecord(txt)
+	switch {
+	case err != nil, id == "", id == e.ID && now.Sub(e.Fetched) < refreshAfter:
+		return e.valid(now)
+	case now.Sub(e.asked) < retryAfter:
+		return e.valid(now)
+	}
+	e.asked = now
+	if policy, err := c.fetch(ctx, domain); err == nil {
+		e.ID, e.Policy, e.Fetched = id, policy, now
+		c.put(domain, e, true)
+	} else {
+		c.put(domain, e, false)
+	}
+	return e.valid(now)
+}
+
+// valid returns the policy if its time has not run out. A clock that went back
+// makes no policy valid for longer than its max_age.
+func (e entry) valid(now time.Time) (Policy, bool) {
+	age := now.Sub(e.Fetched)
+	return e.Policy, !e.Fetched.IsZero() && age > -time.Hour && age < e.Policy.MaxAge && e.Policy.Mode != None
+}
+
+func (c *Cache) get(domain string) (entry, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.entries.Get(domain)
+}
+
+func (c *Cache) put(domain string, e entry, save bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.entries.Add(domain, e)
+	if save {
+		c.save()
+	}
+}
+
+// fetch gets a domain's policy file. The certificate of its host is verified as
+// for any HTTPS request.
+func (c *Cache) fetch(ctx context.Context, domain string) (Policy, error) {
+	url := "https://mta-sts." + domain + "/.well-known/mta-sts.txt"
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return Policy{}, err
+	}
+	reply, err := c.client.Do(request)
+	if err != nil {
+		return Policy{}, err
+	}
+	defer reply.Body.Close()
+	kind, _, _ := mime.ParseMediaType(reply.Header.Get("Content-Type"))
+	switch {
+	case reply.StatusCode != http.StatusOK:
+		return Policy{}, fmt.Errorf("%s: %s", url, reply.Status)
+	case kind != "text/plain":
+		return Policy{}, fmt.Errorf("%s: the content type is %q, not text/plain", url, kind)
+	}
+	b, err := io.ReadAll(io.LimitReader(reply.Body, maxPolicySize+1))
+	if err != nil {
+		return Policy{}, err
+	}
+	if len(b) > maxPolicySize {
+		return Policy{}, fmt.Errorf("%s: larger than %d octets", url, maxPolicySize)
+	}
+	return ParsePolicy(string(b))
+}
+
+// load reads the file. What can't be read is fetched again.
+func (c *Cache) load() {
+	if c.path == "" {
+		return
+	}
+	b, err := os.ReadFile(c.path)
+	if err != nil {
+		return
+	}
+	kept := map[string]entry{}
+	if json.Unmarshal(b, &kept) != nil {
+		return
+	}
+	for domain, e := range kept {
+		c.entries.Add(domain, e)
+	}
+}
+
+// save writes the file, so that a crash leaves the old or the new one. Policies
+// that can't be saved are fetched again.
+func (c *Cache) save() {
+	if c.path == "" {
+		return
+	}
+	kept := map[string]entry{}
+	for _, domain := range c.entries.Keys() {
+		if e, ok := c.entries.Peek(domain); ok && !e.Fetched.IsZero() {
+			kept[domain] = e
+		}
+	}
+	b, err := json.Marshal(kept)
+	if err != nil {
+		return
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(c.path), ".mta-sts-*")
+	if err != nil {
+		return
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(b)
+	if errors.Join(err, tmp.Sync(), tmp.Close()) == nil {
+		os.Rename(tmp.Name(), c.path)
+	}
+}
