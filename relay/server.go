@@ -27,8 +27,8 @@ type Addresses interface {
 	Ours(domain string) bool
 }
 
-// Carry is what every hop of a chain can pass on. What one of them cannot is
-// not offered to clients.
+// Carry is what at least one hop of a chain supports. Other extensions are not
+// offered to clients.
 type Carry struct {
 	EightBit, UTF8, DSN, Binary bool
 	Size                        int64 // 0: no limit

@@ -28,6 +28,8 @@ func (u *Upstream) checkOffline(tx *mail.Transaction, r mail.Rcpt) (decided bool
 	switch {
 	case SourceRouted(r.To) && !tx.Client.MayRelay && len(r.Via) == 0:
 		return true, errSourceRouted
+	case u.tooLarge(tx.Envelope.Size):
+		return true, mail.NewReply(552, "5.3.4", "message exceeds the limit of %s (%d octets)", u.cfg.Name, u.Offer().Size)
 	case u.file != nil:
 		found, err := u.file.has(r.To)
 		switch {
@@ -46,6 +48,16 @@ func (u *Upstream) checkOffline(tx *mail.Transaction, r mail.Rcpt) (decided bool
 // askTimeout bounds a question about a recipient: a client waits for it, and
 // gives up after five minutes itself (RFC 5321, 4.5.3.2.3).
 const askTimeout = 2 * time.Minute
+
+// tooLarge reports whether every server of the upstream is known to refuse a
+// message of the announced size.
+func (u *Upstream) tooLarge(size int64) bool {
+	if size <= 0 {
+		return false
+	}
+	limit := u.Offer().Size
+	return limit > 0 && size > limit
+}
 
 // callAhead asks the upstream, unless it is known what it would say. While it
 // can't be asked, a recipient that existed at the last time is accepted.

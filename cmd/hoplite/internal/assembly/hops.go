@@ -3,6 +3,7 @@ package assembly
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/rs/zerolog"
 
@@ -43,9 +44,12 @@ func (h *Hops) AddUpstream(name string, up *forward.Upstream, hop mail.Hop) {
 // HasHop reports whether a maildrop or upstream has been added under name.
 func (h *Hops) HasHop(name string) bool { return h.hops[name] != nil }
 
-// NewUpstream makes the upstream of a block, without adding it.
-func (g *Generation) NewUpstream(c *forward.Config, log zerolog.Logger) (*forward.Upstream, error) {
-	return forward.New(*c, forward.Env{Hostname: g.Config.Hostname, Data: g.Config.Data, DNS: g.DNS, Own: g.Config.IsOurs, Log: log})
+// NewUpstream makes the upstream of a block, without adding it. state is the
+// folder for what it remembers over restarts; "" keeps nothing.
+func (g *Generation) NewUpstream(c *forward.Config, state string, log zerolog.Logger) (*forward.Upstream, error) {
+	return forward.New(*c, forward.Env{
+		Hostname: g.Config.Hostname, Data: g.Config.Data, State: state, DNS: g.DNS, Own: g.Config.IsOurs, Log: log,
+	})
 }
 
 // LinkFallbacks connects the upstreams with their fallbacks.
@@ -63,27 +67,44 @@ func (g *Generation) LinkFallbacks() {
 	}
 }
 
-// Carry returns a function that reports which extensions every upstream of a
-// chain is known to offer.
+// Carry returns a function that reports which extensions at least one hop of a
+// chain supports. A listener offers those: what the hop of a recipient does not
+// support is refused for that recipient, so that an old server takes nothing
+// from the mailboxes beside it.
 func (h *Hops) Carry(chain *relay.Chain) func() relay.Carry {
 	return func() relay.Carry {
-		c := relay.Carry{EightBit: true, UTF8: true, DSN: true}
+		var offers []forward.Offer
 		for i := range chain.Routes {
-			up, ok := h.Upstreams[chain.Routes[i].HopName]
-			if !ok {
-				continue
-			}
-			o := up.Offer()
-			if !o.Known {
-				continue
-			}
-			c.EightBit, c.UTF8 = c.EightBit && o.EightBit, c.UTF8 && o.UTF8
-			if o.Size > 0 && (c.Size == 0 || o.Size < c.Size) {
-				c.Size = o.Size
+			name := chain.Routes[i].HopName
+			if up, ok := h.Upstreams[name]; ok {
+				offers = append(offers, up.Offer())
+			} else if name != "" {
+				offers = append(offers, forward.Offer{})
 			}
 		}
-		return c
+		return carry(offers)
 	}
+}
+
+// carry combines what the hops of a chain support. A hop that is not known,
+// such as a maildrop, supports everything.
+func carry(offers []forward.Offer) relay.Carry {
+	all := relay.Carry{EightBit: true, UTF8: true, DSN: true}
+	if len(offers) == 0 {
+		return all
+	}
+	var c relay.Carry
+	for _, o := range offers {
+		if !o.Known {
+			return all
+		}
+		c.EightBit, c.UTF8, c.DSN = c.EightBit || o.EightBit, c.UTF8 || o.UTF8, true
+		c.Size = max(c.Size, o.Size)
+	}
+	if slices.ContainsFunc(offers, func(o forward.Offer) bool { return o.Size == 0 }) {
+		c.Size = 0
+	}
+	return c
 }
 
 // Verify returns a function that reports what the upstream that an address is

@@ -91,7 +91,7 @@ func (r *run) openHops() error {
 		r.g.AddStore(c.Name, store, &dryHop{c.Name, store, "into its Maildir", r.taken})
 	}
 	for _, c := range cfg.Upstream {
-		up, err := r.g.NewUpstream(c, r.g.Log)
+		up, err := r.g.NewUpstream(c, "", r.g.Log)
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"sync"
 
 	"hoplite/cmd/hoplite/internal/assembly"
@@ -113,7 +114,7 @@ func (s *serving) releaseStores() {
 // openUpstreams adds the upstreams. Routes lead to them through the queue.
 func (s *serving) openUpstreams() error {
 	for _, c := range s.Config.Upstream {
-		up, err := s.NewUpstream(c, s.Log.With().Str("hop", c.Name).Logger())
+		up, err := s.NewUpstream(c, filepath.Join(s.Config.Data, "state"), s.Log.With().Str("hop", c.Name).Logger())
 		if err != nil {
 			return err
 		}
