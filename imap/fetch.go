@@ -197,6 +197,7 @@ func (f *fetcher) one(i int, steps []step) (err error) {
 		if f.src, err = openMessage(f.folder, f.msg); err != nil {
 			return err
 		}
+		f.src.memo = f.remember(f.msg, &f.src.file)
 	}
 	if f.need > needIndex {
 		if f.summary, err = summaryOf(f.folder, f.msg, f.need == needStructure); err != nil {

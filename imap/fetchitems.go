@@ -120,10 +120,14 @@ func checkBinary(f *fetcher, it *wire.Item) error { return f.src.checkBinary(it.
 // copySpan copies n octets of r from off on. They have been announced, so the
 // session ends if there are fewer.
 func copySpan(w io.Writer, r io.Reader, off, n int64) error {
-	if _, err := io.CopyN(io.Discard, r, off); err != nil {
-		return errors.Join(errBye, err)
+	_, err := io.CopyN(io.Discard, r, off)
+	if err == nil {
+		_, err = io.CopyN(w, r, n)
 	}
-	if _, err := io.CopyN(w, r, n); err != nil {
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
 		return errors.Join(errBye, err)
 	}
 	return nil

@@ -51,13 +51,13 @@ func write(t *testing.T, path, text string) string {
 	return path
 }
 
-func (d *door) port() string {
+func (d *testServer) port() string {
 	_, port, _ := net.SplitHostPort(d.addr)
 	return port
 }
 
-// filled is a door with n messages in INBOX and a folder beside it.
-func filled(t *testing.T, n int) *door {
+// filled is a testServer with n messages in INBOX and a folder beside it.
+func filled(t *testing.T, n int) *testServer {
 	d := open(t, Config{}, maildrop.Config{})
 	c := d.login(t)
 	for i := range n {

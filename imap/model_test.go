@@ -122,7 +122,7 @@ func (tr *truth) check(t *testing.T, views []*watcher) {
 }
 
 // outsider puts files into new/ and renames or removes some in cur/.
-func outsider(t *testing.T, d *door, tr *truth, end time.Time, rnd *rand.Rand) {
+func outsider(t *testing.T, d *testServer, tr *truth, end time.Time, rnd *rand.Rand) {
 	box := filepath.Join(d.dir, "mail/localhost/ann")
 	for i := 0; time.Now().Before(end); i++ {
 		name := fmt.Sprintf("%d.M%dP%d.out", time.Now().Unix(), i, os.Getpid())

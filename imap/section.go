@@ -14,12 +14,13 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// source is the file of a message that is being fetched.
+// source is the open file of a message and what was read of it.
 type source struct {
 	file   maildrop.File
+	memo   *positions // of a large message that is being fetched, else nil
 	tree   *mime.Tree // once a part was asked for
 	header []byte     // once the header was asked for
-	ended  bool       // header is all of the header
+	ended  bool       // header is the whole header
 }
 
 func openMessage(folder *maildrop.Folder, m *maildrop.Message) (*source, error) {
@@ -34,18 +35,24 @@ func (s *source) close() { s.file.Close() }
 
 // walk returns the message's structure.
 func (s *source) walk() (*mime.Tree, error) {
+	if s.tree == nil && s.memo != nil {
+		s.tree = s.memo.tree
+	}
 	if s.tree == nil {
 		t, err := mime.Walk(io.NewSectionReader(&s.file, 0, 1<<62))
 		if err != nil {
 			return nil, err
 		}
 		s.tree = t
+		if s.memo != nil {
+			s.memo.tree = t
+		}
 	}
 	return s.tree, nil
 }
 
-// head returns the message's header as it is stored, with the empty line.
-// Headers are short: most need one read of the file and no look at the body.
+// head returns the message's header as it is stored, with the empty line. Most
+// headers are short, so one read of the file is enough.
 func (s *source) head() ([]byte, error) {
 	if s.header != nil {
 		return s.header, nil
@@ -67,7 +74,7 @@ func (s *source) head() ([]byte, error) {
 	}
 }
 
-// headerEnd is where the body begins, -1 if no empty line is in b.
+// headerEnd returns where the body begins, -1 if b contains no empty line.
 func headerEnd(b []byte) int {
 	for i := 0; i < len(b); {
 		switch {
@@ -85,7 +92,7 @@ func headerEnd(b []byte) int {
 	return -1
 }
 
-// piece is a text to send: octets in memory or a span of the file.
+// piece is a text to be sent: octets in memory, or a span of the file.
 type piece struct {
 	size int64 // with CRLF line ends
 	mem  []byte
@@ -93,9 +100,8 @@ type piece struct {
 	span mime.Span
 }
 
-// noNUL sends a NUL as 0x80, as Dovecot does: a literal cannot hold one
-// (RFC 9051, 4.3), and what stands there otherwise is not text anyway. BINARY
-// gives it as it is.
+// noNUL replaces NULs with 0x80, as Dovecot does: a literal cannot hold them
+// (RFC 9051, 4.3). BINARY returns them.
 type noNUL struct{ w io.Writer }
 
 func (n noNUL) Write(b []byte) (int, error) {
@@ -105,23 +111,35 @@ func (n noNUL) Write(b []byte) (int, error) {
 	return n.w.Write(b)
 }
 
-// send writes n octets of the piece from off on.
+var crlfReaders = sync.Pool{New: func() any { return maildir.NewCRLFReader(nil) }}
+
+// send writes n octets of the piece from off on. They have been announced, so
+// the session ends if there are fewer.
 func (p *piece) send(to io.Writer, off, n int64) error {
 	w := noNUL{to}
 	if p.src == nil {
 		_, err := w.Write(p.mem[off : off+n])
 		return err
 	}
+	err := p.sendFile(w, off, n)
+	// A file that is shorter than its size has changed after it was opened.
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		p.src.file.Doubt()
+	}
+	return err
+}
+
+func (p *piece) sendFile(w io.Writer, off, n int64) error {
 	from, end := p.span.From.Off, p.span.To.Off
 	if p.span.Size() == p.size {
-		// Line ends are CRLF in the file, too: no need to go over them.
+		// The file has CRLF line ends, too, so offsets are those of the file.
 		return copySpan(w, io.NewSectionReader(&p.src.file, from+off, end-from-off), 0, n)
 	}
 	c := crlfReaders.Get().(*maildir.CRLFReader)
 	defer crlfReaders.Put(c)
-	c.Reset(io.NewSectionReader(&p.src.file, from, end-from))
 	defer c.Reset(nil)
 	if off == 0 && n == p.size {
+		c.Reset(io.NewSectionReader(&p.src.file, from, end-from))
 		sent, err := c.WriteTo(w)
 		if err == nil && sent != n {
 			err = io.ErrUnexpectedEOF
@@ -131,16 +149,25 @@ func (p *piece) send(to io.Writer, off, n int64) error {
 		}
 		return nil
 	}
+	if p.src.memo != nil {
+		at, err := p.src.memo.seek(&p.src.file, p.span.From.Wire()+off)
+		if err != nil {
+			return errors.Join(errBye, err)
+		}
+		if at.file > from {
+			off -= at.wire - p.span.From.Wire()
+			from = at.file
+		}
+	}
+	c.Reset(io.NewSectionReader(&p.src.file, from, end-from))
 	return copySpan(w, c, off, n)
 }
-
-var crlfReaders = sync.Pool{New: func() any { return maildir.NewCRLFReader(nil) }}
 
 func (s *source) span(sp mime.Span) *piece {
 	return &piece{size: sp.WireSize(), src: s, span: sp}
 }
 
-// section finds what BODY[...] asks for; nil when there is no such part.
+// section returns what BODY[...] asks for, nil if there is no such part.
 func (s *source) section(it *wire.Item) (*piece, error) {
 	if len(it.Path) == 0 && it.Text == wire.Whole {
 		whole := mime.Span{To: mime.Mark{Off: s.file.Size, Bare: s.file.Wire - s.file.Size}}
@@ -163,14 +190,13 @@ func (s *source) section(it *wire.Item) (*piece, error) {
 	if part == nil {
 		return nil, nil
 	}
-	if it.Text == wire.Whole {
+	switch {
+	case it.Text == wire.Whole:
 		return s.span(part.Body), nil
-	}
-	if it.Text == wire.MIME {
+	case it.Text == wire.MIME:
 		return s.span(part.Header), nil
-	}
-	if len(it.Path) > 0 {
-		// HEADER and TEXT of a part are those of the message inside it.
+	case len(it.Path) > 0:
+		// HEADER and TEXT of a part are those of the message in it.
 		if part = part.Message(); part == nil {
 			return nil, nil
 		}
@@ -184,8 +210,8 @@ func (s *source) section(it *wire.Item) (*piece, error) {
 	return headerPiece(part.Raw, it), nil
 }
 
-// headerPiece is a header, or the fields of it that the item names, with CRLF
-// line ends and the empty line behind them.
+// headerPiece returns a header, or the fields of it that the item names, with
+// CRLF line ends and the empty line.
 func headerPiece(h []byte, it *wire.Item) *piece {
 	out := make([]byte, 0, len(h)+len(h)/16)
 	if it.Text == wire.Header {
@@ -221,7 +247,7 @@ func appendCRLF(dst, text []byte) []byte {
 	}
 }
 
-// binaryPart is the part that BINARY[...] names; nil for the whole message.
+// binaryPart returns the part that BINARY[...] names, nil for the whole message.
 func (s *source) binaryPart(path []int) (*mime.Part, error) {
 	if len(path) == 0 {
 		return nil, nil
@@ -233,7 +259,7 @@ func (s *source) binaryPart(path []int) (*mime.Part, error) {
 	return t.Find(path...), nil
 }
 
-// checkBinary fails when a part's transfer encoding is unknown to us.
+// checkBinary fails if a part's transfer encoding is unknown.
 func (s *source) checkBinary(path []int) error {
 	part, err := s.binaryPart(path)
 	if err != nil {
@@ -248,8 +274,8 @@ func (s *source) checkBinary(path []int) error {
 	return nil
 }
 
-// decoded reads a part with its transfer encoding undone. A part that isn't
-// there is empty.
+// decoded returns a reader of a part without its transfer encoding. A part that
+// does not exist is empty.
 func (s *source) decoded(path []int) (io.Reader, error) {
 	part, err := s.binaryPart(path)
 	if err != nil {
@@ -263,23 +289,32 @@ func (s *source) decoded(path []int) (io.Reader, error) {
 	}
 	raw := maildir.NewCRLFReader(io.NewSectionReader(&s.file, part.Body.From.Off, part.Body.Size()))
 	if part.Type == "multipart" || part.Message() != nil {
-		return raw, nil // RFC 2045, 6.4: those have no encoding of their own
+		return raw, nil // these have no transfer encoding of their own (RFC 2045, 6.4)
 	}
 	r, _ := mime.Decoder(part.Encoding, raw)
 	return r, nil
 }
 
-// binarySize counts the decoded octets, and says whether a NUL is among them.
+// binarySize counts the decoded octets and reports whether there is a NUL among
+// them.
 func (s *source) binarySize(path []int) (n int64, nul bool, err error) {
+	if s.memo != nil {
+		if known, ok := s.memo.binary(path); ok {
+			return known.n, known.nul, nil
+		}
+	}
 	r, err := s.decoded(path)
 	if err != nil {
 		return 0, false, err
 	}
 	c := counter{}
-	_, err = io.Copy(&c, r)
+	if _, err = io.Copy(&c, r); err == nil && s.memo != nil {
+		s.memo.setBinary(path, c)
+	}
 	return c.n, c.nul, err
 }
 
+// counter counts what is written to it.
 type counter struct {
 	n   int64
 	nul bool

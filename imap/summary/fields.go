@@ -48,10 +48,49 @@ func headerTexts(texts *[count][]byte, header []byte) {
 				*find = append(*find, '\n')
 			}
 			*find = append(*find, Fold(mime.DecodeWords(v))...)
+			if i != fieldSubject {
+				*find = appendAddresses(*find, v)
+			}
 		}
 	}
 	first.sortTexts(texts)
 	first.threadTexts(texts)
+}
+
+// appendAddresses appends, a line each, the addresses of a field that are not
+// written in their normal form, so that SEARCH finds ann@example.org in
+// "ann (work) @ example.org", too.
+func appendAddresses(b []byte, v string) []byte {
+	if len(v) > maxAddresses || !oddAddress(v) {
+		return b
+	}
+	for _, a := range mime.ParseAddresses(v) {
+		a.Local = spacedDots.Replace(a.Local)
+		if addr := a.Addr(); strings.Contains(addr, "@") && !strings.Contains(v, addr) {
+			b = append(append(b, '\n'), Fold(addr)...)
+		}
+	}
+	return b
+}
+
+var spacedDots = strings.NewReplacer(" . ", ".", " .", ".", ". ", ".")
+
+// oddAddress reports whether quotes, comments or spaces adjoin an "@" or a space
+// a dot, which few fields have, so that the others need not be parsed.
+func oddAddress(v string) bool {
+	if strings.Contains(v, " .") {
+		return true
+	}
+	for rest := v; ; {
+		i := strings.IndexByte(rest, '@')
+		if i < 0 {
+			return false
+		}
+		if i > 0 && strings.IndexByte("\" \t)", rest[i-1]) >= 0 || i+1 < len(rest) && strings.IndexByte(" \t(", rest[i+1]) >= 0 {
+			return true
+		}
+		rest = rest[i+1:]
+	}
 }
 
 // Fold returns s in the form in which SEARCH compares texts, so that case does

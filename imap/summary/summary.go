@@ -25,7 +25,7 @@ import (
 // The octets are kept on disk: a change of form or content changes version.
 type Summary []byte
 
-const version = 4
+const version = 5
 
 // Text names one of the texts of a Summary.
 type Text int
@@ -46,7 +46,7 @@ const (
 	ShowTo                  //
 	MessageID               // without brackets
 	references              // message ids of References or In-Reply-To, one per line
-	FindSubject             // all fields of the name, decoded and folded, for SEARCH
+	FindSubject             // all fields of the name, decoded and folded, for SEARCH; with normal addresses
 	FindFrom
 	FindTo
 	FindCc

@@ -111,7 +111,7 @@ func (r *Reader) read(more bool) (cmd []byte, msg *Literal, err error) {
 		if more || isMessage(r.cmd[:start]) {
 			return r.cmd[:start], &lit, nil
 		}
-		if lit.Size > int64(r.Limits.Literals-r.lits) {
+		if lit.Size > int64(r.Limits.Literals-r.lits) && lit.Size > int64(r.idLimit()-r.lits) {
 			if lit.Sync {
 				return r.cmd, nil, &TooBigError{r.cmd}
 			}
@@ -150,16 +150,27 @@ func (r *Reader) line() error {
 		if i >= 0 {
 			b = b[:i+1]
 		}
-		if r.text+len(b) > r.Limits.Line {
-			return ErrTooLong
-		}
 		r.cmd = append(r.cmd, b...)
 		r.text += len(b)
 		r.lo += len(b)
+		if r.text > r.Limits.Line && r.text > r.idLimit() {
+			return ErrTooLong
+		}
 		if i >= 0 {
 			return nil
 		}
 	}
+}
+
+// idLimit returns the limit of an ID command, 0 for other commands.
+func (r *Reader) idLimit() int {
+	p := scanner{b: r.cmd}
+	p.Tag()
+	p.SP()
+	if p.Command() != "ID" || p.peek() != ' ' {
+		return 0
+	}
+	return r.Limits.ID
 }
 
 // take appends n octets to the command.

@@ -16,11 +16,14 @@ import (
 type Limits struct {
 	Line     int // octets of a command outside literals
 	Literals int // octets of all its literals, except messages
+	// ID is both of these for the ID command, whose parameters may take 31 KiB
+	// (RFC 2971, 3.3). The larger of the two limits applies.
+	ID int
 }
 
 // The limits before and after login.
 var (
-	Anonymous = Limits{Line: 4 << 10, Literals: 4 << 10}
+	Anonymous = Limits{Line: 4 << 10, Literals: 4 << 10, ID: 34 << 10}
 	LoggedIn  = Limits{Line: 64 << 10, Literals: 64 << 10}
 )
 

@@ -185,32 +185,35 @@ func (p *addrParser) phrase() (text, comment string) {
 	return b.String(), comment
 }
 
-// domain reads a domain or a literal in brackets, and the comment behind it.
+// domain reads a domain or a literal in brackets, and the comment that follows.
+// Spaces in it are permitted around dots only: what else follows a space is not
+// part of it.
 func (p *addrParser) domain() (domain, comment string) {
 	var b strings.Builder
+	space := false
 	for p.s != "" {
-		switch c := p.s[0]; {
+		c := p.s[0]
+		switch {
 		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
 			p.s = p.s[1:]
+			space = b.Len() > 0
+			continue
 		case c == '(':
 			comment = p.comment()
-		case c == '[':
-			i := strings.IndexByte(p.s, ']') + 1
-			if i == 0 {
-				i = len(p.s)
-			}
-			b.WriteString(p.s[:i])
-			p.s = p.s[i:]
-		case strings.IndexByte("<>@,;:\"", c) >= 0:
+			continue
+		case strings.IndexByte("<>@,;:\"", c) >= 0, space && c != '.' && !strings.HasSuffix(b.String(), "."):
 			return b.String(), comment
-		default:
-			i := strings.IndexAny(p.s, " \t\r\n([\"<>@,;:")
-			if i < 0 {
-				i = len(p.s)
-			}
-			b.WriteString(p.s[:i])
-			p.s = p.s[i:]
 		}
+		space = false
+		i := strings.IndexAny(p.s, " \t\r\n([\"<>@,;:")
+		if c == '[' {
+			i = strings.IndexByte(p.s, ']') + 1
+		}
+		if i < 0 || c == '[' && i == 0 {
+			i = len(p.s)
+		}
+		b.WriteString(p.s[:i])
+		p.s = p.s[i:]
 	}
 	return b.String(), comment
 }

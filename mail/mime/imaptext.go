@@ -2,6 +2,7 @@ package mime
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -146,7 +147,7 @@ func appendSingle(dst []byte, p *Part, extended bool) []byte {
 	dst = AppendString(dst, p.Subtype)
 	dst = append(dst, ' ')
 	params := p.Params
-	if p.Type == "text" && Get(params, "charset") == "" {
+	if p.Type == "text" && !slices.ContainsFunc(params, func(p Param) bool { return p.Name == "charset" }) {
 		params = append(params[:len(params):len(params)], Param{Name: "charset", Raw: "us-ascii"}) // RFC 2045, 5.2
 	}
 	dst = appendParams(dst, params)

@@ -168,11 +168,14 @@ func TestParseAddresses(t *testing.T) {
 		{"route", "<@a.example,@b.example:ann@example.org>", []Address{{Route: "@a.example,@b.example", Local: "ann", Domain: "example.org"}}},
 		{"literal", "ann@[192.0.2.1]", []Address{{Local: "ann", Domain: "[192.0.2.1]"}}},
 		{"spaces", "ann . a @ example . org", []Address{{Local: "ann . a", Domain: "example.org"}}},
+		{"no comma", "a@example.org b@example.org, c@d", []Address{{Local: "a", Domain: "example.org"}, {Local: "c", Domain: "d"}}},
+		{"a name instead of a comma", "a@example.org Ann <b@c>, d@e", []Address{{Local: "a", Domain: "example.org"}, {Local: "d", Domain: "e"}}},
+		{"a dot at a fold", "a@example.\r\n org", []Address{{Local: "a", Domain: "example.org"}}},
 		{"no domain", "ann, <bob>", []Address{{Local: "ann"}, {Local: "bob"}}},
 		{"null", "<>", nil},
 		{"encoded word kept", "=?utf-8?q?=C3=A4?= <a@b>", []Address{{Name: "=?utf-8?q?=C3=A4?=", Local: "a", Domain: "b"}}},
 		{"dirt behind", "Ann <ann@example.org> x, b@c d, e@f", []Address{
-			{Name: "Ann", Local: "ann", Domain: "example.org"}, {Local: "b", Domain: "cd"}, {Local: "e", Domain: "f"}}},
+			{Name: "Ann", Local: "ann", Domain: "example.org"}, {Local: "b", Domain: "c"}, {Local: "e", Domain: "f"}}},
 		{"open angle", "Ann <ann@example.org, b@c", []Address{{Name: "Ann", Local: "ann", Domain: "example.org"}, {Local: "b", Domain: "c"}}},
 	}
 	for _, tc := range tests {
@@ -220,6 +223,22 @@ func TestStructure(t *testing.T) {
 	want = `(("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0) "mixed")`
 	if got := string(AppendStructure(nil, WalkBytes([]byte("Content-Type: multipart/mixed; boundary=b\n\n")).Root, false)); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// A charset that was sent is shown once, even if it is empty.
+func TestStructureCharset(t *testing.T) {
+	for field, want := range map[string]string{
+		"":                            `("charset" "us-ascii")`,
+		"; charset=utf-8":             `("charset" "utf-8")`,
+		`; charset=""`:                `("charset" "")`,
+		`; charset=""; format=flowed`: `("charset" "" "format" "flowed")`,
+		"; format=flowed":             `("format" "flowed" "charset" "us-ascii")`,
+	} {
+		got := string(AppendStructure(nil, WalkBytes([]byte("Content-Type: text/plain"+field+"\n\n")).Root, false))
+		if want = `("text" "plain" ` + want + ` NIL NIL "7bit" 0 0)`; got != want {
+			t.Errorf("%q: got %s, want %s", field, got, want)
+		}
 	}
 }
 

@@ -25,8 +25,8 @@ import (
 // patience is how long a test waits before it calls something broken.
 const patience = 60 * time.Second
 
-// door is a running server with a box for ann.
-type door struct {
+// testServer is a running server with a box for ann.
+type testServer struct {
 	addr  string
 	store *maildrop.Store
 	dir   string
@@ -52,7 +52,7 @@ func (l *logBook) String() string {
 	return string(l.text)
 }
 
-func open(t testing.TB, cfg Config, box maildrop.Config, options ...func(*listen.Options)) *door {
+func open(t testing.TB, cfg Config, box maildrop.Config, options ...func(*listen.Options)) *testServer {
 	t.Helper()
 	dir := t.TempDir()
 	accounts, err := users.Open(filepath.Join(dir, "users"), []string{"localhost"}, zerolog.Nop())
@@ -91,7 +91,7 @@ func open(t testing.TB, cfg Config, box maildrop.Config, options ...func(*listen
 		}
 		store.Close()
 	})
-	return &door{l.Addr().String(), store, dir, log}
+	return &testServer{l.Addr().String(), store, dir, log}
 }
 
 func must(t testing.TB, err error) {
@@ -101,7 +101,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// client is one connection to the door.
+// client is one connection to the testServer.
 type client struct {
 	t testing.TB
 	net.Conn
@@ -109,7 +109,7 @@ type client struct {
 	n int
 }
 
-func (d *door) dial(t testing.TB) *client {
+func (d *testServer) dial(t testing.TB) *client {
 	t.Helper()
 	nc, err := net.Dial("tcp", d.addr)
 	must(t, err)
@@ -125,7 +125,7 @@ func (d *door) dial(t testing.TB) *client {
 func newReader(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, 64<<10) }
 
 // login returns a connection of ann's.
-func (d *door) login(t testing.TB) *client {
+func (d *testServer) login(t testing.TB) *client {
 	t.Helper()
 	c := d.dial(t)
 	c.ok(`LOGIN ann "secret word"`)

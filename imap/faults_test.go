@@ -1,0 +1,129 @@
+package imap
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"hoplite/maildrop"
+)
+
+// subjects returns the subjects of all messages of the selected mailbox.
+func (c *client) subjects() []string {
+	c.t.Helper()
+	var out []string
+	for _, l := range c.ok("FETCH 1:* BODY.PEEK[HEADER.FIELDS (SUBJECT)]") {
+		if _, text, ok := strings.Cut(l, "Subject: "); ok {
+			out = append(out, strings.TrimSuffix(text, "\r\n\r\n)"))
+		}
+	}
+	return out
+}
+
+// A message that is moved into the mailbox where it is gets a new UID and is not
+// doubled (RFC 6851, 3.3).
+func TestMoveIntoTheSameMailbox(t *testing.T) {
+	for _, command := range []string{"MOVE 1:2 INBOX", "UID MOVE 1:2 INBOX"} {
+		d := open(t, Config{}, maildrop.Config{})
+		c := d.login(t)
+		for _, s := range []string{"one", "two", "three"} {
+			c.put("INBOX", "", "Subject: "+s+"\n\nx\n")
+		}
+		c.ok("SELECT INBOX")
+		c.ok("%s", command)
+		if got, want := c.subjects(), []string{"three", "one", "two"}; !slices.Equal(got, want) {
+			t.Errorf("%s: %q in this session, want %q", command, got, want)
+		}
+		other := d.login(t)
+		other.ok("SELECT INBOX")
+		if got, want := other.subjects(), []string{"three", "one", "two"}; !slices.Equal(got, want) {
+			t.Errorf("%s: %q in another session, want %q", command, got, want)
+		}
+	}
+}
+
+// A UID that was expunged elsewhere is no error, a message number is
+// (RFC 9051, 6.4.9 and 7.1).
+func TestFetchExpungedElsewhere(t *testing.T) {
+	tests := []struct{ command, want string }{
+		{"UID FETCH 1:3 BODY.PEEK[]", "OK [EXPUNGEISSUED]"},
+		{"FETCH 1:3 BODY.PEEK[]", "NO [EXPUNGEISSUED]"},
+		{"UID FETCH 1:3 FLAGS", "OK UID FETCH"},
+	}
+	for _, tc := range tests {
+		d := open(t, Config{}, maildrop.Config{})
+		c, other := d.login(t), d.login(t)
+		for range 3 {
+			c.put("INBOX", "", "Subject: x\n\ny\n")
+		}
+		c.ok("SELECT INBOX")
+		other.ok("SELECT INBOX")
+		other.ok(`STORE 2 +FLAGS.SILENT (\Deleted)`)
+		other.ok("EXPUNGE")
+		untagged, status := c.do("%s", tc.command)
+		if !strings.HasPrefix(status, tc.want) {
+			t.Errorf("%s: %s", tc.command, status)
+		}
+		if strings.Contains(tc.command, "BODY") {
+			untagged = slices.DeleteFunc(untagged, func(l string) bool { return !strings.Contains(l, "BODY[]") })
+			if len(untagged) != 2 {
+				t.Errorf("%s: %d messages: %q", tc.command, len(untagged), untagged)
+			}
+		}
+	}
+}
+
+// The largest ID that RFC 2971 permits, about 31 KiB, is answered before login;
+// other commands of that size still end the connection.
+func TestLargeID(t *testing.T) {
+	d := open(t, Config{}, maildrop.Config{})
+	var params []string
+	for range 30 {
+		params = append(params, `"`+strings.Repeat("n", 30)+`" "`+strings.Repeat("v", 1024)+`"`)
+	}
+	c := d.dial(t)
+	if got := c.ok("ID (%s)", strings.Join(params, " ")); len(got) != 1 || !strings.HasPrefix(got[0], "* ID (") {
+		t.Errorf("got %q", got)
+	}
+	c.ok("ID (%s)", strings.ReplaceAll(strings.Join(params[:4], " "), `"`+strings.Repeat("v", 1024)+`"`, "{1024+}\n"+strings.Repeat("v", 1024)))
+	c.send("x LOGIN " + strings.Repeat("v", 8000) + " y\n")
+	if l := c.line(); !strings.HasPrefix(l, "* BYE [TOOBIG]") {
+		t.Errorf("a long LOGIN: %s", l)
+	}
+	c = d.dial(t)
+	c.send("x ID (" + strings.Repeat(strings.Join(params, " ")+" ", 2) + ")\n")
+	if l := c.line(); !strings.HasPrefix(l, "* BYE [TOOBIG]") {
+		t.Errorf("twice the largest ID: %s", l)
+	}
+}
+
+// A LIST pattern that is not a possible name matches nothing; it is no error.
+func TestListImpossiblePattern(t *testing.T) {
+	d := open(t, Config{}, maildrop.Config{})
+	c := d.login(t)
+	for _, command := range []string{`LIST "" "&"`, `LIST "" "a&b*"`, `LIST "&x" *`, `LSUB "" "&"`, "LIST \"\" {2+}\n\xff*"} {
+		if got := c.ok("%s", command); len(got) > 0 {
+			t.Errorf("%s: %q", command, got)
+		}
+	}
+	if got := c.ok(`LIST "" ("&" INBOX)`); len(got) != 1 {
+		t.Errorf("the other pattern: %q", got)
+	}
+}
+
+// SEARCH looks at addresses without the comments, quotes and spaces that their
+// fields may contain, and at the fields as they are written.
+func TestSearchNormalAddresses(t *testing.T) {
+	d := open(t, Config{}, maildrop.Config{})
+	c := d.login(t)
+	c.put("INBOX", "", "From: Ann <ann . lee (work) @ example.org>\nTo: \"bob\"@example.org,\n carol@(here)example.org\nSubject: x\n\ny\n")
+	c.ok("SELECT INBOX")
+	for key, want := range map[string]string{
+		"FROM ann.lee@example.org": " 1", `FROM "ann . lee (work)"`: " 1", "FROM work": " 1", "TO bob@example.org": " 1", "TO carol@example.org": " 1",
+		`TO "\"bob\"@example.org"`: " 1", "FROM bob": "", `FROM "lee@(work)example.org"`: "",
+	} {
+		if got := c.ok("SEARCH %s", key)[0]; got != "* SEARCH"+want {
+			t.Errorf("%s: %s", key, got)
+		}
+	}
+}
