@@ -1,5 +1,7 @@
 package received
 
+import "strings"
+
 // Proto is the protocol of a hop: a name from the registry of RFC 3848 and
 // RFC 6531 where With names one, and what that name says.
 type Proto struct {
@@ -11,6 +13,9 @@ type Proto struct {
 	Fetch bool // a program fetched the message from a mailbox (POP, IMAP)
 	HTTP  bool // written in a browser or sent over an API
 }
+
+// LMTP reports whether the protocol is a form of LMTP (RFC 2033).
+func (p Proto) LMTP() bool { return strings.Contains(p.Name, "LMTP") }
 
 // protocols is data: what the word behind "with" (or "via") means.
 var protocols = map[string]Proto{

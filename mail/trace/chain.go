@@ -17,6 +17,9 @@ type Options struct {
 	Trusted []netip.Prefix
 	// Ours names our own hosts; ".example.org" stands for all below.
 	Ours []string
+	// Mailbox names the provider that holds the reader's mailbox, one of
+	// Mailboxes; if empty, the newest line decides.
+	Mailbox string
 	// Known tells how fast (or, negative, slow) a host's clock was when we last
 	// learned about it. Optional.
 	Known func(host string) (fast time.Duration, ok bool)
@@ -97,7 +100,8 @@ type Step struct {
 	Delay, Low, High, RawDelay time.Duration
 	HasDelay                   bool
 
-	score int // suspicion
+	signs sign // against it, and their weight
+	score int
 }
 
 // Trace is what a header block tells about the way of its message.

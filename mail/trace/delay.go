@@ -15,6 +15,7 @@ func (t *Trace) delays(m *clockFit, blamed map[int]bool, times []int64) {
 			marks = append(marks, i)
 		}
 	}
+	witnesses := m.believedHosts(t, blamed)
 	for k, i := range marks {
 		s := &t.Steps[m.marks[i].step]
 		if k == 0 {
@@ -30,7 +31,10 @@ func (t *Trace) delays(m *clockFit, blamed map[int]bool, times []int64) {
 		if m.marks[i].node == m.marks[p].node && !blamed[m.marks[i].node] {
 			continue // one clock measured both ends
 		}
-		firm := func(j int) bool { return m.class[m.marks[j].node] >= weightKnown && !blamed[m.marks[j].node] }
+		firm := func(j int) bool {
+			node := m.marks[j].node
+			return !blamed[node] && (m.class[node] >= weightKnown || witnesses >= 2 && t.Steps[m.marks[j].step].believed())
+		}
 		if !firm(p) {
 			s.Low = 0
 			if k >= 2 {
@@ -59,6 +63,21 @@ func (t *Trace) delays(m *clockFit, blamed map[int]bool, times []int64) {
 			t.Ambiguous = true // a single wrong clock could have moved this wait next door
 		}
 	}
+}
+
+// believed reports whether the line was written by a host that we believe.
+func (s *Step) believed() bool { return s.Trust == Ours || s.Trust == Vouched || s.Trust == Boundary }
+
+// believedHosts counts the believed hosts whose clocks are not blamed. Two that
+// agree are witnesses for each other.
+func (m *clockFit) believedHosts(t *Trace, blamed map[int]bool) int {
+	nodes := map[int]bool{}
+	for _, mk := range m.marks {
+		if mk.step >= 0 && t.Steps[mk.step].believed() && !blamed[mk.node] {
+			nodes[mk.node] = true
+		}
+	}
+	return len(nodes)
 }
 
 // Words writes a duration for people: 6 s, 1 min 39 s, 2 h 3 min, 3 days.

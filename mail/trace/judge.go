@@ -23,7 +23,7 @@ func (t *Trace) judge() {
 	for i := range t.Auth {
 		c := &t.Auth[i]
 		for j := range t.Steps {
-			if s := &t.Steps[j]; (s.Trust == Ours || s.Trust == Vouched || s.Trust == Boundary) && c.By != "" && (sameHost(s.By.Name, c.By) || house(s.By.Name) != "" && house(s.By.Name) == house(c.By)) &&
+			if s := &t.Steps[j]; s.believed() && c.By != "" && (sameHost(s.By.Name, c.By) || house(s.By.Name) != "" && house(s.By.Name) == house(c.By)) &&
 				strings.EqualFold(c.Field, "Authentication-Results") {
 				c.Believed = true
 			}
@@ -51,9 +51,9 @@ func (t *Trace) judgeTrust() {
 		}
 		severity, advice := Warning, "believe nothing of this line and of the older ones; where the message came from is what the boundary line says"
 		switch {
-		case s.score >= 10:
+		case s.signs&ownNameSign != 0:
 			severity = Problem
-		case s.score < suspectAt:
+		case !s.isSuspect():
 			severity, advice = Note, "" // only stands below such a line
 		}
 		t.find("suspect-line", severity, s.Index, fmt.Sprintf("line %d (%s): %s", s.Index, host(&s.Line), strings.Join(s.Reasons, "; ")), advice)
@@ -143,14 +143,14 @@ func (t *Trace) judgeLines() {
 		if s.Defects&(received.UnclosedComment|received.ControlCharacter|received.TooManyTokens|received.TooLong) != 0 {
 			t.find("odd-line", Note, s.Index, fmt.Sprintf("line %d is not well formed: %s", s.Index, strings.Join(s.Defects.List(), ", ")), "")
 		}
+		if old := oldTLS(s.TLS.Version); old != "" && s.Kind == Transport {
+			t.find("old-tls", Note, s.Index, fmt.Sprintf("the step to %s used %s, which is no longer safe", host(&s.Line), old), "both hosts should use TLS 1.2 or newer")
+		}
 		if s.Proto.TLS || s.TLS.Version != "" || s.Class != Public || s.Kind != Transport || i == 0 {
 			continue
 		}
 		if p := s.Proto.Name; p == "SMTP" || p == "ESMTP" {
 			t.find("clear-text", Note, s.Index, fmt.Sprintf("the step to %s was not encrypted, as far as the line tells", host(&s.Line)), "")
-		}
-		if old := oldTLS(s.TLS.Version); old != "" {
-			t.find("old-tls", Note, s.Index, fmt.Sprintf("%s is no longer safe", old), "the hosts should speak TLS 1.2 or newer")
 		}
 	}
 	if noDate > 0 {

@@ -33,6 +33,13 @@ func (m *clockFit) coarse(node int) int64 {
 	return c
 }
 
+// disciplined are the providers, by their names in pools, whose clocks are never
+// off: they set them by their own time servers. Such a host is a witness.
+var disciplined = map[string]bool{
+	"google": true, "microsoft": true, "amazon": true, "yahoo": true, "apple": true, "proofpoint": true, "mimecast": true,
+	"sendgrid": true, "mailgun": true, "mailchimp": true, "fastmail": true, "proton": true, "meta": true, "united": true,
+}
+
 // marks collects the stamps and gives each clock a node. Suspect lines are
 // left out: they are no evidence.
 func (t *Trace) marks(o *Options) *clockFit {
@@ -57,6 +64,8 @@ func (t *Trace) marks(o *Options) *clockFit {
 			weight = weightOurs
 		case known:
 			weight, learned = weightKnown, fast
+		case disciplined[house(s.By.Name)]:
+			weight = weightKnown
 		case s.Trust == Claimed:
 			weight = weightClaimed
 		}

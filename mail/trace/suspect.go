@@ -1,0 +1,228 @@
+package trace
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"hoplite/mail/received"
+)
+
+// A claimed line is called suspect when at least two independent signs speak
+// against it, and their weights reach suspectAt together. One sign is never
+// enough: honest servers have unlike names, wrong clocks and odd ids.
+const suspectAt = 3
+
+// sign is a kind of evidence against a line. Several pieces of one kind count
+// as one sign.
+type sign uint8
+
+const (
+	ownNameSign sign = 1 << iota // it carries a name of ours
+	peerSign                     // the next line names another peer
+	poolSign                     // the peer is a dial-up address
+	timeSign                     // its date is impossible
+	idSign                       // its id is that of other software, another time or another line
+	addressSign                  // its address cannot exist
+)
+
+// blame records a sign, its weight and the reason in words.
+func (s *Step) blame(kind sign, weight int, format string, args ...any) {
+	s.signs |= kind
+	s.score += weight
+	s.Reasons = append(s.Reasons, fmt.Sprintf(format, args...))
+}
+
+// isSuspect applies the rule of the two signs.
+func (s *Step) isSuspect() bool { return s.score >= suspectAt && s.signs&(s.signs-1) != 0 }
+
+// suspect looks for signs against the claimed line at j. The line above it,
+// j+1, says who really connected there.
+func (t *Trace) suspect(j int, o *Options) {
+	s, next := &t.Steps[j], &t.Steps[j+1]
+	t.ownName(s, next, o)
+	t.neighbours(s, next)
+	t.future(s)
+	idStyle(s)
+	for k := j + 1; k < len(t.Steps); k++ {
+		if other := &t.Steps[k]; s.ID != "" && !s.IDIsVersion && s.ID == other.ID && len(s.ID) > 5 && !sameHost(s.By.Name, other.By.Name) &&
+			house(s.By.Name) != house(other.By.Name) {
+			s.blame(idSign, 2, "line %d, of another organisation, has the same id %s", other.Index, s.ID)
+			break
+		}
+	}
+	if s.From.Addr.IsValid() && s.Class == Reserved {
+		s.blame(addressSign, 1, "%s is not an address that a host can have", s.From.Addr)
+	}
+	if s.isSuspect() {
+		s.Trust = Suspect
+	}
+}
+
+// ownName weighs a line below the boundary that says one of our hosts wrote it,
+// when the line above contradicts that. Forwarding and mailing lists bring our
+// own mail back to us, so the name alone says nothing; only history could prove
+// that we did not write the line.
+func (t *Trace) ownName(s, next *Step, o *Options) {
+	if insideName(s.By.Name) {
+		return // names like localhost belong to everybody
+	}
+	ours := o.owns(s.By.Name)
+	for k := len(t.Steps) - 1; k >= t.Boundary-1 && !ours; k-- {
+		ours = sameHost(t.Steps[k].By.Name, s.By.Name)
+	}
+	if !ours {
+		return
+	}
+	if t.fromUs(s, next, o) {
+		s.Reasons = append(s.Reasons, "it says that we had the message before: our history can tell")
+		return
+	}
+	if next.From.RDNS == "" && sameHost(next.Announced(), s.By.Name) { // we, through a NAT, or a liar
+		s.blame(ownNameSign, 2, "it carries our own name %s, which %s announced in line %d: we did not write it, unless that address is ours, too",
+			s.By.Name, peer(&next.Line), next.Index)
+		return
+	}
+	s.blame(ownNameSign, 3, "it carries our own name %s, but line %d received the message from %s: we did not write it, unless that host is ours, too",
+		s.By.Name, next.Index, peer(&next.Line))
+}
+
+// fromUs reports whether the line next may have received the message from one
+// of our hosts, by any of the names that it gives its peer.
+func (t *Trace) fromUs(s, next *Step, o *Options) bool {
+	from := &next.From
+	if from.Name == "" && !from.Addr.IsValid() {
+		return true // without a from clause it contradicts nothing
+	}
+	if from.Addr.IsValid() && o.trusts(from.Addr) || next.Class.inside() {
+		return true
+	}
+	own := house(s.By.Name)
+	if from.RDNS != "" || next.Trust == Boundary {
+		// In our own line, the name in HELO proves nothing.
+		return from.RDNS != "" && (o.owns(from.RDNS) || own != "" && house(from.RDNS) == own)
+	}
+	name := next.Announced()
+	return o.owns(name) || sameHost(name, s.By.Name) || own != "" && house(name) == own
+}
+
+func peer(h *received.Line) string {
+	switch {
+	case h.From.RDNS != "" && h.From.Addr.IsValid():
+		return fmt.Sprintf("%s [%s]", h.From.RDNS, h.From.Addr)
+	case h.From.Addr.IsValid():
+		return "[" + h.From.Addr.String() + "]"
+	case h.From.Name != "":
+		return h.From.Name
+	}
+	return "an unnamed peer"
+}
+
+// neighbours compares the writer of a line with the host that connected to the
+// next one.
+func (t *Trace) neighbours(s, next *Step) {
+	h, by := &next.Line, s.By.Name
+	if by == "" || h.From.Name == "" && !h.From.Addr.IsValid() {
+		return
+	}
+	if s.By.Addr.IsValid() && h.From.Addr.IsValid() && s.By.Addr.Unmap() == h.From.Addr.Unmap() {
+		return
+	}
+	own := house(by)
+	helo, rdns := house(h.Announced()), house(h.From.RDNS)
+	if h.From.Helo == "" && helo == "" {
+		helo = house(h.From.Name)
+	}
+	if own == "" || h.Proto.Local || h.Proto.Fetch || next.Class.inside() || h.Auth != "" || strings.Contains(h.From.Name, "@") {
+		return // internal names, local handoffs and customers who logged in say nothing
+	}
+	if sameHost(by, h.From.RDNS) || own == rdns {
+		return
+	}
+	// Few honest hosts that carry their provider's reverse name relay for others.
+	relay := s.From.Addr.IsValid() && !s.Class.inside() && s.Auth == ""
+	switch {
+	case own == helo && rdns != "" && relay:
+		s.blame(peerSign, 2, "the peer of line %d announced itself as %s, but its reverse name %s belongs to another organisation", next.Index, h.Announced(), h.From.RDNS)
+		if dialUp(h.From.RDNS) {
+			s.blame(poolSign, 1, "%s is the name of a dial-up address, and those do not relay", h.From.RDNS)
+		}
+	case own == helo && rdns != "":
+		s.blame(peerSign, 1, "the peer of line %d announced itself as %s, but its reverse name is %s", next.Index, h.Announced(), h.From.RDNS)
+	case own == helo:
+		if h.From.RDNSState == received.Missing && s.From.Addr.IsValid() && !s.Class.inside() {
+			s.blame(peerSign, 1, "the peer of line %d announced this name, and its address has no reverse name", next.Index)
+		}
+	case rdns == "" && helo == "":
+		s.blame(peerSign, 1, "line %d does not say that it came from %s", next.Index, by)
+	case t.header.listID != "" || t.header.returnPaths > 1:
+		s.blame(peerSign, 1, "%s passed on by a list or a forwarder as %s", by, peer(h))
+	case helo == rdns:
+		// An honest server with another name on its internal side: an Exchange
+		// with its own AD domain, a provider with two names.
+		s.blame(peerSign, 1, "written by %s, which line %d knows as %s", by, next.Index, peer(h))
+	default:
+		s.blame(peerSign, 2, "written by %s, but line %d received the message from %s", by, next.Index, peer(h))
+	}
+}
+
+// dialUp reports whether a reverse name is that of a dynamic address. Hosting
+// companies number their customers' servers, too, and those may relay.
+func dialUp(name string) bool {
+	dynamic := false
+	for part := range strings.FieldsFuncSeq(strings.ToLower(name), func(r rune) bool { return r < 'a' || r > 'z' }) {
+		switch part {
+		case "static", "vps", "server", "servers", "hosting", "cloud", "dedicated", "colo":
+			return false
+		case "dyn", "dynamic", "dynip", "pool", "pools", "dhcp", "dsl", "adsl", "vdsl", "xdsl", "cable", "dial", "dialup", "dip", "ppp", "pppoe", "broadband", "mobile":
+			dynamic = true
+		}
+	}
+	return dynamic
+}
+
+// future finds stamps so far off that no clock error explains them.
+func (t *Trace) future(s *Step) {
+	b := &t.Steps[t.Boundary-1]
+	if !s.Stamp.OK {
+		return
+	}
+	if b.Stamp.OK && s.Stamp.Unix-b.Stamp.Unix > 86400-3600 {
+		s.blame(timeSign, 4, "dated %s after our own line", Words(time.Duration(s.Stamp.Unix-b.Stamp.Unix)*time.Second))
+	}
+	if t.DateStamp.OK && t.DateStamp.Unix-s.Stamp.Unix > 86400 {
+		s.blame(timeSign, 1, "dated %s before the message was written", Words(time.Duration(t.DateStamp.Unix-s.Stamp.Unix)*time.Second))
+	}
+}
+
+// idStyle checks the id: many servers put the time into it, and each has a
+// style of its own.
+func idStyle(s *Step) {
+	if s.ID == "" || s.IDIsVersion || s.MTA.Name == "" {
+		return
+	}
+	switch c := checkID(s.MTA.Name, s.ID, s.Stamp); c.verdict {
+	case idOtherTime:
+		s.blame(idSign, 3, "its id %s holds the time %s, which is not that of the line", s.ID, c.holds)
+	case idOtherStyle:
+		s.blame(idSign, 3, "its id %s has the style of %s, not of %s", s.ID, c.style, s.MTA.Name)
+	case idOdd:
+		s.blame(idSign, 1, "%s does not write ids like %s", s.MTA.Name, s.ID)
+	}
+}
+
+// inherit marks the lines below a suspect one: whoever invented that line could
+// also write them.
+func (t *Trace) inherit(boundary int) {
+	bad := 0
+	for j := boundary - 1; j >= 0; j-- {
+		s := &t.Steps[j]
+		switch {
+		case s.Trust == Suspect:
+			bad = s.Index
+		case s.Trust == Claimed && bad > 0:
+			s.Trust = Suspect
+			s.Reasons = append(s.Reasons, fmt.Sprintf("stands below line %d, whose author could have written this one, too", bad))
+		}
+	}
+}
