@@ -121,10 +121,10 @@ func TestTracePage(t *testing.T) {
 	for name, want := range map[string][]string{
 		"clean-4hops":      {"4 hops, 6 s", "laptop.lan", "TLSv1.3", "boundary", `<mark class="f-from_ip" title="from_ip">203.0.113.5</mark>`},
 		"skew-one-fast":    {"clock 5 min 1 s fast", "class=\"ghost\""},
-		"forged-own-name":  {"suspect", "proves that it was invented"},
+		"forged-own-name":  {"suspect", "unless that host is ours, too"},
 		"hostile-150-hops": {"150 hops", "over the hop limit"},
 		"no-received":      {"no hops"},
-		"loop-two-hosts":   {"went in circles", "mx2.dest.example"},
+		"loop-two-hosts":   {"mail loop", "mx2.dest.example"},
 	} {
 		code, body, _ := post(t, c, srv.URL+"/trace", url.Values{"text": {synthetic(t, name)}})
 		if code != http.StatusOK {

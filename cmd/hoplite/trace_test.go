@@ -47,7 +47,7 @@ func TestTraceCommand(t *testing.T) {
 	}{
 		{"clean", []string{synthetic + "clean-4hops.eml"}, 0, []string{"4 hops, 6 s, origin 203.0.113.5", "laptop.lan → smtp.source.example", "ESMTPS 1.3", "◆ boundary"}},
 		{"clock", []string{synthetic + "skew-one-slow.eml"}, 1, []string{"-1h00m", "1 h slow", "daylight saving"}},
-		{"forged", []string{"--trusted", "192.0.2.0/24", synthetic + "forged-prefix.eml"}, 1, []string{"✗", "198.51.100.144 vouched by mx1.dest.example", "pool of cheap.example"}},
+		{"forged", []string{"--trusted", "192.0.2.0/24", synthetic + "forged-prefix.eml"}, 1, []string{"✗", "198.51.100.144 vouched by mx1.dest.example", "belongs to another organisation"}},
 		{"csv", []string{"--csv", synthetic + "clean-4hops.eml"}, 0, []string{"index,trust,from", "4,boundary,mx.transit.example,203.0.113.5"}},
 		{"explain", []string{"--explain", "3", synthetic + "clean-4hops.eml"}, 0, []string{"line 3", "tls_version    TLSv1.3"}},
 		{"explain too far", []string{"--explain", "9", synthetic + "clean-4hops.eml"}, 2, []string{"there is no line 9"}},

@@ -1,5 +1,7 @@
 package received
 
+import "strings"
+
 // A lenient reader for the dates that servers write: RFC 5322 with and without
 // weekday or zone, asctime, ISO 8601 and Go's String, two-digit years, zones by
 // name. It returns the place behind the date.
@@ -41,12 +43,15 @@ func (d *dateReader) read() (Stamp, bool) {
 			d.skip(true)
 		}
 	}
+	if d.weekday == 0 {
+		d.foreignDay()
+	}
 	ok := false
 	switch n := d.digits(); {
-	case n == 4 && d.at(4) == '-':
+	case n == 4 && (d.at(4) == '-' || d.at(4) == '/'):
 		ok = d.iso()
 	case n == 1 || n == 2:
-		if c := d.at(n); c == '/' && isDigit(d.at(n+1)) {
+		if c := d.at(n); (c == '/' || c == '-') && isDigit(d.at(n+1)) {
 			ok = d.slashes()
 		} else {
 			ok = d.rfc()
@@ -58,6 +63,43 @@ func (d *dateReader) read() (Stamp, bool) {
 		return Stamp{}, false
 	}
 	return d.stamp()
+}
+
+// foreignDay skips a weekday in another language that is followed by a date of
+// the usual form: "mar. 12 mai 2026", where "mar." is not March.
+func (d *dateReader) foreignDay() {
+	save := d.i
+	n := d.nameLen()
+	if n < 2 || !foreignDays[strings.ToLower(d.s[d.i:d.i+n])] {
+		return
+	}
+	d.i += n
+	if d.at(0) == '.' {
+		d.i++
+	}
+	d.skip(true)
+	begin := d.i
+	if k := d.digits(); k == 1 || k == 2 {
+		d.number(2)
+		if d.at(0) == '.' {
+			d.i++
+		}
+		d.dash()
+		if d.monthName() {
+			d.i = begin
+			return
+		}
+	}
+	d.i = save
+}
+
+// nameLen is the length of the word here, letters of other languages included.
+func (d *dateReader) nameLen() int {
+	n := 0
+	for n < 24 && (isLetter(d.at(n)) || d.at(n) >= 0x80) {
+		n++
+	}
+	return n
 }
 
 // rfc reads "12 May 2026 08:30:00 +0000" and "12-May-26 8:30 GMT".
@@ -111,15 +153,16 @@ func (d *dateReader) asctime() bool {
 	return true
 }
 
-// iso reads "2026-05-12T08:30:00.123Z" and Go's "... +0000 UTC m=+1.2".
+// iso reads "2026-05-12T08:30:00.123Z", "2026/05/12 08:30:00" and Go's "... +0000 UTC m=+1.2".
 func (d *dateReader) iso() bool {
 	d.yearNumber()
-	d.i++ // -
+	sep := d.at(0)
+	d.i++
 	if n := d.digits(); n != 2 {
 		return false
 	}
 	d.month = d.number(2)
-	if d.at(0) != '-' {
+	if d.at(0) != sep {
 		return false
 	}
 	d.i++
@@ -156,13 +199,14 @@ func (d *dateReader) iso() bool {
 	return true
 }
 
-// slashes reads "05/12/2026 08:30:00 AM" the American way, unless that is no
+// slashes reads "05/12/2026 08:30:00 AM" and "4-20-2018" the American way, unless that is no
 // date.
 func (d *dateReader) slashes() bool {
 	d.month = d.number(2)
+	sep := d.at(0)
 	d.i++
 	d.day = d.number(2)
-	if d.at(0) != '/' {
+	if d.at(0) != sep {
 		return false
 	}
 	d.i++
@@ -178,7 +222,9 @@ func (d *dateReader) slashes() bool {
 }
 
 func (d *dateReader) clock() bool {
-	if n := d.digits(); n == 0 || n > 2 || d.at(n) != ':' {
+	n := d.digits()
+	sep := d.at(n)
+	if n == 0 || n > 2 || sep != ':' && (sep != '.' || d.at(n+3) != '.') { // 08.30.06
 		return false
 	}
 	d.hour = d.number(2)
@@ -187,7 +233,10 @@ func (d *dateReader) clock() bool {
 		return false
 	}
 	d.min = d.number(2)
-	if d.at(0) == ':' && isDigit(d.at(1)) {
+	if sep == '.' {
+		d.defects |= OddDate
+	}
+	if d.at(0) == sep && isDigit(d.at(1)) {
 		d.i++
 		d.seconds = true
 		d.sec = d.number(2)
@@ -334,11 +383,17 @@ func (d *dateReader) yearNumber() bool {
 }
 
 func (d *dateReader) monthName() bool {
-	n := d.letters()
+	n := d.nameLen()
 	if n < 3 {
 		return false
 	}
-	d.month = monthOf(d.s[d.i : d.i+n])
+	name := d.s[d.i : d.i+n]
+	if d.month = monthOf(name); d.month == 0 || n > 3 {
+		if m, ok := foreignMonths[strings.ToLower(name)]; ok {
+			d.month = m
+			d.defects |= OddDate
+		}
+	}
 	d.i += n
 	if d.at(0) == '.' {
 		d.i++

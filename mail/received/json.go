@@ -169,7 +169,8 @@ var escaped = func() (t [256]bool) {
 	return t
 }()
 
-// AppendRFC3339 appends the stamp with its zone.
+// AppendRFC3339 appends the stamp with its zone, or without one if the zone is
+// not known.
 func (s Stamp) AppendRFC3339(dst []byte) []byte {
 	local := s.Unix + int64(s.Offset)
 	days := local / 86400
@@ -190,6 +191,9 @@ func (s Stamp) AppendRFC3339(dst []byte) []byte {
 		for dst[len(dst)-1] == '0' {
 			dst = dst[:len(dst)-1]
 		}
+	}
+	if s.Zone == NoZone {
+		return dst
 	}
 	off, sign := int(s.Offset), byte('+')
 	if off < 0 {

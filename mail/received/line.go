@@ -118,7 +118,7 @@ type ZoneKind uint8
 
 // The kinds of zone.
 const (
-	NoZone      ZoneKind = iota // none written; taken as UTC
+	NoZone      ZoneKind = iota // none written, or an unknown name; taken as UTC
 	NumericZone                 // +0200
 	UnknownZone                 // -0000: UTC, and the local zone is not told (RFC 5322, 3.3)
 	NamedZone                   // EDT, CEST
@@ -136,7 +136,8 @@ func (s Stamp) Time() time.Time {
 	return t.In(time.FixedZone("", int(s.Offset)))
 }
 
-// RFC3339 writes the stamp with its zone; -00:00 is an unknown local zone.
+// RFC3339 returns the stamp with its zone, or without one if the zone is not
+// known; -00:00 is UTC with an unknown local zone.
 func (s Stamp) RFC3339() string {
 	if !s.OK {
 		return ""

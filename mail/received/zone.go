@@ -1,5 +1,7 @@
 package received
 
+import "strings"
+
 // zoneText reads the zone, if there is one; it always succeeds.
 func (d *dateReader) zoneText() bool {
 	save := d.i
@@ -66,6 +68,14 @@ func (d *dateReader) numericZone() bool {
 
 func (d *dateReader) namedZone() bool {
 	n := d.letters()
+	if n == 0 || n > 5 || d.at(n) == '.' || d.at(n) == ' ' && isLetter(d.at(n+1)) {
+		if d.longZone() {
+			return true
+		}
+	}
+	if n == 3 && isDigit(d.at(3)) && d.seasonalZone() {
+		return true
+	}
 	if n == 0 || n > 5 {
 		return false
 	}
@@ -87,4 +97,93 @@ func (d *dateReader) namedZone() bool {
 		d.i = save
 	}
 	return true
+}
+
+// maxZoneName bounds the name of a zone in words.
+const maxZoneName = 40
+
+// longZone reads "Pacific Daylight Time", "W. Europe Standard Time" and the
+// names in other languages.
+func (d *dateReader) longZone() bool {
+	end := d.i
+	for end < len(d.s) && end < d.i+maxZoneName && d.s[end] != ';' && d.s[end] != '\r' && d.s[end] != '\n' {
+		end++
+	}
+	text := strings.ToLower(strings.ReplaceAll(d.s[d.i:end], "’", "'"))
+	if len(text) != end-d.i { // the apostrophe is the only change of length
+		end = d.i + len(text)
+	}
+	for n := len(text); n > 0; n = strings.LastIndexByte(text[:n], ' ') {
+		name := strings.TrimRight(text[:n], " )")
+		if min, ok := zoneInWords(name); ok {
+			d.i += len(name)
+			d.zone, d.zoneRead, d.offset = NamedZone, true, min*60
+			return true
+		}
+	}
+	return false
+}
+
+// zoneInWords returns the minutes east of UTC of a zone's long name.
+func zoneInWords(name string) (minutes int, ok bool) {
+	if minutes, ok = wholeZones[name]; ok {
+		return minutes, true
+	}
+	for _, season := range [...]struct {
+		suffix string
+		add    int
+	}{{" standard time", 0}, {" daylight time", 60}, {" summer time", 60}} {
+		if base, found := strings.CutSuffix(name, season.suffix); found {
+			minutes, ok = longZones[base]
+			return minutes + season.add, ok
+		}
+	}
+	return 0, false
+}
+
+// seasonalZone reads "EST5EDT" and its like, which leave the season to the date:
+// since 2007 daylight saving time lasts from the second Sunday in March to the
+// first in November.
+func (d *dateReader) seasonalZone() bool {
+	if d.i+7 > len(d.s) || isLetter(d.at(7)) {
+		return false
+	}
+	var hours int
+	switch strings.ToUpper(d.s[d.i : d.i+7]) {
+	case "EST5EDT":
+		hours = -5
+	case "CST6CDT":
+		hours = -6
+	case "MST7MDT":
+		hours = -7
+	case "PST8PDT":
+		hours = -8
+	default:
+		return false
+	}
+	if americanSummer(d.year, d.month, d.day) {
+		hours++
+	}
+	d.i += 7
+	d.zone, d.zoneRead, d.offset = NamedZone, true, hours*3600
+	return true
+}
+
+// americanSummer reports whether daylight saving time was in force on a day.
+func americanSummer(y, m, day int) bool {
+	switch {
+	case m > 3 && m < 11:
+		return true
+	case m == 3:
+		return day >= 7+firstSunday(y, 3)
+	case m == 11:
+		return day < firstSunday(y, 11)
+	}
+	return false
+}
+
+// firstSunday returns the day of the month of its first Sunday.
+func firstSunday(y, m int) int {
+	weekday := int(((daysFromCivil(y, m, 1)+4)%7 + 7) % 7) // 0 is Sunday
+	return (7-weekday)%7 + 1
 }

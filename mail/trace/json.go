@@ -132,10 +132,6 @@ func (t *Trace) Verdict() string {
 	if n == 0 {
 		return "no hops: no Received lines"
 	}
-	parts := []string{plural(n, "hop")}
-	if t.HasTotal && len(t.Steps) > 1 {
-		parts = append(parts, Words(t.Total))
-	}
 	wrong, unclear, suspects := 0, 0, 0
 	for _, c := range t.Clocks {
 		if c.Certain {
@@ -149,14 +145,22 @@ func (t *Trace) Verdict() string {
 			suspects++
 		}
 	}
+	parts := []string{plural(n, "hop")}
+	switch {
+	case !t.HasTotal || len(t.Steps) < 2:
+	case suspects > 0:
+		parts = append(parts, Words(t.Total)+" without the suspect ones")
+	default:
+		parts = append(parts, Words(t.Total))
+	}
 	if wrong > 0 {
 		parts = append(parts, plural(wrong, "clock")+" wrong")
 	}
 	if unclear > 0 {
-		parts = append(parts, "a clock is wrong, nobody can say which")
+		parts = append(parts, "a clock is wrong, unclear which")
 	}
 	if len(t.Loops) > 0 {
-		parts = append(parts, "it went in circles")
+		parts = append(parts, "mail loop")
 	}
 	if n > limitHops {
 		parts = append(parts, "over the hop limit")

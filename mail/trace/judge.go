@@ -8,12 +8,12 @@ import (
 	"hoplite/mail/received"
 )
 
-// judge puts into words what was found, the worst first.
+// judge turns what was found into findings.
 func (t *Trace) judge() {
 	t.judgeCount()
 	for _, l := range t.Loops {
-		t.find("loop", Problem, 0, fmt.Sprintf("the message went round: %s saw it %d times (%s)", strings.Join(l.Hosts, " and "), l.Times, l.Why),
-			"look for a forward or alias on these hosts that leads back, and break it there")
+		t.find("loop", Problem, 0, fmt.Sprintf("mail loop: %s received the message %d times (%s)", strings.Join(l.Hosts, " and "), l.Times, l.Why),
+			"look on these hosts for a forward or alias that leads back to the start, and remove it")
 	}
 	t.judgeTrust()
 	t.judgeClocks()
@@ -35,11 +35,11 @@ func (t *Trace) judgeCount() {
 	n := len(t.Steps) + t.Dropped
 	switch {
 	case n == 0:
-		t.find("no-received", Note, 0, "no Received lines: the message was never relayed, or they were removed", "ask for the message as it lies in the mailbox, with all headers")
+		t.find("no-received", Note, 0, "no Received lines: the message was never relayed, or they were removed", "ask for the message as stored in the mailbox, with all headers")
 	case n > limitHops:
-		t.find("hop-limit", Problem, 0, fmt.Sprintf("%d hops: servers refuse more than %d, for that is a loop (RFC 5321, 6.3)", n, limitHops), "find the hosts that come again and again")
+		t.find("hop-limit", Problem, 0, fmt.Sprintf("%d hops: servers refuse more than %d as a mail loop (RFC 5321, 6.3)", n, limitHops), "find the hosts that appear repeatedly")
 	case n > warnHops:
-		t.find("many-hops", Warning, 0, fmt.Sprintf("%d hops are more than a message needs", n), "look for a detour or a loop")
+		t.find("many-hops", Warning, 0, fmt.Sprintf("%d hops are unusually many", n), "look for a detour or a loop")
 	}
 }
 
@@ -49,83 +49,124 @@ func (t *Trace) judgeTrust() {
 		if s.Trust != Suspect {
 			continue
 		}
-		severity, advice := Warning, "believe nothing of this line and of the older ones; where the message came from is what the boundary line says"
+		severity, advice := Warning, "do not rely on this line or on older ones; the origin is the address in the boundary line"
 		switch {
 		case s.signs&ownNameSign != 0:
 			severity = Problem
 		case !s.isSuspect():
-			severity, advice = Note, "" // only stands below such a line
+			severity, advice = Note, "" // it only stands below such a line
 		}
 		t.find("suspect-line", severity, s.Index, fmt.Sprintf("line %d (%s): %s", s.Index, host(&s.Line), strings.Join(s.Reasons, "; ")), advice)
 	}
 	if t.Boundary > 0 {
 		if b := &t.Steps[t.Boundary-1]; b.From.Helo == "" && b.From.RDNSState == received.Missing && b.From.Addr.IsValid() && b.Class == Public {
-			t.find("no-reverse-name", Note, b.Index, fmt.Sprintf("%s has no reverse name", b.From.Addr), "many servers refuse mail from such addresses; its owner should set a PTR record")
+			t.find("no-reverse-name", Note, b.Index, fmt.Sprintf("%s has no reverse name", b.From.Addr), "many servers refuse mail from such addresses; its owner should publish a PTR record")
 		}
 	}
 }
 
 func (t *Trace) judgeClocks() {
 	var unsure []string
-	for _, c := range t.Clocks {
-		way := "fast"
-		if c.Offset < 0 {
-			way = "slow"
+	for i := range t.Clocks {
+		c := &t.Clocks[i]
+		if c.Certain {
+			t.certainClock(c)
+		} else {
+			unsure = append(unsure, c.Host+" is "+c.amount())
 		}
-		if !c.Certain {
-			unsure = append(unsure, fmt.Sprintf("%s is %s %s", c.Host, Words(abs(c.Offset)), way))
-			continue
-		}
-		hop := 0
-		if len(c.Hops) > 0 {
-			hop = c.Hops[0]
-		}
-		low, high := c.Low, c.High
-		if c.Offset < 0 {
-			low, high = -high, -low
-		}
-		text := fmt.Sprintf("the clock of %s is %s %s (between %s and %s)", c.Host, Words(abs(c.Offset)), way, Words(low), Words(high))
-		if c.Host == DateHost {
-			text = fmt.Sprintf("the sender's clock, which made the Date field, is %s %s", Words(abs(c.Offset)), way)
-		}
-		advice := "its owner should run NTP"
-		switch c.Cause {
-		case WholeHour:
-			text += ": a whole number of hours, as by daylight saving time or a wrong zone"
-			advice = "its owner should check time zone and daylight saving settings"
-		case ZoneSlip:
-			text += ": just its zone's distance from UTC, as when local time is written as universal time"
-			advice = "its owner should check the zone that the mail server writes"
-		case HalfHour:
-			text += ": a zone with half an hour"
-			advice = "its owner should check the time zone"
-		}
-		t.find("clock", Warning, hop, text, advice)
 	}
-	if len(unsure) > 0 {
-		t.find("clock-unclear", Warning, 0, "time runs backwards, but nobody can say which clock is wrong: "+strings.Join(unsure, ", or "), "a third host with a known clock would decide it; name your own hosts with --ours")
+	if len(unsure) == 0 {
+		return
 	}
+	text := "the stamps run backwards, but it is unclear which clock is wrong: either " + strings.Join(unsure, ", or ")
+	if h := t.hoursOff(); h != 0 {
+		text += fmt.Sprintf("; the oldest line differs from the Date field by exactly %s, which suggests a wrong time zone there", plural(h, "hour"))
+	}
+	t.find("clock-unclear", Warning, 0, text, "a third host with a known clock would decide it")
+}
+
+// amount says how wrong the clock is, with "at least" where only a bound is
+// known.
+func (c *Clock) amount() string {
+	way, off := "fast", c.Offset
+	if off < 0 {
+		way, off = "slow", -off
+	}
+	if !c.Certain {
+		return "at least " + Words(off) + " " + way
+	}
+	return Words(off) + " " + way
+}
+
+// smallError is the error of a sender's clock that is not worth a warning.
+const smallError = 5 * time.Minute
+
+func (t *Trace) certainClock(c *Clock) {
+	hop := 0
+	if len(c.Hops) > 0 {
+		hop = c.Hops[0]
+	}
+	low, high := c.Low, c.High
+	if c.Offset < 0 {
+		low, high = -high, -low
+	}
+	text := fmt.Sprintf("the clock of %s is %s", c.Host, c.amount())
+	if c.Host == DateHost {
+		text = fmt.Sprintf("the sender's clock, which wrote the Date field, is %s", c.amount())
+	} else if high-low > c.Offset.Abs()/4 {
+		text += fmt.Sprintf(" (between %s and %s)", Words(low), Words(high))
+	}
+	severity, advice := Warning, "its administrator should set it by NTP"
+	if (c.Host == DateHost || hop == 1) && c.Offset.Abs() <= smallError {
+		severity = Note
+	}
+	switch c.Cause {
+	case WholeHour:
+		text += ": whole hours, which suggests a wrong time zone or daylight saving setting"
+		advice = "its administrator should check the time zone and daylight saving settings"
+	case ZoneSlip:
+		text += ": exactly its zone's distance from UTC, which suggests local time written as UTC or the reverse"
+		advice = "its administrator should check the time zone that the mail server writes"
+	case HalfHour:
+		text += ": a half or three quarters of an hour, which suggests a wrong time zone"
+		advice = "its administrator should check the time zone"
+	}
+	t.find("clock", severity, hop, text, advice)
+}
+
+// hoursOff returns the whole hours by which the oldest line is later than the
+// Date field, or 0 if that is not a whole number of hours.
+func (t *Trace) hoursOff() int {
+	if len(t.Steps) == 0 || !t.DateStamp.OK || !t.Steps[0].Stamp.OK {
+		return 0
+	}
+	d := t.Steps[0].Stamp.Unix - t.DateStamp.Unix
+	hours := (d + 1800) / 3600
+	if off := d - hours*3600; hours < 1 || hours > 13 || off < -30 || off > 90 {
+		return 0
+	}
+	return int(hours)
 }
 
 func (t *Trace) judgeDelays() {
 	for i := range t.Steps {
 		s := &t.Steps[i]
 		if s.HasDelay && s.RawDelay < -2*time.Second && !t.blamedAt(s.Index, s.Index-1) {
-			t.find("backwards", Note, s.Index, fmt.Sprintf("line %d is stamped %s before line %d: a clock, not a delay", s.Index, Words(-s.RawDelay), s.Index-1), "")
+			t.find("backwards", Note, s.Index, fmt.Sprintf("line %d is dated %s before line %d: a clock is wrong, no delay", s.Index, Words(-s.RawDelay), s.Index-1), "")
 		}
 		if !s.HasDelay || s.Delay < 10*time.Minute {
 			continue
 		}
 		from := host(&t.Steps[max(i-1, 0)].Line)
 		if s.Kind == Fetch {
-			t.find("fetched", Note, s.Index, fmt.Sprintf("%s lay in the mailbox at %s until it was fetched", Words(s.Delay), from), "no server was slow: this is how often the mailbox is polled")
+			t.find("fetched", Note, s.Index, fmt.Sprintf("the message waited %s in the mailbox at %s until it was fetched", Words(s.Delay), from), "no server was slow; the mailbox is polled at intervals")
 			continue
 		}
 		text := fmt.Sprintf("%s between %s and %s", Words(s.Delay), from, host(&s.Line))
-		advice := "ask the admin of " + from + " for the log of this message: it waited in that queue"
+		advice := "ask the administrator of " + from + " for the log of this message: it probably waited in that queue"
 		t.find("delay", Warning, s.Index, text, advice)
 		if s.Low < s.Delay/2 {
-			t.find("only-bounds", Note, s.Index, fmt.Sprintf("only bounds are known: between %s and %s, for nothing vouches for the clocks on both sides; the wait may have been one hop earlier or later", Words(s.Low), Words(s.High)), "name hosts whose clocks you trust with --ours or --trusted")
+			t.find("only-bounds", Note, s.Index, fmt.Sprintf("the delay of line %d is only known to be between %s and %s, because the clocks on both sides are unconfirmed; the message may have waited one hop earlier or later", s.Index, Words(s.Low), Words(s.High)), "a host with a known clock on either side would settle it")
 		}
 	}
 }
@@ -141,7 +182,7 @@ func (t *Trace) judgeLines() {
 			noZone++
 		}
 		if s.Defects&(received.UnclosedComment|received.ControlCharacter|received.TooManyTokens|received.TooLong) != 0 {
-			t.find("odd-line", Note, s.Index, fmt.Sprintf("line %d is not well formed: %s", s.Index, strings.Join(s.Defects.List(), ", ")), "")
+			t.find("odd-line", Note, s.Index, fmt.Sprintf("line %d is malformed: %s", s.Index, strings.Join(s.Defects.List(), ", ")), "")
 		}
 		if old := oldTLS(s.TLS.Version); old != "" && s.Kind == Transport {
 			t.find("old-tls", Note, s.Index, fmt.Sprintf("the step to %s used %s, which is no longer safe", host(&s.Line), old), "both hosts should use TLS 1.2 or newer")
@@ -150,14 +191,14 @@ func (t *Trace) judgeLines() {
 			continue
 		}
 		if p := s.Proto.Name; p == "SMTP" || p == "ESMTP" {
-			t.find("clear-text", Note, s.Index, fmt.Sprintf("the step to %s was not encrypted, as far as the line tells", host(&s.Line)), "")
+			t.find("clear-text", Note, s.Index, fmt.Sprintf("the line does not show that the step to %s was encrypted", host(&s.Line)), "")
 		}
 	}
 	if noDate > 0 {
-		t.find("no-date", Note, 0, fmt.Sprintf("%d of %d lines have no date that can be read", noDate, len(t.Steps)), "")
+		t.find("no-date", Note, 0, fmt.Sprintf("%d of %d lines have no readable date", noDate, len(t.Steps)), "")
 	}
 	if noZone > 0 {
-		t.find("no-zone", Note, 0, fmt.Sprintf("%d lines do not name their zone; they were read as UTC", noZone), "")
+		t.find("no-zone", Note, 0, fmt.Sprintf("%s without a known time zone: not compared with the other clocks", plural(noZone, "line")), "")
 	}
 }
 
@@ -174,7 +215,7 @@ func oldTLS(v string) string {
 	return ""
 }
 
-// judgeFields looks at the fields that every message needs (RFC 5322, 3.6).
+// judgeFields checks the fields that every message needs (RFC 5322, 3.6).
 func (t *Trace) judgeFields() {
 	has := t.header.has
 	if len(has) == 0 {
@@ -183,19 +224,19 @@ func (t *Trace) judgeFields() {
 	if has["from"] == 0 {
 		t.find("no-from", Warning, 0, "there is no From field", "every message needs one (RFC 5322, 3.6)")
 	} else if has["from"] > 1 {
-		t.find("two-from", Warning, 0, "there are several From fields: programs show different ones", "treat it as forged")
+		t.find("two-from", Warning, 0, "there are several From fields, and programs show different ones", "treat the message as forged")
 	}
 	switch {
 	case has["date"] == 0:
 		t.find("no-date-field", Warning, 0, "there is no Date field", "every message needs one (RFC 5322, 3.6)")
 	case !t.DateStamp.OK:
-		t.find("bad-date-field", Warning, 0, "the Date field cannot be read: "+t.Date, "")
+		t.find("bad-date-field", Warning, 0, "unreadable Date field: "+t.Date, "")
 	}
 	if has["to"]+has["cc"]+has["bcc"] == 0 {
-		t.find("no-recipient", Note, 0, "no recipient is named in To or Cc", "usual for blind copies and lists, and for spam")
+		t.find("no-recipient", Note, 0, "neither To nor Cc names a recipient", "common for blind copies and lists, and for spam")
 	}
 	if has["bcc"] > 0 && t.header.bcc != "" {
-		t.find("visible-bcc", Warning, 0, "the Bcc field was not removed: everybody can read it", "the sender's program or its first server should remove it")
+		t.find("visible-bcc", Warning, 0, "the Bcc field was not removed, so every recipient can read it", "the sender's mail program or first server should remove it")
 	}
 	if has["message-id"] == 0 {
 		t.find("no-message-id", Note, 0, "there is no Message-ID field", "")
@@ -207,14 +248,15 @@ func (t *Trace) judgeFields() {
 				continue
 			}
 			if d := s.Time.Sub(t.DateStamp.Time()); d > 10*time.Minute && !t.clockBlamed(DateHost) {
-				t.find("late-submission", Note, s.Index, fmt.Sprintf("it was first received %s after its Date", Words(d)), "it was written earlier and sent later, or the sender's clock is slow")
+				t.find("late-submission", Note, s.Index, fmt.Sprintf("the first server received it %s after its Date", Words(d)), "it was written earlier and sent later, or the sender's clock is slow")
 			}
 			break
 		}
 	}
 }
 
-// blamedAt tells whether a clock that is surely wrong stamped one of the lines.
+// blamedAt reports whether one of the lines was dated by a clock that is
+// certainly wrong.
 func (t *Trace) blamedAt(lines ...int) bool {
 	for _, c := range t.Clocks {
 		for _, h := range c.Hops {

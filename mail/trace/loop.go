@@ -14,7 +14,7 @@ const (
 	ownVisits = 5
 )
 
-// Loop is a message that went round.
+// Loop is a part of the way that the message took more than once.
 type Loop struct {
 	Hosts []string `json:"hosts"`
 	For   string   `json:"for,omitempty"`

@@ -40,17 +40,18 @@ var disciplined = map[string]bool{
 	"sendgrid": true, "mailgun": true, "mailchimp": true, "fastmail": true, "proton": true, "meta": true, "united": true,
 }
 
-// marks collects the stamps and gives each clock a node. Suspect lines are
-// left out: they are no evidence.
+// marks collects the stamps and gives each clock a node. Suspect lines
+// are left out, because they are no evidence, and so are stamps of an unknown
+// zone, which may be hours off.
 func (t *Trace) marks(o *Options) *clockFit {
 	m := &clockFit{names: []string{""}, class: []int64{0}}
-	if t.DateStamp.OK {
+	if t.DateStamp.OK && t.DateStamp.Zone != received.NoZone {
 		m.add(-1, t.DateStamp, DateHost, weightDate, 0)
 	}
 	last := len(t.Steps) - 1
 	for i := range t.Steps {
 		s := &t.Steps[i]
-		if !s.Stamp.OK || s.Trust == Suspect {
+		if !s.Stamp.OK || s.Stamp.Zone == received.NoZone || s.Trust == Suspect {
 			continue
 		}
 		weight := int64(weightOther)
