@@ -28,6 +28,7 @@ type traceFlags struct {
 	anonymise, dns      bool
 	diff                string
 	trusted, ours       []string
+	mailbox             string
 	from, to, since     string
 	// config reads relay.hcl; told is false for the built-in one, which knows
 	// nothing of this house.
@@ -67,6 +68,7 @@ Exit status: 0 when all is well, 1 with findings, 2 when nothing can be read.`,
 	fl.IntVar(&f.explain, "explain", 0, "show line `N` as it stands, its parts marked")
 	fl.BoolVar(&f.anonymise, "anonymise", false, "replace names and addresses by stable pseudonyms")
 	fl.StringVar(&f.diff, "diff", "", "compare message `A` with the file that follows")
+	fl.StringVar(&f.mailbox, "mailbox", "", "the `PROVIDER` of the mailbox that the message was read in: "+strings.Join(trace.Mailboxes(), ", "))
 	fl.StringSliceVar(&f.trusted, "trusted", nil, "`NETS` whose Received lines we believe")
 	fl.StringSliceVar(&f.ours, "ours", nil, "`NAMES` of our own hosts; .example.org stands for all below it")
 	fl.BoolVar(&f.dns, "dns", false, "verify DKIM signatures now, with DNS")
@@ -106,7 +108,10 @@ func (f *traceFlags) run(cmd *cobra.Command, args []string) error {
 
 // options joins the flags with what the configuration says of us.
 func (f *traceFlags) options() (trace.Options, error) {
-	o := trace.Options{Ours: f.ours}
+	o := trace.Options{Ours: f.ours, Mailbox: f.mailbox}
+	if f.mailbox != "" && !trace.KnownMailbox(f.mailbox) {
+		return o, fmt.Errorf("--mailbox: unknown provider %q; known are %s", f.mailbox, strings.Join(trace.Mailboxes(), ", "))
+	}
 	for _, t := range f.trusted {
 		p, err := netip.ParsePrefix(t)
 		if err != nil {

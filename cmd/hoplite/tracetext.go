@@ -111,7 +111,11 @@ func (s *screen) arrow() string {
 
 // trace prints everything.
 func (s *screen) trace(t *trace.Trace) {
-	fmt.Fprintln(s.w, s.paint(bold, s.words(t.Verdict())))
+	if v := s.words(t.Verdict()); utf8.RuneCountInString(v) <= s.width {
+		fmt.Fprintln(s.w, s.paint(bold, v))
+	} else {
+		s.wrapped("", 0, v)
+	}
 	if len(t.Steps) > 0 {
 		fmt.Fprintln(s.w)
 		s.table(t)

@@ -146,11 +146,7 @@ func (t *Trace) Verdict() string {
 		}
 	}
 	parts := []string{plural(n, "hop")}
-	switch {
-	case !t.HasTotal || len(t.Steps) < 2:
-	case suspects > 0:
-		parts = append(parts, Words(t.Total)+" without the suspect ones")
-	default:
+	if t.HasTotal && len(t.Steps) > 1 {
 		parts = append(parts, Words(t.Total))
 	}
 	if wrong > 0 {

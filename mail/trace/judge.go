@@ -49,7 +49,7 @@ func (t *Trace) judgeTrust() {
 		if s.Trust != Suspect {
 			continue
 		}
-		severity, advice := Warning, "do not rely on this line or on older ones; the origin is the address in the boundary line"
+		severity, advice := Warning, "do not rely on this line or on older ones; the total time leaves them out, and the origin is the address in the boundary line"
 		switch {
 		case s.signs&ownNameSign != 0:
 			severity = Problem

@@ -67,6 +67,10 @@ func Mailboxes() []string {
 	return names
 }
 
+// KnownMailbox reports whether Options.Mailbox knows a name or another spelling
+// of it.
+func KnownMailbox(name string) bool { return providerNamed(name) != nil }
+
 // providerNamed returns the provider with that name or alias, or nil.
 func providerNamed(name string) *provider {
 	for _, p := range providers {
