@@ -23,7 +23,7 @@ func NewRouter(addresses Addresses, chains []*Chain) *Router {
 
 // Way returns the name of the hop that takes r, and the recipient as it is
 // known there, without asking the hop.
-func (o *Router) Way(tx *mail.Transaction, r mail.Rcpt) (string, mail.Rcpt, error) {
+func (o *Router) Route(tx *mail.Transaction, r mail.Rcpt) (string, mail.Rcpt, error) {
 	route, r, err := o.find(tx, r)
 	if err != nil {
 		return "", r, err

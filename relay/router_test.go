@@ -63,7 +63,7 @@ func TestRouterWay(t *testing.T) {
 		"no route":                       {to: "x@nowhere.example", code: 550},
 	} {
 		t.Run(name, func(t *testing.T) {
-			hop, at, err := r.Way(tx, mail.Rcpt{To: mail.Address(tt.to)})
+			hop, at, err := r.Route(tx, mail.Rcpt{To: mail.Address(tt.to)})
 			var reply *mail.Reply
 			if errors.As(err, &reply) != (tt.code != 0) || reply != nil && reply.Code != tt.code {
 				t.Fatalf("error %v, want %d", err, tt.code)

@@ -326,7 +326,7 @@ func (c *queueCmd) order(cmd *cobra.Command, a queueadmin.Admin, do, text string
 		return err
 	}
 	bar := counter(cmd, 1, do)
-	p, err := a.Obey(cmd.Context(), queue.Order{Do: do, Filter: f, Text: text}, func(p queue.Progress) {
+	p, err := a.Execute(cmd.Context(), queue.Order{Do: do, Filter: f, Text: text}, func(p queue.Progress) {
 		bar.ChangeMax(p.Of)
 		bar.Set(p.Done + p.Busy + p.Held)
 	})

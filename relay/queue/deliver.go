@@ -23,15 +23,15 @@ type attempt struct {
 	ctx context.Context
 }
 
-// work makes an attempt, and then others as long as the schedule has any.
+// work makes an attempt, and then others as long as the schedule returns any.
 func (q *Queue) work(a attempt) {
 	for a.job != nil {
 		a = q.attempt(a)
 	}
 }
 
-// attempt makes one attempt, settles what comes of it, and returns the next one
-// for this goroutine. What it reads of the message does not change.
+// attempt makes one attempt, records its outcome, and returns the next attempt for
+// this goroutine. It reads only fields of the message that never change.
 func (q *Queue) attempt(a attempt) (next attempt) {
 	msg := a.job.Message
 	rcpts := make([]mail.Rcpt, len(a.job.Rcpts))
@@ -43,7 +43,7 @@ func (q *Queue) attempt(a attempt) (next attempt) {
 
 	started := time.Now()
 	res, err := q.handOver(a, tx, rcpts)
-	if q.lost(err) {
+	if q.stopIfFenced(err) {
 		return attempt{}
 	}
 	if err != nil { // the message's octets are gone
@@ -56,7 +56,7 @@ func (q *Queue) attempt(a attempt) (next attempt) {
 	}
 	q.stats.attempts.Add(1)
 	final, next := q.finish(a.job, &res)
-	q.tell(Attempt{
+	q.recordAttempt(Attempt{
 		ID: msg.ID, From: msg.Envelope.From, Upstream: a.job.Upstream(), Queued: msg.At, Started: started,
 		Outcomes: res.Outcomes, Final: final,
 	})
@@ -64,9 +64,9 @@ func (q *Queue) attempt(a attempt) (next attempt) {
 }
 
 // handOver hands a message to its upstream once. A panic on the way is a
-// temporary failure of this attempt. An error means that there was no attempt:
-// the message's octets, or the whole journal, are no longer there.
-func (q *Queue) handOver(a attempt, tx *mail.Transaction, rcpts []mail.Rcpt) (res schedule.Result, lost error) {
+// temporary failure of this attempt. An error means that no attempt was made,
+// because the message's octets are gone or the journal has been taken over.
+func (q *Queue) handOver(a attempt, tx *mail.Transaction, rcpts []mail.Rcpt) (res schedule.Result, gone error) {
 	defer func() {
 		if p := recover(); p != nil {
 			q.log.Error().Str("id", tx.ID).Interface("panic", p).Bytes("stack", debug.Stack()).Msg("attempt")
@@ -97,7 +97,7 @@ func (q *Queue) handOver(a attempt, tx *mail.Transaction, rcpts []mail.Rcpt) (re
 	return offer(a.ctx, h, m, rcpts), nil
 }
 
-// offer goes through RCPT and the message.
+// offer offers the recipients and then the message to a handoff.
 func offer(ctx context.Context, h mail.Handoff, m *mail.Message, rcpts []mail.Rcpt) (res schedule.Result) {
 	res.Outcomes = make([]mail.Outcome, len(rcpts))
 	taken := make([]int, 0, len(rcpts))
@@ -127,7 +127,7 @@ func offer(ctx context.Context, h mail.Handoff, m *mail.Message, rcpts []mail.Rc
 	return res
 }
 
-// all is the same outcome for each recipient.
+// all returns the same outcome for each recipient.
 func all(rcpts []mail.Rcpt, r *mail.Reply) []mail.Outcome {
 	out := make([]mail.Outcome, len(rcpts))
 	for i := range rcpts {
@@ -136,8 +136,8 @@ func all(rcpts []mail.Rcpt, r *mail.Reply) []mail.Outcome {
 	return out
 }
 
-// transaction is the message as the next hop sees it. Recipients are added one
-// by one.
+// transaction returns the message as the next hop sees it, without recipients,
+// which are offered one by one.
 func transaction(msg *schedule.Message, hostname string) *mail.Transaction {
 	tx := &mail.Transaction{ID: msg.ID, At: msg.At, Envelope: msg.Envelope, Trail: &mail.Trail{}, Hostname: hostname}
 	tx.Envelope.Rcpts = nil
@@ -170,7 +170,7 @@ func (q *Queue) finish(j *schedule.Job, res *schedule.Result) (final bool, next 
 	}
 	reports := q.own.reports(due)
 	err := q.own.commit(reports, last)
-	if q.lost(err) {
+	if q.stopIfFenced(err) {
 		return s.Final, attempt{}
 	}
 	if err != nil {
@@ -186,9 +186,9 @@ func (q *Queue) finish(j *schedule.Job, res *schedule.Result) (final bool, next 
 	return s.Final, next
 }
 
-// giveUp settles mail at a destination that is down, without attempts: what has
-// expired is returned, what is late is reported. The lock is held.
-func (q *Queue) giveUp(o schedule.Overdue) {
+// settleOverdue records failures for mail whose destination is down, without
+// attempts: expired mail is returned, late mail is reported. The lock is held.
+func (q *Queue) settleOverdue(o schedule.Overdue) {
 	for some := range slices.Chunk(o.Jobs, len(o.Jobs)/8+1) { // a whole queue may expire at once
 		q.workers.Go(func() {
 			for _, j := range some {
@@ -200,7 +200,7 @@ func (q *Queue) giveUp(o schedule.Overdue) {
 				}
 				final, next := q.finish(j, &res)
 				if final {
-					q.tell(Attempt{
+					q.recordAttempt(Attempt{
 						ID: msg.ID, From: msg.Envelope.From, Upstream: j.Upstream(), Queued: msg.At, Started: now, Outcomes: res.Outcomes, Final: true,
 					})
 				}
@@ -212,8 +212,8 @@ func (q *Queue) giveUp(o schedule.Overdue) {
 	}
 }
 
-// tell writes the log line of an attempt, and history.
-func (q *Queue) tell(a Attempt) {
+// recordAttempt writes the log line of an attempt and passes it to history.
+func (q *Queue) recordAttempt(a Attempt) {
 	e, word := q.log.Info(), "delivered"
 	for i := range a.Outcomes {
 		r := &a.Outcomes[i].Reply

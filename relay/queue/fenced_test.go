@@ -26,7 +26,7 @@ func TestFenced(t *testing.T) {
 			}
 		}},
 		{"when an order is given", func(t *testing.T, h *testQueue) {
-			if _, err := h.Obey(t.Context(), Order{Do: "retry"}, nil); !errors.Is(err, journal.ErrFenced) {
+			if _, err := h.Execute(t.Context(), Order{Do: "retry"}, nil); !errors.Is(err, journal.ErrFenced) {
 				t.Errorf("order: %v", err)
 			}
 		}},
@@ -105,7 +105,7 @@ func TestFenced(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		q.lost(journal.ErrFenced)
+		q.stopIfFenced(journal.ErrFenced)
 		if err := q.Run(t.Context(), 0); !errors.Is(err, journal.ErrFenced) {
 			t.Errorf("Run returned %v", err)
 		}

@@ -19,7 +19,7 @@ type intake struct {
 	name string
 }
 
-// Waits reports true: no other server is asked before the 250.
+// Waits returns true: no other server is asked before the 250.
 func (h *intake) Waits() bool { return true }
 
 // Open refuses while the disk is nearly full, before the client sends anything
@@ -66,7 +66,7 @@ func (h *handoff) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
 	case errors.Is(err, errTooMany):
 		reply = *mail.NewReply(452, "4.5.3", "Too many recipients")
 	case err != nil:
-		h.hop.q.lost(err)
+		h.hop.q.stopIfFenced(err)
 		reply = *notStored(err)
 	}
 	out := make([]mail.Outcome, len(h.rcpts))
@@ -109,8 +109,8 @@ func (h *handoff) store(ctx context.Context, m *mail.Message) (string, error) {
 	return msg.ID, nil
 }
 
-// quarantine holds a message for the reason that a filter gave, and returns its
-// state for the journal; nil if it is not held.
+// quarantine holds a message for a filter's reason and returns its state for the
+// journal. Without a reason it does nothing and returns nil.
 func quarantine(msg *schedule.Message, reason string) []byte {
 	if reason == "" {
 		return nil
@@ -119,8 +119,8 @@ func quarantine(msg *schedule.Message, reason string) []byte {
 	return record.State(msg)
 }
 
-// Close lets the deliveries begin. The client may have its reply before that,
-// without waiting for them to start.
+// Close starts the deliveries. It is called after the client has received its
+// reply, which therefore does not wait for them.
 func (h *handoff) Close() error {
 	if len(h.msgs) == 0 {
 		return nil

@@ -50,7 +50,7 @@ func (in *injector) run(ctx context.Context) {
 			in.log.Info().Str("id", id).Str("file", base+".eml").Msg("injected")
 			os.Remove(base + ".json")
 			os.Remove(base + ".eml")
-		case in.q.lost(err):
+		case in.q.stopIfFenced(err):
 			return
 		case errors.As(err, new(*badPair)):
 			in.log.Error().Err(err).Str("file", base+".eml").Msg("not injected; renamed to .bad")
@@ -62,7 +62,7 @@ func (in *injector) run(ctx context.Context) {
 	}
 }
 
-// badPair is an error that another attempt would meet again.
+// badPair is an error that would occur again.
 type badPair struct{ error }
 
 // inject queues the message in base.eml with the envelope in base.json.

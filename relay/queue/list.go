@@ -75,7 +75,7 @@ type matcher struct {
 	to, from mail.Patterns
 }
 
-// compile parses the patterns. hostname is the pattern local.
+// compile parses the patterns; "local" means hostname.
 func (f *Filter) compile(hostname string) (c matcher, err error) {
 	c.Filter = f
 	for _, p := range []struct {

@@ -32,15 +32,15 @@ func NewMetrics() *Metrics {
 		sync:    histogram("sync_seconds", "Time of one write and sync of the log.", prometheus.ExponentialBuckets(0.0001, 2, 15)),
 		transit: histogram("transit_seconds", "Time from a message's MAIL to its delivery, for each recipient.", prometheus.ExponentialBuckets(0.001, 4, 14)),
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "hoplite_queue_outcomes_total", Help: "Recipients by upstream and by what an attempt came to.",
+			Name: "hoplite_queue_outcomes_total", Help: "Recipients by upstream and outcome of the attempt.",
 		}, []string{"upstream", "outcome"}),
 		messages: desc("messages", "Messages in the queue by state.", "state"),
 		oldest:   desc("oldest_seconds", "Age of the oldest message by state.", "state"),
 		log:      desc("log_bytes", "Size of the log."),
-		live:     desc("log_live_bytes", "Size of what is alive in the log."),
-		queued:   desc("queued_total", "Messages that were queued."),
-		attempts: desc("attempts_total", "Attempts to hand a message over."),
-		leftOut:  desc("reports_left_out_total", "Reports about mail that can't be returned which the postmaster did not get, as there were too many in an hour."),
+		live:     desc("log_live_bytes", "Size of the live data in the log."),
+		queued:   desc("queued_total", "Messages queued."),
+		attempts: desc("attempts_total", "Delivery attempts."),
+		leftOut:  desc("reports_left_out_total", "Reports about undeliverable mail that were not sent to the postmaster because of the hourly limit."),
 	}
 }
 

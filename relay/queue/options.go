@@ -34,8 +34,9 @@ type Options struct {
 	Free func() (int64, error)
 	// Inject is the folder data/queue/inject; empty disables injection.
 	Inject string
-	// Sender returns the reverse path to use for mail to r. It differs from
-	// from where a forwarder must receive the bounces (SRS). nil keeps from.
+	// Sender returns the reverse path to use for mail to r: another one than
+	// from if bounces of forwarded mail must come back here (SRS). nil keeps
+	// from.
 	Sender func(from mail.Address, r mail.Rcpt) mail.Address
 	// Attempted is called after each attempt.
 	Attempted func(a Attempt)
@@ -65,9 +66,9 @@ type Upstream struct {
 	schedule.Policy
 }
 
-// Guide is a Router's hop that can name a recipient's upstream without
+// RouteFinder is a Router's hop that can name a recipient's upstream without
 // delivering: the upstream, and the recipient as that upstream knows it. An
 // error is the reply to RCPT.
-type Guide interface {
-	Way(tx *mail.Transaction, r mail.Rcpt) (upstream string, to mail.Rcpt, err error)
+type RouteFinder interface {
+	Route(tx *mail.Transaction, r mail.Rcpt) (upstream string, to mail.Rcpt, err error)
 }

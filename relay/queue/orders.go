@@ -33,9 +33,9 @@ type Progress struct {
 // chunk is the number of messages that one commit changes.
 const chunk = 200
 
-// Obey carries out an order on all messages that match its filter, and calls say
-// with the progress. What has been reported as done is on disk.
-func (q *Queue) Obey(ctx context.Context, o Order, say func(Progress)) (Progress, error) {
+// Execute carries out an order on all messages that match its filter, and calls
+// progress as it goes. What has been reported as done is on disk.
+func (q *Queue) Execute(ctx context.Context, o Order, progress func(Progress)) (Progress, error) {
 	do := schedule.Order{Do: o.Do, Text: o.Text}
 	switch {
 	case !slices.Contains(schedule.Orders, o.Do):
@@ -59,20 +59,20 @@ func (q *Queue) Obey(ctx context.Context, o Order, say func(Progress)) (Progress
 		if err := ctx.Err(); err != nil {
 			return p, err
 		}
-		if err := q.obeySome(do, some, &p); err != nil {
+		if err := q.executeSome(do, some, &p); err != nil {
 			return p, fmt.Errorf("%s: %w", o.Do, err)
 		}
-		if say != nil {
-			say(p)
+		if progress != nil {
+			progress(p)
 		}
 	}
 	q.log.Info().Str("order", o.Do).Int("messages", p.Done).Int("busy", p.Busy).Str("text", o.Text).Msg("queue order")
 	return p, nil
 }
 
-// obeySome carries out an order on some messages: in memory, on disk, and then
+// executeSome carries out an order on some messages: in memory, on disk, and then
 // in the schedule.
-func (q *Queue) obeySome(o schedule.Order, some []*schedule.Message, p *Progress) error {
+func (q *Queue) executeSome(o schedule.Order, some []*schedule.Message, p *Progress) error {
 	var made []schedule.Change
 	var due []dsn.Report
 	var changes []journal.Change
@@ -95,7 +95,7 @@ func (q *Queue) obeySome(o schedule.Order, some []*schedule.Message, p *Progress
 	})
 	reports := q.own.reports(due)
 	err := q.commitOrder(reports, changes)
-	q.lost(err)
+	q.stopIfFenced(err)
 	q.update(func(m *schedule.Machine) {
 		for _, c := range made {
 			m.Settle(c, err, time.Now())

@@ -1,16 +1,16 @@
 // Package queue is a hop that stores messages: it answers 250 when a message is
-// on disk, and hands it to another hop as often as it takes.
+// on disk, and then hands it to another hop until every recipient is settled.
 //
-// The queue connects parts that are packages of their own, and owns what none
-// of them has, a lock and goroutines:
+// The queue connects four packages, and adds the lock and the goroutines that they
+// do not have:
 //
 //   - schedule decides what is attempted when; it is a pure state machine
 //   - journal stores messages durably
 //   - record is the form in which envelopes and states are stored
 //   - report decides which reports are owed, and to whom
 //
-// The next hops are given to it, usually relay/forward. docs/queue.md lists the
-// states of a message.
+// The next hops, usually of relay/forward, are added by the caller. docs/queue.md
+// lists the states of a message.
 //
 // A message arrives through Hop (hop.go), is attempted and settled (deliver.go),
 // and may be changed by an administrator's order (orders.go). All of that goes
@@ -52,7 +52,7 @@ type Queue struct {
 	quota     report.Quota
 	upstreams map[string]*Upstream
 	alarm     time.Time       // when watch wakes up; zero if it does not
-	size      int             // as Resized was told
+	size      int             // the last argument of Resized
 	attempts  context.Context // of the attempts
 	cancel    context.CancelFunc
 }
@@ -101,7 +101,7 @@ func Open(opt Options) (*Queue, error) {
 	return q, nil
 }
 
-// update applies f to the schedule and starts what it asks for.
+// update applies f to the schedule and carries out the effects.
 func (q *Queue) update(f func(m *schedule.Machine)) {
 	q.step(func(m *schedule.Machine) (free bool) { f(m); return false })
 }
@@ -124,7 +124,7 @@ func (q *Queue) step(f func(m *schedule.Machine) (free bool)) (next attempt) {
 		q.workers.Go(func() { q.work(a) })
 	}
 	for _, o := range effects.Overdue {
-		q.giveUp(o)
+		q.settleOverdue(o)
 	}
 	if len(effects.Done) > 0 {
 		q.opt.Journal.Done(effects.Done...)
@@ -194,8 +194,8 @@ func (q *Queue) Change(s Settings) {
 	})
 }
 
-// Add makes an upstream known, or replaces one with the same name; attempts
-// under way end as they began.
+// Add adds an upstream, or replaces the one with the same name. Attempts under way
+// continue with the old one.
 func (q *Queue) Add(u Upstream) {
 	q.update(func(m *schedule.Machine) {
 		q.upstreams[u.Name] = &u
@@ -234,9 +234,9 @@ func (q *Queue) check(name string) (check func(context.Context, *mail.Transactio
 func (q *Queue) hostname() string { return q.settings.Load().Hostname }
 
 // routable reports whether the Router accepts all waiting recipients of a
-// message, as far as it can say. The lock is held.
+// message. A Router that is not a RouteFinder accepts all. The lock is held.
 func (q *Queue) routable(msg *schedule.Message) bool {
-	guide, ok := q.upstreams[Router].Hop.(Guide)
+	finder, ok := q.upstreams[Router].Hop.(RouteFinder)
 	if !ok {
 		return true
 	}
@@ -245,7 +245,7 @@ func (q *Queue) routable(msg *schedule.Message) bool {
 		if msg.Rcpts[i].Status != schedule.Waiting {
 			continue
 		}
-		if _, _, err := guide.Way(tx, msg.Envelope.Rcpts[i]); err != nil && mail.AsReply(err).Permanent() {
+		if _, _, err := finder.Route(tx, msg.Envelope.Rcpts[i]); err != nil && mail.AsReply(err).Permanent() {
 			return false
 		}
 	}
@@ -262,7 +262,7 @@ func (q *Queue) Run(ctx context.Context, drain time.Duration) error {
 	q.update(func(m *schedule.Machine) {
 		if !m.Running() {
 			err = nil
-			q.cancel() // of no attempt: none has begun
+			q.cancel() // releases the context of Open
 			q.attempts, q.cancel = attempts, cancel
 			if !q.fenced.Load() {
 				m.Start(time.Now())
@@ -311,10 +311,10 @@ func (q *Queue) watch(ctx context.Context) {
 	}
 }
 
-// lost reports whether err says that the journal has been taken over. Then
-// another process delivers its messages: the queue accepts and sends nothing
-// more, and cancels the attempts under way.
-func (q *Queue) lost(err error) bool {
+// stopIfFenced reports whether err says that the journal has been taken over. In
+// that case another process delivers its messages: the queue accepts and sends
+// nothing more, and cancels the attempts under way.
+func (q *Queue) stopIfFenced(err error) bool {
 	if !errors.Is(err, journal.ErrFenced) {
 		return false
 	}

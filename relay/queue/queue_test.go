@@ -250,7 +250,7 @@ type guide struct {
 	err error
 }
 
-func (g *guide) Way(_ *mail.Transaction, r mail.Rcpt) (string, mail.Rcpt, error) {
+func (g *guide) Route(_ *mail.Transaction, r mail.Rcpt) (string, mail.Rcpt, error) {
 	if g.err != nil {
 		return "", r, g.err
 	}
@@ -852,7 +852,7 @@ func TestOrders(t *testing.T) {
 	later := func(mail.Rcpt) *mail.Reply { return refuse(451, "", "later") }
 	obey := func(t *testing.T, h *testQueue, o Order, want Progress) {
 		t.Helper()
-		p, err := h.Obey(t.Context(), o, nil)
+		p, err := h.Execute(t.Context(), o, nil)
 		if err != nil || p != want {
 			t.Fatalf("%s: %+v, %v", o.Do, p, err)
 		}
@@ -902,7 +902,7 @@ func TestOrders(t *testing.T) {
 		h.out.slow = time.Minute
 		h.accept(t, "out", to("a@example.net")...)
 		synctest.Wait()
-		if _, err := h.Obey(t.Context(), Order{Do: "bounce", Filter: Filter{}}, nil); err != nil {
+		if _, err := h.Execute(t.Context(), Order{Do: "bounce", Filter: Filter{}}, nil); err != nil {
 			t.Fatal(err)
 		}
 		obey(t, h, Order{Do: "delete"}, Progress{Done: 1, Of: 1})
@@ -939,7 +939,7 @@ func TestOrders(t *testing.T) {
 			synctest.Wait()
 			slow.pause.Store(int64(time.Minute))
 			h.out.change(func() { h.out.send, h.out.slow = nil, 20*time.Minute })
-			if _, err := h.Obey(t.Context(), Order{Do: do, Text: "mx"}, nil); err != nil {
+			if _, err := h.Execute(t.Context(), Order{Do: do, Text: "mx"}, nil); err != nil {
 				t.Error(err)
 			}
 			pass(time.Hour)
@@ -977,7 +977,7 @@ func TestOrders(t *testing.T) {
 		synctest.Wait()
 		h.memory.Fail(errors.New("full"))
 		for _, do := range []string{"delete", "bounce", "hold"} {
-			if _, err := h.Obey(t.Context(), Order{Do: do}, nil); err == nil {
+			if _, err := h.Execute(t.Context(), Order{Do: do}, nil); err == nil {
 				t.Errorf("%s succeeded", do)
 			}
 		}

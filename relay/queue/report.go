@@ -17,7 +17,7 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// reporter is where reports come from.
+// reporter returns the sender of reports.
 func (q *Queue) reporter() report.Sender {
 	s := q.settings.Load()
 	return report.Sender{Hostname: s.Hostname, Postmaster: s.Postmaster}
@@ -36,15 +36,15 @@ func (q *Queue) owed(m *schedule.Machine, msg *schedule.Message, owed schedule.O
 	return slices.DeleteFunc(due, func(r dsn.Report) bool { return r.Why != "" && !q.allowed(msg, now) })
 }
 
-// allowed counts a report to the postmaster. If it is beyond the quota of this
-// hour, it is left to the summary. The lock is held.
+// allowed counts a report to the postmaster and reports whether it may be sent.
+// Otherwise the hourly summary counts it. The lock is held.
 func (q *Queue) allowed(msg *schedule.Message, now time.Time) bool {
 	if q.quota.Allow(msg.To(), now) {
 		return true
 	}
 	q.stats.leftOut.Add(1)
 	q.log.Warn().Str("id", msg.ID).Str("from", string(msg.Envelope.From)).Str("upstream", msg.To()).
-		Msg("no report: the postmaster had enough of them this hour")
+		Msg("no report: the postmaster has reached the hourly limit")
 	return false
 }
 
@@ -92,7 +92,7 @@ func (q *Queue) Bounce(ctx context.Context, tx *mail.Transaction, m *mail.Messag
 		return err
 	}
 	if err := q.opt.Journal.Commit(ctx, c.change); err != nil {
-		q.lost(err)
+		q.stopIfFenced(err)
 		return fmt.Errorf("queue report about %s: %w", tx.ID, err)
 	}
 	q.update(func(m *schedule.Machine) { q.admit(m, []composed{c}) })
@@ -110,23 +110,23 @@ func (q *Queue) sendSummary(s report.Summary) {
 			return
 		}
 	}
-	q.lost(err)
-	q.log.Error().Err(err).Msg("summary of the reports that were left out")
+	q.stopIfFenced(err)
+	q.log.Error().Err(err).Msg("the summary of unsent reports could not be queued")
 }
 
-// direct gives a message of our own to the upstream that the Router would lead
-// it to.
+// direct changes the upstream of one of the queue's own messages to the one that
+// the Router would choose.
 func (q *Queue) direct(msg *schedule.Message) {
-	var guide Guide
+	var finder RouteFinder
 	q.update(func(*schedule.Machine) {
 		if up := q.upstreams[Router]; up != nil {
-			guide, _ = up.Hop.(Guide)
+			finder, _ = up.Hop.(RouteFinder)
 		}
 	})
-	if guide == nil {
+	if finder == nil {
 		return
 	}
-	name, to, err := guide.Way(transaction(msg, q.hostname()), msg.Envelope.Rcpts[0])
+	name, to, err := finder.Route(transaction(msg, q.hostname()), msg.Envelope.Rcpts[0])
 	if err != nil {
 		return // the Router refuses it during the attempt
 	}
@@ -137,7 +137,7 @@ func (q *Queue) direct(msg *schedule.Message) {
 	})
 }
 
-// composed is a message of our own that is ready to be stored.
+// composed is one of the queue's own messages, ready to be stored.
 type composed struct {
 	msg    *schedule.Message
 	change journal.Change
@@ -148,8 +148,8 @@ type composed struct {
 type composer struct {
 	journal  journal.Journal
 	hostname func() string
-	// way changes a message's upstream to the one that the routes lead to, so
-	// that it passes through the queue once.
+	// way changes a message's upstream from the Router to the one that the
+	// routes select, so that it passes through the queue only once.
 	way func(msg *schedule.Message)
 	log zerolog.Logger
 }

@@ -235,7 +235,7 @@ func State(msg *schedule.Message) []byte {
 	p := packer{make([]byte, 0, 64+64*len(msg.Rcpts))}
 	p.b = append(p.b, stateForm)
 	held := msg.Held
-	if msg.Stranded() {
+	if msg.AwaitsUpstream() {
 		held = "" // decided again at each start
 	}
 	p.text(held)

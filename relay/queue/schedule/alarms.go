@@ -26,8 +26,8 @@ type holdAlarm struct {
 	place int
 }
 
-// alarms is a heap, the earliest first. An alarm's time does not change while it
-// is in the heap.
+// alarms is a heap, the earliest first. An alarm whose time changes must be set
+// again.
 type alarms []alarm
 
 // Len, Less, Swap, Push and Pop implement heap.Interface.

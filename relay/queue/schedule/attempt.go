@@ -77,8 +77,8 @@ type Step struct {
 	Job   *Job
 	Final bool // no recipient of the message is waiting any more
 	// Save asks for the message's state, and for reports about what is owed, to
-	// be committed, and for Saved to be called then. The job takes up its
-	// place in the schedule until that.
+	// be committed, and for Saved to be called then. Until that the job
+	// counts as active.
 	Save bool
 	Owed Owed
 }
@@ -86,12 +86,12 @@ type Step struct {
 // Finish records the outcome of an attempt, or that an overdue job fails
 // without one.
 func (m *Machine) Finish(j *Job, res *Result, now time.Time) Step {
-	if j.attempts {
-		m.dispatcher.learn(j.dest, res, now)
+	if j.counted {
+		m.dispatcher.learnFrom(j.dest, res, now)
 	}
 	msg := j.Message
 	if msg.gone { // an administrator deleted it during the attempt
-		m.dispatcher.leave(j)
+		m.dispatcher.endAttempt(j)
 		return Step{Job: j, Final: true}
 	}
 	j.unreached = res.Unreached != nil || res.Cut
@@ -101,7 +101,7 @@ func (m *Machine) Finish(j *Job, res *Result, now time.Time) Step {
 	if step.Final && owed.None() { // the usual case: nothing to wait for
 		m.effects.Done = append(m.effects.Done, msg.ID)
 		m.forget(msg)
-		m.dispatcher.leave(j)
+		m.dispatcher.endAttempt(j)
 		return step
 	}
 	step.Save = true
@@ -116,14 +116,14 @@ func (m *Machine) Lost(j *Job) bool {
 		m.effects.Done = append(m.effects.Done, j.Message.ID)
 		m.forget(j.Message)
 	}
-	m.dispatcher.leave(j)
+	m.dispatcher.endAttempt(j)
 	return was
 }
 
 // Saved continues after a Step that asked for a commit; err is the commit's.
 func (m *Machine) Saved(s Step, err error, now time.Time) {
 	j, msg := s.Job, s.Job.Message
-	m.dispatcher.leave(j)
+	m.dispatcher.endAttempt(j)
 	switch {
 	case msg.gone:
 	case err != nil:

@@ -31,22 +31,22 @@ func (s *dispatcher) dispatch() {
 		d.inRing = false
 		if d.wants() {
 			s.begin(d.pop())
-			s.line(d)
+			s.enqueue(d)
 		}
 	}
 }
 
 func (s *dispatcher) begin(j *Job) {
-	j.state, j.attempts = jobActive, true
+	j.state, j.counted = jobActive, true
 	j.Message.active++
 	j.dest.active++
 	s.active++
 	s.effects.Start = append(s.effects.Start, j)
 }
 
-// line puts d in the ring of destinations that take turns, if it wants another
+// enqueue puts d in the ring of destinations that take turns, if it wants another
 // attempt.
-func (s *dispatcher) line(d *destination) {
+func (s *dispatcher) enqueue(d *destination) {
 	if !d.inRing && d.wants() {
 		d.inRing = true
 		s.ring.push(d)
@@ -80,7 +80,7 @@ func (s *dispatcher) ready(j *Job) {
 	s.alarms.clear(j)
 	j.state = jobReady
 	j.dest.push(j)
-	s.line(j.dest)
+	s.enqueue(j.dest)
 }
 
 // drop removes a job from everything but a line, which skips it.
@@ -95,11 +95,11 @@ func (s *dispatcher) drop(j *Job) {
 	if i := slices.Index(msg.jobs, j); i >= 0 {
 		msg.jobs = slices.Delete(msg.jobs, i, i+1)
 	}
-	s.tidy(j.dest)
+	s.forgetIdle(j.dest)
 }
 
-// tidy forgets a domain for which no mail is queued.
-func (s *dispatcher) tidy(d *destination) {
+// forgetIdle forgets a domain for which no mail is queued.
+func (s *dispatcher) forgetIdle(d *destination) {
 	if len(d.jobs) == 0 && d.active == 0 && d.domain != "" {
 		s.alarms.clear(d)
 		if s.destinations[d.key] == d {
@@ -108,20 +108,20 @@ func (s *dispatcher) tidy(d *destination) {
 	}
 }
 
-// leave ends a job's attempt.
-func (s *dispatcher) leave(j *Job) {
+// endAttempt ends a job's attempt.
+func (s *dispatcher) endAttempt(j *Job) {
 	j.Message.active--
-	if j.attempts {
-		j.attempts = false
+	if j.counted {
+		j.counted = false
 		s.active--
 		j.dest.active--
 	}
-	s.line(j.dest)
-	s.tidy(j.dest)
+	s.enqueue(j.dest)
+	s.forgetIdle(j.dest)
 }
 
-// learn records what an attempt says about the destination.
-func (s *dispatcher) learn(d *destination, res *Result, now time.Time) {
+// learnFrom records what an attempt says about the destination.
+func (s *dispatcher) learnFrom(d *destination, res *Result, now time.Time) {
 	switch why := res.Unreached; {
 	case why != nil && !res.Spoke:
 		s.unreached(d, KeepReply(&mail.Outcome{Reply: *why}), now)
@@ -136,7 +136,7 @@ func (s *dispatcher) reached(d *destination, now time.Time) {
 		s.effects.Notes = append(s.effects.Notes, Note{Kind: DestinationUp, Destination: d.key})
 		s.wake(d)
 	}
-	s.line(d)
+	s.enqueue(d)
 }
 
 // wake makes everything ready that waits because d did not answer.
@@ -196,7 +196,7 @@ func (s *dispatcher) unblock(d *destination) {
 			s.ready(probe)
 		}
 	}
-	s.line(d)
+	s.enqueue(d)
 }
 
 // revive ends the wait for a destination that is known to answer.

@@ -49,10 +49,11 @@ type Upstream struct {
 	Policy
 }
 
-// Options are the decisions that a Machine asks others for.
+// Options are the decisions that a Machine leaves to its owner.
 type Options struct {
-	// Sender returns the reverse path to use for mail to r. It differs from
-	// from where a forwarder must receive the bounces (SRS). nil keeps from.
+	// Sender returns the reverse path to use for mail to r: another one than
+	// from if bounces of forwarded mail must come back here (SRS). nil keeps
+	// from.
 	Sender func(from mail.Address, r mail.Rcpt) mail.Address
 	// Routable reports whether the Router accepts all waiting recipients of a
 	// message. nil means yes.
@@ -112,7 +113,7 @@ const (
 	HoldExpired                     // Message, and Held
 )
 
-// Note is an event that an administrator may want to know of.
+// Note is an event that an administrator may want to know about.
 type Note struct {
 	Kind        NoteKind
 	Destination string
@@ -161,15 +162,14 @@ func (m *Machine) Limit(l Limits) {
 	}
 }
 
-// AddUpstream makes an upstream known, or replaces one with the same name.
-// Attempts under way continue as they began.
+// AddUpstream adds an upstream, or replaces the one with the same name.
 func (m *Machine) AddUpstream(u Upstream, now time.Time) {
 	u.Policy.defaults()
 	m.upstreams[u.Name] = &u
 	delete(m.missing, u.Name)
 	m.dispatcher.change(&u)
 	if m.dispatcher.running {
-		m.plan(m.sorted(func(msg *Message) bool { return msg.stranded && len(msg.jobs) == 0 }), now)
+		m.plan(m.sorted(func(msg *Message) bool { return msg.awaitsUpstream && len(msg.jobs) == 0 }), now)
 	}
 }
 

@@ -48,12 +48,12 @@ type Message struct {
 	Override string    // another upstream, by an administrator's order
 	Warned   bool      // the sender has been told that it is late
 
-	stranded bool // held until its upstream is configured again; not stored
-	hold     *holdAlarm
-	jobs     []*Job
-	active   int  // jobs being attempted, until their outcome is saved
-	replan   bool // when active is 0
-	gone     bool // it left the queue while a job was being attempted
+	awaitsUpstream bool // held until its upstream is configured again; not stored
+	hold           *holdAlarm
+	jobs           []*Job
+	active         int  // jobs being attempted, until their outcome is saved
+	replan         bool // when active is 0
+	gone           bool // it left the queue while a job was being attempted
 }
 
 // NewMessage returns a message for the recipients of env.
@@ -83,9 +83,9 @@ func (msg *Message) Finished() bool {
 	return true
 }
 
-// Stranded reports whether the message is only held because its upstream is not
-// configured. Such a hold is not stored: each start decides again.
-func (msg *Message) Stranded() bool { return msg.stranded }
+// AwaitsUpstream reports whether the message is held only because its upstream is
+// not configured. Such a hold is not stored: each start decides again.
+func (msg *Message) AwaitsUpstream() bool { return msg.awaitsUpstream }
 
 // Busy reports whether a part of the message is being attempted.
 func (msg *Message) Busy() bool { return msg.active > 0 }
@@ -161,12 +161,12 @@ type Job struct {
 	Message *Message
 	Rcpts   []int // indices into Message.Rcpts, all waiting; fixed during an attempt
 
-	dest     *destination
-	next     time.Time
-	place    int // in the heap of alarms, -1 outside
-	index    int // in dest.jobs
-	state    jobState
-	attempts bool // it takes up one of the destination's attempts
+	dest    *destination
+	next    time.Time
+	place   int // in the heap of alarms, -1 outside
+	index   int // in dest.jobs
+	state   jobState
+	counted bool // in its destination's active
 	// unreached is set when the last attempt failed before the destination
 	// judged the message.
 	unreached bool

@@ -31,23 +31,23 @@ func (m *Machine) Apply(o Order, msg *Message, now time.Time) (c Change, ok bool
 	switch {
 	case msg.gone,
 		o.Do == "bounce" && msg.active > 0,
-		o.Do == "retry" && msg.Held != "" && !msg.stranded: // only release ends a hold
+		o.Do == "retry" && msg.Held != "" && !msg.awaitsUpstream: // only release ends a hold
 		return c, false
 	}
 	c = Change{Message: msg, before: *msg}
 	c.before.Rcpts = slices.Clone(msg.Rcpts)
 	switch o.Do {
 	case "retry":
-		m.hurry(msg)
+		m.makeDue(msg)
 	case "hold":
-		if msg.Held == "" || msg.stranded {
-			msg.Held, msg.HeldAt, msg.stranded = o.Text, now, false
+		if msg.Held == "" || msg.awaitsUpstream {
+			msg.Held, msg.HeldAt, msg.awaitsUpstream = o.Text, now, false
 		}
 	case "release":
 		if msg.Held != "" {
 			m.endHold(msg, now)
 		}
-		m.hurry(msg)
+		m.makeDue(msg)
 	case "delete":
 		for i := range msg.Rcpts {
 			if msg.Rcpts[i].Status == Waiting {
@@ -60,7 +60,7 @@ func (m *Machine) Apply(o Order, msg *Message, now time.Time) (c Change, ok bool
 		c.Owed.Failed = msg.fail(o.Text)
 	case "reroute":
 		msg.Override = o.Text
-		m.hurry(msg)
+		m.makeDue(msg)
 	}
 	return c, true
 }
@@ -82,9 +82,9 @@ func (msg *Message) fail(reason string) (owed []int) {
 	return owed
 }
 
-// hurry makes a message due now, and lets its destinations be tried even if they
+// makeDue makes a message due now, and lets its destinations be tried even if they
 // are down.
-func (m *Machine) hurry(msg *Message) {
+func (m *Machine) makeDue(msg *Message) {
 	for i := range msg.Rcpts {
 		msg.Rcpts[i].Next = time.Time{}
 	}
@@ -114,7 +114,7 @@ func (m *Machine) Settle(c Change, err error, now time.Time) {
 // were attempted since.
 func (c *Change) undo() {
 	msg, was := c.Message, &c.before
-	msg.Held, msg.HeldAt, msg.Override, msg.stranded = was.Held, was.HeldAt, was.Override, was.stranded
+	msg.Held, msg.HeldAt, msg.Override, msg.awaitsUpstream = was.Held, was.HeldAt, was.Override, was.awaitsUpstream
 	for i := range msg.Rcpts {
 		if msg.Rcpts[i].Attempts == was.Rcpts[i].Attempts {
 			msg.Rcpts[i] = was.Rcpts[i]
@@ -135,7 +135,7 @@ func (m *Machine) Flush(domain string, now time.Time) int {
 	}
 	all := m.sorted(func(msg *Message) bool { return msg.Held == "" && slices.ContainsFunc(msg.Envelope.Rcpts, matches) })
 	for _, msg := range all {
-		m.hurry(msg)
+		m.makeDue(msg)
 		for _, j := range msg.jobs {
 			m.dispatcher.endWait(j)
 		}

@@ -25,7 +25,7 @@ var states = map[string]func(s *sim) *Message{
 		s.order("hold", "virus", msg)
 		return msg
 	},
-	"stranded": func(s *sim) *Message { return s.admit("m", "gone", "a@example.net") },
+	"without upstream": func(s *sim) *Message { return s.admit("m", "gone", "a@example.net") },
 	"blocked": func(s *sim) *Message {
 		s.answer = always(down)
 		for _, id := range []string{"x", "y", "z"} {
@@ -47,26 +47,26 @@ func TestOrders(t *testing.T) {
 		{do: "retry", state: "deferred", ok: true, tried: []string{"1m a@example.net"}},
 		{do: "retry", state: "active", ok: true, left: true}, // it is being tried
 		{do: "retry", state: "held", held: "virus", left: true},
-		{do: "retry", state: "stranded", ok: true, held: "upstream gone is not configured", left: true},
+		{do: "retry", state: "without upstream", ok: true, held: "upstream gone is not configured", left: true},
 		{do: "retry", state: "blocked", ok: true, tried: []string{"1m a@example.net", "1m x@example.net", "1m x@example.net", "1m x@example.net"}},
 		{do: "hold", text: "ask Ann", state: "deferred", ok: true, held: "ask Ann", left: true},
 		{do: "hold", text: "ask Ann", state: "active", ok: true, held: "ask Ann", left: true},
 		{do: "hold", text: "ask Ann", state: "held", ok: true, held: "virus", left: true},
-		{do: "hold", text: "ask Ann", state: "stranded", ok: true, held: "ask Ann", left: true},
+		{do: "hold", text: "ask Ann", state: "without upstream", ok: true, held: "ask Ann", left: true},
 		{do: "release", state: "deferred", ok: true, tried: []string{"1m a@example.net"}},
 		{do: "release", state: "held", ok: true, tried: []string{"1m a@example.net"}},
-		{do: "release", state: "stranded", ok: true, held: "upstream gone is not configured", left: true},
+		{do: "release", state: "without upstream", ok: true, held: "upstream gone is not configured", left: true},
 		{do: "delete", state: "deferred", ok: true},
 		{do: "delete", state: "active", ok: true},
 		{do: "delete", state: "held", ok: true},
-		{do: "delete", state: "stranded", ok: true},
+		{do: "delete", state: "without upstream", ok: true},
 		{do: "bounce", text: "no", state: "deferred", ok: true, owed: []string{"1m failed a@example.net"}},
 		{do: "bounce", text: "no", state: "active", left: true},
 		{do: "bounce", text: "no", state: "held", ok: true, owed: []string{"1m failed a@example.net"}},
-		{do: "bounce", text: "no", state: "stranded", ok: true, owed: []string{"1m failed a@example.net"}},
+		{do: "bounce", text: "no", state: "without upstream", ok: true, owed: []string{"1m failed a@example.net"}},
 		{do: "reroute", text: "mx", state: "deferred", ok: true, tried: []string{"1m a@example.net"}},
 		{do: "reroute", text: "mx", state: "held", ok: true, held: "virus", left: true},
-		{do: "reroute", text: "mx", state: "stranded", ok: true, tried: []string{"1m a@example.net"}},
+		{do: "reroute", text: "mx", state: "without upstream", ok: true, tried: []string{"1m a@example.net"}},
 		{do: "reroute", text: "nowhere", state: "deferred", ok: true, held: "upstream nowhere is not configured", left: true},
 	} {
 		t.Run(tc.do+" "+tc.text+" "+tc.state, func(t *testing.T) {
@@ -234,7 +234,7 @@ func TestUpstreams(t *testing.T) {
 		msg := s.admit("m", "gone", "a@example.net")
 		s.admit("n", "gone", "b@example.net")
 		want(t, "notes", s.notes, "0 missing m") // once for an upstream
-		if !msg.Stranded() || msg.State(s.now) != "held" {
+		if !msg.AwaitsUpstream() || msg.State(s.now) != "held" {
 			t.Errorf("%+v", msg)
 		}
 		s.pass(6 * day)

@@ -7,6 +7,7 @@ import (
 	"hoplite/mail"
 )
 
+// plan plans messages in order.
 func (m *Machine) plan(all []*Message, now time.Time) {
 	for _, msg := range all {
 		m.planOne(msg, now)
@@ -16,21 +17,21 @@ func (m *Machine) plan(all []*Message, now time.Time) {
 // planOne makes a message's jobs, one for each destination among the waiting
 // recipients, and puts each where it belongs.
 func (m *Machine) planOne(msg *Message, now time.Time) {
-	up := m.way(msg, now)
+	up := m.upstreamOf(msg, now)
 	if up == nil {
 		return
 	}
-	type way struct {
+	type key struct {
 		dest string
 		from mail.Address
 	}
-	made := map[way]*Job{}
+	made := map[key]*Job{}
 	for i := range msg.Rcpts {
 		r := &msg.Rcpts[i]
 		if r.Status != Waiting {
 			continue
 		}
-		to := way{up.Name, m.Sender(msg, i)}
+		to := key{up.Name, m.Sender(msg, i)}
 		domain := ""
 		if up.PerDomain {
 			domain = msg.Envelope.Rcpts[i].To.ASCIIDomain()
@@ -57,10 +58,10 @@ func (m *Machine) planOne(msg *Message, now time.Time) {
 	}
 }
 
-// way returns the upstream of a message. A held message has none; its hold is
-// kept instead.
-func (m *Machine) way(msg *Message, now time.Time) *Upstream {
-	if msg.Held != "" && !msg.stranded {
+// upstreamOf returns the upstream that gets a message. For a held message it
+// returns nil and keeps the hold.
+func (m *Machine) upstreamOf(msg *Message, now time.Time) *Upstream {
+	if msg.Held != "" && !msg.awaitsUpstream {
 		m.keepHeld(msg)
 		return nil
 	}
@@ -68,11 +69,11 @@ func (m *Machine) way(msg *Message, now time.Time) *Upstream {
 	if up == nil { // no longer configured: routed again, or it waits
 		up = m.upstreams[Router]
 		if up == nil || m.opt.Routable != nil && !m.opt.Routable(msg) {
-			m.strand(msg, now)
+			m.awaitUpstream(msg, now)
 			return nil
 		}
 	}
-	if msg.stranded { // it has waited long enough
+	if msg.awaitsUpstream { // it has waited long enough
 		m.endHold(msg, now)
 		for i := range msg.Rcpts {
 			msg.Rcpts[i].Next = time.Time{}
@@ -132,18 +133,18 @@ func (m *Machine) keepHeld(msg *Message) {
 
 // endHold lets the message's lifetime begin again.
 func (m *Machine) endHold(msg *Message, now time.Time) {
-	msg.Held, msg.HeldAt, msg.stranded = "", now, false
+	msg.Held, msg.HeldAt, msg.awaitsUpstream = "", now, false
 	if msg.hold != nil {
 		m.holds.clear(msg.hold)
 	}
 }
 
-// strand holds a message until its upstream is configured again.
-func (m *Machine) strand(msg *Message, now time.Time) {
-	if !msg.stranded {
+// awaitUpstream holds a message until its upstream is configured again.
+func (m *Machine) awaitUpstream(msg *Message, now time.Time) {
+	if !msg.awaitsUpstream {
 		msg.HeldAt = now
 	}
-	msg.Held, msg.stranded = "upstream "+msg.To()+" is not configured", true
+	msg.Held, msg.awaitsUpstream = "upstream "+msg.To()+" is not configured", true
 	if !m.missing[msg.To()] {
 		m.missing[msg.To()] = true
 		m.effects.Notes = append(m.effects.Notes, Note{Kind: UpstreamMissing, Message: msg})

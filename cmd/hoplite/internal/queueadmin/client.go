@@ -21,7 +21,7 @@ type Admin interface {
 	Totals(ctx context.Context, f queue.Filter) ([]queue.Total, error)
 	Show(ctx context.Context, id string) (queue.Detail, error)
 	Export(ctx context.Context, id string, w io.Writer) error
-	Obey(ctx context.Context, o queue.Order, say func(queue.Progress)) (queue.Progress, error)
+	Execute(ctx context.Context, o queue.Order, say func(queue.Progress)) (queue.Progress, error)
 }
 
 // running is the queue of a running server.
@@ -53,7 +53,7 @@ func (c running) Export(ctx context.Context, id string, w io.Writer) error {
 	return err
 }
 
-func (c running) Obey(ctx context.Context, o queue.Order, say func(queue.Progress)) (queue.Progress, error) {
+func (c running) Execute(ctx context.Context, o queue.Order, say func(queue.Progress)) (queue.Progress, error) {
 	body, err := c.Open(ctx, http.MethodPost, "/queue/order", o)
 	if err != nil {
 		return queue.Progress{}, err
@@ -96,6 +96,6 @@ func (s stopped) Export(_ context.Context, id string, w io.Writer) error {
 	return err
 }
 
-func (s stopped) Obey(ctx context.Context, o queue.Order, say func(queue.Progress)) (queue.Progress, error) {
-	return s.q.Obey(ctx, o, say)
+func (s stopped) Execute(ctx context.Context, o queue.Order, say func(queue.Progress)) (queue.Progress, error) {
+	return s.q.Execute(ctx, o, say)
 }

@@ -62,7 +62,7 @@ type step struct {
 func obey(w http.ResponseWriter, r *http.Request, q *queue.Queue, o queue.Order) {
 	out := json.NewEncoder(w)
 	flush := http.NewResponseController(w)
-	p, err := q.Obey(r.Context(), o, func(p queue.Progress) {
+	p, err := q.Execute(r.Context(), o, func(p queue.Progress) {
 		out.Encode(step{Progress: p})
 		flush.Flush()
 	})

@@ -56,7 +56,7 @@ type catalog struct {
 	drop   []finished // messages whose files can be removed
 	rotate bool       // the next batch opens a new segment
 
-	tidy chan struct{} // holds a token when a reclaim may be worthwhile
+	wanted chan struct{} // holds a token when a reclaim may be worthwhile
 }
 
 // finished is a message whose done mark is synced and whose file remains.
@@ -66,7 +66,7 @@ type finished struct {
 }
 
 func newCatalog() *catalog {
-	return &catalog{index: map[string]*entry{}, tidy: make(chan struct{}, 1)}
+	return &catalog{index: map[string]*entry{}, wanted: make(chan struct{}, 1)}
 }
 
 // load calls yield for every message that recovery found.
@@ -292,7 +292,7 @@ func (c *catalog) settleOne(s *segment, off int64, o *op) {
 		if e.place != inline {
 			c.drop = append(c.drop, finished{o.id, e.place})
 		}
-		c.wantTidy()
+		c.wantReclaim()
 	}
 }
 
@@ -370,7 +370,7 @@ func (c *catalog) append(s *segment) {
 	}
 	c.segs = append(c.segs, s)
 	c.rotate = false
-	c.wantTidy()
+	c.wantReclaim()
 }
 
 // fail ends the use of a segment and returns its last synced octet.
@@ -381,13 +381,13 @@ func (c *catalog) fail(s *segment) (end int64) {
 	return s.size
 }
 
-// wantTidy wakes the reclaimer if there may be something to do. c.mu is held.
-func (c *catalog) wantTidy() {
+// wantReclaim wakes the reclaimer if there may be something to do. c.mu is held.
+func (c *catalog) wantReclaim() {
 	if len(c.drop) == 0 && (len(c.segs) < 2 || c.segs[0].count > 0 && c.segs[len(c.segs)-1].size > segmentHead) {
 		return
 	}
 	select {
-	case c.tidy <- struct{}{}:
+	case c.wanted <- struct{}{}:
 	default:
 	}
 }

@@ -234,17 +234,17 @@ func (m *committer) close() bool {
 func (m *committer) drain() (lost int) {
 	m.kick()
 	<-m.idle
-	lost = m.owed()
+	lost = m.unwritten()
 	for try := 0; lost > 0 && try < 20; try++ {
 		time.Sleep(250 * time.Millisecond)
 		m.turn()
-		lost = m.owed()
+		lost = m.unwritten()
 	}
 	return lost
 }
 
-// owed is the number of done marks that are not on disk.
-func (m *committer) owed() int {
+// unwritten is the number of done marks that are not on disk.
+func (m *committer) unwritten() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.dones)

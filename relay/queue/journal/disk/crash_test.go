@@ -643,7 +643,7 @@ func TestCrashDuringReclaim(t *testing.T) {
 		return f.Sync()
 	}
 	l := open(t, opt)
-	l.reclaim.tidying.Lock() // keeps the background reclaim away
+	l.reclaim.running.Lock() // keeps the background reclaim away
 	var all []string
 	for i := range 12 {
 		id := fmt.Sprintf("m%02d", i)
@@ -653,11 +653,11 @@ func TestCrashDuringReclaim(t *testing.T) {
 	mu.Lock()
 	acked := len(images)
 	mu.Unlock()
-	l.reclaim.tidying.Unlock()
+	l.reclaim.running.Unlock()
 	l.reclaim.run()
 	l.reclaim.run()
-	l.reclaim.tidying.Lock()
-	defer l.reclaim.tidying.Unlock()
+	l.reclaim.running.Lock()
+	defer l.reclaim.running.Unlock()
 	images = append(images, copyTree(t, dir))
 	if len(images) < acked+12 {
 		t.Fatalf("only %d images: nothing was reclaimed", len(images)-acked)

@@ -27,7 +27,7 @@ type reclaimer struct {
 	log   *Log
 	spare *spare
 
-	tidying sync.Mutex    // held during a reclaim
+	running sync.Mutex    // held during a reclaim
 	quit    chan struct{} // closed by stop
 	ended   chan struct{} // closed when loop has ended
 }
@@ -46,7 +46,7 @@ func (r *reclaimer) loop(fresh bool) {
 		select {
 		case <-r.quit:
 			return
-		case <-r.log.catalog.tidy:
+		case <-r.log.catalog.wanted:
 		case <-tick.C:
 			if r.log.catalog.fewSegments() {
 				r.spare.prepare(r.quit)
@@ -74,8 +74,8 @@ func (r *reclaimer) removeDropped() {
 // run removes dead segments, and moves the survivors of those that are old or
 // keep too many dead records on disk.
 func (r *reclaimer) run() error {
-	r.tidying.Lock()
-	defer r.tidying.Unlock()
+	r.running.Lock()
+	defer r.running.Unlock()
 	for {
 		t := r.log.catalog.nextTask(r.log.opt.Segment, r.log.opt.Age)
 		switch {
@@ -248,8 +248,8 @@ func (r *reclaimer) writeDeferred(v *survivor, file string) error {
 // whose done mark was written. With a fresh log, which knows no message, the
 // files stay: the log may have been lost.
 func (r *reclaimer) sweep(fresh bool) {
-	r.tidying.Lock()
-	defer r.tidying.Unlock()
+	r.running.Lock()
+	defer r.running.Unlock()
 	removed, unknown := 0, 0
 	filepath.WalkDir(filepath.Join(r.log.folder.path, "deferred"), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
