@@ -39,7 +39,8 @@ func header(fields ...field) (message.Header, error) {
 	return h, nil
 }
 
-// common are the fields that begin each message from the mail system.
+// common returns the fields that every message from the mail system begins
+// with.
 func common(hostname string, to mail.Address, subject, id string, at time.Time) []field {
 	if ascii, ok := to.ASCII(); ok { // A-labels do not need SMTPUTF8
 		to = ascii

@@ -2,10 +2,10 @@
 // delivery of mail (RFC 3461, 3464 and 6522, and RFC 6533 where addresses are in
 // UTF-8), and notices to the postmaster.
 //
-// A report has a text for people, then fields for programs, then the original
-// message or its header. It is in 7-bit ASCII whatever the original contains, so
-// that every server accepts it; only a UTF-8 address of its recipient needs
-// SMTPUTF8. Whether a report is due, and to whom, is decided by
+// A report consists of a text for people, fields for programs, and the original
+// message or its header. It is 7-bit ASCII whatever the original contains, so
+// that every server accepts it; only a recipient whose local part is in UTF-8
+// needs SMTPUTF8. Whether a report is due, and to whom, is decided by
 // relay/queue/report.
 //
 // Start with Report.Compose.
@@ -38,8 +38,8 @@ const (
 	Relayed   Kind = "relayed"
 )
 
-// MaxReturned is the most of the original message that a report contains. Of a
-// larger one it returns the header only, cut to this size.
+// MaxReturned is the size of the largest original that a report contains. For a
+// larger one it contains only the header, truncated to this size.
 const MaxReturned = 64 << 10
 
 // Report is a report about one message.
@@ -266,10 +266,10 @@ func (r *Report) statusCode(rc *Rcpt) string {
 	return class + ".0.0"
 }
 
-// returned is the original message, or its header if the sender asked for that
-// or if the message is large. message/rfc822 must not be encoded (RFC 2046,
-// 5.2.1), so a message that is not 7-bit text is returned as message/global,
-// which may be (RFC 6532, 3.7).
+// returned makes the part with the original message, or with its header if the
+// sender asked for that or the message is large. message/rfc822 must not be
+// encoded (RFC 2046, 5.2.1), so a message that is not 7-bit text is returned as
+// message/global, which may be (RFC 6532, 3.5).
 func (r *Report) returned() (part, error) {
 	p := part{"text/rfc822-headers", "Undelivered message header", "7bit", r.Message.Header()}
 	full := r.Kind == Failed && r.Ret != "HDRS" && r.Message.Size() <= MaxReturned

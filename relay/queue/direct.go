@@ -9,8 +9,8 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// How long an upstream in auto mode is bypassed after it could not be reached, at
-// first and at most.
+// An upstream in auto mode that could not be reached is bypassed for passMin at
+// first, and for passMax at most.
 const (
 	passMin = 5 * time.Second
 	passMax = time.Minute
@@ -56,8 +56,8 @@ func (d *Direct) Open(ctx context.Context, tx *mail.Transaction) (mail.Handoff, 
 	return &directHandoff{d: d, tx: tx, h: h}, nil
 }
 
-// directHandoff asks the upstream about recipients even while it is down: what it
-// remembers keeps unknown recipients out of the queue.
+// directHandoff asks the upstream about recipients even while it is down: its
+// cached answers keep unknown recipients out of the queue.
 type directHandoff struct {
 	d     *Direct
 	tx    *mail.Transaction

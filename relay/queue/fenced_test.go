@@ -11,8 +11,8 @@ import (
 	"hoplite/relay/queue/journal"
 )
 
-// A journal that another owner has taken over: what it holds is delivered by that
-// owner now. Whenever the queue finds out, it stops at once.
+// When another owner has taken over the journal, that owner delivers its
+// messages. The queue must stop as soon as it notices.
 func TestFenced(t *testing.T) {
 	ann := func() *mail.Transaction { return mail.NewTransaction(mail.Client{}, "ann@example.org") }
 	for _, tc := range []struct {
@@ -110,7 +110,7 @@ func TestFenced(t *testing.T) {
 			t.Errorf("Run returned %v", err)
 		}
 	})
-	// A full disk is another matter: delivery goes on.
+	// After a commit that failed for another reason, delivery continues.
 	bubble(t, "a commit that fails stops nothing", func(t *testing.T) {
 		h := newTestQueue(t)
 		h.out.change(func() { h.out.send = func(mail.Rcpt) *mail.Reply { return refuse(451, "", "later") } })

@@ -237,7 +237,7 @@ func to(addrs ...mail.Address) (all []mail.Rcpt) {
 	return all
 }
 
-// pass lets d go by, with everything that happens in that time.
+// pass advances the time by d and waits for everything that happens until then.
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()

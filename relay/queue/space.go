@@ -22,7 +22,7 @@ func (g *spaceGuard) setReserve(octets int64) {
 	g.checked.Store(0)
 }
 
-// low reports whether the free space is below the reserve. It looks at the disk
+// low reports whether the free space is below the reserve. It checks the disk
 // once a second at most.
 func (g *spaceGuard) low() bool {
 	reserve := g.reserve.Load()

@@ -16,8 +16,8 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// Sender is who reports come from, and who gets those that have no other
-// recipient.
+// Sender identifies this server in reports, and the recipient of those that
+// have no other.
 type Sender struct {
 	Hostname string
 	// Postmaster may be empty; then a report without another recipient is
@@ -32,7 +32,7 @@ type About struct {
 }
 
 // For returns the reports that are owed about a message after an attempt or an
-// order. Reports in unsent are owed to nobody.
+// order. Reports in unsent have no recipient.
 func (s *Sender) For(msg *schedule.Message, owed schedule.Owed, about About) (due, unsent []dsn.Report) {
 	for _, part := range []struct {
 		kind  dsn.Kind
@@ -89,7 +89,7 @@ func successKind(msg *schedule.Message, owed schedule.Owed) dsn.Kind {
 
 // recipient returns who gets a report, and for the postmaster, why. A message
 // without a reverse path is itself a report, and reports about reports would
-// never end (RFC 5321, 4.5.5); whoever owns a forged address did not send the
+// never end (RFC 5321, 4.5.5); the owner of a forged address did not send the
 // message. Failures that cannot be returned go to the postmaster, except for
 // failures of mail to the postmaster.
 func (s *Sender) recipient(msg *schedule.Message, kind dsn.Kind) (to mail.Address, why string) {

@@ -76,15 +76,15 @@ func (o *Owed) None() bool { return len(o.Failed)+len(o.Delivered)+len(o.Delayed
 type Step struct {
 	Job   *Job
 	Final bool // no recipient of the message is waiting any more
-	// Save asks for the message's state, and for reports about what is owed, to
-	// be committed, and for Saved to be called then. Until that the job
-	// counts as active.
+	// Save asks the caller to commit the message's state together with the
+	// reports that are owed, and then to call Saved. Until then the job counts
+	// as active.
 	Save bool
 	Owed Owed
 }
 
-// Finish records the outcome of an attempt, or that an overdue job fails
-// without one.
+// Finish records the outcome of an attempt, or the failure of an overdue job,
+// which had none.
 func (m *Machine) Finish(j *Job, res *Result, now time.Time) Step {
 	if j.counted {
 		m.dispatcher.learnFrom(j.dest, res, now)

@@ -246,8 +246,8 @@ func TestLost(t *testing.T) {
 	}
 }
 
-// Whatever happens in whatever order, the invariants of sim.check hold, and when
-// everything works again, everything is delivered once.
+// After random events the invariants of sim.check hold, and once everything
+// works again, every message is delivered.
 func TestRandomEvents(t *testing.T) {
 	replies := []*mail.Reply{nil, nil, later, down, down, dropped, hangup}
 	for seed := range uint64(150) {

@@ -65,7 +65,7 @@ func (s *dispatcher) destination(key string, up *Upstream, domain string) *desti
 	return d
 }
 
-// place puts a job in line, or lets it wait for its time.
+// place puts a job in line, or sets an alarm if its time has not come.
 func (s *dispatcher) place(j *Job, now time.Time) {
 	if j.next.After(now) {
 		j.state = jobWaiting
@@ -185,8 +185,8 @@ func (s *dispatcher) overdue(d *destination, now time.Time) {
 	}
 }
 
-// unblock lets one job find out whether the destination answers: one that is
-// ready, or else the first of those that wait because it did not.
+// unblock allows one attempt, to find out whether the destination answers: a
+// ready job, or else the first of those that wait because it did not answer.
 func (s *dispatcher) unblock(d *destination) {
 	s.alarms.clear(d)
 	d.blocked = time.Time{}

@@ -260,7 +260,7 @@ func (m *Machine) Messages() iter.Seq[*Message] { return maps.Values(m.messages)
 // Knows reports whether an upstream is configured.
 func (m *Machine) Knows(upstream string) bool { return m.upstreams[upstream] != nil }
 
-// Lifetime is how long a message is tried.
+// Lifetime returns how long delivery of a message is attempted.
 func (m *Machine) Lifetime(msg *Message) time.Duration {
 	if up := m.upstreams[msg.To()]; up != nil {
 		return up.Lifetime

@@ -7,7 +7,8 @@ import (
 	"hoplite/mail"
 )
 
-// Status is how far the delivery to a recipient is. The numbers are on disk.
+// Status is the progress of the delivery to one recipient. The numbers are on
+// disk.
 type Status uint8
 
 // The statuses of a recipient.

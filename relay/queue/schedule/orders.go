@@ -17,16 +17,17 @@ type Order struct {
 // Orders are the orders that Apply knows.
 var Orders = []string{"retry", "hold", "release", "delete", "bounce", "reroute"}
 
-// Change is what an order did to one message, until that is saved.
+// Change is what an order did to one message. It can be undone if saving fails.
 type Change struct {
 	Message *Message
 	Owed    Owed
 	before  Message
 }
 
-// Apply carries out an order on a message in memory. The caller saves the
+// Apply carries out an order on a message in memory. The caller then saves the
 // message and calls Settle. Apply reports false, and changes nothing, if the
-// message cannot follow: it is being attempted, or held, or has left the queue.
+// order does not apply: the message is being attempted, or held, or has left
+// the queue.
 func (m *Machine) Apply(o Order, msg *Message, now time.Time) (c Change, ok bool) {
 	switch {
 	case msg.gone,
@@ -110,8 +111,8 @@ func (m *Machine) Settle(c Change, err error, now time.Time) {
 	}
 }
 
-// undo takes back a change that could not be saved, except for recipients that
-// were attempted since.
+// undo reverts a change that could not be saved, except for recipients that
+// have been attempted since.
 func (c *Change) undo() {
 	msg, was := c.Message, &c.before
 	msg.Held, msg.HeldAt, msg.Override, msg.awaitsUpstream = was.Held, was.HeldAt, was.Override, was.awaitsUpstream

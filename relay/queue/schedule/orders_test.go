@@ -341,8 +341,8 @@ func TestFlush(t *testing.T) {
 	}
 }
 
-// Before Start nothing is attempted, but orders are obeyed: the state of a queue
-// that a command opens.
+// Before Start nothing is attempted, but orders are carried out: this is the
+// state of a queue that a command opens.
 func TestNotStarted(t *testing.T) {
 	s := newSim(t)
 	s.m = New(Options{Jitter: exactly})

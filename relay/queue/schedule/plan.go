@@ -100,8 +100,8 @@ func (m *Machine) unschedule(msg *Message) {
 	}
 }
 
-// Replan plans a message again after a change; if a part of it is being
-// attempted, after that.
+// Replan plans a message again after a change. If a part of it is being
+// attempted, that happens at the end of the attempt.
 func (m *Machine) Replan(msg *Message, now time.Time) {
 	m.unschedule(msg)
 	if msg.replan = msg.active > 0; !msg.replan {
@@ -121,8 +121,7 @@ func (m *Machine) forget(msg *Message) {
 	delete(m.messages, msg.ID)
 }
 
-// keepHeld lets a held message wait for an administrator, or for the end of its
-// time.
+// keepHeld sets the alarm that ends a message's hold time.
 func (m *Machine) keepHeld(msg *Message) {
 	if msg.hold == nil {
 		msg.hold = &holdAlarm{msg: msg, place: -1}
@@ -152,7 +151,7 @@ func (m *Machine) awaitUpstream(msg *Message, now time.Time) {
 	m.keepHeld(msg)
 }
 
-// expireHold drops a message that nobody released in time.
+// expireHold drops a message that was not released in time.
 func (m *Machine) expireHold(msg *Message) {
 	if msg.gone || msg.Held == "" {
 		return

@@ -107,7 +107,7 @@ func TestRetries(t *testing.T) {
 	}
 }
 
-// Each recipient has a fate of its own.
+// Recipients are independent of each other.
 func TestRecipients(t *testing.T) {
 	s := newSim(t)
 	n := 0
@@ -313,8 +313,8 @@ func TestConcurrency(t *testing.T) {
 	})
 }
 
-// What was put in line and is not ready any more must not keep a destination
-// from being probed.
+// Jobs in line that are no longer ready must not keep a destination from being
+// probed.
 func TestLine(t *testing.T) {
 	d := &destination{up: &Upstream{}, limit: 1}
 	var all []*Job

@@ -157,7 +157,7 @@ func (s *sim) finishAll() {
 	s.settle()
 }
 
-// pass lets d go by, with everything that falls into it.
+// pass advances the time by d and processes everything that becomes due.
 func (s *sim) pass(d time.Duration) {
 	end := s.now.Add(d)
 	for range 100_000 {
@@ -188,7 +188,7 @@ func (s *sim) order(do, text string, msg *Message) bool {
 	return ok
 }
 
-// check holds the machine to its invariants.
+// check verifies the machine's invariants.
 func (s *sim) check() {
 	s.t.Helper()
 	fail := func(format string, args ...any) {

@@ -7,9 +7,9 @@ import (
 )
 
 // The garbage collector runs less often while the queue holds this many
-// messages, until it has shrunk to half of that. Their memory is large and
-// hardly changes; scanning it at the usual pace takes a tenth of the processor
-// from the mail that moves.
+// messages, until it has shrunk to half of that. Scanning their memory, which
+// is large and hardly changes, at the usual pace would cost a tenth of the
+// processor time.
 const (
 	backlog        = 20_000
 	backlogPercent = 200 // of GOGC: the heap may grow to three times the live memory
@@ -24,7 +24,8 @@ type gcPace struct {
 	loading bool
 }
 
-// load slows the collector down until the queue is loaded, when done is called.
+// load slows the collector down until done is called, after the queue has been
+// loaded.
 func (p *gcPace) load() (done func()) {
 	set := func(loading bool) {
 		p.mu.Lock()

@@ -165,17 +165,17 @@ func (c *catalog) usage() journal.Usage {
 	return u
 }
 
-// fewSegments reports whether mail passes through as fast as it arrives. Where
-// it piles up, filling a spare would mean to write everything twice.
+// fewSegments reports whether messages leave as fast as they arrive. When they
+// accumulate, filling a spare would double the data written.
 func (c *catalog) fewSegments() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.segs) <= 2
 }
 
-// admit checks the commits against everything that is written before them and
-// counts them as written. It returns those that passed; a commit that fails has
-// its error set. Then done marks for the given ids join the batch.
+// admit checks the commits against everything that is written before them.
+// Those that pass join the batch and count as written; the others have their
+// error set. Done marks for the given ids follow.
 func (c *catalog) admit(b *batch, commits []*commit, dones []string, salt uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -227,8 +227,8 @@ func (c *catalog) count(m *commit) {
 	}
 }
 
-// undo takes back a failed batch. It returns the ids of its done marks, which
-// are written again.
+// undo reverts a failed batch. It returns the ids of its done marks, which are
+// written again.
 func (c *catalog) undo(b *batch) (dones []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -361,7 +361,7 @@ func (c *catalog) target(size, full int64) (s *segment, next uint64, end int64) 
 	return nil, last.num + 1, last.size
 }
 
-// append makes s the segment that is written to.
+// append adds s as the segment to write to.
 func (c *catalog) append(s *segment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

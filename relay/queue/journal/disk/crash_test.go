@@ -118,7 +118,7 @@ func TestTornTailAtEveryOctet(t *testing.T) {
 		t.Fatal(err)
 	}
 	whole = whole[:seg()]
-	// A torn batch is recognised once its first record is there.
+	// A torn batch is only recognised if its first record is complete.
 	isTorn := func(left []byte) bool {
 		from := int64(segmentHead)
 		for _, end := range steps {
@@ -592,8 +592,8 @@ func TestRemovedFileIsNoticed(t *testing.T) {
 	}
 }
 
-// Half of all messages stay forever. The log stays within twice its live data plus
-// two segments, and nothing is lost.
+// When half of all messages stay forever, the log stays within twice its live
+// data plus two segments, and nothing is lost.
 func TestDiskIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	const segment = 64 << 10
