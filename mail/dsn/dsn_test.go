@@ -290,3 +290,50 @@ func FuzzCompose(f *testing.F) {
 		}
 	})
 }
+
+// What people read.
+func TestWords(t *testing.T) {
+	until := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	for _, tc := range []struct {
+		name  string
+		edit  func(r *Report)
+		has   []string
+		lacks []string
+	}{
+		{
+			"failed", func(*Report) {},
+			[]string{"could not be delivered", "will not be\r\ntried again", "mx.example.net said: 550 5.1.1 no such user", "you wrote to team@example.org", "received on 23 November 2026 at 11:59:00 +0000"},
+			[]string{"temporary failure", "tried until"},
+		},
+		{
+			"expired", func(r *Report) {
+				r.Rcpts[0].Reply = mail.Reply{Code: 451, Enhanced: "4.4.1", Text: "connection refused"}
+			},
+			[]string{"reason: 451 4.4.1 connection refused", "temporary failure, but it has lasted too long"}, []string{"said"},
+		},
+		{
+			"delayed", func(r *Report) { r.Kind, r.Rcpts[0].Until = Delayed, until },
+			[]string{"has not yet been delivered", "need not send it again", "Delivery is tried until 28 November 2026 at 12:00 +0000"}, []string{"could not be delivered"},
+		},
+		{"delivered", func(r *Report) { r.Kind = Delivered }, []string{"was delivered"}, []string{"550", "What to do"}},
+		{"relayed", func(r *Report) { r.Kind = Relayed }, []string{"passed on to the next server"}, []string{"550", "What to do"}},
+		{"in other words", func(r *Report) { r.Why = "Somebody forged this." }, []string{"Somebody forged this.", "bob@example.net"}, []string{"will not be\r\ntried again"}},
+		{"not forwarded", func(r *Report) { r.Rcpts[0].Orig = r.Rcpts[0].To }, nil, []string{"you wrote to"}},
+		{
+			"several lines of a reply", func(r *Report) { r.Rcpts[0].Reply.Text = "no\nsuch\nuser" },
+			[]string{"no / such / user"}, nil,
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := example()
+			tc.edit(&r)
+			_, parts := parse(t, r)
+			contains(t, "text", parts[0].body, tc.has...)
+			for _, x := range tc.lacks {
+				if strings.Contains(parts[0].body, x) {
+					t.Errorf("text contains %q:\n%s", x, parts[0].body)
+				}
+			}
+		})
+	}
+}

@@ -1,9 +1,11 @@
 package record
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,5 +101,116 @@ func TestEnvelopeFile(t *testing.T) {
 	}
 	if text := Envelope("x", []byte("?"), nil); !json.Valid(text) {
 		t.Errorf("got %q", text)
+	}
+}
+
+// A record that is cut anywhere is an error, never a shorter record.
+func TestCutRecords(t *testing.T) {
+	msg, tx := fullTransaction()
+	meta, state := Meta(msg, tx), State(msg)
+	for n := range meta {
+		var back mail.Transaction
+		if ReadMeta(meta[:n], &schedule.Message{}, &back) == nil {
+			t.Errorf("meta of %d octets is accepted", n)
+		}
+	}
+	for n := 1; n < len(state); n++ {
+		if ReadState(state[:n], &schedule.Message{Rcpts: make([]schedule.Rcpt, 2)}) == nil {
+			t.Errorf("state of %d octets is accepted", n)
+		}
+	}
+	back := &schedule.Message{Rcpts: make([]schedule.Rcpt, 2)}
+	if err := ReadState(nil, back); err != nil || back.Held != "" {
+		t.Errorf("no state: %v", err)
+	}
+}
+
+// A hold that only waits for the upstream is not stored: the next start decides
+// again.
+func TestHoldForUpstreamIsNotStored(t *testing.T) {
+	m := schedule.New(schedule.Options{})
+	m.Start(time.Now())
+	msg := schedule.NewMessage("id", "gone", mail.Envelope{Rcpts: []mail.Rcpt{{To: "a@example.net"}}}, time.Now())
+	m.Admit(msg, time.Now())
+	if msg.Held == "" || !msg.AwaitsUpstream() {
+		t.Fatalf("%+v", msg)
+	}
+	back := &schedule.Message{Rcpts: make([]schedule.Rcpt, 1)}
+	if err := ReadState(State(msg), back); err != nil || back.Held != "" {
+		t.Errorf("held for %q, %v", back.Held, err)
+	}
+}
+
+func TestReadFile(t *testing.T) {
+	for _, tc := range []struct {
+		name, text string
+		to         []mail.Address
+		err        string
+	}{
+		{"one recipient", `{"from":"ann@example.org","rcpts":[{"to":"a@example.net"}]}`, []mail.Address{"a@example.net"}, ""},
+		{"no sender", `{"rcpts":[{"to":"a@example.net"}]}`, []mail.Address{"a@example.net"}, ""},
+		{
+			"only waiting recipients", `{"rcpts":[{"to":"a@example.net","state":"waiting"},{"to":"b@example.net","state":"delivered"},
+			{"to":"c@example.net","state":"failed"},{"to":"d@example.net","state":"dropped"},{"to":"e@example.net"}]}`,
+			[]mail.Address{"a@example.net", "e@example.net"}, "",
+		},
+		{"not JSON", `rcpts: a@example.net`, nil, "read envelope: "},
+		{"nobody", `{"rcpts":[]}`, nil, "no recipient is waiting"},
+		{"nobody waits", `{"rcpts":[{"to":"a@example.net","state":"failed"}]}`, nil, "no recipient is waiting"},
+		{"bad sender", `{"from":"ann","rcpts":[{"to":"a@example.net"}]}`, nil, "from: "},
+		{"bad recipient", `{"rcpts":[{"to":"a"}]}`, nil, `recipient "a": `},
+		{"bad original recipient", `{"rcpts":[{"to":"a@example.net","orig":"a\r\nb"}]}`, nil, "original recipient "},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, env, err := ReadFile([]byte(tc.text))
+			if (err == nil) != (tc.err == "") || err != nil && !strings.HasPrefix(err.Error(), tc.err) {
+				t.Fatalf("error %v", err)
+			}
+			var to []mail.Address
+			for _, r := range env.Rcpts {
+				to = append(to, r.To)
+				if err == nil && r.Orig == "" {
+					t.Errorf("%s has no original recipient", r.To)
+				}
+			}
+			if err == nil && !slices.Equal(to, tc.to) {
+				t.Errorf("to %q, want %q", to, tc.to)
+			}
+		})
+	}
+}
+
+// Numbers, lengths and times come back; damage is an error.
+func TestPack(t *testing.T) {
+	now := time.Unix(1795434780, 123)
+	for _, n := range []int64{0, 1, -1, 63, 64, -65, 1 << 40, -1 << 62} {
+		p := packer{}
+		p.num(n)
+		if u := (unpacker{b: p.b}); u.num() != n || u.err != nil || len(u.b) != 0 {
+			t.Errorf("%d came back different", n)
+		}
+	}
+	p := packer{}
+	p.text("")
+	p.text("text")
+	p.flag(true)
+	p.flag(false)
+	p.time(now)
+	p.time(time.Time{})
+	u := unpacker{b: p.b}
+	if u.text() != "" || u.text() != "text" || !u.flag() || u.flag() || !u.time().Equal(now) || !u.time().IsZero() || u.err != nil {
+		t.Errorf("came back different: %v", u.err)
+	}
+	for name, b := range map[string][]byte{
+		"nothing": nil, "an unfinished number": {0x80}, "a number of too many octets": bytes.Repeat([]byte{0x80}, 11),
+		"a negative length": {1}, "a length beyond the end": {20, 'x'},
+	} {
+		u := unpacker{b: b}
+		if u.text(); u.err == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
+	if u := (unpacker{}); u.flag() || u.err == nil {
+		t.Error("a missing flag is accepted")
 	}
 }
