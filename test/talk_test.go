@@ -14,14 +14,14 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
-	"hoplite/internal/resolve"
+	"hoplite/internal/resolve/resolvetest"
 )
 
 // A conversation is a text file with sections:
 //
 //	-- relay.hcl --            the configuration; what is missing is added: a
 //	                           hostname, and a listener if there is none
-//	-- zone --                 all that the DNS knows, as resolve.ParseZone has it
+//	-- zone --                 all that the DNS knows, as resolvetest.ParseZone has it
 //	-- accounts --             lines "ADDRESS PASSWORD"
 //	-- var/NAME --             a file in the data folder
 //	-- upstream NAME --        a server to send to; $NAME in the configuration is
@@ -133,7 +133,7 @@ func converse(t *testing.T, a *txtar.Archive) {
 // leads there.
 func serveZone(t *testing.T, text string) string {
 	t.Helper()
-	zone, err := resolve.ParseZone(text)
+	zone, err := resolvetest.ParseZone(text)
 	if err != nil {
 		t.Fatal(err)
 	}

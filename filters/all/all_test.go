@@ -5,7 +5,7 @@ import (
 
 	"hoplite/filters"
 	"hoplite/internal/conf"
-	"hoplite/internal/resolve"
+	"hoplite/internal/resolve/resolvetest"
 )
 
 // block is a configuration for each filter that needs one.
@@ -27,7 +27,7 @@ func TestKinds(t *testing.T) {
 			if !f.Decode(cfg) {
 				t.Fatal(f.Diags.Err())
 			}
-			made, err := k.New(cfg, filters.Env{Hostname: "mail.example.org", Data: t.TempDir(), DNS: resolve.MustZone("")})
+			made, err := k.New(cfg, filters.Env{Hostname: "mail.example.org", Data: t.TempDir(), DNS: resolvetest.MustZone("")})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -13,6 +13,7 @@ import (
 	"hoplite/filters"
 	"hoplite/internal/conf"
 	"hoplite/internal/resolve"
+	"hoplite/internal/resolve/resolvetest"
 	"hoplite/mail"
 )
 
@@ -118,7 +119,7 @@ var bombs = []struct {
 // twice as much takes at most about twice the memory. (Time is logged, not
 // judged: the goal is below a second for each.)
 func TestBombs(t *testing.T) {
-	z := resolve.MustZone("_dmarc.example.com TXT \"v=DMARC1; p=reject\"\nexample.com TXT \"v=spf1 -all\"")
+	z := resolvetest.MustZone("_dmarc.example.com TXT \"v=DMARC1; p=reject\"\nexample.com TXT \"v=spf1 -all\"")
 	chain := everything(t, resolve.NewCached(z, 1000))
 	for _, b := range bombs {
 		t.Run(b.name, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"hoplite/filters"
 	"hoplite/internal/conf"
 	"hoplite/internal/resolve"
+	"hoplite/internal/resolve/resolvetest"
 	"hoplite/mail"
 	"hoplite/mail/dkim"
 )
@@ -28,7 +29,7 @@ func BenchmarkChain(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	dns := resolve.NewCached(resolve.MustZone("s._domainkey.example.com TXT \"v=DKIM1; p="+base64.StdEncoding.EncodeToString(der)+"\"\n"+
+	dns := resolve.NewCached(resolvetest.MustZone("s._domainkey.example.com TXT \"v=DKIM1; p="+base64.StdEncoding.EncodeToString(der)+"\"\n"+
 		"example.com TXT \"v=spf1 ip4:192.0.2.0/24 -all\"\n_dmarc.example.com TXT \"v=DMARC1; p=reject\"\n192.0.2.1 PTR mx.example.com\nmx.example.com A 192.0.2.1\n"), 1000)
 	text := "From: a@example.com\r\nTo: ann@example.org\r\nSubject: x\r\nDate: Mon, 23 Nov 2026 04:00:00 +0000\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n" +
 		strings.Repeat("Received: from a.example (b [192.0.2.1]) by c.example with ESMTP id x; Mon, 1 Jan 2024 00:00:00 +0000\r\n", 5) + "\r\n" +

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"hoplite/filters"
-	"hoplite/internal/resolve"
+	"hoplite/internal/resolve/resolvetest"
 	"hoplite/mail"
 	"hoplite/mail/dkim"
 )
@@ -32,7 +32,7 @@ func message(t *testing.T, text string) *mail.Message {
 func TestSealAndValidate(t *testing.T) {
 	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{5}, 32))
 	record := "TXT \"v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey)) + "\"\n"
-	dns := resolve.MustZone("s._domainkey.one.example " + record + "s._domainkey.two.example " + record)
+	dns := resolvetest.MustZone("s._domainkey.one.example " + record + "s._domainkey.two.example " + record)
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"hoplite/filters"
-	"hoplite/internal/resolve"
+	"hoplite/internal/resolve/resolvetest"
 	"hoplite/mail"
 	"hoplite/mail/dkim"
 )
@@ -18,9 +18,9 @@ const plain = "From: Ann <ann@example.org>\r\nSubject: x\r\n\r\nHello\r\n"
 
 var key = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{3}, 32))
 
-func zone() *resolve.Zone {
+func zone() *resolvetest.Zone {
 	pub := base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey))
-	return resolve.MustZone("s._domainkey.example.org TXT \"v=DKIM1; k=ed25519; p=" + pub + "\"\ndead._domainkey.example.org SERVFAIL\n")
+	return resolvetest.MustZone("s._domainkey.example.org TXT \"v=DKIM1; k=ed25519; p=" + pub + "\"\ndead._domainkey.example.org SERVFAIL\n")
 }
 
 func signed(t *testing.T, selector string) string {

@@ -21,7 +21,7 @@ import (
 
 	"hoplite/filters"
 	"hoplite/filters/milter"
-	"hoplite/internal/resolve"
+	"hoplite/internal/resolve/resolvetest"
 	"hoplite/mail"
 	"hoplite/mail/dkim"
 )
@@ -54,7 +54,7 @@ func TestInteropBesideOpendkim(t *testing.T) {
 	write(t, dir+"/conf", fmt.Sprintf("Mode v\nAuthservID mail.example.org\nAlwaysAddARHeader yes\nTestDNSData %s/dns\nBackground no\nSyslog no\n", dir))
 	sock := startOpendkim(t, program, dir)
 
-	zone := resolve.MustZone(fmt.Sprintf("s._domainkey.example.org TXT %q\n", record))
+	zone := resolvetest.MustZone(fmt.Sprintf("s._domainkey.example.org TXT %q\n", record))
 	ours, err := New(Config{}, filters.Env{DNS: zone})
 	if err != nil {
 		t.Fatal(err)

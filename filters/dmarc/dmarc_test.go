@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"hoplite/filters"
-	"hoplite/internal/resolve"
+	"hoplite/internal/resolve/resolvetest"
 	"hoplite/mail"
 )
 
@@ -46,7 +46,7 @@ func arc(sealer string) mail.AuthResult {
 
 func judge(t *testing.T, cfg Config, head string, auth ...mail.AuthResult) filters.Verdict {
 	t.Helper()
-	f, _ := New(cfg, filters.Env{DNS: resolve.MustZone(zone)})
+	f, _ := New(cfg, filters.Env{DNS: resolvetest.MustZone(zone)})
 	m, err := mail.NewMessage(mail.Bytes(head + "\r\n"))
 	if err != nil {
 		t.Fatal(err)

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"hoplite/filters"
-	"hoplite/internal/resolve"
+	"hoplite/internal/resolve/resolvetest"
 	"hoplite/mail"
 )
 
@@ -55,7 +55,7 @@ func TestLists(t *testing.T) {
 			if err := cfg.Check(); err != nil {
 				t.Fatal(err)
 			}
-			f, err := New(cfg, filters.Env{DNS: resolve.MustZone(zone)})
+			f, err := New(cfg, filters.Env{DNS: resolvetest.MustZone(zone)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -103,7 +103,7 @@ test.names.example A 127.0.0.2
 		if name == "names.example" {
 			l.Kind = "domain"
 		}
-		f, err := New(Config{Lists: []List{l}}, filters.Env{DNS: resolve.MustZone(zone)})
+		f, err := New(Config{Lists: []List{l}}, filters.Env{DNS: resolvetest.MustZone(zone)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"hoplite/filters"
-	"hoplite/internal/resolve"
+	"hoplite/internal/resolve/resolvetest"
 	"hoplite/mail"
 )
 
@@ -56,7 +56,7 @@ func TestReverse(t *testing.T) {
 		{"quarantine beats tag", "192.0.2.4", "friend", "permerror", Config{HeloSyntax: "tag", NoName: "quarantine"}, "quarantine", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f, _ := New(c.cfg, filters.Env{Hostname: "mail.example.org", DNS: resolve.MustZone(zone)})
+			f, _ := New(c.cfg, filters.Env{Hostname: "mail.example.org", DNS: resolvetest.MustZone(zone)})
 			client := mail.Client{Addr: netip.AddrPortFrom(netip.MustParseAddr(c.ip), 1), Helo: c.helo}
 			v, err := f.(*Filter).AtMail(context.Background(), mail.NewTransaction(client, ""))
 			if err != nil || v.Action != c.want || v.Auth[0].Value != c.iprev || v.Reply != nil && v.Reply.Enhanced != c.enhanced {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"hoplite/internal/resolve"
+	"hoplite/internal/resolve/resolvetest"
 )
 
 func TestRewrite(t *testing.T) {
@@ -28,7 +29,7 @@ liar.good.example A 192.0.2.99
 		{"escaped", "good.example", "v=spf1 exists:%{P-}.x.example", "v=spf1 exists:mx.good.example.x.example"},
 		{"not for an explanation", "good.example", "v=spf1 -all exp=%{p}.x.example", "v=spf1 -all exp=%{p}.x.example"},
 	} {
-		a := &adapter{dns: resolve.MustZone(zone), ip: netip.MustParseAddr("192.0.2.1")}
+		a := &adapter{dns: resolvetest.MustZone(zone), ip: netip.MustParseAddr("192.0.2.1")}
 		if got := a.rewrite(context.Background(), c.domain, c.record); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}

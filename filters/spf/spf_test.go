@@ -14,6 +14,7 @@ import (
 
 	"hoplite/filters"
 	"hoplite/internal/resolve"
+	"hoplite/internal/resolve/resolvetest"
 	"hoplite/mail"
 )
 
@@ -174,7 +175,7 @@ func TestFilter(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f, _ := New(c.cfg, filters.Env{DNS: resolve.MustZone(zone)})
+				f, _ := New(c.cfg, filters.Env{DNS: resolvetest.MustZone(zone)})
 				start := time.Now()
 				v, err := f.(*Filter).AtMail(context.Background(), transaction(c.ip, c.helo, c.from))
 				var auth []string
@@ -193,7 +194,7 @@ func TestFilter(t *testing.T) {
 }
 
 func TestKnownClientsAreNotChecked(t *testing.T) {
-	f, _ := New(Config{Fail: "reject"}, filters.Env{DNS: resolve.MustZone(zone)})
+	f, _ := New(Config{Fail: "reject"}, filters.Env{DNS: resolvetest.MustZone(zone)})
 	for _, c := range []mail.Client{{Trusted: true}, {MayRelay: true}, {User: "ann@example.org"}} {
 		c.Addr = netip.MustParseAddrPort("192.0.2.2:25")
 		if v, err := f.(*Filter).AtMail(context.Background(), mail.NewTransaction(c, "a@good.example")); err != nil || v.Action != "" || v.Auth != nil {
@@ -210,7 +211,7 @@ func TestRelayed(t *testing.T) {
 		relayed bool
 		want    string
 	}{{"192.0.2.1", true, "pass pass"}, {"198.51.100.9", true, "fail fail"}, {"198.51.100.9", false, ""}, {"203.0.113.4", true, ""}} {
-		f, _ := New(Config{Fail: "tag", HeloFail: "tag", Relayed: c.relayed}, filters.Env{DNS: resolve.MustZone(zone), Trusted: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}})
+		f, _ := New(Config{Fail: "tag", HeloFail: "tag", Relayed: c.relayed}, filters.Env{DNS: resolvetest.MustZone(zone), Trusted: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}})
 		m, err := mail.NewMessage(mail.Bytes(fmt.Sprintf(head, c.ip)))
 		if err != nil {
 			t.Fatal(err)
@@ -234,7 +235,7 @@ func TestQuestionsAreBounded(t *testing.T) {
 	}
 	text.WriteString("loop.example TXT \"v=spf1 include:loop.example -all\"\nvoid.example TXT \"v=spf1 a:v1.example a:v2.example a:v3.example a:v4.example -all\"\n")
 	for _, domain := range []string{"d0.example", "loop.example", "void.example"} {
-		z := resolve.MustZone(text.String())
+		z := resolvetest.MustZone(text.String())
 		r := Check(context.Background(), z, netip.MustParseAddr("192.0.2.1"), "x", mail.Address("a@"+domain))
 		if r.Value != "permerror" || z.Asked() > 30 {
 			t.Errorf("%s: %s (%s) after %d questions", domain, r.Value, r.Term, z.Asked())

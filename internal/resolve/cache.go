@@ -48,7 +48,7 @@ func NewCached(from Resolver, size int) *Cached {
 // Lookup answers from memory or asks. The question goes on when ctx ends, since
 // others may wait for it, for at most 20 s.
 func (c *Cached) Lookup(ctx context.Context, name string, t Type) (Answer, error) {
-	name, err := canonical(name)
+	name, err := Canonical(name)
 	if err != nil {
 		return Answer{}, &Error{Name: name, Type: t, NoDomain: true, Cause: err}
 	}

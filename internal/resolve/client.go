@@ -83,7 +83,7 @@ func parseConf(text string) (servers []netip.AddrPort, trusted bool) {
 
 // Lookup asks, and follows CNAMEs that the server did not follow.
 func (c *Client) Lookup(ctx context.Context, name string, t Type) (Answer, error) {
-	asked, err := canonical(name)
+	asked, err := Canonical(name)
 	if err != nil {
 		return Answer{}, &Error{Name: name, Type: t, NoDomain: true, Cause: err}
 	}

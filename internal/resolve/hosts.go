@@ -69,7 +69,7 @@ func readHosts(path string) map[string][]netip.Addr {
 			continue
 		}
 		for _, w := range words[1:] {
-			if n, err := canonical(w); err == nil {
+			if n, err := Canonical(w); err == nil {
 				names[n] = append(names[n], ip.WithZone("").Unmap())
 			}
 		}

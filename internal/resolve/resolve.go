@@ -142,7 +142,7 @@ func LookupMX(ctx context.Context, r Resolver, name string) ([]Record, error) {
 
 // LookupPTR returns the names of an address.
 func LookupPTR(ctx context.Context, r Resolver, addr netip.Addr) ([]string, error) {
-	a, err := r.Lookup(ctx, Reverse(addr)+arpa(addr), PTR)
+	a, err := r.Lookup(ctx, ReverseName(addr), PTR)
 	return collect(a, func(r Record) string { return r.Host }), err
 }
 
@@ -173,16 +173,17 @@ func Reverse(addr netip.Addr) string {
 	return b.String()
 }
 
-func arpa(addr netip.Addr) string {
+// ReverseName returns the name at which the PTR records of an address are.
+func ReverseName(addr netip.Addr) string {
 	if addr.Unmap().Is4() {
-		return ".in-addr.arpa"
+		return Reverse(addr) + ".in-addr.arpa"
 	}
-	return ".ip6.arpa"
+	return Reverse(addr) + ".ip6.arpa"
 }
 
-// canonical is the form of a name that is asked and remembered: A-labels, lower
-// case, no dot at the end.
-func canonical(name string) (string, error) {
+// Canonical returns the form of a name that is asked for and cached: A-labels,
+// lower case, no final dot.
+func Canonical(name string) (string, error) {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	for i := range len(name) {
 		if name[i] >= 0x80 {

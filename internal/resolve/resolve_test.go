@@ -1,4 +1,4 @@
-package resolve
+package resolve_test
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -15,6 +14,9 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"hoplite/internal/resolve"
+	"hoplite/internal/resolve/resolvetest"
 )
 
 const testZone = `
@@ -37,11 +39,18 @@ dead.example SERVFAIL
 bücher.example A 192.0.2.7
 `
 
-func zone(t testing.TB) *Zone {
+func preferences(mx []resolve.Record) (list []string) {
+	for _, r := range mx {
+		list = append(list, fmt.Sprint(r.Pref, r.Host))
+	}
+	return list
+}
+
+func zone(t testing.TB) *resolvetest.Zone {
 	t.Helper()
 	text := strings.Replace(testZone, "bücher", "xn--bcher-kva", 1) +
 		"long.example.org TXT \"" + strings.Repeat("0123456789", 200) + "\"\n"
-	z, err := ParseZone(text)
+	z, err := resolvetest.ParseZone(text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,28 +67,28 @@ func TestLookups(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := NewClient(false, at)
-	client.hosts.path = filepath.Join(t.TempDir(), "none")
-	for name, r := range map[string]Resolver{"zone": z, "client": client, "cached": NewCached(client, 100)} {
+	client := resolve.NewClient(false, at)
+	client.SetHosts(filepath.Join(t.TempDir(), "none"))
+	for name, r := range map[string]resolve.Resolver{"zone": z, "client": client, "cached": resolve.NewCached(client, 100)} {
 		t.Run(name, func(t *testing.T) {
 			for _, c := range []struct {
 				what string
 				get  func() (any, error)
 				want string
 			}{
-				{"txt", func() (any, error) { return LookupTXT(ctx, r, "Example.ORG.") }, "[v=spf1 mx -all second]"},
+				{"txt", func() (any, error) { return resolve.LookupTXT(ctx, r, "Example.ORG.") }, "[v=spf1 mx -all second]"},
 				{"mx by preference", func() (any, error) {
-					mx, err := LookupMX(ctx, r, "example.org")
-					return collect(Answer{Records: mx}, func(r Record) string { return fmt.Sprint(r.Pref, r.Host) }), err
+					mx, err := resolve.LookupMX(ctx, r, "example.org")
+					return preferences(mx), err
 				}, "[10mx1.example.org 20mx2.example.org]"},
-				{"null mx", func() (any, error) { mx, err := LookupMX(ctx, r, "null.example"); return len(mx[0].Host), err }, "0"},
-				{"hosts", func() (any, error) { return LookupHosts(ctx, r, "mx1.example.org") }, "[2001:db8::1 192.0.2.1]"},
-				{"through cnames", func() (any, error) { return LookupHosts(ctx, r, "www.example.org") }, "[2001:db8::1 192.0.2.1]"},
-				{"u-label", func() (any, error) { return LookupHosts(ctx, r, "BÜCHER.example") }, "[192.0.2.7]"},
-				{"ptr", func() (any, error) { return LookupPTR(ctx, r, netip.MustParseAddr("192.0.2.1")) }, "[mx1.example.org]"},
-				{"ptr 6", func() (any, error) { return LookupPTR(ctx, r, netip.MustParseAddr("2001:db8::1")) }, "[mx1.example.org]"},
-				{"longer than a datagram", func() (any, error) { s, err := LookupTXT(ctx, r, "long.example.org"); return len(s[0]), err }, "2000"},
-				{"localhost", func() (any, error) { return LookupHosts(ctx, client, "localhost") }, "[::1 127.0.0.1]"},
+				{"null mx", func() (any, error) { mx, err := resolve.LookupMX(ctx, r, "null.example"); return len(mx[0].Host), err }, "0"},
+				{"hosts", func() (any, error) { return resolve.LookupHosts(ctx, r, "mx1.example.org") }, "[2001:db8::1 192.0.2.1]"},
+				{"through cnames", func() (any, error) { return resolve.LookupHosts(ctx, r, "www.example.org") }, "[2001:db8::1 192.0.2.1]"},
+				{"u-label", func() (any, error) { return resolve.LookupHosts(ctx, r, "BÜCHER.example") }, "[192.0.2.7]"},
+				{"ptr", func() (any, error) { return resolve.LookupPTR(ctx, r, netip.MustParseAddr("192.0.2.1")) }, "[mx1.example.org]"},
+				{"ptr 6", func() (any, error) { return resolve.LookupPTR(ctx, r, netip.MustParseAddr("2001:db8::1")) }, "[mx1.example.org]"},
+				{"longer than a datagram", func() (any, error) { s, err := resolve.LookupTXT(ctx, r, "long.example.org"); return len(s[0]), err }, "2000"},
+				{"localhost", func() (any, error) { return resolve.LookupHosts(ctx, client, "localhost") }, "[::1 127.0.0.1]"},
 			} {
 				got, err := c.get()
 				if err != nil || fmt.Sprint(got) != c.want {
@@ -88,32 +97,32 @@ func TestLookups(t *testing.T) {
 			}
 			for _, c := range []struct {
 				name            string
-				t               Type
+				t               resolve.Type
 				temporary, gone bool
 			}{
-				{"no.example", A, false, true},
-				{"example.org", AAAA, false, false},
-				{"dead.example", A, true, false},
-				{"ring.example.org", A, false, false},
-				{"nowhere.example.org", A, false, true},
-				{"a..b", A, false, true},
-				{strings.Repeat("x", 64) + ".example", A, false, true},
-				{strings.Repeat("x.", 200), A, false, true},
+				{"no.example", resolve.A, false, true},
+				{"example.org", resolve.AAAA, false, false},
+				{"dead.example", resolve.A, true, false},
+				{"ring.example.org", resolve.A, false, false},
+				{"nowhere.example.org", resolve.A, false, true},
+				{"a..b", resolve.A, false, true},
+				{strings.Repeat("x", 64) + ".example", resolve.A, false, true},
+				{strings.Repeat("x.", 200), resolve.A, false, true},
 			} {
 				_, err := r.Lookup(ctx, c.name, c.t)
-				e := (*Error)(nil)
+				e := (*resolve.Error)(nil)
 				if !errors.As(err, &e) || e.Temporary != c.temporary || e.NoDomain != c.gone ||
-					errors.Is(err, ErrNotFound) == c.temporary || errors.Is(err, ErrTemporary) != c.temporary {
+					errors.Is(err, resolve.ErrNotFound) == c.temporary || errors.Is(err, resolve.ErrTemporary) != c.temporary {
 					t.Errorf("%.40s %v: %#v", c.name, c.t, err)
 				}
 			}
 		})
 	}
-	a, err := client.Lookup(ctx, "mx1.example.org", A)
+	a, err := client.Lookup(ctx, "mx1.example.org", resolve.A)
 	if err != nil || a.Authentic || a.TTL != 5*time.Minute {
 		t.Errorf("answer %+v, %v", a, err)
 	}
-	validating, err := ParseZone("mx1.example.org A 192.0.2.1")
+	validating, err := resolvetest.ParseZone("mx1.example.org A 192.0.2.1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,8 +130,8 @@ func TestLookups(t *testing.T) {
 	if at, err = validating.Serve(ctx); err != nil {
 		t.Fatal(err)
 	}
-	client = NewClient(false, at)
-	if a, _ := client.Lookup(ctx, "mx1.example.org", A); !a.Authentic {
+	client = resolve.NewClient(false, at)
+	if a, _ := client.Lookup(ctx, "mx1.example.org", resolve.A); !a.Authentic {
 		t.Error("a server on this machine is not believed")
 	}
 }
@@ -169,7 +178,7 @@ func TestClientAgainstLiars(t *testing.T) {
 				fake.Response = false
 				send(fake) // a question
 				fake.Response = true
-				fake.Questions = []dnsmessage.Question{{Name: dnsmessage.MustNewName("x."), Type: A, Class: dnsmessage.ClassINET}}
+				fake.Questions = []dnsmessage.Question{{Name: dnsmessage.MustNewName("x."), Type: resolve.A, Class: dnsmessage.ClassINET}}
 				send(fake) // another question
 				conn.WriteTo([]byte("rubbish"), from)
 				m.RCode = dnsmessage.RCodeNameError
@@ -180,18 +189,18 @@ func TestClientAgainstLiars(t *testing.T) {
 			}
 		}
 	}()
-	c := NewClient(false, conn.LocalAddr().(*net.UDPAddr).AddrPort())
+	c := resolve.NewClient(false, conn.LocalAddr().(*net.UDPAddr).AddrPort())
 	for _, name := range []string{"spoofed.example", "stranger.example"} {
-		if a, err := c.Lookup(ctx, name, A); !errors.Is(err, ErrNotFound) {
+		if a, err := c.Lookup(ctx, name, resolve.A); !errors.Is(err, resolve.ErrNotFound) {
 			t.Errorf("%s: %v, %v", name, a, err)
 		}
 	}
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
-	if _, err := c.Lookup(short, "silent.example", A); !errors.Is(err, ErrTemporary) || !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := c.Lookup(short, "silent.example", resolve.A); !errors.Is(err, resolve.ErrTemporary) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a silent server: %v", err)
 	}
-	if _, err := NewClient(false).Lookup(ctx, "example.org", A); !errors.Is(err, ErrTemporary) {
+	if _, err := resolve.NewClient(false).Lookup(ctx, "example.org", resolve.A); !errors.Is(err, resolve.ErrTemporary) {
 		t.Errorf("no servers: %v", err)
 	}
 }
@@ -199,11 +208,11 @@ func TestClientAgainstLiars(t *testing.T) {
 func TestCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := zone(t)
-		c := NewCached(z, 10)
+		c := resolve.NewCached(z, 10)
 		ctx := context.Background()
 		ask := func(name string, want int) {
 			t.Helper()
-			c.Lookup(ctx, name, A)
+			c.Lookup(ctx, name, resolve.A)
 			if n := z.Asked(name); n != want {
 				t.Errorf("%s was asked %d times, want %d", name, n, want)
 			}
@@ -214,19 +223,19 @@ func TestCache(t *testing.T) {
 		ask("no.example", 1)
 		ask("dead.example", 1)
 		ask("dead.example", 1)
-		time.Sleep(failureTTL + time.Second)
+		time.Sleep(resolve.FailureTTL + time.Second)
 		ask("dead.example", 2)
-		if a, _ := c.Lookup(ctx, "mx1.example.org", A); a.TTL != 5*time.Minute-failureTTL-time.Second {
+		if a, _ := c.Lookup(ctx, "mx1.example.org", resolve.A); a.TTL != 5*time.Minute-resolve.FailureTTL-time.Second {
 			t.Errorf("the TTL did not count down: %v", a.TTL)
 		}
-		time.Sleep(defaultNoTTL)
+		time.Sleep(resolve.DefaultNoTTL)
 		ask("no.example", 2)
 		time.Sleep(5 * time.Minute)
 		ask("mx1.example.org", 2)
 		for i := range 100 {
-			c.Lookup(ctx, fmt.Sprintf("n%d.example", i), A)
+			c.Lookup(ctx, fmt.Sprintf("n%d.example", i), resolve.A)
 		}
-		if n := c.kept.Len(); n != 10 {
+		if n := c.Kept(); n != 10 {
 			t.Errorf("%d answers are kept", n)
 		}
 	})
@@ -234,20 +243,20 @@ func TestCache(t *testing.T) {
 
 func TestOneFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		z := MustZone("slow.example SLOW 3s\nslow.example A 192.0.2.1")
-		c := NewCached(z, 10)
+		z := resolvetest.MustZone("slow.example SLOW 3s\nslow.example A 192.0.2.1")
+		c := resolve.NewCached(z, 10)
 		ctx := context.Background()
 		hasty, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			if _, err := c.Lookup(hasty, "slow.example", A); !errors.Is(err, context.DeadlineExceeded) {
+			if _, err := c.Lookup(hasty, "slow.example", resolve.A); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("the hasty one: %v", err)
 			}
 		})
 		for range 20 {
 			wg.Go(func() {
-				if _, err := c.Lookup(ctx, "slow.example", A); err != nil {
+				if _, err := c.Lookup(ctx, "slow.example", resolve.A); err != nil {
 					t.Error(err)
 				}
 			})
@@ -259,65 +268,27 @@ func TestOneFlight(t *testing.T) {
 	})
 }
 
-func TestResolvConf(t *testing.T) {
-	servers, trusted := parseConf("# c\nnameserver 192.0.2.53\nsearch x\nnameserver fe80::1%eth0\nnameserver bad\noptions edns0 trust-ad\n")
-	if fmt.Sprint(servers, trusted) != "[192.0.2.53:53 [fe80::1%eth0]:53] true" {
-		t.Errorf("read %v, %v", servers, trusted)
-	}
-	c, err := System(filepath.Join(t.TempDir(), "none"))
-	if err != nil || fmt.Sprint(c.servers) != "[127.0.0.1:53]" || !c.trusted {
-		t.Errorf("without a file: %+v, %v", c, err)
-	}
-}
-
-func TestHostsFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "hosts")
-	if err := os.WriteFile(path, []byte("192.0.2.9 Upstream up # comment\n::9 upstream\nrubbish x\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c := NewClient(false)
-	c.hosts.path = path
-	if got, err := LookupHosts(context.Background(), c, "upstream"); fmt.Sprint(got) != "[::9 192.0.2.9]" {
-		t.Errorf("%v, %v", got, err)
-	}
-	if _, err := c.Lookup(context.Background(), "up", AAAA); !errors.Is(err, ErrNotFound) {
-		t.Errorf("a name with another kind of address: %v", err)
-	}
-}
-
-func TestReverse(t *testing.T) {
-	for addr, want := range map[string]string{
-		"192.0.2.1":          "1.2.0.192",
-		"::ffff:192.0.2.1":   "1.2.0.192",
-		"2001:db8::567:89ab": "b.a.9.8.7.6.5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2",
-	} {
-		if got := Reverse(netip.MustParseAddr(addr)); got != want {
-			t.Errorf("%s: %s", addr, got)
-		}
-	}
-}
-
 func FuzzParseAnswer(f *testing.F) {
 	z := zone(f)
 	for _, q := range []struct {
 		name string
-		t    Type
-	}{{"example.org", TXT}, {"www.example.org", A}, {"no.example", A}, {"example.org", MX}} {
-		query, _, err := newQuery(q.name, q.t)
+		t    resolve.Type
+	}{{"example.org", resolve.TXT}, {"www.example.org", resolve.A}, {"no.example", resolve.A}, {"example.org", resolve.MX}} {
+		query, _, err := resolve.NewQuery(q.name, q.t)
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(z.answer(context.Background(), query, 65535), q.name, uint16(q.t))
+		f.Add(z.Answer(context.Background(), query, 65535), q.name, uint16(q.t))
 	}
 	f.Fuzz(func(t *testing.T, msg []byte, name string, typ uint16) {
 		if len(msg) < 2 {
 			return
 		}
-		a, err := parseAnswer(msg, uint16(msg[0])<<8|uint16(msg[1]), name, Type(typ))
+		a, err := resolve.ParseAnswer(msg, uint16(msg[0])<<8|uint16(msg[1]), name, resolve.Type(typ))
 		if err == nil && len(a.Records) == 0 && a.Name == name {
 			t.Fatal("neither records nor an error nor a way on")
 		}
-		if len(a.Records) > maxRecords || a.TTL < 0 {
+		if len(a.Records) > resolve.MaxRecords || a.TTL < 0 {
 			t.Fatalf("%d records for %v", len(a.Records), a.TTL)
 		}
 	})

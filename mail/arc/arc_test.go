@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"hoplite/internal/resolve"
+	"hoplite/internal/resolve/resolvetest"
 	"hoplite/mail"
 	"hoplite/mail/dkim"
 )
@@ -22,9 +23,9 @@ var key = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{5}, 32))
 // sealKey is what server seals with.
 var sealKey crypto.Signer = key
 
-func zone() *resolve.Zone {
+func zone() *resolvetest.Zone {
 	p := "TXT \"v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey)) + "\"\n"
-	return resolve.MustZone("s._domainkey.one.example " + p + "s._domainkey.two.example " + p + "s._domainkey.three.example " + p)
+	return resolvetest.MustZone("s._domainkey.one.example " + p + "s._domainkey.two.example " + p + "s._domainkey.three.example " + p)
 }
 
 func message(t testing.TB, text string) *mail.Message {
@@ -109,7 +110,7 @@ func TestChainOfThree(t *testing.T) {
 			}
 		})
 	}
-	dead := resolve.MustZone("s._domainkey.one.example SERVFAIL\ns._domainkey.two.example SERVFAIL\ns._domainkey.three.example SERVFAIL")
+	dead := resolvetest.MustZone("s._domainkey.one.example SERVFAIL\ns._domainkey.two.example SERVFAIL\ns._domainkey.three.example SERVFAIL")
 	if c := validate(t, text, dead); c.CV != "temperror" {
 		t.Errorf("no DNS: %s", c.CV)
 	}

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"testing"
 
-	"hoplite/internal/resolve"
+	"hoplite/internal/resolve/resolvetest"
 )
 
 // dkimpy seals or validates with python3-dkim.
@@ -68,7 +68,7 @@ func TestInteropARC(t *testing.T) {
 	for name, txt := range dns {
 		zone.WriteString(name + " TXT \"" + txt + "\"\n")
 	}
-	z := resolve.MustZone(zone.String())
+	z := resolvetest.MustZone(zone.String())
 	sealKey = rsaKey
 	defer func() { sealKey = key }()
 

@@ -1,4 +1,6 @@
-package resolve
+// Package resolvetest is a DNS for tests. A [Zone] is a resolver whose records are
+// written in the test; [Zone.Serve] answers from it over UDP and TCP.
+package resolvetest
 
 import (
 	"context"
@@ -11,23 +13,37 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"hoplite/internal/resolve"
 )
 
-// Zone is a resolver for tests: everything that the DNS knows.
+// record is a record of a zone.
+type record struct {
+	typ resolve.Type
+	resolve.Record
+}
+
+// ttl is the TTL of all records.
+const ttl = 5 * time.Minute
+
+// maxChain is how many CNAMEs are followed.
+const maxChain = 10
+
+// Zone is a resolver that knows the records of a text.
 type Zone struct {
-	// Authentic is what its answers say of themselves.
+	// Authentic marks the answers as validated (DNSSEC).
 	Authentic bool
 
 	mu     sync.Mutex
-	names  map[string][]owned
+	names  map[string][]record
 	fails  map[string]bool
 	slow   map[string]time.Duration
 	asked  map[string]int
 	askedN int
 }
 
-// ParseZone reads a zone, a record a line: name, type, value. The name alone of
-// SERVFAIL does not answer; SLOW waits before it does:
+// ParseZone parses a zone, one record on each line: name, type, value. A name of
+// type SERVFAIL has no answer; one of type SLOW has it later:
 //
 //	example.org      TXT  "v=spf1 mx -all"
 //	example.org      MX   10 mail.example.org
@@ -37,7 +53,7 @@ type Zone struct {
 //	dead.example     SERVFAIL
 //	slow.example     SLOW 60s
 func ParseZone(text string) (*Zone, error) {
-	z := &Zone{names: map[string][]owned{}, fails: map[string]bool{}, slow: map[string]time.Duration{}, asked: map[string]int{}}
+	z := &Zone{names: map[string][]record{}, fails: map[string]bool{}, slow: map[string]time.Duration{}, asked: map[string]int{}}
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
@@ -52,7 +68,7 @@ func ParseZone(text string) (*Zone, error) {
 	return z, nil
 }
 
-// MustZone is ParseZone for text that is part of a test.
+// MustZone is ParseZone; it panics on a mistake.
 func MustZone(text string) *Zone {
 	z, err := ParseZone(text)
 	if err != nil {
@@ -66,15 +82,15 @@ func (z *Zone) add(line string) (err error) {
 	kind, value, _ := strings.Cut(strings.TrimSpace(rest), " ")
 	value = strings.TrimSpace(value)
 	if ip, e := netip.ParseAddr(name); e == nil {
-		name = Reverse(ip) + arpa(ip)
+		name = resolve.ReverseName(ip)
 	}
-	name = strings.ToLower(strings.TrimSuffix(name, "."))
-	o := owned{owner: name, ttl: 5 * time.Minute}
+	name = plainHost(name)
+	var o record
 	switch strings.ToUpper(kind) {
 	case "A", "AAAA":
-		o.typ = AAAA
+		o.typ = resolve.AAAA
 		if o.Addr, err = netip.ParseAddr(value); err == nil && o.Addr.Is4() {
-			o.typ = A
+			o.typ = resolve.A
 		}
 	case "MX":
 		pref, h, ok := strings.Cut(value, " ")
@@ -82,15 +98,15 @@ func (z *Zone) add(line string) (err error) {
 		if !ok || e != nil {
 			return fmt.Errorf("MX %q: want a number and a host", value)
 		}
-		o.typ, o.Pref, o.Host = MX, uint16(p), plainHost(h)
+		o.typ, o.Pref, o.Host = resolve.MX, uint16(p), plainHost(h)
 	case "PTR":
-		o.typ, o.Host = PTR, plainHost(value)
+		o.typ, o.Host = resolve.PTR, plainHost(value)
 	case "NS":
-		o.typ, o.Host = NS, plainHost(value)
+		o.typ, o.Host = resolve.NS, plainHost(value)
 	case "CNAME":
 		o.typ, o.Host = dnsmessage.TypeCNAME, plainHost(value)
 	case "TXT":
-		o.typ, o.Text = TXT, strings.Trim(value, `"`)
+		o.typ, o.Text = resolve.TXT, strings.Trim(value, `"`)
 	case "SERVFAIL":
 		z.fails[name] = true
 		return nil
@@ -109,11 +125,11 @@ func plainHost(s string) string {
 }
 
 // Set replaces all records of a type at a name by those in text.
-func (z *Zone) Set(name string, t Type, lines ...string) error {
+func (z *Zone) Set(name string, t resolve.Type, lines ...string) error {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	name = plainHost(name)
-	var rest []owned
+	var rest []record
 	for _, o := range z.names[name] {
 		if o.typ != t {
 			rest = append(rest, o)
@@ -128,7 +144,7 @@ func (z *Zone) Set(name string, t Type, lines ...string) error {
 	return nil
 }
 
-// Asked says how many questions there were, in all or for one name.
+// Asked returns the number of questions, of all names or of one.
 func (z *Zone) Asked(name ...string) int {
 	z.mu.Lock()
 	defer z.mu.Unlock()
@@ -139,10 +155,10 @@ func (z *Zone) Asked(name ...string) int {
 }
 
 // Lookup answers from the zone.
-func (z *Zone) Lookup(ctx context.Context, name string, t Type) (Answer, error) {
-	key, err := canonical(name)
+func (z *Zone) Lookup(ctx context.Context, name string, t resolve.Type) (resolve.Answer, error) {
+	key, err := resolve.Canonical(name)
 	if err != nil {
-		return Answer{}, &Error{Name: name, Type: t, NoDomain: true, Cause: err}
+		return resolve.Answer{}, &resolve.Error{Name: name, Type: t, NoDomain: true, Cause: err}
 	}
 	z.mu.Lock()
 	z.askedN++
@@ -155,30 +171,38 @@ func (z *Zone) Lookup(ctx context.Context, name string, t Type) (Answer, error) 
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
-			return Answer{}, &Error{Name: name, Type: t, Temporary: true, Cause: ctx.Err()}
+			return resolve.Answer{}, &resolve.Error{Name: name, Type: t, Temporary: true, Cause: ctx.Err()}
 		}
 	}
 	if fails {
-		return Answer{}, &Error{Name: name, Type: t, Temporary: true, Cause: errors.New("server says ServerFailure")}
+		return resolve.Answer{}, &resolve.Error{Name: name, Type: t, Temporary: true, Cause: errors.New("server says ServerFailure")}
 	}
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	at := key
 	for range maxChain {
-		a := follow(z.names[at], at, t)
+		a := resolve.Answer{Name: at, TTL: ttl, Authentic: z.Authentic}
+		next := at
+		for _, r := range z.names[at] {
+			switch r.typ {
+			case t:
+				a.Records = append(a.Records, r.Record)
+			case dnsmessage.TypeCNAME:
+				next = r.Host
+			}
+		}
 		if len(a.Records) > 0 {
-			a.Authentic = z.Authentic
 			return a, nil
 		}
-		if a.Name == at {
+		if next == at {
 			break
 		}
-		at = a.Name
+		at = next
 	}
-	return Answer{}, &Error{Name: name, Type: t, NoDomain: len(z.names[at]) == 0 && !z.hasBelow(at)}
+	return resolve.Answer{}, &resolve.Error{Name: name, Type: t, NoDomain: len(z.names[at]) == 0 && !z.hasBelow(at)}
 }
 
-// hasBelow says whether a name exists because there are names below it.
+// hasBelow reports whether a name exists because there are names below it.
 func (z *Zone) hasBelow(name string) bool {
 	for n := range z.names {
 		if strings.HasSuffix(n, "."+name) {

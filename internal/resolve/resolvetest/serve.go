@@ -1,4 +1,4 @@
-package resolve
+package resolvetest
 
 import (
 	"context"
@@ -10,11 +10,13 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"hoplite/internal/resolve"
 )
 
 // Serve answers by UDP and TCP on a port of 127.0.0.1 until ctx ends, so that
-// whole servers can be tested against a zone. Answers above 512 octets are cut
-// short over UDP.
+// whole servers can be tested against a zone. Answers over 512 octets are
+// truncated over UDP.
 func (z *Zone) Serve(ctx context.Context) (netip.AddrPort, error) {
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -43,7 +45,7 @@ func (z *Zone) serveUDP(ctx context.Context, conn net.PacketConn) {
 		}
 		query := append([]byte(nil), buf[:n]...)
 		go func() {
-			if out := z.answer(ctx, query, 512); out != nil {
+			if out := z.Answer(ctx, query, 512); out != nil {
 				conn.WriteTo(out, from)
 			}
 		}()
@@ -67,15 +69,15 @@ func (z *Zone) serveTCP(ctx context.Context, l net.Listener) {
 			if _, err := io.ReadFull(conn, query); err != nil {
 				return
 			}
-			if out := z.answer(ctx, query, 65535); out != nil {
+			if out := z.Answer(ctx, query, 65535); out != nil {
 				conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(out))), out...))
 			}
 		}()
 	}
 }
 
-// answer makes the reply to a query, or nil for one that is none.
-func (z *Zone) answer(ctx context.Context, query []byte, limit int) []byte {
+// Answer returns the reply to a query, or nil if it is not a query.
+func (z *Zone) Answer(ctx context.Context, query []byte, limit int) []byte {
 	var m dnsmessage.Message
 	if m.Unpack(query) != nil || len(m.Questions) != 1 {
 		return nil
@@ -85,8 +87,8 @@ func (z *Zone) answer(ctx context.Context, query []byte, limit int) []byte {
 		Header:    dnsmessage.Header{ID: m.ID, Response: true, RecursionAvailable: true, AuthenticData: z.Authentic},
 		Questions: m.Questions,
 	}
-	a, err := z.Lookup(ctx, host(q.Name), q.Type)
-	if e := (*Error)(nil); errors.As(err, &e) {
+	a, err := z.Lookup(ctx, plainHost(q.Name.String()), q.Type)
+	if e := (*resolve.Error)(nil); errors.As(err, &e) {
 		switch {
 		case e.Temporary:
 			reply.RCode = dnsmessage.RCodeServerFailure
@@ -95,7 +97,7 @@ func (z *Zone) answer(ctx context.Context, query []byte, limit int) []byte {
 		}
 	}
 	owner := q.Name
-	if err == nil && a.Name != host(q.Name) {
+	if err == nil && a.Name != plainHost(q.Name.String()) {
 		if n, e := dnsmessage.NewName(a.Name + "."); e == nil {
 			reply.Answers = append(reply.Answers, dnsmessage.Resource{
 				Header: dnsmessage.ResourceHeader{Name: owner, Class: dnsmessage.ClassINET, TTL: 300},
@@ -121,21 +123,21 @@ func (z *Zone) answer(ctx context.Context, query []byte, limit int) []byte {
 	return out
 }
 
-// body is a record in dnsmessage's words.
-func body(r Record, t Type) dnsmessage.ResourceBody {
+// body converts a record.
+func body(r resolve.Record, t resolve.Type) dnsmessage.ResourceBody {
 	name, _ := dnsmessage.NewName(r.Host + ".") // an impossible name stays empty and packs to an error
 	switch t {
-	case A:
+	case resolve.A:
 		return &dnsmessage.AResource{A: r.Addr.As4()}
-	case AAAA:
+	case resolve.AAAA:
 		return &dnsmessage.AAAAResource{AAAA: r.Addr.As16()}
-	case MX:
+	case resolve.MX:
 		return &dnsmessage.MXResource{Pref: r.Pref, MX: name}
-	case PTR:
+	case resolve.PTR:
 		return &dnsmessage.PTRResource{PTR: name}
-	case NS:
+	case resolve.NS:
 		return &dnsmessage.NSResource{NS: name}
-	case TXT:
+	case resolve.TXT:
 		txt := &dnsmessage.TXTResource{}
 		for s := r.Text; s != "" || txt.TXT == nil; {
 			n := min(len(s), 255)
