@@ -29,13 +29,13 @@ func (t *transaction) data(accepted int, dataSent bool) {
 	if !dataSent {
 		c.w.WriteString("DATA\r\n")
 		if err := c.flush(c.times.command); err != nil {
-			t.got.all(c.lost("DATA", err))
+			t.got.all(t.lost("DATA", err))
 			return
 		}
 	}
 	reply, err := c.wait(c.times.command)
 	if err != nil {
-		t.got.all(c.lost("DATA", err))
+		t.got.all(t.lost("DATA", err))
 		return
 	}
 	if reply.Code != 354 {
@@ -52,8 +52,8 @@ func (t *transaction) data(accepted int, dataSent bool) {
 		return
 	}
 	out := &stuffer{w: c.w, line: true}
-	if err := c.stream(t.p.msg, out); err != nil {
-		t.got.all(c.early("DATA", err))
+	if err := t.stream(out); err != nil {
+		t.got.all(t.early("DATA", err))
 		return
 	}
 	out.end()
@@ -73,8 +73,8 @@ func (t *transaction) chunk(accepted int) error {
 		return nil
 	}
 	fmt.Fprintf(c.w, "BDAT %d LAST\r\n", t.p.msg.Size())
-	if err := c.stream(t.p.msg, c.w); err != nil {
-		t.got.all(c.early("BDAT", err))
+	if err := t.stream(c.w); err != nil {
+		t.got.all(t.early("BDAT", err))
 	} else if t.flushed("BDAT") {
 		t.final()
 	}
@@ -93,7 +93,7 @@ func (t *transaction) chunk(accepted int) error {
 func (t *transaction) flushed(stage string) bool {
 	t.p.sent()
 	if err := t.c.flush(t.c.times.data); err != nil {
-		t.got.all(t.c.early(stage, err))
+		t.got.all(t.early(stage, err))
 		return false
 	}
 	return true
@@ -101,19 +101,21 @@ func (t *transaction) flushed(stage string) bool {
 
 // early looks whether a server that broke off in the middle of a message said
 // why.
-func (c *conn) early(stage string, err error) *mail.Reply {
+func (t *transaction) early(stage string, err error) *mail.Reply {
+	c := t.c
 	c.broken = true
 	if errors.Is(err, errReadMessage) {
-		return c.lost(stage, err)
+		return t.lost(stage, err)
 	}
 	if reply, e := c.wait(time.Second); e == nil && reply.Code >= 400 {
 		return unexpected(reply)
 	}
-	return c.lost(stage, err)
+	return t.lost(stage, err)
 }
 
 // stream writes the message; the deadline moves with each piece.
-func (c *conn) stream(m *mail.Message, w io.Writer) error {
+func (t *transaction) stream(w io.Writer) error {
+	c, m := t.c, t.p.msg
 	c.arm(c.times.data)
 	if _, err := w.Write(m.Header()); err != nil {
 		return err
@@ -156,7 +158,7 @@ func (t *transaction) final() {
 		if reply == nil || c.server.lmtp {
 			var err error
 			if reply, err = c.wait(c.times.data); err != nil {
-				t.got.all(c.lost("end of data", err))
+				t.got.all(t.lost("end of data", err))
 				return
 			}
 			if !reply.Positive() {

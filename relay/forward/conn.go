@@ -3,6 +3,7 @@ package forward
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -119,6 +120,22 @@ func (c *conn) skip(n int) {
 // failed is an error of this connection, at a stage of the conversation.
 func (c *conn) failed(stage string, err error) error {
 	return &stageError{stage: stage, host: c.server.name(), addr: c.addr, err: err}
+}
+
+// nothing is the error of a transaction that never began.
+func (c *conn) nothing(err error) error {
+	c.broken = true
+	return c.failed("MAIL", fmt.Errorf("%w: %w", errNothingSent, err))
+}
+
+// isLocal reports whether a connection does not leave this machine.
+func (c *conn) isLocal() bool {
+	if c.server.network == "unix" {
+		return true
+	}
+	host, _, err := net.SplitHostPort(c.addr)
+	ip := net.ParseIP(host)
+	return err == nil && ip != nil && ip.IsLoopback()
 }
 
 // quit says QUIT without waiting for the reply, and closes the connection.

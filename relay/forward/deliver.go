@@ -68,10 +68,10 @@ type group struct {
 }
 
 func (u *Upstream) groups(ctx context.Context, rcpts []mail.Rcpt) []group {
-	if !u.cfg.MX {
+	if u.mx == nil {
 		g := group{}
 		var err error
-		if g.pools, err = u.pools(ctx); err != nil && len(g.pools) == 0 {
+		if g.pools, err = u.servers.pools(ctx); err != nil && len(g.pools) == 0 {
 			g.err = u.unreachable(err)
 		}
 		for i := range rcpts {
@@ -88,7 +88,7 @@ func (u *Upstream) groups(ctx context.Context, rcpts []mail.Rcpt) []group {
 			n = len(groups)
 			byDomain[domain] = n
 			g := group{}
-			g.pools, g.err = u.exchangers(ctx, r.To)
+			g.pools, g.err = u.mx.find(ctx, r.To)
 			groups = append(groups, g)
 		}
 		groups[n].rcpts = append(groups[n].rcpts, i)
@@ -126,7 +126,7 @@ func (u *Upstream) deliverSome(ctx context.Context, p *parcel, g group, next *Up
 		c, got, err := u.attempt(ctx, pool, p)
 		if err == nil {
 			out := u.outcomes(p, c, got, start)
-			u.learn(p, got)
+			u.rcpts.learn(p, got)
 			pool.give(c)
 			for i := range got {
 				if got[i] == nil {
@@ -162,7 +162,7 @@ func (u *Upstream) attempt(ctx context.Context, pool *pool, p *parcel) (*conn, a
 		if err := pool.resting(); err != nil && p.waits {
 			return nil, nil, err
 		}
-		c, reused, err := pool.take(ctx, &u.dialer, p.tx.Client, fresh)
+		c, reused, err := pool.take(ctx, u.net.dialer, p.tx.Client, fresh)
 		if err != nil {
 			if ctx.Err() == nil {
 				pool.failed(err)

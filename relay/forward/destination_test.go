@@ -129,14 +129,14 @@ func TestDestination(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(u.Close)
-			u.dialer.dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			u.net.dialer.dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
 				return (&net.Dialer{}).DialContext(ctx, network, p.l.Addr().String())
 			}
 			if mode, mx, ok := strings.Cut(tt.policy, " "); ok {
 				text := "version: STSv1\nmode: " + mode + "\nmx: " + mx + "\nmax_age: 86400\n"
-				u.sts = mtasts.New(z, &http.Client{Transport: policyHost(text)}, "")
+				u.mx.sts = mtasts.New(z, &http.Client{Transport: policyHost(text)}, "")
 			} else {
-				u.sts = nil
+				u.mx.sts = nil
 			}
 			out := handOver(t, u, "Subject: x\r\n\r\n", "ann@example.net")
 			if got := out[0].Reply.String(); !strings.HasPrefix(got, tt.want) {
@@ -163,7 +163,7 @@ func TestPolicyHostOnLoopback(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer u.Close()
-	if c, err := u.dialWeb(t.Context(), "tcp", "mta-sts.example.net:443"); err == nil {
+	if c, err := u.net.dialWeb(t.Context(), "tcp", "mta-sts.example.net:443"); err == nil {
 		c.Close()
 		t.Error("connected to this machine")
 	}

@@ -3,6 +3,7 @@ package forward
 import (
 	"cmp"
 	"context"
+	"iter"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -23,10 +24,10 @@ type endpoint struct {
 }
 
 // newEndpoint makes an endpoint; sockets and addresses have their pool at once.
-func (u *Upstream) newEndpoint(s *server) *endpoint {
+func newEndpoint(n *network, s *server) *endpoint {
 	e := &endpoint{server: s}
-	if !s.isName() || u.dns == nil {
-		e.pools = []*pool{u.newPool(s, requirementFor(&u.cfg, s))}
+	if !s.isName() || n.dns == nil {
+		e.pools = []*pool{n.newPool(s, requirementFor(n.cfg, s))}
 	}
 	return e
 }
@@ -39,11 +40,11 @@ func (s *server) isName() bool {
 
 // current returns the pools of the endpoint. While DNS gives no answer, those
 // of the last one are used.
-func (e *endpoint) current(ctx context.Context, u *Upstream) ([]*pool, error) {
-	if !e.server.isName() || u.dns == nil {
+func (e *endpoint) current(ctx context.Context, n *network) ([]*pool, error) {
+	if !e.server.isName() || n.dns == nil {
 		return e.pools, nil
 	}
-	addrs, err := resolve.LookupHosts(ctx, u.dns, e.server.host)
+	addrs, err := resolve.LookupHosts(ctx, n.dns, e.server.host)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err != nil {
@@ -52,17 +53,17 @@ func (e *endpoint) current(ctx context.Context, u *Upstream) ([]*pool, error) {
 		}
 		return nil, &stageError{stage: "DNS", host: e.server.host, err: err}
 	}
-	e.update(u, addrs)
+	e.update(n, addrs)
 	return e.pools, nil
 }
 
 // update makes the pools those of addrs. It makes a new slice only if
 // something has changed.
-func (e *endpoint) update(u *Upstream, addrs []netip.Addr) {
+func (e *endpoint) update(n *network, addrs []netip.Addr) {
 	_, port, _ := net.SplitHostPort(e.server.address)
 	var now []*pool
 	for _, a := range addrs {
-		if !u.dialer.usesFamily(a) {
+		if !n.dialer.usesFamily(a) {
 			continue
 		}
 		address := net.JoinHostPort(a.String(), port)
@@ -73,7 +74,7 @@ func (e *endpoint) update(u *Upstream, addrs []netip.Addr) {
 		}
 		s := *e.server
 		s.address = address
-		now = append(now, u.newPool(&s, requirementFor(&u.cfg, &s)))
+		now = append(now, n.newPool(&s, requirementFor(n.cfg, &s)))
 	}
 	for _, p := range e.pools {
 		if !slices.Contains(now, p) {
@@ -90,17 +91,35 @@ func (e *endpoint) seen() []*pool {
 	return e.pools
 }
 
+// servers are the configured endpoints of an upstream.
+type servers struct {
+	net  *network
+	list []*endpoint
+}
+
+func newServers(n *network, urls []string) (servers, error) {
+	all := servers{net: n}
+	for _, text := range urls {
+		s, err := parseServer(text)
+		if err != nil {
+			return all, err
+		}
+		all.list = append(all.list, newEndpoint(n, s))
+	}
+	return all, nil
+}
+
 // pools returns those of all endpoints in the order in which they are tried.
 // The error is why a name could not be looked up; it matters if there are no
 // pools.
-func (u *Upstream) pools(ctx context.Context) ([]*pool, error) {
-	if len(u.endpoints) == 1 && !u.endpoints[0].server.isName() {
-		return u.endpoints[0].pools, nil
+func (s *servers) pools(ctx context.Context) ([]*pool, error) {
+	if len(s.list) == 1 && !s.list[0].server.isName() {
+		return s.list[0].pools, nil
 	}
 	var list []ranked
 	var failed error
-	for _, e := range u.endpoints {
-		pools, err := e.current(ctx, u)
+	for _, e := range s.list {
+		pools, err := e.current(ctx, s.net)
 		if err != nil {
 			failed = err
 		}
@@ -112,6 +131,25 @@ func (u *Upstream) pools(ctx context.Context) ([]*pool, error) {
 		out[i] = r.pool
 	}
 	return out, failed
+}
+
+// known are the pools of all servers that have been looked up by now.
+func (s *servers) known() iter.Seq[*pool] {
+	return func(yield func(*pool) bool) {
+		for _, e := range s.list {
+			for _, p := range e.seen() {
+				if !yield(p) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (s *servers) close() {
+	for p := range s.known() {
+		p.close()
+	}
 }
 
 // ranked is a pool with its place in the order: the smallest is tried first.

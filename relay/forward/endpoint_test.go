@@ -41,7 +41,7 @@ func endpointUpstream(t *testing.T, dns resolve.Resolver, change func(*Config)) 
 // addresses are those of an upstream's pools, in the order of trying.
 func addresses(t *testing.T, u *Upstream) []string {
 	t.Helper()
-	pools, err := u.pools(t.Context())
+	pools, err := u.servers.pools(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,9 +58,9 @@ func TestEndpointFollowsDNS(t *testing.T) {
 	if got := addresses(t, u); !slices.Equal(got, []string{"[2001:db8::1]:25", "192.0.2.1:25", "192.0.2.2:25"}) {
 		t.Fatalf("got %q", got)
 	}
-	before, _ := u.pools(t.Context())
+	before, _ := u.servers.pools(t.Context())
 	dns["mx.example.net"] = []string{"192.0.2.2", "192.0.2.3"}
-	after, _ := u.pools(t.Context())
+	after, _ := u.servers.pools(t.Context())
 	if got := addresses(t, u); !slices.Equal(got, []string{"192.0.2.2:25", "192.0.2.3:25"}) {
 		t.Errorf("after a change: %q", got)
 	}
@@ -99,7 +99,7 @@ func TestEndpointSecondAddress(t *testing.T) {
 	busy, good := newPeer(t, nil), newPeer(t, nil)
 	busy.set(func() { busy.greeting = "421 4.3.2 too busy" })
 	u := endpointUpstream(t, names{"mx.example.net": {"192.0.2.1", "192.0.2.2"}}, func(c *Config) { c.TLS = "off" })
-	u.dialer.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+	u.net.dialer.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 		to := map[string]*peer{"192.0.2.1:25": busy, "192.0.2.2:25": good}[address]
 		return (&net.Dialer{}).DialContext(ctx, network, to.l.Addr().String())
 	}

@@ -115,7 +115,7 @@ func TestPatience(t *testing.T) {
 				u := upstream(t, []string{"smtp://192.0.2.1"}, func(c *Config) {
 					c.Mode, c.Recipients, c.CommandTimeout = tt.mode, "any", 5*time.Minute
 				})
-				u.dialer.dial = func(context.Context, string, string) (net.Conn, error) {
+				u.net.dialer.dial = func(context.Context, string, string) (net.Conn, error) {
 					ours, theirs := net.Pipe()
 					go p.serve(theirs)
 					return ours, nil
@@ -215,7 +215,7 @@ func TestSlowClientHoldsNoSession(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(u.endpoints[0].pools[0].places); n != 0 {
+	if n := len(u.servers.list[0].pools[0].places); n != 0 {
 		t.Errorf("%d connections are taken", n)
 	}
 }

@@ -15,22 +15,15 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"net"
-	"net/http"
-	"net/url"
 	"path/filepath"
 	"sync/atomic"
-	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/rs/zerolog"
 
 	"hoplite/internal/listen"
 	"hoplite/internal/resolve"
 	"hoplite/mail"
-	"hoplite/relay/forward/mtasts"
 )
 
 // Env is what an upstream needs from the program around it.
@@ -57,23 +50,16 @@ type Env struct {
 // at RCPT and asks the server at Send, which is how the queue delivers. For
 // clients that wait there is Inline.
 type Upstream struct {
-	cfg       Config
-	data      string
-	log       zerolog.Logger
-	dns       resolve.Resolver
-	own       func(string) bool
-	dialer    dialer
-	endpoints []*endpoint   // as configured by servers
-	sts       *mtasts.Cache // nil: MTA-STS is not used
-	byMX      *lru.Cache[poolKey, *pool]
-	memory    *memory
-	file      *rcptFile // nil: recipients is not a file
-	next      *Upstream // used while this one can't be reached
-	weakUse   atomic.Int64
+	cfg     Config
+	data    string
+	log     zerolog.Logger
+	net     network
+	servers servers
+	mx      *exchangers // nil: the servers are configured
+	rcpts   *recipients
+	next    *Upstream // used while this one can't be reached
+	weakUse atomic.Int64
 }
-
-// maxMXPools bounds how many servers found by MX have a pool.
-const maxMXPools = 2000
 
 // New makes an upstream.
 func New(cfg Config, env Env) (*Upstream, error) {
@@ -81,97 +67,40 @@ func New(cfg Config, env Env) (*Upstream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upstream %q: %w", cfg.Name, err)
 	}
-	u := &Upstream{cfg: cfg, data: env.Data, log: env.Log, dns: env.DNS, own: env.Own}
-	u.dialer = dialer{
-		helo: cfg.Helo, tls: profile, tellClient: cfg.TellClient,
+	u := &Upstream{cfg: cfg, data: env.Data, log: env.Log}
+	d := &dialer{
+		helo: cmp.Or(cfg.Helo, env.Hostname), tls: profile, tellClient: cfg.TellClient,
 		times:  timeouts{cfg.ConnectTimeout, cfg.CommandTimeout, cfg.DataTimeout},
-		source: cfg.sources(), family: cfg.Family, disable: cfg.Disable,
+		source: cfg.sources(), family: cfg.Family, disable: cfg.Disable, weakTLS: u.countWeakTLS,
 	}
-	u.dialer.dial = u.dialer.dialNet
+	d.dial = d.dialNet
 	if env.TLS != nil {
-		u.dialer.roots = env.TLS.RootCAs
-	}
-	if u.dialer.helo == "" {
-		u.dialer.helo = env.Hostname
-	}
-	u.dialer.weakTLS = func(server string, state tls.ConnectionState) {
-		u.weakUse.Add(1)
-		u.log.Warn().Str("peer", server).Str("tls", tls.VersionName(state.Version)+" "+tls.CipherSuiteName(state.CipherSuite)).
-			Msg("weak TLS by the legacy profile")
+		d.roots = env.TLS.RootCAs
 	}
 	if a := cfg.Auth; a != nil {
-		u.dialer.auth = &authenticator{user: a.User, password: string(a.Password), mechanism: a.Mechanism, tokens: env.Tokens, insecure: a.Insecure}
+		d.auth = &authenticator{user: a.User, password: string(a.Password), mechanism: a.Mechanism, tokens: env.Tokens, insecure: a.Insecure}
 		if a.TokenFile != "" && env.Tokens == nil {
-			u.dialer.auth.tokens = tokenFile(under(env.Data, a.TokenFile))
+			d.auth.tokens = tokenFile(under(env.Data, a.TokenFile))
 		}
 	}
-	for _, text := range cfg.Servers {
-		s, err := parseServer(text)
-		if err != nil {
-			return nil, fmt.Errorf("upstream %q: %w", cfg.Name, err)
-		}
-		u.endpoints = append(u.endpoints, u.newEndpoint(s))
+	u.net = network{cfg: &u.cfg, dns: env.DNS, dialer: d}
+	if u.servers, err = newServers(&u.net, cfg.Servers); err != nil {
+		return nil, fmt.Errorf("upstream %q: %w", cfg.Name, err)
 	}
 	if cfg.MX {
-		u.sts = u.newSTS(env)
-		u.byMX, _ = lru.NewWithEvict(maxMXPools, func(_ poolKey, p *pool) { p.close() })
+		u.mx = newExchangers(&u.net, env)
 	}
-	if err := u.rememberRcpts(env); err != nil {
+	if u.rcpts, err = newRecipients(u, env); err != nil {
 		return nil, fmt.Errorf("upstream %q: recipients: %w", cfg.Name, err)
 	}
 	return u, nil
 }
 
-// newSTS returns the cache of MTA-STS policies, or nil where TLS is off.
-func (u *Upstream) newSTS(env Env) *mtasts.Cache {
-	if u.cfg.TLS == "off" || u.dns == nil {
-		return nil
-	}
-	path := ""
-	if env.State != "" {
-		path = filepath.Join(env.State, "mta-sts-"+url.PathEscape(u.cfg.Name)+".json")
-	}
-	transport := &http.Transport{DialContext: u.dialWeb, TLSClientConfig: env.TLS, MaxIdleConns: 10, IdleConnTimeout: time.Minute}
-	return mtasts.New(u.dns, &http.Client{Transport: transport}, path)
-}
-
-// dialWeb connects to a web server whose name a stranger chose: not on this
-// machine.
-func (u *Upstream) dialWeb(ctx context.Context, network, address string) (net.Conn, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	addrs, err := resolve.LookupHosts(ctx, u.dns, host)
-	for _, a := range addrs {
-		if !u.mayConnect(a) || !u.dialer.usesFamily(a) {
-			continue
-		}
-		var c net.Conn
-		if c, err = u.dialer.dial(ctx, network, net.JoinHostPort(a.String(), port)); err == nil {
-			return c, nil
-		}
-	}
-	return nil, cmp.Or(err, error(&stageError{stage: "connect", host: host, err: errors.New("no usable address")}))
-}
-
-// rememberRcpts opens what is known about the upstream's recipients.
-func (u *Upstream) rememberRcpts(env Env) error {
-	path := ""
-	if env.State != "" && u.cfg.Recipients == "call-ahead" && !u.cfg.MX {
-		path = filepath.Join(env.State, "recipients-"+url.PathEscape(u.cfg.Name))
-	}
-	var err error
-	if u.memory, err = newMemory(u.cfg.KnownMax, path); err != nil {
-		u.log.Warn().Err(err).Msg("what was known about recipients can't be read; the upstream is asked again")
-	}
-	name, isFile := u.cfg.RecipientsFile()
-	if !isFile || u.cfg.MX {
-		return nil
-	}
-	u.file = &rcptFile{path: under(env.Data, name)}
-	_, err = u.file.read()
-	return err
+// countWeakTLS notes a connection that only the legacy profile allowed.
+func (u *Upstream) countWeakTLS(server string, state tls.ConnectionState) {
+	u.weakUse.Add(1)
+	u.log.Warn().Str("peer", server).Str("tls", tls.VersionName(state.Version)+" "+tls.CipherSuiteName(state.CipherSuite)).
+		Msg("weak TLS by the legacy profile")
 }
 
 func under(data, path string) string {
@@ -179,10 +108,6 @@ func under(data, path string) string {
 		return path
 	}
 	return filepath.Join(data, path)
-}
-
-func (u *Upstream) newPool(s *server, need requirement) *pool {
-	return newPool(s, need, u.cfg.Connections, u.cfg.MessagesPerConnection, u.cfg.KeepIdle)
 }
 
 // SetFallback names the upstream that is used while no server of this one can
@@ -197,15 +122,11 @@ func (u *Upstream) WeakTLS() int64 { return u.weakUse.Load() }
 
 // Close closes the idle connections. Transactions under way are not disturbed.
 func (u *Upstream) Close() {
-	for _, e := range u.endpoints {
-		for _, p := range e.seen() {
-			p.close()
-		}
+	u.servers.close()
+	if u.mx != nil {
+		u.mx.pools.Purge()
 	}
-	if u.byMX != nil {
-		u.byMX.Purge()
-	}
-	if err := u.memory.flush(); err != nil {
+	if err := u.rcpts.memory.flush(); err != nil {
 		u.log.Warn().Err(err).Msg("what is known about recipients can't be saved")
 	}
 }
@@ -217,13 +138,13 @@ func (u *Upstream) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, 
 
 // Inline is the upstream for a client that waits: each recipient is checked at
 // RCPT, by call-ahead where so configured.
-func (u *Upstream) Inline() mail.Hop { return inline{u, u.Check} }
+func (u *Upstream) Inline() mail.Hop { return inline{u, u.rcpts.check} }
 
 // Quiet is Inline for a dry run: recipients are checked as far as possible
 // without asking the upstream.
 func (u *Upstream) Quiet() mail.Hop {
 	return inline{u, func(_ context.Context, tx *mail.Transaction, r mail.Rcpt) error {
-		_, err := u.checkOffline(tx, r)
+		_, err := u.rcpts.checkOffline(tx, r)
 		return err
 	}}
 }
@@ -236,3 +157,16 @@ type inline struct {
 func (i inline) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, error) {
 	return &handoff{u: i.u, tx: tx, check: i.check}, nil
 }
+
+// Check answers RCPT as [Upstream.Inline] does.
+func (u *Upstream) Check(ctx context.Context, tx *mail.Transaction, r mail.Rcpt) error {
+	return u.rcpts.check(ctx, tx, r)
+}
+
+// AcceptsAll reports whether the upstream accepted an address at domain that
+// can't exist.
+func (u *Upstream) AcceptsAll(domain string) bool { return u.rcpts.acceptsAll(domain) }
+
+// Verify reports what is remembered of an address, for VRFY; ok is false if
+// nothing is.
+func (u *Upstream) Verify(a mail.Address) (exists, ok bool) { return u.rcpts.verify(a) }

@@ -15,6 +15,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"hoplite/internal/files"
 	"hoplite/mail"
 )
 
@@ -134,7 +135,10 @@ func (m *memory) flush() error {
 			fmt.Fprintf(&b, "%d %d %s\n", v.until.Unix(), v.stale.Unix(), key)
 		}
 	}
-	return replaceFile(m.path, b.Bytes())
+	if err := os.MkdirAll(filepath.Dir(m.path), 0o750); err != nil {
+		return err
+	}
+	return files.Write(m.path, b.Bytes(), 0o640)
 }
 
 func (m *memory) load() error {
@@ -168,21 +172,4 @@ func earlier(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-// replaceFile writes a file so that a crash leaves the old or the new one.
-func replaceFile(path string, b []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

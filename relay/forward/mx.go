@@ -10,6 +10,8 @@ import (
 	"sort"
 	"strconv"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+
 	"hoplite/internal/resolve"
 	"hoplite/mail"
 	"hoplite/relay/forward/dane"
@@ -19,21 +21,38 @@ import (
 // maxExchangers is the number of addresses tried for one domain.
 const maxExchangers = 10
 
-// exchangers looks up the servers of an address's domain (RFC 5321, 5.1), and
+// exchangers are the mail servers of other domains, as DNS names them.
+type exchangers struct {
+	net   *network
+	own   func(host string) bool // nil: no host is ours
+	sts   *mtasts.Cache          // nil: MTA-STS is not used
+	pools *lru.Cache[poolKey, *pool]
+}
+
+// maxMXPools is the number of servers that have a pool at the same time.
+const maxMXPools = 2000
+
+func newExchangers(n *network, env Env) *exchangers {
+	x := &exchangers{net: n, own: env.Own, sts: n.newSTS(env)}
+	x.pools, _ = lru.NewWithEvict(maxMXPools, func(_ poolKey, p *pool) { p.close() })
+	return x
+}
+
+// find looks up the servers of an address's domain (RFC 5321, 5.1), and
 // what connections to each must prove. It returns their pools in the order in
 // which they are tried.
-func (u *Upstream) exchangers(ctx context.Context, to mail.Address) ([]*pool, *mail.Reply) {
+func (x *exchangers) find(ctx context.Context, to mail.Address) ([]*pool, *mail.Reply) {
 	if _, literal := to.Literal(); literal {
 		return nil, mail.NewReply(550, "5.1.2", "mail to address literals is not relayed")
 	}
-	d := destination{u: u, domain: to.ASCIIDomain()}
-	hosts, authentic, reply := u.mxHosts(ctx, d.domain)
+	d := destination{x: x, domain: to.ASCIIDomain()}
+	hosts, authentic, reply := x.hosts(ctx, d.domain)
 	if reply != nil {
 		return nil, reply
 	}
-	d.authentic = authentic && u.cfg.TLS != "off"
-	if u.sts != nil {
-		d.policy, d.sts = u.sts.Lookup(ctx, d.domain)
+	d.authentic = authentic && x.net.cfg.TLS != "off"
+	if x.sts != nil {
+		d.policy, d.sts = x.sts.Lookup(ctx, d.domain)
 	}
 	for _, host := range hosts {
 		d.add(ctx, host)
@@ -46,7 +65,7 @@ func (u *Upstream) exchangers(ctx context.Context, to mail.Address) ([]*pool, *m
 
 // destination is the search for the servers of one domain.
 type destination struct {
-	u         *Upstream
+	x         *exchangers
 	domain    string
 	authentic bool // the MX records are, so DANE applies
 	sts       bool // there is an MTA-STS policy
@@ -59,7 +78,7 @@ type destination struct {
 
 // add adds the addresses of one server.
 func (d *destination) add(ctx context.Context, host string) {
-	h, err := lookupHost(ctx, d.u.dns, host)
+	h, err := lookupHost(ctx, d.x.net.dns, host)
 	if errors.Is(err, resolve.ErrTemporary) {
 		d.temporary = err
 	}
@@ -67,10 +86,10 @@ func (d *destination) add(ctx context.Context, host string) {
 		return
 	}
 	s := &server{network: "tcp", host: host, weight: 1}
-	need := requirementFor(&d.u.cfg, s)
+	need := requirementFor(d.x.net.cfg, s)
 	raised := false
 	if d.authentic && h.authentic {
-		records, base, err := dane.Lookup(ctx, d.u.dns, h.name, host, d.u.cfg.Port)
+		records, base, err := dane.Lookup(ctx, d.x.net.dns, h.name, host, d.x.net.cfg.Port)
 		if err != nil {
 			d.temporary = err // to go on without would be what an attacker wants
 			return
@@ -87,8 +106,8 @@ func (d *destination) add(ctx context.Context, host string) {
 		need = need.withSTS()
 	}
 	for _, a := range h.addrs {
-		if d.u.mayConnect(a) && d.u.dialer.usesFamily(a) {
-			d.pools = append(d.pools, d.u.mxPool(host, a, need))
+		if d.x.net.mayConnect(a) {
+			d.pools = append(d.pools, d.x.pool(host, a, need))
 		}
 	}
 }
@@ -135,12 +154,12 @@ func lookupHost(ctx context.Context, dns resolve.Resolver, host string) (hostAdd
 	return h, failed
 }
 
-// mxHosts returns the names of a domain's servers, best first, those of equal
+// hosts returns the names of a domain's servers, best first, those of equal
 // preference in random order, and whether DNSSEC authenticated them. Without MX
 // records the domain itself is the server, for which DANE is left out: a
 // missing answer is not authenticated here.
-func (u *Upstream) mxHosts(ctx context.Context, domain string) (hosts []string, authentic bool, refusal *mail.Reply) {
-	answer, err := u.dns.Lookup(ctx, domain, resolve.MX)
+func (x *exchangers) hosts(ctx context.Context, domain string) (names []string, authentic bool, refusal *mail.Reply) {
+	answer, err := x.net.dns.Lookup(ctx, domain, resolve.MX)
 	switch {
 	case errors.Is(err, resolve.ErrNotFound):
 		var e *resolve.Error
@@ -158,29 +177,21 @@ func (u *Upstream) mxHosts(ctx context.Context, domain string) (hosts []string, 
 	rand.Shuffle(len(mx), func(i, j int) { mx[i], mx[j] = mx[j], mx[i] })
 	sort.SliceStable(mx, func(i, j int) bool { return mx[i].Pref < mx[j].Pref })
 	for i, r := range mx {
-		if u.own != nil && u.own(r.Host) {
+		if x.own != nil && x.own(r.Host) {
 			// Servers of our own preference and worse could send it back to us
 			// (RFC 5321, 5.1).
 			for i > 0 && mx[i-1].Pref == r.Pref {
 				i--
-				hosts = hosts[:len(hosts)-1]
+				names = names[:len(names)-1]
 			}
-			if len(hosts) == 0 {
+			if len(names) == 0 {
 				return nil, false, mail.NewReply(550, "5.4.6", "the best mail server of %s is this one, but no route leads there", domain)
 			}
-			return hosts, answer.Authentic, nil
+			return names, answer.Authentic, nil
 		}
-		hosts = append(hosts, r.Host)
+		names = append(names, r.Host)
 	}
-	return hosts, answer.Authentic, nil
-}
-
-// mayConnect reports whether DNS may send us to an address.
-func (u *Upstream) mayConnect(a netip.Addr) bool {
-	if a.IsLoopback() || a.IsUnspecified() {
-		return u.cfg.AllowLoopback
-	}
-	return !a.IsMulticast() && !a.IsLinkLocalUnicast()
+	return names, answer.Authentic, nil
 }
 
 // poolKey identifies connections that are interchangeable.
@@ -189,15 +200,15 @@ type poolKey struct {
 	need          requirement
 }
 
-func (u *Upstream) mxPool(host string, a netip.Addr, need requirement) *pool {
-	address := net.JoinHostPort(a.String(), strconv.Itoa(u.cfg.Port))
+func (x *exchangers) pool(host string, a netip.Addr, need requirement) *pool {
+	address := net.JoinHostPort(a.String(), strconv.Itoa(x.net.cfg.Port))
 	s := &server{network: "tcp", address: address, host: host, weight: 1}
 	key := poolKey{host, address, need}
-	if p, ok := u.byMX.Get(key); ok {
+	if p, ok := x.pools.Get(key); ok {
 		return p
 	}
-	p := u.newPool(s, need)
-	if old, ok, _ := u.byMX.PeekOrAdd(key, p); ok {
+	p := x.net.newPool(s, need)
+	if old, ok, _ := x.pools.PeekOrAdd(key, p); ok {
 		return old
 	}
 	return p

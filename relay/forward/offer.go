@@ -3,7 +3,6 @@ package forward
 import (
 	"context"
 	"fmt"
-	"iter"
 	"strings"
 
 	"hoplite/mail"
@@ -20,23 +19,10 @@ type Offer struct {
 	Chunking bool
 }
 
-// allPools are those of all servers that are known by now.
-func (u *Upstream) allPools() iter.Seq[*pool] {
-	return func(yield func(*pool) bool) {
-		for _, e := range u.endpoints {
-			for _, p := range e.seen() {
-				if !yield(p) {
-					return
-				}
-			}
-		}
-	}
-}
-
 // Offer reports what a listener in front of the upstream may offer.
 func (u *Upstream) Offer() Offer {
 	o := Offer{EightBit: true, UTF8: true, DSN: true, Binary: true, Chunking: true}
-	for p := range u.allPools() {
+	for p := range u.servers.known() {
 		p.mu.Lock()
 		seen, c := p.seen, p.caps
 		p.mu.Unlock()
@@ -60,12 +46,12 @@ func (u *Upstream) Offer() Offer {
 // what it found in words.
 func (u *Upstream) Look(ctx context.Context) []string {
 	var said []string
-	pools, err := u.pools(ctx)
+	pools, err := u.servers.pools(ctx)
 	if err != nil {
 		said = append(said, err.Error())
 	}
 	for _, p := range pools {
-		c, _, err := p.take(ctx, &u.dialer, mail.Client{}, true)
+		c, _, err := p.take(ctx, u.net.dialer, mail.Client{}, true)
 		if err != nil {
 			said = append(said, fmt.Sprintf("%s: %v", p.server.name(), err))
 			continue

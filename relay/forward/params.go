@@ -11,7 +11,8 @@ import (
 
 // fits refuses, before anything is sent, a message that the server does not
 // support as it is.
-func (c *conn) fits(p *parcel) *mail.Reply {
+func (t *transaction) fits() *mail.Reply {
+	c, p := t.c, t.p
 	name := c.server.name()
 	if c.caps.size > 0 && p.msg.Size() > c.caps.size {
 		return mail.NewReply(552, "5.3.4", "message of %d octets exceeds the limit of %s (%d)", p.msg.Size(), name, c.caps.size)
@@ -47,7 +48,8 @@ func eightBit(b []byte) bool {
 }
 
 // mailLine is the MAIL command, with the parameters that the server supports.
-func (c *conn) mailLine(p *parcel) (string, error) {
+func (t *transaction) mailLine() (string, error) {
+	c, p := t.c, t.p
 	e := &p.tx.Envelope
 	var b strings.Builder
 	b.WriteString("MAIL FROM:<" + string(e.From) + ">")
@@ -108,7 +110,8 @@ func byParam(by *mail.DeliverBy) string {
 }
 
 // rcptLine is one RCPT command.
-func (c *conn) rcptLine(p *parcel, r *mail.Rcpt) string {
+func (t *transaction) rcptLine(r *mail.Rcpt) string {
+	c := t.c
 	line := "RCPT TO:<" + string(r.To) + ">"
 	if c.caps.dsn {
 		if n := notify(r.Notify); n != "" {

@@ -141,7 +141,7 @@ func FuzzAddressInCommand(f *testing.F) {
 			return
 		}
 		c := &conn{server: &server{host: "old"}}
-		line := c.rcptLine(&parcel{}, &mail.Rcpt{To: a, ORcpt: text})
+		line := (&transaction{c: c, p: &parcel{}}).rcptLine(&mail.Rcpt{To: a, ORcpt: text})
 		inner, ok := strings.CutSuffix(line, ">\r\n")
 		if !ok || strings.ContainsAny(inner, "\r\n\x00") {
 			t.Fatalf("%q became %q", text, line)

@@ -227,13 +227,3 @@ func (s *server) isLocal() bool {
 	ip := net.ParseIP(s.host)
 	return s.network == "unix" || s.host == "localhost" || ip != nil && ip.IsLoopback()
 }
-
-// isLocal reports whether a connection does not leave this machine.
-func (c *conn) isLocal() bool {
-	if c.server.network == "unix" {
-		return true
-	}
-	host, _, err := net.SplitHostPort(c.addr)
-	ip := net.ParseIP(host)
-	return err == nil && ip != nil && ip.IsLoopback()
-}

@@ -93,7 +93,7 @@ func (remoteConn) RemoteAddr() net.Addr {
 // remote makes an upstream's servers look as if they were on another machine.
 func remote(t *testing.T, u *Upstream, p *peer) {
 	t.Helper()
-	u.dialer.dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+	u.net.dialer.dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		c, err := (&net.Dialer{}).DialContext(ctx, network, p.l.Addr().String())
 		return remoteConn{c}, err
 	}
@@ -206,7 +206,7 @@ func TestLongOutage(t *testing.T) {
 	ask(u, "no@example.org")
 	p.l.Close()
 	for round := range 2 {
-		u.endpoints[0].pools[0].close()
+		u.servers.list[0].pools[0].close()
 		for _, tt := range []struct {
 			to   mail.Address
 			want string

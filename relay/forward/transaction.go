@@ -23,10 +23,10 @@ type transaction struct {
 func (c *conn) send(ctx context.Context, p *parcel) (answers, error) {
 	defer c.watch(ctx)()
 	t := transaction{c: c, p: p, got: make(answers, len(p.rcpts)), bdat: c.caps.chunking}
-	if reply := c.fits(p); reply != nil {
+	if reply := t.fits(); reply != nil {
 		return t.got.all(reply), nil
 	}
-	from, err := c.mailLine(p)
+	from, err := t.mailLine()
 	if err != nil {
 		return t.got.all(mail.AsReply(err)), nil
 	}
@@ -123,7 +123,7 @@ func (t *transaction) run(from string, reset bool) error {
 	accepted := 0
 	if reply.Positive() {
 		if accepted, err = t.readRcpts(batch); err != nil {
-			t.got.all(c.lost("RCPT", err))
+			t.got.all(t.lost("RCPT", err))
 		}
 	} else {
 		// Whatever follows, this is why.
@@ -169,7 +169,7 @@ func (t *transaction) begin(reset bool) (*mail.Reply, error) {
 
 func (t *transaction) writeRcpts(from, to int) {
 	for i := from; i < to; i++ {
-		t.c.w.WriteString(t.c.rcptLine(t.p, &t.p.rcpts[i]))
+		t.c.w.WriteString(t.rcptLine(&t.p.rcpts[i]))
 	}
 }
 
@@ -216,12 +216,6 @@ func tooMany(r *mail.Reply) *mail.Reply {
 	return &temporary
 }
 
-// nothing is the error of a transaction that never began.
-func (c *conn) nothing(err error) error {
-	c.broken = true
-	return c.failed("MAIL", fmt.Errorf("%w: %w", errNothingSent, err))
-}
-
 // unexpected makes a refusal of any reply that does not belong where it came:
 // what is not 4xx or 5xx there is not understood, and so temporary.
 func unexpected(r *mail.Reply) *mail.Reply {
@@ -234,7 +228,8 @@ func unexpected(r *mail.Reply) *mail.Reply {
 
 // lost is the temporary outcome of a connection that broke at a stage of the
 // transaction.
-func (c *conn) lost(stage string, err error) *mail.Reply {
+func (t *transaction) lost(stage string, err error) *mail.Reply {
+	c := t.c
 	c.broken = true
 	return &mail.Reply{Code: 451, Enhanced: "4.4.2", Cause: err,
 		Text: fmt.Sprintf("lost connection to %s during %s: %s", c.server.name(), stage, cause(err))}

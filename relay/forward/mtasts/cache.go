@@ -3,7 +3,6 @@ package mtasts
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -15,6 +14,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"hoplite/internal/files"
 	"hoplite/internal/resolve"
 )
 
@@ -154,8 +154,7 @@ func (c *Cache) load() {
 	}
 }
 
-// save writes the file, so that a crash leaves the old or the new one. Policies
-// that can't be saved are fetched again.
+// save writes the file. Policies that can't be saved are fetched again.
 func (c *Cache) save() {
 	if c.path == "" {
 		return
@@ -170,13 +169,7 @@ func (c *Cache) save() {
 	if err != nil {
 		return
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(c.path), ".mta-sts-*")
-	if err != nil {
-		return
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(b)
-	if errors.Join(err, tmp.Sync(), tmp.Close()) == nil {
-		os.Rename(tmp.Name(), c.path)
+	if os.MkdirAll(filepath.Dir(c.path), 0o750) == nil {
+		files.Write(c.path, b, 0o640)
 	}
 }
