@@ -63,7 +63,7 @@ func TestInteropSystemCallFaults(t *testing.T) {
 		t.Skip("needs strace")
 	}
 	for _, fault := range []string{"signal=KILL", "error=EIO", "error=ENOSPC"} {
-		for call, first := range map[string]int{ // first: behind what the start of any Go program calls
+		for call, first := range map[string]int{ // first: after the calls that every Go program makes at its start
 			"fdatasync": 1, "fsync": 1, "write": 3, "openat": 15, "unlinkat": 1, "renameat": 1,
 		} {
 			t.Run(fault+" "+call, func(t *testing.T) {

@@ -616,7 +616,7 @@ func TestDestinations(t *testing.T) {
 		h.accept(t, "mx", to("b@small.example")...)
 		pass(5 * time.Second)
 		if !slices.Contains(h.out.to(), "b@small.example") {
-			t.Error("the small destination still waits behind the big one")
+			t.Error("the small destination still waits for the big one")
 		}
 		pass(time.Hour)
 		if h.out.most > 2 {
@@ -850,7 +850,7 @@ func TestStorageFails(t *testing.T) {
 
 func TestOrders(t *testing.T) {
 	later := func(mail.Rcpt) *mail.Reply { return refuse(451, "", "later") }
-	obey := func(t *testing.T, h *testQueue, o Order, want Progress) {
+	order := func(t *testing.T, h *testQueue, o Order, want Progress) {
 		t.Helper()
 		p, err := h.Execute(t.Context(), o, nil)
 		if err != nil || p != want {
@@ -869,14 +869,14 @@ func TestOrders(t *testing.T) {
 		}
 		synctest.Wait()
 		before := h.out.opens
-		obey(t, h, Order{Do: "retry", Filter: Filter{To: "retry@example.net"}}, Progress{Done: 1, Of: 1})
+		order(t, h, Order{Do: "retry", Filter: Filter{To: "retry@example.net"}}, Progress{Done: 1, Of: 1})
 		if h.out.opens != before+1 {
 			t.Error("retry did not try")
 		}
-		obey(t, h, Order{Do: "hold", Filter: Filter{IDs: []string{ids["hold"]}}, Text: "look at this"}, Progress{Done: 1, Of: 1})
-		obey(t, h, Order{Do: "delete", Filter: Filter{To: "delete@EXAMPLE.net"}}, Progress{Done: 1, Of: 1})
-		obey(t, h, Order{Do: "bounce", Filter: Filter{To: "bounce@example.net"}, Text: "not wanted here"}, Progress{Done: 1, Of: 1})
-		obey(t, h, Order{Do: "reroute", Filter: Filter{To: "reroute@example.net"}, Text: "other"}, Progress{Done: 1, Of: 1})
+		order(t, h, Order{Do: "hold", Filter: Filter{IDs: []string{ids["hold"]}}, Text: "look at this"}, Progress{Done: 1, Of: 1})
+		order(t, h, Order{Do: "delete", Filter: Filter{To: "delete@EXAMPLE.net"}}, Progress{Done: 1, Of: 1})
+		order(t, h, Order{Do: "bounce", Filter: Filter{To: "bounce@example.net"}, Text: "not wanted here"}, Progress{Done: 1, Of: 1})
+		order(t, h, Order{Do: "reroute", Filter: Filter{To: "reroute@example.net"}, Text: "other"}, Progress{Done: 1, Of: 1})
 		if got := other.to(); !slices.Equal(got, []string{"reroute@example.net"}) {
 			t.Errorf("rerouted: %q", got)
 		}
@@ -894,7 +894,7 @@ func TestOrders(t *testing.T) {
 		if len(held) != 1 || held[0].Held != "look at this" {
 			t.Fatalf("held: %+v", held)
 		}
-		obey(t, h, Order{Do: "release", Filter: Filter{State: "held"}}, Progress{Done: 1, Of: 1})
+		order(t, h, Order{Do: "release", Filter: Filter{State: "held"}}, Progress{Done: 1, Of: 1})
 		h.empty(t)
 	})
 	bubble(t, "delete while it is being delivered", func(t *testing.T) {
@@ -905,7 +905,7 @@ func TestOrders(t *testing.T) {
 		if _, err := h.Execute(t.Context(), Order{Do: "bounce", Filter: Filter{}}, nil); err != nil {
 			t.Fatal(err)
 		}
-		obey(t, h, Order{Do: "delete"}, Progress{Done: 1, Of: 1})
+		order(t, h, Order{Do: "delete"}, Progress{Done: 1, Of: 1})
 		pass(time.Hour)
 		h.empty(t)
 	})
@@ -914,9 +914,9 @@ func TestOrders(t *testing.T) {
 		h.out.change(func() { h.out.send = later })
 		h.accept(t, "out", to("a@example.net")...)
 		synctest.Wait()
-		obey(t, h, Order{Do: "hold"}, Progress{Done: 1, Of: 1})
+		order(t, h, Order{Do: "hold"}, Progress{Done: 1, Of: 1})
 		pass(20 * 24 * time.Hour)
-		obey(t, h, Order{Do: "release"}, Progress{Done: 1, Of: 1})
+		order(t, h, Order{Do: "release"}, Progress{Done: 1, Of: 1})
 		h.stop()
 		h.start(t)
 		pass(2 * 24 * time.Hour)
@@ -963,7 +963,7 @@ func TestOrders(t *testing.T) {
 		h.out.slow = time.Minute
 		h.accept(t, "mx", to("a@example.net", "b@example.com")...)
 		pass(time.Second)
-		obey(t, h, Order{Do: "hold"}, Progress{Done: 1, Of: 1})
+		order(t, h, Order{Do: "hold"}, Progress{Done: 1, Of: 1})
 		pass(31 * 24 * time.Hour)
 		if got := h.out.to(); !slices.Equal(got, []string{"a@example.net"}) {
 			t.Errorf("delivered to %q", got)
@@ -1053,14 +1053,14 @@ func TestOrders(t *testing.T) {
 		virus.Quarantine = "virus"
 		h.acceptTx(t, "out", virus, to("c@example.net")...)
 		synctest.Wait()
-		obey(t, h, Order{Do: "hold", Filter: Filter{IDs: []string{byHand}}, Text: "ask Ann"}, Progress{Done: 1, Of: 1})
+		order(t, h, Order{Do: "hold", Filter: Filter{IDs: []string{byHand}}, Text: "ask Ann"}, Progress{Done: 1, Of: 1})
 		h.Remove("out")
 		pass(6 * time.Hour)
 		l := h.List(Filter{IDs: []string{first}, State: "held"}, 0)
 		if len(l) != 1 || l[0].Held != "upstream out is not configured" || len(h.back.to()) > 0 {
 			t.Errorf("got %+v, reports or bounces to %q", l, h.back.to())
 		}
-		obey(t, h, Order{Do: "retry", Filter: Filter{State: "held"}}, Progress{Done: 1, Of: 3, Held: 2}) // without effect, but saved
+		order(t, h, Order{Do: "retry", Filter: Filter{State: "held"}}, Progress{Done: 1, Of: 3, Held: 2}) // without effect, but saved
 		h.out.send = nil
 		h.stop()
 		h.start(t) // with its upstream
@@ -1092,20 +1092,20 @@ func TestOrders(t *testing.T) {
 		}
 		synctest.Wait()
 		pick := func(i int) Filter { return Filter{IDs: ids[i : i+1]} }
-		obey(t, h, Order{Do: "hold", Filter: pick(0), Text: "ask Ann"}, Progress{Done: 1, Of: 1})
+		order(t, h, Order{Do: "hold", Filter: pick(0), Text: "ask Ann"}, Progress{Done: 1, Of: 1})
 		h.Add(Upstream{Name: "gone", Hop: &server{send: later}})
 		synctest.Wait()
 		if l := h.List(Filter{State: "held"}, 0); len(l) != 1 || l[0].Held != "ask Ann" {
 			t.Errorf("got %+v", l)
 		}
 		h.Remove("gone")
-		obey(t, h, Order{Do: "release", Filter: pick(0)}, Progress{Done: 1, Of: 1})
+		order(t, h, Order{Do: "release", Filter: pick(0)}, Progress{Done: 1, Of: 1})
 		if l := h.List(Filter{State: "held"}, 0); len(l) != 3 {
 			t.Errorf("released without a route: %+v", l)
 		}
-		obey(t, h, Order{Do: "reroute", Filter: pick(0), Text: "out"}, Progress{Done: 1, Of: 1})
-		obey(t, h, Order{Do: "bounce", Filter: pick(1)}, Progress{Done: 1, Of: 1})
-		obey(t, h, Order{Do: "delete", Filter: pick(2)}, Progress{Done: 1, Of: 1})
+		order(t, h, Order{Do: "reroute", Filter: pick(0), Text: "out"}, Progress{Done: 1, Of: 1})
+		order(t, h, Order{Do: "bounce", Filter: pick(1)}, Progress{Done: 1, Of: 1})
+		order(t, h, Order{Do: "delete", Filter: pick(2)}, Progress{Done: 1, Of: 1})
 		synctest.Wait()
 		if got := h.out.to(); len(got) != 1 {
 			t.Errorf("rerouted to %q", got)

@@ -15,8 +15,8 @@ import (
 // hour in place of senders. A wave of spam would fill that mailbox otherwise.
 const MaxPerHour = 20
 
-// Quota counts the reports to the postmaster in one hour. It starts anew with
-// the process.
+// Quota counts the reports to the postmaster in one hour. It is reset when
+// the process starts.
 type Quota struct {
 	until time.Time // the end of the hour; zero before its first report
 	sent  int

@@ -60,7 +60,7 @@ func (s *Sender) For(msg *schedule.Message, owed schedule.Owed, about About) (du
 }
 
 // About returns a report about some recipients of a message, without the
-// message's text. To is empty if nobody must get it.
+// message's text. To is empty if it has no recipient.
 func (s *Sender) About(id string, msg *schedule.Message, kind dsn.Kind, rcpts []int, about About) dsn.Report {
 	r := dsn.Report{
 		ID: id, Hostname: s.Hostname, At: about.Now, Kind: kind,

@@ -47,15 +47,15 @@ func TestRetries(t *testing.T) {
 			tried:  []string{"0", "1h", "2h"}, last: "2h", n: 3, owed: []string{"2h failed a@example.net"},
 		},
 		{
-			name: "what is left out has its default", answer: later, policy: Policy{Lifetime: time.Hour},
+			name: "missing values have their defaults", answer: later, policy: Policy{Lifetime: time.Hour},
 			tried: []string{"0", "5m", "10m"}, last: "1h", n: 13, owed: []string{"1h failed a@example.net"},
 		},
 		{
-			name: "refused for good", answer: no, tried: []string{"0"}, last: "0", n: 1,
+			name: "refused permanently", answer: no, tried: []string{"0"}, last: "0", n: 1,
 			owed: []string{"0 failed a@example.net"},
 		},
 		{
-			name: "refused for good, and nobody wants to know", answer: no, tried: []string{"0"}, last: "0", n: 1,
+			name: "refused permanently, with NOTIFY=NEVER", answer: no, tried: []string{"0"}, last: "0", n: 1,
 			edit: func(msg *Message) { msg.Envelope.Rcpts[0].Notify = mail.NotifyNever },
 		},
 		{

@@ -61,7 +61,7 @@ func (c *commit) discard() {
 
 // committer collects commits and done marks and writes them in batches. A batch
 // is what arrived during the previous sync; there is no timer, except for done
-// marks, which nobody waits for.
+// marks, which are written asynchronously.
 type committer struct {
 	catalog *catalog
 	writer  *writer
@@ -119,7 +119,7 @@ func (m *committer) done(ids []string) {
 	m.arm(m.flush)
 }
 
-// kick gives loop a token, unless it has one.
+// kick wakes loop.
 func (m *committer) kick() {
 	select {
 	case m.wake <- struct{}{}:

@@ -3,7 +3,7 @@
 // memory. docs/queue.md lists which files exist when, and what a crash leaves;
 // the tests follow that table.
 //
-// Log is the journal. Behind it, each part owns one piece of state:
+// Log is the journal. Each of its parts owns one piece of state:
 //
 //   - committer: the changes that wait to be written, and the goroutine that
 //     writes them in batches
