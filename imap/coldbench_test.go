@@ -14,9 +14,8 @@ import (
 	"hoplite/maildrop"
 )
 
-// BenchmarkCold opens a Maildir of 10,000 messages that nobody served before,
-// without uidlist and index, and fetches every ENVELOPE and BODYSTRUCTURE for
-// the first time.
+// BenchmarkCold opens a Maildir of 10,000 messages that has no uidlist and no
+// index yet, and fetches every ENVELOPE and BODYSTRUCTURE for the first time.
 func BenchmarkCold(b *testing.B) {
 	const size = 10_000
 	d := open(b, Config{}, maildrop.Config{Path: "mail/{user}"})
@@ -46,7 +45,8 @@ func BenchmarkCold(b *testing.B) {
 	}
 }
 
-// count runs a command and counts its lines, so that the client costs little.
+// count runs a command and counts the lines of the response, which costs the
+// client little.
 func (c *client) count(command string) (lines int) {
 	c.t.Helper()
 	c.n++
@@ -68,8 +68,8 @@ func (c *client) count(command string) (lines int) {
 	}
 }
 
-// coldMaildir makes messages of 15 KiB in the mean: of ten, four plain, four
-// with an HTML alternative, two with an attachment.
+// coldMaildir makes messages with a mean size of 15 KiB: of ten, four are plain,
+// four have an HTML alternative, two an attachment.
 func coldMaildir(b *testing.B, dir string, n int) {
 	b.Helper()
 	for _, sub := range []string{"cur", "new", "tmp"} {
@@ -106,7 +106,7 @@ func coldMessage(rng *rand.Rand, i int) string {
 	return m.String()
 }
 
-// linkMaildir makes a Maildir with the messages of another.
+// linkMaildir makes a Maildir of hard links to the messages of another.
 func linkMaildir(b *testing.B, from, to string) {
 	b.Helper()
 	for _, sub := range []string{"cur", "new", "tmp"} {
@@ -117,5 +117,5 @@ func linkMaildir(b *testing.B, from, to string) {
 	for _, f := range files {
 		must(b, os.Link(filepath.Join(from, "cur", f.Name()), filepath.Join(to, "cur", f.Name())))
 	}
-	syscall.Sync() // or the first sync of the server would pay for the links
+	syscall.Sync() // so that the server does not pay for the links
 }

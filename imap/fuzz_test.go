@@ -12,9 +12,9 @@ import (
 )
 
 // FuzzServer sends the input to a whole server in four states of a connection:
-// before the login, after it, with a folder selected, and with one that is
-// read-only. Whatever comes, the session ends once the client is done, without
-// a bug's BYE, and with nothing but whole lines on the way.
+// before login, after login, with a mailbox selected, and with a read-only
+// mailbox selected. Whatever the input, the session ends once the client is done,
+// does not report a bug, and sends whole lines only.
 func FuzzServer(f *testing.F) {
 	seeds := []string{
 		"a CAPABILITY\r\nb LOGIN ann x\r\n", "a AUTHENTICATE PLAIN\r\n*\r\n", "a LOGIN {3}\r\nann {4+}\r\nword\r\n",

@@ -22,7 +22,7 @@ import (
 	"hoplite/maildrop"
 )
 
-// need skips a test when a program is missing.
+// needs skips a test when a program is missing.
 func needs(t *testing.T, program string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
@@ -56,7 +56,7 @@ func (d *testServer) port() string {
 	return port
 }
 
-// filled is a testServer with n messages in INBOX and a folder beside it.
+// filled returns a server with n messages in INBOX and one more folder.
 func filled(t *testing.T, n int) *testServer {
 	d := open(t, Config{}, maildrop.Config{})
 	c := d.login(t)
@@ -68,7 +68,7 @@ func filled(t *testing.T, n int) *testServer {
 	return d
 }
 
-// files lists what a client's Maildir holds, without flags.
+// files lists the messages in a client's Maildir.
 func files(t *testing.T, dir string) []string {
 	t.Helper()
 	var out []string
@@ -82,7 +82,7 @@ func files(t *testing.T, dir string) []string {
 	return out
 }
 
-// mbsync brings all mail down, takes changes both ways, and settles a conflict.
+// mbsync downloads all mail, carries changes both ways, and resolves a conflict.
 func TestInteropMbsync(t *testing.T) {
 	needs(t, "mbsync")
 	d := open(t, Config{}, maildrop.Config{})
@@ -122,8 +122,8 @@ SyncState *
 	if len(got) != 40 {
 		t.Fatalf("%d messages came down", len(got))
 	}
-	// Here one is flagged, one deleted, one new; there one is deleted, one
-	// flagged, and the same one as here gets another flag.
+	// One message is flagged, one deleted and one added locally; on the server
+	// one is deleted, one flagged, and the one flagged here gets another flag.
 	flagged, base := got[0], strings.TrimSuffix(got[0], "S")
 	must(t, os.Rename(flagged, base+"FS"))
 	must(t, os.Rename(got[1], got[1]+"T"))
@@ -133,7 +133,7 @@ SyncState *
 	c.ok(`UID STORE %s +FLAGS (\Answered)`, uid)
 	c.ok(`STORE 40 +FLAGS (\Deleted)`)
 	c.ok("EXPUNGE")
-	// mbsync waits for a directory that was changed within this second.
+	// mbsync skips a directory that was changed within the current second.
 	run(t, "mbsync", "-q", "-c", rc, "-a")
 	c.ok("NOOP")
 	both := strings.Join(c.ok("UID FETCH %s (FLAGS)", uid), "")
@@ -233,7 +233,7 @@ print("fine")
 	}
 }
 
-// go-imap's client parses every response, so it finds what is not well formed.
+// go-imap's client parses every response, so it finds malformed ones.
 func TestInteropGoIMAP(t *testing.T) {
 	d := filled(t, 5)
 	c, err := imapclient.DialInsecure(d.addr, nil)
@@ -285,7 +285,7 @@ func TestInteropGoIMAP(t *testing.T) {
 	must(t, c.Logout().Wait())
 }
 
-// mutt in a terminal reads a message, flags it and saves another elsewhere.
+// mutt in a terminal reads a message, flags it and saves another to a folder.
 func TestInteropMutt(t *testing.T) {
 	needs(t, "mutt")
 	needs(t, "script")
@@ -318,8 +318,8 @@ push "<first-entry><flag-message><next-entry><save-message>=Lists.Go<enter><firs
 	}
 }
 
-// TestInteropDovecot sends the same session to Dovecot and to us and compares
-// the answers. Where they differ on purpose, the script says "~" and why.
+// TestInteropDovecot runs the same session against Dovecot and Hoplite and
+// compares the responses. The script marks with "~" what differs on purpose.
 func TestInteropDovecot(t *testing.T) {
 	needs(t, "dovecot")
 	if os.Getuid() != 0 {
@@ -350,7 +350,7 @@ func TestInteropDovecot(t *testing.T) {
 	t.Logf("%d commands", n)
 }
 
-// answer is what a server says to a command, made comparable.
+// answer is the response to a command in a form that can be compared.
 func answer(c *client, cmd string) []string {
 	untagged, status := c.do("%s", cmd)
 	var out []string
@@ -359,7 +359,7 @@ func answer(c *client, cmd string) []string {
 			out = append(out, l)
 		}
 	}
-	// The order of a list, and of updates to messages, is the server's own.
+	// Servers may choose the order of lists and of updates to messages.
 	if verb, _, _ := strings.Cut(cmd, " "); verb == "LIST" || verb == "LSUB" {
 		slices.Sort(out)
 	}

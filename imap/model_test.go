@@ -16,11 +16,11 @@ import (
 	"hoplite/maildrop"
 )
 
-// TestModel lets ten clients and an outsider, who writes into the Maildir as
-// another server would, do random things to one mailbox. Each client keeps the
-// mailbox as the untagged responses describe it; in the end all of them must
-// know the same messages with the same flags, which are those that were stored
-// and not expunged. It runs for two seconds, or as long as HOPLITE_MODEL says.
+// TestModel runs ten clients that change one mailbox at random, and an outsider
+// that changes the files as another server would. Each client maintains the
+// mailbox as the untagged responses describe it. In the end all of them must have
+// the same messages with the same flags: those that were stored and not expunged.
+// It runs for two seconds, or for the duration in HOPLITE_MODEL.
 func TestModel(t *testing.T) {
 	length := 2 * time.Second
 	if v := os.Getenv("HOPLITE_MODEL"); v != "" {
@@ -55,7 +55,7 @@ func TestModel(t *testing.T) {
 	}
 	wg.Go(func() { outsider(t, d, truth, end, rand.New(rand.NewPCG(seed, 99))) })
 	wg.Wait()
-	// Time stamps of directories are coarse: let the last change settle.
+	// The time stamps of directories are coarse: wait until the last change shows.
 	for range 3 {
 		for _, v := range views {
 			v.run("NOOP")
@@ -75,12 +75,12 @@ func TestModel(t *testing.T) {
 	truth.check(t, views)
 }
 
-// truth is what was done by all of them.
+// truth records what all of them have done.
 type truth struct {
 	mu       sync.Mutex
 	subjects map[uint32]string // of messages stored, by UID
 	gone     map[uint32]bool   // expunged
-	dropped  int               // messages that the outsider put there
+	dropped  int               // messages that the outsider delivered
 	n        int
 }
 
@@ -107,7 +107,7 @@ func (tr *truth) expunged(uid uint32) {
 	tr.gone[uid] = true
 }
 
-// check compares what is left with what was done.
+// check compares the messages that are left with what was done.
 func (tr *truth) check(t *testing.T, views []*watcher) {
 	left := map[uint32]bool{}
 	for _, m := range views[0].msgs {
@@ -157,8 +157,8 @@ type watcher struct {
 }
 
 type seen struct {
-	uid   uint32 // 0: not known yet
-	flags string // "?": not known yet
+	uid   uint32 // 0 until it is known
+	flags string // "?" until they are known
 }
 
 func (v *watcher) fail(format string, args ...any) {
@@ -167,7 +167,7 @@ func (v *watcher) fail(format string, args ...any) {
 	}
 }
 
-// step does one random thing.
+// step runs one random command.
 func (v *watcher) step() {
 	pick := func() int { return 1 + v.rnd.IntN(max(len(v.msgs), 1)) }
 	flags := []string{`\Seen`, `\Flagged`, `\Answered`, "$One", "two"}
@@ -202,7 +202,7 @@ func (v *watcher) step() {
 	}
 }
 
-// uid is the UID of a message.
+// uid returns the UID of a message.
 func (v *watcher) uid(n int) uint32 {
 	if v.msgs[n-1].uid == 0 {
 		v.run("FETCH 1:* (UID)")
@@ -217,7 +217,7 @@ var (
 	subjRE  = regexp.MustCompile(`Subject: (m\d+)`)
 )
 
-// run sends a command and takes in what comes back.
+// run runs a command and applies its responses.
 func (v *watcher) run(cmd string, subject ...string) {
 	if v.err != nil {
 		return
@@ -249,7 +249,7 @@ func (v *watcher) run(cmd string, subject ...string) {
 	}
 }
 
-// take brings the view up to date with an untagged response.
+// take applies an untagged response.
 func (v *watcher) take(l, cmd string) {
 	f := strings.Fields(l)
 	n, err := strconv.Atoi(f[1])
@@ -295,8 +295,8 @@ func (v *watcher) vanished(set string) {
 			v.truth.expunged(uid)
 			i := slices.IndexFunc(v.msgs, func(m seen) bool { return m.uid == uid })
 			if i < 0 {
-				// Its UID was not asked for yet: it is one of those without,
-				// between the neighbours whose UIDs are known.
+				// Its UID has not been fetched yet: it is one of the messages
+				// without, between the neighbours whose UIDs are known.
 				j := slices.IndexFunc(v.msgs, func(m seen) bool { return m.uid > uid })
 				if j < 0 {
 					j = len(v.msgs)
@@ -338,7 +338,7 @@ func (v *watcher) fetched(l, cmd string) {
 	}
 }
 
-// normal sorts flags and leaves out \Recent, which is each session's own.
+// normal sorts flags and leaves out \Recent, which differs between sessions.
 func normal(flags string) string {
 	f := strings.Fields(flags)
 	f = slices.DeleteFunc(f, func(s string) bool { return s == `\Recent` })
@@ -346,12 +346,12 @@ func normal(flags string) string {
 	return strings.Join(f, " ")
 }
 
-// compare asks for everything anew and compares it with what is known.
+// compare fetches everything again and compares it with what is known.
 func (v *watcher) compare() {
 	known := slices.Clone(v.msgs)
 	v.run("FETCH 1:* (UID FLAGS)")
 	if len(known) != len(v.msgs) {
-		v.fail("%d messages known, %d there", len(known), len(v.msgs))
+		v.fail("%d messages known, %d in the mailbox", len(known), len(v.msgs))
 		return
 	}
 	for i, m := range v.msgs {
@@ -359,7 +359,7 @@ func (v *watcher) compare() {
 			v.fail("message %d: known as %+v, is %+v", i+1, k, m)
 		}
 		if i > 0 && m.uid <= v.msgs[i-1].uid {
-			v.fail("UID %d behind %d", m.uid, v.msgs[i-1].uid)
+			v.fail("UID %d after %d", m.uid, v.msgs[i-1].uid)
 		}
 	}
 }

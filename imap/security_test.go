@@ -27,8 +27,7 @@ func (c *client) startTLS() {
 	c.Conn, c.r = secure, newReader(secure)
 }
 
-// A client from elsewhere may not send a password in the clear, and may once
-// it has switched on TLS.
+// A remote client may not send a password in clear text; after STARTTLS it may.
 func TestClearText(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{}, func(o *listen.Options) { o.Proxy = true })
 	nc, err := net.Dial("tcp", d.addr)
@@ -55,8 +54,8 @@ func TestClearText(t *testing.T) {
 	c.ok(`LOGIN ann "secret word"`)
 }
 
-// Commands behind STARTTLS came in the clear and must not be run as if they
-// were protected.
+// Commands that follow STARTTLS in clear text must not be run as if TLS had
+// protected them.
 func TestStartTLSInjection(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
 	c := d.dial(t)
@@ -65,7 +64,7 @@ func TestStartTLSInjection(t *testing.T) {
 		t.Errorf("got %q", l)
 	}
 	if l, err := c.readLine(); err == nil {
-		t.Errorf("goes on with %q", l)
+		t.Errorf("continues with %q", l)
 	}
 }
 
@@ -95,8 +94,8 @@ func TestSCRAM(t *testing.T) {
 	}
 }
 
-// What a stranger can make us keep in memory is bounded, however it is sent.
-func TestStrangersAreBounded(t *testing.T) {
+// The memory that a client can occupy before login is bounded, whatever it sends.
+func TestMemoryBeforeLogin(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
 	tests := map[string]string{
 		"parentheses":          "a LOGIN " + strings.Repeat("(", 1<<20),
@@ -110,7 +109,7 @@ func TestStrangersAreBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := d.dial(t)
 			go io.WriteString(c, input)
-			out, _ := io.ReadAll(c.r) // a reset is as good as an end
+			out, _ := io.ReadAll(c.r) // a reset is an end, too
 			if len(out) > 8<<10 {
 				t.Errorf("%d octets of answers", len(out))
 			}
@@ -119,7 +118,7 @@ func TestStrangersAreBounded(t *testing.T) {
 	d.login(t)
 }
 
-// Sessions beyond an account's number are refused, and one that ends makes room.
+// Connections over the limit of an account are refused until one of them ends.
 func TestAccountConnections(t *testing.T) {
 	d := open(t, Config{AccountConnections: 2}, maildrop.Config{})
 	first := d.login(t)
@@ -139,8 +138,7 @@ func TestAccountConnections(t *testing.T) {
 	}
 }
 
-// Files that are links lead nowhere: neither is their target read, nor do they
-// stop the session.
+// Symbolic links are not followed, and do not stop the session.
 func TestLinksAreNotFollowed(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
 	c := d.login(t)
@@ -165,7 +163,7 @@ func TestLinksAreNotFollowed(t *testing.T) {
 	c.ok("NOOP")
 }
 
-// A client that idles gets an answer to DONE and to nothing else.
+// IDLE ends with DONE only, and thousands of them in a row are answered in order.
 func TestIdleFlood(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
 	c := d.login(t)

@@ -22,7 +22,7 @@ import (
 	"hoplite/maildrop"
 )
 
-// patience is how long a test waits before it calls something broken.
+// patience is how long a test waits before it fails.
 const patience = 60 * time.Second
 
 // testServer is a running server with a box for ann.
@@ -33,7 +33,7 @@ type testServer struct {
 	log   *logBook
 }
 
-// logBook keeps the warnings of a server.
+// logBook collects the warnings of a server.
 type logBook struct {
 	mu   sync.Mutex
 	text []byte
@@ -101,7 +101,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// client is one connection to the testServer.
+// client is one connection to the server.
 type client struct {
 	t testing.TB
 	net.Conn
@@ -124,7 +124,7 @@ func (d *testServer) dial(t testing.TB) *client {
 
 func newReader(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, 64<<10) }
 
-// login returns a connection of ann's.
+// login returns a connection that is logged in as ann.
 func (d *testServer) login(t testing.TB) *client {
 	t.Helper()
 	c := d.dial(t)
@@ -132,7 +132,7 @@ func (d *testServer) login(t testing.TB) *client {
 	return c
 }
 
-// line reads a response with its literals, without the last line end.
+// line reads a response with its literals, without the final line end.
 func (c *client) line() string {
 	c.t.Helper()
 	s, err := c.readLine()
@@ -165,7 +165,7 @@ func (c *client) readLine() (string, error) {
 	}
 }
 
-// send writes text with every "\n" as CRLF.
+// send writes text with CRLF for every "\n".
 func (c *client) send(text string) {
 	c.t.Helper()
 	if _, err := io.WriteString(c, strings.ReplaceAll(text, "\n", "\r\n")); err != nil {
@@ -173,7 +173,7 @@ func (c *client) send(text string) {
 	}
 }
 
-// do runs a command and returns the untagged responses and the final one
+// do runs a command and returns the untagged responses, and the tagged one
 // without its tag.
 func (c *client) do(format string, args ...any) (untagged []string, status string) {
 	c.t.Helper()

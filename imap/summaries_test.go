@@ -34,7 +34,7 @@ func TestHeaderSummary(t *testing.T) {
 	}
 }
 
-// Messages of one conversation have one THREADID, which a copy keeps.
+// The messages of one conversation have one THREADID, which copies keep.
 func TestThreadID(t *testing.T) {
 	tests := []struct{ name, header, thread string }{
 		{"root", "Message-ID: <1@x>\n", "a"},

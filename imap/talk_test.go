@@ -11,12 +11,11 @@ import (
 	"hoplite/maildrop"
 )
 
-// TestTalks plays the conversations in testdata/talk. A line "C: ..." is sent
-// as it stands, "S: ..." must be the next response. With a digit, as in "C2:",
-// it is another connection. "\n" is a line end within a command or response, and
-// "…" stands for anything in one. "+ name" adds the message testdata/NAME to
-// INBOX by APPEND. Every conversation begins logged in, but those whose name
-// begins with "stranger" don't.
+// TestTalks plays the conversations in testdata/talk. A line "C: ..." is sent as
+// it is, "S: ..." must be the next response, and after "E:" the connection must
+// be closed. A digit, as in "C2:", selects another connection. "\n" is a line end
+// within a command or response, and "…" stands for anything. A conversation
+// begins after login, unless its name begins with "stranger".
 func TestTalks(t *testing.T) {
 	files, err := filepath.Glob("testdata/talk/*.txt")
 	if err != nil || len(files) == 0 {
@@ -67,7 +66,7 @@ func play(t *testing.T, name, text string) {
 			}
 		case 'E':
 			if l, err := c.readLine(); err == nil {
-				t.Fatalf("line %d: connection goes on with %q", i+1, l)
+				t.Fatalf("line %d: the connection continues with %q", i+1, l)
 			}
 		default:
 			t.Fatalf("line %d: %q", i+1, line)
@@ -75,7 +74,7 @@ func play(t *testing.T, name, text string) {
 	}
 }
 
-// sized puts the size of the text up to "<<<" into a literal "{+}".
+// sized replaces each "{+}" by a literal of the text up to "<<<".
 func sized(s string) string {
 	for {
 		i := strings.Index(s, "{+}\n")

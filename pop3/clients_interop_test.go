@@ -19,10 +19,11 @@ import (
 	"time"
 )
 
-// nobody runs clients that refuse to be run by root.
+// nobody is the uid for clients that refuse to run as root.
 const nobody = 65534
 
-// mails are what clients find: dots, 8-bit, long lines, no line end, 25 MiB.
+// mails are the messages that clients download: dots, 8-bit, long lines, no final
+// line end, 25 MiB.
 func mails() []string {
 	list := []string{
 		"Subject: dots\r\n\r\n.\r\n..\r\n.x\r\n\r\n.\r\n",
@@ -36,7 +37,7 @@ func mails() []string {
 	return list
 }
 
-// bodySums are the sums of everything behind the header: clients add fields.
+// bodySums are checksums of the bodies; clients add fields to the header.
 func bodySums(texts []string) map[[32]byte]int {
 	sums := map[[32]byte]int{}
 	for _, t := range texts {
@@ -74,13 +75,13 @@ func sameMails(t *testing.T, got, want []string) {
 	}
 }
 
-// tool runs a client in dir, as nobody if need be.
+// tool runs a client in dir, as the user nobody if necessary.
 func tool(t *testing.T, dir string, unprivileged bool, name string, args ...string) (string, error) {
 	t.Helper()
 	return toolUntil(t, context.Background(), dir, unprivileged, name, args...)
 }
 
-// toolUntil is tool that kills the client when ctx is done.
+// toolUntil is like tool but kills the client when ctx is done.
 func toolUntil(t *testing.T, ctx context.Context, dir string, unprivileged bool, name string, args ...string) (string, error) {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
@@ -104,8 +105,8 @@ func toolUntil(t *testing.T, ctx context.Context, dir string, unprivileged bool,
 	return string(out), err
 }
 
-// Each client fetches everything and leaves it there; a second run fetches
-// nothing, and a third one a single new message.
+// Each client downloads everything and leaves it on the server; a second run
+// downloads nothing, and a third one a single new message.
 func TestInteropClients(t *testing.T) {
 	for _, client := range []struct {
 		name  string
@@ -151,7 +152,7 @@ func TestInteropClients(t *testing.T) {
 					want = append(want, extra)
 				}
 				out, err := tool(t, dir, unprivileged, cmd[0], cmd[1:]...)
-				// fetchmail's exit code 1 says that there was no new mail.
+				// fetchmail exits with 1 if there is no new mail.
 				if e := (*exec.ExitError)(nil); err != nil && !(round == 1 && errors.As(err, &e) && e.ExitCode() == 1) {
 					t.Fatalf("round %d: %v\n%s", round+1, err, out)
 				}
@@ -221,8 +222,8 @@ func TestInteropCurl(t *testing.T) {
 	}
 }
 
-// A connection that breaks in the middle loses nothing, and the next run
-// fetches the rest.
+// A connection that is lost in the middle loses no mail, and the next run
+// downloads the rest.
 func TestInteropInterrupted(t *testing.T) {
 	d := open(t, Config{})
 	want := mails()
@@ -234,7 +235,7 @@ func TestInteropInterrupted(t *testing.T) {
 	breaker, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer breaker.Close()
-	// Debian's mpop spins for ever on a lost connection: it is killed then.
+	// Debian's mpop loops for ever on a lost connection, so it is killed.
 	lost, kill := context.WithCancel(context.Background())
 	go func() {
 		cutAfter(breaker, d.addr, 10<<20)
@@ -273,7 +274,7 @@ func TestInteropInterrupted(t *testing.T) {
 	}
 }
 
-// cutAfter passes one connection on and cuts it after n octets.
+// cutAfter forwards one connection and cuts it after n octets.
 func cutAfter(l net.Listener, to string, n int) {
 	c, err := l.Accept()
 	if err != nil {

@@ -22,15 +22,15 @@ import (
 	"hoplite/maildrop"
 )
 
-// door is a running POP3 server with ann's box behind it.
-type door struct {
+// testServer is a running POP3 server with a box for ann.
+type testServer struct {
 	addr  string
 	store *maildrop.Store
 	inbox *maildrop.Folder
 	dir   string
 }
 
-func open(t testing.TB, cfg Config) *door {
+func open(t testing.TB, cfg Config) *testServer {
 	t.Helper()
 	dir := t.TempDir()
 	accounts, err := users.Open(filepath.Join(dir, "users"), []string{"localhost"}, zerolog.Nop())
@@ -70,10 +70,10 @@ func open(t testing.TB, cfg Config) *door {
 		box.Close()
 		store.Close()
 	})
-	return &door{l.Addr().String(), store, inbox, dir}
+	return &testServer{l.Addr().String(), store, inbox, dir}
 }
 
-// bugs is a log that fails the test when a session ended by a bug.
+// bugs is a log that fails the test when a session ends by a bug.
 type bugs struct{ t testing.TB }
 
 func (b bugs) Write(line []byte) (int, error) {
@@ -90,7 +90,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func (d *door) put(t testing.TB, texts ...string) {
+func (d *testServer) put(t testing.TB, texts ...string) {
 	t.Helper()
 	for _, text := range texts {
 		n, err := d.inbox.NewMessage()
@@ -108,7 +108,7 @@ type client struct {
 	r *bufio.Reader
 }
 
-func (d *door) dial(t testing.TB) *client {
+func (d *testServer) dial(t testing.TB) *client {
 	t.Helper()
 	c, err := net.Dial("tcp", d.addr)
 	must(t, err)
@@ -126,8 +126,8 @@ func (c *client) line() string {
 	return strings.TrimSuffix(line, "\r\n")
 }
 
-// talk plays a dialogue: lines "C: " are sent, lines "S: " must come, where a
-// trailing * stands for anything.
+// talk plays a dialogue: lines "C: " are sent, lines "S: " are what the server
+// must send, where a trailing * stands for anything.
 func (c *client) talk(script string) {
 	c.t.Helper()
 	for line := range strings.Lines(script) {
@@ -153,7 +153,7 @@ C: PASS secret word
 S: +OK *
 `
 
-func (d *door) login(t testing.TB) *client {
+func (d *testServer) login(t testing.TB) *client {
 	t.Helper()
 	c := d.dial(t)
 	c.talk(loginScript)
@@ -369,7 +369,7 @@ func TestDeleteOnlyAtQuit(t *testing.T) {
 	c.talk("C: DELE 2\nS: +OK *\nC: RETR 1\nS: +OK *\nS: Subject: one\nS: *\nS: body\nS: .")
 	d.dial(t).talk("S: +OK *\nC: USER ann\nS: +OK *\nC: PASS secret word\nS: -ERR [IN-USE] *")
 	c.Close()
-	// The server notices the lost connection soon after.
+	// The server notices soon that the connection is lost.
 	c = d.retryLogin(t)
 	c.talk("C: STAT\nS: +OK 3 83\nC: DELE 2\nS: +OK *\nC: RETR 1\nS: +OK *\nS: Subject: one\nS: *\nS: body\nS: .\nC: QUIT\nS: +OK Logging out\nS: closed")
 	s, err := d.inbox.Sync()
@@ -379,7 +379,7 @@ func TestDeleteOnlyAtQuit(t *testing.T) {
 	}
 }
 
-func (d *door) retryLogin(t testing.TB) *client {
+func (d *testServer) retryLogin(t testing.TB) *client {
 	t.Helper()
 	for range 200 {
 		c := d.dial(t)
@@ -454,7 +454,7 @@ func TestLoginDelay(t *testing.T) {
 	d.dial(t).talk("S: +OK *\nC: USER ann\nS: +OK *\nC: PASS secret word\nS: -ERR [LOGIN-DELAY] *\nC: CAPA\nS: +OK *\nS: TOP\nS: UIDL\nS: PIPELINING\nS: RESP-CODES\nS: AUTH-RESP-CODE\nS: UTF8 USER\nS: LANG\nS: EXPIRE NEVER\nS: LOGIN-DELAY 3600")
 }
 
-// Dots at line beginnings are doubled wherever the blocks end.
+// Dots at the beginning of lines are doubled wherever writes end.
 func TestDotsAcrossBlocks(t *testing.T) {
 	text := []byte(".a\r\n..\r\n.\r\nx.y\r\n.z\r\n")
 	want := "..a\r\n...\r\n..\r\nx.y\r\n..z\r\n.\r\n"
@@ -472,8 +472,8 @@ func TestDotsAcrossBlocks(t *testing.T) {
 	}
 }
 
-// Whatever a client sends, before and after login, a session answers or ends,
-// and messages stay.
+// Whatever a client sends, before and after login, the session ends when the
+// connection does, and no message is deleted.
 func FuzzSession(f *testing.F) {
 	f.Add([]byte("STAT\r\nLIST\r\nRETR 1\r\nTOP 2 1\r\nUIDL 3\r\nDELE 1\r\nRSET\r\n"))
 	f.Add([]byte("AUTH PLAIN =\r\nAUTH SCRAM-SHA-256 biwsbj1hbm4scj1hYmM=\r\n*\r\nLANG\r\nCAPA\r\n"))
@@ -487,7 +487,7 @@ func FuzzSession(f *testing.F) {
 				t.Fatal(err)
 			}
 			c.SetDeadline(time.Now().Add(30 * time.Second))
-			// QUIT would delete, so the line is lost before.
+			// QUIT would delete messages, so the connection ends without it.
 			io.WriteString(c, before)
 			c.Write(bytes.ReplaceAll(bytes.ToUpper(input), []byte("QUIT"), nil))
 			c.(*net.TCPConn).CloseWrite()

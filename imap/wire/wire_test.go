@@ -15,7 +15,7 @@ func TestCommands(t *testing.T) {
 	tests := []struct {
 		name, in string
 		want     []string // commands, messages as "<...>", errors as "!..."
-		asked    int      // how often the client was asked to go on
+		asked    int      // continuation requests
 	}{
 		{"lines", "a NOOP\r\nb LOGOUT\n", []string{"a NOOP", "b LOGOUT", "!EOF"}, 0},
 		{"literals", "a LOGIN {3}\r\nann {4+}\r\nwo\nd\r\n", []string{"a LOGIN {3}\r\nann {4+}\r\nwo\nd", "!EOF"}, 1},
@@ -43,7 +43,7 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// commands reads all commands that src has.
+// commands reads all commands from src.
 func commands(src io.Reader) (got []string, asked int) {
 	r := NewReader(src)
 	r.Continue = func() error { asked++; return nil }
@@ -216,7 +216,7 @@ func TestAppendString(t *testing.T) {
 	}
 }
 
-// The writer must send every octet once, in order, however it is given them.
+// The writer sends every octet once and in order, however it is written.
 func TestWriter(t *testing.T) {
 	var out, want bytes.Buffer
 	w := NewWriter(&out)
