@@ -32,8 +32,8 @@ type fetchItem struct {
 	need need
 	// seen says that the item sets \Seen, unless it is a PEEK.
 	seen bool
-	// check finds what prevents the item for this message alone, before the
-	// first octet of the response is written. It may be nil.
+	// check fails if the item cannot be sent for this message. It runs before
+	// the first octet of the response is written, and may be nil.
 	check func(*fetcher, *wire.Item) error
 	// write appends the value to b, which is the free room of the output.
 	write func(f *fetcher, b []byte, it *wire.Item) ([]byte, error)

@@ -10,10 +10,10 @@ import (
 	"hoplite/maildrop"
 )
 
-// positions remembers of one large message where octets are in the file, which
-// mostly has LF line ends, when they are counted with CRLF line ends. A client
-// that fetches it in pieces then costs what it is sent: without positions, every
-// piece would read the file from its beginning.
+// positions relates offsets in a large message with CRLF line ends, in which
+// clients count, to offsets in its file, which mostly has LF line ends. Without
+// it, a client that fetches the message in pieces would make the server read the
+// file from the beginning for every piece.
 type positions struct {
 	uid        uint32
 	size, wire int64
@@ -25,7 +25,8 @@ type positions struct {
 // mark is a place in the file, and its offset with CRLF line ends.
 type mark struct{ file, wire int64 }
 
-// minRemembered is the size of the smallest message that is worth it.
+// minRemembered is the size of the smallest message whose positions are kept;
+// smaller ones are read quickly.
 const minRemembered = 64 << 10
 
 // maxBinaries is the number of parts whose decoded size is kept.

@@ -40,7 +40,7 @@ type searchKey struct {
 	match   matcher
 }
 
-// node is a search key, compiled.
+// node is a compiled search key.
 type node struct {
 	match matcher
 	not   bool
@@ -60,7 +60,7 @@ type node struct {
 	kids     []*node
 }
 
-// noText is the find of a field that summaries do not hold.
+// noText stands for a field that summaries do not hold.
 const noText summary.Text = -1
 
 func newQuery(m *mailbox, args *wire.Search) (*query, error) {

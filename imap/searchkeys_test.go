@@ -125,8 +125,8 @@ func TestSearchKeyErrors(t *testing.T) {
 	}
 }
 
-// What needs no file is asked first, and the whole query needs what its most
-// demanding key does.
+// Keys that need no file come first, and a query needs what its most demanding
+// key needs.
 func TestQueryNeeds(t *testing.T) {
 	tests := []struct {
 		keys  string

@@ -174,8 +174,8 @@ func (v *view) all() []int {
 	return idx
 }
 
-// claim makes the messages with UIDs of at least from \Recent, except those
-// that have been so already.
+// claim makes the messages from UID from on \Recent, except those that were
+// claimed before.
 func (v *view) claim(from uint32) {
 	if n := len(v.recent); n > 0 {
 		from = max(from, v.recent[n-1][1])
