@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -104,13 +103,6 @@ func (t *transaction) describe(m *mail.Message) {
 
 func shorten(s string, n int) string { return s[:min(len(s), n)] }
 
-// results are the outcomes for all recipients of the envelope, or one reply
-// for all of them.
-type results struct {
-	all      *mail.Reply
-	outcomes []mail.Outcome // by place in the envelope
-}
-
 // refused is a message that is not taken.
 func (s *session) refused(t *transaction, r *mail.Reply) results {
 	t.Trail.Add(mail.Event{Stage: mail.StageData, By: "listener", Verdict: verdictOf(r), Reply: r})
@@ -125,7 +117,7 @@ func (t *transaction) judge(ctx context.Context, m *mail.Message) results {
 		return results{all: d.Reply}
 	case d.Discard || t.discard:
 		t.discard = true
-		return results{all: mail.NewReply(250, "2.0.0", "accepted")}
+		return results{all: accepted}
 	}
 	if d.Message != nil {
 		m = d.Message
@@ -139,7 +131,9 @@ func (t *transaction) judge(ctx context.Context, m *mail.Message) results {
 		}
 	}
 	m = t.stamp(m)
-	return results{outcomes: t.send(ctx, m)}
+	res := results{outcomes: t.out.send(ctx, m)}
+	t.rescue(ctx, m, res.outcomes)
+	return res
 }
 
 // readdress opens all handoffs anew after the chain has changed the envelope.
@@ -147,7 +141,7 @@ func (t *transaction) judge(ctx context.Context, m *mail.Message) results {
 // more for what is sent.
 func (t *transaction) readdress(ctx context.Context, redirect mail.Address, add, drop []mail.Address) *mail.Reply {
 	old := t.Envelope.Rcpts
-	t.close()
+	t.out.close(&t.session.srv.log)
 	t.Envelope.Rcpts = nil
 	var want []mail.Rcpt
 	if redirect != "" {
@@ -178,32 +172,16 @@ func (t *transaction) readdress(ctx context.Context, redirect mail.Address, add,
 	return nil
 }
 
-// everyone is n times the first k places.
-func everyone(n, k int) [][]int {
-	places := make([]int, k)
-	for i := range places {
-		places[i] = i
-	}
-	out := make([][]int, n)
-	for i := range out {
-		out[i] = places
-	}
-	return out
-}
-
 // answer folds the results into one reply, or one for each recipient in LMTP,
 // and ends the transaction.
 func (s *session) answer(t *transaction, res results) error {
-	r := res.all
-	if r == nil {
-		r = t.fold(res.outcomes)
-	}
-	asked := len(t.asked)
-	var replies []mail.Reply
+	r := res.reply()
+	replies := []mail.Reply{t.withID(r)}
 	if s.srv.lmtp {
-		replies = t.each(res, asked)
-	} else {
-		replies = []mail.Reply{t.withID(r)}
+		replies = replies[:0]
+		for _, r := range res.replies(t.rcpts, t.asked) {
+			replies = append(replies, t.withID(r))
+		}
 	}
 	verdict := "accepted"
 	switch {
@@ -225,89 +203,4 @@ func (s *session) answer(t *transaction, res results) error {
 		return nil
 	}
 	return &smtp.SMTPError{Code: r.Code, EnhancedCode: smtp.EnhancedCode{r.Code / 100, 0, 0}, Message: "refused"}
-}
-
-// each is LMTP's answer: one reply for each RCPT that was taken (RFC 2033,
-// 4.2).
-func (t *transaction) each(res results, asked int) []mail.Reply {
-	replies := make([]mail.Reply, 0, max(asked, 1))
-	for i := range max(asked, 1) {
-		r := res.all
-		if r == nil {
-			mine := res.outcomes
-			if i < len(t.asked) {
-				mine = make([]mail.Outcome, 0, len(t.asked[i]))
-				for _, place := range t.asked[i] {
-					mine = append(mine, res.outcomes[place])
-				}
-			}
-			r = t.fold(mine)
-		}
-		replies = append(replies, t.withID(r))
-	}
-	return replies
-}
-
-// fold makes one reply of several outcomes. Whoever could be helped by a second
-// try decides, unless somebody has the message: those that failed beside it
-// were dealt with by send, as far as that was possible.
-func (t *transaction) fold(outcomes []mail.Outcome) *mail.Reply {
-	var good, temporary, permanent *mail.Outcome
-	for i := range outcomes {
-		o := &outcomes[i]
-		switch {
-		case o.Reply.Positive():
-			good = first(good, o)
-		case o.Reply.Permanent():
-			permanent = first(permanent, o)
-		default:
-			temporary = first(temporary, o)
-		}
-	}
-	switch {
-	case temporary != nil:
-		return spoken(temporary)
-	case permanent != nil:
-		return spoken(permanent)
-	case good == nil:
-		return mail.NewReply(250, "2.0.0", "accepted")
-	case len(outcomes) == 1:
-		return spoken(good)
-	}
-	return mail.NewReply(250, "2.0.0", "accepted for %d recipients", len(outcomes))
-}
-
-func first(a, b *mail.Outcome) *mail.Outcome {
-	if a != nil {
-		return a
-	}
-	return b
-}
-
-// spoken is an outcome's reply as the client hears it. A 421 said that the
-// connection to the next server ends, not this one.
-func spoken(o *mail.Outcome) *mail.Reply {
-	r := o.Reply
-	if r.Code == 421 {
-		r.Code = 451
-	}
-	if r.Code < 200 || r.Code > 599 {
-		r.Code, r.Enhanced = 451, "4.3.0"
-	}
-	if r.Enhanced == "" {
-		r.Enhanced = string([]byte{byte('0' + r.Code/100)}) + ".0.0"
-	}
-	if len(bytes.TrimSpace([]byte(r.Text))) == 0 {
-		r.Text = "no text from " + o.Hop
-	}
-	return &r
-}
-
-func allPositive(outcomes []mail.Outcome) bool {
-	for i := range outcomes {
-		if !outcomes[i].Reply.Positive() {
-			return false
-		}
-	}
-	return true
 }

@@ -16,7 +16,7 @@ import (
 func (s *session) Rcpt(path string, o *smtp.RcptOptions) error {
 	t := s.tx
 	path = wire.Path(path)
-	if max := s.srv.cfg.MaxRecipients; max > 0 && len(t.asked) >= max {
+	if max := s.srv.cfg.MaxRecipients; max > 0 && t.rcpts >= max {
 		return s.reply(mail.NewReply(452, "4.5.3", "too many recipients for one message"))
 	}
 	addr, err := mail.ParseAddress(path)
@@ -50,6 +50,7 @@ func (s *session) Rcpt(path string, o *smtp.RcptOptions) error {
 	if len(taken) == 0 && refusal != nil {
 		return s.refuseRcpt(t, addr, refusal, by)
 	}
+	t.rcpts++
 	t.asked = append(t.asked, taken)
 	return s.reply(taken2xx(t, addr, taken))
 }
@@ -146,7 +147,7 @@ func (t *transaction) add(ctx context.Context, r mail.Rcpt) (int, *mail.Reply) {
 		return 0, mail.NewReply(550, "5.7.1", "we do not take mail for this address from you")
 	}
 	r.Hop = route.HopName
-	w, err := t.way(ctx, route)
+	w, err := t.out.along(ctx, route)
 	if err == nil {
 		err = w.handoff.Rcpt(ctx, r)
 	}

@@ -185,7 +185,7 @@ func TestLMTP(t *testing.T) {
 		c.say("RCPT TO:<"+to+">", "250")
 	}
 	c.say("DATA", "354")
-	c.say(hi+".", "250 2.0.0 accepted for 2 recipients")
+	c.say(hi+".", "250 2.0.0 Accepted for 2 recipients")
 	c.want("452 4.2.2")
 	c.want("554 5.6.0")
 	c.want("250 2.0.0 kept for ann")
@@ -204,7 +204,7 @@ func TestLMTPList(t *testing.T) {
 	c.say("RCPT TO:<some@example.org>", "250")
 	c.say("RCPT TO:<full@example.org>", "250")
 	c.say("DATA", "354")
-	c.say(hi+".", "250 2.0.0 accepted for 2 recipients")
+	c.say(hi+".", "250 2.0.0 Accepted for 2 recipients")
 	c.want("250 2.0.0 queued")
 	if got := later.all(); len(got) != 1 || got[0].to[0] != "full@example.org" {
 		t.Errorf("%+v", got)
@@ -228,7 +228,7 @@ func TestFold(t *testing.T) {
 		want            string
 		queued, bounced int
 	}{
-		"all good":                      {whole, "ann bob", "250 2.0.0 accepted for 2", 0, 0},
+		"all good":                      {whole, "ann bob", "250 2.0.0 Accepted for 2", 0, 0},
 		"all full":                      {whole, "full", "452 4.2.2", 0, 0},
 		"the next server hangs up":      {whole, "closing", "451 4.3.2 shutting down", 0, 0},
 		"all refused":                   {whole, "never", "554 5.6.0", 0, 0},
@@ -272,7 +272,7 @@ func TestVerdicts(t *testing.T) {
 		"pass":       {filters.Verdict{}, "250 2.0.0 kept", "ann@example.org", "accepted"},
 		"reject":     {filters.Rejected(554, "5.7.1", "no thanks"), "554 5.7.1 no thanks", "", "refused"},
 		"defer":      {filters.Deferred(450, "4.7.1", "later"), "450 4.7.1 later", "", "deferred"},
-		"discard":    {filters.Verdict{Action: filters.Discard}, "250 2.0.0 accepted", "", "discarded"},
+		"discard":    {filters.Verdict{Action: filters.Discard}, "250 2.0.0 Accepted", "", "discarded"},
 		"quarantine": {filters.Quarantined("bad"), "250", "ann@example.org", "accepted"},
 		"redirect":   {filters.Verdict{Action: filters.Redirect, Edits: filters.Edits{To: "bob@example.org"}}, "250", "bob@example.org", "accepted"},
 		"add":        {filters.Verdict{Edits: filters.Edits{AddRcpts: []mail.Address{"bob@example.org"}}}, "250", "ann@example.org bob@example.org", "accepted"},
@@ -541,4 +541,22 @@ func TestReplyBeforeHistory(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("history never heard of the message")
 	}
+}
+
+// A filter that changes the recipients leaves no RCPT of LMTP without a reply
+// of its own: the mail of the second one would be lost.
+func TestLMTPChangedRecipients(t *testing.T) {
+	d := open(t, "lmtp", func(_ *Config, e *Env) {
+		e.Chain.Filters = chainOf(filters.Entry{Name: "judge", Filter: judge{filters.Verdict{
+			Edits: filters.Edits{AddRcpts: []mail.Address{"full@example.org"}},
+		}}})
+	})
+	c := d.hello(t)
+	c.say("MAIL FROM:<sender@example.net>", "250")
+	c.say("RCPT TO:<ann@example.org>", "250")
+	c.say("RCPT TO:<bob@example.org>", "250")
+	c.say("DATA", "354")
+	c.say(hi+".", "452 4.2.2")
+	c.want("452 4.2.2")
+	c.say("NOOP", "250")
 }

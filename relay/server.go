@@ -71,15 +71,15 @@ type Env struct {
 
 // Server is one listener block: it turns connections into transactions.
 type Server struct {
-	cfg   *Config
-	env   Env
-	lmtp  bool
-	log   zerolog.Logger
-	opts  wire.Options
-	feed  *wire.Feed
-	lib   *smtp.Server
-	rates *rates
-	carry Carry
+	cfg     *Config
+	env     Env
+	lmtp    bool
+	log     zerolog.Logger
+	opts    wire.Options
+	feed    *wire.Feed
+	lib     *smtp.Server
+	senders *senders
+	carry   Carry
 
 	ctx  context.Context // of every session; ends when the server is closed
 	stop context.CancelFunc
@@ -96,7 +96,6 @@ func New(cfg *Config, protocol string, env Env) *Server {
 		cfg: cfg, env: env, lmtp: protocol == "lmtp",
 		log:   env.Log.With().Str("listener", cfg.Name).Logger(),
 		feed:  wire.NewFeed(),
-		rates: newRates(cfg.LoginRate),
 		carry: Carry{EightBit: true, UTF8: true, DSN: true},
 		conns: make(map[*wire.Conn]struct{}),
 	}
@@ -106,6 +105,7 @@ func New(cfg *Config, protocol string, env Env) *Server {
 	if s.env.Chain == nil {
 		s.env.Chain = &Chain{}
 	}
+	s.senders = newSenders(cfg, s.env.Addresses)
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.opts = wire.Options{
 		Hostname: s.env.Hostname,

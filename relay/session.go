@@ -1,16 +1,12 @@
 package relay
 
 import (
-	"context"
-	"crypto/tls"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/emersion/go-smtp"
 
 	"hoplite/filters"
-	"hoplite/internal/resolve"
 	"hoplite/mail"
 	"hoplite/relay/wire"
 )
@@ -21,8 +17,7 @@ type session struct {
 	srv  *Server
 	conn *wire.Conn
 
-	name   chan string // gets the client's reverse name when the look-up ends
-	host   string      // the reverse name
+	name   reverseName
 	run    *filters.Run
 	judged identity // the client that run was started for
 	tx     *transaction
@@ -41,83 +36,9 @@ func sessionOf(srv *Server, conn *wire.Conn) *session {
 		return s
 	}
 	s := &session{srv: srv, conn: conn}
+	s.name.find(srv.ctx, srv.env.DNS, conn.Ident())
 	conn.State = s
-	s.lookUp()
 	return s
-}
-
-// lookUp begins to find the client's name.
-func (s *session) lookUp() {
-	s.name, s.host = nil, ""
-	id := s.conn.Ident()
-	if s.srv.env.DNS == nil || id.Name != "" || !id.Client.IsValid() || id.Client.Addr().IsLoopback() {
-		s.host = id.Name
-		return
-	}
-	s.name = make(chan string, 1)
-	go func(found chan<- string) {
-		ctx, cancel := context.WithTimeout(s.srv.ctx, 5*time.Second)
-		defer cancel()
-		found <- confirmedName(ctx, s.srv.env.DNS, id.Client.Addr())
-	}(s.name)
-}
-
-// confirmedName is the reverse name of addr that leads back to it, or "".
-func confirmedName(ctx context.Context, dns resolve.Resolver, addr netip.Addr) string {
-	names, err := resolve.LookupPTR(ctx, dns, addr)
-	if err != nil {
-		return ""
-	}
-	for _, n := range names[:min(len(names), 3)] {
-		addrs, _ := resolve.LookupHosts(ctx, dns, n)
-		for _, a := range addrs {
-			if a.Unmap() == addr {
-				return strings.TrimSuffix(strings.ToLower(n), ".")
-			}
-		}
-	}
-	return ""
-}
-
-// client describes the other side.
-func (s *session) client() mail.Client {
-	if s.name != nil {
-		s.host, s.name = <-s.name, nil
-	}
-	id, cfg := s.conn.Ident(), s.srv.cfg
-	helo, esmtp := s.conn.Helo()
-	c := mail.Client{
-		Listener: cfg.Name, Protocol: "smtp",
-		Addr: id.Client, Peer: s.conn.Socket().Peer, Local: id.Local,
-		Helo: helo, ESMTP: esmtp, Name: s.host,
-	}
-	if s.srv.lmtp {
-		c.Protocol = "lmtp"
-	}
-	if state, ok := s.conn.Socket().TLS(); ok {
-		c.TLS = &mail.TLS{
-			Version: tlsVersion(state.Version), Cipher: tls.CipherSuiteName(state.CipherSuite),
-			Name: state.ServerName, Legacy: s.conn.Socket().Legacy(),
-		}
-	}
-	c.User = s.conn.Login()
-	addr := id.Client.Addr()
-	c.MayRelay = c.User != "" || within(cfg.RelayFrom, addr)
-	c.Trusted = !addr.IsValid() && s.srv.lmtp || addr.IsLoopback() || within(s.srv.env.Trusted, addr)
-	return c
-}
-
-// tlsVersion writes a version as Received lines have it.
-func tlsVersion(v uint16) string {
-	switch v {
-	case tls.VersionTLS13:
-		return "TLSv1.3"
-	case tls.VersionTLS12:
-		return "TLSv1.2"
-	case tls.VersionTLS11:
-		return "TLSv1.1"
-	}
-	return "TLSv1"
 }
 
 // Mail begins a transaction.
@@ -146,7 +67,7 @@ var (
 // begin makes the transaction with what MAIL said.
 func (s *session) begin(from mail.Address, o *smtp.MailOptions) *transaction {
 	t := &transaction{Transaction: mail.NewTransaction(s.client(), from), session: s}
-	t.Hostname = s.srv.env.Hostname
+	t.Hostname, t.out.tx = s.srv.env.Hostname, t.Transaction
 	e := &t.Envelope
 	m := s.conn.Mail()
 	e.Size, e.Body, e.UTF8, e.RequireTLS = m.Size, string(o.Body), o.UTF8, o.RequireTLS
@@ -180,7 +101,7 @@ func (s *session) checkMail(t *transaction) (by string, r *mail.Reply) {
 	case env.Spool.Room(t.Envelope.Size) != nil:
 		return "spool", mail.NewReply(452, "4.3.1", "no space for mail at the moment")
 	}
-	if r := s.checkSender(t); r != nil {
+	if r := s.srv.senders.check(t.Client.User, t.Envelope.From, time.Now()); r != nil {
 		return "senders", r
 	}
 	if who := (identity{t.Client.Addr, t.Client.Helo, t.Client.User}); s.run == nil || who != s.judged {

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"context"
 	"strings"
 	"time"
 
@@ -16,22 +15,16 @@ type transaction struct {
 	*mail.Transaction
 	session *session
 	run     *filters.Run
-	ways    []*way
+	out     deliveries
 	// asked holds, for each RCPT that was taken, where its recipients are in
 	// the envelope: LMTP answers each of them.
 	asked   [][]int
+	rcpts   int            // RCPTs that were accepted
 	refused []mail.Address // recipients that were not taken
 	last    mail.Reply     // to the last RCPT that was refused
 	discard bool
 	ending  bool // finish will come, once the client has its reply
 	done    bool
-}
-
-// way is one route's handoff with the envelope's recipients that go there.
-type way struct {
-	route   *Route
-	handoff mail.Handoff
-	rcpts   []int
 }
 
 // maxLine leaves the wire room for a reply's code and id on its last line.
@@ -51,32 +44,6 @@ func (t *transaction) withID(r *mail.Reply) mail.Reply {
 	return c
 }
 
-// way finds or opens the handoff for a route.
-func (t *transaction) way(ctx context.Context, route *Route) (*way, error) {
-	for _, w := range t.ways {
-		if w.route == route {
-			return w, nil
-		}
-	}
-	h, err := route.Hop.Open(ctx, t.Transaction)
-	if err != nil {
-		return nil, err
-	}
-	w := &way{route: route, handoff: h}
-	t.ways = append(t.ways, w)
-	return w, nil
-}
-
-// close gives all handoffs back.
-func (t *transaction) close() {
-	for _, w := range t.ways {
-		if err := w.handoff.Close(); err != nil {
-			t.session.srv.log.Debug().Err(err).Str("id", t.ID).Str("hop", w.route.HopName).Msg("close handoff")
-		}
-	}
-	t.ways = nil
-}
-
 // abort ends a transaction that the client gave up. One that was only begun
 // leaves no trace; refusals do.
 func (t *transaction) abort() {
@@ -93,7 +60,7 @@ func (t *transaction) finish(verdict string, r mail.Reply) {
 		return
 	}
 	t.done = true
-	defer t.close()
+	defer t.out.close(&t.session.srv.log)
 	srv := t.session.srv
 	summary := story.Summary{Transaction: t.Transaction, Verdict: verdict, Reply: r, Took: time.Since(t.At)}
 	srv.env.Metrics.finished(&summary)

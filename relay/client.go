@@ -1,0 +1,102 @@
+package relay
+
+import (
+	"context"
+	"crypto/tls"
+	"net/netip"
+	"strings"
+	"time"
+
+	"hoplite/internal/resolve"
+	"hoplite/mail"
+	"hoplite/relay/wire"
+)
+
+// reverseName is the name of a client's address. It is looked up while the
+// client goes on, and waited for when it is needed.
+type reverseName struct {
+	found chan string // nil once name is known
+	name  string
+}
+
+// nameTime bounds the look-up.
+const nameTime = 5 * time.Second
+
+// find starts the look-up, unless the name is known or there is none.
+func (n *reverseName) find(ctx context.Context, dns resolve.Resolver, id wire.Ident) {
+	addr := id.Client.Addr()
+	if dns == nil || id.Name != "" || !addr.IsValid() || addr.IsLoopback() {
+		n.name = id.Name
+		return
+	}
+	n.found = make(chan string, 1)
+	go func(found chan<- string) {
+		ctx, cancel := context.WithTimeout(ctx, nameTime)
+		defer cancel()
+		found <- confirmedName(ctx, dns, addr)
+	}(n.found)
+}
+
+// get returns the name, or "" if there is none.
+func (n *reverseName) get() string {
+	if n.found != nil {
+		n.name, n.found = <-n.found, nil
+	}
+	return n.name
+}
+
+// confirmedName returns the reverse name of addr that resolves back to it, or
+// "".
+func confirmedName(ctx context.Context, dns resolve.Resolver, addr netip.Addr) string {
+	names, err := resolve.LookupPTR(ctx, dns, addr)
+	if err != nil {
+		return ""
+	}
+	for _, n := range names[:min(len(names), 3)] {
+		addrs, _ := resolve.LookupHosts(ctx, dns, n)
+		for _, a := range addrs {
+			if a.Unmap() == addr {
+				return strings.TrimSuffix(strings.ToLower(n), ".")
+			}
+		}
+	}
+	return ""
+}
+
+// client describes the client of the session.
+func (s *session) client() mail.Client {
+	id, cfg := s.conn.Ident(), s.srv.cfg
+	helo, esmtp := s.conn.Helo()
+	c := mail.Client{
+		Listener: cfg.Name, Protocol: "smtp",
+		Addr: id.Client, Peer: s.conn.Socket().Peer, Local: id.Local,
+		Helo: helo, ESMTP: esmtp, Name: s.name.get(),
+	}
+	if s.srv.lmtp {
+		c.Protocol = "lmtp"
+	}
+	if state, ok := s.conn.Socket().TLS(); ok {
+		c.TLS = &mail.TLS{
+			Version: tlsVersion(state.Version), Cipher: tls.CipherSuiteName(state.CipherSuite),
+			Name: state.ServerName, Legacy: s.conn.Socket().Legacy(),
+		}
+	}
+	c.User = s.conn.Login()
+	addr := id.Client.Addr()
+	c.MayRelay = c.User != "" || within(cfg.RelayFrom, addr)
+	c.Trusted = !addr.IsValid() && s.srv.lmtp || addr.IsLoopback() || within(s.srv.env.Trusted, addr)
+	return c
+}
+
+// tlsVersion writes a version as Received lines have it.
+func tlsVersion(v uint16) string {
+	switch v {
+	case tls.VersionTLS13:
+		return "TLSv1.3"
+	case tls.VersionTLS12:
+		return "TLSv1.2"
+	case tls.VersionTLS11:
+		return "TLSv1.1"
+	}
+	return "TLSv1"
+}

@@ -1,0 +1,154 @@
+package relay
+
+import (
+	"strings"
+
+	"hoplite/mail"
+)
+
+// Several recipients share one reply: in SMTP all of a message, in LMTP those
+// that one RCPT was resolved to. What follows decides what that reply is, and
+// what has to happen to the recipients that it does not fit.
+
+// results are the outcomes for all recipients of the envelope, or one reply
+// for all of them.
+type results struct {
+	all      *mail.Reply
+	outcomes []mail.Outcome // by place in the envelope
+}
+
+// reply returns the one reply of SMTP.
+func (r *results) reply() *mail.Reply {
+	if r.all != nil {
+		return r.all
+	}
+	return fold(r.outcomes)
+}
+
+// replies returns one reply for each accepted RCPT (RFC 2033, 4.2). Asked holds
+// the places of its recipients in the envelope; without it, after a filter has
+// changed the recipients, each reply is about all of them.
+func (r *results) replies(rcpts int, asked [][]int) []*mail.Reply {
+	list := make([]*mail.Reply, max(rcpts, 1))
+	for i := range list {
+		switch {
+		case r.all != nil || i >= len(asked):
+			list[i] = r.reply()
+		default:
+			mine := make([]mail.Outcome, 0, len(asked[i]))
+			for _, place := range asked[i] {
+				mine = append(mine, r.outcomes[place])
+			}
+			list[i] = fold(mine)
+		}
+	}
+	return list
+}
+
+// fold makes one reply of several outcomes. A temporary failure decides, as a
+// second attempt may help, then a permanent one. Recipients that failed while
+// others got the message are no longer among them, as far as that was possible:
+// see leftBehind.
+func fold(outcomes []mail.Outcome) *mail.Reply {
+	var good, temporary, permanent *mail.Outcome
+	for i := range outcomes {
+		o := &outcomes[i]
+		switch {
+		case o.Reply.Positive():
+			good = first(good, o)
+		case o.Reply.Permanent():
+			permanent = first(permanent, o)
+		default:
+			temporary = first(temporary, o)
+		}
+	}
+	switch {
+	case temporary != nil:
+		return passedOn(temporary)
+	case permanent != nil:
+		return passedOn(permanent)
+	case good == nil:
+		return accepted
+	case len(outcomes) == 1:
+		return passedOn(good)
+	}
+	return mail.NewReply(250, "2.0.0", "Accepted for %d recipients", len(outcomes))
+}
+
+var accepted = mail.NewReply(250, "2.0.0", "Accepted")
+
+func first(a, b *mail.Outcome) *mail.Outcome {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// passedOn returns an outcome's reply as the client gets it. A 421 meant that
+// the connection to the next server ends, not this one.
+func passedOn(o *mail.Outcome) *mail.Reply {
+	r := o.Reply
+	if r.Code == 421 {
+		r.Code = 451
+	}
+	if r.Code < 200 || r.Code > 599 {
+		r.Code, r.Enhanced = 451, "4.3.0"
+	}
+	if r.Enhanced == "" {
+		r.Enhanced = string([]byte{byte('0' + r.Code/100)}) + ".0.0"
+	}
+	if strings.TrimSpace(r.Text) == "" {
+		r.Text = "reply without text from " + o.Hop
+	}
+	return &r
+}
+
+// leftBehind returns the places of recipients that failed while others of
+// their group got the message: the client must not send it again, so they have
+// to be dealt with here. Later are those that failed for now, failed those that
+// failed for good.
+func leftBehind(outcomes []mail.Outcome, groups [][]int) (later, failed []int) {
+	for _, group := range groups {
+		good := 0
+		for _, i := range group {
+			if outcomes[i].Reply.Positive() {
+				good++
+			}
+		}
+		if good == 0 || good == len(group) {
+			continue
+		}
+		for _, i := range group {
+			switch r := &outcomes[i].Reply; {
+			case r.Positive():
+			case r.Permanent():
+				failed = append(failed, i)
+			default:
+				later = append(later, i)
+			}
+		}
+	}
+	return later, failed
+}
+
+func allPositive(outcomes []mail.Outcome) bool {
+	for i := range outcomes {
+		if !outcomes[i].Reply.Positive() {
+			return false
+		}
+	}
+	return true
+}
+
+// everyone returns n times the first k places.
+func everyone(n, k int) [][]int {
+	places := make([]int, k)
+	for i := range places {
+		places[i] = i
+	}
+	out := make([][]int, n)
+	for i := range out {
+		out[i] = places
+	}
+	return out
+}
