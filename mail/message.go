@@ -68,16 +68,27 @@ type Message struct {
 	// LongLine is the longest line of Base in octets, without CRLF; 0 where
 	// nobody counted.
 	LongLine int
+	// Repaired says what NewMessage changed in the header block; empty for
+	// nearly all mail, whose octets stay as they came.
+	Repaired string
 }
 
-// NewMessage reads the header block of base and checks its limits.
+// NewMessage reads the header block of base and checks its limits. A header
+// block to which fields cannot be added is repaired first, see repair.
 func NewMessage(base Content) (*Message, error) {
-	head, err := readHead(base)
+	block, truncated, err := readBlock(base)
 	if err != nil {
 		return nil, err
 	}
 	n := 0
-	for f := range Fields(head) {
+	for f := range Fields(block) {
+		switch {
+		case f.Name != "":
+		case truncated && f.End == int64(len(block)):
+			return nil, ErrHeaderLong // the line may well be a field
+		default:
+			return repair(base, block, f)
+		}
 		if n++; n > MaxFields {
 			return nil, ErrFieldCount
 		}
@@ -85,39 +96,38 @@ func NewMessage(base Content) (*Message, error) {
 			return nil, ErrFieldLong
 		}
 	}
-	return &Message{Base: base, Head: head}, nil
-}
-
-// readHead reads up to and with the first empty line, or everything if there
-// is none.
-func readHead(base Content) ([]byte, error) {
-	if b, ok := base.(Bytes); ok {
-		return cutHead(b)
-	}
-	for size := int64(8 << 10); ; size *= 4 {
-		size = min(size, base.Size(), MaxHeader+4)
-		head := make([]byte, size)
-		if n, err := base.ReadAt(head, 0); n < len(head) {
-			return nil, errors.Join(errHeaderFirst, err)
-		}
-		if end := headEnd(head); end >= 0 || size == base.Size() || size == MaxHeader+4 {
-			return cutHead(head)
-		}
-	}
-}
-
-func cutHead(b []byte) ([]byte, error) {
-	end := headEnd(b)
-	if end < 0 {
-		end = len(b)
-	}
-	if end > MaxHeader {
+	if len(block) > MaxHeader {
 		return nil, ErrHeaderLong
 	}
-	return b[:end:end], nil
+	return &Message{Base: base, Head: block}, nil
 }
 
-// headEnd is the offset behind the empty line, or -1.
+// readBlock reads up to and with the first empty line, or everything if there
+// is none. What exceeds MaxHeader is cut off.
+func readBlock(base Content) (block []byte, truncated bool, err error) {
+	const most = MaxHeader + 4
+	if b, ok := base.(Bytes); ok {
+		if end := headEnd(b[:min(len(b), most)]); end >= 0 {
+			return b[:end:end], false, nil
+		}
+		return b[:min(len(b), most):min(len(b), most)], len(b) > most, nil
+	}
+	for size := int64(8 << 10); ; size *= 4 {
+		size = min(size, base.Size(), most)
+		block = make([]byte, size)
+		if n, err := base.ReadAt(block, 0); n < len(block) {
+			return nil, false, errors.Join(errHeaderFirst, err)
+		}
+		if end := headEnd(block); end >= 0 {
+			return block[:end:end], false, nil
+		}
+		if size == base.Size() || size == most {
+			return block, size < base.Size(), nil
+		}
+	}
+}
+
+// headEnd returns the offset after the empty line, or -1.
 func headEnd(b []byte) int {
 	if bytes.HasPrefix(b, []byte("\r\n")) {
 		return 2

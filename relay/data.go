@@ -45,6 +45,9 @@ func (s *session) Data(io.Reader) error {
 	if body.Fixed {
 		t.Trail.Add(mail.Event{Stage: mail.StageData, By: "listener", Verdict: "tag", Reason: "bare CR, LF or NUL converted"})
 	}
+	if m.Repaired != "" {
+		t.Trail.Add(mail.Event{Stage: mail.StageData, By: "listener", Verdict: "tag", Reason: m.Repaired})
+	}
 	t.describe(m)
 	return s.answer(t, t.judge(s.srv.ctx, m))
 }

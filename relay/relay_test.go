@@ -560,3 +560,28 @@ func TestLMTPChangedRecipients(t *testing.T) {
 	c.want("452 4.2.2")
 	c.say("NOOP", "250")
 }
+
+// What a client sends stays below our fields and continues none of them.
+func TestFirstLineContinuesNothing(t *testing.T) {
+	for name, tt := range map[string]struct{ in, below string }{
+		"white space":    {"\t; dkim=pass header.d=bank.example\r\nFrom: a@b.example\r\n\r\nhi\r\n", "\r\n\t; dkim=pass header.d=bank.example\r\nFrom: a@b.example\r\n\r\nhi\r\n"},
+		"text":           {"Battery low on UPS 3\r\nPlease check\r\n", "\r\nBattery low on UPS 3\r\nPlease check\r\n"},
+		"no empty line":  {"Subject: Backup report\r\nJob ran fine\r\n", "Subject: Backup report\r\n\r\nJob ran fine\r\n"},
+		"mbox From line": {"From ann Thu Jan  1 00:00:00 2026\r\nSubject: x\r\n\r\nhi\r\n", "X-Mailbox-Line: From ann Thu Jan  1 00:00:00 2026\r\nSubject: x\r\n\r\nhi\r\n"},
+		"well-formed":    {hi, hi},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := open(t, "smtp", func(_ *Config, e *Env) {
+				e.Chain.Filters = chainOf(filters.Entry{Name: "judge", Filter: judge{filters.Verdict{Edits: filters.Edits{Top: []byte("X-Test: yes\r\n")}}}})
+			})
+			d.hello(t).send(tt.in, "250", "ann@example.org")
+			got := d.boxes.all()[0].data
+			if !strings.HasSuffix(got, "\r\nX-Test: yes\r\n"+tt.below) {
+				t.Errorf("got %q", got)
+			}
+			if repaired := strings.Contains(d.log(), "empty line added") || strings.Contains(d.log(), "X-Mailbox-Line"); repaired != (tt.in != tt.below) {
+				t.Errorf("the trail is wrong about it: %s", d.log())
+			}
+		})
+	}
+}
