@@ -49,8 +49,15 @@ func (s *session) Data(io.Reader) error {
 		t.Trail.Add(mail.Event{Stage: mail.StageData, By: "listener", Verdict: "tag", Reason: m.Repaired})
 	}
 	t.describe(m)
+	if t.Header.Hops > maxHops && !s.srv.env.Chain.has("hops") {
+		return s.answer(t, s.refused(t, mail.NewReply(554, "5.4.6", "Too many hops: the message has %d Received fields, %d are allowed", t.Header.Hops, maxHops)))
+	}
 	return s.answer(t, t.judge(s.srv.ctx, m))
 }
+
+// maxHops is the number of Received fields from which on a message is taken to
+// be in a loop, where no filter "hops" decides (RFC 5321, 6.3).
+const maxHops = 100
 
 // content is a spool as a message's base.
 func content(box *spool.Spool) mail.Content {

@@ -585,3 +585,25 @@ func TestFirstLineContinuesNothing(t *testing.T) {
 		})
 	}
 }
+
+// A message that has passed 100 servers is in a loop, whether or not a filter
+// looks for loops; a filter "hops" has its own limit.
+func TestTooManyHops(t *testing.T) {
+	received := "Received: from a.example by b.example; Thu, 1 Jan 2026 00:00:00 +0000\r\n"
+	for name, tt := range map[string]struct {
+		n      int
+		filter string
+		want   string
+	}{
+		"100":                {100, "other", "250"},
+		"101":                {101, "other", "554 5.4.6 Too many hops"},
+		"101, with a filter": {101, "hops", "250"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := open(t, "smtp", func(_ *Config, e *Env) {
+				e.Chain.Filters = chainOf(filters.Entry{Name: tt.filter, Filter: judge{}})
+			})
+			d.hello(t).send(strings.Repeat(received, tt.n)+hi, tt.want, "ann@example.org")
+		})
+	}
+}

@@ -19,6 +19,11 @@ type Chain struct {
 	Routes  []Route
 }
 
+// has reports whether the chain has a filter of that name.
+func (c *Chain) has(name string) bool {
+	return c.Filters != nil && slices.ContainsFunc(c.Filters.Entries, func(e filters.Entry) bool { return e.Name == name && !e.Shadow })
+}
+
 // Route leads recipients to a hop. All conditions that are given must hold.
 type Route struct {
 	Name     string

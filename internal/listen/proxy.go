@@ -1,117 +1,93 @@
 package listen
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
-	"strconv"
-	"strings"
+
+	"github.com/pires/go-proxyproto"
 )
 
-// The PROXY protocol as HAProxy defines it (proxy-protocol.txt). Nothing is
-// read beyond the header: a TLS handshake may follow at once.
+// The octets of a PROXY header are collected here, exactly as many as it has:
+// a TLS handshake may follow at once, and a reader that buffers would have to
+// stay in front of the connection. go-proxyproto parses them. It wants a header
+// of version 1 in one segment; here the segments may be as small as they like.
 
 var proxyV2 = []byte("\r\n\r\n\x00\r\nQUIT\n")
 
 const (
 	proxyV1Max = 107  // version 1: the longest line, CRLF included
-	proxyV2Max = 4096 // version 2: addresses and extensions that we put up with
+	proxyV2Max = 4096 // version 2: addresses and extensions
+	proxyV2Len = 16   // version 2: the part of fixed length
 )
 
 var errProxy = errors.New("malformed PROXY header")
 
-// readProxy reads a header of version 1 or 2. Invalid addresses without an
-// error mean that the proxy speaks for itself, as in a health check.
+// readProxy reads a header of version 1 or 2 and nothing beyond it. Invalid
+// addresses without an error mean that the proxy speaks for itself, as in a
+// health check.
 func readProxy(r io.Reader) (client, local netip.AddrPort, err error) {
-	var head [12]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return client, local, fmt.Errorf("read PROXY header: %w", err)
-	}
-	if bytes.Equal(head[:], proxyV2) {
-		return readProxyV2(r)
-	}
-	if !bytes.HasPrefix(head[:], []byte("PROXY ")) {
-		return client, local, errProxy
-	}
-	line := append(make([]byte, 0, proxyV1Max), head[:]...)
-	for line[len(line)-1] != '\n' {
-		if len(line) == proxyV1Max {
-			return client, local, errProxy
-		}
-		line = line[:len(line)+1]
-		if _, err := io.ReadFull(r, line[len(line)-1:]); err != nil {
-			return client, local, fmt.Errorf("read PROXY header: %w", err)
-		}
-	}
-	return parseProxyV1(string(line))
-}
-
-func parseProxyV1(line string) (client, local netip.AddrPort, err error) {
-	text, ok := strings.CutSuffix(line, "\r\n")
-	if !ok {
-		return client, local, errProxy
-	}
-	f := strings.Split(text, " ")
-	if len(f) >= 2 && f[1] == "UNKNOWN" {
-		return client, local, nil
-	}
-	if len(f) != 6 || (f[1] != "TCP4" && f[1] != "TCP6") {
-		return client, local, errProxy
-	}
-	client, err1 := proxyAddr(f[2], f[4], f[1] == "TCP4")
-	local, err2 := proxyAddr(f[3], f[5], f[1] == "TCP4")
-	if err1 != nil || err2 != nil {
-		return netip.AddrPort{}, netip.AddrPort{}, errProxy
-	}
-	return client, local, nil
-}
-
-func proxyAddr(addr, port string, v4 bool) (netip.AddrPort, error) {
-	a, err := netip.ParseAddr(addr)
-	if err != nil || a.Is4() != v4 || a.Zone() != "" {
-		return netip.AddrPort{}, errProxy
-	}
-	p, err := strconv.ParseUint(port, 10, 16)
+	octets, err := proxyHeader(r)
 	if err != nil {
-		return netip.AddrPort{}, errProxy
+		return client, local, err
 	}
-	return netip.AddrPortFrom(a.Unmap(), uint16(p)), nil
+	h, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(octets), len(octets)))
+	switch {
+	case errors.Is(err, proxyproto.ErrUnsupportedAddressFamilyAndProtocol):
+		return client, local, nil // the proxy does not name its client
+	case err != nil:
+		return client, local, fmt.Errorf("%w: %w", errProxy, err)
+	}
+	from, ok1 := h.SourceAddr.(*net.TCPAddr)
+	to, ok2 := h.DestinationAddr.(*net.TCPAddr)
+	if !h.Command.IsProxy() || !ok1 || !ok2 {
+		return client, local, nil
+	}
+	return addrPort(from), addrPort(to), nil
 }
 
-func readProxyV2(r io.Reader) (client, local netip.AddrPort, err error) {
-	var head [4]byte // version and command, family, length
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return client, local, fmt.Errorf("read PROXY header: %w", err)
+// proxyHeader reads the octets of a header.
+func proxyHeader(r io.Reader) ([]byte, error) {
+	b := make([]byte, 12, 128)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return nil, fmt.Errorf("read PROXY header: %w", err)
 	}
-	n := int(binary.BigEndian.Uint16(head[2:]))
-	if head[0]>>4 != 2 || head[0]&15 > 1 || n > proxyV2Max {
-		return client, local, errProxy
+	if !bytes.Equal(b, proxyV2) {
+		return proxyLine(r, b)
 	}
-	body := make([]byte, n)
-	if _, err := io.ReadFull(r, body); err != nil {
-		return client, local, fmt.Errorf("read PROXY header: %w", err)
+	b = b[:proxyV2Len]
+	if _, err := io.ReadFull(r, b[12:]); err != nil {
+		return nil, fmt.Errorf("read PROXY header: %w", err)
 	}
-	if head[0]&15 == 0 { // LOCAL
-		return client, local, nil
+	n := int(binary.BigEndian.Uint16(b[14:]))
+	if n > proxyV2Max {
+		return nil, errProxy
 	}
-	size := 0
-	switch head[1] {
-	case 0x11: // TCP over IPv4
-		size = 4
-	case 0x21: // TCP over IPv6
-		size = 16
-	default:
-		return client, local, nil
+	b = append(b, make([]byte, n)...)
+	if _, err := io.ReadFull(r, b[proxyV2Len:]); err != nil {
+		return nil, fmt.Errorf("read PROXY header: %w", err)
 	}
-	if n < 2*size+4 {
-		return client, local, errProxy
+	return b, nil
+}
+
+// proxyLine reads the rest of a header of version 1.
+func proxyLine(r io.Reader, b []byte) ([]byte, error) {
+	if !bytes.HasPrefix(b, []byte("PROXY ")) {
+		return nil, errProxy
 	}
-	from, _ := netip.AddrFromSlice(body[:size])
-	to, _ := netip.AddrFromSlice(body[size : 2*size])
-	client = netip.AddrPortFrom(from.Unmap(), binary.BigEndian.Uint16(body[2*size:]))
-	local = netip.AddrPortFrom(to.Unmap(), binary.BigEndian.Uint16(body[2*size+2:]))
-	return client, local, nil
+	for b[len(b)-1] != '\n' {
+		if len(b) == proxyV1Max {
+			return nil, errProxy
+		}
+		b = b[:len(b)+1]
+		if _, err := io.ReadFull(r, b[len(b)-1:]); err != nil {
+			return nil, fmt.Errorf("read PROXY header: %w", err)
+		}
+	}
+	return b, nil
 }

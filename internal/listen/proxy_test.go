@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 func v2(cmd, family byte, body ...byte) string {
@@ -40,6 +41,12 @@ func TestReadProxy(t *testing.T) {
 		"v2 cut":               {in: v2(0x21, 0x11, v4...)[:20], bad: true},
 		"v2 version 3":         {in: v2(0x31, 0x11, v4...), bad: true},
 		"v2 unknown command":   {in: v2(0x22, 0x11, v4...), bad: true},
+		"v2 udp":               {in: v2(0x21, 0x12, v4...)},
+		"v2 unspecified":       {in: v2(0x21, 0x00)},
+		"v2 crc of nothing":    {in: v2(0x21, 0x11, append(v4[:12:12], 3, 0, 4, 1, 2, 3, 4)...), client: "192.0.2.1:4711"},
+		"v1 zone":              {in: "PROXY TCP6 fe80::1%eth0 fe80::2 4711 25\r\n", bad: true},
+		"v1 leading zero":      {in: "PROXY TCP4 192.0.2.1 203.0.113.1 04711 25\r\n", bad: true},
+		"v1 word run together": {in: "PROXYTCP4 192.0.2.1 203.0.113.1 4711 25\r\n", bad: true},
 		"v2 huge":              {in: v2(0x21, 0x11, make([]byte, proxyV2Max+1)...), bad: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -47,7 +54,8 @@ func TestReadProxy(t *testing.T) {
 			if name == "cut" || name == "empty" || name == "v2 cut" {
 				r = strings.NewReader(tt.in)
 			}
-			client, _, err := readProxy(r)
+			// However small the segments are, the header is read.
+			client, _, err := readProxy(iotest.OneByteReader(r))
 			if (err != nil) != tt.bad {
 				t.Fatalf("error %v", err)
 			}
