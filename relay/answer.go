@@ -9,7 +9,7 @@ import (
 	"hoplite/relay/wire"
 )
 
-// answer answers the verbs that ask about things.
+// answer answers HELP, VRFY, EXPN and ETRN.
 func (s *Server) answer(c *wire.Conn, verb, arg string) (mail.Reply, bool) {
 	switch verb {
 	case "HELP":
@@ -19,25 +19,25 @@ func (s *Server) answer(c *wire.Conn, verb, arg string) (mail.Reply, bool) {
 	case "VRFY", "EXPN":
 		if s.cfg.Verify != "local" || s.env.Addresses == nil {
 			if verb == "EXPN" {
-				return *mail.NewReply(550, "5.7.1", "lists are not shown"), true
+				return *mail.NewReply(550, "5.7.1", "EXPN is not permitted"), true
 			}
 			return mail.Reply{}, false
 		}
 		if c.Login() == "" {
 			if verb == "EXPN" {
-				return *mail.NewReply(550, "5.7.1", "lists are shown to those who have logged in"), true
+				return *mail.NewReply(550, "5.7.1", "EXPN requires authentication"), true
 			}
 			return mail.Reply{}, false
 		}
-		return s.look(verb, arg), true
+		return s.verify(verb, arg), true
 	}
 	return mail.Reply{}, false
 }
 
-// help lists the verbs in force.
+// help lists the commands that the connection may use.
 func (s *Server) help(c *wire.Conn, arg string) mail.Reply {
 	if strings.EqualFold(arg, "STATUS") {
-		return *mail.NewReply(211, "2.0.0", "%s takes mail", s.env.Hostname)
+		return *mail.NewReply(211, "2.0.0", "%s is ready", s.env.Hostname)
 	}
 	hello := "HELO EHLO"
 	if s.lmtp {
@@ -61,19 +61,20 @@ func (s *Server) help(c *wire.Conn, arg string) mail.Reply {
 	if o.Etrn {
 		verbs = append(verbs, "ETRN")
 	}
-	text := "Hoplite takes " + strings.Join(verbs, " ")
+	text := "Commands: " + strings.Join(verbs, " ")
 	if s.env.Postmaster != "" {
-		text += "\nquestions go to " + s.env.Postmaster
+		text += "\nSend questions to " + s.env.Postmaster
 	}
-	text += "\nquote the id in our replies, and we find out what happened"
+	text += "\nQuote the id from our replies in questions about a message"
 	return *mail.NewReply(214, "2.0.0", "%s", text)
 }
 
-// look answers VRFY and EXPN from accounts and aliases.
-func (s *Server) look(verb, arg string) mail.Reply {
+// verify answers VRFY and EXPN from accounts, aliases, and what is known of the
+// recipients at upstreams.
+func (s *Server) verify(verb, arg string) mail.Reply {
 	addr := strings.Trim(arg, "<> ")
 	if addr == "" {
-		return *mail.NewReply(501, "5.5.4", "%s wants an address", verb)
+		return *mail.NewReply(501, "5.5.4", "Syntax: %s address", verb)
 	}
 	res, err := s.env.Addresses.Resolve(addr)
 	var here []string
@@ -84,27 +85,27 @@ func (s *Server) look(verb, arg string) mail.Reply {
 			}
 		}
 	}
-	if r := s.elsewhere(addr); r != nil && len(here) == 0 {
+	if r := s.remembered(addr); r != nil && len(here) == 0 {
 		return *r
 	}
 	switch {
 	case len(here) == 0 && !s.ours(addr):
-		return *mail.NewReply(252, "2.5.0", "not one of ours; send mail, and it will be tried")
+		return *mail.NewReply(252, "2.5.0", "Cannot VRFY user, but will accept message and attempt delivery")
 	case len(here) == 0:
-		return *mail.NewReply(550, "5.1.1", "nobody of that name")
+		return *mail.NewReply(550, "5.1.1", "No such user")
 	case verb == "EXPN":
 		return *mail.NewReply(250, "2.1.5", "%s", strings.Join(here[:min(len(here), 100)], "\n"))
 	case len(here) == 1 && slices.ContainsFunc(res.Finals, func(f alias.Final) bool { return f.Account == "" }):
-		return *mail.NewReply(251, "2.1.5", "will forward to %s", here[0])
+		return *mail.NewReply(251, "2.1.5", "User not local; will forward to %s", here[0])
 	case len(here) == 1:
 		return *mail.NewReply(250, "2.1.5", "%s", here[0])
 	}
-	return *mail.NewReply(250, "2.1.5", "a list, see EXPN")
+	return *mail.NewReply(250, "2.1.5", "Mailing list; use EXPN")
 }
 
-// elsewhere is what a hop behind us is remembered to say of an address; nil
-// where nobody remembers.
-func (s *Server) elsewhere(addr string) *mail.Reply {
+// remembered returns the reply about an address that an upstream has accepted or
+// refused before, or nil.
+func (s *Server) remembered(addr string) *mail.Reply {
 	a, err := mail.ParseAddress(addr)
 	if err != nil || s.env.Verify == nil {
 		return nil
@@ -115,10 +116,11 @@ func (s *Server) elsewhere(addr string) *mail.Reply {
 	case exists:
 		return mail.NewReply(250, "2.1.5", "<%s>", a)
 	}
-	return mail.NewReply(550, "5.1.1", "nobody of that name")
+	return mail.NewReply(550, "5.1.1", "No such user")
 }
 
-// ours tells whether we should know an address. A bare name is meant to be.
+// ours reports whether an address is local: in one of our domains, or without a
+// domain.
 func (s *Server) ours(addr string) bool {
 	_, domain, ok := strings.Cut(addr, "@")
 	return !ok || s.env.Addresses.Ours(domain)
@@ -131,17 +133,17 @@ func (s *Server) etrn(arg string) (mail.Reply, bool) {
 	}
 	domain, err := mail.ParseDomain(strings.TrimLeft(arg, "@#"))
 	if err != nil {
-		return *mail.NewReply(501, "5.5.4", "ETRN wants a domain"), true
+		return *mail.NewReply(501, "5.5.4", "Syntax: ETRN domain"), true
 	}
 	if p, _ := mail.ParsePatterns(s.cfg.Etrn); !p.MatchDomain(domain) {
-		return *mail.NewReply(459, "4.7.1", "ETRN is not allowed for this domain"), true
+		return *mail.NewReply(459, "4.7.1", "ETRN is not permitted for this domain"), true
 	}
 	n, err := s.env.Run(domain)
 	switch {
 	case err != nil:
-		return *mail.NewReply(458, "4.3.0", "the queue could not be started"), true
+		return *mail.NewReply(458, "4.3.0", "Unable to queue messages for this domain"), true
 	case n == 0:
-		return *mail.NewReply(251, "2.0.0", "no messages wait for %s", domain), true
+		return *mail.NewReply(251, "2.0.0", "No messages waiting for %s", domain), true
 	}
-	return *mail.NewReply(253, "2.0.0", "%d messages wait for %s and are tried now", n, domain), true
+	return *mail.NewReply(253, "2.0.0", "%d pending messages for %s started", n, domain), true
 }

@@ -15,13 +15,14 @@ import (
 	"hoplite/mail"
 )
 
-// loginTime bounds one AUTH dialogue, the client's part of it excepted.
+// loginTime bounds one SASL dialogue.
 const loginTime = 2 * time.Minute
 
-// AuthMechanisms are asked for by the library; EHLO gets them from the wire.
+// AuthMechanisms returns the mechanisms on offer. The library calls it, the
+// reply to EHLO has them from Server.offer.
 func (s *session) AuthMechanisms() []string { return s.srv.mechanisms(s.conn) }
 
-// Auth begins a login.
+// Auth begins a SASL dialogue.
 func (s *session) Auth(mech string) (sasl.Server, error) {
 	offered := s.srv.mechanisms(s.conn)
 	switch {
@@ -29,9 +30,9 @@ func (s *session) Auth(mech string) (sasl.Server, error) {
 		return nil, s.reply(mail.NewReply(502, "5.5.1", "AUTH is not offered"))
 	case slices.Contains(offered, mech):
 	case s.conn.Socket().CanTLS() && slices.Contains([]string{login.Plain, login.Login, login.ScramPlus}, mech):
-		return nil, s.reply(mail.NewReply(538, "5.7.11", "say STARTTLS first"))
+		return nil, s.reply(mail.NewReply(538, "5.7.11", "Must issue a STARTTLS command first"))
 	default:
-		return nil, s.reply(mail.NewReply(504, "5.5.4", "this mechanism is not offered"))
+		return nil, s.reply(mail.NewReply(504, "5.5.4", "Unrecognized authentication mechanism"))
 	}
 	ctx, cancel := context.WithTimeout(s.srv.ctx, loginTime)
 	srv, err := s.srv.env.Login.Server(ctx, mech, loginClient(s.conn), s.srv.cfg.CleartextLogin, func(a *users.Account) {
@@ -40,13 +41,13 @@ func (s *session) Auth(mech string) (sasl.Server, error) {
 	})
 	if err != nil {
 		cancel()
-		return nil, s.reply(&mail.Reply{Code: 454, Enhanced: "4.7.0", Text: "nobody can log in right now", Cause: err})
+		return nil, s.reply(&mail.Reply{Code: 454, Enhanced: "4.7.0", Text: "Temporary authentication failure", Cause: err})
 	}
 	return &dialogue{Server: srv, session: s, mech: mech, cancel: cancel}, nil
 }
 
-// dialogue puts the errors of a login into SMTP's words. Nothing else of them
-// reaches the client.
+// dialogue translates the errors of a login into replies, so that nothing else
+// about them reaches the client.
 type dialogue struct {
 	sasl.Server
 	session *session
@@ -54,7 +55,7 @@ type dialogue struct {
 	cancel  context.CancelFunc
 }
 
-// Next takes one answer of the client.
+// Next handles one response of the client.
 func (d *dialogue) Next(response []byte) ([]byte, bool, error) {
 	challenge, done, err := d.Server.Next(response)
 	if err == nil {
@@ -78,13 +79,13 @@ func loginReply(err error) *mail.Reply {
 	var ours *smtp.SMTPError
 	switch {
 	case errors.Is(err, users.ErrBadLogin):
-		return mail.NewReply(535, "5.7.8", "wrong name or password")
+		return mail.NewReply(535, "5.7.8", "Authentication failed: wrong username or password")
 	case errors.Is(err, users.ErrThrottled):
-		return mail.NewReply(454, "4.7.0", "too many failed logins, try again later")
+		return mail.NewReply(454, "4.7.0", "Too many failed logins, try again later")
 	case errors.As(err, &ours):
 		return mail.NewReply(ours.Code, "", "%s", ours.Message)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return mail.NewReply(454, "4.7.0", "this login took too long")
+		return mail.NewReply(454, "4.7.0", "Authentication timed out")
 	}
-	return &mail.Reply{Code: 501, Enhanced: "5.5.2", Text: "this is not how the mechanism works", Cause: err}
+	return &mail.Reply{Code: 501, Enhanced: "5.5.2", Text: "Invalid response for this mechanism", Cause: err}
 }

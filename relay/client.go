@@ -12,8 +12,8 @@ import (
 	"hoplite/relay/wire"
 )
 
-// reverseName is the name of a client's address. It is looked up while the
-// client goes on, and waited for when it is needed.
+// reverseName is the name of a client's address. The look-up runs beside the
+// session, which waits for it when it needs the name.
 type reverseName struct {
 	found chan string // nil once name is known
 	name  string
@@ -22,7 +22,7 @@ type reverseName struct {
 // nameTime bounds the look-up.
 const nameTime = 5 * time.Second
 
-// find starts the look-up, unless the name is known or there is none.
+// find starts the look-up, unless the name is known or there can be none.
 func (n *reverseName) find(ctx context.Context, dns resolve.Resolver, id wire.Ident) {
 	addr := id.Client.Addr()
 	if dns == nil || id.Name != "" || !addr.IsValid() || addr.IsLoopback() {
@@ -63,7 +63,7 @@ func confirmedName(ctx context.Context, dns resolve.Resolver, addr netip.Addr) s
 	return ""
 }
 
-// client describes the client of the session.
+// client returns what is known of the client.
 func (s *session) client() mail.Client {
 	id, cfg := s.conn.Ident(), s.srv.cfg
 	helo, esmtp := s.conn.Helo()
@@ -88,7 +88,7 @@ func (s *session) client() mail.Client {
 	return c
 }
 
-// tlsVersion writes a version as Received lines have it.
+// tlsVersion returns the name of a version as it stands in Received fields.
 func tlsVersion(v uint16) string {
 	switch v {
 	case tls.VersionTLS13:

@@ -1,8 +1,3 @@
-// Package relay is the SMTP and LMTP door: one session per connection runs the
-// chain, picks the next hop for each recipient, and answers when the hops did.
-//
-// The octets of SMTP lie below it in relay/wire; what a hop does with the
-// message lies behind mail.Hop.
 package relay
 
 import (
@@ -21,10 +16,10 @@ type Config struct {
 	conf.Pos
 	Name string `hcl:"name,label"`
 	listen.Config
-	// Chain names the chain that judges and routes what comes in here.
+	// Chain names the chain whose filters and routes apply to this listener.
 	Chain string `hcl:"chain" example:"inbound"`
-	// Hostname is our name on this listener, in greeting, EHLO and Received;
-	// without it the top one.
+	// Hostname is the server's name in the greeting, the EHLO reply and Received;
+	// it defaults to the top-level hostname.
 	Hostname string `hcl:"hostname,optional"`
 
 	listenAccess
@@ -32,15 +27,15 @@ type Config struct {
 	listenLimits
 }
 
-// listenAccess is who may do what on a listener.
+// listenAccess says which clients may do what.
 type listenAccess struct {
-	// Auth is "required" for submission, "optional", or "off". Who has logged in
-	// may relay.
+	// Auth is "required" for submission, "optional", or "off". Clients that have
+	// logged in may relay.
 	Auth string `hcl:"auth,optional" enum:"off|optional|required" default:"off"`
-	// CleartextLogin allows passwords without TLS. Leave it off.
+	// CleartextLogin permits passwords without TLS. Leave it off.
 	CleartextLogin bool `hcl:"cleartext_login,optional"`
-	// RelayFrom are the networks whose clients may relay without a login:
-	// printers, cron, old programs.
+	// RelayFrom are the networks whose clients may relay without a login, such as
+	// printers, cron jobs and old programs.
 	RelayFrom []netip.Prefix `hcl:"relay_from,optional"`
 	// Senders says which reverse paths a login may use: "own" for the account's
 	// address and the aliases that lead to it, "domain" for any in the account's
@@ -49,74 +44,78 @@ type listenAccess struct {
 	// LoginRate is how many messages a login may send, for example "500/1h"; "0"
 	// is no limit.
 	LoginRate conf.Rate `hcl:"login_rate,optional" default:"500/1h"`
-	// XclientFrom are the servers that may tell us the real client by XCLIENT.
+	// XclientFrom are the front-end servers that may name the real client with
+	// XCLIENT.
 	XclientFrom []netip.Prefix `hcl:"xclient_from,optional"`
-	// Verify is what VRFY and EXPN answer: "off" (252 and 550 for everybody) or
-	// "local" (accounts, aliases, and what is remembered of an upstream's
-	// recipients, for clients that have logged in).
+	// Verify says what VRFY and EXPN answer: "off" (always 252 and 550), or "local"
+	// (accounts, aliases, and known recipients of upstreams, for clients that have
+	// logged in).
 	Verify string `hcl:"verify,optional" enum:"off|local" default:"off"`
 	// Etrn are the domains for which clients may start the queue with ETRN.
 	Etrn []string `hcl:"etrn,optional"`
 }
 
-// listenOctets is what a listener takes for mail.
+// listenOctets says which octets are accepted, and what is changed in them.
 type listenOctets struct {
-	// Bare is what happens to a CR or LF that stands alone, and to NUL: "reject",
-	// or "fix": put right before any filter sees the message. The default is
-	// "reject", with relay_from "fix".
+	// Bare says what happens to CR and LF outside CRLF, and to NUL: "reject" refuses
+	// them, "fix" converts them before any filter sees the message and lets
+	// commands end in LF. The default is "reject", or "fix" with relay_from.
 	Bare string `hcl:"bare,optional" enum:"reject|fix|"`
-	// Disable switches extensions off, for clients that stumble over them:
+	// Disable switches extensions off for clients with faulty support:
 	// PIPELINING, 8BITMIME, SMTPUTF8, DSN, CHUNKING, SIZE, STARTTLS, AUTH, LIMITS,
 	// ENHANCEDSTATUSCODES, REQUIRETLS, DELIVERBY, MT-PRIORITY.
 	Disable []string `hcl:"disable,optional"`
-	// FixHeaders adds a missing Date and Message-ID and takes Bcc out (RFC 6409):
+	// FixHeaders adds missing Date and Message-ID fields and removes Bcc (RFC 6409):
 	// "submission" for clients that may relay, or "never".
 	FixHeaders string `hcl:"fix_headers,optional" enum:"submission|never" default:"submission"`
 }
 
 // listenLimits bound a listener and each connection.
 type listenLimits struct {
-	// MaxSize is the largest message that is read at all; a filter "size" may
-	// allow less.
+	// MaxSize is the largest message that is received; a filter "size" may set a
+	// lower limit.
 	MaxSize conf.Bytes `hcl:"max_size,optional" default:"100MiB"`
-	// MaxMessages is how many messages one connection may bring; 0 is any number.
+	// MaxMessages is the number of messages per connection; 0 means no limit.
 	MaxMessages int `hcl:"max_messages,optional"`
-	// MaxRecipients is for one message. RFC 5321 wants at least 100.
+	// MaxRecipients is the number of recipients per message. RFC 5321 requires at
+	// least 100.
 	MaxRecipients int `hcl:"max_recipients,optional" default:"1000"`
-	// MaxCommands is how many commands a connection may give for one message.
+	// MaxCommands is how many commands other than MAIL, RCPT, DATA and BDAT a
+	// client may send per message; each further one counts as an error.
 	MaxCommands int `hcl:"max_commands,optional" default:"100"`
-	// MaxErrors is how many commands may be wrong or refused before the
-	// connection is closed; from half of it on, answers are delayed.
+	// MaxErrors is how many commands may fail before the connection is closed; once
+	// half of them have, replies are delayed.
 	MaxErrors int `hcl:"max_errors,optional" default:"20"`
-	// MaxLogins is how many failed logins a connection may have.
+	// MaxLogins is the number of failed logins after which the connection is closed.
 	MaxLogins int `hcl:"max_logins,optional" default:"3"`
 	// Idle is how long a client may be silent between commands.
 	Idle time.Duration `hcl:"idle,optional" default:"5m"`
-	// DataTimeout is how long it may be silent within a message.
+	// DataTimeout is how long a client may be silent within a message.
 	DataTimeout time.Duration `hcl:"data_timeout,optional" default:"3m"`
-	// MinRate is the slowest that a message may flow, measured over a minute.
+	// MinRate is the slowest permitted transfer of a message per second, on average
+	// after the first minute.
 	MinRate conf.Bytes `hcl:"min_rate,optional" default:"100B"`
 }
 
-// Check finds settings that contradict each other.
+// Check reports settings that contradict each other.
 func (c *Config) Check() error {
 	errs := []error{c.Config.Check()}
 	if c.TLS == "off" && c.Auth == "required" && !c.CleartextLogin {
-		errs = append(errs, conf.Fieldf("auth", "nobody could log in: without TLS, logins need cleartext_login = true"))
+		errs = append(errs, conf.Fieldf("auth", "no client could log in: without TLS, logins need cleartext_login = true"))
 	}
 	if c.MaxRecipients < 1 {
-		errs = append(errs, conf.Fieldf("max_recipients", "no mail could come in: use 100 or more"))
+		errs = append(errs, conf.Fieldf("max_recipients", "no mail could be received: use 100 or more"))
 	}
 	for _, p := range c.RelayFrom {
 		if p.Bits() == 0 {
-			errs = append(errs, conf.Fieldf("relay_from", "%s is everybody: this would be an open relay", p))
+			errs = append(errs, conf.Fieldf("relay_from", "%s is the whole Internet: this would be an open relay", p))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// ChainConfig is the block chain "NAME" { ... }: filters in their order, then
-// routes in theirs.
+// ChainConfig is the block chain "NAME" { ... }: filters, then routes, each
+// in the order in which they apply.
 type ChainConfig struct {
 	conf.Pos
 	Name    string           `hcl:"name,label"`
@@ -125,35 +124,35 @@ type ChainConfig struct {
 }
 
 // RouteConfig is the block route "NAME" { ... }. The first route that matches a
-// recipient takes it; what none takes is refused with 550 5.7.1. All conditions
-// that are given must hold.
+// recipient is used; a recipient that no route matches is refused with 550
+// 5.7.1. All conditions that are set must hold.
 type RouteConfig struct {
 	conf.Pos
 	Name string `hcl:"name,label"`
-	// To are the recipients' domains or whole addresses; ".example.org" is every
-	// domain below it, "local" our hostname and localhost. Without it every
-	// recipient matches.
+	// To are the recipients' domains or whole addresses; ".example.org" stands for
+	// every domain below it, "local" for the server's own names and localhost.
+	// Without it every recipient matches.
 	To []string `hcl:"to,optional" example:"example.org"`
 	// From are the senders' domains or addresses; "<>" is the null reverse path.
 	From []string `hcl:"from,optional"`
-	// User are the logins that the route is for.
+	// User are the logins that the route applies to.
 	User []string `hcl:"user,optional"`
-	// Client are the networks of the clients that the route is for.
+	// Client are the networks of the clients that the route applies to.
 	Client []netip.Prefix `hcl:"client,optional"`
-	// Relay says that the route leads out into the world: it is only for clients
-	// that may relay.
+	// Relay marks a route to the outside, which only clients that may relay can
+	// use.
 	Relay bool `hcl:"relay,optional"`
-	// Hop names the maildrop or upstream that takes the mail.
+	// Hop names the maildrop or upstream that the mail goes to.
 	Hop string `hcl:"hop,optional" example:"boxes"`
-	// Reply refuses the recipients instead, with a 4xx or 5xx reply of your own:
-	// for people who have moved (551), addresses that are given up (550), or a
-	// server that is being rebuilt (450).
+	// Reply refuses the recipients instead, with a 4xx or 5xx reply of your own: for
+	// users who have moved (551), addresses no longer in use (550), or a server
+	// under maintenance (450).
 	Reply string `hcl:"reply,optional" example:"551 5.1.6 she has moved to <ann@example.net>"`
-	// Filters are the route's last stage, after every edit: "sign", "arc".
+	// Filters are the route's last stage, after all edits: "sign", "arc".
 	Filters []filters.Config `hcl:"filter,block"`
 }
 
-// Check wants a hop or a reply.
+// Check reports a route that has no hop and no reply, or both.
 func (c *RouteConfig) Check() error {
 	_, errTo := mail.ParsePatterns(c.To)
 	_, errFrom := mail.ParsePatterns(c.From)
@@ -162,9 +161,9 @@ func (c *RouteConfig) Check() error {
 	}
 	switch {
 	case c.Hop == "" && c.Reply == "":
-		return conf.Fieldf("hop", "the route leads nowhere: give a hop, or a reply that refuses")
+		return conf.Fieldf("hop", "the route has no destination: set a hop, or a reply that refuses")
 	case c.Hop != "" && c.Reply != "":
-		return conf.Fieldf("reply", "a route has a hop or a reply, not both")
+		return conf.Fieldf("reply", "set a hop or a reply, not both")
 	case c.Reply != "":
 		_, err := parseReply(c.Reply)
 		return conf.Field("reply", err)

@@ -15,8 +15,8 @@ import (
 	"hoplite/relay/wire"
 )
 
-// Data takes the message, lets the chain judge it and hands it over. The octets
-// come from the wire, not from the library's reader.
+// Data receives the message, passes it through the chain and hands it over. The
+// octets come from wire, not from the library's reader.
 func (s *session) Data(io.Reader) error {
 	t := s.tx
 	box := s.srv.env.Spool.New(t.Envelope.Size)
@@ -26,10 +26,10 @@ func (s *session) Data(io.Reader) error {
 		err = box.Done()
 	}
 	if errors.Is(err, wire.ErrReset) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return err // nothing came; the rest is done by Reset or Logout
+		return err // there is no message; Reset or Logout ends the transaction
 	}
-	s.tx = nil     // answered now, one way or the other
-	defer func() { // of effect after a panic only
+	s.tx = nil     // from here on the transaction is answered
+	defer func() { // takes effect only if the code below panics
 		if !t.ending {
 			t.finish("aborted", mail.Reply{})
 		}
@@ -55,11 +55,11 @@ func (s *session) Data(io.Reader) error {
 	return s.answer(t, t.judge(s.srv.ctx, m))
 }
 
-// maxHops is the number of Received fields from which on a message is taken to
-// be in a loop, where no filter "hops" decides (RFC 5321, 6.3).
+// maxHops is how many Received fields a message may have where no filter "hops"
+// decides about loops (RFC 5321, 6.3).
 const maxHops = 100
 
-// content is a spool as a message's base.
+// content returns the octets of a spool, in memory if they are there.
 func content(box *spool.Spool) mail.Content {
 	if b, ok := box.Bytes(); ok {
 		return mail.Bytes(b)
@@ -67,7 +67,8 @@ func content(box *spool.Spool) mail.Content {
 	return box
 }
 
-// limit is the size up to which the message is kept while it flows.
+// limit returns the size that the message may have, as far as it is known before
+// the message is received.
 func (t *transaction) limit() int64 {
 	limit := int64(t.session.srv.cfg.MaxSize)
 	if n := t.run.Limit(); n > 0 && (limit == 0 || n < limit) {
@@ -76,21 +77,21 @@ func (t *transaction) limit() int64 {
 	return limit
 }
 
-// bodyReply is the answer to a message that could not be kept.
+// bodyReply returns the reply to a message that could not be received.
 func bodyReply(err error, t *transaction) *mail.Reply {
 	switch {
 	case errors.Is(err, wire.ErrTooLarge):
-		r := mail.NewReply(552, "5.3.4", "message larger than %s", conf.Bytes(t.limit()))
+		r := mail.NewReply(552, "5.3.4", "Message size exceeds limit of %s", conf.Bytes(t.limit()))
 		r.Cause = err
 		return r
 	case errors.Is(err, wire.ErrBareLF), errors.Is(err, wire.ErrBareCR), errors.Is(err, wire.ErrNUL):
-		return &mail.Reply{Code: 554, Enhanced: "5.6.0", Text: err.Error() + ": lines end with CR LF (RFC 5321, 2.3.8)", Cause: err}
+		return &mail.Reply{Code: 554, Enhanced: "5.6.0", Text: "Message rejected: " + err.Error() + "; lines must end with <CR><LF> (RFC 5321, 2.3.8)", Cause: err}
 	}
 	t.session.srv.log.Error().Err(err).Str("id", t.ID).Msg("spool")
-	return &mail.Reply{Code: 452, Enhanced: "4.3.1", Text: "no space for this message at the moment", Cause: err}
+	return &mail.Reply{Code: 452, Enhanced: "4.3.1", Text: "Insufficient system storage", Cause: err}
 }
 
-// describe keeps what log, history and look-ups want to know of the header.
+// describe records what log and history need of the header.
 func (t *transaction) describe(m *mail.Message) {
 	h := &t.Header
 	h.Size = m.Size()
@@ -113,13 +114,14 @@ func (t *transaction) describe(m *mail.Message) {
 
 func shorten(s string, n int) string { return s[:min(len(s), n)] }
 
-// refused is a message that is not taken.
+// refused records that the message is refused before the filters see it.
 func (s *session) refused(t *transaction, r *mail.Reply) results {
 	t.Trail.Add(mail.Event{Stage: mail.StageData, By: "listener", Verdict: verdictOf(r), Reply: r})
 	return results{all: r}
 }
 
-// judge runs the chain over the message and sends on what it lets through.
+// judge passes the message through the filters and sends it on if they accept
+// it.
 func (t *transaction) judge(ctx context.Context, m *mail.Message) results {
 	d := t.run.Data(ctx, m)
 	switch {
@@ -146,9 +148,9 @@ func (t *transaction) judge(ctx context.Context, m *mail.Message) results {
 	return res
 }
 
-// readdress opens all handoffs anew after the chain has changed the envelope.
-// The hops were asked at RCPT for what the client wanted; they are asked once
-// more for what is sent.
+// readdress opens all handoffs again after filters have changed the envelope:
+// at RCPT the hops were asked about what the client wanted, now they are asked
+// about what is sent.
 func (t *transaction) readdress(ctx context.Context, redirect mail.Address, add, drop []mail.Address) *mail.Reply {
 	old := t.Envelope.Rcpts
 	t.out.close(&t.session.srv.log)
@@ -163,7 +165,7 @@ func (t *transaction) readdress(ctx context.Context, redirect mail.Address, add,
 				want = append(want, r)
 			}
 		}
-		t.asked = nil // LMTP: no longer one to one, all hear of all
+		t.asked = nil // in LMTP each reply is about all recipients now
 	}
 	for _, a := range add {
 		want = append(want, mail.Rcpt{To: a, Orig: a, Via: []string{"added by a filter"}})
@@ -182,8 +184,8 @@ func (t *transaction) readdress(ctx context.Context, redirect mail.Address, add,
 	return nil
 }
 
-// answer folds the results into one reply, or one for each recipient in LMTP,
-// and ends the transaction.
+// answer sends the reply, or in LMTP one for each recipient, and ends the
+// transaction once it has been sent.
 func (s *session) answer(t *transaction, res results) error {
 	r := res.reply()
 	replies := []mail.Reply{t.withID(r)}

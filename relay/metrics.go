@@ -6,25 +6,25 @@ import (
 	"hoplite/mail/story"
 )
 
-// Metrics are the door's figures for Prometheus, for all listeners together.
+// Metrics count the work of all listeners for Prometheus.
 type Metrics struct {
 	transactions, logins, legacy *prometheus.CounterVec
 	octets                       prometheus.Counter
 	took                         prometheus.Histogram
 }
 
-// NewMetrics makes them.
+// NewMetrics returns metrics that have counted nothing.
 func NewMetrics() *Metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "hoplite_smtp_" + name, Help: help}, labels)
 	}
 	return &Metrics{
-		transactions: counter("transactions_total", "Transactions by listener and by what became of them.", "listener", "verdict"),
+		transactions: counter("transactions_total", "Transactions by listener and verdict.", "listener", "verdict"),
 		logins:       counter("logins_total", "Logins by listener and reply code.", "listener", "code"),
-		legacy:       counter("legacy_tls_total", "Transactions in TLS that only a legacy profile allows.", "listener"),
-		octets:       prometheus.NewCounter(prometheus.CounterOpts{Name: "hoplite_smtp_octets_total", Help: "Octets of messages that were read whole."}),
+		legacy:       counter("legacy_tls_total", "Transactions over TLS that only a legacy profile permits.", "listener"),
+		octets:       prometheus.NewCounter(prometheus.CounterOpts{Name: "hoplite_smtp_octets_total", Help: "Octets of completely received messages."}),
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "hoplite_smtp_transaction_seconds", Help: "Time from MAIL to the last reply, of accepted messages.",
+			Name: "hoplite_smtp_transaction_seconds", Help: "Time from MAIL to the last reply of accepted messages.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 4, 12),
 		}),
 	}
@@ -34,21 +34,21 @@ func (m *Metrics) all() []prometheus.Collector {
 	return []prometheus.Collector{m.transactions, m.logins, m.legacy, m.octets, m.took}
 }
 
-// Describe is for Prometheus.
+// Describe implements prometheus.Collector.
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range m.all() {
 		c.Describe(ch)
 	}
 }
 
-// Collect is for Prometheus.
+// Collect implements prometheus.Collector.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, c := range m.all() {
 		c.Collect(ch)
 	}
 }
 
-// finished counts a transaction. Nil metrics count nothing.
+// finished counts a transaction; nil metrics count nothing.
 func (m *Metrics) finished(s *story.Summary) {
 	if m == nil {
 		return

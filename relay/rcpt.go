@@ -11,22 +11,22 @@ import (
 	"hoplite/relay/wire"
 )
 
-// Rcpt takes a recipient: its address is led to its ends, and each of them is
-// judged by the chain, gets a route, and is asked about at its hop.
+// Rcpt handles a recipient: its address is resolved to final addresses, and each
+// of them passes the filters, gets a route, and is offered to the hop there.
 func (s *session) Rcpt(path string, o *smtp.RcptOptions) error {
 	t := s.tx
 	path = wire.Path(path)
 	if max := s.srv.cfg.MaxRecipients; max > 0 && t.rcpts >= max {
-		return s.reply(mail.NewReply(452, "4.5.3", "too many recipients for one message"))
+		return s.reply(mail.NewReply(452, "4.5.3", "Too many recipients"))
 	}
 	addr, err := mail.ParseAddress(path)
 	if err != nil {
-		return s.refuseRcpt(t, mail.Address(path), mail.NewReply(553, "5.1.3", "recipient: %v", err), "listener")
+		return s.refuseRcpt(t, mail.Address(path), mail.NewReply(553, "5.1.3", "Recipient address rejected: %v", err), "listener")
 	}
 	if addr.NeedsUTF8() && !t.Envelope.UTF8 {
-		return s.refuseRcpt(t, addr, mail.NewReply(553, "5.6.7", "this recipient needs SMTPUTF8"), "listener")
+		return s.refuseRcpt(t, addr, mail.NewReply(553, "5.6.7", "Recipient address requires SMTPUTF8"), "listener")
 	}
-	ends, r := s.resolve(addr)
+	finals, r := s.resolve(addr)
 	if r != nil {
 		return s.refuseRcpt(t, addr, r, "addresses")
 	}
@@ -35,32 +35,32 @@ func (s *session) Rcpt(path string, o *smtp.RcptOptions) error {
 	if o.OriginalRecipient != "" {
 		orcpt = string(o.OriginalRecipientType) + ";" + o.OriginalRecipient
 	}
-	var taken []int
+	var accepted []int
 	var refusal *mail.Reply
 	var by string
-	for _, end := range ends {
-		end.Notify, end.ORcpt = notify, orcpt
-		i, who, r := t.take(s.srv.ctx, end)
+	for _, final := range finals {
+		final.Notify, final.ORcpt = notify, orcpt
+		i, who, r := t.accept(s.srv.ctx, final)
 		if r == nil {
-			taken = append(taken, i)
+			accepted = append(accepted, i)
 		} else if refusal == nil || refusal.Permanent() && !r.Permanent() {
-			refusal, by = r, who // what may work later decides
+			refusal, by = r, who // a temporary refusal takes precedence
 		}
 	}
-	if len(taken) == 0 && refusal != nil {
+	if len(accepted) == 0 && refusal != nil {
 		return s.refuseRcpt(t, addr, refusal, by)
 	}
 	t.rcpts++
-	t.asked = append(t.asked, taken)
-	return s.reply(taken2xx(t, addr, taken))
+	t.asked = append(t.asked, accepted)
+	return s.reply(t.rcptReply(addr, accepted))
 }
 
-// taken2xx is 251 where mail goes to one other address elsewhere (RFC 5321,
-// 3.4), else 250.
-func taken2xx(t *transaction, addr mail.Address, taken []int) *mail.Reply {
-	if len(taken) == 1 {
-		if to := t.Envelope.Rcpts[taken[0]].To; t.Client.User != "" && to.Key() != addr.Key() && to.Domain() != addr.Domain() {
-			return mail.NewReply(251, "2.1.5", "will forward to <%s>", to)
+// rcptReply returns 251 if mail goes to one address elsewhere (RFC 5321, 3.4) and
+// the client may know, otherwise 250.
+func (t *transaction) rcptReply(addr mail.Address, accepted []int) *mail.Reply {
+	if len(accepted) == 1 {
+		if to := t.Envelope.Rcpts[accepted[0]].To; t.Client.User != "" && to.Key() != addr.Key() && to.Domain() != addr.Domain() {
+			return mail.NewReply(251, "2.1.5", "User not local; will forward to <%s>", to)
 		}
 	}
 	return recipientOK
@@ -77,7 +77,7 @@ func (s *session) refuseRcpt(t *transaction, addr mail.Address, r *mail.Reply, b
 	return s.reply(r)
 }
 
-// resolve leads an address to its ends.
+// resolve returns the final addresses of a recipient.
 func (s *session) resolve(addr mail.Address) ([]mail.Rcpt, *mail.Reply) {
 	if s.srv.env.Addresses == nil {
 		return []mail.Rcpt{{To: addr, Orig: addr}}, nil
@@ -85,25 +85,25 @@ func (s *session) resolve(addr mail.Address) ([]mail.Rcpt, *mail.Reply) {
 	res, err := s.srv.env.Addresses.Resolve(string(addr))
 	switch {
 	case errors.Is(err, alias.ErrLoop), errors.Is(err, alias.ErrTooMany):
-		return nil, &mail.Reply{Code: 554, Enhanced: "5.4.6", Text: "this address leads round in a circle", Cause: err}
+		return nil, &mail.Reply{Code: 554, Enhanced: "5.4.6", Text: "Alias loop detected", Cause: err}
 	case err != nil:
 		return nil, mail.AsReply(err)
 	}
-	var ends []mail.Rcpt
+	var finals []mail.Rcpt
 	for _, f := range res.Finals {
 		to, err := mail.ParseAddress(f.Address)
 		if err != nil {
-			return nil, &mail.Reply{Code: 451, Enhanced: "4.3.5", Text: "this address is set up wrongly here", Cause: err}
+			return nil, &mail.Reply{Code: 451, Enhanced: "4.3.5", Text: "Server configuration error: invalid alias target", Cause: err}
 		}
-		ends = append(ends, mail.Rcpt{To: to, Orig: addr, Folder: f.Folder, Via: via(res.Path)})
+		finals = append(finals, mail.Rcpt{To: to, Orig: addr, Folder: f.Folder, Via: via(res.Path)})
 	}
-	if len(ends) == 0 {
-		return nil, mail.NewReply(550, "5.1.1", "nobody gets mail for this address")
+	if len(finals) == 0 {
+		return nil, mail.NewReply(550, "5.1.1", "Recipient address rejected: no such user")
 	}
-	return ends, nil
+	return finals, nil
 }
 
-// via names the rules on the way.
+// via names the aliases that an address was resolved through.
 func via(path []alias.Step) []string {
 	var names []string
 	for _, p := range path {
@@ -112,9 +112,9 @@ func via(path []alias.Step) []string {
 	return names
 }
 
-// take judges one recipient and asks its hop. It returns its place in the
-// envelope, or who refused it and how.
-func (t *transaction) take(ctx context.Context, r mail.Rcpt) (i int, by string, reply *mail.Reply) {
+// accept passes one recipient through the filters and offers it to its hop. It
+// returns the recipient's place in the envelope, or the refusal and its author.
+func (t *transaction) accept(ctx context.Context, r mail.Rcpt) (i int, by string, reply *mail.Reply) {
 	if i := t.index(r.To); i >= 0 {
 		return i, "", nil
 	}
@@ -133,18 +133,18 @@ func (t *transaction) take(ctx context.Context, r mail.Rcpt) (i int, by string, 
 	if i, reply = t.add(ctx, r); reply != nil {
 		by := "route"
 		if reply.Host != "" {
-			by = reply.Host // it was not we who refused
+			by = reply.Host // the next server has refused it
 		}
 		return 0, by, reply
 	}
 	return i, "", nil
 }
 
-// add finds a route for r and asks the hop there.
+// add finds the route of r and offers it to the hop there.
 func (t *transaction) add(ctx context.Context, r mail.Rcpt) (int, *mail.Reply) {
 	route := t.session.srv.env.Chain.Find(t.Transaction, r)
 	if route == nil {
-		return 0, mail.NewReply(550, "5.7.1", "we do not take mail for this address from you")
+		return 0, mail.NewReply(550, "5.7.1", "Relay access denied")
 	}
 	r.Hop = route.HopName
 	w, err := t.out.along(ctx, route)
@@ -160,7 +160,7 @@ func (t *transaction) add(ctx context.Context, r mail.Rcpt) (int, *mail.Reply) {
 	return i, nil
 }
 
-// index finds a recipient that was taken already.
+// index returns the place of a recipient in the envelope, or -1.
 func (t *transaction) index(a mail.Address) int {
 	for i, r := range t.Envelope.Rcpts {
 		if r.To == a {

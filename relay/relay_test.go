@@ -389,7 +389,7 @@ func TestHelp(t *testing.T) {
 		}
 	})
 	c := d.hello(t)
-	if got := c.say("HELP", "214-2.0.0 Hoplite takes HELO EHLO MAIL RCPT DATA BDAT"); !strings.Contains(got, "ann@example.org") {
+	if got := c.say("HELP", "214-2.0.0 Commands: HELO EHLO MAIL RCPT DATA BDAT"); !strings.Contains(got, "ann@example.org") {
 		t.Error(got)
 	}
 	c.say("HELP STATUS", "211 2.0.0")
@@ -402,7 +402,7 @@ func TestHelp(t *testing.T) {
 	c.say("VRFY x@elsewhere.example", "252 2.5.0")
 	c.say("VRFY old@legacy.example", "250 2.1.5 <old@legacy.example>")
 	c.say("VRFY gone@legacy.example", "550 5.1.1")
-	c.say("VRFY away@example.org", "251 2.1.5 will forward to <ann@elsewhere.example>")
+	c.say("VRFY away@example.org", "251 2.1.5 User not local; will forward to <ann@elsewhere.example>")
 	if got := c.say("EXPN list@example.org", "250-2.1.5 <ann@example.org>|250 2.1.5 <bob@example.org>"); got == "" {
 		t.Error(got)
 	}

@@ -12,8 +12,8 @@ import (
 	"hoplite/mail"
 )
 
-// Chain is what a listener does with mail: filters judge it, routes say where
-// it goes.
+// Chain is what a listener does with mail: filters decide whether it is
+// accepted, routes where it goes.
 type Chain struct {
 	Filters *filters.Chain
 	Routes  []Route
@@ -24,7 +24,8 @@ func (c *Chain) has(name string) bool {
 	return c.Filters != nil && slices.ContainsFunc(c.Filters.Entries, func(e filters.Entry) bool { return e.Name == name && !e.Shadow })
 }
 
-// Route leads recipients to a hop. All conditions that are given must hold.
+// Route sends recipients to a hop. All of its conditions must hold; an empty
+// condition always does.
 type Route struct {
 	Name     string
 	To, From mail.Patterns // empty: any address
@@ -33,18 +34,18 @@ type Route struct {
 	Relay    bool // only for clients that may relay
 	HopName  string
 	Hop      mail.Hop
-	// Finish is the last stage: it signs or seals what goes this way.
+	// Finish are the filters of the last stage, which sign or seal.
 	Finish []Finisher
 }
 
-// Finisher is a filter of a route's last stage under its configured name.
+// Finisher is a filter of a route's last stage with its configured name.
 type Finisher struct {
 	Name string
 	filters.Finisher
 }
 
-// NewRoute makes a route of its block. Local are the names that the pattern
-// "local" stands for. The hop of a route that only replies is not looked at.
+// NewRoute returns the route of a block. Local are the names that the pattern
+// "local" stands for. Hop is ignored for a route that only replies.
 func NewRoute(c *RouteConfig, local []string, hop mail.Hop, finish []Finisher) Route {
 	r := Route{Name: c.Name, Client: c.Client, Relay: c.Relay, HopName: c.Hop, Hop: hop, Finish: finish}
 	if reply, err := parseReply(c.Reply); err == nil {
@@ -59,7 +60,7 @@ func NewRoute(c *RouteConfig, local []string, hop mail.Hop, finish []Finisher) R
 	return r
 }
 
-// matches tells whether the route takes r.
+// matches reports whether the route accepts r.
 func (t *Route) matches(tx *mail.Transaction, r mail.Rcpt) bool {
 	c := &tx.Client
 	return (t.To.Empty() || t.To.Match(r.To)) && (t.From.Empty() || t.From.Match(tx.Envelope.From)) &&
@@ -76,9 +77,9 @@ func within(nets []netip.Prefix, a netip.Addr) bool {
 	return false
 }
 
-// Find returns the first route that takes r. A route that leads out into the
-// world is passed by for clients that may not relay, unless an alias or a
-// forward of ours led there: then it is we who send.
+// Find returns the first route that accepts r, or nil. Routes to the outside are
+// skipped for clients that may not relay, unless r was reached through one of
+// our aliases or forwards: then the server itself is the sender.
 func (c *Chain) Find(tx *mail.Transaction, r mail.Rcpt) *Route {
 	for i := range c.Routes {
 		t := &c.Routes[i]
@@ -92,7 +93,7 @@ func (c *Chain) Find(tx *mail.Transaction, r mail.Rcpt) *Route {
 	return nil
 }
 
-// refusing is the hop of a route that only replies.
+// refusing is the hop of a route that only replies: it refuses all recipients.
 type refusing struct{ reply *mail.Reply }
 
 func (h refusing) Open(context.Context, *mail.Transaction) (mail.Handoff, error) { return h, nil }
@@ -103,19 +104,19 @@ func (h refusing) Send(context.Context, *mail.Message) []mail.Outcome { return n
 
 func (h refusing) Close() error { return nil }
 
-// parseReply reads a reply as an admin writes it: "551 5.1.6 text".
+// parseReply parses a reply as an admin writes it, such as "551 5.1.6 text".
 func parseReply(s string) (*mail.Reply, error) {
 	word, text, _ := strings.Cut(strings.TrimSpace(s), " ")
 	code, err := strconv.Atoi(word)
 	if err != nil || code < 400 || code > 599 {
-		return nil, fmt.Errorf("%q is not a reply that refuses, as in 551 5.1.6 text", s)
+		return nil, fmt.Errorf("%q is not a 4xx or 5xx reply; write one such as \"551 5.1.6 text\"", s)
 	}
 	r := &mail.Reply{Code: code, Enhanced: word[:1] + ".0.0", Text: strings.TrimSpace(text)}
 	if e, rest, _ := strings.Cut(r.Text, " "); strings.HasPrefix(e, word[:1]+".") && strings.Count(e, ".") == 2 && strings.Trim(e, "0123456789.") == "" {
 		r.Enhanced, r.Text = e, strings.TrimSpace(rest)
 	}
 	if r.Text == "" || strings.ContainsAny(r.Text, "\r\n") {
-		return nil, fmt.Errorf("%q has no text on one line, as in 551 5.1.6 text", s)
+		return nil, fmt.Errorf("%q has no text, or more than one line; write a reply such as \"551 5.1.6 text\"", s)
 	}
 	return r, nil
 }

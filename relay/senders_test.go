@@ -5,12 +5,12 @@ import (
 	"time"
 
 	"hoplite/internal/conf"
-	"hoplite/internal/users"
 	"hoplite/mail"
+	"hoplite/mail/alias"
 )
 
 func TestWhoseSender(t *testing.T) {
-	addresses := book{"sales@example.org": {Finals: []users.Final{{Address: "ann@example.org", Account: "ann@example.org"}}}}
+	addresses := book{"sales@example.org": {Finals: []alias.Final{{Address: "ann@example.org", Account: "ann@example.org"}}}}
 	for name, tt := range map[string]struct {
 		policy, user string
 		from         mail.Address

@@ -1,3 +1,11 @@
+// Package relay is the SMTP and LMTP server. A session per connection runs the
+// chain of its listener: filters decide whether a message is accepted, routes
+// pick the next hop for each recipient, and the client gets its reply when the
+// hops have answered.
+//
+// The package leaves the octets of SMTP to relay/wire, and what a hop does with
+// a message to implementations of mail.Hop such as relay/queue and
+// relay/forward. Start reading with session.Mail, then Rcpt and Data.
 package relay
 
 import (
@@ -21,7 +29,7 @@ import (
 	"hoplite/relay/wire"
 )
 
-// Addresses leads addresses through aliases and forwards; alias.Resolver does.
+// Addresses resolves addresses through aliases and forwards.
 type Addresses interface {
 	Resolve(addr string) (alias.Resolved, error)
 	Ours(domain string) bool
@@ -34,7 +42,8 @@ type Carry struct {
 	Size                        int64 // 0: no limit
 }
 
-// Env is what the door needs of other rooms.
+// Env is what a server needs of other packages. Everything but Hostname, Spool
+// and Chain is optional.
 type Env struct {
 	Hostname   string
 	Log        zerolog.Logger
@@ -42,34 +51,34 @@ type Env struct {
 	Chain      *Chain
 	Trusted    []netip.Prefix
 	Postmaster string      // named by HELP
-	Addresses  Addresses   // nil: every address stays what it is
+	Addresses  Addresses   // nil: addresses are not resolved
 	Login      *login.Gate // nil: no AUTH
-	// DNS finds the clients' names; nil: nobody looks.
+	// DNS looks up the reverse names of clients.
 	DNS resolve.Resolver
-	// History hears of each finished transaction; nil: nobody does.
+	// History records finished transactions.
 	History func(history.Record, zerolog.LogObjectMarshaler)
-	// Metrics count what comes in; nil: nobody counts.
+	// Metrics count transactions and logins.
 	Metrics *Metrics
-	// Carry says what may be offered; nil: everything.
+	// Carry returns what the hops can pass on; without it they can do
+	// everything.
 	Carry func() Carry
-	// Later is where mail for the hop of that name waits when it was refused
-	// for now while others have the message already; nil: it can't wait.
+	// Later returns the queue of a hop. It gets the message for recipients that
+	// failed temporarily while others have the message already.
 	Later func(hop string) mail.Hop
-	// Bounce reports recipients that were refused for good while others have
-	// the message already; nil: the client's server has to.
+	// Bounce reports recipients that failed permanently while others have the
+	// message already to the sender. Without it the client gets the refusal.
 	Bounce func(ctx context.Context, tx *mail.Transaction, m *mail.Message, failed []mail.Outcome) error
-	// Learn hears of each message's header as it came in, with the name that
-	// DNS confirms for the client; nil: nobody does.
+	// Learn is called with the header of each message as it was received and
+	// the confirmed reverse name of the client.
 	Learn func(head []byte, now time.Time, client string)
-	// Run starts the queue for a domain (ETRN) and tells how many messages
-	// wait for it; nil: there is none.
+	// Run starts the queue for a domain (ETRN) and returns how many messages
+	// wait for it.
 	Run func(domain string) (int, error)
-	// Verify tells what is remembered of an address at the hop it is routed to,
-	// for VRFY; nil: nothing.
+	// Verify returns what is known of an address at its hop, for VRFY.
 	Verify func(mail.Address) (exists, known bool)
 }
 
-// Server is one listener block: it turns connections into transactions.
+// Server serves the connections of one listener block.
 type Server struct {
 	cfg     *Config
 	env     Env
@@ -81,7 +90,7 @@ type Server struct {
 	senders *senders
 	carry   Carry
 
-	ctx  context.Context // of every session; ends when the server is closed
+	ctx  context.Context // of all sessions; Close cancels it
 	stop context.CancelFunc
 
 	mu       sync.Mutex
@@ -89,8 +98,8 @@ type Server struct {
 	draining bool
 }
 
-// New makes the server of a block. Protocol is smtp or lmtp. It serves what
-// Handle is given until Close.
+// New returns the server of a block; protocol is smtp or lmtp. The server is to
+// be closed after its last connection.
 func New(cfg *Config, protocol string, env Env) *Server {
 	s := &Server{
 		cfg: cfg, env: env, lmtp: protocol == "lmtp",
@@ -139,8 +148,9 @@ func New(cfg *Config, protocol string, env Env) *Server {
 	return s
 }
 
-// library sets go-smtp up: everything that the wire does not switch on by
-// itself, no limits and no TLS of its own.
+// library returns go-smtp's server. It has all extensions that it parses
+// parameters of, as wire refuses those that are not offered, and no limits and
+// no TLS of its own.
 func (s *Server) library() *smtp.Server {
 	lib := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 		return sessionOf(s, wire.ConnOf(c.Conn())), nil
@@ -153,7 +163,7 @@ func (s *Server) library() *smtp.Server {
 	return lib
 }
 
-// libraryLog takes what go-smtp says, which is about panics mostly.
+// libraryLog logs the messages of go-smtp, most of which are about panics.
 type libraryLog struct{ log zerolog.Logger }
 
 // Printf logs one message.
@@ -164,12 +174,12 @@ func (l libraryLog) Printf(format string, v ...any) {
 // Println logs one message.
 func (l libraryLog) Println(v ...any) { l.log.Error().Msg(strings.TrimSpace(fmt.Sprintln(v...))) }
 
-// Refuse is what a client hears that its listener turns away.
+// Refuse returns the reply for a client that the listener does not accept.
 func (s *Server) Refuse(r listen.Reason) string {
 	return "421 4.7.0 " + s.env.Hostname + " " + string(r) + "\r\n"
 }
 
-// Handle serves a connection. It may return before that is over.
+// Handle serves a connection. It may return before the connection ends.
 func (s *Server) Handle(c *listen.Conn) {
 	conn := wire.New(c, &s.opts)
 	s.mu.Lock()
@@ -187,8 +197,8 @@ func (s *Server) forget(c *wire.Conn) {
 	delete(s.conns, c)
 }
 
-// Drain asks every session to end: at once with 421 where nothing is under
-// way, else when the message has been answered.
+// Drain asks every session to end: an idle one immediately with 421, the others
+// once the present message has been answered.
 func (s *Server) Drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -198,14 +208,14 @@ func (s *Server) Drain() {
 	}
 }
 
-// Close ends what is left: hops are told to give up. The connections
-// themselves are the listener's to close.
+// Close cancels what sessions still wait for. The listener closes the
+// connections themselves.
 func (s *Server) Close() {
 	s.stop()
 	s.feed.Close()
 }
 
-// offer is what a connection may use.
+// offer returns what a connection is offered.
 func (s *Server) offer(c *wire.Conn) wire.Offer {
 	carry := s.carry
 	if s.env.Carry != nil {
@@ -218,7 +228,7 @@ func (s *Server) offer(c *wire.Conn) wire.Offer {
 	return wire.Offer{
 		Size:     size,
 		EightBit: carry.EightBit, UTF8: carry.UTF8, DSN: carry.DSN, Chunking: true,
-		// What a hop can't do of these is refused or reported by it.
+		// A hop that cannot comply with one of these refuses or reports that.
 		Binary: carry.Binary, RequireTLS: true, DeliverBy: true, Priority: true,
 		Auth:    s.mechanisms(c),
 		Expand:  s.cfg.Verify == "local" && c.Login() != "",
@@ -227,7 +237,7 @@ func (s *Server) offer(c *wire.Conn) wire.Offer {
 	}
 }
 
-// mechanisms are the ways to log in on this connection.
+// mechanisms returns the SASL mechanisms that a connection is offered.
 func (s *Server) mechanisms(c *wire.Conn) []string {
 	if s.env.Login == nil || s.cfg.Auth == "off" || c.Login() != "" {
 		return nil

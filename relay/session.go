@@ -11,26 +11,29 @@ import (
 	"hoplite/relay/wire"
 )
 
-// session is one client as go-smtp calls on it, always from one goroutine: the
-// library's own handling of BDAT, which has another, is never reached.
+// session is one client, as go-smtp sees it. The library calls it from one
+// goroutine only, as its own handling of BDAT, which uses another, is never
+// reached.
 type session struct {
 	srv  *Server
 	conn *wire.Conn
 
 	name   reverseName
 	run    *filters.Run
-	judged identity // the client that run was started for
+	judged identity // the client that run belongs to
 	tx     *transaction
 }
 
-// identity is what makes a client another one for the connect filters.
+// identity is what the filters' connect stage depends on: when it changes, they
+// run again.
 type identity struct {
 	addr netip.AddrPort
 	helo string
 	user string
 }
 
-// sessionOf is the connection's session, made when the library first asks.
+// sessionOf returns the connection's session. The library asks for one whenever
+// it begins to serve the connection.
 func sessionOf(srv *Server, conn *wire.Conn) *session {
 	if s, ok := conn.State.(*session); ok {
 		return s
@@ -49,7 +52,7 @@ func (s *session) Mail(path string, o *smtp.MailOptions) error {
 	}
 	t := s.begin(from, o)
 	if err != nil {
-		return s.refuse(t, mail.NewReply(553, "5.1.7", "sender: %v", err), "listener", mail.StageMail)
+		return s.refuse(t, mail.NewReply(553, "5.1.7", "Sender address rejected: %v", err), "listener", mail.StageMail)
 	}
 	if by, r := s.checkMail(t); r != nil {
 		return s.refuse(t, r, by, mail.StageMail)
@@ -58,13 +61,13 @@ func (s *session) Mail(path string, o *smtp.MailOptions) error {
 	return s.reply(senderOK)
 }
 
-// The replies to MAIL and RCPT in most cases.
+// The usual replies to MAIL and RCPT.
 var (
 	senderOK    = mail.NewReply(250, "2.1.0", "Sender ok")
 	recipientOK = mail.NewReply(250, "2.1.5", "Recipient ok")
 )
 
-// begin makes the transaction with what MAIL said.
+// begin returns a transaction with the parameters of MAIL.
 func (s *session) begin(from mail.Address, o *smtp.MailOptions) *transaction {
 	t := &transaction{Transaction: mail.NewTransaction(s.client(), from), session: s}
 	t.Hostname, t.out.tx = s.srv.env.Hostname, t.Transaction
@@ -85,21 +88,22 @@ func (s *session) begin(from mail.Address, o *smtp.MailOptions) *transaction {
 		e.Priority = *o.MTPriority
 	}
 	if !t.Client.MayRelay {
-		e.Priority = min(e.Priority, 0) // strangers don't come first (RFC 6710, 4.1)
+		e.Priority = min(e.Priority, 0) // only clients that may relay may ask for more (RFC 6710, 4.1)
 	}
 	return t
 }
 
-// checkMail asks everybody who has something to say to a reverse path.
+// checkMail decides about a reverse path: first the listener's own rules, then
+// the filters' connect and mail stages.
 func (s *session) checkMail(t *transaction) (by string, r *mail.Reply) {
 	env := &s.srv.env
 	switch {
 	case s.srv.cfg.Auth == "required" && t.Client.User == "":
-		return "listener", mail.NewReply(530, "5.7.0", "log in first")
+		return "listener", mail.NewReply(530, "5.7.0", "Authentication required")
 	case t.Envelope.From.NeedsUTF8() && !t.Envelope.UTF8:
-		return "listener", mail.NewReply(553, "5.6.7", "this sender needs SMTPUTF8")
+		return "listener", mail.NewReply(553, "5.6.7", "Sender address requires SMTPUTF8")
 	case env.Spool.Room(t.Envelope.Size) != nil:
-		return "spool", mail.NewReply(452, "4.3.1", "no space for mail at the moment")
+		return "spool", mail.NewReply(452, "4.3.1", "Insufficient system storage")
 	}
 	if r := s.srv.senders.check(t.Client.User, t.Envelope.From, time.Now()); r != nil {
 		return "senders", r
@@ -120,7 +124,7 @@ func (s *session) checkMail(t *transaction) (by string, r *mail.Reply) {
 	return d.By, d.Reply
 }
 
-// start begins the chain's filters for one client.
+// start returns the chain's filters, ready for one client.
 func (c *Chain) start() *filters.Run {
 	if c.Filters == nil {
 		return (&filters.Chain{}).Start()
@@ -128,7 +132,7 @@ func (c *Chain) start() *filters.Run {
 	return c.Filters.Start()
 }
 
-// refuse ends a transaction with a reply.
+// refuse ends a transaction with a refusal.
 func (s *session) refuse(t *transaction, r *mail.Reply, by string, stage mail.Stage) error {
 	if len(t.Trail.Events) == 0 || t.Trail.Events[len(t.Trail.Events)-1].Reply != r {
 		t.Trail.Add(mail.Event{Stage: stage, By: by, Verdict: verdictOf(r), Reply: r})
@@ -139,8 +143,8 @@ func (s *session) refuse(t *transaction, r *mail.Reply, by string, stage mail.St
 	return s.reply(&c)
 }
 
-// reply answers the command. The id of a transaction goes into every reply
-// after MAIL.
+// reply answers the present command. Every reply after MAIL carries the id of
+// the transaction.
 func (s *session) reply(r *mail.Reply) error {
 	if s.tx != nil {
 		s.conn.Answer(s.tx.withID(r))
@@ -153,7 +157,7 @@ func (s *session) reply(r *mail.Reply) error {
 	return &smtp.SMTPError{Code: r.Code, EnhancedCode: smtp.EnhancedCode{r.Code / 100, 0, 0}, Message: "refused"}
 }
 
-// Reset ends a transaction that was not finished.
+// Reset aborts the transaction, if there is one.
 func (s *session) Reset() {
 	if s.tx != nil {
 		s.tx.abort()
@@ -161,7 +165,7 @@ func (s *session) Reset() {
 	}
 }
 
-// Logout is called when the library lets the connection go.
+// Logout is called when the library stops serving the connection.
 func (s *session) Logout() error {
 	s.Reset()
 	return nil

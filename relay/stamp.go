@@ -9,9 +9,9 @@ import (
 	"hoplite/mail/safe"
 )
 
-// stamp puts our fields on top of a message: Received, Authentication-Results,
-// and on submission what RFC 6409, 8 lets us add. What claims to be our own
-// Authentication-Results and isn't is taken off (RFC 8601, 5). All other octets
+// stamp adds our fields on top of a message: Received, Authentication-Results,
+// and on submission the fields that RFC 6409, 8 permits. It removes
+// Authentication-Results that pretend to be ours (RFC 8601, 5). All other octets
 // stay as they are.
 func (t *transaction) stamp(m *mail.Message) *mail.Message {
 	top := t.received()
@@ -26,8 +26,9 @@ func (t *transaction) stamp(m *mail.Message) *mail.Message {
 	return m.Edited(top, apart(drop, m.Drop)...)
 }
 
-// received is the trace field (RFC 5321, 4.4). The recipient is named only if
-// there is no other: a field that all of them read must not tell of the rest.
+// received returns the trace field (RFC 5321, 4.4). It names the recipient only if
+// there is no other: all recipients read the field, and none may learn about the
+// rest.
 func (t *transaction) received() []byte {
 	c := &t.Client
 	b := make([]byte, 0, 320)
@@ -50,7 +51,7 @@ func (t *transaction) received() []byte {
 	return t.At.AppendFormat(b, "; Mon, 2 Jan 2006 15:04:05 -0700\r\n")
 }
 
-// appendPeer adds the TCP-info of the other side, with the name if we know it.
+// appendPeer adds the address of the client, with its name if that is known.
 func appendPeer(b []byte, c *mail.Client) []byte {
 	addr := c.Addr.Addr()
 	if !addr.IsValid() {
@@ -66,7 +67,8 @@ func appendPeer(b []byte, c *mail.Client) []byte {
 	return append(addr.AppendTo(b), ']')
 }
 
-// hostName returns a name for the from clause of Received.
+// hostName returns a name for the from clause of Received: what clients send in
+// HELO may be meant to forge a trace.
 func hostName(s string) string {
 	if s == "" {
 		return "unknown"
@@ -74,8 +76,8 @@ func hostName(s string) string {
 	return safe.Host(s)
 }
 
-// submission gives a message what its program has left out, and takes out what
-// is nobody's business.
+// submission returns the fields that the message lacks, and those to remove
+// because they name hidden recipients.
 func (t *transaction) submission(m *mail.Message) (top []byte, drop []mail.Span) {
 	date, id := false, false
 	for f := range mail.Fields(m.Head) {
@@ -96,7 +98,7 @@ func (t *transaction) submission(m *mail.Message) (top []byte, drop []mail.Span)
 		top = fmt.Appendf(top, "Message-ID: %s\r\n", t.Header.MessageID)
 	}
 	if len(top)+len(drop) > 0 {
-		t.Trail.Add(mail.Event{Stage: mail.StageData, By: "stamp", Verdict: "tag", Reason: "header put right for submission"})
+		t.Trail.Add(mail.Event{Stage: mail.StageData, By: "stamp", Verdict: "tag", Reason: "header completed for submission"})
 	}
 	return top, drop
 }
@@ -114,7 +116,8 @@ func mergeSpans(a, b []mail.Span) []mail.Span {
 	return out
 }
 
-// apart leaves out what a filter has dropped already.
+// apart returns the spans of want that do not overlap any of have: a filter has
+// removed those already.
 func apart(want, have []mail.Span) []mail.Span {
 	var out []mail.Span
 next:

@@ -10,27 +10,27 @@ import (
 	"hoplite/mail/story"
 )
 
-// transaction is a message on its way through the door.
+// transaction is one message, from MAIL to its last reply.
 type transaction struct {
 	*mail.Transaction
 	session *session
 	run     *filters.Run
 	out     deliveries
-	// asked holds, for each RCPT that was taken, where its recipients are in
-	// the envelope: LMTP answers each of them.
+	// asked holds, for each accepted RCPT, the places of its recipients in the
+	// envelope: LMTP answers each of them.
 	asked   [][]int
 	rcpts   int            // RCPTs that were accepted
-	refused []mail.Address // recipients that were not taken
+	refused []mail.Address // recipients
 	last    mail.Reply     // to the last RCPT that was refused
 	discard bool
-	ending  bool // finish will come, once the client has its reply
+	ending  bool // finish is called once the client has its reply
 	done    bool
 }
 
-// maxLine leaves the wire room for a reply's code and id on its last line.
+// maxLine leaves room for a reply's code and the id on its last line.
 const maxLine = 440
 
-// withID puts the transaction's id into a reply, once.
+// withID returns r with the transaction's id at its end.
 func (t *transaction) withID(r *mail.Reply) mail.Reply {
 	c := *r
 	if strings.Contains(c.Text, t.ID) {
@@ -44,8 +44,8 @@ func (t *transaction) withID(r *mail.Reply) mail.Reply {
 	return c
 }
 
-// abort ends a transaction that the client gave up. One that was only begun
-// leaves no trace; refusals do.
+// abort ends a transaction that the client has abandoned. If a recipient was
+// refused, its verdict is that refusal.
 func (t *transaction) abort() {
 	if t.last.Code != 0 {
 		t.finish(verdictWord(&t.last), t.last)
@@ -54,7 +54,8 @@ func (t *transaction) abort() {
 	t.finish("aborted", mail.Reply{})
 }
 
-// finish writes the transaction's one line and its record.
+// finish writes the transaction's log line and history record, and closes its
+// handoffs.
 func (t *transaction) finish(verdict string, r mail.Reply) {
 	if t.done {
 		return
