@@ -21,12 +21,12 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Pair names the files of a certificate and its key, PEM, the certificate
-// first in its chain.
+// Pair names the PEM files of a certificate, followed by its chain, and of its
+// key.
 type Pair struct{ Cert, Key string }
 
-// Certs are the certificates of the server. Files that change are read again
-// at the next handshake; while the new ones cannot be used, the old ones stay.
+// Certs are the certificates of the server. Changed files are read again at the
+// next handshake; if the new certificate is unusable, the old one stays in use.
 type Certs struct {
 	log zerolog.Logger
 
@@ -36,18 +36,18 @@ type Certs struct {
 
 type certFile struct {
 	pair Pair
-	seen [2]stamp // of the files as last read, whether or not they could be used
+	seen [2]stamp // of the files when last read, usable or not
 	cert *tls.Certificate
 }
 
-// stamp tells whether a file is still the same.
+// stamp identifies a version of a file.
 type stamp struct {
 	mod  time.Time
 	size int64
 }
 
-// LoadCerts reads the certificates. The first is for clients that name no
-// server or one that no other certificate covers.
+// LoadCerts reads the certificates. The first is used for clients that send no
+// server name, or one that no certificate covers.
 func LoadCerts(pairs []Pair, log zerolog.Logger) (*Certs, error) {
 	c := &Certs{log: log}
 	var errs []error
@@ -64,8 +64,8 @@ func LoadCerts(pairs []Pair, log zerolog.Logger) (*Certs, error) {
 	return c, errors.Join(errs...)
 }
 
-// Certificate picks the certificate for a handshake; it fits GetCertificate of
-// tls.Config.
+// Certificate returns the certificate for a handshake, for use as
+// tls.Config.GetCertificate.
 func (c *Certs) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -82,7 +82,7 @@ func (c *Certs) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error
 	return c.files[0].cert, nil
 }
 
-// Leaves are the certificates in use, for checks of their names and dates.
+// Leaves returns the certificates in use, for checks of their names and dates.
 func (c *Certs) Leaves() []*x509.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -108,7 +108,7 @@ func (f *certFile) refresh(log zerolog.Logger) {
 		return
 	}
 	if err := f.load(); err != nil {
-		log.Warn().Err(err).Msg("new certificate not usable, the old one stays")
+		log.Warn().Err(err).Msg("new certificate is unusable; keeping the old one")
 		return
 	}
 	log.Info().Str("file", f.pair.Cert).Time("expires", f.cert.Leaf.NotAfter).Msg("certificate reloaded")
@@ -123,16 +123,16 @@ func (f *certFile) stamps() (s [2]stamp) {
 	return s
 }
 
-// SelfSigned returns the pair of files in dir that hold a certificate for
-// names, made by ourselves. It makes them when they are not there, and anew
-// when the certificate has less than 30 days left.
+// SelfSigned returns the files in dir that hold a self-signed certificate for
+// names. It creates them if they do not exist, are incomplete after a crash, do
+// not cover names, or expire in less than 30 days.
 func SelfSigned(dir string, names ...string) (Pair, error) {
 	p := Pair{filepath.Join(dir, "self-signed.pem"), filepath.Join(dir, "self-signed.key")}
 	pair, err := tls.LoadX509KeyPair(p.Cert, p.Key)
 	switch {
 	case err == nil && time.Until(pair.Leaf.NotAfter) > 30*24*time.Hour && covers(pair.Leaf, names):
 		return p, nil
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrPermission):
 		return p, fmt.Errorf("self-signed certificate: %w", err)
 	}
 	cert, key, err := sign(names)
@@ -189,10 +189,15 @@ func sign(names []string) (cert, key []byte, err error) {
 	return cert, key, err
 }
 
-// replace writes a PEM file so that a reader finds the old one or the new one.
+// replace writes a PEM file; after a crash there is the old one or the new one.
 func replace(name, kind string, der []byte) error {
 	tmp := name + ".tmp"
-	if err := os.WriteFile(tmp, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	err = pem.Encode(f, &pem.Block{Type: kind, Bytes: der})
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(tmp, name)

@@ -9,47 +9,46 @@ import (
 	"hoplite/internal/conf"
 )
 
-// Config is what every listener can be told. Doors embed it in their own
-// blocks.
+// Config holds the settings of every listener. The blocks of servers embed it.
 type Config struct {
 	// Where to listen: "127.0.0.1:2525", "[::1]:25", ":25" for every address,
 	// "unix:lmtp.sock" for a socket file (under data), "systemd:NAME" for a
 	// socket that systemd opens (FileDescriptorName=NAME).
 	Listen []conf.Listen `hcl:"listen"`
 
-	// How a connection is protected: "starttls" lets the client switch to TLS,
-	// "implicit" speaks TLS from the first octet, "off" has none.
+	// How a connection is protected: "starttls" lets clients switch to TLS,
+	// "implicit" uses TLS from the first octet, "off" has no TLS.
 	TLS string `hcl:"tls,optional" enum:"starttls|implicit|off" default:"starttls"`
-	// The oldest TLS version taken: "1.0", "1.1", "1.2" or "1.3". Below 1.2
-	// tls_legacy_until must say for how long.
+	// The oldest TLS version accepted: "1.0", "1.1", "1.2" or "1.3". Below 1.2,
+	// tls_legacy_until is required.
 	TLSMin string `hcl:"tls_min,optional" enum:"1.0|1.1|1.2|1.3" default:"1.2"`
-	// The cipher suites for TLS 1.2 and older, by their IANA names, where old
-	// clients need others than the safe ones. TLS 1.3 has its own.
+	// The cipher suites for TLS 1.2 and older, by their IANA names, for old clients
+	// that need others than the safe ones. TLS 1.3 has its own.
 	TLSSuites []string `hcl:"tls_suites,optional"`
 	// The last day, as in "2027-06-30", on which tls_min and tls_suites may
 	// weaken the safe defaults; from the next day on they are ignored. Each use
 	// is logged.
 	TLSLegacyUntil string `hcl:"tls_legacy_until,optional"`
 
-	// Every connection opens with a PROXY header (version 1 or 2) that names
-	// the client. Everybody who can connect is believed: name the proxies in
-	// proxy_from, or let nobody else reach the port.
+	// Every connection begins with a PROXY header (version 1 or 2) that names the
+	// client. Anyone who can connect can name any client: list the proxies in
+	// proxy_from, or make sure that only they can reach the port.
 	ProxyProtocol bool `hcl:"proxy_protocol,optional"`
-	// The networks of the proxies; connections from elsewhere are closed.
-	// Without it, all are taken for proxies.
+	// The networks of the proxies; other connections are closed. Without it, every
+	// peer is trusted as a proxy.
 	ProxyFrom []netip.Prefix `hcl:"proxy_from,optional"`
 
-	// Connections at once, in all. 0 leaves it to the limit of open files,
-	// which all listeners share.
+	// The most open connections, in all. With 0 only the limit of open files
+	// applies, which all listeners share.
 	MaxConnections int `hcl:"max_connections,optional"`
-	// Connections at once from one IPv4 address or one IPv6 /64; 0 means no
+	// The most open connections from one IPv4 address or one IPv6 /64; 0 means no
 	// limit. Loopback and socket files are not counted.
 	MaxPerAddress int `hcl:"max_per_address,optional" default:"50"`
-	// Connections at once from one IPv4 /24 or one IPv6 /48; 0 means no limit.
+	// The most open connections from one IPv4 /24 or one IPv6 /48; 0 means no limit.
 	MaxPerNetwork int `hcl:"max_per_network,optional" default:"200"`
 }
 
-// Check finds what does not go together.
+// Check reports settings that contradict each other.
 func (c *Config) Check() error {
 	var errs []error
 	if _, err := c.profile(); err != nil {
@@ -76,9 +75,9 @@ func (c *Config) profile() (Profile, error) {
 	return ParseProfile(c.TLSMin, c.TLSSuites, c.TLSLegacyUntil)
 }
 
-// Open opens the listeners of the block called name. Options' Log, Gate and
-// Refuse are the caller's; the rest is filled in from c. Relative socket paths
-// are under data. A nil certs is for blocks with TLS off.
+// Open opens the listeners of the block called name. The caller sets Log, Gate
+// and Refuse of opts; Open sets the rest from c. Relative socket paths are under
+// data. Certs may be nil for blocks with TLS off.
 func (c *Config) Open(name string, s *Sockets, certs *Certs, data string, opts Options) ([]*Listener, error) {
 	profile, err := c.profile()
 	if err != nil {
@@ -108,12 +107,12 @@ func (c *Config) Open(name string, s *Sockets, certs *Certs, data string, opts O
 	return all, nil
 }
 
-// CertConfig is the block certificate { ... } of relay.hcl. Several blocks hold
-// certificates for several names; the first is for clients that name none.
+// CertConfig is the block certificate "NAME" { ... } of relay.hcl. There may be
+// several, for different names; the first is used for clients that name none.
 type CertConfig struct {
-	// The file with the certificate and its chain, PEM, relative to data. It is
-	// read again when it changes.
+	// The PEM file with the certificate and its chain, relative to data. It is read
+	// again when it changes.
 	Cert string `hcl:"cert" example:"tls/cert.pem"`
-	// The file with the private key, PEM, relative to data.
+	// The PEM file with the private key, relative to data.
 	Key string `hcl:"key" example:"tls/key.pem"`
 }

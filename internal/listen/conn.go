@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// Conn is a connection that was let in. Reads and writes go to the client, in
-// TLS once StartTLS has succeeded.
+// Conn is an accepted connection. It reads and writes through TLS once StartTLS
+// has succeeded.
 type Conn struct {
 	net.Conn
 
-	// Client is who speaks, taken from the PROXY header where there is one;
-	// Peer is the other end of the socket. Both are unmapped addresses, and
-	// invalid for Unix sockets.
+	// Client is the client's address, from the PROXY header if there is one; Peer
+	// is the other end of the socket. Both are unmapped addresses, and invalid
+	// for Unix sockets.
 	Client, Peer netip.AddrPort
 	// Local is the address that the client connected to.
 	Local netip.AddrPort
@@ -54,9 +54,8 @@ var ErrNoTLS = errors.New("no TLS on this listener")
 func (c *Conn) CanTLS() bool { return c.listener.opts.TLS != nil && c.state == nil }
 
 // StartTLS does the server's side of a TLS handshake within 30 seconds. The
-// caller has read nothing that follows its own go-ahead, or refuses to call:
-// what came in the clear behind STARTTLS must never be taken for protected.
-// After an error the connection is of no further use.
+// caller must not hold octets that followed STARTTLS in clear text: they must
+// never be treated as protected. After an error the connection is unusable.
 func (c *Conn) StartTLS() error {
 	if !c.CanTLS() {
 		return ErrNoTLS
@@ -77,7 +76,7 @@ func (c *Conn) StartTLS() error {
 	return nil
 }
 
-// TLS is the state of the connection's TLS; ok is false without.
+// TLS returns the state of the connection's TLS; ok is false in clear text.
 func (c *Conn) TLS() (state tls.ConnectionState, ok bool) {
 	if c.state == nil {
 		return state, false
@@ -85,19 +84,19 @@ func (c *Conn) TLS() (state tls.ConnectionState, ok bool) {
 	return *c.state, true
 }
 
-// OnHost reports that what is sent does not leave this machine: the client is
-// on it, with no proxy elsewhere between.
+// OnHost reports whether client and peer are on this machine, so that nothing
+// leaves it.
 func (c *Conn) OnHost() bool {
 	a := c.Client.Addr()
 	return !a.IsValid() || a.IsLoopback() && c.Peer.Addr().IsLoopback()
 }
 
-// Legacy reports that the client speaks TLS which only the listener's legacy
-// profile allows.
+// Legacy reports whether the connection uses TLS that only the listener's legacy
+// profile permits.
 func (c *Conn) Legacy() bool { return c.legacy }
 
-// Close closes the connection and gives its place to another. It may be called
-// more than once and by several goroutines.
+// Close closes the connection, which no longer counts. It may be called more
+// than once and by several goroutines.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	if c.closed {
@@ -112,13 +111,12 @@ func (c *Conn) Close() error {
 	return err
 }
 
-// watchEvery is how often Watched looks. A script that closes its side behind
-// the last command still waits for the answer: quick work is not cut off.
+// watchEvery is the interval of Watched. It is long enough for clients that close
+// their side after the last command and still wait for the reply.
 const watchEvery = 2 * time.Second
 
-// Watched is a context that ends when the client has hung up, for work that
-// nobody would wait for any more. Nothing is read meanwhile: what the client
-// sends ahead stays where it is. Stop ends the watching.
+// Watched returns a context that ends when the client has hung up, for work that
+// is useless then. It reads nothing from the connection. Stop ends the watch.
 func (c *Conn) Watched(parent context.Context) (ctx context.Context, stop context.CancelFunc) {
 	ctx, stop = context.WithCancel(parent)
 	raw, ok := c.socket.(syscall.Conn)

@@ -6,17 +6,17 @@ import (
 	"syscall"
 )
 
-// Limits bound the connections of one listener at any moment; zero means no
-// limit. Loopback and Unix sockets count for Total only: behind a proxy on the
-// same host every client would be one address.
+// Limits bound the open connections of one listener; zero means no limit.
+// Loopback and Unix sockets count for Total only: with a proxy on the same host
+// all clients would share one address.
 type Limits struct {
 	Total   int // in all
 	Address int // from one IPv4 address or one IPv6 /64
 	Network int // from one IPv4 /24 or one IPv6 /48
 }
 
-// Gate counts connections. Listeners that share one share its maximum, and the
-// descriptors of the process with it; addresses are counted for each listener.
+// Gate counts connections. Listeners with the same Gate share its maximum, which
+// keeps descriptors of the process free; addresses are counted per listener.
 type Gate struct {
 	max int
 
@@ -30,11 +30,11 @@ type key struct {
 	p netip.Prefix // zero: the listener's total
 }
 
-// pass is what a connection was counted under.
+// pass holds the keys that a connection was counted under.
 type pass [3]key
 
-// NewGate makes a gate for max connections; 0 takes what the limit of open
-// files allows, leaving a quarter of it for files, upstreams and the like.
+// NewGate returns a gate for max connections; 0 means three quarters of the
+// limit of open files, which leaves the rest for files and upstreams.
 func NewGate(max int) *Gate {
 	if files := openFiles(); max <= 0 || max > files {
 		max = files
@@ -42,7 +42,7 @@ func NewGate(max int) *Gate {
 	return &Gate{max: max, count: make(map[key]int)}
 }
 
-// openFiles is the number of connections for which there are descriptors.
+// openFiles returns the number of connections that there are descriptors for.
 func openFiles() int {
 	var lim syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
@@ -52,7 +52,7 @@ func openFiles() int {
 	return max(int(n)*3/4, 1)
 }
 
-// Open is the number of connections at this moment.
+// Open returns the number of open connections.
 func (g *Gate) Open() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -104,8 +104,8 @@ func (g *Gate) leave(p pass) {
 
 func over(limit, n int) bool { return limit > 0 && n >= limit }
 
-// prefixes are what counts as one address and as one network. An IPv6 site
-// owns at least a /64, often a /48.
+// prefixes returns what counts as one address and as one network. An IPv6 site
+// has at least a /64, often a /48.
 func prefixes(addr netip.Addr) (one, many netip.Prefix) {
 	if addr.Is4() {
 		one, _ = addr.Prefix(32)

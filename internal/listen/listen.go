@@ -1,11 +1,10 @@
-// Package listen opens the sockets that every door of the server stands
-// behind and looks at who comes in before the door does: how many connections
-// there are in all, from one address and from one network, what a PROXY header
-// says about the client, and TLS with its certificates.
+// Package listen opens the sockets of all servers and does what comes before a
+// protocol: it limits the connections in all, from one address and from one
+// network, reads the PROXY header, and provides TLS with its certificates.
 //
-// It knows no protocol. A door gives it a line to say when it turns somebody
-// away and a function that serves a connection; greetings, deadlines and
-// everything after that are the door's own.
+// It knows no protocol. A server passes it a line for refused clients and a
+// function that serves a connection; greetings, deadlines and everything else
+// belong to the server. Start reading with Config.Open and Listener.Run.
 package listen
 
 import (
@@ -24,37 +23,37 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Reason says why a connection was turned away before its door saw it.
+// Reason says why a connection was refused before its server saw it.
 type Reason string
 
-// The reasons for which connections are turned away.
+// The reasons for refusing a connection.
 const (
 	Full        Reason = "too many connections"
 	AddressFull Reason = "too many connections from your address"
 	NetworkFull Reason = "too many connections from your network"
-	NoFiles     Reason = "no resources left"
+	NoFiles     Reason = "out of resources"
 )
 
-// proxyTimeout and handshakeTimeout bound what happens before a door's own
-// deadlines apply.
+// proxyTimeout and handshakeTimeout bound what happens before the deadlines of
+// the server apply.
 const (
 	proxyTimeout     = 10 * time.Second
 	handshakeTimeout = 30 * time.Second
 )
 
-// Options say how connections of one listener are treated.
+// Options are the settings of one listener.
 type Options struct {
 	Name      string         // for logs
 	Log       zerolog.Logger // refusals at info, the rest at debug
-	Gate      *Gate          // shared by all listeners; nil counts this one alone
+	Gate      *Gate          // shared by all listeners; nil counts only this one
 	Limits    Limits         // zero values: no limit
 	TLS       *TLS           // nil: no TLS on this listener
 	Implicit  bool           // TLS from the first octet
-	Proxy     bool           // every connection opens with a PROXY header
-	ProxyFrom []netip.Prefix // who may bring one; empty: everybody who can connect
+	Proxy     bool           // every connection begins with a PROXY header
+	ProxyFrom []netip.Prefix // networks that may send one; empty: all
 
-	// Refuse gives what a client hears that is turned away, line end
-	// included. With nil, or on an implicit TLS listener, it hears nothing.
+	// Refuse returns what a refused client is sent, line end included. With
+	// nil, or on an implicit TLS listener, nothing is sent.
 	Refuse func(Reason) string
 }
 
@@ -69,7 +68,7 @@ type Listener struct {
 	empty chan struct{} // closed when the last connection goes, while draining
 }
 
-// New makes a listener of an open socket, see Sockets.Listen.
+// New returns a listener on an open socket, see Sockets.Listen.
 func New(socket net.Listener, opts Options) *Listener {
 	gate := opts.Gate
 	if gate == nil {
@@ -78,14 +77,14 @@ func New(socket net.Listener, opts Options) *Listener {
 	return &Listener{socket: socket, opts: opts, gate: gate, conns: make(map[*Conn]struct{})}
 }
 
-// Addr is where the listener can be reached.
+// Addr returns the address of the socket.
 func (l *Listener) Addr() net.Addr { return l.socket.Addr() }
 
 // Run accepts connections until ctx ends, then closes the socket and returns
-// nil; the connections live on, see Drain. Each connection is given to handle
-// in a goroutine of its own, with its PROXY header read and, on an implicit
-// listener, its TLS handshake done. The connection counts until it is closed,
-// whether or not handle has returned; closing it is handle's duty.
+// nil; the connections stay open, see Drain. It calls handle for each of them in
+// a goroutine of its own, after the PROXY header and, on an implicit listener,
+// the TLS handshake. A connection counts until it is closed, whether or not
+// handle has returned; handle has to close it.
 func (l *Listener) Run(ctx context.Context, handle func(*Conn)) error {
 	stop := context.AfterFunc(ctx, func() { l.socket.Close() })
 	defer stop()
@@ -110,7 +109,7 @@ func (l *Listener) Run(ctx context.Context, handle func(*Conn)) error {
 	}
 }
 
-// admit counts a new connection and starts to serve it, or turns it away.
+// admit counts a new connection and starts to serve it, or refuses it.
 func (l *Listener) admit(c net.Conn, handle func(*Conn)) {
 	conn := newConn(c, l)
 	if reason := l.enter(conn, conn.Client.Addr()); reason != "" {
@@ -144,7 +143,8 @@ func (l *Listener) enter(conn *Conn, addr netip.Addr) Reason {
 	return ""
 }
 
-// open does what comes before the door: the PROXY header, then implicit TLS.
+// open reads the PROXY header and begins implicit TLS; false means that the
+// connection was closed.
 func (l *Listener) open(conn *Conn) bool {
 	if l.opts.Proxy {
 		if err := l.proxied(conn); err != nil {
@@ -152,7 +152,7 @@ func (l *Listener) open(conn *Conn) bool {
 			conn.Close()
 			return false
 		}
-		// The place was taken in the proxy's name; the client itself is counted now.
+		// The connection was counted for the proxy; count it for the client.
 		if reason := l.recount(conn); reason != "" {
 			l.say(conn.Conn, reason)
 			conn.Close()
@@ -171,7 +171,7 @@ func (l *Listener) open(conn *Conn) bool {
 
 func (l *Listener) proxied(conn *Conn) error {
 	if len(l.opts.ProxyFrom) > 0 && !contains(l.opts.ProxyFrom, conn.Peer.Addr()) {
-		return fmt.Errorf("%s may not speak for others", conn.Peer.Addr())
+		return fmt.Errorf("%s is not one of the proxies in proxy_from", conn.Peer.Addr())
 	}
 	conn.Conn.SetReadDeadline(time.Now().Add(proxyTimeout))
 	client, local, err := readProxy(conn.Conn)
@@ -185,7 +185,7 @@ func (l *Listener) proxied(conn *Conn) error {
 	return nil
 }
 
-// recount gives the place of the proxy back and takes one for its client.
+// recount counts a connection for its client instead of the proxy.
 func (l *Listener) recount(conn *Conn) Reason {
 	pass, reason := l.gate.enter(l, conn.Client.Addr())
 	if reason != "" {
@@ -194,7 +194,7 @@ func (l *Listener) recount(conn *Conn) Reason {
 	conn.mu.Lock()
 	old := conn.pass
 	if conn.closed {
-		old = pass // closed by Drain meanwhile, which gave the old one back
+		old = pass // Drain has closed it and returned the old one
 	} else {
 		conn.pass = pass
 	}
@@ -203,14 +203,14 @@ func (l *Listener) recount(conn *Conn) Reason {
 	return ""
 }
 
-// refuse turns a connection away that was not counted.
+// refuse closes a connection that was not counted.
 func (l *Listener) refuse(c net.Conn, reason Reason) {
 	l.say(c, reason)
 	c.Close()
 }
 
-// say tells the client why it must go. A few octets always fit into the socket
-// buffer of a new connection, so this does not hold up the accept loop.
+// say sends the client the reason of a refusal. It does not block the accept
+// loop: a few octets always fit into the socket buffer of a new connection.
 func (l *Listener) say(c net.Conn, reason Reason) {
 	l.opts.Log.Info().Str("listener", l.opts.Name).Stringer("peer", c.RemoteAddr()).Str("reason", string(reason)).Msg("connection refused")
 	if l.opts.Refuse == nil || l.opts.Implicit {
@@ -222,9 +222,9 @@ func (l *Listener) say(c net.Conn, reason Reason) {
 	}
 }
 
-// shed is called when the process has no descriptor left: the spare one is
-// given up for as long as it takes to tell one client so. Without it the
-// client would hang in the kernel's queue, and Accept would spin.
+// shed is called when the process has no descriptor left. It closes the spare
+// one for as long as it takes to refuse one client, which would otherwise hang
+// in the kernel's queue while Accept fails in a loop.
 func (l *Listener) shed(ctx context.Context, s *spare) {
 	if !s.close() {
 		pause(ctx, 50*time.Millisecond)
@@ -236,8 +236,8 @@ func (l *Listener) shed(ctx context.Context, s *spare) {
 	}
 }
 
-// Drain waits until all connections are closed. When ctx ends before, it
-// closes the rest and says how many there were.
+// Drain waits until all connections are closed. If ctx ends before that, it
+// closes the rest and returns their number.
 func (l *Listener) Drain(ctx context.Context) (cut int) {
 	l.mu.Lock()
 	if len(l.conns) == 0 {
@@ -266,7 +266,7 @@ func (l *Listener) Drain(ctx context.Context) (cut int) {
 	return len(rest)
 }
 
-// Open is the number of connections at this moment.
+// Open returns the number of open connections.
 func (l *Listener) Open() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -284,7 +284,7 @@ func (l *Listener) leave(c *Conn, pass pass) {
 	}
 }
 
-// spare is a descriptor kept for the moment when there is no other.
+// spare is a descriptor in reserve, see shed.
 type spare struct{ f *os.File }
 
 func openSpare() *spare {

@@ -2,16 +2,16 @@ package listen
 
 import "sync"
 
-// Sessions are the sessions of a door that run at this moment, so that they
-// can be told when the server stops. The zero value has none.
+// Sessions is the set of running sessions of a server, so that they can be
+// stopped. The zero value is empty.
 type Sessions[S comparable] struct {
 	mu      sync.Mutex
 	running map[S]struct{}
 	closing bool
 }
 
-// Enter adds a session; false means that the server is stopping and it must
-// not begin.
+// Enter adds a session; false means that the server is stopping and the session
+// must not begin.
 func (x *Sessions[S]) Enter(s S) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -32,7 +32,7 @@ func (x *Sessions[S]) Leave(s S) {
 	delete(x.running, s)
 }
 
-// Shutdown calls stop for each session and lets no more in.
+// Shutdown calls stop for each session and admits no more.
 func (x *Sessions[S]) Shutdown(stop func(S)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -42,15 +42,14 @@ func (x *Sessions[S]) Shutdown(stop func(S)) {
 	}
 }
 
-// Tally counts the sessions of each account. Listeners that share one count
-// together, and a reload that hands it on goes on counting. The zero value has
-// counted none.
+// Tally counts the sessions of each account. Listeners may share one, and it may
+// be kept across a reload. The zero value has counted none.
 type Tally struct {
 	mu    sync.Mutex
 	count map[string]int
 }
 
-// Enter counts a session of an account; false means that it has most already.
+// Enter counts a session of an account; false means that there are most already.
 func (t *Tally) Enter(account string, most int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -64,7 +63,7 @@ func (t *Tally) Enter(account string, most int) bool {
 	return true
 }
 
-// Leave is the other end of Enter.
+// Leave undoes Enter.
 func (t *Tally) Leave(account string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

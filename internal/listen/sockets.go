@@ -13,10 +13,9 @@ import (
 	"time"
 )
 
-// Sockets are the listening sockets of the process: those that systemd handed
-// over and those opened here. A socket outlives the listener made of it, so
-// that a reload of the configuration loses no connection: the old listener and
-// the new one share what waits in the kernel.
+// Sockets are the listening sockets of the process: those that systemd passed and
+// those opened here. A socket outlives its listener, so that a reload loses no
+// connection: the old listener and the new one share the kernel's queue.
 type Sockets struct {
 	mu   sync.Mutex
 	open map[string]*socket
@@ -26,12 +25,12 @@ type socket struct {
 	file      *os.File
 	used      bool   // since the last Sweep
 	inherited bool   // systemd's; never closed by Sweep
-	path      string // of a Unix socket that we made
+	path      string // of a Unix socket opened here
 }
 
-// NewSockets takes over the sockets that systemd passes to this process
-// (sd_listen_fds(3)). It is to be called once, before anything else is opened;
-// the environment variables are removed.
+// NewSockets returns the sockets that systemd passed to this process
+// (sd_listen_fds(3)). It must be called once, before anything else is opened, and
+// removes the environment variables.
 func NewSockets() *Sockets {
 	s := &Sockets{open: make(map[string]*socket)}
 	pid, n, names := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS"), strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
@@ -54,7 +53,7 @@ func NewSockets() *Sockets {
 	return s
 }
 
-// inherit files a socket under its address and under its name.
+// inherit adds a socket under its address and under its name.
 func (s *Sockets) inherit(f *os.File, name string) {
 	l, err := net.FileListener(f)
 	if err != nil {
@@ -70,15 +69,15 @@ func (s *Sockets) inherit(f *os.File, name string) {
 	}
 }
 
-// Listen opens a socket for the listener called name: network is tcp, unix or
-// systemd, address then a host and port, a path, or the name of a socket unit
-// (FileDescriptorName=). A socket that is open already is used again.
+// Listen opens a socket for the listener called name. Network is tcp, unix or
+// systemd; address is a host and port, a path, or the name of a socket unit
+// (FileDescriptorName=). A socket that is already open is reused.
 func (s *Sockets) Listen(name, network, address string) (net.Listener, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := network + " " + address
 	if _, port, err := net.SplitHostPort(address); network == "tcp" && err == nil && port == "0" {
-		key = name + " " + key // any port: of one's own, but kept over a reload
+		key = name + " " + key // any port: one per listener, kept across a reload
 	}
 	if sock := s.open[key]; sock != nil {
 		sock.used = true
@@ -103,7 +102,7 @@ func (s *Sockets) Listen(name, network, address string) (net.Listener, error) {
 	return nil, fmt.Errorf("listen on %s: unknown network %q", address, network)
 }
 
-// keep holds a duplicate of the socket.
+// keep keeps a duplicate of the socket.
 func (s *Sockets) keep(key string, l net.Listener, path string) error {
 	f, err := l.(interface{ File() (*os.File, error) }).File()
 	if err != nil {
@@ -114,8 +113,8 @@ func (s *Sockets) keep(key string, l net.Listener, path string) error {
 	return nil
 }
 
-// listenUnix makes a socket at path. One that a dead process left behind is
-// replaced; a living one is not.
+// listenUnix opens a socket at path. It replaces one that a dead process has left,
+// but not one that is in use.
 func listenUnix(path string) (net.Listener, error) {
 	if fi, err := os.Lstat(path); err == nil && fi.Mode().Type() == os.ModeSocket {
 		c, err := net.DialTimeout("unix", path, time.Second)
@@ -134,7 +133,7 @@ func listenUnix(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.SetUnlinkOnClose(false) // Sockets does it, when no listener needs it any more
+	l.SetUnlinkOnClose(false) // Sockets removes it when no listener uses it
 	if err := os.Chmod(path, 0o660); err != nil {
 		l.Close()
 		return nil, err
@@ -142,8 +141,8 @@ func listenUnix(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// Sweep closes the sockets that nobody asked for since the last Sweep. It is
-// called after a new configuration has opened its own.
+// Sweep closes the sockets that Listen has not returned since the last Sweep. It
+// is called after a new configuration has opened its sockets.
 func (s *Sockets) Sweep() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -173,8 +172,8 @@ func (s *socket) close() {
 	}
 }
 
-// Notify tells systemd about the state of the service, "READY=1" and the like
-// (sd_notify(3)). Without systemd it does nothing.
+// Notify sends systemd the state of the service, such as "READY=1" (sd_notify(3)).
+// Without systemd it does nothing.
 func Notify(state string) error {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {

@@ -8,24 +8,23 @@ import (
 	"time"
 )
 
-// Profile says which TLS a listener speaks. The zero value is TLS 1.2 and
-// better with Go's safe suites.
+// Profile says which TLS versions and suites a listener accepts. The zero value
+// is TLS 1.2 and later with Go's safe suites.
 type Profile struct {
 	Min    uint16    // lowest version, 0 for TLS 1.2
 	Suites []uint16  // suites for TLS 1.2 and older; nil for the safe ones
-	Until  time.Time // from then on the zero profile applies; zero: no end
+	Until  time.Time // from then on the zero profile applies; zero: never
 }
 
-// ParseProfile reads a profile from its words: min is 1.0 to 1.3, suites are
-// the names of Go or the IANA, until is a day (2027-06-30) that is still
-// included. Empty words leave the safe default. A profile below it needs an
-// until, so that nobody forgets it for ever.
+// ParseProfile parses a profile: min is 1.0 to 1.3, suites are IANA names, until
+// is the last day (2027-06-30). Empty arguments leave the safe default. A profile
+// below it needs a last day, so that it is not forgotten.
 func ParseProfile(min string, suites []string, until string) (Profile, error) {
 	var p Profile
 	versions := map[string]uint16{"": 0, "1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
 	v, ok := versions[min]
 	if !ok {
-		return p, fmt.Errorf("unknown TLS version %q, want 1.0, 1.1, 1.2 or 1.3", min)
+		return p, fmt.Errorf("unknown TLS version %q; use 1.0, 1.1, 1.2 or 1.3", min)
 	}
 	p.Min = v
 	weak := v != 0 && v < tls.VersionTLS12
@@ -40,12 +39,12 @@ func ParseProfile(min string, suites []string, until string) (Profile, error) {
 	if until != "" {
 		day, err := time.ParseInLocation(time.DateOnly, until, time.Local)
 		if err != nil {
-			return p, fmt.Errorf("day %q is not of the form 2027-06-30", until)
+			return p, fmt.Errorf("%q is not a day such as 2027-06-30", until)
 		}
 		p.Until = day.AddDate(0, 0, 1)
 	}
 	if weak && p.Until.IsZero() {
-		return p, fmt.Errorf("TLS below the safe default needs a last day, tls_legacy_until")
+		return p, fmt.Errorf("TLS below the safe default needs a last day: set tls_legacy_until")
 	}
 	return p, nil
 }
@@ -64,18 +63,19 @@ func suite(name string) (id uint16, insecure, ok bool) {
 	return 0, false, false
 }
 
-// TLS is what a listener needs to speak it.
+// TLS is the TLS configuration of a listener.
 type TLS struct {
-	// Used counts handshakes that only the legacy profile allowed.
+	// Used counts handshakes that only the legacy profile permitted.
 	Used atomic.Int64
 
 	safe, profile *tls.Config
 	until         time.Time
 }
 
-// NewTLS makes the TLS of a listener. Session tickets are off: Outlook resumes
-// sessions in a way that crypto/tls refuses (golang/go#70232), and a key that
-// opens every recorded session is not worth a round trip of a mail connection.
+// NewTLS returns the TLS configuration of a listener. Session tickets are off:
+// Outlook resumes sessions in a way that crypto/tls refuses (golang/go#70232), and
+// a key that decrypts recorded sessions is too high a price for a saved round
+// trip.
 func NewTLS(certs *Certs, p Profile) *TLS {
 	safe := &tls.Config{
 		GetCertificate:         certs.Certificate,
@@ -96,8 +96,9 @@ func NewTLS(certs *Certs, p Profile) *TLS {
 	return t
 }
 
-// allSuites are those of a listener that asks for an old version and names
-// none: old clients know little but RSA key exchange with AES or 3DES.
+// allSuites returns the suites of a listener with an old minimum version and no
+// suites of its own: old clients support little but RSA key exchange with AES or
+// 3DES.
 func allSuites() []uint16 {
 	var ids []uint16
 	for _, s := range tls.CipherSuites() {
@@ -111,7 +112,7 @@ func allSuites() []uint16 {
 	return ids
 }
 
-// server is the configuration for a handshake at this time.
+// server returns the configuration for a handshake at this time.
 func (t *TLS) server(now time.Time) *tls.Config {
 	if !t.until.IsZero() && !now.Before(t.until) {
 		return t.safe
@@ -119,7 +120,7 @@ func (t *TLS) server(now time.Time) *tls.Config {
 	return t.profile
 }
 
-// legacy reports TLS that the safe default would not have agreed to.
+// legacy reports whether the safe default would have refused a connection.
 func legacy(s tls.ConnectionState) bool {
 	if s.Version < tls.VersionTLS12 {
 		return true

@@ -2,17 +2,17 @@ package spool
 
 import "sync"
 
-// pieceSize is the size of the pieces behind the first one.
+// pieceSize is the size of all pieces but the first.
 const pieceSize = 256 << 10
 
-// Memory of spools is used again: a message of 100 KiB would otherwise leave
-// more garbage than everything else in its life.
+// Memory of spools is reused: a message of 100 KiB would otherwise leave more
+// garbage than everything else about it.
 var (
 	classes = [...]int{4 << 10, 32 << 10, pieceSize, inOnePiece}
 	blocks  [len(classes)]sync.Pool
 )
 
-// takeBlock gives an empty block with room for n octets, at most inOnePiece.
+// takeBlock returns an empty block with room for n octets, at most inOnePiece.
 func takeBlock(n int) []byte {
 	for i, size := range classes {
 		if n > size {
@@ -26,7 +26,8 @@ func takeBlock(n int) []byte {
 	return make([]byte, 0, n)
 }
 
-// giveBlock takes a block back. Nobody may hold a part of it.
+// giveBlock makes a block available for reuse. The caller must not use it any
+// more.
 func giveBlock(b []byte) {
 	for i, size := range classes {
 		if cap(b) == size {

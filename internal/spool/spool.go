@@ -1,9 +1,9 @@
-// Package spool keeps what comes in from a network until it is known what
-// becomes of it: small things in memory, large ones in a file, and no more
-// memory in all than a budget allows.
+// Package spool holds messages while they are received and handed over: small
+// ones in memory, large ones in a file, with a common budget of memory.
 //
-// Nothing here is durable. What a crash leaves in the folder is removed at the
-// next start: nobody was told yet that it had been taken.
+// Nothing here is durable, and need not be: a message is acknowledged only after
+// a hop has stored it. The next start removes what a crash has left. Start
+// reading with Dir.New and Spool.Write.
 package spool
 
 import (
@@ -22,29 +22,29 @@ import (
 // The defaults of a Dir.
 const (
 	DefaultBudget = 64 << 20 // octets in memory, over all spools
-	inMemory      = 8 << 20  // octets in memory, of one spool
-	inOnePiece    = 1 << 20  // of them, in one piece
+	inMemory      = 8 << 20  // octets of one spool in memory
+	inOnePiece    = 1 << 20  // of these, octets in one piece
 )
 
-// ErrFull is returned when the disk is about to be full.
+// ErrFull is returned when there is too little free space on the disk.
 var ErrFull = errors.New("not enough space for the spool")
 
 const prefix = "spool-"
 
-// Dir is a folder of spools with their common budget.
+// Dir is a folder of spools that share a budget of memory.
 type Dir struct {
 	path   string
 	budget int64
 	used   atomic.Int64 // memory
 
 	mu   sync.Mutex
-	free uint64 // octets on the disk when it was last looked at
+	free uint64 // octets on the disk at the last check
 	low  bool
 	at   time.Time
 }
 
-// Open makes the folder and removes what a crash has left in it. A budget of 0
-// is the default.
+// Open creates the folder if necessary, and removes what a crash has left in it.
+// A budget of 0 means DefaultBudget.
 func Open(path string, budget int64) (*Dir, error) {
 	if budget <= 0 {
 		budget = DefaultBudget
@@ -66,14 +66,14 @@ func Open(path string, budget int64) (*Dir, error) {
 	return &Dir{path: path, budget: budget}, nil
 }
 
-// Used is the memory that spools hold at this moment.
+// Used returns the octets of memory that spools hold.
 func (d *Dir) Used() int64 { return d.used.Load() }
 
-// reserve is what stays free on the disk for everything else.
+// reserve is the space that spools leave free on the disk.
 const reserve = 32 << 20
 
-// Room reports whether n more octets may be taken. The disk is asked once a
-// second at most.
+// Room returns ErrFull unless there is space for n more octets. It checks the disk
+// at most once a second.
 func (d *Dir) Room(n int64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -92,34 +92,34 @@ func (d *Dir) Room(n int64) error {
 	return nil
 }
 
-// New starts a spool for about size octets, 0 if that is not known.
+// New returns an empty spool for about size octets; 0 means unknown.
 func (d *Dir) New(size int64) *Spool {
 	s := &Spool{dir: d}
 	if size > 0 {
 		s.hint = min(size, inOnePiece)
 	}
 	if s.limit = inMemory; size > inMemory {
-		s.limit = inOnePiece // it will be in a file anyway
+		s.limit = inOnePiece // it will end up in a file
 	}
 	return s
 }
 
-// Spool is written once, then read by as many as want to.
+// Spool is written once and then read, by several readers at once if necessary.
 type Spool struct {
 	dir   *Dir
 	hint  int64
 	limit int64    // in memory
 	mem   []byte   // the first octets
-	more  [][]byte // pieces of pieceSize behind them, the last one not full
-	paid  int64    // of the budget
+	more  [][]byte // the following octets, in pieces of pieceSize
+	paid  int64    // share of the budget
 	file  *os.File
 	size  int64
-	buf   []byte // for the file, so that small writes do not become system calls
+	buf   []byte // for the file: collects small writes
 }
 
 const fileBuffer = 64 << 10
 
-// Write adds to the spool.
+// Write appends to the spool.
 func (s *Spool) Write(p []byte) (int, error) {
 	if s.file == nil && !s.keep(p) {
 		if err := s.spill(); err != nil {
@@ -142,8 +142,8 @@ func (s *Spool) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// keep adds p in memory; false means that nothing was kept and that everything
-// has to go to a file.
+// keep appends p in memory; false means that nothing was appended and that
+// everything has to move to a file.
 func (s *Spool) keep(p []byte) bool {
 	if len(s.more) == 0 && s.grow(len(p)) {
 		s.mem = append(s.mem, p...)
@@ -167,7 +167,7 @@ func (s *Spool) keep(p []byte) bool {
 	return true
 }
 
-// grow makes room in one piece for n more octets, if that is possible.
+// grow makes room for n more octets in the first piece, if possible.
 func (s *Spool) grow(n int) bool {
 	need := int64(len(s.mem) + n)
 	if need <= int64(cap(s.mem)) {
@@ -187,7 +187,7 @@ func (s *Spool) grow(n int) bool {
 	return true
 }
 
-// pay takes n octets from the budget, if they are there.
+// pay takes n octets from the budget, if that many are left.
 func (s *Spool) pay(n int64) bool {
 	if s.dir.used.Add(n) > s.dir.budget {
 		s.dir.used.Add(-n)
@@ -197,7 +197,7 @@ func (s *Spool) pay(n int64) bool {
 	return true
 }
 
-// spill moves what there is to a file.
+// spill moves the contents to a file.
 func (s *Spool) spill() error {
 	f, err := os.CreateTemp(s.dir.path, prefix)
 	if err != nil {
@@ -214,7 +214,7 @@ func (s *Spool) spill() error {
 	return nil
 }
 
-// copyMemory writes what is in memory, from off on.
+// copyMemory writes the octets in memory, from off on.
 func (s *Spool) copyMemory(w io.Writer, off int64) (written int64, err error) {
 	for i := -1; i < len(s.more); i++ {
 		piece := s.mem
@@ -232,7 +232,7 @@ func (s *Spool) copyMemory(w io.Writer, off int64) (written int64, err error) {
 	return written, nil
 }
 
-// giveBack lets others have the memory.
+// giveBack releases the memory and its share of the budget.
 func (s *Spool) giveBack() {
 	s.dir.used.Add(-s.paid)
 	giveBlock(s.mem)
@@ -251,7 +251,7 @@ func (s *Spool) flush() error {
 	return err
 }
 
-// Done ends the writing.
+// Done ends the writing; then the spool can be read.
 func (s *Spool) Done() error {
 	if s.file == nil {
 		return nil
@@ -264,13 +264,13 @@ func (s *Spool) Done() error {
 	return nil
 }
 
-// Bytes is the content if it is in memory and in one piece.
+// Bytes returns the contents if they are in memory and in one piece.
 func (s *Spool) Bytes() (b []byte, ok bool) { return s.mem, s.file == nil && len(s.more) == 0 }
 
-// Size is the number of octets written.
+// Size returns the number of octets written.
 func (s *Spool) Size() int64 { return s.size }
 
-// ReadAt reads after Done.
+// ReadAt implements io.ReaderAt. It may be called after Done.
 func (s *Spool) ReadAt(p []byte, off int64) (int, error) {
 	if s.file != nil {
 		return s.file.ReadAt(p, off)
@@ -292,8 +292,8 @@ func (s *Spool) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// CopyTo writes all octets from off on. The file is opened anew, so that the
-// system can copy it by itself and other readers keep their places.
+// CopyTo writes all octets from off on. It opens the file again, so that the
+// kernel can copy it and other readers are not disturbed.
 func (s *Spool) CopyTo(w io.Writer, off int64) (int64, error) {
 	if s.file == nil {
 		return s.copyMemory(w, off)
@@ -309,7 +309,7 @@ func (s *Spool) CopyTo(w io.Writer, off int64) (int64, error) {
 	return io.Copy(w, f)
 }
 
-// Close gives memory and file back: no reader may still hold what Bytes gave.
+// Close releases memory and file. What Bytes returned must not be used after it.
 // It may be called more than once.
 func (s *Spool) Close() error {
 	s.giveBack()
