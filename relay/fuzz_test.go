@@ -15,7 +15,7 @@ import (
 	"hoplite/relay/wire"
 )
 
-// script is a connection whose client says everything at once.
+// script is a connection whose client sends everything at once.
 type script struct {
 	net.Conn
 	in   *bytes.Reader
@@ -30,8 +30,8 @@ func (s *script) Close() error {
 	return nil
 }
 
-// Whatever a client says, nothing panics, nothing is kept open or spooled, and
-// no bare CR, LF or NUL gets behind the door.
+// Whatever a client sends, nothing panics, no handoff stays open, nothing stays
+// spooled, and no bare CR, LF or NUL reaches a hop.
 func FuzzSession(f *testing.F) {
 	begin := "EHLO x\r\nMAIL FROM:<a@b.example> SIZE=10 BODY=8BITMIME\r\nRCPT TO:<ann@example.org>\r\nRCPT TO:<list@example.org>\r\n"
 	for _, s := range []string{
@@ -53,7 +53,7 @@ func FuzzSession(f *testing.F) {
 		if lmtp {
 			protocol = "lmtp"
 		}
-		d := fuzzDoor(t, protocol)
+		d := fuzzServer(t, protocol)
 		near, far := net.Pipe()
 		far.Close()
 		s := &script{Conn: near, in: bytes.NewReader(in), over: make(chan struct{})}
@@ -88,9 +88,9 @@ func FuzzSession(f *testing.F) {
 	})
 }
 
-// fuzzDoor is a door without a socket. Logins are left out: hashing costs more
-// than all the rest.
-func fuzzDoor(t *testing.T, protocol string) *door {
+// fuzzServer returns a server without a socket. It has no logins: hashing
+// passwords would cost more than everything else.
+func fuzzServer(t *testing.T, protocol string) *testServer {
 	t.Helper()
 	return parts(t, protocol, func(c *Config, e *Env) { e.Login, c.MaxSize = nil, 10000 })
 }

@@ -24,9 +24,9 @@ import (
 	"hoplite/mail"
 )
 
-// hop is a next hop that keeps what it gets and answers by the local part:
-// "no" and "late" are refused at RCPT, "full", "never" and "closing" after the
-// message.
+// hop is a next hop that records what it is given. Its replies depend on the
+// local part: "no" and "late" are refused at RCPT, "full", "never" and "closing"
+// after the message.
 type hop struct {
 	mu      sync.Mutex
 	got     []sent
@@ -118,8 +118,8 @@ func (h *handoff) Close() error {
 	return nil
 }
 
-// door is a running server.
-type door struct {
+// testServer is a running server, its hops, log and history.
+type testServer struct {
 	*Server
 	addr    string
 	boxes   *hop
@@ -130,45 +130,45 @@ type door struct {
 	lines   strings.Builder
 }
 
-func (d *door) Write(p []byte) (int, error) {
+func (d *testServer) Write(p []byte) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.lines.Write(p)
 }
 
-func (d *door) log() string {
+func (d *testServer) log() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.lines.String()
 }
 
-func (d *door) records() []history.Record {
+func (d *testServer) records() []history.Record {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return append([]history.Record(nil), d.history...)
 }
 
-// open starts a door on a free port. Change may alter its block and Env.
-func open(t testing.TB, protocol string, change func(*Config, *Env)) *door {
+// open starts a server on a free port. Change may alter its block and Env.
+func open(t testing.TB, protocol string, change func(*Config, *Env)) *testServer {
 	t.Helper()
 	d := parts(t, protocol, change)
 	d.run(t, t.TempDir())
 	return d
 }
 
-// account has its keys made once: that is slow on purpose.
+// account is made once, as deriving its keys is slow on purpose.
 var account = sync.OnceValues(func() (users.Account, error) {
 	a := users.Account{Name: "ann@example.org"}
 	err := a.SetPassword("", "secret")
 	return a, err
 })
 
-// parts makes a door without a socket.
-func parts(t testing.TB, protocol string, change func(*Config, *Env)) *door {
+// parts returns a server without a socket.
+func parts(t testing.TB, protocol string, change func(*Config, *Env)) *testServer {
 	t.Helper()
 	cfg := &Config{Name: "inbound", Chain: "inbound"}
 	conf.Defaults(cfg)
-	d := &door{boxes: &hop{}, out: &hop{}}
+	d := &testServer{boxes: &hop{}, out: &hop{}}
 	dir := t.TempDir()
 	box, err := spool.Open(dir+"/spool", 0)
 	if err != nil {
@@ -214,7 +214,7 @@ func parts(t testing.TB, protocol string, change func(*Config, *Env)) *door {
 	return d
 }
 
-func (d *door) run(t testing.TB, dir string) {
+func (d *testServer) run(t testing.TB, dir string) {
 	t.Helper()
 	pair, err := listen.SelfSigned(dir+"/tls", "mail.example.org")
 	if err != nil {
@@ -254,17 +254,17 @@ func (d *door) run(t testing.TB, dir string) {
 	})
 }
 
-// chainOf makes a chain of filters.
+// chainOf returns a chain of filters.
 func chainOf(f ...filters.Entry) *filters.Chain { return &filters.Chain{Name: "inbound", Entries: f} }
 
-// client speaks to a door.
+// client is a client of a testServer.
 type client struct {
 	net.Conn
 	r *bufio.Reader
 	t testing.TB
 }
 
-func (d *door) dial(t testing.TB) *client {
+func (d *testServer) dial(t testing.TB) *client {
 	t.Helper()
 	c, err := net.Dial("tcp", d.addr)
 	if err != nil {
@@ -281,8 +281,8 @@ func wrap(t testing.TB, c net.Conn) *client {
 	return &client{Conn: c, r: bufio.NewReader(c), t: t}
 }
 
-// hello is dial and the greeting of the door's protocol.
-func (d *door) hello(t testing.TB) *client {
+// hello connects and sends EHLO or LHLO.
+func (d *testServer) hello(t testing.TB) *client {
 	t.Helper()
 	c := d.dial(t)
 	if d.lmtp {
@@ -332,15 +332,15 @@ func (c *client) say(line, prefix string) string {
 	return got
 }
 
-// settle waits until the server has done what it leaves until its reply is out:
-// before it reads another command.
+// settle waits until the server has done the work that it postpones until after
+// its reply: it finishes that before it reads another command.
 func (c *client) settle() {
 	io.WriteString(c, "NOOP\r\n")
 	c.reply()
 }
 
-// send sends a message to some recipients, all of which are taken. When it
-// returns, log and history have been told.
+// send sends a message to recipients that are all accepted. When it returns, log
+// and history are complete.
 func (c *client) send(body, want string, to ...string) string {
 	c.t.Helper()
 	c.say("MAIL FROM:<sender@example.net>", "250")

@@ -7,7 +7,7 @@ import (
 	"hoplite/mail"
 )
 
-// outcomesOf makes outcomes of reply codes.
+// outcomesOf returns outcomes with these reply codes.
 func outcomesOf(codes ...int) []mail.Outcome {
 	var out []mail.Outcome
 	for i, code := range codes {

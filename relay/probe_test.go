@@ -14,14 +14,14 @@ import (
 	"hoplite/filters"
 )
 
-// bareOctets tells whether s holds NUL, or a CR or LF that is not CRLF.
+// bareOctets reports whether s holds NUL, or a CR or LF that is not CRLF.
 func bareOctets(s string) bool {
 	return strings.ContainsAny(strings.ReplaceAll(s, "\r\n", ""), "\r\n\x00")
 }
 
-// Whatever stands around a dot, in one write or with a pause in the middle: one
-// message or none, never a second one, and no bare CR or LF behind us (SMTP
-// smuggling, CVE-2023-51764 to 51766; outbound, CVE-2026-33604).
+// Whatever surrounds a dot, in one write or with a pause in the middle, there is
+// one message or none, never a second one, and no bare CR or LF reaches a hop
+// (SMTP smuggling, CVE-2023-51764 to 51766; outbound, CVE-2026-33604).
 func TestSmuggling(t *testing.T) {
 	before := []string{"\n", "\r", "\r\n", "\r\r\n", "\r\x00\n", "\r\n\x00", "\n\r"}
 	after := []string{"\n", "\r", "\r\n", "\r\r\n", "\r\x00\n", "\x00\r\n", "\n\r", " \r\n", "\r \n", "\x0b\r\n", "\xc2\x85"}
@@ -40,7 +40,7 @@ func TestSmuggling(t *testing.T) {
 	}
 }
 
-func smuggle(t *testing.T, d *door, c *client, before, after string, pause bool) {
+func smuggle(t *testing.T, d *testServer, c *client, before, after string, pause bool) {
 	t.Helper()
 	if strings.HasSuffix(before, "\r\n") && strings.HasPrefix(after, "\r\n") {
 		return // that is the end of a message
@@ -74,7 +74,7 @@ func smuggle(t *testing.T, d *door, c *client, before, after string, pause bool)
 	}
 }
 
-// The order of replies stays when commands come in one batch.
+// Pipelined commands are answered in their order.
 func TestPipelining(t *testing.T) {
 	d := open(t, "smtp", nil)
 	for name, tt := range map[string]struct {
@@ -105,7 +105,7 @@ func TestPipelining(t *testing.T) {
 	}
 }
 
-// Long input ends in a refusal, and other sessions do not notice.
+// Long input is refused, and other sessions are not affected.
 func TestLongInput(t *testing.T) {
 	d := open(t, "smtp", nil)
 	other := d.hello(t)
@@ -133,8 +133,8 @@ func TestLongInput(t *testing.T) {
 	other.say("NOOP", "250")
 }
 
-// All mail that is there to be signed goes through without a changed octet
-// below our fields.
+// The messages of the repository's corpus pass without a changed octet below our
+// fields.
 func TestCorpusIsLeftAlone(t *testing.T) {
 	d := open(t, "smtp", func(c *Config, e *Env) {
 		c.MaxSize = 0
@@ -190,8 +190,8 @@ func TestCorpusIsLeftAlone(t *testing.T) {
 	}
 }
 
-// XCLIENT changes who the client is for routes and Received, and gives nothing
-// by itself.
+// XCLIENT changes the client that routes and Received see, and grants nothing by
+// itself.
 func TestXClient(t *testing.T) {
 	d := open(t, "smtp", func(c *Config, _ *Env) {
 		c.XclientFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
@@ -209,7 +209,7 @@ func TestXClient(t *testing.T) {
 	}
 }
 
-// A client that goes away in the middle leaves nothing behind.
+// A client that disconnects during a message leaves nothing behind.
 func TestGoneInTheMiddle(t *testing.T) {
 	d := open(t, "smtp", nil)
 	for _, in := range []string{

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// A real load balancer tells us its client, in both versions of the protocol.
+// A real load balancer passes on the client, in both versions of the protocol.
 func TestInteropHAProxy(t *testing.T) {
 	path, err := exec.LookPath("haproxy")
 	if err != nil {
@@ -24,7 +24,7 @@ func TestInteropHAProxy(t *testing.T) {
 			front := freePort(t)
 			file := filepath.Join(t.TempDir(), "haproxy.cfg")
 			text := fmt.Sprintf("defaults\n  mode tcp\n  timeout connect 20s\n  timeout client 60s\n  timeout server 60s\n"+
-				"listen front\n  bind %s\n  server door %s %s\n", front, d.addr, how)
+				"listen front\n  bind %s\n  server testServer %s %s\n", front, d.addr, how)
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -44,8 +44,8 @@ func TestInteropHAProxy(t *testing.T) {
 	}
 }
 
-// through sends a message from 127.0.0.9 by way of front.
-func through(t *testing.T, d *door, front string) {
+// through sends a message from 127.0.0.9 through front.
+func through(t *testing.T, d *testServer, front string) {
 	t.Helper()
 	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}}
 	var conn net.Conn

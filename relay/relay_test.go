@@ -195,7 +195,7 @@ func TestLMTP(t *testing.T) {
 	c.say("NOOP", "250")
 }
 
-// In LMTP too, those that one address led to share a reply.
+// In LMTP, too, the recipients that one address resolves to share a reply.
 func TestLMTPList(t *testing.T) {
 	later := &hop{waiting: true}
 	d := open(t, "lmtp", func(_ *Config, e *Env) { e.Later = func(string) mail.Hop { return later } })
@@ -211,7 +211,7 @@ func TestLMTPList(t *testing.T) {
 	}
 }
 
-// One SMTP reply for several outcomes.
+// Several outcomes make one SMTP reply.
 func TestFold(t *testing.T) {
 	later := &hop{waiting: true}
 	var bounced []mail.Outcome
@@ -254,7 +254,7 @@ func TestFold(t *testing.T) {
 	}
 }
 
-// judge is a filter that does what it is told.
+// judge is a filter with a fixed verdict.
 type judge struct{ verdict filters.Verdict }
 
 func (j judge) AtData(context.Context, *mail.Transaction, *mail.Message) (filters.Verdict, error) {
@@ -424,7 +424,7 @@ func TestForgedResultsAreRemoved(t *testing.T) {
 	}
 }
 
-// What MAIL and RCPT said reaches the hop.
+// The parameters of MAIL and RCPT reach the hop.
 func TestEnvelope(t *testing.T) {
 	d := open(t, "smtp", nil)
 	c := d.hello(t)
@@ -467,7 +467,7 @@ func TestRouteThatReplies(t *testing.T) {
 	}
 }
 
-// However long a hop talks, the id is at the end.
+// However long the reply of a hop is, it ends in the id.
 func TestLongReply(t *testing.T) {
 	d := open(t, "smtp", func(_ *Config, e *Env) {
 		v := filters.Rejected(554, "5.7.1", "first line\n%s", strings.Repeat("long ", 500))
@@ -516,8 +516,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// The reply does not wait for log and history, and those are told even when the
-// client is gone by then.
+// The reply does not wait for log and history, and these are written even if the
+// client has disconnected.
 func TestReplyBeforeHistory(t *testing.T) {
 	told, slow := make(chan string), make(chan bool)
 	d := open(t, "smtp", func(_ *Config, e *Env) {
@@ -543,8 +543,8 @@ func TestReplyBeforeHistory(t *testing.T) {
 	}
 }
 
-// A filter that changes the recipients leaves no RCPT of LMTP without a reply
-// of its own: the mail of the second one would be lost.
+// After a filter has changed the recipients, LMTP still sends the real reply for
+// each RCPT: with a 250 for the second one its mail would be lost.
 func TestLMTPChangedRecipients(t *testing.T) {
 	d := open(t, "lmtp", func(_ *Config, e *Env) {
 		e.Chain.Filters = chainOf(filters.Entry{Name: "judge", Filter: judge{filters.Verdict{
@@ -561,7 +561,7 @@ func TestLMTPChangedRecipients(t *testing.T) {
 	c.say("NOOP", "250")
 }
 
-// What a client sends stays below our fields and continues none of them.
+// The octets of a client stay below our fields and do not continue them.
 func TestFirstLineContinuesNothing(t *testing.T) {
 	for name, tt := range map[string]struct{ in, below string }{
 		"white space":    {"\t; dkim=pass header.d=bank.example\r\nFrom: a@b.example\r\n\r\nhi\r\n", "\r\n\t; dkim=pass header.d=bank.example\r\nFrom: a@b.example\r\n\r\nhi\r\n"},
@@ -586,8 +586,8 @@ func TestFirstLineContinuesNothing(t *testing.T) {
 	}
 }
 
-// A message that has passed 100 servers is in a loop, whether or not a filter
-// looks for loops; a filter "hops" has its own limit.
+// A message that has passed more than 100 servers is refused, even without a
+// filter "hops", which has its own limit.
 func TestTooManyHops(t *testing.T) {
 	received := "Received: from a.example by b.example; Thu, 1 Jan 2026 00:00:00 +0000\r\n"
 	for name, tt := range map[string]struct {

@@ -10,7 +10,7 @@ import (
 	"hoplite/mail/alias"
 )
 
-// book resolves addresses from a table; what is not in it stays as it is.
+// book resolves addresses from a table; others resolve to themselves.
 type book map[string]alias.Resolved
 
 func (b book) Resolve(addr string) (alias.Resolved, error) {
@@ -78,8 +78,8 @@ func TestRouterWay(t *testing.T) {
 	}
 }
 
-// Outcomes come in the order of the recipients, one for each, even where a hop
-// returns too few of them.
+// Outcomes are in the order of the recipients, one for each, even if a hop
+// returns too few.
 func TestRouterSend(t *testing.T) {
 	r, boxes, _ := testRouter()
 	h, err := r.Open(context.Background(), mail.NewTransaction(mail.Client{}, ""))

@@ -38,7 +38,7 @@ func TestWhoseSender(t *testing.T) {
 	}
 }
 
-// A login may send a whole rate at once, and then as fast as it is refilled.
+// A login may use its whole rate at once, and more as the bucket is refilled.
 func TestSenderRate(t *testing.T) {
 	s := newSenders(&Config{listenAccess: listenAccess{Senders: "any", LoginRate: conf.Rate{Count: 3, Per: time.Hour}}}, nil)
 	now := time.Now()

@@ -14,9 +14,8 @@ import (
 	"hoplite/internal/listen"
 )
 
-// Clients that hold connections and say next to nothing do not keep honest ones
-// from being served. HOPLITE_SLOW=5000 makes it a crowd; 20,000 descriptors are
-// needed for that.
+// Clients that hold connections and send almost nothing do not keep others from
+// being served. HOPLITE_SLOW sets their number; 5000 need 20,000 descriptors.
 func TestSlowClients(t *testing.T) {
 	n := 200
 	if v, err := strconv.Atoi(os.Getenv("HOPLITE_SLOW")); err == nil {
@@ -55,7 +54,7 @@ func TestSlowClients(t *testing.T) {
 	t.Logf("beside %d slow clients: worst of 10 honest ones %s", n, worst)
 }
 
-// drip says an octet on some of the connections now and then.
+// drip sends an octet on some of the connections from time to time.
 func drip(ctx context.Context, conns []net.Conn) {
 	for i := 0; ctx.Err() == nil; i++ {
 		if c := conns[i%len(conns)]; i%6 == 5 {
@@ -65,7 +64,7 @@ func drip(ctx context.Context, conns []net.Conn) {
 	}
 }
 
-// The door's limits speak SMTP.
+// A client over a limit of connections gets an SMTP reply.
 func TestTurnedAway(t *testing.T) {
 	d := open(t, "smtp", func(c *Config, _ *Env) { c.MaxConnections = 1 })
 	d.hello(t)

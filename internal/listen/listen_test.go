@@ -22,7 +22,7 @@ import (
 
 func text(r Reason) string { return "421 " + string(r) + "\r\n" }
 
-// start runs a listener whose door says "hello ADDRESS" and then echoes.
+// start runs a listener with a server that sends "hello ADDRESS" and then echoes.
 func start(t *testing.T, opts Options) *Listener {
 	t.Helper()
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
@@ -66,7 +66,7 @@ func dial(t *testing.T, l *Listener) net.Conn {
 	return c
 }
 
-// line reads one line; a connection that is closed or reset gives none.
+// line reads one line; it returns "" for a connection that is closed or reset.
 func line(t *testing.T, c net.Conn) string {
 	t.Helper()
 	s, err := bufio.NewReader(c).ReadString('\n')
@@ -168,7 +168,7 @@ func TestProxyFrom(t *testing.T) {
 	c := dial(t, l)
 	io.WriteString(c, "PROXY TCP4 192.0.2.1 203.0.113.1 4711 25\r\n")
 	if got := line(t, c); got != "" {
-		t.Fatalf("a stranger was believed: %q", got)
+		t.Fatalf("the header of a client outside proxy_from was accepted: %q", got)
 	}
 }
 
@@ -201,8 +201,8 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// Without descriptors one client after the other hears a refusal, and when
-// there are some again, all goes on.
+// Without free descriptors one client after the other is refused; when there are
+// some again, clients are served.
 func TestNoFiles(t *testing.T) {
 	var old syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
@@ -210,7 +210,7 @@ func TestNoFiles(t *testing.T) {
 	}
 	l := start(t, Options{Refuse: text})
 	line(t, dial(t, l))
-	// Reserve the client's descriptor, then leave none.
+	// Reserve the client's descriptor, then use up all others.
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -274,7 +274,7 @@ func TestImplicit(t *testing.T) {
 	if got := line(t, c); got != "hello 127.0.0.1" {
 		t.Fatal(got)
 	}
-	// One that speaks no TLS ends only itself.
+	// A client without TLS ends only its own connection.
 	bad := dial(t, l)
 	io.WriteString(bad, "EHLO x\r\n")
 	io.Copy(io.Discard, bad)
@@ -317,7 +317,7 @@ func TestLegacy(t *testing.T) {
 	if n := tl.Used.Load(); n != 1 {
 		t.Fatalf("legacy use counted %d times", n)
 	}
-	// After its last day the profile is over.
+	// After its last day the profile no longer applies.
 	profile.Until = time.Now().Add(-time.Hour)
 	over := start(t, Options{TLS: NewTLS(certs, profile), Implicit: true})
 	if err := tls.Client(dial(t, over), old).Handshake(); err == nil {
@@ -475,7 +475,7 @@ func TestUnixSocket(t *testing.T) {
 	if _, err := os.Stat(path); err == nil {
 		t.Error("socket file left behind")
 	}
-	// What a killed process leaves behind does not stop the next start.
+	// A socket left by a killed process does not prevent the next start.
 	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
@@ -536,7 +536,7 @@ func TestNotify(t *testing.T) {
 	}
 }
 
-// Work for a client that has hung up is ended; for one that waits it goes on.
+// Work is cancelled for a client that has hung up, and continues for one that waits.
 func TestWatched(t *testing.T) {
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

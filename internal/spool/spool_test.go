@@ -105,8 +105,8 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// A large message needs no more memory than what may lie in memory, and hardly
-// any when its size was announced.
+// A large message needs no more memory than a spool may keep, and hardly any if
+// its size was announced.
 func TestMemory(t *testing.T) {
 	for name, tt := range map[string]struct{ hint, most int64 }{
 		"announced":     {64 << 20, 4 << 20},

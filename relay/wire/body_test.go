@@ -13,7 +13,7 @@ import (
 	"hoplite/internal/listen"
 )
 
-// decode runs the dot decoder and the line check over in, cut in pieces.
+// decode passes in, cut into pieces, through the dot decoder and the line checks.
 func decode(in string, piece int, fix bool, max int64) (out string, body Body, rest string, err error) {
 	var w bytes.Buffer
 	l := &lines{w: &w, fix: fix, max: max}
@@ -100,7 +100,7 @@ func TestBodyFacts(t *testing.T) {
 	}
 }
 
-// The exact limit passes, an octet more does not.
+// A message of exactly the limit is accepted, one octet more is not.
 func TestSizeLimit(t *testing.T) {
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -242,7 +242,7 @@ func TestCutData(t *testing.T) {
 	}
 }
 
-// script is a connection whose client says everything at once, in pieces.
+// script is a connection whose client sends its whole input, in pieces.
 type script struct {
 	net.Conn
 	in    []byte
@@ -263,7 +263,7 @@ func (s *script) Read(p []byte) (int, error) {
 func (s *script) Write(p []byte) (int, error) { return s.out.Write(p) }
 func (s *script) Close() error                { close(s.done); return nil }
 
-// run plays a script against a fresh server and tells all that it did.
+// run sends in to a new server and returns everything that the server did.
 func run(t testing.TB, in []byte, o Options, piece func() int) string {
 	near, far := net.Pipe()
 	far.Close()
@@ -278,7 +278,7 @@ func run(t testing.TB, in []byte, o Options, piece func() int) string {
 	return fmt.Sprintf("%s\n%q\n%v\n%v", s.out.String(), srv.store.mail, srv.store.body, srv.store.errs)
 }
 
-// However the octets are cut, the same happens.
+// The result does not depend on how the octets are cut into segments.
 func FuzzSegments(f *testing.F) {
 	hello := "EHLO x\r\n"
 	trans := "MAIL FROM:<a@b.c> SIZE=10\r\nRCPT TO:<b@c.d>\r\n"
@@ -315,7 +315,7 @@ func FuzzSegments(f *testing.F) {
 	})
 }
 
-// Which defect is reported does not depend on how the message is cut.
+// The reported defect does not depend on how the message is cut into segments.
 func TestDefectsInPieces(t *testing.T) {
 	long := strings.Repeat("0123456789", 10) + "\r\n"
 	for name, tt := range map[string]struct {

@@ -20,7 +20,7 @@ import (
 	"hoplite/mail"
 )
 
-// store is what the test's server received.
+// store holds what the server has received.
 type store struct {
 	mu   sync.Mutex
 	mail []string
@@ -34,7 +34,7 @@ func (s *store) all() []string {
 	return append([]string(nil), s.mail...)
 }
 
-// session is the least that can stand on a wire conn.
+// session is a minimal session on a Conn.
 type session struct {
 	conn  *Conn
 	store *store
@@ -112,7 +112,7 @@ func (s *session) Auth(string) (sasl.Server, error) {
 	}), nil
 }
 
-// server is a listener with go-smtp on wire conns.
+// server is a listener that serves Conns with go-smtp.
 type server struct {
 	l     *listen.Listener
 	store *store
@@ -121,7 +121,7 @@ type server struct {
 	conns []*Conn
 }
 
-// wait waits for the library to be done with all connections.
+// wait waits until the library serves no connection.
 func (s *server) wait(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -135,7 +135,7 @@ func everything(*Conn) Offer {
 	return Offer{EightBit: true, UTF8: true, DSN: true, Chunking: true, Binary: true, RequireTLS: true, DeliverBy: true, Priority: true, Auth: []string{"PLAIN"}}
 }
 
-// goSMTP makes a go-smtp server for o.
+// goSMTP returns a go-smtp server for o.
 func goSMTP(o Options, st *store, max int64) *smtp.Server {
 	srv := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 		conn := ConnOf(c.Conn())
@@ -208,7 +208,7 @@ func serve(t testing.TB, socket net.Listener, o Options, lo listen.Options, max 
 	return s
 }
 
-// client is a raw client.
+// client is a client that sends raw lines.
 type client struct {
 	net.Conn
 	t   testing.TB
@@ -226,7 +226,8 @@ func (s *server) dial(t testing.TB) *client {
 	return &client{Conn: c, t: t}
 }
 
-// reply reads one reply, its lines parted by |; a closed connection gives "".
+// reply reads one reply and joins its lines with |; it returns "" for a closed
+// connection.
 func (c *client) reply() string {
 	c.t.Helper()
 	var all []string
@@ -263,7 +264,7 @@ func (c *client) send(s string) {
 	}
 }
 
-// want reads one reply that begins with prefix.
+// want reads one reply, which must begin with prefix.
 func (c *client) want(prefix string) string {
 	c.t.Helper()
 	got := c.reply()
@@ -273,7 +274,7 @@ func (c *client) want(prefix string) string {
 	return got
 }
 
-// say sends a line and reads its reply.
+// say sends a line and checks its reply.
 func (c *client) say(line, prefix string) string {
 	c.t.Helper()
 	c.send(line + "\r\n")
@@ -284,7 +285,7 @@ func (c *client) say(line, prefix string) string {
 	return got
 }
 
-// hello reads the greeting and says EHLO.
+// hello reads the greeting and sends EHLO.
 func (c *client) hello() {
 	c.t.Helper()
 	c.want("220 mail.example.org ESMTP")

@@ -10,7 +10,7 @@ import (
 	"hoplite/internal/listen"
 )
 
-// Each command in each stage of a session, and the code of its reply.
+// inEachStage has the code of the reply to each command in each stage of a session.
 var inEachStage = []struct {
 	command                                         string
 	connected, greeted, mailing, addressed, between int
@@ -69,8 +69,8 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// After each of these, a new transaction can begin, and nothing of the former
-// one is left.
+// After each of these a new transaction can begin, and nothing is left of the
+// previous one.
 func TestEndOfTransaction(t *testing.T) {
 	s := start(t, Options{}, listen.Options{})
 	for name, script := range map[string][]string{

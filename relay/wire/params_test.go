@@ -64,14 +64,14 @@ func TestParams(t *testing.T) {
 	}
 }
 
-// The addresses of TestPathSurvives, which any parser in between might change.
+// oddPaths are paths that a parser might change.
 var oddPaths = []string{
 	`a@example.org`, `"a b"@example.org`, `"a\"b"@example.org`, `"a\\b"@example.org`, `"a"@example.org`, `a..b@example.org`,
 	`.a.@example.org`, `"x> SIZE=9"@example.org`, `"@"@example.org`, `a@[IPv6:2001:db8::1]`, `a@b"c>d"`, `ann`,
 	`a@example.org.`, `"\a"@example.org`, `a+b=c@example.org`, `a@x`, `"a@x"@x`, `"unterminated\"@example.org"@example.org`,
 }
 
-// A path reaches the session as the client wrote it, quotes and dots included.
+// A path reaches the session exactly as the client wrote it.
 func TestPathSurvives(t *testing.T) {
 	s := start(t, Options{}, listen.Options{})
 	for _, path := range oddPaths {
@@ -88,7 +88,7 @@ func TestPathSurvives(t *testing.T) {
 	}
 }
 
-// Whatever a path holds, quoting adds no end of string, and Path returns it.
+// A quoted path does not end early, whatever it contains, and Path restores it.
 func TestQuotedPath(t *testing.T) {
 	check := func(path string) bool {
 		quoted := string(appendPath(nil, path))
@@ -116,7 +116,7 @@ func TestQuotedPath(t *testing.T) {
 	}
 }
 
-// BY and MT-PRIORITY come to the session as go-smtp parses them.
+// BY and MT-PRIORITY reach the session as parsed by go-smtp.
 func TestByAndPriority(t *testing.T) {
 	s := start(t, Options{}, listen.Options{})
 	c := s.dial(t)

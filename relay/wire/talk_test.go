@@ -16,7 +16,7 @@ import (
 	"hoplite/mail"
 )
 
-// Each line is sent alone after EHLO; what go-smtp says to it is in notes.
+// Each line is sent alone after EHLO.
 func TestCommands(t *testing.T) {
 	s := start(t, Options{}, listen.Options{})
 	for name, tt := range map[string]struct{ in, want string }{
@@ -117,7 +117,7 @@ func TestBeforeHello(t *testing.T) {
 	c.closed()
 }
 
-// Every line of a reply has the enhanced code, but greetings and 3xx have none.
+// Every line of a reply has the enhanced code; greetings and 3xx replies have none.
 func TestEnhancedOnAllLines(t *testing.T) {
 	s := start(t, Options{Answer: func(c *Conn, verb, arg string) (mail.Reply, bool) {
 		return mail.Reply{Code: 214, Enhanced: "2.0.0", Text: "one\ntwo \x1b[0m\nthree"}, verb == "HELP"
@@ -129,7 +129,7 @@ func TestEnhancedOnAllLines(t *testing.T) {
 	}
 }
 
-// The replies to one batch leave in one write (RFC 2920, 3.2).
+// The replies to pipelined commands are sent in one write (RFC 2920, 3.2).
 func TestOneWriteForABatch(t *testing.T) {
 	c := start(t, Options{}, listen.Options{}).dial(t)
 	c.hello()
@@ -145,7 +145,7 @@ func TestOneWriteForABatch(t *testing.T) {
 	c.say("x\r\n.", "250 2.0.0")
 }
 
-// What is switched off is neither shown nor taken.
+// Disabled extensions are not announced and not accepted.
 func TestDisable(t *testing.T) {
 	c := start(t, Options{Disable: []string{"chunking", "DSN", "PIPELINING", "AUTH"}}, listen.Options{}).dial(t)
 	c.want("220")
@@ -165,7 +165,7 @@ func TestDisable(t *testing.T) {
 func TestLongLines(t *testing.T) {
 	c := start(t, Options{}, listen.Options{}).dial(t)
 	c.hello()
-	// The good command before it is answered, and the session goes on.
+	// The valid command before it is answered, and the session continues.
 	c.send("NOOP\r\nNOOP " + strings.Repeat("x", 5000) + "\r\nNOOP\r\n")
 	c.want("250 2.0.0")
 	c.want("500 5.5.2")
@@ -405,8 +405,8 @@ func TestDrain(t *testing.T) {
 	busy.closed()
 }
 
-// Between two messages the library is sent away, and nobody notices.
-func TestLobby(t *testing.T) {
+// Between messages the library is detached, which the client does not notice.
+func TestDetach(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		t.Run(fmt.Sprintf("tls %v", secure), func(t *testing.T) {
 			s := start(t, Options{Limits: Limits{Park: 20 * time.Millisecond}}, withTLS(t))
@@ -417,12 +417,12 @@ func TestLobby(t *testing.T) {
 				c.Conn = tls.Client(c.Conn, &tls.Config{InsecureSkipVerify: true})
 				c.say("EHLO x", "250-")
 			}
-			lobby(t, s, c)
+			talkWithPauses(t, s, c)
 		})
 	}
 }
 
-func lobby(t *testing.T, s *server, c *client) {
+func talkWithPauses(t *testing.T, s *server, c *client) {
 	c.say("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00ann\x00right")), "235")
 	for i := range 3 {
 		c.say("MAIL FROM:<a@example.org>", "250 2.1.0")
@@ -475,7 +475,7 @@ func TestDeadlines(t *testing.T) {
 		c.want("354")
 		c.send("first\r\n")
 		c.want("421 4.4.2")
-		// What comes late is not taken for commands (go-smtp #196).
+		// Octets that arrive late are not treated as commands (go-smtp #196).
 		c.send("NOOP\r\n.\r\nNOOP\r\n")
 		c.closed()
 		if got := s.store.all(); len(got) != 0 {
