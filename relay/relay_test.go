@@ -95,7 +95,7 @@ func TestWhoMayRelay(t *testing.T) {
 		to, say string
 	}{
 		"ours":                     {inbound, "ann@example.org", "250"},
-		"a stranger":               {inbound, "x@elsewhere.example", "550 5.7.1"},
+		"a client from outside":    {inbound, "x@elsewhere.example", "550 5.7.1"},
 		"trusted is not relay":     {trusted, "x@elsewhere.example", "550 5.7.1"},
 		"relay_from":               {devices, "x@elsewhere.example", "250"},
 		"an alias may lead out":    {inbound, "away@example.org", "250"},
@@ -437,7 +437,7 @@ func TestEnvelope(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	if by := e.DeliverBy; by == nil || by.Return || !by.Trace || e.Priority != 0 {
-		t.Errorf("by %+v, priority %d: a stranger must not come first", by, e.Priority)
+		t.Errorf("by %+v, priority %d: a client that may not relay must not get priority", by, e.Priority)
 	}
 	if r := e.Rcpts[0]; r.Notify != mail.NotifySuccess|mail.NotifyDelay || r.ORcpt != "RFC822;x@example.org" || r.Orig != "ann@example.org" {
 		t.Errorf("%+v", r)
@@ -539,7 +539,7 @@ func TestReplyBeforeHistory(t *testing.T) {
 			t.Errorf("told of %q", id)
 		}
 	case <-time.After(10 * time.Second):
-		t.Error("history never heard of the message")
+		t.Error("the message is missing from history")
 	}
 }
 

@@ -94,7 +94,7 @@ func TestTotal(t *testing.T) {
 		}
 	}
 	if got := line(t, dial(t, l)); got != "421 too many connections" {
-		t.Fatalf("third connection heard %q", got)
+		t.Fatalf("third connection received %q", got)
 	}
 	a.Close()
 	eventually(t, "place not given back", func() bool { return l.Open() == 1 })
@@ -127,7 +127,7 @@ func TestPerClient(t *testing.T) {
 		c := dial(t, l)
 		fmt.Fprintf(c, "PROXY TCP4 %s 203.0.113.1 4711 25\r\n", tt.from)
 		if got := line(t, c); got != tt.want {
-			t.Errorf("%s heard %q, want %q", tt.from, got, tt.want)
+			t.Errorf("%s received %q, want %q", tt.from, got, tt.want)
 		}
 	}
 }
@@ -245,7 +245,7 @@ func TestNoFiles(t *testing.T) {
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(20 * time.Second))
 	if got := line(t, c); got != "hello 127.0.0.1" && got != "421 "+string(NoFiles) {
-		t.Fatalf("heard %q", got)
+		t.Fatalf("received %q", got)
 	}
 	if got := line(t, dial(t, l)); got != "hello 127.0.0.1" {
 		t.Fatalf("afterwards: %q", got)
@@ -280,7 +280,7 @@ func TestImplicit(t *testing.T) {
 	io.Copy(io.Discard, bad)
 	c2 := tls.Client(dial(t, l), &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11})
 	if err := c2.Handshake(); err == nil {
-		t.Error("TLS 1.1 taken by default")
+		t.Error("TLS 1.1 is accepted by default")
 	}
 }
 
