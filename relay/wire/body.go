@@ -23,7 +23,7 @@ const (
 	Fix
 )
 
-// The errors of ReadBody after which the connection goes on.
+// The errors of ReadBody that do not end the connection.
 var (
 	ErrTooLarge = errors.New("message too large")
 	ErrBareLF   = errors.New("bare LF in the message")
@@ -54,7 +54,7 @@ type body struct {
 	n     int64     // octets of it
 }
 
-// begin starts to measure the speed.
+// begin prepares for a message and starts to measure its rate.
 func (b *body) begin() {
 	b.in.grow()
 	b.since, b.n = time.Now(), 0
@@ -75,8 +75,8 @@ func (b *body) fill() error {
 	return nil
 }
 
-// overdraw is how much of a message that is too large is still read so that it
-// can be refused properly, besides as much again as the limit.
+// overdraw bounds how much is read of a message that is too large: twice its
+// limit and this much. A message within that bound gets a proper refusal.
 const overdraw = 1 << 20
 
 // errOverdraw means that a message exceeds its limit by far.
@@ -123,7 +123,7 @@ func dots(data []byte, start, cr *bool, w io.Writer) (used int, done bool) {
 			*start, *cr = false, false
 			continue
 		}
-		// Only a dot after a line end matters, wherever that is.
+		// Only a dot after a line end matters; skip to the next one.
 		end := len(data) - 1
 		if i := bytes.Index(data[pos:], lineDot); i >= 0 {
 			end = pos + i
@@ -141,8 +141,8 @@ func dots(data []byte, start, cr *bool, w io.Writer) (used int, done bool) {
 
 var lineDot = []byte("\n.")
 
-// announce prepares for the chunk that the argument of BDAT announces (RFC
-// 3030, 2); false means that the argument is malformed.
+// announce parses the argument of BDAT and prepares for its chunk (RFC 3030, 2);
+// false means that the argument is malformed.
 func (b *body) announce(arg string) bool {
 	f := strings.Fields(arg)
 	if len(f) != 1 && (len(f) != 2 || !strings.EqualFold(f[1], "LAST")) {

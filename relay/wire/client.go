@@ -9,7 +9,7 @@ import (
 	"hoplite/mail"
 )
 
-// clientInfo is who the client is, and what it was offered.
+// clientInfo is the identity of the client and the offer made to it.
 type clientInfo struct {
 	ident Ident
 	helo  string
@@ -17,8 +17,7 @@ type clientInfo struct {
 	offer Offer
 }
 
-// Ident is what the client is known as, from its socket, its PROXY header or
-// XCLIENT.
+// Ident identifies the client, by its socket, its PROXY header or XCLIENT.
 type Ident struct {
 	Client, Local netip.AddrPort
 	Name          string // reverse name, if XCLIENT gave one
@@ -78,7 +77,7 @@ func (c *Conn) startTLS(arg string) {
 	}
 	c.put(refusal(220, "2.0.0", "Ready to start TLS"))
 	if c.out.flush() != nil || c.sock.StartTLS() != nil {
-		// A reply in clear text now would not be read as one.
+		// The client would not read a reply in clear text.
 		c.err = io.EOF
 		c.Close()
 		return
@@ -86,8 +85,8 @@ func (c *Conn) startTLS(arg string) {
 	c.forget()
 }
 
-// forget begins the session again, with a client that is known by nothing but
-// its address (RFC 3207, 4.2).
+// forget discards everything that is known of the client except its address and
+// returns to the start of a session (RFC 3207, 4.2).
 func (c *Conn) forget() {
 	c.State = nil
 	c.client.helo, c.client.esmtp, c.client.offer = "", false, Offer{}
@@ -97,9 +96,8 @@ func (c *Conn) forget() {
 	}
 }
 
-// xclient takes what a front-end server knows of the client (Postfix,
-// XCLIENT_README). It does not carry a login, and ends the one there was: that
-// was the front-end's.
+// xclient sets the identity of the client, as a front-end server knows it
+// (Postfix, XCLIENT_README). A login before it ends, as it was not the client's.
 func (c *Conn) xclient(arg string) {
 	if !c.opts.trusts(c.sock.Peer.Addr()) {
 		c.say(refusal(550, "5.7.1", "You are not authorized to use XCLIENT"))
@@ -151,7 +149,7 @@ func (id *Ident) set(key, value string) bool {
 	case "DESTPORT":
 		return setPort(&id.Local, value, unknown)
 	}
-	return key == "PROTO" || key == "HELO" // EHLO will tell
+	return key == "PROTO" || key == "HELO" // the following EHLO has both
 }
 
 func setAddr(ap *netip.AddrPort, value string, unknown bool) bool {

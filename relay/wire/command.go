@@ -20,9 +20,8 @@ func (c *Conn) Serve() {
 	c.serve()
 }
 
-// serve answers commands until one of them needs the library. A connection
-// without it, before the first MAIL or after a moment of silence, costs little
-// memory.
+// serve answers commands until one of them needs the library. Without it, before
+// the first MAIL and while it is idle, a connection takes little memory.
 func (c *Conn) serve() {
 	defer func() {
 		if p := recover(); p != nil {
@@ -40,7 +39,7 @@ func (c *Conn) serve() {
 	}
 }
 
-// step handles what the client sends next: a line in most cases.
+// step handles the next input of the client, usually one line.
 func (c *Conn) step() {
 	switch c.next {
 	case message, chunk, refusedChunk:
@@ -74,7 +73,7 @@ func (c *Conn) step() {
 	}
 }
 
-// badLine deals with a line that could not be read.
+// badLine handles an error of reading a line.
 func (c *Conn) badLine(err error, auth bool) {
 	switch {
 	case errors.Is(err, errLong) && auth:
@@ -150,9 +149,9 @@ func (c *Conn) command(line []byte) {
 	}
 }
 
-// clean checks the octets of a command line: no control characters, valid UTF-8
-// (RFC 5321, 4.1.2; RFC 6531, 3.3). Spaces at its end are removed, as RFC 5321,
-// 4.1.1 asks for.
+// clean checks that a line has no control characters and is valid UTF-8 (RFC
+// 5321, 4.1.2; RFC 6531, 3.3). It removes spaces at the end, as RFC 5321, 4.1.1
+// recommends.
 func clean(line []byte) (string, *mail.Reply) {
 	line = bytes.TrimSuffix(line, []byte("\r"))
 	for _, b := range line {
@@ -191,7 +190,7 @@ func (c *Conn) address(verb, arg string) {
 	c.attach().address(verb, path, params)
 }
 
-// auth checks AUTH as far as no mechanism is involved.
+// auth checks everything about AUTH that does not depend on the mechanism.
 func (c *Conn) auth(arg string) {
 	mech, initial, _ := strings.Cut(arg, " ")
 	switch {
@@ -221,7 +220,7 @@ func isBase64(s string) bool {
 	return err == nil
 }
 
-// ask lets the session answer, and has a general reply where it does not.
+// ask lets the session answer a command. If it does not, a general reply is sent.
 func (c *Conn) ask(verb, arg string) {
 	if c.opts.Answer != nil {
 		if r, ok := c.opts.Answer(c, verb, arg); ok {
@@ -232,9 +231,9 @@ func (c *Conn) ask(verb, arg string) {
 	c.say(general(verb, arg))
 }
 
-// general answers the commands that need neither state nor session. SEND, SOML,
-// SAML and TURN never came into use (RFC 5321, F.6); VERB, ONEX and XUSR are
-// Sendmail's and change nothing here, but old clients send them.
+// general returns the reply to a command that needs neither state nor session.
+// SEND, SOML, SAML and TURN never came into use (RFC 5321, F.6); VERB, ONEX and
+// XUSR are Sendmail's and change nothing here, but old clients send them.
 func general(verb, arg string) mail.Reply {
 	switch verb {
 	case "NOOP", "VERB", "ONEX", "XUSR":
@@ -264,14 +263,14 @@ func (c *Conn) reset() {
 	}
 }
 
-// put sends a reply that does not count.
+// put sends a reply without counting it.
 func (c *Conn) put(r mail.Reply) {
 	if c.err == nil {
 		c.out.put(r)
 	}
 }
 
-// refuse refuses a command that the session is not asked about.
+// refuse sends a refusal that was decided without the session.
 func (c *Conn) refuse(r mail.Reply) {
 	if c.opts.Annotate != nil && c.order.open() {
 		r = c.opts.Annotate(c, r)
@@ -292,14 +291,13 @@ func (c *Conn) say(r mail.Reply) {
 	}
 }
 
-// bye says 421 and ends the connection.
+// bye sends a 421 and ends the connection.
 func (c *Conn) bye(enhanced, text string) {
 	c.put(refusal(421, enhanced, c.opts.Hostname+" "+text))
 	c.end(io.EOF)
 }
 
-// end sends what is due and closes the socket; err is what reads return from
-// now on.
+// end sends the pending replies and closes the socket. Later reads return err.
 func (c *Conn) end(err error) {
 	if c.err == nil {
 		c.out.flush()

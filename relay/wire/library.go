@@ -11,41 +11,42 @@ import (
 	"hoplite/mail"
 )
 
-// library is the connection as go-smtp sees it, and everything that exists
-// only because of go-smtp v0.26:
+// library is the net.Conn that go-smtp serves. It contains everything that only
+// go-smtp v0.26 makes necessary:
 //
-//   - Its reader would read ahead, past the end of a message or of clear text;
-//     Read gives it one command at a time, and of a message only the end.
-//   - It removes quotes from local parts, so that `"a b"@c` and `a b@c` look the
-//     same; address passes a path whole, as a quoted string, and Path undoes it.
-//   - It sends each line of a reply in a write of its own, and has fixed texts;
-//     Write takes only the code of a reply, and the session's Answer or our own
-//     text goes to the client.
-//   - It wants a greeting, which was answered long before it is attached, and
-//     RSET; the replies to these are swallowed.
-//   - It reads BDAT in a way that is not safe; it gets DATA instead (see bdat).
+//   - The library would read ahead, past the end of a message or of clear text.
+//     Read returns one command at a time, and only the end of a message.
+//   - It removes quotes from local parts, which makes `"a b"@c` and `a b@c` equal.
+//     address passes the whole path as one quoted string; Path restores it.
+//   - It writes each line of a reply separately, with texts of its own. Write
+//     uses only the code, and sends the session's reply or one of ours.
+//   - It needs HELO and RSET, which have been answered already. The replies to
+//     these are dropped.
+//   - Its handling of BDAT is unsafe; it gets DATA instead, see Conn.bdat.
 //
-// It lives while go-smtp serves the connection: from the first command that
-// needs it until a moment of silence, or until the client becomes another one.
+// A library exists while go-smtp serves the connection: from the first command
+// that needs it until the client is silent between messages, or until STARTTLS or
+// XCLIENT begin a new session.
 type library struct {
 	conn     *Conn
-	feed     []byte // lines for the library
-	fed      int    // octets of feed that it has read
+	feed     []byte // input for go-smtp
+	fed      int    // octets of feed already read
 	partial  []byte // of a reply line
-	swallow  int    // replies to what the client did not send
+	swallow  int    // replies to drop
 	answers  []mail.Reply
-	answered int    // of them
-	body     octets // message or chunk, after the 354 to come
-	leaving  bool   // Read returns io.EOF, and Close gives the connection back
+	answered int    // how many answers have been used
+	body     octets // what follows the next 354: message or chunk
+	leaving  bool   // Read returns io.EOF, and Close returns the connection to serve
 	closed   bool
 }
 
-// attach makes sure that the library serves the connection from now on.
+// attach returns the connection's library and creates it if necessary. Then
+// go-smtp will serve the connection.
 func (c *Conn) attach() *library {
 	if c.lib != nil {
 		return c.lib
 	}
-	c.lib = &library{conn: c, feed: make([]byte, 0, 128), swallow: 2} // its banner, and the reply to this
+	c.lib = &library{conn: c, feed: make([]byte, 0, 128), swallow: 2} // the greeting and the reply to this
 	if c.opts.LMTP {
 		c.lib.line("LHLO x")
 	} else {
@@ -54,16 +55,15 @@ func (c *Conn) attach() *library {
 	return c.lib
 }
 
-// mayDetach reports whether go-smtp could let the connection go, as it waits
-// for a command that may not come for long.
+// mayDetach reports whether the library can be detached if the client is silent.
 func (c *Conn) mayDetach() bool {
 	return c.lib != nil && c.next == command && !c.order.open() && c.tally.limits.Park > 0
 }
 
-// ConnOf returns the connection that go-smtp serves as n.
+// ConnOf returns the Conn of a connection that go-smtp serves.
 func ConnOf(n net.Conn) *Conn { return n.(*library).conn }
 
-// line adds a line to what the library reads.
+// line adds a line to the input of go-smtp.
 func (l *library) line(parts ...string) {
 	l.begin()
 	for _, p := range parts {
@@ -72,7 +72,7 @@ func (l *library) line(parts ...string) {
 	l.feed = append(l.feed, "\r\n"...)
 }
 
-// begin makes room for a line, and drops answers to the one before.
+// begin prepares feed for another line, and drops answers to the previous one.
 func (l *library) begin() {
 	if l.fed == len(l.feed) {
 		l.feed, l.fed = l.feed[:0], 0
@@ -80,7 +80,7 @@ func (l *library) begin() {
 	l.answers, l.answered = l.answers[:0], 0
 }
 
-// address passes MAIL or RCPT on.
+// address passes MAIL or RCPT to go-smtp.
 func (l *library) address(verb, path string, params []byte) {
 	l.begin()
 	switch {
@@ -96,11 +96,11 @@ func (l *library) address(verb, path string, params []byte) {
 	l.feed = append(append(l.feed, params...), "\r\n"...)
 }
 
-// domain is what appendPath adds to a path, and Path removes.
+// domain is added to a path by appendPath and removed by Path.
 const domain = "@x"
 
-// appendPath writes a path so that the library's parser returns it unchanged,
-// with domain added. It looks at nothing inside a quoted string but \ and ".
+// appendPath appends a path to b in a form that the library's parser turns into
+// the unchanged path and domain. In a quoted string only \ and " are special.
 func appendPath(b []byte, path string) []byte {
 	b = append(b, `<"`...)
 	for i := range len(path) {
@@ -116,22 +116,22 @@ func appendPath(b []byte, path string) []byte {
 // angle brackets and source route, from what go-smtp passes to the session.
 func Path(s string) string { return strings.TrimSuffix(s, domain) }
 
-// data lets the session receive a message: after DATA, or a BDAT.
+// data makes go-smtp call the session's Data, after DATA or BDAT.
 func (l *library) data(body octets) {
 	l.body = body
 	l.line("DATA")
 }
 
-// endData gives the library the end of the message that the session has read.
+// endData passes on the end of the message.
 func (l *library) endData() { l.line(".") }
 
-// reset ends the library's transaction.
+// reset ends the transaction in go-smtp.
 func (l *library) reset() {
 	l.line("RSET")
 	l.swallow++
 }
 
-// response passes on the response to a challenge.
+// response passes the response to a challenge to go-smtp.
 func (l *library) response(line []byte) {
 	text, refused := clean(line)
 	switch {
@@ -144,14 +144,14 @@ func (l *library) response(line []byte) {
 	}
 }
 
-// cancel ends a SASL dialogue with a reply.
+// cancel ends a SASL dialogue; r is the reply to the client.
 func (l *library) cancel(r mail.Reply) {
 	l.line("*")
 	l.answers = append(l.answers, r)
 }
 
-// Read gives go-smtp what it is to read next. Most of the work of a connection
-// happens here.
+// Read returns input for go-smtp. While there is none, it handles what the client
+// sends: most of the work of a connection happens here.
 func (l *library) Read(p []byte) (int, error) {
 	for {
 		if l.fed < len(l.feed) {
@@ -169,10 +169,10 @@ func (l *library) Read(p []byte) (int, error) {
 	}
 }
 
-// maxPartial bounds a reply line of the library. Its own are far shorter.
+// maxPartial bounds a reply line of go-smtp, which are all far shorter.
 const maxPartial = 16 << 10
 
-// Write takes replies of go-smtp.
+// Write receives the replies of go-smtp.
 func (l *library) Write(p []byte) (int, error) {
 	n := len(p)
 	for len(p) > 0 {
@@ -194,7 +194,7 @@ func (l *library) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// replyLine takes a line of a reply. Only the last one counts.
+// replyLine handles one line of a reply; only the last one matters.
 func (l *library) replyLine(line []byte) {
 	if len(line) < 4 || line[3] == '-' {
 		return
@@ -207,7 +207,7 @@ func (l *library) replyLine(line []byte) {
 	l.reply(code, line[4:])
 }
 
-// reply gives the client our own reply for one of the library's.
+// reply sends the client a reply of ours in place of one of go-smtp.
 func (l *library) reply(code int, text []byte) {
 	c := l.conn
 	switch {
@@ -226,15 +226,15 @@ func (l *library) reply(code int, text []byte) {
 	case code == 421: // the session has panicked
 		c.say(refusal(421, "4.3.0", c.opts.Hostname+" internal server error"))
 	case code >= 500 && (c.verb == "MAIL" || c.verb == "RCPT"):
-		// Everything else in these commands was checked before.
+		// Only values of parameters have not been checked before.
 		c.say(refusal(501, "5.5.4", "Invalid parameter value"))
 	default:
 		c.say(mail.Reply{Code: code, Text: string(text)})
 	}
 }
 
-// Close is called when go-smtp is done with the connection. It is closed unless
-// the library was only asked to let it go.
+// Close is called when go-smtp stops serving the connection. It closes the
+// connection, or if the library is only detached, serves it without go-smtp.
 func (l *library) Close() error {
 	if l.closed {
 		return nil
@@ -248,13 +248,13 @@ func (l *library) Close() error {
 	return l.conn.Close()
 }
 
-// LocalAddr returns that of the socket.
+// LocalAddr returns the local address of the socket.
 func (l *library) LocalAddr() net.Addr { return l.conn.sock.LocalAddr() }
 
-// RemoteAddr returns that of the socket.
+// RemoteAddr returns the remote address of the socket.
 func (l *library) RemoteAddr() net.Addr { return l.conn.sock.RemoteAddr() }
 
-// SetDeadline does nothing: the library would set one for a whole message.
+// SetDeadline does nothing: go-smtp would set one deadline for a whole message.
 func (l *library) SetDeadline(time.Time) error { return nil }
 
 // SetReadDeadline does nothing, see SetDeadline.
@@ -276,7 +276,7 @@ func NewFeed() *Feed {
 	return &Feed{conns: make(chan net.Conn), done: make(chan struct{})}
 }
 
-// Push gives a connection to the library; a closed Feed closes it.
+// Push passes a connection to go-smtp; a closed Feed closes it.
 func (f *Feed) Push(c net.Conn) {
 	select {
 	case f.conns <- c:

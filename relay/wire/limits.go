@@ -45,7 +45,7 @@ func setDefault[T int | int64 | time.Duration](v *T, d T) {
 	}
 }
 
-// tally counts what a client does, and decides when it is too much.
+// tally counts commands and errors, and decides when the connection has to end.
 type tally struct {
 	limits   Limits
 	commands int // since the last message
@@ -74,9 +74,9 @@ func (t *tally) command(verb string) bool {
 	return true
 }
 
-// reply counts a reply: several for one command are one error. A command that
-// is not implemented is none, as clients try what servers can do. The result
-// is the reason to end the connection, if there is one.
+// reply counts a reply. Several refusals of one command are one error; 502 is not
+// an error, as clients try commands that a server may not have. It returns the
+// reason to end the connection, or "".
 func (t *tally) reply(code int) string {
 	if code >= 500 && code != 502 && !t.counted {
 		t.counted, t.penalty = true, true
@@ -94,17 +94,16 @@ func (t *tally) reply(code int) string {
 	return ""
 }
 
-// accepted forgives the errors before an accepted message.
+// accepted counts a message and resets the other counters.
 func (t *tally) accepted() {
 	t.messages++
 	t.commands, t.errors, t.idle = 0, 0, 0
 }
 
-// full reports whether the connection has carried all the messages it may.
+// full reports whether the limit of messages is reached.
 func (t *tally) full() bool { return t.limits.Messages > 0 && t.messages >= t.limits.Messages }
 
-// delay returns how long the client has to wait for having made repeated
-// errors.
+// delay returns how long the next command is delayed because of repeated errors.
 func (t *tally) delay() time.Duration {
 	if !t.penalty || t.limits.Delay < 0 || t.errors <= t.limits.Slow && t.auths == 0 {
 		return 0

@@ -6,10 +6,10 @@ import (
 	"io"
 )
 
-// lines stands between a decoder and the spool: it counts, checks line ends,
-// and converts what is to be converted. After a defect it writes nothing more,
-// but goes on checking: which defect is reported must not depend on how the
-// network has cut the message into pieces.
+// lines is the writer between a decoder and the spool. It counts octets, checks
+// line ends, and converts them with fix. After a defect it writes nothing more but
+// continues to check: the reported defect must not depend on how the message was
+// cut into segments.
 type lines struct {
 	w    io.Writer
 	max  int64
@@ -60,7 +60,7 @@ func (l *lines) tooLarge() bool {
 	return l.max > 0 && size > l.max
 }
 
-// defect returns what is wrong with the octets so far.
+// defect returns the error for the defects found so far, or nil.
 func (l *lines) defect() error {
 	switch {
 	case l.fix:
@@ -75,8 +75,8 @@ func (l *lines) defect() error {
 	return nil
 }
 
-// emitHeld writes p, in which nothing is to be converted. A CR at its end is
-// kept back: the following octet decides what it is.
+// emitHeld writes p, which needs no conversion. It holds back a CR at the end, as
+// the following octet decides about it.
 func (l *lines) emitHeld(p []byte) {
 	if l.kept {
 		l.emit([]byte("\r")) // p begins with its LF
@@ -86,8 +86,8 @@ func (l *lines) emitHeld(p []byte) {
 	}
 }
 
-// measure walks the lines of p, notes their defects, and reports whether there
-// was none in p.
+// measure records the lengths and the defects of the lines in p, and reports
+// whether p has no defect.
 func (l *lines) measure(p []byte) (clean bool) {
 	clean = true
 	before := l.cr // a CR was the last octet of what came before
@@ -133,8 +133,7 @@ func (l *lines) measure(p []byte) (clean bool) {
 
 func (l *lines) long(n int) { l.body.LongLine = max(l.body.LongLine, n) }
 
-// convert writes p with every line end as CRLF. A run of other CRs becomes one
-// blank.
+// convert writes p with every line end as CRLF. Other CRs become one space.
 func (l *lines) convert(p []byte) {
 	out := make([]byte, 0, len(p)+len(p)/16+16)
 	for _, b := range p {
@@ -170,9 +169,9 @@ func (l *lines) emit(p []byte) {
 	}
 }
 
-// close ends the message and reports what is wrong with it. A last line without
-// an end, which BDAT allows, gets one: everything that follows relies on it, and
-// DKIM ignores it (RFC 6376, 3.4.3).
+// close ends the message and returns the error for its defects. It completes a
+// last line without an end, which BDAT permits: later stages rely on it, and DKIM
+// signatures stay valid (RFC 6376, 3.4.3).
 func (l *lines) close() error {
 	if l.cr {
 		l.bareCR, l.body.Fixed = true, l.fix

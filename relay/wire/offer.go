@@ -26,7 +26,7 @@ type Offer struct {
 	RcptMax    int // recipients per message, 0 for no limit
 }
 
-// channel is what the keywords of EHLO depend on besides the offer.
+// channel holds the properties of a connection that affect its EHLO keywords.
 type channel struct {
 	startTLS, secure, xclient bool
 }

@@ -2,7 +2,7 @@ package wire
 
 import "hoplite/mail"
 
-// stage says how far a session has come (RFC 5321, 4.1.4).
+// stage is the progress of a session (RFC 5321, 4.1.4).
 type stage int
 
 const (
@@ -24,8 +24,9 @@ var (
 	inChunks  = refusal(503, "5.5.1", "Only BDAT, NOOP, RSET and QUIT are permitted between chunks")
 )
 
-// commandOrder holds the refusal of each command in each stage; nil permits
-// it. Commands that are not listed are permitted except between chunks.
+// commandOrder has the refusal of each command in each stage, or nil if the
+// command is permitted. Commands that are not listed are permitted in all stages
+// but the last.
 var commandOrder = map[string][stages]*mail.Reply{
 	//          connected   greeted   mailing  addressed  chunking
 	"MAIL":    {&sendHello, nil, &nested, &nested, &inChunks},
@@ -41,8 +42,8 @@ var commandOrder = map[string][stages]*mail.Reply{
 
 var otherOrder = [stages]*mail.Reply{chunking: &inChunks}
 
-// order is the state of a session as far as it decides which command may come
-// next. It changes by the replies to commands.
+// order is the part of a session's state that decides which command is permitted
+// next. The replies to commands change it.
 type order struct {
 	lmtp   bool
 	stage  stage
@@ -51,7 +52,7 @@ type order struct {
 	login  string // the account, "" before a login
 }
 
-// refuse returns the reply to a command that may not come now, or nil.
+// refuse returns the refusal of a command that is not permitted now, or nil.
 func (o *order) refuse(verb string) *mail.Reply {
 	row, ok := commandOrder[verb]
 	if !ok {
@@ -80,7 +81,7 @@ func (o *order) refuse(verb string) *mail.Reply {
 // open reports whether a transaction has begun and not ended.
 func (o *order) open() bool { return o.stage > greeted }
 
-// replied is told the reply to a command.
+// replied updates the state after the reply to a command.
 func (o *order) replied(verb string, code int) {
 	switch {
 	case code/100 != 2:

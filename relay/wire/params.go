@@ -9,8 +9,8 @@ import (
 	"hoplite/mail"
 )
 
-// Mail holds the parameters of MAIL that do not pass through go-smtp: its SIZE
-// has 32 bits, and BINARYMIME makes it refuse the DATA that stands for BDAT.
+// Mail holds the parameters of MAIL that bypass go-smtp: its SIZE has 32 bits,
+// and after BINARYMIME it would refuse the DATA that replaces BDAT.
 type Mail struct {
 	Size   int64 // 0 if it was not given
 	Binary bool  // BODY=BINARYMIME
@@ -50,7 +50,8 @@ func (a *arguments) syntax(why string) *mail.Reply {
 	return &r
 }
 
-// params checks the parameters in s and keeps those that are for m.
+// params checks the parameters in s. It stores those of Mail in m and appends the
+// others to out.
 func (a *arguments) params(s string, m *Mail, out []byte) ([]byte, *mail.Reply) {
 	var seen int
 	for p := range strings.FieldsSeq(s) {
@@ -95,8 +96,8 @@ func bad(code int, enhanced, text string) *mail.Reply {
 	return &r
 }
 
-// announced parses SIZE. It has up to 20 digits (RFC 1870, 3), so a number
-// that does not fit is too large, not malformed.
+// announced parses SIZE. It may have 20 digits (RFC 1870, 3), so a number that
+// overflows is too large, not malformed.
 func (o *Offer) announced(value string) (int64, *mail.Reply) {
 	n, err := strconv.ParseUint(value, 10, 63)
 	if errors.Is(err, strconv.ErrRange) && len(value) <= 20 {
@@ -131,8 +132,8 @@ func ParsePath(arg string) (string, error) {
 	return path, err
 }
 
-// cutPath cuts a path off the front of s: what stands between its angle
-// brackets, without a source route (RFC 5321, 4.1.2 and appendix C).
+// cutPath splits s after a path. It returns the path without angle brackets and
+// source route (RFC 5321, 4.1.2 and appendix C), and the rest of s.
 func cutPath(s string, lenient bool) (path, rest string, err error) {
 	if !strings.HasPrefix(s, "<") {
 		path, rest, _ = strings.Cut(s, " ")

@@ -11,8 +11,8 @@ import (
 	"hoplite/internal/listen"
 )
 
-// An idle connection keeps a small buffer; a large one is borrowed while there
-// is much to read.
+// An idle connection keeps a small buffer. It borrows a large one while it
+// receives a message or a long line.
 const (
 	smallBuffer = 512
 	largeBuffer = 16 << 10
@@ -20,7 +20,7 @@ const (
 
 var buffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
 
-// buffer holds what was received and not used yet: buf[r:w].
+// buffer holds received octets that are not used yet: buf[r:w].
 type buffer struct {
 	buf   []byte
 	r, w  int
@@ -77,16 +77,16 @@ func (b *buffer) shrink() {
 	b.r, b.w = 0, 0
 }
 
-// The errors of a reader besides those of the socket.
+// The errors of a reader, besides those of the socket.
 var (
-	errLong   = errors.New("line too long")              // it was skipped to its end
-	errFull   = errors.New("line too long to skip")      // the connection must end
-	errBareLF = errors.New("line ended by a bare LF")    // the connection must end
-	errDrain  = errors.New("server is shutting down")    //
-	errSlow   = errors.New("message arrives too slowly") //
+	errLong   = errors.New("line too long")           // it was skipped to its end
+	errFull   = errors.New("line too long to skip")   // the connection must end
+	errBareLF = errors.New("line ended by a bare LF") // the connection must end
+	errDrain  = errors.New("server is shutting down")
+	errSlow   = errors.New("message arrives too slowly")
 )
 
-// reader reads lines and octets of a client, within deadlines.
+// reader reads lines and octets from a client, with deadlines.
 type reader struct {
 	buffer
 	sock   *listen.Conn
@@ -100,8 +100,8 @@ type reader struct {
 	waiting  bool // in a read that drain may interrupt
 }
 
-// fill reads once from the socket, after it has sent the replies that are due.
-// A read for a command ends when the server shuts down.
+// fill sends the pending replies and reads once from the socket. A read for a
+// command ends when the server shuts down.
 func (r *reader) fill(deadline time.Time, forCommand bool) error {
 	if err := r.out.flush(); err != nil {
 		return err
@@ -129,8 +129,8 @@ func (r *reader) fill(deadline time.Time, forCommand bool) error {
 	return err
 }
 
-// wait sets the deadline of the read that follows, unless the server shuts
-// down and no command may begin.
+// wait sets the deadline of the next read. When the server shuts down, no command
+// is read any more.
 func (r *reader) wait(deadline time.Time, forCommand bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -158,9 +158,9 @@ func isTimeout(err error) bool {
 	return errors.As(err, &ne) && ne.Timeout()
 }
 
-// line returns the next line without its LF. It is valid until the next read.
-// The first octet has to arrive within patience. Auth is set for the response
-// to a challenge.
+// line returns the next line without its LF, which is valid until the next read.
+// The first octet has to arrive within patience. Auth is set for the response to
+// a challenge, which may be longer than a command.
 func (r *reader) line(patience time.Duration, auth bool) ([]byte, error) {
 	for scanned := 0; ; {
 		data := r.data()
@@ -187,7 +187,7 @@ func (r *reader) line(patience time.Duration, auth bool) ([]byte, error) {
 	}
 }
 
-// lineDeadline is when the next octets of a line have to be there.
+// lineDeadline returns the deadline for the next octets of a line.
 func (r *reader) lineDeadline(partial bool, patience time.Duration) time.Time {
 	now := time.Now()
 	if !partial {
@@ -201,7 +201,7 @@ func (r *reader) lineDeadline(partial bool, patience time.Duration) time.Time {
 	return r.begun.Add(r.limits.LineTime)
 }
 
-// lineLimit is the limit of the line that begins with b, line end included.
+// lineLimit returns the longest permitted line that begins with b, with its end.
 func (r *reader) lineLimit(b []byte, auth bool) int {
 	if auth || len(b) >= 5 && bytes.EqualFold(b[:5], []byte("AUTH ")) {
 		return r.limits.AuthLine
@@ -209,7 +209,7 @@ func (r *reader) lineLimit(b []byte, auth bool) int {
 	return r.limits.Line
 }
 
-// skipMax is how much of an endless line is read before the connection ends.
+// skipMax is how much of an endless line is skipped before the connection ends.
 const skipMax = 64 << 10
 
 // skipLine reads to the end of a line that is too long.
@@ -230,8 +230,8 @@ func (r *reader) skipLine() error {
 	return errFull
 }
 
-// linger lets the last reply arrive: closing a socket that holds unread octets
-// resets the connection, and the client might never see the reply.
+// linger gives the last reply time to arrive: closing a socket with unread octets
+// resets the connection, and the client might not get the reply.
 func (r *reader) linger() {
 	half, ok := r.sock.Conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
@@ -248,7 +248,7 @@ func (r *reader) linger() {
 	}
 }
 
-// release drops what was received and returns the buffer.
+// release drops the received octets and returns the large buffer.
 func (r *reader) release() {
 	r.r = r.w
 	r.shrink()

@@ -5,12 +5,12 @@ import (
 	"io"
 )
 
-// ReadBody reads the message that the client sends now, decoded and checked,
-// and writes it to w. A session calls it from Data and ignores the library's
-// reader. A message larger than max (0: no limit), or with octets that Bare
-// refuses, is still read to its end, so that the reply comes when the client
-// expects it; so is one that w could not write. After ErrReset no reply is due.
-// io.ErrUnexpectedEOF means that the connection has ended without a message.
+// ReadBody receives a message, decodes and checks it, and writes it to w. The
+// session calls it from Data and ignores the library's reader. A message that is
+// larger than max (0 means no limit), has octets that Bare refuses, or cannot be
+// written to w, is still read to its end, where the client expects the reply.
+// After ErrReset no reply is needed. io.ErrUnexpectedEOF means that the connection
+// has ended.
 func (c *Conn) ReadBody(w io.Writer, max int64) (Body, error) {
 	l := &lines{w: w, max: max, fix: c.opts.Bare == Fix}
 	c.body.begin()
@@ -53,8 +53,8 @@ func (c *Conn) readChunks(l *lines) error {
 	}
 }
 
-// abandon ends a message between two chunks: the library gets an end of data,
-// and nobody its replies.
+// abandon ends a message between two chunks. The replies of go-smtp to the end of
+// data are dropped.
 func (c *Conn) abandon() {
 	replies := 1
 	if c.opts.LMTP {
@@ -64,8 +64,7 @@ func (c *Conn) abandon() {
 	c.lib.swallow += replies
 }
 
-// endOfData returns to commands: the transaction is over, and the library gets
-// the end of data that it waits for.
+// endOfData ends the transaction, here and in go-smtp.
 func (c *Conn) endOfData() {
 	c.next = command
 	c.order.reset()
@@ -73,8 +72,8 @@ func (c *Conn) endOfData() {
 	c.lib.endData()
 }
 
-// broken ends the connection in the middle of a message: what follows must not
-// be taken for commands.
+// broken ends the connection in the middle of a message: the rest of the message
+// must not be executed as commands.
 func (c *Conn) broken(err error) error {
 	switch {
 	case errors.Is(err, errOverdraw):
@@ -86,8 +85,7 @@ func (c *Conn) broken(err error) error {
 	return io.ErrUnexpectedEOF
 }
 
-// discard reads what the client sends although it was refused, or although the
-// session did not read it.
+// discard reads a refused chunk, or a message that the session has not read.
 func (c *Conn) discard() {
 	if c.next != refusedChunk {
 		c.ReadBody(io.Discard, 0)
@@ -101,10 +99,9 @@ func (c *Conn) discard() {
 	c.next = command
 }
 
-// bdat receives the first chunk of a message, or another one. The library's
-// handling of BDAT is not used: it takes a chunk that breaks off for a complete
-// one, and after RSET between two chunks it can take the end of one message for
-// that of the next. It sees a DATA instead.
+// bdat handles BDAT. For the first chunk go-smtp gets a DATA, as its own handling
+// of BDAT accepts a chunk that was cut off, and after RSET between two chunks can
+// mistake the end of one message for that of the next.
 func (c *Conn) bdat(arg string) {
 	switch {
 	case !c.client.offer.Chunking && c.order.stage != connected:

@@ -13,8 +13,8 @@ func refusal(code int, enhanced, text string) mail.Reply {
 	return mail.Reply{Code: code, Enhanced: enhanced, Text: text}
 }
 
-// replies collects replies until the next read would block, so that those to
-// a batch of commands are sent together (RFC 2920, 3.2).
+// replies collects replies until the next read from the socket, so that those to
+// pipelined commands are sent together (RFC 2920, 3.2).
 type replies struct {
 	sock    *listen.Conn
 	out     []byte
@@ -26,8 +26,8 @@ type replies struct {
 // maxText keeps a reply line under the 512 octets of RFC 5321, 4.5.3.1.5.
 const maxText = 480
 
-// put adds a reply. Its enhanced code stands on every line (RFC 2034, 4), and
-// no text from a client or another server can add a line of its own.
+// put adds a reply. Every line gets the enhanced code (RFC 2034, 4), and text from
+// clients or other servers cannot add lines of its own.
 func (o *replies) put(r mail.Reply) {
 	if o.closed {
 		return
@@ -71,7 +71,7 @@ const flushTime = time.Minute
 // keepOut is how much of its buffer an idle connection keeps.
 const keepOut = 1 << 10
 
-// flush sends the replies, and then calls what has waited for that.
+// flush sends the replies and then calls the functions that wait for that.
 func (o *replies) flush() (err error) {
 	if len(o.out) > 0 {
 		o.sock.SetWriteDeadline(time.Now().Add(flushTime))
@@ -88,7 +88,8 @@ func (o *replies) flush() (err error) {
 	return err
 }
 
-// afterwards calls f once the replies so far have been sent, or cannot be.
+// afterwards calls f after the pending replies have been sent or have failed to
+// be.
 func (o *replies) afterwards(f func()) {
 	if o.closed {
 		f()
@@ -97,7 +98,7 @@ func (o *replies) afterwards(f func()) {
 	o.then = append(o.then, f)
 }
 
-// close sends what is left. Nothing can be added afterwards.
+// close sends the pending replies. None can be added afterwards.
 func (o *replies) close() {
 	o.flush()
 	o.closed = true

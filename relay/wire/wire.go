@@ -1,31 +1,32 @@
-// Package wire carries SMTP and LMTP between a client's socket and go-smtp. It
-// reads lines and messages, answers what needs no knowledge of mail, and calls
-// the library for the rest; package relay decides what a command means for mail.
+// Package wire connects the sockets of SMTP and LMTP clients to go-smtp. It reads
+// lines and messages, answers the commands that need no knowledge of mail, and
+// passes the others to the library. What a command means for mail is left to
+// package relay.
 //
 // Who decides what:
 //
-//	wire     where a line and a message end, and which octets they may hold
-//	wire     which command may come now (503), from the table in order.go
-//	wire     the EHLO reply; parameters that were not offered are refused (555)
+//	wire     where a line and a message end, and which octets they may contain
+//	wire     which command is permitted now (503): the table in order.go
+//	wire     the EHLO reply; parameters that are not offered are refused (555)
 //	wire     paths, SIZE, BODY=BINARYMIME, BDAT, base64 in AUTH
 //	wire     HELO, EHLO, LHLO, NOOP, QUIT, STARTTLS, XCLIENT, VRFY, EXPN, HELP, ETRN
 //	wire     deadlines, limits, and the code and text of every reply
 //	go-smtp  the values of all other parameters, among them BY and MT-PRIORITY
-//	go-smtp  the SASL dialogue, and panics of the session
-//	go-smtp  the calls of Mail, Rcpt, Data, Reset and Auth, in one goroutine
+//	go-smtp  the SASL dialogue, and recovery from panics in the session
+//	go-smtp  when Mail, Rcpt, Data, Reset and Auth of the session are called
 //
 // Each piece of state has one owner:
 //
-//	reader   octets received and not yet used, the read deadline, draining
-//	replies  octets to be sent, and what is to be done once they are sent
-//	order    how far the session has come: greeting, transaction, login
-//	tally    commands, errors, failed logins and messages of the connection
+//	reader   received octets, the read deadline, draining
+//	replies  octets to send, and functions to call once they are sent
+//	order    the stage of the session: greeting, transaction, login
+//	tally    the numbers of commands, errors, failed logins and messages
 //	body     the message that is being received
-//	library  what go-smtp still has to read, and replies it is about to give
-//	Conn     who the client is, what it was offered, the session on top
+//	library  input for go-smtp, and the session's replies to its commands
+//	Conn     the client's identity, the offer made to it, the session itself
 //
-// Start with Conn.step, which handles one line, and order.go. All that go-smtp
-// makes necessary is in library.go.
+// Start reading with Conn.step, which handles one line, and order.go. Everything
+// that only go-smtp makes necessary is in library.go.
 package wire
 
 import (
@@ -51,15 +52,14 @@ type Options struct {
 	// XClient are the networks whose clients may use XCLIENT.
 	XClient []netip.Prefix
 	// Disable are EHLO keywords that are not announced, for clients with faulty
-	// support. The extensions that are part of an Offer are refused, too.
+	// support. Extensions that are part of an Offer are also refused.
 	Disable []string
 	// Offer returns what is announced in the reply to EHLO.
 	Offer func(*Conn) Offer
 	// Answer answers HELP, VRFY, EXPN and ETRN; with ok false the command gets
 	// a general reply.
 	Answer func(c *Conn, verb, arg string) (r mail.Reply, ok bool)
-	// Annotate may add to a refusal that is given during a transaction, such as
-	// the transaction's id.
+	// Annotate may add text, such as an id, to refusals during a transaction.
 	Annotate func(*Conn, mail.Reply) mail.Reply
 	// Library hands a connection to go-smtp, which serves it until Read returns
 	// io.EOF.
@@ -85,14 +85,14 @@ func (o *Options) trusts(peer netip.Addr) bool {
 	return slices.ContainsFunc(o.XClient, func(n netip.Prefix) bool { return n.Contains(peer) })
 }
 
-// Conn is one SMTP or LMTP connection. Its methods are for the session on top
-// of it, in the goroutine that serves the connection; Drain may be called from
-// any goroutine.
+// Conn is one SMTP or LMTP connection. Its methods are for the session that uses
+// it and must be called in the goroutine that serves the connection. Drain may be
+// called from any goroutine.
 type Conn struct {
 	opts *Options
 	sock *listen.Conn
-	// State is the session's. It lives as long as the client stays the same:
-	// STARTTLS and XCLIENT set it to nil.
+	// State belongs to the session. STARTTLS and XCLIENT set it to nil, as they
+	// begin a new session.
 	State any
 
 	in    reader
@@ -106,12 +106,12 @@ type Conn struct {
 	verb   string // the command that is being answered
 	mail   Mail   // the last MAIL
 	next   octets
-	hangup bool  // the connection ends after the replies that are due
-	err    error // final: nothing is read after it
+	hangup bool  // the connection ends after the pending replies
+	err    error // final: nothing is read any more
 	once   sync.Once
 }
 
-// octets says what the octets that come next are.
+// octets is the meaning of the next octets from the client.
 type octets int
 
 const (
@@ -139,8 +139,8 @@ func (c *Conn) Socket() *listen.Conn { return c.sock }
 // Ident returns who the client is.
 func (c *Conn) Ident() Ident { return c.client.ident }
 
-// Helo returns the argument of the last HELO, EHLO or LHLO; esmtp is false
-// after HELO.
+// Helo returns the argument of the last HELO, EHLO or LHLO. After HELO, esmtp is
+// false.
 func (c *Conn) Helo() (name string, esmtp bool) { return c.client.helo, c.client.esmtp }
 
 // Login returns the account that the client has logged in to, or "".
@@ -149,27 +149,26 @@ func (c *Conn) Login() string { return c.order.login }
 // SetLogin records a successful login. STARTTLS and XCLIENT undo it.
 func (c *Conn) SetLogin(account string) { c.order.login = account }
 
-// Mail returns those parameters of the last MAIL that go-smtp does not.
+// Mail returns the parameters of the last MAIL that go-smtp does not pass on.
 func (c *Conn) Mail() Mail { return c.mail }
 
-// Accepted records that a message was accepted: errors before it no longer
-// count.
+// Accepted records that a message was accepted. Errors before it no longer count.
 func (c *Conn) Accepted() { c.tally.accepted() }
 
-// Answer replaces the replies of the library to the present command, one by
-// one. A session calls it just before it returns to the library. A 421 ends
-// the connection.
+// Answer sets the replies to the present command, which replace those of the
+// library in order. The session calls it just before it returns to the library. A
+// 421 ends the connection.
 func (c *Conn) Answer(r ...mail.Reply) { c.lib.answers = append(c.lib.answers[:0], r...) }
 
-// Then calls f once the replies that are due have been sent, or cannot be: for
-// work that no client should wait for.
+// Then calls f after the pending replies have been sent or have failed to be, so
+// that the client does not wait for it.
 func (c *Conn) Then(f func()) { c.out.afterwards(f) }
 
 // Drain asks the connection to end: immediately with 421 while it waits for a
 // command, otherwise once the present message has been answered.
 func (c *Conn) Drain() { c.in.drain() }
 
-// Close sends the replies that are due and closes the socket.
+// Close sends the pending replies and closes the socket.
 func (c *Conn) Close() error {
 	var err error
 	c.once.Do(func() {
