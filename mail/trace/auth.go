@@ -22,7 +22,7 @@ type AuthClaim struct {
 const maxClaims = 200
 
 // readAuth takes the fields that report authentication.
-func (t *Trace) readAuth(name string, f mail.Field) {
+func (t collector) readAuth(name string, f mail.Field) {
 	if len(t.Auth) >= maxClaims {
 		return
 	}
@@ -57,7 +57,7 @@ func firstField(s string) string {
 	return ""
 }
 
-func (t *Trace) claim(c AuthClaim) {
+func (t collector) claim(c AuthClaim) {
 	if len(t.Auth) < maxClaims {
 		t.Auth = append(t.Auth, c)
 	}
@@ -65,7 +65,7 @@ func (t *Trace) claim(c AuthClaim) {
 
 // readResults reads RFC 8601's list: id; method=result (comment) reason=x
 // ptype.property=value; ...
-func (t *Trace) readResults(field string, instance int, text string) {
+func (t collector) readResults(field string, instance int, text string) {
 	parts := splitOutside(text, ';')
 	if len(parts) == 0 {
 		return

@@ -178,17 +178,20 @@ type header struct {
 // Read weighs a header block: bytes up to the first empty line.
 func Read(head []byte, o Options) *Trace {
 	t := &Trace{}
-	t.collect(head)
-	t.weigh(&o)
-	t.fitClocks(&o)
+	collector{t}.collect(head)
+	(&weigher{Trace: t, o: &o, provider: providerNamed(o.Mailbox)}).weigh()
+	timing{t}.fitClocks(&o)
 	t.kinds()
 	t.loops()
-	t.judge()
+	judge{t}.all()
 	return t
 }
 
+// collector reads the fields of a header block into a Trace.
+type collector struct{ *Trace }
+
 // collect takes the fields out of the block, Received lines oldest first.
-func (t *Trace) collect(head []byte) {
+func (t collector) collect(head []byte) {
 	t.header.has = map[string]int{}
 	fields, lines := 0, 0
 	for f := range mail.Fields(head) {

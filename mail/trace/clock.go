@@ -51,9 +51,12 @@ const (
 	weightWait    = 6 // a second of total delay: of two stories, prefer the quicker
 )
 
+// timing corrects the times of a chain: it finds the wrong clocks and the delays.
+type timing struct{ *Trace }
+
 // fitClocks finds the wrong clocks, sets each step's corrected time, and the
 // delays with their bounds.
-func (t *Trace) fitClocks(o *Options) {
+func (t timing) fitClocks(o *Options) {
 	m := t.marks(o)
 	if len(m.marks) == 0 {
 		return

@@ -8,14 +8,14 @@ import (
 // delays sets each step's delay and how far it may really vary: a line's clock
 // is only known to within the free interval between its neighbours, unless it
 // is ours or was learned.
-func (t *Trace) delays(m *clockFit, blamed map[int]bool, times []int64) {
+func (t timing) delays(m *clockFit, blamed map[int]bool, times []int64) {
 	var marks []int
 	for i, mk := range m.marks {
 		if mk.step >= 0 {
 			marks = append(marks, i)
 		}
 	}
-	witnesses := m.believedHosts(t, blamed)
+	witnesses := m.believedHosts(t.Trace, blamed)
 	for k, i := range marks {
 		s := &t.Steps[m.marks[i].step]
 		if k == 0 {

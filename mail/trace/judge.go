@@ -9,17 +9,19 @@ import (
 )
 
 // judge turns what was found into findings.
-func (t *Trace) judge() {
-	t.judgeCount()
+type judge struct{ *Trace }
+
+func (t judge) all() {
+	t.count()
 	for _, l := range t.Loops {
 		t.find("loop", Problem, 0, fmt.Sprintf("mail loop: %s received the message %d times (%s)", strings.Join(l.Hosts, " and "), l.Times, l.Why),
 			"look on these hosts for a forward or alias that leads back to the start, and remove it")
 	}
-	t.judgeTrust()
-	t.judgeClocks()
-	t.judgeDelays()
-	t.judgeLines()
-	t.judgeFields()
+	t.trust()
+	t.clocks()
+	t.delays()
+	t.lines()
+	t.fields()
 	for i := range t.Auth {
 		c := &t.Auth[i]
 		for j := range t.Steps {
@@ -31,7 +33,7 @@ func (t *Trace) judge() {
 	}
 }
 
-func (t *Trace) judgeCount() {
+func (t judge) count() {
 	n := len(t.Steps) + t.Dropped
 	switch {
 	case n == 0:
@@ -43,7 +45,7 @@ func (t *Trace) judgeCount() {
 	}
 }
 
-func (t *Trace) judgeTrust() {
+func (t judge) trust() {
 	for i := len(t.Steps) - 1; i >= 0; i-- {
 		s := &t.Steps[i]
 		if s.Trust != Suspect {
@@ -65,7 +67,7 @@ func (t *Trace) judgeTrust() {
 	}
 }
 
-func (t *Trace) judgeClocks() {
+func (t judge) clocks() {
 	var unsure []string
 	for i := range t.Clocks {
 		c := &t.Clocks[i]
@@ -101,7 +103,7 @@ func (c *Clock) amount() string {
 // smallError is the error of a sender's clock that is not worth a warning.
 const smallError = 5 * time.Minute
 
-func (t *Trace) certainClock(c *Clock) {
+func (t judge) certainClock(c *Clock) {
 	hop := 0
 	if len(c.Hops) > 0 {
 		hop = c.Hops[0]
@@ -136,7 +138,7 @@ func (t *Trace) certainClock(c *Clock) {
 
 // hoursOff returns the whole hours by which the oldest line is later than the
 // Date field, or 0 if that is not a whole number of hours.
-func (t *Trace) hoursOff() int {
+func (t judge) hoursOff() int {
 	if len(t.Steps) == 0 || !t.DateStamp.OK || !t.Steps[0].Stamp.OK {
 		return 0
 	}
@@ -148,7 +150,7 @@ func (t *Trace) hoursOff() int {
 	return int(hours)
 }
 
-func (t *Trace) judgeDelays() {
+func (t judge) delays() {
 	for i := range t.Steps {
 		s := &t.Steps[i]
 		if s.HasDelay && s.RawDelay < -2*time.Second && !t.blamedAt(s.Index, s.Index-1) {
@@ -171,7 +173,7 @@ func (t *Trace) judgeDelays() {
 	}
 }
 
-func (t *Trace) judgeLines() {
+func (t judge) lines() {
 	noDate, noZone := 0, 0
 	for i := range t.Steps {
 		s := &t.Steps[i]
@@ -216,7 +218,7 @@ func oldTLS(v string) string {
 }
 
 // judgeFields checks the fields that every message needs (RFC 5322, 3.6).
-func (t *Trace) judgeFields() {
+func (t judge) fields() {
 	has := t.header.has
 	if len(has) == 0 {
 		return
@@ -257,7 +259,7 @@ func (t *Trace) judgeFields() {
 
 // blamedAt reports whether one of the lines was dated by a clock that is
 // certainly wrong.
-func (t *Trace) blamedAt(lines ...int) bool {
+func (t judge) blamedAt(lines ...int) bool {
 	for _, c := range t.Clocks {
 		for _, h := range c.Hops {
 			for _, l := range lines {
@@ -270,7 +272,7 @@ func (t *Trace) blamedAt(lines ...int) bool {
 	return false
 }
 
-func (t *Trace) clockBlamed(host string) bool {
+func (t judge) clockBlamed(host string) bool {
 	for _, c := range t.Clocks {
 		if c.Host == host {
 			return true

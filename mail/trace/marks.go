@@ -43,7 +43,7 @@ var disciplined = map[string]bool{
 // marks collects the stamps and gives each clock a node. Suspect lines
 // are left out, because they are no evidence, and so are stamps of an unknown
 // zone, which may be hours off.
-func (t *Trace) marks(o *Options) *clockFit {
+func (t timing) marks(o *Options) *clockFit {
 	m := &clockFit{names: []string{""}, class: []int64{0}}
 	if t.DateStamp.OK && t.DateStamp.Zone != received.NoZone {
 		m.add(-1, t.DateStamp, DateHost, weightDate, 0)
@@ -72,13 +72,13 @@ func (t *Trace) marks(o *Options) *clockFit {
 		}
 		m.add(i, s.Stamp, strings.ToLower(t.hostOf(i)), weight, learned)
 	}
-	m.tieDate(t)
+	m.tieDate(t.Trace)
 	return m
 }
 
 // hostOf names the host that wrote a line. qmail leaves its name out in the
 // lines about its own queue: those belong to the line before.
-func (t *Trace) hostOf(i int) string {
+func (t timing) hostOf(i int) string {
 	for j := i; j >= 0; j-- {
 		if s := &t.Steps[j]; s.By.Name != "" || s.By.Addr.IsValid() {
 			return host(&s.Line)

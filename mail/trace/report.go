@@ -8,7 +8,7 @@ import (
 )
 
 // report lists the wrong clocks.
-func (t *Trace) report(m *clockFit, blamed, certain map[int]bool, alternatives map[int]int64, times []int64) {
+func (t timing) report(m *clockFit, blamed, certain map[int]bool, alternatives map[int]int64, times []int64) {
 	for n := 1; n < len(m.names); n++ {
 		alt, other := alternatives[n]
 		if !blamed[n] && !other {
@@ -40,7 +40,7 @@ func (t *Trace) report(m *clockFit, blamed, certain map[int]bool, alternatives m
 		low, high = min(low, off), max(high, off)
 		ms := time.Millisecond
 		c := Clock{Host: m.names[n], Offset: time.Duration(off) * ms, Low: time.Duration(low) * ms, High: time.Duration(high) * ms, Certain: certain[n] && !other}
-		c.Cause = m.cause(t, n, c)
+		c.Cause = m.cause(t.Trace, n, c)
 		for _, mk := range m.marks {
 			if mk.node == n && mk.step >= 0 {
 				c.Hops = append(c.Hops, t.Steps[mk.step].Index)

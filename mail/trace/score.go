@@ -17,14 +17,14 @@ type Score struct {
 
 const maxScores = 100
 
-func (t *Trace) score(field, name, value, words string) {
+func (t collector) score(field, name, value, words string) {
 	if len(t.Scores) < maxScores {
 		t.Scores = append(t.Scores, Score{field, name, clip(value, 200), words})
 	}
 }
 
 // readScore decodes what Exchange, SpamAssassin and rspamd write.
-func (t *Trace) readScore(name string, f mail.Field) {
+func (t collector) readScore(name string, f mail.Field) {
 	switch name {
 	case "x-forefront-antispam-report", "x-microsoft-antispam":
 		for part := range strings.SplitSeq(clip(f.Text(), 4096), ";") {

@@ -38,9 +38,9 @@ func (s *Step) isSuspect() bool { return s.score >= suspectAt && s.signs&(s.sign
 
 // suspect looks for signs against the claimed line at j. The line above it,
 // j+1, says who really connected there.
-func (t *Trace) suspect(j int, o *Options) {
+func (t *weigher) suspect(j int) {
 	s, next := &t.Steps[j], &t.Steps[j+1]
-	t.ownName(s, next, o)
+	t.ownName(s, next)
 	t.neighbours(s, next)
 	t.future(s)
 	idStyle(s)
@@ -63,18 +63,18 @@ func (t *Trace) suspect(j int, o *Options) {
 // when the line above contradicts that. Forwarding and mailing lists bring our
 // own mail back to us, so the name alone says nothing; only history could prove
 // that we did not write the line.
-func (t *Trace) ownName(s, next *Step, o *Options) {
+func (t *weigher) ownName(s, next *Step) {
 	if insideName(s.By.Name) {
 		return // names like localhost belong to everybody
 	}
-	ours := o.owns(s.By.Name)
+	ours := t.o.owns(s.By.Name)
 	for k := len(t.Steps) - 1; k >= t.Boundary-1 && !ours; k-- {
 		ours = sameHost(t.Steps[k].By.Name, s.By.Name)
 	}
 	if !ours {
 		return
 	}
-	if t.fromUs(s, next, o) {
+	if t.fromUs(s, next) {
 		s.Reasons = append(s.Reasons, "it says that we had the message before: our history can tell")
 		return
 	}
@@ -89,21 +89,21 @@ func (t *Trace) ownName(s, next *Step, o *Options) {
 
 // fromUs reports whether the line next may have received the message from one
 // of our hosts, by any of the names that it gives its peer.
-func (t *Trace) fromUs(s, next *Step, o *Options) bool {
+func (t *weigher) fromUs(s, next *Step) bool {
 	from := &next.From
 	if from.Name == "" && !from.Addr.IsValid() {
 		return true // without a from clause it contradicts nothing
 	}
-	if from.Addr.IsValid() && o.trusts(from.Addr) || next.Class.inside() {
+	if from.Addr.IsValid() && t.o.trusts(from.Addr) || next.Class.inside() {
 		return true
 	}
 	own := house(s.By.Name)
 	if from.RDNS != "" || next.Trust == Boundary {
 		// In our own line, the name in HELO proves nothing.
-		return from.RDNS != "" && (o.owns(from.RDNS) || own != "" && house(from.RDNS) == own)
+		return from.RDNS != "" && (t.o.owns(from.RDNS) || own != "" && house(from.RDNS) == own)
 	}
 	name := next.Announced()
-	return o.owns(name) || sameHost(name, s.By.Name) || own != "" && house(name) == own
+	return t.o.owns(name) || sameHost(name, s.By.Name) || own != "" && house(name) == own
 }
 
 func peer(h *received.Line) string {
@@ -120,7 +120,7 @@ func peer(h *received.Line) string {
 
 // neighbours compares the writer of a line with the host that connected to the
 // next one.
-func (t *Trace) neighbours(s, next *Step) {
+func (t *weigher) neighbours(s, next *Step) {
 	h, by := &next.Line, s.By.Name
 	if by == "" || h.From.Name == "" && !h.From.Addr.IsValid() {
 		return
@@ -182,7 +182,7 @@ func dialUp(name string) bool {
 }
 
 // future finds stamps so far off that no clock error explains them.
-func (t *Trace) future(s *Step) {
+func (t *weigher) future(s *Step) {
 	b := &t.Steps[t.Boundary-1]
 	if !s.Stamp.OK {
 		return
@@ -213,7 +213,7 @@ func idStyle(s *Step) {
 
 // inherit marks the lines below a suspect one: whoever invented that line could
 // also write them.
-func (t *Trace) inherit(boundary int) {
+func (t *weigher) inherit(boundary int) {
 	bad := 0
 	for j := boundary - 1; j >= 0; j-- {
 		s := &t.Steps[j]

@@ -8,24 +8,30 @@ import (
 	"hoplite/mail/received"
 )
 
+// weigher decides whose word each line is.
+type weigher struct {
+	*Trace
+	o        *Options
+	provider *provider // of the mailbox, once it is known
+}
+
 // weigh walks from the newest line to the oldest. The newest was written by the
 // server that holds the reader's mailbox. Each believed line vouches for the
 // host that it names as its peer, as long as that host belongs to us or to the
 // mailbox's provider. Trust ends at the first peer that does not: that line is
 // the boundary. Its address is a fact; anything older may be invented.
-func (t *Trace) weigh(o *Options) {
+func (t *weigher) weigh() {
 	n := len(t.Steps)
 	if n == 0 {
 		return
 	}
-	w := walk{t: t, o: o, provider: providerNamed(o.Mailbox)}
 	i := n - 1
 	for ; i > 0; i-- {
 		t.Steps[i].Trust = Vouched
-		if o.owns(t.Steps[i].By.Name) || i == n-1 {
+		if t.o.owns(t.Steps[i].By.Name) || i == n-1 {
 			t.Steps[i].Trust = Ours
 		}
-		why := w.believes(i)
+		why := t.believes(i)
 		if why == "" {
 			break
 		}
@@ -34,46 +40,39 @@ func (t *Trace) weigh(o *Options) {
 	b := &t.Steps[i]
 	b.Trust = Boundary
 	t.Boundary = b.Index
-	t.origin(b, w.provider)
+	t.origin(b)
 	for j := i - 1; j >= 0; j-- {
 		t.Steps[j].Trust = Claimed
 	}
-	t.seal(o)
+	t.seal()
 	for j := i - 1; j >= 0; j-- {
 		if t.Steps[j].Trust == Claimed {
-			t.suspect(j, o)
+			t.suspect(j)
 		}
 	}
 	t.inherit(i)
 }
 
-// walk is the way from the newest line to the boundary.
-type walk struct {
-	t        *Trace
-	o        *Options
-	provider *provider // of the mailbox, once it is known
-}
-
 // believes returns why the believed line at i vouches for the line before it,
 // or "" if it does not.
-func (w *walk) believes(i int) string {
-	s := &w.t.Steps[i]
-	h, older := &s.Line, &w.t.Steps[i-1].Line
+func (t *weigher) believes(i int) string {
+	s := &t.Steps[i]
+	h, older := &s.Line, &t.Steps[i-1].Line
 	inside := s.Class.inside() || !h.From.Addr.IsValid()
 	switch {
 	case h.Proto.Fetch:
 		// The older line is the newest in the mailbox that was read: its
 		// provider wrote it, and the chain starts again there.
-		w.provider = providerOf(older)
+		t.provider = providerOf(older)
 		return "newest line of the mailbox that " + host(h) + " fetched the message from"
-	case h.From.Addr.IsValid() && w.o.trusts(h.From.Addr):
+	case h.From.Addr.IsValid() && t.o.trusts(h.From.Addr):
 		return fmt.Sprintf("%s received it from %s, in a trusted network", host(h), h.From.Addr)
 	case h.Proto.LMTP():
 		return host(h) + " received it by LMTP, which is not spoken between organisations (RFC 2033)"
-	case w.o.owns(older.By.Name) && h.From.Addr.IsValid() && s.Class.inside():
+	case t.o.owns(older.By.Name) && h.From.Addr.IsValid() && s.Class.inside():
 		return host(h) + " received it from one of our hosts"
 	}
-	if why := w.withinProvider(h, older); why != "" {
+	if why := t.withinProvider(h, older); why != "" {
 		return why
 	}
 	switch {
@@ -96,11 +95,11 @@ func (w *walk) believes(i int) string {
 
 // withinProvider knows how the mailbox's provider passes a message between its
 // own hosts, under names and addresses that mean nothing outside.
-func (w *walk) withinProvider(h, older *received.Line) string {
-	if w.provider == nil {
-		w.provider = providerOf(h)
+func (t *weigher) withinProvider(h, older *received.Line) string {
+	if t.provider == nil {
+		t.provider = providerOf(h)
 	}
-	p := w.provider
+	p := t.provider
 	if p == nil || !p.owns(older) && !insideName(older.By.Name) {
 		return ""
 	}
@@ -134,7 +133,7 @@ func host(h *received.Line) string {
 // origin takes over what the boundary line says: its writer saw that address. An
 // address of the mailbox's own provider is nobody's origin: whoever blocks it
 // blocks the provider.
-func (t *Trace) origin(b *Step, p *provider) {
+func (t *weigher) origin(b *Step) {
 	o := &Origin{Addr: b.From.Addr, Name: b.From.RDNS, Helo: b.Announced(), Hop: b.Index, VouchedBy: host(&b.Line), Auth: b.Auth}
 	switch {
 	case !b.From.Addr.IsValid():
@@ -142,15 +141,15 @@ func (t *Trace) origin(b *Step, p *provider) {
 			return
 		}
 		o.Name, o.Helo = b.From.Name, ""
-	case p != nil && p.holds(b.From.Addr):
-		o.Addr, o.Name = netip.Addr{}, p.title
+	case t.provider != nil && t.provider.holds(b.From.Addr):
+		o.Addr, o.Name = netip.Addr{}, t.provider.title
 	}
 	t.Origin = o
 }
 
 // seal marks the lines that a verified signature covers.
-func (t *Trace) seal(o *Options) {
-	for _, s := range o.Seals {
+func (t *weigher) seal() {
+	for _, s := range t.o.Seals {
 		for j := 0; j < min(s.Lines, len(t.Steps)); j++ {
 			if st := &t.Steps[j]; st.Trust == Claimed {
 				st.Trust = Sealed
