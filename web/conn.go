@@ -10,8 +10,8 @@ import (
 	"hoplite/internal/listen"
 )
 
-// handover is a net.Listener fed by the house's listeners: they accept, count
-// and encrypt, net/http serves.
+// handover is a net.Listener that receives connections from internal/listen,
+// which accepts, counts and encrypts them; net/http serves them.
 type handover struct {
 	conns  chan *served
 	closed chan struct{}
@@ -22,7 +22,7 @@ func newHandover() *handover {
 	return &handover{conns: make(chan *served), closed: make(chan struct{})}
 }
 
-// served is a connection whose end is told.
+// served is a connection that signals when it is closed.
 type served struct {
 	*listen.Conn
 	done chan struct{}
@@ -35,7 +35,7 @@ func (c *served) Close() error {
 	return err
 }
 
-// give waits until the connection was served.
+// give passes a connection to net/http and waits until it is closed.
 func (h *handover) give(ctx context.Context, c *listen.Conn) {
 	s := &served{Conn: c, done: make(chan struct{})}
 	select {
@@ -73,7 +73,8 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// client is who asks, after PROXY; invalid for socket files.
+// client returns the address of the client, after PROXY; it is invalid for Unix
+// sockets.
 func client(r *http.Request) netip.Addr {
 	if c, ok := r.Context().Value(connKey{}).(*served); ok {
 		return c.Client.Addr()
@@ -84,7 +85,7 @@ func client(r *http.Request) netip.Addr {
 	return netip.Addr{}
 }
 
-// encrypted tells whether the request came over TLS.
+// encrypted reports whether the request arrived over TLS.
 func encrypted(r *http.Request) bool {
 	if c, ok := r.Context().Value(connKey{}).(*served); ok {
 		_, tls := c.TLS()

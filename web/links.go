@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// links keeps pasted headers that somebody asked to keep, each in a file that
-// is named for its secret and the second at which it ends.
+// links stores pasted headers under permalinks, each in a file named after its
+// secret and its expiry in Unix seconds.
 type links struct {
 	dir  string
 	most time.Duration
@@ -22,10 +22,10 @@ const (
 	maxLinkSize = 1 << 20
 )
 
-// keep stores a header for a while and gives its name.
+// keep stores a header for a time and returns its secret.
 func (l *links) keep(head []byte, d time.Duration) (id string, err error) {
 	if l.dir == "" {
-		return "", errors.New("permalinks are not kept here")
+		return "", errors.New("permalinks are disabled")
 	}
 	if len(head) > maxLinkSize {
 		return "", errors.New("the header is too large for a permalink")
@@ -34,7 +34,7 @@ func (l *links) keep(head []byte, d time.Duration) (id string, err error) {
 		return "", fmt.Errorf("keep permalink: %w", err)
 	}
 	if l.sweep() >= maxLinks {
-		return "", errors.New("too many permalinks are kept: wait until some have ended")
+		return "", errors.New("too many permalinks are stored: wait until some expire")
 	}
 	d = min(max(d, time.Minute), l.most)
 	id = random()
@@ -45,7 +45,7 @@ func (l *links) keep(head []byte, d time.Duration) (id string, err error) {
 	return id, nil
 }
 
-// find gives a header back, until its time has come.
+// find returns a stored header and its expiry.
 func (l *links) find(id string) (head []byte, until time.Time, ok bool) {
 	if l.dir == "" || len(id) != 32 || strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
 		return nil, until, false
@@ -69,7 +69,7 @@ func ends(s string) (time.Time, bool) {
 	return time.Unix(unix, 0), err == nil
 }
 
-// sweep removes what has ended and counts the rest.
+// sweep removes expired files and counts the others.
 func (l *links) sweep() int {
 	entries, _ := os.ReadDir(l.dir)
 	n := 0

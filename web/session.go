@@ -18,8 +18,8 @@ const (
 	maxSessions   = 1000
 )
 
-// sessions are the logins of this process. The key is a hash of the cookie, so
-// that a lookup's time tells nothing about it.
+// sessions holds the logins of this process. The key is a hash of the cookie, so
+// the time of a lookup reveals nothing about it.
 type sessions struct {
 	life time.Duration
 	mu   sync.Mutex
@@ -81,7 +81,7 @@ func random() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// account is who asks.
+// account returns the account that is logged in.
 func (s *Server) account(r *http.Request) (Account, bool) {
 	c, err := r.Cookie(sessionCookie)
 	if err != nil {
@@ -94,8 +94,8 @@ func (s *Server) cookie(r *http.Request, name, value string) *http.Cookie {
 	return &http.Cookie{Name: name, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: encrypted(r)}
 }
 
-// token is what this visitor's forms must bring back: signed with our secret
-// and bound to a cookie that no other site can read or set.
+// token returns the value that this visitor's forms must send back. It is signed
+// with our secret and bound to a cookie that no other site can read or set.
 func (s *Server) token(w http.ResponseWriter, r *http.Request) string {
 	c, err := r.Cookie(formCookie)
 	if err != nil || len(c.Value) != 32 {
@@ -111,7 +111,7 @@ func (s *Server) sign(cookie string) string {
 	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
 }
 
-// formed checks a form's token.
+// formed reports whether a form's token is valid.
 func (s *Server) formed(r *http.Request) bool {
 	c, err := r.Cookie(formCookie)
 	return err == nil && subtle.ConstantTimeCompare([]byte(r.PostFormValue("token")), []byte(s.sign(c.Value))) == 1
@@ -119,7 +119,7 @@ func (s *Server) formed(r *http.Request) bool {
 
 func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) {
 	if s.env.Login == nil {
-		s.fail(w, r, http.StatusNotFound, "There are no accounts here.")
+		s.fail(w, r, http.StatusNotFound, "This server has no accounts.")
 		return
 	}
 	s.render(w, r, http.StatusOK, "login.html", "Log in", nil)
@@ -128,11 +128,11 @@ func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) {
 func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
 	if s.env.Login == nil || !s.formed(r) {
-		s.fail(w, r, http.StatusForbidden, "The form is too old. Go back, reload the page and try again.")
+		s.fail(w, r, http.StatusForbidden, "This form has expired. Go back, reload the page and try again.")
 		return
 	}
 	if a := client(r); a.IsValid() && !a.IsLoopback() && !encrypted(r) {
-		s.fail(w, r, http.StatusForbidden, "Passwords are only taken over TLS, or from this machine.")
+		s.fail(w, r, http.StatusForbidden, "Logging in requires TLS, except from this machine.")
 		return
 	}
 	acc, err := s.env.Login(r.Context(), client(r), r.PostFormValue("name"), r.PostFormValue("password"))
@@ -141,7 +141,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		s.render(w, r, http.StatusForbidden, "login.html", "Log in", failure("Wrong name or password."))
 		return
 	case err != nil:
-		s.render(w, r, http.StatusServiceUnavailable, "login.html", "Log in", failure("Nobody can log in right now: "+err.Error()+"."))
+		s.render(w, r, http.StatusServiceUnavailable, "login.html", "Log in", failure("Login is not possible at the moment: "+err.Error()+"."))
 		return
 	}
 	http.SetCookie(w, s.cookie(r, sessionCookie, s.sessions.open(acc)))
@@ -152,7 +152,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
 	if !s.formed(r) {
-		s.fail(w, r, http.StatusForbidden, "The form is too old. Go back, reload the page and try again.")
+		s.fail(w, r, http.StatusForbidden, "This form has expired. Go back, reload the page and try again.")
 		return
 	}
 	if c, err := r.Cookie(sessionCookie); err == nil {

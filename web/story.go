@@ -11,15 +11,15 @@ import (
 	"hoplite/mail/story"
 )
 
-// storyPage is what one search shows.
+// storyPage is the page of one search.
 type storyPage struct {
 	ID, From, To, Since string
 	Asked               bool
 	Stories             []story.Story
 }
 
-// story looks a message up. Which accounts may see what is decided by
-// story.Tell.
+// story searches history for a message. story.Tell decides what an account may
+// see.
 func (s *Server) story(w http.ResponseWriter, r *http.Request) {
 	acc, ok := s.account(r)
 	if !ok || s.env.Find == nil {
@@ -63,14 +63,14 @@ func tell(acc Account, records []history.Record) []story.Story {
 	return story.Tell(entries, story.Viewer{Account: acc.Name, Admin: acc.Admin})
 }
 
-// chainPage is the dry run.
+// chainPage is the page of a dry run.
 type chainPage struct {
 	Question
 	Lines []string
 	Asked bool
 }
 
-// chain answers "what would my chain say?".
+// chain shows what the filter chain would do with a message.
 func (s *Server) chain(w http.ResponseWriter, r *http.Request) {
 	acc, ok := s.account(r)
 	if !ok || s.env.Explain == nil {
@@ -81,7 +81,7 @@ func (s *Server) chain(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
 		r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 		if !s.formed(r) {
-			s.fail(w, r, http.StatusForbidden, "The form is too old. Go back, reload the page and try again.")
+			s.fail(w, r, http.StatusForbidden, "This form has expired. Go back, reload the page and try again.")
 			return
 		}
 		field := func(name string) string { return clip(strings.TrimSpace(r.PostFormValue(name)), 320) }
@@ -91,17 +91,17 @@ func (s *Server) chain(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		if !acc.Admin && !strings.EqualFold(p.To, acc.Name) {
-			s.fail(w, r, http.StatusForbidden, "You may ask for mail to yourself only.")
+			s.fail(w, r, http.StatusForbidden, "You may only test mail to yourself.")
 			return
 		}
 		lines, err := s.env.Explain(r.Context(), p.Question)
 		if err != nil {
-			s.fail(w, r, http.StatusUnprocessableEntity, "The chain could not be asked: "+safe.Line(err.Error())+".")
+			s.fail(w, r, http.StatusUnprocessableEntity, "The dry run failed: "+safe.Line(err.Error())+".")
 			return
 		}
 		for _, l := range lines {
 			p.Lines = append(p.Lines, safe.Line(l))
 		}
 	}
-	s.render(w, r, http.StatusOK, "chain.html", "What would the chain say?", p)
+	s.render(w, r, http.StatusOK, "chain.html", "Dry run", p)
 }

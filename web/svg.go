@@ -9,8 +9,8 @@ import (
 	"hoplite/mail/trace"
 )
 
-// picture draws the whole waterfall as one SVG file that stands for itself:
-// for tickets and mails. It holds no script and loads nothing.
+// picture draws the whole waterfall as one self-contained SVG file, for tickets
+// and mails. It contains no script and loads nothing.
 func picture(t *trace.Trace, pseudonym func(string) string, log bool) string {
 	text := func(s string) string { return html.EscapeString(safe.Line(pseudonym(s))) }
 	const (
@@ -60,7 +60,7 @@ func picture(t *trace.Trace, pseudonym func(string) string, log bool) string {
 		}
 		b.WriteString("\n")
 	}
-	fmt.Fprintf(&b, `<text x="16" y="%d" font-size="11" fill="#5b6b7b">corrected time since the first hop · solid: delay · hatched: how far it may vary · ring: the stamp as written · red line: above it the sender may have written anything</text>`+"\n</svg>\n", high-8)
+	fmt.Fprintf(&b, `<text x="16" y="%d" font-size="11" fill="#5b6b7b">corrected time since the first hop · solid: delay · hatched: its uncertainty · ring: the time as written · red line: lines above it may be forged</text>`+"\n</svg>\n", high-8)
 	return b.String()
 }
 

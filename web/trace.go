@@ -16,17 +16,17 @@ import (
 	"hoplite/mail/trace/intake"
 )
 
-// paste is the first page: a place for a header.
+// paste is the first page, with the form for a header.
 func (s *Server) paste(w http.ResponseWriter, r *http.Request) {
 	if !s.mayPaste(r) {
 		http.Redirect(w, r, "/login", http.StatusSeeOther)
 		return
 	}
-	s.render(w, r, http.StatusOK, "paste.html", "The way of a message", s.cfg.MaxPaste)
+	s.render(w, r, http.StatusOK, "paste.html", "Trace a message", s.cfg.MaxPaste)
 }
 
-// mayPaste: everybody where the page is open, clients on this machine, and who
-// has logged in.
+// mayPaste reports whether the client may trace a header: always if the page is
+// open, else from this machine or after logging in.
 func (s *Server) mayPaste(r *http.Request) bool {
 	a := client(r)
 	if s.cfg.Open || !a.IsValid() || a.IsLoopback() || s.env.Login == nil {
@@ -36,24 +36,24 @@ func (s *Server) mayPaste(r *http.Request) bool {
 	return ok
 }
 
-// choices are the switches of the page.
+// choices are the options of the form.
 type choices struct {
 	Anonymous, Log bool
 	As             string // "", json, svg, link
 	Keep           time.Duration
 }
 
-// trace answers a pasted header.
+// trace shows the trace of a pasted header.
 func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
 	if !s.mayPaste(r) {
-		s.fail(w, r, http.StatusForbidden, "Log in first.")
+		s.fail(w, r, http.StatusForbidden, "Please log in first.")
 		return
 	}
 	raw, err := s.pasted(w, r)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		s.fail(w, r, http.StatusRequestEntityTooLarge, fmt.Sprintf("That is more than %s. The header alone is enough.", s.cfg.MaxPaste))
+		s.fail(w, r, http.StatusRequestEntityTooLarge, fmt.Sprintf("The input is larger than %s. The header alone is enough.", s.cfg.MaxPaste))
 		return
 	case err != nil:
 		s.fail(w, r, http.StatusBadRequest, "The form could not be read: "+err.Error()+".")
@@ -69,17 +69,17 @@ func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 		return
 	case <-time.After(20 * time.Second):
-		s.fail(w, r, http.StatusServiceUnavailable, "Many people ask at this moment. Try again in a minute.")
+		s.fail(w, r, http.StatusServiceUnavailable, "The server is busy. Try again in a minute.")
 		return
 	}
 	s.answer(w, r, raw, c, time.Time{})
 }
 
-// pasted takes the text or the file out of the form.
+// pasted returns the text or the file from the form.
 func (s *Server) pasted(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	// A header grows up to three times when a browser encodes it.
+	// A browser's encoding makes a header up to three times as large.
 	r.Body = http.MaxBytesReader(w, r.Body, 3*int64(s.cfg.MaxPaste)+64<<10)
-	// ParseMultipartForm would hide what ParseForm says of the other kind.
+	// ParseMultipartForm hides the errors of ParseForm.
 	if err := r.ParseForm(); err != nil {
 		return nil, err
 	}
@@ -110,11 +110,11 @@ func readFile(f multipart.File, limit int64) ([]byte, error) {
 	return b, err
 }
 
-// answer shows a header's way in the form that was asked for.
+// answer shows a trace in the requested format.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, raw []byte, c choices, until time.Time) {
 	in, err := intake.Read(raw)
 	if err != nil {
-		s.fail(w, r, http.StatusUnprocessableEntity, "This cannot be read: "+err.Error()+".")
+		s.fail(w, r, http.StatusUnprocessableEntity, "The input cannot be read: "+err.Error()+".")
 		return
 	}
 	o := trace.Options{}
@@ -132,7 +132,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, raw []byte, c ch
 		j.Repairs = in.Repairs
 		b, err := json.MarshalIndent(j, "", "  ")
 		if err != nil {
-			s.fail(w, r, http.StatusInternalServerError, "The trace could not be written.")
+			s.fail(w, r, http.StatusInternalServerError, "The trace could not be encoded.")
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -144,13 +144,13 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, raw []byte, c ch
 		io.WriteString(w, picture(t, text, c.Log))
 	case "link":
 		if !s.formed(r) {
-			s.fail(w, r, http.StatusForbidden, "The form is too old. Go back, reload the page and try again.")
+			s.fail(w, r, http.StatusForbidden, "This form has expired. Go back, reload the page and try again.")
 			return
 		}
 		head := []byte(text(string(in.Head)))
 		id, err := s.links.keep(head, c.Keep)
 		if err != nil {
-			s.fail(w, r, http.StatusInsufficientStorage, "No permalink: "+err.Error()+".")
+			s.fail(w, r, http.StatusInsufficientStorage, "Cannot make a permalink: "+err.Error()+".")
 			return
 		}
 		http.Redirect(w, r, "/link/"+id, http.StatusSeeOther)
@@ -162,11 +162,11 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, raw []byte, c ch
 				v.SMIME = append(v.SMIME, safe.Line(l))
 			}
 		}
-		s.render(w, r, http.StatusOK, "trace.html", "The way of a message", v)
+		s.render(w, r, http.StatusOK, "trace.html", "Trace of a message", v)
 	}
 }
 
-// link shows a kept header.
+// link shows the header under a permalink.
 func (s *Server) link(w http.ResponseWriter, r *http.Request) {
 	if !s.mayPaste(r) {
 		http.Redirect(w, r, "/login", http.StatusSeeOther)
@@ -174,14 +174,14 @@ func (s *Server) link(w http.ResponseWriter, r *http.Request) {
 	}
 	head, until, ok := s.links.find(r.PathValue("id"))
 	if !ok {
-		s.fail(w, r, http.StatusNotFound, "There is no such link, or its time has ended.")
+		s.fail(w, r, http.StatusNotFound, "This link does not exist or has expired.")
 		return
 	}
 	s.answer(w, r, head, choices{Log: r.FormValue("scale") == "log"}, until)
 }
 
-// known finds what this server's history holds about the message and the
-// account may see.
+// known returns what this server's history says about the message, as far as the
+// account may see it.
 func (s *Server) known(r *http.Request, t *trace.Trace) []story.Story {
 	acc, ok := s.account(r)
 	if !ok || s.env.Find == nil || t.MessageID == "" {

@@ -23,7 +23,7 @@ var functions = template.FuncMap{
 	"date":  func(t time.Time) string { return t.UTC().Format("2 Jan 2006 15:04 MST") },
 }
 
-// view is the page of one trace. All its text is clean and, if asked for,
+// view is the page of one trace. All its text is safe to print and, on request,
 // anonymous.
 type view struct {
 	Verdict   string
@@ -38,7 +38,7 @@ type view struct {
 	Original  *view
 	SMIME     []string
 	Known     []story.Story
-	Text      string // the header again, for the forms
+	Text      string // the header, for the forms on the page
 	Anonymous bool
 	Log       bool
 	CanLink   bool
@@ -60,17 +60,17 @@ type row struct {
 	Defects              []string
 	Raw                  []piece
 	Bar                  bar
-	Edge                 bool // the trust boundary lies above this row (newer lines below)
+	Edge                 bool // the trust boundary lies above this row; newer lines follow
 }
 
-// piece is a run of the raw line, and the field that it belongs to.
+// piece is a part of the raw line and the field that it belongs to.
 type piece struct{ Text, Field string }
 
-// bar is where things stand on the time axis, in percent.
+// bar holds positions on the time axis, in percent.
 type bar struct {
 	From, Width      string // the delay
-	MayFrom, MayWide string // how far it may really reach
-	Ghost            string // the raw stamp, where it differs
+	MayFrom, MayWide string // its uncertainty
+	Ghost            string // the time as written, where it differs
 	GhostEdge        string // "left" or "right" if it lies beyond the axis
 	At               string // the corrected time
 	HasDelay, HasAt  bool
@@ -90,7 +90,7 @@ type bounced struct {
 	Means              []string
 }
 
-// axis maps instants to the picture.
+// axis maps times to positions.
 type axis struct {
 	span time.Duration // since the first hop
 	base time.Time
@@ -113,7 +113,7 @@ func newAxis(t *trace.Trace, log bool) axis {
 	return a
 }
 
-// percent places an instant between 2 and 98.
+// percent returns the position of a time, between 2 and 98.
 func (a axis) percent(at time.Time) float64 {
 	d := at.Sub(a.base)
 	share := d.Seconds() / a.span.Seconds()
@@ -183,7 +183,7 @@ func (a axis) bar(t *trace.Trace, i int) bar {
 	return b
 }
 
-// view makes the page's data of a trace.
+// view returns the page of a trace.
 func (s *Server) view(r *http.Request, t *trace.Trace, in *intake.Input, pseudonym func(string) string, c choices) *view {
 	text := func(s string) string { return safe.Line(pseudonym(s)) }
 	v := makeView(t, text, c)
@@ -215,7 +215,7 @@ func (s *Server) view(r *http.Request, t *trace.Trace, in *intake.Input, pseudon
 	return v
 }
 
-// shownRows bounds the page; more lines than that are counted, not drawn.
+// shownRows bounds the rows of the page; further lines are only counted.
 const shownRows = 200
 
 func makeView(t *trace.Trace, text func(string) string, c choices) *view {
@@ -275,7 +275,7 @@ func makeRow(t *trace.Trace, i int, a axis, text func(string) string) row {
 				}
 				o.Clock = "clock " + trace.Words(off) + " " + way
 				if !k.Certain {
-					o.Clock = "perhaps " + o.Clock
+					o.Clock = "possibly " + o.Clock
 				}
 			}
 		}
@@ -287,7 +287,7 @@ func makeRow(t *trace.Trace, i int, a axis, text func(string) string) row {
 	return o
 }
 
-// pieces cuts the raw line at the borders of its fields.
+// pieces cuts the raw line at the edges of its fields.
 func pieces(s *trace.Step, text func(string) string) []piece {
 	raw := s.Raw
 	if len(raw) > 4000 {
@@ -322,8 +322,8 @@ func lines(s string, text func(string) string) string {
 	return strings.Join(parts, "\n")
 }
 
-// hostText is a host's name for the page; what is not ASCII is shown in its
-// DNS form too, so that a look-alike shows itself.
+// hostText returns a host's name for the page. A name that is not ASCII is
+// followed by its A-label form, which exposes look-alikes.
 func hostText(h string, text func(string) string) string {
 	h = clip(text(h), 120)
 	for i := range len(h) {

@@ -1,10 +1,12 @@
-// Package web is the door for browsers: paste a header and see the message's
-// way as a waterfall, look up the whole story of a message that passed this
-// server, ask what the chain would say of one that has not come yet.
+// Package web serves the pages for browsers: a pasted header as a waterfall of
+// its hops, the story of a message that passed through this server, and a dry
+// run of the filter chain.
 //
-// Pages are made by the server and need no script; nothing is fetched from
-// elsewhere. Everything that comes out of a message is a stranger's text and
-// goes through html/template. The content policy allows no script at all.
+// Pages are rendered on the server and need no script; nothing is loaded from
+// elsewhere, and the content security policy allows no script at all. Text from
+// messages goes through mail/safe and html/template. What a page says comes from
+// mail/trace and mail/story; this package decides only how it looks and who may
+// log in. Start at Handler.
 package web
 
 import (
@@ -33,54 +35,55 @@ type Config struct {
 	conf.Pos
 	Name string `hcl:"name,label"`
 	listen.Config
-	// Hosts are the names and addresses under which the pages may be asked for,
-	// beside hostname, localhost and loopback addresses. Requests for others are
-	// refused: it keeps foreign pages from reaching this one through their DNS.
+	// Hosts lists further names and addresses under which the pages are served,
+	// besides hostname, localhost and loopback addresses. Requests for any other
+	// host are refused, which prevents DNS rebinding.
 	Hosts []string `hcl:"hosts,optional"`
-	// Open lets everybody who can connect paste a header and see its way; off,
-	// that too needs a login. Stories always need one. By default it is open to
-	// clients on this machine only.
+	// Open lets every client that can connect trace a header without a login.
+	// Otherwise only clients on this machine may. The history of messages always
+	// requires a login.
 	Open bool `hcl:"open,optional"`
-	// MaxPaste is the largest header or message that is taken.
+	// MaxPaste is the largest header or message that is accepted.
 	MaxPaste conf.Bytes `hcl:"max_paste,optional" default:"8MiB"`
-	// KeepLinks is the longest time that somebody may keep a permalink for.
+	// KeepLinks is the longest time for which a permalink is kept.
 	KeepLinks time.Duration `hcl:"keep_links,optional" default:"30d"`
-	// SessionTime is how long a login lasts without a visit.
+	// SessionTime is the time after which an idle login expires.
 	SessionTime time.Duration `hcl:"session_time,optional" default:"1h"`
 }
 
-// Env is what the door needs of the house. Nil functions leave their pages out.
+// Env is what the pages need from the rest of the program. A page whose function
+// is nil does not exist.
 type Env struct {
 	Hostname string
 	Log      zerolog.Logger
-	// Options is what the house knows about trusted nets, names and clocks.
+	// Options returns what is known about trusted networks, our names and clocks.
 	Options func() trace.Options
 	// Login checks a name and password.
 	Login func(ctx context.Context, client netip.Addr, name, password string) (Account, error)
-	// Find looks in history.
+	// Find searches history.
 	Find func(ctx context.Context, q history.Query) ([]history.Record, error)
-	// Explain is the dry run of the chain, as lines of text.
+	// Explain runs the chain for a question and returns lines of text.
 	Explain func(ctx context.Context, q Question) ([]string, error)
-	// SMIME judges the signatures of a message, as lines of text; none if it
-	// has none.
+	// SMIME returns what is known about the signatures of a message, as lines
+	// of text; none if it is not signed.
 	SMIME func(ctx context.Context, message []byte) []string
-	// Links is the folder that keeps permalinks.
+	// Links is the folder for permalinks.
 	Links string
 }
 
-// Account is somebody who logged in.
+// Account is a user who logged in.
 type Account struct {
 	Name  string
 	Admin bool
 }
 
-// Question is a message that has not come yet.
+// Question describes a message for a dry run.
 type Question struct{ IP, Helo, From, To string }
 
-// ErrLogin is a wrong name or password, ErrBusy too many of them.
+// ErrLogin reports a wrong name or password, ErrBusy too many failed logins.
 var (
 	ErrLogin = errors.New("wrong name or password")
-	ErrBusy  = errors.New("too many wrong logins: wait a little")
+	ErrBusy  = errors.New("too many failed logins: try again later")
 )
 
 //go:embed pages
@@ -93,7 +96,7 @@ type Server struct {
 	html     *template.Template
 	sessions *sessions
 	links    *links
-	secret   [32]byte // of this process: signs form tokens
+	secret   [32]byte // of this process; signs form tokens
 	working  chan struct{}
 
 	http  *http.Server
@@ -107,7 +110,7 @@ const (
 	maxHeader  = 32 << 10
 )
 
-// New makes the door.
+// New returns the server of one web block.
 func New(cfg Config, env Env) (*Server, error) {
 	s := &Server{cfg: cfg, env: env, sessions: newSessions(cfg.SessionTime), links: &links{dir: env.Links, most: cfg.KeepLinks}, working: make(chan struct{}, maxWorking), conns: newHandover()}
 	rand.Read(s.secret[:])
@@ -128,18 +131,19 @@ func (s *Server) Handle(ctx context.Context, c *listen.Conn) {
 	s.conns.give(ctx, c)
 }
 
-// Drain lets requests end and closes idle connections.
+// Drain closes idle connections and lets running requests end.
 func (s *Server) Drain() { go s.http.Shutdown(context.Background()) }
 
-// Close ends everything.
+// Close closes all connections.
 func (s *Server) Close() { s.http.Close() }
 
-// Refuse is what a client hears that is not let in.
+// Refuse returns the response for a client that is turned away.
 func Refuse(r listen.Reason) string {
 	return "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n" + string(r) + "\r\n"
 }
 
-// Handler is all pages behind their guards.
+// Handler returns the handler of all pages, with the checks that apply to each
+// request.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.paste)
@@ -158,13 +162,13 @@ func (s *Server) Handler() http.Handler {
 		w.Write(css)
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, r, http.StatusNotFound, "There is no such page.")
+		s.fail(w, r, http.StatusNotFound, "Page not found.")
 	})
 	return s.guard(mux)
 }
 
-// guard refuses requests under foreign names and writes from foreign pages,
-// and sets the headers that every answer has.
+// guard refuses requests for other host names and forms from other sites, and
+// sets the headers of every response.
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -178,11 +182,11 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		h.Set("X-Robots-Tag", "noindex")
 		h.Set("Cache-Control", "no-store")
 		if !s.knownHost(r.Host) {
-			http.Error(w, "this server is not called that; its web block may name more hosts", http.StatusMisdirectedRequest)
+			http.Error(w, "unknown host name; the web block can list more in hosts", http.StatusMisdirectedRequest)
 			return
 		}
 		if r.Method != http.MethodGet && r.Method != http.MethodHead && !sameOrigin(r) {
-			http.Error(w, "the form did not come from this site", http.StatusForbidden)
+			http.Error(w, "this form was sent from another site", http.StatusForbidden)
 			return
 		}
 		defer func() {
@@ -191,14 +195,14 @@ func (s *Server) guard(next http.Handler) http.Handler {
 					panic(p)
 				}
 				s.env.Log.Error().Interface("panic", p).Str("path", r.URL.Path).Msg("web page")
-				http.Error(w, "something went wrong here; the log tells more", http.StatusInternalServerError)
+				http.Error(w, "internal error; see the log", http.StatusInternalServerError)
 			}
 		}()
 		next.ServeHTTP(w, r)
 	})
 }
 
-// knownHost guards against DNS rebinding: a foreign page whose name leads to
+// knownHost prevents DNS rebinding: a page of another site whose name resolves to
 // our address still asks for its own name.
 func (s *Server) knownHost(hostport string) bool {
 	host := hostport
@@ -220,9 +224,9 @@ func (s *Server) knownHost(hostport string) bool {
 	return false
 }
 
-// sameOrigin tells whether a form came from our own page. Browsers say so in
-// Sec-Fetch-Site or Origin; a client that says neither is no browser, and the
-// form's token decides where it matters.
+// sameOrigin reports whether a form came from one of our pages. Browsers say so
+// in Sec-Fetch-Site or Origin. A client that sends neither is not a browser;
+// where it matters, the form's token decides.
 func sameOrigin(r *http.Request) bool {
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
 		return site == "same-origin" || site == "none"
@@ -235,7 +239,7 @@ func sameOrigin(r *http.Request) bool {
 	return ok && strings.EqualFold(host, r.Host)
 }
 
-// page is what every template gets.
+// page is the data of every template.
 type page struct {
 	Title   string
 	Account Account
@@ -259,7 +263,7 @@ func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name
 	}
 }
 
-// failure is the text of a page that says no.
+// failure is the text of an error page.
 type failure string
 
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, status int, text string) {

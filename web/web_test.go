@@ -26,7 +26,8 @@ import (
 	"hoplite/mail/story"
 )
 
-// house is a door with accounts ann and root, and one message in history.
+// testServer starts a server with the accounts ann and root and one message in
+// history.
 func testServer(t *testing.T, change func(*Config, *Env)) (*httptest.Server, *http.Client) {
 	t.Helper()
 	tx := mail.NewTransaction(mail.Client{Helo: "<b>client</b>"}, "eve@b.example")
@@ -190,7 +191,7 @@ func TestExports(t *testing.T) {
 	}
 }
 
-// Nothing that a stranger writes becomes markup, script or a style.
+// Text from a message never becomes markup, script or a style.
 func TestHostileHeaders(t *testing.T) {
 	srv, c := testServer(t, nil)
 	evil := []string{
@@ -294,7 +295,7 @@ func TestLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	where := resp.Request.URL.String()
-	if code, body, _ := read(t, resp); code != 200 || !strings.Contains(body, "This link ends on") || !strings.Contains(where, "/link/") {
+	if code, body, _ := read(t, resp); code != 200 || !strings.Contains(body, "This link expires on") || !strings.Contains(where, "/link/") {
 		t.Errorf("%d %s", code, where)
 	}
 	for _, id := range []string{"..%2f..%2fetc%2fpasswd", strings.Repeat("A", 32), "x"} {
@@ -320,7 +321,7 @@ func TestLinksEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, _, ok := l.find(id); ok {
-		t.Error("an ended link is still there")
+		t.Error("an expired link still works")
 	}
 	if n := l.sweep(); n != 0 {
 		t.Errorf("%d links left", n)

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// small reads a decimal number's first digits, at most 65535.
+// small returns the decimal number at the start of s, or 0 if it is above 65535.
 func small(s string) int {
 	n := 0
 	for i := 0; i < len(s) && isDigit(s[i]); i++ {
@@ -73,7 +73,7 @@ func parseAddr(s string) (addr netip.Addr, port uint16, ok bool) {
 	return addr, port, err == nil
 }
 
-// parse4 is netip.ParseAddr for IPv4 without the cost of its errors.
+// parse4 is like netip.ParseAddr for IPv4, without the cost of its errors.
 func parse4(s string) (netip.Addr, bool) {
 	var b [4]byte
 	n, v, digits := 0, 0, 0

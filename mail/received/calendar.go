@@ -58,9 +58,9 @@ func monthOf(s string) int {
 	return 0
 }
 
-// zoneOf knows RFC 5322's obsolete names and those that servers really write.
-// Ambiguous ones (IST, BST in Asia, CST in China) get their meaning in mail
-// software; a numeric zone always wins over the name.
+// zoneOf returns the offset of an abbreviated zone: RFC 5322's obsolete names, and
+// those that servers write. Ambiguous ones (IST, BST, CST) have the meaning that
+// mail software gives them; a numeric zone always takes precedence.
 func zoneOf(s string) (seconds int, known bool) {
 	var low [5]byte
 	for i := range len(s) {

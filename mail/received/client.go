@@ -2,7 +2,7 @@ package received
 
 import "strings"
 
-// partyNote reads what stands in parentheses behind the client's name:
+// client reads the comment after the client's name:
 // "name [192.0.2.1] (may be forged)", "[192.0.2.1]:25 helo=x ident=y",
 // "user@192.0.2.1", "IDENT:user@name [192.0.2.1]", "softdnserr [...]".
 func (r *commentReader) client(a, b int) {
@@ -69,7 +69,7 @@ func (r *commentReader) client(a, b int) {
 	}
 }
 
-// lookupWord knows the words for what became of the name's lookup.
+// lookupWord reads the words for the result of the reverse lookup.
 func (r *commentReader) lookupWord(w string) bool {
 	p := &r.line.From
 	switch w[0] | 0x20 {
@@ -114,7 +114,7 @@ func (r *commentReader) lookupWord(w string) bool {
 	return false
 }
 
-// userAt splits "user@host" at the last @; the user comes from ident.
+// userAt splits "user@host" at the last @; the user name comes from ident.
 func (r *commentReader) userAt(a, e int) (host, hostEnd int, isAddr bool) {
 	at := a + strings.LastIndexByte(r.s[a:e], '@')
 	if foldPrefix(r.s[a:at], "ident:") {

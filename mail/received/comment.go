@@ -4,15 +4,14 @@ import (
 	"strings"
 )
 
-// commentReader reads comments. Half of what a Received field says stands in
-// comments, and each mail server has its own words for it.
+// commentReader reads comments. Half of the information in a Received field is in
+// comments, and each mail server has its own format.
 type commentReader struct {
 	*draft
 	in keyword // the clause that the comment belongs to
 }
 
-// read reads one comment of the clause in. It reports whether the comment was
-// kept.
+// read reads one comment of the clause in and reports whether it was kept.
 func (r *commentReader) read(t *token, in keyword) bool {
 	l := r.line
 	if len(l.Comments) == MaxComments {
@@ -43,7 +42,7 @@ func (r *commentReader) read(t *token, in keyword) bool {
 	return true
 }
 
-// byStart knows a comment by how it begins.
+// byStart recognises a comment by its first words.
 func (r *commentReader) byStart(a, b int) bool {
 	switch c := r.s[a:b]; c[0] | 0x20 {
 	case 'h', 'e', 'l':
@@ -82,7 +81,7 @@ func (r *commentReader) byStart(a, b int) bool {
 	return false
 }
 
-// byWords knows a comment by words that stand further back.
+// byWords recognises a comment by words inside it.
 func (r *commentReader) byWords(a, b int) bool {
 	if r.in == kWith && strings.HasSuffix(r.s[a:b], " encrypted") { // qmail with TLS
 		v := a
@@ -92,7 +91,7 @@ func (r *commentReader) byWords(a, b int) bool {
 		r.line.TLS.Cipher = r.set(PartTLSCipher, a, v)
 		return true
 	}
-	const user = "authenticated user " // SquirrelMail and its heirs
+	const user = "authenticated user " // SquirrelMail and its successors
 	if i := foldIndex(r.s[a:b], user); i > 0 {
 		r.authWord(a+i+len(user), b)
 		return true
@@ -116,7 +115,7 @@ func (r *commentReader) greeting(a, b int) bool {
 	v, e := r.firstWord(a+n, b)
 	r.line.From.Helo = r.set(PartHelo, v, e)
 	if v == e && r.line.From.RDNSState == NotLooked {
-		r.line.From.RDNSState = Unverified // the name outside is the looked-up one
+		r.line.From.RDNSState = Unverified // the name outside comes from a lookup
 	}
 	return true
 }
@@ -138,8 +137,8 @@ func (r *commentReader) envelopeComment(a, b int) bool {
 	return true
 }
 
-// login reads who logged in, as Postfix, sendmail, Courier, CommuniGate and
-// Critical Path write it.
+// login reads the authenticated user, in the formats of Postfix, sendmail,
+// Courier, CommuniGate and Critical Path.
 func (r *commentReader) login(a, b int) bool {
 	c := r.s[a:b]
 	switch {
@@ -234,7 +233,7 @@ func (r *commentReader) from(a, b int) {
 	}
 }
 
-// writer reads the writer's address or version.
+// writer reads the address of the server that wrote the line.
 func (r *commentReader) writer(a, b int) {
 	c := r.s[a:b]
 	if i := strings.IndexByte(c, '['); i >= 0 {
@@ -250,8 +249,8 @@ func (r *commentReader) writer(a, b int) {
 	if !ok {
 		return
 	}
-	// (8.12.3.1) is a version: nobody's mail server lives in 1/8 to 9/8 and
-	// puts that into parentheses without brackets.
+	// (8.12.3.1) is a version. No known server writes an address in 1/8 to 9/8
+	// in parentheses without brackets.
 	if addr.Is4() && addr.As4()[0] < 10 && !(r.form == bareOnly) {
 		return
 	}

@@ -2,19 +2,18 @@ package received
 
 import "strings"
 
-// A lenient reader for the dates that servers write: RFC 5322 with and without
-// weekday or zone, asctime, ISO 8601 and Go's String, two-digit years, zones by
-// name. It returns the place behind the date.
-//
-// defects receives what had to be repaired.
+// readDate reads the date at s[i:] and returns the position after it. It accepts
+// the formats that servers write: RFC 5322 with and without weekday or zone,
+// asctime, ISO 8601, the format of Go's Time.String, two-digit years, and zones by
+// name. The defects list every deviation.
 func readDate(s string, i int) (st Stamp, end int, defects Defects, ok bool) {
 	d := dateReader{s: s, i: i}
 	st, ok = d.read()
 	return st, d.i, d.defects, ok
 }
 
-// ParseDate reads the date at the start of s, with the leniency that Received
-// lines need, and reports what had to be repaired.
+// ParseDate reads the date at the start of s in any format that Received fields
+// use, and returns the deviations from RFC 5322.
 func ParseDate(s string) (st Stamp, defects Defects, ok bool) {
 	st, _, defects, ok = readDate(s, 0)
 	return st, defects, ok
@@ -93,7 +92,8 @@ func (d *dateReader) foreignDay() {
 	d.i = save
 }
 
-// nameLen is the length of the word here, letters of other languages included.
+// nameLen returns the length of the word at the current position, including
+// letters outside ASCII.
 func (d *dateReader) nameLen() int {
 	n := 0
 	for n < 24 && (isLetter(d.at(n)) || d.at(n) >= 0x80) {
@@ -199,8 +199,8 @@ func (d *dateReader) iso() bool {
 	return true
 }
 
-// slashes reads "05/12/2026 08:30:00 AM" and "4-20-2018" the American way, unless that is no
-// date.
+// slashes reads "05/12/2026 08:30:00 AM" and "4-20-2018" with the month first,
+// unless that is not a date.
 func (d *dateReader) slashes() bool {
 	d.month = d.number(2)
 	sep := d.at(0)
@@ -270,7 +270,7 @@ func (d *dateReader) clock() bool {
 	return d.hour <= 24 && d.min < 60 && d.sec <= 60
 }
 
-// stamp checks the parts and makes an instant of them.
+// stamp checks the parts and returns the time.
 func (d *dateReader) stamp() (Stamp, bool) {
 	if d.month < 1 || d.month > 12 || d.day < 1 || d.day > daysIn(d.year, d.month) {
 		return Stamp{}, false
@@ -302,7 +302,7 @@ func (d *dateReader) spaces() {
 	}
 }
 
-// skip passes spaces, with commas also commas, and whole comments.
+// skip skips spaces, comments and, if commas is set, commas.
 func (d *dateReader) skip(commas bool) {
 	for d.i < len(d.s) {
 		switch c := d.s[d.i]; {
@@ -311,7 +311,7 @@ func (d *dateReader) skip(commas bool) {
 		case c == '(':
 			depth := 0
 			j := d.i
-			end := min(len(d.s), j+256) // a longer comment is no part of a date
+			end := min(len(d.s), j+256) // a longer comment is not part of a date
 			for ; j < end; j++ {
 				if d.s[j] == '(' {
 					depth++
@@ -378,7 +378,7 @@ func (d *dateReader) yearNumber() bool {
 		d.year += 1900
 		d.defects |= TwoDigitYear
 	}
-	// No mail is older, and later years would not fit into a Duration.
+	// Mail is not older than this, and later years would overflow a Duration.
 	return d.year >= 1970 && d.year < 2200
 }
 

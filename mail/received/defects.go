@@ -5,31 +5,31 @@ import (
 	"math/bits"
 )
 
-// Defects is the set of oddities of one line. None of them stops the reader.
+// Defects is the set of irregularities of one line. None of them is an error.
 type Defects uint32
 
-// The oddities.
+// The irregularities.
 const (
-	NoSemicolon     Defects = 1 << iota // the date is not set off by a semicolon
+	NoSemicolon     Defects = 1 << iota // no semicolon before the date
 	ManySemicolons                      // more than one semicolon
-	NoDate                              // no date that can be read
-	DateWithoutZone                     // the date has no zone; UTC is assumed
+	NoDate                              // no readable date
+	DateWithoutZone                     // the date has no zone, or an unknown one; UTC is assumed
 	NamedZoneOnly                       // a zone by name only, obsolete since 2001
 	TwoDigitYear
 	AsctimeDate      // "Tue May 12 08:30:02 2026"
-	OddDate          // ISO, slashes, AM/PM and the like
-	WrongWeekday     // the weekday is not that of the date
+	OddDate          // ISO 8601, slashes, AM/PM, another language, and so on
+	WrongWeekday     // the weekday does not match the date
 	NoFrom           // no from clause
 	NoBy             // no by clause
 	EmptyClause      // a keyword without a value
-	UnclosedComment  // an opening parenthesis without its partner
-	StrayParen       // a closing parenthesis without its partner
-	DeepComment      // comments nested deeper than we follow
-	TooManyComments  // more comments than we keep
+	UnclosedComment  // an unmatched opening parenthesis
+	StrayParen       // an unmatched closing parenthesis
+	DeepComment      // comments nested too deeply
+	TooManyComments  // more than MaxComments
 	TooManyTokens    // the rest of the field was not read
 	TooLong          // longer than MaxField
-	StrayText        // words that belong to no clause
-	ControlCharacter // NUL and its like
+	StrayText        // words outside any clause
+	ControlCharacter // NUL and other control characters
 	EightBit         // bytes above 127
 	RepeatedClause   // the same keyword twice
 )
@@ -38,7 +38,7 @@ var defectNames = [...]string{"no-semicolon", "many-semicolons", "no-date", "no-
 	"asctime-date", "odd-date", "wrong-weekday", "no-from", "no-by", "empty-clause", "unclosed-comment", "stray-paren",
 	"deep-comment", "too-many-comments", "too-many-tokens", "too-long", "stray-text", "control-character", "8bit", "repeated-clause"}
 
-// List names the oddities in a fixed order.
+// List returns the names of the irregularities in a fixed order.
 func (d Defects) List() []string {
 	if d == 0 {
 		return nil
@@ -52,7 +52,7 @@ func (d Defects) List() []string {
 	return names
 }
 
-// MarshalJSON writes the list of names.
+// MarshalJSON encodes the list of names.
 func (d Defects) MarshalJSON() ([]byte, error) {
 	names := d.List()
 	if names == nil {

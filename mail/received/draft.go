@@ -2,8 +2,8 @@ package received
 
 import "strings"
 
-// draft is a line while it is being read: its text, what has been placed so
-// far, and what decides later which of the client's names is which.
+// draft is a line while it is being read: its text, the parts found so far, and
+// the facts that later decide which of the client's names is which.
 type draft struct {
 	s    string
 	line *Line
@@ -11,8 +11,8 @@ type draft struct {
 	rule names // which name is which, if the software is known
 }
 
-// form is the way a client's address stands in the line; each server has its
-// own, and it decides which name is which.
+// form is the notation of the client's address. Each server has its own, and it
+// decides which name is which.
 type form uint8
 
 const (
@@ -24,22 +24,22 @@ const (
 	outside          // name [192.0.2.1]
 )
 
-// names says which of a client's names stands where, for one kind of server.
+// names is the convention of one kind of server for the client's names.
 type names uint8
 
 const (
-	byForm   names = iota // the form of the line tells
-	heloOut               // the name outside the parentheses is what the client said, nothing was looked up
-	lookedUp              // the name outside is the looked-up one; HELO stands apart or is the same
+	byForm   names = iota // the form of the line decides
+	heloOut               // the name outside the parentheses is the one in HELO; the server does no lookup
+	lookedUp              // the name outside comes from a lookup; HELO is written apart, or is the same
 )
 
-// set notes where a field stands and returns its text.
+// set records the position of a part and returns its text.
 func (d *draft) set(f Part, start, end int) string {
 	d.line.spans[f] = Span{start, end}
 	return d.s[start:end]
 }
 
-// longer stretches a field to end; only a folded field costs a copy.
+// longer extends a part to end and returns its text; only folded text is copied.
 func (d *draft) longer(f Part, end int) string {
 	s := d.set(f, d.line.spans[f].Start, end)
 	for i := 1; i < len(s); i++ {
@@ -50,7 +50,7 @@ func (d *draft) longer(f Part, end int) string {
 	return s
 }
 
-// join reads clauses of several words.
+// join appends a word to a clause that may have several.
 func (d *draft) join(f Part, into *string, a, b int, first bool) {
 	if first {
 		*into = d.set(f, a, b)
@@ -59,7 +59,7 @@ func (d *draft) join(f Part, into *string, a, b int, first bool) {
 	}
 }
 
-// firstWord finds the next word behind a, past spaces and colons.
+// firstWord returns the next word after a, skipping spaces and colons.
 func (d *draft) firstWord(a, b int) (int, int) {
 	for a < b && (class[d.s[a]] == space || d.s[a] == ':') {
 		a++
@@ -71,8 +71,8 @@ func (d *draft) firstWord(a, b int) (int, int) {
 	return a, e
 }
 
-// address takes an address of the client; one from a comment beats one that
-// was only the client's name for itself.
+// address records an address of the client. One in a comment takes precedence
+// over one that is only the client's name for itself.
 func (d *draft) address(a, b int, how form) bool {
 	addr, port, ok := parseAddr(d.s[a:b])
 	if !ok {
@@ -96,7 +96,7 @@ func (d *draft) address(a, b int, how form) bool {
 	return true
 }
 
-// authWord keeps the name of a user, up to a comma, parenthesis or semicolon.
+// authWord records the name of a user, up to a comma, parenthesis or semicolon.
 func (d *draft) authWord(a, b int) {
 	v, e := d.firstWord(a, b)
 	for i := v; i < e; i++ {
@@ -109,7 +109,7 @@ func (d *draft) authWord(a, b int) {
 	}
 }
 
-// envelope notes the reverse path; the null one is written "<>".
+// envelope records the reverse path; the null one is returned as "<>".
 func (d *draft) envelope(a, b int) string {
 	if a == b {
 		d.line.spans[PartEnvelopeFrom] = Span{a, b}
@@ -118,7 +118,7 @@ func (d *draft) envelope(a, b int) string {
 	return d.set(PartEnvelopeFrom, a, b)
 }
 
-// pair reads helo=, ident= and their like, bare or in a comment.
+// pair reads helo=, ident= and similar pairs, bare or in a comment.
 func (d *draft) pair(a, b int) {
 	w := d.s[a:b]
 	eq := strings.IndexByte(w, '=')
@@ -166,7 +166,7 @@ func unquote(s string, a, b int) (int, int) {
 	return a, b
 }
 
-// writerAddress takes an address of the side that wrote the line.
+// writerAddress records an address of the server that wrote the line.
 func (d *draft) writerAddress(a, b int) bool {
 	addr, port, ok := parseAddr(d.s[a:b])
 	if ok {

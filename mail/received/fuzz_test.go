@@ -2,8 +2,8 @@ package received
 
 import "testing"
 
-// FuzzParse: whatever a header holds, the reader returns, and every place
-// that it names lies inside the text.
+// FuzzParse checks that every input is accepted, and that the positions of all
+// parts lie inside the text.
 func FuzzParse(f *testing.F) {
 	for _, c := range saTable(f) {
 		f.Add([]byte(c.Header))
@@ -21,7 +21,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzDate: a date that is read is one that Go can write.
+// FuzzDate checks that every accepted date is a time that Go can represent.
 func FuzzDate(f *testing.F) {
 	for _, s := range []string{"Tue, 12 May 2026 08:30:06 +0000 (UTC)", "Tue May 12 08:30:02 2026", "2024-03-15 10:30:00.123456789 +0000 UTC m=+1.2",
 		"12 May 26 8:30 EDT", "05/12/2026 08:30:00 AM", "Mon, 1 Jan 2020 00:00:00 GMT+0200"} {

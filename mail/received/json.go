@@ -4,8 +4,8 @@ import (
 	"unicode/utf8"
 )
 
-// JSON is one line as `hoplite trace --received` prints it. What is not in
-// the text is absent.
+// JSON is one line as `hoplite trace --received` prints it. Parts that the text
+// does not contain are absent.
 type JSON struct {
 	From         string   `json:"from,omitempty"`
 	FromIP       string   `json:"from_ip,omitempty"`
@@ -27,7 +27,7 @@ type JSON struct {
 	Defects      []string `json:"defects"`
 }
 
-// JSON returns the line in the form that the program prints.
+// JSON returns the line in the form for encoding/json.
 func (h *Line) JSON() JSON {
 	r := JSON{
 		From: h.From.Name, FromRDNS: h.From.RDNS, Helo: h.From.Helo, Ident: h.Ident, By: h.By.Name,
@@ -47,8 +47,8 @@ func (h *Line) JSON() JSON {
 	return r
 }
 
-// AppendJSON appends the line's JSON object, as `hoplite trace --received`
-// prints it, without going through reflection.
+// AppendJSON appends the line's JSON object, as `hoplite trace --received` prints
+// it, without reflection.
 func (h *Line) AppendJSON(dst []byte) []byte {
 	w := objectWriter{append(dst, '{')}
 	w.text("from", h.From.Name)
@@ -114,8 +114,8 @@ func (w *objectWriter) text(k, v string) {
 	w.b = append(appendText(append(w.b, '"'), v), '"')
 }
 
-// appendText escapes what JSON wants escaped; bytes that are no UTF-8 become
-// U+FFFD, as encoding/json has it.
+// appendText appends s with the escapes of JSON. Invalid UTF-8 becomes U+FFFD, as
+// in encoding/json.
 func appendText(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	start := 0
@@ -160,8 +160,8 @@ func appendText(dst []byte, s string) []byte {
 	return append(dst, s[start:]...)
 }
 
-// escaped marks the bytes that JSON does not take as they are, or that need a
-// look at their neighbours.
+// escaped marks the bytes that need an escape in JSON, or a check of the bytes
+// that follow.
 var escaped = func() (t [256]bool) {
 	for i := range t {
 		t[i] = i < ' ' || i >= 127 || i == '"' || i == '\\'

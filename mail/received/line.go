@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// Line is one Received field: who handed the message to whom, as the receiving
-// side wrote it down.
+// Line is one Received field: who passed the message to whom, as the receiving
+// server recorded it.
 type Line struct {
 	// Raw is the field's value with its folding, cut at MaxField.
 	Raw string
 
-	From Party // the sending side
-	By   Party // the side that wrote the line
+	From Party // the client
+	By   Party // the server that wrote the line
 
 	Via  string // the via clause, or Exchange's "Frontend Transport"
 	With string // the with clause as written
@@ -20,11 +20,11 @@ type Line struct {
 	Proto Proto
 
 	ID           string // the writer's name for this transfer
-	IDIsVersion  bool   // Exchange writes its product version where the id belongs
+	IDIsVersion  bool   // Exchange writes its product version in place of an id
 	For          string // the recipient, without angle brackets
-	EnvelopeFrom string // the reverse path, if written; "<>" is the null one
-	Ident        string // the name that an ident server or the operating system gave
-	Auth         string // who logged in, or how, if only that is written
+	EnvelopeFrom string // the reverse path; "<>" is the null one
+	Ident        string // the user name from an ident server or the operating system
+	Auth         string // the authenticated user, or only the method
 
 	TLS   TLS
 	Stamp Stamp
@@ -36,13 +36,13 @@ type Line struct {
 	spans [numParts]Span
 }
 
-// Party is one end of a hop.
+// Party is one end of the connection.
 type Party struct {
 	// Name is the name right after the keyword, as written.
 	Name string
-	// Helo is what the client called itself, if written apart from Name.
+	// Helo is the name in HELO or EHLO, if written apart from Name.
 	Helo string
-	// RDNS is the name that the writer found for the address.
+	// RDNS is the reverse name that the writer found for the address.
 	RDNS      string
 	RDNSState RDNSState
 	// Addr is the address as written: ::ffff:192.0.2.1 stays mapped.
@@ -50,8 +50,8 @@ type Party struct {
 	Port uint16
 }
 
-// Announced is what the client called itself in HELO or EHLO, wherever that was
-// written; "" if the line does not say, or if no such greeting was spoken.
+// Announced returns the client's name in HELO or EHLO, wherever it is written. It
+// is empty if the line does not contain it, or if there was no such greeting.
 func (h *Line) Announced() string {
 	p := &h.From
 	switch {
@@ -60,36 +60,36 @@ func (h *Line) Announced() string {
 	case h.Proto.HTTP, h.Proto.Fetch:
 		return ""
 	case p.Name != "" && p.Name[0] != '[' && p.Addr.IsValid() && h.spans[PartFromAddr] == h.spans[PartFrom]:
-		return "" // a bare address is the writer's word for the peer
+		return "" // the writer names its peer by address only
 	}
 	return p.Name
 }
 
-// RDNSState says what the writer did about the client's name.
+// RDNSState is the result of the writer's reverse lookup.
 type RDNSState uint8
 
-// The states of a looked-up name.
+// The results of a reverse lookup.
 const (
-	NotLooked   RDNSState = iota // this kind of server writes no looked-up name here
-	Verified                     // name and address agree both ways, says the writer
-	Unverified                   // a name, which the writer did not confirm
-	Missing                      // looked for and not found
-	MayBeForged                  // sendmail: the name does not lead back to the address
+	NotLooked   RDNSState = iota // this kind of server records none
+	Verified                     // name and address match in both directions
+	Unverified                   // a name that was not confirmed
+	Missing                      // there is no reverse name
+	MayBeForged                  // sendmail: the name does not resolve to the address
 )
 
 var rdnsWords = [...]string{"not looked up", "verified", "unverified", "missing", "may be forged"}
 
 func (s RDNSState) String() string { return rdnsWords[s] }
 
-// TLS is what a hop says about its encryption.
+// TLS describes the encryption of the connection.
 type TLS struct {
 	Version string // as written: TLSv1.3, TLS1_2, TLS-1.0
 	Cipher  string
 	Bits    uint16
-	Verify  string // sendmail's verify= word, or "certificate" words of Postfix
+	Verify  string // sendmail's verify= value, or the equivalent of Postfix's words
 }
 
-// MTA names the software that wrote a line, as far as the line shows it.
+// MTA is the software that wrote the line, as far as it can be recognised.
 type MTA struct {
 	Name    string
 	Version string
@@ -102,8 +102,8 @@ func (m MTA) String() string {
 	return m.Name + " " + m.Version
 }
 
-// Stamp is the time in a line. It is kept as numbers so that reading a line
-// allocates nothing for it.
+// Stamp is the time in a line. It holds numbers instead of a time.Time, so that
+// parsing a line does not allocate a zone.
 type Stamp struct {
 	Unix   int64
 	Nanos  int32
@@ -113,18 +113,18 @@ type Stamp struct {
 	OK     bool
 }
 
-// ZoneKind says how a stamp names its zone.
+// ZoneKind is the notation of a zone.
 type ZoneKind uint8
 
-// The kinds of zone.
+// The notations of a zone.
 const (
 	NoZone      ZoneKind = iota // none written, or an unknown name; taken as UTC
 	NumericZone                 // +0200
-	UnknownZone                 // -0000: UTC, and the local zone is not told (RFC 5322, 3.3)
+	UnknownZone                 // -0000: UTC, with an unknown local zone (RFC 5322, 3.3)
 	NamedZone                   // EDT, CEST
 )
 
-// Time is the stamp in its own zone; the zero time if there is none.
+// Time returns the stamp in its own zone, or the zero time if there is none.
 func (s Stamp) Time() time.Time {
 	if !s.OK {
 		return time.Time{}
@@ -148,7 +148,7 @@ func (s Stamp) RFC3339() string {
 // Span is a range of bytes in Line.Raw.
 type Span struct{ Start, End int }
 
-// Part names a part of a Received field whose place in the text is known.
+// Part is a part of a Received field whose position in the text is known.
 type Part uint8
 
 // The parts of a Received field.
@@ -176,10 +176,10 @@ const (
 var partNames = [numParts]string{"from", "from_ip", "from_rdns", "helo", "ident", "by", "by_ip", "via",
 	"with", "id", "for", "envelope_from", "auth", "tls_version", "tls_cipher", "date", "mta"}
 
-// String is the name of the field in our JSON.
+// String returns the name of the part in JSON.
 func (f Part) String() string { return partNames[f] }
 
-// Fields lists every field in the order of our JSON.
+// Parts lists all parts in the order of the JSON keys.
 func Parts() []Part {
 	all := make([]Part, numParts)
 	for i := range all {
@@ -188,7 +188,7 @@ func Parts() []Part {
 	return all
 }
 
-// Span tells where in Raw a field stands; ok is false if the line has none.
+// Span returns the position of a part in Raw; ok is false if the line lacks it.
 func (h *Line) Span(f Part) (s Span, ok bool) {
 	s = h.spans[f]
 	return s, s.End > s.Start

@@ -1,11 +1,10 @@
 package received
 
-// naming gives a line that has been read its meaning: which software wrote it,
-// under which protocol, and which of the client's names is which.
+// naming interprets a line after all its words are placed: which software wrote
+// it, over which protocol, and which of the client's names is which.
 type naming struct{ *draft }
 
-// finish decides what the parts mean together: which server wrote the line,
-// and which of the client's names is which.
+// finish draws the conclusions from all parts together.
 func (r naming) finish() {
 	h := r.line
 	p := &h.From
@@ -31,7 +30,8 @@ func (r naming) finish() {
 	h.IDIsVersion = h.MTA.Name == "Exchange" && dottedNumber(h.ID)
 }
 
-// writer completes the name of the server from the with clause and the host.
+// writer identifies the software by the with clause or the host name, if no
+// comment did, and returns its convention for names.
 func (r naming) writer() names {
 	h := r.line
 	if h.MTA.Name == "" {
@@ -78,7 +78,7 @@ func (r naming) writer() names {
 	return r.rule
 }
 
-// noteAfter is the comment that follows a field, "(5.0.2195.6713)".
+// noteAfter returns the comment that follows a part, as in "(5.0.2195.6713)".
 func (r naming) noteAfter(f Part) string {
 	end := r.line.spans[f].End
 	for _, c := range r.line.Comments {
@@ -89,7 +89,7 @@ func (r naming) noteAfter(f Part) string {
 	return ""
 }
 
-// cipherInWith reads IronPort's ESMTP/TLS/CIPHER.
+// cipherInWith reads the cipher from IronPort's ESMTP/TLS/CIPHER.
 func (r naming) cipherInWith() {
 	h := r.line
 	if h.TLS.Cipher != "" || !h.Proto.TLS {
@@ -101,7 +101,8 @@ func (r naming) cipherInWith() {
 	}
 }
 
-// nameParties decides which name the client gave and which one was looked up.
+// nameParties decides which name the client announced and which one came from a
+// lookup.
 func (r naming) nameParties(rule names) {
 	h, p := r.line, &r.line.From
 	if h.MTA.Name == "Exim" && p.Helo == "" && r.form == outside && p.RDNS != "" {
@@ -117,7 +118,7 @@ func (r naming) nameParties(rule names) {
 		if p.RDNSState == NotLooked {
 			p.RDNSState = Unverified
 			if h.MTA.Name == "Postfix" || h.MTA.Name == "Sendmail" {
-				p.RDNSState = Verified // both check the way back and say so if it fails
+				p.RDNSState = Verified // both confirm the name, and say so if that fails
 			}
 		}
 		return
@@ -145,7 +146,7 @@ func (r naming) nameParties(rule names) {
 	}
 }
 
-// login fills Auth from the protocol where no comment says more.
+// login sets Auth from the protocol if no comment did.
 func (r naming) login() {
 	h := r.line
 	if h.Auth != "" {
@@ -161,11 +162,11 @@ func (r naming) login() {
 	case h.With == "" && r.viaHTTP():
 		h.Auth, h.Proto = "HTTP", protocols["http"]
 	case h.By.Name == "mail.gmx.net" && h.From.Helo != "" && r.form == outside:
-		h.Auth = "GMX" // its submission servers write (mpNNN) and no protocol suffix
+		h.Auth = "GMX" // its submission servers write (mpNNN) instead of a protocol suffix
 	}
 }
 
-// viaHTTP knows web.de's and GMX' "(via HTTP)".
+// viaHTTP reports whether the line has the "(via HTTP)" of web.de and GMX.
 func (r naming) viaHTTP() bool {
 	for _, c := range r.line.Comments {
 		if fold(r.s[c.Start:c.End], "via http") {
@@ -187,7 +188,7 @@ func dottedNumber(s string) bool {
 	return dots >= 2
 }
 
-// Under reports whether a host is a domain or below it.
+// Under reports whether host is domain or a name below it.
 func Under(host, domain string) bool {
 	if len(host) > 0 && host[len(host)-1] == '.' {
 		host = host[:len(host)-1]

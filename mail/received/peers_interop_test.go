@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Both print how many headers they parsed and the seconds that took.
+// Both scripts print the number of headers parsed and the seconds that took.
 const (
 	spamAssassin = `
 use strict; use Mail::SpamAssassin; use Mail::SpamAssassin::Message; use Time::HiRes qw(time);
@@ -43,8 +43,9 @@ end
 print(n .. " " .. took)`
 )
 
-// The table of Received fields through this parser, SpamAssassin and rspamd. It
-// prints their rates. rspamd's is that of whole messages of 50 fields.
+// TestInteropBesideOtherParsers runs the table of Received fields through this
+// parser, SpamAssassin and rspamd, and logs their rates. That of rspamd is for
+// whole messages with 50 fields.
 func TestInteropBesideOtherParsers(t *testing.T) {
 	var values [][]byte
 	var message strings.Builder

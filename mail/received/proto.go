@@ -2,22 +2,22 @@ package received
 
 import "strings"
 
-// Proto is the protocol of a hop: a name from the registry of RFC 3848 and
-// RFC 6531 where With names one, and what that name says.
+// Proto is the protocol of the connection: a name from the registry of RFC 3848
+// and RFC 6531, or another known one, and its properties.
 type Proto struct {
-	Name  string // upper case; "" if With names nothing we know
+	Name  string // upper case; empty if unknown
 	TLS   bool
 	Auth  bool
 	UTF8  bool
-	Local bool // no network: pipe, spool, local submission
-	Fetch bool // a program fetched the message from a mailbox (POP, IMAP)
-	HTTP  bool // written in a browser or sent over an API
+	Local bool // no network: pipe, spool, local submission, LMTP
+	Fetch bool // fetched from a mailbox (POP, IMAP)
+	HTTP  bool // sent from a browser or over an API
 }
 
 // LMTP reports whether the protocol is a form of LMTP (RFC 2033).
 func (p Proto) LMTP() bool { return strings.Contains(p.Name, "LMTP") }
 
-// protocols is data: what the word behind "with" (or "via") means.
+// protocols maps the word after "with" or "via", in lower case, to its protocol.
 var protocols = map[string]Proto{
 	"smtp": {Name: "SMTP"}, "esmtp": {Name: "ESMTP"}, "smtps": {Name: "SMTPS", TLS: true},
 	"esmtpa": {Name: "ESMTPA", Auth: true}, "esmtps": {Name: "ESMTPS", TLS: true}, "esmtpsa": {Name: "ESMTPSA", TLS: true, Auth: true},
@@ -40,7 +40,7 @@ var protocols = map[string]Proto{
 	"thrift": {Name: "THRIFT"}, "novell_groupwise": {Name: "GROUPWISE"}, "smtpsvc": {Name: "SMTP"}, "uucp": {Name: "UUCP"}, "dsn": {Name: "DSN", Local: true},
 }
 
-// protoOf looks at each word of a with clause and takes the first it knows.
+// protoOf returns the protocol of the first known word in a with clause.
 func protoOf(with string) Proto {
 	for start, n := 0, 0; start < len(with) && n < 8; n++ {
 		end := start

@@ -35,8 +35,8 @@ func saText(s string) string {
 	return strings.TrimPrefix(s, "::ffff:")
 }
 
-// TestSpamAssassinTable holds the reader to a table that we did not write: at
-// least 98 of 100 values right in each field.
+// TestSpamAssassinTable checks the reader against an independent table: at least
+// 98 of 100 values of each field must be right.
 func TestSpamAssassinTable(t *testing.T) {
 	right, all := map[string]int{}, map[string]int{}
 	for _, c := range saTable(t) {

@@ -2,9 +2,9 @@ package received
 
 import "strings"
 
-// A field is cut into words, comments and semicolons in one pass. Quoted
-// strings, domain literals and angle-bracketed addresses are single words,
-// spaces and all.
+// kind is the kind of a token. A field is split into words, comments and
+// semicolons in one pass; quoted strings, domain literals and addresses in angle
+// brackets are single words, including their spaces.
 type kind uint8
 
 const (
@@ -31,7 +31,7 @@ const (
 	kFor
 )
 
-// class sorts bytes for the scanner's inner loop.
+// class classifies bytes for the scanner's inner loop.
 var class [256]uint8
 
 const (
@@ -50,21 +50,22 @@ func init() {
 	}
 }
 
-// scanner holds what the pass learns.
+// scanner splits a text into tokens.
 type scanner struct {
 	s       string
 	toks    []token
 	defects Defects
-	// A bracket without a partner is looked for once, not from every place.
+	// Set once a search for the closing bracket has failed, so that it is not
+	// repeated at every opening one.
 	noQuote, noSquare, noAngle, broken bool
 }
 
-// reset prepares the scanner for another text and keeps the memory of its list.
+// reset prepares the scanner for another text and reuses its list.
 func (sc *scanner) reset(s string) {
 	*sc = scanner{s: s, toks: sc.toks[:0]}
 }
 
-// all cuts the text into tokens.
+// all splits the text into tokens.
 func (sc *scanner) all() {
 	s, i := sc.s, 0
 	for i < len(s) {
@@ -94,7 +95,7 @@ func (sc *scanner) all() {
 	}
 }
 
-// comment takes the comment that opens at i and returns the place behind it.
+// comment reads the comment that opens at i and returns the position after it.
 func (sc *scanner) comment(i int) int {
 	if sc.broken {
 		return i + 1
@@ -115,8 +116,8 @@ func (sc *scanner) comment(i int) int {
 			}
 		}
 	}
-	// Nobody closes it: the comment ends where the date begins, and from here
-	// on parentheses are noise.
+	// It is never closed: the comment ends where the date begins, and further
+	// parentheses are ignored.
 	sc.broken = true
 	sc.defects |= UnclosedComment
 	end := len(s)
@@ -127,7 +128,7 @@ func (sc *scanner) comment(i int) int {
 	return end
 }
 
-// word takes the word that begins at i and returns the place behind it.
+// word reads the word that begins at i and returns the position after it.
 func (sc *scanner) word(i int) int {
 	s, j := sc.s, i
 	high := byte(0)
@@ -178,7 +179,8 @@ loop:
 	return j
 }
 
-// upTo jumps from the bracket at i to behind its partner, if that is near.
+// upTo returns the position after the closing partner of the bracket at i, if it
+// is near enough.
 func (sc *scanner) upTo(i int, partner byte, none *bool, within int) int {
 	if *none {
 		return i + 1
@@ -192,7 +194,7 @@ func (sc *scanner) upTo(i int, partner byte, none *bool, within int) int {
 	if partner != '"' && strings.IndexByte(rest[:n], ';') >= 0 {
 		return i + 1
 	}
-	if partner == '>' { // stop in front of it, so that <<a@b>> is one word
+	if partner == '>' { // stop before it, so that <<a@b>> is one word
 		return i + 1 + n
 	}
 	return i + n + 2
@@ -229,7 +231,7 @@ func keywordOf(s string) keyword {
 	return notKey
 }
 
-// fold tells whether s is the lower-case ASCII text low, in any case.
+// fold reports whether s equals the lower-case ASCII text low, ignoring case.
 func fold(s, low string) bool {
 	return len(s) == len(low) && foldPrefix(s, low)
 }
@@ -250,7 +252,8 @@ func foldPrefix(s, low string) bool {
 	return true
 }
 
-// foldIndex finds the lower-case ASCII text low in s, in any case.
+// foldIndex returns the index of the lower-case ASCII text low in s, ignoring
+// case, or -1.
 func foldIndex(s, low string) int {
 	first := low[0]
 	for i := 0; i+len(low) <= len(s); i++ {

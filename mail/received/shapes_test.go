@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestShapes: every form of line that real servers write, one each.
+// TestShapes reads one line of each format that servers write.
 func TestShapes(t *testing.T) {
 	raw, err := os.ReadFile("testdata/shapes.txt")
 	if err != nil {

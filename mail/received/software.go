@@ -2,15 +2,15 @@ package received
 
 import "strings"
 
-// A server is known by what it writes into a comment or its with clause.
+// server is a mail server that is recognised by a comment or its with clause.
 type server struct {
 	mark  string // lower case
 	name  string
 	names names
 }
 
-// servers is data: the beginnings of comments that name the software. The
-// order matters only where one mark begins another.
+// servers lists the beginnings of comments that name the software. The order
+// matters only where one mark is a prefix of another.
 var servers = []server{
 	{"postfix", "Postfix", byForm},
 	{"exim", "Exim", lookedUp},
@@ -92,7 +92,7 @@ var servers = []server{
 	{"switch-", "Sendmail Switch", byForm},
 }
 
-// firstMarks tells from the first letter whether the list is worth a walk.
+// firstMarks holds the first letters of the marks, to skip most comments quickly.
 var firstMarks = func() (m [256]bool) {
 	for _, s := range servers {
 		m[s.mark[0]], m[s.mark[0]&^0x20] = true, true
@@ -100,8 +100,8 @@ var firstMarks = func() (m [256]bool) {
 	return m
 }()
 
-// software looks for the name of a server in a comment. It tells whether the
-// comment is used up by that.
+// software recognises a server by a comment. It reports whether the comment
+// contains nothing else.
 func (r *commentReader) software(a, b int) bool {
 	c := r.s[a:b]
 	if isDigit(c[0]) || c[0]|0x20 == 'v' && len(c) > 1 && isDigit(c[1]) {
@@ -119,7 +119,7 @@ func (r *commentReader) software(a, b int) bool {
 			continue // "eximious.example"
 		}
 		if r.in == kFrom && HostLike(c) {
-			continue // a host that is called after a mail server
+			continue // a host named after a mail server
 		}
 		r.line.MTA.Name, r.rule = s.name, s.names
 		r.set(PartMTA, a, b)
@@ -159,7 +159,7 @@ func (r *commentReader) bareVersion(a, b int) bool {
 	return false
 }
 
-// version finds the first word with a digit and a dot.
+// version returns the first word with a digit and a dot.
 func version(s string) string {
 	for i := 0; i < len(s); i++ {
 		if !isDigit(s[i]) {

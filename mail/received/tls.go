@@ -24,7 +24,7 @@ func courierTLS(d *draft, a, b int) {
 	}
 }
 
-// usingTLS reads Postfix' "using TLSv1.3 with cipher X (256/256 bits) ...".
+// usingTLS reads Postfix's "using TLSv1.3 with cipher X (256/256 bits) ...".
 func usingTLS(d *draft, a, b int) bool {
 	v, e := d.firstWord(a+6, b)
 	if v == e || !foldPrefix(d.s[v:e], "tls") && !foldPrefix(d.s[v:e], "ssl") {

@@ -2,7 +2,7 @@ package received
 
 import "strings"
 
-// zoneText reads the zone, if there is one; it always succeeds.
+// zoneText reads the zone, if there is one. It always returns true.
 func (d *dateReader) zoneText() bool {
 	save := d.i
 	d.spaces()
@@ -16,7 +16,7 @@ func (d *dateReader) zoneText() bool {
 			return true
 		}
 	case c == '(':
-		// Only a name in parentheses: better than nothing.
+		// The only zone may be a name in parentheses.
 		d.i++
 		if d.namedZone() {
 			d.spaces()
@@ -99,7 +99,7 @@ func (d *dateReader) namedZone() bool {
 	return true
 }
 
-// maxZoneName bounds the name of a zone in words.
+// maxZoneName bounds the length of a long zone name.
 const maxZoneName = 40
 
 // longZone reads "Pacific Daylight Time", "W. Europe Standard Time" and the
@@ -109,9 +109,9 @@ func (d *dateReader) longZone() bool {
 	for end < len(d.s) && end < d.i+maxZoneName && d.s[end] != ';' && d.s[end] != '\r' && d.s[end] != '\n' {
 		end++
 	}
-	text := strings.ToLower(strings.ReplaceAll(d.s[d.i:end], "’", "'"))
-	if len(text) != end-d.i { // the apostrophe is the only change of length
-		end = d.i + len(text)
+	text := strings.ToLower(d.s[d.i:end])
+	if len(text) != end-d.i {
+		return false // no known name has such letters
 	}
 	for n := len(text); n > 0; n = strings.LastIndexByte(text[:n], ' ') {
 		name := strings.TrimRight(text[:n], " )")
@@ -124,7 +124,7 @@ func (d *dateReader) longZone() bool {
 	return false
 }
 
-// zoneInWords returns the minutes east of UTC of a zone's long name.
+// zoneInWords returns the offset of a long zone name in minutes east of UTC.
 func zoneInWords(name string) (minutes int, ok bool) {
 	if minutes, ok = wholeZones[name]; ok {
 		return minutes, true
@@ -141,9 +141,9 @@ func zoneInWords(name string) (minutes int, ok bool) {
 	return 0, false
 }
 
-// seasonalZone reads "EST5EDT" and its like, which leave the season to the date:
-// since 2007 daylight saving time lasts from the second Sunday in March to the
-// first in November.
+// seasonalZone reads "EST5EDT" and similar names, whose offset depends on the
+// date: since 2007, daylight saving time lasts from the second Sunday in March to
+// the first Sunday in November.
 func (d *dateReader) seasonalZone() bool {
 	if d.i+7 > len(d.s) || isLetter(d.at(7)) {
 		return false
