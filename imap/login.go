@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/rs/zerolog"
+
 	"hoplite/imap/wire"
 	"hoplite/internal/users"
 	"hoplite/internal/users/login"
@@ -196,10 +198,10 @@ func decodeBase64(s string) ([]byte, error) {
 func (s *session) authenticated(c *call, a *users.Account, err error) error {
 	switch {
 	case errors.Is(err, users.ErrThrottled):
-		s.log.Info().Str("verdict", "throttled").Msg("imap login")
+		s.logFailure().Str("verdict", "throttled").Msg("imap login")
 		return nof("[UNAVAILABLE] Too many failed logins, try again later")
 	case errors.Is(err, users.ErrBadLogin), err == nil && a == nil:
-		s.log.Info().Str("verdict", "refused").Msg("imap login")
+		s.logFailure().Str("verdict", "refused").Msg("imap login")
 		return nof("[AUTHENTICATIONFAILED] Authentication failed")
 	case err != nil:
 		if s.ctx.Err() != nil || s.stopping.Load() {
@@ -224,4 +226,10 @@ func (s *session) authenticated(c *call, a *users.Account, err error) error {
 	s.in.Limits = wire.LoggedIn
 	c.code = "[CAPABILITY " + s.capabilities() + "]"
 	return nil
+}
+
+// logFailure returns a log line about a refused login; nil while a client has
+// too many of them.
+func (s *session) logFailure() *zerolog.Event {
+	return s.srv.env.Gate.LogFailure(login.From(s.conn), s.log.Info())
 }

@@ -203,10 +203,11 @@ func decodeBase64(text string) ([]byte, error) {
 func (s *session) authenticated(account *users.Account, err error) error {
 	switch {
 	case errors.Is(err, users.ErrThrottled):
+		s.logFailure("throttled")
 		s.err("[SYS/TEMP] Too many failed logins, try again later")
 		return s.countFailure()
 	case errors.Is(err, users.ErrBadLogin):
-		s.log.Info().Str("stage", "login").Str("verdict", "refused").Msg("pop3 login")
+		s.logFailure("refused")
 		s.err("[AUTH] Authentication failed")
 		return s.countFailure()
 	case err != nil || account == nil:
@@ -240,4 +241,9 @@ func (s *session) countFailure() error {
 		return errBye
 	}
 	return nil
+}
+
+// logFailure logs a refused login, unless the client has too many of them.
+func (s *session) logFailure(verdict string) {
+	s.srv.env.Gate.LogFailure(login.From(s.conn), s.log.Info()).Str("stage", "login").Str("verdict", verdict).Msg("pop3 login")
 }

@@ -67,7 +67,7 @@ func (d *dialogue) Next(response []byte) ([]byte, bool, error) {
 	d.cancel()
 	r := loginReply(err)
 	d.session.srv.env.Metrics.login(d.session.srv.cfg.Name, strconv.Itoa(r.Code))
-	log := d.session.srv.log.Info().Str("peer", d.session.conn.Ident().Client.String()).Str("mechanism", d.mech)
+	log := d.session.srv.env.Login.LogFailure(loginClient(d.session.conn), d.session.srv.log.Info()).Str("peer", d.session.conn.Ident().Client.String()).Str("mechanism", d.mech)
 	if r.Cause != nil {
 		log = log.Err(r.Cause)
 	}

@@ -61,9 +61,9 @@ type Authenticator interface {
 	// Verify checks a password. The error is ErrBadLogin, or says why nobody
 	// can log in right now. It takes as long for names that nobody has.
 	Verify(ctx context.Context, name, password string) (*Account, error)
-	// Known says, in microseconds and without hashing, that this name and
-	// password were right a short while ago.
-	Known(name, password string) (*Account, bool)
+	// LoginName returns the normal form of the full address that a login name
+	// stands for, whether or not there is such an account.
+	LoginName(name string) string
 	// SCRAM returns the credentials that a client may prove to hold, all of
 	// one salt. For a name that nobody has it makes some up that no proof fits.
 	SCRAM(name string) (*Account, []Keys)

@@ -151,7 +151,7 @@ func TestChangedPasswordIsInForceAtOnce(t *testing.T) {
 	if _, err := s.Verify(context.Background(), "ann@example.org", "old"); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := s.Known("ann@example.org", "old"); !ok {
+	if _, ok := s.known("ann@example.org", "old"); !ok {
 		t.Error("a verified password is not known")
 	}
 	if err := s.Update(func(b *Book) error {
@@ -160,7 +160,7 @@ func TestChangedPasswordIsInForceAtOnce(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := s.Known("ann@example.org", "old"); ok {
+	if _, ok := s.known("ann@example.org", "old"); ok {
 		t.Error("the old password is still known")
 	}
 	if _, err := s.Verify(context.Background(), "ann@example.org", "old"); err != ErrBadLogin {
@@ -193,7 +193,7 @@ func TestImportedHashIsUpgraded(t *testing.T) {
 	if text, _ := os.ReadFile(s.path); strings.Contains(string(text), "$5$") {
 		t.Errorf("an imported hash is still there:\n%s", text)
 	}
-	if _, ok := s.Known("u1@example.org", "Hello world!"); !ok {
+	if _, ok := s.known("u1@example.org", "Hello world!"); !ok {
 		t.Error("the upgraded password is not remembered")
 	}
 }
@@ -341,7 +341,7 @@ func BenchmarkWarmLogin(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if _, ok := s.Known("ann@example.org", "secret"); !ok {
+		if _, ok := s.known("ann@example.org", "secret"); !ok {
 			b.Fatal("not known")
 		}
 	}
@@ -359,7 +359,7 @@ func TestVerifiedExpires(t *testing.T) {
 	a, _ := s.Account("ann@example.org")
 	h := s.verified.hash(a.Name, "secret")
 	s.verified.m.Add(h, knownKeys{[32]byte(a.Credentials[0].Keys.Stored), time.Now().Add(-time.Second)})
-	if _, ok := s.Known("ann@example.org", "secret"); ok {
+	if _, ok := s.known("ann@example.org", "secret"); ok {
 		t.Error("an expired entry counts")
 	}
 }

@@ -10,13 +10,13 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// ErrThrottled says that too many wrong passwords came from there, or for that
-// name: come back later.
+// ErrThrottled means that too many logins failed from a network, or for an
+// account: the password was not checked.
 var ErrThrottled = errors.New("too many failed logins, try again later")
 
-// How guessing is slowed down. Everybody has some tries for free; each further
-// one waits twice as long, and once that is more than patience it is refused
-// unheard. What is counted halves every forgive.
+// The limits on guessing. Some failures are free; after each further one the
+// next attempt waits twice as long, and an attempt that would wait for longer
+// than patience is refused without being checked. Counts halve every forgive.
 const (
 	freeByAddr    = 6
 	freeByAccount = 10
@@ -24,111 +24,198 @@ const (
 	longestDelay  = 2 * time.Minute
 	patience      = 8 * time.Second
 	forgive       = 10 * time.Minute
-	throttleSize  = 50_000 // names and nets remembered, about 10 MiB at most
+	maxFails      = 30     // what a count reaches at most, so that it can be forgiven
+	throttleSize  = 50_000 // networks and accounts remembered, about 10 MiB
+	goodFor       = 30 * 24 * time.Hour
+	maxHeld       = 4 // failures at a known place whose answers are held back at a time
 )
 
-// Throttle slows guessing of passwords down, per client net (an IPv4 address or
-// an IPv6 /64) and per account. One is shared by all doors. The zero Throttle is
-// not usable; see NewThrottle.
+// Throttle limits how fast passwords can be guessed: for each client network (an
+// IPv4 address or an IPv6 /64) and for each account. All servers of the process
+// share one. Use NewThrottle.
+//
+// An attempt is counted from its beginning. Attempts that run at the same time
+// count as failures until they are judged, so a hundred parallel guesses meet the
+// same limits as a hundred in a row; but right passwords only wait for each
+// other's checks.
+//
+// A pair of network and account is known after a successful login. There,
+// passwords are checked first, and only the answers to wrong ones wait: neither
+// guesses at other places nor a device that guesses behind the same address lock
+// out who has the right password.
 type Throttle struct {
-	mu    sync.Mutex
-	fails *lru.Cache[throttleKey, *penalty]
-	// Where an account was logged in from lately: a guesser elsewhere cannot
-	// lock its owner out.
-	good *lru.Cache[throttleKey, time.Time]
+	mu      sync.Mutex
+	fails   *lru.Cache[throttleKey, *penalty]
+	good    *lru.Cache[throttleKey, time.Time] // when a pair last logged in
+	running map[throttleKey]*running
+	lines   *lru.Cache[netip.Prefix, *lineCount]
 }
 
+// throttleKey is a network, an account, or a pair of both.
 type throttleKey struct {
 	net     netip.Prefix
 	account string
 }
 
+func (k throttleKey) isPair() bool { return k.net.IsValid() && k.account != "" }
+
+// penalty is the failures of a key.
 type penalty struct {
 	fails float64
-	at    time.Time // when fails was right
-	next  time.Time // before this, the next try has to wait
+	at    time.Time // when fails was last halved
+	next  time.Time // when the next attempt may begin
 }
 
-// NewThrottle returns a Throttle that knows no failures.
+// running is the attempts of a key that are not judged yet.
+type running struct {
+	n     int
+	ended chan struct{} // closed when one of them ends
+}
+
+// NewThrottle returns a Throttle without failures.
 func NewThrottle() *Throttle {
-	t := &Throttle{}
-	t.fails, _ = lru.New[throttleKey, *penalty](throttleSize) // only a size below 1 fails
+	t := &Throttle{running: map[throttleKey]*running{}}
+	t.fails, _ = lru.New[throttleKey, *penalty](throttleSize) // only a size below 1 is an error
 	t.good, _ = lru.New[throttleKey, time.Time](throttleSize)
+	t.lines, _ = lru.New[netip.Prefix, *lineCount](throttleSize)
 	return t
 }
 
-// Wait delays a try as long as earlier failures ask for. Tries made at once
-// queue up behind each other. It returns ErrThrottled when the wait would be too
-// long, or the context's error.
-func (t *Throttle) Wait(ctx context.Context, from netip.Addr, account string) error {
-	now := time.Now()
-	until := now
-	net := clientNet(from)
-	t.mu.Lock()
-	keys := []throttleKey{{net: net}}
-	if at, ok := t.good.Get(throttleKey{net, account}); account != "" && (!ok || now.Sub(at) > 30*24*time.Hour) {
-		keys = append(keys, throttleKey{account: account})
-	}
-	for _, k := range keys {
-		if p, ok := t.fails.Get(k); ok && p.next.After(until) {
-			until = p.next
+// Attempt is one login, from Begin until Succeeded, Failed or Cancel.
+type Attempt struct {
+	t    *Throttle
+	pair throttleKey
+	keys []throttleKey // that limit it
+}
+
+// Begin starts an attempt, as soon as earlier failures allow it. It returns
+// ErrThrottled when that would take too long, or the context's error.
+func (t *Throttle) Begin(ctx context.Context, from netip.Addr, account string) (*Attempt, error) {
+	start := time.Now()
+	a := &Attempt{t: t, pair: throttleKey{clientNet(from), account}}
+	for {
+		now := time.Now()
+		wait, ended, ok := a.start(now)
+		if ok {
+			return a, nil
 		}
-	}
-	if until.Sub(now) > patience {
-		t.mu.Unlock()
-		return ErrThrottled
-	}
-	for _, k := range keys {
-		if p, ok := t.fails.Get(k); ok {
-			p.next = until.Add(p.delay(k, now))
+		left := start.Add(patience).Sub(now)
+		if wait > left || left <= 0 {
+			a.refused(now)
+			return nil, ErrThrottled
 		}
-	}
-	t.mu.Unlock()
-	if until == now {
-		return nil
-	}
-	timer := time.NewTimer(until.Sub(now))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+		if ended != nil {
+			wait = left
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ended:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, ctx.Err()
+		}
+		timer.Stop()
 	}
 }
 
-// Failed counts a wrong password.
-func (t *Throttle) Failed(from netip.Addr, account string) {
-	now := time.Now()
+// Refused reports whether an attempt would be refused now because of earlier
+// failures. It counts nothing.
+func (t *Throttle) Refused(from netip.Addr, account string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, k := range []throttleKey{{net: clientNet(from)}, {account: account}} {
-		if k == (throttleKey{}) {
-			continue
+	now := time.Now()
+	for _, k := range t.keys(throttleKey{clientNet(from), account}, now) {
+		if p, ok := t.fails.Get(k); ok && !k.isPair() && p.next.Sub(now) > patience {
+			return true
 		}
-		p, ok := t.fails.Get(k)
-		if !ok {
-			p = &penalty{at: now}
-			t.fails.Add(k, p)
+	}
+	return false
+}
+
+// keys are those that limit an attempt: the pair alone if it is known.
+func (t *Throttle) keys(pair throttleKey, now time.Time) []throttleKey {
+	if at, ok := t.good.Get(pair); ok && pair.isPair() && now.Sub(at) < goodFor {
+		return []throttleKey{pair}
+	}
+	keys := []throttleKey{{net: pair.net}}
+	if pair.account != "" {
+		keys = append(keys, throttleKey{account: pair.account})
+	}
+	return keys
+}
+
+// start counts the attempt as running if every key allows it. Otherwise it
+// returns how long to wait, or a channel that is closed when to look again.
+func (a *Attempt) start(now time.Time) (wait time.Duration, ended <-chan struct{}, ok bool) {
+	t := a.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a.keys = t.keys(a.pair, now)
+	for _, k := range a.keys {
+		r, n := t.running[k], 0
+		if r != nil {
+			n = r.n
 		}
-		p.decay(now)
-		p.fails++
-		if next := now.Add(p.delay(k, now)); next.After(p.next) {
-			p.next = next
+		var fails int
+		if p, found := t.fails.Get(k); found && !k.isPair() {
+			if p.next.After(now) {
+				return p.next.Sub(now), nil, false
+			}
+			p.decay(now)
+			fails = int(p.fails)
+		}
+		if n > 0 && fails+n >= k.free() {
+			return 0, r.ended, false
+		}
+	}
+	for _, k := range a.keys {
+		r := t.running[k]
+		if r == nil {
+			r = &running{ended: make(chan struct{})}
+			t.running[k] = r
+		}
+		r.n++
+	}
+	return 0, nil, true
+}
+
+// free is the number of attempts that need not wait for each other.
+func (k throttleKey) free() int {
+	switch {
+	case k.isPair():
+		return maxHeld
+	case k.account != "":
+		return freeByAccount
+	}
+	return freeByAddr
+}
+
+// refused counts an attempt that was not checked.
+func (a *Attempt) refused(now time.Time) {
+	a.t.mu.Lock()
+	defer a.t.mu.Unlock()
+	for _, k := range a.keys {
+		if p, ok := a.t.fails.Get(k); ok && !k.isPair() {
+			p.decay(now)
+			p.fails = min(maxFails, p.fails+1)
 		}
 	}
 }
 
-// Succeeded forgives the client's net what it did on the way to the right
-// password of this account, and remembers it as the account's own.
-func (t *Throttle) Succeeded(from netip.Addr, account string) {
-	net := clientNet(from)
+// Succeeded ends the attempt: the password was right, and the pair of network
+// and account is known from now on. The network is forgiven one failure. Only
+// one: a client with an account of its own could otherwise guess without limit
+// between two logins to it.
+func (a *Attempt) Succeeded() {
+	t := a.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.good.Add(throttleKey{net, account}, time.Now())
-	// Only some: who has one account of his own could guess for ever between
-	// two logins to it.
-	if p, ok := t.fails.Peek(throttleKey{net: net}); ok {
+	a.end()
+	if a.pair.isPair() {
+		t.good.Add(a.pair, time.Now())
+	}
+	if p, ok := t.fails.Peek(throttleKey{net: a.pair.net}); ok {
 		p.fails = max(0, p.fails-1)
 		if p.fails < freeByAddr {
 			p.next = time.Time{}
@@ -136,7 +223,75 @@ func (t *Throttle) Succeeded(from netip.Addr, account string) {
 	}
 }
 
-// decay halves the count every forgive.
+// Failed counts a wrong password and ends the attempt. At a known place it
+// returns only after the delay that attempts elsewhere have before their check.
+func (a *Attempt) Failed(ctx context.Context) {
+	t := a.t
+	now := time.Now()
+	t.mu.Lock()
+	var hold time.Duration
+	for _, k := range a.counted() {
+		p, ok := t.fails.Get(k)
+		if !ok {
+			p = &penalty{at: now}
+			t.fails.Add(k, p)
+		}
+		p.decay(now)
+		p.fails = min(maxFails, p.fails+1)
+		delay := p.delay(k)
+		if next := now.Add(delay); next.After(p.next) {
+			p.next = next
+		}
+		if k.isPair() {
+			hold = min(delay, patience)
+		}
+	}
+	if hold == 0 {
+		a.end()
+	}
+	t.mu.Unlock()
+	if hold == 0 {
+		return
+	}
+	timer := time.NewTimer(hold)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	a.Cancel()
+}
+
+// counted are the keys of a failure. One at a known place also counts for the
+// network, but not for the account elsewhere.
+func (a *Attempt) counted() []throttleKey {
+	if len(a.keys) == 1 && a.keys[0].isPair() {
+		return []throttleKey{a.pair, {net: a.pair.net}}
+	}
+	return a.keys
+}
+
+// Cancel ends an attempt that was not judged.
+func (a *Attempt) Cancel() {
+	a.t.mu.Lock()
+	defer a.t.mu.Unlock()
+	a.end()
+}
+
+// end stops counting the attempt as running. The lock is held.
+func (a *Attempt) end() {
+	for _, k := range a.keys {
+		r := a.t.running[k]
+		close(r.ended)
+		r.ended = make(chan struct{})
+		if r.n--; r.n == 0 {
+			delete(a.t.running, k)
+		}
+	}
+	a.keys = nil
+}
+
+// decay halves the count once per forgive.
 func (p *penalty) decay(now time.Time) {
 	for ; now.Sub(p.at) >= forgive && p.fails >= 0.5; p.at = p.at.Add(forgive) {
 		p.fails /= 2
@@ -146,9 +301,8 @@ func (p *penalty) decay(now time.Time) {
 	}
 }
 
-// delay is the wait that so many failures earn.
-func (p *penalty) delay(k throttleKey, now time.Time) time.Duration {
-	p.decay(now)
+// delay is the wait after the failures so far.
+func (p *penalty) delay(k throttleKey) time.Duration {
 	free := freeByAddr
 	if k.account != "" {
 		free = freeByAccount
@@ -160,13 +314,51 @@ func (p *penalty) delay(k throttleKey, now time.Time) time.Duration {
 	return min(longestDelay, firstDelay<<min(over, 10))
 }
 
-// clientNet is what one client is known by: an IPv6 host has a whole /64.
+// clientNet is the network by which a client is known: an IPv6 host has a whole
+// /64.
 func clientNet(a netip.Addr) netip.Prefix {
 	a = a.Unmap()
 	bits := 32
 	if a.Is6() {
 		bits = 64
 	}
-	p, _ := a.WithZone("").Prefix(bits) // an invalid address has the invalid net
+	p, _ := a.WithZone("").Prefix(bits) // an invalid address has the invalid prefix
 	return p
+}
+
+// Log lines about failed logins, for one network.
+const (
+	linesPer    = time.Minute
+	linesAtOnce = 10
+)
+
+// lineCount is the lines about one network in the current period.
+type lineCount struct {
+	since      time.Time
+	n          int
+	suppressed int
+}
+
+// LogFailure reports whether a failed login from a client should be logged, and
+// how many were not since the last that was. A client that guesses would
+// otherwise fill the log.
+func (t *Throttle) LogFailure(from netip.Addr) (suppressed int, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	c, found := t.lines.Get(clientNet(from))
+	if !found {
+		c = &lineCount{since: now}
+		t.lines.Add(clientNet(from), c)
+	}
+	if now.Sub(c.since) >= linesPer {
+		c.since, c.n = now, 0
+	}
+	if c.n >= linesAtOnce {
+		c.suppressed++
+		return 0, false
+	}
+	c.n++
+	suppressed, c.suppressed = c.suppressed, 0
+	return suppressed, true
 }

@@ -7,6 +7,8 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -18,7 +20,7 @@ import (
 // nobody has costs the same hash. An imported hash that fits is replaced by
 // SCRAM keys.
 func (s *Store) Verify(ctx context.Context, name, password string) (*Account, error) {
-	if a, ok := s.Known(name, password); ok {
+	if a, ok := s.known(name, password); ok {
 		return a, nil
 	}
 	a, found := s.Account(name)
@@ -31,7 +33,7 @@ func (s *Store) Verify(ctx context.Context, name, password string) (*Account, er
 	// The same work for everybody: SCRAM keys of a decoy stand in for an
 	// account without, be it unknown or still on an imported hash.
 	if !found || len(a.Credentials) == 0 {
-		derive(password, s.decoySalt(name), iterations)
+		derive(password, s.decoy(name).Salt, iterations)
 		return nil, ErrBadLogin
 	}
 	c, ok := match(a, password)
@@ -84,8 +86,44 @@ func (s *Store) saltFor(a *Account) []byte {
 	return salt
 }
 
-func (s *Store) decoySalt(name string) []byte {
-	return sum(s.book.Load().Decoy, mail.Key(name))[:16]
+// decoy returns the salt and iterations that SCRAM shows for a name without an
+// account or without keys. They are the same for all spellings of a login name,
+// as those of an account are.
+func (s *Store) decoy(name string) Keys {
+	full := s.LoginName(name)
+	b := s.current()
+	if a, ok := b.accounts[full]; ok {
+		for _, c := range a.Credentials {
+			if c.Keys != nil {
+				return Keys{Salt: c.Keys.Salt, Iterations: c.Keys.Iterations}
+			}
+		}
+	}
+	return Keys{Salt: sum(b.Decoy, full)[:16], Iterations: iterations}
+}
+
+// LoginName returns the full address that a login name stands for. The names of
+// this server are equal here: if ann@localhost is the only account among them,
+// then ann and ann@mail.example.org stand for it too.
+func (s *Store) LoginName(name string) string {
+	key := mail.Key(name)
+	b := s.current()
+	if _, ok := b.accounts[key]; ok || len(s.hosts) == 0 {
+		return key
+	}
+	local, domain := split(key)
+	switch {
+	case !strings.Contains(key, "@"):
+		local = key
+	case !slices.Contains(s.hosts, domain):
+		return key
+	}
+	for _, h := range s.hosts {
+		if full := local + "@" + h; b.accounts[full] != nil {
+			return full
+		}
+	}
+	return local + "@" + s.hosts[0]
 }
 
 // SCRAM returns the keys of an account that share the salt of its first ones,
@@ -102,12 +140,11 @@ func (s *Store) SCRAM(name string) (*Account, []Keys) {
 			return a, keys
 		}
 	}
-	unknowable := make([]byte, 2*sha256.Size)
-	rand.Read(unknowable)
-	return nil, []Keys{{
-		Salt: s.decoySalt(name), Iterations: iterations,
-		Stored: unknowable[:sha256.Size], Server: unknowable[sha256.Size:],
-	}}
+	k := s.decoy(name)
+	k.Stored, k.Server = make([]byte, sha256.Size), make([]byte, sha256.Size)
+	rand.Read(k.Stored) // nobody can have a proof for random keys
+	rand.Read(k.Server)
+	return nil, []Keys{k}
 }
 
 // upgrade is an imported hash whose password is known now.
@@ -185,8 +222,9 @@ func (v *verified) add(account, password string, k Keys) {
 	v.m.Add(v.hash(account, password), knownKeys{[sha256.Size]byte(k.Stored), time.Now().Add(verifiedFor)})
 }
 
-// Known looks in the memory of passwords that fitted.
-func (s *Store) Known(name, password string) (*Account, bool) {
+// known returns the account whose password was found to be right a short while
+// ago, without hashing.
+func (s *Store) known(name, password string) (*Account, bool) {
 	a, ok := s.Account(name)
 	if !ok {
 		return nil, false

@@ -78,10 +78,11 @@ func (t *tally) command(verb string) bool {
 // an error, as clients try commands that a server may not have. It returns the
 // reason to end the connection, or "".
 func (t *tally) reply(code int) string {
-	if code >= 500 && code != 502 && !t.counted {
+	// 454 refuses a login that was not checked because of too many failures.
+	if (code >= 500 && code != 502 || code == 454) && !t.counted {
 		t.counted, t.penalty = true, true
 		t.errors++
-		if code == 535 {
+		if code == 535 || code == 454 {
 			t.auths++
 		}
 	}

@@ -20,6 +20,7 @@ func TestTally(t *testing.T) {
 		"not implemented is no error":  {{verb: "TURN", codes: []int{502}}, {verb: "EXPN", codes: []int{502}}, {verb: "SEND", codes: []int{502}}},
 		"several replies, one error":   {{verb: "DATA", codes: []int{550, 550, 550}}},
 		"failed logins":                {{verb: "AUTH", codes: []int{535}, delay: true}, {verb: "AUTH", codes: []int{535}, why: "too many failed logins", delay: true}},
+		"throttled logins":             {{verb: "AUTH", codes: []int{454}, delay: true}, {verb: "AUTH", codes: []int{454}, why: "too many failed logins", delay: true}},
 		"commands without effect":      {{verb: "NOOP"}, {verb: "NOOP"}, {verb: "NOOP"}, {verb: "NOOP"}, {verb: "NOOP", delay: true}, {verb: "NOOP", why: "too many errors", codes: []int{250}, delay: true}},
 		"an accepted message forgives": {{verb: "MAIL", codes: []int{501}}, {verb: "MAIL", codes: []int{501}, delay: true}, {verb: "accepted"}, {verb: "MAIL", codes: []int{501}}},
 	} {

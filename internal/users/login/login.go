@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/emersion/go-sasl"
+	"github.com/rs/zerolog"
 
 	"hoplite/internal/listen"
 	"hoplite/internal/users"
@@ -82,36 +83,64 @@ func (g *Gate) Mechanisms(c Client, cleartext bool) []string {
 // and PASS, IMAP LOGIN). The error is users.ErrBadLogin, users.ErrThrottled, or
 // says why nobody can log in right now; only the first counts as a failure.
 func (g *Gate) Check(ctx context.Context, c Client, name, password string) (*users.Account, error) {
-	if a, ok := g.auth.Known(name, password); ok {
-		return a, nil
-	}
 	start := time.Now()
-	account := mail.Key(name)
-	if err := g.throttle.Wait(ctx, c.Addr, account); err != nil {
+	try, err := g.begin(ctx, c, name)
+	if err != nil {
 		return nil, err
 	}
-	waited := time.Now()
+	begun := time.Now()
 	a, err := g.auth.Verify(ctx, name, password)
 	if err == nil {
-		g.throttle.Succeeded(c.Addr, account)
+		try.Succeeded()
 		return a, nil
 	}
 	if errors.Is(err, users.ErrBadLogin) {
-		g.throttle.Failed(c.Addr, account)
-		return nil, g.fail(ctx, waited)
+		return nil, g.fail(ctx, try, begun)
 	}
+	try.Cancel()
 	return nil, fmt.Errorf("login after %s: %w", time.Since(start).Round(time.Millisecond), err)
 }
 
-// fail answers a bad login failAfter after its begin.
-func (g *Gate) fail(ctx context.Context, begin time.Time) error {
-	t := time.NewTimer(time.Until(begin.Add(failAfter)))
+// begin starts an attempt to log in. One that the throttle refuses is answered
+// no sooner than a wrong password.
+func (g *Gate) begin(ctx context.Context, c Client, name string) (*users.Attempt, error) {
+	start := time.Now()
+	try, err := g.throttle.Begin(ctx, c.Addr, g.auth.LoginName(name))
+	if err != nil {
+		wait(ctx, start.Add(failAfter))
+		return nil, err
+	}
+	return try, nil
+}
+
+// fail counts a wrong password and answers it failAfter after its begin.
+func (g *Gate) fail(ctx context.Context, try *users.Attempt, begun time.Time) error {
+	try.Failed(ctx)
+	wait(ctx, begun.Add(failAfter))
+	return users.ErrBadLogin
+}
+
+func wait(ctx context.Context, until time.Time) {
+	t := time.NewTimer(time.Until(until))
 	defer t.Stop()
 	select {
 	case <-t.C:
 	case <-ctx.Done():
 	}
-	return users.ErrBadLogin
+}
+
+// LogFailure returns line for a refused login of a client, with the number of
+// refused logins that were not logged since the last. While there are too many,
+// it discards the line and returns nil, which logs nothing.
+func (g *Gate) LogFailure(c Client, line *zerolog.Event) *zerolog.Event {
+	suppressed, ok := g.throttle.LogFailure(c.Addr)
+	if !ok {
+		return line.Discard()
+	}
+	if suppressed > 0 {
+		line.Int("suppressed", suppressed)
+	}
+	return line
 }
 
 // Server starts a conversation. When it ends well, done is called with the
@@ -144,9 +173,12 @@ func (g *Gate) Server(ctx context.Context, mech string, c Client, cleartext bool
 // asAnother refuses to act as somebody else, in the way a wrong password is
 // refused.
 func (g *Gate) asAnother(ctx context.Context, c Client, name string) error {
-	begin := time.Now()
-	g.throttle.Failed(c.Addr, mail.Key(name))
-	return g.fail(ctx, begin)
+	begun := time.Now()
+	try, err := g.begin(ctx, c, name)
+	if err != nil {
+		return err
+	}
+	return g.fail(ctx, try, begun)
 }
 
 // loginServer is LOGIN (draft-murchison-sasl-login), which old Outlooks and

@@ -126,19 +126,122 @@ func TestFailuresLookAlike(t *testing.T) {
 func TestGuessingIsThrottledOverAllWays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, _ := gate(t)
-		var last error
-		for i := range 30 {
-			if i%2 == 0 {
-				_, _, last = talk(t, g, Plain, here, "\x00ann\x00wrong")
-			} else {
-				_, last = g.Check(context.Background(), here, "ann", "wrong")
+		checked := 0
+		for i := range 60 {
+			var err error
+			switch i % 4 {
+			case 0:
+				_, _, err = talk(t, g, Plain, here, "\x00ann\x00wrong")
+			case 1:
+				_, err = g.Check(context.Background(), here, "ann", "wrong")
+			case 2:
+				_, err = scramTalk(g, Scram, here, "ann", "wrong", nil)
+			case 3:
+				_, _, err = talk(t, g, Plain, here, "bob\x00ann\x00secret")
+			}
+			if err == users.ErrBadLogin {
+				checked++
+			} else if err != users.ErrThrottled {
+				t.Fatal(err)
 			}
 		}
-		if last != users.ErrThrottled {
-			t.Errorf("after 30 guesses: %v", last)
+		if checked > 20 {
+			t.Errorf("%d of 60 guesses checked", checked)
 		}
-		if _, _, err := talk(t, g, Scram, here, "n,,n=ann,r=abc"); err != users.ErrThrottled {
-			t.Errorf("SCRAM: %v", err)
+	})
+}
+
+// An account that has just logged in somewhere is no easier to guess elsewhere:
+// its password must not be recognized before the throttle is asked.
+func TestNoWayAroundTheThrottle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, _ := gate(t)
+		ctx := context.Background()
+		if _, err := g.Check(ctx, here, "ann", "secret"); err != nil {
+			t.Fatal(err)
+		}
+		guesser := Client{Addr: netip.MustParseAddr("203.0.113.7")}
+		for i := range 40 {
+			name := []string{"ann", "ann@localhost", "Ann@LOCALHOST.", "ann@mail.example.org"}[i%4]
+			g.Check(ctx, guesser, name, "wrong")
+		}
+		start := time.Now()
+		if _, err := g.Check(ctx, guesser, "ann", "secret"); err != users.ErrThrottled {
+			t.Errorf("the right password after 40 wrong ones: %v", err)
+		}
+		if d := time.Since(start); d < failAfter {
+			t.Errorf("a refused attempt is answered after %v", d)
+		}
+		if _, err := scramTalk(g, Scram, guesser, "ann", "secret", nil); err != users.ErrThrottled {
+			t.Errorf("by SCRAM: %v", err)
+		}
+		if _, err := g.Check(ctx, here, "ann", "secret"); err != nil {
+			t.Errorf("where ann logged in: %v", err)
+		}
+		if _, err := scramTalk(g, Scram, here, "ann", "secret", nil); err != nil {
+			t.Errorf("where ann logged in, by SCRAM: %v", err)
+		}
+	})
+}
+
+// Guesses by SCRAM count like others, for names that exist and names that do not.
+func TestScramIsThrottled(t *testing.T) {
+	for _, name := range []string{"ann", "eve"} {
+		synctest.Test(t, func(t *testing.T) {
+			g, _ := gate(t)
+			checked := 0
+			for range 100 {
+				if _, err := scramTalk(g, Scram, here, name, "wrong", nil); err == users.ErrBadLogin {
+					checked++
+				}
+			}
+			if checked > 20 {
+				t.Errorf("%s: %d of 100 guesses checked", name, checked)
+			}
+		})
+	}
+}
+
+// A name without an account shows the same salt in each of its spellings, as one
+// with an account does; otherwise accounts could be told from other names.
+func TestScramSaltsOfSpellings(t *testing.T) {
+	g, s := gate(t)
+	if err := s.Update(func(b *users.Book) error { return b.Add(&users.Account{Name: "none@localhost"}) }); err != nil {
+		t.Fatal(err)
+	}
+	salt := func(name string) string {
+		_, said, err := talk(t, g, Scram, here, "n,,n="+name+",r=abc")
+		if len(said) != 1 {
+			t.Fatal(said, err)
+		}
+		_, salt, _ := strings.Cut(said[0], ",")
+		return salt // and iterations
+	}
+	for _, user := range []string{"ann", "eve", "none"} {
+		want := salt(user)
+		for _, spelling := range []string{user, user + "@localhost", strings.ToUpper(user) + "@LocalHost.", user + "@mail.example.org"} {
+			if got := salt(spelling); got != want {
+				t.Errorf("%s shows %s, %s shows %s", user, want, spelling, got)
+			}
+		}
+	}
+	if salt("eve") == salt("mallory") {
+		t.Error("two names show the same salt")
+	}
+}
+
+func TestFailuresDoNotFillTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, _ := gate(t)
+		var out strings.Builder
+		log := zerolog.New(&out)
+		for range 1000 {
+			g.LogFailure(here, log.Info()).Str("verdict", "refused").Msg("login")
+		}
+		time.Sleep(time.Hour)
+		g.LogFailure(here, log.Info()).Msg("login")
+		if n := strings.Count(out.String(), "\n"); n > 20 || !strings.Contains(out.String(), `"suppressed":99`) {
+			t.Errorf("%d lines, ending in %s", n, out.String()[max(0, out.Len()-100):])
 		}
 	})
 }

@@ -81,9 +81,13 @@ func (s *scramServer) first(message string) ([]byte, bool, error) {
 	if err != nil {
 		return nil, true, err
 	}
-	s.name = mail.Key(name)
-	if err := s.gate.throttle.Wait(s.ctx, s.client.Addr, s.name); err != nil {
-		return nil, true, err
+	s.name = name
+	if s.gate.throttle.Refused(s.client.Addr, s.gate.auth.LoginName(name)) {
+		try, err := s.gate.begin(s.ctx, s.client, name) // counts it
+		if err != nil {
+			return nil, true, err
+		}
+		try.Cancel()
 	}
 	account, keys := s.gate.auth.SCRAM(name)
 	s.account = account
@@ -97,7 +101,7 @@ func (s *scramServer) first(message string) ([]byte, bool, error) {
 		if err != nil {
 			return nil, true, err
 		}
-		if id := talk.AuthzID(); id != "" && mail.Key(id) != s.name {
+		if id := talk.AuthzID(); id != "" && mail.Key(id) != mail.Key(name) {
 			s.account = nil // nobody acts as somebody else
 		}
 		if i == 0 {
@@ -131,16 +135,19 @@ func (s *scramServer) talk(k users.Keys, nonce *string) (*scram.ServerConversati
 
 // final checks the client's proof and answers with ours.
 func (s *scramServer) final(message string) ([]byte, bool, error) {
-	begin := time.Now()
+	try, err := s.gate.begin(s.ctx, s.client, s.name)
+	if err != nil {
+		return nil, true, err
+	}
+	begun := time.Now()
 	for _, t := range s.talks {
 		out, err := t.Step(message)
 		if err == nil && t.Valid() && s.account != nil {
-			s.gate.throttle.Succeeded(s.client.Addr, s.name)
+			try.Succeeded()
 			return []byte(out), false, nil
 		}
 	}
-	s.gate.throttle.Failed(s.client.Addr, s.name)
-	return nil, true, s.gate.fail(s.ctx, begin)
+	return nil, true, s.gate.fail(s.ctx, try, begun)
 }
 
 // nameIn finds the name in a client's first message, n,a=authzid,n=name,r=nonce.

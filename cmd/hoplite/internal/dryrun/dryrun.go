@@ -221,8 +221,6 @@ func (a anyPassword) Verify(_ context.Context, name, _ string) (*users.Account, 
 	return acc, nil
 }
 
-func (a anyPassword) Known(string, string) (*users.Account, bool) { return nil, false }
-
 // resolve returns how an address resolves.
 func (r *run) resolve(to string) path {
 	p := path{Address: to}
