@@ -42,10 +42,10 @@ type Body struct {
 	Fixed    bool  // bare CR, LF or NUL were converted
 }
 
-// body reads messages: the text of DATA up to its final dot, or the octets of
-// BDAT chunks.
-type body struct {
-	in       *reader
+// receiver receives the messages of a connection: the text of DATA up to its final
+// dot, or the octets of BDAT chunks with the commands between them.
+type receiver struct {
+	conn     *Conn
 	rest     int64 // octets of the chunk still to come
 	last     bool  // it is the last one
 	received int64 // octets of all chunks of this message
@@ -55,23 +55,23 @@ type body struct {
 }
 
 // begin prepares for a message and starts to measure its rate.
-func (b *body) begin() {
-	b.in.grow()
-	b.since, b.n = time.Now(), 0
+func (r *receiver) begin() {
+	r.conn.in.grow()
+	r.since, r.n = time.Now(), 0
 }
 
 // fill reads more of a message.
-func (b *body) fill() error {
-	l := b.in.limits
+func (r *receiver) fill() error {
+	l := r.conn.in.limits
 	now := time.Now()
-	if t := now.Sub(b.since); t > l.Grace && b.n < int64(t.Seconds()*float64(l.MinRate)) {
+	if t := now.Sub(r.since); t > l.Grace && r.n < int64(t.Seconds()*float64(l.MinRate)) {
 		return errSlow
 	}
-	before := len(b.in.data())
-	if err := b.in.fill(now.Add(l.BodyTime), false); err != nil {
+	before := len(r.conn.in.data())
+	if err := r.conn.in.fill(now.Add(l.BodyTime), false); err != nil {
 		return err
 	}
-	b.n += int64(len(b.in.data()) - before)
+	r.n += int64(len(r.conn.in.data()) - before)
 	return nil
 }
 
@@ -84,19 +84,19 @@ var errOverdraw = errors.New("message is much larger than the limit")
 
 // readDots reads a message up to CRLF.CRLF and removes the dots added in front
 // of others (RFC 5321, 4.5.2). Only CRLF begins a line here.
-func (b *body) readDots(l *lines) error {
+func (r *receiver) readDots(l *lines) error {
 	start := true // at the beginning of a line
 	cr := false   // the previous octet was CR
 	for {
-		n, done := dots(b.in.data(), &start, &cr, l)
-		b.in.r += n
+		n, done := dots(r.conn.in.data(), &start, &cr, l)
+		r.conn.in.r += n
 		if done {
 			return nil
 		}
 		if l.max > 0 && l.seen > 2*l.max+overdraw {
 			return errOverdraw
 		}
-		if err := b.fill(); err != nil {
+		if err := r.fill(); err != nil {
 			return err
 		}
 	}
@@ -143,7 +143,7 @@ var lineDot = []byte("\n.")
 
 // announce parses the argument of BDAT and prepares for its chunk (RFC 3030, 2);
 // false means that the argument is malformed.
-func (b *body) announce(arg string) bool {
+func (r *receiver) announce(arg string) bool {
 	f := strings.Fields(arg)
 	if len(f) != 1 && (len(f) != 2 || !strings.EqualFold(f[1], "LAST")) {
 		return false
@@ -152,27 +152,27 @@ func (b *body) announce(arg string) bool {
 	if err != nil {
 		return false
 	}
-	b.received += int64(n)
-	b.rest, b.last = int64(n), len(f) == 2
+	r.received += int64(n)
+	r.rest, r.last = int64(n), len(f) == 2
 	return true
 }
 
 // readChunk reads the rest of a chunk.
-func (b *body) readChunk(w io.Writer) error {
-	for b.rest > 0 {
-		data := b.in.data()
+func (r *receiver) readChunk(w io.Writer) error {
+	for r.rest > 0 {
+		data := r.conn.in.data()
 		if len(data) == 0 {
-			if err := b.fill(); err != nil {
+			if err := r.fill(); err != nil {
 				return err
 			}
 			continue
 		}
-		if int64(len(data)) > b.rest {
-			data = data[:b.rest]
+		if int64(len(data)) > r.rest {
+			data = data[:r.rest]
 		}
 		w.Write(data)
-		b.in.r += len(data)
-		b.rest -= int64(len(data))
+		r.conn.in.r += len(data)
+		r.rest -= int64(len(data))
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ func (c *Conn) serve() {
 func (c *Conn) step() {
 	switch c.next {
 	case message, chunk, refusedChunk:
-		c.discard()
+		c.recv.discard()
 		return
 	}
 	if c.hangup {
@@ -129,7 +129,7 @@ func (c *Conn) command(line []byte) {
 	case "DATA":
 		c.lib.data(message)
 	case "BDAT":
-		c.bdat(arg)
+		c.recv.bdat(arg)
 	case "AUTH":
 		c.auth(arg)
 	case "STARTTLS":
@@ -254,7 +254,7 @@ func general(verb, arg string) mail.Reply {
 // reset ends the transaction, here and in the library.
 func (c *Conn) reset() {
 	if c.order.stage == chunking {
-		c.abandon()
+		c.recv.abandon()
 		return
 	}
 	if c.order.open() {

@@ -22,7 +22,7 @@ import (
 //     uses only the code, and sends the session's reply or one of ours.
 //   - It needs HELO and RSET, which have been answered already. The replies to
 //     these are dropped.
-//   - Its handling of BDAT is unsafe; it gets DATA instead, see Conn.bdat.
+//   - Its handling of BDAT is unsafe; it gets DATA instead, see receiver.bdat.
 //
 // A library exists while go-smtp serves the connection: from the first command
 // that needs it until the client is silent between messages, or until STARTTLS or

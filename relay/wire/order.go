@@ -92,6 +92,9 @@ func (o *order) replied(verb string, code int) {
 	}
 }
 
+// chunk records that a chunk was accepted that was not the last one.
+func (o *order) chunk() { o.stage = chunking }
+
 // hello begins or restarts a session.
 func (o *order) hello() { o.stage = greeted; o.reset() }
 

@@ -11,16 +11,18 @@ import (
 // written to w, is still read to its end, where the client expects the reply.
 // After ErrReset no reply is needed. io.ErrUnexpectedEOF means that the connection
 // has ended.
-func (c *Conn) ReadBody(w io.Writer, max int64) (Body, error) {
-	l := &lines{w: w, max: max, fix: c.opts.Bare == Fix}
-	c.body.begin()
+func (c *Conn) ReadBody(w io.Writer, max int64) (Body, error) { return c.recv.read(w, max) }
+
+func (r *receiver) read(w io.Writer, max int64) (Body, error) {
+	l := &lines{w: w, max: max, fix: r.conn.opts.Bare == Fix}
+	r.begin()
 	var err error
-	if c.next == chunk {
-		err = c.readChunks(l)
-	} else if err = c.body.readDots(l); err == nil {
-		c.endOfData()
+	if r.conn.next == chunk {
+		err = r.readChunks(l)
+	} else if err = r.readDots(l); err == nil {
+		r.endOfData()
 	} else {
-		err = c.broken(err)
+		err = r.broken(err)
 	}
 	if err == nil {
 		err = l.close()
@@ -30,16 +32,17 @@ func (c *Conn) ReadBody(w io.Writer, max int64) (Body, error) {
 
 // readChunks reads the chunks of a message, and answers the commands between
 // them.
-func (c *Conn) readChunks(l *lines) error {
+func (r *receiver) readChunks(l *lines) error {
+	c := r.conn
 	for {
-		if err := c.body.readChunk(l); err != nil {
-			return c.broken(err)
+		if err := r.readChunk(l); err != nil {
+			return r.broken(err)
 		}
-		if c.body.last {
-			c.endOfData()
+		if r.last {
+			r.endOfData()
 			return nil
 		}
-		c.order.stage = chunking
+		c.order.chunk()
 		c.put(refusal(250, "2.0.0", "Chunk received"))
 		for c.next = command; c.next == command; {
 			c.step()
@@ -55,26 +58,29 @@ func (c *Conn) readChunks(l *lines) error {
 
 // abandon ends a message between two chunks. The replies of go-smtp to the end of
 // data are dropped.
-func (c *Conn) abandon() {
+func (r *receiver) abandon() {
+	c := r.conn
 	replies := 1
 	if c.opts.LMTP {
 		replies = c.order.rcpts
 	}
-	c.endOfData()
+	r.endOfData()
 	c.lib.swallow += replies
 }
 
 // endOfData ends the transaction, here and in go-smtp.
-func (c *Conn) endOfData() {
+func (r *receiver) endOfData() {
+	c := r.conn
 	c.next = command
 	c.order.reset()
-	c.body.received = 0
+	r.received = 0
 	c.lib.endData()
 }
 
 // broken ends the connection in the middle of a message: the rest of the message
 // must not be executed as commands.
-func (c *Conn) broken(err error) error {
+func (r *receiver) broken(err error) error {
+	c := r.conn
 	switch {
 	case errors.Is(err, errOverdraw):
 		c.put(refusal(552, "5.3.4", "Message size exceeds the limit by far"))
@@ -86,14 +92,15 @@ func (c *Conn) broken(err error) error {
 }
 
 // discard reads a refused chunk, or a message that the session has not read.
-func (c *Conn) discard() {
+func (r *receiver) discard() {
+	c := r.conn
 	if c.next != refusedChunk {
-		c.ReadBody(io.Discard, 0)
+		r.read(io.Discard, 0)
 		return
 	}
-	c.body.begin()
-	if err := c.body.readChunk(io.Discard); err != nil {
-		c.broken(err)
+	r.begin()
+	if err := r.readChunk(io.Discard); err != nil {
+		r.broken(err)
 		return
 	}
 	c.next = command
@@ -102,29 +109,30 @@ func (c *Conn) discard() {
 // bdat handles BDAT. For the first chunk go-smtp gets a DATA, as its own handling
 // of BDAT accepts a chunk that was cut off, and after RSET between two chunks can
 // mistake the end of one message for that of the next.
-func (c *Conn) bdat(arg string) {
+func (r *receiver) bdat(arg string) {
+	c := r.conn
 	switch {
 	case !c.client.offer.Chunking && c.order.stage != connected:
 		c.say(refusal(502, "5.5.1", "BDAT is not offered"))
 		c.bye("4.5.0", "cannot find the end of the chunk")
 		return
-	case !c.body.announce(arg):
+	case !r.announce(arg):
 		c.say(refusal(501, "5.5.4", "Syntax: BDAT size [LAST]"))
 		c.bye("4.5.0", "cannot find the end of the chunk")
 		return
-	case c.client.offer.Size > 0 && c.body.received > c.client.offer.Size:
+	case c.client.offer.Size > 0 && r.received > c.client.offer.Size:
 		c.say(tooLarge(c.client.offer.Size))
 		c.bye("4.3.4", "message too large")
 		return
 	}
-	if r := c.order.refuse("BDAT"); r != nil {
-		c.refuse(*r)
-		c.next, c.body.received = refusedChunk, 0
+	if refused := c.order.refuse("BDAT"); refused != nil {
+		c.refuse(*refused)
+		c.next, r.received = refusedChunk, 0
 		return
 	}
 	if c.order.stage == chunking {
 		c.next = chunk
-		c.body.begin()
+		r.begin()
 		return
 	}
 	c.lib.data(chunk)

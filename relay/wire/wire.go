@@ -21,7 +21,7 @@
 //	replies  octets to send, and functions to call once they are sent
 //	order    the stage of the session: greeting, transaction, login
 //	tally    the numbers of commands, errors, failed logins and messages
-//	body     the message that is being received
+//	receiver the message that is being received
 //	library  input for go-smtp, and the session's replies to its commands
 //	Conn     the client's identity, the offer made to it, the session itself
 //
@@ -99,7 +99,7 @@ type Conn struct {
 	out   replies
 	order order
 	tally tally
-	body  body
+	recv  receiver
 	lib   *library // nil while go-smtp does not serve the connection
 
 	client clientInfo
@@ -129,7 +129,7 @@ func New(sock *listen.Conn, opts *Options) *Conn {
 	c.tally.limits = opts.Limits.withDefaults()
 	c.out = replies{sock: sock, longest: c.tally.limits.AuthLine}
 	c.in = reader{sock: sock, limits: &c.tally.limits, out: &c.out, strict: opts.Bare == Reject}
-	c.body.in = &c.in
+	c.recv.conn = c
 	return c
 }
 
