@@ -41,25 +41,3 @@ func TestSelfSignedAfterCrash(t *testing.T) {
 		})
 	}
 }
-
-func TestSelfSignedIsKept(t *testing.T) {
-	dir := t.TempDir()
-	read := func(names ...string) string {
-		pair, err := SelfSigned(dir, names...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := os.ReadFile(pair.Cert)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b)
-	}
-	first := read("mail.example.org")
-	if read("mail.example.org") != first {
-		t.Error("a good certificate was replaced")
-	}
-	if read("mail.example.org", "mx.example.org") == first {
-		t.Error("a certificate that lacks a name was kept")
-	}
-}

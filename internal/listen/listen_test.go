@@ -405,13 +405,13 @@ func TestSelfSignedStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	if after, _ := os.ReadFile(p.Cert); string(after) != string(before) {
-		t.Error("made anew though it was good")
+		t.Error("a good certificate was replaced")
 	}
 	if _, err := SelfSigned(dir, "b.example.org"); err != nil {
 		t.Fatal(err)
 	}
 	if after, _ := os.ReadFile(p.Cert); string(after) == string(before) {
-		t.Error("not made anew for another name")
+		t.Error("a certificate without the name was kept")
 	}
 	if fi, _ := os.Stat(p.Key); fi.Mode().Perm() != 0o600 {
 		t.Errorf("key mode %v", fi.Mode())

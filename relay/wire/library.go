@@ -19,7 +19,7 @@ import (
 //   - It removes quotes from local parts, which makes `"a b"@c` and `a b@c` equal.
 //     address passes the whole path as one quoted string; Path restores it.
 //   - It writes each line of a reply separately, with texts of its own. Write
-//     uses only the code, and sends the session's reply or one of ours.
+//     uses only the code, and sends the session's reply or wire's own.
 //   - It needs HELO and RSET, which have been answered already. The replies to
 //     these are dropped.
 //   - Its handling of BDAT is unsafe; it gets DATA instead, see receiver.bdat.
@@ -207,7 +207,7 @@ func (l *library) replyLine(line []byte) {
 	l.reply(code, line[4:])
 }
 
-// reply sends the client a reply of ours in place of one of go-smtp.
+// reply sends the client the reply that replaces one of go-smtp.
 func (l *library) reply(code int, text []byte) {
 	c := l.conn
 	switch {
