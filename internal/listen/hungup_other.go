@@ -2,5 +2,5 @@
 
 package listen
 
-// hungUp can't be found out without reading here.
+// hungUp returns false, as only Linux can tell without reading.
 func hungUp(int) bool { return false }
