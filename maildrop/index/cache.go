@@ -7,13 +7,13 @@ import (
 	"os"
 )
 
-// cacheMagic begins a cache.
+// cacheMagic starts a cache file.
 const cacheMagic = "hoplite cache 1\n"
 
 // The limits of a cache.
 const (
 	maxItem  = 4 << 20
-	cacheBuf = 256 << 10 // what is collected before it is written
+	cacheBuf = 256 << 10 // buffered before writing
 )
 
 // Cache holds one blob for each message of a folder. It is read into memory as
@@ -22,15 +22,15 @@ type Cache struct {
 	file  *os.File
 	items map[uint32][]byte
 	size  int64  // of the file
-	dead  int64  // octets of blobs that were replaced or whose message is gone
-	wait  []byte // what is not written yet
+	dead  int64  // octets of blobs that were replaced or belong to expunged messages
+	wait  []byte // not written yet
 }
 
-// NewCache makes a cache that lives in memory only.
+// NewCache returns a cache that is kept in memory only.
 func NewCache() *Cache { return &Cache{items: map[uint32][]byte{}} }
 
-// OpenCache opens the cache in root. It is emptied when it is of another
-// UIDVALIDITY. keep tells which messages there still are.
+// OpenCache opens the cache in root. A cache of another UIDVALIDITY is emptied.
+// keep reports whether a message still exists.
 func OpenCache(root *os.Root, validity uint32, keep func(uid uint32) bool) (*Cache, error) {
 	file, err := root.OpenFile("cache", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -93,8 +93,8 @@ func (c *Cache) reset(validity uint32) error {
 	return err
 }
 
-// rewrite writes what is alive over the whole file. A crash meanwhile loses
-// cached items and nothing else.
+// rewrite overwrites the file with the live blobs. A crash during rewrite loses
+// cached items only.
 func (c *Cache) rewrite(validity uint32) error {
 	items := c.items
 	c.items = map[uint32][]byte{}
@@ -109,7 +109,7 @@ func (c *Cache) rewrite(validity uint32) error {
 	return c.Flush()
 }
 
-// keep remembers a blob.
+// keep stores a blob in memory.
 func (c *Cache) keep(uid uint32, item []byte) {
 	if old, ok := c.items[uid]; ok {
 		c.dead += int64(12 + len(old))
@@ -120,7 +120,7 @@ func (c *Cache) keep(uid uint32, item []byte) {
 // Get returns the blob of a message, or nil. It must not be changed.
 func (c *Cache) Get(uid uint32) []byte { return c.items[uid] }
 
-// Put keeps a blob. It is written some time later, see Flush.
+// Put stores a blob. It is written to the file later, see Flush.
 func (c *Cache) Put(uid uint32, item []byte) error {
 	if len(item) > maxItem {
 		return nil
@@ -136,7 +136,7 @@ func (c *Cache) Put(uid uint32, item []byte) error {
 	return c.Flush()
 }
 
-// Drop forgets the blob of a message that is gone.
+// Drop removes the blob of an expunged message.
 func (c *Cache) Drop(uid uint32) {
 	if item, ok := c.items[uid]; ok {
 		c.dead += int64(12 + len(item))
@@ -144,7 +144,7 @@ func (c *Cache) Drop(uid uint32) {
 	}
 }
 
-// Flush writes what is waiting.
+// Flush writes buffered blobs to the file.
 func (c *Cache) Flush() error {
 	if len(c.wait) == 0 {
 		return nil
@@ -158,7 +158,7 @@ func (c *Cache) Flush() error {
 	return nil
 }
 
-// Close writes what is waiting and closes the file.
+// Close flushes the cache and closes the file.
 func (c *Cache) Close() error {
 	if c.file == nil {
 		return nil

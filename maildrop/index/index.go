@@ -1,12 +1,13 @@
-// Package index keeps what a mailbox's own files don't say, or don't say
-// quickly: sizes, dates, modification sequences, which messages are gone, and
-// a cache of pre-rendered items. It lies outside the Maildir and can be
-// deleted at any time; package maildrop then builds it anew.
+// Package index stores what the files of a Maildir do not contain, or do not
+// provide quickly: sizes, dates, modification sequences, expunged messages, and
+// a cache of pre-rendered items. It lies outside the Maildir and can be deleted
+// at any time; package maildrop then builds it again.
 //
 // A folder has two files. The log is a sequence of batches, each with a
-// checksum; reading it from the start gives the folder's state, and a torn or
+// checksum. Reading it from the start yields the folder's state; a torn or
 // damaged end is cut off. The cache holds one blob for each message. Neither is
-// synced to disk: what is lost is read from the Maildir again.
+// synced to disk: lost data is read from the Maildir again. Start reading at
+// Log, State and Cache.
 package index
 
 import (
@@ -17,16 +18,15 @@ import (
 	"time"
 )
 
-// errDamaged ends reading: what came before stands.
+// errDamaged ends reading. The records before the damage are valid.
 var errDamaged = errors.New("damaged index")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// maxBatch is the largest batch or blob that is read, in octets.
+// maxBatch is the size in octets of the largest batch or blob that is read.
 const maxBatch = 1 << 30
 
-// appendFrame adds a payload, which may come in pieces, with its length and
-// checksum.
+// appendFrame appends a payload, given in pieces, with its length and checksum.
 func appendFrame(b []byte, payload ...[]byte) []byte {
 	size, sum := 0, uint32(0)
 	for _, p := range payload {
@@ -41,7 +41,7 @@ func appendFrame(b []byte, payload ...[]byte) []byte {
 	return b
 }
 
-// cutFrame takes the first frame off b.
+// cutFrame cuts the first frame off b.
 func cutFrame(b []byte) (payload, rest []byte, err error) {
 	if len(b) < 8 {
 		return nil, nil, errDamaged
@@ -72,7 +72,8 @@ func (e *encoder) time(t time.Time) {
 	e.int(t.UnixNano())
 }
 
-// decoder reads them. After a mistake it is bad and returns zeros.
+// decoder reads the fields of records. After an error it sets bad and returns
+// zeros.
 type decoder struct {
 	b   string
 	bad bool

@@ -6,8 +6,8 @@ import (
 	"os"
 )
 
-// logMagic begins a log; its last digit is the version of the format. One
-// octet follows that says whether the log was closed.
+// logMagic starts a log; its last digit is the version of the format. The
+// following octet is logOpen or logClosed.
 const logMagic = "hoplite index 1\n"
 
 const (
@@ -16,21 +16,21 @@ const (
 	logClosed = 'c'
 )
 
-// Log is the log of one folder, open for appending. A nil Log takes
-// everything and keeps nothing.
+// Log is the log of one folder, open for appending. All methods of a nil Log do
+// nothing.
 type Log struct {
 	root *os.Root
 	file *os.File
 	size int64 // of the file
-	live int64 // what a compacted file would have, about
+	live int64 // approximate size of a compacted file
 	enc  encoder
 }
 
-// ErrLocked says that another process writes this log.
+// ErrLocked is returned when another process writes this log.
 var ErrLocked = errors.New("index is in use by another process")
 
-// OpenLog opens the log in root and returns what it says; a missing, damaged
-// or foreign log says as much as could be read.
+// OpenLog opens the log in root and returns its state. A missing, damaged or
+// unknown log yields as much as could be read.
 func OpenLog(root *os.Root) (*Log, *State, error) {
 	file, err := root.OpenFile("log", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -64,7 +64,7 @@ func (l *Log) read() (*State, error) {
 		return state, l.reset()
 	}
 	state.Doubtful = text[len(logMagic)] != logClosed
-	// One string for all file names of the folder.
+	// All file names of the folder share one string.
 	all := string(text)
 	good := logHead
 	for rest := text[good:]; len(rest) > 0; {
@@ -103,7 +103,7 @@ func (l *Log) mark(c byte) error {
 	return err
 }
 
-// liveSize is about what state takes in a log.
+// liveSize returns the approximate size of a log that holds s.
 func liveSize(s *State) int64 {
 	n := int64(256 + 12*len(s.Gone))
 	for _, m := range s.Messages {
@@ -114,11 +114,11 @@ func liveSize(s *State) int64 {
 
 func messageSize(m *Message) int64 { return int64(36 + len(m.File) + len(m.Ext)) }
 
-// Batch is what changes at once.
+// Batch is a set of changes that are written together.
 type Batch struct {
 	Head     Head
-	Keywords []string // nil: as before
-	Other    []string // nil: as before
+	Keywords []string // nil: unchanged
+	Other    []string // nil: unchanged
 	Added    []*Message
 	Flagged  []*Message
 	Gone     []Gone
@@ -163,12 +163,12 @@ func (l *Log) Write(b Batch) error {
 	return nil
 }
 
-// Wasteful tells whether most of the log is superseded.
+// Wasteful reports whether most of the log is superseded.
 func (l *Log) Wasteful() bool {
 	return l != nil && l.size > 64<<10 && l.size > 2*max(l.live, 0)
 }
 
-// Rewrite replaces the log by one that says s and nothing else.
+// Rewrite replaces the log by one that holds s and nothing else.
 func (l *Log) Rewrite(s *State) error {
 	if l == nil {
 		return nil

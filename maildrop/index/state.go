@@ -13,25 +13,25 @@ type Gone struct {
 	ModSeq uint64
 }
 
-// FileStamp tells whether a file is the one that was read.
+// FileStamp identifies a version of a file.
 type FileStamp struct {
 	Ino   uint64
 	Size  int64
 	MTime time.Time
 }
 
-// Equal compares two stamps.
+// Equal reports whether two stamps are of the same version.
 func (a FileStamp) Equal(b FileStamp) bool {
 	return a.Ino == b.Ino && a.Size == b.Size && a.MTime.Equal(b.MTime)
 }
 
-// Stamp is how a folder's directories and files looked when they were read.
+// Stamp is the state of a folder's directories and files when they were read.
 type Stamp struct {
 	List, Keywords FileStamp
 	New, Cur       time.Time
 }
 
-// Equal compares two stamps.
+// Equal reports whether two stamps are equal.
 func (a Stamp) Equal(b Stamp) bool {
 	return a.List.Equal(b.List) && a.Keywords.Equal(b.Keywords) && a.New.Equal(b.New) && a.Cur.Equal(b.Cur)
 }
@@ -40,25 +40,25 @@ func (a Stamp) Equal(b Stamp) bool {
 type Head struct {
 	Validity, Next uint32
 	ModSeq         uint64
-	Recent         uint32 // UIDs from here on were never shown as \Recent
-	GoneFloor      uint64 // expunges after this are all known
-	Lines          int    // of the uidlist
-	CeilingAt      int64  // where the uidlist's header has its bound, or -1
-	Ceiling        uint64 // that bound
+	Recent         uint32 // the first UID that was never shown as \Recent
+	GoneFloor      uint64 // Gone is complete for changes after this
+	Lines          int    // in the uidlist
+	CeilingAt      int64  // unused: the first version kept the offset of Ceiling here
+	Ceiling        uint64 // the bound for ModSeq in the uidlist's header
 	Stamp          Stamp
 	// Settle is set when a directory changed so shortly before Stamp was taken
-	// that another change may hide behind the same time.
+	// that another change may have the same time.
 	Settle bool
 }
 
-// State is everything that a log says.
+// State is the contents of a log.
 type State struct {
 	Head     Head
 	Other    []string // unknown keys of the uidlist's header
 	Keywords []string
 	Messages []*Message // ascending by UID
-	Gone     []Gone     // in order of time
-	// Doubtful is set when the log was not closed or its end was damaged: the
+	Gone     []Gone     // in chronological order
+	// Doubtful is set when the log was not closed, or its end was damaged: the
 	// last changes may be missing.
 	Doubtful bool
 }
@@ -173,7 +173,8 @@ func (d *decoder) flagPart(m *Message) {
 	m.Keywords, m.ModSeq = d.uint(), d.uint()
 }
 
-// flags writes what can change in a message: less than a whole record.
+// flags writes the fields of a message that can change. They take less space
+// than a whole record.
 func (e *encoder) flags(m *Message) {
 	e.byte(kindFlags)
 	e.flagPart(m)
@@ -243,8 +244,8 @@ func (s *State) flag(m *Message, info string) {
 	}
 }
 
-// drop removes a message. It is only marked here, so that a long list of
-// expunges takes linear time.
+// drop marks a message as removed. finish removes it, so a long list of
+// expunged messages takes linear time.
 func (s *State) drop(g Gone) {
 	if i, ok := s.find(g.UID); ok {
 		s.Messages[i] = &Message{UID: g.UID}
@@ -252,7 +253,7 @@ func (s *State) drop(g Gone) {
 	s.Gone = append(s.Gone, g)
 }
 
-// finish removes what was marked.
+// finish removes the marked messages.
 func (s *State) finish() {
 	s.Messages = slices.DeleteFunc(s.Messages, func(m *Message) bool { return m.File == "" })
 }

@@ -12,9 +12,10 @@ const (
 	CourierKeywordsFile = ":list"
 )
 
-// ParseCourierSizes reads a courierpop3dsizelist: what each message is called
-// on POP3, by base name. Its lines are "name size uid:uidvalidity" behind a
-// header of "/2 ..."; a message without a UID is called by its file name.
+// ParseCourierSizes parses a courierpop3dsizelist and returns the POP3 UIDL of
+// each message by base name. After a header line "/2 ..." each line has the
+// form "name size uid:uidvalidity". The UIDL of a message without a UID is its
+// file name.
 func ParseCourierSizes(text string) map[string]string {
 	head, rest, _ := strings.Cut(text, "\n")
 	if !strings.HasPrefix(head, "/") {
@@ -40,9 +41,9 @@ func ParseCourierSizes(text string) map[string]string {
 	return names
 }
 
-// ParseCourierKeywords reads the :list file of courierimapkeywords: the
-// keywords, one a line, an empty line, then "name:number number ..." for each
-// message that has some.
+// ParseCourierKeywords parses the :list file of courierimapkeywords: one
+// keyword per line, an empty line, and then "name:number number ..." for each
+// message that has keywords.
 func ParseCourierKeywords(text string) (names []string, byBase map[string][]int) {
 	head, rest, _ := strings.Cut(text, "\n\n")
 	for line := range strings.Lines(head) {

@@ -5,30 +5,32 @@ import (
 	"io"
 )
 
-// block is how much is read and written at once.
+// block is the size of reads and writes in octets.
 const block = 64 << 10
 
-// LFWriter turns CRLF into LF on the way to a file and counts. Lone CRs and
-// LFs stay as they are; of several CRs before an LF none is left, as a reader
-// could not tell them from a line end.
+// LFWriter converts CRLF to LF while writing to a file, and counts octets. Lone
+// CRs and LFs are left unchanged. Several CRs before an LF are all dropped,
+// since a reader could not tell them from a line ending.
 type LFWriter struct {
 	w    io.Writer
 	buf  []byte
-	held int // CRs whose successor is not known yet
+	held int // CRs at the end of the input so far
 
-	// Size is what was written, Wire the same with CRLF at every line end.
+	// Size is the number of octets written, Wire the number with CRLF at every
+	// line end.
 	Size, Wire int64
 }
 
-// NewLFWriter writes to w in blocks; call Flush at the end.
+// NewLFWriter returns a writer that writes to w in blocks. Call Flush at the
+// end.
 func NewLFWriter(w io.Writer) *LFWriter {
 	return &LFWriter{w: w, buf: make([]byte, 0, block)}
 }
 
-// Reset begins anew with another file and the same buffer.
+// Reset makes l write to another file, reusing its buffer.
 func (l *LFWriter) Reset(w io.Writer) { *l = LFWriter{w: w, buf: l.buf[:0]} }
 
-// Write takes octets with either line end, cut anywhere.
+// Write accepts text with either line ending, split anywhere.
 func (l *LFWriter) Write(p []byte) (int, error) {
 	n := len(p)
 	for l.held > 0 && len(p) > 0 && p[0] == '\r' {
@@ -62,7 +64,7 @@ func (l *LFWriter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// release writes the CRs that were no part of a line end.
+// release writes the held CRs, which turned out not to end a line.
 func (l *LFWriter) release() error {
 	for ; l.held > 0; l.held-- {
 		l.Wire++
@@ -78,7 +80,7 @@ var (
 	crlf    = []byte("\r\n")
 )
 
-// tail takes the octets behind the last LF.
+// tail handles the octets after the last LF.
 func (l *LFWriter) tail(p []byte) error {
 	text := bytes.TrimRight(p, "\r")
 	l.held = len(p) - len(text)
@@ -110,7 +112,7 @@ func (l *LFWriter) spill() error {
 	return err
 }
 
-// Flush writes what is left.
+// Flush writes the rest of the text.
 func (l *LFWriter) Flush() error {
 	if err := l.release(); err != nil {
 		return err
@@ -118,7 +120,7 @@ func (l *LFWriter) Flush() error {
 	return l.spill()
 }
 
-// WireSize counts a file's octets as they are, and with CRLF at every line
+// WireSize counts the octets of a file as stored, and with CRLF at every line
 // end.
 func WireSize(r io.Reader) (size, wire int64, err error) {
 	buf := make([]byte, block)
@@ -152,20 +154,20 @@ func WireLen(text []byte) int64 {
 // CRLFReader reads a stored message with CRLF at every line end.
 type CRLFReader struct {
 	r    io.Reader
-	in   []byte // the block
-	out  []byte // the block for WriteTo, made when needed
-	rest []byte // what of it was not given out yet
+	in   []byte // the input block
+	out  []byte // the output block of WriteTo, allocated when needed
+	rest []byte // the part of in that was not returned yet
 	last byte   // the octet before rest
-	owed bool   // an LF whose CR was given out already
+	owed bool   // an LF whose CR was already returned
 	err  error
 }
 
-// NewCRLFReader reads from r, which has LF or CRLF or both.
+// NewCRLFReader returns a reader of r, which may have LF, CRLF or both.
 func NewCRLFReader(r io.Reader) *CRLFReader {
 	return &CRLFReader{r: r, in: make([]byte, block)}
 }
 
-// Reset reads from another file, with the same buffer.
+// Reset makes c read from another file, reusing its buffers.
 func (c *CRLFReader) Reset(r io.Reader) { *c = CRLFReader{r: r, in: c.in, out: c.out} }
 
 func (c *CRLFReader) fill() bool {
@@ -197,7 +199,7 @@ func (c *CRLFReader) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// copyLine copies up to the next line end into p and makes it a CRLF.
+// copyLine copies up to the next line end into p and turns it into CRLF.
 func (c *CRLFReader) copyLine(p []byte) int {
 	i := bytes.IndexByte(c.rest[:min(len(c.rest), len(p))], '\n')
 	if i < 0 {
@@ -224,7 +226,7 @@ func (c *CRLFReader) advance(n int) {
 	}
 }
 
-// WriteTo implements io.WriterTo: each block that was read is one write.
+// WriteTo implements io.WriterTo. Each input block becomes one write.
 func (c *CRLFReader) WriteTo(w io.Writer) (int64, error) {
 	if c.out == nil {
 		c.out = make([]byte, 0, block+block/16)

@@ -15,20 +15,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Dir is a handle on one directory. All names are single components: no
-// slash, no "..". No symbolic link is followed, neither to a file nor to a
+// Dir is a handle on a directory. All names are single components: no slash, no
+// "..". Symbolic links are never followed, neither to a file nor to a
 // directory. A Dir stays with its directory when that is renamed.
 type Dir struct {
 	f    *os.File
 	path string
 }
 
-// errName is the answer to names that could leave the directory.
+// errName is returned for names that could lead out of the directory.
 var errName = errors.New("not a file name")
 
-// OpenDir opens the directory at path inside root. The path to it may have
-// several components; none of them may be a symbolic link that leaves root,
-// and the last must not be a link at all.
+// OpenDir opens the directory at path inside root. The path may have several
+// components; none of them may be a symbolic link that leaves root, and the
+// last one must not be a link at all.
 func OpenDir(root *os.Root, path string) (*Dir, error) {
 	st, err := root.Lstat(path)
 	if err != nil {
@@ -44,14 +44,14 @@ func OpenDir(root *os.Root, path string) (*Dir, error) {
 	return &Dir{f: f, path: filepath.Join(root.Name(), path)}, nil
 }
 
-// Close gives the handle back.
+// Close closes the handle.
 func (d *Dir) Close() error { return d.f.Close() }
 
-// Path is where the directory was when it was opened, for messages.
+// Path returns the path at which the directory was opened, for messages.
 func (d *Dir) Path() string { return d.path }
 
-// ProcPath leads to the directory as long as the handle is open, whatever it
-// is called by then; Linux only.
+// ProcPath returns a path to the directory that is valid while the handle is
+// open, even if the directory is renamed. It works on Linux only.
 func (d *Dir) ProcPath() string { return fmt.Sprintf("/proc/self/fd/%d", d.f.Fd()) }
 
 func checkName(name string) error {
@@ -92,7 +92,7 @@ func (d *Dir) Open(name string) (*os.File, error) {
 	return f, err
 }
 
-// OpenStat opens a regular file for reading and returns its state as well.
+// OpenStat opens a regular file for reading and also returns its state.
 func (d *Dir) OpenStat(name string) (*os.File, Stat, error) {
 	// Without O_NONBLOCK, opening a FIFO in place of a message would block.
 	f, err := d.open(name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
@@ -107,8 +107,8 @@ func (d *Dir) OpenStat(name string) (*os.File, Stat, error) {
 	return f, st, nil
 }
 
-// ReadHead reads the beginning of a regular file into b, and returns how much
-// of b it filled. It costs less than Open.
+// ReadHead reads the beginning of a regular file into b and returns the number
+// of octets read. It is cheaper than Open.
 func (d *Dir) ReadHead(name string, b []byte) (n int, err error) {
 	err = d.do("read", name, func(fd int) error {
 		f, err := unix.Openat(fd, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -135,12 +135,12 @@ func (d *Dir) ReadHead(name string, b []byte) (n int, err error) {
 	return n, err
 }
 
-// Create makes a new file for writing; it must not exist.
+// Create creates a new file for writing. The file must not exist.
 func (d *Dir) Create(name string, perm fs.FileMode) (*os.File, error) {
 	return d.open(name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, perm)
 }
 
-// Append opens a file for appending and makes it when it is not there.
+// Append opens a file for appending and creates it if necessary.
 func (d *Dir) Append(name string, perm fs.FileMode) (*os.File, error) {
 	return d.open(name, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT, perm)
 }
@@ -198,7 +198,8 @@ func readAll(f *os.File, limit int64) ([]byte, error) {
 	}
 }
 
-// Rename moves a file to name to in directory dst, over whatever is there.
+// Rename moves a file to the name to in directory dst, replacing any file of
+// that name.
 func (d *Dir) Rename(name string, dst *Dir, to string) error {
 	if err := checkName(to); err != nil {
 		return &fs.PathError{Op: "rename", Path: to, Err: err}
@@ -208,7 +209,8 @@ func (d *Dir) Rename(name string, dst *Dir, to string) error {
 	})
 }
 
-// Link makes a second name for a file in directory dst; to must not exist.
+// Link creates a second name for a file in directory dst. The name to must not
+// exist.
 func (d *Dir) Link(name string, dst *Dir, to string) error {
 	if err := checkName(to); err != nil {
 		return &fs.PathError{Op: "link", Path: to, Err: err}
@@ -228,7 +230,7 @@ func (d *Dir) RemoveDir(name string) error {
 	return d.do("remove", name, func(fd int) error { return unix.Unlinkat(fd, name, unix.AT_REMOVEDIR) })
 }
 
-// Mkdir makes a directory.
+// Mkdir creates a directory.
 func (d *Dir) Mkdir(name string) error {
 	return d.do("mkdir", name, func(fd int) error { return unix.Mkdirat(fd, name, 0o700) })
 }
@@ -250,9 +252,9 @@ func (d *Dir) SetTimes(name string, t time.Time) error {
 	})
 }
 
-// Files returns the names of all regular files, in no order; a file that is
-// renamed meanwhile may be missing. The names share their memory: who keeps
-// one for long keeps a copy.
+// Files returns the names of all regular files, in no particular order. A file
+// that is renamed during the call may be missing. The names share memory: a
+// caller that keeps one for long should clone it.
 func (d *Dir) Files() ([]string, error) { return d.names(fs.FileMode.IsRegular) }
 
 // All returns the names of everything that is not a directory.
@@ -260,12 +262,13 @@ func (d *Dir) All() ([]string, error) {
 	return d.names(func(t fs.FileMode) bool { return !t.IsDir() })
 }
 
-// Dirs returns the names of all directories, links to directories left out.
+// Dirs returns the names of all directories, without links to directories.
 func (d *Dir) Dirs() ([]string, error) { return d.names(fs.FileMode.IsDir) }
 
-// names reads the directory and returns the names of the types to keep.
+// names reads the directory and returns the names of the types that keep
+// selects.
 func (d *Dir) names(keep func(fs.FileMode) bool) ([]string, error) {
-	// A handle of its own, because reading moves the handle's position.
+	// Use a separate handle, because reading moves its position.
 	n, err := unix.Openat(int(d.f.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "read", Path: d.path, Err: err}

@@ -1,9 +1,9 @@
-// Package maildir knows the files of a Maildir++ as Dovecot and Courier write
-// them: message file names, folder names, the uidlist and its lock, keywords,
-// subscriptions, UIDVALIDITY and quota files. It reads and writes them and
-// nothing else; what a mailbox is made of is package maildrop's business.
+// Package maildir reads and writes the files of a Maildir++ as Dovecot and
+// Courier do: message file names, folder names, the uidlist and its lock,
+// keywords, subscriptions, UIDVALIDITY and Courier's lists. How these make up a
+// mailbox is left to package maildrop.
 //
-// Files are reached through Dir, a handle on one directory that takes names
-// without a slash and follows no symbolic link, so nothing here can leave the
-// directory that it was given.
+// Files are accessed through Dir, a handle on one directory that accepts no
+// name with a slash and follows no symbolic link, so nothing in this package
+// can leave the directory it was given. Start reading at Dir and UIDList.
 package maildir

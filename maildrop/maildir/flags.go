@@ -8,7 +8,7 @@ import (
 // Flags are the system flags of a message (RFC 9051, 2.3.2).
 type Flags uint8
 
-// The flags, named after RFC 9051; each has a letter in file names.
+// The flags, named as in RFC 9051. Each has a letter in file names.
 const (
 	Seen     Flags = 1 << iota // S
 	Answered                   // R
@@ -17,28 +17,29 @@ const (
 	Draft                      // D
 )
 
-// letters are the flags' letters, in the order that a file name has them.
+// letters are the letters of the flags, in the order used in file names.
 var letters = []struct {
 	c byte
 	f Flags
 }{{'D', Draft}, {'F', Flagged}, {'R', Answered}, {'S', Seen}, {'T', Deleted}}
 
-// MaxLetters is how many keywords of a folder have a letter in file names.
+// MaxLetters is the number of keywords of a folder that have a letter in file
+// names.
 const MaxLetters = 26
 
-// Info is what stands behind the base name in a file name.
+// Info is the part of a file name after the base name.
 type Info struct {
 	Flags Flags
 	// Letters are the keyword letters: bit 0 is a, bit 25 is z.
 	Letters uint32
-	// Other are the letters that mean nothing to us, such as P for passed.
+	// Other are letters without a meaning here, such as P for passed.
 	Other string
-	// More is the rest behind a second comma, with that comma.
+	// More is the rest from a second comma on, including that comma.
 	More string
 }
 
-// ParseInfo reads the info of a file name, as in ":2,FS". What is not of that
-// form holds no flags.
+// ParseInfo parses the info of a file name, such as ":2,FS". Text of another
+// form has no flags.
 func ParseInfo(info string) Info {
 	text, ok := strings.CutPrefix(info, ":2,")
 	if !ok {
@@ -71,8 +72,8 @@ next:
 	return in
 }
 
-// String writes the info with its colon: letters in ASCII order, as the
-// Maildir specification asks for.
+// String returns the info with its colon. The letters are in ASCII order, as
+// the Maildir specification requires.
 func (in Info) String() string {
 	b := make([]byte, 0, 16)
 	for _, l := range letters {

@@ -7,21 +7,21 @@ import (
 	"unicode/utf8"
 )
 
-// Inbox is the name of the folder that every box has: the root itself.
+// Inbox is the name of the folder that every box has: the box's own directory.
 const Inbox = "INBOX"
 
-// The limits of folder names. File systems end at 255 octets a name.
+// The limits of folder names. File systems allow 255 octets per name.
 const (
 	maxFolder = 240
 	maxLevels = 64
 )
 
-// ErrFolderName is the answer to names that no folder can have.
-var ErrFolderName = errors.New("not a possible folder name")
+// ErrFolderName is returned for a name that no folder can have.
+var ErrFolderName = errors.New("invalid folder name")
 
-// FolderDir is the directory of a folder below its box, as in ".Lists.Go" for
-// "Lists/Go". Names are UTF-8 with "/" between the levels. INBOX, in any case,
-// is the box itself, ".".
+// FolderDir returns the directory of a folder below its box, such as
+// ".Lists.Go" for "Lists/Go". Names are UTF-8 with "/" between levels. INBOX,
+// in any case, is the box itself, ".".
 func FolderDir(name string) (string, error) {
 	name = CanonicalFolder(name)
 	if name == Inbox {
@@ -31,7 +31,8 @@ func FolderDir(name string) (string, error) {
 		return "", ErrFolderName
 	}
 	for level := range strings.SplitSeq(name, "/") {
-		// A dot would begin a new level on disk, and an empty level vanish.
+		// On disk, a dot would start a new level, and an empty level would be
+		// lost.
 		if level == "" || strings.Contains(level, ".") || strings.ContainsFunc(level, unicode.IsControl) ||
 			strings.ContainsRune(level, utf8.RuneError) {
 			return "", ErrFolderName
@@ -44,8 +45,8 @@ func FolderDir(name string) (string, error) {
 	return dir, nil
 }
 
-// CanonicalFolder writes INBOX, also as first level, in capitals; RFC 9051,
-// 5.1 makes its case mean nothing.
+// CanonicalFolder returns name with INBOX in capitals, also as the first of
+// several levels. Its case does not matter (RFC 9051, 5.1).
 func CanonicalFolder(name string) string {
 	first, rest, deeper := strings.Cut(name, "/")
 	if !strings.EqualFold(first, Inbox) {
@@ -57,8 +58,8 @@ func CanonicalFolder(name string) string {
 	return Inbox
 }
 
-// FolderName is the folder that a directory of a box holds; ok is false for
-// directories that are none.
+// FolderName returns the name of the folder in a directory of a box; ok is
+// false for other directories.
 func FolderName(dir string) (name string, ok bool) {
 	if dir == "." {
 		return Inbox, true
@@ -72,7 +73,7 @@ func FolderName(dir string) (name string, ok bool) {
 		return "", false
 	}
 	name = strings.ReplaceAll(name, ".", "/")
-	// Only what a name leads back to can be opened again.
+	// Only a name that leads back to the directory can be opened again.
 	if back, err := FolderDir(name); err != nil || back != dir {
 		return "", false
 	}

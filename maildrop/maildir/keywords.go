@@ -6,14 +6,13 @@ import (
 	"strings"
 )
 
-// KeywordsFile is where a folder's keyword letters have their names.
+// KeywordsFile is the file that names the keyword letters of a folder.
 const KeywordsFile = "dovecot-keywords"
 
-// Keywords are the names of the keyword letters, "" where a letter has none.
+// Keywords are the names of the keyword letters, "" for letters without a name.
 type Keywords [MaxLetters]string
 
-// ParseKeywords reads a dovecot-keywords file; lines of another form are
-// passed over.
+// ParseKeywords parses a dovecot-keywords file and skips invalid lines.
 func ParseKeywords(text string) Keywords {
 	var k Keywords
 	for line := range strings.Lines(text) {
@@ -27,7 +26,7 @@ func ParseKeywords(text string) Keywords {
 	return k
 }
 
-// Bytes writes the file.
+// Bytes returns the text of the file.
 func (k Keywords) Bytes() []byte {
 	var b []byte
 	for i, name := range k {
@@ -38,8 +37,8 @@ func (k Keywords) Bytes() []byte {
 	return b
 }
 
-// ValidKeyword tells whether name can be a keyword: an atom of RFC 9051 that
-// does not begin with a backslash, of at most 128 octets.
+// ValidKeyword reports whether name can be a keyword: an atom of RFC 9051 of at
+// most 128 octets that does not start with a backslash.
 func ValidKeyword(name string) bool {
 	if name == "" || len(name) > 128 {
 		return false

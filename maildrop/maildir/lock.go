@@ -16,24 +16,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The rules of the lock file, as Dovecot keeps them.
+// The timing of the lock file, as in Dovecot.
 const (
-	lockStale = 120 * time.Second // unchanged for so long = its owner is dead
-	lockNamed = 2 * time.Second   // without a name for so long, too
+	lockStale = 120 * time.Second // a lock unchanged for this long is stale
+	lockNamed = 2 * time.Second   // so is one that names no owner after this long
 	lockRetry = 10 * time.Millisecond
 )
 
-// ErrLocked is the answer when another program holds the lock for too long.
+// ErrLocked is returned when another program holds the lock for too long.
 var ErrLocked = errors.New("locked by another program")
 
 // ours are the locks that this process holds or is trying to get, by inode of
-// the directory and name. Only one goroutine at a time deals with a lock file,
-// so that a file with our process id in it was left by a crashed process with
-// the same id.
+// the directory and name. Only one goroutine at a time handles a lock file. A
+// lock file that names this process was therefore left by a crashed process
+// with the same id.
 var ours sync.Map
 
-// Lock is a held lock file. It is what Dovecot calls a dotlock: the file
-// NAME.lock, made exclusively, with "pid:host" inside.
+// Lock is a lock file held by this process, called a dotlock in Dovecot: the
+// file NAME.lock, created exclusively, with the text "pid:host".
 type Lock struct {
 	dir  *Dir
 	name string
@@ -41,8 +41,8 @@ type Lock struct {
 	held time.Time
 }
 
-// Acquire takes the lock file beside name, waiting until ctx is done. A lock
-// that a dead process left behind is removed.
+// Acquire takes the lock file beside name and waits for it until ctx is done.
+// It removes a lock that a dead process left behind.
 func (d *Dir) Acquire(ctx context.Context, name string) (*Lock, error) {
 	st, err := d.StatSelf()
 	if err != nil {
@@ -83,7 +83,8 @@ func (l *Lock) retry(ctx context.Context, try func() (bool, error)) error {
 	}
 }
 
-// try makes the lock file, after it removed one that a dead process left.
+// try creates the lock file, after removing one that a dead process left
+// behind.
 func (l *Lock) try() (ok bool, err error) {
 	for {
 		err := l.create()
@@ -111,28 +112,29 @@ func (l *Lock) create() error {
 	return nil
 }
 
-// stale removes the lock file if its owner is dead and tells whether trying
-// again makes sense at once.
+// stale removes the lock file if its owner is dead, and reports whether it is
+// worth trying again at once.
 func (l *Lock) stale() bool {
 	st, err := l.dir.Stat(l.name)
 	if err != nil {
 		return errors.Is(err, fs.ErrNotExist)
 	}
-	// The owner writes its name right after making the file: where there is
-	// none, it was killed in between.
+	// The owner writes its name right after creating the file. If there is no
+	// name, the owner was killed in between.
 	nameless := st.Size == 0 && time.Since(st.MTime) > lockNamed
 	if time.Since(st.MTime) < lockStale && !nameless && !l.ownerDead() {
 		return false
 	}
-	// Another process may have replaced the lock meanwhile: it is only
-	// removed if it is still the one that was judged.
+	// Another process may have replaced the lock in the meantime. It is removed
+	// only if it is still the one that was examined.
 	if now, err := l.dir.Stat(l.name); err != nil || now.Ino != st.Ino || !now.MTime.Equal(st.MTime) {
 		return errors.Is(err, fs.ErrNotExist)
 	}
 	return l.dir.Remove(l.name) == nil
 }
 
-// ownerDead tells whether the lock names a process of this host that is gone.
+// ownerDead reports whether the lock names a process of this host that no
+// longer exists.
 func (l *Lock) ownerDead() bool {
 	text, err := l.dir.ReadFile(l.name, 1024)
 	if err != nil {
@@ -146,7 +148,7 @@ func (l *Lock) ownerDead() bool {
 	return pid == os.Getpid() || errors.Is(unix.Kill(pid, 0), unix.ESRCH)
 }
 
-// Touch keeps the lock from looking stale during long work.
+// Touch keeps the lock from looking stale during long operations.
 func (l *Lock) Touch() {
 	if time.Since(l.held) > 10*time.Second {
 		l.held = time.Now()
@@ -154,7 +156,7 @@ func (l *Lock) Touch() {
 	}
 }
 
-// Release gives the lock back.
+// Release releases the lock.
 func (l *Lock) Release() {
 	l.dir.Remove(l.name)
 	ours.Delete(l.key)

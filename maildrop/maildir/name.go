@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Split cuts a file name into the base name, which identifies a message, and
-// its info with the colon before it, empty when there is none.
+// Split splits a file name into the base name, which identifies a message, and
+// its info including the colon. The info is empty if there is none.
 func Split(file string) (base, info string) {
 	if i := strings.IndexByte(file, ':'); i >= 0 {
 		return file[:i], file[i:]
@@ -20,14 +20,14 @@ func Split(file string) (base, info string) {
 	return file, ""
 }
 
-// Base is the part of a file name that identifies the message.
+// Base returns the part of a file name that identifies the message.
 func Base(file string) string {
 	base, _ := Split(file)
 	return base
 }
 
-// Sizes reads the ,S= and ,W= fields of a base name: the file's octets, and
-// the octets once every line ends in CRLF. What is missing is -1.
+// Sizes returns the ,S= and ,W= fields of a base name: the size of the file,
+// and its size with CRLF at every line end. A missing field is -1.
 func Sizes(base string) (size, wire int64) {
 	size, wire = -1, -1
 	for {
@@ -53,7 +53,7 @@ func Sizes(base string) (size, wire int64) {
 	}
 }
 
-// WithSizes gives a base name its ,S= and ,W= fields.
+// WithSizes adds the ,S= and ,W= fields to a base name.
 func WithSizes(base string, size, wire int64) string {
 	return base + ",S=" + strconv.FormatInt(size, 10) + ",W=" + strconv.FormatInt(wire, 10)
 }
@@ -64,16 +64,16 @@ var (
 	suffix = ".M%06dP" + strconv.Itoa(os.Getpid()) + "Q%d." + hostPart()
 )
 
-// Unique makes a base name that no other message on this or another machine
-// has: seconds, microseconds, process, counter, host.
+// Unique returns a base name that no other message on this or another machine
+// has. It consists of seconds, microseconds, process, counter and host.
 func Unique() string {
-	// The wall clock may jump back; within one process names never do.
+	// The wall clock may jump back; names of one process never do.
 	now := start.Add(time.Since(start))
 	return strconv.FormatInt(now.Unix(), 10) + fmt.Sprintf(suffix, now.Nanosecond()/1000, unique.Add(1))
 }
 
-// hostPart is the host's name with / and : replaced as the Maildir
-// specification says, and the comma, which begins the size fields.
+// hostPart returns the host's name with / and : replaced as the Maildir
+// specification requires, and also the comma, which starts the size fields.
 func hostPart() string {
 	host, err := os.Hostname()
 	if err != nil || host == "" {
@@ -82,9 +82,9 @@ func hostPart() string {
 	return strings.NewReplacer("/", `\057`, ":", `\072`, ",", `\054`).Replace(host)
 }
 
-// SortArrival sorts base names by their time of arrival, as Dovecot does when
-// it gives out UIDs: seconds, then the microseconds behind M, then the whole
-// name.
+// SortArrival sorts base names by time of arrival, in the order in which
+// Dovecot assigns UIDs: by seconds, by the microseconds after M, and by the
+// whole name.
 func SortArrival(bases []string) {
 	type key struct {
 		secs, micros uint64
@@ -109,8 +109,8 @@ func SortArrival(bases []string) {
 	}
 }
 
-// ArrivalTime is when a message arrived according to its file name, in seconds
-// since 1970; 0 when the name does not say.
+// ArrivalTime returns the time of arrival that a file name states, in seconds
+// since 1970, or 0.
 func ArrivalTime(base string) int64 {
 	secs, _ := arrival(base)
 	return int64(min(secs, 1<<40))

@@ -14,9 +14,10 @@ import (
 
 var direntBlocks = sync.Pool{New: func() any { b := make([]byte, block); return &b }}
 
-// readNames reads a directory in large blocks and makes one string of the
-// names in each: a folder may have a hundred thousand, and os.File.ReadDir takes
-// some 8 KiB of entries at a time, and allocates three times for each.
+// readNames reads a directory in large blocks and stores the names of each
+// block in one string. A folder may have a hundred thousand files, and
+// os.File.ReadDir reads about 8 KiB of entries at a time and allocates three
+// times per entry.
 func (d *Dir) readNames(f *os.File, keep func(fs.FileMode) bool) ([]string, error) {
 	buf := direntBlocks.Get().(*[]byte)
 	defer direntBlocks.Put(buf)
@@ -38,7 +39,7 @@ func (d *Dir) readNames(f *os.File, keep func(fs.FileMode) bool) ([]string, erro
 	}
 }
 
-// blockNames adds the names in one block of entries. It overwrites the block.
+// blockNames appends the names in a block of entries. It overwrites the block.
 func (d *Dir) blockNames(names []string, b []byte, keep func(fs.FileMode) bool) ([]string, error) {
 	all, first := b[:0], len(names)
 	for rest := b; len(rest) > 0; {
@@ -50,13 +51,14 @@ func (d *Dir) blockNames(names []string, b []byte, keep func(fs.FileMode) bool) 
 		}
 		mode, err := d.direntMode(name, typ)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed meanwhile
+			continue // removed during the call
 		}
 		if err != nil {
 			return nil, err
 		}
 		if keep(mode) {
-			// What is behind rest was read, and a name is shorter than its entry.
+			// Everything before rest was read, and a name is shorter than its
+			// entry.
 			all = append(all, name...)
 			all = append(all, 0)
 			names = append(names, "")
@@ -69,8 +71,8 @@ func (d *Dir) blockNames(names []string, b []byte, keep func(fs.FileMode) bool) 
 	return names, nil
 }
 
-// cutDirent takes the first struct linux_dirent64 off b: inode, offset, length
-// of the record, type, name. Its name is empty for "." and "..".
+// cutDirent cuts the first struct linux_dirent64 off b: inode, offset, record
+// length, type, name. The name is empty for "." and "..".
 func cutDirent(b []byte) (name []byte, typ byte, rest []byte) {
 	const at = 19
 	if len(b) <= at {
@@ -87,8 +89,8 @@ func cutDirent(b []byte) (name []byte, typ byte, rest []byte) {
 	return name, b[18], b[n:]
 }
 
-// direntMode is the type of a directory entry. Some file systems don't say it
-// there; then the file is looked at.
+// direntMode returns the type of a directory entry. Some file systems do not
+// store it in the entry, so it may need a Stat.
 func (d *Dir) direntMode(name []byte, typ byte) (fs.FileMode, error) {
 	switch typ {
 	case unix.DT_REG:

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Replace writes a whole file beside name and moves it into place. When it
-// returns, not even a power cut brings the old one back.
+// Replace writes a whole file beside name and renames it over name. When it
+// returns, the new file survives a power cut.
 func (d *Dir) Replace(name string, content []byte) error {
 	_, err := d.Stat(name)
 	first := errors.Is(err, fs.ErrNotExist)
@@ -21,7 +21,7 @@ func (d *Dir) Replace(name string, content []byte) error {
 		return err
 	}
 	if first {
-		// No old one can be lost, so that one sync does for file and name.
+		// There is no old file to lose, so one sync covers both file and name.
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
@@ -30,7 +30,8 @@ func (d *Dir) Replace(name string, content []byte) error {
 	return d.Sync()
 }
 
-// move writes a file and moves it over name, after a sync if one is wanted.
+// move writes a file and renames it over name. With sync, it syncs the file
+// first.
 func (d *Dir) move(name string, content []byte, sync bool) (*os.File, error) {
 	tmp := name + ".tmp"
 	if err := d.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -55,8 +56,8 @@ func (d *Dir) move(name string, content []byte, sync bool) (*os.File, error) {
 	return f, nil
 }
 
-// Place writes a file into d, which is a tmp, and moves it to dst once it is
-// on the disk. The directory's own sync is the caller's.
+// Place writes a file into d, which is a tmp directory, syncs it and moves it
+// to dst. Syncing dst is left to the caller.
 func (d *Dir) Place(r io.Reader, date time.Time, dst *Dir, name string) error {
 	tmp := Unique()
 	w, err := d.Create(tmp, 0o600)

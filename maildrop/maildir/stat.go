@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Stat is what matters of a file's state.
+// Stat is the state of a file.
 type Stat struct {
 	Size  int64
 	Ino   uint64
@@ -20,7 +20,7 @@ type Stat struct {
 	Mode  fs.FileMode // type bits and permissions
 }
 
-// Stat looks at a file, at the link itself if it is one.
+// Stat returns the state of a file; for a symbolic link, that of the link.
 func (d *Dir) Stat(name string) (Stat, error) {
 	var st unix.Stat_t
 	err := d.do("stat", name, func(fd int) error {
@@ -29,7 +29,8 @@ func (d *Dir) Stat(name string) (Stat, error) {
 	return newStat(&st), err
 }
 
-// StatSelf looks at the directory itself. Its Links are 0 once it was removed.
+// StatSelf returns the state of the directory itself. Its Links are 0 once the
+// directory was removed.
 func (d *Dir) StatSelf() (Stat, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(d.f.Fd()), &st); err != nil {
@@ -59,7 +60,7 @@ func newStat(st *unix.Stat_t) Stat {
 	}
 }
 
-// FileStat looks at an open file.
+// FileStat returns the state of an open file.
 func FileStat(f *os.File) (Stat, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {

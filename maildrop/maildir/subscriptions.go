@@ -5,27 +5,27 @@ import (
 	"strings"
 )
 
-// The names of the files that list what a user subscribed to.
+// The names of the files with a user's subscriptions.
 const (
 	SubscriptionsFile        = "subscriptions"
 	CourierSubscriptionsFile = "courierimapsubscribed"
 )
 
-// subsHead begins the newer of Dovecot's two forms.
+// subsHead starts the newer of Dovecot's two forms.
 const subsHead = "V\t2\n\n"
 
-// Subscriptions are subscribed folder names, levels joined by "/", in the
-// order of the file.
+// Subscriptions are the names of subscribed folders, with "/" between levels,
+// in the order of the file.
 type Subscriptions struct {
 	Names []string
-	// Old is set for the form without a header, one name a line with
-	// Separator between its levels.
+	// Old is set for the form without a header: one name per line, with
+	// Separator between levels.
 	Old       bool
 	Separator string
 }
 
-// ParseSubscriptions reads both of Dovecot's forms. separator is what the old
-// one has between levels.
+// ParseSubscriptions parses both of Dovecot's forms. separator is the one
+// between levels in the old form.
 func ParseSubscriptions(text, separator string) Subscriptions {
 	s := Subscriptions{Separator: separator}
 	body, v2 := strings.CutPrefix(text, subsHead)
@@ -40,7 +40,7 @@ func ParseSubscriptions(text, separator string) Subscriptions {
 			}
 			name = strings.Join(levels, "/")
 		} else {
-			// The old form has names as they are on disk, in modified UTF-7.
+			// The old form has names as on disk, in modified UTF-7.
 			plain, err := DecodeUTF7(line)
 			if err != nil {
 				plain = line
@@ -54,7 +54,7 @@ func ParseSubscriptions(text, separator string) Subscriptions {
 	return s
 }
 
-// Bytes writes the file in the form that it had.
+// Bytes returns the text of the file, in its original form.
 func (s Subscriptions) Bytes() []byte {
 	var b strings.Builder
 	if !s.Old {

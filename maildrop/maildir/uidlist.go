@@ -8,32 +8,32 @@ import (
 	"strings"
 )
 
-// The names of the uidlist and of Courier's like.
+// The names of the uidlist and of its counterpart in Courier.
 const (
 	UIDListFile        = "dovecot-uidlist"
 	CourierUIDListFile = "courierimapuiddb"
-	// MaxUIDList is the largest uidlist that is read, in octets; room for
-	// some millions of messages.
+	// MaxUIDList is the largest uidlist that is read, in octets. It has room
+	// for several million messages.
 	MaxUIDList = 1 << 30
 )
 
-// ErrUIDList marks a uidlist that is not to be trusted beyond what was
-// returned with it.
+// ErrUIDList is returned for a damaged uidlist. The list returned with it holds
+// the part before the damage.
 var ErrUIDList = errors.New("corrupt uidlist")
 
 // modSeqKey is our own key in the header of a uidlist. Dovecot keeps keys that
 // it does not know.
 const modSeqKey = 'H'
 
-// UIDList is what a uidlist holds: which message has which UID.
+// UIDList is a parsed uidlist: it assigns UIDs to messages.
 type UIDList struct {
 	Validity uint32
-	Next     uint32 // above every UID that was ever given out
-	GUID     string // 32 hex digits that name the folder; empty in old lists
-	// ModSeq is a bound that no modification sequence of this folder has
-	// reached; it outlives the loss of our index. 0 when unknown.
+	Next     uint32 // above every UID assigned so far
+	GUID     string // 32 hex digits that identify the folder; empty in old lists
+	// ModSeq is an upper bound for the modification sequences of this folder,
+	// which survives the loss of our index. It is 0 if unknown.
 	ModSeq uint64
-	// Other are the header's further keys, as they stand.
+	// Other are the remaining keys of the header, verbatim.
 	Other   []string
 	Entries []Entry // ascending by UID
 }
@@ -41,16 +41,16 @@ type UIDList struct {
 // Entry is one line of a uidlist.
 type Entry struct {
 	UID uint32
-	// Ext are the keys between UID and name as they stand, as in
-	// "S4711 W4801"; mostly empty.
+	// Ext are the keys between UID and name, verbatim, such as "S4711 W4801".
+	// It is mostly empty.
 	Ext  string
 	Base string
 }
 
-// Key returns the value of one of an entry's keys.
+// Key returns the value of one of the entry's keys.
 func (e Entry) Key(k byte) string { return ExtKey(e.Ext, k) }
 
-// ExtKey returns the value that key k has in ext.
+// ExtKey returns the value of key k in ext.
 func ExtKey(ext string, k byte) string {
 	for ext != "" {
 		field, rest, _ := strings.Cut(ext, " ")
@@ -62,8 +62,8 @@ func ExtKey(ext string, k byte) string {
 	return ""
 }
 
-// ParseUIDList reads a uidlist of version 3, or of version 1 as Courier has
-// it. With ErrUIDList it still returns the part before the damage.
+// ParseUIDList parses a uidlist of version 3, or of version 1 as written by
+// Courier. With ErrUIDList it also returns the part before the damage.
 func ParseUIDList(text string) (*UIDList, error) {
 	head, rest, _ := strings.Cut(text, "\n")
 	l := &UIDList{}
@@ -128,9 +128,9 @@ func (l *UIDList) parseEntries(text string, version int) error {
 	for text != "" {
 		line, rest, whole := strings.Cut(text, "\n")
 		if !whole {
-			// The last line may be half written; it is read again with the
-			// rest of it.
-			return fmt.Errorf("%w: line without end", ErrUIDList)
+			// The last line may be half written. It will be read again once it
+			// is complete.
+			return fmt.Errorf("%w: incomplete last line", ErrUIDList)
 		}
 		text = rest
 		e, ok := parseEntry(line, version)
@@ -143,7 +143,7 @@ func (l *UIDList) parseEntries(text string, version int) error {
 	return nil
 }
 
-// floor is the least UID that the next entry may have.
+// floor is the smallest UID that the next entry may have.
 func (l *UIDList) floor() uint32 {
 	if n := len(l.Entries); n > 0 {
 		return l.Entries[n-1].UID + 1
@@ -171,7 +171,7 @@ func parseEntry(line string, version int) (e Entry, ok bool) {
 		e.Ext += field
 		rest = more
 	}
-	// A name with flags is Dovecot's own repair case; the base counts.
+	// Dovecot writes a name with flags to repair a list; only the base matters.
 	e.Base = Base(rest[1:])
 	return e, checkName(e.Base) == nil
 }
@@ -193,8 +193,8 @@ func guidText(s string) bool {
 	return true
 }
 
-// AppendHead writes the header line. ModSeq has a fixed width, so that it can
-// be raised in place.
+// AppendHead appends the header line. ModSeq has a fixed width, so it can be
+// updated in place.
 func (l *UIDList) AppendHead(b []byte) []byte {
 	b = fmt.Appendf(b, "3 V%d N%d", l.Validity, l.Next)
 	if l.GUID != "" {
@@ -209,11 +209,11 @@ func (l *UIDList) AppendHead(b []byte) []byte {
 	return append(b, '\n')
 }
 
-// ModSeqText is how the header of a uidlist writes ModSeq.
+// ModSeqText returns ModSeq as written in the header of a uidlist.
 func ModSeqText(n uint64) string { return fmt.Sprintf("%019d", n) }
 
-// ModSeqOffset is where ModSeqText stands in a uidlist, or -1 when it has
-// none of that width.
+// ModSeqOffset returns the offset of ModSeqText in a uidlist, or -1 if the
+// header has no ModSeq of that width.
 func ModSeqOffset(text []byte) int64 {
 	head, _, _ := strings.Cut(string(text[:min(len(text), 4096)]), "\n")
 	i := strings.Index(head, " "+string(rune(modSeqKey)))
@@ -227,7 +227,7 @@ func ModSeqOffset(text []byte) int64 {
 	return int64(i + 2)
 }
 
-// AppendEntry writes one line.
+// AppendEntry appends one line.
 func AppendEntry(b []byte, e Entry) []byte {
 	b = strconv.AppendUint(b, uint64(e.UID), 10)
 	b = append(b, ' ')
@@ -238,7 +238,7 @@ func AppendEntry(b []byte, e Entry) []byte {
 	return append(b, '\n')
 }
 
-// Bytes writes the whole list.
+// Bytes returns the text of the whole list.
 func (l *UIDList) Bytes() []byte {
 	b := l.AppendHead(make([]byte, 0, 128+64*len(l.Entries)))
 	for _, e := range l.Entries {

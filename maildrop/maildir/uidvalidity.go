@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// uidValidityFile holds the last UIDVALIDITY that was given out in a box, in
-// hex. Beside it stands an empty file with that value in its name.
+// uidValidityFile holds the last UIDVALIDITY assigned in a box, in hex. An
+// empty file beside it has the same value in its name.
 const uidValidityFile = "dovecot-uidvalidity"
 
-// NextUIDValidity gives out a UIDVALIDITY that no folder of the box had before.
-// The claim is a rename from the last value's file name to the next one's, so
-// it needs no lock (notes of Dovecot's mailbox-uidvalidity.c).
+// NextUIDValidity assigns a UIDVALIDITY that no folder of the box had before.
+// It claims a value by renaming the empty file of the previous value, as
+// Dovecot does, so it needs no lock.
 func NextUIDValidity(box *Dir) (uint32, error) {
 	for range 100 {
 		last, marker, err := lastUIDValidity(box)
@@ -35,20 +35,20 @@ func NextUIDValidity(box *Dir) (uint32, error) {
 			err = box.Rename(marker, box, name)
 		}
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
-			continue // somebody else was faster
+			continue // another program was faster
 		}
 		if err != nil {
 			return 0, fmt.Errorf("claim a UIDVALIDITY: %w", err)
 		}
-		// The name has the value already, and the uidlist that will have it is
-		// synced: this one need not be.
+		// The value is already in the file name, and the uidlist that will
+		// contain it is synced, so this file need not be synced.
 		f, err := box.move(uidValidityFile, fmt.Appendf(nil, "%08x", next), false)
 		if err != nil {
 			return 0, err
 		}
 		return next, f.Close()
 	}
-	return 0, errors.New("claim a UIDVALIDITY: others were faster a hundred times")
+	return 0, errors.New("claim a UIDVALIDITY: too many attempts by other programs")
 }
 
 func createEmpty(d *Dir, name string) error {
@@ -59,8 +59,8 @@ func createEmpty(d *Dir, name string) error {
 	return f.Close()
 }
 
-// lastUIDValidity finds the largest value that was given out and the name of
-// the file that stands for it, empty if there is none.
+// lastUIDValidity returns the largest value assigned so far, and the name of
+// the empty file that stands for it, if any.
 func lastUIDValidity(box *Dir) (last uint32, marker string, err error) {
 	names, err := box.Files()
 	if err != nil {

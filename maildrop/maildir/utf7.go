@@ -8,12 +8,12 @@ import (
 	"unicode/utf8"
 )
 
-// ErrUTF7 is the answer to text that is not modified UTF-7.
-var ErrUTF7 = errors.New("not modified UTF-7")
+// ErrUTF7 is returned for text that is not valid modified UTF-7.
+var ErrUTF7 = errors.New("invalid modified UTF-7")
 
 var utf7 = base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,").WithPadding(base64.NoPadding).Strict()
 
-// EncodeUTF7 writes a name in the modified UTF-7 of IMAP4rev1 and of Maildir++
+// EncodeUTF7 encodes a name in the modified UTF-7 of IMAP4rev1 and Maildir++
 // (RFC 3501, 5.1.3).
 func EncodeUTF7(s string) string {
 	if printable(s) && !strings.Contains(s, "&") {
@@ -53,8 +53,8 @@ func printable(s string) bool {
 	return true
 }
 
-// DecodeUTF7 reads modified UTF-7. It takes only the one right spelling of a
-// name, so that two names on disk are never the same name to a reader.
+// DecodeUTF7 decodes modified UTF-7. It accepts only the canonical encoding, so
+// two names on disk never look the same to a reader.
 func DecodeUTF7(s string) (string, error) {
 	if !printable(s) {
 		return "", ErrUTF7
