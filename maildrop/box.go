@@ -9,8 +9,8 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// Box is the mailbox of one account: INBOX and the folders beside it. Close
-// gives it back.
+// Box is the mailbox of one account: INBOX and the other folders. Close
+// releases it.
 type Box struct {
 	store   *Store
 	account mail.Address
@@ -22,7 +22,7 @@ type Box struct {
 	idle    time.Time
 	closing chan struct{} // closed once the box is shut; nil while it is open
 
-	mu      sync.Mutex // the tree: folders opened, made, renamed
+	mu      sync.Mutex // the tree: folders opened, created, renamed
 	folders map[string]*Folder
 	listing listing
 	uses    specialUses
@@ -41,34 +41,34 @@ func newBox(s *Store, a mail.Address, path string, dir *maildir.Dir) *Box {
 	return b
 }
 
-// Quota returns what the box uses. Without any limit it only adds up when
-// asked.
+// Quota returns the usage and limits of the box. Without a limit, usage is only
+// computed when asked for.
 func (b *Box) Quota() (Quota, error) { return b.quota.get() }
 
-// gone tells whether the box's directory was removed.
+// gone reports whether the box's directory was removed.
 func (b *Box) gone() bool {
 	st, err := b.dir.StatSelf()
 	return err != nil || st.Links == 0
 }
 
-// Account is whose box it is.
+// Account returns the account that owns the box.
 func (b *Box) Account() mail.Address { return b.account }
 
-// Store is the store that the box belongs to.
+// Store returns the store that the box belongs to.
 func (b *Box) Store() *Store { return b.store }
 
-// Close gives the box back. Its folders must be closed before.
+// Close releases the box. Its folders must be closed first.
 func (b *Box) Close() error {
 	b.store.release(b)
 	return nil
 }
 
-// Subscriptions returns the names that the user subscribed to, in the order
-// of the file. Folders that do not exist can be among them.
+// Subscriptions returns the subscribed names in the order of the file. They may
+// include folders that do not exist.
 func (b *Box) Subscriptions() ([]string, error) { return b.subs.names() }
 
-// Subscribe puts a name on the list of subscriptions or takes it off. The
-// folder need not exist (RFC 9051, 6.3.7).
+// Subscribe adds a name to the subscriptions or removes it. The folder need not
+// exist (RFC 9051, 6.3.7).
 func (b *Box) Subscribe(name string, on bool) error {
 	name = maildir.CanonicalFolder(name)
 	if _, err := maildir.FolderDir(name); err != nil && on {
@@ -78,7 +78,7 @@ func (b *Box) Subscribe(name string, on bool) error {
 }
 
 // LockPOP3 takes the lock that one POP3 session at a time holds (RFC 1939, 3).
-// IMAP does not care about it.
+// It does not affect IMAP.
 func (b *Box) LockPOP3() (unlock func(), ok bool) {
 	if !b.pop3.TryLock() {
 		return nil, false
@@ -86,8 +86,8 @@ func (b *Box) LockPOP3() (unlock func(), ok bool) {
 	return sync.OnceFunc(b.pop3.Unlock), true
 }
 
-// Folder opens a folder by its name: UTF-8, "/" between levels, INBOX in any
-// case. INBOX is made when it isn't there. Close gives the folder back.
+// Folder opens a folder by its name: UTF-8 with "/" between levels, INBOX in
+// any case. INBOX is created if necessary. Close the folder after use.
 func (b *Box) Folder(name string) (*Folder, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -128,7 +128,7 @@ func (b *Box) open(name string) (*Folder, error) {
 	return f, nil
 }
 
-// release is the other end of Folder.
+// release undoes Folder.
 func (b *Box) release(f *Folder) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -143,7 +143,7 @@ func (b *Box) release(f *Folder) {
 	}
 }
 
-// tidy closes the folders that nobody used since then.
+// tidy closes the folders that have not been used since the given time.
 func (b *Box) tidy(since time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -167,7 +167,7 @@ func (b *Box) shut() {
 	b.dir.Close()
 }
 
-// Status opens a folder for a moment and returns what it holds now.
+// Status opens a folder briefly and returns its present state.
 func (b *Box) Status(name string) (*Snapshot, error) {
 	f, err := b.Folder(name)
 	if err != nil {
@@ -177,7 +177,7 @@ func (b *Box) Status(name string) (*Snapshot, error) {
 	return f.Sync()
 }
 
-// makeDirs makes a folder's three directories where they are missing.
+// makeDirs creates those of a folder's three directories that are missing.
 func makeDirs(dir *maildir.Dir) error {
 	for _, name := range []string{"cur", "new", "tmp"} {
 		if _, err := dir.Stat(name); err == nil {

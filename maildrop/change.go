@@ -9,26 +9,26 @@ import (
 	"hoplite/maildrop/reconcile"
 )
 
-// NewMessage begins a message for this folder.
+// NewMessage starts a new message for this folder.
 func (f *Folder) NewMessage() (*NewMessage, error) {
 	name := maildir.Unique()
 	file, err := f.tmp.Create(name, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("begin a message: %w", err)
+		return nil, fmt.Errorf("create a message: %w", err)
 	}
 	lf := lfPool.Get().(*maildir.LFWriter)
 	lf.Reset(file)
 	return &NewMessage{folder: f, file: file, lf: lf, name: name}, nil
 }
 
-// Append puts messages into the folder, all or none (RFC 3502), durably, and
-// returns them with their UIDs. They must come from this folder's NewMessage;
-// after an error they are still the caller's to Discard.
+// Append stores messages in the folder, all or none (RFC 3502), durably, and
+// returns them with their UIDs. The messages must come from this folder's
+// NewMessage. After an error, the caller still has to Discard them.
 func (f *Folder) Append(news ...*NewMessage) ([]*Message, *Snapshot, error) {
 	var size, old int64
 	for _, n := range news {
 		if n.folder != f {
-			return nil, nil, errors.New("message was begun for another folder")
+			return nil, nil, errors.New("message belongs to another folder")
 		}
 		if err := n.seal(); err != nil {
 			return nil, nil, err
@@ -65,7 +65,7 @@ func (f *Folder) Append(news ...*NewMessage) ([]*Message, *Snapshot, error) {
 	return msgs, f.snap.Load(), nil
 }
 
-// incoming is a message that gets a UID and a file in cur.
+// incoming is a message that is about to get a UID and a file in cur.
 type incoming struct {
 	message Message
 	base    string
@@ -73,17 +73,16 @@ type incoming struct {
 	undo    func(name string)
 }
 
-// place gives messages their UIDs and files in cur, all or none: first the
-// lines of the uidlist - a line without a file is harmless, a file whose UID
-// was shown but not written is not - then the files, then everything durable.
-// f.mu is held.
+// place assigns UIDs to messages and puts their files into cur, all or none.
+// The lines of the uidlist come first: a line without a file is harmless, but a
+// file whose UID was shown and not recorded is not. f.mu is held.
 func (f *Folder) place(items []incoming) ([]*Message, error) {
 	l, err := f.lockList(lockWait)
 	if err != nil {
 		return nil, err
 	}
 	defer l.release()
-	// Others may have given out UIDs until we had the lock.
+	// Other programs may have assigned UIDs before the lock was taken.
 	if now, err := l.stamp(); err != nil {
 		return nil, err
 	} else if !now.Equal(f.since.List) {
@@ -117,8 +116,8 @@ func (f *Folder) place(items []incoming) ([]*Message, error) {
 	return msgs, f.finish(l, f.known.Add(msgs))
 }
 
-// Expunge removes messages for good, whatever their flags, and returns which
-// were removed.
+// Expunge removes messages permanently, whatever their flags, and returns the
+// UIDs of those it removed.
 func (f *Folder) Expunge(uids []uint32) ([]uint32, *Snapshot, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -145,7 +144,7 @@ func (f *Folder) Expunge(uids []uint32) ([]uint32, *Snapshot, error) {
 	return done, f.snap.Load(), errors.Join(failed, err)
 }
 
-// expunged removes messages from the state whose files are gone.
+// expunged removes messages from the state after their files were removed.
 func (f *Folder) expunged(uids []uint32) error {
 	if len(uids) == 0 {
 		return nil
@@ -153,7 +152,7 @@ func (f *Folder) expunged(uids []uint32) error {
 	return f.finish(nil, f.known.Expunge(uids))
 }
 
-// Mode is what a FlagChange does with its flags.
+// Mode is the way in which a FlagChange changes flags.
 type Mode uint8
 
 // The modes of a FlagChange.
@@ -168,17 +167,18 @@ type FlagChange struct {
 	Mode     Mode
 	Flags    Flags
 	Keywords []string
-	// Conditional leaves messages alone whose ModSeq is above Unchanged
+	// Conditional skips messages whose ModSeq is above Unchanged
 	// (UNCHANGEDSINCE, RFC 7162, 3.1.3).
 	Conditional bool
 	Unchanged   uint64
 }
 
-// flagBatch is how many messages change before others get their turn.
+// flagBatch is the number of messages changed before other callers get their
+// turn.
 const flagBatch = 500
 
-// Store changes the flags of messages. It returns the UIDs that a condition
-// left alone, and the state afterwards. Messages that are gone are passed over.
+// Store changes the flags of messages. It returns the UIDs that the condition
+// excluded, and the resulting state. It skips messages that no longer exist.
 func (f *Folder) Store(uids []uint32, c FlagChange) (modified []uint32, s *Snapshot, err error) {
 	if len(uids) == 0 {
 		s, err = f.Sync()
@@ -227,7 +227,7 @@ func (f *Folder) store(uids []uint32, c FlagChange) (modified []uint32, err erro
 			return modified, err
 		}
 		if next.File == "" {
-			continue // its file is gone; the next look expunges it
+			continue // its file is gone; the next Sync expunges it
 		}
 		done = append(done, &next)
 	}
@@ -247,7 +247,8 @@ func (c FlagChange) apply(m *Message, mask uint64) (Flags, uint64) {
 	return c.Flags, mask
 }
 
-// keywordMask returns the bits of keywords. With create, new ones get a bit.
+// keywordMask returns the bits of keywords. With create, it assigns bits to new
+// ones.
 func (f *Folder) keywordMask(names []string, create bool) (uint64, error) {
 	var mask uint64
 	for _, name := range names {
@@ -268,15 +269,15 @@ func (f *Folder) keywordMask(names []string, create bool) (uint64, error) {
 	return mask, nil
 }
 
-// addKeyword gives a keyword a letter, or, if all are taken, a bit that only
-// our index knows.
+// addKeyword assigns a letter to a keyword, or, if all letters are taken, a bit
+// that only the index records.
 func (f *Folder) addKeyword(name string) (int, error) {
 	l, err := f.lockList(lockWait)
 	if err != nil {
 		return 0, err
 	}
 	defer l.release()
-	// Another program may have added some.
+	// Another program may have added keywords.
 	letters, err := readLetters(f.dir)
 	if err != nil {
 		return 0, err

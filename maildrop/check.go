@@ -11,18 +11,19 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// Finding is something wrong with a box.
+// Finding is a problem found in a box.
 type Finding struct {
 	Folder string
 	Text   string
-	// Plan is what mends it; empty when a person has to look.
+	// Plan describes the repair. It is empty if the problem has to be solved by
+	// hand.
 	Plan string
 
 	mend func() error
 }
 
-// Check looks a box over: what readers and other servers would stumble on.
-// Mend does what a finding's Plan says.
+// Check looks for problems in a box that affect mail readers and other servers.
+// Finding.Mend repairs them.
 func (b *Box) Check(ctx context.Context) ([]Finding, error) { return check(ctx, b, time.Now()) }
 
 func check(ctx context.Context, b *Box, now time.Time) ([]Finding, error) {
@@ -48,15 +49,15 @@ func check(ctx context.Context, b *Box, now time.Time) ([]Finding, error) {
 	return append(all, more...), err
 }
 
-// Mend does what the plan says.
+// Mend carries out the plan.
 func (f *Finding) Mend() error {
 	if f.mend == nil {
-		return errors.New("there is no way to mend this")
+		return errors.New("this problem cannot be repaired automatically")
 	}
 	return f.mend()
 }
 
-// checkTree looks at what belongs to no single folder.
+// checkTree checks what belongs to no single folder.
 func checkTree(b *Box) ([]Finding, error) {
 	var all []Finding
 	dirs, err := b.dir.Dirs()
@@ -65,9 +66,9 @@ func checkTree(b *Box) ([]Finding, error) {
 	}
 	for _, dir := range dirs {
 		if _, ok := maildir.FolderName(dir); !ok && strings.HasPrefix(dir, ".") && b.isFolder(dir) {
-			f := Finding{Text: fmt.Sprintf("directory %q is not a folder name that can be shown", dir)}
+			f := Finding{Text: fmt.Sprintf("directory %q has no valid folder name and is not shown", dir)}
 			if strings.HasPrefix(dir, "..") {
-				f.Text = fmt.Sprintf("%q is left over from a folder that was being deleted", dir)
+				f.Text = fmt.Sprintf("%q is left over from deleting a folder", dir)
 				f.Plan, f.mend = "remove it", func() error { return removeTree(b.dir, dir) }
 			}
 			all = append(all, f)
@@ -78,14 +79,14 @@ func checkTree(b *Box) ([]Finding, error) {
 		return all, err
 	}
 	return append(all, Finding{
-		Text: fmt.Sprintf("maildirsize says %d octets in %d messages, there are %d in %d", noted.Size, noted.Messages, counted.Size, counted.Messages),
+		Text: fmt.Sprintf("maildirsize records %d octets in %d messages, but there are %d in %d", noted.Size, noted.Messages, counted.Size, counted.Messages),
 		Plan: "count again",
 		mend: b.quota.mend,
 	}), nil
 }
 
-// checkFolder looks at one folder's files before anybody mends them by
-// opening it.
+// checkFolder checks one folder's files as they are before the folder is read,
+// which would repair them.
 func checkFolder(b *Box, name string, now time.Time) ([]Finding, error) {
 	f, err := b.Folder(name)
 	if err != nil {
@@ -113,7 +114,7 @@ func (c *checker) add(plan string, mend func() error, format string, args ...any
 	c.all = append(c.all, Finding{Folder: c.name, Text: fmt.Sprintf(format, args...), Plan: plan, mend: mend})
 }
 
-// open is the way to mend most things: a look takes over what is there.
+// open repairs most problems: reading the folder adopts what is there.
 func (c *checker) open() error {
 	b := c.f.box
 	f, err := b.Folder(c.name)
@@ -126,11 +127,11 @@ func (c *checker) open() error {
 	return err
 }
 
-// list reads the uidlist.
+// list checks the uidlist.
 func (c *checker) list() error {
 	text, err := c.f.dir.ReadFile(maildir.UIDListFile, maildir.MaxUIDList)
 	if isNot(err) {
-		c.add("make one", c.open, "there is no uidlist")
+		c.add("create it", c.open, "the uidlist is missing")
 		return nil
 	}
 	if err != nil {
@@ -138,20 +139,20 @@ func (c *checker) list() error {
 	}
 	list, err := maildir.ParseUIDList(string(text))
 	if err != nil {
-		c.add("keep the good part, give new UIDs to the rest", c.open, "%v", err)
+		c.add("keep the valid part, assign new UIDs to the rest", c.open, "%v", err)
 		return nil
 	}
 	seen := map[string]bool{}
 	for _, e := range list.Entries {
 		if seen[e.Base] {
-			c.add("", nil, "the uidlist has %s twice", e.Base)
+			c.add("", nil, "the uidlist contains %s twice", e.Base)
 		}
 		seen[e.Base] = true
 	}
 	return nil
 }
 
-// lock looks for a lock that nobody holds any more.
+// lock looks for a stale lock.
 func (c *checker) lock() error {
 	const name = maildir.UIDListFile + ".lock"
 	st, err := c.f.dir.Stat(name)
@@ -164,7 +165,7 @@ func (c *checker) lock() error {
 	return nil
 }
 
-// leftovers looks for files in tmp that no delivery will come back for.
+// leftovers looks for files in tmp of abandoned deliveries.
 func (c *checker) leftovers() error {
 	names, err := c.f.tmp.Files()
 	if err != nil {
@@ -177,12 +178,12 @@ func (c *checker) leftovers() error {
 		}
 	}
 	if old > 0 {
-		c.add("remove them", func() error { return c.f.cleanTmp(c.now) }, "%d deliveries in tmp were given up more than 36 hours ago", old)
+		c.add("remove them", func() error { return c.f.cleanTmp(c.now) }, "%d deliveries in tmp were abandoned more than 36 hours ago", old)
 	}
 	return nil
 }
 
-// files looks at the messages: foreign things, doubled names, wrong sizes.
+// files checks the messages: foreign files, duplicate names, wrong sizes.
 func (c *checker) files() error {
 	seen := map[string]bool{}
 	for _, dir := range []*maildir.Dir{c.f.new, c.f.cur} {
@@ -211,22 +212,22 @@ func (c *checker) file(dir *maildir.Dir, n string, st maildir.Stat, seen map[str
 		c.add("", nil, "%q is a symbolic link and is not shown", n)
 		return
 	case !st.Mode.IsRegular():
-		c.add("", nil, "%q is not a file and is not shown", n)
+		c.add("", nil, "%q is not a regular file and is not shown", n)
 		return
 	case strings.HasPrefix(n, "."):
 		return
 	case seen[base]:
-		c.add("give one of them another name", c.open, "two files have the base name %s", base)
+		c.add("rename one of them", c.open, "two files have the base name %s", base)
 	}
 	seen[base] = true
 	size, _ := maildir.Sizes(base)
 	if size >= 0 && size != st.Size {
-		c.add("", nil, "%q has %d octets", n, st.Size)
+		c.add("", nil, "%q has %d octets, its name states another size", n, st.Size)
 	}
 }
 
-// Reindex throws the index of all folders away and, with rebuild, makes it
-// anew. It returns how many messages there are.
+// Reindex deletes the index of all folders and, with rebuild, builds it again.
+// It returns the number of messages.
 func (b *Box) Reindex(rebuild bool) (messages int, err error) {
 	list, err := b.List()
 	if err != nil {

@@ -10,33 +10,35 @@ import (
 type Config struct {
 	conf.Pos
 	Name string `hcl:"name,label"`
-	// Path is where the Maildir of each account lies. {user} is the part of its
-	// address before the @, {domain} the part behind it; both in lower case,
-	// characters that could lead elsewhere written %XX. A path that does not
-	// begin with / lies in the data folder. After a reload that changes it,
-	// sessions go on in the old place until they end; nothing is moved.
+	// Path is the location of each account's Maildir. {user} is the part of the
+	// address before the @, {domain} the part after it, both in lower case;
+	// characters that could lead out of the directory are written as %XX. A
+	// path that does not start with / is relative to the data folder. If a
+	// reload changes the path, open sessions continue in the old place; no mail
+	// is moved.
 	Path string `hcl:"path,optional" default:"mail/{domain}/{user}"`
-	// Separator stands between the levels of a folder name on IMAP, "." or
-	// "/". Dovecot and Courier use ".", and clients remember it.
+	// Separator is the character between the levels of a folder name on IMAP,
+	// "." or "/". Dovecot and Courier use ".", and clients remember it.
 	Separator string `hcl:"separator,optional" enum:".|/" default:"."`
-	// Prefix stands before the names of all folders but INBOX. Users who come
-	// from Courier expect "INBOX.".
+	// Prefix comes before the names of all folders but INBOX. Users of Courier
+	// are used to "INBOX.".
 	Prefix string `hcl:"prefix,optional"`
-	// Junk is the folder for mail that a filter put into quarantine. It is
-	// made when it is needed.
+	// Junk is the folder for mail that a filter quarantined. It is created when
+	// needed.
 	Junk string `hcl:"junk,optional" default:"Junk"`
-	// MakeFolders makes the folder of a sub-address (ann+lists@example.org)
-	// when it isn't there; otherwise such mail goes to INBOX.
+	// MakeFolders creates the folder of a sub-address (ann+lists@example.org)
+	// if it does not exist. Otherwise such mail goes to INBOX.
 	MakeFolders bool `hcl:"make_folders,optional"`
-	// Quota is the space that each account has; 0 sets no limit. An account's
-	// own quota wins over it, and a limit in an existing maildirsize file
-	// counts where neither is set.
+	// Quota is the space of each account; 0 sets no limit. An account's own
+	// quota takes precedence. If neither is set, a limit in an existing
+	// maildirsize file applies.
 	Quota conf.Bytes `hcl:"quota,optional"`
-	// QuotaMessages is how many messages each account may have; 0 sets no limit.
+	// QuotaMessages is the number of messages that each account may have; 0
+	// sets no limit.
 	QuotaMessages int64 `hcl:"quota_messages,optional"`
-	// QuotaReply is what a sender hears when a mailbox is full: "defer" (452,
-	// the sender's server tries again for days) or "reject" (552, at once back
-	// to the sender).
+	// QuotaReply is the reply to mail for a full mailbox: "defer" (452, the
+	// sending server retries for days) or "reject" (552, the sender gets a
+	// bounce at once).
 	QuotaReply string `hcl:"quota_reply,optional" enum:"defer|reject" default:"defer"`
 }
 
@@ -52,7 +54,7 @@ func (c *Config) defaults() {
 	set(&c.QuotaReply, "defer")
 }
 
-// Check finds what no single field can know.
+// Check validates what no single field can.
 func (c *Config) Check() error {
 	if c.Path != "" && !strings.Contains(c.Path, "{user}") {
 		return conf.Fieldf("path", "{user} is missing: all accounts would share one box")

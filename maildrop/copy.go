@@ -10,24 +10,23 @@ import (
 	"hoplite/maildrop/reconcile"
 )
 
-// Copied says which UID each source message got.
+// Copied maps the source messages of a copy to their copies.
 type Copied struct {
 	Validity uint32   // of the destination
-	From, To []uint32 // the same length, both ascending
+	From, To []uint32 // of the same length, both ascending
 	// Source is the state of the source folder after a Move.
 	Source *Snapshot
 }
 
-// Copy copies messages to dst with flags, keywords and dates, all or none.
-// Messages that are gone already are skipped. The files are hard links, as
-// Dovecot makes them.
+// Copy copies messages to dst with flags, keywords and dates, all or none. It
+// skips messages that no longer exist. The copies are hard links, as in
+// Dovecot.
 func (f *Folder) Copy(uids []uint32, dst *Folder) (Copied, error) {
 	t := transfer{from: f, to: dst}
 	return t.run(uids)
 }
 
-// Move moves messages to dst: they appear there and vanish here. Within one
-// folder they get new UIDs.
+// Move moves messages to dst. Within one folder they get new UIDs.
 func (f *Folder) Move(uids []uint32, dst *Folder) (Copied, error) {
 	t := transfer{from: f, to: dst, move: true}
 	return t.run(uids)
@@ -38,12 +37,12 @@ type transfer struct {
 	from, to *Folder
 	move     bool
 
-	msgs  []*Message // those of from
-	items []incoming // what they are in to
+	msgs  []*Message // the source messages
+	items []incoming // their destinations
 	size  int64
 }
 
-// run does it. Both folders are locked.
+// run performs the transfer with both folders locked.
 func (t *transfer) run(uids []uint32) (Copied, error) {
 	defer lockBoth(t.from, t.to)()
 	if err := errors.Join(t.from.sync(), t.to.sync()); err != nil {
@@ -80,7 +79,7 @@ func (t *transfer) run(uids []uint32) (Copied, error) {
 	return c, err
 }
 
-// collect finds the messages.
+// collect prepares the messages.
 func (t *transfer) collect(uids []uint32) error {
 	uids = slices.Clone(uids)
 	slices.Sort(uids)
@@ -99,11 +98,11 @@ func (t *transfer) collect(uids []uint32) error {
 	return nil
 }
 
-// item is m as it will be in the destination.
+// item prepares the destination of m.
 func (t *transfer) item(m *Message) (incoming, error) {
 	mask, err := t.to.keywordMask(snapshotOf(&t.from.known).KeywordNames(m), true)
 	if errors.Is(err, ErrKeywords) {
-		mask, err = 0, nil // better a copy without its keywords than none
+		mask, err = 0, nil // a copy without its keywords is better than none
 	}
 	if err != nil {
 		return incoming{}, err
@@ -117,7 +116,7 @@ func (t *transfer) item(m *Message) (incoming, error) {
 			undo:  func(name string) { t.to.cur.Remove(name) },
 		}, nil
 	}
-	// The file keeps its name, unless the destination has one of that name.
+	// The file keeps its base name unless the destination already has it.
 	if t.to.known.Named(m.Base()) == nil {
 		base, next.Ext = m.Base(), m.Ext
 	}
@@ -128,8 +127,8 @@ func (t *transfer) item(m *Message) (incoming, error) {
 	}, nil
 }
 
-// link makes a second name for the file of m. Where that is impossible, it
-// copies the octets.
+// link creates a second name for the file of m. If that is impossible, it
+// copies the contents.
 func (t *transfer) link(m *Message, name string) error {
 	err := t.from.wherever(m, func(at reconcile.File) error { return t.from.in(at).Link(at.Name, t.to.cur, name) })
 	if !tooManyLinks(err) {
@@ -146,9 +145,9 @@ func (t *transfer) link(m *Message, name string) error {
 	return nil
 }
 
-// ReplaceWith appends n to dst and expunges the message uid of f in one go
-// (REPLACE, RFC 8508). When uid is gone already, it fails with ErrNoMessage
-// and n is still the caller's.
+// ReplaceWith appends n to dst and expunges the message uid of f (REPLACE, RFC
+// 8508). If uid no longer exists, it returns ErrNoMessage and the caller still
+// has to discard n.
 func (f *Folder) ReplaceWith(uid uint32, dst *Folder, n *NewMessage) (*Message, *Snapshot, error) {
 	s, err := f.Sync()
 	if err != nil {
@@ -169,8 +168,8 @@ func (f *Folder) ReplaceWith(uid uint32, dst *Folder, n *NewMessage) (*Message, 
 	return msgs[0], s, err
 }
 
-// lockBoth locks two folders, always in the same order, and returns what
-// unlocks them.
+// lockBoth locks two folders, always in the same order, and returns a function
+// that unlocks them.
 func lockBoth(a, b *Folder) (unlock func()) {
 	if a == b {
 		a.mu.Lock()

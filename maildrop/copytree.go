@@ -10,16 +10,16 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// sideFiles are what belongs to a folder besides its messages.
+// sideFiles are the files of a folder besides its messages.
 var sideFiles = []string{maildir.UIDListFile, maildir.KeywordsFile, maildir.CourierUIDListFile, maildir.CourierSizesFile}
 
-// boxFiles are what belongs to a box besides its folders.
+// boxFiles are the files of a box besides its folders.
 var boxFiles = []string{maildir.SubscriptionsFile, maildir.CourierSubscriptionsFile, specialUseFile}
 
-// CopyMaildir copies a Maildir++ tree with UIDs, flags, keywords,
-// subscriptions and dates, as far as it is not there yet: run it again after
-// an interruption, or to bring over what came since. Nobody may change the
-// destination meanwhile. progress hears of each message.
+// CopyMaildir copies a Maildir++ tree with UIDs, flags, keywords, subscriptions
+// and dates. It skips what the destination already has, so it can be run again
+// after an interruption, or to copy mail that has arrived since. The
+// destination must not be in use. progress is called after each message.
 func CopyMaildir(ctx context.Context, from, to string, progress func()) (done Transferred, err error) {
 	src, err := openTree(from)
 	if err != nil {
@@ -65,8 +65,8 @@ func openTree(path string) (*maildir.Dir, error) {
 	return maildir.OpenDir(root, ".")
 }
 
-// copyFiles copies files that the destination does not have, or has an older
-// state of.
+// copyFiles copies files that the destination lacks, and a uidlist of which it
+// has an older version.
 func copyFiles(src, dst *maildir.Dir, names []string) error {
 	for _, name := range names {
 		text, err := src.ReadFile(name, maildir.MaxUIDList)
@@ -85,8 +85,8 @@ func copyFiles(src, dst *maildir.Dir, names []string) error {
 	return nil
 }
 
-// grew tells whether a uidlist is the continuation of an older one: the copy
-// is then brought up to date.
+// grew reports whether a uidlist continues an older one, so that the older copy
+// can be replaced.
 func grew(old, now string) bool {
 	a, aerr := maildir.ParseUIDList(old)
 	b, berr := maildir.ParseUIDList(now)
@@ -101,7 +101,8 @@ func grew(old, now string) bool {
 	return len(b.Entries) > 0
 }
 
-// copyFolder copies one folder; ok is false for directories that are none.
+// copyFolder copies one folder; ok is false for directories that are not
+// folders.
 func copyFolder(ctx context.Context, src, dst *maildir.Dir, name string, done *Transferred, progress func()) (ok bool, err error) {
 	from, to := src, dst
 	if name != "." {
@@ -143,12 +144,12 @@ func copyFolder(ctx context.Context, src, dst *maildir.Dir, name string, done *T
 			return false, err
 		}
 	}
-	// The lists come last: with them, but without their messages, an
+	// The lists come last: with the lists but without the messages, an
 	// interrupted copy would look as if the messages had been expunged.
 	return true, copyFiles(from, to, sideFiles)
 }
 
-// basesOf are the base names of all messages of a folder.
+// basesOf returns the base names of all messages of a folder.
 func basesOf(folder *maildir.Dir) (map[string]bool, error) {
 	known := map[string]bool{}
 	for _, sub := range []string{"new", "cur"} {
@@ -205,7 +206,7 @@ func copyMessages(ctx context.Context, from, to *maildir.Dir, sub string, known 
 			target = base + info.String()
 		}
 		if err := copyMessage(src, file, tmp, dst, target); isNot(err) {
-			continue // its server moved it; the next run brings it over
+			continue // another program renamed it; the next run copies it
 		} else if err != nil {
 			return err
 		}
@@ -228,8 +229,8 @@ func copyMessage(src *maildir.Dir, file string, tmp, dst *maildir.Dir, target st
 	return tmp.Place(r, st.MTime, dst, target)
 }
 
-// courierLetters turns Courier's keywords into letters of dovecot-keywords,
-// by base name, and writes that file if there is none.
+// courierLetters maps Courier's keywords to letters of dovecot-keywords, by
+// base name, and writes that file if it does not exist.
 func courierLetters(from, to *maildir.Dir) (map[string]uint32, error) {
 	if _, err := to.Stat(maildir.KeywordsFile); err == nil {
 		return nil, nil
@@ -261,5 +262,5 @@ func courierLetters(from, to *maildir.Dir) (map[string]uint32, error) {
 	return letters, to.Replace(maildir.KeywordsFile, k.Bytes())
 }
 
-// Path is where the box of an account lies.
+// Path returns the path of an account's box.
 func (s *Store) Path(a mail.Address) string { return filepath.Join(s.root.Name(), s.boxPath(a)) }

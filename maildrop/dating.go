@@ -10,14 +10,14 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// dating is the look at files of cur that were believed to be as their names
-// say.
+// dateLookup reads the dates of files in cur whose sizes were taken from their
+// names.
 type dating struct {
 	*index.Dating
-	msgs []*Message // those that refer to Dating were believed
+	msgs []*Message // those whose Dates is this one
 
 	mu    sync.Mutex
-	wrong []uint32 // UIDs of messages that have another size
+	wrong []uint32 // UIDs of messages whose names state a wrong size
 }
 
 func newDating(d *files, log zerolog.Logger) *dating {
@@ -26,7 +26,7 @@ func newDating(d *files, log zerolog.Logger) *dating {
 	return t
 }
 
-// run looks at the files.
+// run reads the dates.
 func (t *dating) run(d *files, log zerolog.Logger) {
 	err := parallel.Do(len(t.msgs), func(i int) error {
 		if m := t.msgs[i]; m.Dating == t.Dating {
@@ -35,16 +35,17 @@ func (t *dating) run(d *files, log zerolog.Logger) {
 		return nil
 	})
 	if err != nil {
-		log.Error().Err(err).Str("folder", d.dir.Path()).Msg("dates of messages")
+		log.Error().Err(err).Str("folder", d.dir.Path()).Msg("read message dates")
 	}
 	t.msgs = nil
 }
 
-// date looks at one file.
+// date reads the dates of one file.
 func (t *dating) date(d *files, m *Message) {
 	st, err := d.cur.Stat(m.File)
 	if err != nil {
-		// Gone, which the next reading notices. Its name has a date, too.
+		// The file is gone, which the next Sync will notice. Its name has a
+		// date, too.
 		m.Date = maildir.ArrivalTime(m.File)
 		m.Saved = m.Date
 		return

@@ -10,12 +10,12 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// NewMessage is a message on its way into a folder: written to tmp, seen by
-// nobody. Write it, then give it to Folder.Append, or Discard it.
+// NewMessage is a message that is being written to tmp, where no reader sees
+// it. After writing it, pass it to Folder.Append or Discard it.
 type NewMessage struct {
 	Flags    Flags
 	Keywords []string
-	// Date is the internal date; the zero time means now.
+	// Date is the internal date. The zero time means now.
 	Date time.Time
 
 	folder *Folder
@@ -23,17 +23,17 @@ type NewMessage struct {
 	lf     *maildir.LFWriter
 	name   string // in tmp
 	size   int64  // of the file, once it is sealed
-	wire   int64  // the same with CRLF
-	ext    string // uidlist keys, as for a copy
+	wire   int64  // its size with CRLF
+	ext    string // uidlist keys
 	closed bool
-	old    int64  // octets that it takes the place of
-	as     string // the base name without sizes; empty: that in tmp
+	old    int64  // size of the message that it replaces
+	as     string // the base name without sizes, if it differs from name
 }
 
-// Write takes the next octets, with CRLF or LF line ends.
+// Write writes the next octets, with CRLF or LF line ends.
 func (n *NewMessage) Write(p []byte) (int, error) { return n.lf.Write(p) }
 
-// Size is how many octets were written so far, counted with CRLF.
+// Size returns the number of octets written so far, counted with CRLF.
 func (n *NewMessage) Size() int64 {
 	if n.closed {
 		return n.wire
@@ -41,10 +41,10 @@ func (n *NewMessage) Size() int64 {
 	return n.lf.Wire
 }
 
-// lfPool keeps the writers' buffers.
+// lfPool holds the buffers of writers.
 var lfPool = sync.Pool{New: func() any { return maildir.NewLFWriter(nil) }}
 
-// shut closes the file and gives the writer back.
+// shut closes the file and returns the writer to the pool.
 func (n *NewMessage) shut() error {
 	n.closed = true
 	n.size, n.wire = n.lf.Size, n.lf.Wire
@@ -54,7 +54,7 @@ func (n *NewMessage) shut() error {
 	return n.file.Close()
 }
 
-// seal makes the file complete and durable, and gives it its final base name.
+// seal completes and syncs the file.
 func (n *NewMessage) seal() error {
 	if n.closed {
 		return nil
@@ -72,12 +72,12 @@ func (n *NewMessage) seal() error {
 		n.Date = st.MTime
 	}
 	if err = errors.Join(err, n.shut()); err != nil {
-		return fmt.Errorf("write a message: %w", err)
+		return fmt.Errorf("write message: %w", err)
 	}
 	return nil
 }
 
-// base is the name it will have.
+// base returns the final base name.
 func (n *NewMessage) base() string {
 	name := n.name
 	if n.as != "" {
@@ -94,10 +94,9 @@ func (n *NewMessage) Discard() {
 	n.folder.tmp.Remove(n.name)
 }
 
-// deliver puts a message into new, as every delivery agent does: the file is
-// synced, moved, and the directory synced, before anybody is told. UIDs are
-// given by whoever reads the folder next. Many deliveries at once share the
-// directory's sync.
+// deliver puts a message into new, as delivery agents do: it syncs the file,
+// moves it, and syncs the directory. The next Sync of the folder assigns the
+// UID. Concurrent deliveries share the sync of the directory.
 func (n *NewMessage) deliver() error {
 	f := n.folder
 	if err := n.seal(); err != nil {
@@ -108,13 +107,13 @@ func (n *NewMessage) deliver() error {
 		return err
 	}
 	if err := f.newSync.sync(f.new); err != nil {
-		// The sender will send it again; keep what may not be durable from
-		// becoming a second copy.
+		// The sender will retry. Remove the file, which may not be durable, so
+		// that it does not become a duplicate.
 		f.new.Remove(base)
 		return err
 	}
 	f.box.quota.used(n.size, 1)
-	// The directory's time stamp may be the same as at the last look.
+	// The directory's time stamp may be the same as at the last Sync.
 	f.fresh.Store(true)
 	if f.watchers.any() {
 		f.box.store.watch.look(f, 0)

@@ -17,15 +17,15 @@ import (
 	"hoplite/maildrop/reconcile"
 )
 
-// files are the directories of one folder and what lies in them. They know no
-// state: whatever a caller remembers of a message's file is checked against
-// the disk.
+// files are the directories of one folder and their contents. The type keeps no
+// state: what a caller remembers of a message's file is checked against the
+// disk.
 type files struct {
 	dir, cur, new, tmp *maildir.Dir
 	newSync, curSync   dirSyncer
 }
 
-// openFiles opens the three directories of a folder, and makes those that are
+// openFiles opens the three directories of a folder and creates those that are
 // missing.
 func openFiles(dir *maildir.Dir) (*files, error) {
 	d := &files{dir: dir}
@@ -48,8 +48,8 @@ func openFiles(dir *maildir.Dir) (*files, error) {
 	return d, nil
 }
 
-// close closes the three directories. The folder's own stays open: that of
-// INBOX is the box's.
+// close closes the three directories. The folder's own directory stays open,
+// since that of INBOX belongs to the box.
 func (d *files) close() {
 	for _, sub := range []*maildir.Dir{d.cur, d.new, d.tmp} {
 		if sub != nil {
@@ -64,7 +64,7 @@ func (d *files) gone() bool {
 	return err != nil || st.Links == 0
 }
 
-// in returns the directory that a file lies in.
+// in returns the directory of a file.
 func (d *files) in(f reconcile.File) *maildir.Dir {
 	if f.New {
 		return d.new
@@ -72,11 +72,11 @@ func (d *files) in(f reconcile.File) *maildir.Dir {
 	return d.cur
 }
 
-// stamp is how the disk looked when it was last read.
+// stamp is the state of the disk at the time of a reading.
 type stamp = index.Stamp
 
-// settleTime is how old a directory's mtime must be before its equality means
-// that nothing changed: several changes can share one time stamp.
+// settleTime is the age at which a directory's unchanged mtime proves that
+// nothing changed. Before that, several changes can share one time stamp.
 const settleTime = 2 * time.Second
 
 // young reports whether a directory changed within settleTime.
@@ -84,9 +84,9 @@ func young(s stamp) bool {
 	return time.Since(s.New) < settleTime || time.Since(s.Cur) < settleTime
 }
 
-// look reads the stamps. gone is set if the folder was removed. Without the
-// uidlist's lock, a stamp belongs to what is read after it, never to what was
-// read before.
+// look reads the stamps. gone is set if the folder was removed. Unless the
+// uidlist is locked, a stamp describes only what is read after it, never what
+// was read before.
 func (d *files) look() (s stamp, gone bool, err error) {
 	if gone, err = d.lookDirs(&s); gone || err != nil {
 		return s, gone, err
@@ -111,7 +111,7 @@ func (d *files) lookDirs(s *stamp) (gone bool, err error) {
 	return false, nil
 }
 
-// fileStamp is the stamp of a file, zero if there is none.
+// fileStamp returns the stamp of a file, or zero if it does not exist.
 func fileStamp(dir *maildir.Dir, name string) (index.FileStamp, error) {
 	st, err := dir.Stat(name)
 	if isNot(err) {
@@ -123,7 +123,7 @@ func fileStamp(dir *maildir.Dir, name string) (index.FileStamp, error) {
 	return index.FileStamp{Ino: st.Ino, Size: st.Size, MTime: st.MTime}, err
 }
 
-// search looks for a message's file by its base name.
+// search finds a message's file by its base name.
 func (d *files) search(base string) (reconcile.File, bool) {
 	for range 3 {
 		for _, dir := range []*maildir.Dir{d.cur, d.new} {
@@ -142,9 +142,8 @@ func (d *files) search(base string) (reconcile.File, bool) {
 	return reconcile.File{}, false
 }
 
-// wherever applies do to a message's file. If another program renamed the
-// file, it tries again under the new name. If the file is gone, it returns
-// ErrNoMessage.
+// wherever applies do to a message's file. If another program renamed the file,
+// it retries with the new name. If the file is gone, it returns ErrNoMessage.
 func (d *files) wherever(m *Message, do func(at reconcile.File) error) error {
 	at := fileOf(m)
 	for range 3 {
@@ -162,12 +161,12 @@ func (d *files) wherever(m *Message, do func(at reconcile.File) error) error {
 
 func fileOf(m *Message) reconcile.File { return reconcile.File{Name: m.File, New: m.New} }
 
-// rename moves a message's file to a name in dst.
+// rename moves a message's file to a new name in dst.
 func (d *files) rename(m *Message, dst *maildir.Dir, name string) error {
 	return d.wherever(m, func(at reconcile.File) error { return d.in(at).Rename(at.Name, dst, name) })
 }
 
-// remove removes a message's file. It is fine if it is gone already.
+// remove removes a message's file. It ignores that the file is already gone.
 func (d *files) remove(m *Message) error {
 	err := d.wherever(m, func(at reconcile.File) error { return d.in(at).Remove(at.Name) })
 	if errors.Is(err, ErrNoMessage) {
@@ -176,9 +175,9 @@ func (d *files) remove(m *Message) error {
 	return err
 }
 
-// renameFlags gives the file of m the name for its flags. was is the message
-// before. If another program renamed the file in the meantime, it is looked
-// for; m.File is empty if it is gone.
+// renameFlags renames the file of m according to its flags. was is the message
+// before the change. If another program renamed the file in the meantime,
+// renameFlags searches for it; if the file is gone, it sets m.File to "".
 func (d *files) renameFlags(m, was *Message) error {
 	to := reconcile.FileName(m)
 	if !was.New && to == was.File {
@@ -191,7 +190,7 @@ func (d *files) renameFlags(m, was *Message) error {
 		m.File = ""
 		return nil
 	case noRoom(err):
-		// The index remembers what the name can't say yet.
+		// The index records the flags until the file can be renamed.
 		m.Pending = true
 		return nil
 	case err != nil:
@@ -208,7 +207,7 @@ func (d *files) placeFiles(items []incoming, msgs []*Message) error {
 			for j := range i {
 				items[j].undo(msgs[j].File)
 			}
-			return fmt.Errorf("store a message: %w", err)
+			return fmt.Errorf("store message: %w", err)
 		}
 	}
 	err := d.curSync.sync(d.cur)
@@ -220,8 +219,7 @@ func (d *files) placeFiles(items []incoming, msgs []*Message) error {
 	return err
 }
 
-// reopen opens a file whose name m does not know any more. s is the present
-// snapshot, or nil.
+// reopen opens a file that was renamed. s is the present snapshot, or nil.
 func (d *files) reopen(m *Message, s *Snapshot) (*os.File, maildir.Stat, error) {
 	if s != nil {
 		if i, ok := s.Find(m.UID); ok && s.Messages[i].Base() == m.Base() {
@@ -238,7 +236,7 @@ func (d *files) reopen(m *Message, s *Snapshot) (*os.File, maildir.Stat, error) 
 	return d.in(at).OpenStat(at.Name)
 }
 
-// measure counts a message's octets.
+// measure counts the octets of a message.
 func (d *files) measure(m *Message) (size, wire int64, err error) {
 	r, err := d.in(fileOf(m)).Open(m.File)
 	if err != nil {
@@ -248,17 +246,17 @@ func (d *files) measure(m *Message) (size, wire int64, err error) {
 	return maildir.WireSize(r)
 }
 
-// tmpAge is how old a file in tmp must be to be a leftover (Maildir standard).
+// tmpAge is the age at which a file in tmp is a leftover (Maildir standard).
 const tmpAge = 36 * time.Hour
 
-// leftover reports whether a file in tmp belongs to a delivery that was given
-// up. The modification time alone does not tell: it is the internal date of a
-// message that is being appended, which may be years ago.
+// leftover reports whether a file in tmp belongs to an abandoned delivery. The
+// modification time is not enough: for a message that is being appended it is
+// the internal date, which may be years ago.
 func leftover(st maildir.Stat, now time.Time) bool {
 	return now.Sub(st.MTime) > tmpAge && now.Sub(st.CTime) > tmpAge
 }
 
-// cleanTmp removes what deliveries left behind.
+// cleanTmp removes the leftovers of abandoned deliveries.
 func (d *files) cleanTmp(now time.Time) error {
 	names, err := d.tmp.Files()
 	if err != nil {
@@ -274,7 +272,7 @@ func (d *files) cleanTmp(now time.Time) error {
 	return err
 }
 
-// listHead reads the header of the uidlist, nil if there is none.
+// listHead parses the header of the uidlist. It returns nil if there is none.
 func (d *files) listHead() *maildir.UIDList {
 	text, err := readHead(d.dir)
 	if err != nil {
@@ -287,7 +285,7 @@ func (d *files) listHead() *maildir.UIDList {
 	return list
 }
 
-// readHead reads the header line of the uidlist, with its end.
+// readHead reads the header line of the uidlist, including its end.
 func readHead(dir *maildir.Dir) (string, error) {
 	var b [4096]byte
 	n, err := dir.ReadHead(maildir.UIDListFile, b[:])
@@ -301,9 +299,9 @@ func readHead(dir *maildir.Dir) (string, error) {
 	return string(b[:i+1]), nil
 }
 
-// foreignModSeq returns a bound of the modification sequences that Dovecot
-// gave out in this folder, so that ours go on above them: the sequence that its
-// log file began with, plus the most changes that the file can hold.
+// foreignModSeq returns an upper bound for the modification sequences that
+// Dovecot assigned in this folder: the initial sequence of its log file plus
+// the maximum number of changes in the file.
 func (d *files) foreignModSeq() uint64 {
 	const name, head = "dovecot.index.log", 40
 	r, st, err := d.dir.OpenStat(name)
@@ -315,8 +313,8 @@ func (d *files) foreignModSeq() uint64 {
 	if _, err := r.ReadAt(b, 0); err != nil || b[0] != 1 || st.Size > 1<<30 {
 		return 0
 	}
-	// struct mail_transaction_log_header: initial_modseq at 24; the smallest
-	// record takes 12 octets.
+	// struct mail_transaction_log_header has initial_modseq at offset 24. The
+	// smallest record has 12 octets.
 	initial := binary.LittleEndian.Uint64(b[24:])
 	if initial > 1<<48 {
 		return 0
@@ -324,7 +322,7 @@ func (d *files) foreignModSeq() uint64 {
 	return initial + uint64(st.Size-head)/12
 }
 
-// lockList locks the uidlist, for as long as wait if another program has it.
+// lockList locks the uidlist. It waits up to wait for another program.
 func (d *files) lockList(wait time.Duration) (*lockedList, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
@@ -335,7 +333,7 @@ func (d *files) lockList(wait time.Duration) (*lockedList, error) {
 	return &lockedList{dir: d.dir, lock: lock}, nil
 }
 
-// ignoreMissing returns nil for an error that says that a file is missing.
+// ignoreMissing returns nil for an error that says that a file does not exist.
 func ignoreMissing(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -365,7 +363,7 @@ func (s *dirSyncer) sync(dir *maildir.Dir) error {
 	return <-done
 }
 
-// round serves those that wait now. Those that arrive during the fsync need
+// round serves the present waiters. Callers that arrive during the fsync need
 // another one.
 func (s *dirSyncer) round(dir *maildir.Dir) {
 	s.mu.Lock()

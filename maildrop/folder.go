@@ -10,13 +10,13 @@ import (
 	"hoplite/maildrop/reconcile"
 )
 
-// Folder is one folder of a box, shared by all who have it open. Its methods
-// may be called by several goroutines at once. Changes to the folder wait for
-// each other; readers of a Snapshot never wait.
+// Folder is one folder of a box, shared by all sessions that have it open. Its
+// methods may be called concurrently. Changes to the folder are serialized;
+// readers of a Snapshot never wait.
 //
-// A Folder holds the lock, does the I/O and publishes: what follows from what
-// was read is decided by package reconcile, the directories are files, the
-// uidlist is a lockedList, the private index an indexer.
+// A Folder owns the lock, the I/O and the published snapshot. Package reconcile
+// decides what follows from a reading; files are the directories, lockedList is
+// the uidlist, indexer the private index, and round a look at the disk.
 type Folder struct {
 	*files
 	box  *Box
@@ -28,17 +28,17 @@ type Folder struct {
 
 	snap     atomic.Pointer[Snapshot]
 	deleted  atomic.Bool
-	fresh    atomic.Bool // a delivery came since new was last read
-	waking   atomic.Bool // a look after a delivery is about to begin
+	fresh    atomic.Bool // new mail was delivered since new was last read
+	waking   atomic.Bool // a Sync in the background is about to start
 	watchers watchers
 
 	mu     sync.Mutex // one change at a time
 	order  uint64     // in which two folders are locked
 	known  reconcile.State
-	since  stamp   // how the disk looked when known was read
-	settle bool    // a directory changed so lately that another change may hide
-	dating *dating // not over yet, or not seen to be; nil without
-	index  indexer // its items have a lock of their own
+	since  stamp   // the state of the disk when known was read
+	settle bool    // a directory changed so recently that another change may have the same time
+	dating *dating // nil unless dates are still being looked up
+	index  indexer // its items have their own lock
 }
 
 var folderOrder atomic.Uint64
@@ -55,7 +55,7 @@ func openFolder(b *Box, name string, dir *maildir.Dir) (*Folder, error) {
 	return f, nil
 }
 
-// shut gives everything back; b.mu is held.
+// shut closes everything; b.mu is held.
 func (f *Folder) shut() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -66,27 +66,27 @@ func (f *Folder) shut() {
 	}
 }
 
-// Close gives the folder back.
+// Close releases the folder.
 func (f *Folder) Close() error {
 	f.box.release(f)
 	return nil
 }
 
-// Name is the folder's present name, "/" between levels.
+// Name returns the folder's present name, with "/" between levels.
 func (f *Folder) Name() string {
 	f.box.mu.Lock()
 	defer f.box.mu.Unlock()
 	return f.name
 }
 
-// Box is the box that the folder belongs to.
+// Box returns the box that the folder belongs to.
 func (f *Folder) Box() *Box { return f.box }
 
-// gone reports whether the folder was deleted, by us or by others.
+// gone reports whether the folder was deleted.
 func (f *Folder) gone() bool { return f.deleted.Load() || f.files.gone() }
 
-// Snapshot is the folder as it was last seen, without a look at the disk. The
-// first call looks.
+// Snapshot returns the folder as it was last read, without looking at the disk.
+// The first call reads the folder.
 func (f *Folder) Snapshot() (*Snapshot, error) {
 	if s := f.snap.Load(); s != nil {
 		return s, nil
@@ -94,8 +94,8 @@ func (f *Folder) Snapshot() (*Snapshot, error) {
 	return f.Sync()
 }
 
-// Sync looks for changes by others and returns the present state. It costs a
-// few microseconds when nothing happened.
+// Sync looks for changes by other programs and returns the present state. It
+// takes a few microseconds if nothing changed.
 func (f *Folder) Sync() (*Snapshot, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -105,9 +105,10 @@ func (f *Folder) Sync() (*Snapshot, error) {
 	return f.snap.Load(), nil
 }
 
-// Watch returns a channel that receives when the folder may have changed:
-// within milliseconds when we changed it, soon when others did. Read Snapshot
-// then. stop ends it.
+// Watch returns a channel that receives a value when the folder may have
+// changed: within milliseconds after a change through this store, soon after a
+// change by another program. The receiver then calls Snapshot. stop ends the
+// watch.
 func (f *Folder) Watch() (changed <-chan struct{}, stop func()) {
 	c := f.watchers.add()
 	f.box.store.watch.add(f)
@@ -117,9 +118,9 @@ func (f *Folder) Watch() (changed <-chan struct{}, stop func()) {
 	})
 }
 
-// Recent hands out the right to show messages as \Recent (RFC 3501, 2.3.2):
-// messages with a UID of at least the one returned were shown as recent to
-// nobody yet, and now belong to the caller up to UIDNEXT of s.
+// Recent assigns the right to show messages as \Recent (RFC 3501, 2.3.2).
+// Messages with at least the returned UID have not been shown as recent to
+// anyone. With claim, those below UIDNEXT of s now belong to the caller.
 func (f *Folder) Recent(s *Snapshot, claim bool) uint32 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -130,9 +131,9 @@ func (f *Folder) Recent(s *Snapshot, claim bool) uint32 {
 	return first
 }
 
-// Vanished returns the UIDs that were expunged after modseq (RFC 7162, 3.2.6),
-// ascending. When that is not known so far back, it returns every UID below
-// UIDNEXT that no message has, which the RFC allows.
+// Vanished returns the UIDs that were expunged after modseq, in ascending order
+// (RFC 7162, 3.2.6). If the record does not go back that far, it returns every
+// UID below UIDNEXT without a message, which the RFC allows.
 func (f *Folder) Vanished(s *Snapshot, modseq uint64) []uint32 {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -13,34 +13,34 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// atOnce is how many recipients of one message are written at once.
+// atOnce is how many recipients of one message are delivered to in parallel.
 const atOnce = 8
 
-// Open makes the store a mail.Hop: each recipient is an account, its mail
-// becomes a file in the folder that fits.
+// Open implements mail.Hop. Each recipient is an account; its mail becomes a
+// file in the appropriate folder.
 func (s *Store) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, error) {
 	return &handoff{store: s, tx: tx}, nil
 }
 
-// handoff is one message on its way into some boxes.
+// handoff is the delivery of one message to some boxes.
 type handoff struct {
 	store *Store
 	tx    *mail.Transaction
 	rcpts []target
 }
 
-// target is where one recipient's copy goes.
+// target is the destination of one recipient's copy.
 type target struct {
 	rcpt   mail.Rcpt
-	box    *Box // nil while there is none
+	box    *Box // nil if it does not exist yet
 	folder string
 }
 
-// Rcpt takes mail for accounts that exist and have room. It makes nothing: a
-// box begins with its first message.
+// Rcpt accepts recipients that exist and have room. It creates nothing: a box
+// is created for its first message.
 func (h *handoff) Rcpt(_ context.Context, r mail.Rcpt) error {
 	if !h.store.known(r.To) {
-		return &mail.Reply{Code: 550, Enhanced: "5.1.1", Text: "no such mailbox here", Cause: ErrNoBox}
+		return &mail.Reply{Code: 550, Enhanced: "5.1.1", Text: "Recipient address rejected: no such mailbox", Cause: ErrNoBox}
 	}
 	if !h.store.Exists(r.To) {
 		h.rcpts = append(h.rcpts, target{rcpt: r})
@@ -58,7 +58,7 @@ func (h *handoff) Rcpt(_ context.Context, r mail.Rcpt) error {
 	return nil
 }
 
-// known tells whether a is somebody here.
+// known reports whether a has an account or a box.
 func (s *Store) known(a mail.Address) bool {
 	account := s.set.Load().account
 	if account == nil {
@@ -68,21 +68,21 @@ func (s *Store) known(a mail.Address) bool {
 	return ok
 }
 
-// reply puts an error of ours into SMTP's words.
+// reply returns the SMTP reply for an error.
 func (s *Store) reply(err error) *mail.Reply {
 	switch {
 	case errors.Is(err, ErrQuota) && s.set.Load().QuotaReply == "reject":
-		return &mail.Reply{Code: 552, Enhanced: "5.2.2", Text: "mailbox is full", Cause: err}
+		return &mail.Reply{Code: 552, Enhanced: "5.2.2", Text: "Mailbox full", Cause: err}
 	case errors.Is(err, ErrQuota):
-		return &mail.Reply{Code: 452, Enhanced: "4.2.2", Text: "mailbox is full", Cause: err}
+		return &mail.Reply{Code: 452, Enhanced: "4.2.2", Text: "Mailbox full", Cause: err}
 	case noRoom(err):
-		return &mail.Reply{Code: 452, Enhanced: "4.3.1", Text: "no space to store mail", Cause: err}
+		return &mail.Reply{Code: 452, Enhanced: "4.3.1", Text: "Insufficient system storage", Cause: err}
 	}
 	return mail.AsReply(err)
 }
 
 // Send stores the message for every recipient. A recipient's outcome is 250
-// once its file and the directory entry are on the disk.
+// once its file and the directory entry are on disk.
 func (h *handoff) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
 	out := make([]mail.Outcome, len(h.rcpts))
 	if len(h.rcpts) == 1 {
@@ -114,8 +114,8 @@ func (h *handoff) send(ctx context.Context, t *target, m *mail.Message) mail.Out
 	return o
 }
 
-// deliver stores the message for one recipient and returns the base name of
-// its file.
+// deliver stores the message for one recipient and returns the base name of its
+// file.
 func (h *handoff) deliver(ctx context.Context, t *target, m *mail.Message) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
@@ -133,7 +133,8 @@ func (h *handoff) deliver(ctx context.Context, t *target, m *mail.Message) (stri
 	}
 	defer f.Close()
 	own := deliveryEdits(m, h.tx.Envelope.From, t.rcpt.To)
-	// The limit holds for what is stored, which has fewer octets: LF only.
+	// The limit applies to the stored message, which is smaller: its lines end
+	// in LF.
 	if err := t.box.quota.fits(own.Size()-own.Size()/80, 1); err != nil {
 		return "", err
 	}
@@ -151,8 +152,8 @@ func (h *handoff) deliver(ctx context.Context, t *target, m *mail.Message) (stri
 	return n.base(), nil
 }
 
-// deliveryEdits is the message as it is stored: with the reverse path and the
-// recipient on top, and no Return-Path of somebody else's (RFC 5321, 4.4).
+// deliveryEdits returns the message as it is stored: with the reverse path and
+// the recipient on top, and without earlier Return-Path fields (RFC 5321, 4.4).
 func deliveryEdits(m *mail.Message, from, to mail.Address) *mail.Message {
 	var drop []mail.Span
 	for f := range mail.Fields(m.Head) {
@@ -164,8 +165,8 @@ func deliveryEdits(m *mail.Message, from, to mail.Address) *mail.Message {
 	return m.Edited(top, drop...)
 }
 
-// folder opens the folder that a recipient's copy belongs in: Junk for
-// quarantined mail, the sub-address's folder if there is one, else INBOX.
+// folder opens the folder for a recipient's copy: Junk for quarantined mail,
+// the sub-address's folder if it exists, otherwise INBOX.
 func (h *handoff) folder(t *target) (*Folder, error) {
 	set := h.store.set.Load()
 	name, create := t.rcpt.Folder, set.MakeFolders
@@ -184,8 +185,8 @@ func (h *handoff) folder(t *target) (*Folder, error) {
 	return f, err
 }
 
-// detail opens the folder of a sub-address: whatever case it was written in,
-// "." or "/" between levels.
+// detail opens the folder of a sub-address. Case does not matter, and levels
+// may be separated by "." or "/".
 func detail(b *Box, name string, create bool) (*Folder, string, error) {
 	name = maildir.CanonicalFolder(name)
 	for _, try := range []string{name, sameFolder(b, name)} {
@@ -206,8 +207,8 @@ func detail(b *Box, name string, create bool) (*Folder, string, error) {
 	return f, name, err
 }
 
-// sameFolder finds a folder whose name differs from name in case and
-// separators only, or "".
+// sameFolder returns the folder whose name differs from name only in case and
+// separators, or "".
 func sameFolder(b *Box, name string) string {
 	list, err := b.List()
 	if err != nil {
@@ -221,7 +222,7 @@ func sameFolder(b *Box, name string) string {
 	return list[i].Name
 }
 
-// Close gives the boxes back.
+// Close releases the boxes.
 func (h *handoff) Close() error {
 	for _, t := range h.rcpts {
 		if t.box != nil {
@@ -232,7 +233,7 @@ func (h *handoff) Close() error {
 	return nil
 }
 
-// foldFolder is a folder name in the form in which sub-addresses compare.
+// foldFolder returns a folder name in the form used to compare sub-addresses.
 func foldFolder(name string) string {
 	return strings.ToLower(strings.ReplaceAll(name, ".", "/"))
 }

@@ -12,7 +12,7 @@ import (
 	"hoplite/maildrop/reconcile"
 )
 
-// openIndex opens the directory of all indexes of the store.
+// openIndex opens the directory with all indexes of the store.
 func (s *Store) openIndex() error {
 	if s.env.NoIndex {
 		return nil
@@ -29,30 +29,30 @@ func (s *Store) openIndex() error {
 	return nil
 }
 
-// indexer keeps the private index of one folder: a log of its state, and the
-// items that readers keep. The index may lag behind or fail; what it lacks is
-// read from the Maildir again. Folder.mu guards all but the items.
+// indexer maintains the private index of one folder: a log of its state, and
+// the items kept by readers. The index may lag behind or fail; what it lacks is
+// read from the Maildir again. Folder.mu guards everything but the items.
 type indexer struct {
-	root  *os.Root // of the store's indexes; nil: none are kept
+	root  *os.Root // of the store's indexes; nil if none are kept
 	files *files
 	warn  zerolog.Logger
 	items items
 
 	log       *index.Log
-	off       bool     // there can be no log now
-	behind    bool     // the log has to be written as a whole
-	announced bool     // write has said so
-	keywords  []string // as the log has them
+	off       bool     // no log can be written now
+	behind    bool     // the log has to be rewritten
+	announced bool     // write has returned false
+	keywords  []string // as recorded in the log
 }
 
-// dirName names a folder's directory. It has the folder's GUID, and its inode
-// as well: a copy of a Maildir has the same GUIDs.
+// dirName returns the name of a folder's directory. It contains the folder's
+// GUID and its inode, since a copy of a Maildir has the same GUIDs.
 func (x *indexer) dirName(guid string) (string, error) {
 	st, err := x.files.dir.StatSelf()
 	return filepath.Join(guid[:2], fmt.Sprintf("%s-%x", guid, st.Ino)), err
 }
 
-// openDir opens the directory of a folder, and makes it if it is missing.
+// openDir opens the directory of a folder and creates it if necessary.
 func (x *indexer) openDir(guid string) (*os.Root, error) {
 	name, err := x.dirName(guid)
 	if err == nil {
@@ -64,8 +64,8 @@ func (x *indexer) openDir(guid string) (*os.Root, error) {
 	return x.root.OpenRoot(name)
 }
 
-// open opens the folder's log and returns what it says, nil if there can be
-// none.
+// open opens the folder's log and returns its state, or nil if no log can be
+// used.
 func (x *indexer) open(guid string) *index.State {
 	x.behind = true
 	if x.root == nil || guid == "" {
@@ -79,7 +79,7 @@ func (x *indexer) open(guid string) *index.State {
 	}
 	if err != nil {
 		x.off = true
-		x.warn.Warn().Err(err).Msg("working without an index")
+		x.warn.Warn().Err(err).Msg("continuing without an index")
 		if root != nil {
 			root.Close()
 		}
@@ -89,19 +89,19 @@ func (x *indexer) open(guid string) *index.State {
 	return s
 }
 
-// current notes that the log says just what is known.
+// current records that the log is up to date.
 func (x *indexer) current(known *reconcile.State) {
 	x.behind, x.announced, x.keywords = false, false, known.Keywords
 }
 
-// write appends changes to the log. It returns false the first time that it
-// finds the log to be behind: then rewrite has to be called.
+// write appends changes to the log. The first time it finds the log to be
+// behind, it returns false, and the caller has to arrange for rewrite.
 func (x *indexer) write(known *reconcile.State, head index.Head, c reconcile.Changes) bool {
 	x.items.drop(c.Expunged)
 	if x.off {
 		return true
 	}
-	// What a log that is there already says is not of this state.
+	// An existing log does not describe this state.
 	if x.log == nil && x.open(known.GUID) == nil {
 		return true
 	}
@@ -141,7 +141,7 @@ func (x *indexer) rewrite(known *reconcile.State, head index.Head) {
 	x.current(known)
 }
 
-// lose goes on without a log that cannot be written.
+// lose stops using a log that cannot be written.
 func (x *indexer) lose(err error) {
 	x.warn.Warn().Err(err).Msg("index not written")
 	x.log.Close()
@@ -157,7 +157,7 @@ func (x *indexer) close() {
 	}
 }
 
-// erase removes the index from disk. guid is empty if it is not known.
+// erase removes the index from disk. guid is empty if unknown.
 func (x *indexer) erase(guid string) {
 	x.close()
 	x.off = true

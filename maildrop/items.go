@@ -9,15 +9,15 @@ import (
 	"hoplite/maildrop/index"
 )
 
-// items are pre-rendered pieces of messages by UID, read from disk when the
-// first is asked for.
+// items are pre-rendered pieces of messages by UID. They are read from disk
+// when the first one is needed.
 type items struct {
 	warn zerolog.Logger
-	// shown returns the present snapshot, nil if there is none yet.
+	// shown returns the present snapshot, or nil.
 	shown func() *Snapshot
 
 	mu    sync.RWMutex
-	root  *os.Root // of the folder's index; nil without
+	root  *os.Root // of the folder's index, or nil
 	cache *index.Cache
 }
 
@@ -63,7 +63,7 @@ func (i *items) open() *index.Cache {
 	return c
 }
 
-// lose goes on in memory only.
+// lose continues in memory only.
 func (i *items) lose(err error) {
 	i.warn.Warn().Err(err).Msg("item cache not written")
 	i.cache = index.NewCache()
@@ -75,7 +75,7 @@ func (i *items) setRoot(root *os.Root) {
 	i.root = root
 }
 
-// drop removes the items of messages that are gone.
+// drop removes the items of expunged messages.
 func (i *items) drop(uids []uint32) {
 	if len(uids) == 0 {
 		return
@@ -93,7 +93,7 @@ func (i *items) flush() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.cache != nil {
-		// If it cannot be written now, the next flush tries again.
+		// If the cache cannot be written now, the next flush retries.
 		_ = i.cache.Flush()
 	}
 }

@@ -21,18 +21,19 @@ type mboxMessage struct {
 	keywords []string
 }
 
-// maxMbox is the largest message that is taken out of an mbox, in octets.
+// maxMbox is the largest message that is read from an mbox, in octets.
 const maxMbox = 256 << 20
 
-// ErrNotMbox is the answer to a file that does not begin with a From line.
+// ErrNotMbox is returned for a file that does not start with a From line.
 var ErrNotMbox = errors.New("not an mbox file: its first line does not begin with \"From \"")
 
-// mboxReader reads an mbox: messages begin with a line "From " behind an empty
-// line, and a Content-Length is believed where it leads to another one.
+// mboxReader reads an mbox. A message starts with a line "From " after an empty
+// line. A Content-Length is used if it leads to another From line or to the
+// end.
 type mboxReader struct {
 	r      *bufio.Reader
 	offset int64  // of the next line
-	from   []byte // the From line that was read ahead
+	from   []byte // the From line already read
 	at     int64  // its offset
 }
 
@@ -40,7 +41,7 @@ func newMboxReader(r io.Reader) *mboxReader {
 	return &mboxReader{r: bufio.NewReaderSize(r, 256<<10)}
 }
 
-// line reads a line of any length with its end.
+// line reads a line of any length, including its end.
 func (m *mboxReader) line() ([]byte, error) {
 	line, err := m.r.ReadBytes('\n')
 	m.offset += int64(len(line))
@@ -50,7 +51,7 @@ func (m *mboxReader) line() ([]byte, error) {
 	return line, err
 }
 
-// next returns the next message, io.EOF behind the last.
+// next returns the next message, or io.EOF after the last one.
 func (m *mboxReader) next() (*mboxMessage, error) {
 	for m.from == nil {
 		m.at = m.offset
@@ -76,7 +77,7 @@ func (m *mboxReader) next() (*mboxMessage, error) {
 	return msg, nil
 }
 
-// header reads up to the empty line.
+// header reads up to the empty line after the header.
 func (m *mboxReader) header(msg *mboxMessage) error {
 	for {
 		line, err := m.line()
@@ -109,7 +110,7 @@ func (m *mboxReader) body(msg *mboxMessage) error {
 		}
 		return nil
 	}
-	empty := true // the line before
+	empty := true // the previous line is empty
 	for {
 		at := m.offset
 		line, err := m.line()
@@ -120,7 +121,8 @@ func (m *mboxReader) body(msg *mboxMessage) error {
 		if err != nil {
 			return err
 		}
-		// Text may begin a line with "From " as well; a real one has a date.
+		// Text may also have a line that starts with "From "; a real From line
+		// has a date.
 		if empty && isFrom(line) && !fromDate(string(line)).IsZero() {
 			m.from, m.at = line, at
 			msg.text = cutEmptyLine(msg.text)
@@ -137,7 +139,7 @@ func (m *mboxReader) body(msg *mboxMessage) error {
 	}
 }
 
-// cutEmptyLine takes off the empty line that parts messages in an mbox.
+// cutEmptyLine removes the empty line that separates messages in an mbox.
 func cutEmptyLine(text []byte) []byte {
 	short := bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
 	if bytes.HasSuffix(short, []byte("\n")) {
@@ -146,8 +148,8 @@ func cutEmptyLine(text []byte) []byte {
 	return text
 }
 
-// trust looks whether a body of n octets is followed by a From line or the
-// end of the file. Only what fits into the buffer can be looked at.
+// trust reports whether a body of n octets is followed by a From line or the
+// end of the file. It fails for bodies that do not fit into the buffer.
 func (m *mboxReader) trust(n int64) bool {
 	const tail = 8
 	if n < 0 || n > int64(m.r.Size()-tail) {
@@ -165,7 +167,7 @@ var fromPrefix = []byte("From ")
 
 func isFrom(line []byte) bool { return bytes.HasPrefix(line, fromPrefix) }
 
-// fromDate is the date of a From line, zero when there is none.
+// fromDate returns the date of a From line, or the zero time.
 func fromDate(line string) time.Time {
 	fields := strings.Fields(line)
 	for i := 2; i < len(fields); i++ {
@@ -179,7 +181,7 @@ func fromDate(line string) time.Time {
 	return time.Time{}
 }
 
-// field returns the first header field of that name.
+// field returns the value of the first header field of that name.
 func (msg *mboxMessage) field(name string) string {
 	for line := range bytes.Lines(msg.text) {
 		if len(bytes.TrimRight(line, "\r\n")) == 0 {
@@ -197,8 +199,8 @@ func (msg *mboxMessage) contentLength() (int64, bool) {
 	return n, err == nil
 }
 
-// readStatus takes flags and keywords from the fields that mail programs keep
-// them in, and the date from Date where the From line has none.
+// readStatus reads flags and keywords from the fields that mail programs store
+// them in, and the date from Date if the From line has none.
 func (msg *mboxMessage) readStatus() {
 	for _, c := range msg.field("Status") + msg.field("X-Status") {
 		switch c {
@@ -236,7 +238,7 @@ func writeMbox(w *bufio.Writer, f *Folder, s *Snapshot, m *Message) error {
 	for {
 		line, err := br.ReadSlice('\n')
 		if head && last == '\n' && isStatus(line) {
-			line = nil // ours are the present ones
+			line = nil // writeStatus writes the present ones
 		}
 		if len(line) > 0 {
 			whole := last == '\n'
@@ -270,7 +272,7 @@ func writeMbox(w *bufio.Writer, f *Folder, s *Snapshot, m *Message) error {
 	return w.WriteByte('\n')
 }
 
-// isStatus tells the fields that flags are kept in.
+// isStatus reports whether line is one of the fields that hold flags.
 func isStatus(line []byte) bool {
 	name, _, ok := bytes.Cut(line, []byte(":"))
 	switch strings.ToLower(string(name)) {

@@ -13,37 +13,37 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// quotaFile holds a box's limits and what it uses (Maildir++).
+// quotaFile holds the limits and the usage of a box (Maildir++).
 const quotaFile = "maildirsize"
 
-// The rules of maildirsize.
+// The limits that Maildir++ sets for maildirsize.
 const (
 	quotaFileMax = 5120
 	quotaOld     = 15 * time.Minute
 )
 
-// Quota is what a box uses and may use; a limit of 0 is none.
+// Quota is the usage of a box and its limits; a limit of 0 means none.
 type Quota struct {
 	Size, Messages           int64
 	SizeLimit, MessagesLimit int64
 }
 
-// full tells whether so much more would be too much.
+// full reports whether the given growth would exceed a limit.
 func (q Quota) full(size, messages int64) bool {
 	return q.SizeLimit > 0 && q.Size+size > q.SizeLimit || q.MessagesLimit > 0 && q.Messages+messages > q.MessagesLimit
 }
 
-// quota keeps a box's maildirsize.
+// quota manages the maildirsize of a box.
 type quota struct {
 	dir *maildir.Dir // of the box
 	log zerolog.Logger
-	// set returns the limits that are configured, 0 for none.
+	// set returns the configured limits, 0 for none.
 	set func() (size, messages int64)
 
 	mu sync.Mutex
 }
 
-// get returns what the box uses.
+// get returns usage and limits.
 func (k *quota) get() (Quota, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -54,8 +54,8 @@ func (k *quota) get() (Quota, error) {
 	return k.recount(q)
 }
 
-// limits returns the box's limits. found are those in its maildirsize, which
-// count if none are configured.
+// limits returns the limits of the box. Those found in maildirsize apply if
+// none are configured.
 func (k *quota) limits(found Quota) (size, messages int64) {
 	if size, messages = k.set(); size == 0 && messages == 0 {
 		return found.SizeLimit, found.MessagesLimit
@@ -63,7 +63,7 @@ func (k *quota) limits(found Quota) (size, messages int64) {
 	return size, messages
 }
 
-// fits tells whether the box has room; ErrQuota when it hasn't.
+// fits returns ErrQuota if the box lacks room for the given growth.
 func (k *quota) fits(size, messages int64) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -85,8 +85,8 @@ func (k *quota) fits(size, messages int64) error {
 	return nil
 }
 
-// used adds to what the box uses. It only keeps a file that is there: without
-// a limit nobody needs one.
+// used adds to the usage. It only updates an existing file: without a limit
+// none is needed.
 func (k *quota) used(size, messages int64) {
 	if size == 0 && messages == 0 {
 		return
@@ -106,8 +106,9 @@ func (k *quota) used(size, messages int64) {
 	}
 }
 
-// read reads maildirsize. known is false when the sums must be made
-// anew: no file, other limits, too long, or over quota for a while.
+// read reads maildirsize. known is false if the usage has to be counted again:
+// there is no file, the limits changed, the file is too long, or the box has
+// been over quota for a while.
 func (k *quota) read() (q Quota, known bool, err error) {
 	text, err := k.dir.ReadFile(quotaFile, 64<<10)
 	if err != nil && !isNot(err) {
@@ -130,7 +131,7 @@ func (k *quota) read() (q Quota, known bool, err error) {
 	return q, true, nil
 }
 
-// parseQuota reads the text of a maildirsize file: limits, then differences.
+// parseQuota parses a maildirsize file: a line of limits, then differences.
 func parseQuota(text string) (q Quota, lines int, ok bool) {
 	head, rest, ok := strings.Cut(text, "\n")
 	if !ok {
@@ -167,7 +168,7 @@ func parseQuota(text string) (q Quota, lines int, ok bool) {
 	return q, lines, lines > 0 && q.Size >= 0 && q.Messages >= 0
 }
 
-// recount adds up the whole box and writes maildirsize when there is a limit.
+// recount counts the whole box and writes maildirsize if there is a limit.
 func (k *quota) recount(q Quota) (Quota, error) {
 	q, err := k.sum(q)
 	if err != nil || q.SizeLimit == 0 && q.MessagesLimit == 0 {
@@ -183,7 +184,7 @@ func (k *quota) recount(q Quota) (Quota, error) {
 	return q, k.dir.Replace(quotaFile, fmt.Appendf(nil, "%s\n%d %d\n", strings.Join(head, ","), q.Size, q.Messages))
 }
 
-// sum adds up the whole box.
+// sum counts the whole box.
 func (k *quota) sum(q Quota) (Quota, error) {
 	q.Size, q.Messages = 0, 0
 	dirs, err := k.dir.Dirs()
@@ -210,7 +211,8 @@ func (k *quota) sum(q Quota) (Quota, error) {
 	return q, nil
 }
 
-// addUp adds up the messages of one folder, by their names where they say.
+// addUp counts the messages of one folder. Sizes come from the file names if
+// these have them.
 func addUp(folder *maildir.Dir) (size, count int64) {
 	for _, sub := range []string{"new", "cur"} {
 		dir, err := folder.Sub(sub)
@@ -235,8 +237,8 @@ func addUp(folder *maildir.Dir) (size, count int64) {
 	return size, count
 }
 
-// compare returns what maildirsize says, and what there is. Both are equal if
-// the file has no sums that hold.
+// compare returns the usage recorded in maildirsize and the actual one. They
+// are equal if the file has no valid record.
 func (k *quota) compare() (noted, counted Quota, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -248,7 +250,7 @@ func (k *quota) compare() (noted, counted Quota, err error) {
 	return noted, counted, err
 }
 
-// mend counts again.
+// mend counts the usage again.
 func (k *quota) mend() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()

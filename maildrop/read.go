@@ -10,12 +10,12 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// File is the open file of a message as it is stored, mostly with LF line
-// ends. Its sizes are those of the open file, whatever its name or the index
-// say, so that a literal that announces Wire can be sent in full.
+// File is the open file of a message as stored, mostly with LF line ends. Its
+// sizes were confirmed on the open file, so a literal that announces Wire can
+// be sent in full even if the file's name or the index is wrong.
 type File struct {
-	// Size is the number of octets in the file, Wire the number once every
-	// line ends in CRLF.
+	// Size is the number of octets in the file, Wire the number with CRLF at
+	// every line end.
 	Size, Wire int64
 
 	file   *os.File
@@ -25,18 +25,18 @@ type File struct {
 	doubt  bool
 }
 
-// confirmBlock is the size of the files that are read in one go to confirm
+// confirmBlock is the size limit of files that are read at once to confirm
 // their CRLF size.
 const confirmBlock = 64 << 10
 
 var confirmBlocks = sync.Pool{New: func() any { return new([confirmBlock]byte) }}
 
-// Open opens the file of a message. If the message was expunged, it returns
-// ErrNoMessage.
+// Open opens the file of a message. It returns ErrNoMessage if the message was
+// expunged.
 func (f *Folder) Open(m *Message) (File, error) {
 	file, st, err := f.in(fileOf(m)).OpenStat(m.File)
 	if isNot(err) {
-		// Renamed meanwhile, by us or by others.
+		// The file was renamed.
 		if file, st, err = f.reopen(m, f.snap.Load()); isNot(err) {
 			return File{}, ErrNoMessage
 		}
@@ -52,8 +52,8 @@ func (f *Folder) Open(m *Message) (File, error) {
 	return of, nil
 }
 
-// confirm sets the sizes. Sizes that were counted earlier hold as long as size
-// and time of the file are unchanged; others are counted now.
+// confirm sets the sizes. Counted sizes remain valid while size and time of the
+// file are unchanged; otherwise they are counted now.
 func (of *File) confirm(st maildir.Stat) error {
 	m := of.msg
 	if m.Exact && st.Size == m.Size && st.MTime.Unix() == m.Date {
@@ -70,7 +70,7 @@ func (of *File) confirm(st maildir.Stat) error {
 		if err != nil {
 			return err
 		}
-		of.dropBlock() // it grew since
+		of.dropBlock() // it has grown
 	}
 	var err error
 	of.Size, of.Wire, err = maildir.WireSize(io.NewSectionReader(of.file, 0, 1<<62))
@@ -99,12 +99,12 @@ func (of *File) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// Doubt marks the file as changed while it was being read: less than the
-// announced octets came out of it. Close then has the message measured again.
+// Doubt records that the file changed during reading and yielded fewer octets
+// than announced. Close then measures the message again.
 func (of *File) Doubt() { of.doubt = true }
 
-// Close closes the file. If the folder remembered other sizes, it corrects
-// them, so that the next snapshot has the right ones.
+// Close closes the file. If the folder had recorded other sizes, Close corrects
+// them for the next snapshot.
 func (of *File) Close() error {
 	f, m := of.folder, of.msg
 	switch {
@@ -114,7 +114,7 @@ func (of *File) Close() error {
 		f.remeasure(m.UID)
 		f.mu.Unlock()
 	case !m.Exact && of.block == nil && f.mu.TryLock():
-		// Counting a large file once is enough.
+		// A large file should be counted only once.
 		f.dated()
 		if i, ok := f.known.Find(m.UID); ok && f.known.Messages[i].Base() == m.Base() {
 			f.counted(i, of.Size, of.Wire)
@@ -125,8 +125,8 @@ func (of *File) Close() error {
 	return of.file.Close()
 }
 
-// Head reads the beginning of a message as it is stored into b, and returns how
-// much of b it filled. For a message that was expunged it is ErrNoMessage.
+// Head reads the beginning of a message as stored into b and returns the number
+// of octets read. It returns ErrNoMessage if the message was expunged.
 func (f *Folder) Head(m *Message, b []byte) (int, error) {
 	n, err := f.in(fileOf(m)).ReadHead(m.File, b)
 	if !isNot(err) {
@@ -143,9 +143,8 @@ func (f *Folder) Head(m *Message, b []byte) (int, error) {
 	return n, err
 }
 
-// Reader reads one message with CRLF line ends. It returns exactly Size
-// octets, so that an announced length is kept even if another program changes
-// the file in the meantime. Close it.
+// Reader reads a message with CRLF line ends. It returns exactly Size octets,
+// even if another program changes the file in the meantime. Close it after use.
 type Reader struct {
 	crlf *maildir.CRLFReader
 	file File
@@ -165,7 +164,7 @@ func (f *Folder) Read(m *Message) (*Reader, error) {
 	return r, nil
 }
 
-// Size returns how many octets the reader returns in all.
+// Size returns the total number of octets that the reader returns.
 func (r *Reader) Size() int64 { return r.file.Wire }
 
 // Read implements io.Reader.
@@ -176,7 +175,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 	p = p[:min(int64(len(p)), r.left)]
 	n, err := r.crlf.Read(p)
 	if err == io.EOF {
-		// The file lost its end since it was opened.
+		// The file was truncated after it was opened.
 		r.file.Doubt()
 		for i := range p[n:] {
 			p[n+i] = ' '
@@ -198,12 +197,12 @@ func (r *Reader) WriteTo(w io.Writer) (int64, error) {
 	if err != nil || r.left == 0 {
 		return n, err
 	}
-	// Read fills up what is missing.
+	// Read pads the rest.
 	more, err := io.Copy(w, struct{ io.Reader }{r})
 	return n + more, err
 }
 
-// limited writes the first left octets and then fails with errLimit.
+// limited writes the first left octets and then returns errLimit.
 type limited struct {
 	w    io.Writer
 	left int64
@@ -228,7 +227,7 @@ func (r *Reader) Close() error {
 	return r.file.Close()
 }
 
-// dated sees to it that the dates of all messages are known. f.mu is held.
+// dated completes the look-up of message dates. f.mu is held.
 func (f *Folder) dated() {
 	d := f.dating
 	if d == nil {
@@ -241,7 +240,7 @@ func (f *Folder) dated() {
 	}
 }
 
-// remeasure counts a message's octets again. f.mu is held.
+// remeasure counts the octets of a message again. f.mu is held.
 func (f *Folder) remeasure(uid uint32) {
 	i, ok := f.known.Find(uid)
 	if !ok {
@@ -254,13 +253,13 @@ func (f *Folder) remeasure(uid uint32) {
 	}
 	if size != was.Size || wire != was.Wire {
 		f.box.store.log.Warn().Str("folder", f.dir.Path()).Str("file", was.File).Int64("was", was.Size).Int64("size", size).
-			Msg("message has another size than its name or the index says")
+			Msg("message size differs from its file name or the index")
 		f.index.items.drop([]uint32{uid})
 	}
 	f.counted(i, size, wire)
 }
 
-// counted remembers the sizes of the i-th message as counted ones.
+// counted records counted sizes for the i-th message.
 func (f *Folder) counted(i int, size, wire int64) {
 	next := *f.known.Messages[i]
 	next.Size, next.Wire, next.Exact = size, wire, true
@@ -269,12 +268,12 @@ func (f *Folder) counted(i int, size, wire int64) {
 	}
 }
 
-// Cached returns the bytes that a server kept for m with Keep, or nil. What
-// they mean is up to the server: pre-rendered ENVELOPE and BODYSTRUCTURE,
-// offsets, sort and thread keys. They must not be changed. They may be lost at
-// any time, and begin with the version of the server's format for that reason.
+// Cached returns the bytes stored for m with Keep, or nil. Their meaning is up
+// to the server: pre-rendered ENVELOPE and BODYSTRUCTURE, offsets, sort and
+// thread keys. They must not be modified. They may be lost at any time, and
+// should start with a version number of the server's format.
 func (f *Folder) Cached(m *Message) []byte { return f.index.items.get(m.UID) }
 
-// Keep keeps bytes for m, in memory and on disk, until m is expunged. They
-// must not be changed afterwards.
+// Keep stores bytes for m, in memory and on disk, until m is expunged. They
+// must not be modified afterwards.
 func (f *Folder) Keep(m *Message, item []byte) { f.index.items.put(m.UID, item) }

@@ -8,8 +8,8 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// Rename gives a folder and all below it another name. Renaming INBOX moves
-// its messages to a new folder and leaves it empty (RFC 9051, 6.3.6).
+// Rename renames a folder and all its subfolders. Renaming INBOX moves its
+// messages to a new folder and leaves it empty (RFC 9051, 6.3.6).
 func (b *Box) Rename(from, to string) error {
 	from, to = maildir.CanonicalFolder(from), maildir.CanonicalFolder(to)
 	if from == maildir.Inbox {
@@ -44,8 +44,8 @@ func (b *Box) Rename(from, to string) error {
 	}))
 }
 
-// moves lists which folders a rename moves, checked beforehand so that it is
-// not left half done.
+// moves lists the folders that a rename moves. All checks come first, so that
+// no rename is left half done.
 func (b *Box) moves(from, to string) ([][2]string, error) {
 	if _, err := maildir.FolderDir(from); err != nil {
 		return nil, ErrNoFolder
@@ -57,7 +57,7 @@ func (b *Box) moves(from, to string) ([][2]string, error) {
 		return nil, ErrExists
 	}
 	if strings.HasPrefix(to, from+"/") {
-		return nil, fmt.Errorf("a folder can't move below itself: %w", ErrFolderName)
+		return nil, fmt.Errorf("cannot move a folder below itself: %w", ErrFolderName)
 	}
 	folders, err := b.list()
 	if err != nil {

@@ -12,26 +12,26 @@ import (
 	"hoplite/maildrop/reconcile"
 )
 
-// round is one look at a folder's disk: it reads what changed, has package
-// reconcile decide what follows, carries that out and publishes it. The
-// folder is locked.
+// round is one look at a folder's disk: it reads what changed, lets package
+// reconcile decide what follows, carries that out and publishes it. The folder
+// is locked.
 type round struct {
 	*Folder
-	list *lockedList // nil while the uidlist is not locked
+	list *lockedList // nil unless the uidlist is locked
 	now  stamp       // the stamps from before the reading
 	scan *scan
 }
 
-// read reads what changed since the folder was last read, or everything.
+// read reads everything, or only what changed since the last reading.
 func (r *round) read(all bool) (err error) {
 	r.scan = &scan{files: r.files, known: &r.known, since: r.since, log: r.box.store.log}
 	return r.scan.read(r.now, all)
 }
 
-// run reads what changed: without the lock if nothing has to be decided, else
-// with the uidlist locked.
+// run reads what changed, without the lock if nothing has to be decided,
+// otherwise with the uidlist locked.
 func (r *round) run(all bool) error {
-	// A folder that nobody served yet has nothing but unknown files.
+	// In a folder that no server has used yet, all files are unknown.
 	if !r.known.Known && r.now.List == (index.FileStamp{}) {
 		return r.runLocked(true)
 	}
@@ -45,9 +45,8 @@ func (r *round) run(all bool) error {
 	return r.carryOut(next, changes, plan)
 }
 
-// runLocked locks the uidlist, reads what changed, and decides. If the disk
-// has been at rest since it was read without the lock, it need not be read
-// again.
+// runLocked locks the uidlist, reads what changed, and decides. If the disk has
+// not changed since it was read without the lock, it is not read again.
 func (r *round) runLocked(all bool) (err error) {
 	if r.list, err = r.lockList(lockWait); err != nil {
 		return err
@@ -79,7 +78,7 @@ func (r *round) refresh(all bool) (err error) {
 	return r.decide()
 }
 
-// decide makes the reading the folder's state. The uidlist is locked.
+// decide applies the reading with the uidlist locked.
 func (r *round) decide() error {
 	reading := r.scan.r
 	reading.Locked = true
@@ -91,7 +90,7 @@ func (r *round) decide() error {
 	return r.carryOut(reconcile.Reconcile(&r.known, reading))
 }
 
-// identify fills in what a uidlist lacks.
+// identify sets what the uidlist lacks.
 func (r *round) identify(reading *reconcile.Reading) (err error) {
 	list := reading.List
 	if list.Validity == 0 {
@@ -114,8 +113,8 @@ func newGUID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// carryOut does what the plan says and publishes the new state. Without the
-// uidlist's lock the plan writes nothing.
+// carryOut performs the plan and publishes the new state. Without the uidlist's
+// lock the plan writes nothing.
 func (r *round) carryOut(next reconcile.State, c reconcile.Changes, plan reconcile.Plan) error {
 	f, reading := r.Folder, r.scan.r
 	if plan.Err != nil {
@@ -123,7 +122,7 @@ func (r *round) carryOut(next reconcile.State, c reconcile.Changes, plan reconci
 	}
 	vanished, err := r.settleNew(&next, plan)
 	if noRoom(err) && !reading.KeepNew && (f.known.Known || !reading.Damaged) {
-		// Readers must get at the old mail to make room for the new.
+		// Readers need access to the old mail to make room for the new.
 		f.box.store.log.Warn().Err(err).Str("folder", f.dir.Path()).Msg("disk full: new mail is not shown")
 		reading.KeepNew = true
 		return r.decide()
@@ -133,14 +132,14 @@ func (r *round) carryOut(next reconcile.State, c reconcile.Changes, plan reconci
 	}
 	next.Drop(&c, vanished)
 	if r.moveToCur(plan.Assigned) {
-		// What others did to the directories since the reading is seen when they
-		// have settled.
+		// Changes by other programs since the reading are noticed when the
+		// directories have settled.
 		if _, err := f.lookDirs(&r.now); err != nil {
 			return err
 		}
 	}
 	if next.GUID != f.known.GUID || next.Validity != f.known.Validity {
-		f.index.close() // another folder's files took the place of this one's
+		f.index.close() // the files of another folder replaced this one's
 	}
 	f.known = next
 	c.Flagged = append(c.Flagged, r.retry(plan.Pending)...)
@@ -161,9 +160,9 @@ func (r *round) carryOut(next reconcile.State, c reconcile.Changes, plan reconci
 	return nil
 }
 
-// settleNew measures new messages while their lines are on the way to the
-// uidlist. It returns those whose files are gone; a line without a file leaves
-// a UID that no message has.
+// settleNew measures new messages while the uidlist is being written. It
+// returns the messages whose files are gone. A line without a file merely
+// leaves a UID unused.
 func (r *round) settleNew(next *reconcile.State, plan reconcile.Plan) (vanished []*Message, err error) {
 	if r.list == nil || len(plan.Append) == 0 && !plan.Rewrite {
 		return r.measureAll(plan.Measure)
@@ -182,10 +181,10 @@ func (r *round) settleNew(next *reconcile.State, plan reconcile.Plan) (vanished 
 	return vanished, errors.Join(<-measured, err)
 }
 
-// measureAll fills in sizes and dates of new messages. When a large folder is
-// opened for the first time, names that have the sizes are believed for now,
-// and the files are looked at after the reader has its answer. A lock is kept
-// fresh in the meantime.
+// measureAll sets the sizes and dates of new messages. When a large folder is
+// opened for the first time, sizes are taken from the file names, and the files
+// are examined after the reader got its answer. A held lock is refreshed in the
+// meantime.
 func (r *round) measureAll(msgs []*Message) (vanished []*Message, err error) {
 	const many = 100
 	f := r.Folder
@@ -221,8 +220,8 @@ func (r *round) measureAll(msgs []*Message) (vanished []*Message, err error) {
 	return vanished, err
 }
 
-// moveToCur moves messages from new to cur, and reports whether any were. One
-// that cannot be moved now stays in new, where it can be read as well.
+// moveToCur moves messages from new to cur and reports whether it moved any. A
+// message that cannot be moved now remains readable in new.
 func (r *round) moveToCur(msgs []*Message) (moved bool) {
 	for _, m := range msgs {
 		if !m.New {
@@ -233,7 +232,7 @@ func (r *round) moveToCur(msgs []*Message) (moved bool) {
 			name += ":2,"
 		}
 		if err := r.new.Rename(m.File, r.cur, name); err != nil {
-			r.box.store.log.Debug().Err(err).Msg("new mail stays in new")
+			r.box.store.log.Debug().Err(err).Msg("cannot move new mail to cur")
 			continue
 		}
 		m.File, m.New, moved = name, false, true
@@ -241,8 +240,8 @@ func (r *round) moveToCur(msgs []*Message) (moved bool) {
 	return moved
 }
 
-// retry writes flags that could not be written before, and returns the
-// messages that it wrote. Their slice is not shown to readers yet.
+// retry writes flags that could not be written before, and returns the messages
+// that it renamed. The slice of messages is not published yet.
 func (r *round) retry(pending []*Message) (done []*Message) {
 	for _, m := range pending {
 		i, ok := r.known.Find(m.UID)

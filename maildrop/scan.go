@@ -9,19 +9,19 @@ import (
 	"hoplite/maildrop/reconcile"
 )
 
-// scan reads a folder into a Reading, as far as it changed since the stamps
-// were taken that known belongs to.
+// scan reads a folder into a Reading. It skips what has not changed since known
+// was read.
 type scan struct {
 	*files
 	known *reconcile.State
 	since stamp
 	log   zerolog.Logger
 	r     *reconcile.Reading
-	rest  bool // no directory had changed lately when the reading began
+	rest  bool // no directory had changed recently when the reading started
 }
 
-// read reads uidlist, keywords and directories as far as they changed, or
-// everything. now are the stamps from before.
+// read reads uidlist, keywords and directories: everything, or what changed.
+// now are stamps taken before.
 func (s *scan) read(now stamp, all bool) error {
 	s.r, s.rest = reconcile.NewReading(0), !young(now)
 	all = all || !s.known.Known
@@ -37,7 +37,7 @@ func (s *scan) read(now stamp, all bool) error {
 			return err
 		}
 		s.r.Letters = &letters
-		all = true // letters may mean other keywords now
+		all = true // the letters may stand for other keywords
 	}
 	s.r.CurRead = all || !now.Cur.Equal(s.since.Cur)
 	if err := s.names(s.new); err != nil {
@@ -54,7 +54,7 @@ func (s *scan) read(now stamp, all bool) error {
 	return nil
 }
 
-// list reads the uidlist, or Courier's if there is no other.
+// list reads the uidlist, or Courier's if that is missing.
 func (s *scan) list() error {
 	text, err := s.dir.ReadFile(maildir.UIDListFile, maildir.MaxUIDList)
 	courier := false
@@ -110,8 +110,8 @@ func (s *scan) names(dir *maildir.Dir) error {
 	return nil
 }
 
-// untwin handles two files with one base name: a rename that was seen halfway,
-// two links to one file, or two messages.
+// untwin handles two files with one base name: a rename in progress, two links
+// to one file, or two messages.
 func (s *scan) untwin(a, b reconcile.File) error {
 	as, err := s.statOrNil(a)
 	if err != nil {
@@ -146,7 +146,7 @@ func (s *scan) untwin(a, b reconcile.File) error {
 	return nil
 }
 
-// statOrNil returns the state of a file, nil if it is gone.
+// statOrNil returns the state of a file, or nil if it is gone.
 func (s *scan) statOrNil(f reconcile.File) (*maildir.Stat, error) {
 	st, err := s.in(f).Stat(f.Name)
 	if isNot(err) {
@@ -155,11 +155,11 @@ func (s *scan) statOrNil(f reconcile.File) (*maildir.Stat, error) {
 	return &st, err
 }
 
-// lookAgain looks a few more times for the files of messages that the reading
-// lacks. Programs that rename files without the lock make a reading of a
-// directory miss some, and a message that was expunged by mistake would come
-// back with another UID. now are the stamps from before the reading: if the
-// directories were at rest all the time, nothing was missed.
+// lookAgain searches a few more times for files that the reading lacks. Reading
+// a directory can miss files that another program renames without the lock, and
+// a message expunged by mistake would come back with another UID. now are
+// stamps taken before the reading: if the directories have not changed, nothing
+// was missed.
 func (s *scan) lookAgain(now stamp) error {
 	for range 3 {
 		absent := s.r.Absent(s.known)

@@ -7,14 +7,14 @@ import (
 	"hoplite/mail"
 )
 
-// settings are what a reload of the configuration may change.
+// settings are the part of the configuration that a reload may change.
 type settings struct {
 	Config
 	account func(mail.Address) (Account, bool) // see Env
 }
 
-// Location is where the boxes of a maildrop lie, data being the data folder.
-// Two blocks with one location are the same store.
+// Location returns the path below which the boxes of a maildrop lie. data is
+// the data folder. Two blocks with the same location are the same store.
 func Location(cfg Config, data string) string {
 	cfg.defaults()
 	if filepath.IsAbs(cfg.Path) {
@@ -23,8 +23,8 @@ func Location(cfg Config, data string) string {
 	return filepath.Join(data, cfg.Path)
 }
 
-// Configure gives the store other settings, except for its path. Sessions that
-// are open go on, account takes the place of Env.Account.
+// Configure changes the settings of the store, except for its path. Open
+// sessions continue. account replaces Env.Account.
 func (s *Store) Configure(cfg Config, account func(mail.Address) (Account, bool)) error {
 	cfg.defaults()
 	if err := cfg.Check(); err != nil {
@@ -34,7 +34,7 @@ func (s *Store) Configure(cfg Config, account func(mail.Address) (Account, bool)
 	return nil
 }
 
-// limits returns the limits that are configured for an account, 0 for none.
+// limits returns the limits configured for an account, 0 for none.
 func (s *Store) limits(a mail.Address) (size, messages int64) {
 	set := s.set.Load()
 	size, messages = int64(set.Quota), set.QuotaMessages
@@ -46,14 +46,15 @@ func (s *Store) limits(a mail.Address) (size, messages int64) {
 	return size, messages
 }
 
-// Separator is what stands between the levels of a folder name on IMAP, and
-// Prefix what stands before all names but INBOX, as in "INBOX.".
+// Separator returns the string between the levels of a folder name on IMAP.
 func (s *Store) Separator() string { return s.set.Load().Separator }
 
-// Prefix is described at Separator.
+// Prefix returns the string before the names of all folders but INBOX, such as
+// "INBOX.".
 func (s *Store) Prefix() string { return s.set.Load().Prefix }
 
-// Retire closes the store once no box of it is in use, or after a while.
+// Retire closes the store once none of its boxes is in use, or after
+// retireWait.
 func (s *Store) Retire() error {
 	for end := time.Now().Add(retireWait); s.inUse() && time.Now().Before(end); {
 		time.Sleep(20 * time.Millisecond)

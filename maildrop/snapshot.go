@@ -23,27 +23,28 @@ const (
 	Draft    = maildir.Draft
 )
 
-// MaxKeywords is how many different keywords a folder can have.
+// MaxKeywords is the maximum number of different keywords in a folder.
 const MaxKeywords = reconcile.MaxKeywords
 
-// Snapshot is a folder at one moment. It never changes, so it can be read
-// without a lock for as long as one likes.
+// Snapshot is the state of a folder at one moment. It never changes, so it can
+// be read without a lock at any time.
 type Snapshot struct {
-	Validity uint32 // UIDVALIDITY; when it changes, nothing else of an older snapshot holds
+	Validity uint32 // UIDVALIDITY; if it differs, older snapshots are void
 	Next     uint32 // UIDNEXT
 	// ModSeq is HIGHESTMODSEQ (RFC 7162).
 	ModSeq uint64
-	// GUID names the folder for ever, over renames (MAILBOXID, RFC 8474).
+	// GUID identifies the folder permanently, also after a rename (MAILBOXID,
+	// RFC 8474).
 	GUID     string
 	Messages []*Message // ascending by UID
-	// Keywords are the folder's keywords, by bit of Message.Keywords; "" where
-	// a bit has no name.
+	// Keywords are the folder's keywords, by bit of Message.Keywords; "" for
+	// unused bits.
 	Keywords []string
 	// Gone is set when the folder was deleted.
 	Gone bool
 }
 
-// snapshotOf returns what is known as a Snapshot.
+// snapshotOf returns a Snapshot of a state.
 func snapshotOf(k *reconcile.State) *Snapshot {
 	return &Snapshot{
 		Validity: k.Validity, Next: k.Next, ModSeq: k.ModSeq, GUID: k.GUID,
@@ -60,7 +61,7 @@ func (s *Snapshot) Find(uid uint32) (int, bool) {
 
 // From returns the index of the first message whose UID is at least uid.
 func (s *Snapshot) From(uid uint32) int {
-	// Most folders have few gaps: the place is near uid - first.
+	// Most folders have few gaps.
 	return sort.Search(len(s.Messages), func(i int) bool { return s.Messages[i].UID >= uid })
 }
 
@@ -78,17 +79,17 @@ func (s *Snapshot) KeywordNames(m *Message) []string {
 	return names
 }
 
-// Counts are the figures that STATUS and STAT ask for.
+// Counts are the counters for STATUS and STAT.
 type Counts struct {
 	Messages, Unseen, Deleted int
-	// Size is the sum of all CRLF sizes, in octets; DeletedSize that of the
+	// Size is the sum of all CRLF sizes in octets, DeletedSize that of the
 	// messages with the \Deleted flag.
 	Size, DeletedSize int64
 	// FirstUnseen is the index of the first message without \Seen, or -1.
 	FirstUnseen int
 }
 
-// Counts adds up the messages.
+// Counts counts the messages.
 func (s *Snapshot) Counts() Counts {
 	c := Counts{Messages: len(s.Messages), FirstUnseen: -1}
 	for i, m := range s.Messages {
@@ -106,19 +107,19 @@ func (s *Snapshot) Counts() Counts {
 	return c
 }
 
-// Changes are what happened between two snapshots of a folder.
+// Changes are the differences between two snapshots of a folder.
 type Changes struct {
 	Expunged []uint32   // UIDs, ascending
 	Flagged  []*Message // flags or keywords changed
 	Added    []*Message
 }
 
-// Since tells what happened between old and s. Both must be of one folder and
-// one Validity.
+// Since returns the changes from old to s. Both must be of the same folder and
+// Validity.
 func (s *Snapshot) Since(old *Snapshot) Changes {
 	var c Changes
 	a, b := old.Messages, s.Messages
-	// Snapshots share their messages, and mostly the array of them as well.
+	// Snapshots share messages and often the array as well.
 	if len(a) > 0 && len(b) >= len(a) && &a[0] == &b[0] {
 		c.Added = b[len(a):]
 		return c
@@ -136,8 +137,8 @@ func (s *Snapshot) Since(old *Snapshot) Changes {
 			c.Expunged = append(c.Expunged, a[0].UID)
 			a = a[1:]
 		default:
-			// A UID below old.Next that old did not have: only seen after
-			// damage to the uidlist. It is new to whoever had old.
+			// A UID below old.Next that old lacks occurs only after damage to
+			// the uidlist. To readers of old, the message is new.
 			c.Added = append(c.Added, b[0])
 			b = b[1:]
 		}

@@ -1,11 +1,15 @@
-// Package maildrop keeps mailboxes as Maildir++ trees that Dovecot and Courier
-// understand: boxes of accounts, folders in them, messages in those. Doors for
-// readers open folders and hold snapshots of them; a hop delivers into them.
+// Package maildrop stores mailboxes as Maildir++ trees that Dovecot and Courier
+// understand: boxes of accounts, folders in boxes, messages in folders. Servers
+// for mail readers open folders and work on snapshots of them; a hop delivers
+// into them.
 //
-// A Maildir is the truth. What other programs do to it, now or while we were
-// away, is seen and taken over; what we write, they can read. Speaking POP3 or
-// IMAP is the doors' work, rendering items for IMAP too; finding out who may
-// read a box is package users'.
+// The Maildir is authoritative. Changes by other programs, at any time, are
+// detected and adopted, and everything written here can be read by them. The
+// protocols POP3 and IMAP, including the rendering of IMAP items, are left to
+// the servers, and so is the decision who may open a box.
+//
+// Start reading at Store, Box and Folder. A look at the disk is a round in
+// round.go, which leaves all decisions to package reconcile.
 package maildrop
 
 import (
@@ -25,7 +29,7 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// The errors that doors tell apart.
+// The errors that callers distinguish.
 var (
 	ErrNoBox       = errors.New("no such mailbox")
 	ErrNoFolder    = errors.New("no such folder")
@@ -33,19 +37,19 @@ var (
 	ErrExists      = errors.New("folder exists")
 	ErrGone        = errors.New("folder was deleted")
 	ErrQuota       = errors.New("mailbox is full")
-	ErrNoMessage   = errors.New("message is gone")
+	ErrNoMessage   = errors.New("message no longer exists")
 	ErrKeywords    = errors.New("too many different keywords in this folder")
-	ErrKeywordName = errors.New("not a keyword")
+	ErrKeywordName = errors.New("invalid keyword")
 	ErrInbox       = errors.New("INBOX cannot be deleted")
 	ErrBusy        = maildir.ErrLocked
 )
 
-// Store is all the boxes of one maildrop block.
+// Store holds all boxes of one maildrop block.
 type Store struct {
 	set   atomic.Pointer[settings]
 	env   Env
 	root  *os.Root
-	index *os.Root // nil: without
+	index *os.Root // nil if no index is kept
 	path  string   // the part of the template below root
 	log   zerolog.Logger
 	watch *watcher
@@ -56,35 +60,40 @@ type Store struct {
 	stop func() // ends run and waits for it
 }
 
-// Env is what a store needs of the house.
+// Env is the environment of a store.
 type Env struct {
-	// Data is the data folder; a relative path and the index lie in it.
+	// Data is the data folder. It holds the index, and relative paths start
+	// there.
 	Data string
 	Log  zerolog.Logger
-	// NoIndex keeps everything in memory, for programs beside the server.
+	// NoIndex keeps the index in memory only, for programs that run beside the
+	// server.
 	NoIndex bool
-	// Account answers whether an address is an account of ours, for the hop.
-	// When nil, an address is known when its box exists.
+	// Account looks up an account for the hop. If it is nil, an address is
+	// known if its box exists.
 	Account func(mail.Address) (Account, bool)
 }
 
-// Account is what a store wants to know of an account.
+// Account holds the settings of an account that a store needs.
 type Account struct {
-	// Quota is the account's own limit in octets; 0 means the store's.
+	// Quota is the account's own limit in octets. If it is 0, that of the store
+	// applies.
 	Quota int64
 }
 
-// idleTime is how long boxes and folders that nobody uses stay open.
+// idleTime is how long unused boxes and folders stay open.
 const idleTime = 30 * time.Second
 
-// Open opens a store, makes its directory, and looks after it until Close.
+// Open opens a store, creates its directory if necessary, and maintains it
+// until Close.
 func Open(cfg Config, env Env) (*Store, error) {
 	path := Location(cfg, env.Data)
 	s := &Store{env: env, boxes: map[string]*Box{}, log: env.Log.With().Str("maildrop", cfg.Name).Logger()}
 	if err := s.Configure(cfg, env.Account); err != nil {
 		return nil, err
 	}
-	// Everything before the first {placeholder} is ours to make and to stay in.
+	// The directory before the first {placeholder} is created here, and nothing
+	// outside it is accessed.
 	top := path[:strings.IndexByte(path, '{')]
 	top = top[:strings.LastIndexByte(top, '/')+1]
 	if err := os.MkdirAll(top, 0o700); err != nil {
@@ -110,7 +119,7 @@ func Open(cfg Config, env Env) (*Store, error) {
 	return s, nil
 }
 
-// boxPath is where the box of an account lies below the root.
+// boxPath returns the path of an account's box below the root.
 func (s *Store) boxPath(a mail.Address) string {
 	local, domain, _ := strings.Cut(a.Key(), "@")
 	if i := strings.LastIndexByte(a.Key(), '@'); i >= 0 {
@@ -119,8 +128,9 @@ func (s *Store) boxPath(a mail.Address) string {
 	return strings.NewReplacer("{user}", pathPart(local), "{domain}", pathPart(domain)).Replace(s.path)
 }
 
-// pathPart makes one path component of a part of an address. What could lead
-// elsewhere, hide or surprise a shell is written %XX.
+// pathPart turns a part of an address into one path component. Characters that
+// could lead out of the directory, hide a file or mislead a shell are written
+// as %XX.
 func pathPart(s string) string {
 	var b strings.Builder
 	for i := range len(s) {
@@ -134,14 +144,14 @@ func pathPart(s string) string {
 	return b.String()
 }
 
-// Exists tells whether an account's box is there.
+// Exists reports whether an account's box exists.
 func (s *Store) Exists(a mail.Address) bool {
 	st, err := s.root.Lstat(s.boxPath(a))
 	return err == nil && st.IsDir()
 }
 
-// Box opens the box of an account and makes it if it isn't there. Whether
-// there is such an account is the caller's knowledge.
+// Box opens the box of an account and creates it if necessary. The caller makes
+// sure that the account exists.
 func (s *Store) Box(a mail.Address) (*Box, error) {
 	path := s.boxPath(a)
 	for {
@@ -159,7 +169,7 @@ func (s *Store) Box(a mail.Address) (*Box, error) {
 	}
 }
 
-// take hands out a box, with s.mu held; b is the one that is open, or nil.
+// take returns a box, with s.mu held. b is the open one, or nil.
 func (s *Store) take(a mail.Address, path string, b *Box) (*Box, error) {
 	if b != nil {
 		b.refs++
@@ -177,8 +187,8 @@ func (s *Store) take(a mail.Address, path string, b *Box) (*Box, error) {
 	return b, nil
 }
 
-// retire closes a box that nobody uses, with s.mu held. Who wants it meanwhile
-// waits for closing.
+// retire closes an unused box, with s.mu held. A caller that wants the box in
+// the meantime waits for closing.
 func (s *Store) retire(path string, b *Box) {
 	b.closing = make(chan struct{})
 	go func() {
@@ -190,7 +200,7 @@ func (s *Store) retire(path string, b *Box) {
 	}()
 }
 
-// release is the other end of Box.
+// release undoes Box.
 func (s *Store) release(b *Box) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -198,7 +208,7 @@ func (s *Store) release(b *Box) {
 	b.idle = time.Now()
 }
 
-// run watches for changes by others and gives back what is unused, until ctx
+// run watches for changes by other programs and closes unused boxes, until ctx
 // is done.
 func (s *Store) run(ctx context.Context) {
 	poll, tidy := time.NewTicker(pollEvery), time.NewTicker(idleTime/3)
@@ -216,7 +226,7 @@ func (s *Store) run(ctx context.Context) {
 	}
 }
 
-// tidy closes boxes and folders that nobody used since then.
+// tidy closes boxes and folders that have not been used since the given time.
 func (s *Store) tidy(since time.Time) {
 	s.mu.Lock()
 	boxes := make([]*Box, 0, len(s.boxes))
@@ -235,7 +245,7 @@ func (s *Store) tidy(since time.Time) {
 	}
 }
 
-// Close gives everything back. No box may be in use.
+// Close closes the store. No box may be in use.
 func (s *Store) Close() error {
 	s.stop()
 	s.mu.Lock()
@@ -257,8 +267,8 @@ func (s *Store) Close() error {
 	return s.root.Close()
 }
 
-// isExist tells whether an error says that a file is there already.
+// isExist reports whether an error says that a file already exists.
 func isExist(err error) bool { return errors.Is(err, fs.ErrExist) }
 
-// isNot tells whether an error says that a file is not there.
+// isNot reports whether an error says that a file does not exist.
 func isNot(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -10,21 +10,21 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// SpecialUses are the uses that a folder can be marked with (RFC 6154).
+// SpecialUses are the special uses that a folder can have (RFC 6154).
 var SpecialUses = []string{`\All`, `\Archive`, `\Drafts`, `\Flagged`, `\Junk`, `\Sent`, `\Trash`}
 
-// usualNames are folders that tell what they are for by their name.
+// usualNames are folder names that imply a special use.
 var usualNames = map[string]string{
 	"drafts": `\Drafts`, "sent": `\Sent`, "sent messages": `\Sent`, "sent items": `\Sent`,
 	"trash": `\Trash`, "deleted items": `\Trash`, "deleted messages": `\Trash`,
 	"junk": `\Junk`, "spam": `\Junk`, "archive": `\Archive`, "archives": `\Archive`,
 }
 
-// specialUseFile lists marked folders, a line each: use, TAB, folder name.
+// specialUseFile lists marked folders, one per line: use, TAB, folder name.
 const specialUseFile = "hoplite-special-use"
 
-// specialUses keeps the file that says which folders are marked for what.
-// Box.mu guards it.
+// specialUses manages the file that records which folders are marked for which
+// use. Box.mu guards it.
 type specialUses struct{ dir *maildir.Dir }
 
 // read returns the use of each marked folder, by name.
@@ -43,7 +43,7 @@ func (u specialUses) read() map[string]string {
 	return uses
 }
 
-// change changes the marks.
+// change updates the marks.
 func (u specialUses) change(do func(map[string]string)) error {
 	uses := u.read()
 	was := maps.Clone(uses)
@@ -58,10 +58,10 @@ func (u specialUses) change(do func(map[string]string)) error {
 	return u.dir.Replace(specialUseFile, text)
 }
 
-// subscriptions keeps the list of folders that the user subscribed to.
+// subscriptions manages the list of folders that the user subscribed to.
 type subscriptions struct {
 	dir *maildir.Dir // of the box
-	// separator returns what stands between levels in the old form of the file.
+	// separator returns the string between levels in the old form of the file.
 	separator func() string
 
 	mu sync.Mutex
@@ -86,7 +86,7 @@ func (l *subscriptions) read() (maildir.Subscriptions, error) {
 	return maildir.ParseSubscriptions(string(text), l.separator()), nil
 }
 
-// courier returns what a user of Courier subscribed to, or nothing.
+// courier returns the subscriptions of a former Courier user, if any.
 func (l *subscriptions) courier() maildir.Subscriptions {
 	s := maildir.Subscriptions{Separator: l.separator()}
 	text, err := l.dir.ReadFile(maildir.CourierSubscriptionsFile, 1<<20)
@@ -94,13 +94,13 @@ func (l *subscriptions) courier() maildir.Subscriptions {
 		return s
 	}
 	for _, name := range maildir.ParseSubscriptions(string(text), ".").Names {
-		// Courier has all folders below INBOX, we have them beside it.
+		// Courier has all folders below INBOX; here they are beside it.
 		s.Names = append(s.Names, strings.TrimPrefix(name, maildir.Inbox+"/"))
 	}
 	return s
 }
 
-// set puts a name on the list, or takes it off.
+// set adds a name to the list or removes it.
 func (l *subscriptions) set(name string, on bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -9,14 +9,14 @@ import (
 	"hoplite/maildrop/reconcile"
 )
 
-// sync takes over what changed on disk. f.mu is held.
+// sync adopts changes on disk. f.mu is held.
 func (f *Folder) sync() error {
 	if f.dated(); f.deleted.Load() {
 		return ErrGone
 	}
 	now, gone, err := f.look()
 	if err != nil {
-		return fmt.Errorf("look at folder %s: %w", f.dir.Path(), err)
+		return fmt.Errorf("examine folder %s: %w", f.dir.Path(), err)
 	}
 	if gone {
 		f.vanish()
@@ -35,7 +35,7 @@ func (f *Folder) sync() error {
 	case time.Since(now.Cur) > settleTime && time.Since(now.New) > settleTime:
 		all = true
 	case time.Since(now.New) > settleTime:
-		return nil // it is read again once the directories had time to settle
+		return nil // read again once the directories have settled
 	}
 	r := round{Folder: f, now: now}
 	if err := r.run(all); err != nil {
@@ -55,12 +55,12 @@ func (f *Folder) vanish() {
 	f.watchers.wake()
 }
 
-// raiseWait is how long a change waits to raise the bound in the uidlist. If
-// another program has the lock for longer, the next change tries again.
+// raiseWait is how long a change waits for the lock to raise the bound in the
+// uidlist. If another program holds it longer, the next change retries.
 const raiseWait = time.Second
 
 // raise keeps the bound in the uidlist's header above the modification
-// sequence. l is nil if the uidlist is not locked. A failure only matters if
+// sequence. l is nil if the uidlist is not locked. A failure matters only if
 // the index is lost later.
 func (f *Folder) raise(l *lockedList) {
 	if f.known.ModSeq < f.known.Ceiling {
@@ -84,8 +84,8 @@ func (f *Folder) raiseTo(l *lockedList, bound uint64) error {
 		if err != nil {
 			return err
 		}
-		// Lines that others appended are not read yet: the stamp must not cover
-		// them.
+		// The stamp must not cover lines by other programs that have not been
+		// read yet.
 		same = now.Equal(f.since.List)
 	}
 	err := l.raise(bound)
@@ -103,9 +103,9 @@ func (f *Folder) raiseTo(l *lockedList, bound uint64) error {
 	return err
 }
 
-// finish ends a change of our own: what the directories look like now is
-// known, so they need not be read again. l is nil if the uidlist is not
-// locked; then nothing was written to it.
+// finish completes a change made here: the stamps of the directories are taken
+// again, so that they need not be read. l is nil if the uidlist is not locked;
+// then nothing was written to it.
 func (f *Folder) finish(l *lockedList, c reconcile.Changes) error {
 	f.raise(l)
 	if l != nil {
@@ -121,14 +121,14 @@ func (f *Folder) finish(l *lockedList, c reconcile.Changes) error {
 	return nil
 }
 
-// publish shows the state to readers and writes it to the index.
+// publish makes the state visible to readers and writes it to the index.
 func (f *Folder) publish(c reconcile.Changes) {
 	f.snap.Store(snapshotOf(&f.known))
 	defer f.watchers.wake()
 	if f.index.write(&f.known, f.head(), c) {
 		return
 	}
-	// The index is written as a whole, after the reader has its answer.
+	// Rewrite the index after the reader got its answer.
 	time.AfterFunc(putOff, func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -138,10 +138,10 @@ func (f *Folder) publish(c reconcile.Changes) {
 	})
 }
 
-// putOff is how long work waits that no reader is waiting for.
+// putOff is how long rewriting the index is delayed in favour of readers.
 const putOff = 50 * time.Millisecond
 
-// head is what the index has to say besides messages.
+// head returns the part of the index besides messages.
 func (f *Folder) head() index.Head {
 	k := &f.known
 	return index.Head{
@@ -150,7 +150,7 @@ func (f *Folder) head() index.Head {
 	}
 }
 
-// load takes the folder's state from the index, if it has one.
+// load restores the folder's state from the index, if there is one.
 func (f *Folder) load() {
 	k := &f.known
 	k.Recent = max(k.Recent, 1)
@@ -174,19 +174,19 @@ func (f *Folder) load() {
 	f.index.current(k)
 	f.since, f.settle = h.Stamp, h.Settle
 	if s.Doubtful {
-		// Readers may know of changes that are not in the index.
+		// Readers may know of changes that the index lacks.
 		k.ModSeq = max(k.ModSeq, list.ModSeq)
 		k.GoneFloor, f.settle = k.ModSeq, true
 	}
 	f.snap.Store(snapshotOf(k))
 }
 
-// unload writes what is left to write and forgets the folder's state.
+// unload writes outstanding changes and drops the folder's state.
 func (f *Folder) unload() {
 	if f.dated(); f.known.Known && !f.deleted.Load() {
-		// A directory that had no time to settle would be read again.
+		// Otherwise a directory that has not settled would be read again.
 		if err := f.sync(); err != nil && !errors.Is(err, ErrGone) {
-			f.box.store.log.Debug().Err(err).Msg("last look at a folder")
+			f.box.store.log.Debug().Err(err).Msg("sync folder before closing")
 		}
 		f.index.write(&f.known, f.head(), reconcile.Changes{})
 		if f.index.behind {
@@ -197,7 +197,7 @@ func (f *Folder) unload() {
 	f.forget()
 }
 
-// forget drops everything that is known of the folder.
+// forget drops everything known of the folder.
 func (f *Folder) forget() {
 	f.known, f.since, f.settle, f.dating = reconcile.State{}, stamp{}, false, nil
 	f.index.off = false

@@ -13,19 +13,19 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// Transferred counts what an import or export did.
+// Transferred counts the results of an import or export.
 type Transferred struct {
 	Folders, Messages int
-	// Known are messages that an earlier run had brought over.
+	// Known is the number of messages that an earlier run had already copied.
 	Known int
 }
 
-// importBatch is how many messages an import stores at once.
+// importBatch is the number of messages that an import stores at once.
 const importBatch = 50
 
-// ImportMbox adds the messages of an mbox to a folder, which is made when it
-// isn't there. Running it again brings over only what is missing: the file
-// names say where a message came from. progress hears how far it read.
+// ImportMbox adds the messages of an mbox to a folder, which is created if
+// necessary. When repeated, it adds only missing messages: the file names
+// identify their origin. progress is called with the number of octets read.
 func ImportMbox(ctx context.Context, b *Box, folder string, r io.Reader, progress func(offset int64)) (done Transferred, err error) {
 	if err := b.Create(folder, ""); err != nil && !errors.Is(err, ErrExists) {
 		return done, err
@@ -87,13 +87,14 @@ func ImportMbox(ctx context.Context, b *Box, folder string, r io.Reader, progres
 	}
 }
 
-// name is the base name of a message from an mbox: the same at every run.
+// name returns the base name of a message from an mbox, which is the same in
+// every run.
 func (msg *mboxMessage) name() string {
 	sum := sha256.Sum256(msg.text)
 	return fmt.Sprintf("%d.M%dH%x.mbox", msg.date.Unix(), msg.offset, sum[:8])
 }
 
-// into begins a message of a folder with the text, flags and date of msg.
+// into starts a new message in a folder with the text, flags and date of msg.
 func (msg *mboxMessage) into(f *Folder, name string) (*NewMessage, error) {
 	n, err := f.NewMessage()
 	if err != nil {
@@ -108,7 +109,7 @@ func (msg *mboxMessage) into(f *Folder, name string) (*NewMessage, error) {
 	return n, nil
 }
 
-// ExportMbox writes a folder as mbox.
+// ExportMbox writes a folder as an mbox.
 func ExportMbox(ctx context.Context, f *Folder, out io.Writer, progress func(messages int)) (int, error) {
 	s, err := f.Sync()
 	if err != nil {

@@ -11,24 +11,24 @@ import (
 	"hoplite/maildrop/reconcile"
 )
 
-// FolderInfo is one line of a folder list.
+// FolderInfo is an entry of a folder list.
 type FolderInfo struct {
 	Name string // "/" between levels
-	// Exists is false for a level above a folder that is none itself.
+	// Exists is false for a parent level that is not a folder itself.
 	Exists      bool
 	HasChildren bool
-	// SpecialUse is what the folder is for (RFC 6154), as in `\Sent`; mostly
+	// SpecialUse is the folder's special use (RFC 6154), such as `\Sent`, or
 	// empty.
 	SpecialUse string
 }
 
-// listing remembers what the box's directory held.
+// listing caches the contents of the box's directory.
 type listing struct {
 	mtime   time.Time
 	folders []FolderInfo
 }
 
-// List returns all folders, INBOX first, then by name, each after its parent.
+// List returns all folders: INBOX first, then by name, each after its parent.
 func (b *Box) List() ([]FolderInfo, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -68,7 +68,7 @@ func (b *Box) list() ([]FolderInfo, error) {
 	return folders, nil
 }
 
-// isFolder tells a folder from other hidden directories.
+// isFolder distinguishes folders from other hidden directories.
 func (b *Box) isFolder(dir string) bool {
 	sub, err := b.dir.Sub(dir)
 	if err != nil {
@@ -99,8 +99,8 @@ func (b *Box) describe(seen map[string]bool) []FolderInfo {
 			})
 		}
 	}
-	// A folder that is not marked is known by its name, unless another one
-	// has its use.
+	// An unmarked folder gets the use that its name suggests, unless another
+	// folder has it.
 	for i, f := range folders {
 		use := usualNames[strings.ToLower(f.Name)]
 		if use != "" && f.Exists && f.SpecialUse == "" && !slices.ContainsFunc(folders, func(x FolderInfo) bool { return x.SpecialUse == use }) {
@@ -110,8 +110,8 @@ func (b *Box) describe(seen map[string]bool) []FolderInfo {
 	return folders
 }
 
-// Create makes a folder and, if use is not empty, marks it for a special use
-// (RFC 6154). Levels above it need not exist on disk and are not made.
+// Create creates a folder and, if use is not empty, marks it for a special use
+// (RFC 6154). Parent levels need not exist on disk and are not created.
 func (b *Box) Create(name, use string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -136,7 +136,7 @@ func (b *Box) Create(name, use string) error {
 	return b.uses.change(func(uses map[string]string) { uses[name] = use })
 }
 
-// createFolder makes the directory of a folder, with everything in it.
+// createFolder creates the directory of a folder with its contents.
 func createFolder(box *maildir.Dir, dirName string) error {
 	if err := box.Mkdir(dirName); err != nil && !isExist(err) {
 		return err
@@ -160,8 +160,8 @@ func createFolder(box *maildir.Dir, dirName string) error {
 	return dir.Replace(maildir.UIDListFile, list.Bytes())
 }
 
-// markFolder makes the file that Maildir++ wants in a folder, so that a
-// delivery agent that is given the folder finds the box above it.
+// markFolder creates the file that Maildir++ requires in a folder, so that a
+// delivery agent started on the folder finds the box above it.
 func markFolder(dir *maildir.Dir) error {
 	w, err := dir.Append("maildirfolder", 0o600)
 	if err != nil {
@@ -170,7 +170,7 @@ func markFolder(dir *maildir.Dir) error {
 	return w.Close()
 }
 
-// Delete removes a folder and its messages. Folders below it stay. INBOX can't
+// Delete removes a folder and its messages. Its subfolders stay. INBOX cannot
 // be deleted.
 func (b *Box) Delete(name string) error {
 	b.mu.Lock()
@@ -188,8 +188,8 @@ func (b *Box) Delete(name string) error {
 	if err != nil {
 		return err
 	}
-	// First out of sight with one rename, then piece by piece: a crash leaves
-	// a leftover, not half a folder.
+	// First hide the folder with a single rename, then remove its files: a
+	// crash leaves a leftover, but no half-deleted folder.
 	trash := ".." + maildir.Unique()
 	if err := b.dir.Rename(dirName, b.dir, trash); err != nil {
 		return fmt.Errorf("delete folder %q: %w", name, err)
@@ -212,7 +212,7 @@ func (b *Box) Delete(name string) error {
 		b.uses.change(func(uses map[string]string) { delete(uses, name) }))
 }
 
-// drop forgets a folder that was deleted; those who have it open close it.
+// drop forgets a deleted folder. Sessions that have it open still close it.
 func (b *Box) drop(f *Folder) {
 	if b.folders[f.name] == f {
 		delete(b.folders, f.name)
@@ -222,8 +222,8 @@ func (b *Box) drop(f *Folder) {
 	}
 }
 
-// removeTree removes a folder's directory: files and one level of directories
-// in it.
+// removeTree removes a folder's directory: its files and one level of
+// subdirectories.
 func removeTree(parent *maildir.Dir, name string) error {
 	dir, err := parent.Sub(name)
 	if err != nil {

@@ -11,31 +11,30 @@ import (
 	"hoplite/maildrop/reconcile"
 )
 
-// lockedList is a folder's uidlist while its lock is held. Everything that
-// writes to the list, or to the keywords that its lock covers, is a method of
-// it, and so is taking stamps of what was written: without the lock, another
-// program's lines could be written between our own and the stamp, and would
-// count as read.
+// lockedList is a folder's uidlist while this process holds its lock. All
+// writes to the list, and to the keywords covered by its lock, are methods of
+// lockedList, and so are stamps taken after writing: without the lock, another
+// program could append lines before the stamp is taken, and they would be taken
+// for already read.
 type lockedList struct {
 	dir  *maildir.Dir
 	lock *maildir.Lock
 	mu   sync.Mutex // for touch
 }
 
-// lockWait is how long work that needs the uidlist's lock waits for another
-// program that has it.
+// lockWait is how long operations that need the uidlist's lock wait for another
+// program.
 const lockWait = 20 * time.Second
 
-// release gives the lock back.
+// release releases the lock.
 func (l *lockedList) release() { l.lock.Release() }
 
-// stamp returns the stamp of the list as it is now.
+// stamp returns the present stamp of the list.
 func (l *lockedList) stamp() (index.FileStamp, error) {
 	return fileStamp(l.dir, maildir.UIDListFile)
 }
 
-// restamp sets the stamps of the list and the keywords in s to what they are
-// now.
+// restamp updates the stamps of the list and the keywords in s.
 func (l *lockedList) restamp(s *stamp) (err error) {
 	if s.List, err = l.stamp(); err == nil {
 		s.Keywords, err = fileStamp(l.dir, maildir.KeywordsFile)
@@ -43,7 +42,7 @@ func (l *lockedList) restamp(s *stamp) (err error) {
 	return err
 }
 
-// append adds lines to a good list.
+// append appends lines to a valid list.
 func (l *lockedList) append(entries []maildir.Entry) error {
 	if len(entries) == 0 {
 		return nil
@@ -59,12 +58,12 @@ func (l *lockedList) append(entries []maildir.Entry) error {
 	st, err := maildir.FileStat(w)
 	if err == nil {
 		if _, err = w.Write(b); err != nil {
-			// Half a line would make the whole list suspect.
+			// Half a line would make the whole list look damaged.
 			err = errors.Join(err, w.Truncate(st.Size))
 		}
 	}
 	if err == nil {
-		// A UID that a reader saw must survive a power cut.
+		// A UID that was shown to a reader must survive a power cut.
 		err = w.Sync()
 	}
 	if err = errors.Join(err, w.Close()); err != nil {
@@ -83,7 +82,7 @@ func (l *lockedList) writeKeywords(k maildir.Keywords) error {
 	return l.replace(maildir.KeywordsFile, k.Bytes())
 }
 
-// replace replaces a file and makes sure that the new one has a later mtime:
+// replace replaces a file. The new one gets a later mtime than the old, because
 // Dovecot compares size and mtime.
 func (l *lockedList) replace(name string, text []byte) error {
 	before, err := fileStamp(l.dir, name)
@@ -100,12 +99,12 @@ func (l *lockedList) replace(name string, text []byte) error {
 	return l.dir.SetTimes(name, before.MTime.Add(time.Second))
 }
 
-// errNoBound is the answer of raise for a list whose header has no bound of
-// the width that ours has.
-var errNoBound = errors.New("uidlist has no modification sequence")
+// errNoBound is returned by raise if the list's header has no bound of the
+// expected width.
+var errNoBound = errors.New("uidlist header has no modification sequence")
 
-// raise writes another bound for modification sequences into the list's
-// header. It writes in place, so it costs the same in a list of any length.
+// raise changes the bound for modification sequences in the list's header. It
+// writes in place, so the cost does not depend on the length of the list.
 func (l *lockedList) raise(bound uint64) error {
 	head, err := readHead(l.dir)
 	if err != nil {
@@ -123,15 +122,15 @@ func (l *lockedList) raise(bound uint64) error {
 	return errors.Join(err, w.Close())
 }
 
-// touch keeps the lock from looking stale during long work. It may be called
-// by several goroutines.
+// touch keeps the lock from looking stale during long operations. It may be
+// called concurrently.
 func (l *lockedList) touch() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lock.Touch()
 }
 
-// write writes the uidlist as a whole, or appends entries if list is nil.
+// write rewrites the uidlist, or appends entries if list is nil.
 func (l *lockedList) write(known *reconcile.State, list *maildir.UIDList, entries []maildir.Entry) error {
 	if list == nil {
 		if err := l.append(entries); err != nil {

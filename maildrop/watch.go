@@ -8,21 +8,22 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// pollEvery is how often watched folders are looked at, for what nothing tells
-// us of: changes over a network file system, directories that had to settle.
-// A look costs a few microseconds.
+// pollEvery is the interval at which watched folders are checked for changes
+// that cause no event: changes over a network file system, and directories that
+// had to settle. A check takes a few microseconds.
 const pollEvery = settleTime + 100*time.Millisecond
 
-// gather is how long we wait after a change by others for more of them.
+// gather is how long to wait for more changes after a change by another
+// program.
 const gather = 20 * time.Millisecond
 
-// watcher looks at folders that sessions wait for.
+// watcher checks folders that sessions are watching.
 type watcher struct {
 	log zerolog.Logger
 
 	mu       sync.Mutex
 	folders  map[*Folder]int
-	notifier *notifier // nil without
+	notifier *notifier // nil if unavailable
 	started  bool
 	closed   bool
 }
@@ -31,7 +32,7 @@ func newWatcher(log zerolog.Logger) *watcher {
 	return &watcher{log: log, folders: map[*Folder]int{}}
 }
 
-// add begins to watch a folder. The folder must stay open until remove.
+// add starts watching a folder. The folder must stay open until remove.
 func (w *watcher) add(f *Folder) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -61,7 +62,7 @@ func (w *watcher) remove(f *Folder) {
 	}
 }
 
-// changed has a folder looked at soon.
+// changed schedules a Sync of a folder.
 func (w *watcher) changed(f *Folder) {
 	w.mu.Lock()
 	watched := w.folders[f] > 0 && !w.closed
@@ -71,7 +72,7 @@ func (w *watcher) changed(f *Folder) {
 	}
 }
 
-// poll has all watched folders looked at.
+// poll schedules a Sync of all watched folders.
 func (w *watcher) poll() {
 	w.mu.Lock()
 	folders := make([]*Folder, 0, len(w.folders))
@@ -84,8 +85,7 @@ func (w *watcher) poll() {
 	}
 }
 
-// look has a folder looked at in the background, once for all who ask
-// meanwhile.
+// look syncs a folder in the background. Concurrent calls share one Sync.
 func (w *watcher) look(f *Folder, wait time.Duration) {
 	if !f.waking.CompareAndSwap(false, true) {
 		return
@@ -94,7 +94,7 @@ func (w *watcher) look(f *Folder, wait time.Duration) {
 	b.mu.Lock()
 	open := f.refs > 0
 	if open {
-		f.refs++ // it stays open until the look is done
+		f.refs++ // keep it open until the Sync is done
 	}
 	b.mu.Unlock()
 	if !open {
@@ -106,7 +106,7 @@ func (w *watcher) look(f *Folder, wait time.Duration) {
 		time.Sleep(wait)
 		f.waking.Store(false)
 		if _, err := f.Sync(); err != nil && !errors.Is(err, ErrGone) {
-			b.store.log.Warn().Err(err).Msg("changes not announced")
+			b.store.log.Warn().Err(err).Msg("sync watched folder")
 		}
 	}()
 }
@@ -120,7 +120,7 @@ func (w *watcher) close() {
 	}
 }
 
-// watchers are the channels of those who wait for changes.
+// watchers are the channels of the sessions that wait for changes.
 type watchers struct {
 	mu    sync.Mutex
 	chans map[chan struct{}]bool

@@ -8,21 +8,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// notifier is the process's one inotify instance: it tells which watched
-// directories changed. Where it can't work - no instance or watch left, a
-// network file system - polling goes on alone.
+// notifier is the inotify instance of the process. It reports which watched
+// directories changed. If it is not available - no instance or watch left, a
+// network file system - polling is used alone.
 type notifier struct {
 	file *os.File
-	fd   int // of file, whose Fd method would make it blocking
+	fd   int // of file; calling file.Fd would make it blocking
 
 	mu   sync.Mutex
 	dirs map[int32][]*Folder // by watch descriptor
 }
 
-// events are the ways in which others change a Maildir.
+// events are the kinds of changes to a Maildir.
 const events = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_DELETE_SELF | unix.IN_ONLYDIR | unix.IN_EXCL_UNLINK
 
-// newNotifier returns nil when there is none to be had.
+// newNotifier returns nil if inotify is not available.
 func newNotifier() *notifier {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
@@ -31,8 +31,8 @@ func newNotifier() *notifier {
 	return &notifier{file: os.NewFile(uintptr(fd), "inotify"), fd: fd, dirs: map[int32][]*Folder{}}
 }
 
-// add watches a folder's directories; a handle's path in /proc leads to the
-// directory itself, whatever it is called now.
+// add watches a folder's directories. It uses their handles' paths in /proc,
+// which remain valid after a rename.
 func (n *notifier) add(f *Folder) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -58,12 +58,12 @@ func (n *notifier) remove(f *Folder) {
 			continue
 		}
 		delete(n.dirs, wd)
-		// Fails when the directory is gone, and the watch with it.
+		// This fails if the directory was removed together with its watch.
 		_, _ = unix.InotifyRmWatch(n.fd, uint32(wd))
 	}
 }
 
-// run calls changed for each folder that something happened in, until close.
+// run calls changed for each folder with events, until close.
 func (n *notifier) run(changed func(*Folder)) {
 	buf := make([]byte, 64<<10)
 	for {

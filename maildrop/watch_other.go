@@ -2,7 +2,7 @@
 
 package maildrop
 
-// notifier is for systems without inotify: polling does its work.
+// notifier is unused on systems without inotify, where polling is used alone.
 type notifier struct{}
 
 func newNotifier() *notifier { return nil }
