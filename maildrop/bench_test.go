@@ -17,7 +17,7 @@ import (
 // message10k is a message of 10 KiB with CRLF.
 var message10k = "Subject: bench\r\n\r\n" + strings.Repeat(strings.Repeat("x", 70)+"\r\n", 141)
 
-// BenchmarkDeliver delivers 10 KiB messages, synced; "raw" does the same with
+// BenchmarkDeliver delivers 10 KiB messages, synced. "raw" does the same with
 // nothing but file, fsync, rename and directory fsync.
 func BenchmarkDeliver(b *testing.B) {
 	for _, writers := range []int{1, 16} {
@@ -51,7 +51,7 @@ func BenchmarkDeliver(b *testing.B) {
 	}
 }
 
-// raw is a durable delivery without anything else.
+// raw is a durable delivery and nothing else.
 func raw(dir, name string, text []byte) error {
 	f, err := os.OpenFile(filepath.Join(dir, "tmp", name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -75,7 +75,7 @@ func raw(dir, name string, text []byte) error {
 	return d.Sync()
 }
 
-// run calls do b.N times from so many goroutines.
+// run calls do b.N times from several goroutines.
 func run(b *testing.B, writers int, do func(n int64) error) {
 	b.Helper()
 	var next atomic.Int64
@@ -99,8 +99,8 @@ func run(b *testing.B, writers int, do func(n int64) error) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
 }
 
-// BenchmarkFolder opens mailboxes of 10,000 and 100,000 messages, without and
-// with an index, and changes flags in them.
+// BenchmarkFolder opens mailboxes of 10,000 and 100,000 messages, with and
+// without an index, and changes flags in them.
 func BenchmarkFolder(b *testing.B) {
 	for _, size := range []int{10_000, 100_000} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
@@ -153,7 +153,7 @@ func BenchmarkFolder(b *testing.B) {
 	}
 }
 
-// tidyAll closes all boxes that nobody uses.
+// tidyAll closes all unused boxes.
 func (s *Store) tidyAll() {
 	s.tidy(time.Now())
 	s.mu.Lock()

@@ -61,7 +61,7 @@ func (f *Folder) Append(news ...*NewMessage) ([]*Message, *Snapshot, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	f.box.quota.used(size, int64(len(news)))
+	f.box.quota.add(size, int64(len(news)))
 	return msgs, f.snap.Load(), nil
 }
 
@@ -140,7 +140,7 @@ func (f *Folder) Expunge(uids []uint32) ([]uint32, *Snapshot, error) {
 		size += m.Size
 	}
 	err := f.expunged(done)
-	f.box.quota.used(-size, -int64(len(done)))
+	f.box.quota.add(-size, -int64(len(done)))
 	return done, f.snap.Load(), errors.Join(failed, err)
 }
 

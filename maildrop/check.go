@@ -19,11 +19,11 @@ type Finding struct {
 	// hand.
 	Plan string
 
-	mend func() error
+	repair func() error
 }
 
 // Check looks for problems in a box that affect mail readers and other servers.
-// Finding.Mend repairs them.
+// Finding.Repair repairs them.
 func (b *Box) Check(ctx context.Context) ([]Finding, error) { return check(ctx, b, time.Now()) }
 
 func check(ctx context.Context, b *Box, now time.Time) ([]Finding, error) {
@@ -49,12 +49,12 @@ func check(ctx context.Context, b *Box, now time.Time) ([]Finding, error) {
 	return append(all, more...), err
 }
 
-// Mend carries out the plan.
-func (f *Finding) Mend() error {
-	if f.mend == nil {
+// Repair carries out the plan.
+func (f *Finding) Repair() error {
+	if f.repair == nil {
 		return errors.New("this problem cannot be repaired automatically")
 	}
-	return f.mend()
+	return f.repair()
 }
 
 // checkTree checks what belongs to no single folder.
@@ -69,7 +69,7 @@ func checkTree(b *Box) ([]Finding, error) {
 			f := Finding{Text: fmt.Sprintf("directory %q has no valid folder name and is not shown", dir)}
 			if strings.HasPrefix(dir, "..") {
 				f.Text = fmt.Sprintf("%q is left over from deleting a folder", dir)
-				f.Plan, f.mend = "remove it", func() error { return removeTree(b.dir, dir) }
+				f.Plan, f.repair = "remove it", func() error { return removeTree(b.dir, dir) }
 			}
 			all = append(all, f)
 		}
@@ -79,9 +79,9 @@ func checkTree(b *Box) ([]Finding, error) {
 		return all, err
 	}
 	return append(all, Finding{
-		Text: fmt.Sprintf("maildirsize records %d octets in %d messages, but there are %d in %d", noted.Size, noted.Messages, counted.Size, counted.Messages),
-		Plan: "count again",
-		mend: b.quota.mend,
+		Text:   fmt.Sprintf("maildirsize records %d octets in %d messages, but there are %d in %d", noted.Size, noted.Messages, counted.Size, counted.Messages),
+		Plan:   "count again",
+		repair: b.quota.repair,
 	}), nil
 }
 
@@ -110,8 +110,8 @@ type checker struct {
 	all  []Finding
 }
 
-func (c *checker) add(plan string, mend func() error, format string, args ...any) {
-	c.all = append(c.all, Finding{Folder: c.name, Text: fmt.Sprintf(format, args...), Plan: plan, mend: mend})
+func (c *checker) add(plan string, repair func() error, format string, args ...any) {
+	c.all = append(c.all, Finding{Folder: c.name, Text: fmt.Sprintf(format, args...), Plan: plan, repair: repair})
 }
 
 // open repairs most problems: reading the folder adopts what is there.

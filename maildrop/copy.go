@@ -67,7 +67,7 @@ func (t *transfer) run(uids []uint32) (Copied, error) {
 		return Copied{}, err
 	}
 	if grows {
-		quota.used(t.size, int64(len(t.items)))
+		quota.add(t.size, int64(len(t.items)))
 	}
 	for i, m := range msgs {
 		c.From, c.To = append(c.From, t.msgs[i].UID), append(c.To, m.UID)
@@ -130,7 +130,7 @@ func (t *transfer) item(m *Message) (incoming, error) {
 // link creates a second name for the file of m. If that is impossible, it
 // copies the contents.
 func (t *transfer) link(m *Message, name string) error {
-	err := t.from.wherever(m, func(at reconcile.File) error { return t.from.in(at).Link(at.Name, t.to.cur, name) })
+	err := t.from.withFile(m, func(at reconcile.File) error { return t.from.in(at).Link(at.Name, t.to.cur, name) })
 	if !tooManyLinks(err) {
 		return err
 	}

@@ -19,15 +19,15 @@ import (
 	"hoplite/mail"
 )
 
-// crashDir tells the test binary to be the process that gets killed, and
-// crashUnsynced to be one that syncs nothing.
+// crashDir makes the test binary the process that gets killed, crashUnsynced
+// makes it one that syncs nothing.
 const (
 	crashDir      = "HOPLITE_CRASH_DIR"
 	crashUnsynced = "HOPLITE_CRASH_UNSYNCED"
 )
 
-// TestCrashChild changes a mailbox without an end and writes what it did to
-// standard output, each line after the fact; "x" is an intention.
+// TestCrashChild changes a mailbox until it is killed. It logs each change to
+// standard output after the fact; "x" logs an intention.
 func TestCrashChild(t *testing.T) {
 	dir := os.Getenv(crashDir)
 	if dir == "" {
@@ -60,7 +60,8 @@ func TestCrashChild(t *testing.T) {
 			if _, _, err := f.Store(all, FlagChange{Mode: Mode(i / 4 % 2), Flags: Seen}); err != nil {
 				t.Fatal(err)
 			}
-			// Most go again, so that the uidlist is rewritten now and then.
+			// Most are expunged again, so that the uidlist is rewritten from
+			// time to time.
 			for len(all) > 60 {
 				fmt.Printf("x %d\n", all[0])
 				if _, _, err := f.Expunge(all[:1]); err != nil {
@@ -73,7 +74,7 @@ func TestCrashChild(t *testing.T) {
 	}
 }
 
-// deliverUnsynced stores messages as a server would that does not sync.
+// deliverUnsynced stores messages like a server that does not sync.
 func deliverUnsynced(t *testing.T, dir string) {
 	sub := filepath.Join(dir, "mail/example.org/ann/new")
 	must(t, os.MkdirAll(sub, 0o700))
@@ -85,7 +86,7 @@ func deliverUnsynced(t *testing.T, dir string) {
 	}
 }
 
-// ledger is what the killed processes said they did.
+// ledger is the log of the killed processes.
 type ledger struct {
 	validity string
 	stored   map[string]bool   // base names that must be there
@@ -99,8 +100,8 @@ func newLedger() *ledger {
 	return &ledger{stored: map[string]bool{}, uid: map[string]uint32{}, base: map[uint32]string{}, leaving: map[uint32]bool{}, labelled: map[string]bool{}}
 }
 
-// live runs a process in dir that is killed after a moment, right behind
-// before.
+// live runs a process in dir that is killed after a moment, right after before
+// was called.
 func (l *ledger) live(t *testing.T, dir string, before func(), env ...string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestCrashChild$")
@@ -142,7 +143,7 @@ func (l *ledger) read(t *testing.T, r io.Reader) {
 	}
 }
 
-// seen notes which UID a reader saw, which must never change.
+// seen records the UID of a message, which must never change.
 func (l *ledger) seen(t *testing.T, validity string, uid uint32, base string) {
 	if l.validity == "" {
 		l.validity = validity
@@ -159,9 +160,9 @@ func (l *ledger) seen(t *testing.T, validity string, uid uint32, base string) {
 	l.uid[base], l.base[uid] = uid, base
 }
 
-// Whatever a killed process was doing - a delivery, an append, a flag change,
-// an expunge, a rewrite of the uidlist - nothing that it acknowledged is lost,
-// and no UID changes or comes back.
+// A killed process may have been busy with a delivery, an append, a flag
+// change, an expunge or a rewrite of the uidlist. Nothing that it acknowledged
+// is lost, and no UID changes or comes back.
 func TestKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts and kills processes for some seconds")
@@ -179,8 +180,8 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// verify compares a mailbox with what its readers and senders were told, and
-// returns how many messages are lost.
+// verify compares a mailbox with the ledger and returns the number of lost
+// messages.
 func (l *ledger) verify(t *testing.T, dir string) (lost int) {
 	t.Helper()
 	snap := reopened(t, Env{Data: dir, Log: zerolog.Nop()}, func(b *Box) {
@@ -204,7 +205,7 @@ func (l *ledger) verify(t *testing.T, dir string) (lost int) {
 			lost++
 		}
 	}
-	// The index says what the Maildir alone does.
+	// The index agrees with the Maildir.
 	plain := reopened(t, Env{Data: dir, Log: zerolog.Nop(), NoIndex: true}, func(*Box) {})
 	same := slices.EqualFunc(snap.Messages, plain.Messages, func(a, b *Message) bool {
 		return a.UID == b.UID && a.File == b.File && a.Flags == b.Flags && a.Keywords == b.Keywords && a.Size == b.Size
@@ -215,7 +216,7 @@ func (l *ledger) verify(t *testing.T, dir string) (lost int) {
 	return lost
 }
 
-// reopened opens the mailbox once more.
+// reopened opens the mailbox again.
 func reopened(t *testing.T, env Env, look func(*Box)) *Snapshot {
 	t.Helper()
 	s, err := Open(Config{Name: "boxes"}, env)

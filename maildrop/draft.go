@@ -112,7 +112,7 @@ func (n *NewMessage) deliver() error {
 		f.new.Remove(base)
 		return err
 	}
-	f.box.quota.used(n.size, 1)
+	f.box.quota.add(n.size, 1)
 	// The directory's time stamp may be the same as at the last Sync.
 	f.fresh.Store(true)
 	if f.watchers.any() {

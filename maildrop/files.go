@@ -79,8 +79,8 @@ type stamp = index.Stamp
 // nothing changed. Before that, several changes can share one time stamp.
 const settleTime = 2 * time.Second
 
-// young reports whether a directory changed within settleTime.
-func young(s stamp) bool {
+// unsettled reports whether a directory changed within settleTime.
+func unsettled(s stamp) bool {
 	return time.Since(s.New) < settleTime || time.Since(s.Cur) < settleTime
 }
 
@@ -142,9 +142,9 @@ func (d *files) search(base string) (reconcile.File, bool) {
 	return reconcile.File{}, false
 }
 
-// wherever applies do to a message's file. If another program renamed the file,
+// withFile applies do to a message's file. If another program renamed the file,
 // it retries with the new name. If the file is gone, it returns ErrNoMessage.
-func (d *files) wherever(m *Message, do func(at reconcile.File) error) error {
+func (d *files) withFile(m *Message, do func(at reconcile.File) error) error {
 	at := fileOf(m)
 	for range 3 {
 		err := do(at)
@@ -163,12 +163,12 @@ func fileOf(m *Message) reconcile.File { return reconcile.File{Name: m.File, New
 
 // rename moves a message's file to a new name in dst.
 func (d *files) rename(m *Message, dst *maildir.Dir, name string) error {
-	return d.wherever(m, func(at reconcile.File) error { return d.in(at).Rename(at.Name, dst, name) })
+	return d.withFile(m, func(at reconcile.File) error { return d.in(at).Rename(at.Name, dst, name) })
 }
 
 // remove removes a message's file. It ignores that the file is already gone.
 func (d *files) remove(m *Message) error {
-	err := d.wherever(m, func(at reconcile.File) error { return d.in(at).Remove(at.Name) })
+	err := d.withFile(m, func(at reconcile.File) error { return d.in(at).Remove(at.Name) })
 	if errors.Is(err, ErrNoMessage) {
 		return nil
 	}

@@ -35,10 +35,10 @@ type Folder struct {
 	mu     sync.Mutex // one change at a time
 	order  uint64     // in which two folders are locked
 	known  reconcile.State
-	since  stamp   // the state of the disk when known was read
-	settle bool    // a directory changed so recently that another change may have the same time
-	dating *dating // nil unless dates are still being looked up
-	index  indexer // its items have their own lock
+	since  stamp       // the state of the disk when known was read
+	settle bool        // a directory changed so recently that another change may have the same time
+	dates  *dateLookup // nil unless dates are still being looked up
+	index  indexer     // its items have their own lock
 }
 
 var folderOrder atomic.Uint64

@@ -19,7 +19,7 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// testStore opens a store in a directory of its own.
+// testStore opens a store in a temporary directory.
 func testStore(t testing.TB, cfg Config) *Store {
 	t.Helper()
 	cfg.Name = "boxes"
@@ -31,7 +31,7 @@ func testStore(t testing.TB, cfg Config) *Store {
 	return s
 }
 
-// testFolder opens a folder of ann's box, and makes it.
+// testFolder creates and opens a folder of ann's box.
 func testFolder(t testing.TB, s *Store, name string) *Folder {
 	t.Helper()
 	b, err := s.Box("ann@example.org")
@@ -49,7 +49,7 @@ func testFolder(t testing.TB, s *Store, name string) *Folder {
 	return f
 }
 
-// boxDir is where ann's box lies.
+// boxDir returns the path of ann's box.
 func boxDir(s *Store) string { return filepath.Join(s.root.Name(), "example.org", "ann") }
 
 func put(t testing.TB, f *Folder, text string, flags Flags, keywords ...string) *Message {
@@ -150,7 +150,7 @@ func TestOthersChangeTheFolder(t *testing.T) {
 		names = append(names, put(t, f, fmt.Sprintf("Subject: %d\n\nx\n", i), 0).File)
 	}
 	old := syncNow(t, f)
-	// A reader renames, a cleaner removes, a delivery agent adds.
+	// Other programs rename, remove and add files.
 	must(t, os.Rename(filepath.Join(dir, "cur", names[1]), filepath.Join(dir, "cur", names[1]+"RS")))
 	must(t, os.Remove(filepath.Join(dir, "cur", names[2])))
 	must(t, os.WriteFile(filepath.Join(dir, "new", "1700000000.M1P1.other"), []byte("Subject: new\n\nx\n"), 0o600))
@@ -170,7 +170,7 @@ func TestOthersChangeTheFolder(t *testing.T) {
 	}
 }
 
-// Vanished2 is Vanished for the present snapshot.
+// Vanished2 calls Vanished with the present snapshot.
 func (f *Folder) Vanished2(t *testing.T, modseq uint64) []uint32 {
 	return f.Vanished(syncNow(t, f), modseq)
 }
@@ -248,7 +248,7 @@ func TestTree(t *testing.T) {
 	}
 }
 
-// Watch tells of deliveries by other programs without a look of our own.
+// Watch reports deliveries by other programs.
 func TestWatchOthers(t *testing.T) {
 	s := testStore(t, Config{})
 	f := testFolder(t, s, "INBOX")
@@ -266,8 +266,8 @@ func TestWatchOthers(t *testing.T) {
 	}
 }
 
-// A second file with the base name of a message becomes a message of its own;
-// the first keeps its UID.
+// A second file with the base name of a message becomes a separate message; the
+// first keeps its UID.
 func TestDoubledBaseName(t *testing.T) {
 	for _, where := range []string{"new/", "cur/"} {
 		t.Run(where, func(t *testing.T) {
@@ -291,8 +291,8 @@ func TestDoubledBaseName(t *testing.T) {
 	}
 }
 
-// A wrong size in a file name is noticed before the first octet is sent, and
-// is known from then on, also after a restart.
+// A wrong size in a file name is noticed before the first octet is sent. The
+// right one is known from then on, also after a restart.
 func TestLyingSize(t *testing.T) {
 	s, err := Open(Config{Name: "boxes"}, testStore(t, Config{}).env)
 	must(t, err)
@@ -332,8 +332,8 @@ func readsAs(t *testing.T, f *Folder, m *Message, text string) {
 	}
 }
 
-// A scanner or an editor writes another text into the file of a message. It is
-// read as it is now, and known with its new size afterwards.
+// A scanner or an editor replaces the text in the file of a message. The
+// message is read as it is now, and has its new size afterwards.
 func TestFileReplacedInPlace(t *testing.T) {
 	small := "Subject: a\r\n\r\nx\r\n"
 	large := "Subject: b\r\n\r\n" + strings.Repeat("a long line of text\r\n", 10_000)
@@ -365,8 +365,8 @@ func TestFileReplacedInPlace(t *testing.T) {
 	}
 }
 
-// A file that is cut while it is being read leaves the announced length as it
-// was, and the message is measured again.
+// If a file is truncated while it is being read, the announced length is kept,
+// and the message is measured again.
 func TestFileCutWhileRead(t *testing.T) {
 	f := testFolder(t, testStore(t, Config{}), "INBOX")
 	m := put(t, f, "Subject: b\r\n\r\n"+strings.Repeat("a long line of text\r\n", 20_000), 0)
@@ -384,7 +384,7 @@ func TestFileCutWhileRead(t *testing.T) {
 	}
 }
 
-// A large file whose name has its sizes is counted once.
+// A large file whose name contains its sizes is counted once.
 func TestLargeFileIsCountedOnce(t *testing.T) {
 	s := testStore(t, Config{})
 	f := testFolder(t, s, "INBOX")
@@ -401,8 +401,8 @@ func TestLargeFileIsCountedOnce(t *testing.T) {
 	}
 }
 
-// A message with an old date can be appended to a folder that nobody has
-// open: the clean-up of tmp at the first look leaves it alone.
+// A message with an old date can be appended to a folder that is not open: the
+// clean-up of tmp during the first Sync leaves it alone.
 func TestAppendOldDateToUnopenedFolder(t *testing.T) {
 	f := testFolder(t, testStore(t, Config{}), "INBOX")
 	var news []*NewMessage
@@ -443,7 +443,7 @@ func TestLeftover(t *testing.T) {
 	}
 }
 
-// A box that somebody removes while it is open, but unused, is made again.
+// A box that is removed while it is open, but unused, is created again.
 func TestRemovedBox(t *testing.T) {
 	s := hopStore(t, Config{})
 	for range 2 {
@@ -455,7 +455,7 @@ func TestRemovedBox(t *testing.T) {
 	}
 }
 
-// Nothing in a box leads out of it.
+// No link in a box leads out of it.
 func TestLinksInTheBox(t *testing.T) {
 	for _, name := range []string{"cur", "new", "tmp", "dovecot-uidlist", "dovecot-keywords", ".Sent"} {
 		t.Run(name, func(t *testing.T) {
@@ -494,8 +494,8 @@ func TestLinksInTheBox(t *testing.T) {
 }
 
 // A large folder that is opened for the first time is shown before its files
-// were looked at. What that look finds is there when it is asked for: dates,
-// sizes that a name got wrong, files that are gone.
+// were examined. Dates, wrong sizes in names, and missing files are known when
+// they are needed.
 func TestFirstLook(t *testing.T) {
 	s := testStore(t, Config{})
 	cur := filepath.Join(boxDir(s), "cur")

@@ -17,7 +17,7 @@ import (
 	"hoplite/mail"
 )
 
-// hopStore is a store that knows ann, and bob who has little space.
+// hopStore returns a store for ann, and for bob, who has little space.
 func hopStore(t testing.TB, cfg Config) *Store {
 	t.Helper()
 	cfg.Name = "boxes"
@@ -37,7 +37,7 @@ func hopStore(t testing.TB, cfg Config) *Store {
 	return s
 }
 
-// send hands a message over and returns the outcomes.
+// send hands over a message and returns the outcomes.
 func send(t testing.TB, s *Store, tx *mail.Transaction, text string, rcpts ...mail.Rcpt) []mail.Outcome {
 	t.Helper()
 	h, err := s.Open(context.Background(), tx)
@@ -202,7 +202,7 @@ func TestWatchersHearOfDeliveries(t *testing.T) {
 	}
 }
 
-// Asking for a recipient makes no box; the first message does.
+// RCPT creates no box; the first message does.
 func TestRcptMakesNothing(t *testing.T) {
 	s := hopStore(t, Config{})
 	h, err := s.Open(context.Background(), mail.NewTransaction(mail.Client{}, ""))

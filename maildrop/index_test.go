@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// reopen closes a store with everything in it and opens it anew.
+// reopen closes a store and opens it again.
 func reopen(t testing.TB, s *Store) *Store {
 	t.Helper()
 	s.Close()
@@ -20,8 +20,8 @@ func reopen(t testing.TB, s *Store) *Store {
 	return again
 }
 
-// inboxOf opens ann's INBOX without a clean-up, for stores that are closed in
-// between.
+// inboxOf opens ann's INBOX without a clean-up, for stores that the test closes
+// itself.
 func inboxOf(t testing.TB, s *Store) *Folder {
 	t.Helper()
 	b, err := s.Box("ann@example.org")
@@ -31,7 +31,7 @@ func inboxOf(t testing.TB, s *Store) *Folder {
 	return f
 }
 
-// filled is a store whose INBOX has seen some changes.
+// filled returns a store whose INBOX has seen some changes.
 func filled(t testing.TB) (*Store, *Snapshot) {
 	t.Helper()
 	s, err := Open(Config{Name: "boxes"}, testStore(t, Config{}).env)
@@ -88,7 +88,7 @@ func TestIndexRemembers(t *testing.T) {
 }
 
 // The index may be deleted or damaged at any time: UIDs stay, and the
-// modification sequence does not sink.
+// modification sequence does not decrease.
 func TestIndexLost(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -134,7 +134,7 @@ func TestIndexLost(t *testing.T) {
 	}
 }
 
-// What others did while we were away is taken over on top of the index.
+// Changes by other programs since the index was closed are adopted.
 func TestChangesWhileAway(t *testing.T) {
 	s, want := filled(t)
 	s.Close()

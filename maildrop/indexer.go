@@ -118,7 +118,7 @@ func (x *indexer) write(known *reconcile.State, head index.Head, c reconcile.Cha
 		b.Keywords = known.Keywords
 	}
 	if err := x.log.Write(b); err != nil {
-		x.lose(err)
+		x.disable(err)
 		return true
 	}
 	x.current(known)
@@ -135,14 +135,14 @@ func (x *indexer) rewrite(known *reconcile.State, head index.Head) {
 	}
 	err := x.log.Rewrite(&index.State{Head: head, Other: known.Other, Keywords: known.Keywords, Messages: known.Messages, Gone: known.Gone})
 	if err != nil {
-		x.lose(err)
+		x.disable(err)
 		return
 	}
 	x.current(known)
 }
 
-// lose stops using a log that cannot be written.
-func (x *indexer) lose(err error) {
+// disable stops using a log that cannot be written.
+func (x *indexer) disable(err error) {
 	x.warn.Warn().Err(err).Msg("index not written")
 	x.log.Close()
 	x.log, x.off = nil, true

@@ -37,7 +37,7 @@ func (i *items) put(uid uint32, item []byte) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if err := i.open().Put(uid, item); err != nil {
-		i.lose(err)
+		i.disable(err)
 	}
 }
 
@@ -56,15 +56,15 @@ func (i *items) open() *index.Cache {
 		return ok
 	})
 	if err != nil {
-		i.lose(err)
+		i.disable(err)
 		return i.cache
 	}
 	i.cache = c
 	return c
 }
 
-// lose continues in memory only.
-func (i *items) lose(err error) {
+// disable continues in memory only.
+func (i *items) disable(err error) {
 	i.warn.Warn().Err(err).Msg("item cache not written")
 	i.cache = index.NewCache()
 }

@@ -14,14 +14,14 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// peer is another server on the same Maildir: it does what Dovecot does.
+// peer is another server on the same Maildir, which behaves like Dovecot.
 type peer struct {
 	t   *testing.T
 	dir *maildir.Dir
 	n   int
 }
 
-// store stores a message: under the lock it moves the file into place, and
+// store stores a message: under the lock it moves the file into place and
 // appends the line.
 func (p *peer) store() {
 	lock, err := p.dir.Acquire(context.Background(), maildir.UIDListFile)
@@ -41,7 +41,7 @@ func (p *peer) store() {
 	must(p.t, w.Close())
 }
 
-// rename changes the flags of a message, without the lock.
+// rename changes the flags of a message without the lock.
 func (p *peer) rename() {
 	cur, err := p.dir.Sub("cur")
 	must(p.t, err)
@@ -59,7 +59,7 @@ func (p *peer) rename() {
 }
 
 // Two servers store messages and change flags in one folder at the same time.
-// No UID is given twice, and none moves to another message.
+// No UID is assigned twice, and none moves to another message.
 func TestTwoServersOnOneFolder(t *testing.T) {
 	s := testStore(t, Config{})
 	f := testFolder(t, s, "INBOX")
@@ -114,7 +114,7 @@ func TestTwoServersOnOneFolder(t *testing.T) {
 	t.Logf("%d messages", len(list.Entries))
 }
 
-// noteUIDs checks a snapshot against all that were shown before.
+// noteUIDs compares a snapshot with all earlier ones.
 func noteUIDs(t *testing.T, shown map[uint32]string, s *Snapshot) {
 	t.Helper()
 	for _, m := range s.Messages {
@@ -125,9 +125,9 @@ func noteUIDs(t *testing.T, shown map[uint32]string, s *Snapshot) {
 	}
 }
 
-// The bound in the uidlist is raised where it stands now, although another
-// server wrote the list again with another header, and lines that it appended
-// are read afterwards.
+// The bound in the uidlist is raised at its present offset, although another
+// server rewrote the list with another header, and lines that it appended are
+// read afterwards.
 func TestRaiseInAListOfAnotherServer(t *testing.T) {
 	s := testStore(t, Config{})
 	f := testFolder(t, s, "INBOX")
@@ -138,7 +138,7 @@ func TestRaiseInAListOfAnotherServer(t *testing.T) {
 	list.Next, list.Other = 1_000_000, []string{"Pxyz"}
 	list.Entries = append(list.Entries, maildir.Entry{UID: 77, Base: "1700000000.M1P1.peer"})
 	must(t, os.WriteFile(filepath.Join(boxDir(s), "cur", "1700000000.M1P1.peer:2,"), []byte("Subject: peer\n\nx\n"), 0o600))
-	// It happens between a look and the change that raises the bound.
+	// This happens between a Sync and the change that raises the bound.
 	f.mu.Lock()
 	must(t, os.WriteFile(path+".new", list.Bytes(), 0o600))
 	must(t, os.Rename(path+".new", path))

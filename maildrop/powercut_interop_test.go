@@ -10,8 +10,8 @@ import (
 	"hoplite/internal/powercut"
 )
 
-// The power fails while messages are delivered, appended, flagged and
-// expunged, again and again: what was answered is there afterwards, under the
+// The power fails repeatedly while messages are delivered, appended, flagged
+// and expunged. Everything that was acknowledged is there afterwards, under the
 // UIDs that readers saw.
 func TestInteropPowerCut(t *testing.T) {
 	d := powercut.NewDisk(t)
@@ -30,8 +30,8 @@ func TestInteropPowerCut(t *testing.T) {
 	}
 }
 
-// The negative control: deliveries that are not synced are lost by the same
-// cut. If they were not, TestInteropPowerCut would show nothing.
+// The negative control: deliveries that are not synced are lost in the same
+// power cut. Otherwise TestInteropPowerCut would prove nothing.
 func TestInteropPowerCutFindsUnsyncedMail(t *testing.T) {
 	d := powercut.NewDisk(t)
 	dir := filepath.Join(d.Mount, "data")

@@ -85,9 +85,9 @@ func (k *quota) fits(size, messages int64) error {
 	return nil
 }
 
-// used adds to the usage. It only updates an existing file: without a limit
+// add adds to the usage. It only updates an existing file: without a limit
 // none is needed.
-func (k *quota) used(size, messages int64) {
+func (k *quota) add(size, messages int64) {
 	if size == 0 && messages == 0 {
 		return
 	}
@@ -250,8 +250,8 @@ func (k *quota) compare() (noted, counted Quota, err error) {
 	return noted, counted, err
 }
 
-// mend counts the usage again.
-func (k *quota) mend() error {
+// repair counts the usage again.
+func (k *quota) repair() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	q, _, err := k.read()

@@ -27,8 +27,8 @@ func TestParseQuota(t *testing.T) {
 	}
 }
 
-// A limit in a maildirsize that another server left counts where none is set;
-// other programs' changes to it are seen, and a wrong file is made anew.
+// A limit in another server's maildirsize applies if none is configured.
+// Changes by other programs are noticed, and an invalid file is replaced.
 func TestForeignMaildirsize(t *testing.T) {
 	s := testStore(t, Config{})
 	f := testFolder(t, s, "INBOX")

@@ -110,12 +110,12 @@ func (of *File) Close() error {
 	switch {
 	case of.doubt || of.Size != m.Size || of.Wire != m.Wire:
 		f.mu.Lock()
-		f.dated()
+		f.finishDates()
 		f.remeasure(m.UID)
 		f.mu.Unlock()
 	case !m.Exact && of.block == nil && f.mu.TryLock():
 		// A large file should be counted only once.
-		f.dated()
+		f.finishDates()
 		if i, ok := f.known.Find(m.UID); ok && f.known.Messages[i].Base() == m.Base() {
 			f.counted(i, of.Size, of.Wire)
 		}
@@ -227,14 +227,14 @@ func (r *Reader) Close() error {
 	return r.file.Close()
 }
 
-// dated completes the look-up of message dates. f.mu is held.
-func (f *Folder) dated() {
-	d := f.dating
+// finishDates completes the look-up of message dates. f.mu is held.
+func (f *Folder) finishDates() {
+	d := f.dates
 	if d == nil {
 		return
 	}
 	d.Wait()
-	f.dating = nil
+	f.dates = nil
 	for _, uid := range d.wrong {
 		f.remeasure(uid)
 	}

@@ -52,7 +52,7 @@ func (r *round) runLocked(all bool) (err error) {
 		return err
 	}
 	defer r.list.release()
-	if r.scan != nil && r.scan.rest {
+	if r.scan != nil && r.scan.settled {
 		now, _, err := r.look()
 		if err != nil {
 			return err
@@ -143,7 +143,7 @@ func (r *round) carryOut(next reconcile.State, c reconcile.Changes, plan reconci
 	}
 	f.known = next
 	c.Flagged = append(c.Flagged, r.retry(plan.Pending)...)
-	f.since, f.settle = r.now, young(r.now)
+	f.since, f.settle = r.now, unsettled(r.now)
 	if reading.KeepNew {
 		f.since.New = time.Time{} // look again
 	}
@@ -189,13 +189,13 @@ func (r *round) measureAll(msgs []*Message) (vanished []*Message, err error) {
 	const many = 100
 	f := r.Folder
 	if !f.known.Known && len(msgs) > many {
-		f.dating = newDating(f.files, f.box.store.log)
+		f.dates = newDateLookup(f.files, f.box.store.log)
 	}
 	gone := make([]bool, len(msgs))
 	err = parallel.Do(len(msgs), func(i int) error {
 		m := msgs[i]
-		if f.dating != nil && reconcile.Believe(m) {
-			m.Dating = f.dating.Dating
+		if f.dates != nil && reconcile.AssumeSizes(m) {
+			m.Dates = f.dates.DateLookup
 			return nil
 		}
 		st, err := f.in(fileOf(m)).Stat(m.File)
@@ -214,8 +214,8 @@ func (r *round) measureAll(msgs []*Message) (vanished []*Message, err error) {
 			vanished = append(vanished, m)
 		}
 	}
-	if f.dating != nil {
-		f.dating.msgs = msgs
+	if f.dates != nil {
+		f.dates.msgs = msgs
 	}
 	return vanished, err
 }

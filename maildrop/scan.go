@@ -13,17 +13,17 @@ import (
 // was read.
 type scan struct {
 	*files
-	known *reconcile.State
-	since stamp
-	log   zerolog.Logger
-	r     *reconcile.Reading
-	rest  bool // no directory had changed recently when the reading started
+	known   *reconcile.State
+	since   stamp
+	log     zerolog.Logger
+	r       *reconcile.Reading
+	settled bool // no directory had changed recently when the reading started
 }
 
 // read reads uidlist, keywords and directories: everything, or what changed.
 // now are stamps taken before.
 func (s *scan) read(now stamp, all bool) error {
-	s.r, s.rest = reconcile.NewReading(0), !young(now)
+	s.r, s.settled = reconcile.NewReading(0), !unsettled(now)
 	all = all || !s.known.Known
 	if all || !now.List.Equal(s.since.List) {
 		if err := s.list(); err != nil {
@@ -102,7 +102,7 @@ func (s *scan) names(dir *maildir.Dir) error {
 	for _, name := range names {
 		f := reconcile.File{Name: name, New: dir == s.new}
 		if twin, twice := s.r.Add(f); twice {
-			if err := s.untwin(twin, f); err != nil {
+			if err := s.resolveTwin(twin, f); err != nil {
 				return err
 			}
 		}
@@ -110,9 +110,9 @@ func (s *scan) names(dir *maildir.Dir) error {
 	return nil
 }
 
-// untwin handles two files with one base name: a rename in progress, two links
+// resolveTwin handles two files with one base name: a rename in progress, two links
 // to one file, or two messages.
-func (s *scan) untwin(a, b reconcile.File) error {
+func (s *scan) resolveTwin(a, b reconcile.File) error {
 	as, err := s.statOrNil(a)
 	if err != nil {
 		return err
@@ -170,7 +170,7 @@ func (s *scan) lookAgain(now stamp) error {
 		if _, err := s.lookDirs(&after); err != nil {
 			return err
 		}
-		if s.rest && after.Cur.Equal(now.Cur) && after.New.Equal(now.New) {
+		if s.settled && after.Cur.Equal(now.Cur) && after.New.Equal(now.New) {
 			return nil
 		}
 		there := map[string]reconcile.File{}

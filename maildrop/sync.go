@@ -11,7 +11,7 @@ import (
 
 // sync adopts changes on disk. f.mu is held.
 func (f *Folder) sync() error {
-	if f.dated(); f.deleted.Load() {
+	if f.finishDates(); f.deleted.Load() {
 		return ErrGone
 	}
 	now, gone, err := f.look()
@@ -19,7 +19,7 @@ func (f *Folder) sync() error {
 		return fmt.Errorf("examine folder %s: %w", f.dir.Path(), err)
 	}
 	if gone {
-		f.vanish()
+		f.markDeleted()
 		return ErrGone
 	}
 	if !f.known.Known {
@@ -44,8 +44,8 @@ func (f *Folder) sync() error {
 	return nil
 }
 
-// vanish marks the folder as deleted.
-func (f *Folder) vanish() {
+// markDeleted marks the folder as deleted.
+func (f *Folder) markDeleted() {
 	f.deleted.Store(true)
 	if s := f.snap.Load(); s != nil {
 		gone := *s
@@ -129,17 +129,17 @@ func (f *Folder) publish(c reconcile.Changes) {
 		return
 	}
 	// Rewrite the index after the reader got its answer.
-	time.AfterFunc(putOff, func() {
+	time.AfterFunc(indexDelay, func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if f.dated(); f.index.behind {
+		if f.finishDates(); f.index.behind {
 			f.index.rewrite(&f.known, f.head())
 		}
 	})
 }
 
-// putOff is how long rewriting the index is delayed in favour of readers.
-const putOff = 50 * time.Millisecond
+// indexDelay is how long rewriting the index is delayed in favour of readers.
+const indexDelay = 50 * time.Millisecond
 
 // head returns the part of the index besides messages.
 func (f *Folder) head() index.Head {
@@ -183,7 +183,7 @@ func (f *Folder) load() {
 
 // unload writes outstanding changes and drops the folder's state.
 func (f *Folder) unload() {
-	if f.dated(); f.known.Known && !f.deleted.Load() {
+	if f.finishDates(); f.known.Known && !f.deleted.Load() {
 		// Otherwise a directory that has not settled would be read again.
 		if err := f.sync(); err != nil && !errors.Is(err, ErrGone) {
 			f.box.store.log.Debug().Err(err).Msg("sync folder before closing")
@@ -199,7 +199,7 @@ func (f *Folder) unload() {
 
 // forget drops everything known of the folder.
 func (f *Folder) forget() {
-	f.known, f.since, f.settle, f.dating = reconcile.State{}, stamp{}, false, nil
+	f.known, f.since, f.settle, f.dates = reconcile.State{}, stamp{}, false, nil
 	f.index.off = false
 	f.snap.Store(nil)
 }

@@ -23,14 +23,15 @@ import (
 	"hoplite/mail"
 )
 
-// dovecot runs Debian's Dovecot over one Maildir, without a server: its imap
-// and pop3 programs speak on standard input and output.
+// dovecot runs Debian's Dovecot on one Maildir, without a server: its imap and
+// pop3 programs use standard input and output.
 type dovecot struct {
 	t         *testing.T
 	dir, mail string
 }
 
-// nobody runs Dovecot's programs when the tests run as root, which it refuses.
+// nobody runs Dovecot's programs if the tests run as root, which Dovecot
+// refuses.
 const nobody = 65534
 
 func newDovecot(t *testing.T) *dovecot {
@@ -45,7 +46,7 @@ func newDovecot(t *testing.T) *dovecot {
 	return d
 }
 
-// run plays a session and returns what Dovecot said.
+// run plays a session and returns Dovecot's output.
 func (d *dovecot) run(program, script string) string {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -67,7 +68,7 @@ func (d *dovecot) run(program, script string) string {
 	return strings.ReplaceAll(string(out), "\r\n", "\n")
 }
 
-// giveAway makes everything belong to nobody, and lets it be reached.
+// giveAway makes nobody the owner of everything, and makes it accessible.
 func (d *dovecot) giveAway() {
 	for p := d.dir; p != os.TempDir() && p != "/"; p = filepath.Dir(p) {
 		must(d.t, os.Chmod(p, 0o755))
@@ -80,7 +81,7 @@ func (d *dovecot) giveAway() {
 	}))
 }
 
-// picture is a folder as a reader sees it.
+// picture is the state of a folder as a reader sees it.
 type picture struct {
 	Validity, Next uint32
 	Messages       map[uint32]string // UID -> sorted flags and keywords
@@ -94,7 +95,7 @@ var (
 	uidlRE     = regexp.MustCompile(`(?m)^\d+ ([0-9a-f]{16})$`)
 )
 
-// see is the picture that Dovecot has of a folder.
+// see returns Dovecot's picture of a folder.
 func (d *dovecot) see(folder string) picture {
 	d.t.Helper()
 	out := d.run("imap", fmt.Sprintf("1 SELECT %q\n2 UID FETCH 1:* (UID FLAGS)\n3 LOGOUT\n", folder))
@@ -129,7 +130,7 @@ func flagText(flags []string) string {
 	return strings.Join(flags, " ")
 }
 
-// ours is the picture that we have of a folder.
+// ours returns our picture of a folder.
 func ours(t *testing.T, s *Store, folder string) picture {
 	t.Helper()
 	b, err := s.Box("ann@example.org")
@@ -203,7 +204,7 @@ e COPY 1 "Pr&APw-fung"
 f LOGOUT
 `
 
-// Dovecot writes, Hoplite serves and changes, Dovecot serves again: with its
+// Dovecot writes, Hoplite serves and changes, Dovecot serves again, with its
 // own indexes and without.
 func TestInteropTakeoverAndWayBack(t *testing.T) {
 	for _, drop := range []bool{false, true} {
@@ -258,7 +259,7 @@ func TestInteropTakeoverAndWayBack(t *testing.T) {
 	}
 }
 
-// change does with the box what readers and senders do.
+// change makes the usual changes of readers and senders to the box.
 func (d *dovecot) change(s *Store, modseq uint32) {
 	t := d.t
 	b, err := s.Box("ann@example.org")
@@ -304,8 +305,8 @@ func (d *dovecot) change(s *Store, modseq uint32) {
 	}
 }
 
-// Dovecot and Hoplite at the same time in one mailbox: each sees what the
-// other does, and nothing is lost or doubled.
+// Dovecot and Hoplite use one mailbox at the same time. Each sees the changes
+// of the other, and nothing is lost or duplicated.
 func TestInteropBesideDovecot(t *testing.T) {
 	d := newDovecot(t)
 	d.run("imap", firstSession)

@@ -118,7 +118,7 @@ func FuzzMbox(f *testing.F) {
 	})
 }
 
-// courier is a box as Courier leaves it.
+// courier returns a box as written by Courier.
 func courier(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -199,7 +199,7 @@ func TestCheckAndMend(t *testing.T) {
 		},
 	} {
 		must(t, spoil())
-		// Nothing can date a file's last change back.
+		// The time of a file's last change cannot be set back.
 		later := time.Now().Add(48 * time.Hour)
 		found, err := check(context.Background(), f.box, later)
 		if err != nil || len(found) == 0 {
@@ -207,7 +207,7 @@ func TestCheckAndMend(t *testing.T) {
 		}
 		for i := range found {
 			if found[i].Plan != "" {
-				must(t, found[i].Mend())
+				must(t, found[i].Repair())
 			}
 		}
 		if found, err = check(context.Background(), f.box, later); name != "twice" && (err != nil || len(found) != 0) {

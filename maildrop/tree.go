@@ -205,9 +205,9 @@ func (b *Box) Delete(name string) error {
 		size, count = addUp(f.dir)
 	}
 	f.index.erase(f.known.GUID)
-	f.vanish()
+	f.markDeleted()
 	f.mu.Unlock()
-	b.quota.used(-size, -count)
+	b.quota.add(-size, -count)
 	return errors.Join(b.dir.Sync(), removeTree(b.dir, trash),
 		b.uses.change(func(uses map[string]string) { delete(uses, name) }))
 }

@@ -13,9 +13,9 @@ import (
 // had to settle. A check takes a few microseconds.
 const pollEvery = settleTime + 100*time.Millisecond
 
-// gather is how long to wait for more changes after a change by another
+// batchDelay is how long to wait for more changes after a change by another
 // program.
-const gather = 20 * time.Millisecond
+const batchDelay = 20 * time.Millisecond
 
 // watcher checks folders that sessions are watching.
 type watcher struct {
@@ -68,7 +68,7 @@ func (w *watcher) changed(f *Folder) {
 	watched := w.folders[f] > 0 && !w.closed
 	w.mu.Unlock()
 	if watched {
-		w.look(f, gather)
+		w.look(f, batchDelay)
 	}
 }
 

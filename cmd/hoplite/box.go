@@ -176,7 +176,7 @@ func (b *boxes) check(ctx context.Context, out io.Writer, name string, fix bool)
 			fmt.Fprintf(out, "  --fix would: %s\n", f.Plan)
 		default:
 			fmt.Fprintf(out, "  %s ... ", f.Plan)
-			if err := f.Mend(); err != nil {
+			if err := f.Repair(); err != nil {
 				fmt.Fprintln(out)
 				return left, err
 			}

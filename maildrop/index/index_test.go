@@ -66,7 +66,8 @@ func TestLogRoundTrip(t *testing.T) {
 	must(t, l.Close())
 }
 
-// Wherever a crash cuts the log, whole batches before it stand.
+// Wherever a crash truncates the log, the whole batches before that point
+// remain.
 func TestTornLog(t *testing.T) {
 	root := openDir(t)
 	l, _, err := OpenLog(root)

@@ -27,10 +27,10 @@ type Message struct {
 	// octets.
 	Size, Wire int64
 	// Date is the internal date, Saved the time when the message was stored in
-	// this folder (RFC 8514), in seconds since 1970. Unless Dating is nil or
+	// this folder (RFC 8514), in seconds since 1970. Unless Dates is nil or
 	// done, read them with InternalDate and SaveDate only.
 	Date, Saved int64
-	Dating      *Dating // nil when the dates are known
+	Dates       *DateLookup // nil when the dates are known
 	ModSeq      uint64
 	// File is the name in cur or new.
 	File string
@@ -52,31 +52,31 @@ func (m *Message) GUID() string {
 
 // InternalDate returns the time of arrival (RFC 9051, 2.3.3).
 func (m *Message) InternalDate() time.Time {
-	m.Dating.Wait()
+	m.Dates.Wait()
 	return time.Unix(m.Date, 0)
 }
 
 // SaveDate returns the time when the message was stored in this folder (RFC
 // 8514).
 func (m *Message) SaveDate() time.Time {
-	m.Dating.Wait()
+	m.Dates.Wait()
 	return time.Unix(m.Saved, 0)
 }
 
-// Dating is the deferred look-up of the dates of many messages, which may be
+// DateLookup is the deferred look-up of the dates of many messages, which may be
 // shown to readers before their dates are known. The first caller that needs a
 // date runs it.
-type Dating struct {
+type DateLookup struct {
 	over atomic.Bool
 	once sync.Once
 	run  func()
 }
 
-// NewDating returns a Dating that calls run to fill in the dates.
-func NewDating(run func()) *Dating { return &Dating{run: run} }
+// NewDateLookup returns a DateLookup that calls run to fill in the dates.
+func NewDateLookup(run func()) *DateLookup { return &DateLookup{run: run} }
 
 // Wait returns once the dates are known, at once if d is nil.
-func (d *Dating) Wait() {
+func (d *DateLookup) Wait() {
 	if d == nil || d.over.Load() {
 		return
 	}

@@ -77,7 +77,7 @@ func TestLockLeftBehind(t *testing.T) {
 				l.Release()
 				return
 			}
-			// A failed attempt leaves the way free for the next.
+			// A failed attempt does not block the next one.
 			must(t, os.Remove(file))
 			if l, err = d.Acquire(context.Background(), "list"); err != nil {
 				t.Fatal(err)

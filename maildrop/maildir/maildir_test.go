@@ -207,7 +207,7 @@ func TestSubscriptions(t *testing.T) {
 	}
 }
 
-// However the octets are cut, LF on disk and CRLF on the wire are the same.
+// However the text is split, it has LF on disk and CRLF on the wire.
 func TestLineEnds(t *testing.T) {
 	for _, tc := range []struct {
 		name, in, disk, wire string
@@ -246,7 +246,7 @@ func TestLineEnds(t *testing.T) {
 	}
 }
 
-// limited reads few octets at a time.
+// limited reads a few octets at a time.
 type limited struct {
 	r io.Reader
 	n int

@@ -8,7 +8,7 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// world is a folder without a disk: other programs change it at random, and a
+// world is a folder without a disk. Other programs change it at random, and a
 // State follows.
 type world struct {
 	t     *testing.T
@@ -41,7 +41,7 @@ func (w *world) nth(n byte) (File, bool) {
 	return w.files[names[int(n)%len(names)]], true
 }
 
-// step does one thing: op says what, arg to which file.
+// step performs operation op on the file selected by arg.
 func (w *world) step(op, arg byte) {
 	f, some := w.nth(arg)
 	base := maildir.Base(f.Name)
@@ -89,8 +89,8 @@ func (w *world) step(op, arg byte) {
 	}
 }
 
-// look is a round of the shell: without the lock, then with it. A reading
-// without the lock may miss a file.
+// look does what a round in package maildrop does, without the lock and then
+// with it. A reading without the lock may miss a file.
 func (w *world) look(miss byte) {
 	r := w.read()
 	if f, some := w.nth(miss); some && miss%3 == 0 {
@@ -135,8 +135,8 @@ func (w *world) read() *Reading {
 	return r
 }
 
-// check compares the new state with the disk, and with everything that readers
-// were told.
+// check compares the new state with the disk, and with everything shown to
+// readers so far.
 func (w *world) check(r *Reading, next State, c Changes) {
 	if len(next.Messages) != len(r.Files) {
 		w.t.Errorf("%d messages for %d files", len(next.Messages), len(r.Files))
@@ -177,7 +177,7 @@ func (w *world) check(r *Reading, next State, c Changes) {
 	w.checkChanges(next, c)
 }
 
-// checkChanges applies the changes to the old messages: that must give the new
+// checkChanges checks that the changes lead from the old messages to the new
 // ones.
 func (w *world) checkChanges(next State, c Changes) {
 	msgs := map[uint32]*Message{}
@@ -208,7 +208,7 @@ func (w *world) checkChanges(next State, c Changes) {
 	}
 }
 
-// FuzzReconcile lets other programs do to a folder what they like.
+// FuzzReconcile makes random changes to a folder.
 func FuzzReconcile(f *testing.F) {
 	f.Add([]byte{0, 1, 0, 2, 8, 1, 3, 3, 8, 3, 1, 5, 8, 1, 2, 0, 9, 1})
 	f.Add([]byte{3, 1, 8, 1, 2, 0, 8, 1, 5, 1, 8, 1, 4, 0, 8, 1})
@@ -225,7 +225,7 @@ func FuzzReconcile(f *testing.F) {
 	})
 }
 
-// FuzzSetList takes whatever stands in a uidlist.
+// FuzzSetList reads arbitrary uidlists.
 func FuzzSetList(f *testing.F) {
 	f.Add(head + "1 :a\n2 :b\n")
 	f.Add(head + "1 :a\nrubbish\n")

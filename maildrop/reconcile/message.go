@@ -7,8 +7,8 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// FileName returns the file name that says what m's flags are. Letters that
-// mean nothing to us stay as they are.
+// FileName returns the file name that represents m's flags. Letters without a
+// meaning here are kept.
 func FileName(m *Message) string {
 	base, text := maildir.Split(m.File)
 	info := maildir.ParseInfo(text)
@@ -17,10 +17,11 @@ func FileName(m *Message) string {
 	return base + info.String()
 }
 
-// letterMask has the bits of the keywords that have letters in file names.
+// letterMask selects the keywords that have letters in file names.
 const letterMask = 1<<maildir.MaxLetters - 1
 
-// fromName fills in what the file's name and the uidlist say of a message.
+// fromName sets the fields of a message that its file name and the uidlist
+// state.
 func fromName(m *Message, f File, e maildir.Entry) {
 	_, text := maildir.Split(f.Name)
 	info := maildir.ParseInfo(text)
@@ -28,19 +29,19 @@ func fromName(m *Message, f File, e maildir.Entry) {
 	m.Flags, m.Keywords = info.Flags, uint64(info.Letters)
 }
 
-// renamed returns the message was as its file is named now.
+// renamed returns was with a new file name.
 func renamed(was *Message, f File, e maildir.Entry) *Message {
 	m := &Message{}
 	fromName(m, f, e)
-	m.File = strings.Clone(m.File) // not the whole block of names that it was read with
+	m.File = strings.Clone(m.File) // do not keep the block of names it is part of
 	m.Size, m.Wire, m.Exact, m.Date, m.Saved, m.ModSeq = was.Size, was.Wire, was.Exact, was.Date, was.Saved, was.ModSeq
 	m.Keywords |= was.Keywords &^ letterMask
 	return m
 }
 
-// Measure fills in sizes and dates from the state of a message's file. It
-// returns true if the CRLF size has to be counted, because neither the name
-// nor the uidlist has one that can be true.
+// Measure sets sizes and dates from the state of a message's file. It returns
+// true if the CRLF size has to be counted, because neither the name nor the
+// uidlist states a plausible one.
 func Measure(m *Message, st maildir.Stat) (count bool) {
 	m.File = strings.Clone(m.File)
 	m.Size, m.Date, m.Saved = st.Size, st.MTime.Unix(), st.CTime.Unix()
@@ -55,9 +56,9 @@ func Measure(m *Message, st maildir.Stat) (count bool) {
 	return false
 }
 
-// Believe fills in the sizes from the name of a message's file alone, for the
-// time until the file is looked at. It fails if the name lacks them.
-func Believe(m *Message) bool {
+// AssumeSizes sets the sizes from the name of a message's file alone, until the
+// file is examined. It returns false if the name lacks them.
+func AssumeSizes(m *Message) bool {
 	size, wire := maildir.Sizes(m.Base())
 	if m.New || size < 0 || !plausible(size, wire) {
 		return false
@@ -66,7 +67,7 @@ func Believe(m *Message) bool {
 	return true
 }
 
-// fallback returns the size that the uidlist has if the name has none.
+// fallback returns the size listed in the uidlist if the name has none.
 func fallback(size int64, listed string) int64 {
 	if n, err := strconv.ParseInt(listed, 10, 64); err == nil && size < 0 {
 		return n

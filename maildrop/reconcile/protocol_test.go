@@ -10,12 +10,12 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// The protocol of two servers on one Maildir, as a model: a disk, and programs
-// whose steps are tried in every order. Whatever the order, no UID may be given
+// This file models two servers on one Maildir as a disk and programs, whose
+// steps are tried in every order. Whatever the order, no UID may be assigned
 // twice, and none may move to another message.
 
-// disk is what both programs see. Its version stands for the stamp of the
-// uidlist: it changes whenever the file does.
+// disk is shared by both programs. Its version stands for the stamp of the
+// uidlist and changes whenever that file does.
 type disk struct {
 	lines   []maildir.Entry
 	version int
@@ -35,7 +35,7 @@ func (d *disk) append(entries ...maildir.Entry) {
 	d.version++
 }
 
-// server is one of ours: what it knows, and the stamp that belongs to it.
+// server is one of our servers: its state, and the stamp that belongs to it.
 type server struct {
 	state State
 	stamp int
@@ -70,8 +70,8 @@ func (s *system) clone() *system {
 	return &c
 }
 
-// explore runs the programs in every order and returns the first trace after
-// which wrong returns something.
+// explore runs the programs in every order and returns the first trace for
+// which wrong returns a message.
 func explore(s *system, wrong func(*system) string) string {
 	if w := wrong(s); w != "" {
 		return w + " after " + strings.Join(s.trace, " ")
@@ -109,7 +109,7 @@ func unlock(s *system) bool {
 	return true
 }
 
-// read reads list and directory. Its stamp is the one that was taken before.
+// read reads list and directory. The stamp was taken before.
 func read(locked bool) func(*system) bool {
 	return func(s *system) bool {
 		v := &s.server
@@ -125,7 +125,7 @@ func read(locked bool) func(*system) bool {
 	}
 }
 
-// stamp takes the stamp that belongs to what is read next.
+// stamp takes the stamp for the next reading.
 func stamp(s *system) bool {
 	s.server.now = s.disk.version
 	return true
@@ -141,7 +141,7 @@ func adopt(s *system) bool {
 	return true
 }
 
-// tell shows the state to readers.
+// tell shows the state to readers and checks that no UID moved.
 func (v *server) tell() {
 	for _, m := range v.state.Messages {
 		if base, ok := v.seen[m.UID]; ok && base != m.Base() {
@@ -151,8 +151,8 @@ func (v *server) tell() {
 	}
 }
 
-// refreshIfStale reads again under the lock if the list changed since the
-// stamp that the state has.
+// refreshIfStale reads again under the lock if the list has changed since the
+// stamp of the state.
 func refreshIfStale(s *system) bool {
 	v := &s.server
 	if v.stamp == s.disk.version {
@@ -168,7 +168,7 @@ func refreshIfStale(s *system) bool {
 
 var stored = &Message{File: "ours:2,"}
 
-// assign gives a UID to a message of our own and writes its line.
+// assign assigns a UID to a new message and writes its line.
 func assign(s *system) bool {
 	m := *stored
 	entries, err := s.server.state.Assign([]*Message{&m})
@@ -190,14 +190,14 @@ func place(s *system) bool {
 	return true
 }
 
-// restamp takes over what the list looks like now.
+// restamp takes the present stamp of the list.
 func restamp(s *system) bool {
 	s.server.stamp = s.disk.version
 	return true
 }
 
-// Dovecot stores messages: under its lock it moves the file into place and
-// appends the line; a delivery without a line is just a file.
+// Dovecot stores a message under its lock: it moves the file into place and
+// appends the line.
 func dovecotPlace(s *system) bool {
 	s.disk.files["dovecot"] = File{Name: "dovecot:2,"}
 	return true
@@ -234,11 +234,11 @@ func wrongUIDs(s *system) string {
 
 type steps = []func(*system) bool
 
-// store is how a message of our own is stored: lock, compare the stamp, append
-// the line, move the file, take the stamp, unlock.
+// store stores a message: lock, compare the stamp, append the line, move the
+// file, take the stamp, unlock.
 var store = steps{lock(1), refreshIfStale, assign, place, restamp, unlock}
 
-// look is a look without the lock.
+// look reads without the lock.
 var look = steps{stamp, read(false), adopt}
 
 var dovecot = steps{lock(2), dovecotPlace, dovecotAppend, unlock}
@@ -258,14 +258,15 @@ func TestProtocol(t *testing.T) {
 	}
 }
 
-// The model finds the mistakes that the first version made.
+// The model detects the mistakes of the first version.
 func TestProtocolOfTheFirstVersion(t *testing.T) {
 	for name, ours := range map[string]steps{
-		// The stamp was taken after the reading: lines in between count as read.
+		// The stamp was taken after the reading, so lines written in between
+		// were taken for read.
 		"stamp after reading": slices.Concat(steps{read(false), stamp, adopt}, store),
-		// A change of flags took the stamp anew, without the lock.
+		// A change of flags took the stamp again without the lock.
 		"stamp after a change of flags": slices.Concat(look, steps{restamp}, store),
-		// Without the lock, two programs take the same UID.
+		// Without the lock, two programs assign the same UID.
 		"no lock": {refreshIfStale, assign, place, restamp},
 	} {
 		s := start()

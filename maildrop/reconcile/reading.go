@@ -9,43 +9,43 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// File is one file of cur or new.
+// File is a file in cur or new.
 type File struct {
 	Name string
 	New  bool
 }
 
-// Reading is what a folder held when it was read.
+// Reading is the contents of a folder at the time of reading.
 type Reading struct {
 	// List is the uidlist, nil if it is unchanged.
 	List *maildir.UIDList
-	// Damaged is set when the uidlist is missing or has to be written again.
+	// Damaged is set if the uidlist is missing or has to be rewritten.
 	Damaged bool
 	// Letters are the contents of dovecot-keywords, nil if unchanged.
 	Letters *maildir.Keywords
-	// Files are the messages by base name: those of new, and those of cur if
-	// CurRead is set.
+	// Files are the messages by base name: those in new, and if CurRead is set,
+	// those in cur.
 	Files   map[string]File
 	CurRead bool
-	// Locked is set when the uidlist was locked while the folder was read.
-	// Only then are UIDs given out, and messages without a file taken for gone.
+	// Locked is set if the uidlist was locked while the folder was read. Only
+	// then are UIDs assigned, and messages without a file considered gone.
 	Locked bool
-	// KeepNew leaves files without a UID alone: the disk is full, and their
-	// UIDs cannot be written down.
+	// KeepNew ignores files without a UID: the disk is full, so their UIDs
+	// cannot be recorded.
 	KeepNew bool
-	// ForeignModSeq is a bound of the modification sequences that another
-	// server used in this folder. It counts when UIDVALIDITY is new to us.
+	// ForeignModSeq is an upper bound for the modification sequences that
+	// another server used in this folder. It applies if the UIDVALIDITY is new.
 	ForeignModSeq uint64
 }
 
 // NewReading returns an empty Reading with room for n files.
 func NewReading(n int) *Reading { return &Reading{Files: make(map[string]File, n)} }
 
-// Add adds a file. If there is another one with its base name already, Add
-// returns that and leaves it to Twin which of them counts.
+// Add adds a file. If the base name is already taken, it returns the other
+// file, and the caller has to call Twin.
 func (r *Reading) Add(f File) (twin File, twice bool) {
 	base := maildir.Base(f.Name)
-	// A line end would break the uidlist; a leading dot hides a file.
+	// A line end would break the uidlist. A leading dot hides a file.
 	if base == "" || f.Name[0] == '.' || strings.ContainsAny(f.Name, "\n\r") {
 		return File{}, false
 	}
@@ -55,8 +55,8 @@ func (r *Reading) Add(f File) (twin File, twice bool) {
 	return twin, twice
 }
 
-// MovedBack reports whether new has a file that is known from cur: moved
-// there, or a second one of that name. Then cur has to be read as well.
+// MovedBack reports whether new has a file that is known from cur: one that was
+// moved there, or a second one of that name. Then cur has to be read as well.
 func (r *Reading) MovedBack(s *State) bool {
 	if len(r.Files) == 0 {
 		return false
@@ -69,28 +69,28 @@ func (r *Reading) MovedBack(s *State) bool {
 	return false
 }
 
-// SetList takes over the text of the uidlist, or of Courier's if courier is
-// set. It mends a damaged list with what is known.
+// SetList parses the text of the uidlist, or of Courier's if courier is set. It
+// repairs a damaged list with the help of s.
 func (r *Reading) SetList(s *State, text string, courier bool) error {
 	list, err := maildir.ParseUIDList(text)
 	if err != nil && !errors.Is(err, maildir.ErrUIDList) {
 		return err
 	}
 	if err != nil {
-		list = mended(s, list)
+		list = repaired(s, list)
 	}
 	r.List = list
 	r.Damaged = r.Damaged || err != nil || courier || list.GUID == "" || list.ModSeq == 0
 	return err
 }
 
-// NoList takes over that there is no uidlist: the list as it is remembered, so
-// that readers keep their UIDs. It is empty if nothing is remembered.
+// NoList handles a missing uidlist. The known list takes its place, so that
+// UIDs stay the same. It is empty if nothing is known.
 func (r *Reading) NoList(s *State) {
 	r.List, r.Damaged = remembered(s), true
 }
 
-// remembered returns the uidlist as s knows it.
+// remembered returns the uidlist as known to s.
 func remembered(s *State) *maildir.UIDList {
 	list := &maildir.UIDList{Validity: s.Validity, Next: max(s.Next, 1), GUID: s.GUID, ModSeq: s.Ceiling, Other: s.Other}
 	for _, m := range s.Messages {
@@ -103,10 +103,9 @@ func entryOf(m *Message) maildir.Entry {
 	return maildir.Entry{UID: m.UID, Ext: m.Ext, Base: m.Base()}
 }
 
-// mended returns a damaged list completed with what s knows. If s knows
-// nothing, the part before the damage stands, and the other messages get new
-// UIDs.
-func mended(s *State, list *maildir.UIDList) *maildir.UIDList {
+// repaired returns a damaged list completed from s. If s knows nothing, only
+// the part before the damage is kept, and the other messages get new UIDs.
+func repaired(s *State, list *maildir.UIDList) *maildir.UIDList {
 	if s.Validity == 0 || list.Validity != 0 && list.Validity != s.Validity {
 		// UIDs after the damage may have been shown to readers.
 		list.Next += 1000
@@ -122,7 +121,7 @@ func mended(s *State, list *maildir.UIDList) *maildir.UIDList {
 	return ours
 }
 
-// CourierUIDLs adds the names that Courier gave to messages on POP3.
+// CourierUIDLs adds the UIDLs that Courier assigned.
 func (r *Reading) CourierUIDLs(names map[string]string) {
 	for i, e := range r.List.Entries {
 		if name := names[e.Base]; name != "" && e.Key('P') == "" && !strings.ContainsAny(name, " \t") {
@@ -132,9 +131,9 @@ func (r *Reading) CourierUIDLs(names map[string]string) {
 }
 
 // Absent returns the base names of messages whose files the reading lacks:
-// known ones, and those of lines that are new in the uidlist. A directory that
-// others rename files in may be read without some of them, so the files have
-// to be looked for again before the messages are taken for gone.
+// those of known messages, and those of new lines in the uidlist. Reading a
+// directory can miss files that other programs rename, so the files have to be
+// searched for again before the messages are considered gone.
 func (r *Reading) Absent(s *State) []string {
 	var bases []string
 	same := r.List == nil || r.List.Validity == s.Validity
@@ -166,26 +165,24 @@ func (r *Reading) has(base string) bool {
 	return ok
 }
 
-// Verdict is what has to be done about two files with one base name.
+// Verdict says how to handle two files with one base name.
 type Verdict uint8
 
-// The verdicts. The second file is the one that Twin returned as other.
+// The verdicts. "The other" is the second file returned by Twin.
 const (
-	Leave   Verdict = iota // nothing: a rename in progress
-	Unlink                 // the other is a second link to the same message
-	NewName                // the other is another message: it needs a name of its own
+	Leave   Verdict = iota // do nothing: a rename is in progress
+	Unlink                 // remove the other: it is a second link to the same message
+	NewName                // rename the other: it is a different message
 )
 
-// linkAge is how old a second link must be before it is not a rename in
-// progress.
+// linkAge is the age at which a second link is not a rename in progress.
 const linkAge = 30 * time.Second
 
-// Twin decides about two files with one base name. known says which of them s
-// knows; as and bs are their states, nil if the file is gone. keep is the one
-// that has the base name from now on.
+// Twin decides about two files with one base name. as and bs are their states,
+// nil if the file is gone. keep is the file that has the base name from now on.
 func Twin(s *State, a, b File, as, bs *maildir.Stat, now time.Time) (keep, other File, v Verdict) {
 	if a.New && !b.New || s.Has(b) {
-		a, b, as, bs = b, a, bs, as // the newcomer gives way
+		a, b, as, bs = b, a, bs, as // the newer one has to give way
 	}
 	switch {
 	case as == nil:

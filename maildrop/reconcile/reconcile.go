@@ -9,34 +9,34 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// ErrFull is the answer when a folder has given out its last UID.
+// ErrFull is returned when a folder has no UIDs left.
 var ErrFull = errors.New("folder has no UIDs left")
 
-// Plan is what has to be done so that the disk agrees with the new State.
+// Plan lists what has to be done to make the disk agree with the new State.
 type Plan struct {
-	// Lock is set when nothing could be decided without the uidlist's lock:
-	// take it and read again. All is set if cur has to be read again, too.
+	// Lock is set if nothing could be decided without the uidlist's lock: lock
+	// it and read again. All is set if cur has to be read again as well.
 	Lock, All bool
-	// Measure are new messages whose sizes and dates are still missing.
-	// Messages whose files turn out to be gone are for State.Drop.
+	// Measure are new messages without sizes and dates. If the file of one is
+	// gone, pass it to State.Drop.
 	Measure []*Message
-	// Append are the lines to add to the uidlist; with Rewrite, the whole list
-	// is to be written instead, as State.List returns it.
+	// Append are the lines to append to the uidlist. With Rewrite, the whole
+	// list has to be written instead, see State.List.
 	Append  []maildir.Entry
 	Rewrite bool
-	// Assigned are the messages that got UIDs: once their lines are written,
-	// the files in new move to cur.
+	// Assigned are the messages that got UIDs. Once their lines are written,
+	// their files move from new to cur.
 	Assigned []*Message
-	// Pending are messages whose flags still have to get into their file names.
+	// Pending are messages whose flags are not in their file names yet.
 	Pending []*Message
-	// Err is set when nothing can be done, because no UIDs are left.
+	// Err is set if nothing can be done because no UIDs are left.
 	Err error
 }
 
-// Reconcile compares what was known of a folder with what it holds now. It
-// returns the new state, what changed, and what has to be written. Without the
-// lock it returns s and a plan to lock the uidlist if anything has to be
-// decided that other programs may decide at the same time.
+// Reconcile compares what is known of a folder with its present contents. It
+// returns the new state, the changes, and what has to be written. Without the
+// lock, if there is anything to decide that other programs may decide at the
+// same time, it returns s and a plan to lock the uidlist.
 func Reconcile(s *State, r *Reading) (State, Changes, Plan) {
 	entries, unknown, revived := match(s, r)
 	damaged := r.Damaged || revived
@@ -49,7 +49,7 @@ func Reconcile(s *State, r *Reading) (State, Changes, Plan) {
 	m := merge{old: s.Messages, next: *s, r: r}
 	if r.List != nil {
 		if r.List.Validity != s.Validity {
-			m.old = nil // other UIDs: nothing of what was known holds
+			m.old = nil // the UIDs are different: nothing known applies
 		}
 		m.head(s)
 	}
@@ -69,10 +69,10 @@ func Reconcile(s *State, r *Reading) (State, Changes, Plan) {
 	return m.next, m.changes, m.plan
 }
 
-// match finds which files have no UID. It also removes lines from the uidlist
-// that no longer hold: of two lines for one file the last counts, and a
-// message that was expunged, but whose file is there again, gets another UID,
-// because readers were told that its UID is gone.
+// match finds the files without a UID. It also drops invalid lines from the
+// uidlist. Of two lines for one file the last one is valid. An expunged message
+// whose file exists again gets a new UID, because readers were told that its
+// UID is gone.
 func match(s *State, r *Reading) (entries []maildir.Entry, unknown []string, revived bool) {
 	if r.List == nil {
 		for base := range r.Files {
@@ -122,23 +122,23 @@ func match(s *State, r *Reading) (entries []maildir.Entry, unknown []string, rev
 // merge is one run of Reconcile.
 type merge struct {
 	r       *Reading
-	old     []*Message // those that are still comparable
+	old     []*Message // the known messages, if their UIDs still apply
 	next    State
 	at      uint64 // the modification sequence of all changes
-	changed bool   // there was one
+	changed bool   // there were changes
 	fresh   []fresh
 	changes Changes
 	plan    Plan
 }
 
-// fresh is a message of a file that was not known before.
+// fresh is a message whose file was not known before.
 type fresh struct {
 	at    int // in next.Messages
 	file  File
 	entry maildir.Entry
 }
 
-// head takes over the uidlist's header.
+// head adopts the uidlist's header.
 func (m *merge) head(s *State) {
 	list, next := m.r.List, &m.next
 	if list.Validity == s.Validity {
@@ -154,8 +154,8 @@ func (m *merge) head(s *State) {
 	next.Ceiling, next.Lines = list.ModSeq, len(list.Entries)
 }
 
-// keep goes through the messages that have UIDs and keeps those whose files
-// are there. A message that did not change stays the same *Message.
+// keep collects the messages that have UIDs and whose files exist. An unchanged
+// message stays the same *Message.
 func (m *merge) keep(entries []maildir.Entry) {
 	m.next.Messages = make([]*Message, 0, max(len(m.r.Files), len(m.old)))
 	if m.r.List == nil {
@@ -177,7 +177,7 @@ func (m *merge) keep(entries []maildir.Entry) {
 	}
 }
 
-// one looks at one message. was is the message as it was known, or nil.
+// one handles one message. was is the message as known, or nil.
 func (m *merge) one(e maildir.Entry, was *Message) {
 	file, there := m.r.Files[e.Base]
 	msgs := &m.next.Messages
@@ -207,8 +207,8 @@ func (m *merge) one(e maildir.Entry, was *Message) {
 	}
 }
 
-// assign gives UIDs to the files without one, in order of arrival. It fails if
-// there are not enough UIDs left.
+// assign assigns UIDs to the files without one, in order of arrival. It returns
+// false if not enough UIDs are left.
 func (m *merge) assign(unknown []string) bool {
 	if uint64(len(unknown)) >= math.MaxUint32-uint64(m.next.Next) {
 		return false
@@ -225,11 +225,11 @@ func (m *merge) assign(unknown []string) bool {
 	return true
 }
 
-// slab is how many messages are allocated together when a large folder is
-// read for the first time: they stay together, too.
+// slab is the number of messages allocated together when a large folder is read
+// for the first time.
 const slab = 128
 
-// describe makes the messages of the files that were not known before.
+// describe makes the messages of the new files.
 func (m *merge) describe() {
 	n := len(m.fresh)
 	if n == 0 {
@@ -243,7 +243,7 @@ func (m *merge) describe() {
 			slabs = append(slabs, make([]Message, min(left, slab)))
 		}
 	}
-	// Names are parsed in parallel: there may be a hundred thousand.
+	// Names are parsed in parallel, since there may be a hundred thousand.
 	m.plan.Err = parallel.Do(n, func(i int) error {
 		if slabs != nil {
 			made[i] = &slabs[i/slab][i%slab]
@@ -262,13 +262,13 @@ func (m *merge) describe() {
 	m.changes.Added = append(m.changes.Added, made...)
 }
 
-// finish counts up the modification sequence and records what is gone.
+// finish updates the modification sequence and records expunged messages.
 func (m *merge) finish(s *State) {
 	next := &m.next
 	m.changes.Expunged = lost(m.old, next.Messages)
 	if m.changed = m.changed || len(m.changes.Expunged) > 0; m.changed {
 		next.ModSeq = m.at
-		next.bury(m.changes.Expunged)
+		next.recordExpunged(m.changes.Expunged)
 	}
 	m.changes.Quiet = s.Known && len(m.plan.Pending) == 0 && !m.changed &&
 		len(m.changes.Added) == 0 && len(m.changes.Flagged) == 0 &&
@@ -295,8 +295,8 @@ func lost(old, msgs []*Message) []uint32 {
 	return uids
 }
 
-// Drop removes messages whose files were gone before they could be measured.
-// They were never shown to anybody.
+// Drop removes new messages whose files disappeared before they could be
+// measured. They were never visible.
 func (s *State) Drop(c *Changes, gone []*Message) {
 	if len(gone) == 0 {
 		return
@@ -307,21 +307,22 @@ func (s *State) Drop(c *Changes, gone []*Message) {
 	s.uids = nil
 }
 
-// ModSeqStep is how far ahead of ModSeq the bound in the uidlist is kept.
+// ModSeqStep is the distance between ModSeq and a new bound in the uidlist.
 const ModSeqStep = 1000
 
-// wasteful reports whether the uidlist consists of too many lines whose
-// messages are gone: then it is written again without them.
+// wasteful reports whether too many lines of the uidlist belong to expunged
+// messages, so that it should be rewritten.
 func (s *State) wasteful(live int) bool {
 	return s.Lines > 100 && s.Lines-live > s.Lines/4
 }
 
-// Wasteful reports whether the uidlist should be written again instead of
-// appending to it.
+// Wasteful reports whether the uidlist should be rewritten instead of appended
+// to.
 func (s *State) Wasteful() bool { return s.wasteful(len(s.Messages)) }
 
-// List returns the uidlist with the lines of all messages, and those of more
-// that are about to be stored. Its bound leaves room for ModSeqStep changes.
+// List returns the uidlist with the lines of all messages, and with more lines
+// of messages that are about to be stored. Its bound leaves room for ModSeqStep
+// changes.
 func (s *State) List(more []maildir.Entry) *maildir.UIDList {
 	list := remembered(s)
 	list.ModSeq = s.Bound()

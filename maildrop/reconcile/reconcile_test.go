@@ -12,8 +12,8 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// known returns a State with messages, "uid name" each, in cur; a name that
-// begins with new/ lies in new.
+// known returns a State with messages given as "uid name". Their files are in
+// cur, or in new if the name starts with new/.
 func known(validity, next uint32, msgs ...string) *State {
 	s := &State{Known: true, Validity: validity, Next: next, GUID: guid, ModSeq: 10, Ceiling: 1000, Recent: 1, Lines: len(msgs)}
 	for _, line := range msgs {
@@ -35,7 +35,7 @@ func file(name string) File {
 	return File{Name: base, New: fresh}
 }
 
-// reading returns a Reading of cur and new with these files.
+// reading returns a Reading of these files, with cur read.
 func reading(locked bool, names ...string) *Reading {
 	r := NewReading(0)
 	r.CurRead, r.Locked = true, locked
@@ -45,13 +45,13 @@ func reading(locked bool, names ...string) *Reading {
 	return r
 }
 
-// list gives a Reading a uidlist.
+// list adds a uidlist to a Reading.
 func (r *Reading) list(s *State, text string) *Reading {
 	_ = r.SetList(s, text, false)
 	return r
 }
 
-// show writes messages as "uid name modseq".
+// show formats messages as "uid name modseq".
 func show(msgs []*Message) string {
 	var b strings.Builder
 	for _, m := range msgs {
@@ -75,7 +75,7 @@ func TestReconcile(t *testing.T) {
 		name string
 		s    *State
 		r    func(s *State) *Reading
-		// What is expected. lock stands for a plan to lock and nothing else.
+		// The expectations. lock stands for a plan that only locks.
 		lock     bool
 		msgs     string
 		modseq   uint64
@@ -272,7 +272,7 @@ func TestReconcile(t *testing.T) {
 	}
 }
 
-// What a rename leaves alone: sizes, dates, and keywords without a letter.
+// A rename does not affect sizes, dates, and keywords without a letter.
 func TestRenamedKeepsTheRest(t *testing.T) {
 	s := known(7, 2, "1 a:2,a")
 	s.Messages[0].Keywords |= 1 << 40
@@ -318,7 +318,7 @@ func TestNoUIDsLeft(t *testing.T) {
 	}
 }
 
-// A list of mostly dead lines is written again without them.
+// A list of mostly expunged messages is rewritten without them.
 func TestWastefulList(t *testing.T) {
 	s := known(7, 300)
 	for i := range 150 {
@@ -413,7 +413,7 @@ func TestMeasure(t *testing.T) {
 		{"the name wins", "a,S=100,W=105:2,", "S100 W110", 105, false, true},
 	} {
 		m := &Message{File: tc.file, Ext: tc.ext}
-		if got := Believe(m); got != tc.believed {
+		if got := AssumeSizes(m); got != tc.believed {
 			t.Errorf("%s: believed %v", tc.name, got)
 		}
 		m.Wire = 0
@@ -456,7 +456,8 @@ func TestOwnChanges(t *testing.T) {
 	}
 }
 
-// Beyond what is remembered, everything that is not there has vanished.
+// Before the start of the record, every UID without a message counts as
+// vanished.
 func TestVanishedBeforeTheFloor(t *testing.T) {
 	s := known(7, 6, "2 a:2,", "4 b:2,")
 	s.GoneFloor = 8
@@ -471,7 +472,7 @@ func TestVanishedBeforeTheFloor(t *testing.T) {
 		t.Errorf("up to an older snapshot: %v", v)
 	}
 	for uid := range uint32(maxGone) {
-		s.bury([]uint32{uid + 10})
+		s.recordExpunged([]uint32{uid + 10})
 	}
 	if len(s.Gone) != maxGone || s.GoneFloor != 9 {
 		t.Errorf("%d remembered, floor %d", len(s.Gone), s.GoneFloor)
@@ -515,7 +516,7 @@ func TestDrop(t *testing.T) {
 	}
 }
 
-// A large folder that is read for the first time.
+// A large folder is read for the first time.
 func TestFirstReading(t *testing.T) {
 	r := reading(true)
 	for i := range 1000 {

@@ -1,8 +1,9 @@
-// Package reconcile compares what is known of a folder with what the folder
-// holds, and decides what follows: which UIDs new messages get, which flags
-// changed, which messages are gone, and what has to be written.
+// Package reconcile compares what is known of a folder with the present
+// contents of the folder, and decides what follows: which UIDs new messages
+// get, which flags changed, which messages are gone, and what has to be
+// written.
 //
-// It is pure: it reads no disk, takes no lock and knows no clock. Package
+// The package is pure: it has no access to disk, locks or clock. Package
 // maildrop reads the directories and the uidlist, calls Reconcile, carries out
 // the Plan and publishes the new State. Start reading at Reconcile.
 package reconcile
@@ -19,26 +20,25 @@ import (
 // Message is one message of a folder.
 type Message = index.Message
 
-// State is what is known of a folder. The zero State knows nothing. A new
-// State shares memory with the one that it was made from, which must not be
-// developed any further.
+// State is what is known of a folder. The zero State knows nothing. A new State
+// shares memory with its predecessor, which must not be changed afterwards.
 type State struct {
-	// Known is set once the folder was read, or loaded from the index.
+	// Known is set once the folder was read or loaded from the index.
 	Known bool
-	// Messages are in ascending order of UID. Snapshots share the slice, so its
-	// elements are replaced in a copy only; appending is fine.
+	// Messages are in ascending order of UID. Snapshots share the slice, so
+	// elements may be appended, but must only be replaced in a copy.
 	Messages []*Message
 	// Keywords are the names by bit of Message.Keywords. The first 26 have
-	// letters in dovecot-keywords, the others are known to the index only.
+	// letters in dovecot-keywords, the others are recorded in the index only.
 	Keywords []string
 
 	Validity, Next uint32
 	GUID           string
-	Other          []string // header keys of the uidlist that we do not know
-	Lines          int      // entries in the uidlist, those of expunged messages included
+	Other          []string // unknown header keys of the uidlist
+	Lines          int      // entries in the uidlist, including those of expunged messages
 
 	ModSeq uint64
-	// Ceiling is the bound in the uidlist's header. ModSeq stays below it.
+	// Ceiling is the bound in the uidlist's header. ModSeq must stay below it.
 	Ceiling uint64
 	// Recent is the first UID that was never shown as \Recent.
 	Recent uint32
@@ -46,7 +46,7 @@ type State struct {
 	Gone      []index.Gone // expunged messages, in ascending order of ModSeq
 	GoneFloor uint64       // Gone is complete for changes after this
 
-	uids map[string]uint32 // see names
+	uids map[string]uint32 // UIDs by base name, see names
 }
 
 // Find returns the index of the message with a UID.
@@ -56,7 +56,8 @@ func (s *State) Find(uid uint32) (int, bool) {
 	})
 }
 
-// names maps base names to UIDs. The map is built when it is first needed.
+// names returns a map from base names to UIDs, which is built when first
+// needed.
 func (s *State) names() map[string]uint32 {
 	if s.uids == nil {
 		s.uids = make(map[string]uint32, len(s.Messages))
@@ -77,7 +78,7 @@ func (s *State) Named(base string) *Message {
 	return s.Messages[i]
 }
 
-// Has reports whether a file is the one that a message is known by.
+// Has reports whether a file is the present file of a known message.
 func (s *State) Has(f File) bool {
 	m := s.Named(maildir.Base(f.Name))
 	return m != nil && m.File == f.Name && m.New == f.New
@@ -85,15 +86,15 @@ func (s *State) Has(f File) bool {
 
 // Changes are the messages in which two states of a folder differ.
 type Changes struct {
-	Added    []*Message // new, or described anew
-	Flagged  []*Message // only flags, keywords or the file's name changed
+	Added    []*Message // new, or with another description
+	Flagged  []*Message // only flags, keywords or the file name changed
 	Expunged []uint32
-	// Quiet is set when the states do not differ in anything that is shown.
+	// Quiet is set if the states do not differ in anything visible.
 	Quiet bool
 }
 
-// Assign gives UIDs and modification sequences to messages that are about to
-// be stored. It returns their lines for the uidlist. The UIDs are used up even
+// Assign assigns UIDs and modification sequences to messages that are about to
+// be stored, and returns their lines for the uidlist. The UIDs are used up even
 // if the messages are not added afterwards.
 func (s *State) Assign(msgs []*Message) ([]maildir.Entry, error) {
 	if uint64(len(msgs)) >= math.MaxUint32-uint64(s.Next) {
@@ -108,7 +109,7 @@ func (s *State) Assign(msgs []*Message) ([]maildir.Entry, error) {
 	return entries, nil
 }
 
-// Add adds messages that Assign gave UIDs.
+// Add adds messages that have UIDs from Assign.
 func (s *State) Add(msgs []*Message) Changes {
 	s.ModSeq++
 	s.Messages = append(s.Messages, msgs...)
@@ -120,8 +121,8 @@ func (s *State) Add(msgs []*Message) Changes {
 	return Changes{Added: msgs}
 }
 
-// SetFlags replaces messages by ones with other flags, and gives these the
-// next modification sequence.
+// SetFlags replaces messages by versions with other flags, which get the next
+// modification sequence.
 func (s *State) SetFlags(changed []*Message) Changes {
 	s.ModSeq++
 	s.Messages = slices.Clone(s.Messages)
@@ -134,9 +135,9 @@ func (s *State) SetFlags(changed []*Message) Changes {
 	return Changes{Flagged: changed}
 }
 
-// Describe replaces the description of the i-th message: its sizes, or where
-// its file is. Readers need not know of that, so the modification sequence
-// stays.
+// Describe replaces the i-th message by a version with other sizes or another
+// file name. The modification sequence stays, since the difference is not
+// visible to clients.
 func (s *State) Describe(i int, m *Message) Changes {
 	s.Messages = slices.Clone(s.Messages)
 	s.Messages[i] = m
@@ -156,15 +157,15 @@ func (s *State) Expunge(uids []uint32) Changes {
 	}
 	s.Messages = keep
 	s.ModSeq++
-	s.bury(uids)
+	s.recordExpunged(uids)
 	return Changes{Expunged: uids}
 }
 
-// maxGone is how many expunged messages are remembered for Vanished.
+// maxGone is the number of expunged messages recorded for Vanished.
 const maxGone = 100_000
 
-// bury records that messages were expunged at the present ModSeq.
-func (s *State) bury(uids []uint32) {
+// recordExpunged records that messages were expunged at the present ModSeq.
+func (s *State) recordExpunged(uids []uint32) {
 	if len(uids) == 0 {
 		return
 	}
@@ -177,9 +178,9 @@ func (s *State) bury(uids []uint32) {
 	}
 }
 
-// Vanished returns the UIDs that were expunged after modseq and not after
-// upTo, in ascending order. If Gone does not reach back that far, it returns
-// every UID below next that no message of shown has.
+// Vanished returns the UIDs that were expunged after modseq, up to and
+// including upTo, in ascending order. If the record does not go back that far,
+// it returns every UID below next that no message of shown has.
 func (s *State) Vanished(shown []*Message, next uint32, modseq, upTo uint64) []uint32 {
 	var uids []uint32
 	if modseq < s.GoneFloor {
@@ -204,18 +205,17 @@ func (s *State) Vanished(shown []*Message, next uint32, modseq, upTo uint64) []u
 	return slices.Compact(uids)
 }
 
-// Keyword returns the bit of a keyword. Case does not matter.
+// Keyword returns the bit of a keyword, ignoring case.
 func (s *State) Keyword(name string) (bit int, ok bool) {
 	bit = slices.IndexFunc(s.Keywords, func(k string) bool { return strings.EqualFold(k, name) })
 	return bit, bit >= 0
 }
 
-// MaxKeywords is how many different keywords a folder can have.
+// MaxKeywords is the maximum number of different keywords in a folder.
 const MaxKeywords = 64
 
-// NewKeyword returns the keywords with another one added, and its bit: one
-// with a letter as long as there are any. ok is false when the folder has
-// MaxKeywords already.
+// NewKeyword returns the keywords with name added, and its bit, which has a
+// letter if one is free. ok is false if the folder already has MaxKeywords.
 func (s *State) NewKeyword(name string) (names []string, bit int, ok bool) {
 	names = slices.Clone(s.Keywords)
 	if bit = slices.Index(names, ""); bit < 0 {
@@ -228,8 +228,8 @@ func (s *State) NewKeyword(name string) (names []string, bit int, ok bool) {
 	return names, bit, true
 }
 
-// mergeKeywords returns the keywords once dovecot-keywords has letters: those
-// beyond the letters are ours and stay.
+// mergeKeywords returns the keywords after dovecot-keywords changed to letters.
+// Keywords beyond the letters stay.
 func (s *State) mergeKeywords(letters *maildir.Keywords) []string {
 	names := make([]string, max(len(s.Keywords), maildir.MaxLetters))
 	copy(names, letters[:])
@@ -239,5 +239,5 @@ func (s *State) mergeKeywords(letters *maildir.Keywords) []string {
 	return names
 }
 
-// SetLetters takes over the contents of dovecot-keywords.
+// SetLetters adopts the contents of dovecot-keywords.
 func (s *State) SetLetters(letters *maildir.Keywords) { s.Keywords = s.mergeKeywords(letters) }

@@ -12,24 +12,24 @@ import (
 
 // dateLookup reads the dates of files in cur whose sizes were taken from their
 // names.
-type dating struct {
-	*index.Dating
+type dateLookup struct {
+	*index.DateLookup
 	msgs []*Message // those whose Dates is this one
 
 	mu    sync.Mutex
 	wrong []uint32 // UIDs of messages whose names state a wrong size
 }
 
-func newDating(d *files, log zerolog.Logger) *dating {
-	t := &dating{}
-	t.Dating = index.NewDating(func() { t.run(d, log) })
+func newDateLookup(d *files, log zerolog.Logger) *dateLookup {
+	t := &dateLookup{}
+	t.DateLookup = index.NewDateLookup(func() { t.run(d, log) })
 	return t
 }
 
 // run reads the dates.
-func (t *dating) run(d *files, log zerolog.Logger) {
+func (t *dateLookup) run(d *files, log zerolog.Logger) {
 	err := parallel.Do(len(t.msgs), func(i int) error {
-		if m := t.msgs[i]; m.Dating == t.Dating {
+		if m := t.msgs[i]; m.Dates == t.DateLookup {
 			t.date(d, m)
 		}
 		return nil
@@ -41,7 +41,7 @@ func (t *dating) run(d *files, log zerolog.Logger) {
 }
 
 // date reads the dates of one file.
-func (t *dating) date(d *files, m *Message) {
+func (t *dateLookup) date(d *files, m *Message) {
 	st, err := d.cur.Stat(m.File)
 	if err != nil {
 		// The file is gone, which the next Sync will notice. Its name has a
