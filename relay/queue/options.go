@@ -9,6 +9,7 @@ import (
 	"hoplite/mail"
 	"hoplite/mail/story"
 	"hoplite/relay/queue/journal"
+	"hoplite/relay/queue/report"
 	"hoplite/relay/queue/schedule"
 )
 
@@ -24,6 +25,11 @@ type Settings struct {
 	HoldTime time.Duration
 	// Reserve is the free space in octets below which new mail is refused.
 	Reserve int64
+}
+
+// reporter returns the sender of reports.
+func (s *Settings) reporter() report.Sender {
+	return report.Sender{Hostname: s.Hostname, Postmaster: s.Postmaster}
 }
 
 // Options configure a Queue.

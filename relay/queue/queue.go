@@ -44,17 +44,38 @@ type Queue struct {
 	inject   injector
 	stats    counters
 	fenced   atomic.Bool // the journal has been taken over
-	rearm    chan struct{}
 	workers  sync.WaitGroup
 
 	mu        sync.Mutex // taken by step alone
 	machine   *schedule.Machine
 	quota     report.Quota
 	upstreams map[string]*Upstream
-	alarm     time.Time       // when watch wakes up; zero if it does not
+	alarm     alarm
 	size      int             // the last argument of Resized
 	attempts  context.Context // of the attempts
 	cancel    context.CancelFunc
+}
+
+// alarm wakes watch.
+type alarm struct {
+	at    time.Time     // when watch wakes up by itself; zero if it does not
+	rings chan struct{} // holds one token
+}
+
+// set rings if watch would sleep beyond first, which is zero if there is nothing
+// to wait for.
+func (a *alarm) set(first time.Time) {
+	if !first.IsZero() && (a.at.IsZero() || first.Before(a.at)) {
+		a.at = first
+		a.ring()
+	}
+}
+
+func (a *alarm) ring() {
+	select {
+	case a.rings <- struct{}{}:
+	default:
+	}
 }
 
 // counters only grow; metrics read them.
@@ -73,7 +94,7 @@ func Open(opt Options) (*Queue, error) {
 		opt.Resized = func(int) {}
 	}
 	q := &Queue{
-		opt: opt, log: opt.Log, upstreams: map[string]*Upstream{}, rearm: make(chan struct{}, 1),
+		opt: opt, log: opt.Log, upstreams: map[string]*Upstream{}, alarm: alarm{rings: make(chan struct{}, 1)},
 		space: spaceGuard{free: opt.Free, log: opt.Log},
 	}
 	q.inject = injector{q: q, dir: opt.Inject, log: opt.Log}
@@ -136,21 +157,12 @@ func (q *Queue) step(f func(m *schedule.Machine) (free bool)) (next attempt) {
 		s := q.quota.Summary()
 		q.workers.Go(func() { q.sendSummary(s) })
 	}
-	q.setAlarm()
+	q.alarm.set(q.firstAlarm())
 	if n := q.machine.Len(); n != q.size {
 		q.size = n
 		q.opt.Resized(n)
 	}
 	return next
-}
-
-// setAlarm wakes watch if there is an alarm before the one that it waits for.
-// The lock is held.
-func (q *Queue) setAlarm() {
-	if first := q.firstAlarm(); !first.IsZero() && (q.alarm.IsZero() || first.Before(q.alarm)) {
-		q.alarm = first
-		q.wake()
-	}
 }
 
 // firstAlarm returns the time of the first alarm, zero if there is none. The lock
@@ -161,13 +173,6 @@ func (q *Queue) firstAlarm() time.Time {
 		return due
 	}
 	return first
-}
-
-func (q *Queue) wake() {
-	select {
-	case q.rearm <- struct{}{}:
-	default:
-	}
 }
 
 // note writes one of the schedule's notes to the log.
@@ -297,13 +302,13 @@ func (q *Queue) watch(ctx context.Context) {
 			q.inject.run(ctx)
 			continue
 		case <-timer.C:
-		case <-q.rearm:
+		case <-q.alarm.rings:
 		}
 		var next time.Time
 		q.update(func(m *schedule.Machine) {
 			m.Advance(time.Now())
 			next = q.firstAlarm()
-			q.alarm = next
+			q.alarm.at = next
 		})
 		if !next.IsZero() {
 			timer.Reset(max(0, time.Until(next)))
@@ -325,7 +330,7 @@ func (q *Queue) stopIfFenced(err error) bool {
 		m.Stop()
 		q.cancel()
 	})
-	q.wake()
+	q.alarm.ring()
 	return true
 }
 

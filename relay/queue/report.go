@@ -17,18 +17,12 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// reporter returns the sender of reports.
-func (q *Queue) reporter() report.Sender {
-	s := q.settings.Load()
-	return report.Sender{Hostname: s.Hostname, Postmaster: s.Postmaster}
-}
-
 // owed returns the reports that are due about a message. The lock is held.
 func (q *Queue) owed(m *schedule.Machine, msg *schedule.Message, owed schedule.Owed, now time.Time) []dsn.Report {
 	if owed.None() {
 		return nil
 	}
-	from := q.reporter()
+	from := q.settings.Load().reporter()
 	due, unsent := from.For(msg, owed, report.About{Now: now, Lifetime: m.Lifetime(msg)})
 	for i := range unsent {
 		q.log.Warn().Str("id", msg.ID).Str("from", string(msg.Envelope.From)).Str("kind", string(unsent[i].Kind)).Msg("no report: it has no recipient")
@@ -77,7 +71,7 @@ func (q *Queue) Bounce(ctx context.Context, tx *mail.Transaction, m *mail.Messag
 	if len(about) == 0 {
 		return nil
 	}
-	from := q.reporter()
+	from := q.settings.Load().reporter()
 	r := from.About(mail.NewID(), msg, dsn.Failed, about, report.About{Now: time.Now(), Lifetime: schedule.DefaultPolicy.Lifetime})
 	r.Message = m
 	send := r.To != ""
@@ -102,7 +96,7 @@ func (q *Queue) Bounce(ctx context.Context, tx *mail.Transaction, m *mail.Messag
 // sendSummary tells the postmaster how many reports were left out.
 func (q *Queue) sendSummary(s report.Summary) {
 	id := mail.NewID()
-	text, err := s.Compose(q.reporter(), id, time.Now())
+	text, err := s.Compose(q.settings.Load().reporter(), id, time.Now())
 	if err == nil {
 		c := q.own.compose(id, q.settings.Load().Postmaster, text)
 		if err = q.opt.Journal.Commit(context.Background(), c.change); err == nil {
