@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -9,31 +10,80 @@ import (
 
 	"hoplite/cmd/hoplite/internal/terminal"
 	"hoplite/mail"
+	"hoplite/mail/refusal"
 )
 
 func codeCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:   "code CODE|TEXT",
-		Short: "Explain a reply code, or the line of a bounce that holds one",
+		Short: "Explain a reply code, or the text of a refusal",
+		Long: `Explain a reply code, or the text of a refusal or bounce: what it means, whose
+job it is, and what to do next. Texts of well-known servers are recognised;
+others are explained by their code.
+
+Exit status: 0 if there is an explanation, 1 if there is none, 2 for a usage
+error.`,
 		Example: `  hoplite code 452
-  hoplite code 5.7.1
-  hoplite code "550 5.1.1 <ann@example.org>: user unknown"`,
+  hoplite code 5.7.30
+  hoplite code "421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred"`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			text := strings.Join(args, " ")
-			found := mail.LookupCode(text)
-			if len(found) == 0 {
-				return refused(fmt.Errorf("no reply code in %q: give one like 452 or 5.7.1", text))
+			e := explanation{Refusals: refusal.Find(text)}
+			if len(e.Refusals) == 0 || isBareCode(text) {
+				e.Codes = mail.LookupCode(text)
 			}
-			for i, m := range found {
-				if i > 0 {
-					fmt.Fprintln(cmd.OutOrStdout())
-				}
-				printMeaning(cmd.OutOrStdout(), m)
+			if len(e.Refusals)+len(e.Codes) == 0 {
+				return refused(fmt.Errorf("no known text and no reply code in %q: give a code like 452 or 5.7.1, or the whole reply", text))
 			}
+			if asJSON {
+				return e.writeJSON(cmd.OutOrStdout())
+			}
+			e.print(cmd.OutOrStdout(), isBareCode(text))
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON array")
+	return cmd
+}
+
+// isBareCode reports whether there is nothing but codes to explain.
+func isBareCode(text string) bool {
+	basic, enhanced := mail.FindCodes(text)
+	return strings.Trim(strings.NewReplacer(basic, "", enhanced, "").Replace(text), " -.") == ""
+}
+
+// explanation is what is known about a reply.
+type explanation struct {
+	Refusals []refusal.Refusal
+	Codes    []mail.Meaning
+}
+
+func (e explanation) print(w io.Writer, bare bool) {
+	for i, r := range e.Refusals {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		printRefusal(w, r)
+	}
+	if len(e.Refusals) == 0 && !bare {
+		terminal.Wrap(w, "", "This text is not known; its code means:")
+	}
+	for i, m := range e.Codes {
+		if i > 0 || len(e.Refusals) > 0 || !bare {
+			fmt.Fprintln(w)
+		}
+		printMeaning(w, m)
+	}
+}
+
+func printRefusal(w io.Writer, r refusal.Refusal) {
+	terminal.Wrap(w, "from    ", r.By)
+	terminal.Wrap(w, "  means ", r.Cause)
+	terminal.Wrap(w, "  job   ", r.Job)
+	terminal.Wrap(w, "  next  ", r.Next)
+	terminal.Wrap(w, "  see   ", r.Source+" ("+r.Since+")")
 }
 
 func printMeaning(w io.Writer, m mail.Meaning) {
@@ -45,4 +95,29 @@ func printMeaning(w io.Writer, m mail.Meaning) {
 	if m.RFC != "" {
 		terminal.Wrap(w, "  see   ", m.RFC)
 	}
+}
+
+// codeJSON is one explanation for programs.
+type codeJSON struct {
+	Code   string   `json:"code,omitempty"`
+	By     string   `json:"by,omitempty"`
+	Means  string   `json:"means"`
+	Why    []string `json:"why,omitempty"`
+	Job    string   `json:"job,omitempty"`
+	Next   string   `json:"next"`
+	Source string   `json:"source,omitempty"`
+}
+
+func (e explanation) writeJSON(w io.Writer) error {
+	list := []codeJSON{}
+	for _, r := range e.Refusals {
+		list = append(list, codeJSON{By: r.By, Means: r.Cause, Job: r.Job, Next: r.Next, Source: r.Source})
+	}
+	for _, m := range e.Codes {
+		list = append(list, codeJSON{Code: m.Code, Means: m.Title, Why: m.Why, Next: m.Next, Source: m.RFC})
+	}
+	out := json.NewEncoder(w)
+	out.SetEscapeHTML(false)
+	out.SetIndent("", "  ")
+	return out.Encode(list)
 }

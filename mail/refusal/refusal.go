@@ -1,0 +1,189 @@
+// Package refusal explains the replies with which well-known mail servers refuse
+// mail: what the text means, whose job it is, and what to do next. The knowledge
+// is data (refusals.txt), each entry with its source.
+//
+// Find reads the whole reply. What the codes alone mean is in package mail
+// (LookupCode).
+package refusal
+
+import (
+	_ "embed"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"hoplite/mail"
+)
+
+// Refusal is what is known about one kind of refusal.
+type Refusal struct {
+	By     string // whose servers say it
+	Cause  string // what it means
+	Job    string // who can do something about it
+	Next   string // what to do
+	Source string // where it is documented
+	Since  string // the month of the entry, as in 2026-11
+
+	codes []codeRange
+	texts [][]string // one of these, all parts of it, in lower case
+}
+
+// codeRange is 5.7.606-649, or one code.
+type codeRange struct {
+	prefix   string // "5.7."
+	from, to int
+}
+
+//go:embed refusals.txt
+var data string
+
+// all parses the data once. A mistake in it is a mistake of this program, which
+// a test finds.
+var all = sync.OnceValue(func() []Refusal {
+	list, err := parse(data)
+	if err != nil {
+		panic(err)
+	}
+	return list
+})
+
+// All returns every entry, in the order of precedence.
+func All() []Refusal { return slices.Clone(all()) }
+
+// maxText is how much of a text is looked at.
+const maxText = 8 << 10
+
+// Find returns what is known about a reply or the text of a bounce: the entry
+// that fits best, or, if there is nothing but codes, every entry with the
+// enhanced code. Nothing is returned for a text that no entry fits.
+func Find(text string) []Refusal {
+	if len(text) > maxText {
+		text = text[:maxText]
+	}
+	basic, enhanced := mail.FindCodes(text)
+	lower := fold(text)
+	words := strings.Trim(strings.NewReplacer(basic, "", enhanced, "").Replace(lower), " \t-.;:#")
+	if words == "" {
+		return byCode(enhanced)
+	}
+	for _, r := range all() {
+		if r.hasCode(enhanced) && r.hasText(lower) && (len(r.texts) > 0 || len(r.codes) > 0) {
+			return []Refusal{r}
+		}
+	}
+	return nil
+}
+
+// byCode returns the entries that name a code.
+func byCode(enhanced string) []Refusal {
+	var list []Refusal
+	for _, r := range all() {
+		if enhanced != "" && len(r.codes) > 0 && r.hasCode(enhanced) {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// fold makes text comparable: lower case, white space and line breaks as one
+// blank.
+func fold(text string) string { return strings.Join(strings.Fields(strings.ToLower(text)), " ") }
+
+// hasCode reports whether the entry applies to a code. A reply without an
+// enhanced code can be told by its text alone.
+func (r *Refusal) hasCode(enhanced string) bool {
+	if len(r.codes) == 0 || enhanced == "" && len(r.texts) > 0 {
+		return true
+	}
+	i := strings.LastIndexByte(enhanced, '.') + 1
+	n, err := strconv.Atoi(enhanced[i:])
+	return err == nil && slices.ContainsFunc(r.codes, func(c codeRange) bool {
+		return c.prefix == enhanced[:i] && c.from <= n && n <= c.to
+	})
+}
+
+func (r *Refusal) hasText(lower string) bool {
+	return len(r.texts) == 0 || slices.ContainsFunc(r.texts, func(parts []string) bool {
+		return !slices.ContainsFunc(parts, func(p string) bool { return !strings.Contains(lower, p) })
+	})
+}
+
+// parse reads entries separated by empty lines.
+func parse(text string) ([]Refusal, error) {
+	var list []Refusal
+	for n, block := range strings.Split(text, "\n\n") {
+		var r Refusal
+		filled := false
+		for line := range strings.Lines(block) {
+			line = strings.TrimSpace(line)
+			if line == "" || line[0] == '#' {
+				continue
+			}
+			key, value, ok := strings.Cut(line, ": ")
+			if !ok {
+				return nil, fmt.Errorf("entry %d: %q is not a field", n, line)
+			}
+			if err := r.set(key, value); err != nil {
+				return nil, fmt.Errorf("entry %d: %w", n, err)
+			}
+			filled = true
+		}
+		if filled {
+			list = append(list, r)
+		}
+	}
+	return list, nil
+}
+
+func (r *Refusal) set(key, value string) error {
+	switch key {
+	case "by":
+		r.By = value
+	case "cause":
+		r.Cause = value
+	case "job":
+		r.Job = value
+	case "next":
+		r.Next = value
+	case "source":
+		i := strings.LastIndexByte(value, ' ')
+		r.Source, r.Since = value[:max(i, 0)], value[i+1:]
+	case "text":
+		for one := range strings.SplitSeq(value, " | ") {
+			var parts []string
+			for p := range strings.SplitSeq(one, " & ") {
+				parts = append(parts, fold(strings.Trim(p, "() ")))
+			}
+			r.texts = append(r.texts, parts)
+		}
+	case "code":
+		for word := range strings.FieldsSeq(value) {
+			c, err := parseCode(word)
+			if err != nil {
+				return err
+			}
+			r.codes = append(r.codes, c)
+		}
+	default:
+		return fmt.Errorf("there is no field %q", key)
+	}
+	return nil
+}
+
+func parseCode(s string) (codeRange, error) {
+	code, last, ranged := strings.Cut(s, "-")
+	i := strings.LastIndexByte(code, '.') + 1
+	c := codeRange{prefix: code[:i]}
+	var err error
+	if c.from, err = strconv.Atoi(code[i:]); err != nil {
+		return c, fmt.Errorf("%q is not an enhanced code", s)
+	}
+	if c.to = c.from; ranged {
+		if c.to, err = strconv.Atoi(last); err != nil || c.to < c.from {
+			return c, fmt.Errorf("%q is not a range of codes", s)
+		}
+	}
+	return c, nil
+}

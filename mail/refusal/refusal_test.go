@@ -1,0 +1,123 @@
+package refusal
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"hoplite/mail"
+)
+
+// Every entry is complete, and says where it comes from.
+func TestEntries(t *testing.T) {
+	list := All()
+	if len(list) < 80 {
+		t.Errorf("only %d entries", len(list))
+	}
+	month := regexp.MustCompile(`^20\d\d-\d\d$`)
+	for i, r := range list {
+		if r.By == "" || r.Cause == "" || r.Job == "" || r.Next == "" || r.Source == "" || !month.MatchString(r.Since) {
+			t.Errorf("entry %d is incomplete: %+v", i, r)
+		}
+		if len(r.codes) == 0 && len(r.texts) == 0 {
+			t.Errorf("entry %d applies to everything: %s", i, r.Cause)
+		}
+		for _, c := range r.codes {
+			if _, enhanced := mail.FindCodes(c.prefix + "1"); enhanced == "" {
+				t.Errorf("entry %d: %q is no code", i, c.prefix)
+			}
+		}
+		for _, parts := range r.texts {
+			for _, p := range parts {
+				if len(p) < 3 || p != strings.ToLower(p) {
+					t.Errorf("entry %d: the text %q can't be found", i, p)
+				}
+			}
+		}
+	}
+}
+
+// Replies as servers give them, and the words that the explanation must have.
+func TestFind(t *testing.T) {
+	tests := []struct{ reply, by, cause string }{
+		{"550 5.7.30 Basic authentication is not supported for Client Submission.", "Microsoft 365", "no longer accepts user name"},
+		{"550-5.7.30 This mail has been blocked because DKIM does not pass. gsmtp", "Gmail", "DKIM"},
+		{"550 5.7.30 REQUIRETLS needed", "REQUIRETLS", "REQUIRETLS"},
+		{"550 5.7.515 Access denied, sending domain example.org does not meet the required authentication level.", "Outlook.com", "SPF, DKIM and DMARC"},
+		{"550 5.7.606 Access denied, banned sending IP [192.0.2.1]", "Microsoft 365", "block list"},
+		{"550 5.7.649 Access denied, banned sending IP", "Microsoft 365", "block list"},
+		{"550 5.7.708 Service unavailable. Access denied, traffic not accepted from this IP.", "Microsoft 365", "tenant"},
+		{"550 5.7.68 TenantInboundAttribution; There is a partner connector configured", "Microsoft 365", "connector"},
+		{"550 5.4.1 Recipient address rejected: Access denied. [X.prod.protection.outlook.com]", "Microsoft 365", "does not exist"},
+		{"554 5.2.252 SendAsDenied; scanner@example.org not allowed to send as ann@example.org", "Microsoft 365", "may not send"},
+		{"535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.", "Microsoft 365", "SMTP AUTH"},
+		{"550 5.7.1 Unfortunately, messages from [192.0.2.1] weren't sent. Please contact your Internet service provider since part of their network is on our block list (S3150).", "Outlook.com", "block list"},
+		{"421-4.7.26 Your email has been rate limited because it is unauthenticated. Gmail requires all\r\n421-4.7.26 senders to authenticate with either SPF or DKIM.", "Gmail", "Neither SPF nor DKIM"},
+		{"550-5.7.26 Unauthenticated email from example.org is not accepted due to domain's DMARC policy.", "Gmail", "DMARC fails"},
+		{"550-5.7.25 [2001:db8::1] The IP address sending this message does not have a PTR record setup", "Gmail", "PTR"},
+		{"421 4.7.29 Your email has been rate limited because this message wasn't sent over a TLS connection.", "Gmail", "TLS"},
+		{"421 4.7.32 Your email has been rate limited because the From: header isn't aligned", "Gmail", "aligned"},
+		{"450-4.2.1 The user you are trying to contact is receiving mail at a rate that prevents", "Gmail", "more mail"},
+		{"421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to unexpected volume or user complaints - 4.16.55.1", "Yahoo", "puts mail"},
+		{"553 5.7.2 [TSS09] All messages from 192.0.2.1 will be permanently deferred", "Yahoo", "refuses everything"},
+		{"553 5.7.2 [TSS11] All messages from 192.0.2.1 will be permanently deferred", "Yahoo", "refuses everything"},
+		{"554 5.7.1 [HM08] Message rejected due to local policy. Please visit https://support.apple.com/en-us/HT204137", "Apple", "spam"},
+		{"554-gmx.net (mxgmx115) Nemesis ESMTP Service not available\n554-No SMTP service\n554 IP address is black listed.", "GMX", "refuses the connection"},
+		{"550 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org; Error: open resolver", "Spamhaus", "not listed"},
+		{"554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using bl.spamcop.net", "SpamCop", "reported"},
+		{"554 Client host [192.0.2.1] listed in bl.spamcop.net", "SpamCop", "reported"},
+		{"451 4.7.1 Greylisting in action, please come back later", "greylisting", "put off"},
+		{"450 4.2.0 <ann@example.org>: Recipient address rejected: Greylisted, see http://postgrey.schweikert.ch/", "greylisting", "put off"},
+		{"552 5.2.2 <ann@example.org>: Quota exceeded (mailbox for user is full)", "any server", "full"},
+		{"552 5.3.4 Message size exceeds fixed limit", "any server", "larger"},
+		{"554 5.7.1 <ann@example.org>: Relay access denied", "Postfix", "not responsible"},
+		{"550 5.1.1 <ann@example.org>: Recipient address rejected: User unknown in virtual mailbox table", "Postfix", "no such mailbox"},
+		{"550 Sender verify failed", "Exim", "reverse path"},
+		{"550 5.5.2 Bare LF not allowed", "any server", "line ends"},
+	}
+	for _, tt := range tests {
+		got := Find(tt.reply)
+		if len(got) != 1 || !strings.Contains(got[0].By, tt.by) || !strings.Contains(got[0].Cause, tt.cause) {
+			t.Errorf("%s\n\tgot %+v\n\twant %q by %s", tt.reply, got, tt.cause, tt.by)
+		}
+	}
+}
+
+// A bare code with several meanings gets all of them; an unknown text gets
+// none, so that the caller falls back to the code.
+func TestFindByCode(t *testing.T) {
+	for code, want := range map[string]int{"5.7.30": 3, "550 5.7.30": 3, "550 5.7.515": 1, "5.7.620": 1, "5.7.9999": 0, "452": 0, "": 0} {
+		if got := Find(code); len(got) != want {
+			t.Errorf("%q: %d entries, want %d", code, len(got), want)
+		}
+	}
+	for _, text := range []string{"550 5.0.0 computer says no", "hello", "250 2.0.0 Ok: queued as ABC"} {
+		if got := Find(text); got != nil {
+			t.Errorf("%q: %+v", text, got)
+		}
+	}
+}
+
+func TestParseMistakes(t *testing.T) {
+	for text, want := range map[string]string{
+		"nonsense":            "is not a field",
+		"color: red":          `no field "color"`,
+		"code: 5.7.x":         "not an enhanced code",
+		"code: 5.7.9-3":       "not a range",
+		"by: a\n\ncode: 5.7.": "not an enhanced code",
+	} {
+		if _, err := parse(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+func FuzzFind(f *testing.F) {
+	f.Add("550 5.7.30 Basic authentication is not supported")
+	f.Add("421-4.7.0 [TSS04]\n421 x")
+	f.Fuzz(func(t *testing.T, text string) {
+		if len(Find(text)) > len(All()) {
+			t.Error("more entries than there are")
+		}
+	})
+}
