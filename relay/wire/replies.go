@@ -7,6 +7,7 @@ import (
 
 	"hoplite/internal/listen"
 	"hoplite/mail"
+	"hoplite/mail/safe"
 )
 
 func refusal(code int, enhanced, text string) mail.Reply {
@@ -47,22 +48,8 @@ func (o *replies) put(r mail.Reply) {
 		if r.Code == 334 {
 			limit = o.longest
 		}
-		o.out = append(appendPrintable(o.out, line, limit), "\r\n"...)
+		o.out = append(safe.AppendReply(o.out, line, limit), "\r\n"...)
 	}
-}
-
-func appendPrintable(out []byte, s string, limit int) []byte {
-	if len(s) > limit {
-		s = s[:limit]
-	}
-	for i := range len(s) {
-		b := s[i]
-		if b < ' ' || b >= 0x7f {
-			b = '?'
-		}
-		out = append(out, b)
-	}
-	return out
 }
 
 // flushTime bounds how long a client may take to read its replies.
