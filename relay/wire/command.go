@@ -25,10 +25,7 @@ func (c *Conn) Serve() {
 func (c *Conn) serve() {
 	defer func() {
 		if p := recover(); p != nil {
-			if c.opts.Panic != nil {
-				c.opts.Panic(p, debug.Stack())
-			}
-			c.Close()
+			c.panicked(p)
 		}
 	}()
 	for c.err == nil && c.lib == nil {
@@ -37,6 +34,15 @@ func (c *Conn) serve() {
 	if c.err == nil {
 		c.opts.Library(c.lib)
 	}
+}
+
+// panicked ends the connection, and no other, after a panic outside go-smtp's own
+// recovery.
+func (c *Conn) panicked(value any) {
+	if c.opts.Panic != nil {
+		c.opts.Panic(value, debug.Stack())
+	}
+	c.Close()
 }
 
 // step handles the next input of the client, usually one line.
@@ -141,7 +147,7 @@ func (c *Conn) command(line []byte) {
 		c.say(refusal(250, "2.0.0", "Ok"))
 	case "QUIT":
 		c.put(refusal(221, "2.0.0", "Bye"))
-		c.end(io.EOF)
+		c.Close()
 	case "HELP", "VRFY", "EXPN", "ETRN":
 		c.ask(verb, arg)
 	default:

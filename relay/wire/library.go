@@ -152,7 +152,13 @@ func (l *library) cancel(r mail.Reply) {
 
 // Read returns input for go-smtp. While there is none, it handles what the client
 // sends: most of the work of a connection happens here.
-func (l *library) Read(p []byte) (int, error) {
+func (l *library) Read(p []byte) (n int, err error) {
+	defer func() { // go-smtp recovers from panics of the session only
+		if p := recover(); p != nil {
+			l.conn.panicked(p)
+			n, err = 0, io.EOF
+		}
+	}()
 	for {
 		if l.fed < len(l.feed) {
 			n := copy(p, l.feed[l.fed:])

@@ -266,6 +266,28 @@ func TestAuth(t *testing.T) {
 	})
 }
 
+// A panic while go-smtp reads ends one connection, not the process.
+func TestPanicWhileAttached(t *testing.T) {
+	panics := make(chan any, 1)
+	s := start(t, Options{
+		Answer: func(*Conn, string, string) (mail.Reply, bool) { panic("a bug") },
+		Panic:  func(value any, stack []byte) { panics <- value },
+	}, listen.Options{})
+	other := s.dial(t)
+	other.hello()
+	for _, before := range []string{"NOOP", "MAIL FROM:<a@example.org>"} {
+		c := s.dial(t)
+		c.hello()
+		c.say(before, "250")
+		c.say("HELP", "")
+		c.closed()
+		if got := <-panics; got != "a bug" {
+			t.Errorf("after %s: %v", before, got)
+		}
+	}
+	other.say("NOOP", "250")
+}
+
 func TestLMTP(t *testing.T) {
 	s := start(t, Options{LMTP: true}, listen.Options{})
 	c := s.dial(t)
