@@ -10,12 +10,13 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"hoplite/internal/resolve"
+	"hoplite/internal/resolve/resolvetest"
 	"hoplite/internal/users"
 	"hoplite/relay/wire"
 )
 
 func TestReverseName(t *testing.T) {
-	zone := resolve.MustZone(`
+	zone := resolvetest.MustZone(`
 192.0.2.1         PTR Good.example.net
 good.example.net  A   192.0.2.1
 192.0.2.2         PTR forged.bank.example
