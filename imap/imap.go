@@ -47,6 +47,9 @@ type Config struct {
 	// IdleTimeout is how long a client that has logged in may stay silent, at
 	// least 30 minutes.
 	IdleTimeout time.Duration `hcl:"idle_timeout,optional" default:"30m"`
+	// KeepAlive is how long a connection may be silent before TCP asks whether
+	// the client is still there. Each question wakes a phone.
+	KeepAlive time.Duration `hcl:"keep_alive,optional" default:"5m"`
 	// LoginTimeout is how long a client may take to log in.
 	LoginTimeout time.Duration `hcl:"login_timeout,optional" default:"1m"`
 	// SearchTimeout is how long one SEARCH, SORT or THREAD may take before it is
@@ -61,6 +64,9 @@ func (c *Config) Check() error {
 	}
 	if c.IdleTimeout != 0 && c.IdleTimeout < 30*time.Minute {
 		return conf.Fieldf("idle_timeout", "RFC 9051 requires at least 30 minutes")
+	}
+	if c.KeepAlive < 0 {
+		return conf.Fieldf("keep_alive", "must be positive")
 	}
 	return nil
 }
@@ -94,6 +100,7 @@ func New(cfg Config, env Env) *Server {
 	set(&cfg.AppendLimit, d.AppendLimit)
 	set(&cfg.AccountConnections, d.AccountConnections)
 	set(&cfg.IdleTimeout, d.IdleTimeout)
+	set(&cfg.KeepAlive, d.KeepAlive)
 	set(&cfg.LoginTimeout, d.LoginTimeout)
 	set(&cfg.SearchTimeout, d.SearchTimeout)
 	if env.Tally == nil {
@@ -117,6 +124,9 @@ func Refuse(r listen.Reason) string { return "* BYE " + string(r) + "\r\n" }
 // Handle serves one connection to its end and closes it.
 func (s *Server) Handle(ctx context.Context, c *listen.Conn) {
 	defer c.Close()
+	if err := c.SetKeepAlive(s.cfg.KeepAlive); err != nil {
+		s.log.Debug().Err(err).Msg("imap keep-alive")
+	}
 	ses := newSession(ctx, s, c)
 	if !s.sessions.Enter(ses) {
 		return
