@@ -164,7 +164,8 @@ var (
 )
 
 // parseRecord reads the record at the start of b. After errShort more octets may
-// complete it; after errBad they cannot.
+// complete it; after errBad they cannot, and size is what the checksum covered in
+// vain.
 func parseRecord(b []byte, salt uint64) (record, error) {
 	if n := min(len(b), len(recordMagic)); string(b[:n]) != recordMagic[:n] {
 		return record{}, errBad
@@ -182,7 +183,7 @@ func parseRecord(b []byte, salt uint64) (record, error) {
 		return record{}, errShort
 	}
 	if checksum(salt, b[8:size]) != binary.LittleEndian.Uint32(b[4:]) {
-		return record{}, errBad
+		return record{size: size}, errBad
 	}
 	return record{
 		kind: k, id: string(b[recordHead : recordHead+idLen]),

@@ -1,7 +1,6 @@
 package disk
 
 import (
-	"encoding/binary"
 	"io"
 	"os"
 )
@@ -38,9 +37,7 @@ func (w *window) next() (record, int64, error) {
 		if len(w.buf) == 0 || w.searched > maxSearch {
 			return r, 0, io.EOF
 		}
-		if len(w.buf) >= recordHead {
-			w.searched += int64(binary.LittleEndian.Uint32(w.buf[12:])) % maxRecord
-		}
+		w.searched += r.size
 		w.skip(int64(min(len(w.buf), nextMagic(w.buf))))
 	}
 }
