@@ -222,8 +222,58 @@ func (c *checker) file(dir *maildir.Dir, n string, st maildir.Stat, seen map[str
 	seen[base] = true
 	size, _ := maildir.Sizes(base)
 	if size >= 0 && size != st.Size {
-		c.add("", nil, "%q has %d octets, its name states another size", n, st.Size)
+		c.add("rename it", func() error { return c.rename(base) }, "%q has %d octets, its name states another size", n, st.Size)
 	}
+}
+
+// rename gives a message a file name with the right sizes. It keeps its UID.
+func (c *checker) rename(base string) error {
+	f, err := c.f.box.Folder(c.name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.sync(); err != nil {
+		return err
+	}
+	l, err := f.lockList(lockWait)
+	if err != nil {
+		return err
+	}
+	defer l.release()
+	r := round{Folder: f, list: l}
+	if err := r.refresh(true); err != nil {
+		return err
+	}
+	was := f.known.Named(base)
+	if was == nil {
+		return nil // it is gone
+	}
+	next := *was
+	if next.Size, next.Wire, err = f.measure(was); err != nil {
+		return ignoreMissing(err)
+	}
+	_, info := maildir.Split(was.File)
+	name, _, _ := strings.Cut(base, ",")
+	next.File, next.Exact = maildir.WithSizes(name, next.Size, next.Wire)+info, true
+	if maildir.ExtKey(next.Ext, 'G') == "" {
+		next.Ext = strings.TrimSpace(next.Ext + " G" + base) // the GUID was the base name
+	}
+	if next.Base() == base {
+		return nil // the file with the wrong size had the same base name
+	}
+	if f.known.Named(next.Base()) != nil {
+		return fmt.Errorf("rename %s: %s exists", base, next.Base())
+	}
+	if err := f.files.rename(was, f.in(fileOf(was)), next.File); err != nil {
+		return err
+	}
+	i, _ := f.known.Find(was.UID)
+	changes := f.known.Describe(i, &next)
+	f.index.items.drop([]uint32{was.UID})
+	return errors.Join(l.write(&f.known, f.known.List(nil), nil), f.finish(l, changes))
 }
 
 // Reindex deletes the index of all folders and, with rebuild, builds it again.

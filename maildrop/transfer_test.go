@@ -226,6 +226,40 @@ func TestCheckAndMend(t *testing.T) {
 	}
 }
 
+// A file whose name states a wrong size is renamed. The message keeps its UID,
+// flags and GUID, and another server finds it under the same UID.
+func TestCheckRepairsSizes(t *testing.T) {
+	s := testStore(t, Config{})
+	f := testFolder(t, s, "INBOX")
+	put(t, f, "Subject: a\n\nx\n", 0)
+	m := put(t, f, "Subject: b\n\nx\n", Flagged, "work")
+	put(t, f, "Subject: c\n\nx\n", 0)
+	must(t, os.WriteFile(filepath.Join(boxDir(s), "cur", m.File), []byte("Subject: b\n\nscanned\n"), 0o600))
+	found, err := f.box.Check(context.Background())
+	if err != nil || len(found) != 1 || found[0].Plan == "" {
+		t.Fatalf("found %+v, %v", found, err)
+	}
+	must(t, found[0].Repair())
+	if found, err = f.box.Check(context.Background()); err != nil || len(found) != 0 {
+		t.Errorf("after the repair: %+v, %v", found, err)
+	}
+	check := func(when string, snap *Snapshot) {
+		t.Helper()
+		if !slices.Equal(uids(snap), []uint32{1, 2, 3}) {
+			t.Fatalf("%s: UIDs %v", when, uids(snap))
+		}
+		if now := snap.Messages[1]; now.Size != 20 || now.Wire != 23 || now.Flags != Flagged || now.GUID() != m.GUID() || !slices.Equal(snap.KeywordNames(now), []string{"work"}) {
+			t.Errorf("%s: %+v", when, now)
+		}
+	}
+	check("after the repair", syncNow(t, f))
+	readsAs(t, f, f.snap.Load().Messages[1], "Subject: b\r\n\r\nscanned\r\n")
+	again, err := Open(s.set.Load().Config, Env{Data: s.env.Data, NoIndex: true, Log: s.env.Log})
+	must(t, err)
+	defer again.Close()
+	check("without the index", syncNow(t, testFolder(t, again, "INBOX")))
+}
+
 func read(t *testing.T, path string) []byte {
 	t.Helper()
 	text, err := os.ReadFile(path)

@@ -139,6 +139,9 @@ func (s *State) SetFlags(changed []*Message) Changes {
 // file name. The modification sequence stays, since the difference is not
 // visible to clients.
 func (s *State) Describe(i int, m *Message) Changes {
+	if m.Base() != s.Messages[i].Base() {
+		s.uids = nil
+	}
 	s.Messages = slices.Clone(s.Messages)
 	s.Messages[i] = m
 	return Changes{Added: []*Message{m}}
