@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"hoplite/internal/history"
+	"hoplite/mail"
 	"hoplite/mail/safe"
 	"hoplite/mail/story"
 )
@@ -90,7 +91,7 @@ func (s *Server) chain(w http.ResponseWriter, r *http.Request) {
 			s.fail(w, r, http.StatusUnprocessableEntity, "The client's address must be an IP address.")
 			return
 		}
-		if !acc.Admin && !strings.EqualFold(p.To, acc.Name) {
+		if !acc.Admin && mail.Key(p.To) != mail.Key(acc.Name) {
 			s.fail(w, r, http.StatusForbidden, "You may only test mail to yourself.")
 			return
 		}

@@ -8,8 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/net/idna"
-
+	"hoplite/mail"
 	"hoplite/mail/received"
 	"hoplite/mail/safe"
 	"hoplite/mail/story"
@@ -328,7 +327,7 @@ func hostText(h string, text func(string) string) string {
 	h = clip(text(h), 120)
 	for i := range len(h) {
 		if h[i] >= 128 {
-			if puny, err := idna.ToASCII(h); err == nil && puny != h {
+			if puny, err := mail.ParseDomain(h); err == nil && puny != h {
 				return h + " (" + puny + ")"
 			}
 			break

@@ -72,8 +72,8 @@ Exit status: 0 when all is well, 1 with findings, 2 when nothing can be read.`,
 	fl.StringSliceVar(&f.trusted, "trusted", nil, "`NETS` whose Received lines we believe")
 	fl.StringSliceVar(&f.ours, "ours", nil, "`NAMES` of our own hosts; .example.org stands for all below it")
 	fl.BoolVar(&f.dns, "dns", false, "verify DKIM signatures now, with DNS")
-	fl.StringVar(&f.from, "from", "", "search history for this sender")
-	fl.StringVar(&f.to, "to", "", "search history for this recipient")
+	fl.StringVar(&f.from, "from", "", "search history for a sender: `PATTERN` is an address, domain, .domain or <>")
+	fl.StringVar(&f.to, "to", "", "search history for a recipient: an address, domain or .domain as `PATTERN`")
 	fl.StringVar(&f.since, "since", "", "search history since a `TIME`, or for a duration such as 2h or 3d")
 	read := configFlag(cmd)
 	f.config = func() (*config.Config, bool, error) {

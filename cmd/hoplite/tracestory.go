@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,13 +68,52 @@ func (f *traceFlags) search(cmd *cobra.Command, id string) error {
 // Those found by Message-ID come with the queue's attempts.
 func findHistory(ctx context.Context, h *history.Reader, id, from, to string, since time.Time) ([]history.Record, error) {
 	if id == "" {
-		return h.Find(ctx, history.Query{From: from, To: to, Since: since})
+		q, err := addressQuery(from, to)
+		if err != nil {
+			return nil, err
+		}
+		q.Since = since
+		return h.Find(ctx, q)
 	}
 	found, err := h.Find(ctx, history.Query{ID: id})
 	if err != nil || len(found) > 0 || !strings.Contains(id, "@") {
 		return found, err
 	}
 	return h.Find(ctx, history.Query{MessageID: id, Join: true})
+}
+
+// addressQuery returns the query for patterns over sender and recipient. A whole
+// address in ASCII is found by the index, everything else by reading all records.
+func addressQuery(from, to string) (history.Query, error) {
+	var q history.Query
+	var match []func(*history.Record) bool
+	add := func(flag, text string, exact *string, addresses func(*history.Record) []string) error {
+		if text == "" {
+			return nil
+		}
+		p, err := mail.ParsePattern(text)
+		if err != nil {
+			return fmt.Errorf("--%s: %w", flag, err)
+		}
+		if a := mail.Address(p); strings.Contains(string(p), "@") && !a.NeedsUTF8() && !strings.Contains(a.Domain(), "xn--") {
+			*exact = string(p)
+			return nil
+		}
+		set, err := mail.NewPatterns([]mail.Pattern{p})
+		match = append(match, func(r *history.Record) bool {
+			return slices.ContainsFunc(addresses(r), func(s string) bool { return set.Match(mail.Address(s)) })
+		})
+		return err
+	}
+	err := errors.Join(
+		add("from", from, &q.From, func(r *history.Record) []string { return []string{r.From} }),
+		add("to", to, &q.To, func(r *history.Record) []string { return r.To }))
+	if len(match) > 0 {
+		q.Match = func(r *history.Record) bool {
+			return !slices.ContainsFunc(match, func(m func(*history.Record) bool) bool { return !m(r) })
+		}
+	}
+	return q, err
 }
 
 func transactions(found []history.Record) int {

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"hoplite/filters"
+	"hoplite/internal/conf"
 	"hoplite/internal/resolve"
 	"hoplite/mail"
 	"hoplite/mail/dmarc"
@@ -47,14 +48,44 @@ type Override struct {
 	Policy string `hcl:"policy" enum:"none|quarantine|reject"`
 }
 
+// Check refuses domains that no domain can match.
+func (c *Config) Check() error {
+	var errs []error
+	for _, o := range c.Override {
+		_, err := mail.ParsePattern(o.Domain)
+		errs = append(errs, conf.Field("override", err))
+	}
+	_, err := mail.ParsePatterns(c.Sealers)
+	return errors.Join(append(errs, conf.Field("sealers", err))...)
+}
+
 // Filter judges by a Config.
 type Filter struct {
-	cfg Config
-	dns resolve.Resolver
+	cfg       Config
+	dns       resolve.Resolver
+	overrides []override
+	sealers   mail.Patterns
+}
+
+// override is the policy for the domains that a pattern selects.
+type override struct {
+	domains mail.Patterns
+	policy  dmarc.Policy
 }
 
 // New makes the filter.
-func New(cfg Config, env filters.Env) (filters.Filter, error) { return &Filter{cfg, env.DNS}, nil }
+func New(cfg Config, env filters.Env) (filters.Filter, error) {
+	f := &Filter{cfg: cfg, dns: env.DNS}
+	var errs []error
+	for _, o := range cfg.Override {
+		p, err := mail.ParsePatterns([]string{o.Domain}, env.Names...)
+		errs = append(errs, err)
+		f.overrides = append(f.overrides, override{p, dmarc.Policy(o.Policy)})
+	}
+	var err error
+	f.sealers, err = mail.ParsePatterns(cfg.Sealers)
+	return f, errors.Join(append(errs, err)...)
+}
 
 // AtData judges the domains of From.
 func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
@@ -136,10 +167,9 @@ func (f *Filter) adjust(tx *mail.Transaction, r *dmarc.Result) {
 	if r.Policy != asked {
 		r.Reason += fmt.Sprintf("; asks for %s of a part or as a test only", asked)
 	}
-	for _, o := range f.cfg.Override {
-		d := strings.ToLower(o.Domain)
-		if r.Domain == d || strings.HasPrefix(d, ".") && strings.HasSuffix(r.Domain, d) {
-			r.Policy = dmarc.Policy(o.Policy)
+	for i := range f.overrides {
+		if o := &f.overrides[i]; o.domains.MatchDomain(r.Domain) {
+			r.Policy = o.policy
 			r.Reason += "; local policy"
 			break
 		}
@@ -159,9 +189,7 @@ func (f *Filter) vouchedBy(auth []mail.AuthResult) string {
 			continue
 		}
 		sealers := strings.Split(a.Prop("policy", "sealer"), ",")
-		if !slices.ContainsFunc(sealers, func(s string) bool {
-			return !slices.ContainsFunc(f.cfg.Sealers, func(t string) bool { return strings.EqualFold(s, t) })
-		}) {
+		if !slices.ContainsFunc(sealers, func(s string) bool { return !f.sealers.MatchDomain(s) }) {
 			return sealers[len(sealers)-1]
 		}
 	}

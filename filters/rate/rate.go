@@ -74,7 +74,8 @@ func (c *Config) Check() error {
 
 // Filter keeps to a Config.
 type Filter struct {
-	cfg Config
+	cfg    Config
+	except []exceptions // of each limit
 	*buckets
 }
 
@@ -86,9 +87,10 @@ type buckets struct {
 }
 
 // New makes the filter.
-func New(cfg Config, _ filters.Env) (filters.Filter, error) {
-	f := &Filter{cfg, &buckets{}}
-	for range cfg.Limits {
+func New(cfg Config, env filters.Env) (filters.Filter, error) {
+	f := &Filter{cfg: cfg, buckets: &buckets{}}
+	for i := range cfg.Limits {
+		f.except = append(f.except, newExceptions(cfg.Limits[i].Except, env.Names))
 		m, err1 := lru.New[string, time.Time](maxBuckets)
 		r, err2 := lru.New[string, time.Time](maxBuckets)
 		if err := errors.Join(err1, err2); err != nil {
@@ -135,7 +137,7 @@ func (f *Filter) count(tx *mail.Transaction, pick func(*Limit) (conf.Rate, strin
 	for i := range f.cfg.Limits {
 		l := &f.cfg.Limits[i]
 		limit, key := pick(l)
-		if !limit.Limited() || key == "" || l.excepts(tx, key) {
+		if !limit.Limited() || key == "" || f.except[i].match(tx, l.Of, key) {
 			continue
 		}
 		full, _ := buckets[i].Get(key)
@@ -192,18 +194,41 @@ func prefix(ip netip.Addr, bits int) string {
 	return p.String()
 }
 
-func (l *Limit) excepts(tx *mail.Transaction, key string) bool {
-	ip := tx.Client.Addr.Addr().Unmap()
-	for _, e := range l.Except {
-		if e = strings.ToLower(e); e == key || strings.HasSuffix(key, "@"+e) || e == tx.Client.User {
-			return true
-		}
-		if p, err := netip.ParsePrefix(e); err == nil && p.Contains(ip) {
-			return true
-		}
-		if a, err := netip.ParseAddr(e); err == nil && a == ip {
-			return true
+// exceptions are what a limit does not count.
+type exceptions struct {
+	nets     []netip.Prefix
+	patterns mail.Patterns
+	logins   map[string]bool // by mail.Key
+}
+
+func newExceptions(list, names []string) exceptions {
+	e := exceptions{logins: map[string]bool{}}
+	var patterns []string
+	for _, s := range list {
+		if p, err := netip.ParsePrefix(s); err == nil {
+			e.nets = append(e.nets, p)
+		} else if a, err := netip.ParseAddr(s); err == nil {
+			e.nets = append(e.nets, netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()))
+		} else {
+			patterns = append(patterns, s)
+			e.logins[mail.Key(s)] = true
 		}
 	}
-	return false
+	e.patterns, _ = mail.ParsePatterns(patterns, names...) // a login without a domain is no pattern
+	return e
+}
+
+// match reports whether a transaction is excepted, whose key of the limit's kind
+// is given.
+func (e *exceptions) match(tx *mail.Transaction, kind, key string) bool {
+	ip := tx.Client.Addr.Addr().Unmap()
+	switch {
+	case slices.ContainsFunc(e.nets, func(n netip.Prefix) bool { return n.Contains(ip) }):
+		return true
+	case tx.Client.User != "" && e.logins[mail.Key(tx.Client.User)]:
+		return true
+	case kind == "domain":
+		return e.patterns.MatchDomain(key)
+	}
+	return strings.Contains(key, "@") && e.patterns.Match(mail.Address(key))
 }

@@ -106,6 +106,8 @@ func TestExcept(t *testing.T) {
 	for except, x := range map[string]*mail.Transaction{
 		"192.0.2.0/24": tx("192.0.2.1", "", "a@x.example"), "192.0.2.1": tx("192.0.2.1", "", "a@x.example"),
 		"Ann@example.org": tx("192.0.2.1", "ann@example.org", "a@x.example"), "x.example": tx("192.0.2.1", "", "a@x.example"), "a@x.example": tx("192.0.2.1", "", "a@x.example"),
+		"bücher.example": tx("192.0.2.1", "", "a@xn--bcher-kva.example"), ".example": tx("192.0.2.1", "", "a@x.example"),
+		"ann": tx("192.0.2.1", "Ann", "a@x.example"), "2001:db8::/32": tx("2001:db8::1", "", "a@x.example"),
 	} {
 		f := newFilter(t, Limit{Of: "sender", Messages: hourly(1), Except: []string{except}})
 		if n := pass(f, 5, x); n != 5 {

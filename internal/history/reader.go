@@ -27,6 +27,8 @@ type Query struct {
 	ID, MessageID, From, To string
 	Since, Until            time.Time // zero: no bound
 	Limit                   int       // the newest so many; 0 is 1000
+	// Match, if it is set, must accept a record too. It is not indexed.
+	Match func(*Record) bool
 	// Join adds all other records with the ids of those found, so that a
 	// transaction comes with the queue's attempts.
 	Join bool
@@ -52,7 +54,8 @@ func (q *Query) matches(r *Record) bool {
 		q.MessageID != "" && !strings.EqualFold(normalID(q.MessageID), normalID(r.MessageID)) ||
 		q.From != "" && !strings.EqualFold(q.From, r.From) ||
 		!q.Since.IsZero() && r.At.Before(q.Since) ||
-		!q.Until.IsZero() && r.At.After(q.Until) {
+		!q.Until.IsZero() && r.At.After(q.Until) ||
+		q.Match != nil && !q.Match(r) {
 		return false
 	}
 	if q.To == "" {

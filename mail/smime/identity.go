@@ -8,8 +8,8 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
-	"golang.org/x/net/idna"
 
+	"hoplite/mail"
 	"hoplite/mail/cms"
 	"hoplite/mail/mime"
 )
@@ -131,11 +131,10 @@ func splitAddress(a string) (local, domain string) {
 	if i < 0 {
 		return a, ""
 	}
-	domain = strings.ToLower(strings.TrimSuffix(a[i+1:], "."))
-	if d, err := idna.Lookup.ToASCII(domain); err == nil {
-		domain = d
+	if d, err := mail.ParseDomain(a[i+1:]); err == nil {
+		return a[:i], d
 	}
-	return a[:i], domain
+	return a[:i], strings.ToLower(a[i+1:])
 }
 
 func unique(in []string) (out []string) {

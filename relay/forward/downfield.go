@@ -6,8 +6,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"golang.org/x/net/idna"
-
 	"hoplite/mail"
 	"hoplite/mail/mime"
 )
@@ -109,7 +107,7 @@ func plainAddresses(text string) ([]string, error) {
 		}
 		domain := a.Domain
 		if eightBit([]byte(domain)) {
-			ascii, err := idna.Lookup.ToASCII(domain)
+			ascii, err := mail.ParseDomain(domain)
 			if err != nil {
 				return nil, errDowngrade{"an address in its header has a domain without an ASCII form"}
 			}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/internal/conf"
@@ -40,7 +39,7 @@ func covers(a, b *relay.RouteConfig) bool {
 		return false
 	}
 	return coversAll(a.To, b.To, coversPattern) && coversAll(a.From, b.From, coversPattern) &&
-		coversAll(a.User, b.User, strings.EqualFold) &&
+		coversAll(a.User, b.User, func(x, y string) bool { return mail.Key(x) == mail.Key(y) }) &&
 		coversAll(a.Client, b.Client, func(x, y netip.Prefix) bool { return x.Bits() <= y.Bits() && x.Contains(y.Addr()) })
 }
 
