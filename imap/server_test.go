@@ -31,6 +31,9 @@ type testServer struct {
 	store *maildrop.Store
 	dir   string
 	log   *logBook
+
+	accounts *users.Store
+	ann      users.Account
 }
 
 // logBook collects the warnings of a server.
@@ -52,15 +55,26 @@ func (l *logBook) String() string {
 	return string(l.text)
 }
 
+// box adds an account with ann's password and logs in to its empty box.
+func (d *testServer) box(t testing.TB, name string) *client {
+	t.Helper()
+	must(t, d.accounts.Update(func(b *users.Book) error {
+		a := d.ann
+		a.Name = name + "@localhost"
+		return b.Add(&a)
+	}))
+	c := d.dial(t)
+	c.ok(`LOGIN %s "secret word"`, name)
+	return c
+}
+
 func open(t testing.TB, cfg Config, box maildrop.Config, options ...func(*listen.Options)) *testServer {
 	t.Helper()
 	dir := t.TempDir()
 	accounts, err := users.Open(filepath.Join(dir, "users"), []string{"localhost"}, zerolog.Nop())
 	must(t, err)
-	must(t, accounts.Update(func(b *users.Book) error {
-		a := &users.Account{Name: "ann@localhost"}
-		return errors.Join(a.SetPassword("", "secret word"), b.Add(a))
-	}))
+	ann := users.Account{Name: "ann@localhost"}
+	must(t, accounts.Update(func(b *users.Book) error { return errors.Join(ann.SetPassword("", "secret word"), b.Add(&ann)) }))
 	box.Name = "boxes"
 	store, err := maildrop.Open(box, maildrop.Env{Data: dir, Log: zerolog.Nop()})
 	must(t, err)
@@ -91,7 +105,7 @@ func open(t testing.TB, cfg Config, box maildrop.Config, options ...func(*listen
 		}
 		store.Close()
 	})
-	return &testServer{l.Addr().String(), store, dir, log}
+	return &testServer{l.Addr().String(), store, dir, log, accounts, ann}
 }
 
 func must(t testing.TB, err error) {
