@@ -7,8 +7,8 @@ import (
 )
 
 // Several recipients share one reply: in SMTP all of a message, in LMTP those
-// that one RCPT was resolved to. What follows decides what that reply is, and
-// what has to happen to the recipients that it does not fit.
+// that one RCPT was resolved to. The functions here choose that reply, and find
+// the recipients whose outcome differs from it.
 
 // results are the outcomes for all recipients of the envelope, or one reply
 // for all of them.
@@ -103,10 +103,10 @@ func passedOn(o *mail.Outcome) *mail.Reply {
 	return &r
 }
 
-// leftBehind returns the places of recipients that failed while others of
-// their group got the message: the client must not send it again, so they have
-// to be dealt with here. Later are those that failed for now, failed those that
-// failed for good.
+// leftBehind returns the places of recipients that failed while others of their
+// group got the message. The client must not send it again, so the server has to
+// deal with them: later are those that failed temporarily, failed those that
+// failed permanently.
 func leftBehind(outcomes []mail.Outcome, groups [][]int) (later, failed []int) {
 	for _, group := range groups {
 		good := 0

@@ -6,9 +6,9 @@ import (
 	"hoplite/mail"
 )
 
-// rescue deals with recipients that failed while others, with which they share
-// a reply, got the message. Those that failed for now wait in the queue; for
-// those that failed for good the sender gets a report.
+// rescue deals with recipients that failed while others with the same reply got
+// the message: temporary failures are queued, permanent ones are reported to the
+// sender.
 func (t *transaction) rescue(ctx context.Context, m *mail.Message, out []mail.Outcome) {
 	groups := t.asked
 	if !t.session.srv.lmtp || len(groups) == 0 {
@@ -41,12 +41,12 @@ func (t *transaction) enqueue(ctx context.Context, i int, m *mail.Message, out [
 	if got := h.Send(ctx, m); len(got) == 1 && got[0].Reply.Positive() {
 		r := out[i].Reply
 		t.Trail.Add(mail.Event{Stage: mail.StageSend, By: out[i].Hop, Rcpt: out[i].Rcpt, Verdict: "defer", Reply: &r,
-			Reason: "failed for now while others got the message: queued"})
+			Reason: "failed temporarily while others got the message: queued"})
 		out[i] = got[0]
 	}
 }
 
-// report sends the sender a report about recipients that failed for good.
+// report sends the sender a report about permanent failures.
 func (t *transaction) report(ctx context.Context, m *mail.Message, out []mail.Outcome, failed []int) {
 	bounce := t.session.srv.env.Bounce
 	if len(failed) == 0 || bounce == nil {

@@ -7,9 +7,9 @@ import (
 	"hoplite/mail"
 )
 
-// Router is a hop that sends each recipient along the first route that
-// matches: for reports, and for queued mail whose upstream is no longer
-// configured. What it sends is our own, so routes to the outside are open.
+// Router is a hop that sends each recipient along the first route that matches.
+// It delivers reports, and queued mail whose upstream is no longer configured. As
+// the server itself sends these, routes to the outside apply, too.
 type Router struct {
 	addresses Addresses
 	chains    []*Chain

@@ -10,7 +10,8 @@ import (
 	"hoplite/mail"
 )
 
-// senders decides which reverse paths a login may use, and how often.
+// senders decides which reverse paths a login may use and how many messages it
+// may send.
 type senders struct {
 	policy    string    // as in the configuration: own, domain or any
 	addresses Addresses // may be nil
