@@ -52,7 +52,7 @@ var (
 type Span struct{ Start, End int64 }
 
 // Message is the octets of one message: an immutable base, lines ended by
-// CRLF, and the edits to its header that one handoff carries (DESIGN D10).
+// CRLF, and the edits to its header that one handoff carries.
 type Message struct {
 	// Base is the message as it came, header and body.
 	Base Content
