@@ -275,5 +275,5 @@ func (d *Dir) names(keep func(fs.FileMode) bool) ([]string, error) {
 	}
 	f := os.NewFile(uintptr(n), d.path)
 	defer f.Close()
-	return d.readNames(f, keep)
+	return readNames(d, f, keep)
 }

@@ -18,7 +18,7 @@ var direntBlocks = sync.Pool{New: func() any { b := make([]byte, block); return 
 // block in one string. A folder may have a hundred thousand files, and
 // os.File.ReadDir reads about 8 KiB of entries at a time and allocates three
 // times per entry.
-func (d *Dir) readNames(f *os.File, keep func(fs.FileMode) bool) ([]string, error) {
+func readNames(d *Dir, f *os.File, keep func(fs.FileMode) bool) ([]string, error) {
 	buf := direntBlocks.Get().(*[]byte)
 	defer direntBlocks.Put(buf)
 	var names []string
@@ -33,14 +33,14 @@ func (d *Dir) readNames(f *os.File, keep func(fs.FileMode) bool) ([]string, erro
 		if n <= 0 {
 			return names, nil
 		}
-		if names, err = d.blockNames(names, (*buf)[:n], keep); err != nil {
+		if names, err = blockNames(d, names, (*buf)[:n], keep); err != nil {
 			return nil, err
 		}
 	}
 }
 
 // blockNames appends the names in a block of entries. It overwrites the block.
-func (d *Dir) blockNames(names []string, b []byte, keep func(fs.FileMode) bool) ([]string, error) {
+func blockNames(d *Dir, names []string, b []byte, keep func(fs.FileMode) bool) ([]string, error) {
 	all, first := b[:0], len(names)
 	for rest := b; len(rest) > 0; {
 		var name []byte
@@ -49,7 +49,7 @@ func (d *Dir) blockNames(names []string, b []byte, keep func(fs.FileMode) bool) 
 		if len(name) == 0 {
 			continue
 		}
-		mode, err := d.direntMode(name, typ)
+		mode, err := direntMode(d, name, typ)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // removed during the call
 		}
@@ -91,7 +91,7 @@ func cutDirent(b []byte) (name []byte, typ byte, rest []byte) {
 
 // direntMode returns the type of a directory entry. Some file systems do not
 // store it in the entry, so it may need a Stat.
-func (d *Dir) direntMode(name []byte, typ byte) (fs.FileMode, error) {
+func direntMode(d *Dir, name []byte, typ byte) (fs.FileMode, error) {
 	switch typ {
 	case unix.DT_REG:
 		return 0, nil

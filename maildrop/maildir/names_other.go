@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-func (d *Dir) readNames(f *os.File, keep func(fs.FileMode) bool) ([]string, error) {
+func readNames(d *Dir, f *os.File, keep func(fs.FileMode) bool) ([]string, error) {
 	var names []string
 	for {
 		entries, err := f.ReadDir(1024)
