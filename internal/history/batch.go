@@ -11,26 +11,26 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// batch is lines on their way to the file, and their index entries, whose
-// offsets count from the first line until moveTo.
+// batch holds lines for the file and their index entries, whose offsets are relative
+// to the first line until moveTo is called.
 type batch struct {
 	lines, entries []byte
 }
 
-// add puts a line and the hashes of its keys at the end.
+// add appends a line and the hashes of its keys.
 func (b *batch) add(line []byte, keys []uint64) {
 	b.entries = appendEntries(b.entries, keys, int64(len(b.lines)))
 	b.lines = append(b.lines, line...)
 }
 
-// moveTo makes the offsets those of a file in which the lines begin at base.
+// moveTo makes the offsets absolute, for lines that begin at base.
 func (b *batch) moveTo(base int64) {
 	for e := b.entries; len(e) > 0; e = e[entrySize:] {
 		binary.LittleEndian.PutUint64(e[8:], binary.LittleEndian.Uint64(e[8:])+uint64(base))
 	}
 }
 
-// reset empties the batch and keeps its memory, unless that is out of the ordinary.
+// reset empties the batch and keeps its memory, unless there is unusually much.
 func (b *batch) reset() {
 	if cap(b.lines) > 4*batchSize {
 		*b = batch{}
@@ -46,10 +46,10 @@ func appendEntries(to []byte, keys []uint64, off int64) []byte {
 	return to
 }
 
-// encoder makes a record's line and keys. Reflection over the same structs would
-// take a tenth of all the time that a relayed message costs.
+// encoder encodes a record and hashes its keys. It does so without encoding/json
+// because the cost is paid for every relayed message (see mail/story).
 type encoder struct {
-	log  zerolog.Logger // writes into line
+	log  zerolog.Logger // writes to line
 	line []byte
 	keys []uint64
 }
@@ -60,7 +60,7 @@ var encoders = sync.Pool{New: func() any {
 	return e
 }}
 
-// Write takes the line from the encoder of the log.
+// Write receives the line from the logger.
 func (e *encoder) Write(p []byte) (int, error) {
 	e.line = append(e.line[:0], p...)
 	return len(p), nil
@@ -85,7 +85,7 @@ func (e *encoder) encode(r *Record, data zerolog.LogObjectMarshaler) {
 	e.keys = r.hashes(e.keys[:0])
 }
 
-// JSON is data as it stands in a record.
+// JSON returns data as it is encoded in a record.
 func JSON(data zerolog.LogObjectMarshaler) json.RawMessage {
 	var e encoder
 	log := zerolog.New(&e)
@@ -93,7 +93,7 @@ func JSON(data zerolog.LogObjectMarshaler) json.RawMessage {
 	return e.line
 }
 
-// hash is FNV-1a of a kind and a key in lower case.
+// hash returns the FNV-1a hash of a kind and a key in lower case.
 func hash(kind byte, key string) uint64 {
 	const offset, prime = 14695981039346656037, 1099511628211
 	if strings.ContainsFunc(key, func(r rune) bool { return r >= utf8.RuneSelf }) {

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// day is one day's file of JSON lines and its index: an entry of 16 octets
-// for each key of each record, the key's hash and the line's offset. An index
-// that ends early, after a crash, is written anew from the lines.
+// day is the file of one day and its index, which has an entry of 16 bytes for each
+// key of each record: the hash of the key and the offset of the line. If a crash
+// truncated the index, it is completed from the lines.
 type day struct {
 	name       string
 	lines, idx *os.File
@@ -24,7 +24,7 @@ type day struct {
 const (
 	entrySize = 16
 	batchSize = 128 << 10
-	// maxLine bounds a record that is read back; larger ones are not ours.
+	// maxLine bounds a record when it is read; none is written that large.
 	maxLine = 4 << 20
 )
 
@@ -46,8 +46,8 @@ func openDay(dir string, now time.Time) (*day, error) {
 	return d, nil
 }
 
-// repair cuts a torn last line and makes the index whole. Lines that are
-// indexed are not read again: a busy day has hundreds of megabytes.
+// repair removes an incomplete last line and completes the index. Indexed lines are
+// not read again, because a busy day has hundreds of megabytes.
 func (d *day) repair() error {
 	if err := d.resume(); err != nil {
 		return fmt.Errorf("repair history of %s: %w", d.name, err)
@@ -87,9 +87,8 @@ func (d *day) repair() error {
 	return nil
 }
 
-// resume sets end to the last line that the index knows, whose own entries may
-// be incomplete and are cut off; or to the beginning when the index makes no
-// sense.
+// resume sets end to the offset of the last indexed line, whose entries may be
+// incomplete and are removed, or to 0 if the index is not plausible.
 func (d *day) resume() error {
 	lines, err := d.lines.Stat()
 	if err != nil {
@@ -125,14 +124,14 @@ func (d *day) resume() error {
 	return d.idx.Truncate(keep)
 }
 
-// write puts a batch at the end, lines first: an index entry without its line
-// is skipped when it is read.
+// write appends a batch, lines first. Readers ignore an index entry without a
+// line.
 func (d *day) write(b *batch) error {
 	if len(b.lines) == 0 {
 		return nil
 	}
 	if _, err := d.lines.Write(b.lines); err != nil {
-		d.lines.Truncate(d.end) // what is there counts; this batch is lost
+		d.lines.Truncate(d.end) // keep earlier records; this batch is lost
 		return fmt.Errorf("write history: %w", err)
 	}
 	b.moveTo(d.end)

@@ -8,7 +8,7 @@ import (
 )
 
 // TestReadsFirstVersion reads a day that the first version wrote. The file
-// must never be regenerated: histories on disk look like this.
+// must never be regenerated, because existing histories look like this.
 func TestReadsFirstVersion(t *testing.T) {
 	r := NewReader("testdata/v1")
 	for _, c := range []struct {

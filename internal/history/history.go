@@ -1,9 +1,9 @@
-// Package history keeps what became of each transaction for some weeks: a
-// daily file of JSON lines that any tool can read, with an index beside it.
+// Package history stores what happened to each transaction for some weeks, in daily
+// files of JSON lines that any tool can read, each with an index.
 //
-// It knows no mail: a record has an id, a few keys to find it by, and data
-// that its writer understands. Nothing here is synced to disk: a crash may
-// lose the last second of history, never mail.
+// It knows nothing about mail: a record has an id, a few keys and data that only its
+// writer understands. Files are not synced to disk; a crash may lose the last second
+// of history, never mail. Store writes, Reader searches and joins records by id.
 package history
 
 import (
@@ -20,8 +20,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// DefaultKeep and DefaultMax bound a history when the configuration says
-// nothing.
+// DefaultKeep and DefaultMax bound a history unless the configuration does.
 const (
 	DefaultKeep = 30 * 24 * time.Hour
 	DefaultMax  = 1 << 30
@@ -32,15 +31,15 @@ type Record struct {
 	ID   string    `json:"id"`
 	At   time.Time `json:"at"`
 	Kind string    `json:"kind"` // "transaction", "refusal", "attempt", ...
-	// The keys it is found by, beside ID.
+	// The keys for searching, besides ID.
 	MessageID string   `json:"message_id,omitempty"`
 	From      string   `json:"from,omitempty"`
 	To        []string `json:"to,omitempty"`
-	// Data is the rest, as its writer made it.
+	// Data is the record proper, as its writer encoded it.
 	Data json.RawMessage `json:"data,omitempty"`
 }
 
-// hashes are the index terms of a record.
+// hashes appends the index terms of a record.
 func (r *Record) hashes(to []uint64) []uint64 {
 	to = append(to, hash('i', r.ID))
 	if r.MessageID != "" {
@@ -53,17 +52,17 @@ func (r *Record) hashes(to []uint64) []uint64 {
 	return to
 }
 
-// normalID is a Message-ID without its angle brackets.
+// normalID returns a Message-ID without its angle brackets.
 func normalID(s string) string { return strings.Trim(s, "<> \t") }
 
 const (
-	maxWaiting = 8 << 20                // octets waiting for the writer
-	flushEvery = 200 * time.Millisecond // how stale a look-up may be
+	maxWaiting = 8 << 20                // bytes waiting for the writer
+	flushEvery = 200 * time.Millisecond // the longest time before a record can be found
 	dayForm    = "2006-01-02"
 )
 
-// Store writes history. Reading works beside it, from other processes too:
-// see Reader.
+// Store writes history. Other processes may read it at the same time, with
+// NewReader.
 type Store struct {
 	Reader
 	keep time.Duration
@@ -75,15 +74,15 @@ type Store struct {
 	spare   batch // the writer's, between two writes
 	lost    atomic.Int64
 
-	full chan struct{} // a token when the batch is large enough to write
+	full chan struct{} // holds a value when the batch is large enough to write
 	stop chan struct{}
 	once sync.Once
 	done chan struct{}
 }
 
-// Open starts a history in dir, which it makes if need be. Records older than
-// keep and, beyond max octets, the oldest ones are removed day by day. Zero
-// values stand for the defaults. Close it to write what waits.
+// Open opens the history in dir, which it creates if necessary. Days older than keep
+// and, beyond max bytes, the oldest ones are removed. Zero values stand for the
+// defaults. Close writes the remaining records.
 func Open(dir string, keep time.Duration, max int64, log zerolog.Logger) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("open history: %w", err)
@@ -110,9 +109,9 @@ func Open(dir string, keep time.Duration, max int64, log zerolog.Logger) (*Store
 	return s, nil
 }
 
-// Add keeps a record, with data as its Data: nil for none. It never waits for
-// the disk: when the writer can't keep up, records are dropped and counted, for
-// mail goes first.
+// Add adds a record, with data as its Data, if not nil. It never waits for the disk:
+// if the writer cannot keep up, records are dropped and counted, because mail has
+// priority.
 func (s *Store) Add(r Record, data zerolog.LogObjectMarshaler) {
 	e := encoders.Get().(*encoder)
 	defer encoders.Put(e)
@@ -133,17 +132,17 @@ func (s *Store) Add(r Record, data zerolog.LogObjectMarshaler) {
 	}
 }
 
-// Lost is the number of records that were dropped since the start.
+// Lost returns the number of records dropped since Open.
 func (s *Store) Lost() int64 { return s.lost.Load() }
 
-// Close writes what waits and stops. No Add may follow.
+// Close writes the remaining records. Add must not be called afterwards.
 func (s *Store) Close() error {
 	s.once.Do(func() { close(s.stop) })
 	<-s.done
 	return nil
 }
 
-// run is the writer: it writes what came since the last time.
+// run is the writer: it writes the waiting records at intervals.
 func (s *Store) run(d *day) {
 	defer close(s.done)
 	tick := time.NewTicker(flushEvery)
@@ -160,7 +159,7 @@ func (s *Store) run(d *day) {
 	}
 }
 
-// flush writes the batch, and moves on to the next file when the day changed.
+// flush writes the batch, and opens the next file if the day has changed.
 func (s *Store) flush(d *day, now time.Time) *day {
 	s.mu.Lock()
 	b := s.waiting
@@ -184,7 +183,7 @@ func (s *Store) flush(d *day, now time.Time) *day {
 	return next
 }
 
-// prune removes days that are too old, then the oldest beyond the space.
+// prune removes days that are too old, and the oldest ones if there is too much.
 func (s *Store) prune(now time.Time) {
 	days, err := s.days()
 	if err != nil {
@@ -208,7 +207,7 @@ func (s *Store) prune(now time.Time) {
 	}
 }
 
-// days are the names of the daily files, oldest first.
+// days returns the names of the daily files, oldest first.
 func (r *Reader) days() ([]string, error) {
 	entries, err := os.ReadDir(r.dir)
 	if err != nil {

@@ -24,7 +24,7 @@ func record(i int, at time.Time) Record {
 	}
 }
 
-// number is data of a record.
+// number is the data of a record.
 type number int
 
 func (n number) MarshalZerologObject(e *zerolog.Event) { e.Int("n", int(n)) }
@@ -75,7 +75,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// What was added is what is read, whatever is in it.
+// Every record is read as it was added.
 func TestRecord(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Open(dir, 0, 0, zerolog.Nop())
@@ -107,8 +107,8 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// Many lines at once come to lie where the index says, and what the writer
-// can't keep up with is counted.
+// Lines added concurrently are where the index points to, and dropped ones are
+// counted.
 func TestManyAtOnce(t *testing.T) {
 	s, err := Open(t.TempDir(), 0, 0, zerolog.Nop())
 	if err != nil {
@@ -139,8 +139,8 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// A crash in the middle of a line, or with the index behind, costs no more
-// than that line.
+// A crash in the middle of a line, or before the index is written, loses no more than
+// that line.
 func TestRepair(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Open(dir, 0, 0, zerolog.Nop())
@@ -205,7 +205,7 @@ func BenchmarkAdd(b *testing.B) {
 	}
 }
 
-// An index that ends anywhere is completed from where it ends.
+// A truncated index is completed, wherever it ends.
 func TestResumeAtEveryOctet(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Open(dir, 0, 0, zerolog.Nop())
@@ -236,7 +236,7 @@ func TestResumeAtEveryOctet(t *testing.T) {
 	}
 }
 
-// TestJoin finds by one key and returns all records of the ids found.
+// TestJoin searches by one key and gets all records of the ids found.
 func TestJoin(t *testing.T) {
 	r := NewReader("testdata/v1")
 	for _, c := range []struct {

@@ -15,26 +15,26 @@ import (
 	"time"
 )
 
-// Reader looks things up in a history that this process or another writes.
+// Reader searches a history that this process or another one writes.
 type Reader struct{ dir string }
 
-// NewReader reads the history in dir.
+// NewReader returns a Reader of the history in dir.
 func NewReader(dir string) *Reader { return &Reader{dir: dir} }
 
-// Query says what is looked for. All keys that are set must match; without
-// any key, all records of the time match.
+// Query describes the records to find. All keys that are set must match; without
+// any, all records of the period match.
 type Query struct {
 	ID, MessageID, From, To string
 	Since, Until            time.Time // zero: no bound
-	Limit                   int       // the newest so many; 0 is 1000
-	// Match, if it is set, must accept a record too. It is not indexed.
+	Limit                   int       // the number of records, the newest ones; 0 is 1000
+	// Match, if not nil, must accept a record, too. It is not indexed.
 	Match func(*Record) bool
 	// Join adds all other records with the ids of those found, so that a
 	// transaction comes with the queue's attempts.
 	Join bool
 }
 
-// key is the index term to search by, the rarest one that is set.
+// key returns the index term to search for, the rarest one that is set.
 func (q *Query) key() (key uint64, ok bool) {
 	switch {
 	case q.ID != "":
@@ -86,8 +86,8 @@ func (r *Reader) Find(ctx context.Context, q Query) ([]Record, error) {
 	var found []Record
 	for i := len(days) - 1; i >= 0 && len(found) < limit; i-- {
 		start, _ := time.Parse(dayForm, days[i])
-		// A record's time is when the transaction began: it may lie on the
-		// day before its file's.
+		// A record's time is the start of the transaction, which may be on the
+		// day before that of the file.
 		if !q.Since.IsZero() && start.Add(24*time.Hour).Before(q.Since) ||
 			!q.Until.IsZero() && start.Add(-24*time.Hour).After(q.Until) {
 			continue
@@ -170,14 +170,14 @@ func scan(lines io.Reader, q *Query) ([]Record, error) {
 	return found, nil
 }
 
-// lookup reads the lines that the index names.
+// lookup reads the lines that the index points to.
 func lookup(lines io.ReaderAt, idx io.Reader, want uint64, q *Query) ([]Record, error) {
 	var found []Record
 	in := bufio.NewReaderSize(idx, 256<<10)
 	var entry [entrySize]byte
 	for {
 		if _, err := io.ReadFull(in, entry[:]); err != nil {
-			return found, nil // a torn last entry is the end too
+			return found, nil // an incomplete last entry also ends the index
 		}
 		if binary.LittleEndian.Uint64(entry[:]) != want {
 			continue
@@ -185,7 +185,7 @@ func lookup(lines io.ReaderAt, idx io.Reader, want uint64, q *Query) ([]Record, 
 		off := int64(binary.LittleEndian.Uint64(entry[8:]))
 		line, err := bufio.NewReader(io.NewSectionReader(lines, off, maxLine)).ReadBytes('\n')
 		if err != nil {
-			continue // the line is not there yet
+			continue // the line is not written yet
 		}
 		var rec Record
 		if json.Unmarshal(line, &rec) == nil && q.matches(&rec) {

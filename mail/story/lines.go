@@ -24,7 +24,7 @@ func (t *teller) transaction(s *Summary) {
 	}
 }
 
-// envelope tells who sent what to whom, and how it arrived.
+// envelope adds the sender, the recipients and how the message arrived.
 func (t *teller) envelope(s *Summary) {
 	t.add("from", bracketed(s.Envelope.From))
 	for i := range s.Envelope.Rcpts {
@@ -65,7 +65,7 @@ func (t *teller) attempt(a *Attempt) {
 	}
 }
 
-// trail tells what filters and hops did, with the time since the start.
+// trail adds what filters and hops did, with the time since start.
 func (t *teller) trail(trail *mail.Trail, start time.Time) {
 	for i := range trail.Events {
 		if e := &trail.Events[i]; e.Rcpt == "" || t.may(e.Rcpt) {
@@ -88,8 +88,8 @@ func (t *teller) trail(trail *mail.Trail, start time.Time) {
 	t.outcomes(trail.Outcomes)
 }
 
-// eventText is one event of the trail. Evidence is only for those who may see
-// the whole record.
+// eventText describes one event of the trail. Evidence is included only for viewers
+// who may see the whole record.
 func (t *teller) eventText(e *mail.Event) string {
 	text := fmt.Sprintf("%s, %s: %s", e.Stage, e.By, e.Verdict)
 	if e.Rcpt != "" {
@@ -115,7 +115,7 @@ func (t *teller) eventText(e *mail.Event) string {
 	return text
 }
 
-// outcomes tells what the next servers replied.
+// outcomes adds the replies of the next servers.
 func (t *teller) outcomes(list []mail.Outcome) {
 	for i := range list {
 		o := &list[i]
@@ -203,8 +203,8 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// Trail tells a trail by itself, for messages that are still queued. The
-// message arrived at start.
+// Trail returns the lines of a trail alone, for a message that is still queued and
+// arrived at start.
 func Trail(trail *mail.Trail, start time.Time) []Line {
 	if trail == nil {
 		return nil
@@ -214,7 +214,8 @@ func Trail(trail *mail.Trail, start time.Time) []Line {
 	return t.story.Lines
 }
 
-// Arrival tells how a message that is still queued arrived.
+// Arrival returns the lines about how a message arrived, for one that is still
+// queued.
 func Arrival(c *mail.Client, h *mail.HeaderInfo) []Line {
 	t := teller{whole: true}
 	t.arrival(c, h)

@@ -9,8 +9,7 @@ import (
 	"hoplite/mail"
 )
 
-// Summary is a transaction at its end, as history keeps it: log line, web page
-// and trace are written from it.
+// Summary is a finished transaction, as history keeps it.
 //
 // Summary and Attempt are encoded by hand and decoded by encoding/json, which
 // would take 12 µs of CPU for a record instead of 6, 5 % of the 125 µs that
@@ -19,7 +18,8 @@ type Summary struct {
 	*mail.Transaction
 	// Verdict is accepted, partly, refused, deferred, discarded or aborted.
 	Verdict string `json:"Verdict"`
-	// Reply is the client's last one; for LMTP that of the first recipient.
+	// Reply is the last reply to the client; for LMTP, that for the first
+	// recipient.
 	Reply mail.Reply    `json:"Reply"`
 	Took  time.Duration `json:"Took"`
 }
@@ -72,8 +72,8 @@ func moment(e *zerolog.Event, key string, t time.Time) {
 	e.RawJSON(key, t.AppendFormat(b[:0], `"`+time.RFC3339Nano+`"`))
 }
 
-// The types below are those of the same names with the keys of history; the
-// log has its own, shorter ones.
+// The kept types are the types of package mail with the keys of history. The log has
+// shorter keys.
 type (
 	keptClient   mail.Client
 	keptTLS      mail.TLS
@@ -108,7 +108,7 @@ func number[T ~int | ~int64 | ~uint8](e *zerolog.Event, key string, n T) {
 	}
 }
 
-// list adds an array of what one makes of each item.
+// list adds an array with the result of one for each item.
 func list[T any](e *zerolog.Event, key string, items []T, one func(*T) zerolog.LogObjectMarshaler) {
 	if len(items) == 0 {
 		return

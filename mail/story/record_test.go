@@ -13,8 +13,8 @@ import (
 	"hoplite/mail"
 )
 
-// fill gives every field below v a value that is not zero, so that one which
-// history forgets is seen.
+// fill sets every field below v to a value other than zero, so that a field missing
+// in the encoder is noticed.
 func fill(v reflect.Value, n *int) {
 	*n++
 	switch v.Interface().(type) {

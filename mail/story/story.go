@@ -1,5 +1,5 @@
-// Package story tells what happened to a message: in history's records, in the
-// log, and in labelled lines for people.
+// Package story describes what happened to a message: in the records of history, in
+// the log, and in labelled lines for people.
 //
 // Summary and Attempt are what history keeps of a transaction and of each
 // attempt of the queue; LogTrail is the same for a log line. Tell turns records
@@ -30,12 +30,12 @@ type Entry struct {
 	Data      json.RawMessage
 }
 
-// Story is one record in words. All its text is safe to print.
+// Story is one record as lines of text, safe to print.
 type Story struct {
 	ID   string    `json:"id"`
 	At   time.Time `json:"at"`
 	Kind string    `json:"kind"`
-	// Title says how it ended: "accepted: 250 2.0.0 queued as ...".
+	// Title is the result: "accepted: 250 2.0.0 queued as ...".
 	Title string `json:"title"`
 	// Good is set when every recipient that the viewer may see was accepted.
 	Good  bool   `json:"good"`
@@ -51,7 +51,7 @@ type Line struct {
 	Means []Meaning `json:"means,omitempty"`
 }
 
-// State says whether a line is good or bad news; most are neither.
+// State is whether a line reports success or failure; most report neither.
 type State string
 
 // The states of a line.
@@ -79,10 +79,10 @@ var Everything = Viewer{Admin: true}
 
 // Tell returns the stories of those records that the viewer may see.
 //
-// An administrator may see everything. An account may see all of what it sent
-// itself after logging in; the envelope's sender is no proof of that. A
-// recipient may see the records of mail to it, but of the other recipients
-// neither the addresses nor their replies, and none of the evidence.
+// An administrator may see everything. An account may see everything about messages
+// that it sent after logging in; the envelope sender alone does not count. A
+// recipient may see the records of mail to it, but not the addresses of other
+// recipients, nor the replies for them, nor the evidence of filters.
 func Tell(records []Entry, v Viewer) []Story {
 	sent := map[string]bool{} // ids of the messages that the account sent
 	for i := range records {
@@ -115,14 +115,14 @@ func (v Viewer) is(a string) bool {
 	return a != "" && v.Account != "" && mail.Key(a) == mail.Key(v.Account)
 }
 
-// teller tells one record to one viewer.
+// teller writes the story of one record for one viewer.
 type teller struct {
 	viewer Viewer
 	whole  bool // the viewer may see all of the record
 	story  Story
 }
 
-// may reports whether the viewer may see what concerns a recipient.
+// may reports whether the viewer may see the information about a recipient.
 func (t *teller) may(rcpt mail.Address) bool { return t.whole || t.viewer.is(string(rcpt)) }
 
 func (t *teller) isRecipient(r *Entry) bool {
@@ -143,7 +143,8 @@ func (t *teller) add(label, text string) *Line {
 	return &t.story.Lines[len(t.story.Lines)-1]
 }
 
-// record tells one record; one that cannot be decoded has only a title.
+// record returns the story of a record. One that cannot be decoded has only a
+// title.
 func (t *teller) record(r *Entry) Story {
 	t.story = Story{ID: safe.Line(r.ID), At: r.At, Kind: safe.Line(r.Kind), Title: safe.Line(r.Kind), Lines: []Line{}}
 	if r.Kind == "attempt" {

@@ -105,7 +105,7 @@ queue: other recipients are still waiting
 	}
 }
 
-// TestWhoSees is the one rule about who may see what.
+// TestWhoSees checks who may see which part of a record.
 func TestWhoSees(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -141,7 +141,7 @@ func TestWhoSees(t *testing.T) {
 	}
 }
 
-// A message without a login belongs to no account, not to that without a name.
+// A message sent without a login belongs to no account, also not to the empty one.
 func TestNobodySentIt(t *testing.T) {
 	s := &Summary{Transaction: &mail.Transaction{ID: "x"}, Verdict: "accepted"}
 	if got := Tell([]Entry{{ID: "x", Kind: "transaction", Data: marshal(t, s)}}, Viewer{}); len(got) != 0 {
@@ -149,7 +149,7 @@ func TestNobodySentIt(t *testing.T) {
 	}
 }
 
-// What remote systems wrote is safe to print.
+// Text from remote systems is safe to print.
 func TestTellIsSafe(t *testing.T) {
 	evil := "a\x1b[31m\u202e\u200b\r\nb\xff" + strings.Repeat("x", 10_000)
 	s := &Summary{

@@ -10,17 +10,16 @@ import (
 	"hoplite/mail/received"
 )
 
-// Anonymiser replaces addresses, host names and people by pseudonyms, the same
-// one each time, so that a trace can be posted without telling whose it is.
-// What kind of thing something was stays visible: two hosts of one house still
-// share a domain, a private address stays a private one.
+// Anonymiser replaces addresses, host names and people by stable pseudonyms, so
+// that a trace can be published. The structure stays visible: two hosts of one
+// organisation still share a domain, and a private address stays private.
 type Anonymiser struct {
 	domains, hosts, locals, words map[string]string
 	addrs                         map[netip.Addr]string
 	public4, public6, inside      int
 }
 
-// NewAnonymiser prepares pseudonyms for what a trace names.
+// NewAnonymiser returns an Anonymiser that knows the names in a trace.
 func NewAnonymiser(t *Trace) *Anonymiser {
 	a := &Anonymiser{domains: map[string]string{}, hosts: map[string]string{}, locals: map[string]string{}, words: map[string]string{}, addrs: map[netip.Addr]string{}}
 	for i := range t.Steps {
@@ -41,8 +40,8 @@ func NewAnonymiser(t *Trace) *Anonymiser {
 	return a
 }
 
-// known makes single-label names recognisable: the text alone would not show
-// that KRYPTIK is a host.
+// known registers a single-label name: the text alone does not show that KRYPTIK
+// is a host.
 func (a *Anonymiser) known(name string) {
 	name = strings.Trim(name, "[]?")
 	if len(name) < 2 || strings.ContainsAny(name, " .:@") || strings.EqualFold(name, "localhost") || strings.EqualFold(name, "unknown") {
@@ -58,7 +57,7 @@ func (a *Anonymiser) word(w, kind string) {
 	}
 }
 
-// Text replaces everything in a text.
+// Text returns s with all names and addresses replaced.
 func (a *Anonymiser) Text(s string) string {
 	var b strings.Builder
 	b.Grow(len(s))
@@ -82,7 +81,7 @@ func tokenByte(c byte) bool {
 	return isLetter(c) || isDigit(c) || c >= 128 || strings.IndexByte("._-+@:%/=!#$&'*", c) >= 0
 }
 
-// token replaces one run of characters, in parts where it is no whole.
+// token replaces one token, as a whole or in parts.
 func (a *Anonymiser) token(w string) string {
 	if p := a.words[strings.ToLower(w)]; p != "" {
 		return p
@@ -154,7 +153,7 @@ func (a *Anonymiser) local(l string) string {
 	return a.locals[low]
 }
 
-// addr gives a documentation address for a public one (RFC 5737, RFC 3849) and
+// addr returns a documentation address for a public one (RFC 5737, RFC 3849) and
 // another private one for a private one.
 func (a *Anonymiser) addr(ip netip.Addr) string {
 	if p := a.addrs[ip]; p != "" {

@@ -26,7 +26,7 @@ func TestAnonymise(t *testing.T) {
 		t.Errorf("pseudonyms change:\n%s\n%s", got, again)
 	}
 	anon := Read([]byte(got), Options{})
-	if len(anon.Steps) != 2 || house(anon.Steps[1].By.Name) != house(anon.Steps[0].By.Name) || anon.Total != tr.Total {
+	if len(anon.Steps) != 2 || organisation(anon.Steps[1].By.Name) != organisation(anon.Steps[0].By.Name) || anon.Total != tr.Total {
 		t.Errorf("the trace changed: %s\n%s", anon.Verdict(), got)
 	}
 }

@@ -6,9 +6,9 @@ import (
 	"hoplite/mail"
 )
 
-// AuthClaim is one result of an authentication check as a header field reports
-// it, with the name of who says so. Whether to believe him is another matter:
-// Believed is set if he is a host of ours or wrote a line that we believe.
+// AuthClaim is one authentication result as a header field reports it, with the
+// name of the server that reports it. Believed is set if that server is one of ours
+// or wrote a line that we believe.
 type AuthClaim struct {
 	By       string `json:"by"` // authserv-id, or the field's writer
 	Field    string `json:"field"`
@@ -21,7 +21,7 @@ type AuthClaim struct {
 
 const maxClaims = 200
 
-// readAuth takes the fields that report authentication.
+// readAuth reads a field that reports authentication results.
 func (t collector) readAuth(name string, f mail.Field) {
 	if len(t.Auth) >= maxClaims {
 		return
@@ -63,7 +63,7 @@ func (t collector) claim(c AuthClaim) {
 	}
 }
 
-// readResults reads RFC 8601's list: id; method=result (comment) reason=x
+// readResults reads the list of RFC 8601: id; method=result (comment) reason=x
 // ptype.property=value; ...
 func (t collector) readResults(field string, instance int, text string) {
 	parts := splitOutside(text, ';')
@@ -71,7 +71,7 @@ func (t collector) readResults(field string, instance int, text string) {
 		return
 	}
 	by := firstField(dropComments(parts[0]))
-	if strings.Contains(by, "=") { // Microsoft leaves the id out
+	if strings.Contains(by, "=") { // Microsoft omits the id
 		by = ""
 	} else {
 		parts = parts[1:]
@@ -90,7 +90,7 @@ func (t collector) readResults(field string, instance int, text string) {
 	}
 }
 
-// splitOutside splits at sep outside of comments and quoted strings.
+// splitOutside splits s at sep, except inside comments and quoted strings.
 func splitOutside(s string, sep byte) []string {
 	var parts []string
 	depth, quoted, start := 0, false, 0
@@ -135,7 +135,7 @@ func dropComments(s string) string {
 	return b.String()
 }
 
-// tag reads one tag of a DKIM or ARC tag list.
+// tag returns one tag of a DKIM or ARC tag list.
 func tag(list, name string) string {
 	for part := range strings.SplitSeq(list, ";") {
 		k, v, ok := strings.Cut(part, "=")
@@ -148,8 +148,8 @@ func tag(list, name string) string {
 
 func tagNumber(list, name string) int { return number(tag(list, name)) }
 
-// number reads the decimal digits that s begins with; 0 if there are none or
-// the number is above 65535.
+// number returns the decimal number at the start of s, or 0 if there is none or it
+// is above 65535.
 func number(s string) int {
 	n := 0
 	for i := 0; i < len(s) && isDigit(s[i]); i++ {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestCases reads genuine mail that once was accused, or whose origin was
-// wrong. Each file stands for its class.
+// TestCases reads genuine mail that was once reported as forged or had a wrong
+// origin.
 func TestCases(t *testing.T) {
 	for _, c := range []struct {
 		file   string
@@ -73,7 +73,7 @@ func TestNoProviderAsOrigin(t *testing.T) {
 	}
 }
 
-// A line is suspect only with two independent signs, and both are named.
+// A line is suspect only with two independent signs, and its reasons name both.
 func TestTwoSigns(t *testing.T) {
 	line := func(peer, id string) string {
 		return "Received: from " + peer + "\r\n\tby mx.b.example (Postfix) with ESMTPS id 4F1Zpz0YBvz9sWn; Tue, 12 May 2026 08:30:06 +0000\r\n" +
@@ -100,7 +100,7 @@ func TestTwoSigns(t *testing.T) {
 	}
 }
 
-// LMTP from a public address of ours is not where the outside begins.
+// An LMTP step over a public address is not the boundary.
 func TestLMTPIsNoBoundary(t *testing.T) {
 	const head = "Received: from mx.b.example ([198.51.100.1])\r\n\tby store.b.example (Dovecot) with LMTP id x; Tue, 12 May 2026 08:30:07 +0000\r\n" +
 		"Received: from mail.a.example (mail.a.example [192.0.2.1])\r\n\tby mx.b.example (Postfix) with ESMTPS id 4F1Zpz0YBvz9sWn; Tue, 12 May 2026 08:30:06 +0000\r\n\r\n"

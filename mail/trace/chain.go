@@ -11,20 +11,19 @@ import (
 	"hoplite/mail/received"
 )
 
-// Options is what this installation knows beyond the message.
+// Options is what is known about this installation.
 type Options struct {
-	// Trusted holds the nets whose Received lines we believe.
+	// Trusted lists the networks whose Received lines we believe.
 	Trusted []netip.Prefix
-	// Ours names our own hosts; ".example.org" stands for all below.
+	// Ours lists our own hosts; ".example.org" stands for all names below it.
 	Ours []string
 	// Mailbox names the provider that holds the reader's mailbox, one of
 	// Mailboxes; if empty, the newest line decides.
 	Mailbox string
-	// Known tells how fast (or, negative, slow) a host's clock was when we last
-	// learned about it. Optional.
+	// Known returns how fast (or, if negative, slow) a host's clock was when it
+	// was last observed. It may be nil.
 	Known func(host string) (fast time.Duration, ok bool)
-	// Seals are signatures over Received lines that somebody verified. Without
-	// them, nothing is called sealed.
+	// Seals lists verified signatures over Received lines.
 	Seals []Seal
 }
 
@@ -55,56 +54,56 @@ func (o *Options) owns(host string) bool {
 	return false
 }
 
-// Trust says whose word a line is.
+// Trust is how far a line can be believed.
 type Trust string
 
 // The degrees of trust.
 const (
-	Ours     Trust = "ours"     // written by a host of ours
-	Vouched  Trust = "vouched"  // written by a host that a believed line names
-	Boundary Trust = "boundary" // our side's oldest line: its address is a fact, its HELO a claim
+	Ours     Trust = "ours"     // written by one of our hosts
+	Vouched  Trust = "vouched"  // written by a host that a believed line vouches for
+	Boundary Trust = "boundary" // the oldest believed line: its address is a fact, its HELO a claim
 	Sealed   Trust = "sealed"   // covered by a verified signature
-	Claimed  Trust = "claimed"  // the sender may have written anything
-	Suspect  Trust = "suspect"  // claimed, and something speaks against it
+	Claimed  Trust = "claimed"  // possibly forged by the sender
+	Suspect  Trust = "suspect"  // claimed, with at least two signs of forgery
 )
 
-// LinkKind says what kind of step led to a hop.
+// LinkKind is the kind of step that led to a hop.
 type LinkKind string
 
-// The kinds of step.
+// The kinds of steps.
 const (
 	Transport LinkKind = "transport"
-	QueueWait LinkKind = "queue"  // it waited ten minutes or more
-	Fetch     LinkKind = "fetch"  // taken out of a mailbox by POP or IMAP
-	List      LinkKind = "list"   // sent on by a mailing list
-	Handoff   LinkKind = "local"  // between programs of one host or house
+	QueueWait LinkKind = "queue"  // a wait of ten minutes or more
+	Fetch     LinkKind = "fetch"  // fetched from a mailbox by POP or IMAP
+	List      LinkKind = "list"   // passed on by a mailing list
+	Handoff   LinkKind = "local"  // between programs of one host or organisation
 	Filtering LinkKind = "filter" // through a content filter
 )
 
-// Step is a hop in its chain: what it says, and what became of it when the
-// whole chain was weighed.
+// Step is a line in its chain: its content, and the conclusions from the whole
+// chain.
 type Step struct {
 	received.Line
 	Index int // 1 is the oldest
-	Field int // which Received field from the top, from 0
+	Field int // the position among the Received fields, from the top, from 0
 
 	Trust   Trust
 	Reasons []string
 	Kind    LinkKind
 	Class   AddrClass // of From.Addr
 
-	// Time is the corrected instant; zero without a date.
+	// Time is the corrected time; zero without a date.
 	Time time.Time
-	// Delay is the corrected time since the step before, within Low and High.
-	// RawDelay is what the stamps alone say. All are only set if HasDelay.
+	// Delay is the corrected time since the previous step, between Low and High.
+	// RawDelay is the difference of the stamps. All are set only if HasDelay is.
 	Delay, Low, High, RawDelay time.Duration
 	HasDelay                   bool
 
-	signs sign // against it, and their weight
+	signs sign // of forgery, and their weight
 	score int
 }
 
-// Trace is what a header block tells about the way of its message.
+// Trace is the path of a message, as its header block shows it.
 type Trace struct {
 	Steps    []Step // oldest first
 	Clocks   []Clock
@@ -114,11 +113,12 @@ type Trace struct {
 	Scores   []Score
 	Findings []Finding
 
-	// Boundary is the index of the oldest believed line, 0 without hops.
+	// Boundary is the index of the oldest believed line; 0 without hops.
 	Boundary int
-	// Slowest is the index of the hop with the longest delay, 0 without one.
+	// Slowest is the index of the hop with the longest delay; 0 without one.
 	Slowest int
-	// Total is the time from the oldest to the newest line, suspects left out.
+	// Total is the time from the oldest to the newest line, without suspect
+	// lines.
 	Total    time.Duration
 	HasTotal bool
 	// Ambiguous is set when the stamps allow more than one explanation.
@@ -133,17 +133,17 @@ type Trace struct {
 	header header
 }
 
-// Origin is the best known place where the message came from.
+// Origin is the oldest source of the message that a believed line names.
 type Origin struct {
 	Addr      netip.Addr
-	Name      string // looked-up name, if written
+	Name      string // reverse name, if written
 	Helo      string
-	Hop       int    // the line that says so
+	Hop       int    // the line that names it
 	VouchedBy string // the host that wrote that line
-	Auth      string // who logged in there
+	Auth      string // the authenticated user
 }
 
-// Finding is something worth knowing, in words, with advice.
+// Finding is a conclusion in words, with advice.
 type Finding struct {
 	Code     string `json:"code"`
 	Severity string `json:"severity"` // note, warning, problem
@@ -165,9 +165,9 @@ func (t *Trace) find(code, severity string, hop int, text, advice string) {
 	}
 }
 
-// header is what the chain needs besides Received lines.
+// header is what later passes need besides Received lines.
 type header struct {
-	has         map[string]int // lower-case names and how often they come
+	has         map[string]int // lower-case field names and their number
 	deliveredTo []string
 	returnPaths int
 	listID      string
@@ -175,7 +175,7 @@ type header struct {
 	bcc         string
 }
 
-// Read weighs a header block: bytes up to the first empty line.
+// Read analyses a header block: the bytes up to the first empty line.
 func Read(head []byte, o Options) *Trace {
 	t := &Trace{}
 	collector{t}.collect(head)
@@ -190,7 +190,8 @@ func Read(head []byte, o Options) *Trace {
 // collector reads the fields of a header block into a Trace.
 type collector struct{ *Trace }
 
-// collect takes the fields out of the block, Received lines oldest first.
+// collect reads the fields of the block and orders the Received lines, oldest
+// first.
 func (t collector) collect(head []byte) {
 	t.header.has = map[string]int{}
 	fields, lines := 0, 0
@@ -267,7 +268,7 @@ func clip(s string, n int) string {
 	return s
 }
 
-// AddrClass says what kind of address a hop came from.
+// AddrClass is the kind of an address.
 type AddrClass string
 
 // The classes of addresses.
@@ -299,7 +300,7 @@ var special4and6 = []struct {
 	{netip.MustParsePrefix("240.0.0.0/4"), Reserved},
 }
 
-// Classify tells the class of an address; mapped ones count as IPv4.
+// Classify returns the class of an address. IPv4-mapped addresses count as IPv4.
 func Classify(a netip.Addr) AddrClass {
 	if !a.IsValid() {
 		return NoAddress
@@ -323,18 +324,19 @@ func Classify(a netip.Addr) AddrClass {
 	return Public
 }
 
-// inside tells whether an address can only be a neighbour's.
+// inside reports whether an address can only belong to the same network.
 func (c AddrClass) inside() bool {
 	return c == Loopback || c == Private || c == LinkLocal || c == UniqueLocal
 }
 
-// sameHost compares host names without case and final dot.
+// sameHost reports whether two host names are equal, ignoring case and a final
+// dot.
 func sameHost(a, b string) bool {
 	return a != "" && strings.EqualFold(strings.TrimSuffix(a, "."), strings.TrimSuffix(b, "."))
 }
 
-// pools are the domains of one provider, whose hosts call each other by names
-// that only they understand. Data: extend it freely.
+// pools maps the domains of large providers to a common name, because their hosts
+// use several domains among themselves.
 var pools = map[string]string{
 	"outlook.com": "microsoft", "office365.com": "microsoft", "microsoft.com": "microsoft", "hotmail.com": "microsoft", "exchangelabs.com": "microsoft", "msn.com": "microsoft",
 	"google.com": "google", "gmail.com": "google", "googlemail.com": "google", "1e100.net": "google", "googlegroups.com": "google",
@@ -349,10 +351,10 @@ var pools = map[string]string{
 	"protonmail.ch": "proton", "proton.me": "proton", "facebook.com": "meta", "facebookmail.com": "meta", "hostedemail.com": "tucows", "tucows.com": "tucows",
 }
 
-// house is the organisation that a host name belongs to: the provider of a
-// known pool, else the registered domain; "" for names that mean nothing
-// outside their own network.
-func house(host string) string {
+// organisation returns the organisation that a host name belongs to: the provider, if its
+// domain is in pools, else the registered domain. It is empty for names that are
+// not public.
+func organisation(host string) string {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	if !strings.Contains(host, ".") || insideName(host) {
 		return ""
@@ -367,7 +369,7 @@ func house(host string) string {
 	return d
 }
 
-// insideName knows names that no public DNS holds.
+// insideName reports whether a name does not exist in public DNS.
 func insideName(host string) bool {
 	for _, tld := range [...]string{".local", ".lan", ".internal", ".localdomain", ".corp", ".home", ".intranet", ".private", ".home.arpa", ".localhost"} {
 		if len(host) > len(tld) && strings.EqualFold(host[len(host)-len(tld):], tld) {

@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// DateHost stands for the clock that made the Date field.
+// DateHost is the name for the clock that wrote the Date field.
 const DateHost = "(Date header)"
 
-// Clock is one host's clock as the chain shows it.
+// Clock is the error of one host's clock.
 type Clock struct {
 	Host string
-	// Offset is how fast it is (negative: slow), best estimate; it lies
-	// between Low and High.
+	// Offset is the estimate of how fast it is (if negative, slow), between Low
+	// and High.
 	Offset, Low, High time.Duration
 	Cause             ClockCause
-	// Certain is false if another explanation of the stamps is about as good.
+	// Certain is false if another explanation of the stamps is about as likely.
 	Certain bool
-	Hops    []int // lines stamped by it; none for the Date field
+	Hops    []int // the lines that it dated; none for the Date field
 }
 
 // ClockCause is the likely reason of an error.
@@ -25,30 +25,31 @@ type ClockCause string
 
 // The causes.
 const (
-	WholeHour ClockCause = "whole-hour"      // a zone or daylight saving time set wrong
-	ZoneSlip  ClockCause = "whole-hour-zone" // local time written as UTC, or the other way round
+	WholeHour ClockCause = "whole-hour"      // a wrong time zone or daylight saving setting
+	ZoneSlip  ClockCause = "whole-hour-zone" // local time written as UTC, or the reverse
 	HalfHour  ClockCause = "half-hour"       // a zone with a half or three quarters of an hour
-	Learned   ClockCause = "learned"         // known before from other messages
-	Drift     ClockCause = "drift"           // anything else: a clock that nobody sets
-	Unclear   ClockCause = "unknown"         // cannot tell which clock it is
+	Learned   ClockCause = "learned"         // known from earlier messages
+	Drift     ClockCause = "drift"           // anything else
+	Unclear   ClockCause = "unknown"         // it is unclear which clock is wrong
 )
 
-// What a clock's error must exceed to be called one, and how long a message may
-// wait before it (RFC 5321, 4.5.4.1: queues give up after four to five days).
+// tolerance is the error that a clock must exceed to be reported, queueLife the
+// longest time in a queue (RFC 5321, 4.5.4.1: queues give up after four to five
+// days).
 const (
 	tolerance = 10 * time.Second
 	queueLife = 5 * 24 * time.Hour
 )
 
-// Weights: how much we believe a clock. Ours is watched, three strangers who
-// agree with each other outvote it.
+// The weights of clocks. Our own counts most, but three others that agree with each
+// other outvote it.
 const (
 	weightOurs    = 50
 	weightKnown   = 40
 	weightOther   = 20
 	weightClaimed = 18
 	weightDate    = 12
-	weightWait    = 6 // a second of total delay: of two stories, prefer the quicker
+	weightWait    = 6 // a second of total delay: of two explanations, prefer the quicker
 )
 
 // timing corrects the times of a chain: it finds the wrong clocks and the delays.
@@ -80,8 +81,8 @@ func (t timing) fitClocks(o *Options) {
 	t.delays(m, blamed, times)
 }
 
-// blame fits the clocks and names those that are wrong by more than a stamp's
-// precision.
+// blame fits the clocks and returns those that are wrong by more than the precision
+// of a stamp.
 func (m *clockFit) blame() (c []int64, blamed map[int]bool, ok bool) {
 	c, low, high, _, ok := m.solve(-1, false)
 	if !ok {
@@ -97,8 +98,8 @@ func (m *clockFit) blame() (c []int64, blamed map[int]bool, ok bool) {
 	return c, blamed, ok
 }
 
-// split gives each line of a blamed host a clock of its own if no single error
-// fits all of them: then one line is wrong, not the host's clock.
+// split gives each line of a blamed host a clock of its own if no single error fits
+// all of them: then a line is wrong, not the host's clock.
 func (m *clockFit) split(c []int64, blamed map[int]bool) bool {
 	times := make([]int64, len(m.marks))
 	for i, mk := range m.marks {
@@ -132,8 +133,8 @@ func far(ms, coarse int64) bool {
 	return ms >= limit || ms <= -limit
 }
 
-// solve fits the clocks; pinned >= 0 is held at zero, and without is the Date
-// field left out.
+// solve fits the clocks. The clock pinned, if not negative, is held at zero;
+// withoutDate leaves out the Date field.
 func (m *clockFit) solve(pinned int, withoutDate bool) (c, low, high []int64, cost int64, ok bool) {
 	f := newFit(len(m.names))
 	for n := 1; n < len(m.names); n++ {
@@ -171,10 +172,10 @@ func (m *clockFit) solve(pinned int, withoutDate bool) (c, low, high []int64, co
 	return c, low, high, f.cost + wait, ok
 }
 
-// weighAlternatives asks for each blamed clock: what if it were right? If the
-// stamps can be explained nearly as well without it, nobody can tell, and the
-// clocks that would be blamed instead are named too. The Date field is no
-// witness here: it was made by a client, not by a server.
+// weighAlternatives assumes in turn that each blamed clock is right. If the stamps
+// can be explained nearly as well that way, the answer is uncertain, and the clocks
+// that would be blamed instead are reported, too. The Date field is not a witness
+// here, because a client wrote it.
 func (m *clockFit) weighAlternatives(blamed, certain map[int]bool, alternatives map[int]int64, c []int64) {
 	_, _, _, base, ok := m.solve(-1, true)
 	tried := 0
@@ -199,7 +200,7 @@ func (m *clockFit) weighAlternatives(blamed, certain map[int]bool, alternatives 
 		}
 		other, _, _, cost, ok2 := m.solve(n, true)
 		if !ok || !ok2 || 4*(cost-base) > m.class[n]*abs(c[n]) {
-			certain[n] = true // the other story costs a quarter more
+			certain[n] = true // the other explanation costs a quarter more
 			continue
 		}
 		for k := 1; k < len(other); k++ {
@@ -210,8 +211,8 @@ func (m *clockFit) weighAlternatives(blamed, certain map[int]bool, alternatives 
 	}
 }
 
-// times are the corrected instants: a good clock's stamp stands, a wrong
-// clock's line is placed evenly between its good neighbours.
+// times returns the corrected times. The stamps of right clocks are kept; a line of
+// a wrong clock is placed evenly between its neighbours.
 func (m *clockFit) times(c []int64, blamed map[int]bool) []int64 {
 	out := make([]int64, len(m.marks))
 	for i, mk := range m.marks {
@@ -239,8 +240,8 @@ func (m *clockFit) times(c []int64, blamed map[int]bool) []int64 {
 	return m.spread(out, blamed)
 }
 
-// spread makes the instants run forward again after several clocks were
-// placed on their own.
+// spread makes the times run forward again after several clocks were corrected
+// independently.
 func (m *clockFit) spread(out []int64, blamed map[int]bool) []int64 {
 	for i := 1; i < len(out); i++ {
 		if out[i] >= out[i-1] {
@@ -257,8 +258,8 @@ func (m *clockFit) spread(out []int64, blamed map[int]bool) []int64 {
 	return out
 }
 
-// room is between which offsets a wrong clock may lie, given its neighbours
-// with good ones.
+// room returns the bounds of a wrong clock's offset, given the right clocks of its
+// neighbours.
 func (m *clockFit) room(n int, blamed map[int]bool, times []int64) (low, high int64) {
 	low, high = math.MinInt64, math.MaxInt64
 	for i, mk := range m.marks {
@@ -267,13 +268,13 @@ func (m *clockFit) room(n int, blamed map[int]bool, times []int64) (low, high in
 		}
 		for j := i - 1; j >= 0; j-- {
 			if nb := m.marks[j].node; nb != n && !blamed[nb] && m.marks[j].step >= 0 {
-				high = min(high, mk.at-times[j]) // not before its older neighbour
+				high = min(high, mk.at-times[j]) // not before the older neighbour
 				break
 			}
 		}
 		for j := i + 1; j < len(m.marks); j++ {
 			if nb := m.marks[j].node; nb != n && !blamed[nb] {
-				low = max(low, mk.at-times[j]) // not after its newer one
+				low = max(low, mk.at-times[j]) // not after the newer one
 				break
 			}
 		}
@@ -281,8 +282,8 @@ func (m *clockFit) room(n int, blamed map[int]bool, times []int64) (low, high in
 	return low, high
 }
 
-// pick chooses an offset out of its bounds: a whole hour or half hour if one
-// lies there, for that is how clocks go wrong, else the middle.
+// pick chooses an offset between bounds: a whole hour or half hour if there is one,
+// since those are common errors, else the middle.
 func pick(low, high int64) int64 {
 	for _, unit := range [...]int64{3_600_000, 1_800_000, 2_700_000} {
 		n := (low + high) / 2 / unit

@@ -16,23 +16,23 @@ type Change struct {
 	Where  string `json:"where"`
 	Before string `json:"before,omitempty"`
 	After  string `json:"after,omitempty"`
-	// Means says what it does to signatures, if anything.
+	// Means is the effect on signatures, if any.
 	Means string `json:"means,omitempty"`
 }
 
-// Comparison is what lies between two copies of a message.
+// Comparison is the differences between two copies of a message.
 type Comparison struct {
 	Headers []Change `json:"headers"`
 	Parts   []Change `json:"parts"`
-	Signing []string `json:"signing"` // what that does to DKIM and S/MIME, in words
+	Signing []string `json:"signing"` // the effect on DKIM and S/MIME, in words
 	Same    bool     `json:"same"`
 }
 
 const maxChanges = 500
 
-// Compare tells what happened to a message between two copies of it: fields
-// added, changed and lost, the MIME tree, and what that does to DKIM and
-// S/MIME signatures.
+// Compare returns the differences between two copies of a message: fields added,
+// changed and lost, changes of the MIME tree, and the effect on DKIM and S/MIME
+// signatures.
 func Compare(a, b []byte) *Comparison {
 	c := &Comparison{Headers: []Change{}, Parts: []Change{}, Signing: []string{}}
 	headA, bodyA := cut(a)
@@ -47,7 +47,7 @@ func Compare(a, b []byte) *Comparison {
 	c.smime(ta.Root, tb.Root, a, b)
 	c.Same = len(c.Headers) == 0 && len(c.Parts) == 0 && bodySimple
 	if !bodySimple && len(c.Parts) == 0 {
-		c.Parts = append(c.Parts, Change{What: "changed", Where: "body", Means: "text outside of the parts"})
+		c.Parts = append(c.Parts, Change{What: "changed", Where: "body", Means: "text outside the parts"})
 	}
 	return c
 }
@@ -79,7 +79,7 @@ func list(head []byte) []namedField {
 	return out
 }
 
-// headers matches fields from the bottom up, where the older ones are.
+// headers matches the fields from the bottom up, because the older ones are there.
 func (c *Comparison) headers(a, b []namedField) {
 	usedA, usedB := make([]bool, len(a)), make([]bool, len(b))
 	match := func(same func(x, y namedField) bool, each func(x, y namedField)) {
@@ -105,7 +105,7 @@ func (c *Comparison) headers(a, b []namedField) {
 	}
 	match(func(x, y namedField) bool { return x.raw == y.raw && x.name == y.name }, func(x, y namedField) {})
 	match(func(x, y namedField) bool { return x.relaxed == y.relaxed }, func(x, y namedField) {
-		c.header(Change{What: "changed", Where: x.name, Before: strings.TrimSpace(x.raw), After: strings.TrimSpace(y.raw), Means: "only folding or case: relaxed signatures stand, simple ones do not"})
+		c.header(Change{What: "changed", Where: x.name, Before: strings.TrimSpace(x.raw), After: strings.TrimSpace(y.raw), Means: "only folding or case: relaxed signatures stay valid, simple ones break"})
 	})
 	match(func(x, y namedField) bool { return !manyTimes(x.name) }, func(x, y namedField) {
 		c.header(Change{What: "changed", Where: x.name, Before: strings.TrimSpace(x.raw), After: strings.TrimSpace(y.raw)})
@@ -122,7 +122,8 @@ func (c *Comparison) headers(a, b []namedField) {
 	}
 }
 
-// manyTimes names the fields of which each stands for itself.
+// manyTimes reports whether a field may occur several times with different
+// meanings.
 func manyTimes(name string) bool {
 	switch strings.ToLower(name) {
 	case "received", "x-received", "dkim-signature", "arc-seal", "arc-message-signature", "arc-authentication-results", "authentication-results", "received-spf":
@@ -137,7 +138,7 @@ func (c *Comparison) header(ch Change) {
 	}
 }
 
-// parts walks both trees side by side.
+// parts compares both trees.
 func (c *Comparison) parts(path string, a, b []byte, x, y *mime.Part) {
 	if len(c.Parts) >= maxChanges {
 		return
@@ -147,12 +148,12 @@ func (c *Comparison) parts(path string, a, b []byte, x, y *mime.Part) {
 		where = "message"
 	}
 	describe := func(p *mime.Part) string {
-		return fmt.Sprintf("%s/%s, %s, %d octets", p.Type, p.Subtype, p.Encoding, p.Body.Size())
+		return fmt.Sprintf("%s/%s, %s, %d bytes", p.Type, p.Subtype, p.Encoding, p.Body.Size())
 	}
 	if x.Type != y.Type || x.Subtype != y.Subtype {
-		c.Parts = append(c.Parts, Change{What: "changed", Where: where, Before: describe(x), After: describe(y), Means: "another type of part"})
+		c.Parts = append(c.Parts, Change{What: "changed", Where: where, Before: describe(x), After: describe(y), Means: "the type of the part changed"})
 	} else if x.Encoding != y.Encoding {
-		c.Parts = append(c.Parts, Change{What: "changed", Where: where, Before: describe(x), After: describe(y), Means: "encoded anew: every body signature breaks"})
+		c.Parts = append(c.Parts, Change{What: "changed", Where: where, Before: describe(x), After: describe(y), Means: "re-encoded: every signature over the body breaks"})
 	} else if len(x.Children) == 0 && len(y.Children) == 0 {
 		if px, py := body(a, x), body(b, y); sha256.Sum256(px) != sha256.Sum256(py) {
 			means := "the content changed"
@@ -188,7 +189,7 @@ func body(whole []byte, p *mime.Part) []byte {
 
 func squeeze(b []byte) []byte { return bytes.Join(bytes.Fields(b), []byte{' '}) }
 
-// dkim tells which signatures the differences break (RFC 6376, 3.4 and 3.7).
+// dkim reports which signatures the differences break (RFC 6376, 3.4 and 3.7).
 func (c *Comparison) dkim(a, b []namedField, bodySimple, bodyRelaxed bool) {
 	sigs := 0
 	for _, f := range a {
@@ -225,8 +226,8 @@ func (c *Comparison) dkim(a, b []namedField, bodySimple, bodyRelaxed bool) {
 	}
 }
 
-// sameFields compares the last n fields of a name, the ones that a signature
-// covers; one more than there are guards against additions.
+// sameFields compares the last n fields of a name, those that a signature covers.
+// An n above their number protects against additions.
 func sameFields(a, b []namedField, name string, relaxed bool, n int) bool {
 	pick := func(fs []namedField) []string {
 		var out []string
@@ -257,8 +258,8 @@ func unique(list []string) []string {
 	return out
 }
 
-// simpleBody and relaxedBody are RFC 6376's canonical forms (3.4.3, 3.4.4),
-// with LF for CRLF.
+// simpleBody returns the simple canonical form of RFC 6376, 3.4.3, with LF for CRLF;
+// relaxedBody is that of 3.4.4.
 func simpleBody(b []byte) []byte {
 	b = bytes.ReplaceAll(b, []byte("\r\n"), []byte("\n"))
 	return append(bytes.TrimRight(b, "\n"), '\n')
@@ -285,7 +286,7 @@ func relaxedBody(b []byte) []byte {
 	return append(bytes.TrimRight(out, "\n"), '\n')
 }
 
-// smime tells what became of S/MIME parts.
+// smime reports the changes of S/MIME parts.
 func (c *Comparison) smime(x, y *mime.Part, a, b []byte) {
 	was, is := signedPart(x), signedPart(y)
 	switch {
@@ -293,13 +294,13 @@ func (c *Comparison) smime(x, y *mime.Part, a, b []byte) {
 	case was == nil:
 		c.Signing = append(c.Signing, "S/MIME: the second copy is signed or encrypted, the first is not")
 	case is == nil:
-		c.Signing = append(c.Signing, "S/MIME: the signed or encrypted part is gone")
+		c.Signing = append(c.Signing, "S/MIME: the signed or encrypted part is missing")
 	case bytes.Equal(body(a, was), body(b, is)):
-		c.Signing = append(c.Signing, "S/MIME: the signed or encrypted part is the same, octet for octet")
+		c.Signing = append(c.Signing, "S/MIME: the signed or encrypted part is identical")
 	case bytes.Equal(bytes.ReplaceAll(body(a, was), []byte("\r\n"), []byte("\n")), bytes.ReplaceAll(body(b, is), []byte("\r\n"), []byte("\n"))):
-		c.Signing = append(c.Signing, "S/MIME: only line ends differ, the signature stands")
+		c.Signing = append(c.Signing, "S/MIME: only line ends differ; the signature stays valid")
 	default:
-		c.Signing = append(c.Signing, "S/MIME breaks: the signed part changed")
+		c.Signing = append(c.Signing, "S/MIME: the signed part changed, so the signature breaks")
 	}
 }
 

@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// delays sets each step's delay and how far it may really vary: a line's clock
-// is only known to within the free interval between its neighbours, unless it
-// is ours or was learned.
+// delays sets each step's delay and its bounds. A clock is known only to within the
+// interval between its neighbours, unless it is ours or was observed before.
 func (t timing) delays(m *clockFit, blamed map[int]bool, times []int64) {
 	var marks []int
 	for i, mk := range m.marks {
@@ -15,7 +14,7 @@ func (t timing) delays(m *clockFit, blamed map[int]bool, times []int64) {
 			marks = append(marks, i)
 		}
 	}
-	witnesses := m.believedHosts(t.Trace, blamed)
+	witnesses := m.trustedHosts(t.Trace, blamed)
 	for k, i := range marks {
 		s := &t.Steps[m.marks[i].step]
 		if k == 0 {
@@ -29,11 +28,11 @@ func (t timing) delays(m *clockFit, blamed map[int]bool, times []int64) {
 		s.RawDelay = time.Duration(s.Stamp.Unix-prev.Stamp.Unix)*time.Second + time.Duration(s.Stamp.Nanos-prev.Stamp.Nanos)
 		s.Low, s.High = s.Delay, s.Delay
 		if m.marks[i].node == m.marks[p].node && !blamed[m.marks[i].node] {
-			continue // one clock measured both ends
+			continue // one clock dated both lines
 		}
 		firm := func(j int) bool {
 			node := m.marks[j].node
-			return !blamed[node] && (m.class[node] >= weightKnown || witnesses >= 2 && t.Steps[m.marks[j].step].believed())
+			return !blamed[node] && (m.class[node] >= weightKnown || witnesses >= 2 && t.Steps[m.marks[j].step].trusted())
 		}
 		if !firm(p) {
 			s.Low = 0
@@ -60,27 +59,27 @@ func (t timing) delays(m *clockFit, blamed map[int]bool, times []int64) {
 			t.Slowest = s.Index
 		}
 		if s.HasDelay && s.Delay > time.Minute && s.Low < s.Delay/2 {
-			t.Ambiguous = true // a single wrong clock could have moved this wait next door
+			t.Ambiguous = true // a single wrong clock could have moved this wait to the next step
 		}
 	}
 }
 
-// believed reports whether the line was written by a host that we believe.
-func (s *Step) believed() bool { return s.Trust == Ours || s.Trust == Vouched || s.Trust == Boundary }
+// trusted reports whether a trusted host wrote the line.
+func (s *Step) trusted() bool { return s.Trust == Ours || s.Trust == Vouched || s.Trust == Boundary }
 
-// believedHosts counts the believed hosts whose clocks are not blamed. Two that
-// agree are witnesses for each other.
-func (m *clockFit) believedHosts(t *Trace, blamed map[int]bool) int {
+// trustedHosts counts the believed hosts whose clocks are not blamed. Two that
+// agree confirm each other.
+func (m *clockFit) trustedHosts(t *Trace, blamed map[int]bool) int {
 	nodes := map[int]bool{}
 	for _, mk := range m.marks {
-		if mk.step >= 0 && t.Steps[mk.step].believed() && !blamed[mk.node] {
+		if mk.step >= 0 && t.Steps[mk.step].trusted() && !blamed[mk.node] {
 			nodes[mk.node] = true
 		}
 	}
 	return len(nodes)
 }
 
-// Words writes a duration for people: 6 s, 1 min 39 s, 2 h 3 min, 3 days.
+// Words formats a duration for people: 6 s, 1 min 39 s, 2 h 3 min, 3 days.
 func Words(d time.Duration) string {
 	sign := ""
 	if d < 0 {

@@ -1,16 +1,17 @@
-// Package trace reads where a message has been.
+// Package trace reconstructs the path of a message from its header.
 //
-// Read takes a whole header block and returns a Trace: the hops, how long each
-// step took once wrong clocks are accounted for, which lines were written by
-// servers whose word counts, loops, and findings in words. The lines
-// themselves are read by mail/received.
+// Read takes a header block and returns a Trace: the hops, the duration of each
+// step after correcting wrong clocks, which lines can be trusted, mail loops, and
+// findings in words. It works in passes, one type each: collector reads the
+// fields, weigher decides whose lines to believe, timing fits the clocks, judge
+// writes the findings. Single Received lines are parsed by mail/received.
 //
-// The package reads text and judges it. It resolves no names, verifies no
-// signatures and holds no state; what it needs to know about this
-// installation comes in Options. Nothing in a message makes it fail: what is
-// odd becomes a Defect of the hop or a Finding of the trace.
+// The package resolves no names, verifies no signatures and keeps no state, except
+// for Clocks, which remembers the clock errors of neighbours. What it needs to
+// know about this installation comes in Options. Read never fails: irregularities
+// become defects of a line or findings of the trace.
 package trace
 
-// MaxHops bounds the Received fields kept of one message. It is far above what
-// mail contains.
+// MaxHops bounds the Received fields kept of one message, far above any genuine
+// number.
 const MaxHops = 200

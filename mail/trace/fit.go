@@ -2,26 +2,26 @@ package trace
 
 import "math"
 
-// The clocks of a chain are found by one optimisation. Line i was stamped
-// r_i = t_i + c_h: the true time plus the error of its host's clock. True
-// times never run backwards along the chain, so neighbours a and b demand
+// fit finds the clock errors of a chain by one optimisation. Line i has the stamp
+// r_i = t_i + c_h: the true time plus the error of its host's clock. True times
+// never run backwards along the chain, so neighbours a and b require
 //
 //	c_b - c_a <= r_b - r_a.
 //
-// Of all clocks that satisfy every demand we want the least error, each host's
-// weighed by how much we believe its clock. That is weighted L1 isotonic
-// regression with the terms of one host tied together, and its dual is a
-// circulation of least cost: small, exact, and it also tells between which
-// bounds each clock may vary without any loss.
+// Among all clocks that satisfy these constraints, fit finds those with the least
+// total error, weighted by how much each clock is believed. This is weighted L1
+// isotonic regression with shared terms for each host. Its dual is a minimum-cost
+// circulation, which is small and exact and also yields the range in which each
+// clock can vary at no cost.
 //
-// All times are milliseconds, all weights integers.
+// All times are in milliseconds, all weights are integers.
 type fit struct {
 	up, down []int64 // per node: cost of a fast and of a slow millisecond; node 0 is the true time
 	edges    []edge
 	cost     int64
 }
 
-// edge of the residual graph; its reverse is edges[i^1].
+// edge is an edge of the residual graph; the reverse of edges[i] is edges[i^1].
 type edge struct {
 	from, to int
 	room     int64
@@ -38,15 +38,15 @@ func (f *fit) arc(from, to int, room, cost int64) {
 	f.edges = append(f.edges, edge{from: from, to: to, room: room, cost: cost}, edge{from: to, to: from, cost: -cost})
 }
 
-// demand adds c_b - c_a <= d.
+// demand adds the constraint c_b - c_a <= d.
 func (f *fit) demand(a, b int, d int64) {
 	if a != b {
 		f.arc(a, b, unbounded, d)
 	}
 }
 
-// solve cancels circulations that gain something until none is left. It gives
-// up after a bounded number of steps, as on nonsense.
+// solve cancels negative cycles until none is left. It reports false after a bounded
+// number of steps, or if the constraints contradict each other.
 func (f *fit) solve() bool {
 	for n := 1; n < len(f.up); n++ {
 		f.arc(0, n, f.up[n], 0)
@@ -63,7 +63,7 @@ func (f *fit) solve() bool {
 			cost += f.edges[e].cost
 		}
 		if room >= unbounded/2 {
-			return false // demands that contradict each other
+			return false // contradictory constraints
 		}
 		for _, e := range cycle {
 			f.edges[e].room -= room
@@ -74,7 +74,8 @@ func (f *fit) solve() bool {
 	return false
 }
 
-// negative finds a cycle of negative cost with room left (Bellman and Ford).
+// negative returns a cycle of negative cost with spare capacity, found with the
+// Bellman-Ford algorithm.
 func (f *fit) negative() []int {
 	n := len(f.up)
 	dist, via := make([]int64, n), make([]int, n)
@@ -106,7 +107,8 @@ func (f *fit) negative() []int {
 	}
 }
 
-// clocks gives one optimal set and the bounds of each clock over all of them.
+// clocks returns one optimal set of clocks and the bounds of each over all optimal
+// sets.
 func (f *fit) clocks() (c, low, high []int64) {
 	high = f.reach(false)
 	low = f.reach(true)
@@ -116,7 +118,7 @@ func (f *fit) clocks() (c, low, high []int64) {
 	return high, low, high
 }
 
-// reach is the length of the shortest way from node 0 (or, reversed, to it).
+// reach returns the length of the shortest path from node 0 or, if reversed, to it.
 func (f *fit) reach(reversed bool) []int64 {
 	n := len(f.up)
 	dist := make([]int64, n)

@@ -22,8 +22,8 @@ type idCheck struct {
 	style   string
 }
 
-// checkID compares an id with the style of the server that is said to have
-// written it, and with the time inside it, where there is one.
+// checkID compares an id with the format of the server that is said to have written
+// it, and the time in the id, if there is one, with the stamp.
 func checkID(mta, id string, stamp received.Stamp) idCheck {
 	switch mta {
 	case "Exim":
@@ -44,7 +44,7 @@ func checkID(mta, id string, stamp received.Stamp) idCheck {
 			if c := timeCheck(at, stamp, 36*time.Hour); c.verdict == idFine {
 				return c
 			}
-			// Such an id may also be a short one by chance; only vowels decide.
+			// It may be a short id that looks like a long one.
 		}
 	case "Sendmail":
 		if _, ok := eximTime(id); ok && stamp.OK && near(id, stamp) {
@@ -59,7 +59,8 @@ func checkID(mta, id string, stamp received.Stamp) idCheck {
 	return idCheck{}
 }
 
-// near guards against reading chance as an Exim id.
+// near reports whether an id read as Exim's has a time near the stamp, which rules
+// out a coincidence.
 func near(id string, stamp received.Stamp) bool {
 	at, _ := eximTime(id)
 	d := at.Unix() - stamp.Unix
@@ -70,8 +71,8 @@ func timeCheck(at time.Time, stamp received.Stamp, within time.Duration) idCheck
 	if !stamp.OK {
 		return idCheck{}
 	}
-	// A message may lie in the queue before the line's date, never after it by
-	// much; five days is how long queues keep mail.
+	// The id is made when the message enters the queue, up to five days before
+	// the line is dated, and never long after it.
 	d := at.Sub(stamp.Time())
 	if d > within || d < -within-5*24*time.Hour {
 		return idCheck{verdict: idOtherTime, holds: at.UTC().Format("2006-01-02 15:04 MST")}
@@ -115,8 +116,8 @@ func postfixTime(id string) (time.Time, bool) {
 	return time.Unix(v, 0), true
 }
 
-// sendmailID reads 8.12's fourteen characters, year to second in base 60 and a
-// number: 644C8Uab009123 is 2026, May.
+// sendmailID reads the fourteen characters of sendmail since 8.12: year to second in
+// base 60, and a number. 644C8Uab009123 is from May 2026.
 func sendmailID(id string, stamp received.Stamp) idCheck {
 	if len(id) != 14 || !stamp.OK {
 		return idCheck{}
@@ -149,8 +150,8 @@ func sendmailID(id string, stamp received.Stamp) idCheck {
 	return timeCheck(at, stamp, 48*time.Hour)
 }
 
-// gmailTime reads "...sm15339981pgv.76.2021.06.15.02.55.37": the date stands
-// in the clear, in Pacific time.
+// gmailTime reads "...sm15339981pgv.76.2021.06.15.02.55.37", which contains the date
+// in Pacific time.
 func gmailTime(id string) (time.Time, bool) {
 	if len(id) < 20 {
 		return time.Time{}, false

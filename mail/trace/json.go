@@ -13,7 +13,7 @@ import (
 type StepJSON struct {
 	Index int `json:"index"`
 	received.JSON
-	Time          string   `json:"time,omitempty"` // as stamped, in UTC
+	Time          string   `json:"time,omitempty"` // as written, in UTC
 	CorrectedTime string   `json:"corrected_time,omitempty"`
 	DelayS        *float64 `json:"delay_s,omitempty"`
 	DelayLowS     *float64 `json:"delay_low_s,omitempty"`
@@ -37,7 +37,7 @@ type ClockJSON struct {
 	Hops    []int      `json:"hops,omitempty"`
 }
 
-// OriginJSON is where the message came from, as far as somebody vouches.
+// OriginJSON is the origin of the message, if known.
 type OriginJSON struct {
 	IP        string `json:"ip,omitempty"`
 	Name      string `json:"name,omitempty"`
@@ -48,7 +48,7 @@ type OriginJSON struct {
 }
 
 // JSON is the whole trace as `hoplite trace --json` and the web page print it.
-// History is joined by the caller.
+// The caller sets History, Story and Bounce.
 type JSON struct {
 	Verdict   string      `json:"verdict"`
 	Hops      []StepJSON  `json:"hops"`
@@ -76,7 +76,7 @@ func seconds(d time.Duration) *float64 {
 	return &s
 }
 
-// JSON puts the trace into its documented form.
+// JSON returns the trace in its documented form.
 func (t *Trace) JSON() JSON {
 	j := JSON{
 		Verdict: t.Verdict(), Hops: []StepJSON{}, Clocks: []ClockJSON{}, Boundary: t.Boundary, Slowest: t.Slowest, Loops: t.Loops, Auth: t.Auth, Scores: t.Scores,
@@ -126,7 +126,7 @@ func (t *Trace) JSON() JSON {
 	return j
 }
 
-// Verdict is the whole trace in one line.
+// Verdict returns a summary in one line.
 func (t *Trace) Verdict() string {
 	n := len(t.Steps) + t.Dropped
 	if n == 0 {

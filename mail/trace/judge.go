@@ -25,7 +25,7 @@ func (t judge) all() {
 	for i := range t.Auth {
 		c := &t.Auth[i]
 		for j := range t.Steps {
-			if s := &t.Steps[j]; s.believed() && c.By != "" && (sameHost(s.By.Name, c.By) || house(s.By.Name) != "" && house(s.By.Name) == house(c.By)) &&
+			if s := &t.Steps[j]; s.trusted() && c.By != "" && (sameHost(s.By.Name, c.By) || organisation(s.By.Name) != "" && organisation(s.By.Name) == organisation(c.By)) &&
 				strings.EqualFold(c.Field, "Authentication-Results") {
 				c.Believed = true
 			}

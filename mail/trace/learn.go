@@ -18,20 +18,19 @@ import (
 	"hoplite/mail/received"
 )
 
-// Clocks remembers how wrong the clocks of neighbours are. Each message from
-// one shows our time of receipt minus its last stamp: its delay on the way,
-// plus our clock minus its. Delays vary and are never negative, so the least
-// of many is the error of the clock (the lower envelope, as SNTP clients use
-// it). It is safe for concurrent use.
+// Clocks remembers the clock errors of neighbours. For each message from one, our
+// time of receipt minus its last stamp is the transmission delay plus the difference
+// of the clocks. Delays vary and are never negative, so the minimum of many is the
+// difference of the clocks (as in SNTP clients). Clocks is safe for concurrent use.
 type Clocks struct {
 	path string
 	mu   sync.Mutex
 	seen *lru.Cache[string, *neighbour]
-	news bool // something was learned since the last Save
+	news bool // there are observations since the last Save
 }
 
-// neighbour is what was seen of one host: the least difference of each of its
-// last days.
+// neighbour holds the observations of one host: the minimum difference of each of
+// the last days.
 type neighbour struct {
 	Days []day `json:"days"`
 }
@@ -46,11 +45,11 @@ const (
 	maxNeighbours  = 4096
 	maxDays        = 7
 	enoughMessages = 5
-	steady         = 5 * time.Second // days must agree this well
+	steady         = 5 * time.Second // days must agree to within this
 )
 
-// LoadClocks reads what an earlier run learned. A file that is missing or
-// damaged is an empty memory.
+// LoadClocks reads the observations of an earlier run. A missing or damaged file
+// counts as empty.
 func LoadClocks(path string) *Clocks {
 	c := &Clocks{path: path}
 	c.seen, _ = lru.New[string, *neighbour](maxNeighbours) // fails only for sizes below one
@@ -73,7 +72,7 @@ func LoadClocks(path string) *Clocks {
 	return c
 }
 
-// Save writes what was learned since the last time, if anything was.
+// Save writes the observations, if there are new ones.
 func (c *Clocks) Save() error {
 	c.mu.Lock()
 	if !c.news {
@@ -112,7 +111,7 @@ func (c *Clocks) Save() error {
 	return nil
 }
 
-// Run saves every ten minutes until ctx ends, and then once more.
+// Run saves every ten minutes until ctx is done, and then once more.
 func (c *Clocks) Run(ctx context.Context, log zerolog.Logger) {
 	tick := time.NewTicker(10 * time.Minute)
 	defer tick.Stop()
@@ -128,9 +127,9 @@ func (c *Clocks) Run(ctx context.Context, log zerolog.Logger) {
 	}
 }
 
-// Learn looks at a message as it came in: its newest Received line, if the
-// client wrote it. client is the name that DNS confirms for the client's
-// address; what it calls itself in HELO would let anybody speak for others.
+// Learn observes a message as it arrived, by its newest Received line if the client
+// wrote that. client must be the forward-confirmed name of the client's address;
+// with the name in HELO, any client could speak for others.
 func (c *Clocks) Learn(head []byte, now time.Time, client string) {
 	for f := range mail.Fields(head) {
 		if !f.Is("Received") {
@@ -147,7 +146,7 @@ func (c *Clocks) Learn(head []byte, now time.Time, client string) {
 	}
 }
 
-// Observe takes one message's stamp and our time of receipt.
+// Observe records the stamp of one message and our time of receipt.
 func (c *Clocks) Observe(host string, stamp, now time.Time) {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	diff := now.Sub(stamp).Milliseconds()
@@ -172,9 +171,9 @@ func (c *Clocks) Observe(host string, stamp, now time.Time) {
 	}
 }
 
-// Known tells how fast a host's clock is; ok is false without enough messages,
-// while its days disagree, and where the least difference is so large that
-// nobody can tell a slow clock from a slow queue.
+// Known returns how fast a host's clock is. The result ok is false without enough
+// messages, while the days disagree, or if the difference is so large that a slow
+// clock cannot be distinguished from a slow queue.
 func (c *Clocks) Known(host string) (fast time.Duration, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -196,7 +195,7 @@ func (c *Clocks) Known(host string) (fast time.Duration, ok bool) {
 	if low >= 0 {
 		return 0, true
 	}
-	// Stamps are cut to seconds: a healthy clock may look a second early.
+	// Stamps are truncated to seconds, so a right clock may seem a second slow.
 	if low > -2000 {
 		return 0, true
 	}

@@ -7,7 +7,7 @@ import (
 	"hoplite/mail/received"
 )
 
-// The hop counts of RFC 5321, 6.3: a limit, and one that is worth a word.
+// The hop counts for a finding, and the limit of RFC 5321, 6.3.
 const (
 	warnHops  = 50
 	limitHops = 100
@@ -22,8 +22,7 @@ type Loop struct {
 	Why   string   `json:"why"`
 }
 
-// loops looks for hosts that saw the message again and again for the same
-// recipient.
+// loops finds hosts that received the message repeatedly for the same recipient.
 func (t *Trace) loops() {
 	type visit struct{ by, rcpt string }
 	visits := map[visit][]int{}
@@ -34,7 +33,7 @@ func (t *Trace) loops() {
 			continue
 		}
 		by := strings.ToLower(strings.TrimSuffix(s.By.Name, "."))
-		// A host that hands a message to itself does not loop.
+		// A host that passes a message to itself is not a loop.
 		if i > 0 && sameHost(t.Steps[i-1].By.Name, by) || s.Class == Loopback {
 			continue
 		}
@@ -54,18 +53,18 @@ func (t *Trace) loops() {
 	}
 	for rcpt, hosts := range byRcpt {
 		sort.Strings(hosts)
-		t.Loops = append(t.Loops, Loop{Hosts: hosts, For: rcpt, Times: times[rcpt], Why: "the same hosts took it again and again for the same recipient"})
+		t.Loops = append(t.Loops, Loop{Hosts: hosts, For: rcpt, Times: times[rcpt], Why: "the same hosts received it repeatedly for the same recipient"})
 	}
 	for key, n := range ids {
 		by, id, _ := strings.Cut(key, " ")
 		if n >= 2 {
-			t.Loops = append(t.Loops, Loop{Hosts: []string{by}, Times: n, Why: "the id " + id + " comes twice"})
+			t.Loops = append(t.Loops, Loop{Hosts: []string{by}, Times: n, Why: "the id " + id + " occurs twice"})
 		}
 	}
 	sort.Slice(t.Loops, func(i, j int) bool { return strings.Join(t.Loops[i].Hosts, " ") < strings.Join(t.Loops[j].Hosts, " ") })
 }
 
-// kinds says what each step was.
+// kinds sets the kind of each step.
 func (t *Trace) kinds() {
 	for i := range t.Steps {
 		s := &t.Steps[i]
@@ -81,7 +80,7 @@ func (t *Trace) kinds() {
 			s.Kind = Filtering
 		case s.Proto.Local, s.Class == Loopback, s.MTA.Name == "qmail" && s.From.Name == "", older != nil && sameHost(older.By.Name, s.By.Name):
 			s.Kind = Handoff
-		case older != nil && t.header.listID != "" && listHost(t.header.listID, &older.Line) && house(older.By.Name) != house(s.By.Name):
+		case older != nil && t.header.listID != "" && listHost(t.header.listID, &older.Line) && organisation(older.By.Name) != organisation(s.By.Name):
 			s.Kind = List
 		case s.HasDelay && s.Delay >= 10*60*1e9:
 			s.Kind = QueueWait
@@ -90,6 +89,6 @@ func (t *Trace) kinds() {
 }
 
 func listHost(listID string, h *received.Line) bool {
-	d := house(h.By.Name)
+	d := organisation(h.By.Name)
 	return d != "" && strings.Contains(strings.ToLower(listID), d)
 }

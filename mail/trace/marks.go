@@ -8,15 +8,15 @@ import (
 	"hoplite/mail/received"
 )
 
-// mark is one stamp in the fit.
+// mark is one stamp of the fit.
 type mark struct {
 	step   int // index into Steps; -1 is the Date field
 	at     int64
-	coarse int64 // what the stamp rounds away
+	coarse int64 // the precision lost in the stamp
 	node   int
 }
 
-// clockFit is the material of one message.
+// clockFit is the input of the fit for one message.
 type clockFit struct {
 	marks []mark
 	names []string // by node; 0 is the true time
@@ -33,8 +33,8 @@ func (m *clockFit) coarse(node int) int64 {
 	return c
 }
 
-// disciplined are the providers, by their names in pools, whose clocks are never
-// off: they set them by their own time servers. Such a host is a witness.
+// disciplined are the providers, by their names in pools, that run their own time
+// servers. The clocks of their hosts count as known.
 var disciplined = map[string]bool{
 	"google": true, "microsoft": true, "amazon": true, "yahoo": true, "apple": true, "proofpoint": true, "mimecast": true,
 	"sendgrid": true, "mailgun": true, "mailchimp": true, "fastmail": true, "proton": true, "meta": true, "united": true,
@@ -65,7 +65,7 @@ func (t timing) marks(o *Options) *clockFit {
 			weight = weightOurs
 		case known:
 			weight, learned = weightKnown, fast
-		case disciplined[house(s.By.Name)]:
+		case disciplined[organisation(s.By.Name)]:
 			weight = weightKnown
 		case s.Trust == Claimed:
 			weight = weightClaimed
@@ -76,8 +76,8 @@ func (t timing) marks(o *Options) *clockFit {
 	return m
 }
 
-// hostOf names the host that wrote a line. qmail leaves its name out in the
-// lines about its own queue: those belong to the line before.
+// hostOf returns the host that wrote a line. qmail omits its name in the lines about
+// its own queue; those belong to the previous line.
 func (t timing) hostOf(i int) string {
 	for j := i; j >= 0; j-- {
 		if s := &t.Steps[j]; s.By.Name != "" || s.By.Addr.IsValid() {
@@ -89,8 +89,8 @@ func (t timing) hostOf(i int) string {
 	return fmt.Sprintf("(line %d)", i+1)
 }
 
-// add gives a stamp the node of its host; a host that contradicts itself gets
-// another one, for then it is the line that is wrong and not the clock.
+// add assigns a stamp to the node of its host. If the host contradicts itself, the
+// line is wrong and not the clock, so the stamp gets a node of its own.
 func (m *clockFit) add(step int, st received.Stamp, name string, weight int64, learned time.Duration) {
 	mk := mark{step: step, at: st.Unix*1000 + int64(st.Nanos)/1e6 - learned.Milliseconds()}
 	if st.Coarse {
@@ -116,8 +116,8 @@ func (m *clockFit) add(step int, st received.Stamp, name string, weight int64, l
 	m.marks = append(m.marks, mk)
 }
 
-// tieDate gives the Date field the clock of the first host if the message was
-// made there, and the two agree.
+// tieDate assigns the Date field to the clock of the first host, if the message was
+// written there and the two agree.
 func (m *clockFit) tieDate(t *Trace) {
 	if len(m.marks) < 2 || m.marks[0].step != -1 || m.marks[1].step != 0 {
 		return

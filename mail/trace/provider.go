@@ -7,9 +7,8 @@ import (
 	"hoplite/mail/received"
 )
 
-// provider is what is known of a company that runs mailboxes: how its hosts
-// are called and which addresses they use. The shapes of the lines that it
-// writes internally follow from that.
+// provider describes a company that hosts mailboxes: the names and addresses of its
+// hosts, by which the lines that they write among themselves are recognised.
 type provider struct {
 	name    string   // for Options.Mailbox
 	title   string   // for people
@@ -20,8 +19,8 @@ type provider struct {
 	internal, outbound []netip.Prefix
 }
 
-// providers is data. Where a source names a date, that is when it was read; the
-// others are the shapes of headers that those services wrote in May 2026.
+// providers lists the known ones. A date after a source is when it was read; the
+// other entries come from headers that the services wrote in May 2026.
 var providers = []*provider{
 	{
 		// "by 2002:a05:... with SMTP id" is 6to4 of 10/8. Outbound: _spf.google.com, 2026-05.
@@ -86,8 +85,8 @@ func providerNamed(name string) *provider {
 	return nil
 }
 
-// providerOf returns the provider whose host wrote a line, or nil. Private
-// addresses alone say nothing: everybody uses them.
+// providerOf returns the provider whose host wrote a line, or nil. Private IPv4
+// addresses do not identify a provider.
 func providerOf(l *received.Line) *provider {
 	for _, p := range providers {
 		if p.ownsName(l.By.Name) || l.By.Addr.Is6() && p.internalAddr(l.By.Addr) {

@@ -7,7 +7,7 @@ import (
 	"hoplite/mail/received"
 )
 
-// report lists the wrong clocks.
+// report records the wrong clocks.
 func (t timing) report(m *clockFit, blamed, certain map[int]bool, alternatives map[int]int64, times []int64) {
 	for n := 1; n < len(m.names); n++ {
 		alt, other := alternatives[n]
@@ -53,7 +53,7 @@ func (t timing) report(m *clockFit, blamed, certain map[int]bool, alternatives m
 	}
 }
 
-// cause names the likely reason.
+// cause returns the likely reason of an error.
 func (m *clockFit) cause(t *Trace, n int, c Clock) ClockCause {
 	if !c.Certain {
 		return Unclear

@@ -7,7 +7,7 @@ import (
 	"hoplite/mail"
 )
 
-// Score is what a filter on the way wrote into the header, in words.
+// Score is the result of a spam filter along the path, in words.
 type Score struct {
 	Field string `json:"field"`
 	Name  string `json:"name"`
@@ -23,7 +23,7 @@ func (t collector) score(field, name, value, words string) {
 	}
 }
 
-// readScore decodes what Exchange, SpamAssassin and rspamd write.
+// readScore reads a field of Exchange, SpamAssassin or rspamd.
 func (t collector) readScore(name string, f mail.Field) {
 	switch name {
 	case "x-forefront-antispam-report", "x-microsoft-antispam":
@@ -59,15 +59,15 @@ func (t collector) readScore(name string, f mail.Field) {
 				level = rest[i+1 : i+j]
 			}
 		}
-		words := "rspamd calls it no spam"
+		words := "not spam, according to rspamd"
 		if strings.Contains(strings.ToLower(verdict), "true") {
-			words = "rspamd calls it spam"
+			words = "spam, according to rspamd"
 		}
 		t.score(f.Name, "result", text, words+" ("+strings.TrimSpace(clip(level, 40))+")")
 	case "x-rspamd-action":
-		t.score(f.Name, "action", f.Text(), "what rspamd asked for")
+		t.score(f.Name, "action", f.Text(), "the action that rspamd requested")
 	case "x-originating-ip":
-		t.score(f.Name, "client", strings.Trim(f.Text(), "[]"), "the address of the author's own computer, says the web mailer")
+		t.score(f.Name, "client", strings.Trim(f.Text(), "[]"), "the address of the author's computer, according to the web mailer")
 	}
 }
 
@@ -78,8 +78,8 @@ func attr(s, name string) string {
 	return ""
 }
 
-// forefront explains one key of Microsoft's report (its anti-spam message
-// headers page).
+// forefront explains one key of X-Forefront-Antispam-Report, from Microsoft's page
+// "Anti-spam message headers".
 func forefront(key, value string) string {
 	switch key {
 	case "SCL":
@@ -100,13 +100,13 @@ func forefront(key, value string) string {
 	case "SFV":
 		return filterVerdicts[strings.ToUpper(value)]
 	case "IPV":
-		return map[string]string{"CAL": "the address is on the allow list", "NLI": "the address is on no reputation list"}[strings.ToUpper(value)]
+		return map[string]string{"CAL": "the address is on the allow list", "NLI": "the address is not on any reputation list"}[strings.ToUpper(value)]
 	case "CIP":
 		return "the address that connected to Microsoft"
 	case "CTRY":
 		return "the country of that address"
 	case "H":
-		return "what it called itself in HELO"
+		return "the name in HELO"
 	case "PTR":
 		return "the reverse name of that address"
 	case "DIR":
@@ -118,7 +118,7 @@ func forefront(key, value string) string {
 func spamLevel(v string) string {
 	switch v = strings.TrimSpace(v); {
 	case v == "-1":
-		return "let in without filtering (safe sender, rule or internal)"
+		return "delivered without filtering (safe sender, rule or internal mail)"
 	case v == "0" || v == "1":
 		return "not spam"
 	case v == "5" || v == "6":
@@ -130,8 +130,8 @@ func spamLevel(v string) string {
 }
 
 var authAs = map[string]string{
-	"anonymous": "Exchange took it from an unknown sender",
-	"internal":  "Exchange trusts it as internal mail",
+	"anonymous": "accepted by Exchange from an unauthenticated sender",
+	"internal":  "trusted by Exchange as internal mail",
 	"external":  "from a partner organisation",
 	"partner":   "from a partner organisation",
 }
@@ -142,6 +142,6 @@ var categories = map[string]string{
 }
 
 var filterVerdicts = map[string]string{
-	"NSPM": "filtered: not spam", "SPM": "filtered: spam", "SKN": "marked as no spam before filtering", "SKS": "marked as spam before filtering", "SKA": "skipped: allowed sender in the policy",
+	"NSPM": "filtered: not spam", "SPM": "filtered: spam", "SKN": "marked as not spam before filtering", "SKS": "marked as spam before filtering", "SKA": "skipped: allowed sender in the policy",
 	"SKB": "blocked sender in the policy", "SKI": "skipped: internal mail", "SKQ": "released from quarantine", "SFE": "allowed by the user's safe senders", "BLK": "blocked by the user's list",
 }

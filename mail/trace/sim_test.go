@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestSimulatedChains makes chains whose true times we know, puts clocks
-// wrong, and asks for them back.
+// TestSimulatedChains generates chains with known times and clock errors, and checks
+// that the errors are found.
 func TestSimulatedChains(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, kind := range []struct {
@@ -17,7 +17,7 @@ func TestSimulatedChains(t *testing.T) {
 		wrong int
 		off   func() int
 		ours  bool
-		good  float64 // share that must come out right
+		good  float64 // share that must be right
 	}{
 		{"all right", 0, nil, true, 1},
 		{"all right, nobody known", 0, nil, false, 1},
@@ -35,7 +35,7 @@ func TestSimulatedChains(t *testing.T) {
 				hops := 4 + rng.IntN(4)
 				offs := make([]int, hops)
 				for n := range kind.wrong {
-					for { // never ours, and wrong only if it can be seen
+					for { // never ours, and wrong by a visible amount
 						i := 1 + rng.IntN(hops-2)
 						if offs[i] == 0 {
 							offs[i] = kind.off()

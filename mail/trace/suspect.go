@@ -8,9 +8,9 @@ import (
 	"hoplite/mail/received"
 )
 
-// A claimed line is called suspect when at least two independent signs speak
-// against it, and their weights reach suspectAt together. One sign is never
-// enough: honest servers have unlike names, wrong clocks and odd ids.
+// suspectAt is the weight from which a claimed line is suspect, if it comes from at
+// least two independent signs. One sign is never enough: genuine servers have
+// several names, wrong clocks and unusual ids.
 const suspectAt = 3
 
 // sign is a kind of evidence against a line. Several pieces of one kind count
@@ -19,10 +19,10 @@ type sign uint8
 
 const (
 	ownNameSign sign = 1 << iota // it carries a name of ours
-	peerSign                     // the next line names another peer
+	peerSign                     // the next line was received from another host
 	poolSign                     // the peer is a dial-up address
 	timeSign                     // its date is impossible
-	idSign                       // its id is that of other software, another time or another line
+	idSign                       // its id belongs to other software, another time or another line
 	addressSign                  // its address cannot exist
 )
 
@@ -36,8 +36,8 @@ func (s *Step) blame(kind sign, weight int, format string, args ...any) {
 // isSuspect applies the rule of the two signs.
 func (s *Step) isSuspect() bool { return s.score >= suspectAt && s.signs&(s.signs-1) != 0 }
 
-// suspect looks for signs against the claimed line at j. The line above it,
-// j+1, says who really connected there.
+// suspect looks for signs that the claimed line at j is forged. The next newer line,
+// j+1, records the host that really connected there.
 func (t *weigher) suspect(j int) {
 	s, next := &t.Steps[j], &t.Steps[j+1]
 	t.ownName(s, next)
@@ -46,7 +46,7 @@ func (t *weigher) suspect(j int) {
 	idStyle(s)
 	for k := j + 1; k < len(t.Steps); k++ {
 		if other := &t.Steps[k]; s.ID != "" && !s.IDIsVersion && s.ID == other.ID && len(s.ID) > 5 && !sameHost(s.By.Name, other.By.Name) &&
-			house(s.By.Name) != house(other.By.Name) {
+			organisation(s.By.Name) != organisation(other.By.Name) {
 			s.blame(idSign, 2, "line %d, of another organisation, has the same id %s", other.Index, s.ID)
 			break
 		}
@@ -59,13 +59,13 @@ func (t *weigher) suspect(j int) {
 	}
 }
 
-// ownName weighs a line below the boundary that says one of our hosts wrote it,
-// when the line above contradicts that. Forwarding and mailing lists bring our
-// own mail back to us, so the name alone says nothing; only history could prove
-// that we did not write the line.
+// ownName handles a line below the boundary that carries the name of one of our
+// hosts. Forwarding and mailing lists bring our own mail back to us, so the name
+// alone is no sign; it counts only if the next line contradicts it. Only history
+// could prove that we did not write the line.
 func (t *weigher) ownName(s, next *Step) {
 	if insideName(s.By.Name) {
-		return // names like localhost belong to everybody
+		return // names such as localhost are not unique
 	}
 	ours := t.o.owns(s.By.Name)
 	for k := len(t.Steps) - 1; k >= t.Boundary-1 && !ours; k-- {
@@ -75,10 +75,10 @@ func (t *weigher) ownName(s, next *Step) {
 		return
 	}
 	if t.fromUs(s, next) {
-		s.Reasons = append(s.Reasons, "it says that we had the message before: our history can tell")
+		s.Reasons = append(s.Reasons, "it says that we handled the message before, which our history can confirm")
 		return
 	}
-	if next.From.RDNS == "" && sameHost(next.Announced(), s.By.Name) { // we, through a NAT, or a liar
+	if next.From.RDNS == "" && sameHost(next.Announced(), s.By.Name) { // one of our hosts behind NAT, or a forger
 		s.blame(ownNameSign, 2, "it carries our own name %s, which %s announced in line %d: we did not write it, unless that address is ours, too",
 			s.By.Name, peer(&next.Line), next.Index)
 		return
@@ -87,8 +87,8 @@ func (t *weigher) ownName(s, next *Step) {
 		s.By.Name, next.Index, peer(&next.Line))
 }
 
-// fromUs reports whether the line next may have received the message from one
-// of our hosts, by any of the names that it gives its peer.
+// fromUs reports whether the server that wrote next may have received the message
+// from one of our hosts, judging by every name that it recorded for its peer.
 func (t *weigher) fromUs(s, next *Step) bool {
 	from := &next.From
 	if from.Name == "" && !from.Addr.IsValid() {
@@ -97,13 +97,13 @@ func (t *weigher) fromUs(s, next *Step) bool {
 	if from.Addr.IsValid() && t.o.trusts(from.Addr) || next.Class.inside() {
 		return true
 	}
-	own := house(s.By.Name)
+	own := organisation(s.By.Name)
 	if from.RDNS != "" || next.Trust == Boundary {
 		// In our own line, the name in HELO proves nothing.
-		return from.RDNS != "" && (t.o.owns(from.RDNS) || own != "" && house(from.RDNS) == own)
+		return from.RDNS != "" && (t.o.owns(from.RDNS) || own != "" && organisation(from.RDNS) == own)
 	}
 	name := next.Announced()
-	return t.o.owns(name) || sameHost(name, s.By.Name) || own != "" && house(name) == own
+	return t.o.owns(name) || sameHost(name, s.By.Name) || own != "" && organisation(name) == own
 }
 
 func peer(h *received.Line) string {
@@ -128,10 +128,10 @@ func (t *weigher) neighbours(s, next *Step) {
 	if s.By.Addr.IsValid() && h.From.Addr.IsValid() && s.By.Addr.Unmap() == h.From.Addr.Unmap() {
 		return
 	}
-	own := house(by)
-	helo, rdns := house(h.Announced()), house(h.From.RDNS)
+	own := organisation(by)
+	helo, rdns := organisation(h.Announced()), organisation(h.From.RDNS)
 	if h.From.Helo == "" && helo == "" {
-		helo = house(h.From.Name)
+		helo = organisation(h.From.Name)
 	}
 	if own == "" || h.Proto.Local || h.Proto.Fetch || next.Class.inside() || h.Auth != "" || strings.Contains(h.From.Name, "@") {
 		return // internal names, local handoffs and customers who logged in say nothing
@@ -139,7 +139,7 @@ func (t *weigher) neighbours(s, next *Step) {
 	if sameHost(by, h.From.RDNS) || own == rdns {
 		return
 	}
-	// Few honest hosts that carry their provider's reverse name relay for others.
+	// Few genuine hosts with a provider's reverse name relay for others.
 	relay := s.From.Addr.IsValid() && !s.Class.inside() && s.Auth == ""
 	switch {
 	case own == helo && rdns != "" && relay:
@@ -158,16 +158,16 @@ func (t *weigher) neighbours(s, next *Step) {
 	case t.header.listID != "" || t.header.returnPaths > 1:
 		s.blame(peerSign, 1, "%s passed on by a list or a forwarder as %s", by, peer(h))
 	case helo == rdns:
-		// An honest server with another name on its internal side: an Exchange
-		// with its own AD domain, a provider with two names.
+		// A genuine server may have another name internally: an Exchange server with
+		// its own AD domain, a provider with two names.
 		s.blame(peerSign, 1, "written by %s, which line %d knows as %s", by, next.Index, peer(h))
 	default:
 		s.blame(peerSign, 2, "written by %s, but line %d received the message from %s", by, next.Index, peer(h))
 	}
 }
 
-// dialUp reports whether a reverse name is that of a dynamic address. Hosting
-// companies number their customers' servers, too, and those may relay.
+// dialUp reports whether a reverse name belongs to a dynamic address. Numbered names
+// of hosting companies do not count, because their customers' servers may relay.
 func dialUp(name string) bool {
 	dynamic := false
 	for part := range strings.FieldsFuncSeq(strings.ToLower(name), func(r rune) bool { return r < 'a' || r > 'z' }) {
@@ -181,7 +181,7 @@ func dialUp(name string) bool {
 	return dynamic
 }
 
-// future finds stamps so far off that no clock error explains them.
+// future finds stamps too far off to be explained by a clock error.
 func (t *weigher) future(s *Step) {
 	b := &t.Steps[t.Boundary-1]
 	if !s.Stamp.OK {
@@ -195,8 +195,7 @@ func (t *weigher) future(s *Step) {
 	}
 }
 
-// idStyle checks the id: many servers put the time into it, and each has a
-// style of its own.
+// idStyle checks the format of the id, and the time that many servers encode in it.
 func idStyle(s *Step) {
 	if s.ID == "" || s.IDIsVersion || s.MTA.Name == "" {
 		return
@@ -211,8 +210,8 @@ func idStyle(s *Step) {
 	}
 }
 
-// inherit marks the lines below a suspect one: whoever invented that line could
-// also write them.
+// inherit marks the lines below a suspect one as suspect, because its author could
+// have written them, too.
 func (t *weigher) inherit(boundary int) {
 	bad := 0
 	for j := boundary - 1; j >= 0; j-- {

@@ -8,18 +8,18 @@ import (
 	"hoplite/mail/received"
 )
 
-// weigher decides whose word each line is.
+// weigher decides how far each line can be believed.
 type weigher struct {
 	*Trace
 	o        *Options
 	provider *provider // of the mailbox, once it is known
 }
 
-// weigh walks from the newest line to the oldest. The newest was written by the
-// server that holds the reader's mailbox. Each believed line vouches for the
-// host that it names as its peer, as long as that host belongs to us or to the
-// mailbox's provider. Trust ends at the first peer that does not: that line is
-// the boundary. Its address is a fact; anything older may be invented.
+// weigh goes from the newest line to the oldest. The newest was written by the
+// server that holds the reader's mailbox. Each trusted line vouches for its peer, as
+// long as that host belongs to us or to the mailbox's provider. The first line whose
+// peer does not is the boundary: its address is a fact, and anything older may be
+// forged.
 func (t *weigher) weigh() {
 	n := len(t.Steps)
 	if n == 0 {
@@ -31,7 +31,7 @@ func (t *weigher) weigh() {
 		if t.o.owns(t.Steps[i].By.Name) || i == n-1 {
 			t.Steps[i].Trust = Ours
 		}
-		why := t.believes(i)
+		why := t.vouches(i)
 		if why == "" {
 			break
 		}
@@ -53,16 +53,16 @@ func (t *weigher) weigh() {
 	t.inherit(i)
 }
 
-// believes returns why the believed line at i vouches for the line before it,
-// or "" if it does not.
-func (t *weigher) believes(i int) string {
+// vouches returns the reason why the trusted line at i vouches for the next older
+// one, or "" if it does not.
+func (t *weigher) vouches(i int) string {
 	s := &t.Steps[i]
 	h, older := &s.Line, &t.Steps[i-1].Line
 	inside := s.Class.inside() || !h.From.Addr.IsValid()
 	switch {
 	case h.Proto.Fetch:
-		// The older line is the newest in the mailbox that was read: its
-		// provider wrote it, and the chain starts again there.
+		// The older line is the newest in the mailbox. Its provider wrote it, so the
+		// chain starts again there.
 		t.provider = providerOf(older)
 		return "newest line of the mailbox that " + host(h) + " fetched the message from"
 	case h.From.Addr.IsValid() && t.o.trusts(h.From.Addr):
@@ -77,24 +77,24 @@ func (t *weigher) believes(i int) string {
 	}
 	switch {
 	case inside && h.MTA.Name == "qmail-scanner":
-		return "a filter on the same host" // it writes the sender in the peer's place
+		return "a filter on the same host" // it writes the sender in place of the peer
 	case inside && h.From.Name == "" && h.MTA.Name == "qmail":
 		return "the same qmail queued it" // "(qmail 123 invoked from network)" follows its own SMTP line
 	case inside && sameHost(h.By.Name, older.By.Name):
 		return host(h) + " passed it to itself"
 	case inside && (named(h, older.By.Name) || older.By.Addr.IsValid() && older.By.Addr == h.From.Addr):
 		return host(h) + " received it from inside its own network"
-	case inside && house(older.By.Name) != "" && house(older.By.Name) == house(h.By.Name):
+	case inside && organisation(older.By.Name) != "" && organisation(older.By.Name) == organisation(h.By.Name):
 		return host(h) + " received it from inside its own organisation"
-	case h.From.RDNSState == received.Verified && house(h.From.RDNS) != "" && !isPool(h.From.RDNS) &&
-		house(h.From.RDNS) == house(h.By.Name) && house(older.By.Name) == house(h.By.Name):
+	case h.From.RDNSState == received.Verified && organisation(h.From.RDNS) != "" && !isPool(h.From.RDNS) &&
+		organisation(h.From.RDNS) == organisation(h.By.Name) && organisation(older.By.Name) == organisation(h.By.Name):
 		return fmt.Sprintf("%s verified its peer as %s, a host of the same organisation", host(h), h.From.RDNS)
 	}
 	return ""
 }
 
-// withinProvider knows how the mailbox's provider passes a message between its
-// own hosts, under names and addresses that mean nothing outside.
+// withinProvider recognises a step between hosts of the mailbox's provider, which
+// use names and addresses that are not public.
 func (t *weigher) withinProvider(h, older *received.Line) string {
 	if t.provider == nil {
 		t.provider = providerOf(h)
@@ -111,7 +111,7 @@ func (t *weigher) withinProvider(h, older *received.Line) string {
 
 // isPool reports whether a host belongs to a provider with many customers.
 func isPool(name string) bool {
-	h := house(name)
+	h := organisation(name)
 	return h != "" && !strings.Contains(h, ".")
 }
 
@@ -130,9 +130,9 @@ func host(h *received.Line) string {
 	return "the writer"
 }
 
-// origin takes over what the boundary line says: its writer saw that address. An
-// address of the mailbox's own provider is nobody's origin: whoever blocks it
-// blocks the provider.
+// origin sets the origin from the boundary line, whose writer saw that address. An
+// address of the mailbox's own provider is not reported, because blocking it would
+// block the provider.
 func (t *weigher) origin(b *Step) {
 	o := &Origin{Addr: b.From.Addr, Name: b.From.RDNS, Helo: b.Announced(), Hop: b.Index, VouchedBy: host(&b.Line), Auth: b.Auth}
 	switch {

@@ -69,7 +69,7 @@ func readTruths(t *testing.T, dir string) ([]truth, []map[string]json.RawMessage
 	return list, maps
 }
 
-// TestTruths holds the chain to messages whose true times are known.
+// TestTruths checks messages whose true times are known.
 func TestTruths(t *testing.T) {
 	for _, dir := range []string{"testdata/received/synthetic", "testdata/more"} {
 		if _, err := os.Stat(filepath.Join(dir, "truth.json")); err != nil {
@@ -215,8 +215,8 @@ func backwards(t *Trace, s float64) bool {
 	return false
 }
 
-// TestHonestChains: what real houses do to mail is not called forged, and a
-// HELO with our own name fools nobody.
+// TestHonestChains checks that genuine mail is not called forged, and that a HELO
+// with our own name is.
 func TestHonestChains(t *testing.T) {
 	o := Options{Trusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}
 	files, err := filepath.Glob("testdata/more/*.eml")
@@ -243,8 +243,8 @@ func TestHonestChains(t *testing.T) {
 	}
 }
 
-// Our own name in HELO may be ourselves through a NAT: without a reverse name
-// that says otherwise, there is only one sign, and nobody is accused.
+// A HELO with our own name may come from one of our hosts behind NAT. Without a
+// reverse name that contradicts it, there is only one sign, and no suspicion.
 func TestOwnNameAnnounced(t *testing.T) {
 	head := func(rdns string) []byte {
 		return []byte("Received: from mx.example.org (" + rdns + "[198.51.100.7])\r\n\tby mx.example.org (Postfix) with ESMTP id 4ABC; Mon, 23 Nov 2026 04:00:02 +0000 (UTC)\r\n" +

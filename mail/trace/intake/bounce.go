@@ -9,27 +9,27 @@ import (
 	"hoplite/mail/mime"
 )
 
-// Bounce is what a report says about the message that it is about.
+// Bounce is a delivery report about another message.
 type Bounce struct {
-	// Recipients are those of a machine-readable report (RFC 3464); a bounce
-	// in prose has at most one, with the line that holds its code.
+	// Recipients are those of a machine-readable report (RFC 3464). A bounce in
+	// free text has at most one, with the line that contains its code.
 	Recipients []Failed
 	// Reporter is the server that wrote the report.
 	Reporter string
-	// Original is the header block of the message it is about, if included.
+	// Original is the header block of the reported message, if included.
 	Original []byte
 }
 
-// Failed is what became of one recipient.
+// Failed is the report about one recipient.
 type Failed struct {
 	Rcpt       string
 	Action     string // failed, delayed, delivered, relayed, expanded
 	Status     string // 5.1.1
-	Diagnostic string // the other server's words
+	Diagnostic string // the other server's reply
 	Remote     string
 }
 
-// Meanings explains the failure out of the code table.
+// Meanings explains the failure by its codes.
 func (f *Failed) Meanings() []mail.Meaning {
 	if m := mail.LookupCode(f.Diagnostic); len(m) > 0 {
 		return m
@@ -39,7 +39,7 @@ func (f *Failed) Meanings() []mail.Meaning {
 
 const maxFailed = 100
 
-// readBounce looks whether a message is a report, standard or in prose.
+// readBounce returns the report in a message, standard or free text, or nil.
 func readBounce(head, body []byte) *Bounce {
 	whole := make([]byte, 0, len(head)+len(body)+2)
 	whole = append(append(append(whole, head...), '\n'), body...)
@@ -74,7 +74,7 @@ func readBounce(head, body []byte) *Bounce {
 	return b
 }
 
-// section is a part's decoded body.
+// section returns the decoded body of a part.
 func section(whole []byte, p *mime.Part) []byte {
 	from, to := p.Body.From.Off, p.Body.To.Off
 	if from < 0 || to > int64(len(whole)) || from > to {
@@ -89,8 +89,8 @@ func section(whole []byte, p *mime.Part) []byte {
 	return out
 }
 
-// status reads the groups of a delivery-status part: one for the message, then
-// one for each recipient.
+// status reads the groups of a delivery-status part: one for the message, then one
+// for each recipient.
 func (b *Bounce) status(part []byte) {
 	first := true
 	for len(part) > 0 && len(b.Recipients) < maxFailed {
@@ -134,7 +134,7 @@ func afterSemicolon(s string) string {
 	return strings.Trim(strings.TrimSpace(s), "<>")
 }
 
-// looksLikeBounce knows reports that are not written as RFC 3464 wants.
+// looksLikeBounce recognises reports outside RFC 3464.
 func looksLikeBounce(head []byte) bool {
 	for f := range mail.Fields(head) {
 		text := strings.ToLower(f.Text())
@@ -154,8 +154,8 @@ func looksLikeBounce(head []byte) bool {
 	return false
 }
 
-// prose finds the failing line and the original's header in a bounce written
-// for people (qmail, Exim, old Exchange).
+// prose finds the failing line and the original header in a free-text bounce
+// (qmail, Exim, old Exchange).
 func (b *Bounce) prose(body []byte) {
 	body = body[:min(len(body), 1<<20)]
 	var f Failed

@@ -1,7 +1,8 @@
-// Package intake makes a header block out of whatever people have at hand: a
-// message file, an mbox, a header copied out of a mail program with its
-// folding lost, a quoted-printable or quoted copy of one, an Outlook .msg
-// file, a bounce. It says what it repaired.
+// Package intake extracts a header block from what people paste or upload: a
+// message file, an mbox, a header copied from a mail program without its folding, a
+// quoted or quoted-printable copy of one, an Outlook .msg file, a bounce. Start at
+// Read, which reports what it repaired. Interpreting the header is left to
+// mail/trace.
 package intake
 
 import (
@@ -13,17 +14,17 @@ import (
 	"unicode/utf8"
 )
 
-// MaxInput is how much of an input is looked at.
+// MaxInput is the number of bytes read of an input.
 const MaxInput = 64 << 20
 
-// Input is one message as somebody gave it to us.
+// Input is one message as it was pasted or uploaded.
 type Input struct {
-	// Head is the header block with its folding, without the empty line; Body
-	// what follows it.
+	// Head is the header block with its folding, without the empty line. Body
+	// follows it.
 	Head, Body []byte
-	// Repairs says in words what had to be changed.
+	// Repairs describes the changes that were necessary.
 	Repairs []string
-	// Messages is how many messages the input held; Head is that of the first.
+	// Messages is the number of messages in the input; Head is that of the first.
 	Messages int
 	// Bounce is set if the message is a report about another one.
 	Bounce *Bounce
@@ -33,7 +34,7 @@ func (in *Input) repaired(format string, args ...any) {
 	in.Repairs = append(in.Repairs, fmt.Sprintf(format, args...))
 }
 
-// Read makes the best of raw. It fails only on input without any header field.
+// Read extracts a message from raw. It fails only if there is no header field.
 func Read(raw []byte) (*Input, error) {
 	in := &Input{Messages: 1}
 	if len(raw) > MaxInput {
@@ -56,23 +57,23 @@ func Read(raw []byte) (*Input, error) {
 	head = in.entities(head)
 	in.Head, in.Body = in.folding(head), body
 	if !hasField(in.Head) {
-		return nil, fmt.Errorf("no header field found: this is no message")
+		return nil, fmt.Errorf("no header field found: this is not a message")
 	}
 	in.Bounce = readBounce(in.Head, in.Body)
 	return in, nil
 }
 
-// characters makes UTF-8 or plain bytes of UTF-16, and drops a byte order mark.
+// characters converts UTF-16 to UTF-8 and removes a byte order mark.
 func (in *Input) characters(b []byte) []byte {
 	switch {
 	case bytes.HasPrefix(b, []byte{0xef, 0xbb, 0xbf}):
 		in.repaired("byte order mark removed")
 		return b[3:]
 	case bytes.HasPrefix(b, []byte{0xff, 0xfe}), bytes.HasPrefix(b, []byte{0xfe, 0xff}):
-		in.repaired("UTF-16 read as text")
+		in.repaired("UTF-16 converted")
 		return fromUTF16(b[2:], b[0] == 0xfe)
 	case len(b) >= 8 && b[1] == 0 && b[3] == 0 && b[5] == 0 && b[7] == 0:
-		in.repaired("UTF-16 read as text")
+		in.repaired("UTF-16 converted")
 		return fromUTF16(b, false)
 	}
 	return b
@@ -94,10 +95,10 @@ func fromUTF16(b []byte, big bool) []byte {
 	return out
 }
 
-// lineEnds turns lone CRs into line ends and drops empty lines at the top.
+// lineEnds converts lone CRs to line ends and removes empty lines at the top.
 func (in *Input) lineEnds(b []byte) []byte {
 	if bytes.IndexByte(b, '\n') < 0 && bytes.IndexByte(b, '\r') >= 0 {
-		in.repaired("old Mac line ends replaced")
+		in.repaired("classic Mac OS line ends replaced")
 		b = bytes.ReplaceAll(b, []byte{'\r'}, []byte{'\n'})
 	}
 	trimmed := bytes.TrimLeft(b, "\r\n")
@@ -107,7 +108,7 @@ func (in *Input) lineEnds(b []byte) []byte {
 	return trimmed
 }
 
-// envelope takes off the "From " line of an mbox and cuts behind its first
+// envelope removes the "From " line of an mbox and everything after its first
 // message.
 func (in *Input) envelope(b []byte) []byte {
 	if !bytes.HasPrefix(b, []byte("From ")) && !bytes.HasPrefix(b, []byte(">From ")) {
@@ -130,7 +131,7 @@ func (in *Input) envelope(b []byte) []byte {
 		if bytes.HasSuffix(before, []byte("\n\n")) || bytes.HasSuffix(before, []byte("\n\r\n")) {
 			in.Messages++
 			if in.Messages == 2 {
-				in.repaired("an mbox with several messages: the first one is shown")
+				in.repaired("mbox with several messages: only the first is shown")
 				first := b[:end]
 				in.countMessages(b[end:])
 				return first
@@ -145,7 +146,7 @@ func (in *Input) countMessages(b []byte) {
 	in.Messages += bytes.Count(b, []byte("\n\nFrom ")) + bytes.Count(b, []byte("\n\r\nFrom "))
 }
 
-// quoting removes "> " in front of every line, and common indentation.
+// quoting removes "> " before every line, and common indentation.
 func (in *Input) quoting(b []byte) []byte {
 	for range 5 {
 		lines := bytes.SplitAfter(b, []byte{'\n'})
@@ -192,7 +193,7 @@ func (in *Input) dedent(b []byte) []byte {
 	return bytes.Join(lines, nil)
 }
 
-// split parts header and body at the first empty line.
+// split separates header and body at the first empty line.
 func split(b []byte) (head, body []byte) {
 	for i := 0; i < len(b); {
 		nl := bytes.IndexByte(b[i:], '\n')
@@ -238,8 +239,8 @@ func (in *Input) doubleSpaced(head, body []byte) ([]byte, []byte) {
 	return joined, rest
 }
 
-// quotedPrintable undoes an encoding that covers the header too, as in a
-// message that was copied out of another one's body.
+// quotedPrintable decodes a header that is quoted-printable, as in a message copied
+// from the source of another one's body.
 func (in *Input) quotedPrintable(head []byte) []byte {
 	if !bytes.Contains(head, []byte("=3D")) || !bytes.Contains(head, []byte("=\n")) && !bytes.Contains(head, []byte("=\r\n")) {
 		return head
@@ -263,7 +264,7 @@ func (in *Input) quotedPrintable(head []byte) []byte {
 			out = append(out, '=')
 		}
 	}
-	in.repaired("quoted-printable undone")
+	in.repaired("quoted-printable decoded")
 	return out
 }
 
@@ -279,17 +280,17 @@ func hexDigit(c byte) int {
 	return -1
 }
 
-// entities undoes the escapes of a header that was copied as HTML.
+// entities decodes the escapes of a header that was copied as HTML.
 func (in *Input) entities(head []byte) []byte {
 	if !bytes.Contains(head, []byte("&lt;")) || !bytes.Contains(head, []byte("&gt;")) || bytes.IndexByte(head, '<') >= 0 {
 		return head
 	}
-	in.repaired("HTML escapes undone")
+	in.repaired("HTML escapes decoded")
 	return []byte(html.UnescapeString(string(head)))
 }
 
-// folding indents lines that are no fields of their own: a copy that lost its
-// leading spaces.
+// folding indents lines that are not fields, in a copy that lost its leading
+// spaces.
 func (in *Input) folding(head []byte) []byte {
 	lines := bytes.SplitAfter(head, []byte{'\n'})
 	lost := 0
@@ -310,8 +311,8 @@ func (in *Input) folding(head []byte) []byte {
 	return out
 }
 
-// isField tells whether a line begins with "Name:". Times such as "08:30:06"
-// and addresses such as "2001:db8::1" do not count.
+// isField reports whether a line begins with "Name:". Times such as "08:30:06" and
+// addresses such as "2001:db8::1" do not count.
 func isField(l []byte) bool {
 	colon := bytes.IndexByte(l, ':')
 	if colon < 2 || colon > 76 {
@@ -330,8 +331,8 @@ func isField(l []byte) bool {
 	if !letters || l[0] < 'A' || l[0] > 'z' {
 		return false
 	}
-	// "TLSv1:AES256-SHA" inside a lost fold: fields have a space or nothing
-	// behind the colon, except from careless software.
+	// "TLSv1:AES256-SHA" may start a line that lost its folding: a space or
+	// nothing follows the colon of most fields.
 	return colon+1 >= len(l) || l[colon+1] == ' ' || l[colon+1] == '\t' || l[colon+1] == '\r' || l[colon+1] == '\n' || knownField(l[:colon])
 }
 

@@ -25,8 +25,8 @@ func clean(t testing.TB) string {
 	return strings.ReplaceAll(string(raw), "\r\n", "\n")
 }
 
-// TestRepairs mangles one message in every way that people manage to, and
-// expects the same trace each time.
+// TestRepairs damages one message in the usual ways and expects the same trace each
+// time.
 func TestRepairs(t *testing.T) {
 	msg := clean(t)
 	head, _, _ := strings.Cut(msg, "\n\n")
@@ -95,7 +95,7 @@ func utf16le(s string, mark bool) []byte {
 	return b
 }
 
-// Files that Outlook wrote, beside what Email::Outlook::Message makes of them.
+// Files from Outlook, compared with the result of Email::Outlook::Message.
 func TestOutlookFiles(t *testing.T) {
 	for _, name := range []string{"charset", "gpg_signed", "plain_jpeg_attached"} {
 		t.Run(name, func(t *testing.T) {
@@ -117,7 +117,7 @@ func TestOutlookFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Read(raw); err == nil || !strings.Contains(err.Error(), "holds no Internet headers") {
+		if _, err := Read(raw); err == nil || !strings.Contains(err.Error(), "has no Internet headers") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -136,7 +136,7 @@ func file(t *testing.T, name string) *Input {
 	return in
 }
 
-// values are those of all fields of a name, with single spaces.
+// values returns the values of all fields of a name, with single spaces.
 func values(head []byte, name string) (list []string) {
 	for f := range mail.Fields(head) {
 		if f.Is(name) {
@@ -146,13 +146,13 @@ func values(head []byte, name string) (list []string) {
 	return list
 }
 
-// msgFile writes an Outlook message with the one property that we read.
+// msgFile returns an Outlook message with the one property that is read.
 func msgFile(head string) []byte {
 	text := utf16le(strings.ReplaceAll("Microsoft Mail Internet Headers Version 2.0\n"+head, "\n", "\r\n"), false)
 	return oletest.File(oletest.Entry{Name: "__substg1.0_007D001F", Data: text})
 }
 
-// The same long stream under many names is read once.
+// A long stream that many names point to is read once.
 func TestRepeatedProperty(t *testing.T) {
 	const name, times = "__substg1.0_007D001F", 800
 	text := utf16le("Received: from a.example by b.example; Tue, 12 May 2026 08:30:05 +0000\r\n"+strings.Repeat("X: y\r\n", 200_000), false)
@@ -162,7 +162,7 @@ func TestRepeatedProperty(t *testing.T) {
 	}
 	b := oletest.File(list...)
 	dir := bytes.Index(b, utf16le(name, false))
-	for i := range times { // all lead to the first
+	for i := range times { // all point to the first
 		copy(b[dir+128*(i+1)+116:][:8], b[dir+116:][:8])
 	}
 	var before, after runtime.MemStats

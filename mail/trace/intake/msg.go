@@ -12,19 +12,19 @@ import (
 
 var oleMagic = []byte(ole.Magic)
 
-// The properties that we read out of an Outlook message (MS-OXPROPS).
+// The properties read from an Outlook message (MS-OXPROPS).
 const (
 	propHeaders = "007D" // PidTagTransportMessageHeaders
 	propSubject = "0037"
 	propBody    = "1000"
 )
 
-// readMsg takes the Internet headers out of an Outlook .msg file. Such a file
-// is a little file system; each property is a stream whose name ends in its
-// tag and type, 001F for UTF-16 and 001E for bytes.
+// readMsg reads the Internet headers of an Outlook .msg file. Such a file is a small
+// file system: each property is a stream whose name ends in its tag and type, 001F
+// for UTF-16 and 001E for bytes.
 func (in *Input) readMsg(raw []byte) (err error) {
 	defer func() {
-		// The container library is not ours and its input is hostile.
+		// The container library may panic on hostile input.
 		if r := recover(); r != nil {
 			err = fmt.Errorf("read Outlook message: the file is damaged")
 		}
@@ -44,16 +44,16 @@ func (in *Input) readMsg(raw []byte) (err error) {
 		}
 		tag, ok := strings.CutPrefix(e.Name, "__substg1.0_")
 		if !ok || len(tag) != 8 || len(e.Path) > 0 || e.Size <= 0 {
-			continue // parts of attachments and recipients lie deeper
+			continue // a property of an attachment or recipient
 		}
 		prop, kind := strings.ToUpper(tag[:4]), strings.ToUpper(tag[4:])
 		if prop != propHeaders && prop != propSubject && prop != propBody {
 			continue
 		}
 		if _, again := props[prop]; again {
-			continue // many entries may lead to the same long stream
+			continue // many entries may point to the same long stream
 		}
-		// What can be read of a damaged one is better than nothing.
+		// Keep what can be read of a damaged stream.
 		b, _ := io.ReadAll(io.LimitReader(e, min(e.Size, 8<<20)))
 		if kind == "001F" {
 			b = fromUTF16(b, false)
@@ -62,11 +62,11 @@ func (in *Input) readMsg(raw []byte) (err error) {
 	}
 	head := props[propHeaders]
 	if strings.TrimSpace(head) == "" {
-		return errors.New("this Outlook message holds no Internet headers: it never left its Exchange server, or it was written here")
+		return errors.New("this Outlook message has no Internet headers: it never left its Exchange server, or was never sent")
 	}
 	in.repaired("headers taken out of an Outlook message")
-	// Outlook puts a line such as "Microsoft Mail Internet Headers Version 2.0"
-	// on top.
+	// Outlook adds a line such as "Microsoft Mail Internet Headers Version 2.0"
+	// at the top.
 	if first, rest, ok := strings.Cut(head, "\n"); ok && !isField([]byte(first)) {
 		head = rest
 	}
