@@ -153,7 +153,10 @@ func outcomeText(o *mail.Outcome) string {
 	case o.TLS != "":
 		text += ", " + o.TLS
 	}
-	return text + ", took " + trace.Words(o.Took)
+	if o.Took >= time.Millisecond {
+		text += ", took " + trace.Words(o.Took)
+	}
+	return text
 }
 
 func bracketed(a mail.Address) string { return "<" + string(a) + ">" }

@@ -89,7 +89,7 @@ dkim: pass good
 attempt at out
 waited: 3 s in the queue 
 sent: <ann@a.example> → out at mx.example [192.0.2.9]: 250 ok, remote id r1, TLS 1.3, verified, took 1 s good
-sent: <bob@b.example> → out: 550 5.1.1 no such user, TLSv1.2 Y, took 0 s bad
+sent: <bob@b.example> → out: 550 5.1.1 no such user, TLSv1.2 Y bad
 queue: other recipients are still waiting 
 `
 	stories := Tell(sample(t), Everything)
