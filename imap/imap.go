@@ -47,8 +47,8 @@ type Config struct {
 	// IdleTimeout is how long a client that has logged in may stay silent, at
 	// least 30 minutes.
 	IdleTimeout time.Duration `hcl:"idle_timeout,optional" default:"30m"`
-	// KeepAlive is how long a connection may be silent before TCP asks whether
-	// the client is still there. Each question wakes a phone.
+	// KeepAlive is how long a connection may be silent before TCP probes whether
+	// the client is still there. Each probe wakes a phone.
 	KeepAlive time.Duration `hcl:"keep_alive,optional" default:"5m"`
 	// LoginTimeout is how long a client may take to log in.
 	LoginTimeout time.Duration `hcl:"login_timeout,optional" default:"1m"`

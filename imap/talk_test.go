@@ -15,7 +15,7 @@ import (
 // it is, "S: ..." must be the next response, and after "E:" the connection must
 // be closed. A digit, as in "C2:", selects another connection. "\n" is a line end
 // within a command or response, and "…" stands for anything. A conversation
-// begins after login, unless its name begins with "stranger".
+// begins after login, unless its name begins with "anonymous".
 func TestTalks(t *testing.T) {
 	files, err := filepath.Glob("testdata/talk/*.txt")
 	if err != nil || len(files) == 0 {
@@ -49,7 +49,7 @@ func play(t *testing.T, name, text string) {
 		id := who[1:]
 		c := conns[id]
 		if c == nil {
-			if c = d.dial(t); !strings.HasPrefix(name, "stranger") {
+			if c = d.dial(t); !strings.HasPrefix(name, "anonymous") {
 				c.ok(`LOGIN ann "secret word"`)
 			}
 			conns[id] = c
