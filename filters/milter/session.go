@@ -102,7 +102,7 @@ func (s *session) negotiate(ctx context.Context) error {
 		return err
 	}
 	if cmd != cmdNegotiate || len(data) < 12 {
-		return fmt.Errorf("%w: its first answer is %q", errNotMilter, safe.Reply(string(append([]byte{cmd}, data...))))
+		return fmt.Errorf("%w: its first answer is %q", errNotMilter, safe.Log(string(append([]byte{cmd}, data...))))
 	}
 	if v := binary.BigEndian.Uint32(data); v < 2 || v > 6 {
 		return fmt.Errorf("it speaks version %d of the protocol, we speak 2 to 6", v)

@@ -148,7 +148,7 @@ func (c *conn) notMilter(head []byte) error {
 	c.SetReadDeadline(time.Now().Add(time.Second))
 	rest := make([]byte, 200)
 	n, _ := io.ReadAtLeast(c.in, rest, 1) // whatever there is helps
-	return fmt.Errorf("%w: it says %q%s", errNotMilter, safe.Reply(string(append(head, rest[:n]...))), guess(string(head)+string(rest[:n])))
+	return fmt.Errorf("%w: it says %q%s", errNotMilter, safe.Log(string(append(head, rest[:n]...))), guess(string(head)+string(rest[:n])))
 }
 
 // guess names a protocol by its greeting or its complaint.

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/time/rate"
 
 	"hoplite/filters"
 	"hoplite/internal/conf"
@@ -79,11 +80,10 @@ type Filter struct {
 	*buckets
 }
 
-// buckets hold, for each limit, when the bucket of a sender will be full again
-// (the generic cell rate algorithm).
+// buckets hold the token buckets of each limit by what the limit counts.
 type buckets struct {
 	mu                   sync.Mutex
-	messages, recipients []*lru.Cache[string, time.Time]
+	messages, recipients []*lru.Cache[string, *rate.Limiter]
 }
 
 // New makes the filter.
@@ -91,8 +91,8 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	f := &Filter{cfg: cfg, buckets: &buckets{}}
 	for i := range cfg.Limits {
 		f.except = append(f.except, newExceptions(cfg.Limits[i].Except, env.Names))
-		m, err1 := lru.New[string, time.Time](maxBuckets)
-		r, err2 := lru.New[string, time.Time](maxBuckets)
+		m, err1 := lru.New[string, *rate.Limiter](maxBuckets)
+		r, err2 := lru.New[string, *rate.Limiter](maxBuckets)
 		if err := errors.Join(err1, err2); err != nil {
 			return nil, err
 		}
@@ -128,35 +128,43 @@ func (f *Filter) AtRcpt(_ context.Context, tx *mail.Transaction, r *mail.Rcpt) (
 	}, f.messages, "messages"), nil
 }
 
-// count takes one from each bucket that is meant, if all have one.
-func (f *Filter) count(tx *mail.Transaction, pick func(*Limit) (conf.Rate, string), buckets []*lru.Cache[string, time.Time], what string) filters.Verdict {
+// count takes a token from the bucket of every limit that pick applies, or from
+// none of them if one is empty.
+func (f *Filter) count(tx *mail.Transaction, pick func(*Limit) (conf.Rate, string), buckets []*lru.Cache[string, *rate.Limiter], what string) filters.Verdict {
 	now := time.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	fill := make([]func(), 0, len(f.cfg.Limits))
+	taken := make([]*rate.Reservation, 0, len(f.cfg.Limits))
 	for i := range f.cfg.Limits {
 		l := &f.cfg.Limits[i]
 		limit, key := pick(l)
 		if !limit.Limited() || key == "" || f.except[i].match(tx, l.Of, key) {
 			continue
 		}
-		full, _ := buckets[i].Get(key)
-		if full.Before(now) {
-			full = now
+		bucket, ok := buckets[i].Get(key)
+		if !ok {
+			bucket = rate.NewLimiter(rate.Every(limit.Per/time.Duration(limit.Count)), limit.Count)
+			buckets[i].Add(key, bucket)
 		}
-		full = full.Add(limit.Per / time.Duration(limit.Count))
-		if wait := full.Sub(now) - limit.Per; wait > 0 {
-			v := filters.Acted(filters.Action(f.cfg.Action), 550, "5.7.1", "too many %s for the %s %s: %d in %s are allowed, next in %s",
-				what, l.Of, key, limit.Count, conf.FormatDuration(limit.Per), wait.Round(time.Second))
-			v.Facts = []mail.Fact{{Key: l.Of, Value: key}, {Key: "limit", Value: fmt.Sprintf("%d %s in %s", limit.Count, what, limit.Per)}}
-			return v
+		r := bucket.ReserveN(now, 1)
+		taken = append(taken, r)
+		if wait := r.DelayFrom(now); wait > 0 {
+			for _, r := range taken {
+				r.CancelAt(now)
+			}
+			return f.exceeded(l, limit, key, what, wait)
 		}
-		fill = append(fill, func() { buckets[i].Add(key, full) })
-	}
-	for _, add := range fill {
-		add()
 	}
 	return filters.Verdict{}
+}
+
+// exceeded is the verdict on mail above a limit; wait is the time until the next
+// token.
+func (f *Filter) exceeded(l *Limit, limit conf.Rate, key, what string, wait time.Duration) filters.Verdict {
+	v := filters.Acted(filters.Action(f.cfg.Action), 550, "5.7.1", "too many %s for the %s %s: %d in %s are allowed, next in %s",
+		what, l.Of, key, limit.Count, conf.FormatDuration(limit.Per), wait.Round(time.Second))
+	v.Facts = []mail.Fact{{Key: l.Of, Value: key}, {Key: "limit", Value: fmt.Sprintf("%d %s in %s", limit.Count, what, limit.Per)}}
+	return v
 }
 
 // key is what a limit counts for a transaction; "" if it has none of it.

@@ -102,6 +102,36 @@ func TestRecipients(t *testing.T) {
 	}
 }
 
+// A message that one limit refuses takes nothing from the others.
+func TestAllOrNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFilter(t, Limit{Of: "domain", Messages: hourly(10)}, Limit{Of: "sender", Messages: hourly(2)})
+		if n := pass(f, 50, tx("192.0.2.1", "", "a@x.example")); n != 2 {
+			t.Errorf("one sender: %d", n)
+		}
+		if n := pass(f, 50, tx("192.0.2.1", "", "b@x.example")); n != 2 {
+			t.Errorf("another sender: %d", n)
+		}
+		sent := 0
+		for _, local := range []string{"c", "d", "e", "f", "g"} {
+			sent += pass(f, 50, tx("192.0.2.1", "", local+"@x.example"))
+		}
+		if sent != 6 {
+			t.Errorf("the rest of the domain: %d", sent)
+		}
+	})
+}
+
+// A reload keeps the buckets.
+func TestInherit(t *testing.T) {
+	a, b := newFilter(t, Limit{Of: "address", Messages: hourly(3)}), newFilter(t, Limit{Of: "address", Messages: hourly(3)})
+	pass(a, 2, tx("192.0.2.1", "", ""))
+	b.Inherit(a)
+	if n := pass(b, 5, tx("192.0.2.1", "", "")); n != 1 {
+		t.Errorf("after a reload: %d", n)
+	}
+}
+
 func TestExcept(t *testing.T) {
 	for except, x := range map[string]*mail.Transaction{
 		"192.0.2.0/24": tx("192.0.2.1", "", "a@x.example"), "192.0.2.1": tx("192.0.2.1", "", "a@x.example"),

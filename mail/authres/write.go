@@ -10,6 +10,9 @@ import (
 // lineLength is where a line is folded (RFC 5322, 2.1.1).
 const lineLength = 78
 
+// maxText is how much of a reason or comment is written, in octets.
+const maxText = 500
+
 // Field writes a complete field, folded, CRLF at its end.
 func Field(id string, results []mail.AuthResult) []byte {
 	return append(appendList([]byte("Authentication-Results: "), id, results), '\r', '\n')
@@ -112,9 +115,6 @@ func quoteProp(v string) string {
 	return quote(v)
 }
 
-// maxWritten is the longest value that is written, in octets.
-const maxWritten = 500
-
 // quote writes a value: a token (RFC 2045, 5.1) as it is, all else in quotes.
 func quote(v string) string {
 	if isToken(v) {
@@ -122,7 +122,7 @@ func quote(v string) string {
 	}
 	var b strings.Builder
 	b.WriteByte('"')
-	for _, r := range safe.Clip(safe.Header(v), maxWritten) {
+	for _, r := range safe.Clip(safe.Header(v), maxText) {
 		if r == '"' || r == '\\' {
 			b.WriteByte('\\')
 		}
@@ -133,7 +133,7 @@ func quote(v string) string {
 }
 
 func comment(v string) string {
-	return "(" + strings.NewReplacer("(", "\\(", ")", "\\)", "\\", "\\\\").Replace(safe.Clip(safe.Header(v), maxWritten)) + ")"
+	return "(" + strings.NewReplacer("(", "\\(", ")", "\\)", "\\", "\\\\").Replace(safe.Clip(safe.Header(v), maxText)) + ")"
 }
 
 func isToken(s string) bool {
@@ -142,5 +142,5 @@ func isToken(s string) bool {
 			return false
 		}
 	}
-	return s != "" && len(s) <= maxWritten
+	return s != "" && len(s) <= 500
 }
