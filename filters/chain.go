@@ -8,74 +8,75 @@ import (
 	"hoplite/mail"
 )
 
-// Entry is one filter in its place in a chain.
+// Entry is one filter and its place in a chain.
 type Entry struct {
 	Name   string
 	Filter Filter
-	// Shadow judges and writes on the trail, and changes nothing.
+	// Shadow runs the filter and records its verdict, but ignores it.
 	Shadow bool
-	// OnError is what follows when the filter could not judge: Pass, Defer,
-	// Reject or Quarantine; empty is Defer.
+	// OnError is the action if the filter fails: Pass, Defer, Reject or
+	// Quarantine; empty means Defer.
 	OnError Action
-	// Timeout bounds each stage; 0 is 30 s.
+	// Timeout limits each stage; 0 means 30 s.
 	Timeout time.Duration
-	// Only selects the recipients that the filter is for; empty is everyone.
+	// Only selects the recipients the filter applies to; empty means all.
 	Only mail.Patterns
-	// Block is what it was made of; nil if not of a file.
+	// Block is the configuration it was made from; nil if it is not from a
+	// file.
 	Block *Config
 
 	settings string // of the filter itself
 }
 
-// Chain is the filters of a listener in the order of the file, which is their
-// order at every stage.
+// Chain holds the filters of a listener in the order of the file, which is
+// their order at every stage.
 type Chain struct {
 	Name    string
 	Entries []Entry
 }
 
-// errUnlike is the answer to a recipient whose data filters are not those of
-// the recipients before it: one message can't be judged in two ways.
-var errUnlike = mail.NewReply(452, "4.5.3", "this recipient needs other checks than those before: send it separately")
+// errDifferentFilters is the reply to a recipient whose data filters differ
+// from those of earlier recipients: one message cannot get two verdicts.
+var errDifferentFilters = mail.NewReply(452, "4.5.3", "This recipient needs different checks than the previous ones: send it separately")
 
-// Decision is what a stage of the whole chain comes to.
+// Decision is the outcome of one stage of a chain.
 type Decision struct {
-	// Reply ends the connection's, recipient's or message's way with these
-	// words; nil lets it go on.
+	// Reply ends the connection, refuses the recipient or refuses the message;
+	// nil lets it continue.
 	Reply *mail.Reply
-	// By is the filter that spoke the last word.
+	// By is the filter that decided.
 	By string
-	// Discard takes the message and drops it.
+	// Discard accepts the message and drops it.
 	Discard bool
-	// Redirect is where it goes instead; empty for no change.
+	// Redirect is the new recipient; empty means no change.
 	Redirect mail.Address
-	// From, AddRcpts and DropRcpts are changes to the envelope, at DATA.
+	// From, AddRcpts and DropRcpts change the envelope, at DATA.
 	From                *mail.Address
 	AddRcpts, DropRcpts []mail.Address
-	// Message is the message with the edits made, at DATA.
+	// Message is the message with all edits, at DATA.
 	Message *mail.Message
 }
 
-// Run is a chain at work on one connection. It is used by one goroutine.
+// Run is the state of a chain on one connection. It is used by one goroutine.
 type Run struct {
 	chain *Chain
-	conn  *mail.Transaction // what was learned at connect
+	conn  *mail.Transaction // of the connection stage
 	tx    *mail.Transaction
-	mask  uint64 // entries whose Only matched a recipient of tx
-	asked uint64 // of those, the ones that caught up with the early stages
+	mask  uint64 // entries that apply to a recipient of tx
+	asked uint64 // those of them whose early stages have run
 }
 
-// maxEntries is how many filters a mask can hold; the configuration is
-// refused above it.
+// maxEntries is how many filters fit into a mask; a configuration with more is
+// rejected.
 const maxEntries = 64
 
-// ErrTooManyFilters is returned by Start for a chain of more than 64 filters.
+// ErrTooManyFilters is returned by Check for a chain of more than 64 filters.
 var ErrTooManyFilters = errors.New("more than 64 filters in one chain")
 
-// Start begins a connection.
+// Start returns the state for a new connection.
 func (c *Chain) Start() *Run { return &Run{chain: c} }
 
-// Check finds what Start can't work with.
+// Check reports a chain that cannot run.
 func (c *Chain) Check() error {
 	if len(c.Entries) > maxEntries {
 		return ErrTooManyFilters
@@ -83,14 +84,14 @@ func (c *Chain) Check() error {
 	return nil
 }
 
-// Connect judges the connection. Its events are the first of every
-// transaction's trail.
+// Connect runs the connection stage. Its events come first on the trail of
+// every transaction.
 func (r *Run) Connect(ctx context.Context, tx *mail.Transaction) Decision {
 	r.conn = tx
 	return r.each(ctx, tx, mail.StageConnect, func(e *Entry) bool { return e.Only.Empty() }, nil, nil)
 }
 
-// Mail judges the reverse path and begins a transaction.
+// Mail runs the reverse-path stage and begins a transaction.
 func (r *Run) Mail(ctx context.Context, tx *mail.Transaction) Decision {
 	r.tx, r.mask, r.asked = tx, 0, 0
 	if r.conn != nil && r.conn != tx {
@@ -100,12 +101,12 @@ func (r *Run) Mail(ctx context.Context, tx *mail.Transaction) Decision {
 	return r.each(ctx, tx, mail.StageMail, func(e *Entry) bool { return e.Only.Empty() }, nil, nil)
 }
 
-// Rcpt judges one recipient. Filters that are for some recipients only judge
-// connection and reverse path here, at the first recipient that is theirs.
+// Rcpt runs the stage of one recipient. Filters with Only run their connection
+// and reverse-path stages here, at their first recipient.
 func (r *Run) Rcpt(ctx context.Context, rcpt *mail.Rcpt) Decision {
 	mask := r.chain.maskFor(rcpt.To)
 	if len(r.tx.Envelope.Rcpts) > 0 && r.chain.dataMask(mask) != r.chain.dataMask(r.mask) {
-		return Decision{Reply: errUnlike, By: "chain"}
+		return Decision{Reply: errDifferentFilters, By: "chain"}
 	}
 	late := func(i int) bool { return mask&(1<<i) != 0 && r.asked&(1<<i) == 0 }
 	for i := range r.chain.Entries {
@@ -128,8 +129,8 @@ func (r *Run) Rcpt(ctx context.Context, rcpt *mail.Rcpt) Decision {
 	return d
 }
 
-// Limit is the most octets that a message of this transaction may have; 0 for
-// any number.
+// Limit returns the size limit for the message of this transaction in octets; 0
+// means none.
 func (r *Run) Limit() int64 {
 	limit := int64(0)
 	for i := range r.chain.Entries {
@@ -145,12 +146,12 @@ func (r *Run) Limit() int64 {
 	return limit
 }
 
-// Data judges the message.
+// Data runs the message stage.
 func (r *Run) Data(ctx context.Context, m *mail.Message) Decision {
 	return r.each(ctx, r.tx, mail.StageData, r.masked(r.mask), nil, m)
 }
 
-// masked picks the entries of a mask.
+// masked selects the entries of a mask.
 func (r *Run) masked(mask uint64) func(*Entry) bool {
 	return func(e *Entry) bool {
 		for i := range r.chain.Entries {
@@ -172,7 +173,7 @@ func (c *Chain) maskFor(to mail.Address) uint64 {
 	return mask
 }
 
-// dataMask is the part of a mask that matters for the message itself.
+// dataMask returns the entries of a mask that have a message stage.
 func (c *Chain) dataMask(mask uint64) uint64 {
 	for i := range c.Entries {
 		if _, ok := c.Entries[i].Filter.(Dataer); !ok {
@@ -186,8 +187,8 @@ func (e *Entry) isFor(to mail.Address) bool {
 	return e.Only.Empty() || e.Only.Match(to)
 }
 
-// each asks every entry that is meant and has the stage, in order, until one
-// of them ends it.
+// each runs the stage of every selected entry in order until one ends the
+// transaction.
 func (r *Run) each(ctx context.Context, tx *mail.Transaction, stage mail.Stage, meant func(*Entry) bool,
 	rcpt *mail.Rcpt, m *mail.Message) Decision {
 	d := Decision{Message: m}
@@ -258,7 +259,7 @@ func (d *Decision) take(tx *mail.Transaction, e *Entry, v *Verdict) {
 	d.DropRcpts = append(d.DropRcpts, v.DropRcpts...)
 }
 
-// refusal is the reply of a filter that gave none.
+// refusal is the reply for a verdict that has none of its own.
 func (e *Entry) refusal(a Action, reason string) *mail.Reply {
 	if reason == "" {
 		reason = "refused by " + e.Name
@@ -269,7 +270,7 @@ func (e *Entry) refusal(a Action, reason string) *mail.Reply {
 	return mail.NewReply(451, "4.7.1", "%s", reason)
 }
 
-// onError is the verdict of a filter that could not judge.
+// onError is the verdict for a filter that failed.
 func (e *Entry) onError(err error) Verdict {
 	switch e.OnError {
 	case Pass:

@@ -153,7 +153,7 @@ func TestOnlyCatchesUp(t *testing.T) {
 func TestUnlikeRecipients(t *testing.T) {
 	chain := &Chain{Entries: []Entry{{Name: "a", Filter: fakeData{&fake{}}, Only: only("example.org")}}}
 	got, _, _ := through(chain, "ann@example.org", "bob@example.com")
-	if want := "rcpt " + errUnlike.String(); got != want {
+	if want := "rcpt " + errDifferentFilters.String(); got != want {
 		t.Errorf("ended %q, want %q", got, want)
 	}
 }

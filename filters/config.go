@@ -11,31 +11,31 @@ import (
 )
 
 // Config is the part of a block filter "NAME" { ... } that all filters share.
-// Their order in the chain is their order at every stage.
+// Filters run at every stage in the order of their blocks.
 type Config struct {
 	conf.Pos
 	Name string `hcl:"name,label,repeat"`
-	// Shadow lets the filter judge and write down its verdict, and changes
-	// nothing: a way to try a rule on real mail.
+	// Shadow runs the filter and records its verdict without acting on it: a
+	// way to try a rule on real mail.
 	Shadow bool `hcl:"shadow,optional"`
-	// OnError is what follows when the filter could not judge, or not in time:
-	// the sender is asked to come back, or the message goes on as if the filter
-	// were not there, is refused, or goes to quarantine.
+	// OnError is what happens if the filter fails or exceeds its timeout: the
+	// client is asked to retry (defer), the message continues without the
+	// filter (pass), is rejected, or is quarantined.
 	OnError string `hcl:"on_error,optional" enum:"defer|pass|reject|quarantine" default:"defer"`
-	// Timeout bounds each stage of the filter.
+	// Timeout limits each stage of the filter.
 	Timeout time.Duration `hcl:"timeout,optional" default:"30s"`
-	// Only are the recipients that the filter is for: addresses, domains,
-	// ".example.org" for every domain below it, or "local". Without it the filter is for
-	// everyone. A message whose recipients need different filters is asked for
-	// in parts (452 4.5.3).
+	// Only are the recipients the filter applies to: addresses, domains,
+	// ".example.org" for every domain below it, or "local". The default is all
+	// recipients. If the recipients of a message need different filters, the
+	// client is asked to send it separately (452 4.5.3).
 	Only []string `hcl:"only,optional"`
 	// Body is the filter's own configuration.
 	Body conf.Body `hcl:",remain"`
 }
 
-// Build makes the entries of a chain from their blocks: find tells what a Name
-// stands for. Mistakes go to the diagnostics of the file, and what has one is
-// left out.
+// Build makes the entries of a chain from their blocks; find returns the Kind
+// for a name. Mistakes go to the diagnostics of the file, and filters with
+// mistakes are left out.
 func Build(chain string, list []Config, find func(name string) (Kind, bool), env Env) []Entry {
 	var entries []Entry
 	seen := map[string]int{}
@@ -56,7 +56,7 @@ func Build(chain string, list []Config, find func(name string) (Kind, bool), env
 	return entries
 }
 
-// place names the n-th filter of a kind in a chain, for a file.
+// place names the n-th filter of a kind in a chain; it is fit for a file name.
 func place(chain string, n int) string {
 	chain = url.PathEscape(chain)
 	if n > 0 {
@@ -65,8 +65,8 @@ func place(chain string, n int) string {
 	return chain
 }
 
-// Warner is a filter's configuration that can leave a gap. Warn says which, for
-// hoplite check; an empty summary is none.
+// Warner is implemented by configurations that may leave a gap. Warn describes
+// it for hoplite check; an empty summary means there is none.
 type Warner interface {
 	Warn() (summary, detail string)
 }
@@ -91,10 +91,10 @@ func (c *Config) build(kind Kind, env Env) (e Entry, ok bool) {
 		c.Body.Report(conf.At(c.Attr("only"), err))
 		return Entry{}, false
 	}
-	// JSON leaves out where in the file it stands, which may change.
+	// JSON does not contain positions in the file, which may change.
 	settings, err := json.Marshal(own)
 	if err != nil {
-		settings = nil // then it is like no other
+		settings = nil // then it equals no other
 	}
 	e.settings = string(settings)
 	return e, true

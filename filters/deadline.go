@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// limited is context.WithTimeout for those who mostly don't look: most filters
-// answer without waiting for anything, and then neither a timer is set nor
-// anybody told of the child.
+// limited is a context.WithTimeout that costs nothing until someone waits: most
+// filters answer immediately, and then no timer is set and the parent does not
+// learn of a child.
 type limited struct {
 	context.Context // the parent
 	end             time.Time
 
 	mu   sync.Mutex
-	real context.Context // once somebody waits
+	real context.Context // after the first wait
 	stop context.CancelFunc
 	done bool
 }
@@ -27,7 +27,7 @@ func within(ctx context.Context, timeout time.Duration) *limited {
 	return &limited{Context: ctx, end: end}
 }
 
-// wait makes the real context.
+// wait returns the real context, made on first use.
 func (l *limited) wait() context.Context {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -49,11 +49,12 @@ func (l *limited) cancel() {
 	}
 }
 
-// Deadline is the end of the time.
+// Deadline returns the end of the time limit.
 func (l *limited) Deadline() (time.Time, bool) { return l.end, true }
 
-// Done is closed at the deadline, or when the filter has answered.
+// Done returns a channel that is closed at the deadline, or when the filter has
+// answered.
 func (l *limited) Done() <-chan struct{} { return l.wait().Done() }
 
-// Err says why Done is closed.
+// Err returns why Done is closed.
 func (l *limited) Err() error { return l.wait().Err() }

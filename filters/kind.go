@@ -1,15 +1,16 @@
 package filters
 
-// Kind is what makes the filters of one name.
+// Kind makes the filters of one name.
 type Kind struct {
 	Name string
-	// Config gives a pointer to a new, empty configuration.
+	// Config returns a pointer to a new, empty configuration.
 	Config func() any
-	// New makes a filter of what Config gave, once it is filled in.
+	// New makes a filter from a configuration that Config returned and that has
+	// been filled in.
 	New func(config any, env Env) (Filter, error)
 }
 
-// Of makes the Kind of a filter that is configured by a C.
+// Of returns the Kind of a filter that is configured by a C.
 func Of[C any](name string, make func(C, Env) (Filter, error)) Kind {
 	return Kind{
 		Name:   name,

@@ -7,13 +7,13 @@ import (
 	"hoplite/mail/received"
 )
 
-// maxTrusted is how many hops of ours are looked through.
+// maxTrusted is how many of our own hops are skipped.
 const maxTrusted = 20
 
-// Origin finds who handed a message to the first of our own servers in front of
-// us: the address and HELO name in the Received line of the last server that we
-// trust, seen from here. There is none if a line of theirs does not name a
-// client, or if all of them are ours.
+// Origin returns the address and HELO name of the client that handed the
+// message to the first of our own servers in front of this one, from the
+// Received line of the last trusted server as seen from here. There is none if
+// such a line does not name a client, or if all of them are ours.
 func Origin(m *mail.Message, trusted []netip.Prefix) (ip netip.Addr, helo string, ok bool) {
 	n := 0
 	for f := range mail.Fields(m.Head) {
@@ -23,7 +23,7 @@ func Origin(m *mail.Message, trusted []netip.Prefix) (ip netip.Addr, helo string
 		if n++; n > maxTrusted {
 			break
 		}
-		hop := received.Parse(f.Value()) // written by a server that we trust, as are all above it
+		hop := received.Parse(f.Value()) // written by a trusted server, like all lines above it
 		ip = hop.From.Addr.Unmap()
 		if !ip.IsValid() {
 			break

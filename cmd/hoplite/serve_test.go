@@ -96,7 +96,7 @@ maildrop "boxes" {}
 	if after := tree(t, filepath.Dir(config)); after != before {
 		t.Errorf("it changed something: before\n%s\nafter\n%s", before, after)
 	}
-	if !strings.Contains(out.String(), "greylisted") {
+	if !strings.Contains(out.String(), "Greylisted") {
 		t.Errorf("%v\n%s", err, &out)
 	}
 	for args, want := range map[string]string{

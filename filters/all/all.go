@@ -1,4 +1,4 @@
-// Package all is the list that turns a name in relay.hcl into a filter.
+// Package all maps the names in relay.hcl to filters.
 package all
 
 import (
@@ -20,8 +20,7 @@ import (
 	"hoplite/filters/spf"
 )
 
-// Kinds are the filters that there are, in the order in which docs/config.md
-// describes them.
+// Kinds are all filters, in the order of docs/config.md.
 var Kinds = []filters.Kind{
 	filters.Of("size", size.New),
 	filters.Of("hops", hops.New),
@@ -40,7 +39,7 @@ var Kinds = []filters.Kind{
 	filters.Of("attach", attach.New),
 }
 
-// Find gives the kind with that name.
+// Find returns the kind with that name.
 func Find(name string) (filters.Kind, bool) {
 	for _, k := range Kinds {
 		if k.Name == name {

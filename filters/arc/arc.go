@@ -1,7 +1,8 @@
-// Package arc validates the Authenticated Received Chain of a message, and, as
-// the last stage of a route, adds a set of our own (RFC 8617): for whoever
-// forwards mail and changes it, so that the next server can see what was right
-// when it came in.
+// Package arc is the filter that validates the Authenticated Received Chain of
+// incoming mail and, as the last stage of a route, seals outgoing mail (RFC
+// 8617). Servers that forward and change mail seal it, so that the next server
+// can see the authentication results from before the change. Package mail/arc
+// does the work.
 package arc
 
 import (
@@ -22,27 +23,27 @@ import (
 // it seals.
 type Config struct {
 	conf.Pos
-	// Domain is the domain to seal with. Only a route needs it.
+	// Domain is the domain to seal with; only routes need it.
 	Domain string `hcl:"domain,optional" example:"example.org"`
-	// Selector names the key, as for the filter "sign".
+	// Selector names the key, as in the filter "sign".
 	Selector string `hcl:"selector,optional" example:"s2026"`
-	// Key is the file with the private key; without it
-	// "dkim/DOMAIN/SELECTOR.pem" under the data folder.
+	// Key is the file with the private key; the default is
+	// "dkim/DOMAIN/SELECTOR.pem" in the data folder.
 	Key string `hcl:"key,optional"`
 }
 
-// Check wants both halves of a key's name.
+// Check requires domain and selector together.
 func (c *Config) Check() error {
 	if (c.Domain == "") != (c.Selector == "") {
-		return conf.Fieldf("domain", "domain and selector go together")
+		return conf.Fieldf("domain", "domain and selector are required together")
 	}
 	if strings.ContainsAny(c.Domain+c.Selector, "/\\ ;") {
-		return conf.Fieldf("selector", "a selector is one DNS label")
+		return conf.Fieldf("selector", "a selector is a DNS label")
 	}
 	return nil
 }
 
-// Filter validates, or seals by a Config.
+// Filter validates, or seals according to a Config.
 type Filter struct {
 	cfg  Config
 	host string
@@ -51,7 +52,7 @@ type Filter struct {
 	keys dkim.Keys
 }
 
-// New makes the filter and reads its key.
+// New returns the filter after reading its key.
 func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	f := &Filter{cfg: cfg, data: env.Data, host: env.Hostname, dns: env.DNS}
 	if cfg.Domain == "" {
@@ -65,8 +66,8 @@ func (f *Filter) key() (crypto.Signer, error) {
 	return f.keys.Of(f.data, f.cfg.Domain, f.cfg.Selector, f.cfg.Key)
 }
 
-// AtData validates the chain of what comes in. It never refuses anything: a
-// broken chain is worth as much as none.
+// AtData validates the chain of an incoming message. It never rejects: a broken
+// chain counts as none.
 func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
 	c, err := arc.Validate(ctx, m, resolve.TXTRecords(f.dns))
 	if err != nil {
@@ -79,8 +80,8 @@ func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Messa
 	return v, nil
 }
 
-// AtSend adds our set: what we saw, a signature of the message as it leaves, and
-// the seal over the chain.
+// AtSend returns a new set: our authentication results, a signature of the
+// outgoing message, and the seal over the chain.
 func (f *Filter) AtSend(ctx context.Context, tx *mail.Transaction, m *mail.Message) ([]byte, error) {
 	if f.cfg.Domain == "" {
 		return nil, fmt.Errorf("arc: the route has no domain to seal with")
@@ -97,8 +98,8 @@ func (f *Filter) AtSend(ctx context.Context, tx *mail.Transaction, m *mail.Messa
 	return s.Seal(m, c, f.seen(tx, c), tx.Trail.Auth)
 }
 
-// seen is the chain's state when the message came in: our own edits since then
-// must not count against it.
+// seen returns the state of the chain when the message arrived, because our own
+// edits must not count against it.
 func (f *Filter) seen(tx *mail.Transaction, c *arc.Chain) string {
 	for i := range tx.Trail.Auth {
 		if a := &tx.Trail.Auth[i]; a.Method == "arc" {

@@ -1,11 +1,6 @@
-// Package attach looks into attachments, however they were packed: MIME parts,
-// uuencode, BinHex 4.0, winmail.dat (TNEF), zip, gzip and tar, messages in
-// messages, and what S/MIME signed or compressed. As a filter it applies rules to what is found; [List] only says
-// what there is.
-//
-// What is in an archive is what a stranger wants to be unpacked: everything is
-// bounded by depth, number, size and ratio, and what is beyond a bound is said
-// to be unread.
+// Package attach is the filter that applies rules to the attachments of a
+// message, however they are packed. Package attachments lists them and explains
+// the limits.
 package attach
 
 import (
@@ -25,56 +20,58 @@ import (
 
 // Config is the block filter "attach" { ... } of a chain.
 type Config struct {
-	// Rules are tried in order for each thing found; the harshest action of all
-	// that match is taken. Without rules the filter only writes down what a
-	// message holds.
+	// Rules are applied to each item found; of all rules that match, the most
+	// severe action is taken. Without rules the filter only records what a
+	// message contains.
 	Rules []Rule `hcl:"rule,block"`
-	// Depth is how many containers in containers are opened.
+	// Depth is how many containers inside each other are opened.
 	Depth int `hcl:"depth,optional" default:"4"`
-	// Files is how many things are looked at in one message.
+	// Files is how many items are listed for one message.
 	Files int `hcl:"files,optional" default:"1000"`
-	// Unpacked is how much may come out of all containers of one message.
+	// Unpacked is how many octets may be unpacked from all containers of one
+	// message.
 	Unpacked conf.Bytes `hcl:"unpacked,optional" default:"100MiB"`
-	// Ratio is how many times its own size a container may unpack to, from
-	// 1 MiB on.
+	// Ratio is how many times its own size a container may unpack to; it
+	// applies from 1 MiB on.
 	Ratio int `hcl:"ratio,optional" default:"200"`
 }
 
-// Rule says what happens to mail with certain attachments. Of the conditions
-// that are given, all must hold for the same thing; of a list, one entry.
+// Rule says what happens to mail with certain attachments. All conditions given
+// must match the same item; of a list, one entry is enough.
 type Rule struct {
-	// Name is what the rule is called in logs and refusals.
+	// Name is the name of the rule in logs and replies.
 	Name string `hcl:"name,label"`
-	// Action is what follows.
+	// Action is what happens to the message.
 	Action string `hcl:"action,optional" enum:"reject|quarantine|tag" default:"reject"`
-	// Names are patterns for the name, as in "*.pdf.exe"; capitals do not
-	// matter. Every name that a mail program might show counts.
+	// Names are patterns for file names, such as "*.pdf.exe", without regard to
+	// case. Every name that a mail program might show is compared.
 	Names []string `hcl:"names,optional"`
-	// Extensions are what a name may end in, without the dot; "programs" stands
-	// for everything that a double click starts.
+	// Extensions are file name extensions without the dot; "programs" stands
+	// for every extension that runs when opened.
 	Extensions []string `hcl:"extensions,optional"`
-	// Types are media types, as claimed or as the content shows: "image/*",
-	// "application/zip".
+	// Types are media types, as declared or as detected from the content:
+	// "image/*", "application/zip".
 	Types []string `hcl:"types,optional"`
-	// Larger is a size above which the rule holds.
+	// Larger matches items above this size.
 	Larger conf.Bytes `hcl:"larger,optional"`
-	// Encrypted holds for archives that need a password, what is in them, and
-	// mail encrypted by S/MIME.
+	// Encrypted matches archives that need a password, their contents, and mail
+	// encrypted with S/MIME.
 	Encrypted bool `hcl:"encrypted,optional"`
-	// Unread holds for what could not be looked into: damaged, of a kind that
-	// is not known, or beyond the limits above.
+	// Unread matches what could not be scanned completely: damaged or unknown
+	// containers, parts that mail programs read differently, and anything
+	// beyond the limits above.
 	Unread bool `hcl:"unread,optional"`
-	// Tricks are ways to pass for something else: double-extension,
-	// hidden-extension, reversed-name, several-names, path, type-mismatch,
-	// macros; "any" stands for all of them.
+	// Tricks are ways to disguise a file: double-extension, hidden-extension,
+	// reversed-name, several-names, path, type-mismatch, macros; "any" stands
+	// for all of them.
 	Tricks []string `hcl:"tricks,optional"`
 }
 
-// Check finds rules that could never hold, or would for everything.
+// Check reports rules that could never match, or would match everything.
 func (c *Config) Check() error {
 	for _, r := range c.Rules {
 		if len(r.Names)+len(r.Extensions)+len(r.Types)+len(r.Tricks) == 0 && r.Larger == 0 && !r.Encrypted && !r.Unread {
-			return conf.Fieldf("rule", "rule %q has no condition and would hold for every part", r.Name)
+			return conf.Fieldf("rule", "rule %q has no condition and would match every part", r.Name)
 		}
 		for _, n := range r.Names {
 			if _, err := path.Match(n, ""); err != nil {
@@ -83,32 +80,32 @@ func (c *Config) Check() error {
 		}
 		for _, t := range r.Tricks {
 			if t != "any" && !slices.Contains(attachments.Tricks, t) {
-				return conf.Fieldf("rule", "rule %q: there is no trick %q; there are %s and any", r.Name, t, strings.Join(attachments.Tricks, ", "))
+				return conf.Fieldf("rule", "rule %q: unknown trick %q; want one of %s or any", r.Name, t, strings.Join(attachments.Tricks, ", "))
 			}
 		}
 	}
 	if c.Depth < 0 || c.Files < 0 || c.Ratio < 0 {
-		return conf.Fieldf("depth", "limits cannot be below zero")
+		return conf.Fieldf("depth", "limits must not be negative")
 	}
 	return nil
 }
 
-// Warn reports rules under which attachments pass that could not be looked into.
+// Warn reports rules that let unscanned attachments pass.
 func (c *Config) Warn() (summary, detail string) {
 	if len(c.Rules) == 0 || slices.ContainsFunc(c.Rules, func(r Rule) bool { return r.Unread }) {
 		return "", ""
 	}
 	return "no rule of the filter attach has unread = true",
-		`What cannot be looked into passes: unknown and damaged archives, and what is beyond the limits. Add rule "unread" { unread = true }.`
+		`Attachments that cannot be scanned pass: unknown and damaged archives, and anything beyond the limits. Add rule "unread" { unread = true }.`
 }
 
-// Filter keeps to a Config.
+// Filter applies a Config.
 type Filter struct {
 	cfg    Config
 	limits attachments.Limits
 }
 
-// New makes the filter.
+// New returns the filter.
 func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	for i := range cfg.Rules {
 		r := &cfg.Rules[i]
@@ -122,10 +119,10 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 		Dir: filepath.Join(env.Data, "spool")}}, nil
 }
 
-// order is how harsh the actions are.
+// order lists the actions by severity.
 var order = []string{"", "tag", "quarantine", "reject"}
 
-// AtData lists what the message holds and applies the rules.
+// AtData lists the contents of the message and applies the rules.
 func (f *Filter) AtData(ctx context.Context, _ *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
 	items, err := attachments.List(ctx, m.Base, m.Base.Size(), f.limits)
 	if err != nil {
@@ -156,7 +153,7 @@ func act(v filters.Verdict, action, reason string) filters.Verdict {
 	facts := v.Facts
 	switch action {
 	case "reject":
-		v = filters.Rejected(550, "5.7.1", "attachment not accepted: %s", safe.Reply(reason))
+		v = filters.Rejected(550, "5.7.1", "Attachment not accepted: %s", safe.Reply(reason))
 	case "quarantine":
 		v = filters.Quarantined(reason)
 	case "tag":
@@ -166,10 +163,10 @@ func act(v filters.Verdict, action, reason string) filters.Verdict {
 	return v
 }
 
-// maxListed bounds what goes on the trail of a message without rules.
+// maxListed limits the entries on the trail of a message without rules.
 const maxListed = 20
 
-// listed is what a message holds besides its text.
+// listed returns what a message contains besides its text.
 func listed(items []attachments.Item) (facts []mail.Fact) {
 	for _, it := range items {
 		if it.Name == "" && it.Via == "mime" {
@@ -183,7 +180,7 @@ func listed(items []attachments.Item) (facts []mail.Fact) {
 	return facts
 }
 
-// holds says whether the rule is about the item, and by which of its marks.
+// holds reports whether the rule matches the item, and why.
 func (r *Rule) holds(it *attachments.Item) (why string, ok bool) {
 	var whys []string
 	names := it.Names

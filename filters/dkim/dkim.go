@@ -1,8 +1,8 @@
 // Package dkim is the filter that verifies DKIM signatures (RFC 6376).
 //
-// What it learns goes to Authentication-Results and to the filter dmarc behind
-// it. A broken signature is worth as much as none: mailing lists break good
-// ones, so only the settings here make more of it.
+// Its results go to Authentication-Results and to the filter dmarc after it. A
+// broken signature counts as none, because mailing lists break valid ones; only
+// the settings below treat it as more. Package mail/dkim does the work.
 package dkim
 
 import (
@@ -19,27 +19,28 @@ import (
 // Config is the block filter "dkim" { ... } of a chain. The first five
 // signatures of a message are verified.
 type Config struct {
-	// Fail is what becomes of mail with signatures of which none is good.
+	// Fail is what happens to mail with signatures none of which is valid.
 	Fail string `hcl:"fail,optional" enum:"pass|tag|quarantine|reject" default:"pass"`
-	// Require are domains whose mail must carry a good signature of theirs, or
-	// the action of require_fail follows: partners of whom you know it.
+	// Require are domains whose mail must carry a valid signature of the
+	// domain, otherwise require_fail applies: partners known to sign
+	// everything.
 	Require []string `hcl:"require,optional" example:"bank.example"`
-	// RequireFail is what becomes of mail from these domains without one.
+	// RequireFail is what happens to mail from these domains without one.
 	RequireFail string `hcl:"require_fail,optional" enum:"tag|quarantine|reject" default:"reject"`
 }
 
-// Filter verifies by a Config.
+// Filter verifies according to a Config.
 type Filter struct {
 	cfg Config
 	dns resolve.Resolver
 }
 
-// New makes the filter.
+// New returns the filter.
 func New(cfg Config, env filters.Env) (filters.Filter, error) { return &Filter{cfg, env.DNS}, nil }
 
 // AtData verifies the message as its sender sent it.
 func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
-	if tx.Client.MayRelay || tx.Client.User != "" { // mail of our own is not signed yet
+	if tx.Client.MayRelay || tx.Client.User != "" { // submitted mail is not signed yet
 		return filters.Verdict{}, nil
 	}
 	results, n, err := dkim.Verify(ctx, m, resolve.TXTRecords(f.dns))
@@ -73,17 +74,17 @@ func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Messa
 	return w, nil
 }
 
-// act is what follows; a key that could not be fetched is no reason to refuse
-// anything.
+// act returns the verdict. Mail is never rejected because a key could not be
+// looked up.
 func (f *Filter) act(tx *mail.Transaction, passed string, unsure bool, n int, reason string) filters.Verdict {
 	from := tx.Envelope.From.ASCIIDomain()
 	for _, d := range f.cfg.Require {
 		if d = strings.ToLower(d); from == d && !unsure && !strings.Contains(" "+passed, " "+d+" ") {
-			return filters.Acted(filters.Action(f.cfg.RequireFail), 550, "5.7.20", "mail from %s must carry its DKIM signature", d)
+			return filters.Acted(filters.Action(f.cfg.RequireFail), 550, "5.7.20", "Mail from %s must carry a valid DKIM signature of that domain", d)
 		}
 	}
 	if n > 0 && passed == "" && !unsure && f.cfg.Fail != "" && f.cfg.Fail != "pass" {
-		return filters.Acted(filters.Action(f.cfg.Fail), 550, "5.7.20", "no DKIM signature is good: %s", reason)
+		return filters.Acted(filters.Action(f.cfg.Fail), 550, "5.7.20", "No valid DKIM signature: %s", reason)
 	}
 	return filters.Verdict{}
 }

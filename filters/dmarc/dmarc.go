@@ -1,9 +1,9 @@
-// Package dmarc is the filter that asks the domain of From what to do with mail
-// that neither SPF nor DKIM ties to it (RFC 7489, with the tree walk of its
-// successor).
+// Package dmarc is the filter that applies the DMARC policy of the From domain
+// to mail for which neither SPF nor DKIM passed (RFC 7489 and RFC 9989).
 //
-// It stands behind the filters spf and dkim in the chain and judges by what
-// they wrote on the trail; behind arc it also hears what a trusted forwarder saw.
+// It belongs after the filters spf and dkim, whose results it reads from the
+// trail; after arc it also considers what a trusted forwarder saw. Package
+// mail/dmarc evaluates the records.
 package dmarc
 
 import (
@@ -21,34 +21,34 @@ import (
 	"hoplite/mail/dmarc"
 )
 
-// Config is the block filter "dmarc" { ... } of a chain. Its place is behind
-// spf, dkim and arc.
+// Config is the block filter "dmarc" { ... } of a chain. It belongs after spf,
+// dkim and arc.
 type Config struct {
-	// Mode is "observe" (results are written down and nothing happens), or
-	// "enforce": what a domain asks for is done.
+	// Mode is "observe", which only records results, or "enforce", which
+	// applies the policy of the domain.
 	Mode string `hcl:"mode,optional" enum:"observe|enforce" default:"observe"`
-	// BadFrom is what becomes, when enforcing, of mail with several From fields,
-	// with none, or without a domain in it.
+	// BadFrom is what happens, when enforcing, to mail with several From
+	// fields, without one, or without a domain in it.
 	BadFrom string `hcl:"bad_from,optional" enum:"tag|quarantine|reject" default:"reject"`
-	// Relayed judges also mail that comes from a server of yours (one in trusted);
-	// set it on the filter spf as well.
+	// Relayed also checks mail from one of your servers (in trusted); set it on
+	// the filter spf as well.
 	Relayed bool `hcl:"relayed,optional"`
-	// Override are domains for which you know better than their record.
+	// Override are domains whose record is replaced by a local policy.
 	Override []Override `hcl:"override,block"`
-	// Sealers are domains whose ARC seals are believed: mail that failed here
-	// only because they changed it passes if they saw it pass.
+	// Sealers are domains whose ARC seals are trusted: mail that fails only
+	// because they changed it passes if they saw it pass.
 	Sealers []string `hcl:"sealers,optional" example:"lists.example"`
 }
 
-// Override is what counts for a domain instead of its record.
+// Override replaces the policy of a domain.
 type Override struct {
 	// Domain is the domain of From; ".example.org" is every domain below it.
 	Domain string `hcl:"domain,label"`
-	// Policy is what happens to its mail if it fails.
+	// Policy is what happens to mail from the domain if it fails.
 	Policy string `hcl:"policy" enum:"none|quarantine|reject"`
 }
 
-// Check refuses domains that no domain can match.
+// Check rejects patterns that cannot match a domain.
 func (c *Config) Check() error {
 	var errs []error
 	for _, o := range c.Override {
@@ -59,7 +59,7 @@ func (c *Config) Check() error {
 	return errors.Join(append(errs, conf.Field("sealers", err))...)
 }
 
-// Filter judges by a Config.
+// Filter applies a Config.
 type Filter struct {
 	cfg       Config
 	dns       resolve.Resolver
@@ -73,7 +73,7 @@ type override struct {
 	policy  dmarc.Policy
 }
 
-// New makes the filter.
+// New returns the filter.
 func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	f := &Filter{cfg: cfg, dns: env.DNS}
 	var errs []error
@@ -87,7 +87,7 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	return f, errors.Join(append(errs, err)...)
 }
 
-// AtData judges the domains of From.
+// AtData evaluates the domains of From.
 func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
 	if c := &tx.Client; c.MayRelay || c.User != "" || c.Trusted && !f.cfg.Relayed {
 		return filters.Verdict{}, nil
@@ -121,7 +121,7 @@ func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Messa
 	return bad, nil
 }
 
-// badFrom is the verdict on a message whose From field is missing, ambiguous or
+// badFrom is the verdict on a message whose From field is missing, repeated or
 // malformed.
 func (f *Filter) badFrom(problem string) filters.Verdict {
 	if f.cfg.Mode == "enforce" {
@@ -130,13 +130,13 @@ func (f *Filter) badFrom(problem string) filters.Verdict {
 	return filters.Tagged("DMARC: " + problem)
 }
 
-// harsher reports whether a does more to a message than b.
+// harsher reports whether a is more severe than b.
 func harsher(a, b filters.Action) bool {
 	order := []filters.Action{"", filters.Pass, filters.Tag, filters.Quarantine, filters.Defer, filters.Reject}
 	return slices.Index(order, a) > slices.Index(order, b)
 }
 
-// lookup answers the questions of an evaluation from a resolver.
+// lookup is a resolver in the form that an evaluation needs.
 type lookup struct{ resolve.Resolver }
 
 // TXT returns the TXT records at a name.
@@ -154,8 +154,8 @@ func (l lookup) Missing(ctx context.Context, domain string) bool {
 	return true
 }
 
-// adjust applies what makes less of a policy: test mode, sampling, our own
-// overrides, and a forwarder that we trust.
+// adjust relaxes a policy: for test mode, sampling, local overrides, and
+// trusted forwarders.
 func (f *Filter) adjust(tx *mail.Transaction, r *dmarc.Result) {
 	if r.Value != "fail" {
 		return
@@ -165,7 +165,7 @@ func (f *Filter) adjust(tx *mail.Transaction, r *dmarc.Result) {
 		r.Policy = milder(r.Policy)
 	}
 	if r.Policy != asked {
-		r.Reason += fmt.Sprintf("; asks for %s of a part or as a test only", asked)
+		r.Reason += fmt.Sprintf("; policy %s applies to a share only, or is being tested", asked)
 	}
 	for i := range f.overrides {
 		if o := &f.overrides[i]; o.domains.MatchDomain(r.Domain) {
@@ -180,8 +180,8 @@ func (f *Filter) adjust(tx *mail.Transaction, r *dmarc.Result) {
 	}
 }
 
-// vouchedBy finds a trusted ARC sealer who saw DMARC pass; everybody who sealed
-// after it must be trusted as well.
+// vouchedBy returns a trusted ARC sealer that saw DMARC pass; every later
+// sealer must be trusted as well.
 func (f *Filter) vouchedBy(auth []mail.AuthResult) string {
 	for i := range auth {
 		a := &auth[i]
@@ -196,8 +196,8 @@ func (f *Filter) vouchedBy(auth []mail.AuthResult) string {
 	return ""
 }
 
-// sampledOut picks the share of mail that a policy is not for, the same for the
-// same message.
+// sampledOut selects the share of mail that a policy does not apply to; the
+// choice depends only on the id.
 func sampledOut(id string, percent int) bool {
 	h := fnv.New32a()
 	h.Write([]byte(id))
@@ -216,7 +216,7 @@ func (f *Filter) verdict(r *dmarc.Result) filters.Verdict {
 		return filters.Verdict{}
 	}
 	if f.cfg.Mode != "enforce" || r.Policy == dmarc.None {
-		return filters.Tagged(fmt.Sprintf("DMARC: %s fails (%s asked for)", r.Domain, r.Policy))
+		return filters.Tagged(fmt.Sprintf("DMARC: %s fails (policy %s)", r.Domain, r.Policy))
 	}
-	return filters.Acted(filters.Action(r.Policy), 550, "5.7.26", "DMARC: %s asks to %s mail that is not its own: %s", r.Domain, r.Policy, r.Reason)
+	return filters.Acted(filters.Action(r.Policy), 550, "5.7.26", "DMARC: the policy of %s is to %s unauthenticated mail: %s", r.Domain, r.Policy, r.Reason)
 }

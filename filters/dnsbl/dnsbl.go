@@ -1,6 +1,6 @@
-// Package dnsbl is the filter that asks lists in the DNS about a client and its
-// names (RFC 5782): lists of bad addresses, of good ones, and of domains, each
-// with a weight.
+// Package dnsbl is the filter that looks up clients and their names in DNS
+// lists (RFC 5782): lists of bad addresses, of good addresses, and of domains,
+// each with a weight.
 package dnsbl
 
 import (
@@ -22,33 +22,33 @@ import (
 
 // Config is the block filter "dnsbl" { ... } of a chain.
 type Config struct {
-	// Lists are asked side by side.
+	// Lists are queried at the same time.
 	Lists []List `hcl:"list,block"`
-	// Threshold is the sum of weights from which on action follows.
+	// Threshold is the sum of weights at which the action is taken.
 	Threshold int `hcl:"threshold,optional" default:"1"`
-	// Action is what becomes of mail at the threshold. Below it, what was found
-	// is only noted.
+	// Action is what happens to mail that reaches the threshold. Below it,
+	// listings are only recorded.
 	Action string `hcl:"action,optional" enum:"tag|quarantine|defer|reject" default:"reject"`
 }
 
 // List is one list.
 type List struct {
-	// Zone is the list's domain. Some ask for a key in it, and most do not answer
-	// through public resolvers.
+	// Zone is the domain of the list. Some lists require a key in it, and most
+	// refuse queries from public resolvers.
 	Zone string `hcl:"zone,label"`
-	// Kind is what is looked up: "address" for the client's, "domain" for its
-	// HELO name and the domain of the sender.
+	// Kind is what is looked up: "address" for the client's address, "domain"
+	// for its HELO name and the sender's domain.
 	Kind string `hcl:"kind,optional" enum:"address|domain" default:"address"`
-	// Weight is added when the list knows the client; a list of good ones takes
-	// a negative one.
+	// Weight is added when the client is listed; it is negative for a list of
+	// good clients.
 	Weight int `hcl:"weight,optional" default:"1"`
-	// Codes are the answers that count: addresses, networks, or ranges as in
-	// "127.0.0.2-127.0.0.11". Without it all of 127.0.0.0/8 but 127.255.255.0/24,
-	// by which lists complain.
+	// Codes are the answers that count: addresses, networks, or ranges such as
+	// "127.0.0.2-127.0.0.11". The default is all of 127.0.0.0/8 except
+	// 127.255.255.0/24, which lists use for errors.
 	Codes []string `hcl:"codes,optional" example:"127.0.0.2-127.0.0.11"`
 }
 
-// Check finds codes that mean nothing.
+// Check reports invalid codes.
 func (c *Config) Check() error {
 	if len(c.Lists) == 0 {
 		return errors.New(`no lists: want list "zone" { }`)
@@ -92,14 +92,14 @@ func parseCodes(codes []string) ([]span, error) {
 	return out, nil
 }
 
-// Filter asks the lists of a Config.
+// Filter queries the lists of a Config.
 type Filter struct {
 	cfg   Config
 	codes [][]span
 	dns   resolve.Resolver
 }
 
-// New makes the filter.
+// New returns the filter.
 func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	f := &Filter{cfg: cfg, dns: env.DNS}
 	for _, l := range cfg.Lists {
@@ -112,8 +112,8 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	return f, nil
 }
 
-// Probe asks each list about the entries that are for tests: one that is always
-// listed, and one that never is (RFC 5782, 5).
+// Probe looks up the two test entries of each list: one that is always listed
+// and one that never is (RFC 5782, 5).
 func (f *Filter) Probe(ctx context.Context) error {
 	var errs []error
 	for i, l := range f.cfg.Lists {
@@ -122,9 +122,9 @@ func (f *Filter) Probe(ctx context.Context) error {
 		case err != nil:
 			errs = append(errs, fmt.Errorf("%s: %w", l.Zone, err))
 		case listed.codes == nil:
-			errs = append(errs, fmt.Errorf("%s does not list its own test entry: it may be gone, or codes leave out its answers", l.Zone))
+			errs = append(errs, fmt.Errorf("%s does not list its own test entry: it may be closed, or codes excludes its answers", l.Zone))
 		case not.codes != nil:
-			errs = append(errs, fmt.Errorf("%s lists everything: it is gone", l.Zone))
+			errs = append(errs, fmt.Errorf("%s lists everything: it has been closed", l.Zone))
 		}
 	}
 	return errors.Join(errs...)
@@ -132,7 +132,7 @@ func (f *Filter) Probe(ctx context.Context) error {
 
 var testListed, testNot = netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.1")
 
-// hit is what one list said of one thing.
+// hit is the answer of one list about one address or domain.
 type hit struct {
 	what  string // the address or domain
 	codes []string
@@ -140,8 +140,8 @@ type hit struct {
 	err   error
 }
 
-// AtMail asks all lists. It is not done at the greeting, since who logs in is
-// not asked about.
+// AtMail queries all lists. It does not run at the greeting, because clients
+// that log in are not looked up.
 func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verdict, error) {
 	ip := tx.Client.Addr.Addr().Unmap()
 	if filters.Known(&tx.Client) || !ip.IsValid() || ip.IsLoopback() {
@@ -161,7 +161,7 @@ func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verd
 	for i := range hits {
 		h, l := &hits[i], &f.cfg.Lists[i]
 		switch {
-		case h.err != nil: // a list that does not answer says nothing
+		case h.err != nil: // no answer is no listing
 			v.Facts = append(v.Facts, mail.Fact{Key: l.Zone, Value: "error: " + h.err.Error()})
 		case h.codes != nil:
 			sum += l.Weight
@@ -186,7 +186,7 @@ func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verd
 	return w, nil
 }
 
-// domains are the names that a client goes by.
+// domains returns the names to look up for a client.
 func domains(tx *mail.Transaction) []string {
 	var out []string
 	for _, d := range []string{tx.Envelope.From.ASCIIDomain(), strings.ToLower(strings.TrimSuffix(tx.Client.Helo, ".")), tx.Client.Name} {
@@ -224,7 +224,7 @@ func (f *Filter) ask(ctx context.Context, list int, ip netip.Addr, names []strin
 			case f.counts(list, r.Addr):
 				h.codes = append(h.codes, r.Addr.String())
 			case complaint.Contains(r.Addr):
-				failed = fmt.Errorf("the list refuses to answer (%s): ask it through a resolver of your own", r.Addr)
+				failed = fmt.Errorf("the list refuses queries (%s): use a resolver of your own", r.Addr)
 			}
 		}
 		if h.codes != nil {
@@ -243,7 +243,7 @@ var (
 )
 
 func (f *Filter) counts(list int, a netip.Addr) bool {
-	if !loopback.Contains(a) { // a domain that was sold answers everything
+	if !loopback.Contains(a) { // an expired domain may answer every query
 		return false
 	}
 	if len(f.codes[list]) == 0 {

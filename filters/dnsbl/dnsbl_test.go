@@ -97,7 +97,7 @@ test.names.example A 127.0.0.2
 `
 	for name, want := range map[string]string{
 		"good.example": "", "names.example": "", "gone.example": "test entry", "all.example": "lists everything",
-		"closed.example": "refuses to answer", "dead.example": "dead.example: ",
+		"closed.example": "refuses queries", "dead.example": "dead.example: ",
 	} {
 		l := List{Zone: name, Weight: 1}
 		if name == "names.example" {

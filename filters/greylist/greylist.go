@@ -1,7 +1,6 @@
-// Package greylist is the filter that asks a stranger to come back: a first
-// message from a client network, sender and recipient that were not seen
-// together before is put off for some minutes. A mail server returns, most
-// spam does not.
+// Package greylist is the filter that defers the first message from a client
+// network, sender and recipient that have not been seen together before. Mail
+// servers retry after some minutes, most spam senders do not.
 package greylist
 
 import (
@@ -29,28 +28,30 @@ import (
 
 const (
 	maxTriplets = 200_000         // about 40 MiB of memory, 13 MiB on disk
-	saveEvery   = 5 * time.Minute // what a crash may forget
+	saveEvery   = 5 * time.Minute // how much a crash may lose
 )
 
-// Config is the block filter "greylist" { ... } of a chain. Its place is behind
+// Config is the block filter "greylist" { ... } of a chain. It belongs after
 // spf.
 type Config struct {
-	// Delay is how long a stranger has to wait.
+	// Delay is how long an unknown sender has to wait before a retry is
+	// accepted.
 	Delay time.Duration `hcl:"delay,optional" default:"5m"`
-	// Window is how long it may take until it comes back.
+	// Window is the time within which the sender must retry.
 	Window time.Duration `hcl:"window,optional" default:"2d"`
-	// Keep is how long one that came back is remembered after its last message.
+	// Keep is how long a sender that retried is remembered after its last
+	// message.
 	Keep time.Duration `hcl:"keep,optional" default:"36d"`
-	// Proven is how many senders of a network must have come back until all of
-	// it is let in at once; 0 is never.
+	// Proven is the number of senders of a network that must have retried
+	// before the whole network is accepted without delay; 0 means never.
 	Proven int `hcl:"proven,optional" default:"5"`
-	// SPF lets mail in at once whose sender's domain vouches for the client.
+	// SPF accepts mail without delay if SPF passes for the client.
 	SPF bool `hcl:"spf,optional" default:"true"`
-	// Except are networks that need not wait.
+	// Except are networks that are never delayed.
 	Except []netip.Prefix `hcl:"except,optional"`
 }
 
-// Check wants the times in order.
+// Check requires delay < window <= keep.
 func (c *Config) Check() error {
 	if c.Delay <= 0 || c.Window <= c.Delay || c.Keep < c.Window {
 		return conf.Fieldf("delay", "want delay < window <= keep")
@@ -58,17 +59,17 @@ func (c *Config) Check() error {
 	return nil
 }
 
-// id is a triplet, or a network, without its words: the file tells nobody who
+// id is the hash of a triplet or network, so that the file does not reveal who
 // writes to whom.
 type id [16]byte
 
-// seen is what is known of one.
+// seen is what is known about one triplet or network.
 type seen struct {
 	first, last time.Time
-	back        int // how often it came back
+	back        int // how often it retried
 }
 
-// Filter keeps the triplets of a Config.
+// Filter remembers triplets according to a Config.
 type Filter struct {
 	cfg  Config
 	file string
@@ -76,7 +77,7 @@ type Filter struct {
 	*memory
 }
 
-// memory is what is known of all.
+// memory is everything that is known, shared over a reload.
 type memory struct {
 	mu     sync.Mutex
 	known  *lru.Cache[id, seen]
@@ -84,7 +85,7 @@ type memory struct {
 	saving bool
 }
 
-// New makes the filter and reads what it knew.
+// New returns the filter and loads its state.
 func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	known, err := lru.New[id, seen](maxTriplets)
 	if err != nil {
@@ -94,10 +95,10 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	return f, f.load()
 }
 
-// Inherit goes on with what another filter knows.
+// Inherit takes over the state of another filter.
 func (f *Filter) Inherit(from filters.Filter) { f.memory = from.(*Filter).memory }
 
-// AtRcpt lets pass who is known, and puts off who is not.
+// AtRcpt accepts known senders and defers unknown ones.
 func (f *Filter) AtRcpt(_ context.Context, tx *mail.Transaction, r *mail.Rcpt) (filters.Verdict, error) {
 	ip := tx.Client.Addr.Addr().Unmap()
 	if filters.Known(&tx.Client) || !ip.IsValid() {
@@ -111,14 +112,14 @@ func (f *Filter) AtRcpt(_ context.Context, tx *mail.Transaction, r *mail.Rcpt) (
 	if f.cfg.SPF {
 		for _, a := range tx.Trail.Auth {
 			if a.Method == "spf" && a.Value == "pass" && a.Prop("smtp", "mailfrom") != "" {
-				return filters.Verdict{Reason: "SPF vouches for the client"}, nil
+				return filters.Verdict{Reason: "SPF passed for the client"}, nil
 			}
 		}
 	}
 	return f.judge(network(ip), tx.Envelope.From.Key(), r.To.Key()), nil
 }
 
-// network is the client's neighbourhood: big senders come back from another host.
+// network returns the client's network: large senders retry from another host.
 func network(ip netip.Addr) string {
 	bits := 24
 	if ip.Is6() {
@@ -160,11 +161,11 @@ func (f *Filter) judge(net, from, to string) filters.Verdict {
 		return f.wait(net, f.cfg.Delay)
 	}
 	f.known.Add(key, s)
-	return filters.Verdict{Reason: fmt.Sprintf("came back %d times", s.back)}
+	return filters.Verdict{Reason: fmt.Sprintf("retried %d times", s.back)}
 }
 
 func (f *Filter) wait(net string, d time.Duration) filters.Verdict {
-	v := filters.Deferred(450, "4.7.1", "greylisted: a first message from you to this address, please try again in %s", d.Round(time.Second))
+	v := filters.Deferred(450, "4.7.1", "Greylisted, please try again in %s", d.Round(time.Second))
 	v.Facts = []mail.Fact{{Key: "network", Value: net}}
 	return v
 }
@@ -174,8 +175,7 @@ func hash(parts ...string) id {
 	return id(sum[:16])
 }
 
-// saveLater writes the file in the background when it is old enough. f.mu is
-// held.
+// saveLater saves in the background if the file is old enough. f.mu is held.
 func (f *Filter) saveLater(now time.Time) {
 	if f.saving || now.Sub(f.saved) < saveEvery {
 		return
@@ -191,10 +191,10 @@ func (f *Filter) saveLater(now time.Time) {
 	}()
 }
 
-// Keep writes what is known to disk now.
+// Keep saves the state now.
 func (f *Filter) Keep() error { return f.save() }
 
-// save writes all that is known, the least recently used first.
+// save writes everything that is known, the least recently used first.
 func (f *Filter) save() error {
 	if err := os.MkdirAll(filepath.Dir(f.file), 0o750); err != nil {
 		return err
@@ -203,7 +203,7 @@ func (f *Filter) save() error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(t.Name()) // fails once it is renamed
+	defer os.Remove(t.Name()) // fails after the rename
 	w := bufio.NewWriter(t)
 	for _, k := range f.known.Keys() {
 		if s, ok := f.known.Peek(k); ok {
@@ -216,8 +216,8 @@ func (f *Filter) save() error {
 	return os.Rename(t.Name(), f.file)
 }
 
-// load reads the file; lines that cannot be read are passed over, since nothing
-// but a few minutes hangs on them.
+// load reads the file. Lines that cannot be read are skipped: they only cost a
+// few minutes of delay.
 func (f *Filter) load() error {
 	file, err := os.Open(f.file)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -1,9 +1,9 @@
-// Package headers is the filter for what stands in a message's header: fields
-// that must be there, fields that may be there only once, dates out of the world,
-// and rules of the admin's own, which may also add fields or leave some out.
+// Package headers is the filter for the header of a message: required fields,
+// fields that must not be repeated, implausible dates, and rules of the admin,
+// which may also add or remove fields.
 //
-// Fields that a rule adds or removes can break a DKIM signature that covers
-// them; the body is never touched.
+// Adding or removing a field can break a DKIM signature that covers it; the
+// body is never changed.
 package headers
 
 import (
@@ -24,54 +24,55 @@ import (
 
 // Config is the block filter "headers" { ... } of a chain.
 type Config struct {
-	// Require are fields that a message must have; RFC 5322 asks for From and
+	// Require are fields that a message must have; RFC 5322 requires From and
 	// Date.
 	Require []string `hcl:"require,optional" example:"From"`
-	// Missing is what becomes of mail without one of them.
+	// Missing is what happens to mail that lacks one of them.
 	Missing string `hcl:"missing,optional" enum:"tag|quarantine|reject" default:"reject"`
-	// Doubled is what becomes of mail with two of a field that may be there only
-	// once (RFC 5322, 3.6): readers and filters may then see different ones.
+	// Doubled is what happens to mail with two fields of a kind that may occur
+	// only once (RFC 5322, 3.6): readers and filters may then see different
+	// ones.
 	Doubled string `hcl:"doubled,optional" enum:"pass|tag|quarantine|reject" default:"tag"`
-	// DateSkew is how far Date may lie in the future, or ten times as far in the
-	// past; 0 does not look.
+	// DateSkew is how far Date may be in the future; it may be ten times as far
+	// in the past. 0 disables the check.
 	DateSkew time.Duration `hcl:"date_skew,optional" default:"0s"`
-	// BadDate is what becomes of mail whose date is out of it, or unreadable.
+	// BadDate is what happens to mail whose date is out of range or unreadable.
 	BadDate string `hcl:"bad_date,optional" enum:"tag|quarantine|reject" default:"tag"`
-	// Add are fields put on top.
+	// Add are fields to add at the top.
 	Add []Field `hcl:"add,block"`
-	// Remove are the names of fields that are left out; "X-Our-*" is all that
-	// begin with it.
+	// Remove are the names of fields to remove; "X-Our-*" matches every name
+	// that begins with "X-Our-".
 	Remove []string `hcl:"remove,optional" example:"X-Our-*"`
-	// Rules are tried in their order; the first that matches decides.
+	// Rules are tried in order; the first match decides.
 	Rules []Rule `hcl:"rule,block"`
 }
 
 // Field is a field to add.
 type Field struct {
 	Name string `hcl:"name,label"`
-	// Value is its text.
+	// Value is the text of the field.
 	Value string `hcl:"value"`
-	// IfMissing adds it only where there is none.
+	// IfMissing adds the field only if the message has none.
 	IfMissing bool `hcl:"if_missing,optional"`
 }
 
-// Rule looks for a pattern in a field.
+// Rule matches a pattern against a field.
 type Rule struct {
 	Name string `hcl:"name,label"`
-	// Field is the field's name; "*" is any.
+	// Field is the name of the field; "*" is any field.
 	Field string `hcl:"field" example:"Subject"`
-	// Match is a regular expression (RE2) for its text, encoded words decoded.
-	// "(?i)" in front ignores case.
+	// Match is a regular expression (RE2) for the field's text with encoded
+	// words decoded. "(?i)" at the start ignores case.
 	Match string `hcl:"match" example:"(?i)lottery"`
-	// Not turns it round: the rule holds where no such field matches.
+	// Not inverts the rule: it applies if no such field matches.
 	Not bool `hcl:"not,optional"`
-	// Action is what becomes of the message.
+	// Action is what happens to the message.
 	Action string `hcl:"action,optional" enum:"pass|tag|quarantine|reject|discard" default:"tag"`
-	// Text is said to the sender, or noted.
+	// Text is sent to the client, or recorded.
 	Text string `hcl:"text,optional"`
 }
 
-// Check finds names and patterns that cannot work.
+// Check reports invalid names and patterns.
 func (c *Config) Check() error {
 	var errs []error
 	for _, r := range c.Rules {
@@ -79,17 +80,17 @@ func (c *Config) Check() error {
 			errs = append(errs, conf.Fieldf("rule", "%q: %w", r.Name, err))
 		}
 		if r.Field != "*" && !validName(r.Field) {
-			errs = append(errs, conf.Fieldf("rule", "%q: %q is no field name", r.Name, r.Field))
+			errs = append(errs, conf.Fieldf("rule", "%q: %q is not a field name", r.Name, r.Field))
 		}
 	}
 	for _, f := range c.Add {
 		if !validName(f.Name) || strings.ContainsAny(f.Value, "\r\n\x00") || len(f.Value) > 900 {
-			errs = append(errs, conf.Fieldf("add", "%q: want a field name, and a value of one line", f.Name))
+			errs = append(errs, conf.Fieldf("add", "%q: want a field name and a value on one line", f.Name))
 		}
 	}
 	for _, n := range append(append([]string{}, c.Require...), c.Remove...) {
 		if !validName(strings.TrimSuffix(n, "*")) {
-			errs = append(errs, fmt.Errorf("%q is no field name", n))
+			errs = append(errs, fmt.Errorf("%q is not a field name", n))
 		}
 	}
 	return errors.Join(errs...)
@@ -104,19 +105,19 @@ func validName(s string) bool {
 	return s != ""
 }
 
-// once are the fields of which there may be one only.
+// once are the fields that may occur only once.
 var once = map[string]bool{
 	"from": true, "sender": true, "reply-to": true, "to": true, "cc": true, "date": true, "message-id": true,
 	"in-reply-to": true, "references": true, "subject": true, "mime-version": true, "content-type": true, "content-transfer-encoding": true,
 }
 
-// Filter looks by a Config.
+// Filter applies a Config.
 type Filter struct {
 	cfg      Config
 	patterns []*regexp.Regexp
 }
 
-// New makes the filter.
+// New returns the filter.
 func New(cfg Config, _ filters.Env) (filters.Filter, error) {
 	f := &Filter{cfg: cfg}
 	for _, r := range cfg.Rules {
@@ -129,7 +130,7 @@ func New(cfg Config, _ filters.Env) (filters.Filter, error) {
 	return f, nil
 }
 
-// AtData looks at the header as the sender sent it.
+// AtData checks the header as the sender sent it.
 func (f *Filter) AtData(_ context.Context, _ *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
 	count := map[string]int{}
 	var fields []mail.Field
@@ -152,7 +153,7 @@ func (f *Filter) AtData(_ context.Context, _ *mail.Transaction, m *mail.Message)
 	return v, nil
 }
 
-// shape judges what RFC 5322 says of a header.
+// shape applies the rules of RFC 5322.
 func (f *Filter) shape(count map[string]int, fields []mail.Field) filters.Verdict {
 	for _, name := range f.cfg.Require {
 		if count[strings.ToLower(name)] == 0 {
@@ -160,7 +161,7 @@ func (f *Filter) shape(count map[string]int, fields []mail.Field) filters.Verdic
 		}
 	}
 	if f.cfg.Doubled != "" && f.cfg.Doubled != "pass" {
-		for _, field := range fields { // in their order, so that the answer is always the same
+		for _, field := range fields { // in order, so that the reply is always the same
 			if name := strings.ToLower(field.Name); once[name] && count[name] > 1 {
 				return filters.Acted(filters.Action(f.cfg.Doubled), 550, "5.6.0", "the message has %d %s fields, one is allowed", count[name], field.Name)
 			}
@@ -185,14 +186,14 @@ func (f *Filter) date(text string) string {
 	case err != nil:
 		return "cannot be read"
 	case at.After(now.Add(f.cfg.DateSkew)):
-		return "lies in the future: " + at.UTC().Format(time.RFC3339)
+		return "is in the future: " + at.UTC().Format(time.RFC3339)
 	case at.Before(now.Add(-10 * f.cfg.DateSkew)):
 		return "is too old: " + at.UTC().Format(time.RFC3339)
 	}
 	return ""
 }
 
-// rules finds the first rule that holds.
+// rules applies the first rule that matches.
 func (f *Filter) rules(fields []mail.Field) filters.Verdict {
 	for i := range f.cfg.Rules {
 		r := &f.cfg.Rules[i]
@@ -235,7 +236,7 @@ func (f *Filter) find(r *Rule, p *regexp.Regexp, fields []mail.Field) *mail.Fiel
 	return nil
 }
 
-// edits are the fields to add and to leave out.
+// edits returns the fields to add and to remove.
 func (f *Filter) edits(count map[string]int, fields []mail.Field, m *mail.Message) filters.Edits {
 	var e filters.Edits
 	for _, a := range f.cfg.Add {
@@ -260,7 +261,7 @@ func (f *Filter) removes(name string) bool {
 	return false
 }
 
-// dropped says whether a filter before this one left the field out already.
+// dropped reports whether an earlier filter has already removed the field.
 func dropped(m *mail.Message, s mail.Span) bool {
 	for _, d := range m.Drop {
 		if d.Start < s.End && s.Start < d.End {

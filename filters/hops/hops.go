@@ -1,6 +1,6 @@
-// Package hops is the filter that ends mail loops: by the number of servers a
-// message has seen (RFC 5321, 6.3), and earlier where a line of our own shows
-// that it was here before.
+// Package hops is the filter that ends mail loops: by the number of servers
+// that have handled a message (RFC 5321, 6.3), and earlier if one of our own
+// Received lines shows that the message has been here before.
 package hops
 
 import (
@@ -16,39 +16,40 @@ import (
 
 // Config is the block filter "hops" { ... } of a chain.
 type Config struct {
-	// Max is the most Received fields that a message may come with. RFC 5321
-	// (6.3) asks for at least 100 where nothing else finds loops; this filter
-	// does, and real mail stays far below 50.
+	// Max is the largest number of Received fields that a message may arrive
+	// with. RFC 5321 (6.3) requires at least 100 if loops are not detected
+	// otherwise; this filter does detect them, and real mail stays far below
+	// 50.
 	Max int `hcl:"max,optional" default:"50"`
 	// Visits is how often a message may pass through this server. A message
-	// that comes back for a recipient whom it was for before is refused at
-	// once.
+	// that returns for a recipient it was already addressed to is rejected
+	// immediately.
 	Visits int `hcl:"visits,optional" default:"2"`
 }
 
-// Check refuses limits under which no mail could pass.
+// Check rejects limits that would refuse all mail.
 func (c *Config) Check() error {
 	if c.Max < 1 {
-		return conf.Fieldf("max", "%d lets no mail pass that came from a server: 50 is usual", c.Max)
+		return conf.Fieldf("max", "%d would reject all mail from other servers: 50 is usual", c.Max)
 	}
 	if c.Visits < 1 {
-		return conf.Fieldf("visits", "%d would refuse mail that comes back from a mailing list: 2 is usual", c.Visits)
+		return conf.Fieldf("visits", "%d would reject mail that returns from a mailing list: 2 is usual", c.Visits)
 	}
 	return nil
 }
 
-// Filter keeps to a Config.
+// Filter applies a Config.
 type Filter struct {
 	cfg  Config
 	host string
 }
 
-// New makes the filter.
+// New returns the filter.
 func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	return &Filter{cfg, env.Hostname}, nil
 }
 
-// AtData counts the hops and looks for lines of ours.
+// AtData counts the hops and looks for our own Received lines.
 func (f *Filter) AtData(_ context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
 	count := 0
 	var ours []received.Line
@@ -67,13 +68,14 @@ func (f *Filter) AtData(_ context.Context, tx *mail.Transaction, m *mail.Message
 		}
 	}
 	if count > f.cfg.Max {
-		return filters.Rejected(554, "5.4.6", "too many hops: %d servers have handled this message, %d are allowed; "+
+		return filters.Rejected(554, "5.4.6", "Too many hops: %d servers have handled this message, %d are allowed; "+
 			"two of them may be forwarding to each other", count, f.cfg.Max), nil
 	}
 	return filters.Verdict{}, nil
 }
 
-// wrote tells whether a line is one that we write: our name and an id of ours.
+// wrote reports whether we wrote a line: it carries our name and one of our
+// ids.
 func (f *Filter) wrote(h *received.Line) bool {
 	if !strings.EqualFold(h.By.Name, f.host) {
 		return false
@@ -82,7 +84,7 @@ func (f *Filter) wrote(h *received.Line) bool {
 	return ok
 }
 
-// looped tells whether the message goes round, and who sends it.
+// looped reports whether the message loops, and which server returns it.
 func (f *Filter) looped(tx *mail.Transaction, ours []received.Line) (filters.Verdict, bool) {
 	for i := range ours {
 		for j := range tx.Envelope.Rcpts {
@@ -103,13 +105,13 @@ func sameMailbox(written string, r *mail.Rcpt) bool {
 	return err == nil && a != "" && (a.Key() == r.To.Key() || a.Key() == r.Orig.Key())
 }
 
-// refuse names the two servers and the rule that sends the message round.
+// refuse names the two servers and the rule that sends the message back.
 func (f *Filter) refuse(tx *mail.Transaction, r *mail.Rcpt, id string, visits int) filters.Verdict {
 	other := tx.Client.Name
 	if other == "" {
 		other = tx.Client.Helo
 	}
-	v := filters.Rejected(554, "5.4.6", "mail loop: %s had this message for <%s> as %s, and %s sent it back; %s",
+	v := filters.Rejected(554, "5.4.6", "Mail loop: %s accepted this message for <%s> as %s, and %s sent it back; %s",
 		f.host, r.To, id, other, rule(r))
 	v.Reason = fmt.Sprintf("here %d times before", visits)
 	v.Facts = []mail.Fact{{Key: "first_id", Value: id}, {Key: "other", Value: other}, {Key: "hop", Value: r.Hop}}
@@ -118,9 +120,9 @@ func (f *Filter) refuse(tx *mail.Transaction, r *mail.Rcpt, id string, visits in
 
 func rule(r *mail.Rcpt) string {
 	if r.Hop == "" {
-		return "look at the forwards of both"
+		return "check the forwarding rules of both"
 	}
-	where := fmt.Sprintf("here hop %q takes mail for %s", r.Hop, r.To.Domain())
+	where := fmt.Sprintf("here hop %q accepts mail for %s", r.Hop, r.To.Domain())
 	if r.Orig != r.To && r.Orig != "" {
 		where += fmt.Sprintf(", reached from <%s>", r.Orig)
 	}

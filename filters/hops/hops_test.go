@@ -27,16 +27,16 @@ func TestHops(t *testing.T) {
 	}{
 		{"none", "Subject: x\r\n", ""},
 		{"at the limit", strings.Repeat(other, 5), ""},
-		{"one more", strings.Repeat(other, 6), "554 5.4.6 too many hops: 6 servers have handled this message, 5 are allowed; " +
+		{"one more", strings.Repeat(other, 6), "554 5.4.6 Too many hops: 6 servers have handled this message, 5 are allowed; " +
 			"two of them may be forwarding to each other"},
 		{"came back for the same", other + ours(id, "Ann@Example.org"),
-			"554 5.4.6 mail loop: mail.example.org had this message for <ann@example.org> as " + id +
-				`, and old.example.org sent it back; here hop "legacy" takes mail for example.org`},
+			"554 5.4.6 Mail loop: mail.example.org accepted this message for <ann@example.org> as " + id +
+				`, and old.example.org sent it back; here hop "legacy" accepts mail for example.org`},
 		{"came back from a list", other + ours(id, "list@example.org"), ""},
 		{"came back twice", ours(id, "list@example.org") + ours(mail.NewID(), ""), ""},
 		{"and again", ours(id, "") + ours(mail.NewID(), "") + ours(mail.NewID(), ""),
-			"554 5.4.6 mail loop: mail.example.org had this message for <ann@example.org> as " + id +
-				`, and old.example.org sent it back; here hop "legacy" takes mail for example.org`},
+			"554 5.4.6 Mail loop: mail.example.org accepted this message for <ann@example.org> as " + id +
+				`, and old.example.org sent it back; here hop "legacy" accepts mail for example.org`},
 		{"somebody uses our name", strings.Repeat(ours("4bXyZ1", "ann@example.org"), 4), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -13,16 +13,16 @@ import (
 	"hoplite/mail/safe"
 )
 
-// Limits of what a milter may change in one message.
+// Limits for the changes to one message.
 const (
 	maxTop     = 128 << 10
 	maxChanges = 1000
 )
 
-// changes gathers what a milter wants changed. Nothing of it counts until its
-// last word has come.
+// changes collects what a milter wants to change. Nothing is applied before its
+// final reply.
 type changes struct {
-	fields  []mail.Field // as they were sent, dropped ones left out
+	fields  []mail.Field // as they were sent, without dropped ones
 	maxBody int64
 	n       int
 
@@ -47,11 +47,11 @@ func newChanges(m *mail.Message, s *session, maxBody int64) *changes {
 	return c
 }
 
-// take notes one change.
+// take records one change.
 func (c *changes) take(cmd byte, data []byte) error {
 	if cmd != repBody {
 		if c.n++; c.n > maxChanges {
-			return errors.New("it changes more than 1000 things")
+			return errors.New("it makes more than 1000 changes")
 		}
 	}
 	switch cmd {
@@ -59,12 +59,12 @@ func (c *changes) take(cmd byte, data []byte) error {
 		return c.field(&c.last, data)
 	case repInsHeader:
 		if len(data) < 4 {
-			return errors.New("it inserts a field without a place")
+			return errors.New("it inserts a field without a position")
 		}
 		return c.field(&c.first, data[4:])
 	case repChgHeader:
 		if len(data) < 4 {
-			return errors.New("it changes a field without a place")
+			return errors.New("it changes a field without a position")
 		}
 		return c.change(binary.BigEndian.Uint32(data), data[4:])
 	case repBody:
@@ -79,7 +79,7 @@ func (c *changes) take(cmd byte, data []byte) error {
 	case repAddRcpt, repAddRcptArgs, repDelRcpt:
 		a, err := address(data)
 		if err != nil || a == "" {
-			return fmt.Errorf("it changes a recipient that is no address: %w", err)
+			return fmt.Errorf("it changes a recipient that is not an address: %w", err)
 		}
 		if cmd == repDelRcpt {
 			c.del = append(c.del, a)
@@ -89,7 +89,7 @@ func (c *changes) take(cmd byte, data []byte) error {
 	case repQuarantine:
 		c.quarantine = "milter: " + safe.Log(string(bytes.TrimSuffix(data, []byte{0})))
 	default:
-		return fmt.Errorf("its answer %q is unknown", cmd)
+		return fmt.Errorf("unknown reply %q", cmd)
 	}
 	return nil
 }
@@ -106,11 +106,11 @@ func address(data []byte) (mail.Address, error) {
 	return mail.ParseAddress(s)
 }
 
-// field appends a field that a milter made, brought into the form of a header.
+// field appends a field from a milter in the form of a header field.
 func (c *changes) field(to *[]byte, data []byte) error {
 	w := words(data)
 	if len(w) < 2 || !validName(w[0]) {
-		return fmt.Errorf("it adds a field without a proper name: %.50q", w)
+		return fmt.Errorf("it adds a field with an invalid name: %.50q", w)
 	}
 	value := strings.ReplaceAll(strings.ReplaceAll(strings.TrimRight(w[1], "\r\n"), "\r\n", "\n"), "\r", " ")
 	if len(c.first)+len(c.last)+len(value) > maxTop {
@@ -124,7 +124,7 @@ func (c *changes) field(to *[]byte, data []byte) error {
 		if i > 0 {
 			out = append(out, '\r', '\n')
 			if line == "" || line[0] != ' ' && line[0] != '\t' {
-				out = append(out, '\t') // what is no continuation would be a field of its own
+				out = append(out, '\t') // otherwise the line would start a new field
 			}
 		}
 		out = append(out, line...)
@@ -142,7 +142,7 @@ func validName(s string) bool {
 	return s != "" && len(s) <= 200
 }
 
-// change replaces the n-th field of a name, or takes it out.
+// change replaces or removes the n-th field of a name.
 func (c *changes) change(n uint32, data []byte) error {
 	w := words(data)
 	if len(w) == 0 || !validName(w[0]) {
@@ -166,7 +166,8 @@ func (c *changes) change(n uint32, data []byte) error {
 	return nil
 }
 
-// apply turns the changes that are allowed into edits; the others are named.
+// apply turns the allowed changes into edits and returns the names of the
+// others.
 func (c *changes) apply(m *mail.Message, allowed []string) (e filters.Edits, refused []string) {
 	may := func(what string, wanted bool) bool {
 		if wanted && !slices.Contains(allowed, what) {
@@ -192,7 +193,7 @@ func (c *changes) apply(m *mail.Message, allowed []string) (e filters.Edits, ref
 	return e, refused
 }
 
-// withBody is a message with another body; its lines get proper ends.
+// withBody returns the message with another body, with CRLF at its line ends.
 func withBody(m *mail.Message, body []byte) *mail.Message {
 	all := append(make([]byte, 0, len(m.Head)+len(body)+len(body)/32), m.Head...)
 	if !bytes.HasSuffix(m.Head, []byte("\r\n\r\n")) && !bytes.Equal(m.Head, []byte("\r\n")) {

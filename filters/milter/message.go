@@ -10,13 +10,13 @@ import (
 	"hoplite/mail"
 )
 
-// greeting is what a milter is told of a client before its first message.
+// greeting is what a milter receives about a client before its first message.
 type greeting struct {
 	connect, helo []string // macros
 	name          string
 	family        []byte
 	hello         string
-	key           string // all of it: equal for clients that look the same
+	key           string // all of it, to compare clients
 }
 
 func greetingOf(tx *mail.Transaction) *greeting {
@@ -39,13 +39,13 @@ func greetingOf(tx *mail.Transaction) *greeting {
 	return g
 }
 
-// begin tells of the connection, unless the milter knows it, and of the reverse
+// begin passes the connection, unless the milter knows it, and the reverse
 // path.
 func (s *session) begin(ctx context.Context, g *greeting, tx *mail.Transaction) (answer, error) {
 	s.rcpts, s.done, s.last = 0, false, filters.Verdict{}
 	if s.client == "" {
 		if a, err := s.greet(ctx, g); err != nil || a.final {
-			s.spent = true // what it said is of the connection, not of a message
+			s.spent = true // its reply is about the connection
 			return a, err
 		}
 	}
@@ -61,7 +61,7 @@ func (s *session) begin(ctx context.Context, g *greeting, tx *mail.Transaction) 
 	return s.step(ctx, "command", noMail, nrMail, cmdMail, text("<"+string(tx.Envelope.From)+">"))
 }
 
-// greet tells of the client.
+// greet passes the client.
 func (s *session) greet(ctx context.Context, g *greeting) (answer, error) {
 	s.client = g.key
 	if err := s.macros(cmdConnect, g.connect...); err != nil {
@@ -76,7 +76,7 @@ func (s *session) greet(ctx context.Context, g *greeting) (answer, error) {
 	return s.step(ctx, "command", noHelo, nrHelo, cmdHelo, text(g.hello))
 }
 
-// family is a client's address as the connect command has it.
+// family returns a client's address in the form of the connect command.
 func family(c *mail.Client) []byte {
 	ip := c.Addr.Addr().Unmap()
 	kind := byte('4')
@@ -90,7 +90,7 @@ func family(c *mail.Client) []byte {
 	return append(b, text(ip.String())...)
 }
 
-// rcpt tells of one recipient.
+// rcpt passes one recipient.
 func (s *session) rcpt(ctx context.Context, r *mail.Rcpt) (answer, error) {
 	if err := s.macros(cmdRcpt, "{rcpt_addr}", string(r.To), "{rcpt_mailer}", "smtp"); err != nil {
 		return answer{}, err
@@ -98,13 +98,13 @@ func (s *session) rcpt(ctx context.Context, r *mail.Rcpt) (answer, error) {
 	s.rcpts++
 	a, err := s.step(ctx, "command", noRcpt, nrRcpt, cmdRcpt, text("<"+string(r.To)+">"))
 	if a.verdict.Action == filters.Reject || a.verdict.Action == filters.Defer {
-		s.done = false // it refused this recipient, not the message
+		s.done = false // the reply is about this recipient only
 		s.rcpts--
 	}
 	return a, err
 }
 
-// message sends header and body and hears the verdict with its changes.
+// message sends header and body and reads the verdict and the changes.
 func (s *session) message(ctx context.Context, tx *mail.Transaction, m *mail.Message, ch *changes) (answer, error) {
 	if err := s.macros(cmdData, "i", tx.ID); err != nil {
 		return answer{}, err
@@ -135,13 +135,14 @@ func (s *session) message(ctx context.Context, tx *mail.Transaction, m *mail.Mes
 	if err := s.send(cmdEOM); err != nil {
 		return answer{}, err
 	}
-	a, err := s.hear(ch)
+	a, err := s.readReply(ch)
 	s.begun = err != nil
 	return a, err
 }
 
-// value is a field's text as milters want it: lines end in LF, and the first
-// space stays only if that was agreed, for signatures over it.
+// value returns a field's text in the form milters expect: lines end in LF, and
+// the leading space is kept only if that was negotiated, for signatures over
+// it.
 func (s *session) value(f mail.Field) []byte {
 	v := strings.ReplaceAll(string(f.Value()), "\r\n", "\n")
 	if s.flags&leadSpace == 0 {

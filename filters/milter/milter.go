@@ -1,9 +1,9 @@
-// Package milter is the filter that asks a mail filter program over the milter
+// Package milter is the filter that asks an external program over the milter
 // protocol: rspamd, clamav-milter, opendkim and many others.
 //
-// It is a client of our own for version 6, back to 2. Header fields go over as
-// they are, so that signatures over them hold. What the program may change is
-// said in the configuration; it is the one filter that may change a body.
+// It speaks versions 2 to 6. Header fields are passed unchanged, so that
+// signatures over them hold. The configuration says what the program may
+// change; this is the only filter that may change a body.
 package milter
 
 import (
@@ -21,33 +21,34 @@ import (
 	"hoplite/mail"
 )
 
-// maxPath is the longest name of a socket file (sun_path of Linux).
+// maxPath is the longest path of a socket file (sun_path on Linux).
 const maxPath = 107
 
-// Config is the block filter "milter" { ... } of a chain. When the program is
-// not there or does not answer, on_error decides; raise timeout for a slow one.
+// Config is the block filter "milter" { ... } of a chain. If the program is not
+// running or does not answer, on_error applies; raise timeout for a slow
+// program.
 type Config struct {
-	// Address is where it listens: "host:port", or "unix:PATH", relative to the
-	// data folder.
+	// Address is where the program listens: "host:port", or "unix:PATH"
+	// relative to the data folder.
 	Address string `hcl:"address" example:"127.0.0.1:11332"`
 	// Allow is what it may change: "headers", "body", "recipients", "sender".
-	// Whatever else it changes is left as it was and noted.
+	// Other changes are ignored and recorded.
 	Allow []string `hcl:"allow,optional" default:"headers"`
-	// ConnectTimeout is for connecting and agreeing on the protocol.
+	// ConnectTimeout limits connecting and negotiating.
 	ConnectTimeout time.Duration `hcl:"connect_timeout,optional" default:"5s"`
-	// CommandTimeout is for the answer to each command and field.
+	// CommandTimeout limits the wait for the reply to each command and field.
 	CommandTimeout time.Duration `hcl:"command_timeout,optional" default:"10s"`
-	// DataTimeout is for the body and the last word.
+	// DataTimeout limits sending the body and the wait for the final reply.
 	DataTimeout time.Duration `hcl:"data_timeout,optional" default:"5m"`
-	// MaxBody is the largest body that it may put in place of the old one; it is
-	// kept in memory.
+	// MaxBody is the size of the largest replacement body; it is kept in
+	// memory.
 	MaxBody conf.Bytes `hcl:"max_body,optional" default:"32MiB"`
-	// KeepIdle is how long a connection to it is kept for the client's next
-	// message; 0 makes a connection for each.
+	// KeepIdle is how long a connection is kept for the client's next message;
+	// 0 opens a new one for each message.
 	KeepIdle time.Duration `hcl:"keep_idle,optional" default:"10s"`
 }
 
-// Check finds an address that is none, and words that mean nothing.
+// Check reports an invalid address and unknown values.
 func (c *Config) Check() error {
 	for _, a := range c.Allow {
 		switch a {
@@ -67,7 +68,7 @@ func (c *Config) Check() error {
 		return conf.Fieldf("address", `%q: want "host:port" or "unix:PATH"`, c.Address)
 	}
 	if _, err := net.LookupPort("tcp", port); err != nil {
-		return conf.Fieldf("address", "there is no port %q", port)
+		return conf.Fieldf("address", "%q is not a port", port)
 	}
 	return nil
 }
@@ -79,7 +80,7 @@ type Filter struct {
 	pool             pool
 }
 
-// New makes the filter. It does not connect: a program may start after us.
+// New returns the filter. It does not connect: the program may start later.
 func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	f := &Filter{cfg: cfg, network: "tcp", address: cfg.Address, pool: pool{keep: cfg.KeepIdle, held: map[string]*parked{}}}
 	if path, ok := strings.CutPrefix(cfg.Address, "unix:"); ok {
@@ -88,16 +89,16 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 		}
 		f.network, f.address = "unix", path
 		if info, err := os.Stat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
-			return nil, conf.Fieldf("address", "%s is no socket", path)
+			return nil, conf.Fieldf("address", "%s is not a socket", path)
 		}
 		if len(path) > maxPath {
-			return nil, conf.Fieldf("address", "%s is too long for a socket: %d octets is the most", path, maxPath)
+			return nil, conf.Fieldf("address", "%s is too long for a socket: the limit is %d octets", path, maxPath)
 		}
 	}
 	return f, nil
 }
 
-// Probe connects and agrees on the protocol.
+// Probe connects and negotiates.
 func (f *Filter) Probe(ctx context.Context) error {
 	s, err := open(ctx, f.network, f.address, f.wait)
 	if err == nil {
@@ -120,15 +121,15 @@ func (f *Filter) wait(stage string) time.Duration {
 	return d
 }
 
-// connect gives the session of a transaction, which the milter has been told of
-// up to the first known recipients: the one that is held for it, the one of the
-// client's last message, or a new one.
+// connect returns the session for a transaction, in which the milter has seen
+// everything up to the first known recipients: the one held for the
+// transaction, the one of the client's previous message, or a new one.
 func (f *Filter) connect(ctx context.Context, tx *mail.Transaction, known int) (*session, answer, error) {
 	if s := f.pool.heldFor(tx); s != nil {
 		if s.rcpts == known || s.done {
 			return s, answer{}, nil
 		}
-		f.pool.release(s) // a recipient was refused behind us: it must not hear of it
+		f.pool.release(s) // a later filter refused a recipient that the milter has seen
 	}
 	client := greetingOf(tx)
 	s := f.pool.take(client.key)
@@ -145,9 +146,9 @@ func (f *Filter) connect(ctx context.Context, tx *mail.Transaction, known int) (
 	return s, a, err
 }
 
-// stage says something on the session of a transaction, unless the milter has
-// said its last word. A connection that waited may be dead by now, because the
-// milter was restarted: then all is said again on another one.
+// stage runs say on the session of a transaction, unless the milter has already
+// decided. A connection that was kept may be broken because the milter was
+// restarted: then everything is repeated on a new one.
 func (f *Filter) stage(ctx context.Context, tx *mail.Transaction, known int, say func(*session) (answer, error)) (*session, answer, error) {
 	for {
 		s, a, err := f.connect(ctx, tx, known)
@@ -167,7 +168,7 @@ func (f *Filter) stage(ctx context.Context, tx *mail.Transaction, known int, say
 	}
 }
 
-// AtMail tells of the connection and the reverse path.
+// AtMail passes the connection and the reverse path.
 func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verdict, error) {
 	s, a, err := f.stage(ctx, tx, 0, func(*session) (answer, error) { return answer{}, nil })
 	if err != nil {
@@ -176,7 +177,7 @@ func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verd
 	return f.settle(tx, s, a), nil
 }
 
-// AtRcpt tells of one recipient.
+// AtRcpt passes one recipient.
 func (f *Filter) AtRcpt(ctx context.Context, tx *mail.Transaction, r *mail.Rcpt) (filters.Verdict, error) {
 	s, a, err := f.stage(ctx, tx, len(tx.Envelope.Rcpts), func(s *session) (answer, error) { return s.rcpt(ctx, r) })
 	if err != nil {
@@ -185,8 +186,8 @@ func (f *Filter) AtRcpt(ctx context.Context, tx *mail.Transaction, r *mail.Rcpt)
 	return f.settle(tx, s, a), nil
 }
 
-// settle keeps a session for what comes next, or ends it. A message that is to
-// be discarded is taken first.
+// settle keeps a session for the next stage or ends it. A message to be
+// discarded is accepted first.
 func (f *Filter) settle(tx *mail.Transaction, s *session, a answer) filters.Verdict {
 	switch {
 	case a.verdict.Action == filters.Discard:
@@ -199,7 +200,7 @@ func (f *Filter) settle(tx *mail.Transaction, s *session, a answer) filters.Verd
 	return a.verdict
 }
 
-// AtData shows the message and hears the verdict.
+// AtData passes the message and returns the verdict.
 func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
 	var ch *changes
 	s, a, err := f.stage(ctx, tx, len(tx.Envelope.Rcpts), func(s *session) (answer, error) {
@@ -226,7 +227,7 @@ func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Messa
 	return v, nil
 }
 
-// facts are what the program did, for the trail.
+// facts describes what the program did, for the trail.
 func (c *changes) facts(refused []string) []mail.Fact {
 	var facts []mail.Fact
 	for _, n := range []struct {

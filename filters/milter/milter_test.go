@@ -181,21 +181,21 @@ func TestVerdicts(t *testing.T) {
 		want     filters.Action
 		reply    string
 	}{
-		{"reject at connect", "connect", gomilter.RespReject, "mail", "reject", "550 5.7.1 refused by a content filter"},
-		{"tempfail at helo", "helo", gomilter.RespTempFail, "mail", "defer", "451 4.7.1 a content filter asks you to try again later"},
+		{"reject at connect", "connect", gomilter.RespReject, "mail", "reject", "550 5.7.1 Message rejected by a content filter"},
+		{"tempfail at helo", "helo", gomilter.RespTempFail, "mail", "defer", "451 4.7.1 Message deferred by a content filter, please try again later"},
 		{"own words at mail", "mail", gomilter.NewResponseStr(byte(gomilter.ActReplyCode), "554 5.7.9 go away"), "mail", "reject", "554 5.7.9 go away"},
 		{"own words, temporary", "rcpt", gomilter.NewResponseStr(byte(gomilter.ActReplyCode), "452 later"), "rcpt", "defer", "452 4.7.1 later"},
-		{"reject at rcpt", "rcpt", gomilter.RespReject, "rcpt", "reject", "550 5.7.1 refused by a content filter"},
-		{"reject at header", "header", gomilter.RespReject, "data", "reject", "550 5.7.1 refused by a content filter"},
-		{"reject at body", "chunk", gomilter.RespReject, "data", "reject", "550 5.7.1 refused by a content filter"},
-		{"reject at the end", "eom", gomilter.RespReject, "data", "reject", "550 5.7.1 refused by a content filter"},
+		{"reject at rcpt", "rcpt", gomilter.RespReject, "rcpt", "reject", "550 5.7.1 Message rejected by a content filter"},
+		{"reject at header", "header", gomilter.RespReject, "data", "reject", "550 5.7.1 Message rejected by a content filter"},
+		{"reject at body", "chunk", gomilter.RespReject, "data", "reject", "550 5.7.1 Message rejected by a content filter"},
+		{"reject at the end", "eom", gomilter.RespReject, "data", "reject", "550 5.7.1 Message rejected by a content filter"},
 		{"discard at mail", "mail", gomilter.RespDiscard, "data", "discard", ""},
 		{"discard at the end", "eom", gomilter.RespDiscard, "data", "discard", ""},
 		{"accept at once", "connect", gomilter.RespAccept, "data", "", ""},
 		{"accept at header", "header", gomilter.RespAccept, "data", "", ""},
 		{"enhanced code of another class", "eom", gomilter.NewResponseStr(byte(gomilter.ActReplyCode), "550 2.1.0 x"), "data", "reject", "550 5.7.1 2.1.0 x"},
-		{"a bare code", "eom", gomilter.NewResponseStr(byte(gomilter.ActReplyCode), "5.7.2"), "data", "defer", "451 4.7.1 a content filter asks you to try again later"},
-		{"a positive code", "eom", gomilter.NewResponseStr(byte(gomilter.ActReplyCode), "250 fine"), "data", "defer", "451 4.7.1 a content filter asks you to try again later"},
+		{"a bare code", "eom", gomilter.NewResponseStr(byte(gomilter.ActReplyCode), "5.7.2"), "data", "defer", "451 4.7.1 Message deferred by a content filter, please try again later"},
+		{"a positive code", "eom", gomilter.NewResponseStr(byte(gomilter.ActReplyCode), "250 fine"), "data", "defer", "451 4.7.1 Message deferred by a content filter, please try again later"},
 		{"lines", "eom", gomilter.NewResponseStr(byte(gomilter.ActReplyCode), "550-5.7.1 one\r\n550 5.7.1 two\x1b[1m"), "data", "reject", "550 5.7.1 one / two?[1m"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -332,7 +332,7 @@ func TestNoMilter(t *testing.T) {
 		{"web server", func(c net.Conn) { io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n") }, "this is a web server"},
 		{"SMTP server", func(c net.Conn) { io.WriteString(c, "220 mail.example.org ESMTP\r\n") }, "this is an SMTP server"},
 		{"closes", func(net.Conn) {}, "negotiate with"},
-		{"short", func(c net.Conn) { io.WriteString(c, packet('O', "x")) }, "this is no milter"},
+		{"short", func(c net.Conn) { io.WriteString(c, packet('O', "x")) }, "not a milter"},
 		{"too new", func(c net.Conn) { io.WriteString(c, packet('O', "\x00\x00\x00\x09\x00\x00\x00\x00\x00\x00\x00\x00")) }, "version 9"},
 		{"odd flags", func(c net.Conn) { io.WriteString(c, packet('O', "\x00\x00\x00\x06\x00\x00\x00\x00\xff\x00\x00\x00")) }, "not offered"},
 	} {
@@ -459,7 +459,7 @@ func FuzzReplies(f *testing.F) {
 	f.Fuzz(func(t *testing.T, said string) {
 		s := &session{conn: newConn(replies{Reader: strings.NewReader(said)})}
 		ch := newChanges(m, s, 1<<16)
-		a, err := s.hear(ch)
+		a, err := s.readReply(ch)
 		if err != nil || a.verdict.Action != "" {
 			return
 		}

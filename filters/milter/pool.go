@@ -14,36 +14,36 @@ import (
 
 const (
 	// hold is how long a connection waits for the next command of a client.
-	// After it, what was said is said again to another one.
+	// Later commands use a new connection.
 	hold = 30 * time.Second
 	// maxIdle is how many connections wait for another message.
 	maxIdle = 32
 )
 
-// pool is the connections that wait: between two commands of a client, for its
-// transaction, and between two messages, for the next one of the same client.
+// pool holds waiting connections: between two commands of a client for its
+// transaction, and between two messages for the next one of the same client.
 //
-// Other clients get connections of their own, as with Postfix. The protocol has
-// SMFIC_QUIT_NC for telling of another client on the same connection, but
-// libmilter obeys it in one state only, which most programs have left with
-// their last word, and then answers nothing any more.
+// Other clients get connections of their own, as in Postfix. The protocol has
+// SMFIC_QUIT_NC to announce another client on the same connection, but
+// libmilter accepts it in one state only, which most programs have left after
+// their final reply, and then stops replying.
 type pool struct {
-	keep time.Duration // for idle ones; 0 keeps none
+	keep time.Duration // how long idle ones are kept
 
 	mu   sync.Mutex
-	held map[string]*parked // by client, see holder
-	idle []*parked          // the one that was used last at the end
+	held map[string]*parked // by holder
+	idle []*parked          // most recently used last
 }
 
-// parked is a session that waits.
+// parked is a waiting session.
 type parked struct {
 	s     *session
-	tx    string // the transaction that it is held for
+	tx    string // its transaction
 	timer *time.Timer
 }
 
-// holder is the key of a transaction's client. It has one transaction at a
-// time, so that what is held for an earlier one is no longer wanted.
+// holder is the key for a transaction's client. A client has one transaction at
+// a time, so a session held for an earlier one is free.
 func holder(tx *mail.Transaction) string {
 	if a := tx.Client.Addr; a.IsValid() && a.Port() != 0 {
 		return a.String()
@@ -51,13 +51,13 @@ func holder(tx *mail.Transaction) string {
 	return tx.ID
 }
 
-// hold lets a session wait for the client's next command.
+// hold keeps a session for the client's next command.
 func (p *pool) hold(tx *mail.Transaction, s *session) {
 	key := holder(tx)
 	w := &parked{s: s, tx: tx.ID}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if old := p.held[key]; old != nil { // of two listeners that look alike to us
+	if old := p.held[key]; old != nil { // a listener with the same name and client
 		old.timer.Stop()
 		go p.release(old.s)
 	}
@@ -75,8 +75,8 @@ func (p *pool) hold(tx *mail.Transaction, s *session) {
 	})
 }
 
-// heldFor gives the session back that waits for a transaction; nil if there is
-// none. One that waits for an earlier transaction of the same client is free.
+// heldFor returns the session that is held for a transaction, or nil. A session
+// held for an earlier transaction of the same client becomes idle.
 func (p *pool) heldFor(tx *mail.Transaction) *session {
 	key := holder(tx)
 	p.mu.Lock()
@@ -95,8 +95,8 @@ func (p *pool) heldFor(tx *mail.Transaction) *session {
 	return w.s
 }
 
-// release ends a session's message. The connection then waits for the next one,
-// if it is good for that.
+// release ends the message of a session. The connection then waits for the next
+// one if it can be reused.
 func (p *pool) release(s *session) {
 	if p.keep <= 0 || !s.reset() {
 		s.quit()
@@ -114,7 +114,7 @@ func (p *pool) release(s *session) {
 		oldest := p.idle[0]
 		p.idle = slices.Delete(p.idle, 0, 1)
 		oldest.timer.Stop()
-		go oldest.s.quit() // which may wait for a second
+		go oldest.s.quit() // may take a second
 	}
 }
 
@@ -128,8 +128,7 @@ func (p *pool) remove(w *parked) bool {
 	return i >= 0
 }
 
-// take gives an idle session that was told of a client already; nil if there is
-// none.
+// take returns an idle session that already knows a client, or nil.
 func (p *pool) take(client string) *session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -144,7 +143,8 @@ func (p *pool) take(client string) *session {
 	return nil
 }
 
-// hungUp tells an error that means: nobody is at the other end any more.
+// hungUp reports whether an error means that the other end has closed the
+// connection.
 func hungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)

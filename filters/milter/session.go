@@ -15,26 +15,27 @@ import (
 	"hoplite/mail/safe"
 )
 
-// session is one connection to a milter and, one after the other, its messages.
+// session is one connection to a milter, which carries one message after
+// another.
 type session struct {
 	*conn
-	flags  uint32 // what the milter does not want or does not answer
+	flags  uint32 // steps that the milter skips or does not reply to
 	wait   func(stage string) time.Duration
-	client string // whom it was told of; "" for nobody yet
-	kept   bool   // it has waited: the milter may be gone by now
-	spent  bool   // good for no other message
+	client string // the client it knows; "" for none
+	kept   bool   // it was idle: the milter may have closed it
+	spent  bool   // cannot be reused for another message
 
-	// Of the message:
-	begun bool // MAIL was said, and the end of the message was not
-	rcpts int  // that it has heard of
+	// For the message:
+	begun bool // MAIL was sent, the end of the message was not
+	rcpts int  // how many it has received
 	done  bool
-	last  filters.Verdict // its last word, once done
+	last  filters.Verdict // its final verdict
 }
 
-// answer is what a milter said at a stage; a zero one means: go on.
+// answer is what a milter replied at a stage; the zero answer means continue.
 type answer struct {
 	verdict filters.Verdict
-	final   bool // the milter has said its last word
+	final   bool // the milter has decided
 	skip    bool
 }
 
@@ -58,12 +59,12 @@ func open(ctx context.Context, network, address string, wait func(string) time.D
 	return s, nil
 }
 
-// probe asks what else may be at an address that does not negotiate: clamd
-// listens silently to what it does not understand.
+// probe identifies another program at an address that does not negotiate: clamd
+// silently ignores input that it does not understand.
 func probe(network, address string) error {
 	c, err := net.DialTimeout(network, address, time.Second)
 	if err != nil {
-		return nil // then it is just down
+		return nil // not running
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(time.Second))
@@ -78,7 +79,7 @@ func probe(network, address string) error {
 	return nil
 }
 
-// bound gives the next exchange its time.
+// bound sets the deadline for the next exchange.
 func (s *session) bound(ctx context.Context, stage string) func() bool {
 	deadline := time.Now().Add(s.wait(stage))
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
@@ -102,10 +103,10 @@ func (s *session) negotiate(ctx context.Context) error {
 		return err
 	}
 	if cmd != cmdNegotiate || len(data) < 12 {
-		return fmt.Errorf("%w: its first answer is %q", errNotMilter, safe.Log(string(append([]byte{cmd}, data...))))
+		return fmt.Errorf("%w: its first reply is %q", errNotMilter, safe.Log(string(append([]byte{cmd}, data...))))
 	}
 	if v := binary.BigEndian.Uint32(data); v < 2 || v > 6 {
-		return fmt.Errorf("it speaks version %d of the protocol, we speak 2 to 6", v)
+		return fmt.Errorf("it uses protocol version %d; 2 to 6 are supported", v)
 	}
 	if s.flags = binary.BigEndian.Uint32(data[8:]); s.flags&^offered != 0 {
 		return fmt.Errorf("it wants protocol flags %#x that were not offered", s.flags&^offered)
@@ -113,7 +114,7 @@ func (s *session) negotiate(ctx context.Context) error {
 	return nil
 }
 
-// macros sends the values that go with the next command.
+// macros sends the values for the next command.
 func (s *session) macros(cmd byte, pairs ...string) error {
 	data := []byte{cmd}
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -124,8 +125,8 @@ func (s *session) macros(cmd byte, pairs ...string) error {
 	return s.send(cmdMacro, data)
 }
 
-// step sends a command, unless the milter does not want it, and hears the
-// answer, unless it gives none.
+// step sends a command, unless the milter does not want it, and reads the
+// reply, unless it sends none.
 func (s *session) step(ctx context.Context, stage string, no, nr uint32, cmd byte, data ...[]byte) (answer, error) {
 	if s.done || s.flags&no != 0 {
 		return answer{}, nil
@@ -137,14 +138,14 @@ func (s *session) step(ctx context.Context, stage string, no, nr uint32, cmd byt
 	if s.flags&nr != 0 {
 		return answer{}, nil
 	}
-	a, err := s.hear(nil)
+	a, err := s.readReply(nil)
 	s.done, s.last = a.final, a.verdict
 	return a, err
 }
 
-// hear reads replies until one decides; at the end of a message, changes come
-// before it.
-func (s *session) hear(m *changes) (answer, error) {
+// readReply reads replies until one decides; at the end of a message, changes
+// precede it.
+func (s *session) readReply(m *changes) (answer, error) {
 	for range 100_000 {
 		cmd, data, err := s.receive()
 		if err != nil {
@@ -158,36 +159,36 @@ func (s *session) hear(m *changes) (answer, error) {
 		case repAccept:
 			return answer{final: true}, nil
 		case repReject:
-			return answer{filters.Rejected(550, "5.7.1", "refused by a content filter"), true, false}, nil
+			return answer{filters.Rejected(550, "5.7.1", "Message rejected by a content filter"), true, false}, nil
 		case repShutdown, repConnFail:
 			s.spent = true
 			fallthrough
 		case repTempfail:
-			return answer{filters.Deferred(451, "4.7.1", "a content filter asks you to try again later"), true, false}, nil
+			return answer{filters.Deferred(451, "4.7.1", "Message deferred by a content filter, please try again later"), true, false}, nil
 		case repDiscard:
-			return answer{filters.Verdict{Action: filters.Discard, Reason: "the milter discards it"}, true, false}, nil
+			return answer{filters.Verdict{Action: filters.Discard, Reason: "discarded by the milter"}, true, false}, nil
 		case repReply:
 			return answer{replyVerdict(data), true, false}, nil
 		case repProgress:
 		default:
 			if m == nil {
-				return answer{}, fmt.Errorf("it changes something (%q) before the end of the message", cmd)
+				return answer{}, fmt.Errorf("it sends change %q before the end of the message", cmd)
 			}
 			if err := m.take(cmd, data); err != nil {
 				return answer{}, err
 			}
 		}
 	}
-	return answer{}, errors.New("it answers without end")
+	return answer{}, errors.New("it sends too many replies")
 }
 
-// replyVerdict makes a verdict of a reply in the milter's own words. What is no
-// proper refusal is a temporary one.
+// replyVerdict makes a verdict from a reply text chosen by the milter. An
+// invalid refusal becomes a temporary one.
 func replyVerdict(data []byte) filters.Verdict {
 	said := strings.TrimSuffix(string(data), "\x00")
 	code, err := strconv.Atoi(said[:min(len(said), 3)])
 	if err != nil || code < 400 || code > 599 {
-		return filters.Deferred(451, "4.7.1", "a content filter asks you to try again later")
+		return filters.Deferred(451, "4.7.1", "Message deferred by a content filter, please try again later")
 	}
 	enhanced := map[bool]string{true: "5.7.1", false: "4.7.1"}[code >= 500]
 	var lines []string
@@ -201,7 +202,7 @@ func replyVerdict(data []byte) filters.Verdict {
 		}
 	}
 	if len(lines) == 0 {
-		lines = []string{"refused by a content filter"}
+		lines = []string{"Message rejected by a content filter"}
 	}
 	v := filters.Rejected(code, enhanced, "%s", strings.Join(lines, "\n"))
 	if code < 500 {
@@ -210,7 +211,8 @@ func replyVerdict(data []byte) filters.Verdict {
 	return v
 }
 
-// isEnhanced says whether a word is a status code of the same class as a reply.
+// isEnhanced reports whether a word is an enhanced status code of the same
+// class as a reply code.
 func isEnhanced(word string, code int) bool {
 	f := strings.Split(word, ".")
 	if len(f) != 3 || f[0] != strconv.Itoa(code/100) {
@@ -224,8 +226,8 @@ func isEnhanced(word string, code int) bool {
 	return true
 }
 
-// reset ends the message on the milter's side. It reports whether the connection
-// is good for another one.
+// reset ends the message on the milter's side. It reports whether the
+// connection can be reused.
 func (s *session) reset() bool {
 	if s.spent {
 		return false
@@ -238,10 +240,10 @@ func (s *session) reset() bool {
 	return s.send(cmdAbort) == nil && s.out.Flush() == nil
 }
 
-// quit ends the connection politely; it is gone in any case.
+// quit sends the quit command and closes the connection.
 func (s *session) quit() {
 	s.SetDeadline(time.Now().Add(time.Second))
-	_ = s.send(cmdQuit) // nobody waits for it
+	_ = s.send(cmdQuit) // the connection is closed anyway
 	_ = s.out.Flush()
 	s.Close()
 }

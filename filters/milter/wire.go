@@ -14,8 +14,7 @@ import (
 	"hoplite/mail/safe"
 )
 
-// Commands and replies of the milter protocol, version 6, as libmilter's
-// mfdef.h has them.
+// Commands and replies of the milter protocol, version 6 (libmilter's mfdef.h).
 const (
 	cmdNegotiate = 'O'
 	cmdMacro     = 'D'
@@ -52,13 +51,13 @@ const (
 	repQuarantine  = 'q'
 )
 
-// What we let a milter do (SMFIF_*): everything but to choose its macros. What
-// the configuration does not allow is left undone afterwards: most milters do
-// not start without the actions that they might want.
+// allActions is what a milter may ask for (SMFIF_*): everything except choosing
+// its macros. Changes that the configuration does not allow are ignored later:
+// most milters do not start without the actions that they might need.
 const allActions = 0xFF
 
-// Protocol flags (SMFIP_*): steps that a milter does not want to see, and steps
-// that it does not answer.
+// Protocol flags (SMFIP_*): steps that a milter does not want, and steps that
+// it does not reply to.
 const (
 	noConnect = 1 << 0
 	noHelo    = 1 << 1
@@ -68,7 +67,7 @@ const (
 	noHeaders = 1 << 5
 	noEOH     = 1 << 6
 	nrHeader  = 1 << 7
-	noUnknown = 1 << 8 // we have no such step
+	noUnknown = 1 << 8 // this step is never sent
 	noData    = 1 << 9
 	skipBody  = 1 << 10
 	nrConnect = 1 << 12
@@ -85,10 +84,10 @@ const (
 		nrConnect | nrHelo | nrMail | nrRcpt | nrData | nrUnknown | nrEOH | nrBody | leadSpace
 )
 
-// maxPacket is the longest reply that is read; a chunk of a body has 64 KiB.
+// maxPacket is the longest reply that is read; body chunks have 64 KiB.
 const maxPacket = 1 << 20
 
-// maxChunk is the most that goes into one body packet (MILTER_CHUNK_SIZE).
+// maxChunk is the largest body packet (MILTER_CHUNK_SIZE).
 const maxChunk = 65535
 
 // conn is a connection to a milter.
@@ -120,7 +119,7 @@ func (c *conn) send(cmd byte, data ...[]byte) error {
 	return err
 }
 
-// receive flushes what was sent and reads a packet.
+// receive flushes the buffer and reads a packet.
 func (c *conn) receive() (cmd byte, data []byte, err error) {
 	if err := c.out.Flush(); err != nil {
 		return 0, nil, err
@@ -140,22 +139,22 @@ func (c *conn) receive() (cmd byte, data []byte, err error) {
 	return data[0], data[1:], nil
 }
 
-// errNotMilter is another protocol at the other end.
-var errNotMilter = errors.New("this is no milter")
+// errNotMilter is returned if the other end speaks another protocol.
+var errNotMilter = errors.New("not a milter")
 
-// notMilter makes something of an answer in another protocol.
+// notMilter describes a reply in another protocol.
 func (c *conn) notMilter(head []byte) error {
 	c.SetReadDeadline(time.Now().Add(time.Second))
 	rest := make([]byte, 200)
-	n, _ := io.ReadAtLeast(c.in, rest, 1) // whatever there is helps
-	return fmt.Errorf("%w: it says %q%s", errNotMilter, safe.Log(string(append(head, rest[:n]...))), guess(string(head)+string(rest[:n])))
+	n, _ := io.ReadAtLeast(c.in, rest, 1) // for the error message only
+	return fmt.Errorf("%w: it sent %q%s", errNotMilter, safe.Log(string(append(head, rest[:n]...))), guess(string(head)+string(rest[:n])))
 }
 
-// guess names a protocol by its greeting or its complaint.
+// guess names a protocol by its greeting or error message.
 func guess(said string) string {
 	switch upper := strings.ToUpper(said); {
 	case strings.Contains(upper, "UNKNOWN COMMAND"), strings.Contains(upper, "PONG"):
-		return "; this is clamd: the milter is another program, clamav-milter, with a socket of its own"
+		return "; this is clamd: the milter is a separate program, clamav-milter, with its own socket"
 	case strings.HasPrefix(upper, "HTTP/"):
 		return "; this is a web server: rspamd's milter is its proxy worker, usually port 11332"
 	case strings.HasPrefix(upper, "220"):

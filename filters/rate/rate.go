@@ -1,10 +1,9 @@
-// Package rate is the filter that bounds how much mail somebody may send or get:
-// a client address, its network, a login, a sender, a recipient.
+// Package rate is the filter that limits how much mail is accepted from a
+// client address, a network, a login or a sender, or for a recipient.
 //
-// Each has a bucket that fills again evenly, so that a burst up to the limit is
-// fine and a steady stream above it is not. Buckets live in memory: a reload of
-// the configuration keeps those of limits that did not change, a restart forgets
-// them.
+// Each has a token bucket that refills evenly, so a burst up to the limit is
+// accepted and a steady stream above it is not. Buckets are kept in memory: a
+// reload keeps those of unchanged limits, a restart clears them.
 package rate
 
 import (
@@ -25,36 +24,36 @@ import (
 	"hoplite/mail"
 )
 
-// maxBuckets bounds the memory of one limit to about 10 MiB.
+// maxBuckets limits the memory of one limit to about 15 MiB.
 const maxBuckets = 50_000
 
 // Config is the block filter "rate" { ... } of a chain.
 type Config struct {
-	// Limits are all kept to.
+	// Limits all apply.
 	Limits []Limit `hcl:"limit,block"`
-	// Action is what becomes of mail above a limit.
+	// Action is what happens to mail above a limit.
 	Action string `hcl:"action,optional" enum:"tag|quarantine|defer|reject" default:"defer"`
 }
 
 // Limit is one limit.
 type Limit struct {
-	// Of is what is counted apart: "address" of the client, its "network" (IPv4
-	// /24, IPv6 /48), the "login", the "sender" (reverse path), the sender's
+	// Of is what is counted: "address" of the client, its "network" (IPv4 /24,
+	// IPv6 /48), the "login", the "sender" (reverse path), the sender's
 	// "domain", or the "recipient".
 	Of string `hcl:"of,label"`
 	// Messages is how many messages are accepted, for example "30/1m"; for
-	// "recipient", how many messages to that recipient.
+	// "recipient", how many to that recipient.
 	Messages conf.Rate `hcl:"messages,optional"`
 	// Recipients is how many recipients are accepted over all messages, for
 	// example "100/1h".
 	Recipients conf.Rate `hcl:"recipients,optional"`
-	// Except are addresses, networks, logins or domains without this limit.
+	// Except are addresses, networks, logins or domains that are not limited.
 	Except []string `hcl:"except,optional"`
 }
 
 var kinds = []string{"address", "network", "login", "sender", "domain", "recipient"}
 
-// Check finds limits that limit nothing.
+// Check reports limits that have no effect.
 func (c *Config) Check() error {
 	var errs []error
 	for _, l := range c.Limits {
@@ -62,7 +61,7 @@ func (c *Config) Check() error {
 		case !slices.Contains(kinds, l.Of):
 			errs = append(errs, conf.Fieldf("limit", "%q: want one of %s", l.Of, strings.Join(kinds, ", ")))
 		case !l.Messages.Limited() && !l.Recipients.Limited():
-			errs = append(errs, conf.Fieldf("limit", "%q: neither messages nor recipients is given", l.Of))
+			errs = append(errs, conf.Fieldf("limit", "%q: messages or recipients is required", l.Of))
 		case l.Of == "recipient" && l.Recipients.Limited():
 			errs = append(errs, conf.Fieldf("limit", `"recipient" counts messages only`))
 		}
@@ -73,20 +72,20 @@ func (c *Config) Check() error {
 	return errors.Join(errs...)
 }
 
-// Filter keeps to a Config.
+// Filter applies a Config.
 type Filter struct {
 	cfg    Config
-	except []exceptions // of each limit
+	except []exceptions // by limit
 	*buckets
 }
 
-// buckets hold the token buckets of each limit by what the limit counts.
+// buckets holds the token buckets of each limit by its key.
 type buckets struct {
 	mu                   sync.Mutex
 	messages, recipients []*lru.Cache[string, *rate.Limiter]
 }
 
-// New makes the filter.
+// New returns the filter.
 func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	f := &Filter{cfg: cfg, buckets: &buckets{}}
 	for i := range cfg.Limits {
@@ -101,7 +100,7 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	return f, nil
 }
 
-// Inherit goes on with the buckets of another filter.
+// Inherit takes over the buckets of another filter.
 func (f *Filter) Inherit(from filters.Filter) { f.buckets = from.(*Filter).buckets }
 
 // AtMail counts a message.
@@ -114,7 +113,7 @@ func (f *Filter) AtMail(_ context.Context, tx *mail.Transaction) (filters.Verdic
 	}, f.messages, "messages"), nil
 }
 
-// AtRcpt counts a recipient, and the message for it.
+// AtRcpt counts a recipient, and the message for the recipient.
 func (f *Filter) AtRcpt(_ context.Context, tx *mail.Transaction, r *mail.Rcpt) (filters.Verdict, error) {
 	v := f.count(tx, func(l *Limit) (conf.Rate, string) { return l.Recipients, l.key(tx) }, f.recipients, "recipients")
 	if v.Action != "" {
@@ -128,8 +127,8 @@ func (f *Filter) AtRcpt(_ context.Context, tx *mail.Transaction, r *mail.Rcpt) (
 	}, f.messages, "messages"), nil
 }
 
-// count takes a token from the bucket of every limit that pick applies, or from
-// none of them if one is empty.
+// count takes a token from the bucket of every limit selected by pick, or none
+// if one of them is empty.
 func (f *Filter) count(tx *mail.Transaction, pick func(*Limit) (conf.Rate, string), buckets []*lru.Cache[string, *rate.Limiter], what string) filters.Verdict {
 	now := time.Now()
 	f.mu.Lock()
@@ -158,21 +157,22 @@ func (f *Filter) count(tx *mail.Transaction, pick func(*Limit) (conf.Rate, strin
 	return filters.Verdict{}
 }
 
-// exceeded is the verdict on mail above a limit; wait is the time until the next
-// token.
+// exceeded is the verdict on mail above a limit; wait is the time until the
+// next token.
 func (f *Filter) exceeded(l *Limit, limit conf.Rate, key, what string, wait time.Duration) filters.Verdict {
-	v := filters.Acted(filters.Action(f.cfg.Action), 550, "5.7.1", "too many %s for the %s %s: %d in %s are allowed, next in %s",
+	v := filters.Acted(filters.Action(f.cfg.Action), 550, "5.7.1", "Too many %s for the %s %s: the limit is %d in %s, try again in %s",
 		what, l.Of, key, limit.Count, conf.FormatDuration(limit.Per), wait.Round(time.Second))
 	v.Facts = []mail.Fact{{Key: l.Of, Value: key}, {Key: "limit", Value: fmt.Sprintf("%d %s in %s", limit.Count, what, limit.Per)}}
 	return v
 }
 
-// key is what a limit counts for a transaction; "" if it has none of it.
+// key returns the key of a limit for a transaction; "" means the limit does not
+// apply.
 func (l *Limit) key(tx *mail.Transaction) string {
 	ip := tx.Client.Addr.Addr().Unmap()
 	switch l.Of {
 	case "address":
-		if ip.Is6() { // one host has a /64
+		if ip.Is6() { // a host usually has a /64
 			return prefix(ip, 64)
 		}
 		return prefix(ip, 32)
@@ -202,7 +202,7 @@ func prefix(ip netip.Addr, bits int) string {
 	return p.String()
 }
 
-// exceptions are what a limit does not count.
+// exceptions are the clients, logins and addresses without a limit.
 type exceptions struct {
 	nets     []netip.Prefix
 	patterns mail.Patterns
@@ -222,12 +222,12 @@ func newExceptions(list, names []string) exceptions {
 			e.logins[mail.Key(s)] = true
 		}
 	}
-	e.patterns, _ = mail.ParsePatterns(patterns, names...) // a login without a domain is no pattern
+	e.patterns, _ = mail.ParsePatterns(patterns, names...) // a login without a domain is not a pattern
 	return e
 }
 
-// match reports whether a transaction is excepted, whose key of the limit's kind
-// is given.
+// match reports whether a transaction is exempt; key is its key for a limit of
+// that kind.
 func (e *exceptions) match(tx *mail.Transaction, kind, key string) bool {
 	ip := tx.Client.Addr.Addr().Unmap()
 	switch {

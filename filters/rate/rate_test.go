@@ -60,7 +60,7 @@ func TestBuckets(t *testing.T) {
 			t.Errorf("hours later: %d", n)
 		}
 		v, _ := f.AtMail(context.Background(), tx("192.0.2.1", "", ""))
-		if v.Reply.Code != 451 || !strings.Contains(v.Reply.Text, "too many messages for the address 192.0.2.1: 10 in 1h are allowed, next in 6m0s") {
+		if v.Reply.Code != 451 || !strings.Contains(v.Reply.Text, "Too many messages for the address 192.0.2.1: the limit is 10 in 1h, try again in 6m0s") {
 			t.Errorf("reply %s", v.Reply)
 		}
 	})

@@ -1,5 +1,5 @@
-// Package reverse is the filter that holds a client's address, its name in the
-// DNS and the name that it gives in HELO against each other.
+// Package reverse is the filter that compares a client's address, its reverse
+// DNS name and its HELO name.
 package reverse
 
 import (
@@ -14,37 +14,39 @@ import (
 	"hoplite/mail"
 )
 
-// maxNames is how many reverse names of an address are looked at.
+// maxNames is how many reverse names of an address are checked.
 const maxNames = 5
 
 // Config is the block filter "reverse" { ... } of a chain.
 type Config struct {
-	// NoName is what becomes of mail from an address without a reverse name, or
-	// whose name does not lead back to it. Large servers refuse such mail.
+	// NoName is what happens to mail from an address without a reverse name, or
+	// with one that does not resolve back to it. Large providers reject such
+	// mail.
 	NoName string `hcl:"no_name,optional" enum:"pass|tag|quarantine|defer|reject" default:"tag"`
-	// HeloForged is for clients that give our own name in HELO, or another
-	// address than theirs.
+	// HeloForged is what happens to mail from clients that use our name, or an
+	// address other than their own, in HELO.
 	HeloForged string `hcl:"helo_forged,optional" enum:"pass|tag|quarantine|defer|reject" default:"reject"`
-	// HeloSyntax is for a HELO that is neither a full name nor an address in
-	// brackets (RFC 5321, 4.1.1.1).
+	// HeloSyntax is what happens to mail with a HELO argument that is neither a
+	// fully qualified name nor an address in brackets (RFC 5321, 4.1.1.1).
 	HeloSyntax string `hcl:"helo_syntax,optional" enum:"pass|tag|quarantine|defer|reject" default:"tag"`
-	// HeloUnknown is for a HELO name that the DNS does not know.
+	// HeloUnknown is what happens to mail with a HELO name that does not exist
+	// in DNS.
 	HeloUnknown string `hcl:"helo_unknown,optional" enum:"pass|tag|quarantine|defer|reject" default:"tag"`
 }
 
-// Filter checks by a Config.
+// Filter applies a Config.
 type Filter struct {
 	cfg  Config
 	host string
 	dns  resolve.Resolver
 }
 
-// New makes the filter.
+// New returns the filter.
 func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	return &Filter{cfg, strings.ToLower(env.Hostname), env.DNS}, nil
 }
 
-// AtMail checks both names. It waits for MAIL, since whoever logs in is not
+// AtMail checks both names. It runs at MAIL because clients that log in are not
 // checked.
 func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verdict, error) {
 	ip := tx.Client.Addr.Addr().Unmap()
@@ -72,12 +74,12 @@ func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verd
 		return v, nil
 	}
 	if value == "fail" || value == "permerror" {
-		act(f.cfg.NoName, "5.7.25", "%s has no reverse name that leads back to it", ip) // RFC 7372, 3.3
+		act(f.cfg.NoName, "5.7.25", "%s has no reverse name that resolves back to it", ip) // RFC 7372, 3.3
 	}
 	return v, nil
 }
 
-// helo says what is wrong with a HELO, and what follows.
+// helo returns what is wrong with a HELO argument, and the action for it.
 func (f *Filter) helo(ctx context.Context, helo string, ip netip.Addr) (problem, action string) {
 	name := strings.ToLower(strings.TrimSuffix(helo, "."))
 	if literal, ok := strings.CutPrefix(name, "["); ok {
@@ -85,7 +87,7 @@ func (f *Filter) helo(ctx context.Context, helo string, ip netip.Addr) (problem,
 		a, err := netip.ParseAddr(literal)
 		switch {
 		case err != nil:
-			return helo + " is no address", f.cfg.HeloSyntax
+			return helo + " is not an address", f.cfg.HeloSyntax
 		case a.Unmap() != ip:
 			return helo + " is not your address", f.cfg.HeloForged
 		}
@@ -97,19 +99,20 @@ func (f *Filter) helo(ctx context.Context, helo string, ip netip.Addr) (problem,
 	case name == f.host || name == "localhost" && !ip.IsLoopback():
 		return helo + " is not your name", f.cfg.HeloForged
 	case err != nil || isIP == nil || !strings.Contains(name, "."):
-		return helo + " is not a full host name", f.cfg.HeloSyntax
+		return helo + " is not a fully qualified host name", f.cfg.HeloSyntax
 	}
 	_, err = resolve.LookupHosts(ctx, f.dns, a.ASCIIDomain())
 	if errors.Is(err, resolve.ErrNotFound) {
 		if _, err = resolve.LookupMX(ctx, f.dns, a.ASCIIDomain()); errors.Is(err, resolve.ErrNotFound) {
-			return helo + " is unknown in the DNS", f.cfg.HeloUnknown
+			return helo + " does not exist in DNS", f.cfg.HeloUnknown
 		}
 	}
 	return "", ""
 }
 
-// Confirm finds the name of an address that leads back to it (RFC 8601, 3): pass
-// with the name; fail if none does; permerror without any; temperror.
+// Confirm returns the name of an address that resolves back to it (RFC 8601,
+// 3): pass with the name, fail if no name does, permerror if there is none, or
+// temperror.
 func Confirm(ctx context.Context, dns resolve.Resolver, ip netip.Addr) (name, value string) {
 	names, err := resolve.LookupPTR(ctx, dns, ip)
 	switch {

@@ -1,5 +1,5 @@
-// Package sign is the last stage of a route that signs what goes out with DKIM
-// (RFC 6376), after every edit.
+// Package sign is the last stage of a route: it signs outgoing mail with DKIM
+// (RFC 6376), after every edit. Package mail/dkim makes the signatures.
 package sign
 
 import (
@@ -17,53 +17,55 @@ import (
 
 // Config is the block filter "sign" { ... } of a route.
 type Config struct {
-	// Domains are signed for, each with the keys of its folder: mail whose From
-	// is in one of them or below it.
+	// Domains are the domains to sign for: mail whose From domain is one of
+	// them or below one of them.
 	Domains []Domain `hcl:"domain,block"`
-	// Expire is how long a signature is good; 0 is for ever.
+	// Expire is how long a signature is valid; 0 means for ever.
 	Expire time.Duration `hcl:"expire,optional" default:"0s"`
-	// Unsigned is what becomes of mail from another domain: it goes out without
-	// a signature, or it is refused.
+	// Unsigned is what happens to mail from other domains: it is sent without a
+	// signature, or rejected.
 	Unsigned string `hcl:"unsigned,optional" enum:"pass|reject" default:"pass"`
 }
 
-// Domain is a domain that mail is signed for.
+// Domain is a domain to sign for.
 type Domain struct {
 	conf.Pos
 	Name string `hcl:"name,label"`
-	// Selector names the key: it is published at SELECTOR._domainkey.DOMAIN. To
-	// rotate, publish a new key (hoplite dkim keygen), then change the selector,
-	// and leave the old record for a week.
+	// Selector names the key, which is published at SELECTOR._domainkey.DOMAIN.
+	// To rotate it, publish a new key (hoplite dkim keygen), change the
+	// selector, and keep the old record for a week.
 	Selector string `hcl:"selector" example:"s2026"`
-	// Key is the file with the private key, PEM, relative to the data folder;
-	// without it "dkim/DOMAIN/SELECTOR.pem", where hoplite dkim keygen puts it.
+	// Key is the file with the private key in PEM, relative to the data folder;
+	// the default is "dkim/DOMAIN/SELECTOR.pem", where hoplite dkim keygen puts
+	// it.
 	Key string `hcl:"key,optional"`
-	// Second is the selector of a second key to sign with as well: Ed25519 beside
-	// RSA, which old verifiers need.
+	// Second is the selector of a second key to sign with: Ed25519 in addition
+	// to RSA, which old verifiers require.
 	Second string `hcl:"second,optional" example:"e2026"`
 }
 
-// Check wants something to sign for.
+// Check requires a domain to sign for.
 func (c *Config) Check() error {
 	if len(c.Domains) == 0 {
 		return errors.New(`no domain to sign for: want domain "example.org" { selector = "..." }`)
 	}
 	for _, d := range c.Domains {
 		if strings.ContainsAny(d.Selector+d.Second+d.Name, "/\\ ;") || d.Selector == "" {
-			return conf.Fieldf("domain", "%q: a selector is one DNS label", d.Name)
+			return conf.Fieldf("domain", "%q: a selector is a DNS label", d.Name)
 		}
 	}
 	return nil
 }
 
-// Filter signs by a Config.
+// Filter signs according to a Config.
 type Filter struct {
 	cfg  Config
 	data string
 	keys dkim.Keys
 }
 
-// New makes the filter and reads all keys. The error names each that is missing.
+// New returns the filter after reading all keys. The error names each missing
+// key.
 func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	f := &Filter{cfg: cfg, data: env.Data}
 	var errs []error
@@ -74,8 +76,8 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	return f, errors.Join(errs...)
 }
 
-// signers are what signs for a domain. The error points at what names a key
-// that can't be read.
+// signers returns the keys for a domain. The error points at the attribute that
+// names an unreadable key.
 func (f *Filter) signers(d *Domain) ([]dkim.Signer, error) {
 	selectors, attrs := []string{d.Selector}, []string{"selector"}
 	if d.Key != "" {
@@ -107,7 +109,7 @@ func (f *Filter) AtSend(_ context.Context, _ *mail.Transaction, m *mail.Message)
 	d := f.domain(fromDomain(h))
 	if d == nil {
 		if f.cfg.Unsigned == "reject" {
-			return nil, mail.NewReply(550, "5.7.20", "there is no key to sign mail of this From domain with")
+			return nil, mail.NewReply(550, "5.7.20", "No DKIM key for this From domain")
 		}
 		return nil, nil
 	}
@@ -122,7 +124,7 @@ func (f *Filter) AtSend(_ context.Context, _ *mail.Transaction, m *mail.Message)
 	return top, err
 }
 
-// domain finds the longest of ours that a domain is in.
+// domain returns the longest configured domain that contains from.
 func (f *Filter) domain(from string) *Domain {
 	var best *Domain
 	for i := range f.cfg.Domains {
@@ -135,7 +137,7 @@ func (f *Filter) domain(from string) *Domain {
 	return best
 }
 
-// fromDomain is the domain of From's first address, with A-labels.
+// fromDomain returns the domain of From's first address as A-labels.
 func fromDomain(h *dkim.Header) string {
 	for _, f := range h.Fields("From") {
 		for _, a := range mime.ParseAddresses(f.Text()) {

@@ -1,8 +1,8 @@
-// Package size is the filter that bounds how large a message may be.
+// Package size is the filter that limits the size of messages.
 //
-// It refuses at MAIL when the client announces too much, at RCPT where a
-// recipient's domain allows less, and while DATA flows: the door stops keeping
-// what is beyond Limit and the session stays in step.
+// It rejects at MAIL if the client announces too much, at RCPT if a recipient's
+// limit is lower, and at the end of DATA. The server stops storing a message at
+// Limit and discards the rest, so the session stays in step.
 package size
 
 import (
@@ -16,49 +16,50 @@ import (
 
 // Config is the block filter "size" { ... } of a chain.
 type Config struct {
-	// Max is the largest message that is let in, in octets with its header.
+	// Max is the size of the largest message that is accepted, including its
+	// header.
 	Max conf.Bytes `hcl:"max,optional" default:"25MiB"`
-	// Limits are other limits for some recipients or senders.
+	// Limits are different limits for some recipients or senders.
 	Limits []Limit `hcl:"limit,block" was:"for|from"`
 }
 
-// Limit is the block limit { ... }: another limit for some recipients or some
-// senders. The first block that matches an address counts. A sender's limit
-// replaces the filter's max; a message to several recipients must also keep to
-// the smallest of their limits.
+// Limit is the block limit { ... }: a different limit for some recipients or
+// some senders. The first block that matches an address applies. A sender's
+// limit replaces max of the filter; a message to several recipients is also
+// subject to the lowest of their limits.
 type Limit struct {
-	// To are the recipients: addresses, or domains; ".example.org" is every domain
-	// below example.org.
+	// To are the recipients: addresses or domains; ".example.org" is every
+	// domain below example.org.
 	To []string `hcl:"to,optional" was:"names"`
-	// From are the senders, written like to.
+	// From are the senders, in the form of to.
 	From []string `hcl:"from,optional"`
-	// Max is the largest message.
+	// Max is the size of the largest message.
 	Max conf.Bytes `hcl:"max"`
 }
 
-// Check refuses a limit for nobody, or for recipients and senders at once.
+// Check rejects a limit for nobody, or for both recipients and senders.
 func (l *Limit) Check() error {
 	if (len(l.To) == 0) == (len(l.From) == 0) {
-		return errors.New("limit needs either to or from: recipients and senders are limited apart")
+		return errors.New("limit requires either to or from, and not both")
 	}
 	_, errTo := mail.ParsePatterns(l.To)
 	_, errFrom := mail.ParsePatterns(l.From)
 	return errors.Join(conf.Field("to", errTo), conf.Field("from", errFrom))
 }
 
-// Filter refuses messages larger than its limits.
+// Filter rejects messages above its limits.
 type Filter struct {
 	max                 int64
 	recipients, senders []limit
 }
 
-// limit is the largest size for the addresses that its patterns match.
+// limit is a size for the addresses that match its patterns.
 type limit struct {
 	patterns mail.Patterns
 	max      int64
 }
 
-// New makes the filter.
+// New returns the filter.
 func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	f := &Filter{max: int64(cfg.Max)}
 	var errs []error
@@ -76,12 +77,12 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	return f, errors.Join(errs...)
 }
 
-// AtMail refuses early when the client announces more than its limit.
+// AtMail rejects a message that the client announces as too large.
 func (f *Filter) AtMail(_ context.Context, tx *mail.Transaction) (filters.Verdict, error) {
 	return verdict(tx.Envelope.Size, f.forSender(tx.Envelope.From)), nil
 }
 
-// AtRcpt refuses a recipient for whom the announced size is too large.
+// AtRcpt rejects a recipient whose limit is below the announced size.
 func (f *Filter) AtRcpt(_ context.Context, tx *mail.Transaction, r *mail.Rcpt) (filters.Verdict, error) {
 	if max, ok := pick(f.recipients, r.To); ok {
 		return verdict(tx.Envelope.Size, max), nil
@@ -89,7 +90,7 @@ func (f *Filter) AtRcpt(_ context.Context, tx *mail.Transaction, r *mail.Rcpt) (
 	return filters.Verdict{}, nil
 }
 
-// Limit is the most octets that the message of tx may have.
+// Limit returns the size limit for the message of tx, in octets.
 func (f *Filter) Limit(tx *mail.Transaction) int64 {
 	limit := f.forSender(tx.Envelope.From)
 	for _, r := range tx.Envelope.Rcpts {
@@ -100,7 +101,7 @@ func (f *Filter) Limit(tx *mail.Transaction) int64 {
 	return limit
 }
 
-// AtData judges the message that came, whatever was announced.
+// AtData checks the size of the message itself, whatever was announced.
 func (f *Filter) AtData(_ context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
 	return verdict(m.Base.Size(), f.Limit(tx)), nil
 }
@@ -112,7 +113,7 @@ func (f *Filter) forSender(from mail.Address) int64 {
 	return f.max
 }
 
-// pick finds the first limit whose patterns match the address.
+// pick returns the first limit whose patterns match the address.
 func pick(limits []limit, a mail.Address) (int64, bool) {
 	for i := range limits {
 		if limits[i].patterns.Match(a) {
@@ -126,5 +127,5 @@ func verdict(size, max int64) filters.Verdict {
 	if size <= max {
 		return filters.Verdict{}
 	}
-	return filters.Rejected(552, "5.3.4", "message larger than %s", conf.Bytes(max))
+	return filters.Rejected(552, "5.3.4", "Message size exceeds limit of %s", conf.Bytes(max))
 }

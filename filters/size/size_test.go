@@ -73,7 +73,7 @@ func send(chain *filters.Chain, from, to mail.Address, declared int64, size int)
 
 func TestReplyNamesTheLimit(t *testing.T) {
 	v := verdict(2, 1)
-	if v.Reply.Code != 552 || v.Reply.Enhanced != "5.3.4" || v.Reply.Text != "message larger than 1 B" && v.Reply.Text != "message larger than 1B" {
+	if v.Reply.Code != 552 || v.Reply.Enhanced != "5.3.4" || v.Reply.Text != "Message size exceeds limit of 1B" {
 		t.Errorf("reply %v", v.Reply)
 	}
 }

@@ -1,9 +1,7 @@
-// Package smime judges signed and encrypted mail: who signed it, whether the
-// signature holds, whether the signer is whom the message is from, and what
-// could not be looked at because it is encrypted. The CMS format below is read
-// by package cms. Nothing here decrypts, and nothing changes a message.
-//
-// [Checker] is the judge, for the command line as for the filter.
+// Package smime is the filter that acts on the S/MIME signatures and encryption
+// of a message: what happens if a signature is missing, invalid, not the
+// sender's, or made with an untrusted certificate. Package mail/smime verifies
+// the message; nothing here decrypts or changes it.
 package smime
 
 import (
@@ -24,64 +22,64 @@ import (
 // Config is the block filter "smime" { ... } of a chain.
 type Config struct {
 	conf.Pos
-	// Roots are the authorities that may vouch for signers: "system", a file
-	// of certificates (PEM or DER), or a folder of such files. A path is
-	// relative to the data folder.
+	// Roots are the trusted certificate authorities: "system", a file of
+	// certificates (PEM or DER), or a folder of such files. A path is relative
+	// to the data folder.
 	Roots string `hcl:"roots,optional" default:"system"`
-	// Trust gives senders of some domains roots of their own: a partner with a
-	// private authority, which is then believed for them and nobody else.
+	// Trust sets other roots for senders of some domains, for example a partner
+	// with a private authority, which is then trusted for that partner only.
 	Trust []TrustRule `hcl:"trust,block"`
-	// From limits the rules below to mail from these domains. Without it they
-	// are for all mail; what is found is written down for all mail in any case.
+	// From limits the rules below to mail from these domains; the default is
+	// all mail. Results are recorded for all mail in any case.
 	From []string `hcl:"from,optional"`
-	// RequireSigned asks that the whole message is signed, and the signature
-	// good. OnMissing says what follows if it is not signed at all.
+	// RequireSigned requires a valid signature on the whole message. OnMissing
+	// applies if it is not signed at all.
 	RequireSigned bool `hcl:"require_signed,optional"`
-	// RequireEncrypted asks that the whole message is encrypted.
+	// RequireEncrypted requires that the whole message is encrypted.
 	RequireEncrypted bool `hcl:"require_encrypted,optional"`
-	// OnMissing is what happens to mail that is not signed or encrypted
-	// although it must be.
+	// OnMissing is what happens to mail without a required signature or
+	// encryption.
 	OnMissing string `hcl:"on_missing,optional" enum:"reject|quarantine|tag" default:"reject"`
-	// OnInvalid is what happens to mail with a signature that does not hold, is
-	// not the sender's, or was made with a revoked certificate.
+	// OnInvalid is what happens to mail with a signature that is invalid, not
+	// the sender's, or made with a revoked certificate.
 	OnInvalid string `hcl:"on_invalid,optional" enum:"tag|quarantine|reject" default:"tag"`
 	// OnExpired is what happens to mail whose signer's certificate has expired
 	// or is not valid yet.
 	OnExpired string `hcl:"on_expired,optional" enum:"tag|quarantine|reject" default:"tag"`
-	// OnUnknownCA is what happens to mail signed with a certificate that no
-	// root vouches for, that is missing, or that names no address at all.
+	// OnUnknownCA is what happens to mail signed with a certificate that is not
+	// issued by a trusted root, is missing, or contains no address.
 	OnUnknownCA string `hcl:"on_unknown_ca,optional" enum:"tag|quarantine|reject" default:"tag"`
-	// OnWeak is what happens to mail signed with SHA-1, MD5 or a short key, or
-	// with an algorithm that is not supported.
+	// OnWeak is what happens to mail signed with SHA-1, MD5, a short key, or an
+	// unsupported algorithm.
 	OnWeak string `hcl:"on_weak,optional" enum:"tag|quarantine|reject" default:"tag"`
-	// Revocation says how to learn whether a certificate was taken back: not at
-	// all, from what is at hand, by asking in the background for the next
-	// message, or by asking now (2 s at most; the sender is told to come back
-	// while it is not known).
+	// Revocation is how certificates are checked for revocation: not at all
+	// (off), from cached data (cached), by a query in the background for the
+	// next message (soft), or by a query now (hard), for at most 2 s; mail is
+	// deferred while the status is unknown.
 	Revocation string `hcl:"revocation,optional" enum:"off|cached|soft|hard" default:"soft"`
 	// MaxLayers is how many layers of signatures and envelopes are opened.
 	MaxLayers int `hcl:"max_layers,optional" default:"5"`
-	// MaxSize is the largest signature or envelope that is read. A larger one
-	// counts as invalid.
+	// MaxSize is the size of the largest signature or envelope that is read. A
+	// larger one counts as invalid.
 	MaxSize conf.Bytes `hcl:"max_size,optional" default:"64MiB"`
-	// FoldCase lets the part of an address before the @ differ in capitals from
-	// the one in the certificate.
+	// FoldCase ignores case when local parts are compared with those in the
+	// certificate.
 	FoldCase bool `hcl:"fold_case,optional"`
-	// Sender lets the address in Sender be the signer's where that in From is
-	// not, as for secretaries.
+	// Sender accepts a signer whose address is in Sender instead of From, as
+	// for secretaries.
 	Sender bool `hcl:"sender,optional"`
 }
 
-// TrustRule is the roots for senders of some domains.
+// TrustRule sets the roots for senders of some domains.
 type TrustRule struct {
 	conf.Pos
 	// From are the domains of the From address.
 	From []string `hcl:"from" was:"domains"`
-	// Roots are as above.
+	// Roots has the form of roots above.
 	Roots string `hcl:"roots"`
 }
 
-// Check refuses limits under which nothing would be read.
+// Check rejects limits that would open nothing.
 func (c *Config) Check() error {
 	if c.MaxLayers < 1 {
 		return conf.Fieldf("max_layers", "%d layers would open nothing: 5 is usual", c.MaxLayers)
@@ -89,13 +87,13 @@ func (c *Config) Check() error {
 	return nil
 }
 
-// Filter keeps to a Config.
+// Filter applies a Config.
 type Filter struct {
 	cfg     Config
 	checker *smime.Checker
 }
 
-// New makes the filter. The error says which roots could not be read.
+// New returns the filter. The error says which roots could not be read.
 func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	under := func(path string) string {
 		if path == "" || path == "system" || filepath.IsAbs(path) {
@@ -126,13 +124,14 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	}}, nil
 }
 
-// Inherit goes on with the intermediate certificates that another filter saw.
+// Inherit takes over the intermediate certificates that another filter has
+// collected.
 func (f *Filter) Inherit(from filters.Filter) {
 	f.checker.Trust.Inherit(from.(*Filter).checker.Trust)
 }
 
-// AtData judges the message. What it finds is on the trail and in
-// Authentication-Results; what follows is the configuration's choice.
+// AtData verifies the message. The results go on the trail and into
+// Authentication-Results.
 func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
 	rep, err := f.checker.Message(ctx, m.Base, m.Base.Size())
 	if err != nil {
@@ -147,8 +146,8 @@ func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Messa
 // decide applies the rules to a report.
 func (f *Filter) decide(rep *smime.Report) filters.Verdict {
 	if f.cfg.Revocation == smime.RevokeHard && rep.Verdict == "good" && rep.Has("revocation_unknown") {
-		v := filters.Deferred(451, "4.7.0", "whether the signer's certificate was revoked is not known yet, try again later")
-		v.Reason = "revocation not known yet"
+		v := filters.Deferred(451, "4.7.0", "Revocation status of the signer's certificate not known yet, please try again later")
+		v.Reason = "revocation status not known yet"
 		return v
 	}
 	action, reason := "", rep.Reason()
@@ -169,10 +168,10 @@ func (f *Filter) decide(rep *smime.Report) filters.Verdict {
 			}
 		}
 		if f.cfg.RequireSigned && !rep.Signed() && !rep.Encrypted() {
-			action, reason = worse(action, f.cfg.OnMissing), "this domain takes signed messages only"
+			action, reason = worse(action, f.cfg.OnMissing), "messages from this domain must be signed"
 		}
 		if f.cfg.RequireEncrypted && !rep.Encrypted() {
-			action, reason = worse(action, f.cfg.OnMissing), "this domain takes encrypted messages only"
+			action, reason = worse(action, f.cfg.OnMissing), "messages from this domain must be encrypted"
 		}
 	}
 	switch action {
@@ -188,13 +187,13 @@ func (f *Filter) decide(rep *smime.Report) filters.Verdict {
 	return filters.Verdict{Reason: reason}
 }
 
-// worse picks the harsher of two actions.
+// worse returns the more severe of two actions.
 func worse(a, b string) string {
 	order := []string{"", "tag", "quarantine", "reject"}
 	return order[max(slices.Index(order, a), slices.Index(order, b))]
 }
 
-// applies says whether the rules are for this sender.
+// applies reports whether the rules apply to the sender.
 func (f *Filter) applies(rep *smime.Report) bool {
 	return len(f.cfg.From) == 0 || slices.ContainsFunc(rep.FromDomains, func(d string) bool { return slices.Contains(f.cfg.From, d) })
 }

@@ -60,7 +60,7 @@ func TestFilter(t *testing.T) {
 		{"unknown authority", unknown, Config{OnUnknownCA: "quarantine"}, filters.Quarantine, "", "smime=policy"},
 		{"rules for others", unknown, Config{OnUnknownCA: "quarantine", From: []string{"example.com"}}, "", "", "smime=policy"},
 		{"rules for this one", unknown, Config{OnUnknownCA: "reject", From: []string{"example.org"}}, filters.Reject, "550 5.7.1", "smime=policy"},
-		{"must be signed", unsigned, Config{RequireSigned: true, OnMissing: "reject"}, filters.Reject, "takes signed messages only", "smime=none"},
+		{"must be signed", unsigned, Config{RequireSigned: true, OnMissing: "reject"}, filters.Reject, "must be signed", "smime=none"},
 		{"need not be signed", unsigned, Config{}, "", "", "smime=none"},
 		{"must be encrypted", good, Config{RequireEncrypted: true, OnMissing: "quarantine"}, filters.Quarantine, "", "smime=pass"},
 		{"is encrypted", sealed, Config{RequireEncrypted: true, RequireSigned: true, OnMissing: "reject"}, "", "", "smime=none"},

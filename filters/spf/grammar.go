@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// The grammar of a record (RFC 7208, 12). The spf module stops at the first term
-// that matches and reads domains loosely; a record with a mistake anywhere is a
-// permerror (4.6), whatever matches before it.
+// The grammar of a record (RFC 7208, 12). The spf package stops at the first
+// term that matches and is lenient about domains; a record with an error
+// anywhere is a permerror (4.6), even if an earlier term matches.
 const (
 	macroExpand = `%(?:\{[slodiphSLODIPH][0-9]*[rR]?[-.+,/_=]*\}|[%_-])`
 	macroText   = `(?:` + macroExpand + `|[\x21-\x24\x26-\x7e])*`
@@ -25,7 +25,7 @@ var (
 	modifier = regexp.MustCompile(`^[A-Za-z][-A-Za-z0-9_.]*=` + macroText + `$`)
 )
 
-// wellFormed says whether all of a record follows the grammar.
+// wellFormed reports whether the whole record follows the grammar.
 func wellFormed(record string) bool {
 	seen := map[string]bool{}
 	for term := range strings.SplitSeq(record, " ") {
@@ -44,7 +44,7 @@ func wellFormed(record string) bool {
 	return true
 }
 
-// isRecord says whether a text is an SPF record (RFC 7208, 4.5).
+// isRecord reports whether a text is an SPF record (RFC 7208, 4.5).
 func isRecord(txt string) bool {
 	return len(txt) >= 6 && strings.EqualFold(txt[:6], "v=spf1") && (len(txt) == 6 || txt[6] == ' ')
 }

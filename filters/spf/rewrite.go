@@ -12,12 +12,13 @@ import (
 	"hoplite/internal/resolve"
 )
 
-// What the spf module does not know is put into the record in words that it
-// knows: the name of the client for the macro p, and slashOctet for a slash in a
-// domain, which it takes for a CIDR length.
+// The spf package does not support everything that a record may contain. Such
+// parts are rewritten before it sees the record: the macro p becomes the
+// client's name, and slashOctet stands for a slash in a domain, which the
+// package would read as a CIDR length.
 const slashOctet = "\x01"
 
-// maxNames is how many names of a client are looked at (RFC 7208, 4.6.4).
+// maxNames is how many names of a client are checked (RFC 7208, 4.6.4).
 const maxNames = 10
 
 var (
@@ -27,7 +28,7 @@ var (
 	targeted = regexp.MustCompile(`^([-+?~]?(?i:a:|mx:|include:|exists:|ptr:|redirect=))(` + domainSpec + `)(` + dualCIDR + `)$`)
 )
 
-// rewrite prepares the record of a domain for the module.
+// rewrite prepares the record of a domain for the spf package.
 func (a *adapter) rewrite(ctx context.Context, domain, record string) string {
 	if !strings.Contains(record, "/") && !pMacro.MatchString(record) {
 		return record
@@ -46,7 +47,7 @@ func (a *adapter) rewrite(ctx context.Context, domain, record string) string {
 	return strings.Join(terms, " ")
 }
 
-// hideSlashes leaves those of a macro's delimiters alone.
+// hideSlashes replaces slashes, except in the delimiters of a macro.
 func hideSlashes(spec string) string {
 	var out strings.Builder
 	at := 0
@@ -59,8 +60,8 @@ func hideSlashes(spec string) string {
 	return out.String()
 }
 
-// expandName does to a name what the rest of a macro asks for: letter, digits,
-// reversal, delimiters (RFC 7208, 7.3).
+// expandName applies the transformers of a macro to a name: digits, reversal
+// and delimiters (RFC 7208, 7.3).
 func expandName(name string, macro []string) string {
 	delimiters := macro[4]
 	if delimiters == "" {
@@ -80,8 +81,9 @@ func expandName(name string, macro []string) string {
 	return out
 }
 
-// clientName is the value of the macro p: a name of the client that leads back
-// to it, if there is one the domain itself or one below it (RFC 7208, 7.3).
+// clientName returns the value of the macro p: a name of the client that
+// resolves back to it, preferably the domain itself or one below it (RFC 7208,
+// 7.3).
 func (a *adapter) clientName(ctx context.Context, domain string) string {
 	if !a.looked {
 		a.looked = true
@@ -101,8 +103,8 @@ func (a *adapter) clientName(ctx context.Context, domain string) string {
 	return best
 }
 
-// confirmed are the names of an address that lead back to it. Whoever sends
-// chooses them: what is no host name could add terms to the record.
+// confirmed returns the names of an address that resolve back to it. The sender
+// chooses them: anything that is not a host name could add terms to the record.
 func confirmed(ctx context.Context, dns resolve.Resolver, ip netip.Addr) []string {
 	names, err := resolve.LookupPTR(ctx, dns, ip)
 	if err != nil {

@@ -1,9 +1,9 @@
-// Package spf is the filter that asks a sender's domain whether the client may
-// send for it (RFC 7208), for the HELO name and for the reverse path.
+// Package spf is the filter that checks whether a sender's domain authorises
+// the client to send for it (RFC 7208), by the HELO name and by the reverse
+// path.
 //
-// What it learns goes to Authentication-Results and to the filter dmarc behind
-// it, which usually decides; on its own the filter only does what its settings
-// say.
+// Its results go to Authentication-Results and to the filter dmarc after it,
+// which usually decides; this filter only takes the configured actions.
 package spf
 
 import (
@@ -23,50 +23,50 @@ import (
 	"hoplite/mail/safe"
 )
 
-// checkTime bounds one check with all its look-ups (RFC 7208, 4.6.4).
+// checkTime limits one check including its look-ups (RFC 7208, 4.6.4).
 const checkTime = 20 * time.Second
 
 // Config is the block filter "spf" { ... } of a chain.
 type Config struct {
-	// Fail is what becomes of mail that the sender's domain disowns ("-all").
-	// Forwarded mail fails, too: leave the decision to the filter "dmarc" unless
-	// you know better.
+	// Fail is what happens to mail that the sender's domain does not authorise
+	// ("-all"). Forwarded mail fails as well: leave the decision to the filter
+	// "dmarc" unless you know better.
 	Fail string `hcl:"fail,optional" enum:"pass|tag|quarantine|defer|reject" default:"tag"`
-	// Softfail is the same for what it probably disowns ("~all").
+	// Softfail is the same for mail that is probably not authorised ("~all").
 	Softfail string `hcl:"softfail,optional" enum:"pass|tag|quarantine|defer|reject" default:"pass"`
-	// HeloFail is what becomes of mail from a client whose HELO name disowns it.
-	// Few domains publish a record for that name without meaning it.
+	// HeloFail is what happens to mail from a client whose HELO name does not
+	// authorise it. Few domains publish a record for that name by accident.
 	HeloFail string `hcl:"helo_fail,optional" enum:"pass|tag|quarantine|defer|reject" default:"tag"`
-	// Permerror is what becomes of mail whose sender's record is broken.
+	// Permerror is what happens to mail from a domain with an invalid record.
 	Permerror string `hcl:"permerror,optional" enum:"pass|tag|quarantine|defer|reject" default:"pass"`
-	// Forwarders are networks that forward mail to you without changing its
+	// Forwarders are networks that forward mail to you with its original
 	// sender: their mail is not checked.
 	Forwarders []netip.Prefix `hcl:"forwarders,optional" example:"192.0.2.0/24"`
-	// Relayed judges mail that comes from a server of yours (one in trusted) by
-	// the client that its Received line names. Without it such mail is not checked.
+	// Relayed checks mail from one of your servers (in trusted) by the client
+	// named in its Received line. Without it such mail is not checked.
 	Relayed bool `hcl:"relayed,optional"`
 }
 
-// Filter checks by a Config.
+// Filter applies a Config.
 type Filter struct {
 	cfg     Config
 	dns     resolve.Resolver
 	trusted []netip.Prefix
 }
 
-// New makes the filter.
+// New returns the filter.
 func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	return &Filter{cfg, env.DNS, env.Trusted}, nil
 }
 
-// Result is what one check came to.
+// Result is the outcome of one check.
 type Result struct {
 	Value  string // RFC 7208, 2.6
-	Domain string // whose record it was
+	Domain string // whose record was evaluated
 	Term   string // the term that matched, or the error in a few words
 }
 
-// AtMail checks HELO name and reverse path.
+// AtMail checks the HELO name and the reverse path.
 func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verdict, error) {
 	ip := tx.Client.Addr.Addr().Unmap()
 	if filters.Known(&tx.Client) || !ip.IsValid() {
@@ -75,7 +75,7 @@ func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verd
 	return f.judge(ctx, ip, tx.Client.Helo, tx.Envelope.From), nil
 }
 
-// AtData checks mail that a server of ours brings, if that is wanted.
+// AtData checks mail from one of our servers, if relayed is set.
 func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
 	if !f.cfg.Relayed || !tx.Client.Trusted || tx.Client.MayRelay || tx.Client.User != "" {
 		return filters.Verdict{}, nil
@@ -89,7 +89,7 @@ func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Messa
 	return v, nil
 }
 
-// judge checks the two names of a client.
+// judge checks both names of a client.
 func (f *Filter) judge(ctx context.Context, ip netip.Addr, helo string, from mail.Address) filters.Verdict {
 	for _, p := range f.cfg.Forwarders {
 		if p.Contains(ip) {
@@ -115,8 +115,8 @@ func (f *Filter) judge(ctx context.Context, ip netip.Addr, helo string, from mai
 	return v
 }
 
-// verdict is what follows from a result. A temporary error is no reason to
-// refuse anything.
+// verdict returns the action for a result. Mail is never rejected because of a
+// temporary error.
 func (f *Filter) verdict(ip netip.Addr, r Result, fail string) filters.Verdict {
 	action := ""
 	switch r.Value {
@@ -133,7 +133,7 @@ func (f *Filter) verdict(ip netip.Addr, r Result, fail string) filters.Verdict {
 	return filters.Acted(filters.Action(action), 550, "5.7.23", "SPF: %s does not let %s send its mail (%s, %s)", r.Domain, ip, r.Value, r.Term)
 }
 
-// authResult is the result as Authentication-Results has it.
+// authResult returns the result in the form of Authentication-Results.
 func (r Result) authResult(property, value string) mail.AuthResult {
 	return mail.AuthResult{
 		Method: "spf", Value: r.Value, Comment: r.Term,
@@ -141,12 +141,12 @@ func (r Result) authResult(property, value string) mail.AuthResult {
 	}
 }
 
-// isDomain says whether a HELO argument is a name that may have a record.
+// isDomain reports whether a HELO argument is a name that may have a record.
 func isDomain(helo string) bool {
 	return strings.Contains(strings.Trim(helo, "."), ".") && !strings.HasPrefix(helo, "[") && len(helo) <= 253
 }
 
-// Check evaluates the record of a reverse path's domain for a client.
+// Check evaluates the record of the reverse path's domain for a client.
 func Check(ctx context.Context, dns resolve.Resolver, ip netip.Addr, helo string, from mail.Address) Result {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
@@ -159,14 +159,14 @@ func Check(ctx context.Context, dns resolve.Resolver, ip netip.Addr, helo string
 			r.Term = strings.ReplaceAll(fmt.Sprint(args[0]), slashOctet, "/")
 		}
 	}
-	// The local part is for macros only; the address goes in with A-labels.
+	// The local part only matters for macros; the domain is passed as A-labels.
 	sender := strings.ReplaceAll(from.Local(), "@", "_") + "@" + r.Domain
 	value, err := spf.CheckHostWithSender(ip.AsSlice(), helo, sender,
 		spf.WithContext(ctx), spf.WithResolver(&adapter{dns: dns, ip: ip.Unmap()}), spf.WithTraceFunc(trace))
 	r.Value = string(value)
 	switch {
 	case ctx.Err() != nil:
-		r.Value, r.Term = "temperror", "it took longer than "+checkTime.String()
+		r.Value, r.Term = "temperror", "the check took longer than "+checkTime.String()
 	case errors.Is(err, spf.ErrMatchedAll):
 		r.Term = "matched all"
 	case errors.Is(err, spf.ErrNoResult):
@@ -183,10 +183,10 @@ func Check(ctx context.Context, dns resolve.Resolver, ip netip.Addr, helo string
 	return r
 }
 
-// short is the text of an error, which may quote a remote record at length.
+// short returns the text of an error, which may quote a remote record at length.
 func short(err error) string { return safe.Clip(safe.Reply(err.Error()), 100) }
 
-// adapter asks our resolver in the spf package's words, for one check.
+// adapter passes the queries of the spf package to our resolver, for one check.
 type adapter struct {
 	dns    resolve.Resolver
 	ip     netip.Addr
@@ -204,8 +204,8 @@ func dnsError(name string, err error) error {
 	}
 }
 
-// LookupTXT finds records; one with a mistake in it becomes one that no module
-// takes.
+// LookupTXT looks up records; a malformed record is replaced by one that the
+// spf package rejects.
 func (a *adapter) LookupTXT(ctx context.Context, name string) ([]string, error) {
 	name = strings.ReplaceAll(name, slashOctet, "/")
 	txt, err := resolve.LookupTXT(ctx, a.dns, name)
@@ -213,7 +213,7 @@ func (a *adapter) LookupTXT(ctx context.Context, name string) ([]string, error) 
 		switch {
 		case !isRecord(t):
 		case !wellFormed(t):
-			txt[i] = "v=spf1 \"mistake\"" // which is one for the module, too
+			txt[i] = "v=spf1 \"mistake\"" // a syntax error for the spf package, too
 		default:
 			txt[i] = a.rewrite(ctx, name, t)
 		}
@@ -221,7 +221,7 @@ func (a *adapter) LookupTXT(ctx context.Context, name string) ([]string, error) 
 	return txt, dnsError(name, err)
 }
 
-// LookupMX finds mail servers.
+// LookupMX looks up mail servers.
 func (a *adapter) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
 	mx, err := resolve.LookupMX(ctx, a.dns, strings.ReplaceAll(name, slashOctet, "/"))
 	var out []*net.MX
@@ -231,7 +231,7 @@ func (a *adapter) LookupMX(ctx context.Context, name string) ([]*net.MX, error) 
 	return out, dnsError(name, err)
 }
 
-// LookupIPAddr finds addresses.
+// LookupIPAddr looks up addresses.
 func (a *adapter) LookupIPAddr(ctx context.Context, name string) ([]net.IPAddr, error) {
 	addrs, err := resolve.LookupHosts(ctx, a.dns, strings.ReplaceAll(name, slashOctet, "/"))
 	var out []net.IPAddr
@@ -241,7 +241,7 @@ func (a *adapter) LookupIPAddr(ctx context.Context, name string) ([]net.IPAddr, 
 	return out, dnsError(name, err)
 }
 
-// LookupAddr finds names of an address.
+// LookupAddr looks up the names of an address.
 func (a *adapter) LookupAddr(ctx context.Context, addr string) ([]string, error) {
 	ip, err := netip.ParseAddr(addr)
 	if err != nil {

@@ -1,9 +1,9 @@
 // Package arc validates the Authenticated Received Chain of a message and adds
 // sets to it (RFC 8617). [Validate] reads a chain; a [Sealer] extends one. The
-// signatures are those of package dkim under other names.
+// signatures are those of package dkim under other field names.
 //
-// Sealing cannot be left to go-msgauth: its signer always names the field
-// DKIM-Signature and has no seals.
+// go-msgauth cannot seal: its signer always names the field DKIM-Signature, and
+// it has no seals.
 package arc
 
 import (
@@ -20,30 +20,30 @@ import (
 	"hoplite/mail/dkim"
 )
 
-// maxSets is the longest chain (RFC 8617, 4.2.1).
+// maxSets is the length of the longest chain (RFC 8617, 4.2.1).
 const maxSets = 50
 
-// Set is the three fields that one server added.
+// Set is the three fields added by one server.
 type Set struct {
-	Results authres.Header // what it saw
+	Results authres.Header // its authentication results
 	Sealer  string         // d= of its seal
-	CV      string         // what it thought of the chain before it
+	CV      string         // its verdict on the chain before
 
 	aar, ams, as mail.Field
 	seal         dkim.Tags
-	n            [3]int // how often each field is there
+	n            [3]int // how often each field occurs
 }
 
-// Chain is what became of a message's ARC sets.
+// Chain is the result of validating a message's ARC sets.
 type Chain struct {
-	CV     string // none, pass, fail; temperror if a key could not be had
+	CV     string // none, pass, fail; temperror if a key could not be looked up
 	Reason string
 	Sets   []Set // the oldest first; only complete ones if CV is pass
 
 	signed []string // what the last set's signature covers
 }
 
-// Validate checks a message's chain (RFC 8617, 5.2).
+// Validate validates a message's chain (RFC 8617, 5.2).
 func Validate(ctx context.Context, m *mail.Message, lookup dkim.Lookup) (*Chain, error) {
 	c := &Chain{}
 	h := dkim.NewHeader(m.Head)
@@ -61,13 +61,13 @@ func Validate(ctx context.Context, m *mail.Message, lookup dkim.Lookup) (*Chain,
 	if err != nil {
 		results[0].Value, results[0].Reason = "neutral", err.Error()
 	} else if slices.ContainsFunc(sig.Headers, func(h string) bool { return strings.EqualFold(h, "ARC-Seal") }) {
-		results[0].Value, results[0].Reason = "permerror", "signs a seal"
+		results[0].Value, results[0].Reason = "permerror", "it signs a seal"
 	}
 	if err := dkim.Check(ctx, m, h, results, lookup); err != nil {
 		return nil, err
 	}
 	switch r := results[0]; {
-	case r.Value == "pass", r.Testing && r.Value == "neutral": // ARC knows no test mode
+	case r.Value == "pass", r.Testing && r.Value == "neutral": // ARC has no test mode
 	case r.Value == "temperror":
 		c.CV, c.Reason = "temperror", r.Reason
 		return c, nil
@@ -79,7 +79,7 @@ func Validate(ctx context.Context, m *mail.Message, lookup dkim.Lookup) (*Chain,
 	return c, nil
 }
 
-// collect sorts the fields into sets and checks that they are a chain.
+// collect sorts the fields into sets and checks that they form a chain.
 func (c *Chain) collect(h *dkim.Header) (problem string) {
 	sets := map[int]*Set{}
 	names := []string{"ARC-Authentication-Results", "ARC-Message-Signature", "ARC-Seal"}
@@ -92,7 +92,7 @@ func (c *Chain) collect(h *dkim.Header) (problem string) {
 		for _, f := range fields {
 			i := instance(f)
 			if i < 1 || i > maxSets {
-				return "a set without a valid number"
+				return "a set without a valid instance"
 			}
 			s := sets[i]
 			if s == nil {
@@ -107,7 +107,7 @@ func (c *Chain) collect(h *dkim.Header) (problem string) {
 	for i := 1; i <= top; i++ {
 		s := sets[i]
 		if s == nil || s.n != [3]int{1, 1, 1} {
-			return fmt.Sprintf("set %d is not complete", i)
+			return fmt.Sprintf("set %d is incomplete", i)
 		}
 		if problem := s.read(i); problem != "" {
 			return fmt.Sprintf("set %d: %s", i, problem)
@@ -117,7 +117,7 @@ func (c *Chain) collect(h *dkim.Header) (problem string) {
 	return ""
 }
 
-// instance is the i= of a field of any of the three kinds.
+// instance returns the i= tag of a field of any of the three kinds.
 func instance(f mail.Field) int {
 	for part := range strings.SplitSeq(f.Text(), ";") {
 		if name, value, ok := strings.Cut(part, "="); ok && strings.TrimSpace(name) == "i" {
@@ -129,13 +129,13 @@ func instance(f mail.Field) int {
 			return n
 		}
 		if f.Is("ARC-Authentication-Results") {
-			break // there it comes first
+			break // where i= comes first
 		}
 	}
 	return 0
 }
 
-// read takes what a set says.
+// read parses the fields of a set.
 func (s *Set) read(i int) (problem string) {
 	var err error
 	if s.seal, err = dkim.ParseTags(string(s.as.Value())); err != nil {
@@ -150,11 +150,11 @@ func (s *Set) read(i int) (problem string) {
 		return fmt.Sprintf("its seal says cv=%.10s", s.CV)
 	}
 	_, rest, _ := bytes.Cut(s.aar.Value(), []byte(";"))
-	s.Results, _ = authres.Parse(rest) // what cannot be read says nothing
+	s.Results, _ = authres.Parse(rest) // unreadable results are ignored
 	return ""
 }
 
-// seals checks every seal, and asks for their keys side by side.
+// seals verifies every seal; it looks up the keys concurrently.
 func (c *Chain) seals(ctx context.Context, lookup dkim.Lookup) (cv, reason string) {
 	type outcome struct {
 		key *dkim.Key
@@ -186,13 +186,14 @@ func (c *Chain) seals(ctx context.Context, lookup dkim.Lookup) (cv, reason strin
 		}
 		sig, err := s.seal.Base64("b")
 		if err != nil || !strings.EqualFold(s.seal["a"], o.key.Kind+"-sha256") || !o.key.Verifies(sumFields(c.sealed(i)...), sig) {
-			return "fail", fmt.Sprintf("seal %d does not fit", i)
+			return "fail", fmt.Sprintf("seal %d does not match", i)
 		}
 	}
 	return "pass", ""
 }
 
-// sealed are the fields under the seal of an instance (RFC 8617, 5.1.1).
+// sealed returns the fields covered by the seal of an instance (RFC 8617,
+// 5.1.1).
 func (c *Chain) sealed(instance int) [][]byte {
 	var raws [][]byte
 	for i := range c.Sets[:instance] {
@@ -203,8 +204,8 @@ func (c *Chain) sealed(instance int) [][]byte {
 	return raws
 }
 
-// dmarcSeen returns who saw DMARC pass, the earliest first, and everyone who has
-// sealed since; nil if there is none.
+// dmarcSeen returns the first sealer that saw DMARC pass and every later one,
+// or nil if there is none.
 func (c *Chain) dmarcSeen() []string {
 	for i := range c.Sets {
 		if !dmarcPassed(c.Sets[i].Results.Results) {
@@ -221,7 +222,7 @@ func (c *Chain) dmarcSeen() []string {
 	return nil
 }
 
-// dmarcPassed reports whether DMARC passed, for every domain of From.
+// dmarcPassed reports whether DMARC passed for every domain of From.
 func dmarcPassed(results []mail.AuthResult) bool {
 	passed := false
 	for i := range results {
@@ -235,7 +236,7 @@ func dmarcPassed(results []mail.AuthResult) bool {
 	return passed
 }
 
-// AuthResult is the chain as Authentication-Results has it.
+// AuthResult returns the result in the form of Authentication-Results.
 func (c *Chain) AuthResult() mail.AuthResult {
 	a := mail.AuthResult{Method: "arc", Value: c.CV, Reason: c.Reason}
 	if len(c.Sets) == 0 {
@@ -250,7 +251,7 @@ func (c *Chain) AuthResult() mail.AuthResult {
 	return a
 }
 
-// Signed says how many fields of a name the last set's signature covers.
+// Signed returns how many fields of a name the last set's signature covers.
 func (c *Chain) Signed(name string) int {
 	n := 0
 	for _, h := range c.signed {
@@ -261,7 +262,7 @@ func (c *Chain) Signed(name string) int {
 	return n
 }
 
-// Sealer is the domain of the last seal, "" without one.
+// Sealer returns the domain of the last seal, "" if there is none.
 func (c *Chain) Sealer() string {
 	if len(c.Sets) == 0 {
 		return ""

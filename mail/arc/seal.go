@@ -11,7 +11,7 @@ import (
 	"hoplite/mail/dkim"
 )
 
-// broken says whether the last seal of a message says cv=fail.
+// broken reports whether the last seal of a message says cv=fail.
 func broken(m *mail.Message) bool {
 	top, fail := 0, false
 	for _, f := range dkim.NewHeader(m.Head).Fields("ARC-Seal") {
@@ -26,14 +26,14 @@ func broken(m *mail.Message) bool {
 // Sealer adds a set to the chain of a message.
 type Sealer struct {
 	dkim.Signer
-	Host string // the authserv-id of the results it passes on
+	Host string // the authserv-id of the results
 }
 
-// Seal returns the three fields of a new set, to be put on top of the message:
-// the results of our own checks, a signature of the message as it leaves, and
-// the seal. c is the message's chain and cv its state when the message came in.
-// There is nothing to add to a chain that cannot be judged now, that is full,
-// or that an earlier server sealed as broken (RFC 8617, 5.1.2).
+// Seal returns the three fields of a new set, to be added at the top of the
+// message: the results of our own checks, a signature of the outgoing message,
+// and the seal. c is the message's chain and cv its state when the message
+// arrived. Nothing is added to a chain that cannot be validated now, that is
+// full, or that an earlier server sealed as broken (RFC 8617, 5.1.2).
 func (s *Sealer) Seal(m *mail.Message, c *Chain, cv string, results []mail.AuthResult) ([]byte, error) {
 	if cv == "temperror" || highest(m) >= maxSets || cv == "fail" && broken(m) {
 		return nil, nil
@@ -71,7 +71,7 @@ func (s *Sealer) Seal(m *mail.Message, c *Chain, cv string, results []mail.AuthR
 	return append(append(as, ams...), aar...), nil
 }
 
-// highest is the largest instance that any ARC field of a message has.
+// highest returns the largest instance of any ARC field of a message.
 func highest(m *mail.Message) int {
 	top := 0
 	h := dkim.NewHeader(m.Head)

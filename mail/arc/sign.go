@@ -15,7 +15,7 @@ import (
 
 var crlf = []byte("\r\n")
 
-// algorithm is the a= of the sealer's key.
+// algorithm returns the a= tag for the sealer's key.
 func (s *Sealer) algorithm() string {
 	if _, ok := s.Key.Public().(ed25519.PublicKey); ok {
 		return "ed25519-sha256"
@@ -23,8 +23,8 @@ func (s *Sealer) algorithm() string {
 	return "rsa-sha256"
 }
 
-// field signs the named fields of a header: it writes the field with the given
-// tags, h=, bh= and b=, CRLF at its end.
+// field signs the named fields of a header: it returns a field with the given
+// tags, h=, bh= and b=, and CRLF at its end.
 func (s *Sealer) field(name string, tags, headers []string, bodyHash []byte, h *dkim.Header) ([]byte, error) {
 	w := &tagWriter{}
 	w.out = append(w.out, name...)
@@ -50,7 +50,7 @@ func (s *Sealer) field(name string, tags, headers []string, bodyHash []byte, h *
 	return s.finish(field, h.Sum(headers, dkim.Relaxed, field))
 }
 
-// finish signs a hash and puts the signature after the b= at the end of a
+// finish signs a hash and adds the signature after the b= at the end of a
 // field.
 func (s *Sealer) finish(field, sum []byte) ([]byte, error) {
 	var value []byte
@@ -77,7 +77,7 @@ func (s *Sealer) finish(field, sum []byte) ([]byte, error) {
 	return append(out, crlf...), nil
 }
 
-// sumFields hashes fields as ARC-Seal does: relaxed, one after the other, the
+// sumFields hashes fields as for ARC-Seal: relaxed, one after the other, the
 // last without its line end.
 func sumFields(raws ...[]byte) []byte {
 	hash := sha256.New()
@@ -92,7 +92,7 @@ func sumFields(raws ...[]byte) []byte {
 	return hash.Sum(nil)
 }
 
-// tagWriter folds tags onto lines.
+// tagWriter folds tags into lines.
 type tagWriter struct {
 	out []byte
 	col int

@@ -17,11 +17,11 @@ import (
 	"hoplite/mail/ole"
 )
 
-// maxDirectory bounds how much of a zip file its directory may be: each entry
-// costs us more memory than it costs the sender octets.
+// maxDirectory limits the size of a zip file's directory, because an entry
+// takes more memory here than octets there.
 const maxDirectory = 1 << 20
 
-// errNoZip is content whose directory cannot be read.
+// errNoZip is returned for content whose directory cannot be read.
 var errNoZip = errors.New("damaged zip")
 
 // zip lists a zip file.
@@ -34,8 +34,8 @@ func (s *scan) zip(at place, index int, r *bufio.Reader) error {
 	return s.zipEntries(at, index, h, h.Size())
 }
 
-// zipEntries lists what the directory of a zip file names. Of an office
-// document, which is one, only what can do harm is listed.
+// zipEntries lists the files in the directory of a zip file. For an office
+// document, which is a zip file, only potentially harmful files are listed.
 func (s *scan) zipEntries(at place, index int, r io.ReaderAt, size int64) error {
 	dir := &budget{r: r, left: maxDirectory}
 	z, err := zip.NewReader(dir, size)
@@ -73,11 +73,11 @@ func (s *scan) zipEntries(at place, index int, r io.ReaderAt, size int64) error 
 	return first
 }
 
-// officeContent are the extensions of what office documents consist of.
+// officeContent are the extensions of files that office documents consist of.
 var officeContent = set("xml rels vml png jpg jpeg gif bmp tif tiff emf wmf svg ico wav mp3 mp4 m4a wdp jfif odttf fntdata ttf bin psmdcp")
 
-// harmful picks macros, embedded files and what does not belong there out of an
-// office document.
+// harmful reports whether a file in an office document is a macro, an embedded
+// file, or does not belong there.
 func (s *scan) harmful(index int, name string) bool {
 	name = strings.ToLower(name)
 	if strings.HasSuffix(name, "vbaproject.bin") || strings.Contains(name, "/macrosheets/") {
@@ -107,9 +107,8 @@ func (s *scan) zipEntry(at place, index int, f *zip.File) error {
 	return s.packed(in, names, "", r, max(1, int64(f.CompressedSize64)))
 }
 
-// ole looks for macros in an old Office document, or in one that was put into
-// another: a folder with a project of Visual Basic. What else is in it is not
-// listed.
+// ole looks for macros in an old Office document, or in one embedded in
+// another: a folder with a Visual Basic project. Other contents are not listed.
 func (s *scan) ole(_ place, index int, r *bufio.Reader) error {
 	h, err := s.held(r)
 	if err != nil {
@@ -129,7 +128,7 @@ func (s *scan) ole(_ place, index int, r *bufio.Reader) error {
 	return nil
 }
 
-// budget is a ReaderAt that ends after a number of octets.
+// budget is a ReaderAt that fails after a number of octets.
 type budget struct {
 	r    io.ReaderAt
 	left int64
@@ -142,7 +141,7 @@ func (b *budget) ReadAt(p []byte, off int64) (int, error) {
 	return b.r.ReadAt(p, off)
 }
 
-// gzip goes into a compressed file.
+// gzip lists the content of a compressed file.
 func (s *scan) gzip(at place, _ int, r *bufio.Reader) error {
 	packed := &tally{r: r}
 	z, err := gzip.NewReader(bufio.NewReaderSize(packed, 4096))
@@ -159,7 +158,7 @@ func (s *scan) gzip(at place, _ int, r *bufio.Reader) error {
 	return s.content(at.inside(name, "gzip"), []string{name}, "", &ratio{s: s, r: z, packed: packed})
 }
 
-// bzip2 goes into a compressed file, which does not know its name.
+// bzip2 lists the content of a compressed file, which has no name.
 func (s *scan) bzip2(at place, _ int, r *bufio.Reader) error {
 	packed := &tally{r: r}
 	name := strings.TrimSuffix(path.Base(at.path), ".bz2")
@@ -169,7 +168,7 @@ func (s *scan) bzip2(at place, _ int, r *bufio.Reader) error {
 	return s.content(at.inside(name, "bzip2"), []string{name}, "", &ratio{s: s, r: bzip2.NewReader(packed), packed: packed})
 }
 
-// tally counts what went in.
+// tally counts the octets read.
 type tally struct {
 	r io.Reader
 	n int64
@@ -181,7 +180,7 @@ func (t *tally) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// ratio stops when far more comes out than went in.
+// ratio fails when the output is much larger than the input.
 type ratio struct {
 	s      *scan
 	r      io.Reader
@@ -198,7 +197,7 @@ func (r *ratio) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// tar lists a tar file as it comes.
+// tar lists a tar file in one pass.
 func (s *scan) tar(at place, _ int, r *bufio.Reader) error {
 	t := tar.NewReader(r)
 	for {
@@ -212,7 +211,7 @@ func (s *scan) tar(at place, _ int, r *bufio.Reader) error {
 		name := strings.ToValidUTF8(clip(h.Name), "\uFFFD")
 		switch h.Typeflag {
 		case tar.TypeReg:
-			// Its octets were counted when the tar file came out of its own packing.
+			// The octets were counted when the tar file itself was unpacked.
 			err = s.content(at.inside(name, "tar"), []string{name}, "", t)
 		case tar.TypeSymlink, tar.TypeLink:
 			err = s.add(Item{Path: at.inside(name, "tar").path, Kind: "inode/symlink", Via: "tar"}, []string{name})

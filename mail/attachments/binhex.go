@@ -10,19 +10,19 @@ import (
 	"hoplite/mail/mime"
 )
 
-// binHexIntro begins the line before a BinHex file. It usually goes on "with
-// BinHex 4.0)", but not every encoder keeps to that, and no decoder asks.
+// binHexIntro begins the line before a BinHex file. It usually continues "with
+// BinHex 4.0)", but some encoders differ, and decoders ignore the rest.
 const binHexIntro = "(This file must be converted"
 
-// startsBinHex says whether text begins with a BinHex file, which some senders
-// have no MIME type for. An intro further down is found by inText.
+// startsBinHex reports whether content begins with a BinHex file, which some
+// senders attach without its MIME type. inText finds those further down.
 func startsBinHex(r *bufio.Reader) bool {
 	head, _ := r.Peek(len(binHexIntro))
 	return string(head) == binHexIntro
 }
 
-// binHex lists the two forks of a BinHex 4.0 file (RFC 1741, appendix A) from
-// behind its first colon.
+// binHex lists the two forks of a BinHex 4.0 file (RFC 1741, appendix A),
+// starting after its first colon.
 func (s *scan) binHex(at place, d *hqx) error {
 	if at.depth >= s.Depth {
 		return errDepth
@@ -69,9 +69,9 @@ func (s *scan) binHex(at place, d *hqx) error {
 
 var errBinHex = errors.New("damaged BinHex")
 
-// hqx turns the 6-bit characters between two colons into octets.
+// hqx decodes the 6-bit characters between two colons.
 type hqx struct {
-	head []byte // of the line with the first colon
+	head []byte // the rest of the line with the first colon
 	r    *bufio.Reader
 	bits uint32
 	n    uint
@@ -88,7 +88,7 @@ var hqxValue = func() (t [256]int8) {
 	return t
 }()
 
-// ReadByte gives the next octet, or io.EOF behind the last colon.
+// ReadByte returns the next octet, or io.EOF after the last colon.
 func (d *hqx) ReadByte() (byte, error) {
 	for d.n < 8 {
 		if d.done {
@@ -125,7 +125,8 @@ func (d *hqx) next() (byte, error) {
 	return d.r.ReadByte()
 }
 
-// runReader expands runs: octet, 0x90, count. 0x90 itself is 0x90 0.
+// runReader expands runs: octet, 0x90, count. A literal 0x90 is encoded as 0x90
+// 0.
 type runReader struct {
 	r    *hqx
 	last byte
@@ -147,7 +148,7 @@ func (r *runReader) Read(p []byte) (int, error) {
 				if n == 0 {
 					r.last, r.left = 0x90, 1
 				} else {
-					r.left = int(n) - 1 // the octet itself came before
+					r.left = int(n) - 1 // the octet itself has been returned
 				}
 			} else {
 				r.last, r.left = b, 1
@@ -159,7 +160,7 @@ func (r *runReader) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// forkReader reads one fork and its checksum on the way.
+// forkReader reads one fork and computes its checksum.
 type forkReader struct {
 	r    io.Reader
 	left int64
@@ -191,8 +192,8 @@ var crcTable = func() (t [256]uint16) {
 	return t
 }()
 
-// crc16 is the CCITT sum without its final two zero octets, which BinHex's own
-// description feeds in at the end.
+// crc16 is the CCITT checksum without its final two zero octets, which BinHex
+// adds at the end.
 func crc16(sum uint16, b []byte) uint16 {
 	for _, c := range b {
 		sum = sum<<8 ^ crcTable[sum>>8] ^ uint16(c)

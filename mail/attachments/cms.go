@@ -9,19 +9,19 @@ import (
 	"hoplite/mail/cms"
 )
 
-// cmsKind is what S/MIME wraps mail into: a signature around the content hides
-// it from whoever does not look inside, and anybody can make one.
+// cmsKind is signed or compressed S/MIME content. Anyone can sign, and a filter
+// that does not look inside would miss the attachments.
 const cmsKind = "application/pkcs7-mime"
 
-// pkcs is the start of every object identifier of CMS content types.
+// pkcs is the common prefix of the object identifiers of CMS content types.
 var pkcs = []byte("\x2a\x86\x48\x86\xf7\x0d\x01")
 
-// isCMS says whether octets begin like a ContentInfo.
+// isCMS reports whether content begins like a ContentInfo.
 func isCMS(head []byte) bool {
 	return len(head) > 16 && head[0] == 0x30 && bytes.Contains(head[:16], pkcs)
 }
 
-// smime goes into signed and compressed content.
+// smime lists signed and compressed content.
 func (s *scan) smime(at place, index int, r *bufio.Reader) error {
 	h := hold.New(s.Dir)
 	defer h.Close()
@@ -42,7 +42,7 @@ func (s *scan) smime(at place, index int, r *bufio.Reader) error {
 	return s.entity(h, h.Size(), at.path+"/1", at.depth+1)
 }
 
-// unpacked takes content out of the budget.
+// unpacked subtracts content from the budget.
 type unpacked struct {
 	s *scan
 	h *hold.Hold

@@ -11,15 +11,15 @@ import (
 	"hoplite/mail/ole"
 )
 
-// magic tells a type by the octets at some place near the start.
+// magic identifies a type by octets near the start.
 type magic struct {
 	at   int
 	want string
 	kind string
 }
 
-// magics are looked at in this order. What they do not know is left to
-// net/http, which knows what browsers do.
+// magics are tried in this order. Other content is left to net/http, which
+// detects what browsers do.
 var magics = []magic{
 	{0, "MZ", "application/vnd.microsoft.portable-executable"},
 	{0, "\x7fELF", "application/x-elf"},
@@ -57,7 +57,7 @@ var magics = []magic{
 	{0, "\x4d\x53\x57\x49\x4d", "application/x-ms-wim"},
 }
 
-// Kinds that are opened.
+// Kinds of containers.
 const (
 	zipKind  = "application/zip"
 	tarKind  = "application/x-tar"
@@ -65,10 +65,10 @@ const (
 	oleKind  = "application/x-ole-storage" // old Office documents and Outlook messages
 )
 
-// headSize is how much of the content kindOf wants to see.
+// headSize is how much of the content kindOf needs.
 const headSize = 4 << 10
 
-// kindOf names the type of content by its first octets.
+// kindOf detects the type of content from its first octets.
 func kindOf(head []byte) string {
 	for _, m := range magics {
 		if len(head) >= m.at+len(m.want) && string(head[m.at:m.at+len(m.want)]) == m.want {
@@ -90,8 +90,8 @@ func kindOf(head []byte) string {
 	return kind
 }
 
-// isTar reports whether a block is a valid header of any tar format, also of the
-// seventh edition's, which has no magic.
+// isTar reports whether a block is a valid header of any tar format, including
+// that of the seventh edition of Unix, which has no magic.
 func isTar(head []byte) bool {
 	const size, sumAt, sumEnd = 512, 148, 156
 	if len(head) < size || head[0] == 0 {
@@ -111,9 +111,9 @@ func isTar(head []byte) bool {
 	return sum == want
 }
 
-// isLZMA reports whether content begins like a file of the old LZMA tools, whose
-// header has no magic: valid properties, a dictionary of a usual size, a size
-// that is unknown or below 256 GiB, and the zero that begins the data.
+// isLZMA reports whether content begins like a .lzma file. Its header has no
+// magic, but valid properties, a usual dictionary size, a size that is unknown
+// or below 256 GiB, and a zero as the first octet of the data.
 func isLZMA(head []byte) bool {
 	if len(head) < 14 || head[13] != 0 {
 		return false
@@ -137,7 +137,7 @@ var closed = map[string]bool{
 	"application/x-compress": true, "application/x-cpio": true, "application/x-ace": true,
 }
 
-// runs are extensions that a double click starts.
+// runs are extensions of files that may run a program when opened.
 var runs = set("exe scr com pif bat cmd cpl msi msp mst lnk js jse vbs vbe wsf wsh ws hta ps1 psm1 psd1 jar jnlp " +
 	"reg inf scf url chm hlp dll sys ocx drv gadget application appref-ms msc vb sct shb shs iso img vhd vhdx " +
 	"xll xlam docm dotm xlsm xltm pptm potm ppam ppsm sldm one app command workflow sh run desktop dmg pkg deb rpm apk")
@@ -145,7 +145,7 @@ var runs = set("exe scr com pif bat cmd cpl msi msp mst lnk js jse vbs vbe wsf w
 // shows are extensions that look harmless before one of the above.
 var shows = set("pdf doc docx xls xlsx ppt pptx odt ods odp txt rtf csv jpg jpeg png gif bmp tif tiff heic mp3 mp4 mov avi zip htm html eml msg")
 
-// starts are the kinds that run on their own.
+// starts are kinds of content that run by themselves.
 var starts = map[string]bool{
 	"application/vnd.microsoft.portable-executable": true, "application/x-elf": true,
 	"application/x-mach-binary": true, "application/x-ms-shortcut": true, "application/vnd.ms-htmlhelp": true,

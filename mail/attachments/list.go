@@ -14,29 +14,30 @@ import (
 	"hoplite/mail/mime"
 )
 
-// Item is one thing that a message holds: a part, or something in a part.
+// Item is one thing that a message contains: a part, or something inside a
+// part.
 type Item struct {
 	Path  string   `json:"path"`            // "2", "2/winmail.dat/report.doc"
-	Name  string   `json:"name,omitempty"`  // the most likely one
-	Names []string `json:"names,omitempty"` // all, if there are several
-	Type  string   `json:"type,omitempty"`  // as claimed
-	Kind  string   `json:"kind"`            // by content
+	Name  string   `json:"name,omitempty"`  // the most likely name
+	Names []string `json:"names,omitempty"` // all names, if there are several
+	Type  string   `json:"type,omitempty"`  // as declared
+	Kind  string   `json:"kind"`            // as detected from the content
 	Size  int64    `json:"size"`            // octets, decoded
-	// Via is how it was packed: mime, uuencode, binhex, tnef, zip, gzip, tar.
-	// What is signed or compressed by S/MIME is mime again.
+	// Via is how it was packed: mime, uuencode, binhex, tnef, zip, gzip, bzip2,
+	// tar. Parts of signed or compressed S/MIME content are mime again.
 	Via       string   `json:"via"`
-	Encrypted bool     `json:"encrypted,omitempty"` // cannot be looked into without a password
-	Unread    string   `json:"unread,omitempty"`    // why it was not looked into
+	Encrypted bool     `json:"encrypted,omitempty"` // needs a password
+	Unread    string   `json:"unread,omitempty"`    // why it could not be scanned completely
 	Tricks    []string `json:"tricks,omitempty"`
 }
 
-// Limits bound what is unpacked. Zero values are the defaults.
+// Limits restrict unpacking. Zero values are the defaults.
 type Limits struct {
-	Depth int    // of containers in containers: 4
-	Files int    // in all: 1,000
+	Depth int    // containers inside each other: 4
+	Files int    // items in all: 1,000
 	Size  int64  // octets unpacked in all: 100 MiB
-	Ratio int64  // unpacked to packed, from 1 MiB on: 200
-	Dir   string // for large containers; empty is the system's
+	Ratio int64  // unpacked size to packed size, from 1 MiB on: 200
+	Dir   string // for large containers; empty means the default folder for temporary files
 }
 
 func (l Limits) withDefaults() Limits {
@@ -55,8 +56,9 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// List lists what is in a message of size octets. Whatever a sender did is an
-// Item with a remark; the error is the reader's, the disk's or the context's.
+// List returns what is in a message of size octets. Anything wrong with the
+// message is a remark on an Item; the error is one of the reader, the disk or
+// the context.
 func List(ctx context.Context, msg io.ReaderAt, size int64, l Limits) ([]Item, error) {
 	tree, err := mime.Walk(io.NewSectionReader(msg, 0, size))
 	if err != nil {
@@ -69,8 +71,8 @@ func List(ctx context.Context, msg io.ReaderAt, size int64, l Limits) ([]Item, e
 	return items, err
 }
 
-// ListPart says what is in one part of a message; path is what its place is
-// called.
+// ListPart returns what is in one part of a message; path is the path of the
+// part.
 func ListPart(ctx context.Context, msg io.ReaderAt, p *mime.Part, path string, l Limits) ([]Item, error) {
 	s := &scan{ctx: ctx, Limits: l.withDefaults()}
 	s.left = s.Size
@@ -78,7 +80,7 @@ func ListPart(ctx context.Context, msg io.ReaderAt, p *mime.Part, path string, l
 	return s.items, s.full(err)
 }
 
-// scan is one message being listed.
+// scan is the state of one listing.
 type scan struct {
 	Limits
 	ctx   context.Context
@@ -87,23 +89,23 @@ type scan struct {
 }
 
 var (
-	errFiles = errors.New("more files than are looked into")
-	errSize  = errors.New("more content than is looked into")
-	errDepth = errors.New("packed more often than is looked into")
-	errRatio = errors.New("unpacks to far too much")
+	errFiles = errors.New("too many files to scan")
+	errSize  = errors.New("too much content to scan")
+	errDepth = errors.New("nested too deeply to scan")
+	errRatio = errors.New("expands too much to scan")
 
-	errPartial   = errors.New("one piece of a message that was sent in several")
-	errElsewhere = errors.New("content that is stored elsewhere")
+	errPartial   = errors.New("one piece of a message that was sent in pieces")
+	errElsewhere = errors.New("content is stored elsewhere")
 )
 
-// place is where a thing is and how it was packed.
+// place is where an item is and how it was packed.
 type place struct {
 	path  string
 	via   string
-	depth int // containers around it
+	depth int // number of containers around it
 }
 
-// inside is the place of something in a container.
+// inside returns the place of something inside a container.
 func (p place) inside(name, via string) place {
 	if name = BaseName(name); name == "" || name == "." {
 		name = "(no name)"
@@ -111,7 +113,7 @@ func (p place) inside(name, via string) place {
 	return place{path: strings.TrimPrefix(p.path+"/"+clip(name), "/"), via: via, depth: p.depth + 1}
 }
 
-// add puts an item on the list, or says that the list is full.
+// add appends an item, or returns errFull.
 func (s *scan) add(it Item, names []string) error {
 	if len(s.items) >= s.Files {
 		s.items[len(s.items)-1].Unread = errFiles.Error()
@@ -128,16 +130,16 @@ func (s *scan) add(it Item, names []string) error {
 	return nil
 }
 
-// errFull ends a listing early; it never leaves this package.
+// errFull ends a listing early; it is not returned to callers.
 var errFull = errors.New("listing is full")
 
-// counter counts what is read and stops at the end of the budget.
+// counter counts the octets read and fails at the end of the budget.
 type counter struct {
 	s     *scan
 	r     io.Reader
 	n     int64
-	free  bool  // what was not unpacked costs nothing
-	under int64 // packed size for the ratio; 0 if it is not known
+	free  bool  // not unpacked, so not counted
+	under int64 // packed size, for the ratio; 0 if unknown
 }
 
 func (c *counter) Read(p []byte) (int, error) {
@@ -161,12 +163,12 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// content lists a thing and what is in it.
+// content lists an item and what is inside it.
 func (s *scan) content(at place, names []string, claimed string, r io.Reader) error {
 	return s.packed(at, names, claimed, r, 0)
 }
 
-// packed is content of a known packed size.
+// packed is content with a known packed size.
 func (s *scan) packed(at place, names []string, claimed string, r io.Reader, under int64) error {
 	c := &counter{s: s, r: r, free: at.via == "mime", under: under}
 	spot := &spotter{r: c, dir: s.Dir, limit: s.Size}
@@ -178,7 +180,7 @@ func (s *scan) packed(at place, names []string, claimed string, r io.Reader, und
 	}
 	kind := kindOf(head)
 	if strings.HasPrefix(kind, "text/") && isTNEF(claimed, names) {
-		kind = "application/octet-stream" // a damaged one
+		kind = "application/octet-stream" // damaged TNEF
 	}
 	index := len(s.items)
 	if err := s.add(Item{Path: at.path, Type: claimed, Kind: kind, Via: at.via}, names); err != nil {
@@ -197,7 +199,7 @@ func (s *scan) packed(at place, names []string, claimed string, r io.Reader, und
 	}
 	if why == nil {
 		if why = err; err == nil && zeros && (kind == tarKind || kind == tnefKind) {
-			spot.forget() // all of it was looked into
+			spot.forget() // everything was scanned
 		}
 	}
 	if spotted := s.spotted(at, index, spot); why == nil || s.fatal(spotted) != nil {
@@ -233,7 +235,7 @@ func drain(r *bufio.Reader) (zeros bool, err error) {
 	}
 }
 
-// full turns a full list into a quiet end.
+// full returns err, or nil if the list is full.
 func (s *scan) full(err error) error {
 	if errors.Is(err, errFull) {
 		return nil
@@ -241,10 +243,10 @@ func (s *scan) full(err error) error {
 	return err
 }
 
-// fatal picks the errors that are not the stranger's fault.
+// fatal returns the errors that are not caused by the message.
 func (s *scan) fatal(err error) error {
 	if cause := context.Cause(s.ctx); cause != nil {
-		return fmt.Errorf("look into attachments: %w", cause)
+		return fmt.Errorf("scan attachments: %w", cause)
 	}
 	var disk *diskError
 	if errors.As(err, &disk) {
@@ -253,13 +255,13 @@ func (s *scan) fatal(err error) error {
 	return nil
 }
 
-// diskError is a failure of ours.
+// diskError is a failure of the local disk.
 type diskError struct{ error }
 
 func (e *diskError) Unwrap() error { return e.error }
 
-// look goes into a container. The error says why it, or a part of it, could
-// not be read.
+// look opens a container. The error says why the container, or a part of it,
+// could not be read.
 func (s *scan) look(at place, index int, kind, claimed string, names []string, r *bufio.Reader) error {
 	type opener func(place, int, *bufio.Reader) error
 	var open opener
@@ -295,14 +297,15 @@ func (s *scan) look(at place, index int, kind, claimed string, names []string, r
 	return open(at, index, r)
 }
 
-// isMail says whether content is a message that the walker did not see as one:
-// encoded, which RFC 2046, 5.2.1 forbids and mail programs read, or in an archive.
+// isMail reports whether content is a message that the walker did not
+// recognise: one in an archive, or an encoded one, which RFC 2046, 5.2.1
+// forbids and mail programs accept.
 func isMail(claimed string, names []string) bool {
 	return claimed == "message/rfc822" || claimed == "message/global" ||
 		slices.ContainsFunc(names, func(n string) bool { return Extension(n) == "eml" })
 }
 
-// message goes through one.
+// message lists the parts of a message.
 func (s *scan) message(at place, _ int, r *bufio.Reader) error {
 	h, err := s.held(r)
 	if err != nil {
@@ -312,13 +315,13 @@ func (s *scan) message(at place, _ int, r *bufio.Reader) error {
 	return s.entity(h, h.Size(), at.path+"/1", at.depth+1)
 }
 
-// isTNEF says whether a part claims to be winmail.dat.
+// isTNEF reports whether a part is declared to be winmail.dat.
 func isTNEF(claimed string, names []string) bool {
 	return claimed == "application/ms-tnef" || claimed == "application/vnd.ms-tnef" ||
 		slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, "winmail.dat") })
 }
 
-// held reads a container that must be read from several places.
+// held reads a container that needs random access.
 func (s *scan) held(r io.Reader) (*hold.Hold, error) {
 	h := hold.New(s.Dir)
 	w := writer{h}
@@ -333,7 +336,7 @@ func (s *scan) held(r io.Reader) (*hold.Hold, error) {
 	return h, nil
 }
 
-// writer marks a failing disk as ours.
+// writer marks write errors as diskErrors.
 type writer struct{ h *hold.Hold }
 
 func (w writer) Write(p []byte) (int, error) {

@@ -11,12 +11,13 @@ import (
 	"hoplite/mail/mime"
 )
 
-// maxName bounds a name that is kept.
+// maxName is the longest name that is kept, in octets.
 const maxName = 1024
 
-// partNames is every name that some mail program may give to a part, the most
-// likely first. Programs differ on which counts: filename or name, plain or
-// encoded (RFC 2231) or as an encoded word where none may stand (RFC 2047, 5).
+// partNames returns every name that some mail program may show for a part, the
+// most likely first. Programs differ on whether filename or name counts, plain
+// or encoded (RFC 2231), or as an encoded word where none is allowed (RFC 2047,
+// 5).
 func partNames(p *mime.Part) []string {
 	var out []string
 	add := func(s string) {
@@ -47,8 +48,8 @@ func partNames(p *mime.Part) []string {
 
 func clip(s string) string { return s[:min(len(s), maxName)] }
 
-// bare is the name as a file system would take it: without folders, without
-// what cannot be seen, in one writing of each letter.
+// BaseName returns a name as a file system would use it: without folders and
+// invisible characters, and in one spelling of each letter.
 func BaseName(name string) string {
 	name = norm.NFKC.String(name) // full-width and one-dot-leader dots become dots
 	name = strings.Map(func(r rune) rune {
@@ -64,7 +65,8 @@ func BaseName(name string) string {
 	return strings.TrimRight(name, ". \u00a0")
 }
 
-// extension is what follows the last dot, in lower case, or "".
+// Extension returns the text after the last dot of BaseName in lower case, or
+// "".
 func Extension(name string) string {
 	name = BaseName(name)
 	if i := strings.LastIndexByte(name, '.'); i >= 0 {
@@ -87,7 +89,7 @@ const (
 // Tricks lists them all.
 var Tricks = []string{TrickDouble, TrickHidden, TrickReversed, TrickNames, TrickPath, TrickType, TrickMacros}
 
-// tricksOf says how names try to pass for something that they are not.
+// tricksOf returns the tricks that an item's names use to hide its kind.
 func tricksOf(names []string, kind string) []string {
 	var out []string
 	add := func(t string) {

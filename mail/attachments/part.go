@@ -13,11 +13,11 @@ import (
 	"hoplite/mail/mime"
 )
 
-// entity lists the parts of a message or other MIME entity that was unpacked.
+// entity lists the parts of an unpacked message or MIME entity.
 func (s *scan) entity(src io.ReaderAt, size int64, path string, depth int) error {
 	tree, err := mime.Walk(&cancellable{s.ctx, io.NewSectionReader(src, 0, size)})
 	if err != nil {
-		return &diskError{fmt.Errorf("read what was unpacked: %w", err)}
+		return &diskError{fmt.Errorf("read unpacked content: %w", err)}
 	}
 	if err := s.part(src, tree.Root, path, depth); err != nil {
 		return err
@@ -28,7 +28,7 @@ func (s *scan) entity(src io.ReaderAt, size int64, path string, depth int) error
 	return nil
 }
 
-// cancellable is a reader that ends with its context.
+// cancellable is a reader that fails when its context ends.
 type cancellable struct {
 	ctx context.Context
 	r   io.Reader
@@ -41,8 +41,8 @@ func (c *cancellable) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
-// unwalked returns why the walker did not reach parts that other readers may
-// see, or "".
+// unwalked returns why the walker skipped parts that other readers may see, or
+// "".
 func unwalked(n mime.Notes) string {
 	switch {
 	case n&mime.TooDeep != 0:
@@ -50,14 +50,15 @@ func unwalked(n mime.Notes) string {
 	case n&mime.TooManyParts != 0:
 		return "too many parts"
 	case n&mime.HeaderTooBig != 0:
-		return "a header that is too long to read"
+		return "a header that is too long"
 	case n&mime.NoBoundary != 0:
 		return "a multipart without a boundary"
 	}
 	return ""
 }
 
-// part lists a MIME part and what is in it. The walker bounds depth and number.
+// part lists a MIME part and what is inside it. The walker limits depth and
+// number.
 func (s *scan) part(src io.ReaderAt, p *mime.Part, path string, depth int) error {
 	if m := p.Message(); m != nil {
 		if path == "" {
@@ -81,7 +82,7 @@ func (s *scan) part(src io.ReaderAt, p *mime.Part, path string, depth int) error
 	return s.leaf(src, p, place{path: path, via: "mime", depth: depth})
 }
 
-// multipart lists the parts of a multipart, and those after its end.
+// multipart lists the parts of a multipart, including those after its end.
 func (s *scan) multipart(src io.ReaderAt, p *mime.Part, path string, depth int) error {
 	within := func(n int) string {
 		if path == "" {
@@ -100,7 +101,7 @@ func (s *scan) multipart(src io.ReaderAt, p *mime.Part, path string, depth int) 
 		return err
 	}
 	if why == "" && late {
-		why = "parts after the closing delimiter: readers differ on whether they count"
+		why = "parts after the closing delimiter, which only some readers see"
 	}
 	if why == "" {
 		return nil
@@ -113,7 +114,7 @@ func (s *scan) multipart(src io.ReaderAt, p *mime.Part, path string, depth int) 
 }
 
 // epilogue lists the parts after the closing delimiter of a multipart, which
-// some readers go on to read, and reports whether there are any.
+// some readers also read, and reports whether there are any.
 func (s *scan) epilogue(src io.ReaderAt, p *mime.Part, path string, depth int) (bool, error) {
 	size := p.Body.To.Off - p.Epilogue.Off
 	boundary := strings.TrimRight(mime.Get(p.Params, "boundary"), " \t")
@@ -135,7 +136,7 @@ func (s *scan) epilogue(src io.ReaderAt, p *mime.Part, path string, depth int) (
 	return true, s.part(after, tree.Root, path, depth+1)
 }
 
-// prefixed is content with something before it.
+// prefixed is content with a prefix.
 type prefixed struct {
 	head []byte
 	rest io.ReaderAt
@@ -158,7 +159,7 @@ func (s *scan) leaf(src io.ReaderAt, p *mime.Part, at place) error {
 	body := func() io.Reader { return io.NewSectionReader(src, p.Body.From.Off, p.Body.Size()) }
 	names, claimed := partNames(p), p.Type+"/"+p.Subtype
 	if strings.Contains(p.Encoding, "uu") {
-		// The begin line has a name of its own, which mail programs prefer.
+		// The begin line contains a name as well, which mail programs prefer.
 		return s.text(at, names, claimed, body())
 	}
 	dec, known := mime.Decoder(p.Encoding, body())
@@ -174,8 +175,8 @@ func (s *scan) leaf(src io.ReaderAt, p *mime.Part, at place) error {
 		return nil
 	}
 	if p.Type == "text" && !strings.HasPrefix(s.items[index].Kind, "text/") {
-		// Mail programs look for uuencoded files in every text, whatever it
-		// begins with.
+		// Mail programs look for uuencoded files in every text part, whatever
+		// it begins with.
 		dec, _ := mime.Decoder(p.Encoding, body())
 		err := s.inText(at, bufio.NewReaderSize(&counter{s: s, r: dec, free: true}, headSize), false)
 		if fatal := s.fatal(err); fatal != nil {
@@ -195,15 +196,15 @@ func (s *scan) leaf(src io.ReaderAt, p *mime.Part, at place) error {
 	return nil
 }
 
-// unread notes why an item could not be looked into, unless a reason is known.
+// unread sets the reason why an item could not be scanned, unless there is one.
 func (s *scan) unread(index int, why error) {
 	if it := &s.items[index]; why != nil && it.Unread == "" {
 		it.Unread = why.Error()
 	}
 }
 
-// ambiguous returns what a part's header says twice, or "": readers differ on
-// which counts.
+// ambiguous returns which part of a header is repeated, or "". Readers differ
+// on which copy they use.
 func ambiguous(p *mime.Part) string {
 	var seen [3]bool
 	for f := range mime.Fields(p.Raw) {
@@ -212,11 +213,11 @@ func ambiguous(p *mime.Part) string {
 				continue
 			}
 			if seen[i] {
-				return "two " + name + " fields: readers differ on which counts"
+				return "two " + name + " fields, of which readers use different ones"
 			}
 			seen[i] = true
 			if i == 0 && p.Type == "multipart" && boundaries(f) > 1 {
-				return "two boundaries: readers differ on which counts"
+				return "two boundaries, of which readers use different ones"
 			}
 		}
 	}

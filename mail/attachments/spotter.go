@@ -9,9 +9,9 @@ import (
 	"hoplite/internal/hold"
 )
 
-// The signatures that a spotter knows. Unpackers look for them anywhere in a
-// file, not only at its start: that is how self-extracting programs work, and
-// what hides an archive behind a picture.
+// The signatures that a spotter recognises. Unpackers look for them anywhere in
+// a file, not only at its start. Self-extracting programs rely on that, and so
+// do archives that are disguised as pictures.
 const (
 	zipLocal   = "PK\x03\x04" // before each file
 	zipCentral = "PK\x01\x02" // before each entry of the directory
@@ -20,22 +20,22 @@ const (
 	sevenZip   = "7z\xbc\xaf\x27\x1c"
 )
 
-// border is how many octets of a signature may lie before a piece of content.
+// border is how many octets of a signature may precede a piece of content.
 const border = len(rarMagic) - 1
 
-// spotter notices archives in the content that is read through it, and keeps
-// what a zip file needs for a second look.
+// spotter notices archives in the content that is read through it. From the
+// first signature of a zip file on it keeps the content for a second reading.
 type spotter struct {
 	r     io.Reader
 	dir   string
-	limit int64 // octets that are kept
+	limit int64 // octets to keep at most
 
 	n      int64 // octets read
 	tail   []byte
 	zip    *hold.Hold // from the first zip signature on
-	start  int64      // where that stood
-	ended  bool       // the end of a directory was seen
-	over   bool       // more would have to be kept
+	start  int64      // the offset of that signature
+	ended  bool       // the end of a directory was found
+	over   bool       // limit was exceeded
 	closed string     // the kind of an archive that cannot be opened
 	off    bool
 }
@@ -50,7 +50,7 @@ func (p *spotter) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// see takes the next piece of content.
+// see processes the next piece of content.
 func (p *spotter) see(b []byte) error {
 	joined := append(p.tail, b[:min(len(b), border)]...)
 	if err := p.find(joined, p.n-int64(len(p.tail)), len(p.tail)); err != nil {
@@ -68,8 +68,8 @@ func (p *spotter) see(b []byte) error {
 	return nil
 }
 
-// find looks for signatures that begin in the first most octets of b, which
-// stands at offset at. A zip file is kept from its first signature.
+// find looks for signatures that begin in the first most octets of b, which is
+// at offset at.
 func (p *spotter) find(b []byte, at int64, most int) error {
 	if p.zip == nil && !p.over {
 		i := zipSignature(b)
@@ -86,7 +86,7 @@ func (p *spotter) find(b []byte, at int64, most int) error {
 	return p.others(b, at, most)
 }
 
-// keep adds what is new of b to the kept content.
+// keep stores the part of b that is new.
 func (p *spotter) keep(b []byte, at int64) error {
 	if skip := p.start + p.zip.Size() - at; skip >= int64(len(b)) {
 		return nil
@@ -102,7 +102,7 @@ func (p *spotter) keep(b []byte, at int64) error {
 	return err
 }
 
-// others notes what needs no second look.
+// others looks for signatures that need no second reading.
 func (p *spotter) others(b []byte, at int64, most int) error {
 	p.ended = p.ended || bytes.Contains(b, []byte(zipEnd))
 	if p.closed != "" {
@@ -116,7 +116,7 @@ func (p *spotter) others(b []byte, at int64, most int) error {
 	return nil
 }
 
-// zipSignature returns where the first signature of a zip file begins, or -1.
+// zipSignature returns the position of the first zip signature, or -1.
 func zipSignature(b []byte) int {
 	for from := 0; ; {
 		i := bytes.Index(b[from:], []byte("PK"))
@@ -140,7 +140,7 @@ func (p *spotter) stop() {
 	p.off = true
 }
 
-// forget starts over: what was read so far has been looked into.
+// forget resets the search after content that was scanned by other means.
 func (p *spotter) forget() {
 	p.close()
 	p.tail, p.ended, p.over, p.closed = p.tail[:0], false, false, ""
@@ -153,7 +153,7 @@ func (p *spotter) close() {
 	}
 }
 
-// ReadAt reads the content, with zeros for what was not kept.
+// ReadAt returns the content, with zeros in place of what was not kept.
 func (p *spotter) ReadAt(b []byte, off int64) (int, error) {
 	if off >= p.start {
 		return p.zip.ReadAt(b, off-p.start)
@@ -168,7 +168,7 @@ func (p *spotter) ReadAt(b []byte, off int64) (int, error) {
 }
 
 // plausible reports whether the kept content begins with the header of a file,
-// and not with four octets that only look like one.
+// rather than with four octets that look like one by chance.
 func (p *spotter) plausible() bool {
 	var h [30]byte
 	if n, _ := p.zip.ReadAt(h[:], 0); n < len(h) || string(h[:4]) != zipLocal {
@@ -181,7 +181,7 @@ func (p *spotter) plausible() bool {
 
 var errClosed = errors.New("an archive that cannot be opened")
 
-// spotted lists the archive that was noticed in the content of an item of
+// spotted lists an archive that was noticed in the content of an item of
 // another kind.
 func (s *scan) spotted(at place, index int, p *spotter) error {
 	switch {

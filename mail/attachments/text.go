@@ -10,8 +10,8 @@ import (
 	"hoplite/mail/mime"
 )
 
-// text is a part whose body is uuencoded as a whole: it is listed by what is
-// in it, under the part's own names as well.
+// text lists a part whose whole body is uuencoded: the part itself and the
+// files in it.
 func (s *scan) text(at place, names []string, claimed string, r io.Reader) error {
 	c := &counter{s: s, r: r, free: true}
 	b := bufio.NewReaderSize(c, headSize)
@@ -30,12 +30,11 @@ func (s *scan) text(at place, names []string, claimed string, r io.Reader) error
 	return nil
 }
 
-// inText looks for uuencoded and BinHex files among the lines of a text. binHex
-// says that a line with BinHex's colon may come without its intro. What is
-// damaged is skipped: something whole may follow it. The error is the first
-// damage, or the end of the list.
+// inText looks for uuencoded and BinHex files in a text. binHex allows a BinHex
+// file without its introduction. Damaged files are skipped, because an intact
+// one may follow. The error is the first damage, or the end of the list.
 func (s *scan) inText(at place, r *bufio.Reader, binHex bool) (damage error) {
-	whole := true // the last piece ended its line
+	whole := true // the last piece ended with a line end
 	for {
 		line, err := r.ReadSlice('\n')
 		begins := whole
@@ -70,8 +69,8 @@ func (s *scan) inText(at place, r *bufio.Reader, binHex bool) (damage error) {
 	}
 }
 
-// beginLine reads the line "begin 644 name" before a uuencoded file
-// (uuencode(1p)). Decoders take any white space and more digits.
+// beginLine parses the line "begin 644 name" before a uuencoded file
+// (uuencode(1p)). Decoders also accept other white space and more digits.
 func beginLine(line []byte) (name string, b64, ok bool) {
 	rest, ok := bytes.CutPrefix(line, []byte("begin"))
 	if !ok {
@@ -94,11 +93,11 @@ func isBegin(line []byte) bool {
 	return ok
 }
 
-// uu lists one uuencoded file and goes on behind it.
+// uu lists one uuencoded file and reads to its end.
 func (s *scan) uu(at place, name string, b64 bool, r *bufio.Reader) error {
 	body := &uuReader{r: r, b64: b64}
 	if _, err := r.Peek(1); err != nil {
-		return nil // a begin line and nothing else is a sentence, not a file
+		return nil // a lone begin line is ordinary text
 	}
 	if !body.plausible() {
 		return nil
@@ -118,8 +117,8 @@ func (s *scan) uu(at place, name string, b64 bool, r *bufio.Reader) error {
 	return err
 }
 
-// uuReader decodes lines up to "end". With b64 it hands the lines on as they
-// are, up to "====".
+// uuReader decodes lines up to "end". With b64 it returns the lines unchanged,
+// up to "====".
 type uuReader struct {
 	r    *bufio.Reader
 	b64  bool
@@ -128,7 +127,7 @@ type uuReader struct {
 	done bool
 }
 
-// plausible says whether what follows a begin line is a line of data.
+// plausible reports whether the line after a begin line is a line of data.
 func (u *uuReader) plausible() bool {
 	head, _ := u.r.Peek(128)
 	line, _, _ := bytes.Cut(head, []byte("\n"))
@@ -154,14 +153,15 @@ func (u *uuReader) Read(p []byte) (int, error) {
 		}
 		if head, _ := u.r.Peek(128); bytes.HasPrefix(head, []byte("begin")) {
 			if first, _, _ := bytes.Cut(head, []byte("\n")); isBegin(first) {
-				u.done = true // the one before was cut off, or was no file
+				u.done = true // the previous file was cut off, or was not a file
 				continue
 			}
 		}
 		line, err := u.r.ReadSlice('\n')
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
-			// No encoder makes such a line; what is left of it comes next.
+			// No encoder writes such a line; the rest follows in the next
+			// piece.
 		case err == io.EOF:
 			u.done = true
 		case err != nil:

@@ -13,7 +13,7 @@ import (
 	"hoplite/mail/mime"
 )
 
-// The attributes of TNEF that we read ([MS-OXTNEF], 2.1.3): type and number.
+// The TNEF attributes that are read ([MS-OXTNEF], 2.1.3), as type and number.
 const (
 	attAttachRendData = 0x00069002 // begins an attachment
 	attAttachTitle    = 0x00018010 // its short name
@@ -44,17 +44,17 @@ const (
 	maxMAPIValues     = 50_000 // in one file
 )
 
-// tnefFile is an attachment being put together: its name comes behind it.
+// tnefFile collects the attributes of an attachment; its name follows its data.
 type tnefFile struct {
 	open  bool
 	title string
 	long  string
 	mime  string
 	data  *io.SectionReader
-	inner *io.SectionReader // a message of its own, as TNEF
+	inner *io.SectionReader // an embedded message in TNEF
 }
 
-// tnef lists what Outlook packs into winmail.dat.
+// tnef lists the contents of winmail.dat, in which Outlook packs attachments.
 func (s *scan) tnef(at place, _ int, r *bufio.Reader) error {
 	h, err := s.held(r)
 	if err != nil {
@@ -86,7 +86,7 @@ func (s *scan) tnefStream(at place, r *io.SectionReader) error {
 			return errors.Join(s.tnefFile(at, &file), errTNEF)
 		}
 		data := io.NewSectionReader(r, off, size)
-		off += size + 2 // the checksum is of no use to us
+		off += size + 2 // plus the checksum
 		switch id {
 		case attAttachRendData:
 			if err := s.tnefFile(at, &file); err != nil {
@@ -110,7 +110,7 @@ func (s *scan) tnefStream(at place, r *io.SectionReader) error {
 	}
 }
 
-// tnefBody lists the text of the message, where the only copy of it is here.
+// tnefBody lists the text of the message if this is its only copy.
 func (s *scan) tnefBody(at place, data *io.SectionReader, values *int) error {
 	var html, rtf *io.SectionReader
 	err := mapiProps(data, values, func(id, _ uint16, v *io.SectionReader) {
@@ -133,7 +133,7 @@ func (s *scan) tnefBody(at place, data *io.SectionReader, values *int) error {
 	return nil
 }
 
-// property takes what an attachment's MAPI properties say of it.
+// property records a MAPI property of the attachment.
 func (f *tnefFile) property(id, typ uint16, v *io.SectionReader) {
 	switch id {
 	case propAttachLongName:
@@ -149,7 +149,7 @@ func (f *tnefFile) property(id, typ uint16, v *io.SectionReader) {
 	case propAttachMIME:
 		f.mime = mapiText(typ, v)
 	case propAttachObject:
-		// An interface identifier, then the embedded message or object.
+		// An interface identifier precedes the embedded message or object.
 		var sig [4]byte
 		if v.Size() > 20 {
 			if _, err := v.ReadAt(sig[:], 16); err == nil && bytes.Equal(sig[:], tnefSig) {
@@ -163,7 +163,7 @@ func (f *tnefFile) property(id, typ uint16, v *io.SectionReader) {
 	}
 }
 
-// tnefFile lists an attachment that is complete.
+// tnefFile lists an attachment whose attributes are complete.
 func (s *scan) tnefFile(at place, f *tnefFile) error {
 	if !f.open {
 		return nil
@@ -203,9 +203,9 @@ func (s *scan) tnefFile(at place, f *tnefFile) error {
 	return s.full(s.add(Item{Path: in.path, Kind: "application/octet-stream", Via: "tnef"}, names))
 }
 
-// mapiProps walks a list of MAPI properties ([MS-OXTNEF], 2.1.3.4) and hands
-// out each value, the first one of several. budget is how many more may be
-// looked at: each costs a read.
+// mapiProps walks a list of MAPI properties ([MS-OXTNEF], 2.1.3.4) and calls
+// each with every value, or the first one of several. budget limits the number
+// of values, because each costs a read.
 func mapiProps(data *io.SectionReader, budget *int, each func(id, typ uint16, v *io.SectionReader)) error {
 	p := &cursor{r: data}
 	count := p.u32()
@@ -215,7 +215,7 @@ func mapiProps(data *io.SectionReader, budget *int, each func(id, typ uint16, v 
 	for range count {
 		typ := uint16(p.u16())
 		id := uint16(p.u16())
-		if id >= 0x8000 { // a named one
+		if id >= 0x8000 { // a named property
 			p.skip(16)
 			if p.u32() == 0 {
 				p.skip(4)
@@ -256,7 +256,7 @@ func mapiProps(data *io.SectionReader, budget *int, each func(id, typ uint16, v 
 	return nil
 }
 
-// mapiSize is the length of a value of a type that has a fixed one.
+// mapiSize returns the length of a fixed-size type.
 func mapiSize(typ uint16) (n int64, fixed bool) {
 	switch typ {
 	case 0x02, 0x03, 0x04, 0x0a, 0x0b:
@@ -271,7 +271,7 @@ func mapiSize(typ uint16) (n int64, fixed bool) {
 
 func pad4(n int64) int64 { return (n + 3) &^ 3 }
 
-// cursor reads little-endian numbers; the first error stays.
+// cursor reads little-endian numbers; it keeps the first error.
 type cursor struct {
 	r   *io.SectionReader
 	off int64
@@ -299,7 +299,7 @@ func (c *cursor) skip(n int64) {
 	}
 }
 
-// mapiText reads a text property: UTF-16, or the sender's code page.
+// mapiText reads a text property in UTF-16 or the sender's code page.
 func mapiText(typ uint16, v *io.SectionReader) string {
 	if typ != 0x1f {
 		return ansi(v)

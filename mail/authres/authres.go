@@ -1,9 +1,9 @@
 // Package authres reads and writes Authentication-Results (RFC 8601), and the
 // same list inside ARC-Authentication-Results (RFC 8617).
 //
-// The writer follows the grammar to the letter. The reader takes the grammar
-// and what is common beside it, such as base64 without quotes, and is bounded
-// in what it keeps.
+// Start with [Parse], [Field] and [Ours]. The writer follows the grammar
+// strictly. The reader also accepts common deviations, such as base64 without
+// quotes; its memory is limited.
 package authres
 
 import (
@@ -21,16 +21,16 @@ const (
 	maxDepth   = 20 // comments inside comments
 )
 
-// ErrSyntax is a field that does not follow RFC 8601, 2.2.
+// ErrSyntax is returned for a field that does not follow RFC 8601, 2.2.
 var ErrSyntax = errors.New("not an Authentication-Results field")
 
-// Header is what one field says.
+// Header is the content of one field.
 type Header struct {
-	ID      string // the authserv-id: who says it
+	ID      string // the authserv-id
 	Results []mail.AuthResult
 }
 
-// Parse reads the value of a field. With an error, Header holds what came
+// Parse parses the value of a field. With an error, Header contains the results
 // before it.
 func Parse(value []byte) (Header, error) {
 	if len(value) > maxValue {
@@ -41,7 +41,7 @@ func Parse(value []byte) (Header, error) {
 	return h, err
 }
 
-// scanner goes over one value. The last comment that it skipped is kept.
+// scanner reads one value. It keeps the last comment that it skipped.
 type scanner struct {
 	in      string
 	at      int
@@ -81,7 +81,7 @@ func (s *scanner) header() (h Header, err error) {
 	return h, nil
 }
 
-// result reads method=result reason="..." ptype.property=value ...
+// result parses method=result reason="..." ptype.property=value ...
 func (s *scanner) result() (r mail.AuthResult, none bool, err error) {
 	if r.Method = strings.ToLower(s.word()); r.Method == "" {
 		return r, false, ErrSyntax
@@ -122,7 +122,7 @@ func (s *scanner) result() (r mail.AuthResult, none bool, err error) {
 	return r, false, nil
 }
 
-// prop reads a reason or one property.
+// prop parses a reason or one property.
 func (s *scanner) prop(r *mail.AuthResult) error {
 	typ := strings.ToLower(s.word())
 	s.cfws()
@@ -159,7 +159,7 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-// word reads a Keyword (RFC 5321, 4.1.2), an underscore too.
+// word reads a Keyword (RFC 5321, 4.1.2) or underscores.
 func (s *scanner) word() string {
 	start := s.at
 	for s.at < len(s.in) {

@@ -7,19 +7,19 @@ import (
 	"hoplite/mail/safe"
 )
 
-// lineLength is where a line is folded (RFC 5322, 2.1.1).
+// lineLength is where lines are folded (RFC 5322, 2.1.1).
 const lineLength = 78
 
 // maxText is how much of a reason or comment is written, in octets.
 const maxText = 500
 
-// Field writes a complete field, folded, CRLF at its end.
+// Field returns a complete field, folded, with CRLF at its end.
 func Field(id string, results []mail.AuthResult) []byte {
 	return append(appendList([]byte("Authentication-Results: "), id, results), '\r', '\n')
 }
 
-// ARCField writes the ARC-Authentication-Results of one instance (RFC 8617,
-// 4.1.1), without the CRLF at its end.
+// ARCField returns the ARC-Authentication-Results of one instance (RFC 8617,
+// 4.1.1) without CRLF at its end.
 func ARCField(instance, id string, results []mail.AuthResult) []byte {
 	return appendList([]byte("ARC-Authentication-Results: i="+instance+"; "), id, results)
 }
@@ -45,11 +45,11 @@ func appendList(b []byte, id string, results []mail.AuthResult) []byte {
 	return w.out
 }
 
-// folder puts words on lines.
+// folder distributes words over lines.
 type folder struct {
 	out   []byte
 	col   int
-	fresh bool // the line is empty still
+	fresh bool // the line is still empty
 }
 
 func (w *folder) add(word string) {
@@ -67,8 +67,8 @@ func (w *folder) add(word string) {
 	w.fresh = false
 }
 
-// resultWords are the parts of one result between which a line may break; nil
-// for one that cannot be written.
+// resultWords returns the parts of one result between which a line may be
+// folded, or nil if the result cannot be written.
 func resultWords(r *mail.AuthResult) []string {
 	method, version, ok := strings.Cut(r.Method, "/")
 	if !isKeyword(method) || !isKeyword(r.Value) {
@@ -104,7 +104,7 @@ func isKeyword(s string) bool {
 	return s != "" && scan.word() == s
 }
 
-// quoteProp writes a pvalue: addresses and domains stand as they are.
+// quoteProp returns a pvalue: addresses and domains are not quoted.
 func quoteProp(v string) string {
 	if local, domain, ok := strings.Cut(v, "@"); ok && (local == "" || isToken(local)) && isToken(domain) {
 		return v
@@ -115,7 +115,8 @@ func quoteProp(v string) string {
 	return quote(v)
 }
 
-// quote writes a value: a token (RFC 2045, 5.1) as it is, all else in quotes.
+// quote returns a value: a token (RFC 2045, 5.1) unchanged, anything else in
+// quotes.
 func quote(v string) string {
 	if isToken(v) {
 		return v

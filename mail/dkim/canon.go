@@ -10,11 +10,11 @@ import (
 	"hoplite/mail"
 )
 
-// AppendHeader appends a raw field as a signature sees it (RFC 6376, 3.4.1 and
-// 3.4.2), CRLF at its end.
+// AppendHeader appends a raw field in canonical form (RFC 6376, 3.4.1 and
+// 3.4.2), with CRLF at its end.
 func AppendHeader(dst, raw []byte, c Canon) []byte {
 	if c == Simple {
-		for len(raw) > 0 { // CRLF, also for a message that came with LF
+		for len(raw) > 0 { // CRLF even if the message has LF
 			line := raw
 			if i := bytes.IndexByte(raw, '\n'); i >= 0 {
 				line = raw[:i]
@@ -56,7 +56,7 @@ type bodyKey struct {
 	length int64 // -1 = all of it
 }
 
-// bodySum is what came out, and how long the canonical body is in all.
+// bodySum is a body hash, and the length of the whole canonical body.
 type bodySum struct {
 	sum   []byte
 	total int64
@@ -112,14 +112,14 @@ func hashBody(r io.Reader, ways []bodyKey) (map[bodyKey]bodySum, error) {
 	return sums, nil
 }
 
-// HashBody is the SHA-256 of a message's canonical body.
+// HashBody returns the SHA-256 hash of a message's canonical body.
 func HashBody(m *mail.Message, c Canon) ([]byte, error) {
 	k := bodyKey{c, -1}
 	sums, err := hashBody(m.Body(), []bodyKey{k})
 	return sums[k].sum, err
 }
 
-// sink is a hash that takes the first octets only, or all if left is negative.
+// sink hashes the first left octets, or all of them if left is negative.
 type sink struct {
 	h    hash.Hash
 	left int64
@@ -133,17 +133,17 @@ func (s *sink) write(p []byte) {
 	s.h.Write(p)
 }
 
-// canoniser brings a body into canonical form, piece by piece.
+// canoniser converts a body into canonical form, piece by piece.
 type canoniser struct {
 	relaxed bool
 	sinks   []*sink
 	total   int64
 
 	out   []byte // not yet written
-	empty int    // empty lines that count only if something follows
-	text  bool   // the line has text already
+	empty int    // empty lines, which count only if text follows
+	text  bool   // the line contains text
 	space bool   // relaxed: white space that counts only if text follows
-	cr    bool   // the piece before ended in CR
+	cr    bool   // the previous piece ended in CR
 }
 
 var (
@@ -151,14 +151,14 @@ var (
 	space = []byte(" ")
 )
 
-// outSize is how much canonical text is gathered before it is hashed.
+// outSize is how much canonical text is collected before it is hashed.
 const outSize = 16 << 10
 
-// buffers hold the body on its way into the hash: what was read, and the
-// canonical text of both kinds.
+// buffers hold the body on its way into the hash: the input, and the canonical
+// text of both kinds.
 var buffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
-// write takes the next piece of the body.
+// write processes the next piece of the body.
 func (c *canoniser) write(p []byte) {
 	if c.cr && len(p) > 0 {
 		c.cr = false
@@ -186,7 +186,7 @@ func (c *canoniser) write(p []byte) {
 	}
 }
 
-// part takes text of one line.
+// part processes text of one line.
 func (c *canoniser) part(p []byte) {
 	if len(p) == 0 {
 		return
@@ -197,7 +197,7 @@ func (c *canoniser) part(p []byte) {
 		return
 	}
 	if !c.space && p[len(p)-1] != ' ' && bytes.IndexByte(p, '\t') < 0 && !bytes.Contains(p, []byte("  ")) {
-		c.begin() // nothing to change, as most lines
+		c.begin() // most lines need no change
 		c.emit(p)
 		return
 	}
@@ -239,8 +239,9 @@ func (c *canoniser) endLine() {
 	c.text, c.space = false, false
 }
 
-// close ends the body: a last line without an end gets one, empty lines at the
-// end do not count, and an empty body is CRLF in simple form (RFC 6376, 3.4.3).
+// close ends the body: an unterminated last line gets a line end, empty lines
+// at the end are dropped, and an empty body is CRLF in simple form (RFC 6376,
+// 3.4.3).
 func (c *canoniser) close() {
 	if c.cr {
 		c.part(crlf[:1])

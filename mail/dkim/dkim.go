@@ -1,9 +1,11 @@
-// Package dkim verifies and makes DKIM signatures (RFC 6376, 8301, 8463). The
-// same signature under another name is half of ARC, so its parts are exported.
+// Package dkim verifies and makes DKIM signatures (RFC 6376, 8301, 8463) and
+// reads the keys for both. Start with [Verify] and [Sign]. Parts of it are
+// exported for ARC, which uses the same signatures under another name.
 //
-// It hashes a body once for each canonicalisation, however many signatures
-// there are, and everything that it reads is bounded. It asks no DNS itself: a
-// Lookup brings the records.
+// Verification hashes a body once per canonicalisation, however many signatures
+// there are, in constant memory, which makes it much cheaper on large mail than
+// go-msgauth's; signing uses go-msgauth. Key records are looked up through a
+// [Lookup].
 package dkim
 
 import (
@@ -19,22 +21,22 @@ import (
 	"hoplite/mail"
 )
 
-// Limits of what is looked at.
+// Limits of what is read.
 const (
-	MaxSignatures = 5 // verified of one message, from the top
+	MaxSignatures = 5 // how many are verified, from the top
 	maxTags       = 50
 	maxHeaders    = 100 // names in h=
 	maxKeyBits    = 8192
 )
 
-// Lookup returns the TXT records at a name: none and no error if it has none,
-// an error if nobody knows.
+// Lookup returns the TXT records at a name. It returns none and no error if the
+// name has none, and an error if that is not known.
 type Lookup func(ctx context.Context, name string) ([]string, error)
 
 // Canon is a canonicalisation (RFC 6376, 3.4).
 type Canon bool
 
-// The two canonicalisations.
+// The canonicalisations.
 const (
 	Simple  Canon = false
 	Relaxed Canon = true
@@ -47,7 +49,7 @@ func (c Canon) String() string {
 	return "simple"
 }
 
-// Signature is what a DKIM-Signature field, or an ARC-Message-Signature, says.
+// Signature is the content of a DKIM-Signature or ARC-Message-Signature field.
 type Signature struct {
 	Domain    string // d=, lower case
 	Selector  string // s=
@@ -70,7 +72,7 @@ type Signature struct {
 // Tags are the tag=value pairs of a field (RFC 6376, 3.2).
 type Tags map[string]string
 
-// ParseTags reads a tag list. A tag that is there twice is an error.
+// ParseTags parses a tag list. A repeated tag is an error.
 func ParseTags(s string) (Tags, error) {
 	t := Tags{}
 	for part := range strings.SplitSeq(s, ";") {
@@ -80,10 +82,10 @@ func ParseTags(s string) (Tags, error) {
 			if name == "" {
 				continue
 			}
-			return t, fmt.Errorf("%.20q is no tag", name)
+			return t, fmt.Errorf("%.20q is not a tag", name)
 		}
 		if _, twice := t[name]; twice {
-			return t, fmt.Errorf("tag %.20s= is there twice", name)
+			return t, fmt.Errorf("tag %.20s= is repeated", name)
 		}
 		if !tagName(name) || len(t) >= maxTags {
 			return t, errors.New("not a list of tags")
@@ -93,8 +95,8 @@ func ParseTags(s string) (Tags, error) {
 	return t, nil
 }
 
-// tagName says whether a word may name a tag: a letter, then letters, digits,
-// underscores (RFC 6376, 3.2), and hyphens, which some write.
+// tagName reports whether s is a valid tag name: a letter, then letters, digits
+// or underscores (RFC 6376, 3.2), and hyphens, which some signers use.
 func tagName(s string) bool {
 	for i := range len(s) {
 		c := s[i] | 0x20
@@ -105,7 +107,7 @@ func tagName(s string) bool {
 	return s != ""
 }
 
-// bare is a tag's value without any white space.
+// bare returns a tag's value without white space.
 func (t Tags) bare(name string) string {
 	v := t[name]
 	if strings.ContainsAny(v, " \t\r\n") {
@@ -130,14 +132,14 @@ func (t Tags) time(name string) (time.Time, error) {
 	}
 	n, err := strconv.ParseInt(v, 10, 64)
 	if err != nil || n < 0 || n > 1<<40 {
-		return time.Time{}, fmt.Errorf("%s=%.20s is no time", name, v)
+		return time.Time{}, fmt.Errorf("%s=%.20s is not a time", name, v)
 	}
 	return time.Unix(n, 0), nil
 }
 
-// Parse reads a DKIM-Signature field; arc reads an ARC-Message-Signature, which
-// has an instance instead of version and identity. With an error, the Signature
-// holds what could be read.
+// Parse parses a DKIM-Signature field or, if arc is set, an
+// ARC-Message-Signature field, which has an instance instead of version and
+// identity. With an error, the Signature contains what could be read.
 func Parse(f mail.Field, arc bool) (*Signature, error) {
 	s := &Signature{field: f, Length: -1}
 	t, err := ParseTags(string(f.Value()))
@@ -167,7 +169,7 @@ func Parse(f mail.Field, arc bool) (*Signature, error) {
 	return s, s.parse(t)
 }
 
-// parse reads the tags that need more than a look.
+// parse reads the tags that need conversion.
 func (s *Signature) parse(t Tags) (err error) {
 	for h := range strings.SplitSeq(t["h"], ":") {
 		if s.Headers = append(s.Headers, strings.TrimSpace(h)); len(s.Headers) > maxHeaders {
@@ -196,7 +198,7 @@ func (s *Signature) parse(t Tags) (err error) {
 	if l := t.bare("l"); l != "" {
 		if s.Length, err = strconv.ParseInt(l, 10, 64); err != nil || s.Length < 0 {
 			s.Length = -1
-			return fmt.Errorf("l=%.20s is no length", l)
+			return fmt.Errorf("l=%.20s is not a length", l)
 		}
 	}
 	if s.Signed, err = t.time("t"); err != nil {
@@ -206,7 +208,7 @@ func (s *Signature) parse(t Tags) (err error) {
 	return err
 }
 
-// covers says whether a field's name is among those signed.
+// covers reports whether a field name is among those signed.
 func (s *Signature) covers(name string) bool {
 	return slices.ContainsFunc(s.Headers, func(h string) bool { return strings.EqualFold(h, name) })
 }

@@ -197,13 +197,13 @@ func TestKeys(t *testing.T) {
 		{"two keys", good + "\n" + good, "permerror", "more than one"},
 		{"revoked", "v=DKIM1; k=ed25519; p=", "permerror", "revoked"},
 		{"dns down", "dead", "temperror", "server says no"},
-		{"testing", good + "; t=y", "neutral", "only tests"},
+		{"testing", good + "; t=y", "neutral", "is testing"},
 		{"not for mail", good + "; s=other", "permerror", "not for mail"},
 		{"other hash", good + "; h=sha1", "permerror", "not for sha256"},
 		{"other version", strings.Replace(good, "DKIM1", "DKIM2", 1), "permerror", "version"},
 		{"unknown kind", strings.Replace(good, "ed25519", "ed448", 1), "permerror", "unknown"},
 		{"short", "v=DKIM1; k=ed25519; p=AAAA", "permerror", "octets"},
-		{"rubbish", "p=" + strings.Repeat("A", 100), "permerror", "no RSA key"},
+		{"rubbish", "p=" + strings.Repeat("A", 100), "permerror", "not an RSA key"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := verify(t, sign(t, testMail, Signer{Domain: "example.org", Selector: "s", Key: edKey}), records{"s._domainkey.example.org": c.record})

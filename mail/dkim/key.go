@@ -13,38 +13,38 @@ import (
 	"strings"
 )
 
-// Key is a public key as the DNS has it (RFC 6376, 3.6.1).
+// Key is a public key from DNS (RFC 6376, 3.6.1).
 type Key struct {
 	Public  crypto.PublicKey // *rsa.PublicKey or ed25519.PublicKey
 	Kind    string           // rsa, ed25519
 	Bits    int
-	Testing bool // t=y: the domain only tries
-	Strict  bool // t=s: no sub-domains in i=
+	Testing bool // t=y: the domain is testing
+	Strict  bool // t=s: no subdomains in i=
 	hashes  []string
 }
 
-// The ways in which a key is not to be had.
+// The reasons why there is no key.
 var (
 	errNoKey   = errors.New("no key")
 	errRevoked = errors.New("key revoked")
 )
 
-// temporary marks an error that says nothing about the signature.
+// temporary marks an error that does not depend on the signature.
 type temporary struct{ error }
 
 func (t temporary) Unwrap() error { return t.error }
 
-// IsTemporary says that an error of FetchKey says nothing about the key.
+// IsTemporary reports whether an error of FetchKey is temporary.
 func IsTemporary(err error) bool { return errors.As(err, &temporary{}) }
 
-// FetchKey asks for the key of a selector.
+// FetchKey looks up the key of a selector.
 func FetchKey(ctx context.Context, lookup Lookup, domain, selector string) (*Key, error) {
 	name := selector + "._domainkey." + domain
 	txts, err := lookup(ctx, name)
 	if err != nil {
 		return nil, temporary{err}
 	}
-	// A name may have other texts, from wildcards; only one may be a key.
+	// A wildcard may add other records to the name; only one may be a key.
 	keys := slices.DeleteFunc(slices.Clone(txts), func(s string) bool { return !strings.Contains(s, "p=") })
 	switch len(keys) {
 	case 0:
@@ -55,7 +55,7 @@ func FetchKey(ctx context.Context, lookup Lookup, domain, selector string) (*Key
 	return nil, fmt.Errorf("more than one key at %s", name)
 }
 
-// ParseKey reads a key record.
+// ParseKey parses a key record.
 func ParseKey(record string) (*Key, error) {
 	t, err := ParseTags(record)
 	if err != nil {
@@ -105,10 +105,10 @@ func (k *Key) parse(der []byte) error {
 		}
 		r, ok := pub.(*rsa.PublicKey)
 		if err != nil || !ok {
-			return errors.New("key record: p= is no RSA key")
+			return errors.New("key record: p= is not an RSA key")
 		}
 		if k.Bits = r.N.BitLen(); k.Bits > maxKeyBits {
-			return fmt.Errorf("RSA key of %d bits is too long to check", k.Bits)
+			return fmt.Errorf("RSA key of %d bits is too long to verify", k.Bits)
 		}
 		k.Public = r
 		return nil

@@ -15,26 +15,26 @@ import (
 	"sync"
 )
 
-// Keys are private keys in files, read when they are needed. The zero Keys is
+// Keys reads private keys from files when they are needed. The zero Keys is
 // ready for use.
 type Keys struct {
 	mu   sync.Mutex
 	read map[string]loaded // by file
 }
 
-// loaded is a key as its file was when it was read.
+// loaded is a key and the state of its file when it was read.
 type loaded struct {
 	key  crypto.Signer
 	info fs.FileInfo
 }
 
-// KeyFile is where a key lies under the data folder.
+// KeyFile is the default path of a key in the data folder.
 func KeyFile(data, domain, selector string) string {
 	return filepath.Join(data, "dkim", strings.ToLower(domain), selector+".pem")
 }
 
-// Of reads the key that a domain signs with: in file, relative to the data
-// folder, or without one where KeyFile says. The error says what to do.
+// Of returns the key a domain signs with, from file (relative to the data
+// folder) or from KeyFile if file is empty. The error says what to do.
 func (k *Keys) Of(data, domain, selector, file string) (crypto.Signer, error) {
 	switch {
 	case file == "":
@@ -44,7 +44,7 @@ func (k *Keys) Of(data, domain, selector, file string) (crypto.Signer, error) {
 	}
 	key, err := k.Load(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("no DKIM key of %s in %s: make one: hoplite dkim keygen %s --selector %s", domain, file, domain, selector)
+		return nil, fmt.Errorf("no DKIM key for %s in %s; create one with: hoplite dkim keygen %s --selector %s", domain, file, domain, selector)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("DKIM key of %s: %w", domain, err)
@@ -52,7 +52,7 @@ func (k *Keys) Of(data, domain, selector, file string) (crypto.Signer, error) {
 	return key, nil
 }
 
-// Load reads a key, again when its file has changed.
+// Load reads a key. It reads it again if the file has changed.
 func (k *Keys) Load(file string) (crypto.Signer, error) {
 	info, err := os.Stat(file)
 	if err != nil {
@@ -78,8 +78,8 @@ func (k *Keys) Load(file string) (crypto.Signer, error) {
 	return key, nil
 }
 
-// ParsePrivateKey reads a private key in PEM: PKCS #8, or PKCS #1 as opendkim-genkey
-// writes it.
+// ParsePrivateKey parses a private key in PEM: PKCS #8, or PKCS #1 as written
+// by opendkim-genkey.
 func ParsePrivateKey(text []byte) (crypto.Signer, error) {
 	block, _ := pem.Decode(text)
 	if block == nil {
@@ -95,7 +95,7 @@ func ParsePrivateKey(text []byte) (crypto.Signer, error) {
 			return nil, fmt.Errorf("read private key: %w", err)
 		}
 		if k.N.BitLen() < 1024 {
-			return nil, fmt.Errorf("RSA key of %d bits: nobody accepts less than 1024 (RFC 8301)", k.N.BitLen())
+			return nil, fmt.Errorf("RSA key of %d bits: verifiers require at least 1024 (RFC 8301)", k.N.BitLen())
 		}
 		return k, nil
 	case ed25519.PrivateKey:

@@ -23,17 +23,18 @@ type Signer struct {
 	Expire time.Duration
 }
 
-// ErrEmptyLines is returned by Sign for a message with so many consecutive empty
-// lines that signing it would need as much memory as the lines.
+// ErrEmptyLines is returned by Sign for a message with so many consecutive
+// empty lines that signing it would take as much memory as the lines.
 var ErrEmptyLines = errors.New("too many empty lines in a row to sign")
 
-// maxEmptyLines bounds the octets of consecutive line ends in a body. go-msgauth
-// holds them back until text follows, because at the end they do not count.
+// maxEmptyLines limits the octets of consecutive line ends in a body.
+// go-msgauth buffers them until text follows, because they do not count at the
+// end.
 const maxEmptyLines = 1 << 20
 
-// Sign returns a DKIM-Signature field by each signer for the message as it goes
-// out, relaxed/relaxed. It reads the message once; memory does not depend on
-// its size.
+// Sign returns a DKIM-Signature field by each signer for the outgoing message,
+// relaxed/relaxed. It reads the message once, and its memory does not depend on
+// the size.
 func Sign(m *mail.Message, signers ...Signer) ([]byte, error) {
 	head := m.Header()
 	names := SignedHeaders(NewHeader(head))
@@ -63,7 +64,7 @@ func Sign(m *mail.Message, signers ...Signer) ([]byte, error) {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
 	if !bytes.HasSuffix(head, []byte("\r\n\r\n")) && string(head) != "\r\n" {
-		if _, err := out.Write(crlf); err != nil { // the header has no end of its own
+		if _, err := out.Write(crlf); err != nil { // the header lacks its empty line
 			return nil, fmt.Errorf("sign: %w", err)
 		}
 	}
@@ -77,8 +78,8 @@ func Sign(m *mail.Message, signers ...Signer) ([]byte, error) {
 	return fields, nil
 }
 
-// lineEndGuard fails once more than maxEmptyLines octets of line ends follow
-// each other.
+// lineEndGuard fails after more than maxEmptyLines consecutive octets of line
+// ends.
 type lineEndGuard struct {
 	w   io.Writer
 	run int

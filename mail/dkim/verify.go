@@ -14,20 +14,20 @@ import (
 	"hoplite/mail"
 )
 
-// Clocks differ: a signature may be this far in the future.
+// maxSkew is how far in the future a signature may be, because clocks differ.
 const maxSkew = time.Hour
 
-// Result is what became of one signature.
+// Result is the outcome of one signature.
 type Result struct {
 	*Signature
 	Value   string // as in RFC 8601, 2.7.1: pass, fail, policy, neutral, temperror, permerror
 	Reason  string
 	KeyBits int
-	Testing bool // the key's domain only tries; Value is then never pass
+	Testing bool // the domain is testing (t=y); Value is then never pass
 }
 
-// Verify checks the signatures of a message as its sender sent it, the first
-// MaxSignatures from the top. It returns also how many there are.
+// Verify verifies the first MaxSignatures signatures of a message as its sender
+// sent it. It also returns how many there are.
 func Verify(ctx context.Context, m *mail.Message, lookup Lookup) ([]Result, int, error) {
 	h := NewHeader(m.Head)
 	var results []Result
@@ -49,8 +49,8 @@ func Verify(ctx context.Context, m *mail.Message, lookup Lookup) ([]Result, int,
 	return results, n, Check(ctx, m, h, results, lookup)
 }
 
-// Check fills in the results that have no Value yet: of signatures by DKIM or
-// the message signatures of ARC.
+// Check completes the results without a Value, of DKIM signatures or of ARC
+// message signatures.
 func Check(ctx context.Context, m *mail.Message, h *Header, results []Result, lookup Lookup) error {
 	now := time.Now()
 	var ways []bodyKey
@@ -82,7 +82,7 @@ func Check(ctx context.Context, m *mail.Message, h *Header, results []Result, lo
 	return nil
 }
 
-// judge finds what is wrong before any key is asked for.
+// judge finds errors before a key is looked up.
 func (r *Result) judge(now time.Time) bool {
 	switch s := r.Signature; {
 	case s.Algorithm == "rsa-sha1":
@@ -92,27 +92,27 @@ func (r *Result) judge(now time.Time) bool {
 	case !s.covers("From"):
 		r.Value, r.Reason = "permerror", "From is not signed"
 	case s.Identity != "" && !within(s.Identity, s.Domain, false):
-		r.Value, r.Reason = "permerror", "i= is not in d="
+		r.Value, r.Reason = "permerror", "the domain of i= is not within d="
 	case !s.Expires.IsZero() && now.After(s.Expires):
 		r.Value, r.Reason = "fail", "signature expired at "+s.Expires.UTC().Format(time.RFC3339)
 	case !s.Expires.IsZero() && s.Expires.Before(s.Signed):
-		r.Value, r.Reason = "permerror", "signature expired before it was made"
+		r.Value, r.Reason = "permerror", "signature expires before it was made"
 	case s.Signed.After(now.Add(maxSkew)):
 		r.Value, r.Reason = "fail", "signature is from the future: "+s.Signed.UTC().Format(time.RFC3339)
 	case strings.Count(s.Domain, ".") < 1 || len(s.Domain)+len(s.Selector) > 230:
-		r.Value, r.Reason = "permerror", "d= is no domain that mail comes from"
+		r.Value, r.Reason = "permerror", "d= is not a valid mail domain"
 	}
 	return r.Value != ""
 }
 
-// within says whether an identity's domain is the signing domain or, unless the
-// key is strict, below it.
+// within reports whether an identity's domain is the signing domain or, unless
+// the key is strict, below it.
 func within(identity, domain string, strict bool) bool {
 	_, d, ok := strings.Cut(strings.ToLower(identity), "@")
 	return ok && (d == domain || !strict && strings.HasSuffix(d, "."+domain))
 }
 
-// finish judges with key and body at hand.
+// finish verifies the signature with the key and the body hash.
 func (r *Result) finish(h *Header, k *Key, err error, body bodySum) {
 	s := r.Signature
 	switch t := (temporary{}); {
@@ -131,23 +131,23 @@ func (r *Result) finish(h *Header, k *Key, err error, body bodySum) {
 	case k.hashes != nil && !slices.Contains(k.hashes, "sha256"):
 		r.Value, r.Reason = "permerror", "key is not for sha256"
 	case k.Strict && s.Identity != "" && !within(s.Identity, s.Domain, true):
-		r.Value, r.Reason = "permerror", "key does not speak for sub-domains"
+		r.Value, r.Reason = "permerror", "key is not valid for subdomains (t=s)"
 	case k.Kind == "rsa" && k.Bits < 1024:
 		r.Value, r.Reason = "policy", fmt.Sprintf("RSA key of %d bits is too weak (RFC 8301)", k.Bits)
 	case !bytes.Equal(body.sum, s.BodyHash):
-		r.Value, r.Reason = "fail", "body was changed"
+		r.Value, r.Reason = "fail", "body hash does not match"
 	case !k.Verifies(h.Sum(s.Headers, s.HeaderCan, s.field.Raw), s.Value):
-		r.Value, r.Reason = "fail", "signed header fields were changed, or the key is another"
+		r.Value, r.Reason = "fail", "signature does not match: signed header fields were changed, or the key is different"
 	case s.Length >= 0 && s.Length < body.total:
 		r.Value, r.Reason = "policy", fmt.Sprintf("only %d of %d octets of the body are signed", s.Length, body.total)
 	case k.Testing:
-		r.Value, r.Reason = "neutral", "the signature is good, but the key's domain only tests (t=y)"
+		r.Value, r.Reason = "neutral", "signature is valid, but the domain is testing (t=y)"
 	default:
 		r.Value = "pass"
 	}
 }
 
-// AuthResult is the result as Authentication-Results has it.
+// AuthResult returns the result in the form of Authentication-Results.
 func (r *Result) AuthResult() mail.AuthResult {
 	a := mail.AuthResult{Method: "dkim", Value: r.Value, Reason: r.Reason}
 	if r.KeyBits > 0 {
@@ -221,7 +221,7 @@ func (h *Header) Sum(names []string, c Canon, signature []byte) []byte {
 	return hash.Sum(nil)
 }
 
-// WithoutB is a raw field with the value of its b= tag taken out.
+// WithoutB returns a raw field without the value of its b= tag.
 func WithoutB(raw []byte) []byte {
 	start := bytes.IndexByte(raw, ':') + 1
 	for start < len(raw) {

@@ -10,11 +10,11 @@ import (
 // maxDomains is how many domains of one message are evaluated.
 const maxDomains = 5
 
-// FromDomains returns the domains that readers may take for those of a message's
-// authors, as A-labels, at most five. problem says why From is not a list of
-// valid addresses with few domains, "" if it is one; the domains count all the
-// same. A From field that departs from the grammar is read in
-// every way that another reader might, see [mime.Identities].
+// FromDomains returns the domains that readers may take for those of a
+// message's authors, as A-labels, five at most. problem says why From is not a
+// list of valid addresses in few domains, "" if it is one; the domains count in
+// either case. A malformed From field is read in every way that other readers
+// may read it, see [mime.Identities].
 func FromDomains(head []byte) (domains []string, problem string) {
 	fields := 0
 	for f := range mail.Fields(head) {
@@ -27,8 +27,8 @@ func FromDomains(head []byte) (domains []string, problem string) {
 		for _, a := range addrs {
 			d, ok := domainOf(a.Domain)
 			if !ok {
-				// Of text that is no address anyway, only what looks like a domain
-				// counts: not "Team @ Home".
+				// In text that is not an address anyway, only what looks like a
+				// domain counts, which excludes "Team @ Home".
 				if exact || strings.Contains(a.Domain, ".") {
 					problem = "From contains an address without a valid domain"
 				}
@@ -44,9 +44,9 @@ func FromDomains(head []byte) (domains []string, problem string) {
 	}
 	switch {
 	case fields == 0:
-		return nil, "the message has no From field"
+		return nil, "The message has no From field"
 	case fields > 1:
-		problem = "the message has several From fields"
+		problem = "The message has several From fields"
 	case len(domains) > maxDomains:
 		problem = "From contains too many domains"
 	case len(domains) == 0 && problem == "":

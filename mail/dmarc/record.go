@@ -16,7 +16,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-// Policy is what a domain asks for.
+// Policy is what a domain requests for mail that fails.
 type Policy string
 
 // The policies, the mildest first.
@@ -27,10 +27,10 @@ const (
 )
 
 // Record is a domain's DMARC record: RFC 7489, 6.3, with np, psd and t of its
-// successor (DMARCbis).
+// successor.
 type Record struct {
-	Domain     string // where it was found
-	P, SP, NP  Policy // SP and NP are empty where p counts
+	Domain     string // where the record was found
+	P, SP, NP  Policy // SP and NP are empty where P applies
 	StrictDKIM bool
 	StrictSPF  bool
 	Percent    int // pct=
@@ -38,11 +38,11 @@ type Record struct {
 	PSD        string // y, n, u
 }
 
-// maxRecord is how much of a record is read.
+// maxRecord is the length of the longest record that is read.
 const maxRecord = 4096
 
-// Parse reads a record; ok is false for a text that is none. Unknown tags, and
-// unknown values of all but p, are passed over.
+// Parse parses a record; ok is false for a text that is not a record. Unknown
+// tags, and unknown values of tags other than p, are ignored.
 func Parse(txt string) (r Record, ok bool) {
 	if len(txt) > maxRecord {
 		return r, false
@@ -87,8 +87,8 @@ func Parse(txt string) (r Record, ok bool) {
 			rua = strings.Contains(lower, "mailto:")
 		}
 	}
-	// Without a usable p, a record that asks for reports still asks for nothing
-	// else (RFC 7489, 6.6.3).
+	// Without a usable p, a record that requests reports has the policy none
+	// (RFC 7489, 6.6.3).
 	if r.P = policy(p); r.P == "" {
 		if !rua && p != "" {
 			return r, false
@@ -105,7 +105,8 @@ func policy(s string) Policy {
 	return ""
 }
 
-// fetch returns the record at a domain, nil if there is none or more than one.
+// fetch returns the record of a domain, or nil if there is none or more than
+// one.
 func fetch(ctx context.Context, dns DNS, domain string) (*Record, error) {
 	name := "_dmarc." + domain
 	if len(name) > maxName {
@@ -131,8 +132,8 @@ func fetch(ctx context.Context, dns DNS, domain string) (*Record, error) {
 // maxName is the longest domain name that DNS can look up, in octets.
 const maxName = 253
 
-// maxLabels is how long a name is walked: of a longer one the left labels are
-// skipped (DMARCbis, 4.10).
+// maxLabels limits the walk: of a longer name the leftmost labels are skipped
+// (RFC 9989).
 const maxLabels = 8
 
 // walk looks for records at a domain and above it. It returns the record of the
@@ -155,9 +156,9 @@ func walk(ctx context.Context, dns DNS, domain string) (own *Record, org string,
 		case r.PSD == "n":
 			return own, name, r, nil
 		case r.PSD == "y" || isSuffix(name):
-			// What is below a public suffix is an organisation; the suffix speaks
-			// where that says nothing. The list of suffixes guards the many whose
-			// record does not say psd=y.
+			// The name below a public suffix is an organisation; the suffix's
+			// record applies if the organisation has none. The list of public
+			// suffixes is needed because most suffix records lack psd=y.
 			if !first {
 				if at == nil {
 					org, at = below(domain, name), r
@@ -165,7 +166,7 @@ func walk(ctx context.Context, dns DNS, domain string) (own *Record, org string,
 				return own, org, at, nil
 			}
 		default:
-			org, at = name, r // the one with the fewest labels counts
+			org, at = name, r // the record with the fewest labels applies
 		}
 		skip := 1
 		if len(labels) > maxLabels {
@@ -179,13 +180,13 @@ func walk(ctx context.Context, dns DNS, domain string) (own *Record, org string,
 	return own, org, at, nil
 }
 
-// isSuffix says whether a domain is one that organisations register under.
+// isSuffix reports whether a domain is one under which organisations register.
 func isSuffix(domain string) bool {
 	suffix, icann := publicsuffix.PublicSuffix(domain)
 	return icann && suffix == domain
 }
 
-// below is the part of domain that is one label longer than suffix.
+// below returns the part of domain with one label more than suffix.
 func below(domain, suffix string) string {
 	rest := strings.TrimSuffix(domain, "."+suffix)
 	return rest[strings.LastIndexByte(rest, '.')+1:] + "." + suffix

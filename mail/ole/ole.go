@@ -1,6 +1,6 @@
-// Package ole opens compound files, the little file systems in which Outlook
-// keeps a message and old Office programs a document (MS-CFB). A library reads
-// them; this package keeps it from what hostile ones would do to it.
+// Package ole opens compound files (MS-CFB), which Outlook uses for messages
+// and old Office programs for documents. A library reads them; this package
+// rejects files that would make it use too much memory or time.
 package ole
 
 import (
@@ -12,11 +12,11 @@ import (
 	"github.com/richardlehane/mscfb"
 )
 
-// Magic is how a compound file begins.
+// Magic is the start of every compound file.
 const Magic = "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
-// Limits of a directory. The library keeps the whole path of each entry, so
-// that nested folders cost it the square of their depth.
+// Limits of a directory. The library stores the whole path of each entry, so
+// nested folders cost the square of their depth.
 const (
 	maxEntries = 50_000
 	maxDepth   = 64
@@ -25,15 +25,15 @@ const (
 // inHeader is how many sectors of the allocation table the header lists.
 const inHeader = 109
 
-// ErrDamaged is a file that breaks its own rules, or is far larger than any real
-// one.
+// ErrDamaged is returned for a file that violates the format, or is larger than
+// any real one.
 var ErrDamaged = errors.New("the file is damaged")
 
-// Open reads the directory of a compound file. Its entries come from Next; each
-// is a reader of its content, whose Size is a claim.
+// Open reads the directory of a compound file. Next returns its entries; each
+// is a reader of its content. An entry's Size need not be true.
 func Open(r io.ReaderAt, size int64) (doc *mscfb.Reader, err error) {
 	defer func() {
-		// The library is not ours and its input is hostile.
+		// The input may be malicious, and the library may panic.
 		if recover() != nil {
 			err = ErrDamaged
 		}
@@ -52,7 +52,7 @@ func Open(r io.ReaderAt, size int64) (doc *mscfb.Reader, err error) {
 	return mscfb.New(r)
 }
 
-// file is as much of a compound file as is needed to find its directory.
+// file is the part of a compound file that is needed to find its directory.
 type file struct {
 	r      io.ReaderAt
 	size   int64
@@ -65,14 +65,14 @@ func (f *file) read(at, n int64) ([]byte, error) {
 	b := make([]byte, n)
 	if _, err := f.r.ReadAt(b, at); err != nil {
 		if errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("%w: it ends early", ErrDamaged)
+			return nil, fmt.Errorf("%w: truncated", ErrDamaged)
 		}
 		return nil, err
 	}
 	return b, nil
 }
 
-// at is a sector: those behind the header count from 0.
+// at reads a sector; sector 0 follows the header.
 func (f *file) at(n uint32) ([]byte, error) { return f.read((int64(n)+1)*f.sector, f.sector) }
 
 func (f *file) header() error {
@@ -89,9 +89,10 @@ func (f *file) header() error {
 	return f.difat(binary.LittleEndian.Uint32(h[68:]), int64(binary.LittleEndian.Uint32(h[72:])))
 }
 
-// difat adds the allocation table's sectors that the header has no room for: a
-// chain of n sectors with numbers of sectors. Both the library and we keep all
-// of them, so a chain longer than the file could need is damage, as is a loop.
+// difat adds the sectors of the allocation table that do not fit into the
+// header: a chain of n sectors with sector numbers. Both the library and this
+// package keep all of them, so a chain longer than the file could need is
+// damage, as is a loop.
 func (f *file) difat(next uint32, n int64) error {
 	numbers := f.sector / 4
 	table := (f.size/f.sector + numbers - 1) / numbers // sectors that the table needs
@@ -123,11 +124,11 @@ func words(b []byte) []uint32 {
 	return list
 }
 
-// entry is where an entry of the directory leads: its neighbours in the tree of
-// its folder, and the first of what is in it.
+// entry links an entry of the directory to its neighbours in the tree of its
+// folder, and to the first entry inside it.
 type entry struct{ left, right, child uint32 }
 
-// none leads nowhere; last ends a chain of sectors.
+// none is an absent link; last ends a chain of sectors.
 const (
 	none = 0xffffffff
 	last = 0xfffffffe
@@ -160,7 +161,7 @@ func (f *file) directory() ([]entry, error) {
 	return list, nil
 }
 
-// walk goes through the tree as the library will.
+// walk traverses the tree as the library will.
 func walk(list []entry) error {
 	type place struct {
 		n     uint32
@@ -174,10 +175,10 @@ func walk(list []entry) error {
 			continue
 		}
 		if seen++; seen > len(list) || p.n >= uint32(len(list)) {
-			return fmt.Errorf("%w: its directory leads astray", ErrDamaged)
+			return fmt.Errorf("%w: invalid directory", ErrDamaged)
 		}
 		if p.depth > maxDepth {
-			return fmt.Errorf("%w: folders in folders, more than %d deep", ErrDamaged, maxDepth)
+			return fmt.Errorf("%w: folders nested more than %d deep", ErrDamaged, maxDepth)
 		}
 		e := list[p.n]
 		todo = append(todo, place{e.left, p.depth}, place{e.right, p.depth}, place{e.child, p.depth + 1})

@@ -17,30 +17,29 @@ import (
 	"hoplite/mail/cms"
 )
 
-// Trust is the roots that we believe, and the intermediate certificates that
-// were seen on the way to them.
+// Trust holds the trusted roots and the intermediate certificates seen so far.
 type Trust struct {
-	roots    *x509.CertPool // nil: the system's
+	roots    *x509.CertPool // nil means those of the system
 	byDomain map[string]*x509.CertPool
 	seen     *lru.Cache[string, *x509.Certificate]
-	own      []*cms.Certificate // of the roots' files: signers may be among them
+	own      []*cms.Certificate // certificates in the root files, which may be signers
 }
 
-// maxSeen is how many intermediate certificates are remembered for senders
-// that forget to send theirs.
+// maxSeen is how many intermediate certificates are remembered, for senders
+// that omit theirs.
 const maxSeen = 256
 
 // NewTrust reads roots from "system", a file (PEM or DER) or a folder of such
 // files.
 func NewTrust(roots string) (*Trust, error) {
 	t := &Trust{byDomain: map[string]*x509.CertPool{}}
-	t.seen, _ = lru.New[string, *x509.Certificate](maxSeen) // fails for sizes below 1 only
+	t.seen, _ = lru.New[string, *x509.Certificate](maxSeen) // the size is valid
 	var err error
 	t.roots, err = t.load(roots)
 	return t, err
 }
 
-// Add gives senders of some domains roots of their own.
+// Add sets other roots for senders of some domains.
 func (t *Trust) Add(domains []string, roots string) error {
 	pool, err := t.load(roots)
 	for _, d := range domains {
@@ -51,7 +50,8 @@ func (t *Trust) Add(domains []string, roots string) error {
 
 func (t *Trust) load(path string) (*x509.CertPool, error) {
 	if path == "" || path == "system" {
-		// Read now: later a sandbox may be around us. Without any, nobody is trusted.
+		// The system's roots are read now, because a sandbox may prevent it
+		// later. Without any, nobody is trusted.
 		x509.SystemCertPool()
 		return nil, nil
 	}
@@ -96,10 +96,11 @@ func rootsError(path string, err error) error {
 	if errors.As(err, &pe) {
 		err = pe.Err
 	}
-	return fmt.Errorf("roots %s can't be read: %w", path, err)
+	return fmt.Errorf("read roots %s: %w", path, err)
 }
 
-// certificates reads those of a PEM or DER file that crypto/x509 can use.
+// certificates returns the certificates of a PEM or DER file that crypto/x509
+// can use.
 func certificates(b []byte) (out []*x509.Certificate) {
 	if c, err := x509.ParseCertificate(b); err == nil {
 		return []*x509.Certificate{c}
@@ -121,8 +122,8 @@ func certificates(b []byte) (out []*x509.Certificate) {
 // Inherit takes over the intermediate certificates that from has collected.
 func (t *Trust) Inherit(from *Trust) { t.seen = from.seen }
 
-// rootsFor picks the roots for a sender's domain. ok is false where only the
-// system's are to be used and there are none to name.
+// rootsFor returns the roots for a sender's domain; nil means those of the
+// system.
 func (t *Trust) rootsFor(domain string) *x509.CertPool {
 	if p, ok := t.byDomain[domain]; ok {
 		return p
@@ -130,11 +131,12 @@ func (t *Trust) rootsFor(domain string) *x509.CertPool {
 	return t.roots
 }
 
-// trust judges a signer's certificate: who vouches for it, for what, and when.
+// trust judges a signer's certificate: its issuer, its purpose and its
+// validity.
 func (r *run) trust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certificate) *Signer {
 	if cert.KeyUsage != 0 && cert.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment) == 0 {
 		sg.Trust = TrustNotForMail
-		return sg.worse(cms.Bad, "the certificate's key is not for signing")
+		return sg.worse(cms.Bad, "the certificate's key must not be used for signing")
 	}
 	opts := x509.VerifyOptions{
 		CurrentTime:   r.at,
@@ -157,15 +159,16 @@ func (r *run) trust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certificate)
 	return r.distrust(l, sg, cert, opts, err)
 }
 
-// costly says whether checking a signature by the certificate's key takes so
-// long that it is an attack: the time grows with the square of the length.
+// costly reports whether verifying a signature with the certificate's key takes
+// so long that it must be an attack: the time grows with the square of the
+// key's length.
 func costly(c *x509.Certificate) bool {
 	key, ok := c.PublicKey.(*rsa.PublicKey)
 	return ok && key.N.BitLen() > cms.MaxRSA
 }
 
-// verify builds a chain, with the help of intermediates seen before where the
-// message's own do not lead to a root.
+// verify builds a chain. If the certificates in the message do not lead to a
+// root, it adds intermediates seen before.
 func (r *run) verify(cert *x509.Certificate, opts x509.VerifyOptions) ([]*x509.Certificate, error) {
 	chains, err := cert.Verify(opts)
 	var unknown x509.UnknownAuthorityError
@@ -187,7 +190,7 @@ func (r *run) verify(cert *x509.Certificate, opts x509.VerifyOptions) ([]*x509.C
 	return chain, nil
 }
 
-// distrust says why there is no chain.
+// distrust records why there is no chain.
 func (r *run) distrust(l *Layer, sg *Signer, cert *x509.Certificate, opts x509.VerifyOptions, err error) *Signer {
 	if at := r.at; at.Before(cert.NotBefore) {
 		sg.Trust = TrustNotYetValid
@@ -209,17 +212,17 @@ func (r *run) distrust(l *Layer, sg *Signer, cert *x509.Certificate, opts x509.V
 		return sg.worse(cms.Unknown, invalid.Error())
 	}
 	if r.at.After(cert.NotAfter) {
-		// Both old and of no known root: the root is what matters.
+		// The certificate is old and its root unknown: the root matters more.
 		r.find("expired", info, l.Part, "the certificate expired at "+stamp(cert.NotAfter), "")
 	}
 	sg.Trust = TrustUnknownCA
-	r.find("unknown_ca", warning, l.Part, "no root that we trust vouches for "+cms.Name(cert.RawSubject),
-		"if you know this authority, add its certificate to roots")
+	r.find("unknown_ca", warning, l.Part, "no trusted root for the certificate of "+cms.Name(cert.RawSubject),
+		"if you trust this authority, add its certificate to roots")
 	return sg.worse(cms.Unknown, "the certificate's issuer is not trusted")
 }
 
-// expired tells a certificate that was good when the mail was signed from one
-// that never was. The time of signing is the signer's claim.
+// expired distinguishes a certificate that was valid when the message was
+// signed from one that never was. The signing time is the signer's claim.
 func (r *run) expired(l *Layer, sg *Signer, cert *x509.Certificate, opts x509.VerifyOptions) *Signer {
 	sg.Trust = TrustExpired
 	was := cert.NotAfter.Add(-time.Second)
@@ -231,12 +234,12 @@ func (r *run) expired(l *Layer, sg *Signer, cert *x509.Certificate, opts x509.Ve
 	chain, err := r.verify(cert, opts)
 	if err != nil {
 		sg.Trust = TrustUnknownCA
-		r.find("unknown_ca", warning, l.Part, "expired, and no root that we trust vouched for "+cms.Name(cert.RawSubject), "")
+		r.find("unknown_ca", warning, l.Part, "expired, and no trusted root for the certificate of "+cms.Name(cert.RawSubject), "")
 		return sg.worse(cms.Unknown, "the certificate has expired, and its issuer is not trusted")
 	}
 	sg.Chain = subjects(chain)
 	if claim {
-		r.find("expired", warning, l.Part, "valid when signed (the signer says "+stamp(was)+"), expired now", "")
+		r.find("expired", warning, l.Part, "valid at the claimed signing time ("+stamp(was)+"), expired now", "")
 		return sg.worse(cms.Unknown, "the certificate was valid when signed, and has expired since")
 	}
 	r.find("expired", warning, l.Part, "a certificate of the chain has expired", "")

@@ -14,40 +14,42 @@ import (
 	"hoplite/mail/mime"
 )
 
-// Checker judges messages. Its fields are set before first use; it then
-// serves many goroutines.
+// Checker verifies messages. Its fields are set before first use; then it may
+// be used by many goroutines.
 type Checker struct {
 	// Trust holds the roots; nil means those of the system.
 	Trust *Trust
-	// AnyRoot judges signatures alone, and not who vouches for their keys.
+	// AnyRoot verifies signatures only, without judging the certificates.
 	AnyRoot bool
-	// At is the time for which certificates are judged; zero means now.
+	// At is the time at which certificates are judged; zero means now.
 	At time.Time
 	// MaxLayers is how many layers are opened; 0 means 5.
 	MaxLayers int
-	// MaxSize bounds a CMS object in octets; 0 means 64 MiB.
+	// MaxSize is the size of the largest CMS object that is read, in octets; 0
+	// means 64 MiB.
 	MaxSize int64
-	// FoldCase lets the local parts of addresses differ in capitals.
+	// FoldCase compares the local parts of addresses without regard to case.
 	FoldCase bool
-	// Sender lets the Sender field's address vouch where From's does not.
+	// Sender accepts a signer whose address is in Sender instead of From.
 	Sender bool
-	// Revocation says whether certificates still hold; nil asks nobody.
+	// Revocation checks whether certificates were revoked; nil skips the check.
 	Revocation *Revocation
-	// Spool is the folder for large content; empty is the system's.
+	// Spool is the folder for large content; empty means the default folder for
+	// temporary files.
 	Spool string
-	// Certs help to find signers that a message brings no certificate for.
+	// Certs are additional certificates of signers, for messages without them.
 	Certs []*cms.Certificate
-	// Inside looks into attachments too, however they are packed.
+	// Inside lists the contents of attachments as well.
 	Inside bool
-	// Extract, if set, receives each layer's signed content and its
-	// certificates as PEM, by a file name of ours.
+	// Extract, if set, returns a writer for each layer's signed content and for
+	// its certificates in PEM; the names are generated.
 	Extract func(name string) (io.WriteCloser, error)
 }
 
-// maxShapes bounds the S/MIME parts that are judged in one message.
+// maxShapes is how many S/MIME parts of one message are verified.
 const maxShapes = 20
 
-// run is one message being judged.
+// run is the state of verifying one message.
 type run struct {
 	*Checker
 	ctx    context.Context
@@ -59,11 +61,11 @@ type run struct {
 
 	held     []*hold.Hold
 	shapes   int
-	unsigned bool // something readable stands beside a signature
+	unsigned bool // there is readable content outside a signature
 }
 
-// Message judges a message of size octets. The error says that it could not be
-// read; whatever a stranger wrote is a verdict, never an error.
+// Message verifies a message of size octets. The error means that it could not
+// be read; anything wrong with the message is a verdict instead.
 func (c *Checker) Message(ctx context.Context, msg io.ReaderAt, size int64) (*Report, error) {
 	r := c.start(ctx)
 	defer r.close()
@@ -80,8 +82,8 @@ func (c *Checker) Message(ctx context.Context, msg io.ReaderAt, size int64) (*Re
 	return r.rep, nil
 }
 
-// Object judges a CMS object alone, in DER, PEM or base64. content is what a
-// detached signature is over; nil if it is not at hand.
+// Object verifies a CMS object alone, in DER, PEM or base64. content is the
+// content of a detached signature, nil if it is not available.
 func (c *Checker) Object(ctx context.Context, der io.Reader, content io.Reader) (*Report, error) {
 	r := c.start(ctx)
 	defer r.close()
@@ -111,14 +113,14 @@ func (r *run) find(code, severity, part, text, advice string) {
 	r.rep.Findings = append(r.rep.Findings, Finding{code, severity, part, text, advice})
 }
 
-// where is the place of an entity: in which octets, and inside of what.
+// where is the location of an entity.
 type where struct {
 	src      io.ReaderAt
-	path     string // of the part, for people
-	whole    bool   // it is the whole message, wrappings aside
+	path     string // of the part, as in reports
+	whole    bool   // it is the whole message, apart from layers
 	attached bool   // it is inside an attached message
-	signed   bool   // a whole signature is around it
-	layers   int    // that are around it
+	signed   bool   // covered by a signature on the whole message
+	layers   int    // number of layers around it
 }
 
 func (w where) child(i int) where {
@@ -131,7 +133,7 @@ func (w where) child(i int) where {
 	return w
 }
 
-// entity judges one part and what is in it. Parts nest no deeper than
+// entity verifies one part and the parts inside it. Parts nest no deeper than
 // mime.MaxDepth, layers no deeper than MaxLayers.
 func (r *run) entity(w where, p *mime.Part) error {
 	switch s := shapeOf(p); s {
@@ -142,7 +144,7 @@ func (r *run) entity(w where, p *mime.Part) error {
 			r.find("by_name", info, w.path, "only the file name says that this part is S/MIME", "")
 		}
 		if !w.whole && !w.attached && isDocument(p) {
-			r.find("signed_document", info, w.path, "a signed document, not signed mail: it counts for itself alone", "")
+			r.find("signed_document", info, w.path, "a signed document, not signed mail: it does not sign the message", "")
 			w.attached = true
 		}
 		return r.object(w, p, der(w.src, p), nil)
@@ -151,11 +153,11 @@ func (r *run) entity(w where, p *mime.Part) error {
 			r.find("signed_document", info, w.path, "the signature of a document", "")
 			return r.leaf(w, p)
 		}
-		r.find("stray_signature", warning, w.path, "a detached signature without what it signs",
-			"something on the way may have taken the multipart/signed apart")
+		r.find("stray_signature", warning, w.path, "a detached signature without the signed content",
+			"the multipart/signed may have been taken apart in transit")
 		return r.leaf(w, p)
 	case otherSigned:
-		r.find("other_signature", info, w.path, "signed by other means than S/MIME ("+mime.Get(p.Params, "protocol")+")", "")
+		r.find("other_signature", info, w.path, "signed by a method other than S/MIME ("+mime.Get(p.Params, "protocol")+")", "")
 		return r.children(w, p)
 	case otherMessage:
 		return r.innerMessage(w, p)
@@ -165,7 +167,7 @@ func (r *run) entity(w where, p *mime.Part) error {
 	return r.leaf(w, p)
 }
 
-// innerMessage goes into a message/rfc822. Under a signature that is around
+// innerMessage descends into a message/rfc822. Inside a signature that covers
 // everything it is the message itself (RFC 8551, 3.1); elsewhere it is an
 // attachment.
 func (r *run) innerMessage(w where, p *mime.Part) error {
@@ -178,8 +180,8 @@ func (r *run) innerMessage(w where, p *mime.Part) error {
 	return r.entity(w, p.Message())
 }
 
-// children looks into the parts of a multipart. Signatures in there are not
-// around the whole message, unless the multipart holds nothing else.
+// children descends into the parts of a multipart. Signatures inside it do not
+// cover the whole message, unless it has only one part.
 func (r *run) children(w where, p *mime.Part) error {
 	if len(p.Children) == 0 {
 		return r.leaf(w, p)
@@ -198,7 +200,7 @@ func (r *run) children(w where, p *mime.Part) error {
 	return nil
 }
 
-// mixed speaks of S/MIME parts that stand beside others.
+// mixed reports S/MIME parts next to other parts.
 func (r *run) mixed(p *mime.Part, layers []*Layer) {
 	for _, l := range layers {
 		switch {
@@ -206,15 +208,15 @@ func (r *run) mixed(p *mime.Part, layers []*Layer) {
 		case len(l.Signers) > 0:
 			r.unsigned = true
 			r.find("partial", warning, l.Part, "the signature covers this part and not the whole message",
-				"what stands beside it may be by anybody; mail programs often show both as one")
+				"anyone may have added the other parts; mail programs often show all of them as one text")
 		case l.RecipientCount > 0:
-			r.find("efail", warning, l.Part, "an encrypted part stands among other parts",
-				"a mail program that shows them as one can be made to send the plain text away (CVE-2017-17688)")
+			r.find("efail", warning, l.Part, "an encrypted part is among other parts",
+				"a mail program that shows them as one text may leak the plain text (CVE-2017-17688)")
 		}
 	}
 }
 
-// leaf notes a part that can be read, and what is in it.
+// leaf records a readable part and its contents.
 func (r *run) leaf(w where, p *mime.Part) error {
 	if len(r.rep.Parts) >= mime.MaxParts {
 		return nil

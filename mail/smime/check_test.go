@@ -264,13 +264,13 @@ func TestExplain(t *testing.T) {
 	replace := func(old, new string) string { return strings.Replace(text, old, new, 1) }
 	for _, c := range []struct{ name, arrived, want string }{
 		{"one space", replace("e \r\n", "e\r\n"), "trailing white space was removed (line 4)"},
-		{"dashes", replace("-- \r\n", "--\r\n"), "space behind the signature dashes"},
+		{"dashes", replace("-- \r\n", "--\r\n"), "space after the signature dashes"},
 		{"all spaces", strings.ReplaceAll(text, " \r\n", "\r\n"), ""},
 		{"new line end", text + "\r\n", "the last line end was added"},
 		{"lost line end", strings.TrimSuffix(text, "\r\n"), "the last line end was removed"},
 		{"empty lines", text + "\r\n\r\n\r\n", "empty lines at the end were added"},
 		{"dots", replace("\r\n.\r\n", "\r\n..\r\n"), "dots at line starts were doubled"},
-		{"From", replace("\r\nFrom", "\r\n>From"), "given a >"},
+		{"From", replace("\r\nFrom", "\r\n>From"), "prefixed with >"},
 		{"re-encoded", qp, "a part was re-encoded"},
 		{"footer", text + "_____\r\nThe list\r\n", "17 octets were added at the end"},
 		{"other", replace("Ann", "Eve"), ""},

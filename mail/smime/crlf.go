@@ -2,14 +2,14 @@ package smime
 
 import "io"
 
-// crlf gives every line the ending that was hashed (RFC 8551, 3.1.1): a lone
-// LF becomes CRLF. Nothing else is changed, white space least of all.
+// crlf converts line ends to those that are hashed (RFC 8551, 3.1.1): a lone LF
+// becomes CRLF. Nothing else changes, in particular no white space.
 type crlf struct {
 	r    io.Reader
 	buf  [8 << 10]byte
 	in   []byte
 	last byte
-	lf   bool // a LF is owed, its CR was written
+	lf   bool // the LF is still to be returned after its CR
 	err  error
 }
 

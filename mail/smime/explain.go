@@ -10,15 +10,15 @@ import (
 	"hoplite/mail/mime"
 )
 
-// Bounds of the search for what happened to signed content: a message that is
-// made to fail must not cost much more than one that holds.
+// Limits of the search for a change to signed content: a message that is made
+// to fail must not cost much more than a valid one.
 const (
 	explainSize   = 1 << 20  // larger content is not explained
 	explainBudget = 16 << 20 // octets hashed in one search
 	explainTries  = 400
 )
 
-// search tries likely former states of content that no longer fits.
+// search tries likely earlier versions of content that no longer matches.
 type search struct {
 	s    *cms.Signed
 	more []*cms.Certificate
@@ -36,8 +36,9 @@ func (q *search) fits(content []byte) bool {
 	return q.s.Fits(bytes.NewReader(content), q.more...)
 }
 
-// explain looks for the one change that a broken signature would hold
-// without. The result is a sentence, or "". It explains; it never excuses.
+// explain looks for a single change without which an invalid signature would be
+// valid, and describes it; "" if there is none. The verdict does not depend on
+// it.
 func explain(src io.ReaderAt, span mime.Span, inner *mime.Part, s *cms.Signed, more []*cms.Certificate) string {
 	if span.Size() > explainSize || !s.Detached {
 		return ""
@@ -53,16 +54,16 @@ func explain(src io.ReaderAt, span mime.Span, inner *mime.Part, s *cms.Signed, m
 		was  func() []byte
 	}{
 		{"signed with lone LF as line ends, which S/MIME does not allow", func() []byte { return toLF(content) }},
-		{"white space at line ends was added after signing, or the signer left it out", func() []byte { return trimLines(content) }},
+		{"white space at line ends was added after signing, or not signed", func() []byte { return trimLines(content) }},
 		{"changed in transit: the last line end was added", func() []byte { return bytes.TrimSuffix(content, crlfBytes) }},
 		{"changed in transit: the last line end was removed", func() []byte { return append(bytes.Clone(content), crlfBytes...) }},
 		{"changed in transit: empty lines at the end were added", func() []byte { return append(bytes.Clone(bytes.TrimRight(content, "\r\n")), crlfBytes...) }},
 		{"changed in transit: empty lines at the end were removed", func() []byte { return append(bytes.Clone(content), "\r\n\r\n"...) }},
-		{"changed in transit: the space behind the signature dashes was removed", func() []byte { return lines(content, dashes) }},
+		{"changed in transit: the space after the signature dashes was removed", func() []byte { return lines(content, dashes) }},
 		{"changed in transit: trailing white space was removed", func() []byte { return flowed(content) }},
 		{"changed in transit: dots at line starts were doubled", func() []byte { return lines(content, undot) }},
 		{"changed in transit: dots at line starts were lost", func() []byte { return lines(content, dot) }},
-		{"changed in transit: lines that begin with From were given a >", func() []byte { return lines(content, unfrom) }},
+		{"changed in transit: lines that begin with From were prefixed with >", func() []byte { return lines(content, unfrom) }},
 		{"changed in transit: tabs of folded header fields became spaces", func() []byte { return refold(content, "\r\n ", "\r\n\t") }},
 		{"changed in transit: the folding of header fields became tabs", func() []byte { return refold(content, "\r\n\t", "\r\n ") }},
 	} {
@@ -140,7 +141,7 @@ func unfrom(l []byte) []byte {
 	return l
 }
 
-// refold changes how the header's fields are folded.
+// refold changes how header fields are folded.
 func refold(content []byte, is, was string) []byte {
 	end := bytes.Index(content, []byte("\r\n\r\n"))
 	if end < 0 {
@@ -149,8 +150,8 @@ func refold(content []byte, is, was string) []byte {
 	return append(bytes.ReplaceAll(content[:end], []byte(is), []byte(was)), content[end:]...)
 }
 
-// flowed puts back the spaces of format=flowed paragraphs (RFC 3676, 4.2),
-// which is white space that gateways like to strip.
+// flowed restores the trailing spaces of format=flowed paragraphs (RFC 3676,
+// 4.2), which gateways often strip.
 func flowed(content []byte) []byte {
 	end := bytes.Index(content, []byte("\r\n\r\n"))
 	if end < 0 {
@@ -165,8 +166,8 @@ func flowed(content []byte) []byte {
 	return append(bytes.Clone(content[:end+4]), bytes.Join(parts, crlfBytes)...)
 }
 
-// strippedLine tries one space at the end of each line in turn and returns the
-// number of the line where it fits, or 0.
+// strippedLine tries a space at the end of each line in turn and returns the
+// number of the line where it matches, or 0.
 func (q *search) strippedLine(content []byte) int {
 	try := make([]byte, 0, len(content)+1)
 	at, n := 0, 0
@@ -185,8 +186,8 @@ func (q *search) strippedLine(content []byte) int {
 	return 0
 }
 
-// footer cuts lines off the end until the rest fits, and returns how many
-// octets that took.
+// footer removes lines from the end until the rest matches, and returns the
+// number of octets removed.
 func (q *search) footer(content []byte) int {
 	for end := len(content); !q.spent(); {
 		end = bytes.LastIndex(content[:end], crlfBytes)
@@ -205,9 +206,9 @@ func (q *search) footer(content []byte) int {
 
 var cteField = regexp.MustCompile(`(?im)^content-transfer-encoding:[^\r\n]*(\r\n[ \t][^\r\n]*)*\r\n`)
 
-// recoded undoes what a relay does to 8-bit text for a server that takes
-// 7 bits only (RFC 6152, 3): it decodes every leaf of one encoding and says
-// 8bit in its header.
+// recoded reverses the conversion of 8-bit text for a server that accepts only
+// 7 bits (RFC 6152, 3): it decodes every leaf of one encoding and sets the
+// encoding to 8bit.
 func (q *search) recoded(src io.ReaderAt, inner *mime.Part, span mime.Span) bool {
 	for _, enc := range []string{"quoted-printable", "base64"} {
 		for _, was := range []string{"Content-Transfer-Encoding: 8bit\r\n", "Content-Transfer-Encoding: 8BIT\r\n", "Content-Transfer-Encoding: 7bit\r\n", ""} {
@@ -224,7 +225,7 @@ func (q *search) recoded(src io.ReaderAt, inner *mime.Part, span mime.Span) bool
 }
 
 // decodeLeaves writes a part with its leaves of one encoding decoded; ok is
-// false if there is none or something could not be read.
+// false if there is no such leaf or something could not be read.
 func decodeLeaves(out *bytes.Buffer, src io.ReaderAt, root *mime.Part, enc, was string) (ok bool) {
 	at := root.Header.From.Off
 	plain := func(to int64) {

@@ -14,8 +14,8 @@ import (
 	"hoplite/mail/mime"
 )
 
-// readIdentity reads the addresses that the header names as the sender's. Every
-// From field counts, and every address in it that some reader may find: mail
+// readIdentity reads the sender's addresses from the header. Every From field
+// counts, and every address in it that some reader may find, because mail
 // programs differ on which one they show.
 func (r *run) readIdentity() {
 	for f := range mime.Fields(r.header) {
@@ -44,8 +44,8 @@ func identities(v string) (out []string) {
 	return unique(out)
 }
 
-// fromDomain is the domain of every From address, or "" if they differ: roots
-// of a partner's own are believed for the partner alone.
+// fromDomain returns the common domain of the From addresses, or "" if they
+// differ: the roots set for a domain are trusted for that domain only.
 func (r *run) fromDomain() string {
 	if len(unique(r.rep.FromDomains)) != 1 {
 		return ""
@@ -53,12 +53,12 @@ func (r *run) fromDomain() string {
 	return r.rep.FromDomains[0]
 }
 
-// identity compares the signers with From. Somebody whose signature is around
-// the whole message must be whom it is from; a signature on a part of it, which
-// may have been copied from anywhere, counts only where there is no other.
+// identity compares the signers with From. A signature on the whole message
+// must be the sender's; a signature on a part, which may have been copied from
+// anywhere, counts only if there is no other.
 func (r *run) identity() cms.Verdict {
 	if r.header == nil {
-		return cms.Good // an object alone is from nobody
+		return cms.Good // an object alone has no sender
 	}
 	names, signers := r.signerAddresses(true)
 	if signers == 0 {
@@ -72,29 +72,30 @@ func (r *run) identity() cms.Verdict {
 	case signers == 0:
 		return cms.Good
 	case len(r.from) == 0:
-		r.find("no_from", severity, "", "signed, but From names nobody whose signature it could be", "")
+		r.find("no_from", severity, "", "signed, but From contains no address to compare with the signer", "")
 		if r.AnyRoot {
 			return cms.Good
 		}
 		return cms.Unknown
 	case len(names) == 0:
-		// Such certificates must be accepted (RFC 8550, 3); the reader is told.
-		r.find("no_address", severity, "", "no signer's certificate names an address: only its subject says whether it speaks for "+strings.Join(r.from, ", "), "")
+		// Such certificates must be accepted (RFC 8550, 3); the reader is
+		// informed.
+		r.find("no_address", severity, "", "no signer's certificate contains an address: only its subject can tell whether it belongs to "+strings.Join(r.from, ", "), "")
 		return cms.Good
 	}
 	if r.matches(r.from, names) || r.Sender && len(r.sender) == 1 && r.matches(r.sender, names) {
 		return cms.Good
 	}
-	text = fmt.Sprintf("signed by %s, but from %s", strings.Join(unique(names), ", "), strings.Join(r.from, ", "))
+	text = fmt.Sprintf("signed by %s, but sent from %s", strings.Join(unique(names), ", "), strings.Join(r.from, ", "))
 	if len(r.from) > 1 {
 		text += ": every address must be the signer's"
 	}
-	r.find("mismatch", bad, "", text, "the signature is somebody else's; do not take it for the sender's")
+	r.find("mismatch", bad, "", text, "the signature is not the sender's")
 	return cms.Bad
 }
 
-// signerAddresses is every address of those who signed, the whole message or
-// some part of it.
+// signerAddresses returns the addresses of the signers of the whole message, or
+// of any part of it.
 func (r *run) signerAddresses(whole bool) (names []string, signers int) {
 	for _, l := range r.rep.Layers {
 		if l.Attached || whole && !l.Whole {
@@ -108,7 +109,7 @@ func (r *run) signerAddresses(whole bool) (names []string, signers int) {
 	return names, signers
 }
 
-// matches says whether every one of addrs is among names.
+// matches reports whether every one of addrs is among names.
 func (r *run) matches(addrs, names []string) bool {
 	for _, a := range addrs {
 		if !slices.ContainsFunc(names, func(n string) bool { return sameAddress(a, n, r.FoldCase) }) {
@@ -119,7 +120,7 @@ func (r *run) matches(addrs, names []string) bool {
 }
 
 // sameAddress compares local parts octet by octet (RFC 5321, 2.4) and domains
-// as their A-labels.
+// as A-labels.
 func sameAddress(a, b string, fold bool) bool {
 	la, da := splitAddress(a)
 	lb, db := splitAddress(b)
@@ -146,12 +147,12 @@ func unique(in []string) (out []string) {
 	return out
 }
 
-// maxNames bounds the addresses of one certificate.
+// maxNames is how many addresses of one certificate are read.
 const maxNames = 100
 
-// addressesOf is every address that a certificate is for: rfc822Name,
-// SmtpUTF8Mailbox (RFC 9598), and emailAddress in the subject, which is how it
-// was done before 1999 and still is.
+// addressesOf returns every address that a certificate is for: rfc822Name,
+// SmtpUTF8Mailbox (RFC 9598), and emailAddress in the subject, which was usual
+// before 1999 and still occurs.
 func addressesOf(c *x509.Certificate) []string {
 	out := slices.Clone(c.EmailAddresses)
 	for _, e := range c.Extensions {

@@ -10,7 +10,7 @@ import (
 	"hoplite/mail/mime"
 )
 
-// layer starts a layer, or says that there are too many.
+// layer adds a layer, or returns nil if there are too many.
 func (r *run) layer(w where, form string) *Layer {
 	limit := r.MaxLayers
 	if limit <= 0 {
@@ -28,7 +28,7 @@ func (r *run) layer(w where, form string) *Layer {
 	return l
 }
 
-// fail makes a layer bad that could not be read.
+// fail gives a layer that could not be read the verdict bad.
 func (r *run) fail(l *Layer, err error) error {
 	var syntax *cms.SyntaxError
 	if !errors.As(err, &syntax) && !errors.Is(err, cms.ErrTooLarge) {
@@ -39,7 +39,7 @@ func (r *run) fail(l *Layer, err error) error {
 	return nil
 }
 
-// clearSigned judges a multipart/signed and goes on inside it.
+// clearSigned verifies a multipart/signed and descends into it.
 func (r *run) clearSigned(w where, p *mime.Part) error {
 	l := r.layer(w, "clear-signed")
 	if l == nil {
@@ -48,7 +48,7 @@ func (r *run) clearSigned(w where, p *mime.Part) error {
 	l.Type = cms.TypeSigned
 	if len(p.Children) < 2 {
 		l.Verdict, l.Reason = "bad", "a multipart/signed without its signature"
-		r.find("no_signature", bad, w.path, l.Reason, "something on the way may have taken the signature off")
+		r.find("no_signature", bad, w.path, l.Reason, "the signature may have been removed in transit")
 		return r.children(w, p)
 	}
 	if len(p.Children) > 2 {
@@ -97,10 +97,10 @@ func (r *run) judgeClear(w where, l *Layer, p, inner *mime.Part, s *cms.Signed) 
 		}
 	}
 	if !s.Detached {
-		r.find("content_twice", bad, w.path, "the signature brings content of its own: two readers could see two messages", "")
+		r.find("content_twice", bad, w.path, "the signature contains content of its own: readers could see different messages", "")
 	} else if changed(s) {
 		if why := explain(w.src, span, inner, s, r.Certs); why != "" {
-			r.find("changed", bad, w.path, why, "the sender's signature was good before")
+			r.find("changed", bad, w.path, why, "the signature was valid before that")
 		} else {
 			r.find("changed", bad, w.path, "the content was changed after it was signed", "")
 		}
@@ -111,8 +111,8 @@ func (r *run) judgeClear(w where, l *Layer, p, inner *mime.Part, s *cms.Signed) 
 	})
 }
 
-// object judges a CMS object and goes on inside it. p is the part that holds
-// it, nil for an object alone.
+// object verifies a CMS object and descends into it. p is the part that
+// contains it, nil for an object alone.
 func (r *run) object(w where, p *mime.Part, der, content io.Reader) error {
 	l := r.layer(w, "opaque")
 	if l == nil {
@@ -166,8 +166,9 @@ func (r *run) object(w where, p *mime.Part, der, content io.Reader) error {
 		}
 	}
 	if obj.ContentType != "" && obj.ContentType != string(cms.TypeData) {
-		// S/MIME wraps MIME alone (RFC 8551, 2.4); this is something else's CMS.
-		r.find("content_type", info, w.path, "the content is "+obj.ContentType+" and not mail: it was not looked into", "")
+		// S/MIME contains MIME only (RFC 8551, 2.4); this is CMS of another
+		// application.
+		r.find("content_type", info, w.path, "the content is "+obj.ContentType+" and not mail: not checked", "")
 		return nil
 	}
 	if size == 0 {
@@ -176,7 +177,7 @@ func (r *run) object(w where, p *mime.Part, der, content io.Reader) error {
 	return r.inside(w, l, src, size)
 }
 
-// inside goes on with the content of an opaque layer.
+// inside descends into the content of an opaque layer.
 func (r *run) inside(w where, l *Layer, src io.ReaderAt, size int64) error {
 	tree, err := mime.Walk(io.NewSectionReader(src, 0, size))
 	if err != nil {
@@ -191,33 +192,33 @@ func (r *run) inside(w where, l *Layer, src io.ReaderAt, size int64) error {
 	return r.entity(in, tree.Root)
 }
 
-// encrypted notes what is known of an encrypted layer.
+// encrypted records what is known about an encrypted layer.
 func (r *run) encrypted(w where, l *Layer, obj *cms.Object) {
 	e := obj.Encrypted
 	l.Verdict = VerdictEncrypted
 	l.Algorithm, l.Authenticated = e.Algorithm, e.AEAD
 	l.Recipients, l.RecipientCount = e.Recipients, e.Count
-	r.find("not_inspected", info, w.path, "the content is encrypted: no filter of ours has seen it", "")
+	r.find("not_inspected", info, w.path, "the content is encrypted: filters could not inspect it", "")
 	switch e.Algorithm {
 	case "RC2", "RC4", "DES", "3DES", "CAST5":
 		r.find("weak_encryption", warning, w.path, "encrypted with "+e.Algorithm+", which is no longer safe", "")
 	}
 	if !e.AEAD {
-		r.find("malleable", info, w.path, "the ciphertext could be changed unnoticed ("+e.Algorithm+" without authentication)", "")
+		r.find("malleable", info, w.path, "the ciphertext can be modified unnoticed ("+e.Algorithm+" without authentication)", "")
 	}
 	if w.signed {
 		r.find("transport_signature", info, w.path,
-			"the signature is around the ciphertext: it says who sent it, not who wrote the text", "")
+			"the signature covers the ciphertext: it identifies the sender, not the author of the text", "")
 	}
 }
 
-// compare notes where the header and the object differ.
+// compare reports differences between the part's header and the object.
 func (r *run) compare(w where, p *mime.Part, is cms.Type) {
 	says := mime.Get(p.Params, "smime-type")
 	switch {
 	case says == "":
 		r.find("no_smime_type", info, w.path, "the part does not say which kind of S/MIME it is: "+string(is), "")
 	case claimed(p) != is:
-		r.find("smime_type", warning, w.path, fmt.Sprintf("announced as %s, but is %s", says, is), "")
+		r.find("smime_type", warning, w.path, fmt.Sprintf("declared as %s, but is %s", says, is), "")
 	}
 }

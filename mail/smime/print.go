@@ -9,17 +9,17 @@ import (
 	"hoplite/mail/safe"
 )
 
-// width is the column where lines are broken.
+// width is the column at which lines are folded.
 const width = 80
 
-// verdictWords say what a verdict means to somebody who reads mail.
+// verdictWords explain verdicts to people.
 var verdictWords = map[string]string{
 	"good":           "signed, and the signature is good",
 	"weak":           "signed, but with an algorithm or key that can be forged",
-	"bad":            "the signature does not hold for this message",
-	"unsupported":    "made with something that is not supported: not checked",
-	"unknown":        "signed, but it cannot be told by whom",
-	VerdictEncrypted: "encrypted; what is inside cannot be seen",
+	"bad":            "the signature is not valid for this message",
+	"unsupported":    "signed with an unsupported algorithm: not checked",
+	"unknown":        "signed, but the signer cannot be verified",
+	VerdictEncrypted: "encrypted; the content cannot be inspected",
 	VerdictNone:      "no signature on this message",
 }
 
@@ -49,7 +49,7 @@ func (r *Report) Print(w io.Writer) {
 	}
 }
 
-// String is a part in one line, without its place.
+// String returns a part in one line, without its path.
 func (part Part) String() string {
 	out := part.Type
 	if part.Kind != "" && part.Kind != part.Type {
@@ -72,14 +72,14 @@ func (part Part) String() string {
 	}
 	list = append(list, part.Tricks...)
 	if part.Unread != "" {
-		list = append(list, "not looked into: "+part.Unread)
+		list = append(list, "not scanned: "+part.Unread)
 	}
 	return strings.Join(list, ", ")
 }
 
 type printer struct{ w io.Writer }
 
-// line writes text at an indent; what is too long goes on below its own start.
+// line writes text at an indent; a long text continues below its own start.
 func (p *printer) line(indent int, format string, args ...any) {
 	text := safe.Line(fmt.Sprintf(format, args...))
 	if text == "" {
@@ -110,7 +110,7 @@ func (p *printer) line(indent int, format string, args ...any) {
 	}
 }
 
-// layerWords names the types for people.
+// layerWords describes the type of a layer.
 func (l *Layer) layerWords() string {
 	switch {
 	case l.Form == "clear-signed":
@@ -138,9 +138,9 @@ func (p *printer) layer(i int, l *Layer) {
 	place := ""
 	switch {
 	case l.Attached:
-		place = ", attached: it does not count for this message"
+		place = ", in an attachment: does not count for this message"
 	case !l.Whole:
-		place = ", not around the whole message"
+		place = ", covers only part of the message"
 	}
 	p.line(0, "layer %d: %s%s", i+1, l.layerWords(), place)
 	if l.Size > 0 {
@@ -203,8 +203,8 @@ func (p *printer) signer(s *Signer) {
 }
 
 var trustWords = map[string]string{
-	TrustGood:        "a root that we trust vouches for the certificate",
-	TrustUnknownCA:   "no root that we trust vouches for the certificate",
+	TrustGood:        "issued under a trusted root",
+	TrustUnknownCA:   "no trusted root for the certificate",
 	TrustExpired:     "the certificate has expired",
 	TrustNotYetValid: "the certificate is not valid yet",
 	TrustRevoked:     "the certificate was revoked",

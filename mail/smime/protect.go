@@ -9,9 +9,10 @@ import (
 	"hoplite/mail/mime"
 )
 
-// protection compares the header fields under the signature with those that
-// anybody on the way could change. They are there by RFC 9788 (hp), by its
-// drafts (protected-headers), or as a wrapped message (RFC 8551, 3.1).
+// protection compares the signed copies of header fields with the outer fields,
+// which anyone can change in transit. The copies are there according to RFC
+// 9788 (hp), its drafts (protected-headers), or as a wrapped message (RFC 8551,
+// 3.1).
 func (r *run) protection(w where, l *Layer, inner *mime.Part) {
 	if l.Verdict == "bad" || len(l.Signers) == 0 || r.header == nil {
 		return
@@ -37,7 +38,7 @@ func (r *run) protection(w where, l *Layer, inner *mime.Part) {
 	}
 	r.find("header_protection", info, w.path, fmt.Sprintf("%d header fields are signed (%s)", len(names), how), "")
 	if hp == "cipher" {
-		// What stands outside was made vague on purpose; HP-Outer says how.
+		// The outer fields were obscured on purpose; HP-Outer says how.
 		r.compareOuter(w, header)
 		return
 	}
@@ -46,7 +47,7 @@ func (r *run) protection(w where, l *Layer, inner *mime.Part) {
 	}
 }
 
-// compareOuter compares the outer header with the signed copy of it.
+// compareOuter compares the outer header with its signed copy.
 func (r *run) compareOuter(w where, header []byte) {
 	outer := map[string][]string{}
 	var order []string
@@ -78,14 +79,14 @@ func (r *run) compareField(w where, name string, signed, seen []string) {
 		text = fmt.Sprintf("%s was removed; %q was signed", fieldName(name), strings.Join(signed, ", "))
 	}
 	if name == "from" {
-		r.find("header_from", bad, w.path, text, "somebody changed whom the message seems to be from")
+		r.find("header_from", bad, w.path, text, "the sender shown was changed in transit")
 		return
 	}
 	r.find("header_changed", warning, w.path, text, "")
 }
 
-// values is every value of a field, in a form that folding, encoding and
-// display names do not change.
+// values returns every value of a field in a form that does not depend on
+// folding, encoding and display names.
 func values(header []byte, name string) (out []string) {
 	for f := range mime.Fields(header) {
 		if f.Is(name) {
@@ -105,7 +106,7 @@ func normal(name, value string) string {
 	return strings.Join(strings.Fields(mime.DecodeWords(value)), " ")
 }
 
-// fieldName writes a lower-case name as people do.
+// fieldName capitalises a lower-case name as usual.
 func fieldName(name string) string {
 	b := []byte(name)
 	up := true

@@ -6,14 +6,14 @@ import (
 	"hoplite/mail/cms"
 )
 
-// Report is what S/MIME says of one message.
+// Report is the result of verifying one message.
 type Report struct {
 	// Verdict is good, weak, bad, unsupported, unknown, encrypted or none. The
-	// weakest signer of the message as a whole decides; signatures on
-	// attached messages do not count.
+	// weakest signer of the message decides; signatures in attached messages do
+	// not count.
 	Verdict  string    `json:"verdict"`
-	Layers   []*Layer  `json:"layers"` // outside in
-	Parts    []Part    `json:"parts"`  // what is inside, as far as it can be read
+	Layers   []*Layer  `json:"layers"` // outermost first
+	Parts    []Part    `json:"parts"`  // the readable content
 	Findings []Finding `json:"findings"`
 
 	// FromDomains are the domains of the From addresses, as A-labels.
@@ -22,19 +22,19 @@ type Report struct {
 
 // The verdicts of a report that a single signature cannot have.
 const (
-	VerdictEncrypted = "encrypted" // nothing inside could be looked at
-	VerdictNone      = "none"      // no S/MIME, or nothing signed
+	VerdictEncrypted = "encrypted" // the content could not be inspected
+	VerdictNone      = "none"      // no S/MIME, or no signature
 )
 
-// Layer is one wrapping of a message, or of a part of it.
+// Layer is one S/MIME layer of a message or of a part.
 type Layer struct {
 	Type    cms.Type `json:"type"`
 	Form    string   `json:"form"` // clear-signed, opaque
-	Part    string   `json:"part"` // where: "message", or a part's number
+	Part    string   `json:"part"` // "message", or the number of a part
 	Verdict string   `json:"verdict,omitempty"`
 	Reason  string   `json:"reason,omitempty"`
-	// Whole says that the layer is around the whole message; Attached that it
-	// is inside an attached one.
+	// Whole means that the layer covers the whole message, Attached that it is
+	// inside an attached message.
 	Whole    bool      `json:"whole"`
 	Attached bool      `json:"attached,omitempty"`
 	Size     int64     `json:"size"` // octets of content or ciphertext
@@ -48,7 +48,7 @@ type Layer struct {
 	RecipientCount int             `json:"recipient_count,omitempty"`
 }
 
-// Signer is one signature and the one who made it.
+// Signer is one signature and its signer.
 type Signer struct {
 	Verdict     string     `json:"verdict"`
 	Reason      string     `json:"reason,omitempty"`
@@ -68,7 +68,7 @@ type Signer struct {
 	Revocation string `json:"revocation,omitempty"` // good, revoked, unknown
 }
 
-// What Signer.Trust may be.
+// The values of Signer.Trust.
 const (
 	TrustGood        = "trusted"
 	TrustUnknownCA   = "unknown_ca"
@@ -81,17 +81,16 @@ const (
 	TrustUnchecked   = "unchecked"
 )
 
-// Part is a piece of content that can be read. With Checker.Inside it may be
-// something in an attachment.
+// Part is readable content. With Checker.Inside it may be inside an attachment.
 type Part struct {
 	Part string `json:"part"`
 	Type string `json:"type"`
 	Name string `json:"name,omitempty"`
 	Size int64  `json:"size"`
-	// Signed says that a whole-message signature covers it.
+	// Signed means that a signature on the whole message covers it.
 	Signed bool `json:"signed"`
 
-	// What a look inside showed; see attachments.Item.
+	// The results of scanning the part; see attachments.Item.
 	Kind      string   `json:"kind,omitempty"`
 	Via       string   `json:"via,omitempty"`
 	Encrypted bool     `json:"encrypted,omitempty"`
@@ -99,7 +98,7 @@ type Part struct {
 	Tricks    []string `json:"tricks,omitempty"`
 }
 
-// Finding is something worth saying. Codes are listed in docs/smime.md.
+// Finding is a noteworthy fact. The codes are listed in docs/smime.md.
 type Finding struct {
 	Code     string `json:"code"`
 	Severity string `json:"severity"` // info, warning, error
@@ -114,7 +113,7 @@ const (
 	bad     = "error"
 )
 
-// Has says whether there is a finding of that code.
+// Has reports whether there is a finding with that code.
 func (r *Report) Has(code string) bool {
 	for _, f := range r.Findings {
 		if f.Code == code {
@@ -124,7 +123,7 @@ func (r *Report) Has(code string) bool {
 	return false
 }
 
-// Fine says whether there is nothing to worry about.
+// Fine reports whether there is nothing to worry about.
 func (r *Report) Fine() bool {
 	for _, f := range r.Findings {
 		if f.Severity != info {
@@ -134,7 +133,7 @@ func (r *Report) Fine() bool {
 	return r.Verdict == "good" || r.Verdict == VerdictEncrypted || r.Verdict == VerdictNone
 }
 
-// Signed says whether a signature that holds is around the whole message.
+// Signed reports whether a valid signature covers the whole message.
 func (r *Report) Signed() bool {
 	for _, l := range r.Layers {
 		if l.Whole && len(l.Signers) > 0 && (l.Verdict == "good" || l.Verdict == "weak") {
@@ -144,7 +143,7 @@ func (r *Report) Signed() bool {
 	return false
 }
 
-// Encrypted says whether the whole message is encrypted.
+// Encrypted reports whether the whole message is encrypted.
 func (r *Report) Encrypted() bool {
 	for _, l := range r.Layers {
 		if l.Whole && l.RecipientCount > 0 {

@@ -21,7 +21,7 @@ func (r *Report) HasTrust(t string) bool {
 	return false
 }
 
-// Reason is the verdict in one line, or "" for mail without S/MIME.
+// Reason returns the verdict in one line, or "" for mail without S/MIME.
 func (r *Report) Reason() string {
 	if len(r.Layers) == 0 {
 		return ""
@@ -50,7 +50,7 @@ func (r *Report) Reason() string {
 	return r.Verdict
 }
 
-// signers names everybody who signed the whole message.
+// signers returns the names of everyone who signed the message.
 func (r *Report) signers() (out []string) {
 	for _, l := range r.Layers {
 		for _, s := range l.Signers {
@@ -66,7 +66,7 @@ func (r *Report) signers() (out []string) {
 	return out
 }
 
-// Facts is the evidence for a trail.
+// Facts returns the evidence for a trail.
 func (r *Report) Facts() []mail.Fact {
 	if len(r.Layers) == 0 {
 		return nil
@@ -83,10 +83,10 @@ func (r *Report) Facts() []mail.Fact {
 	return facts
 }
 
-// maxAuth bounds the results that go into Authentication-Results.
+// maxAuth limits the number of results in Authentication-Results.
 const maxAuth = 5
 
-// Auth is the report as results of RFC 7281: one for each signature on the
+// Auth returns the report as results of RFC 7281: one for each signature on the
 // message itself.
 func (r *Report) Auth() []mail.AuthResult {
 	var out []mail.AuthResult
@@ -120,7 +120,8 @@ func (r *Report) auth(l *Layer, s *Signer) mail.AuthResult {
 	case "good":
 		res.Value = "pass"
 		if r.Verdict != "good" && r.Verdict != VerdictEncrypted || r.Has("header_from") || r.Has("no_address") {
-			// The signature holds, the message as a whole does not (RFC 7281, 4).
+			// The signature is valid, the message as a whole is not (RFC 7281,
+			// 4).
 			res.Value, res.Reason = "policy", r.Reason()
 		}
 	case "weak":
@@ -150,7 +151,7 @@ func (r *Report) auth(l *Layer, s *Signer) mail.AuthResult {
 	return res
 }
 
-// text is a layer in one line.
+// text describes a layer in one line.
 func (l *Layer) text() string {
 	parts := []string{string(l.Type)}
 	if l.Form == "clear-signed" {

@@ -21,37 +21,37 @@ import (
 	"hoplite/mail/cms"
 )
 
-// How revocation is asked for.
+// The modes of checking revocation.
 const (
-	RevokeOff    = "off"    // not at all
-	RevokeCached = "cached" // only what is at hand: in the message, or fetched before
-	RevokeSoft   = "soft"   // fetched in the background, for the next message
-	RevokeHard   = "hard"   // fetched now; a message waits until it is known
+	RevokeOff    = "off"    // no check
+	RevokeCached = "cached" // data in the message or in the cache
+	RevokeSoft   = "soft"   // queries in the background, for the next message
+	RevokeHard   = "hard"   // queries now; the message waits
 )
 
-// Bounds of what is fetched.
+// Limits for downloads.
 const (
 	maxStapled     = 4
 	maxStapledSize = 8 << 10
 
-	maxList   = 10 << 20 // octets of one list
-	maxFiles  = 1000     // of the cache
+	maxList   = 10 << 20 // octets of one CRL
+	maxFiles  = 1000     // files in the cache
 	fetchTime = 20 * time.Second
 	hardTime  = 2 * time.Second
 )
 
-// Revocation asks whether certificates were taken back, by OCSP (RFC 6960) and
-// CRL (RFC 5280), only of authorities that we trust. Answers are kept on disk.
+// Revocation checks whether certificates were revoked, by OCSP (RFC 6960) and
+// CRL (RFC 5280), only with trusted authorities. Answers are cached on disk.
 type Revocation struct {
 	mode   string
 	dir    string
-	wait   time.Duration // for one message, in hard mode
+	wait   time.Duration // limit for one message in hard mode
 	client *http.Client
 	mu     sync.Mutex
-	busy   map[string]chan struct{} // fetches under way
+	busy   map[string]chan struct{} // running queries
 }
 
-// NewRevocation keeps its cache in dir, which is made when first needed.
+// NewRevocation caches answers in dir, which is created when first needed.
 func NewRevocation(mode, dir string) *Revocation {
 	return &Revocation{mode: mode, dir: dir, wait: hardTime, busy: map[string]chan struct{}{},
 		client: &http.Client{Timeout: fetchTime}}
@@ -67,7 +67,7 @@ const (
 
 func (s status) String() string { return [...]string{"unknown", "good", "revoked"}[s] }
 
-// revocation adds what is known of a chain to its signer.
+// revocation adds the revocation status of a chain to its signer.
 func (r *run) revocation(l *Layer, s *cms.Signed, sg *Signer, chain []*x509.Certificate) *Signer {
 	if r.Revocation == nil || r.Revocation.mode == RevokeOff || len(chain) < 2 {
 		return sg
@@ -89,16 +89,16 @@ func (r *run) revocation(l *Layer, s *cms.Signed, sg *Signer, chain []*x509.Cert
 	}
 	sg.Revocation = worst.String()
 	if worst == statusUnknown {
-		r.find("revocation_unknown", info, l.Part, "whether the certificate was revoked is not known", "")
+		r.find("revocation_unknown", info, l.Part, "the revocation status of the certificate is not known", "")
 	}
 	return sg
 }
 
-// check judges one certificate of a verified chain.
+// check returns the status of one certificate of a verified chain.
 func (v *Revocation) check(ctx context.Context, cert, issuer *x509.Certificate, s *cms.Signed, at time.Time) (status, time.Time) {
 	for _, der := range s.OCSP[:min(len(s.OCSP), maxStapled)] {
 		if len(der) > maxStapledSize {
-			continue // the key of a responder in there could be of any length
+			continue // it may contain a responder's key of any length
 		}
 		if st, when := readOCSP(der, cert, issuer, at); st != statusUnknown {
 			return st, when
@@ -127,14 +127,14 @@ func (v *Revocation) check(ctx context.Context, cert, issuer *x509.Certificate, 
 	return statusUnknown, time.Time{}
 }
 
-// source is one place to ask.
+// source is one place to query.
 type source struct {
 	url          string
 	list         bool
 	cert, issuer *x509.Certificate
 }
 
-// file names the answer in the cache.
+// file is the name of the answer in the cache.
 func (w source) file() string {
 	h := sha256.New()
 	io.WriteString(h, w.url)
@@ -156,7 +156,7 @@ func (w source) read(der []byte, at time.Time) (status, time.Time) {
 	return readOCSP(der, w.cert, w.issuer, at)
 }
 
-// ask looks into the cache, and fetches where the mode allows it.
+// ask reads the cache, and queries if the mode allows it.
 func (v *Revocation) ask(ctx context.Context, w source, at time.Time) (status, time.Time) {
 	path := filepath.Join(v.dir, w.file())
 	if der, err := os.ReadFile(path); err == nil {
@@ -183,8 +183,8 @@ func (v *Revocation) ask(ctx context.Context, w source, at time.Time) (status, t
 	return w.read(der, at)
 }
 
-// start fetches in the background, once at a time for each place. The channel
-// is closed when it is over, whatever came of it.
+// start queries in the background, one query per source at a time. The channel
+// is closed at its end, with or without an answer.
 func (v *Revocation) start(w source, path string) <-chan struct{} {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -247,8 +247,8 @@ func (v *Revocation) fetch(w source) ([]byte, error) {
 	return der, nil
 }
 
-// keep writes an answer into the cache and drops the oldest ones beyond its
-// bound. A cache that cannot be written is only a slower one.
+// keep writes an answer to the cache and removes the oldest ones above its
+// limit. Errors are ignored: the cache only saves time.
 func (v *Revocation) keep(path string, der []byte) {
 	if os.MkdirAll(v.dir, 0o750) != nil {
 		return
@@ -278,7 +278,7 @@ func (v *Revocation) keep(path string, der []byte) {
 	os.Remove(filepath.Join(v.dir, oldest))
 }
 
-// slack is how far clocks may differ when answers are judged.
+// slack is the tolerated difference between clocks.
 const slack = 5 * time.Minute
 
 func current(from, to, at time.Time) bool {
@@ -295,7 +295,7 @@ func readOCSP(der []byte, cert, issuer *x509.Certificate, at time.Time) (status,
 		if resp.RevokedAt.After(at) {
 			return statusGood, time.Time{}
 		}
-		return statusRevoked, resp.RevokedAt // once revoked, an old answer is good enough
+		return statusRevoked, resp.RevokedAt // revocation is final, even in an old answer
 	case ocsp.Good:
 		if current(resp.ThisUpdate, resp.NextUpdate, at) {
 			return statusGood, time.Time{}

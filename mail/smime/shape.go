@@ -11,7 +11,7 @@ import (
 	"hoplite/mail/mime"
 )
 
-// shape is what a MIME part looks like from outside.
+// shape is the form of a MIME part.
 type shape int
 
 const (
@@ -25,7 +25,7 @@ const (
 	container          // another multipart
 )
 
-// shapeOf classifies a part by what it claims to be.
+// shapeOf classifies a part by its header.
 func shapeOf(p *mime.Part) shape {
 	switch {
 	case p.Is("multipart", "signed"):
@@ -50,15 +50,15 @@ func shapeOf(p *mime.Part) shape {
 	return plain
 }
 
-// isDocument tells a signed document, such as contract.pdf.p7m (CAdES, usual in
-// Italy), from mail, which is smime.p7m or has no name.
+// isDocument distinguishes a signed document, such as contract.pdf.p7m (CAdES,
+// common in Italy), from mail, which is named smime.p7m or has no name.
 func isDocument(p *mime.Part) bool {
 	name := strings.ToLower(p.Filename())
 	return path.Ext(strings.TrimSuffix(name, path.Ext(name))) != ""
 }
 
-// signedShape tells S/MIME from its cousins by the protocol parameter, and by
-// the second part where there is none.
+// signedShape distinguishes S/MIME from other methods by the protocol
+// parameter, or by the second part if there is none.
 func signedShape(p *mime.Part) shape {
 	protocol := strings.ToLower(mime.Get(p.Params, "protocol"))
 	switch {
@@ -73,7 +73,7 @@ func signedShape(p *mime.Part) shape {
 	return otherSigned
 }
 
-// section reads a stretch of what r holds.
+// section reads a span of r.
 func section(r io.ReaderAt, s mime.Span) *io.SectionReader {
 	return io.NewSectionReader(r, s.From.Off, s.Size())
 }
@@ -82,8 +82,8 @@ func section(r io.ReaderAt, s mime.Span) *io.SectionReader {
 // the next delimiter belongs to the delimiter (RFC 2046, 5.1.1).
 func entitySpan(p *mime.Part) mime.Span { return mime.Span{From: p.Header.From, To: p.Body.To} }
 
-// der reads the CMS octets of a part. Some senders forget the transfer
-// encoding; base64 is told from BER by its first octet.
+// der reads the CMS octets of a part. Some senders omit the transfer encoding;
+// the first octet distinguishes base64 from BER.
 func der(src io.ReaderAt, p *mime.Part) io.Reader {
 	body := section(src, p.Body)
 	if p.Encoding == "base64" || p.Encoding == "quoted-printable" {
@@ -93,7 +93,7 @@ func der(src io.ReaderAt, p *mime.Part) io.Reader {
 	return sniffed(body)
 }
 
-// sniffed reads BER as it is, and PEM or bare base64 decoded.
+// sniffed returns BER unchanged, and PEM or plain base64 decoded.
 func sniffed(r io.Reader) io.Reader {
 	b := bufio.NewReader(r)
 	head, _ := b.Peek(512)
@@ -117,7 +117,7 @@ func sniffed(r io.Reader) io.Reader {
 	return dec
 }
 
-// untilDashes ends where a PEM block does.
+// untilDashes reads to the end of a PEM block.
 type untilDashes struct {
 	r    *bufio.Reader
 	line []byte
@@ -142,7 +142,7 @@ func (u *untilDashes) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// claimed is the CMS type that the smime-type parameter announces, or "".
+// claimed is the CMS type declared by the smime-type parameter, or "".
 func claimed(p *mime.Part) cms.Type {
 	t := strings.ToLower(mime.Get(p.Params, "smime-type"))
 	if strings.HasPrefix(t, "signed-") {
@@ -156,8 +156,8 @@ func claimed(p *mime.Part) cms.Type {
 	return ""
 }
 
-// announces says whether micalg names the digest (RFC 8551, 3.5.3.2), in any
-// of the spellings that are in use.
+// announces reports whether micalg names the digest (RFC 8551, 3.5.3.2) in any
+// common spelling.
 func announces(micalg, digest string) bool {
 	squeeze := func(s string) string {
 		return strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(s))
@@ -171,7 +171,7 @@ func announces(micalg, digest string) bool {
 	return micalg == ""
 }
 
-// IsMessage tells a mail from a CMS object in DER, PEM or base64: a mail
+// IsMessage distinguishes mail from a CMS object in DER, PEM or base64: mail
 // begins with a header field.
 func IsMessage(b []byte) bool {
 	text := bytes.TrimLeft(b[:min(len(b), 64<<10)], " \t\r\n")

@@ -10,10 +10,10 @@ import (
 	"hoplite/mail/cms"
 )
 
-// skew is how far a signer's clock may be ahead of ours.
+// skew is how far a signer's clock may be ahead.
 const skew = 10 * time.Minute
 
-// judge verifies the signatures of a layer and asks whose they are.
+// judge verifies the signatures of a layer and their signers.
 func (r *run) judge(l *Layer, s *cms.Signed, content io.Reader) error {
 	more := r.Certs
 	if r.Trust != nil {
@@ -37,7 +37,7 @@ func (r *run) judge(l *Layer, s *cms.Signed, content io.Reader) error {
 	return nil
 }
 
-// signer describes one signature and adds the judgement on its certificate.
+// signer describes one signature and adds the verdict on its certificate.
 func (r *run) signer(l *Layer, s *cms.Signed, sig *cms.Signer) *Signer {
 	sg := &Signer{Verdict: sig.Verdict.String(), Reason: sig.Reason, Algorithm: sig.Algorithm,
 		Digest: sig.Digest, Subject: sig.ID(), Trust: TrustMissing}
@@ -72,7 +72,7 @@ func (r *run) signer(l *Layer, s *cms.Signed, sig *cms.Signer) *Signer {
 	return r.trust(l, s, sg, cert)
 }
 
-// worse lowers the verdict, never raises it.
+// worse lowers the verdict; it never raises it.
 func (sg *Signer) worse(v cms.Verdict, reason string) *Signer {
 	if v > verdictOf(sg.Verdict) {
 		sg.Verdict, sg.Reason = v.String(), reason
@@ -82,7 +82,7 @@ func (sg *Signer) worse(v cms.Verdict, reason string) *Signer {
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
 
-// changed says whether a signer's digest is of other content.
+// changed reports whether a signer's digest belongs to other content.
 func changed(s *cms.Signed) bool {
 	for _, sig := range s.Signers {
 		if sig.Verdict == cms.Bad && !sig.DigestMatches {
@@ -92,7 +92,7 @@ func changed(s *cms.Signed) bool {
 	return false
 }
 
-// extract writes a layer's content and certificates, if somebody wants them.
+// extract writes a layer's content and certificates, if requested.
 func (r *run) extract(l *Layer, s *cms.Signed, content func(io.Writer) error) error {
 	if r.Extract == nil {
 		return nil

@@ -6,7 +6,7 @@ import (
 	"hoplite/mail/cms"
 )
 
-// finish comes to the verdict on the message.
+// finish determines the verdict on the message.
 func (r *run) finish() {
 	worst, any := cms.Good, false
 	sealed := false
@@ -45,7 +45,7 @@ func (r *run) finish() {
 	r.nesting()
 }
 
-// nesting notes layers within layers.
+// nesting reports layers inside each other.
 func (r *run) nesting() {
 	var kinds string
 	for _, l := range r.rep.Layers {
@@ -59,8 +59,9 @@ func (r *run) nesting() {
 	}
 	switch {
 	case len(kinds) > 2 && kinds[:2] == "se" || kinds == "se":
-		// What is in the envelope cannot be seen; triple-wrapped mail looks like this from outside.
-		r.find("nested", info, "", "signed, then encrypted: signed around an envelope (as triple-wrapped mail is)", "")
+		// The content of the envelope is unknown; triple-wrapped mail looks the
+		// same.
+		r.find("nested", info, "", "encrypted, then signed: the signature covers an envelope (as in triple-wrapped mail)", "")
 	case len(kinds) > 1:
 		r.find("nested", info, "", fmt.Sprintf("%d layers of S/MIME, one inside the other", len(kinds)), "")
 	}
