@@ -44,7 +44,7 @@ func (k *Keys) Of(data, domain, selector, file string) (crypto.Signer, error) {
 	}
 	key, err := k.Load(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("no DKIM key for %s in %s; create one with: hoplite dkim keygen %s --selector %s", domain, file, domain, selector)
+		return nil, fmt.Errorf("no DKIM key for %s in %s: create one with: hoplite dkim keygen %s --selector %s", domain, file, domain, selector)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("DKIM key of %s: %w", domain, err)
