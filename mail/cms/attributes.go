@@ -12,7 +12,7 @@ import (
 
 const maxAttributes = 64
 
-// attribute is an Attribute: a type and a SET of values, still DER.
+// attribute is an Attribute: a type and a SET of values, still in DER.
 type attribute struct {
 	id     oid
 	values cryptobyte.String
@@ -59,7 +59,7 @@ func attributeNames(attrs []attribute) []string {
 	return out
 }
 
-// one returns the values of the attribute and how often it is there.
+// one returns the values of the attribute and how often it occurs.
 func one(attrs []attribute, id oid) (a attribute, n int) {
 	for _, x := range attrs {
 		if x.id == id {
@@ -69,7 +69,8 @@ func one(attrs []attribute, id oid) (a attribute, n int) {
 	return a, n
 }
 
-// signingTime is the claimed time, zero if there is none that can be read.
+// signingTime returns the claimed time, or zero if there is none that can be
+// read.
 func signingTime(attrs []attribute) time.Time {
 	a, n := one(attrs, attrSigningTime)
 	if n != 1 {
@@ -86,12 +87,12 @@ func signingTime(attrs []attribute) time.Time {
 	return time.Time{}
 }
 
-// checkAttributes applies the rules of RFC 5652, 11: which attribute may stand
-// where, and how often. The result is what is wrong, or "".
+// checkAttributes applies the rules of RFC 5652, 11: which attributes may occur
+// where, and how often. It returns what is wrong, or "".
 func (s *Signer) checkAttributes(contentType oid) string {
 	for _, id := range []oid{attrContentType, attrMessageDigest, attrSigningTime, attrAlgorithmProtec} {
 		if _, n := one(s.unsigned, id); n > 0 {
-			return "a " + id.String() + " attribute stands among the unsigned ones"
+			return "a " + id.String() + " attribute is unsigned"
 		}
 	}
 	for _, a := range s.unsigned {
@@ -111,12 +112,12 @@ func (s *Signer) checkAttributes(contentType oid) string {
 		case n == 0:
 			return "no " + id.String() + " attribute"
 		case n > 1 || a.n != 1:
-			return "more or fewer values of " + id.String() + " than one"
+			return "not exactly one value of " + id.String()
 		}
 	}
 	for _, id := range []oid{attrSigningTime, attrSigningCert, attrSigningCertV2, attrAlgorithmProtec} {
 		if a, n := one(s.attrs, id); n > 1 || n == 1 && a.n != 1 {
-			return "more or fewer values of " + id.String() + " than one"
+			return "not exactly one value of " + id.String()
 		}
 	}
 	if _, n := one(s.attrs, attrCounterSign); n > 0 {
@@ -133,8 +134,8 @@ func (s *Signer) checkAttributes(contentType oid) string {
 	return s.checkProtection()
 }
 
-// checkProtection compares the algorithms with the signed copy of them, if
-// there is one (RFC 6211).
+// checkProtection compares the algorithms with their signed copy, if there is
+// one (RFC 6211).
 func (s *Signer) checkProtection() string {
 	a, n := one(s.attrs, attrAlgorithmProtec)
 	if n == 0 {
@@ -163,7 +164,7 @@ func (s *Signer) checkProtection() string {
 	return ""
 }
 
-// messageDigest is the value of the attribute of that name.
+// messageDigest returns the value of the message-digest attribute.
 func (s *Signer) messageDigest() []byte {
 	a, _ := one(s.attrs, attrMessageDigest)
 	var v cryptobyte.String
@@ -173,9 +174,8 @@ func (s *Signer) messageDigest() []byte {
 	return v
 }
 
-// checkSigningCert compares the certificate with the one that the signer said
-// it signs with (RFC 5035), so that nobody swaps one for another with the same
-// key.
+// checkSigningCert compares the certificate with the one that the signer named
+// (RFC 5035), so that it cannot be replaced by another one with the same key.
 func (s *Signer) checkSigningCert(c *Certificate) string {
 	const changed = "the signing-certificate attribute names another certificate"
 	if a, n := one(s.attrs, attrSigningCert); n == 1 {
@@ -192,7 +192,7 @@ func (s *Signer) checkSigningCert(c *Certificate) string {
 		h := crypto.SHA256
 		if alg != "" {
 			if h = digests[alg].hash; h == 0 {
-				return "" // named with a digest that we do not compute
+				return "" // the digest is not supported
 			}
 		}
 		if !hashIs(h, c.Raw, hash) {
@@ -225,9 +225,9 @@ func firstCertID(v cryptobyte.String, v2 bool) (hash []byte, alg oid, ok bool) {
 	return h, alg, ok
 }
 
-// looksLikeAttributes says whether content is the DER of signed attributes:
-// then a signature made over the attributes of another message would pass for
-// one over this content (draft-ietf-lamps-cms-euf-cma-signeddata).
+// looksLikeAttributes reports whether content is the DER form of signed
+// attributes: then a signature over the attributes of another message would
+// also be valid for this content (draft-ietf-lamps-cms-euf-cma-signeddata).
 func looksLikeAttributes(content []byte) bool {
 	if len(content) == 0 || content[0] != 0x31 {
 		return false
@@ -237,8 +237,8 @@ func looksLikeAttributes(content []byte) bool {
 		return false
 	}
 	if h.length < 0 || h.length > int64(len(content)-n) {
-		// Cut off by the head, or not DER: two honest attributes at its start
-		// are enough to refuse.
+		// Cut off by the head, or not DER: two valid attributes at the start
+		// are enough to reject.
 		in := cryptobyte.String(content[n:])
 		var seq, id cryptobyte.String
 		return in.ReadASN1(&seq, cbasn1.SEQUENCE) && seq.ReadASN1(&id, cbasn1.OBJECT_IDENTIFIER) &&

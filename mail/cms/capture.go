@@ -1,6 +1,7 @@
 package cms
 
-// capture returns the element whose header was just read, whole and as DER.
+// capture returns the element whose header was just read, including the header,
+// as DER.
 func (r *reader) capture(h header, max int) ([]byte, error) {
 	if h.length > int64(max) {
 		return nil, r.fault("an element of %d octets where %d are allowed", h.length, max)
@@ -57,7 +58,7 @@ func (r *reader) der(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-// append reads n octets behind b.
+// append reads n octets and appends them to b.
 func (r *reader) append(b []byte, n int64) ([]byte, error) {
 	for n > 0 {
 		p, err := r.window(n)

@@ -16,9 +16,9 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// Certificate is a certificate of a message. Only what finding a signer and
-// checking its signature needs is read at first: a message may bring
-// certificates that crypto/x509 will not have, and most it brings are not looked at.
+// Certificate is a certificate in a message. At first only the parts needed to
+// find a signer and verify a signature are parsed: a message may contain
+// certificates that crypto/x509 rejects, and most of them are not needed.
 type Certificate struct {
 	Raw []byte // DER
 
@@ -37,7 +37,7 @@ type Certificate struct {
 	keyErr  error
 }
 
-// ParseCertificate reads the outline of a DER certificate.
+// ParseCertificate parses the outline of a DER certificate.
 func ParseCertificate(der []byte) (*Certificate, error) {
 	c := &Certificate{Raw: der}
 	in := cryptobyte.String(der)
@@ -64,7 +64,7 @@ func ParseCertificate(der []byte) (*Certificate, error) {
 	return c, nil
 }
 
-// readKeyID looks for the subject key identifier behind the public key.
+// readKeyID returns the subject key identifier, which follows the public key.
 func readKeyID(tbs cryptobyte.String) []byte {
 	for !tbs.Empty() {
 		var v cryptobyte.String
@@ -98,13 +98,13 @@ func (c *Certificate) X509() (*x509.Certificate, error) {
 	return c.parsed, c.err
 }
 
-// Subject is the subject's name in text, its most specific part first.
+// Subject returns the subject's name as text, its most specific part first.
 func (c *Certificate) Subject() string { return Name(c.subject) }
 
-// Issuer is the issuer's name in text.
+// Issuer returns the issuer's name as text.
 func (c *Certificate) Issuer() string { return Name(c.issuer) }
 
-// Name writes a DER name as "CN=..., O=..., C=...".
+// Name returns a DER name in the form "CN=..., O=..., C=...".
 func Name(der []byte) string {
 	var rdn pkix.RDNSequence
 	if _, err := asn1.Unmarshal(der, &rdn); err != nil {
@@ -113,7 +113,7 @@ func Name(der []byte) string {
 	for _, set := range rdn {
 		for i, a := range set {
 			if a.Type.String() == "1.2.840.113549.1.9.1" {
-				set[i].Type = nil // printed by hand below: pkix has only hex for it
+				set[i].Type = nil // printed below: pkix only prints hexadecimal
 			}
 		}
 	}
@@ -130,13 +130,14 @@ func Name(der []byte) string {
 	return strings.Join(parts, ", ")
 }
 
-// Serial is the serial number in hexadecimal.
+// Serial returns the serial number in hexadecimal.
 func (c *Certificate) Serial() string { return serialText(c.serial) }
 
 func serialText(b []byte) string { return fmt.Sprintf("%x", bytes.TrimLeft(b, "\x00")) }
 
-// matchesKeyID says whether id names the certificate's key: its own
-// identifier, else the SHA-1 of its key (RFC 5280, 4.2.1.2, method 1).
+// matchesKeyID reports whether id identifies the certificate's key: by the
+// subject key identifier, or else by the SHA-1 hash of the key (RFC 5280,
+// 4.2.1.2, method 1).
 func (c *Certificate) matchesKeyID(id []byte) bool {
 	if c.keyID != nil {
 		return bytes.Equal(c.keyID, id)
@@ -154,8 +155,8 @@ func (c *Certificate) matchesIssuer(issuer, serial []byte) bool {
 		(bytes.Equal(c.issuer, issuer) || sameName(c.issuer, issuer))
 }
 
-// sameName compares names the way RFC 5280, 7.1 wants it: signers do write
-// their issuer's name anew, with other string types or capitals.
+// sameName compares names as RFC 5280, 7.1 requires, because signers may encode
+// their issuer's name differently, with other string types or case.
 func sameName(a, b []byte) bool {
 	var x, y pkix.RDNSequence
 	if _, err := asn1.Unmarshal(a, &x); err != nil {
@@ -182,7 +183,7 @@ func fold(v any) string {
 	return strings.ToLower(strings.Join(strings.Fields(fmt.Sprint(v)), " "))
 }
 
-// splitSPKI gives the key's algorithm and the octets of the key itself.
+// splitSPKI returns the key's algorithm and the octets of the key itself.
 func splitSPKI(spki []byte) (alg algorithm, key []byte, err error) {
 	in := cryptobyte.String(spki)
 	var seq, a cryptobyte.String
@@ -196,8 +197,8 @@ func splitSPKI(spki []byte) (alg algorithm, key []byte, err error) {
 	return alg, bits.RightAlign(), nil
 }
 
-// publicKey reads the certificate's key. crypto/x509 does not know keys that
-// are good for RSA-PSS alone (RFC 4055, 1.2); they are RSA keys all the same.
+// publicKey parses the certificate's key. crypto/x509 does not support keys
+// restricted to RSA-PSS (RFC 4055, 1.2); they are RSA keys as well.
 func (c *Certificate) publicKey() (key crypto.PublicKey, alg algorithm, err error) {
 	c.keyOnce.Do(func() { c.key, c.keyAlg, c.keyErr = c.readKey() })
 	return c.key, c.keyAlg, c.keyErr
@@ -235,7 +236,7 @@ func parseAlgorithm(der []byte) (algorithm, error) {
 	return a, nil
 }
 
-// same compares two algorithms; absent parameters and NULL are one thing.
+// same compares two algorithms; absent parameters are the same as NULL.
 func (a algorithm) same(b algorithm) bool {
 	return a.id == b.id && string(a.paramsOrNone()) == string(b.paramsOrNone())
 }

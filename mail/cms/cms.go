@@ -1,11 +1,13 @@
 // Package cms reads the Cryptographic Message Syntax (RFC 5652), the format
-// below S/MIME: who signed, with what, and whether it holds; for encrypted
-// mail, to whom and with what. It decrypts nothing and holds no keys.
+// underlying S/MIME: who signed and whether the signatures are valid, and for
+// encrypted mail the recipients and algorithms. It does not decrypt and holds
+// no keys; whether a signer's certificate is trusted is left to package smime.
+// Start with [Read] and [Signed.Verify].
 //
-// A message is read once, from front to back, over an io.Reader. Content is
-// hashed and handed on as it passes, so 10 MiB of it cost no more memory than
-// ten octets; what must be kept (certificates, signers) is bounded. Nothing
-// here calls itself: five million nested elements are refused at the 33rd.
+// An object is read once, from an io.Reader. Content is hashed and passed on in
+// pieces, so memory does not depend on its size, and the certificates and
+// signers that are kept are limited. Nothing here is recursive: deeply nested
+// elements are rejected at level 33.
 package cms
 
 import (
@@ -15,11 +17,11 @@ import (
 	"io"
 )
 
-// Type is what a CMS object is, named as S/MIME's smime-type parameter does
+// Type is the type of a CMS object, named as in S/MIME's smime-type parameter
 // where it has a name (RFC 8551, 3.2.2).
 type Type string
 
-// The types that are told apart.
+// The types that are distinguished.
 const (
 	TypeData          Type = "data"
 	TypeSigned        Type = "signed-data"
@@ -33,13 +35,15 @@ const (
 	TypeUnknown       Type = "unknown"
 )
 
-// Options bound and direct a [Read].
+// Options control a [Read].
 type Options struct {
-	// Max is the largest object in octets; 0 means 64 MiB.
+	// Max is the size of the largest object in octets; 0 means 64 MiB.
 	Max int64
-	// MaxInflated is the largest content of a compressed object; 0 means 32 MiB.
+	// MaxInflated is the size of the largest content of a compressed object; 0
+	// means 32 MiB.
 	MaxInflated int64
-	// Content receives what is signed, compressed or plain; nil drops it.
+	// Content receives the signed, compressed or plain content; nil discards
+	// it.
 	Content io.Writer
 }
 
@@ -52,15 +56,15 @@ const (
 type Object struct {
 	Type        Type
 	OID         string     // the content type, dotted
-	ContentType string     // of what is inside, by name; "" if the type holds none
+	ContentType string     // the type of the content, by name; "" if there is none
 	Size        int64      // octets of content, or of ciphertext
 	Signed      *Signed    // of signed-data and certs-only
 	Encrypted   *Encrypted // of enveloped-data, authEnveloped-data and encrypted-data
 }
 
-// Read reads one object, a ContentInfo, from r. Octets behind it stay unread,
-// apart from what a buffer took. The error is a *[SyntaxError], wraps
-// [ErrTooLarge], or comes from r or Options.Content.
+// Read reads one object, a ContentInfo, from r, which may be read beyond the
+// object's end. The error is a *[SyntaxError], wraps [ErrTooLarge], or is an
+// error of r or Options.Content.
 func Read(r io.Reader, o Options) (*Object, error) {
 	if o.Max <= 0 {
 		o.Max = defaultMax
@@ -77,9 +81,9 @@ func Read(r io.Reader, o Options) (*Object, error) {
 	return obj, nil
 }
 
-// contentInfo reads RFC 5652, 3.
+// contentInfo reads a ContentInfo (RFC 5652, 3).
 func (r *reader) contentInfo(o Options) (*Object, error) {
-	if err := r.open(universal, tagSeq, "SEQUENCE at the start: this is no CMS object"); err != nil {
+	if err := r.open(universal, tagSeq, "SEQUENCE at the start: not a CMS object"); err != nil {
 		return nil, err
 	}
 	id, err := r.oid("content type")
@@ -130,7 +134,7 @@ func (r *reader) contentInfo(o Options) (*Object, error) {
 	return obj, r.leave()
 }
 
-// plain reads a bare OCTET STRING.
+// plain reads an OCTET STRING.
 func (r *reader) plain(obj *Object, o Options) error {
 	h, err := r.expect(universal, tagOctets, "OCTET STRING")
 	if err != nil {
@@ -169,9 +173,9 @@ func write(w io.Writer, b []byte) error {
 	return nil
 }
 
-// encapsulated reads the head of an EncapsulatedContentInfo and says whether
-// content follows. It leaves the reader inside; closing takes leave, twice if
-// content followed.
+// encapsulated reads the head of an EncapsulatedContentInfo and returns its
+// content, if there is any. The reader is then inside the element, and the
+// caller must call leave, twice if there is content.
 func (r *reader) encapsulated(obj *Object) (*octets, oid, error) {
 	if err := r.open(universal, tagSeq, "encapsulated content"); err != nil {
 		return nil, "", err
@@ -188,7 +192,7 @@ func (r *reader) encapsulated(obj *Object) (*octets, oid, error) {
 	if err := r.open(context, 0, "encapsulated content"); err != nil {
 		return nil, id, err
 	}
-	// PKCS #7 allowed any type here; S/MIME needs octets (RFC 8551, 2.4.1).
+	// PKCS #7 allowed any type here; S/MIME requires octets (RFC 8551, 2.4.1).
 	h, err := r.expect(universal, tagOctets, "OCTET STRING as content")
 	if err != nil {
 		return nil, id, err
@@ -197,7 +201,7 @@ func (r *reader) encapsulated(obj *Object) (*octets, oid, error) {
 	return s, id, err
 }
 
-// compressedData reads RFC 3274, 1.1.
+// compressedData reads a CompressedData (RFC 3274, 1.1).
 func (r *reader) compressedData(obj *Object, o Options) error {
 	if err := r.open(universal, tagSeq, "compressed-data"); err != nil {
 		return err

@@ -10,8 +10,8 @@ var (
 	errNested = errors.New("nested too deeply")
 )
 
-// parseHeader reads an identifier and length at the start of b and says how
-// many octets they take. errShort means that b is too short to tell.
+// parseHeader reads an identifier and length at the start of b and returns how
+// many octets they take. errShort means that b is too short.
 func parseHeader(b []byte) (h header, n int, err error) {
 	if len(b) < 2 {
 		return h, 0, errShort
@@ -45,7 +45,7 @@ func parseHeader(b []byte) (h header, n int, err error) {
 		h.length = int64(c)
 	case c == 0x80:
 		if h.length = -1; !h.cons {
-			return h, 0, errors.New("a primitive element of no length")
+			return h, 0, errors.New("a primitive element of indefinite length")
 		}
 	case c > 0x88:
 		return h, 0, errors.New("length too large")
@@ -66,7 +66,7 @@ func parseHeader(b []byte) (h header, n int, err error) {
 	return h, n, nil
 }
 
-// appendHeader writes h in its shortest form (X.690, 10.1).
+// appendHeader appends h in its shortest form (X.690, 10.1).
 func appendHeader(b []byte, h header) []byte {
 	id := h.class << 6
 	if h.cons {
@@ -106,7 +106,7 @@ func appendHeader(b []byte, h header) []byte {
 	return b
 }
 
-// frame is an open element of a walk over octets in memory.
+// frame is an open element during a walk over octets in memory.
 type frame struct {
 	end    int // in the input, -1: indefinite
 	start  int // of the content in the output
@@ -114,10 +114,9 @@ type frame struct {
 	string bool // a constructed OCTET STRING
 }
 
-// toDER gives one whole BER element definite and shortest lengths and joins
-// OCTET STRINGs that come in pieces. The order of SETs stays as it is: what a
-// signer hashed in the wrong order must be hashed so again. Input that needs
-// no change is returned as it is.
+// toDER converts one whole BER element to definite and shortest lengths and
+// joins segmented OCTET STRINGs. The order of SETs is kept, because that is
+// what the signer hashed. Input that needs no change is returned as it is.
 func toDER(b []byte) ([]byte, error) {
 	var stack [maxDepth]frame
 	depth, pos, plain := 0, 0, true
@@ -131,7 +130,7 @@ func toDER(b []byte) ([]byte, error) {
 				break
 			}
 			if f.end >= 0 && pos > f.end {
-				return nil, errors.New("an element is longer than what holds it")
+				return nil, errors.New("an element is longer than the one around it")
 			}
 			depth--
 			if !plain {
@@ -153,10 +152,10 @@ func toDER(b []byte) ([]byte, error) {
 			}
 		}
 		if pos+n > limit || h.length > int64(limit-pos-n) {
-			return nil, errors.New("an element is longer than what holds it")
+			return nil, errors.New("an element is longer than the one around it")
 		}
 		if plain && (h.length < 0 || h.cons && h.is(universal, tagOctets) || !minimal(b[pos:pos+n], h)) {
-			// Start over, this time writing.
+			// Start over and write the output.
 			plain, depth, pos, out = false, 0, 0, make([]byte, 0, len(b))
 			continue
 		}
@@ -176,7 +175,7 @@ func toDER(b []byte) ([]byte, error) {
 		if !plain {
 			if depth > 0 && stack[depth-1].string {
 				if !h.is(universal, tagOctets) {
-					return nil, errors.New("an OCTET STRING holds something else")
+					return nil, errors.New("an OCTET STRING contains another type")
 				}
 			} else {
 				out = appendHeader(out, h)
@@ -191,10 +190,10 @@ func toDER(b []byte) ([]byte, error) {
 	return out, nil
 }
 
-// closeFrame writes the header of a finished element before its content.
+// closeFrame inserts the header of a finished element before its content.
 func closeFrame(out []byte, f *frame, inString bool) []byte {
 	if inString {
-		return out // a piece of pieces: only its content counts
+		return out // a nested segment: only its content counts
 	}
 	h := f.h
 	h.length = int64(len(out) - f.start)
@@ -207,7 +206,7 @@ func closeFrame(out []byte, f *frame, inString bool) []byte {
 	return out
 }
 
-// minimal says whether the header octets are the ones DER would use.
+// minimal reports whether the header octets are those that DER would use.
 func minimal(b []byte, h header) bool {
 	var head [16]byte
 	return string(appendHeader(head[:0], h)) == string(b)

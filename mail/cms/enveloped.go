@@ -7,25 +7,25 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// maxPiece bounds each small element that is held in memory.
+// maxPiece is the size of the largest small element, which is kept in memory.
 const maxPiece = 64 << 10
 
 // maxListed is how many recipients are described; all are counted.
 const maxListed = 100
 
-// Encrypted says what is known of an encrypted object without its key.
+// Encrypted is what is known about an encrypted object without its key.
 type Encrypted struct {
 	Recipients []Recipient // the first 100
 	Count      int         // of all recipients
 	Algorithm  string      // of the content
-	AEAD       bool        // the content cannot be changed unnoticed
+	AEAD       bool        // changes to the content are detected
 }
 
-// Recipient is one who can decrypt.
+// Recipient is one of those who can decrypt the content.
 type Recipient struct {
 	Kind      string // key transport, key agreement, shared key, password, other
 	ID        string // issuer and serial number, or key identifier; "" for a password
-	Algorithm string // that protects the content's key
+	Algorithm string // which encrypts the content's key
 }
 
 // envelopedData reads RFC 5652, 6.1, and RFC 5083, 2.1.
@@ -159,7 +159,7 @@ func (r *reader) encryptedContent(obj *Object) error {
 	return r.leave()
 }
 
-// parseRecipient reads one RecipientInfo (RFC 5652, 6.2).
+// parseRecipient parses one RecipientInfo (RFC 5652, 6.2).
 func parseRecipient(h header, der []byte) (Recipient, error) {
 	var rcpt Recipient
 	var in, s cryptobyte.String
@@ -207,7 +207,7 @@ func parseRecipient(h header, der []byte) (Recipient, error) {
 		rcpt.Algorithm = internOID(id).String()
 		return rcpt, nil
 	default:
-		return rcpt, fmt.Errorf("of no known kind")
+		return rcpt, fmt.Errorf("unknown kind")
 	}
 	var a cryptobyte.String
 	if !in.ReadASN1Element(&a, cbasn1.SEQUENCE) || !in.SkipASN1(cbasn1.OCTET_STRING) {
@@ -224,9 +224,9 @@ func parseRecipient(h header, der []byte) (Recipient, error) {
 	return rcpt, nil
 }
 
-// agreement reads the rest of a KeyAgreeRecipientInfo. Its algorithm must name
-// how the key is wrapped (RFC 5753, 7.1.4; CVE-2026-28389 is a reader that
-// took the name for granted).
+// agreement parses the rest of a KeyAgreeRecipientInfo. Its algorithm must name
+// the key wrap algorithm (RFC 5753, 7.1.4; a reader that took the name for
+// granted is CVE-2026-28389).
 func (rcpt *Recipient) agreement(in cryptobyte.String) error {
 	var a, keys, key cryptobyte.String
 	if !in.ReadASN1Element(&a, cbasn1.SEQUENCE) || !in.ReadASN1(&keys, cbasn1.SEQUENCE) {
@@ -242,7 +242,7 @@ func (rcpt *Recipient) agreement(in cryptobyte.String) error {
 	}
 	rcpt.Algorithm = alg.id.String() + ", " + wrap.id.String()
 	if !keys.ReadASN1(&key, cbasn1.SEQUENCE) {
-		return fmt.Errorf("key agreement with nobody")
+		return fmt.Errorf("key agreement without recipients")
 	}
 	id, err := readIdentifier(&key)
 	if err != nil {
@@ -252,8 +252,8 @@ func (rcpt *Recipient) agreement(in cryptobyte.String) error {
 	return nil
 }
 
-// checkOAEP checks the parameters of RSA-OAEP (RFC 4055, 4.1); a pSpecified
-// without its octets is CVE-2026-28390.
+// checkOAEP checks the parameters of RSA-OAEP (RFC 4055, 4.1); accepting a
+// pSpecified without its octets is CVE-2026-28390.
 func checkOAEP(params []byte) error {
 	if params == nil {
 		return nil
@@ -285,5 +285,5 @@ func checkOAEP(params []byte) error {
 // ctx is a constructed, context-specific tag.
 func ctx(n int) cbasn1.Tag { return cbasn1.Tag(n).ContextSpecific().Constructed() }
 
-// trim keeps an identifier that a stranger chose printable in length.
+// trim limits the length of an identifier chosen by the sender.
 func trim(b []byte) []byte { return b[:min(len(b), 64)] }

@@ -2,23 +2,23 @@ package cms
 
 import "io"
 
-// octets reads the content of one OCTET STRING, which BER allows to come as
-// one piece or as a tree of pieces (X.690, 8.7).
+// octets reads the content of one OCTET STRING, which in BER may be primitive
+// or a tree of segments (X.690, 8.7).
 type octets struct {
 	r    *reader
-	left int64 // of the current primitive piece
+	left int64 // of the current primitive segment
 	base int   // depth of the reader outside the string
 	done bool
-	n    int64 // octets handed out
+	n    int64 // octets returned
 }
 
-// octetString starts on the element whose header was just read. With an
-// implicit tag of its own, h is not a universal OCTET STRING; its pieces are.
+// octetString begins with the element whose header was just read. With an
+// implicit tag, h itself is not a universal OCTET STRING, but its segments are.
 func (r *reader) octetString(h header) (*octets, error) {
 	o := &octets{r: r, base: r.depth}
 	if !h.cons {
 		if h.length < 0 {
-			return nil, r.fault("a primitive element of no length")
+			return nil, r.fault("a primitive element of indefinite length")
 		}
 		o.left = h.length
 		return o, nil
@@ -56,7 +56,7 @@ func (o *octets) chunk() ([]byte, error) {
 		if h.cons {
 			err = o.r.enter(h)
 		} else if o.left = h.length; h.length < 0 {
-			err = o.r.fault("a primitive element of no length")
+			err = o.r.fault("a primitive element of indefinite length")
 		}
 		if err != nil {
 			return nil, err
@@ -64,13 +64,13 @@ func (o *octets) chunk() ([]byte, error) {
 	}
 }
 
-// Read makes octets an io.Reader, for what must be inflated.
+// Read makes octets an io.Reader, for decompression.
 func (o *octets) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
 	if o.left == 0 {
-		// Goes to the next piece that holds something and puts back what it took.
+		// Finds the next non-empty segment and puts back what it took.
 		b, err := o.chunk()
 		if err != nil {
 			return 0, err
@@ -88,7 +88,7 @@ func (o *octets) Read(p []byte) (int, error) {
 	return copy(p, b), err
 }
 
-// drain goes over what is left.
+// drain reads the rest.
 func (o *octets) drain() error {
 	for {
 		if _, err := o.chunk(); err == io.EOF {

@@ -14,7 +14,7 @@ import (
 // oid is the content octets of an object identifier.
 type oid string
 
-// mkoid encodes a dotted identifier; it is for the tables below only.
+// mkoid encodes a dotted identifier; it is only for the tables below.
 func mkoid(dotted string) oid {
 	var b []byte
 	first := 0
@@ -40,7 +40,7 @@ func mkoid(dotted string) oid {
 	return oid(b)
 }
 
-// String is the name of a known identifier, else its dotted form.
+// String returns the name of a known identifier, or else its dotted form.
 func (o oid) String() string {
 	if n, ok := names[o]; ok {
 		return n
@@ -54,7 +54,7 @@ func (o oid) dotted() string {
 	first := true
 	for i := 0; i < len(o); i++ {
 		if v > 1<<56 {
-			return "an odd object identifier"
+			return "an invalid object identifier"
 		}
 		v = v<<7 | uint64(o[i]&0x7f)
 		if o[i]&0x80 != 0 {
@@ -73,7 +73,7 @@ func (o oid) dotted() string {
 	return b.String()
 }
 
-// internOID gives the identifiers that we know without allocating.
+// internOID returns known identifiers without allocating.
 func internOID(b []byte) oid {
 	if o, ok := known[string(b)]; ok {
 		return o
@@ -111,10 +111,10 @@ var (
 	oidEd25519     = mkoid("1.3.101.112")
 )
 
-// digest is what we know of a digest algorithm.
+// digest describes a digest algorithm.
 type digest struct {
 	name string
-	hash crypto.Hash // 0: named, not computed
+	hash crypto.Hash // 0: known by name only
 	weak bool
 }
 
@@ -140,7 +140,7 @@ var digests = map[oid]digest{
 	mkoid("1.2.643.7.1.1.2.3"):       {name: "Streebog-512"},
 }
 
-// The families of signatures.
+// The families of signature algorithms.
 const (
 	sigUnknown = iota
 	sigRSA
@@ -149,8 +149,8 @@ const (
 	sigEd25519
 )
 
-// signature is what we know of a signature algorithm. hash is 0 where the
-// digest algorithm alone says which it is.
+// signature describes a signature algorithm. hash is 0 where it depends on the
+// digest algorithm alone.
 type signature struct {
 	name string
 	kind int
@@ -204,7 +204,7 @@ var signatures = map[oid]signature{
 	mkoid("1.2.643.7.1.1.1.2"):          {name: "GOST R 34.10-2012"},
 }
 
-// names holds what is worth saying in words.
+// names are the names of identifiers that are shown to people.
 var names = map[oid]string{
 	oidData: "data", oidSigned: "signed-data", oidEnveloped: "enveloped-data",
 	oidDigested: "digested-data", oidEncrypted: "encrypted-data",

@@ -8,16 +8,16 @@ import (
 )
 
 const (
-	// maxDepth is how deeply elements may nest. Real messages need about 12;
-	// each level costs us nothing but a slot in an array.
+	// maxDepth is how deeply elements may nest. Real messages need about 12
+	// levels; a level costs no more than an array element.
 	maxDepth = 32
 
 	windowSize = 32 << 10
 )
 
-// SyntaxError says that the octets are no CMS that we are willing to read.
+// SyntaxError is returned for octets that are not acceptable CMS.
 type SyntaxError struct {
-	Offset int64 // octets read before the fault
+	Offset int64 // octets read before the error
 	Text   string
 }
 
@@ -25,8 +25,8 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("CMS octet %d: %s", e.Offset, e.Text)
 }
 
-// ErrTooLarge is wrapped by the error of [Read] when the object is larger
-// than Options.Max allows.
+// ErrTooLarge is wrapped by the error of [Read] for an object larger than
+// Options.Max.
 var ErrTooLarge = errors.New("larger than allowed")
 
 // header is an element's identifier and length (X.690, 8.1.2 and 8.1.3).
@@ -50,8 +50,10 @@ const (
 
 func (h header) is(class byte, tag uint32) bool { return h.class == class && h.tag == tag }
 
-// reader walks BER in one direction over an io.Reader. It never calls itself:
-// the elements it is inside of are a fixed array of ends.
+// reader reads BER in one pass over an io.Reader without recursion: the open
+// elements are a fixed array of ends. It has many methods because each
+// production of the grammar is one; the grammar is spread over several files,
+// the state is not.
 type reader struct {
 	src    io.Reader
 	buf    []byte
@@ -71,7 +73,7 @@ func newReader(src io.Reader, max int64) *reader {
 	return &reader{src: src, buf: *p, max: max, pooled: p}
 }
 
-// close gives the window back; the reader is dead afterwards.
+// close returns the window to the pool; the reader must not be used afterwards.
 func (r *reader) close() {
 	if r.pooled != nil {
 		windows.Put(r.pooled)
@@ -127,8 +129,8 @@ func (r *reader) next() (header, error) {
 	if err := r.fill(2); err != nil {
 		return header{}, err
 	}
-	// An identifier and a length take at most 5 + 9 octets; what the window
-	// lacks of them may lie beyond the end of the input.
+	// An identifier and a length take at most 5 + 9 octets; the input may end
+	// before the window contains that many.
 	h, n, err := parseHeader(r.buf[r.r:r.w])
 	if err == errShort {
 		if err := r.fill(r.w - r.r + 1); err != nil {
@@ -145,12 +147,12 @@ func (r *reader) next() (header, error) {
 		return h, err
 	}
 	if end := r.end(); end >= 0 && (r.off > end || h.length > end-r.off) {
-		return h, r.fault("an element is longer than what holds it")
+		return h, r.fault("an element is longer than the one around it")
 	}
 	return h, nil
 }
 
-// end is the nearest known end around us, or -1.
+// end returns the nearest known end of an open element, or -1.
 func (r *reader) end() int64 {
 	for i := r.depth - 1; i >= 0; i-- {
 		if r.ends[i] >= 0 {
@@ -160,10 +162,10 @@ func (r *reader) end() int64 {
 	return -1
 }
 
-// enter goes into the element whose header was just read.
+// enter descends into the element whose header was just read.
 func (r *reader) enter(h header) error {
 	if !h.cons {
-		return r.fault("a primitive element where a constructed one must be")
+		return r.fault("a primitive element instead of a constructed one")
 	}
 	if r.depth == maxDepth {
 		return r.fault("nested deeper than %d levels", maxDepth)
@@ -177,7 +179,7 @@ func (r *reader) enter(h header) error {
 	return nil
 }
 
-// more says whether the element we are in holds another one.
+// more reports whether the current element contains another one.
 func (r *reader) more() (bool, error) {
 	if end := r.ends[r.depth-1]; end >= 0 {
 		return r.off < end, nil
@@ -188,7 +190,7 @@ func (r *reader) more() (bool, error) {
 	return r.buf[r.r] != 0 || r.buf[r.r+1] != 0, nil
 }
 
-// leave goes out of the element we are in, over whatever is left of it.
+// leave skips the rest of the current element and closes it.
 func (r *reader) leave() error {
 	for {
 		more, err := r.more()
@@ -209,7 +211,7 @@ func (r *reader) leave() error {
 	return r.close1()
 }
 
-// close1 closes an element that is known to hold nothing more.
+// close1 closes an element that is known to contain nothing more.
 func (r *reader) close1() error {
 	r.depth--
 	if r.ends[r.depth] >= 0 {
@@ -219,12 +221,12 @@ func (r *reader) close1() error {
 		return err
 	}
 	if end := r.end(); end >= 0 && r.off > end {
-		return r.fault("an element is longer than what holds it")
+		return r.fault("an element is longer than the one around it")
 	}
 	return nil
 }
 
-// skip goes over the element whose header was just read.
+// skip skips the element whose header was just read.
 func (r *reader) skip(h header) error {
 	if h.length >= 0 {
 		return r.discard(h.length)
@@ -270,7 +272,8 @@ func (r *reader) discard(n int64) error {
 	return nil
 }
 
-// window consumes and returns between 1 and n octets, valid until the next call.
+// window consumes and returns between 1 and n octets, valid until the next
+// call.
 func (r *reader) window(n int64) ([]byte, error) {
 	if err := r.fill(1); err != nil {
 		return nil, err
@@ -282,7 +285,7 @@ func (r *reader) window(n int64) ([]byte, error) {
 	return b, r.take(len(b))
 }
 
-// expect reads the next header and wants it to be of this class and tag.
+// expect reads the next header and checks its class and tag.
 func (r *reader) expect(class byte, tag uint32, what string) (header, error) {
 	h, err := r.next()
 	if err != nil {
@@ -294,7 +297,7 @@ func (r *reader) expect(class byte, tag uint32, what string) (header, error) {
 	return h, nil
 }
 
-// open expects a constructed element and goes into it.
+// open expects a constructed element and descends into it.
 func (r *reader) open(class byte, tag uint32, what string) error {
 	h, err := r.expect(class, tag, what)
 	if err != nil {
@@ -303,14 +306,14 @@ func (r *reader) open(class byte, tag uint32, what string) error {
 	return r.enter(h)
 }
 
-// oid reads an object identifier; the result is its content octets.
+// oid reads an object identifier and returns its content octets.
 func (r *reader) oid(what string) (oid, error) {
 	h, err := r.expect(universal, tagOID, what)
 	if err != nil {
 		return "", err
 	}
 	if h.cons || h.length < 1 || h.length > 64 {
-		return "", r.fault("%s: odd object identifier", what)
+		return "", r.fault("%s: invalid object identifier", what)
 	}
 	if err := r.fill(int(h.length)); err != nil {
 		return "", err
@@ -319,7 +322,7 @@ func (r *reader) oid(what string) (oid, error) {
 	return id, r.take(int(h.length))
 }
 
-// integer goes over an INTEGER (a version number that we have no use for).
+// integer skips an INTEGER (a version number that is not needed).
 func (r *reader) integer(what string) error {
 	h, err := r.expect(universal, tagInteger, what)
 	if err != nil {

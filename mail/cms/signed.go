@@ -9,8 +9,8 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// How much of signed-data is kept. A message beyond these is refused whole:
-// half a set of signers would be half a verdict.
+// Limits of signed-data. A message above them is rejected, because a verdict on
+// some of its signers would be misleading.
 const (
 	maxDigests   = 8
 	maxCerts     = 128
@@ -19,16 +19,16 @@ const (
 	maxCRLsSize  = 4 << 20
 	maxSigners   = 32
 
-	// headSize is how much of the content is kept, for the two checks that
-	// need the octets and not only their digest.
+	// headSize is how much of the content is kept for the two checks that need
+	// its octets rather than its digest.
 	headSize = 16 << 10
 )
 
-// Signed is what a SignedData holds.
+// Signed is the content of a SignedData.
 type Signed struct {
-	Detached bool           // the content is elsewhere
+	Detached bool           // the content is not included
 	Digests  []string       // announced digest algorithms
-	Certs    []*Certificate // as they stand in the message
+	Certs    []*Certificate // in the order of the message
 	CRLs     [][]byte       // DER certificate lists
 	OCSP     [][]byte       // DER OCSP responses (RFC 5940)
 	Others   int            // attribute certificates and the like, not read
@@ -40,7 +40,7 @@ type Signed struct {
 	content     head
 }
 
-// head keeps the first octets of the content and counts all.
+// head keeps the first octets of the content and counts all of them.
 type head struct {
 	b []byte
 	n int64
@@ -134,7 +134,7 @@ func (r *reader) elements(each func(header) error) error {
 	}
 }
 
-// signedContent reads the content, if it is here, and hashes it on the way.
+// signedContent reads the content, if it is included, and hashes it.
 func (r *reader) signedContent(obj *Object, s *Signed, o Options) error {
 	content, id, err := r.encapsulated(obj)
 	if err != nil {
@@ -160,7 +160,7 @@ func (r *reader) signedContent(obj *Object, s *Signed, o Options) error {
 	return r.leave()
 }
 
-// startSums begins a digest for each announced algorithm that we compute.
+// startSums begins a digest for each announced algorithm that is supported.
 func (s *Signed) startSums() {
 	s.sums, s.content = s.sums[:0], head{b: s.content.b[:0]}
 	for _, id := range s.announced {
@@ -244,7 +244,7 @@ func (r *reader) certificate(s *Signed, h header, size *int) error {
 	*size += len(der)
 	c, err := ParseCertificate(der)
 	if err != nil {
-		s.Others++ // a certificate that nobody needs must not spoil the rest
+		s.Others++ // an unreadable certificate may not be needed
 		return nil
 	}
 	s.Certs = append(s.Certs, c)
@@ -290,7 +290,7 @@ func (r *reader) signer(s *Signed, h header) error {
 	return nil
 }
 
-// find returns the certificate that signer s names, in the message or in more.
+// find returns the certificate of signer s, from the message or from more.
 func (sd *Signed) find(s *Signer, more []*Certificate) *Certificate {
 	for _, list := range [][]*Certificate{sd.Certs, more} {
 		for _, c := range list {

@@ -12,12 +12,12 @@ import (
 // Signer is one signature. Verdict and Reason are set by [Signed.Verify].
 type Signer struct {
 	Verdict Verdict
-	Reason  string // in words; "" for good
+	Reason  string // "" for good
 
-	Cert          *Certificate // nil: not in the message and not among those given
+	Cert          *Certificate // nil if it was not found
 	Algorithm     string       // such as "RSA-PSS 2048", "ECDSA P-256"
 	Digest        string       // such as "SHA-256"
-	SigningTime   time.Time    // what the signer claims; zero: nothing
+	SigningTime   time.Time    // claimed by the signer; zero if absent
 	Attributes    []string     // names of the signed attributes
 	Unsigned      []string     // names of the unsigned attributes
 	DigestMatches bool         // the content is the one that was signed
@@ -31,11 +31,11 @@ type Signer struct {
 	signature []byte
 }
 
-// ID is how the message names the signer: issuer and serial number, or a key
-// identifier.
+// ID returns how the message identifies the signer: issuer and serial number,
+// or a key identifier.
 func (s *Signer) ID() string { return s.sid.String() }
 
-// identifier names a signer or recipient.
+// identifier identifies a signer or recipient.
 type identifier struct {
 	issuer, serial []byte
 	keyID          []byte
@@ -55,8 +55,8 @@ func (id identifier) matches(c *Certificate) bool {
 	return c.matchesIssuer(id.issuer, id.serial)
 }
 
-// readIdentifier reads a SignerIdentifier or one of its likes: issuer and
-// serial number, or a key identifier, plain or as the first of a SEQUENCE.
+// readIdentifier reads a SignerIdentifier or a similar type: issuer and serial
+// number, or a key identifier, plain or as the first element of a SEQUENCE.
 func readIdentifier(in *cryptobyte.String) (identifier, error) {
 	var id identifier
 	var v, s cryptobyte.String
@@ -88,7 +88,7 @@ func readIdentifier(in *cryptobyte.String) (identifier, error) {
 	return id, nil
 }
 
-// parseSigner reads a SignerInfo (RFC 5652, 5.3).
+// parseSigner parses a SignerInfo (RFC 5652, 5.3).
 func parseSigner(der []byte) (*Signer, error) {
 	outer := cryptobyte.String(der)
 	var in, el, v cryptobyte.String
@@ -129,7 +129,7 @@ func parseSigner(der []byte) (*Signer, error) {
 		}
 	}
 	if !in.Empty() {
-		return nil, errors.New("octets behind the signature")
+		return nil, errors.New("octets after the signature")
 	}
 	s.Attributes, s.Unsigned = attributeNames(s.attrs), attributeNames(s.unsigned)
 	s.SigningTime = signingTime(s.attrs)

@@ -7,11 +7,11 @@ import (
 	"fmt"
 )
 
-// signedSet is the octets that were signed if there are signed attributes: their
-// SET, not its implicitly tagged copy (RFC 5652, 5.4).
+// signedSet is what was signed if there are signed attributes: their SET, not
+// its implicitly tagged copy (RFC 5652, 5.4).
 func (s *Signer) signedSet() []byte { return append([]byte{0x31}, s.rawAttrs[1:]...) }
 
-// signedSum is the digest of what was signed.
+// signedSum returns the digest of what was signed.
 func (s *Signer) signedSum(d digest, contentSum []byte) []byte {
 	if s.rawAttrs == nil {
 		return contentSum
@@ -21,10 +21,10 @@ func (s *Signer) signedSum(d digest, contentSum []byte) []byte {
 	return h.Sum(nil)
 }
 
-// trial is what trying a signature with a key came to.
+// trial is the result of verifying a signature with a key.
 type trial struct {
-	unsupported string // why it could not be tried
-	fits        bool   // the key is one for such signatures
+	unsupported string // why it could not be verified
+	fits        bool   // the key is for this kind of signature
 	holds       bool
 	weak        string // what is weak about the key
 }

@@ -14,34 +14,35 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// Verdict judges a signature, and only that: whether its certificate is to be
-// trusted is another question.
+// Verdict is the result of verifying a signature. Whether its certificate is
+// trusted is a separate question.
 type Verdict int
 
-// Verdicts, the worst last.
+// The verdicts, the worst last.
 const (
-	Good        Verdict = iota // it holds
-	Weak                       // it holds, but could be forged: SHA-1, MD5, a short key
+	Good        Verdict = iota // valid
+	Weak                       // valid, but could be forged: SHA-1, MD5, a short key
 	Unknown                    // its certificate or its content is missing
-	Unsupported                // made with an algorithm that we do not check
-	Bad                        // it does not hold
+	Unsupported                // made with an unsupported algorithm
+	Bad                        // invalid
 )
 
 func (v Verdict) String() string {
 	return [...]string{"good", "weak", "unknown", "unsupported", "bad"}[v]
 }
 
-// MaxRSA bounds the work that a stranger's key can cause, in bits; crypto/tls
-// draws the same line.
+// MaxRSA is the size of the largest RSA key that is used, in bits; it limits
+// the work that a sender can cause. crypto/tls has the same limit.
 const MaxRSA = 8192
 
-// Verify judges each signer against the content and returns the worst verdict;
-// Unknown if nobody signed. Content must be given exactly if the signature is
-// detached: when there is one inside and one outside, somebody wants two
-// readers to see two messages, and every signer is Bad. More certificates help
-// to find signers that the message brought none for.
+// Verify verifies each signer's signature of the content and returns the worst
+// verdict, or Unknown if there are no signers. content must be given if, and
+// only if, the signature is detached: content both inside and outside means
+// that readers may see different messages, and every signer is Bad. more are
+// additional certificates of signers.
 //
-// Verify may be called again with other content. The error is that of content.
+// Verify may be called again with other content. The error is an error of
+// content.
 func (sd *Signed) Verify(content io.Reader, more ...*Certificate) (Verdict, error) {
 	if content != nil && sd.Detached {
 		if err := sd.read(content); err != nil {
@@ -59,9 +60,9 @@ func (sd *Signed) Verify(content io.Reader, more ...*Certificate) (Verdict, erro
 		}
 		switch {
 		case content != nil && !sd.Detached:
-			s.Verdict, s.Reason = Bad, "there is content inside the signature and outside of it"
+			s.Verdict, s.Reason = Bad, "there is content both inside and outside the signature"
 		case content == nil && sd.Detached:
-			s.Verdict, s.Reason = Unknown, "detached signature: the signed content is not here"
+			s.Verdict, s.Reason = Unknown, "detached signature: the signed content is not available"
 		default:
 			s.Verdict = sd.judge(s)
 		}
@@ -80,7 +81,7 @@ func (sd *Signed) judge(s *Signer) Verdict {
 		return say(Bad, "%s", fault)
 	}
 	if s.rawAttrs == nil && looksLikeAttributes(sd.content.b) {
-		return say(Bad, "the content is another message's signed attributes: a forgery")
+		return say(Bad, "forgery: the content is the signed attributes of another message")
 	}
 	d, ok := digests[s.digestAlg.id]
 	if !ok || d.hash == 0 {
@@ -88,12 +89,12 @@ func (sd *Signed) judge(s *Signer) Verdict {
 	}
 	sum := sd.sum(s.digestAlg.id)
 	if sum == nil {
-		return say(Bad, "its digest algorithm %s is not announced", s.Digest)
+		return say(Bad, "the digest algorithm %s is not announced", s.Digest)
 	}
 	if s.rawAttrs != nil {
 		s.DigestMatches = bytes.Equal(sum.value, s.messageDigest())
 		if !s.DigestMatches {
-			return say(Bad, "the content is not the one that was signed")
+			return say(Bad, "the content is not what was signed")
 		}
 	}
 	if s.Cert == nil {
@@ -109,7 +110,7 @@ func (sd *Signed) judge(s *Signer) Verdict {
 	return v
 }
 
-// checkSignature does the arithmetic.
+// checkSignature verifies the signature itself.
 func (sd *Signed) checkSignature(s *Signer, d digest, contentSum []byte) Verdict {
 	say := func(v Verdict, format string, args ...any) Verdict {
 		s.Reason = fmt.Sprintf(format, args...)
@@ -120,7 +121,7 @@ func (sd *Signed) checkSignature(s *Signer, d digest, contentSum []byte) Verdict
 		return say(Unsupported, "signature algorithm %s is not supported", s.Algorithm)
 	}
 	if sa.hash != 0 && sa.hash != d.hash {
-		return say(Bad, "digest %s, but a signature over %s", s.Digest, hashName(sa.hash))
+		return say(Bad, "digest %s, but the signature is over %s", s.Digest, hashName(sa.hash))
 	}
 	key, keyAlg, err := s.Cert.publicKey()
 	if err != nil {
@@ -135,17 +136,17 @@ func (sd *Signed) checkSignature(s *Signer, d digest, contentSum []byte) Verdict
 	case t.unsupported != "":
 		return say(Unsupported, "%s", t.unsupported)
 	case !t.fits:
-		return say(Bad, "a %s signature by a key that is not for it (%s)", sa.name, keyAlg.id)
+		return say(Bad, "a %s signature by a key of another kind (%s)", sa.name, keyAlg.id)
 	case !t.holds:
-		return say(Bad, "the signature is wrong")
+		return say(Bad, "the signature is invalid")
 	case cmp.Or(t.weak, weak) != "":
 		return say(Weak, "%s", cmp.Or(t.weak, weak))
 	}
 	return Good
 }
 
-// verifyShort is PKCS #1 v1.5 (RFC 8017, 8.2.2) for keys that crypto/rsa
-// refuses: the verdict cannot be better than weak, but it can be bad.
+// verifyShort verifies PKCS #1 v1.5 (RFC 8017, 8.2.2) with keys that crypto/rsa
+// rejects: the verdict cannot be better than weak, but it can be bad.
 func verifyShort(pub *rsa.PublicKey, id oid, hashed, sig []byte) error {
 	var b cryptobyte.Builder
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
@@ -188,20 +189,20 @@ func (s *Signer) describeKey() {
 	}
 }
 
-// pssOptions reads RSASSA-PSS-params (RFC 4055, 3.1). We take what is made in
-// practice: the same digest everywhere, MGF1, and any length of salt.
+// pssOptions parses RSASSA-PSS-params (RFC 4055, 3.1). It accepts what is used
+// in practice: one digest for everything, MGF1, and any length of salt.
 func pssOptions(params []byte, key algorithm, want crypto.Hash) (*rsa.PSSOptions, string) {
 	h, salt, ok := pssParams(params)
 	if !ok {
 		return nil, "unreadable or unusual RSA-PSS parameters"
 	}
 	if h != want {
-		return nil, "RSA-PSS with another digest than the signer's"
+		return nil, "RSA-PSS with a digest different from the signer's"
 	}
 	if key.id == keyPSS && key.paramsOrNone() != nil {
 		kh, ksalt, ok := pssParams(key.params)
 		if !ok || kh != h || salt < ksalt {
-			return nil, "the key is not for these RSA-PSS parameters"
+			return nil, "the key does not allow these RSA-PSS parameters"
 		}
 	}
 	if salt == 0 {
@@ -249,10 +250,10 @@ func pssParams(params []byte) (h crypto.Hash, salt int, ok bool) {
 	return h, salt, mgf == h && trailer == 1 && salt >= 0 && salt <= MaxRSA/8
 }
 
-// Fits says whether content is what every signer signed, by its digest. It
-// changes nothing of an earlier judgement. Signers without signed attributes
-// never fit: their digest is not told, and asking their keys again and again
-// would cost too much.
+// Fits reports whether content is what every signer signed, by its digest. It
+// does not change earlier verdicts. Signers without signed attributes never
+// match, because their digest is not known and verifying the signature again
+// and again would cost too much.
 func (sd *Signed) Fits(content io.Reader, more ...*Certificate) bool {
 	try := *sd
 	try.sums, try.content, try.Signers = nil, head{}, nil

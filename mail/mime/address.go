@@ -2,21 +2,21 @@ package mime
 
 import "strings"
 
-// maxAddresses is the number of list entries that are read from one field.
+// maxAddresses is how many list entries are read from one field.
 const maxAddresses = 10_000
 
-// Address is one entry of an address list in the four parts of an IMAP
+// Address is one entry of an address list, in the four parts of an IMAP
 // ENVELOPE (RFC 9051, 7.5.2). A group begins with an entry that has a Local
-// (the group's name) and no Domain, and ends with an empty entry.
+// (the group's name) but no Domain, and ends with an empty entry.
 type Address struct {
 	Name   string // display name, quotes removed, encoded words as sent
 	Route  string // obsolete source route, as in "@a.example,@b.example"
-	Local  string // left of the @, quotes removed
-	Domain string // right of it; "" also in an address that lacks one
+	Local  string // before the @, quotes removed
+	Domain string // after the @; "" if the address lacks one
 	Kind   Kind
 }
 
-// Kind tells an address from the marks of a group.
+// Kind distinguishes addresses from the start and end of a group.
 type Kind uint8
 
 // The kinds of list entries.
@@ -26,7 +26,8 @@ const (
 	GroupEnd               // ";"
 )
 
-// Addr is local@domain as in the text, "" for the marks of a group.
+// Addr returns local@domain as in the text, or "" for the start or end of a
+// group.
 func (a Address) Addr() string {
 	if a.Kind != Mailbox || a.Local == "" {
 		return ""
@@ -34,16 +35,17 @@ func (a Address) Addr() string {
 	return a.Local + "@" + a.Domain
 }
 
-// ParseAddresses reads an unfolded address list (RFC 5322, 3.4, and the
-// obsolete forms). It is lenient: what cannot be an address comes with as much
-// as could be read, or not at all.
+// ParseAddresses parses an unfolded address list (RFC 5322, 3.4, including the
+// obsolete forms). It is lenient: malformed entries are returned as far as they
+// could be read, or omitted. Use [Identities] for decisions about who sent a
+// message.
 func ParseAddresses(v string) []Address {
 	p := addrParser{lexer: lexer{v}}
 	for p.s != "" && len(p.list) < maxAddresses {
 		before := len(p.s)
 		p.entry()
 		if len(p.s) == before {
-			p.s = p.s[1:] // an octet that nothing wants
+			p.s = p.s[1:] // an octet without meaning here
 		}
 	}
 	if p.group {
@@ -88,21 +90,21 @@ func (p *addrParser) entry() {
 		p.s = p.s[1:]
 		domain, after := p.domain()
 		if after != "" {
-			comment = after // the old way to write a name: ann@example.org (Ann)
+			comment = after // the old form of a name: ann@example.org (Ann)
 		}
 		p.bare(text, comment, domain)
 		p.rest()
 	}
 }
 
-// bare adds an address without angle brackets, named by its comment.
+// bare adds an address without angle brackets, with its comment as name.
 func (p *addrParser) bare(local, comment, domain string) {
 	if local != "" || domain != "" {
 		p.list = append(p.list, Address{Name: comment, Local: local, Domain: domain})
 	}
 }
 
-// angle reads "<@route:local@domain>" behind the "<".
+// angle reads "<@route:local@domain>" after the "<".
 func (p *addrParser) angle(name string) {
 	a := Address{Name: name}
 	p.skip()
@@ -120,7 +122,7 @@ func (p *addrParser) angle(name string) {
 	if p.eat('@') {
 		a.Domain, _ = p.domain()
 	}
-	// Whatever else stands before the ">" is no part of an address.
+	// Other text before the ">" is not part of the address.
 	if i := strings.IndexAny(p.s, ">,;"); i >= 0 && p.s[i] == '>' {
 		p.s = p.s[i+1:]
 	}
@@ -130,7 +132,7 @@ func (p *addrParser) angle(name string) {
 	p.rest()
 }
 
-// rest drops what follows an address up to the comma, or to the end of a group.
+// rest skips to the next comma or the end of the group.
 func (p *addrParser) rest() {
 	for p.skip(); p.s != ""; p.skip() {
 		switch p.s[0] {
@@ -147,9 +149,9 @@ func (p *addrParser) rest() {
 	}
 }
 
-// phrase reads words - atoms, quoted strings, dots - up to a special, and the
-// last comment among them. Words are joined by one space unless a dot stood
-// between them.
+// phrase reads words (atoms, quoted strings, dots) up to a special character,
+// and the last comment among them. Words are joined by one space unless there
+// is a dot between them.
 func (p *addrParser) phrase() (text, comment string) {
 	var b strings.Builder
 	space := false
@@ -185,9 +187,8 @@ func (p *addrParser) phrase() (text, comment string) {
 	return b.String(), comment
 }
 
-// domain reads a domain or a literal in brackets, and the comment that follows.
-// Spaces in it are permitted around dots only: what else follows a space is not
-// part of it.
+// domain reads a domain or a literal in brackets, and the comment after it.
+// White space is allowed around dots only; any other space ends the domain.
 func (p *addrParser) domain() (domain, comment string) {
 	var b strings.Builder
 	space := false
@@ -218,7 +219,7 @@ func (p *addrParser) domain() (domain, comment string) {
 	return b.String(), comment
 }
 
-// comment reads a comment, which may hold others, and returns what is inside.
+// comment reads a comment, which may be nested, and returns its content.
 func (p *addrParser) comment() string {
 	var b strings.Builder
 	depth := 0

@@ -12,19 +12,21 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// lookup finds a charset's decoder; nil for one that we don't have. ok with a
-// nil encoding means that the octets are UTF-8 already.
+// lookup returns a charset's decoder; ok is false if there is none. A nil
+// encoding with ok means that the text is already UTF-8.
 func lookup(charset string) (enc encoding.Encoding, ok bool) {
 	charset = strings.ToLower(strings.TrimSpace(charset))
 	switch charset {
 	case "", "us-ascii", "ascii", "utf-8", "utf8":
 		return nil, true
 	case "iso-8859-1", "latin1":
-		// What says so is very often Windows text; the two differ only where
+		// Text declared as ISO 8859-1 is often Windows text; the two differ
+		// only where ISO 8859-1 has control characters.
 		// ISO 8859-1 has control characters.
 		return charmap.Windows1252, true
 	case "hz-gb-2312":
-		// The decoder of x/text runs away on some escapes, and nobody writes it.
+		// The decoder of x/text does not terminate on some escapes, and the
+		// charset is not used in practice.
 		return nil, false
 	}
 	if len(charset) > 40 {
@@ -39,16 +41,16 @@ func lookup(charset string) (enc encoding.Encoding, ok bool) {
 	return nil, false
 }
 
-// KnownCharset tells whether text in the charset can be decoded, as SEARCH
-// must know (RFC 9051, 6.4.4).
+// KnownCharset reports whether text in the charset can be decoded, as SEARCH
+// needs to know (RFC 9051, 6.4.4).
 func KnownCharset(charset string) bool {
 	_, ok := lookup(charset)
 	return ok
 }
 
-// DecodeString turns text in the charset into valid UTF-8. What cannot be
-// decoded becomes U+FFFD; with an unknown charset, every octet that is not
-// ASCII or valid UTF-8 does.
+// DecodeString converts text in the charset to valid UTF-8. Octets that cannot
+// be decoded become U+FFFD; for an unknown charset these are all that are
+// neither ASCII nor valid UTF-8.
 func DecodeString(charset, s string) string {
 	enc, _ := lookup(charset)
 	if enc == nil {
@@ -66,8 +68,8 @@ func valid(s string) string {
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
-// CharsetReader decodes text in the charset as it is read. With an unknown
-// charset, or one that is UTF-8 already, it returns r.
+// CharsetReader decodes text in the charset as it is read. For an unknown
+// charset, or one that is already UTF-8, it returns r.
 func CharsetReader(charset string, r io.Reader) io.Reader {
 	enc, _ := lookup(charset)
 	if enc == nil {
@@ -76,8 +78,8 @@ func CharsetReader(charset string, r io.Reader) io.Reader {
 	return transform.NewReader(r, &guard{Transformer: enc.NewDecoder()})
 }
 
-// guard ends a decoder that writes far more than it reads or that stops making
-// progress, so that no table's fault can eat the memory.
+// guard stops a decoder that writes far more than it reads or makes no
+// progress, so that a faulty table cannot exhaust memory.
 type guard struct {
 	transform.Transformer
 	in, out int64

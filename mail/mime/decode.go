@@ -7,10 +7,10 @@ import (
 	"slices"
 )
 
-// Decoder returns a reader of the content behind a transfer encoding
-// (RFC 2045, 6), given in lower case. It is as lenient as mail readers are:
-// octets that don't belong are skipped, a missing end is an end. known is false
-// for an encoding that we don't have; the octets then pass as they are.
+// Decoder returns a reader of content in a transfer encoding (RFC 2045, 6),
+// which is given in lower case. It is as lenient as mail programs: invalid
+// octets are skipped, and a missing end is accepted. known is false for an
+// unknown encoding; the octets are then returned unchanged.
 func Decoder(enc string, r io.Reader) (dec io.Reader, known bool) {
 	switch enc {
 	case "", "7bit", "8bit", "binary":
@@ -25,8 +25,8 @@ func Decoder(enc string, r io.Reader) (dec io.Reader, known bool) {
 	return r, false
 }
 
-// base64Reader decodes base64, skipping whatever is outside the alphabet. It
-// goes on behind padding, as concatenated encodings need.
+// base64Reader decodes base64 and skips octets outside the alphabet. It
+// continues after padding, for concatenated encodings.
 type base64Reader struct {
 	r    *bufio.Reader
 	quad [4]byte
@@ -50,7 +50,7 @@ func (d *base64Reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fill decodes what one look into the input offers.
+// fill decodes the input that is available.
 func (d *base64Reader) fill() {
 	d.out = d.buf[:0]
 	if _, err := d.r.Peek(1); err == nil {
@@ -64,7 +64,7 @@ func (d *base64Reader) fill() {
 	d.buf = d.out
 }
 
-// decode takes clean quads at once and everything else octet by octet.
+// decode decodes intact quads at once and everything else octet by octet.
 func (d *base64Reader) decode(in []byte) {
 	d.out = slices.Grow(d.out, len(in))
 	for len(in) > 0 {
@@ -127,20 +127,20 @@ var sextet = func() (t [256]byte) {
 	return t
 }()
 
-// lineReader decodes line by line; an overlong line comes in pieces.
+// lineReader decodes line by line; an overlong line is processed in pieces.
 type lineReader struct {
 	r      *bufio.Reader
 	decode func(st *lineState, dst, line []byte) []byte
 	st     lineState
 	buf    []byte
 	out    []byte
-	carry  []byte // the end of a piece that may be the start of an escape
+	carry  []byte // the end of a piece, which may begin an escape
 	err    error
 }
 
 type lineState struct {
 	body bool // uuencode: between begin and end
-	part bool // the line is an incomplete piece: its last octets are no line end
+	part bool // the line is an incomplete piece without a line end
 }
 
 func (d *lineReader) Read(p []byte) (int, error) {
@@ -154,7 +154,7 @@ func (d *lineReader) Read(p []byte) (int, error) {
 			d.carry = d.carry[:0]
 		}
 		if d.st.part = err == bufio.ErrBufferFull; d.st.part {
-			// Keep back what an escape or trailing white space might need.
+			// Keep the octets that an escape or trailing white space may need.
 			keep := line[len(line)-min(len(line), 3):]
 			if i := bytes.IndexByte(keep, '='); i >= 0 {
 				d.carry = append(d.carry, keep[i:]...)

@@ -6,28 +6,29 @@ import (
 	"strings"
 )
 
-// Field is one header field as it stands in the message.
+// Field is one header field as it occurs in the message.
 type Field struct {
 	Off  int    // where Raw begins in the header
 	Raw  []byte // the whole field, continuation lines and last line end included
-	Name []byte // as written, without white space before the colon; empty when the line is no field
+	Name []byte // as written, without white space before the colon; empty if the line is not a field
 	body []byte
 }
 
-// Is compares the field's name, ignoring case.
+// Is compares the field's name without regard to case.
 func (f Field) Is(name string) bool {
 	return len(f.Name) == len(name) && strings.EqualFold(string(f.Name), name)
 }
 
-// Value is what follows the colon, folding and last line end included.
+// Value returns the text after the colon, including folding and the last line
+// end.
 func (f Field) Value() []byte { return f.body }
 
-// Unfolded is the value with its line ends removed and trimmed.
+// Unfolded returns the value without line ends and surrounding white space.
 func (f Field) Unfolded() string { return string(Unfold(nil, f.body)) }
 
-// Fields splits a header into its fields up to the empty line that ends it.
-// A line that is neither a field nor a continuation of one comes as a Field
-// without a name; nothing is ever an error.
+// Fields splits a header into its fields, up to the empty line that ends it. A
+// line that is neither a field nor a continuation is returned as a Field
+// without a name.
 func Fields(header []byte) iter.Seq[Field] {
 	return func(yield func(Field) bool) {
 		for off := 0; off < len(header); {
@@ -46,7 +47,7 @@ func Fields(header []byte) iter.Seq[Field] {
 	}
 }
 
-// lineLen is the length of the first line of b with its line end.
+// lineLen returns the length of the first line of b including its line end.
 func lineLen(b []byte) int {
 	if i := bytes.IndexByte(b, '\n'); i >= 0 {
 		return i + 1
@@ -63,8 +64,8 @@ func field(off int, raw []byte) Field {
 	}
 	name := bytes.TrimRight(raw[:colon], " \t")
 	for _, c := range name {
-		// RFC 5322, 3.6.8: printable US-ASCII without the colon. 8-bit names are
-		// wrong, but it is the field's author who is told so, not its reader.
+		// RFC 5322, 3.6.8: printable US-ASCII without the colon. 8-bit names
+		// are invalid, but readers accept them.
 		if c <= ' ' || c == 0x7f {
 			return f
 		}
@@ -76,8 +77,8 @@ func field(off int, raw []byte) Field {
 	return f
 }
 
-// Lookup returns the unfolded value of the first field of that name and
-// whether there is one.
+// Lookup returns the unfolded value of the first field of that name and whether
+// there is one.
 func Lookup(header []byte, name string) (string, bool) {
 	for f := range Fields(header) {
 		if f.Is(name) {
@@ -87,9 +88,9 @@ func Lookup(header []byte, name string) (string, bool) {
 	return "", false
 }
 
-// Unfold appends a field's value to dst without its line ends (RFC 5322,
-// 2.2.3) and without white space around it. A NUL, which no reply may hold, is
-// dropped.
+// Unfold appends a field's value to dst without its line ends (RFC 5322, 2.2.3)
+// and surrounding white space. NULs are removed, because no reply may contain
+// them.
 func Unfold(dst, value []byte) []byte {
 	value = bytes.Trim(value, " \t\r\n")
 	for {

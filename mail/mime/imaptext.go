@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// AppendEnvelope appends the ENVELOPE of a message header as IMAP sends it
-// (RFC 9051, 7.5.2): values as they stand in the message, unfolded, groups
-// kept, nothing re-encoded.
+// AppendEnvelope appends the ENVELOPE of a message header in the form of IMAP
+// (RFC 9051, 7.5.2): values as in the message, unfolded, with groups, and not
+// re-encoded.
 func AppendEnvelope(dst, header []byte) []byte {
 	const date, subject, from, sender, replyTo, to, cc, bcc, inReplyTo, messageID = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 	names := [...]string{"Date", "Subject", "From", "Sender", "Reply-To", "To", "Cc", "Bcc", "In-Reply-To", "Message-ID"}
@@ -27,7 +27,7 @@ func AppendEnvelope(dst, header []byte) []byte {
 					vals[i] = []byte{}
 				}
 			case i >= from && i <= bcc && len(v) > 0:
-				// Lists that were split over several fields are one list.
+				// A list that was split over several fields is one list.
 				vals[i] = append(append(vals[i], ", "...), v...)
 			}
 			break
@@ -58,8 +58,8 @@ func AppendEnvelope(dst, header []byte) []byte {
 	return append(dst, ')')
 }
 
-// appendUnfolded unfolds a value, each fold with the white space around it
-// becoming one space, which is what readers expect to see in an ENVELOPE.
+// appendUnfolded unfolds a value: each fold and the white space around it
+// become one space, as clients expect in an ENVELOPE.
 func appendUnfolded(value []byte) []byte {
 	value = bytes.Trim(value, " \t\r\n")
 	if bytes.IndexByte(value, '\n') < 0 {
@@ -77,7 +77,8 @@ func appendUnfolded(value []byte) []byte {
 
 var nilText = []byte("NIL")
 
-// appendAddresses appends an address list in parentheses, nothing for an empty one.
+// appendAddresses appends an address list in parentheses, or nothing for an
+// empty one.
 func appendAddresses(dst, v []byte) []byte {
 	list := ParseAddresses(string(v))
 	if len(list) == 0 {
@@ -97,7 +98,7 @@ func appendAddresses(dst, v []byte) []byte {
 		case GroupEnd:
 			dst = append(dst, "NIL NIL"...)
 		default:
-			// NIL would make a group of it, so what is missing is empty.
+			// NIL would mean a group, so a missing part is empty.
 			dst = AppendString(dst, a.Local)
 			dst = append(dst, ' ')
 			dst = AppendString(dst, a.Domain)
@@ -107,8 +108,8 @@ func appendAddresses(dst, v []byte) []byte {
 	return append(dst, ')')
 }
 
-// AppendStructure appends a part's BODY, or its BODYSTRUCTURE when extended
-// (RFC 9051, 7.5.2). Sizes are those with CRLF line ends.
+// AppendStructure appends a part's BODY, or its BODYSTRUCTURE if extended is
+// set (RFC 9051, 7.5.2). Sizes are those with CRLF line ends.
 func AppendStructure(dst []byte, p *Part, extended bool) []byte {
 	dst = append(dst, '(')
 	if p.Type == "multipart" {
@@ -124,7 +125,7 @@ func appendMultipart(dst []byte, p *Part, extended bool) []byte {
 		dst = AppendStructure(dst, c, extended)
 	}
 	if len(p.Children) == 0 {
-		// The grammar wants one part at least.
+		// The grammar requires at least one part.
 		dst = append(dst, `("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0`...)
 		if extended {
 			dst = append(dst, " NIL NIL NIL NIL"...)
@@ -169,7 +170,7 @@ func appendSingle(dst []byte, p *Part, extended bool) []byte {
 		dst = append(dst, ' ')
 		dst = strconv.AppendInt(dst, p.Body.Lines(), 10)
 	case p.Is("message", "rfc822") || p.Is("message", "global"):
-		// A message that was not looked into still owes its envelope.
+		// A message that was not parsed needs an envelope as well.
 		dst = append(dst, ` (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL) ("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0`...)
 		if extended {
 			dst = append(dst, " NIL NIL NIL NIL"...)
@@ -226,8 +227,8 @@ func appendLanguages(dst []byte, v string) []byte {
 	return append(dst, ')')
 }
 
-// appendParams appends parameters as sent; one that RFC 2231 encoded keeps its
-// '*' so that the reader knows how to decode it.
+// appendParams appends parameters as sent; a parameter encoded by RFC 2231
+// keeps its '*', so that the client knows how to decode it.
 func appendParams(dst []byte, params []Param) []byte {
 	if len(params) == 0 {
 		return append(dst, "NIL"...)
@@ -256,7 +257,7 @@ func appendNonEmpty(dst []byte, s string) []byte {
 	return AppendString(dst, s)
 }
 
-// AppendNString appends an IMAP nstring: NIL for nil, else a string.
+// AppendNString appends an IMAP nstring: NIL for nil, otherwise a string.
 func AppendNString(dst, s []byte) []byte {
 	if s == nil {
 		return append(dst, "NIL"...)
@@ -264,8 +265,8 @@ func AppendNString(dst, s []byte) []byte {
 	return appendString(dst, s)
 }
 
-// AppendString appends an IMAP string: quoted where IMAP4rev1 can quote it,
-// else a literal. A NUL, which neither can hold, is dropped.
+// AppendString appends an IMAP string: quoted if IMAP4rev1 allows it, otherwise
+// a literal. NULs are removed, because neither form allows them.
 func AppendString(dst []byte, s string) []byte { return appendString(dst, []byte(s)) }
 
 func appendString(dst, s []byte) []byte {

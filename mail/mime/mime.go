@@ -1,19 +1,19 @@
-// Package mime is the house's one reader of message structure: a single
-// bounded pass over a message's octets that says where each part's header and
-// body begin and end, and the small parsers that go with it - header fields,
-// parameters, encoded words, charsets, transfer encodings, address lists.
+// Package mime reads the structure of messages: one bounded pass over a message
+// finds where the header and body of each part begin and end. It also parses
+// header fields, parameters, encoded words, charsets, transfer encodings and
+// address lists. Start with [Walk] or [WalkBytes].
 //
-// It reads whatever arrives. Nothing in a message is an error; what a limit
-// cut off or what was malformed is noted in the Tree. Every function takes
-// linear time and bounded memory. Nothing here writes or changes a message.
+// Malformed messages are not errors; what was malformed or exceeded a limit is
+// noted in the Tree. Every function takes linear time and bounded memory.
+// Nothing here writes or changes a message.
 package mime
 
 import "strings"
 
-// The limits of a walk. What lies beyond them is still counted in the sizes of
-// the parts around it, but it is not looked into.
+// The limits of a walk. Parts beyond them are included in the sizes of the
+// parts around them, but not parsed.
 const (
-	// MaxDepth is the deepest nesting that is followed; the message is 1.
+	// MaxDepth is how deeply parts may nest; the message is at depth 1.
 	MaxDepth = 50
 	// MaxParts is the largest number of parts in a tree.
 	MaxParts = 1000
@@ -21,45 +21,45 @@ const (
 	MaxPartHeader = 64 << 10
 	// MaxHeader is how much of the message's own header is read, in octets.
 	MaxHeader = 1 << 20
-	// maxHeaders is how much header text a tree keeps in all.
+	// maxHeaders is how much header text a tree keeps in total.
 	maxHeaders = 2 << 20
-	// maxBoundary is the longest boundary that is looked for. RFC 2046, 5.1.1
-	// allows 70 octets; some senders use more.
+	// maxBoundary is the length of the longest boundary that is recognised. RFC
+	// 2046, 5.1.1 allows 70 octets; some senders use more.
 	maxBoundary = 990
 )
 
-// Mark is a place in a message: how many octets, line ends, and line ends
-// without a CR lie before it.
+// Mark is a position in a message: the number of octets, line ends, and line
+// ends without a CR before it.
 type Mark struct {
 	Off   int64 // octets as they are stored
 	Lines int64 // line ends, LF or CRLF
 	Bare  int64 // line ends that are a lone LF
 }
 
-// Wire is the place's offset once every line ends in CRLF.
+// Wire returns the offset of the position with CRLF line ends.
 func (m Mark) Wire() int64 { return m.Off + m.Bare }
 
-// Span is a run of octets between two marks.
+// Span is the octets between two marks.
 type Span struct{ From, To Mark }
 
-// Size is the length as stored, in octets.
+// Size returns the length as stored, in octets.
 func (s Span) Size() int64 { return s.To.Off - s.From.Off }
 
-// WireSize is the length once every line ends in CRLF.
+// WireSize returns the length with CRLF line ends.
 func (s Span) WireSize() int64 { return s.To.Wire() - s.From.Wire() }
 
-// Lines is the number of line ends inside.
+// Lines returns the number of line ends.
 func (s Span) Lines() int64 { return s.To.Lines - s.From.Lines }
 
-// Notes are the things a walk found wrong or left out.
+// Notes are problems found during a walk.
 type Notes uint
 
-// What a walk may note.
+// The problems that a walk may note.
 const (
-	TooDeep        Notes = 1 << iota // parts below MaxDepth were not looked into
-	TooManyParts                     // parts after MaxParts were not looked into
-	HeaderTooBig                     // a header was longer than is read
-	NoBoundary                       // a multipart named no usable boundary
+	TooDeep        Notes = 1 << iota // parts below MaxDepth were not parsed
+	TooManyParts                     // parts after MaxParts were not parsed
+	HeaderTooBig                     // a header exceeded its limit
+	NoBoundary                       // a multipart had no usable boundary
 	Unclosed                         // a multipart had no closing delimiter
 	HeaderUnclosed                   // a header had no empty line after it
 )
@@ -67,40 +67,40 @@ const (
 // Tree is the structure of one message.
 type Tree struct {
 	Root  *Part
-	Parts int   // how many parts Root holds, itself included
+	Parts int   // the number of parts, including Root
 	Size  Span  // the whole message
-	Notes Notes // what was wrong or left out
+	Notes Notes // problems found
 }
 
-// Part is one entity: the message, a part of a multipart, or the message
-// inside a message/rfc822 part.
+// Part is one entity: the message, a part of a multipart, or the message inside
+// a message/rfc822 part.
 type Part struct {
 	Parent   *Part
-	Children []*Part // a multipart's parts; of a message/rfc822 the one message inside
-	Depth    int     // 1 is the message
+	Children []*Part // the parts of a multipart, or the message in a message/rfc822
+	Depth    int     // 1 for the message
 
-	Header Span // with the empty line that ends it
+	Header Span // including the empty line that ends it
 	Body   Span // without the line end that belongs to a following delimiter
 
-	// Of a multipart: where the first delimiter line begins and where the
-	// epilogue begins, behind the closing delimiter. Body.To when there is none.
+	// For a multipart, the start of the first delimiter line, and the start of
+	// the epilogue after the closing delimiter; Body.To if there is none.
 	Preamble Mark
 	Epilogue Mark
 	Closed   bool // the closing delimiter was seen
 
 	Raw []byte // the header's octets as stored, within the limits above
 
-	Type, Subtype string  // lower case; "text", "plain" when absent or malformed
+	Type, Subtype string  // lower case; "text", "plain" if absent or malformed
 	Params        []Param // of Content-Type
-	Encoding      string  // lower case; "7bit" when absent
-	Disposition   string  // lower case; "" when absent
+	Encoding      string  // lower case; "7bit" if absent
+	Disposition   string  // lower case; "" if absent
 	DispParams    []Param // of Content-Disposition
 }
 
-// Is tells whether the part has the media type, as in Is("text", "html").
+// Is reports whether the part has the media type, as in Is("text", "html").
 func (p *Part) Is(typ, subtype string) bool { return p.Type == typ && p.Subtype == subtype }
 
-// Multipart tells whether the part is a multipart whose parts were found.
+// Multipart reports whether the part is a multipart whose parts were found.
 func (p *Part) Multipart() bool { return p.Type == "multipart" && len(p.Children) > 0 }
 
 // Message returns the message inside a message/rfc822 part, or nil.
@@ -111,11 +111,12 @@ func (p *Part) Message() *Part {
 	return nil
 }
 
-// IsMessage tells whether the part is a message of its own: the root, or what
-// a message/rfc822 part holds.
+// IsMessage reports whether the part is a message: the root, or the content of
+// a message/rfc822 part.
 func (p *Part) IsMessage() bool { return p.Parent == nil || p.Parent.Message() == p }
 
-// Charset returns the part's charset in lower case, "us-ascii" when it names none.
+// Charset returns the part's charset in lower case, "us-ascii" if it declares
+// none.
 func (p *Part) Charset() string {
 	if cs := Get(p.Params, "charset"); cs != "" {
 		return strings.ToLower(cs)
@@ -123,8 +124,8 @@ func (p *Part) Charset() string {
 	return "us-ascii"
 }
 
-// Filename returns the name a sender gave to the part, decoded, or "".
-// It comes from the sender and may hold anything, path separators included.
+// Filename returns the decoded name of the part, or "". It comes from the
+// sender and may contain anything, including path separators.
 func (p *Part) Filename() string {
 	name := Get(p.DispParams, "filename")
 	if name == "" {
@@ -140,9 +141,9 @@ func (p *Part) Field(name string) string {
 	return v
 }
 
-// Find returns the part with an IMAP section number (RFC 9051, 6.4.5.1), as in
-// Find(1, 2) for "1.2", or nil. Find() is the message itself. A number below a
-// message/rfc822 part counts the parts of the message inside it.
+// Find returns the part with an IMAP section number (RFC 9051, 6.4.5.1), for
+// example Find(1, 2) for "1.2", or nil. Find() is the message itself. A number
+// below a message/rfc822 part counts the parts of the message inside it.
 func (t *Tree) Find(path ...int) *Part { return t.Root.find(path) }
 
 // find looks for path in the message p.

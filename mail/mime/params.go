@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// maxParams is the number of parameters that are read from one field,
-// counting each section of a parameter that is written in several.
+// maxParams is how many parameters are read from one field, counting each
+// section of a parameter separately.
 const maxParams = 1000
 
-// Param is one parameter of Content-Type or Content-Disposition, its sections
-// put together (RFC 2231, 3).
+// Param is one parameter of Content-Type or Content-Disposition with its
+// sections joined (RFC 2231, 3).
 type Param struct {
 	Name     string // lower case, without the '*' marks
-	Value    string // decoded to UTF-8 where an RFC 2231 charset said how
-	Raw      string // as sent, sections joined; Value when nothing was encoded
+	Value    string // decoded to UTF-8 according to its RFC 2231 charset
+	Raw      string // as sent, sections joined; equals Value if nothing was encoded
 	Extended bool   // Raw is charset'language'percent-encoded
 }
 
@@ -29,8 +29,8 @@ func Get(params []Param, name string) string {
 	return ""
 }
 
-// ParseType reads a Content-Type value. ok is false, and nothing else set,
-// when there is no "type/subtype" at its start.
+// ParseType parses a Content-Type value. ok is false, and nothing else is set,
+// if it does not begin with "type/subtype".
 func ParseType(v string) (typ, subtype string, params []Param, ok bool) {
 	l := lexer{v}
 	typ = l.token()
@@ -45,8 +45,8 @@ func ParseType(v string) (typ, subtype string, params []Param, ok bool) {
 	return strings.ToLower(typ), strings.ToLower(subtype), l.params(), true
 }
 
-// ParseDisposition reads a Content-Disposition value; the disposition is in
-// lower case, "" when there is none.
+// ParseDisposition parses a Content-Disposition value; the disposition is in
+// lower case, "" if there is none.
 func ParseDisposition(v string) (string, []Param) {
 	l := lexer{v}
 	d := strings.ToLower(l.token())
@@ -65,7 +65,7 @@ func token(v string) string {
 // lexer reads the tokens of a structured field value from its front.
 type lexer struct{ s string }
 
-// skip drops white space and comments.
+// skip skips white space and comments.
 func (l *lexer) skip() {
 	depth := 0
 	for i := 0; i < len(l.s); i++ {
@@ -92,7 +92,7 @@ func (l *lexer) eat(c byte) bool {
 	return true
 }
 
-// token reads an RFC 2045 token; 8-bit octets pass as part of it.
+// token reads an RFC 2045 token; 8-bit octets are accepted.
 func (l *lexer) token() string {
 	l.skip()
 	i := 0
@@ -104,8 +104,8 @@ func (l *lexer) token() string {
 	return t
 }
 
-// value reads a parameter's value: a quoted string, or whatever stands before
-// the next semicolon, since spaces in an unquoted file name are a common fault.
+// value reads a parameter's value: a quoted string, or everything up to the
+// next semicolon, because unquoted file names with spaces are common.
 func (l *lexer) value() string {
 	l.skip()
 	if l.s == "" || l.s[0] != '"' {
@@ -122,7 +122,7 @@ func (l *lexer) value() string {
 	return l.quoted()
 }
 
-// quoted reads a quoted string; one that never ends goes to the end.
+// quoted reads a quoted string; an unterminated one extends to the end.
 func (l *lexer) quoted() string {
 	s := l.s[1:]
 	i := strings.IndexAny(s, `"\`)
@@ -141,10 +141,10 @@ func (l *lexer) quoted() string {
 	return b.String()
 }
 
-// section is one parameter as it is written.
+// section is one parameter as written.
 type section struct {
 	name     string
-	index    int // -1: the parameter is not in sections
+	index    int // -1 if the parameter has no sections
 	extended bool
 	value    string
 	order    int
@@ -153,9 +153,9 @@ type section struct {
 // params reads "; name=value" to the end and joins sections.
 func (l *lexer) params() []Param { return join(l.sections()) }
 
-// Every returns each value that some reader may take for the parameter of that
-// lower-case name: readers differ on which counts when it is there twice, or
-// both plain and encoded. v is a Content-Type or Content-Disposition value.
+// Every returns each value that some reader may use for the parameter of that
+// lower-case name: readers differ if it is repeated, or both plain and encoded.
+// v is a Content-Type or Content-Disposition value.
 func Every(v, name string) []string {
 	l := lexer{v}
 	var plain []string
@@ -196,7 +196,7 @@ func (l *lexer) sections() []section {
 	return list
 }
 
-// split takes the marks of RFC 2231 off the name: "*" and "*0", "*0*".
+// split removes the marks of RFC 2231 from the name: "*", "*0", "*0*".
 func (s *section) split() {
 	base, ext := strings.CutSuffix(s.name, "*")
 	if i := strings.LastIndexByte(base, '*'); i > 0 {
@@ -217,8 +217,8 @@ func (s *section) split() {
 	}
 }
 
-// join puts sections together, in the order in which the names first appear.
-// It sorts instead of searching, so that many sections cost little.
+// join joins sections, in the order in which the names first appear. It sorts
+// instead of searching, so that many sections are cheap.
 func join(list []section) []Param {
 	first := make(map[string]int, len(list))
 	for _, s := range list {
@@ -242,7 +242,7 @@ func join(list []section) []Param {
 }
 
 // joinOne makes one parameter of all sections of one name. An extended value
-// goes before a plain one written for older readers (RFC 6266, 4.3).
+// takes precedence over a plain one for older readers (RFC 6266, 4.3).
 func joinOne(list []section) Param {
 	use := list[:1]
 	if i := slices.IndexFunc(list, func(s section) bool { return s.index < 0 && s.extended }); i >= 0 {
@@ -286,7 +286,7 @@ func cutCharset(v string) (charset, rest string) {
 	return "", v
 }
 
-// unpercent undoes %XX; what is no such escape stays.
+// unpercent decodes %XX; anything else is kept.
 func unpercent(v string) string {
 	if !strings.Contains(v, "%") {
 		return v

@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// Walk reads a message to its end and returns its structure. Its memory is the
-// tree and a fixed buffer, whatever the message's size. The error is the
-// reader's; the tree then covers what was read.
+// Walk reads a message to its end and returns its structure. It needs memory
+// for the tree and a fixed buffer, whatever the message's size. The error is
+// the reader's; the tree then covers what was read.
 func Walk(r io.Reader) (*Tree, error) {
 	w := newWalker()
 	buf := buffers.Get().(*[]byte)
@@ -36,13 +36,13 @@ const window = 32 << 10
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, window); return &b }}
 
-// walker is the state of one pass. It sees the message line by line; a line
-// longer than the window comes in pieces.
+// walker is the state of one pass. It processes the message line by line; a
+// line longer than the window is processed in pieces.
 type walker struct {
 	tree *Tree
-	at   Mark // behind all that was seen
-	eol  Mark // before the last line end: what follows belongs to a delimiter
-	cr   bool // the last octet seen was a CR
+	at   Mark // after everything processed
+	eol  Mark // before the last line end, which may belong to a delimiter
+	cr   bool // the last octet was a CR
 
 	open     []open // from the root to the part being read
 	inHeader bool
@@ -51,7 +51,7 @@ type walker struct {
 }
 
 // open is a part that has not ended. Its boundary is empty unless it is a
-// multipart whose closing delimiter has yet to come.
+// multipart whose closing delimiter has not been seen.
 type open struct {
 	part     *Part
 	boundary string
@@ -63,7 +63,7 @@ func newWalker() *walker {
 	return w
 }
 
-// read feeds all of r, in lines, to the walker.
+// read passes all of r to the walker, in lines.
 func (w *walker) read(r io.Reader, buf []byte) error {
 	lo, hi, fresh := 0, 0, true // fresh: buf[lo] begins a line
 	for {
@@ -84,7 +84,7 @@ func (w *walker) read(r io.Reader, buf []byte) error {
 		n, err := r.Read(buf[hi:])
 		hi += n
 		if err != nil && hi > 0 {
-			// What is left may still hold whole lines, so look again.
+			// The rest may still contain whole lines, so look again.
 			if bytes.IndexByte(buf[:hi], '\n') >= 0 {
 				continue
 			}
@@ -100,7 +100,7 @@ func (w *walker) read(r io.Reader, buf []byte) error {
 	}
 }
 
-// piece takes a line, or a part of an overlong one.
+// piece processes a line, or a part of an overlong one.
 func (w *walker) piece(b []byte, fresh bool) {
 	if fresh && len(b) > 2 && b[0] == '-' && b[1] == '-' && w.delimiter(b) {
 		w.advance(b)
@@ -159,10 +159,10 @@ func (w *walker) begin(p *Part) {
 	w.inHeader, w.head = true, w.head[:0]
 }
 
-// delimiter tells whether the line is a delimiter of an open multipart, and
-// if so ends what it ends and begins what it begins. RFC 2046, 5.1.1 has only
-// the line's beginning compared; a delimiter that matches the whole line goes
-// before one that is merely its beginning, so that "b" does not hide "b1".
+// delimiter reports whether the line is a delimiter of an open multipart; if
+// so, it ends the parts that it closes and begins the next one. RFC 2046, 5.1.1
+// compares only the beginning of the line; a boundary that matches the whole
+// line takes precedence, so that "b" does not hide "b1".
 func (w *walker) delimiter(line []byte) bool {
 	text := line[2:]
 	found, exact := -1, false
@@ -207,7 +207,7 @@ func (w *walker) close(line []byte) {
 	w.advanceCopy(&multi.part.Epilogue, line)
 }
 
-// advanceCopy moves m, which stands where w.at does, behind line.
+// advanceCopy moves m, which equals w.at, past line.
 func (w *walker) advanceCopy(m *Mark, line []byte) {
 	n := len(line)
 	m.Off += int64(n)
@@ -228,15 +228,15 @@ func (w *walker) add(p *Part, from Mark) {
 	child.Header.From = from
 }
 
-// endHeader reads the header of the part being read, which ends at to, and
-// opens what the part holds.
+// endHeader parses the header of the current part, which ends at to, and
+// prepares for its content.
 func (w *walker) endHeader(to Mark) {
 	o := w.top()
 	p := o.part
 	p.Header.To, p.Body.From = to, to
 	p.Preamble, p.Epilogue = to, to
 	w.inHeader = false
-	// The line end before a delimiter is no part of the header that it cuts off.
+	// The line end before a delimiter is not part of the header that it ends.
 	w.head = w.head[:min(int64(len(w.head)), p.Header.Size())]
 	if w.kept+len(w.head) <= maxHeaders {
 		p.Raw = bytes.Clone(w.head)
@@ -268,7 +268,7 @@ func (w *walker) endHeader(to Mark) {
 	}
 }
 
-// identity tells whether the part's octets are its content.
+// identity reports whether the part's octets are its content.
 func (p *Part) identity() bool {
 	switch p.Encoding {
 	case "7bit", "8bit", "binary":
@@ -280,7 +280,7 @@ func (p *Part) identity() bool {
 // endParts ends the open parts from index i on, at to.
 func (w *walker) endParts(i int, to Mark) {
 	for w.inHeader && i < len(w.open) {
-		// Twice when it announces a message, whose header is then empty.
+		// Twice for a part that contains a message, whose header is then empty.
 		w.tree.Notes |= HeaderUnclosed
 		w.endHeader(later(w.top().part.Header.From, to))
 	}
@@ -289,8 +289,8 @@ func (w *walker) endParts(i int, to Mark) {
 		if w.open[j].boundary != "" {
 			w.tree.Notes |= Unclosed
 		}
-		// An empty part begins behind the line end that would belong to the
-		// delimiter after it; what holds the part then ends there too.
+		// An empty part begins after the line end that would belong to the next
+		// delimiter; the part around it then ends there as well.
 		to = later(p.Body.From, to)
 		p.Body.To = to
 		if len(p.Children) == 0 && !p.Closed {
@@ -316,7 +316,7 @@ func later(a, b Mark) Mark {
 	return b
 }
 
-// blank tells whether a line holds nothing but white space.
+// blank reports whether a line consists of white space.
 func blank(b []byte) bool {
 	for _, c := range b {
 		if c != ' ' && c != '\t' && c != '\r' && c != '\n' {
@@ -326,7 +326,7 @@ func blank(b []byte) bool {
 	return true
 }
 
-// readFields sets what the walk and its callers need from the part's header.
+// readFields sets what is needed from the part's header.
 func (p *Part) readFields() {
 	p.Type, p.Subtype, p.Encoding = "text", "plain", "7bit"
 	if up := p.Parent; up != nil && up.Is("multipart", "digest") {

@@ -6,9 +6,9 @@ import (
 )
 
 // DecodeWords decodes the encoded words (RFC 2047) in a header value and
-// returns valid UTF-8. What is no encoded word, or one in an unknown charset,
-// stays as it is. Adjacent words of one charset are decoded as one text, since
-// many senders cut characters in two.
+// returns valid UTF-8. Other text, and words in an unknown charset, are kept.
+// Adjacent words of one charset are decoded as one text, because many senders
+// split characters.
 func DecodeWords(s string) string {
 	if !strings.Contains(s, "=?") {
 		return valid(s)
@@ -53,7 +53,7 @@ func DecodeWords(s string) string {
 
 // word reads "=?charset?Q?text?=" at the start of s; n is its length.
 func word(s string) (charset, text string, n int, ok bool) {
-	const most = 1000 // RFC 2047 says 75; some senders know no limit
+	const most = 1000 // RFC 2047 allows 75; some senders exceed it
 	head := s[2:min(len(s), most)]
 	q1 := strings.IndexByte(head, '?')
 	if q1 <= 0 || q1+2 >= len(head) || head[q1+2] != '?' {
@@ -80,7 +80,7 @@ func word(s string) (charset, text string, n int, ok bool) {
 	return "", "", 0, false
 }
 
-// unq undoes the Q encoding.
+// unq decodes the Q encoding.
 func unq(s string) string {
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
