@@ -161,7 +161,7 @@ func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verd
 	for i := range hits {
 		h, l := &hits[i], &f.cfg.Lists[i]
 		switch {
-		case h.err != nil: // no answer is no listing
+		case h.err != nil: // no answer means not listed
 			v.Facts = append(v.Facts, mail.Fact{Key: l.Zone, Value: "error: " + h.err.Error()})
 		case h.codes != nil:
 			sum += l.Weight

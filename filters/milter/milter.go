@@ -2,7 +2,7 @@
 // protocol: rspamd, clamav-milter, opendkim and many others.
 //
 // It speaks versions 2 to 6. Header fields are passed unchanged, so that
-// signatures over them hold. The configuration says what the program may
+// signatures over them stay valid. The configuration says what the program may
 // change; this is the only filter that may change a body.
 package milter
 

@@ -37,7 +37,7 @@ type Limit struct {
 	Max conf.Bytes `hcl:"max"`
 }
 
-// Check rejects a limit for nobody, or for both recipients and senders.
+// Check requires recipients or senders, and not both.
 func (l *Limit) Check() error {
 	if (len(l.To) == 0) == (len(l.From) == 0) {
 		return errors.New("limit requires either to or from, and not both")

@@ -43,7 +43,7 @@ func claims(f mail.Field, names []string) bool {
 	return false
 }
 
-// withoutComments removes comments, and what follows one that never ends.
+// withoutComments removes comments, and the text after an unterminated one.
 func withoutComments(s string) string {
 	var b strings.Builder
 	depth := 0
@@ -85,7 +85,7 @@ func plainID(s string) string {
 	return strings.Join(labels, ".")
 }
 
-// isNotDomain reports whether a character cannot stand in a domain name.
+// isNotDomain reports whether a character cannot occur in a domain name.
 func isNotDomain(r rune) bool {
 	return r < 0x80 && r != '.' && r != '-' && r != '_' && (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z')
 }

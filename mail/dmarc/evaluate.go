@@ -9,7 +9,7 @@ import (
 
 // DNS looks up what an evaluation needs.
 type DNS interface {
-	// TXT returns the TXT records at a name; a name without any is no error.
+	// TXT returns the TXT records at a name; a name without any is not an error.
 	TXT(ctx context.Context, name string) ([]string, error)
 	// Missing reports whether a domain certainly has neither addresses nor mail
 	// servers.

@@ -12,7 +12,7 @@ const maxIdentities = 100
 // If v follows the grammar of RFC 5322, 3.4 (with the UTF-8 of RFC 6532 and
 // unquoted dots in names, without the other obsolete forms), exact is true and
 // the addresses are those of the grammar. Otherwise readers differ, and every
-// text of the form local@domain counts, wherever it stands. Domains are as
+// text of the form local@domain counts, wherever it occurs. Domains are as
 // written and may be invalid.
 func Identities(v string) (list []Address, exact bool) {
 	p := identityParser{s: v}
@@ -35,8 +35,8 @@ func Identities(v string) (list []Address, exact bool) {
 }
 
 // identityParser reads the strict grammar from the front of s. Its methods
-// report whether they found what they are named for; after one that did not, s
-// may stand anywhere.
+// report whether they found the production they are named after; if not, the
+// position in s is undefined.
 type identityParser struct {
 	s    string
 	list []Address
@@ -122,11 +122,11 @@ func (p *identityParser) addrSpec() bool {
 	if !ok || !p.cfws() {
 		return false
 	}
-	// What follows must be able to follow an address: "a@b <c@d>" is no mailbox.
+	// What follows must be able to follow an address: "a@b <c@d>" is not a mailbox.
 	if p.s != "" && strings.IndexByte(",;>", p.s[0]) < 0 {
 		return false
 	}
-	// Encoded words may not stand in addresses (RFC 2047, 5), but some readers
+	// Encoded words are not allowed in addresses (RFC 2047, 5), but some readers
 	// decode them.
 	if strings.Contains(local, "=?") || strings.Contains(domain, "=?") {
 		return false

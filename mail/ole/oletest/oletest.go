@@ -49,8 +49,8 @@ func File(entries ...Entry) []byte {
 	return assemble(dir, body, entries)
 }
 
-// assemble puts the table, the directory and the streams behind a header. The
-// directory starts at the sector behind the table.
+// assemble puts the table, the directory and the streams after a header. The
+// directory starts at the sector after the table.
 func assemble(dir, body []byte, entries []Entry) []byte {
 	used := (len(dir) + len(body)) / sector
 	rows := 1
@@ -100,7 +100,7 @@ func assemble(dir, body []byte, entries []Entry) []byte {
 	for _, t := range table {
 		h = le.AppendUint32(h, t)
 	}
-	for i := 0; i < len(dir); i += 128 { // streams stand behind table and directory
+	for i := 0; i < len(dir); i += 128 { // streams follow table and directory
 		if dir[i+66] == 2 {
 			le.PutUint32(dir[i+116:], le.Uint32(dir[i+116:])+uint32(rows))
 		}

@@ -123,7 +123,7 @@ func (p *Person) Sign(t testing.TB, content []byte, detached bool, signed time.T
 	var err error
 	sigAlg := []int{1, 2, 840, 10045, 4, 3, 2}
 	if _, ok := p.Key.(ed25519.PrivateKey); ok {
-		// RFC 8419 wants SHA-512 for the content; readers take what is announced.
+		// RFC 8419 requires SHA-512 for the content; readers accept the announced digest.
 		sigAlg = []int{1, 3, 101, 112}
 		sig, err = p.Key.Sign(rand.Reader, set.BytesOrPanic(), crypto.Hash(0))
 	} else {
