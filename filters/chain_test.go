@@ -12,8 +12,7 @@ import (
 	"hoplite/mail"
 )
 
-// fake answers the same at every stage that it has, and notes that it was
-// asked.
+// fake returns the same verdict at every stage and records that it was asked.
 type fake struct {
 	verdict Verdict
 	err     error
@@ -51,7 +50,7 @@ func (slow) AtMail(ctx context.Context, _ *mail.Transaction) (Verdict, error) {
 	return Verdict{}, ctx.Err()
 }
 
-// through sends one message through the chain and says where it ended.
+// through passes one message through the chain and returns where it ended.
 func only(patterns ...string) mail.Patterns {
 	p, err := mail.ParsePatterns(patterns)
 	if err != nil {
@@ -136,8 +135,7 @@ func TestChain(t *testing.T) {
 	}
 }
 
-// A filter with only hears of connection and sender at the first recipient
-// that is its own, and then once.
+// A filter with only runs its early stages at its first recipient, once.
 func TestOnlyCatchesUp(t *testing.T) {
 	f := &fake{}
 	chain := &Chain{Entries: []Entry{{Name: "a", Filter: fakeAll{f}, Only: only("example.org")}}}
@@ -180,7 +178,7 @@ func TestTooManyFilters(t *testing.T) {
 	}
 }
 
-// heir remembers by a pointer.
+// heir keeps its state behind a pointer.
 type heir struct{ memory *int }
 
 func (h *heir) Inherit(from Filter) { h.memory = from.(*heir).memory }
@@ -222,7 +220,7 @@ func TestInherit(t *testing.T) {
 		for i, from := range c.from {
 			for j := range old.Entries {
 				if got := memory(now, i) == memory(old, j); got != (from == j) {
-					t.Errorf("%s: filter %d goes on with %d: %v", c.name, i, j, got)
+					t.Errorf("%s: filter %dcontinues %d: %v", c.name, i, j, got)
 				}
 			}
 		}

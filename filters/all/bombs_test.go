@@ -17,7 +17,7 @@ import (
 	"hoplite/mail"
 )
 
-// everything is a chain of all filters that need nobody outside.
+// everything is a chain of all filters that need no other program.
 func everything(t *testing.T, dns resolve.Resolver) *filters.Chain {
 	t.Helper()
 	c := &filters.Chain{Name: "all"}
@@ -41,13 +41,13 @@ func everything(t *testing.T, dns resolve.Resolver) *filters.Chain {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Whatever one says, the next is asked as well.
+		// Every filter runs, whatever the verdict of the one before.
 		c.Entries = append(c.Entries, filters.Entry{Name: k.Name, Filter: made, Shadow: true})
 	}
 	return c
 }
 
-// bombs are the messages of notes on hostile mail; n is how much of it.
+// bombs are hostile messages; n scales their size.
 var bombs = []struct {
 	name string
 	n    int

@@ -18,8 +18,8 @@ import (
 	"hoplite/mail/dkim"
 )
 
-// BenchmarkChain is a signed message of 10 KiB through every filter that needs
-// nobody outside, answers of the DNS in memory; then without DKIM.
+// BenchmarkChain runs a signed message of 10 KiB through every filter that needs
+// no other program, with DNS answers in memory; then without DKIM.
 func BenchmarkChain(b *testing.B) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {

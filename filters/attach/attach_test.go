@@ -69,7 +69,7 @@ func TestFilter(t *testing.T) {
 	}
 	for _, r := range []Rule{{Name: "empty"}, {Name: "x", Tricks: []string{"x"}}, {Name: "x", Names: []string{"["}}} {
 		if err := (&Config{Rules: []Rule{r}}).Check(); err == nil {
-			t.Errorf("%+v was taken", r)
+			t.Errorf("%+v was accepted", r)
 		}
 	}
 }

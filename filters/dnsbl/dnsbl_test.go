@@ -78,11 +78,11 @@ func TestLists(t *testing.T) {
 func TestCheck(t *testing.T) {
 	for _, codes := range []string{"x", "127.0.0.9-127.0.0.2", "127.0.0.0/8", "1-2-3"} {
 		if (&Config{Lists: []List{{Zone: "x", Codes: []string{codes}}}}).Check() == nil {
-			t.Errorf("%s was taken", codes)
+			t.Errorf("%s was accepted", codes)
 		}
 	}
 	if (&Config{}).Check() == nil {
-		t.Error("no lists were taken")
+		t.Error("no lists were accepted")
 	}
 }
 

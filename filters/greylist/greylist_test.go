@@ -104,7 +104,7 @@ func TestBrokenFile(t *testing.T) {
 func TestCheck(t *testing.T) {
 	for _, c := range []Config{{}, {Delay: time.Hour, Window: time.Minute, Keep: time.Hour}} {
 		if c.Check() == nil {
-			t.Errorf("%+v was taken", c)
+			t.Errorf("%+v was accepted", c)
 		}
 	}
 }
@@ -127,7 +127,7 @@ func TestKeep(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := try(t, after, "192.0.2.1", "a@x.example", "b@y.example"); got != "" {
-			t.Errorf("after a restart the sender hears %q", got)
+			t.Errorf("after a restart the sender receives %q", got)
 		}
 	})
 }

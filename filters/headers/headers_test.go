@@ -87,12 +87,12 @@ func TestCheck(t *testing.T) {
 		{Add: []Field{{Name: "X", Value: "a\r\nb"}}}, {Remove: []string{""}}, {Require: []string{"a b"}},
 	} {
 		if c.Check() == nil {
-			t.Errorf("%+v was taken", c)
+			t.Errorf("%+v was accepted", c)
 		}
 	}
 }
 
-// A thousand fields under several rules stay quick: RE2 is linear.
+// A thousand fields and several rules are fast: RE2 is linear.
 func TestManyFields(t *testing.T) {
 	var rules []Rule
 	for range 5 {

@@ -37,7 +37,7 @@ func TestHops(t *testing.T) {
 		{"and again", ours(id, "") + ours(mail.NewID(), "") + ours(mail.NewID(), ""),
 			"554 5.4.6 Mail loop: mail.example.org accepted this message for <ann@example.org> as " + id +
 				`, and old.example.org sent it back; here hop "legacy" accepts mail for example.org`},
-		{"somebody uses our name", strings.Repeat(ours("4bXyZ1", "ann@example.org"), 4), ""},
+		{"another server uses our name", strings.Repeat(ours("4bXyZ1", "ann@example.org"), 4), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := judge(t, c.head); got != c.want {

@@ -240,7 +240,7 @@ func TestInteropClamav(t *testing.T) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	t.Error("the milter is dead and nobody noticed")
+	t.Error("a dead milter was not reported")
 }
 
 // rspamd starts its proxy worker, with its own scanner in it.

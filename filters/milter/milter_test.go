@@ -22,7 +22,7 @@ import (
 
 const testMail = "From: ann@example.org\r\nX-Old:  two  spaces\r\nSubject: a\r\n\tfolded\r\nX-Old: second\r\n\r\nHello\r\nWorld\r\n"
 
-// double is a milter on go-milter's server; what it hears is written down.
+// double is a milter on go-milter's server that records what it receives.
 type double struct {
 	gomilter.NoOpMilter
 	mu    *sync.Mutex
@@ -70,7 +70,7 @@ func (d *double) Body(m *gomilter.Modifier) (gomilter.Response, error) {
 	return r, err
 }
 
-// serve runs a double and gives a filter that asks it.
+// serve runs a double and returns a filter that uses it.
 func serve(t *testing.T, protocol gomilter.OptProtocol, on map[string]func(*gomilter.Modifier) (gomilter.Response, error), allow ...string) (*Filter, func() string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "m.sock")
@@ -107,8 +107,8 @@ func newFilter(t testing.TB, address string, allow ...string) *Filter {
 	return f.(*Filter)
 }
 
-// send takes a message through all stages, as the chain does, and says where it
-// ended.
+// send passes a message through all stages, as the chain does, and returns where
+// it ended.
 func send(t testing.TB, f *Filter, to ...mail.Address) (stage string, v filters.Verdict, m *mail.Message, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -212,7 +212,7 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// A recipient that it refuses does not end the message for the others.
+// Refusing a recipient does not end the message for the others.
 func TestOneRecipientRefused(t *testing.T) {
 	n := 0
 	f, heard := serve(t, 0, map[string]func(*gomilter.Modifier) (gomilter.Response, error){"rcpt": func(*gomilter.Modifier) (gomilter.Response, error) {
@@ -227,8 +227,8 @@ func TestOneRecipientRefused(t *testing.T) {
 	}
 }
 
-// A recipient that a filter behind it refused must not reach it at DATA: the
-// message is said anew.
+// A recipient refused by a later filter must not be part of the message at DATA:
+// the transaction is repeated.
 func TestRecipientRefusedBehindIt(t *testing.T) {
 	f, heard := serve(t, 0, nil)
 	ctx := context.Background()
@@ -344,12 +344,11 @@ func TestNoMilter(t *testing.T) {
 	}
 	f := newFilter(t, "unix:/nonexistent/milter.sock")
 	if _, _, _, err := send(t, f, "bob@example.com"); err == nil {
-		t.Error("nobody there, and no error")
+		t.Error("no milter and no error")
 	}
 }
 
-// What a broken or hostile program says must end in an error, not in half a
-// change.
+// A broken or hostile program causes an error, never half of a change.
 func TestBadAnswers(t *testing.T) {
 	for name, said := range map[string]string{
 		"nothing":              "",
@@ -426,19 +425,19 @@ func TestProbe(t *testing.T) {
 		t.Error(err)
 	}
 	if err := newFilter(t, "unix:/nonexistent/milter.sock").Probe(context.Background()); err == nil {
-		t.Error("nobody there, and no error")
+		t.Error("no milter and no error")
 	}
 }
 
 func TestCheck(t *testing.T) {
 	for _, c := range []Config{{}, {Address: "localhost"}, {Address: "x:1", Allow: []string{"everything"}}} {
 		if c.Check() == nil {
-			t.Errorf("%+v was taken", c)
+			t.Errorf("%+v was accepted", c)
 		}
 	}
 }
 
-// replies is a connection that has only something to say.
+// replies is a connection with prepared replies.
 type replies struct {
 	net.Conn
 	io.Reader

@@ -16,8 +16,8 @@ import (
 	"hoplite/mail"
 )
 
-// keeper is a milter that notes the commands it hears, a word for each
-// connection, and can be killed and started again.
+// keeper is a milter that records the commands of each connection and can be
+// killed and restarted.
 type keeper struct {
 	t        *testing.T
 	path     string
@@ -79,7 +79,7 @@ func (k *keeper) serve(n int, c *conn) {
 	}
 }
 
-// kill ends it as a crash does.
+// kill ends it like a crash.
 func (k *keeper) kill() {
 	k.listener.Close()
 	k.mu.Lock()
@@ -89,7 +89,7 @@ func (k *keeper) kill() {
 	}
 }
 
-// said is what each connection heard so far; what is said last may need a
+// said returns the commands of each connection so far; the last ones may take a
 // moment to arrive.
 func (k *keeper) said(want ...string) {
 	k.t.Helper()
@@ -111,8 +111,8 @@ func client(port uint16) mail.Client {
 	return mail.Client{Addr: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), port), Helo: "mx.example.com"}
 }
 
-// deliver takes one message of a client through all stages, with something in
-// between.
+// deliver passes one message of a client through all stages and calls between
+// before DATA.
 func deliver(t *testing.T, f *Filter, c mail.Client, between func(stage string)) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -222,11 +222,11 @@ func TestMilterGone(t *testing.T) {
 	deliver(t, f, client(1), nothing)
 	k.kill()
 	if _, err := f.AtMail(context.Background(), mail.NewTransaction(client(1), "")); err == nil {
-		t.Error("nobody there, and no error")
+		t.Error("no milter and no error")
 	}
 }
 
-// sink reads what comes and calls done at the end.
+// sink reads to the end and then calls done.
 func sink(c net.Conn, done func()) {
 	buf := make([]byte, 100)
 	for {

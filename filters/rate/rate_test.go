@@ -30,7 +30,7 @@ func newFilter(t *testing.T, limits ...Limit) *Filter {
 	return f.(*Filter)
 }
 
-// pass sends n messages and counts those let in.
+// pass sends n messages and returns how many are accepted.
 func pass(f *Filter, n int, t *mail.Transaction) (in int) {
 	for range n {
 		if v, _ := f.AtMail(context.Background(), t); v.Action == "" {
@@ -149,10 +149,10 @@ func TestExcept(t *testing.T) {
 func TestCheck(t *testing.T) {
 	for _, l := range []Limit{{Of: "adress", Messages: hourly(1)}, {Of: "address"}, {Of: "recipient", Messages: hourly(1), Recipients: hourly(1)}} {
 		if (&Config{Limits: []Limit{l}}).Check() == nil {
-			t.Errorf("%+v was taken", l)
+			t.Errorf("%+v was accepted", l)
 		}
 	}
 	if (&Config{}).Check() == nil {
-		t.Error("no limits were taken")
+		t.Error("no limits were accepted")
 	}
 }

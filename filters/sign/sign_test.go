@@ -67,7 +67,7 @@ func TestSign(t *testing.T) {
 		{"below the domain", "ann@x.example.org", "example.org/r example.org/e"},
 		{"a domain of its own", "ann@sub.example.org", "sub.example.org/s"},
 		{"in a group", "friends: ann@example.org, b@example.com;", "example.org/r example.org/e"},
-		{"somebody else's", "eve@example.com", "refused"},
+		{"another domain", "eve@example.com", "refused"},
 		{"a look-alike", "eve@notexample.org", "refused"},
 		{"none", "", "refused"},
 	} {
@@ -150,7 +150,7 @@ func TestBadKeys(t *testing.T) {
 	}
 	for _, c := range []Config{{}, {Domains: []Domain{{Name: "example.org"}}}, {Domains: []Domain{{Name: "example.org", Selector: "../x"}}}} {
 		if c.Check() == nil {
-			t.Errorf("%+v was taken", c)
+			t.Errorf("%+v was accepted", c)
 		}
 	}
 }

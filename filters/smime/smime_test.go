@@ -88,8 +88,6 @@ func TestFilter(t *testing.T) {
 	}
 }
 
-// New reads what the configuration names, and roots for a domain are not
-// believed for another.
 // In hard mode a message is deferred while the revocation status is unknown.
 func TestRevocationHard(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
@@ -107,6 +105,7 @@ func TestRevocationHard(t *testing.T) {
 	}
 }
 
+// New reads the configured roots; roots for a domain are not trusted for others.
 func TestNew(t *testing.T) {
 	root, private := smimetest.Issue(t, nil, "Root", nil), smimetest.Issue(t, nil, "Private", nil)
 	data := t.TempDir()
@@ -132,7 +131,7 @@ func TestNew(t *testing.T) {
 		}
 	}
 	if _, err := New(Config{Roots: "nothing.pem"}, env); err == nil {
-		t.Error("roots that are not there were taken")
+		t.Error("missing roots were accepted")
 	}
 	if err := (&Config{}).Check(); err == nil {
 		t.Error("no layers at all were allowed")

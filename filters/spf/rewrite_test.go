@@ -36,7 +36,7 @@ liar.good.example A 192.0.2.99
 	}
 }
 
-// oddNames answers with whatever a sender may have put into the reverse zone.
+// oddNames answers reverse look-ups with names that a sender may have chosen.
 type oddNames struct{}
 
 func (oddNames) Lookup(_ context.Context, _ string, t resolve.Type) (resolve.Answer, error) {
@@ -46,8 +46,8 @@ func (oddNames) Lookup(_ context.Context, _ string, t resolve.Type) (resolve.Ans
 	return resolve.Answer{Records: []resolve.Record{{Addr: netip.MustParseAddr("192.0.2.1")}}}, nil
 }
 
-// A client's own reverse names add nothing to the record of the domain that it
-// pretends to be.
+// A client's reverse names cannot add terms to the record of the domain that it
+// claims to be.
 func TestNamesAddNoTerms(t *testing.T) {
 	a := &adapter{dns: oddNames{}, ip: netip.MustParseAddr("192.0.2.1")}
 	if got := a.rewrite(context.Background(), "good.example", "v=spf1 exists:%{p}.x.example -all"); got != "v=spf1 exists:unknown.x.example -all" {

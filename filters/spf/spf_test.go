@@ -129,7 +129,7 @@ func TestRFC7208(t *testing.T) {
 	}
 }
 
-// address keeps what ParseAddress would refuse: the suite has broken ones.
+// address accepts addresses that ParseAddress rejects, because the suite has some.
 func address(s string) mail.Address {
 	if a, err := mail.ParseAddress(s); err == nil {
 		return a
@@ -203,7 +203,7 @@ func TestKnownClientsAreNotChecked(t *testing.T) {
 	}
 }
 
-// Behind a server of ours, its word on the client counts.
+// For mail from one of our servers, the client in its Received line is checked.
 func TestRelayed(t *testing.T) {
 	head := "Received: from mx.good.example (x [%s])\r\n\tby in.example.org (Postfix) with ESMTP id 1; Mon, 23 Nov 2026 04:00:00 +0000 (UTC)\r\n\r\n"
 	for _, c := range []struct {
@@ -227,7 +227,7 @@ func TestRelayed(t *testing.T) {
 	}
 }
 
-// However a record chains, the questions are bounded (RFC 7208, 4.6.4).
+// However records refer to each other, the number of look-ups is limited (RFC 7208, 4.6.4).
 func TestQuestionsAreBounded(t *testing.T) {
 	var text strings.Builder
 	for i := range 40 {

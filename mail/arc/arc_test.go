@@ -20,7 +20,7 @@ const plain = "From: ann@example.org\r\nTo: list@lists.example\r\nSubject: x\r\n
 
 var key = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{5}, 32))
 
-// sealKey is what server seals with.
+// sealKey is the key of server.
 var sealKey crypto.Signer = key
 
 func zone() *resolvetest.Zone {
@@ -116,7 +116,7 @@ func TestChainOfThree(t *testing.T) {
 	}
 }
 
-// A chain that was broken on the way is sealed as broken, once, and then left.
+// A chain that was broken in transit is sealed as broken once, and never again.
 func TestBrokenChain(t *testing.T) {
 	z := zone()
 	text := strings.Replace(server(t, "one.example", plain, z), "Hello", "Hullo", 1)

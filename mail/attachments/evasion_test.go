@@ -12,7 +12,7 @@ import (
 )
 
 // shown reports how a listing shows the program run.exe: "listed", as part of
-// something that was not looked into ("unread"), or "missed".
+// something that was not scanned ("unread"), or "missed".
 func shown(items []Item) string {
 	out := "missed"
 	for _, it := range items {
@@ -120,7 +120,7 @@ func TestEvasions(t *testing.T) {
 	}
 }
 
-// What merely resembles an archive, or departs from nothing, is no finding.
+// Content that merely resembles an archive, or is ordinary, is not reported.
 func TestNoFalseAlarms(t *testing.T) {
 	for name, msg := range map[string]string{
 		"signature in a text":     attached("Content-Type: text/plain\r\n", []byte("the octets PK\x03\x04 begin a file, PK\x05\x06 ends a directory\r\n")),
@@ -156,7 +156,7 @@ func TestSpottedOnce(t *testing.T) {
 	}
 }
 
-// Signatures are found wherever the pieces of the content end.
+// Signatures are found however the content is split into pieces.
 func TestSpotterBorders(t *testing.T) {
 	z := zipped(t, "run.exe", string(exe))
 	for _, c := range []struct{ name, data string }{{"zip", "front" + string(z)}, {"rar", "front Rar!\x1a\x07 data"}, {"7z", "7z\xbc\xaf\x27\x1c"}} {
@@ -226,7 +226,7 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// An epilogue of many ends costs no more than its depth.
+// An epilogue with many closing delimiters is limited by its depth.
 func TestEpilogueBomb(t *testing.T) {
 	msg := "Content-Type: multipart/mixed; boundary=b\r\n\r\n" + strings.Repeat("--b\r\n\r\nx\r\n--b--\r\n", 20_000)
 	items := list(t, msg, Limits{})

@@ -22,10 +22,10 @@ func list(t testing.TB, msg string, l Limits) []Item {
 	return items
 }
 
-// large is the size of what was packed: not ours to know.
+// large matches the size of packed content, which depends on the packer.
 var large = regexp.MustCompile(`, \d{3,} octets`)
 
-// short is a listing without the text of the message.
+// short returns a listing without the text of the message.
 func short(items []Item) string {
 	var out []string
 	for _, it := range items {
@@ -193,7 +193,7 @@ func FuzzList(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) { list(t, string(b), Limits{Size: 1 << 20}) })
 }
 
-// FuzzContent feeds the decoders without the armour of a message.
+// FuzzContent feeds the decoders directly.
 func FuzzContent(f *testing.F) {
 	for _, b := range [][]byte{zipped(f, "a", "b"), gzipped(f, "a", exe), bzip2Exe, oletest.File(oletest.Entry{Name: "VBA", Data: []byte("x")}), tarred(f, "a", "b"), []byte(binhexed("a", exe, exe)),
 		tnefed(tnefFileOf{"a", "b", exe}, tnefFileOf{"m", "m", tnefed(tnefFileOf{"r", "r", exe})}), []byte(uuencoded("a", exe)), wrappedCMS(f, "x")} {

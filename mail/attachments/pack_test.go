@@ -27,7 +27,7 @@ var (
 	named    = attachmentstest.Named
 )
 
-// Go only reads bzip2: these are exe and 20 MiB of zeros by bzip2(1).
+// Go cannot write bzip2: these are exe and 20 MiB of zeros by bzip2(1).
 var (
 	bzip2Exe   = unb64("QlpoOTFBWSZTWcHLqasAAATXoEgAQAAAAgAQIOPcAEAAIAAhqekAMm1ChppgAJREiGfM2UcczhvJCq+LuSKcKEhg5dTVgA==")
 	bzip2Zeros = unb64("QlpoOTFBWSZTWegs7hwAoKDIAMAAAAIACCAAMMwFKaaBIE2EEgTxdyRThQkOgs7hwA==")
@@ -210,8 +210,7 @@ func tnefed(files ...tnefFileOf) []byte {
 	return b
 }
 
-// wrappedCMS is signed-data around content that nobody signed: it is as good a
-// wrapping as any.
+// wrappedCMS returns signed-data without signers around content.
 func wrappedCMS(t testing.TB, content string) []byte {
 	t.Helper()
 	context := cbasn1.Tag(0).ContextSpecific().Constructed()

@@ -55,7 +55,7 @@ func TestParseRefuses(t *testing.T) {
 		`"a"@"\`, `x; spf=pass smtp.mailfrom="a"@"\`, `"\`, `x; spf=pass reason="\`, `(\`,
 	} {
 		if h, err := Parse([]byte(in)); err == nil {
-			t.Errorf("%.60q was taken as %+v", in, h)
+			t.Errorf("%.60q was accepted as %+v", in, h)
 		}
 	}
 }

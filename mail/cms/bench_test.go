@@ -25,7 +25,7 @@ func benchVerify(b *testing.B, name string) {
 }
 
 // largeOpaque is signed-data in indefinite form around n octets in pieces of
-// 4 KiB, as streaming clients send it. Nobody signed it: the work is the same.
+// 4 KiB, as streaming clients send it. It has no signers, which does not affect the work.
 func largeOpaque(n int) []byte {
 	var b bytes.Buffer
 	b.WriteString("\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02\xa0\x80\x30\x80\x02\x01\x01")
@@ -51,7 +51,7 @@ func BenchmarkOpaqueBER10MiB(b *testing.B) {
 	}
 }
 
-// BenchmarkRawSHA256 is the yardstick: what hashing alone costs.
+// BenchmarkRawSHA256 measures hashing alone, for comparison.
 func BenchmarkRawSHA256(b *testing.B) {
 	data := make([]byte, 10<<20)
 	b.SetBytes(10 << 20)

@@ -38,7 +38,7 @@ func certFile(t testing.TB, name string) *Certificate {
 	return c
 }
 
-// verdicts reads an object and says what became of each signer.
+// verdicts reads an object and returns the verdict on each signer.
 func verdicts(t *testing.T, b, content []byte, more ...*Certificate) string {
 	t.Helper()
 	obj, err := Read(bytes.NewReader(b), Options{})
@@ -178,7 +178,7 @@ func samples(t testing.TB) map[string][]byte {
 	return out
 }
 
-// readAll reads and judges whatever b is; it is the body of the fuzz test too.
+// readAll reads and verifies b; the fuzz test uses it as well.
 func readAll(b, content []byte) (*Object, error) {
 	obj, err := Read(bytes.NewReader(b), Options{Max: 1 << 20, MaxInflated: 1 << 20})
 	if err != nil || obj.Signed == nil {
@@ -192,7 +192,7 @@ func readAll(b, content []byte) (*Object, error) {
 	return obj, err
 }
 
-// No truncation of any sample passes for whole, and none panics.
+// No truncated sample is accepted, and none causes a panic.
 func TestTruncated(t *testing.T) {
 	for name, b := range samples(t) {
 		for n := range b {
@@ -204,8 +204,8 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
-// One changed octet never panics, and what it makes of a signature is decided
-// by the same rules. HOPLITE_SLOW=1 tries all 255 other values.
+// One changed octet never causes a panic, and the rules for signatures stay the
+// same. HOPLITE_SLOW=1 tries all 255 other values.
 func TestOneOctetChanged(t *testing.T) {
 	body := corpus(t, "generated/body")
 	changes := []byte{0x01, 0xff}
@@ -221,7 +221,7 @@ func TestOneOctetChanged(t *testing.T) {
 			for _, d := range changes {
 				x[i] = b[i] ^ d
 				obj, err := Read(bytes.NewReader(x), Options{Max: 1 << 20, MaxInflated: 1 << 20})
-				// The arithmetic is the library's: a part of the changes is enough for it.
+				// The arithmetic belongs to the library, so some of the changes are enough.
 				if err == nil && obj.Signed != nil && (len(changes) > 2 || (i+int(d))%40 == 0) {
 					var r io.Reader
 					if obj.Signed.Detached {
@@ -237,7 +237,7 @@ func TestOneOctetChanged(t *testing.T) {
 	}
 }
 
-// TestNested is the mail that kills other readers: `30 80` five million times.
+// TestNested reads input that crashes other readers: `30 80` five million times.
 func TestNested(t *testing.T) {
 	data := "\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01\xa0\x80"
 	for _, c := range []struct{ name, prefix, unit string }{
@@ -262,7 +262,7 @@ func TestNested(t *testing.T) {
 	}
 }
 
-// Nesting inside an element that is kept is bounded as well.
+// Nesting inside an element that is kept in memory is limited as well.
 func TestNestedInside(t *testing.T) {
 	deep := bytes.Repeat([]byte("\x30\x80"), 1000)
 	head := []byte("\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02\xa0\x80\x30\x80\x02\x01\x01\x31\x80")
@@ -305,8 +305,7 @@ func TestToDER(t *testing.T) {
 	}
 }
 
-// Keys that crypto/rsa will not touch are weak where the signature holds, and
-// bad where it does not. It is the arithmetic of longer keys.
+// Signatures with keys that crypto/rsa rejects are weak if valid, and bad if not.
 func TestShortRSA(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {

@@ -30,13 +30,13 @@ const testMail = "From: Ann <ann@example.org>\r\n" +
 	"\r\n" +
 	"Hello  Bob,\t \r\n\r\n  indented\r\ntrailing \r\n\r\n\r\n"
 
-// keys are made once; RSA takes long.
+// The keys are made once, because RSA keys take long.
 var (
 	rsaKey, _ = rsa.GenerateKey(rand.Reader, 2048)
 	edKey     = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
 )
 
-// records is a DNS of key records.
+// records is a zone of key records.
 type records map[string]string
 
 func (r records) lookup(_ context.Context, name string) ([]string, error) {
@@ -145,7 +145,7 @@ func TestSignedByUs(t *testing.T) {
 	}
 }
 
-// What changes on the way, and what a verifier must notice.
+// Changes in transit, and those that a verifier must detect.
 func TestTampering(t *testing.T) {
 	signed := sign(t, testMail, Signer{Domain: "example.org", Selector: "ed", Key: edKey})
 	for _, c := range []struct{ name, old, new, want string }{
@@ -159,7 +159,7 @@ func TestTampering(t *testing.T) {
 		{"a second From on top", "From: Ann", "From: eve@example.com\r\nFrom: Ann", "fail"},
 		{"a second Subject below", "Date: Mon", "Subject: x\r\nDate: Mon", "fail"},
 		{"a Reply-To", "Date: Mon", "Reply-To: x@example.com\r\nDate: Mon", "fail"},
-		{"a field nobody signs", "Date: Mon", "X-Spam: no\r\nDate: Mon", "pass"},
+		{"an unsigned field", "Date: Mon", "X-Spam: no\r\nDate: Mon", "pass"},
 		{"no From signed", "h=From:From:", "h=", "permerror"},
 		{"another domain", "d=example.org", "d=example.com", "permerror"},
 		{"no domain", "d=example.org;", "", "neutral"},
@@ -233,7 +233,7 @@ func TestStrictKeyAndIdentity(t *testing.T) {
 	}
 }
 
-// l= lets others add to the body: as long as nobody did, it does no harm.
+// l= allows others to extend the body; it is harmless as long as they have not.
 func TestBodyLength(t *testing.T) {
 	body := testMail[strings.Index(testMail, "\r\n\r\n")+4:]
 	m := message(t, testMail)
@@ -275,7 +275,7 @@ func TestAuthResult(t *testing.T) {
 	}
 }
 
-// However a body comes in pieces, its hash is the same.
+// The hash of a body does not depend on how it is split into pieces.
 func TestBodyInPieces(t *testing.T) {
 	bodies := []string{"", "\r\n", "\r\n\r\n", "a", "a\r\n", " \r\n", "a \r\n\r\n \r\n", "\r\n\r\na\tb  c\r\n", "a\rb\r\n", "a\r", "x" + strings.Repeat(" y", 10000), strings.Repeat("\r\n", 5000) + "z", "a\nb\n"}
 	ways := []bodyKey{{Simple, -1}, {Relaxed, -1}, {Relaxed, 3}}
@@ -300,7 +300,7 @@ type iotestOne struct{ r *strings.Reader }
 
 func (o iotestOne) Read(p []byte) (int, error) { return o.r.Read(p[:1]) }
 
-// FuzzAgainstMsgauth signs with go-msgauth whatever comes, and verifies with us.
+// FuzzAgainstMsgauth signs with go-msgauth and verifies with this package.
 func FuzzAgainstMsgauth(f *testing.F) {
 	f.Add("Subject: x\r\n y\r\n", "body \r\n\r\n", false, false)
 	f.Add("A:b\r\nA : c \r\n", " \t x\r\n", true, true)
@@ -409,7 +409,7 @@ func BenchmarkSign(b *testing.B) {
 	}
 }
 
-// lines is content of lines that takes no memory.
+// lines is content that repeats a line without taking memory.
 type lines struct {
 	head string
 	line string
@@ -465,7 +465,7 @@ func TestSignMemory(t *testing.T) {
 	}
 }
 
-// peak notes the memory in use every MiB.
+// peak records the memory in use at every MiB.
 type peak struct {
 	base mail.Content
 	most *runtime.MemStats

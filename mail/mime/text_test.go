@@ -120,7 +120,7 @@ func TestDecoder(t *testing.T) {
 	}
 }
 
-// Long input must decode as the standard library does it.
+// Long input must decode as in the standard library.
 func TestDecoderLong(t *testing.T) {
 	data := make([]byte, 200_000)
 	for i := range data {

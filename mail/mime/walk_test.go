@@ -156,7 +156,7 @@ func TestReaderError(t *testing.T) {
 	}
 }
 
-// bombs are messages made to be expensive (security notes, 2.2).
+// bombs are messages made to be expensive.
 func bombs() map[string]string {
 	rep := strings.Repeat
 	deep := func(n int) string {
@@ -199,8 +199,8 @@ func sections(n int) string {
 	return b.String()
 }
 
-// Bombs must end, stay within the limits, and render. That they take no more
-// than linear time shows in the package's test timeout, not in a clock.
+// Bombs must end, stay within the limits, and render. More than linear time would
+// exceed the test timeout.
 func TestBombs(t *testing.T) {
 	for name, msg := range bombs() {
 		t.Run(name, func(t *testing.T) {
@@ -214,7 +214,7 @@ func TestBombs(t *testing.T) {
 	}
 }
 
-// check holds what is true of every tree.
+// check verifies the invariants of every tree.
 func check(t *testing.T, tree *Tree, size int64) {
 	t.Helper()
 	parts := 0
@@ -250,7 +250,7 @@ func check(t *testing.T, tree *Tree, size int64) {
 	}
 }
 
-// exercise renders and decodes everything that can be asked of a tree.
+// exercise renders and decodes everything in a tree.
 func exercise(tree *Tree) {
 	AppendEnvelope(nil, tree.Root.Raw)
 	AppendStructure(nil, tree.Root, true)

@@ -26,8 +26,8 @@ func sample(t testing.TB, name string) []byte {
 	return b
 }
 
-// judged is a report in one line: verdict, layers, codes of the findings that
-// are more than notes.
+// judged returns a report in one line: verdict, layers, and the codes of findings
+// above info.
 func judged(r *Report) string {
 	var b strings.Builder
 	b.WriteString(r.Verdict)
@@ -45,7 +45,7 @@ func judged(r *Report) string {
 	return b.String()
 }
 
-// Every file of the corpus gives what its README says.
+// Every file of the corpus has the verdict that its README states.
 func TestCorpus(t *testing.T) {
 	for _, c := range []struct{ file, want string }{
 		{"rfc4134/4.8.eml", "unsupported signed-data(unsupported unchecked)"},
@@ -115,7 +115,7 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-// With James's root its three messages verify, and nobody else's do.
+// With James's root its three messages verify, and no others.
 func TestRoots(t *testing.T) {
 	trust, err := NewTrust("../cms/testdata/james/rootCA.crt")
 	if err != nil {
@@ -135,7 +135,7 @@ func TestRoots(t *testing.T) {
 		}
 	}
 	if _, err := NewTrust("../cms/testdata/README.md"); err == nil {
-		t.Error("roots without a certificate were taken")
+		t.Error("roots without a certificate were accepted")
 	}
 	if trust, err := NewTrust("../cms/testdata/james"); err != nil || trust.roots == nil {
 		t.Errorf("a folder of roots: %v", err)
@@ -390,7 +390,7 @@ func BenchmarkOpaqueBase64(b *testing.B) {
 	}
 }
 
-// A signature that fails for no reason that we know costs the whole search.
+// A signature that fails for an unknown reason costs the whole search.
 func BenchmarkUnexplained(b *testing.B) {
 	root := issue(b, nil, "Root", nil)
 	ann := issue(b, root, "ann@example.org", nil)
@@ -404,7 +404,7 @@ func BenchmarkUnexplained(b *testing.B) {
 	}
 }
 
-// Content that inflates to more than 32 MiB is refused, and not held.
+// Content that inflates to more than 32 MiB is rejected and not kept.
 func TestInflated(t *testing.T) {
 	msg := mail.Bytes(wrapped(outer, "compressed-data", compressed(t, strings.Repeat("x", 33<<20))))
 	rep, err := (&Checker{Spool: t.TempDir()}).Message(context.Background(), msg, msg.Size())
@@ -416,8 +416,8 @@ func TestInflated(t *testing.T) {
 	}
 }
 
-// A certificate with a key of a hundred thousand bits must not be tried as
-// somebody's issuer: that takes seconds, and a mail brings up to 128 of them.
+// A certificate with a key of 100,000 bits must not be tried as an issuer: that
+// takes seconds, and a message may contain 128 of them.
 func TestCostlyKeys(t *testing.T) {
 	n := new(big.Int).Lsh(big.NewInt(1), 100_000)
 	if !costly(&x509.Certificate{PublicKey: &rsa.PublicKey{N: n.Add(n, big.NewInt(1)), E: 65537}}) {

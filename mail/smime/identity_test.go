@@ -9,7 +9,7 @@ import (
 	"hoplite/mail"
 )
 
-// Names of every kind that a certificate may have count.
+// Every kind of address in a certificate counts.
 func TestAddresses(t *testing.T) {
 	root := issue(t, nil, "Root", nil)
 	p := issue(t, root, "ann@example.org", func(c *x509.Certificate) { c.EmailAddresses = append(c.EmailAddresses, "ann@example.com") })
@@ -39,8 +39,8 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// A signature for one of the addresses that mail programs may show is none for
-// the others.
+// A signature for one of the addresses that mail programs may show does not count
+// for the others.
 func TestIdentityOfOddFrom(t *testing.T) {
 	root := issue(t, nil, "Root", nil)
 	ann := issue(t, root, "ann@example.org", nil)

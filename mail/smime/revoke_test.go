@@ -19,7 +19,7 @@ import (
 	"hoplite/mail/smime/smimetest"
 )
 
-// authority answers for a root: which serial numbers it took back.
+// authority publishes the serial numbers that a root has revoked.
 type authority struct {
 	root    *person
 	revoked []x509.RevocationListEntry
@@ -123,7 +123,7 @@ func TestRevocation(t *testing.T) {
 		{"revoked later", RevokeHard, gone["early"], now.Add(-48 * time.Hour), "good unknown"},
 		{"good by CRL", RevokeHard, fine["crl"], now, "good good"},
 		{"good by OCSP", RevokeHard, fine["ocsp"], now, "good good"},
-		{"nobody to ask", RevokeHard, fine["neither"], now, "good good"},
+		{"no source", RevokeHard, fine["neither"], now, "good good"},
 		{"list too old", RevokeHard, fine["crl"], now.Add(72 * time.Hour), "good unknown"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -174,7 +174,7 @@ func TestRevocationSoft(t *testing.T) {
 	}
 }
 
-// In hard mode the answer is waited for, and its absence is a finding.
+// In hard mode the check waits for the answer; its absence is a finding.
 func TestRevocationHard(t *testing.T) {
 	a := &authority{root: issue(t, nil, "Root", func(c *x509.Certificate) { c.SubjectKeyId = []byte{1} })}
 	url := a.serve(t)
@@ -187,7 +187,7 @@ func TestRevocationHard(t *testing.T) {
 	}
 }
 
-// A signer may bring the proof along (RFC 5940).
+// A message may contain the proof (RFC 5940).
 func TestRevocationStapled(t *testing.T) {
 	a := &authority{root: issue(t, nil, "Root", func(c *x509.Certificate) { c.SubjectKeyId = []byte{1} })}
 	ann := issue(t, a.root, "ann@example.org", nil)

@@ -31,7 +31,7 @@ func (r *run) judge(l *Layer, s *cms.Signed, content io.Reader) error {
 		}
 	}
 	if len(s.Signers) == 0 {
-		worst, l.Reason = cms.Unknown, "nobody signed"
+		worst, l.Reason = cms.Unknown, "no signers"
 	}
 	l.Verdict = worst.String()
 	return nil

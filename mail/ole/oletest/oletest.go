@@ -25,8 +25,8 @@ const (
 	small  = 4096 // shorter streams would live elsewhere
 )
 
-// File writes a file with entries in its root, from the first on. Data is filled
-// up with zeros to 4 KiB.
+// File writes a file with entries in its root, from the first on. Data is padded
+// with zeros to 4 KiB.
 func File(entries ...Entry) []byte {
 	var body []byte
 	dir := entryOf(Entry{Name: "Root Entry", Child: 1}, 5, last, 0)
