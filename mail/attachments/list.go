@@ -80,7 +80,8 @@ func ListPart(ctx context.Context, msg io.ReaderAt, p *mime.Part, path string, l
 	return s.items, s.full(err)
 }
 
-// scan is the state of one listing.
+// scan is the state of one listing. Its methods are spread over a file per format,
+// because each format is a parser that only shares the list and the budgets.
 type scan struct {
 	Limits
 	ctx   context.Context

@@ -49,7 +49,9 @@ type Checker struct {
 // maxShapes is how many S/MIME parts of one message are verified.
 const maxShapes = 20
 
-// run is the state of verifying one message.
+// run is the state of verifying one message. Its methods are spread over a file per
+// question (layers, certificates, revocation, identity, header protection), which
+// share only the report.
 type run struct {
 	*Checker
 	ctx    context.Context
