@@ -84,22 +84,28 @@ func (h *directHandoff) Send(ctx context.Context, m *mail.Message) []mail.Outcom
 		for _, r := range h.rcpts {
 			if q.opt.Sender(h.tx.Envelope.From, r) != h.tx.Envelope.From {
 				// Forwarded mail may need a different sender for each recipient.
-				return h.queue(ctx, m, h.rcpts)
+				return h.queue(ctx, m, h.rcpts, nil)
 			}
 		}
 	}
 	if h.tx.Quarantine != "" || d.auto && !d.mayTry() {
-		return h.queue(ctx, m, h.rcpts)
+		return h.queue(ctx, m, h.rcpts, nil)
 	}
 	if !d.auto {
 		return h.h.Send(ctx, m)
 	}
 	out := h.h.Send(ctx, m)
 	var left []mail.Rcpt
+	var lost []*mail.Outcome
 	var places []int
 	for i := range out {
 		if r := &out[i].Reply; schedule.OwnTemporary(r) || schedule.Unreachable(r) {
-			left, places = append(left, h.rcpts[i]), append(places, i)
+			var cut *mail.Outcome
+			if !schedule.Unreachable(r) {
+				o := out[i]
+				cut = &o
+			}
+			left, lost, places = append(left, h.rcpts[i]), append(lost, cut), append(places, i)
 		}
 	}
 	if len(left) < len(out) {
@@ -108,22 +114,25 @@ func (h *directHandoff) Send(ctx context.Context, m *mail.Message) []mail.Outcom
 		d.failed(&out[0].Reply)
 	}
 	if len(left) > 0 {
-		for k, o := range h.queue(ctx, m, left) {
+		for k, o := range h.queue(ctx, m, left, lost) {
 			out[places[k]] = o
 		}
 	}
 	return out
 }
 
-// queue hands the message to the queue for some of the recipients.
-func (h *directHandoff) queue(ctx context.Context, m *mail.Message, rcpts []mail.Rcpt) []mail.Outcome {
+// queue hands the message to the queue for some of the recipients. lost has the
+// outcome of each recipient for which the connection broke, else nil; it is
+// empty if the upstream was not asked.
+func (h *directHandoff) queue(ctx context.Context, m *mail.Message, rcpts []mail.Rcpt, lost []*mail.Outcome) []mail.Outcome {
 	into, err := h.d.queued.Open(ctx, h.tx)
 	if err != nil {
 		return all(rcpts, mail.AsReply(err))
 	}
 	defer into.Close()
 	// The upstream has accepted them already: the queue's check is skipped.
-	into.(*handoff).rcpts = rcpts
+	in := into.(*handoff)
+	in.rcpts, in.lost = rcpts, lost
 	return into.Send(ctx, m)
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hoplite/mail"
+	"hoplite/relay/queue/schedule"
 )
 
 func TestDirect(t *testing.T) {
@@ -61,6 +62,32 @@ func TestDirect(t *testing.T) {
 			}
 		})
 	}
+	bubble(t, "a message lost after the final dot waits before it is sent again", func(t *testing.T) {
+		h := newTestQueue(t)
+		inline := &server{send: func(mail.Rcpt) *mail.Reply {
+			return &mail.Reply{Code: 451, Enhanced: "4.4.2", Text: "lost connection during end of data"}
+		}}
+		d := h.Direct("out", inline, true)
+		send(t, d, ann(), to("a@example.net")...)
+		inline.change(func() { inline.send = nil })
+		pass(passMin + time.Second) // the upstream answers another client
+		if out := send(t, d, ann(), to("b@example.net")...); out[0].Reply.Text != "ok" {
+			t.Errorf("got %v", &out[0].Reply)
+		}
+		pass(schedule.DefaultPolicy.RetryMin/2 - passMin)
+		if got := h.out.to(); len(got) > 0 {
+			t.Errorf("sent again at once: %q", got)
+		}
+		if l := h.List(Filter{}, 0); len(l) != 1 || l[0].State != "deferred" || l[0].Rcpts[0].Attempts != 1 ||
+			!strings.Contains(l[0].Rcpts[0].Reply, "end of data") {
+			t.Errorf("queue %+v", l)
+		}
+		pass(schedule.DefaultPolicy.RetryMin)
+		if got := h.out.to(); !slices.Equal(got, []string{"a@example.net"}) {
+			t.Errorf("delivered %q", got)
+		}
+		h.empty(t)
+	})
 	bubble(t, "only recipients without an answer are queued", func(t *testing.T) {
 		h := newTestQueue(t)
 		h.out.send = func(r mail.Rcpt) *mail.Reply {

@@ -43,7 +43,10 @@ type handoff struct {
 	hop   *intake
 	tx    *mail.Transaction
 	rcpts []mail.Rcpt
-	msgs  []*schedule.Message // stored; not scheduled before Close
+	// lost has, for each of rcpts, the outcome of an attempt in which the
+	// connection broke; nil if there was none.
+	lost []*mail.Outcome
+	msgs []*schedule.Message // stored; not scheduled before Close
 }
 
 // Rcpt accepts r, unless the upstream is known to refuse it.
@@ -94,6 +97,9 @@ func (h *handoff) store(ctx context.Context, m *mail.Message) (string, error) {
 	msg.Size = m.Size()
 	msg.Forged = report.Forged(tx.Trail)
 	state := quarantine(msg, tx.Quarantine)
+	if h.afterLoss(msg) {
+		state = record.State(msg)
+	}
 	meta := record.Meta(msg, tx)
 	for n := 2; ; n++ {
 		err := h.hop.q.opt.Journal.Commit(ctx, journal.Change{Kind: journal.Put, ID: msg.ID, Meta: meta, State: state, Message: m})
@@ -107,6 +113,23 @@ func (h *handoff) store(ctx context.Context, m *mail.Message) (string, error) {
 	}
 	h.msgs = append(h.msgs, msg)
 	return msg.ID, nil
+}
+
+// afterLoss records the attempt in which the connection broke, and reports
+// whether there was one. The upstream may have the message already, so the next
+// attempt waits as it does after any attempt of the queue: at once, a server
+// that closes the connection instead of replying would get one more copy.
+func (h *handoff) afterLoss(msg *schedule.Message) (was bool) {
+	for i, o := range h.lost {
+		if o == nil {
+			continue
+		}
+		now := time.Now()
+		msg.Rcpts[i] = schedule.Rcpt{Attempts: 1, Tried: now, Last: schedule.KeepReply(o)}
+		h.hop.q.update(func(m *schedule.Machine) { msg.Rcpts[i].Next = now.Add(m.FirstRetry(msg.To())) })
+		was = true
+	}
+	return was
 }
 
 // quarantine holds a message for a filter's reason and returns its state for the

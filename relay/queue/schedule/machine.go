@@ -268,6 +268,15 @@ func (m *Machine) Lifetime(msg *Message) time.Duration {
 	return DefaultPolicy.Lifetime
 }
 
+// FirstRetry returns a wait after the first attempt at an upstream.
+func (m *Machine) FirstRetry(upstream string) time.Duration {
+	p := DefaultPolicy
+	if up := m.upstreams[upstream]; up != nil {
+		p = up.Policy
+	}
+	return m.dispatcher.jitter(p.wait(1))
+}
+
 // ReachedSince reports whether a destination has answered after t.
 func (m *Machine) ReachedSince(destination string, t time.Time) bool {
 	d := m.dispatcher.destinations[destination]
