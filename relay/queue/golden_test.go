@@ -86,7 +86,10 @@ func TestReadsTheFirstVersion(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(w.Envelope, asJSON(t, json.RawMessage(file)), sameTime); diff != "" {
+		now := asJSON(t, json.RawMessage(file)).(map[string]any)
+		delete(now, "deliverby") // added by a later version
+		delete(now, "priority")
+		if diff := cmp.Diff(w.Envelope, any(now), sameTime); diff != "" {
 			t.Errorf("envelope of %s: %s", id, diff)
 		}
 	}

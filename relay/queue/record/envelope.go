@@ -22,13 +22,24 @@ type File struct {
 	TLS      bool         `json:"requiretls,omitempty"`
 	Ret      string       `json:"ret,omitempty"`
 	EnvID    string       `json:"envid,omitempty"`
-	Held     string       `json:"held,omitempty"`
+	// By limits the time of delivery (DELIVERBY), Priority is that of
+	// MT-PRIORITY.
+	By       *FileBy `json:"deliverby,omitempty"`
+	Priority int     `json:"priority,omitempty"`
+	Held     string  `json:"held,omitempty"`
 	// Quarantine is why a filter held the message, as long as it is held for
 	// that reason: it is then held again when it is injected.
 	Quarantine string `json:"quarantine,omitempty"`
 	// Forged is set when SPF or DMARC failed: the sender gets no report.
 	Forged bool       `json:"forged,omitempty"`
 	Rcpts  []FileRcpt `json:"rcpts"`
+}
+
+// FileBy is the time limit of a File.
+type FileBy struct {
+	At     time.Time `json:"at"`
+	Return bool      `json:"return,omitempty"`
+	Trace  bool      `json:"trace,omitempty"`
 }
 
 // FileRcpt is one recipient of a File.
@@ -50,6 +61,10 @@ func NewFile(id, upstream string, queued time.Time, env *mail.Envelope) File {
 	f := File{
 		ID: id, Upstream: upstream, From: env.From, Queued: queued,
 		Body: env.Body, UTF8: env.UTF8, TLS: env.RequireTLS, Ret: env.Ret, EnvID: env.EnvID,
+		Priority: env.Priority,
+	}
+	if by := env.DeliverBy; by != nil {
+		f.By = &FileBy{At: by.At, Return: by.Return, Trace: by.Trace}
 	}
 	for _, r := range env.Rcpts {
 		fr := FileRcpt{To: r.To, Via: r.Via, Folder: r.Folder, ORcpt: r.ORcpt, Notify: r.Notify}
@@ -107,7 +122,13 @@ func ReadFile(text []byte) (f File, env mail.Envelope, err error) {
 	if err := json.Unmarshal(text, &f); err != nil {
 		return f, env, fmt.Errorf("read envelope: %w", err)
 	}
-	env = mail.Envelope{From: f.From, Body: f.Body, UTF8: f.UTF8, RequireTLS: f.TLS, Ret: f.Ret, EnvID: f.EnvID}
+	env = mail.Envelope{From: f.From, Body: f.Body, UTF8: f.UTF8, RequireTLS: f.TLS, Ret: f.Ret, EnvID: f.EnvID, Priority: f.Priority}
+	if by := f.By; by != nil {
+		env.DeliverBy = &mail.DeliverBy{At: by.At, Return: by.Return, Trace: by.Trace}
+	}
+	if f.Priority < -9 || f.Priority > 9 {
+		return f, env, fmt.Errorf("priority %d is not between -9 and 9", f.Priority)
+	}
 	if f.From != "" {
 		if env.From, err = mail.ParseAddress(string(f.From)); err != nil {
 			return f, env, fmt.Errorf("from: %w", err)

@@ -99,6 +99,11 @@ func TestEnvelopeFile(t *testing.T) {
 	if len(env.Rcpts) != 2 || !slices.Equal(env.Rcpts[0].Via, []string{"team"}) || env.Rcpts[0].Folder != "lists" || !f.Forged || f.Quarantine != "" {
 		t.Errorf("read back %+v, of %+v", env, f)
 	}
+	want := &msg.Envelope
+	if env.Priority != want.Priority || want.Priority == 0 || env.DeliverBy == nil || !env.DeliverBy.At.Equal(want.DeliverBy.At) ||
+		env.DeliverBy.Return != want.DeliverBy.Return || env.DeliverBy.Trace != want.DeliverBy.Trace {
+		t.Errorf("priority %d and time limit %+v, want %d and %+v", env.Priority, env.DeliverBy, want.Priority, want.DeliverBy)
+	}
 	if text := Envelope("x", []byte("?"), nil); !json.Valid(text) {
 		t.Errorf("got %q", text)
 	}
@@ -158,6 +163,7 @@ func TestReadFile(t *testing.T) {
 		{"nobody", `{"rcpts":[]}`, nil, "no recipient is waiting"},
 		{"nobody waits", `{"rcpts":[{"to":"a@example.net","state":"failed"}]}`, nil, "no recipient is waiting"},
 		{"bad sender", `{"from":"ann","rcpts":[{"to":"a@example.net"}]}`, nil, "from: "},
+		{"bad priority", `{"priority":10,"rcpts":[{"to":"a@example.net"}]}`, nil, "priority 10 "},
 		{"bad recipient", `{"rcpts":[{"to":"a"}]}`, nil, `recipient "a": `},
 		{"bad original recipient", `{"rcpts":[{"to":"a@example.net","orig":"a\r\nb"}]}`, nil, "original recipient "},
 	} {
