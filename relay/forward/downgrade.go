@@ -56,12 +56,14 @@ func (u *Upstream) downgraded(c *conn, p *parcel) (fit *parcel, close func(), re
 	return &changed, out.close, nil
 }
 
+// addressesNeedUTF8 reports whether an address has a local part that only
+// SMTPUTF8 can carry; domains can be written as A-labels.
 func addressesNeedUTF8(p *parcel) bool {
-	if p.tx.Envelope.From.NeedsUTF8() {
+	if _, ok := p.tx.Envelope.From.ASCII(); !ok {
 		return true
 	}
 	for _, r := range p.rcpts {
-		if r.To.NeedsUTF8() {
+		if _, ok := r.To.ASCII(); !ok {
 			return true
 		}
 	}

@@ -20,7 +20,7 @@ func (t *transaction) fits() *mail.Reply {
 	if p.tx.Envelope.RequireTLS && (requirement{least: verified}.meets(c.proof) != nil || !c.caps.requireTLS) {
 		return mail.NewReply(550, "5.7.30", "REQUIRETLS: %s does not offer it over TLS with a verified certificate", name)
 	}
-	if needs(p).utf8 && !c.caps.utf8 {
+	if t.utf8 && !c.caps.utf8 {
 		return needsUTF8(name)
 	}
 	if p.msg.EightBit && !c.caps.eightBit && !c.caps.binary {
@@ -52,7 +52,7 @@ func (t *transaction) mailLine() (string, error) {
 	c, p := t.c, t.p
 	e := &p.tx.Envelope
 	var b strings.Builder
-	b.WriteString("MAIL FROM:<" + string(e.From) + ">")
+	b.WriteString("MAIL FROM:<" + string(t.written(e.From)) + ">")
 	if c.caps.sizeKnown {
 		fmt.Fprintf(&b, " SIZE=%d", p.msg.Size())
 	}
@@ -65,7 +65,7 @@ func (t *transaction) mailLine() (string, error) {
 	case p.msg.EightBit && c.caps.eightBit:
 		b.WriteString(" BODY=8BITMIME")
 	}
-	if needs(p).utf8 {
+	if t.utf8 {
 		b.WriteString(" SMTPUTF8")
 	}
 	if e.RequireTLS {
@@ -92,6 +92,23 @@ func (t *transaction) mailLine() (string, error) {
 	return b.String(), nil
 }
 
+// written is an address as it appears in this transaction: with A-labels, unless
+// it needs SMTPUTF8 anyway.
+func (t *transaction) written(a mail.Address) mail.Address {
+	if !t.utf8 {
+		return plain(a)
+	}
+	return a
+}
+
+// plain returns a with A-labels if it can travel without SMTPUTF8.
+func plain(a mail.Address) mail.Address {
+	if ascii, ok := a.ASCII(); ok {
+		return ascii
+	}
+	return a
+}
+
 // byParam is the BY parameter with the time that is left (RFC 2852, 4). A
 // deadline for returning the message that has gone by is left out.
 func byParam(by *mail.DeliverBy) string {
@@ -112,7 +129,7 @@ func byParam(by *mail.DeliverBy) string {
 // rcptLine is one RCPT command.
 func (t *transaction) rcptLine(r *mail.Rcpt) string {
 	c := t.c
-	line := "RCPT TO:<" + string(r.To) + ">"
+	line := "RCPT TO:<" + string(t.written(r.To)) + ">"
 	if c.caps.dsn {
 		if n := notify(r.Notify); n != "" {
 			line += " NOTIFY=" + n

@@ -21,6 +21,7 @@ type said struct {
 func (c *conn) probe(ctx context.Context, from mail.Address, r mail.Rcpt) (said, error) {
 	defer c.watch(ctx)()
 	params := ""
+	from, r.To = plain(from), plain(r.To)
 	if from.NeedsUTF8() || r.To.NeedsUTF8() {
 		if !c.caps.utf8 {
 			return said{Reply: needsUTF8(c.server.name())}, nil

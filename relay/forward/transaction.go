@@ -15,6 +15,7 @@ type transaction struct {
 	p    *parcel
 	got  answers
 	bdat bool // the message goes by BDAT
+	utf8 bool // the transaction uses SMTPUTF8
 }
 
 // send carries out one transaction. An error means that the connection broke
@@ -22,7 +23,7 @@ type transaction struct {
 // later is in the answers, one for each recipient.
 func (c *conn) send(ctx context.Context, p *parcel) (answers, error) {
 	defer c.watch(ctx)()
-	t := transaction{c: c, p: p, got: make(answers, len(p.rcpts)), bdat: c.caps.chunking}
+	t := transaction{c: c, p: p, got: make(answers, len(p.rcpts)), bdat: c.caps.chunking, utf8: needs(p).utf8}
 	if reply := t.fits(); reply != nil {
 		return t.got.all(reply), nil
 	}
