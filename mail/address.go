@@ -152,7 +152,8 @@ func QuoteLocal(plain string) string {
 }
 
 // cleanText reports whether s is UTF-8 that cannot break out of a line, even in
-// quotes. The two joiners are letters' business in Persian and Indic scripts.
+// quotes. The two joiners are allowed: words in Persian and Indic scripts need
+// them.
 func cleanText(s string) bool {
 	for _, r := range s {
 		if safe.Hidden(r) && r != '\u200c' && r != '\u200d' {
@@ -301,9 +302,8 @@ func (a Address) Literal() (netip.Addr, bool) {
 // has A-labels.
 func (a Address) Key() string { return Key(string(a)) }
 
-// Key returns the normal form of an address, or of a name without a domain that
-// stands for one, such as a login. Text that is no address is folded as well as
-// can be.
+// Key returns the normal form of an address, or of a login name without a
+// domain. Invalid addresses are folded as far as possible.
 func Key(s string) string {
 	if isKey(s) {
 		return s
@@ -337,8 +337,8 @@ func Fold(s string) string {
 	return foldText(s[:i]) + "@" + foldDomain(s[i+1:])
 }
 
-// isKey reports whether s is obviously its own Key, which nearly all addresses
-// are: ASCII, lower case, unquoted.
+// isKey reports whether s is its own Key at first sight, as nearly all
+// addresses are: ASCII, lower case, unquoted.
 func isKey(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c >= utf8.RuneSelf || c >= 'A' && c <= 'Z' || c == '"' {
@@ -348,8 +348,8 @@ func isKey(s string) bool {
 	return s == "" || s[len(s)-1] != '.'
 }
 
-// foldText lowers the case of a local part. What is not ASCII is composed
-// before and after: lower case can decompose.
+// foldText returns a local part in lower case. Text outside ASCII is composed
+// before and after, since lower case can decompose.
 func foldText(s string) string {
 	if isASCII(s) {
 		return strings.ToLower(s)

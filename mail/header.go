@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// Field is one header field as it stands in a message.
+// Field is one header field of a message.
 type Field struct {
-	// Name is the text before the colon, as written; empty for a line that is
-	// no field, which real mail has.
+	// Name is the text before the colon, as written. It is empty for a line
+	// that is not a field, which real mail contains.
 	Name string
 	// Raw is the whole field with its folding and line end.
 	Raw []byte
@@ -17,7 +17,7 @@ type Field struct {
 	colon int
 }
 
-// Value is the text behind the colon with its folding, without the final
+// Value returns the text after the colon with its folding, without the final
 // line end.
 func (f Field) Value() []byte {
 	if f.Name == "" {
@@ -26,7 +26,7 @@ func (f Field) Value() []byte {
 	return bytes.TrimRight(f.Raw[f.colon+1:], "\r\n")
 }
 
-// Text is the value unfolded and trimmed (RFC 5322, 2.2.3). Encoded words
+// Text returns the value unfolded and trimmed (RFC 5322, 2.2.3). Encoded words
 // stay encoded.
 func (f Field) Text() string {
 	v := f.Value()
@@ -43,12 +43,12 @@ func (f Field) Text() string {
 	return strings.TrimSpace(b.String())
 }
 
-// Is compares the name without regard to case.
+// Is reports whether the field has this name, in any case.
 func (f Field) Is(name string) bool { return strings.EqualFold(f.Name, name) }
 
-// Fields walks the fields of a header block from the top. It takes CRLF and
-// LF, stops at the empty line, and never fails: what is no field comes with
-// an empty name.
+// Fields iterates over the fields of a header block from the top. It accepts
+// CRLF and LF, stops at the empty line, and never fails: a line that is not a
+// field has an empty name.
 func Fields(head []byte) iter.Seq[Field] {
 	return func(yield func(Field) bool) {
 		for start := 0; start < len(head); {
@@ -71,8 +71,8 @@ func Fields(head []byte) iter.Seq[Field] {
 	}
 }
 
-// fieldEnd is the offset behind the field that starts at i: its first line
-// and all that begin with white space.
+// fieldEnd returns the offset after the field that starts at i: after its first
+// line and all following lines that begin with white space.
 func fieldEnd(b []byte, i int) int {
 	for {
 		nl := bytes.IndexByte(b[i:], '\n')
@@ -85,8 +85,8 @@ func fieldEnd(b []byte, i int) int {
 	}
 }
 
-// fieldName tells whether b is a field-name (RFC 5322, 2.2; RFC 6532 changes
-// nothing here).
+// fieldName reports whether b is a field name (RFC 5322, 2.2, which RFC 6532
+// does not change).
 func fieldName(b []byte) bool {
 	for _, c := range b {
 		if c <= ' ' || c >= 0x7f || c == ':' {

@@ -6,50 +6,51 @@ import (
 )
 
 // Hop is the next place a message goes: a queue, an upstream server, a
-// maildrop. A Hop serves many transactions at once.
+// maildrop. It serves many transactions at once.
 type Hop interface {
-	// Open starts handing over one message. An error is a *Reply, or one that
-	// AsReply makes temporary.
+	// Open starts the handoff of one message. The error is a *Reply, or AsReply
+	// makes it a temporary one.
 	Open(ctx context.Context, tx *Transaction) (Handoff, error)
 }
 
-// Handoff is one message being handed over. Its methods are called one after
-// the other: Rcpt for each recipient, then Send or nothing, then Close. After
-// Send, the hop answers for every recipient whose outcome is 2xx.
+// Handoff is the handoff of one message. Its methods are called in this order:
+// Rcpt for each recipient, Send at most once, Close. After Send, the hop is
+// responsible for every recipient whose outcome is 2xx.
 type Handoff interface {
-	// Rcpt asks whether the hop takes mail for r; nil means yes.
+	// Rcpt returns nil if the hop accepts mail for r.
 	Rcpt(ctx context.Context, r Rcpt) error
-	// Send hands the message over to the recipients that Rcpt took, and
-	// returns one outcome for each of them, in that order. The hop reads m
-	// only until Send returns.
+	// Send hands the message over for the recipients that Rcpt accepted, and
+	// returns one outcome for each of them, in that order. The hop reads m only
+	// until Send returns.
 	Send(ctx context.Context, m *Message) []Outcome
-	// Close gives everything back, whether or not Send was called. The client
-	// has its reply by then: what it need not wait for is done here.
+	// Close releases all resources, whether or not Send was called. The client
+	// already has its reply, so slow work that the reply does not depend on is
+	// done here.
 	Close() error
 }
 
-// Outcome is what happened to a message for one recipient, in the other
-// side's own words.
+// Outcome is the result of a handoff for one recipient, in the words of the
+// remote server.
 type Outcome struct {
 	Rcpt  Address `json:"rcpt"`
 	Reply Reply   `json:"reply"`
-	// Hop is the configured name of the hop, Host and Addr the server that
-	// answered, if one did.
+	// Hop is the configured name of the hop. Host and Addr identify the server
+	// that replied, if one did.
 	Hop  string `json:"hop,omitempty"`
 	Host string `json:"host,omitempty"`
 	Addr string `json:"addr,omitempty"`
-	// RemoteID is the other side's name for the message: its queue id, or the
-	// file it was stored as.
+	// RemoteID is the id of the message there: the queue id of the remote
+	// server, or the name of the stored file.
 	RemoteID string `json:"remote_id,omitempty"`
-	// TLS is the protection in use, as in "TLSv1.3 TLS_AES_128_GCM_SHA256";
+	// TLS is the protection used, for example "TLSv1.3 TLS_AES_128_GCM_SHA256";
 	// empty in clear text and for local delivery.
 	TLS string `json:"tls,omitempty"`
 	// Proof is what the connection proved about the server, in words: "clear
 	// text", "TLS 1.3, certificate not verified", "TLS 1.3, verified"; empty for
 	// local delivery.
 	Proof string `json:"proof,omitempty"`
-	// DSN is set when the other side took over what the sender wants to be told
-	// (RFC 3461): then a report of success is its business, not ours.
+	// DSN is set when the remote server accepted the sender's requests for
+	// reports (RFC 3461). It then reports success itself.
 	DSN  bool          `json:"dsn,omitempty"`
 	At   time.Time     `json:"at"`
 	Took time.Duration `json:"took"`

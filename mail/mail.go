@@ -1,10 +1,11 @@
-// Package mail holds the words that every room shares: the envelope, the
-// message, the transaction with its trail, replies, outcomes and hops.
+// Package mail defines the types that all packages share: addresses and patterns
+// over them, the envelope, the message, the transaction with its trail, replies,
+// outcomes and hops.
 //
-// It knows no socket, no disk and no configuration, and imports nothing of
-// ours. What parses more than an address or a field lives in its sub-packages:
-// mail/mime walks parts, mail/trace reads Received, mail/authres
-// Authentication-Results, mail/dsn writes reports.
+// It uses no network, disk or configuration, and imports only mail/safe. Formats
+// other than an address or a header field are left to its sub-packages, such as
+// mail/mime, mail/received, mail/authres and mail/dsn. Start reading at
+// Transaction and Hop.
 package mail
 
 import (
@@ -18,16 +19,17 @@ import (
 // has no letters that people confuse when they read an id over the phone.
 const idDigits = "0123456789abcdefghjkmnpqrstvwxyz"
 
-// NewID makes the id of one transaction: 16 characters, sorted by time to the
-// millisecond, safe in file names, header fields and replies. Two of one process
-// are never the same, those of two processes hardly ever: 30 random bits stand
-// behind the time.
+// NewID returns a new transaction id: 16 characters that sort by time to the
+// millisecond and are safe in file names, header fields and replies. Two ids of
+// one process never collide; those of two processes are very unlikely to, since
+// 30 random bits follow the time.
 func NewID() string { return ids.next(time.Now()) }
 
 var ids idSource
 
-// idSource draws once a millisecond and then goes round: the birthdays of
-// thousands of ids in one millisecond would fall together every few hours.
+// idSource draws random bits once per millisecond and then steps through all
+// values. Independent random bits for thousands of ids in one millisecond would
+// collide every few hours.
 type idSource struct {
 	mu     sync.Mutex
 	milli  int64
@@ -47,7 +49,7 @@ func (s *idSource) next(now time.Time) string {
 	s.mu.Unlock()
 	n := uint64(now.UnixMilli())
 	var id [16]byte
-	for i := 15; i >= 10; i-- { // 30 of the random bits; two more in front would spoil the order
+	for i := 15; i >= 10; i-- { // 30 of the random bits; two more would break the order
 		id[i] = idDigits[r&31]
 		r >>= 5
 	}
@@ -58,7 +60,8 @@ func (s *idSource) next(now time.Time) string {
 	return string(id[:])
 }
 
-// IDTime tells when an id of ours was made; ok is false for any other text.
+// IDTime returns the time at which NewID made id; ok is false for any other
+// text.
 func IDTime(id string) (t time.Time, ok bool) {
 	if len(id) != 16 {
 		return time.Time{}, false

@@ -6,8 +6,8 @@ import (
 	"io"
 )
 
-// Content is octets that can be read anywhere, again and again, by several
-// readers at once.
+// Content is data that several readers can read at any offset, repeatedly and
+// at the same time.
 type Content interface {
 	io.ReaderAt
 	Size() int64
@@ -16,7 +16,7 @@ type Content interface {
 // Bytes is Content in memory.
 type Bytes []byte
 
-// ReadAt reads like bytes.Reader.
+// ReadAt implements io.ReaderAt.
 func (b Bytes) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 || off >= int64(len(b)) {
 		return 0, io.EOF
@@ -28,11 +28,11 @@ func (b Bytes) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// Size is the number of octets.
+// Size returns the number of octets.
 func (b Bytes) Size() int64 { return int64(len(b)) }
 
-// The limits of a header block. What is beyond them is refused before any
-// parser sees it: several of them are quadratic in the size of a field.
+// The limits of a header block. Larger ones are refused before they are parsed:
+// the time of several parsers is quadratic in the size of a field.
 const (
 	MaxHeader     = 256 << 10
 	MaxFields     = 1000
@@ -45,31 +45,31 @@ var (
 	ErrHeaderLong  = errors.New("header larger than 256 KiB")
 	ErrFieldCount  = errors.New("more than 1000 header fields")
 	ErrFieldLong   = errors.New("header field larger than 64 KiB or 500 lines")
-	errHeaderFirst = errors.New("header of a message could not be read")
+	errHeaderFirst = errors.New("read message header")
 )
 
 // Span is a range of octets, from Start to before End.
 type Span struct{ Start, End int64 }
 
-// Message is the octets of one message: an immutable base, lines ended by
-// CRLF, and the edits to its header that one handoff carries.
+// Message is the content of one message: an immutable base whose lines end in
+// CRLF, and the edits to its header that one handoff makes.
 type Message struct {
-	// Base is the message as it came, header and body.
+	// Base is the message as it arrived, header and body.
 	Base Content
-	// Head is the header block of Base with the empty line that ends it, if
-	// there is one. It must not be changed.
+	// Head is the header block of Base including the empty line that ends it,
+	// if there is one. It must not be changed.
 	Head []byte
-	// Top are complete fields, each ended by CRLF, that go above all others.
+	// Top holds complete fields, each ending in CRLF, that precede all others.
 	Top []byte
-	// Drop are the fields of Head that are left out, ascending.
+	// Drop lists the fields of Head that are left out, in ascending order.
 	Drop []Span
-	// EightBit is set when Base holds an octet over 127.
+	// EightBit is set when Base contains an octet above 127.
 	EightBit bool
-	// LongLine is the longest line of Base in octets, without CRLF; 0 where
-	// nobody counted.
+	// LongLine is the length of the longest line of Base in octets, without
+	// CRLF; 0 if unknown.
 	LongLine int
-	// Repaired says what NewMessage changed in the header block; empty for
-	// nearly all mail, whose octets stay as they came.
+	// Repaired describes what NewMessage changed in the header block; empty for
+	// nearly all mail, which is left as it arrived.
 	Repaired string
 }
 
@@ -138,8 +138,8 @@ func headEnd(b []byte) int {
 	return -1
 }
 
-// Edited is a copy with its own edits, for one handoff: fields on top of the
-// present ones, and more fields left out. Drop spans must not overlap.
+// Edited returns a copy with more edits, for one handoff: fields that precede
+// the present ones, and more fields left out. Drop spans must not overlap.
 func (m *Message) Edited(top []byte, drop ...Span) *Message {
 	e := *m
 	e.Top = append(append(make([]byte, 0, len(top)+len(m.Top)), top...), m.Top...)
@@ -159,7 +159,7 @@ func mergeSpans(a, b []Span) []Span {
 	return out
 }
 
-// Size is the number of octets that WriteTo writes.
+// Size returns the number of octets that WriteTo writes.
 func (m *Message) Size() int64 {
 	n := int64(len(m.Top)) + m.Base.Size()
 	for _, d := range m.Drop {
@@ -168,14 +168,14 @@ func (m *Message) Size() int64 {
 	return n
 }
 
-// Body is the part of Base behind the header.
+// Body returns the part of Base after the header.
 func (m *Message) Body() *io.SectionReader {
 	start := int64(len(m.Head))
 	return io.NewSectionReader(m.Base, start, m.Base.Size()-start)
 }
 
-// Header is the header block as it goes out, edits made, with the empty line
-// that ends it if there is one. Like Head it must not be changed.
+// Header returns the header block with all edits, including the empty line that
+// ends it if there is one. Like Head, it must not be changed.
 func (m *Message) Header() []byte {
 	if len(m.Top)+len(m.Drop) == 0 {
 		return m.Head[:len(m.Head):len(m.Head)]
@@ -183,7 +183,7 @@ func (m *Message) Header() []byte {
 	return m.AppendHeader(make([]byte, 0, len(m.Top)+len(m.Head)))
 }
 
-// AppendHeader adds the header block as it goes out to b.
+// AppendHeader appends the header block with all edits to b.
 func (m *Message) AppendHeader(b []byte) []byte {
 	b = append(b, m.Top...)
 	from := int64(0)
@@ -194,19 +194,19 @@ func (m *Message) AppendHeader(b []byte) []byte {
 	return append(b, m.Head[from:]...)
 }
 
-// Reader reads the message as it goes out.
+// Reader returns a reader of the message with all edits.
 func (m *Message) Reader() io.Reader {
 	return io.MultiReader(bytes.NewReader(m.Header()), m.Body())
 }
 
-// copier is Content that has a shorter way to a writer than through a buffer of
-// ours: from file to file inside the kernel.
+// copier is Content that can copy itself to a writer without a buffer in this
+// process, from file to file within the kernel.
 type copier interface {
-	// CopyTo writes all octets from off on.
+	// CopyTo writes everything from offset off.
 	CopyTo(w io.Writer, off int64) (int64, error)
 }
 
-// WriteTo writes the message as it goes out.
+// WriteTo writes the message with all edits.
 func (m *Message) WriteTo(w io.Writer) (int64, error) {
 	n, err := w.Write(m.Header())
 	if err != nil {

@@ -7,22 +7,21 @@ import (
 	"strings"
 )
 
-// Reply is an SMTP reply, ours or another server's, and the one error type
-// that speaks to the outside: its text reaches the client, its Cause stays in
-// our log.
+// Reply is an SMTP reply, of this server or of another. It is the only error
+// type whose text reaches the client; its Cause stays in the log.
 type Reply struct {
 	Code int `json:"code"` // RFC 5321, 4.2
-	// Enhanced is the status code of RFC 3463 as 5.1.1, empty if there was
-	// none.
+	// Enhanced is the enhanced status code (RFC 3463), for example 5.1.1; empty
+	// if there is none.
 	Enhanced string `json:"enhanced,omitempty"`
-	// Text may have several lines, parted by \n.
+	// Text may have several lines, separated by \n.
 	Text string `json:"text,omitempty"`
-	// Host is the server whose words these are; empty for our own.
+	// Host is the server that gave the reply; empty for this one.
 	Host  string `json:"host,omitempty"`
 	Cause error  `json:"-"`
 }
 
-// NewReply formats a reply of ours.
+// NewReply returns a reply of this server with a formatted text.
 func NewReply(code int, enhanced, format string, args ...any) *Reply {
 	if len(args) == 0 {
 		return &Reply{Code: code, Enhanced: enhanced, Text: format}
@@ -30,7 +29,7 @@ func NewReply(code int, enhanced, format string, args ...any) *Reply {
 	return &Reply{Code: code, Enhanced: enhanced, Text: fmt.Sprintf(format, args...)}
 }
 
-// Error is the reply on one line, with its cause.
+// Error returns the reply on one line, with its cause.
 func (r *Reply) Error() string {
 	if r.Cause != nil {
 		return r.String() + ": " + r.Cause.Error()
@@ -38,10 +37,11 @@ func (r *Reply) Error() string {
 	return r.String()
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (r *Reply) Unwrap() error { return r.Cause }
 
-// String is the reply on one line, as in "550 5.1.1 no such mailbox".
+// String returns the reply on one line, for example "550 5.1.1 no such
+// mailbox".
 func (r *Reply) String() string {
 	code := strconv.Itoa(r.Code)
 	if r.Code < 100 {
@@ -54,15 +54,16 @@ func (r *Reply) String() string {
 	return strings.TrimRight(code+" "+text, " ")
 }
 
-// Positive tells whether the reply is 2xx.
+// Positive reports whether the reply is 2xx.
 func (r *Reply) Positive() bool { return r.Code >= 200 && r.Code < 300 }
 
-// Permanent tells whether the reply is 5xx. What is neither positive nor
-// permanent is temporary: not understood never means a bounce.
+// Permanent reports whether the reply is 5xx. All other replies that are not
+// positive are temporary: a reply that is not understood must not cause a
+// bounce.
 func (r *Reply) Permanent() bool { return r.Code >= 500 && r.Code < 600 }
 
-// AsReply finds the Reply in err. An error that holds none is one we do not
-// understand: 451 4.3.0, with err as its cause. A nil error gives nil.
+// AsReply returns the Reply in err. Any other error becomes 451 4.3.0 with err
+// as its cause: an unknown error must not cause a bounce. AsReply(nil) is nil.
 func AsReply(err error) *Reply {
 	if err == nil {
 		return nil

@@ -2,10 +2,10 @@ package mail
 
 import "time"
 
-// Stage is a moment in a message's life at which somebody judges it.
+// Stage is a point in the processing of a message at which it is judged.
 type Stage string
 
-// The stages in their order (DESIGN 3).
+// The stages in their order.
 const (
 	StageConnect Stage = "connect"
 	StageMail    Stage = "mail"
@@ -14,31 +14,31 @@ const (
 	StageSend    Stage = "send"
 )
 
-// Trail is what was learned of a transaction on its way. It only grows. The
+// Trail is what was learned about a transaction. Entries are only added. The
 // log line, the queue's record, history, the web page and
-// Authentication-Results are all written from it. One goroutine at a time
-// holds it.
+// Authentication-Results are written from it. It must not be used by several
+// goroutines at once.
 type Trail struct {
 	Events   []Event      `json:"events,omitempty"`
 	Auth     []AuthResult `json:"auth,omitempty"`
 	Outcomes []Outcome    `json:"outcomes,omitempty"`
 }
 
-// Event is one thing that somebody said of the message.
+// Event is one verdict or observation about the message.
 type Event struct {
 	At    time.Time `json:"at"`
 	Stage Stage     `json:"stage"`
 	By    string    `json:"by"` // a filter, "route", "listener", "stamp", ...
 	Rcpt  Address   `json:"rcpt,omitempty"`
-	// Verdict is pass, tag, reject, defer, quarantine, discard, redirect, or
-	// error where nobody could judge.
+	// Verdict is pass, tag, reject, defer, quarantine, discard or redirect, or
+	// error if the message could not be judged.
 	Verdict string `json:"verdict"`
 	Reply   *Reply `json:"reply,omitempty"`
-	// Reason says why, in a person's words; Facts are the evidence.
+	// Reason explains the verdict to people. Facts are the evidence.
 	Reason string        `json:"reason,omitempty"`
 	Facts  []Fact        `json:"facts,omitempty"`
 	Took   time.Duration `json:"took,omitempty"`
-	// Shadow events were only looked at and changed nothing.
+	// Shadow is set for a verdict that was only recorded and had no effect.
 	Shadow bool `json:"shadow,omitempty"`
 }
 
@@ -48,14 +48,14 @@ type Fact struct {
 	Value string `json:"v"`
 }
 
-// AuthResult is one method's result as Authentication-Results has it (RFC
-// 8601, 2.2).
+// AuthResult is the result of one method for Authentication-Results (RFC 8601,
+// 2.2).
 type AuthResult struct {
 	Method string     `json:"method"` // spf, dkim, dmarc, arc, smime, auth, ...
 	Value  string     `json:"value"`  // pass, fail, ...
 	Reason string     `json:"reason,omitempty"`
 	Props  []AuthProp `json:"props,omitempty"`
-	// Comment is written behind the value in parentheses.
+	// Comment is written in parentheses after the value.
 	Comment string `json:"comment,omitempty"`
 }
 
@@ -66,18 +66,18 @@ type AuthProp struct {
 	Value string `json:"value"`
 }
 
-// Add puts an event at the end; At is filled in when it is zero.
+// Add appends an event and sets At if it is zero.
 func (t *Trail) Add(e Event) {
 	if e.At.IsZero() {
 		e.At = time.Now()
 	}
 	if t.Events == nil {
-		t.Events = make([]Event, 0, 6) // of a size, two filters at work
+		t.Events = make([]Event, 0, 6) // enough for two filters
 	}
 	t.Events = append(t.Events, e)
 }
 
-// Prop is the value of the first property with that type and name.
+// Prop returns the value of the first property with this type and name.
 func (r *AuthResult) Prop(ptype, name string) string {
 	for _, p := range r.Props {
 		if p.Type == ptype && p.Name == name {

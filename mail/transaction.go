@@ -2,38 +2,37 @@ package mail
 
 import "time"
 
-// Transaction is one message on its way through us, from MAIL to its
-// outcomes. It travels down and never walks back: filters and hops read it
-// and add to the trail.
+// Transaction is one message, from MAIL to its outcomes. Filters and hops read
+// it and add to its trail.
 type Transaction struct {
-	// ID is made at MAIL and stands in everything: replies, Received, log,
-	// queue, history, reports.
+	// ID is made at MAIL and identifies the message in replies, Received, log,
+	// queue, history and reports.
 	ID       string    `json:"ID"`
-	At       time.Time `json:"At"` // when MAIL came
+	At       time.Time `json:"At"` // when MAIL arrived
 	Client   Client    `json:"Client"`
 	Envelope Envelope  `json:"Envelope"`
 	Trail    *Trail    `json:"Trail"`
-	// Hostname is our own name as the listener's greeting has it: the
-	// authserv-id, and "by" in Received.
+	// Hostname is the name of this server in the greeting of the listener. It
+	// is the authserv-id and the "by" of Received.
 	Hostname string `json:"Hostname"`
-	// Quarantine says why the message should be kept apart; empty if it
-	// should not. A maildrop puts it in Junk, a queue holds it.
+	// Quarantine is the reason to set the message apart; empty if there is
+	// none. A maildrop delivers such a message to Junk, a queue holds it.
 	Quarantine string `json:"Quarantine"`
-	// Header says what was learned of the message's own words once DATA was
-	// read: for log, history and look-ups.
+	// Header is what log, history and look-ups need of the header. It is set
+	// once DATA has been read.
 	Header HeaderInfo `json:"Header"`
 }
 
-// HeaderInfo is what log and history keep of a message's header.
+// HeaderInfo is the part of a header that log and history keep.
 type HeaderInfo struct {
 	MessageID string `json:"message_id,omitempty"`
 	From      string `json:"from,omitempty"`
 	Subject   string `json:"subject,omitempty"`
 	Size      int64  `json:"size,omitempty"`
-	Hops      int    `json:"hops,omitempty"` // Received fields it came with
+	Hops      int    `json:"hops,omitempty"` // the number of Received fields on arrival
 }
 
-// NewTransaction starts one.
+// NewTransaction returns a transaction with a new id.
 func NewTransaction(c Client, from Address) *Transaction {
 	return &Transaction{
 		ID:       NewID(),

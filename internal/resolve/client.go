@@ -18,25 +18,25 @@ import (
 
 const (
 	tryTime   = 3 * time.Second // for one server, UDP or TCP
-	tries     = 2               // through the list of servers
-	udpSize   = 1232            // fits every path without fragments
+	tries     = 2               // of each server in the list
+	udpSize   = 1232            // not fragmented on any path
 	maxChain  = 10              // CNAMEs
-	maxStrays = 100             // datagrams that are not the answer
+	maxStrays = 100             // datagrams that do not answer the query
 )
 
-// Client asks recursive servers, over UDP and, for long answers, TCP. Names are
-// taken as they are, there is no search list; localhost and the names in
-// /etc/hosts need no server.
+// Client queries recursive servers, over UDP and, for long answers, TCP. Names
+// are used as given, without a search list. localhost and the names in
+// /etc/hosts are answered locally.
 type Client struct {
 	servers []netip.AddrPort
-	trusted bool // the servers' AD bit counts
+	trusted bool // the AD bit of the servers is trusted
 	hosts   *hosts
 	dial    net.Dialer
 }
 
-// NewClient returns a client of the given servers. Their word that an answer was
-// validated (the AD bit) counts if trusted, or if they run on this machine: on
-// the way here anybody could set it.
+// NewClient returns a client of the given servers. Their AD bit is trusted if
+// trusted is set or if they run on this machine; otherwise anybody on the path
+// could set it.
 func NewClient(trusted bool, servers ...netip.AddrPort) *Client {
 	local := len(servers) > 0
 	for _, s := range servers {
@@ -45,8 +45,8 @@ func NewClient(trusted bool, servers ...netip.AddrPort) *Client {
 	return &Client{servers: servers, trusted: trusted || local, hosts: &hosts{path: "/etc/hosts"}}
 }
 
-// System returns a client of the servers in resolv.conf; without any, of one on
-// this machine, as the C library does.
+// System returns a client of the servers in resolv.conf. Without any, it uses a
+// server on this machine, like the C library.
 func System(path string) (*Client, error) {
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -59,8 +59,8 @@ func System(path string) (*Client, error) {
 	return NewClient(trusted, servers...), nil
 }
 
-// parseConf reads what resolv.conf(5) says of servers; trust-ad is its word for
-// believing them.
+// parseConf returns the servers in resolv.conf(5) and whether the option
+// trust-ad is set.
 func parseConf(text string) (servers []netip.AddrPort, trusted bool) {
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
@@ -81,7 +81,7 @@ func parseConf(text string) (servers []netip.AddrPort, trusted bool) {
 	return servers, trusted
 }
 
-// Lookup asks, and follows CNAMEs that the server did not follow.
+// Lookup sends a query, and follows CNAMEs that the server did not follow.
 func (c *Client) Lookup(ctx context.Context, name string, t Type) (Answer, error) {
 	asked, err := Canonical(name)
 	if err != nil {
@@ -112,7 +112,7 @@ func (c *Client) Lookup(ctx context.Context, name string, t Type) (Answer, error
 	return Answer{}, &Error{Name: asked, Type: t, Cause: errors.New("too many CNAMEs")}
 }
 
-// ask puts one question to the servers in turn until one knows.
+// ask sends a query to one server after the other until one answers.
 func (c *Client) ask(ctx context.Context, name string, t Type) (Answer, error) {
 	last := &Error{Name: name, Type: t, Temporary: true, Cause: errors.New("no name servers")}
 	for range tries {
@@ -131,7 +131,7 @@ func (c *Client) ask(ctx context.Context, name string, t Type) (Answer, error) {
 	return Answer{}, last
 }
 
-// exchange asks one server, by TCP if the answer was cut short.
+// exchange queries one server, by TCP if the answer was truncated.
 func (c *Client) exchange(ctx context.Context, server netip.AddrPort, name string, t Type) (Answer, error) {
 	query, id, err := newQuery(name, t)
 	if err != nil {
@@ -149,7 +149,7 @@ func (c *Client) exchange(ctx context.Context, server netip.AddrPort, name strin
 func (c *Client) try(ctx context.Context, network string, server netip.AddrPort, query []byte, id uint16, name string, t Type) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, tryTime)
 	defer cancel()
-	conn, err := c.dial.DialContext(ctx, network, server.String()) // a port of its own each time
+	conn, err := c.dial.DialContext(ctx, network, server.String()) // from a new port each time
 	if err != nil {
 		return Answer{}, err
 	}
@@ -191,12 +191,12 @@ func askTCP(conn net.Conn, query []byte, id uint16, name string, t Type) (Answer
 	}
 	a, err := parseAnswer(buf, id, name, t)
 	if err == errTruncated {
-		err = errors.New("answer cut short over TCP")
+		err = errors.New("answer truncated over TCP")
 	}
 	return a, err
 }
 
-// newQuery writes a question with a random id.
+// newQuery returns a query with a random id.
 func newQuery(name string, t Type) ([]byte, uint16, error) {
 	n, err := dnsmessage.NewName(name + ".")
 	if err != nil {
@@ -205,7 +205,7 @@ func newQuery(name string, t Type) ([]byte, uint16, error) {
 	var r [2]byte
 	rand.Read(r[:])
 	id := binary.BigEndian.Uint16(r[:])
-	// AD in a question asks for AD in the answer (RFC 6840, 5.7).
+	// AD in a query asks for AD in the answer (RFC 6840, 5.7).
 	b := dnsmessage.NewBuilder(nil, dnsmessage.Header{ID: id, RecursionDesired: true, AuthenticData: true})
 	var opt dnsmessage.ResourceHeader
 	err = errors.Join(

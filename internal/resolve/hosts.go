@@ -14,7 +14,7 @@ const (
 	maxHosts = 1 << 20
 )
 
-// hosts is /etc/hosts, read again when it is older than hostsTTL.
+// hosts is /etc/hosts, read again after hostsTTL.
 type hosts struct {
 	path string
 
@@ -23,7 +23,8 @@ type hosts struct {
 	names map[string][]netip.Addr
 }
 
-// lookup answers for localhost (RFC 6761, 6.3) and for names in the file.
+// lookup answers queries for localhost (RFC 6761, 6.3) and for names in the
+// file.
 func (h *hosts) lookup(name string, t Type) (Answer, bool) {
 	if t != A && t != AAAA {
 		return Answer{}, false
@@ -54,10 +55,10 @@ func readHosts(path string) map[string][]netip.Addr {
 	names := map[string][]netip.Addr{}
 	f, err := os.Open(path)
 	if err != nil {
-		return names // no file, no names
+		return names // no file
 	}
 	defer f.Close()
-	text, _ := io.ReadAll(io.LimitReader(f, maxHosts)) // what could be read counts
+	text, _ := io.ReadAll(io.LimitReader(f, maxHosts)) // use what could be read
 	for line := range strings.Lines(string(text)) {
 		line, _, _ = strings.Cut(line, "#")
 		words := strings.Fields(line)

@@ -11,16 +11,16 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// maxRecords is how many records of an answer are looked at.
+// maxRecords is the largest number of records that are read from an answer.
 const maxRecords = 500
 
 var (
-	errStray     = errors.New("datagram that answers another question")
-	errTruncated = errors.New("answer cut short")
+	errStray     = errors.New("datagram answers another query")
+	errTruncated = errors.New("answer truncated")
 )
 
-// parseAnswer reads the answer to one question. An Answer without records has
-// in Name where a CNAME points that the server did not follow.
+// parseAnswer parses the answer to a query. In an Answer without records, Name
+// is the target of a CNAME that the server did not follow.
 func parseAnswer(msg []byte, id uint16, name string, t Type) (Answer, error) {
 	var p dnsmessage.Parser
 	h, err := p.Start(msg)
@@ -57,7 +57,7 @@ func parseAnswer(msg []byte, id uint16, name string, t Type) (Answer, error) {
 	return Answer{}, fail
 }
 
-// owned is a record with the name that it belongs to.
+// owned is a record with its owner name.
 type owned struct {
 	owner string
 	typ   Type
@@ -122,8 +122,8 @@ func readRecord(p *dnsmessage.Parser, t Type) (r Record, err error) {
 	return r, err
 }
 
-// follow goes from name through the CNAMEs in the answer and takes what is at
-// their end. Records of any other name are not believed.
+// follow follows the CNAMEs from name within the answer and returns the records
+// at their end. Records of other names are ignored.
 func follow(all []owned, name string, t Type) Answer {
 	a := Answer{Name: name, TTL: math.MaxInt64}
 chain:
@@ -149,7 +149,8 @@ chain:
 	return a
 }
 
-// negativeTTL is how long a name's absence is good, by the SOA (RFC 2308, 5).
+// negativeTTL returns how long a negative answer may be cached, by the SOA (RFC
+// 2308, 5).
 func negativeTTL(p *dnsmessage.Parser) time.Duration {
 	for range maxRecords {
 		h, err := p.AuthorityHeader()
@@ -170,7 +171,7 @@ func negativeTTL(p *dnsmessage.Parser) time.Duration {
 	return 0
 }
 
-// seconds reads a TTL; one with the top bit set is zero (RFC 2181, 8).
+// seconds converts a TTL; one with the top bit set is zero (RFC 2181, 8).
 func seconds(ttl uint32) time.Duration {
 	if ttl > math.MaxInt32 {
 		return 0

@@ -1,11 +1,12 @@
-// Package resolve asks the DNS. A Resolver is one method; the functions beside
-// it read the answers as what they are. Client is a small stub resolver of our
-// own, because the standard library's tells neither a record's life nor whether
-// it was validated; Cached remembers answers; Zone is a resolver for tests.
+// Package resolve queries the DNS. [Resolver] is an interface with one method;
+// functions such as [LookupMX] return typed answers. [Client] is a stub resolver,
+// needed because the one of the standard library returns neither TTLs nor the
+// result of validation; [Cached] caches answers. Package resolvetest has a
+// resolver for tests.
 //
-// What is wrong with an answer matters more to mail than the answer: a name
-// without records is a fact (ErrNotFound), a server that does not answer is not
-// (ErrTemporary), and no message is refused because of it.
+// Errors distinguish a name without records ([ErrNotFound]) from a server that
+// does not answer ([ErrTemporary]), since the latter must never cause a
+// permanent refusal. What follows from an answer is left to callers.
 package resolve
 
 import (
@@ -21,7 +22,7 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// The two ways in which a question can fail; errors.Is finds them in an Error.
+// The two kinds of failure; errors.Is finds them in an Error.
 var (
 	ErrNotFound  = errors.New("no such record")
 	ErrTemporary = errors.New("no answer")
@@ -30,7 +31,7 @@ var (
 // Type is the type of a record.
 type Type = dnsmessage.Type
 
-// The types that are asked for.
+// The types that are queried.
 const (
 	A    = dnsmessage.TypeA
 	AAAA = dnsmessage.TypeAAAA
@@ -41,42 +42,43 @@ const (
 	TLSA = dnsmessage.Type(52) // RFC 6698
 )
 
-// Resolver asks one question. Implementations may be used by many goroutines.
+// Resolver answers queries. Implementations may be used by many goroutines.
 type Resolver interface {
-	// Lookup returns the records of a type at a name, through CNAMEs. The error
-	// is an *Error.
+	// Lookup returns the records of a type at a name, following CNAMEs. The
+	// error is an *Error.
 	Lookup(ctx context.Context, name string, t Type) (Answer, error)
 }
 
-// Answer is at least one record.
+// Answer is one or more records.
 type Answer struct {
-	Name    string // where the records were found, behind all CNAMEs
+	Name    string // the owner of the records, after all CNAMEs
 	Records []Record
-	TTL     time.Duration // for how long they are good, at most
-	// Authentic says that a resolver we trust has validated them (DNSSEC).
+	TTL     time.Duration // the smallest TTL
+	// Authentic is set if a trusted resolver has validated the records
+	// (DNSSEC).
 	Authentic bool
 }
 
-// Record is one record; which field is set depends on the type asked for.
+// Record is one record. Which fields are set depends on its type.
 type Record struct {
 	Addr netip.Addr // A, AAAA
 	Pref uint16     // MX
-	Host string     // MX, PTR, NS; lower case, without the last dot; "" = the root
+	Host string     // MX, PTR, NS; lower case, without the final dot; "" = the root
 	Text string     // TXT, its strings joined
-	Data []byte     // TLSA, as it came
+	Data []byte     // TLSA, unparsed
 }
 
-// Error is a question that got no records.
+// Error is a query without records.
 type Error struct {
 	Name      string
 	Type      Type
-	Temporary bool // ask again later; nothing is known
+	Temporary bool // nothing is known; ask again later
 	NoDomain  bool // the name itself does not exist (NXDOMAIN)
 	Cause     error
 	ttl       time.Duration
 }
 
-// Error says what was asked and why there is no answer.
+// Error returns the query and the reason.
 func (e *Error) Error() string {
 	what := ErrNotFound
 	if e.Temporary {
@@ -89,22 +91,22 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Is finds ErrNotFound or ErrTemporary.
+// Is reports whether target is ErrNotFound or ErrTemporary, as appropriate.
 func (e *Error) Is(target error) bool {
 	return target == ErrTemporary && e.Temporary || target == ErrNotFound && !e.Temporary
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// LookupTXT returns the texts at a name.
+// LookupTXT returns the TXT records of a name.
 func LookupTXT(ctx context.Context, r Resolver, name string) ([]string, error) {
 	a, err := r.Lookup(ctx, name, TXT)
 	return collect(a, func(r Record) string { return r.Text }), err
 }
 
 // TXTRecords returns a function that looks up the TXT records of a name. A name
-// without any has no records and is no error.
+// without any is not an error.
 func TXTRecords(r Resolver) func(ctx context.Context, name string) ([]string, error) {
 	return func(ctx context.Context, name string) ([]string, error) {
 		txt, err := LookupTXT(ctx, r, name)
@@ -116,7 +118,7 @@ func TXTRecords(r Resolver) func(ctx context.Context, name string) ([]string, er
 }
 
 // LookupHosts returns the addresses of a name, IPv6 first. It fails only if
-// neither kind exists, and for good only if both surely do not.
+// there are none, and permanently only if both look-ups failed permanently.
 func LookupHosts(ctx context.Context, r Resolver, name string) ([]netip.Addr, error) {
 	six, err6 := r.Lookup(ctx, name, AAAA)
 	four, err4 := r.Lookup(ctx, name, A)
@@ -131,8 +133,8 @@ func LookupHosts(ctx context.Context, r Resolver, name string) ([]netip.Addr, er
 	return nil, err4
 }
 
-// LookupMX returns the mail servers of a domain, the preferred first. A null MX
-// (RFC 7505) is one with an empty Host.
+// LookupMX returns the mail servers of a domain, the most preferred first. A
+// null MX (RFC 7505) has an empty Host.
 func LookupMX(ctx context.Context, r Resolver, name string) ([]Record, error) {
 	a, err := r.Lookup(ctx, name, MX)
 	mx := slices.Clone(a.Records)
@@ -154,8 +156,8 @@ func collect[T any](a Answer, f func(Record) T) []T {
 	return out
 }
 
-// Reverse writes an address as lists and the reverse tree have it: 192.0.2.1
-// becomes 1.2.0.192, an IPv6 address its 32 nibbles backwards.
+// Reverse returns an address as DNS lists and the reverse tree write it:
+// 1.2.0.192 for 192.0.2.1, the 32 nibbles in reverse order for IPv6.
 func Reverse(addr netip.Addr) string {
 	addr = addr.Unmap()
 	var b strings.Builder
@@ -173,7 +175,7 @@ func Reverse(addr netip.Addr) string {
 	return b.String()
 }
 
-// ReverseName returns the name at which the PTR records of an address are.
+// ReverseName returns the name of the PTR records of an address.
 func ReverseName(addr netip.Addr) string {
 	if addr.Unmap().Is4() {
 		return Reverse(addr) + ".in-addr.arpa"
@@ -181,8 +183,8 @@ func ReverseName(addr netip.Addr) string {
 	return Reverse(addr) + ".ip6.arpa"
 }
 
-// Canonical returns the form of a name that is asked for and cached: A-labels,
-// lower case, no final dot.
+// Canonical returns the form of a name for queries and caches: A-labels, lower
+// case, no final dot.
 func Canonical(name string) (string, error) {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	for i := range len(name) {

@@ -20,55 +20,55 @@ import (
 	"hoplite/mail"
 )
 
-// Admin is the role that may look at everybody's mail trail and queue.
+// Admin is the role that may see all mail traces and the queue.
 const Admin = "admin"
 
-// ErrBadLogin is the only thing a stranger hears: an unknown name and a wrong
-// password look alike.
+// ErrBadLogin is the only error of a failed login: it does not disclose whether
+// the account exists.
 var ErrBadLogin = errors.New("wrong name or password")
 
 // ErrNoAccount is returned by changes to an account that does not exist.
 var ErrNoAccount = errors.New("no such account")
 
-// Account is one person or machine that may log in. Accounts handed out are
-// shared and must not be changed; see Store.Update.
+// Account is one person or machine that may log in. Accounts that this package
+// returns are shared and must not be changed; see Store.Update.
 type Account struct {
 	Name        string   // the full address in lower case (mail.Fold)
 	Roles       []string // Admin, or none
-	Forward     []string // where its mail goes instead; list its own name to keep a copy
+	Forward     []string // where its mail is sent; includes its own name to keep a copy
 	Quota       int64    // bytes, 0 = no limit
 	Credentials []Credential
 
-	comment []string // the lines above it in the file, kept as they are
+	comment []string // the lines above it in the file
 }
 
-// Is says whether the account has a role.
+// Is reports whether the account has a role.
 func (a *Account) Is(role string) bool { return slices.Contains(a.Roles, role) }
 
-// Credential is one password of an account, kept as SCRAM keys or, until its
+// Credential is one password of an account, stored as SCRAM keys or, until its
 // first use, as the hash it was imported with. The main password has no name,
 // app passwords have one.
 type Credential struct {
 	Name   string
-	Keys   *Keys  // nil while only Legacy is known
+	Keys   *Keys  // nil if only Legacy is known
 	Legacy string // crypt(3), bcrypt or argon2id in their usual text form
 }
 
-// Authenticator says who somebody is. Store is the one over data/users; one
-// over a directory server would know passwords only by asking, and so offers
-// no SCRAM.
+// Authenticator checks credentials. Store does so with the file data/users. One
+// that asks a directory server cannot know keys, and so does not offer SCRAM.
 type Authenticator interface {
-	// Verify checks a password. The error is ErrBadLogin, or says why nobody
-	// can log in right now. It takes as long for names that nobody has.
+	// Verify checks a password. The error is ErrBadLogin, or the reason why
+	// logins are not possible now. It takes as long for names without an
+	// account.
 	Verify(ctx context.Context, name, password string) (*Account, error)
 	// LoginName returns the normal form of the full address that a login name
 	// stands for, whether or not there is such an account.
 	LoginName(name string) string
-	// SCRAM returns the credentials that a client may prove to hold, all of
-	// one salt. For a name that nobody has it makes some up that no proof fits.
+	// SCRAM returns the keys that a client may prove to hold, all with the same
+	// salt. For a name without an account it returns random keys.
 	SCRAM(name string) (*Account, []Keys)
-	// SCRAMReady says that every account can log in by SCRAM, so that it may
-	// be announced: clients do not fall back from it.
+	// SCRAMReady reports whether every account can log in by SCRAM, so that it
+	// may be announced: clients do not fall back from it to another mechanism.
 	SCRAMReady() bool
 }
 
@@ -99,7 +99,7 @@ func CheckName(name string) error {
 	return nil
 }
 
-// split cuts an address at its last @; both parts are "" without one.
+// split splits an address at its last @; both parts are empty without one.
 func split(addr string) (local, domain string) {
 	i := strings.LastIndexByte(addr, '@')
 	if i < 0 {

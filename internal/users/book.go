@@ -16,7 +16,7 @@ import (
 	"hoplite/mail"
 )
 
-// Limits of data/users; far above what one machine serves.
+// The limits of data/users, far above what one server needs.
 const (
 	maxLine        = 4096
 	maxAccounts    = 1_000_000
@@ -33,11 +33,12 @@ const (
 //		forward bob@example.net
 //		quota 5368709120
 //
-// An account begins at the margin, what belongs to it is indented. Comments
-// stay with the account below them.
+// An account begins at the margin; its settings are indented. Comments stay
+// with the account below them.
 type Book struct {
-	// Decoy is the key of the salts that SCRAM shows for names that nobody has.
-	// It is kept so that they stay the same after a restart, as real ones do.
+	// Decoy is the key for the salts that SCRAM shows for names without an
+	// account. It is stored, so that those salts survive a restart as real ones
+	// do.
 	Decoy []byte
 
 	accounts map[string]*Account // by mail.Key of the name
@@ -52,7 +53,7 @@ func newBook() *Book {
 	return b
 }
 
-// Account returns an account to look at or, within Store.Update, to change.
+// Account returns an account, to read or, within Store.Update, to change.
 func (b *Book) Account(name string) (*Account, bool) {
 	a, ok := b.accounts[mail.Key(name)]
 	return a, ok
@@ -67,7 +68,7 @@ func (b *Book) Accounts() []*Account {
 	return all
 }
 
-// Add puts a new account at the end.
+// Add appends a new account.
 func (b *Book) Add(a *Account) error {
 	if err := CheckName(a.Name); err != nil {
 		return err
@@ -99,14 +100,14 @@ func (b *Book) Remove(name string) error {
 	return nil
 }
 
-// SetPassword sets the main password, or the app password of that name. All
+// SetPassword sets the main password, or the app password with that name. All
 // passwords of an account share one salt, so that one hash checks them all.
 func (a *Account) SetPassword(app, password string) error {
 	if app != "" && strings.ContainsFunc(app, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return fmt.Errorf("app password %q: its name must be one word", app)
 	}
 	if password == "" {
-		return errors.New("an empty password is none")
+		return errors.New("the password is empty")
 	}
 	k := NewKeys(password)
 	for _, c := range a.Credentials {
@@ -123,8 +124,8 @@ func (a *Account) SetPassword(app, password string) error {
 	return nil
 }
 
-// RemovePassword takes away the main password ("") or an app password and says
-// whether there was one.
+// RemovePassword removes the main password ("") or an app password and reports
+// whether it existed.
 func (a *Account) RemovePassword(app string) bool {
 	n := len(a.Credentials)
 	a.Credentials = slices.DeleteFunc(a.Credentials, func(c Credential) bool { return c.Name == app })
@@ -146,7 +147,7 @@ func (b *Book) clone() *Book {
 	return c
 }
 
-// WriteTo writes the file.
+// WriteTo writes the content of the file.
 func (b *Book) WriteTo(w io.Writer) (int64, error) {
 	var buf bytes.Buffer
 	fmt.Fprintf(&buf, "decoy %s\n", base64.StdEncoding.EncodeToString(b.Decoy))
@@ -182,7 +183,7 @@ func (b *Book) WriteTo(w io.Writer) (int64, error) {
 	return buf.WriteTo(w)
 }
 
-// parseBook reads the file and reports every mistake in it as name:line.
+// parseBook parses the file and reports every mistake as name:line.
 func parseBook(r io.Reader, name string) (*Book, error) {
 	var (
 		b       = newBook()
@@ -227,12 +228,12 @@ func parseBook(r io.Reader, name string) (*Book, error) {
 	return b, errors.Join(errs...)
 }
 
-// set reads one indented line.
+// set parses one indented line.
 func (a *Account) set(text string) (err error) {
 	word, rest, _ := strings.Cut(text, " ")
 	rest = strings.TrimSpace(rest)
 	if rest == "" {
-		return fmt.Errorf("%s: nothing follows it", word)
+		return fmt.Errorf("%s: value missing", word)
 	}
 	switch word {
 	case "password":
@@ -260,7 +261,7 @@ func (a *Account) set(text string) (err error) {
 	return nil
 }
 
-// CheckForward says why an account cannot forward to addr.
+// CheckForward returns an error unless an account can forward to addr.
 func CheckForward(addr string) error {
 	l, d := split(addr)
 	if l == "" || d == "" || strings.ContainsFunc(addr, func(r rune) bool { return r <= ' ' || r == ',' || r == 0x7f }) {
@@ -275,7 +276,7 @@ func (a *Account) addCredential(app, hash string) error {
 		return fmt.Errorf("more than %d passwords", maxCredentials)
 	}
 	if slices.ContainsFunc(a.Credentials, func(c Credential) bool { return c.Name == app }) {
-		return fmt.Errorf("password %q is there twice", app)
+		return fmt.Errorf("password %q is defined twice", app)
 	}
 	if strings.HasPrefix(hash, scheme) {
 		k, err := parseKeys(hash)
@@ -293,8 +294,8 @@ func (a *Account) addCredential(app, hash string) error {
 	return nil
 }
 
-// stripScheme takes Dovecot's {SHA512-CRYPT} and the like off; the hash itself
-// says what it is.
+// stripScheme removes the prefix of Dovecot, such as {SHA512-CRYPT}. The hash
+// itself identifies its scheme.
 func stripScheme(hash string) string {
 	if strings.HasPrefix(hash, "{") {
 		if i := strings.IndexByte(hash, '}'); i > 0 {

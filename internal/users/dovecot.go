@@ -12,10 +12,9 @@ import (
 )
 
 // ImportDovecot adds the accounts of a Dovecot passwd-file
-// (user:{SCHEME}hash:uid:gid:gecos:home:shell:extra fields), passwords as they
-// are hashed there. A name without a domain gets the one given. It returns how
-// many it added; what it could not take is in the error, as name:line, and the
-// rest is added all the same.
+// (user:{SCHEME}hash:uid:gid:gecos:home:shell:extra fields) with their hashes.
+// Names without a domain get the given one. It returns the number of accounts
+// added; the error lists the lines that could not be imported, as name:line.
 func (b *Book) ImportDovecot(r io.Reader, name, domain string) (int, error) {
 	var errs []error
 	added, n := 0, 0
@@ -74,7 +73,8 @@ func dovecotAccount(line, domain string) (*Account, error) {
 	return a, nil
 }
 
-// dovecotQuota finds userdb_quota_rule=*:storage=5G among the extra fields.
+// dovecotQuota returns the value of userdb_quota_rule=*:storage= in the extra
+// fields.
 func dovecotQuota(extra string) int64 {
 	for _, e := range strings.Fields(extra) {
 		rule, ok := strings.CutPrefix(e, "userdb_quota_rule=*:storage=")
@@ -82,7 +82,7 @@ func dovecotQuota(extra string) int64 {
 			continue
 		}
 		rule, _, _ = strings.Cut(rule, ":")
-		shift := 10 // Dovecot's unit is KiB where none is written
+		shift := 10 // the default unit of Dovecot is KiB
 		if i := len(rule) - 1; i > 0 {
 			if at := strings.IndexByte("BKMGT", rule[i]&^0x20); at >= 0 {
 				shift, rule = 10*at, rule[:i]

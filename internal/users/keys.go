@@ -14,18 +14,18 @@ import (
 	"github.com/xdg-go/stringprep"
 )
 
-// iterations of PBKDF2 for new passwords: about 5 ms on a server of 2025. A
-// SCRAM client has to do the same work, and phones are slower.
+// iterations is the PBKDF2 count for new passwords: about 5 ms on a server of
+// 2025. A SCRAM client has to do the same work, and phones are slower.
 const iterations = 32768
 
-// maxIterations bounds what a hand-written file can make one login cost.
+// maxIterations bounds what a hand-written file can make a login cost.
 const maxIterations = 10_000_000
 
-// scheme is how Dovecot marks such keys, too.
+// scheme is the prefix of SCRAM keys, the same as Dovecot's.
 const scheme = "{SCRAM-SHA-256}"
 
-// Keys are what a server keeps of a password for SCRAM-SHA-256 (RFC 7677). They
-// check a password, but do not let their reader log in.
+// Keys are what a server stores of a password for SCRAM-SHA-256 (RFC 7677).
+// They verify the password but cannot be used to log in.
 type Keys struct {
 	Salt       []byte
 	Iterations int
@@ -33,14 +33,14 @@ type Keys struct {
 	Server     []byte
 }
 
-// NewKeys makes the keys of a password with a fresh salt.
+// NewKeys returns the keys of a password with a fresh salt.
 func NewKeys(password string) Keys {
 	salt := make([]byte, 16)
 	rand.Read(salt)
 	return derive(password, salt, iterations)
 }
 
-// derive is RFC 5802, section 3.
+// derive computes keys as in RFC 5802, section 3.
 func derive(password string, salt []byte, n int) Keys {
 	salted, err := pbkdf2.Key(sha256.New, prepare(password), salt, n, sha256.Size)
 	if err != nil { // only in FIPS mode, for salts that are too short
@@ -56,8 +56,8 @@ func sum(key []byte, text string) []byte {
 	return m.Sum(nil)
 }
 
-// prepare is SASLprep, which SCRAM clients apply, so that one password has one
-// hash. What it forbids is used as it is.
+// prepare applies SASLprep, as SCRAM clients do. Passwords that it prohibits
+// are used unchanged.
 func prepare(password string) string {
 	if p, err := stringprep.SASLprep.Prepare(password); err == nil {
 		return p
@@ -65,18 +65,18 @@ func prepare(password string) string {
 	return password
 }
 
-// matches compares in constant time.
+// matches reports whether two keys are equal, in constant time.
 func (k Keys) matches(o Keys) bool {
 	return subtle.ConstantTimeCompare(k.Stored, o.Stored)&subtle.ConstantTimeCompare(k.Server, o.Server) == 1
 }
 
-// String is the text form in data/users, the same as Dovecot's.
+// String returns the text form in data/users, the same as Dovecot's.
 func (k Keys) String() string {
 	b := base64.StdEncoding.EncodeToString
 	return fmt.Sprintf("%s%d,%s,%s,%s", scheme, k.Iterations, b(k.Salt), b(k.Stored), b(k.Server))
 }
 
-// parseKeys reads what String wrote.
+// parseKeys parses the output of String.
 func parseKeys(text string) (Keys, error) {
 	f := strings.Split(strings.TrimPrefix(text, scheme), ",")
 	if len(f) != 4 {

@@ -11,10 +11,10 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// errScheme is a password hash that this package cannot check.
+// errScheme means that a password hash has an unknown scheme.
 var errScheme = errors.New("unknown kind of password hash")
 
-// checkLegacy says whether hash is one that verifyLegacy can judge.
+// checkLegacy returns an error unless verifyLegacy can check hash.
 func checkLegacy(hash string) error {
 	switch {
 	case isBcrypt(hash):
@@ -29,8 +29,8 @@ func checkLegacy(hash string) error {
 	return errScheme
 }
 
-// verifyLegacy checks a password against an imported hash. A hash that cannot
-// be read fits no password.
+// verifyLegacy checks a password against an imported hash. No password matches
+// a hash that cannot be parsed.
 func verifyLegacy(hash, password string) bool {
 	switch {
 	case isBcrypt(hash):
@@ -69,7 +69,8 @@ const (
 	maxArgonWork   = 4 << 20 // KiB times passes
 )
 
-// argon is a hash in the PHC text form, $argon2id$v=19$m=65536,t=3,p=4$salt$sum.
+// argon is a parsed hash in PHC text form,
+// $argon2id$v=19$m=65536,t=3,p=4$salt$sum.
 type argon struct {
 	memory, time uint32
 	threads      uint8

@@ -17,27 +17,27 @@ import (
 	"hoplite/mail"
 )
 
-// Store is the accounts of data/users. It may be used by many goroutines, and
-// by another process beside it: the file is replaced as a whole, under a lock,
-// and read again when it has changed.
+// Store holds the accounts of data/users. It may be used by many goroutines and
+// beside other processes: the file is replaced as a whole under a lock, and
+// read again after a change.
 type Store struct {
 	path  string
-	hosts []string // the names that a bare account is looked for under
+	hosts []string // the domains of names without one
 	log   zerolog.Logger
 
 	file     *files.Changes
 	book     atomic.Pointer[Book]
 	ready    atomic.Bool // every account has SCRAM keys
 	writing  sync.Mutex
-	hashing  chan struct{} // never more hashes at once than cores
+	hashing  chan struct{} // at most one hash per core at a time
 	verified *verified
 
 	pendMu sync.Mutex
 	pend   []upgrade
 }
 
-// Open reads the accounts; a file that is not there has none. A bare account
-// ann is ann@ one of hosts, the first that exists.
+// Open reads the accounts; a file that does not exist has none. A name without
+// a domain stands for the first account with that local part at one of hosts.
 func Open(path string, hosts []string, log zerolog.Logger) (*Store, error) {
 	s := &Store{
 		path: path, log: log, file: files.NewChanges(path), hashing: make(chan struct{}, runtime.GOMAXPROCS(0)),
@@ -77,12 +77,12 @@ func readBook(path string) (*Book, error) {
 	return parseBook(f, path)
 }
 
-// current returns the accounts, read again if the file was changed at least a
-// moment ago. A file with mistakes changes nothing and is logged.
+// current returns the accounts as they were at most about a second ago. A file
+// with mistakes changes nothing and is logged.
 func (s *Store) current() *Book {
 	if s.file.Due() {
 		if err := s.Reload(); err != nil {
-			s.log.Error().Err(err).Msg("accounts unchanged")
+			s.log.Error().Err(err).Msg("accounts not reloaded; keeping the previous ones")
 		}
 	}
 	return s.book.Load()
@@ -103,7 +103,7 @@ func (s *Store) Reload() error {
 	return nil
 }
 
-// Account finds an account by its name, bare or full.
+// Account returns an account by its name, with or without a domain.
 func (s *Store) Account(name string) (*Account, bool) {
 	b, key := s.current(), mail.Key(name)
 	if a, ok := b.accounts[key]; ok {
@@ -135,7 +135,7 @@ func (s *Store) HasDomain(domain string) bool { return s.current().domains[domai
 // Accounts returns all accounts in the order of the file.
 func (s *Store) Accounts() []*Account { return s.current().Accounts() }
 
-// SCRAMReady says that every password is known as SCRAM keys.
+// SCRAMReady reports whether all passwords are stored as SCRAM keys.
 func (s *Store) SCRAMReady() bool {
 	s.current()
 	return s.ready.Load()
@@ -156,9 +156,8 @@ func (s *Store) Keeper() string {
 	return all[0].Name
 }
 
-// Update changes the accounts: change gets a copy of what is on disk now, and
-// what it leaves there is written and then in force. If it fails, nothing has
-// happened.
+// Update changes the accounts: change gets a copy of what is on disk, and its
+// result is written and takes effect. After an error nothing has changed.
 func (s *Store) Update(change func(*Book) error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()

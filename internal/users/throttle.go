@@ -24,7 +24,7 @@ const (
 	longestDelay  = 2 * time.Minute
 	patience      = 8 * time.Second
 	forgive       = 10 * time.Minute
-	maxFails      = 30     // what a count reaches at most, so that it can be forgiven
+	maxFails      = 30     // counts stop there, so that they can be forgiven
 	throttleSize  = 50_000 // networks and accounts remembered, about 10 MiB
 	goodFor       = 30 * 24 * time.Hour
 	maxHeld       = 4 // failures at a known place whose answers are held back at a time
@@ -34,15 +34,10 @@ const (
 // IPv4 address or an IPv6 /64) and for each account. All servers of the process
 // share one. Use NewThrottle.
 //
-// An attempt is counted from its beginning. Attempts that run at the same time
-// count as failures until they are judged, so a hundred parallel guesses meet the
-// same limits as a hundred in a row; but right passwords only wait for each
-// other's checks.
-//
-// A pair of network and account is known after a successful login. There,
-// passwords are checked first, and only the answers to wrong ones wait: neither
-// guesses at other places nor a device that guesses behind the same address lock
-// out who has the right password.
+// An attempt counts from its beginning. Until they are judged, attempts that
+// run at the same time count as failures, so a hundred parallel guesses meet
+// the same limits as a hundred in a row. Right passwords only wait until others
+// have been checked.
 type Throttle struct {
 	mu      sync.Mutex
 	fails   *lru.Cache[throttleKey, *penalty]
@@ -133,7 +128,7 @@ func (t *Throttle) Refused(from netip.Addr, account string) bool {
 	return false
 }
 
-// keys are those that limit an attempt: the pair alone if it is known.
+// keys returns the keys that limit an attempt: the pair alone if it is known.
 func (t *Throttle) keys(pair throttleKey, now time.Time) []throttleKey {
 	if at, ok := t.good.Get(pair); ok && pair.isPair() && now.Sub(at) < goodFor {
 		return []throttleKey{pair}
@@ -180,7 +175,7 @@ func (a *Attempt) start(now time.Time) (wait time.Duration, ended <-chan struct{
 	return 0, nil, true
 }
 
-// free is the number of attempts that need not wait for each other.
+// free returns the number of attempts that need not wait for each other.
 func (k throttleKey) free() int {
 	switch {
 	case k.isPair():
@@ -262,8 +257,8 @@ func (a *Attempt) Failed(ctx context.Context) {
 	a.Cancel()
 }
 
-// counted are the keys of a failure. One at a known place also counts for the
-// network, but not for the account elsewhere.
+// counted returns the keys that a failure counts for. A failure at a known
+// place also counts for the network, but not for the account elsewhere.
 func (a *Attempt) counted() []throttleKey {
 	if len(a.keys) == 1 && a.keys[0].isPair() {
 		return []throttleKey{a.pair, {net: a.pair.net}}
@@ -301,7 +296,7 @@ func (p *penalty) decay(now time.Time) {
 	}
 }
 
-// delay is the wait after the failures so far.
+// delay returns the wait after the failures so far.
 func (p *penalty) delay(k throttleKey) time.Duration {
 	free := freeByAddr
 	if k.account != "" {
@@ -314,8 +309,8 @@ func (p *penalty) delay(k throttleKey) time.Duration {
 	return min(longestDelay, firstDelay<<min(over, 10))
 }
 
-// clientNet is the network by which a client is known: an IPv6 host has a whole
-// /64.
+// clientNet returns the network by which a client is known. An IPv6 host has a
+// whole /64.
 func clientNet(a netip.Addr) netip.Prefix {
 	a = a.Unmap()
 	bits := 32

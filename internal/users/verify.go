@@ -16,9 +16,9 @@ import (
 	"hoplite/mail"
 )
 
-// Verify checks a password against all credentials of an account. A name that
-// nobody has costs the same hash. An imported hash that fits is replaced by
-// SCRAM keys.
+// Verify checks a password against all credentials of an account. A name
+// without an account costs the same hash. A matching imported hash is replaced
+// by SCRAM keys.
 func (s *Store) Verify(ctx context.Context, name, password string) (*Account, error) {
 	if a, ok := s.known(name, password); ok {
 		return a, nil
@@ -30,8 +30,7 @@ func (s *Store) Verify(ctx context.Context, name, password string) (*Account, er
 		return nil, fmt.Errorf("check password: %w", ctx.Err())
 	}
 	defer func() { <-s.hashing }()
-	// The same work for everybody: SCRAM keys of a decoy stand in for an
-	// account without, be it unknown or still on an imported hash.
+	// Unknown accounts and those without credentials cost the same work.
 	if !found || len(a.Credentials) == 0 {
 		derive(password, s.decoy(name).Salt, iterations)
 		return nil, ErrBadLogin
@@ -52,7 +51,8 @@ func (s *Store) Verify(ctx context.Context, name, password string) (*Account, er
 	return a, nil
 }
 
-// match finds the credential that a password fits; equal salts are hashed once.
+// match returns the credential that a password matches. Credentials with the
+// same salt are hashed once.
 func match(a *Account, password string) (Credential, bool) {
 	var last Keys
 	var found Credential
@@ -74,7 +74,8 @@ func match(a *Account, password string) (Credential, bool) {
 	return found, ok
 }
 
-// saltFor returns the salt that an account's credentials share, or a new one.
+// saltFor returns the salt that the credentials of an account share, or a new
+// one.
 func (s *Store) saltFor(a *Account) []byte {
 	for _, c := range a.Credentials {
 		if c.Keys != nil && c.Keys.Iterations == iterations {
@@ -126,8 +127,8 @@ func (s *Store) LoginName(name string) string {
 	return local + "@" + s.hosts[0]
 }
 
-// SCRAM returns the keys of an account that share the salt of its first ones,
-// or made up ones.
+// SCRAM returns the keys of an account that have the same salt as its first
+// ones, or random keys.
 func (s *Store) SCRAM(name string) (*Account, []Keys) {
 	if a, ok := s.Account(name); ok {
 		var keys []Keys
@@ -142,19 +143,19 @@ func (s *Store) SCRAM(name string) (*Account, []Keys) {
 	}
 	k := s.decoy(name)
 	k.Stored, k.Server = make([]byte, sha256.Size), make([]byte, sha256.Size)
-	rand.Read(k.Stored) // nobody can have a proof for random keys
+	rand.Read(k.Stored) // no client can prove to hold random keys
 	rand.Read(k.Server)
 	return nil, []Keys{k}
 }
 
-// upgrade is an imported hash whose password is known now.
+// upgrade is the keys that replace an imported hash.
 type upgrade struct {
 	account, legacy string
 	keys            Keys
 }
 
-// upgrade writes new keys. On a Monday morning many logins do so at once: one
-// of them writes for all that are waiting.
+// upgrade writes new keys. When many logins do so at once, one of them writes
+// for all that wait.
 func (s *Store) upgrade(u upgrade) {
 	s.pendMu.Lock()
 	s.pend = append(s.pend, u)
@@ -178,16 +179,16 @@ func (s *Store) upgrade(u upgrade) {
 		return nil
 	})
 	if err != nil && err != errNothing {
-		// The login is right all the same; the next one tries again.
+		// The login is valid all the same; the next one tries again.
 		s.log.Warn().Err(err).Str("account", u.account).Msg("imported hash not replaced")
 	}
 }
 
 var errNothing = fmt.Errorf("nothing to write")
 
-// verified remembers for a short while which password fitted, under a key that
-// dies with the process. An entry counts only as long as the account still has
-// the very credential, so a changed password is in force at once.
+// verified caches which passwords matched, under a key that only this process
+// has. An entry is valid only while the account still has the same credential,
+// so a changed password takes effect at once.
 type verified struct {
 	key [32]byte
 	m   *lru.Cache[[sha256.Size]byte, knownKeys]
@@ -198,7 +199,8 @@ type knownKeys struct {
 	expires time.Time
 }
 
-// verifiedFor is how long; verifiedSize bounds the memory, to about 2 MiB.
+// verifiedFor is the lifetime of an entry; verifiedSize bounds the memory to
+// about 2 MiB.
 const (
 	verifiedFor  = 10 * time.Minute
 	verifiedSize = 10_000
@@ -222,8 +224,7 @@ func (v *verified) add(account, password string, k Keys) {
 	v.m.Add(v.hash(account, password), knownKeys{[sha256.Size]byte(k.Stored), time.Now().Add(verifiedFor)})
 }
 
-// known returns the account whose password was found to be right a short while
-// ago, without hashing.
+// known returns the account if its password matched recently, without hashing.
 func (s *Store) known(name, password string) (*Account, bool) {
 	a, ok := s.Account(name)
 	if !ok {

@@ -3,8 +3,8 @@
 //
 // [Parse] reads an aliases file, [Resolver] follows the rules. Where accounts
 // are kept is behind the interface [Accounts]; reading files and noticing their
-// changes is left to the caller; what happens to an address that is not local is
-// decided by routes.
+// changes is left to the caller; routes decide about addresses that are not local.
+// Start reading at Resolver.
 package alias
 
 import (
@@ -194,7 +194,7 @@ func (w *walk) rule(key string) (to []string, by, folder string) {
 		return to, fmt.Sprintf("catch-all aliases:%d", a.line), ""
 	}
 	if local == "postmaster" && w.isLocal(domain, w.t) {
-		// RFC 5321, 4.5.1: somebody must get it, whatever is configured.
+		// RFC 5321, 4.5.1: mail for the postmaster must be accepted.
 		if a := w.accounts.Keeper(); a != "" {
 			return []string{a}, "postmaster, as none is configured", ""
 		}

@@ -92,8 +92,8 @@ func Text(s string) string {
 }
 
 // Host returns a name for the from clause of a Received field: letters, digits
-// and the punctuation of domains and address literals. Clients put all sorts of
-// text into HELO, some of it to forge a trace.
+// and the punctuation of domains and address literals. Clients send arbitrary
+// text in HELO, some of it to forge a trace.
 func Host(s string) string {
 	for i := range len(s) {
 		if !hostByte(s[i]) {

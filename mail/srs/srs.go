@@ -1,10 +1,11 @@
-// Package srs rewrites the sender of forwarded mail (Sender Rewriting Scheme),
-// so that SPF at the next server asks about the forwarder, and leads the
-// bounces back: SRS0 for a sender of its own, SRS1 for one that an earlier
-// forwarder has rewritten, as postsrsd and libsrs2 write them.
+// Package srs rewrites the sender of forwarded mail (Sender Rewriting Scheme), so
+// that SPF at the next server checks the forwarder, and restores the original
+// address for bounces. It writes SRS0 for an original sender and SRS1 for one
+// that an earlier forwarder has rewritten, like postsrsd and libsrs2.
 //
-// An address that we made is good for three weeks and cannot be made by
-// others. Whether mail is forwarded at all is for the caller to know.
+// A rewritten address is valid for three weeks and cannot be forged. Which mail
+// is forwarded, and where the key is kept, is left to the caller. Start reading
+// at Rewriter.
 package srs
 
 import (
@@ -19,9 +20,9 @@ import (
 	"hoplite/mail"
 )
 
-// The errors of Reverse. Each means that there is no such address.
+// The errors of Reverse. Each means that the address does not exist.
 var (
-	ErrForged  = errors.New("rewritten address was not made here")
+	ErrForged  = errors.New("rewritten address was not created here")
 	ErrExpired = errors.New("rewritten address is older than three weeks")
 )
 
@@ -31,7 +32,7 @@ const (
 	keyLen    = 32
 )
 
-// Rewriter rewrites for one domain.
+// Rewriter rewrites senders into addresses of one domain.
 type Rewriter struct {
 	key    []byte
 	domain string
@@ -56,8 +57,8 @@ func NewKey() []byte {
 // ValidKey reports whether key can be a key for New.
 func ValidKey(key []byte) bool { return len(key) >= keyLen }
 
-// digits is RFC 4648's base32 in upper case: mail servers may change the case
-// of a local part, so comparing ignores it.
+// digits is base32 (RFC 4648) in upper case. Mail servers may change the case
+// of a local part, so comparisons ignore it.
 var digits = base32.StdEncoding.WithPadding(base32.NoPadding)
 
 func (w *Rewriter) hash(parts ...string) string {
@@ -91,9 +92,9 @@ func parseDay(s string) (int, bool) {
 	return hi<<5 | lo, hi >= 0 && lo >= 0
 }
 
-// Forward gives the sender to use when mail from that address is forwarded. A
-// sender that has no room for it, of more than 64 octets once rewritten, stays
-// as it is: SPF may fail there, but bounces find the way.
+// Forward returns the sender to use for mail from an address that is being
+// forwarded. An address whose rewritten local part would exceed 64 octets is
+// returned unchanged: SPF may fail for it, but bounces arrive.
 func (w *Rewriter) Forward(from mail.Address) mail.Address {
 	if from == "" || from.ASCIIDomain() == w.domain {
 		return from
@@ -101,10 +102,10 @@ func (w *Rewriter) Forward(from mail.Address) mail.Address {
 	local := from.Local()
 	var next string
 	switch tag, rest := cutTag(local); tag {
-	case "SRS0": // the first forwarder keeps its part; we note where it is
+	case "SRS0": // keep the part of the first forwarder, and its domain
 		next = "SRS1=" + w.hash(from.Domain(), rest) + "=" + from.Domain() + "=" + rest
 	case "SRS1":
-		_, tail, ok := strings.Cut(rest, "=") // its hash, which becomes ours
+		_, tail, ok := strings.Cut(rest, "=") // drop the hash of the earlier forwarder
 		host, inner, ok2 := strings.Cut(tail, "=")
 		if !ok || !ok2 {
 			return from
@@ -121,13 +122,13 @@ func (w *Rewriter) Forward(from mail.Address) mail.Address {
 	return a
 }
 
-// Ours tells whether an address looks as if Forward had made it.
+// Ours reports whether an address has the form of those that Forward returns.
 func (w *Rewriter) Ours(a mail.Address) bool {
 	tag, _ := cutTag(a.Local())
 	return tag != "" && a.ASCIIDomain() == w.domain
 }
 
-// Reverse gives the address that a rewritten one stands for.
+// Reverse returns the original of a rewritten address.
 func (w *Rewriter) Reverse(a mail.Address) (mail.Address, error) {
 	tag, rest := cutTag(a.Local())
 	hash, rest, ok := strings.Cut(rest, "=")
@@ -168,8 +169,7 @@ func equal(a, b string) bool {
 	return hmac.Equal([]byte(strings.ToUpper(a)), []byte(b))
 }
 
-// cutTag splits SRS0 or SRS1 and its separator, which may be =, + or -, off a
-// local part.
+// cutTag splits SRS0 or SRS1 with its separator (=, + or -) off a local part.
 func cutTag(local string) (tag, rest string) {
 	if len(local) < 5 || !strings.ContainsRune("=+-", rune(local[4])) {
 		return "", local

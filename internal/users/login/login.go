@@ -1,7 +1,9 @@
-// Package login holds the conversations in which a client shows who it is:
-// PLAIN, LOGIN, SCRAM-SHA-256 and SCRAM-SHA-256-PLUS, one implementation for all
-// doors. What a password is worth is decided by a users.Authenticator; a Gate
-// puts the throttle and equal answers in front of it.
+// Package login implements the SASL mechanisms PLAIN, LOGIN, SCRAM-SHA-256 and
+// SCRAM-SHA-256-PLUS, and password logins of other protocols, for all servers.
+//
+// A [Gate] limits guessing and makes all failures look alike. Whether a password
+// is right is left to a users.Authenticator, how the messages are framed to the
+// servers. Start reading at Gate.
 package login
 
 import (
@@ -21,7 +23,7 @@ import (
 	"hoplite/mail"
 )
 
-// The mechanisms, as they are announced.
+// The names of the mechanisms.
 const (
 	Plain     = "PLAIN"
 	Login     = "LOGIN"
@@ -29,32 +31,32 @@ const (
 	ScramPlus = "SCRAM-SHA-256-PLUS"
 )
 
-// ErrMechanism is a mechanism that is not offered on this connection.
+// ErrMechanism means that a mechanism is not offered on this connection.
 var ErrMechanism = errors.New("mechanism not offered here")
 
-// failAfter is how long every refused login takes, so that the time tells
-// nothing about the name; imported hashes take unlike times to check.
+// failAfter is how long every refused login takes, so that the time does not
+// disclose whether the account exists: hashes take different times to check.
 const failAfter = 400 * time.Millisecond
 
-// Gate checks logins for all doors. Make one and hand it to each.
+// Gate checks logins. All servers share one.
 type Gate struct {
 	auth     users.Authenticator
 	throttle *users.Throttle
 }
 
-// NewGate returns a gate in front of auth. The throttle must be the one that all
-// gates of the process share.
+// NewGate returns a gate that checks credentials with auth. All gates of the
+// process must share the throttle.
 func NewGate(auth users.Authenticator, throttle *users.Throttle) *Gate {
 	return &Gate{auth, throttle}
 }
 
-// Client is the connection that wants to log in.
+// Client is the client of a connection.
 type Client struct {
 	Addr netip.Addr
-	TLS  *tls.ConnectionState // nil = clear text
+	TLS  *tls.ConnectionState // nil in clear text
 }
 
-// From is the client at the other end of a connection.
+// From returns the client of a connection.
 func From(c *listen.Conn) Client {
 	who := Client{Addr: c.Client.Addr()}
 	if state, ok := c.TLS(); ok {
@@ -63,8 +65,9 @@ func From(c *listen.Conn) Client {
 	return who
 }
 
-// Mechanisms lists what is offered to a client, the best first. Without TLS a
-// password must not be sent; cleartext (a listener's setting) permits it.
+// Mechanisms lists the mechanisms offered to a client, the best first. Without
+// TLS, those that send a password are offered only if cleartext, a setting of
+// the listener, is set.
 func (g *Gate) Mechanisms(c Client, cleartext bool) []string {
 	var m []string
 	if g.auth.SCRAMReady() {
@@ -79,9 +82,9 @@ func (g *Gate) Mechanisms(c Client, cleartext bool) []string {
 	return m
 }
 
-// Check judges a name and password that a door took in its own way (POP3 USER
-// and PASS, IMAP LOGIN). The error is users.ErrBadLogin, users.ErrThrottled, or
-// says why nobody can log in right now; only the first counts as a failure.
+// Check checks a name and password that were not sent by SASL (POP3 USER and
+// PASS, IMAP LOGIN). The error is users.ErrBadLogin, users.ErrThrottled, or the
+// reason why logins are not possible now; only the first counts as a failure.
 func (g *Gate) Check(ctx context.Context, c Client, name, password string) (*users.Account, error) {
 	start := time.Now()
 	try, err := g.begin(ctx, c, name)
@@ -101,8 +104,8 @@ func (g *Gate) Check(ctx context.Context, c Client, name, password string) (*use
 	return nil, fmt.Errorf("login after %s: %w", time.Since(start).Round(time.Millisecond), err)
 }
 
-// begin starts an attempt to log in. One that the throttle refuses is answered
-// no sooner than a wrong password.
+// begin starts an attempt to log in. A throttled one is answered no sooner than
+// a wrong password.
 func (g *Gate) begin(ctx context.Context, c Client, name string) (*users.Attempt, error) {
 	start := time.Now()
 	try, err := g.throttle.Begin(ctx, c.Addr, g.auth.LoginName(name))
@@ -113,7 +116,7 @@ func (g *Gate) begin(ctx context.Context, c Client, name string) (*users.Attempt
 	return try, nil
 }
 
-// fail counts a wrong password and answers it failAfter after its begin.
+// fail counts a wrong password and returns failAfter after its begin.
 func (g *Gate) fail(ctx context.Context, try *users.Attempt, begun time.Time) error {
 	try.Failed(ctx)
 	wait(ctx, begun.Add(failAfter))
@@ -129,9 +132,9 @@ func wait(ctx context.Context, until time.Time) {
 	}
 }
 
-// LogFailure returns line for a refused login of a client, with the number of
-// refused logins that were not logged since the last. While there are too many,
-// it discards the line and returns nil, which logs nothing.
+// LogFailure returns line, a log line about a refused login, with the number of
+// such lines that were suppressed since the last one. While a client has too
+// many of them, it discards the line and returns nil, which logs nothing.
 func (g *Gate) LogFailure(c Client, line *zerolog.Event) *zerolog.Event {
 	suppressed, ok := g.throttle.LogFailure(c.Addr)
 	if !ok {
@@ -143,8 +146,8 @@ func (g *Gate) LogFailure(c Client, line *zerolog.Event) *zerolog.Event {
 	return line
 }
 
-// Server starts a conversation. When it ends well, done is called with the
-// account before the last Next returns. The context bounds all of it.
+// Server starts a SASL exchange. When it succeeds, done is called with the
+// account before the last Next returns. The context limits the whole exchange.
 func (g *Gate) Server(ctx context.Context, mech string, c Client, cleartext bool, done func(*users.Account)) (sasl.Server, error) {
 	if !slices.Contains(g.Mechanisms(c, cleartext), mech) {
 		return nil, ErrMechanism
@@ -170,8 +173,8 @@ func (g *Gate) Server(ctx context.Context, mech string, c Client, cleartext bool
 	return &scramServer{gate: g, ctx: ctx, client: c, plus: mech == ScramPlus, done: done}, nil
 }
 
-// asAnother refuses to act as somebody else, in the way a wrong password is
-// refused.
+// asAnother refuses to log in on behalf of another account, like a wrong
+// password.
 func (g *Gate) asAnother(ctx context.Context, c Client, name string) error {
 	begun := time.Now()
 	try, err := g.begin(ctx, c, name)
@@ -181,15 +184,15 @@ func (g *Gate) asAnother(ctx context.Context, c Client, name string) error {
 	return g.fail(ctx, try, begun)
 }
 
-// loginServer is LOGIN (draft-murchison-sasl-login), which old Outlooks and
-// printers speak: two questions, two answers.
+// loginServer implements LOGIN (draft-murchison-sasl-login), which old Outlooks
+// and printers use: two prompts, two answers.
 type loginServer struct {
 	check func(name, password string) error
 	name  string
 	step  int
 }
 
-// Next answers one step.
+// Next handles one response of the client.
 func (s *loginServer) Next(response []byte) ([]byte, bool, error) {
 	if len(response) > maxResponse {
 		return nil, true, errors.New("response too long")
@@ -199,7 +202,7 @@ func (s *loginServer) Next(response []byte) ([]byte, bool, error) {
 		if response == nil {
 			return []byte("Username:"), false, nil
 		}
-		s.step = 2 // the name came as initial response
+		s.step = 2 // the initial response was the name
 	}
 	switch s.step {
 	case 2:

@@ -16,12 +16,12 @@ import (
 	"hoplite/mail"
 )
 
-// maxResponse is the longest answer of a client that is looked at.
+// maxResponse is the longest response that is accepted.
 const maxResponse = 8192
 
-// scramServer is SCRAM-SHA-256 (RFC 5802, 7677) as a sasl.Server. An account may
-// have several passwords: one conversation runs for each of them, in step, and
-// the one whose key the client proves to hold decides.
+// scramServer implements SCRAM-SHA-256 (RFC 5802, 7677) as a sasl.Server. An
+// account may have several passwords: one conversation runs for each of them in
+// parallel, and the one whose key the client proves to hold counts.
 type scramServer struct {
 	gate   *Gate
 	ctx    context.Context
@@ -35,8 +35,8 @@ type scramServer struct {
 	talks   []*scram.ServerConversation
 }
 
-// binding is the channel binding of a connection (RFC 9266), nil without one.
-// TLS 1.2 without extended master secret has none.
+// binding returns the channel binding of a connection (RFC 9266), or nil. TLS
+// 1.2 without extended master secret has none.
 func binding(cs *tls.ConnectionState) *scram.ChannelBinding {
 	if cs == nil {
 		return nil
@@ -48,13 +48,13 @@ func binding(cs *tls.ConnectionState) *scram.ChannelBinding {
 	return &scram.ChannelBinding{Type: scram.ChannelBindingTLSExporter, Data: data}
 }
 
-// Next answers one step.
+// Next handles one response of the client.
 func (s *scramServer) Next(response []byte) ([]byte, bool, error) {
 	if len(response) > maxResponse {
 		return nil, true, errors.New("response too long")
 	}
 	if s.step == 0 && response == nil {
-		return []byte{}, false, nil // no initial response: ask for it
+		return []byte{}, false, nil // without an initial response, ask for it
 	}
 	s.step++
 	switch s.step {
@@ -62,7 +62,7 @@ func (s *scramServer) Next(response []byte) ([]byte, bool, error) {
 		return s.first(string(response))
 	case 2:
 		return s.final(string(response))
-	case 3: // the client has seen our proof
+	case 3: // the client acknowledges the server's proof
 		if len(response) != 0 {
 			return nil, true, sasl.ErrUnexpectedClientResponse
 		}
@@ -72,7 +72,8 @@ func (s *scramServer) Next(response []byte) ([]byte, bool, error) {
 	return nil, true, sasl.ErrUnexpectedClientResponse
 }
 
-// first starts the conversations once the client has said its name.
+// first handles the client's first message, which contains its name, and starts
+// the conversations.
 func (s *scramServer) first(message string) ([]byte, bool, error) {
 	if s.plus != strings.HasPrefix(message, "p=") {
 		return nil, true, errors.New("channel binding does not fit the mechanism")
@@ -102,7 +103,7 @@ func (s *scramServer) first(message string) ([]byte, bool, error) {
 			return nil, true, err
 		}
 		if id := talk.AuthzID(); id != "" && mail.Key(id) != mail.Key(name) {
-			s.account = nil // nobody acts as somebody else
+			s.account = nil // logins on behalf of another account are refused
 		}
 		if i == 0 {
 			challenge = out
@@ -112,7 +113,8 @@ func (s *scramServer) first(message string) ([]byte, bool, error) {
 	return []byte(challenge), false, nil
 }
 
-// talk makes the conversation for one set of keys; all of them have one nonce.
+// talk returns the conversation for one set of keys. All conversations have the
+// same nonce.
 func (s *scramServer) talk(k users.Keys, nonce *string) (*scram.ServerConversation, error) {
 	srv, err := scram.SHA256.NewServer(func(string) (scram.StoredCredentials, error) {
 		return scram.StoredCredentials{
@@ -133,7 +135,7 @@ func (s *scramServer) talk(k users.Keys, nonce *string) (*scram.ServerConversati
 	return srv.NewConversation(), nil
 }
 
-// final checks the client's proof and answers with ours.
+// final checks the client's proof and returns the server's.
 func (s *scramServer) final(message string) ([]byte, bool, error) {
 	try, err := s.gate.begin(s.ctx, s.client, s.name)
 	if err != nil {
@@ -150,7 +152,8 @@ func (s *scramServer) final(message string) ([]byte, bool, error) {
 	return nil, true, s.gate.fail(s.ctx, try, begun)
 }
 
-// nameIn finds the name in a client's first message, n,a=authzid,n=name,r=nonce.
+// nameIn returns the name in a client's first message,
+// n,a=authzid,n=name,r=nonce.
 func nameIn(message string) (string, error) {
 	for i, f := range strings.SplitN(message, ",", 5) {
 		if i >= 2 && strings.HasPrefix(f, "n=") {
@@ -160,7 +163,7 @@ func nameIn(message string) (string, error) {
 	return "", errors.New("no name in the first message")
 }
 
-// newNonce is our half of the nonce, 144 random bits.
+// newNonce returns the server's part of the nonce, 144 random bits.
 func newNonce() string {
 	b := make([]byte, 18)
 	rand.Read(b)
