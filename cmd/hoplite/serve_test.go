@@ -101,7 +101,7 @@ maildrop "boxes" {}
 	}
 	for args, want := range map[string]string{
 		"--user bob":       `there is no account "bob"`,
-		"--listener out":   `no smtp or lmtp listener is called "out". Known here: in.`,
+		"--listener out":   `no smtp or lmtp listener is called "out". Known: in.`,
 		"--ip example.org": `"example.org" is not an address`,
 	} {
 		cmd := rootCommand()

@@ -1,26 +1,27 @@
 // Package conf reads relay.hcl into Go structs.
 //
-// A package that wants a block of the file writes a struct and tags its fields:
+// A package that owns a block of the file declares a struct and tags its fields:
 //
-//	hcl:"max"              an attribute that must be there
-//	hcl:"max,optional"     an attribute that may be left out
+//	hcl:"max"              a required attribute
+//	hcl:"max,optional"     an optional attribute
 //	hcl:"name,label"       a label of the block: smtp "name" { ... }
 //	hcl:"name,label,optional"
-//	hcl:"kind,label,repeat" a label that may occur twice, as in filter "headers"
-//	hcl:"dns,block"        a block: a struct (at most one), a pointer (nil when absent) or a slice
-//	hcl:",remain"          a Body: all that the struct itself does not name, decoded later
+//	hcl:"kind,label,repeat" a label that several blocks may share, as in filter "headers"
+//	hcl:"dns,block"        a block: a struct (at most one), a pointer (nil if absent) or a slice
+//	hcl:",remain"          a Body: everything that the struct does not name, decoded later
 //	default:"25MiB"        the value of an absent attribute
 //	enum:"a|b"             the only strings that are allowed
-//	example:"mail.old.lan" what an error message and the reference show
+//	example:"mail.old.lan" the example in error messages and in docs/config.md
 //	was:"tls|cert"         former names, reported as mistakes that give the new one
 //
-// Embedding a Pos lets later checks point at the place in the file; a Check
-// method looks over the fields together. Structs embedded without a tag lend
-// their fields. All mistakes of a file are found in one run: every step adds
-// to one Diagnostics instead of returning the first error.
+// A struct that embeds Pos knows its place in the file, for later checks; a
+// Check method validates the fields together. The fields of structs embedded
+// without a tag belong to the outer struct. All mistakes of a file are found in
+// one run: every step adds to one Diagnostics instead of returning the first
+// error.
 //
-// What the values mean, and whether a chain of that name exists, is left to
-// the packages and to cmd/hoplite.
+// What the values mean, and whether a chain of that name exists, is left to the
+// packages and to cmd/hoplite. Start reading at File.
 package conf
 
 import (
@@ -32,35 +33,35 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// maxFile bounds a config file; a larger one is surely something else.
+// maxFile is the largest file that is read as a configuration.
 const maxFile = 4 << 20
 
-// Checker is a Config with rules between its fields. Check runs after all of
-// its attributes were read without a mistake; errors made by Field point at an
-// attribute, several go through errors.Join.
+// Checker is a Config with rules between its fields. Check runs if all of its
+// attributes were read without a mistake. An error made by Field points at an
+// attribute; several errors are joined by errors.Join.
 type Checker interface {
 	Check() error
 }
 
 // File is one parsed config file.
 type File struct {
-	// Name is the path as given, shown in front of every mistake.
+	// Name is the path as given; every mistake begins with it.
 	Name string
-	// Diags collects the mistakes of all steps.
+	// Diags holds the mistakes of all steps.
 	Diags *Diagnostics
 
 	body *hclsyntax.Body
 }
 
-// Load reads the file at path. Mistakes in its syntax are in Diags; the error is
-// only for a file that cannot be read at all.
+// Load reads the file at path. Syntax mistakes are in Diags; the error is for a
+// file that cannot be read at all.
 func Load(path string) (*File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if info.Size() > maxFile {
-		return nil, fmt.Errorf("%s: %s is too large for a config file", path, Bytes(info.Size()))
+		return nil, fmt.Errorf("%s: %s is too large for a configuration file", path, Bytes(info.Size()))
 	}
 	src, err := os.ReadFile(path)
 	if err != nil {
@@ -78,7 +79,7 @@ func Parse(name string, src []byte) *File {
 }
 
 // Decode fills into, a pointer to a struct, from the whole file. It reports
-// whether this step found no mistake.
+// whether it found no mistake.
 func (f *File) Decode(into any) bool {
 	if f.body == nil {
 		return false
@@ -89,10 +90,10 @@ func (f *File) Decode(into any) bool {
 	return f.Diags.Mistakes() == before
 }
 
-// Parsed tells whether the syntax was good enough for Decode to do anything.
+// Parsed reports whether the syntax is good enough for Decode.
 func (f *File) Parsed() bool { return f.body != nil }
 
-// Defaults fills into, a pointer to a struct, with what an empty file gives.
+// Defaults sets into, a pointer to a struct, to the values of an empty block.
 // Required attributes stay zero.
 func Defaults(into any) {
 	setDefaults(structOf(into))

@@ -14,16 +14,16 @@ import (
 	"hoplite/mail/safe"
 )
 
-// Pos is embedded in a Config to remember where its block stands.
+// Pos is embedded in a Config and holds the place of its block in the file.
 type Pos struct {
 	block Range
 	attrs map[string]Range
 }
 
-// Range is the head of the block, or the start of the file.
+// Range returns the head of the block, or the start of the file.
 func (p *Pos) Range() Range { return p.block }
 
-// Attr is where an attribute stands, or Range when the file does not set it.
+// Attr returns the place of an attribute, or Range if the file does not set it.
 func (p *Pos) Attr(name string) Range {
 	if r, ok := p.attrs[name]; ok {
 		return r
@@ -31,7 +31,7 @@ func (p *Pos) Attr(name string) Range {
 	return p.block
 }
 
-// Element is where the i-th element of a list stands, or Attr.
+// Element returns the place of the i-th element of a list, or Attr.
 func (p *Pos) Element(name string, i int) Range {
 	if r, ok := p.attrs[elementOf(name, i)]; ok {
 		return r
@@ -41,14 +41,14 @@ func (p *Pos) Element(name string, i int) Range {
 
 func elementOf(name string, i int) string { return fmt.Sprintf("%s[%d]", name, i) }
 
-// IsSet tells whether the file sets an attribute.
+// IsSet reports whether the file sets an attribute.
 func (p *Pos) IsSet(name string) bool {
 	_, ok := p.attrs[name]
 	return ok
 }
 
-// Body is the part of a block that its struct does not name. It is decoded
-// later, by the one who knows what belongs there.
+// Body is the part of a block that its struct does not name. The package that
+// owns its contents decodes it later.
 type Body struct {
 	d     decoder
 	body  *hclsyntax.Body
@@ -68,25 +68,24 @@ func (b Body) Decode(into any) bool {
 	return b.d.diags.Mistakes() == before
 }
 
-// Report notes what was found wrong with a block after it was decoded: an error
-// of Field or At at its place, others at the head of the block, each error of
-// an errors.Join on its own. A nil err is nothing.
+// Report adds a mistake found after the block was decoded: an error of Field or
+// At at its place, others at the head of the block, each error of an errors.Join
+// separately. A nil err is ignored.
 func (b Body) Report(err error) {
 	if err != nil && b.body != nil {
 		b.d.report(b.body, b.where, err)
 	}
 }
 
-// Warn notes at the head of a decoded block something that works but is probably
-// not meant.
+// Warn adds a warning at the head of a block after it was decoded.
 func (b Body) Warn(summary, detail string) {
 	if b.body != nil {
 		b.d.diags.Warn(b.where.at, summary, detail)
 	}
 }
 
-// Written is what the file says in the block, attribute by attribute in the
-// order of the file and on one line each, passwords hidden: max = "25MiB".
+// Written returns the attributes of the block as the file sets them, in its
+// order, one string each, with passwords hidden: max = "25MiB".
 func (b Body) Written() []string {
 	if b.body == nil {
 		return nil
@@ -103,7 +102,7 @@ func (b Body) Written() []string {
 	return out
 }
 
-// place is a block as error messages call it.
+// place is the name of a block in error messages, and its position.
 type place struct {
 	name string
 	at   Range
@@ -114,8 +113,8 @@ type decoder struct {
 	dir   string
 }
 
-// body decodes one block body. Taken are the fields that an outer struct has
-// already read from it.
+// body decodes the body of one block. Taken are the fields that an outer struct
+// has already read from it.
 func (d decoder) body(b *hclsyntax.Body, where place, taken []*field, v reflect.Value) {
 	before := d.diags.Mistakes()
 	fields := fieldsOf(v)
@@ -134,7 +133,7 @@ func (d decoder) body(b *hclsyntax.Body, where place, taken []*field, v reflect.
 	if rest := find(fields, remain, ""); rest != nil {
 		rest.value.Set(reflect.ValueOf(Body{d, b, where, known}))
 	} else {
-		d.strangers(b, where, known)
+		d.unknown(b, where, known)
 	}
 	for _, f := range fields {
 		switch f.kind {
@@ -149,8 +148,8 @@ func (d decoder) body(b *hclsyntax.Body, where place, taken []*field, v reflect.
 	}
 }
 
-// strangers reports the attributes and blocks that nobody knows.
-func (d decoder) strangers(b *hclsyntax.Body, where place, known []*field) {
+// unknown reports the attributes and blocks that no field stands for.
+func (d decoder) unknown(b *hclsyntax.Body, where place, known []*field) {
 	for name, a := range b.Attributes {
 		if find(known, attribute, name) != nil {
 			continue
@@ -159,7 +158,7 @@ func (d decoder) strangers(b *hclsyntax.Body, where place, known []*field) {
 		if f := renamed(known, name); f != nil {
 			detail = fmt.Sprintf("Did you mean %q, the new name of %q?", f.name, name)
 		} else if find(known, block, name) != nil {
-			detail = fmt.Sprintf("%s is a block: write %s { ... } without =.", name, name)
+			detail = fmt.Sprintf("%s is a block: write %s { ... } without an equals sign.", name, name)
 		}
 		d.diags.Add(a.NameRange, fmt.Sprintf("%s has no attribute %q", where.name, name), detail)
 	}
@@ -181,11 +180,11 @@ func (d decoder) attribute(b *hclsyntax.Body, where place, f *field) {
 	a, ok := b.Attributes[f.name]
 	if !ok {
 		if !f.optional {
-			d.diags.Add(where.at, fmt.Sprintf("%s lacks %s", where.name, f.name), "Write "+f.name+" = "+f.exampleText()+".")
+			d.diags.Add(where.at, fmt.Sprintf("%s lacks %s", where.name, f.name), "For example: "+f.name+" = "+f.exampleText()+".")
 		}
 		return
 	}
-	// A list is judged element by element, each at its own place.
+	// A list is read element by element, so that each mistake has its own place.
 	if items, diags := hcl.ExprList(a.Expr); !diags.HasErrors() && f.value.Kind() == reflect.Slice {
 		list := reflect.MakeSlice(f.value.Type(), len(items), len(items))
 		for i, item := range items {
@@ -197,15 +196,15 @@ func (d decoder) attribute(b *hclsyntax.Body, where place, f *field) {
 	d.value(f, f.value, a.Expr)
 }
 
-// value stores what an expression gives in v, or reports why it can't.
+// value stores the value of an expression in v, or reports a mistake.
 func (d decoder) value(f *field, v reflect.Value, expr hcl.Expression) {
 	if word := hcl.ExprAsKeyword(expr); word != "" && word != "true" && word != "false" && word != "null" {
-		d.diags.Add(expr.Range(), fmt.Sprintf("%s: %s lacks its quotes", f.name, word), fmt.Sprintf("Write %q.", word))
+		d.diags.Add(expr.Range(), fmt.Sprintf("%s: %s must be in quotes", f.name, word), fmt.Sprintf("Write %q.", word))
 		return
 	}
 	value, diags := expr.Value(d.functions())
 	if diags.HasErrors() {
-		// The first error is the cause; hcl adds others about its value.
+		// The first error is the cause; the others follow from it.
 		d.diags.Add(expr.Range(), f.name+": "+valueProblem(diags[0]), valueHint(f))
 		return
 	}
@@ -214,7 +213,7 @@ func (d decoder) value(f *field, v reflect.Value, expr hcl.Expression) {
 	}
 }
 
-// valueProblem is what went wrong in an expression, in our words.
+// valueProblem returns what is wrong with an expression, in plain words.
 func valueProblem(h *hcl.Diagnostic) string {
 	if h.Summary == "Error in function call" {
 		if _, cause, ok := strings.Cut(h.Detail, ": "); ok {
@@ -222,13 +221,13 @@ func valueProblem(h *hcl.Diagnostic) string {
 		}
 	}
 	if h.Summary == "Variables not allowed" {
-		return "this is no value; texts stand in quotes"
+		return "not a value; strings must be in quotes"
 	}
 	return strings.TrimSuffix(h.Detail, ".")
 }
 
 func valueHint(f *field) string {
-	return "Write, for instance, " + f.name + " = " + f.exampleText() + "."
+	return "For example: " + f.name + " = " + f.exampleText() + "."
 }
 
 func (d decoder) blocks(b *hclsyntax.Body, f *field) {
@@ -240,7 +239,7 @@ func (d decoder) blocks(b *hclsyntax.Body, f *field) {
 		}
 		if first != nil && f.value.Kind() != reflect.Slice {
 			d.diags.Add(inner.DefRange(), fmt.Sprintf("a second %s block", f.name),
-				fmt.Sprintf("The first stands in line %d; only one is allowed.", first.DefRange().Start.Line))
+				fmt.Sprintf("The first is in line %d; only one is allowed.", first.DefRange().Start.Line))
 			continue
 		}
 		first = inner
@@ -255,7 +254,7 @@ func (d decoder) blocks(b *hclsyntax.Body, f *field) {
 	}
 }
 
-// nameOf is a block as messages call it: smtp "inbound".
+// nameOf returns the head of a block: smtp "inbound".
 func nameOf(b *hclsyntax.Block) string {
 	name := b.Type
 	for _, l := range b.Labels {
@@ -264,7 +263,7 @@ func nameOf(b *hclsyntax.Block) string {
 	return name
 }
 
-// labels fills in the labels of a block, and reports doubled ones.
+// labels sets the labels of a block and reports duplicates.
 func (d decoder) labels(b *hclsyntax.Block, v reflect.Value, seen map[string]Range) bool {
 	var want []*field
 	for _, f := range fieldsOf(v) {
@@ -289,13 +288,13 @@ func (d decoder) labels(b *hclsyntax.Block, v reflect.Value, seen map[string]Ran
 	repeat := len(want) > 0 && want[len(want)-1].repeat
 	if before, ok := seen[key]; ok && len(want) > 0 && !repeat {
 		d.diags.Add(b.DefRange(), fmt.Sprintf("a second %s", nameOf(b)),
-			fmt.Sprintf("The first stands in line %d; each needs a name of its own.", before.Start.Line))
+			fmt.Sprintf("The first is in line %d; each needs a name of its own.", before.Start.Line))
 	}
 	seen[key] = b.DefRange()
 	return true
 }
 
-// check runs the struct's own rules.
+// check runs the Check method of the struct, if it has one.
 func (d decoder) check(b *hclsyntax.Body, where place, v reflect.Value) {
 	c, ok := v.Addr().Interface().(Checker)
 	if !ok {
@@ -306,7 +305,7 @@ func (d decoder) check(b *hclsyntax.Body, where place, v reflect.Value) {
 	}
 }
 
-// report notes an error, or all that it joins, each at its place.
+// report adds an error, or each of the errors that it joins, at its place.
 func (d decoder) report(b *hclsyntax.Body, where place, err error) {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range joined.Unwrap() {

@@ -13,41 +13,41 @@ import (
 	"hoplite/mail/safe"
 )
 
-// Range is a stretch of a file, from Start up to End; lines and columns count from 1.
+// Range is a range of a file from Start up to End; lines and columns count from 1.
 type Range = hcl.Range
 
-// Diagnostic is one finding about the file.
+// Diagnostic is one finding about a file.
 type Diagnostic struct {
-	// Where it is; the zero Range belongs to the file as a whole.
+	// Where is its place; the zero Range stands for the whole file.
 	Where Range
-	// Summary says in one line what is wrong.
+	// Summary says what is wrong.
 	Summary string
-	// Detail says what would be right; it may be empty and may have several lines.
+	// Detail says how to correct it; it may be empty or have several lines.
 	Detail string
-	// Warning marks what works but is probably not meant.
+	// Warning marks a finding that does not keep the file from being used.
 	Warning bool
 }
 
-// Diagnostics collects findings, in any order.
+// Diagnostics collects findings in any order.
 type Diagnostics struct {
 	list  []Diagnostic
 	lines map[string][]string
-	// starts are the offsets of the lines in what was parsed, which is not
-	// always what stands in the file: see mendQuotes.
+	// starts are the offsets of the lines in the source that was parsed, which
+	// may differ from the file: see mendQuotes.
 	starts map[string][]int
 }
 
-// Add notes a mistake at r.
+// Add adds a mistake at r.
 func (d *Diagnostics) Add(r Range, summary, detail string) {
 	d.list = append(d.list, Diagnostic{Where: r, Summary: summary, Detail: detail})
 }
 
-// Warn notes at r something that works but is probably not meant.
+// Warn adds a warning at r: valid, but probably unintended.
 func (d *Diagnostics) Warn(r Range, summary, detail string) {
 	d.list = append(d.list, Diagnostic{Where: r, Summary: summary, Detail: detail, Warning: true})
 }
 
-// Mistakes counts the findings that are not mere warnings.
+// Mistakes returns the number of findings that are not warnings.
 func (d *Diagnostics) Mistakes() int {
 	n := 0
 	for i := range d.list {
@@ -58,7 +58,7 @@ func (d *Diagnostics) Mistakes() int {
 	return n
 }
 
-// All returns the findings in the order of the file, each one once.
+// All returns the findings in the order of the file, without duplicates.
 func (d *Diagnostics) All() []Diagnostic {
 	list := slices.Clone(d.list)
 	slices.SortStableFunc(list, func(a, b Diagnostic) int {
@@ -70,7 +70,8 @@ func (d *Diagnostics) All() []Diagnostic {
 	return slices.Compact(list)
 }
 
-// Err is nil without mistakes, else an error that holds all of them as Write prints them.
+// Err returns nil if there are no mistakes, else an error with the text that
+// Write prints.
 func (d *Diagnostics) Err() error {
 	if d.Mistakes() == 0 {
 		return nil
@@ -86,11 +87,11 @@ func (e diagError) Error() string {
 	return strings.TrimRight(b.String(), "\n")
 }
 
-// width is what every terminal has.
+// width is the width that every terminal has.
 const width = 80
 
 // Write prints the findings in the order of the file, each with its place, the
-// line it is about and what would be right, 80 columns wide.
+// line it is about and how to correct it, 80 columns wide.
 func (d *Diagnostics) Write(w io.Writer) {
 	for i, one := range d.All() {
 		if i > 0 {
@@ -121,10 +122,11 @@ func (d *Diagnostics) write(w io.Writer, one Diagnostic) {
 	}
 }
 
-// secretValue finds a password in a quoted line, so that a pasted report does not give it away.
+// secretValue matches a password in a quoted line; reports get pasted into
+// tickets.
 var secretValue = regexp.MustCompile(`(?i)((?:pass|secret|token|api_?key)\w*\s*=\s*)"[^"]*"?`)
 
-// quote prints the line r starts in, with a mark under the place.
+// quote prints the line that r starts in, with a mark under the place.
 func (d *Diagnostics) quote(w io.Writer, r Range) {
 	lines := d.lines[r.Filename]
 	if r.Start.Line < 1 || r.Start.Line > len(lines) {
@@ -151,7 +153,7 @@ func (d *Diagnostics) quote(w io.Writer, r Range) {
 
 func expandTabs(s string) string { return strings.ReplaceAll(s, "\t", "  ") }
 
-// cutAround shortens a long line so that column col stays in view.
+// cutAround shortens a long line and keeps column col visible.
 func cutAround(line string, col, room int) (string, int) {
 	runes := []rune(line)
 	if len(runes) <= room {
@@ -168,7 +170,7 @@ func cutAround(line string, col, room int) (string, int) {
 	return string(cut), col - from
 }
 
-// text is the source at r.
+// text returns the source at r.
 func (d *Diagnostics) text(r Range) string {
 	whole := strings.Join(d.lines[r.Filename], "\n")
 	if r.Start.Byte < 0 || r.End.Byte > len(whole) || r.Start.Byte > r.End.Byte {
@@ -194,8 +196,8 @@ func (d *Diagnostics) setStarts(name string, lines []string) {
 	d.starts[name] = starts
 }
 
-// Wrap breaks text at blanks into lines of at most cols columns. The first
-// line starts with first, the others with next; line ends in text are kept.
+// Wrap breaks text at spaces into lines of at most cols columns. The first line
+// starts with first, the others with next; line breaks in text are kept.
 func Wrap(text, first, next string, cols int) []string {
 	if text == "" {
 		return nil
@@ -205,7 +207,7 @@ func Wrap(text, first, next string, cols int) []string {
 	for para := range strings.SplitSeq(text, "\n") {
 		line := indent
 		empty := true
-		// Leading blanks of a paragraph are its own indent: an example stays one.
+		// Leading spaces indent the whole paragraph.
 		own := para[:len(para)-len(strings.TrimLeft(para, " "))]
 		line += own
 		for word := range strings.FieldsSeq(para) {

@@ -13,14 +13,14 @@ var timeUnits = map[string]time.Duration{
 	"d": 24 * time.Hour, "w": 7 * 24 * time.Hour,
 }
 
-// ParseDuration reads "30s", "5m", "36h", "5d", "1h30m"; a day has 24 hours.
-// A bare number has no unit and is refused, 0 excepted.
+// ParseDuration parses "30s", "5m", "36h", "5d", "1h30m"; a day has 24 hours. A
+// number without a unit is an error, except 0.
 func ParseDuration(s string) (time.Duration, error) {
 	rest, total := strings.TrimSpace(s), 0.0
 	if rest == "0" {
 		return 0, nil
 	}
-	bad := fmt.Errorf("%q is not a time; units are ms, s, m, h, d, w", s)
+	bad := fmt.Errorf("%q is not a duration; units are ms, s, m, h, d, w", s)
 	if rest == "" {
 		return 0, bad
 	}
@@ -46,12 +46,12 @@ func ParseDuration(s string) (time.Duration, error) {
 		rest = rest[n:]
 	}
 	if total >= math.MaxInt64 {
-		return 0, fmt.Errorf("%q is more than fits", s)
+		return 0, fmt.Errorf("%q is too large", s)
 	}
 	return time.Duration(total), nil
 }
 
-// FormatDuration writes d the way ParseDuration reads it: "5d", "36h", "1h30m".
+// FormatDuration returns d in the form that ParseDuration parses: "5d", "36h", "1h30m".
 func FormatDuration(d time.Duration) string {
 	if d == 0 {
 		return "0"

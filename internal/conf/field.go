@@ -21,7 +21,7 @@ const (
 	remain
 )
 
-// field is one tagged field of a Config.
+// field is a tagged field of a Config.
 type field struct {
 	name     string
 	goName   string
@@ -32,7 +32,8 @@ type field struct {
 	value    reflect.Value
 }
 
-// fieldsOf lists the tagged fields of a struct, those of embedded ones too.
+// fieldsOf returns the tagged fields of a struct, including those of embedded
+// structs.
 func fieldsOf(v reflect.Value) []*field {
 	var list []*field
 	t := v.Type()
@@ -60,7 +61,7 @@ func fieldsOf(v reflect.Value) []*field {
 			case "remain":
 				f.kind = remain
 			default:
-				panic(fmt.Sprintf("conf: %s.%s: unknown word %q in its tag", t, sf.Name, w))
+				panic(fmt.Sprintf("conf: %s.%s: unknown option %q in its tag", t, sf.Name, w))
 			}
 		}
 		if f.name != "-" {
@@ -109,8 +110,8 @@ func posOf(v reflect.Value) (*Pos, bool) {
 	return nil, false
 }
 
-// setDefaults gives each attribute the value of its default tag, in blocks
-// that are always there too.
+// setDefaults gives each attribute the value of its default tag, including those
+// of blocks that always exist.
 func setDefaults(v reflect.Value) {
 	for _, f := range fieldsOf(v) {
 		if f.kind == block && f.value.Kind() == reflect.Struct {
@@ -140,7 +141,7 @@ func setText(f *field, text string) error {
 	return setValue(f, f.value, cty.TupleVal(items))
 }
 
-// newItem makes what one block of the field's name is decoded into.
+// newItem returns the struct that one block of the field is decoded into.
 func (f *field) newItem() reflect.Value {
 	t := f.value.Type()
 	if t.Kind() == reflect.Struct {
@@ -163,7 +164,7 @@ func (f *field) addItem(item reflect.Value) {
 	}
 }
 
-// exampleText is a value as it would stand in the file.
+// exampleText returns a value as it is written in the file.
 func (f *field) exampleText() string {
 	text := f.tag.Get("example")
 	if text == "" {
@@ -190,7 +191,7 @@ func (f *field) exampleText() string {
 	return text
 }
 
-// plain tells whether values of t are written without quotes.
+// plain reports whether values of t are written without quotes.
 func plain(t reflect.Type) bool {
 	switch t {
 	case reflect.TypeFor[time.Duration](), reflect.TypeFor[Bytes]():
@@ -229,43 +230,4 @@ func exampleOf(t reflect.Type) string {
 		return "example.org"
 	}
 	return "10"
-}
-
-// kindName is what an admin calls values of t.
-func kindName(t reflect.Type) string {
-	switch t {
-	case reflect.TypeFor[time.Duration]():
-		return "a time"
-	case reflect.TypeFor[Bytes]():
-		return "a size"
-	case reflect.TypeFor[Rate]():
-		return "a rate"
-	case reflect.TypeFor[netip.Prefix]():
-		return "a network"
-	case reflect.TypeFor[netip.Addr]():
-		return "an IP address"
-	case reflect.TypeFor[netip.AddrPort]():
-		return "an IP address with a port"
-	case reflect.TypeFor[Listen]():
-		return "an address to listen on"
-	case reflect.TypeFor[Secret]():
-		return "a secret"
-	}
-	switch t.Kind() {
-	case reflect.Slice:
-		return "a list, each " + kindName(t.Elem())
-	case reflect.Map:
-		return "a map, each value " + kindName(t.Elem())
-	case reflect.Pointer:
-		return kindName(t.Elem())
-	case reflect.Bool:
-		return "true or false"
-	case reflect.String:
-		return "a text"
-	case reflect.Float64:
-		return "a number"
-	case reflect.Int, reflect.Int32, reflect.Int64, reflect.Uint16:
-		return "a whole number"
-	}
-	return "a value"
 }

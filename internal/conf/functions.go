@@ -11,7 +11,7 @@ import (
 	"github.com/zclconf/go-cty/cty/function"
 )
 
-// functions are env and file.
+// functions returns env and file.
 func (d decoder) functions() *hcl.EvalContext {
 	one := func(name string, f func(string) (string, error)) function.Function {
 		return function.New(&function.Spec{
@@ -42,10 +42,10 @@ func (d decoder) functions() *hcl.EvalContext {
 	}}
 }
 
-// maxValue bounds what file("...") reads.
+// maxValue is the largest file that file("...") reads.
 const maxValue = 64 << 10
 
-// readValue reads the text of a file without the line end behind it.
+// readValue reads the text of a file without trailing line breaks.
 func readValue(path string) (string, error) {
 	info, err := os.Stat(path)
 	switch {

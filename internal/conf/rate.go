@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Rate is a number of events in a time, written "30/1m". The zero Rate, written
+// Rate is a number of events per duration, written "30/1m". The zero Rate, written
 // "0", is no limit.
 type Rate struct {
 	// Count is how many events fit in Per.
@@ -16,7 +16,7 @@ type Rate struct {
 	Per time.Duration
 }
 
-// ParseRate reads a rate; the error says how one is written.
+// ParseRate parses a rate; the error says how one is written.
 func ParseRate(s string) (Rate, error) {
 	text := strings.TrimSpace(s)
 	if text == "0" {
@@ -24,7 +24,7 @@ func ParseRate(s string) (Rate, error) {
 	}
 	count, per, ok := strings.Cut(text, "/")
 	if !ok {
-		return Rate{}, fmt.Errorf(`%q is not a rate; write a number and a time, "30/1m"`, s)
+		return Rate{}, fmt.Errorf(`%q is not a rate; write a number and a duration, "30/1m"`, s)
 	}
 	n, err := strconv.Atoi(count)
 	if err != nil || n < 1 {
@@ -43,7 +43,7 @@ func ParseRate(s string) (Rate, error) {
 // Limited reports whether r limits anything.
 func (r Rate) Limited() bool { return r.Count > 0 }
 
-// String writes r the way ParseRate reads it.
+// String returns r in the form that ParseRate parses.
 func (r Rate) String() string {
 	if !r.Limited() {
 		return "0"

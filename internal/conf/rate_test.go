@@ -27,13 +27,13 @@ func TestParseRate(t *testing.T) {
 		}
 	}
 	for in, want := range map[string]string{
-		"500":       `"500" is not a rate; write a number and a time, "30/1m"`,
+		"500":       `"500" is not a rate; write a number and a duration, "30/1m"`,
 		"":          "is not a rate",
-		"30/m":      "is not a time",
+		"30/m":      "is not a duration",
 		"/1m":       "does not begin with a number",
 		"-3/1m":     "does not begin with a number",
 		"0/1m":      "does not begin with a number",
-		"30/1m/1h":  "is not a time",
+		"30/1m/1h":  "is not a duration",
 		"30/60":     "has no unit",
 		"30/0":      "less than a second",
 		"30/10ms":   "less than a second",

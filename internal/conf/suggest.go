@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// Suggest returns the one of known that was most likely meant by word, or "".
+// Suggest returns the known word that is most similar to word, or "" if none is
+// similar.
 func Suggest(word string, known []string) string {
 	best, bestDist := "", len(word)/3+2
 	for _, k := range known {
@@ -16,7 +17,8 @@ func Suggest(word string, known []string) string {
 	return best
 }
 
-// didYouMean is a sentence for a mistyped word: the likely one, else all.
+// didYouMean returns a sentence that suggests the most similar word, or lists all
+// of them.
 func didYouMean(word string, known []string) string {
 	if s := Suggest(word, known); s != "" {
 		return `Did you mean "` + s + `"?`
@@ -25,11 +27,11 @@ func didYouMean(word string, known []string) string {
 		return ""
 	}
 	sorted := slices.Sorted(slices.Values(known))
-	return "Known here: " + strings.Join(sorted, ", ") + "."
+	return "Known: " + strings.Join(sorted, ", ") + "."
 }
 
-// Known is the sentence of a report about an unknown name: what was likely
-// meant, else what there is; none says so when there is nothing.
+// Known returns the hint for an unknown name: the most similar known one, or all
+// of them, or none if there are none.
 func Known(word string, known []string, none string) string {
 	if s := didYouMean(word, known); s != "" {
 		return s
@@ -37,8 +39,8 @@ func Known(word string, known []string, none string) string {
 	return none
 }
 
-// distance is the number of single letters to insert, delete, replace or swap
-// that lead from a to b.
+// distance returns the number of letters to insert, delete, replace or swap to
+// turn a into b.
 func distance(a, b string) int {
 	if len(a) > 64 || len(b) > 64 {
 		return 64

@@ -9,8 +9,8 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// parseBody reports the mistakes in the syntax of src. It is nil when there are
-// others than missing quotes: what follows from them would only confuse.
+// parseBody parses src and reports syntax mistakes. It returns nil if there are
+// any but missing quotes, whose consequences would only confuse.
 func parseBody(name string, src []byte, diags *Diagnostics) *hclsyntax.Body {
 	file, found := hclsyntax.ParseConfig(src, name, hcl.InitialPos)
 	if found.HasErrors() {
@@ -27,12 +27,13 @@ func parseBody(name string, src []byte, diags *Diagnostics) *hclsyntax.Body {
 	return file.Body.(*hclsyntax.Body)
 }
 
-// unquoted is a size, a time or an address that somebody wrote without quotes:
-// max = 25MB. The parser gives up on such a line.
+// unquoted matches a size, duration or address without quotes: max = 25MB. The
+// parser cannot continue after such a line.
 var unquoted = regexp.MustCompile(`^(\s*\w+\s*=\s*)([0-9][0-9A-Za-z.:/]*[A-Za-z.:/][0-9A-Za-z.:/]*)\s*(?:(?:#|//).*)?$`)
 
-// mendQuotes reports bare sizes, times and addresses and gives src with quotes
-// around them, so that the other mistakes show in the same run; nil without any.
+// mendQuotes reports sizes, durations and addresses without quotes and returns
+// src with quotes around them, so that other mistakes are found in the same run.
+// It returns nil if there are none.
 func mendQuotes(name string, src []byte, diags *Diagnostics) []byte {
 	lines := strings.Split(string(src), "\n")
 	mended, offset := false, 0
@@ -40,7 +41,7 @@ func mendQuotes(name string, src []byte, diags *Diagnostics) []byte {
 		if m := unquoted.FindStringSubmatchIndex(strings.TrimRight(line, "\r")); m != nil {
 			value := line[m[4]:m[5]]
 			at := func(col int) hcl.Pos { return hcl.Pos{Line: i + 1, Column: col + 1, Byte: offset + col} }
-			diags.Add(Range{Filename: name, Start: at(m[4]), End: at(m[5])}, value+" lacks its quotes",
+			diags.Add(Range{Filename: name, Start: at(m[4]), End: at(m[5])}, value+" must be in quotes",
 				fmt.Sprintf("Write %s%q.", strings.TrimSpace(line[m[2]:m[3]])+" ", value))
 			lines[i] = line[:m[4]] + `"` + value + `"` + line[m[5]:]
 			mended = true

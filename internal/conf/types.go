@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// Bytes is a number of octets, written "25MiB", "10KiB", "100KB" or as a plain number.
+// Bytes is a number of octets, written "25MiB", "10KiB", "100KB" or as a number.
 type Bytes int64
 
-// byteUnits is ordered for String: the largest first.
+// byteUnits are in the order in which String tries them.
 var byteUnits = []struct {
 	name string
 	size int64
@@ -22,7 +22,7 @@ var byteUnits = []struct {
 	{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"kB", 1e3}, {"B", 1},
 }
 
-// ParseBytes reads a size; the error says how one is written.
+// ParseBytes parses a size; the error says how one is written.
 func ParseBytes(s string) (Bytes, error) {
 	num, unit := strings.TrimSpace(s), int64(1)
 	for _, u := range byteUnits {
@@ -33,7 +33,7 @@ func ParseBytes(s string) (Bytes, error) {
 	}
 	if n, err := strconv.ParseInt(num, 10, 64); err == nil && n >= 0 {
 		if n > math.MaxInt64/unit {
-			return 0, fmt.Errorf("%q is more than fits", s)
+			return 0, fmt.Errorf("%q is too large", s)
 		}
 		return Bytes(n * unit), nil
 	}
@@ -42,12 +42,13 @@ func ParseBytes(s string) (Bytes, error) {
 		return 0, fmt.Errorf(`%q is not a size; units are KiB, MiB, GiB (1024) and KB, MB, GB (1000)`, s)
 	}
 	if f*float64(unit) >= math.MaxInt64 {
-		return 0, fmt.Errorf("%q is more than fits", s)
+		return 0, fmt.Errorf("%q is too large", s)
 	}
 	return Bytes(f * float64(unit)), nil
 }
 
-// String writes b in the largest unit that divides it, else rounded to one decimal.
+// String returns b in the largest unit that divides it, else rounded to one
+// decimal.
 func (b Bytes) String() string {
 	if b < 1<<10 {
 		return strconv.FormatInt(int64(b), 10) + "B"
@@ -65,8 +66,8 @@ func (b Bytes) String() string {
 	return strconv.FormatInt(int64(b), 10) + "B"
 }
 
-// Secret is a password or a token. No verb of fmt, no JSON and no log shows
-// it; string(s) does.
+// Secret is a password or token. fmt, JSON and logs do not show it; string(s)
+// does.
 type Secret string
 
 // String hides the secret.
@@ -77,7 +78,7 @@ func (s Secret) String() string {
 	return "***"
 }
 
-// Format hides the secret from every verb of fmt, %x and %#v among them.
+// Format hides the secret from every verb of fmt, including %x and %#v.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
 
 // MarshalText hides the secret from JSON and zerolog.
@@ -86,8 +87,8 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // LogValue hides the secret from log/slog.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// Listen is a place to accept connections: "127.0.0.1:25", "[::1]:25", ":25",
-// "unix:path" or "systemd:name" (a socket handed over by systemd).
+// Listen is an address to listen on: "127.0.0.1:25", "[::1]:25", ":25",
+// "unix:path" or "systemd:name" (a socket that systemd opens).
 type Listen struct {
 	// Network is "tcp", "unix" or "systemd".
 	Network string
@@ -95,12 +96,12 @@ type Listen struct {
 	Address string
 }
 
-// ParseListen reads a listen address; the error says how one is written.
+// ParseListen parses a listen address; the error says how one is written.
 func ParseListen(s string) (Listen, error) {
 	for _, network := range []string{"unix", "systemd"} {
 		if rest, ok := strings.CutPrefix(s, network+":"); ok {
 			if rest == "" || strings.ContainsRune(rest, 0) {
-				return Listen{}, fmt.Errorf("%q names nothing after %q", s, network+":")
+				return Listen{}, fmt.Errorf("%q lacks a name after %q", s, network+":")
 			}
 			return Listen{Network: network, Address: rest}, nil
 		}
@@ -115,7 +116,7 @@ func ParseListen(s string) (Listen, error) {
 	if host != "" {
 		addr, err := netip.ParseAddr(host)
 		if err != nil {
-			return Listen{}, fmt.Errorf("%q: listen wants an IP address, not the name %q", s, host)
+			return Listen{}, fmt.Errorf("%q: must be an IP address, not the name %q", s, host)
 		}
 		host = addr.String()
 	}
@@ -126,16 +127,16 @@ func listenHint(s string) string {
 	addr, err := netip.ParseAddr(s)
 	switch {
 	case err == nil && addr.Is6():
-		return fmt.Sprintf(`the port is missing, as in "[%s]:25"`, s)
+		return fmt.Sprintf(`the port is missing: write "[%s]:25"`, s)
 	case err == nil:
-		return fmt.Sprintf(`the port is missing, as in "%s:25"`, s)
+		return fmt.Sprintf(`the port is missing: write "%s:25"`, s)
 	case strings.HasPrefix(s, "/"):
 		return fmt.Sprintf(`a socket file is written "unix:%s"`, s)
 	}
 	return `write "127.0.0.1:25", "[::1]:25", ":25", "unix:path" or "systemd:name"`
 }
 
-// String writes l as it stands in a config file.
+// String returns l as it is written in the file.
 func (l Listen) String() string {
 	if l.Network == "" || l.Network == "tcp" {
 		return l.Address
@@ -143,8 +144,8 @@ func (l Listen) String() string {
 	return l.Network + ":" + l.Address
 }
 
-// Loopback reports whether only programs on this machine can reach l: a
-// loopback address or a socket file. What systemd holds is not known.
+// Loopback reports whether only programs on this machine can reach l: whether it
+// is a loopback address or a socket file. A socket of systemd is not known to be.
 func (l Listen) Loopback() bool {
 	if l.Network != "tcp" {
 		return l.Network == "unix"
@@ -155,13 +156,13 @@ func (l Listen) Loopback() bool {
 
 // FieldError is a mistake in one attribute, made with Field.
 type FieldError struct {
-	// Name is the attribute as written in the file.
+	// Name is the name of the attribute.
 	Name string
 	// Err says what is wrong with it.
 	Err error
 }
 
-// Field makes err point at the attribute name; a nil err stays nil.
+// Field returns err as a mistake in the attribute name; a nil err stays nil.
 func Field(name string, err error) error {
 	if err == nil {
 		return nil
@@ -169,26 +170,26 @@ func Field(name string, err error) error {
 	return &FieldError{Name: name, Err: err}
 }
 
-// Fieldf is Field with a message made by fmt.Errorf.
+// Fieldf is Field with an error made by fmt.Errorf.
 func Fieldf(name, format string, args ...any) error {
 	return &FieldError{Name: name, Err: fmt.Errorf(format, args...)}
 }
 
-// Error names the attribute in front of the mistake.
+// Error returns the name of the attribute and the mistake.
 func (e *FieldError) Error() string { return e.Name + ": " + e.Err.Error() }
 
-// Unwrap returns the mistake alone.
+// Unwrap returns the mistake without the name.
 func (e *FieldError) Unwrap() error { return e.Err }
 
 // PlaceError is a mistake at a place of the file, made with At.
 type PlaceError struct {
-	// Where it is; the zero Range is no place.
+	// Where is the place; the zero Range is none.
 	Where Range
-	// Err says what is wrong there.
+	// Err is the mistake.
 	Err error
 }
 
-// At makes err point at a place, such as a Pos gives; a nil err stays nil.
+// At returns err as a mistake at a place that a Pos returned; a nil err stays nil.
 func At(r Range, err error) error {
 	if err == nil {
 		return nil
@@ -196,7 +197,7 @@ func At(r Range, err error) error {
 	return &PlaceError{Where: r, Err: err}
 }
 
-// Error is the mistake alone: whoever prints it prints the place too.
+// Error returns the mistake without its place, which the caller prints.
 func (e *PlaceError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the mistake.

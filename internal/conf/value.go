@@ -13,8 +13,8 @@ import (
 	"github.com/zclconf/go-cty/cty"
 )
 
-// setValue sets a field from a value of the file; a single value stands for a
-// list of one.
+// setValue sets a field from a value of the file; a single value is accepted as
+// a list of one.
 func setValue(f *field, v reflect.Value, value cty.Value) error {
 	if value.IsNull() || !value.IsKnown() {
 		return errors.New("no value")
@@ -24,7 +24,7 @@ func setValue(f *field, v reflect.Value, value cty.Value) error {
 	case v.Kind() == reflect.Map:
 		return setMap(f, v, value)
 	case v.Kind() != reflect.Slice && isList:
-		return errors.New("one value is wanted, not a list")
+		return errors.New("must be one value, not a list")
 	case v.Kind() != reflect.Slice:
 		return setScalar(f, v, value)
 	case !isList:
@@ -45,7 +45,7 @@ func setValue(f *field, v reflect.Value, value cty.Value) error {
 
 func setMap(f *field, v reflect.Value, value cty.Value) error {
 	if !value.Type().IsObjectType() && !value.Type().IsMapType() {
-		return errors.New(`a map is wanted, as in { name = "value" }`)
+		return errors.New(`must be a map such as { name = "value" }`)
 	}
 	v.Set(reflect.MakeMap(v.Type()))
 	for it := value.ElementIterator(); it.Next(); {
@@ -82,7 +82,7 @@ func setScalar(f *field, v reflect.Value, value cty.Value) error {
 		return err
 	case encoding.TextUnmarshaler:
 		if p.UnmarshalText([]byte(text)) != nil {
-			return fmt.Errorf("%q is not %s", text, kindName(v.Type()))
+			return fmt.Errorf("%q is not a valid %s", text, kindName(v.Type()))
 		}
 		return nil
 	}
@@ -96,14 +96,14 @@ func setScalar(f *field, v reflect.Value, value cty.Value) error {
 	case reflect.Bool:
 		b, err := strconv.ParseBool(text)
 		if err != nil {
-			return fmt.Errorf("%q is neither true nor false", text)
+			return fmt.Errorf("%q is not true or false", text)
 		}
 		v.SetBool(b)
 		return nil
 	case reflect.Int, reflect.Int32, reflect.Int64:
 		n, err := strconv.ParseInt(text, 10, v.Type().Bits())
 		if err != nil {
-			return fmt.Errorf("%q is not a whole number", text)
+			return fmt.Errorf("%q is not an integer", text)
 		}
 		v.SetInt(n)
 		return nil
@@ -122,10 +122,10 @@ func setScalar(f *field, v reflect.Value, value cty.Value) error {
 		v.SetFloat(x)
 		return nil
 	}
-	panic(fmt.Sprintf("conf: attribute %s has a type that a file can't hold: %s", f.name, v.Type()))
+	panic(fmt.Sprintf("conf: attribute %s has an unsupported type %s", f.name, v.Type()))
 }
 
-// textOf is a simple value as text.
+// textOf returns a string, number or boolean as text.
 func textOf(value cty.Value) (string, error) {
 	if value.IsNull() || !value.IsKnown() {
 		return "", errors.New("no value")
@@ -138,7 +138,7 @@ func textOf(value cty.Value) (string, error) {
 	case cty.Bool:
 		return strconv.FormatBool(value.True()), nil
 	}
-	return "", errors.New("a simple value is wanted, not " + value.Type().FriendlyName())
+	return "", errors.New("must be a string, number or boolean, not " + value.Type().FriendlyName())
 }
 
 func oneOf(text, enum string) error {
@@ -158,11 +158,11 @@ func oneOf(text, enum string) error {
 	return fmt.Errorf("%q is not one of %s", text, list)
 }
 
-// parsePrefix takes a network, or one address for the network of just that.
+// parsePrefix reads a network, or an IP address as the network of that host.
 func parsePrefix(s string) (netip.Prefix, error) {
 	if p, err := netip.ParsePrefix(s); err == nil {
 		if p != p.Masked() {
-			return p, fmt.Errorf("%q has bits set behind its length: did you mean %s?", s, p.Masked())
+			return p, fmt.Errorf("%q has bits set after its prefix length: did you mean %s?", s, p.Masked())
 		}
 		return p, nil
 	}

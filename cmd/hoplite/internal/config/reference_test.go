@@ -5,31 +5,32 @@ import (
 	"testing"
 
 	"hoplite/filters/all"
-	"hoplite/internal/conf"
+	"hoplite/internal/conf/conftest"
 )
 
 //go:generate env UPDATE=1 go test -run ^TestReference$ .
 
 const referenceHead = `# Every block and attribute of relay.hcl
 
-This page is made of the comments in the source; ` + "`make docs`" + ` writes it anew.
-` + "`hoplite check`" + ` finds all mistakes in a file and says in words what it does.
+This page is generated from comments in the source: change them and run
+` + "`make docs`" + `. ` + "`hoplite check`" + ` finds all mistakes in a file and describes in
+words what it does.
 
-Sizes are written "10KiB", "25MiB" (1024) or "100KB" (1000); times "30s", "5m",
-"36h", "5d"; rates "30/1m"; networks "192.0.2.0/24", or a bare address for that host alone.
-Any text may come from the environment, env("NAME"), or from a file,
-file("path"), relative to the configuration's folder. Paths of data are relative
-to the folder that ` + "`data`" + ` names.
+Sizes are written "10KiB", "25MiB" (1024) or "100KB" (1000); durations "30s",
+"5m", "36h", "5d"; rates "30/1m"; networks "192.0.2.0/24", or an IP address for
+that host alone. Any string may come from the environment, env("NAME"), or from a
+file, file("path"), relative to the folder of relay.hcl. Paths described as
+"under data" are relative to the folder that ` + "`data`" + ` names.
 `
 
-// docs/config.md is what the comments above the Config structs say now.
+// docs/config.md is up to date with the comments above the Config structs.
 func TestReference(t *testing.T) {
 	const path = "../../../../docs/config.md"
-	var filters []conf.Section
+	var filters []conftest.Section
 	for _, k := range all.Kinds {
-		filters = append(filters, conf.Section{Title: `filter "` + k.Name + `"`, Config: k.Config()})
+		filters = append(filters, conftest.Section{Title: `filter "` + k.Name + `"`, Config: k.Config()})
 	}
-	text, err := conf.Reference("../../../..", &Config{}, filters...)
+	text, err := conftest.Reference("../../../..", &Config{}, filters...)
 	if err != nil {
 		t.Fatal(err)
 	}

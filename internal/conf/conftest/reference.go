@@ -1,4 +1,6 @@
-package conf
+// Package conftest generates docs/config.md from the comments above the Config
+// structs. Only tests import it: one of them compares the file with the source.
+package conftest
 
 import (
 	"fmt"
@@ -9,27 +11,32 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+
+	"hoplite/internal/conf"
 )
 
-// Section is a block of the reference that no struct leads to, because a Body
-// is decoded into it: filter "size".
+// width is the width of the generated lines.
+const width = 80
+
+// Section is a block that no field of a struct refers to, because it is decoded
+// into a conf.Body: filter "size".
 type Section struct {
-	// Title is the block as written in the file.
+	// Title is the head of the block as written in the file.
 	Title string
-	// Config is a pointer to what the block is decoded into.
+	// Config is a pointer to the struct that the block is decoded into.
 	Config any
 }
 
-// Reference writes the part of docs/config.md that follows its introduction:
-// one section for each block that root, a pointer to a Config, leads to, and
-// then the given ones. The text is taken from the comments in the Go source
-// under module, the folder of the module called hoplite; a field without a
-// comment is an error.
+// Reference returns the part of docs/config.md that follows its introduction: a
+// section for each block that root, a pointer to a Config, refers to, and then
+// the given ones. The text is taken from the comments in the Go source under
+// module, the folder of the module hoplite; a field without a comment is an
+// error.
 func Reference(module string, root any, more ...Section) (string, error) {
 	r := &reference{module: module, packages: map[string]map[string]comments{}, seen: map[reflect.Type]string{}}
-	r.section(fileItself, structOf(root).Type(), 2)
+	r.section(topLevel, reflect.TypeOf(root).Elem(), 2)
 	for _, s := range more {
-		r.section("`"+s.Title+"`", structOf(s.Config).Type(), 2)
+		r.section("`"+s.Title+"`", reflect.TypeOf(s.Config).Elem(), 2)
 	}
 	if r.err == nil && len(r.bare) > 0 {
 		r.err = fmt.Errorf("no comment above %s", strings.Join(r.bare, ", "))
@@ -37,8 +44,8 @@ func Reference(module string, root any, more ...Section) (string, error) {
 	return r.out.String(), r.err
 }
 
-// fileItself is the section of the attributes outside all blocks.
-const fileItself = "The file itself"
+// topLevel is the title of the section about attributes outside all blocks.
+const topLevel = "Top level"
 
 type reference struct {
 	module   string
@@ -53,107 +60,89 @@ type reference struct {
 func (r *reference) section(title string, t reflect.Type, level int) {
 	fmt.Fprintf(&r.out, "\n%s %s\n\n", strings.Repeat("#", min(level, 4)), title)
 	if before, ok := r.seen[t]; ok {
-		fmt.Fprintf(&r.out, "The same as %s.\n", before)
+		fmt.Fprintf(&r.out, "Same as %s.\n", before)
 		return
 	}
 	r.seen[t] = title
-	if about := aboutBlock(r.typeDoc(t)); about != "" && title != fileItself {
+	if about := aboutBlock(r.typeDoc(t)); about != "" && title != topLevel {
 		r.paragraph(about, "", "")
 		r.out.WriteString("\n")
 	}
-	fields := fieldsOf(reflect.New(t).Elem())
+	fields := conf.Fields(t)
 	for _, f := range fields {
-		if f.kind == attribute {
+		if f.Block == nil && !f.Label {
 			r.attribute(t, f)
 		}
 	}
 	for _, f := range fields {
-		if f.kind == block {
-			elem := f.newItem().Type()
-			r.section("`"+blockTitle(f.name, elem)+"`"+inside(title), elem, level+1)
+		if f.Block != nil {
+			r.section("`"+blockTitle(f.Name, f.Block)+"`"+inside(title), f.Block, level+1)
 		}
 	}
 }
 
-// inside says where a block in a block stands.
+// inside returns the part of a title that names the outer block.
 func inside(title string) string {
-	if title == fileItself {
+	if title == topLevel {
 		return ""
 	}
 	outer, _, _ := strings.Cut(title, "` in ")
 	return " in `" + strings.Trim(outer, "`") + "`"
 }
 
-// blockTitle is the head of a block: smtp "NAME".
+// blockTitle returns the head of a block: smtp "NAME".
 func blockTitle(name string, t reflect.Type) string {
-	for _, f := range fieldsOf(reflect.New(t).Elem()) {
-		if f.kind == label {
-			name += ` "` + strings.ToUpper(f.name) + `"`
+	for _, f := range conf.Fields(t) {
+		if f.Label {
+			name += ` "` + strings.ToUpper(f.Name) + `"`
 		}
 	}
 	return name
 }
 
-func (r *reference) attribute(t reflect.Type, f *field) {
-	text := r.fieldDoc(t, f.goName)
+func (r *reference) attribute(t reflect.Type, f conf.FieldInfo) {
+	text := r.fieldDoc(t, f.GoName)
 	if text == "" {
-		r.bare = append(r.bare, t.String()+"."+f.goName)
+		r.bare = append(r.bare, t.String()+"."+f.GoName)
 	}
-	// The comment speaks of the Go field, the reader knows the attribute.
-	if rest, ok := strings.CutPrefix(text, f.goName+" "); ok {
-		text = "`" + f.name + "` " + rest
+	// The comment names the Go field, the reader knows the attribute.
+	if rest, ok := strings.CutPrefix(text, f.GoName+" "); ok {
+		text = "`" + f.Name + "` " + rest
 	}
-	r.paragraph("**`"+f.name+"`** — "+f.described()+". "+text, "- ", "  ")
+	r.paragraph("**`"+f.Name+"`** — "+describe(f)+". "+text, "- ", "  ")
 }
 
-// described is the type of an attribute, its default, and whether it must be there.
-func (f *field) described() string {
-	t := f.value.Type()
-	text := kindName(t)
-	if enum := f.tag.Get("enum"); enum != "" {
-		words := strings.Split(strings.TrimSuffix(enum, "|"), "|")
-		for i, w := range words {
-			words[i] = "`\"" + w + "\"`"
-		}
-		text = strings.Join(words, ", ")
-		if t.Kind() == reflect.Slice {
-			text = "a list of " + text
+// describe returns the type of an attribute, its default, and whether it is
+// required.
+func describe(f conf.FieldInfo) string {
+	text := f.Type
+	if len(f.Enum) > 0 {
+		text = "`\"" + strings.Join(f.Enum, "\"`, `\"") + "\"`"
+		if f.List {
+			text = "list of " + text
 		}
 	}
-	def, ok := f.tag.Lookup("default")
 	switch {
-	case ok && t.Kind() == reflect.Slice:
-		words := strings.Split(def, ",")
-		for i, w := range words {
-			words[i] = `"` + strings.TrimSpace(w) + `"`
-		}
-		return text + "; default `[" + strings.Join(words, ", ") + "]`"
-	case ok && !plain(t):
-		return text + "; default `\"" + def + "\"`"
-	case ok:
-		return text + "; default `" + def + "`"
-	case !f.optional:
-		return text + "; must be given, as in `" + f.name + " = " + f.exampleText() + "`"
-	case f.tag.Get("example") != "":
-		return text + "; as in `" + f.exampleText() + "`"
-	case t.Kind() == reflect.Bool:
-		return text + "; default `false`"
-	case t.Kind() == reflect.Int:
-		return text + "; default `0`"
+	case f.Default != "":
+		return text + "; default `" + f.Default + "`"
+	case f.Required:
+		return text + "; required; for example `" + f.Name + " = " + f.Example + "`"
+	case f.HasExample:
+		return text + "; for example `" + f.Example + "`"
 	}
 	return text
 }
 
 func (r *reference) paragraph(text, first, next string) {
-	for _, line := range Wrap(text, first, next, width) {
+	for _, line := range conf.Wrap(text, first, next, width) {
 		r.out.WriteString(line + "\n")
 	}
 }
 
-// goOpening is how a Go comment names its type before it says what it is.
+// goOpening is the start of a Go comment, which names the type.
 var goOpening = regexp.MustCompile(`^[A-Za-z]*Config is (?:the|what|how|where|who)\b`)
 
-// aboutBlock turns "Config is the block x { ... }" into a sentence for admins.
+// aboutBlock removes the name of the type from "Config is the block x { ... }".
 func aboutBlock(text string) string {
 	return goOpening.ReplaceAllStringFunc(text, func(s string) string {
 		word := s[strings.LastIndex(s, " ")+1:]
@@ -163,7 +152,7 @@ func aboutBlock(text string) string {
 
 func (r *reference) typeDoc(t reflect.Type) string { return r.find(t).text }
 
-// fieldDoc is the comment above a field of t, or of a struct embedded in it.
+// fieldDoc returns the comment above a field of t or of a struct embedded in it.
 func (r *reference) fieldDoc(t reflect.Type, name string) string {
 	sf, ok := t.FieldByName(name)
 	if !ok {
@@ -175,7 +164,7 @@ func (r *reference) fieldDoc(t reflect.Type, name string) string {
 	return r.find(t).fields[name]
 }
 
-// joinLines makes one line of each paragraph: they are wrapped anew.
+// joinLines makes one line of each paragraph, to be wrapped again.
 func joinLines(text string) string {
 	paragraphs := strings.Split(strings.TrimSpace(text), "\n\n")
 	for i, p := range paragraphs {
@@ -196,13 +185,13 @@ func (r *reference) find(t reflect.Type) comments {
 	return r.packages[path][t.Name()]
 }
 
-// comments are the text above a struct type and above its fields.
+// comments are the comments above a struct type and above its fields.
 type comments struct {
 	text   string
 	fields map[string]string
 }
 
-// readComments reads the comments on the struct types of a folder.
+// readComments reads the comments on the struct types in a folder.
 func readComments(dir string) (map[string]comments, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {

@@ -1,14 +1,16 @@
-package conf
+package conftest
 
 import (
 	"strings"
 	"testing"
 	"time"
+
+	"hoplite/internal/conf"
 )
 
 // docConfig is the block shop { ... }: it sells fish.
 type docConfig struct {
-	Pos
+	conf.Pos
 	Name string `hcl:"name,label"`
 	docHours
 	// Tax is added to every price, 19 % without a setting.
@@ -32,25 +34,25 @@ type docDoor struct {
 }
 
 const docWant = `
-## The file itself
+## Top level
 
-- **"open"** — a time; default "'8h'". From when on the shop is open.
-- **"tax"** — a number; default "0.19". "tax" is added to every price, 19 %
+- **"open"** — duration; default "'8h'". From when on the shop is open.
+- **"tax"** — number; default "0.19". "tax" is added to every price, 19 %
   without a setting.
 
   Some countries have none.
-- **"kinds"** — a list of "'cod'", "'eel'"; must be given, as in "kinds =
+- **"kinds"** — list of "'cod'", "'eel'"; required; for example "kinds =
   ['cod']". "kinds" are the fish that are sold.
 
 ### "door"
 
 docDoor is where customers come in.
 
-- **"wide"** — true or false; default "false". "wide" lets two in at once.
+- **"wide"** — boolean; default "false". "wide" lets two in at once.
 `
 
 func TestReference(t *testing.T) {
-	got, err := Reference("../..", &docConfig{})
+	got, err := Reference("../../..", &docConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +71,7 @@ func TestReferenceWantsComments(t *testing.T) {
 	type bare struct {
 		Colour string `hcl:"colour,optional"`
 	}
-	if _, err := Reference("../..", &bare{}); err == nil || !strings.Contains(err.Error(), "bare.Colour") {
+	if _, err := Reference("../../..", &bare{}); err == nil || !strings.Contains(err.Error(), "bare.Colour") {
 		t.Errorf("a field without a comment: %v", err)
 	}
 }
