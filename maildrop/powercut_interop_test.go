@@ -7,14 +7,14 @@ import (
 	"path/filepath"
 	"testing"
 
-	"hoplite/internal/powercut"
+	"hoplite/internal/powercuttest"
 )
 
 // The power fails repeatedly while messages are delivered, appended, flagged
 // and expunged. Everything that was acknowledged is there afterwards, under the
 // UIDs that readers saw.
 func TestInteropPowerCut(t *testing.T) {
-	d := powercut.NewDisk(t)
+	d := powercuttest.NewDisk(t)
 	dir := filepath.Join(d.Mount, "data")
 	l := newLedger()
 	for range 8 {
@@ -33,7 +33,7 @@ func TestInteropPowerCut(t *testing.T) {
 // The negative control: deliveries that are not synced are lost in the same
 // power cut. Otherwise TestInteropPowerCut would prove nothing.
 func TestInteropPowerCutFindsUnsyncedMail(t *testing.T) {
-	d := powercut.NewDisk(t)
+	d := powercuttest.NewDisk(t)
 	dir := filepath.Join(d.Mount, "data")
 	l := newLedger()
 	l.live(t, dir, d.Cut, crashUnsynced+"=1")

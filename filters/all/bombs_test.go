@@ -25,7 +25,7 @@ func everything(t *testing.T, dns resolve.Resolver) *filters.Chain {
 		if k.Name == "sign" || k.Name == "milter" {
 			continue // need a key, and a program
 		}
-		text := block[k.Name]
+		text := body(k)
 		switch k.Name {
 		case "headers":
 			text = "doubled = \"tag\"\nrule \"any\" {\n field = \"*\"\n match = \"(a*)*b$\"\n}"

@@ -53,7 +53,7 @@ func BenchmarkChain(b *testing.B) {
 			case "sign", "milter", "greylist", "rate", without:
 				continue
 			}
-			f := conf.Parse("relay.hcl", []byte(block[k.Name]+"\n"))
+			f := conf.Parse("relay.hcl", []byte(body(k)+"\n"))
 			cfg := k.Config()
 			if !f.Decode(cfg) {
 				b.Fatal(f.Diags.Err())

@@ -11,13 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"hoplite/internal/powercut"
+	"hoplite/internal/powercuttest"
 )
 
 // TestInteropPowerCut cuts the power under load, again and again: every message
 // that was acknowledged with 250 must survive unchanged.
 func TestInteropPowerCut(t *testing.T) {
-	d := powercut.NewDisk(t)
+	d := powercuttest.NewDisk(t)
 	c := newCrashRun(t, filepath.Join(d.Mount, "queue"))
 	for range 6 {
 		c.live("load", func(cmd *exec.Cmd) {
@@ -34,7 +34,7 @@ func TestInteropPowerCut(t *testing.T) {
 // TestInteropPowerCutFindsUnsyncedMail is the negative control: a server that does
 // not sync must lose mail, or TestInteropPowerCut would prove nothing.
 func TestInteropPowerCutFindsUnsyncedMail(t *testing.T) {
-	d := powercut.NewDisk(t)
+	d := powercuttest.NewDisk(t)
 	c := newCrashRun(t, d.Mount)
 	c.live("unsynced", func(cmd *exec.Cmd) {
 		c.loaded(300 * time.Millisecond)

@@ -1,9 +1,9 @@
 //go:build linux
 
-// Package powercut gives tests a disk whose power can be cut: an ext4 file
+// Package powercuttest gives tests a disk whose power can be cut: an ext4 file
 // system in a file, mounted through a loop device. Tests skip where that needs
 // more rights than they have. What has to be there after a cut, they know.
-package powercut
+package powercuttest
 
 import (
 	"os"
