@@ -1,8 +1,9 @@
-// Package control is how the command line speaks with a running server: HTTP
-// over a Unix socket in the data folder. Whoever may open the socket is the
-// administrator; the file system decides.
+// Package control connects the command line with a running server: HTTP over a
+// Unix socket in the data folder. A user who may open the socket, by the
+// permissions of the file, may do everything.
 //
-// It also holds the lock that keeps a second process off the same data folder.
+// It also holds the lock that keeps a second process from using the same data
+// folder. The requests and their handlers belong to cmd/hoplite.
 package control
 
 import (
@@ -21,21 +22,21 @@ import (
 	"time"
 )
 
-// ErrNotRunning is returned by Client calls when no server listens.
+// ErrNotRunning is returned by the methods of Client if no server listens.
 var ErrNotRunning = errors.New("no server is running on this data folder")
 
-// ErrLocked is returned by Lock when another process holds the data folder.
+// ErrLocked is returned by Lock if another process holds the lock.
 var ErrLocked = errors.New("another hoplite process uses this data folder")
 
-// maxBody bounds what the server reads of a request, and the client of an
-// error.
+// maxBody is the largest request that the server reads, and the largest error
+// that the client reads.
 const maxBody = 1 << 20
 
-// SocketPath is the socket's place in a data folder.
+// SocketPath returns the path of the socket in a data folder.
 func SocketPath(data string) string { return filepath.Join(data, "control.sock") }
 
-// Lock takes the data folder for this process until the file is closed or the
-// process ends. The file says who has it.
+// Lock locks the data folder until the file is closed or the process ends. The
+// file contains the process id of the owner.
 func Lock(data string) (io.Closer, error) {
 	if err := os.MkdirAll(data, 0o750); err != nil {
 		return nil, fmt.Errorf("lock data folder: %w", err)
@@ -59,8 +60,8 @@ func Lock(data string) (io.Closer, error) {
 	return f, nil
 }
 
-// Serve answers requests on the socket in data until ctx ends. The caller
-// holds the lock, so a socket file that is there is a leftover.
+// Serve answers requests on the socket in data until ctx ends. The caller holds
+// the lock, so an existing socket file is left over from a crash.
 func Serve(ctx context.Context, data string, handler http.Handler) error {
 	path := SocketPath(data)
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -87,10 +88,10 @@ func Serve(ctx context.Context, data string, handler http.Handler) error {
 	return nil
 }
 
-// Client speaks with the server of one data folder.
+// Client sends requests to the server of one data folder.
 type Client struct{ http http.Client }
 
-// NewClient speaks with the server of data, when it runs.
+// NewClient returns a client for the server of the folder data.
 func NewClient(data string) *Client {
 	path := SocketPath(data)
 	return &Client{http.Client{Transport: &http.Transport{
@@ -101,9 +102,10 @@ func NewClient(data string) *Client {
 	}}}
 }
 
-// Open sends a request and gives the body of the answer, to be read as it
-// comes. A body that is not nil is sent as JSON. ErrNotRunning tells that
-// nobody listens; an answer other than 2xx is an error with the server's words.
+// Open sends a request and returns the body of the response, which the caller
+// reads and closes. A body that is not nil is sent as JSON. The error is
+// ErrNotRunning if no server listens; a response other than 2xx is an error with
+// its text.
 func (c *Client) Open(ctx context.Context, method, path string, body any) (io.ReadCloser, error) {
 	var in io.Reader
 	if body != nil {
@@ -122,7 +124,7 @@ func (c *Client) Open(ctx context.Context, method, path string, body any) (io.Re
 		return nil, ErrNotRunning
 	}
 	if err != nil {
-		return nil, fmt.Errorf("ask the server: %w", err)
+		return nil, fmt.Errorf("send request to the server: %w", err)
 	}
 	if resp.StatusCode/100 == 2 {
 		return resp.Body, nil
@@ -132,8 +134,7 @@ func (c *Client) Open(ctx context.Context, method, path string, body any) (io.Re
 	return nil, errors.New(strings.TrimSpace(string(text)))
 }
 
-// Do is Open with the whole answer decoded from JSON into answer, which may be
-// nil.
+// Do is Open, with the response decoded from JSON into answer, which may be nil.
 func (c *Client) Do(ctx context.Context, method, path string, body, answer any) error {
 	out, err := c.Open(ctx, method, path, body)
 	if err != nil {
@@ -144,13 +145,13 @@ func (c *Client) Do(ctx context.Context, method, path string, body, answer any) 
 		return nil
 	}
 	if err := json.NewDecoder(out).Decode(answer); err != nil {
-		return fmt.Errorf("read the server's answer: %w", err)
+		return fmt.Errorf("read the server's response: %w", err)
 	}
 	return nil
 }
 
-// Answer writes v as the JSON answer of a handler, or err as 409 with its
-// text.
+// Answer writes v as the JSON response of a handler, or err as a response 409
+// with its text.
 func Answer(w http.ResponseWriter, v any, err error) {
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusConflict)

@@ -22,13 +22,13 @@ func TestLock(t *testing.T) {
 	first.Close()
 	again, err := Lock(dir)
 	if err != nil {
-		t.Fatalf("after it was given back: %v", err)
+		t.Fatalf("after it was closed: %v", err)
 	}
 	again.Close()
 }
 
 func TestServe(t *testing.T) {
-	// A socket's path may have about 100 octets: t.TempDir is too long.
+	// The path of a socket is limited to about 100 octets; t.TempDir is longer.
 	dir, err := os.MkdirTemp("", "hc")
 	if err != nil {
 		t.Fatal(err)

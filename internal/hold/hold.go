@@ -1,7 +1,7 @@
-// Package hold keeps a stream for a second reading: in memory while it is
-// small, in a file without a name when it is not. Unlike a spool it serves one
-// reader at a time and has no common budget: it is for what is unpacked or
-// decoded while one message is judged.
+// Package hold buffers a stream so that it can be read again: in memory while it
+// is small, else in an unnamed file. Unlike a spool it has one reader and no
+// shared memory budget: it is for data that is unpacked or decoded while one
+// message is filtered.
 package hold
 
 import (
@@ -12,10 +12,10 @@ import (
 	"os"
 )
 
-// InMemory is how many octets stay out of a file.
+// InMemory is the size above which a Hold uses a file.
 const InMemory = 1 << 20
 
-// Hold is written first and read afterwards.
+// Hold is a buffered stream: written first, read afterwards.
 type Hold struct {
 	dir string
 	b   []byte
@@ -23,11 +23,11 @@ type Hold struct {
 	n   int64
 }
 
-// New makes an empty one. Its file, if it needs one, is in dir, which is made
-// if it is not there; in the system's folder for such files if dir is empty.
+// New returns an empty Hold. If it needs a file, that is made in dir, which is
+// created if it does not exist; an empty dir is the system's temporary folder.
 func New(dir string) *Hold { return &Hold{dir: dir} }
 
-// Write adds to what is held.
+// Write appends p.
 func (h *Hold) Write(p []byte) (int, error) {
 	if h.f == nil && len(h.b)+len(p) > InMemory {
 		f, err := os.CreateTemp(h.dir, "hold-*")
@@ -35,12 +35,12 @@ func (h *Hold) Write(p []byte) (int, error) {
 			f, err = os.CreateTemp(h.dir, "hold-*")
 		}
 		if err != nil {
-			return 0, fmt.Errorf("hold content: %w", err)
+			return 0, fmt.Errorf("buffer content: %w", err)
 		}
-		os.Remove(f.Name()) // it lives as long as it is open
+		os.Remove(f.Name()) // the file exists as long as it is open
 		h.f = f
 		if _, err := f.Write(h.b); err != nil {
-			return 0, fmt.Errorf("hold content: %w", err)
+			return 0, fmt.Errorf("buffer content: %w", err)
 		}
 		h.b = nil
 	}
@@ -52,15 +52,15 @@ func (h *Hold) Write(p []byte) (int, error) {
 	n, err := h.f.Write(p)
 	h.n += int64(n)
 	if err != nil {
-		err = fmt.Errorf("hold content: %w", err)
+		err = fmt.Errorf("buffer content: %w", err)
 	}
 	return n, err
 }
 
-// Size is the number of octets held.
+// Size returns the number of octets written.
 func (h *Hold) Size() int64 { return h.n }
 
-// ReadAt is io.ReaderAt.
+// ReadAt implements io.ReaderAt.
 func (h *Hold) ReadAt(p []byte, off int64) (int, error) {
 	if h.f != nil {
 		return h.f.ReadAt(p, off)
@@ -75,7 +75,7 @@ func (h *Hold) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// Close lets go of it.
+// Close frees memory and file.
 func (h *Hold) Close() {
 	if h.f != nil {
 		h.f.Close()

@@ -1,6 +1,5 @@
-// Package parallel shares work on many small things among the processor's
-// cores. What the things are, and what becomes of their results, is the
-// caller's: do writes them where no other call of it does.
+// Package parallel distributes many small pieces of work over the processor's
+// cores. The caller stores the results, each where no other piece does.
 package parallel
 
 import (
@@ -11,13 +10,13 @@ import (
 	"sync/atomic"
 )
 
-// share is how many things a worker takes at once.
+// share is how many pieces a worker takes at once.
 const share = 16
 
-// Do calls do for every number from 0 up to n, each once, from as many
-// goroutines as there are cores, and returns when all calls have. After an
-// error no new shares are begun, and that error is returned; a panic in do is
-// one. Little work is done on the caller's goroutine alone.
+// Do calls do once for every i from 0 to n-1, from as many goroutines as there
+// are cores, and returns when all calls have returned. After an error no more
+// shares are begun, and Do returns that error; a panic in do counts as one. A
+// single share is done on the caller's goroutine.
 func Do(n int, do func(i int) error) error {
 	workers := min(runtime.GOMAXPROCS(0), (n+share-1)/share)
 	w := work{n: n, do: do}
@@ -45,7 +44,7 @@ type work struct {
 
 func (w *work) run() {
 	defer func() {
-		// A bug here must end its session and no other.
+		// A bug must end only the session that runs into it.
 		if p := recover(); p != nil {
 			w.fail(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 		}
@@ -64,7 +63,7 @@ func (w *work) run() {
 	}
 }
 
-// fail keeps the first error and leaves nothing to take for the others.
+// fail stores the first error and leaves no more work for the other workers.
 func (w *work) fail(err error) {
 	w.once.Do(func() { w.err = err })
 	w.next.Store(int64(w.n))

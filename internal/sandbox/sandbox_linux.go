@@ -1,10 +1,9 @@
-// Package sandbox takes rights away from the running process that it has no
-// use for after its start: from then on it can write below a few folders only,
-// whatever a bug in it is made to do.
+// Package sandbox drops rights that the running process does not need after its
+// start: from then on it can write only below a few folders, even if an attacker
+// exploits a bug in it.
 //
-// It uses Landlock, which needs no privileges. A kernel without it leaves
-// things as they were; the unit file in docs does the same and more with
-// systemd's means.
+// It uses Landlock, which needs no privileges. On a kernel without Landlock it
+// does nothing; the systemd unit in docs restricts the process further.
 package sandbox
 
 import (
@@ -15,9 +14,9 @@ import (
 	"github.com/landlock-lsm/go-landlock/landlock/syscall"
 )
 
-// Enter lets the process, with all its threads and for good, write below the
-// folders only; reading stays as it was. Folders that are missing are not
-// made. Active is false where the kernel can't do it.
+// Enter permanently restricts the process with all its threads to writing below
+// folders; reading is not restricted. Folders that do not exist are not created.
+// Active is false if the kernel does not support it.
 func Enter(folders ...string) (active bool, err error) {
 	abi, err := syscall.LandlockGetABIVersion()
 	if err != nil || abi < 1 {
@@ -31,7 +30,7 @@ func Enter(folders ...string) (active bool, err error) {
 	err = landlock.V3.BestEffort().RestrictPaths(
 		landlock.RODirs("/"),
 		landlock.RWFiles("/dev/null").IgnoreIfMissing(),
-		// Moving from tmp to new is a rename from one folder to another.
+		// Deliveries rename files from tmp to new, between folders.
 		landlock.RWDirs(folders...).WithRefer().IgnoreIfMissing(),
 	)
 	if err != nil {

@@ -1,8 +1,8 @@
 //go:build !linux
 
-// Package sandbox takes rights away from the running process that it has no
-// use for after its start. On this system it does nothing.
+// Package sandbox drops rights that the running process does not need after its
+// start. It does nothing on this system.
 package sandbox
 
-// Enter does nothing here.
+// Enter does nothing.
 func Enter(folders ...string) (active bool, err error) { return false, nil }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The sandbox is for good, so a child of the test enters it.
+// The sandbox can't be left, so a child process enters it.
 func TestEnter(t *testing.T) {
 	if dir := os.Getenv("SANDBOX_TEST"); dir != "" {
 		enter(dir)
@@ -55,7 +55,7 @@ func enter(dir string) {
 		fail(4, err.Error())
 	}
 	done := make(chan error)
-	go func() { done <- os.WriteFile(filepath.Join(dir, "other", "f"), nil, 0o600) }() // another thread, perhaps
+	go func() { done <- os.WriteFile(filepath.Join(dir, "other", "f"), nil, 0o600) }() // possibly on another thread
 	if err := <-done; err == nil {
 		fail(5, "wrote outside")
 	}

@@ -1,5 +1,5 @@
-// Package stats serves numbers to Prometheus. It knows no mail: each room makes
-// its own collectors, and cmd registers them here.
+// Package stats serves metrics to Prometheus. The packages that count make their
+// own collectors; cmd/hoplite registers them.
 package stats
 
 import (
@@ -17,17 +17,15 @@ import (
 	"hoplite/internal/conf"
 )
 
-// Config is the block metrics { ... }. Without it nothing listens and nothing
-// is served.
+// Config is the block metrics { ... }. Without it no metrics are served.
 type Config struct {
 	conf.Pos
-	// Listen is where /metrics answers, without a password: keep it on loopback
-	// or inside your own network.
+	// Listen is the address that serves /metrics, without a password: keep it on
+	// loopback or inside your own network.
 	Listen conf.Listen `hcl:"listen" example:"127.0.0.1:9464"`
 }
 
-// New makes a registry that has the figures of the process and of the Go
-// runtime.
+// New returns a registry with the metrics of the process and the Go runtime.
 func New() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -37,7 +35,7 @@ func New() *prometheus.Registry {
 // Serve answers GET /metrics on l until ctx ends.
 func Serve(ctx context.Context, l net.Listener, r *prometheus.Registry) error {
 	mux := http.NewServeMux()
-	// Scrapes are few; more than a handful at once are somebody's mistake.
+	// Scrapes are rare; more than a few at once are a mistake.
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 20 * time.Second}))
 	server := &http.Server{
 		Handler:           mux,
