@@ -81,14 +81,7 @@ func TestOpenRelay(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			cfg := &config.Config{
-				Hostname: "mail.example.org",
-				SMTP:     []*relay.Config{{Name: "in", Chain: "in"}},
-				Chain:    []*relay.ChainConfig{{Name: "in", Routes: []relay.RouteConfig{tt.route}}},
-				Upstream: []*forward.Config{{Name: "up"}},
-			}
-			cfg.SMTP[0].Auth = "off"
-			cfg.SMTP[0].Listen = []conf.Listen{{Network: "tcp", Address: "127.0.0.1:25"}}
+			cfg := testConfig(tt.route)
 			diags := &conf.Diagnostics{}
 			tried, listeners := OpenRelay(cfg, diags)
 			if open := diags.Mistakes() > 0; open != tt.open || tried == 0 || listeners != 1 {
@@ -99,4 +92,18 @@ func TestOpenRelay(t *testing.T) {
 	if len(relayForms) != 36 {
 		t.Errorf("%d forms", len(relayForms))
 	}
+}
+
+// testConfig has one public listener, whose chain has one route, and one
+// upstream, "up".
+func testConfig(route relay.RouteConfig) *config.Config {
+	cfg := &config.Config{
+		Hostname: "mail.example.org",
+		SMTP:     []*relay.Config{{Name: "in", Chain: "in"}},
+		Chain:    []*relay.ChainConfig{{Name: "in", Routes: []relay.RouteConfig{route}}},
+		Upstream: []*forward.Config{{Name: "up"}},
+	}
+	cfg.SMTP[0].Auth = "off"
+	cfg.SMTP[0].Listen = []conf.Listen{{Network: "tcp", Address: "127.0.0.1:25"}}
+	return cfg
 }
