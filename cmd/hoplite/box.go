@@ -17,32 +17,32 @@ import (
 	"hoplite/maildrop"
 )
 
-// boxCommand looks after mailboxes.
+// boxCommand manages mailboxes.
 func boxCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "box",
-		Short: "Mailboxes: list, check, import and export them",
-		Long: `The box of an account is a Maildir that Dovecot and Courier understand. These
-commands work beside a running server, which sees what they change.`,
+		Short: "List, check, import and export mailboxes",
+		Long: `The mailbox of an account is a Maildir that Dovecot and Courier understand.
+These commands can be used while the server runs; it notices their changes.`,
 	}
 	cmd.AddCommand(boxList(), boxCheck(), boxReindex(), boxImport(), boxExport())
 	return cmd
 }
 
-// boxes is what the box commands work on.
+// boxes are the mailboxes that the box commands work on.
 type boxes struct {
 	accounts *users.Store
 	store    *maildrop.Store
-	running  bool // a server holds the data folder
+	running  bool // a server has locked the data folder
 	lock     io.Closer
 }
 
-// boxFlags adds -c and --maildrop and opens what they lead to.
+// boxFlags adds -c and --maildrop and returns a function that opens the maildrop.
 func boxFlags(cmd *cobra.Command) func() (*boxes, error) {
 	read := configFlag(cmd)
-	name := cmd.Flags().String("maildrop", "", "which maildrop block, where there are several")
+	name := cmd.Flags().String("maildrop", "", "maildrop block, if there are several")
 	return func() (*boxes, error) {
-		// Mistakes in the rest of the file do not matter here; "check" tells them.
+		// Mistakes elsewhere in the file do not matter here; "check" reports them.
 		cfg, _, err := read()
 		if err != nil {
 			return nil, err
@@ -58,7 +58,7 @@ func boxFlags(cmd *cobra.Command) func() (*boxes, error) {
 		if b.accounts, err = users.Open(cfg.Under("users"), cfg.Names(), zerolog.Nop()); err != nil {
 			return nil, err
 		}
-		// The index belongs to the server while it runs.
+		// A running server owns the index.
 		if b.lock, err = control.Lock(cfg.Data); err != nil {
 			b.running = true
 		}
@@ -95,7 +95,7 @@ func (b *boxes) close() {
 	}
 }
 
-// open opens the box of an account that exists.
+// open opens the mailbox of an existing account.
 func (b *boxes) open(name string) (*maildrop.Box, error) {
 	a, ok := b.accounts.Account(name)
 	if !ok {
@@ -104,7 +104,7 @@ func (b *boxes) open(name string) (*maildrop.Box, error) {
 	return b.store.Box(mail.Address(a.Name))
 }
 
-// chosen are the accounts that were named, or all that have a box.
+// chosen returns the accounts in args, or all accounts with a mailbox.
 func (b *boxes) chosen(args []string) (names []string) {
 	if len(args) > 0 {
 		return args
@@ -120,12 +120,13 @@ func (b *boxes) chosen(args []string) (names []string) {
 func boxCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check [ADDRESS...]",
-		Short: "Look for damage; with --fix, mend it",
-		Long: `Looks at the files of each box: UID lists, names and sizes, doubled messages,
-links, leftovers of deliveries, quota sums. Nothing is changed without --fix.`,
+		Short: "Find damage; with --fix, repair it",
+		Long: `Check examines the files of each mailbox: UID lists, names and sizes, duplicate
+messages, links, leftovers of deliveries, quota sums. Nothing is changed without
+--fix.`,
 	}
 	open := boxFlags(cmd)
-	fix := cmd.Flags().Bool("fix", false, "show what is to be done, and do it")
+	fix := cmd.Flags().Bool("fix", false, "repair the damage")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		b, err := open()
 		if err != nil {
@@ -143,13 +144,13 @@ links, leftovers of deliveries, quota sums. Nothing is changed without --fix.`,
 		if wrong > 0 {
 			return findings
 		}
-		fmt.Fprintln(out, "nothing to mend")
+		fmt.Fprintln(out, "no damage found")
 		return nil
 	}
 	return cmd
 }
 
-// check prints what is wrong with a box and returns how much is left so.
+// check prints the damage of a mailbox and returns how much of it remains.
 func (b *boxes) check(ctx context.Context, out io.Writer, name string, fix bool) (left int, err error) {
 	box, err := b.open(name)
 	if err != nil {
@@ -170,7 +171,7 @@ func (b *boxes) check(ctx context.Context, out io.Writer, name string, fix bool)
 		switch {
 		case f.Plan == "":
 			left++
-			fmt.Fprintln(out, "  a person has to look at this")
+			fmt.Fprintln(out, "  needs manual repair")
 		case !fix:
 			left++
 			fmt.Fprintf(out, "  --fix would: %s\n", f.Plan)
@@ -189,9 +190,9 @@ func (b *boxes) check(ctx context.Context, out io.Writer, name string, fix bool)
 func boxReindex() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reindex [ADDRESS...]",
-		Short: "Throw the index away and make it anew",
-		Long: `The index holds sizes, dates and rendered headers, and can be made anew at any
-time. It belongs to the server while that runs: stop it first.`,
+		Short: "Delete the index and build it again",
+		Long: `The index holds sizes, dates and rendered headers, and can be rebuilt at any
+time. A running server owns it: stop the server first.`,
 	}
 	open := boxFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -25,7 +25,7 @@ type folderLine struct {
 func boxList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list [ADDRESS]",
-		Short: "What the boxes hold; with an address, folder by folder",
+		Short: "List mailboxes; with an address, its folders",
 		Args:  cobra.MaximumNArgs(1),
 	}
 	open := boxFlags(cmd)
@@ -101,7 +101,7 @@ func total(folders []folderLine) folderLine {
 
 func printFolders(out io.Writer, lines []folderLine, each bool) error {
 	if len(lines) == 0 {
-		fmt.Fprintln(out, "no boxes yet: a box is made with its first mail or login")
+		fmt.Fprintln(out, "no mailboxes yet: one is created at the first mail or login")
 		return nil
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

@@ -13,7 +13,8 @@ import (
 	"hoplite/maildrop"
 )
 
-// counter is a progress bar on a terminal's stderr, and silent elsewhere.
+// counter returns a progress bar on stderr; it is silent unless that is a
+// terminal.
 func counter(cmd *cobra.Command, max int64, what string) *progressbar.ProgressBar {
 	out, ok := cmd.ErrOrStderr().(*os.File)
 	if st, err := stat(out, ok); err != nil || st.Mode()&os.ModeCharDevice == 0 {
@@ -33,11 +34,11 @@ func stat(f *os.File, ok bool) (os.FileInfo, error) {
 func boxImport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import ADDRESS PATH",
-		Short: "Bring mail over from an mbox file or another server's Maildir",
+		Short: "Import mail from an mbox file or another server's Maildir",
 		Long: `PATH is an mbox file, or a Maildir of Dovecot or Courier with all its folders.
-From a Maildir come UIDs, flags, keywords, subscriptions and POP3 names as well,
-so that no client fetches its mail again; the account should not have been used
-before. Running it again brings over what is missing.`,
+From a Maildir, UIDs, flags, keywords, subscriptions and POP3 names are imported
+as well, so that no client downloads its mail again; the account should not have
+been used before. A second run imports what is missing.`,
 		Example: `  hoplite box import ann@example.org /var/mail/ann
   hoplite box import ann@example.org --folder Old/2019 old.mbox
   hoplite box import ann@example.org /home/ann/Maildir`,
@@ -66,7 +67,7 @@ before. Running it again brings over what is missing.`,
 		} else {
 			done, err = importMbox(cmd, box, *folder, args[1], st.Size())
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%d messages in %d folders; %d were here already\n", done.Messages, done.Folders, done.Known)
+		fmt.Fprintf(cmd.OutOrStdout(), "%d messages in %d folders; %d already present\n", done.Messages, done.Folders, done.Known)
 		return err
 	}
 	return cmd
@@ -85,7 +86,7 @@ func importMbox(cmd *cobra.Command, box *maildrop.Box, folder, path string, size
 
 func importMaildir(cmd *cobra.Command, b *boxes, box *maildrop.Box, path string) (maildrop.Transferred, error) {
 	if b.running {
-		return maildrop.Transferred{}, refused(errors.New("the server is running: stop it while a Maildir is brought over"))
+		return maildrop.Transferred{}, refused(errors.New("the server is running: stop it to import a Maildir"))
 	}
 	bar := counter(cmd, -1, "messages")
 	defer bar.Finish()
@@ -95,9 +96,10 @@ func importMaildir(cmd *cobra.Command, b *boxes, box *maildrop.Box, path string)
 func boxExport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export ADDRESS PATH",
-		Short: "Write a box as mbox files or as a Maildir",
-		Long: `Writes a Maildir with UIDs, flags, keywords and subscriptions that Dovecot takes
-as it is, or with --mbox a folder of mbox files, one for each folder.`,
+		Short: "Export a mailbox as mbox files or as a Maildir",
+		Long: `Export writes a Maildir that Dovecot can use as it is, with UIDs, flags,
+keywords and subscriptions, or with --mbox a folder of mbox files, one for each
+folder.`,
 		Args: cobra.ExactArgs(2),
 	}
 	open := boxFlags(cmd)
@@ -127,7 +129,7 @@ as it is, or with --mbox a folder of mbox files, one for each folder.`,
 	return cmd
 }
 
-// exportMbox writes each folder into a file of its own below dir.
+// exportMbox writes each folder to a file below dir.
 func exportMbox(ctx context.Context, box *maildrop.Box, dir string, progress func()) (done maildrop.Transferred, err error) {
 	list, err := box.List()
 	if err != nil {

@@ -22,9 +22,9 @@ import (
 	"hoplite/mail/dkim"
 )
 
-// dkimCommand makes keys for the filters sign and arc and shows what to publish.
+// dkimCommand makes keys for the filters sign and arc and prints their records.
 func dkimCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "dkim", Short: "Keys to sign mail with, and their DNS records"}
+	cmd := &cobra.Command{Use: "dkim", Short: "Make keys that sign mail, and print their DNS records"}
 	cmd.AddCommand(dkimKeygen(), dkimRecord())
 	return cmd
 }
@@ -33,15 +33,16 @@ func dkimKeygen() *cobra.Command {
 	var selector, kind string
 	var bits int
 	cmd := &cobra.Command{
-		Use: "keygen DOMAIN", Short: "Make a key and show the record to publish", Args: cobra.ExactArgs(1),
-		Long: `Make a key in the data folder, dkim/DOMAIN/SELECTOR.pem, and show the DNS record
-for it. Publish the record, wait until it is seen, then name domain and selector
-in a route's filter "sign". To rotate keys, do the same with a new selector.`,
+		Use: "keygen DOMAIN", Short: "Make a key and print the record to publish", Args: cobra.ExactArgs(1),
+		Long: `Make a key in the data folder, dkim/DOMAIN/SELECTOR.pem, and print its DNS
+record. Publish the record, wait until DNS returns it, then set domain and
+selector in a route's filter "sign". To rotate keys, do the same with a new
+selector.`,
 		Example: "  hoplite dkim keygen example.org --selector s2026",
 	}
 	read := configFlag(cmd)
-	cmd.Flags().StringVar(&selector, "selector", "s1", "name of the key")
-	cmd.Flags().StringVar(&kind, "type", "rsa", "rsa, or ed25519 as a second key beside it")
+	cmd.Flags().StringVar(&selector, "selector", "s1", "selector, the name of the key")
+	cmd.Flags().StringVar(&kind, "type", "rsa", "rsa, or ed25519 for a second key")
 	cmd.Flags().IntVar(&bits, "bits", 2048, "size of an RSA key")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		cfg, _, err := read()
@@ -68,7 +69,7 @@ in a route's filter "sign". To rotate keys, do the same with a new selector.`,
 
 func dkimRecord() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "record DOMAIN [SELECTOR]", Short: "Show the records of a domain's keys", Args: cobra.RangeArgs(1, 2),
+		Use: "record DOMAIN [SELECTOR]", Short: "Print the records of a domain's keys", Args: cobra.RangeArgs(1, 2),
 	}
 	read := configFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -86,7 +87,7 @@ func dkimRecord() *cobra.Command {
 		}
 		files, err := filepath.Glob(dkim.KeyFile(cfg.Data, domain, pattern))
 		if err != nil || len(files) == 0 {
-			return refused(fmt.Errorf("no key for %s: make one: hoplite dkim keygen %s", domain, domain))
+			return refused(fmt.Errorf("no key for %s: make one with hoplite dkim keygen %s", domain, domain))
 		}
 		for _, file := range files {
 			text, err := os.ReadFile(file)
@@ -106,7 +107,7 @@ func dkimRecord() *cobra.Command {
 	return cmd
 }
 
-// keyDomain checks a domain and a selector that become names of files.
+// keyDomain validates a domain and a selector, which become file names.
 func keyDomain(domain, selector string) (string, error) {
 	addr, err := mail.Join("x", domain)
 	if err != nil {
@@ -124,17 +125,17 @@ func makeKey(kind string, bits int) (crypto.Signer, error) {
 	switch kind {
 	case "rsa":
 		if bits < 1024 || bits > 4096 {
-			return nil, fmt.Errorf("RSA key of %d bits: verifiers take 1024 to 4096, 2048 is usual", bits)
+			return nil, fmt.Errorf("RSA key of %d bits: verifiers accept 1024 to 4096, 2048 is usual", bits)
 		}
 		return rsa.GenerateKey(rand.Reader, bits)
 	case "ed25519":
 		_, key, err := ed25519.GenerateKey(rand.Reader)
 		return key, err
 	}
-	return nil, fmt.Errorf("key type %q: want rsa or ed25519", kind)
+	return nil, fmt.Errorf("key type %q: must be rsa or ed25519", kind)
 }
 
-// writeKey writes a new file and never over an old key.
+// writeKey writes a new file; it never overwrites a key.
 func writeKey(file string, key crypto.Signer) error {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
@@ -154,8 +155,8 @@ func writeKey(file string, key crypto.Signer) error {
 	return err
 }
 
-// giveAway makes files that root made in the data folder belong to the folder's
-// owner: the server has to read them.
+// giveAway gives files that root created in the data folder to the folder's
+// owner, so that the server can read them.
 func giveAway(data string, made ...string) error {
 	if os.Geteuid() != 0 {
 		return nil
@@ -176,7 +177,7 @@ func giveAway(data string, made ...string) error {
 	return nil
 }
 
-// printRecord writes a record as a zone file has it, in strings of at most 255
+// printRecord prints a record in zone file format, in strings of at most 255
 // octets.
 func printRecord(w io.Writer, domain, selector string, key crypto.Signer) error {
 	kind := "rsa"

@@ -9,8 +9,8 @@ import (
 	"hoplite/mail/smime"
 )
 
-// inside is what trace says of a message besides its way here: signatures,
-// and what it carries. Who vouches for a signer is hoplite smime's business.
+// inside is what trace prints about a message besides its path: signatures and
+// attachments. The certificates of signers are left to hoplite smime.
 type inside struct {
 	SMIME string       `json:"smime,omitempty"` // verdict on signatures alone
 	Parts []smime.Part `json:"parts,omitempty"`
@@ -18,7 +18,7 @@ type inside struct {
 	signers []string
 }
 
-// lookInside reads a message. A header without a body has nothing inside.
+// lookInside reads a message; it returns nil for a header without a body.
 func lookInside(ctx context.Context, raw []byte) (*inside, error) {
 	if !smime.IsMessage(raw) {
 		return nil, nil
@@ -42,14 +42,14 @@ func lookInside(ctx context.Context, raw []byte) (*inside, error) {
 			in.Parts = append(in.Parts, p)
 		}
 	}
-	if in.SMIME == "" && !in.worthTelling() {
+	if in.SMIME == "" && !in.notable() {
 		return nil, nil
 	}
 	return in, nil
 }
 
-// worthTelling says whether there is more than the text of a message.
-func (in *inside) worthTelling() bool {
+// notable reports whether a message contains more than text.
+func (in *inside) notable() bool {
 	for _, p := range in.Parts {
 		if p.Name != "" || p.Via != "mime" || !strings.HasPrefix(p.Type, "text/") {
 			return true
@@ -58,7 +58,7 @@ func (in *inside) worthTelling() bool {
 	return false
 }
 
-// inside prints it behind a trace.
+// inside prints the contents after a trace.
 func (s *screen) inside(in *inside) {
 	if in == nil {
 		return
@@ -69,7 +69,7 @@ func (s *screen) inside(in *inside) {
 		if len(in.signers) > 0 {
 			text += ", signed by " + strings.Join(in.signers, " and by ")
 		}
-		s.wrapped("  S/MIME  ", 10, text+"; hoplite smime says whom to believe")
+		s.wrapped("  S/MIME  ", 10, text+"; hoplite smime verifies the signers")
 	}
 	for _, p := range in.Parts {
 		s.wrapped(fmt.Sprintf("  %-6s  ", p.Part), 10, p.String())

@@ -1,9 +1,9 @@
-// Command hoplite stands in front of mail servers: it takes mail by SMTP and
-// LMTP, judges it by a chain of filters, and sends it on in-line, through a
-// queue, or into Maildirs that it serves by POP3 and IMAP.
+// Command hoplite is a relay in front of mail servers: it accepts mail by SMTP
+// and LMTP, runs it through a chain of filters, and forwards it in-line, through
+// a queue, or into Maildirs that it serves over POP3 and IMAP.
 //
-// This package builds everything and knows everyone; what a room does is in
-// the room.
+// This package is the command line: flags, printing, exit codes. The running
+// program is assembled in internal/server; start reading there.
 package main
 
 import (
@@ -19,12 +19,12 @@ import (
 
 // The exit codes of every command.
 const (
-	exitFindings = 1 // findings, or refused
+	exitFindings = 1 // findings, or a request was refused
 	exitUsage    = 2 // wrong usage, or something could not be read
 )
 
-// exitError ends the program with a code. Its message, if it has one, is
-// printed first.
+// exitError ends the program with an exit code, after its message, if any, has
+// been printed.
 type exitError struct {
 	code int
 	err  error
@@ -39,10 +39,10 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
-// findings ends a command that printed what it found.
+// findings ends a command that has printed findings.
 var findings = &exitError{code: exitFindings}
 
-// refused ends a command that did not do what it was asked.
+// refused ends a command that did not do what was requested.
 func refused(err error) error { return &exitError{exitFindings, err} }
 
 func main() {
@@ -51,7 +51,7 @@ func main() {
 	os.Exit(run(ctx, rootCommand()))
 }
 
-// run carries out one command line and gives its exit code.
+// run executes a command line and returns its exit code.
 func run(ctx context.Context, cmd *cobra.Command) int {
 	err := cmd.ExecuteContext(ctx)
 	if err == nil {
@@ -70,16 +70,17 @@ func run(ctx context.Context, cmd *cobra.Command) int {
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "hoplite",
-		Short: "A mail relay that stands in front of mail servers",
-		Long: `Hoplite takes mail by SMTP and LMTP, judges it by a chain of filters, and sends
-it on to upstream servers or into Maildirs that it serves by POP3 and IMAP.
+		Short: "A mail relay for use in front of mail servers",
+		Long: `Hoplite accepts mail by SMTP and LMTP, runs it through a chain of filters, and
+forwards it to upstream servers or into Maildirs that it serves over POP3 and
+IMAP.
 
-Start it with "hoplite serve"; it runs without any configuration file.`,
+Start it with "hoplite serve"; it runs without a configuration file.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	// Help is read in terminals of 80 columns.
+	// Help must fit a terminal of 80 columns.
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages |", ".FlagUsagesWrapped 79 |"))
 	root.AddCommand(
 		serveCommand(),
@@ -98,8 +99,7 @@ Start it with "hoplite serve"; it runs without any configuration file.`,
 	return root
 }
 
-// sayUsage lets a command that was given too much or too little say what it
-// wants.
+// sayUsage makes a command with the wrong number of arguments print its usage.
 func sayUsage(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
@@ -107,7 +107,7 @@ func sayUsage(cmd *cobra.Command) {
 				return nil
 			}
 			cmd.DisableFlagsInUseLine = true
-			return fmt.Errorf("that is too little or too much: write %s (%s --help says more)", cmd.UseLine(), cmd.CommandPath())
+			return fmt.Errorf("wrong number of arguments: write %s (see %s --help)", cmd.UseLine(), cmd.CommandPath())
 		}
 	}
 	for _, sub := range cmd.Commands() {

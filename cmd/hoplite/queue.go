@@ -25,12 +25,12 @@ import (
 func queueCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "queue",
-		Short: "Look at queued mail and deal with it",
-		Long: `Queue speaks with the running server by control.sock in the data folder, or
-works on the files of a stopped one.
+		Short: "Show and manage queued mail",
+		Long: `Queue talks to the running server over control.sock in the data folder, or works
+on the files of a stopped one.
 
-Without a sub-command it prints totals by the recipients' domain and age.
-Messages are named by their ids or picked by flags; what is not said picks all.`,
+Without a sub-command it prints totals by the recipients' domain and by age.
+Messages are selected by their ids or by flags; without any, all are selected.`,
 		Example: `  hoplite queue
   hoplite queue list --to example.net --older 4h
   hoplite queue show 06fyz8qk3v9d2m1a --trail
@@ -46,11 +46,11 @@ Messages are named by their ids or picked by flags; what is not said picks all.`
 	cmd.RunE = c.with(c.totals)
 	cmd.AddCommand(c.listCommand(), c.showCommand(), c.exportCommand())
 	for _, o := range []struct{ do, short, text string }{
-		{"retry", "Try messages now, whatever their schedule", ""},
-		{"hold", "Keep messages until they are released", "the reason, for whoever looks at the queue"},
-		{"release", "Let held messages go", ""},
-		{"delete", "Drop messages; nobody is told", ""},
-		{"bounce", "Return messages to their senders", "what the report says"},
+		{"retry", "Attempt delivery now, regardless of the schedule", ""},
+		{"hold", "Hold messages until they are released", "reason, shown in the queue"},
+		{"release", "Release held messages", ""},
+		{"delete", "Delete messages without a report to their senders", ""},
+		{"bounce", "Return messages to their senders", "text for the report"},
 	} {
 		cmd.AddCommand(c.orderCommand(o.do, o.short, o.text))
 	}
@@ -58,7 +58,7 @@ Messages are named by their ids or picked by flags; what is not said picks all.`
 	return cmd
 }
 
-// queueCmd is what the sub-commands share.
+// queueCmd is shared by the sub-commands.
 type queueCmd struct {
 	read func() (*config.Config, error)
 	json bool
@@ -66,7 +66,7 @@ type queueCmd struct {
 	pick struct{ to, from, upstream, state, older, younger string }
 }
 
-// persistentConfigFlag is configFlag for a command and all below it.
+// persistentConfigFlag is configFlag for a command and its sub-commands.
 func persistentConfigFlag(cmd *cobra.Command) func() (*config.Config, error) {
 	path := cmd.PersistentFlags().StringP("config", "c", "", "configuration file (default ./relay.hcl, /etc/hoplite/relay.hcl,\nor the built-in one)")
 	return func() (*config.Config, error) {
@@ -82,19 +82,19 @@ func (c *queueCmd) pickFlags(cmd *cobra.Command) {
 	f := cmd.PersistentFlags()
 	f.StringVar(&c.pick.to, "to", "", "a recipient's address or domain")
 	f.StringVar(&c.pick.from, "from", "", "the sender's address or domain")
-	f.StringVar(&c.pick.upstream, "upstream", "", "the upstream that takes it")
+	f.StringVar(&c.pick.upstream, "upstream", "", "the upstream that it is queued for")
 	f.StringVar(&c.pick.state, "state", "", "active, deferred or held")
-	f.StringVar(&c.pick.older, "older", "", "at least so old, as in 30m or 2d")
-	f.StringVar(&c.pick.younger, "younger", "", "younger than that")
+	f.StringVar(&c.pick.older, "older", "", "older than this, for example 30m or 2d")
+	f.StringVar(&c.pick.younger, "younger", "", "younger than this")
 }
 
-// filter is what flags and arguments pick.
+// filter returns the filter of flags and arguments.
 func (c *queueCmd) filter(ids []string) (queue.Filter, error) {
 	f := queue.Filter{IDs: ids, To: c.pick.to, From: c.pick.from, Upstream: c.pick.upstream, State: c.pick.state}
 	switch f.State {
 	case "", "active", "deferred", "held":
 	default:
-		return f, fmt.Errorf("no state is called %q: use active, deferred or held", f.State)
+		return f, fmt.Errorf("unknown state %q: use active, deferred or held", f.State)
 	}
 	for flag, text := range map[string]string{"to": f.To, "from": f.From} {
 		if _, err := mail.ParsePattern(text); text != "" && err != nil {
@@ -114,7 +114,7 @@ func (c *queueCmd) filter(ids []string) (queue.Filter, error) {
 	return f, nil
 }
 
-// with reaches the queue and runs f on it.
+// with returns a function that opens the queue and runs f on it.
 func (c *queueCmd) with(f func(cmd *cobra.Command, a queueadmin.Admin, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		cfg, err := c.read()
@@ -138,8 +138,8 @@ func (c *queueCmd) print(w io.Writer, v any) error {
 
 func (c *queueCmd) listCommand() *cobra.Command {
 	var limit int
-	cmd := &cobra.Command{Use: "list [ID...]", Short: "List messages, the oldest first"}
-	cmd.Flags().IntVar(&limit, "limit", 1000, "list at most so many; 0 for all")
+	cmd := &cobra.Command{Use: "list [ID...]", Short: "List messages, oldest first"}
+	cmd.Flags().IntVar(&limit, "limit", 1000, "list at most this many; 0 for all")
 	cmd.RunE = c.with(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
 		f, err := c.filter(args)
 		if err != nil {
@@ -147,7 +147,7 @@ func (c *queueCmd) listCommand() *cobra.Command {
 		}
 		ask := limit
 		if limit > 0 {
-			ask++ // to know whether there are more
+			ask++ // to learn whether there are more
 		}
 		all, err := a.List(cmd.Context(), f, ask)
 		if err != nil {
@@ -172,9 +172,9 @@ func (c *queueCmd) listCommand() *cobra.Command {
 
 func (c *queueCmd) showCommand() *cobra.Command {
 	var body, trail bool
-	cmd := &cobra.Command{Use: "show ID", Short: "Show all about one message", Args: cobra.ExactArgs(1)}
-	cmd.Flags().BoolVar(&body, "body", false, "print the message itself, too")
-	cmd.Flags().BoolVar(&trail, "trail", false, "print what every stage said of it, too")
+	cmd := &cobra.Command{Use: "show ID", Short: "Show everything about a message", Args: cobra.ExactArgs(1)}
+	cmd.Flags().BoolVar(&body, "body", false, "also print the message itself")
+	cmd.Flags().BoolVar(&trail, "trail", false, "also print the verdict of every stage")
 	cmd.RunE = c.with(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
 		d, err := a.Show(cmd.Context(), args[0])
 		if err != nil {
@@ -199,12 +199,13 @@ func (c *queueCmd) exportCommand() *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use:   "export [ID...]",
-		Short: "Write messages out: one to stdout, or many as pairs into a folder",
+		Short: "Export messages: one to stdout, or several to a folder",
 		Long: `Export writes one message to stdout, or with --dir each message as ID.eml and
-ID.json. Such pairs, put into queue/inject of another server, are queued there.`,
+ID.json. Another server queues such pairs when they are moved into its
+queue/inject.`,
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "folder for the pairs")
-	cmd.Flags().BoolVar(&c.all, "all", false, "all that the flags pick; all there are without flags")
+	cmd.Flags().BoolVar(&c.all, "all", false, "apply to every match; without filters, to the whole queue")
 	cmd.RunE = c.with(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
 		f, err := c.some(args)
 		if err != nil {
@@ -212,7 +213,7 @@ ID.json. Such pairs, put into queue/inject of another server, are queued there.`
 		}
 		if dir == "" {
 			if len(args) != 1 {
-				return errors.New("one id goes to stdout; for more give a folder with --dir")
+				return errors.New("only one message can go to stdout; for several use --dir")
 			}
 			if err := a.Export(cmd.Context(), args[0], cmd.OutOrStdout()); err != nil {
 				return refused(err)
@@ -224,7 +225,7 @@ ID.json. Such pairs, put into queue/inject of another server, are queued there.`
 	return cmd
 }
 
-// export writes pairs into dir. Mail that is delivered meanwhile is passed over.
+// export writes pairs to dir. Mail that is delivered in the meantime is skipped.
 func (c *queueCmd) export(cmd *cobra.Command, a queueadmin.Admin, f queue.Filter, dir string) error {
 	all, err := a.List(cmd.Context(), f, 0)
 	if err != nil {
@@ -247,16 +248,16 @@ func (c *queueCmd) export(cmd *cobra.Command, a queueadmin.Admin, f queue.Filter
 		}
 		bar.Add(1)
 	}
-	syscall.Sync() // who reads "exported" may delete the mail; once is cheaper than for each file
+	syscall.Sync() // after "exported" the mail may be deleted; one sync is cheaper than one per file
 	fmt.Fprintf(cmd.OutOrStdout(), "%s exported\n", terminal.Count(len(all)-gone, "message"))
 	if gone > 0 {
-		fmt.Fprintf(cmd.OutOrStdout(), "%d left the queue meanwhile; hold mail before you move it\n", gone)
+		fmt.Fprintf(cmd.OutOrStdout(), "%d left the queue in the meantime; hold mail before moving it\n", gone)
 	}
 	return missing(f.IDs, len(all))
 }
 
-// exportPair writes the message first: a .json without its .eml is passed over
-// by inject.
+// exportPair writes the message first, so that inject never finds a .json whose
+// .eml is incomplete.
 func exportPair(ctx context.Context, a queueadmin.Admin, dir string, in *queue.Info) error {
 	d, err := a.Show(ctx, in.ID)
 	if err != nil {
@@ -277,12 +278,12 @@ func exportPair(ctx context.Context, a queueadmin.Admin, dir string, in *queue.I
 	return os.WriteFile(filepath.Join(dir, in.ID+".json"), text, 0o600)
 }
 
-// some is filter for commands that change or move mail: they want an id, a flag
-// or --all.
+// some is filter for commands that change mail: they require an id, a flag or
+// --all.
 func (c *queueCmd) some(ids []string) (queue.Filter, error) {
 	f, err := c.filter(ids)
 	if err == nil && f.Empty() && !c.all {
-		err = errors.New("which messages? give ids, flags such as --to, or --all")
+		err = errors.New("no messages selected: give ids, flags such as --to, or --all")
 	}
 	return f, err
 }
@@ -297,7 +298,7 @@ func missing(ids []string, found int) error {
 func (c *queueCmd) orderCommand(do, short, textUse string) *cobra.Command {
 	var text string
 	cmd := &cobra.Command{Use: do + " [ID...]", Short: short}
-	cmd.Flags().BoolVar(&c.all, "all", false, "all that the flags pick; all there are without flags")
+	cmd.Flags().BoolVar(&c.all, "all", false, "apply to every match; without filters, to the whole queue")
 	if textUse != "" {
 		cmd.Flags().StringVar(&text, "text", "", textUse)
 	}
@@ -310,10 +311,10 @@ func (c *queueCmd) orderCommand(do, short, textUse string) *cobra.Command {
 func (c *queueCmd) rerouteCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reroute UPSTREAM [ID...]",
-		Short: "Give messages to another upstream",
+		Short: "Move messages to another upstream",
 		Args:  cobra.MinimumNArgs(1),
 	}
-	cmd.Flags().BoolVar(&c.all, "all", false, "all that the flags pick; all there are without flags")
+	cmd.Flags().BoolVar(&c.all, "all", false, "apply to every match; without filters, to the whole queue")
 	cmd.RunE = c.with(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
 		return c.order(cmd, a, "reroute", args[0], args[1:])
 	})
@@ -340,11 +341,11 @@ func (c *queueCmd) order(cmd *cobra.Command, a queueadmin.Admin, do, text string
 	} else {
 		fmt.Fprintf(out, "%s: %s\n", do, terminal.Count(p.Done, "message"))
 		if p.Held > 0 {
-			fmt.Fprintf(out, "%d more held: they wait for release\n", p.Held)
+			fmt.Fprintf(out, "%d more are held until they are released\n", p.Held)
 		}
 	}
 	if p.Busy > 0 {
-		err = errors.Join(err, refused(fmt.Errorf("%s being delivered at this moment: try again", terminal.Count(p.Busy, "message"))))
+		err = errors.Join(err, refused(fmt.Errorf("%s being delivered right now: try again", terminal.Count(p.Busy, "message"))))
 	}
 	return errors.Join(err, missing(ids, p.Of))
 }

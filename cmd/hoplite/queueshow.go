@@ -6,7 +6,6 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +17,7 @@ import (
 	"hoplite/relay/queue"
 )
 
-// totals prints the queue by domain and age, like Postfix' qshape.
+// totals prints the queue by domain and age, like Postfix's qshape.
 func (c *queueCmd) totals(cmd *cobra.Command, a queueadmin.Admin, _ []string) error {
 	f, err := c.filter(nil)
 	if err != nil {
@@ -39,7 +38,7 @@ func (c *queueCmd) totals(cmd *cobra.Command, a queueadmin.Admin, _ []string) er
 	return printTotals(out, totals)
 }
 
-// printTotals prints a line of figures for each destination, and below it the
+// printTotals prints a line of numbers for each destination, and below it the
 // last reply.
 func printTotals(out io.Writer, totals []queue.Total) error {
 	var table strings.Builder
@@ -65,18 +64,19 @@ func printTotals(out io.Writer, totals []queue.Total) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	n := -1 // the head
+	n := -1 // the heading
 	for line := range strings.Lines(table.String()) {
 		io.WriteString(out, line)
 		if n >= 0 && rows[n].Reply != "" {
-			fmt.Fprintln(out, "      "+wrapped(shown(rows[n].Reply, 200), 6))
+			terminal.Wrap(out, "      ", shown(rows[n].Reply, 200))
 		}
 		n++
 	}
 	return nil
 }
 
-// sum adds up all destinations. A message to two domains counts twice.
+// sum returns the sum over all destinations. A message to two domains counts
+// twice.
 func sum(totals []queue.Total) queue.Total {
 	all := queue.Total{Destination: "(all)", Ages: make([]int, len(totals[0].Ages)), Oldest: totals[0].Oldest}
 	for i := range totals {
@@ -96,7 +96,7 @@ func sum(totals []queue.Total) queue.Total {
 	return all
 }
 
-// figure is a number in a table in which most are nothing.
+// figure returns a number for a table in which most are 0.
 func figure(n int) string {
 	if n == 0 {
 		return "-"
@@ -120,22 +120,22 @@ func printList(w io.Writer, all []queue.Info) {
 			}
 			fmt.Fprintln(w)
 			if r.Reply != "" {
-				fmt.Fprintln(w, "               "+wrapped(shown(r.Reply, 200), 15))
+				terminal.Wrap(w, "               ", shown(r.Reply, 200))
 			}
 		}
 		if in.Held != "" {
-			fmt.Fprintln(w, "    "+wrapped("held: "+shown(in.Held, 200), 10))
+			terminal.Wrap(w, "    held: ", shown(in.Held, 200))
 		}
 	}
 }
 
-// printDetail prints one message; with trail, what happened to it before it was
+// printDetail prints one message; with trail, also its history before it was
 // queued.
 func printDetail(w io.Writer, d queue.Detail, trail bool) {
 	printList(w, []queue.Info{d.Info})
 	origin := "arrived"
 	if d.Client.Listener == "" { // a delivery report, or injected
-		origin = "made here"
+		origin = "created"
 	}
 	printLine(w, origin, d.At.Format(time.RFC3339))
 	if d.Header.Subject != "" {
@@ -151,33 +151,10 @@ func printDetail(w io.Writer, d queue.Detail, trail bool) {
 }
 
 func printLine(w io.Writer, label, text string) {
-	fmt.Fprintf(w, "    %-10s %s\n", label, wrapped(safe.Line(text), 15))
+	terminal.Wrap(w, fmt.Sprintf("    %-10s ", label), safe.Line(text))
 }
 
-// wrapped breaks a text between words so that it ends before column 80, each
-// further line behind indent blanks.
-func wrapped(s string, indent int) string {
-	const width = 80
-	var b strings.Builder
-	at := indent
-	for i, word := range strings.Fields(s) {
-		n := utf8.RuneCountInString(word)
-		switch {
-		case i == 0:
-		case at+1+n > width:
-			b.WriteString("\n" + strings.Repeat(" ", indent))
-			at = indent
-		default:
-			b.WriteByte(' ')
-			at++
-		}
-		b.WriteString(word)
-		at += n
-	}
-	return b.String()
-}
-
-// named shows a name, or what stands for none.
+// named returns a name, or a placeholder for none.
 func named(s string) string {
 	if s == "" {
 		return "(routed)"
@@ -185,10 +162,10 @@ func named(s string) string {
 	return s
 }
 
-// shown makes text of remote systems safe to print and clips it.
+// shown makes text from remote systems safe to print and clips it.
 func shown(s string, limit int) string { return safe.Clip(safe.Line(s), limit) }
 
-// span is a length of time in its two largest units.
+// span returns a duration in its two largest units.
 func span(d time.Duration) string {
 	switch {
 	case d >= 48*time.Hour:

@@ -25,21 +25,21 @@ type smimeFlags struct {
 	foldCase, useSender bool
 }
 
-// maxSmimeFile bounds what is read into memory from a file or stdin.
+// maxSmimeFile is the largest input that is read into memory.
 const maxSmimeFile = 256 << 20
 
 func smimeCommand() *cobra.Command {
 	var f smimeFlags
 	cmd := &cobra.Command{
 		Use:   "smime FILE|-",
-		Short: "Say who signed a message, and whether to believe it",
+		Short: "Show who signed a message, and whether the signature is valid",
 		Long: `Smime reads a message (.eml), an S/MIME object (.p7m, .p7s, .p7c, DER) or its
-PEM form, and says layer by layer how it is signed or encrypted, by whom, with
-what, and what that is worth. Nothing is decrypted.
+PEM form, and prints for each layer how it is signed or encrypted, by whom, with
+which algorithms, and whether that can be trusted. Nothing is decrypted.
 
-Exit status: 0 when the message is signed well, encrypted, or has no S/MIME at
-all; 1 when a signature should not be believed, or there are findings that are
-more than notes; 2 when the file can't be read.`,
+Exit status: 0 if the message has a good signature, is encrypted, or has no
+S/MIME; 1 if a signature is not valid, or there are findings that are more than
+notes; 2 if the file can't be read.`,
 		Example: `  hoplite smime mail.eml
   hoplite smime --roots company-ca.pem --at 2026-05-01T12:00:00Z mail.eml
   hoplite smime --any-root --content text.txt signature.p7s
@@ -66,13 +66,13 @@ more than notes; 2 when the file can't be read.`,
 		},
 	}
 	cmd.Flags().BoolVar(&f.json, "json", false, "print the report as JSON")
-	cmd.Flags().StringVar(&f.at, "at", "", "judge certificates at this `TIME` (RFC 3339, or a date) instead of now")
+	cmd.Flags().StringVar(&f.at, "at", "", "validate certificates at this `TIME` (RFC 3339, or a date) instead of now")
 	cmd.Flags().StringVar(&f.roots, "roots", "system", "`FILE` or folder of certificates to trust")
-	cmd.Flags().BoolVar(&f.anyRoot, "any-root", false, "judge signatures only, not who vouches for the signers")
-	cmd.Flags().StringVar(&f.extract, "extract", "", "write signed content and certificates into this `DIR`")
-	cmd.Flags().StringVar(&f.content, "content", "", "`FILE` that a detached signature is over")
-	cmd.Flags().BoolVar(&f.foldCase, "fold-case", false, "ignore capitals before the @ of addresses")
-	cmd.Flags().BoolVar(&f.useSender, "sender", false, "let the address in Sender be the signer's")
+	cmd.Flags().BoolVar(&f.anyRoot, "any-root", false, "verify signatures only, not the certificates of the signers")
+	cmd.Flags().StringVar(&f.extract, "extract", "", "write signed content and certificates to this `DIR`")
+	cmd.Flags().StringVar(&f.content, "content", "", "`FILE` that a detached signature covers")
+	cmd.Flags().BoolVar(&f.foldCase, "fold-case", false, "ignore case before the @ of addresses")
+	cmd.Flags().BoolVar(&f.useSender, "sender", false, "accept a signature by the address in Sender")
 	return cmd
 }
 
@@ -87,10 +87,10 @@ func (f *smimeFlags) check(cmd *cobra.Command, name string) (*smime.Report, erro
 	}
 	if f.extract != "" {
 		if err := os.MkdirAll(f.extract, 0o750); err != nil {
-			return nil, fmt.Errorf("make folder for extracts: %w", err)
+			return nil, fmt.Errorf("create folder for extracted files: %w", err)
 		}
 		checker.Extract = func(name string) (io.WriteCloser, error) {
-			// O_EXCL: what is there already, a link somewhere else among it, stays as it is.
+			// O_EXCL: existing files are not overwritten, and links are not followed.
 			return os.OpenFile(filepath.Join(f.extract, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
 		}
 	}
@@ -108,7 +108,7 @@ func (f *smimeFlags) check(cmd *cobra.Command, name string) (*smime.Report, erro
 	}
 	if smime.IsMessage(head) {
 		if f.content != "" {
-			return nil, errors.New("--content is for a detached signature in a file of its own, not for a message")
+			return nil, errors.New("--content is for a detached signature in a separate file, not for a message")
 		}
 		if !startsWithField(head) {
 			return nil, fmt.Errorf("%s is neither a message nor a CMS object (.p7m, .p7s)", name)
@@ -127,7 +127,8 @@ func (f *smimeFlags) check(cmd *cobra.Command, name string) (*smime.Report, erro
 	return checker.Object(cmd.Context(), io.NewSectionReader(msg, 0, size), content)
 }
 
-// startsWithField tells whether a text begins as mail does, or as an mbox.
+// startsWithField reports whether a text begins with a header field or as an
+// mbox does.
 func startsWithField(text []byte) bool {
 	text = bytes.TrimLeft(text, " \t\r\n")
 	if bytes.HasPrefix(text, []byte("From ")) {
@@ -139,7 +140,7 @@ func startsWithField(text []byte) bool {
 	return false
 }
 
-// openInput opens a file, or holds stdin for "-", to be read in pieces.
+// openInput opens a file, or buffers stdin for "-", for reading at any offset.
 func openInput(stdin io.Reader, name string) (msg io.ReaderAt, size int64, done func(), err error) {
 	if name != "-" {
 		f, err := os.Open(name)
@@ -185,7 +186,7 @@ func readInput(stdin io.Reader, name string) ([]byte, error) {
 	return b, nil
 }
 
-// parseTime reads a time as people write it on a command line; "" is zero.
+// parseTime parses a time or a date; "" is the zero time.
 func parseTime(s string) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil

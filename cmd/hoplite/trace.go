@@ -30,8 +30,8 @@ type traceFlags struct {
 	trusted, ours       []string
 	mailbox             string
 	from, to, since     string
-	// config reads relay.hcl; told is false for the built-in one, which knows
-	// nothing of this house.
+	// config reads relay.hcl; told is false for the built-in one, which says
+	// nothing about this site.
 	config func() (cfg *config.Config, told bool, err error)
 }
 
@@ -39,17 +39,18 @@ func traceCommand() *cobra.Command {
 	var f traceFlags
 	cmd := &cobra.Command{
 		Use:   "trace FILE|-|ID",
-		Short: "Say where a message was, how long, and whose word that is",
-		Long: `Trace reads a message, or a header copied from anywhere, and shows its way hop
-by hop: delays with wrong clocks accounted for, encryption, which lines were
-written by servers whose word counts, loops, and findings with advice. It reads
-files, mbox, Maildir files, Outlook .msg, bounces, and headers that lost their
-folding. Nothing is sent anywhere.
+		Short: "Show a message's path, its delays, and which lines can be trusted",
+		Long: `Trace reads a message, or a header copied from anywhere, and shows its path hop
+by hop: delays corrected for wrong clocks, encryption, which lines were written
+by trusted servers, loops, and findings with advice. It reads files, mbox,
+Maildir files, Outlook .msg, bounces, and headers that lost their folding.
+Nothing is sent anywhere.
 
-Instead of a file it takes an id of ours or a Message-ID, or --from, --to and
---since, and tells out of history what this server did with the message.
+Instead of a file it accepts a transaction id or a Message-ID, or --from, --to
+and --since, and shows from history what this server did with the message.
 
-Exit status: 0 when all is well, 1 with findings, 2 when nothing can be read.`,
+Exit status: 0 if there are no findings, 1 with findings, 2 if nothing can be
+read.`,
 		Example: `  hoplite trace mail.eml
   hoplite trace - < pasted-header.txt
   hoplite trace --ours mx.example.org --trusted 192.0.2.0/24 mail.eml
@@ -62,19 +63,19 @@ Exit status: 0 when all is well, 1 with findings, 2 when nothing can be read.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	fl := cmd.Flags()
-	fl.BoolVar(&f.received, "received", false, "read Received values from stdin, a JSON string a line, and\nprint a JSON object for each")
+	fl.BoolVar(&f.received, "received", false, "read Received values from stdin, one JSON string per line,\nand print a JSON object for each")
 	fl.BoolVar(&f.json, "json", false, "print JSON")
 	fl.BoolVar(&f.csv, "csv", false, "print the hops as CSV")
-	fl.IntVar(&f.explain, "explain", 0, "show line `N` as it stands, its parts marked")
-	fl.BoolVar(&f.anonymise, "anonymise", false, "replace names and addresses by stable pseudonyms")
-	fl.StringVar(&f.diff, "diff", "", "compare message `A` with the file that follows")
+	fl.IntVar(&f.explain, "explain", 0, "show line `N` verbatim, with its parts marked")
+	fl.BoolVar(&f.anonymise, "anonymise", false, "replace names and addresses with stable pseudonyms")
+	fl.StringVar(&f.diff, "diff", "", "compare message `A` with FILE")
 	fl.StringVar(&f.mailbox, "mailbox", "", "the `PROVIDER` of the mailbox that the message was read in: "+strings.Join(trace.Mailboxes(), ", "))
-	fl.StringSliceVar(&f.trusted, "trusted", nil, "`NETS` whose Received lines we believe")
-	fl.StringSliceVar(&f.ours, "ours", nil, "`NAMES` of our own hosts; .example.org stands for all below it")
-	fl.BoolVar(&f.dns, "dns", false, "verify DKIM signatures now, with DNS")
+	fl.StringSliceVar(&f.trusted, "trusted", nil, "`NETS` whose Received lines are trusted")
+	fl.StringSliceVar(&f.ours, "ours", nil, "`NAMES` of our own hosts; .example.org matches all below it")
+	fl.BoolVar(&f.dns, "dns", false, "verify DKIM signatures and ARC seals now, using DNS")
 	fl.StringVar(&f.from, "from", "", "search history for a sender: `PATTERN` is an address, domain, .domain or <>")
 	fl.StringVar(&f.to, "to", "", "search history for a recipient: an address, domain or .domain as `PATTERN`")
-	fl.StringVar(&f.since, "since", "", "search history since a `TIME`, or for a duration such as 2h or 3d")
+	fl.StringVar(&f.since, "since", "", "search history since a `TIME`, or the last 2h or 3d")
 	read := configFlag(cmd)
 	f.config = func() (*config.Config, bool, error) {
 		cfg, file, err := read()
@@ -90,13 +91,13 @@ func (f *traceFlags) run(cmd *cobra.Command, args []string) error {
 		return receivedLines(cmd.InOrStdin(), cmd.OutOrStdout())
 	case f.diff != "":
 		if len(args) != 1 {
-			return errors.New("--diff A needs one more file to compare with")
+			return errors.New("--diff A needs a second file to compare with")
 		}
 		return f.compare(cmd, f.diff, args[0])
 	case len(args) == 0 && (f.from != "" || f.to != "" || f.since != ""):
 		return f.search(cmd, "")
 	case len(args) != 1:
-		return errors.New("say which: a file, - for stdin, an id, or --from, --to, --since")
+		return errors.New("no message given: give a file, - for stdin, an id, or --from, --to, --since")
 	}
 	if args[0] != "-" {
 		if _, err := os.Stat(args[0]); errors.Is(err, os.ErrNotExist) {
@@ -106,7 +107,7 @@ func (f *traceFlags) run(cmd *cobra.Command, args []string) error {
 	return f.message(cmd, args[0])
 }
 
-// options joins the flags with what the configuration says of us.
+// options combines the flags with the configuration.
 func (f *traceFlags) options() (trace.Options, error) {
 	o := trace.Options{Ours: f.ours, Mailbox: f.mailbox}
 	if f.mailbox != "" && !trace.KnownMailbox(f.mailbox) {
@@ -117,7 +118,7 @@ func (f *traceFlags) options() (trace.Options, error) {
 		if err != nil {
 			a, err2 := netip.ParseAddr(t)
 			if err2 != nil {
-				return o, fmt.Errorf("--trusted: %q is no network: write it as 192.0.2.0/24", t)
+				return o, fmt.Errorf("--trusted: %q is not a network: write it as 192.0.2.0/24", t)
 			}
 			p = netip.PrefixFrom(a, a.BitLen())
 		}
@@ -182,8 +183,7 @@ func (f *traceFlags) message(cmd *cobra.Command, name string) error {
 	return outcome(t)
 }
 
-// show prints a trace and what the message carried, in the form that was asked
-// for.
+// show prints a trace and the contents of the message, in the requested form.
 func (f *traceFlags) show(out io.Writer, in *intake.Input, t *trace.Trace, carried *inside, o trace.Options, text func(string) string) error {
 	switch {
 	case f.json:
@@ -209,7 +209,7 @@ func (f *traceFlags) show(out io.Writer, in *intake.Input, t *trace.Trace, carri
 	return nil
 }
 
-// outcome is the exit status: notes alone are fine.
+// outcome returns the exit status: notes alone are success.
 func outcome(t *trace.Trace) error {
 	for _, fd := range t.Findings {
 		if fd.Severity != trace.Note {
@@ -242,7 +242,7 @@ func writeCSV(w io.Writer, t *trace.Trace, text func(string) string) error {
 			num(h.DelayS), num(h.DelayLowS), num(h.DelayHighS), strings.Join(h.Reasons, "; ")}
 		for i := range row {
 			row[i] = text(safe.Line(row[i]))
-			// A spreadsheet must not take a stranger's text for a formula.
+			// A spreadsheet must not interpret remote text as a formula.
 			if len(row[i]) > 0 && strings.IndexByte("=+-@", row[i][0]) >= 0 {
 				if _, err := strconv.ParseFloat(row[i], 64); err != nil {
 					row[i] = "'" + row[i]
@@ -258,7 +258,7 @@ func writeCSV(w io.Writer, t *trace.Trace, text func(string) string) error {
 	return nil
 }
 
-// compare prints what lies between two copies of a message.
+// compare prints the differences between two copies of a message.
 func (f *traceFlags) compare(cmd *cobra.Command, first, second string) error {
 	a, err := readInput(cmd.InOrStdin(), first)
 	if err != nil {
@@ -282,7 +282,7 @@ func (f *traceFlags) compare(cmd *cobra.Command, first, second string) error {
 	return findings
 }
 
-// BounceJSON is the part of --json about the message that a report is about.
+// BounceJSON is the part of --json about the original message of a report.
 type BounceJSON struct {
 	Reporter   string           `json:"reporter,omitempty"`
 	Recipients []BounceRcptJSON `json:"recipients"`
@@ -318,7 +318,7 @@ func bounceJSON(b *intake.Bounce, o trace.Options) BounceJSON {
 	return j
 }
 
-// sinceTime reads --since: a time, or a duration back from now.
+// sinceTime parses --since: a time, or a duration before now.
 func sinceTime(s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil

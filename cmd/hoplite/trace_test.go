@@ -54,9 +54,9 @@ func TestTraceCommand(t *testing.T) {
 		{"explain nothing", []string{"--explain", "0", synthetic + "clean-4hops.eml"}, 2, []string{"there is no line 0"}},
 		{"anonymous", []string{"--anonymise", synthetic + "clean-4hops.eml"}, 0, []string{"4 hops, 6 s, origin 192.0.2.1 vouched by h"}},
 		{"diff", []string{"--diff", synthetic + "clean-4hops.eml", synthetic + "skew-one-fast.eml"}, 1, []string{"changed Subject", "added"}},
-		{"no network", []string{"--trusted", "nonsense", synthetic + "clean-4hops.eml"}, 2, []string{"is no network"}},
+		{"no network", []string{"--trusted", "nonsense", synthetic + "clean-4hops.eml"}, 2, []string{"is not a network"}},
 		{"not there", []string{"-c", "../../relay.hcl", "no-such-file.eml"}, 2, []string{"no such file, id or Message-ID"}},
-		{"nothing said", nil, 2, []string{"say which"}},
+		{"nothing said", nil, 2, []string{"no message given"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out, code := hopliteRun(t, "", append([]string{"trace"}, c.args...)...)

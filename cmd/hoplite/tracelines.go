@@ -13,11 +13,11 @@ import (
 	"hoplite/mail/received"
 )
 
-// receivedLines reads Received values, one JSON string a line, and writes one
-// object for each, in order. A line that is no JSON string is read as it is.
+// receivedLines reads Received values, one JSON string per line, and writes one
+// object for each, in order. A line that is not a JSON string is read verbatim.
 // Batches are parsed on all cores.
 func receivedLines(r io.Reader, w io.Writer) error {
-	// A small heap that fills quickly would be swept all the time.
+	// With the default, the small heap would be collected all the time.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	workers := runtime.GOMAXPROCS(0)
 	jobs, order := make(chan *batch, workers), make(chan *batch, 4*workers)
@@ -48,7 +48,7 @@ func receivedLines(r io.Reader, w io.Writer) error {
 	return nil
 }
 
-// batch is some lines on their way through the workers.
+// batch is a group of lines for the workers.
 type batch struct {
 	in, out []byte
 	done    chan struct{}
@@ -71,7 +71,7 @@ func parseBatches(jobs <-chan *batch) {
 	}
 }
 
-// writeBatches writes what comes out, in the order in which it went in.
+// writeBatches writes the results in the order of the input.
 func writeBatches(w io.Writer, order <-chan *batch) error {
 	out := bufio.NewWriterSize(w, 256<<10)
 	var err error
@@ -80,7 +80,7 @@ func writeBatches(w io.Writer, order <-chan *batch) error {
 		if err == nil {
 			_, err = out.Write(b.out)
 		}
-		// Whoever talks to us line by line waits for this answer.
+		// An interactive caller waits for this answer.
 		if err == nil && len(order) == 0 {
 			err = out.Flush()
 		}
@@ -91,10 +91,10 @@ func writeBatches(w io.Writer, order <-chan *batch) error {
 	return err
 }
 
-// maxReceivedLine bounds one line of input.
+// maxReceivedLine is the longest line of input.
 const maxReceivedLine = 1 << 20
 
-// nextBatch takes what is there, up to a whole line.
+// nextBatch returns the available input, up to the end of a line.
 func nextBatch(in *bufio.Reader) ([]byte, error) {
 	if _, err := in.Peek(1); err != nil {
 		return nil, err
@@ -119,8 +119,8 @@ func nextBatch(in *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// unquoteJSON undoes a JSON string; its simple escapes are all that Received
-// values have, anything else is left to the standard library.
+// unquoteJSON decodes a JSON string. It handles the simple escapes that Received
+// values contain and leaves others to the standard library.
 func unquoteJSON(dst, line []byte) []byte {
 	if len(line) < 2 || line[0] != '"' || line[len(line)-1] != '"' {
 		return append(dst, line...)

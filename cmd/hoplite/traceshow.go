@@ -12,7 +12,7 @@ import (
 
 func (s *screen) heading(t string) { fmt.Fprintf(s.w, "\n%s\n", s.paint(bold, t)) }
 
-// findings prints what was found, the worst first.
+// findings prints the findings, the worst first.
 func (s *screen) findings(list []trace.Finding) {
 	if len(list) == 0 {
 		return
@@ -36,12 +36,12 @@ func (s *screen) findings(list []trace.Finding) {
 	}
 }
 
-// auth prints who says what of the sender.
+// auth prints the authentication results, and which server claims them.
 func (s *screen) auth(t *trace.Trace) {
 	if len(t.Auth) == 0 {
 		return
 	}
-	s.heading("Authentication, and who says so")
+	s.heading("Authentication results")
 	for _, c := range t.Auth {
 		who := c.By
 		if who == "" {
@@ -63,7 +63,7 @@ func (s *screen) scores(list []trace.Score) {
 	if len(list) == 0 {
 		return
 	}
-	s.heading("What filters on the way wrote")
+	s.heading("Filter scores")
 	for _, c := range list {
 		s.wrapped(fmt.Sprintf("  %-10s ", s.words(c.Name)), 13, fmt.Sprintf("%s: %s", c.Value, c.Words))
 	}
@@ -75,7 +75,7 @@ func (s *screen) repairs(list []string) {
 	}
 }
 
-// explain prints one line as it stands, with letters under its parts.
+// explain prints one line verbatim, with letters under its parts.
 func (s *screen) explain(st *trace.Step) {
 	fmt.Fprintf(s.w, "line %d, %s\n\n", st.Index, st.Trust)
 	letters := make([]byte, len(st.Raw))
@@ -127,9 +127,9 @@ func (s *screen) explain(st *trace.Step) {
 	}
 }
 
-// bounce explains a report and the way of the message that it is about.
+// bounce explains a report and the path of its original message.
 func (s *screen) bounce(b *intake.Bounce, o trace.Options) {
-	fmt.Fprintln(s.w, s.paint(bold, s.words("a report about another message, by "+orWord(b.Reporter, "somebody unnamed"))))
+	fmt.Fprintln(s.w, s.paint(bold, s.words("a report about another message, by "+orWord(b.Reporter, "an unnamed server"))))
 	for i := range b.Recipients {
 		r := &b.Recipients[i]
 		s.wrapped("  ", 2, fmt.Sprintf("%s: %s %s", orWord(r.Rcpt, "a recipient"), orWord(r.Action, "failed"), r.Status))
@@ -141,10 +141,10 @@ func (s *screen) bounce(b *intake.Bounce, o trace.Options) {
 		}
 	}
 	if len(b.Original) > 0 {
-		s.heading("The original's way")
+		s.heading("Path of the original message")
 		s.trace(trace.Read(b.Original, o))
 	}
-	s.heading("The report's own way")
+	s.heading("Path of the report")
 }
 
 func (s *screen) meaning(m mail.Meaning) {
@@ -161,10 +161,10 @@ func orWord(s, or string) string {
 	return s
 }
 
-// comparison prints what lies between two copies.
+// comparison prints the differences between two copies.
 func (s *screen) comparison(c *trace.Comparison) {
 	if c.Same {
-		fmt.Fprintln(s.w, "the two copies are the same")
+		fmt.Fprintln(s.w, "the two copies are identical")
 	}
 	show := func(title string, list []trace.Change) {
 		if len(list) == 0 {

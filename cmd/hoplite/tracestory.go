@@ -21,7 +21,7 @@ import (
 	"hoplite/mail/trace"
 )
 
-// search looks in history, by id or by who and when.
+// search looks in history by id, or by addresses and time.
 func (f *traceFlags) search(cmd *cobra.Command, id string) error {
 	cfg, _, err := f.config()
 	if err != nil {
@@ -40,7 +40,7 @@ func (f *traceFlags) search(cmd *cobra.Command, id string) error {
 		if id != "" {
 			what = fmt.Sprintf("file, id or Message-ID %q", id)
 		}
-		return &exitError{exitUsage, fmt.Errorf("no such %s here, and none in the history of %s", what, cfg.Data)}
+		return &exitError{exitUsage, fmt.Errorf("no such %s, and none in the history of %s", what, cfg.Data)}
 	}
 	out := cmd.OutOrStdout()
 	if f.json {
@@ -64,8 +64,8 @@ func (f *traceFlags) search(cmd *cobra.Command, id string) error {
 	return nil
 }
 
-// findHistory finds records by our id, by Message-ID, or by address and time.
-// Those found by Message-ID come with the queue's attempts.
+// findHistory finds records by transaction id, by Message-ID, or by addresses and
+// time. Those found by Message-ID include the queue's attempts.
 func findHistory(ctx context.Context, h *history.Reader, id, from, to string, since time.Time) ([]history.Record, error) {
 	if id == "" {
 		q, err := addressQuery(from, to)
@@ -124,8 +124,8 @@ func transactions(found []history.Record) int {
 	return len(ids)
 }
 
-// told returns the records in words. Whoever may read the data folder may see
-// them whole.
+// told returns the records as lines. A user who may read the data folder may see
+// everything.
 func told(found []history.Record) []story.Story {
 	entries := make([]story.Entry, len(found))
 	for i := range found {
@@ -134,7 +134,7 @@ func told(found []history.Record) []story.Story {
 	return story.Tell(entries, story.Everything)
 }
 
-// list prints one line for each record.
+// list prints one line per record.
 func (s *screen) list(found []history.Record) {
 	for i, t := range told(found) {
 		r := &found[i]
@@ -171,8 +171,9 @@ func (s *screen) storyLines(lines []story.Line) {
 	}
 }
 
-// verify checks the message's DKIM signatures and its ARC chain now, and puts the results among
-// those that others claim. Lines that a good signature covers are sealed.
+// verify verifies the message's DKIM signatures and its ARC chain now. The results
+// are added to those that other servers claim; lines that a good signature covers
+// are sealed.
 func (f *traceFlags) verify(ctx context.Context, raw []byte) ([]trace.AuthClaim, []trace.Seal, error) {
 	dns, err := f.resolver()
 	if err != nil {
@@ -180,7 +181,7 @@ func (f *traceFlags) verify(ctx context.Context, raw []byte) ([]trace.AuthClaim,
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	// Files hold LF, signatures are over CRLF.
+	// Files contain LF, signatures cover CRLF.
 	wire := bytes.ReplaceAll(bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
 	m, err := mail.NewMessage(mail.Bytes(wire))
 	if err != nil {
@@ -223,7 +224,7 @@ func (f *traceFlags) verify(ctx context.Context, raw []byte) ([]trace.AuthClaim,
 	return claims, seals, nil
 }
 
-// resolver asks whom the configuration names, or the system's resolvers.
+// resolver returns the resolver of the configuration, or the system's.
 func (f *traceFlags) resolver() (resolve.Resolver, error) {
 	if cfg, _, err := f.config(); err == nil && cfg.DNS != nil {
 		return resolve.NewClient(cfg.DNS.Validates, cfg.DNS.Server), nil

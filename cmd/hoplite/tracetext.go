@@ -54,7 +54,7 @@ func utf8Locale() bool {
 	return false
 }
 
-// words makes text of strangers fit to print.
+// words makes remote text safe to print.
 func (s *screen) words(t string) string {
 	t = safe.Line(s.text(t))
 	if s.ascii {
@@ -63,7 +63,7 @@ func (s *screen) words(t string) string {
 	return t
 }
 
-// The SGR codes of the house.
+// The SGR codes in use.
 const (
 	bold   = "1"
 	dim    = "2"
@@ -80,7 +80,7 @@ func (s *screen) paint(code, t string) string {
 	return "\x1b[" + code + "m" + t + "\x1b[0m"
 }
 
-// sign is how a degree of trust looks.
+// sign returns the mark and the colour of a degree of trust.
 func (s *screen) sign(t trace.Trust) (mark, colour string) {
 	switch t {
 	case trace.Ours:
@@ -125,7 +125,7 @@ func (s *screen) trace(t *trace.Trace) {
 	s.scores(t.Scores)
 }
 
-// layout is how wide the columns are.
+// layout is the width of the columns.
 type layout struct {
 	pair, proto, delay, bar, clock int
 	wide                           bool
@@ -171,7 +171,7 @@ func (s *screen) table(t *trace.Trace) {
 			if s.ascii {
 				rule = "-"
 			}
-			note := " above this line the sender may have written anything "
+			note := " lines above may have been forged by the sender "
 			fmt.Fprintln(s.w, s.paint(blue, strings.Repeat(rule, 3)+note+strings.Repeat(rule, max(0, s.width-3-len(note)))))
 		}
 	}
@@ -203,13 +203,13 @@ func (s *screen) table(t *trace.Trace) {
 		}
 	}
 	if l.clock > 0 {
-		legend = append(legend, s.paint(yellow, "+0m00s")+" how fast that clock is")
+		legend = append(legend, s.paint(yellow, "+0m00s")+" error of that clock")
 	}
 	fmt.Fprintln(s.w, "   "+strings.Join(legend, "  "))
 }
 
-// pair shows who handed over to whom. Where the client is the host of the line
-// before, its name is not said again.
+// pair returns the sending and the receiving host. The client's name is omitted
+// if it is the host of the previous line.
 func (s *screen) pair(t *trace.Trace, i, width int) string {
 	st := &t.Steps[i]
 	by := st.By.Name
@@ -241,7 +241,7 @@ func (s *screen) pair(t *trace.Trace, i, width int) string {
 	return s.fit(text, width)
 }
 
-// peerName is the best name of a hop's client.
+// peerName returns the best name of a hop's client.
 func peerName(st *trace.Step) string {
 	switch {
 	case st.From.Name != "" && st.From.Name[0] != '[' && !strings.EqualFold(st.From.Name, "unknown"):
@@ -256,7 +256,7 @@ func peerName(st *trace.Step) string {
 	return "(local)"
 }
 
-// protocol is the with clause and its TLS in a few characters.
+// protocol returns the with clause and its TLS version in a few characters.
 func protocol(st *trace.Step, wide bool) string {
 	name := st.Proto.Name
 	if name == "" {
@@ -287,8 +287,8 @@ func short(d time.Duration) string {
 	return strings.ReplaceAll(strings.ReplaceAll(trace.Words(d), " min", "m"), " ", "")
 }
 
-// bar shows a delay beside the longest one; on a logarithmic scale where they
-// are far apart.
+// bar returns a bar for a delay, relative to the longest one; on a logarithmic
+// scale if they are far apart.
 func (s *screen) bar(d, longest time.Duration, width int) string {
 	if d <= 0 || longest <= 0 {
 		return strings.Repeat(" ", width)
@@ -305,7 +305,7 @@ func (s *screen) bar(d, longest time.Duration, width int) string {
 	return strings.Repeat(cell, full) + strings.Repeat(" ", width-full)
 }
 
-// clock says how wrong the clock of a line's host is.
+// clock returns the error of the clock of a line's host.
 func (s *screen) clock(t *trace.Trace, index int) string {
 	for _, c := range t.Clocks {
 		for _, h := range c.Hops {
@@ -332,8 +332,8 @@ func (s *screen) clock(t *trace.Trace, index int) string {
 	return ""
 }
 
-// cell fits text into a column; the end of a host name tells more than its
-// middle.
+// cell fits text into a column; it cuts the middle of a host name, because the
+// end is more useful.
 func (s *screen) cell(t string, width int) string { return s.fit(s.words(t), width) }
 
 func (s *screen) fit(t string, width int) string {
@@ -359,7 +359,8 @@ func (s *screen) cellRight(t string, width int) string {
 	return strings.Repeat(" ", width-n) + t
 }
 
-// wrapped prints text behind a label of a width, broken at the screen's.
+// wrapped prints text after a label of the given width, broken at the width of
+// the screen.
 func (s *screen) wrapped(label string, indent int, t string) {
 	t = s.words(t)
 	line, n := label, indent

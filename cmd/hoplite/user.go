@@ -18,24 +18,24 @@ import (
 	"hoplite/mail"
 )
 
-// userCommand keeps the accounts. They are in a file that a running server reads
-// again when it changes, so these commands work beside it and without it.
+// userCommand manages the accounts. They are in a file that a running server
+// reads again when it changes, so these commands work with and without it.
 func userCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "user",
-		Short: "Accounts: add, change and remove them",
+		Short: "Add, change and remove accounts",
 		Long: `Accounts are full addresses with passwords, a role and settings; "ann" alone
-means ann@localhost. A running server sees changes within a second.`,
+means ann@localhost. A running server notices changes within a second.`,
 	}
 	cmd.AddCommand(userAdd(), userSet(), userPasswd(), userRemove(), userList(), userShow(), userImport())
 	return cmd
 }
 
-// storeFlag adds -c to a command and opens the accounts that it leads to.
+// storeFlag adds -c to a command and returns a function that opens the accounts.
 func storeFlag(cmd *cobra.Command) func() (*users.Store, error) {
 	read := configFlag(cmd)
 	return func() (*users.Store, error) {
-		// Mistakes in the rest of the file do not matter here; "check" tells them.
+		// Mistakes elsewhere in the file do not matter here; "check" reports them.
 		cfg, _, err := read()
 		if err != nil {
 			return nil, err
@@ -47,7 +47,7 @@ func storeFlag(cmd *cobra.Command) func() (*users.Store, error) {
 	}
 }
 
-// settings are the flags that say what an account is.
+// settings are the flags for the settings of an account.
 type settings struct {
 	admin   bool
 	forward []string
@@ -55,12 +55,12 @@ type settings struct {
 }
 
 func (s *settings) flags(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&s.admin, "admin", false, "may see everybody's mail trail and the queue")
-	cmd.Flags().StringSliceVar(&s.forward, "forward", nil, "addresses that its mail goes to instead; list its own\nto keep a copy, \"\" to end forwarding")
-	cmd.Flags().StringVar(&s.quota, "quota", "", "most that its box holds, as in 5GiB; 0 for no limit")
+	cmd.Flags().BoolVar(&s.admin, "admin", false, "may see the history of all mail, and the queue")
+	cmd.Flags().StringSliceVar(&s.forward, "forward", nil, "addresses to forward its mail to; include its own\naddress to keep a copy; \"\" ends forwarding")
+	cmd.Flags().StringVar(&s.quota, "quota", "", "size limit of its mailbox, for example 5GiB; 0 for none")
 }
 
-// apply changes what was given on the command line.
+// apply changes the settings that are given on the command line.
 func (s *settings) apply(cmd *cobra.Command, a *users.Account) error {
 	if cmd.Flags().Changed("admin") {
 		a.Roles = nil
@@ -92,7 +92,7 @@ func (s *settings) apply(cmd *cobra.Command, a *users.Account) error {
 	return nil
 }
 
-// accountName makes a full address of what somebody typed.
+// accountName returns the full address for an argument.
 func accountName(arg string) string {
 	name := mail.Fold(arg)
 	if !strings.Contains(name, "@") {
@@ -119,7 +119,7 @@ func userAdd() *cobra.Command {
 			return refused(err)
 		}
 		if _, ok := store.Account(a.Name); ok {
-			return refused(fmt.Errorf("account %s exists already", a.Name))
+			return refused(fmt.Errorf("account %s already exists", a.Name))
 		}
 		password, err := readPassword(cmd, a.Name)
 		if err != nil {
@@ -149,8 +149,8 @@ func userPasswd() *cobra.Command {
 	var app string
 	cmd := &cobra.Command{
 		Use: "passwd ADDRESS", Short: "Set a password, or an app password", Args: cobra.ExactArgs(1),
-		Long: `Set the password of an account, or one more for a single program or device,
-which can be taken away alone.`,
+		Long: `Set the password of an account, or an additional one for a single program or
+device, which can be removed separately.`,
 		Example: "  hoplite user passwd ann@example.org\n  hoplite user passwd ann@example.org --app phone",
 	}
 	cmd.Flags().StringVar(&app, "app", "", "name of an app password")
@@ -180,7 +180,7 @@ func userRemove() *cobra.Command {
 	}, "removed from")
 }
 
-// onAccount makes a command of a change to one account.
+// onAccount returns a command that changes one account.
 func onAccount(cmd *cobra.Command, change func(*users.Book, *users.Account) error, done string) *cobra.Command {
 	open := storeFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -256,7 +256,7 @@ func userList() *cobra.Command {
 	return cmd
 }
 
-// notes are what is worth saying of an account in one line.
+// notes returns the settings of an account that "user list" prints.
 func notes(a *users.Account) []string {
 	n := append([]string(nil), a.Roles...)
 	if len(a.Forward) > 0 {
@@ -302,7 +302,7 @@ func userShow() *cobra.Command {
 		}
 		row("passwords", strings.Join(j.Passwords, ", "))
 		if j.Imported {
-			row("hash", "imported; replaced by SCRAM keys at its first login by password")
+			row("hash", "imported; replaced by SCRAM keys at the first login with the password")
 		}
 		return nil
 	}
@@ -312,13 +312,13 @@ func userShow() *cobra.Command {
 func userImport() *cobra.Command {
 	var domain string
 	cmd := &cobra.Command{
-		Use: "import FILE", Short: "Take over the accounts of a Dovecot passwd-file", Args: cobra.ExactArgs(1),
-		Long: `Take over the accounts of a Dovecot passwd-file ("-" reads stdin) with their
+		Use: "import FILE", Short: "Import the accounts of a Dovecot passwd-file", Args: cobra.ExactArgs(1),
+		Long: `Import the accounts of a Dovecot passwd-file ("-" reads stdin) with their
 hashed passwords, which keep working: bcrypt, crypt(3), argon2id, SCRAM-SHA-256
-and plain text. Accounts that are here already stay as they are.`,
+and plain text. Existing accounts are not changed.`,
 	}
 	open := storeFlag(cmd)
-	cmd.Flags().StringVar(&domain, "domain", "localhost", "domain of names without one")
+	cmd.Flags().StringVar(&domain, "domain", "localhost", "domain for names without one")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		in := cmd.InOrStdin()
 		if args[0] != "-" {
@@ -351,10 +351,10 @@ and plain text. Accounts that are here already stay as they are.`,
 	return cmd
 }
 
-// maxPassword is the longest line that is read as a password.
+// maxPassword is the longest password that is read.
 const maxPassword = 1024
 
-// readPassword asks twice at a terminal, and reads one line from anything else.
+// readPassword asks twice on a terminal, else it reads one line.
 func readPassword(cmd *cobra.Command, name string) (string, error) {
 	in := cmd.InOrStdin()
 	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
@@ -382,7 +382,7 @@ func askPassword(out io.Writer, fd int, name string) (string, error) {
 		typed[i] = string(b)
 	}
 	if typed[0] != typed[1] {
-		return "", errors.New("the two are not the same")
+		return "", errors.New("the passwords differ")
 	}
 	return typed[0], nil
 }

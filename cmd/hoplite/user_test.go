@@ -42,7 +42,7 @@ func TestUserCommands(t *testing.T) {
 		want        string
 	}{
 		{"secret\n", "user add Ann@Example.org --quota 5GiB --admin", 0, "added ann@example.org\n"},
-		{"secret\n", "user add ann@example.org", 1, "exists already"},
+		{"secret\n", "user add ann@example.org", 1, "already exists"},
 		{"", "user add new@example.org", 2, "no password on stdin"},
 		{"x\n", "user add a/b@example.org", 1, "cannot be part of a name"},
 		{"x\n", "user add x@example.org --quota much", 1, "quota"},

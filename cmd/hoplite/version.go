@@ -24,7 +24,8 @@ func versionCommand() *cobra.Command {
 	}
 }
 
-// revision is the commit that the program was built from, if the build knew.
+// revision returns the commit that the program was built from, if the build
+// recorded it.
 func revision() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
