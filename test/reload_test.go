@@ -29,8 +29,8 @@ smtp "inbound" {
 }
 `
 
-// An upstream that a reload takes away while mail waits for it: the mail is
-// held, and goes as soon as the upstream is there again.
+// A reload removes an upstream while mail waits for it: the mail is held, and
+// delivered once the upstream is configured again.
 func TestReloadUpstream(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t, "")

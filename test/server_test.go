@@ -14,11 +14,11 @@ import (
 	"time"
 )
 
-// patience is how long a test waits for anything before it calls it broken:
-// machines that run tests may be slow and busy.
+// patience is how long a test waits before it fails: machines that run tests may
+// be slow and busy.
 const patience = 60 * time.Second
 
-// buildOnce makes the program that the conversations talk to.
+// buildOnce builds the program under test.
 var buildOnce = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "hoplite-test-")
 	if err != nil {
@@ -31,7 +31,7 @@ var buildOnce = sync.OnceValues(func() (string, error) {
 	return bin, nil
 })
 
-// Program is the path of the built program.
+// program returns the path of the built program.
 func program(t testing.TB) string {
 	t.Helper()
 	bin, err := buildOnce()
@@ -49,19 +49,19 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// server is a running hoplite with a folder of its own.
+// server is a hoplite process with a folder of its own.
 type server struct {
 	t    testing.TB
 	bin  string
-	dir  string // holds relay.hcl; data is its var
+	dir  string // contains relay.hcl and the data folder var
 	cmd  *exec.Cmd
 	addr map[string]string // by listener
 	log  *syncBuffer
-	out  *syncBuffer // what it printed since it was ready
+	out  *syncBuffer // its output after "ready"
 	done chan error
 }
 
-// prepare writes the config and files of a server that is not started yet.
+// prepare writes the configuration of a server without starting it.
 func prepare(t testing.TB, config string) *server {
 	t.Helper()
 	s := &server{t: t, bin: program(t), dir: t.TempDir(), addr: map[string]string{}, log: &syncBuffer{}, out: &syncBuffer{}}
@@ -80,7 +80,7 @@ func (s *server) write(name, text string) {
 	}
 }
 
-// run carries out a command beside the server and returns what it printed.
+// run runs a command in the server's folder and returns its output.
 func (s *server) run(stdin string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -143,7 +143,7 @@ func (s *server) start() {
 	}
 }
 
-// stop ends the server by sig and waits until it is gone. A second stop does
+// stop stops the server by sig and waits for its end. A second stop does
 // nothing.
 func (s *server) stop(sig syscall.Signal) {
 	if s.cmd == nil {
@@ -159,7 +159,7 @@ func (s *server) stop(sig syscall.Signal) {
 	s.cmd = nil
 }
 
-// syncBuffer gathers a log that is read while it is written.
+// syncBuffer holds a log that is read while it is written.
 type syncBuffer struct {
 	mu sync.Mutex
 	b  strings.Builder

@@ -19,25 +19,26 @@ import (
 
 // A conversation is a text file with sections:
 //
-//	-- relay.hcl --            the configuration; what is missing is added: a
-//	                           hostname, and a listener if there is none
-//	-- zone --                 all that the DNS knows, as resolvetest.ParseZone has it
+//	-- relay.hcl --            the configuration; a hostname, the data folder and
+//	                           a listener are added if missing
+//	-- zone --                 the whole DNS, as resolvetest.ParseZone has it
 //	-- accounts --             lines "ADDRESS PASSWORD"
 //	-- var/NAME --             a file in the data folder
-//	-- upstream NAME --        a server to send to; $NAME in the configuration is
-//	                           its address. Lines "COMMAND -> REPLY" say what it
-//	                           does not simply take; "." is a message's end
-//	-- talk [LISTENER] --      the dialogue, on a connection of its own
-//	C: text                    we send a line
-//	S: pattern                 the next line we get; * stands for anything
-//	S+ pattern                 a whole reply, its last line matching
+//	-- upstream NAME --        an upstream server; $NAME in the configuration is
+//	                           its address. It accepts everything except as lines
+//	                           "COMMAND -> REPLY" say; "." is the end of a message
+//	-- talk [LISTENER] --      a dialogue on a new connection
+//	C: text                    the client sends a line
+//	S: pattern                 the server's next line; * matches anything
+//	S+ pattern                 a reply whose last line matches
 //	TLS                        the TLS handshake
 //	EOF                        the server closes
-//	-- new ADDRESS [FOLDER] -- the newest mail in that box holds these lines, in
-//	                           this order
-//	-- empty ADDRESS --        nothing is there
-//	-- arrived NAME --         the last message at that upstream has these lines
-//	-- log --                  each line is somewhere in the log
+//	-- new ADDRESS [FOLDER] -- the newest mail in that mailbox contains these
+//	                           lines, in this order
+//	-- empty ADDRESS --        the mailbox is empty
+//	-- arrived NAME --         the last message at that upstream contains these
+//	                           lines
+//	-- log --                  each line is found in the log
 //	-- run ARGUMENTS --        "hoplite ARGUMENTS" prints these lines, in order
 func TestConversations(t *testing.T) {
 	files, err := filepath.Glob("conversations/*.txt")
@@ -129,8 +130,8 @@ func converse(t *testing.T, a *txtar.Archive) {
 	}
 }
 
-// serveZone answers for a zone until the test ends and gives the block that
-// leads there.
+// serveZone serves a DNS zone until the test ends and returns the dns block for
+// it.
 func serveZone(t *testing.T, text string) string {
 	t.Helper()
 	zone, err := resolvetest.ParseZone(text)
@@ -144,7 +145,7 @@ func serveZone(t *testing.T, text string) string {
 	return "\ndns {\n  server = \"" + at.String() + "\"\n}\n"
 }
 
-// completed adds to a configuration what a conversation need not say.
+// completed adds to a configuration what a conversation may omit.
 func completed(config string) string {
 	if !strings.Contains(config, "hostname") {
 		config = "hostname = \"mail.example.org\"\n" + config
@@ -158,7 +159,7 @@ func completed(config string) string {
 	return config
 }
 
-// talk carries out one dialogue.
+// talk runs one dialogue.
 func (s *server) talk(listener, script string) {
 	s.t.Helper()
 	if listener == "" {
@@ -201,7 +202,7 @@ func (s *server) talk(listener, script string) {
 			conn, in = secure, bufio.NewReader(secure)
 		case line == "EOF":
 			if got, err := in.ReadString('\n'); err == nil {
-				s.t.Fatalf("the server goes on: %q", got)
+				s.t.Fatalf("the server does not close the connection: %q", got)
 			}
 		default:
 			s.t.Fatalf("not a line of a talk: %q", line)
@@ -209,7 +210,7 @@ func (s *server) talk(listener, script string) {
 	}
 }
 
-// matches compares a line with a pattern in which * stands for anything.
+// matches reports whether a line matches a pattern, in which * matches anything.
 func matches(pattern, line string) bool {
 	parts := strings.Split(pattern, "*")
 	for i, p := range parts {
@@ -227,8 +228,8 @@ func anyLine(text, pattern string) bool {
 	return false
 }
 
-// inOrder finds each pattern in a line of text after the one before it, and
-// returns the first that is not there.
+// inOrder looks for lines that match the patterns in order, and returns the first
+// pattern without one.
 func inOrder(text, patterns string) string {
 	lines := strings.Split(text, "\n")
 	for pattern := range strings.Lines(patterns) {
@@ -245,7 +246,7 @@ func inOrder(text, patterns string) string {
 	return ""
 }
 
-// mails are the files of a box, oldest first.
+// mails returns the files of a mailbox, oldest first.
 func (s *server) mails(address, folder string) []string {
 	user, domain, _ := strings.Cut(address, "@")
 	box := filepath.Join(s.dir, "var", "mail", domain, user)
@@ -276,12 +277,12 @@ func (s *server) newest(where, want string) {
 	}
 }
 
-// waitFor asks until it is so.
+// waitFor polls until ok returns true.
 func (s *server) waitFor(what string, ok func() bool) {
 	s.t.Helper()
 	for end := time.Now().Add(patience); !ok(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
-			s.t.Fatalf("waited for %s in vain\n%s", what, s.log)
+			s.t.Fatalf("timeout while waiting for %s\n%s", what, s.log)
 		}
 	}
 }
