@@ -179,13 +179,16 @@ func (k *recipients) askImpossible(ctx context.Context, c *conn, tx *mail.Transa
 	k.memory.acceptsAll(domain, answer.Positive())
 	if answer.Positive() {
 		k.up.log.Warn().Str("peer", c.server.name()).Str("domain", domain).
-			Msg("the upstream accepts every address: mail to unknown recipients is accepted and bounces later; list the recipients in a file, recipients = \"file:NAME\"")
+			Msg("the upstream accepts every address: mail to unknown recipients is accepted, and refusals go to the postmaster; list the recipients in a file, recipients = \"file:NAME\"")
 	}
 }
 
 // acceptsAll reports whether the upstream accepted an address at domain that
 // can't exist.
 func (k *recipients) acceptsAll(domain string) bool {
+	if !k.asks() {
+		return false
+	}
 	was, ok := k.memory.domain(domain)
 	return ok && was.exists() && was.fresh()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"hoplite/mail"
@@ -42,6 +43,7 @@ func notStored(err error) *mail.Reply {
 type handoff struct {
 	hop   *intake
 	tx    *mail.Transaction
+	up    *Upstream // nil before it was looked up
 	rcpts []mail.Rcpt
 	// lost has, for each of rcpts, the outcome of an attempt in which the
 	// connection broke; nil if there was none.
@@ -51,8 +53,11 @@ type handoff struct {
 
 // Rcpt accepts r, unless the upstream is known to refuse it.
 func (h *handoff) Rcpt(ctx context.Context, r mail.Rcpt) error {
-	if check := h.hop.q.check(h.hop.name); check != nil {
-		if err := check(ctx, h.tx, r); err != nil {
+	if h.up == nil {
+		h.up = h.hop.q.upstream(h.hop.name)
+	}
+	if h.up.Check != nil {
+		if err := h.up.Check(ctx, h.tx, r); err != nil {
 			return err
 		}
 	}
@@ -95,7 +100,7 @@ func (h *handoff) store(ctx context.Context, m *mail.Message) (string, error) {
 	env.Rcpts = h.rcpts
 	msg := schedule.NewMessage(tx.ID, h.hop.name, env, tx.At)
 	msg.Size = m.Size()
-	msg.Forged = report.Forged(tx.Trail)
+	msg.Forged, msg.Unverified = report.Forged(tx.Trail), h.unverified()
 	state := quarantine(msg, tx.Quarantine)
 	if h.afterLoss(msg) {
 		state = record.State(msg)
@@ -113,6 +118,30 @@ func (h *handoff) store(ctx context.Context, m *mail.Message) (string, error) {
 	}
 	h.msgs = append(h.msgs, msg)
 	return msg.ID, nil
+}
+
+// unverified reports whether a remote client's recipients were accepted without
+// any check, because the upstream accepts all.
+func (h *handoff) unverified() bool {
+	if mayGetReports(h.tx) {
+		return false
+	}
+	if h.up == nil {
+		h.up = h.hop.q.upstream(h.hop.name)
+	}
+	return h.up.acceptsAny(h.rcpts)
+}
+
+// mayGetReports reports whether a message's sender may get reports whatever the
+// upstream accepts: it is not a remote client's claim, or there is none.
+func mayGetReports(tx *mail.Transaction) bool {
+	return tx.Client.MayRelay || tx.Envelope.From == ""
+}
+
+// acceptsAny reports whether an upstream accepts one of the recipients only
+// because it accepts all.
+func (u *Upstream) acceptsAny(rcpts []mail.Rcpt) bool {
+	return u.AcceptsAll != nil && slices.ContainsFunc(rcpts, func(r mail.Rcpt) bool { return u.AcceptsAll(r.To.ASCIIDomain()) })
 }
 
 // afterLoss records the attempt in which the connection broke, and reports
@@ -152,6 +181,9 @@ func (h *handoff) Close() error {
 	q.update(func(m *schedule.Machine) {
 		now := time.Now()
 		for _, msg := range h.msgs {
+			if msg.Unverified {
+				q.noteAcceptsAll(msg.Upstream, now)
+			}
 			m.Admit(msg, now)
 		}
 	})

@@ -86,7 +86,7 @@ func (in *injector) inject(ctx context.Context, base string) (string, error) {
 	}
 	m.EightBit = bytes.IndexFunc(octets, func(c rune) bool { return c >= 0x80 }) >= 0
 	msg := schedule.NewMessage(mail.NewID(), f.Upstream, env, time.Now())
-	msg.Forged, msg.Size = f.Forged, m.Size()
+	msg.Forged, msg.Unverified, msg.Size = f.Forged, f.Unverified, m.Size()
 	q.update(func(sm *schedule.Machine) {
 		if sm.Running() && !sm.Knows(msg.Upstream) {
 			msg.Upstream = Router

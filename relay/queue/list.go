@@ -46,6 +46,9 @@ type Detail struct {
 	Client   mail.Client     `json:"client"`
 	Header   mail.HeaderInfo `json:"header"`
 	Trail    *mail.Trail     `json:"trail"`
+	// Unverified is set when the upstream accepted every recipient: the sender
+	// gets no report about a refusal.
+	Unverified bool `json:"unverified,omitempty"`
 	// Quarantine is why a filter held the message; it may have been released.
 	Quarantine string `json:"quarantine,omitempty"`
 }
@@ -180,7 +183,7 @@ func (q *Queue) Show(id string) (Detail, error) {
 	d, err := Detail{}, ErrNotQueued
 	q.update(func(m *schedule.Machine) {
 		if msg := m.Message(id); msg != nil {
-			d, err = Detail{Info: info(msg, time.Now()), Envelope: msg.Envelope}, nil
+			d, err = Detail{Info: info(msg, time.Now()), Envelope: msg.Envelope, Unverified: msg.Unverified}, nil
 		}
 	})
 	if err != nil {
@@ -203,7 +206,7 @@ func (q *Queue) Show(id string) (Detail, error) {
 func (d *Detail) EnvelopeFile() ([]byte, error) {
 	f := record.NewFile(d.ID, d.Upstream, d.At, &d.Envelope)
 	f.Hold(d.Held, d.Quarantine)
-	f.Forged = report.Forged(d.Trail)
+	f.Forged, f.Unverified = report.Forged(d.Trail), d.Unverified
 	for i := range f.Rcpts {
 		p := &d.Rcpts[i]
 		f.Rcpts[i].State, f.Rcpts[i].Attempts, f.Rcpts[i].Last = p.State, p.Attempts, p.Reply

@@ -49,6 +49,7 @@ type Queue struct {
 	mu        sync.Mutex // taken by step alone
 	machine   *schedule.Machine
 	quota     report.Quota
+	daily     report.Daily // notices about upstreams that accept every recipient
 	upstreams map[string]*Upstream
 	alarm     alarm
 	size      int             // the last argument of Resized
@@ -226,14 +227,15 @@ func (q *Queue) Direct(name string, inline mail.Hop, auto bool) *Direct {
 	return &Direct{q: q, name: name, inline: inline, queued: q.Hop(name), auto: auto}
 }
 
-// check returns an upstream's Check, nil if it has none.
-func (q *Queue) check(name string) (check func(context.Context, *mail.Transaction, mail.Rcpt) error) {
+// upstream returns an upstream, an empty one if it is not configured.
+func (q *Queue) upstream(name string) *Upstream {
+	up := &Upstream{}
 	q.update(func(*schedule.Machine) {
-		if up := q.upstreams[name]; up != nil {
-			check = up.Check
+		if known := q.upstreams[name]; known != nil {
+			up = known
 		}
 	})
-	return check
+	return up
 }
 
 func (q *Queue) hostname() string { return q.settings.Load().Hostname }

@@ -59,6 +59,10 @@ func (q *Queue) admit(m *schedule.Machine, reports []composed) {
 func (q *Queue) Bounce(ctx context.Context, tx *mail.Transaction, m *mail.Message, refused []mail.Outcome) error {
 	msg := schedule.NewMessage(tx.ID, Router, tx.Envelope, tx.At)
 	msg.Forged = report.Forged(tx.Trail)
+	for i := range refused {
+		up := q.upstream(refused[i].Hop)
+		msg.Unverified = msg.Unverified || !mayGetReports(tx) && up.acceptsAny([]mail.Rcpt{{To: refused[i].Rcpt}})
+	}
 	var about []int
 	for i := range msg.Rcpts {
 		n := slices.IndexFunc(refused, func(o mail.Outcome) bool { return o.Rcpt == msg.Envelope.Rcpts[i].To })
@@ -93,10 +97,31 @@ func (q *Queue) Bounce(ctx context.Context, tx *mail.Transaction, m *mail.Messag
 	return nil
 }
 
+// noteAcceptsAll tells the postmaster, once a day, that an upstream accepts every
+// recipient. The lock is held.
+func (q *Queue) noteAcceptsAll(upstream string, now time.Time) {
+	from := q.settings.Load().reporter()
+	if from.Postmaster == "" || !q.daily.Allow(upstream, now) {
+		return
+	}
+	q.workers.Go(func() {
+		q.sendNotice("the notice about an upstream that accepts every recipient", func(id string) (*mail.Message, error) {
+			return from.AcceptsAll(upstream, id, time.Now())
+		})
+	})
+}
+
 // sendSummary tells the postmaster how many reports were left out.
 func (q *Queue) sendSummary(s report.Summary) {
+	q.sendNotice("the summary of unsent reports", func(id string) (*mail.Message, error) {
+		return s.Compose(q.settings.Load().reporter(), id, time.Now())
+	})
+}
+
+// sendNotice queues a message to the postmaster. name is what it is, for the log.
+func (q *Queue) sendNotice(name string, compose func(id string) (*mail.Message, error)) {
 	id := mail.NewID()
-	text, err := s.Compose(q.settings.Load().reporter(), id, time.Now())
+	text, err := compose(id)
 	if err == nil {
 		c := q.own.compose(id, q.settings.Load().Postmaster, text)
 		if err = q.opt.Journal.Commit(context.Background(), c.change); err == nil {
@@ -105,7 +130,7 @@ func (q *Queue) sendSummary(s report.Summary) {
 		}
 	}
 	q.stopIfFenced(err)
-	q.log.Error().Err(err).Msg("the summary of unsent reports could not be queued")
+	q.log.Error().Err(err).Msg(name + " could not be queued")
 }
 
 // direct changes the upstream of one of the queue's own messages to the one that

@@ -31,8 +31,11 @@ type File struct {
 	// that reason: it is then held again when it is injected.
 	Quarantine string `json:"quarantine,omitempty"`
 	// Forged is set when SPF or DMARC failed: the sender gets no report.
-	Forged bool       `json:"forged,omitempty"`
-	Rcpts  []FileRcpt `json:"rcpts"`
+	Forged bool `json:"forged,omitempty"`
+	// Unverified is set when the upstream accepted every recipient of a remote
+	// client: the sender gets no report about a refusal.
+	Unverified bool       `json:"unverified,omitempty"`
+	Rcpts      []FileRcpt `json:"rcpts"`
 }
 
 // FileBy is the time limit of a File.
@@ -100,7 +103,7 @@ func Envelope(id string, meta, state []byte) []byte {
 	if err = errors.Join(err, ReadState(state, msg)); err == nil {
 		f := NewFile(id, msg.To(), msg.At, &msg.Envelope)
 		f.Hold(msg.Held, tx.Quarantine)
-		f.Forged = msg.Forged
+		f.Forged, f.Unverified = msg.Forged, msg.Unverified
 		for i := range msg.Rcpts {
 			p, r := &msg.Rcpts[i], &f.Rcpts[i]
 			r.State, r.Attempts = p.Status.String(), p.Attempts

@@ -16,15 +16,21 @@ import (
 // The first octet of meta and of state is the number of its form. A form is
 // never changed, only succeeded by another; an unknown one is an error.
 const (
-	metaForm  = 1
-	stateForm = 1
+	metaForm = 1
+	// metaUnverified is metaForm for a message that is Unverified.
+	metaUnverified = 2
+	stateForm      = 1
 )
 
 // Meta returns the part of a queued message that never changes: its envelope,
 // its origin, and the trail so far.
 func Meta(msg *schedule.Message, tx *mail.Transaction) []byte {
 	p := packer{make([]byte, 0, 512)}
-	p.b = append(p.b, metaForm)
+	form := byte(metaForm)
+	if msg.Unverified {
+		form = metaUnverified
+	}
+	p.b = append(p.b, form)
 	p.text(msg.Upstream)
 	p.time(msg.At)
 	p.flag(msg.Forged)
@@ -42,9 +48,10 @@ func Meta(msg *schedule.Message, tx *mail.Transaction) []byte {
 // ReadMeta reads what Meta wrote into msg, whose ID is set. tx receives the rest,
 // unless it is nil.
 func ReadMeta(b []byte, msg *schedule.Message, tx *mail.Transaction) error {
-	if len(b) == 0 || b[0] != metaForm {
+	if len(b) == 0 || b[0] != metaForm && b[0] != metaUnverified {
 		return fmt.Errorf("envelope of %s has a form that this version cannot read", msg.ID)
 	}
+	msg.Unverified = b[0] == metaUnverified
 	u := unpacker{b: b[1:]}
 	msg.Upstream = u.text()
 	msg.At = u.time()

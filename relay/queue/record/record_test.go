@@ -64,11 +64,31 @@ func TestRecordsComeBack(t *testing.T) {
 	}
 }
 
+// A message has the first form, which older versions read, unless it needs more.
+func TestForms(t *testing.T) {
+	msg, tx := fullTransaction()
+	for _, unverified := range []bool{false, true} {
+		msg.Unverified = unverified
+		meta := Meta(msg, tx)
+		back := &schedule.Message{ID: msg.ID}
+		if err := ReadMeta(meta, back, nil); err != nil || back.Unverified != unverified || back.Upstream != msg.Upstream {
+			t.Errorf("unverified %v: read %+v, %v", unverified, back, err)
+		}
+		if first := meta[0] == metaForm; first == unverified {
+			t.Errorf("unverified %v: form %d", unverified, meta[0])
+		}
+		f, _, err := ReadFile(Envelope(msg.ID, meta, State(msg)))
+		if err == nil && f.Unverified != unverified {
+			t.Errorf("the file says %v", f.Unverified)
+		}
+	}
+}
+
 // A form that a newer program wrote stops the start; it is not guessed at.
 func TestUnknownFormsAreRefused(t *testing.T) {
 	msg, tx := fullTransaction()
 	meta, state := Meta(msg, tx), State(msg)
-	meta[0], state[0] = metaForm+1, stateForm+1
+	meta[0], state[0] = metaUnverified+1, stateForm+1
 	if ReadMeta(meta, &schedule.Message{}, nil) == nil || ReadState(state, msg) == nil || ReadMeta(nil, &schedule.Message{}, nil) == nil {
 		t.Error("taken")
 	}

@@ -60,7 +60,8 @@ type Summary struct {
 func (s *Summary) Compose(from Sender, id string, now time.Time) (*mail.Message, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Since %s you have received %d reports about mail that could neither be\n"+
-		"delivered nor returned: its sender is forged (SPF or DMARC failed), or it has none.\n"+
+		"delivered nor returned: its sender is forged (SPF or DMARC failed), it has none,\n"+
+		"or it was refused late by a server that accepts every recipient.\n"+
 		"The messages counted below failed in the same way; they are only in the log and in\n"+
 		"the history:\n\n",
 		s.Since.Format("Mon 15:04 -0700"), MaxPerHour)
@@ -73,6 +74,38 @@ func (s *Summary) Compose(from Sender, id string, now time.Time) (*mail.Message,
 	n := dsn.Notice{
 		ID: id, Hostname: from.Hostname, At: now, To: from.Postmaster,
 		Subject: "Undeliverable mail: more than was reported", Text: b.String(),
+	}
+	return n.Compose()
+}
+
+// Daily allows one notice a day about each upstream. It is reset when the process
+// starts.
+type Daily struct{ last map[string]time.Time }
+
+// Allow counts a notice about an upstream and reports whether it is sent.
+func (d *Daily) Allow(upstream string, now time.Time) bool {
+	if last, ok := d.last[upstream]; ok && now.Sub(last) < 24*time.Hour {
+		return false
+	}
+	if d.last == nil {
+		d.last = map[string]time.Time{}
+	}
+	d.last[upstream] = now
+	return true
+}
+
+// AcceptsAll writes the notice that an upstream accepts every recipient.
+func (s *Sender) AcceptsAll(upstream, id string, now time.Time) (*mail.Message, error) {
+	n := dsn.Notice{
+		ID: id, Hostname: s.Hostname, At: now, To: s.Postmaster,
+		Subject: "An upstream accepts every recipient",
+		Text: fmt.Sprintf("The servers of upstream %+q accept every recipient, also those that do not\n"+
+			"exist, so this server cannot refuse mail for unknown recipients while the\n"+
+			"client waits.\n\n"+
+			"What they refuse later is not reported to the senders of other people's mail,\n"+
+			"because their addresses may be forged: those reports are sent to you.\n\n"+
+			"What to do: switch on recipient checks at the upstream, or give this server a\n"+
+			"list of its recipients: recipients = \"file:NAME\".\n", upstream),
 	}
 	return n.Compose()
 }

@@ -66,7 +66,7 @@ func (s *Sender) About(id string, msg *schedule.Message, kind dsn.Kind, rcpts []
 		ID: id, Hostname: s.Hostname, At: about.Now, Kind: kind,
 		Original: msg.ID, Arrived: msg.At, EnvID: msg.Envelope.EnvID, Ret: msg.Envelope.Ret, UTF8: msg.Envelope.UTF8,
 	}
-	r.To, r.Why = s.recipient(msg, kind)
+	r.To, r.Why = s.recipient(msg, kind, rcpts)
 	for _, i := range rcpts {
 		rc := dsn.Rcpt{Rcpt: msg.Envelope.Rcpts[i], At: msg.Rcpts[i].Tried, Until: msg.Since().Add(about.Lifetime)}
 		if msg.Rcpts[i].Last != nil {
@@ -87,14 +87,22 @@ func successKind(msg *schedule.Message, owed schedule.Owed) dsn.Kind {
 	return dsn.Delivered
 }
 
-// recipient returns who gets a report, and for the postmaster, why. A message
+// recipient returns who gets a report about some recipients, and for the
+// postmaster, why. A message
 // without a reverse path is itself a report, and reports about reports would
 // never end (RFC 5321, 4.5.5); the owner of a forged address did not send the
 // message. Failures that cannot be returned go to the postmaster, except for
 // failures of mail to the postmaster.
-func (s *Sender) recipient(msg *schedule.Message, kind dsn.Kind) (to mail.Address, why string) {
+//
+// If an upstream accepts every recipient and refuses later, the senders of spam
+// to unknown recipients are mostly forged: those refusals go to the postmaster.
+func (s *Sender) recipient(msg *schedule.Message, kind dsn.Kind, rcpts []int) (to mail.Address, why string) {
+	late := msg.Unverified && kind == dsn.Failed && slices.ContainsFunc(rcpts, func(i int) bool {
+		r := msg.Rcpts[i].Last
+		return r != nil && r.Permanent() && r.Host != "" // not an administrator's order
+	})
 	switch {
-	case msg.Envelope.From != "" && !msg.Forged:
+	case msg.Envelope.From != "" && !msg.Forged && !late:
 		return msg.Envelope.From, ""
 	case kind != dsn.Failed, s.Postmaster == "",
 		strings.Count(msg.ID, "-f") > 1, // about a report about a report
@@ -103,6 +111,10 @@ func (s *Sender) recipient(msg *schedule.Message, kind dsn.Kind) (to mail.Addres
 	case msg.Forged:
 		return s.Postmaster, "The message below could not be delivered. Its sender failed SPF or DMARC and is\n" +
 			"probably forged, so the report was sent to you as postmaster instead."
+	case late:
+		return s.Postmaster, "The message below was refused by a server that accepts every recipient at first\n" +
+			"and refuses some messages later. Reports about such mail would reach people whose\n" +
+			"addresses were forged, so this report was sent to you as postmaster instead."
 	}
 	return s.Postmaster, "The message below could not be delivered, and it has no sender to return it to\n" +
 		"(it is probably a report itself), so this report was sent to you as postmaster."

@@ -37,6 +37,7 @@ func TestFor(t *testing.T) {
 	failed := schedule.Owed{Failed: []int{0}}
 	null := func(msg *schedule.Message) { msg.Envelope.From = "" }
 	forged := func(msg *schedule.Message) { msg.Forged = true }
+	unverified := func(msg *schedule.Message) { msg.Unverified = true }
 	for _, tc := range []struct {
 		name   string
 		sender Sender
@@ -64,6 +65,19 @@ func TestFor(t *testing.T) {
 		{name: "and nothing else", sender: from, edit: null, owed: schedule.Owed{Delayed: []int{0}, Delivered: []int{1}}, unsent: 2},
 		{name: "a forged sender gets no report", sender: from, edit: forged, owed: failed, due: []string{"id-f1 failed post@example.org why"}},
 		{name: "nor any other", sender: from, edit: forged, owed: schedule.Owed{Delayed: []int{0}}, unsent: 1},
+		{name: "nor does a remote sender about a late refusal", sender: from, edit: unverified, owed: failed, due: []string{"id-f1 failed post@example.org why"}},
+		{name: "but about a delay", sender: from, edit: unverified, owed: schedule.Owed{Delayed: []int{0}}, due: []string{"id-d1 delayed ann@example.org"}},
+		{
+			name: "and about a server that could not be reached until the end", sender: from, owed: failed,
+			edit: func(msg *schedule.Message) { unverified(msg); msg.Rcpts[0].Last.Code = 451 },
+			due:  []string{"id-f1 failed ann@example.org"},
+		},
+		{
+			name: "and when an administrator returns it", sender: from, owed: failed,
+			edit: func(msg *schedule.Message) { unverified(msg); msg.Rcpts[0].Last.Host = "" },
+			due:  []string{"id-f1 failed ann@example.org"},
+		},
+		{name: "a late refusal without a postmaster is only logged", sender: Sender{Hostname: "mail.example.org"}, edit: unverified, owed: failed, unsent: 1},
 		{name: "without a postmaster it is only logged", sender: Sender{Hostname: "mail.example.org"}, edit: null, owed: failed, unsent: 1},
 		{
 			name: "a report to the postmaster makes no report", sender: from, owed: failed, unsent: 1,
@@ -202,5 +216,28 @@ func TestSummary(t *testing.T) {
 	}
 	if m.EightBit {
 		t.Error("is not 7-bit")
+	}
+}
+
+// The postmaster learns once a day about each upstream that accepts everything.
+func TestDaily(t *testing.T) {
+	var d Daily
+	for _, tc := range []struct {
+		upstream string
+		after    time.Duration
+		want     bool
+	}{{"out", 0, true}, {"out", time.Hour, false}, {"other", time.Hour, true}, {"out", 24 * time.Hour, true}, {"out", 25 * time.Hour, false}} {
+		if got := d.Allow(tc.upstream, now.Add(tc.after)); got != tc.want {
+			t.Errorf("%s after %s: %v", tc.upstream, tc.after, got)
+		}
+	}
+	m, err := from.AcceptsAll("out", "id", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	m.WriteTo(&b)
+	if text := b.String(); !strings.Contains(text, "To: <post@example.org>") || !strings.Contains(text, `upstream "out"`) || m.EightBit {
+		t.Errorf("got %s", text)
 	}
 }

@@ -41,7 +41,11 @@ type Message struct {
 	At       time.Time
 	Size     int64
 	Forged   bool // the sender's address is forged: it gets no report
-	Envelope mail.Envelope
+	// Unverified is set when a remote client's recipients were accepted by an
+	// upstream that accepts every recipient: its refusals are not reported to
+	// the sender, whose address may be forged.
+	Unverified bool
+	Envelope   mail.Envelope
 
 	Rcpts    []Rcpt    // by index of Envelope.Rcpts
 	Held     string    // why it is on hold

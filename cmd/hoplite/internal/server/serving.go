@@ -138,7 +138,7 @@ func (s *serving) attachQueue(previous *serving) {
 	}
 	for _, c := range s.Config.Upstream {
 		up := s.Upstreams[c.Name]
-		q.Add(queue.Upstream{Name: c.Name, Hop: up, Check: up.Check, PerDomain: c.MX, Policy: schedule.Policy{
+		q.Add(queue.Upstream{Name: c.Name, Hop: up, Check: up.Check, AcceptsAll: up.AcceptsAll, PerDomain: c.MX, Policy: schedule.Policy{
 			RetryMin: c.FirstRetry, RetryMax: c.MaxRetry, Lifetime: c.GiveUp,
 			DelayWarning: c.DelayedAfter, Concurrency: c.Connections,
 		}})
