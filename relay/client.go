@@ -84,8 +84,19 @@ func (s *session) client() mail.Client {
 	c.User = s.conn.Login()
 	addr := id.Client.Addr()
 	c.MayRelay = c.User != "" || within(cfg.RelayFrom, addr)
-	c.Trusted = !addr.IsValid() && s.srv.lmtp || addr.IsLoopback() || within(s.srv.env.Trusted, addr)
+	c.Trusted = s.onHost(addr) || !addr.IsLoopback() && within(s.srv.env.Trusted, addr)
 	return c
+}
+
+// onHost reports whether the client is a program of this machine: on a loopback
+// listener, or on a socket file for LMTP. On other listeners a loopback address
+// may be that of a proxy or of NAT, and what PROXY or XCLIENT say proves nothing.
+func (s *session) onHost(addr netip.Addr) bool {
+	sock := s.conn.Socket()
+	if sock.Peer.Addr() != addr || sock.Proxied() {
+		return false
+	}
+	return !addr.IsValid() && s.srv.lmtp || addr.IsLoopback() && sock.LoopbackListener()
 }
 
 // tlsVersion returns the name of a version as it stands in Received fields.

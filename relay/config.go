@@ -59,7 +59,8 @@ type listenAccess struct {
 type listenOctets struct {
 	// Bare says what happens to CR and LF outside CRLF, and to NUL: "reject" refuses
 	// them, "fix" converts them before any filter sees the message and lets
-	// commands end in LF. The default is "reject", or "fix" with relay_from.
+	// commands end in LF; for clients in relay_from, LF.LF then ends a message. The
+	// default is "reject", or "fix" with relay_from.
 	Bare string `hcl:"bare,optional" enum:"reject|fix|"`
 	// Disable switches extensions off for clients with faulty support:
 	// PIPELINING, 8BITMIME, SMTPUTF8, DSN, CHUNKING, SIZE, STARTTLS, AUTH, LIMITS,

@@ -49,15 +49,13 @@ func (s *session) Data(io.Reader) error {
 		t.Trail.Add(mail.Event{Stage: mail.StageData, By: "listener", Verdict: "tag", Reason: m.Repaired})
 	}
 	t.describe(m)
-	if t.Header.Hops > maxHops && !s.srv.env.Chain.has("hops") {
-		return s.answer(t, s.refused(t, mail.NewReply(554, "5.4.6", "Too many hops: the message has %d Received fields, %d are allowed", t.Header.Hops, maxHops)))
+	if !s.srv.env.Chain.has("hops") {
+		if r := t.looped(m); r != nil {
+			return s.answer(t, s.refused(t, r))
+		}
 	}
 	return s.answer(t, t.judge(s.srv.ctx, m))
 }
-
-// maxHops is how many Received fields a message may have where no filter "hops"
-// decides about loops (RFC 5321, 6.3).
-const maxHops = 100
 
 // content returns the octets of a spool, in memory if they are there.
 func content(box *spool.Spool) mail.Content {
@@ -84,6 +82,8 @@ func bodyReply(err error, t *transaction) *mail.Reply {
 		r := mail.NewReply(552, "5.3.4", "Message size exceeds limit of %s", conf.Bytes(t.limit()))
 		r.Cause = err
 		return r
+	case errors.Is(err, wire.ErrBareEnd):
+		return &mail.Reply{Code: 554, Enhanced: "5.6.0", Text: "Message rejected: " + err.Error() + "; only clients in relay_from may do that, with bare = \"fix\"", Cause: err}
 	case errors.Is(err, wire.ErrBareLF), errors.Is(err, wire.ErrBareCR), errors.Is(err, wire.ErrNUL):
 		return &mail.Reply{Code: 554, Enhanced: "5.6.0", Text: "Message rejected: " + err.Error() + "; lines must end with <CR><LF> (RFC 5321, 2.3.8)", Cause: err}
 	}

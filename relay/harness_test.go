@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -121,13 +122,15 @@ func (h *handoff) Close() error {
 // testServer is a running server, its hops, log and history.
 type testServer struct {
 	*Server
-	addr    string
-	boxes   *hop
-	out     *hop
-	store   *users.Store
-	mu      sync.Mutex
-	history []history.Record
-	lines   strings.Builder
+	addr string
+	// listenAt is the address to listen on; the default is a free loopback port.
+	listenAt string
+	boxes    *hop
+	out      *hop
+	store    *users.Store
+	mu       sync.Mutex
+	history  []history.Record
+	lines    strings.Builder
 }
 
 func (d *testServer) Write(p []byte) (int, error) {
@@ -226,13 +229,17 @@ func (d *testServer) run(t testing.TB, dir string) {
 	}
 	sockets := listen.NewSockets()
 	t.Cleanup(sockets.Close)
-	d.cfg.Listen = []conf.Listen{{Network: "tcp", Address: "127.0.0.1:0"}}
+	d.cfg.Listen = []conf.Listen{{Network: "tcp", Address: cmp.Or(d.listenAt, "127.0.0.1:0")}}
 	all, err := d.cfg.Config.Open(d.cfg.Name, sockets, certs, dir, listen.Options{Log: d.Server.log, Refuse: d.Refuse})
 	if err != nil {
 		t.Fatal(err)
 	}
 	l := all[0]
-	d.addr = l.Addr().String()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.addr = net.JoinHostPort("127.0.0.1", port)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { l.Run(ctx, d.Handle) })
@@ -266,13 +273,19 @@ type client struct {
 
 func (d *testServer) dial(t testing.TB) *client {
 	t.Helper()
+	c := d.connect(t)
+	c.want("220")
+	return c
+}
+
+// connect connects and leaves the greeting to be read.
+func (d *testServer) connect(t testing.TB) *client {
+	t.Helper()
 	c, err := net.Dial("tcp", d.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cl := wrap(t, c)
-	cl.want("220")
-	return cl
+	return wrap(t, c)
 }
 
 func wrap(t testing.TB, c net.Conn) *client {

@@ -27,6 +27,11 @@ func (s *session) Rcpt(path string, o *smtp.RcptOptions) error {
 		return s.refuseRcpt(t, addr, mail.NewReply(553, "5.6.7", "Recipient address requires SMTPUTF8"), "listener")
 	}
 	finals, r := s.resolve(addr)
+	if r == nil && t.Envelope.From != "" && s.srv.env.Rewritten != nil && s.srv.env.Rewritten(addr) {
+		// Replies to a rewritten sender are reports. Anything else is spam to an
+		// address that was harvested.
+		r = mail.NewReply(550, "5.7.1", "Recipient address rejected: rewritten senders receive delivery reports only")
+	}
 	if r != nil {
 		return s.refuseRcpt(t, addr, r, "addresses")
 	}

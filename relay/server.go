@@ -53,6 +53,9 @@ type Env struct {
 	Postmaster string      // named by HELP
 	Addresses  Addresses   // nil: addresses are not resolved
 	Login      *login.Gate // nil: no AUTH
+	// Rewritten reports whether an address is the sender of forwarded mail that
+	// this server has rewritten.
+	Rewritten func(mail.Address) bool
 	// DNS looks up the reverse names of clients.
 	DNS resolve.Resolver
 	// History records finished transactions.
@@ -123,7 +126,7 @@ func New(cfg *Config, protocol string, env Env) *Server {
 			Idle: cfg.MaxCommands, Errors: cfg.MaxErrors, Slow: cfg.MaxErrors / 2, Auths: cfg.MaxLogins,
 			Messages: cfg.MaxMessages, IdleTime: cfg.Idle, BodyTime: cfg.DataTimeout, MinRate: int64(cfg.MinRate),
 		},
-		Lenient: len(cfg.RelayFrom) > 0,
+		Lenient: len(cfg.RelayFrom) > 0, BareFrom: cfg.RelayFrom,
 		XClient: cfg.XclientFrom,
 		Disable: cfg.Disable,
 		Offer:   s.offer,

@@ -86,7 +86,7 @@ func (t *transaction) submission(m *mail.Message) (top []byte, drop []mail.Span)
 			date = true
 		case f.Is("Message-ID"):
 			id = true
-		case f.Is("Bcc"):
+		case f.Is("Bcc"), f.Is("Resent-Bcc"):
 			drop = append(drop, f.Span)
 		}
 	}

@@ -105,6 +105,11 @@ smtp "fix" {
   bare   = "fix"
   chain  = "inbound"
 }
+smtp "devices" {
+  listen     = ["127.0.0.1:0"]
+  relay_from = ["192.0.2.0/24"]
+  chain      = "inbound"
+}
 chain "inbound" {
   route "old" {
     to  = ["example.org"]
@@ -126,7 +131,7 @@ func TestSmuggling(t *testing.T) {
 	s.start()
 	seen := 0
 	marks := []string{"\n", "\r", "\r\n", "\r\r\n", "\n\r", "\r\x00\n", "\r\n\x00"}
-	for _, listener := range []string{"reject", "fix"} {
+	for _, listener := range []string{"reject", "fix", "devices"} {
 		for _, before := range marks {
 			for _, after := range marks {
 				if strings.HasSuffix(before, "\r\n") && after == "\r\n" {

@@ -91,6 +91,15 @@ func (c *Conn) OnHost() bool {
 	return !a.IsValid() || a.IsLoopback() && c.Peer.Addr().IsLoopback()
 }
 
+// Proxied reports whether the connection began with a PROXY header.
+func (c *Conn) Proxied() bool { return c.listener.opts.Proxy }
+
+// LoopbackListener reports whether the listener's own address is a loopback
+// address, so that only programs on this machine can connect.
+func (c *Conn) LoopbackListener() bool {
+	return addrPort(c.listener.socket.Addr()).Addr().IsLoopback()
+}
+
 // Legacy reports whether the connection uses TLS that only the listener's legacy
 // profile permits.
 func (c *Conn) Legacy() bool { return c.legacy }

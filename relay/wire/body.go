@@ -31,6 +31,10 @@ var (
 	ErrNUL      = errors.New("NUL in the message")
 )
 
+// ErrBareEnd means that the client ended a message with LF.LF and waits for the
+// reply. The connection ends after that.
+var ErrBareEnd = errors.New("message ended by <LF>.<LF> instead of <CR><LF>.<CR><LF>")
+
 // ErrReset means that the client abandoned the message between two chunks.
 var ErrReset = errors.New("message abandoned by RSET")
 
@@ -52,12 +56,41 @@ type receiver struct {
 
 	since time.Time // when this message, or this chunk, began to arrive
 	n     int64     // octets of it
+
+	bareEnd tail
+}
+
+// tail remembers the last octets of a message, to tell a client that has ended
+// its message with LF.LF from one that is slow.
+type tail struct {
+	last [4]byte
+}
+
+// follow adds octets that were received.
+func (t *tail) follow(p []byte) {
+	if n := len(t.last); len(p) >= n {
+		copy(t.last[:], p[len(p)-n:])
+		return
+	}
+	for _, b := range p {
+		copy(t.last[:], t.last[1:])
+		t.last[len(t.last)-1] = b
+	}
+}
+
+// ended reports whether the octets end in LF.LF or LF.CRLF: the end of a message
+// for a client that does not know CRLF.
+func (t *tail) ended() bool {
+	l := t.last
+	return l[1] == '\n' && l[2] == '.' && l[3] == '\n' ||
+		l[0] == '\n' && l[1] == '.' && l[2] == '\r' && l[3] == '\n'
 }
 
 // begin prepares for a message and starts to measure its rate.
 func (r *receiver) begin() {
 	r.conn.in.grow()
 	r.since, r.n = time.Now(), 0
+	r.bareEnd = tail{[4]byte{3: '\n'}}
 }
 
 // fill reads more of a message.
@@ -68,7 +101,14 @@ func (r *receiver) fill() error {
 		return errSlow
 	}
 	before := len(r.conn.in.data())
-	if err := r.conn.in.fill(now.Add(l.BodyTime), false); err != nil {
+	patience, ended := l.BodyTime, before == 0 && r.bareEnd.ended()
+	if ended {
+		patience = min(patience, l.BareEnd)
+	}
+	if err := r.conn.in.fill(now.Add(patience), false); err != nil {
+		if ended && isTimeout(err) {
+			return ErrBareEnd
+		}
 		return err
 	}
 	r.n += int64(len(r.conn.in.data()) - before)
@@ -87,8 +127,17 @@ var errOverdraw = errors.New("message is much larger than the limit")
 func (r *receiver) readDots(l *lines) error {
 	start := true // at the beginning of a line
 	cr := false   // the previous octet was CR
+	bare := r.conn.opts.bareEnd(r.conn.client.ident.Client.Addr())
 	for {
-		n, done := dots(r.conn.in.data(), &start, &cr, l)
+		var n int
+		var done bool
+		data := r.conn.in.data()
+		if bare {
+			n, done = bareDots(data, &start, l)
+		} else {
+			n, done = dots(data, &start, &cr, l)
+			r.bareEnd.follow(data[:n])
+		}
 		r.conn.in.r += n
 		if done {
 			return nil
@@ -133,6 +182,38 @@ func dots(data []byte, start, cr *bool, w io.Writer) (used int, done bool) {
 			before = data[end-1] == '\r'
 		}
 		*start, *cr = before && data[end] == '\n', data[end] == '\r'
+		pos = end + 1
+	}
+	w.Write(data[from:pos])
+	return pos, false
+}
+
+// bareDots is dots for a client that may end lines, and so the message, with LF
+// alone. The writer converts the line ends.
+func bareDots(data []byte, start *bool, w io.Writer) (used int, done bool) {
+	from, pos := 0, 0
+	for pos < len(data) {
+		if *start && data[pos] == '.' {
+			rest := data[pos:]
+			w.Write(data[from:pos])
+			switch {
+			case len(rest) >= 2 && rest[1] == '\n':
+				return pos + 2, true
+			case len(rest) >= 3 && rest[1] == '\r' && rest[2] == '\n':
+				return pos + 3, true
+			case len(rest) == 1, len(rest) == 2 && rest[1] == '\r':
+				return pos, false
+			}
+			pos++
+			from = pos
+			*start = false
+			continue
+		}
+		end := len(data) - 1
+		if i := bytes.Index(data[pos:], lineDot); i >= 0 {
+			end = pos + i
+		}
+		*start = data[end] == '\n'
 		pos = end + 1
 	}
 	w.Write(data[from:pos])

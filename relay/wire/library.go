@@ -169,7 +169,7 @@ func (l *library) Read(p []byte) (n int, err error) {
 		case l.leaving:
 			return 0, io.EOF
 		case l.conn.err != nil:
-			return 0, l.conn.err
+			return 0, io.EOF // go-smtp would log any other error as its own
 		}
 		l.conn.step()
 	}

@@ -16,6 +16,7 @@ type Limits struct {
 	IdleTime time.Duration // 5 min until a command begins (RFC 5321, 4.5.3.2.7)
 	LineTime time.Duration // 1 min for a line once it has begun
 	BodyTime time.Duration // 3 min until more of a message arrives
+	BareEnd  time.Duration // 10 s for a client that has ended its message with LF.LF, until it is refused
 	MinRate  int64         // 64 octets of a message per second, on average ...
 	Grace    time.Duration // ... after the first minute
 	Park     time.Duration // 1 s of silence between messages until the library is detached
@@ -33,6 +34,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.IdleTime, 5*time.Minute)
 	setDefault(&l.LineTime, time.Minute)
 	setDefault(&l.BodyTime, 3*time.Minute)
+	setDefault(&l.BareEnd, 10*time.Second)
 	setDefault(&l.MinRate, 64)
 	setDefault(&l.Grace, time.Minute)
 	setDefault(&l.Park, time.Second)

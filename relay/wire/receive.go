@@ -9,7 +9,8 @@ import (
 // session calls it from Data and ignores the library's reader. A message that is
 // larger than max (0 means no limit), has octets that Bare refuses, or cannot be
 // written to w, is still read to its end, where the client expects the reply.
-// After ErrReset no reply is needed. io.ErrUnexpectedEOF means that the connection
+// After ErrBareEnd the
+// connection ends with the reply. After ErrReset no reply is needed. io.ErrUnexpectedEOF means that the connection
 // has ended.
 func (c *Conn) ReadBody(w io.Writer, max int64) (Body, error) { return c.recv.read(w, max) }
 
@@ -21,6 +22,10 @@ func (r *receiver) read(w io.Writer, max int64) (Body, error) {
 		err = r.readChunks(l)
 	} else if err = r.readDots(l); err == nil {
 		r.endOfData()
+	} else if errors.Is(err, ErrBareEnd) {
+		r.endOfData()
+		r.conn.hangup = true // a client that is only slow must not go on with commands
+		return l.body, err
 	} else {
 		err = r.broken(err)
 	}

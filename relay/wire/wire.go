@@ -47,6 +47,10 @@ type Options struct {
 	Limits   Limits
 	// Bare says what happens to CR and LF outside CRLF, and to NUL.
 	Bare Bare
+	// BareFrom are the networks whose clients may end a message with LF.LF if
+	// Bare is Fix. Two servers that disagree about the end of a message are needed
+	// for smuggling, so these must be devices and programs of our own.
+	BareFrom []netip.Prefix
 	// Lenient accepts paths without angle brackets, which old devices send.
 	Lenient bool
 	// XClient are the networks whose clients may use XCLIENT.
@@ -77,6 +81,11 @@ func (o *Options) banner() mail.Reply {
 		name = "LMTP"
 	}
 	return mail.Reply{Code: 220, Text: o.Hostname + " " + name + " Hoplite"}
+}
+
+// bareEnd reports whether a client may end a message with LF.LF.
+func (o *Options) bareEnd(client netip.Addr) bool {
+	return o.Bare == Fix && slices.ContainsFunc(o.BareFrom, func(n netip.Prefix) bool { return n.Contains(client) })
 }
 
 // trusts reports whether peer may use XCLIENT: the other end of the socket, not

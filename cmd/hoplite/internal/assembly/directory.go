@@ -56,6 +56,10 @@ func OpenRewriter(cfg *config.Config, log zerolog.Logger) (*srs.Rewriter, error)
 // Ours reports whether domain is local.
 func (d *Directory) Ours(domain string) bool { return d.resolver.Ours(domain) }
 
+// Rewritten reports whether an address has the form of a rewritten sender of this
+// server.
+func (d *Directory) Rewritten(a mail.Address) bool { return d.srs != nil && d.srs.Ours(a) }
+
 // Resolve follows aliases and forwards to the final addresses. A bounce of
 // forwarded mail, to a rewritten sender, resolves to the original sender.
 func (d *Directory) Resolve(addr string) (alias.Resolved, error) {

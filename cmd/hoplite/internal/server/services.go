@@ -72,6 +72,7 @@ func (s *serving) addRelay(l config.MailListener) {
 		Postmaster: s.Config.Postmaster,
 		Addresses:  s.Directory,
 		Login:      s.Logins,
+		Rewritten:  s.Rewritten,
 		DNS:        s.DNS,
 		History:    rt.history.Add,
 		Metrics:    rt.metrics.relay,
