@@ -11,7 +11,9 @@ type clauses struct {
 	seen            uint8   // clauses already read, one bit each
 	env             bool    // in a second from clause, which holds the reverse path (XMail, IBM)
 	claim           bool    // after "claiming to be"
-	cipherNext      bool    // after Exim's "tls"
+	named           bool    // after SendGrid's "named"
+	user            uint8   // words of "as user x" still to come
+	cipherNext      bool    // after Exim's and Haraka's "tls"
 }
 
 // opens reports whether a keyword, followed by the tokens rest, starts a clause.
@@ -29,7 +31,7 @@ func (c *clauses) open(d *draft, k keyword) {
 	if c.cur != notKey && c.words == 0 && c.comments == 0 {
 		d.line.Defects |= EmptyClause
 	}
-	c.env, c.claim, c.cipherNext = false, false, false
+	c.env, c.claim, c.named, c.user, c.cipherNext = false, false, false, 0, false
 	c.cur, c.words, c.comments = k, 0, 0
 	if bit := uint8(1) << k; c.seen&bit == 0 {
 		c.seen |= bit
@@ -71,6 +73,11 @@ func (c *clauses) word(d *draft, t *token, beforeDate bool) {
 		return
 	}
 	first := c.words == 0
+	if !first || c.cur == notKey {
+		if c.haraka(d, a, b) {
+			return
+		}
+	}
 	c.words++
 	switch c.cur {
 	case kFrom:
@@ -97,6 +104,26 @@ func (c *clauses) word(d *draft, t *token, beforeDate bool) {
 	}
 }
 
+// haraka reads "envelope-from <ann@a.example>" and "tls CIPHER", which Haraka adds
+// after its id or for clause.
+func (c *clauses) haraka(d *draft, a, b int) bool {
+	if c.cur != kID && c.cur != kFor && c.cur != notKey {
+		return false
+	}
+	switch w := d.s[a:b]; {
+	case c.cipherNext:
+		d.line.TLS.Cipher = d.set(PartTLSCipher, a, b)
+		c.cipherNext = false
+	case fold(w, "tls"):
+		c.cipherNext = true
+	case fold(w, "envelope-from"):
+		c.env = true
+	default:
+		return false
+	}
+	return true
+}
+
 func (c *clauses) fromWord(d *draft, a, b int, first bool) {
 	p := &d.line.From
 	switch w := d.s[a:b]; {
@@ -107,6 +134,17 @@ func (c *clauses) fromWord(d *draft, a, b int, first bool) {
 		a, b = unquote(d.s, a, b)
 		p.Helo = d.set(PartHelo, a, b)
 		c.claim = false
+	case c.named:
+		c.named = false
+		if fold(w, "unknown") {
+			p.RDNSState = Missing
+		} else if HostLike(w) {
+			p.RDNS = d.set(PartRDNS, a, b)
+		}
+	case c.user > 0:
+		if c.user--; c.user == 0 {
+			d.line.Auth = d.set(PartAuth, a, b)
+		}
 	case first && c.comments == 0:
 		a, b = unangle(d.s, a, b)
 		p.Name = d.set(PartFrom, a, b)
@@ -116,6 +154,10 @@ func (c *clauses) fromWord(d *draft, a, b int, first bool) {
 		d.pair(a, b)
 	case fold(w, "claiming"):
 		c.claim = true
+	case fold(w, "named"):
+		c.named = true
+	case w == "as": // as user x
+		c.user = 2
 	case c.comments == 0 && extends(p.Name):
 		p.Name = d.longer(PartFrom, b)
 	default:

@@ -7,7 +7,7 @@ import "strings"
 // "user@192.0.2.1", "IDENT:user@name [192.0.2.1]", "softdnserr [...]".
 func (r *commentReader) client(a, b int) {
 	p := &r.line.From
-	name, nameEnd, addrs := 0, 0, false
+	name, nameEnd, addrs, helo := 0, 0, false, false
 	for a < b {
 		for a < b && (class[r.s[a]] == space || r.s[a] == '(' || r.s[a] == ')' || r.s[a] == ',') {
 			a++
@@ -29,7 +29,14 @@ func (r *commentReader) client(a, b int) {
 			break
 		}
 		switch w := r.s[a:e]; {
+		case helo: // smap: "192.0.2.1, HELO name"
+			p.Helo, helo = r.set(PartHelo, a, e), false
+		case addrs && (fold(w, "helo") || fold(w, "ehlo")):
+			helo = true
 		case w[0] == '[':
+			if addrs && r.form == bareOnly {
+				r.repeated(w)
+			}
 			if r.address(a, e, bracketOnly) {
 				addrs = true
 			}
@@ -69,10 +76,23 @@ func (r *commentReader) client(a, b int) {
 	}
 }
 
+// repeated recognises "198.51.100.77 [198.51.100.77]": the address in place of a
+// name, because there is no reverse name.
+func (r *commentReader) repeated(w string) {
+	if addr, _, ok := parseAddr(w); ok && addr == r.line.From.Addr {
+		r.line.From.RDNSState, r.form = Missing, bracketOnly
+	}
+}
+
 // lookupWord reads the words for the result of the reverse lookup.
 func (r *commentReader) lookupWord(w string) bool {
 	p := &r.line.From
 	switch w[0] | 0x20 {
+	case '<': // OpenSMTPD
+		if fold(w, "<unknown>") {
+			p.RDNSState = Missing
+			return true
+		}
 	case 'u':
 		if fold(w, "unknown") || fold(w, "unavailable") || fold(w, "unknownhost") {
 			p.RDNSState = Missing

@@ -55,6 +55,8 @@ func (r *commentReader) byStart(a, b int) bool {
 		switch {
 		case foldPrefix(c, "version="), foldPrefix(c, "cipher="):
 			pairs(r.draft, a, b)
+		case foldPrefix(c, "cipher "): // Exim 3
+			return tlsNote(r.draft, a+7, b)
 		case foldPrefix(c, "client "):
 			certificate(r.draft, c)
 		case foldPrefix(c, "crosscheck:"): // Amazon's own relays
@@ -69,7 +71,12 @@ func (r *commentReader) byStart(a, b int) bool {
 			return true
 		}
 	case 't', 's':
+		if foldPrefix(c, "tls_cipher ") { // Exim
+			a += 11
+		}
 		return tlsNote(r.draft, a, b)
+	case 'p':
+		return foldPrefix(c, "proxying for ") // a web mailer: the browser's claim, not its address
 	case 'q':
 		return foldPrefix(c, "qmail ") && r.qmail(a, b)
 	case 'f':

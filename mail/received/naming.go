@@ -1,5 +1,7 @@
 package received
 
+import "strings"
+
 // naming interprets a line after all its words are placed: which software wrote
 // it, over which protocol, and which of the client's names is which.
 type naming struct{ *draft }
@@ -10,7 +12,9 @@ func (r naming) finish() {
 	p := &h.From
 	if p.Name != "" && !p.Addr.IsValid() {
 		if span := h.spans[PartFrom]; span.End-span.Start == len(p.Name) {
-			r.address(span.Start, span.End, inName)
+			if r.address(span.Start, span.End, inName) && p.Name[0] == '[' { // [192.0.2.1]:25
+				p.Name = r.set(PartFrom, span.Start, span.Start+strings.IndexByte(p.Name, ']')+1)
+			}
 		}
 	}
 	h.Proto = protoOf(h.With)
@@ -46,7 +50,7 @@ func (r naming) writer() names {
 			}
 			return heloOut
 		case foldPrefix(w, "internet mail service"):
-			h.MTA.Name, h.MTA.Version = "Exchange 5.5", r.noteAfter(PartWith)
+			h.MTA = oldExchange(r.noteAfter(PartWith))
 			return heloOut
 		case foldPrefix(w, "qmail-scanner"):
 			h.MTA.Name, h.MTA.Version = "qmail-scanner", version(w)
@@ -72,7 +76,7 @@ func (r naming) writer() names {
 		}
 		return byForm
 	}
-	if h.MTA.Name == "Exchange 5.5" {
+	if foldPrefix(h.MTA.Name, "exchange ") {
 		return heloOut
 	}
 	return r.rule

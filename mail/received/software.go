@@ -21,8 +21,8 @@ var servers = []server{
 	{"haraka", "Haraka", byForm},
 	{"amavisd", "amavis", byForm},
 	{"amavis", "amavis", byForm},
-	{"microsoft exchange", "Exchange 5.5", byForm},
-	{"internet mail service", "Exchange 5.5", heloOut},
+	{"microsoft exchange", internetMail, byForm},
+	{"internet mail service", internetMail, heloOut},
 	{"google transport", "Gmail", byForm},
 	{"communigate", "CommuniGate Pro", byForm},
 	{"powermta", "PowerMTA", byForm},
@@ -100,6 +100,20 @@ var firstMarks = func() (m [256]bool) {
 	return m
 }()
 
+// internetMail is the SMTP connector of Exchange 4.0 to 5.5.
+const internetMail = "Exchange Internet Mail Service"
+
+// oldExchange names the Exchange of one version of its Internet Mail Service:
+// 5.0.1460.8 belongs to Exchange 5.0.
+func oldExchange(version string) MTA {
+	for _, v := range [...]string{"4.0", "5.0", "5.5"} {
+		if strings.HasPrefix(version, v+".") {
+			return MTA{Name: "Exchange " + v, Version: version}
+		}
+	}
+	return MTA{Name: internetMail, Version: version}
+}
+
 // software recognises a server by a comment. It reports whether the comment
 // contains nothing else.
 func (r *commentReader) software(a, b int) bool {
@@ -124,6 +138,9 @@ func (r *commentReader) software(a, b int) bool {
 		r.line.MTA.Name, r.rule = s.name, s.names
 		r.set(PartMTA, a, b)
 		r.line.MTA.Version = version(c[len(s.mark):])
+		if s.name == internetMail {
+			r.line.MTA = oldExchange(r.line.MTA.Version)
+		}
 		if i := foldIndex(c, "from userid "); i >= 0 {
 			v, e := r.firstWord(a+i+5, b)
 			_, e = r.firstWord(e, b)

@@ -4,14 +4,14 @@ import (
 	"strings"
 )
 
-// courierTLS reads "TLSv1/SSLv3,128bits,RC4-MD5".
+// courierTLS reads "TLSv1/SSLv3,128bits,RC4-MD5" and "TLS1.3, 128bits, CIPHER".
 func courierTLS(d *draft, a, b int) {
-	v, e := d.firstWord(a, b)
-	for n := 0; v < e && n < 3; n++ {
-		p := v
-		for p < e && d.s[p] != ',' {
-			p++
+	for n := 0; a < b && n < 3; n++ {
+		end := b
+		if comma := strings.IndexByte(d.s[a:b], ','); comma >= 0 {
+			end = a + comma
 		}
+		v, p := d.firstWord(a, end)
 		switch n {
 		case 0:
 			d.line.TLS.Version = d.set(PartTLSVersion, v, p)
@@ -20,7 +20,7 @@ func courierTLS(d *draft, a, b int) {
 		case 2:
 			d.line.TLS.Cipher = d.set(PartTLSCipher, v, p)
 		}
-		v = p + 1
+		a = end + 1
 	}
 }
 
