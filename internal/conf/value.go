@@ -86,6 +86,11 @@ func setScalar(f *field, v reflect.Value, value cty.Value) error {
 		}
 		return nil
 	}
+	return setKind(f, v, text)
+}
+
+// setKind sets an attribute of one of Go's own kinds.
+func setKind(f *field, v reflect.Value, text string) error {
 	switch v.Kind() {
 	case reflect.String:
 		if err := oneOf(text, f.tag.Get("enum")); err != nil {

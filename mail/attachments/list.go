@@ -221,14 +221,14 @@ func (s *scan) packed(at place, names []string, claimed string, r io.Reader, und
 func drain(r *bufio.Reader) (zeros bool, err error) {
 	zeros = true
 	for {
-		b, err := r.Peek(1)
+		_, err := r.Peek(1)
 		if err == io.EOF {
 			return zeros, nil
 		}
 		if err != nil {
 			return zeros, err
 		}
-		b, _ = r.Peek(r.Buffered())
+		b, _ := r.Peek(r.Buffered())
 		zeros = zeros && len(bytes.Trim(b, "\x00")) == 0
 		if _, err := r.Discard(len(b)); err != nil {
 			return zeros, err

@@ -1,7 +1,6 @@
 package mime
 
 import (
-	"fmt"
 	"math/rand/v2"
 	netmail "net/mail"
 	"strings"
@@ -138,7 +137,7 @@ func FuzzIdentities(f *testing.F) {
 		list, exact := Identities(v)
 		for _, a := range list {
 			if exact && (a.Local == "" && !strings.Contains(v, `""`) || a.Domain == "") {
-				t.Fatal(fmt.Sprintf("%q: %+v", v, a))
+				t.Fatalf("%q: %+v", v, a)
 			}
 		}
 	})

@@ -168,7 +168,7 @@ func TestSlab(t *testing.T) {
 		if !bytes.Equal(b, bytes.Repeat([]byte{byte(i)}, 1+i)) {
 			t.Fatalf("string %d was overwritten", i)
 		}
-		if b = append(b, 'x'); i < 999 && all[i+1][0] != byte(i+1) {
+		if _ = append(b, 'x'); i < 999 && all[i+1][0] != byte(i+1) {
 			t.Fatalf("appending to string %d overwrites the next", i)
 		}
 	}
