@@ -348,3 +348,23 @@ func TestHangsUpBetween(t *testing.T) {
 		t.Errorf("%d messages on %d connections", len(p.mail()), p.conns)
 	}
 }
+
+// Ping finds any server that greets, and leaves its connection for the mail that
+// follows.
+func TestPing(t *testing.T) {
+	busy, dead, good := newPeer(t, nil), newPeer(t, nil), newPeer(t, nil)
+	busy.set(func() { busy.greeting = "421 4.3.2 too busy" })
+	dead.l.Close()
+	u := upstream(t, []string{busy.url(), dead.url()}, nil)
+	if err := u.Ping(t.Context()); err == nil {
+		t.Error("no server accepts mail")
+	}
+	u = upstream(t, []string{busy.url(), dead.url(), good.url()}, nil)
+	if err := u.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	out := handOver(t, u, "Subject: x\r\n\r\n", "ann@example.org")
+	if !out[0].Reply.Positive() || good.conns != 1 {
+		t.Errorf("%s on %d connections", replies(out), good.conns)
+	}
+}

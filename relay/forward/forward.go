@@ -15,9 +15,11 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -161,6 +163,28 @@ func (i inline) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, err
 // Check answers RCPT as [Upstream.Inline] does.
 func (u *Upstream) Check(ctx context.Context, tx *mail.Transaction, r mail.Rcpt) error {
 	return u.rcpts.check(ctx, tx, r)
+}
+
+// pingTimeout bounds a ping: some servers greet after 20 s.
+const pingTimeout = time.Minute
+
+// Ping reports whether a configured server can be reached now, that is whether
+// it greets and accepts EHLO.
+func (u *Upstream) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	pools, err := u.servers.pools(ctx)
+	if err == nil {
+		err = errors.New("no server")
+	}
+	for _, p := range pools {
+		var c *conn
+		if c, _, err = p.take(ctx, u.net.dialer, mail.Client{}, true); err == nil {
+			p.give(c)
+			return nil
+		}
+	}
+	return u.unreachable(err)
 }
 
 // AcceptsAll reports whether the upstream accepted an address at domain that

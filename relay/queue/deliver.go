@@ -154,7 +154,11 @@ func (q *Queue) finish(j *schedule.Job, res *schedule.Result) (final bool, next 
 	var due []dsn.Report
 	next = q.step(func(m *schedule.Machine) (free bool) {
 		now := time.Now()
-		if s = m.Finish(j, res, now); !s.Save {
+		s = m.Finish(j, res, now)
+		if res.Unreached != nil {
+			q.pingUnreached(m, j.Upstream())
+		}
+		if !s.Save {
 			return true
 		}
 		state = record.State(j.Message)

@@ -51,6 +51,7 @@ type Queue struct {
 	quota     report.Quota
 	daily     report.Daily // notices about upstreams that accept every recipient
 	upstreams map[string]*Upstream
+	ping      pinger
 	alarm     alarm
 	size      int             // the last argument of Resized
 	attempts  context.Context // of the attempts
@@ -265,14 +266,20 @@ func (q *Queue) routable(msg *schedule.Message) bool {
 func (q *Queue) Run(ctx context.Context, drain time.Duration) error {
 	attempts, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	ctx, stopPings := context.WithCancel(ctx)
+	defer stopPings()
 	err := errors.New("queue is already running")
 	q.update(func(m *schedule.Machine) {
 		if !m.Running() {
 			err = nil
 			q.cancel() // releases the context of Open
 			q.attempts, q.cancel = attempts, cancel
+			q.ping = pinger{ctx: ctx, running: map[string]bool{}}
 			if !q.fenced.Load() {
 				m.Start(time.Now())
+				for name := range q.upstreams { // what waits since before a restart
+					q.pingUnreached(m, name)
+				}
 			}
 		}
 	})
@@ -280,6 +287,7 @@ func (q *Queue) Run(ctx context.Context, drain time.Duration) error {
 		return err
 	}
 	q.watch(ctx)
+	stopPings()
 	q.update(func(m *schedule.Machine) { m.Stop() })
 	stop := time.AfterFunc(drain, cancel)
 	defer stop.Stop()

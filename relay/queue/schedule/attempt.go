@@ -94,7 +94,9 @@ func (m *Machine) Finish(j *Job, res *Result, now time.Time) Step {
 		m.dispatcher.endAttempt(j)
 		return Step{Job: j, Final: true}
 	}
-	j.unreached = res.Unreached != nil || res.Cut
+	// After a broken connection the destination may have the message: it waits
+	// its time even if the destination comes back earlier.
+	j.unreached = res.Unreached != nil && !res.Cut
 	wait := m.dispatcher.jitter(j.dest.up.wait(j.tries() + 1))
 	owed := j.record(res.Outcomes, wait, now)
 	step := Step{Job: j, Final: msg.Finished(), Owed: owed}

@@ -31,6 +31,7 @@ type destination struct {
 
 	good     time.Time   // when it last answered
 	failures int         // to reach it, since the last success
+	down     bool        // it has been noted as down
 	blocked  time.Time   // no attempts before; zero while it is open
 	why      *mail.Reply // the last failure to reach it
 	place    int         // in the heap of alarms
@@ -101,15 +102,16 @@ func (d *destination) wants() bool {
 }
 
 // reached records an answer: the number of concurrent attempts grows by one for
-// each round of them. It reports whether the destination was failing before.
-func (d *destination) reached(now time.Time) (recovered bool) {
+// each round of them. It reports whether the destination was failing before, and
+// whether it was down.
+func (d *destination) reached(now time.Time) (recovered, wasDown bool) {
 	d.good = now
 	if limit := float64(d.up.Concurrency); d.limit < limit {
 		d.limit = min(limit, d.limit+1/d.limit)
 	}
-	recovered = d.failures > 0
-	d.failures, d.why = 0, nil
-	return recovered
+	recovered, wasDown = d.failures > 0, d.down
+	d.failures, d.down, d.why = 0, false, nil
+	return recovered, wasDown
 }
 
 // unreached records a failure to connect. A positive result is how long the

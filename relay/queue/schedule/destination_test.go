@@ -40,7 +40,7 @@ func TestDestinationDown(t *testing.T) {
 			s.answer = always(r)
 			s.admit(fmt.Sprint("m", len(s.tried)), "out", "a@example.net")
 		}
-		want(t, "notes", s.notes, "0 up out")
+		want(t, "notes", s.notes) // it was never down
 	})
 	t.Run("a broken connection and a refusal teach nothing", func(t *testing.T) {
 		for _, r := range []*mail.Reply{dropped, later} {

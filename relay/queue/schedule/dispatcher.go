@@ -132,8 +132,11 @@ func (s *dispatcher) learnFrom(d *destination, res *Result, now time.Time) {
 
 // reached records that a destination answers.
 func (s *dispatcher) reached(d *destination, now time.Time) {
-	if d.reached(now) {
-		s.effects.Notes = append(s.effects.Notes, Note{Kind: DestinationUp, Destination: d.key})
+	recovered, wasDown := d.reached(now)
+	if wasDown {
+		s.effects.Notes = append(s.effects.Notes, Note{Kind: DestinationUp, Upstream: d.upName, Destination: d.key})
+	}
+	if recovered {
 		s.wake(d)
 	}
 	s.enqueue(d)
@@ -162,9 +165,9 @@ func (s *dispatcher) unreached(d *destination, why *mail.Reply, now time.Time) {
 	if pause == 0 {
 		return
 	}
-	d.blocked = now.Add(s.jitter(pause))
+	d.blocked, d.down = now.Add(s.jitter(pause)), true
 	s.alarms.set(d)
-	s.effects.Notes = append(s.effects.Notes, Note{Kind: DestinationDown, Destination: d.key, Until: d.blocked, Reply: why, Waiting: len(d.jobs)})
+	s.effects.Notes = append(s.effects.Notes, Note{Kind: DestinationDown, Upstream: d.upName, Destination: d.key, Until: d.blocked, Reply: why, Waiting: len(d.jobs)})
 	s.overdue(d, now)
 }
 

@@ -107,8 +107,8 @@ type NoteKind uint8
 
 // The kinds of Note.
 const (
-	DestinationDown NoteKind = iota // Destination, Until, Reply, Waiting
-	DestinationUp                   // Destination
+	DestinationDown NoteKind = iota // Upstream, Destination, Until, Reply, Waiting
+	DestinationUp                   // Upstream, Destination; it was noted as down
 	UpstreamMissing                 // Message
 	HoldExpired                     // Message, and Held
 )
@@ -116,6 +116,7 @@ const (
 // Note is an event that an administrator may want to know about.
 type Note struct {
 	Kind        NoteKind
+	Upstream    string
 	Destination string
 	Until       time.Time
 	Reply       *mail.Reply
@@ -281,6 +282,13 @@ func (m *Machine) FirstRetry(upstream string) time.Duration {
 func (m *Machine) ReachedSince(destination string, t time.Time) bool {
 	d := m.dispatcher.destinations[destination]
 	return d != nil && d.good.After(t)
+}
+
+// AwaitsAnswer reports whether mail waits for a destination that could not be
+// reached in the last attempt.
+func (m *Machine) AwaitsAnswer(destination string) bool {
+	d := m.dispatcher.destinations[destination]
+	return d != nil && d.failures > 0 && len(d.jobs) > 0
 }
 
 // Revive ends the wait for a destination that is known to answer.
