@@ -1,6 +1,6 @@
 hostname = "mail.example.org" # greetings, EHLO, Received
-data     = "var"              # everything we keep; relative to this file
-trusted  = []                 # nets whose Received lines we believe
+data     = "var"              # all state; relative to this file
+trusted  = []                 # networks whose Received lines are trusted
 
 smtp "inbound" {
   listen = ["127.0.0.1:2525"]
@@ -52,11 +52,12 @@ chain "inbound" {
 }
 chain "outbound" {
   route "here" {
-    to  = ["local", "example.org"]
-    hop = "boxes"
+    to    = ["local", "example.org"]
+    relay = true # no other client passes by the filters of "inbound"
+    hop   = "boxes"
   }
   route "out" {
-    relay = true # only for clients that may relay
+    relay = true
     hop   = "internet"
   }
 }

@@ -2,7 +2,7 @@
 // what it does.
 //
 // Examine applies the rules between blocks (names.go, sockets.go, routes.go,
-// relaying.go: pure functions of the configuration) and then opens what the
+// relaying.go, exposure.go: pure functions of the configuration) and then opens what the
 // file refers to: keys, certificates, lists, accounts, folders (inspect.go). It
 // changes nothing and uses no network. OpenRelay tries the address forms by
 // which open relays are found (openrelay.go); Plan prints what each listener,
@@ -37,6 +37,7 @@ func rules(cfg *config.Config, diags *conf.Diagnostics) {
 	checkNames(cfg, diags)
 	checkMaildrops(cfg, diags)
 	checkSockets(cfg, diags)
+	checkExposure(cfg, diags)
 	for _, l := range cfg.MailListeners() {
 		checkRelaying(cfg, l, diags)
 	}

@@ -35,8 +35,9 @@ chain "inbound" {
 }
 chain "outbound" {
   route "here" {
-    to  = ["local", "example.org"]
-    hop = "boxes"
+    to    = ["local", "example.org"]
+    relay = true
+    hop   = "boxes"
   }
   route "out" {
     relay = true
