@@ -50,11 +50,14 @@ func Read(raw []byte) (*Input, error) {
 	text := in.characters(raw)
 	text = in.lineEnds(text)
 	text = in.envelope(text)
+	text = in.intro(text)
 	text = in.quoting(text)
 	head, body := split(text)
 	head, body = in.doubleSpaced(head, body)
 	head = in.quotedPrintable(head)
 	head = in.entities(head)
+	head = in.spaces(head)
+	head = in.oneLine(head)
 	in.Head, in.Body = in.folding(head), body
 	if !hasField(in.Head) {
 		return nil, fmt.Errorf("no header field found: this is not a message")

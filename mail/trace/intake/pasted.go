@@ -1,0 +1,112 @@
+package intake
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
+
+// introLines is how far down a header is looked for after text in front of it.
+const introLines = 60
+
+// intro removes text before the header, as in "Hello, here is the header:".
+func (in *Input) intro(b []byte) []byte {
+	at, fields := 0, false
+	n := 0
+	for line := range bytes.SplitAfterSeq(b, []byte{'\n'}) {
+		l := bytes.TrimLeft(line, "> \t")
+		name, value, _ := bytes.Cut(l, []byte{':'})
+		switch {
+		case isField(l) && knownField(bytes.TrimSpace(name)) && len(bytes.TrimSpace(value)) > 0:
+			if n == 0 || fields {
+				return b // the header begins at the top
+			}
+			in.repaired("text before the header removed")
+			return b[at:]
+		case isField(l) && len(bytes.TrimSpace(value)) > 0:
+			fields = true
+		}
+		at += len(line)
+		if n++; n == introLines {
+			break
+		}
+	}
+	return b
+}
+
+// fixedSpaces are the spaces that Outlook and web pages put in place of ordinary
+// ones.
+var fixedSpaces = []string{"\u00a0", "\u202f", "\u2007"}
+
+// spaces replaces non-breaking spaces in a header, if some are where they cannot
+// be genuine: at the start of a line or in a Received field.
+func (in *Input) spaces(head []byte) []byte {
+	received, wrong := false, false
+	for line := range bytes.SplitSeq(head, []byte{'\n'}) {
+		if isField(line) {
+			received = len(line) > 8 && strings.EqualFold(string(line[:8]), "received")
+		}
+		for _, s := range fixedSpaces {
+			wrong = wrong || bytes.HasPrefix(line, []byte(s)) || received && bytes.Contains(line, []byte(s))
+		}
+	}
+	if !wrong {
+		return head
+	}
+	in.repaired("non-breaking spaces replaced")
+	for _, s := range fixedSpaces {
+		head = bytes.ReplaceAll(head, []byte(s), []byte{' '})
+	}
+	return head
+}
+
+// splitFields are the fields that are found in the middle of a line.
+var splitFields = []string{"Received: ", "From: ", "To: ", "Cc: ", "Subject: ", "Date: ", "Message-ID: ", "Message-Id: ",
+	"Return-Path: ", "Delivered-To: ", "Reply-To: ", "MIME-Version: ", "Content-Type: ", "X-Received: ",
+	"Authentication-Results: ", "Received-SPF: ", "DKIM-Signature: "}
+
+// oneLine separates fields that share a line. A Received field never contains
+// another field, and no other field contains "Received: from".
+func (in *Input) oneLine(head []byte) []byte {
+	var out []byte
+	split := 0 // fields
+	for line := range bytes.SplitAfterSeq(head, []byte{'\n'}) {
+		if joined(line) {
+			for i := nextField(line); i >= 0; i = nextField(line) {
+				out = append(append(out, bytes.TrimRight(line[:i], " \t;")...), '\n')
+				line = line[i:]
+				split++
+			}
+		}
+		out = append(out, line...)
+	}
+	if split == 0 {
+		return head
+	}
+	in.repaired("%s separated", shared(split))
+	return out
+}
+
+// joined reports whether a line certainly holds several fields.
+func joined(line []byte) bool {
+	return bytes.HasPrefix(line, []byte("Received:")) || bytes.Contains(line, []byte(" Received: from ")) || bytes.Contains(line, []byte(" Received: by "))
+}
+
+// nextField returns the position of the next field in a line, or -1.
+func nextField(line []byte) int {
+	first := -1
+	for _, name := range splitFields {
+		if i := bytes.Index(line, []byte(" "+name)); i >= 0 && (first < 0 || i+1 < first) {
+			first = i + 1
+		}
+	}
+	return first
+}
+
+// shared names the number of fields that shared a line.
+func shared(n int) string {
+	if n == 1 {
+		return "a field that shared a line with another"
+	}
+	return fmt.Sprintf("%d fields that shared a line with another", n)
+}
