@@ -136,7 +136,7 @@ func far(ms, coarse int64) bool {
 // solve fits the clocks. The clock pinned, if not negative, is held at zero;
 // withoutDate leaves out the Date field.
 func (m *clockFit) solve(pinned int, withoutDate bool) (c, low, high []int64, cost int64, ok bool) {
-	f := newFit(len(m.names))
+	f := newFit(len(m.names), &m.budget)
 	for n := 1; n < len(m.names); n++ {
 		f.up[n], f.down[n] = m.class[n], m.class[n]
 		if n == pinned {

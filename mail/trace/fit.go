@@ -19,7 +19,13 @@ type fit struct {
 	up, down []int64 // per node: cost of a fast and of a slow millisecond; node 0 is the true time
 	edges    []edge
 	cost     int64
+	budget   *int64 // edges that may still be looked at
 }
+
+// fitBudget is how many edges the fits of one message may look at, less than
+// a tenth of a second. A chain of MaxHops lines whose dates jump to and fro would
+// take ten seconds.
+const fitBudget = 10_000_000
 
 // edge is an edge of the residual graph; the reverse of edges[i] is edges[i^1].
 type edge struct {
@@ -30,8 +36,8 @@ type edge struct {
 
 const unbounded = math.MaxInt64 / 4
 
-func newFit(nodes int) *fit {
-	return &fit{up: make([]int64, nodes), down: make([]int64, nodes)}
+func newFit(nodes int, budget *int64) *fit {
+	return &fit{up: make([]int64, nodes), down: make([]int64, nodes), budget: budget}
 }
 
 func (f *fit) arc(from, to int, room, cost int64) {
@@ -45,8 +51,8 @@ func (f *fit) demand(a, b int, d int64) {
 	}
 }
 
-// solve cancels negative cycles until none is left. It reports false after a bounded
-// number of steps, or if the constraints contradict each other.
+// solve cancels negative cycles until none is left. It reports false when the budget
+// is spent, or if the constraints contradict each other.
 func (f *fit) solve() bool {
 	for n := 1; n < len(f.up); n++ {
 		f.arc(0, n, f.up[n], 0)
@@ -55,7 +61,7 @@ func (f *fit) solve() bool {
 	for range 4 * len(f.edges) {
 		cycle := f.negative()
 		if cycle == nil {
-			return true
+			return *f.budget > 0
 		}
 		room, cost := int64(unbounded), int64(0)
 		for _, e := range cycle {
@@ -84,6 +90,9 @@ func (f *fit) negative() []int {
 	}
 	last := -1
 	for range n + 1 {
+		if *f.budget -= int64(len(f.edges)); *f.budget <= 0 {
+			return nil
+		}
 		last = -1
 		for i := range f.edges {
 			if e := &f.edges[i]; e.room > 0 && dist[e.from]+e.cost < dist[e.to] {

@@ -21,6 +21,8 @@ type clockFit struct {
 	marks []mark
 	names []string // by node; 0 is the true time
 	class []int64  // weights by node
+
+	budget int64 // of all fits together
 }
 
 func (m *clockFit) coarse(node int) int64 {
@@ -44,7 +46,7 @@ var disciplined = map[string]bool{
 // are left out, because they are no evidence, and so are stamps of an unknown
 // zone, which may be hours off.
 func (t timing) marks(o *Options) *clockFit {
-	m := &clockFit{names: []string{""}, class: []int64{0}}
+	m := &clockFit{names: []string{""}, class: []int64{0}, budget: fitBudget}
 	if t.DateStamp.OK && t.DateStamp.Zone != received.NoZone {
 		m.add(-1, t.DateStamp, DateHost, weightDate, 0)
 	}
