@@ -157,9 +157,9 @@ func (m *memory) load() error {
 		if !ok || key == "" || err1 != nil || err2 != nil {
 			continue // the end of a damaged file
 		}
-		// A clock that was wrong when the file was written must not make a
-		// verdict valid for years.
-		v := verdict{until: earlier(time.Unix(u, 0), now.Add(staleFor)), stale: earlier(time.Unix(s, 0), now.Add(staleFor))}
+		// fromFile: a clock that was wrong when the file was written must not make
+		// a verdict valid for years.
+		v := verdict{until: fromFile(u, now), stale: fromFile(s, now)}
 		if v.exists() {
 			m.rcpts.Add(key, v)
 		}
@@ -167,9 +167,8 @@ func (m *memory) load() error {
 	return lines.Err()
 }
 
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
+// fromFile returns a stored time as a reading of this run's clock, which does not
+// jump, and at most staleFor from now.
+func fromFile(unix int64, now time.Time) time.Time {
+	return now.Add(min(time.Unix(unix, 0).Sub(now), staleFor))
 }

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"hoplite/mail"
 	"hoplite/relay/queue/schedule"
 )
@@ -215,4 +217,18 @@ func TestDirect(t *testing.T) {
 			t.Errorf("reports: %+v", r)
 		}
 	})
+}
+
+// When the wall clock is set back, the free space is still looked at: what counts
+// is the time since the process started.
+func TestSpaceIgnoresTheWallClock(t *testing.T) {
+	looks := 0
+	g := spaceGuard{log: zerolog.Nop(), free: func() (int64, error) { looks++; return 1, nil }}
+	g.setReserve(100)
+	if !g.low() || !g.low() || looks != 1 {
+		t.Errorf("%d looks", looks)
+	}
+	if at := time.Duration(g.checked.Load()); at > 365*24*time.Hour {
+		t.Errorf("looked at %s, a reading of the wall clock", at)
+	}
 }

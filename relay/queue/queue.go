@@ -114,6 +114,7 @@ func Open(opt Options) (*Queue, error) {
 		if err := record.ReadState(e.State, msg); err != nil {
 			return err
 		}
+		msg.SetClock(now)
 		q.machine.Admit(msg, now)
 		return nil
 	})

@@ -7,11 +7,14 @@ import (
 	"github.com/rs/zerolog"
 )
 
+// started is a reading of the monotonic clock, which does not jump.
+var started = time.Now()
+
 // spaceGuard watches the free space of the queue's disk.
 type spaceGuard struct {
 	free    func() (int64, error) // nil: unlimited
 	reserve atomic.Int64
-	checked atomic.Int64 // time of the last look, in Unix nanoseconds
+	checked atomic.Int64 // time of the last look since started; 0: look again
 	isLow   atomic.Bool
 	log     zerolog.Logger
 }
@@ -29,8 +32,8 @@ func (g *spaceGuard) low() bool {
 	if g.free == nil || reserve <= 0 {
 		return false
 	}
-	now := time.Now().UnixNano()
-	if at := g.checked.Load(); now-at > int64(time.Second) && g.checked.CompareAndSwap(at, now) {
+	now := int64(time.Since(started)) + 1
+	if at := g.checked.Load(); (at == 0 || now-at > int64(time.Second)) && g.checked.CompareAndSwap(at, now) {
 		free, err := g.free()
 		low := err == nil && free < reserve
 		if was := g.isLow.Swap(low); was != low {

@@ -66,6 +66,35 @@ func NewMessage(id, upstream string, env mail.Envelope, at time.Time) *Message {
 	return &Message{ID: id, Upstream: upstream, Envelope: env, At: at, Rcpts: make([]Rcpt, len(env.Rcpts))}
 }
 
+// SetClock makes the times of a message that was read from disk readings of this
+// run's clock: the waits that they define do not change when the wall clock is
+// set. Times that a wrong clock stored in the future become now.
+func (msg *Message) SetClock(now time.Time) {
+	past := func(t *time.Time) {
+		if t.After(now) {
+			*t = now
+		}
+		*t = onClock(*t, now)
+	}
+	past(&msg.At)
+	past(&msg.HeldAt)
+	for i := range msg.Rcpts {
+		past(&msg.Rcpts[i].Tried)
+		msg.Rcpts[i].Next = onClock(msg.Rcpts[i].Next, now) // planOne knows the longest wait
+	}
+	if by := msg.Envelope.DeliverBy; by != nil {
+		by.At = onClock(by.At, now)
+	}
+}
+
+// onClock returns t with a reading of the monotonic clock, as now has it.
+func onClock(t, now time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return now.Add(t.Sub(now))
+}
+
 // To is the name of the upstream that gets the message.
 func (msg *Message) To() string { return cmp.Or(msg.Override, msg.Upstream) }
 

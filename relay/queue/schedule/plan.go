@@ -50,7 +50,11 @@ func (m *Machine) planOne(msg *Message, now time.Time) {
 		}
 		j.unreached = j.unreached || r.Last != nil && Unreachable(r.Last)
 	}
+	longest := now.Add(up.RetryMax + up.RetryMax/6) // with jitter
 	for _, j := range msg.jobs {
+		if j.next.After(longest) { // a wrong clock stored it
+			j.next = longest
+		}
 		if j.unreached { // before a restart: so that the first success wakes it
 			j.dest.failures = max(j.dest.failures, 1)
 		}

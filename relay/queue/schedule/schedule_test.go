@@ -355,3 +355,60 @@ func TestDoubledAndVary(t *testing.T) {
 		}
 	}
 }
+
+// Times that a wrong clock left on disk delay nothing, and what was read does not
+// follow the wall clock afterwards.
+func TestClock(t *testing.T) {
+	const years = 10 * 365 * day
+	load := func(s *sim, edit func(msg *Message)) {
+		msg := NewMessage("m", "out", mail.Envelope{From: "ann@example.org", Rcpts: []mail.Rcpt{{To: "a@example.net"}}}, s.now.Add(-time.Hour))
+		edit(msg)
+		msg.SetClock(s.now)
+		s.m.Admit(msg, s.now)
+		s.settle()
+	}
+	t.Run("the next attempt in ten years", func(t *testing.T) {
+		s := newSim(t)
+		load(s, func(msg *Message) { msg.Rcpts[0] = Rcpt{Attempts: 3, Last: later, Next: s.now.Add(years)} })
+		s.pass(5 * time.Hour)
+		want(t, "tried", s.tried, "4h40m a@example.net") // max_retry and a sixth
+	})
+	t.Run("a wait within the policy is kept", func(t *testing.T) {
+		s := newSim(t)
+		load(s, func(msg *Message) { msg.Rcpts[0] = Rcpt{Attempts: 3, Last: later, Next: s.now.Add(3 * time.Hour)} })
+		s.pass(5 * time.Hour)
+		want(t, "tried", s.tried, "3h a@example.net")
+	})
+	t.Run("arrived in ten years", func(t *testing.T) {
+		s := newSim(t)
+		s.answer = always(later)
+		load(s, func(msg *Message) { msg.At = s.now.Add(years); msg.Rcpts[0].Tried = msg.At })
+		s.pass(6 * day)
+		if s.m.Len() != 0 {
+			t.Error("it is still tried after six days")
+		}
+	})
+	t.Run("held in ten years", func(t *testing.T) {
+		s := newSim(t)
+		load(s, func(msg *Message) { msg.Held, msg.HeldAt = "why", s.now.Add(years) })
+		s.pass(31 * day)
+		want(t, "notes", s.notes, "720h dropped m")
+	})
+	t.Run("monotonic", func(t *testing.T) {
+		now := time.Now()
+		msg := NewMessage("m", "out", mail.Envelope{DeliverBy: &mail.DeliverBy{At: now.Add(time.Hour).Round(0)}, Rcpts: make([]mail.Rcpt, 1)}, now.Add(-day).Round(0))
+		msg.Rcpts[0] = Rcpt{Tried: now.Add(-time.Hour).Round(0), Next: now.Add(time.Hour).Round(0)}
+		msg.SetClock(now)
+		for name, is := range map[string]struct{ got, want time.Time }{
+			"at": {msg.At, now.Add(-day)}, "tried": {msg.Rcpts[0].Tried, now.Add(-time.Hour)}, "next": {msg.Rcpts[0].Next, now.Add(time.Hour)},
+			"deliver by": {msg.Envelope.DeliverBy.At, now.Add(time.Hour)},
+		} {
+			if !is.got.Equal(is.want) || !strings.Contains(is.got.String(), "m=") {
+				t.Errorf("%s is %s, want %s", name, is.got, is.want)
+			}
+		}
+		if !msg.HeldAt.IsZero() {
+			t.Errorf("held at %s", msg.HeldAt)
+		}
+	})
+}

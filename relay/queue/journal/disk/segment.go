@@ -106,6 +106,9 @@ func openSegment(path string, num uint64) (*segment, error) {
 	default:
 		s.salt = binary.LittleEndian.Uint64(b[24:])
 		s.born = time.Unix(int64(binary.LittleEndian.Uint64(b[32:])), 0)
+		if now := time.Now(); s.born.After(now) { // a wrong clock wrote it
+			s.born = now
+		}
 		s.before = int64(binary.LittleEndian.Uint64(b[40:]))
 		return s, nil
 	}
