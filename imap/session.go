@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 
 	"hoplite/imap/wire"
 	"hoplite/internal/listen"
+	"hoplite/internal/quiet"
 	"hoplite/maildrop"
 )
 
@@ -152,7 +152,7 @@ func (s *session) farewell(err error) {
 // release frees what the session holds. It runs deferred and stops a panic.
 func (s *session) release() {
 	if err := recover(); err != nil {
-		s.log.Error().Interface("panic", err).Bytes("stack", debug.Stack()).Str("tag", s.call.tag).Msg("imap session ended by a bug")
+		quiet.Panic(s.log.Error(), err).Str("tag", s.call.tag).Msg("imap session ended by a bug")
 		s.out.untagged("BYE [SERVERBUG] Internal error")
 		s.out.Flush()
 	}

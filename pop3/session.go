@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"hoplite/internal/listen"
+	"hoplite/internal/quiet"
 )
 
 // The limits of a session.
@@ -156,7 +156,7 @@ func (s *session) farewell(err error) {
 // release frees what the session holds. It runs deferred and stops a panic.
 func (s *session) release() {
 	if p := recover(); p != nil {
-		s.log.Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("pop3 session ended by a bug")
+		quiet.Panic(s.log.Error(), p).Msg("pop3 session ended by a bug")
 		s.err("[SYS/TEMP] Internal error")
 	}
 	s.w.Flush()

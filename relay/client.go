@@ -7,6 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rs/zerolog"
+
+	"hoplite/internal/quiet"
 	"hoplite/internal/resolve"
 	"hoplite/mail"
 	"hoplite/relay/wire"
@@ -23,7 +26,7 @@ type reverseName struct {
 const nameTime = 5 * time.Second
 
 // find starts the look-up, unless the name is known or there can be none.
-func (n *reverseName) find(ctx context.Context, dns resolve.Resolver, id wire.Ident) {
+func (n *reverseName) find(ctx context.Context, dns resolve.Resolver, id wire.Ident, log *zerolog.Logger) {
 	addr := id.Client.Addr()
 	if dns == nil || id.Name != "" || !addr.IsValid() || addr.IsLoopback() {
 		n.name = id.Name
@@ -31,6 +34,12 @@ func (n *reverseName) find(ctx context.Context, dns resolve.Resolver, id wire.Id
 	}
 	n.found = make(chan string, 1)
 	go func(found chan<- string) {
+		defer close(found) // also after a panic, which get must survive
+		defer func() {
+			if p := recover(); p != nil {
+				quiet.Panic(log.Error(), p).Msg("look-up of a reverse name ended by a panic")
+			}
+		}()
 		ctx, cancel := context.WithTimeout(ctx, nameTime)
 		defer cancel()
 		found <- confirmedName(ctx, dns, addr)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/emersion/go-smtp"
 
+	"github.com/rs/zerolog"
+
 	"hoplite/internal/resolve"
 	"hoplite/internal/resolve/resolvetest"
 	"hoplite/internal/users"
@@ -48,7 +50,7 @@ six.example.net   AAAA 2001:db8::1
 				dns = zone
 			}
 			var n reverseName
-			n.find(t.Context(), dns, tt.id)
+			n.find(t.Context(), dns, tt.id, &zerolog.Logger{})
 			for range 2 {
 				if got := n.get(); got != tt.want {
 					t.Errorf("%q, want %q", got, tt.want)

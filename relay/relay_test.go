@@ -322,6 +322,14 @@ func TestPanicEndsOneSession(t *testing.T) {
 	c.say("BDAT 4 LAST\r\nhi", "421")
 	c.want("")
 	other.say("NOOP", "250")
+	for range 3 {
+		c := d.hello(t)
+		c.send(hi, "421", "ann@example.org")
+	}
+	// One line for each stack: that of DATA and that of BDAT are the same.
+	if n := strings.Count(d.log(), `"message":"session ended by a panic"`); n != 1 || !strings.Contains(d.log(), "(*handoff).Send harness_test.go") {
+		t.Errorf("%d lines: %s", n, d.log())
+	}
 }
 
 func TestChunks(t *testing.T) {

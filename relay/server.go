@@ -21,6 +21,7 @@ import (
 
 	"hoplite/internal/history"
 	"hoplite/internal/listen"
+	"hoplite/internal/quiet"
 	"hoplite/internal/resolve"
 	"hoplite/internal/spool"
 	"hoplite/internal/users/login"
@@ -139,9 +140,7 @@ func New(cfg *Config, protocol string, env Env) *Server {
 			return r
 		},
 		Closed: s.forget,
-		Panic: func(value any, stack []byte) {
-			s.log.Error().Interface("panic", value).Bytes("stack", stack).Msg("session ended by a panic")
-		},
+		Panic:  func(value any) { quiet.Panic(s.log.Error(), value).Msg("session ended by a panic") },
 	}
 	if cfg.Bare == "fix" || cfg.Bare == "" && len(cfg.RelayFrom) > 0 {
 		s.opts.Bare = wire.Fix
@@ -169,8 +168,13 @@ func (s *Server) library() *smtp.Server {
 // libraryLog logs the messages of go-smtp, most of which are about panics.
 type libraryLog struct{ log zerolog.Logger }
 
-// Printf logs one message.
+// Printf logs one message. The library calls it with the value and the stack of a
+// panic in the function that recovered.
 func (l libraryLog) Printf(format string, v ...any) {
+	if strings.HasPrefix(format, "panic") && len(v) > 1 {
+		quiet.Panic(l.log.Error(), v[1]).Msg("session ended by a panic")
+		return
+	}
 	l.log.Error().Msg(fmt.Sprintf(format, v...))
 }
 

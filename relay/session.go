@@ -7,6 +7,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"hoplite/filters"
+	"hoplite/internal/quiet"
 	"hoplite/mail"
 	"hoplite/relay/wire"
 )
@@ -39,7 +40,7 @@ func sessionOf(srv *Server, conn *wire.Conn) *session {
 		return s
 	}
 	s := &session{srv: srv, conn: conn}
-	s.name.find(srv.ctx, srv.env.DNS, conn.Ident())
+	s.name.find(srv.ctx, srv.env.DNS, conn.Ident(), &srv.log)
 	conn.State = s
 	return s
 }
@@ -165,8 +166,14 @@ func (s *session) Reset() {
 	}
 }
 
-// Logout is called when the library stops serving the connection.
+// Logout is called when the library stops serving the connection, outside its
+// recovery from panics.
 func (s *session) Logout() error {
+	defer func() {
+		if p := recover(); p != nil {
+			quiet.Panic(s.srv.log.Error(), p).Msg("session ended by a panic")
+		}
+	}()
 	s.Reset()
 	return nil
 }

@@ -27,6 +27,7 @@ import (
 	"hoplite/internal/conf"
 	"hoplite/internal/history"
 	"hoplite/internal/listen"
+	"hoplite/internal/quiet"
 	"hoplite/mail/trace"
 )
 
@@ -194,7 +195,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 				if p == http.ErrAbortHandler {
 					panic(p)
 				}
-				s.env.Log.Error().Interface("panic", p).Str("path", r.URL.Path).Msg("web page")
+				quiet.Panic(s.env.Log.Error(), p).Str("path", r.URL.Path).Msg("web page")
 				http.Error(w, "internal error; see the log", http.StatusInternalServerError)
 			}
 		}()

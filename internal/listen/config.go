@@ -3,8 +3,10 @@ package listen
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 
 	"hoplite/internal/conf"
 )
@@ -17,8 +19,9 @@ type Config struct {
 	Listen []conf.Listen `hcl:"listen"`
 
 	// How a connection is protected: "starttls" lets clients switch to TLS,
-	// "implicit" uses TLS from the first octet, "off" has no TLS.
-	TLS string `hcl:"tls,optional" enum:"starttls|implicit|off" default:"starttls"`
+	// "implicit" uses TLS from the first octet, "off" has no TLS. Without it, the
+	// port decides: "implicit" on 465, 993, 995 and 443, otherwise "starttls".
+	TLS string `hcl:"tls,optional" enum:"starttls|implicit|off|"`
 	// The oldest TLS version accepted: "1.0", "1.1", "1.2" or "1.3". Below 1.2,
 	// tls_legacy_until is required.
 	TLSMin string `hcl:"tls_min,optional" enum:"1.0|1.1|1.2|1.3" default:"1.2"`
@@ -42,9 +45,11 @@ type Config struct {
 	// applies, which all listeners share.
 	MaxConnections int `hcl:"max_connections,optional"`
 	// The most open connections from one IPv4 address or one IPv6 /64; 0 means no
-	// limit. Loopback and socket files are not counted.
+	// limit. Loopback, socket files, and the networks in trusted, relay_from,
+	// proxy_from and xclient_from are not counted.
 	MaxPerAddress int `hcl:"max_per_address,optional" default:"50"`
 	// The most open connections from one IPv4 /24 or one IPv6 /48; 0 means no limit.
+	// The same clients are not counted.
 	MaxPerNetwork int `hcl:"max_per_network,optional" default:"200"`
 }
 
@@ -75,8 +80,48 @@ func (c *Config) profile() (Profile, error) {
 	return ParseProfile(c.TLSMin, c.TLSSuites, c.TLSLegacyUntil)
 }
 
-// Open opens the listeners of the block called name. The caller sets Log, Gate
-// and Refuse of opts; Open sets the rest from c. Relative socket paths are under
+// Mode returns how connections to one of the addresses are protected: tls, or
+// without it what clients expect at the port.
+func (c *Config) Mode(at conf.Listen) string {
+	if c.TLS != "" {
+		return c.TLS
+	}
+	if mode := expected(at); mode != "" {
+		return mode
+	}
+	return "starttls"
+}
+
+// expected returns "implicit" or "starttls" if clients expect that at the port of
+// an address, otherwise "". Ports are those of RFC 8314 and RFC 9110.
+func expected(at conf.Listen) string {
+	if at.Network != "tcp" {
+		return ""
+	}
+	switch _, port, _ := net.SplitHostPort(at.Address); port {
+	case "465", "993", "995", "443":
+		return "implicit"
+	case "25", "587", "143", "110":
+		return "starttls"
+	}
+	return ""
+}
+
+// Disagrees reports whether tls is set to a mode that clients do not expect at the
+// port of an address, so that they hang or fail.
+func (c *Config) Disagrees(at conf.Listen) bool {
+	want := expected(at)
+	switch c.TLS {
+	case "implicit":
+		return want == "starttls"
+	case "starttls", "off":
+		return want == "implicit"
+	}
+	return false
+}
+
+// Open opens the listeners of the block called name. The caller sets Log, Gate,
+// Refuse and Exempt of opts; Open sets the rest from c. Relative socket paths are under
 // data. Certs may be nil for blocks with TLS off.
 func (c *Config) Open(name string, s *Sockets, certs *Certs, data string, opts Options) ([]*Listener, error) {
 	profile, err := c.profile()
@@ -86,7 +131,7 @@ func (c *Config) Open(name string, s *Sockets, certs *Certs, data string, opts O
 	opts.Name = name
 	opts.Limits = Limits{Total: c.MaxConnections, Address: c.MaxPerAddress, Network: c.MaxPerNetwork}
 	opts.Proxy, opts.ProxyFrom = c.ProxyProtocol, c.ProxyFrom
-	opts.Implicit = c.TLS == "implicit"
+	opts.Exempt = slices.Concat(opts.Exempt, c.ProxyFrom)
 	if c.TLS != "off" && certs != nil {
 		opts.TLS = NewTLS(certs, profile)
 	}
@@ -95,6 +140,7 @@ func (c *Config) Open(name string, s *Sockets, certs *Certs, data string, opts O
 		if at.Network == "unix" && !filepath.IsAbs(at.Address) {
 			at.Address = filepath.Join(data, at.Address)
 		}
+		opts.Implicit = c.Mode(at) == "implicit"
 		socket, err := s.Listen(name, at.Network, at.Address)
 		if err != nil {
 			for _, l := range all {

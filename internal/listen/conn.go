@@ -65,6 +65,7 @@ func (c *Conn) StartTLS() error {
 	cfg := c.listener.opts.TLS.server(time.Now())
 	t := tls.Server(c.Conn, cfg)
 	if err := t.HandshakeContext(ctx); err != nil {
+		c.listener.line(c, "tls", c.listener.opts.Log.Info()).Err(err).Msg("tls handshake")
 		return fmt.Errorf("tls handshake: %w", err)
 	}
 	state := t.ConnectionState()

@@ -7,8 +7,8 @@ import (
 )
 
 // Limits bound the open connections of one listener; zero means no limit.
-// Loopback and Unix sockets count for Total only: with a proxy on the same host
-// all clients would share one address.
+// Loopback, Unix sockets and exempt networks count for Total only: a proxy, a
+// gateway or a NAT of our own stands for many clients.
 type Limits struct {
 	Total   int // in all
 	Address int // from one IPv4 address or one IPv6 /64
@@ -62,7 +62,7 @@ func (g *Gate) Open() int {
 func (g *Gate) enter(l *Listener, addr netip.Addr) (pass, Reason) {
 	limits := l.opts.Limits
 	p := pass{{l: l}}
-	if addr.IsValid() && !addr.IsLoopback() {
+	if addr.IsValid() && !addr.IsLoopback() && !contains(l.opts.Exempt, addr) {
 		one, many := prefixes(addr)
 		p[1], p[2] = key{l, one}, key{l, many}
 	}

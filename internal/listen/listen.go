@@ -15,12 +15,13 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"hoplite/internal/quiet"
 )
 
 // Reason says why a connection was refused before its server saw it.
@@ -43,10 +44,11 @@ const (
 
 // Options are the settings of one listener.
 type Options struct {
-	Name      string         // for logs
-	Log       zerolog.Logger // refusals at info, the rest at debug
+	Name      string // for logs
+	Log       zerolog.Logger
 	Gate      *Gate          // shared by all listeners; nil counts only this one
 	Limits    Limits         // zero values: no limit
+	Exempt    []netip.Prefix // clients that Limits.Address and Network do not count
 	TLS       *TLS           // nil: no TLS on this listener
 	Implicit  bool           // TLS from the first octet
 	Proxy     bool           // every connection begins with a PROXY header
@@ -62,6 +64,7 @@ type Listener struct {
 	socket net.Listener
 	opts   Options
 	gate   *Gate
+	quiet  quiet.Limiter // one line per client, reason and minute
 
 	mu    sync.Mutex
 	conns map[*Conn]struct{}
@@ -113,14 +116,13 @@ func (l *Listener) Run(ctx context.Context, handle func(*Conn)) error {
 func (l *Listener) admit(c net.Conn, handle func(*Conn)) {
 	conn := newConn(c, l)
 	if reason := l.enter(conn, conn.Client.Addr()); reason != "" {
-		l.refuse(c, reason)
+		l.refuse(conn, reason)
 		return
 	}
 	go func() {
 		defer func() {
 			if p := recover(); p != nil {
-				l.opts.Log.Error().Str("listener", l.opts.Name).Interface("panic", p).
-					Bytes("stack", debug.Stack()).Msg("session ended by a panic")
+				quiet.Panic(l.opts.Log.Error(), p).Str("listener", l.opts.Name).Msg("session ended by a panic")
 				conn.Close()
 			}
 		}()
@@ -154,14 +156,13 @@ func (l *Listener) open(conn *Conn) bool {
 		}
 		// The connection was counted for the proxy; count it for the client.
 		if reason := l.recount(conn); reason != "" {
-			l.say(conn.Conn, reason)
+			l.say(conn, reason)
 			conn.Close()
 			return false
 		}
 	}
 	if l.opts.Implicit {
 		if err := conn.StartTLS(); err != nil {
-			l.opts.Log.Debug().Err(err).Str("listener", l.opts.Name).Stringer("peer", conn.Client).Msg("tls handshake")
 			conn.Close()
 			return false
 		}
@@ -204,15 +205,15 @@ func (l *Listener) recount(conn *Conn) Reason {
 }
 
 // refuse closes a connection that was not counted.
-func (l *Listener) refuse(c net.Conn, reason Reason) {
+func (l *Listener) refuse(c *Conn, reason Reason) {
 	l.say(c, reason)
-	c.Close()
+	c.Conn.Close()
 }
 
 // say sends the client the reason of a refusal. It does not block the accept
 // loop: a few octets always fit into the socket buffer of a new connection.
-func (l *Listener) say(c net.Conn, reason Reason) {
-	l.opts.Log.Info().Str("listener", l.opts.Name).Stringer("peer", c.RemoteAddr()).Str("reason", string(reason)).Msg("connection refused")
+func (l *Listener) say(c *Conn, reason Reason) {
+	l.line(c, string(reason), l.opts.Log.Warn()).Str("reason", string(reason)).Msg("connection refused")
 	if l.opts.Refuse == nil || l.opts.Implicit {
 		return
 	}
@@ -222,6 +223,20 @@ func (l *Listener) say(c net.Conn, reason Reason) {
 	}
 }
 
+// line adds listener and client to a line about a refusal, unless the client has
+// had one for the same reason within the last minute.
+func (l *Listener) line(c *Conn, reason string, line *zerolog.Event) *zerolog.Event {
+	addr, peer := c.Client.Addr(), c.Client.String()
+	key := reason
+	if addr.IsValid() {
+		one, _ := prefixes(addr)
+		key += " " + one.String()
+	} else {
+		peer = c.RemoteAddr().Network()
+	}
+	return l.quiet.Line(key, line).Str("listener", l.opts.Name).Str("peer", peer)
+}
+
 // shed is called when the process has no descriptor left. It closes the spare
 // one for as long as it takes to refuse one client, which would otherwise hang
 // in the kernel's queue while Accept fails in a loop.
@@ -229,7 +244,7 @@ func (l *Listener) shed(ctx context.Context, s *spare) {
 	if !s.close() {
 		pause(ctx, 50*time.Millisecond)
 	} else if c, err := l.socket.Accept(); err == nil {
-		l.refuse(c, NoFiles)
+		l.refuse(newConn(c, l), NoFiles)
 	}
 	if !s.reopen() {
 		pause(ctx, 50*time.Millisecond)

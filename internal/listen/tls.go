@@ -3,13 +3,14 @@ package listen
 import (
 	"crypto/tls"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 )
 
 // Profile says which TLS versions and suites a listener accepts. The zero value
-// is TLS 1.2 and later with Go's safe suites.
+// is TLS 1.2 and later with SafeSuites.
 type Profile struct {
 	Min    uint16    // lowest version, 0 for TLS 1.2
 	Suites []uint16  // suites for TLS 1.2 and older; nil for the safe ones
@@ -49,10 +50,23 @@ func ParseProfile(min string, suites []string, until string) (Profile, error) {
 	return p, nil
 }
 
+// SafeSuites returns the default suites for TLS 1.2: forward secrecy and
+// authenticated encryption. Go also permits CBC, with which padding oracles are
+// possible (Lucky Thirteen).
+func SafeSuites() []uint16 {
+	var ids []uint16
+	for _, s := range tls.CipherSuites() {
+		if slices.Contains(s.SupportedVersions, tls.VersionTLS12) && !strings.Contains(s.Name, "_CBC_") {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
+}
+
 func suite(name string) (id uint16, insecure, ok bool) {
 	for _, s := range tls.CipherSuites() {
 		if strings.EqualFold(s.Name, name) {
-			return s.ID, false, true
+			return s.ID, strings.Contains(s.Name, "_CBC_"), true
 		}
 	}
 	for _, s := range tls.InsecureCipherSuites() {
@@ -80,6 +94,7 @@ func NewTLS(certs *Certs, p Profile) *TLS {
 	safe := &tls.Config{
 		GetCertificate:         certs.Certificate,
 		MinVersion:             tls.VersionTLS12,
+		CipherSuites:           SafeSuites(),
 		SessionTicketsDisabled: true,
 	}
 	t := &TLS{safe: safe, profile: safe, until: p.Until}
@@ -88,8 +103,10 @@ func NewTLS(certs *Certs, p Profile) *TLS {
 		if p.Min != 0 {
 			t.profile.MinVersion = p.Min
 		}
-		t.profile.CipherSuites = p.Suites
-		if p.Suites == nil && p.Min < tls.VersionTLS12 {
+		switch {
+		case p.Suites != nil:
+			t.profile.CipherSuites = p.Suites
+		case p.Min < tls.VersionTLS12:
 			t.profile.CipherSuites = allSuites()
 		}
 	}
@@ -125,12 +142,7 @@ func legacy(s tls.ConnectionState) bool {
 	if s.Version < tls.VersionTLS12 {
 		return true
 	}
-	for _, weak := range tls.InsecureCipherSuites() {
-		if weak.ID == s.CipherSuite {
-			return true
-		}
-	}
-	return false
+	return s.Version == tls.VersionTLS12 && !slices.Contains(SafeSuites(), s.CipherSuite)
 }
 
 func (t *TLS) usedLegacy(o Options, peer fmt.Stringer, s tls.ConnectionState) {

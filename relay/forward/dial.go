@@ -215,6 +215,10 @@ func (d *dialer) handshake(ctx context.Context, c *conn, need requirement) error
 	if legacy && !d.tls.Until.IsZero() && time.Now().After(d.tls.Until) {
 		cfg.MinVersion, cfg.CipherSuites, legacy = 0, nil, false
 	}
+	if cfg.MinVersion == 0 && cfg.CipherSuites == nil && need.least > clearText {
+		// Where clear text would do, any suite is better.
+		cfg.CipherSuites = listen.SafeSuites()
+	}
 	var p proof
 	cfg.InsecureSkipVerify = true // VerifyConnection does it
 	cfg.VerifyConnection = func(state tls.ConnectionState) error {

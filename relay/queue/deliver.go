@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"time"
 
+	"hoplite/internal/quiet"
 	"hoplite/mail"
 	"hoplite/mail/dsn"
 	"hoplite/mail/story"
@@ -69,7 +69,7 @@ func (q *Queue) attempt(a attempt) (next attempt) {
 func (q *Queue) handOver(a attempt, tx *mail.Transaction, rcpts []mail.Rcpt) (res schedule.Result, gone error) {
 	defer func() {
 		if p := recover(); p != nil {
-			q.log.Error().Str("id", tx.ID).Interface("panic", p).Bytes("stack", debug.Stack()).Msg("attempt")
+			quiet.Panic(q.log.Error(), p).Str("id", tx.ID).Msg("attempt")
 			res = schedule.Result{Outcomes: all(rcpts, mail.AsReply(fmt.Errorf("panic: %v", p)))}
 		}
 	}()

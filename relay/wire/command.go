@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
-	"runtime/debug"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -40,7 +39,7 @@ func (c *Conn) serve() {
 // recovery.
 func (c *Conn) panicked(value any) {
 	if c.opts.Panic != nil {
-		c.opts.Panic(value, debug.Stack())
+		c.opts.Panic(value)
 	}
 	c.Close()
 }

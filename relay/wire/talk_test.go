@@ -271,7 +271,7 @@ func TestPanicWhileAttached(t *testing.T) {
 	panics := make(chan any, 1)
 	s := start(t, Options{
 		Answer: func(*Conn, string, string) (mail.Reply, bool) { panic("a bug") },
-		Panic:  func(value any, stack []byte) { panics <- value },
+		Panic:  func(value any) { panics <- value },
 	}, listen.Options{})
 	other := s.dial(t)
 	other.hello()

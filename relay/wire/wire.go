@@ -70,8 +70,9 @@ type Options struct {
 	Library func(net.Conn)
 	// Closed is called once, when the connection is closed.
 	Closed func(*Conn)
-	// Panic is called when a bug ends a connection outside the library.
-	Panic func(value any, stack []byte)
+	// Panic is called by the function that recovered when a bug ends a connection
+	// outside the library.
+	Panic func(value any)
 }
 
 // banner greets a client.

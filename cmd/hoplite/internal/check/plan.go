@@ -11,6 +11,7 @@ import (
 	"hoplite/cmd/hoplite/internal/terminal"
 	"hoplite/filters"
 	"hoplite/internal/conf"
+	"hoplite/internal/listen"
 	"hoplite/relay"
 	"hoplite/relay/forward"
 )
@@ -50,7 +51,7 @@ func (p plan) listener(l config.MailListener) {
 	fmt.Fprintln(p.w)
 	p.say("", "%s at %s", l.Title(), join(l.Listen))
 	who := "Any client may connect"
-	tls := map[string]string{"starttls": "TLS by STARTTLS", "implicit": "TLS from the first octet", "off": "no TLS"}[l.TLS]
+	tls := tlsModes(&l.Config.Config)
 	if l.Local() {
 		who, tls = "Programs on this machine may connect", "clear text"
 	}
@@ -59,6 +60,18 @@ func (p plan) listener(l config.MailListener) {
 	p.say("    ", "%s", mayRelay(l))
 	p.say("    ", "Messages up to %s; a bare CR or LF is %s.", l.MaxSize, bareIs(l))
 	p.say("    ", "Chain %q filters and routes the mail.", l.Chain)
+}
+
+// tlsModes describes how connections are protected, by address if that differs.
+func tlsModes(c *listen.Config) string {
+	var all []string
+	for _, at := range c.Listen {
+		mode := map[string]string{"starttls": "TLS by STARTTLS", "implicit": "TLS from the first octet", "off": "no TLS"}[c.Mode(at)]
+		if !slices.Contains(all, mode) {
+			all = append(all, mode)
+		}
+	}
+	return strings.Join(all, " or ")
 }
 
 func bareIs(l config.MailListener) string {

@@ -21,6 +21,14 @@ func checkSockets(cfg *config.Config, diags *conf.Diagnostics) {
 	if len(all) == 0 {
 		diags.Warn(cfg.Range(), "nothing listens", `Write a block such as smtp "inbound" { ... }.`)
 	}
+	for _, l := range cfg.Listeners() {
+		for i, at := range l.Listen {
+			if l.Disagrees(at) {
+				diags.Warn(l.Pos.Element("listen", i), fmt.Sprintf("clients expect another kind of TLS at %s than tls = %q", at, l.TLS),
+					"They would hang or fail. Remove tls: then the port decides, \"implicit\" on 465, 993, 995 and 443.")
+			}
+		}
+	}
 	for i, s := range all {
 		for _, before := range all[:i] {
 			if collide(before.Listen, s.Listen) {

@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/imap"
@@ -16,6 +18,7 @@ import (
 type service struct {
 	name   string
 	cfg    *listen.Config
+	exempt []netip.Prefix // clients that the limits per address do not count
 	refuse func(listen.Reason) string
 	handle func(context.Context, *listen.Conn)
 	drain  func() // asks the sessions to end, in the words of the protocol
@@ -85,6 +88,7 @@ func (s *serving) addRelay(l config.MailListener) {
 	})
 	s.services = append(s.services, service{
 		name: l.Name, cfg: &l.Config.Config,
+		exempt: slices.Concat(l.RelayFrom, l.XclientFrom),
 		refuse: r.Refuse,
 		handle: func(_ context.Context, conn *listen.Conn) { r.Handle(conn) },
 		drain:  r.Drain, close: r.Close,

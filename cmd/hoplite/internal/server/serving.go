@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"hoplite/cmd/hoplite/internal/assembly"
@@ -185,7 +186,7 @@ func (s *serving) open(out io.Writer) error {
 		return err
 	}
 	for _, svc := range s.services {
-		opened, err := svc.cfg.Open(svc.name, s.runtime.sockets, s.certs, s.Config.Data, listen.Options{Log: s.Log, Gate: s.runtime.gate, Refuse: svc.refuse})
+		opened, err := svc.cfg.Open(svc.name, s.runtime.sockets, s.certs, s.Config.Data, listen.Options{Log: s.Log, Gate: s.runtime.gate, Refuse: svc.refuse, Exempt: slices.Concat(s.Config.Trusted, svc.exempt)})
 		if err != nil {
 			cancel()
 			return err
