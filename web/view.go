@@ -34,6 +34,7 @@ type view struct {
 	Scores    []trace.Score
 	Repairs   []string
 	Bounce    []bounced
+	Complaint [][2]string // label and value
 	Original  *view
 	SMIME     []string
 	Known     []story.Story
@@ -195,6 +196,7 @@ func (s *Server) view(r *http.Request, t *trace.Trace, in *intake.Input, pseudon
 		v.Known = s.known(r, t)
 	}
 	if b := in.Bounce; b != nil {
+		v.Complaint = complaint(b.Complaint, text)
 		for i := range b.Recipients {
 			f := &b.Recipients[i]
 			o := bounced{Rcpt: text(f.Rcpt), Action: text(strings.TrimSpace(f.Action + " " + f.Status)), Said: text(f.Diagnostic)}
@@ -212,6 +214,23 @@ func (s *Server) view(r *http.Request, t *trace.Trace, in *intake.Input, pseudon
 		}
 	}
 	return v
+}
+
+// complaint returns the facts of a feedback report.
+func complaint(c *intake.Complaint, text func(string) string) [][2]string {
+	if c == nil {
+		return nil
+	}
+	list := [][2]string{{"type", text(c.Type)}}
+	for _, l := range [][2]string{
+		{"reporter", c.Reporter}, {"sender", c.MailFrom}, {"recipient", strings.Join(c.Rcpts, ", ")},
+		{"source address", c.SourceIP}, {"domain", strings.Join(c.Domains, ", ")}, {"arrived", c.Arrived},
+	} {
+		if l[1] != "" {
+			list = append(list, [2]string{l[0], text(l[1])})
+		}
+	}
+	return list
 }
 
 // shownRows bounds the rows of the page; further lines are only counted.

@@ -286,6 +286,7 @@ func (f *traceFlags) compare(cmd *cobra.Command, first, second string) error {
 type BounceJSON struct {
 	Reporter   string           `json:"reporter,omitempty"`
 	Recipients []BounceRcptJSON `json:"recipients"`
+	Complaint  *ComplaintJSON   `json:"complaint,omitempty"`
 	Original   *trace.JSON      `json:"original,omitempty"`
 }
 
@@ -300,6 +301,18 @@ type BounceRcptJSON struct {
 	Next       []string `json:"next,omitempty"`
 }
 
+// ComplaintJSON is a feedback report (RFC 5965).
+type ComplaintJSON struct {
+	Type      string   `json:"type"`
+	Reporter  string   `json:"reporter,omitempty"`
+	SourceIP  string   `json:"source_ip,omitempty"`
+	MailFrom  string   `json:"mail_from,omitempty"`
+	Rcpts     []string `json:"rcpts,omitempty"`
+	Domains   []string `json:"domains,omitempty"`
+	Arrived   string   `json:"arrived,omitempty"`
+	Incidents int      `json:"incidents"`
+}
+
 func bounceJSON(b *intake.Bounce, o trace.Options) BounceJSON {
 	j := BounceJSON{Reporter: b.Reporter, Recipients: []BounceRcptJSON{}}
 	for i := range b.Recipients {
@@ -310,6 +323,9 @@ func bounceJSON(b *intake.Bounce, o trace.Options) BounceJSON {
 			rj.Next = append(rj.Next, m.Next)
 		}
 		j.Recipients = append(j.Recipients, rj)
+	}
+	if b.Complaint != nil {
+		j.Complaint = (*ComplaintJSON)(b.Complaint)
 	}
 	if len(b.Original) > 0 {
 		t := trace.Read(b.Original, o).JSON()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"hoplite/mail"
@@ -129,7 +130,11 @@ func (s *screen) explain(st *trace.Step) {
 
 // bounce explains a report and the path of its original message.
 func (s *screen) bounce(b *intake.Bounce, o trace.Options) {
-	fmt.Fprintln(s.w, s.paint(bold, s.words("a report about another message, by "+orWord(b.Reporter, "an unnamed server"))))
+	if b.Complaint != nil {
+		s.complaint(b.Complaint)
+	} else {
+		s.wrapped("", 0, "a report about another message, by "+orWord(b.Reporter, "an unnamed server"))
+	}
 	for i := range b.Recipients {
 		r := &b.Recipients[i]
 		s.wrapped("  ", 2, fmt.Sprintf("%s: %s %s", orWord(r.Rcpt, "a recipient"), orWord(r.Action, "failed"), r.Status))
@@ -145,6 +150,22 @@ func (s *screen) bounce(b *intake.Bounce, o trace.Options) {
 		s.trace(trace.Read(b.Original, o))
 	}
 	s.heading("Path of the report")
+}
+
+// complaint prints who complains about what.
+func (s *screen) complaint(c *intake.Complaint) {
+	s.wrapped("", 0, fmt.Sprintf("a complaint (%s) about another message, by %s", c.Type, orWord(c.Reporter, "an unnamed program")))
+	for _, l := range [][2]string{
+		{"sender", c.MailFrom}, {"recipient", strings.Join(c.Rcpts, ", ")}, {"address", c.SourceIP},
+		{"domain", strings.Join(c.Domains, ", ")}, {"arrived", c.Arrived},
+	} {
+		if l[1] != "" {
+			s.wrapped(fmt.Sprintf("  %-9s ", l[0]), storyIndent, l[1])
+		}
+	}
+	if c.Incidents > 1 {
+		s.wrapped("  incidents ", storyIndent, strconv.Itoa(c.Incidents))
+	}
 }
 
 func (s *screen) meaning(m mail.Meaning) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"hoplite/mail"
+	"hoplite/mail/refusal"
 	"hoplite/mail/safe"
 	"hoplite/mail/trace"
 )
@@ -129,7 +130,7 @@ func (t *teller) outcomes(list []mail.Outcome) {
 		}
 		t.story.Good = false
 		line.State = Bad
-		for _, m := range mail.LookupCode(o.Reply.String()) {
+		for _, m := range refusal.Explain(o.Reply.String()) {
 			line.Means = append(line.Means, Meaning{m.Code, m.Title, m.Why, m.Next})
 		}
 	}

@@ -7,13 +7,17 @@ import (
 
 	"hoplite/mail"
 	"hoplite/mail/mime"
+	"hoplite/mail/refusal"
 )
 
-// Bounce is a delivery report about another message.
+// Bounce is a report about another message: its delivery failed, or somebody
+// complains about it.
 type Bounce struct {
-	// Recipients are those of a machine-readable report (RFC 3464). A bounce in
-	// free text has at most one, with the line that contains its code.
+	// Recipients are those of a machine-readable report (RFC 3464), or those that
+	// a bounce in free text names with a reply code.
 	Recipients []Failed
+	// Complaint is set if the report is a complaint (RFC 5965).
+	Complaint *Complaint
 	// Reporter is the server that wrote the report.
 	Reporter string
 	// Original is the header block of the reported message, if included.
@@ -29,12 +33,12 @@ type Failed struct {
 	Remote     string
 }
 
-// Meanings explains the failure by its codes.
+// Meanings explains the failure by its text, or else by its codes.
 func (f *Failed) Meanings() []mail.Meaning {
-	if m := mail.LookupCode(f.Diagnostic); len(m) > 0 {
+	if m := refusal.Explain(f.Diagnostic); len(m) > 0 {
 		return m
 	}
-	return mail.LookupCode(f.Status)
+	return refusal.Explain(f.Status)
 }
 
 const maxFailed = 100
@@ -55,19 +59,25 @@ func readBounce(head, body []byte) *Bounce {
 			switch {
 			case p.Type == "message" && (p.Subtype == "delivery-status" || p.Subtype == "global-delivery-status"):
 				b.status(part)
+			case p.Type == "message" && p.Subtype == "feedback-report":
+				b.Complaint = readComplaint(part)
 			case p.Type == "message" && p.Subtype != "disposition-notification", p.Is("text", "rfc822-headers"):
 				h, _ := split(part)
 				b.Original = h
 			}
 		}
-		if len(b.Recipients) > 0 || b.Original != nil {
+		if len(b.Recipients) > 0 || b.Original != nil || b.Complaint != nil {
 			return b
 		}
 	}
 	if !looksLikeBounce(head) {
 		return nil
 	}
-	b.prose(body)
+	b.prose(plainText(whole, root, body))
+	b.attached(whole, root, body)
+	if len(b.Recipients) == 1 && b.Recipients[0].Rcpt == "" {
+		b.Recipients[0].Rcpt = failedRecipient(head)
+	}
 	if len(b.Recipients) == 0 && b.Original == nil {
 		return nil
 	}
@@ -152,40 +162,4 @@ func looksLikeBounce(head []byte) bool {
 		}
 	}
 	return false
-}
-
-// prose finds the failing line and the original header in a free-text bounce
-// (qmail, Exim, old Exchange).
-func (b *Bounce) prose(body []byte) {
-	body = body[:min(len(body), 1<<20)]
-	var f Failed
-	for line := range bytes.SplitSeq(body[:min(len(body), 64<<10)], []byte{'\n'}) {
-		l := strings.TrimSpace(string(line))
-		if len(l) > 1000 {
-			l = l[:1000]
-		}
-		if f.Rcpt == "" {
-			if i, j := strings.IndexByte(l, '<'), strings.IndexByte(l, '>'); i >= 0 && j > i && strings.Contains(l[i:j], "@") {
-				f.Rcpt = l[i+1 : j]
-			}
-		}
-		if f.Diagnostic == "" {
-			if basic, enhanced := mail.FindCodes(l); enhanced != "" || basic != "" && strings.ContainsAny(basic[:1], "45") {
-				f.Diagnostic, f.Status = l, enhanced
-				if len(mail.LookupCode(l)) == 0 {
-					f.Diagnostic, f.Status = "", ""
-				}
-			}
-		}
-	}
-	if f.Diagnostic != "" {
-		f.Action = "failed"
-		b.Recipients = append(b.Recipients, f)
-	}
-	for _, mark := range [...]string{"\nReceived:", "\nReturn-path:", "\nReturn-Path:"} {
-		if i := bytes.Index(body, []byte(mark)); i >= 0 {
-			b.Original, _ = split(body[i+1:])
-			return
-		}
-	}
 }

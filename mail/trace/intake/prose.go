@@ -1,0 +1,199 @@
+package intake
+
+import (
+	"bytes"
+	"html"
+	"regexp"
+	"strings"
+
+	"hoplite/mail"
+	"hoplite/mail/mime"
+)
+
+// prose reads a bounce in free text (Exchange, Gmail, qmail, Postfix, Exim). Each
+// recipient comes before the reply that refused it, which may span lines.
+type prose struct {
+	*Bounce
+	cur   Failed
+	reply bool // the lines of a reply follow
+}
+
+// proseLimit bounds the part of a free text that is read, diagnosticLimit a reply.
+const (
+	proseLimit      = 64 << 10
+	diagnosticLimit = 600
+)
+
+func (b *Bounce) prose(text []byte) {
+	p := &prose{Bounce: b}
+	for raw := range bytes.SplitSeq(text[:min(len(text), proseLimit)], []byte{'\n'}) {
+		line := strings.TrimSpace(string(raw[:min(len(raw), 1000)]))
+		if endsProse(line) || len(b.Recipients) >= maxFailed {
+			break
+		}
+		p.line(line)
+	}
+	p.flush()
+}
+
+// endsProse reports whether the original message follows.
+func endsProse(line string) bool {
+	low := strings.ToLower(line)
+	for _, mark := range [...]string{"received:", "return-path:", "original message headers", "--- below this line", "------ this is a copy", "----- original message", "----- message header follows", "----- forwarded message"} {
+		if strings.HasPrefix(low, mark) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *prose) line(line string) {
+	if line == "" {
+		p.reply = p.reply && p.cur.Diagnostic == ""
+		return
+	}
+	if name, ok := strings.CutPrefix(line, "Generating server: "); ok {
+		p.Reporter = name
+		return
+	}
+	if addr := addressIn(line); addr != "" && addr != p.cur.Rcpt && !p.reply {
+		p.flush()
+		p.cur.Rcpt = addr
+	}
+	if p.cur.Remote == "" {
+		p.cur.Remote = remoteHost(line)
+	}
+	if p.reply {
+		if len(p.cur.Diagnostic) < diagnosticLimit {
+			p.cur.Diagnostic += " " + line
+		}
+		return
+	}
+	if text, status, ok := replyIn(line); ok && p.cur.Diagnostic == "" {
+		p.cur.Diagnostic, p.cur.Status, p.reply = text, status, true
+	}
+}
+
+// flush keeps the current recipient, if a reply refused it.
+func (p *prose) flush() {
+	if p.cur.Diagnostic != "" {
+		p.cur.Action = "failed"
+		p.cur.Diagnostic = strings.Trim(p.cur.Diagnostic, "'\" ")
+		if p.cur.Status == "" { // it may stand in a later line
+			_, p.cur.Status = mail.FindCodes(p.cur.Diagnostic)
+		}
+		p.Recipients = append(p.Recipients, p.cur)
+	}
+	p.cur, p.reply = Failed{}, false
+}
+
+// bare matches an address as Exchange, Gmail and Exim write it: alone on its line,
+// in quotes, or after "delivered to".
+var bare = regexp.MustCompile(`^'?([^\s'"<>()@:]+@[A-Za-z0-9.-]+\.[A-Za-z0-9-]+)'?(?:$|[:( ] ?on |:$| \(| ?<br>)|(?i:delivered to|message to|recipient) '?([^\s'"<>()@:]+@[A-Za-z0-9.-]+\.[A-Za-z0-9-]+)'?`)
+
+// addressIn returns the recipient that a line names, or "".
+func addressIn(line string) string {
+	if i, j := strings.IndexByte(line, '<'), strings.IndexByte(line, '>'); i >= 0 && j > i && strings.Contains(line[i:j], "@") && !strings.ContainsAny(line[i+1:j], " \t") {
+		return strings.TrimPrefix(line[i+1:j], "mailto:")
+	}
+	if m := bare.FindStringSubmatch(line); m != nil {
+		return strings.TrimRight(m[1]+m[2], ".")
+	}
+	return ""
+}
+
+// hostSaid matches "host mx.b.example[192.0.2.9] said:", "host mx.b.example
+// [192.0.2.9]" and "Remote Server at b.example (192.0.2.9)".
+var hostSaid = regexp.MustCompile(`(?i)\b(?:host|remote server at|by) ([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)[ \[(.]`)
+
+func remoteHost(line string) string {
+	if m := hostSaid.FindStringSubmatch(line + " "); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+// replyStart matches the beginning of a reply: 550 5.1.1, 550-5.1.1, #5.1.1, or
+// a code with a text.
+var replyStart = regexp.MustCompile(`(?:^|[\s#'"(:])([45][0-5][0-9][ -]#?[45]\.[0-9]{1,3}\.[0-9]{1,3}|#?[45]\.[0-9]{1,3}\.[0-9]{1,3}|[45][0-5][0-9][ -]\S)`)
+
+// replyIn returns the reply of a server that a line contains, from its code on.
+func replyIn(line string) (text, status string, ok bool) {
+	m := replyStart.FindStringSubmatchIndex(line)
+	if m == nil {
+		return "", "", false
+	}
+	text = strings.TrimLeft(line[m[2]:], "#")
+	basic, enhanced := mail.FindCodes(text)
+	if basic == "" && enhanced == "" || len(mail.LookupCode(text)) == 0 {
+		return "", "", false
+	}
+	return text, enhanced, true
+}
+
+// plainText returns the first text of a message, without HTML, or the body as it is.
+func plainText(whole []byte, root *mime.Part, body []byte) []byte {
+	if p := firstText(root, "plain"); p != nil {
+		return section(whole, p)
+	}
+	if p := firstText(root, "html"); p != nil {
+		return unmark(section(whole, p))
+	}
+	return body
+}
+
+func firstText(p *mime.Part, subtype string) *mime.Part {
+	if p.Is("text", subtype) {
+		return p
+	}
+	for _, c := range p.Children {
+		if p.Type != "message" {
+			if found := firstText(c, subtype); found != nil {
+				return found
+			}
+		}
+	}
+	return nil
+}
+
+var (
+	breaks = regexp.MustCompile(`(?i)<(?:br|/p|/div|/tr|/td|/h[1-6]|/li)[^>]*>`)
+	tags   = regexp.MustCompile(`<[^>]*>`)
+)
+
+// unmark removes the markup of HTML.
+func unmark(text []byte) []byte {
+	text = text[:min(len(text), proseLimit)]
+	text = tags.ReplaceAll(breaks.ReplaceAll(text, []byte{'\n'}), nil)
+	return []byte(html.UnescapeString(string(text)))
+}
+
+// attached finds the original message: attached, or in the text.
+func (b *Bounce) attached(whole []byte, root *mime.Part, body []byte) {
+	for _, p := range root.Children {
+		if p.Is("message", "rfc822") || p.Is("text", "rfc822-headers") {
+			b.Original, _ = split(section(whole, p))
+			return
+		}
+	}
+	for _, text := range [][]byte{plainText(whole, root, body), body} {
+		text = text[:min(len(text), 1<<20)]
+		for _, mark := range [...]string{"\nReceived:", "\nReturn-path:", "\nReturn-Path:"} {
+			if i := bytes.Index(text, []byte(mark)); i >= 0 {
+				b.Original, _ = split(text[i+1:])
+				return
+			}
+		}
+	}
+}
+
+// failedRecipient returns the recipient in X-Failed-Recipients (Gmail, Exim).
+func failedRecipient(head []byte) string {
+	for f := range mail.Fields(head) {
+		if f.Is("X-Failed-Recipients") {
+			first, _, _ := strings.Cut(f.Text(), ",")
+			return strings.TrimSpace(first)
+		}
+	}
+	return ""
+}
