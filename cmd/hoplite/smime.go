@@ -71,7 +71,7 @@ notes; 2 if the file can't be read.`,
 	cmd.Flags().BoolVar(&f.anyRoot, "any-root", false, "verify signatures only, not the certificates of the signers")
 	cmd.Flags().StringVar(&f.extract, "extract", "", "write signed content and certificates to this `DIR`")
 	cmd.Flags().StringVar(&f.content, "content", "", "`FILE` that a detached signature covers")
-	cmd.Flags().BoolVar(&f.foldCase, "fold-case", false, "ignore case before the @ of addresses")
+	cmd.Flags().BoolVar(&f.foldCase, "fold-case", false, "do not report addresses that differ only in case")
 	cmd.Flags().BoolVar(&f.useSender, "sender", false, "accept a signature by the address in Sender")
 	return cmd
 }

@@ -23,15 +23,19 @@ func TestSmimeCommand(t *testing.T) {
 	root := smimeSample(t, "james/rootCA.crt")
 	detached := smimeSample(t, "generated/s_rsa_sha256_det.der")
 	body := smimeSample(t, "generated/body")
+	company := func(name string) []string {
+		dir := "../../mail/smime/testdata/company/"
+		return []string{dir + name + ".eml", "--roots", dir + "root.pem", "--at", "2026-12-01"}
+	}
 	for _, c := range []struct {
 		args []string
 		code int
 		want string
 	}{
-		{[]string{signed, "--roots", root}, 0, "GOOD: signed"},
+		{[]string{signed, "--roots", root}, 1, "GOOD: signed"},
 		{[]string{signed}, 1, "UNKNOWN: "},
 		{[]string{signed, "--roots", root, "--at", "2020-01-01"}, 1, "not valid yet"},
-		{[]string{signed, "--any-root"}, 0, "address   user@james.org"},
+		{[]string{signed, "--any-root"}, 1, "address   user@james.org"},
 		{[]string{detached, "--any-root", "--content", body}, 0, "with      RSA 2048, SHA-256"},
 		{[]string{detached, "--any-root", "--content", root}, 1, "the content is not what was signed"},
 		{[]string{smimeSample(t, "generated/s_rsa_nocerts_det.der"), "--any-root", "--content", body}, 1, "certificate is missing"},
@@ -40,6 +44,12 @@ func TestSmimeCommand(t *testing.T) {
 		{[]string{smimeSample(t, "generated/e_ecdh_p256.der")}, 0, "ECDH with SHA-1, AES-128 key wrap"},
 		{[]string{smimeSample(t, "generated/x_attr_confusion_opq.der"), "--any-root"}, 1, "forgery: "},
 		{[]string{smimeSample(t, "openssl/pkcs7-md4.pem"), "--any-root"}, 1, "MD4 is not supported"},
+		{company("sha1leaf"), 1, "WEAK: signed"},
+		{company("sha1leaf"), 1, "signed with"},
+		{company("noint"), 1, "the message lacks the certificate of CN=Example Issuing CA"},
+		{company("case"), 0, "differ only in upper and lower case"},
+		{company("replay-old"), 1, "Date is 2020-12-01 20:00 UTC, but the message was signed at 2026-11-30"},
+		{company("good"), 0, "GOOD: signed, and the signature is good"},
 		{[]string{signed, "--content", body}, 2, "not for a message"},
 		{[]string{signed, "--at", "yesterday"}, 2, "is not a time"},
 		{[]string{signed, "--roots", body}, 2, "no certificate"},

@@ -63,7 +63,7 @@ type Config struct {
 	// larger one counts as invalid.
 	MaxSize conf.Bytes `hcl:"max_size,optional" default:"64MiB"`
 	// FoldCase ignores case when local parts are compared with those in the
-	// certificate.
+	// certificate; otherwise a difference in case is accepted and noted.
 	FoldCase bool `hcl:"fold_case,optional"`
 	// Sender accepts a signer whose address is in Sender instead of From, as
 	// for secretaries.

@@ -1,6 +1,7 @@
 package smime
 
 import (
+	"bytes"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
@@ -9,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,10 +21,22 @@ import (
 
 // Trust holds the trusted roots and the intermediate certificates seen so far.
 type Trust struct {
-	roots    *x509.CertPool // nil means those of the system
-	byDomain map[string]*x509.CertPool
+	roots    rootSet
+	byDomain map[string]rootSet
 	seen     *lru.Cache[string, *x509.Certificate]
 	own      []*cms.Certificate // certificates in the root files, which may be signers
+}
+
+// rootSet is a set of trusted roots. A pool does not list its certificates, and
+// a chain with SHA-1 must be followed by hand (see run.sha1Chain).
+type rootSet struct {
+	pool  *x509.CertPool // nil means the roots of the system
+	certs []*x509.Certificate
+}
+
+func (s *rootSet) add(c *x509.Certificate) {
+	s.pool.AddCert(c)
+	s.certs = append(s.certs, c)
 }
 
 // maxSeen is how many intermediate certificates are remembered, for senders
@@ -32,7 +46,7 @@ const maxSeen = 256
 // NewTrust reads roots from "system", a file (PEM or DER) or a folder of such
 // files.
 func NewTrust(roots string) (*Trust, error) {
-	t := &Trust{byDomain: map[string]*x509.CertPool{}}
+	t := &Trust{byDomain: map[string]rootSet{}}
 	t.seen, _ = lru.New[string, *x509.Certificate](maxSeen) // the size is valid
 	var err error
 	t.roots, err = t.load(roots)
@@ -41,27 +55,27 @@ func NewTrust(roots string) (*Trust, error) {
 
 // Add sets other roots for senders of some domains.
 func (t *Trust) Add(domains []string, roots string) error {
-	pool, err := t.load(roots)
+	set, err := t.load(roots)
 	for _, d := range domains {
-		t.byDomain[strings.ToLower(d)] = pool
+		t.byDomain[strings.ToLower(d)] = set
 	}
 	return err
 }
 
-func (t *Trust) load(path string) (*x509.CertPool, error) {
+func (t *Trust) load(path string) (rootSet, error) {
 	if path == "" || path == "system" {
 		// The system's roots are read now, because a sandbox may prevent it
 		// later. Without any, nobody is trusted.
 		x509.SystemCertPool()
-		return nil, nil
+		return rootSet{}, nil
 	}
 	files := []string{path}
 	if info, err := os.Stat(path); err != nil {
-		return nil, rootsError(path, err)
+		return rootSet{}, rootsError(path, err)
 	} else if info.IsDir() {
 		entries, err := os.ReadDir(path)
 		if err != nil {
-			return nil, rootsError(path, err)
+			return rootSet{}, rootsError(path, err)
 		}
 		files = nil
 		for _, e := range entries {
@@ -70,24 +84,23 @@ func (t *Trust) load(path string) (*x509.CertPool, error) {
 			}
 		}
 	}
-	pool, n := x509.NewCertPool(), 0
+	set := rootSet{pool: x509.NewCertPool()}
 	for _, f := range files {
 		b, err := os.ReadFile(f)
 		if err != nil {
-			return nil, rootsError(f, err)
+			return rootSet{}, rootsError(f, err)
 		}
 		for _, c := range certificates(b) {
-			pool.AddCert(c)
-			n++
+			set.add(c)
 			if own, err := cms.ParseCertificate(c.Raw); err == nil && len(t.own) < maxSeen {
 				t.own = append(t.own, own)
 			}
 		}
 	}
-	if n == 0 {
-		return nil, fmt.Errorf("roots: no certificate in %s", path)
+	if len(set.certs) == 0 {
+		return rootSet{}, fmt.Errorf("roots: no certificate in %s", path)
 	}
-	return pool, nil
+	return set, nil
 }
 
 // rootsError names the roots and the cause, without the system call.
@@ -122,11 +135,10 @@ func certificates(b []byte) (out []*x509.Certificate) {
 // Inherit takes over the intermediate certificates that from has collected.
 func (t *Trust) Inherit(from *Trust) { t.seen = from.seen }
 
-// rootsFor returns the roots for a sender's domain; nil means those of the
-// system.
-func (t *Trust) rootsFor(domain string) *x509.CertPool {
-	if p, ok := t.byDomain[domain]; ok {
-		return p
+// rootsFor returns the roots for a sender's domain.
+func (t *Trust) rootsFor(domain string) rootSet {
+	if s, ok := t.byDomain[domain]; ok {
+		return s
 	}
 	return t.roots
 }
@@ -143,12 +155,16 @@ func (r *run) trust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certificate)
 		Intermediates: x509.NewCertPool(),
 		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageEmailProtection},
 	}
+	var roots rootSet
 	if r.Trust != nil {
-		opts.Roots = r.Trust.rootsFor(r.fromDomain())
+		roots = r.Trust.rootsFor(r.fromDomain())
+		opts.Roots = roots.pool
 	}
+	var sent []*x509.Certificate
 	for _, c := range s.Certs {
 		if x, err := c.X509(); err == nil && !costly(x) {
 			opts.Intermediates.AddCert(x)
+			sent = append(sent, x)
 		}
 	}
 	chain, err := r.verify(cert, opts)
@@ -156,7 +172,19 @@ func (r *run) trust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certificate)
 		sg.Trust, sg.Chain = TrustGood, subjects(chain)
 		return r.revocation(l, s, sg, chain)
 	}
-	return r.distrust(l, sg, cert, opts, err)
+	if r.Trust != nil {
+		sent = append(sent, r.Trust.seen.Values()...)
+	}
+	var unknown x509.UnknownAuthorityError
+	if errors.As(err, &unknown) {
+		if chain, weak := sha1Chain(cert, sent, roots, opts); chain != nil {
+			sg.Trust, sg.Chain = TrustGood, subjects(chain)
+			text := "the certificate of " + cms.Name(weak.RawSubject) + " is signed with SHA-1, which can be forged"
+			r.find("sha1_chain", warning, l.Part, text, "the sender should get a certificate signed with SHA-256")
+			return r.revocation(l, s, sg.worse(cms.Weak, text), chain)
+		}
+	}
+	return r.distrust(l, sg, cert, append(sent, roots.certs...), opts, err)
 }
 
 // costly reports whether verifying a signature with the certificate's key takes
@@ -190,8 +218,9 @@ func (r *run) verify(cert *x509.Certificate, opts x509.VerifyOptions) ([]*x509.C
 	return chain, nil
 }
 
-// distrust records why there is no chain.
-func (r *run) distrust(l *Layer, sg *Signer, cert *x509.Certificate, opts x509.VerifyOptions, err error) *Signer {
+// distrust records why there is no chain. known are the certificates among
+// which issuers were sought, apart from the system's roots.
+func (r *run) distrust(l *Layer, sg *Signer, cert *x509.Certificate, known []*x509.Certificate, opts x509.VerifyOptions, err error) *Signer {
 	if at := r.at; at.Before(cert.NotBefore) {
 		sg.Trust = TrustNotYetValid
 		r.find("not_yet_valid", warning, l.Part, "the certificate is valid only from "+stamp(cert.NotBefore), "")
@@ -216,10 +245,40 @@ func (r *run) distrust(l *Layer, sg *Signer, cert *x509.Certificate, opts x509.V
 		r.find("expired", info, l.Part, "the certificate expired at "+stamp(cert.NotAfter), "")
 	}
 	sg.Trust = TrustUnknownCA
-	r.find("unknown_ca", warning, l.Part, "no trusted root for the certificate of "+cms.Name(cert.RawSubject),
-		"if you trust this authority, add its certificate to roots")
-	return sg.worse(cms.Unknown, "the certificate's issuer is not trusted")
+	text, advice, reason := "no trusted root for the certificate of "+cms.Name(cert.RawSubject),
+		"if you trust this authority, add its certificate to roots", "the certificate's issuer is not trusted"
+	path := ancestry(cert, known)
+	last := path[len(path)-1]
+	switch i := slices.IndexFunc(path, signedWithSHA1); {
+	case i >= 0 && !selfIssued(path[i]):
+		reason = "the certificate of " + cms.Name(path[i].RawSubject) + " is signed with SHA-1"
+		text = "no trusted root: " + reason
+		advice = "the sender should get a certificate signed with SHA-256"
+	case !selfIssued(last):
+		reason = "the message lacks the certificate of " + cms.Name(last.RawIssuer)
+		text = reason + ", which issued that of " + cms.Name(last.RawSubject)
+		advice = "the sender should send it with the message; if it is a root that you trust, add it to roots"
+	}
+	r.find("unknown_ca", warning, l.Part, text, advice)
+	return sg.worse(cms.Unknown, reason)
 }
+
+// ancestry returns cert, its issuer, and so on, by their names, as far as they
+// are known.
+func ancestry(cert *x509.Certificate, known []*x509.Certificate) []*x509.Certificate {
+	path := []*x509.Certificate{cert}
+	for len(path) < maxChain && !selfIssued(cert) {
+		i := slices.IndexFunc(known, func(c *x509.Certificate) bool { return bytes.Equal(c.RawSubject, cert.RawIssuer) })
+		if i < 0 {
+			break
+		}
+		cert = known[i]
+		path = append(path, cert)
+	}
+	return path
+}
+
+func selfIssued(c *x509.Certificate) bool { return bytes.Equal(c.RawIssuer, c.RawSubject) }
 
 // expired distinguishes a certificate that was valid when the message was
 // signed from one that never was. The signing time is the signer's claim.

@@ -28,7 +28,8 @@ type Checker struct {
 	// MaxSize is the size of the largest CMS object that is read, in octets; 0
 	// means 64 MiB.
 	MaxSize int64
-	// FoldCase compares the local parts of addresses without regard to case.
+	// FoldCase compares the local parts of addresses without regard to case;
+	// otherwise a difference in case is accepted with a finding.
 	FoldCase bool
 	// Sender accepts a signer whose address is in Sender instead of From.
 	Sender bool
@@ -60,6 +61,7 @@ type run struct {
 	header []byte // the outer header
 	from   []string
 	sender []string
+	dates  []time.Time // of the Date fields
 
 	held     []*hold.Hold
 	shapes   int

@@ -85,7 +85,7 @@ func TestCorpus(t *testing.T) {
 		{"openssl/ecdh-malformed.der", "bad unknown !unreadable"},
 		{"openssl/rsa-malformed.der", "bad unknown !unreadable"},
 		{"openssl/SignedInvalidMappingFromanyPolicyTest7.eml", "good signed-data(good unchecked)"},
-		{"james/mail_with_signature.eml", "good signed-data(good unchecked)"},
+		{"james/mail_with_signature.eml", "good signed-data(good unchecked) !date"}, // Date is of 2019, the signature of 2024
 		{"james/mail_with_signature_and_content_type_xpkcs7mime.eml", "good signed-data(good unchecked)"},
 		{"james/mail-with-signature-and-multi-certs.eml", "good signed-data(good unchecked)"},
 		{"mimekit/thunderbird-signed.txt", "weak signed-data(weak unchecked)"},
@@ -122,7 +122,7 @@ func TestRoots(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ file, want string }{
-		{"james/mail_with_signature.eml", "good signed-data(good trusted)"},
+		{"james/mail_with_signature.eml", "good signed-data(good trusted) !date"},
 		{"openssl/SignedInvalidMappingFromanyPolicyTest7.eml", "unknown signed-data(unknown unknown_ca) !unknown_ca"},
 	} {
 		b := sample(t, c.file)
@@ -137,7 +137,7 @@ func TestRoots(t *testing.T) {
 	if _, err := NewTrust("../cms/testdata/README.md"); err == nil {
 		t.Error("roots without a certificate were accepted")
 	}
-	if trust, err := NewTrust("../cms/testdata/james"); err != nil || trust.roots == nil {
+	if trust, err := NewTrust("../cms/testdata/james"); err != nil || trust.roots.pool == nil {
 		t.Errorf("a folder of roots: %v", err)
 	}
 }
@@ -183,7 +183,7 @@ func TestMessages(t *testing.T) {
 		{"mismatch", clear(outer, text, detached(eve, text)), "bad signed-data(good trusted) !mismatch"},
 		{"two From", clear("From: ann@example.org, eve@example.net\r\n", text, detached(ann, text)), "bad signed-data(good trusted) !mismatch"},
 		{"two From fields", clear("From: ann@example.org\r\nFrom: bob@example.com\r\n", text, detached(ann, text)), "bad signed-data(good trusted) !mismatch"},
-		{"capitals", clear("From: Ann@EXAMPLE.org\r\n", text, detached(ann, text)), "bad signed-data(good trusted) !mismatch"},
+		{"capitals", clear("From: Ann@EXAMPLE.org\r\n", text, detached(ann, text)), "good signed-data(good trusted)"},
 		{"domain in capitals", clear("From: ann@EXAMPLE.org\r\n", text, detached(ann, text)), "good signed-data(good trusted)"},
 		{"stranger", clear(outer, text, self.Sign(t, []byte(text), true, now, stranger)), "unknown signed-data(unknown unknown_ca) !unknown_ca"},
 		{"expired", clear(outer, text, old.Sign(t, []byte(text), true, now.AddDate(0, -2, 0), ca)), "unknown signed-data(unknown expired) !expired"},

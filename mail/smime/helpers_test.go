@@ -27,9 +27,9 @@ const (
 // pool trusts some roots.
 func pool(roots ...*person) *Trust {
 	t, _ := NewTrust("system")
-	t.roots = x509.NewCertPool()
+	t.roots = rootSet{pool: x509.NewCertPool()}
 	for _, r := range roots {
-		t.roots.AddCert(r.Cert)
+		t.roots.add(r.Cert)
 	}
 	return t
 }

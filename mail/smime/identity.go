@@ -3,6 +3,7 @@ package smime
 import (
 	"crypto/x509"
 	"fmt"
+	netmail "net/mail"
 	"slices"
 	"strings"
 
@@ -14,7 +15,7 @@ import (
 	"hoplite/mail/mime"
 )
 
-// readIdentity reads the sender's addresses from the header. Every From field
+// readIdentity reads the sender's addresses and the date from the header. Every From field
 // counts, and every address in it that some reader may find, because mail
 // programs differ on which one they show.
 func (r *run) readIdentity() {
@@ -24,6 +25,10 @@ func (r *run) readIdentity() {
 			r.from = append(r.from, identities(f.Unfolded())...)
 		case f.Is("Sender"):
 			r.sender = append(r.sender, identities(f.Unfolded())...)
+		case f.Is("Date"):
+			if t, err := netmail.ParseDate(f.Unfolded()); err == nil {
+				r.dates = append(r.dates, t)
+			}
 		}
 	}
 	for _, a := range r.from {
@@ -83,8 +88,16 @@ func (r *run) identity() cms.Verdict {
 		r.find("no_address", severity, "", "no signer's certificate contains an address: only its subject can tell whether it belongs to "+strings.Join(r.from, ", "), "")
 		return cms.Good
 	}
-	if r.matches(r.from, names) || r.Sender && len(r.sender) == 1 && r.matches(r.sender, names) {
-		return cms.Good
+	for _, fold := range []bool{r.FoldCase, true} {
+		if r.matches(r.from, names, fold) || r.Sender && len(r.sender) == 1 && r.matches(r.sender, names, fold) {
+			if fold != r.FoldCase {
+				// Only the receiving host may know that the case of a local part
+				// matters (RFC 5321, 2.4), and in practice it never does.
+				r.find("case", info, "", fmt.Sprintf("signed by %s, sent from %s: the addresses differ only in upper and lower case",
+					strings.Join(unique(names), ", "), strings.Join(r.from, ", ")), "")
+			}
+			return cms.Good
+		}
 	}
 	text = fmt.Sprintf("signed by %s, but sent from %s", strings.Join(unique(names), ", "), strings.Join(r.from, ", "))
 	if len(r.from) > 1 {
@@ -110,17 +123,17 @@ func (r *run) signerAddresses(whole bool) (names []string, signers int) {
 }
 
 // matches reports whether every one of addrs is among names.
-func (r *run) matches(addrs, names []string) bool {
+func (r *run) matches(addrs, names []string, fold bool) bool {
 	for _, a := range addrs {
-		if !slices.ContainsFunc(names, func(n string) bool { return sameAddress(a, n, r.FoldCase) }) {
+		if !slices.ContainsFunc(names, func(n string) bool { return sameAddress(a, n, fold) }) {
 			return false
 		}
 	}
 	return true
 }
 
-// sameAddress compares local parts octet by octet (RFC 5321, 2.4) and domains
-// as A-labels.
+// sameAddress compares local parts octet by octet (RFC 5321, 2.4), or without
+// regard to case if fold is set, and domains as A-labels.
 func sameAddress(a, b string, fold bool) bool {
 	la, da := splitAddress(a)
 	lb, db := splitAddress(b)

@@ -26,7 +26,7 @@ var verdictWords = map[string]string{
 // Print writes the report for people, in 80 columns.
 func (r *Report) Print(w io.Writer) {
 	p := &printer{w: w}
-	p.line(0, "%s: %s", strings.ToUpper(r.Verdict), verdictWords[r.Verdict])
+	p.line(0, "%s: %s", strings.ToUpper(r.Verdict), r.headline())
 	for i, l := range r.Layers {
 		p.layer(i, l)
 	}
@@ -47,6 +47,40 @@ func (r *Report) Print(w io.Writer) {
 			}
 		}
 	}
+}
+
+// headline explains the verdict in a few words.
+func (r *Report) headline() string {
+	switch {
+	case r.Verdict != "bad":
+	case r.Has("mismatch"):
+		// Identity is only compared if every signature is good or weak.
+		return "the signature is valid, but it is not the sender's"
+	case r.certificateFault():
+		return "the signature is valid, but its certificate must not be used for this mail"
+	}
+	return verdictWords[r.Verdict]
+}
+
+// certificateFault reports whether every bad signer is bad only because of its
+// certificate.
+func (r *Report) certificateFault() bool {
+	found := false
+	for _, l := range r.Layers {
+		if l.Attached || l.Verdict != "bad" {
+			continue
+		}
+		if len(l.Signers) == 0 {
+			return false
+		}
+		for _, s := range l.Signers {
+			if s.Verdict == "bad" && !s.badCertificate {
+				return false
+			}
+			found = found || s.Verdict == "bad"
+		}
+	}
+	return found
 }
 
 // String returns a part in one line, without its path.

@@ -66,6 +66,8 @@ type Signer struct {
 	// not_for_mail, missing, unreadable, or unchecked.
 	Trust      string `json:"trust"`
 	Revocation string `json:"revocation,omitempty"` // good, revoked, unknown
+
+	badCertificate bool // the signature itself is valid
 }
 
 // The values of Signer.Trust.

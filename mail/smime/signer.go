@@ -10,8 +10,13 @@ import (
 	"hoplite/mail/cms"
 )
 
-// skew is how far a signer's clock may be ahead.
-const skew = 10 * time.Minute
+const (
+	// skew is how far a signer's clock may be ahead.
+	skew = 10 * time.Minute
+	// maxDateGap is how far a Date field may be from the signing time. A wrong
+	// zone makes up to 14 hours.
+	maxDateGap = 24 * time.Hour
+)
 
 // judge verifies the signatures of a layer and their signers.
 func (r *run) judge(l *Layer, s *cms.Signed, content io.Reader) error {
@@ -46,6 +51,7 @@ func (r *run) signer(l *Layer, s *cms.Signed, sig *cms.Signer) *Signer {
 		if t.After(r.at.Add(skew)) {
 			r.find("future", warning, l.Part, fmt.Sprintf("the signer claims to have signed at %s, which is in the future", stamp(t)), "")
 		}
+		r.compareDate(l, t)
 	}
 	if sig.Cert == nil {
 		return sg
@@ -72,9 +78,26 @@ func (r *run) signer(l *Layer, s *cms.Signed, sig *cms.Signer) *Signer {
 	return r.trust(l, s, sg, cert)
 }
 
+// compareDate reports a Date field far from the time at which the message was
+// signed. Date is not covered by the signature, so an old message can be sent
+// again as a new one.
+func (r *run) compareDate(l *Layer, signed time.Time) {
+	if l.Attached || !l.Whole {
+		return
+	}
+	for _, d := range r.dates {
+		if gap := d.Sub(signed).Abs(); gap > maxDateGap {
+			r.find("date", warning, l.Part, fmt.Sprintf("Date is %s, but the message was signed at %s, %d days apart", stamp(d), stamp(signed), int(gap.Hours()/24)),
+				"a signed message may have been sent again under another date, or a clock was wrong")
+			return
+		}
+	}
+}
+
 // worse lowers the verdict; it never raises it.
 func (sg *Signer) worse(v cms.Verdict, reason string) *Signer {
-	if v > verdictOf(sg.Verdict) {
+	if was := verdictOf(sg.Verdict); v > was {
+		sg.badCertificate = v == cms.Bad && was <= cms.Weak
 		sg.Verdict, sg.Reason = v.String(), reason
 	}
 	return sg
