@@ -1,6 +1,7 @@
 package cms
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 )
@@ -118,76 +119,120 @@ type frame struct {
 // joins segmented OCTET STRINGs. The order of SETs is kept, because that is
 // what the signer hashed. Input that needs no change is returned as it is.
 func toDER(b []byte) ([]byte, error) {
-	var stack [maxDepth]frame
-	depth, pos, plain := 0, 0, true
-	var out []byte
-	for {
-		for depth > 0 {
-			f := &stack[depth-1]
-			if f.end < 0 && len(b)-pos >= 2 && b[pos] == 0 && b[pos+1] == 0 {
-				pos += 2
-			} else if f.end < 0 || pos < f.end {
-				break
-			}
-			if f.end >= 0 && pos > f.end {
-				return nil, errors.New("an element is longer than the one around it")
-			}
-			depth--
-			if !plain {
-				out = closeFrame(out, f, depth > 0 && stack[depth-1].string)
-			}
-		}
-		if depth == 0 && pos > 0 {
-			break
-		}
-		h, n, err := parseHeader(b[pos:])
-		if err != nil {
+	c := converter{in: b, plain: true}
+	for c.pos == 0 || c.depth > 0 {
+		if err := c.element(); err != nil {
 			return nil, err
 		}
-		limit := len(b)
-		for i := depth - 1; i >= 0; i-- {
-			if stack[i].end >= 0 {
-				limit = stack[i].end
-				break
-			}
+		if err := c.closeFinished(); err != nil {
+			return nil, err
 		}
-		if pos+n > limit || h.length > int64(limit-pos-n) {
-			return nil, errors.New("an element is longer than the one around it")
-		}
-		if plain && (h.length < 0 || h.cons && h.is(universal, tagOctets) || !minimal(b[pos:pos+n], h)) {
-			// Start over and write the output.
-			plain, depth, pos, out = false, 0, 0, make([]byte, 0, len(b))
-			continue
-		}
-		pos += n
-		if h.cons {
-			if depth == maxDepth {
-				return nil, errNested
-			}
-			f := frame{end: -1, start: len(out), h: h, string: h.is(universal, tagOctets)}
-			if h.length >= 0 {
-				f.end = pos + int(h.length)
-			}
-			stack[depth] = f
-			depth++
-			continue
-		}
-		if !plain {
-			if depth > 0 && stack[depth-1].string {
-				if !h.is(universal, tagOctets) {
-					return nil, errors.New("an OCTET STRING contains another type")
-				}
-			} else {
-				out = appendHeader(out, h)
-			}
-			out = append(out, b[pos:pos+int(h.length)]...)
-		}
-		pos += int(h.length)
 	}
-	if plain {
-		return b[:pos], nil
+	if c.plain {
+		return b[:c.pos], nil
 	}
-	return out, nil
+	return c.out, nil
+}
+
+// converter is the state of toDER: where it is in the input, which elements are
+// open, and the output.
+type converter struct {
+	in    []byte
+	pos   int
+	stack [maxDepth]frame
+	depth int
+	plain bool   // the input is DER so far
+	out   []byte // empty while plain
+}
+
+var errOverlong = errors.New("an element is longer than the one around it")
+
+// element converts the header of the next element, and its content if it is
+// primitive.
+func (c *converter) element() error {
+	h, n, err := parseHeader(c.in[c.pos:])
+	if err != nil {
+		return err
+	}
+	if left := c.limit() - c.pos - n; left < 0 || h.length > int64(left) {
+		return errOverlong
+	}
+	if c.plain && (h.length < 0 || h.cons && h.is(universal, tagOctets) || !minimal(c.in[c.pos:c.pos+n], h)) {
+		// Start over and write the output.
+		c.plain, c.depth, c.pos, c.out = false, 0, 0, make([]byte, 0, len(c.in))
+		return nil
+	}
+	c.pos += n
+	if h.cons {
+		return c.open(h)
+	}
+	return c.primitive(h)
+}
+
+// limit returns the nearest known end of an open element.
+func (c *converter) limit() int {
+	for i := c.depth - 1; i >= 0; i-- {
+		if c.stack[i].end >= 0 {
+			return c.stack[i].end
+		}
+	}
+	return len(c.in)
+}
+
+// inString reports whether the innermost open element is an OCTET STRING.
+func (c *converter) inString() bool { return c.depth > 0 && c.stack[c.depth-1].string }
+
+// open descends into a constructed element.
+func (c *converter) open(h header) error {
+	if c.depth == maxDepth {
+		return errNested
+	}
+	f := frame{end: -1, start: len(c.out), h: h, string: h.is(universal, tagOctets)}
+	if h.length >= 0 {
+		f.end = c.pos + int(h.length)
+	}
+	c.stack[c.depth] = f
+	c.depth++
+	return nil
+}
+
+// primitive copies a primitive element; of a segment of an OCTET STRING only
+// the content counts.
+func (c *converter) primitive(h header) error {
+	end := c.pos + int(h.length)
+	if !c.plain {
+		switch {
+		case !c.inString():
+			c.out = appendHeader(c.out, h)
+		case !h.is(universal, tagOctets):
+			return errors.New("an OCTET STRING contains another type")
+		}
+		c.out = append(c.out, c.in[c.pos:end]...)
+	}
+	c.pos = end
+	return nil
+}
+
+// closeFinished closes every element that ends here.
+func (c *converter) closeFinished() error {
+	for c.depth > 0 {
+		f := &c.stack[c.depth-1]
+		switch {
+		case f.end < 0 && bytes.HasPrefix(c.in[c.pos:], []byte{0, 0}):
+			if c.pos += 2; c.pos > c.limit() {
+				return errOverlong
+			}
+		case f.end < 0 || c.pos < f.end:
+			return nil
+		case c.pos > f.end:
+			return errOverlong
+		}
+		c.depth--
+		if !c.plain {
+			c.out = closeFrame(c.out, f, c.inString())
+		}
+	}
+	return nil
 }
 
 // closeFrame inserts the header of a finished element before its content.

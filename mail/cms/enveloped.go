@@ -159,76 +159,106 @@ func (r *reader) encryptedContent(obj *Object) error {
 	return r.leave()
 }
 
-// parseRecipient parses one RecipientInfo (RFC 5652, 6.2).
+// recipientKinds are the forms of a RecipientInfo (RFC 5652, 6.2).
+var recipientKinds = []struct {
+	class byte
+	tag   uint32
+	name  string
+	parse func(*Recipient, cryptobyte.String) error
+}{
+	{universal, tagSeq, "key transport", (*Recipient).transport},
+	{context, 1, "key agreement", (*Recipient).agreement},
+	{context, 2, "shared key", (*Recipient).sharedKey},
+	{context, 3, "password", (*Recipient).password},
+	{context, 4, "other", (*Recipient).other},
+}
+
+// parseRecipient parses one RecipientInfo.
 func parseRecipient(h header, der []byte) (Recipient, error) {
-	var rcpt Recipient
-	var in, s cryptobyte.String
+	var in cryptobyte.String
 	var tag cbasn1.Tag
 	outer := cryptobyte.String(der)
 	if !outer.ReadAnyASN1(&in, &tag) {
-		return rcpt, errShort
+		return Recipient{}, errShort
 	}
-	switch {
-	case h.is(universal, tagSeq):
-		rcpt.Kind = "key transport"
-		if !in.SkipASN1(cbasn1.INTEGER) {
-			return rcpt, fmt.Errorf("bad version")
-		}
-		id, err := readIdentifier(&in)
-		if err != nil {
+	for _, k := range recipientKinds {
+		if h.is(k.class, k.tag) {
+			rcpt := Recipient{Kind: k.name}
+			err := k.parse(&rcpt, in)
 			return rcpt, err
 		}
-		rcpt.ID = id.String()
-	case h.is(context, 1):
-		rcpt.Kind = "key agreement"
-		if !in.SkipASN1(cbasn1.INTEGER) || !in.ReadAnyASN1(&s, &tag) || tag != ctx(0) ||
-			!in.SkipOptionalASN1(ctx(1)) {
-			return rcpt, fmt.Errorf("bad originator")
-		}
-		return rcpt, rcpt.agreement(in)
-	case h.is(context, 2):
-		rcpt.Kind = "shared key"
-		var key cryptobyte.String
-		if !in.SkipASN1(cbasn1.INTEGER) || !in.ReadASN1(&s, cbasn1.SEQUENCE) || !s.ReadASN1(&key, cbasn1.OCTET_STRING) {
-			return rcpt, fmt.Errorf("bad key identifier")
-		}
-		rcpt.ID = fmt.Sprintf("key %x", trim(key))
-	case h.is(context, 3):
-		rcpt.Kind = "password"
-		if !in.SkipASN1(cbasn1.INTEGER) || !in.SkipOptionalASN1(ctx(0)) {
-			return rcpt, fmt.Errorf("bad key derivation")
-		}
-	case h.is(context, 4):
-		rcpt.Kind = "other"
-		var id cryptobyte.String
-		if !in.ReadASN1(&id, cbasn1.OBJECT_IDENTIFIER) {
-			return rcpt, fmt.Errorf("bad type")
-		}
-		rcpt.Algorithm = internOID(id).String()
-		return rcpt, nil
-	default:
-		return rcpt, fmt.Errorf("unknown kind")
 	}
+	return Recipient{}, fmt.Errorf("unknown kind")
+}
+
+// transport parses a KeyTransRecipientInfo.
+func (rcpt *Recipient) transport(in cryptobyte.String) error {
+	if !in.SkipASN1(cbasn1.INTEGER) {
+		return fmt.Errorf("bad version")
+	}
+	id, err := readIdentifier(&in)
+	if err != nil {
+		return err
+	}
+	rcpt.ID = id.String()
+	return rcpt.encryptedKey(in)
+}
+
+// sharedKey parses a KEKRecipientInfo.
+func (rcpt *Recipient) sharedKey(in cryptobyte.String) error {
+	var id, key cryptobyte.String
+	if !in.SkipASN1(cbasn1.INTEGER) || !in.ReadASN1(&id, cbasn1.SEQUENCE) || !id.ReadASN1(&key, cbasn1.OCTET_STRING) {
+		return fmt.Errorf("bad key identifier")
+	}
+	rcpt.ID = fmt.Sprintf("key %x", trim(key))
+	return rcpt.encryptedKey(in)
+}
+
+// password parses a PasswordRecipientInfo.
+func (rcpt *Recipient) password(in cryptobyte.String) error {
+	if !in.SkipASN1(cbasn1.INTEGER) || !in.SkipOptionalASN1(ctx(0)) {
+		return fmt.Errorf("bad key derivation")
+	}
+	return rcpt.encryptedKey(in)
+}
+
+// other parses an OtherRecipientInfo, of which only the type is known.
+func (rcpt *Recipient) other(in cryptobyte.String) error {
+	var id cryptobyte.String
+	if !in.ReadASN1(&id, cbasn1.OBJECT_IDENTIFIER) {
+		return fmt.Errorf("bad type")
+	}
+	rcpt.Algorithm = internOID(id).String()
+	return nil
+}
+
+// encryptedKey parses the end that most forms share: the algorithm and the
+// encrypted key.
+func (rcpt *Recipient) encryptedKey(in cryptobyte.String) error {
 	var a cryptobyte.String
 	if !in.ReadASN1Element(&a, cbasn1.SEQUENCE) || !in.SkipASN1(cbasn1.OCTET_STRING) {
-		return rcpt, fmt.Errorf("bad key encryption")
+		return fmt.Errorf("bad key encryption")
 	}
 	alg, err := parseAlgorithm(a)
 	if err != nil {
-		return rcpt, err
+		return err
 	}
 	rcpt.Algorithm = alg.id.String()
 	if alg.id == oidOAEP {
-		return rcpt, checkOAEP(alg.params)
+		return checkOAEP(alg.params)
 	}
-	return rcpt, nil
+	return nil
 }
 
-// agreement parses the rest of a KeyAgreeRecipientInfo. Its algorithm must name
+// agreement parses a KeyAgreeRecipientInfo. Its algorithm must name
 // the key wrap algorithm (RFC 5753, 7.1.4; a reader that took the name for
 // granted is CVE-2026-28389).
 func (rcpt *Recipient) agreement(in cryptobyte.String) error {
-	var a, keys, key cryptobyte.String
+	var a, keys, key, originator cryptobyte.String
+	var tag cbasn1.Tag
+	if !in.SkipASN1(cbasn1.INTEGER) || !in.ReadAnyASN1(&originator, &tag) || tag != ctx(0) || !in.SkipOptionalASN1(ctx(1)) {
+		return fmt.Errorf("bad originator")
+	}
 	if !in.ReadASN1Element(&a, cbasn1.SEQUENCE) || !in.ReadASN1(&keys, cbasn1.SEQUENCE) {
 		return fmt.Errorf("bad key encryption")
 	}

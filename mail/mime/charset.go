@@ -22,7 +22,6 @@ func lookup(charset string) (enc encoding.Encoding, ok bool) {
 	case "iso-8859-1", "latin1":
 		// Text declared as ISO 8859-1 is often Windows text; the two differ
 		// only where ISO 8859-1 has control characters.
-		// ISO 8859-1 has control characters.
 		return charmap.Windows1252, true
 	case "hz-gb-2312":
 		// The decoder of x/text does not terminate on some escapes, and the

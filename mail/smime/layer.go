@@ -134,26 +134,9 @@ func (r *run) object(w where, p *mime.Part, der, content io.Reader) error {
 		r.compare(w, p, obj.Type)
 	}
 	l.Type, l.Size = obj.Type, obj.Size
-	if obj.Type == cms.TypeCertsOnly {
-		for _, c := range obj.Signed.Certs {
-			l.Certificates = append(l.Certificates, c.Subject())
-		}
-	}
-	switch obj.Type {
-	case cms.TypeSigned:
-		if obj.Signed.Detached {
-			l.Form = "detached"
-		}
-		if err := r.judge(l, obj.Signed, content); err != nil {
-			return err
-		}
-	case cms.TypeEnveloped, cms.TypeAuthEnveloped, cms.TypeEncrypted:
-		r.encrypted(w, l, obj)
-		return nil
-	case cms.TypeCertsOnly, cms.TypeCompressed, cms.TypeData:
-	default:
-		l.Verdict, l.Reason = "unsupported", "a CMS object of type "+string(obj.Type)
-		return nil
+	readable, err := r.describe(w, l, obj, content)
+	if err != nil || !readable {
+		return err
 	}
 	src, size := io.ReaderAt(held), held.Size()
 	if obj.Signed != nil {
@@ -175,6 +158,30 @@ func (r *run) object(w where, p *mime.Part, der, content io.Reader) error {
 		return nil
 	}
 	return r.inside(w, l, src, size)
+}
+
+// describe records what a CMS object is and judges its signatures. It reports
+// whether the object's content can be read.
+func (r *run) describe(w where, l *Layer, obj *cms.Object, content io.Reader) (readable bool, err error) {
+	switch obj.Type {
+	case cms.TypeSigned:
+		if obj.Signed.Detached {
+			l.Form = "detached"
+		}
+		return true, r.judge(l, obj.Signed, content)
+	case cms.TypeCertsOnly:
+		for _, c := range obj.Signed.Certs {
+			l.Certificates = append(l.Certificates, c.Subject())
+		}
+		return true, nil
+	case cms.TypeCompressed, cms.TypeData:
+		return true, nil
+	case cms.TypeEnveloped, cms.TypeAuthEnveloped, cms.TypeEncrypted:
+		r.encrypted(w, l, obj)
+		return false, nil
+	}
+	l.Verdict, l.Reason = "unsupported", "a CMS object of type "+string(obj.Type)
+	return false, nil
 }
 
 // inside descends into the content of an opaque layer.
