@@ -250,11 +250,11 @@ func (r *reader) inflate(s *octets, o Options) (int64, error) {
 	if err != nil {
 		return 0, r.inflateError(err)
 	}
-	w := o.Content
-	if w == nil {
-		w = io.Discard
-	}
+	w := &contentWriter{w: o.Content}
 	n, err := io.Copy(w, io.LimitReader(z, o.MaxInflated+1))
+	if w.err != nil {
+		return n, w.err
+	}
 	if err != nil {
 		return n, r.inflateError(err)
 	}
@@ -264,9 +264,25 @@ func (r *reader) inflate(s *octets, o Options) (int64, error) {
 	return n, nil
 }
 
+// contentWriter keeps the error of Options.Content, which is no fault of the
+// object.
+type contentWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (c *contentWriter) Write(p []byte) (int, error) {
+	if c.err = write(c.w, p); c.err != nil {
+		return 0, c.err
+	}
+	return len(p), nil
+}
+
+// inflateError makes an error of the decompressor a fault of the object, unless
+// the reader caused it.
 func (r *reader) inflateError(err error) error {
 	var s *SyntaxError
-	if errors.As(err, &s) || errors.Is(err, ErrTooLarge) {
+	if errors.As(err, &s) || errors.Is(err, ErrTooLarge) || r.err != nil && r.err != io.EOF {
 		return err
 	}
 	return r.fault("inflate: %v", err)

@@ -136,7 +136,7 @@ func (sd *Signed) checkSignature(s *Signer, d digest, contentSum []byte) Verdict
 	case t.unsupported != "":
 		return say(Unsupported, "%s", t.unsupported)
 	case !t.fits:
-		return say(Bad, "a %s signature by a key of another kind (%s)", sa.name, keyAlg.id)
+		return say(Bad, "an %s signature by a key of another kind (%s)", sa.name, keyAlg.id)
 	case !t.holds:
 		return say(Bad, "the signature is invalid")
 	case cmp.Or(t.weak, weak) != "":
@@ -171,7 +171,8 @@ func verifyShort(pub *rsa.PublicKey, id oid, hashed, sig []byte) error {
 	return nil
 }
 
-// describeKey adds the key's size to the name of the algorithm.
+// describeKey adds the key's size to the name of the algorithm, if the key is
+// for it.
 func (s *Signer) describeKey() {
 	sa, ok := signatures[s.sigAlg.id]
 	if !ok {
@@ -183,8 +184,14 @@ func (s *Signer) describeKey() {
 	}
 	switch k := key.(type) {
 	case *rsa.PublicKey:
+		if sa.kind != sigRSA && sa.kind != sigPSS {
+			return
+		}
 		s.Algorithm = fmt.Sprintf("%s %d", sa.name, k.N.BitLen())
 	case *ecdsa.PublicKey:
+		if sa.kind != sigECDSA {
+			return
+		}
 		s.Algorithm = sa.name + " " + k.Curve.Params().Name
 	}
 }
