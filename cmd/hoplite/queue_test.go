@@ -93,6 +93,17 @@ func TestQueuePrintsNothingHidden(t *testing.T) {
 	}
 }
 
+// queue show says who gets the report if the upstream accepts every recipient.
+func TestQueueShowsWhoGetsReports(t *testing.T) {
+	for _, unverified := range []bool{false, true} {
+		var b strings.Builder
+		printDetail(&b, queue.Detail{Info: queue.Info{ID: "id"}, Unverified: unverified, Trail: &mail.Trail{}}, false)
+		if strings.Contains(b.String(), "reported to the postmaster") != unverified {
+			t.Errorf("unverified %v: %s", unverified, b.String())
+		}
+	}
+}
+
 func openTestQueue(t *testing.T, path string) *queue.Queue {
 	t.Helper()
 	cfg, _, err := config.Read(path)

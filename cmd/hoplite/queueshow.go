@@ -141,6 +141,9 @@ func printDetail(w io.Writer, d queue.Detail, trail bool) {
 	if d.Header.Subject != "" {
 		printLine(w, "subject", shown(d.Header.Subject, 200))
 	}
+	if d.Unverified {
+		printLine(w, "reports", "a refusal is reported to the postmaster: the upstream accepts every recipient")
+	}
 	lines := story.Arrival(&d.Client, &d.Header)
 	if trail {
 		lines = append(lines, story.Trail(d.Trail, d.At)...)
