@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -32,48 +34,63 @@ These commands can be used while the server runs; it notices their changes.`,
 // boxes are the mailboxes that the box commands work on.
 type boxes struct {
 	accounts *users.Store
-	store    *maildrop.Store
-	running  bool // a server has locked the data folder
+	store    *maildrop.Store // nil if it does not exist yet and nothing is to be created
+	running  bool            // a server has locked the data folder
 	lock     io.Closer
+	leave    func() // ends the work as the owner of the data folder
 }
 
 // boxFlags adds -c and --maildrop and returns a function that opens the maildrop.
-func boxFlags(cmd *cobra.Command) func() (*boxes, error) {
-	read := configFlag(cmd)
+func boxFlags(cmd *cobra.Command) func(cmd *cobra.Command, changes bool) (*boxes, error) {
+	site := siteFlag(cmd.Flags())
 	name := cmd.Flags().String("maildrop", "", "maildrop block, if there are several")
-	return func() (*boxes, error) {
-		// Mistakes elsewhere in the file do not matter here; "check" reports them.
-		cfg, _, err := read()
+	return func(cmd *cobra.Command, changes bool) (*boxes, error) {
+		cfg, err := site(cmd, changes)
 		if err != nil {
 			return nil, err
 		}
-		drop, err := pickMaildrop(cfg, *name)
-		if err != nil {
+		b := &boxes{leave: cfg.close}
+		if err := b.openStore(cfg.Config, *name, changes); err != nil {
+			b.close()
 			return nil, err
 		}
-		if err := os.MkdirAll(cfg.Data, 0o750); err != nil {
-			return nil, fmt.Errorf("data folder: %w", err)
-		}
-		b := &boxes{}
-		if b.accounts, err = users.Open(cfg.Under("users"), cfg.Names(), zerolog.Nop()); err != nil {
-			return nil, err
-		}
-		// A running server owns the index.
-		if b.lock, err = control.Lock(cfg.Data); err != nil {
-			b.running = true
-		}
-		b.store, err = maildrop.Open(*drop, maildrop.Env{
-			Data: cfg.Data, Log: zerolog.Nop(), NoIndex: b.running,
-			Account: func(a mail.Address) (maildrop.Account, bool) {
-				acc, ok := b.accounts.Account(string(a))
-				if !ok {
-					return maildrop.Account{}, false
-				}
-				return maildrop.Account{Quota: acc.Quota}, true
-			},
-		})
-		return b, err
+		return b, nil
 	}
+}
+
+// openStore opens the accounts and the maildrop called name. Unless create is
+// set, a maildrop that does not exist is left out.
+func (b *boxes) openStore(cfg *config.Config, name string, create bool) error {
+	drop, err := pickMaildrop(cfg, name)
+	if err != nil {
+		return err
+	}
+	if b.accounts, err = users.Open(cfg.Under("users"), cfg.Names(), zerolog.Nop()); err != nil {
+		return err
+	}
+	top, _, _ := strings.Cut(maildrop.Location(*drop, cfg.Data), "{") // the first placeholder
+	for _, dir := range []string{cfg.Data, top} {
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && !create {
+			return nil
+		}
+	}
+	// A running server owns the index.
+	if b.lock, err = control.Lock(cfg.Data); errors.Is(err, control.ErrLocked) {
+		b.running = true
+	} else if err != nil {
+		return err
+	}
+	b.store, err = maildrop.Open(*drop, maildrop.Env{
+		Data: cfg.Data, Log: zerolog.Nop(), NoIndex: b.running,
+		Account: func(a mail.Address) (maildrop.Account, bool) {
+			acc, ok := b.accounts.Account(string(a))
+			if !ok {
+				return maildrop.Account{}, false
+			}
+			return maildrop.Account{Quota: acc.Quota}, true
+		},
+	})
+	return err
 }
 
 func pickMaildrop(cfg *config.Config, name string) (*maildrop.Config, error) {
@@ -89,13 +106,16 @@ func pickMaildrop(cfg *config.Config, name string) (*maildrop.Config, error) {
 }
 
 func (b *boxes) close() {
-	b.store.Close()
+	if b.store != nil {
+		b.store.Close()
+	}
 	if b.lock != nil {
 		b.lock.Close()
 	}
+	b.leave()
 }
 
-// open opens the mailbox of an existing account.
+// open opens the mailbox of an existing account, and creates it if necessary.
 func (b *boxes) open(name string) (*maildrop.Box, error) {
 	a, ok := b.accounts.Account(name)
 	if !ok {
@@ -104,9 +124,18 @@ func (b *boxes) open(name string) (*maildrop.Box, error) {
 	return b.store.Box(mail.Address(a.Name))
 }
 
+// existing is open for commands that create nothing: it returns nil if the
+// account has no mailbox yet.
+func (b *boxes) existing(name string) (*maildrop.Box, error) {
+	if a, ok := b.accounts.Account(name); ok && (b.store == nil || !b.store.Exists(mail.Address(a.Name))) {
+		return nil, nil
+	}
+	return b.open(name)
+}
+
 // chosen returns the accounts in args, or all accounts with a mailbox.
 func (b *boxes) chosen(args []string) (names []string) {
-	if len(args) > 0 {
+	if len(args) > 0 || b.store == nil {
 		return args
 	}
 	for _, a := range b.accounts.Accounts() {
@@ -128,7 +157,7 @@ messages, links, leftovers of deliveries, quota sums. Nothing is changed without
 	open := boxFlags(cmd)
 	fix := cmd.Flags().Bool("fix", false, "repair the damage")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		b, err := open()
+		b, err := open(cmd, *fix)
 		if err != nil {
 			return err
 		}
@@ -152,8 +181,8 @@ messages, links, leftovers of deliveries, quota sums. Nothing is changed without
 
 // check prints the damage of a mailbox and returns how much of it remains.
 func (b *boxes) check(ctx context.Context, out io.Writer, name string, fix bool) (left int, err error) {
-	box, err := b.open(name)
-	if err != nil {
+	box, err := b.existing(name)
+	if err != nil || box == nil {
 		return 0, err
 	}
 	defer box.Close()
@@ -196,7 +225,7 @@ time. A running server owns it: stop the server first.`,
 	}
 	open := boxFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		b, err := open()
+		b, err := open(cmd, true)
 		if err != nil {
 			return err
 		}
@@ -205,9 +234,12 @@ time. A running server owns it: stop the server first.`,
 			return refused(errors.New("the server is running and uses the index: stop it first"))
 		}
 		for _, name := range b.chosen(args) {
-			box, err := b.open(name)
+			box, err := b.existing(name)
 			if err != nil {
 				return err
+			}
+			if box == nil {
+				continue
 			}
 			n, err := box.Reindex(true)
 			box.Close()

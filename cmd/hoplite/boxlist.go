@@ -31,7 +31,7 @@ func boxList() *cobra.Command {
 	open := boxFlags(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "one JSON object a line")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		b, err := open()
+		b, err := open(cmd, false)
 		if err != nil {
 			return err
 		}
@@ -42,7 +42,7 @@ func boxList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if len(args) == 0 {
+			if len(args) == 0 && len(folders) > 0 {
 				folders = []folderLine{total(folders)}
 			}
 			lines = append(lines, folders...)
@@ -56,8 +56,8 @@ func boxList() *cobra.Command {
 }
 
 func (b *boxes) folders(name string) ([]folderLine, error) {
-	box, err := b.open(name)
-	if err != nil {
+	box, err := b.existing(name)
+	if err != nil || box == nil {
 		return nil, err
 	}
 	defer box.Close()

@@ -10,6 +10,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
+	"hoplite/cmd/hoplite/internal/owner"
 	"hoplite/maildrop"
 )
 
@@ -47,7 +48,16 @@ been used before. A second run imports what is missing.`,
 	open := boxFlags(cmd)
 	folder := cmd.Flags().String("folder", "INBOX", "folder for the messages of an mbox")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		b, err := open()
+		from, err := os.Open(args[1]) // before root becomes the owner of the data folder
+		if err != nil {
+			return err
+		}
+		defer from.Close()
+		st, err := from.Stat()
+		if err != nil {
+			return err
+		}
+		b, err := open(cmd, true)
 		if err != nil {
 			return err
 		}
@@ -57,15 +67,11 @@ been used before. A second run imports what is missing.`,
 			return err
 		}
 		defer box.Close()
-		st, err := os.Stat(args[1])
-		if err != nil {
-			return err
-		}
 		var done maildrop.Transferred
 		if st.IsDir() {
 			done, err = importMaildir(cmd, b, box, args[1])
 		} else {
-			done, err = importMbox(cmd, box, *folder, args[1], st.Size())
+			done, err = importMbox(cmd, box, *folder, from, st.Size())
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%d messages in %d folders; %d already present\n", done.Messages, done.Folders, done.Known)
 		return err
@@ -73,12 +79,7 @@ been used before. A second run imports what is missing.`,
 	return cmd
 }
 
-func importMbox(cmd *cobra.Command, box *maildrop.Box, folder, path string, size int64) (maildrop.Transferred, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return maildrop.Transferred{}, err
-	}
-	defer f.Close()
+func importMbox(cmd *cobra.Command, box *maildrop.Box, folder string, f *os.File, size int64) (maildrop.Transferred, error) {
 	bar := counter(cmd, size, "octets")
 	defer bar.Finish()
 	return maildrop.ImportMbox(cmd.Context(), box, folder, f, func(at int64) { bar.Set64(at) })
@@ -88,6 +89,7 @@ func importMaildir(cmd *cobra.Command, b *boxes, box *maildrop.Box, path string)
 	if b.running {
 		return maildrop.Transferred{}, refused(errors.New("the server is running: stop it to import a Maildir"))
 	}
+	owner.ReadAll() // the Maildir may belong to its reader
 	bar := counter(cmd, -1, "messages")
 	defer bar.Finish()
 	return maildrop.CopyMaildir(cmd.Context(), path, b.store.Path(box.Account()), func() { bar.Add(1) })
@@ -99,20 +101,23 @@ func boxExport() *cobra.Command {
 		Short: "Export a mailbox as mbox files or as a Maildir",
 		Long: `Export writes a Maildir that Dovecot can use as it is, with UIDs, flags,
 keywords and subscriptions, or with --mbox a folder of mbox files, one for each
-folder.`,
+folder. Started by root, it writes PATH as the owner of the data folder.`,
 		Args: cobra.ExactArgs(2),
 	}
 	open := boxFlags(cmd)
 	mbox := cmd.Flags().Bool("mbox", false, "write mbox files")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		b, err := open()
+		b, err := open(cmd, false)
 		if err != nil {
 			return err
 		}
 		defer b.close()
-		box, err := b.open(args[0])
+		box, err := b.existing(args[0])
 		if err != nil {
 			return err
+		}
+		if box == nil {
+			return refused(fmt.Errorf("%s has no mailbox yet", args[0]))
 		}
 		defer box.Close()
 		bar := counter(cmd, -1, "messages")

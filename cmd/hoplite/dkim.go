@@ -8,13 +8,11 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -40,15 +38,16 @@ selector in a route's filter "sign". To rotate keys, do the same with a new
 selector.`,
 		Example: "  hoplite dkim keygen example.org --selector s2026",
 	}
-	read := configFlag(cmd)
+	open := siteFlag(cmd.Flags())
 	cmd.Flags().StringVar(&selector, "selector", "s1", "selector, the name of the key")
 	cmd.Flags().StringVar(&kind, "type", "rsa", "rsa, or ed25519 for a second key")
 	cmd.Flags().IntVar(&bits, "bits", 2048, "size of an RSA key")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		cfg, _, err := read()
+		cfg, err := open(cmd, true)
 		if err != nil {
 			return err
 		}
+		defer cfg.close()
 		domain, err := keyDomain(args[0], selector)
 		if err != nil {
 			return refused(err)
@@ -58,7 +57,7 @@ selector.`,
 		if err != nil {
 			return refused(err)
 		}
-		if err := errors.Join(writeKey(file, key), giveAway(cfg.Data, filepath.Dir(filepath.Dir(file)), filepath.Dir(file), file)); err != nil {
+		if err := writeKey(file, key); err != nil {
 			return refused(err)
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s\n", file)
@@ -71,12 +70,13 @@ func dkimRecord() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "record DOMAIN [SELECTOR]", Short: "Print the records of a domain's keys", Args: cobra.RangeArgs(1, 2),
 	}
-	read := configFlag(cmd)
+	open := siteFlag(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		cfg, _, err := read()
+		cfg, err := open(cmd, false)
 		if err != nil {
 			return err
 		}
+		defer cfg.close()
 		domain, err := keyDomain(args[0], "")
 		if err != nil {
 			return refused(err)
@@ -153,28 +153,6 @@ func writeKey(file string, key crypto.Signer) error {
 		err = e
 	}
 	return err
-}
-
-// giveAway gives files that root created in the data folder to the folder's
-// owner, so that the server can read them.
-func giveAway(data string, made ...string) error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	like, err := os.Stat(data)
-	if err != nil {
-		return err
-	}
-	owner, ok := like.Sys().(*syscall.Stat_t)
-	if !ok {
-		return nil
-	}
-	for _, path := range made {
-		if err := os.Lchown(path, int(owner.Uid), int(owner.Gid)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // printRecord prints a record in zone file format, in strings of at most 255

@@ -14,7 +14,6 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
-	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/cmd/hoplite/internal/queueadmin"
 	"hoplite/cmd/hoplite/internal/terminal"
 	"hoplite/internal/conf"
@@ -40,10 +39,10 @@ Messages are selected by their ids or by flags; without any, all are selected.`,
   hoplite queue export --dir /tmp/mail --all`,
 		Args: cobra.NoArgs,
 	}
-	c := &queueCmd{read: persistentConfigFlag(cmd)}
+	c := &queueCmd{open: siteFlag(cmd.PersistentFlags())}
 	cmd.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
 	c.pickFlags(cmd)
-	cmd.RunE = c.with(c.totals)
+	cmd.RunE = c.reads(c.totals)
 	cmd.AddCommand(c.listCommand(), c.showCommand(), c.exportCommand())
 	for _, o := range []struct{ do, short, text string }{
 		{"retry", "Attempt delivery now, regardless of the schedule", ""},
@@ -60,22 +59,10 @@ Messages are selected by their ids or by flags; without any, all are selected.`,
 
 // queueCmd is shared by the sub-commands.
 type queueCmd struct {
-	read func() (*config.Config, error)
+	open func(cmd *cobra.Command, changes bool) (*site, error)
 	json bool
 	all  bool
 	pick struct{ to, from, upstream, state, older, younger string }
-}
-
-// persistentConfigFlag is configFlag for a command and its sub-commands.
-func persistentConfigFlag(cmd *cobra.Command) func() (*config.Config, error) {
-	path := cmd.PersistentFlags().StringP("config", "c", "", "configuration file (default ./relay.hcl, /etc/hoplite/relay.hcl,\nor the built-in one)")
-	return func() (*config.Config, error) {
-		cfg, _, err := config.Read(*path)
-		if err != nil {
-			return nil, fmt.Errorf("read configuration: %w", err)
-		}
-		return cfg, nil
-	}
 }
 
 func (c *queueCmd) pickFlags(cmd *cobra.Command) {
@@ -114,15 +101,25 @@ func (c *queueCmd) filter(ids []string) (queue.Filter, error) {
 	return f, nil
 }
 
-// with returns a function that opens the queue and runs f on it.
-func (c *queueCmd) with(f func(cmd *cobra.Command, a queueadmin.Admin, args []string) error) func(*cobra.Command, []string) error {
+// queueRun is a command that runs on an open queue.
+type queueRun func(cmd *cobra.Command, a queueadmin.Admin, args []string) error
+
+// reads returns a function that opens the queue and runs f, which changes
+// nothing, on it.
+func (c *queueCmd) reads(f queueRun) func(*cobra.Command, []string) error { return c.with(f, false) }
+
+// changes is reads for commands that change the queue.
+func (c *queueCmd) changes(f queueRun) func(*cobra.Command, []string) error { return c.with(f, true) }
+
+func (c *queueCmd) with(f queueRun, changes bool) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		cfg, err := c.read()
+		cfg, err := c.open(cmd, changes)
 		if err != nil {
 			return err
 		}
+		defer cfg.close()
 		log := zerolog.New(zerolog.ConsoleWriter{Out: cmd.ErrOrStderr()}).Level(zerolog.WarnLevel)
-		a, closer, err := queueadmin.Connect(cmd.Context(), cfg, log)
+		a, closer, err := queueadmin.Connect(cmd.Context(), cfg.Config, log)
 		if err != nil {
 			return err
 		}
@@ -140,7 +137,7 @@ func (c *queueCmd) listCommand() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{Use: "list [ID...]", Short: "List messages, oldest first"}
 	cmd.Flags().IntVar(&limit, "limit", 1000, "list at most this many; 0 for all")
-	cmd.RunE = c.with(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
+	cmd.RunE = c.reads(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
 		f, err := c.filter(args)
 		if err != nil {
 			return err
@@ -175,7 +172,7 @@ func (c *queueCmd) showCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "show ID", Short: "Show everything about a message", Args: cobra.ExactArgs(1)}
 	cmd.Flags().BoolVar(&body, "body", false, "also print the message itself")
 	cmd.Flags().BoolVar(&trail, "trail", false, "also print the verdict of every stage")
-	cmd.RunE = c.with(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
+	cmd.RunE = c.reads(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
 		d, err := a.Show(cmd.Context(), args[0])
 		if err != nil {
 			return refused(err)
@@ -206,7 +203,7 @@ queue/inject.`,
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "folder for the pairs")
 	cmd.Flags().BoolVar(&c.all, "all", false, "apply to every match; without filters, to the whole queue")
-	cmd.RunE = c.with(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
+	cmd.RunE = c.reads(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
 		f, err := c.some(args)
 		if err != nil {
 			return err
@@ -302,7 +299,7 @@ func (c *queueCmd) orderCommand(do, short, textUse string) *cobra.Command {
 	if textUse != "" {
 		cmd.Flags().StringVar(&text, "text", "", textUse)
 	}
-	cmd.RunE = c.with(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
+	cmd.RunE = c.changes(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
 		return c.order(cmd, a, do, text, args)
 	})
 	return cmd
@@ -315,7 +312,7 @@ func (c *queueCmd) rerouteCommand() *cobra.Command {
 		Args:  cobra.MinimumNArgs(1),
 	}
 	cmd.Flags().BoolVar(&c.all, "all", false, "apply to every match; without filters, to the whole queue")
-	cmd.RunE = c.with(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
+	cmd.RunE = c.changes(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
 		return c.order(cmd, a, "reroute", args[0], args[1:])
 	})
 	return cmd

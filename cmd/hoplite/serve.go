@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hoplite/cmd/hoplite/internal/check"
+	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/cmd/hoplite/internal/logging"
 	"hoplite/cmd/hoplite/internal/server"
 )
@@ -33,7 +34,7 @@ reloads the configuration; if it has mistakes, the running one is kept.`,
 		log, flush := logging.New(cfg.Log)
 		defer flush()
 		return server.Run(cmd.Context(), cfg, file.Diags, server.Options{
-			Log: log, Out: cmd.OutOrStdout(), Read: read, Version: version,
+			Log: log, Out: cmd.OutOrStdout(), Read: read, Version: version, BuiltIn: file.Name == config.BuiltIn,
 		})
 	}
 	return cmd

@@ -79,7 +79,13 @@ read.`,
 	read := configFlag(cmd)
 	f.config = func() (*config.Config, bool, error) {
 		cfg, file, err := read()
-		return cfg, err == nil && file.Name != config.BuiltIn, err
+		if err != nil {
+			return nil, false, err
+		}
+		if err := file.Diags.Err(); err != nil {
+			return nil, false, fmt.Errorf("read configuration: %w", err)
+		}
+		return cfg, file.Name != config.BuiltIn, nil
 	}
 	return cmd
 }
@@ -124,7 +130,11 @@ func (f *traceFlags) options() (trace.Options, error) {
 		}
 		o.Trusted = append(o.Trusted, p.Masked())
 	}
-	if cfg, told, err := f.config(); err == nil && told {
+	cfg, told, err := f.config()
+	if err != nil && !errors.Is(err, os.ErrPermission) { // a message can be traced by everybody
+		return o, err
+	}
+	if told {
 		o.Trusted = append(o.Trusted, cfg.Trusted...)
 		if cfg.Hostname != "localhost" {
 			o.Ours = append(o.Ours, cfg.Hostname)

@@ -31,19 +31,33 @@ means ann@localhost. A running server notices changes within a second.`,
 	return cmd
 }
 
+// accounts are the accounts of a data folder.
+type accounts struct {
+	*users.Store
+	close func()
+}
+
 // storeFlag adds -c to a command and returns a function that opens the accounts.
-func storeFlag(cmd *cobra.Command) func() (*users.Store, error) {
-	read := configFlag(cmd)
-	return func() (*users.Store, error) {
-		// Mistakes elsewhere in the file do not matter here; "check" reports them.
-		cfg, _, err := read()
+func storeFlag(cmd *cobra.Command) func(cmd *cobra.Command, changes bool) (*accounts, error) {
+	open := siteFlag(cmd.Flags())
+	return func(cmd *cobra.Command, changes bool) (*accounts, error) {
+		cfg, err := open(cmd, changes)
 		if err != nil {
 			return nil, err
 		}
-		if err := os.MkdirAll(cfg.Data, 0o750); err != nil {
+		if changes {
+			err = os.MkdirAll(cfg.Data, 0o750)
+		}
+		if err != nil {
+			cfg.close()
 			return nil, fmt.Errorf("data folder: %w", err)
 		}
-		return users.Open(cfg.Under("users"), cfg.Names(), zerolog.Nop())
+		store, err := users.Open(cfg.Under("users"), cfg.Names(), zerolog.Nop())
+		if err != nil {
+			cfg.close()
+			return nil, err
+		}
+		return &accounts{store, cfg.close}, nil
 	}
 }
 
@@ -110,10 +124,11 @@ func userAdd() *cobra.Command {
 	open := storeFlag(cmd)
 	s.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		store, err := open()
+		store, err := open(cmd, true)
 		if err != nil {
 			return err
 		}
+		defer store.close()
 		a := &users.Account{Name: accountName(args[0])}
 		if err := errors.Join(users.CheckName(a.Name), s.apply(cmd, a)); err != nil {
 			return refused(err)
@@ -184,10 +199,11 @@ func userRemove() *cobra.Command {
 func onAccount(cmd *cobra.Command, change func(*users.Book, *users.Account) error, done string) *cobra.Command {
 	open := storeFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		store, err := open()
+		store, err := open(cmd, true)
 		if err != nil {
 			return err
 		}
+		defer store.close()
 		found, ok := store.Account(args[0])
 		if !ok {
 			return refused(fmt.Errorf("%s: %w", args[0], users.ErrNoAccount))
@@ -237,10 +253,11 @@ func userList() *cobra.Command {
 	open := storeFlag(cmd)
 	cmd.Flags().BoolVar(&asLines, "json", false, "one JSON object a line")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		store, err := open()
+		store, err := open(cmd, false)
 		if err != nil {
 			return err
 		}
+		defer store.close()
 		for _, a := range store.Accounts() {
 			if asLines {
 				err = json.NewEncoder(cmd.OutOrStdout()).Encode(asJSON(a))
@@ -277,10 +294,11 @@ func userShow() *cobra.Command {
 	open := storeFlag(cmd)
 	cmd.Flags().BoolVar(&one, "json", false, "as JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		store, err := open()
+		store, err := open(cmd, false)
 		if err != nil {
 			return err
 		}
+		defer store.close()
 		a, ok := store.Account(args[0])
 		if !ok {
 			return refused(fmt.Errorf("%s: %w", args[0], users.ErrNoAccount))
@@ -329,10 +347,11 @@ and plain text. Existing accounts are not changed.`,
 			defer f.Close()
 			in = f
 		}
-		store, err := open()
+		store, err := open(cmd, true)
 		if err != nil {
 			return err
 		}
+		defer store.close()
 		var added int
 		var left error
 		err = store.Update(func(b *users.Book) error {

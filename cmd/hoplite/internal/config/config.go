@@ -31,8 +31,9 @@ type Config struct {
 	// is the operating system's host name.
 	Hostname string `hcl:"hostname,optional" example:"mail.example.org"`
 	// Data is the folder for all state: accounts, queue, mail, history. It is
-	// relative to this file.
-	Data string `hcl:"data,optional" default:"var"`
+	// relative to this file. The default is "var", and /var/lib/hoplite for a file
+	// below /etc.
+	Data string `hcl:"data,optional" example:"var"`
 	// Trusted are the networks whose Received lines are trusted: your own servers
 	// and those of a provider in front of them. It does not permit relaying.
 	Trusted []netip.Prefix `hcl:"trusted,optional"`

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -151,19 +152,63 @@ func TestReadCompletes(t *testing.T) {
 
 // The first file that exists is read, the built-in one without any.
 func TestReadSearches(t *testing.T) {
-	t.Chdir(t.TempDir())
-	cfg, file, err := Read("")
-	if err != nil || file.Name != BuiltIn || cfg.Hostname != "mail.example.org" {
-		t.Fatalf("without a file: %v, %v", file, err)
+	dir := t.TempDir()
+	t.Chdir(dir)
+	t.Setenv("HOPLITE_CONFIG", "")
+	oldFile, oldFolder := systemFile, systemFolder
+	t.Cleanup(func() { systemFile, systemFolder = oldFile, oldFolder })
+	systemFolder = filepath.Join(dir, "etc")
+	systemFile = filepath.Join(systemFolder, "relay.hcl")
+	write := func(name, text string) string {
+		t.Helper()
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		return name
 	}
-	if err := os.WriteFile("relay.hcl", []byte("hostname = \"here.example\"\n"), 0o600); err != nil {
+	expect := func(path, name, data string) {
+		t.Helper()
+		cfg, file, err := Read(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if file.Name != name || cfg.Data != data {
+			t.Errorf("read %s with data %s, want %s with %s", file.Name, cfg.Data, name, data)
+		}
+	}
+	expect("", BuiltIn, "var")
+	write("relay.hcl", "")
+	expect("", "relay.hcl", "var")
+	write(systemFile, "")
+	expect("", systemFile, "/var/lib/hoplite")
+	write(systemFile, "data = \"var\"")
+	expect("", systemFile, filepath.Join(systemFolder, "var"))
+	t.Setenv("HOPLITE_CONFIG", write("sub/env.hcl", ""))
+	expect("", "sub/env.hcl", "sub/var")
+	expect("relay.hcl", "relay.hcl", "var")
+	for _, env := range []string{"none.hcl", ""} {
+		t.Setenv("HOPLITE_CONFIG", env)
+		if _, _, err := Read(strings.TrimPrefix("none.hcl", env)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("a missing file, $HOPLITE_CONFIG %q: %v", env, err)
+		}
+	}
+}
+
+// Root does not read what another user left in the current folder.
+func TestRootReadsItsOwn(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	t.Chdir(t.TempDir())
+	t.Setenv("HOPLITE_CONFIG", "")
+	if err := errors.Join(os.WriteFile("relay.hcl", nil, 0o644), os.Chown("relay.hcl", 4711, 4711)); err != nil {
 		t.Fatal(err)
 	}
-	if cfg, file, err = Read(""); err != nil || file.Name != "relay.hcl" || cfg.Hostname != "here.example" {
-		t.Errorf("with a file: %v, %v", file, err)
+	if _, _, err := Read(""); err == nil || !strings.Contains(err.Error(), "./relay.hcl belongs to another user (uid 4711); to use it as root, name it: -c relay.hcl") {
+		t.Errorf("read: %v", err)
 	}
-	if _, _, err = Read("none.hcl"); err == nil {
-		t.Error("a missing file is no error")
+	if _, _, err := Read("relay.hcl"); err != nil {
+		t.Errorf("named: %v", err)
 	}
 }
 

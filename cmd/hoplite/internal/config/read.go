@@ -2,23 +2,40 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 
 	"hoplite"
 	"hoplite/internal/conf"
+	"hoplite/internal/files"
 	"hoplite/mail"
 )
-
-// searched are the places where relay.hcl is looked for without -c.
-var searched = []string{"relay.hcl", "/etc/hoplite/relay.hcl"}
 
 // BuiltIn is the file name of the configuration inside the program.
 const BuiltIn = "built-in relay.hcl"
 
-// Read reads the file at path or, if path is empty, the first that exists of
-// the usual places, else the built-in one. Mistakes are in the file's
-// diagnostics; the error is for a file that cannot be read at all.
+// systemFile is where packages install the configuration, and systemData the
+// default data folder of files below systemFolder. Tests change them.
+var (
+	systemFile   = "/etc/hoplite/relay.hcl"
+	systemFolder = "/etc"
+	systemData   = "/var/lib/hoplite"
+)
+
+// localFile is the configuration in the current folder.
+const localFile = "relay.hcl"
+
+// ErrNotFound is returned by ReadOwn if there is no configuration file.
+var ErrNotFound = errors.New("no configuration: neither -c nor $HOPLITE_CONFIG is given, and there is no " +
+	"/etc/hoplite/relay.hcl, ./relay.hcl, or ./var of a server that runs the built-in configuration")
+
+// Read reads the file at path. If path is empty, it is the file that
+// $HOPLITE_CONFIG names, or the first that exists of /etc/hoplite/relay.hcl and
+// ./relay.hcl, else the built-in one. Mistakes are in the file's diagnostics;
+// the error is for a file that cannot be read at all.
 func Read(path string) (*Config, *conf.File, error) {
 	file, err := open(path)
 	if err != nil {
@@ -30,17 +47,68 @@ func Read(path string) (*Config, *conf.File, error) {
 	return cfg, file, nil
 }
 
+// ReadOwn is Read for commands that work on the data folder of a server. A
+// mistake in the file is an error, since its data folder may be another one than
+// was meant, and the built-in file is read only if a server has run with it here.
+func ReadOwn(path string) (*Config, *conf.File, error) {
+	cfg, file, err := Read(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := file.Diags.Err(); err != nil {
+		return nil, nil, err
+	}
+	if file.Name == BuiltIn {
+		if _, err := os.Stat(cfg.builtInMark()); err != nil {
+			return nil, nil, ErrNotFound
+		}
+	}
+	return cfg, file, nil
+}
+
+// builtInMark is the file that shows that a server with the built-in
+// configuration made the data folder.
+func (c *Config) builtInMark() string { return c.Under("state/built-in") }
+
+// MarkBuiltIn records that a server with the built-in configuration uses the
+// data folder, so that commands in the same folder find it.
+func (c *Config) MarkBuiltIn() error {
+	return files.Write(c.builtInMark(), []byte("This data folder belongs to hoplite's built-in configuration.\n"), 0o640)
+}
+
 func open(path string) (*conf.File, error) {
+	if path == "" {
+		path = os.Getenv("HOPLITE_CONFIG")
+	}
 	if path != "" {
 		return conf.Load(path)
 	}
-	for _, p := range searched {
-		file, err := conf.Load(p)
-		if !errors.Is(err, os.ErrNotExist) {
-			return file, err
-		}
+	file, err := conf.Load(systemFile)
+	if !errors.Is(err, os.ErrNotExist) {
+		return file, err
+	}
+	if err := ofAnother(localFile); err != nil {
+		return nil, err
+	}
+	file, err = conf.Load(localFile)
+	if !errors.Is(err, os.ErrNotExist) {
+		return file, err
 	}
 	return conf.Parse(BuiltIn, []byte(hoplite.Config)), nil
+}
+
+// ofAnother returns an error if the program runs as root and the file at path,
+// which nobody named, belongs to another user: that user could make root use any
+// folder.
+func ofAnother(path string) error {
+	st, err := os.Stat(path)
+	if err != nil || os.Geteuid() != 0 {
+		return nil
+	}
+	if owner, ok := st.Sys().(*syscall.Stat_t); ok && owner.Uid != 0 {
+		return fmt.Errorf("./%s belongs to another user (uid %d); to use it as root, name it: -c %[1]s", path, owner.Uid)
+	}
+	return nil
 }
 
 // complete sets what the file called name leaves to its surroundings: the base
@@ -49,6 +117,12 @@ func (c *Config) complete(name string) {
 	base := "."
 	if name != BuiltIn {
 		base = filepath.Dir(name)
+	}
+	if c.Data == "" {
+		c.Data = "var"
+		if full, err := filepath.Abs(name); err == nil && name != BuiltIn && strings.HasPrefix(full, systemFolder+"/") {
+			c.Data = systemData
+		}
 	}
 	if !filepath.IsAbs(c.Data) {
 		c.Data = filepath.Join(base, c.Data)

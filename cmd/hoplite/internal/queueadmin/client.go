@@ -99,3 +99,20 @@ func (s stopped) Export(_ context.Context, id string, w io.Writer) error {
 func (s stopped) Execute(ctx context.Context, o queue.Order, say func(queue.Progress)) (queue.Progress, error) {
 	return s.q.Execute(ctx, o, say)
 }
+
+// empty is the queue of a data folder that has none yet.
+type empty struct{}
+
+func (empty) List(context.Context, queue.Filter, int) ([]queue.Info, error) { return nil, nil }
+
+func (empty) Totals(context.Context, queue.Filter) ([]queue.Total, error) { return nil, nil }
+
+func (empty) Show(context.Context, string) (queue.Detail, error) {
+	return queue.Detail{}, queue.ErrNotQueued
+}
+
+func (empty) Export(context.Context, string, io.Writer) error { return queue.ErrNotQueued }
+
+func (empty) Execute(context.Context, queue.Order, func(queue.Progress)) (queue.Progress, error) {
+	return queue.Progress{}, nil
+}

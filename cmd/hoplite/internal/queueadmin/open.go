@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -57,7 +59,8 @@ func Open(cfg *config.Config, log zerolog.Logger, calls Callbacks) (*queue.Queue
 }
 
 // Connect returns the queue of a data folder: the running server's, or else
-// that of the files, which the closer closes.
+// that of the files, which the closer closes. A data folder without a queue has
+// an empty one; nothing is created.
 func Connect(ctx context.Context, cfg *config.Config, log zerolog.Logger) (Admin, io.Closer, error) {
 	client := running{control.NewClient(cfg.Data)}
 	_, err := client.List(ctx, queue.Filter{IDs: []string{"-"}}, 1)
@@ -66,6 +69,9 @@ func Connect(ctx context.Context, cfg *config.Config, log zerolog.Logger) (Admin
 	}
 	if !errors.Is(err, control.ErrNotRunning) {
 		return nil, nil, err
+	}
+	if _, err := os.Stat(cfg.Under("queue")); errors.Is(err, fs.ErrNotExist) {
+		return empty{}, io.NopCloser(nil), nil
 	}
 	lock, err := control.Lock(cfg.Data)
 	if err != nil {

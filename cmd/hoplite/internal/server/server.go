@@ -38,6 +38,8 @@ type Options struct {
 	Read func() (*config.Config, *conf.File, error)
 	// Version is the program's version.
 	Version string
+	// BuiltIn says that the configuration is the built-in one.
+	BuiltIn bool
 }
 
 // Server is the running program.
@@ -61,6 +63,11 @@ func Run(ctx context.Context, cfg *config.Config, diags *conf.Diagnostics, o Opt
 		return err
 	}
 	defer s.runtime.close()
+	if o.BuiltIn {
+		if err := cfg.MarkBuiltIn(); err != nil {
+			return fmt.Errorf("data folder: %w", err)
+		}
+	}
 	first, err := newServing(s.runtime, cfg, diags, o.Version)
 	if err != nil {
 		return err

@@ -1,0 +1,65 @@
+// Package owner lets a command that root started work on a data folder as the
+// folder's owner: what it creates belongs to the server's user, and links that
+// this user made lead root nowhere.
+package owner
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Become makes a process of root the owner of the folder data, or of its nearest
+// parent if it does not exist, until restore is called. Other processes, and
+// folders of root, stay as they are.
+func Become(data string) (restore func(), err error) {
+	restore = func() {}
+	if os.Geteuid() != 0 {
+		return restore, nil
+	}
+	uid, gid, err := of(data)
+	if err != nil || uid == 0 {
+		return restore, err
+	}
+	oldGroup := os.Getegid()
+	groups, err := syscall.Getgroups()
+	if err != nil {
+		return restore, fmt.Errorf("groups of root: %w", err)
+	}
+	restore = func() {
+		syscall.Seteuid(0)
+		syscall.Setegid(oldGroup)
+		syscall.Setgroups(groups)
+	}
+	err = errors.Join(syscall.Setgroups([]int{gid}), syscall.Setegid(gid), syscall.Seteuid(uid))
+	if err != nil {
+		restore()
+		return func() {}, fmt.Errorf("work as the owner of %s (uid %d): %w", data, uid, err)
+	}
+	return restore, nil
+}
+
+// of returns the owner of a folder or of its nearest parent that exists.
+func of(dir string) (uid, gid int, err error) {
+	dir, err = filepath.Abs(dir)
+	if err != nil {
+		return 0, 0, err
+	}
+	for {
+		st, err := os.Stat(dir)
+		if err == nil {
+			if owner, ok := st.Sys().(*syscall.Stat_t); ok {
+				return int(owner.Uid), int(owner.Gid), nil
+			}
+			return 0, 0, nil
+		}
+		if parent := filepath.Dir(dir); errors.Is(err, fs.ErrNotExist) && parent != dir {
+			dir = parent
+			continue
+		}
+		return 0, 0, err
+	}
+}
