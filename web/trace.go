@@ -122,6 +122,11 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, raw []byte, c ch
 		o = s.env.Options()
 	}
 	t := trace.Read(in.Head, o)
+	if dangers, err := in.Dangers(r.Context()); err != nil {
+		s.env.Log.Error().Err(err).Msg("scan attachments")
+	} else {
+		t.Findings = append(t.Findings, dangers...)
+	}
 	text := func(s string) string { return s }
 	if c.Anonymous {
 		text = trace.NewAnonymiser(t).Text

@@ -273,7 +273,7 @@ func makeRow(t *trace.Trace, i int, a axis, text func(string) string) row {
 	}
 	if s.HasDelay {
 		o.Delay = trace.Words(s.Delay)
-		if s.High-s.Low > time.Second {
+		if s.BoundsMatter() {
 			o.Bounds = trace.Words(s.Low) + " to " + trace.Words(s.High)
 		}
 	}

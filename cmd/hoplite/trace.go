@@ -166,6 +166,12 @@ func (f *traceFlags) message(cmd *cobra.Command, name string) error {
 	}
 	t := trace.Read(in.Head, o)
 	t.Auth = append(verified, t.Auth...)
+	dangers, err := in.Dangers(cmd.Context())
+	if err != nil {
+		return err
+	}
+	t.Findings = append(t.Findings, dangers...)
+	t.Findings = append(t.Findings, brokenSignatures(verified)...)
 	text := func(s string) string { return s }
 	if f.anonymise {
 		text = trace.NewAnonymiser(t).Text
@@ -191,6 +197,18 @@ func (f *traceFlags) message(cmd *cobra.Command, name string) error {
 		return findings
 	}
 	return outcome(t)
+}
+
+// brokenSignatures returns a finding for each signature that does not verify now.
+func brokenSignatures(verified []trace.AuthClaim) []trace.Finding {
+	var list []trace.Finding
+	for _, c := range verified {
+		if c.Result == "fail" {
+			list = append(list, trace.Finding{Code: c.Method + "-fail", Severity: trace.Warning, Text: fmt.Sprintf("a %s signature does not verify: %s", strings.ToUpper(c.Method), c.Detail),
+				Advice: "the message was changed on the way, or the sender's key was"})
+		}
+	}
+	return list
 }
 
 // show prints a trace and the contents of the message, in the requested form.

@@ -277,7 +277,7 @@ func (s *screen) delayWords(st *trace.Step, wide bool) string {
 		return ""
 	}
 	d := strings.NewReplacer(" s", "s", " min", "m", " h", "h", " days", "d", " ms", "ms").Replace(trace.Words(st.Delay))
-	if !wide || st.High-st.Low < 2*time.Second {
+	if !wide || !st.BoundsMatter() {
 		return d
 	}
 	return fmt.Sprintf("%s (%s..%s)", d, short(st.Low), short(st.High))

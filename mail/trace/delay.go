@@ -64,6 +64,12 @@ func (t timing) delays(m *clockFit, blamed map[int]bool, times []int64) {
 	}
 }
 
+// BoundsMatter reports whether the delay may be so much shorter or longer that it
+// would be another story: half, or twice as long, and a minute or more.
+func (s *Step) BoundsMatter() bool {
+	return s.HasDelay && s.Delay >= time.Minute && (s.Low < s.Delay/2 || s.High > 2*s.Delay)
+}
+
 // trusted reports whether a trusted host wrote the line.
 func (s *Step) trusted() bool { return s.Trust == Ours || s.Trust == Vouched || s.Trust == Boundary }
 

@@ -31,7 +31,88 @@ func (t judge) all() {
 			}
 		}
 	}
+	t.dmarc()
 }
+
+// dmarc reports a failure that a believed server found, and which domains did not
+// align with the one in From (RFC 9989; RFC 7489 before it).
+func (t judge) dmarc() {
+	for i := range t.Auth {
+		c := &t.Auth[i]
+		if !c.Believed || c.Method != "dmarc" || c.Result != "fail" {
+			continue
+		}
+		from := domainOf(property(c.Detail, "header.from"))
+		text := "DMARC failed"
+		if from != "" {
+			text += " for the From domain " + from
+		}
+		text += ": " + strings.Join(t.unaligned(c, from), "; ")
+		t.find("dmarc-fail", Warning, 0, text, "the sender's admin should sign with DKIM for the From domain, or send from a server that its SPF record lists; "+
+			"after a mailing list or a forward this is common and no proof of forgery")
+		return
+	}
+}
+
+// unaligned says for SPF and each DKIM signature in one server's results why it
+// does not help DMARC.
+func (t judge) unaligned(dmarc *AuthClaim, from string) []string {
+	var why []string
+	spf, dkim := false, false
+	for i := range t.Auth {
+		c := &t.Auth[i]
+		if c.By != dmarc.By || c.Field != dmarc.Field || c.Instance != dmarc.Instance {
+			continue
+		}
+		var name, domain string
+		switch c.Method {
+		case "spf":
+			name, spf = "SPF", true
+			domain = domainOf(property(c.Detail, "smtp.mailfrom"))
+			if domain == "" {
+				domain = domainOf(property(c.Detail, "smtp.helo"))
+			}
+		case "dkim":
+			name, dkim = "DKIM", true
+			domain = domainOf(property(c.Detail, "header.d"))
+			if domain == "" {
+				domain = domainOf(property(c.Detail, "header.i"))
+			}
+		default:
+			continue
+		}
+		text := name + ": " + c.Result
+		if domain != "" {
+			text += " for " + domain
+			if c.Result == "pass" && from != "" && organisation(domain) != organisation(from) {
+				text += ", which does not align"
+			}
+		}
+		if len(why) < 8 {
+			why = append(why, text)
+		}
+	}
+	if !spf {
+		why = append(why, "no SPF result")
+	}
+	if !dkim {
+		why = append(why, "no DKIM result")
+	}
+	return why
+}
+
+// property returns a property of an authentication result.
+func property(detail, name string) string {
+	for w := range strings.FieldsSeq(detail) {
+		if k, v, ok := strings.Cut(w, "="); ok && strings.EqualFold(k, name) {
+			return strings.Trim(v, `"<>;,`)
+		}
+	}
+	return ""
+}
+
+// domainOf returns the domain of an address, or the domain itself.
+func domainOf(s string) string { return strings.ToLower(s[strings.LastIndexByte(s, '@')+1:]) }
 
 func (t judge) count() {
 	n := len(t.Steps) + t.Dropped
