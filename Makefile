@@ -4,7 +4,7 @@ GO ?= go
 # The race detector needs a C compiler.
 RACE := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && echo -race)
 
-.PHONY: build test check interop fuzz docs
+.PHONY: build test check interop fuzz docs sbom
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o hoplite ./cmd/hoplite
@@ -37,3 +37,8 @@ fuzz:
 
 docs:
 	$(GO) generate ./...
+
+# The modules of the program with their versions and checksums, from the program
+# itself: what is not linked is not listed.
+sbom: build
+	@$(GO) version -m hoplite | awk '$$1 == "mod" || $$1 == "dep" { print $$2, $$3, $$4 }'

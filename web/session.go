@@ -18,37 +18,47 @@ const (
 	maxSessions   = 1000
 )
 
+// maxLife is how long a login lasts however busy it is, or session_time if that
+// is longer.
+const maxLife = 12 * time.Hour
+
 // sessions holds the logins of this process. The key is a hash of the cookie, so
 // the time of a lookup reveals nothing about it.
 type sessions struct {
-	life time.Duration
-	mu   sync.Mutex
-	by   map[[32]byte]*session
+	life    time.Duration
+	current func(name string) (a Account, stamp string, ok bool) // see Env.Account; may be nil
+	mu      sync.Mutex
+	by      map[[32]byte]*session
 }
 
 type session struct {
 	account Account
-	until   time.Time
+	stamp   string
+	until   time.Time // unless it is used before
+	end     time.Time // whether or not it is used
 }
 
-func newSessions(life time.Duration) *sessions {
+func newSessions(life time.Duration, current func(string) (Account, string, bool)) *sessions {
 	if life <= 0 {
 		life = time.Hour
 	}
-	return &sessions{life: life, by: map[[32]byte]*session{}}
+	return &sessions{life: life, current: current, by: map[[32]byte]*session{}}
 }
 
 func (s *sessions) open(a Account) string {
-	token := random()
+	token, stamp := random(), ""
+	if s.current != nil {
+		_, stamp, _ = s.current(a.Name)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	for k, v := range s.by {
-		if now.After(v.until) || len(s.by) >= maxSessions {
+		if v.over(now) || len(s.by) >= maxSessions {
 			delete(s.by, k)
 		}
 	}
-	s.by[sha256.Sum256([]byte(token))] = &session{a, now.Add(s.life)}
+	s.by[sha256.Sum256([]byte(token))] = &session{a, stamp, now.Add(s.life), now.Add(max(s.life, maxLife))}
 	return token
 }
 
@@ -61,12 +71,33 @@ func (s *sessions) find(token string) (Account, bool) {
 		return Account{}, false
 	}
 	now := time.Now()
-	if now.After(v.until) {
+	if v.over(now) {
 		delete(s.by, key)
 		return Account{}, false
 	}
+	if s.current != nil {
+		a, stamp, ok := s.current(v.account.Name)
+		if !ok || stamp != v.stamp {
+			s.closeOf(v.account.Name)
+			return Account{}, false
+		}
+		v.account = a
+	}
 	v.until = now.Add(s.life)
 	return v.account, true
+}
+
+// over reports whether the session has been idle for too long or is too old.
+func (v *session) over(now time.Time) bool { return now.After(v.until) || now.After(v.end) }
+
+// closeOf ends all sessions of an account that no longer exists or has another
+// password. The caller holds the lock.
+func (s *sessions) closeOf(name string) {
+	for k, v := range s.by {
+		if v.account.Name == name {
+			delete(s.by, k)
+		}
+	}
 }
 
 func (s *sessions) close(token string) {

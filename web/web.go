@@ -48,7 +48,9 @@ type Config struct {
 	MaxPaste conf.Bytes `hcl:"max_paste,optional" default:"8MiB"`
 	// KeepLinks is the longest time for which a permalink is kept.
 	KeepLinks time.Duration `hcl:"keep_links,optional" default:"30d"`
-	// SessionTime is the time after which an idle login expires.
+	// SessionTime is the time after which an idle login expires. Every login ends
+	// after 12 hours, or after this time if that is longer, and when the account's
+	// password changes.
 	SessionTime time.Duration `hcl:"session_time,optional" default:"1h"`
 }
 
@@ -61,6 +63,10 @@ type Env struct {
 	Options func() trace.Options
 	// Login checks a name and password.
 	Login func(ctx context.Context, client netip.Addr, name, password string) (Account, error)
+	// Account returns an account as it is now, and a stamp that changes with its
+	// password. It is called for each request, so that a session ends with its
+	// account or its password. Without it, logins are taken as they were.
+	Account func(name string) (a Account, stamp string, ok bool)
 	// Find searches history.
 	Find func(ctx context.Context, q history.Query) ([]history.Record, error)
 	// Explain runs the chain for a question and returns lines of text.
@@ -113,7 +119,7 @@ const (
 
 // New returns the server of one web block.
 func New(cfg Config, env Env) (*Server, error) {
-	s := &Server{cfg: cfg, env: env, sessions: newSessions(cfg.SessionTime), links: &links{dir: env.Links, most: cfg.KeepLinks}, working: make(chan struct{}, maxWorking), conns: newHandover()}
+	s := &Server{cfg: cfg, env: env, sessions: newSessions(cfg.SessionTime, env.Account), links: &links{dir: env.Links, most: cfg.KeepLinks}, working: make(chan struct{}, maxWorking), conns: newHandover()}
 	rand.Read(s.secret[:])
 	var err error
 	if s.html, err = template.New("").Funcs(functions).ParseFS(pages, "pages/*.html"); err != nil {

@@ -3,8 +3,10 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"strings"
 
@@ -32,7 +34,8 @@ func (s *serving) addWeb(c *web.Config) error {
 			}
 			return o
 		},
-		Login: s.webLogin,
+		Login:   s.webLogin,
+		Account: s.webAccount,
 		Find: func(ctx context.Context, q history.Query) ([]history.Record, error) {
 			return reader.Find(ctx, q)
 		},
@@ -59,6 +62,26 @@ func (s *serving) webLogin(ctx context.Context, client netip.Addr, name, passwor
 		return web.Account{}, errors.New("accounts cannot be read")
 	}
 	return web.Account{Name: a.Name, Admin: a.Is(users.Admin)}, nil
+}
+
+// webAccount returns an account as it is now. The stamp is a hash of its main
+// password's keys.
+func (s *serving) webAccount(name string) (a web.Account, stamp string, ok bool) {
+	acc, ok := s.Accounts.Account(name)
+	if !ok {
+		return web.Account{}, "", false
+	}
+	h := sha256.New()
+	for _, c := range acc.Credentials {
+		if c.Name != "" {
+			continue // an app password
+		}
+		io.WriteString(h, c.Legacy)
+		if c.Keys != nil {
+			fmt.Fprintf(h, "%v", *c.Keys)
+		}
+	}
+	return web.Account{Name: acc.Name, Admin: acc.Is(users.Admin)}, string(h.Sum(nil)), true
 }
 
 // webExplain is hoplite explain without contacting upstreams.
