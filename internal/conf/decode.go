@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
 
 	"hoplite/mail/safe"
 )
@@ -210,6 +211,11 @@ func (d decoder) value(f *field, v reflect.Value, expr hcl.Expression) {
 	}
 	if err := setValue(f, v, value); err != nil {
 		d.diags.Add(expr.Range(), f.name+": "+err.Error(), valueHint(f))
+		return
+	}
+	if b, ok := v.Interface().(Bytes); ok && b > 0 && b < 1000 && value.Type() == cty.Number {
+		d.diags.Warn(expr.Range(), fmt.Sprintf("%s: %d without a unit is a number of octets", f.name, b),
+			fmt.Sprintf("Write \"%dMiB\", or \"%dB\" if octets are meant.", b, b))
 	}
 }
 

@@ -39,12 +39,19 @@ type Diagnostics struct {
 
 // Add adds a mistake at r.
 func (d *Diagnostics) Add(r Range, summary, detail string) {
-	d.list = append(d.list, Diagnostic{Where: r, Summary: summary, Detail: detail})
+	d.add(Diagnostic{Where: r, Summary: summary, Detail: detail})
 }
 
 // Warn adds a warning at r: valid, but probably unintended.
 func (d *Diagnostics) Warn(r Range, summary, detail string) {
-	d.list = append(d.list, Diagnostic{Where: r, Summary: summary, Detail: detail, Warning: true})
+	d.add(Diagnostic{Where: r, Summary: summary, Detail: detail, Warning: true})
+}
+
+// add adds a finding unless it is known already: two steps may find the same.
+func (d *Diagnostics) add(one Diagnostic) {
+	if !slices.Contains(d.list, one) {
+		d.list = append(d.list, one)
+	}
 }
 
 // Mistakes returns the number of findings that are not warnings.
@@ -58,7 +65,7 @@ func (d *Diagnostics) Mistakes() int {
 	return n
 }
 
-// All returns the findings in the order of the file, without duplicates.
+// All returns the findings in the order of the file.
 func (d *Diagnostics) All() []Diagnostic {
 	list := slices.Clone(d.list)
 	slices.SortStableFunc(list, func(a, b Diagnostic) int {
@@ -67,7 +74,7 @@ func (d *Diagnostics) All() []Diagnostic {
 		}
 		return a.Where.Start.Byte - b.Where.Start.Byte
 	})
-	return slices.Compact(list)
+	return list
 }
 
 // Err returns nil if there are no mistakes, else an error with the text that

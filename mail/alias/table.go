@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"hoplite/mail"
@@ -199,4 +201,15 @@ func (t *Table) get(key string) (entry, bool) {
 }
 
 // hasDomain reports whether an alias is in a domain in normal form.
+// Each calls f with each alias, its addresses and its line, in the order of the
+// file.
+func (t *Table) Each(f func(pattern string, to []string, line int)) {
+	if t == nil {
+		return
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(t.entries), func(a, b string) int { return t.entries[a].line - t.entries[b].line }) {
+		f(key, t.entries[key].to, t.entries[key].line)
+	}
+}
+
 func (t *Table) hasDomain(domain string) bool { return t != nil && t.domains[domain] }

@@ -2,13 +2,13 @@
 // what it does.
 //
 // Examine applies the rules between blocks (names.go, sockets.go, routes.go,
-// relaying.go, exposure.go: pure functions of the configuration) and then opens what the
-// file refers to: keys, certificates, lists, accounts, folders (inspect.go). It
-// changes nothing and uses no network. OpenRelay tries the address forms by
-// which open relays are found (openrelay.go); Plan prints what each listener,
-// chain and hop does (plan.go); Probe asks upstreams, milters and DNS lists
-// (probe.go). What one attribute may hold is checked by the package that owns
-// the block.
+// relaying.go, exposure.go, upstreams.go: pure functions of the configuration)
+// and then opens what the file refers to: keys, certificates, lists, folders
+// (inspect.go, order.go), accounts and aliases (addresses.go). It changes nothing
+// and uses no network. OpenRelay tries the address forms by which open relays are
+// found (openrelay.go); Plan prints what each listener, chain and hop does
+// (plan.go); Probe asks upstreams, milters and DNS lists (probe.go). What one
+// attribute may hold is checked by the package that owns the block.
 package check
 
 import (
@@ -29,6 +29,11 @@ func Examine(cfg *config.Config, diags *conf.Diagnostics) {
 		rules(cfg, diags)
 	}
 	inspect(cfg, diags)
+	if known := readAddresses(cfg); known != nil {
+		for _, ch := range cfg.Chain {
+			checkRelayRoutes(cfg, ch, known, diags)
+		}
+	}
 }
 
 // rules finds mistakes that no block can find alone.
@@ -38,6 +43,7 @@ func rules(cfg *config.Config, diags *conf.Diagnostics) {
 	checkMaildrops(cfg, diags)
 	checkSockets(cfg, diags)
 	checkExposure(cfg, diags)
+	checkUpstreams(cfg, diags)
 	for _, l := range cfg.MailListeners() {
 		checkRelaying(cfg, l, diags)
 	}

@@ -88,7 +88,7 @@ func frame(text string) string {
 		if m[1] == "chain" {
 			text += fmt.Sprintf("smtp \"frame\" {\n  listen = [\"127.0.0.1:2500\"]\n  auth   = \"required\"\n  chain  = %q\n}\n", m[2])
 		} else {
-			text += fmt.Sprintf("lmtp \"frame\" {\n  listen = [\"unix:frame\"]\n  chain  = \"frame\"\n}\nchain \"frame\" {\n  route \"in\" {\n    to  = [\"example.net\"]\n    hop = %q\n  }\n}\n", m[2])
+			text += fmt.Sprintf("lmtp \"frame\" {\n  listen = [\"unix:frame\"]\n  chain  = \"frame\"\n}\nchain \"frame\" {\n  route \"in\" {\n    to  = [\"example.org\"]\n    hop = %q\n  }\n}\n", m[2])
 		}
 	}
 	for _, m := range reference.FindAllStringSubmatch(text, -1) {

@@ -72,7 +72,7 @@ func TestExposure(t *testing.T) {
 			serving + "pop3 \"p\" {\n  listen = [\"192.0.2.1:995\"]\n  tls = \"implicit\"\n  cleartext_login = true\n}\n"},
 		{"login without proof of the server", strings.Replace(serving, boxes, "", 1) + insecureUpstream("192.0.2.10"),
 			`warning: upstream "boxes" receives the password without proof of its identity`,
-			strings.Replace(serving, boxes, "", 1) + insecureUpstream("127.0.0.1")},
+			strings.Replace(serving, boxes, "", 1) + insecureUpstream("127.0.0.1:2626")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := report(t, c.text, nil); !strings.Contains(got, c.want) {

@@ -30,7 +30,7 @@ import (
 func inspect(c *config.Config, diags *conf.Diagnostics) {
 	env := filters.Env{Hostname: c.Hostname, Names: c.Names(), Data: c.Data, Log: zerolog.Nop(), Trusted: c.Trusted, DNS: inspectDNS(c, diags)}
 	for _, ch := range c.Chain {
-		config.BuildFilters(ch.Name, ch.Filters, env, diags)
+		checkOrder(ch, config.BuildFilters(ch.Name, ch.Filters, env, diags), diags)
 		for i := range ch.Routes {
 			config.BuildFinishers(&ch.Routes[i], env, diags)
 		}
@@ -49,6 +49,9 @@ func inspect(c *config.Config, diags *conf.Diagnostics) {
 		return
 	}
 	inspectAccounts(c, diags)
+	if a := readAddresses(c); a != nil && diags.Mistakes() == 0 {
+		a.check(diags)
+	}
 	inspectFolders(c, diags)
 }
 
@@ -83,6 +86,12 @@ func inspectDNS(c *config.Config, diags *conf.Diagnostics) resolve.Resolver {
 
 // inspectCerts reads the certificates and their keys.
 func inspectCerts(c *config.Config, diags *conf.Diagnostics) {
+	covered, before := len(c.Certificate) == 0, diags.Mistakes()
+	defer func() {
+		if !covered && diags.Mistakes() == before {
+			diags.Warn(c.Certificate[0].Range(), "no certificate is for "+c.Hostname, "Clients that verify certificates will not connect.")
+		}
+	}()
 	for i := range c.Certificate {
 		t := &c.Certificate[i]
 		pair := listen.Pair{Cert: c.Under(t.Cert), Key: c.Under(t.Key)}
@@ -107,6 +116,7 @@ func inspectCerts(c *config.Config, diags *conf.Diagnostics) {
 			if problem := validity(leaf, time.Now()); problem != "" {
 				diags.Warn(t.Attr("cert"), problem, "Clients that verify certificates will not connect.")
 			}
+			covered = covered || leaf.VerifyHostname(c.Hostname) == nil
 		}
 	}
 }
@@ -127,6 +137,8 @@ func validity(cert *x509.Certificate, now time.Time) string {
 		return "the certificate expired on " + cert.NotAfter.Format(day)
 	case now.Before(cert.NotBefore):
 		return "the certificate is not valid before " + cert.NotBefore.Format(day)
+	case cert.NotAfter.Sub(now) < min(14*24*time.Hour, cert.NotAfter.Sub(cert.NotBefore)/4):
+		return "the certificate expires soon, on " + cert.NotAfter.Format(day)
 	}
 	return ""
 }

@@ -2,7 +2,9 @@ package check
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/internal/conf"
@@ -10,16 +12,41 @@ import (
 	"hoplite/maildrop"
 )
 
-// checkHostnames finds names of this server that are not domain names.
+// checkHostnames finds names of this server that are no host names.
 func checkHostnames(cfg *config.Config, diags *conf.Diagnostics) {
-	if _, err := mail.ParseDomain(cfg.Hostname); err != nil {
-		diags.Add(cfg.Attr("hostname"), fmt.Sprintf("hostname %q is not a valid domain name", cfg.Hostname), "")
-	}
-	for _, l := range cfg.MailListeners() {
-		if _, err := mail.ParseDomain(l.Hostname); l.Hostname != "" && err != nil {
-			diags.Add(l.Attr("hostname"), fmt.Sprintf("hostname %q is not a valid domain name", l.Hostname), "")
+	check := func(what, name string, at conf.Range) {
+		switch d, err := mail.ParseDomain(name); {
+		case err != nil:
+			diags.Add(at, fmt.Sprintf("%s %q is not a valid domain name", what, name), "")
+		case !isHostname(d):
+			diags.Warn(at, fmt.Sprintf("%s %q is not a host name", what, name), "Other servers refuse such a name in EHLO; it has letters, digits and hyphens, such as mail.example.org.")
 		}
 	}
+	check("hostname", cfg.Hostname, cfg.Attr("hostname"))
+	for _, l := range cfg.MailListeners() {
+		if l.Hostname != "" {
+			check("hostname", l.Hostname, l.Attr("hostname"))
+		}
+	}
+	for _, u := range cfg.Upstream {
+		if u.Helo != "" {
+			check("helo", u.Helo, u.Attr("helo"))
+		}
+	}
+}
+
+// isHostname reports whether a domain in normal form may name a host. An IP
+// address is none, and neither is a name with an underscore.
+func isHostname(domain string) bool {
+	if _, err := netip.ParseAddr(domain); err == nil {
+		return false
+	}
+	for label := range strings.SplitSeq(domain, ".") {
+		if strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || strings.Trim(label, "-") != label || label == "" {
+			return false
+		}
+	}
+	return true
 }
 
 // checkNames finds references to chains, hops and upstreams that do not exist.

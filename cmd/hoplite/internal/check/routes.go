@@ -16,19 +16,28 @@ func checkRoutes(cfg *config.Config, ch *relay.ChainConfig, diags *conf.Diagnost
 	if len(ch.Routes) == 0 {
 		diags.Warn(ch.Range(), fmt.Sprintf("chain %q has no route", ch.Name), "All its mail is refused with 550 5.7.1.")
 	}
-	relays := slices.ContainsFunc(cfg.MailListeners(), func(l config.MailListener) bool { return l.Chain == ch.Name && l.Relays() })
 	for i := range ch.Routes {
 		r := &ch.Routes[i]
-		if r.Relay && !relays {
-			diags.Add(r.Attr("relay"), fmt.Sprintf("route %q can never match", r.Name),
-				fmt.Sprintf("It is for clients that may relay, and no listener of chain %q permits any: set auth or relay_from on one.", ch.Name))
-		}
 		for j := range i {
 			if before := &ch.Routes[j]; covers(before, r) {
 				diags.Add(r.Range(), fmt.Sprintf("route %q can never match", r.Name),
 					fmt.Sprintf("Route %q in line %d comes first and matches all its mail.", before.Name, before.Range().Start.Line))
 				break
 			}
+		}
+	}
+}
+
+// checkRelayRoutes finds routes for clients that may relay in chains whose
+// listeners permit none. What an alias or account forwards uses them as well.
+func checkRelayRoutes(cfg *config.Config, ch *relay.ChainConfig, known *addresses, diags *conf.Diagnostics) {
+	if slices.ContainsFunc(cfg.MailListeners(), func(l config.MailListener) bool { return l.Chain == ch.Name && l.Relays() }) {
+		return
+	}
+	for i := range ch.Routes {
+		if r := &ch.Routes[i]; r.Relay && !known.forwardsOut(r) {
+			diags.Warn(r.Attr("relay"), fmt.Sprintf("route %q matches only what aliases and accounts forward, and none does", r.Name),
+				fmt.Sprintf("It is for clients that may relay, and no listener of chain %q permits any: set auth or relay_from on one.", ch.Name))
 		}
 	}
 }

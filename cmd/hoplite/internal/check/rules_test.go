@@ -1,11 +1,9 @@
 package check
 
 import (
-	"crypto/x509"
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/internal/conf"
@@ -187,18 +185,6 @@ func TestMayRelay(t *testing.T) {
 		}
 		if relays := l.Relays(); relays != (c.auth != "off" || c.nets != nil) {
 			t.Errorf("auth %s, %v: Relays is %v", c.auth, c.nets, relays)
-		}
-	}
-}
-
-func TestValidity(t *testing.T) {
-	day := func(n int) time.Time { return time.Date(2026, 11, n, 0, 0, 0, 0, time.UTC) }
-	cert := &x509.Certificate{NotBefore: day(10), NotAfter: day(20)}
-	for n, want := range map[int]string{
-		9: "the certificate is not valid before 2026-11-10", 10: "", 20: "", 21: "the certificate expired on 2026-11-20",
-	} {
-		if got := validity(cert, day(n)); got != want {
-			t.Errorf("on day %d: %q", n, got)
 		}
 	}
 }

@@ -1,0 +1,207 @@
+package check
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/internal/conf"
+	"hoplite/internal/users"
+	"hoplite/mail"
+	"hoplite/mail/alias"
+	"hoplite/relay"
+)
+
+// maxAliasWarnings bounds what is said about one aliases file.
+const maxAliasWarnings = 20
+
+// addresses is where the addresses of a configuration lead: accounts, aliases
+// and the routes of all chains.
+type addresses struct {
+	cfg      *config.Config
+	accounts *users.Store
+	table    *alias.Table
+	resolver *alias.Resolver
+	chains   []*relay.Chain
+	maildrop map[string]bool
+}
+
+func newAddresses(cfg *config.Config, accounts *users.Store, table *alias.Table) *addresses {
+	a := &addresses{cfg: cfg, accounts: accounts, table: table, maildrop: map[string]bool{}}
+	a.resolver = alias.New(accounts, func() *alias.Table { return table }, cfg.Names(), cfg.Postmaster)
+	for _, ch := range cfg.Chain {
+		chain := &relay.Chain{}
+		for i := range ch.Routes {
+			chain.Routes = append(chain.Routes, relay.NewRoute(&ch.Routes[i], cfg.Names(), nil, nil))
+		}
+		a.chains = append(a.chains, chain)
+	}
+	for _, m := range cfg.Maildrop {
+		a.maildrop[m.Name] = true
+	}
+	return a
+}
+
+// fate returns why mail to an address that an alias or the postmaster leads to
+// cannot be delivered, or "".
+func (a *addresses) fate(f alias.Final) string {
+	to, err := mail.ParseAddress(f.Address)
+	if err != nil {
+		return fmt.Sprintf("%s is not an address", f.Address)
+	}
+	tx := mail.NewTransaction(mail.Client{MayRelay: true}, "")
+	routed, boxed := false, false
+	for _, ch := range a.chains {
+		if r := ch.Find(tx, mail.Rcpt{To: to, Orig: to}); r != nil {
+			routed, boxed = true, boxed || a.maildrop[r.HopName]
+			if !a.maildrop[r.HopName] {
+				return "" // only the upstream can tell
+			}
+		}
+	}
+	switch {
+	case !routed && len(a.chains) > 0 && !conditional(a.cfg):
+		return fmt.Sprintf("no route takes mail for %s", f.Address)
+	case boxed && f.Account == "":
+		return fmt.Sprintf("there is no account %s", f.Address)
+	}
+	return ""
+}
+
+// conditional reports whether a route depends on sender, login or network of
+// the client, so that an address may have a route that is not found here.
+func conditional(cfg *config.Config) bool {
+	for _, ch := range cfg.Chain {
+		for i := range ch.Routes {
+			if r := &ch.Routes[i]; len(r.From)+len(r.User)+len(r.Client) > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// check finds aliases, accounts and a postmaster whose mail goes nowhere.
+func (a *addresses) check(diags *conf.Diagnostics) {
+	if a.cfg.Postmaster != "" {
+		a.checkPostmaster(diags)
+	}
+	a.checkAliases(diags)
+	seen := map[string]bool{}
+	for _, acc := range a.accounts.Accounts() {
+		to, err := mail.ParseAddress(acc.Name)
+		if err != nil || seen[to.Domain()] {
+			continue
+		}
+		seen[to.Domain()] = true
+		if why := a.fate(alias.Final{Address: acc.Name, Account: acc.Name}); why != "" {
+			diags.Warn(conf.Range{Filename: a.cfg.Under("users")}, fmt.Sprintf("%s, although it is an account", why),
+				"Add the domain to a route.")
+		}
+	}
+}
+
+func (a *addresses) checkPostmaster(diags *conf.Diagnostics) {
+	found, err := a.resolver.Resolve(a.cfg.Postmaster)
+	why := ""
+	if err != nil {
+		why = err.Error()
+	}
+	for _, f := range found.Finals {
+		if why == "" {
+			why = a.fate(f)
+		}
+	}
+	if why != "" {
+		diags.Warn(a.cfg.Attr("postmaster"), "mail for the postmaster can't be delivered: "+why,
+			"Reports that cannot be returned go there, too.")
+	}
+}
+
+func (a *addresses) checkAliases(diags *conf.Diagnostics) {
+	file, warnings := a.cfg.Under(a.cfg.Aliases), 0
+	a.table.Each(func(pattern string, to []string, line int) {
+		if warnings >= maxAliasWarnings {
+			return
+		}
+		warn := func(format string, args ...any) {
+			warnings++
+			diags.Warn(conf.Range{Filename: fmt.Sprintf("%s:%d", file, line)}, pattern+": "+fmt.Sprintf(format, args...), "")
+		}
+		if strings.HasPrefix(pattern, "/") && strings.LastIndexByte(pattern, '/') > 0 {
+			warn("regular expressions are not supported; this matches one address only")
+			return
+		}
+		if strings.HasPrefix(pattern, "@") {
+			pattern = "any-name" + pattern
+		}
+		if !strings.Contains(pattern, "@") && strings.Contains(pattern, ".") {
+			return // virtual(5): declares a domain
+		}
+		found, err := a.resolver.Resolve(pattern)
+		switch {
+		case errors.Is(err, alias.ErrLoop), errors.Is(err, alias.ErrTooMany):
+			warn("%v", err)
+			return
+		case err != nil:
+			return
+		case strings.HasPrefix(pattern, "any-name@") && len(to) == 1 && to[0][0] == '@':
+			return // a whole domain: its addresses are not known
+		}
+		for _, f := range found.Finals {
+			if why := a.fate(f); why != "" {
+				warn("%s", why)
+				return
+			}
+		}
+	})
+}
+
+// forwardsOut reports whether an alias or an account forwards mail to another
+// server, by the route r of a chain.
+func (a *addresses) forwardsOut(r *relay.RouteConfig) bool {
+	route := relay.NewRoute(r, a.cfg.Names(), nil, nil)
+	one := &relay.Chain{Routes: []relay.Route{route}}
+	tx := mail.NewTransaction(mail.Client{MayRelay: true}, "")
+	out := false
+	try := func(from string) {
+		found, err := a.resolver.Resolve(from)
+		if err != nil {
+			return
+		}
+		for _, f := range found.Finals {
+			to, err := mail.ParseAddress(f.Address)
+			out = out || err == nil && f.Account == "" && one.Find(tx, mail.Rcpt{To: to, Orig: to}) != nil
+		}
+	}
+	a.table.Each(func(pattern string, _ []string, _ int) {
+		if !strings.HasPrefix(pattern, "@") {
+			try(pattern)
+		}
+	})
+	for _, acc := range a.accounts.Accounts() {
+		try(acc.Name)
+	}
+	return out
+}
+
+// readAddresses reads accounts and aliases without reporting mistakes. It
+// returns nil if they can't be read.
+func readAddresses(cfg *config.Config) *addresses {
+	accounts, err := users.Open(cfg.Under("users"), cfg.Names(), zerolog.Nop())
+	if err != nil {
+		return nil
+	}
+	var table *alias.Table
+	if f, err := os.Open(cfg.Under(cfg.Aliases)); err == nil {
+		defer f.Close()
+		if table, err = alias.Parse(f, cfg.Aliases); err != nil {
+			return nil
+		}
+	}
+	return newAddresses(cfg, accounts, table)
+}

@@ -1,0 +1,87 @@
+package check
+
+import (
+	"crypto/x509"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	upstreamUp = "upstream \"up\" {\n  servers = [\"smtp://192.0.2.10\"]\n"
+	submission = "smtp \"sub\" {\n  listen = [\"127.0.0.1:587\"]\n  auth = \"required\"\n  chain = \"in\"\n}\n"
+	relayRoute = "  route \"out\" {\n    relay = true\n    hop = \"up\"\n  }\n"
+)
+
+// Each configuration with a fault is reported; the same without it is not.
+func TestFindings(t *testing.T) {
+	withUp := strings.Replace(serving, `hop = "boxes"`, `hop = "up"`, 1)
+	withUp = strings.Replace(withUp, boxes, "", 1)
+	filter := func(list string) string { return strings.Replace(serving, "  filter \"hops\" {}\n", list, 1) }
+	out := strings.Replace(serving, "chain \"in\" {\n", "chain \"in\" {\n"+strings.Replace(relayRoute, "relay = true", "relay = true\n    to = [\"example.net\"]", 1), 1) + upstreamUp + "}\n"
+	for _, c := range []struct {
+		name, text string
+		files      map[string]string
+		want       string
+	}{
+		{"dmarc alone", filter("filter \"dmarc\" {\n mode = \"enforce\"\n}\n"), nil, `filter "dmarc" enforces without filters "spf" and "dkim" before it`},
+		{"dmarc before dkim", filter("filter \"spf\" {}\nfilter \"dmarc\" {\n mode = \"enforce\"\n}\nfilter \"dkim\" {}\n"), nil, `filter "dmarc" enforces without`},
+		{"dmarc after both", filter("filter \"spf\" {}\nfilter \"dkim\" {}\nfilter \"dmarc\" {\n mode = \"enforce\"\n}\n"), nil, ""},
+		{"greylist first", filter("filter \"greylist\" {}\nfilter \"spf\" {}\n"), nil, `filter "greylist" has no filter "spf" before it`},
+		{"greylist after spf", filter("filter \"spf\" {}\nfilter \"greylist\" {}\n"), nil, ""},
+		{"a number without a unit", filter("filter \"size\" {\n max = 25\n}\n"), nil, "max: 25 without a unit is a number of octets"},
+		{"a number of octets", filter("filter \"size\" {\n max = \"25B\"\n}\n"), nil, ""},
+		{"host name with an underscore", strings.Replace(serving, "mail.example", "my_mail.example", 1), nil, `hostname "my_mail.example.org" is not a host name`},
+		{"host name that is an address", strings.Replace(serving, "mail.example.org", "192.0.2.1", 1), nil, `hostname "192.0.2.1" is not a host name`},
+		{"pattern with a star", strings.Replace(serving, "[\"example.org", "[\"*.example.net", 1), nil, `to: pattern "*.example.net"`},
+		{"pattern that is a URL", strings.Replace(serving, "[\"example.org", "[\"http://x", 1), nil, `to: pattern "http://x"`},
+		{"unused upstream", serving + upstreamUp + "}\n", nil, `no route uses upstream "up", and it is no fallback`},
+		{"own listener", strings.Replace(withUp+upstreamUp+"}\n", "192.0.2.10", "127.0.0.1:25", 1), nil, `upstream "up" leads to this server itself: smtp "in"`},
+		{"own listener by name", strings.Replace(withUp+upstreamUp+"}\n", "192.0.2.10", "mail.example.org", 1), nil, `leads to this server itself`},
+		{"another port", strings.Replace(withUp+upstreamUp+"}\n", "192.0.2.10", "127.0.0.1:2525", 1), nil, ""},
+		{"fallbacks in a circle", withUp + upstreamUp + "fallback = \"b\"\n}\n" + strings.Replace(upstreamUp, "\"up\"", "\"b\"", 1) + "fallback = \"up\"\n}\n", nil,
+			"fallbacks lead back to the same upstream: up -> b -> up"},
+		{"a fallback", withUp + upstreamUp + "fallback = \"b\"\n}\n" + strings.Replace(upstreamUp, "\"up\"", "\"b\"", 1) + "}\n", nil, ""},
+		{"postmaster without account", "postmaster = \"eve@example.org\"\n" + serving, map[string]string{"users": "ann@example.org\n"}, "mail for the postmaster can't be delivered: there is no account eve@example.org"},
+		{"postmaster without route", "postmaster = \"eve@example.net\"\n" + serving, nil, "no route takes mail for eve@example.net"},
+		{"postmaster", "postmaster = \"ann@example.org\"\n" + serving, map[string]string{"users": "ann@example.org\n"}, ""},
+		{"account without route", serving, map[string]string{"users": "ann@example.com\n"}, "no route takes mail for ann@example.com, although it is an account"},
+		{"alias loop", serving, map[string]string{"aliases": "a@example.org b@example.org\nb@example.org a@example.org\n"}, "var/aliases:1: warning: a@example.org: a@example.org: address leads back to itself"},
+		{"alias to nobody", serving, map[string]string{"users": "ann@example.org\n", "aliases": "a@example.org eve@example.org\n"}, "a@example.org: there is no account eve@example.org"},
+		{"alias with an expression", serving, map[string]string{"aliases": "/^info/ ann@example.org\n"}, "regular expressions are not supported"},
+		{"alias", serving, map[string]string{"users": "ann@example.org\n", "aliases": "a@example.org ann@example.org\n"}, ""},
+		{"relay route of nobody", out, nil, `route "out" matches only what aliases and accounts forward, and none does`},
+		{"relay route of a forward", out, map[string]string{"aliases": "a@example.org bob@example.net\n"}, ""},
+		{"relay route of a login", out + submission, nil, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := report(t, c.text, c.files)
+			if c.want == "" && (strings.Contains(got, "warning") || !strings.Contains(got, "no mistakes")) || !strings.Contains(got, c.want) {
+				t.Errorf("want %q:\n%s", c.want, got)
+			}
+			if c.want != "" && strings.Count(got, c.want) != 1 {
+				t.Errorf("%q is not printed once:\n%s", c.want, got)
+			}
+		})
+	}
+}
+
+func TestValidity(t *testing.T) {
+	now := time.Date(2026, 6, 15, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		name      string
+		from, end int // days from now
+		want      string
+	}{
+		{"valid", -30, 60, ""},
+		{"expired", -90, -1, "the certificate expired on 2026-06-14"},
+		{"not yet valid", 1, 90, "the certificate is not valid before 2026-06-16"},
+		{"near its end", -80, 10, "the certificate expires soon, on 2026-06-25"},
+		{"short-lived", -2, 4, ""},
+	} {
+		cert := &x509.Certificate{NotBefore: now.AddDate(0, 0, c.from), NotAfter: now.AddDate(0, 0, c.end)}
+		if got := validity(cert, now); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
