@@ -12,9 +12,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"hoplite/internal/conf"
 )
 
 // The exit codes of every command.
@@ -99,9 +102,17 @@ Start it with "hoplite serve"; it runs without a configuration file.`,
 	return root
 }
 
-// sayUsage makes a command with the wrong number of arguments print its usage.
+// sayUsage makes a command with the wrong number of arguments print its usage,
+// and one with an unknown sub-command suggest the one that was meant.
 func sayUsage(cmd *cobra.Command) {
-	if check := cmd.Args; check != nil {
+	check := cmd.Args
+	switch {
+	case cmd.HasSubCommands():
+		cmd.Args = knownSubcommand
+		if cmd.RunE == nil {
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	case check != nil:
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			if check(cmd, args) == nil {
 				return nil
@@ -113,4 +124,27 @@ func sayUsage(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		sayUsage(sub)
 	}
+}
+
+// shortForms are names of sub-commands in other programs.
+var shortForms = map[string]string{"rm": "remove", "del": "delete", "ls": "list"}
+
+// knownSubcommand refuses the arguments of a command that has only sub-commands.
+func knownSubcommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, sub := range cmd.Commands() {
+		names = append(names, sub.Name())
+	}
+	meant := conf.Suggest(args[0], names)
+	if long := shortForms[args[0]]; slices.Contains(names, long) {
+		meant = long
+	}
+	hint := fmt.Sprintf("see %s --help", cmd.CommandPath())
+	if meant != "" {
+		hint = fmt.Sprintf("did you mean %q?", cmd.CommandPath()+" "+meant)
+	}
+	return fmt.Errorf("unknown command %q: %s", cmd.CommandPath()+" "+args[0], hint)
 }

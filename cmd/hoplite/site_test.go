@@ -128,3 +128,19 @@ func TestFilesBelongToTheOwner(t *testing.T) {
 		}
 	}
 }
+
+func TestUnknownSubcommand(t *testing.T) {
+	for line, want := range map[string]string{
+		"user rm":   `unknown command "hoplite user rm": did you mean "hoplite user remove"?`,
+		"queue lst": `unknown command "hoplite queue lst": did you mean "hoplite queue list"?`,
+		"sreve":     `unknown command "hoplite sreve": did you mean "hoplite serve"?`,
+		"box xyzzy": `unknown command "hoplite box xyzzy": see hoplite box --help`,
+	} {
+		if out, code := runLine(t, "", strings.Fields(line)...); code != 2 || !strings.Contains(out, want) {
+			t.Errorf("%s: exit %d: %s", line, code, out)
+		}
+	}
+	if out, code := runLine(t, "", "user"); code != 0 || !strings.Contains(out, "Available Commands") {
+		t.Errorf("user: exit %d: %s", code, out)
+	}
+}
