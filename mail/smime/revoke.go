@@ -67,33 +67,6 @@ const (
 
 func (s status) String() string { return [...]string{"unknown", "good", "revoked"}[s] }
 
-// revocation adds the revocation status of a chain to its signer.
-func (r *run) revocation(l *Layer, s *cms.Signed, sg *Signer, chain []*x509.Certificate) *Signer {
-	if r.Revocation == nil || r.Revocation.mode == RevokeOff || len(chain) < 2 {
-		return sg
-	}
-	ctx, cancel := context.WithTimeout(r.ctx, r.Revocation.wait)
-	defer cancel()
-	worst := statusGood
-	for i := 0; i+1 < len(chain); i++ {
-		st, when := r.Revocation.check(ctx, chain[i], chain[i+1], s, r.at)
-		if st == statusRevoked {
-			sg.Trust, sg.Revocation = TrustRevoked, st.String()
-			text := fmt.Sprintf("the certificate of %s was revoked at %s", cms.Name(chain[i].RawSubject), stamp(when))
-			r.find("revoked", bad, l.Part, text, "")
-			return sg.worse(cms.Bad, text)
-		}
-		if st == statusUnknown && (len(chain[i].CRLDistributionPoints) > 0 || len(chain[i].OCSPServer) > 0) {
-			worst = statusUnknown
-		}
-	}
-	sg.Revocation = worst.String()
-	if worst == statusUnknown {
-		r.find("revocation_unknown", info, l.Part, "the revocation status of the certificate is not known", "")
-	}
-	return sg
-}
-
 // check returns the status of one certificate of a verified chain.
 func (v *Revocation) check(ctx context.Context, cert, issuer *x509.Certificate, s *cms.Signed, at time.Time) (status, time.Time) {
 	for _, der := range s.OCSP[:min(len(s.OCSP), maxStapled)] {
