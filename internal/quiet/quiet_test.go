@@ -79,8 +79,8 @@ func first(log *zerolog.Logger, i int) {
 
 func second(log *zerolog.Logger) {
 	defer caught(log)
-	var m map[string]int
-	m["x"] = 1
+	var list []int
+	list[len(list)]++ // beyond its end
 }
 
 func caught(log *zerolog.Logger) {
