@@ -31,7 +31,7 @@ import (
 	"hoplite/maildrop"
 )
 
-// Config is the block imap "imap" { ... } of relay.hcl.
+// Config is the imap "imap" { ... } block of relay.hcl.
 type Config struct {
 	conf.Pos
 	Name string `hcl:"name,label"`

@@ -324,8 +324,8 @@ func Key(s string) string {
 	return local + "@" + domain
 }
 
-// Fold returns an address as accounts are named: in lower case, composed, without
-// a final dot, its domain spelled as it is.
+// Fold returns an address in the form used for account names: lower case, NFC, no
+// final dot, with the spelling of the domain unchanged.
 func Fold(s string) string {
 	if isKey(s) {
 		return s
@@ -337,8 +337,8 @@ func Fold(s string) string {
 	return foldText(s[:i]) + "@" + foldDomain(s[i+1:])
 }
 
-// isKey reports whether s is its own Key at first sight, as nearly all
-// addresses are: ASCII, lower case, unquoted.
+// isKey reports whether a quick check shows that s is already in the form of Key,
+// as nearly all addresses are: ASCII, lower case, unquoted.
 func isKey(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c >= utf8.RuneSelf || c >= 'A' && c <= 'Z' || c == '"' {

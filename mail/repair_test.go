@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// onDisk is Content that is not in memory, with a way of its own to a writer.
+// onDisk is Content that is not held in memory and has its own WriteTo.
 type onDisk struct{ *bytes.Reader }
 
 func (f onDisk) Size() int64 { return f.Reader.Size() }

@@ -57,7 +57,7 @@ func (f *Finding) Repair() error {
 	return f.repair()
 }
 
-// checkTree checks what belongs to no single folder.
+// checkTree runs the checks that are not specific to one folder.
 func checkTree(b *Box) ([]Finding, error) {
 	var all []Finding
 	dirs, err := b.dir.Dirs()

@@ -6,7 +6,7 @@ import (
 	"hoplite/internal/conf"
 )
 
-// Config is the block maildrop "boxes" { ... } of relay.hcl.
+// Config is the maildrop "boxes" { ... } block of relay.hcl.
 type Config struct {
 	conf.Pos
 	Name string `hcl:"name,label"`

@@ -19,7 +19,7 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// besideDir makes the test binary the server beside Dovecot.
+// besideDir turns the test binary into the server that runs beside Dovecot.
 const besideDir = "HOPLITE_BESIDE_DIR"
 
 // besideTime is how long both servers work on the folder.

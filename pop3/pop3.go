@@ -22,7 +22,7 @@ import (
 	"hoplite/maildrop"
 )
 
-// Config is the block pop3 "pop3" { ... } of relay.hcl.
+// Config is the pop3 "pop3" { ... } block of relay.hcl.
 type Config struct {
 	conf.Pos
 	Name string `hcl:"name,label"`

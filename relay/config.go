@@ -11,7 +11,7 @@ import (
 	"hoplite/mail"
 )
 
-// Config is the block smtp "NAME" { ... } or lmtp "NAME" { ... }.
+// Config is the smtp "NAME" { ... } or lmtp "NAME" { ... } block.
 type Config struct {
 	conf.Pos
 	Name string `hcl:"name,label"`
@@ -115,7 +115,7 @@ func (c *Config) Check() error {
 	return errors.Join(errs...)
 }
 
-// ChainConfig is the block chain "NAME" { ... }: filters, then routes, each
+// ChainConfig is the chain "NAME" { ... } block: filters, then routes, each
 // in the order in which they apply.
 type ChainConfig struct {
 	conf.Pos
@@ -124,7 +124,7 @@ type ChainConfig struct {
 	Routes  []RouteConfig    `hcl:"route,block"`
 }
 
-// RouteConfig is the block route "NAME" { ... }. The first route that matches a
+// RouteConfig is the route "NAME" { ... } block. The first route that matches a
 // recipient is used; a recipient that no route matches is refused with 550
 // 5.7.1. All conditions that are set must hold.
 type RouteConfig struct {

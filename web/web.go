@@ -31,7 +31,7 @@ import (
 	"hoplite/mail/trace"
 )
 
-// Config is the block web "web" { ... } of relay.hcl.
+// Config is the web "web" { ... } block of relay.hcl.
 type Config struct {
 	conf.Pos
 	Name string `hcl:"name,label"`

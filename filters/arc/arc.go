@@ -19,7 +19,7 @@ import (
 	"hoplite/mail/dkim"
 )
 
-// Config is the block filter "arc" { ... }: in a chain it validates, in a route
+// Config is the filter "arc" { ... } block: in a chain it validates, in a route
 // it seals.
 type Config struct {
 	conf.Pos

@@ -18,7 +18,7 @@ import (
 	"hoplite/mail/safe"
 )
 
-// Config is the block filter "attach" { ... } of a chain.
+// Config is the filter "attach" { ... } block of a chain.
 type Config struct {
 	// Rules are applied to each item found; of all rules that match, the most
 	// severe action is taken. Without rules the filter only records what a

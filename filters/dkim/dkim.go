@@ -16,7 +16,7 @@ import (
 	"hoplite/mail/dkim"
 )
 
-// Config is the block filter "dkim" { ... } of a chain. The first five
+// Config is the filter "dkim" { ... } block of a chain. The first five
 // signatures of a message are verified.
 type Config struct {
 	// Fail is what happens to mail with signatures none of which is valid.

@@ -21,7 +21,7 @@ import (
 	"hoplite/mail/dmarc"
 )
 
-// Config is the block filter "dmarc" { ... } of a chain. It belongs after spf,
+// Config is the filter "dmarc" { ... } block of a chain. It belongs after spf,
 // dkim and arc.
 type Config struct {
 	// Mode is "observe", which only records results, or "enforce", which

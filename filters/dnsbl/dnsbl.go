@@ -20,7 +20,7 @@ import (
 	"hoplite/mail/safe"
 )
 
-// Config is the block filter "dnsbl" { ... } of a chain.
+// Config is the filter "dnsbl" { ... } block of a chain.
 type Config struct {
 	// Lists are queried at the same time.
 	Lists []List `hcl:"list,block"`

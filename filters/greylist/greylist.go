@@ -31,7 +31,7 @@ const (
 	saveEvery   = 5 * time.Minute // how much a crash may lose
 )
 
-// Config is the block filter "greylist" { ... } of a chain. It belongs after
+// Config is the filter "greylist" { ... } block of a chain. It belongs after
 // spf.
 type Config struct {
 	// Delay is how long an unknown sender has to wait before a retry is

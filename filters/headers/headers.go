@@ -22,7 +22,7 @@ import (
 	"hoplite/mail/mime"
 )
 
-// Config is the block filter "headers" { ... } of a chain.
+// Config is the filter "headers" { ... } block of a chain.
 type Config struct {
 	// Require are fields that a message must have; RFC 5322 requires From and
 	// Date.

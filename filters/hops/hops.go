@@ -14,7 +14,7 @@ import (
 	"hoplite/mail/received"
 )
 
-// Config is the block filter "hops" { ... } of a chain.
+// Config is the filter "hops" { ... } block of a chain.
 type Config struct {
 	// Max is the largest number of Received fields that a message may arrive
 	// with. RFC 5321 (6.3) requires at least 100 if loops are not detected

@@ -24,7 +24,7 @@ import (
 // maxPath is the longest path of a socket file (sun_path on Linux).
 const maxPath = 107
 
-// Config is the block filter "milter" { ... } of a chain. If the program is not
+// Config is the filter "milter" { ... } block of a chain. If the program is not
 // running or does not answer, on_error applies; raise timeout for a slow
 // program.
 type Config struct {

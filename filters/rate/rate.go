@@ -27,7 +27,7 @@ import (
 // maxBuckets limits the memory of one limit to about 15 MiB.
 const maxBuckets = 50_000
 
-// Config is the block filter "rate" { ... } of a chain.
+// Config is the filter "rate" { ... } block of a chain.
 type Config struct {
 	// Limits all apply.
 	Limits []Limit `hcl:"limit,block"`

@@ -17,7 +17,7 @@ import (
 // maxNames is how many reverse names of an address are checked.
 const maxNames = 5
 
-// Config is the block filter "reverse" { ... } of a chain.
+// Config is the filter "reverse" { ... } block of a chain.
 type Config struct {
 	// NoName is what happens to mail from an address without a reverse name, or
 	// with one that does not resolve back to it. Large providers reject such

@@ -15,7 +15,7 @@ import (
 	"hoplite/mail/mime"
 )
 
-// Config is the block filter "sign" { ... } of a route.
+// Config is the filter "sign" { ... } block of a route.
 type Config struct {
 	// Domains are the domains to sign for: mail whose From domain is one of
 	// them or below one of them.

@@ -14,7 +14,7 @@ import (
 	"hoplite/mail"
 )
 
-// Config is the block filter "size" { ... } of a chain.
+// Config is the filter "size" { ... } block of a chain.
 type Config struct {
 	// Max is the size of the largest message that is accepted, including its
 	// header.
@@ -23,7 +23,7 @@ type Config struct {
 	Limits []Limit `hcl:"limit,block" was:"for|from"`
 }
 
-// Limit is the block limit { ... }: a different limit for some recipients or
+// Limit is the limit { ... } block: a different limit for some recipients or
 // some senders. The first block that matches an address applies. A sender's
 // limit replaces max of the filter; a message to several recipients is also
 // subject to the lowest of their limits.

@@ -19,7 +19,7 @@ import (
 	"hoplite/mail/smime"
 )
 
-// Config is the block filter "smime" { ... } of a chain.
+// Config is the filter "smime" { ... } block of a chain.
 type Config struct {
 	conf.Pos
 	// Roots are the trusted certificate authorities: "system", a file of

@@ -26,7 +26,7 @@ import (
 // checkTime limits one check including its look-ups (RFC 7208, 4.6.4).
 const checkTime = 20 * time.Second
 
-// Config is the block filter "spf" { ... } of a chain.
+// Config is the filter "spf" { ... } block of a chain.
 type Config struct {
 	// Fail is what happens to mail that the sender's domain does not authorise
 	// ("-all"). Forwarded mail fails as well: leave the decision to the filter

@@ -208,7 +208,7 @@ func TestThreads(t *testing.T) {
 	}
 }
 
-// A chain as long as a mailbox is neither slow nor deep.
+// A chain that spans the whole mailbox must not be slow or recurse deeply.
 func TestLongChain(t *testing.T) {
 	const n = 20_000
 	headers := make([]string, n)

@@ -3,7 +3,7 @@ package summary
 import "strings"
 
 // baseSubject removes from a decoded subject what replies and forwards add to
-// it, and reports whether there was any of it (RFC 5256, 2.1).
+// it, and reports whether it removed anything (RFC 5256, 2.1).
 func baseSubject(s string) (base string, isReply bool) {
 	s = strings.Join(strings.Fields(s), " ")
 	for {

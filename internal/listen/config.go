@@ -153,7 +153,7 @@ func (c *Config) Open(name string, s *Sockets, certs *Certs, data string, opts O
 	return all, nil
 }
 
-// CertConfig is the block certificate "NAME" { ... } of relay.hcl. There may be
+// CertConfig is the certificate "NAME" { ... } block of relay.hcl. There may be
 // several, for different names; the first is used for clients that name none.
 type CertConfig struct {
 	// The PEM file with the certificate and its chain, relative to data. It is read

@@ -201,8 +201,8 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// Without free descriptors one client after the other is refused; when there are
-// some again, clients are served.
+// When no file descriptors are free, each new client is refused; once some are
+// available, clients are served again.
 func TestNoFiles(t *testing.T) {
 	var old syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {

@@ -17,7 +17,7 @@ import (
 	"hoplite/internal/conf"
 )
 
-// Config is the block metrics { ... }. Without it no metrics are served.
+// Config is the metrics { ... } block. Without it no metrics are served.
 type Config struct {
 	conf.Pos
 	// Listen is the address that serves /metrics, without a password: keep it on

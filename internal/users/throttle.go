@@ -335,8 +335,8 @@ type lineCount struct {
 }
 
 // LogFailure reports whether a failed login from a client should be logged, and
-// how many were not since the last that was. A client that guesses would
-// otherwise fill the log.
+// how many failures were suppressed since the last one logged. A brute-force
+// client would otherwise fill the log.
 func (t *Throttle) LogFailure(from netip.Addr) (suppressed int, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

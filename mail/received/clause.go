@@ -26,7 +26,7 @@ func (c *clauses) opens(rest []token) bool {
 	return len(rest) > 0 && rest[0].kind == word && rest[0].key == notKey
 }
 
-// open starts the clause k. Of a repeated clause the first counts.
+// open starts the clause k. If a clause is repeated, the first one applies.
 func (c *clauses) open(d *draft, k keyword) {
 	if c.cur != notKey && c.words == 0 && c.comments == 0 {
 		d.line.Defects |= EmptyClause

@@ -75,7 +75,7 @@ func cutTail(b []byte, n int) []byte {
 	return b
 }
 
-// Log returns s for a value of a log line.
+// Log returns s as the value of a field in a log line.
 func Log(s string) string { return Clip(clean(s, asciiMark, true), MaxLog) }
 
 // Line returns s for one line on a terminal or a page. Characters are replaced

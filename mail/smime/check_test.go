@@ -78,8 +78,8 @@ func TestCorpus(t *testing.T) {
 		{"openssl/ct_multiple_attr.cms", "bad signed-data(bad unchecked)"},
 		{"openssl/no_ct_attr.cms", "bad signed-data(bad unchecked)"},
 		{"openssl/no_md_attr.cms", "bad signed-data(bad unchecked)"},
-		// OpenSSL has an error here unless its legacy provider is loaded; then it
-		// is good. What was not checked is neither.
+		// OpenSSL reports an error here unless its legacy provider is loaded; with
+		// it, verification succeeds. Here the signature is not checked at all.
 		{"openssl/pkcs7-md4.pem", "unsupported signed-data(unsupported unchecked)"},
 		{"openssl/dh-malformed.der", "bad unknown !unreadable"},
 		{"openssl/ecdh-malformed.der", "bad unknown !unreadable"},

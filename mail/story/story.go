@@ -143,8 +143,8 @@ func (t *teller) add(label, text string) *Line {
 	return &t.story.Lines[len(t.story.Lines)-1]
 }
 
-// record returns the story of a record. One that cannot be decoded has only a
-// title.
+// record returns the history of a record. A record that cannot be decoded has
+// only a title.
 func (t *teller) record(r *Entry) Story {
 	t.story = Story{ID: safe.Line(r.ID), At: r.At, Kind: safe.Line(r.Kind), Title: safe.Line(r.Kind), Lines: []Line{}}
 	if r.Kind == "attempt" {

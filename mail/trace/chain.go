@@ -61,7 +61,7 @@ type Trust string
 const (
 	Ours     Trust = "ours"     // written by one of our hosts
 	Vouched  Trust = "vouched"  // written by a host that a believed line vouches for
-	Boundary Trust = "boundary" // the oldest believed line: its address is a fact, its HELO a claim
+	Boundary Trust = "boundary" // the oldest trusted line: its address is a fact, its HELO a claim
 	Sealed   Trust = "sealed"   // covered by a verified signature
 	Claimed  Trust = "claimed"  // possibly forged by the sender
 	Suspect  Trust = "suspect"  // claimed, with at least two signs of forgery
@@ -113,7 +113,7 @@ type Trace struct {
 	Scores   []Score
 	Findings []Finding
 
-	// Boundary is the index of the oldest believed line; 0 without hops.
+	// Boundary is the index of the oldest trusted line, or 0 if there are no hops.
 	Boundary int
 	// Slowest is the index of the hop with the longest delay; 0 without one.
 	Slowest int

@@ -14,7 +14,7 @@ import (
 	"hoplite/internal/conf"
 )
 
-// Config is the block upstream "NAME" { ... }.
+// Config is the upstream "NAME" { ... } block.
 type Config struct {
 	conf.Pos
 	Name string `hcl:"name,label"`
@@ -111,7 +111,7 @@ type Config struct {
 	DelayedAfter time.Duration `hcl:"delayed_after,optional" default:"4h"`
 }
 
-// AuthConfig is the block auth { ... } of an upstream.
+// AuthConfig is the auth { ... } block of an upstream.
 type AuthConfig struct {
 	// User is the user name.
 	User string `hcl:"user"`

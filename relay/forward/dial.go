@@ -35,7 +35,7 @@ type dialer struct {
 // the message and the last reply (RFC 5321, 4.5.3.2).
 type timeouts struct{ connect, command, data time.Duration }
 
-// usesFamily reports whether servers at addresses like a are connected to.
+// usesFamily reports whether connections are made to addresses of a's family.
 func (d *dialer) usesFamily(a netip.Addr) bool {
 	switch d.family {
 	case "ipv4":

@@ -57,8 +57,7 @@ func (e *endpoint) current(ctx context.Context, n *network) ([]*pool, error) {
 	return e.pools, nil
 }
 
-// update makes the pools those of addrs. It makes a new slice only if
-// something has changed.
+// update replaces the pools with those for addrs.
 func (e *endpoint) update(n *network, addrs []netip.Addr) {
 	_, port, _ := net.SplitHostPort(e.server.address)
 	var now []*pool

@@ -112,7 +112,7 @@ func under(data, path string) string {
 	return filepath.Join(data, path)
 }
 
-// SetFallback names the upstream that is used while no server of this one can
+// SetFallback sets the upstream to use while none of this upstream's servers can
 // be reached. It is called before any mail is sent.
 func (u *Upstream) SetFallback(next *Upstream) { u.next = next }
 

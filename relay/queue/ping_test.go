@@ -92,7 +92,7 @@ func TestPing(t *testing.T) {
 		cancel()
 		<-done
 	})
-	bubble(t, "a message lost after the final dot waits its time", func(t *testing.T) {
+	bubble(t, "a message lost after the final dot waits out its pause", func(t *testing.T) {
 		u := start(t, &mail.Reply{Code: 451, Enhanced: "4.4.2", Text: "lost connection during end of data"})
 		u.h.accept(t, "out", to("a@example.net")...)
 		pass(time.Second)

@@ -119,7 +119,7 @@ func (r *receiver) fill() error {
 // limit and this much. A message within that bound gets a proper refusal.
 const overdraw = 1 << 20
 
-// errOverdraw means that a message exceeds its limit by far.
+// errOverdraw means that a message far exceeds its limit.
 var errOverdraw = errors.New("message is much larger than the limit")
 
 // readDots reads a message up to CRLF.CRLF and removes the dots added in front

@@ -70,8 +70,8 @@ type Options struct {
 	Library func(net.Conn)
 	// Closed is called once, when the connection is closed.
 	Closed func(*Conn)
-	// Panic is called by the function that recovered when a bug ends a connection
-	// outside the library.
+	// Panic is called with the recovered value when a panic outside the library
+	// ends a connection.
 	Panic func(value any)
 }
 
@@ -170,7 +170,7 @@ func (c *Conn) Accepted() { c.tally.accepted() }
 // 421 ends the connection.
 func (c *Conn) Answer(r ...mail.Reply) { c.lib.answers = append(c.lib.answers[:0], r...) }
 
-// Then calls f after the pending replies have been sent or have failed to be, so
+// Then calls f once the pending replies have been sent or sending has failed, so
 // that the client does not wait for it.
 func (c *Conn) Then(f func()) { c.out.afterwards(f) }
 

@@ -142,7 +142,7 @@ func (r *reference) paragraph(text, first, next string) {
 // goOpening is the start of a Go comment, which names the type.
 var goOpening = regexp.MustCompile(`^[A-Za-z]*Config is (?:the|what|how|where|who)\b`)
 
-// aboutBlock removes the name of the type from "Config is the block x { ... }".
+// aboutBlock removes the name of the type from "Config is the x { ... } block".
 func aboutBlock(text string) string {
 	return goOpening.ReplaceAllStringFunc(text, func(s string) string {
 		word := s[strings.LastIndex(s, " ")+1:]

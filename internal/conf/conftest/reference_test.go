@@ -8,7 +8,7 @@ import (
 	"hoplite/internal/conf"
 )
 
-// docConfig is the block shop { ... }: it sells fish.
+// docConfig is the shop { ... } block: it sells fish.
 type docConfig struct {
 	conf.Pos
 	Name string `hcl:"name,label"`
@@ -27,7 +27,7 @@ type docHours struct {
 	Open time.Duration `hcl:"open,optional" default:"8h"`
 }
 
-// docDoor is where customers come in.
+// docDoor is the listener for customers.
 type docDoor struct {
 	// Wide lets two in at once.
 	Wide bool `hcl:"wide,optional"`
@@ -46,7 +46,7 @@ const docWant = `
 
 ### "door"
 
-docDoor is where customers come in.
+docDoor is the listener for customers.
 
 - **"wide"** — boolean; default "false". "wide" lets two in at once.
 `

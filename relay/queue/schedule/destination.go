@@ -127,8 +127,8 @@ func (d *destination) unreached(why *mail.Reply) time.Duration {
 	return Doubled(min(blockMin, limit), d.failures-deadAfter+1, limit)
 }
 
-// probe returns the job that should find out whether the destination answers
-// again: the earliest of those that wait because it did not.
+// probe returns the job to use for testing whether the destination answers
+// again: the earliest of those deferred because it did not.
 func (d *destination) probe() *Job {
 	var probe *Job
 	for _, j := range d.jobs {

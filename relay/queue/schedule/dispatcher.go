@@ -189,7 +189,7 @@ func (s *dispatcher) overdue(d *destination, now time.Time) {
 }
 
 // unblock allows one attempt, to find out whether the destination answers: a
-// ready job, or else the first of those that wait because it did not answer.
+// ready job, or else the first of those deferred because it did not answer.
 func (s *dispatcher) unblock(d *destination) {
 	s.alarms.clear(d)
 	d.blocked = time.Time{}

@@ -63,7 +63,7 @@ type Config struct {
 	Upstream    []*forward.Config    `hcl:"upstream,block"`
 }
 
-// DNSConfig is the block dns { ... }: the DNS server to use instead of the
+// DNSConfig is the dns { ... } block: the DNS server to use instead of the
 // system's resolvers.
 type DNSConfig struct {
 	// Server is the recursive server to ask.
@@ -73,7 +73,7 @@ type DNSConfig struct {
 	Validates bool `hcl:"validates,optional" was:"trusted"`
 }
 
-// CertificateConfig is the block certificate "NAME" { ... }: a certificate for
+// CertificateConfig is the certificate "NAME" { ... } block: a certificate for
 // TLS. Clients that send a server name (SNI) get the one that fits it. Without
 // any block, a self-signed certificate is made at the first start.
 type CertificateConfig struct {
@@ -82,7 +82,7 @@ type CertificateConfig struct {
 	listen.CertConfig
 }
 
-// LogConfig is the block log { ... }. Lines are written to stderr within 10 ms,
+// LogConfig is the log { ... } block. Lines are written to stderr within 10 ms,
 // warnings and errors immediately.
 type LogConfig struct {
 	// Level is the lowest level that is written: each transaction is one line at
@@ -92,7 +92,7 @@ type LogConfig struct {
 	Format string `hcl:"format,optional" enum:"auto|json|text" default:"auto"`
 }
 
-// HistoryConfig is the block history { ... }: records of what happened to each
+// HistoryConfig is the history { ... } block: records of what happened to each
 // message.
 type HistoryConfig struct {
 	// Keep is how long finished transactions and refusals can be looked up.

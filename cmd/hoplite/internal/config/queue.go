@@ -8,7 +8,7 @@ import (
 	"hoplite/relay/queue"
 )
 
-// QueueConfig is the block queue { ... }: settings for all queued mail. The
+// QueueConfig is the queue { ... } block: settings for all queued mail. The
 // retry schedule is set in each upstream's block.
 type QueueConfig struct {
 	// Reserve is the free disk space below which new mail is deferred with 452, so

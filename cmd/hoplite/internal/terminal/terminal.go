@@ -13,7 +13,8 @@ import (
 // Columns is the width that every terminal has.
 const Columns = 80
 
-// Wrap prints text after a label and breaks it under its own start.
+// Wrap prints text after a label, with continuation lines aligned to the start of
+// the text.
 func Wrap(w io.Writer, label, text string) {
 	Indent(w, label, strings.Repeat(" ", utf8.RuneCountInString(label)), strings.Join(strings.Fields(text), " "))
 }
