@@ -41,6 +41,7 @@ func (s *session) Rcpt(path string, o *smtp.RcptOptions) error {
 		orcpt = string(o.OriginalRecipientType) + ";" + o.OriginalRecipient
 	}
 	var accepted []int
+	var left []mail.Event // final addresses that are refused although others are accepted
 	var refusal *mail.Reply
 	var by string
 	for _, final := range finals {
@@ -48,12 +49,19 @@ func (s *session) Rcpt(path string, o *smtp.RcptOptions) error {
 		i, who, r := t.accept(s.srv.ctx, final)
 		if r == nil {
 			accepted = append(accepted, i)
-		} else if refusal == nil || refusal.Permanent() && !r.Permanent() {
+			continue
+		}
+		left = append(left, mail.Event{Stage: mail.StageRcpt, By: who, Rcpt: final.To, Verdict: verdictOf(r), Reply: r,
+			Reason: "one of several addresses of <" + string(addr) + ">: this one does not receive the message"})
+		if refusal == nil || refusal.Permanent() && !r.Permanent() {
 			refusal, by = r, who // a temporary refusal takes precedence
 		}
 	}
 	if len(accepted) == 0 && refusal != nil {
 		return s.refuseRcpt(t, addr, refusal, by)
+	}
+	for _, e := range left {
+		t.Trail.Add(e)
 	}
 	t.rcpts++
 	t.asked = append(t.asked, accepted)

@@ -86,6 +86,32 @@ func TestOneMessage(t *testing.T) {
 	}
 }
 
+// When one of several addresses of a recipient is refused, the story says who did
+// not receive the message.
+func TestRefusedMemberIsRecorded(t *testing.T) {
+	d := open(t, "smtp", nil)
+	c := d.hello(t)
+	c.say("MAIL FROM:<sender@example.net>", "250 2.1.0")
+	c.say("RCPT TO:<half@example.org>", "250 2.1.5")
+	c.say("DATA", "354")
+	c.say(hi+".", "250 2.0.0 kept for bob")
+	c.say("QUIT", "221 2.0.0")
+	recs := d.records()
+	if len(recs) != 1 {
+		t.Fatalf("history %+v", recs)
+	}
+	var story story.Summary
+	if err := json.Unmarshal(recs[0].Data, &story); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range story.Trail.Events {
+		if e.Rcpt == "no@example.org" && e.Reply != nil && e.Reply.Code == 550 && strings.Contains(e.Reason, "half@example.org") {
+			return
+		}
+	}
+	t.Errorf("the refused address is not in the story: %s", recs[0].Data)
+}
+
 func TestWhoMayRelay(t *testing.T) {
 	inbound := func(*Config, *Env) {}
 	devices := func(c *Config, _ *Env) { c.RelayFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} }
