@@ -93,6 +93,9 @@ func probeUpstream(ctx context.Context, p plan, c *forward.Config, u *forward.Up
 		tx := mail.NewTransaction(mail.Client{}, "")
 		err = u.Check(ctx, tx, mail.Rcpt{To: to, Orig: to})
 		switch {
+		case err != nil && !mail.AsReply(err).Permanent():
+			p.say("    ", "%s: recipients can't be checked now: %s", domain, mail.AsReply(err).Text)
+			good = false
 		case err != nil:
 			p.say("    ", "postmaster@%s is refused, although every domain must accept it (RFC 5321, 4.5.1): %s", domain, mail.AsReply(err))
 		case u.AcceptsAll(domain):
