@@ -451,7 +451,22 @@ func TestSockets(t *testing.T) {
 		t.Error("two listeners got one socket")
 	}
 	other.Close()
-	s.Sweep() // all used
+	s.Sweep() // all used, by the first configuration
+	late, err := s.Listen("late", "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	late.Close()
+	s.Undo() // the next configuration failed
+	if c, err := net.Dial("tcp", late.Addr().String()); err == nil {
+		c.Close()
+		t.Error("the socket of a failed configuration is still open")
+	}
+	if c, err := net.Dial("tcp", b.Addr().String()); err != nil {
+		t.Errorf("a socket of the running configuration was closed: %v", err)
+	} else {
+		c.Close()
+	}
 	s.Sweep() // none used since
 	b.Close()
 	if c, err := net.Dial("tcp", b.Addr().String()); err == nil {

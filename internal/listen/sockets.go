@@ -24,6 +24,7 @@ type Sockets struct {
 type socket struct {
 	file      *os.File
 	used      bool   // since the last Sweep
+	fresh     bool   // opened since the last Sweep
 	inherited bool   // systemd's; never closed by Sweep
 	path      string // of a Unix socket opened here
 }
@@ -109,7 +110,7 @@ func (s *Sockets) keep(key string, l net.Listener, path string) error {
 		l.Close()
 		return fmt.Errorf("keep socket %s: %w", key, err)
 	}
-	s.open[key] = &socket{file: f, used: true, path: path}
+	s.open[key] = &socket{file: f, used: true, fresh: true, path: path}
 	return nil
 }
 
@@ -141,8 +142,22 @@ func listenUnix(path string) (net.Listener, error) {
 	return l, nil
 }
 
+// Undo closes the sockets that were opened since the last Sweep. It is called
+// after a new configuration could not open all of its sockets.
+func (s *Sockets) Undo() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, sock := range s.open {
+		if sock.fresh {
+			sock.close()
+			delete(s.open, key)
+		}
+		sock.used = false
+	}
+}
+
 // Sweep closes the sockets that Listen has not returned since the last Sweep. It
-// is called after a new configuration has opened its sockets.
+// is called after a configuration has opened its sockets, the first one too.
 func (s *Sockets) Sweep() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,7 +166,7 @@ func (s *Sockets) Sweep() {
 			sock.close()
 			delete(s.open, key)
 		}
-		sock.used = false
+		sock.used, sock.fresh = false, false
 	}
 }
 

@@ -34,6 +34,9 @@ func (s *Server) reload() {
 
 var errDataMoved = errors.New("data can't be changed while the server runs: restart it")
 
+// errNoListeners is a file that was emptied by mistake, or is being written.
+var errNoListeners = errors.New("the configuration has no listeners; stop the server instead")
+
 // next reads the configuration and opens its listeners.
 func (s *Server) next() (*serving, error) {
 	cfg, file, err := s.Read()
@@ -46,6 +49,9 @@ func (s *Server) next() (*serving, error) {
 	if cfg.Data != s.runtime.data {
 		return nil, errDataMoved
 	}
+	if len(cfg.MailListeners())+len(cfg.POP3)+len(cfg.IMAP)+len(cfg.Web) == 0 {
+		return nil, errNoListeners
+	}
 	s.current.SaveFilters()
 	next, err := newServing(s.runtime, cfg, file.Diags, s.Version)
 	if err != nil {
@@ -53,6 +59,7 @@ func (s *Server) next() (*serving, error) {
 	}
 	next.Inherit(s.current.Generation)
 	if err := next.open(s.Out); err != nil {
+		s.runtime.sockets.Undo()
 		next.releaseStores()
 		return nil, err
 	}

@@ -78,6 +78,7 @@ func Run(ctx context.Context, cfg *config.Config, diags *conf.Diagnostics, o Opt
 	if err := first.open(o.Out); err != nil {
 		return err
 	}
+	s.runtime.sockets.Sweep()
 	s.current = first
 	if err := enterSandbox(cfg, o.Log); err != nil {
 		return err
