@@ -166,3 +166,26 @@ S: 221 *
 	s.reload(with("", `"3/1h"`))
 	mail("250")
 }
+
+// An emptied file does not take the server off the net, and the first reload
+// closes the port of a listener that is gone.
+func TestReloadListeners(t *testing.T) {
+	t.Parallel()
+	const chain = "chain \"inbound\" {\n}\n"
+	s := prepare(t, reloaded+"smtp \"second\" {\n  listen = [\"127.0.0.1:0\"]\n  chain  = \"inbound\"\n}\n"+chain)
+	s.start()
+	second := s.addr["second"]
+	s.write("relay.hcl", "# nothing\n")
+	s.cmd.Process.Signal(syscall.SIGHUP)
+	s.waitFor("the refusal", func() bool { return strings.Contains(s.log.String(), "has no listeners") })
+	c, err := net.Dial("tcp", second)
+	if err != nil {
+		t.Fatalf("an emptied file closed a port: %v", err)
+	}
+	c.Close()
+	s.reload(reloaded + chain)
+	if c, err := net.Dial("tcp", second); err == nil {
+		c.Close()
+		t.Error("the port of a removed listener is still open")
+	}
+}

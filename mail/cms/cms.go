@@ -209,17 +209,9 @@ func (r *reader) compressedData(obj *Object, o Options) error {
 	if err := r.integer("version"); err != nil {
 		return err
 	}
-	h, err := r.next()
+	alg, err := r.algorithm("compression")
 	if err != nil {
 		return err
-	}
-	der, err := r.capture(h, maxPiece)
-	if err != nil {
-		return err
-	}
-	alg, err := parseAlgorithm(der)
-	if err != nil {
-		return r.fault("compression: %v", err)
 	}
 	if alg.id != oidZlib {
 		return r.fault("compressed with %s, which is not zlib", alg.id)

@@ -126,17 +126,9 @@ func (r *reader) encryptedContent(obj *Object) error {
 		return err
 	}
 	obj.ContentType = id.String()
-	h, err := r.next()
+	alg, err := r.algorithm("content encryption")
 	if err != nil {
 		return err
-	}
-	der, err := r.capture(h, maxPiece)
-	if err != nil {
-		return err
-	}
-	alg, err := parseAlgorithm(der)
-	if err != nil {
-		return r.fault("content encryption: %v", err)
 	}
 	obj.Encrypted.Algorithm = alg.id.String()
 	more, err := r.more()
@@ -144,7 +136,8 @@ func (r *reader) encryptedContent(obj *Object) error {
 		return err
 	}
 	if more {
-		if h, err = r.expect(context, 0, "encrypted octets"); err != nil {
+		h, err := r.expect(context, 0, "encrypted octets")
+		if err != nil {
 			return err
 		}
 		s, err := r.octetString(h)

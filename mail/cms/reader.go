@@ -333,3 +333,20 @@ func (r *reader) integer(what string) error {
 	}
 	return r.discard(h.length)
 }
+
+// algorithm reads an AlgorithmIdentifier; what names its purpose in errors.
+func (r *reader) algorithm(what string) (algorithm, error) {
+	h, err := r.next()
+	if err != nil {
+		return algorithm{}, err
+	}
+	der, err := r.capture(h, maxPiece)
+	if err != nil {
+		return algorithm{}, err
+	}
+	alg, err := parseAlgorithm(der)
+	if err != nil {
+		return algorithm{}, r.fault("%s: %v", what, err)
+	}
+	return alg, nil
+}

@@ -91,5 +91,8 @@ func (o *loggedOutcome) MarshalZerologObject(e *zerolog.Event) {
 	if o.TLS != "" {
 		e.Str("tls", o.TLS)
 	}
+	if o.Proof != "" {
+		e.Str("proof", o.Proof)
+	}
 	e.Dur("took", o.Took)
 }

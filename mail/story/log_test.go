@@ -1,0 +1,22 @@
+package story
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/mail"
+)
+
+// The log says what the connection to the next server proved, also when mail
+// went in clear text after TLS had failed.
+func TestLogHasProof(t *testing.T) {
+	trail := LogTrail{Outcomes: []mail.Outcome{{Rcpt: "ann@example.org", Proof: "clear text (TLS: handshake failure)"}}}
+	var out strings.Builder
+	log := zerolog.New(&out)
+	log.Info().Object("trail", &trail).Msg("accepted")
+	if !strings.Contains(out.String(), `"proof":"clear text (TLS: handshake failure)"`) {
+		t.Errorf("the log line is %s", out.String())
+	}
+}
