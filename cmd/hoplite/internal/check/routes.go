@@ -21,7 +21,7 @@ func checkRoutes(cfg *config.Config, ch *relay.ChainConfig, diags *conf.Diagnost
 		for j := range i {
 			if before := &ch.Routes[j]; covers(before, r) {
 				diags.Add(r.Range(), fmt.Sprintf("route %q can never match", r.Name),
-					fmt.Sprintf("Route %q in line %d comes first and matches all its mail.", before.Name, before.Range().Start.Line))
+					fmt.Sprintf("Route %q on line %d comes first and matches all its mail.", before.Name, before.Range().Start.Line))
 				break
 			}
 		}
