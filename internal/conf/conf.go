@@ -12,16 +12,16 @@
 //	default:"25MiB"        the value of an absent attribute
 //	enum:"a|b"             the only strings that are allowed
 //	example:"mail.old.lan" the example in error messages and in docs/config.md
-//	was:"tls|cert"         former names, reported as mistakes that give the new one
+//	was:"tls|cert"         former names; using one is a mistake, reported with the new name
 //
-// A struct that embeds Pos knows its place in the file, for later checks; a
-// Check method validates the fields together. The fields of structs embedded
+// A struct that embeds Pos records the position of its block, for later checks;
+// a Check method validates the fields together. The fields of structs embedded
 // without a tag belong to the outer struct. All mistakes of a file are found in
 // one run: every step adds to one Diagnostics instead of returning the first
 // error.
 //
-// What the values mean, and whether a chain of that name exists, is left to the
-// packages and to cmd/hoplite. Start reading at File.
+// The meaning of the values, and questions such as whether a named chain
+// exists, are left to the packages and cmd/hoplite. Start reading at File.
 package conf
 
 import (
@@ -36,9 +36,9 @@ import (
 // maxFile is the largest file that is read as a configuration.
 const maxFile = 4 << 20
 
-// Checker is a Config with rules between its fields. Check runs if all of its
-// attributes were read without a mistake. An error made by Field points at an
-// attribute; several errors are joined by errors.Join.
+// Checker is a Config with rules that involve several fields. Check runs if all
+// of its attributes were read without a mistake. An error made by Field points
+// at an attribute; several errors are joined by errors.Join.
 type Checker interface {
 	Check() error
 }
@@ -53,8 +53,8 @@ type File struct {
 	body *hclsyntax.Body
 }
 
-// Load reads the file at path. Syntax mistakes are in Diags; the error is for a
-// file that cannot be read at all.
+// Load reads the file at path. Syntax mistakes are collected in Diags; an error
+// means that the file could not be read at all.
 func Load(path string) (*File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -78,8 +78,8 @@ func Parse(name string, src []byte) *File {
 	return &File{Name: name, Diags: diags, body: parseBody(name, src, diags)}
 }
 
-// Decode fills into, a pointer to a struct, from the whole file. It reports
-// whether it found no mistake.
+// Decode decodes the whole file into the struct that into points to. It reports
+// whether the file is free of mistakes.
 func (f *File) Decode(into any) bool {
 	if f.body == nil {
 		return false
@@ -90,11 +90,12 @@ func (f *File) Decode(into any) bool {
 	return f.Diags.Mistakes() == before
 }
 
-// Parsed reports whether the syntax is good enough for Decode.
+// Parsed reports whether the file could be parsed, so that Decode has something
+// to decode.
 func (f *File) Parsed() bool { return f.body != nil }
 
-// Defaults sets into, a pointer to a struct, to the values of an empty block.
-// Required attributes stay zero.
+// Defaults fills the struct that into points to with the values of an empty
+// block. Required attributes stay zero.
 func Defaults(into any) {
 	setDefaults(structOf(into))
 }

@@ -114,8 +114,9 @@ chain "in" {
 	}
 }
 
-// Every mistake of a file is found in one run and says what would be right:
-// testdata/NAME.hcl in, testdata/NAME.txt out.
+// All mistakes in a file are found in one run, each with a suggested
+// correction: testdata/NAME.hcl is the input, testdata/NAME.txt the expected
+// output.
 func TestMistakes(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.hcl")
 	if err != nil || len(files) == 0 {

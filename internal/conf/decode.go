@@ -15,16 +15,16 @@ import (
 	"hoplite/mail/safe"
 )
 
-// Pos is embedded in a Config and holds the place of its block in the file.
+// Pos is embedded in a Config and holds the position of its block in the file.
 type Pos struct {
 	block Range
 	attrs map[string]Range
 }
 
-// Range returns the head of the block, or the start of the file.
+// Range returns the range of the block's header, or the start of the file.
 func (p *Pos) Range() Range { return p.block }
 
-// Attr returns the place of an attribute, or Range if the file does not set it.
+// Attr returns the range of an attribute, or Range if the file does not set it.
 func (p *Pos) Attr(name string) Range {
 	if r, ok := p.attrs[name]; ok {
 		return r
@@ -32,7 +32,7 @@ func (p *Pos) Attr(name string) Range {
 	return p.block
 }
 
-// Element returns the place of the i-th element of a list, or Attr.
+// Element returns the range of the i-th element of a list, or Attr.
 func (p *Pos) Element(name string, i int) Range {
 	if r, ok := p.attrs[elementOf(name, i)]; ok {
 		return r
@@ -57,7 +57,8 @@ type Body struct {
 	taken []*field
 }
 
-// Decode fills into from the body, and reports whether it found no mistake.
+// Decode decodes the body into the struct that into points to, and reports
+// whether it is free of mistakes.
 func (b Body) Decode(into any) bool {
 	v := structOf(into)
 	if b.body == nil {
@@ -69,16 +70,16 @@ func (b Body) Decode(into any) bool {
 	return b.d.diags.Mistakes() == before
 }
 
-// Report adds a mistake found after the block was decoded: an error of Field or
-// At at its place, others at the head of the block, each error of an errors.Join
-// separately. A nil err is ignored.
+// Report adds a mistake found after the block was decoded. An error made by
+// Field or At is reported at its own position, any other at the block's header;
+// the errors of an errors.Join are reported separately. A nil err is ignored.
 func (b Body) Report(err error) {
 	if err != nil && b.body != nil {
 		b.d.report(b.body, b.where, err)
 	}
 }
 
-// Warn adds a warning at the head of a block after it was decoded.
+// Warn adds a warning at the header of a block after it was decoded.
 func (b Body) Warn(summary, detail string) {
 	if b.body != nil {
 		b.d.diags.Warn(b.where.at, summary, detail)
@@ -114,8 +115,8 @@ type decoder struct {
 	dir   string
 }
 
-// body decodes the body of one block. Taken are the fields that an outer struct
-// has already read from it.
+// body decodes the body of one block. taken lists the fields that an outer
+// struct has already read from it.
 func (d decoder) body(b *hclsyntax.Body, where place, taken []*field, v reflect.Value) {
 	before := d.diags.Mistakes()
 	fields := fieldsOf(v)
@@ -149,7 +150,7 @@ func (d decoder) body(b *hclsyntax.Body, where place, taken []*field, v reflect.
 	}
 }
 
-// unknown reports the attributes and blocks that no field stands for.
+// unknown reports the attributes and blocks that match no field.
 func (d decoder) unknown(b *hclsyntax.Body, where place, known []*field) {
 	for name, a := range b.Attributes {
 		if find(known, attribute, name) != nil {
@@ -185,7 +186,8 @@ func (d decoder) attribute(b *hclsyntax.Body, where place, f *field) {
 		}
 		return
 	}
-	// A list is read element by element, so that each mistake has its own place.
+	// A list is read element by element, so that each mistake is reported at
+	// its own position.
 	if items, diags := hcl.ExprList(a.Expr); !diags.HasErrors() && f.value.Kind() == reflect.Slice {
 		list := reflect.MakeSlice(f.value.Type(), len(items), len(items))
 		for i, item := range items {
@@ -219,7 +221,7 @@ func (d decoder) value(f *field, v reflect.Value, expr hcl.Expression) {
 	}
 }
 
-// valueProblem returns what is wrong with an expression, in plain words.
+// valueProblem describes in plain words what is wrong with an expression.
 func valueProblem(h *hcl.Diagnostic) string {
 	if h.Summary == "Error in function call" {
 		if _, cause, ok := strings.Cut(h.Detail, ": "); ok {
@@ -245,7 +247,7 @@ func (d decoder) blocks(b *hclsyntax.Body, f *field) {
 		}
 		if first != nil && f.value.Kind() != reflect.Slice {
 			d.diags.Add(inner.DefRange(), fmt.Sprintf("a second %s block", f.name),
-				fmt.Sprintf("The first is in line %d; only one is allowed.", first.DefRange().Start.Line))
+				fmt.Sprintf("The first is on line %d; only one is allowed.", first.DefRange().Start.Line))
 			continue
 		}
 		first = inner
@@ -260,7 +262,7 @@ func (d decoder) blocks(b *hclsyntax.Body, f *field) {
 	}
 }
 
-// nameOf returns the head of a block: smtp "inbound".
+// nameOf returns the header of a block: smtp "inbound".
 func nameOf(b *hclsyntax.Block) string {
 	name := b.Type
 	for _, l := range b.Labels {
@@ -294,7 +296,7 @@ func (d decoder) labels(b *hclsyntax.Block, v reflect.Value, seen map[string]Ran
 	repeat := len(want) > 0 && want[len(want)-1].repeat
 	if before, ok := seen[key]; ok && len(want) > 0 && !repeat {
 		d.diags.Add(b.DefRange(), fmt.Sprintf("a second %s", nameOf(b)),
-			fmt.Sprintf("The first is in line %d; each needs a name of its own.", before.Start.Line))
+			fmt.Sprintf("The first is on line %d; each needs a name of its own.", before.Start.Line))
 	}
 	seen[key] = b.DefRange()
 	return true
@@ -311,7 +313,7 @@ func (d decoder) check(b *hclsyntax.Body, where place, v reflect.Value) {
 	}
 }
 
-// report adds an error, or each of the errors that it joins, at its place.
+// report adds an error, or each of the errors that it joins, at its position.
 func (d decoder) report(b *hclsyntax.Body, where place, err error) {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range joined.Unwrap() {

@@ -18,13 +18,13 @@ type Range = hcl.Range
 
 // Diagnostic is one finding about a file.
 type Diagnostic struct {
-	// Where is its place; the zero Range stands for the whole file.
+	// Where is its position; the zero Range means the whole file.
 	Where Range
-	// Summary says what is wrong.
+	// Summary states the problem.
 	Summary string
-	// Detail says how to correct it; it may be empty or have several lines.
+	// Detail explains how to correct it; it may be empty or have several lines.
 	Detail string
-	// Warning marks a finding that does not keep the file from being used.
+	// Warning marks a finding that does not prevent the use of the file.
 	Warning bool
 }
 
@@ -32,8 +32,8 @@ type Diagnostic struct {
 type Diagnostics struct {
 	list  []Diagnostic
 	lines map[string][]string
-	// starts are the offsets of the lines in the source that was parsed, which
-	// may differ from the file: see mendQuotes.
+	// starts holds the line offsets of the parsed source, which may differ from
+	// the file: see mendQuotes.
 	starts map[string][]int
 }
 
@@ -47,7 +47,8 @@ func (d *Diagnostics) Warn(r Range, summary, detail string) {
 	d.add(Diagnostic{Where: r, Summary: summary, Detail: detail, Warning: true})
 }
 
-// add adds a finding unless it is known already: two steps may find the same.
+// add adds a finding unless it is already listed, because two steps may find
+// the same mistake.
 func (d *Diagnostics) add(one Diagnostic) {
 	if !slices.Contains(d.list, one) {
 		d.list = append(d.list, one)
@@ -65,7 +66,7 @@ func (d *Diagnostics) Mistakes() int {
 	return n
 }
 
-// All returns the findings in the order of the file.
+// All returns the findings in file order.
 func (d *Diagnostics) All() []Diagnostic {
 	list := slices.Clone(d.list)
 	slices.SortStableFunc(list, func(a, b Diagnostic) int {
@@ -94,11 +95,11 @@ func (e diagError) Error() string {
 	return strings.TrimRight(b.String(), "\n")
 }
 
-// width is the width that every terminal has.
+// width is a line width that fits every terminal.
 const width = 80
 
-// Write prints the findings in the order of the file, each with its place, the
-// line it is about and how to correct it, 80 columns wide.
+// Write prints the findings in file order, at most 80 columns wide, each with
+// its position, the line in question, and how to correct it.
 func (d *Diagnostics) Write(w io.Writer) {
 	for i, one := range d.All() {
 		if i > 0 {
@@ -129,11 +130,11 @@ func (d *Diagnostics) write(w io.Writer, one Diagnostic) {
 	}
 }
 
-// secretValue matches a password in a quoted line; reports get pasted into
-// tickets.
+// secretValue matches a password in a quoted line, because reports get pasted
+// into tickets.
 var secretValue = regexp.MustCompile(`(?i)((?:pass|secret|token|api_?key)\w*\s*=\s*)"[^"]*"?`)
 
-// quote prints the line that r starts in, with a mark under the place.
+// quote prints the line on which r starts, with a marker below the position.
 func (d *Diagnostics) quote(w io.Writer, r Range) {
 	lines := d.lines[r.Filename]
 	if r.Start.Line < 1 || r.Start.Line > len(lines) {

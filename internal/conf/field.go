@@ -80,7 +80,7 @@ func find(fields []*field, k kind, name string) *field {
 	return nil
 }
 
-// renamed returns the field that name was called before, or nil.
+// renamed returns the field that has name among its former names, or nil.
 func renamed(fields []*field, name string) *field {
 	for _, f := range fields {
 		if slices.Contains(strings.Split(f.tag.Get("was"), "|"), name) {
@@ -110,8 +110,8 @@ func posOf(v reflect.Value) (*Pos, bool) {
 	return nil, false
 }
 
-// setDefaults gives each attribute the value of its default tag, including those
-// of blocks that always exist.
+// setDefaults sets each attribute to the value of its default tag, including
+// the attributes of blocks that always exist.
 func setDefaults(v reflect.Value) {
 	for _, f := range fieldsOf(v) {
 		if f.kind == block && f.value.Kind() == reflect.Struct {
@@ -164,7 +164,8 @@ func (f *field) addItem(item reflect.Value) {
 	}
 }
 
-// exampleText returns a value as it is written in the file.
+// exampleText returns an example of a value, as it would be written in the
+// file.
 func (f *field) exampleText() string {
 	text := f.tag.Get("example")
 	if text == "" {

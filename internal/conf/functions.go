@@ -11,7 +11,7 @@ import (
 	"github.com/zclconf/go-cty/cty/function"
 )
 
-// functions returns env and file.
+// functions returns the functions that a configuration can call: env and file.
 func (d decoder) functions() *hcl.EvalContext {
 	one := func(name string, f func(string) (string, error)) function.Function {
 		return function.New(&function.Spec{

@@ -10,13 +10,13 @@ import (
 // Rate is a number of events per duration, written "30/1m". The zero Rate, written
 // "0", is no limit.
 type Rate struct {
-	// Count is how many events fit in Per.
+	// Count is the number of events allowed in Per.
 	Count int
 	// Per is positive unless Count is 0.
 	Per time.Duration
 }
 
-// ParseRate parses a rate; the error says how one is written.
+// ParseRate parses a rate; the error explains the notation.
 func ParseRate(s string) (Rate, error) {
 	text := strings.TrimSpace(s)
 	if text == "0" {
@@ -35,7 +35,7 @@ func ParseRate(s string) (Rate, error) {
 		return Rate{}, err
 	}
 	if d < time.Second {
-		return Rate{}, fmt.Errorf("%q covers less than a second", s)
+		return Rate{}, fmt.Errorf("%q has a period of less than a second", s)
 	}
 	return Rate{Count: n, Per: d}, nil
 }

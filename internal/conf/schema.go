@@ -9,30 +9,31 @@ import (
 
 // FieldInfo describes a label, attribute or block of a Config for documentation.
 type FieldInfo struct {
-	// Name is its name in the file, and GoName that of the struct's field.
+	// Name is its name in the file; GoName is the name of the struct's field.
 	Name, GoName string
-	// Block is the type of the struct that a block is decoded into, else nil.
+	// Block is the type of the struct that a block is decoded into, or nil if
+	// the field is not a block.
 	Block reflect.Type
-	// Label says that the field is a label of the block.
+	// Label is set if the field is a label of the block.
 	Label bool
-	// Type is the type of an attribute's values in words: "list of strings".
+	// Type describes an attribute's values: "list of strings".
 	Type string
-	// Enum are the only values of an attribute, if they are limited.
+	// Enum lists the allowed values of an attribute, if they are limited.
 	Enum []string
 	// Default is the value of an absent attribute, as written in the file; empty
 	// for none.
 	Default string
-	// Example is a value as written in the file, and HasExample says that the
-	// Config gives it.
+	// Example is a value as written in the file; HasExample is set if it comes
+	// from the Config's example tag.
 	Example    string
 	HasExample bool
-	// Required says that the attribute must be set.
+	// Required is set if the attribute must be present.
 	Required bool
-	// List says that the attribute is a list.
+	// List is set if the attribute is a list.
 	List bool
 }
 
-// Fields describes the fields of a Config type in their order.
+// Fields describes the fields of a Config type in order.
 func Fields(t reflect.Type) []FieldInfo {
 	var list []FieldInfo
 	for _, f := range fieldsOf(reflect.New(t).Elem()) {
@@ -77,7 +78,7 @@ func (d *FieldInfo) describe(f *field) {
 	}
 }
 
-// kindName returns what values of t are called.
+// kindName returns the name of type t in error messages and documentation.
 func kindName(t reflect.Type) string {
 	switch t {
 	case reflect.TypeFor[time.Duration]():

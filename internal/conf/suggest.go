@@ -30,8 +30,8 @@ func didYouMean(word string, known []string) string {
 	return "Known: " + strings.Join(sorted, ", ") + "."
 }
 
-// Known returns the hint for an unknown name: the most similar known one, or all
-// of them, or none if there are none.
+// Known returns the hint for an unknown name: the most similar known name, or
+// all of them; if there are none, it returns none.
 func Known(word string, known []string, none string) string {
 	if s := didYouMean(word, known); s != "" {
 		return s

@@ -9,8 +9,9 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// parseBody parses src and reports syntax mistakes. It returns nil if there are
-// any but missing quotes, whose consequences would only confuse.
+// parseBody parses src and reports syntax mistakes. It returns nil after any
+// mistake other than missing quotes, because the errors that follow from it
+// would only confuse.
 func parseBody(name string, src []byte, diags *Diagnostics) *hclsyntax.Body {
 	file, found := hclsyntax.ParseConfig(src, name, hcl.InitialPos)
 	if found.HasErrors() {

@@ -13,7 +13,7 @@ import (
 // Bytes is a number of octets, written "25MiB", "10KiB", "100KB" or as a number.
 type Bytes int64
 
-// byteUnits are in the order in which String tries them.
+// byteUnits is in the order in which String tries the units.
 var byteUnits = []struct {
 	name string
 	size int64
@@ -22,7 +22,7 @@ var byteUnits = []struct {
 	{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"kB", 1e3}, {"B", 1},
 }
 
-// ParseBytes parses a size; the error says how one is written.
+// ParseBytes parses a size; the error explains the notation.
 func ParseBytes(s string) (Bytes, error) {
 	num, unit := strings.TrimSpace(s), int64(1)
 	for _, u := range byteUnits {
@@ -96,7 +96,7 @@ type Listen struct {
 	Address string
 }
 
-// ParseListen parses a listen address; the error says how one is written.
+// ParseListen parses a listen address; the error explains the notation.
 func ParseListen(s string) (Listen, error) {
 	for _, network := range []string{"unix", "systemd"} {
 		if rest, ok := strings.CutPrefix(s, network+":"); ok {
@@ -144,8 +144,9 @@ func (l Listen) String() string {
 	return l.Network + ":" + l.Address
 }
 
-// Loopback reports whether only programs on this machine can reach l: whether it
-// is a loopback address or a socket file. A socket of systemd is not known to be.
+// Loopback reports whether l is a loopback address or a socket file, which only
+// programs on this machine can reach. The address of a systemd socket is not
+// known here, so Loopback returns false for it.
 func (l Listen) Loopback() bool {
 	if l.Network != "tcp" {
 		return l.Network == "unix"
@@ -158,7 +159,7 @@ func (l Listen) Loopback() bool {
 type FieldError struct {
 	// Name is the name of the attribute.
 	Name string
-	// Err says what is wrong with it.
+	// Err describes the mistake.
 	Err error
 }
 
@@ -181,15 +182,16 @@ func (e *FieldError) Error() string { return e.Name + ": " + e.Err.Error() }
 // Unwrap returns the mistake without the name.
 func (e *FieldError) Unwrap() error { return e.Err }
 
-// PlaceError is a mistake at a place of the file, made with At.
+// PlaceError is a mistake at a position in the file, made with At.
 type PlaceError struct {
-	// Where is the place; the zero Range is none.
+	// Where is the position; the zero Range means none.
 	Where Range
 	// Err is the mistake.
 	Err error
 }
 
-// At returns err as a mistake at a place that a Pos returned; a nil err stays nil.
+// At returns err as a mistake at a range returned by a Pos; a nil err stays
+// nil.
 func At(r Range, err error) error {
 	if err == nil {
 		return nil
@@ -197,7 +199,7 @@ func At(r Range, err error) error {
 	return &PlaceError{Where: r, Err: err}
 }
 
-// Error returns the mistake without its place, which the caller prints.
+// Error returns the mistake without its position, which the caller prints.
 func (e *PlaceError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the mistake.

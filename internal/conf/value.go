@@ -89,7 +89,7 @@ func setScalar(f *field, v reflect.Value, value cty.Value) error {
 	return setKind(f, v, text)
 }
 
-// setKind sets an attribute of one of Go's own kinds.
+// setKind sets an attribute of a basic Go kind.
 func setKind(f *field, v reflect.Value, text string) error {
 	switch v.Kind() {
 	case reflect.String:
