@@ -8,9 +8,9 @@ import (
 	"hoplite/internal/conf"
 )
 
-// Example returns the body of the smallest block that a Config, given as a
-// pointer, can be decoded from: its required attributes, each set to the example
-// that error messages and docs/config.md show.
+// Example returns the smallest block body that can be decoded into config, a
+// pointer to a Config: its required attributes, each set to the example that
+// error messages and docs/config.md show.
 func Example(config any) string {
 	var body strings.Builder
 	for _, f := range conf.Fields(reflect.TypeOf(config).Elem()) {

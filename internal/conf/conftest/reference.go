@@ -21,7 +21,7 @@ const width = 80
 // Section is a block that no field of a struct refers to, because it is decoded
 // into a conf.Body: filter "size".
 type Section struct {
-	// Title is the head of the block as written in the file.
+	// Title is the header of the block as written in the file.
 	Title string
 	// Config is a pointer to the struct that the block is decoded into.
 	Config any
@@ -90,7 +90,7 @@ func inside(title string) string {
 	return " in `" + strings.Trim(outer, "`") + "`"
 }
 
-// blockTitle returns the head of a block: smtp "NAME".
+// blockTitle returns the header of a block: smtp "NAME".
 func blockTitle(name string, t reflect.Type) string {
 	for _, f := range conf.Fields(t) {
 		if f.Label {
@@ -105,7 +105,8 @@ func (r *reference) attribute(t reflect.Type, f conf.FieldInfo) {
 	if text == "" {
 		r.bare = append(r.bare, t.String()+"."+f.GoName)
 	}
-	// The comment names the Go field, the reader knows the attribute.
+	// The comment uses the name of the Go field, but readers of the reference
+	// know only the attribute.
 	if rest, ok := strings.CutPrefix(text, f.GoName+" "); ok {
 		text = "`" + f.Name + "` " + rest
 	}
@@ -139,7 +140,7 @@ func (r *reference) paragraph(text, first, next string) {
 	}
 }
 
-// goOpening is the start of a Go comment, which names the type.
+// goOpening matches the start of a Go comment that names its type.
 var goOpening = regexp.MustCompile(`^[A-Za-z]*Config is (?:the|what|how|where|who)\b`)
 
 // aboutBlock removes the name of the type from "Config is the x { ... } block".
@@ -164,7 +165,7 @@ func (r *reference) fieldDoc(t reflect.Type, name string) string {
 	return r.find(t).fields[name]
 }
 
-// joinLines makes one line of each paragraph, to be wrapped again.
+// joinLines joins each paragraph into one line, to be wrapped again.
 func joinLines(text string) string {
 	paragraphs := strings.Split(strings.TrimSpace(text), "\n\n")
 	for i, p := range paragraphs {

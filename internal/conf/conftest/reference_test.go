@@ -8,14 +8,14 @@ import (
 	"hoplite/internal/conf"
 )
 
-// docConfig is the shop { ... } block: it sells fish.
+// docConfig is the shop { ... } block: a fishmonger.
 type docConfig struct {
 	conf.Pos
 	Name string `hcl:"name,label"`
 	docHours
 	// Tax is added to every price, 19 % without a setting.
 	//
-	// Some countries have none.
+	// It may be zero.
 	Tax float64 `hcl:"tax,optional" default:"0.19"`
 	// Kinds are the fish that are sold.
 	Kinds []string `hcl:"kinds" enum:"cod|eel"`
@@ -23,24 +23,25 @@ type docConfig struct {
 }
 
 type docHours struct {
-	// From when on the shop is open.
+	// Open is the time at which the shop opens.
 	Open time.Duration `hcl:"open,optional" default:"8h"`
 }
 
 // docDoor is the listener for customers.
 type docDoor struct {
-	// Wide lets two in at once.
+	// Wide admits two customers at once.
 	Wide bool `hcl:"wide,optional"`
 }
 
 const docWant = `
 ## Top level
 
-- **"open"** — duration; default "'8h'". From when on the shop is open.
+- **"open"** — duration; default "'8h'". "open" is the time at which the shop
+  opens.
 - **"tax"** — number; default "0.19". "tax" is added to every price, 19 %
   without a setting.
 
-  Some countries have none.
+  It may be zero.
 - **"kinds"** — list of "'cod'", "'eel'"; required; for example "kinds =
   ['cod']". "kinds" are the fish that are sold.
 
@@ -48,7 +49,7 @@ const docWant = `
 
 docDoor is the listener for customers.
 
-- **"wide"** — boolean; default "false". "wide" lets two in at once.
+- **"wide"** — boolean; default "false". "wide" admits two customers at once.
 `
 
 func TestReference(t *testing.T) {
