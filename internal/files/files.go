@@ -60,7 +60,7 @@ func fill(f *os.File, path string, data []byte, perm fs.FileMode) error {
 	return f.Sync()
 }
 
-// syncDir makes the names in a folder durable.
+// syncDir syncs a folder, so that the names in it survive a power cut.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -70,10 +70,10 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
-// Make returns the content of a file of the program's own making. A file that
-// does not exist, or whose content valid refuses, is created with the content
-// that fresh returns; damaged reports the second case, which a power cut can
-// cause. Missing folders are created with mode 0750.
+// Make returns the content of a file that the program itself creates. If the
+// file does not exist, or valid rejects its content, it is created with the
+// content that fresh returns; damaged reports the second case, which a power
+// cut can cause. Missing folders are created with mode 0750.
 func Make(path string, perm fs.FileMode, valid func([]byte) bool, fresh func() []byte) (data []byte, damaged bool, err error) {
 	data, err = os.ReadFile(path)
 	switch {
@@ -111,8 +111,8 @@ func makeDir(dir string) error {
 	return syncDir(parent)
 }
 
-// Lock waits for the lock of the file at path, which is created if it does not
-// exist. Other processes share the lock.
+// Lock locks the file at path against other processes, and waits until it can.
+// The file is created if it does not exist.
 func Lock(path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
 	if err != nil {

@@ -45,8 +45,8 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// A power cut within the first seconds leaves an empty file of our own making.
-// That must not stop the next start.
+// A power cut shortly after the first start can leave an empty file. That must
+// not prevent the next start.
 func TestMake(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state", "deep", "key")
 	valid := func(b []byte) bool { return len(b) == 4 }

@@ -13,35 +13,36 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// recheck is how long a change may go unnoticed. It is measured with the
-// monotonic clock, which a step of the wall clock does not move.
+// recheck is the longest time a change may go unnoticed. It is measured with
+// the monotonic clock, so steps of the wall clock do not matter.
 const recheck = time.Second
 
 var started = time.Now()
 
-// Changes notices that a file was replaced or edited. It asks the disk at most
-// once per second, so that it can be asked for every message.
+// Changes detects that a file was replaced or edited. It checks the disk at
+// most once per second, so it is cheap enough to use for every message.
 type Changes struct {
 	path string
 	next atomic.Int64 // when to look again, as time since started
 	last fs.FileInfo  // as of the last call of Changed
 }
 
-// NewChanges watches the file at path as it is now.
+// NewChanges starts to watch the file at path for changes.
 func NewChanges(path string) *Changes {
 	c := &Changes{path: path}
 	c.Changed()
 	return c
 }
 
-// Due reports to one caller that it is time to call Changed again.
+// Due reports whether it is time to call Changed again. Of several concurrent
+// callers, only one gets true.
 func (c *Changes) Due() bool {
 	now, next := time.Since(started), c.next.Load()
 	return int64(now) >= next && c.next.CompareAndSwap(next, int64(now+recheck))
 }
 
-// Changed reports whether the file differs from the one at the last call. Calls
-// must not overlap.
+// Changed reports whether the file has changed since the last call. Calls must
+// not overlap.
 func (c *Changes) Changed() bool {
 	c.next.Store(int64(time.Since(started) + recheck))
 	now, err := os.Stat(c.path)
@@ -59,8 +60,8 @@ func (c *Changes) Changed() bool {
 	return !old.ModTime().Equal(now.ModTime()) || old.Size() != now.Size()
 }
 
-// Watched is the parsed content of a file, which is read again after a change.
-// It may be used by many goroutines.
+// Watched holds the parsed content of a file and reads it again after a change.
+// It is safe for concurrent use.
 type Watched[T any] struct {
 	path  string
 	parse func(r io.Reader, name string) (T, error)
@@ -71,9 +72,9 @@ type Watched[T any] struct {
 	value   atomic.Pointer[T]
 }
 
-// Watch parses the file at path; a file that does not exist is empty. The value
-// is usable even with an error, as far as parse could read the file. An empty
-// path stands for a file that never exists.
+// Watch parses the file at path; a missing file is treated as empty. If parse
+// returns an error, the value holds what it could read. An empty path means a
+// file that never exists.
 func Watch[T any](path string, parse func(r io.Reader, name string) (T, error), log zerolog.Logger) (*Watched[T], error) {
 	w := &Watched[T]{path: path, parse: parse, log: log, changes: NewChanges(path)}
 	v, err := w.read()
@@ -81,8 +82,8 @@ func Watch[T any](path string, parse func(r io.Reader, name string) (T, error), 
 	return w, err
 }
 
-// Get returns the content as it was at most about a second ago. A file with
-// mistakes changes nothing and is logged.
+// Get returns the content, which is at most about a second old. Mistakes in a
+// changed file are logged, and the previous content is kept.
 func (w *Watched[T]) Get() T {
 	if w.path != "" && w.changes.Due() {
 		if err := w.Reload(); err != nil {
@@ -93,7 +94,7 @@ func (w *Watched[T]) Get() T {
 }
 
 // Reload reads the file now if it has changed. After an error the previous
-// content stays.
+// content is kept.
 func (w *Watched[T]) Reload() error {
 	w.reading.Lock()
 	defer w.reading.Unlock()
