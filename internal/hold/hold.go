@@ -23,8 +23,8 @@ type Hold struct {
 	n   int64
 }
 
-// New returns an empty Hold. If it needs a file, that is made in dir, which is
-// created if it does not exist; an empty dir is the system's temporary folder.
+// New returns an empty Hold. If it needs a file, it creates one in dir, and dir
+// itself if necessary; an empty dir means the system's temporary folder.
 func New(dir string) *Hold { return &Hold{dir: dir} }
 
 // Write appends p.
@@ -75,7 +75,7 @@ func (h *Hold) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// Close frees memory and file.
+// Close releases the memory and the file.
 func (h *Hold) Close() {
 	if h.f != nil {
 		h.f.Close()
