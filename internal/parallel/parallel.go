@@ -1,5 +1,5 @@
-// Package parallel distributes many small pieces of work over the processor's
-// cores. The caller stores the results, each where no other piece does.
+// Package parallel distributes many small pieces of work over the CPU cores.
+// Each piece stores its result where no other piece does.
 package parallel
 
 import (
@@ -10,13 +10,13 @@ import (
 	"sync/atomic"
 )
 
-// share is how many pieces a worker takes at once.
+// share is the number of pieces that a worker takes at once.
 const share = 16
 
 // Do calls do once for every i from 0 to n-1, from as many goroutines as there
-// are cores, and returns when all calls have returned. After an error no more
-// shares are begun, and Do returns that error; a panic in do counts as one. A
-// single share is done on the caller's goroutine.
+// are cores, and returns when all calls have returned. After an error no new
+// shares are started, and Do returns that error; a panic in do is treated as an
+// error. A single share runs on the caller's goroutine.
 func Do(n int, do func(i int) error) error {
 	workers := min(runtime.GOMAXPROCS(0), (n+share-1)/share)
 	w := work{n: n, do: do}
@@ -32,7 +32,7 @@ func Do(n int, do func(i int) error) error {
 	return w.err
 }
 
-// work is one call of Do.
+// work is the state of one call to Do.
 type work struct {
 	n    int
 	do   func(int) error
@@ -44,7 +44,7 @@ type work struct {
 
 func (w *work) run() {
 	defer func() {
-		// A bug must end only the session that runs into it.
+		// A bug must end only the session that hits it.
 		if p := recover(); p != nil {
 			w.fail(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 		}
@@ -63,7 +63,8 @@ func (w *work) run() {
 	}
 }
 
-// fail stores the first error and leaves no more work for the other workers.
+// fail stores the first error and stops the other workers from taking more
+// work.
 func (w *work) fail(err error) {
 	w.once.Do(func() { w.err = err })
 	w.next.Store(int64(w.n))
