@@ -1,6 +1,6 @@
-// Package sandbox drops rights that the running process does not need after its
-// start: from then on it can write only below a few folders, even if an attacker
-// exploits a bug in it.
+// Package sandbox drops rights that the running process does not need once it
+// is running: from then on it can write only below a few folders, even if an
+// attacker exploits a bug in it.
 //
 // It uses Landlock, which needs no privileges. On a kernel without Landlock it
 // does nothing; the systemd unit in docs restricts the process further.
@@ -15,8 +15,8 @@ import (
 )
 
 // Enter permanently restricts the process with all its threads to writing below
-// folders; reading is not restricted. Folders that do not exist are not created.
-// Active is false if the kernel does not support it.
+// folders; reading is not restricted. Folders that do not exist are not
+// created. active is false if the kernel does not support it.
 func Enter(folders ...string) (active bool, err error) {
 	abi, err := syscall.LandlockGetABIVersion()
 	if err != nil || abi < 1 {
