@@ -1,5 +1,5 @@
-// Package stats serves metrics to Prometheus. The packages that count make their
-// own collectors; cmd/hoplite registers them.
+// Package stats serves metrics to Prometheus. Each package provides its own
+// collectors; cmd/hoplite registers them.
 package stats
 
 import (
@@ -20,8 +20,8 @@ import (
 // Config is the metrics { ... } block. Without it no metrics are served.
 type Config struct {
 	conf.Pos
-	// Listen is the address that serves /metrics, without a password: keep it on
-	// loopback or inside your own network.
+	// Listen is the address on which /metrics is served. There is no password,
+	// so use a loopback address or one inside your own network.
 	Listen conf.Listen `hcl:"listen" example:"127.0.0.1:9464"`
 }
 
