@@ -197,7 +197,7 @@ func TestAliasMistakes(t *testing.T) {
 		{"file", "a@b.example /dev/null\n", "only addresses"},
 		{"include", "a@b.example :include:/etc/passwd\n", "only addresses"},
 		{"comment behind", "a@b.example x@y # who?\n", "aliases:1: a@b.example: a comment needs a line of its own"},
-		{"twice", "a@b.example x\nA@B.example y\n", "aliases:2: a@b.example: already defined in line 1"},
+		{"twice", "a@b.example x\nA@B.example y\n", "aliases:2: a@b.example: already defined on line 1"},
 		{"quote", "a@b.example \"x@y\n", "aliases:1: a quote is not closed"},
 		{"control", "a@b.example x\x01@y\n", "control character 0x01"},
 		{"continues nothing", "  a@b.example\n", "aliases:1: line begins with a space"},

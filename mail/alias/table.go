@@ -137,7 +137,7 @@ func (t *Table) check(key string, to []string) error {
 		return fmt.Errorf("%s: more than %d addresses", key, maxFinals)
 	}
 	if old, ok := t.entries[key]; ok {
-		return fmt.Errorf("%s: already defined in line %d", key, old.line)
+		return fmt.Errorf("%s: already defined on line %d", key, old.line)
 	}
 	for _, a := range to {
 		switch {
