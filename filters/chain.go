@@ -21,39 +21,39 @@ type Entry struct {
 	Timeout time.Duration
 	// Only selects the recipients the filter applies to; empty means all.
 	Only mail.Patterns
-	// Block is the configuration it was made from; nil if it is not from a
-	// file.
+	// Block is the configuration block it was made from; nil if there is none.
 	Block *Config
 
 	settings string // of the filter itself
 }
 
-// Chain holds the filters of a listener in the order of the file, which is
-// their order at every stage.
+// Chain holds the filters of a listener in file order, in which they run at
+// every stage.
 type Chain struct {
 	Name    string
 	Entries []Entry
 }
 
 // errDifferentFilters is the reply to a recipient whose data filters differ
-// from those of earlier recipients: one message cannot get two verdicts.
-var errDifferentFilters = mail.NewReply(452, "4.5.3", "This recipient needs different checks than the previous ones: send it separately")
+// from those of earlier recipients, because one message cannot have two
+// verdicts.
+var errDifferentFilters = mail.NewReply(452, "4.5.3", "This recipient needs other checks than the previous ones, send the message separately")
 
 // Decision is the outcome of one stage of a chain.
 type Decision struct {
-	// Reply ends the connection, refuses the recipient or refuses the message;
-	// nil lets it continue.
+	// Reply is sent to refuse the connection, the recipient or the message; nil
+	// lets it pass.
 	Reply *mail.Reply
-	// By is the filter that decided.
+	// By is the name of the filter that made the decision.
 	By string
 	// Discard accepts the message and drops it.
 	Discard bool
 	// Redirect is the new recipient; empty means no change.
 	Redirect mail.Address
-	// From, AddRcpts and DropRcpts change the envelope, at DATA.
+	// From, AddRcpts and DropRcpts change the envelope at DATA.
 	From                *mail.Address
 	AddRcpts, DropRcpts []mail.Address
-	// Message is the message with all edits, at DATA.
+	// Message is the message with all edits applied, at DATA.
 	Message *mail.Message
 }
 
@@ -66,8 +66,8 @@ type Run struct {
 	asked uint64 // those of them whose early stages have run
 }
 
-// maxEntries is how many filters fit into a mask; a configuration with more is
-// rejected.
+// maxEntries is the number of filters that fit into a mask; a configuration
+// with more is rejected.
 const maxEntries = 64
 
 // ErrTooManyFilters is returned by Check for a chain of more than 64 filters.
@@ -76,7 +76,7 @@ var ErrTooManyFilters = errors.New("more than 64 filters in one chain")
 // Start returns the state for a new connection.
 func (c *Chain) Start() *Run { return &Run{chain: c} }
 
-// Check reports a chain that cannot run.
+// Check returns an error if the chain cannot run.
 func (c *Chain) Check() error {
 	if len(c.Entries) > maxEntries {
 		return ErrTooManyFilters
@@ -91,7 +91,7 @@ func (r *Run) Connect(ctx context.Context, tx *mail.Transaction) Decision {
 	return r.each(ctx, tx, mail.StageConnect, func(e *Entry) bool { return e.Only.Empty() }, nil, nil)
 }
 
-// Mail runs the reverse-path stage and begins a transaction.
+// Mail begins a transaction and runs the reverse-path stage.
 func (r *Run) Mail(ctx context.Context, tx *mail.Transaction) Decision {
 	r.tx, r.mask, r.asked = tx, 0, 0
 	if r.conn != nil && r.conn != tx {
@@ -101,8 +101,9 @@ func (r *Run) Mail(ctx context.Context, tx *mail.Transaction) Decision {
 	return r.each(ctx, tx, mail.StageMail, func(e *Entry) bool { return e.Only.Empty() }, nil, nil)
 }
 
-// Rcpt runs the stage of one recipient. Filters with Only run their connection
-// and reverse-path stages here, at their first recipient.
+// Rcpt runs the recipient stage for one recipient. Filters with Only run their
+// connection and reverse-path stages here, at the first recipient they apply
+// to.
 func (r *Run) Rcpt(ctx context.Context, rcpt *mail.Rcpt) Decision {
 	mask := r.chain.maskFor(rcpt.To)
 	if len(r.tx.Envelope.Rcpts) > 0 && r.chain.dataMask(mask) != r.chain.dataMask(r.mask) {
@@ -187,8 +188,8 @@ func (e *Entry) isFor(to mail.Address) bool {
 	return e.Only.Empty() || e.Only.Match(to)
 }
 
-// each runs the stage of every selected entry in order until one ends the
-// transaction.
+// each runs the stage for the selected entries in order, until one of them ends
+// the transaction.
 func (r *Run) each(ctx context.Context, tx *mail.Transaction, stage mail.Stage, meant func(*Entry) bool,
 	rcpt *mail.Rcpt, m *mail.Message) Decision {
 	d := Decision{Message: m}
@@ -226,7 +227,7 @@ func (r *Run) each(ctx context.Context, tx *mail.Transaction, stage mail.Stage, 
 	return d
 }
 
-// take adds a verdict to the decision.
+// take merges a verdict into the decision.
 func (d *Decision) take(tx *mail.Transaction, e *Entry, v *Verdict) {
 	d.By = e.Name
 	switch v.Action {
@@ -259,7 +260,7 @@ func (d *Decision) take(tx *mail.Transaction, e *Entry, v *Verdict) {
 	d.DropRcpts = append(d.DropRcpts, v.DropRcpts...)
 }
 
-// refusal is the reply for a verdict that has none of its own.
+// refusal returns the reply for a verdict without a reply of its own.
 func (e *Entry) refusal(a Action, reason string) *mail.Reply {
 	if reason == "" {
 		reason = "refused by " + e.Name
@@ -270,7 +271,7 @@ func (e *Entry) refusal(a Action, reason string) *mail.Reply {
 	return mail.NewReply(451, "4.7.1", "%s", reason)
 }
 
-// onError is the verdict for a filter that failed.
+// onError returns the verdict for a filter that failed.
 func (e *Entry) onError(err error) Verdict {
 	switch e.OnError {
 	case Pass:

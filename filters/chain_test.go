@@ -12,7 +12,7 @@ import (
 	"hoplite/mail"
 )
 
-// fake returns the same verdict at every stage and records that it was asked.
+// fake returns the same verdict at every stage and records that it was called.
 type fake struct {
 	verdict Verdict
 	err     error
@@ -50,7 +50,8 @@ func (slow) AtMail(ctx context.Context, _ *mail.Transaction) (Verdict, error) {
 	return Verdict{}, ctx.Err()
 }
 
-// through passes one message through the chain and returns where it ended.
+// through passes one message through the chain and returns the stage at which
+// it ended.
 func only(patterns ...string) mail.Patterns {
 	p, err := mail.ParsePatterns(patterns)
 	if err != nil {
@@ -135,7 +136,8 @@ func TestChain(t *testing.T) {
 	}
 }
 
-// A filter with only runs its early stages at its first recipient, once.
+// A filter with an only attribute runs its early stages once, at the first
+// recipient it applies to.
 func TestOnlyCatchesUp(t *testing.T) {
 	f := &fake{}
 	chain := &Chain{Entries: []Entry{{Name: "a", Filter: fakeAll{f}, Only: only("example.org")}}}
@@ -178,10 +180,10 @@ func TestTooManyFilters(t *testing.T) {
 	}
 }
 
-// heir keeps its state behind a pointer.
-type heir struct{ memory *int }
+// inheriting keeps its state behind a pointer.
+type inheriting struct{ memory *int }
 
-func (h *heir) Inherit(from Filter) { h.memory = from.(*heir).memory }
+func (h *inheriting) Inherit(from Filter) { h.memory = from.(*inheriting).memory }
 
 type heirConfig struct {
 	conf.Pos
@@ -195,13 +197,13 @@ func TestInherit(t *testing.T) {
 			Filters []Config `hcl:"filter,block"`
 		}
 		file := conf.Parse("test", []byte(config))
-		kind := Of("heir", func(heirConfig, Env) (Filter, error) { return &heir{new(int)}, nil })
+		kind := Of("heir", func(heirConfig, Env) (Filter, error) { return &inheriting{new(int)}, nil })
 		if file.Decode(&cfg); file.Diags.Err() != nil {
 			t.Fatal(file.Diags.Err())
 		}
 		return &Chain{Entries: Build("in", cfg.Filters, func(string) (Kind, bool) { return kind, true }, Env{})}
 	}
-	memory := func(c *Chain, i int) *int { return c.Entries[i].Filter.(*heir).memory }
+	memory := func(c *Chain, i int) *int { return c.Entries[i].Filter.(*inheriting).memory }
 	const a, b = "filter \"heir\" {\n max = 1\n}\n", "filter \"heir\" {\n max = 2\n}\n"
 	old := build(a + b)
 	for _, c := range []struct {

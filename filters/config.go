@@ -10,21 +10,21 @@ import (
 	"hoplite/mail"
 )
 
-// Config is the part of a block filter "NAME" { ... } that all filters share.
-// Filters run at every stage in the order of their blocks.
+// Config is the part of a filter "NAME" { ... } block that all filters share.
+// At every stage, filters run in the order of their blocks.
 type Config struct {
 	conf.Pos
 	Name string `hcl:"name,label,repeat"`
-	// Shadow runs the filter and records its verdict without acting on it: a
-	// way to try a rule on real mail.
+	// Shadow runs the filter and records its verdict without acting on it, so
+	// that a rule can be tried on real mail.
 	Shadow bool `hcl:"shadow,optional"`
-	// OnError is what happens if the filter fails or exceeds its timeout: the
-	// client is asked to retry (defer), the message continues without the
+	// OnError is the action if the filter fails or exceeds its timeout: the
+	// client is asked to retry (defer), or the message continues without the
 	// filter (pass), is rejected, or is quarantined.
 	OnError string `hcl:"on_error,optional" enum:"defer|pass|reject|quarantine" default:"defer"`
 	// Timeout limits each stage of the filter.
 	Timeout time.Duration `hcl:"timeout,optional" default:"30s"`
-	// Only are the recipients the filter applies to: addresses, domains,
+	// Only lists the recipients the filter applies to: addresses, domains,
 	// ".example.org" for every domain below it, or "local". The default is all
 	// recipients. If the recipients of a message need different filters, the
 	// client is asked to send it separately (452 4.5.3).
@@ -34,8 +34,8 @@ type Config struct {
 }
 
 // Build makes the entries of a chain from their blocks; find returns the Kind
-// for a name. Mistakes go to the diagnostics of the file, and filters with
-// mistakes are left out.
+// for a name. Mistakes are added to the diagnostics of the file, and filters
+// with mistakes are left out.
 func Build(chain string, list []Config, find func(name string) (Kind, bool), env Env) []Entry {
 	var entries []Entry
 	seen := map[string]int{}
@@ -56,7 +56,8 @@ func Build(chain string, list []Config, find func(name string) (Kind, bool), env
 	return entries
 }
 
-// place names the n-th filter of a kind in a chain; it is fit for a file name.
+// place returns a name for the n-th filter of a kind in a chain that can be
+// used in file names.
 func place(chain string, n int) string {
 	chain = url.PathEscape(chain)
 	if n > 0 {
@@ -65,8 +66,8 @@ func place(chain string, n int) string {
 	return chain
 }
 
-// Warner is implemented by configurations that may leave a gap. Warn describes
-// it for hoplite check; an empty summary means there is none.
+// Warner is implemented by configurations that can leave a gap. Warn describes
+// the gap for hoplite check; an empty summary means that there is none.
 type Warner interface {
 	Warn() (summary, detail string)
 }
@@ -91,10 +92,10 @@ func (c *Config) build(kind Kind, env Env) (e Entry, ok bool) {
 		c.Body.Report(conf.At(c.Attr("only"), err))
 		return Entry{}, false
 	}
-	// JSON does not contain positions in the file, which may change.
+	// Positions in the file may change, and JSON does not contain them.
 	settings, err := json.Marshal(own)
 	if err != nil {
-		settings = nil // then it equals no other
+		settings = nil // equal to no other filter
 	}
 	e.settings = string(settings)
 	return e, true

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// limited is a context.WithTimeout that costs nothing until someone waits: most
-// filters answer immediately, and then no timer is set and the parent does not
-// learn of a child.
+// limited is a context.WithTimeout that costs nothing until it is waited for.
+// Most filters answer immediately; then no timer is set, and no child is
+// registered with the parent.
 type limited struct {
 	context.Context // the parent
 	end             time.Time
@@ -52,9 +52,9 @@ func (l *limited) cancel() {
 // Deadline returns the end of the time limit.
 func (l *limited) Deadline() (time.Time, bool) { return l.end, true }
 
-// Done returns a channel that is closed at the deadline, or when the filter has
+// Done returns a channel that is closed at the deadline, or once the filter has
 // answered.
 func (l *limited) Done() <-chan struct{} { return l.wait().Done() }
 
-// Err returns why Done is closed.
+// Err returns the reason that Done is closed.
 func (l *limited) Err() error { return l.wait().Err() }

@@ -1,5 +1,5 @@
-// Package filters defines what a filter is and what a verdict is, and runs the
-// chain of filters that a listener names.
+// Package filters defines filters and their verdicts, and runs a listener's
+// chain of filters.
 //
 // A filter looks at a transaction and returns a verdict; it does not call the
 // session or the hop. Each filter has a folder of its own; filters/all maps the
@@ -18,13 +18,13 @@ import (
 	"hoplite/mail"
 )
 
-// Filter implements at least one of the stages below. One filter serves many
-// transactions at the same time.
+// Filter implements at least one of the stages below. A filter serves many
+// transactions concurrently.
 type Filter any
 
-// Connecter checks a connection at its first MAIL, and again after EHLO or a
-// login: its names, TLS and login are known then, and clients that send nothing
-// cost no look-ups. tx holds the Client.
+// Connecter checks a connection at its first MAIL, and again after another EHLO
+// or a login: by then its names, TLS state and login are known, and clients
+// that send no mail cost no look-ups. tx holds the Client.
 type Connecter interface {
 	AtConnect(ctx context.Context, tx *mail.Transaction) (Verdict, error)
 }
@@ -52,9 +52,9 @@ type Limiter interface {
 	Limit(tx *mail.Transaction) int64
 }
 
-// Keeper is a filter with state that survives a restart: Keep writes it to
-// disk. It is called before a new configuration makes its filters, and at
-// shutdown.
+// Keeper is a filter with state that survives a restart. Keep writes the state
+// to disk; it is called before the filters of a new configuration are made, and
+// at shutdown.
 type Keeper interface {
 	Keep() error
 }
@@ -74,12 +74,13 @@ type Finisher interface {
 // Env is what a filter receives besides its own configuration.
 type Env struct {
 	Hostname string // our name, used as authserv-id
-	// Names are the names of this server, which the pattern "local" matches.
+	// Names lists the names of this server, which the pattern "local" matches.
 	Names []string
-	// Data is the data folder; a filter keeps its state in state/NAME-PLACE in
-	// it.
+	// Data is the data folder, in which a filter keeps its state as
+	// state/NAME-PLACE.
 	Data string
-	// Place distinguishes filters of the same kind; it is fit for a file name.
+	// Place distinguishes filters of the same kind; it can be used in file
+	// names.
 	Place   string
 	Log     zerolog.Logger
 	Trusted []netip.Prefix // servers whose Received lines are trusted
@@ -106,27 +107,26 @@ type Verdict struct {
 	Action Action
 	// Reply is sent to the client for Reject and Defer.
 	Reply *mail.Reply
-	// Reason explains the verdict to people; Facts are the evidence. Both go on
-	// the trail.
+	// Reason explains the verdict in words; Facts holds the evidence. Both are
+	// added to the trail.
 	Reason string
 	Facts  []mail.Fact
-	// Auth are results for Authentication-Results.
+	// Auth holds results for Authentication-Results.
 	Auth []mail.AuthResult
-	// Edits apply with any action that lets the message continue.
+	// Edits is applied with any action that lets the message continue.
 	Edits
 }
 
-// Edits are the changes that a verdict makes.
+// Edits holds the changes that a verdict makes to the message and its envelope.
 type Edits struct {
-	// Top are complete fields, each ending in CRLF, to add above all others;
-	// Drop are fields of the message's Head to remove.
+	// Top holds complete fields, each ending in CRLF, to add above all others;
+	// Drop lists fields of the message's Head to remove.
 	Top  []byte
 	Drop []mail.Span
-	// Message replaces the whole message; only filters that document it do
-	// that.
+	// Message replaces the whole message; only filters that document it use it.
 	Message *mail.Message
-	// To replaces the recipient (at RCPT) or all of them (at DATA) with
-	// Redirect.
+	// To replaces the recipient (at RCPT) or all recipients (at DATA) if the
+	// action is Redirect.
 	To mail.Address
 	// From replaces the reverse path; AddRcpts and DropRcpts change the
 	// recipients. All three apply at DATA only.
@@ -145,19 +145,21 @@ func Deferred(code int, enhanced, format string, args ...any) Verdict {
 	return Verdict{Action: Defer, Reply: mail.NewReply(code, enhanced, format, args...)}
 }
 
-// Tagged lets the message pass and records the reason on its trail.
+// Tagged returns a verdict that lets the message pass and records the reason on
+// its trail.
 func Tagged(reason string, facts ...mail.Fact) Verdict {
 	return Verdict{Action: Tag, Reason: reason, Facts: facts}
 }
 
-// Quarantined delivers the message into Junk, or holds it in a queue.
+// Quarantined returns a verdict that delivers the message to Junk, or holds it
+// in a queue.
 func Quarantined(reason string, facts ...mail.Fact) Verdict {
 	return Verdict{Action: Quarantine, Reason: reason, Facts: facts}
 }
 
 // Acted returns the verdict for a rule's action: Tag and Quarantine let the
-// message pass with the text as their reason; Reject and Defer refuse with it
-// (for Defer, 5xx and the enhanced code become 4xx).
+// message pass with the text as their reason; Reject and Defer send it as the
+// reply (for Defer, the code and the enhanced code become 4xx).
 func Acted(a Action, code int, enhanced, format string, args ...any) Verdict {
 	text := fmt.Sprintf(format, args...)
 	switch a {

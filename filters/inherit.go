@@ -1,16 +1,16 @@
 package filters
 
-// Inheritor is a filter with state in memory. Inherit hands it the state of
-// another filter of the same kind and settings before it is used; both may run
-// for a while and then share the state.
+// Inheritor is a filter with state in memory. Before the filter is used,
+// Inherit passes it the state of another filter of the same kind and settings;
+// both may run for a while and share the state.
 type Inheritor interface {
 	Inherit(from Filter)
 }
 
-// Inherit hands the state of the previous chain's filters to those of c,
-// because a reload makes new filters and must not reset what they know. A
-// filter continues the one with the same settings; if several have them, they
-// are matched in order. A filter with changed settings starts from what is on
+// Inherit passes the state of the previous chain's filters to those of c,
+// because a reload makes new filters and must not reset their state. A filter
+// inherits from the one with the same settings; if there are several, they are
+// matched in order. A filter with changed settings starts from its state on
 // disk.
 func (c *Chain) Inherit(from *Chain) {
 	followed := make([]bool, len(from.Entries))

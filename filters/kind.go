@@ -6,7 +6,7 @@ type Kind struct {
 	// Config returns a pointer to a new, empty configuration.
 	Config func() any
 	// New makes a filter from a configuration that Config returned and that has
-	// been filled in.
+	// been decoded into.
 	New func(config any, env Env) (Filter, error)
 }
 

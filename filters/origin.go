@@ -7,13 +7,14 @@ import (
 	"hoplite/mail/received"
 )
 
-// maxTrusted is how many of our own hops are skipped.
+// maxTrusted is the number of our own hops that are skipped.
 const maxTrusted = 20
 
-// Origin returns the address and HELO name of the client that handed the
-// message to the first of our own servers in front of this one, from the
-// Received line of the last trusted server as seen from here. There is none if
-// such a line does not name a client, or if all of them are ours.
+// Origin returns the address and HELO name of the client that passed the
+// message to the outermost of our own servers. It reads them from the oldest
+// Received line in the unbroken run of lines written by trusted servers. There
+// is no origin if such a line does not name a client, or if all of the clients
+// are our own servers.
 func Origin(m *mail.Message, trusted []netip.Prefix) (ip netip.Addr, helo string, ok bool) {
 	n := 0
 	for f := range mail.Fields(m.Head) {
