@@ -20,7 +20,7 @@ import (
 	"hoplite/filters/spf"
 )
 
-// Kinds are all filters, in the order of docs/config.md.
+// Kinds lists all filters, in the order of docs/config.md.
 var Kinds = []filters.Kind{
 	filters.Of("size", size.New),
 	filters.Of("hops", hops.New),

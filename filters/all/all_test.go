@@ -9,15 +9,15 @@ import (
 	"hoplite/internal/resolve/resolvetest"
 )
 
-// bodies are blocks for the filters whose Check wants more than the required
+// bodies holds blocks for filters whose Check needs more than the required
 // attributes, which TestKinds sets to their examples.
 var bodies = map[string]string{
 	"dnsbl": "list \"bl.example\" {\n weight = 3\n}",
 	"rate":  "limit \"address\" {\n messages = \"100/1h\"\n}",
 }
 
-// needsFiles are the filters that can't be made without files, such as a key.
-// Their own packages test New.
+// needsFiles lists the filters that need files, such as a key. Their own
+// packages test New.
 var needsFiles = map[string]bool{"sign": true}
 
 // body returns the body of the smallest block that configures a filter.
@@ -28,7 +28,7 @@ func body(k filters.Kind) string {
 	return conftest.Example(k.Config())
 }
 
-// Every filter can be made from its smallest block, and takes part in a stage.
+// Every filter can be made from its smallest block, and implements a stage.
 func TestKinds(t *testing.T) {
 	for _, k := range Kinds {
 		t.Run(k.Name, func(t *testing.T) {

@@ -41,13 +41,13 @@ func everything(t *testing.T, dns resolve.Resolver) *filters.Chain {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Every filter runs, whatever the verdict of the one before.
+		// Every filter runs, whatever the verdict of the previous one.
 		c.Entries = append(c.Entries, filters.Entry{Name: k.Name, Filter: made, Shadow: true})
 	}
 	return c
 }
 
-// bombs are hostile messages; n scales their size.
+// bombs returns hostile messages; n scales their size.
 var bombs = []struct {
 	name string
 	n    int
@@ -115,9 +115,9 @@ var bombs = []struct {
 	{"spaces", 4 << 20, func(n int) string { return "From: a@example.com\r\n\r\n" + strings.Repeat(" ", n) + "x" }},
 }
 
-// Work with every filter on grows with the size of what is sent, and not faster:
-// twice as much takes at most about twice the memory. (Time is logged, not
-// judged: the goal is below a second for each.)
+// With every filter enabled, memory grows no faster than the size of the
+// message: twice the size takes at most about twice the memory. (Time is logged
+// but not tested; the goal is below a second for each.)
 func TestBombs(t *testing.T) {
 	z := resolvetest.MustZone("_dmarc.example.com TXT \"v=DMARC1; p=reject\"\nexample.com TXT \"v=spf1 -all\"")
 	chain := everything(t, resolve.NewCached(z, 1000))
@@ -141,8 +141,8 @@ func TestBombs(t *testing.T) {
 	}
 }
 
-// judge runs a message through the chain and gives the memory that was taken for
-// it in all.
+// judge runs a message through the chain and returns the total memory allocated
+// for it.
 func judge(t *testing.T, chain *filters.Chain, text string) (octets uint64, took time.Duration) {
 	t.Helper()
 	ctx := context.Background()

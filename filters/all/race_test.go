@@ -2,5 +2,6 @@
 
 package all
 
-// slack is what pools and the race detector take beside a bomb.
+// slack is the memory that pools and the race detector may take in addition to
+// a bomb.
 const slack = 32 << 20
