@@ -2,7 +2,7 @@
 // incoming mail and, as the last stage of a route, seals outgoing mail (RFC
 // 8617). Servers that forward and change mail seal it, so that the next server
 // can see the authentication results from before the change. Package mail/arc
-// does the work.
+// implements validation and sealing.
 package arc
 
 import (
@@ -25,7 +25,7 @@ type Config struct {
 	conf.Pos
 	// Domain is the domain to seal with; only routes need it.
 	Domain string `hcl:"domain,optional" example:"example.org"`
-	// Selector names the key, as in the filter "sign".
+	// Selector is the selector of the key, as in the "sign" filter.
 	Selector string `hcl:"selector,optional" example:"s2026"`
 	// Key is the file with the private key; the default is
 	// "dkim/DOMAIN/SELECTOR.pem" in the data folder.
@@ -43,7 +43,7 @@ func (c *Config) Check() error {
 	return nil
 }
 
-// Filter validates, or seals according to a Config.
+// Filter validates or seals according to a Config.
 type Filter struct {
 	cfg  Config
 	host string
@@ -52,7 +52,7 @@ type Filter struct {
 	keys dkim.Keys
 }
 
-// New returns the filter after reading its key.
+// New reads the key, if any, and returns the filter.
 func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	f := &Filter{cfg: cfg, data: env.Data, host: env.Hostname, dns: env.DNS}
 	if cfg.Domain == "" {
@@ -67,7 +67,7 @@ func (f *Filter) key() (crypto.Signer, error) {
 }
 
 // AtData validates the chain of an incoming message. It never rejects: a broken
-// chain counts as none.
+// chain is treated as no chain.
 func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
 	c, err := arc.Validate(ctx, m, resolve.TXTRecords(f.dns))
 	if err != nil {
@@ -80,8 +80,8 @@ func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Messa
 	return v, nil
 }
 
-// AtSend returns a new set: our authentication results, a signature of the
-// outgoing message, and the seal over the chain.
+// AtSend returns a new set of fields: our authentication results, a signature
+// of the outgoing message, and the seal over the chain.
 func (f *Filter) AtSend(ctx context.Context, tx *mail.Transaction, m *mail.Message) ([]byte, error) {
 	if f.cfg.Domain == "" {
 		return nil, fmt.Errorf("arc: the route has no domain to seal with")
@@ -98,8 +98,8 @@ func (f *Filter) AtSend(ctx context.Context, tx *mail.Transaction, m *mail.Messa
 	return s.Seal(m, c, f.seen(tx, c), tx.Trail.Auth)
 }
 
-// seen returns the state of the chain when the message arrived, because our own
-// edits must not count against it.
+// seen returns the state of the chain on arrival, because our own edits must
+// not invalidate it.
 func (f *Filter) seen(tx *mail.Transaction, c *arc.Chain) string {
 	for i := range tx.Trail.Auth {
 		if a := &tx.Trail.Auth[i]; a.Method == "arc" {

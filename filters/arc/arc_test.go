@@ -28,7 +28,7 @@ func message(t *testing.T, text string) *mail.Message {
 }
 
 // A message that one server sealed and the next one changed and sealed has a
-// chain of two that passes.
+// passing chain of two sets.
 func TestSealAndValidate(t *testing.T) {
 	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{5}, 32))
 	record := "TXT \"v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey)) + "\"\n"
