@@ -1,6 +1,6 @@
 // Package attach is the filter that applies rules to the attachments of a
-// message, however they are packed. Package attachments lists them and explains
-// the limits.
+// message, however they are packed. Package mail/attachments lists the
+// attachments and explains the limits.
 package attach
 
 import (
@@ -20,36 +20,36 @@ import (
 
 // Config is the filter "attach" { ... } block of a chain.
 type Config struct {
-	// Rules are applied to each item found; of all rules that match, the most
-	// severe action is taken. Without rules the filter only records what a
-	// message contains.
+	// Rules is applied to each item found; of all matching rules, the most
+	// severe action is taken. Without rules the filter only records the
+	// contents of a message.
 	Rules []Rule `hcl:"rule,block"`
-	// Depth is how many containers inside each other are opened.
+	// Depth is the number of nested containers that are opened.
 	Depth int `hcl:"depth,optional" default:"4"`
-	// Files is how many items are listed for one message.
+	// Files is the maximum number of items listed for one message.
 	Files int `hcl:"files,optional" default:"1000"`
-	// Unpacked is how many octets may be unpacked from all containers of one
-	// message.
+	// Unpacked is the maximum number of octets unpacked from all containers of
+	// one message.
 	Unpacked conf.Bytes `hcl:"unpacked,optional" default:"100MiB"`
-	// Ratio is how many times its own size a container may unpack to; it
-	// applies from 1 MiB on.
+	// Ratio is the maximum ratio of a container's unpacked size to its own
+	// size; it applies from 1 MiB of unpacked data on.
 	Ratio int `hcl:"ratio,optional" default:"200"`
 }
 
-// Rule says what happens to mail with certain attachments. All conditions given
-// must match the same item; of a list, one entry is enough.
+// Rule is an action for mail with certain attachments. All of its conditions
+// must match the same item; of a list, one matching entry is enough.
 type Rule struct {
-	// Name is the name of the rule in logs and replies.
+	// Name identifies the rule in logs and replies.
 	Name string `hcl:"name,label"`
-	// Action is what happens to the message.
+	// Action is the action for the message.
 	Action string `hcl:"action,optional" enum:"reject|quarantine|tag" default:"reject"`
-	// Names are patterns for file names, such as "*.pdf.exe", without regard to
-	// case. Every name that a mail program might show is compared.
+	// Names lists patterns for file names, such as "*.pdf.exe"; case is
+	// ignored. Every name that a mail program might show is compared.
 	Names []string `hcl:"names,optional"`
-	// Extensions are file name extensions without the dot; "programs" stands
-	// for every extension that runs when opened.
+	// Extensions lists file name extensions without the dot; "programs" stands
+	// for every extension of a file that runs when opened.
 	Extensions []string `hcl:"extensions,optional"`
-	// Types are media types, as declared or as detected from the content:
+	// Types lists media types, as declared or as detected from the content:
 	// "image/*", "application/zip".
 	Types []string `hcl:"types,optional"`
 	// Larger matches items above this size.
@@ -57,17 +57,17 @@ type Rule struct {
 	// Encrypted matches archives that need a password, their contents, and mail
 	// encrypted with S/MIME.
 	Encrypted bool `hcl:"encrypted,optional"`
-	// Unread matches what could not be scanned completely: damaged or unknown
-	// containers, parts that mail programs read differently, and anything
-	// beyond the limits above.
+	// Unread matches items that could not be scanned completely: damaged or
+	// unknown containers, parts that different mail programs would decode
+	// differently, and anything beyond the limits above.
 	Unread bool `hcl:"unread,optional"`
-	// Tricks are ways to disguise a file: double-extension, hidden-extension,
+	// Tricks lists ways to disguise a file: double-extension, hidden-extension,
 	// reversed-name, several-names, path, type-mismatch, macros; "any" stands
 	// for all of them.
 	Tricks []string `hcl:"tricks,optional"`
 }
 
-// Check reports rules that could never match, or would match everything.
+// Check reports rules that could never match or would match everything.
 func (c *Config) Check() error {
 	for _, r := range c.Rules {
 		if len(r.Names)+len(r.Extensions)+len(r.Types)+len(r.Tricks) == 0 && r.Larger == 0 && !r.Encrypted && !r.Unread {
@@ -95,7 +95,7 @@ func (c *Config) Warn() (summary, detail string) {
 	if len(c.Rules) == 0 || slices.ContainsFunc(c.Rules, func(r Rule) bool { return r.Unread }) {
 		return "", ""
 	}
-	return "no rule of the filter attach has unread = true",
+	return "no rule of the attach filter has unread = true",
 		`Attachments that cannot be scanned pass: unknown and damaged archives, and anything beyond the limits. Add rule "unread" { unread = true }.`
 }
 
@@ -166,7 +166,7 @@ func act(v filters.Verdict, action, reason string) filters.Verdict {
 // maxListed limits the entries on the trail of a message without rules.
 const maxListed = 20
 
-// listed returns what a message contains besides its text.
+// listed describes the contents of a message other than its text.
 func listed(items []attachments.Item) (facts []mail.Fact) {
 	for _, it := range items {
 		if it.Name == "" && it.Via == "mime" {
@@ -180,7 +180,7 @@ func listed(items []attachments.Item) (facts []mail.Fact) {
 	return facts
 }
 
-// holds reports whether the rule matches the item, and why.
+// holds reports whether the rule matches the item, and the reason.
 func (r *Rule) holds(it *attachments.Item) (why string, ok bool) {
 	var whys []string
 	names := it.Names
