@@ -1,8 +1,9 @@
 // Package dkim is the filter that verifies DKIM signatures (RFC 6376).
 //
-// Its results go to Authentication-Results and to the filter dmarc after it. A
-// broken signature counts as none, because mailing lists break valid ones; only
-// the settings below treat it as more. Package mail/dkim does the work.
+// Its results are used for Authentication-Results and by a dmarc filter after
+// it. A broken signature is treated as no signature, because mailing lists
+// break valid ones, unless the settings below say otherwise. Package mail/dkim
+// verifies the signatures.
 package dkim
 
 import (
@@ -19,13 +20,14 @@ import (
 // Config is the filter "dkim" { ... } block of a chain. The first five
 // signatures of a message are verified.
 type Config struct {
-	// Fail is what happens to mail with signatures none of which is valid.
+	// Fail is the action for mail whose signatures are all invalid.
 	Fail string `hcl:"fail,optional" enum:"pass|tag|quarantine|reject" default:"pass"`
-	// Require are domains whose mail must carry a valid signature of the
-	// domain, otherwise require_fail applies: partners known to sign
-	// everything.
+	// Require lists domains whose mail must carry a valid signature of the
+	// domain, such as partners that are known to sign everything; otherwise
+	// require_fail applies.
 	Require []string `hcl:"require,optional" example:"bank.example"`
-	// RequireFail is what happens to mail from these domains without one.
+	// RequireFail is the action for mail from these domains without a valid
+	// signature.
 	RequireFail string `hcl:"require_fail,optional" enum:"tag|quarantine|reject" default:"reject"`
 }
 
@@ -38,7 +40,7 @@ type Filter struct {
 // New returns the filter.
 func New(cfg Config, env filters.Env) (filters.Filter, error) { return &Filter{cfg, env.DNS}, nil }
 
-// AtData verifies the message as its sender sent it.
+// AtData verifies the message as the sender sent it.
 func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
 	if tx.Client.MayRelay || tx.Client.User != "" { // submitted mail is not signed yet
 		return filters.Verdict{}, nil
@@ -74,8 +76,7 @@ func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Messa
 	return w, nil
 }
 
-// act returns the verdict. Mail is never rejected because a key could not be
-// looked up.
+// act returns the verdict. Mail is never rejected because a key look-up failed.
 func (f *Filter) act(tx *mail.Transaction, passed string, unsure bool, n int, reason string) filters.Verdict {
 	from := tx.Envelope.From.ASCIIDomain()
 	for _, d := range f.cfg.Require {

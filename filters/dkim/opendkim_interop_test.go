@@ -26,9 +26,9 @@ import (
 	"hoplite/mail/dkim"
 )
 
-// The same signed messages through opendkim, as a milter and with -t, and
-// through this filter. It prints how long each took; that all of them find the
-// signature good is what can fail.
+// The same signed messages pass through opendkim, as a milter and with -t, and
+// through this filter. The test prints the time each takes, and fails if one of
+// them rejects a valid signature.
 func TestInteropBesideOpendkim(t *testing.T) {
 	program, err := exec.LookPath("opendkim")
 	if err != nil {
@@ -129,7 +129,7 @@ func rsaSigned(t *testing.T, key *rsa.PrivateKey, size int) *mail.Message {
 	return m
 }
 
-// each runs something n times and gives the time of one.
+// each runs f n times and returns the average time of a run.
 func each(t *testing.T, n int, once func() bool) time.Duration {
 	t.Helper()
 	start := time.Now()
@@ -141,8 +141,8 @@ func each(t *testing.T, n int, once func() bool) time.Duration {
 	return (time.Since(start) / time.Duration(n)).Round(time.Microsecond)
 }
 
-// judged takes a message through the stages of a filter: true if it is found
-// good, by a result or in a field.
+// judged passes a message through the stages of a filter and reports whether
+// the signature passes, by a result or by a field.
 func judged(t *testing.T, f filters.Dataer, m *mail.Message, field bool) bool {
 	t.Helper()
 	ctx := context.Background()
@@ -170,8 +170,8 @@ func judged(t *testing.T, f filters.Dataer, m *mail.Message, field bool) bool {
 	return len(v.Auth) == 1 && v.Auth[0].Value == "pass"
 }
 
-// withT is opendkim -t on a list of n names of one file, less what it takes to
-// start.
+// withT measures opendkim -t on a list that names one file n times, minus its
+// start-up time.
 func withT(t *testing.T, program, dir string, m *mail.Message, n int) time.Duration {
 	t.Helper()
 	var text strings.Builder
