@@ -1,9 +1,9 @@
 // Package dmarc is the filter that applies the DMARC policy of the From domain
 // to mail for which neither SPF nor DKIM passed (RFC 7489 and RFC 9989).
 //
-// It belongs after the filters spf and dkim, whose results it reads from the
-// trail; after arc it also considers what a trusted forwarder saw. Package
-// mail/dmarc evaluates the records.
+// It belongs after the spf and dkim filters, whose results it reads from the
+// trail; if the arc filter precedes it, it also considers the results of
+// trusted forwarders. Package mail/dmarc evaluates the records.
 package dmarc
 
 import (
@@ -30,13 +30,13 @@ type Config struct {
 	// BadFrom is what happens, when enforcing, to mail with several From
 	// fields, without one, or without a domain in it.
 	BadFrom string `hcl:"bad_from,optional" enum:"tag|quarantine|reject" default:"reject"`
-	// Relayed also checks mail from one of your servers (in trusted); set it on
-	// the filter spf as well.
+	// Relayed also checks mail from one of your servers (in trusted); set it in
+	// the spf filter as well.
 	Relayed bool `hcl:"relayed,optional"`
-	// Override are domains whose record is replaced by a local policy.
+	// Override replaces the records of some domains with a local policy.
 	Override []Override `hcl:"override,block"`
-	// Sealers are domains whose ARC seals are trusted: mail that fails only
-	// because they changed it passes if they saw it pass.
+	// Sealers lists domains whose ARC seals are trusted: mail that fails only
+	// because they changed it passes if it passed when they received it.
 	Sealers []string `hcl:"sealers,optional" example:"lists.example"`
 }
 
@@ -44,7 +44,7 @@ type Config struct {
 type Override struct {
 	// Domain is the domain of From; ".example.org" is every domain below it.
 	Domain string `hcl:"domain,label"`
-	// Policy is what happens to mail from the domain if it fails.
+	// Policy is the action for mail from the domain if it fails.
 	Policy string `hcl:"policy" enum:"none|quarantine|reject"`
 }
 
@@ -67,7 +67,7 @@ type Filter struct {
 	sealers   mail.Patterns
 }
 
-// override is the policy for the domains that a pattern selects.
+// override is the policy for the domains that match a pattern.
 type override struct {
 	domains mail.Patterns
 	policy  dmarc.Policy
@@ -130,13 +130,13 @@ func (f *Filter) badFrom(problem string) filters.Verdict {
 	return filters.Tagged("DMARC: " + problem)
 }
 
-// harsher reports whether a is more severe than b.
+// harsher reports whether policy a is more severe than b.
 func harsher(a, b filters.Action) bool {
 	order := []filters.Action{"", filters.Pass, filters.Tag, filters.Quarantine, filters.Defer, filters.Reject}
 	return slices.Index(order, a) > slices.Index(order, b)
 }
 
-// lookup is a resolver in the form that an evaluation needs.
+// lookup adapts a resolver to the interface that an evaluation needs.
 type lookup struct{ resolve.Resolver }
 
 // TXT returns the TXT records at a name.
@@ -176,7 +176,7 @@ func (f *Filter) adjust(tx *mail.Transaction, r *dmarc.Result) {
 	}
 	if s := f.vouchedBy(tx.Trail.Auth); s != "" {
 		r.Policy = dmarc.None
-		r.Reason += "; " + s + " saw it pass (ARC)"
+		r.Reason += "; " + s + " reports that it passed (ARC)"
 	}
 }
 
@@ -196,8 +196,8 @@ func (f *Filter) vouchedBy(auth []mail.AuthResult) string {
 	return ""
 }
 
-// sampledOut selects the share of mail that a policy does not apply to; the
-// choice depends only on the id.
+// sampledOut reports whether the message belongs to the share of mail that a
+// policy does not apply to; the choice depends only on the id.
 func sampledOut(id string, percent int) bool {
 	h := fnv.New32a()
 	h.Write([]byte(id))

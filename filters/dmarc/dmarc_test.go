@@ -150,8 +150,8 @@ func TestBadFrom(t *testing.T) {
 	}
 }
 
-// A From field that bad_from applies to does not excuse its domains: the more
-// severe verdict wins.
+// The domains of a From field are evaluated even if bad_from applies to it; the
+// more severe verdict wins.
 func TestBadFromDoesNotExcuse(t *testing.T) {
 	two := "From: a@none.example\r\nFrom: b@example.org\r\n"
 	for _, c := range []struct {
