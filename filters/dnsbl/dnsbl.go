@@ -1,6 +1,6 @@
 // Package dnsbl is the filter that looks up clients and their names in DNS
-// lists (RFC 5782): lists of bad addresses, of good addresses, and of domains,
-// each with a weight.
+// lists (RFC 5782). A list contains bad addresses, good addresses or domains,
+// and has a weight.
 package dnsbl
 
 import (
@@ -22,11 +22,11 @@ import (
 
 // Config is the filter "dnsbl" { ... } block of a chain.
 type Config struct {
-	// Lists are queried at the same time.
+	// Lists holds the lists, which are queried concurrently.
 	Lists []List `hcl:"list,block"`
-	// Threshold is the sum of weights at which the action is taken.
+	// Threshold is the total weight at which the action is taken.
 	Threshold int `hcl:"threshold,optional" default:"1"`
-	// Action is what happens to mail that reaches the threshold. Below it,
+	// Action is the action for mail that reaches the threshold; below it,
 	// listings are only recorded.
 	Action string `hcl:"action,optional" enum:"tag|quarantine|defer|reject" default:"reject"`
 }
@@ -36,14 +36,14 @@ type List struct {
 	// Zone is the domain of the list. Some lists require a key in it, and most
 	// refuse queries from public resolvers.
 	Zone string `hcl:"zone,label"`
-	// Kind is what is looked up: "address" for the client's address, "domain"
-	// for its HELO name and the sender's domain.
+	// Kind selects what is looked up: "address" for the client's address,
+	// "domain" for its HELO name and the sender's domain.
 	Kind string `hcl:"kind,optional" enum:"address|domain" default:"address"`
 	// Weight is added when the client is listed; it is negative for a list of
 	// good clients.
 	Weight int `hcl:"weight,optional" default:"1"`
-	// Codes are the answers that count: addresses, networks, or ranges such as
-	// "127.0.0.2-127.0.0.11". The default is all of 127.0.0.0/8 except
+	// Codes lists the answers that mean listed: addresses, networks, or ranges
+	// such as "127.0.0.2-127.0.0.11". The default is all of 127.0.0.0/8 except
 	// 127.255.255.0/24, which lists use for errors.
 	Codes []string `hcl:"codes,optional" example:"127.0.0.2-127.0.0.11"`
 }
@@ -113,7 +113,7 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 }
 
 // Probe looks up the two test entries of each list: one that is always listed
-// and one that never is (RFC 5782, 5).
+// and one that is never listed (RFC 5782, 5).
 func (f *Filter) Probe(ctx context.Context) error {
 	var errs []error
 	for i, l := range f.cfg.Lists {
@@ -140,8 +140,8 @@ type hit struct {
 	err   error
 }
 
-// AtMail queries all lists. It does not run at the greeting, because clients
-// that log in are not looked up.
+// AtMail queries all lists. It runs at MAIL rather than at the greeting,
+// because clients that log in are not looked up.
 func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verdict, error) {
 	ip := tx.Client.Addr.Addr().Unmap()
 	if filters.Known(&tx.Client) || !ip.IsValid() || ip.IsLoopback() {
