@@ -1,6 +1,6 @@
 // Package greylist is the filter that defers the first message from a client
 // network, sender and recipient that have not been seen together before. Mail
-// servers retry after some minutes, most spam senders do not.
+// servers retry after a few minutes; most spam senders do not.
 package greylist
 
 import (
@@ -34,20 +34,19 @@ const (
 // Config is the filter "greylist" { ... } block of a chain. It belongs after
 // spf.
 type Config struct {
-	// Delay is how long an unknown sender has to wait before a retry is
-	// accepted.
+	// Delay is the time before a retry by an unknown sender is accepted.
 	Delay time.Duration `hcl:"delay,optional" default:"5m"`
 	// Window is the time within which the sender must retry.
 	Window time.Duration `hcl:"window,optional" default:"2d"`
-	// Keep is how long a sender that retried is remembered after its last
-	// message.
+	// Keep is the time for which a sender that retried is remembered after its
+	// last message.
 	Keep time.Duration `hcl:"keep,optional" default:"36d"`
-	// Proven is the number of senders of a network that must have retried
+	// Proven is the number of senders in a network that must have retried
 	// before the whole network is accepted without delay; 0 means never.
 	Proven int `hcl:"proven,optional" default:"5"`
-	// SPF accepts mail without delay if SPF passes for the client.
+	// SPF accepts mail without delay if SPF passes.
 	SPF bool `hcl:"spf,optional" default:"true"`
-	// Except are networks that are never delayed.
+	// Except lists networks that are never delayed.
 	Except []netip.Prefix `hcl:"except,optional"`
 }
 
@@ -59,17 +58,17 @@ func (c *Config) Check() error {
 	return nil
 }
 
-// id is the hash of a triplet or network, so that the file does not reveal who
-// writes to whom.
+// id is the hash of a triplet or network, so that the file does not reveal
+// correspondents.
 type id [16]byte
 
-// seen is what is known about one triplet or network.
+// seen is the record of one triplet or network.
 type seen struct {
 	first, last time.Time
-	back        int // how often it retried
+	back        int // number of retries
 }
 
-// Filter remembers triplets according to a Config.
+// Filter records triplets according to a Config.
 type Filter struct {
 	cfg  Config
 	file string
@@ -77,7 +76,7 @@ type Filter struct {
 	*memory
 }
 
-// memory is everything that is known, shared over a reload.
+// memory holds all records; after a reload the old and the new filter share it.
 type memory struct {
 	mu     sync.Mutex
 	known  *lru.Cache[id, seen]
@@ -119,7 +118,8 @@ func (f *Filter) AtRcpt(_ context.Context, tx *mail.Transaction, r *mail.Rcpt) (
 	return f.judge(network(ip), tx.Envelope.From.Key(), r.To.Key()), nil
 }
 
-// network returns the client's network: large senders retry from another host.
+// network returns the client's network, because large senders retry from other
+// hosts.
 func network(ip netip.Addr) string {
 	bits := 24
 	if ip.Is6() {
@@ -175,7 +175,8 @@ func hash(parts ...string) id {
 	return id(sum[:16])
 }
 
-// saveLater saves in the background if the file is old enough. f.mu is held.
+// saveLater saves the state in the background if the file is old enough. The
+// caller holds f.mu.
 func (f *Filter) saveLater(now time.Time) {
 	if f.saving || now.Sub(f.saved) < saveEvery {
 		return
@@ -191,10 +192,10 @@ func (f *Filter) saveLater(now time.Time) {
 	}()
 }
 
-// Keep saves the state now.
+// Keep saves the state immediately.
 func (f *Filter) Keep() error { return f.save() }
 
-// save writes everything that is known, the least recently used first.
+// save writes all records, least recently used first.
 func (f *Filter) save() error {
 	if err := os.MkdirAll(filepath.Dir(f.file), 0o750); err != nil {
 		return err
@@ -216,7 +217,7 @@ func (f *Filter) save() error {
 	return os.Rename(t.Name(), f.file)
 }
 
-// load reads the file. Lines that cannot be read are skipped: they only cost a
+// load reads the file. Unreadable lines are skipped: losing one costs only a
 // few minutes of delay.
 func (f *Filter) load() error {
 	file, err := os.Open(f.file)

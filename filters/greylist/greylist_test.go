@@ -109,7 +109,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// A restart or a new configuration does not make senders wait again.
+// A restart or a new configuration does not delay known senders again.
 func TestKeep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		env := filters.Env{Data: t.TempDir()}
