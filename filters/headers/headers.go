@@ -1,9 +1,9 @@
-// Package headers is the filter for the header of a message: required fields,
-// fields that must not be repeated, implausible dates, and rules of the admin,
-// which may also add or remove fields.
+// Package headers is the filter that checks the header of a message: required
+// fields, fields that must not be repeated, implausible dates, and the
+// administrator's own rules. It can also add and remove fields.
 //
-// Adding or removing a field can break a DKIM signature that covers it; the
-// body is never changed.
+// Adding or removing a field can break a DKIM signature that covers the field.
+// The body is never changed.
 package headers
 
 import (
@@ -24,26 +24,25 @@ import (
 
 // Config is the filter "headers" { ... } block of a chain.
 type Config struct {
-	// Require are fields that a message must have; RFC 5322 requires From and
+	// Require lists fields that a message must have; RFC 5322 requires From and
 	// Date.
 	Require []string `hcl:"require,optional" example:"From"`
-	// Missing is what happens to mail that lacks one of them.
+	// Missing is the action for mail without one of them.
 	Missing string `hcl:"missing,optional" enum:"tag|quarantine|reject" default:"reject"`
-	// Doubled is what happens to mail with two fields of a kind that may occur
-	// only once (RFC 5322, 3.6): readers and filters may then see different
-	// ones.
+	// Doubled is the action for mail that repeats a field which may occur only
+	// once (RFC 5322, 3.6): mail programs and filters might use different ones.
 	Doubled string `hcl:"doubled,optional" enum:"pass|tag|quarantine|reject" default:"tag"`
-	// DateSkew is how far Date may be in the future; it may be ten times as far
-	// in the past. 0 disables the check.
+	// DateSkew limits how far in the future Date may be; ten times as much is
+	// allowed for the past. 0 disables the check.
 	DateSkew time.Duration `hcl:"date_skew,optional" default:"0s"`
-	// BadDate is what happens to mail whose date is out of range or unreadable.
+	// BadDate is the action for mail whose date is out of range or unreadable.
 	BadDate string `hcl:"bad_date,optional" enum:"tag|quarantine|reject" default:"tag"`
-	// Add are fields to add at the top.
+	// Add holds fields to add at the top.
 	Add []Field `hcl:"add,block"`
-	// Remove are the names of fields to remove; "X-Our-*" matches every name
+	// Remove lists the names of fields to remove; "X-Our-*" matches every name
 	// that begins with "X-Our-".
 	Remove []string `hcl:"remove,optional" example:"X-Our-*"`
-	// Rules are tried in order; the first match decides.
+	// Rules is tried in order; the first match applies.
 	Rules []Rule `hcl:"rule,block"`
 }
 
@@ -52,11 +51,11 @@ type Field struct {
 	Name string `hcl:"name,label"`
 	// Value is the text of the field.
 	Value string `hcl:"value"`
-	// IfMissing adds the field only if the message has none.
+	// IfMissing adds the field only if the message has no such field.
 	IfMissing bool `hcl:"if_missing,optional"`
 }
 
-// Rule matches a pattern against a field.
+// Rule is an action for messages with a field that matches a pattern.
 type Rule struct {
 	Name string `hcl:"name,label"`
 	// Field is the name of the field; "*" is any field.
@@ -66,7 +65,7 @@ type Rule struct {
 	Match string `hcl:"match" example:"(?i)lottery"`
 	// Not inverts the rule: it applies if no such field matches.
 	Not bool `hcl:"not,optional"`
-	// Action is what happens to the message.
+	// Action is the action for the message.
 	Action string `hcl:"action,optional" enum:"pass|tag|quarantine|reject|discard" default:"tag"`
 	// Text is sent to the client, or recorded.
 	Text string `hcl:"text,optional"`
@@ -105,7 +104,7 @@ func validName(s string) bool {
 	return s != ""
 }
 
-// once are the fields that may occur only once.
+// once lists the fields that may occur only once.
 var once = map[string]bool{
 	"from": true, "sender": true, "reply-to": true, "to": true, "cc": true, "date": true, "message-id": true,
 	"in-reply-to": true, "references": true, "subject": true, "mime-version": true, "content-type": true, "content-transfer-encoding": true,
@@ -153,17 +152,17 @@ func (f *Filter) AtData(_ context.Context, _ *mail.Transaction, m *mail.Message)
 	return v, nil
 }
 
-// shape applies the rules of RFC 5322.
+// shape checks the header against the rules of RFC 5322.
 func (f *Filter) shape(count map[string]int, fields []mail.Field) filters.Verdict {
 	for _, name := range f.cfg.Require {
 		if count[strings.ToLower(name)] == 0 {
-			return filters.Acted(filters.Action(f.cfg.Missing), 550, "5.6.0", "the message has no %s field", name)
+			return filters.Acted(filters.Action(f.cfg.Missing), 550, "5.6.0", "The message has no %s field", name)
 		}
 	}
 	if f.cfg.Doubled != "" && f.cfg.Doubled != "pass" {
 		for _, field := range fields { // in order, so that the reply is always the same
 			if name := strings.ToLower(field.Name); once[name] && count[name] > 1 {
-				return filters.Acted(filters.Action(f.cfg.Doubled), 550, "5.6.0", "the message has %d %s fields, one is allowed", count[name], field.Name)
+				return filters.Acted(filters.Action(f.cfg.Doubled), 550, "5.6.0", "The message has %d %s fields, one is allowed", count[name], field.Name)
 			}
 		}
 	}
