@@ -1,6 +1,6 @@
-// Package hops is the filter that ends mail loops: by the number of servers
-// that have handled a message (RFC 5321, 6.3), and earlier if one of our own
-// Received lines shows that the message has been here before.
+// Package hops is the filter that ends mail loops. It limits the number of
+// servers that have handled a message (RFC 5321, 6.3), and ends a loop sooner
+// if one of our own Received lines shows that the message has been here before.
 package hops
 
 import (
@@ -17,13 +17,13 @@ import (
 // Config is the filter "hops" { ... } block of a chain.
 type Config struct {
 	// Max is the largest number of Received fields that a message may arrive
-	// with. RFC 5321 (6.3) requires at least 100 if loops are not detected
-	// otherwise; this filter does detect them, and real mail stays far below
+	// with. RFC 5321 (6.3) requires at least 100 if loops are not detected in
+	// another way, but this filter detects them, and real mail stays far below
 	// 50.
 	Max int `hcl:"max,optional" default:"50"`
-	// Visits is how often a message may pass through this server. A message
-	// that returns for a recipient it was already addressed to is rejected
-	// immediately.
+	// Visits is the number of times a message may pass through this server. A
+	// message that returns for a recipient it already had on an earlier pass is
+	// rejected immediately.
 	Visits int `hcl:"visits,optional" default:"2"`
 }
 
@@ -74,8 +74,8 @@ func (f *Filter) AtData(_ context.Context, tx *mail.Transaction, m *mail.Message
 	return filters.Verdict{}, nil
 }
 
-// wrote reports whether we wrote a line: it carries our name and one of our
-// ids.
+// wrote reports whether this server wrote a line, which then carries its name
+// and one of its ids.
 func (f *Filter) wrote(h *received.Line) bool {
 	if !strings.EqualFold(h.By.Name, f.host) {
 		return false
@@ -84,7 +84,8 @@ func (f *Filter) wrote(h *received.Line) bool {
 	return ok
 }
 
-// looped reports whether the message loops, and which server returns it.
+// looped reports whether the message is in a loop, and which server sends it
+// back.
 func (f *Filter) looped(tx *mail.Transaction, ours []received.Line) (filters.Verdict, bool) {
 	for i := range ours {
 		for j := range tx.Envelope.Rcpts {
@@ -113,7 +114,7 @@ func (f *Filter) refuse(tx *mail.Transaction, r *mail.Rcpt, id string, visits in
 	}
 	v := filters.Rejected(554, "5.4.6", "Mail loop: %s accepted this message for <%s> as %s, and %s sent it back; %s",
 		f.host, r.To, id, other, rule(r))
-	v.Reason = fmt.Sprintf("here %d times before", visits)
+	v.Reason = fmt.Sprintf("already passed through here %d times", visits)
 	v.Facts = []mail.Fact{{Key: "first_id", Value: id}, {Key: "other", Value: other}, {Key: "hop", Value: r.Hop}}
 	return v
 }
