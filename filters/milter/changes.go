@@ -13,14 +13,14 @@ import (
 	"hoplite/mail/safe"
 )
 
-// Limits for the changes to one message.
+// Limits on the changes to one message.
 const (
 	maxTop     = 128 << 10
 	maxChanges = 1000
 )
 
-// changes collects what a milter wants to change. Nothing is applied before its
-// final reply.
+// changes collects the changes a milter requests. None of them is applied
+// before its final reply.
 type changes struct {
 	fields  []mail.Field // as they were sent, without dropped ones
 	maxBody int64
@@ -106,7 +106,7 @@ func address(data []byte) (mail.Address, error) {
 	return mail.ParseAddress(s)
 }
 
-// field appends a field from a milter in the form of a header field.
+// field appends a header field made from the name and value a milter sent.
 func (c *changes) field(to *[]byte, data []byte) error {
 	w := words(data)
 	if len(w) < 2 || !validName(w[0]) {
@@ -193,7 +193,7 @@ func (c *changes) apply(m *mail.Message, allowed []string) (e filters.Edits, ref
 	return e, refused
 }
 
-// withBody returns the message with another body, with CRLF at its line ends.
+// withBody returns the message with another body, whose lines end in CRLF.
 func withBody(m *mail.Message, body []byte) *mail.Message {
 	all := append(make([]byte, 0, len(m.Head)+len(body)+len(body)/32), m.Head...)
 	if !bytes.HasSuffix(m.Head, []byte("\r\n\r\n")) && !bytes.Equal(m.Head, []byte("\r\n")) {

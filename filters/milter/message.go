@@ -10,7 +10,8 @@ import (
 	"hoplite/mail"
 )
 
-// greeting is what a milter receives about a client before its first message.
+// greeting is the information about a client that a milter receives before the
+// client's first message.
 type greeting struct {
 	connect, helo []string // macros
 	name          string
@@ -39,8 +40,8 @@ func greetingOf(tx *mail.Transaction) *greeting {
 	return g
 }
 
-// begin passes the connection, unless the milter knows it, and the reverse
-// path.
+// begin passes the reverse path to the milter, after the connection if the
+// milter does not know it yet.
 func (s *session) begin(ctx context.Context, g *greeting, tx *mail.Transaction) (answer, error) {
 	s.rcpts, s.done, s.last = 0, false, filters.Verdict{}
 	if s.client == "" {
@@ -61,7 +62,7 @@ func (s *session) begin(ctx context.Context, g *greeting, tx *mail.Transaction) 
 	return s.step(ctx, "command", noMail, nrMail, cmdMail, text("<"+string(tx.Envelope.From)+">"))
 }
 
-// greet passes the client.
+// greet passes the client's address and HELO name.
 func (s *session) greet(ctx context.Context, g *greeting) (answer, error) {
 	s.client = g.key
 	if err := s.macros(cmdConnect, g.connect...); err != nil {
@@ -76,7 +77,7 @@ func (s *session) greet(ctx context.Context, g *greeting) (answer, error) {
 	return s.step(ctx, "command", noHelo, nrHelo, cmdHelo, text(g.hello))
 }
 
-// family returns a client's address in the form of the connect command.
+// family returns a client's address as encoded in the connect command.
 func family(c *mail.Client) []byte {
 	ip := c.Addr.Addr().Unmap()
 	kind := byte('4')
@@ -104,7 +105,7 @@ func (s *session) rcpt(ctx context.Context, r *mail.Rcpt) (answer, error) {
 	return a, err
 }
 
-// message sends header and body and reads the verdict and the changes.
+// message sends the header and body and reads the verdict and the changes.
 func (s *session) message(ctx context.Context, tx *mail.Transaction, m *mail.Message, ch *changes) (answer, error) {
 	if err := s.macros(cmdData, "i", tx.ID); err != nil {
 		return answer{}, err
@@ -140,9 +141,9 @@ func (s *session) message(ctx context.Context, tx *mail.Transaction, m *mail.Mes
 	return a, err
 }
 
-// value returns a field's text in the form milters expect: lines end in LF, and
-// the leading space is kept only if that was negotiated, for signatures over
-// it.
+// value returns a field's text in the form that milters expect: lines end in
+// LF, and the leading space, which a signature may cover, is kept only if that
+// was negotiated.
 func (s *session) value(f mail.Field) []byte {
 	v := strings.ReplaceAll(string(f.Value()), "\r\n", "\n")
 	if s.flags&leadSpace == 0 {

@@ -1,9 +1,9 @@
-// Package milter is the filter that asks an external program over the milter
-// protocol: rspamd, clamav-milter, opendkim and many others.
+// Package milter is the filter that consults an external program over the
+// milter protocol, such as rspamd, clamav-milter or opendkim.
 //
 // It speaks versions 2 to 6. Header fields are passed unchanged, so that
-// signatures over them stay valid. The configuration says what the program may
-// change; this is the only filter that may change a body.
+// signatures over them stay valid. The configuration determines what the
+// program may change; this is the only filter that may change a body.
 package milter
 
 import (
@@ -28,11 +28,11 @@ const maxPath = 107
 // running or does not answer, on_error applies; raise timeout for a slow
 // program.
 type Config struct {
-	// Address is where the program listens: "host:port", or "unix:PATH"
-	// relative to the data folder.
+	// Address is the address on which the program listens: "host:port", or
+	// "unix:PATH" relative to the data folder.
 	Address string `hcl:"address" example:"127.0.0.1:11332"`
-	// Allow is what it may change: "headers", "body", "recipients", "sender".
-	// Other changes are ignored and recorded.
+	// Allow lists what the program may change: "headers", "body", "recipients",
+	// "sender". Other changes are recorded but not applied.
 	Allow []string `hcl:"allow,optional" default:"headers"`
 	// ConnectTimeout limits connecting and negotiating.
 	ConnectTimeout time.Duration `hcl:"connect_timeout,optional" default:"5s"`
@@ -43,8 +43,8 @@ type Config struct {
 	// MaxBody is the size of the largest replacement body; it is kept in
 	// memory.
 	MaxBody conf.Bytes `hcl:"max_body,optional" default:"32MiB"`
-	// KeepIdle is how long a connection is kept for the client's next message;
-	// 0 opens a new one for each message.
+	// KeepIdle is the time a connection is kept open for the client's next
+	// message; 0 opens a new one for each message.
 	KeepIdle time.Duration `hcl:"keep_idle,optional" default:"10s"`
 }
 
@@ -73,7 +73,7 @@ func (c *Config) Check() error {
 	return nil
 }
 
-// Filter asks the program of a Config.
+// Filter consults the program of a Config.
 type Filter struct {
 	cfg              Config
 	network, address string
@@ -122,7 +122,7 @@ func (f *Filter) wait(stage string) time.Duration {
 }
 
 // connect returns the session for a transaction, in which the milter has seen
-// everything up to the first known recipients: the one held for the
+// everything up to the recipients accepted so far: the one held for the
 // transaction, the one of the client's previous message, or a new one.
 func (f *Filter) connect(ctx context.Context, tx *mail.Transaction, known int) (*session, answer, error) {
 	if s := f.pool.heldFor(tx); s != nil {
@@ -147,8 +147,8 @@ func (f *Filter) connect(ctx context.Context, tx *mail.Transaction, known int) (
 }
 
 // stage runs say on the session of a transaction, unless the milter has already
-// decided. A connection that was kept may be broken because the milter was
-// restarted: then everything is repeated on a new one.
+// decided. A connection that was kept open may be broken because the milter was
+// restarted; then everything is repeated on a new one.
 func (f *Filter) stage(ctx context.Context, tx *mail.Transaction, known int, say func(*session) (answer, error)) (*session, answer, error) {
 	for {
 		s, a, err := f.connect(ctx, tx, known)
@@ -168,7 +168,7 @@ func (f *Filter) stage(ctx context.Context, tx *mail.Transaction, known int, say
 	}
 }
 
-// AtMail passes the connection and the reverse path.
+// AtMail passes the connection and the reverse path to the milter.
 func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verdict, error) {
 	s, a, err := f.stage(ctx, tx, 0, func(*session) (answer, error) { return answer{}, nil })
 	if err != nil {
@@ -177,7 +177,7 @@ func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verd
 	return f.settle(tx, s, a), nil
 }
 
-// AtRcpt passes one recipient.
+// AtRcpt passes one recipient to the milter.
 func (f *Filter) AtRcpt(ctx context.Context, tx *mail.Transaction, r *mail.Rcpt) (filters.Verdict, error) {
 	s, a, err := f.stage(ctx, tx, len(tx.Envelope.Rcpts), func(s *session) (answer, error) { return s.rcpt(ctx, r) })
 	if err != nil {
@@ -186,8 +186,8 @@ func (f *Filter) AtRcpt(ctx context.Context, tx *mail.Transaction, r *mail.Rcpt)
 	return f.settle(tx, s, a), nil
 }
 
-// settle keeps a session for the next stage or ends it. A message to be
-// discarded is accepted first.
+// settle keeps a session for the next stage or ends it. A message that is to be
+// discarded is accepted at this stage.
 func (f *Filter) settle(tx *mail.Transaction, s *session, a answer) filters.Verdict {
 	switch {
 	case a.verdict.Action == filters.Discard:
@@ -200,7 +200,7 @@ func (f *Filter) settle(tx *mail.Transaction, s *session, a answer) filters.Verd
 	return a.verdict
 }
 
-// AtData passes the message and returns the verdict.
+// AtData passes the message to the milter and returns the verdict.
 func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
 	var ch *changes
 	s, a, err := f.stage(ctx, tx, len(tx.Envelope.Rcpts), func(s *session) (answer, error) {

@@ -83,7 +83,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// scratch is a folder with a short name: sockets have at most 107 octets.
+// scratch returns a folder with a short name, because the path of a socket has
+// at most 107 octets.
 func scratch(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "hop")
@@ -103,7 +104,7 @@ func write(t *testing.T, path, text string) string {
 	return path
 }
 
-// judge sends a text through a milter at DATA and returns what comes out.
+// judge sends a message through a milter and returns the result.
 func judge(t *testing.T, f *Filter, text string) (filters.Verdict, string) {
 	t.Helper()
 	return judgeFrom(t, f, text, netip.MustParseAddrPort("192.0.2.1:25"))
@@ -142,8 +143,8 @@ func judgeFrom(t *testing.T, f *Filter, text string, from netip.AddrPort) (filte
 
 const interopMail = "From: Ann  <ann@example.org>\r\nTo: bob@example.com\r\nSubject:  two  spaces\r\n\tand a fold\r\nDate: Mon, 23 Nov 2026 04:00:00 +0000\r\nMessage-ID: <1@example.org>\r\n\r\nHello  Bob \r\n\r\n"
 
-// opendkim signs with c=simple, which only holds if it got the very octets; we
-// verify. Then we sign, and it verifies.
+// opendkim signs with c=simple, which is valid only if it received exactly the
+// original octets, and we verify. Then we sign, and it verifies.
 func TestInteropOpendkim(t *testing.T) {
 	dir := scratch(t)
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -203,7 +204,7 @@ func TestInteropOpendkim(t *testing.T) {
 
 const marker = "hoplite-test-virus-7f3a91"
 
-// clamav starts clamd, with one signature of our own, and its milter.
+// clamav starts clamd, with one test signature, and its milter.
 func clamav(t *testing.T, dir string) (clamd, sock string, milter *exec.Cmd) {
 	t.Helper()
 	if err := os.Mkdir(dir+"/db", 0o755); err != nil {
@@ -217,8 +218,8 @@ func clamav(t *testing.T, dir string) (clamd, sock string, milter *exec.Cmd) {
 		fmt.Sprintf("MilterSocket %s\nClamdSocket unix:%s\nForeground yes\nOnInfected Reject\nRejectMsg found %%v\nAddHeader Replace\nUser root\nTemporaryDirectory %s\n", sock, clamd, dir)))
 }
 
-// A virus is found; clamd's own port is not taken for a milter; a dead milter is
-// noticed.
+// A virus is found, clamd's own port is not mistaken for a milter, and a dead
+// milter is detected.
 func TestInteropClamav(t *testing.T) {
 	clamd, sock, milter := clamav(t, scratch(t))
 	f := newFilter(t, "unix:"+sock, "headers")
@@ -243,7 +244,7 @@ func TestInteropClamav(t *testing.T) {
 	t.Error("a dead milter was not reported")
 }
 
-// rspamd starts its proxy worker, with its own scanner in it.
+// rspamd starts rspamd's proxy worker, with its scanner built in.
 func rspamd(t *testing.T, dir string) (sock string) {
 	t.Helper()
 	sock = dir + "/rspamd.sock"
@@ -269,8 +270,8 @@ func TestInteropRspamd(t *testing.T) {
 	}
 }
 
-// Three milters in one chain, as sites have them; then one of them dies in the
-// middle of a message, and what was configured for that follows.
+// Three milters run in one chain, as at many sites; then one of them dies in
+// the middle of a message, and the configured action follows.
 func TestInteropChain(t *testing.T) {
 	dir := scratch(t)
 	signer := dir + "/opendkim.sock"

@@ -22,7 +22,8 @@ import (
 
 const testMail = "From: ann@example.org\r\nX-Old:  two  spaces\r\nSubject: a\r\n\tfolded\r\nX-Old: second\r\n\r\nHello\r\nWorld\r\n"
 
-// double is a milter on go-milter's server that records what it receives.
+// double is a milter based on go-milter's server that records the commands it
+// receives.
 type double struct {
 	gomilter.NoOpMilter
 	mu    *sync.Mutex
@@ -107,8 +108,8 @@ func newFilter(t testing.TB, address string, allow ...string) *Filter {
 	return f.(*Filter)
 }
 
-// send passes a message through all stages, as the chain does, and returns where
-// it ended.
+// send passes a message through all stages, as the chain does, and returns the
+// stage at which it ended.
 func send(t testing.TB, f *Filter, to ...mail.Address) (stage string, v filters.Verdict, m *mail.Message, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -348,7 +349,7 @@ func TestNoMilter(t *testing.T) {
 	}
 }
 
-// A broken or hostile program causes an error, never half of a change.
+// A broken or hostile program causes an error, never a partial change.
 func TestBadAnswers(t *testing.T) {
 	for name, said := range map[string]string{
 		"nothing":              "",

@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	// hold is how long a connection waits for the next command of a client.
+	// hold is the time a connection waits for the next command of a client.
 	// Later commands use a new connection.
 	hold = 30 * time.Second
-	// maxIdle is how many connections wait for another message.
+	// maxIdle is the number of connections that may wait for another message.
 	maxIdle = 32
 )
 
@@ -25,10 +25,10 @@ const (
 //
 // Other clients get connections of their own, as in Postfix. The protocol has
 // SMFIC_QUIT_NC to announce another client on the same connection, but
-// libmilter accepts it in one state only, which most programs have left after
-// their final reply, and then stops replying.
+// libmilter accepts it in only one state, which most programs have left after
+// their final reply, and stops replying otherwise.
 type pool struct {
-	keep time.Duration // how long idle ones are kept
+	keep time.Duration // lifetime of idle connections
 
 	mu   sync.Mutex
 	held map[string]*parked // by holder
@@ -42,8 +42,8 @@ type parked struct {
 	timer *time.Timer
 }
 
-// holder is the key for a transaction's client. A client has one transaction at
-// a time, so a session held for an earlier one is free.
+// holder returns the key for a transaction's client. A client has one
+// transaction at a time, so a session held for an earlier one is free.
 func holder(tx *mail.Transaction) string {
 	if a := tx.Client.Addr; a.IsValid() && a.Port() != 0 {
 		return a.String()
@@ -128,7 +128,7 @@ func (p *pool) remove(w *parked) bool {
 	return i >= 0
 }
 
-// take returns an idle session that already knows a client, or nil.
+// take returns an idle session whose milter already knows the client, or nil.
 func (p *pool) take(client string) *session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -143,7 +143,7 @@ func (p *pool) take(client string) *session {
 	return nil
 }
 
-// hungUp reports whether an error means that the other end has closed the
+// hungUp reports whether an error means that the peer has closed the
 // connection.
 func hungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||

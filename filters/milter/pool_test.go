@@ -79,7 +79,7 @@ func (k *keeper) serve(n int, c *conn) {
 	}
 }
 
-// kill ends it like a crash.
+// kill ends it as a crash would.
 func (k *keeper) kill() {
 	k.listener.Close()
 	k.mu.Lock()
@@ -89,8 +89,8 @@ func (k *keeper) kill() {
 	}
 }
 
-// said returns the commands of each connection so far; the last ones may take a
-// moment to arrive.
+// said returns the commands received so far on each connection; the last ones
+// may take a moment to arrive.
 func (k *keeper) said(want ...string) {
 	k.t.Helper()
 	for range 1000 {
@@ -193,7 +193,7 @@ func TestConnectionsAreKept(t *testing.T) {
 	})
 }
 
-// A milter that was restarted while connections waited costs no message.
+// No message is lost when a milter is restarted while connections wait.
 func TestMilterRestarts(t *testing.T) {
 	for _, stage := range []string{"mail", "rcpt", "data"} {
 		t.Run(stage, func(t *testing.T) {
@@ -216,7 +216,7 @@ func TestMilterRestarts(t *testing.T) {
 	}
 }
 
-// A milter that stays away is an error, once for each message.
+// A milter that stays down causes one error for each message.
 func TestMilterGone(t *testing.T) {
 	k, f := startKeeper(t)
 	deliver(t, f, client(1), nothing)

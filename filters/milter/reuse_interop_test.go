@@ -16,7 +16,7 @@ import (
 	"hoplite/mail"
 )
 
-// counted passes connections on to a socket and counts them.
+// counted forwards connections to a socket and counts them.
 func counted(t *testing.T, dir, sock string) (string, *atomic.Int32) {
 	t.Helper()
 	l, err := net.Listen("unix", dir+"/counted"+fmt.Sprint(len(sock))+".sock")
@@ -44,9 +44,8 @@ func counted(t *testing.T, dir, sock string) (string, *atomic.Int32) {
 	return l.Addr().String(), &n
 }
 
-// Programs of Debian take one message of a client after the other on a
-// connection, also after one that was refused or given up, and judge each on its
-// own.
+// Debian's milters accept several messages of a client on one connection, even
+// after one that was refused or aborted, and judge each independently.
 func TestInteropReuse(t *testing.T) {
 	dir := scratch(t)
 	signer := dir + "/dkim.sock"

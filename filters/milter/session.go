@@ -19,15 +19,15 @@ import (
 // another.
 type session struct {
 	*conn
-	flags  uint32 // steps that the milter skips or does not reply to
+	flags  uint32 // steps that the milter does not want or does not reply to
 	wait   func(stage string) time.Duration
 	client string // the client it knows; "" for none
-	kept   bool   // it was idle: the milter may have closed it
+	kept   bool   // it was idle, so the milter may have closed it
 	spent  bool   // cannot be reused for another message
 
-	// For the message:
-	begun bool // MAIL was sent, the end of the message was not
-	rcpts int  // how many it has received
+	// The state of the current message:
+	begun bool // MAIL was sent, but not the end of the message
+	rcpts int  // number of recipients sent
 	done  bool
 	last  filters.Verdict // its final verdict
 }
@@ -59,7 +59,7 @@ func open(ctx context.Context, network, address string, wait func(string) time.D
 	return s, nil
 }
 
-// probe identifies another program at an address that does not negotiate: clamd
+// probe identifies the program at an address that does not negotiate: clamd
 // silently ignores input that it does not understand.
 func probe(network, address string) error {
 	c, err := net.DialTimeout(network, address, time.Second)
@@ -114,7 +114,7 @@ func (s *session) negotiate(ctx context.Context) error {
 	return nil
 }
 
-// macros sends the values for the next command.
+// macros sends the macro values for the next command.
 func (s *session) macros(cmd byte, pairs ...string) error {
 	data := []byte{cmd}
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -143,8 +143,8 @@ func (s *session) step(ctx context.Context, stage string, no, nr uint32, cmd byt
 	return a, err
 }
 
-// readReply reads replies until one decides; at the end of a message, changes
-// precede it.
+// readReply reads up to the final reply of a step; at the end of a message,
+// changes precede it.
 func (s *session) readReply(m *changes) (answer, error) {
 	for range 100_000 {
 		cmd, data, err := s.receive()

@@ -14,7 +14,8 @@ import (
 	"hoplite/mail/safe"
 )
 
-// Commands and replies of the milter protocol, version 6 (libmilter's mfdef.h).
+// These are the commands and replies of the milter protocol, version 6
+// (libmilter's mfdef.h).
 const (
 	cmdNegotiate = 'O'
 	cmdMacro     = 'D'
@@ -52,12 +53,12 @@ const (
 )
 
 // allActions is what a milter may ask for (SMFIF_*): everything except choosing
-// its macros. Changes that the configuration does not allow are ignored later:
-// most milters do not start without the actions that they might need.
+// its macros. Changes that the configuration does not allow are ignored later,
+// because most milters refuse to negotiate without the actions they might need.
 const allActions = 0xFF
 
-// Protocol flags (SMFIP_*): steps that a milter does not want, and steps that
-// it does not reply to.
+// The protocol flags (SMFIP_*) name steps that a milter does not want, and
+// steps that it does not reply to.
 const (
 	noConnect = 1 << 0
 	noHelo    = 1 << 1
@@ -84,7 +85,8 @@ const (
 		nrConnect | nrHelo | nrMail | nrRcpt | nrData | nrUnknown | nrEOH | nrBody | leadSpace
 )
 
-// maxPacket is the longest reply that is read; body chunks have 64 KiB.
+// maxPacket is the size of the longest reply that is read; body chunks have up
+// to 64 KiB.
 const maxPacket = 1 << 20
 
 // maxChunk is the largest body packet (MILTER_CHUNK_SIZE).
@@ -139,7 +141,7 @@ func (c *conn) receive() (cmd byte, data []byte, err error) {
 	return data[0], data[1:], nil
 }
 
-// errNotMilter is returned if the other end speaks another protocol.
+// errNotMilter is returned if the peer speaks another protocol.
 var errNotMilter = errors.New("not a milter")
 
 // notMilter describes a reply in another protocol.
@@ -150,7 +152,7 @@ func (c *conn) notMilter(head []byte) error {
 	return fmt.Errorf("%w: it sent %q%s", errNotMilter, safe.Log(string(append(head, rest[:n]...))), guess(string(head)+string(rest[:n])))
 }
 
-// guess names a protocol by its greeting or error message.
+// guess names the protocol that a greeting or error message belongs to.
 func guess(said string) string {
 	switch upper := strings.ToUpper(said); {
 	case strings.Contains(upper, "UNKNOWN COMMAND"), strings.Contains(upper, "PONG"):
@@ -163,12 +165,12 @@ func guess(said string) string {
 	return ""
 }
 
-// text is a C string.
+// text encodes s as a C string.
 func text(s string) []byte {
 	return append([]byte(strings.ReplaceAll(s, "\x00", "")), 0)
 }
 
-// words splits C strings.
+// words splits a sequence of C strings.
 func words(data []byte) []string {
 	var out []string
 	for w := range bytes.SplitSeq(bytes.TrimSuffix(data, []byte{0}), []byte{0}) {
