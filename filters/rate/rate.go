@@ -1,9 +1,10 @@
 // Package rate is the filter that limits how much mail is accepted from a
 // client address, a network, a login or a sender, or for a recipient.
 //
-// Each has a token bucket that refills evenly, so a burst up to the limit is
-// accepted and a steady stream above it is not. Buckets are kept in memory: a
-// reload keeps those of unchanged limits, a restart clears them.
+// Each key of a limit has a token bucket that refills evenly, so a burst up to
+// the limit is accepted but a steady stream above it is not. Buckets are kept
+// in memory: a reload keeps those of unchanged limits, a restart clears them
+// all.
 package rate
 
 import (
@@ -29,25 +30,25 @@ const maxBuckets = 50_000
 
 // Config is the filter "rate" { ... } block of a chain.
 type Config struct {
-	// Limits all apply.
+	// Limits holds the limits, all of which apply.
 	Limits []Limit `hcl:"limit,block"`
-	// Action is what happens to mail above a limit.
+	// Action is the action for mail above a limit.
 	Action string `hcl:"action,optional" enum:"tag|quarantine|defer|reject" default:"defer"`
 }
 
 // Limit is one limit.
 type Limit struct {
-	// Of is what is counted: "address" of the client, its "network" (IPv4 /24,
-	// IPv6 /48), the "login", the "sender" (reverse path), the sender's
-	// "domain", or the "recipient".
+	// Of selects the key of the limit: the "address" of the client, its
+	// "network" (IPv4 /24, IPv6 /48), the "login", the "sender" (reverse path),
+	// the sender's "domain", or the "recipient".
 	Of string `hcl:"of,label"`
-	// Messages is how many messages are accepted, for example "30/1m"; for
-	// "recipient", how many to that recipient.
+	// Messages is the number of messages accepted, for example "30/1m"; for
+	// "recipient", the number of messages to that recipient.
 	Messages conf.Rate `hcl:"messages,optional"`
-	// Recipients is how many recipients are accepted over all messages, for
-	// example "100/1h".
+	// Recipients is the total number of recipients accepted in all messages,
+	// for example "100/1h".
 	Recipients conf.Rate `hcl:"recipients,optional"`
-	// Except are addresses, networks, logins or domains that are not limited.
+	// Except lists addresses, networks, logins or domains that are not limited.
 	Except []string `hcl:"except,optional"`
 }
 
@@ -157,8 +158,8 @@ func (f *Filter) count(tx *mail.Transaction, pick func(*Limit) (conf.Rate, strin
 	return filters.Verdict{}
 }
 
-// exceeded is the verdict on mail above a limit; wait is the time until the
-// next token.
+// exceeded returns the verdict on mail above a limit; wait is the time until
+// the next token.
 func (f *Filter) exceeded(l *Limit, limit conf.Rate, key, what string, wait time.Duration) filters.Verdict {
 	v := filters.Acted(filters.Action(f.cfg.Action), 550, "5.7.1", "Too many %s for the %s %s: the limit is %d in %s, try again in %s",
 		what, l.Of, key, limit.Count, conf.FormatDuration(limit.Per), wait.Round(time.Second))
@@ -172,7 +173,7 @@ func (l *Limit) key(tx *mail.Transaction) string {
 	ip := tx.Client.Addr.Addr().Unmap()
 	switch l.Of {
 	case "address":
-		if ip.Is6() { // a host usually has a /64
+		if ip.Is6() { // one host usually has a whole /64
 			return prefix(ip, 64)
 		}
 		return prefix(ip, 32)
@@ -202,7 +203,8 @@ func prefix(ip netip.Addr, bits int) string {
 	return p.String()
 }
 
-// exceptions are the clients, logins and addresses without a limit.
+// exceptions holds the clients, logins and addresses that a limit does not
+// apply to.
 type exceptions struct {
 	nets     []netip.Prefix
 	patterns mail.Patterns

@@ -102,7 +102,7 @@ func TestRecipients(t *testing.T) {
 	}
 }
 
-// A message that one limit refuses takes nothing from the others.
+// A message that one limit refuses takes no tokens from the others.
 func TestAllOrNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFilter(t, Limit{Of: "domain", Messages: hourly(10)}, Limit{Of: "sender", Messages: hourly(2)})
