@@ -14,22 +14,22 @@ import (
 	"hoplite/mail"
 )
 
-// maxNames is how many reverse names of an address are checked.
+// maxNames is the number of reverse names of an address that are checked.
 const maxNames = 5
 
 // Config is the filter "reverse" { ... } block of a chain.
 type Config struct {
-	// NoName is what happens to mail from an address without a reverse name, or
+	// NoName is the action for mail from an address without a reverse name, or
 	// with one that does not resolve back to it. Large providers reject such
 	// mail.
 	NoName string `hcl:"no_name,optional" enum:"pass|tag|quarantine|defer|reject" default:"tag"`
-	// HeloForged is what happens to mail from clients that use our name, or an
+	// HeloForged is the action for mail from clients that use our name, or an
 	// address other than their own, in HELO.
 	HeloForged string `hcl:"helo_forged,optional" enum:"pass|tag|quarantine|defer|reject" default:"reject"`
-	// HeloSyntax is what happens to mail with a HELO argument that is neither a
+	// HeloSyntax is the action for mail with a HELO argument that is neither a
 	// fully qualified name nor an address in brackets (RFC 5321, 4.1.1.1).
 	HeloSyntax string `hcl:"helo_syntax,optional" enum:"pass|tag|quarantine|defer|reject" default:"tag"`
-	// HeloUnknown is what happens to mail with a HELO name that does not exist
+	// HeloUnknown is the action for mail with a HELO name that does not exist
 	// in DNS.
 	HeloUnknown string `hcl:"helo_unknown,optional" enum:"pass|tag|quarantine|defer|reject" default:"tag"`
 }
@@ -46,8 +46,8 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	return &Filter{cfg, strings.ToLower(env.Hostname), env.DNS}, nil
 }
 
-// AtMail checks both names. It runs at MAIL because clients that log in are not
-// checked.
+// AtMail checks both names. It runs at MAIL, because clients that log in are
+// not checked.
 func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verdict, error) {
 	ip := tx.Client.Addr.Addr().Unmap()
 	if filters.Known(&tx.Client) || !ip.IsValid() {
@@ -79,7 +79,8 @@ func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verd
 	return v, nil
 }
 
-// helo returns what is wrong with a HELO argument, and the action for it.
+// helo describes what is wrong with a HELO argument and returns the action for
+// it.
 func (f *Filter) helo(ctx context.Context, helo string, ip netip.Addr) (problem, action string) {
 	name := strings.ToLower(strings.TrimSuffix(helo, "."))
 	if literal, ok := strings.CutPrefix(name, "["); ok {
@@ -110,9 +111,9 @@ func (f *Filter) helo(ctx context.Context, helo string, ip netip.Addr) (problem,
 	return "", ""
 }
 
-// Confirm returns the name of an address that resolves back to it (RFC 8601,
-// 3): pass with the name, fail if no name does, permerror if there is none, or
-// temperror.
+// Confirm looks for a name of an address that resolves back to it (RFC 8601,
+// 3). It returns pass with the name, fail if no name resolves back, permerror
+// if there are no names, or temperror.
 func Confirm(ctx context.Context, dns resolve.Resolver, ip netip.Addr) (name, value string) {
 	names, err := resolve.LookupPTR(ctx, dns, ip)
 	switch {
