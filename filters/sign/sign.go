@@ -1,5 +1,6 @@
-// Package sign is the last stage of a route: it signs outgoing mail with DKIM
-// (RFC 6376), after every edit. Package mail/dkim makes the signatures.
+// Package sign is the filter that signs outgoing mail with DKIM (RFC 6376). It
+// is the last stage of a route, after every edit. Package mail/dkim makes the
+// signatures.
 package sign
 
 import (
@@ -17,13 +18,13 @@ import (
 
 // Config is the filter "sign" { ... } block of a route.
 type Config struct {
-	// Domains are the domains to sign for: mail whose From domain is one of
-	// them or below one of them.
+	// Domains lists the domains to sign for: mail is signed if its From domain
+	// is one of them or below one of them.
 	Domains []Domain `hcl:"domain,block"`
-	// Expire is how long a signature is valid; 0 means for ever.
+	// Expire is the lifetime of a signature; 0 means that it does not expire.
 	Expire time.Duration `hcl:"expire,optional" default:"0s"`
-	// Unsigned is what happens to mail from other domains: it is sent without a
-	// signature, or rejected.
+	// Unsigned is the action for mail from other domains: it is sent without a
+	// signature (pass), or rejected.
 	Unsigned string `hcl:"unsigned,optional" enum:"pass|reject" default:"pass"`
 }
 
@@ -31,16 +32,16 @@ type Config struct {
 type Domain struct {
 	conf.Pos
 	Name string `hcl:"name,label"`
-	// Selector names the key, which is published at SELECTOR._domainkey.DOMAIN.
-	// To rotate it, publish a new key (hoplite dkim keygen), change the
-	// selector, and keep the old record for a week.
+	// Selector is the selector of the key, which is published at
+	// SELECTOR._domainkey.DOMAIN. To rotate it, publish a new key (hoplite dkim
+	// keygen), change the selector, and keep the old record for a week.
 	Selector string `hcl:"selector" example:"s2026"`
 	// Key is the file with the private key in PEM, relative to the data folder;
 	// the default is "dkim/DOMAIN/SELECTOR.pem", where hoplite dkim keygen puts
 	// it.
 	Key string `hcl:"key,optional"`
-	// Second is the selector of a second key to sign with: Ed25519 in addition
-	// to RSA, which old verifiers require.
+	// Second is the selector of a second key to sign with, such as an Ed25519
+	// key in addition to the RSA key that old verifiers require.
 	Second string `hcl:"second,optional" example:"e2026"`
 }
 
@@ -64,8 +65,7 @@ type Filter struct {
 	keys dkim.Keys
 }
 
-// New returns the filter after reading all keys. The error names each missing
-// key.
+// New reads all keys and returns the filter. The error names each missing key.
 func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	f := &Filter{cfg: cfg, data: env.Data}
 	var errs []error
@@ -76,8 +76,8 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	return f, errors.Join(errs...)
 }
 
-// signers returns the keys for a domain. The error points at the attribute that
-// names an unreadable key.
+// signers returns the keys for a domain. If a key cannot be read, the error
+// points at the attribute that names it.
 func (f *Filter) signers(d *Domain) ([]dkim.Signer, error) {
 	selectors, attrs := []string{d.Selector}, []string{"selector"}
 	if d.Key != "" {
@@ -103,7 +103,7 @@ func (f *Filter) signers(d *Domain) ([]dkim.Signer, error) {
 	return out, errors.Join(errs...)
 }
 
-// AtSend signs for the domain of From.
+// AtSend signs the message for its From domain.
 func (f *Filter) AtSend(_ context.Context, _ *mail.Transaction, m *mail.Message) ([]byte, error) {
 	h := dkim.NewHeader(m.Header())
 	d := f.domain(fromDomain(h))
