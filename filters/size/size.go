@@ -1,8 +1,9 @@
 // Package size is the filter that limits the size of messages.
 //
-// It rejects at MAIL if the client announces too much, at RCPT if a recipient's
-// limit is lower, and at the end of DATA. The server stops storing a message at
-// Limit and discards the rest, so the session stays in step.
+// It rejects a message at MAIL if the client announces too large a size, at
+// RCPT if a recipient's limit is lower, and at the end of DATA. The server
+// stops storing a message at Limit and reads and discards the rest, so that the
+// session can continue.
 package size
 
 import (
@@ -19,28 +20,28 @@ type Config struct {
 	// Max is the size of the largest message that is accepted, including its
 	// header.
 	Max conf.Bytes `hcl:"max,optional" default:"25MiB"`
-	// Limits are different limits for some recipients or senders.
+	// Limits holds different limits for some recipients or senders.
 	Limits []Limit `hcl:"limit,block" was:"for|from"`
 }
 
 // Limit is the limit { ... } block: a different limit for some recipients or
 // some senders. The first block that matches an address applies. A sender's
-// limit replaces max of the filter; a message to several recipients is also
-// subject to the lowest of their limits.
+// limit replaces the max of the filter; a message is also subject to the lowest
+// of its recipients' limits.
 type Limit struct {
-	// To are the recipients: addresses or domains; ".example.org" is every
+	// To lists the recipients: addresses or domains; ".example.org" is every
 	// domain below example.org.
 	To []string `hcl:"to,optional" was:"names"`
-	// From are the senders, in the form of to.
+	// From lists the senders, in the same form as to.
 	From []string `hcl:"from,optional"`
 	// Max is the size of the largest message.
 	Max conf.Bytes `hcl:"max"`
 }
 
-// Check requires recipients or senders, and not both.
+// Check requires either recipients or senders.
 func (l *Limit) Check() error {
 	if (len(l.To) == 0) == (len(l.From) == 0) {
-		return errors.New("limit requires either to or from, and not both")
+		return errors.New("limit requires either to or from, but not both")
 	}
 	_, errTo := mail.ParsePatterns(l.To)
 	_, errFrom := mail.ParsePatterns(l.From)
@@ -101,7 +102,7 @@ func (f *Filter) Limit(tx *mail.Transaction) int64 {
 	return limit
 }
 
-// AtData checks the size of the message itself, whatever was announced.
+// AtData checks the actual size of the message, whatever was announced.
 func (f *Filter) AtData(_ context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
 	return verdict(m.Base.Size(), f.Limit(tx)), nil
 }
