@@ -1,7 +1,7 @@
 // Package smime is the filter that acts on the S/MIME signatures and encryption
-// of a message: what happens if a signature is missing, invalid, not the
-// sender's, or made with an untrusted certificate. Package mail/smime verifies
-// the message; nothing here decrypts or changes it.
+// of a message: its settings are the actions for signatures that are missing,
+// invalid, not the sender's, or made with an untrusted certificate. Package
+// mail/smime verifies the message; the filter never decrypts or changes it.
 package smime
 
 import (
@@ -22,7 +22,7 @@ import (
 // Config is the filter "smime" { ... } block of a chain.
 type Config struct {
 	conf.Pos
-	// Roots are the trusted certificate authorities: "system", a file of
+	// Roots lists the trusted certificate authorities: "system", a file of
 	// certificates (PEM or DER), or a folder of such files. A path is relative
 	// to the data folder.
 	Roots string `hcl:"roots,optional" default:"system"`
@@ -30,56 +30,57 @@ type Config struct {
 	// with a private authority, which is then trusted for that partner only.
 	Trust []TrustRule `hcl:"trust,block"`
 	// From limits the rules below to mail from these domains; the default is
-	// all mail. Results are recorded for all mail in any case.
+	// all mail. The result is recorded for all mail.
 	From []string `hcl:"from,optional"`
 	// RequireSigned requires a valid signature on the whole message. OnMissing
 	// applies if it is not signed at all.
 	RequireSigned bool `hcl:"require_signed,optional"`
-	// RequireEncrypted requires that the whole message is encrypted.
+	// RequireEncrypted requires the whole message to be encrypted.
 	RequireEncrypted bool `hcl:"require_encrypted,optional"`
-	// OnMissing is what happens to mail without a required signature or
+	// OnMissing is the action for mail without a required signature or
 	// encryption.
 	OnMissing string `hcl:"on_missing,optional" enum:"reject|quarantine|tag" default:"reject"`
-	// OnInvalid is what happens to mail with a signature that is invalid, not
+	// OnInvalid is the action for mail with a signature that is invalid, not
 	// the sender's, or made with a revoked certificate.
 	OnInvalid string `hcl:"on_invalid,optional" enum:"tag|quarantine|reject" default:"tag"`
-	// OnExpired is what happens to mail whose signer's certificate has expired
+	// OnExpired is the action for mail whose signer's certificate has expired
 	// or is not valid yet.
 	OnExpired string `hcl:"on_expired,optional" enum:"tag|quarantine|reject" default:"tag"`
-	// OnUnknownCA is what happens to mail signed with a certificate that is not
+	// OnUnknownCA is the action for mail signed with a certificate that was not
 	// issued by a trusted root, is missing, or contains no address.
 	OnUnknownCA string `hcl:"on_unknown_ca,optional" enum:"tag|quarantine|reject" default:"tag"`
-	// OnWeak is what happens to mail signed with SHA-1, MD5, a short key, or an
+	// OnWeak is the action for mail signed with SHA-1, MD5, a short key, or an
 	// unsupported algorithm.
 	OnWeak string `hcl:"on_weak,optional" enum:"tag|quarantine|reject" default:"tag"`
-	// Revocation is how certificates are checked for revocation: not at all
-	// (off), from cached data (cached), by a query in the background for the
-	// next message (soft), or by a query now (hard), for at most 2 s; mail is
-	// deferred while the status is unknown.
+	// Revocation selects how certificates are checked for revocation: not at
+	// all (off), from cached data (cached), by a query in the background for
+	// the next message (soft), or by a query now (hard), for at most 2 s; mail
+	// is deferred while the status is unknown.
 	Revocation string `hcl:"revocation,optional" enum:"off|cached|soft|hard" default:"soft"`
-	// MaxLayers is how many layers of signatures and envelopes are opened.
+	// MaxLayers is the number of nested signatures and envelopes that are
+	// opened.
 	MaxLayers int `hcl:"max_layers,optional" default:"5"`
 	// MaxSize is the size of the largest signature or envelope that is read. A
-	// larger one counts as invalid.
+	// larger one is treated as invalid.
 	MaxSize conf.Bytes `hcl:"max_size,optional" default:"64MiB"`
 	// FoldCase ignores case when local parts are compared with those in the
-	// certificate; otherwise a difference in case is accepted and noted.
+	// certificate; without it a difference in case is accepted but recorded.
 	FoldCase bool `hcl:"fold_case,optional"`
 	// Sender accepts a signer whose address is in Sender instead of From, as
-	// for secretaries.
+	// when a secretary signs.
 	Sender bool `hcl:"sender,optional"`
 }
 
-// TrustRule sets the roots for senders of some domains.
+// TrustRule sets the roots for senders in some domains.
 type TrustRule struct {
 	conf.Pos
-	// From are the domains of the From address.
+	// From lists domains of the From address.
 	From []string `hcl:"from" was:"domains"`
-	// Roots has the form of roots above.
+	// Roots lists certificate authorities in the same form as roots above.
 	Roots string `hcl:"roots"`
 }
 
-// Check rejects limits that would open nothing.
+// Check rejects limits below one layer.
 func (c *Config) Check() error {
 	if c.MaxLayers < 1 {
 		return conf.Fieldf("max_layers", "%d layers would open nothing: 5 is usual", c.MaxLayers)
@@ -93,7 +94,7 @@ type Filter struct {
 	checker *smime.Checker
 }
 
-// New returns the filter. The error says which roots could not be read.
+// New returns the filter. The error names the roots that could not be read.
 func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	under := func(path string) string {
 		if path == "" || path == "system" || filepath.IsAbs(path) {
@@ -124,13 +125,12 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	}}, nil
 }
 
-// Inherit takes over the intermediate certificates that another filter has
-// collected.
+// Inherit takes over the intermediate certificates collected by another filter.
 func (f *Filter) Inherit(from filters.Filter) {
 	f.checker.Trust.Inherit(from.(*Filter).checker.Trust)
 }
 
-// AtData verifies the message. The results go on the trail and into
+// AtData verifies the message. The results are added to the trail and to
 // Authentication-Results.
 func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
 	rep, err := f.checker.Message(ctx, m.Base, m.Base.Size())

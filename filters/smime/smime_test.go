@@ -105,7 +105,8 @@ func TestRevocationHard(t *testing.T) {
 	}
 }
 
-// New reads the configured roots; roots for a domain are not trusted for others.
+// New reads the configured roots; the roots of one domain are not trusted for
+// others.
 func TestNew(t *testing.T) {
 	root, private := smimetest.Issue(t, nil, "Root", nil), smimetest.Issue(t, nil, "Private", nil)
 	data := t.TempDir()
