@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// The grammar of a record (RFC 7208, 12). The spf package stops at the first
-// term that matches and is lenient about domains; a record with an error
-// anywhere is a permerror (4.6), even if an earlier term matches.
+// The grammar of a record is given in RFC 7208, 12. The spf package stops at
+// the first term that matches and is lenient about domains, but a record with
+// an error anywhere is a permerror (4.6), even if an earlier term matches.
 const (
 	macroExpand = `%(?:\{[slodiphSLODIPH][0-9]*[rR]?[-.+,/_=]*\}|[%_-])`
 	macroText   = `(?:` + macroExpand + `|[\x21-\x24\x26-\x7e])*`

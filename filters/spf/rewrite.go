@@ -18,7 +18,8 @@ import (
 // package would read as a CIDR length.
 const slashOctet = "\x01"
 
-// maxNames is how many names of a client are checked (RFC 7208, 4.6.4).
+// maxNames is the number of a client's names that are checked (RFC 7208,
+// 4.6.4).
 const maxNames = 10
 
 var (
@@ -104,7 +105,8 @@ func (a *adapter) clientName(ctx context.Context, domain string) string {
 }
 
 // confirmed returns the names of an address that resolve back to it. The sender
-// chooses them: anything that is not a host name could add terms to the record.
+// chooses these names, and anything other than a host name could add terms to
+// the record.
 func confirmed(ctx context.Context, dns resolve.Resolver, ip netip.Addr) []string {
 	names, err := resolve.LookupPTR(ctx, dns, ip)
 	if err != nil {

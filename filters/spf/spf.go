@@ -1,9 +1,9 @@
-// Package spf is the filter that checks whether a sender's domain authorises
-// the client to send for it (RFC 7208), by the HELO name and by the reverse
-// path.
+// Package spf is the filter that checks whether the domains of the HELO name
+// and the reverse path authorise the client to send their mail (RFC 7208).
 //
-// Its results go to Authentication-Results and to the filter dmarc after it,
-// which usually decides; this filter only takes the configured actions.
+// Its results are used for Authentication-Results and by a dmarc filter after
+// it, which usually makes the decision; this filter only takes the configured
+// actions.
 package spf
 
 import (
@@ -23,27 +23,29 @@ import (
 	"hoplite/mail/safe"
 )
 
-// checkTime limits one check including its look-ups (RFC 7208, 4.6.4).
+// checkTime limits the duration of one check with its look-ups (RFC 7208,
+// 4.6.4).
 const checkTime = 20 * time.Second
 
 // Config is the filter "spf" { ... } block of a chain.
 type Config struct {
-	// Fail is what happens to mail that the sender's domain does not authorise
-	// ("-all"). Forwarded mail fails as well: leave the decision to the filter
-	// "dmarc" unless you know better.
+	// Fail is the action for mail that the sender's domain does not authorise
+	// ("-all"). Forwarded mail fails as well, so it is usually best to leave
+	// the decision to the "dmarc" filter.
 	Fail string `hcl:"fail,optional" enum:"pass|tag|quarantine|defer|reject" default:"tag"`
 	// Softfail is the same for mail that is probably not authorised ("~all").
 	Softfail string `hcl:"softfail,optional" enum:"pass|tag|quarantine|defer|reject" default:"pass"`
-	// HeloFail is what happens to mail from a client whose HELO name does not
-	// authorise it. Few domains publish a record for that name by accident.
+	// HeloFail is the action for mail from a client whose HELO name does not
+	// authorise it. Domains rarely publish a record for that name by accident.
 	HeloFail string `hcl:"helo_fail,optional" enum:"pass|tag|quarantine|defer|reject" default:"tag"`
-	// Permerror is what happens to mail from a domain with an invalid record.
+	// Permerror is the action for mail from a domain with an invalid record.
 	Permerror string `hcl:"permerror,optional" enum:"pass|tag|quarantine|defer|reject" default:"pass"`
-	// Forwarders are networks that forward mail to you with its original
-	// sender: their mail is not checked.
+	// Forwarders lists networks that forward mail to you with its original
+	// sender; their mail is not checked.
 	Forwarders []netip.Prefix `hcl:"forwarders,optional" example:"192.0.2.0/24"`
-	// Relayed checks mail from one of your servers (in trusted) by the client
-	// named in its Received line. Without it such mail is not checked.
+	// Relayed checks mail from one of your servers (in trusted) against the
+	// client named in that server's Received line. Without it such mail is not
+	// checked.
 	Relayed bool `hcl:"relayed,optional"`
 }
 
@@ -66,7 +68,7 @@ type Result struct {
 	Term   string // the term that matched, or the error in a few words
 }
 
-// AtMail checks the HELO name and the reverse path.
+// AtMail checks the domains of the HELO name and the reverse path.
 func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verdict, error) {
 	ip := tx.Client.Addr.Addr().Unmap()
 	if filters.Known(&tx.Client) || !ip.IsValid() {
@@ -89,7 +91,7 @@ func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Messa
 	return v, nil
 }
 
-// judge checks both names of a client.
+// judge checks both domains against a client.
 func (f *Filter) judge(ctx context.Context, ip netip.Addr, helo string, from mail.Address) filters.Verdict {
 	for _, p := range f.cfg.Forwarders {
 		if p.Contains(ip) {
@@ -115,7 +117,7 @@ func (f *Filter) judge(ctx context.Context, ip netip.Addr, helo string, from mai
 	return v
 }
 
-// verdict returns the action for a result. Mail is never rejected because of a
+// verdict returns the verdict for a result. Mail is never rejected because of a
 // temporary error.
 func (f *Filter) verdict(ip netip.Addr, r Result, fail string) filters.Verdict {
 	action := ""
@@ -130,7 +132,7 @@ func (f *Filter) verdict(ip netip.Addr, r Result, fail string) filters.Verdict {
 	if action == "" || action == "pass" {
 		return filters.Verdict{}
 	}
-	return filters.Acted(filters.Action(action), 550, "5.7.23", "SPF: %s does not let %s send its mail (%s, %s)", r.Domain, ip, r.Value, r.Term)
+	return filters.Acted(filters.Action(action), 550, "5.7.23", "SPF: %s does not authorise %s to send its mail (%s, %s)", r.Domain, ip, r.Value, r.Term)
 }
 
 // authResult returns the result in the form of Authentication-Results.
@@ -159,7 +161,7 @@ func Check(ctx context.Context, dns resolve.Resolver, ip netip.Addr, helo string
 			r.Term = strings.ReplaceAll(fmt.Sprint(args[0]), slashOctet, "/")
 		}
 	}
-	// The local part only matters for macros; the domain is passed as A-labels.
+	// The local part is used only by macros; the domain is passed as A-labels.
 	sender := strings.ReplaceAll(from.Local(), "@", "_") + "@" + r.Domain
 	value, err := spf.CheckHostWithSender(ip.AsSlice(), helo, sender,
 		spf.WithContext(ctx), spf.WithResolver(&adapter{dns: dns, ip: ip.Unmap()}), spf.WithTraceFunc(trace))
@@ -183,10 +185,11 @@ func Check(ctx context.Context, dns resolve.Resolver, ip netip.Addr, helo string
 	return r
 }
 
-// short returns the text of an error, which may quote a remote record at length.
+// short shortens the text of an error, which may quote a long remote record.
 func short(err error) string { return safe.Clip(safe.Reply(err.Error()), 100) }
 
-// adapter passes the queries of the spf package to our resolver, for one check.
+// adapter passes the queries of the spf package to our resolver during one
+// check.
 type adapter struct {
 	dns    resolve.Resolver
 	ip     netip.Addr
@@ -204,8 +207,8 @@ func dnsError(name string, err error) error {
 	}
 }
 
-// LookupTXT looks up records; a malformed record is replaced by one that the
-// spf package rejects.
+// LookupTXT looks up TXT records; a malformed SPF record is replaced by one
+// that the spf package rejects.
 func (a *adapter) LookupTXT(ctx context.Context, name string) ([]string, error) {
 	name = strings.ReplaceAll(name, slashOctet, "/")
 	txt, err := resolve.LookupTXT(ctx, a.dns, name)
@@ -221,7 +224,7 @@ func (a *adapter) LookupTXT(ctx context.Context, name string) ([]string, error) 
 	return txt, dnsError(name, err)
 }
 
-// LookupMX looks up mail servers.
+// LookupMX looks up the mail servers of a domain.
 func (a *adapter) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
 	mx, err := resolve.LookupMX(ctx, a.dns, strings.ReplaceAll(name, slashOctet, "/"))
 	var out []*net.MX
@@ -231,7 +234,7 @@ func (a *adapter) LookupMX(ctx context.Context, name string) ([]*net.MX, error) 
 	return out, dnsError(name, err)
 }
 
-// LookupIPAddr looks up addresses.
+// LookupIPAddr looks up the addresses of a name.
 func (a *adapter) LookupIPAddr(ctx context.Context, name string) ([]net.IPAddr, error) {
 	addrs, err := resolve.LookupHosts(ctx, a.dns, strings.ReplaceAll(name, slashOctet, "/"))
 	var out []net.IPAddr

@@ -18,7 +18,7 @@ import (
 	"hoplite/mail"
 )
 
-// suiteZone is the DNS of one part of the RFC 7208 suite.
+// suiteZone is the DNS zone of one part of the RFC 7208 suite.
 type suiteZone map[string][][2]any
 
 func (z suiteZone) Lookup(_ context.Context, name string, t resolve.Type) (resolve.Answer, error) {
@@ -97,7 +97,7 @@ func text(v any) string {
 	return fmt.Sprint(v)
 }
 
-// The suite of the RFC's authors.
+// TestSuite runs the test suite of the RFC's authors.
 func TestRFC7208(t *testing.T) {
 	raw, err := os.ReadFile("testdata/rfc7208.json")
 	if err != nil {
@@ -129,7 +129,8 @@ func TestRFC7208(t *testing.T) {
 	}
 }
 
-// address accepts addresses that ParseAddress rejects, because the suite has some.
+// address accepts addresses that ParseAddress rejects, because the suite
+// contains some.
 func address(s string) mail.Address {
 	if a, err := mail.ParseAddress(s); err == nil {
 		return a
@@ -227,7 +228,8 @@ func TestRelayed(t *testing.T) {
 	}
 }
 
-// However records refer to each other, the number of look-ups is limited (RFC 7208, 4.6.4).
+// The number of look-ups is limited however records refer to each other (RFC
+// 7208, 4.6.4).
 func TestQuestionsAreBounded(t *testing.T) {
 	var text strings.Builder
 	for i := range 40 {
