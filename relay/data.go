@@ -152,7 +152,7 @@ func (t *transaction) judge(ctx context.Context, m *mail.Message) results {
 // at RCPT the hops were asked about what the client wanted, now they are asked
 // about what is sent.
 func (t *transaction) readdress(ctx context.Context, redirect mail.Address, add, drop []mail.Address) *mail.Reply {
-	old := t.Envelope.Rcpts
+	old, left := t.Envelope.Rcpts, t.out.left
 	t.out.close(&t.session.srv.log)
 	t.Envelope.Rcpts = nil
 	var want []mail.Rcpt
@@ -174,8 +174,13 @@ func (t *transaction) readdress(ctx context.Context, redirect mail.Address, add,
 		if t.index(r.To) >= 0 {
 			continue
 		}
-		if _, reply := t.add(ctx, r); reply != nil {
-			return reply
+		m := t.add(ctx, r)
+		switch {
+		case m.refusal == nil:
+		case slices.ContainsFunc(left, func(l leftover) bool { return l.rcpt.To == r.To }):
+			t.leave(&m)
+		default:
+			return m.refusal
 		}
 	}
 	if len(t.Envelope.Rcpts) == 0 {

@@ -14,6 +14,14 @@ import (
 type deliveries struct {
 	tx   *mail.Transaction
 	list []*delivery
+	left []leftover
+}
+
+// leftover is a recipient that was refused at RCPT but is in the envelope, as
+// other members of its address were accepted.
+type leftover struct {
+	at int // its place in the envelope
+	member
 }
 
 // delivery is one route's handoff and the recipients of the envelope that go
@@ -22,6 +30,10 @@ type delivery struct {
 	route   *Route
 	handoff mail.Handoff
 	rcpts   []int
+	// stale is set once a recipient that the hop has accepted was withdrawn: the
+	// handoff then begins again before the message is sent.
+	stale    bool
+	finished *mail.Message // after the last stage of the route
 }
 
 // along returns the delivery along a route, and opens it if there is none yet.
@@ -38,6 +50,15 @@ func (d *deliveries) along(ctx context.Context, route *Route) (*delivery, error)
 	v := &delivery{route: route, handoff: h}
 	d.list = append(d.list, v)
 	return v, nil
+}
+
+// withdraw removes the recipients from place n on.
+func (d *deliveries) withdraw(n int) {
+	for _, v := range d.list {
+		if i := slices.IndexFunc(v.rcpts, func(place int) bool { return place >= n }); i >= 0 {
+			v.rcpts, v.stale = v.rcpts[:i], true
+		}
+	}
 }
 
 // Waiter is a hop that accepts mail without asking another server: a queue. It
@@ -62,20 +83,50 @@ func (d *deliveries) send(ctx context.Context, m *mail.Message) []mail.Outcome {
 			v.send(ctx, d.tx, m, out)
 		}
 	}
+	for _, l := range d.left {
+		out[l.at] = mail.Outcome{Rcpt: l.rcpt.To, Hop: l.rcpt.Hop, Host: l.refusal.Host, Reply: *l.refusal, At: time.Now()}
+	}
 	return out
+}
+
+// finished returns the message for one recipient, after the last stage of its
+// route.
+func (d *deliveries) finished(ctx context.Context, place int, m *mail.Message) (*mail.Message, error) {
+	for _, v := range d.list {
+		if v.finished != nil && slices.Contains(v.rcpts, place) {
+			return v.finished, nil
+		}
+	}
+	for _, l := range d.left {
+		if l.at == place && l.route != nil {
+			return (&delivery{route: l.route}).finish(ctx, d.tx, m)
+		}
+	}
+	return m, nil
+}
+
+// isLeft reports whether a recipient was refused at RCPT.
+func (d *deliveries) isLeft(place int) bool {
+	return slices.ContainsFunc(d.left, func(l leftover) bool { return l.at == place })
 }
 
 // send hands the message over, after the last stage of the route.
 func (v *delivery) send(ctx context.Context, tx *mail.Transaction, m *mail.Message, out []mail.Outcome) {
 	start := time.Now()
+	fail := func(place int, err error) {
+		out[place] = mail.Outcome{Rcpt: tx.Envelope.Rcpts[place].To, Reply: *mail.AsReply(err), Hop: v.route.HopName, At: start}
+	}
+	if v.stale {
+		v.reopen(ctx, tx, fail)
+	}
 	m, err := v.finish(ctx, tx, m)
 	if err != nil {
-		r := mail.AsReply(err)
 		for _, place := range v.rcpts {
-			out[place] = mail.Outcome{Rcpt: tx.Envelope.Rcpts[place].To, Reply: *r, Hop: v.route.HopName, At: start}
+			fail(place, err)
 		}
 		return
 	}
+	v.finished = m
 	got := v.handoff.Send(ctx, m)
 	for i, place := range v.rcpts {
 		o := mail.Outcome{Rcpt: tx.Envelope.Rcpts[place].To, Hop: v.route.HopName, At: start, Took: time.Since(start), Reply: noOutcome}
@@ -87,6 +138,24 @@ func (v *delivery) send(ctx context.Context, tx *mail.Transaction, m *mail.Messa
 		}
 		out[place] = o
 	}
+}
+
+// reopen begins the handoff again. Recipients that are refused now are passed to
+// fail.
+func (v *delivery) reopen(ctx context.Context, tx *mail.Transaction, fail func(place int, err error)) {
+	v.handoff.Close()
+	h, err := v.route.Hop.Open(ctx, tx)
+	if err != nil {
+		h = refusing{mail.AsReply(err)}
+	}
+	v.handoff = h
+	v.rcpts = slices.DeleteFunc(v.rcpts, func(place int) bool {
+		err := h.Rcpt(ctx, tx.Envelope.Rcpts[place])
+		if err != nil {
+			fail(place, err)
+		}
+		return err != nil
+	})
 }
 
 // finish runs the last stage of the route. Its fields go on top of all others.
@@ -115,5 +184,5 @@ func (d *deliveries) close(log *zerolog.Logger) {
 			log.Debug().Err(err).Str("id", d.tx.ID).Str("hop", v.route.HopName).Msg("close handoff")
 		}
 	}
-	d.list = nil
+	d.list, d.left = nil, nil
 }

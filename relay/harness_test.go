@@ -69,10 +69,11 @@ func (h *handoff) Rcpt(_ context.Context, r mail.Rcpt) error {
 	h.hop.mu.Lock()
 	defer h.hop.mu.Unlock()
 	h.hop.asked = append(h.hop.asked, string(r.To))
-	switch r.To.Local() {
-	case "no":
+	switch l := r.To.Local(); {
+	case h.hop.waiting:
+	case l == "no":
 		return mail.NewReply(550, "5.1.1", "no such mailbox")
-	case "late":
+	case l == "late":
 		return fmt.Errorf("disk: broken")
 	}
 	h.to = append(h.to, r)
@@ -192,7 +193,9 @@ func parts(t testing.TB, protocol string, change func(*Config, *Env)) *testServe
 		t.Fatal(err)
 	}
 	aliases := "list@example.org ann@example.org, bob@example.org\nsales@example.org ann@example.org\n" +
-		"away@example.org ann@elsewhere.example\nloop@example.org round@example.org\nround@example.org loop@example.org\nhalf@example.org no@example.org, bob@example.org\nsome@example.org ann@example.org, full@example.org\n"
+		"away@example.org ann@elsewhere.example\nloop@example.org round@example.org\nround@example.org loop@example.org\nhalf@example.org no@example.org, bob@example.org\n" +
+		"slow@example.org late@example.org, bob@example.org\nmixed@example.org late@example.org, no@example.org, bob@example.org\n" +
+		"moved@example.org bob@example.org, ann@closed.example\nsome@example.org ann@example.org, full@example.org\n"
 	addresses := resolver(t, d.store, aliases)
 	env := Env{
 		Hostname: "mail.example.org", Log: log, Spool: box, Postmaster: "ann@example.org",

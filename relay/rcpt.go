@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"context"
 	"errors"
 
 	"github.com/emersion/go-smtp"
@@ -40,32 +39,35 @@ func (s *session) Rcpt(path string, o *smtp.RcptOptions) error {
 	if o.OriginalRecipient != "" {
 		orcpt = string(o.OriginalRecipientType) + ";" + o.OriginalRecipient
 	}
-	var accepted []int
-	var left []mail.Event // final addresses that are refused although others are accepted
-	var refusal *mail.Reply
-	var by string
+	var few [2]member // most addresses lead to one
+	members := few[:0]
+	mark, discard := len(t.Envelope.Rcpts), t.discard
 	for _, final := range finals {
 		final.Notify, final.ORcpt = notify, orcpt
-		i, who, r := t.accept(s.srv.ctx, final)
-		if r == nil {
-			accepted = append(accepted, i)
+		members = append(members, t.ask(s.srv.ctx, final))
+	}
+	if m := t.refusalFor(members); m != nil {
+		t.withdraw(mark)
+		t.discard = discard
+		if len(members) > 1 {
+			t.Trail.Add(mail.Event{Stage: mail.StageRcpt, By: m.by, Rcpt: m.rcpt.To, Verdict: verdictOf(m.refusal), Reply: m.refusal,
+				Reason: "one of several addresses of <" + string(addr) + ">: all of them are refused with it"})
+		}
+		return s.refuseRcpt(t, addr, m.refusal, m.by)
+	}
+	places := make([]int, len(members))
+	for i := range members {
+		m := &members[i]
+		if places[i] = m.place; m.refusal == nil {
 			continue
 		}
-		left = append(left, mail.Event{Stage: mail.StageRcpt, By: who, Rcpt: final.To, Verdict: verdictOf(r), Reply: r,
-			Reason: "one of several addresses of <" + string(addr) + ">: this one does not receive the message"})
-		if refusal == nil || refusal.Permanent() && !r.Permanent() {
-			refusal, by = r, who // a temporary refusal takes precedence
-		}
-	}
-	if len(accepted) == 0 && refusal != nil {
-		return s.refuseRcpt(t, addr, refusal, by)
-	}
-	for _, e := range left {
-		t.Trail.Add(e)
+		places[i] = t.leave(m)
+		t.Trail.Add(mail.Event{Stage: mail.StageRcpt, By: m.by, Rcpt: m.rcpt.To, Verdict: verdictOf(m.refusal), Reply: m.refusal,
+			Reason: "one of several addresses of <" + string(addr) + ">: this one is not accepted"})
 	}
 	t.rcpts++
-	t.asked = append(t.asked, accepted)
-	return s.reply(t.rcptReply(addr, accepted))
+	t.asked = append(t.asked, places)
+	return s.reply(t.rcptReply(addr, places))
 }
 
 // rcptReply returns 251 if mail goes to one address elsewhere (RFC 5321, 3.4) and
@@ -123,54 +125,6 @@ func via(path []alias.Step) []string {
 		names = append(names, p.From+" ("+p.By+")")
 	}
 	return names
-}
-
-// accept passes one recipient through the filters and offers it to its hop. It
-// returns the recipient's place in the envelope, or the refusal and its author.
-func (t *transaction) accept(ctx context.Context, r mail.Rcpt) (i int, by string, reply *mail.Reply) {
-	if i := t.index(r.To); i >= 0 {
-		return i, "", nil
-	}
-	d := t.run.Rcpt(ctx, &r)
-	if d.Reply != nil {
-		return 0, d.By, d.Reply
-	}
-	t.discard = t.discard || d.Discard
-	if d.Redirect != "" {
-		r.Via = append(r.Via, "redirect by "+d.By)
-		r.To = d.Redirect
-		if i := t.index(r.To); i >= 0 {
-			return i, "", nil
-		}
-	}
-	if i, reply = t.add(ctx, r); reply != nil {
-		by := "route"
-		if reply.Host != "" {
-			by = reply.Host // the next server has refused it
-		}
-		return 0, by, reply
-	}
-	return i, "", nil
-}
-
-// add finds the route of r and offers it to the hop there.
-func (t *transaction) add(ctx context.Context, r mail.Rcpt) (int, *mail.Reply) {
-	route := t.session.srv.env.Chain.Find(t.Transaction, r)
-	if route == nil {
-		return 0, mail.NewReply(550, "5.7.1", "Relay access denied")
-	}
-	r.Hop = route.HopName
-	w, err := t.out.along(ctx, route)
-	if err == nil {
-		err = w.handoff.Rcpt(ctx, r)
-	}
-	if err != nil {
-		return 0, mail.AsReply(err)
-	}
-	t.Envelope.Rcpts = append(t.Envelope.Rcpts, r)
-	i := len(t.Envelope.Rcpts) - 1
-	w.rcpts = append(w.rcpts, i)
-	return i, nil
 }
 
 // index returns the place of a recipient in the envelope, or -1.

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"strings"
 
 	"hoplite/mail"
 )
@@ -26,11 +27,11 @@ func (t *transaction) rescue(ctx context.Context, m *mail.Message, out []mail.Ou
 // enqueue puts the message for one recipient into the queue of its hop.
 func (t *transaction) enqueue(ctx context.Context, i int, m *mail.Message, out []mail.Outcome) {
 	rcpt := t.Envelope.Rcpts[i]
-	hop := t.session.srv.env.Later(rcpt.Hop)
-	if hop == nil {
+	m, err := t.out.finished(ctx, i, m)
+	if err != nil {
 		return
 	}
-	h, err := hop.Open(ctx, t.Transaction)
+	h, err := t.session.srv.env.Later(rcpt.Hop, !t.out.isLeft(i)).Open(ctx, t.Transaction)
 	if err != nil {
 		return
 	}
@@ -56,14 +57,28 @@ func (t *transaction) report(ctx context.Context, m *mail.Message, out []mail.Ou
 	for _, i := range failed {
 		refused = append(refused, out[i])
 	}
-	if err := bounce(ctx, t.Transaction, m, refused); err != nil {
+	to, err := bounce(ctx, t.Transaction, m, refused)
+	if err != nil {
 		t.session.srv.log.Error().Err(err).Str("id", t.ID).Msg("report")
 		return
 	}
 	for _, i := range failed {
 		r := out[i].Reply
+		what := t.reported(to, i)
 		t.Trail.Add(mail.Event{Stage: mail.StageSend, By: out[i].Hop, Rcpt: out[i].Rcpt, Verdict: "bounce", Reply: &r,
-			Reason: "refused while others got the message: reported to the sender"})
-		out[i].Reply = mail.Reply{Code: 250, Enhanced: "2.0.0", Text: "Reported to the sender: " + r.String()}
+			Reason: "refused while others got the message: " + what})
+		out[i].Reply = mail.Reply{Code: 250, Enhanced: "2.0.0", Text: strings.ToUpper(what[:1]) + what[1:] + ": " + r.String()}
 	}
+}
+
+// reported says in words who gets the report about a recipient; to is the
+// address that a report was sent to, empty if there was none.
+func (t *transaction) reported(to mail.Address, place int) string {
+	switch {
+	case to == "" || !t.Envelope.Rcpts[place].Notify.Wants(mail.NotifyFailure):
+		return "no report is due"
+	case to == t.Envelope.From:
+		return "reported to the sender"
+	}
+	return "reported to the postmaster"
 }

@@ -78,8 +78,10 @@ func within(nets []netip.Prefix, a netip.Addr) bool {
 }
 
 // Find returns the first route that accepts r, or nil. Routes to the outside are
-// skipped for clients that may not relay, unless r was reached through one of
-// our aliases or forwards: then the server itself is the sender.
+// skipped for clients that may not relay, unless an alias, a forward or a filter
+// led to r: an administrator wants that mail to go there, whoever sends it. The
+// other conditions of a route apply as always, and so do the chain's filters,
+// which judge each final address. The queue rewrites the sender of such mail.
 func (c *Chain) Find(tx *mail.Transaction, r mail.Rcpt) *Route {
 	for i := range c.Routes {
 		t := &c.Routes[i]
@@ -91,6 +93,12 @@ func (c *Chain) Find(tx *mail.Transaction, r mail.Rcpt) *Route {
 		}
 	}
 	return nil
+}
+
+// replies reports whether the route only replies.
+func (t *Route) replies() bool {
+	_, ok := t.Hop.(refusing)
+	return ok
 }
 
 // refusing is the hop of a route that only replies: it refuses all recipients.

@@ -37,6 +37,7 @@ func TestFind(t *testing.T) {
 		NewRoute(&RouteConfig{Name: "bounces", From: []string{"<>"}, To: []string{"bounce.example.org"}, Hop: "bounces"}, nil, nil, nil),
 		NewRoute(&RouteConfig{Name: "moved", To: []string{"eve@example.org"}, Reply: "551 5.1.6 she has moved"}, nil, nil, nil),
 		NewRoute(&RouteConfig{Name: "here", To: []string{"local", "example.org", ".example.org"}, Hop: "boxes"}, []string{"mail.example.org"}, nil, nil),
+		NewRoute(&RouteConfig{Name: "partner", Relay: true, To: []string{"partner.example"}, From: []string{"partner.example"}, Hop: "partner"}, nil, nil, nil),
 		NewRoute(&RouteConfig{Name: "out", Relay: true, Hop: "internet"}, nil, nil, nil),
 	}}
 	for name, tt := range map[string]struct {
@@ -59,6 +60,9 @@ func TestFind(t *testing.T) {
 		"outside, not permitted":         {to: "x@elsewhere.example"},
 		"outside, permitted":             {to: "x@elsewhere.example", relay: true, want: "out"},
 		"outside, reached by an alias":   {to: "x@elsewhere.example", via: []string{"ann (aliases:1)"}, want: "out"},
+		"an alias, on a partner's route": {to: "x@partner.example", via: []string{"ann (aliases:1)"}, want: "out"},
+		"the partner on its route":       {to: "x@partner.example", from: "eve@partner.example", relay: true, want: "partner"},
+		"an alias for the partner":       {to: "x@partner.example", from: "eve@partner.example", via: []string{"ann (aliases:1)"}, want: "partner"},
 		"a domain that only looks alike": {to: "x@notexample.org"},
 	} {
 		t.Run(name, func(t *testing.T) {

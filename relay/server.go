@@ -67,11 +67,13 @@ type Env struct {
 	// everything.
 	Carry func() Carry
 	// Later returns the queue of a hop. It gets the message for recipients that
-	// failed temporarily while others have the message already.
-	Later func(hop string) mail.Hop
+	// failed temporarily while others have the message already. checked is false
+	// for recipients that the hop has not accepted at RCPT.
+	Later func(hop string, checked bool) mail.Hop
 	// Bounce reports recipients that failed permanently while others have the
-	// message already to the sender. Without it the client gets the refusal.
-	Bounce func(ctx context.Context, tx *mail.Transaction, m *mail.Message, failed []mail.Outcome) error
+	// message already. It returns the address that gets the report, which is empty
+	// if none is due. Without Bounce the client gets the refusal.
+	Bounce func(ctx context.Context, tx *mail.Transaction, m *mail.Message, failed []mail.Outcome) (to mail.Address, err error)
 	// Learn is called with the header of each message as it was received and
 	// the confirmed reverse name of the client.
 	Learn func(head []byte, now time.Time, client string)

@@ -121,3 +121,10 @@ func (p *peer) newest() string {
 	}
 	return p.messages[len(p.messages)-1]
 }
+
+// commands returns all lines that came outside messages.
+func (p *peer) commands() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Join(p.lines, "\n")
+}

@@ -38,6 +38,7 @@ import (
 //	-- empty ADDRESS --        the mailbox is empty
 //	-- arrived NAME --         the last message at that upstream contains these
 //	                           lines
+//	-- asked NAME --           that upstream received these commands, in this order
 //	-- log --                  each line is found in the log
 //	-- run ARGUMENTS --        "hoplite ARGUMENTS" prints these lines, in order
 func TestConversations(t *testing.T) {
@@ -113,11 +114,15 @@ func converse(t *testing.T, a *txtar.Archive) {
 				}
 				return missing == ""
 			})
-		case "arrived":
+		case "arrived", "asked":
 			s.waitFor(f.Name, func() bool {
-				missing := inOrder(peers[rest].newest(), text)
+				got := peers[rest].newest()
+				if kind == "asked" {
+					got = peers[rest].commands()
+				}
+				missing := inOrder(got, text)
 				if missing != "" {
-					t.Logf("%s: no line %q in\n%s", f.Name, missing, peers[rest].newest())
+					t.Logf("%s: no line %q in\n%s", f.Name, missing, got)
 				}
 				return missing == ""
 			})

@@ -3,6 +3,7 @@ package queue
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -84,13 +85,33 @@ func TestUpstreamAcceptsAll(t *testing.T) {
 			t.Errorf("%d notices in 50 hours", len(notices))
 		}
 	})
+	for _, tc := range []struct {
+		name    string
+		checked bool
+		want    string
+	}{
+		{"queued without a check, as another address of the alias has it", false, "post@example.org"},
+		{"queued after it was accepted at RCPT", true, "ann@example.org"},
+	} {
+		bubble(t, tc.name, func(t *testing.T) {
+			h := newTestQueue(t)
+			h.out.send = func(mail.Rcpt) *mail.Reply { return refusal }
+			h.Add(Upstream{Name: "out", Hop: h.out, Check: func(context.Context, *mail.Transaction, mail.Rcpt) error { return errors.New("down") }})
+			sendDirect(t, h.Later("out", tc.checked), remote(), to("nobody@example.net")...)
+			pass(time.Hour)
+			if notices, reports := splitNotices(h.back.deliveries()); len(notices) != 0 || len(reports) != 1 || string(reports[0].to) != tc.want {
+				t.Errorf("%d notices, reports %+v, want one to %s", len(notices), reports, tc.want)
+			}
+			h.empty(t)
+		})
+	}
 	bubble(t, "refused in-line after others got the message", func(t *testing.T) {
 		h := newTestQueue(t)
 		h.Add(Upstream{Name: "out", Hop: h.out, AcceptsAll: func(string) bool { return true }})
 		tx := remote()
 		tx.Envelope.Rcpts = to("a@example.net", "b@example.net")
 		m, _ := mail.NewMessage(mail.Bytes("Subject: hello\r\n\r\nbody\r\n"))
-		if err := h.Bounce(t.Context(), tx, m, []mail.Outcome{{Rcpt: "b@example.net", Hop: "out", Reply: *refusal}}); err != nil {
+		if _, err := h.Bounce(t.Context(), tx, m, []mail.Outcome{{Rcpt: "b@example.net", Hop: "out", Reply: *refusal}}); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

@@ -207,7 +207,7 @@ func TestDirect(t *testing.T) {
 		tx := ann()
 		tx.Envelope.Rcpts = to("a@example.net", "b@example.net")
 		m, _ := mail.NewMessage(mail.Bytes("Subject: hello\r\n\r\nbody\r\n"))
-		err := h.Bounce(t.Context(), tx, m, []mail.Outcome{{Rcpt: "b@example.net", Reply: *refuse(552, "5.2.2", "box is full")}})
+		_, err := h.Bounce(t.Context(), tx, m, []mail.Outcome{{Rcpt: "b@example.net", Reply: *refuse(552, "5.2.2", "box is full")}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -35,7 +35,7 @@ func TestFenced(t *testing.T) {
 			tx := ann()
 			tx.Envelope.Rcpts = to("b@example.net")
 			m, _ := mail.NewMessage(mail.Bytes("Subject: hello\r\n\r\nbody\r\n"))
-			err := h.Bounce(t.Context(), tx, m, []mail.Outcome{{Rcpt: "b@example.net", Reply: *refuse(552, "5.2.2", "box is full")}})
+			_, err := h.Bounce(t.Context(), tx, m, []mail.Outcome{{Rcpt: "b@example.net", Reply: *refuse(552, "5.2.2", "box is full")}})
 			if !errors.Is(err, journal.ErrFenced) {
 				t.Errorf("bounce: %v", err)
 			}

@@ -18,6 +18,10 @@ import (
 type intake struct {
 	q    *Queue
 	name string
+	// late is set for recipients that must be queued, as others have the message:
+	// the upstream is not asked about them. unchecked means that it has not
+	// accepted them before either.
+	late, unchecked bool
 }
 
 // Waits returns true: no other server is asked before the 250.
@@ -45,6 +49,9 @@ type handoff struct {
 	tx    *mail.Transaction
 	up    *Upstream // nil before it was looked up
 	rcpts []mail.Rcpt
+	// anyRcpt is set if the upstream accepted one of them only because it
+	// accepts every recipient.
+	anyRcpt bool
 	// lost has, for each of rcpts, the outcome of an attempt in which the
 	// connection broke; nil if there was none.
 	lost []*mail.Outcome
@@ -56,7 +63,7 @@ func (h *handoff) Rcpt(ctx context.Context, r mail.Rcpt) error {
 	if h.up == nil {
 		h.up = h.hop.q.upstream(h.hop.name)
 	}
-	if h.up.Check != nil {
+	if h.up.Check != nil && !h.hop.late {
 		if err := h.up.Check(ctx, h.tx, r); err != nil {
 			return err
 		}
@@ -121,7 +128,7 @@ func (h *handoff) store(ctx context.Context, m *mail.Message) (string, error) {
 }
 
 // unverified reports whether a remote client's recipients were accepted without
-// any check, because the upstream accepts all.
+// any check: the upstream accepts all, or could not be asked.
 func (h *handoff) unverified() bool {
 	if mayGetReports(h.tx) {
 		return false
@@ -129,7 +136,8 @@ func (h *handoff) unverified() bool {
 	if h.up == nil {
 		h.up = h.hop.q.upstream(h.hop.name)
 	}
-	return h.up.acceptsAny(h.rcpts)
+	h.anyRcpt = h.up.acceptsAny(h.rcpts)
+	return h.anyRcpt || h.hop.unchecked
 }
 
 // mayGetReports reports whether a message's sender may get reports whatever the
@@ -181,7 +189,7 @@ func (h *handoff) Close() error {
 	q.update(func(m *schedule.Machine) {
 		now := time.Now()
 		for _, msg := range h.msgs {
-			if msg.Unverified {
+			if h.anyRcpt {
 				q.noteAcceptsAll(msg.Upstream, now)
 			}
 			m.Admit(msg, now)

@@ -221,7 +221,14 @@ func (q *Queue) Remove(name string) {
 
 // Hop returns the hop that queues mail for the upstream called name. Its Send
 // answers 250 when the message is on disk.
-func (q *Queue) Hop(name string) mail.Hop { return &intake{q, name} }
+func (q *Queue) Hop(name string) mail.Hop { return &intake{q: q, name: name} }
+
+// Later returns the hop for recipients of an upstream's message that other
+// recipients have already: they are queued without asking the upstream again.
+// checked reports whether it has accepted them at RCPT.
+func (q *Queue) Later(name string, checked bool) mail.Hop {
+	return &intake{q: q, name: name, late: true, unchecked: !checked}
+}
 
 // Direct returns the hop for an upstream that answers in-line. With auto, the
 // queue takes over while the upstream cannot be asked.

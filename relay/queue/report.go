@@ -55,8 +55,9 @@ func (q *Queue) admit(m *schedule.Machine, reports []composed) {
 
 // Bounce reports recipients of a message that is not queued: others accepted it
 // in the same transaction, so its client cannot be refused any more. It returns
-// when the report is on disk.
-func (q *Queue) Bounce(ctx context.Context, tx *mail.Transaction, m *mail.Message, refused []mail.Outcome) error {
+// when the report is on disk, with the address that it is sent to; the address is
+// empty if no report is due.
+func (q *Queue) Bounce(ctx context.Context, tx *mail.Transaction, m *mail.Message, refused []mail.Outcome) (to mail.Address, err error) {
 	msg := schedule.NewMessage(tx.ID, Router, tx.Envelope, tx.At)
 	msg.Forged = report.Forged(tx.Trail)
 	for i := range refused {
@@ -73,7 +74,7 @@ func (q *Queue) Bounce(ctx context.Context, tx *mail.Transaction, m *mail.Messag
 		about = append(about, i)
 	}
 	if len(about) == 0 {
-		return nil
+		return "", nil
 	}
 	from := q.settings.Load().reporter()
 	r := from.About(mail.NewID(), msg, dsn.Failed, about, report.About{Now: time.Now(), Lifetime: schedule.DefaultPolicy.Lifetime})
@@ -83,18 +84,18 @@ func (q *Queue) Bounce(ctx context.Context, tx *mail.Transaction, m *mail.Messag
 		q.update(func(*schedule.Machine) { send = q.allowed(msg, r.At) })
 	}
 	if !send {
-		return nil
+		return "", nil
 	}
 	c, err := q.own.report(&r)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := q.opt.Journal.Commit(ctx, c.change); err != nil {
 		q.stopIfFenced(err)
-		return fmt.Errorf("queue report about %s: %w", tx.ID, err)
+		return "", fmt.Errorf("queue report about %s: %w", tx.ID, err)
 	}
 	q.update(func(m *schedule.Machine) { q.admit(m, []composed{c}) })
-	return nil
+	return r.To, nil
 }
 
 // noteAcceptsAll tells the postmaster, once a day, that an upstream accepts every

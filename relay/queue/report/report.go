@@ -94,8 +94,9 @@ func successKind(msg *schedule.Message, owed schedule.Owed) dsn.Kind {
 // message. Failures that cannot be returned go to the postmaster, except for
 // failures of mail to the postmaster.
 //
-// If an upstream accepts every recipient and refuses later, the senders of spam
-// to unknown recipients are mostly forged: those refusals go to the postmaster.
+// If a recipient could not be checked before its message was accepted, for
+// example as its upstream accepts every recipient and refuses later, the sender
+// may be forged: such refusals go to the postmaster.
 func (s *Sender) recipient(msg *schedule.Message, kind dsn.Kind, rcpts []int) (to mail.Address, why string) {
 	late := msg.Unverified && kind == dsn.Failed && slices.ContainsFunc(rcpts, func(i int) bool {
 		r := msg.Rcpts[i].Last
@@ -112,9 +113,9 @@ func (s *Sender) recipient(msg *schedule.Message, kind dsn.Kind, rcpts []int) (t
 		return s.Postmaster, "The message below could not be delivered. Its sender failed SPF or DMARC and is\n" +
 			"probably forged, so the report was sent to you as postmaster instead."
 	case late:
-		return s.Postmaster, "The message below was refused by a server that accepts every recipient at first\n" +
-			"and refuses some messages later. Reports about such mail would reach people whose\n" +
-			"addresses were forged, so this report was sent to you as postmaster instead."
+		return s.Postmaster, "The message below was accepted for a recipient that could not be checked first,\n" +
+			"and the recipient's server has refused it. Reports about such mail would reach people\n" +
+			"whose addresses were forged, so this report was sent to you as postmaster instead."
 	}
 	return s.Postmaster, "The message below could not be delivered, and it has no sender to return it to\n" +
 		"(it is probably a report itself), so this report was sent to you as postmaster."

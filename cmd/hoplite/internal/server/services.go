@@ -9,7 +9,6 @@ import (
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/imap"
 	"hoplite/internal/listen"
-	"hoplite/mail"
 	"hoplite/pop3"
 	"hoplite/relay"
 )
@@ -80,7 +79,7 @@ func (s *serving) addRelay(l config.MailListener) {
 		History:    rt.history.Add,
 		Metrics:    rt.metrics.relay,
 		Carry:      s.Carry(chain),
-		Later:      func(name string) mail.Hop { return rt.queue.Hop(name) },
+		Later:      rt.queue.Later,
 		Bounce:     rt.queue.Bounce,
 		Learn:      rt.clocks.Learn,
 		Verify:     s.Verify(chain),

@@ -1,0 +1,173 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"hoplite/mail"
+	"hoplite/mail/story"
+)
+
+// An alias of which some addresses are refused loses no copy: the client is
+// refused, or the others are queued or reported once one has the message.
+func TestAliasWithRefusedMembers(t *testing.T) {
+	everything := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	for name, tt := range map[string]struct {
+		mayRelay, noQueue bool
+		alias, rcpt       string // the reply to RCPT
+		box               string // recipients that got the message
+		queued, reported  string
+	}{
+		"a remote client learns about the refusal": {alias: "half", rcpt: "550 5.1.1 no such mailbox"},
+		"a relay client's sender gets a report":    {mayRelay: true, alias: "half", rcpt: "250", box: "bob", reported: "no"},
+		"who cannot be reported is refused":        {mayRelay: true, noQueue: true, alias: "half", rcpt: "550"},
+		"a temporary refusal waits in the queue":   {alias: "slow", rcpt: "250", box: "bob", queued: "late"},
+		"or the client waits":                      {noQueue: true, alias: "slow", rcpt: "451"},
+		"temporary before permanent":               {alias: "mixed", rcpt: "451"},
+		"both kinds for a relay client":            {mayRelay: true, alias: "mixed", rcpt: "250", box: "bob", queued: "late", reported: "no"},
+		"a route's own temporary reply":            {alias: "moved", rcpt: "450 4.7.0 closed for a week"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			later := &hop{waiting: true}
+			var reported []string
+			d := open(t, "smtp", func(c *Config, e *Env) {
+				e.Chain.Routes = slices.Insert(e.Chain.Routes, 1, NewRoute(&RouteConfig{Name: "closed", To: []string{"closed.example"}, Reply: "450 4.7.0 closed for a week"}, nil, nil, nil))
+				if tt.mayRelay {
+					c.RelayFrom = everything
+				}
+				if tt.noQueue {
+					return
+				}
+				e.Later = func(hop string, checked bool) mail.Hop {
+					if hop != "boxes" || checked {
+						t.Errorf("queued for %q, checked %v", hop, checked)
+					}
+					return later
+				}
+				e.Bounce = func(_ context.Context, tx *mail.Transaction, _ *mail.Message, failed []mail.Outcome) (mail.Address, error) {
+					for _, o := range failed {
+						reported = append(reported, o.Rcpt.Local())
+					}
+					return tx.Envelope.From, nil
+				}
+			})
+			c := d.hello(t)
+			c.say("MAIL FROM:<sender@example.net>", "250")
+			if got := c.say("RCPT TO:<"+tt.alias+"@example.org>", tt.rcpt); !strings.HasPrefix(got, "250") {
+				c.say("DATA", "503")
+			} else {
+				c.say("DATA", "354")
+				c.say(hi+".", "250")
+			}
+			c.settle()
+			c.say("QUIT", "221")
+			if got := locals(d.boxes); got != tt.box {
+				t.Errorf("delivered to %q, want %q", got, tt.box)
+			}
+			if got := locals(later); got != tt.queued {
+				t.Errorf("queued for %q, want %q", got, tt.queued)
+			}
+			if got := strings.Join(reported, " "); got != tt.reported {
+				t.Errorf("reported %q, want %q", got, tt.reported)
+			}
+			// Whatever happens, the story names the address that was refused.
+			if !refusedMember(t, d, tt.alias+"@example.org") {
+				t.Errorf("the refused address is not in the story: %s", d.records()[0].Data)
+			}
+		})
+	}
+}
+
+// locals returns the local parts of all recipients that a hop has delivered to.
+func locals(h *hop) string {
+	var all []string
+	for _, s := range h.all() {
+		for _, to := range s.to {
+			all = append(all, mail.Address(to).Local())
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+// refusedMember reports whether the only record tells about a refused address
+// of an alias.
+func refusedMember(t *testing.T, d *testServer, of string) bool {
+	t.Helper()
+	recs := d.records()
+	for end := time.Now().Add(10 * time.Second); len(recs) == 0 && time.Now().Before(end); recs = d.records() {
+		time.Sleep(time.Millisecond) // the record is written after QUIT has been answered
+	}
+	if len(recs) != 1 {
+		t.Fatalf("history %+v", recs)
+	}
+	var told story.Summary
+	if err := json.Unmarshal(recs[0].Data, &told); err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(told.Trail.Events, func(e mail.Event) bool {
+		return e.Rcpt != "" && string(e.Rcpt) != of && e.Reply != nil && strings.Contains(e.Reason, of)
+	})
+}
+
+// A refused alias takes back the addresses that its hop had accepted, and no
+// others.
+func TestWithdrawnMembers(t *testing.T) {
+	d := open(t, "smtp", nil)
+	c := d.hello(t)
+	c.say("MAIL FROM:<sender@example.net>", "250")
+	c.say("RCPT TO:<ann@example.org>", "250")
+	c.say("RCPT TO:<half@example.org>", "550")
+	c.say("DATA", "354")
+	c.say(hi+".", "250 2.0.0 kept for ann")
+	c.say("MAIL FROM:<sender@example.net>", "250")
+	c.say("RCPT TO:<half@example.org>", "550")
+	c.say("RCPT TO:<bob@example.org>", "250")
+	c.say("RCPT TO:<list@example.org>", "250")
+	c.say("DATA", "354")
+	c.say(hi+".", "250 2.0.0 Accepted for 2")
+	c.say("MAIL FROM:<sender@example.net>", "250")
+	c.say("RCPT TO:<half@example.org>", "550")
+	c.say("DATA", "503")
+	c.say("QUIT", "221")
+	if got := locals(d.boxes); got != "ann bob ann" {
+		t.Errorf("delivered to %q", got)
+	}
+}
+
+// A handoff that begins again may refuse what it accepted before.
+func TestReopenedHandoff(t *testing.T) {
+	tx := mail.NewTransaction(mail.Client{}, "sender@example.net")
+	tx.Envelope.Rcpts = []mail.Rcpt{{To: "no@example.org"}, {To: "bob@example.org"}}
+	m, err := mail.NewMessage(mail.Bytes(strings.ReplaceAll(hi, "\r\n", "\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(h mail.Hop) string {
+		d := deliveries{tx: tx}
+		d.list = []*delivery{{route: &Route{HopName: "boxes", Hop: h}, handoff: refusing{}, rcpts: []int{0, 1}, stale: true}}
+		var codes []string
+		for _, o := range d.send(t.Context(), m) {
+			codes = append(codes, fmt.Sprint(o.Reply.Code, " ", o.Rcpt.Local()))
+		}
+		return strings.Join(codes, ", ")
+	}
+	if got := send(&hop{}); got != "550 no, 250 bob" {
+		t.Error(got)
+	}
+	if got := send(closedHop{}); got != "451 no, 451 bob" {
+		t.Error(got)
+	}
+}
+
+// closedHop refuses to begin a handoff.
+type closedHop struct{}
+
+func (closedHop) Open(context.Context, *mail.Transaction) (mail.Handoff, error) {
+	return nil, mail.NewReply(451, "4.3.2", "closed")
+}
