@@ -164,20 +164,23 @@ func (r *round) carryOut(next reconcile.State, c reconcile.Changes, plan reconci
 // returns the messages whose files are gone. A line without a file merely
 // leaves a UID unused.
 func (r *round) settleNew(next *reconcile.State, plan reconcile.Plan) (vanished []*Message, err error) {
-	if r.list == nil || len(plan.Append) == 0 && !plan.Rewrite {
+	if r.list == nil || len(plan.Assigned) == 0 && !plan.Rewrite {
 		return r.measureAll(plan.Measure)
 	}
 	measured := make(chan error, 1)
 	var list *maildir.UIDList
+	var lines []maildir.Entry
 	if plan.Rewrite {
 		list = next.List(nil)
+	} else {
+		lines = reconcile.Lines(plan.Assigned)
 	}
 	go func() {
 		var err error
 		vanished, err = r.measureAll(plan.Measure)
 		measured <- err
 	}()
-	err = r.list.write(next, list, plan.Append)
+	err = r.list.write(next, list, lines)
 	return vanished, errors.Join(<-measured, err)
 }
 

@@ -162,7 +162,7 @@ func TestArrivalTime(t *testing.T) {
 		}
 	}
 	bases := []string{"2.M1.h", "1.M20.h", "1.M3.h", "1.x", "1.M3.a"}
-	SortArrival(bases)
+	SortArrival(bases, strings.Clone)
 	if want := []string{"1.x", "1.M3.a", "1.M3.h", "1.M20.h", "2.M1.h"}; !slices.Equal(bases, want) {
 		t.Errorf("sorted %q", bases)
 	}

@@ -102,7 +102,7 @@ func TestNames(t *testing.T) {
 	want := []string{"9.M5P1.h", "10.M2P1.h", "10.M10P1.h", "11.x", "11.y"}
 	got := slices.Clone(want)
 	slices.Reverse(got)
-	SortArrival(got)
+	SortArrival(got, strings.Clone)
 	if !slices.Equal(got, want) {
 		t.Errorf("order of arrival %v, want %v", got, want)
 	}
@@ -353,6 +353,6 @@ func FuzzSideFiles(f *testing.F) {
 		}
 		base, _ := Split(s)
 		Sizes(base)
-		SortArrival([]string{s, base})
+		SortArrival([]string{s, base}, strings.Clone)
 	})
 }

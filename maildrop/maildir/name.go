@@ -82,18 +82,20 @@ func hostPart() string {
 	return strings.NewReplacer("/", `\057`, ":", `\072`, ",", `\054`).Replace(host)
 }
 
-// SortArrival sorts base names by time of arrival, in the order in which
-// Dovecot assigns UIDs: by seconds, by the microseconds after M, and by the
-// whole name.
-func SortArrival(bases []string) {
+// SortArrival sorts files by time of arrival, in the order in which Dovecot
+// assigns UIDs: by seconds, by the microseconds after M, and by the whole base
+// name. name returns the name of a file.
+func SortArrival[F any](files []F, name func(F) string) {
 	type key struct {
 		secs, micros uint64
 		base         string
+		file         F
 	}
-	keys := make([]key, len(bases))
-	for i, b := range bases {
-		keys[i].secs, keys[i].micros = arrival(b)
-		keys[i].base = b
+	keys := make([]key, len(files))
+	for i, f := range files {
+		base := Base(name(f))
+		keys[i].secs, keys[i].micros = arrival(base)
+		keys[i].base, keys[i].file = base, f
 	}
 	slices.SortFunc(keys, func(a, b key) int {
 		if c := cmp.Compare(a.secs, b.secs); c != 0 {
@@ -105,7 +107,7 @@ func SortArrival(bases []string) {
 		return strings.Compare(a.base, b.base)
 	})
 	for i := range keys {
-		bases[i] = keys[i].base
+		files[i] = keys[i].file
 	}
 }
 

@@ -109,8 +109,8 @@ func (w *world) look(miss byte) {
 		w.list = *next.List(nil)
 		next.Lines, next.Ceiling = len(w.list.Entries), w.list.ModSeq
 	} else {
-		w.list.Entries = append(w.list.Entries, plan.Append...)
-		next.Lines += len(plan.Append)
+		w.list.Entries = append(w.list.Entries, Lines(plan.Assigned)...)
+		next.Lines += len(plan.Assigned)
 	}
 	w.list.Next = max(w.list.Next, next.Next)
 	for _, m := range plan.Assigned {

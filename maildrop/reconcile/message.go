@@ -20,20 +20,18 @@ func FileName(m *Message) string {
 // letterMask selects the keywords that have letters in file names.
 const letterMask = 1<<maildir.MaxLetters - 1
 
-// fromName sets the fields of a message that its file name and the uidlist
-// state.
-func fromName(m *Message, f File, e maildir.Entry) {
-	_, text := maildir.Split(f.Name)
+// setFlags sets the flags that the name of a message's file states.
+func setFlags(m *Message) {
+	_, text := maildir.Split(m.File)
 	info := maildir.ParseInfo(text)
-	m.UID, m.Ext, m.File, m.New = e.UID, e.Ext, f.Name, f.New
 	m.Flags, m.Keywords = info.Flags, uint64(info.Letters)
 }
 
 // renamed returns was with a new file name.
 func renamed(was *Message, f File, e maildir.Entry) *Message {
-	m := &Message{}
-	fromName(m, f, e)
-	m.File = strings.Clone(m.File) // do not keep the block of names it is part of
+	// A clone does not keep the block of names that f.Name is part of.
+	m := &Message{UID: e.UID, Ext: e.Ext, File: strings.Clone(f.Name), New: f.New}
+	setFlags(m)
 	m.Size, m.Wire, m.Exact, m.Date, m.Saved, m.ModSeq = was.Size, was.Wire, was.Exact, was.Date, was.Saved, was.ModSeq
 	m.Keywords |= was.Keywords &^ letterMask
 	return m

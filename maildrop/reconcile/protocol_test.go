@@ -160,7 +160,7 @@ func refreshIfStale(s *system) bool {
 	}
 	v.now = s.disk.version
 	read(true)(s)
-	s.disk.append(v.plan.Append...)
+	s.disk.append(Lines(v.plan.Assigned)...)
 	v.state = v.next
 	v.tell()
 	return true

@@ -93,9 +93,7 @@ func (r *Reading) NoList(s *State) {
 // remembered returns the uidlist as known to s.
 func remembered(s *State) *maildir.UIDList {
 	list := &maildir.UIDList{Validity: s.Validity, Next: max(s.Next, 1), GUID: s.GUID, ModSeq: s.Ceiling, Other: s.Other}
-	for _, m := range s.Messages {
-		list.Entries = append(list.Entries, entryOf(m))
-	}
+	list.Entries = Lines(s.Messages)
 	return list
 }
 

@@ -20,13 +20,11 @@ type Plan struct {
 	// Measure are new messages without sizes and dates. If the file of one is
 	// gone, pass it to State.Drop.
 	Measure []*Message
-	// Append are the lines to append to the uidlist. With Rewrite, the whole
-	// list has to be written instead, see State.List.
-	Append  []maildir.Entry
-	Rewrite bool
-	// Assigned are the messages that got UIDs. Once their lines are written,
-	// their files move from new to cur.
+	// Assigned are the messages that got UIDs. Their lines have to be appended
+	// to the uidlist, see Lines, and then their files move from new to cur. With
+	// Rewrite, the whole list has to be written instead, see State.List.
 	Assigned []*Message
+	Rewrite  bool
 	// Pending are messages whose flags are not in their file names yet.
 	Pending []*Message
 	// Err is set if nothing can be done because no UIDs are left.
@@ -73,11 +71,11 @@ func Reconcile(s *State, r *Reading) (State, Changes, Plan) {
 // uidlist. Of two lines for one file the last one is valid. An expunged message
 // whose file exists again gets a new UID, because readers were told that its
 // UID is gone.
-func match(s *State, r *Reading) (entries []maildir.Entry, unknown []string, revived bool) {
+func match(s *State, r *Reading) (entries []maildir.Entry, unknown []File, revived bool) {
 	if r.List == nil {
-		for base := range r.Files {
+		for base, f := range r.Files {
 			if _, ok := s.names()[base]; !ok {
-				unknown = append(unknown, base)
+				unknown = append(unknown, f)
 			}
 		}
 		return nil, unknown, false
@@ -111,9 +109,10 @@ func match(s *State, r *Reading) (entries []maildir.Entry, unknown []string, rev
 		}
 		revived = true
 	}
-	for base := range r.Files {
+	unknown = make([]File, 0, max(len(r.Files)-len(last), 0))
+	for base, f := range r.Files {
 		if _, ok := last[base]; !ok {
-			unknown = append(unknown, base)
+			unknown = append(unknown, f)
 		}
 	}
 	return entries, unknown, revived
@@ -124,18 +123,12 @@ type merge struct {
 	r       *Reading
 	old     []*Message // the known messages, if their UIDs still apply
 	next    State
-	at      uint64 // the modification sequence of all changes
-	changed bool   // there were changes
-	fresh   []fresh
+	at      uint64     // the modification sequence of all changes
+	changed bool       // there were changes
+	fresh   []*Message // those whose files were not known before
+	room    []Message  // for more of them
 	changes Changes
 	plan    Plan
-}
-
-// fresh is a message whose file was not known before.
-type fresh struct {
-	at    int // in next.Messages
-	file  File
-	entry maildir.Entry
 }
 
 // head adopts the uidlist's header.
@@ -158,6 +151,9 @@ func (m *merge) head(s *State) {
 // message stays the same *Message.
 func (m *merge) keep(entries []maildir.Entry) {
 	m.next.Messages = make([]*Message, 0, max(len(m.r.Files), len(m.old)))
+	if !m.next.Known {
+		m.fresh = make([]*Message, 0, len(m.r.Files))
+	}
 	if m.r.List == nil {
 		for _, was := range m.old {
 			m.one(entryOf(was), was)
@@ -186,8 +182,7 @@ func (m *merge) one(e maildir.Entry, was *Message) {
 		*msgs = append(*msgs, was)
 	case !there:
 	case was == nil:
-		m.fresh = append(m.fresh, fresh{len(*msgs), file, e})
-		*msgs = append(*msgs, nil)
+		m.add(file, e.UID, e.Ext)
 	case was.File == file.Name && was.New == file.New && was.Ext == e.Ext:
 		if was.Pending {
 			m.plan.Pending = append(m.plan.Pending, was)
@@ -209,19 +204,16 @@ func (m *merge) one(e maildir.Entry, was *Message) {
 
 // assign assigns UIDs to the files without one, in order of arrival. It returns
 // false if not enough UIDs are left.
-func (m *merge) assign(unknown []string) bool {
+func (m *merge) assign(unknown []File) bool {
 	if uint64(len(unknown)) >= math.MaxUint32-uint64(m.next.Next) {
 		return false
 	}
-	maildir.SortArrival(unknown)
-	msgs := &m.next.Messages
-	for _, base := range unknown {
-		e := maildir.Entry{UID: m.next.Next, Base: base}
+	maildir.SortArrival(unknown, func(f File) string { return f.Name })
+	for _, f := range unknown {
+		m.add(f, m.next.Next, "")
 		m.next.Next++
-		m.plan.Append = append(m.plan.Append, e)
-		m.fresh = append(m.fresh, fresh{len(*msgs), m.r.Files[base], e})
-		*msgs = append(*msgs, nil)
 	}
+	m.plan.Assigned = m.fresh[len(m.fresh)-len(unknown):]
 	return true
 }
 
@@ -229,37 +221,40 @@ func (m *merge) assign(unknown []string) bool {
 // for the first time.
 const slab = 128
 
-// describe makes the messages of the new files.
+// add adds a message whose file was not known before.
+func (m *merge) add(f File, uid uint32, ext string) {
+	if len(m.room) == 0 {
+		n := 1
+		if !m.next.Known {
+			n = min(slab, len(m.r.Files)-len(m.fresh))
+		}
+		m.room = make([]Message, n)
+	}
+	made := &m.room[0]
+	m.room = m.room[1:]
+	made.UID, made.Ext, made.File, made.New, made.ModSeq = uid, ext, f.Name, f.New, m.at
+	m.fresh = append(m.fresh, made)
+	m.next.Messages = append(m.next.Messages, made)
+}
+
+// describe reads the flags of the new messages from their names, in parallel,
+// since there may be a hundred thousand.
 func (m *merge) describe() {
 	n := len(m.fresh)
 	if n == 0 {
 		return
 	}
 	m.changed = true
-	made := make([]*Message, n)
-	var slabs [][]Message
-	if !m.next.Known && n > slab {
-		for left := n; left > 0; left -= slab {
-			slabs = append(slabs, make([]Message, min(left, slab)))
-		}
-	}
-	// Names are parsed in parallel, since there may be a hundred thousand.
 	m.plan.Err = parallel.Do(n, func(i int) error {
-		if slabs != nil {
-			made[i] = &slabs[i/slab][i%slab]
-		} else {
-			made[i] = &Message{}
-		}
-		fromName(made[i], m.fresh[i].file, m.fresh[i].entry)
-		made[i].ModSeq = m.at
+		setFlags(m.fresh[i])
 		return nil
 	})
-	for i, f := range m.fresh {
-		m.next.Messages[f.at] = made[i]
+	m.plan.Measure = m.fresh
+	if len(m.changes.Added) == 0 {
+		m.changes.Added = m.fresh[:n:n]
+	} else {
+		m.changes.Added = append(m.changes.Added, m.fresh...)
 	}
-	m.plan.Measure = made
-	m.plan.Assigned = made[n-len(m.plan.Append):]
-	m.changes.Added = append(m.changes.Added, made...)
 }
 
 // finish updates the modification sequence and records expunged messages.
@@ -328,6 +323,15 @@ func (s *State) List(more []maildir.Entry) *maildir.UIDList {
 	list.ModSeq = s.Bound()
 	list.Entries = append(list.Entries, more...)
 	return list
+}
+
+// Lines returns the lines of messages in the uidlist.
+func Lines(msgs []*Message) []maildir.Entry {
+	entries := make([]maildir.Entry, len(msgs))
+	for i, m := range msgs {
+		entries[i] = entryOf(m)
+	}
+	return entries
 }
 
 // Bound returns the bound that the uidlist's header should have.

@@ -23,7 +23,8 @@ func known(validity, next uint32, msgs ...string) *State {
 			panic(err)
 		}
 		f := file(name)
-		fromName(&m, f, maildir.Entry{UID: m.UID})
+		m.File, m.New = f.Name, f.New
+		setFlags(&m)
 		m.ModSeq, m.Size, m.Wire = 5, 100, 110
 		s.Messages = append(s.Messages, &m)
 	}
@@ -259,7 +260,7 @@ func TestReconcile(t *testing.T) {
 					next.ModSeq, c.Expunged, c.Quiet, plan.Rewrite, tc.modseq, tc.expunged, tc.quiet, tc.rewrite)
 			}
 			var lines []byte
-			for _, e := range plan.Append {
+			for _, e := range Lines(plan.Assigned) {
 				lines = maildir.AppendEntry(lines, e)
 			}
 			if string(lines) != tc.appended {

@@ -100,13 +100,11 @@ func (s *State) Assign(msgs []*Message) ([]maildir.Entry, error) {
 	if uint64(len(msgs)) >= math.MaxUint32-uint64(s.Next) {
 		return nil, ErrFull
 	}
-	entries := make([]maildir.Entry, len(msgs))
 	for i, m := range msgs {
 		m.UID, m.ModSeq = s.Next+uint32(i), s.ModSeq+1
-		entries[i] = maildir.Entry{UID: m.UID, Ext: m.Ext, Base: m.Base()}
 	}
 	s.Next += uint32(len(msgs))
-	return entries, nil
+	return Lines(msgs), nil
 }
 
 // Add adds messages that have UIDs from Assign.
