@@ -46,7 +46,7 @@ func TestFindings(t *testing.T) {
 		{"postmaster without route", "postmaster = \"eve@example.net\"\n" + serving, nil, "no route takes mail for eve@example.net"},
 		{"postmaster", "postmaster = \"ann@example.org\"\n" + serving, map[string]string{"users": "ann@example.org\n"}, ""},
 		{"account without route", serving, map[string]string{"users": "ann@example.com\n"}, "no route takes mail for ann@example.com, although it is an account"},
-		{"alias loop", serving, map[string]string{"aliases": "a@example.org b@example.org\nb@example.org a@example.org\n"}, "var/aliases:1: warning: a@example.org: a@example.org: address leads back to itself"},
+		{"alias loop", serving, map[string]string{"aliases": "a@example.org b@example.org\nb@example.org a@example.org\n"}, "var/aliases:1: warning: a@example.org: a@example.org: address resolves to itself"},
 		{"alias to nobody", serving, map[string]string{"users": "ann@example.org\n", "aliases": "a@example.org eve@example.org\n"}, "a@example.org: there is no account eve@example.org"},
 		{"alias with an expression", serving, map[string]string{"aliases": "/^info/ ann@example.org\n"}, "regular expressions are not supported"},
 		{"alias", serving, map[string]string{"users": "ann@example.org\n", "aliases": "a@example.org ann@example.org\n"}, ""},
