@@ -135,7 +135,7 @@ func (f *Filter) verdict(ip netip.Addr, r Result, fail string) filters.Verdict {
 	return filters.Acted(filters.Action(action), 550, "5.7.23", "SPF: %s does not authorise %s to send its mail (%s, %s)", r.Domain, ip, r.Value, r.Term)
 }
 
-// authResult returns the result in the form of Authentication-Results.
+// authResult returns the result for Authentication-Results.
 func (r Result) authResult(property, value string) mail.AuthResult {
 	return mail.AuthResult{
 		Method: "spf", Value: r.Value, Comment: r.Term,

@@ -97,7 +97,7 @@ func text(v any) string {
 	return fmt.Sprint(v)
 }
 
-// TestSuite runs the test suite of the RFC's authors.
+// TestRFC7208 runs the test suite of the RFC's authors.
 func TestRFC7208(t *testing.T) {
 	raw, err := os.ReadFile("testdata/rfc7208.json")
 	if err != nil {
