@@ -1,9 +1,9 @@
-// Package control connects the command line with a running server: HTTP over a
-// Unix socket in the data folder. A user who may open the socket, by the
-// permissions of the file, may do everything.
+// Package control connects the command line to a running server: HTTP over a
+// Unix socket in the data folder. Any user whom the file's permissions allow to
+// open the socket may do everything.
 //
-// It also holds the lock that keeps a second process from using the same data
-// folder. The requests and their handlers belong to cmd/hoplite.
+// It also provides the lock that prevents two processes from using the same
+// data folder. The requests and their handlers are in cmd/hoplite.
 package control
 
 import (
@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// ErrNotRunning is returned by the methods of Client if no server listens.
+// ErrNotRunning is returned by the methods of Client if no server is listening.
 var ErrNotRunning = errors.New("no server is running on this data folder")
 
 // ErrLocked is returned by Lock if another process holds the lock.
@@ -104,8 +104,8 @@ func NewClient(data string) *Client {
 
 // Open sends a request and returns the body of the response, which the caller
 // reads and closes. A body that is not nil is sent as JSON. The error is
-// ErrNotRunning if no server listens; a response other than 2xx is an error with
-// its text.
+// ErrNotRunning if no server is listening; a response other than 2xx is
+// returned as an error with its text.
 func (c *Client) Open(ctx context.Context, method, path string, body any) (io.ReadCloser, error) {
 	var in io.Reader
 	if body != nil {
@@ -134,7 +134,7 @@ func (c *Client) Open(ctx context.Context, method, path string, body any) (io.Re
 	return nil, errors.New(strings.TrimSpace(string(text)))
 }
 
-// Do is Open, with the response decoded from JSON into answer, which may be nil.
+// Do is like Open, but decodes the JSON response into answer, which may be nil.
 func (c *Client) Do(ctx context.Context, method, path string, body, answer any) error {
 	out, err := c.Open(ctx, method, path, body)
 	if err != nil {
@@ -150,7 +150,7 @@ func (c *Client) Do(ctx context.Context, method, path string, body, answer any) 
 	return nil
 }
 
-// Answer writes v as the JSON response of a handler, or err as a response 409
+// Answer writes v as the JSON response of a handler, or err as a 409 response
 // with its text.
 func Answer(w http.ResponseWriter, v any, err error) {
 	if err != nil {
