@@ -30,7 +30,8 @@ func (b *batch) moveTo(base int64) {
 	}
 }
 
-// reset empties the batch and keeps its memory, unless there is unusually much.
+// reset empties the batch and keeps its memory, unless it has grown unusually
+// large.
 func (b *batch) reset() {
 	if cap(b.lines) > 4*batchSize {
 		*b = batch{}
@@ -46,8 +47,8 @@ func appendEntries(to []byte, keys []uint64, off int64) []byte {
 	return to
 }
 
-// encoder encodes a record and hashes its keys. It does so without encoding/json
-// because the cost is paid for every relayed message (see mail/story).
+// encoder encodes a record and hashes its keys. It avoids encoding/json because
+// this happens for every relayed message (see mail/story).
 type encoder struct {
 	log  zerolog.Logger // writes to line
 	line []byte
@@ -85,7 +86,7 @@ func (e *encoder) encode(r *Record, data zerolog.LogObjectMarshaler) {
 	e.keys = r.hashes(e.keys[:0])
 }
 
-// JSON returns data as it is encoded in a record.
+// JSON returns data as encoded in a record.
 func JSON(data zerolog.LogObjectMarshaler) json.RawMessage {
 	var e encoder
 	log := zerolog.New(&e)

@@ -18,13 +18,13 @@ import (
 type day struct {
 	name       string
 	lines, idx *os.File
-	end        int64 // where the next line goes
+	end        int64 // offset of the next line
 }
 
 const (
 	entrySize = 16
 	batchSize = 128 << 10
-	// maxLine bounds a record when it is read; none is written that large.
+	// maxLine bounds a line that is read; no record is that large.
 	maxLine = 4 << 20
 )
 
@@ -46,8 +46,9 @@ func openDay(dir string, now time.Time) (*day, error) {
 	return d, nil
 }
 
-// repair removes an incomplete last line and completes the index. Indexed lines are
-// not read again, because a busy day has hundreds of megabytes.
+// repair removes an incomplete last line and completes the index. Lines already
+// in the index are not read, because the file of a busy day has hundreds of
+// megabytes.
 func (d *day) repair() error {
 	if err := d.resume(); err != nil {
 		return fmt.Errorf("repair history of %s: %w", d.name, err)
@@ -124,8 +125,8 @@ func (d *day) resume() error {
 	return d.idx.Truncate(keep)
 }
 
-// write appends a batch, lines first. Readers ignore an index entry without a
-// line.
+// write appends a batch, the lines before the index. Readers ignore an index
+// entry without a line.
 func (d *day) write(b *batch) error {
 	if len(b.lines) == 0 {
 		return nil

@@ -29,7 +29,7 @@ func TestReadsFirstVersion(t *testing.T) {
 	}
 }
 
-// TestContinuesFirstVersion appends to such a day and keeps its index.
+// TestContinuesFirstVersion appends to such a day, whose index must stay valid.
 func TestContinuesFirstVersion(t *testing.T) {
 	dir := t.TempDir()
 	const name = "2026-11-30"

@@ -1,9 +1,10 @@
-// Package history stores what happened to each transaction for some weeks, in daily
-// files of JSON lines that any tool can read, each with an index.
+// Package history stores the outcome of each transaction for some weeks, in
+// daily files of JSON lines that any tool can read, each with an index.
 //
-// It knows nothing about mail: a record has an id, a few keys and data that only its
-// writer understands. Files are not synced to disk; a crash may lose the last second
-// of history, never mail. Store writes, Reader searches and joins records by id.
+// It knows nothing about mail: a record has an id, a few keys and data that
+// only its writer interprets. Files are not synced to disk, so a crash may lose
+// the last second of history, but never mail. Store writes records; Reader
+// searches and joins them by id.
 package history
 
 import (
@@ -20,7 +21,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// DefaultKeep and DefaultMax bound a history unless the configuration does.
+// DefaultKeep and DefaultMax are the limits of a history unless the
+// configuration sets others.
 const (
 	DefaultKeep = 30 * 24 * time.Hour
 	DefaultMax  = 1 << 30
@@ -31,11 +33,11 @@ type Record struct {
 	ID   string    `json:"id"`
 	At   time.Time `json:"at"`
 	Kind string    `json:"kind"` // "transaction", "refusal", "attempt", ...
-	// The keys for searching, besides ID.
+	// The search keys besides ID:
 	MessageID string   `json:"message_id,omitempty"`
 	From      string   `json:"from,omitempty"`
 	To        []string `json:"to,omitempty"`
-	// Data is the record proper, as its writer encoded it.
+	// Data is the record itself, as encoded by its writer.
 	Data json.RawMessage `json:"data,omitempty"`
 }
 
@@ -52,7 +54,7 @@ func (r *Record) hashes(to []uint64) []uint64 {
 	return to
 }
 
-// normalID returns a Message-ID without its angle brackets.
+// normalID returns a Message-ID without angle brackets.
 func normalID(s string) string { return strings.Trim(s, "<> \t") }
 
 const (
@@ -61,7 +63,7 @@ const (
 	dayForm    = "2006-01-02"
 )
 
-// Store writes history. Other processes may read it at the same time, with
+// Store writes history. Other processes may read it at the same time with
 // NewReader.
 type Store struct {
 	Reader
@@ -71,7 +73,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	waiting batch
-	spare   batch // the writer's, between two writes
+	spare   batch // reused by the writer
 	lost    atomic.Int64
 
 	full chan struct{} // holds a value when the batch is large enough to write
@@ -80,9 +82,9 @@ type Store struct {
 	done chan struct{}
 }
 
-// Open opens the history in dir, which it creates if necessary. Days older than keep
-// and, beyond max bytes, the oldest ones are removed. Zero values stand for the
-// defaults. Close writes the remaining records.
+// Open opens the history in dir, which it creates if necessary. Days older than
+// keep are removed, and so are the oldest days while there are more than max
+// bytes. Zero values mean the defaults.
 func Open(dir string, keep time.Duration, max int64, log zerolog.Logger) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("open history: %w", err)
@@ -109,9 +111,9 @@ func Open(dir string, keep time.Duration, max int64, log zerolog.Logger) (*Store
 	return s, nil
 }
 
-// Add adds a record, with data as its Data, if not nil. It never waits for the disk:
-// if the writer cannot keep up, records are dropped and counted, because mail has
-// priority.
+// Add adds a record, with data as its Data unless data is nil. It never waits
+// for the disk: if the writer cannot keep up, records are dropped and counted,
+// because mail has priority.
 func (s *Store) Add(r Record, data zerolog.LogObjectMarshaler) {
 	e := encoders.Get().(*encoder)
 	defer encoders.Put(e)
@@ -142,7 +144,7 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// run is the writer: it writes the waiting records at intervals.
+// run writes the waiting records at intervals.
 func (s *Store) run(d *day) {
 	defer close(s.done)
 	tick := time.NewTicker(flushEvery)
@@ -183,7 +185,8 @@ func (s *Store) flush(d *day, now time.Time) *day {
 	return next
 }
 
-// prune removes days that are too old, and the oldest ones if there is too much.
+// prune removes days that are too old, and the oldest ones if the history is
+// too large.
 func (s *Store) prune(now time.Time) {
 	days, err := s.days()
 	if err != nil {

@@ -75,7 +75,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// Every record is read as it was added.
+// Every record is read back as it was added.
 func TestRecord(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Open(dir, 0, 0, zerolog.Nop())
@@ -107,7 +107,7 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// Lines added concurrently are where the index points to, and dropped ones are
+// The index points to lines that were added concurrently, and dropped lines are
 // counted.
 func TestManyAtOnce(t *testing.T) {
 	s, err := Open(t.TempDir(), 0, 0, zerolog.Nop())
@@ -139,7 +139,7 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// A crash in the middle of a line, or before the index is written, loses no more than
+// A crash in the middle of a line or before the index is written loses at most
 // that line.
 func TestRepair(t *testing.T) {
 	dir := t.TempDir()
@@ -236,7 +236,7 @@ func TestResumeAtEveryOctet(t *testing.T) {
 	}
 }
 
-// TestJoin searches by one key and gets all records of the ids found.
+// TestJoin searches by one key and expects all records with the ids found.
 func TestJoin(t *testing.T) {
 	r := NewReader("testdata/v1")
 	for _, c := range []struct {

@@ -21,20 +21,21 @@ type Reader struct{ dir string }
 // NewReader returns a Reader of the history in dir.
 func NewReader(dir string) *Reader { return &Reader{dir: dir} }
 
-// Query describes the records to find. All keys that are set must match; without
-// any, all records of the period match.
+// Query selects records. All keys that are set must match; if none is set, all
+// records of the period match.
 type Query struct {
 	ID, MessageID, From, To string
 	Since, Until            time.Time // zero: no bound
-	Limit                   int       // the number of records, the newest ones; 0 is 1000
-	// Match, if not nil, must accept a record, too. It is not indexed.
+	Limit                   int       // maximum number of records, the newest ones; 0 means 1000
+	// Match, if not nil, must also accept a record. It does not use the index.
 	Match func(*Record) bool
 	// Join adds all other records with the ids of those found, so that a
-	// transaction comes with the queue's attempts.
+	// transaction is returned with the queue's attempts.
 	Join bool
 }
 
-// key returns the index term to search for, the rarest one that is set.
+// key returns the index term to search for: of the keys that are set, the one
+// expected to be rarest.
 func (q *Query) key() (key uint64, ok bool) {
 	switch {
 	case q.ID != "":
@@ -69,8 +70,8 @@ func (q *Query) matches(r *Record) bool {
 	return false
 }
 
-// Find returns the newest matching records, oldest first. Records that were
-// added within the last second may be missing.
+// Find returns the newest matching records, oldest first. Records added within
+// the last second may be missing.
 func (r *Reader) Find(ctx context.Context, q Query) ([]Record, error) {
 	limit := q.Limit
 	if limit <= 0 {
@@ -87,7 +88,7 @@ func (r *Reader) Find(ctx context.Context, q Query) ([]Record, error) {
 	for i := len(days) - 1; i >= 0 && len(found) < limit; i-- {
 		start, _ := time.Parse(dayForm, days[i])
 		// A record's time is the start of the transaction, which may be on the
-		// day before that of the file.
+		// day before the file's.
 		if !q.Since.IsZero() && start.Add(24*time.Hour).Before(q.Since) ||
 			!q.Until.IsZero() && start.Add(-24*time.Hour).After(q.Until) {
 			continue
@@ -109,13 +110,13 @@ func (r *Reader) Find(ctx context.Context, q Query) ([]Record, error) {
 	return r.join(ctx, found)
 }
 
-// maxJoined and maxPerID bound what a join reads.
+// maxJoined and maxPerID limit the records that a join reads.
 const (
 	maxJoined = 25 // ids, the newest
 	maxPerID  = 50
 )
 
-// join returns every record of the ids in found, the newest id first.
+// join returns all records with the ids in found, the newest id first.
 func (r *Reader) join(ctx context.Context, found []Record) ([]Record, error) {
 	var all []Record
 	seen := map[string]bool{}
@@ -170,14 +171,14 @@ func scan(lines io.Reader, q *Query) ([]Record, error) {
 	return found, nil
 }
 
-// lookup reads the lines that the index points to.
+// lookup reads the lines to which the index points.
 func lookup(lines io.ReaderAt, idx io.Reader, want uint64, q *Query) ([]Record, error) {
 	var found []Record
 	in := bufio.NewReaderSize(idx, 256<<10)
 	var entry [entrySize]byte
 	for {
 		if _, err := io.ReadFull(in, entry[:]); err != nil {
-			return found, nil // an incomplete last entry also ends the index
+			return found, nil // an incomplete last entry ends the index, too
 		}
 		if binary.LittleEndian.Uint64(entry[:]) != want {
 			continue
