@@ -21,12 +21,13 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Pair names the PEM files of a certificate, followed by its chain, and of its
-// key.
+// Pair holds the names of two PEM files: a certificate followed by its chain,
+// and its key.
 type Pair struct{ Cert, Key string }
 
-// Certs are the certificates of the server. Changed files are read again at the
-// next handshake; if the new certificate is unusable, the old one stays in use.
+// Certs holds the certificates of the server. Changed files are read again at
+// the next handshake; if the new certificate is unusable, the old one stays in
+// use.
 type Certs struct {
 	log zerolog.Logger
 
@@ -46,8 +47,8 @@ type stamp struct {
 	size int64
 }
 
-// LoadCerts reads the certificates. The first is used for clients that send no
-// server name, or one that no certificate covers.
+// LoadCerts reads the certificates. The first one is used for clients that send
+// no server name, or a name that no certificate covers.
 func LoadCerts(pairs []Pair, log zerolog.Logger) (*Certs, error) {
 	c := &Certs{log: log}
 	var errs []error
@@ -189,7 +190,8 @@ func sign(names []string) (cert, key []byte, err error) {
 	return cert, key, err
 }
 
-// replace writes a PEM file; after a crash there is the old one or the new one.
+// replace writes a PEM file; after a crash, either the old or the new file
+// exists.
 func replace(name, kind string, der []byte) error {
 	tmp := name + ".tmp"
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)

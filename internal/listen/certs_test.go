@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// A power cut while the pair was written does not keep the server from starting.
+// A power cut while the pair is written does not prevent the server from
+// starting.
 func TestSelfSignedAfterCrash(t *testing.T) {
 	other, err := SelfSigned(t.TempDir(), "other.example.org")
 	if err != nil {

@@ -13,43 +13,45 @@ import (
 
 // Config holds the settings of every listener. The blocks of servers embed it.
 type Config struct {
-	// Where to listen: "127.0.0.1:2525", "[::1]:25", ":25" for every address,
-	// "unix:lmtp.sock" for a socket file (under data), "systemd:NAME" for a
-	// socket that systemd opens (FileDescriptorName=NAME).
+	// The addresses to listen on: "127.0.0.1:2525", "[::1]:25", ":25" for every
+	// address, "unix:lmtp.sock" for a socket file (under data), "systemd:NAME"
+	// for a socket that systemd opens (FileDescriptorName=NAME).
 	Listen []conf.Listen `hcl:"listen"`
 
-	// How a connection is protected: "starttls" lets clients switch to TLS,
-	// "implicit" uses TLS from the first octet, "off" has no TLS. Without it, the
-	// port decides: "implicit" on 465, 993, 995 and 443, otherwise "starttls".
+	// The use of TLS: "starttls" lets clients switch to TLS, "implicit" uses
+	// TLS from the first octet, "off" offers no TLS. The default depends on the
+	// port: "implicit" on 465, 993, 995 and 443, otherwise "starttls".
 	TLS string `hcl:"tls,optional" enum:"starttls|implicit|off|"`
 	// The oldest TLS version accepted: "1.0", "1.1", "1.2" or "1.3". Below 1.2,
 	// tls_legacy_until is required.
 	TLSMin string `hcl:"tls_min,optional" enum:"1.0|1.1|1.2|1.3" default:"1.2"`
-	// The cipher suites for TLS 1.2 and older, by their IANA names, for old clients
-	// that need others than the safe ones. TLS 1.3 has its own.
+	// The cipher suites for TLS 1.2 and older, by their IANA names, for old
+	// clients that support none of the safe ones. TLS 1.3 has suites of its
+	// own.
 	TLSSuites []string `hcl:"tls_suites,optional"`
 	// The last day, as in "2027-06-30", on which tls_min and tls_suites may
 	// weaken the safe defaults; from the next day on they are ignored. Each use
 	// is logged.
 	TLSLegacyUntil string `hcl:"tls_legacy_until,optional"`
 
-	// Every connection begins with a PROXY header (version 1 or 2) that names the
-	// client. Anyone who can connect can name any client: list the proxies in
-	// proxy_from, or make sure that only they can reach the port.
+	// Every connection begins with a PROXY header (version 1 or 2) that
+	// contains the client's address. Any peer can claim any address, so list
+	// the proxies in proxy_from, or make sure that only they can reach the
+	// port.
 	ProxyProtocol bool `hcl:"proxy_protocol,optional"`
 	// The networks of the proxies; other connections are closed. Without it, every
 	// peer is trusted as a proxy.
 	ProxyFrom []netip.Prefix `hcl:"proxy_from,optional"`
 
-	// The most open connections, in all. With 0 only the limit of open files
-	// applies, which all listeners share.
+	// The maximum number of open connections. With 0 only the limit of open
+	// files applies, which all listeners share.
 	MaxConnections int `hcl:"max_connections,optional"`
-	// The most open connections from one IPv4 address or one IPv6 /64; 0 means no
-	// limit. Loopback, socket files, and the networks in trusted, relay_from,
-	// proxy_from and xclient_from are not counted.
+	// The maximum number of open connections from one IPv4 address or one IPv6
+	// /64; 0 means no limit. Loopback, socket files, and the networks in
+	// trusted, relay_from, proxy_from and xclient_from are not counted.
 	MaxPerAddress int `hcl:"max_per_address,optional" default:"50"`
-	// The most open connections from one IPv4 /24 or one IPv6 /48; 0 means no limit.
-	// The same clients are not counted.
+	// The maximum number of open connections from one IPv4 /24 or one IPv6 /48;
+	// 0 means no limit. The same clients are exempt as from max_per_address.
 	MaxPerNetwork int `hcl:"max_per_network,optional" default:"200"`
 }
 
@@ -80,8 +82,8 @@ func (c *Config) profile() (Profile, error) {
 	return ParseProfile(c.TLSMin, c.TLSSuites, c.TLSLegacyUntil)
 }
 
-// Mode returns how connections to one of the addresses are protected: tls, or
-// without it what clients expect at the port.
+// Mode returns the use of TLS at one of the addresses: tls if it is set,
+// otherwise what clients expect at the port.
 func (c *Config) Mode(at conf.Listen) string {
 	if c.TLS != "" {
 		return c.TLS
@@ -107,8 +109,8 @@ func expected(at conf.Listen) string {
 	return ""
 }
 
-// Disagrees reports whether tls is set to a mode that clients do not expect at the
-// port of an address, so that they hang or fail.
+// Disagrees reports whether tls is set to a mode that clients do not expect at
+// the port of an address, in which case they hang or fail.
 func (c *Config) Disagrees(at conf.Listen) bool {
 	want := expected(at)
 	switch c.TLS {
@@ -121,8 +123,8 @@ func (c *Config) Disagrees(at conf.Listen) bool {
 }
 
 // Open opens the listeners of the block called name. The caller sets Log, Gate,
-// Refuse and Exempt of opts; Open sets the rest from c. Relative socket paths are under
-// data. Certs may be nil for blocks with TLS off.
+// Refuse and Exempt of opts; Open sets the rest from c. Socket paths are
+// relative to data. certs may be nil for blocks with TLS off.
 func (c *Config) Open(name string, s *Sockets, certs *Certs, data string, opts Options) ([]*Listener, error) {
 	profile, err := c.profile()
 	if err != nil {
@@ -154,7 +156,8 @@ func (c *Config) Open(name string, s *Sockets, certs *Certs, data string, opts O
 }
 
 // CertConfig is the certificate "NAME" { ... } block of relay.hcl. There may be
-// several, for different names; the first is used for clients that name none.
+// several, for different names; the first is used for clients that send no
+// server name.
 type CertConfig struct {
 	// The PEM file with the certificate and its chain, relative to data. It is read
 	// again when it changes.

@@ -17,9 +17,9 @@ import (
 type Conn struct {
 	net.Conn
 
-	// Client is the client's address, from the PROXY header if there is one; Peer
-	// is the other end of the socket. Both are unmapped addresses, and invalid
-	// for Unix sockets.
+	// Client is the client's address, taken from the PROXY header if there is
+	// one; Peer is the address of the socket's peer. Both are unmapped, and
+	// invalid for Unix sockets.
 	Client, Peer netip.AddrPort
 	// Local is the address that the client connected to.
 	Local netip.AddrPort
@@ -50,7 +50,7 @@ func addrPort(a net.Addr) netip.AddrPort {
 // ErrNoTLS is returned by StartTLS on a listener without TLS.
 var ErrNoTLS = errors.New("no TLS on this listener")
 
-// CanTLS reports whether StartTLS may be called.
+// CanTLS reports whether StartTLS can be called.
 func (c *Conn) CanTLS() bool { return c.listener.opts.TLS != nil && c.state == nil }
 
 // StartTLS does the server's side of a TLS handshake within 30 seconds. The
@@ -77,7 +77,7 @@ func (c *Conn) StartTLS() error {
 	return nil
 }
 
-// TLS returns the state of the connection's TLS; ok is false in clear text.
+// TLS returns the TLS state of the connection; ok is false in clear text.
 func (c *Conn) TLS() (state tls.ConnectionState, ok bool) {
 	if c.state == nil {
 		return state, false
@@ -85,8 +85,8 @@ func (c *Conn) TLS() (state tls.ConnectionState, ok bool) {
 	return *c.state, true
 }
 
-// OnHost reports whether client and peer are on this machine, so that nothing
-// leaves it.
+// OnHost reports whether client and peer are on this machine, so that the data
+// never leaves it.
 func (c *Conn) OnHost() bool {
 	a := c.Client.Addr()
 	return !a.IsValid() || a.IsLoopback() && c.Peer.Addr().IsLoopback()
@@ -105,8 +105,8 @@ func (c *Conn) LoopbackListener() bool {
 // profile permits.
 func (c *Conn) Legacy() bool { return c.legacy }
 
-// Close closes the connection, which no longer counts. It may be called more
-// than once and by several goroutines.
+// Close closes the connection, which is then no longer counted. It may be
+// called more than once and by several goroutines.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	if c.closed {
@@ -121,12 +121,13 @@ func (c *Conn) Close() error {
 	return err
 }
 
-// watchEvery is the interval of Watched. It is long enough for clients that close
-// their side after the last command and still wait for the reply.
+// watchEvery is the interval of Watched. It is long enough for clients that
+// close their side after the last command but still wait for the reply.
 const watchEvery = 2 * time.Second
 
-// Watched returns a context that ends when the client has hung up, for work that
-// is useless then. It reads nothing from the connection. Stop ends the watch.
+// Watched returns a context that is cancelled when the client hangs up, for
+// work whose result only the client needs. It does not read from the
+// connection. stop ends the watch.
 func (c *Conn) Watched(parent context.Context) (ctx context.Context, stop context.CancelFunc) {
 	ctx, stop = context.WithCancel(parent)
 	raw, ok := c.socket.(syscall.Conn)

@@ -6,17 +6,18 @@ import (
 	"syscall"
 )
 
-// Limits bound the open connections of one listener; zero means no limit.
-// Loopback, Unix sockets and exempt networks count for Total only: a proxy, a
-// gateway or a NAT of our own stands for many clients.
+// Limits bounds the open connections of one listener; zero means no limit. Only
+// Total applies to loopback, Unix sockets and exempt networks, because a local
+// proxy, gateway or NAT connects on behalf of many clients.
 type Limits struct {
-	Total   int // in all
+	Total   int // all connections
 	Address int // from one IPv4 address or one IPv6 /64
 	Network int // from one IPv4 /24 or one IPv6 /48
 }
 
-// Gate counts connections. Listeners with the same Gate share its maximum, which
-// keeps descriptors of the process free; addresses are counted per listener.
+// Gate counts connections. Listeners with the same Gate share its maximum,
+// which leaves file descriptors for other uses; addresses are counted per
+// listener.
 type Gate struct {
 	max int
 
@@ -42,7 +43,7 @@ func NewGate(max int) *Gate {
 	return &Gate{max: max, count: make(map[key]int)}
 }
 
-// openFiles returns the number of connections that there are descriptors for.
+// openFiles returns the number of file descriptors available for connections.
 func openFiles() int {
 	var lim syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
@@ -104,8 +105,8 @@ func (g *Gate) leave(p pass) {
 
 func over(limit, n int) bool { return limit > 0 && n >= limit }
 
-// prefixes returns what counts as one address and as one network. An IPv6 site
-// has at least a /64, often a /48.
+// prefixes returns the prefixes that are counted as one address and as one
+// network. An IPv6 site has at least a /64, often a /48.
 func prefixes(addr netip.Addr) (one, many netip.Prefix) {
 	if addr.Is4() {
 		one, _ = addr.Prefix(32)

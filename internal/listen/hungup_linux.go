@@ -2,7 +2,7 @@ package listen
 
 import "golang.org/x/sys/unix"
 
-// hungUp reports whether the other end has closed a socket.
+// hungUp reports whether the peer has closed a socket.
 func hungUp(fd int) bool {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 	n, err := unix.Poll(fds, 0)

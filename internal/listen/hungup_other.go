@@ -2,5 +2,5 @@
 
 package listen
 
-// hungUp returns false, as only Linux can tell without reading.
+// hungUp returns false, because only Linux can detect this without reading.
 func hungUp(int) bool { return false }

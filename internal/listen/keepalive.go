@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// SetKeepAlive sets how long the connection may be silent before TCP asks
-// whether the client is still there; then it asks every minute and gives up after
-// five times. On sockets other than TCP it does nothing.
+// SetKeepAlive sets the time after which TCP probes an idle connection. It then
+// probes every minute and gives up after five probes. SetKeepAlive has no
+// effect on sockets other than TCP.
 func (c *Conn) SetKeepAlive(idle time.Duration) error {
 	t, ok := c.socket.(*net.TCPConn)
 	if !ok {

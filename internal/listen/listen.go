@@ -1,6 +1,6 @@
-// Package listen opens the sockets of all servers and does what comes before a
-// protocol: it limits the connections in all, from one address and from one
-// network, reads the PROXY header, and provides TLS with its certificates.
+// Package listen opens the sockets of all servers and handles everything below
+// their protocols: it limits connections in total, per address and per network,
+// reads PROXY headers, and provides TLS and its certificates.
 //
 // It knows no protocol. A server passes it a line for refused clients and a
 // function that serves a connection; greetings, deadlines and everything else
@@ -24,7 +24,8 @@ import (
 	"hoplite/internal/quiet"
 )
 
-// Reason says why a connection was refused before its server saw it.
+// Reason is the reason why a connection was refused before it reached its
+// server.
 type Reason string
 
 // The reasons for refusing a connection.
@@ -35,8 +36,8 @@ const (
 	NoFiles     Reason = "out of resources"
 )
 
-// proxyTimeout and handshakeTimeout bound what happens before the deadlines of
-// the server apply.
+// proxyTimeout and handshakeTimeout apply before the server sets its own
+// deadlines.
 const (
 	proxyTimeout     = 10 * time.Second
 	handshakeTimeout = 30 * time.Second
@@ -54,8 +55,8 @@ type Options struct {
 	Proxy     bool           // every connection begins with a PROXY header
 	ProxyFrom []netip.Prefix // networks that may send one; empty: all
 
-	// Refuse returns what a refused client is sent, line end included. With
-	// nil, or on an implicit TLS listener, nothing is sent.
+	// Refuse returns the line to send to a refused client, including its line
+	// end. If it is nil, or on an implicit TLS listener, nothing is sent.
 	Refuse func(Reason) string
 }
 
@@ -71,7 +72,7 @@ type Listener struct {
 	empty chan struct{} // closed when the last connection goes, while draining
 }
 
-// New returns a listener on an open socket, see Sockets.Listen.
+// New returns a listener on an open socket; see Sockets.Listen.
 func New(socket net.Listener, opts Options) *Listener {
 	gate := opts.Gate
 	if gate == nil {
@@ -84,10 +85,10 @@ func New(socket net.Listener, opts Options) *Listener {
 func (l *Listener) Addr() net.Addr { return l.socket.Addr() }
 
 // Run accepts connections until ctx ends, then closes the socket and returns
-// nil; the connections stay open, see Drain. It calls handle for each of them in
-// a goroutine of its own, after the PROXY header and, on an implicit listener,
-// the TLS handshake. A connection counts until it is closed, whether or not
-// handle has returned; handle has to close it.
+// nil; the connections stay open until Drain. It calls handle for each
+// connection in a goroutine of its own, after the PROXY header and, on an
+// implicit listener, the TLS handshake. handle must close the connection, which
+// is counted until then.
 func (l *Listener) Run(ctx context.Context, handle func(*Conn)) error {
 	stop := context.AfterFunc(ctx, func() { l.socket.Close() })
 	defer stop()
@@ -112,7 +113,7 @@ func (l *Listener) Run(ctx context.Context, handle func(*Conn)) error {
 	}
 }
 
-// admit counts a new connection and starts to serve it, or refuses it.
+// admit counts a new connection and starts serving it, or refuses it.
 func (l *Listener) admit(c net.Conn, handle func(*Conn)) {
 	conn := newConn(c, l)
 	if reason := l.enter(conn, conn.Client.Addr()); reason != "" {
@@ -132,7 +133,7 @@ func (l *Listener) admit(c net.Conn, handle func(*Conn)) {
 	}()
 }
 
-// enter counts conn for its client's address.
+// enter counts conn under its client's address.
 func (l *Listener) enter(conn *Conn, addr netip.Addr) Reason {
 	pass, reason := l.gate.enter(l, addr)
 	if reason != "" {
@@ -154,7 +155,7 @@ func (l *Listener) open(conn *Conn) bool {
 			conn.Close()
 			return false
 		}
-		// The connection was counted for the proxy; count it for the client.
+		// So far the connection is counted under the proxy's address.
 		if reason := l.recount(conn); reason != "" {
 			l.say(conn, reason)
 			conn.Close()
@@ -186,7 +187,8 @@ func (l *Listener) proxied(conn *Conn) error {
 	return nil
 }
 
-// recount counts a connection for its client instead of the proxy.
+// recount counts a connection under its client's address instead of the
+// proxy's.
 func (l *Listener) recount(conn *Conn) Reason {
 	pass, reason := l.gate.enter(l, conn.Client.Addr())
 	if reason != "" {
@@ -210,8 +212,9 @@ func (l *Listener) refuse(c *Conn, reason Reason) {
 	c.Conn.Close()
 }
 
-// say sends the client the reason of a refusal. It does not block the accept
-// loop: a few octets always fit into the socket buffer of a new connection.
+// say sends the client the reason for a refusal. It does not block the accept
+// loop, because a few octets always fit into the socket buffer of a new
+// connection.
 func (l *Listener) say(c *Conn, reason Reason) {
 	l.line(c, string(reason), l.opts.Log.Warn()).Str("reason", string(reason)).Msg("connection refused")
 	if l.opts.Refuse == nil || l.opts.Implicit {
@@ -223,8 +226,8 @@ func (l *Listener) say(c *Conn, reason Reason) {
 	}
 }
 
-// line adds listener and client to a line about a refusal, unless the client has
-// had one for the same reason within the last minute.
+// line adds the listener and client to a log line about a refusal. It returns
+// nil if the client has had a line for the same reason within the last minute.
 func (l *Listener) line(c *Conn, reason string, line *zerolog.Event) *zerolog.Event {
 	addr, peer := c.Client.Addr(), c.Client.String()
 	key := reason
@@ -237,9 +240,9 @@ func (l *Listener) line(c *Conn, reason string, line *zerolog.Event) *zerolog.Ev
 	return l.quiet.Line(key, line).Str("listener", l.opts.Name).Str("peer", peer)
 }
 
-// shed is called when the process has no descriptor left. It closes the spare
-// one for as long as it takes to refuse one client, which would otherwise hang
-// in the kernel's queue while Accept fails in a loop.
+// shed is called when the process has run out of file descriptors. It closes
+// the spare one just long enough to refuse one client, which would otherwise
+// hang in the kernel's queue while Accept fails in a loop.
 func (l *Listener) shed(ctx context.Context, s *spare) {
 	if !s.close() {
 		pause(ctx, 50*time.Millisecond)
@@ -251,8 +254,8 @@ func (l *Listener) shed(ctx context.Context, s *spare) {
 	}
 }
 
-// Drain waits until all connections are closed. If ctx ends before that, it
-// closes the rest and returns their number.
+// Drain waits until all connections are closed. If ctx ends first, it closes
+// the rest and returns their number.
 func (l *Listener) Drain(ctx context.Context) (cut int) {
 	l.mu.Lock()
 	if len(l.conns) == 0 {
@@ -299,7 +302,7 @@ func (l *Listener) leave(c *Conn, pass pass) {
 	}
 }
 
-// spare is a descriptor in reserve, see shed.
+// spare is a file descriptor kept in reserve; see shed.
 type spare struct{ f *os.File }
 
 func openSpare() *spare {

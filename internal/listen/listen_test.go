@@ -114,7 +114,7 @@ func TestSharedGate(t *testing.T) {
 	}
 }
 
-// Clients are counted by the address that the PROXY header names.
+// Clients are counted by the address in the PROXY header.
 func TestPerClient(t *testing.T) {
 	l := start(t, Options{Proxy: true, Limits: Limits{Address: 1, Network: 2}, Refuse: text})
 	for _, tt := range []struct{ from, want string }{
@@ -232,8 +232,9 @@ func TestNoFiles(t *testing.T) {
 	if err := syscall.Connect(fd, sa); err != nil {
 		t.Fatal(err)
 	}
-	// With a limit of 1 even the spare cannot be opened again; raise it
-	// before reading, as an operator's process ending would.
+	// With a limit of 1 not even the spare can be opened again. Raising the
+	// limit before reading frees a descriptor, as the end of another process
+	// would.
 	time.Sleep(20 * time.Millisecond)
 	restore()
 	f := os.NewFile(uintptr(fd), "client")
@@ -317,7 +318,7 @@ func TestLegacy(t *testing.T) {
 	if n := tl.Used.Load(); n != 1 {
 		t.Fatalf("legacy use counted %d times", n)
 	}
-	// After its last day the profile no longer applies.
+	// The profile no longer applies after its last day.
 	profile.Until = time.Now().Add(-time.Hour)
 	over := start(t, Options{TLS: NewTLS(certs, profile), Implicit: true})
 	if err := tls.Client(dial(t, over), old).Handshake(); err == nil {

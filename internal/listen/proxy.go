@@ -13,10 +13,10 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// The octets of a PROXY header are collected here, exactly as many as it has:
-// a TLS handshake may follow at once, and a reader that buffers would have to
-// stay in front of the connection. go-proxyproto parses them. It wants a header
-// of version 1 in one segment; here the segments may be as small as they like.
+// This file reads exactly the octets of a PROXY header, because a TLS handshake
+// may follow immediately and a buffering reader would have to stay in front of
+// the connection. go-proxyproto parses the octets. Its own reader requires a
+// version 1 header in a single segment; here the segments may be of any size.
 
 var proxyV2 = []byte("\r\n\r\n\x00\r\nQUIT\n")
 
@@ -28,9 +28,9 @@ const (
 
 var errProxy = errors.New("malformed PROXY header")
 
-// readProxy reads a header of version 1 or 2 and nothing beyond it. Invalid
-// addresses without an error mean that the proxy speaks for itself, as in a
-// health check.
+// readProxy reads a header of version 1 or 2 and nothing beyond it. It returns
+// invalid addresses without an error if the proxy connects on its own behalf,
+// as for a health check.
 func readProxy(r io.Reader) (client, local netip.AddrPort, err error) {
 	octets, err := proxyHeader(r)
 	if err != nil {
@@ -51,7 +51,7 @@ func readProxy(r io.Reader) (client, local netip.AddrPort, err error) {
 	return addrPort(from), addrPort(to), nil
 }
 
-// proxyHeader reads the octets of a header.
+// proxyHeader returns the octets of a header.
 func proxyHeader(r io.Reader) ([]byte, error) {
 	b := make([]byte, 12, 128)
 	if _, err := io.ReadFull(r, b); err != nil {

@@ -54,7 +54,7 @@ func TestReadProxy(t *testing.T) {
 			if name == "cut" || name == "empty" || name == "v2 cut" {
 				r = strings.NewReader(tt.in)
 			}
-			// However small the segments are, the header is read.
+			// The header is read even if every segment has one octet.
 			client, _, err := readProxy(iotest.OneByteReader(r))
 			if (err != nil) != tt.bad {
 				t.Fatalf("error %v", err)

@@ -52,8 +52,8 @@ func logged(t *testing.T, opts Options) (*Listener, *record) {
 	return l, r
 }
 
-// Refusals by a limit are one warning for each client and minute, which names the
-// client behind a proxy.
+// Refusals by a limit cause one warning for each client and minute. It gives
+// the address of the client, not of the proxy.
 func TestRefusalsAreCounted(t *testing.T) {
 	l, log := logged(t, Options{Proxy: true, Refuse: text, Limits: Limits{Address: 1}})
 	hello := func(from, want string) {
@@ -77,7 +77,7 @@ func TestRefusalsAreCounted(t *testing.T) {
 	}
 }
 
-// A gateway, a proxy or our own NAT stands for many clients.
+// A gateway, proxy or local NAT connects on behalf of many clients.
 func TestExempt(t *testing.T) {
 	nets := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	l := New(nil, Options{Exempt: nets, Limits: Limits{Address: 1, Network: 1, Total: 5}})
@@ -130,7 +130,7 @@ func TestFailedHandshake(t *testing.T) {
 	}
 }
 
-// CBC suites are for the legacy profile.
+// CBC suites are accepted only by the legacy profile.
 func TestNoCBC(t *testing.T) {
 	certs, _ := testCerts(t, "mail.example.org")
 	cbc := &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}}
@@ -157,7 +157,8 @@ func TestNoCBC(t *testing.T) {
 	eventually(t, "use not counted", func() bool { return legacy.opts.TLS.Used.Load() == 1 })
 }
 
-// The port says what clients expect; a mode that is set wins, and check warns.
+// The port determines what clients expect. A configured mode takes precedence,
+// and check warns about it.
 func TestMode(t *testing.T) {
 	for _, tt := range []struct {
 		at, tls, want string

@@ -10,8 +10,8 @@ type Sessions[S comparable] struct {
 	closing bool
 }
 
-// Enter adds a session; false means that the server is stopping and the session
-// must not begin.
+// Enter adds a session. It returns false if the server is stopping and the
+// session must not begin.
 func (x *Sessions[S]) Enter(s S) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -42,14 +42,15 @@ func (x *Sessions[S]) Shutdown(stop func(S)) {
 	}
 }
 
-// Tally counts the sessions of each account. Listeners may share one, and it may
-// be kept across a reload. The zero value has counted none.
+// Tally counts the sessions of each account. Listeners may share one, and it
+// may be kept across a reload. The zero value is ready to use.
 type Tally struct {
 	mu    sync.Mutex
 	count map[string]int
 }
 
-// Enter counts a session of an account; false means that there are most already.
+// Enter counts a session of an account. It returns false if the account already
+// has most sessions.
 func (t *Tally) Enter(account string, most int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

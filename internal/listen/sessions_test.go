@@ -82,8 +82,7 @@ func TestPrefixes(t *testing.T) {
 	}
 }
 
-// Every key that enter counts is uncounted by leave, and a refused connection
-// counts nowhere.
+// leave undoes all counting by enter, and a refused connection is not counted.
 func TestGateKeys(t *testing.T) {
 	l := &Listener{opts: Options{Limits: Limits{Total: 10, Address: 2, Network: 3}}}
 	g := NewGate(6)

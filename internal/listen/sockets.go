@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// Sockets are the listening sockets of the process: those that systemd passed and
-// those opened here. A socket outlives its listener, so that a reload loses no
-// connection: the old listener and the new one share the kernel's queue.
+// Sockets holds the listening sockets of the process: those passed by systemd
+// and those opened here. A socket outlives its listener, so that a reload loses
+// no connections: the old and the new listener share the kernel's queue.
 type Sockets struct {
 	mu   sync.Mutex
 	open map[string]*socket
@@ -30,8 +30,8 @@ type socket struct {
 }
 
 // NewSockets returns the sockets that systemd passed to this process
-// (sd_listen_fds(3)). It must be called once, before anything else is opened, and
-// removes the environment variables.
+// (sd_listen_fds(3)), and removes the environment variables. It must be called
+// once, before any file is opened.
 func NewSockets() *Sockets {
 	s := &Sockets{open: make(map[string]*socket)}
 	pid, n, names := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS"), strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
@@ -70,7 +70,7 @@ func (s *Sockets) inherit(f *os.File, name string) {
 	}
 }
 
-// Listen opens a socket for the listener called name. Network is tcp, unix or
+// Listen opens a socket for the listener called name. network is tcp, unix or
 // systemd; address is a host and port, a path, or the name of a socket unit
 // (FileDescriptorName=). A socket that is already open is reused.
 func (s *Sockets) Listen(name, network, address string) (net.Listener, error) {
@@ -103,7 +103,7 @@ func (s *Sockets) Listen(name, network, address string) (net.Listener, error) {
 	return nil, fmt.Errorf("listen on %s: unknown network %q", address, network)
 }
 
-// keep keeps a duplicate of the socket.
+// keep stores a duplicate of the socket.
 func (s *Sockets) keep(key string, l net.Listener, path string) error {
 	f, err := l.(interface{ File() (*os.File, error) }).File()
 	if err != nil {
@@ -114,8 +114,8 @@ func (s *Sockets) keep(key string, l net.Listener, path string) error {
 	return nil
 }
 
-// listenUnix opens a socket at path. It replaces one that a dead process has left,
-// but not one that is in use.
+// listenUnix opens a socket at path. It replaces a socket left by a dead
+// process, but not one that is in use.
 func listenUnix(path string) (net.Listener, error) {
 	if fi, err := os.Lstat(path); err == nil && fi.Mode().Type() == os.ModeSocket {
 		c, err := net.DialTimeout("unix", path, time.Second)
@@ -143,7 +143,7 @@ func listenUnix(path string) (net.Listener, error) {
 }
 
 // Undo closes the sockets that were opened since the last Sweep. It is called
-// after a new configuration could not open all of its sockets.
+// if a new configuration could not open all of its sockets.
 func (s *Sockets) Undo() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,8 +156,9 @@ func (s *Sockets) Undo() {
 	}
 }
 
-// Sweep closes the sockets that Listen has not returned since the last Sweep. It
-// is called after a configuration has opened its sockets, the first one too.
+// Sweep closes the sockets that Listen has not returned since the last Sweep.
+// It is called after each configuration, including the first, has opened its
+// sockets.
 func (s *Sockets) Sweep() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// Profile says which TLS versions and suites a listener accepts. The zero value
-// is TLS 1.2 and later with SafeSuites.
+// Profile holds the TLS versions and cipher suites that a listener accepts. The
+// zero value accepts TLS 1.2 and later with SafeSuites.
 type Profile struct {
 	Min    uint16    // lowest version, 0 for TLS 1.2
 	Suites []uint16  // suites for TLS 1.2 and older; nil for the safe ones
 	Until  time.Time // from then on the zero profile applies; zero: never
 }
 
-// ParseProfile parses a profile: min is 1.0 to 1.3, suites are IANA names, until
-// is the last day (2027-06-30). Empty arguments leave the safe default. A profile
-// below it needs a last day, so that it is not forgotten.
+// ParseProfile parses a profile: min is 1.0 to 1.3, suites are IANA names,
+// until is the last day (2027-06-30). Empty arguments mean the safe defaults. A
+// weaker profile needs a last day, so that it is not forgotten.
 func ParseProfile(min string, suites []string, until string) (Profile, error) {
 	var p Profile
 	versions := map[string]uint16{"": 0, "1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
@@ -87,9 +87,9 @@ type TLS struct {
 }
 
 // NewTLS returns the TLS configuration of a listener. Session tickets are off:
-// Outlook resumes sessions in a way that crypto/tls refuses (golang/go#70232), and
-// a key that decrypts recorded sessions is too high a price for a saved round
-// trip.
+// Outlook resumes sessions in a way that crypto/tls refuses (golang/go#70232),
+// and a saved round trip does not justify a key that can decrypt recorded
+// sessions.
 func NewTLS(certs *Certs, p Profile) *TLS {
 	safe := &tls.Config{
 		GetCertificate:         certs.Certificate,
@@ -113,9 +113,9 @@ func NewTLS(certs *Certs, p Profile) *TLS {
 	return t
 }
 
-// allSuites returns the suites of a listener with an old minimum version and no
-// suites of its own: old clients support little but RSA key exchange with AES or
-// 3DES.
+// allSuites returns the suites for a listener with an old minimum version and
+// no configured suites: old clients support little more than RSA key exchange
+// with AES or 3DES.
 func allSuites() []uint16 {
 	var ids []uint16
 	for _, s := range tls.CipherSuites() {
@@ -129,7 +129,7 @@ func allSuites() []uint16 {
 	return ids
 }
 
-// server returns the configuration for a handshake at this time.
+// server returns the configuration for a handshake now.
 func (t *TLS) server(now time.Time) *tls.Config {
 	if !t.until.IsZero() && !now.Before(t.until) {
 		return t.safe
