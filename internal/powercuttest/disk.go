@@ -1,8 +1,8 @@
 //go:build linux
 
-// Package powercuttest gives tests a disk whose power can be cut: an ext4 file
-// system in a file, mounted through a loop device. Tests skip where that needs
-// more rights than they have. What has to be there after a cut, they know.
+// Package powercuttest provides tests with a disk whose power can be cut: an
+// ext4 file system in a file, mounted through a loop device. Tests without the
+// necessary privileges are skipped. What must survive a cut is up to the tests.
 package powercuttest
 
 import (
@@ -18,14 +18,14 @@ import (
 
 // Disk is a mounted file system.
 type Disk struct {
-	// Mount is the directory where it is mounted.
+	// Mount is the mount point.
 	Mount string
 
 	t     *testing.T
 	image string
 }
 
-// NewDisk makes and mounts an empty disk, until the test ends.
+// NewDisk makes an empty disk and mounts it until the test ends.
 func NewDisk(t *testing.T) *Disk {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -51,8 +51,8 @@ func (d *Disk) run(name string, args ...string) {
 	}
 }
 
-// Cut stops the file system without flushing anything, as when the power
-// fails: EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH.
+// Cut stops the file system without flushing anything, as a power failure does:
+// EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH.
 func (d *Disk) Cut() {
 	d.t.Helper()
 	f, err := os.Open(d.Mount)
@@ -66,8 +66,8 @@ func (d *Disk) Cut() {
 	}
 }
 
-// On mounts the disk again, its journal replayed. Nobody may use it; a process
-// that was killed has some seconds to be gone.
+// On mounts the disk again, which replays its journal. The disk must not be in
+// use; On waits a few seconds for a killed process to exit.
 func (d *Disk) On() {
 	d.t.Helper()
 	for try := 0; ; try++ {
