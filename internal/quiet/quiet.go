@@ -1,8 +1,9 @@
-// Package quiet keeps repeated events from filling the log: of lines with the
-// same key, one a minute is written, with the number of those that were not.
+// Package quiet prevents repeated events from filling the log: of the lines
+// with the same key, one per minute is written, with the number of those
+// suppressed.
 //
-// What a key is, and what the line says, is left to the caller. Start reading at
-// Limiter.Line; Panic is the line about a panic.
+// The caller chooses the key and the content of the line. Start reading at
+// Limiter.Line; Panic logs panics.
 package quiet
 
 import (
@@ -23,7 +24,8 @@ const (
 	maxKeys  = 1000
 )
 
-// Limiter counts the lines that are not written. The zero value is ready.
+// Limiter limits lines by key and counts those it suppresses. The zero value is
+// ready to use.
 type Limiter struct {
 	mu   sync.Mutex
 	keys map[string]*entry
@@ -34,9 +36,9 @@ type entry struct {
 	suppressed int
 }
 
-// Line returns line, with the number of suppressed lines if there are any, unless
-// one with the same key has been written within the last minute. Then it
-// discards the line and returns nil, which logs nothing.
+// Line returns line, with the number of suppressed lines if there are any. If a
+// line with the same key was written within the last minute, Line discards it
+// and returns nil, which logs nothing.
 func (l *Limiter) Line(key string, line *zerolog.Event) *zerolog.Event {
 	suppressed, ok := l.allow(key, time.Now())
 	if !ok {
@@ -76,7 +78,7 @@ func (l *Limiter) allow(key string, now time.Time) (suppressed int, ok bool) {
 	return suppressed, true
 }
 
-// sweep removes the keys whose minute is over.
+// sweep removes the keys whose minute has passed.
 func (l *Limiter) sweep(now time.Time) {
 	for k, e := range l.keys {
 		if now.Sub(e.written) >= interval {
@@ -85,11 +87,11 @@ func (l *Limiter) sweep(now time.Time) {
 	}
 }
 
-// panics counts the panics of the process: the same bug may be reached through
-// every listener.
+// panics limits the log lines about panics of the whole process, because every
+// listener may reach the same bug.
 var panics Limiter
 
-// maxFrames bounds the stack in a line.
+// maxFrames limits the length of the stack in a line.
 const maxFrames = 12
 
 // Panic adds a recovered panic and its stack to line: one line for each distinct
@@ -109,7 +111,7 @@ func panicStack() (key, text string) {
 		f, more := frames.Next()
 		switch {
 		case f.Function == "runtime.gopanic":
-			all = all[:0] // above it are deferred functions
+			all = all[:0] // the frames above it are deferred functions
 		case strings.HasPrefix(f.Function, "runtime."):
 		case f.Function != "":
 			all = append(all, f)

@@ -32,7 +32,7 @@ func TestLimiter(t *testing.T) {
 	}
 }
 
-// More keys than the limiter can hold share one.
+// Keys beyond the number that the limiter can hold share one.
 func TestLimiterIsBounded(t *testing.T) {
 	var l Limiter
 	now, written := time.Now(), 0
@@ -49,7 +49,8 @@ func TestLimiterIsBounded(t *testing.T) {
 	}
 }
 
-// A panic costs one line for each stack and minute, whatever it says.
+// Panics with the same stack cause one line per minute, whatever their
+// messages.
 func TestPanic(t *testing.T) {
 	var b strings.Builder
 	log := zerolog.New(&b)
