@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// How long answers are kept, whatever their TTL. Failures are kept briefly, so
-// that a thousand recipients of a dead domain cause one query.
+// Bounds on the time answers are kept, whatever their TTL. Failures are kept
+// briefly, so that a thousand recipients at a dead domain cause only one query.
 const (
 	longestTTL   = time.Hour
 	longestNoTTL = 15 * time.Minute
@@ -20,8 +20,8 @@ const (
 	lookupTime   = 20 * time.Second
 )
 
-// Cached caches at most size answers of another resolver, and never sends it
-// the same query twice at the same time.
+// Cached caches the answers of another resolver. Identical concurrent queries
+// are sent only once.
 type Cached struct {
 	from   Resolver
 	flight singleflight.Group
@@ -39,14 +39,14 @@ type keptAnswer struct {
 	expires time.Time
 }
 
-// NewCached returns a cache of size answers (at least 1) of from.
+// NewCached returns a cache for up to size answers (at least 1) of from.
 func NewCached(from Resolver, size int) *Cached {
 	kept, _ := lru.New[question, keptAnswer](max(size, 1)) // only a size below 1 fails
 	return &Cached{from: from, kept: kept}
 }
 
-// Lookup answers from the cache or queries. A query continues for at most 20 s
-// after ctx ends, since other callers may wait for it.
+// Lookup answers from the cache or by a query. A query may continue for up to
+// 20 s after ctx ends, because other callers may be waiting for it.
 func (c *Cached) Lookup(ctx context.Context, name string, t Type) (Answer, error) {
 	name, err := Canonical(name)
 	if err != nil {

@@ -24,9 +24,9 @@ const (
 	maxStrays = 100             // datagrams that do not answer the query
 )
 
-// Client queries recursive servers, over UDP and, for long answers, TCP. Names
-// are used as given, without a search list. localhost and the names in
-// /etc/hosts are answered locally.
+// Client queries recursive servers over UDP or, for long answers, TCP. Names
+// are used as given, without a search list. Queries for localhost and the names
+// in /etc/hosts are answered locally.
 type Client struct {
 	servers []netip.AddrPort
 	trusted bool // the AD bit of the servers is trusted
@@ -35,8 +35,8 @@ type Client struct {
 }
 
 // NewClient returns a client of the given servers. Their AD bit is trusted if
-// trusted is set or if they run on this machine; otherwise anybody on the path
-// could set it.
+// trusted is set or if they run on this machine; otherwise an attacker on the
+// path could set it.
 func NewClient(trusted bool, servers ...netip.AddrPort) *Client {
 	local := len(servers) > 0
 	for _, s := range servers {
@@ -45,8 +45,8 @@ func NewClient(trusted bool, servers ...netip.AddrPort) *Client {
 	return &Client{servers: servers, trusted: trusted || local, hosts: &hosts{path: "/etc/hosts"}}
 }
 
-// System returns a client of the servers in resolv.conf. Without any, it uses a
-// server on this machine, like the C library.
+// System returns a client of the servers in resolv.conf. If the file lists
+// none, the client uses a server on this machine, as the C library does.
 func System(path string) (*Client, error) {
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -81,7 +81,7 @@ func parseConf(text string) (servers []netip.AddrPort, trusted bool) {
 	return servers, trusted
 }
 
-// Lookup sends a query, and follows CNAMEs that the server did not follow.
+// Lookup sends a query and follows any CNAMEs that the server did not follow.
 func (c *Client) Lookup(ctx context.Context, name string, t Type) (Answer, error) {
 	asked, err := Canonical(name)
 	if err != nil {
@@ -112,7 +112,7 @@ func (c *Client) Lookup(ctx context.Context, name string, t Type) (Answer, error
 	return Answer{}, &Error{Name: asked, Type: t, Cause: errors.New("too many CNAMEs")}
 }
 
-// ask sends a query to one server after the other until one answers.
+// ask sends a query to one server after another until one answers.
 func (c *Client) ask(ctx context.Context, name string, t Type) (Answer, error) {
 	last := &Error{Name: name, Type: t, Temporary: true, Cause: errors.New("no name servers")}
 	for range tries {
@@ -205,7 +205,7 @@ func newQuery(name string, t Type) ([]byte, uint16, error) {
 	var r [2]byte
 	rand.Read(r[:])
 	id := binary.BigEndian.Uint16(r[:])
-	// AD in a query asks for AD in the answer (RFC 6840, 5.7).
+	// Setting AD in a query requests AD in the answer (RFC 6840, 5.7).
 	b := dnsmessage.NewBuilder(nil, dnsmessage.Header{ID: id, RecursionDesired: true, AuthenticData: true})
 	var opt dnsmessage.ResourceHeader
 	err = errors.Join(

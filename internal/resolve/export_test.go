@@ -1,7 +1,7 @@
 package resolve
 
-// What the tests of package resolve_test need to see: resolvetest imports this
-// package, so tests with a zone cannot be inside it.
+// These are internals that package resolve_test needs. Tests with a zone cannot
+// be in package resolve, because resolvetest imports it.
 const (
 	FailureTTL   = failureTTL
 	DefaultNoTTL = defaultNoTTL

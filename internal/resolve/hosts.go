@@ -55,7 +55,7 @@ func readHosts(path string) map[string][]netip.Addr {
 	names := map[string][]netip.Addr{}
 	f, err := os.Open(path)
 	if err != nil {
-		return names // no file
+		return names // there is no file
 	}
 	defer f.Close()
 	text, _ := io.ReadAll(io.LimitReader(f, maxHosts)) // use what could be read

@@ -1,12 +1,12 @@
 // Package resolve queries the DNS. [Resolver] is an interface with one method;
-// functions such as [LookupMX] return typed answers. [Client] is a stub resolver,
-// needed because the one of the standard library returns neither TTLs nor the
-// result of validation; [Cached] caches answers. Package resolvetest has a
-// resolver for tests.
+// functions such as [LookupMX] return typed answers. [Client] is a stub
+// resolver, needed because the standard library's returns neither TTLs nor the
+// result of DNSSEC validation; [Cached] caches answers. Package resolvetest has
+// a resolver for tests.
 //
 // Errors distinguish a name without records ([ErrNotFound]) from a server that
-// does not answer ([ErrTemporary]), since the latter must never cause a
-// permanent refusal. What follows from an answer is left to callers.
+// does not answer ([ErrTemporary]), because the latter must never cause a
+// permanent refusal. Interpreting an answer is left to the caller.
 package resolve
 
 import (
@@ -22,7 +22,7 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// The two kinds of failure; errors.Is finds them in an Error.
+// The two kinds of failure. An Error matches one of them with errors.Is.
 var (
 	ErrNotFound  = errors.New("no such record")
 	ErrTemporary = errors.New("no answer")
@@ -31,7 +31,7 @@ var (
 // Type is the type of a record.
 type Type = dnsmessage.Type
 
-// The types that are queried.
+// The record types that are queried.
 const (
 	A    = dnsmessage.TypeA
 	AAAA = dnsmessage.TypeAAAA
@@ -42,24 +42,24 @@ const (
 	TLSA = dnsmessage.Type(52) // RFC 6698
 )
 
-// Resolver answers queries. Implementations may be used by many goroutines.
+// Resolver answers queries. Implementations must be safe for concurrent use.
 type Resolver interface {
 	// Lookup returns the records of a type at a name, following CNAMEs. The
 	// error is an *Error.
 	Lookup(ctx context.Context, name string, t Type) (Answer, error)
 }
 
-// Answer is one or more records.
+// Answer holds one or more records.
 type Answer struct {
 	Name    string // the owner of the records, after all CNAMEs
 	Records []Record
-	TTL     time.Duration // the smallest TTL
+	TTL     time.Duration // the smallest TTL of the records
 	// Authentic is set if a trusted resolver has validated the records
 	// (DNSSEC).
 	Authentic bool
 }
 
-// Record is one record. Which fields are set depends on its type.
+// Record is one record. Its type determines which fields are set.
 type Record struct {
 	Addr netip.Addr // A, AAAA
 	Pref uint16     // MX
@@ -68,11 +68,11 @@ type Record struct {
 	Data []byte     // TLSA, unparsed
 }
 
-// Error is a query without records.
+// Error is the failure of a query.
 type Error struct {
 	Name      string
 	Type      Type
-	Temporary bool // nothing is known; ask again later
+	Temporary bool // there is no answer; ask again later
 	NoDomain  bool // the name itself does not exist (NXDOMAIN)
 	Cause     error
 	ttl       time.Duration
@@ -105,8 +105,8 @@ func LookupTXT(ctx context.Context, r Resolver, name string) ([]string, error) {
 	return collect(a, func(r Record) string { return r.Text }), err
 }
 
-// TXTRecords returns a function that looks up the TXT records of a name. A name
-// without any is not an error.
+// TXTRecords returns a function that looks up the TXT records of a name. It
+// returns no error for a name without records.
 func TXTRecords(r Resolver) func(ctx context.Context, name string) ([]string, error) {
 	return func(ctx context.Context, name string) ([]string, error) {
 		txt, err := LookupTXT(ctx, r, name)
@@ -133,8 +133,8 @@ func LookupHosts(ctx context.Context, r Resolver, name string) ([]netip.Addr, er
 	return nil, err4
 }
 
-// LookupMX returns the mail servers of a domain, the most preferred first. A
-// null MX (RFC 7505) has an empty Host.
+// LookupMX returns the mail servers of a domain, most preferred first. A null
+// MX (RFC 7505) has an empty Host.
 func LookupMX(ctx context.Context, r Resolver, name string) ([]Record, error) {
 	a, err := r.Lookup(ctx, name, MX)
 	mx := slices.Clone(a.Records)
@@ -156,8 +156,8 @@ func collect[T any](a Answer, f func(Record) T) []T {
 	return out
 }
 
-// Reverse returns an address as DNS lists and the reverse tree write it:
-// 1.2.0.192 for 192.0.2.1, the 32 nibbles in reverse order for IPv6.
+// Reverse returns an address in the reversed form used by DNS lists and PTR
+// names: 1.2.0.192 for 192.0.2.1, and the 32 nibbles in reverse order for IPv6.
 func Reverse(addr netip.Addr) string {
 	addr = addr.Unmap()
 	var b strings.Builder

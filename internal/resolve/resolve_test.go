@@ -136,7 +136,8 @@ func TestLookups(t *testing.T) {
 	}
 }
 
-// A server of its own mind: what it says decides what the client makes of it.
+// The server sends prepared answers, and the test checks how the client
+// interprets them.
 func TestClientAgainstLiars(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
