@@ -1,5 +1,5 @@
-// Package resolvetest is a DNS for tests. A [Zone] is a resolver whose records are
-// written in the test; [Zone.Serve] answers from it over UDP and TCP.
+// Package resolvetest provides DNS for tests. A [Zone] is a resolver whose
+// records are given in the test; [Zone.Serve] serves it over UDP and TCP.
 package resolvetest
 
 import (
@@ -26,12 +26,12 @@ type record struct {
 // ttl is the TTL of all records.
 const ttl = 5 * time.Minute
 
-// maxChain is how many CNAMEs are followed.
+// maxChain is the number of CNAMEs that are followed.
 const maxChain = 10
 
-// Zone is a resolver that knows the records of a text.
+// Zone is a resolver that answers from records parsed by ParseZone.
 type Zone struct {
-	// Authentic marks the answers as validated (DNSSEC).
+	// Authentic marks all answers as validated by DNSSEC.
 	Authentic bool
 
 	mu     sync.Mutex
@@ -42,8 +42,8 @@ type Zone struct {
 	askedN int
 }
 
-// ParseZone parses a zone, one record on each line: name, type, value. A name of
-// type SERVFAIL has no answer; one of type SLOW has it later:
+// ParseZone parses a zone, one record on each line: name, type, value. Look-ups
+// of a name of type SERVFAIL fail; those of type SLOW are delayed:
 //
 //	example.org      TXT  "v=spf1 mx -all"
 //	example.org      MX   10 mail.example.org
@@ -68,7 +68,7 @@ func ParseZone(text string) (*Zone, error) {
 	return z, nil
 }
 
-// MustZone is ParseZone; it panics on a mistake.
+// MustZone is like ParseZone but panics on a mistake.
 func MustZone(text string) *Zone {
 	z, err := ParseZone(text)
 	if err != nil {
@@ -144,7 +144,7 @@ func (z *Zone) Set(name string, t resolve.Type, lines ...string) error {
 	return nil
 }
 
-// Asked returns the number of questions, of all names or of one.
+// Asked returns the number of queries for one name, or for all names.
 func (z *Zone) Asked(name ...string) int {
 	z.mu.Lock()
 	defer z.mu.Unlock()
