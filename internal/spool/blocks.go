@@ -2,17 +2,18 @@ package spool
 
 import "sync"
 
-// pieceSize is the size of all pieces but the first.
+// pieceSize is the size of all pieces except the first.
 const pieceSize = 256 << 10
 
-// Memory of spools is reused: a message of 100 KiB would otherwise leave more
-// garbage than everything else about it.
+// The memory of spools is reused, because the spool of a 100 KiB message would
+// otherwise be most of the garbage that handling the message creates.
 var (
 	classes = [...]int{4 << 10, 32 << 10, pieceSize, inOnePiece}
 	blocks  [len(classes)]sync.Pool
 )
 
-// takeBlock returns an empty block with room for n octets, at most inOnePiece.
+// takeBlock returns an empty block with room for n octets, which must not
+// exceed inOnePiece.
 func takeBlock(n int) []byte {
 	for i, size := range classes {
 		if n > size {
@@ -26,8 +27,8 @@ func takeBlock(n int) []byte {
 	return make([]byte, 0, n)
 }
 
-// giveBlock makes a block available for reuse. The caller must not use it any
-// more.
+// giveBlock makes a block available for reuse. The caller must not use it
+// afterwards.
 func giveBlock(b []byte) {
 	for i, size := range classes {
 		if cap(b) == size {

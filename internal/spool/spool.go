@@ -1,8 +1,8 @@
-// Package spool holds messages while they are received and handed over: small
-// ones in memory, large ones in a file, with a common budget of memory.
+// Package spool holds messages while they are received and passed on: small
+// ones in memory, large ones in a file, within a shared memory budget.
 //
-// Nothing here is durable, and need not be: a message is acknowledged only after
-// a hop has stored it. The next start removes what a crash has left. Start
+// A spool need not be durable, because a message is acknowledged only after a
+// hop has stored it. The next start removes files left by a crash. Start
 // reading with Dir.New and Spool.Write.
 package spool
 
@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// The defaults of a Dir.
+// The default limits of a Dir.
 const (
 	DefaultBudget = 64 << 20 // octets in memory, over all spools
 	inMemory      = 8 << 20  // octets of one spool in memory
@@ -31,7 +31,7 @@ var ErrFull = errors.New("not enough space for the spool")
 
 const prefix = "spool-"
 
-// Dir is a folder of spools that share a budget of memory.
+// Dir is a folder of spools that share a memory budget.
 type Dir struct {
 	path   string
 	budget int64
@@ -43,8 +43,8 @@ type Dir struct {
 	at   time.Time
 }
 
-// Open creates the folder if necessary, and removes what a crash has left in it.
-// A budget of 0 means DefaultBudget.
+// Open creates the folder if necessary, and removes files left in it by a
+// crash. A budget of 0 means DefaultBudget.
 func Open(path string, budget int64) (*Dir, error) {
 	if budget <= 0 {
 		budget = DefaultBudget
@@ -66,10 +66,10 @@ func Open(path string, budget int64) (*Dir, error) {
 	return &Dir{path: path, budget: budget}, nil
 }
 
-// Used returns the octets of memory that spools hold.
+// Used returns the amount of memory that spools hold, in octets.
 func (d *Dir) Used() int64 { return d.used.Load() }
 
-// reserve is the space that spools leave free on the disk.
+// reserve is the disk space that spools leave free.
 const reserve = 32 << 20
 
 // Room returns ErrFull unless there is space for n more octets. It checks the disk
@@ -104,7 +104,8 @@ func (d *Dir) New(size int64) *Spool {
 	return s
 }
 
-// Spool is written once and then read, by several readers at once if necessary.
+// Spool is a buffer that is written once and then read, possibly by several
+// concurrent readers.
 type Spool struct {
 	dir   *Dir
 	hint  int64
@@ -142,8 +143,8 @@ func (s *Spool) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// keep appends p in memory; false means that nothing was appended and that
-// everything has to move to a file.
+// keep appends p in memory. It returns false, without appending anything, if
+// the contents must be moved to a file.
 func (s *Spool) keep(p []byte) bool {
 	if len(s.more) == 0 && s.grow(len(p)) {
 		s.mem = append(s.mem, p...)
@@ -187,7 +188,7 @@ func (s *Spool) grow(n int) bool {
 	return true
 }
 
-// pay takes n octets from the budget, if that many are left.
+// pay takes n octets from the budget, if enough are left.
 func (s *Spool) pay(n int64) bool {
 	if s.dir.used.Add(n) > s.dir.budget {
 		s.dir.used.Add(-n)
@@ -251,7 +252,7 @@ func (s *Spool) flush() error {
 	return err
 }
 
-// Done ends the writing; then the spool can be read.
+// Done ends writing, after which the spool can be read.
 func (s *Spool) Done() error {
 	if s.file == nil {
 		return nil
@@ -292,8 +293,8 @@ func (s *Spool) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// CopyTo writes all octets from off on. It opens the file again, so that the
-// kernel can copy it and other readers are not disturbed.
+// CopyTo writes all octets from off on to w. It opens the file again, so that
+// the kernel can copy the data without affecting other readers.
 func (s *Spool) CopyTo(w io.Writer, off int64) (int64, error) {
 	if s.file == nil {
 		return s.copyMemory(w, off)
@@ -309,8 +310,8 @@ func (s *Spool) CopyTo(w io.Writer, off int64) (int64, error) {
 	return io.Copy(w, f)
 }
 
-// Close releases memory and file. What Bytes returned must not be used after it.
-// It may be called more than once.
+// Close releases the memory and the file. The slice returned by Bytes must not
+// be used afterwards. Close may be called more than once.
 func (s *Spool) Close() error {
 	s.giveBack()
 	s.buf = nil

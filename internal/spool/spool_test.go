@@ -105,7 +105,7 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// A large message needs no more memory than a spool may keep, and hardly any if
+// A large message uses no more memory than a spool may keep, and hardly any if
 // its size was announced.
 func TestMemory(t *testing.T) {
 	for name, tt := range map[string]struct{ hint, most int64 }{
