@@ -3,8 +3,8 @@
 // An account is a full address with credentials, roles and settings. [Store]
 // keeps them in the text file data/users, whose content is a [Book]. An
 // [Authenticator], such as Store, checks passwords; a [Throttle] slows down
-// clients that guess them. The SASL conversations are in users/login. Where the
-// mail for an address goes is left to mail/alias, which finds accounts through
+// clients that guess them. The SASL conversations are in users/login. The
+// destination of mail is determined by mail/alias, which finds accounts through
 // Store. Start reading at Account and Store.
 package users
 
@@ -20,7 +20,7 @@ import (
 	"hoplite/mail"
 )
 
-// Admin is the role that may see all mail traces and the queue.
+// Admin is the role of accounts that may see all mail traces and the queue.
 const Admin = "admin"
 
 // ErrBadLogin is the only error of a failed login: it does not disclose whether
@@ -30,8 +30,8 @@ var ErrBadLogin = errors.New("wrong name or password")
 // ErrNoAccount is returned by changes to an account that does not exist.
 var ErrNoAccount = errors.New("no such account")
 
-// Account is one person or machine that may log in. Accounts that this package
-// returns are shared and must not be changed; see Store.Update.
+// Account is a person or machine that may log in. Accounts returned by this
+// package are shared and must not be changed; see Store.Update.
 type Account struct {
 	Name        string   // the full address in lower case (mail.Fold)
 	Roles       []string // Admin, or none
@@ -42,11 +42,11 @@ type Account struct {
 	comment []string // the lines above it in the file
 }
 
-// Is reports whether the account has a role.
+// Is reports whether the account has the role.
 func (a *Account) Is(role string) bool { return slices.Contains(a.Roles, role) }
 
 // Credential is one password of an account, stored as SCRAM keys or, until its
-// first use, as the hash it was imported with. The main password has no name,
+// first use, as the hash it was imported with. The main password has no name;
 // app passwords have one.
 type Credential struct {
 	Name   string
@@ -54,26 +54,29 @@ type Credential struct {
 	Legacy string // crypt(3), bcrypt or argon2id in their usual text form
 }
 
-// Authenticator checks credentials. Store does so with the file data/users. One
-// that asks a directory server cannot know keys, and so does not offer SCRAM.
+// Authenticator checks credentials. Store checks them against the file
+// data/users. An implementation that asks a directory server cannot know keys,
+// and so does not offer SCRAM.
 type Authenticator interface {
 	// Verify checks a password. The error is ErrBadLogin, or the reason why
-	// logins are not possible now. It takes as long for names without an
+	// logins are not possible now. It takes equally long for names without an
 	// account.
 	Verify(ctx context.Context, name, password string) (*Account, error)
 	// LoginName returns the normal form of the full address that a login name
-	// stands for, whether or not there is such an account.
+	// refers to, whether or not the account exists.
 	LoginName(name string) string
-	// SCRAM returns the keys that a client may prove to hold, all with the same
-	// salt. For a name without an account it returns random keys.
+	// SCRAM returns the keys of an account, all with the same salt; the client
+	// must prove that it holds one of them. For a name without an account it
+	// returns random keys.
 	SCRAM(name string) (*Account, []Keys)
 	// SCRAMReady reports whether every account can log in by SCRAM, so that it
-	// may be announced: clients do not fall back from it to another mechanism.
+	// may be announced. Clients do not fall back from SCRAM to another
+	// mechanism.
 	SCRAMReady() bool
 }
 
-// CheckName returns an error unless name can be an account: a local@domain in
-// lower case that is safe as a folder's name.
+// CheckName returns an error unless name can be the name of an account:
+// local@domain in lower case, safe to use as a folder name.
 func CheckName(name string) error {
 	local, domain := split(name)
 	switch {

@@ -16,7 +16,7 @@ import (
 	"hoplite/mail"
 )
 
-// The limits of data/users, far above what one server needs.
+// Limits on data/users, far above the needs of one server.
 const (
 	maxLine        = 4096
 	maxAccounts    = 1_000_000
@@ -36,8 +36,8 @@ const (
 // An account begins at the margin; its settings are indented. Comments stay
 // with the account below them.
 type Book struct {
-	// Decoy is the key for the salts that SCRAM shows for names without an
-	// account. It is stored, so that those salts survive a restart as real ones
+	// Decoy is the key from which the salts for names without an account are
+	// derived. It is stored, so that these salts survive a restart as real ones
 	// do.
 	Decoy []byte
 
@@ -53,13 +53,13 @@ func newBook() *Book {
 	return b
 }
 
-// Account returns an account, to read or, within Store.Update, to change.
+// Account returns an account, which may be changed only within Store.Update.
 func (b *Book) Account(name string) (*Account, bool) {
 	a, ok := b.accounts[mail.Key(name)]
 	return a, ok
 }
 
-// Accounts returns all accounts in the order of the file.
+// Accounts returns all accounts in file order.
 func (b *Book) Accounts() []*Account {
 	all := make([]*Account, len(b.order))
 	for i, key := range b.order {
@@ -101,7 +101,8 @@ func (b *Book) Remove(name string) error {
 }
 
 // SetPassword sets the main password, or the app password with that name. All
-// passwords of an account share one salt, so that one hash checks them all.
+// passwords of an account share one salt, so that computing one hash is enough
+// to check them all.
 func (a *Account) SetPassword(app, password string) error {
 	if app != "" && strings.ContainsFunc(app, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return fmt.Errorf("app password %q: its name must be one word", app)

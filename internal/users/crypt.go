@@ -10,11 +10,11 @@ import (
 	"github.com/go-crypt/crypt/algorithm/shacrypt"
 )
 
-// cryptScheme is a scheme of crypt(3) that an imported hash may have. Such hashes
-// are only checked, never created: the first login by password replaces them by
-// SCRAM keys.
+// cryptScheme is a scheme of crypt(3) that an imported hash may have. Such
+// hashes are only checked, never created: the first login by password replaces
+// them with SCRAM keys.
 type cryptScheme struct {
-	salt   int // the octets of a salt that count
+	salt   int // the octets of a salt that are used
 	sum    int // the length of the encoded hash
 	rounds bool
 	decode func(string) (algorithm.Digest, error)
@@ -26,9 +26,9 @@ var cryptSchemes = map[string]cryptScheme{
 	"6": {salt: 16, sum: 86, rounds: true, decode: shacrypt.DecodeVariant(shacrypt.VariantSHA512)},
 }
 
-// parseCrypt parses $1$salt$hash (MD5), $5$ (SHA-256) or $6$ (SHA-512), the last
-// two with rounds= if they have it. Rounds are bounded, and brought up to 1,000
-// as crypt(3) does.
+// parseCrypt parses $1$salt$hash (MD5), $5$ (SHA-256) or $6$ (SHA-512); the
+// last two may have rounds=. The number of rounds is bounded, and raised to at
+// least 1,000 as crypt(3) does.
 func parseCrypt(text string) (algorithm.Digest, error) {
 	f := strings.Split(text, "$")
 	if len(f) < 4 || f[0] != "" {

@@ -22,7 +22,7 @@ func TestCryptAgainstOpenSSL(t *testing.T) {
 	}
 }
 
-// What a hash can make a login cost is bounded when the file is read.
+// The cost of checking a hash is bounded when the file is read.
 func TestLegacyBounds(t *testing.T) {
 	const (
 		sum   = "AIsRs/Ee56G/tC8MEHhvReZTfx8u3rXXMl6eYrjCG9ibix19DxoMBLogdTET5Ukw9Sf7eZTITsuk0Ry5qulYz."

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// The file that the first version wrote is read, and written the same.
+// A file written by the first version can be read, and is written back
+// unchanged.
 func TestGoldenFile(t *testing.T) {
 	read := func(name string) []byte {
 		b, err := os.ReadFile(filepath.Join("testdata", "golden", name))
@@ -34,8 +35,8 @@ func TestGoldenFile(t *testing.T) {
 	}
 }
 
-// Every scheme that the first version could check, with and without its
-// {SCHEME} in front, keeps its password.
+// Every scheme that the first version could check still works, with and without
+// its {SCHEME} prefix.
 func TestGoldenSchemes(t *testing.T) {
 	names, err := filepath.Glob("testdata/schemes/*.users")
 	if err != nil || len(names) != 6 {

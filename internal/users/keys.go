@@ -15,17 +15,17 @@ import (
 )
 
 // iterations is the PBKDF2 count for new passwords: about 5 ms on a server of
-// 2025. A SCRAM client has to do the same work, and phones are slower.
+// 2025. SCRAM clients have to do the same work, and phones are slower.
 const iterations = 32768
 
-// maxIterations bounds what a hand-written file can make a login cost.
+// maxIterations bounds the cost of a login for hashes in a hand-written file.
 const maxIterations = 10_000_000
 
-// scheme is the prefix of SCRAM keys, the same as Dovecot's.
+// scheme is the prefix of SCRAM keys, the same as in Dovecot.
 const scheme = "{SCRAM-SHA-256}"
 
-// Keys are what a server stores of a password for SCRAM-SHA-256 (RFC 7677).
-// They verify the password but cannot be used to log in.
+// Keys holds what a server stores of a password for SCRAM-SHA-256 (RFC 7677).
+// The keys verify the password but cannot be used to log in.
 type Keys struct {
 	Salt       []byte
 	Iterations int

@@ -43,8 +43,8 @@ func verifyLegacy(hash, password string) bool {
 	return err == nil && c.Match(password) // in constant time
 }
 
-// maxBcryptCost bounds what a login can cost: 16 takes some seconds, and each
-// step doubles that.
+// maxBcryptCost bounds the cost of a login: 16 takes some seconds, and each
+// step doubles the time.
 const maxBcryptCost = 16
 
 func checkBcrypt(hash string) error {
@@ -62,8 +62,9 @@ func isBcrypt(hash string) bool {
 	return len(hash) > 4 && hash[:2] == "$2" && strings.IndexByte("abxy", hash[2]) >= 0 && hash[3] == '$'
 }
 
-// The bounds of an argon2id hash, far above the usual values: a login must not
-// take the machine's memory, or its processors for longer than some seconds.
+// The bounds of an argon2id hash are far above the usual values, but a login
+// must not exhaust the machine's memory, or occupy its processors for more than
+// some seconds.
 const (
 	maxArgonMemory = 1 << 20 // KiB
 	maxArgonWork   = 4 << 20 // KiB times passes

@@ -17,9 +17,9 @@ import (
 	"hoplite/mail"
 )
 
-// Store holds the accounts of data/users. It may be used by many goroutines and
-// beside other processes: the file is replaced as a whole under a lock, and
-// read again after a change.
+// Store holds the accounts of data/users. It is safe for concurrent use, also
+// by several processes: the file is replaced as a whole under a lock, and read
+// again after a change.
 type Store struct {
 	path  string
 	hosts []string // the domains of names without one
@@ -36,8 +36,9 @@ type Store struct {
 	pend   []upgrade
 }
 
-// Open reads the accounts; a file that does not exist has none. A name without
-// a domain stands for the first account with that local part at one of hosts.
+// Open reads the accounts; a missing file means that there are none. A name
+// without a domain refers to the first account with that local part at one of
+// hosts.
 func Open(path string, hosts []string, log zerolog.Logger) (*Store, error) {
 	s := &Store{
 		path: path, log: log, file: files.NewChanges(path), hashing: make(chan struct{}, runtime.GOMAXPROCS(0)),
@@ -77,8 +78,8 @@ func readBook(path string) (*Book, error) {
 	return parseBook(f, path)
 }
 
-// current returns the accounts as they were at most about a second ago. A file
-// with mistakes changes nothing and is logged.
+// current returns the accounts, at most about a second old. Mistakes in a
+// changed file are logged, and the previous accounts are kept.
 func (s *Store) current() *Book {
 	if s.file.Due() {
 		if err := s.Reload(); err != nil {
@@ -141,8 +142,9 @@ func (s *Store) SCRAMReady() bool {
 	return s.ready.Load()
 }
 
-// Keeper returns the account that gets mail for the postmaster when none is
-// configured: the first admin, else the first account, else "".
+// Keeper returns the account that gets mail for the postmaster if none is
+// configured: the first admin, otherwise the first account, or "" if there are
+// no accounts.
 func (s *Store) Keeper() string {
 	all := s.Accounts()
 	for _, a := range all {
@@ -156,8 +158,8 @@ func (s *Store) Keeper() string {
 	return all[0].Name
 }
 
-// Update changes the accounts: change gets a copy of what is on disk, and its
-// result is written and takes effect. After an error nothing has changed.
+// Update changes the accounts: change modifies a copy of the accounts on disk,
+// which is then written and takes effect. After an error nothing has changed.
 func (s *Store) Update(change func(*Book) error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()

@@ -31,7 +31,7 @@ func open(t testing.TB, text string) *Store {
 	return s
 }
 
-// add makes an account with cheap keys, so that tests need no time.
+// add makes an account with cheap keys, so that tests run fast.
 func add(t testing.TB, s *Store, name, password string, more ...func(*Account)) {
 	t.Helper()
 	err := s.Update(func(b *Book) error {
@@ -229,7 +229,8 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// What root changes beside a server still belongs to the server.
+// A file that root changes while a server runs keeps its owner, the server's
+// user.
 func TestRootLeavesTheOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give files away")

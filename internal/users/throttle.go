@@ -14,9 +14,10 @@ import (
 // account: the password was not checked.
 var ErrThrottled = errors.New("too many failed logins, try again later")
 
-// The limits on guessing. Some failures are free; after each further one the
-// next attempt waits twice as long, and an attempt that would wait for longer
-// than patience is refused without being checked. Counts halve every forgive.
+// The limits on guessing. The first failures cause no delay; each further one
+// doubles the delay of the next attempt, and an attempt that would be delayed
+// for longer than patience is refused without being checked. Counts are halved
+// every forgive.
 const (
 	freeByAddr    = 6
 	freeByAccount = 10
@@ -24,20 +25,20 @@ const (
 	longestDelay  = 2 * time.Minute
 	patience      = 8 * time.Second
 	forgive       = 10 * time.Minute
-	maxFails      = 30     // counts stop there, so that they can be forgiven
+	maxFails      = 30     // counts stop here, so that they can be forgiven
 	throttleSize  = 50_000 // networks and accounts remembered, about 10 MiB
 	goodFor       = 30 * 24 * time.Hour
-	maxHeld       = 4 // failures at a known place whose answers are held back at a time
+	maxHeld       = 4 // concurrent failures of known pairs whose answers are delayed
 )
 
 // Throttle limits how fast passwords can be guessed: for each client network (an
 // IPv4 address or an IPv6 /64) and for each account. All servers of the process
 // share one. Use NewThrottle.
 //
-// An attempt counts from its beginning. Until they are judged, attempts that
-// run at the same time count as failures, so a hundred parallel guesses meet
-// the same limits as a hundred in a row. Right passwords only wait until others
-// have been checked.
+// An attempt counts from its beginning. Attempts that run at the same time are
+// counted as failures until they have been judged, so a hundred parallel
+// guesses meet the same limits as a hundred in a row. A correct password only
+// waits until others have been checked.
 type Throttle struct {
 	mu      sync.Mutex
 	fails   *lru.Cache[throttleKey, *penalty]
@@ -54,14 +55,14 @@ type throttleKey struct {
 
 func (k throttleKey) isPair() bool { return k.net.IsValid() && k.account != "" }
 
-// penalty is the failures of a key.
+// penalty records the failures of a key.
 type penalty struct {
 	fails float64
 	at    time.Time // when fails was last halved
 	next  time.Time // when the next attempt may begin
 }
 
-// running is the attempts of a key that are not judged yet.
+// running counts the attempts of a key that have not been judged yet.
 type running struct {
 	n     int
 	ended chan struct{} // closed when one of them ends
@@ -83,8 +84,8 @@ type Attempt struct {
 	keys []throttleKey // that limit it
 }
 
-// Begin starts an attempt, as soon as earlier failures allow it. It returns
-// ErrThrottled when that would take too long, or the context's error.
+// Begin starts an attempt as soon as earlier failures allow it. It returns
+// ErrThrottled if that would take too long, or the context's error.
 func (t *Throttle) Begin(ctx context.Context, from netip.Addr, account string) (*Attempt, error) {
 	start := time.Now()
 	a := &Attempt{t: t, pair: throttleKey{clientNet(from), account}}
@@ -128,7 +129,8 @@ func (t *Throttle) Refused(from netip.Addr, account string) bool {
 	return false
 }
 
-// keys returns the keys that limit an attempt: the pair alone if it is known.
+// keys returns the keys that limit an attempt: only the pair if the pair has
+// logged in before.
 func (t *Throttle) keys(pair throttleKey, now time.Time) []throttleKey {
 	if at, ok := t.good.Get(pair); ok && pair.isPair() && now.Sub(at) < goodFor {
 		return []throttleKey{pair}
@@ -141,7 +143,8 @@ func (t *Throttle) keys(pair throttleKey, now time.Time) []throttleKey {
 }
 
 // start counts the attempt as running if every key allows it. Otherwise it
-// returns how long to wait, or a channel that is closed when to look again.
+// returns the time to wait, or a channel that is closed when it should be
+// called again.
 func (a *Attempt) start(now time.Time) (wait time.Duration, ended <-chan struct{}, ok bool) {
 	t := a.t
 	t.mu.Lock()
@@ -186,7 +189,7 @@ func (k throttleKey) free() int {
 	return freeByAddr
 }
 
-// refused counts an attempt that was not checked.
+// refused counts an attempt that was refused without a check.
 func (a *Attempt) refused(now time.Time) {
 	a.t.mu.Lock()
 	defer a.t.mu.Unlock()
@@ -198,10 +201,10 @@ func (a *Attempt) refused(now time.Time) {
 	}
 }
 
-// Succeeded ends the attempt: the password was right, and the pair of network
-// and account is known from now on. The network is forgiven one failure. Only
-// one: a client with an account of its own could otherwise guess without limit
-// between two logins to it.
+// Succeeded ends the attempt after a correct password. From now on the pair of
+// network and account is known, and the network is forgiven one failure. It is
+// only one, because a client with an account of its own could otherwise guess
+// without limit between two logins to it.
 func (a *Attempt) Succeeded() {
 	t := a.t
 	t.mu.Lock()
@@ -218,8 +221,8 @@ func (a *Attempt) Succeeded() {
 	}
 }
 
-// Failed counts a wrong password and ends the attempt. At a known place it
-// returns only after the delay that attempts elsewhere have before their check.
+// Failed counts a wrong password and ends the attempt. For a known pair it
+// returns only after the delay that other attempts have before their check.
 func (a *Attempt) Failed(ctx context.Context) {
 	t := a.t
 	now := time.Now()
@@ -257,8 +260,9 @@ func (a *Attempt) Failed(ctx context.Context) {
 	a.Cancel()
 }
 
-// counted returns the keys that a failure counts for. A failure at a known
-// place also counts for the network, but not for the account elsewhere.
+// counted returns the keys to which a failure is added. A failure of a known
+// pair is also added to the network, but not to the account, so that it does
+// not affect logins from elsewhere.
 func (a *Attempt) counted() []throttleKey {
 	if len(a.keys) == 1 && a.keys[0].isPair() {
 		return []throttleKey{a.pair, {net: a.pair.net}}
@@ -266,14 +270,14 @@ func (a *Attempt) counted() []throttleKey {
 	return a.keys
 }
 
-// Cancel ends an attempt that was not judged.
+// Cancel ends an attempt without a result.
 func (a *Attempt) Cancel() {
 	a.t.mu.Lock()
 	defer a.t.mu.Unlock()
 	a.end()
 }
 
-// end stops counting the attempt as running. The lock is held.
+// end stops counting the attempt as running. The caller holds the lock.
 func (a *Attempt) end() {
 	for _, k := range a.keys {
 		r := a.t.running[k]
@@ -286,7 +290,7 @@ func (a *Attempt) end() {
 	a.keys = nil
 }
 
-// decay halves the count once per forgive.
+// decay halves the count once for each forgive that has passed.
 func (p *penalty) decay(now time.Time) {
 	for ; now.Sub(p.at) >= forgive && p.fails >= 0.5; p.at = p.at.Add(forgive) {
 		p.fails /= 2
@@ -296,7 +300,7 @@ func (p *penalty) decay(now time.Time) {
 	}
 }
 
-// delay returns the wait after the failures so far.
+// delay returns the delay after the failures so far.
 func (p *penalty) delay(k throttleKey) time.Duration {
 	free := freeByAddr
 	if k.account != "" {
@@ -309,7 +313,7 @@ func (p *penalty) delay(k throttleKey) time.Duration {
 	return min(longestDelay, firstDelay<<min(over, 10))
 }
 
-// clientNet returns the network by which a client is known. An IPv6 host has a
+// clientNet returns the network that identifies a client. An IPv6 host has a
 // whole /64.
 func clientNet(a netip.Addr) netip.Prefix {
 	a = a.Unmap()
@@ -321,13 +325,13 @@ func clientNet(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// Log lines about failed logins, for one network.
+// Limits on the log lines about failed logins from one network.
 const (
 	linesPer    = time.Minute
 	linesAtOnce = 10
 )
 
-// lineCount is the lines about one network in the current period.
+// lineCount counts the lines about one network in the current period.
 type lineCount struct {
 	since      time.Time
 	n          int

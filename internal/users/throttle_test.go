@@ -15,8 +15,8 @@ var (
 	there = netip.MustParseAddr("198.51.100.1")
 )
 
-// guess makes n attempts with a wrong password, one after the other, and returns
-// how long they took and how many passwords were checked.
+// guess makes n successive attempts with a wrong password, and returns the time
+// they took and the number of passwords checked.
 func guess(th *Throttle, n int, from netip.Addr, account string) (took time.Duration, checked int) {
 	start := time.Now()
 	for range n {
@@ -28,7 +28,7 @@ func guess(th *Throttle, n int, from netip.Addr, account string) (took time.Dura
 	return time.Since(start), checked
 }
 
-// login is one attempt with the right password.
+// login makes one attempt with the correct password.
 func login(th *Throttle, from netip.Addr, account string) (took time.Duration, err error) {
 	start := time.Now()
 	a, err := th.Begin(context.Background(), from, account)
@@ -173,8 +173,8 @@ func TestThrottle(t *testing.T) {
 	})
 }
 
-// Where an account has logged in before, its password is checked before any
-// wait, and each wrong one counts.
+// From a network where an account has logged in before, its password is checked
+// before any delay, and each wrong one is counted.
 func TestThrottleAtKnownPlaces(t *testing.T) {
 	throttled(t, "a device that guesses for other accounts", func(t *testing.T, th *Throttle) {
 		login(th, here, "ann")

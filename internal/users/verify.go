@@ -16,9 +16,9 @@ import (
 	"hoplite/mail"
 )
 
-// Verify checks a password against all credentials of an account. A name
-// without an account costs the same hash. A matching imported hash is replaced
-// by SCRAM keys.
+// Verify checks a password against all credentials of an account. For a name
+// without an account it computes the same hash. A matching imported hash is
+// replaced with SCRAM keys.
 func (s *Store) Verify(ctx context.Context, name, password string) (*Account, error) {
 	if a, ok := s.known(name, password); ok {
 		return a, nil
@@ -87,9 +87,9 @@ func (s *Store) saltFor(a *Account) []byte {
 	return salt
 }
 
-// decoy returns the salt and iterations that SCRAM shows for a name without an
-// account or without keys. They are the same for all spellings of a login name,
-// as those of an account are.
+// decoy returns the salt and iterations that SCRAM sends for a name without an
+// account or keys. As for a real account, they are the same for all spellings
+// of a login name.
 func (s *Store) decoy(name string) Keys {
 	full := s.LoginName(name)
 	b := s.current()
@@ -103,9 +103,9 @@ func (s *Store) decoy(name string) Keys {
 	return Keys{Salt: sum(b.Decoy, full)[:16], Iterations: iterations}
 }
 
-// LoginName returns the full address that a login name stands for. The names of
-// this server are equal here: if ann@localhost is the only account among them,
-// then ann and ann@mail.example.org stand for it too.
+// LoginName returns the full address that a login name refers to. The names of
+// this server are interchangeable: if ann@localhost is the only such account,
+// then ann and ann@mail.example.org refer to it too.
 func (s *Store) LoginName(name string) string {
 	key := mail.Key(name)
 	b := s.current()
@@ -127,8 +127,8 @@ func (s *Store) LoginName(name string) string {
 	return local + "@" + s.hosts[0]
 }
 
-// SCRAM returns the keys of an account that have the same salt as its first
-// ones, or random keys.
+// SCRAM returns the keys of an account that share the salt of the first, or
+// random keys.
 func (s *Store) SCRAM(name string) (*Account, []Keys) {
 	if a, ok := s.Account(name); ok {
 		var keys []Keys
@@ -143,19 +143,19 @@ func (s *Store) SCRAM(name string) (*Account, []Keys) {
 	}
 	k := s.decoy(name)
 	k.Stored, k.Server = make([]byte, sha256.Size), make([]byte, sha256.Size)
-	rand.Read(k.Stored) // no client can prove to hold random keys
+	rand.Read(k.Stored) // no client can prove that it holds random keys
 	rand.Read(k.Server)
 	return nil, []Keys{k}
 }
 
-// upgrade is the keys that replace an imported hash.
+// upgrade holds the keys that replace an imported hash.
 type upgrade struct {
 	account, legacy string
 	keys            Keys
 }
 
-// upgrade writes new keys. When many logins do so at once, one of them writes
-// for all that wait.
+// upgrade writes new keys. If many logins do so at once, one of them writes the
+// keys of all that are waiting.
 func (s *Store) upgrade(u upgrade) {
 	s.pendMu.Lock()
 	s.pend = append(s.pend, u)
@@ -179,16 +179,16 @@ func (s *Store) upgrade(u upgrade) {
 		return nil
 	})
 	if err != nil && err != errNothing {
-		// The login is valid all the same; the next one tries again.
+		// The login is still valid, and the next one tries again.
 		s.log.Warn().Err(err).Str("account", u.account).Msg("imported hash not replaced")
 	}
 }
 
 var errNothing = fmt.Errorf("nothing to write")
 
-// verified caches which passwords matched, under a key that only this process
-// has. An entry is valid only while the account still has the same credential,
-// so a changed password takes effect at once.
+// verified caches which passwords matched, hashed under a key that only this
+// process has. An entry is valid only while the account still has the same
+// credential, so a changed password takes effect at once.
 type verified struct {
 	key [32]byte
 	m   *lru.Cache[[sha256.Size]byte, knownKeys]
@@ -224,7 +224,8 @@ func (v *verified) add(account, password string, k Keys) {
 	v.m.Add(v.hash(account, password), knownKeys{[sha256.Size]byte(k.Stored), time.Now().Add(verifiedFor)})
 }
 
-// known returns the account if its password matched recently, without hashing.
+// known returns the account if its password matched recently, without computing
+// its hash.
 func (s *Store) known(name, password string) (*Account, bool) {
 	a, ok := s.Account(name)
 	if !ok {
