@@ -1,9 +1,9 @@
 // Package login implements the SASL mechanisms PLAIN, LOGIN, SCRAM-SHA-256 and
 // SCRAM-SHA-256-PLUS, and password logins of other protocols, for all servers.
 //
-// A [Gate] limits guessing and makes all failures look alike. Whether a password
-// is right is left to a users.Authenticator, how the messages are framed to the
-// servers. Start reading at Gate.
+// A [Gate] limits password guessing and makes all failures look alike. A
+// users.Authenticator checks the passwords, and the servers frame the messages.
+// Start reading at Gate.
 package login
 
 import (
@@ -34,8 +34,9 @@ const (
 // ErrMechanism means that a mechanism is not offered on this connection.
 var ErrMechanism = errors.New("mechanism not offered here")
 
-// failAfter is how long every refused login takes, so that the time does not
-// disclose whether the account exists: hashes take different times to check.
+// failAfter is the duration of every refused login. It is constant because
+// hashes take different times to check, and the time must not disclose whether
+// the account exists.
 const failAfter = 400 * time.Millisecond
 
 // Gate checks logins. All servers share one.
@@ -45,7 +46,7 @@ type Gate struct {
 }
 
 // NewGate returns a gate that checks credentials with auth. All gates of the
-// process must share the throttle.
+// process must share one throttle.
 func NewGate(auth users.Authenticator, throttle *users.Throttle) *Gate {
 	return &Gate{auth, throttle}
 }
@@ -65,9 +66,9 @@ func From(c *listen.Conn) Client {
 	return who
 }
 
-// Mechanisms lists the mechanisms offered to a client, the best first. Without
-// TLS, those that send a password are offered only if cleartext, a setting of
-// the listener, is set.
+// Mechanisms returns the mechanisms offered to a client, best first. Without
+// TLS, mechanisms that send a password are offered only if cleartext, a setting
+// of the listener, is true.
 func (g *Gate) Mechanisms(c Client, cleartext bool) []string {
 	var m []string
 	if g.auth.SCRAMReady() {
@@ -84,7 +85,8 @@ func (g *Gate) Mechanisms(c Client, cleartext bool) []string {
 
 // Check checks a name and password that were not sent by SASL (POP3 USER and
 // PASS, IMAP LOGIN). The error is users.ErrBadLogin, users.ErrThrottled, or the
-// reason why logins are not possible now; only the first counts as a failure.
+// reason why logins are not possible now; only the first is counted as a
+// failure.
 func (g *Gate) Check(ctx context.Context, c Client, name, password string) (*users.Account, error) {
 	start := time.Now()
 	try, err := g.begin(ctx, c, name)
@@ -104,8 +106,8 @@ func (g *Gate) Check(ctx context.Context, c Client, name, password string) (*use
 	return nil, fmt.Errorf("login after %s: %w", time.Since(start).Round(time.Millisecond), err)
 }
 
-// begin starts an attempt to log in. A throttled one is answered no sooner than
-// a wrong password.
+// begin starts an attempt to log in. A throttled attempt is answered no sooner
+// than a wrong password.
 func (g *Gate) begin(ctx context.Context, c Client, name string) (*users.Attempt, error) {
 	start := time.Now()
 	try, err := g.throttle.Begin(ctx, c.Addr, g.auth.LoginName(name))
@@ -116,7 +118,7 @@ func (g *Gate) begin(ctx context.Context, c Client, name string) (*users.Attempt
 	return try, nil
 }
 
-// fail counts a wrong password and returns failAfter after its begin.
+// fail counts a wrong password and returns failAfter after the attempt began.
 func (g *Gate) fail(ctx context.Context, try *users.Attempt, begun time.Time) error {
 	try.Failed(ctx)
 	wait(ctx, begun.Add(failAfter))
@@ -133,8 +135,8 @@ func wait(ctx context.Context, until time.Time) {
 }
 
 // LogFailure returns line, a log line about a refused login, with the number of
-// such lines that were suppressed since the last one. While a client has too
-// many of them, it discards the line and returns nil, which logs nothing.
+// such lines suppressed since the last one. If the client causes too many of
+// them, it discards the line and returns nil, which logs nothing.
 func (g *Gate) LogFailure(c Client, line *zerolog.Event) *zerolog.Event {
 	suppressed, ok := g.throttle.LogFailure(c.Addr)
 	if !ok {
@@ -146,8 +148,8 @@ func (g *Gate) LogFailure(c Client, line *zerolog.Event) *zerolog.Event {
 	return line
 }
 
-// Server starts a SASL exchange. When it succeeds, done is called with the
-// account before the last Next returns. The context limits the whole exchange.
+// Server starts a SASL exchange. On success, done is called with the account
+// before the last Next returns. The context limits the whole exchange.
 func (g *Gate) Server(ctx context.Context, mech string, c Client, cleartext bool, done func(*users.Account)) (sasl.Server, error) {
 	if !slices.Contains(g.Mechanisms(c, cleartext), mech) {
 		return nil, ErrMechanism
@@ -173,8 +175,8 @@ func (g *Gate) Server(ctx context.Context, mech string, c Client, cleartext bool
 	return &scramServer{gate: g, ctx: ctx, client: c, plus: mech == ScramPlus, done: done}, nil
 }
 
-// asAnother refuses to log in on behalf of another account, like a wrong
-// password.
+// asAnother refuses a login on behalf of another account as if the password
+// were wrong.
 func (g *Gate) asAnother(ctx context.Context, c Client, name string) error {
 	begun := time.Now()
 	try, err := g.begin(ctx, c, name)
@@ -184,8 +186,8 @@ func (g *Gate) asAnother(ctx context.Context, c Client, name string) error {
 	return g.fail(ctx, try, begun)
 }
 
-// loginServer implements LOGIN (draft-murchison-sasl-login), which old Outlooks
-// and printers use: two prompts, two answers.
+// loginServer implements LOGIN (draft-murchison-sasl-login), which old versions
+// of Outlook and printers use: two prompts, two answers.
 type loginServer struct {
 	check func(name, password string) error
 	name  string

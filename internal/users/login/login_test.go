@@ -28,8 +28,8 @@ import (
 
 var here = Client{Addr: netip.MustParseAddr("192.0.2.1")}
 
-// line is a password as the accounts file has it, with few iterations, so that
-// tests need no time.
+// line returns a password as stored in the accounts file, with few iterations
+// so that tests run fast.
 func line(password string) string {
 	c := scram.SHA256
 	client, err := c.NewClient("", password, "")
@@ -58,7 +58,7 @@ func gate(t *testing.T) (*Gate, *users.Store) {
 	return NewGate(s, users.NewThrottle()), s
 }
 
-// talk plays a conversation; the client's answers are literal.
+// talk plays a conversation in which the client's answers are given literally.
 func talk(t *testing.T, g *Gate, mech string, c Client, answers ...string) (who string, said []string, err error) {
 	t.Helper()
 	srv, err := g.Server(context.Background(), mech, c, true, func(a *users.Account) { who = a.Name })
@@ -109,7 +109,8 @@ func TestPlainAndLogin(t *testing.T) {
 	})
 }
 
-// Whoever fails hears the same and waits the same; only hashing takes real time.
+// All failures have the same reply and the same delay; only hashing takes real
+// time.
 func TestFailuresLookAlike(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, _ := gate(t)
@@ -151,8 +152,9 @@ func TestGuessingIsThrottledOverAllWays(t *testing.T) {
 	})
 }
 
-// An account that has just logged in somewhere is no easier to guess elsewhere:
-// its password must not be recognized before the throttle is asked.
+// An account that has just logged in from one place is no easier to guess from
+// another: its password must not be recognised before the throttle is
+// consulted.
 func TestNoWayAroundTheThrottle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, _ := gate(t)
@@ -184,7 +186,7 @@ func TestNoWayAroundTheThrottle(t *testing.T) {
 	})
 }
 
-// Guesses by SCRAM count like others, for names that exist and names that do not.
+// Guesses by SCRAM are counted like others, whether or not the name exists.
 func TestScramIsThrottled(t *testing.T) {
 	for _, name := range []string{"ann", "eve"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -202,8 +204,9 @@ func TestScramIsThrottled(t *testing.T) {
 	}
 }
 
-// A name without an account shows the same salt in each of its spellings, as one
-// with an account does; otherwise accounts could be told from other names.
+// All spellings of a name without an account get the same salt, as they do for
+// an existing account; otherwise accounts could be distinguished from other
+// names.
 func TestScramSaltsOfSpellings(t *testing.T) {
 	g, s := gate(t)
 	if err := s.Update(func(b *users.Book) error { return b.Add(&users.Account{Name: "none@localhost"}) }); err != nil {
@@ -372,7 +375,7 @@ func TestNoScramWhileAHashIsImported(t *testing.T) {
 	}
 }
 
-// tlsPair makes the two ends of one TLS 1.3 connection.
+// tlsPair returns both ends of a TLS 1.3 connection.
 func tlsPair(t *testing.T) (client, server tls.ConnectionState) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

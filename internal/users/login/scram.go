@@ -20,8 +20,9 @@ import (
 const maxResponse = 8192
 
 // scramServer implements SCRAM-SHA-256 (RFC 5802, 7677) as a sasl.Server. An
-// account may have several passwords: one conversation runs for each of them in
-// parallel, and the one whose key the client proves to hold counts.
+// account may have several passwords. A conversation runs for each of them in
+// parallel, and the login succeeds if the client proves that it holds one of
+// the keys.
 type scramServer struct {
 	gate   *Gate
 	ctx    context.Context
@@ -35,8 +36,8 @@ type scramServer struct {
 	talks   []*scram.ServerConversation
 }
 
-// binding returns the channel binding of a connection (RFC 9266), or nil. TLS
-// 1.2 without extended master secret has none.
+// binding returns the channel binding of a connection (RFC 9266), or nil if
+// there is none, as with TLS 1.2 without extended master secret.
 func binding(cs *tls.ConnectionState) *scram.ChannelBinding {
 	if cs == nil {
 		return nil
@@ -76,7 +77,7 @@ func (s *scramServer) Next(response []byte) ([]byte, bool, error) {
 // the conversations.
 func (s *scramServer) first(message string) ([]byte, bool, error) {
 	if s.plus != strings.HasPrefix(message, "p=") {
-		return nil, true, errors.New("channel binding does not fit the mechanism")
+		return nil, true, errors.New("channel binding does not match the mechanism")
 	}
 	name, err := nameIn(message)
 	if err != nil {
@@ -84,7 +85,7 @@ func (s *scramServer) first(message string) ([]byte, bool, error) {
 	}
 	s.name = name
 	if s.gate.throttle.Refused(s.client.Addr, s.gate.auth.LoginName(name)) {
-		try, err := s.gate.begin(s.ctx, s.client, name) // counts it
+		try, err := s.gate.begin(s.ctx, s.client, name) // counts the attempt
 		if err != nil {
 			return nil, true, err
 		}
@@ -113,7 +114,7 @@ func (s *scramServer) first(message string) ([]byte, bool, error) {
 	return []byte(challenge), false, nil
 }
 
-// talk returns the conversation for one set of keys. All conversations have the
+// talk returns the conversation for one set of keys. All conversations use the
 // same nonce.
 func (s *scramServer) talk(k users.Keys, nonce *string) (*scram.ServerConversation, error) {
 	srv, err := scram.SHA256.NewServer(func(string) (scram.StoredCredentials, error) {
