@@ -1,9 +1,9 @@
-// Package alias resolves addresses: through aliases, forwards, sub-addresses,
-// catch-alls and the postmaster, to accounts or to addresses of other servers.
+// Package alias resolves addresses through aliases, forwards, sub-addresses,
+// catch-alls and the postmaster to accounts or to addresses at other servers.
 //
-// [Parse] reads an aliases file, [Resolver] follows the rules. Where accounts
-// are kept is behind the interface [Accounts]; reading files and noticing their
-// changes is left to the caller; routes decide about addresses that are not local.
+// [Parse] reads an aliases file, and [Resolver] follows the rules. The
+// interface [Accounts] hides where accounts are kept. The caller reads files
+// and watches them for changes; routes handle addresses that are not local.
 // Start reading at Resolver.
 package alias
 
@@ -16,32 +16,32 @@ import (
 	"hoplite/mail"
 )
 
-// The limits of one resolution.
+// Limits on one resolution.
 const (
 	maxDepth  = 30
 	maxFinals = 1000
 )
 
-// ErrLoop means that an address leads only back to itself.
-var ErrLoop = errors.New("address leads back to itself")
+// ErrLoop means that an address resolves to nothing but itself.
+var ErrLoop = errors.New("address resolves to itself")
 
-// ErrTooMany means that an address leads to more than 1,000 others, or over more
-// than 30 steps.
-var ErrTooMany = errors.New("address leads to too many others")
+// ErrTooMany means that an address resolves to more than 1,000 others, or takes
+// more than 30 steps.
+var ErrTooMany = errors.New("address resolves to too many others")
 
-// Accounts are the accounts of this server. users.Store implements it.
+// Accounts looks up the accounts of this server. users.Store implements it.
 type Accounts interface {
 	// Find returns the full name of an account and the addresses that its mail
 	// is forwarded to. Names are compared by [mail.Key].
 	Find(name string) (full string, forward []string, ok bool)
 	// HasDomain reports whether an account is in a domain in normal form.
 	HasDomain(domain string) bool
-	// Keeper returns the account that gets mail for the postmaster when none is
-	// configured; "" if there are no accounts.
+	// Keeper returns the account that gets mail for the postmaster if none is
+	// configured, or "" if there are no accounts.
 	Keeper() string
 }
 
-// Final is where an address ends.
+// Final is a final address that an address resolves to.
 type Final struct {
 	Address string // the account's name, or the address as it was written
 	Account string // empty for an address that is not an account here
@@ -61,7 +61,7 @@ type Resolved struct {
 	Path   []Step
 }
 
-// Resolver resolves addresses. It may be used by many goroutines.
+// Resolver resolves addresses. It is safe for concurrent use.
 type Resolver struct {
 	accounts   Accounts
 	table      func() *Table
@@ -69,11 +69,11 @@ type Resolver struct {
 	postmaster string   // a Key
 }
 
-// New returns a resolver over accounts and the aliases that table returns.
-// Hosts are the names of this server: an alias or account without a domain
-// belongs to them. Postmaster gets mail for the postmaster of any local domain
-// where no alias or account says otherwise; if it is empty, the mail goes to the
-// account that [Accounts.Keeper] names.
+// New returns a resolver for accounts and the aliases that table returns. hosts
+// lists the names of this server, to which aliases and accounts without a
+// domain belong. postmaster gets mail for the postmaster of any local domain
+// that has no alias or account for it; if postmaster is empty, the mail goes to
+// the account returned by [Accounts.Keeper].
 func New(accounts Accounts, table func() *Table, hosts []string, postmaster string) *Resolver {
 	r := &Resolver{accounts: accounts, table: table, postmaster: mail.Key(postmaster)}
 	for _, h := range hosts {
@@ -95,8 +95,8 @@ func (r *Resolver) isLocal(domain string, t *Table) bool {
 	return slices.Contains(r.hosts, domain) || t.hasDomain(domain) || r.accounts.HasDomain(domain)
 }
 
-// Resolve follows the rules from one address to all its ends. An address that no
-// rule matches is its own end.
+// Resolve follows the rules from an address to all its final addresses. An
+// address that no rule matches is final.
 func (r *Resolver) Resolve(addr string) (Resolved, error) {
 	w := &walk{Resolver: r, t: r.table(), seen: map[string]bool{}}
 	err := w.visit(addr, "", 0)
@@ -106,8 +106,8 @@ func (r *Resolver) Resolve(addr string) (Resolved, error) {
 	return w.out, err
 }
 
-// walk is one resolution, depth first. An address is followed only the first
-// time it appears.
+// walk is one resolution, in depth-first order. An address is followed only the
+// first time it appears.
 type walk struct {
 	*Resolver
 	t    *Table
@@ -115,8 +115,9 @@ type walk struct {
 	out  Resolved
 }
 
-// visit follows the rules for one address. Its spelling is kept only where it
-// ends on another server, which decides about the case of a local part.
+// visit follows the rules for one address. Its spelling is kept only if it is
+// at another server, since only that server knows whether the case of a local
+// part matters.
 func (w *walk) visit(written, folder string, depth int) error {
 	if !strings.Contains(written, "@") {
 		written += "@" + w.host()
@@ -150,7 +151,7 @@ func (w *walk) visit(written, folder string, depth int) error {
 	return nil
 }
 
-// visited reports whether this is not the first call with what.
+// visited reports whether it was called with what before.
 func (w *walk) visited(what string) bool {
 	if w.seen[what] {
 		return true
@@ -159,7 +160,7 @@ func (w *walk) visited(what string) bool {
 	return false
 }
 
-// host is the domain of names without one.
+// host returns the domain for names without one.
 func (w *walk) host() string {
 	if len(w.hosts) == 0 {
 		return "localhost"
@@ -168,8 +169,8 @@ func (w *walk) host() string {
 }
 
 // rule returns the first rule for an address: an alias, then an account, then
-// the sub-address, the postmaster and the catch-all. Without a rule the address
-// is an end.
+// the sub-address, the postmaster and the catch-all. An address without a rule
+// is final.
 func (w *walk) rule(key string) (to []string, by, folder string) {
 	if a, ok := w.alias(key); ok {
 		return a.to, fmt.Sprintf("aliases:%d", a.line), ""
@@ -229,8 +230,8 @@ func (w *walk) alias(key string) (entry, bool) {
 	return w.t.get(local)
 }
 
-// account finds an account. One at a name of this server is known under all of
-// them.
+// account finds an account. An account at one name of this server is found
+// under all of them.
 func (w *walk) account(key string) (name string, forward []string, ok bool) {
 	if name, forward, ok = w.accounts.Find(key); ok {
 		return name, forward, true
@@ -263,9 +264,9 @@ func (w *walk) end(written, folder string, depth int) error {
 	return nil
 }
 
-// forward follows the forwards of an account. Its own name among them keeps a
-// copy. Forwards that only lead back here keep one too, since no mail may get
-// lost.
+// forward follows the forwards of an account. If its own name is among them,
+// the account keeps a copy. It also keeps one if all forwards lead back here,
+// because no mail may get lost.
 func (w *walk) forward(own Final, forward []string, depth int) error {
 	if w.visited(own.Account + "\x00forward") {
 		return nil
@@ -295,7 +296,7 @@ func (w *walk) add(f Final) {
 	w.out.Finals = append(w.out.Finals, f)
 }
 
-// split cuts an address at its last @.
+// split splits an address at its last @.
 func split(key string) (local, domain string) {
 	i := strings.LastIndexByte(key, '@')
 	if i < 0 {

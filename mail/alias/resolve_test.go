@@ -34,7 +34,7 @@ Info@Bücher.example ida@xn--bcher-kva.example
 größe.example anything
 `
 
-// book is accounts by name, with their forwards.
+// book maps accounts to their forwards.
 type book map[string][]string
 
 func (b book) Find(name string) (string, []string, bool) {
@@ -231,7 +231,7 @@ func FuzzAliases(f *testing.F) {
 	})
 }
 
-// Mail to postmaster always finds somebody (RFC 5321, 4.5.1).
+// Mail to postmaster always has a recipient (RFC 5321, 4.5.1).
 func TestPostmasterOfNobody(t *testing.T) {
 	for want, b := range map[string]book{
 		">postmaster@localhost": {},

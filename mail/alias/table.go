@@ -12,7 +12,7 @@ import (
 	"hoplite/mail"
 )
 
-// The limits of an aliases file.
+// Limits on an aliases file.
 const (
 	maxLine    = 256 << 10
 	maxAliases = 1_000_000
@@ -58,13 +58,13 @@ func Parse(r io.Reader, name string) (*Table, error) {
 	return p.table, errors.Join(p.errs...)
 }
 
-// parser joins indented lines to the line above them.
+// parser joins each indented line to the line above it.
 type parser struct {
 	table   *Table
 	name    string
 	n       int    // of the current line
 	logical string // a line and its continuations so far
-	start   int    // where it began
+	start   int    // the line where it began
 	errs    []error
 }
 
@@ -74,7 +74,8 @@ func (p *parser) report(line int, err error) {
 	}
 }
 
-// line adds a physical line. It returns false when the file cannot be read on.
+// line adds a physical line. It returns false if the rest of the file cannot be
+// read.
 func (p *parser) line(full string) bool {
 	text := strings.TrimSpace(full)
 	switch {
@@ -83,7 +84,7 @@ func (p *parser) line(full string) bool {
 		p.flush()
 		p.logical, p.start = text, p.n
 	case p.logical == "":
-		p.report(p.n, errors.New("line begins with a space but continues nothing"))
+		p.report(p.n, errors.New("line begins with a space but there is no line to continue"))
 	case len(p.logical)+len(text) > maxLine:
 		p.report(p.start, fmt.Errorf("longer than %d octets", maxLine))
 		return false
@@ -122,7 +123,7 @@ func (t *Table) add(text string, line int) error {
 	return nil
 }
 
-// check reports what is wrong with an alias.
+// check returns an error if an alias is invalid.
 func (t *Table) check(key string, to []string) error {
 	switch {
 	case strings.HasSuffix(key, ":"):
@@ -154,8 +155,8 @@ func (t *Table) check(key string, to []string) error {
 	return nil
 }
 
-// cutWords splits a line at commas and white space outside quotes. It returns at
-// least one word, and no empty ones.
+// cutWords splits a line at commas and white space outside quotes. It returns
+// at least one word and no empty ones.
 func cutWords(text string) (words []string, err error) {
 	begin, quoted := -1, false
 	for i := 0; i < len(text); i++ {
@@ -200,9 +201,8 @@ func (t *Table) get(key string) (entry, bool) {
 	return e, ok
 }
 
-// hasDomain reports whether an alias is in a domain in normal form.
-// Each calls f with each alias, its addresses and its line, in the order of the
-// file.
+// hasDomain reports whether an alias is in a domain in normal form. Each calls
+// f with each alias, its addresses and its line, in file order.
 func (t *Table) Each(f func(pattern string, to []string, line int)) {
 	if t == nil {
 		return
