@@ -20,7 +20,7 @@ const plain = "From: ann@example.org\r\nTo: list@lists.example\r\nSubject: x\r\n
 
 var key = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{5}, 32))
 
-// sealKey is the key of server.
+// sealKey is the key of a server.
 var sealKey crypto.Signer = key
 
 func zone() *resolvetest.Zone {
@@ -116,7 +116,7 @@ func TestChainOfThree(t *testing.T) {
 	}
 }
 
-// A chain that was broken in transit is sealed as broken once, and never again.
+// A chain that was broken in transit is sealed as broken once, but never again.
 func TestBrokenChain(t *testing.T) {
 	z := zone()
 	text := strings.Replace(server(t, "one.example", plain, z), "Hello", "Hullo", 1)
@@ -132,8 +132,8 @@ func TestBrokenChain(t *testing.T) {
 	}
 }
 
-// A server that saw DMARC pass for one domain of From and fail for another did
-// not see it pass.
+// If DMARC passed for one domain of From but failed for another, it did not
+// pass.
 func TestPartOfDMARC(t *testing.T) {
 	z := zone()
 	fail := mail.AuthResult{Method: "dmarc", Value: "fail", Props: []mail.AuthProp{{Type: "header", Name: "from", Value: "bank.example"}}}

@@ -1,9 +1,9 @@
 // Package arc validates the Authenticated Received Chain of a message and adds
 // sets to it (RFC 8617). [Validate] reads a chain; a [Sealer] extends one. The
-// signatures are those of package dkim under other field names.
+// signatures are those of package dkim with other field names.
 //
-// go-msgauth cannot seal: its signer always names the field DKIM-Signature, and
-// it has no seals.
+// go-msgauth is not used, because its signer always writes a DKIM-Signature
+// field and does not support seals.
 package arc
 
 import (
@@ -23,11 +23,11 @@ import (
 // maxSets is the length of the longest chain (RFC 8617, 4.2.1).
 const maxSets = 50
 
-// Set is the three fields added by one server.
+// Set holds the three fields added by one server.
 type Set struct {
 	Results authres.Header // its authentication results
 	Sealer  string         // d= of its seal
-	CV      string         // its verdict on the chain before
+	CV      string         // its verdict on the chain before it
 
 	aar, ams, as mail.Field
 	seal         dkim.Tags
@@ -40,7 +40,7 @@ type Chain struct {
 	Reason string
 	Sets   []Set // the oldest first; only complete ones if CV is pass
 
-	signed []string // what the last set's signature covers
+	signed []string // fields that the last set's signature covers
 }
 
 // Validate validates a message's chain (RFC 8617, 5.2).
@@ -204,8 +204,8 @@ func (c *Chain) sealed(instance int) [][]byte {
 	return raws
 }
 
-// dmarcSeen returns the first sealer that saw DMARC pass and every later one,
-// or nil if there is none.
+// dmarcSeen returns the first sealer that reports that DMARC passed, and all
+// later sealers, or nil if there is none.
 func (c *Chain) dmarcSeen() []string {
 	for i := range c.Sets {
 		if !dmarcPassed(c.Sets[i].Results.Results) {
@@ -251,7 +251,8 @@ func (c *Chain) AuthResult() mail.AuthResult {
 	return a
 }
 
-// Signed returns how many fields of a name the last set's signature covers.
+// Signed returns the number of fields of a name that the last set's signature
+// covers.
 func (c *Chain) Signed(name string) int {
 	n := 0
 	for _, h := range c.signed {
@@ -262,7 +263,7 @@ func (c *Chain) Signed(name string) int {
 	return n
 }
 
-// Sealer returns the domain of the last seal, "" if there is none.
+// Sealer returns the domain of the last seal, or "" if there is none.
 func (c *Chain) Sealer() string {
 	if len(c.Sets) == 0 {
 		return ""

@@ -52,7 +52,7 @@ func python(t *testing.T, arg map[string]any, msg string) string {
 	return out.String()
 }
 
-// python3-dkim seals with RSA only, so the whole chain here is RSA.
+// python3-dkim seals only with RSA, so the whole chain uses RSA.
 func TestInteropARC(t *testing.T) {
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -76,7 +76,7 @@ func TestInteropARC(t *testing.T) {
 	if out := python(t, map[string]any{"do": "verify", "dns": dns}, text); !strings.HasPrefix(out, "pass") {
 		t.Fatalf("our seal, says python: %s\n%s", out, text)
 	}
-	// Authentication-Results of its own name are what python seals.
+	// python3-dkim seals Authentication-Results that carry its own name.
 	text = "Authentication-Results: mx.py.example; arc=pass; spf=pass smtp.mailfrom=x@one.example\r\n" + text
 	pem := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(rsaKey)}))
 	text = python(t, map[string]any{"do": "sign", "dns": dns, "domain": "py.example", "key": pem}, text) + text

@@ -32,8 +32,9 @@ type Sealer struct {
 // Seal returns the three fields of a new set, to be added at the top of the
 // message: the results of our own checks, a signature of the outgoing message,
 // and the seal. c is the message's chain and cv its state when the message
-// arrived. Nothing is added to a chain that cannot be validated now, that is
-// full, or that an earlier server sealed as broken (RFC 8617, 5.1.2).
+// arrived. Nothing is added to a chain that cannot be validated now, has
+// reached its maximum length, or was sealed as broken by an earlier server (RFC
+// 8617, 5.1.2).
 func (s *Sealer) Seal(m *mail.Message, c *Chain, cv string, results []mail.AuthResult) ([]byte, error) {
 	if cv == "temperror" || highest(m) >= maxSets || cv == "fail" && broken(m) {
 		return nil, nil

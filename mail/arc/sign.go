@@ -58,7 +58,7 @@ func (s *Sealer) finish(field, sum []byte) ([]byte, error) {
 	switch key := s.Key.Public().(type) {
 	case *rsa.PublicKey:
 		value, err = s.Key.Sign(rand.Reader, sum, crypto.SHA256)
-	case ed25519.PublicKey: // RFC 8463: it signs the hash as a message
+	case ed25519.PublicKey: // RFC 8463: the hash is signed as a message
 		value, err = s.Key.Sign(rand.Reader, sum, crypto.Hash(0))
 	default:
 		err = fmt.Errorf("no algorithm for a %T", key)
@@ -77,8 +77,8 @@ func (s *Sealer) finish(field, sum []byte) ([]byte, error) {
 	return append(out, crlf...), nil
 }
 
-// sumFields hashes fields as for ARC-Seal: relaxed, one after the other, the
-// last without its line end.
+// sumFields hashes fields as for ARC-Seal: in relaxed form, one after another,
+// the last without its line end.
 func sumFields(raws ...[]byte) []byte {
 	hash := sha256.New()
 	var buf []byte
@@ -100,7 +100,7 @@ type tagWriter struct {
 
 func (w *tagWriter) tag(s string) { w.word(s, true) }
 
-// word appends s, after a space if it begins a tag.
+// word appends s, preceded by a space if it begins a tag.
 func (w *tagWriter) word(s string, space bool) {
 	if w.col+1+len(s) > 76 {
 		w.out = append(w.out, "\r\n\t"...)
