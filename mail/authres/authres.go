@@ -3,7 +3,7 @@
 //
 // Start with [Parse], [Field] and [Ours]. The writer follows the grammar
 // strictly. The reader also accepts common deviations, such as base64 without
-// quotes; its memory is limited.
+// quotes, and uses limited memory.
 package authres
 
 import (
@@ -13,7 +13,7 @@ import (
 	"hoplite/mail"
 )
 
-// Limits of the reader.
+// Limits on the reader.
 const (
 	maxValue   = mail.MaxField
 	maxResults = 100
@@ -21,7 +21,7 @@ const (
 	maxDepth   = 20 // comments inside comments
 )
 
-// ErrSyntax is returned for a field that does not follow RFC 8601, 2.2.
+// ErrSyntax is returned for a field that violates RFC 8601, 2.2.
 var ErrSyntax = errors.New("not an Authentication-Results field")
 
 // Header is the content of one field.
@@ -30,8 +30,8 @@ type Header struct {
 	Results []mail.AuthResult
 }
 
-// Parse parses the value of a field. With an error, Header contains the results
-// before it.
+// Parse parses the value of a field. If it returns an error, Header contains
+// the results before the error.
 func Parse(value []byte) (Header, error) {
 	if len(value) > maxValue {
 		return Header{}, ErrSyntax
@@ -41,7 +41,7 @@ func Parse(value []byte) (Header, error) {
 	return h, err
 }
 
-// scanner reads one value. It keeps the last comment that it skipped.
+// scanner reads one value. It remembers the last comment it skipped.
 type scanner struct {
 	in      string
 	at      int
@@ -159,7 +159,8 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-// word reads a Keyword (RFC 5321, 4.1.2) or underscores.
+// word reads a Keyword (RFC 5321, 4.1.2), in which underscores are also
+// allowed.
 func (s *scanner) word() string {
 	start := s.at
 	for s.at < len(s.in) {

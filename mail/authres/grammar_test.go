@@ -8,8 +8,8 @@ import (
 	"hoplite/mail"
 )
 
-// The grammar of RFC 8601, 2.2: comments and white space may stand between any
-// two tokens, and never change the meaning.
+// Comments and white space may appear between any two tokens and never change
+// the meaning (RFC 8601, 2.2).
 func TestCommentsAndSpace(t *testing.T) {
 	tokens := []string{"mx.example", "1", ";", "dkim", "/", "1", "=", "pass", "reason", "=", `"ok"`, "header", ".", "d", "=", "a.example"}
 	want := Header{"mx.example", []mail.AuthResult{{Method: "dkim", Value: "pass", Reason: "ok", Props: []mail.AuthProp{prop("header", "d", "a.example")}}}}
@@ -28,7 +28,7 @@ func TestCommentsAndSpace(t *testing.T) {
 	}
 }
 
-// Quoted strings and their limits.
+// TestQuoted covers quoted strings and their limits.
 func TestQuoted(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{`"plain"`, "plain"},
@@ -45,7 +45,8 @@ func TestQuoted(t *testing.T) {
 	}
 }
 
-// A fault keeps the results before it and none after it.
+// After a syntax error, the results before it are kept and those after it are
+// dropped.
 func TestResultsBeforeAFault(t *testing.T) {
 	h, err := Parse([]byte("x; spf=pass; dkim=; dmarc=pass"))
 	if err == nil || len(h.Results) != 1 || h.Results[0].Method != "spf" {
@@ -53,7 +54,7 @@ func TestResultsBeforeAFault(t *testing.T) {
 	}
 }
 
-// The limits at their border.
+// The limits are tested at their exact values.
 func TestLimits(t *testing.T) {
 	for _, c := range []struct {
 		name, in string

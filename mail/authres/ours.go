@@ -9,13 +9,13 @@ import (
 )
 
 // Ours finds the Authentication-Results fields of a header block that some
-// reader may take for fields of a server with one of the given names: the
-// message arrived with them, so that server did not add them. They are removed
-// from incoming mail (RFC 8601, 5).
+// reader might attribute to a server with one of the given names. If the
+// message arrived with them, that server did not add them, and they must be
+// removed (RFC 8601, 5).
 //
-// The name counts in any spelling: with a version after it, in quotes that may
-// be open, as an encoded word, with escapes, with comments or white space around
-// its dots, with U-labels for A-labels.
+// The name is recognised in any spelling: followed by a version, in quotes that
+// may be unterminated, as an encoded word, with escapes, with comments or white
+// space around its dots, and with U-labels in place of A-labels.
 func Ours(head []byte, names ...string) []mail.Span {
 	var spans []mail.Span
 	for f := range mail.Fields(head) {
@@ -26,8 +26,8 @@ func Ours(head []byte, names ...string) []mail.Span {
 	return spans
 }
 
-// claims reports whether one of the names is the authserv-id of a field, by any
-// reading.
+// claims reports whether one of the names can be read as the authserv-id of a
+// field.
 func claims(f mail.Field, names []string) bool {
 	value, _, _ := bytes.Cut(f.Value(), []byte(";"))
 	id := mime.DecodeWords(string(mime.Unfold(nil, value)))
@@ -90,8 +90,7 @@ func isNotDomain(r rune) bool {
 	return r < 0x80 && r != '.' && r != '-' && r != '_' && (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z')
 }
 
-// sameDomain compares domains as A-labels, without regard to case and a final
-// dot.
+// sameDomain compares domains as A-labels, ignoring case and a final dot.
 func sameDomain(a, b string) bool {
 	a, b = strings.TrimRight(a, "."), strings.TrimRight(b, ".")
 	if strings.EqualFold(a, b) {

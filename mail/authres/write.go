@@ -7,13 +7,13 @@ import (
 	"hoplite/mail/safe"
 )
 
-// lineLength is where lines are folded (RFC 5322, 2.1.1).
+// lineLength is the length at which lines are folded (RFC 5322, 2.1.1).
 const lineLength = 78
 
-// maxText is how much of a reason or comment is written, in octets.
+// maxText is the number of octets of a reason or comment that are written.
 const maxText = 500
 
-// Field returns a complete field, folded, with CRLF at its end.
+// Field returns a complete, folded field with CRLF at its end.
 func Field(id string, results []mail.AuthResult) []byte {
 	return append(appendList([]byte("Authentication-Results: "), id, results), '\r', '\n')
 }
@@ -45,7 +45,7 @@ func appendList(b []byte, id string, results []mail.AuthResult) []byte {
 	return w.out
 }
 
-// folder distributes words over lines.
+// folder wraps words into lines.
 type folder struct {
 	out   []byte
 	col   int
@@ -104,13 +104,13 @@ func isKeyword(s string) bool {
 	return s != "" && scan.word() == s
 }
 
-// quoteProp returns a pvalue: addresses and domains are not quoted.
+// quoteProp returns a pvalue; addresses and domains are not quoted.
 func quoteProp(v string) string {
 	if local, domain, ok := strings.Cut(v, "@"); ok && (local == "" || isToken(local)) && isToken(domain) {
 		return v
 	}
 	if a, err := mail.ParseAddress(v); err == nil && a != "" {
-		return string(a) // a quoted local part is part of the grammar
+		return string(a) // the grammar allows quoted local parts
 	}
 	return quote(v)
 }
