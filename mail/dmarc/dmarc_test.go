@@ -10,7 +10,7 @@ import (
 	"hoplite/mail"
 )
 
-// zone answers from a map of names to records; a record of "error" stands for a
+// zone answers from a map of names to records; the record "error" simulates a
 // server that does not answer.
 type zone struct {
 	txt   map[string][]string
@@ -63,8 +63,8 @@ func TestFromDomains(t *testing.T) {
 	}
 }
 
-// The sender chooses identifiers that are not aligned, and whether their DNS
-// answers: they never excuse a message.
+// The sender controls unaligned identifiers, and whether DNS answers queries
+// for them, so they never excuse a message.
 func TestTemporaryErrors(t *testing.T) {
 	z := &zone{txt: map[string][]string{
 		"_dmarc.bank.example":        {"v=DMARC1; p=reject"},
@@ -93,7 +93,7 @@ func TestTemporaryErrors(t *testing.T) {
 	}
 }
 
-// The walk asks a bounded number of questions, however long a name is.
+// The number of queries is bounded, however long the name is.
 func TestWalkIsBounded(t *testing.T) {
 	z := &zone{txt: map[string][]string{"_dmarc.example.org": {"v=DMARC1; p=reject"}}}
 	r := Evaluate(context.Background(), z, strings.Repeat("a.", 100)+"example.org", []mail.AuthResult{dkim("pass", strings.Repeat("b.", 100)+"example.org")})

@@ -7,20 +7,20 @@ import (
 	"hoplite/mail"
 )
 
-// DNS looks up what an evaluation needs.
+// DNS provides the look-ups that an evaluation needs.
 type DNS interface {
-	// TXT returns the TXT records at a name; a name without any is not an error.
+	// TXT returns the TXT records at a name, and no error if there are none.
 	TXT(ctx context.Context, name string) ([]string, error)
-	// Missing reports whether a domain certainly has neither addresses nor mail
-	// servers.
+	// Missing reports whether it is certain that a domain has neither addresses
+	// nor mail servers.
 	Missing(ctx context.Context, domain string) bool
 }
 
-// Result is what DMARC says about one domain.
+// Result is the DMARC result for one domain.
 type Result struct {
 	Value  string // pass, fail, none, temperror, permerror (RFC 7489, 11.2)
 	Domain string
-	Policy Policy // what the domain asks for, if Value is fail
+	Policy Policy // the policy that the domain requests, if Value is fail
 	Record *Record
 	Reason string
 }
@@ -70,13 +70,13 @@ type aligner struct {
 	dns         DNS
 	domain, org string // the From domain and its organisational domain
 	asked       int
-	// unsure is set when a result for an aligned identifier is temporary.
-	// Identifiers that are not aligned never count: the sender chooses them, and
-	// whether their DNS answers.
+	// unsure is set if the result for an aligned identifier is a temporary
+	// error. Unaligned identifiers are ignored, because the sender controls
+	// them, and whether DNS answers queries for them.
 	unsure bool
 }
 
-// find returns which aligned result passed, "" if none did.
+// find returns the aligned result that passed, or "" if none did.
 func (a *aligner) find(ctx context.Context, rec *Record, auth []mail.AuthResult) string {
 	for i := range auth {
 		r := &auth[i]
@@ -95,8 +95,8 @@ func (a *aligner) find(ctx context.Context, rec *Record, auth []mail.AuthResult)
 	return ""
 }
 
-// identifier returns the domain that a result is for, and whether it must be the
-// From domain itself.
+// identifier returns the domain that a result is about, and whether it must
+// equal the From domain.
 func identifier(r *mail.AuthResult, rec *Record, auth []mail.AuthResult) (domain string, strict bool) {
 	switch r.Method {
 	case "dkim":
@@ -111,8 +111,8 @@ func identifier(r *mail.AuthResult, rec *Record, auth []mail.AuthResult) (domain
 	return "", false
 }
 
-// aligned reports whether d is the From domain or, unless strict, of the same
-// organisation.
+// aligned reports whether d is the From domain or, unless strict, belongs to
+// the same organisation.
 func (a *aligner) aligned(ctx context.Context, d string, strict bool) bool {
 	d = strings.ToLower(strings.TrimSuffix(d, "."))
 	if d == a.domain || d == "" {
@@ -131,8 +131,8 @@ func (a *aligner) aligned(ctx context.Context, d string, strict bool) bool {
 	return err == nil && org == a.org
 }
 
-// hasMailFrom reports whether SPF checked a reverse path; only without one does
-// the HELO name count (RFC 7489, 3.1.2).
+// hasMailFrom reports whether SPF checked a reverse path. The HELO name is used
+// only if there was none (RFC 7489, 3.1.2).
 func hasMailFrom(auth []mail.AuthResult) bool {
 	for i := range auth {
 		if auth[i].Method == "spf" && auth[i].Prop("smtp", "mailfrom") != "" {
@@ -142,7 +142,7 @@ func hasMailFrom(auth []mail.AuthResult) bool {
 	return false
 }
 
-// Severity orders results: of several domains the worst counts.
+// Severity orders results, because the worst of several domains applies.
 func (r *Result) Severity() int {
 	if r.Value == "fail" {
 		return map[Policy]int{None: 3, Quarantine: 4, Reject: 5}[r.Policy]
@@ -150,7 +150,7 @@ func (r *Result) Severity() int {
 	return map[string]int{"pass": 0, "none": 1, "temperror": 2}[r.Value]
 }
 
-// AuthResult returns the result in the form of Authentication-Results.
+// AuthResult returns the result for Authentication-Results.
 func (r *Result) AuthResult() mail.AuthResult {
 	a := mail.AuthResult{Method: "dmarc", Value: r.Value, Reason: r.Reason, Props: []mail.AuthProp{{Type: "header", Name: "from", Value: r.Domain}}}
 	if r.Record != nil {

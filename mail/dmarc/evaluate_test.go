@@ -7,8 +7,8 @@ import (
 	"hoplite/mail"
 )
 
-// The tree walk of RFC 9989, 4.10: which record applies, and which domain is the
-// organisation.
+// The tree walk (RFC 9989, 4.10) determines the record that applies and the
+// organisational domain.
 func TestWalk(t *testing.T) {
 	for _, c := range []struct {
 		name, domain string
@@ -42,7 +42,8 @@ func TestWalk(t *testing.T) {
 	}
 }
 
-// Alignment of SPF and DKIM with From (RFC 9989, 4.10.2).
+// TestAlignment covers the alignment of SPF and DKIM with From (RFC 9989,
+// 4.10.2).
 func TestAlignment(t *testing.T) {
 	spf := func(value, from, helo string) []mail.AuthResult {
 		r := mail.AuthResult{Method: "spf", Value: value}
@@ -96,7 +97,7 @@ type missing struct{ zone }
 
 func (*missing) Missing(context.Context, string) bool { return true }
 
-// Which of p, sp and np applies.
+// TestPolicy covers the choice between p, sp and np.
 func TestPolicy(t *testing.T) {
 	for _, c := range []struct {
 		from, record string

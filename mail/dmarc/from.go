@@ -7,14 +7,14 @@ import (
 	"hoplite/mail/mime"
 )
 
-// maxDomains is how many domains of one message are evaluated.
+// maxDomains is the number of domains evaluated for one message.
 const maxDomains = 5
 
-// FromDomains returns the domains that readers may take for those of a
-// message's authors, as A-labels, five at most. problem says why From is not a
-// list of valid addresses in few domains, "" if it is one; the domains count in
-// either case. A malformed From field is read in every way that other readers
-// may read it, see [mime.Identities].
+// FromDomains returns the domains, as A-labels, that recipients might take for
+// those of a message's authors, at most five. problem is the reason why From is
+// not a list of valid addresses in at most that many domains, or "" if it is;
+// the domains are valid in either case. A malformed From field is read in every
+// way that other programs might read it; see [mime.Identities].
 func FromDomains(head []byte) (domains []string, problem string) {
 	fields := 0
 	for f := range mail.Fields(head) {
@@ -27,8 +27,8 @@ func FromDomains(head []byte) (domains []string, problem string) {
 		for _, a := range addrs {
 			d, ok := domainOf(a.Domain)
 			if !ok {
-				// In text that is not an address anyway, only what looks like a
-				// domain counts, which excludes "Team @ Home".
+				// Text that is not a valid address yields a domain only if it
+				// looks like one, which excludes "Team @ Home".
 				if exact || strings.Contains(a.Domain, ".") {
 					problem = "From contains an address without a valid domain"
 				}

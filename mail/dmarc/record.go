@@ -3,8 +3,8 @@
 // passed for one of them.
 //
 // Start with [FromDomains] and [Evaluate]. SPF and DKIM are checked elsewhere,
-// look-ups go through [DNS], and what happens to mail that fails is for the
-// caller to decide.
+// look-ups go through [DNS], and the caller decides the fate of mail that
+// fails.
 package dmarc
 
 import (
@@ -16,10 +16,10 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-// Policy is what a domain requests for mail that fails.
+// Policy is the treatment that a domain requests for mail that fails.
 type Policy string
 
-// The policies, the mildest first.
+// The policies, mildest first.
 const (
 	None       Policy = "none"
 	Quarantine Policy = "quarantine"
@@ -132,13 +132,13 @@ func fetch(ctx context.Context, dns DNS, domain string) (*Record, error) {
 // maxName is the longest domain name that DNS can look up, in octets.
 const maxName = 253
 
-// maxLabels limits the walk: of a longer name the leftmost labels are skipped
+// maxLabels limits the walk: the leftmost labels of a longer name are skipped
 // (RFC 9989).
 const maxLabels = 8
 
-// walk looks for records at a domain and above it. It returns the record of the
-// domain itself, the organisational domain and its record; either record may be
-// nil.
+// walk looks for records at a domain and its parents. It returns the record of
+// the domain itself, the organisational domain and its record; either record
+// may be nil.
 func walk(ctx context.Context, dns DNS, domain string) (own *Record, org string, at *Record, err error) {
 	labels := strings.Split(domain, ".")
 	org = domain
@@ -156,9 +156,10 @@ func walk(ctx context.Context, dns DNS, domain string) (own *Record, org string,
 		case r.PSD == "n":
 			return own, name, r, nil
 		case r.PSD == "y" || isSuffix(name):
-			// The name below a public suffix is an organisation; the suffix's
-			// record applies if the organisation has none. The list of public
-			// suffixes is needed because most suffix records lack psd=y.
+			// The name directly below a public suffix is an organisation; the
+			// suffix's record applies if the organisation has none. The list of
+			// public suffixes is needed because most records of suffixes lack
+			// psd=y.
 			if !first {
 				if at == nil {
 					org, at = below(domain, name), r
