@@ -18,8 +18,8 @@ import (
 // field is one header field.
 type field struct{ name, value string }
 
-// header returns the fields in their order. It keeps the usual spelling of the
-// names, where the library writes Reporting-Mta and Mime-Version.
+// header returns the fields in order. It keeps the usual spelling of their
+// names, where the library would write Reporting-Mta and Mime-Version.
 func header(fields ...field) (message.Header, error) {
 	var h message.Header
 	for _, f := range slices.Backward(fields) { // Add puts a field on top
@@ -39,8 +39,8 @@ func header(fields ...field) (message.Header, error) {
 	return h, nil
 }
 
-// common returns the fields that every message from the mail system begins
-// with.
+// common returns the fields with which every message from the mail system
+// begins.
 func common(hostname string, to mail.Address, subject, id string, at time.Time) []field {
 	if ascii, ok := to.ASCII(); ok { // A-labels do not need SMTPUTF8
 		to = ascii
@@ -71,7 +71,7 @@ func ascii(b []byte) bool {
 	return !slices.ContainsFunc(b, func(c byte) bool { return c >= 0x80 })
 }
 
-// sevenBit reports whether octets can be sent everywhere as they are: ASCII
+// sevenBit reports whether octets can be sent everywhere unencoded: ASCII
 // without NUL, in lines of at most 998 octets that end in CRLF (RFC 2045, 2.7).
 func sevenBit(b []byte) bool {
 	if !ascii(b) || bytes.IndexByte(b, 0) >= 0 {

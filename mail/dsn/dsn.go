@@ -2,11 +2,11 @@
 // delivery of mail (RFC 3461, 3464 and 6522, and RFC 6533 where addresses are in
 // UTF-8), and notices to the postmaster.
 //
-// A report consists of a text for people, fields for programs, and the original
-// message or its header. It is 7-bit ASCII whatever the original contains, so
-// that every server accepts it; only a recipient whose local part is in UTF-8
-// needs SMTPUTF8. Whether a report is due, and to whom, is decided by
-// relay/queue/report.
+// A report consists of a human-readable text, machine-readable fields, and the
+// original message or its header. It is 7-bit ASCII whatever the original
+// contains, so that every server accepts it; SMTPUTF8 is needed only for a
+// recipient with a UTF-8 local part. Package relay/queue/report decides which
+// reports are due, and to whom.
 //
 // Start with Report.Compose.
 package dsn
@@ -28,18 +28,18 @@ import (
 // Kind is the type of a report.
 type Kind string
 
-// The kinds, in the words of RFC 3464, 2.3.3.
+// The kinds, named as in RFC 3464, 2.3.3.
 const (
 	Failed  Kind = "failed"
 	Delayed Kind = "delayed"
-	// Delivered is for a message that reached its mailbox, Relayed for one that
-	// went to a server which may not report by itself.
+	// Delivered means that the message reached its mailbox; Relayed that it was
+	// passed to a server which might not send reports itself.
 	Delivered Kind = "delivered"
 	Relayed   Kind = "relayed"
 )
 
 // MaxReturned is the size of the largest original that a report contains. For a
-// larger one it contains only the header, truncated to this size.
+// larger original the report contains only the header, truncated to this size.
 const MaxReturned = 64 << 10
 
 // Report is a report about one message.
@@ -56,9 +56,9 @@ type Report struct {
 	Ret      string    // FULL or HDRS; anything else means FULL for failures
 	UTF8     bool      // it was received with SMTPUTF8
 	Rcpts    []Rcpt
-	// Why replaces the usual first sentences, in reports to the postmaster.
+	// Why replaces the usual opening sentences, in reports to the postmaster.
 	Why string
-	// Message is the original message; nil if its octets are not available.
+	// Message is the original message, or nil if it is not available.
 	Message *mail.Message
 }
 
@@ -67,7 +67,7 @@ type Rcpt struct {
 	mail.Rcpt
 	Reply mail.Reply // the last reply; Host is the server that gave it
 	At    time.Time  // of the last attempt
-	Until time.Time  // delayed: how long the message is tried
+	Until time.Time  // delayed: the time until which delivery is tried
 }
 
 var subjects = map[Kind]string{
@@ -147,8 +147,8 @@ func (p *part) write(report *message.Writer) error {
 	return w.Close()
 }
 
-// utf8 reports whether the types of RFC 6533 are needed: some address, or the
-// message itself, is in UTF-8.
+// utf8 reports whether the types of RFC 6533 are needed because an address or
+// the message itself is in UTF-8.
 func (r *Report) utf8() bool {
 	needed := r.UTF8 || r.To.NeedsUTF8()
 	for i := range r.Rcpts {
@@ -173,8 +173,8 @@ func (r *Report) messageID() string {
 	return ""
 }
 
-// status returns the part for programs (RFC 3464, 2.2 and 2.3): a group of fields
-// about the message, and one for each recipient.
+// status returns the machine-readable part (RFC 3464, 2.2 and 2.3): a group of
+// fields about the message, and one for each recipient.
 func (r *Report) status() (part, error) {
 	groups := [][]field{{
 		{"Original-Envelope-Id", r.EnvID},
@@ -225,7 +225,7 @@ func (r *Report) rcptStatus(rc *Rcpt) []field {
 	return g
 }
 
-// optionalDate returns no text for the zero time.
+// optionalDate returns "" for the zero time.
 func optionalDate(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -251,7 +251,7 @@ func diagnostic(r *mail.Reply) string {
 }
 
 // statusCode returns the enhanced status code that fits the report. A temporary
-// failure that lasted too long becomes 5.4.7 (RFC 3463).
+// failure that persisted for too long becomes 5.4.7 (RFC 3463).
 func (r *Report) statusCode(rc *Rcpt) string {
 	code := rc.Reply.Enhanced
 	class := map[Kind]string{Failed: "5", Delayed: "4", Delivered: "2", Relayed: "2"}[r.Kind]
@@ -266,10 +266,10 @@ func (r *Report) statusCode(rc *Rcpt) string {
 	return class + ".0.0"
 }
 
-// returned makes the part with the original message, or with its header if the
+// returned makes the part with the original message, or only its header if the
 // sender asked for that or the message is large. message/rfc822 must not be
 // encoded (RFC 2046, 5.2.1), so a message that is not 7-bit text is returned as
-// message/global, which may be (RFC 6532, 3.5).
+// message/global, for which encoding is allowed (RFC 6532, 3.5).
 func (r *Report) returned() (part, error) {
 	p := part{"text/rfc822-headers", "Undelivered message header", "7bit", r.Message.Header()}
 	full := r.Kind == Failed && r.Ret != "HDRS" && r.Message.Size() <= MaxReturned

@@ -291,7 +291,7 @@ func FuzzCompose(f *testing.F) {
 	})
 }
 
-// What people read.
+// TestWords checks the human-readable text.
 func TestWords(t *testing.T) {
 	until := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	for _, tc := range []struct {
@@ -309,7 +309,7 @@ func TestWords(t *testing.T) {
 			"expired", func(r *Report) {
 				r.Rcpts[0].Reply = mail.Reply{Code: 451, Enhanced: "4.4.1", Text: "connection refused"}
 			},
-			[]string{"reason: 451 4.4.1 connection refused", "temporary failure, but it has lasted too long"}, []string{"said"},
+			[]string{"reason: 451 4.4.1 connection refused", "temporary failure, but it has persisted for too long"}, []string{"said"},
 		},
 		{
 			"delayed", func(r *Report) { r.Kind, r.Rcpts[0].Until = Delayed, until },

@@ -8,7 +8,8 @@ import (
 	"hoplite/mail/safe"
 )
 
-// words returns the text for people: what happened, who said so, and what to do.
+// words returns the human-readable text: the outcome, the server that reported
+// it, and the next step.
 func (r *Report) words() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "This is the mail server %s.\n\n", safe.Header(r.Hostname))
@@ -48,7 +49,7 @@ func (r *Report) wordsFor(b *strings.Builder, rc *Rcpt) {
 	}
 	fmt.Fprintf(b, "    %s: %s\n", said, safe.Header(strings.ReplaceAll(rc.Reply.String(), "\n", " ")))
 	if r.Kind == Failed && !rc.Reply.Permanent() {
-		b.WriteString("    This is a temporary failure, but it has lasted too long.\n")
+		b.WriteString("    This is a temporary failure, but it has persisted for too long.\n")
 	}
 	if r.Kind == Delayed && !rc.Until.IsZero() {
 		fmt.Fprintf(b, "    Delivery is tried until %s.\n", rc.Until.Format("2 January 2006 at 15:04 -0700"))
