@@ -1,5 +1,5 @@
-// Package hoptest is the one suite that every hop passes: what relay and queue
-// rely on, whoever the next hop is.
+// Package hoptest is the test suite that every hop must pass: it covers
+// everything that relay and queue rely on.
 package hoptest
 
 import (
@@ -13,30 +13,31 @@ import (
 	"hoplite/mail"
 )
 
-// Hop is a hop under test with what it is known to do.
+// Hop is a hop under test with its known behaviour.
 type Hop struct {
 	mail.Hop
-	// Takes makes the n-th address that the hop delivers to.
+	// Takes returns the n-th address that the hop delivers to.
 	Takes func(n int) mail.Address
-	// Refuses is an address that Rcpt turns down; empty if it takes any.
+	// Refuses is an address that Rcpt refuses; it is empty if the hop accepts
+	// any address.
 	Refuses mail.Address
 }
 
 const text = "Subject: hello\r\nFrom: ann@example.org\r\n\r\n.a line that begins with a dot\r\nlast line\r\n"
 
-// Run holds the hop that open makes to the contract of mail.Hop.
+// Run checks that the hop made by open fulfils the contract of mail.Hop.
 func Run(t *testing.T, open func(t *testing.T) Hop) {
 	for _, tc := range []struct {
 		name string
 		test func(*testing.T, Hop)
 	}{
 		{"one recipient", func(t *testing.T, h Hop) { delivers(t, h, 1) }},
-		{"several recipients, an outcome for each, in their order", func(t *testing.T, h Hop) { delivers(t, h, 5) }},
+		{"several recipients have an outcome each, in order", func(t *testing.T, h Hop) { delivers(t, h, 5) }},
 		{"a refused recipient has no outcome", refused},
 		{"nothing is sent without Send", nothing},
 		{"the message is not changed", unchanged},
-		{"many at once", many},
-		{"a panic-free end after the context ended", cancelled},
+		{"many concurrent messages", many},
+		{"no panic after the context has ended", cancelled},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.test(t, open(t)) })
 	}
@@ -59,7 +60,7 @@ func message(t *testing.T) *mail.Message {
 
 func rcpt(a mail.Address) mail.Rcpt { return mail.Rcpt{To: a, Orig: a} }
 
-// offer opens a handoff and asks about the first n recipients.
+// offer opens a handoff and offers it the first n recipients.
 func offer(t *testing.T, h Hop, n int) (mail.Handoff, *mail.Transaction) {
 	t.Helper()
 	tx := transaction()
@@ -103,13 +104,13 @@ func delivers(t *testing.T, h Hop, n int) {
 
 func refused(t *testing.T, h Hop) {
 	if h.Refuses == "" {
-		t.Skip("this hop takes any address")
+		t.Skip("this hop accepts any address")
 	}
 	hand, tx := offer(t, h, 1)
 	defer hand.Close()
 	err := hand.Rcpt(t.Context(), rcpt(h.Refuses))
 	if err == nil || mail.AsReply(err).Positive() {
-		t.Fatalf("%s is taken: %v", h.Refuses, err)
+		t.Fatalf("%s is accepted: %v", h.Refuses, err)
 	}
 	check(t, tx, hand.Send(t.Context(), message(t)))
 }
@@ -119,7 +120,7 @@ func nothing(t *testing.T, h Hop) {
 	if err := hand.Close(); err != nil {
 		t.Errorf("close without send: %v", err)
 	}
-	delivers(t, h, 1) // and nobody minds
+	delivers(t, h, 1) // the previous handoff has no effect
 }
 
 func unchanged(t *testing.T, h Hop) {
@@ -170,8 +171,9 @@ func many(t *testing.T, h Hop) {
 	}
 }
 
-// cancelled: a hop may or may not have taken the message, but each recipient
-// has its outcome, and a refusal is temporary.
+// When the context is cancelled, a hop may or may not have accepted the
+// message, but each recipient must have an outcome, and a refusal must be
+// temporary.
 func cancelled(t *testing.T, h Hop) {
 	hand, tx := offer(t, h, 2)
 	defer hand.Close()
@@ -183,7 +185,7 @@ func cancelled(t *testing.T, h Hop) {
 	}
 	for _, o := range out {
 		if o.Reply.Permanent() {
-			t.Errorf("refused for good: %s", o.Reply.String())
+			t.Errorf("refused permanently: %s", o.Reply.String())
 		}
 	}
 }
