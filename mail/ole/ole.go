@@ -1,6 +1,6 @@
 // Package ole opens compound files (MS-CFB), which Outlook uses for messages
 // and old Office programs for documents. A library reads them; this package
-// rejects files that would make it use too much memory or time.
+// rejects files for which the library would use too much memory or time.
 package ole
 
 import (
@@ -15,22 +15,23 @@ import (
 // Magic is the start of every compound file.
 const Magic = "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
-// Limits of a directory. The library stores the whole path of each entry, so
-// nested folders cost the square of their depth.
+// Limits on a directory. The library stores the whole path of each entry, so
+// the cost of nested folders grows with the square of their depth.
 const (
 	maxEntries = 50_000
 	maxDepth   = 64
 )
 
-// inHeader is how many sectors of the allocation table the header lists.
+// inHeader is the number of sectors of the allocation table that the header
+// lists.
 const inHeader = 109
 
 // ErrDamaged is returned for a file that violates the format, or is larger than
 // any real one.
 var ErrDamaged = errors.New("the file is damaged")
 
-// Open reads the directory of a compound file. Next returns its entries; each
-// is a reader of its content. An entry's Size need not be true.
+// Open reads the directory of a compound file. Next returns its entries, each
+// of which is a reader of its content. The Size of an entry may be wrong.
 func Open(r io.ReaderAt, size int64) (doc *mscfb.Reader, err error) {
 	defer func() {
 		// The input may be malicious, and the library may panic.
@@ -52,7 +53,8 @@ func Open(r io.ReaderAt, size int64) (doc *mscfb.Reader, err error) {
 	return mscfb.New(r)
 }
 
-// file is the part of a compound file that is needed to find its directory.
+// file holds the parts of a compound file that are needed to find its
+// directory.
 type file struct {
 	r      io.ReaderAt
 	size   int64
@@ -91,8 +93,8 @@ func (f *file) header() error {
 
 // difat adds the sectors of the allocation table that do not fit into the
 // header: a chain of n sectors with sector numbers. Both the library and this
-// package keep all of them, so a chain longer than the file could need is
-// damage, as is a loop.
+// package keep all of them, so a loop, or a chain longer than the file could
+// need, is treated as damage.
 func (f *file) difat(next uint32, n int64) error {
 	numbers := f.sector / 4
 	table := (f.size/f.sector + numbers - 1) / numbers // sectors that the table needs
@@ -161,7 +163,7 @@ func (f *file) directory() ([]entry, error) {
 	return list, nil
 }
 
-// walk traverses the tree as the library will.
+// walk traverses the tree as the library does.
 func walk(list []entry) error {
 	type place struct {
 		n     uint32

@@ -54,7 +54,8 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// nested is folders in folders. Each would cost the library the whole path.
+// nested makes nested folders, for each of which the library would store the
+// whole path.
 func nested(n int) []byte {
 	list := make([]oletest.Entry, n)
 	for i := range list {
@@ -94,8 +95,8 @@ func difat(size int, next, n uint32) []byte {
 	return b
 }
 
-// A loop in the list of the allocation table's sectors took as much memory as
-// the document, and the library needs it a second time.
+// A loop in the list of the allocation table's sectors once took as much memory
+// as the document, and as much again in the library.
 func TestAllocationTable(t *testing.T) {
 	loop := difat(16<<20, 100, 2)
 	binary.LittleEndian.PutUint32(loop[101*512+508:], 100)
