@@ -2,15 +2,15 @@ package refusal
 
 import "hoplite/mail"
 
-// Explain returns what a reply or the text of a bounce means: what Find knows
-// about its text, else the meaning of its codes, of which the first one then says
-// that the text is not known.
+// Explain returns the meaning of a reply or of the text of a bounce: the
+// entries that Find returns for the text, or otherwise the meaning of its
+// codes. In the latter case the first meaning notes that the text is unknown.
 func Explain(text string) []mail.Meaning {
 	codes := mail.LookupCode(text)
 	found := Find(text)
 	if len(found) == 0 {
 		if len(codes) > 0 {
-			codes[0].Why = append([]string{"this text is not known, and the code alone means so"}, codes[0].Why...)
+			codes[0].Why = append([]string{"this text is not known; the code alone means this"}, codes[0].Why...)
 		}
 		return codes
 	}

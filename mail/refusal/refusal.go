@@ -1,9 +1,9 @@
-// Package refusal explains the replies with which well-known mail servers refuse
-// mail: what the text means, whose job it is, and what to do next. The knowledge
-// is data (refusals.txt), each entry with its source.
+// Package refusal explains the replies with which well-known mail servers
+// refuse mail: what the text means, who can fix the problem, and what to do
+// next. The entries are in refusals.txt, each with its source.
 //
-// Find reads the whole reply. What the codes alone mean is in package mail
-// (LookupCode).
+// Find looks at the whole reply. The meaning of the codes alone is in package
+// mail (LookupCode).
 package refusal
 
 import (
@@ -17,11 +17,11 @@ import (
 	"hoplite/mail"
 )
 
-// Refusal is what is known about one kind of refusal.
+// Refusal is the entry about one kind of refusal.
 type Refusal struct {
-	By     string // whose servers say it
+	By     string // the operator of the servers that send it
 	Cause  string // what it means
-	Job    string // who can do something about it
+	Job    string // the role that can fix it
 	Next   string // what to do
 	Source string // where it is documented
 	Since  string // the month of the entry, as in 2026-11
@@ -39,8 +39,7 @@ type codeRange struct {
 //go:embed refusals.txt
 var data string
 
-// all parses the data once. A mistake in it is a mistake of this program, which
-// a test finds.
+// all parses the data once. A mistake in the data is a bug, which a test finds.
 var all = sync.OnceValue(func() []Refusal {
 	list, err := parse(data)
 	if err != nil {
@@ -49,15 +48,15 @@ var all = sync.OnceValue(func() []Refusal {
 	return list
 })
 
-// All returns every entry, in the order of precedence.
+// All returns every entry in order of precedence.
 func All() []Refusal { return slices.Clone(all()) }
 
-// maxText is how much of a text is looked at.
+// maxText is the number of octets of a text that are examined.
 const maxText = 8 << 10
 
-// Find returns what is known about a reply or the text of a bounce: the entry
-// that fits best, or, if there is nothing but codes, every entry with the
-// enhanced code. Nothing is returned for a text that no entry fits.
+// Find returns the entry that matches a reply or the text of a bounce best or,
+// if there are only codes, all entries with the enhanced code. It returns
+// nothing for a text that no entry matches.
 func Find(text string) []Refusal {
 	if len(text) > maxText {
 		text = text[:maxText]
@@ -87,12 +86,12 @@ func byCode(enhanced string) []Refusal {
 	return list
 }
 
-// fold makes text comparable: lower case, white space and line breaks as one
-// blank.
+// fold normalises text for comparison: lower case, with each run of white space
+// and line breaks as one blank.
 func fold(text string) string { return strings.Join(strings.Fields(strings.ToLower(text)), " ") }
 
 // hasCode reports whether the entry applies to a code. A reply without an
-// enhanced code can be told by its text alone.
+// enhanced code is matched by its text alone.
 func (r *Refusal) hasCode(enhanced string) bool {
 	if len(r.codes) == 0 || enhanced == "" && len(r.texts) > 0 {
 		return true

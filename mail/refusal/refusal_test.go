@@ -8,7 +8,7 @@ import (
 	"hoplite/mail"
 )
 
-// Every entry is complete, and says where it comes from.
+// Every entry is complete and names its source.
 func TestEntries(t *testing.T) {
 	list := All()
 	if len(list) < 80 {
@@ -37,7 +37,8 @@ func TestEntries(t *testing.T) {
 	}
 }
 
-// Replies as servers give them, and the words that the explanation must have.
+// The cases are replies of real servers, with words that the explanation must
+// contain.
 func TestFind(t *testing.T) {
 	tests := []struct{ reply, by, cause string }{
 		{"550 5.7.30 Basic authentication is not supported for Client Submission.", "Microsoft 365", "no longer accepts user name"},
@@ -83,7 +84,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// A bare code with several meanings gets all of them; an unknown text gets
+// A bare code with several meanings yields all of them; an unknown text yields
 // none, so that the caller falls back to the code.
 func TestFindByCode(t *testing.T) {
 	for code, want := range map[string]int{"5.7.30": 3, "550 5.7.30": 3, "550 5.7.515": 1, "5.7.620": 1, "5.7.9999": 0, "452": 0, "": 0} {
