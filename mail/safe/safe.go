@@ -1,17 +1,17 @@
 // Package safe makes text from remote parties harmless before it is shown or
 // passed on: reverse names, HELO arguments, replies of other servers, header
-// values, file names, DNS answers. Each function is named after the place that
-// the text goes to: [Header], [Reply], [Log], [Line] and [Text]; [Host] is for
-// names in trace fields.
+// values, file names, DNS answers. Each function is named after the destination
+// of the text: [Header], [Reply], [Log], [Line] and [Text]; [Host] is for names
+// in trace fields.
 //
-// Whatever comes out is valid UTF-8 of bounded length without control
-// characters, without characters that change the direction of text, and
-// without characters of no width. Each such character, and each invalid octet,
-// is replaced by one visible mark, so that a reader can see that something was
-// there. Escaping for a syntax (HTML, JSON, quoted strings) is left to whoever
-// writes that syntax.
+// The results are valid UTF-8 of bounded length, without control characters,
+// characters that change the direction of text, or zero-width characters. Each
+// such character, and each invalid octet, is replaced by a visible mark, so
+// that a reader can see that something was there. Escaping for a syntax (HTML,
+// JSON, quoted strings) is left to the code that writes the syntax.
 //
-// Every other package may import this one; it imports none of the module.
+// Every other package may import this one, which imports no package of the
+// module.
 package safe
 
 import (
@@ -20,7 +20,8 @@ import (
 	"unicode/utf8"
 )
 
-// The most octets that each function returns, with the dots that mark a cut.
+// The maximum number of octets that each function returns, including the
+// ellipsis of shortened text.
 const (
 	MaxHeader = 900     // leaves room for a name on a line of 998 octets (RFC 5322, 2.1.1)
 	MaxReply  = 480     // leaves room for the codes on a line of 512 octets (RFC 5321, 4.5.3.1.5)
@@ -30,14 +31,14 @@ const (
 	MaxHost   = 200     // a name in a Received field
 )
 
-// The marks that stand for a replaced character: a question mark where a
-// program may read the text, a dot where a person does.
+// The marks that replace a character: a question mark in text that a program
+// may read, a dot in text for people.
 const (
 	asciiMark = '?'
 	humanMark = '·'
 )
 
-// ellipsis ends a text that was cut.
+// ellipsis ends a text that was shortened.
 const ellipsis = "..."
 
 // Header returns s for the value of a header field, a comment or a quoted
@@ -68,7 +69,7 @@ func AppendReply(b []byte, s string, limit int) []byte {
 	return b
 }
 
-// cutTail shortens b to n octets that end in an ellipsis.
+// cutTail shortens b to n octets, ending in an ellipsis.
 func cutTail(b []byte, n int) []byte {
 	b = b[:n]
 	copy(b[max(0, n-len(ellipsis)):], ellipsis)
@@ -78,12 +79,12 @@ func cutTail(b []byte, n int) []byte {
 // Log returns s as the value of a field in a log line.
 func Log(s string) string { return Clip(clean(s, asciiMark, true), MaxLog) }
 
-// Line returns s for one line on a terminal or a page. Characters are replaced
-// one by one, so columns stay where they were.
+// Line returns s for one line on a terminal or a page. Each character is
+// replaced by one other, so columns stay aligned.
 func Line(s string) string { return Clip(clean(s, humanMark, true), MaxLine) }
 
-// Text returns s for a page or a terminal, its lines kept: they end in \n, and
-// tabs stay.
+// Text returns s for a page or a terminal. Lines and tabs are kept; lines end
+// in \n.
 func Text(s string) string {
 	if strings.Contains(s, "\r\n") {
 		s = strings.ReplaceAll(s, "\r\n", "\n")
@@ -128,8 +129,8 @@ func ASCII(s string) string {
 	}, s)
 }
 
-// Clip shortens s to at most n octets, an ellipsis at the end of what was cut.
-// It never cuts a character in two.
+// Clip shortens s to at most n octets, ending in an ellipsis if s was longer.
+// It never splits a character.
 func Clip(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -144,9 +145,9 @@ func Clip(s string, n int) string {
 	return s[:cut] + ellipsis
 }
 
-// Hidden reports whether a reader does not see r, or r moves other characters:
-// control and format characters, line and paragraph separators, characters of
-// no width, and U+FFFD, which stands for invalid octets.
+// Hidden reports whether r is invisible or affects the position of other
+// characters: control and format characters, line and paragraph separators,
+// zero-width characters, and U+FFFD, which represents invalid octets.
 func Hidden(r rune) bool {
 	switch {
 	case r < ' ', r == 0x7f:
@@ -161,8 +162,8 @@ func Hidden(r rune) bool {
 	return unicode.Is(invisible, r) || unicode.Is(unicode.Cf, r)
 }
 
-// invisible are the characters without a shape that Unicode does not count
-// among the format characters (Default_Ignorable_Code_Point, and separators).
+// invisible holds the invisible characters that are not format characters in
+// Unicode (Default_Ignorable_Code_Point, and separators).
 var invisible = &unicode.RangeTable{
 	R16: []unicode.Range16{
 		{Lo: 0x034f, Hi: 0x034f, Stride: 1}, // combining grapheme joiner
@@ -179,8 +180,8 @@ var invisible = &unicode.RangeTable{
 	R32: []unicode.Range32{{Lo: 0xe0000, Hi: 0xe0fff, Stride: 1}}, // tags, variation selectors
 }
 
-// clean replaces hidden characters by mark. White space becomes a blank; with
-// oneLine, line ends too.
+// clean replaces hidden characters with mark. White space becomes a blank; with
+// oneLine, so do line ends.
 func clean(s string, mark rune, oneLine bool) string {
 	if !needsCleaning(s, oneLine) {
 		return s

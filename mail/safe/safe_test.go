@@ -85,8 +85,8 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// Clean text comes back as it is: hot paths call these functions for every
-// message.
+// Clean text is returned as it is, without allocating, because hot paths call
+// these functions for every message.
 func TestNoAllocations(t *testing.T) {
 	const s = "mail.example.org"
 	buf := make([]byte, 0, 600)
@@ -100,8 +100,9 @@ func TestNoAllocations(t *testing.T) {
 	}
 }
 
-// No control character, no character that turns text around or has no width,
-// no invalid UTF-8 and no over-long text gets through.
+// The results never contain control characters, characters that change the
+// direction of text, zero-width characters or invalid UTF-8, and are never too
+// long.
 func FuzzSafe(f *testing.F) {
 	for _, s := range []string{
 		"plain", "a\r\nb", "\x00\x1b[2J", "\u202egpj.exe", "\u200b\u2060\ufeff", "\u0085\u009b", "\xff\xfe\xc3",
