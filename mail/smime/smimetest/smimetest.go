@@ -32,11 +32,11 @@ type Person struct {
 	Key  crypto.Signer
 }
 
-// Serials counts the certificates made so far; it is the serial number of the
-// last one.
+// Serials is the number of certificates made so far, and the serial number of
+// the last one.
 var Serials int64
 
-// Issue makes a certificate with an ECDSA key, see IssueFor.
+// Issue makes a certificate with an ECDSA key; see IssueFor.
 func Issue(t testing.TB, issuer *Person, cn string, edit func(*x509.Certificate)) *Person {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -56,8 +56,9 @@ func NewEd25519(t testing.TB) crypto.Signer {
 	return key
 }
 
-// IssueFor makes a certificate for a key: that of a root authority if issuer is
-// nil, else that of a signer whose address is cn. edit changes the template.
+// IssueFor makes a certificate for a key. If issuer is nil, it is the
+// certificate of a root authority, otherwise that of a signer whose address is
+// cn. edit may change the template.
 func IssueFor(t testing.TB, issuer *Person, cn string, key crypto.Signer, edit func(*x509.Certificate)) *Person {
 	t.Helper()
 	Serials++
@@ -101,8 +102,8 @@ var (
 	idSigned = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}
 )
 
-// Sign makes a SignedData over content, detached or enclosing it. signed is the
-// claimed signing time, more are certificates to add.
+// Sign makes a SignedData over content, either detached or with the content.
+// signed is the claimed signing time; more lists certificates to add.
 func (p *Person) Sign(t testing.TB, content []byte, detached bool, signed time.Time, more ...*Person) []byte {
 	t.Helper()
 	sum := sha256.Sum256(content)
@@ -123,7 +124,8 @@ func (p *Person) Sign(t testing.TB, content []byte, detached bool, signed time.T
 	var err error
 	sigAlg := []int{1, 2, 840, 10045, 4, 3, 2}
 	if _, ok := p.Key.(ed25519.PrivateKey); ok {
-		// RFC 8419 requires SHA-512 for the content; readers accept the announced digest.
+		// RFC 8419 requires SHA-512 for the content, but readers accept
+		// whatever digest is announced.
 		sigAlg = []int{1, 3, 101, 112}
 		sig, err = p.Key.Sign(rand.Reader, set.BytesOrPanic(), crypto.Hash(0))
 	} else {
@@ -189,14 +191,14 @@ const Outer = "From: Ann <ann@example.org>\r\nTo: bob@example.com\r\nSubject: He
 // Text is a MIME part to sign.
 const Text = "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nGr\xc3\xbc\xc3\x9fe \r\n.\r\nFrom here\r\n-- \r\nAnn\r\n"
 
-// ClearSigned makes a multipart/signed message of part and its signature.
+// ClearSigned returns a multipart/signed message with part and its signature.
 func ClearSigned(header, part string, sig []byte) string {
 	return header + "Content-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; micalg=sha-256; boundary=b1\r\n\r\n" +
 		"--b1\r\n" + part + "\r\n--b1\r\nContent-Type: application/pkcs7-signature; name=smime.p7s\r\n" +
 		"Content-Transfer-Encoding: base64\r\n\r\n" + Base64(sig) + "--b1--\r\n"
 }
 
-// Opaque makes an application/pkcs7-mime message of a CMS object.
+// Opaque returns an application/pkcs7-mime message with a CMS object.
 func Opaque(header, kind string, der []byte) string {
 	return header + fmt.Sprintf("Content-Type: application/pkcs7-mime; smime-type=%s; name=smime.p7m\r\n"+
 		"Content-Transfer-Encoding: base64\r\n\r\n", kind) + Base64(der)
