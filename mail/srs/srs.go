@@ -1,11 +1,11 @@
-// Package srs rewrites the sender of forwarded mail (Sender Rewriting Scheme), so
-// that SPF at the next server checks the forwarder, and restores the original
-// address for bounces. It writes SRS0 for an original sender and SRS1 for one
-// that an earlier forwarder has rewritten, like postsrsd and libsrs2.
+// Package srs rewrites the sender of forwarded mail (Sender Rewriting Scheme),
+// so that SPF at the next server checks the forwarder, and restores the
+// original address for bounces. Like postsrsd and libsrs2, it writes SRS0 for
+// an original sender and SRS1 for a sender that an earlier forwarder has
+// rewritten.
 //
-// A rewritten address is valid for three weeks and cannot be forged. Which mail
-// is forwarded, and where the key is kept, is left to the caller. Start reading
-// at Rewriter.
+// A rewritten address is valid for three weeks and cannot be forged. The caller
+// decides which mail to rewrite, and stores the key. Start reading at Rewriter.
 package srs
 
 import (
@@ -28,7 +28,7 @@ var (
 
 const (
 	validDays = 21
-	hashLen   = 6 // of base32: 30 bits, and three weeks to guess
+	hashLen   = 6 // base32 digits: 30 bits, to guess within three weeks
 	keyLen    = 32
 )
 
@@ -39,7 +39,7 @@ type Rewriter struct {
 	now    func() time.Time
 }
 
-// New returns a Rewriter into domain with a key of at least 32 octets.
+// New returns a Rewriter for domain with a key of at least 32 octets.
 func New(key []byte, domain string) *Rewriter {
 	if d, err := mail.ParseDomain(domain); err == nil {
 		domain = d
@@ -94,7 +94,7 @@ func parseDay(s string) (int, bool) {
 
 // Forward returns the sender to use for mail from an address that is being
 // forwarded. An address whose rewritten local part would exceed 64 octets is
-// returned unchanged: SPF may fail for it, but bounces arrive.
+// returned unchanged: SPF may fail for it, but bounces still arrive.
 func (w *Rewriter) Forward(from mail.Address) mail.Address {
 	if from == "" || from.ASCIIDomain() == w.domain {
 		return from
@@ -169,7 +169,7 @@ func equal(a, b string) bool {
 	return hmac.Equal([]byte(strings.ToUpper(a)), []byte(b))
 }
 
-// cutTag splits SRS0 or SRS1 with its separator (=, + or -) off a local part.
+// cutTag removes SRS0 or SRS1 and its separator (=, + or -) from a local part.
 func cutTag(local string) (tag, rest string) {
 	if len(local) < 5 || !strings.ContainsRune("=+-", rune(local[4])) {
 		return "", local
