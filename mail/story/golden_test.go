@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestReadsFirstVersion reads transactions that the first version wrote into
-// its history. The file must never be regenerated.
+// TestReadsFirstVersion reads transactions from a history written by the first
+// version. The file must never be regenerated.
 func TestReadsFirstVersion(t *testing.T) {
 	f, err := os.Open("../../internal/history/testdata/v1/2026-11-30.jsonl")
 	if err != nil {
@@ -39,7 +39,7 @@ func TestReadsFirstVersion(t *testing.T) {
 	}
 }
 
-// Every record of the first version can be told.
+// Every record of the first version becomes a story.
 func TestTellsFirstVersion(t *testing.T) {
 	b, err := os.ReadFile("../../internal/history/testdata/v1/2026-11-30.jsonl")
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 func (t *teller) transaction(s *Summary) {
 	t.story.Good = s.Verdict == "accepted"
 	title := s.Verdict
-	// The reply may speak of any recipient.
+	// The reply may mention any recipient.
 	if s.Reply.Code != 0 && (t.whole || len(s.Envelope.Rcpts) == 1) {
 		title += ": " + s.Reply.String()
 	}
@@ -66,7 +66,7 @@ func (t *teller) attempt(a *Attempt) {
 	}
 }
 
-// trail adds what filters and hops did, with the time since start.
+// trail adds the events of filters and hops, with the time since start.
 func (t *teller) trail(trail *mail.Trail, start time.Time) {
 	for i := range trail.Events {
 		if e := &trail.Events[i]; e.Rcpt == "" || t.may(e.Rcpt) {
@@ -165,7 +165,7 @@ func bracketed(a mail.Address) string { return "<" + string(a) + ">" }
 // clientText names the client and the listener that it connected to.
 func clientText(c *mail.Client) string {
 	if c.Listener == "" && c.Helo == "" {
-		return "" // made by this server
+		return "" // composed by this server
 	}
 	text := "a Unix socket"
 	if c.Addr.IsValid() {
@@ -207,8 +207,8 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// Trail returns the lines of a trail alone, for a message that is still queued and
-// arrived at start.
+// Trail returns only the lines of a trail, for a message that is still queued
+// and arrived at start.
 func Trail(trail *mail.Trail, start time.Time) []Line {
 	if trail == nil {
 		return nil
@@ -218,7 +218,7 @@ func Trail(trail *mail.Trail, start time.Time) []Line {
 	return t.story.Lines
 }
 
-// Arrival returns the lines about how a message arrived, for one that is still
+// Arrival returns the lines about the arrival of a message that is still
 // queued.
 func Arrival(c *mail.Client, h *mail.HeaderInfo) []Line {
 	t := teller{whole: true}

@@ -6,8 +6,8 @@ import (
 	"hoplite/mail"
 )
 
-// LogTrail writes a trail into a log line: the events that did not simply
-// pass, the authentication results in short, and the outcomes.
+// LogTrail writes a trail into a log line: the events other than a plain pass,
+// a summary of the authentication results, and the outcomes.
 type LogTrail mail.Trail
 
 // MarshalZerologObject implements zerolog.LogObjectMarshaler.
@@ -23,7 +23,7 @@ func (t *LogTrail) MarshalZerologObject(e *zerolog.Event) {
 	}
 }
 
-// notable returns the events that did not simply pass.
+// notable returns the events other than a plain pass.
 func (t *LogTrail) notable() loggedEvents {
 	var said loggedEvents
 	for _, v := range t.Events {
@@ -34,7 +34,7 @@ func (t *LogTrail) notable() loggedEvents {
 	return said
 }
 
-// The lists of a trail with the fixed keys of the log.
+// These types write the lists of a trail with the fixed keys of the log.
 type (
 	loggedEvents   []mail.Event
 	loggedAuth     []mail.AuthResult

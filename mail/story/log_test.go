@@ -9,8 +9,8 @@ import (
 	"hoplite/mail"
 )
 
-// The log says what the connection to the next server proved, also when mail
-// went in clear text after TLS had failed.
+// The log records what the connection to the next server proved, even if mail
+// was sent in clear text after TLS had failed.
 func TestLogHasProof(t *testing.T) {
 	trail := LogTrail{Outcomes: []mail.Outcome{{Rcpt: "ann@example.org", Proof: "clear text (TLS: handshake failure)"}}}
 	var out strings.Builder

@@ -13,8 +13,8 @@ import (
 	"hoplite/mail"
 )
 
-// fill sets every field below v to a value other than zero, so that a field missing
-// in the encoder is noticed.
+// fill sets every field below v to a non-zero value, so that a field missing
+// from the encoder is detected.
 func fill(v reflect.Value, n *int) {
 	*n++
 	switch v.Interface().(type) {
@@ -88,7 +88,8 @@ func TestAttemptRoundTrip(t *testing.T) {
 	}
 }
 
-// Names in stored records are data: renaming a Go field must not rename them.
+// The names in stored records are part of the format: renaming a Go field must
+// not change them.
 func TestStoredFieldsHaveTags(t *testing.T) {
 	seen := map[reflect.Type]bool{}
 	var walk func(reflect.Type)

@@ -1,14 +1,14 @@
-// Package story describes what happened to a message: in the records of history, in
+// Package story describes what happened to a message: in records of history, in
 // the log, and in labelled lines for people.
 //
-// Summary and Attempt are what history keeps of a transaction and of each
-// attempt of the queue; LogTrail is the same for a log line. Tell turns records
-// into stories, a list of labelled lines each, that the terminal, the web pages
-// and JSON print as they are. Tell is also the one place that decides who may
-// see a record, and what of it.
+// Summary and Attempt are the records that history stores about a transaction
+// and about each attempt of the queue; LogTrail writes the same information to
+// the log. Tell turns records into stories. A story is a list of labelled lines
+// that the terminal, the web pages and JSON show as they are. Tell is also the
+// only place that decides who may see a record, and which parts of it.
 //
-// The package stores nothing and looks nothing up: records come from
-// internal/history, and joining them by id is the caller's task. Start at Tell.
+// The package neither stores nor looks up anything: records come from
+// internal/history, and the caller joins them by id. Start at Tell.
 package story
 
 import (
@@ -51,7 +51,8 @@ type Line struct {
 	Means []Meaning `json:"means,omitempty"`
 }
 
-// State is whether a line reports success or failure; most report neither.
+// State marks a line that reports success or failure; most lines report
+// neither.
 type State string
 
 // The states of a line.
@@ -68,20 +69,20 @@ type Meaning struct {
 	Next  string   `json:"next,omitempty"`
 }
 
-// Viewer is the account that asks for a story.
+// Viewer is the account that requests a story.
 type Viewer struct {
 	Account string // its address
 	Admin   bool
 }
 
-// Everything is the viewer that may see all: an administrator.
+// Everything is a viewer that may see everything: an administrator.
 var Everything = Viewer{Admin: true}
 
 // Tell returns the stories of those records that the viewer may see.
 //
-// An administrator may see everything. An account may see everything about messages
-// that it sent after logging in; the envelope sender alone does not count. A
-// recipient may see the records of mail to it, but not the addresses of other
+// An administrator may see everything. An account may see everything about
+// messages that it sent after logging in; being the envelope sender is not
+// enough. A recipient may see the records of mail to it, but neither other
 // recipients, nor the replies for them, nor the evidence of filters.
 func Tell(records []Entry, v Viewer) []Story {
 	sent := map[string]bool{} // ids of the messages that the account sent
@@ -122,7 +123,7 @@ type teller struct {
 	story  Story
 }
 
-// may reports whether the viewer may see the information about a recipient.
+// may reports whether the viewer may see information about a recipient.
 func (t *teller) may(rcpt mail.Address) bool { return t.whole || t.viewer.is(string(rcpt)) }
 
 func (t *teller) isRecipient(r *Entry) bool {
@@ -143,8 +144,8 @@ func (t *teller) add(label, text string) *Line {
 	return &t.story.Lines[len(t.story.Lines)-1]
 }
 
-// record returns the history of a record. A record that cannot be decoded has
-// only a title.
+// record returns the story of a record. If the record cannot be decoded, the
+// story has only a title.
 func (t *teller) record(r *Entry) Story {
 	t.story = Story{ID: safe.Line(r.ID), At: r.At, Kind: safe.Line(r.Kind), Title: safe.Line(r.Kind), Lines: []Line{}}
 	if r.Kind == "attempt" {

@@ -14,8 +14,8 @@ import (
 
 var start = time.Date(2026, 11, 30, 10, 0, 0, 0, time.UTC)
 
-// sample is a transaction of sue to ann and bob, and an attempt of the queue
-// for both; bob was refused.
+// sample is a transaction from sue to ann and bob, and a queue attempt for
+// both, in which bob was refused.
 func sample(t *testing.T) []Entry {
 	t.Helper()
 	s := &Summary{
@@ -105,7 +105,7 @@ queue: other recipients are still waiting
 	}
 }
 
-// TestWhoSees checks who may see which part of a record.
+// TestWhoSees checks which viewers see which parts of a record.
 func TestWhoSees(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -141,7 +141,8 @@ func TestWhoSees(t *testing.T) {
 	}
 }
 
-// A message sent without a login belongs to no account, also not to the empty one.
+// A message sent without a login belongs to no account, not even to one with an
+// empty name.
 func TestNobodySentIt(t *testing.T) {
 	s := &Summary{Transaction: &mail.Transaction{ID: "x"}, Verdict: "accepted"}
 	if got := Tell([]Entry{{ID: "x", Kind: "transaction", Data: marshal(t, s)}}, Viewer{}); len(got) != 0 {
