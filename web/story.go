@@ -57,11 +57,16 @@ func (p *storyPage) query(now time.Time) history.Query {
 
 // tell returns what an account may see of the records.
 func tell(acc Account, records []history.Record) []story.Story {
-	entries := make([]story.Entry, len(records))
+	return story.Tell(entries(records), story.Viewer{Account: acc.Name, Admin: acc.Admin})
+}
+
+// entries returns records as mail/story reads them.
+func entries(records []history.Record) []story.Entry {
+	list := make([]story.Entry, len(records))
 	for i := range records {
-		entries[i] = story.Entry(records[i])
+		list[i] = story.Entry(records[i])
 	}
-	return story.Tell(entries, story.Viewer{Account: acc.Name, Admin: acc.Admin})
+	return list
 }
 
 // chainPage is the page of a dry run.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,10 +11,9 @@ import (
 	"time"
 
 	"hoplite/internal/history"
-	"hoplite/mail/safe"
 	"hoplite/mail/story"
 	"hoplite/mail/trace"
-	"hoplite/mail/trace/intake"
+	"hoplite/mail/trace/inspect"
 )
 
 // paste is the first page, with the form for a header.
@@ -110,32 +110,52 @@ func readFile(f multipart.File, limit int64) ([]byte, error) {
 	return b, err
 }
 
+// inspector returns what examines a message for a request. Only an account sees
+// what history says about it, as far as the account may.
+func (s *Server) inspector(r *http.Request, c choices) *inspect.Inspector {
+	i := &inspect.Inspector{}
+	if s.env.Options != nil {
+		i.Options = s.env.Options()
+	}
+	if acc, ok := s.account(r); ok && s.env.Find != nil && !c.Anonymous {
+		i.Records, i.Viewer = s.records, story.Viewer{Account: acc.Name, Admin: acc.Admin}
+	}
+	return i
+}
+
+// records searches history for a message. A search that fails is logged, because
+// the path of the message can be shown without it.
+func (s *Server) records(ctx context.Context, k inspect.Key) ([]story.Entry, error) {
+	q := history.Query{ID: k.ID, MessageID: k.MessageID, Limit: 20, Join: true}
+	if k.EnvID != "" {
+		q.Match = func(r *history.Record) bool { return (*story.Entry)(r).HasEnvID(k.EnvID) }
+	}
+	found, err := s.env.Find(ctx, q)
+	if err != nil {
+		s.env.Log.Error().Err(err).Msg("search history")
+		return nil, nil
+	}
+	return entries(found), nil
+}
+
 // answer shows a trace in the requested format.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, raw []byte, c choices, until time.Time) {
-	in, err := intake.Read(raw)
+	rep, err := s.inspector(r, c).Inspect(r.Context(), raw)
 	if err != nil {
 		s.fail(w, r, http.StatusUnprocessableEntity, "The input cannot be read: "+err.Error()+".")
 		return
 	}
-	o := trace.Options{}
-	if s.env.Options != nil {
-		o = s.env.Options()
-	}
-	t := trace.Read(in.Head, o)
-	if dangers, err := in.Dangers(r.Context()); err != nil {
-		s.env.Log.Error().Err(err).Msg("scan attachments")
-	} else {
-		t.Findings = append(t.Findings, dangers...)
-	}
+	t := rep.Trace
 	text := func(s string) string { return s }
 	if c.Anonymous {
 		text = trace.NewAnonymiser(t).Text
 	}
 	switch c.As {
 	case "json":
-		j := t.JSON()
-		j.Repairs = in.Repairs
-		b, err := json.MarshalIndent(j, "", "  ")
+		if c.Anonymous {
+			rep.Content = nil
+		}
+		b, err := json.MarshalIndent(rep.JSON(), "", "  ")
 		if err != nil {
 			s.fail(w, r, http.StatusInternalServerError, "The trace could not be encoded.")
 			return
@@ -152,7 +172,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, raw []byte, c ch
 			s.fail(w, r, http.StatusForbidden, "This form has expired. Go back, reload the page and try again.")
 			return
 		}
-		head := []byte(text(string(in.Head)))
+		head := []byte(text(string(rep.Head)))
 		id, err := s.links.keep(head, c.Keep)
 		if err != nil {
 			s.fail(w, r, http.StatusInsufficientStorage, "Cannot make a permalink: "+err.Error()+".")
@@ -160,13 +180,8 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, raw []byte, c ch
 		}
 		http.Redirect(w, r, "/link/"+id, http.StatusSeeOther)
 	default:
-		v := s.view(r, t, in, text, c)
+		v := s.view(rep, text, c)
 		v.Until = until
-		if s.env.SMIME != nil && len(in.Body) > 0 && !c.Anonymous {
-			for _, l := range s.env.SMIME(r.Context(), raw) {
-				v.SMIME = append(v.SMIME, safe.Line(l))
-			}
-		}
 		s.render(w, r, http.StatusOK, "trace.html", "Trace of a message", v)
 	}
 }
@@ -183,19 +198,4 @@ func (s *Server) link(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.answer(w, r, head, choices{Log: r.FormValue("scale") == "log"}, until)
-}
-
-// known returns what this server's history says about the message, as far as the
-// account may see it.
-func (s *Server) known(r *http.Request, t *trace.Trace) []story.Story {
-	acc, ok := s.account(r)
-	if !ok || s.env.Find == nil || t.MessageID == "" {
-		return nil
-	}
-	found, err := s.env.Find(r.Context(), history.Query{MessageID: t.MessageID, Limit: 20, Join: true})
-	if err != nil {
-		s.env.Log.Error().Err(err).Msg("search history")
-		return nil
-	}
-	return tell(acc, found)
 }

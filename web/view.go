@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"html/template"
 	"math"
-	"net/http"
 	"strings"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"hoplite/mail/safe"
 	"hoplite/mail/story"
 	"hoplite/mail/trace"
+	"hoplite/mail/trace/inspect"
 	"hoplite/mail/trace/intake"
 )
 
@@ -37,7 +37,9 @@ type view struct {
 	Complaint [][2]string // label and value
 	Original  *view
 	SMIME     []string
+	Parts     []string
 	Known     []story.Story
+	KnownBy   string
 	Text      string // the header, for the forms on the page
 	Anonymous bool
 	Log       bool
@@ -86,8 +88,8 @@ type tick struct {
 }
 
 type bounced struct {
-	Rcpt, Action, Said string
-	Means              []string
+	Rcpt, Original, Action, Remote, Said string
+	Means                                []string
 }
 
 // axis maps times to positions.
@@ -183,37 +185,57 @@ func (a axis) bar(t *trace.Trace, i int) bar {
 	return b
 }
 
-// view returns the page of a trace.
-func (s *Server) view(r *http.Request, t *trace.Trace, in *intake.Input, pseudonym func(string) string, c choices) *view {
+// view returns the page of a report.
+func (s *Server) view(rep *inspect.Report, pseudonym func(string) string, c choices) *view {
 	text := func(s string) string { return safe.Line(pseudonym(s)) }
-	v := makeView(t, text, c)
-	v.Text = safe.Text(pseudonym(string(in.Head)))
+	v := makeView(rep.Trace, text, c)
+	v.Text = safe.Text(pseudonym(string(rep.Head)))
 	v.CanLink = s.links.dir != ""
-	for _, rep := range in.Repairs {
-		v.Repairs = append(v.Repairs, text(rep))
+	for _, r := range rep.Repairs {
+		v.Repairs = append(v.Repairs, text(r))
+	}
+	if k := rep.Known; k != nil {
+		v.Known, v.KnownBy = k.Stories, text(k.By.String())
 	}
 	if !c.Anonymous {
-		v.Known = s.known(r, t)
+		v.content(rep.Content)
 	}
-	if b := in.Bounce; b != nil {
+	if b := rep.Bounce; b != nil {
 		v.Complaint = complaint(b.Complaint, text)
 		for i := range b.Recipients {
-			f := &b.Recipients[i]
-			o := bounced{Rcpt: text(f.Rcpt), Action: text(strings.TrimSpace(f.Action + " " + f.Status)), Said: text(f.Diagnostic)}
-			for _, m := range f.Meanings() {
-				o.Means = append(o.Means, m.Code+" "+m.Title+". "+m.Next)
-			}
-			v.Bounce = append(v.Bounce, o)
-		}
-		if len(b.Original) > 0 {
-			o := trace.Options{}
-			if s.env.Options != nil {
-				o = s.env.Options()
-			}
-			v.Original = makeView(trace.Read(b.Original, o), text, c)
+			v.Bounce = append(v.Bounce, makeBounced(&b.Recipients[i], text))
 		}
 	}
+	if rep.Original != nil {
+		v.Original = makeView(rep.Original, text, c)
+	}
 	return v
+}
+
+// content adds what the message contains.
+func (v *view) content(c *inspect.Content) {
+	if !c.Notable() {
+		return
+	}
+	if c.SMIME != nil {
+		var b strings.Builder
+		c.SMIME.Print(&b)
+		for line := range strings.Lines(b.String()) {
+			v.SMIME = append(v.SMIME, safe.Line(strings.TrimRight(line, "\n")))
+		}
+		return // which lists the parts, too
+	}
+	for _, p := range c.Parts {
+		v.Parts = append(v.Parts, safe.Line(p.Part+"  "+p.String()))
+	}
+}
+
+func makeBounced(f *intake.Failed, text func(string) string) bounced {
+	o := bounced{Rcpt: text(f.Rcpt), Original: text(f.Original), Action: text(strings.TrimSpace(f.Action + " " + f.Status)), Remote: text(f.Remote), Said: text(f.Diagnostic)}
+	for _, m := range f.Meanings() {
+		o.Means = append(o.Means, m.Code+" "+m.Title+". "+m.Next)
+	}
+	return o
 }
 
 // complaint returns the facts of a feedback report.

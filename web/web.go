@@ -71,9 +71,6 @@ type Env struct {
 	Find func(ctx context.Context, q history.Query) ([]history.Record, error)
 	// Explain runs the chain for a question and returns lines of text.
 	Explain func(ctx context.Context, q Question) ([]string, error)
-	// SMIME returns what is known about the signatures of a message, as lines
-	// of text; none if it is not signed.
-	SMIME func(ctx context.Context, message []byte) []string
 	// Links is the folder for permalinks.
 	Links string
 }

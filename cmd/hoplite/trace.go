@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,9 +14,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"hoplite/cmd/hoplite/internal/config"
-	"hoplite/mail/safe"
+	"hoplite/cmd/hoplite/internal/tracetext"
+	"hoplite/mail/story"
 	"hoplite/mail/trace"
-	"hoplite/mail/trace/intake"
+	"hoplite/mail/trace/inspect"
 )
 
 // traceFlags are the flags of hoplite trace.
@@ -44,7 +44,7 @@ func traceCommand() *cobra.Command {
 by hop: delays corrected for wrong clocks, encryption, which lines were written
 by trusted servers, loops, and findings with advice. It reads files, mbox,
 Maildir files, Outlook .msg, bounces, and headers that lost their folding.
-Nothing is sent anywhere.
+Nothing is sent anywhere, except DNS queries with --dns.
 
 Instead of a file it accepts a transaction id or a Message-ID, or --from, --to
 and --since, and shows from history what this server did with the message.
@@ -72,7 +72,7 @@ read.`,
 	fl.StringVar(&f.mailbox, "mailbox", "", "the `PROVIDER` of the mailbox that the message was read in: "+strings.Join(trace.Mailboxes(), ", "))
 	fl.StringSliceVar(&f.trusted, "trusted", nil, "`NETS` whose Received lines are trusted")
 	fl.StringSliceVar(&f.ours, "ours", nil, "`NAMES` of our own hosts; .example.org matches all below it")
-	fl.BoolVar(&f.dns, "dns", false, "verify DKIM signatures and ARC seals now, using DNS")
+	fl.BoolVar(&f.dns, "dns", false, "evaluate SPF, DKIM, ARC and DMARC now, and look up the origin\nin the DNS lists of relay.hcl")
 	fl.StringVar(&f.from, "from", "", "search history for a sender: `PATTERN` is an address, domain, .domain or <>")
 	fl.StringVar(&f.to, "to", "", "search history for a recipient: an address, domain or .domain as `PATTERN`")
 	fl.StringVar(&f.since, "since", "", "search history since a `TIME`, or the last 2h or 3d")
@@ -131,7 +131,7 @@ func (f *traceFlags) options() (trace.Options, error) {
 		o.Trusted = append(o.Trusted, p.Masked())
 	}
 	cfg, told, err := f.config()
-	if err != nil && !errors.Is(err, os.ErrPermission) { // a message can be traced by everybody
+	if err != nil && !errors.Is(err, os.ErrPermission) { // tracing a message needs no privileges
 		return o, err
 	}
 	if told {
@@ -150,101 +150,51 @@ func (f *traceFlags) message(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	in, err := intake.Read(raw)
+	inspector := inspect.Inspector{Viewer: story.Everything}
+	if inspector.Options, err = f.options(); err != nil {
+		return err
+	}
+	if f.dns {
+		if inspector.Checks, err = f.checks(); err != nil {
+			return err
+		}
+	}
+	if !f.anonymise {
+		inspector.Records = f.records()
+	}
+	r, err := inspector.Inspect(cmd.Context(), raw)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
-	o, err := f.options()
-	if err != nil {
-		return err
-	}
-	var verified []trace.AuthClaim
-	if f.dns {
-		if verified, o.Seals, err = f.verify(cmd.Context(), raw); err != nil {
-			return err
-		}
-	}
-	t := trace.Read(in.Head, o)
-	t.Auth = append(verified, t.Auth...)
-	dangers, err := in.Dangers(cmd.Context())
-	if err != nil {
-		return err
-	}
-	t.Findings = append(t.Findings, dangers...)
-	t.Findings = append(t.Findings, brokenSignatures(verified)...)
 	text := func(s string) string { return s }
 	if f.anonymise {
-		text = trace.NewAnonymiser(t).Text
+		text = trace.NewAnonymiser(r.Trace).Text
+		r.Content = nil
 	}
-	var carried *inside
-	if !f.anonymise {
-		if carried, err = lookInside(cmd.Context(), raw); err != nil {
-			return err
+	return f.show(cmd.OutOrStdout(), r, text)
+}
+
+// show prints a report in the requested form.
+func (f *traceFlags) show(out io.Writer, r *inspect.Report, text func(string) string) error {
+	var err error
+	switch {
+	case f.explaining:
+		if f.explain < 1 || f.explain > len(r.Trace.Steps) {
+			return fmt.Errorf("there is no line %d: the message has %d", f.explain, len(r.Trace.Steps))
 		}
-	}
-	out := cmd.OutOrStdout()
-	if f.explaining {
-		if f.explain < 1 || f.explain > len(t.Steps) {
-			return fmt.Errorf("there is no line %d: the message has %d", f.explain, len(t.Steps))
-		}
-		newScreen(out, text).explain(&t.Steps[f.explain-1])
+		tracetext.New(out, text).Explain(&r.Trace.Steps[f.explain-1])
 		return nil
+	case f.json:
+		err = writeJSON(out, r.JSON(), text)
+	case f.csv:
+		err = tracetext.CSV(out, r.Trace, text)
+	default:
+		tracetext.New(out, text).Report(r)
 	}
-	if err := f.show(out, in, t, carried, o, text); err != nil {
-		return err
-	}
-	if in.Bounce != nil {
+	if err == nil && !r.Clean() {
 		return findings
 	}
-	return outcome(t)
-}
-
-// brokenSignatures returns a finding for each signature that does not verify now.
-func brokenSignatures(verified []trace.AuthClaim) []trace.Finding {
-	var list []trace.Finding
-	for _, c := range verified {
-		if c.Result == "fail" {
-			list = append(list, trace.Finding{Code: c.Method + "-fail", Severity: trace.Warning, Text: fmt.Sprintf("a %s signature does not verify: %s", strings.ToUpper(c.Method), c.Detail),
-				Advice: "the message was changed on the way, or the sender's key was"})
-		}
-	}
-	return list
-}
-
-// show prints a trace and the contents of the message, in the requested form.
-func (f *traceFlags) show(out io.Writer, in *intake.Input, t *trace.Trace, carried *inside, o trace.Options, text func(string) string) error {
-	switch {
-	case f.json:
-		j := t.JSON()
-		j.Repairs = in.Repairs
-		if in.Bounce != nil {
-			j.Bounce = bounceJSON(in.Bounce, o)
-		}
-		return writeJSON(out, struct {
-			*trace.JSON
-			*inside
-		}{&j, carried}, text)
-	case f.csv:
-		return writeCSV(out, t, text)
-	}
-	s := newScreen(out, text)
-	s.repairs(in.Repairs)
-	if in.Bounce != nil {
-		s.bounce(in.Bounce, o)
-	}
-	s.trace(t)
-	s.inside(carried)
-	return nil
-}
-
-// outcome returns the exit status: notes alone are success.
-func outcome(t *trace.Trace) error {
-	for _, fd := range t.Findings {
-		if fd.Severity != trace.Note {
-			return findings
-		}
-	}
-	return nil
+	return err
 }
 
 func writeJSON(w io.Writer, v any, text func(string) string) error {
@@ -254,36 +204,6 @@ func writeJSON(w io.Writer, v any, text func(string) string) error {
 	}
 	_, err = fmt.Fprintln(w, text(string(b)))
 	return err
-}
-
-func writeCSV(w io.Writer, t *trace.Trace, text func(string) string) error {
-	c := csv.NewWriter(w)
-	c.Write([]string{"index", "trust", "from", "from_ip", "from_rdns", "helo", "by", "with", "tls_version", "tls_cipher", "id", "for", "date", "corrected_time", "delay_s", "delay_low_s", "delay_high_s", "reasons"})
-	for _, h := range t.JSON().Hops {
-		num := func(v *float64) string {
-			if v == nil {
-				return ""
-			}
-			return strconv.FormatFloat(*v, 'f', -1, 64)
-		}
-		row := []string{strconv.Itoa(h.Index), string(h.Trust), h.From, h.FromIP, h.FromRDNS, h.Helo, h.By, h.With, h.TLSVersion, h.TLSCipher, h.ID, h.For, h.Date, h.CorrectedTime,
-			num(h.DelayS), num(h.DelayLowS), num(h.DelayHighS), strings.Join(h.Reasons, "; ")}
-		for i := range row {
-			row[i] = text(safe.Line(row[i]))
-			// A spreadsheet must not interpret remote text as a formula.
-			if len(row[i]) > 0 && strings.IndexByte("=+-@", row[i][0]) >= 0 {
-				if _, err := strconv.ParseFloat(row[i], 64); err != nil {
-					row[i] = "'" + row[i]
-				}
-			}
-		}
-		c.Write(row)
-	}
-	c.Flush()
-	if err := c.Error(); err != nil {
-		return fmt.Errorf("write CSV: %w", err)
-	}
-	return nil
 }
 
 // compare prints the differences between two copies of a message.
@@ -302,64 +222,12 @@ func (f *traceFlags) compare(cmd *cobra.Command, first, second string) error {
 			return err
 		}
 	} else {
-		newScreen(cmd.OutOrStdout(), nil).comparison(c)
+		tracetext.New(cmd.OutOrStdout(), nil).Comparison(c)
 	}
 	if c.Same {
 		return nil
 	}
 	return findings
-}
-
-// BounceJSON is the part of --json about the original message of a report.
-type BounceJSON struct {
-	Reporter   string           `json:"reporter,omitempty"`
-	Recipients []BounceRcptJSON `json:"recipients"`
-	Complaint  *ComplaintJSON   `json:"complaint,omitempty"`
-	Original   *trace.JSON      `json:"original,omitempty"`
-}
-
-// BounceRcptJSON is one recipient of a report.
-type BounceRcptJSON struct {
-	Rcpt       string   `json:"rcpt"`
-	Action     string   `json:"action,omitempty"`
-	Status     string   `json:"status,omitempty"`
-	Diagnostic string   `json:"diagnostic,omitempty"`
-	Remote     string   `json:"remote,omitempty"`
-	Means      []string `json:"means,omitempty"`
-	Next       []string `json:"next,omitempty"`
-}
-
-// ComplaintJSON is a feedback report (RFC 5965).
-type ComplaintJSON struct {
-	Type      string   `json:"type"`
-	Reporter  string   `json:"reporter,omitempty"`
-	SourceIP  string   `json:"source_ip,omitempty"`
-	MailFrom  string   `json:"mail_from,omitempty"`
-	Rcpts     []string `json:"rcpts,omitempty"`
-	Domains   []string `json:"domains,omitempty"`
-	Arrived   string   `json:"arrived,omitempty"`
-	Incidents int      `json:"incidents"`
-}
-
-func bounceJSON(b *intake.Bounce, o trace.Options) BounceJSON {
-	j := BounceJSON{Reporter: b.Reporter, Recipients: []BounceRcptJSON{}}
-	for i := range b.Recipients {
-		r := &b.Recipients[i]
-		rj := BounceRcptJSON{Rcpt: r.Rcpt, Action: r.Action, Status: r.Status, Diagnostic: r.Diagnostic, Remote: r.Remote}
-		for _, m := range r.Meanings() {
-			rj.Means = append(rj.Means, m.Title)
-			rj.Next = append(rj.Next, m.Next)
-		}
-		j.Recipients = append(j.Recipients, rj)
-	}
-	if b.Complaint != nil {
-		j.Complaint = (*ComplaintJSON)(b.Complaint)
-	}
-	if len(b.Original) > 0 {
-		t := trace.Read(b.Original, o).JSON()
-		j.Original = &t
-	}
-	return j
 }
 
 // sinceTime parses --since: a time, or a duration before now.

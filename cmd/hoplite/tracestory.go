@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,13 +11,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hoplite/cmd/hoplite/internal/tracetext"
 	"hoplite/internal/history"
-	"hoplite/internal/resolve"
 	"hoplite/mail"
-	"hoplite/mail/arc"
-	"hoplite/mail/dkim"
 	"hoplite/mail/story"
 	"hoplite/mail/trace"
+	"hoplite/mail/trace/inspect"
 )
 
 // search looks in history by id, or by addresses and time.
@@ -32,6 +30,9 @@ func (f *traceFlags) search(cmd *cobra.Command, id string) error {
 		return fmt.Errorf("--since: %w", err)
 	}
 	found, err := findHistory(cmd.Context(), history.NewReader(cfg.Under("history")), id, f.from, f.to, since)
+	if err == nil && len(found) == 0 {
+		found, err = awaitRecord(cmd.Context(), history.NewReader(cfg.Under("history")), id)
+	}
 	if err != nil {
 		return err
 	}
@@ -42,21 +43,26 @@ func (f *traceFlags) search(cmd *cobra.Command, id string) error {
 		}
 		return &exitError{exitUsage, fmt.Errorf("no such %s, and none in the history of %s", what, cfg.Data)}
 	}
+	stories := story.Tell(historyEntries(found), story.Everything)
 	out := cmd.OutOrStdout()
 	if f.json {
 		j := (&trace.Trace{}).JSON()
 		j.Verdict = fmt.Sprintf("%d records of history", len(found))
-		j.History, j.Story = found, told(found)
-		return writeJSON(out, j, func(s string) string { return s })
+		return writeJSON(out, struct {
+			trace.JSON
+			History []history.Record `json:"history"`
+			Story   []story.Story    `json:"story"`
+		}{j, found, stories}, func(s string) string { return s })
 	}
-	s := newScreen(out, nil)
+	screen := tracetext.New(out, nil)
 	if id == "" && transactions(found) > 1 {
-		s.list(found)
+		screen.List(historyEntries(found))
 		return nil
 	}
 	bad := false
-	for _, t := range told(found) {
-		bad = s.story(t) || bad
+	for i := range stories {
+		screen.Story(&stories[i])
+		bad = bad || !stories[i].Good
 	}
 	if bad {
 		return findings
@@ -124,114 +130,57 @@ func transactions(found []history.Record) int {
 	return len(ids)
 }
 
-// told returns the records as lines. A user who may read the data folder may see
-// everything.
-func told(found []history.Record) []story.Story {
-	entries := make([]story.Entry, len(found))
+// historyEntries returns records as mail/story reads them.
+func historyEntries(found []history.Record) []story.Entry {
+	list := make([]story.Entry, len(found))
 	for i := range found {
-		entries[i] = story.Entry(found[i])
+		list[i] = story.Entry(found[i])
 	}
-	return story.Tell(entries, story.Everything)
+	return list
 }
 
-// list prints one line per record.
-func (s *screen) list(found []history.Record) {
-	for i, t := range told(found) {
-		r := &found[i]
-		to := "(no recipient)"
-		if len(r.To) > 0 {
-			to = "<" + r.To[0] + ">"
-		}
-		if len(r.To) > 1 {
-			to += fmt.Sprintf(" +%d", len(r.To)-1)
-		}
-		s.wrapped(fmt.Sprintf("%s %s ", r.At.Local().Format("2006-01-02 15:04:05"), s.words(t.ID)), 20, fmt.Sprintf("<%s> %s %s %s", r.From, s.arrow(), to, t.Title))
+// recordTime is how long a record may take to appear after the reply to the
+// client.
+const recordTime = 1500 * time.Millisecond
+
+// awaitRecord waits for the record of a recent transaction, whose id the client may
+// have received before the record was written.
+func awaitRecord(ctx context.Context, h *history.Reader, id string) ([]history.Record, error) {
+	begun, ours := mail.IDTime(id)
+	if !ours || time.Since(begun) > time.Hour {
+		return nil, nil
 	}
-}
-
-// story prints what this server did with one message; it reports whether
-// something went wrong.
-func (s *screen) story(t story.Story) (bad bool) {
-	fmt.Fprintln(s.w, s.paint(bold, s.words(t.ID+" "+t.Title)))
-	s.wrapped("  at        ", storyIndent, t.At.Local().Format("2006-01-02 15:04:05 -0700"))
-	s.storyLines(t.Lines)
-	return !t.Good
-}
-
-// storyIndent is the width of the labels of a story.
-const storyIndent = 12
-
-func (s *screen) storyLines(lines []story.Line) {
-	for _, l := range lines {
-		colour := map[story.State]string{story.Good: green, story.Bad: red}[l.State]
-		s.wrapped("  "+s.paint(colour, s.words(fmt.Sprintf("%-9s", l.Label)))+" ", storyIndent, l.Text)
-		for _, m := range l.Means {
-			s.meaning(mail.Meaning{Code: m.Code, Title: m.Title, Why: m.Why, Next: m.Next})
-		}
-	}
-}
-
-// verify verifies the message's DKIM signatures and its ARC chain now. The results
-// are added to those that other servers claim; lines that a good signature covers
-// are sealed.
-func (f *traceFlags) verify(ctx context.Context, raw []byte) ([]trace.AuthClaim, []trace.Seal, error) {
-	dns, err := f.resolver()
-	if err != nil {
-		return nil, nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, recordTime)
 	defer cancel()
-	// Files contain LF, signatures cover CRLF.
-	wire := bytes.ReplaceAll(bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
-	m, err := mail.NewMessage(mail.Bytes(wire))
-	if err != nil {
-		return nil, nil, fmt.Errorf("verify DKIM: %w", err)
-	}
-	lookup := resolve.TXTRecords(dns)
-	results, _, err := dkim.Verify(ctx, m, lookup)
-	if err != nil {
-		return nil, nil, fmt.Errorf("verify DKIM: %w", err)
-	}
-	var claims []trace.AuthClaim
-	var seals []trace.Seal
-	for i := range results {
-		r := &results[i]
-		if r.Signature == nil {
-			claims = append(claims, trace.AuthClaim{By: "this program, now", Field: "DKIM-Signature", Method: "dkim", Result: r.Value, Detail: r.Reason, Believed: true})
-			continue
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, nil
+		case <-time.After(50 * time.Millisecond):
 		}
-		claims = append(claims, trace.AuthClaim{By: "this program, now", Field: "DKIM-Signature", Method: "dkim", Result: r.Value, Detail: strings.TrimSpace(r.Domain + " " + r.Reason), Believed: true})
-		lines := 0
-		for _, h := range r.Headers {
-			if strings.EqualFold(h, "received") {
-				lines++
-			}
-		}
-		if r.Value == "pass" && lines > 0 {
-			seals = append(seals, trace.Seal{Kind: "dkim", Domain: r.Domain, Lines: lines})
+		if found, err := h.Find(ctx, history.Query{ID: id}); len(found) > 0 || err != nil && ctx.Err() == nil {
+			return found, err
 		}
 	}
-	chain, err := arc.Validate(ctx, m, lookup)
-	if err != nil {
-		return nil, nil, fmt.Errorf("verify ARC: %w", err)
-	}
-	if chain.CV != "none" {
-		claims = append(claims, trace.AuthClaim{By: "this program, now", Field: "ARC-Seal", Method: "arc", Result: chain.CV, Detail: strings.TrimSpace(chain.Sealer() + " " + chain.Reason), Believed: true})
-	}
-	if lines := chain.Signed("Received"); chain.CV == "pass" && lines > 0 {
-		seals = append(seals, trace.Seal{Kind: "arc", Domain: chain.Sealer(), Lines: lines})
-	}
-	return claims, seals, nil
 }
 
-// resolver returns the resolver of the configuration, or the system's.
-func (f *traceFlags) resolver() (resolve.Resolver, error) {
-	if cfg, _, err := f.config(); err == nil && cfg.DNS != nil {
-		return resolve.NewClient(cfg.DNS.Validates, cfg.DNS.Server), nil
+// records returns the search of our own history, or nil if there is no
+// configuration that says where it is or it may not be read.
+func (f *traceFlags) records() inspect.Records {
+	cfg, told, err := f.config()
+	if err != nil || !told {
+		return nil
 	}
-	r, err := resolve.System("/etc/resolv.conf")
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, errors.New("--dns: no resolver configured")
+	reader := history.NewReader(cfg.Under("history"))
+	return func(ctx context.Context, k inspect.Key) ([]story.Entry, error) {
+		q := history.Query{ID: k.ID, MessageID: k.MessageID, Limit: 20, Join: true}
+		if k.EnvID != "" {
+			q.Match = func(r *history.Record) bool { return (*story.Entry)(r).HasEnvID(k.EnvID) }
+		}
+		found, err := reader.Find(ctx, q)
+		if errors.Is(err, os.ErrPermission) {
+			return nil, nil
+		}
+		return historyEntries(found), err
 	}
-	return r, err
 }

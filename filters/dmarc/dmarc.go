@@ -95,7 +95,7 @@ func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Messa
 	domains, problem := dmarc.FromDomains(m.Head)
 	var worst dmarc.Result
 	for _, d := range domains {
-		r := dmarc.Evaluate(ctx, lookup{f.dns}, d, tx.Trail.Auth)
+		r := dmarc.Evaluate(ctx, Lookup{f.dns}, d, tx.Trail.Auth)
 		f.adjust(tx, &r)
 		if worst.Value == "" || r.Severity() > worst.Severity() {
 			worst = r
@@ -136,16 +136,16 @@ func harsher(a, b filters.Action) bool {
 	return slices.Index(order, a) > slices.Index(order, b)
 }
 
-// lookup adapts a resolver to the interface that an evaluation needs.
-type lookup struct{ resolve.Resolver }
+// Lookup adapts a resolver to the interface that an evaluation needs.
+type Lookup struct{ resolve.Resolver }
 
 // TXT returns the TXT records at a name.
-func (l lookup) TXT(ctx context.Context, name string) ([]string, error) {
+func (l Lookup) TXT(ctx context.Context, name string) ([]string, error) {
 	return resolve.TXTRecords(l.Resolver)(ctx, name)
 }
 
 // Missing reports whether a domain has neither addresses nor mail servers.
-func (l lookup) Missing(ctx context.Context, domain string) bool {
+func (l Lookup) Missing(ctx context.Context, domain string) bool {
 	for _, t := range []resolve.Type{resolve.MX, resolve.A, resolve.AAAA} {
 		if _, err := l.Lookup(ctx, domain, t); !errors.Is(err, resolve.ErrNotFound) {
 			return false

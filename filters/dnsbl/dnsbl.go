@@ -186,6 +186,33 @@ func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verd
 	return w, nil
 }
 
+// Listing is the answer of one list about an address.
+type Listing struct {
+	Zone   string
+	Weight int
+	Codes  []string // the answers; none if the address is not listed
+	Text   string   // the list's explanation
+	Err    error
+}
+
+// Listings queries the lists of addresses about ip. It does not act on the
+// answers.
+func (f *Filter) Listings(ctx context.Context, ip netip.Addr) []Listing {
+	all := make([]Listing, len(f.cfg.Lists))
+	var wait sync.WaitGroup
+	for i, l := range f.cfg.Lists {
+		if l.Kind == "domain" {
+			continue
+		}
+		wait.Go(func() {
+			h := f.ask(ctx, i, ip.Unmap(), nil)
+			all[i] = Listing{Zone: l.Zone, Weight: l.Weight, Codes: h.codes, Text: h.text, Err: h.err}
+		})
+	}
+	wait.Wait()
+	return slices.DeleteFunc(all, func(l Listing) bool { return l.Zone == "" })
+}
+
 // domains returns the names to look up for a client.
 func domains(tx *mail.Transaction) []string {
 	var out []string

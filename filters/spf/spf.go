@@ -143,6 +143,15 @@ func (r Result) authResult(property, value string) mail.AuthResult {
 	}
 }
 
+// AuthResult returns the result of a check of the reverse path from or, without
+// one, of the HELO name.
+func (r Result) AuthResult(from mail.Address, helo string) mail.AuthResult {
+	if from == "" {
+		return r.authResult("helo", helo)
+	}
+	return r.authResult("mailfrom", string(from))
+}
+
 // isDomain reports whether a HELO argument is a name that may have a record.
 func isDomain(helo string) bool {
 	return strings.Contains(strings.Trim(helo, "."), ".") && !strings.HasPrefix(helo, "[") && len(helo) <= 253

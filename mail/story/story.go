@@ -12,6 +12,7 @@
 package story
 
 import (
+	"bytes"
 	"encoding/json"
 	"time"
 
@@ -100,6 +101,16 @@ func Tell(records []Entry, v Viewer) []Story {
 		}
 	}
 	return stories
+}
+
+// HasEnvID reports whether a record is about a transaction with the sender's
+// envelope id (RFC 3461, 4.4).
+func (r *Entry) HasEnvID(id string) bool {
+	if id == "" || !bytes.Contains(r.Data, []byte(`"EnvID"`)) {
+		return false
+	}
+	s, ok := summary(r)
+	return ok && s.Envelope.EnvID == id
 }
 
 // summary decodes the data of a transaction.

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"slices"
 	"strings"
 
 	"hoplite/mail"
@@ -8,7 +9,7 @@ import (
 
 // AuthClaim is one authentication result as a header field reports it, with the
 // name of the server that reports it. Believed is set if that server is one of ours
-// or wrote a line that we believe.
+// or wrote a line that we believe, or if Now is.
 type AuthClaim struct {
 	By       string `json:"by"` // authserv-id, or the field's writer
 	Field    string `json:"field"`
@@ -17,9 +18,30 @@ type AuthClaim struct {
 	Detail   string `json:"detail,omitempty"`
 	Instance int    `json:"instance,omitempty"` // ARC set
 	Believed bool   `json:"believed"`
+	Now      bool   `json:"now,omitempty"` // evaluated for this trace, not read from a field
+	// Unverified is set if a signature or seal is present, but was not verified.
+	Unverified bool `json:"unverified,omitempty"`
 }
 
 const maxClaims = 200
+
+// AddVerified adds the results of evaluating authentication now. They replace what
+// only repeats that a field exists, such as an unverified signature.
+func (t *Trace) AddVerified(now []AuthClaim) {
+	verified := map[string]bool{}
+	for i := range now {
+		verified[strings.ToLower(now[i].Field)] = true
+	}
+	claims := now
+	for _, c := range t.Auth {
+		if !c.Unverified || !verified[strings.ToLower(c.Field)] {
+			claims = append(claims, c)
+		}
+	}
+	t.Auth = claims
+	t.Findings = slices.DeleteFunc(t.Findings, func(f Finding) bool { return f.Code == dmarcFail })
+	judge{t}.dmarc()
+}
 
 // readAuth reads a field that reports authentication results.
 func (t collector) readAuth(name string, f mail.Field) {
@@ -35,7 +57,7 @@ func (t collector) readAuth(name string, f mail.Field) {
 		t.readResults(f.Name, tagNumber(instance, "i"), rest)
 	case "arc-seal":
 		text := clip(f.Text(), 8192)
-		t.claim(AuthClaim{By: tag(text, "d"), Field: f.Name, Method: "arc", Result: "cv=" + tag(text, "cv"), Instance: tagNumber(text, "i"), Detail: "sealed, not verified here"})
+		t.claim(AuthClaim{By: tag(text, "d"), Field: f.Name, Method: "arc", Result: "cv=" + tag(text, "cv"), Instance: tagNumber(text, "i"), Detail: "sealed, not verified here", Unverified: true})
 	case "received-spf":
 		text := clip(f.Text(), 2048)
 		result, rest, _ := strings.Cut(text, " ")
@@ -46,7 +68,7 @@ func (t collector) readAuth(name string, f mail.Field) {
 		t.claim(AuthClaim{By: by, Field: f.Name, Method: "spf", Result: strings.ToLower(result), Detail: clip(rest, 200)})
 	case "dkim-signature":
 		text := clip(f.Text(), 8192)
-		t.claim(AuthClaim{By: tag(text, "d"), Field: f.Name, Method: "dkim", Result: "signed", Detail: "selector " + tag(text, "s") + ", not verified here"})
+		t.claim(AuthClaim{By: tag(text, "d"), Field: f.Name, Method: "dkim", Result: "signed", Detail: "selector " + tag(text, "s") + ", not verified here", Unverified: true})
 	}
 }
 

@@ -25,6 +25,9 @@ type Options struct {
 	Known func(host string) (fast time.Duration, ok bool)
 	// Seals lists verified signatures over Received lines.
 	Seals []Seal
+	// Excerpt is set if the header is a pasted excerpt, whose missing fields say
+	// nothing about the message.
+	Excerpt bool
 }
 
 // Seal is a verified ARC or DKIM signature that covers the oldest Lines
@@ -170,14 +173,17 @@ type header struct {
 	has         map[string]int // lower-case field names and their number
 	deliveredTo []string
 	returnPaths int
+	returnPath  string // the first one
 	listID      string
 	xReceived   int
 	bcc         string
+	excerpt     bool // fields may be missing
 }
 
 // Read analyses a header block: the bytes up to the first empty line.
 func Read(head []byte, o Options) *Trace {
 	t := &Trace{}
+	t.header.excerpt = o.Excerpt
 	collector{t}.collect(head)
 	(&weigher{Trace: t, o: &o, provider: providerNamed(o.Mailbox)}).weigh()
 	timing{t}.fitClocks(&o)
@@ -185,6 +191,16 @@ func Read(head []byte, o Options) *Trace {
 	t.loops()
 	judge{t}.all()
 	return t
+}
+
+// ReversePath returns the envelope sender without its angle brackets, as
+// Return-Path or the line that names the origin records it.
+func (t *Trace) ReversePath() (path string, known bool) {
+	path = t.header.returnPath
+	if path == "" && t.Origin != nil {
+		path = t.Steps[t.Origin.Hop-1].EnvelopeFrom
+	}
+	return strings.Trim(path, "<> "), path != ""
 }
 
 // collector reads the fields of a header block into a Trace.
@@ -223,6 +239,9 @@ func (t collector) collect(head []byte) {
 			}
 		case "return-path":
 			t.header.returnPaths++
+			if first {
+				t.header.returnPath = clip(f.Text(), 320)
+			}
 		case "list-id":
 			t.header.listID = clip(f.Text(), 200)
 		case "message-id":
@@ -323,6 +342,9 @@ func Classify(a netip.Addr) AddrClass {
 	}
 	return Public
 }
+
+// Inside reports whether an address can only belong to the same network.
+func Inside(a netip.Addr) bool { return Classify(a).inside() }
 
 // inside reports whether an address can only belong to the same network.
 func (c AddrClass) inside() bool {

@@ -48,7 +48,7 @@ type OriginJSON struct {
 }
 
 // JSON is the whole trace as `hoplite trace --json` and the web page print it.
-// The caller sets History, Story and Bounce.
+// mail/trace/inspect adds the rest of a message.
 type JSON struct {
 	Verdict   string      `json:"verdict"`
 	Hops      []StepJSON  `json:"hops"`
@@ -66,9 +66,6 @@ type JSON struct {
 	Date      string      `json:"date,omitempty"`
 	From      string      `json:"from,omitempty"`
 	Repairs   []string    `json:"repairs,omitempty"`
-	History   any         `json:"history,omitempty"`
-	Story     any         `json:"story,omitempty"` // the same in words, from mail/story
-	Bounce    any         `json:"bounce,omitempty"`
 }
 
 func seconds(d time.Duration) *float64 {

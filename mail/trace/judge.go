@@ -34,6 +34,9 @@ func (t judge) all() {
 	t.dmarc()
 }
 
+// dmarcFail is the code of the finding about DMARC.
+const dmarcFail = "dmarc-fail"
+
 // dmarc reports a failure that a believed server found, and which domains did not
 // align with the one in From (RFC 9989; RFC 7489 before it).
 func (t judge) dmarc() {
@@ -44,11 +47,14 @@ func (t judge) dmarc() {
 		}
 		from := domainOf(property(c.Detail, "header.from"))
 		text := "DMARC failed"
+		if c.Now {
+			text = "DMARC fails now"
+		}
 		if from != "" {
 			text += " for the From domain " + from
 		}
 		text += ": " + strings.Join(t.unaligned(c, from), "; ")
-		t.find("dmarc-fail", Warning, 0, text, "the sender's admin should sign with DKIM for the From domain, or send from a server that its SPF record lists; "+
+		t.find(dmarcFail, Warning, 0, text, "the sender's admin should sign with DKIM for the From domain, or send from a server that its SPF record lists; "+
 			"after a mailing list or a forward this is common and no proof of forgery")
 		return
 	}
@@ -61,7 +67,7 @@ func (t judge) unaligned(dmarc *AuthClaim, from string) []string {
 	spf, dkim := false, false
 	for i := range t.Auth {
 		c := &t.Auth[i]
-		if c.By != dmarc.By || c.Field != dmarc.Field || c.Instance != dmarc.Instance {
+		if c.Now != dmarc.Now || !c.Now && (c.By != dmarc.By || c.Field != dmarc.Field || c.Instance != dmarc.Instance) {
 			continue
 		}
 		var name, domain string
@@ -298,20 +304,24 @@ func oldTLS(v string) string {
 	return ""
 }
 
-// judgeFields checks the fields that every message needs (RFC 5322, 3.6).
+// fields checks the fields that every message needs (RFC 5322, 3.6).
 func (t judge) fields() {
 	has := t.header.has
 	if len(has) == 0 {
 		return
 	}
+	missing := Warning
+	if t.header.excerpt {
+		missing = Note
+	}
 	if has["from"] == 0 {
-		t.find("no-from", Warning, 0, "there is no From field", "every message needs one (RFC 5322, 3.6)")
+		t.find("no-from", missing, 0, "there is no From field", "every message needs one (RFC 5322, 3.6)")
 	} else if has["from"] > 1 {
 		t.find("two-from", Warning, 0, "there are several From fields, and programs show different ones", "treat the message as forged")
 	}
 	switch {
 	case has["date"] == 0:
-		t.find("no-date-field", Warning, 0, "there is no Date field", "every message needs one (RFC 5322, 3.6)")
+		t.find("no-date-field", missing, 0, "there is no Date field", "every message needs one (RFC 5322, 3.6)")
 	case !t.DateStamp.OK:
 		t.find("bad-date-field", Warning, 0, "unreadable Date field: "+t.Date, "")
 	}

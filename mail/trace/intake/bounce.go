@@ -10,7 +10,7 @@ import (
 	"hoplite/mail/refusal"
 )
 
-// Bounce is a report about another message: its delivery failed, or somebody
+// Bounce is a report about another message: its delivery failed, or a recipient
 // complains about it.
 type Bounce struct {
 	// Recipients are those of a machine-readable report (RFC 3464), or those that
@@ -22,11 +22,16 @@ type Bounce struct {
 	Reporter string
 	// Original is the header block of the reported message, if included.
 	Original []byte
+
+	// OurID is this program's id of the message and EnvID the sender's (RFC 3461,
+	// 4.4); InReplyTo is the Message-ID that the report refers to.
+	OurID, EnvID, InReplyTo string
 }
 
 // Failed is the report about one recipient.
 type Failed struct {
 	Rcpt       string
+	Original   string // the address that the sender wrote, if it is another one
 	Action     string // failed, delayed, delivered, relayed, expanded
 	Status     string // 5.1.1
 	Diagnostic string // the other server's reply
@@ -51,7 +56,7 @@ func readBounce(head, body []byte) *Bounce {
 	if tree.Root == nil {
 		return nil
 	}
-	b := &Bounce{}
+	b := &Bounce{InReplyTo: fieldText(head, "In-Reply-To")}
 	root := tree.Root
 	if root.Is("multipart", "report") {
 		for _, p := range root.Children {
@@ -61,6 +66,7 @@ func readBounce(head, body []byte) *Bounce {
 				b.status(part)
 			case p.Type == "message" && p.Subtype == "feedback-report":
 				b.Complaint = readComplaint(part)
+				b.EnvID = fieldText(part, "Original-Envelope-Id")
 			case p.Type == "message" && p.Subtype != "disposition-notification", p.Is("text", "rfc822-headers"):
 				h, _ := split(part)
 				b.Original = h
@@ -112,12 +118,14 @@ func (b *Bounce) status(part []byte) {
 			switch strings.ToLower(field.Name) {
 			case "reporting-mta":
 				b.Reporter = afterSemicolon(text)
+			case "original-envelope-id":
+				b.EnvID = text
+			case "x-hoplite-id":
+				b.OurID = text
 			case "final-recipient":
 				f.Rcpt = afterSemicolon(text)
 			case "original-recipient":
-				if f.Rcpt == "" {
-					f.Rcpt = afterSemicolon(text)
-				}
+				f.Original = afterSemicolon(text)
 			case "action":
 				f.Action = strings.ToLower(text)
 			case "status":
@@ -128,6 +136,12 @@ func (b *Bounce) status(part []byte) {
 				f.Remote = afterSemicolon(text)
 			}
 		}
+		if f.Rcpt == "" {
+			f.Rcpt = f.Original
+		}
+		if strings.EqualFold(f.Original, f.Rcpt) {
+			f.Original = ""
+		}
 		if !first || f.Rcpt != "" {
 			if f.Rcpt != "" || f.Status != "" {
 				b.Recipients = append(b.Recipients, f)
@@ -135,6 +149,16 @@ func (b *Bounce) status(part []byte) {
 		}
 		first = false
 	}
+}
+
+// fieldText returns the text of the first field of a name.
+func fieldText(head []byte, name string) string {
+	for f := range mail.Fields(head) {
+		if f.Is(name) {
+			return f.Text()
+		}
+	}
+	return ""
 }
 
 func afterSemicolon(s string) string {

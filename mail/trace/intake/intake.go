@@ -24,6 +24,12 @@ type Input struct {
 	Head, Body []byte
 	// Repairs describes the changes that were necessary.
 	Repairs []string
+	// Pasted is set if the text is a copy that had lost something, so that fields
+	// may be missing and signatures may not hold.
+	Pasted bool
+	// Outlook is set if the input is an Outlook .msg file, which keeps the header
+	// but not the body as it was sent.
+	Outlook bool
 	// Messages is the number of messages in the input; Head is that of the first.
 	Messages int
 	// Bounce is set if the message is a report about another one.
@@ -32,6 +38,26 @@ type Input struct {
 
 func (in *Input) repaired(format string, args ...any) {
 	in.Repairs = append(in.Repairs, fmt.Sprintf(format, args...))
+}
+
+// pasted records a repair to a copy that is no longer what was sent.
+func (in *Input) pasted(format string, args ...any) {
+	in.Pasted = true
+	in.repaired(format, args...)
+}
+
+// Message returns header and body together.
+func (in *Input) Message() []byte {
+	end := "\n"
+	if bytes.HasSuffix(in.Head, []byte("\r\n")) {
+		end = "\r\n"
+	}
+	whole := make([]byte, 0, len(in.Head)+len(in.Body)+4)
+	whole = append(whole, in.Head...)
+	if len(in.Head) > 0 && in.Head[len(in.Head)-1] != '\n' {
+		whole = append(whole, end...)
+	}
+	return append(append(whole, end...), in.Body...)
 }
 
 // Read extracts a message from raw. It fails only if there is no header field.
@@ -175,7 +201,7 @@ func (in *Input) quoting(b []byte) []byte {
 			}
 		}
 		b = bytes.Join(lines, nil)
-		in.repaired("quote marks removed")
+		in.pasted("quote marks removed")
 	}
 	return in.dedent(b)
 }
@@ -192,7 +218,7 @@ func (in *Input) dedent(b []byte) []byte {
 			lines[i] = l[indent:]
 		}
 	}
-	in.repaired("indentation removed")
+	in.pasted("indentation removed")
 	return bytes.Join(lines, nil)
 }
 
@@ -238,7 +264,7 @@ func (in *Input) doubleSpaced(head, body []byte) ([]byte, []byte) {
 	if fields < 2 {
 		return head, body
 	}
-	in.repaired("empty lines between header lines removed")
+	in.pasted("empty lines between header lines removed")
 	return joined, rest
 }
 
@@ -267,7 +293,7 @@ func (in *Input) quotedPrintable(head []byte) []byte {
 			out = append(out, '=')
 		}
 	}
-	in.repaired("quoted-printable decoded")
+	in.pasted("quoted-printable decoded")
 	return out
 }
 
@@ -288,7 +314,7 @@ func (in *Input) entities(head []byte) []byte {
 	if !bytes.Contains(head, []byte("&lt;")) || !bytes.Contains(head, []byte("&gt;")) || bytes.IndexByte(head, '<') >= 0 {
 		return head
 	}
-	in.repaired("HTML escapes decoded")
+	in.pasted("HTML escapes decoded")
 	return []byte(html.UnescapeString(string(head)))
 }
 
@@ -309,7 +335,7 @@ func (in *Input) folding(head []byte) []byte {
 		out = append(out, l...)
 	}
 	if lost > 0 {
-		in.repaired("folding restored in %d lines", lost)
+		in.pasted("folding restored in %d lines", lost)
 	}
 	return out
 }

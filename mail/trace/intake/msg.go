@@ -64,6 +64,7 @@ func (in *Input) readMsg(raw []byte) (err error) {
 	if strings.TrimSpace(head) == "" {
 		return errors.New("this Outlook message has no Internet headers: it never left its Exchange server, or was never sent")
 	}
+	in.Outlook = true
 	in.repaired("headers taken out of an Outlook message")
 	// Outlook adds a line such as "Microsoft Mail Internet Headers Version 2.0"
 	// at the top.

@@ -21,7 +21,7 @@ func (in *Input) intro(b []byte) []byte {
 			if n == 0 || fields {
 				return b // the header begins at the top
 			}
-			in.repaired("text before the header removed")
+			in.pasted("text before the header removed")
 			return b[at:]
 		case isField(l) && len(bytes.TrimSpace(value)) > 0:
 			fields = true
@@ -53,7 +53,7 @@ func (in *Input) spaces(head []byte) []byte {
 	if !wrong {
 		return head
 	}
-	in.repaired("non-breaking spaces replaced")
+	in.pasted("non-breaking spaces replaced")
 	for _, s := range fixedSpaces {
 		head = bytes.ReplaceAll(head, []byte(s), []byte{' '})
 	}
@@ -83,7 +83,7 @@ func (in *Input) oneLine(head []byte) []byte {
 	if split == 0 {
 		return head
 	}
-	in.repaired("%s separated", shared(split))
+	in.pasted("%s separated", shared(split))
 	return out
 }
 

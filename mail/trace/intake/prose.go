@@ -189,11 +189,6 @@ func (b *Bounce) attached(whole []byte, root *mime.Part, body []byte) {
 
 // failedRecipient returns the recipient in X-Failed-Recipients (Gmail, Exim).
 func failedRecipient(head []byte) string {
-	for f := range mail.Fields(head) {
-		if f.Is("X-Failed-Recipients") {
-			first, _, _ := strings.Cut(f.Text(), ",")
-			return strings.TrimSpace(first)
-		}
-	}
-	return ""
+	first, _, _ := strings.Cut(fieldText(head, "X-Failed-Recipients"), ",")
+	return strings.TrimSpace(first)
 }

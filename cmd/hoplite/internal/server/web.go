@@ -15,8 +15,6 @@ import (
 	"hoplite/internal/history"
 	"hoplite/internal/users"
 	"hoplite/internal/users/login"
-	"hoplite/mail"
-	"hoplite/mail/smime"
 	"hoplite/mail/trace"
 	"hoplite/web"
 )
@@ -40,7 +38,6 @@ func (s *serving) addWeb(c *web.Config) error {
 			return reader.Find(ctx, q)
 		},
 		Explain: s.webExplain,
-		SMIME:   webSMIME,
 		Links:   s.Config.Under("state/links"),
 	})
 	if err != nil {
@@ -97,20 +94,4 @@ func (s *serving) webExplain(ctx context.Context, q web.Question) ([]string, err
 	var b bytes.Buffer
 	x.Print(&b)
 	return strings.Split(strings.TrimRight(b.String(), "\n"), "\n"), nil
-}
-
-// webSMIME verifies the signatures of a pasted message, not the certificate
-// chains of its signers.
-func webSMIME(ctx context.Context, message []byte) []string {
-	if !smime.IsMessage(message) {
-		return nil
-	}
-	checker := &smime.Checker{AnyRoot: true}
-	rep, err := checker.Message(ctx, mail.Bytes(message), int64(len(message)))
-	if err != nil || rep.Verdict == smime.VerdictNone {
-		return nil
-	}
-	var b bytes.Buffer
-	rep.Print(&b)
-	return strings.Split(strings.TrimRight(b.String(), "\n"), "\n")
 }

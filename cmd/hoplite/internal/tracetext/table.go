@@ -1,116 +1,18 @@
-package main
+package tracetext
 
 import (
 	"fmt"
-	"io"
 	"math"
-	"os"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
-	"github.com/mattn/go-isatty"
-	"golang.org/x/term"
-
-	"hoplite/mail/safe"
 	"hoplite/mail/trace"
 )
 
-// screen prints a trace for people: at 80 columns or wider, with colours on a
-// terminal unless NO_COLOR is set, in ASCII where the locale is not UTF-8.
-type screen struct {
-	w      io.Writer
-	width  int
-	colour bool
-	ascii  bool
-	text   func(string) string // pseudonyms
-}
-
-func newScreen(w io.Writer, text func(string) string) *screen {
-	if text == nil {
-		text = func(s string) string { return s }
-	}
-	s := &screen{w: w, width: 80, text: text, ascii: !utf8Locale()}
-	if f, ok := w.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
-		s.colour = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-		if cols, _, err := term.GetSize(int(f.Fd())); err == nil && cols > 0 {
-			s.width = cols
-		}
-	}
-	if cols, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && cols > 0 {
-		s.width = cols
-	}
-	s.width = min(max(s.width, 60), 200)
-	return s
-}
-
-func utf8Locale() bool {
-	for _, name := range [...]string{"LC_ALL", "LC_CTYPE", "LANG"} {
-		if v := strings.ToLower(os.Getenv(name)); v != "" {
-			return strings.Contains(v, "utf-8") || strings.Contains(v, "utf8")
-		}
-	}
-	return false
-}
-
-// words makes remote text safe to print.
-func (s *screen) words(t string) string {
-	t = safe.Line(s.text(t))
-	if s.ascii {
-		t = safe.ASCII(t)
-	}
-	return t
-}
-
-// The SGR codes in use.
-const (
-	bold   = "1"
-	dim    = "2"
-	red    = "31"
-	green  = "32"
-	yellow = "33"
-	blue   = "34"
-)
-
-func (s *screen) paint(code, t string) string {
-	if !s.colour || code == "" {
-		return t
-	}
-	return "\x1b[" + code + "m" + t + "\x1b[0m"
-}
-
-// sign returns the mark and the colour of a degree of trust.
-func (s *screen) sign(t trace.Trust) (mark, colour string) {
-	switch t {
-	case trace.Ours:
-		mark, colour = "●", green
-	case trace.Vouched:
-		mark, colour = "◐", green
-	case trace.Boundary:
-		mark, colour = "◆", blue
-	case trace.Sealed:
-		mark, colour = "■", green
-	case trace.Suspect:
-		mark, colour = "✗", red
-	default:
-		mark, colour = "○", ""
-	}
-	if s.ascii {
-		mark = map[trace.Trust]string{trace.Ours: "*", trace.Vouched: "+", trace.Boundary: "#", trace.Sealed: "=", trace.Suspect: "!", trace.Claimed: "."}[t]
-	}
-	return mark, colour
-}
-
-func (s *screen) arrow() string {
-	if s.ascii {
-		return ">"
-	}
-	return "→"
-}
-
-// trace prints everything.
-func (s *screen) trace(t *trace.Trace) {
+// Trace prints the path of a message, the findings about it, the authentication
+// results and the filter scores.
+func (s *Screen) Trace(t *trace.Trace) {
 	if v := s.words(t.Verdict()); utf8.RuneCountInString(v) <= s.width {
 		fmt.Fprintln(s.w, s.paint(bold, v))
 	} else {
@@ -131,7 +33,7 @@ type layout struct {
 	wide                           bool
 }
 
-func (s *screen) layout(t *trace.Trace) layout {
+func (s *Screen) layout(t *trace.Trace) layout {
 	l := layout{proto: 11, delay: 7, bar: 6}
 	if s.width >= 110 {
 		l.wide, l.proto, l.delay, l.bar = true, 15, 18, 12
@@ -146,7 +48,7 @@ func (s *screen) layout(t *trace.Trace) layout {
 	return l
 }
 
-func (s *screen) table(t *trace.Trace) {
+func (s *Screen) table(t *trace.Trace) {
 	l := s.layout(t)
 	longest := time.Duration(0)
 	for i := range t.Steps {
@@ -210,7 +112,7 @@ func (s *screen) table(t *trace.Trace) {
 
 // pair returns the sending and the receiving host. The client's name is omitted
 // if it is the host of the previous line.
-func (s *screen) pair(t *trace.Trace, i, width int) string {
+func (s *Screen) pair(t *trace.Trace, i, width int) string {
 	st := &t.Steps[i]
 	by := st.By.Name
 	if by == "" && st.By.Addr.IsValid() {
@@ -272,7 +174,7 @@ func protocol(st *trace.Step, wide bool) string {
 	return strings.TrimSpace(name + " " + version)
 }
 
-func (s *screen) delayWords(st *trace.Step, wide bool) string {
+func (s *Screen) delayWords(st *trace.Step, wide bool) string {
 	if !st.HasDelay {
 		return ""
 	}
@@ -289,7 +191,7 @@ func short(d time.Duration) string {
 
 // bar returns a bar for a delay, relative to the longest one; on a logarithmic
 // scale if they are far apart.
-func (s *screen) bar(d, longest time.Duration, width int) string {
+func (s *Screen) bar(d, longest time.Duration, width int) string {
 	if d <= 0 || longest <= 0 {
 		return strings.Repeat(" ", width)
 	}
@@ -306,7 +208,7 @@ func (s *screen) bar(d, longest time.Duration, width int) string {
 }
 
 // clock returns the error of the clock of a line's host.
-func (s *screen) clock(t *trace.Trace, index int) string {
+func (s *Screen) clock(t *trace.Trace, index int) string {
 	for _, c := range t.Clocks {
 		for _, h := range c.Hops {
 			if h == index {
@@ -330,52 +232,4 @@ func (s *screen) clock(t *trace.Trace, index int) string {
 		}
 	}
 	return ""
-}
-
-// cell fits text into a column; it cuts the middle of a host name, because the
-// end is more useful.
-func (s *screen) cell(t string, width int) string { return s.fit(s.words(t), width) }
-
-func (s *screen) fit(t string, width int) string {
-	n := utf8.RuneCountInString(t)
-	if n <= width {
-		return t + strings.Repeat(" ", width-n)
-	}
-	r := []rune(t)
-	dots := "…"
-	if s.ascii {
-		dots = "~"
-	}
-	keep := width - 1
-	left := keep / 3
-	return string(r[:left]) + dots + string(r[n-(keep-left):])
-}
-
-func (s *screen) cellRight(t string, width int) string {
-	n := utf8.RuneCountInString(t)
-	if n >= width {
-		return t
-	}
-	return strings.Repeat(" ", width-n) + t
-}
-
-// wrapped prints text after a label of the given width, broken at the width of
-// the screen.
-func (s *screen) wrapped(label string, indent int, t string) {
-	t = s.words(t)
-	line, n := label, indent
-	for word := range strings.FieldsSeq(t) {
-		w := utf8.RuneCountInString(word)
-		if n+1+w > s.width && n > indent {
-			fmt.Fprintln(s.w, line)
-			line, n = strings.Repeat(" ", indent), indent
-		}
-		if n > indent {
-			line += " "
-			n++
-		}
-		line += word
-		n += w
-	}
-	fmt.Fprintln(s.w, line)
 }

@@ -1,0 +1,26 @@
+package tracetext
+
+import (
+	"fmt"
+	"strings"
+
+	"hoplite/mail/trace/inspect"
+)
+
+// content prints what a message contains besides text.
+func (s *Screen) content(c *inspect.Content) {
+	if !c.Notable() {
+		return
+	}
+	s.heading("Content")
+	if c.SMIME != nil {
+		text := c.SMIME.Verdict
+		if len(c.Signers) > 0 {
+			text += ", signed by " + strings.Join(c.Signers, " and by ")
+		}
+		s.wrapped("  S/MIME  ", 10, text+"; the signers' certificates are not verified here: see hoplite smime")
+	}
+	for _, p := range c.Parts {
+		s.wrapped(fmt.Sprintf("  %-6s  ", s.words(p.Part)), 10, p.String())
+	}
+}

@@ -1,0 +1,78 @@
+package tracetext
+
+import (
+	"fmt"
+	"strings"
+
+	"hoplite/mail/trace"
+)
+
+// findings prints the findings, the worst first.
+func (s *Screen) findings(list []trace.Finding) {
+	if len(list) == 0 {
+		return
+	}
+	s.heading("Findings")
+	for _, sev := range [...]string{trace.Problem, trace.Warning, trace.Note} {
+		for _, f := range list {
+			if f.Severity != sev {
+				continue
+			}
+			colour := map[string]string{trace.Problem: red, trace.Warning: yellow}[sev]
+			s.wrapped("  "+s.paint(colour, fmt.Sprintf("%-8s", sev)), 10, f.Text)
+			if f.Advice != "" {
+				arrow := "→ "
+				if s.ascii {
+					arrow = "> "
+				}
+				s.wrapped(strings.Repeat(" ", 10)+s.paint(dim, arrow), 12, f.Advice)
+			}
+		}
+	}
+}
+
+// auth prints the authentication results, and which server claims them.
+func (s *Screen) auth(t *trace.Trace) {
+	if len(t.Auth) == 0 {
+		return
+	}
+	s.heading("Authentication results")
+	for _, c := range t.Auth {
+		colour := map[string]string{"pass": green, "fail": red}[c.Result]
+		s.wrapped(fmt.Sprintf("  %-8s %s ", s.words(c.Method), s.paint(colour, fmt.Sprintf("%-9s", s.words(c.Result)))), 21, source(&c)+" "+c.Detail)
+	}
+}
+
+// source names the server whose result it is, and whether it can be trusted.
+func source(c *trace.AuthClaim) string {
+	who := orWord(c.By, "(unnamed)")
+	if c.Instance > 0 {
+		who += fmt.Sprintf(" (ARC %d)", c.Instance)
+	}
+	switch {
+	case c.Now && c.Field == "":
+		return "evaluated now."
+	case c.Now:
+		return c.Field + ", verified now."
+	case c.Believed:
+		return c.Field + " by " + who + ", trusted."
+	}
+	return c.Field + " by " + who + ", claimed."
+}
+
+func (s *Screen) scores(list []trace.Score) {
+	if len(list) == 0 {
+		return
+	}
+	s.heading("Filter scores")
+	for _, c := range list {
+		s.wrapped(fmt.Sprintf("  %-10s ", s.words(c.Name)), 13, fmt.Sprintf("%s: %s", c.Value, c.Words))
+	}
+}
+
+// Repairs prints what had to be repaired in the input.
+func (s *Screen) Repairs(list []string) {
+	for _, r := range list {
+		fmt.Fprintln(s.w, s.paint(dim, "repaired: "+s.words(r)))
+	}
+}

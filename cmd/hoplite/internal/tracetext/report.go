@@ -1,0 +1,80 @@
+package tracetext
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"hoplite/mail/trace/inspect"
+	"hoplite/mail/trace/intake"
+)
+
+// Report prints what was found out about a message: for a bounce or complaint,
+// first the message that it is about.
+func (s *Screen) Report(r *inspect.Report) {
+	s.Repairs(r.Repairs)
+	if r.Bounce != nil {
+		s.bounce(r)
+	}
+	s.Trace(r.Trace)
+	s.content(r.Content)
+	if r.Bounce == nil {
+		s.known(r.Known)
+	}
+}
+
+// bounce explains a report and shows the path of its original message.
+func (s *Screen) bounce(r *inspect.Report) {
+	b := r.Bounce
+	if b.Complaint != nil {
+		s.complaint(b.Complaint)
+	} else {
+		s.wrapped("", 0, "a report about another message, by "+orWord(b.Reporter, "an unnamed server"))
+	}
+	for i := range b.Recipients {
+		r := &b.Recipients[i]
+		s.wrapped("  ", 2, fmt.Sprintf("%s: %s %s", orWord(r.Rcpt, "a recipient"), orWord(r.Action, "failed"), r.Status))
+		if r.Original != "" {
+			s.wrapped("    ", 4, "addressed as "+r.Original)
+		}
+		if r.Diagnostic != "" {
+			s.wrapped("    ", 4, orWord(r.Remote, "the server")+" said: "+r.Diagnostic)
+		}
+		for _, m := range r.Meanings() {
+			s.meaning(m)
+		}
+	}
+	s.known(r.Known)
+	if r.Original != nil {
+		s.heading("Path of the original message")
+		s.Trace(r.Original)
+	}
+	s.heading("Path of the report")
+}
+
+// known prints what our own history says about the message.
+func (s *Screen) known(k *inspect.Known) {
+	if k == nil {
+		return
+	}
+	s.heading("In our own history, by " + s.words(k.By.String()))
+	for i := range k.Stories {
+		s.Story(&k.Stories[i])
+	}
+}
+
+// complaint prints the facts of a feedback report.
+func (s *Screen) complaint(c *intake.Complaint) {
+	s.wrapped("", 0, fmt.Sprintf("a complaint (%s) about another message, by %s", c.Type, orWord(c.Reporter, "an unnamed program")))
+	for _, l := range [][2]string{
+		{"sender", c.MailFrom}, {"recipient", strings.Join(c.Rcpts, ", ")}, {"address", c.SourceIP},
+		{"domain", strings.Join(c.Domains, ", ")}, {"arrived", c.Arrived},
+	} {
+		if l[1] != "" {
+			s.wrapped(fmt.Sprintf("  %-9s ", l[0]), storyIndent, l[1])
+		}
+	}
+	if c.Incidents > 1 {
+		s.wrapped("  incidents ", storyIndent, strconv.Itoa(c.Incidents))
+	}
+}

@@ -1,0 +1,197 @@
+// Package tracetext prints traces, comparisons and stories of messages for people:
+// in 80 columns or the width of the terminal, with colours on a terminal unless
+// NO_COLOR is set, and in ASCII where the locale is not UTF-8.
+//
+// Start at New. What is printed comes from mail/trace, mail/trace/inspect and
+// mail/story; all of it goes through mail/safe. Which command prints what, and its
+// exit status, are left to cmd/hoplite.
+package tracetext
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/mattn/go-isatty"
+	"golang.org/x/term"
+
+	"hoplite/mail/safe"
+	"hoplite/mail/trace"
+)
+
+// Screen prints to one writer.
+type Screen struct {
+	w      io.Writer
+	width  int
+	colour bool
+	ascii  bool
+	text   func(string) string // pseudonyms
+}
+
+// New returns a Screen for w. text replaces names by pseudonyms; it may be nil.
+func New(w io.Writer, text func(string) string) *Screen {
+	if text == nil {
+		text = func(s string) string { return s }
+	}
+	s := &Screen{w: w, width: 80, text: text, ascii: !utf8Locale()}
+	if f, ok := w.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
+		s.colour = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+		if cols, _, err := term.GetSize(int(f.Fd())); err == nil && cols > 0 {
+			s.width = cols
+		}
+	}
+	if cols, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && cols > 0 {
+		s.width = cols
+	}
+	s.width = min(max(s.width, 60), 200)
+	return s
+}
+
+func utf8Locale() bool {
+	for _, name := range [...]string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if v := strings.ToLower(os.Getenv(name)); v != "" {
+			return strings.Contains(v, "utf-8") || strings.Contains(v, "utf8")
+		}
+	}
+	return false
+}
+
+// words makes remote text safe to print.
+func (s *Screen) words(t string) string {
+	t = safe.Line(s.text(t))
+	if s.ascii {
+		t = safe.ASCII(t)
+	}
+	return t
+}
+
+// The SGR codes in use.
+const (
+	bold   = "1"
+	dim    = "2"
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+	blue   = "34"
+)
+
+func (s *Screen) paint(code, t string) string {
+	if !s.colour || code == "" {
+		return t
+	}
+	return "\x1b[" + code + "m" + t + "\x1b[0m"
+}
+
+// sign returns the mark and the colour of a degree of trust.
+func (s *Screen) sign(t trace.Trust) (mark, colour string) {
+	switch t {
+	case trace.Ours:
+		mark, colour = "●", green
+	case trace.Vouched:
+		mark, colour = "◐", green
+	case trace.Boundary:
+		mark, colour = "◆", blue
+	case trace.Sealed:
+		mark, colour = "■", green
+	case trace.Suspect:
+		mark, colour = "✗", red
+	default:
+		mark, colour = "○", ""
+	}
+	if s.ascii {
+		mark = map[trace.Trust]string{trace.Ours: "*", trace.Vouched: "+", trace.Boundary: "#", trace.Sealed: "=", trace.Suspect: "!", trace.Claimed: "."}[t]
+	}
+	return mark, colour
+}
+
+func (s *Screen) arrow() string {
+	if s.ascii {
+		return ">"
+	}
+	return "→"
+}
+
+// heading prints the title of a section.
+func (s *Screen) heading(t string) { fmt.Fprintf(s.w, "\n%s\n", s.paint(bold, t)) }
+
+// cell fits text into a column; it cuts the middle of a host name, because the
+// end is more useful.
+func (s *Screen) cell(t string, width int) string { return s.fit(s.words(t), width) }
+
+func (s *Screen) fit(t string, width int) string {
+	n := utf8.RuneCountInString(t)
+	if n <= width {
+		return t + strings.Repeat(" ", width-n)
+	}
+	r := []rune(t)
+	dots := "…"
+	if s.ascii {
+		dots = "~"
+	}
+	keep := width - 1
+	left := keep / 3
+	return string(r[:left]) + dots + string(r[n-(keep-left):])
+}
+
+func (s *Screen) cellRight(t string, width int) string {
+	n := utf8.RuneCountInString(t)
+	if n >= width {
+		return t
+	}
+	return strings.Repeat(" ", width-n) + t
+}
+
+// wrapped prints text after a label and breaks it at the width of the screen. The
+// continuation lines begin at column indent; a word that does not fit into a line
+// is broken, unless it is a URL.
+func (s *Screen) wrapped(label string, indent int, t string) {
+	line, n := label, max(indent, visible(label))
+	begun := false
+	next := func() {
+		fmt.Fprintln(s.w, strings.TrimRight(line, " "))
+		line, n, begun = strings.Repeat(" ", indent), indent, false
+	}
+	for word := range strings.FieldsSeq(s.words(t)) {
+		if begun && n+1+utf8.RuneCountInString(word) > s.width {
+			next()
+		}
+		if begun {
+			line, n = line+" ", n+1
+		}
+		runes := []rune(word)
+		for len(runes) > max(s.width-n, 10) && !strings.Contains(word, "://") {
+			part := max(s.width-n, 10)
+			line += string(runes[:part])
+			runes = runes[part:]
+			next()
+		}
+		line, n, begun = line+string(runes), n+len(runes), true
+	}
+	fmt.Fprintln(s.w, strings.TrimRight(line, " "))
+}
+
+// visible returns the width of a label without its colours.
+func visible(label string) int {
+	n, escape := 0, false
+	for _, r := range label {
+		switch {
+		case r == '\x1b':
+			escape = true
+		case escape:
+			escape = r != 'm'
+		default:
+			n++
+		}
+	}
+	return n
+}
+
+func orWord(s, or string) string {
+	if s == "" {
+		return or
+	}
+	return s
+}

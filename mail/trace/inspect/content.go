@@ -1,0 +1,127 @@
+package inspect
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"hoplite/mail"
+	"hoplite/mail/attachments"
+	"hoplite/mail/smime"
+	"hoplite/mail/trace"
+	"hoplite/mail/trace/intake"
+)
+
+// Content is what a message contains besides its header: S/MIME layers, text and
+// attachments. Signatures are verified, the certificates of their signers are not.
+type Content struct {
+	SMIME   *smime.Report // nil without S/MIME layers
+	Signers []string      // their subjects
+	Parts   []smime.Part  // including those inside attachments
+
+	findings []trace.Finding
+}
+
+// maxDangers bounds the findings about one message.
+const maxDangers = 20
+
+// readContent reads the body; it returns nil if there is none. The text of an
+// Outlook file is not the body that was sent.
+func readContent(ctx context.Context, in *intake.Input) (*Content, error) {
+	if len(in.Body) == 0 || in.Outlook {
+		return nil, nil
+	}
+	checker := &smime.Checker{AnyRoot: true, Inside: true}
+	message := in.Message()
+	rep, err := checker.Message(ctx, mail.Bytes(message), int64(len(message)))
+	if err != nil {
+		return nil, fmt.Errorf("read content: %w", err)
+	}
+	c := &Content{}
+	for i := range rep.Parts {
+		p := &rep.Parts[i]
+		if p.Size > 0 {
+			c.Parts = append(c.Parts, *p)
+		}
+		if why := danger(p); why != "" && len(c.findings) < maxDangers {
+			c.findings = append(c.findings, trace.Finding{Code: "dangerous-attachment", Severity: trace.Problem, Text: why,
+				Advice: "do not open it; ask the sender by other means whether it is genuine"})
+		}
+	}
+	if len(rep.Layers) == 0 {
+		return c, nil
+	}
+	c.SMIME = rep
+	for _, l := range rep.Layers {
+		for _, s := range l.Signers {
+			c.Signers = append(c.Signers, s.Subject)
+		}
+	}
+	if rep.Verdict == "bad" {
+		c.findings = append(c.findings, badSignature(rep.Reason(), in))
+	}
+	return c, nil
+}
+
+// badSignature is the finding about an S/MIME signature that is not valid. A copy
+// that had to be repaired proves nothing about the message.
+func badSignature(why string, in *intake.Input) trace.Finding {
+	f := trace.Finding{Code: "smime-bad", Severity: trace.Problem, Text: "the S/MIME signature is not valid: " + why,
+		Advice: "the message was changed after it was signed, or is forged; ask the sender to send it again"}
+	if in.Pasted {
+		f.Severity, f.Advice = trace.Note, "this copy had to be repaired: examine the message as it is stored in the mailbox"
+	}
+	return f
+}
+
+// Notable reports whether a message contains more than text.
+func (c *Content) Notable() bool {
+	if c == nil {
+		return false
+	}
+	for _, p := range c.Parts {
+		if p.Name != "" || p.Via != "mime" || !strings.HasPrefix(p.Type, "text/") {
+			return true
+		}
+	}
+	return c.SMIME != nil
+}
+
+// tricky are the tricks that make an attachment dangerous, in words.
+var tricky = map[string]string{
+	attachments.TrickDouble:   "has a double extension",
+	attachments.TrickHidden:   "hides its extension",
+	attachments.TrickReversed: "has a name that displays reversed",
+	attachments.TrickType:     "is a program under another name or type",
+	attachments.TrickMacros:   "contains macros",
+}
+
+// danger says why a part is dangerous, or "".
+func danger(p *smime.Part) string {
+	var why []string
+	for _, t := range p.Tricks {
+		if w := tricky[t]; w != "" {
+			why = append(why, w)
+		}
+	}
+	if ext := attachments.Extension(p.Name); len(why) == 0 && attachments.Executable(ext) {
+		why = append(why, fmt.Sprintf("may run a program when opened (.%s)", ext))
+	}
+	if len(why) == 0 {
+		return ""
+	}
+	item := attachments.Item{Path: p.Part, Name: p.Name}
+	text := fmt.Sprintf("attachment %s %s", item.Label(), strings.Join(why, " and "))
+	if p.Via != "" && p.Via != "mime" {
+		text += ", inside " + container(p)
+	}
+	return text
+}
+
+// container names the file that a part was found in.
+func container(p *smime.Part) string {
+	if p.Via == "tnef" {
+		return "winmail.dat (TNEF)"
+	}
+	return p.Via
+}

@@ -1,0 +1,88 @@
+package inspect
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"hoplite/mail"
+	"hoplite/mail/story"
+	"hoplite/mail/trace"
+)
+
+// Key identifies a message in our history. One of its fields is set.
+type Key struct {
+	ID        string // our own id
+	MessageID string // with or without angle brackets
+	EnvID     string // the sender's id (RFC 3461, 4.4)
+}
+
+// String returns the key in words.
+func (k Key) String() string {
+	switch {
+	case k.ID != "":
+		return "our id " + k.ID
+	case k.MessageID != "":
+		return "the Message-ID " + k.MessageID
+	}
+	return "the envelope id " + k.EnvID
+}
+
+// Records searches our history, for example with internal/history. A message comes
+// with the queue's attempts.
+type Records func(ctx context.Context, k Key) ([]story.Entry, error)
+
+// Known is what our own history says about a message.
+type Known struct {
+	By      Key // by which it was found
+	Stories []story.Story
+}
+
+// maxKeys bounds the searches for one message.
+const maxKeys = 12
+
+// known searches our history for the message or, in the case of a bounce or a
+// complaint, for the message that it is about.
+func (i *Inspector) known(ctx context.Context, r *Report) (*Known, error) {
+	for _, k := range i.keys(r) {
+		found, err := i.Records(ctx, k)
+		if err != nil {
+			return nil, fmt.Errorf("search history: %w", err)
+		}
+		if stories := story.Tell(found, i.Viewer); len(stories) > 0 {
+			return &Known{By: k, Stories: stories}, nil
+		}
+	}
+	return nil, nil
+}
+
+// keys returns what may identify the message in our history, the most certain
+// first.
+func (i *Inspector) keys(r *Report) []Key {
+	var keys []Key
+	add := func(k Key) {
+		if k != (Key{}) && len(keys) < maxKeys {
+			keys = append(keys, k)
+		}
+	}
+	t := r.Trace
+	if b := r.Bounce; b != nil {
+		add(Key{ID: b.OurID})
+		if t = r.Original; t == nil {
+			t = &trace.Trace{MessageID: b.InReplyTo}
+		}
+	}
+	for j := len(t.Steps) - 1; j >= 0; j-- {
+		// Our ids contain their time; no other server's do by accident.
+		if id := t.Steps[j].ID; id != "" {
+			if _, ours := mail.IDTime(id); ours {
+				add(Key{ID: id})
+			}
+		}
+	}
+	add(Key{MessageID: strings.TrimSpace(t.MessageID)})
+	if r.Bounce != nil { // not indexed
+		add(Key{EnvID: r.Bounce.EnvID})
+	}
+	return keys
+}
