@@ -78,7 +78,7 @@ func open(t testing.TB, cfg Config, box maildrop.Config, options ...func(*listen
 	box.Name = "boxes"
 	store, err := maildrop.Open(box, maildrop.Env{Data: dir, Log: zerolog.Nop()})
 	must(t, err)
-	pair, err := listen.SelfSigned(filepath.Join(dir, "tls"), "localhost")
+	pair, err := listen.SelfSigned(filepath.Join(dir, "tls"), zerolog.Nop(), "localhost")
 	must(t, err)
 	certs, err := listen.LoadCerts([]listen.Pair{pair}, zerolog.Nop())
 	must(t, err)

@@ -222,7 +222,7 @@ func parts(t testing.TB, protocol string, change func(*Config, *Env)) *testServe
 
 func (d *testServer) run(t testing.TB, dir string) {
 	t.Helper()
-	pair, err := listen.SelfSigned(dir+"/tls", "mail.example.org")
+	pair, err := listen.SelfSigned(dir+"/tls", zerolog.Nop(), "mail.example.org")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,9 +28,28 @@ const (
 	maxLine = 4 << 20
 )
 
-func openDay(dir string, now time.Time) (*day, error) {
-	d := &day{name: now.UTC().Format(dayForm)}
-	path := filepath.Join(dir, d.name)
+// openDay opens the file of the present day. An index that cannot be read is
+// made again from the lines; rebuilt is the reason.
+func openDay(dir string, now time.Time) (d *day, rebuilt, err error) {
+	name := now.UTC().Format(dayForm)
+	d, err = openFiles(dir, name)
+	if err == nil {
+		return d, nil, nil
+	}
+	index := filepath.Join(dir, name+".idx")
+	if os.RemoveAll(index) != nil {
+		return nil, nil, err
+	}
+	rebuilt = err
+	if d, err = openFiles(dir, name); err != nil {
+		return nil, nil, err
+	}
+	return d, rebuilt, nil
+}
+
+func openFiles(dir, name string) (*day, error) {
+	d := &day{name: name}
+	path := filepath.Join(dir, name)
 	var err error
 	if d.lines, err = os.OpenFile(path+".jsonl", os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o640); err != nil {
 		return nil, fmt.Errorf("open history: %w", err)

@@ -45,7 +45,7 @@ func TestContinuesFirstVersion(t *testing.T) {
 		}
 	}
 	at, _ := time.Parse(dayForm, name)
-	d, err := openDay(dir, at)
+	d, _, err := openDay(dir, at)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@
 package history
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -61,6 +62,7 @@ const (
 	maxWaiting = 8 << 20                // bytes waiting for the writer
 	flushEvery = 200 * time.Millisecond // the longest time before a record can be found
 	dayForm    = "2006-01-02"
+	retryOpen  = time.Minute
 )
 
 // Store writes history. Other processes may read it at the same time with
@@ -75,6 +77,7 @@ type Store struct {
 	waiting batch
 	spare   batch // reused by the writer
 	lost    atomic.Int64
+	failed  time.Time // when the writer could last not open its file
 
 	full chan struct{} // holds a value when the batch is large enough to write
 	stop chan struct{}
@@ -84,7 +87,9 @@ type Store struct {
 
 // Open opens the history in dir, which it creates if necessary. Days older than
 // keep are removed, and so are the oldest days while there are more than max
-// bytes. Zero values mean the defaults.
+// bytes. Zero values mean the defaults. A file that cannot be opened is logged and
+// tried again every minute, and records are dropped in the meantime: mail does
+// not depend on history.
 func Open(dir string, keep time.Duration, max int64, log zerolog.Logger) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("open history: %w", err)
@@ -102,10 +107,7 @@ func Open(dir string, keep time.Duration, max int64, log zerolog.Logger) (*Store
 		stop: make(chan struct{}),
 		done: make(chan struct{}),
 	}
-	d, err := openDay(dir, time.Now())
-	if err != nil {
-		return nil, err
-	}
+	d := s.openDay(time.Now())
 	s.prune(time.Now())
 	go s.run(d)
 	return s, nil
@@ -154,7 +156,9 @@ func (s *Store) run(d *day) {
 		case <-tick.C:
 		case <-s.full:
 		case <-s.stop:
-			s.flush(d, time.Now()).close()
+			if d = s.flush(d, time.Now()); d != nil {
+				d.close()
+			}
 			return
 		}
 		d = s.flush(d, time.Now())
@@ -167,22 +171,44 @@ func (s *Store) flush(d *day, now time.Time) *day {
 	b := s.waiting
 	s.waiting = s.spare
 	s.mu.Unlock()
-	if err := d.write(&b); err != nil {
+	if d == nil {
+		d = s.openDay(now)
+	}
+	if d == nil {
+		s.lost.Add(int64(bytes.Count(b.lines, []byte("\n"))))
+	} else if err := d.write(&b); err != nil {
 		s.log.Error().Err(err).Msg("history")
 	}
 	b.reset()
 	s.spare = b
-	if d.name == now.UTC().Format(dayForm) {
+	if d == nil || d.name == now.UTC().Format(dayForm) {
 		return d
 	}
-	next, err := openDay(s.dir, now)
-	if err != nil {
-		s.log.Error().Err(err).Msg("history")
+	next := s.openDay(now)
+	if next == nil {
 		return d
 	}
 	d.close()
 	s.prune(now)
 	return next
+}
+
+// openDay opens the file of the present day. It returns nil if that fails, or
+// failed within the last minute.
+func (s *Store) openDay(now time.Time) *day {
+	if now.Sub(s.failed) < retryOpen {
+		return nil
+	}
+	d, rebuilt, err := openDay(s.dir, now)
+	if err != nil {
+		s.failed = now
+		s.log.Error().Err(err).Msg("history is not written")
+		return nil
+	}
+	if rebuilt != nil {
+		s.log.Warn().Err(rebuilt).Str("day", d.name).Msg("damaged index of the history rebuilt")
+	}
+	return d
 }
 
 // prune removes days that are too old, and the oldest ones if the history is

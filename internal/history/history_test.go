@@ -193,6 +193,56 @@ func TestNoHistoryYet(t *testing.T) {
 	}
 }
 
+// A file of history that cannot be read does not stop the start: the index is
+// made again from the lines, and without the lines mail flows without history.
+func TestUnreadableFiles(t *testing.T) {
+	today := time.Now().UTC().Format(dayForm)
+	for _, c := range []struct {
+		file, log string
+		rebuilt   bool
+	}{
+		{today + ".idx", "damaged index of the history rebuilt", true},
+		{today + ".jsonl", "history is not written", false},
+	} {
+		t.Run(c.file, func(t *testing.T) {
+			dir := t.TempDir()
+			first, err := Open(dir, 0, 0, zerolog.Nop())
+			if err != nil {
+				t.Fatal(err)
+			}
+			first.Add(record(1, time.Now()), nil)
+			first.Close()
+			if err := os.Remove(filepath.Join(dir, c.file)); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Mkdir(filepath.Join(dir, c.file), 0o700); err != nil { // opening it fails even for root
+				t.Fatal(err)
+			}
+			var log bytes.Buffer
+			s, err := Open(dir, 0, 0, zerolog.New(&log))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Add(record(2, time.Now()), nil)
+			s.Close()
+			if n := strings.Count(log.String(), c.log); n != 1 {
+				t.Errorf("%d lines %q in the log: %s", n, c.log, &log)
+			}
+			if !c.rebuilt {
+				if s.Lost() != 1 {
+					t.Errorf("%d records lost, want 1", s.Lost())
+				}
+				return
+			}
+			for _, id := range []string{"id1", "id2"} {
+				if got := find(t, NewReader(dir), Query{ID: id}); got != id {
+					t.Errorf("%s: found %q", id, got)
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkAdd(b *testing.B) {
 	s, err := Open(b.TempDir(), 0, 0, zerolog.Nop())
 	if err != nil {

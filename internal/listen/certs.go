@@ -1,20 +1,11 @@
 package listen
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
-	"math/big"
-	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -122,85 +113,4 @@ func (f *certFile) stamps() (s [2]stamp) {
 		}
 	}
 	return s
-}
-
-// SelfSigned returns the files in dir that hold a self-signed certificate for
-// names. It creates them if they do not exist, are incomplete after a crash, do
-// not cover names, or expire in less than 30 days.
-func SelfSigned(dir string, names ...string) (Pair, error) {
-	p := Pair{filepath.Join(dir, "self-signed.pem"), filepath.Join(dir, "self-signed.key")}
-	pair, err := tls.LoadX509KeyPair(p.Cert, p.Key)
-	switch {
-	case err == nil && time.Until(pair.Leaf.NotAfter) > 30*24*time.Hour && covers(pair.Leaf, names):
-		return p, nil
-	case errors.Is(err, fs.ErrPermission):
-		return p, fmt.Errorf("self-signed certificate: %w", err)
-	}
-	cert, key, err := sign(names)
-	if err != nil {
-		return p, fmt.Errorf("make certificate: %w", err)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return p, err
-	}
-	if err := replace(p.Key, "EC PRIVATE KEY", key); err != nil {
-		return p, err
-	}
-	return p, replace(p.Cert, "CERTIFICATE", cert)
-}
-
-func covers(cert *x509.Certificate, names []string) bool {
-	for _, n := range names {
-		if cert.VerifyHostname(n) != nil {
-			return false
-		}
-	}
-	return true
-}
-
-func sign(names []string) (cert, key []byte, err error) {
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, err
-	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	if err != nil {
-		return nil, nil, err
-	}
-	t := &x509.Certificate{
-		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: names[0]},
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().AddDate(1, 0, 0),
-		KeyUsage:              x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		BasicConstraintsValid: true,
-	}
-	for _, n := range names {
-		if ip := net.ParseIP(n); ip != nil {
-			t.IPAddresses = append(t.IPAddresses, ip)
-		} else {
-			t.DNSNames = append(t.DNSNames, n)
-		}
-	}
-	if cert, err = x509.CreateCertificate(rand.Reader, t, t, &k.PublicKey, k); err != nil {
-		return nil, nil, err
-	}
-	key, err = x509.MarshalECPrivateKey(k)
-	return cert, key, err
-}
-
-// replace writes a PEM file; after a crash, either the old or the new file
-// exists.
-func replace(name, kind string, der []byte) error {
-	tmp := name + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	err = pem.Encode(f, &pem.Block{Type: kind, Bytes: der})
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp, name)
 }

@@ -255,7 +255,7 @@ func TestNoFiles(t *testing.T) {
 
 func testCerts(t *testing.T, names ...string) (*Certs, Pair) {
 	t.Helper()
-	p, err := SelfSigned(t.TempDir(), names...)
+	p, err := SelfSigned(t.TempDir(), zerolog.Nop(), names...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -355,7 +355,7 @@ func TestCertsReload(t *testing.T) {
 	dir := t.TempDir()
 	pairs := []Pair{}
 	for _, n := range []string{"one.example.org", "two.example.org"} {
-		p, err := SelfSigned(filepath.Join(dir, n), n)
+		p, err := SelfSigned(filepath.Join(dir, n), zerolog.Nop(), n)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -384,11 +384,10 @@ func TestCertsReload(t *testing.T) {
 	if got := name(""); got != "one.example.org" {
 		t.Errorf("with a broken file: %s", got)
 	}
-	fresh, err := SelfSigned(filepath.Join(dir, "new"), "new.example.org")
+	fresh, err := SelfSigned(filepath.Join(dir, "new"), zerolog.Nop(), "new.example.org")
 	if err != nil {
 		t.Fatal(err)
 	}
-	os.Rename(fresh.Key, pairs[0].Key)
 	os.Rename(fresh.Cert, pairs[0].Cert)
 	if got := name(""); got != "new.example.org" {
 		t.Errorf("after the change: %s", got)
@@ -397,18 +396,18 @@ func TestCertsReload(t *testing.T) {
 
 func TestSelfSignedStays(t *testing.T) {
 	dir := t.TempDir()
-	p, err := SelfSigned(dir, "a.example.org", "localhost", "127.0.0.1")
+	p, err := SelfSigned(dir, zerolog.Nop(), "a.example.org", "localhost", "127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, _ := os.ReadFile(p.Cert)
-	if _, err := SelfSigned(dir, "a.example.org", "localhost"); err != nil {
+	if _, err := SelfSigned(dir, zerolog.Nop(), "a.example.org", "localhost"); err != nil {
 		t.Fatal(err)
 	}
 	if after, _ := os.ReadFile(p.Cert); string(after) != string(before) {
 		t.Error("a good certificate was replaced")
 	}
-	if _, err := SelfSigned(dir, "b.example.org"); err != nil {
+	if _, err := SelfSigned(dir, zerolog.Nop(), "b.example.org"); err != nil {
 		t.Fatal(err)
 	}
 	if after, _ := os.ReadFile(p.Cert); string(after) == string(before) {

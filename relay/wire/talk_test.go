@@ -311,7 +311,7 @@ func TestLMTP(t *testing.T) {
 
 func withTLS(t *testing.T) listen.Options {
 	t.Helper()
-	p, err := listen.SelfSigned(t.TempDir(), "mail.example.org")
+	p, err := listen.SelfSigned(t.TempDir(), zerolog.Nop(), "mail.example.org")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rs/zerolog"
+
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/internal/listen"
 )
@@ -109,7 +111,7 @@ func frame(text string) string {
 func exampleData(t *testing.T, data string) {
 	t.Helper()
 	dir := filepath.Join(data, "tls")
-	pair, err := listen.SelfSigned(dir, "mail.example.org")
+	pair, err := listen.SelfSigned(dir, zerolog.Nop(), "mail.example.org")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,6 +130,8 @@ func exampleData(t *testing.T, data string) {
 	for name, text := range map[string][]byte{
 		"dkim/example.org/s2026.pem": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}),
 		"partner-ca.pem":             cert,
+		"tls/cert.pem":               cert,
+		"tls/key.pem":                cert, // both are in one file
 		"users":                      []byte("ann@example.org\n"),
 	} {
 		path := filepath.Join(data, name)
@@ -135,11 +139,6 @@ func exampleData(t *testing.T, data string) {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(path, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for from, to := range map[string]string{pair.Cert: "cert.pem", pair.Key: "key.pem"} {
-		if err := os.Rename(from, filepath.Join(dir, to)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rs/zerolog"
+
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/internal/listen"
 )
@@ -22,7 +24,7 @@ certificate {
 }
 certificate "other" {
   cert = "a/self-signed.pem"
-  key  = "b/self-signed.key"
+  key  = "b/self-signed.pem"
 }
 smtp "inbound" {
   listen = ["127.0.0.1:0"]
@@ -116,11 +118,11 @@ func TestReferencesAreExamined(t *testing.T) {
 	})
 	dir := filepath.Dir(path)
 	for _, name := range []string{"a", "b"} {
-		if _, err := listen.SelfSigned(filepath.Join(dir, "var", name), "mail.example.org"); err != nil {
+		if _, err := listen.SelfSigned(filepath.Join(dir, "var", name), zerolog.Nop(), "mail.example.org"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Chmod(filepath.Join(dir, "var", "b", "self-signed.key"), 0o644); err != nil {
+	if err := os.Chmod(filepath.Join(dir, "var", "b", "self-signed.pem"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	before := tree(t, dir)

@@ -64,7 +64,7 @@ func (s *serving) openCerts() (err error) {
 		pairs = append(pairs, listen.Pair{Cert: cfg.Under(c.Cert), Key: cfg.Under(c.Key)})
 	}
 	if len(pairs) == 0 {
-		pair, err := listen.SelfSigned(cfg.Under("tls"), cfg.Names()...)
+		pair, err := listen.SelfSigned(cfg.Under("tls"), s.Log, cfg.Names()...)
 		if err != nil {
 			return err
 		}
