@@ -84,14 +84,18 @@ type memory struct {
 	saving bool
 }
 
-// New returns the filter and loads its state.
+// New returns the filter and loads its state. A state that cannot be read costs
+// some delays, not the start.
 func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	known, err := lru.New[id, seen](maxTriplets)
 	if err != nil {
 		return nil, err
 	}
 	f := &Filter{cfg, filepath.Join(env.Data, "state", "greylist-"+env.Place), env.Log, &memory{known: known, saved: time.Now()}}
-	return f, f.load()
+	if err := f.load(time.Now()); err != nil {
+		f.log.Warn().Err(err).Msg("starting with an empty greylist")
+	}
+	return f, nil
 }
 
 // Inherit takes over the state of another filter.
@@ -218,8 +222,9 @@ func (f *Filter) save() error {
 }
 
 // load reads the file. Unreadable lines are skipped: losing one costs only a
-// few minutes of delay.
-func (f *Filter) load() error {
+// few minutes of delay. Times in the future, left behind by a step of the clock,
+// count as now; a client would otherwise wait until then.
+func (f *Filter) load(now time.Time) error {
 	file, err := os.Open(f.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -238,8 +243,15 @@ func (f *Filter) load() error {
 		}
 		k, err := hex.DecodeString(word)
 		if err == nil && len(k) == len(id{}) && back >= 0 {
-			f.known.Add(id(k), seen{time.Unix(first, 0), time.Unix(last, 0), back})
+			f.known.Add(id(k), seen{earlier(time.Unix(first, 0), now), earlier(time.Unix(last, 0), now), back})
 		}
 	}
 	return in.Err()
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }

@@ -2,6 +2,7 @@ package greylist
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -130,4 +131,44 @@ func TestKeep(t *testing.T) {
 			t.Errorf("after a restart the sender receives %q", got)
 		}
 	})
+}
+
+// The state of a server whose clock was ahead, or of a disk that fails, delays
+// clients by no more than an empty greylist does.
+func TestBadStateDelaysOnce(t *testing.T) {
+	for name, spoil := range map[string]func(t *testing.T, path string){
+		"clock was ahead": func(t *testing.T, path string) {
+			ahead := time.Now().AddDate(3, 0, 0).Unix()
+			text := fmt.Sprintf("%x %d %d 0\n", hash("192.0.2.0/24", "a@x.example", "b@y.example"), ahead, ahead)
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"unreadable": func(t *testing.T, path string) {
+			if err := os.Mkdir(path, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir() // removed after the bubble with its writers has ended
+			synctest.Test(t, func(t *testing.T) {
+				if err := os.Mkdir(filepath.Join(dir, "state"), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				spoil(t, filepath.Join(dir, "state", "greylist-here"))
+				f, err := New(cfg, filters.Env{Data: dir, Place: "here"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := try(t, f, "192.0.2.1", "a@x.example", "b@y.example"); got != filters.Defer {
+					t.Errorf("at first: %q", got)
+				}
+				time.Sleep(cfg.Delay + time.Second)
+				if got := try(t, f, "192.0.2.1", "a@x.example", "b@y.example"); got != "" {
+					t.Errorf("after the delay: %q", got)
+				}
+			})
+		})
+	}
 }
