@@ -1,0 +1,180 @@
+//go:build interop && linux
+
+package chaos
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long a start, a reply or a recovery may take on a busy
+// machine.
+const patience = 60 * time.Second
+
+// build builds the program under test.
+var build = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "hoplite-chaos-")
+	if err != nil {
+		return "", err
+	}
+	bin := filepath.Join(dir, "hoplite")
+	if out, err := exec.Command("go", "build", "-trimpath", "-o", bin, "hoplite/cmd/hoplite").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return bin, nil
+})
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(sinkEnv); path != "" {
+		runSink(path)
+		return
+	}
+	code := m.Run()
+	if bin, err := build(); err == nil {
+		os.RemoveAll(filepath.Dir(bin))
+	}
+	os.Exit(code)
+}
+
+// server is the program with a configuration of its own, started again and
+// again.
+type server struct {
+	t      *testing.T
+	bin    string
+	config string
+	log    string // a file on a disk that does not fail
+
+	cmd    *exec.Cmd
+	exited chan struct{}
+}
+
+func newServer(t *testing.T, config string) *server {
+	t.Helper()
+	bin, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	s := &server{t: t, bin: bin, config: filepath.Join(dir, "relay.hcl"), log: filepath.Join(dir, "log")}
+	if err := os.WriteFile(s.config, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.kill)
+	return s
+}
+
+// start runs the server, with wrap in front of its command line, and waits until
+// it is ready or has ended.
+func (s *server) start(wrap ...string) error {
+	args := append(wrap, s.bin, "serve", "-c", s.config)
+	s.cmd = exec.Command(args[0], args[1:]...)
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	log, err := os.OpenFile(s.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	s.cmd.Stderr = log
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	ready, exited, cmd := make(chan struct{}), make(chan struct{}), s.cmd
+	s.exited = exited
+	go func() {
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if lines.Text() == "ready" {
+				close(ready)
+			}
+		}
+		cmd.Wait()
+		close(exited)
+	}()
+	select {
+	case <-ready:
+		return nil
+	case <-exited:
+		return errors.New("serve ended before it was ready")
+	case <-time.After(patience):
+		return fmt.Errorf("serve is not ready after %s", patience)
+	}
+}
+
+// must starts the server and fails the test with its log otherwise.
+func (s *server) must() {
+	s.t.Helper()
+	if err := s.start(); err != nil {
+		s.t.Fatalf("%v\n%s", err, s.tail())
+	}
+}
+
+// running reports whether the process lives.
+func (s *server) running() bool {
+	select {
+	case <-s.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// kill ends the server and what runs it with SIGKILL.
+func (s *server) kill() {
+	if s.cmd == nil {
+		return
+	}
+	syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
+	<-s.exited
+}
+
+// logged returns how often the log contains text.
+func (s *server) logged(text string) int {
+	b, err := os.ReadFile(s.log)
+	if err != nil {
+		return 0
+	}
+	return strings.Count(string(b), text)
+}
+
+// tail returns the end of the log.
+func (s *server) tail() string {
+	b, _ := os.ReadFile(s.log)
+	return string(b[max(0, len(b)-4000):])
+}
+
+// command runs another command of the program.
+func (s *server) command(stdin string, args ...string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, s.bin, append(args, "-c", s.config)...)
+	cmd.Stdin = strings.NewReader(stdin)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("hoplite %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// freeAddr returns a loopback address with a port that is free now.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
