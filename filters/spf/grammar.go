@@ -9,7 +9,7 @@ import (
 // the first term that matches and is lenient about domains, but a record with
 // an error anywhere is a permerror (4.6), even if an earlier term matches.
 const (
-	macroExpand = `%(?:\{[slodiphSLODIPH][0-9]*[rR]?[-.+,/_=]*\}|[%_-])`
+	macroExpand = `%(?:\{[slodiphvSLODIPHV][0-9]*[rR]?[-.+,/_=]*\}|[%_-])`
 	macroText   = `(?:` + macroExpand + `|[\x21-\x24\x26-\x7e])*`
 	topLabel    = `(?:[A-Za-z0-9]*[A-Za-z][A-Za-z0-9]*|[A-Za-z0-9]+-[A-Za-z0-9-]*[A-Za-z0-9])`
 	domainSpec  = macroText + `(?:\.` + topLabel + `\.?|` + macroExpand + `)`

@@ -244,3 +244,18 @@ func TestQuestionsAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// Every macro that RFC 7208, 7.2 permits in a record works there; providers use
+// %{ir}.%{v}.
+func TestMacros(t *testing.T) {
+	for macro, want := range map[string]string{
+		"%{s}": "ann@example.org", "%{l}": "ann", "%{o}": "example.org", "%{d}": "example.org", "%{d2}": "example.org", "%{dr}": "org.example",
+		"%{i}": "192.0.2.1", "%{ir}": "1.2.0.192", "%{v}": "in-addr", "%{V}": "in-addr", "%{h}": "mail.example.org", "%{p}": "unknown",
+		"%{ir}.%{v}.%{d}": "1.2.0.192.in-addr.example.org",
+	} {
+		zone := resolvetest.MustZone("example.org TXT \"v=spf1 exists:" + macro + ".ok.example.net -all\"\n" + want + ".ok.example.net A 127.0.0.2\n")
+		if r := Check(context.Background(), zone, netip.MustParseAddr("192.0.2.1"), "mail.example.org", "ann@example.org"); r.Value != "pass" {
+			t.Errorf("%s: %s (%s), want pass", macro, r.Value, r.Term)
+		}
+	}
+}
