@@ -37,6 +37,9 @@ func newKeys() (*keys, error) {
 
 // newRSA makes keys that crypto/rsa refuses to make, too.
 func newRSA(bits int) (*rsa.PrivateKey, error) {
+	if bits >= 1024 {
+		return rsa.GenerateKey(rand.Reader, bits)
+	}
 	for {
 		p, err := rand.Prime(rand.Reader, bits/2)
 		if err != nil {
@@ -201,11 +204,19 @@ func (s *signature) raw(k *keys, input []byte) []byte {
 
 // signRSA is PKCS #1 v1.5 for keys of any length; crypto/rsa refuses short ones.
 func signRSA(key *rsa.PrivateKey, sum []byte) []byte {
+	size, kind := key.Size(), crypto.SHA256
+	if len(sum) == crypto.SHA1.Size() {
+		kind = crypto.SHA1
+	}
+	if size >= 128 {
+		if sig, err := rsa.SignPKCS1v15(nil, key, kind, sum); err == nil {
+			return sig
+		}
+	}
 	prefix := map[int][]byte{
 		crypto.SHA1.Size():   {0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00, 0x04, 0x14},
 		crypto.SHA256.Size(): {0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20},
 	}[len(sum)]
-	size := (key.N.BitLen() + 7) / 8
 	padded := append([]byte{0, 1}, bytes.Repeat([]byte{0xff}, size-3-len(prefix)-len(sum))...)
 	padded = append(append(append(padded, 0), prefix...), sum...)
 	m := new(big.Int).Exp(new(big.Int).SetBytes(padded), key.D, key.N)
