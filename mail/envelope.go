@@ -25,8 +25,11 @@ type Envelope struct {
 	// 2852).
 	DeliverBy *DeliverBy `json:"DeliverBy,omitempty"`
 	// Priority is between -9 and 9; 0 is normal (RFC 6710).
-	Priority int    `json:"Priority,omitempty"`
-	Rcpts    []Rcpt `json:"Rcpts"`
+	Priority int `json:"Priority,omitempty"`
+	// Owner receives the reports about the message instead of From. It is set
+	// when a route or an upstream has replaced From by a sender of its own.
+	Owner Address `json:"Owner,omitempty"`
+	Rcpts []Rcpt  `json:"Rcpts"`
 }
 
 // DeliverBy is the BY= parameter of MAIL (RFC 2852).

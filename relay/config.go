@@ -9,6 +9,7 @@ import (
 	"hoplite/internal/conf"
 	"hoplite/internal/listen"
 	"hoplite/mail"
+	"hoplite/mail/rewrite"
 )
 
 // Config is the smtp "NAME" { ... } or lmtp "NAME" { ... } block.
@@ -149,6 +150,16 @@ type RouteConfig struct {
 	// users who have moved (551), addresses no longer in use (550), or a server
 	// under maintenance (450).
 	Reply string `hcl:"reply,optional" example:"551 5.1.6 she has moved to <ann@example.net>"`
+	// Sender is the address that the mail is sent as, for a next server that accepts
+	// mail only from certain addresses. It replaces the reverse path and the From
+	// address; the former From address becomes the Reply-To, unless there is one.
+	// Signed messages (DKIM, S/MIME, OpenPGP) are refused. Reports go to the
+	// original sender if it can receive mail, else to the login or the postmaster.
+	Sender string `hcl:"sender,optional" example:"scanner@example.org"`
+	// Rewrite replaces addresses in the reverse path, From, Sender and Reply-To, as
+	// Postfix's generic(5) does: an address, a domain or ".domain" by an address, or
+	// by "@domain", which keeps the local part.
+	Rewrite map[string]string `hcl:"rewrite,optional" example:"{ \"root@host.lan\" = \"admin@example.org\", \"host.lan\" = \"@example.org\" }"`
 	// Filters are the route's last stage, after all edits: "sign", "arc".
 	Filters []filters.Config `hcl:"filter,block"`
 }
@@ -157,7 +168,8 @@ type RouteConfig struct {
 func (c *RouteConfig) Check() error {
 	_, errTo := mail.ParsePatterns(c.To)
 	_, errFrom := mail.ParsePatterns(c.From)
-	if err := errors.Join(conf.Field("to", errTo), conf.Field("from", errFrom)); err != nil {
+	_, errSender := c.Rules()
+	if err := errors.Join(conf.Field("to", errTo), conf.Field("from", errFrom), errSender); err != nil {
 		return err
 	}
 	switch {
@@ -170,4 +182,15 @@ func (c *RouteConfig) Check() error {
 		return conf.Field("reply", err)
 	}
 	return nil
+}
+
+// Rules returns what the route changes about the sender, nil for nothing.
+func (c *RouteConfig) Rules() (*rewrite.Rules, error) {
+	var sender mail.Address
+	var errSender error
+	if c.Sender != "" {
+		sender, errSender = mail.ParseAddress(c.Sender)
+	}
+	m, errMap := rewrite.ParseMap(c.Rewrite)
+	return rewrite.New(sender, m), errors.Join(conf.Field("sender", errSender), conf.Field("rewrite", errMap))
 }

@@ -12,7 +12,7 @@ import (
 
 // deliveries are the handoffs of a transaction, one per route.
 type deliveries struct {
-	tx   *mail.Transaction
+	t    *transaction
 	list []*delivery
 	left []leftover
 }
@@ -28,6 +28,7 @@ type leftover struct {
 // there.
 type delivery struct {
 	route   *Route
+	tx      *mail.Transaction // as the hop sees it
 	handoff mail.Handoff
 	rcpts   []int
 	// stale is set once a recipient that the hop has accepted was withdrawn: the
@@ -43,11 +44,12 @@ func (d *deliveries) along(ctx context.Context, route *Route) (*delivery, error)
 			return v, nil
 		}
 	}
-	h, err := route.Hop.Open(ctx, d.tx)
+	tx := d.t.seenBy(route)
+	h, err := route.Hop.Open(ctx, tx)
 	if err != nil {
 		return nil, err
 	}
-	v := &delivery{route: route, handoff: h}
+	v := &delivery{route: route, tx: tx, handoff: h}
 	d.list = append(d.list, v)
 	return v, nil
 }
@@ -75,12 +77,12 @@ func (v *delivery) waits() int {
 // send hands the message over on every route and returns an outcome for each
 // recipient of the envelope.
 func (d *deliveries) send(ctx context.Context, m *mail.Message) []mail.Outcome {
-	out := make([]mail.Outcome, len(d.tx.Envelope.Rcpts))
+	out := make([]mail.Outcome, len(d.t.Envelope.Rcpts))
 	list := slices.Clone(d.list)
 	slices.SortStableFunc(list, func(a, b *delivery) int { return a.waits() - b.waits() })
 	for _, v := range list {
 		if len(v.rcpts) > 0 {
-			v.send(ctx, d.tx, m, out)
+			v.send(ctx, d.t.Transaction, m, out)
 		}
 	}
 	for _, l := range d.left {
@@ -89,20 +91,35 @@ func (d *deliveries) send(ctx context.Context, m *mail.Message) []mail.Outcome {
 	return out
 }
 
-// finished returns the message for one recipient, after the last stage of its
-// route.
-func (d *deliveries) finished(ctx context.Context, place int, m *mail.Message) (*mail.Message, error) {
+// finished returns the transaction and the message for one recipient, after the
+// last stage of its route.
+func (d *deliveries) finished(ctx context.Context, place int, m *mail.Message) (*mail.Transaction, *mail.Message, error) {
 	for _, v := range d.list {
 		if v.finished != nil && slices.Contains(v.rcpts, place) {
-			return v.finished, nil
+			return v.tx, v.finished, nil
 		}
 	}
 	for _, l := range d.left {
 		if l.at == place && l.route != nil {
-			return (&delivery{route: l.route}).finish(ctx, d.tx, m)
+			v := &delivery{route: l.route, tx: d.t.seenBy(l.route)}
+			m, err := v.finish(ctx, d.t.Transaction, m)
+			return v.tx, m, err
 		}
 	}
-	return m, nil
+	return d.t.Transaction, m, nil
+}
+
+// owner returns the address that receives reports about one of the recipients
+// instead of the reverse path; empty for none.
+func (d *deliveries) owner(places []int) mail.Address {
+	for _, v := range d.list {
+		for _, place := range places {
+			if v.tx.Envelope.Owner != "" && slices.Contains(v.rcpts, place) {
+				return v.tx.Envelope.Owner
+			}
+		}
+	}
+	return ""
 }
 
 // isLeft reports whether a recipient was refused at RCPT.
@@ -116,6 +133,7 @@ func (v *delivery) send(ctx context.Context, tx *mail.Transaction, m *mail.Messa
 	fail := func(place int, err error) {
 		out[place] = mail.Outcome{Rcpt: tx.Envelope.Rcpts[place].To, Reply: *mail.AsReply(err), Hop: v.route.HopName, At: start}
 	}
+	v.refresh(tx)
 	if v.stale {
 		v.reopen(ctx, tx, fail)
 	}
@@ -144,7 +162,7 @@ func (v *delivery) send(ctx context.Context, tx *mail.Transaction, m *mail.Messa
 // fail.
 func (v *delivery) reopen(ctx context.Context, tx *mail.Transaction, fail func(place int, err error)) {
 	v.handoff.Close()
-	h, err := v.route.Hop.Open(ctx, tx)
+	h, err := v.route.Hop.Open(ctx, v.tx)
 	if err != nil {
 		h = refusing{mail.AsReply(err)}
 	}
@@ -158,8 +176,13 @@ func (v *delivery) reopen(ctx context.Context, tx *mail.Transaction, fail func(p
 	})
 }
 
-// finish runs the last stage of the route. Its fields go on top of all others.
+// finish replaces the sender and runs the last stage of the route, whose fields
+// go on top of all others.
 func (v *delivery) finish(ctx context.Context, tx *mail.Transaction, m *mail.Message) (*mail.Message, error) {
+	m, err := v.rewrite(tx, m)
+	if err != nil {
+		return nil, err
+	}
 	for _, f := range v.route.Finish {
 		start := time.Now()
 		top, err := f.AtSend(ctx, tx, m)
@@ -181,7 +204,7 @@ func (v *delivery) finish(ctx context.Context, tx *mail.Transaction, m *mail.Mes
 func (d *deliveries) close(log *zerolog.Logger) {
 	for _, v := range d.list {
 		if err := v.handoff.Close(); err != nil {
-			log.Debug().Err(err).Str("id", d.tx.ID).Str("hop", v.route.HopName).Msg("close handoff")
+			log.Debug().Err(err).Str("id", d.t.ID).Str("hop", v.route.HopName).Msg("close handoff")
 		}
 	}
 	d.list, d.left = nil, nil

@@ -149,8 +149,8 @@ func TestReopenedHandoff(t *testing.T) {
 		t.Fatal(err)
 	}
 	send := func(h mail.Hop) string {
-		d := deliveries{tx: tx}
-		d.list = []*delivery{{route: &Route{HopName: "boxes", Hop: h}, handoff: refusing{}, rcpts: []int{0, 1}, stale: true}}
+		d := deliveries{t: &transaction{Transaction: tx}}
+		d.list = []*delivery{{route: &Route{HopName: "boxes", Hop: h}, tx: tx, handoff: refusing{}, rcpts: []int{0, 1}, stale: true}}
 		var codes []string
 		for _, o := range d.send(t.Context(), m) {
 			codes = append(codes, fmt.Sprint(o.Reply.Code, " ", o.Rcpt.Local()))

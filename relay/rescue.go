@@ -27,11 +27,11 @@ func (t *transaction) rescue(ctx context.Context, m *mail.Message, out []mail.Ou
 // enqueue puts the message for one recipient into the queue of its hop.
 func (t *transaction) enqueue(ctx context.Context, i int, m *mail.Message, out []mail.Outcome) {
 	rcpt := t.Envelope.Rcpts[i]
-	m, err := t.out.finished(ctx, i, m)
+	tx, m, err := t.out.finished(ctx, i, m)
 	if err != nil {
 		return
 	}
-	h, err := t.session.srv.env.Later(rcpt.Hop, !t.out.isLeft(i)).Open(ctx, t.Transaction)
+	h, err := t.session.srv.env.Later(rcpt.Hop, !t.out.isLeft(i)).Open(ctx, tx)
 	if err != nil {
 		return
 	}
@@ -57,7 +57,9 @@ func (t *transaction) report(ctx context.Context, m *mail.Message, out []mail.Ou
 	for _, i := range failed {
 		refused = append(refused, out[i])
 	}
-	to, err := bounce(ctx, t.Transaction, m, refused)
+	tx := *t.Transaction
+	tx.Envelope.Owner = t.out.owner(failed)
+	to, err := bounce(ctx, &tx, m, refused)
 	if err != nil {
 		t.session.srv.log.Error().Err(err).Str("id", t.ID).Msg("report")
 		return
@@ -79,6 +81,8 @@ func (t *transaction) reported(to mail.Address, place int) string {
 		return "no report is due"
 	case to == t.Envelope.From:
 		return "reported to the sender"
+	case to == t.out.owner([]int{place}):
+		return "reported to " + string(to)
 	}
 	return "reported to the postmaster"
 }

@@ -10,6 +10,7 @@ import (
 
 	"hoplite/filters"
 	"hoplite/mail"
+	"hoplite/mail/rewrite"
 )
 
 // Chain is what a listener does with mail: filters decide whether it is
@@ -34,6 +35,8 @@ type Route struct {
 	Relay    bool // only for clients that may relay
 	HopName  string
 	Hop      mail.Hop
+	// Rules change the sender of mail along the route; nil for none.
+	Rules *rewrite.Rules
 	// Finish are the filters of the last stage, which sign or seal.
 	Finish []Finisher
 }
@@ -51,13 +54,27 @@ func NewRoute(c *RouteConfig, local []string, hop mail.Hop, finish []Finisher) R
 	if reply, err := parseReply(c.Reply); err == nil {
 		r.Hop, r.HopName = refusing{reply}, "a reply"
 	}
-	// RouteConfig.Check has reported patterns that cannot be parsed.
+	// RouteConfig.Check has reported addresses and patterns that cannot be parsed.
+	r.Rules, _ = c.Rules()
 	r.To, _ = mail.ParsePatterns(c.To, local...)
 	r.From, _ = mail.ParsePatterns(c.From, local...)
 	for _, u := range c.User {
 		r.User = append(r.User, mail.Key(u))
 	}
 	return r
+}
+
+// SendAs makes a the sender of all mail along the route, unless a is empty.
+func (t *Route) SendAs(a mail.Address) {
+	if a == "" {
+		return
+	}
+	rules := rewrite.Rules{}
+	if t.Rules != nil {
+		rules = *t.Rules
+	}
+	rules.Sender = a
+	t.Rules = &rules
 }
 
 // matches reports whether the route accepts r.

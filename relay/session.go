@@ -71,7 +71,7 @@ var (
 // begin returns a transaction with the parameters of MAIL.
 func (s *session) begin(from mail.Address, o *smtp.MailOptions) *transaction {
 	t := &transaction{Transaction: mail.NewTransaction(s.client(), from), session: s}
-	t.Hostname, t.out.tx = s.srv.env.Hostname, t.Transaction
+	t.Hostname, t.out.t = s.srv.env.Hostname, t
 	e := &t.Envelope
 	m := s.conn.Mail()
 	e.Size, e.Body, e.UTF8, e.RequireTLS = m.Size, string(o.Body), o.UTF8, o.RequireTLS

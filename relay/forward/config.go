@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"hoplite/internal/conf"
+	"hoplite/mail"
 )
 
 // Config is the upstream "NAME" { ... } block.
@@ -53,6 +54,9 @@ type Config struct {
 	// Auth is the login at the upstream. It is sent only over TLS with a valid
 	// certificate, whatever tls says, unless the server is on this machine.
 	Auth *AuthConfig `hcl:"auth,block"`
+	// Sender is the address that all mail is sent as, because the server accepts no
+	// other: see sender of a route. Reports of this server are sent with it in From.
+	Sender string `hcl:"sender,optional" example:"scanner@example.org"`
 	// Recipients decides at RCPT which recipients exist: "call-ahead" asks the
 	// upstream and remembers the answer; "file:NAME" reads a file under data with
 	// one address or @domain per line; "any" accepts every recipient, so that
@@ -161,6 +165,10 @@ func (c *Config) Check() error {
 	}
 	if c.Connections < 1 {
 		errs = append(errs, conf.Fieldf("connections", "no mail could be sent: use 1 or more"))
+	}
+	if c.Sender != "" {
+		_, err := mail.ParseAddress(c.Sender)
+		errs = append(errs, conf.Field("sender", err))
 	}
 	if a := c.Auth; a != nil && a.Password == "" && a.TokenFile == "" {
 		errs = append(errs, conf.Fieldf("auth", "auth has neither password nor token_file"))

@@ -51,6 +51,11 @@ func (h *handoff) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
 const patience = time.Minute
 
 func (u *Upstream) handOver(ctx context.Context, all *parcel, next *Upstream) []mail.Outcome {
+	asked := all
+	all, refusal := u.sentAs(asked)
+	if refusal != nil {
+		return u.refuse(asked, refusal)
+	}
 	out := make([]mail.Outcome, len(all.rcpts))
 	for _, g := range u.groups(ctx, all.rcpts) {
 		for i, o := range u.deliver(ctx, all.only(g.rcpts), g, next) {

@@ -26,6 +26,7 @@ import (
 	"hoplite/internal/listen"
 	"hoplite/internal/resolve"
 	"hoplite/mail"
+	"hoplite/mail/rewrite"
 )
 
 // Env is what an upstream needs from the program around it.
@@ -59,7 +60,8 @@ type Upstream struct {
 	servers servers
 	mx      *exchangers // nil: the servers are configured
 	rcpts   *recipients
-	next    *Upstream // used while this one can't be reached
+	next    *Upstream      // used while this one can't be reached
+	rules   *rewrite.Rules // what all mail is sent as; nil: unchanged
 	weakUse atomic.Int64
 }
 
@@ -69,7 +71,7 @@ func New(cfg Config, env Env) (*Upstream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upstream %q: %w", cfg.Name, err)
 	}
-	u := &Upstream{cfg: cfg, data: env.Data, log: env.Log}
+	u := &Upstream{cfg: cfg, data: env.Data, log: env.Log, rules: rewrite.New(mail.Address(cfg.Sender), rewrite.Map{})}
 	d := &dialer{
 		helo: cmp.Or(cfg.Helo, env.Hostname), tls: profile, tellClient: cfg.TellClient,
 		times:  timeouts{cfg.ConnectTimeout, cfg.CommandTimeout, cfg.DataTimeout},

@@ -80,7 +80,7 @@ func (h *directHandoff) Close() error { return h.h.Close() }
 // Send hands the message to the upstream, or to the queue.
 func (h *directHandoff) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
 	d := h.d
-	if q := d.q; q != nil && q.opt.Sender != nil && h.tx.Envelope.From != "" {
+	if q := d.q; q != nil && q.opt.Sender != nil && h.tx.Envelope.From != "" && h.tx.Envelope.Owner == "" {
 		for _, r := range h.rcpts {
 			if q.opt.Sender(h.tx.Envelope.From, r) != h.tx.Envelope.From {
 				// Forwarded mail may need a different sender for each recipient.

@@ -34,8 +34,10 @@ type File struct {
 	Forged bool `json:"forged,omitempty"`
 	// Unverified is set when the upstream accepted every recipient of a remote
 	// client: the sender gets no report about a refusal.
-	Unverified bool       `json:"unverified,omitempty"`
-	Rcpts      []FileRcpt `json:"rcpts"`
+	Unverified bool `json:"unverified,omitempty"`
+	// Owner receives the reports instead of From.
+	Owner mail.Address `json:"owner,omitempty"`
+	Rcpts []FileRcpt   `json:"rcpts"`
 }
 
 // FileBy is the time limit of a File.
@@ -64,7 +66,7 @@ func NewFile(id, upstream string, queued time.Time, env *mail.Envelope) File {
 	f := File{
 		ID: id, Upstream: upstream, From: env.From, Queued: queued,
 		Body: env.Body, UTF8: env.UTF8, TLS: env.RequireTLS, Ret: env.Ret, EnvID: env.EnvID,
-		Priority: env.Priority,
+		Priority: env.Priority, Owner: env.Owner,
 	}
 	if by := env.DeliverBy; by != nil {
 		f.By = &FileBy{At: by.At, Return: by.Return, Trace: by.Trace}
@@ -135,6 +137,11 @@ func ReadFile(text []byte) (f File, env mail.Envelope, err error) {
 	if f.From != "" {
 		if env.From, err = mail.ParseAddress(string(f.From)); err != nil {
 			return f, env, fmt.Errorf("from: %w", err)
+		}
+	}
+	if f.Owner != "" {
+		if env.Owner, err = mail.ParseAddress(string(f.Owner)); err != nil {
+			return f, env, fmt.Errorf("owner: %w", err)
 		}
 	}
 	for _, r := range f.Rcpts {

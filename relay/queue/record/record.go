@@ -19,18 +19,26 @@ const (
 	metaForm = 1
 	// metaUnverified is metaForm for a message that is Unverified.
 	metaUnverified = 2
-	stateForm      = 1
+	// metaOwned begins with a flag for Unverified and the Owner of the
+	// envelope.
+	metaOwned = 3
+	stateForm = 1
 )
 
 // Meta returns the part of a queued message that never changes: its envelope,
 // its origin, and the trail so far.
 func Meta(msg *schedule.Message, tx *mail.Transaction) []byte {
 	p := packer{make([]byte, 0, 512)}
-	form := byte(metaForm)
-	if msg.Unverified {
-		form = metaUnverified
+	switch {
+	case msg.Envelope.Owner != "":
+		p.b = append(p.b, metaOwned)
+		p.flag(msg.Unverified)
+		p.text(string(msg.Envelope.Owner))
+	case msg.Unverified:
+		p.b = append(p.b, metaUnverified)
+	default:
+		p.b = append(p.b, metaForm)
 	}
-	p.b = append(p.b, form)
 	p.text(msg.Upstream)
 	p.time(msg.At)
 	p.flag(msg.Forged)
@@ -48,11 +56,15 @@ func Meta(msg *schedule.Message, tx *mail.Transaction) []byte {
 // ReadMeta reads what Meta wrote into msg, whose ID is set. tx receives the rest,
 // unless it is nil.
 func ReadMeta(b []byte, msg *schedule.Message, tx *mail.Transaction) error {
-	if len(b) == 0 || b[0] != metaForm && b[0] != metaUnverified {
+	if len(b) == 0 || b[0] < metaForm || b[0] > metaOwned {
 		return fmt.Errorf("envelope of %s has a form that this version cannot read", msg.ID)
 	}
 	msg.Unverified = b[0] == metaUnverified
 	u := unpacker{b: b[1:]}
+	if b[0] == metaOwned {
+		msg.Unverified = u.flag()
+		msg.Envelope.Owner = mail.Address(u.text())
+	}
 	msg.Upstream = u.text()
 	msg.At = u.time()
 	msg.Forged = u.flag()

@@ -67,19 +67,24 @@ func TestRecordsComeBack(t *testing.T) {
 // A message has the first form, which older versions read, unless it needs more.
 func TestForms(t *testing.T) {
 	msg, tx := fullTransaction()
-	for _, unverified := range []bool{false, true} {
-		msg.Unverified = unverified
+	for _, c := range []struct {
+		unverified bool
+		owner      mail.Address
+		form       byte
+	}{{false, "", metaForm}, {true, "", metaUnverified}, {false, "ann@example.org", metaOwned}, {true, "ann@example.org", metaOwned}} {
+		msg.Unverified, msg.Envelope.Owner = c.unverified, c.owner
 		meta := Meta(msg, tx)
 		back := &schedule.Message{ID: msg.ID}
-		if err := ReadMeta(meta, back, nil); err != nil || back.Unverified != unverified || back.Upstream != msg.Upstream {
-			t.Errorf("unverified %v: read %+v, %v", unverified, back, err)
+		err := ReadMeta(meta, back, nil)
+		if err != nil || back.Unverified != c.unverified || back.Envelope.Owner != c.owner || back.Upstream != msg.Upstream {
+			t.Errorf("%+v: read %+v, %v", c, back, err)
 		}
-		if first := meta[0] == metaForm; first == unverified {
-			t.Errorf("unverified %v: form %d", unverified, meta[0])
+		if meta[0] != c.form {
+			t.Errorf("%+v: form %d", c, meta[0])
 		}
-		f, _, err := ReadFile(Envelope(msg.ID, meta, State(msg)))
-		if err == nil && f.Unverified != unverified {
-			t.Errorf("the file says %v", f.Unverified)
+		f, env, err := ReadFile(Envelope(msg.ID, meta, State(msg)))
+		if err != nil || f.Unverified != c.unverified || env.Owner != c.owner {
+			t.Errorf("%+v: the file says %+v, %v", c, f, err)
 		}
 	}
 }
@@ -88,7 +93,7 @@ func TestForms(t *testing.T) {
 func TestUnknownFormsAreRefused(t *testing.T) {
 	msg, tx := fullTransaction()
 	meta, state := Meta(msg, tx), State(msg)
-	meta[0], state[0] = metaUnverified+1, stateForm+1
+	meta[0], state[0] = metaOwned+1, stateForm+1
 	if ReadMeta(meta, &schedule.Message{}, nil) == nil || ReadState(state, msg) == nil || ReadMeta(nil, &schedule.Message{}, nil) == nil {
 		t.Error("taken")
 	}

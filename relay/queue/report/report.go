@@ -6,6 +6,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -102,13 +103,17 @@ func (s *Sender) recipient(msg *schedule.Message, kind dsn.Kind, rcpts []int) (t
 		r := msg.Rcpts[i].Last
 		return r != nil && r.Permanent() && r.Host != "" // not an administrator's order
 	})
+	returned := cmp.Or(msg.Envelope.Owner, msg.Envelope.From)
 	switch {
-	case msg.Envelope.From != "" && !msg.Forged && !late:
-		return msg.Envelope.From, ""
+	case msg.Envelope.From != "" && !msg.Forged && !late && (msg.Envelope.Owner == "" || returned.Key() != s.Postmaster.Key()):
+		return returned, ""
 	case kind != dsn.Failed, s.Postmaster == "",
 		strings.Count(msg.ID, "-f") > 1, // about a report about a report
 		slices.ContainsFunc(msg.Envelope.Rcpts, s.isPostmaster):
 		return "", ""
+	case msg.Envelope.Owner != "":
+		return s.Postmaster, "The message below could not be delivered. It was sent on behalf of a device or\n" +
+			"program that has no mailbox, so this report was sent to you as postmaster."
 	case msg.Forged:
 		return s.Postmaster, "The message below could not be delivered. Its sender failed SPF or DMARC and is\n" +
 			"probably forged, so the report was sent to you as postmaster instead."

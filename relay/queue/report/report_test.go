@@ -77,6 +77,18 @@ func TestFor(t *testing.T) {
 			edit: func(msg *schedule.Message) { unverified(msg); msg.Rcpts[0].Last.Host = "" },
 			due:  []string{"id-f1 failed ann@example.org"},
 		},
+		{
+			name: "the owner of a device gets the report", sender: from, owed: failed,
+			edit: func(msg *schedule.Message) { msg.Envelope.Owner = "bob@example.org" }, due: []string{"id-f1 failed bob@example.org"},
+		},
+		{
+			name: "the postmaster gets it with the reason", sender: from, owed: failed,
+			edit: func(msg *schedule.Message) { msg.Envelope.Owner = "Post@example.org" }, due: []string{"id-f1 failed post@example.org why"},
+		},
+		{
+			name: "and no delay notices", sender: from, owed: schedule.Owed{Delayed: []int{0}},
+			edit: func(msg *schedule.Message) { msg.Envelope.Owner = "post@example.org" }, unsent: 1,
+		},
 		{name: "a late refusal without a postmaster is only logged", sender: Sender{Hostname: "mail.example.org"}, edit: unverified, owed: failed, unsent: 1},
 		{name: "without a postmaster it is only logged", sender: Sender{Hostname: "mail.example.org"}, edit: null, owed: failed, unsent: 1},
 		{

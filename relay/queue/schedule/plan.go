@@ -89,8 +89,8 @@ func (m *Machine) upstreamOf(msg *Message, now time.Time) *Upstream {
 // Sender returns the reverse path for the i-th recipient.
 func (m *Machine) Sender(msg *Message, i int) mail.Address {
 	from := msg.Envelope.From
-	if m.opt.Sender == nil || from == "" {
-		return from
+	if m.opt.Sender == nil || from == "" || msg.Envelope.Owner != "" {
+		return from // a configured sender is the one that the next server accepts
 	}
 	return m.opt.Sender(from, msg.Envelope.Rcpts[i])
 }

@@ -85,7 +85,11 @@ func (g *Generation) BuildChains() error {
 				g.diags.Add(r.Attr("hop"), fmt.Sprintf("there is no hop %q", r.Hop), conf.Known(r.Hop, known, "No maildrop or upstream is configured."))
 				continue
 			}
-			whole.Routes = append(whole.Routes, relay.NewRoute(r, g.Config.Names(), hop, config.BuildFinishers(r, env, g.diags)))
+			route := relay.NewRoute(r, g.Config.Names(), hop, config.BuildFinishers(r, env, g.diags))
+			if up := g.Upstreams[r.Hop]; up != nil && r.Sender == "" {
+				route.SendAs(up.Sender())
+			}
+			whole.Routes = append(whole.Routes, route)
 		}
 		g.Chains[c.Name] = whole
 	}

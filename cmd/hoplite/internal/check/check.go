@@ -2,7 +2,7 @@
 // what it does.
 //
 // Examine applies the rules between blocks (names.go, sockets.go, routes.go,
-// relaying.go, exposure.go, upstreams.go: pure functions of the configuration)
+// relaying.go, exposure.go, upstreams.go, senders.go: pure functions of the configuration)
 // and then opens what the file refers to: keys, certificates, lists, folders
 // (inspect.go, order.go), accounts and aliases (addresses.go). It changes nothing
 // and uses no network. OpenRelay tries the address forms by which open relays are
@@ -44,6 +44,7 @@ func rules(cfg *config.Config, diags *conf.Diagnostics) {
 	checkSockets(cfg, diags)
 	checkExposure(cfg, diags)
 	checkUpstreams(cfg, diags)
+	checkSenders(cfg, diags)
 	for _, l := range cfg.MailListeners() {
 		checkRelaying(cfg, l, diags)
 	}

@@ -152,6 +152,7 @@ func TestExamplesOfDocs(t *testing.T) {
 		t.Fatalf("only %d examples", len(list))
 	}
 	t.Chdir(t.TempDir())
+	t.Setenv("PROVIDER_PASSWORD", "secret")
 	exampleData(t, "var")
 	for _, e := range list {
 		whole := frame(e.text)

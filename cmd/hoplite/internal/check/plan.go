@@ -3,6 +3,7 @@ package check
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -152,6 +153,12 @@ func (p plan) route(r *relay.RouteConfig) {
 		kind = "upstream"
 	}
 	p.say("    ", "%s -> %s %q", text, kind, r.Hop)
+	for _, from := range slices.Sorted(maps.Keys(r.Rewrite)) {
+		p.say("    ", "  the sender %s becomes %s", from, r.Rewrite[from])
+	}
+	if r.Sender != "" {
+		p.say("    ", "  sent as %s; signed messages are refused", r.Sender)
+	}
 	for i := range r.Filters {
 		p.filter("  then ", &r.Filters[i])
 	}
@@ -176,6 +183,9 @@ func (p plan) upstream(u *forward.Config) {
 		tls += fmt.Sprintf("; login as %s", u.Auth.User)
 	}
 	p.say("    ", "%s.", tls)
+	if u.Sender != "" {
+		p.say("    ", "All mail is sent as %s; signed messages are refused.", u.Sender)
+	}
 	file, listed := u.RecipientsFile()
 	switch {
 	case u.MX || u.Recipients == "any":

@@ -18,7 +18,8 @@ import (
 // nothing.
 type dryHop struct {
 	name  string
-	real  mail.Hop // checks recipients; nil accepts all
+	real  mail.Hop     // checks recipients; nil accepts all
+	from  mail.Address // the sender in question
 	words string
 	taken *ways
 }
@@ -30,7 +31,7 @@ type ways struct {
 }
 
 func (d *dryHop) Open(ctx context.Context, tx *mail.Transaction) (mail.Handoff, error) {
-	h := &dryHandoff{hop: d}
+	h := &dryHandoff{hop: d, tx: tx}
 	if d.real != nil {
 		var err error
 		if h.real, err = d.real.Open(ctx, tx); err != nil {
@@ -42,6 +43,7 @@ func (d *dryHop) Open(ctx context.Context, tx *mail.Transaction) (mail.Handoff, 
 
 type dryHandoff struct {
 	hop   *dryHop
+	tx    *mail.Transaction
 	real  mail.Handoff
 	rcpts []mail.Rcpt
 }
@@ -55,7 +57,11 @@ func (h *dryHandoff) Rcpt(ctx context.Context, r mail.Rcpt) error {
 	h.rcpts = append(h.rcpts, r)
 	h.hop.taken.mu.Lock()
 	defer h.hop.taken.mu.Unlock()
-	h.hop.taken.list = append(h.hop.taken.list, way{string(r.To), h.hop.name, h.hop.words})
+	words := h.hop.words
+	if from := h.tx.Envelope.From; from != h.hop.from {
+		words += ", sent as " + string(from)
+	}
+	h.hop.taken.list = append(h.hop.taken.list, way{string(r.To), h.hop.name, words})
 	return nil
 }
 
@@ -79,6 +85,7 @@ func (h *dryHandoff) Close() error {
 // are read where they are.
 func (r *run) openHops() error {
 	cfg := r.g.Config
+	from, _ := mail.ParseAddress(r.q.From) // otherwise MAIL refuses it
 	for _, c := range cfg.Maildrop {
 		block := *c
 		if _, err := os.Stat(cfg.MailFolder(c)); err != nil { // before the server's first start, do not create it
@@ -88,14 +95,14 @@ func (r *run) openHops() error {
 		if err != nil {
 			return fmt.Errorf("maildrop %q: %w", c.Name, err)
 		}
-		r.g.AddStore(c.Name, store, &dryHop{c.Name, store, "into its Maildir", r.taken})
+		r.g.AddStore(c.Name, store, &dryHop{c.Name, store, from, "into its Maildir", r.taken})
 	}
 	for _, c := range cfg.Upstream {
 		up, err := r.g.NewUpstream(c, "", r.g.Log)
 		if err != nil {
 			return err
 		}
-		dry := &dryHop{name: c.Name, real: up.Quiet(), words: describe(c), taken: r.taken}
+		dry := &dryHop{name: c.Name, real: up.Quiet(), from: from, words: describe(c), taken: r.taken}
 		if r.q.Ask && !c.MX {
 			dry.real = up.Inline()
 		}

@@ -1,0 +1,125 @@
+package rewrite
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"hoplite/mail"
+	"hoplite/mail/mime"
+)
+
+// Map replaces addresses. It is made of pairs as in Postfix's generic(5): an
+// address, a domain or ".domain" leads to an address, or to "@domain", which
+// keeps the local part. A whole address has precedence over its domain, and
+// that over the domains above it. The zero Map changes nothing.
+type Map struct {
+	to map[mail.Pattern]string
+}
+
+// ParseMap parses the pairs of a configuration. The error names every pair that
+// is not valid.
+func ParseMap(pairs map[string]string) (Map, error) {
+	m := Map{to: make(map[mail.Pattern]string, len(pairs))}
+	var errs []error
+	for _, from := range slices.Sorted(maps.Keys(pairs)) {
+		to := pairs[from]
+		pattern, err := mail.ParsePattern(from)
+		if err == nil && (pattern == mail.PatternNull || pattern == mail.PatternLocal) {
+			err = fmt.Errorf("%q: give an address, a domain or .domain", from)
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if m.to[pattern], err = parseTarget(to); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", from, err))
+		}
+	}
+	return m, errors.Join(errs...)
+}
+
+func parseTarget(to string) (string, error) {
+	if domain, ok := strings.CutPrefix(to, "@"); ok {
+		d, err := mail.ParseDomain(domain)
+		if err != nil {
+			return "", fmt.Errorf("%q: %w", to, err)
+		}
+		return "@" + d, nil
+	}
+	a, err := mail.ParseAddress(to)
+	if err != nil {
+		return "", fmt.Errorf("%q is neither an address nor @domain", to)
+	}
+	return string(a), nil
+}
+
+// Apply returns the address that replaces a, or a itself.
+func (m Map) Apply(a mail.Address) mail.Address {
+	if len(m.to) == 0 || a == "" {
+		return a
+	}
+	to := m.target(mail.Pattern(a.Key()))
+	if to == "" {
+		return a
+	}
+	if domain, ok := strings.CutPrefix(to, "@"); ok {
+		if b, err := mail.Join(a.Local(), domain); err == nil {
+			return b
+		}
+		return a
+	}
+	return mail.Address(to)
+}
+
+// target returns what the most specific pattern for an address leads to.
+func (m Map) target(key mail.Pattern) string {
+	if to, ok := m.to[key]; ok {
+		return to
+	}
+	domain := key[strings.LastIndexByte(string(key), '@')+1:]
+	if to, ok := m.to[domain]; ok {
+		return to
+	}
+	for i := range len(domain) {
+		if domain[i] == '.' {
+			if to, ok := m.to[domain[i:]]; ok {
+				return to
+			}
+		}
+	}
+	return ""
+}
+
+// mailbox returns what replaces an address of a header, and whether anything
+// does.
+func (m Map) mailbox(a mime.Address) (mail.Address, bool) {
+	old, err := mail.Join(a.Local, a.Domain)
+	if err != nil {
+		return "", false
+	}
+	to := m.Apply(old)
+	return to, to != old
+}
+
+// list maps the addresses of a field and returns the changes in words.
+func (m Map) list(list []mime.Address) (mapped []mailbox, changes []string) {
+	mapped = mailboxes(list)
+	if len(m.to) == 0 {
+		return mapped, nil
+	}
+	k := 0
+	for _, a := range list {
+		if a.Addr() == "" {
+			continue
+		}
+		if to, ok := m.mailbox(a); ok {
+			changes = append(changes, mapped[k].addr+" -> "+string(to))
+			mapped[k].addr = string(to)
+		}
+		k++
+	}
+	return mapped, changes
+}
