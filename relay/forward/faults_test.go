@@ -356,11 +356,11 @@ func TestPing(t *testing.T) {
 	busy.set(func() { busy.greeting = "421 4.3.2 too busy" })
 	dead.l.Close()
 	u := upstream(t, []string{busy.url(), dead.url()}, nil)
-	if err := u.Ping(t.Context()); err == nil {
+	if err := u.Ping(t.Context(), ""); err == nil {
 		t.Error("no server accepts mail")
 	}
 	u = upstream(t, []string{busy.url(), dead.url(), good.url()}, nil)
-	if err := u.Ping(t.Context()); err != nil {
+	if err := u.Ping(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
 	out := handOver(t, u, "Subject: x\r\n\r\n", "ann@example.org")

@@ -170,12 +170,12 @@ func (u *Upstream) Check(ctx context.Context, tx *mail.Transaction, r mail.Rcpt)
 // pingTimeout bounds a ping: some servers greet after 20 s.
 const pingTimeout = time.Minute
 
-// Ping reports whether a configured server can be reached now, that is whether
-// it greets and accepts EHLO.
-func (u *Upstream) Ping(ctx context.Context) error {
+// Ping reports whether a server can be reached now, that is whether it greets and
+// accepts EHLO: a configured one, or with mx one of a domain.
+func (u *Upstream) Ping(ctx context.Context, domain string) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	pools, err := u.servers.pools(ctx)
+	pools, err := u.poolsFor(ctx, domain)
 	if err == nil {
 		err = errors.New("no server")
 	}
@@ -189,9 +189,47 @@ func (u *Upstream) Ping(ctx context.Context) error {
 	return u.unreachable(err)
 }
 
+// poolsFor returns the pools of the configured servers, or with mx those of a
+// domain.
+func (u *Upstream) poolsFor(ctx context.Context, domain string) ([]*pool, error) {
+	if u.mx == nil {
+		return u.servers.pools(ctx)
+	}
+	pools, refusal := u.mx.find(ctx, mail.Address("postmaster@"+domain))
+	if refusal != nil {
+		return nil, refusal
+	}
+	return pools, nil
+}
+
 // AcceptsAll reports whether the upstream accepted an address at domain that
 // can't exist.
 func (u *Upstream) AcceptsAll(domain string) bool { return u.rcpts.acceptsAll(domain) }
+
+// State is what is known about an upstream's servers and recipients.
+type State struct {
+	Servers []ServerState `json:"servers,omitempty"`
+	// AcceptsAll are the domains at which the upstream accepts every address, also
+	// those that do not exist.
+	AcceptsAll []string `json:"accepts_all,omitempty"`
+}
+
+// ServerState is what is known about one address of an upstream.
+type ServerState struct {
+	Name string `json:"name"`
+	// Failed is why the last connection failed; empty if it did not.
+	Failed string `json:"failed,omitempty"`
+}
+
+// State returns what is known about the configured servers and the recipients,
+// without asking them.
+func (u *Upstream) State() State {
+	s := State{AcceptsAll: u.rcpts.acceptingAll()}
+	for p := range u.servers.known() {
+		s.Servers = append(s.Servers, ServerState{Name: p.server.name(), Failed: p.lastFailure()})
+	}
+	return s
+}
 
 // Verify reports what is remembered of an address, for VRFY; ok is false if
 // nothing is.

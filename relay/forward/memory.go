@@ -20,9 +20,9 @@ import (
 )
 
 // memory is what an upstream said about its recipients, so that mail for
-// unknown ones is refused at RCPT and never becomes a bounce. What exists is
-// kept over restarts: an old server that is down over a weekend must not make
-// its recipients unknown.
+// unknown ones is refused at RCPT and never becomes a bounce. The recipients that
+// exist and the domains where every address is accepted are kept over restarts:
+// an old server that is down over a weekend must not make its recipients unknown.
 type memory struct {
 	rcpts   *lru.Cache[string, verdict]
 	domains *lru.Cache[string, verdict] // whether a server accepts every address
@@ -98,11 +98,16 @@ func (m *memory) unknown(key string, reply *mail.Reply, valid time.Duration) {
 }
 
 func (m *memory) acceptsAll(domain string, all bool) {
-	v := verdict{until: time.Now().Add(acceptAllFor)}
-	if v.stale = v.until; !all {
+	now := time.Now()
+	v := verdict{until: now.Add(acceptAllFor), stale: now.Add(staleFor)}
+	if !all {
 		v.reply = errUnknownRcpt
 	}
+	was, known := m.domains.Peek(domain)
 	m.domains.Add(domain, v)
+	if all || known && was.reply == nil {
+		m.changed()
+	}
 }
 
 // changed has the memory written to disk within saveAfter.
@@ -117,7 +122,8 @@ func (m *memory) changed() {
 	}
 }
 
-// flush writes the recipients that exist, if anything has changed.
+// flush writes the recipients that exist, and as "@domain" the domains where
+// every address is accepted, if anything has changed.
 func (m *memory) flush() error {
 	m.writing.Lock()
 	defer m.writing.Unlock()
@@ -130,9 +136,14 @@ func (m *memory) flush() error {
 	}
 	pending.Stop()
 	var b bytes.Buffer
-	for _, key := range m.rcpts.Keys() { // the oldest first, as load adds them
-		if v, ok := m.rcpts.Peek(key); ok && v.exists() {
-			fmt.Fprintf(&b, "%d %d %s\n", v.until.Unix(), v.stale.Unix(), key)
+	for _, kept := range []struct {
+		verdicts *lru.Cache[string, verdict]
+		prefix   string
+	}{{m.rcpts, ""}, {m.domains, "@"}} {
+		for _, key := range kept.verdicts.Keys() { // the oldest first, as load adds them
+			if v, ok := kept.verdicts.Peek(key); ok && v.exists() {
+				fmt.Fprintf(&b, "%d %d %s%s\n", v.until.Unix(), v.stale.Unix(), kept.prefix, key)
+			}
 		}
 	}
 	if err := os.MkdirAll(filepath.Dir(m.path), 0o750); err != nil {
@@ -160,7 +171,12 @@ func (m *memory) load() error {
 		// fromFile: a clock that was wrong when the file was written must not make
 		// a verdict valid for years.
 		v := verdict{until: fromFile(u, now), stale: fromFile(s, now)}
-		if v.exists() {
+		domain, isDomain := strings.CutPrefix(key, "@")
+		switch {
+		case !v.exists():
+		case isDomain:
+			m.domains.Add(domain, v)
+		default:
 			m.rcpts.Add(key, v)
 		}
 	}

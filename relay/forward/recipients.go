@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"hoplite/mail"
@@ -99,14 +100,15 @@ func (k *recipients) callAhead(ctx context.Context, tx *mail.Transaction, r mail
 	if remembered && was.fresh() {
 		return was.err()
 	}
-	if k.acceptsAll(r.To.ASCIIDomain()) {
+	all, ok := k.memory.domain(r.To.ASCIIDomain())
+	if ok && all.exists() && all.fresh() {
 		return nil
 	}
 	limited, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	answer, err := k.askRcpt(limited, tx, r)
 	switch {
-	case err != nil && remembered && was.exists():
+	case err != nil && (remembered && was.exists() || ok && all.exists()):
 		return nil
 	case err != nil:
 		return &mail.Reply{Code: 450, Enhanced: "4.4.1", Cause: err,
@@ -184,13 +186,24 @@ func (k *recipients) askImpossible(ctx context.Context, c *conn, tx *mail.Transa
 }
 
 // acceptsAll reports whether the upstream accepted an address at domain that
-// can't exist.
+// can't exist when it was last asked.
 func (k *recipients) acceptsAll(domain string) bool {
 	if !k.asks() {
 		return false
 	}
 	was, ok := k.memory.domain(domain)
-	return ok && was.exists() && was.fresh()
+	return ok && was.exists()
+}
+
+// acceptingAll returns the domains at which every address is accepted, sorted.
+func (k *recipients) acceptingAll() (domains []string) {
+	for _, d := range k.memory.domains.Keys() {
+		if k.acceptsAll(d) {
+			domains = append(domains, d)
+		}
+	}
+	slices.Sort(domains)
+	return domains
 }
 
 // verify reports what is remembered of an address, for VRFY; ok is false if

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -180,46 +179,5 @@ func TestRequireTLS(t *testing.T) {
 				t.Errorf("the message was sent: %v", sent)
 			}
 		})
-	}
-}
-
-// While the upstream is down, recipients it knew are accepted and others put
-// off, also after a restart.
-func TestLongOutage(t *testing.T) {
-	state := t.TempDir()
-	p := newPeer(t, map[string]string{"RCPT": "550 5.1.1 no such user", "RCPT TO:<ann@example.org>": "250 ok"})
-	open := func(known time.Duration) *Upstream {
-		env := Env{Hostname: "relay.example.org", Data: t.TempDir(), State: state, Log: zerolog.Nop()}
-		return upstreamIn(t, env, []string{p.url()}, func(c *Config) { c.TLS, c.KnownFor = "off", known })
-	}
-	ask := func(u *Upstream, to mail.Address) string {
-		tx := mail.NewTransaction(mail.Client{}, "bob@example.com")
-		if err := u.Check(t.Context(), tx, mail.Rcpt{To: to}); err != nil {
-			return err.Error()
-		}
-		return "ok"
-	}
-	u := open(time.Nanosecond) // asked each time
-	if got := ask(u, "ann@example.org"); got != "ok" {
-		t.Fatal(got)
-	}
-	ask(u, "no@example.org")
-	p.l.Close()
-	for round := range 2 {
-		u.servers.list[0].pools[0].close()
-		for _, tt := range []struct {
-			to   mail.Address
-			want string
-		}{{"ann@example.org", "ok"}, {"new@example.org", "450"}, {"no@example.org", ""}} {
-			if got := ask(u, tt.to); !strings.HasPrefix(got, tt.want) || tt.want == "" && got == "ok" {
-				t.Errorf("round %d: %s: %s", round, tt.to, got)
-			}
-		}
-		u.Close()
-		u = open(time.Hour)
-	}
-	files, _ := filepath.Glob(filepath.Join(state, "*"))
-	if len(files) != 1 {
-		t.Errorf("the state folder has %q", files)
 	}
 }

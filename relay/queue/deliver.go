@@ -155,9 +155,6 @@ func (q *Queue) finish(j *schedule.Job, res *schedule.Result) (final bool, next 
 	next = q.step(func(m *schedule.Machine) (free bool) {
 		now := time.Now()
 		s = m.Finish(j, res, now)
-		if res.Unreached != nil {
-			q.pingUnreached(m, j.Upstream())
-		}
 		if !s.Save {
 			return true
 		}

@@ -69,10 +69,10 @@ type Upstream struct {
 	// Check, if it is not nil, is asked about each recipient before the queue
 	// accepts it; an error is the reply to RCPT.
 	Check func(ctx context.Context, tx *mail.Transaction, r mail.Rcpt) error
-	// Ping, if it is not nil, reports whether a server of the upstream can be
-	// reached. It is called every few seconds while mail waits because none could
-	// be. An upstream that is PerDomain has none.
-	Ping func(ctx context.Context) error
+	// Ping, if it is not nil, reports whether a server can be reached: of the
+	// upstream, or of a domain if the upstream is PerDomain. It is called every few
+	// seconds while mail waits because none could be.
+	Ping func(ctx context.Context, domain string) error
 	// AcceptsAll, if it is not nil, reports whether the upstream is known to
 	// accept every recipient at a domain, also those that do not exist.
 	AcceptsAll func(domain string) bool

@@ -16,8 +16,8 @@ import (
 // was down and however little mail waits.
 func TestPing(t *testing.T) {
 	down := &mail.Reply{Code: 451, Enhanced: "4.4.1", Text: "connection refused"}
-	start := func(t *testing.T, reply *mail.Reply) *pinged {
-		u := &pinged{h: newTestQueue(t)}
+	start := func(t *testing.T, reply *mail.Reply, perDomain ...bool) *pinged {
+		u := &pinged{h: newTestQueue(t), perDomain: len(perDomain) > 0 && perDomain[0]}
 		u.h.out.send = func(mail.Rcpt) *mail.Reply { return reply }
 		u.add()
 		return u
@@ -27,17 +27,21 @@ func TestPing(t *testing.T) {
 		u.h.out.change(func() { u.h.out.send = nil })
 	}
 	for _, tc := range []struct {
-		name     string
-		messages int
-		downFor  time.Duration
+		name      string
+		messages  int
+		downFor   time.Duration
+		perDomain bool
+		within    time.Duration
 	}{
-		{"one message, a short time", 1, 20 * time.Second},
-		{"one message, a night", 1, 9 * time.Hour},
-		{"many, an hour", 30, time.Hour},
-		{"many, a weekend", 30, 60 * time.Hour},
+		{"one message, a short time", 1, 20 * time.Second, false, 6 * time.Second},
+		{"one message, a night", 1, 9 * time.Hour, false, 6 * time.Second},
+		{"many, an hour", 30, time.Hour, false, 6 * time.Second},
+		{"many, a weekend", 30, 60 * time.Hour, false, 6 * time.Second},
+		{"a domain, a short time", 1, time.Minute, true, 6 * time.Second},
+		{"a domain, a night", 30, 9 * time.Hour, true, 31 * time.Second},
 	} {
 		bubble(t, tc.name, func(t *testing.T) {
-			u := start(t, down)
+			u := start(t, down, tc.perDomain)
 			for range tc.messages {
 				u.h.accept(t, "out", to("a@example.net")...)
 			}
@@ -46,7 +50,7 @@ func TestPing(t *testing.T) {
 				t.Fatal("delivered while it is down")
 			}
 			comesBack(u)
-			pass(pingMin + time.Second)
+			pass(tc.within)
 			if n := len(u.h.out.to()); n != tc.messages {
 				t.Errorf("%d of %d delivered", n, tc.messages)
 			}
@@ -58,6 +62,9 @@ func TestPing(t *testing.T) {
 			n := u.pings.Load()
 			if pass(time.Hour); u.pings.Load() != n {
 				t.Error("pinged without need")
+			}
+			if u.wrong.Load() {
+				t.Error("a wrong domain was pinged")
 			}
 		})
 	}
@@ -85,7 +92,7 @@ func TestPing(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- q.Run(ctx, time.Minute) }()
-		pass(pingMin + time.Second)
+		pass(6 * time.Second)
 		if got := u.h.out.to(); !slices.Equal(got, []string{"a@example.net"}) {
 			t.Errorf("delivered %q", got)
 		}
@@ -119,7 +126,10 @@ func TestPing(t *testing.T) {
 }
 
 func (u *pinged) add() {
-	u.h.Add(Upstream{Name: "out", Hop: u.h.out, Ping: func(context.Context) error {
+	u.h.Add(Upstream{Name: "out", Hop: u.h.out, PerDomain: u.perDomain, Ping: func(_ context.Context, domain string) error {
+		if (domain != "") != u.perDomain || u.perDomain && domain != "example.net" {
+			u.wrong.Store(true)
+		}
 		u.pings.Add(1)
 		if u.up.Load() {
 			return nil
@@ -130,7 +140,9 @@ func (u *pinged) add() {
 
 // pinged is an upstream that may answer pings.
 type pinged struct {
-	h     *testQueue
+	h         *testQueue
+	perDomain bool
+	wrong     atomic.Bool // another domain was pinged
 	up    atomic.Bool
 	pings atomic.Int64
 }

@@ -51,7 +51,7 @@ type Queue struct {
 	quota     report.Quota
 	daily     report.Daily // notices about upstreams that accept every recipient
 	upstreams map[string]*Upstream
-	ping      pinger
+	pings     context.Context // of Run, for pings
 	alarm     alarm
 	size      int             // the last argument of Resized
 	attempts  context.Context // of the attempts
@@ -147,6 +147,12 @@ func (q *Queue) step(f func(m *schedule.Machine) (free bool)) (next attempt) {
 		}
 		q.workers.Go(func() { q.work(a) })
 	}
+	for _, p := range effects.Ping {
+		if up := q.upstreams[p.Upstream]; up != nil && up.Ping != nil {
+			ctx := q.pings
+			q.workers.Go(func() { q.ping(ctx, up, p) })
+		}
+	}
 	for _, o := range effects.Overdue {
 		q.settleOverdue(o)
 	}
@@ -166,6 +172,13 @@ func (q *Queue) step(f func(m *schedule.Machine) (free bool)) (next attempt) {
 		q.opt.Resized(n)
 	}
 	return next
+}
+
+// ping finds out whether a destination answers. That costs less than an attempt
+// to deliver mail: nothing is saved or logged.
+func (q *Queue) ping(ctx context.Context, up *Upstream, p schedule.Ping) {
+	err := up.Ping(ctx, p.Domain)
+	q.update(func(m *schedule.Machine) { m.Pinged(p.Destination, err == nil, time.Now()) })
 }
 
 // firstAlarm returns the time of the first alarm, zero if there is none. The lock
@@ -207,7 +220,7 @@ func (q *Queue) Change(s Settings) {
 func (q *Queue) Add(u Upstream) {
 	q.update(func(m *schedule.Machine) {
 		q.upstreams[u.Name] = &u
-		m.AddUpstream(schedule.Upstream{Name: u.Name, PerDomain: u.PerDomain, Policy: u.Policy}, time.Now())
+		m.AddUpstream(schedule.Upstream{Name: u.Name, PerDomain: u.PerDomain, Pings: u.Ping != nil, Policy: u.Policy}, time.Now())
 	})
 }
 
@@ -282,12 +295,9 @@ func (q *Queue) Run(ctx context.Context, drain time.Duration) error {
 			err = nil
 			q.cancel() // releases the context of Open
 			q.attempts, q.cancel = attempts, cancel
-			q.ping = pinger{ctx: ctx, running: map[string]bool{}}
+			q.pings = ctx
 			if !q.fenced.Load() {
 				m.Start(time.Now())
-				for name := range q.upstreams { // what waits since before a restart
-					q.pingUnreached(m, name)
-				}
 			}
 		}
 	})

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// alarm is something that happens at a certain time: a *Job, a *destination or a
-// *holdAlarm.
+// alarm is something that happens at a certain time: a *Job, a *destination, a
+// *pinging or a *holdAlarm.
 type alarm interface {
 	when() time.Time
 	at() *int // its place in the heap, -1 outside

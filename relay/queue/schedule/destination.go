@@ -35,6 +35,7 @@ type destination struct {
 	blocked  time.Time   // no attempts before; zero while it is open
 	why      *mail.Reply // the last failure to reach it
 	place    int         // in the heap of alarms
+	ping     pinging
 	inRing   bool
 }
 

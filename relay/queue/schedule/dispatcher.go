@@ -15,6 +15,7 @@ type dispatcher struct {
 	ring         fifo[*destination] // destinations that want another attempt
 	active       int                // attempts under way
 	workers      int                // limit of active
+	pinged       int                // domains that are pinged
 	running      bool
 	jitter       func(time.Duration) time.Duration
 	effects      *Effects
@@ -60,6 +61,7 @@ func (s *dispatcher) destination(key string, up *Upstream, domain string) *desti
 			key: key, upName: up.Name, up: up, domain: domain, place: -1,
 			limit: float64(min(startLimit, up.Concurrency)),
 		}
+		d.ping = pinging{dest: d, place: -1}
 		s.destinations[key] = d
 	}
 	return d
@@ -102,6 +104,7 @@ func (s *dispatcher) drop(j *Job) {
 func (s *dispatcher) forgetIdle(d *destination) {
 	if len(d.jobs) == 0 && d.active == 0 && d.domain != "" {
 		s.alarms.clear(d)
+		s.stopPings(d)
 		if s.destinations[d.key] == d {
 			delete(s.destinations, d.key)
 		}
@@ -133,6 +136,7 @@ func (s *dispatcher) learnFrom(d *destination, res *Result, now time.Time) {
 // reached records that a destination answers.
 func (s *dispatcher) reached(d *destination, now time.Time) {
 	recovered, wasDown := d.reached(now)
+	s.stopPings(d)
 	if wasDown {
 		s.effects.Notes = append(s.effects.Notes, Note{Kind: DestinationUp, Upstream: d.upName, Destination: d.key})
 	}
@@ -162,6 +166,7 @@ func (s *dispatcher) endWait(j *Job) {
 // several of them.
 func (s *dispatcher) unreached(d *destination, why *mail.Reply, now time.Time) {
 	pause := d.unreached(why)
+	s.startPings(d, now)
 	if pause == 0 {
 		return
 	}
@@ -224,6 +229,8 @@ func (s *dispatcher) advance(now time.Time) {
 			}
 		case *destination:
 			s.unblock(a)
+		case *pinging:
+			s.pingDue(a.dest)
 		}
 	}
 }

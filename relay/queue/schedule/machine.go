@@ -46,6 +46,8 @@ type Upstream struct {
 	// PerDomain makes each recipient domain a destination of its own, as for
 	// mail by MX; otherwise the upstream is one destination.
 	PerDomain bool
+	// Pings is set if its destinations can be pinged.
+	Pings bool
 	Policy
 }
 
@@ -90,6 +92,8 @@ type Effects struct {
 	// Overdue lists jobs that fail or are reported without an attempt, because
 	// their destination is down. Each must be ended by Finish.
 	Overdue []Overdue
+	// Ping lists destinations of which to find out whether they answer.
+	Ping []Ping
 	// Done lists messages that have left the queue.
 	Done []string
 	// Notes are for the log.
@@ -142,7 +146,7 @@ func (m *Machine) Take() *Effects {
 	m.dispatcher.dispatch()
 	t := &m.taken
 	clear(t.Start)
-	t.Start, t.Overdue, t.Done, t.Notes = t.Start[:0], nil, t.Done[:0], nil
+	t.Start, t.Overdue, t.Ping, t.Done, t.Notes = t.Start[:0], nil, nil, t.Done[:0], nil
 	m.effects, m.taken = *t, m.effects
 	return &m.taken
 }
@@ -282,13 +286,6 @@ func (m *Machine) FirstRetry(upstream string) time.Duration {
 func (m *Machine) ReachedSince(destination string, t time.Time) bool {
 	d := m.dispatcher.destinations[destination]
 	return d != nil && d.good.After(t)
-}
-
-// AwaitsAnswer reports whether mail waits for a destination that could not be
-// reached in the last attempt.
-func (m *Machine) AwaitsAnswer(destination string) bool {
-	d := m.dispatcher.destinations[destination]
-	return d != nil && d.failures > 0 && len(d.jobs) > 0
 }
 
 // Revive ends the wait for a destination that is known to answer.

@@ -57,6 +57,7 @@ func (m *Machine) planOne(msg *Message, now time.Time) {
 		}
 		if j.unreached { // before a restart: so that the first success wakes it
 			j.dest.failures = max(j.dest.failures, 1)
+			m.dispatcher.startPings(j.dest, now)
 		}
 		m.dispatcher.place(j, now)
 	}

@@ -22,9 +22,12 @@ type sim struct {
 	// saveErr is the result of commits.
 	saveErr error
 	// slow leaves attempts pending until finish is called.
+	// answers reports whether a destination answers pings; nil means no.
+	answers func(destination string) bool
 	slow    bool
 	pending []*Job
 
+	pings  []string // "5s out"
 	tried  []string // "10m a@example.net" for each recipient of each attempt
 	owed   []string // "4h35m delayed a@example.net"
 	done   []string // "10m id"
@@ -81,6 +84,10 @@ func (s *sim) settle() {
 	for range 10_000 {
 		e := s.m.Take()
 		starts, overdue := slices.Clone(e.Start), slices.Clone(e.Overdue)
+		for _, p := range e.Ping {
+			s.pings = append(s.pings, s.at(p.Destination))
+			s.m.Pinged(p.Destination, s.answers != nil && s.answers(p.Destination), s.now)
+		}
 		for _, id := range e.Done {
 			s.done = append(s.done, s.at(id))
 		}
@@ -92,7 +99,7 @@ func (s *sim) settle() {
 			s.notes = append(s.notes, s.at(name))
 			s.noteds = append(s.noteds, n)
 		}
-		if len(starts)+len(overdue) == 0 {
+		if len(starts)+len(overdue)+len(e.Ping) == 0 {
 			s.check()
 			return
 		}
@@ -213,6 +220,18 @@ func (s *sim) check() {
 	}
 	if active != d.active || active > d.workers {
 		fail("%d attempts, counted %d, limit %d", active, d.active, d.workers)
+	}
+	pinged := 0
+	for key, dest := range d.destinations {
+		if !dest.ping.since.IsZero() && dest.domain != "" {
+			pinged++
+		}
+		if dest.ping.place >= 0 && dest.ping.since.IsZero() {
+			fail("%s has an alarm for a ping, but is not pinged", key)
+		}
+	}
+	if pinged != d.pinged || pinged > maxPinged {
+		fail("%d domains are pinged, counted %d", pinged, d.pinged)
 	}
 	for i, a := range d.alarms {
 		if *a.at() != i {

@@ -1,0 +1,98 @@
+package schedule
+
+import "time"
+
+// A destination that could not be reached is pinged while mail waits for it, so
+// that the mail leaves within seconds after it has come back: every pingMin, and
+// a domain that is down for long at most every pingSlow. If it answers pings but
+// takes no mail, the pause doubles up to pingMax.
+const (
+	pingMin  = 5 * time.Second
+	pingSlow = 30 * time.Second
+	pingMax  = 15 * time.Minute
+	// maxPinged bounds the domains that are pinged at the same time. The others
+	// are found by the attempts to deliver their mail.
+	maxPinged = 200
+)
+
+// Ping asks the owner to find out whether a destination answers, and then to call
+// Pinged.
+type Ping struct {
+	Upstream, Destination string
+	Domain                string // empty for a whole upstream
+}
+
+// pinging is the state of the pings to one destination, and their alarm.
+type pinging struct {
+	dest  *destination
+	next  time.Time
+	place int       // in the heap of alarms
+	since time.Time // when the destination was found unreachable; zero without pings
+	pause time.Duration
+}
+
+func (p *pinging) when() time.Time { return p.next }
+func (p *pinging) at() *int        { return &p.place }
+
+// wait returns the pause before the next ping.
+func (p *pinging) wait(now time.Time) time.Duration {
+	if p.dest.domain == "" {
+		return p.pause
+	}
+	// A server of others is not asked more often than its absence suggests.
+	return max(p.pause, min(now.Sub(p.since)/20, pingSlow))
+}
+
+// startPings begins to ping a destination, unless that has begun before.
+func (s *dispatcher) startPings(d *destination, now time.Time) {
+	p := &d.ping
+	if !d.up.Pings || !p.since.IsZero() || d.domain != "" && s.pinged >= maxPinged {
+		return
+	}
+	if d.domain != "" {
+		s.pinged++
+	}
+	p.since, p.pause, p.next = now, pingMin, now.Add(pingMin)
+	s.alarms.set(p)
+}
+
+// stopPings ends the pings to a destination.
+func (s *dispatcher) stopPings(d *destination) {
+	if d.ping.since.IsZero() {
+		return
+	}
+	if d.domain != "" {
+		s.pinged--
+	}
+	s.alarms.clear(&d.ping)
+	d.ping.since = time.Time{}
+}
+
+// pingDue pings a destination if mail still waits for it.
+func (s *dispatcher) pingDue(d *destination) {
+	if d.failures == 0 || len(d.jobs) == 0 || !d.up.Pings || !s.running {
+		s.stopPings(d)
+		return
+	}
+	s.effects.Ping = append(s.effects.Ping, Ping{Upstream: d.upName, Destination: d.key, Domain: d.domain})
+}
+
+// pingEnded records the answer to a ping.
+func (s *dispatcher) pingEnded(key string, answers bool, now time.Time) {
+	d := s.destinations[key]
+	if d == nil || d.ping.since.IsZero() {
+		return
+	}
+	p := &d.ping
+	if answers {
+		s.revive(key)
+		p.pause = min(2*p.pause, pingMax)
+	}
+	p.next = now.Add(p.wait(now))
+	s.alarms.set(p)
+}
+
+// Pinged records whether a destination has answered a ping.
+func (m *Machine) Pinged(destination string, answers bool, now time.Time) {
+	m.dispatcher.pingEnded(destination, answers, now)
+}
