@@ -143,6 +143,6 @@ type pinged struct {
 	h         *testQueue
 	perDomain bool
 	wrong     atomic.Bool // another domain was pinged
-	up    atomic.Bool
-	pings atomic.Int64
+	up        atomic.Bool
+	pings     atomic.Int64
 }
