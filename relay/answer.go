@@ -69,8 +69,8 @@ func (s *Server) help(c *wire.Conn, arg string) mail.Reply {
 	return *mail.NewReply(214, "2.0.0", "%s", text)
 }
 
-// verify answers VRFY and EXPN from accounts, aliases, and what is known of the
-// recipients at upstreams.
+// verify answers VRFY and EXPN from accounts, aliases and the known recipients
+// of upstreams.
 func (s *Server) verify(verb, arg string) mail.Reply {
 	addr := strings.Trim(arg, "<> ")
 	if addr == "" {
@@ -103,8 +103,8 @@ func (s *Server) verify(verb, arg string) mail.Reply {
 	return *mail.NewReply(250, "2.1.5", "Mailing list; use EXPN")
 }
 
-// remembered returns the reply about an address that an upstream has accepted or
-// refused before, or nil.
+// remembered returns the reply about an address that an upstream has already
+// accepted or refused, or nil.
 func (s *Server) remembered(addr string) *mail.Reply {
 	a, err := mail.ParseAddress(addr)
 	if err != nil || s.env.Verify == nil {

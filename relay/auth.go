@@ -18,8 +18,8 @@ import (
 // loginTime bounds one SASL dialogue.
 const loginTime = 2 * time.Minute
 
-// AuthMechanisms returns the mechanisms on offer. The library calls it, the
-// reply to EHLO has them from Server.offer.
+// AuthMechanisms returns the mechanisms offered. The library calls it; the
+// reply to EHLO uses Server.offer.
 func (s *session) AuthMechanisms() []string { return s.srv.mechanisms(s.conn) }
 
 // Auth begins a SASL dialogue.
@@ -46,8 +46,8 @@ func (s *session) Auth(mech string) (sasl.Server, error) {
 	return &dialogue{Server: srv, session: s, mech: mech, cancel: cancel}, nil
 }
 
-// dialogue translates the errors of a login into replies, so that nothing else
-// about them reaches the client.
+// dialogue translates login errors into replies, so that no further details
+// reach the client.
 type dialogue struct {
 	sasl.Server
 	session *session

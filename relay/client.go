@@ -15,17 +15,19 @@ import (
 	"hoplite/relay/wire"
 )
 
-// reverseName is the name of a client's address. The look-up runs beside the
-// session, which waits for it when it needs the name.
+// reverseName is the reverse DNS name of a client's address. It is looked up
+// concurrently with the session, which waits for the name only when it needs
+// it.
 type reverseName struct {
 	found chan string // nil once name is known
 	name  string
 }
 
-// nameTime bounds the look-up.
+// nameTime limits the duration of the look-up.
 const nameTime = 5 * time.Second
 
-// find starts the look-up, unless the name is known or there can be none.
+// find starts the look-up, unless the name is known or the address cannot have
+// one.
 func (n *reverseName) find(ctx context.Context, dns resolve.Resolver, id wire.Ident, log *zerolog.Logger) {
 	addr := id.Client.Addr()
 	if dns == nil || id.Name != "" || !addr.IsValid() || addr.IsLoopback() {
@@ -72,7 +74,7 @@ func confirmedName(ctx context.Context, dns resolve.Resolver, addr netip.Addr) s
 	return ""
 }
 
-// client returns what is known of the client.
+// client returns a description of the client.
 func (s *session) client() mail.Client {
 	id, cfg := s.conn.Ident(), s.srv.cfg
 	helo, esmtp := s.conn.Helo()
@@ -97,9 +99,10 @@ func (s *session) client() mail.Client {
 	return c
 }
 
-// onHost reports whether the client is a program of this machine: on a loopback
+// onHost reports whether the client is a program on this machine: on a loopback
 // listener, or on a socket file for LMTP. On other listeners a loopback address
-// may be that of a proxy or of NAT, and what PROXY or XCLIENT say proves nothing.
+// may belong to a proxy or NAT, and addresses given by PROXY or XCLIENT prove
+// nothing.
 func (s *session) onHost(addr netip.Addr) bool {
 	sock := s.conn.Socket()
 	if sock.Peer.Addr() != addr || sock.Proxied() {
@@ -108,7 +111,7 @@ func (s *session) onHost(addr netip.Addr) bool {
 	return !addr.IsValid() && s.srv.lmtp || addr.IsLoopback() && sock.LoopbackListener()
 }
 
-// tlsVersion returns the name of a version as it stands in Received fields.
+// tlsVersion returns the name of a version as used in Received fields.
 func tlsVersion(v uint16) string {
 	switch v {
 	case tls.VersionTLS13:

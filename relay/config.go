@@ -28,40 +28,41 @@ type Config struct {
 	listenLimits
 }
 
-// listenAccess says which clients may do what.
+// listenAccess holds the settings that determine what each client may do.
 type listenAccess struct {
 	// Auth is "required" for submission, "optional", or "off". Clients that have
 	// logged in may relay.
 	Auth string `hcl:"auth,optional" enum:"off|optional|required" default:"off"`
 	// CleartextLogin permits passwords without TLS. Leave it off.
 	CleartextLogin bool `hcl:"cleartext_login,optional"`
-	// RelayFrom are the networks whose clients may relay without a login, such as
-	// printers, cron jobs and old programs.
+	// RelayFrom lists the networks whose clients may relay without a login,
+	// such as printers, cron jobs and old programs.
 	RelayFrom []netip.Prefix `hcl:"relay_from,optional"`
-	// Senders says which reverse paths a login may use: "own" for the account's
-	// address and the aliases that lead to it, "domain" for any in the account's
-	// domain, or "any".
+	// Senders selects the reverse paths that a login may use: "own" for the
+	// account's address and the aliases that lead to it, "domain" for any in
+	// the account's domain, or "any".
 	Senders string `hcl:"senders,optional" enum:"own|domain|any" default:"own"`
-	// LoginRate is how many messages a login may send, for example "500/1h"; "0"
-	// is no limit.
+	// LoginRate is the number of messages that a login may send, for example
+	// "500/1h"; "0" means no limit.
 	LoginRate conf.Rate `hcl:"login_rate,optional" default:"500/1h"`
-	// XclientFrom are the front-end servers that may name the real client with
-	// XCLIENT.
+	// XclientFrom lists the front-end servers that may pass the real client's
+	// address with XCLIENT.
 	XclientFrom []netip.Prefix `hcl:"xclient_from,optional"`
-	// Verify says what VRFY and EXPN answer: "off" (always 252 and 550), or "local"
-	// (accounts, aliases, and known recipients of upstreams, for clients that have
-	// logged in).
+	// Verify selects the answers to VRFY and EXPN: "off" (always 252 and 550),
+	// or "local" (accounts, aliases and known recipients of upstreams, for
+	// clients that have logged in).
 	Verify string `hcl:"verify,optional" enum:"off|local" default:"off"`
-	// Etrn are the domains for which clients may start the queue with ETRN.
+	// Etrn lists the domains for which clients may start the queue with ETRN.
 	Etrn []string `hcl:"etrn,optional"`
 }
 
-// listenOctets says which octets are accepted, and what is changed in them.
+// listenOctets holds settings for the accepted octets and their conversion.
 type listenOctets struct {
-	// Bare says what happens to CR and LF outside CRLF, and to NUL: "reject" refuses
-	// them, "fix" converts them before any filter sees the message and lets
-	// commands end in LF; for clients in relay_from, LF.LF then ends a message. The
-	// default is "reject", or "fix" with relay_from.
+	// Bare selects the treatment of NUL, and of CR and LF outside CRLF:
+	// "reject" refuses them; "fix" converts them before any filter sees the
+	// message and allows commands to end in LF, and then LF.LF ends a message
+	// from clients in relay_from. The default is "reject", or "fix" with
+	// relay_from.
 	Bare string `hcl:"bare,optional" enum:"reject|fix|"`
 	// Disable switches extensions off for clients with faulty support:
 	// PIPELINING, 8BITMIME, SMTPUTF8, DSN, CHUNKING, SIZE, STARTTLS, AUTH, LIMITS,
@@ -72,30 +73,32 @@ type listenOctets struct {
 	FixHeaders string `hcl:"fix_headers,optional" enum:"submission|never" default:"submission"`
 }
 
-// listenLimits bound a listener and each connection.
+// listenLimits holds limits on a listener and on each connection.
 type listenLimits struct {
-	// MaxSize is the largest message that is received; a filter "size" may set a
-	// lower limit.
+	// MaxSize is the largest message that is received; a "size" filter may set
+	// a lower limit.
 	MaxSize conf.Bytes `hcl:"max_size,optional" default:"100MiB"`
-	// MaxMessages is the number of messages per connection; 0 means no limit.
+	// MaxMessages is the maximum number of messages per connection; 0 means no
+	// limit.
 	MaxMessages int `hcl:"max_messages,optional"`
-	// MaxRecipients is the number of recipients per message. RFC 5321 requires at
-	// least 100.
+	// MaxRecipients is the maximum number of recipients per message. RFC 5321
+	// requires at least 100.
 	MaxRecipients int `hcl:"max_recipients,optional" default:"1000"`
-	// MaxCommands is how many commands other than MAIL, RCPT, DATA and BDAT a
-	// client may send per message; each further one counts as an error.
+	// MaxCommands is the number of commands other than MAIL, RCPT, DATA and
+	// BDAT that a client may send per message; each further one is counted as
+	// an error.
 	MaxCommands int `hcl:"max_commands,optional" default:"100"`
-	// MaxErrors is how many commands may fail before the connection is closed; once
-	// half of them have, replies are delayed.
+	// MaxErrors is the number of commands that may fail before the connection
+	// is closed; after half as many, replies are delayed.
 	MaxErrors int `hcl:"max_errors,optional" default:"20"`
 	// MaxLogins is the number of failed logins after which the connection is closed.
 	MaxLogins int `hcl:"max_logins,optional" default:"3"`
-	// Idle is how long a client may be silent between commands.
+	// Idle is the longest time a client may be silent between commands.
 	Idle time.Duration `hcl:"idle,optional" default:"5m"`
-	// DataTimeout is how long a client may be silent within a message.
+	// DataTimeout is the longest time a client may be silent within a message.
 	DataTimeout time.Duration `hcl:"data_timeout,optional" default:"3m"`
-	// MinRate is the slowest permitted transfer of a message per second, on average
-	// after the first minute.
+	// MinRate is the lowest permitted transfer rate of a message, in octets per
+	// second, on average after the first minute.
 	MinRate conf.Bytes `hcl:"min_rate,optional" default:"100B"`
 }
 
@@ -116,8 +119,8 @@ func (c *Config) Check() error {
 	return errors.Join(errs...)
 }
 
-// ChainConfig is the chain "NAME" { ... } block: filters, then routes, each
-// in the order in which they apply.
+// ChainConfig is the chain "NAME" { ... } block: filters and routes, each
+// applied in file order.
 type ChainConfig struct {
 	conf.Pos
 	Name    string           `hcl:"name,label"`
@@ -126,25 +129,26 @@ type ChainConfig struct {
 }
 
 // RouteConfig is the route "NAME" { ... } block. The first route that matches a
-// recipient is used; a recipient that no route matches is refused with 550
+// recipient is used; a recipient that matches no route is refused with 550
 // 5.7.1. All conditions that are set must hold.
 type RouteConfig struct {
 	conf.Pos
 	Name string `hcl:"name,label"`
-	// To are the recipients' domains or whole addresses; ".example.org" stands for
-	// every domain below it, "local" for the server's own names and localhost.
+	// To lists domains or whole addresses of recipients; ".example.org" means
+	// every domain below it, and "local" the server's own names and localhost.
 	// Without it every recipient matches.
 	To []string `hcl:"to,optional" example:"example.org"`
-	// From are the senders' domains or addresses; "<>" is the null reverse path.
+	// From lists domains or addresses of senders; "<>" is the null reverse
+	// path.
 	From []string `hcl:"from,optional"`
-	// User are the logins that the route applies to.
+	// User lists the logins that the route applies to.
 	User []string `hcl:"user,optional"`
-	// Client are the networks of the clients that the route applies to.
+	// Client lists the networks of clients that the route applies to.
 	Client []netip.Prefix `hcl:"client,optional"`
 	// Relay marks a route to the outside, which only clients that may relay can
 	// use.
 	Relay bool `hcl:"relay,optional"`
-	// Hop names the maildrop or upstream that the mail goes to.
+	// Hop is the name of the maildrop or upstream that gets the mail.
 	Hop string `hcl:"hop,optional" example:"boxes"`
 	// Reply refuses the recipients instead, with a 4xx or 5xx reply of your own: for
 	// users who have moved (551), addresses no longer in use (550), or a server
@@ -160,11 +164,12 @@ type RouteConfig struct {
 	// Postfix's generic(5) does: an address, a domain or ".domain" by an address, or
 	// by "@domain", which keeps the local part.
 	Rewrite map[string]string `hcl:"rewrite,optional" example:"{ \"root@host.lan\" = \"admin@example.org\", \"host.lan\" = \"@example.org\" }"`
-	// Filters are the route's last stage, after all edits: "sign", "arc".
+	// Filters holds the filters of the route's last stage, after all edits:
+	// "sign", "arc".
 	Filters []filters.Config `hcl:"filter,block"`
 }
 
-// Check reports a route that has no hop and no reply, or both.
+// Check reports a route without a hop or reply, or with both.
 func (c *RouteConfig) Check() error {
 	_, errTo := mail.ParsePatterns(c.To)
 	_, errFrom := mail.ParsePatterns(c.From)
@@ -174,7 +179,7 @@ func (c *RouteConfig) Check() error {
 	}
 	switch {
 	case c.Hop == "" && c.Reply == "":
-		return conf.Fieldf("hop", "the route has no destination: set a hop, or a reply that refuses")
+		return conf.Fieldf("hop", "the route has no destination: set a hop, or a reply to refuse with")
 	case c.Hop != "" && c.Reply != "":
 		return conf.Fieldf("reply", "set a hop or a reply, not both")
 	case c.Reply != "":

@@ -15,8 +15,8 @@ import (
 	"hoplite/relay/wire"
 )
 
-// Data receives the message, passes it through the chain and hands it over. The
-// octets come from wire, not from the library's reader.
+// Data receives the message, passes it through the chain and sends it to the
+// hops. It reads the message from wire, not from the library's reader.
 func (s *session) Data(io.Reader) error {
 	t := s.tx
 	box := s.srv.env.Spool.New(t.Envelope.Size)
@@ -26,7 +26,7 @@ func (s *session) Data(io.Reader) error {
 		err = box.Done()
 	}
 	if errors.Is(err, wire.ErrReset) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return err // there is no message; Reset or Logout ends the transaction
+		return err // no message was received; Reset or Logout ends the transaction
 	}
 	s.tx = nil     // from here on the transaction is answered
 	defer func() { // takes effect only if the code below panics
@@ -57,7 +57,7 @@ func (s *session) Data(io.Reader) error {
 	return s.answer(t, t.judge(s.srv.ctx, m))
 }
 
-// content returns the octets of a spool, in memory if they are there.
+// content returns the content of a spool, directly from memory if possible.
 func content(box *spool.Spool) mail.Content {
 	if b, ok := box.Bytes(); ok {
 		return mail.Bytes(b)
@@ -65,7 +65,7 @@ func content(box *spool.Spool) mail.Content {
 	return box
 }
 
-// limit returns the size that the message may have, as far as it is known before
+// limit returns the maximum size of the message, as far as it is known before
 // the message is received.
 func (t *transaction) limit() int64 {
 	limit := int64(t.session.srv.cfg.MaxSize)
@@ -91,7 +91,7 @@ func bodyReply(err error, t *transaction) *mail.Reply {
 	return &mail.Reply{Code: 452, Enhanced: "4.3.1", Text: "Insufficient system storage", Cause: err}
 }
 
-// describe records what log and history need of the header.
+// describe records the parts of the header that the log and history need.
 func (t *transaction) describe(m *mail.Message) {
 	h := &t.Header
 	h.Size = m.Size()
@@ -114,14 +114,14 @@ func (t *transaction) describe(m *mail.Message) {
 
 func shorten(s string, n int) string { return s[:min(len(s), n)] }
 
-// refused records that the message is refused before the filters see it.
+// refused records that the message was refused before the filters saw it.
 func (s *session) refused(t *transaction, r *mail.Reply) results {
 	t.Trail.Add(mail.Event{Stage: mail.StageData, By: "listener", Verdict: verdictOf(r), Reply: r})
 	return results{all: r}
 }
 
-// judge passes the message through the filters and sends it on if they accept
-// it.
+// judge passes the message through the filters and, if they accept it, to the
+// hops.
 func (t *transaction) judge(ctx context.Context, m *mail.Message) results {
 	d := t.run.Data(ctx, m)
 	switch {
@@ -149,8 +149,8 @@ func (t *transaction) judge(ctx context.Context, m *mail.Message) results {
 }
 
 // readdress opens all handoffs again after filters have changed the envelope:
-// at RCPT the hops were asked about what the client wanted, now they are asked
-// about what is sent.
+// at RCPT the hops were asked about the client's recipients, but the message is
+// now sent to others.
 func (t *transaction) readdress(ctx context.Context, redirect mail.Address, add, drop []mail.Address) *mail.Reply {
 	old, left := t.Envelope.Rcpts, t.out.left
 	t.out.close(&t.session.srv.log)
@@ -165,7 +165,7 @@ func (t *transaction) readdress(ctx context.Context, redirect mail.Address, add,
 				want = append(want, r)
 			}
 		}
-		t.asked = nil // in LMTP each reply is about all recipients now
+		t.asked = nil // in LMTP each reply is now about all recipients
 	}
 	for _, a := range add {
 		want = append(want, mail.Rcpt{To: a, Orig: a, Via: []string{"added by a filter"}})

@@ -10,7 +10,7 @@ import (
 	"hoplite/mail"
 )
 
-// deliveries are the handoffs of a transaction, one per route.
+// deliveries holds the handoffs of a transaction, one per route.
 type deliveries struct {
 	t    *transaction
 	list []*delivery
@@ -24,8 +24,7 @@ type leftover struct {
 	member
 }
 
-// delivery is one route's handoff and the recipients of the envelope that go
-// there.
+// delivery is one route's handoff and its recipients in the envelope.
 type delivery struct {
 	route   *Route
 	tx      *mail.Transaction // as the hop sees it
@@ -37,7 +36,7 @@ type delivery struct {
 	finished *mail.Message // after the last stage of the route
 }
 
-// along returns the delivery along a route, and opens it if there is none yet.
+// along returns the delivery of a route, and opens it if there is none yet.
 func (d *deliveries) along(ctx context.Context, route *Route) (*delivery, error) {
 	for _, v := range d.list {
 		if v.route == route {
@@ -64,7 +63,8 @@ func (d *deliveries) withdraw(n int) {
 }
 
 // Waiter is a hop that accepts mail without asking another server: a queue. It
-// comes last, as what the others could not deliver may become its work.
+// is used last, because it may have to take recipients that other hops could
+// not deliver to.
 type Waiter interface{ Waits() bool }
 
 func (v *delivery) waits() int {
@@ -74,7 +74,7 @@ func (v *delivery) waits() int {
 	return 0
 }
 
-// send hands the message over on every route and returns an outcome for each
+// send sends the message along every route and returns an outcome for each
 // recipient of the envelope.
 func (d *deliveries) send(ctx context.Context, m *mail.Message) []mail.Outcome {
 	out := make([]mail.Outcome, len(d.t.Envelope.Rcpts))
@@ -127,7 +127,7 @@ func (d *deliveries) isLeft(place int) bool {
 	return slices.ContainsFunc(d.left, func(l leftover) bool { return l.at == place })
 }
 
-// send hands the message over, after the last stage of the route.
+// send passes the message to the hop, after the last stage of the route.
 func (v *delivery) send(ctx context.Context, tx *mail.Transaction, m *mail.Message, out []mail.Outcome) {
 	start := time.Now()
 	fail := func(place int, err error) {

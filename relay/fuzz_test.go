@@ -30,8 +30,8 @@ func (s *script) Close() error {
 	return nil
 }
 
-// Whatever a client sends, nothing panics, no handoff stays open, nothing stays
-// spooled, and no bare CR, LF or NUL reaches a hop.
+// Whatever a client sends, there are no panics, no open handoffs or spooled
+// messages remain, and no bare CR, LF or NUL reaches a hop.
 func FuzzSession(f *testing.F) {
 	begin := "EHLO x\r\nMAIL FROM:<a@b.example> SIZE=10 BODY=8BITMIME\r\nRCPT TO:<ann@example.org>\r\nRCPT TO:<list@example.org>\r\n"
 	for _, s := range []string{
@@ -88,8 +88,8 @@ func FuzzSession(f *testing.F) {
 	})
 }
 
-// fuzzServer returns a server without a socket. It has no logins: hashing
-// passwords would cost more than everything else.
+// fuzzServer returns a server without a socket. It has no logins, because
+// hashing passwords would dominate the running time.
 func fuzzServer(t *testing.T, protocol string) *testServer {
 	t.Helper()
 	return parts(t, protocol, func(c *Config, e *Env) { e.Login, c.MaxSize = nil, 10000 })

@@ -10,7 +10,7 @@ import (
 	"hoplite/mail/srs"
 )
 
-// A rewritten sender is there for reports, which have no sender.
+// A rewritten sender accepts only reports, which have no sender.
 func TestRewrittenSenders(t *testing.T) {
 	w := srs.New([]byte(strings.Repeat("k", 32)), "mail.example.org")
 	d := open(t, "smtp", func(_ *Config, e *Env) { e.Rewritten = w.Ours })
@@ -24,8 +24,8 @@ func TestRewrittenSenders(t *testing.T) {
 	c.say("RCPT TO:<"+to+">", "250")
 }
 
-// A client that hangs up within a message is an event of the transaction, not an
-// error of the server.
+// A client that hangs up during a message is recorded as an event of the
+// transaction, not as a server error.
 func TestDropInsideData(t *testing.T) {
 	d := open(t, "smtp", nil)
 	c := d.hello(t)
@@ -46,7 +46,7 @@ func TestDropInsideData(t *testing.T) {
 	}
 }
 
-// A refusal of LF.LF is in the trail.
+// A refusal of LF.LF is recorded on the trail.
 func TestBareEndIsRecorded(t *testing.T) {
 	d := parts(t, "smtp", nil)
 	d.opts.Limits.BareEnd = 50 * time.Millisecond
@@ -77,7 +77,7 @@ func TestBareEndOfDevices(t *testing.T) {
 	}
 }
 
-// Fields that name hidden recipients do not leave a submission server.
+// A submission server removes fields that name hidden recipients.
 func TestResentBcc(t *testing.T) {
 	d := open(t, "smtp", func(c *Config, _ *Env) { c.RelayFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
 	d.hello(t).send("Resent-Bcc: eve@example.com\r\nBcc: bob@example.com\r\n"+hi, "250", "ann@example.org")
@@ -86,8 +86,8 @@ func TestResentBcc(t *testing.T) {
 	}
 }
 
-// A loopback address is trusted on a loopback listener only, and never because of
-// what PROXY or XCLIENT say.
+// A loopback address is trusted only on a loopback listener, and never if it
+// was given by PROXY or XCLIENT.
 func TestTrustedLoopback(t *testing.T) {
 	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	for name, tt := range map[string]struct {
@@ -126,8 +126,8 @@ func TestTrustedLoopback(t *testing.T) {
 	}
 }
 
-// An LMTP client on a socket file is trusted, but one that XCLIENT calls unknown
-// is not.
+// An LMTP client on a socket file is trusted, but not if XCLIENT gives its
+// address as unknown.
 func TestTrustedSocketFile(t *testing.T) {
 	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	d := open(t, "lmtp", func(c *Config, _ *Env) { c.XclientFrom = loopback })

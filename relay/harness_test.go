@@ -25,9 +25,9 @@ import (
 	"hoplite/mail"
 )
 
-// hop is a next hop that records what it is given. Its replies depend on the
-// local part: "no" and "late" are refused at RCPT, "full", "never" and "closing"
-// after the message.
+// hop is a next hop that records the messages it gets. Its replies depend on
+// the local part: "no" and "late" are refused at RCPT, "full", "never" and
+// "closing" after the message.
 type hop struct {
 	mu      sync.Mutex
 	got     []sent
@@ -124,7 +124,8 @@ func (h *handoff) Close() error {
 type testServer struct {
 	*Server
 	addr string
-	// listenAt is the address to listen on; the default is a free loopback port.
+	// listenAt is the address to listen on; by default it is a free loopback
+	// port.
 	listenAt string
 	boxes    *hop
 	out      *hop
@@ -152,7 +153,7 @@ func (d *testServer) records() []history.Record {
 	return append([]history.Record(nil), d.history...)
 }
 
-// open starts a server on a free port. Change may alter its block and Env.
+// open starts a server on a free port. change may modify its block and Env.
 func open(t testing.TB, protocol string, change func(*Config, *Env)) *testServer {
 	t.Helper()
 	d := parts(t, protocol, change)
@@ -160,7 +161,7 @@ func open(t testing.TB, protocol string, change func(*Config, *Env)) *testServer
 	return d
 }
 
-// account is made once, as deriving its keys is slow on purpose.
+// account is made only once, because deriving its keys is deliberately slow.
 var account = sync.OnceValues(func() (users.Account, error) {
 	a := users.Account{Name: "ann@example.org"}
 	err := a.SetPassword("", "secret")
@@ -281,7 +282,7 @@ func (d *testServer) dial(t testing.TB) *client {
 	return c
 }
 
-// connect connects and leaves the greeting to be read.
+// connect connects without reading the greeting.
 func (d *testServer) connect(t testing.TB) *client {
 	t.Helper()
 	c, err := net.Dial("tcp", d.addr)
@@ -349,14 +350,14 @@ func (c *client) say(line, prefix string) string {
 }
 
 // settle waits until the server has done the work that it postpones until after
-// its reply: it finishes that before it reads another command.
+// its reply, which it finishes before reading another command.
 func (c *client) settle() {
 	io.WriteString(c, "NOOP\r\n")
 	c.reply()
 }
 
-// send sends a message to recipients that are all accepted. When it returns, log
-// and history are complete.
+// send sends a message to recipients, all of which must be accepted. When it
+// returns, the log and history are complete.
 func (c *client) send(body, want string, to ...string) string {
 	c.t.Helper()
 	c.say("MAIL FROM:<sender@example.net>", "250")

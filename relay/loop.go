@@ -8,21 +8,22 @@ import (
 	"hoplite/mail/received"
 )
 
-// The limits where no filter "hops" decides about loops.
+// Limits that apply if there is no "hops" filter to detect loops.
 const (
-	// maxHops is how many Received fields a message may have (RFC 5321, 6.3).
+	// maxHops is the maximum number of Received fields of a message (RFC 5321,
+	// 6.3).
 	maxHops = 100
-	// maxVisits is how many of them may be this server's own. A message may pass
-	// through a mailing list and a content scanner, and come back from both.
+	// maxVisits is the maximum number written by this server. A message may
+	// pass through a mailing list and a content scanner, and return from both.
 	maxVisits = 5
 )
 
-// looped returns the refusal of a message that goes round in circles, or nil.
-// Three things show that: too many Received fields, one that this server wrote
-// when it had the message for the same recipient, and a Delivered-To field with
-// that recipient. A trusted client, such as a content scanner, may bring a message
-// back once for the same recipient. What stands below a Resent field belongs to
-// an earlier life of a message that its reader sent again (RFC 5322, 3.6.6).
+// looped returns the refusal of a message that is in a loop, or nil. A loop is
+// detected by too many Received fields, by one that this server wrote when it
+// had the message for the same recipient, or by a Delivered-To field with that
+// recipient. A trusted client, such as a content scanner, may return a message
+// once for the same recipient. Fields below a Resent field are ignored, because
+// they date from before the message was resent (RFC 5322, 3.6.6).
 func (t *transaction) looped(m *mail.Message) *mail.Reply {
 	if t.Header.Hops > maxHops {
 		return mail.NewReply(554, "5.4.6", "Too many hops: the message has %d Received fields, %d are allowed", t.Header.Hops, maxHops)

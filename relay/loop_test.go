@@ -56,7 +56,7 @@ func TestLooped(t *testing.T) {
 	}
 }
 
-// A loop ends without a filter "hops".
+// A loop ends even without a "hops" filter.
 func TestLoopEnds(t *testing.T) {
 	d := open(t, "smtp", nil)
 	c := d.hello(t)

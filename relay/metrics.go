@@ -6,14 +6,14 @@ import (
 	"hoplite/mail/story"
 )
 
-// Metrics count the work of all listeners for Prometheus.
+// Metrics holds the metrics of all listeners for Prometheus.
 type Metrics struct {
 	transactions, logins, legacy *prometheus.CounterVec
 	octets                       prometheus.Counter
 	took                         prometheus.Histogram
 }
 
-// NewMetrics returns metrics that have counted nothing.
+// NewMetrics returns metrics that are all zero.
 func NewMetrics() *Metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "hoplite_smtp_" + name, Help: help}, labels)
@@ -48,7 +48,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// finished counts a transaction; nil metrics count nothing.
+// finished counts a transaction. It does nothing if m is nil.
 func (m *Metrics) finished(s *story.Summary) {
 	if m == nil {
 		return

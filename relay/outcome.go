@@ -6,18 +6,18 @@ import (
 	"hoplite/mail"
 )
 
-// Several recipients share one reply: in SMTP all of a message, in LMTP those
-// that one RCPT was resolved to. The functions here choose that reply, and find
-// the recipients whose outcome differs from it.
+// Several recipients share one reply: in SMTP all recipients of a message, in
+// LMTP those that one RCPT resolved to. The functions in this file choose that
+// reply, and find the recipients whose outcome differs from it.
 
-// results are the outcomes for all recipients of the envelope, or one reply
+// results holds the outcomes for all recipients of the envelope, or one reply
 // for all of them.
 type results struct {
 	all      *mail.Reply
-	outcomes []mail.Outcome // by place in the envelope
+	outcomes []mail.Outcome // by index in the envelope
 }
 
-// reply returns the one reply of SMTP.
+// reply returns the single reply for SMTP.
 func (r *results) reply() *mail.Reply {
 	if r.all != nil {
 		return r.all
@@ -25,9 +25,9 @@ func (r *results) reply() *mail.Reply {
 	return fold(r.outcomes)
 }
 
-// replies returns one reply for each accepted RCPT (RFC 2033, 4.2). Asked holds
-// the places of its recipients in the envelope; without it, after a filter has
-// changed the recipients, each reply is about all of them.
+// replies returns one reply for each accepted RCPT (RFC 2033, 4.2). asked
+// holds, for each, the indices of its recipients in the envelope. If it is nil,
+// because a filter has changed the recipients, each reply is about all of them.
 func (r *results) replies(rcpts int, asked [][]int) []*mail.Reply {
 	list := make([]*mail.Reply, max(rcpts, 1))
 	for i := range list {
@@ -45,10 +45,10 @@ func (r *results) replies(rcpts int, asked [][]int) []*mail.Reply {
 	return list
 }
 
-// fold makes one reply of several outcomes. A temporary failure decides, as a
-// second attempt may help, then a permanent one. Recipients that failed while
-// others got the message are no longer among them, as far as that was possible:
-// see leftBehind.
+// fold combines several outcomes into one reply. A temporary failure takes
+// precedence, because another attempt may help, followed by a permanent one.
+// Recipients that failed while others got the message have already been dealt
+// with where possible: see leftBehind.
 func fold(outcomes []mail.Outcome) *mail.Reply {
 	var good, temporary, permanent *mail.Outcome
 	for i := range outcomes {
@@ -84,8 +84,8 @@ func first(a, b *mail.Outcome) *mail.Outcome {
 	return b
 }
 
-// passedOn returns an outcome's reply as the client gets it. A 421 meant that
-// the connection to the next server ends, not this one.
+// passedOn returns an outcome's reply as sent to the client. A 421 meant the
+// end of the connection to the next server, not of this one.
 func passedOn(o *mail.Outcome) *mail.Reply {
 	r := o.Reply
 	if r.Code == 421 {
@@ -103,10 +103,10 @@ func passedOn(o *mail.Outcome) *mail.Reply {
 	return &r
 }
 
-// leftBehind returns the places of recipients that failed while others of their
-// group got the message. The client must not send it again, so the server has to
-// deal with them: later are those that failed temporarily, failed those that
-// failed permanently.
+// leftBehind returns the indices of recipients that failed while others of
+// their group got the message. The client must not send the message again, so
+// the server has to deal with them. later holds those that failed temporarily,
+// and failed those that failed permanently.
 func leftBehind(outcomes []mail.Outcome, groups [][]int) (later, failed []int) {
 	for _, group := range groups {
 		good := 0
@@ -140,7 +140,7 @@ func allPositive(outcomes []mail.Outcome) bool {
 	return true
 }
 
-// everyone returns n times the first k places.
+// everyone returns n copies of the list of the first k indices.
 func everyone(n, k int) [][]int {
 	places := make([]int, k)
 	for i := range places {

@@ -19,9 +19,9 @@ func bareOctets(s string) bool {
 	return strings.ContainsAny(strings.ReplaceAll(s, "\r\n", ""), "\r\n\x00")
 }
 
-// Whatever surrounds a dot, in one write or with a pause in the middle, there is
-// one message or none, never a second one, and no bare CR or LF reaches a hop
-// (SMTP smuggling, CVE-2023-51764 to 51766; outbound, CVE-2026-33604).
+// Whatever surrounds a dot, in one write or with a pause in the middle, the
+// server receives at most one message, and no bare CR or LF reaches a hop (SMTP
+// smuggling, CVE-2023-51764 to 51766; outbound, CVE-2026-33604).
 func TestSmuggling(t *testing.T) {
 	before := []string{"\n", "\r", "\r\n", "\r\r\n", "\r\x00\n", "\r\n\x00", "\n\r"}
 	after := []string{"\n", "\r", "\r\n", "\r\r\n", "\r\x00\n", "\x00\r\n", "\n\r", " \r\n", "\r \n", "\x0b\r\n", "\xc2\x85"}
@@ -74,7 +74,7 @@ func smuggle(t *testing.T, d *testServer, c *client, before, after string, pause
 	}
 }
 
-// Pipelined commands are answered in their order.
+// Pipelined commands are answered in order.
 func TestPipelining(t *testing.T) {
 	d := open(t, "smtp", nil)
 	for name, tt := range map[string]struct {
@@ -105,7 +105,7 @@ func TestPipelining(t *testing.T) {
 	}
 }
 
-// Long input is refused, and other sessions are not affected.
+// Long input is refused and does not affect other sessions.
 func TestLongInput(t *testing.T) {
 	d := open(t, "smtp", nil)
 	other := d.hello(t)
@@ -133,8 +133,7 @@ func TestLongInput(t *testing.T) {
 	other.say("NOOP", "250")
 }
 
-// The messages of the repository's corpus pass without a changed octet below our
-// fields.
+// The messages of the repository's corpus pass unchanged below our fields.
 func TestCorpusIsLeftAlone(t *testing.T) {
 	d := open(t, "smtp", func(c *Config, e *Env) {
 		c.MaxSize = 0
@@ -190,8 +189,8 @@ func TestCorpusIsLeftAlone(t *testing.T) {
 	}
 }
 
-// XCLIENT changes the client that routes and Received see, and grants nothing by
-// itself.
+// XCLIENT changes the client seen by routes and Received, but grants no rights
+// by itself.
 func TestXClient(t *testing.T) {
 	d := open(t, "smtp", func(c *Config, _ *Env) {
 		c.XclientFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}

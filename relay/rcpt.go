@@ -10,8 +10,8 @@ import (
 	"hoplite/relay/wire"
 )
 
-// Rcpt handles a recipient: its address is resolved to final addresses, and each
-// of them passes the filters, gets a route, and is offered to the hop there.
+// Rcpt handles a recipient. The address is resolved to final addresses; each of
+// these passes the filters, gets a route, and is offered to the route's hop.
 func (s *session) Rcpt(path string, o *smtp.RcptOptions) error {
 	t := s.tx
 	path = wire.Path(path)
@@ -27,8 +27,8 @@ func (s *session) Rcpt(path string, o *smtp.RcptOptions) error {
 	}
 	finals, r := s.resolve(addr)
 	if r == nil && t.Envelope.From != "" && s.srv.env.Rewritten != nil && s.srv.env.Rewritten(addr) {
-		// Replies to a rewritten sender are reports. Anything else is spam to an
-		// address that was harvested.
+		// Replies to a rewritten sender are reports. Anything else is spam to a
+		// harvested address.
 		r = mail.NewReply(550, "5.7.1", "Recipient address rejected: rewritten senders receive delivery reports only")
 	}
 	if r != nil {
@@ -70,8 +70,8 @@ func (s *session) Rcpt(path string, o *smtp.RcptOptions) error {
 	return s.reply(t.rcptReply(addr, places))
 }
 
-// rcptReply returns 251 if mail goes to one address elsewhere (RFC 5321, 3.4) and
-// the client may know, otherwise 250.
+// rcptReply returns 251 if the mail goes to a single address elsewhere (RFC
+// 5321, 3.4) and the client may know it, otherwise 250.
 func (t *transaction) rcptReply(addr mail.Address, accepted []int) *mail.Reply {
 	if len(accepted) == 1 {
 		if to := t.Envelope.Rcpts[accepted[0]].To; t.Client.User != "" && to.Key() != addr.Key() && to.Domain() != addr.Domain() {
@@ -118,7 +118,7 @@ func (s *session) resolve(addr mail.Address) ([]mail.Rcpt, *mail.Reply) {
 	return finals, nil
 }
 
-// via names the aliases that an address was resolved through.
+// via returns the names of the aliases through which an address was resolved.
 func via(path []alias.Step) []string {
 	var names []string
 	for _, p := range path {
@@ -127,7 +127,7 @@ func via(path []alias.Step) []string {
 	return names
 }
 
-// index returns the place of a recipient in the envelope, or -1.
+// index returns the index of a recipient in the envelope, or -1.
 func (t *transaction) index(a mail.Address) int {
 	for i, r := range t.Envelope.Rcpts {
 		if r.To == a {

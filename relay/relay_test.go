@@ -35,8 +35,8 @@ const hi = "From: sender@example.net\r\nSubject: hi\r\nMessage-ID: <1@example.ne
 
 var id = regexp.MustCompile(`\([0-9a-hjkmnp-tv-z]{16}\)`)
 
-// The id of a transaction is in every reply after MAIL, in Received, in the log
-// line and in history.
+// The id of a transaction appears in every reply after MAIL, in Received, in
+// the log line and in history.
 func TestOneMessage(t *testing.T) {
 	d := open(t, "smtp", nil)
 	c := d.hello(t)
@@ -195,7 +195,7 @@ func TestLMTP(t *testing.T) {
 	c.say("NOOP", "250")
 }
 
-// In LMTP, too, the recipients that one address resolves to share a reply.
+// In LMTP, too, recipients that one address resolves to share a reply.
 func TestLMTPList(t *testing.T) {
 	later := &hop{waiting: true}
 	d := open(t, "lmtp", func(_ *Config, e *Env) { e.Later = func(string, bool) mail.Hop { return later } })
@@ -326,7 +326,7 @@ func TestPanicEndsOneSession(t *testing.T) {
 		c := d.hello(t)
 		c.send(hi, "421", "ann@example.org")
 	}
-	// One line for each stack: that of DATA and that of BDAT are the same.
+	// There is one line for each stack, and DATA and BDAT have the same stack.
 	if n := strings.Count(d.log(), `"message":"session ended by a panic"`); n != 1 || !strings.Contains(d.log(), "(*handoff).Send harness_test.go") {
 		t.Errorf("%d lines: %s", n, d.log())
 	}
@@ -475,7 +475,7 @@ func TestRouteThatReplies(t *testing.T) {
 	}
 }
 
-// However long the reply of a hop is, it ends in the id.
+// A reply ends in the id, however long the hop's reply is.
 func TestLongReply(t *testing.T) {
 	d := open(t, "smtp", func(_ *Config, e *Env) {
 		v := filters.Rejected(554, "5.7.1", "first line\n%s", strings.Repeat("long ", 500))
@@ -524,8 +524,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// The reply does not wait for log and history, and these are written even if the
-// client has disconnected.
+// The reply does not wait for the log and history, which are written even if
+// the client has disconnected.
 func TestReplyBeforeHistory(t *testing.T) {
 	told, slow := make(chan string), make(chan bool)
 	d := open(t, "smtp", func(_ *Config, e *Env) {
@@ -551,8 +551,8 @@ func TestReplyBeforeHistory(t *testing.T) {
 	}
 }
 
-// After a filter has changed the recipients, LMTP still sends the real reply for
-// each RCPT: with a 250 for the second one its mail would be lost.
+// After a filter has changed the recipients, LMTP still sends the real reply
+// for each RCPT; with a 250 for the second one its mail would be lost.
 func TestLMTPChangedRecipients(t *testing.T) {
 	d := open(t, "lmtp", func(_ *Config, e *Env) {
 		e.Chain.Filters = chainOf(filters.Entry{Name: "judge", Filter: judge{filters.Verdict{
@@ -569,7 +569,7 @@ func TestLMTPChangedRecipients(t *testing.T) {
 	c.say("NOOP", "250")
 }
 
-// The octets of a client stay below our fields and do not continue them.
+// The client's text stays below our fields and cannot continue them.
 func TestFirstLineContinuesNothing(t *testing.T) {
 	for name, tt := range map[string]struct{ in, below string }{
 		"white space":    {"\t; dkim=pass header.d=bank.example\r\nFrom: a@b.example\r\n\r\nhi\r\n", "\r\n\t; dkim=pass header.d=bank.example\r\nFrom: a@b.example\r\n\r\nhi\r\n"},
@@ -594,8 +594,8 @@ func TestFirstLineContinuesNothing(t *testing.T) {
 	}
 }
 
-// A message that has passed more than 100 servers is refused, even without a
-// filter "hops", which has its own limit.
+// A message that has passed through more than 100 servers is refused, even
+// without a "hops" filter, which has a limit of its own.
 func TestTooManyHops(t *testing.T) {
 	received := "Received: from a.example by b.example; Thu, 1 Jan 2026 00:00:00 +0000\r\n"
 	for name, tt := range map[string]struct {

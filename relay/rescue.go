@@ -7,9 +7,9 @@ import (
 	"hoplite/mail"
 )
 
-// rescue deals with recipients that failed while others with the same reply got
-// the message: temporary failures are queued, permanent ones are reported to the
-// sender.
+// rescue handles recipients that failed while others with the same reply got
+// the message: temporary failures are queued, and permanent ones are reported
+// to the sender.
 func (t *transaction) rescue(ctx context.Context, m *mail.Message, out []mail.Outcome) {
 	groups := t.asked
 	if !t.session.srv.lmtp || len(groups) == 0 {

@@ -13,8 +13,8 @@ import (
 	"hoplite/mail/rewrite"
 )
 
-// Chain is what a listener does with mail: filters decide whether it is
-// accepted, routes where it goes.
+// Chain determines how a listener handles mail: filters decide whether it is
+// accepted, and routes select its destination.
 type Chain struct {
 	Filters *filters.Chain
 	Routes  []Route
@@ -37,7 +37,7 @@ type Route struct {
 	Hop      mail.Hop
 	// Rules change the sender of mail along the route; nil for none.
 	Rules *rewrite.Rules
-	// Finish are the filters of the last stage, which sign or seal.
+	// Finish holds the filters of the last stage, which sign or seal.
 	Finish []Finisher
 }
 
@@ -47,8 +47,8 @@ type Finisher struct {
 	filters.Finisher
 }
 
-// NewRoute returns the route of a block. Local are the names that the pattern
-// "local" stands for. Hop is ignored for a route that only replies.
+// NewRoute returns the route of a block. local lists the names that the pattern
+// "local" matches. hop is ignored for a route that only replies.
 func NewRoute(c *RouteConfig, local []string, hop mail.Hop, finish []Finisher) Route {
 	r := Route{Name: c.Name, Client: c.Client, Relay: c.Relay, HopName: c.Hop, Hop: hop, Finish: finish}
 	if reply, err := parseReply(c.Reply); err == nil {
@@ -77,7 +77,7 @@ func (t *Route) SendAs(a mail.Address) {
 	t.Rules = &rules
 }
 
-// matches reports whether the route accepts r.
+// matches reports whether the route matches r.
 func (t *Route) matches(tx *mail.Transaction, r mail.Rcpt) bool {
 	c := &tx.Client
 	return (t.To.Empty() || t.To.Match(r.To)) && (t.From.Empty() || t.From.Match(tx.Envelope.From)) &&
@@ -118,7 +118,7 @@ func (t *Route) replies() bool {
 	return ok
 }
 
-// refusing is the hop of a route that only replies: it refuses all recipients.
+// refusing is the hop of a route that only replies. It refuses all recipients.
 type refusing struct{ reply *mail.Reply }
 
 func (h refusing) Open(context.Context, *mail.Transaction) (mail.Handoff, error) { return h, nil }
@@ -129,7 +129,8 @@ func (h refusing) Send(context.Context, *mail.Message) []mail.Outcome { return n
 
 func (h refusing) Close() error { return nil }
 
-// parseReply parses a reply as an admin writes it, such as "551 5.1.6 text".
+// parseReply parses a reply as written in the configuration, such as "551 5.1.6
+// text".
 func parseReply(s string) (*mail.Reply, error) {
 	word, text, _ := strings.Cut(strings.TrimSpace(s), " ")
 	code, err := strconv.Atoi(word)

@@ -15,14 +15,14 @@ type Router struct {
 	chains    []*Chain
 }
 
-// NewRouter returns a Router that resolves addresses and then looks through
-// the routes of chains in their order.
+// NewRouter returns a Router that resolves addresses and then searches the
+// routes of chains in order.
 func NewRouter(addresses Addresses, chains []*Chain) *Router {
 	return &Router{addresses: addresses, chains: chains}
 }
 
-// Way returns the name of the hop that takes r, and the recipient as it is
-// known there, without asking the hop.
+// Way returns the name of the hop for r and the recipient as passed to that
+// hop, without asking the hop.
 func (o *Router) Route(tx *mail.Transaction, r mail.Rcpt) (string, mail.Rcpt, error) {
 	route, r, err := o.find(tx, r)
 	if err != nil {
@@ -31,8 +31,7 @@ func (o *Router) Route(tx *mail.Transaction, r mail.Rcpt) (string, mail.Rcpt, er
 	return route.HopName, r, nil
 }
 
-// find resolves a recipient to its one final address and finds the route for
-// it.
+// find resolves a recipient to a single final address and finds its route.
 func (o *Router) find(tx *mail.Transaction, r mail.Rcpt) (*Route, mail.Rcpt, error) {
 	found, err := o.addresses.Resolve(string(r.To))
 	if err != nil || len(found.Finals) != 1 {
@@ -52,12 +51,12 @@ func (o *Router) find(tx *mail.Transaction, r mail.Rcpt) (*Route, mail.Rcpt, err
 	return nil, r, mail.NewReply(550, "5.7.1", "no route accepts mail for %s", r.To.Domain())
 }
 
-// Open begins a message. The hops are opened as recipients need them.
+// Open begins a message. Hops are opened when the first recipient needs them.
 func (o *Router) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, error) {
 	return &routed{router: o, tx: tx, handoffs: map[string]mail.Handoff{}}, nil
 }
 
-// routed is one message that goes to several hops.
+// routed is a handoff to one or more hops.
 type routed struct {
 	router   *Router
 	tx       *mail.Transaction
@@ -71,7 +70,7 @@ type routedRcpt struct {
 	hop string
 }
 
-// Rcpt finds the route of a recipient and asks its hop.
+// Rcpt finds the route of a recipient and offers the recipient to its hop.
 func (h *routed) Rcpt(ctx context.Context, r mail.Rcpt) error {
 	route, r, err := h.router.find(h.tx, r)
 	if err != nil {
@@ -91,7 +90,7 @@ func (h *routed) Rcpt(ctx context.Context, r mail.Rcpt) error {
 	return nil
 }
 
-// Send hands the message to every hop and returns the outcomes in the order of
+// Send passes the message to every hop and returns the outcomes in the order of
 // the recipients.
 func (h *routed) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
 	sent := map[string][]mail.Outcome{}
@@ -112,10 +111,10 @@ func (h *routed) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
 	return out
 }
 
-// noOutcome stands for the outcome that a hop did not return.
+// noOutcome replaces an outcome that a hop did not return.
 var noOutcome = mail.Reply{Code: 451, Enhanced: "4.3.0", Text: "the next hop returned no result for this recipient"}
 
-// Close closes the handoffs.
+// Close closes all handoffs.
 func (h *routed) Close() error {
 	for _, handoff := range h.handoffs {
 		handoff.Close()

@@ -22,7 +22,7 @@ func (b book) Resolve(addr string) (alias.Resolved, error) {
 
 func (b book) Ours(string) bool { return true }
 
-// mute is a hop whose Send returns fewer outcomes than it has recipients.
+// mute is a hop whose Send returns fewer outcomes than there are recipients.
 type mute struct{ hop }
 
 func (m *mute) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, error) {

@@ -10,7 +10,7 @@ import (
 	"hoplite/mail"
 )
 
-// senders decides which reverse paths a login may use and how many messages it
+// senders enforces which reverse paths a login may use and how many messages it
 // may send.
 type senders struct {
 	policy    string    // as in the configuration: own, domain or any
@@ -39,7 +39,7 @@ func (s *senders) check(user string, from mail.Address, now time.Time) *mail.Rep
 }
 
 // owns reports whether a login may use a reverse path. Every login may use the
-// null path, which receipts have.
+// null path, because receipts are sent from it.
 func (s *senders) owns(user string, from mail.Address) bool {
 	switch {
 	case from == "" || s.policy == "any" || from.Key() == mail.Key(user):
@@ -61,8 +61,8 @@ func (s *senders) owns(user string, from mail.Address) bool {
 	return false
 }
 
-// allow counts a message of a login: a whole rate at once, refilled evenly over
-// its time.
+// allow counts a message of a login. A burst of the whole rate is allowed,
+// which is then refilled evenly over its period.
 func (s *senders) allow(user string, now time.Time) bool {
 	if !s.limit.Limited() {
 		return true

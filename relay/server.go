@@ -1,11 +1,11 @@
 // Package relay is the SMTP and LMTP server. A session per connection runs the
 // chain of its listener: filters decide whether a message is accepted, routes
-// pick the next hop for each recipient, and the client gets its reply when the
-// hops have answered.
+// select the next hop for each recipient, and the client gets its reply once
+// the hops have answered.
 //
-// The package leaves the octets of SMTP to relay/wire, and what a hop does with
-// a message to implementations of mail.Hop such as relay/queue and
-// relay/forward. Start reading with session.Mail, then Rcpt and Data.
+// The octets of SMTP are handled by relay/wire, and delivery by implementations
+// of mail.Hop such as relay/queue and relay/forward. Start reading with
+// session.Mail, then Rcpt and Data.
 package relay
 
 import (
@@ -36,15 +36,15 @@ type Addresses interface {
 	Ours(domain string) bool
 }
 
-// Carry is what at least one hop of a chain supports. Other extensions are not
-// offered to clients.
+// Carry holds the extensions that at least one hop of a chain supports. Others
+// are not offered to clients.
 type Carry struct {
 	EightBit, UTF8, DSN, Binary bool
 	Size                        int64 // 0: no limit
 }
 
-// Env is what a server needs of other packages. Everything but Hostname, Spool
-// and Chain is optional.
+// Env holds a server's dependencies on other packages. All of them except
+// Hostname, Spool and Chain are optional.
 type Env struct {
 	Hostname   string
 	Log        zerolog.Logger
@@ -54,8 +54,8 @@ type Env struct {
 	Postmaster string      // named by HELP
 	Addresses  Addresses   // nil: addresses are not resolved
 	Login      *login.Gate // nil: no AUTH
-	// Rewritten reports whether an address is the sender of forwarded mail that
-	// this server has rewritten.
+	// Rewritten reports whether an address is a sender that this server rewrote
+	// when it forwarded mail.
 	Rewritten func(mail.Address) bool
 	// DNS looks up the reverse names of clients.
 	DNS resolve.Resolver
@@ -63,24 +63,24 @@ type Env struct {
 	History func(history.Record, zerolog.LogObjectMarshaler)
 	// Metrics count transactions and logins.
 	Metrics *Metrics
-	// Carry returns what the hops can pass on; without it they can do
-	// everything.
+	// Carry returns the extensions that the hops support; if it is nil, they
+	// support all.
 	Carry func() Carry
-	// Later returns the queue of a hop. It gets the message for recipients that
-	// failed temporarily while others have the message already. checked is false
-	// for recipients that the hop has not accepted at RCPT.
+	// Later returns the queue of a hop. The queue gets the message for
+	// recipients that failed temporarily after others already got the message.
+	// checked is false for recipients that the hop has not accepted at RCPT.
 	Later func(hop string, checked bool) mail.Hop
 	// Bounce reports recipients that failed permanently while others have the
 	// message already. It returns the address that gets the report, which is empty
 	// if none is due. Without Bounce the client gets the refusal.
 	Bounce func(ctx context.Context, tx *mail.Transaction, m *mail.Message, failed []mail.Outcome) (to mail.Address, err error)
-	// Learn is called with the header of each message as it was received and
-	// the confirmed reverse name of the client.
+	// Learn is called with the header of each message as received and the
+	// confirmed reverse name of the client.
 	Learn func(head []byte, now time.Time, client string)
 	// Run starts the queue for a domain (ETRN) and returns how many messages
 	// wait for it.
 	Run func(domain string) (int, error)
-	// Verify returns what is known of an address at its hop, for VRFY.
+	// Verify returns the known status of an address at its hop, for VRFY.
 	Verify func(mail.Address) (exists, known bool)
 }
 
@@ -104,8 +104,8 @@ type Server struct {
 	draining bool
 }
 
-// New returns the server of a block; protocol is smtp or lmtp. The server is to
-// be closed after its last connection.
+// New returns the server of a block; protocol is smtp or lmtp. The caller
+// closes the server after its last connection.
 func New(cfg *Config, protocol string, env Env) *Server {
 	s := &Server{
 		cfg: cfg, env: env, lmtp: protocol == "lmtp",
@@ -152,9 +152,9 @@ func New(cfg *Config, protocol string, env Env) *Server {
 	return s
 }
 
-// library returns go-smtp's server. It has all extensions that it parses
-// parameters of, as wire refuses those that are not offered, and no limits and
-// no TLS of its own.
+// library returns go-smtp's server. All extensions whose parameters it parses
+// are enabled, because wire refuses those that are not offered. It has no
+// limits or TLS of its own.
 func (s *Server) library() *smtp.Server {
 	lib := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 		return sessionOf(s, wire.ConnOf(c.Conn())), nil
@@ -170,8 +170,8 @@ func (s *Server) library() *smtp.Server {
 // libraryLog logs the messages of go-smtp, most of which are about panics.
 type libraryLog struct{ log zerolog.Logger }
 
-// Printf logs one message. The library calls it with the value and the stack of a
-// panic in the function that recovered.
+// Printf logs one message. The library's recovering function calls it with the
+// value and stack of a panic.
 func (l libraryLog) Printf(format string, v ...any) {
 	if strings.HasPrefix(format, "panic") && len(v) > 1 {
 		quiet.Panic(l.log.Error(), v[1]).Msg("session ended by a panic")
@@ -183,7 +183,7 @@ func (l libraryLog) Printf(format string, v ...any) {
 // Println logs one message.
 func (l libraryLog) Println(v ...any) { l.log.Error().Msg(strings.TrimSpace(fmt.Sprintln(v...))) }
 
-// Refuse returns the reply for a client that the listener does not accept.
+// Refuse returns the reply to a client that the listener does not accept.
 func (s *Server) Refuse(r listen.Reason) string {
 	return "421 4.7.0 " + s.env.Hostname + " " + string(r) + "\r\n"
 }
@@ -206,8 +206,8 @@ func (s *Server) forget(c *wire.Conn) {
 	delete(s.conns, c)
 }
 
-// Drain asks every session to end: an idle one immediately with 421, the others
-// once the present message has been answered.
+// Drain asks every session to end: idle ones immediately with 421, the others
+// after the reply to the current message.
 func (s *Server) Drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -217,14 +217,14 @@ func (s *Server) Drain() {
 	}
 }
 
-// Close cancels what sessions still wait for. The listener closes the
-// connections themselves.
+// Close cancels operations that sessions are waiting for. The listener closes
+// the connections.
 func (s *Server) Close() {
 	s.stop()
 	s.feed.Close()
 }
 
-// offer returns what a connection is offered.
+// offer returns the extensions offered to a connection.
 func (s *Server) offer(c *wire.Conn) wire.Offer {
 	carry := s.carry
 	if s.env.Carry != nil {
@@ -237,7 +237,8 @@ func (s *Server) offer(c *wire.Conn) wire.Offer {
 	return wire.Offer{
 		Size:     size,
 		EightBit: carry.EightBit, UTF8: carry.UTF8, DSN: carry.DSN, Chunking: true,
-		// A hop that cannot comply with one of these refuses or reports that.
+		// A hop that does not support one of these refuses the message or
+		// reports it.
 		Binary: carry.Binary, RequireTLS: true, DeliverBy: true, Priority: true,
 		Auth:    s.mechanisms(c),
 		Expand:  s.cfg.Verify == "local" && c.Login() != "",
@@ -246,7 +247,7 @@ func (s *Server) offer(c *wire.Conn) wire.Offer {
 	}
 }
 
-// mechanisms returns the SASL mechanisms that a connection is offered.
+// mechanisms returns the SASL mechanisms offered to a connection.
 func (s *Server) mechanisms(c *wire.Conn) []string {
 	if s.env.Login == nil || s.cfg.Auth == "off" || c.Login() != "" {
 		return nil

@@ -12,29 +12,29 @@ import (
 	"hoplite/relay/wire"
 )
 
-// session is one client, as go-smtp sees it. The library calls it from one
-// goroutine only, as its own handling of BDAT, which uses another, is never
-// reached.
+// session is go-smtp's session for one client. The library calls it from a
+// single goroutine, because its own handling of BDAT, which would use another,
+// is never reached.
 type session struct {
 	srv  *Server
 	conn *wire.Conn
 
 	name   reverseName
 	run    *filters.Run
-	judged identity // the client that run belongs to
+	judged identity // the client for which run was started
 	tx     *transaction
 }
 
-// identity is what the filters' connect stage depends on: when it changes, they
-// run again.
+// identity holds everything that the filters' connect stage depends on. When it
+// changes, they run again.
 type identity struct {
 	addr netip.AddrPort
 	helo string
 	user string
 }
 
-// sessionOf returns the connection's session. The library asks for one whenever
-// it begins to serve the connection.
+// sessionOf returns the connection's session. The library calls it whenever it
+// begins to serve the connection.
 func sessionOf(srv *Server, conn *wire.Conn) *session {
 	if s, ok := conn.State.(*session); ok {
 		return s
@@ -62,7 +62,7 @@ func (s *session) Mail(path string, o *smtp.MailOptions) error {
 	return s.reply(senderOK)
 }
 
-// The usual replies to MAIL and RCPT.
+// Common replies to MAIL and RCPT.
 var (
 	senderOK    = mail.NewReply(250, "2.1.0", "Sender ok")
 	recipientOK = mail.NewReply(250, "2.1.5", "Recipient ok")
@@ -89,13 +89,13 @@ func (s *session) begin(from mail.Address, o *smtp.MailOptions) *transaction {
 		e.Priority = *o.MTPriority
 	}
 	if !t.Client.MayRelay {
-		e.Priority = min(e.Priority, 0) // only clients that may relay may ask for more (RFC 6710, 4.1)
+		e.Priority = min(e.Priority, 0) // only clients that may relay may raise it (RFC 6710, 4.1)
 	}
 	return t
 }
 
-// checkMail decides about a reverse path: first the listener's own rules, then
-// the filters' connect and mail stages.
+// checkMail checks a reverse path, first by the listener's own rules, then by
+// the connect and mail stages of the filters.
 func (s *session) checkMail(t *transaction) (by string, r *mail.Reply) {
 	env := &s.srv.env
 	switch {
@@ -144,7 +144,7 @@ func (s *session) refuse(t *transaction, r *mail.Reply, by string, stage mail.St
 	return s.reply(&c)
 }
 
-// reply answers the present command. Every reply after MAIL carries the id of
+// reply answers the current command. Every reply after MAIL carries the id of
 // the transaction.
 func (s *session) reply(r *mail.Reply) error {
 	if s.tx != nil {

@@ -14,8 +14,9 @@ import (
 	"hoplite/internal/listen"
 )
 
-// Clients that hold connections and send almost nothing do not keep others from
-// being served. HOPLITE_SLOW sets their number; 5000 need 20,000 descriptors.
+// Clients that hold connections open and send almost nothing do not prevent
+// others from being served. HOPLITE_SLOW sets their number; 5000 need 20,000
+// file descriptors.
 func TestSlowClients(t *testing.T) {
 	n := 200
 	if v, err := strconv.Atoi(os.Getenv("HOPLITE_SLOW")); err == nil {

@@ -11,8 +11,8 @@ import (
 
 // stamp adds our fields on top of a message: Received, Authentication-Results,
 // and on submission the fields that RFC 6409, 8 permits. It removes
-// Authentication-Results that pretend to be ours (RFC 8601, 5). All other octets
-// stay as they are.
+// Authentication-Results that claim to be ours (RFC 8601, 5). All other octets
+// are left unchanged.
 func (t *transaction) stamp(m *mail.Message) *mail.Message {
 	top := t.received()
 	if len(t.Trail.Auth) > 0 {
@@ -26,9 +26,9 @@ func (t *transaction) stamp(m *mail.Message) *mail.Message {
 	return m.Edited(top, apart(drop, m.Drop)...)
 }
 
-// received returns the trace field (RFC 5321, 4.4). It names the recipient only if
-// there is no other: all recipients read the field, and none may learn about the
-// rest.
+// received returns the trace field (RFC 5321, 4.4). It names the recipient only
+// if there is a single one, because all recipients can read the field and must
+// not learn about each other.
 func (t *transaction) received() []byte {
 	c := &t.Client
 	b := make([]byte, 0, 320)
@@ -67,8 +67,8 @@ func appendPeer(b []byte, c *mail.Client) []byte {
 	return append(addr.AppendTo(b), ']')
 }
 
-// hostName returns a name for the from clause of Received: what clients send in
-// HELO may be meant to forge a trace.
+// hostName returns a name for the from clause of Received, because a client may
+// try to forge a trace by its HELO argument.
 func hostName(s string) string {
 	if s == "" {
 		return "unknown"
@@ -76,7 +76,7 @@ func hostName(s string) string {
 	return safe.Host(s)
 }
 
-// submission returns the fields that the message lacks, and those to remove
+// submission returns the fields missing from the message, and those to remove
 // because they name hidden recipients.
 func (t *transaction) submission(m *mail.Message) (top []byte, drop []mail.Span) {
 	date, id := false, false
@@ -116,8 +116,8 @@ func mergeSpans(a, b []mail.Span) []mail.Span {
 	return out
 }
 
-// apart returns the spans of want that do not overlap any of have: a filter has
-// removed those already.
+// apart returns the spans of want that do not overlap any of have, which a
+// filter has already removed.
 func apart(want, have []mail.Span) []mail.Span {
 	var out []mail.Span
 next:

@@ -16,14 +16,14 @@ type transaction struct {
 	session *session
 	run     *filters.Run
 	out     deliveries
-	// asked holds, for each accepted RCPT, the places of its recipients in the
-	// envelope: LMTP answers each of them.
+	// asked holds, for each accepted RCPT, the indices of its recipients in the
+	// envelope, because LMTP answers each RCPT.
 	asked   [][]int
 	rcpts   int            // RCPTs that were accepted
 	refused []mail.Address // recipients
 	last    mail.Reply     // to the last RCPT that was refused
 	discard bool
-	ending  bool // finish is called once the client has its reply
+	ending  bool // finish will be called once the client has its reply
 	done    bool
 }
 
@@ -45,7 +45,7 @@ func (t *transaction) withID(r *mail.Reply) mail.Reply {
 }
 
 // abort ends a transaction that the client has abandoned. If a recipient was
-// refused, its verdict is that refusal.
+// refused, that refusal is the verdict.
 func (t *transaction) abort() {
 	if t.last.Code != 0 {
 		t.finish(verdictWord(&t.last), t.last)
@@ -85,7 +85,7 @@ func (t *transaction) finish(verdict string, r mail.Reply) {
 	}, &summary)
 }
 
-// maxNamed bounds the recipients that a log line names.
+// maxNamed limits the number of recipients named in a log line.
 const maxNamed = 100
 
 func (t *transaction) recipients() []string {
