@@ -15,8 +15,9 @@ import (
 	"hoplite/mail"
 )
 
-// An upstream that accepts every recipient refuses mail for unknown ones when the
-// client has gone: the reports would reach people whose addresses were forged.
+// An upstream that accepts every recipient refuses mail for unknown ones when
+// the client has already gone, so reports would go to people whose addresses
+// were forged.
 func TestUpstreamAcceptsAll(t *testing.T) {
 	client := func(c mail.Client, from mail.Address) func() *mail.Transaction {
 		return func() *mail.Transaction { return mail.NewTransaction(c, from) }
@@ -140,7 +141,7 @@ func sendDirect(t *testing.T, hop mail.Hop, tx *mail.Transaction, rcpts ...mail.
 	return h.Send(context.Background(), m)[0].RemoteID
 }
 
-// exportTo moves a message to a pair of files.
+// exportTo moves a message to a pair of files, as for the inject folder.
 func exportTo(t *testing.T, h *testQueue, id, base string) {
 	t.Helper()
 	d, err := h.Show(id)
@@ -165,7 +166,8 @@ func exportTo(t *testing.T, h *testQueue, id, base string) {
 	}
 }
 
-// splitNotices tells reports from notices about upstreams that accept everything.
+// splitNotices separates reports from notices about upstreams that accept every
+// recipient.
 func splitNotices(all []delivery) (notices, reports []delivery) {
 	for _, d := range all {
 		if strings.Contains(d.text, "Subject: An upstream accepts every recipient") {

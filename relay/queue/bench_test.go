@@ -104,8 +104,8 @@ func settled(s *sink, n int) {
 	time.Sleep(200 * time.Millisecond)
 }
 
-// BenchmarkPass measures a message's passage through the queue, from the handoff to
-// its delivery, with an empty queue and with 100,000 deferred messages.
+// BenchmarkPass measures the time of a message in the queue, from the handoff
+// to its delivery, with an empty queue and with 100,000 deferred messages.
 func BenchmarkPass(b *testing.B) {
 	for _, deferred := range []int{0, 100_000} {
 		b.Run(fmt.Sprint("deferred=", deferred), func(b *testing.B) {
@@ -155,8 +155,8 @@ func BenchmarkRestart(b *testing.B) {
 	b.ReportMetric(float64(cpu.Milliseconds())/float64(b.N), "cpu-ms/start")
 }
 
-// cpuTime is the processor time of this process, which is more meaningful than the
-// clock on a busy machine.
+// cpuTime returns the CPU time of this process, which is more meaningful than
+// elapsed time on a busy machine.
 func cpuTime() time.Duration {
 	var u syscall.Rusage
 	syscall.Getrusage(syscall.RUSAGE_SELF, &u)

@@ -26,9 +26,9 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// The crash tests run this test binary again as a server: it queues messages,
-// prints the ones that it has acknowledged, and delivers them to a ledger. The test
-// kills it, starts it again, and compares.
+// The crash tests run this test binary as a server. It queues messages, prints
+// those that it has acknowledged, and delivers them to a ledger. The test kills
+// it, starts it again, and compares.
 
 const (
 	childDir    = "HOPLITE_CRASH_DIR"    // of the queue; makes the binary a server
@@ -47,8 +47,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// ledger is the child's next hop: it writes a line for each copy. Now and then it
-// defers one, so that states are written, too.
+// ledger is the child's next hop. It writes a line for each copy, and defers
+// one now and then, so that states are written, too.
 type ledger struct{ file *os.File }
 
 func (l ledger) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, error) {
@@ -139,7 +139,8 @@ func crashChild(dir, ledgerPath, mode string) error {
 	return q.Close()
 }
 
-// crashWriter is one client: it prints what was acknowledged with 250.
+// crashWriter is one client. It prints the messages that were acknowledged with
+// 250.
 func crashWriter(q *Queue, w, limit int) {
 	sizes := []int{500, 2000, 20_000, 100_000}
 	for i := range limit {
@@ -186,7 +187,7 @@ func unsyncedChild(dir string) error {
 	return nil
 }
 
-// crashRun holds the ledgers of one test over several runs of the server.
+// crashRun holds the ledgers of a test that runs the server several times.
 type crashRun struct {
 	t      *testing.T
 	dir    string
@@ -204,8 +205,9 @@ func newCrashRun(t *testing.T, dir string) *crashRun {
 	return &crashRun{t: t, dir: dir, ledger: filepath.Join(t.TempDir(), "ledger"), acked: map[string]string{}, seen: map[string]int{}, idle: make(chan struct{})}
 }
 
-// live starts the server, lets it run until end returns, kills it, and reads what
-// it acknowledged. wrap is an optional program to run it with.
+// live starts the server, lets it run until end returns, kills it, and reads
+// its list of acknowledged messages. wrap is an optional program to run it
+// under.
 func (c *crashRun) live(mode string, end func(*exec.Cmd), wrap ...string) (exit error) {
 	c.t.Helper()
 	self, err := os.Executable()
@@ -258,9 +260,9 @@ func (c *crashRun) read(out io.Reader) {
 	}
 }
 
-// unheard forgets what was acknowledged after the power was cut. With a real power
-// cut no reply would reach a client any more, but the kernel reports success for
-// syncs that were under way when a file system is shut down.
+// unheard discards acknowledgements made after the power was cut. After a real
+// power cut no reply would reach a client, but the kernel reports success for
+// syncs that are under way when a file system is shut down.
 func (c *crashRun) unheard() {
 	if c.power.IsZero() {
 		return
@@ -273,7 +275,8 @@ func (c *crashRun) unheard() {
 	c.power = time.Time{}
 }
 
-// loaded waits until the server has acknowledged a message, and a while longer.
+// loaded waits until the server has acknowledged a message, and then a little
+// longer.
 func (c *crashRun) loaded(more time.Duration) {
 	for deadline := time.Now().Add(30 * time.Second); c.lines.Load() == 0 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
@@ -286,7 +289,8 @@ func (c *crashRun) kill(cmd *exec.Cmd) {
 	cmd.Process.Kill()
 }
 
-// compare drains the queue and compares the ledger with what was acknowledged.
+// compare drains the queue and compares the ledger with the acknowledged
+// messages.
 func (c *crashRun) compare(inFlight int) {
 	c.t.Helper()
 	c.live("drain", nil)
@@ -327,7 +331,7 @@ func (c *crashRun) compare(inFlight int) {
 	}
 }
 
-// TestKill kills the server under load, again and again. Only messages that were
+// TestKill repeatedly kills the server under load. Only messages that were
 // being delivered, or were waiting up to 100 ms for their done mark, may arrive
 // twice.
 func TestKill(t *testing.T) {
@@ -345,8 +349,8 @@ func TestKill(t *testing.T) {
 	c.compare(200)
 }
 
-// TestKillWhenIdle checks that nothing is repeated when nothing was under way:
-// done marks are flushed when the queue is idle.
+// TestKillWhenIdle checks that no delivery is repeated if the queue was idle,
+// because done marks are flushed then.
 func TestKillWhenIdle(t *testing.T) {
 	c := newCrashRun(t, t.TempDir())
 	c.live("idle", func(cmd *exec.Cmd) {

@@ -16,14 +16,15 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// attempt is a job to be handed to its upstream once.
+// attempt is one attempt to pass a job to its upstream.
 type attempt struct {
 	job *schedule.Job
 	up  *Upstream
 	ctx context.Context
 }
 
-// work makes an attempt, and then others as long as the schedule returns any.
+// work makes an attempt, and continues as long as the schedule returns further
+// ones.
 func (q *Queue) work(a attempt) {
 	for a.job != nil {
 		a = q.attempt(a)
@@ -46,7 +47,7 @@ func (q *Queue) attempt(a attempt) (next attempt) {
 	if q.stopIfFenced(err) {
 		return attempt{}
 	}
-	if err != nil { // the message's octets are gone
+	if err != nil { // the message's content is missing
 		var was bool
 		next = q.step(func(m *schedule.Machine) bool { was = m.Lost(a.job); return true })
 		if was {
@@ -63,9 +64,9 @@ func (q *Queue) attempt(a attempt) (next attempt) {
 	return next
 }
 
-// handOver hands a message to its upstream once. A panic on the way is a
-// temporary failure of this attempt. An error means that no attempt was made,
-// because the message's octets are gone or the journal has been taken over.
+// handOver passes a message to its upstream once. A panic is treated as a
+// temporary failure of the attempt. An error means that no attempt was made,
+// because the message's content is missing or the journal has been taken over.
 func (q *Queue) handOver(a attempt, tx *mail.Transaction, rcpts []mail.Rcpt) (res schedule.Result, gone error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -97,7 +98,7 @@ func (q *Queue) handOver(a attempt, tx *mail.Transaction, rcpts []mail.Rcpt) (re
 	return offer(a.ctx, h, m, rcpts), nil
 }
 
-// offer offers the recipients and then the message to a handoff.
+// offer passes the recipients and then the message to a handoff.
 func offer(ctx context.Context, h mail.Handoff, m *mail.Message, rcpts []mail.Rcpt) (res schedule.Result) {
 	res.Outcomes = make([]mail.Outcome, len(rcpts))
 	taken := make([]int, 0, len(rcpts))
@@ -119,7 +120,7 @@ func offer(ctx context.Context, h mail.Handoff, m *mail.Message, rcpts []mail.Rc
 		if k < len(sent) {
 			res.Outcomes[i] = sent[k]
 			res.Outcomes[i].Rcpt = rcpts[i].To
-		} else { // a hop that returns no outcome has not taken the recipient
+		} else { // a hop that returns no outcome has not accepted the recipient
 			res.Outcomes[i] = mail.Outcome{Rcpt: rcpts[i].To, Reply: *mail.AsReply(errors.New("no outcome")), At: time.Now()}
 		}
 		res.Weigh(&res.Outcomes[i].Reply)
@@ -136,8 +137,8 @@ func all(rcpts []mail.Rcpt, r *mail.Reply) []mail.Outcome {
 	return out
 }
 
-// transaction returns the message as the next hop sees it, without recipients,
-// which are offered one by one.
+// transaction returns the transaction for the next hop, without recipients,
+// which are added one by one.
 func transaction(msg *schedule.Message, hostname string) *mail.Transaction {
 	tx := &mail.Transaction{ID: msg.ID, At: msg.At, Envelope: msg.Envelope, Trail: &mail.Trail{}, Hostname: hostname}
 	tx.Envelope.Rcpts = nil
@@ -145,9 +146,9 @@ func transaction(msg *schedule.Message, hostname string) *mail.Transaction {
 	return tx
 }
 
-// finish records the outcome of a job, commits it if that is necessary, and
-// returns the next attempt for this goroutine. final reports that no recipient
-// is waiting any more.
+// finish records the outcome of a job, commits it if necessary, and returns the
+// next attempt for this goroutine. final is true if no recipient is still
+// waiting.
 func (q *Queue) finish(j *schedule.Job, res *schedule.Result) (final bool, next attempt) {
 	var s schedule.Step
 	var state []byte
@@ -188,7 +189,8 @@ func (q *Queue) finish(j *schedule.Job, res *schedule.Result) (final bool, next 
 }
 
 // settleOverdue records failures for mail whose destination is down, without
-// attempts: expired mail is returned, late mail is reported. The lock is held.
+// attempts: expired mail is returned, late mail is reported. The caller holds
+// the lock.
 func (q *Queue) settleOverdue(o schedule.Overdue) {
 	for some := range slices.Chunk(o.Jobs, len(o.Jobs)/8+1) { // a whole queue may expire at once
 		q.workers.Go(func() {

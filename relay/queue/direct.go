@@ -9,16 +9,17 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// An upstream in auto mode that could not be reached is bypassed for passMin at
-// first, and for passMax at most.
+// In auto mode, an upstream that could not be reached is bypassed for passMin
+// at first and for passMax at most.
 const (
 	passMin = 5 * time.Second
 	passMax = time.Minute
 )
 
-// Direct is an upstream that is asked while the client waits. Quarantined mail is
-// held in the queue instead. In auto mode, mail is queued when the upstream cannot
-// be asked: it is down or slow, or it closed the connection.
+// Direct is an upstream to which mail is passed while the client waits.
+// Quarantined mail is held in the queue instead. In auto mode, mail is queued
+// if the upstream is unavailable: if it is down or slow, or closed the
+// connection.
 type Direct struct {
 	q      *Queue
 	name   string
@@ -29,7 +30,7 @@ type Direct struct {
 	mu       sync.Mutex
 	failures int
 	last     time.Time // of the last failure
-	down     time.Time // it is not asked before; zero while it answers
+	down     time.Time // bypassed until then; zero while it answers
 	why      string
 }
 
@@ -56,8 +57,8 @@ func (d *Direct) Open(ctx context.Context, tx *mail.Transaction) (mail.Handoff, 
 	return &directHandoff{d: d, tx: tx, h: h}, nil
 }
 
-// directHandoff asks the upstream about recipients even while it is down: its
-// cached answers keep unknown recipients out of the queue.
+// directHandoff checks recipients with the upstream even while it is down,
+// because cached answers keep unknown recipients out of the queue.
 type directHandoff struct {
 	d     *Direct
 	tx    *mail.Transaction
@@ -65,7 +66,7 @@ type directHandoff struct {
 	rcpts []mail.Rcpt
 }
 
-// Rcpt asks the upstream about a recipient.
+// Rcpt offers a recipient to the upstream.
 func (h *directHandoff) Rcpt(ctx context.Context, r mail.Rcpt) error {
 	if err := h.h.Rcpt(ctx, r); err != nil {
 		return err
@@ -77,7 +78,7 @@ func (h *directHandoff) Rcpt(ctx context.Context, r mail.Rcpt) error {
 // Close ends the handoff to the upstream.
 func (h *directHandoff) Close() error { return h.h.Close() }
 
-// Send hands the message to the upstream, or to the queue.
+// Send passes the message to the upstream, or to the queue.
 func (h *directHandoff) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
 	d := h.d
 	if q := d.q; q != nil && q.opt.Sender != nil && h.tx.Envelope.From != "" && h.tx.Envelope.Owner == "" {
@@ -121,23 +122,23 @@ func (h *directHandoff) Send(ctx context.Context, m *mail.Message) []mail.Outcom
 	return out
 }
 
-// queue hands the message to the queue for some of the recipients. lost has the
-// outcome of each recipient for which the connection broke, else nil; it is
-// empty if the upstream was not asked.
+// queue passes the message to the queue for some of the recipients. lost holds
+// the outcome of each recipient for which the connection broke, and nil for the
+// others; it is empty if the upstream was not tried.
 func (h *directHandoff) queue(ctx context.Context, m *mail.Message, rcpts []mail.Rcpt, lost []*mail.Outcome) []mail.Outcome {
 	into, err := h.d.queued.Open(ctx, h.tx)
 	if err != nil {
 		return all(rcpts, mail.AsReply(err))
 	}
 	defer into.Close()
-	// The upstream has accepted them already: the queue's check is skipped.
+	// The upstream has already accepted them, so the queue's check is skipped.
 	in := into.(*handoff)
 	in.rcpts, in.lost = rcpts, lost
 	return into.Send(ctx, m)
 }
 
-// mayTry reports whether the upstream should be asked: it is up, or it is time to
-// try again and no other session does.
+// mayTry reports whether the upstream should be tried because it is up, or
+// because it is time to try again and no other session is doing so.
 func (d *Direct) mayTry() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -146,7 +147,7 @@ func (d *Direct) mayTry() bool {
 		return false
 	}
 	if d.failures > 0 {
-		d.last, d.down = now, now.Add(passMin) // other sessions wait for the result of this one
+		d.last, d.down = now, now.Add(passMin) // other sessions wait for the result of this attempt
 	}
 	return true
 }
@@ -158,12 +159,12 @@ func (d *Direct) reachedByQueue() (ok bool) {
 	return ok
 }
 
-// failed records that the upstream could not be asked.
+// failed records that the upstream was unavailable.
 func (d *Direct) failed(r *mail.Reply) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.failures == 0 {
-		d.q.log.Warn().Str("hop", d.name).Str("reply", r.String()).Msg("upstream cannot be reached; its mail is queued")
+		d.q.log.Warn().Str("hop", d.name).Str("reply", r.String()).Msg("upstream cannot be reached; queueing its mail")
 	}
 	d.failures++
 	d.why = r.String()
@@ -171,14 +172,15 @@ func (d *Direct) failed(r *mail.Reply) {
 	d.down = d.last.Add(schedule.Doubled(passMin, d.failures, passMax))
 }
 
-// answered records that the upstream answers; its queued mail need not wait.
+// answered records that the upstream answers, so that its queued mail need not
+// wait.
 func (d *Direct) answered() {
 	d.mu.Lock()
 	was := d.failures
 	d.failures, d.down, d.why = 0, time.Time{}, ""
 	d.mu.Unlock()
 	if was > 0 {
-		d.q.log.Info().Str("hop", d.name).Msg("upstream answers again; mail goes in-line")
+		d.q.log.Info().Str("hop", d.name).Msg("upstream answers again; sending in-line")
 		d.q.update(func(m *schedule.Machine) { m.Revive(d.name) })
 	}
 }

@@ -219,8 +219,8 @@ func TestDirect(t *testing.T) {
 	})
 }
 
-// When the wall clock is set back, the free space is still looked at: what counts
-// is the time since the process started.
+// The free space is still checked after the wall clock was set back, because
+// the interval is measured from the start of the process.
 func TestSpaceIgnoresTheWallClock(t *testing.T) {
 	looks := 0
 	g := spaceGuard{log: zerolog.Nop(), free: func() (int64, error) { looks++; return 1, nil }}

@@ -14,8 +14,8 @@ import (
 	"hoplite/internal/powercuttest"
 )
 
-// TestInteropPowerCut cuts the power under load, again and again: every message
-// that was acknowledged with 250 must survive unchanged.
+// TestInteropPowerCut repeatedly cuts the power under load. Every message that
+// was acknowledged with 250 must survive unchanged.
 func TestInteropPowerCut(t *testing.T) {
 	d := powercuttest.NewDisk(t)
 	c := newCrashRun(t, filepath.Join(d.Mount, "queue"))
@@ -83,8 +83,8 @@ func TestInteropSystemCallFaults(t *testing.T) {
 	}
 }
 
-// TestInteropFullDisk fills a real disk: mail is refused temporarily, nothing is
-// lost, and delivery continues by itself once there is space.
+// TestInteropFullDisk fills a real disk. Mail is refused temporarily, nothing
+// is lost, and delivery continues by itself once there is space.
 func TestInteropFullDisk(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to mount a file system")

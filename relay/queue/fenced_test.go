@@ -11,8 +11,8 @@ import (
 	"hoplite/relay/queue/journal"
 )
 
-// When another owner has taken over the journal, that owner delivers its
-// messages. The queue must stop as soon as it notices.
+// If another owner has taken over the journal, that owner delivers the
+// messages, and this queue must stop as soon as it learns of it.
 func TestFenced(t *testing.T) {
 	ann := func() *mail.Transaction { return mail.NewTransaction(mail.Client{}, "ann@example.org") }
 	for _, tc := range []struct {
@@ -110,7 +110,7 @@ func TestFenced(t *testing.T) {
 			t.Errorf("Run returned %v", err)
 		}
 	})
-	// After a commit that failed for another reason, delivery continues.
+	// Delivery continues after a commit that failed for another reason.
 	bubble(t, "a commit that fails stops nothing", func(t *testing.T) {
 		h := newTestQueue(t)
 		h.out.change(func() { h.out.send = func(mail.Rcpt) *mail.Reply { return refuse(451, "", "later") } })
@@ -132,8 +132,8 @@ func (f hopFunc) Open(ctx context.Context, tx *mail.Transaction) (mail.Handoff, 
 	return f(ctx, tx)
 }
 
-// The first version dropped a message with all its recipients when the report
-// about some of them could not be stored.
+// The first version dropped a message with all its recipients if a report about
+// some of them could not be stored.
 func TestUnstoredReportLosesNobody(t *testing.T) {
 	bubble(t, "one destination delivered, another waits, the disk is full", func(t *testing.T) {
 		h := newTestQueue(t)

@@ -24,11 +24,11 @@ type intake struct {
 	late, unchecked bool
 }
 
-// Waits returns true: no other server is asked before the 250.
+// Waits returns true, because no other server is contacted before the 250.
 func (h *intake) Waits() bool { return true }
 
-// Open refuses while the disk is nearly full, before the client sends anything
-// large (RFC 5321, 4.2.2), and when the journal belongs to another owner.
+// Open refuses mail while the disk is nearly full, before the client sends the
+// message (RFC 5321, 4.2.2), and if the journal belongs to another owner.
 func (h *intake) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, error) {
 	if h.q.fenced.Load() {
 		return nil, notStored(journal.ErrFenced)
@@ -47,15 +47,15 @@ func notStored(err error) *mail.Reply {
 type handoff struct {
 	hop   *intake
 	tx    *mail.Transaction
-	up    *Upstream // nil before it was looked up
+	up    *Upstream // nil until it is looked up
 	rcpts []mail.Rcpt
 	// anyRcpt is set if the upstream accepted one of them only because it
 	// accepts every recipient.
 	anyRcpt bool
-	// lost has, for each of rcpts, the outcome of an attempt in which the
-	// connection broke; nil if there was none.
+	// lost holds, for each of rcpts, the outcome of an attempt in which the
+	// connection broke, or nil if there was none.
 	lost []*mail.Outcome
-	msgs []*schedule.Message // stored; not scheduled before Close
+	msgs []*schedule.Message // stored, but not scheduled until Close
 }
 
 // Rcpt accepts r, unless the upstream is known to refuse it.
@@ -97,7 +97,7 @@ var errTooMany = errors.New("too many recipients for one message")
 const maxRcpts = 5000
 
 // store gives the message the id of its transaction. If other recipients of the
-// transaction were queued before with edits of their own, a number is added.
+// transaction were already queued with edits of their own, a number is added.
 func (h *handoff) store(ctx context.Context, m *mail.Message) (string, error) {
 	tx := h.tx
 	if len(h.rcpts) > maxRcpts {
@@ -127,8 +127,9 @@ func (h *handoff) store(ctx context.Context, m *mail.Message) (string, error) {
 	return msg.ID, nil
 }
 
-// unverified reports whether a remote client's recipients were accepted without
-// any check: the upstream accepts all, or could not be asked.
+// unverified reports whether a remote client's recipients were accepted
+// unchecked, because the upstream accepts every recipient or could not be
+// asked.
 func (h *handoff) unverified() bool {
 	if mayGetReports(h.tx) {
 		return false
@@ -141,21 +142,22 @@ func (h *handoff) unverified() bool {
 }
 
 // mayGetReports reports whether a message's sender may get reports whatever the
-// upstream accepts: it is not a remote client's claim, or there is none.
+// upstream accepts, because it was not claimed by a remote client or is empty.
 func mayGetReports(tx *mail.Transaction) bool {
 	return tx.Client.MayRelay || tx.Envelope.From == ""
 }
 
 // acceptsAny reports whether an upstream accepts one of the recipients only
-// because it accepts all.
+// because it accepts every recipient.
 func (u *Upstream) acceptsAny(rcpts []mail.Rcpt) bool {
 	return u.AcceptsAll != nil && slices.ContainsFunc(rcpts, func(r mail.Rcpt) bool { return u.AcceptsAll(r.To.ASCIIDomain()) })
 }
 
-// afterLoss records the attempt in which the connection broke, and reports
-// whether there was one. The upstream may have the message already, so the next
-// attempt waits as it does after any attempt of the queue: at once, a server
-// that closes the connection instead of replying would get one more copy.
+// afterLoss records an attempt in which the connection broke, and reports
+// whether there was one. The upstream may already have the message, so the next
+// attempt waits as after any attempt of the queue. An immediate attempt would
+// send one more copy to a server that closes the connection instead of
+// replying.
 func (h *handoff) afterLoss(msg *schedule.Message) (was bool) {
 	for i, o := range h.lost {
 		if o == nil {
@@ -169,8 +171,9 @@ func (h *handoff) afterLoss(msg *schedule.Message) (was bool) {
 	return was
 }
 
-// quarantine holds a message for a filter's reason and returns its state for the
-// journal. Without a reason it does nothing and returns nil.
+// quarantine holds a message for the reason given by a filter and returns its
+// state for the journal. If there is no reason, it does nothing and returns
+// nil.
 func quarantine(msg *schedule.Message, reason string) []byte {
 	if reason == "" {
 		return nil
@@ -180,7 +183,7 @@ func quarantine(msg *schedule.Message, reason string) []byte {
 }
 
 // Close starts the deliveries. It is called after the client has received its
-// reply, which therefore does not wait for them.
+// reply, so the reply does not wait for them.
 func (h *handoff) Close() error {
 	if len(h.msgs) == 0 {
 		return nil

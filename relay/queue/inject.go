@@ -23,7 +23,7 @@ import (
 // maxInject bounds the size of a message in the inject folder.
 const maxInject = 256 << 20
 
-// injector queues the messages that an administrator puts into a folder.
+// injector queues messages that an administrator puts into a folder.
 type injector struct {
 	q   *Queue
 	dir string // data/queue/inject; empty: none
@@ -42,7 +42,7 @@ func (in *injector) run(ctx context.Context) {
 	for _, name := range names {
 		base := strings.TrimSuffix(name, ".json")
 		if _, err := os.Lstat(base + ".eml"); errors.Is(err, fs.ErrNotExist) {
-			continue // the other file is yet to come
+			continue // the other file does not exist yet
 		}
 		id, err := in.inject(ctx, base)
 		switch {
@@ -62,7 +62,7 @@ func (in *injector) run(ctx context.Context) {
 	}
 }
 
-// badPair is an error that would occur again.
+// badPair is an error that another try would not fix.
 type badPair struct{ error }
 
 // inject queues the message in base.eml with the envelope in base.json.
@@ -107,7 +107,8 @@ func (in *injector) inject(ctx context.Context, base string) (string, error) {
 	return msg.ID, nil
 }
 
-// readRegular reads a regular file of at most limit octets; it follows no link.
+// readRegular reads a regular file of at most limit octets. It does not follow
+// links.
 func readRegular(path string, limit int64) ([]byte, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -124,7 +125,7 @@ func readRegular(path string, limit int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, limit))
 }
 
-// toCRLF ends all lines with CRLF; files from an editor end them with LF.
+// toCRLF ends all lines with CRLF, because editors write LF.
 func toCRLF(b []byte) []byte {
 	if bytes.Count(b, []byte("\n")) == bytes.Count(b, []byte("\r\n")) {
 		return b

@@ -15,7 +15,7 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// Info is one queued message as an administrator sees it.
+// Info describes one queued message for administrators.
 type Info struct {
 	ID       string     `json:"id"`
 	State    string     `json:"state"` // active, deferred, held
@@ -39,30 +39,31 @@ type RcptInfo struct {
 	Host     string    `json:"host,omitempty"` // that gave the reply
 }
 
-// Detail is everything that is known about one queued message.
+// Detail holds all information about one queued message.
 type Detail struct {
 	Info
 	Envelope mail.Envelope   `json:"envelope"`
 	Client   mail.Client     `json:"client"`
 	Header   mail.HeaderInfo `json:"header"`
 	Trail    *mail.Trail     `json:"trail"`
-	// Unverified is set when the upstream accepted every recipient: the sender
-	// gets no report about a refusal.
+	// Unverified is set if the upstream accepted every recipient; the sender
+	// then gets no report about a refusal.
 	Unverified bool `json:"unverified,omitempty"`
-	// Quarantine is why a filter held the message; it may have been released.
+	// Quarantine is the reason why a filter held the message, which may have
+	// been released since.
 	Quarantine string `json:"quarantine,omitempty"`
 }
 
 // Filter selects messages. Empty fields match every message.
 type Filter struct {
 	IDs []string `json:"ids,omitempty"`
-	// To and From are patterns as mail.ParsePattern reads them. One that cannot be
-	// parsed matches nothing.
+	// To and From are patterns as mail.ParsePattern reads them. An invalid
+	// pattern matches nothing.
 	To       string `json:"to,omitempty"`
 	From     string `json:"from,omitempty"`
 	Upstream string `json:"upstream,omitempty"`
 	State    string `json:"state,omitempty"`
-	// Older and Younger are limits of the age.
+	// Older and Younger limit the age.
 	Older   time.Duration `json:"older,omitempty"`
 	Younger time.Duration `json:"younger,omitempty"`
 }
@@ -105,8 +106,8 @@ func (f *matcher) matches(msg *schedule.Message, now time.Time) bool {
 		(f.To == "" || slices.ContainsFunc(msg.Envelope.Rcpts, func(r mail.Rcpt) bool { return f.to.Match(r.To) || f.to.Match(r.Orig) }))
 }
 
-// match returns the messages that a filter selects, the oldest first. The lock is
-// held.
+// match returns the messages that match a filter, oldest first. The caller
+// holds the lock.
 func (q *Queue) match(m *schedule.Machine, f Filter, now time.Time) []*schedule.Message {
 	c, err := f.compile(q.hostname())
 	if err != nil {
@@ -130,8 +131,8 @@ func (q *Queue) match(m *schedule.Machine, f Filter, now time.Time) []*schedule.
 	return out
 }
 
-// List returns the messages that f selects, the oldest first; at most limit of
-// them if it is positive.
+// List returns the messages that match f, oldest first, and at most limit of
+// them if limit is positive.
 func (q *Queue) List(f Filter, limit int) (out []Info) {
 	q.update(func(m *schedule.Machine) {
 		now := time.Now()
@@ -147,7 +148,7 @@ func (q *Queue) List(f Filter, limit int) (out []Info) {
 	return out
 }
 
-// info is a message as an administrator sees it.
+// info returns the description of a message for administrators.
 func info(msg *schedule.Message, now time.Time) Info {
 	in := Info{
 		ID: msg.ID, State: msg.State(now), Held: msg.Held, From: string(msg.Envelope.From),
@@ -175,10 +176,10 @@ func info(msg *schedule.Message, now time.Time) Info {
 	return in
 }
 
-// ErrNotQueued is returned for an id that no queued message has.
+// ErrNotQueued is returned for an id that belongs to no queued message.
 var ErrNotQueued = errors.New("no such message in the queue")
 
-// Show returns everything about one message.
+// Show returns all information about one message.
 func (q *Queue) Show(id string) (Detail, error) {
 	d, err := Detail{}, ErrNotQueued
 	q.update(func(m *schedule.Machine) {
@@ -201,8 +202,8 @@ func (q *Queue) Show(id string) (Detail, error) {
 	return d, nil
 }
 
-// EnvelopeFile returns the content of a .json file from which the message can be
-// queued again, for instance by another server.
+// EnvelopeFile returns the contents of a .json file from which the message can
+// be queued again, for example by another server.
 func (d *Detail) EnvelopeFile() ([]byte, error) {
 	f := record.NewFile(d.ID, d.Upstream, d.At, &d.Envelope)
 	f.Hold(d.Held, d.Quarantine)
@@ -214,7 +215,7 @@ func (d *Detail) EnvelopeFile() ([]byte, error) {
 	return f.Text()
 }
 
-// Message opens a message's octets.
+// Message opens the content of a message.
 func (q *Queue) Message(id string) (*mail.Message, io.Closer, error) {
 	m, closer, err := q.opt.Journal.Message(id)
 	if errors.Is(err, journal.ErrUnknown) {
@@ -226,7 +227,7 @@ func (q *Queue) Message(id string) (*mail.Message, io.Closer, error) {
 	return m, closer, nil
 }
 
-// Export writes a message's octets.
+// Export writes the content of a message to w.
 func (q *Queue) Export(id string, w io.Writer) error {
 	m, closer, err := q.Message(id)
 	if err != nil {
@@ -237,13 +238,13 @@ func (q *Queue) Export(id string, w io.Writer) error {
 	return err
 }
 
-// Ages are the upper limits of the columns of Total.Ages, which has one more
+// Ages holds the upper limits of the columns of Total.Ages, which has one more
 // column for older messages.
 var Ages = []time.Duration{
 	5 * time.Minute, 20 * time.Minute, time.Hour, 4 * time.Hour, 24 * time.Hour, 3 * 24 * time.Hour,
 }
 
-// Total sums up one destination, like Postfix's qshape.
+// Total summarises the messages for one destination, like Postfix's qshape.
 type Total struct {
 	Destination string    `json:"destination"` // the recipients' domain
 	Messages    int       `json:"messages"`
@@ -256,8 +257,8 @@ type Total struct {
 	tried       time.Time
 }
 
-// Totals sums up the queue by the recipients' domains, the largest first. A
-// message to several domains is counted in each.
+// Totals summarises the queue by recipient domain, largest first. A message to
+// several domains is counted in each.
 func (q *Queue) Totals(f Filter) []Total {
 	sums := map[string]*Total{}
 	q.update(func(m *schedule.Machine) {

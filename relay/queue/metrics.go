@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics are the queue's metrics for Prometheus. They are created before the
+// Metrics holds the queue's metrics for Prometheus. It is created before the
 // queue and its journal, whose options refer to Attempted and Synced.
 type Metrics struct {
 	batch, sync, transit prometheus.Histogram
@@ -19,7 +19,7 @@ type Metrics struct {
 	leftOut              *prometheus.Desc
 }
 
-// NewMetrics returns metrics without a queue.
+// NewMetrics returns metrics that have no queue yet; see Watch.
 func NewMetrics() *Metrics {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("hoplite_queue_"+name, help, labels, nil)
@@ -65,7 +65,7 @@ func (m *Metrics) Attempted(a Attempt) {
 	}
 }
 
-// Watch sets the queue whose state is collected.
+// Watch sets the queue from which metrics are collected.
 func (m *Metrics) Watch(q *Queue) { m.queue = q }
 
 // Describe implements prometheus.Collector.

@@ -17,12 +17,12 @@ import (
 type Order struct {
 	Do string `json:"do"` // retry, hold, release, delete, bounce, reroute
 	Filter
-	// Text is the reason of hold and bounce, and the upstream of reroute.
+	// Text is the reason for hold and bounce, and the upstream for reroute.
 	Text string `json:"text,omitempty"`
 }
 
-// Progress is how far an order is. Busy messages were being delivered, and Held
-// ones are not retried; neither followed the order.
+// Progress reports the progress of an order. It did not apply to Busy messages,
+// which were being delivered, or to Held messages, which are not retried.
 type Progress struct {
 	Done int `json:"done"`
 	Of   int `json:"of"`
@@ -30,11 +30,11 @@ type Progress struct {
 	Held int `json:"held,omitempty"`
 }
 
-// chunk is the number of messages that one commit changes.
+// chunk is the number of messages changed by one commit.
 const chunk = 200
 
 // Execute carries out an order on all messages that match its filter, and calls
-// progress as it goes. What has been reported as done is on disk.
+// progress as it proceeds. Changes reported as done are on disk.
 func (q *Queue) Execute(ctx context.Context, o Order, progress func(Progress)) (Progress, error) {
 	do := schedule.Order{Do: o.Do, Text: o.Text}
 	switch {
@@ -110,7 +110,7 @@ func (q *Queue) executeSome(o schedule.Order, some []*schedule.Message, p *Progr
 	return err
 }
 
-// saved is the change that saves a message.
+// saved returns the change that saves a message.
 func saved(msg *schedule.Message) journal.Change {
 	if msg.Finished() {
 		return journal.Change{Kind: journal.Done, ID: msg.ID}
@@ -118,13 +118,14 @@ func saved(msg *schedule.Message) journal.Change {
 	return journal.Change{Kind: journal.Set, ID: msg.ID, State: record.State(msg)}
 }
 
-// commitOrder makes what an order changed durable, reports first.
+// commitOrder makes the changes of an order durable, after its reports.
 func (q *Queue) commitOrder(reports []composed, changes []journal.Change) error {
 	err := q.own.commit(reports, changes...)
 	if !errors.Is(err, journal.ErrUnknown) {
 		return err
 	}
-	// One of the messages has been delivered in the meantime: each for itself.
+	// One of the messages has been delivered in the meantime, so the changes
+	// are committed one by one.
 	if err = q.own.commit(reports); err != nil {
 		return err
 	}

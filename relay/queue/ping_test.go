@@ -12,8 +12,8 @@ import (
 	"hoplite/mail"
 )
 
-// Waiting mail uses an upstream within seconds after it came back, however long it
-// was down and however little mail waits.
+// Waiting mail is sent within seconds after an upstream has recovered, however
+// long it was down and however little mail waits.
 func TestPing(t *testing.T) {
 	down := &mail.Reply{Code: 451, Enhanced: "4.4.1", Text: "connection refused"}
 	start := func(t *testing.T, reply *mail.Reply, perDomain ...bool) *pinged {
@@ -138,7 +138,7 @@ func (u *pinged) add() {
 	}})
 }
 
-// pinged is an upstream that may answer pings.
+// pinged is an upstream whose answer to pings can be set.
 type pinged struct {
 	h         *testQueue
 	perDomain bool

@@ -1,20 +1,21 @@
-// Package queue is a hop that stores messages: it answers 250 when a message is
-// on disk, and then hands it to another hop until every recipient is settled.
+// Package queue is a hop that stores messages. It answers 250 when a message is
+// on disk, and then passes the message to another hop until every recipient has
+// a final outcome.
 //
-// The queue connects four packages, and adds the lock and the goroutines that they
-// do not have:
+// The queue connects four packages, and adds the lock and the goroutines that
+// they lack:
 //
-//   - schedule decides what is attempted when; it is a pure state machine
+//   - schedule decides when to attempt delivery; it is a pure state machine
 //   - journal stores messages durably
-//   - record is the form in which envelopes and states are stored
-//   - report decides which reports are owed, and to whom
+//   - record encodes envelopes and states for storage
+//   - report decides which reports are due, and who receives them
 //
 // The next hops, usually of relay/forward, are added by the caller. docs/queue.md
 // lists the states of a message.
 //
-// A message arrives through Hop (hop.go), is attempted and settled (deliver.go),
-// and may be changed by an administrator's order (orders.go). All of that goes
-// through Queue.step, the only place where the lock is taken.
+// A message arrives through Hop (hop.go), is attempted and settled
+// (deliver.go), and may be changed by an administrator's order (orders.go). All
+// of this goes through Queue.step, the only place where the lock is taken.
 package queue
 
 import (
@@ -46,7 +47,7 @@ type Queue struct {
 	fenced   atomic.Bool // the journal has been taken over
 	workers  sync.WaitGroup
 
-	mu        sync.Mutex // taken by step alone
+	mu        sync.Mutex // taken only by step
 	machine   *schedule.Machine
 	quota     report.Quota
 	daily     report.Daily // notices about upstreams that accept every recipient
@@ -60,12 +61,12 @@ type Queue struct {
 
 // alarm wakes watch.
 type alarm struct {
-	at    time.Time     // when watch wakes up by itself; zero if it does not
+	at    time.Time     // time when watch wakes up by itself; zero if it does not
 	rings chan struct{} // holds one token
 }
 
-// set rings if watch would sleep beyond first, which is zero if there is nothing
-// to wait for.
+// set wakes watch if it would sleep beyond first. first is zero if there is
+// nothing to wait for.
 func (a *alarm) set(first time.Time) {
 	if !first.IsZero() && (a.at.IsZero() || first.Before(a.at)) {
 		a.at = first
@@ -80,14 +81,15 @@ func (a *alarm) ring() {
 	}
 }
 
-// counters only grow; metrics read them.
+// counters holds values that only grow and that metrics read.
 type counters struct {
 	queued, attempts atomic.Int64
 	leftOut          atomic.Int64 // reports to the postmaster
 }
 
-// Open loads the journal. Upstreams are added next, and then Run delivers. Mail
-// for an upstream that was not added is routed again, or held.
+// Open loads the journal. The caller then adds the upstreams and calls Run,
+// which delivers. Mail for an upstream that was not added is routed again, or
+// held.
 func Open(opt Options) (*Queue, error) {
 	if opt.Attempted == nil {
 		opt.Attempted = func(Attempt) {}
@@ -131,9 +133,9 @@ func (q *Queue) update(f func(m *schedule.Machine)) {
 }
 
 // step takes the lock, applies f to the schedule, and carries out the effects:
-// it starts attempts, marks messages as done and sets the alarm. If f reports
-// that the calling goroutine is free, the first attempt is returned to it. A
-// function that step calls must not take the lock again.
+// it starts attempts, marks messages as done and sets the alarm. If f returns
+// true because the calling goroutine is free, step returns the first attempt to
+// it. Functions called by step must not take the lock again.
 func (q *Queue) step(f func(m *schedule.Machine) (free bool)) (next attempt) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -181,8 +183,8 @@ func (q *Queue) ping(ctx context.Context, up *Upstream, p schedule.Ping) {
 	q.update(func(m *schedule.Machine) { m.Pinged(p.Destination, err == nil, time.Now()) })
 }
 
-// firstAlarm returns the time of the first alarm, zero if there is none. The lock
-// is held.
+// firstAlarm returns the time of the first alarm, or zero if there is none. The
+// caller holds the lock.
 func (q *Queue) firstAlarm() time.Time {
 	first, ok := q.machine.Next()
 	if due, some := q.quota.Due(); some && (!ok || due.Before(first)) {
@@ -196,7 +198,7 @@ func (q *Queue) note(n *schedule.Note) {
 	switch msg := n.Message; n.Kind {
 	case schedule.DestinationDown:
 		q.log.Warn().Str("destination", n.Destination).Time("until", n.Until).Str("reply", n.Reply.String()).
-			Int("waiting", n.Waiting).Msg("destination is down; its mail waits")
+			Int("waiting", n.Waiting).Msg("destination is down; deferring its mail")
 	case schedule.DestinationUp:
 		q.log.Info().Str("destination", n.Destination).Msg("destination answers again")
 	case schedule.UpstreamMissing:
@@ -224,7 +226,7 @@ func (q *Queue) Add(u Upstream) {
 	})
 }
 
-// Remove forgets an upstream. Its mail is routed again, or held.
+// Remove removes an upstream. Its mail is routed again, or held.
 func (q *Queue) Remove(name string) {
 	q.update(func(m *schedule.Machine) {
 		delete(q.upstreams, name)
@@ -243,13 +245,13 @@ func (q *Queue) Later(name string, checked bool) mail.Hop {
 	return &intake{q: q, name: name, late: true, unchecked: !checked}
 }
 
-// Direct returns the hop for an upstream that answers in-line. With auto, the
-// queue takes over while the upstream cannot be asked.
+// Direct returns the hop for an in-line upstream. With auto, the queue takes
+// over while the upstream is unavailable.
 func (q *Queue) Direct(name string, inline mail.Hop, auto bool) *Direct {
 	return &Direct{q: q, name: name, inline: inline, queued: q.Hop(name), auto: auto}
 }
 
-// upstream returns an upstream, an empty one if it is not configured.
+// upstream returns an upstream, or an empty one if it is not configured.
 func (q *Queue) upstream(name string) *Upstream {
 	up := &Upstream{}
 	q.update(func(*schedule.Machine) {
@@ -263,7 +265,8 @@ func (q *Queue) upstream(name string) *Upstream {
 func (q *Queue) hostname() string { return q.settings.Load().Hostname }
 
 // routable reports whether the Router accepts all waiting recipients of a
-// message. A Router that is not a RouteFinder accepts all. The lock is held.
+// message. A Router that is not a RouteFinder accepts all messages. The caller
+// holds the lock.
 func (q *Queue) routable(msg *schedule.Message) bool {
 	finder, ok := q.upstreams[Router].Hop.(RouteFinder)
 	if !ok {
@@ -344,9 +347,9 @@ func (q *Queue) watch(ctx context.Context) {
 	}
 }
 
-// stopIfFenced reports whether err says that the journal has been taken over. In
-// that case another process delivers its messages: the queue accepts and sends
-// nothing more, and cancels the attempts under way.
+// stopIfFenced reports whether err means that the journal has been taken over.
+// In that case another process delivers its messages, so the queue stops
+// accepting and sending mail and cancels the attempts under way.
 func (q *Queue) stopIfFenced(err error) bool {
 	if !errors.Is(err, journal.ErrFenced) {
 		return false
@@ -362,7 +365,7 @@ func (q *Queue) stopIfFenced(err error) bool {
 	return true
 }
 
-// Close closes the journal, after Run has returned or without it.
+// Close closes the journal. If Run was called, it must have returned.
 func (q *Queue) Close() error {
 	q.cancel()
 	return q.opt.Journal.Close()

@@ -24,7 +24,7 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// server is a hop that answers as scripted and records what it gets.
+// server is a hop that answers as scripted and records the mail it gets.
 type server struct {
 	mu    sync.Mutex
 	got   []delivery
@@ -123,7 +123,8 @@ func (s *server) deliveries() []delivery {
 	return slices.Clone(s.got)
 }
 
-// counts returns the number of transactions, and the most at the same time.
+// counts returns the number of transactions, and the maximum number at the same
+// time.
 func (s *server) counts() (opens, most int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -237,13 +238,14 @@ func to(addrs ...mail.Address) (all []mail.Rcpt) {
 	return all
 }
 
-// pass advances the time by d and waits for everything that happens until then.
+// pass advances the time by d and waits until all events up to then have been
+// processed.
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-// guide is a router that can name the upstream.
+// guide is a router that implements RouteFinder.
 type guide struct {
 	*server
 	to  string
@@ -360,8 +362,8 @@ func TestDelivery(t *testing.T) {
 	})
 }
 
-// Retries back off from 5 minutes to 4 hours and end after 5 days with a report;
-// after 4 hours the sender is told of the delay, once.
+// Retries back off from 5 minutes to 4 hours and end after 5 days with a
+// report; after 4 hours the sender is sent one delay notice.
 func TestSchedule(t *testing.T) {
 	bubble(t, "temporary failures for five days", func(t *testing.T) {
 		h := newTestQueue(t)

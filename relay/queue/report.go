@@ -17,7 +17,8 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// owed returns the reports that are due about a message. The lock is held.
+// owed returns the reports that are due about a message. The caller holds the
+// lock.
 func (q *Queue) owed(m *schedule.Machine, msg *schedule.Message, owed schedule.Owed, now time.Time) []dsn.Report {
 	if owed.None() {
 		return nil
@@ -31,7 +32,7 @@ func (q *Queue) owed(m *schedule.Machine, msg *schedule.Message, owed schedule.O
 }
 
 // allowed counts a report to the postmaster and reports whether it may be sent.
-// Otherwise the hourly summary counts it. The lock is held.
+// Otherwise it is counted in the hourly summary. The caller holds the lock.
 func (q *Queue) allowed(msg *schedule.Message, now time.Time) bool {
 	if q.quota.Allow(msg.To(), now) {
 		return true
@@ -42,7 +43,7 @@ func (q *Queue) allowed(msg *schedule.Message, now time.Time) bool {
 	return false
 }
 
-// admit schedules reports that are in the journal. The lock is held.
+// admit schedules reports that are in the journal. The caller holds the lock.
 func (q *Queue) admit(m *schedule.Machine, reports []composed) {
 	for _, r := range reports {
 		if !r.there {
@@ -53,10 +54,10 @@ func (q *Queue) admit(m *schedule.Machine, reports []composed) {
 	}
 }
 
-// Bounce reports recipients of a message that is not queued: others accepted it
-// in the same transaction, so its client cannot be refused any more. It returns
-// when the report is on disk, with the address that it is sent to; the address is
-// empty if no report is due.
+// Bounce reports recipients of a message that is not queued. Other hops
+// accepted the message in the same transaction, so the client can no longer be
+// refused. Bounce returns once the report is on disk, with the address to which
+// it is sent, which is empty if no report is due.
 func (q *Queue) Bounce(ctx context.Context, tx *mail.Transaction, m *mail.Message, refused []mail.Outcome) (to mail.Address, err error) {
 	msg := schedule.NewMessage(tx.ID, Router, tx.Envelope, tx.At)
 	msg.Forged = report.Forged(tx.Trail)
@@ -98,8 +99,8 @@ func (q *Queue) Bounce(ctx context.Context, tx *mail.Transaction, m *mail.Messag
 	return r.To, nil
 }
 
-// noteAcceptsAll tells the postmaster, once a day, that an upstream accepts every
-// recipient. The lock is held.
+// noteAcceptsAll notifies the postmaster, once a day, that an upstream accepts
+// every recipient. The caller holds the lock.
 func (q *Queue) noteAcceptsAll(upstream string, now time.Time) {
 	from := q.settings.Load().reporter()
 	if from.Postmaster == "" || !q.daily.Allow(upstream, now) {
@@ -112,14 +113,14 @@ func (q *Queue) noteAcceptsAll(upstream string, now time.Time) {
 	})
 }
 
-// sendSummary tells the postmaster how many reports were left out.
+// sendSummary sends the postmaster a summary of the reports that were left out.
 func (q *Queue) sendSummary(s report.Summary) {
 	q.sendNotice("the summary of unsent reports", func(id string) (*mail.Message, error) {
 		return s.Compose(q.settings.Load().reporter(), id, time.Now())
 	})
 }
 
-// sendNotice queues a message to the postmaster. name is what it is, for the log.
+// sendNotice queues a message to the postmaster. name describes it in the log.
 func (q *Queue) sendNotice(name string, compose func(id string) (*mail.Message, error)) {
 	id := mail.NewID()
 	text, err := compose(id)
@@ -134,8 +135,8 @@ func (q *Queue) sendNotice(name string, compose func(id string) (*mail.Message, 
 	q.log.Error().Err(err).Msg(name + " could not be queued")
 }
 
-// direct changes the upstream of one of the queue's own messages to the one that
-// the Router would choose.
+// direct changes the upstream of a message composed by the queue to the one
+// that the Router would choose.
 func (q *Queue) direct(msg *schedule.Message) {
 	var finder RouteFinder
 	q.update(func(*schedule.Machine) {
@@ -157,31 +158,32 @@ func (q *Queue) direct(msg *schedule.Message) {
 	})
 }
 
-// composed is one of the queue's own messages, ready to be stored.
+// composed is a message composed by the queue, ready to be stored.
 type composed struct {
 	msg    *schedule.Message
 	change journal.Change
 	there  bool // it was queued before a crash
 }
 
-// composer writes the queue's own messages and stores them.
+// composer composes and stores reports and notices.
 type composer struct {
 	journal  journal.Journal
 	hostname func() string
-	// way changes a message's upstream from the Router to the one that the
-	// routes select, so that it passes through the queue only once.
+	// way, like Queue.direct, changes a message's upstream from the Router to
+	// the one that the routes select, so that the message passes through the
+	// queue only once.
 	way func(msg *schedule.Message)
 	log zerolog.Logger
 }
 
-// reports composes reports. One that cannot be written is logged and left out,
-// so that the message it is about does not wait for it.
+// reports composes reports. A report that cannot be written is logged and left
+// out, so that it does not delay the original message.
 func (c *composer) reports(due []dsn.Report) []composed {
 	var out []composed
 	for i := range due {
 		r := &due[i]
 		m, closer, err := c.journal.Message(r.Original)
-		if err == nil { // else the report comes without the message
+		if err == nil { // otherwise the report is sent without the message
 			r.Message = m
 		}
 		one, err := c.report(r)
@@ -205,7 +207,7 @@ func (c *composer) report(r *dsn.Report) (composed, error) {
 	return c.compose(r.ID, r.To, text), nil
 }
 
-// compose makes a message with text to one recipient.
+// compose returns a message with the given content to one recipient.
 func (c *composer) compose(id string, to mail.Address, text *mail.Message) composed {
 	if ascii, ok := to.ASCII(); ok {
 		to = ascii // needs no SMTPUTF8
@@ -221,8 +223,8 @@ func (c *composer) compose(id string, to mail.Address, text *mail.Message) compo
 	return composed{msg: msg, change: journal.Change{Kind: journal.Put, ID: id, Meta: meta, Message: text}}
 }
 
-// commit writes reports and changes in one batch, reports first. A report that
-// was queued before a crash is not queued again.
+// commit writes reports and changes in one batch, the reports first. A report
+// that was queued before a crash is not queued again.
 func (c *composer) commit(reports []composed, changes ...journal.Change) error {
 	for {
 		var batch []journal.Change
@@ -235,7 +237,7 @@ func (c *composer) commit(reports []composed, changes ...journal.Change) error {
 		if !errors.Is(err, journal.ErrExists) || len(batch) == 0 {
 			return err
 		}
-		for i := range reports { // reports are few: each is looked up
+		for i := range reports { // there are few reports, so each is looked up
 			if _, _, err := c.journal.Meta(reports[i].msg.ID); err == nil {
 				reports[i].there = true
 			}

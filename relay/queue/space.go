@@ -7,7 +7,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// started is a reading of the monotonic clock, which does not jump.
+// started is a reading of the monotonic clock, which never jumps.
 var started = time.Now()
 
 // spaceGuard watches the free space of the queue's disk.
@@ -19,14 +19,15 @@ type spaceGuard struct {
 	log     zerolog.Logger
 }
 
-// setReserve changes the free space below which the disk counts as full.
+// setReserve changes the amount of free space below which the disk is treated
+// as full.
 func (g *spaceGuard) setReserve(octets int64) {
 	g.reserve.Store(octets)
 	g.checked.Store(0)
 }
 
 // low reports whether the free space is below the reserve. It checks the disk
-// once a second at most.
+// at most once a second.
 func (g *spaceGuard) low() bool {
 	reserve := g.reserve.Load()
 	if g.free == nil || reserve <= 0 {

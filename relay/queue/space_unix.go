@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// FreeSpace returns the octets that are available on the file system of dir.
+// FreeSpace returns the number of octets available on the file system of dir.
 func FreeSpace(dir string) (int64, error) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {

@@ -61,7 +61,7 @@ func newFaulty(t *testing.T, fault string, bad int, secure *tls.Config) *faulty 
 	return s
 }
 
-// wrong returns the wrong answer at a stage, if one is due.
+// wrong returns the wrong answer for a stage, if the script has one.
 func (s *faulty) wrong(stage string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,7 +75,7 @@ func (s *faulty) wrong(stage string) string {
 	return wrong
 }
 
-// answer writes a reply, or misbehaves; false ends the session.
+// answer writes a reply, or misbehaves. It returns false to end the session.
 func (s *faulty) answer(c net.Conn, wrong, good string) bool {
 	switch wrong {
 	case "":
@@ -113,8 +113,8 @@ func (s *faulty) answer(c net.Conn, wrong, good string) bool {
 	return err == nil
 }
 
-// startTLS answers STARTTLS. It returns the connection to go on with, nil if the
-// session has ended.
+// startTLS answers STARTTLS. It returns the connection on which the session
+// continues, or nil if the session has ended.
 func (s *faulty) startTLS(c net.Conn) net.Conn {
 	switch wrong := s.wrong("STARTTLS"); wrong {
 	case "":
@@ -140,7 +140,8 @@ func (s *faulty) startTLS(c net.Conn) net.Conn {
 }
 
 func (s *faulty) serve(c net.Conn) {
-	stop := context.AfterFunc(s.t.Context(), func() { c.Close() })
+	socket := c
+	stop := context.AfterFunc(s.t.Context(), func() { socket.Close() })
 	defer stop()
 	in := bufio.NewReader(c)
 	ok := s.answer(c, s.wrong("greeting"), "220 upstream.example ESMTP")
@@ -210,18 +211,19 @@ func (r *reports) Send(context.Context, *mail.Message) []mail.Outcome {
 	return []mail.Outcome{{Reply: mail.Reply{Code: 250}}}
 }
 
-// behaviour is what an upstream does, and what must follow from it.
+// behaviour is a fault of an upstream and the expected result.
 type behaviour struct {
 	fault string // of faulty; it happens once, unless the upstream lives with it
 	tls   string // our policy; empty: off
 	cert  string // the upstream's certificate: good, self-signed, expired; empty: no STARTTLS
 	reply string // to the client in mode auto, the first time
 	then  string // who has the message then
-	// copies is how many the upstream gets in the end: at least one and at most
-	// this many; 0: none, it is refused permanently.
+	// copies is the maximum number of copies that the upstream gets in the end;
+	// it gets at least one. 0 means that the message is refused permanently.
 	copies int
-	// words are in the outcome of the first attempt: in the reply to the client in
-	// mode inline, and in the log, the history and the queue's listing.
+	// words must appear in the outcome of the first attempt: in the reply to
+	// the client in inline mode, and in the log, the history and the queue's
+	// listing.
 	words string
 }
 
@@ -234,9 +236,9 @@ const (
 	stuck    = "the queue keeps it"  // until an administrator acts
 )
 
-// Temporary and meaningless answers lead to one copy; after the final dot, where
-// the outcome is unknown, to two at most (RFC 5321, 4.2.5); 5xx to a report and no
-// copy.
+// Temporary and meaningless answers lead to one copy or, after the final dot,
+// where the outcome is unknown, to two at most (RFC 5321, 4.2.5). A 5xx answer
+// leads to a report and no copy.
 var behaviours = []behaviour{
 	{fault: "greeting 421 4.3.2 too busy", reply: queued, then: inQueue, copies: 1, words: "does not accept mail now: 421 4.3.2 too busy"},
 	{fault: "greeting 554 5.3.2 no service", reply: queued, then: inQueue, copies: 1, words: "does not accept mail now: 554 5.3.2 no service"}, // about the server, not the message
@@ -297,12 +299,12 @@ var behaviours = []behaviour{
 	{fault: "STARTTLS drop", tls: "require", cert: "good", reply: queued, then: inQueue, copies: 1, words: "STARTTLS: the server closed the connection"},
 }
 
-// TestUpstreamFaults checks what the client is told when an upstream misbehaves,
-// who has the message then, what the outcome says, and what becomes of the message.
-// In mode queue the reply is always 250. In mode auto the client gets the
-// upstream's refusal of the message or the recipient; when the upstream is merely
-// unavailable, the message is queued. In mode inline the client keeps the message
-// in both cases.
+// TestUpstreamFaults checks the reply to the client when an upstream
+// misbehaves, which side then has the message, the recorded outcome, and the
+// fate of the message. In queue mode the reply is always 250. In auto mode the
+// client gets the upstream's refusal of the message or the recipient, but if
+// the upstream is merely unavailable, the message is queued. In inline mode the
+// client keeps the message in both cases.
 func TestUpstreamFaults(t *testing.T) {
 	for _, b := range behaviours {
 		if testing.Short() && !strings.HasPrefix(b.fault, "dot") {
@@ -353,8 +355,8 @@ type fault struct {
 	journal *memory.Journal
 	hop     mail.Hop
 	told    *reports
-	// upstream makes the hop; a new one does not wait because its server failed a
-	// moment ago.
+	// upstream makes a new hop, which does not remember that its server failed
+	// a moment ago.
 	upstream func() *forward.Upstream
 
 	mu    sync.Mutex
@@ -411,7 +413,8 @@ func newFault(t *testing.T, b behaviour, mode string) *fault {
 	return f
 }
 
-// certificateOf makes a server's certificate, and the roots that its client trusts.
+// certificateOf makes a server's certificate and the roots that its client
+// trusts.
 func certificateOf(t *testing.T, kind string) (*tls.Config, *x509.CertPool) {
 	roots := x509.NewCertPool()
 	if kind == "" {
@@ -461,7 +464,7 @@ func (f *fault) send(t *testing.T) string {
 	return h.Send(t.Context(), m)[0].Reply.String()
 }
 
-// offer sends the message while the queue is not running, and returns the reply.
+// offer sends the message while the queue is stopped, and returns the reply.
 func (f *fault) offer(t *testing.T, want, then string) string {
 	t.Helper()
 	got := f.send(t)
@@ -474,8 +477,8 @@ func (f *fault) offer(t *testing.T, want, then string) string {
 	return got
 }
 
-// offerAgain sends the message as a client does that keeps it: until it is
-// accepted, or once more if it never will be.
+// offerAgain sends the message again, as a client that still has it would,
+// until it is accepted, or only once more if it never will be.
 func (f *fault) offerAgain(t *testing.T) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
@@ -491,7 +494,8 @@ func (f *fault) offerAgain(t *testing.T) {
 	}
 }
 
-// ends runs the queue until it is empty, or has tried twice what it keeps.
+// ends runs the queue until it is empty, or has tried the remaining messages
+// twice.
 func (f *fault) ends(t *testing.T, report bool) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
