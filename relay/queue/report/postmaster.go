@@ -11,8 +11,9 @@ import (
 	"hoplite/mail/dsn"
 )
 
-// MaxPerHour is the largest number of reports that the postmaster gets in an
-// hour in place of senders. A wave of spam would fill that mailbox otherwise.
+// MaxPerHour is the maximum number of reports that the postmaster gets in an
+// hour in place of senders. Otherwise a wave of spam would fill the
+// postmaster's mailbox.
 const MaxPerHour = 20
 
 // Quota counts the reports to the postmaster in one hour. It is reset when
@@ -40,23 +41,24 @@ func (q *Quota) Allow(upstream string, now time.Time) bool {
 	return false
 }
 
-// Due returns when a summary must be sent; ok is false if nothing was left out.
+// Due returns the time at which a summary must be sent; ok is false if no
+// report was left out.
 func (q *Quota) Due() (t time.Time, ok bool) { return q.until, len(q.left) > 0 }
 
-// Summary ends the hour and returns what was left out of it.
+// Summary ends the hour and returns the counts of reports left out.
 func (q *Quota) Summary() Summary {
 	s := Summary{Since: q.until.Add(-time.Hour), Left: q.left}
 	q.left, q.until = nil, time.Time{}
 	return s
 }
 
-// Summary counts the reports that the postmaster did not get.
+// Summary counts the reports that were not sent to the postmaster.
 type Summary struct {
 	Since time.Time
 	Left  map[string]int // by upstream
 }
 
-// Compose writes the message that tells the postmaster.
+// Compose writes the summary message to the postmaster.
 func (s *Summary) Compose(from Sender, id string, now time.Time) (*mail.Message, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Since %s you have received %d reports about mail that could neither be\n"+
@@ -73,13 +75,13 @@ func (s *Summary) Compose(from Sender, id string, now time.Time) (*mail.Message,
 		"recipients = \"file:NAME\".\n")
 	n := dsn.Notice{
 		ID: id, Hostname: from.Hostname, At: now, To: from.Postmaster,
-		Subject: "Undeliverable mail: more than was reported", Text: b.String(),
+		Subject: "Summary of undeliverable mail that was not reported", Text: b.String(),
 	}
 	return n.Compose()
 }
 
-// Daily allows one notice a day about each upstream. It is reset when the process
-// starts.
+// Daily allows one notice per day about each upstream. It is reset when the
+// process starts.
 type Daily struct{ last map[string]time.Time }
 
 // Allow counts a notice about an upstream and reports whether it is sent.

@@ -1,8 +1,9 @@
-// Package report decides which reports are owed about a queued message, and to
-// whom: bounces, delay notices, delivery confirmations, and the postmaster's
-// copies and summaries. mail/dsn writes them; relay/queue stores and sends them.
+// Package report decides which reports are due about a queued message, and who
+// receives them: bounces, delay notices, delivery confirmations, and copies and
+// summaries for the postmaster. mail/dsn composes the reports; relay/queue
+// stores and sends them.
 //
-// Start with For. Nothing here has a lock, a disk or a clock.
+// Start with For. The package uses no lock, disk or clock.
 package report
 
 import (
@@ -17,23 +18,23 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// Sender identifies this server in reports, and the recipient of those that
-// have no other.
+// Sender identifies this server in reports, and the postmaster, who receives
+// reports that have no other recipient.
 type Sender struct {
 	Hostname string
-	// Postmaster may be empty; then a report without another recipient is
-	// only logged.
+	// Postmaster may be empty; a report without another recipient is then only
+	// logged.
 	Postmaster mail.Address
 }
 
-// About is what a report needs to know besides the message.
+// About is the information that a report needs besides the message.
 type About struct {
 	Now      time.Time
-	Lifetime time.Duration // how long the message is tried
+	Lifetime time.Duration // time for which delivery is tried
 }
 
-// For returns the reports that are owed about a message after an attempt or an
-// order. Reports in unsent have no recipient.
+// For returns the reports that are due about a message after an attempt or an
+// administrator's order. Those in unsent have no recipient.
 func (s *Sender) For(msg *schedule.Message, owed schedule.Owed, about About) (due, unsent []dsn.Report) {
 	for _, part := range []struct {
 		kind  dsn.Kind
@@ -43,7 +44,7 @@ func (s *Sender) For(msg *schedule.Message, owed schedule.Owed, about About) (du
 		if len(part.rcpts) == 0 {
 			continue
 		}
-		// The id is derived from what is reported, so that a report which was
+		// The id is derived from the content of the report, so that a report
 		// queued before a crash is not queued again.
 		first := part.rcpts[0]
 		id := fmt.Sprintf("%s-%s%d", msg.ID, part.tag, msg.Rcpts[first].Attempts)
@@ -61,7 +62,7 @@ func (s *Sender) For(msg *schedule.Message, owed schedule.Owed, about About) (du
 }
 
 // About returns a report about some recipients of a message, without the
-// message's text. To is empty if it has no recipient.
+// original message. To is empty if the report has no recipient.
 func (s *Sender) About(id string, msg *schedule.Message, kind dsn.Kind, rcpts []int, about About) dsn.Report {
 	r := dsn.Report{
 		ID: id, Hostname: s.Hostname, At: about.Now, Kind: kind,
@@ -78,7 +79,8 @@ func (s *Sender) About(id string, msg *schedule.Message, kind dsn.Kind, rcpts []
 	return r
 }
 
-// successKind says whether the message reached a mailbox or another server.
+// successKind returns Delivered if the message reached a mailbox, or Relayed if
+// it reached another server.
 func successKind(msg *schedule.Message, owed schedule.Owed) dsn.Kind {
 	for _, i := range owed.Delivered {
 		if msg.Rcpts[i].Last.Host != "" {
@@ -88,12 +90,12 @@ func successKind(msg *schedule.Message, owed schedule.Owed) dsn.Kind {
 	return dsn.Delivered
 }
 
-// recipient returns who gets a report about some recipients, and for the
-// postmaster, why. A message
-// without a reverse path is itself a report, and reports about reports would
-// never end (RFC 5321, 4.5.5); the owner of a forged address did not send the
-// message. Failures that cannot be returned go to the postmaster, except for
-// failures of mail to the postmaster.
+// recipient returns the recipient of a report about some recipients of a
+// message and, if it is the postmaster, the reason. A message without a reverse
+// path is itself a report, and reports about reports would never end (RFC 5321,
+// 4.5.5); the owner of a forged address did not send the message. Failures that
+// cannot be returned go to the postmaster, except for failures of mail to the
+// postmaster.
 //
 // If a recipient could not be checked before its message was accepted, for
 // example as its upstream accepts every recipient and refuses later, the sender
@@ -131,8 +133,8 @@ func (s *Sender) isPostmaster(r mail.Rcpt) bool {
 	return r.To.Key() == key || r.Orig.Key() == key
 }
 
-// Forged reports whether SPF or DMARC says that a message's sender is forged, so
-// that a report would reach someone who did not send it.
+// Forged reports whether SPF or DMARC failed for a message, so that a report
+// might reach someone who did not send it.
 func Forged(t *mail.Trail) bool {
 	if t == nil {
 		return false

@@ -32,7 +32,7 @@ func message(edit func(msg *schedule.Message)) *schedule.Message {
 	return msg
 }
 
-// Who gets what, and under which id.
+// The cases list the reports, their recipients and their ids.
 func TestFor(t *testing.T) {
 	failed := schedule.Owed{Failed: []int{0}}
 	null := func(msg *schedule.Message) { msg.Envelope.From = "" }
@@ -129,7 +129,7 @@ func TestFor(t *testing.T) {
 	}
 }
 
-// What a report knows about the message and its recipients.
+// A report contains the details of the message and its recipients.
 func TestContent(t *testing.T) {
 	msg := message(func(msg *schedule.Message) { msg.Rcpts[1].Last = nil; msg.Envelope.UTF8 = true })
 	got := from.About("report", msg, dsn.Failed, []int{0, 1}, About{Now: now, Lifetime: 2 * time.Hour})
@@ -188,7 +188,7 @@ func TestQuota(t *testing.T) {
 	if !ok || due != now.Add(time.Hour) {
 		t.Errorf("summary due at %v, %v", due, ok)
 	}
-	// Until the summary has been taken, the hour goes on.
+	// The hour continues until the summary has been taken.
 	if n := allowed(1, "mx", 2*time.Hour); n != 0 {
 		t.Error("a report before the summary")
 	}
@@ -202,7 +202,7 @@ func TestQuota(t *testing.T) {
 	if n := allowed(MaxPerHour, "out", 2*time.Hour); n != MaxPerHour {
 		t.Errorf("%d in the next hour", n)
 	}
-	// An hour without anything left out ends by itself.
+	// An hour in which no report was left out ends by itself.
 	if n := allowed(1, "out", 3*time.Hour); n != 1 {
 		t.Error("the quota is not renewed")
 	}
@@ -231,7 +231,8 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-// The postmaster learns once a day about each upstream that accepts everything.
+// The postmaster is notified once a day about each upstream that accepts every
+// recipient.
 func TestDaily(t *testing.T) {
 	var d Daily
 	for _, tc := range []struct {
