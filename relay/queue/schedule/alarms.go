@@ -9,7 +9,7 @@ import (
 // *pinging or a *holdAlarm.
 type alarm interface {
 	when() time.Time
-	at() *int // its place in the heap, -1 outside
+	at() *int // its index in the heap, or -1
 }
 
 func (j *Job) when() time.Time         { return j.next }
@@ -19,15 +19,15 @@ func (d *destination) at() *int        { return &d.place }
 func (h *holdAlarm) when() time.Time   { return h.until }
 func (h *holdAlarm) at() *int          { return &h.place }
 
-// holdAlarm ends the time of a held message.
+// holdAlarm ends the hold time of a message.
 type holdAlarm struct {
 	msg   *Message
 	until time.Time
 	place int
 }
 
-// alarms is a heap, the earliest first. An alarm whose time changes must be set
-// again.
+// alarms is a heap with the earliest alarm first. An alarm whose time changes
+// must be set again.
 type alarms []alarm
 
 // Len, Less, Swap, Push and Pop implement heap.Interface.
@@ -67,8 +67,8 @@ func (a *alarms) clear(x alarm) {
 	}
 }
 
-// due removes and returns the first alarm whose time has come, nil if there is
-// none.
+// due removes and returns the first alarm whose time has come, or nil if there
+// is none.
 func (a *alarms) due(now time.Time) alarm {
 	if len(*a) == 0 || (*a)[0].when().After(now) {
 		return nil

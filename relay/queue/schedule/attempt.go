@@ -11,16 +11,16 @@ import (
 // Result is the outcome of an attempt.
 type Result struct {
 	Outcomes []mail.Outcome // one for each of Job.Rcpts
-	// Unreached is set when the destination could not be reached, so that
-	// another message would fail in the same way.
+	// Unreached is set if the destination could not be reached, so that another
+	// message would fail in the same way.
 	Unreached *mail.Reply
-	Spoke     bool // the destination judged some recipient
-	// Cut is set when a connection broke during the transaction: nothing is
-	// learned about the destination.
+	Spoke     bool // the destination replied about some recipient
+	// Cut is set if a connection broke during the transaction, which says
+	// nothing about the destination.
 	Cut bool
 }
 
-// Weigh learns from one reply about the destination.
+// Weigh updates the result with one reply from the destination.
 func (res *Result) Weigh(r *mail.Reply) {
 	switch {
 	case Unreachable(r):
@@ -32,14 +32,15 @@ func (res *Result) Weigh(r *mail.Reply) {
 	}
 }
 
-// OwnTemporary reports whether a reply is a temporary failure of our own, such
-// as a broken connection, and not a server's judgement of the message.
+// OwnTemporary reports whether a reply is a temporary failure found by this
+// server, such as a broken connection, rather than a remote server's verdict on
+// the message.
 func OwnTemporary(r *mail.Reply) bool { return r.Host == "" && !r.Positive() && !r.Permanent() }
 
 // Unreachable reports whether a reply means that the destination could not be
-// reached, so that other mail would fail in the same way: no connection (X.4.1),
-// no host that accepts mail (X.3.2), no answer from DNS (X.4.3), or a 421 with
-// which a server closes the connection.
+// reached, so that other mail would fail in the same way: no connection
+// (X.4.1), no host that accepts mail (X.3.2), no answer from DNS (X.4.3), or a
+// 421 reply that closes the connection.
 func Unreachable(r *mail.Reply) bool {
 	if r.Code == 421 {
 		return true
@@ -52,7 +53,7 @@ func Unreachable(r *mail.Reply) bool {
 }
 
 // KeepReply returns an outcome's reply as it is stored and shown to the sender:
-// with bounded text, and without the cause, which is for the log alone.
+// with bounded text, and without the cause, which is only logged.
 func KeepReply(o *mail.Outcome) *mail.Reply {
 	r := o.Reply
 	r.Cause = nil
@@ -63,28 +64,28 @@ func KeepReply(o *mail.Outcome) *mail.Reply {
 	return &r
 }
 
-// Owed lists, by index, the recipients that the sender must be told about after
-// an attempt.
+// Owed lists, by index, the recipients about which the sender must be sent a
+// report after an attempt.
 type Owed struct {
 	Failed, Delivered, Delayed []int
 }
 
-// None reports whether nothing is owed.
+// None reports whether no report is due.
 func (o *Owed) None() bool { return len(o.Failed)+len(o.Delivered)+len(o.Delayed) == 0 }
 
-// Step is what must happen after an attempt.
+// Step is the work that remains after an attempt.
 type Step struct {
 	Job   *Job
-	Final bool // no recipient of the message is waiting any more
+	Final bool // no recipient of the message is still waiting
 	// Save asks the caller to commit the message's state together with the
-	// reports that are owed, and then to call Saved. Until then the job counts
-	// as active.
+	// reports that are due, and then to call Saved. Until then the job is
+	// active.
 	Save bool
 	Owed Owed
 }
 
 // Finish records the outcome of an attempt, or the failure of an overdue job,
-// which had none.
+// for which no attempt was made.
 func (m *Machine) Finish(j *Job, res *Result, now time.Time) Step {
 	if j.counted {
 		m.dispatcher.learnFrom(j.dest, res, now)
@@ -94,8 +95,8 @@ func (m *Machine) Finish(j *Job, res *Result, now time.Time) Step {
 		m.dispatcher.endAttempt(j)
 		return Step{Job: j, Final: true}
 	}
-	// After a broken connection the destination may have the message: it waits
-	// its time even if the destination comes back earlier.
+	// After a broken connection the destination may already have the message,
+	// so it waits its full time even if the destination recovers earlier.
 	j.unreached = res.Unreached != nil && !res.Cut
 	wait := m.dispatcher.jitter(j.dest.up.wait(j.tries() + 1))
 	owed := j.record(res.Outcomes, wait, now)
@@ -110,7 +111,7 @@ func (m *Machine) Finish(j *Job, res *Result, now time.Time) Step {
 	return step
 }
 
-// Lost removes a message whose octets cannot be found. It reports whether the
+// Lost removes a message whose content cannot be found. It reports whether the
 // message was still in the queue.
 func (m *Machine) Lost(j *Job) bool {
 	was := !j.Message.gone
@@ -122,7 +123,8 @@ func (m *Machine) Lost(j *Job) bool {
 	return was
 }
 
-// Saved continues after a Step that asked for a commit; err is the commit's.
+// Saved continues after a Step that asked for a commit; err is the result of
+// the commit.
 func (m *Machine) Saved(s Step, err error, now time.Time) {
 	j, msg := s.Job, s.Job.Message
 	m.dispatcher.endAttempt(j)
@@ -137,9 +139,9 @@ func (m *Machine) Saved(s Step, err error, now time.Time) {
 	}
 }
 
-// unsaved continues after a commit that failed, because the disk is full for
-// instance. What is known stays in memory; a crash now would repeat the attempt.
-// Failed recipients are tried again, so that they are reported later.
+// unsaved continues after a failed commit, for example because the disk is
+// full. The outcome is kept in memory; after a crash the attempt would be
+// repeated. Failed recipients are tried again, so that they are reported later.
 func (m *Machine) unsaved(s Step, now time.Time) {
 	j, msg := s.Job, s.Job.Message
 	for _, i := range s.Owed.Failed {
@@ -157,8 +159,8 @@ func (m *Machine) unsaved(s Step, now time.Time) {
 	m.replace(j, now)
 }
 
-// replace puts an unfinished job back where it belongs. If the message as a
-// whole has changed, the message is planned again.
+// replace puts an unfinished job back in line or sets its alarm. If the message
+// as a whole has changed, the message is planned again.
 func (m *Machine) replace(j *Job, now time.Time) {
 	msg := j.Message
 	switch {
@@ -174,14 +176,14 @@ func (m *Machine) replace(j *Job, now time.Time) {
 	}
 }
 
-// rerouted reports whether the message has another upstream now, or its own was
-// removed.
+// rerouted reports whether the message now has another upstream, or its
+// upstream was removed.
 func (m *Machine) rerouted(j *Job) bool {
 	return m.upstreams[j.dest.upName] == nil || j.Message.To() != j.dest.upName && j.dest.upName != Router
 }
 
-// record writes the outcomes into the recipients' states. Those that failed
-// temporarily are tried again after wait.
+// record writes the outcomes into the recipients' states. Recipients that
+// failed temporarily are tried again after wait.
 func (j *Job) record(out []mail.Outcome, wait time.Duration, now time.Time) (owed Owed) {
 	msg, p := j.Message, &j.dest.up.Policy
 	expired := msg.expired(p, now)

@@ -7,9 +7,9 @@ import (
 )
 
 const (
-	startLimit = 5 // concurrent attempts at a destination that is not known yet
-	// After deadAfter failures to reach a destination, without a success between
-	// them, no mail is attempted there for a while.
+	startLimit = 5 // concurrent attempts at a new destination
+	// After deadAfter consecutive failures to reach a destination, no mail is
+	// attempted there for a while.
 	deadAfter  = 3
 	blockMin   = 2 * time.Second
 	blockMax   = 15 * time.Minute
@@ -24,17 +24,17 @@ type destination struct {
 	up     *Upstream
 	domain string // empty for a whole upstream
 
-	jobs   []*Job // all of them, whatever their state
+	jobs   []*Job // all jobs, whatever their state
 	lines  [priorities]fifo[*Job]
 	active int
 	limit  float64 // of active; adapted
 
-	good     time.Time   // when it last answered
+	good     time.Time   // time of its last answer
 	failures int         // to reach it, since the last success
 	down     bool        // it has been noted as down
-	blocked  time.Time   // no attempts before; zero while it is open
+	blocked  time.Time   // no attempts before this time; zero if not blocked
 	why      *mail.Reply // the last failure to reach it
-	place    int         // in the heap of alarms
+	place    int         // index in the heap of alarms
 	ping     pinging
 	inRing   bool
 }
@@ -52,7 +52,7 @@ func (d *destination) remove(j *Job) {
 	d.jobs = d.jobs[:last]
 }
 
-// push puts a ready job in line by its priority.
+// push puts a ready job in the line of its priority.
 func (d *destination) push(j *Job) {
 	n := 1
 	switch p := j.Message.Envelope.Priority; {
@@ -64,8 +64,8 @@ func (d *destination) push(j *Job) {
 	d.lines[n].push(j)
 }
 
-// peek returns the next ready job of a line. Jobs that have been held, deleted
-// or deferred since they were put in line are skipped.
+// peek returns the next ready job of a line. Jobs that were held, deleted or
+// deferred after they were put in line are skipped.
 func (d *destination) peek(line int) *Job {
 	l := &d.lines[line]
 	for {
@@ -97,14 +97,15 @@ func (d *destination) hasReady() bool {
 	return false
 }
 
-// wants reports whether another attempt can begin.
+// wants reports whether the destination has a ready job and room for another
+// attempt.
 func (d *destination) wants() bool {
 	return d.blocked.IsZero() && d.active < int(d.limit) && d.hasReady()
 }
 
-// reached records an answer: the number of concurrent attempts grows by one for
-// each round of them. It reports whether the destination was failing before, and
-// whether it was down.
+// reached records an answer: the limit of concurrent attempts grows by one for
+// each full round of attempts. It reports whether the destination was failing
+// before, and whether it was down.
 func (d *destination) reached(now time.Time) (recovered, wasDown bool) {
 	d.good = now
 	if limit := float64(d.up.Concurrency); d.limit < limit {
@@ -115,8 +116,8 @@ func (d *destination) reached(now time.Time) (recovered, wasDown bool) {
 	return recovered, wasDown
 }
 
-// unreached records a failure to connect. A positive result is how long the
-// destination is blocked from now on.
+// unreached records a failure to connect. A positive result is the time for
+// which the destination is blocked.
 func (d *destination) unreached(why *mail.Reply) time.Duration {
 	d.failures++
 	d.why = why
@@ -128,7 +129,7 @@ func (d *destination) unreached(why *mail.Reply) time.Duration {
 	return Doubled(min(blockMin, limit), d.failures-deadAfter+1, limit)
 }
 
-// probe returns the job to use for testing whether the destination answers
+// probe returns the job with which to test whether the destination answers
 // again: the earliest of those deferred because it did not.
 func (d *destination) probe() *Job {
 	var probe *Job

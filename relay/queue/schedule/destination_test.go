@@ -17,7 +17,7 @@ func TestDestinationDown(t *testing.T) {
 		for _, id := range []string{"a", "b", "c", "d", "e"} {
 			s.admit(id, "out", mail.Address(id+"@example.net"))
 		}
-		// d and e were never tried; the first probe is the first in line.
+		// d and e were never tried, and the probe is the first in line.
 		want(t, "tried", s.tried, "0 a@example.net", "0 b@example.net", "0 c@example.net")
 		want(t, "notes", s.notes, "0 down out")
 		if n := s.noteds[0]; n.Reply.Enhanced != "4.4.1" || n.Waiting != 3 || n.Until != epoch.Add(blockMin) {
@@ -163,7 +163,7 @@ func TestDestinationDown(t *testing.T) {
 	})
 }
 
-// What a full disk does to the schedule.
+// A full disk prevents commits; these cases test the effect on the schedule.
 func TestUnsaved(t *testing.T) {
 	full := errors.New("disk full")
 	t.Run("a deferral keeps its schedule", func(t *testing.T) {
@@ -231,7 +231,7 @@ func TestUnsaved(t *testing.T) {
 	})
 }
 
-// A message whose file is gone leaves the queue.
+// A message whose file is missing leaves the queue.
 func TestLost(t *testing.T) {
 	s := newSim(t)
 	s.slow = true
@@ -246,7 +246,7 @@ func TestLost(t *testing.T) {
 	}
 }
 
-// After random events the invariants of sim.check hold, and once everything
+// The invariants of sim.check hold after random events, and once everything
 // works again, every message is delivered.
 func TestRandomEvents(t *testing.T) {
 	replies := []*mail.Reply{nil, nil, later, down, down, dropped, hangup}

@@ -7,8 +7,8 @@ import (
 	"hoplite/mail"
 )
 
-// dispatcher holds the jobs at their destinations. It decides which of them are
-// attempted now, and learns from the attempts which destinations are down.
+// dispatcher holds the jobs of each destination. It selects the jobs to
+// attempt, and tracks which destinations are down.
 type dispatcher struct {
 	destinations map[string]*destination
 	alarms       alarms             // of waiting jobs and blocked destinations
@@ -21,8 +21,8 @@ type dispatcher struct {
 	effects      *Effects
 }
 
-// dispatch starts attempts as far as the limits allow. The destinations that want
-// one take turns.
+// dispatch starts as many attempts as the limits allow. Destinations with ready
+// jobs take turns.
 func (s *dispatcher) dispatch() {
 	for s.running && s.active < s.workers {
 		d, ok := s.ring.pop()
@@ -45,8 +45,8 @@ func (s *dispatcher) begin(j *Job) {
 	s.effects.Start = append(s.effects.Start, j)
 }
 
-// enqueue puts d in the ring of destinations that take turns, if it wants another
-// attempt.
+// enqueue puts d in the ring of destinations that take turns, if another
+// attempt at it can begin.
 func (s *dispatcher) enqueue(d *destination) {
 	if !d.inRing && d.wants() {
 		d.inRing = true
@@ -85,7 +85,7 @@ func (s *dispatcher) ready(j *Job) {
 	s.enqueue(j.dest)
 }
 
-// drop removes a job from everything but a line, which skips it.
+// drop removes a job from everything except its line, which will skip it.
 func (s *dispatcher) drop(j *Job) {
 	if j.state == jobGone {
 		return
@@ -100,7 +100,7 @@ func (s *dispatcher) drop(j *Job) {
 	s.forgetIdle(j.dest)
 }
 
-// forgetIdle forgets a domain for which no mail is queued.
+// forgetIdle removes the destination of a domain for which no mail is queued.
 func (s *dispatcher) forgetIdle(d *destination) {
 	if len(d.jobs) == 0 && d.active == 0 && d.domain != "" {
 		s.alarms.clear(d)
@@ -123,7 +123,7 @@ func (s *dispatcher) endAttempt(j *Job) {
 	s.forgetIdle(j.dest)
 }
 
-// learnFrom records what an attempt says about the destination.
+// learnFrom updates the state of the destination after an attempt.
 func (s *dispatcher) learnFrom(d *destination, res *Result, now time.Time) {
 	switch why := res.Unreached; {
 	case why != nil && !res.Spoke:
@@ -146,7 +146,7 @@ func (s *dispatcher) reached(d *destination, now time.Time) {
 	s.enqueue(d)
 }
 
-// wake makes everything ready that waits because d did not answer.
+// wake makes all jobs ready that wait because d did not answer.
 func (s *dispatcher) wake(d *destination) {
 	for _, j := range d.jobs {
 		if j.unreached {
@@ -176,8 +176,8 @@ func (s *dispatcher) unreached(d *destination, why *mail.Reply, now time.Time) {
 	s.overdue(d, now)
 }
 
-// overdue ends the wait of mail at a destination that is down: mail that has
-// expired is returned without an attempt of its own, late mail is reported.
+// overdue handles mail for a destination that is down: expired mail is returned
+// without another attempt, and late mail is reported.
 func (s *dispatcher) overdue(d *destination, now time.Time) {
 	var jobs []*Job
 	for _, j := range d.jobs {
@@ -193,8 +193,9 @@ func (s *dispatcher) overdue(d *destination, now time.Time) {
 	}
 }
 
-// unblock allows one attempt, to find out whether the destination answers: a
-// ready job, or else the first of those deferred because it did not answer.
+// unblock allows one attempt, to find out whether the destination answers. It
+// uses a ready job, or the first of those deferred because the destination did
+// not answer.
 func (s *dispatcher) unblock(d *destination) {
 	s.alarms.clear(d)
 	d.blocked = time.Time{}
@@ -207,7 +208,7 @@ func (s *dispatcher) unblock(d *destination) {
 	s.enqueue(d)
 }
 
-// revive ends the wait for a destination that is known to answer.
+// revive ends the wait for a destination that is known to answer again.
 func (s *dispatcher) revive(key string) {
 	d := s.destinations[key]
 	if d == nil {
@@ -219,7 +220,7 @@ func (s *dispatcher) revive(key string) {
 	s.wake(d)
 }
 
-// advance processes the jobs and destinations whose time has come.
+// advance processes all jobs and destinations whose alarm is due.
 func (s *dispatcher) advance(now time.Time) {
 	for a := s.alarms.due(now); a != nil; a = s.alarms.due(now) {
 		switch a := a.(type) {
@@ -235,7 +236,7 @@ func (s *dispatcher) advance(now time.Time) {
 	}
 }
 
-// change makes an upstream's new policy apply to its destinations.
+// change applies an upstream's new policy to its destinations.
 func (s *dispatcher) change(up *Upstream) {
 	for _, d := range s.destinations {
 		if d.upName == up.Name {

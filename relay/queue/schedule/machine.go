@@ -1,11 +1,10 @@
-// Package schedule decides which queued message is attempted when, where, and
-// how many at once.
+// Package schedule decides when and where delivery of each queued message is
+// attempted, and how many attempts run concurrently.
 //
-// Machine is a state machine: methods report events to it, and Take returns
-// what has to be done in consequence. It has no lock, no goroutine, no disk, no
-// log and no clock; the time is an argument. relay/queue owns one, guards it
-// with its lock and carries out its effects; tests drive it through five days
-// in a loop.
+// Machine is a state machine: its methods report events to it, and Take returns
+// the resulting effects. It has no lock, goroutine, disk, log or clock; the
+// time is an argument. relay/queue owns a Machine, guards it with its lock and
+// carries out its effects; tests drive one through five days in a loop.
 //
 // A message is divided into jobs, one for each destination of its recipients. A
 // job is
@@ -14,14 +13,14 @@
 //	ready     in line at its destination
 //	active    being attempted, until the outcome has been saved
 //
-// and a destination takes as many active jobs as it has proved able to handle.
+// A destination gets as many concurrent jobs as it has proved able to handle.
 // After several failures to connect it is blocked for a while; then a single
-// job probes whether it answers again, and the first answer makes everything
-// that waited for it ready.
+// job probes whether it answers again, and the first answer makes all jobs that
+// wait for it ready.
 //
 // Start reading with Machine's events: Admit, Finish, Saved, Advance. Machine
-// divides messages into jobs and knows about holds and orders; its dispatcher
-// holds the jobs at their destinations and knows which of them are down.
+// divides messages into jobs and handles holds and orders; its dispatcher holds
+// the jobs of each destination and tracks which destinations are down.
 package schedule
 
 import (
@@ -35,39 +34,40 @@ import (
 	"hoplite/mail"
 )
 
-// Router is the name of the upstream that takes mail without an upstream of its
-// own: reports, injected mail, and mail for an upstream that was removed from
-// the configuration. It routes each recipient.
+// Router is the name of the upstream for mail without an upstream of its own:
+// reports, injected mail, and mail for an upstream that was removed from the
+// configuration. It routes each recipient.
 const Router = ""
 
-// Upstream is a next hop as the schedule sees it.
+// Upstream holds the schedule's settings for a next hop.
 type Upstream struct {
 	Name string
-	// PerDomain makes each recipient domain a destination of its own, as for
-	// mail by MX; otherwise the upstream is one destination.
+	// PerDomain makes each recipient domain a separate destination, as for
+	// delivery by MX; otherwise the whole upstream is one destination.
 	PerDomain bool
 	// Pings is set if its destinations can be pinged.
 	Pings bool
 	Policy
 }
 
-// Options are the decisions that a Machine leaves to its owner.
+// Options holds functions for decisions that a Machine leaves to its owner.
 type Options struct {
-	// Sender returns the reverse path to use for mail to r: another one than
-	// from if bounces of forwarded mail must come back here (SRS). nil keeps
-	// from.
+	// Sender returns the reverse path for mail to r. It differs from from if
+	// bounces of forwarded mail must return to this server (SRS). nil means
+	// that from is always used.
 	Sender func(from mail.Address, r mail.Rcpt) mail.Address
 	// Routable reports whether the Router accepts all waiting recipients of a
-	// message. nil means yes.
+	// message. If it is nil, the Router accepts all messages.
 	Routable func(msg *Message) bool
-	// Jitter varies a wait. nil varies it by up to a sixth, at random.
+	// Jitter varies a wait. If it is nil, waits are varied by up to a sixth at
+	// random.
 	Jitter func(time.Duration) time.Duration
 }
 
-// Limits are the settings that apply to all upstreams.
+// Limits holds the settings that apply to all upstreams.
 type Limits struct {
 	Workers  int           // concurrent attempts over all destinations; 0 means 200
-	HoldTime time.Duration // how long a held message is kept; 0 means 30 days
+	HoldTime time.Duration // time for which a held message is kept; 0 means 30 days
 }
 
 // Machine schedules all queued messages. It is not safe for concurrent use.
@@ -85,22 +85,22 @@ type Machine struct {
 	effects, taken Effects
 }
 
-// Effects are what the events since the last Take require.
+// Effects lists the work that results from the events since the last Take.
 type Effects struct {
 	// Start lists the jobs to attempt now; each must be ended by Finish or Lost.
 	Start []*Job
-	// Overdue lists jobs that fail or are reported without an attempt, because
-	// their destination is down. Each must be ended by Finish.
+	// Overdue lists jobs to fail or report without an attempt, because their
+	// destination is down. Each must be ended by Finish.
 	Overdue []Overdue
 	// Ping lists destinations of which to find out whether they answer.
 	Ping []Ping
 	// Done lists messages that have left the queue.
 	Done []string
-	// Notes are for the log.
+	// Notes lists events to log.
 	Notes []Note
 }
 
-// Overdue are jobs at a destination that is down.
+// Overdue holds jobs at a destination that is down.
 type Overdue struct {
 	Jobs []*Job
 	Why  *mail.Reply // the last failure to reach it
@@ -117,7 +117,7 @@ const (
 	HoldExpired                     // Message, and Held
 )
 
-// Note is an event that an administrator may want to know about.
+// Note is an event of interest to an administrator.
 type Note struct {
 	Kind        NoteKind
 	Upstream    string
@@ -139,9 +139,9 @@ func New(opt Options) *Machine {
 	return m
 }
 
-// Take returns what must be done now: attempts to start, as far as the limits
-// allow, and the consequences of earlier events. The result is valid until the
-// next Take.
+// Take returns the work to do now: attempts to start, as far as the limits
+// allow, and the effects of earlier events. The result is valid until the next
+// Take.
 func (m *Machine) Take() *Effects {
 	m.dispatcher.dispatch()
 	t := &m.taken
@@ -178,7 +178,7 @@ func (m *Machine) AddUpstream(u Upstream, now time.Time) {
 	}
 }
 
-// RemoveUpstream forgets an upstream. Its mail is routed again, or held.
+// RemoveUpstream removes an upstream. Its mail is routed again, or held.
 func (m *Machine) RemoveUpstream(name string, now time.Time) {
 	delete(m.upstreams, name)
 	affected := m.sorted(func(msg *Message) bool {
@@ -193,7 +193,7 @@ func (m *Machine) RemoveUpstream(name string, now time.Time) {
 	}
 }
 
-// sorted returns the messages for which pick is true, the oldest first.
+// sorted returns the messages for which pick returns true, oldest first.
 func (m *Machine) sorted(pick func(*Message) bool) []*Message {
 	var all []*Message
 	for _, msg := range m.messages {
@@ -208,7 +208,7 @@ func (m *Machine) sorted(pick func(*Message) bool) []*Message {
 // Older orders messages by age.
 func Older(a, b *Message) int { return cmp.Or(a.At.Compare(b.At), strings.Compare(a.ID, b.ID)) }
 
-// Start lets attempts begin.
+// Start allows attempts to begin.
 func (m *Machine) Start(now time.Time) {
 	m.dispatcher.running = true
 	all := m.unplanned
@@ -216,7 +216,7 @@ func (m *Machine) Start(now time.Time) {
 	m.plan(slices.DeleteFunc(all, func(msg *Message) bool { return msg.gone || len(msg.jobs) > 0 }), now)
 }
 
-// Stop lets no further attempt begin.
+// Stop prevents further attempts from beginning.
 func (m *Machine) Stop() { m.dispatcher.running = false }
 
 // Running reports whether attempts may begin.
@@ -232,7 +232,7 @@ func (m *Machine) Admit(msg *Message, now time.Time) {
 	}
 }
 
-// Advance processes everything whose time has come.
+// Advance processes all alarms that are due.
 func (m *Machine) Advance(now time.Time) {
 	m.dispatcher.advance(now)
 	for a := m.holds.due(now); a != nil; a = m.holds.due(now) {
@@ -240,7 +240,7 @@ func (m *Machine) Advance(now time.Time) {
 	}
 }
 
-// Next returns the time for which Advance should be called; ok is false if there
+// Next returns the time at which Advance should be called; ok is false if there
 // is nothing to wait for.
 func (m *Machine) Next() (next time.Time, ok bool) {
 	jobs, holds := m.dispatcher.alarms, m.holds
@@ -253,10 +253,10 @@ func (m *Machine) Next() (next time.Time, ok bool) {
 	return jobs[0].when(), true
 }
 
-// Len is the number of messages.
+// Len returns the number of messages.
 func (m *Machine) Len() int { return len(m.messages) }
 
-// Message returns the message with an id, nil if there is none.
+// Message returns the message with the given id, or nil if there is none.
 func (m *Machine) Message(id string) *Message { return m.messages[id] }
 
 // Messages yields all messages in no particular order.
@@ -265,7 +265,7 @@ func (m *Machine) Messages() iter.Seq[*Message] { return maps.Values(m.messages)
 // Knows reports whether an upstream is configured.
 func (m *Machine) Knows(upstream string) bool { return m.upstreams[upstream] != nil }
 
-// Lifetime returns how long delivery of a message is attempted.
+// Lifetime returns the time for which delivery of a message is attempted.
 func (m *Machine) Lifetime(msg *Message) time.Duration {
 	if up := m.upstreams[msg.To()]; up != nil {
 		return up.Lifetime
@@ -273,7 +273,8 @@ func (m *Machine) Lifetime(msg *Message) time.Duration {
 	return DefaultPolicy.Lifetime
 }
 
-// FirstRetry returns a wait after the first attempt at an upstream.
+// FirstRetry returns the wait after a first attempt at an upstream, with
+// jitter.
 func (m *Machine) FirstRetry(upstream string) time.Duration {
 	p := DefaultPolicy
 	if up := m.upstreams[upstream]; up != nil {
@@ -288,5 +289,5 @@ func (m *Machine) ReachedSince(destination string, t time.Time) bool {
 	return d != nil && d.good.After(t)
 }
 
-// Revive ends the wait for a destination that is known to answer.
+// Revive ends the wait for a destination that is known to answer again.
 func (m *Machine) Revive(destination string) { m.dispatcher.revive(destination) }

@@ -7,8 +7,8 @@ import (
 	"hoplite/mail"
 )
 
-// Status is the progress of the delivery to one recipient. The numbers are on
-// disk.
+// Status is the progress of the delivery to one recipient. The numbers are
+// stored on disk.
 type Status uint8
 
 // The statuses of a recipient.
@@ -19,7 +19,7 @@ const (
 	Dropped          // by an administrator
 )
 
-// String returns the word that listings and envelope files use.
+// String returns the word used in listings and envelope files.
 func (s Status) String() string {
 	return [...]string{"waiting", "delivered", "failed", "dropped"}[min(s, Dropped)]
 }
@@ -28,30 +28,30 @@ func (s Status) String() string {
 type Rcpt struct {
 	Status   Status
 	Attempts int
-	Next     time.Time   // of the next attempt; zero for at once
+	Next     time.Time   // of the next attempt; zero means immediately
 	Tried    time.Time   // time of the last attempt
 	Last     *mail.Reply // the last reply
 }
 
-// Message is one queued message. The owner of the Machine guards the fields that
-// change: from Rcpts on.
+// Message is one queued message. The owner of the Machine guards the fields
+// that change: those from Rcpts onwards.
 type Message struct {
 	ID       string
 	Upstream string // empty: routed when it is delivered
 	At       time.Time
 	Size     int64
-	Forged   bool // the sender's address is forged: it gets no report
-	// Unverified is set when a remote client's recipients were accepted by an
-	// upstream that accepts every recipient: its refusals are not reported to
+	Forged   bool // the sender's address is forged and gets no report
+	// Unverified is set if a remote client's recipients were accepted by an
+	// upstream that accepts every recipient. Its refusals are not reported to
 	// the sender, whose address may be forged.
 	Unverified bool
 	Envelope   mail.Envelope
 
 	Rcpts    []Rcpt    // by index of Envelope.Rcpts
-	Held     string    // why it is on hold
+	Held     string    // the reason for the hold
 	HeldAt   time.Time // when the hold began or ended
-	Override string    // another upstream, by an administrator's order
-	Warned   bool      // the sender has been told that it is late
+	Override string    // another upstream set by an administrator's order
+	Warned   bool      // the sender has been sent a delay notice
 
 	awaitsUpstream bool // held until its upstream is configured again; not stored
 	hold           *holdAlarm
@@ -66,9 +66,9 @@ func NewMessage(id, upstream string, env mail.Envelope, at time.Time) *Message {
 	return &Message{ID: id, Upstream: upstream, Envelope: env, At: at, Rcpts: make([]Rcpt, len(env.Rcpts))}
 }
 
-// SetClock makes the times of a message that was read from disk readings of this
-// run's clock: the waits that they define do not change when the wall clock is
-// set. Times that a wrong clock stored in the future become now.
+// SetClock converts the times of a message read from disk to readings of this
+// run's clock, so that the waits do not change when the wall clock is set.
+// Times in the future, stored while the clock was wrong, are replaced by now.
 func (msg *Message) SetClock(now time.Time) {
 	past := func(t *time.Time) {
 		if t.After(now) {
@@ -80,14 +80,14 @@ func (msg *Message) SetClock(now time.Time) {
 	past(&msg.HeldAt)
 	for i := range msg.Rcpts {
 		past(&msg.Rcpts[i].Tried)
-		msg.Rcpts[i].Next = onClock(msg.Rcpts[i].Next, now) // planOne knows the longest wait
+		msg.Rcpts[i].Next = onClock(msg.Rcpts[i].Next, now) // planOne applies the longest wait
 	}
 	if by := msg.Envelope.DeliverBy; by != nil {
 		by.At = onClock(by.At, now)
 	}
 }
 
-// onClock returns t with a reading of the monotonic clock, as now has it.
+// onClock returns t with a monotonic clock reading, like now.
 func onClock(t, now time.Time) time.Time {
 	if t.IsZero() {
 		return t
@@ -95,11 +95,11 @@ func onClock(t, now time.Time) time.Time {
 	return now.Add(t.Sub(now))
 }
 
-// To is the name of the upstream that gets the message.
+// To returns the name of the upstream that gets the message.
 func (msg *Message) To() string { return cmp.Or(msg.Override, msg.Upstream) }
 
-// Since is when the message's lifetime began: when it arrived, or when it was
-// released from hold.
+// Since returns the start of the message's lifetime: the time of its arrival,
+// or of its release from hold.
 func (msg *Message) Since() time.Time {
 	if msg.Held == "" && msg.HeldAt.After(msg.At) {
 		return msg.HeldAt
@@ -107,7 +107,7 @@ func (msg *Message) Since() time.Time {
 	return msg.At
 }
 
-// Finished reports whether no recipient is waiting any more.
+// Finished reports whether no recipient is still waiting.
 func (msg *Message) Finished() bool {
 	for i := range msg.Rcpts {
 		if msg.Rcpts[i].Status == Waiting {
@@ -117,11 +117,11 @@ func (msg *Message) Finished() bool {
 	return true
 }
 
-// AwaitsUpstream reports whether the message is held only because its upstream is
-// not configured. Such a hold is not stored: each start decides again.
+// AwaitsUpstream reports whether the message is held only because its upstream
+// is not configured. Such a hold is not stored; each start determines it again.
 func (msg *Message) AwaitsUpstream() bool { return msg.awaitsUpstream }
 
-// Busy reports whether a part of the message is being attempted.
+// Busy reports whether an attempt at a part of the message is under way.
 func (msg *Message) Busy() bool { return msg.active > 0 }
 
 // State returns "held", "active" or "deferred".
@@ -172,13 +172,13 @@ func (msg *Message) Blocked(yield func(rcpt int, why *mail.Reply)) {
 	}
 }
 
-// expired reports whether the message has been tried for long enough.
+// expired reports whether the message has reached the end of its lifetime.
 func (msg *Message) expired(p *Policy, now time.Time) bool {
 	by := msg.Envelope.DeliverBy
 	return now.Sub(msg.Since()) >= p.Lifetime || by != nil && by.Return && now.After(by.At)
 }
 
-// late reports whether the sender should now be told of the delay.
+// late reports whether the sender should now be sent a delay notice.
 func (msg *Message) late(p *Policy, now time.Time) bool {
 	if msg.Warned {
 		return false
@@ -189,20 +189,20 @@ func (msg *Message) late(p *Policy, now time.Time) bool {
 	return p.DelayWarning > 0 && now.Sub(msg.Since()) >= p.DelayWarning
 }
 
-// Job is the part of a message that goes in one transaction: its recipients at
-// one destination.
+// Job is the part of a message that is sent in one transaction: its recipients
+// at one destination.
 type Job struct {
 	Message *Message
 	Rcpts   []int // indices into Message.Rcpts, all waiting; fixed during an attempt
 
 	dest    *destination
 	next    time.Time
-	place   int // in the heap of alarms, -1 outside
+	place   int // index in the heap of alarms, or -1
 	index   int // in dest.jobs
 	state   jobState
-	counted bool // in its destination's active
-	// unreached is set when the last attempt failed before the destination
-	// judged the message.
+	counted bool // included in its destination's active
+	// unreached is set if the last attempt failed before the destination
+	// replied about the message.
 	unreached bool
 }
 
@@ -216,10 +216,10 @@ const (
 	jobGone
 )
 
-// Upstream is the name of the upstream that the job goes to.
+// Upstream returns the name of the upstream that gets the job.
 func (j *Job) Upstream() string { return j.dest.upName }
 
-// tries is the largest number of attempts of any of its recipients.
+// tries returns the largest number of attempts made for any of its recipients.
 func (j *Job) tries() int {
 	n := 0
 	for _, i := range j.Rcpts {

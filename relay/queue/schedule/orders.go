@@ -11,13 +11,14 @@ import (
 // Order is an administrator's order.
 type Order struct {
 	Do   string // one of Orders
-	Text string // the reason of hold and bounce, the upstream of reroute
+	Text string // the reason for hold and bounce, the upstream for reroute
 }
 
-// Orders are the orders that Apply knows.
+// Orders lists the orders that Apply supports.
 var Orders = []string{"retry", "hold", "release", "delete", "bounce", "reroute"}
 
-// Change is what an order did to one message. It can be undone if saving fails.
+// Change is the effect of an order on one message. It can be undone if saving
+// fails.
 type Change struct {
 	Message *Message
 	Owed    Owed
@@ -25,9 +26,9 @@ type Change struct {
 }
 
 // Apply carries out an order on a message in memory. The caller then saves the
-// message and calls Settle. Apply reports false, and changes nothing, if the
-// order does not apply: the message is being attempted, or held, or has left
-// the queue.
+// message and calls Settle. Apply returns false and changes nothing if the
+// order does not apply because the message is being attempted, is held, or has
+// left the queue.
 func (m *Machine) Apply(o Order, msg *Message, now time.Time) (c Change, ok bool) {
 	switch {
 	case msg.gone,
@@ -66,8 +67,8 @@ func (m *Machine) Apply(o Order, msg *Message, now time.Time) (c Change, ok bool
 	return c, true
 }
 
-// fail makes the waiting recipients permanent failures, and returns those whose
-// sender must be told.
+// fail marks the waiting recipients as failed permanently, and returns those
+// that must be reported to the sender.
 func (msg *Message) fail(reason string) (owed []int) {
 	for i := range msg.Rcpts {
 		r := &msg.Rcpts[i]
@@ -83,8 +84,8 @@ func (msg *Message) fail(reason string) (owed []int) {
 	return owed
 }
 
-// makeDue makes a message due now, and lets its destinations be tried even if they
-// are down.
+// makeDue makes a message due now, and allows an attempt at its destinations
+// even if they are down.
 func (m *Machine) makeDue(msg *Message) {
 	for i := range msg.Rcpts {
 		msg.Rcpts[i].Next = time.Time{}
@@ -96,7 +97,8 @@ func (m *Machine) makeDue(msg *Message) {
 	}
 }
 
-// Settle continues after the commit of a change; err is the commit's.
+// Settle continues after the commit of a change; err is the result of the
+// commit.
 func (m *Machine) Settle(c Change, err error, now time.Time) {
 	msg := c.Message
 	if err != nil {

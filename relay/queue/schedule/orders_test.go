@@ -9,7 +9,7 @@ import (
 	"hoplite/mail"
 )
 
-// The states in which an order can find a message.
+// The states that a message may be in when an order is applied.
 var states = map[string]func(s *sim) *Message{
 	"deferred": func(s *sim) *Message {
 		s.answer = always(later)
@@ -91,7 +91,7 @@ func TestOrders(t *testing.T) {
 	}
 }
 
-// An order that cannot be saved is taken back, and the schedule goes on as if it
+// An order that cannot be saved is undone, and the schedule continues as if it
 // had not been given.
 func TestOrderNotSaved(t *testing.T) {
 	for _, do := range Orders {
@@ -341,8 +341,8 @@ func TestFlush(t *testing.T) {
 	}
 }
 
-// Before Start nothing is attempted, but orders are carried out: this is the
-// state of a queue that a command opens.
+// Before Start nothing is attempted, but orders are carried out. A queue opened
+// by a command is in this state.
 func TestNotStarted(t *testing.T) {
 	s := newSim(t)
 	s.m = New(Options{Jitter: exactly})
@@ -375,7 +375,7 @@ func TestNotStarted(t *testing.T) {
 	want(t, "tried", s.tried, "0 a@example.net")
 }
 
-// settleUnstarted fails if a machine that was not started wants anything.
+// settleUnstarted fails if a machine that was not started has any effects.
 func (s *sim) settleUnstarted() {
 	s.t.Helper()
 	if e := s.m.Take(); len(e.Start)+len(e.Overdue)+len(e.Done)+len(e.Notes) > 0 {

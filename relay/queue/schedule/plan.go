@@ -14,8 +14,8 @@ func (m *Machine) plan(all []*Message, now time.Time) {
 	}
 }
 
-// planOne makes a message's jobs, one for each destination among the waiting
-// recipients, and puts each where it belongs.
+// planOne makes a message's jobs, one for each destination of its waiting
+// recipients, and puts each in line or sets its alarm.
 func (m *Machine) planOne(msg *Message, now time.Time) {
 	up := m.upstreamOf(msg, now)
 	if up == nil {
@@ -52,10 +52,10 @@ func (m *Machine) planOne(msg *Message, now time.Time) {
 	}
 	longest := now.Add(up.RetryMax + up.RetryMax/6) // with jitter
 	for _, j := range msg.jobs {
-		if j.next.After(longest) { // a wrong clock stored it
+		if j.next.After(longest) { // stored while the clock was wrong
 			j.next = longest
 		}
-		if j.unreached { // before a restart: so that the first success wakes it
+		if j.unreached { // from before a restart; the first success wakes it
 			j.dest.failures = max(j.dest.failures, 1)
 			m.dispatcher.startPings(j.dest, now)
 		}
@@ -71,7 +71,7 @@ func (m *Machine) upstreamOf(msg *Message, now time.Time) *Upstream {
 		return nil
 	}
 	up := m.upstreams[msg.To()]
-	if up == nil { // no longer configured: routed again, or it waits
+	if up == nil { // no longer configured: routed again, or held
 		up = m.upstreams[Router]
 		if up == nil || m.opt.Routable != nil && !m.opt.Routable(msg) {
 			m.awaitUpstream(msg, now)
@@ -96,7 +96,7 @@ func (m *Machine) Sender(msg *Message, i int) mail.Address {
 	return m.opt.Sender(from, msg.Envelope.Rcpts[i])
 }
 
-// unschedule drops the jobs of a message that are not being attempted.
+// unschedule removes the jobs of a message that are not being attempted.
 func (m *Machine) unschedule(msg *Message) {
 	for _, j := range slices.Clone(msg.jobs) {
 		if j.state != jobActive {
@@ -105,8 +105,8 @@ func (m *Machine) unschedule(msg *Message) {
 	}
 }
 
-// Replan plans a message again after a change. If a part of it is being
-// attempted, that happens at the end of the attempt.
+// Replan plans a message again after a change. If an attempt at a part of it is
+// under way, the message is planned at the end of that attempt.
 func (m *Machine) Replan(msg *Message, now time.Time) {
 	m.unschedule(msg)
 	if msg.replan = msg.active > 0; !msg.replan {
@@ -135,7 +135,7 @@ func (m *Machine) keepHeld(msg *Message) {
 	m.holds.set(msg.hold)
 }
 
-// endHold lets the message's lifetime begin again.
+// endHold ends a hold and restarts the message's lifetime.
 func (m *Machine) endHold(msg *Message, now time.Time) {
 	msg.Held, msg.HeldAt, msg.awaitsUpstream = "", now, false
 	if msg.hold != nil {

@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// Policy is how often and how long an upstream's mail is tried.
+// Policy sets how often, and for how long, delivery of an upstream's mail is
+// attempted.
 type Policy struct {
-	// RetryMin is the wait after the first attempt that failed temporarily. Each
-	// further wait is twice as long, varied by a sixth.
+	// RetryMin is the wait after the first attempt that failed temporarily.
+	// Each further wait is twice as long, varied by up to a sixth.
 	RetryMin time.Duration
 	// RetryMax is the longest wait between two attempts.
 	RetryMax time.Duration
-	// Lifetime is how long a message is tried before it is returned to its
-	// sender.
+	// Lifetime is the time for which delivery is attempted before a message is
+	// returned to its sender.
 	Lifetime time.Duration
-	// DelayWarning is the age at which the sender of a queued message is told
-	// once that it is late. 0 disables the notice.
+	// DelayWarning is the age at which the sender of a queued message is sent a
+	// delay notice, once. 0 disables the notice.
 	DelayWarning time.Duration
 	// Concurrency is the largest number of connections to one destination. The
-	// scheduler starts with five and adds more as long as the destination keeps
-	// up.
+	// scheduler starts with five and adds more while the destination keeps up.
 	Concurrency int
 }
 
@@ -30,7 +30,8 @@ var DefaultPolicy = Policy{
 	DelayWarning: 4 * time.Hour, Concurrency: 20,
 }
 
-// defaults fills in an empty policy, and corrects one that would never end.
+// defaults fills in unset values, and corrects a policy that would retry for
+// ever.
 func (p *Policy) defaults() {
 	if *p == (Policy{}) {
 		*p = DefaultPolicy
@@ -47,7 +48,7 @@ func (p *Policy) defaults() {
 	p.RetryMax = max(p.RetryMax, p.RetryMin)
 }
 
-// wait is the time after the n-th attempt, n from 1, before jitter.
+// wait returns the wait after the n-th attempt, counted from 1, without jitter.
 func (p *Policy) wait(n int) time.Duration { return Doubled(p.RetryMin, n, p.RetryMax) }
 
 // Doubled returns d for n = 1 and twice as much for each further n, up to limit.

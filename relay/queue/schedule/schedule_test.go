@@ -313,8 +313,8 @@ func TestConcurrency(t *testing.T) {
 	})
 }
 
-// Jobs in line that are no longer ready must not keep a destination from being
-// probed.
+// Jobs in line that are no longer ready must not prevent a probe of the
+// destination.
 func TestLine(t *testing.T) {
 	d := &destination{up: &Upstream{}, limit: 1}
 	var all []*Job
@@ -356,8 +356,8 @@ func TestDoubledAndVary(t *testing.T) {
 	}
 }
 
-// Times that a wrong clock left on disk delay nothing, and what was read does not
-// follow the wall clock afterwards.
+// Times stored while the clock was wrong delay nothing, and times read from
+// disk are unaffected by later changes of the wall clock.
 func TestClock(t *testing.T) {
 	const years = 10 * 365 * day
 	load := func(s *sim, edit func(msg *Message)) {

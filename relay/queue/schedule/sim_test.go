@@ -10,8 +10,8 @@ import (
 	"hoplite/mail"
 )
 
-// sim drives a Machine: it makes the attempts that the machine asks for, answers
-// them as the test says, and lets time pass.
+// sim drives a Machine: it makes the attempts that the machine requests,
+// answers them as the test specifies, and advances the time.
 type sim struct {
 	t   *testing.T
 	m   *Machine
@@ -38,7 +38,7 @@ type sim struct {
 
 var epoch = time.Date(2026, 11, 30, 0, 0, 0, 0, time.UTC)
 
-// exactly is a jitter that changes nothing.
+// exactly is a jitter function that returns the wait unchanged.
 func exactly(d time.Duration) time.Duration { return d }
 
 func newSim(t *testing.T) *sim {
@@ -49,10 +49,10 @@ func newSim(t *testing.T) *sim {
 	return s
 }
 
-// at is the time since the start.
+// at returns the time since the start.
 func (s *sim) at(x string) string { return short(s.now.Sub(epoch)) + " " + x }
 
-// short prints a duration without zero units.
+// short formats a duration without zero units.
 func short(d time.Duration) string {
 	if d == 0 {
 		return "0"
@@ -126,7 +126,7 @@ func (s *sim) settle() {
 	s.t.Fatal("the machine never comes to rest")
 }
 
-// finish ends an attempt as answer says.
+// finish ends an attempt with the outcome that answer returns.
 func (s *sim) finish(j *Job) {
 	var res Result
 	for _, i := range j.Rcpts {
@@ -269,7 +269,7 @@ func (s *sim) check() {
 	}
 }
 
-// want compares what was recorded.
+// want compares the recorded events.
 func want(t *testing.T, what string, got []string, want ...string) {
 	t.Helper()
 	if !slices.Equal(got, want) {
