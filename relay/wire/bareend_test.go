@@ -10,8 +10,8 @@ import (
 	"hoplite/internal/listen"
 )
 
-// Where LF ends a line, a dot between two of them ends the message, however it is
-// cut into segments.
+// If LF may end a line, LF.LF ends the message, however it is split into
+// segments.
 func TestBareDots(t *testing.T) {
 	for in, want := range map[string]string{
 		".\n":                       "",
@@ -63,8 +63,8 @@ func TestTail(t *testing.T) {
 	}
 }
 
-// LF.LF ends a message of a client in BareFrom. Others get the reason as soon as
-// they wait for the reply, and the connection ends.
+// LF.LF ends a message from a client in BareFrom. Other clients are refused
+// with the reason as soon as they wait for a reply, and the connection ends.
 func TestBareEnd(t *testing.T) {
 	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	other := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}

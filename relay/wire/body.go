@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// Bare says what happens to CR and LF outside CRLF, and to NUL, in a message.
-// They are never passed on: servers disagree about which of them end a line,
-// and a message that two servers read differently can hide another one (SMTP
-// smuggling).
+// Bare selects the treatment of NUL, and of CR and LF outside CRLF, in a
+// message. They are never passed on: servers disagree about which of them end a
+// line, and a message that two servers read differently can hide another one
+// (SMTP smuggling).
 type Bare int
 
 const (
@@ -31,8 +31,8 @@ var (
 	ErrNUL      = errors.New("NUL in the message")
 )
 
-// ErrBareEnd means that the client ended a message with LF.LF and waits for the
-// reply. The connection ends after that.
+// ErrBareEnd means that the client ended a message with LF.LF and is waiting
+// for a reply. The connection ends after the reply.
 var ErrBareEnd = errors.New("message ended by <LF>.<LF> instead of <CR><LF>.<CR><LF>")
 
 // ErrReset means that the client abandoned the message between two chunks.
@@ -46,8 +46,8 @@ type Body struct {
 	Fixed    bool  // bare CR, LF or NUL were converted
 }
 
-// receiver receives the messages of a connection: the text of DATA up to its final
-// dot, or the octets of BDAT chunks with the commands between them.
+// receiver receives the messages of a connection: DATA up to its final dot, or
+// BDAT chunks and the commands between them.
 type receiver struct {
 	conn     *Conn
 	rest     int64 // octets of the chunk still to come
@@ -55,13 +55,13 @@ type receiver struct {
 	received int64 // octets of all chunks of this message
 
 	since time.Time // when this message, or this chunk, began to arrive
-	n     int64     // octets of it
+	n     int64     // octets of the message or chunk so far
 
 	bareEnd tail
 }
 
-// tail remembers the last octets of a message, to tell a client that has ended
-// its message with LF.LF from one that is slow.
+// tail holds the last octets of a message, to distinguish a client that has
+// ended its message with LF.LF from a slow one.
 type tail struct {
 	last [4]byte
 }
@@ -78,15 +78,15 @@ func (t *tail) follow(p []byte) {
 	}
 }
 
-// ended reports whether the octets end in LF.LF or LF.CRLF: the end of a message
-// for a client that does not know CRLF.
+// ended reports whether the octets end in LF.LF or LF.CRLF, which a client that
+// does not use CRLF sends at the end of a message.
 func (t *tail) ended() bool {
 	l := t.last
 	return l[1] == '\n' && l[2] == '.' && l[3] == '\n' ||
 		l[0] == '\n' && l[1] == '.' && l[2] == '\r' && l[3] == '\n'
 }
 
-// begin prepares for a message and starts to measure its rate.
+// begin prepares for a message and starts measuring its rate.
 func (r *receiver) begin() {
 	r.conn.in.grow()
 	r.since, r.n = time.Now(), 0
@@ -115,15 +115,16 @@ func (r *receiver) fill() error {
 	return nil
 }
 
-// overdraw bounds how much is read of a message that is too large: twice its
-// limit and this much. A message within that bound gets a proper refusal.
+// overdraw limits how much is read of a message that is too large: twice the
+// size limit plus this amount. A message within that bound gets a proper
+// refusal.
 const overdraw = 1 << 20
 
 // errOverdraw means that a message far exceeds its limit.
 var errOverdraw = errors.New("message is much larger than the limit")
 
-// readDots reads a message up to CRLF.CRLF and removes the dots added in front
-// of others (RFC 5321, 4.5.2). Only CRLF begins a line here.
+// readDots reads a message up to CRLF.CRLF and undoes dot-stuffing (RFC 5321,
+// 4.5.2). Only CRLF ends a line here.
 func (r *receiver) readDots(l *lines) error {
 	start := true // at the beginning of a line
 	cr := false   // the previous octet was CR
@@ -151,8 +152,8 @@ func (r *receiver) readDots(l *lines) error {
 	}
 }
 
-// dots decodes data into w as far as its meaning is certain. It returns how
-// much it used and whether that was the end of the message.
+// dots decodes data into w as far as its meaning is certain. It returns the
+// number of octets used and whether they end the message.
 func dots(data []byte, start, cr *bool, w io.Writer) (used int, done bool) {
 	from, pos := 0, 0
 	for pos < len(data) {
@@ -172,7 +173,7 @@ func dots(data []byte, start, cr *bool, w io.Writer) (used int, done bool) {
 			*start, *cr = false, false
 			continue
 		}
-		// Only a dot after a line end matters; skip to the next one.
+		// Only a dot after a line end matters, so skip to the next one.
 		end := len(data) - 1
 		if i := bytes.Index(data[pos:], lineDot); i >= 0 {
 			end = pos + i
@@ -188,8 +189,8 @@ func dots(data []byte, start, cr *bool, w io.Writer) (used int, done bool) {
 	return pos, false
 }
 
-// bareDots is dots for a client that may end lines, and so the message, with LF
-// alone. The writer converts the line ends.
+// bareDots is like dots, but for a client that may end lines, and thus the
+// message, with LF alone. The writer converts the line ends.
 func bareDots(data []byte, start *bool, w io.Writer) (used int, done bool) {
 	from, pos := 0, 0
 	for pos < len(data) {
@@ -222,8 +223,8 @@ func bareDots(data []byte, start *bool, w io.Writer) (used int, done bool) {
 
 var lineDot = []byte("\n.")
 
-// announce parses the argument of BDAT and prepares for its chunk (RFC 3030, 2);
-// false means that the argument is malformed.
+// announce parses the argument of BDAT and prepares for its chunk (RFC 3030,
+// 2). It returns false if the argument is malformed.
 func (r *receiver) announce(arg string) bool {
 	f := strings.Fields(arg)
 	if len(f) != 1 && (len(f) != 2 || !strings.EqualFold(f[1], "LAST")) {

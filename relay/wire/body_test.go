@@ -13,7 +13,7 @@ import (
 	"hoplite/internal/listen"
 )
 
-// decode passes in, cut into pieces, through the dot decoder and the line checks.
+// decode passes in through the dot decoder and the line checks, in pieces.
 func decode(in string, piece int, fix bool, max int64) (out string, body Body, rest string, err error) {
 	var w bytes.Buffer
 	l := &lines{w: &w, fix: fix, max: max}
@@ -263,7 +263,8 @@ func (s *script) Read(p []byte) (int, error) {
 func (s *script) Write(p []byte) (int, error) { return s.out.Write(p) }
 func (s *script) Close() error                { close(s.done); return nil }
 
-// run sends in to a new server and returns everything that the server did.
+// run sends in to a new server and returns a record of everything the server
+// did.
 func run(t testing.TB, in []byte, o Options, piece func() int) string {
 	near, far := net.Pipe()
 	far.Close()
@@ -278,7 +279,7 @@ func run(t testing.TB, in []byte, o Options, piece func() int) string {
 	return fmt.Sprintf("%s\n%q\n%v\n%v", s.out.String(), srv.store.mail, srv.store.body, srv.store.errs)
 }
 
-// The result does not depend on how the octets are cut into segments.
+// The result does not depend on how the octets are split into segments.
 func FuzzSegments(f *testing.F) {
 	hello := "EHLO x\r\n"
 	trans := "MAIL FROM:<a@b.c> SIZE=10\r\nRCPT TO:<b@c.d>\r\n"
@@ -315,7 +316,8 @@ func FuzzSegments(f *testing.F) {
 	})
 }
 
-// The reported defect does not depend on how the message is cut into segments.
+// The reported defect does not depend on how the message is split into
+// segments.
 func TestDefectsInPieces(t *testing.T) {
 	long := strings.Repeat("0123456789", 10) + "\r\n"
 	for name, tt := range map[string]struct {

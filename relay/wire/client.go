@@ -9,7 +9,7 @@ import (
 	"hoplite/mail"
 )
 
-// clientInfo is the identity of the client and the offer made to it.
+// clientInfo holds the client's identity and the extensions offered to it.
 type clientInfo struct {
 	ident Ident
 	helo  string
@@ -17,7 +17,7 @@ type clientInfo struct {
 	offer Offer
 }
 
-// Ident identifies the client, by its socket, its PROXY header or XCLIENT.
+// Ident identifies the client by its socket, PROXY header or XCLIENT.
 type Ident struct {
 	Client, Local netip.AddrPort
 	Name          string // reverse name, if XCLIENT gave one
@@ -56,8 +56,9 @@ func (c *Conn) hello(verb, arg string) {
 	c.say(r)
 }
 
-// startTLS begins TLS. Nothing may have followed the command: it could not be
-// protected, and treating it as protected is a hole (CVE-2011-0411).
+// startTLS begins TLS. No octets may follow the command in the same read: they
+// would be unprotected, and treating them as protected is a vulnerability
+// (CVE-2011-0411).
 func (c *Conn) startTLS(arg string) {
 	_, already := c.sock.TLS()
 	switch {
@@ -85,7 +86,7 @@ func (c *Conn) startTLS(arg string) {
 	c.forget()
 }
 
-// forget discards everything that is known of the client except its address and
+// forget discards everything known about the client except its address, and
 // returns to the start of a session (RFC 3207, 4.2).
 func (c *Conn) forget() {
 	c.State = nil
@@ -96,8 +97,9 @@ func (c *Conn) forget() {
 	}
 }
 
-// xclient sets the identity of the client, as a front-end server knows it
-// (Postfix, XCLIENT_README). A login before it ends, as it was not the client's.
+// xclient sets the identity of the client as passed by a front-end server
+// (Postfix, XCLIENT_README). It ends an earlier login, which was not the
+// client's.
 func (c *Conn) xclient(arg string) {
 	if !c.opts.trusts(c.sock.Peer.Addr()) {
 		c.say(refusal(550, "5.7.1", "You are not authorized to use XCLIENT"))
@@ -177,7 +179,7 @@ func setPort(ap *netip.AddrPort, value string, unknown bool) bool {
 	return err == nil
 }
 
-// xtext decodes RFC 3461, 4. Control characters are refused.
+// xtext decodes xtext (RFC 3461, 4). Control characters are refused.
 func xtext(s string) (string, bool) {
 	if !strings.Contains(s, "+") {
 		return s, true

@@ -19,8 +19,8 @@ func (c *Conn) Serve() {
 	c.serve()
 }
 
-// serve answers commands until one of them needs the library. Without it, before
-// the first MAIL and while it is idle, a connection takes little memory.
+// serve answers commands until one of them needs the library. Before the first
+// MAIL and while idle, a connection uses no library and so takes little memory.
 func (c *Conn) serve() {
 	defer func() {
 		if p := recover(); p != nil {
@@ -35,8 +35,8 @@ func (c *Conn) serve() {
 	}
 }
 
-// panicked ends the connection, and no other, after a panic outside go-smtp's own
-// recovery.
+// panicked ends this connection, and only this one, after a panic that go-smtp
+// does not recover from.
 func (c *Conn) panicked(value any) {
 	if c.opts.Panic != nil {
 		c.opts.Panic(value)
@@ -78,7 +78,7 @@ func (c *Conn) step() {
 	}
 }
 
-// badLine handles an error of reading a line.
+// badLine handles an error in reading a line.
 func (c *Conn) badLine(err error, auth bool) {
 	switch {
 	case errors.Is(err, errLong) && auth:
@@ -119,7 +119,7 @@ func (c *Conn) command(line []byte) {
 		c.say(refusal(501, "5.5.4", "Syntax: DATA"))
 		return
 	}
-	if verb != "BDAT" { // its chunk follows even if it is refused
+	if verb != "BDAT" { // the chunk follows even if the command is refused
 		if r := c.order.refuse(verb); r != nil {
 			c.refuse(*r)
 			return
@@ -195,7 +195,7 @@ func (c *Conn) address(verb, arg string) {
 	c.attach().address(verb, path, params)
 }
 
-// auth checks everything about AUTH that does not depend on the mechanism.
+// auth checks the parts of AUTH that do not depend on the mechanism.
 func (c *Conn) auth(arg string) {
 	mech, initial, _ := strings.Cut(arg, " ")
 	switch {
@@ -225,7 +225,8 @@ func isBase64(s string) bool {
 	return err == nil
 }
 
-// ask lets the session answer a command. If it does not, a general reply is sent.
+// ask has the session answer a command. If the session does not, a general
+// reply is sent.
 func (c *Conn) ask(verb, arg string) {
 	if c.opts.Answer != nil {
 		if r, ok := c.opts.Answer(c, verb, arg); ok {
@@ -237,8 +238,8 @@ func (c *Conn) ask(verb, arg string) {
 }
 
 // general returns the reply to a command that needs neither state nor session.
-// SEND, SOML, SAML and TURN never came into use (RFC 5321, F.6); VERB, ONEX and
-// XUSR are Sendmail's and change nothing here, but old clients send them.
+// SEND, SOML, SAML and TURN were never widely used (RFC 5321, F.6). VERB, ONEX
+// and XUSR are Sendmail's; they have no effect here, but old clients send them.
 func general(verb, arg string) mail.Reply {
 	switch verb {
 	case "NOOP", "VERB", "ONEX", "XUSR":
@@ -256,7 +257,7 @@ func general(verb, arg string) mail.Reply {
 	return refusal(500, "5.5.2", "Command not recognized")
 }
 
-// reset ends the transaction, here and in the library.
+// reset ends the transaction in both wire and the library.
 func (c *Conn) reset() {
 	if c.order.stage == chunking {
 		c.recv.abandon()
@@ -275,7 +276,7 @@ func (c *Conn) put(r mail.Reply) {
 	}
 }
 
-// refuse sends a refusal that was decided without the session.
+// refuse sends a refusal made without the session.
 func (c *Conn) refuse(r mail.Reply) {
 	if c.opts.Annotate != nil && c.order.open() {
 		r = c.opts.Annotate(c, r)

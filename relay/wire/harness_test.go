@@ -20,7 +20,7 @@ import (
 	"hoplite/mail"
 )
 
-// store holds what the server has received.
+// store holds the messages that the server has received.
 type store struct {
 	mu   sync.Mutex
 	mail []string
@@ -121,7 +121,7 @@ type server struct {
 	conns []*Conn
 }
 
-// wait waits until the library serves no connection.
+// wait waits until the library no longer serves any connection.
 func (s *server) wait(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)

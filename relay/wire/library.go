@@ -11,22 +11,22 @@ import (
 	"hoplite/mail"
 )
 
-// library is the net.Conn that go-smtp serves. It contains everything that only
-// go-smtp v0.26 makes necessary:
+// library is the net.Conn that go-smtp serves. It contains all workarounds for
+// go-smtp v0.26:
 //
 //   - The library would read ahead, past the end of a message or of clear text.
-//     Read returns one command at a time, and only the end of a message.
+//     Read returns one command at a time and, of a message, only its end.
 //   - It removes quotes from local parts, which makes `"a b"@c` and `a b@c` equal.
 //     address passes the whole path as one quoted string; Path restores it.
-//   - It writes each line of a reply separately, with texts of its own. Write
-//     uses only the code, and sends the session's reply or wire's own.
-//   - It needs HELO and RSET, which have been answered already. The replies to
-//     these are dropped.
+//   - It writes each line of a reply separately, with its own texts. Write uses
+//     only the code, and sends the session's reply or wire's own.
+//   - It needs HELO and RSET, which have already been answered. Its replies to
+//     them are dropped.
 //   - Its handling of BDAT is unsafe; it gets DATA instead, see receiver.bdat.
 //
 // A library exists while go-smtp serves the connection: from the first command
-// that needs it until the client is silent between messages, or until STARTTLS or
-// XCLIENT begin a new session.
+// that needs it until the client is silent between messages, or until STARTTLS
+// or XCLIENT begins a new session.
 type library struct {
 	conn     *Conn
 	feed     []byte // input for go-smtp
@@ -34,14 +34,14 @@ type library struct {
 	partial  []byte // of a reply line
 	swallow  int    // replies to drop
 	answers  []mail.Reply
-	answered int    // how many answers have been used
+	answered int    // number of answers used
 	body     octets // what follows the next 354: message or chunk
 	leaving  bool   // Read returns io.EOF, and Close returns the connection to serve
 	closed   bool
 }
 
-// attach returns the connection's library and creates it if necessary. Then
-// go-smtp will serve the connection.
+// attach returns the connection's library. If necessary it creates it, and
+// go-smtp will then serve the connection.
 func (c *Conn) attach() *library {
 	if c.lib != nil {
 		return c.lib
@@ -55,7 +55,8 @@ func (c *Conn) attach() *library {
 	return c.lib
 }
 
-// mayDetach reports whether the library can be detached if the client is silent.
+// mayDetach reports whether the library can be detached while the client is
+// silent.
 func (c *Conn) mayDetach() bool {
 	return c.lib != nil && c.next == command && !c.order.open() && c.tally.limits.Park > 0
 }
@@ -72,7 +73,7 @@ func (l *library) line(parts ...string) {
 	l.feed = append(l.feed, "\r\n"...)
 }
 
-// begin prepares feed for another line, and drops answers to the previous one.
+// begin prepares feed for another line, and drops answers to the previous line.
 func (l *library) begin() {
 	if l.fed == len(l.feed) {
 		l.feed, l.fed = l.feed[:0], 0
@@ -116,7 +117,7 @@ func appendPath(b []byte, path string) []byte {
 // angle brackets and source route, from what go-smtp passes to the session.
 func Path(s string) string { return strings.TrimSuffix(s, domain) }
 
-// data makes go-smtp call the session's Data, after DATA or BDAT.
+// data makes go-smtp call the session's Data after DATA or BDAT.
 func (l *library) data(body octets) {
 	l.body = body
 	l.line("DATA")
@@ -150,10 +151,10 @@ func (l *library) cancel(r mail.Reply) {
 	l.answers = append(l.answers, r)
 }
 
-// Read returns input for go-smtp. While there is none, it handles what the client
-// sends: most of the work of a connection happens here.
+// Read returns input for go-smtp. While there is none, it handles input from
+// the client, so most of a connection's work happens here.
 func (l *library) Read(p []byte) (n int, err error) {
-	defer func() { // go-smtp recovers from panics of the session only
+	defer func() { // go-smtp recovers only from panics in the session
 		if p := recover(); p != nil {
 			l.conn.panicked(p)
 			n, err = 0, io.EOF
@@ -169,16 +170,16 @@ func (l *library) Read(p []byte) (n int, err error) {
 		case l.leaving:
 			return 0, io.EOF
 		case l.conn.err != nil:
-			return 0, io.EOF // go-smtp would log any other error as its own
+			return 0, io.EOF // go-smtp would log any other error
 		}
 		l.conn.step()
 	}
 }
 
-// maxPartial bounds a reply line of go-smtp, which are all far shorter.
+// maxPartial limits a reply line from go-smtp; all of them are far shorter.
 const maxPartial = 16 << 10
 
-// Write receives the replies of go-smtp.
+// Write receives go-smtp's replies.
 func (l *library) Write(p []byte) (int, error) {
 	n := len(p)
 	for len(p) > 0 {
@@ -232,7 +233,7 @@ func (l *library) reply(code int, text []byte) {
 	case code == 421: // the session has panicked
 		c.say(refusal(421, "4.3.0", c.opts.Hostname+" internal server error"))
 	case code >= 500 && (c.verb == "MAIL" || c.verb == "RCPT"):
-		// Only values of parameters have not been checked before.
+		// Everything except the values of parameters has already been checked.
 		c.say(refusal(501, "5.5.4", "Invalid parameter value"))
 	default:
 		c.say(mail.Reply{Code: code, Text: string(text)})
@@ -240,7 +241,7 @@ func (l *library) reply(code int, text []byte) {
 }
 
 // Close is called when go-smtp stops serving the connection. It closes the
-// connection, or if the library is only detached, serves it without go-smtp.
+// connection or, if the library is only detached, serves it without go-smtp.
 func (l *library) Close() error {
 	if l.closed {
 		return nil
@@ -260,17 +261,17 @@ func (l *library) LocalAddr() net.Addr { return l.conn.sock.LocalAddr() }
 // RemoteAddr returns the remote address of the socket.
 func (l *library) RemoteAddr() net.Addr { return l.conn.sock.RemoteAddr() }
 
-// SetDeadline does nothing: go-smtp would set one deadline for a whole message.
+// SetDeadline does nothing, because go-smtp would set one deadline for a whole
+// message.
 func (l *library) SetDeadline(time.Time) error { return nil }
 
-// SetReadDeadline does nothing, see SetDeadline.
+// SetReadDeadline does nothing; see SetDeadline.
 func (l *library) SetReadDeadline(time.Time) error { return nil }
 
-// SetWriteDeadline does nothing, see SetDeadline.
+// SetWriteDeadline does nothing; see SetDeadline.
 func (l *library) SetWriteDeadline(time.Time) error { return nil }
 
-// Feed is the net.Listener from which go-smtp takes its connections: those
-// given to Push.
+// Feed is a net.Listener whose Accept returns the connections passed to Push.
 type Feed struct {
 	conns chan net.Conn
 	done  chan struct{}
@@ -307,5 +308,5 @@ func (f *Feed) Close() error {
 	return nil
 }
 
-// Addr has no meaning.
+// Addr returns a meaningless address.
 func (f *Feed) Addr() net.Addr { return &net.UnixAddr{Name: "feed", Net: "unix"} }

@@ -2,14 +2,14 @@ package wire
 
 import "time"
 
-// Limits of one connection; zero means the default given here.
+// Limits holds the limits of one connection; zero means the default given here.
 type Limits struct {
 	Line     int           // 2048 octets of a command line
 	AuthLine int           // 12288 octets of a line of AUTH (RFC 4954, 4)
 	Commands int           // 10000 commands since the last message
-	Idle     int           // 200 commands without effect since the last message; from then on each is an error
+	Idle     int           // 200 commands without effect since the last message, after which each is an error
 	Errors   int           // 20 errors since the last message, then 421
-	Slow     int           // 5 errors; from then on each costs Delay
+	Slow     int           // 5 errors, after which each is delayed by Delay
 	Auths    int           // 3 failed logins, then 421
 	Messages int           // accepted messages, then 421; the default is no limit
 	Delay    time.Duration // 1 s; negative: none
@@ -47,19 +47,20 @@ func setDefault[T int | int64 | time.Duration](v *T, d T) {
 	}
 }
 
-// tally counts commands and errors, and decides when the connection has to end.
+// tally counts commands and errors, and determines when the connection must
+// end.
 type tally struct {
 	limits   Limits
 	commands int // since the last message
-	idle     int // of them, without effect on a message
+	idle     int // commands without effect on a message
 	errors   int // since the last message
 	auths    int // failed logins
 	messages int // accepted
 	counted  bool
-	penalty  bool // the next command has to wait
+	penalty  bool // the next command is delayed
 }
 
-// command counts a command; false means that there have been too many.
+// command counts a command. It returns false if there have been too many.
 func (t *tally) command(verb string) bool {
 	t.counted, t.penalty = false, false
 	if t.commands++; t.commands > t.limits.Commands {
@@ -76,11 +77,11 @@ func (t *tally) command(verb string) bool {
 	return true
 }
 
-// reply counts a reply. Several refusals of one command are one error; 502 is not
-// an error, as clients try commands that a server may not have. It returns the
-// reason to end the connection, or "".
+// reply counts a reply. Several refusals of one command are one error; 502 is
+// not an error, because clients try commands that a server may not support. It
+// returns the reason to end the connection, or "".
 func (t *tally) reply(code int) string {
-	// 454 refuses a login that was not checked because of too many failures.
+	// 454 refuses a login without checking it, after too many failures.
 	if (code >= 500 && code != 502 || code == 454) && !t.counted {
 		t.counted, t.penalty = true, true
 		t.errors++
@@ -106,7 +107,7 @@ func (t *tally) accepted() {
 // full reports whether the limit of messages is reached.
 func (t *tally) full() bool { return t.limits.Messages > 0 && t.messages >= t.limits.Messages }
 
-// delay returns how long the next command is delayed because of repeated errors.
+// delay returns the delay of the next command that repeated errors have caused.
 func (t *tally) delay() time.Duration {
 	if !t.penalty || t.limits.Delay < 0 || t.errors <= t.limits.Slow && t.auths == 0 {
 		return 0

@@ -7,9 +7,9 @@ import (
 )
 
 // lines is the writer between a decoder and the spool. It counts octets, checks
-// line ends, and converts them with fix. After a defect it writes nothing more but
-// continues to check: the reported defect must not depend on how the message was
-// cut into segments.
+// line ends, and converts them if fix is set. After a defect it stops writing
+// but continues checking, so that the reported defect does not depend on how
+// the message was split into segments.
 type lines struct {
 	w    io.Writer
 	max  int64
@@ -21,11 +21,11 @@ type lines struct {
 	nul, bareCR, bareLF bool
 
 	cr   bool // the previous octet was CR
-	kept bool // with fix: CRs that wait for what follows them
+	kept bool // with fix: CRs held back until the next octet is known
 	line int  // octets of the line so far
 }
 
-// Write never fails, see close.
+// Write never returns an error; see close.
 func (l *lines) Write(p []byte) (int, error) {
 	n := len(p)
 	if n == 0 {
@@ -75,8 +75,8 @@ func (l *lines) defect() error {
 	return nil
 }
 
-// emitHeld writes p, which needs no conversion. It holds back a CR at the end, as
-// the following octet decides about it.
+// emitHeld writes p, which needs no conversion. It holds back a CR at the end,
+// whose meaning depends on the next octet.
 func (l *lines) emitHeld(p []byte) {
 	if l.kept {
 		l.emit([]byte("\r")) // p begins with its LF
@@ -90,7 +90,7 @@ func (l *lines) emitHeld(p []byte) {
 // whether p has no defect.
 func (l *lines) measure(p []byte) (clean bool) {
 	clean = true
-	before := l.cr // a CR was the last octet of what came before
+	before := l.cr // the last octet before p was CR
 	crs := bytes.Count(p, []byte{'\r'})
 	pos := 0
 	for {
@@ -114,10 +114,10 @@ func (l *lines) measure(p []byte) (clean bool) {
 	}
 	l.line += len(p) - pos
 	if before && p[0] != '\n' {
-		crs++ // that one was bare
+		crs++ // that CR was bare
 	}
 	if l.cr = p[len(p)-1] == '\r'; l.cr {
-		crs-- // not known yet
+		crs-- // not yet known
 		l.long(l.line - 1)
 	} else {
 		l.long(l.line)
@@ -169,9 +169,9 @@ func (l *lines) emit(p []byte) {
 	}
 }
 
-// close ends the message and returns the error for its defects. It completes a
-// last line without an end, which BDAT permits: later stages rely on it, and DKIM
-// signatures stay valid (RFC 6376, 3.4.3).
+// close ends the message and returns the error for its defects. It adds a
+// missing line end to the last line, which BDAT permits, because later stages
+// rely on it; DKIM signatures stay valid (RFC 6376, 3.4.3).
 func (l *lines) close() error {
 	if l.cr {
 		l.bareCR, l.body.Fixed = true, l.fix

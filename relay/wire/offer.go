@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Offer is what a connection is offered in the reply to EHLO, besides
-// PIPELINING, ENHANCEDSTATUSCODES, HELP, STARTTLS and XCLIENT, which depend on
-// the connection alone. What is not offered is refused.
+// Offer holds the extensions offered in the reply to EHLO, besides PIPELINING,
+// ENHANCEDSTATUSCODES, HELP, STARTTLS and XCLIENT, which depend only on the
+// connection. Extensions that are not offered are refused.
 type Offer struct {
 	Size       int64 // of a message, 0 for no limit
 	EightBit   bool
@@ -68,10 +68,10 @@ func (o *Offer) limits() (s string) {
 	return s
 }
 
-// disabled are EHLO keywords that an admin has switched off.
+// disabled is the set of EHLO keywords disabled by the administrator.
 type disabled []string
 
-// has reports whether the first word of an EHLO line is disabled.
+// has reports whether the keyword of an EHLO line is disabled.
 func (d disabled) has(line string) bool {
 	word, _, _ := strings.Cut(line, " ")
 	return slices.ContainsFunc(d, func(s string) bool { return strings.EqualFold(s, word) })

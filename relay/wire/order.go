@@ -10,7 +10,7 @@ const (
 	greeted                // HELO, EHLO or LHLO was accepted
 	mailing                // MAIL was accepted
 	addressed              // at least one RCPT was accepted
-	chunking               // a chunk was accepted that was not the last one
+	chunking               // a chunk other than the last was accepted
 	stages
 )
 
@@ -24,9 +24,9 @@ var (
 	inChunks  = refusal(503, "5.5.1", "Only BDAT, NOOP, RSET and QUIT are permitted between chunks")
 )
 
-// commandOrder has the refusal of each command in each stage, or nil if the
-// command is permitted. Commands that are not listed are permitted in all stages
-// but the last.
+// commandOrder contains the refusal of each command in each stage, or nil if
+// the command is permitted. Commands that are not listed are permitted in all
+// stages except the last.
 var commandOrder = map[string][stages]*mail.Reply{
 	//          connected   greeted   mailing  addressed  chunking
 	"MAIL":    {&sendHello, nil, &nested, &nested, &inChunks},
@@ -42,8 +42,8 @@ var commandOrder = map[string][stages]*mail.Reply{
 
 var otherOrder = [stages]*mail.Reply{chunking: &inChunks}
 
-// order is the part of a session's state that decides which command is permitted
-// next. The replies to commands change it.
+// order is the part of a session's state that determines which commands are
+// permitted. It changes with the replies to commands.
 type order struct {
 	lmtp   bool
 	stage  stage
@@ -78,7 +78,7 @@ func (o *order) refuse(verb string) *mail.Reply {
 	return nil
 }
 
-// open reports whether a transaction has begun and not ended.
+// open reports whether a transaction is in progress.
 func (o *order) open() bool { return o.stage > greeted }
 
 // replied updates the state after the reply to a command.
@@ -92,7 +92,7 @@ func (o *order) replied(verb string, code int) {
 	}
 }
 
-// chunk records that a chunk was accepted that was not the last one.
+// chunk records that a chunk other than the last was accepted.
 func (o *order) chunk() { o.stage = chunking }
 
 // hello begins or restarts a session.

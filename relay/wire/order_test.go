@@ -10,7 +10,8 @@ import (
 	"hoplite/internal/listen"
 )
 
-// inEachStage has the code of the reply to each command in each stage of a session.
+// inEachStage contains the reply code for each command in each stage of a
+// session.
 var inEachStage = []struct {
 	command                                         string
 	connected, greeted, mailing, addressed, between int
@@ -69,8 +70,8 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// After each of these a new transaction can begin, and nothing is left of the
-// previous one.
+// Each of these ends the transaction, and a new one can begin with no trace of
+// the previous one.
 func TestEndOfTransaction(t *testing.T) {
 	s := start(t, Options{}, listen.Options{})
 	for name, script := range map[string][]string{
@@ -122,7 +123,7 @@ func TestLogin(t *testing.T) {
 	if got := s.conns[0].Login(); got != "ann" {
 		t.Errorf("logged in as %q", got)
 	}
-	// The next client of the front-end has not logged in.
+	// The front-end's next client has not logged in.
 	c.say("XCLIENT ADDR=192.0.2.7", "220")
 	c.say("EHLO y", "250")
 	if got := s.conns[0].Login(); got != "" {
@@ -131,7 +132,7 @@ func TestLogin(t *testing.T) {
 	c.say(login, "235")
 }
 
-// A bare LF does not end a command: what follows it is not executed.
+// A bare LF does not end a command, and text after it is not executed.
 func TestBareLFInCommands(t *testing.T) {
 	s := start(t, Options{}, listen.Options{})
 	for _, in := range []string{"NOOP\nMAIL FROM:<a@example.org>\r\n", "NOOP\n", "MAIL FROM:<a@example.org>\nRCPT TO:<b@example.org>\r\nNOOP\r\n", "\n\r\n"} {

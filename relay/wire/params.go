@@ -9,23 +9,23 @@ import (
 	"hoplite/mail"
 )
 
-// Mail holds the parameters of MAIL that bypass go-smtp: its SIZE has 32 bits,
-// and after BINARYMIME it would refuse the DATA that replaces BDAT.
+// Mail holds the parameters of MAIL that bypass go-smtp, whose SIZE has only 32
+// bits and which after BINARYMIME would refuse the DATA that replaces BDAT.
 type Mail struct {
 	Size   int64 // 0 if it was not given
 	Binary bool  // BODY=BINARYMIME
 }
 
-// arguments parses what follows MAIL or RCPT.
+// arguments parses the arguments of MAIL or RCPT.
 type arguments struct {
 	verb    string
 	offer   *Offer
 	lenient bool // accept a path without angle brackets
-	secure  bool // the connection is in TLS
+	secure  bool // the connection uses TLS
 }
 
-// parse returns the path without its angle brackets, and appends to params the
-// parameters for the library, each with a space in front.
+// parse returns the path without its angle brackets, and appends the parameters
+// for the library to params, each preceded by a space.
 func (a *arguments) parse(s string, params []byte) (path string, m Mail, _ []byte, refused *mail.Reply) {
 	prefix := "FROM:"
 	if a.verb == "RCPT" {
@@ -82,8 +82,8 @@ func (a *arguments) params(s string, m *Mail, out []byte) ([]byte, *mail.Reply) 
 			m.Binary = true
 			continue
 		case key == "REQUIRETLS" && !a.secure:
-			return out, bad(530, "5.7.4", "REQUIRETLS needs a connection in TLS")
-		case key == "BY": // the library wants its letters in upper case
+			return out, bad(530, "5.7.4", "REQUIRETLS requires a TLS connection")
+		case key == "BY": // the library expects upper-case letters
 			p = strings.ToUpper(p)
 		}
 		out = append(append(out, ' '), p...)
@@ -97,7 +97,7 @@ func bad(code int, enhanced, text string) *mail.Reply {
 }
 
 // announced parses SIZE. It may have 20 digits (RFC 1870, 3), so a number that
-// overflows is too large, not malformed.
+// overflows is too large rather than malformed.
 func (o *Offer) announced(value string) (int64, *mail.Reply) {
 	n, err := strconv.ParseUint(value, 10, 63)
 	if errors.Is(err, strconv.ErrRange) && len(value) <= 20 {
@@ -122,7 +122,7 @@ var (
 	errBadPath = errors.New("malformed address")
 )
 
-// ParsePath returns the address in what follows RCPT TO:, as a session would
+// ParsePath returns the address in the text after RCPT TO:, as a session would
 // read it.
 func ParsePath(arg string) (string, error) {
 	path, rest, err := cutPath(arg, false)

@@ -64,7 +64,7 @@ func TestParams(t *testing.T) {
 	}
 }
 
-// oddPaths are paths that a parser might change.
+// oddPaths lists paths that a parser might change.
 var oddPaths = []string{
 	`a@example.org`, `"a b"@example.org`, `"a\"b"@example.org`, `"a\\b"@example.org`, `"a"@example.org`, `a..b@example.org`,
 	`.a.@example.org`, `"x> SIZE=9"@example.org`, `"@"@example.org`, `a@[IPv6:2001:db8::1]`, `a@b"c>d"`, `ann`,

@@ -11,7 +11,7 @@ import (
 	"hoplite/internal/listen"
 )
 
-// An idle connection keeps a small buffer. It borrows a large one while it
+// An idle connection keeps a small buffer, and borrows a large one while it
 // receives a message or a long line.
 const (
 	smallBuffer = 512
@@ -20,7 +20,7 @@ const (
 
 var buffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
 
-// buffer holds received octets that are not used yet: buf[r:w].
+// buffer holds received octets that have not been used yet: buf[r:w].
 type buffer struct {
 	buf   []byte
 	r, w  int
@@ -30,8 +30,8 @@ type buffer struct {
 
 func (b *buffer) data() []byte { return b.buf[b.r:b.w] }
 
-// room makes room for at least one octet; it returns false when a large
-// buffer is full.
+// room makes room for at least one octet. It returns false if a large buffer is
+// full.
 func (b *buffer) room() bool {
 	if b.r == b.w {
 		b.r, b.w = 0, 0
@@ -66,7 +66,7 @@ func (b *buffer) grow() {
 	b.buf = b.large[:]
 }
 
-// shrink returns the large buffer when it is empty.
+// shrink gives the large buffer back if it is empty.
 func (b *buffer) shrink() {
 	if b.large == nil || b.r != b.w {
 		return
@@ -77,7 +77,7 @@ func (b *buffer) shrink() {
 	b.r, b.w = 0, 0
 }
 
-// The errors of a reader, besides those of the socket.
+// The errors of a reader other than those of the socket.
 var (
 	errLong   = errors.New("line too long")           // it was skipped to its end
 	errFull   = errors.New("line too long to skip")   // the connection must end
@@ -100,7 +100,7 @@ type reader struct {
 	waiting  bool // in a read that drain may interrupt
 }
 
-// fill sends the pending replies and reads once from the socket. A read for a
+// fill sends the pending replies and reads once from the socket. Waiting for a
 // command ends when the server shuts down.
 func (r *reader) fill(deadline time.Time, forCommand bool) error {
 	if err := r.out.flush(); err != nil {
@@ -129,8 +129,8 @@ func (r *reader) fill(deadline time.Time, forCommand bool) error {
 	return err
 }
 
-// wait sets the deadline of the next read. When the server shuts down, no command
-// is read any more.
+// wait sets the deadline of the next read. Once the server is shutting down, no
+// further command is read.
 func (r *reader) wait(deadline time.Time, forCommand bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -142,8 +142,8 @@ func (r *reader) wait(deadline time.Time, forCommand bool) error {
 	return nil
 }
 
-// drain interrupts the wait for a command, now and later. It may be called
-// from any goroutine.
+// drain interrupts the current wait for a command and all later ones. It may be
+// called from any goroutine.
 func (r *reader) drain() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -158,9 +158,9 @@ func isTimeout(err error) bool {
 	return errors.As(err, &ne) && ne.Timeout()
 }
 
-// line returns the next line without its LF, which is valid until the next read.
-// The first octet has to arrive within patience. Auth is set for the response to
-// a challenge, which may be longer than a command.
+// line returns the next line without its LF, which is valid until the next
+// read. The first octet must arrive within patience. auth is set for the
+// response to a challenge, which may be longer than a command.
 func (r *reader) line(patience time.Duration, auth bool) ([]byte, error) {
 	for scanned := 0; ; {
 		data := r.data()
@@ -201,7 +201,8 @@ func (r *reader) lineDeadline(partial bool, patience time.Duration) time.Time {
 	return r.begun.Add(r.limits.LineTime)
 }
 
-// lineLimit returns the longest permitted line that begins with b, with its end.
+// lineLimit returns the maximum length, including the line end, of a line that
+// begins with b.
 func (r *reader) lineLimit(b []byte, auth bool) int {
 	if auth || len(b) >= 5 && bytes.EqualFold(b[:5], []byte("AUTH ")) {
 		return r.limits.AuthLine
@@ -209,7 +210,8 @@ func (r *reader) lineLimit(b []byte, auth bool) int {
 	return r.limits.Line
 }
 
-// skipMax is how much of an endless line is skipped before the connection ends.
+// skipMax is the number of octets of an endless line that are skipped before
+// the connection ends.
 const skipMax = 64 << 10
 
 // skipLine reads to the end of a line that is too long.
@@ -230,8 +232,8 @@ func (r *reader) skipLine() error {
 	return errFull
 }
 
-// linger gives the last reply time to arrive: closing a socket with unread octets
-// resets the connection, and the client might not get the reply.
+// linger gives the last reply time to arrive. Closing a socket with unread
+// octets resets the connection, and the client might not get the reply.
 func (r *reader) linger() {
 	half, ok := r.sock.Conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
@@ -248,7 +250,7 @@ func (r *reader) linger() {
 	}
 }
 
-// release drops the received octets and returns the large buffer.
+// release drops the received octets and gives the large buffer back.
 func (r *reader) release() {
 	r.r = r.w
 	r.shrink()

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// readerOn returns a reader whose client sends in in pieces and then closes.
+// readerOn returns a reader whose client sends in, in pieces, and then closes.
 func readerOn(t *testing.T, in string, piece int, strict bool) *reader {
 	t.Helper()
 	near, far := accepted(t)
@@ -69,7 +69,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// A partial line has its own deadline, which begins anew with each line.
+// A partial line has its own deadline, which restarts with each line.
 func TestLineDeadline(t *testing.T) {
 	limits := Limits{LineTime: time.Minute}.withDefaults()
 	r := &reader{limits: &limits}
@@ -107,7 +107,7 @@ func TestDrainWhileReading(t *testing.T) {
 	if _, err := r.line(time.Minute, false); !errors.Is(err, errDrain) {
 		t.Errorf("the next read ends with %v", err)
 	}
-	// A message is still received.
+	// A message can still be received.
 	go io.WriteString(far, "body")
 	if err := r.fill(time.Now().Add(time.Minute), false); err != nil || string(r.data()) != "body" {
 		t.Errorf("%q, %v", r.data(), err)

@@ -6,11 +6,11 @@ import (
 )
 
 // ReadBody receives a message, decodes and checks it, and writes it to w. The
-// session calls it from Data and ignores the library's reader. A message that is
-// larger than max (0 means no limit), has octets that Bare refuses, or cannot be
-// written to w, is still read to its end, where the client expects the reply.
-// After ErrBareEnd the
-// connection ends with the reply. After ErrReset no reply is needed. io.ErrUnexpectedEOF means that the connection
+// session calls it from Data and ignores the library's reader. A message that
+// is larger than max (0 means no limit), contains octets that Bare refuses, or
+// cannot be written to w, is still read to its end, where the client expects
+// the reply. After ErrBareEnd the connection ends with the reply. After
+// ErrReset no reply is needed. io.ErrUnexpectedEOF means that the connection
 // has ended.
 func (c *Conn) ReadBody(w io.Writer, max int64) (Body, error) { return c.recv.read(w, max) }
 
@@ -24,7 +24,7 @@ func (r *receiver) read(w io.Writer, max int64) (Body, error) {
 		r.endOfData()
 	} else if errors.Is(err, ErrBareEnd) {
 		r.endOfData()
-		r.conn.hangup = true // a client that is only slow must not go on with commands
+		r.conn.hangup = true // a client that is merely slow must not continue with commands
 		return l.body, err
 	} else {
 		err = r.broken(err)
@@ -35,8 +35,7 @@ func (r *receiver) read(w io.Writer, max int64) (Body, error) {
 	return l.body, err
 }
 
-// readChunks reads the chunks of a message, and answers the commands between
-// them.
+// readChunks reads the chunks of a message and answers commands between them.
 func (r *receiver) readChunks(l *lines) error {
 	c := r.conn
 	for {
@@ -61,7 +60,7 @@ func (r *receiver) readChunks(l *lines) error {
 	}
 }
 
-// abandon ends a message between two chunks. The replies of go-smtp to the end of
+// abandon ends a message between two chunks. go-smtp's replies to the end of
 // data are dropped.
 func (r *receiver) abandon() {
 	c := r.conn
@@ -73,7 +72,7 @@ func (r *receiver) abandon() {
 	c.lib.swallow += replies
 }
 
-// endOfData ends the transaction, here and in go-smtp.
+// endOfData ends the transaction in both wire and go-smtp.
 func (r *receiver) endOfData() {
 	c := r.conn
 	c.next = command
@@ -82,8 +81,8 @@ func (r *receiver) endOfData() {
 	c.lib.endData()
 }
 
-// broken ends the connection in the middle of a message: the rest of the message
-// must not be executed as commands.
+// broken ends the connection in the middle of a message, because the rest of
+// the message must not be executed as commands.
 func (r *receiver) broken(err error) error {
 	c := r.conn
 	switch {
@@ -96,7 +95,8 @@ func (r *receiver) broken(err error) error {
 	return io.ErrUnexpectedEOF
 }
 
-// discard reads a refused chunk, or a message that the session has not read.
+// discard reads and discards a refused chunk, or a message that the session has
+// not read.
 func (r *receiver) discard() {
 	c := r.conn
 	if c.next != refusedChunk {
@@ -111,9 +111,9 @@ func (r *receiver) discard() {
 	c.next = command
 }
 
-// bdat handles BDAT. For the first chunk go-smtp gets a DATA, as its own handling
-// of BDAT accepts a chunk that was cut off, and after RSET between two chunks can
-// mistake the end of one message for that of the next.
+// bdat handles BDAT. For the first chunk go-smtp gets a DATA command, because
+// its own handling of BDAT accepts a truncated chunk, and after RSET between
+// two chunks can mistake the end of one message for that of the next.
 func (r *receiver) bdat(arg string) {
 	c := r.conn
 	switch {

@@ -14,8 +14,8 @@ func refusal(code int, enhanced, text string) mail.Reply {
 	return mail.Reply{Code: code, Enhanced: enhanced, Text: text}
 }
 
-// replies collects replies until the next read from the socket, so that those to
-// pipelined commands are sent together (RFC 2920, 3.2).
+// replies collects replies until the next read from the socket, so that replies
+// to pipelined commands are sent together (RFC 2920, 3.2).
 type replies struct {
 	sock    *listen.Conn
 	out     []byte
@@ -52,13 +52,13 @@ func (o *replies) put(r mail.Reply) {
 	}
 }
 
-// flushTime bounds how long a client may take to read its replies.
+// flushTime is the time within which a client must read its replies.
 const flushTime = time.Minute
 
-// keepOut is how much of its buffer an idle connection keeps.
+// keepOut is the size up to which an idle connection keeps its buffer.
 const keepOut = 1 << 10
 
-// flush sends the replies and then calls the functions that wait for that.
+// flush sends the replies and then calls the waiting functions.
 func (o *replies) flush() (err error) {
 	if len(o.out) > 0 {
 		o.sock.SetWriteDeadline(time.Now().Add(flushTime))
@@ -75,8 +75,8 @@ func (o *replies) flush() (err error) {
 	return err
 }
 
-// afterwards calls f after the pending replies have been sent or have failed to
-// be.
+// afterwards calls f after the pending replies have been sent or sending has
+// failed.
 func (o *replies) afterwards(f func()) {
 	if o.closed {
 		f()
@@ -85,7 +85,7 @@ func (o *replies) afterwards(f func()) {
 	o.then = append(o.then, f)
 }
 
-// close sends the pending replies. None can be added afterwards.
+// close sends the pending replies. No replies can be added afterwards.
 func (o *replies) close() {
 	o.flush()
 	o.closed = true

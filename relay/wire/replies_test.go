@@ -40,7 +40,7 @@ func TestPut(t *testing.T) {
 	}
 }
 
-// accepted returns a connection as a listener passes it on, and its other end.
+// accepted returns a connection as passed on by a listener, and its other end.
 func accepted(t *testing.T) (near *listen.Conn, far net.Conn) {
 	t.Helper()
 	feed := NewFeed()
@@ -54,8 +54,8 @@ func accepted(t *testing.T) (near *listen.Conn, far net.Conn) {
 	return near, far
 }
 
-// What waits for a reply happens after the reply was sent, or at once when the
-// connection is closed.
+// A function that waits for a reply is called after the reply was sent, or
+// immediately once the connection is closed.
 func TestAfterwards(t *testing.T) {
 	near, far := accepted(t)
 	o := replies{sock: near, longest: 100}

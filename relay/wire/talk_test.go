@@ -117,7 +117,8 @@ func TestBeforeHello(t *testing.T) {
 	c.closed()
 }
 
-// Every line of a reply has the enhanced code; greetings and 3xx replies have none.
+// Every line of a reply has the enhanced code; greetings and 3xx replies do
+// not.
 func TestEnhancedOnAllLines(t *testing.T) {
 	s := start(t, Options{Answer: func(c *Conn, verb, arg string) (mail.Reply, bool) {
 		return mail.Reply{Code: 214, Enhanced: "2.0.0", Text: "one\ntwo \x1b[0m\nthree"}, verb == "HELP"
@@ -165,7 +166,8 @@ func TestDisable(t *testing.T) {
 func TestLongLines(t *testing.T) {
 	c := start(t, Options{}, listen.Options{}).dial(t)
 	c.hello()
-	// The valid command before it is answered, and the session continues.
+	// The valid command before the long line is answered, and the session
+	// continues.
 	c.send("NOOP\r\nNOOP " + strings.Repeat("x", 5000) + "\r\nNOOP\r\n")
 	c.want("250 2.0.0")
 	c.want("500 5.5.2")
@@ -427,7 +429,7 @@ func TestDrain(t *testing.T) {
 	busy.closed()
 }
 
-// Between messages the library is detached, which the client does not notice.
+// The library is detached between messages, which is invisible to the client.
 func TestDetach(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		t.Run(fmt.Sprintf("tls %v", secure), func(t *testing.T) {

@@ -1,19 +1,19 @@
-// Package wire connects the sockets of SMTP and LMTP clients to go-smtp. It reads
-// lines and messages, answers the commands that need no knowledge of mail, and
-// passes the others to the library. What a command means for mail is left to
+// Package wire connects the sockets of SMTP and LMTP clients to go-smtp. It
+// reads lines and messages, answers the commands that need no knowledge of
+// mail, and passes the others to the library. The handling of mail is left to
 // package relay.
 //
-// Who decides what:
+// The division of work:
 //
-//	wire     where a line and a message end, and which octets they may contain
-//	wire     which command is permitted now (503): the table in order.go
+//	wire     the ends of lines and messages, and the octets they may contain
+//	wire     the order of commands (503): the table in order.go
 //	wire     the EHLO reply; parameters that are not offered are refused (555)
 //	wire     paths, SIZE, BODY=BINARYMIME, BDAT, base64 in AUTH
 //	wire     HELO, EHLO, LHLO, NOOP, QUIT, STARTTLS, XCLIENT, VRFY, EXPN, HELP, ETRN
 //	wire     deadlines, limits, and the code and text of every reply
 //	go-smtp  the values of all other parameters, among them BY and MT-PRIORITY
 //	go-smtp  the SASL dialogue, and recovery from panics in the session
-//	go-smtp  when Mail, Rcpt, Data, Reset and Auth of the session are called
+//	go-smtp  calls Mail, Rcpt, Data, Reset and Auth of the session
 //
 // Each piece of state has one owner:
 //
@@ -25,8 +25,8 @@
 //	library  input for go-smtp, and the session's replies to its commands
 //	Conn     the client's identity, the offer made to it, the session itself
 //
-// Start reading with Conn.step, which handles one line, and order.go. Everything
-// that only go-smtp makes necessary is in library.go.
+// Start reading with Conn.step, which handles one line, and order.go. All
+// workarounds for go-smtp are in library.go.
 package wire
 
 import (
@@ -40,37 +40,38 @@ import (
 	"hoplite/mail"
 )
 
-// Options are shared by all connections of a listener.
+// Options holds settings shared by all connections of a listener.
 type Options struct {
 	Hostname string // in the greeting and in the reply to EHLO
 	LMTP     bool
 	Limits   Limits
-	// Bare says what happens to CR and LF outside CRLF, and to NUL.
+	// Bare selects the treatment of NUL, and of CR and LF outside CRLF.
 	Bare Bare
-	// BareFrom are the networks whose clients may end a message with LF.LF if
-	// Bare is Fix. Two servers that disagree about the end of a message are needed
-	// for smuggling, so these must be devices and programs of our own.
+	// BareFrom lists the networks whose clients may end a message with LF.LF if
+	// Bare is Fix. Smuggling needs two servers that disagree about the end of a
+	// message, so these networks must contain only your own devices and
+	// programs.
 	BareFrom []netip.Prefix
 	// Lenient accepts paths without angle brackets, which old devices send.
 	Lenient bool
-	// XClient are the networks whose clients may use XCLIENT.
+	// XClient lists the networks whose clients may use XCLIENT.
 	XClient []netip.Prefix
-	// Disable are EHLO keywords that are not announced, for clients with faulty
-	// support. Extensions that are part of an Offer are also refused.
+	// Disable lists EHLO keywords that are not announced, for clients with
+	// faulty support. Extensions that are part of an Offer are also refused.
 	Disable []string
-	// Offer returns what is announced in the reply to EHLO.
+	// Offer returns the extensions announced in the reply to EHLO.
 	Offer func(*Conn) Offer
-	// Answer answers HELP, VRFY, EXPN and ETRN; with ok false the command gets
-	// a general reply.
+	// Answer answers HELP, VRFY, EXPN and ETRN. If ok is false, the command
+	// gets a general reply.
 	Answer func(c *Conn, verb, arg string) (r mail.Reply, ok bool)
 	// Annotate may add text, such as an id, to refusals during a transaction.
 	Annotate func(*Conn, mail.Reply) mail.Reply
-	// Library hands a connection to go-smtp, which serves it until Read returns
-	// io.EOF.
+	// Library passes a connection to go-smtp, which serves it until Read
+	// returns io.EOF.
 	Library func(net.Conn)
 	// Closed is called once, when the connection is closed.
 	Closed func(*Conn)
-	// Panic is called with the recovered value when a panic outside the library
+	// Panic is called with the recovered value if a panic outside the library
 	// ends a connection.
 	Panic func(value any)
 }
@@ -89,8 +90,8 @@ func (o *Options) bareEnd(client netip.Addr) bool {
 	return o.Bare == Fix && slices.ContainsFunc(o.BareFrom, func(n netip.Prefix) bool { return n.Contains(client) })
 }
 
-// trusts reports whether peer may use XCLIENT: the other end of the socket, not
-// the client that it speaks for.
+// trusts reports whether peer, the remote end of the socket rather than the
+// client it represents, may use XCLIENT.
 func (o *Options) trusts(peer netip.Addr) bool {
 	return slices.ContainsFunc(o.XClient, func(n netip.Prefix) bool { return n.Contains(peer) })
 }
@@ -101,8 +102,8 @@ func (o *Options) trusts(peer netip.Addr) bool {
 type Conn struct {
 	opts *Options
 	sock *listen.Conn
-	// State belongs to the session. STARTTLS and XCLIENT set it to nil, as they
-	// begin a new session.
+	// State belongs to the session. STARTTLS and XCLIENT set it to nil, because
+	// they begin a new session.
 	State any
 
 	in    reader
@@ -113,15 +114,15 @@ type Conn struct {
 	lib   *library // nil while go-smtp does not serve the connection
 
 	client clientInfo
-	verb   string // the command that is being answered
+	verb   string // the command being answered
 	mail   Mail   // the last MAIL
 	next   octets
 	hangup bool  // the connection ends after the pending replies
-	err    error // final: nothing is read any more
+	err    error // final: nothing more is read
 	once   sync.Once
 }
 
-// octets is the meaning of the next octets from the client.
+// octets determines the meaning of the next octets from the client.
 type octets int
 
 const (
@@ -143,17 +144,17 @@ func New(sock *listen.Conn, opts *Options) *Conn {
 	return c
 }
 
-// Socket returns the connection underneath.
+// Socket returns the underlying connection.
 func (c *Conn) Socket() *listen.Conn { return c.sock }
 
-// Ident returns who the client is.
+// Ident returns the client's identity.
 func (c *Conn) Ident() Ident { return c.client.ident }
 
 // Helo returns the argument of the last HELO, EHLO or LHLO. After HELO, esmtp is
 // false.
 func (c *Conn) Helo() (name string, esmtp bool) { return c.client.helo, c.client.esmtp }
 
-// Login returns the account that the client has logged in to, or "".
+// Login returns the account that the client is logged in to, or "".
 func (c *Conn) Login() string { return c.order.login }
 
 // SetLogin records a successful login. STARTTLS and XCLIENT undo it.
@@ -162,12 +163,12 @@ func (c *Conn) SetLogin(account string) { c.order.login = account }
 // Mail returns the parameters of the last MAIL that go-smtp does not pass on.
 func (c *Conn) Mail() Mail { return c.mail }
 
-// Accepted records that a message was accepted. Errors before it no longer count.
+// Accepted records that a message was accepted, and resets the count of errors.
 func (c *Conn) Accepted() { c.tally.accepted() }
 
-// Answer sets the replies to the present command, which replace those of the
-// library in order. The session calls it just before it returns to the library. A
-// 421 ends the connection.
+// Answer sets the replies to the current command, which replace those of the
+// library in order. The session calls it just before it returns to the library.
+// A 421 ends the connection.
 func (c *Conn) Answer(r ...mail.Reply) { c.lib.answers = append(c.lib.answers[:0], r...) }
 
 // Then calls f once the pending replies have been sent or sending has failed, so
@@ -175,7 +176,7 @@ func (c *Conn) Answer(r ...mail.Reply) { c.lib.answers = append(c.lib.answers[:0
 func (c *Conn) Then(f func()) { c.out.afterwards(f) }
 
 // Drain asks the connection to end: immediately with 421 while it waits for a
-// command, otherwise once the present message has been answered.
+// command, otherwise after the reply to the current message.
 func (c *Conn) Drain() { c.in.drain() }
 
 // Close sends the pending replies and closes the socket.
