@@ -139,20 +139,128 @@ func TestTracePage(t *testing.T) {
 	}
 }
 
+// TestTraceFile uploads files of several kinds.
 func TestTraceFile(t *testing.T) {
 	srv, c := testServer(t, nil)
-	var b bytes.Buffer
-	w := multipart.NewWriter(&b)
-	f, _ := w.CreateFormFile("file", "mail.eml")
-	io.WriteString(f, synthetic(t, "clean-4hops"))
-	w.WriteField("text", "")
-	w.Close()
-	resp, err := c.Post(srv.URL+"/trace", w.FormDataContentType(), &b)
+	outlook, err := os.ReadFile("../mail/trace/intake/testdata/msg/gpg_signed.msg")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if code, body, _ := read(t, resp); code != 200 || !strings.Contains(body, "4 hops, 6 s") {
-		t.Errorf("%d\n%s", code, body)
+	unsent, err := os.ReadFile("../mail/trace/intake/testdata/msg/plain_unsent.msg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []struct {
+		name, content string
+		code          int
+		want          string
+	}{
+		{"mail.eml", synthetic(t, "clean-4hops"), 200, "4 hops, 6 s"},
+		{"mail.mbox", "From a@a.example Tue May 12 08:30:06 2026\n" + synthetic(t, "clean-4hops"), 200, "4 hops, 6 s"},
+		{"mail.msg", string(outlook), 200, "headers taken out of an Outlook message"},
+		{"unsent.msg", string(unsent), 422, "has no Internet headers"},
+		{"photo.jpg", "\xff\xd8\xff\xe0 JFIF", 422, "no header field found"},
+	} {
+		if code, body := upload(t, c, srv.URL, f.name, f.content); code != f.code || !strings.Contains(body, f.want) {
+			t.Errorf("%s: %d, %q is missing\n%s", f.name, code, f.want, body)
+		}
+	}
+}
+
+// upload sends a file as the form of the first page does.
+func upload(t *testing.T, c *http.Client, server, name, content string) (int, string) {
+	t.Helper()
+	var b bytes.Buffer
+	w := multipart.NewWriter(&b)
+	f, _ := w.CreateFormFile("file", name)
+	io.WriteString(f, content)
+	w.WriteField("text", "")
+	w.Close()
+	resp, err := c.Post(server+"/trace", w.FormDataContentType(), &b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, body, _ := read(t, resp)
+	return code, body
+}
+
+const bounce = `From: MAILER-DAEMON@mx.b.example
+Content-Type: multipart/report; report-type=delivery-status; boundary=B
+
+--B
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.b.example
+
+Original-Recipient: rfc822;team@b.example
+Final-Recipient: rfc822;ann@a.example
+Action: failed
+Status: 5.1.1
+Remote-MTA: dns; up.example
+Diagnostic-Code: smtp; 550 5.1.1 <b>no such user</b>
+
+--B
+Content-Type: message/rfc822
+
+Message-ID: <m1@b.example>
+From: eve@b.example
+
+hi
+--B--
+`
+
+// TestFindings checks that the page shows what hoplite trace shows: attachments,
+// signatures, and the message of a bounce in our history. It gives no flags of the
+// command as advice.
+func TestFindings(t *testing.T) {
+	srv, c := testServer(t, nil)
+	signed, err := os.ReadFile("../mail/smime/testdata/company/good.eml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const attached = "From: ann@a.example\nContent-Type: application/octet-stream; name=\"invoice.pdf.exe\"\nContent-Disposition: attachment; filename=\"invoice.pdf.exe\"\n\nMZ\n"
+	sameOrg := "Received: from smtp.b.example (smtp.b.example [198.51.100.7]) by mx.b.example with ESMTP id 2; Tue, 12 May 2026 08:30:07 +0000\nReceived: from a.example by smtp.b.example with ESMTP id 1; Tue, 12 May 2026 08:30:06 +0000\nFrom: a@a.example\n"
+	for _, f := range []struct {
+		name, in  string
+		want, not []string
+	}{
+		{"attachment", attached, []string{"invoice.pdf.exe has a double extension", "<h2>Content</h2>"}, nil},
+		{"good signature", string(signed), []string{"<h2>S/MIME</h2>", "GOOD:"}, []string{"smime-bad", "is not valid"}},
+		{"bad signature", strings.Replace(string(signed), "Hello", "Hallo", 1), []string{"the S/MIME signature is not valid", "<strong>problem</strong>"}, nil},
+		{"bounce", bounce, []string{"ann@a.example</strong> (addressed as team@b.example)", "up.example said", "&lt;b&gt;no such user"}, []string{"In this server", "<b>no such"}},
+		{"same organisation", sameOrg, []string{"looks like another server of b.example", "if that address is yours"}, nil},
+	} {
+		code, body, _ := post(t, c, srv.URL+"/trace", url.Values{"text": {f.in}})
+		for _, w := range f.want {
+			if code != 200 || !strings.Contains(body, w) {
+				t.Errorf("%s: %d, %q is missing\n%s", f.name, code, w, body)
+			}
+		}
+		for _, w := range append(f.not, "--ours", "--trusted", "--any-root", "--dns", "hoplite trace") {
+			if strings.Contains(body, w) {
+				t.Errorf("%s: %q is on the page", f.name, w)
+			}
+		}
+	}
+}
+
+// TestBounceInHistory checks that only an account that may see the message learns
+// what history says about it.
+func TestBounceInHistory(t *testing.T) {
+	for name, known := range map[string]bool{"root@a.example": true, "ann@a.example": true, "eve@a.example": false, "": false} {
+		srv, c := testServer(t, nil)
+		if name != "" {
+			login(t, c, srv.URL, name, "right")
+		}
+		for _, as := range []string{"", "json"} {
+			_, body, _ := post(t, c, srv.URL+"/trace", url.Values{"text": {bounce}, "as": {as}})
+			if got := strings.Contains(body, "q1"); got != known {
+				t.Errorf("%q %q: history shown: %v\n%s", name, as, got, body)
+			}
+			if name == "ann@a.example" && strings.Contains(body, "secret@a.example") {
+				t.Errorf("ann sees another recipient\n%s", body)
+			}
+		}
 	}
 }
 

@@ -273,3 +273,21 @@ func TestQueueFitsTerminal(t *testing.T) {
 		}
 	}
 }
+
+// queue show --trail stays within 80 columns, whatever the names are.
+func TestQueueShowWidth(t *testing.T) {
+	tx := mail.NewTransaction(mail.Client{Listener: "inbound", Helo: strings.Repeat("client.", 7) + "example"}, mail.Address(strings.Repeat("a", 40)+"@example.org"))
+	tx.Header.MessageID, tx.Header.Subject = "<"+strings.Repeat("m", 50)+"@example.org>", strings.Repeat("long subject ", 12)
+	tx.Trail.Add(mail.Event{Stage: mail.StageRcpt, By: "greylist", Verdict: "defer", Rcpt: "bob@example.net", Reason: strings.Repeat("seen for the first time ", 6),
+		Facts: []mail.Fact{{Key: "network", Value: "192.0.2.0/24"}, {Key: "helo", Value: strings.Repeat("client.", 5)}}})
+	d := queue.Detail{Info: queue.Info{ID: tx.ID, State: "deferred", At: tx.At, From: string(tx.Envelope.From), Upstream: strings.Repeat("upstream-", 5), Next: time.Now().Add(time.Hour),
+		Rcpts: []queue.RcptInfo{{To: strings.Repeat("b", 50) + "@example.net", State: "deferred", Attempts: 12, Reply: strings.Repeat("450 4.2.1 try again later ", 9)}}},
+		Client: tx.Client, Header: tx.Header, Trail: tx.Trail}
+	var b bytes.Buffer
+	printDetail(&b, d, true)
+	for line := range strings.Lines(b.String()) {
+		if n := len([]rune(strings.TrimRight(line, "\n"))); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+}

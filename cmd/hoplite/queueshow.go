@@ -108,17 +108,18 @@ func printList(w io.Writer, all []queue.Info) {
 	now := time.Now()
 	for i := range all {
 		in := &all[i]
-		fmt.Fprintf(w, "%s  %-8s  %s old  %s  by %s", in.ID, in.State, span(now.Sub(in.At)), conf.Bytes(in.Size), named(in.Upstream))
+		line := fmt.Sprintf("%-8s  %s old  %s  by %s", in.State, span(now.Sub(in.At)), conf.Bytes(in.Size), named(in.Upstream))
 		if !in.Next.IsZero() {
-			fmt.Fprintf(w, "  next %s", until(in.Next, now))
+			line += "  next " + until(in.Next, now)
 		}
-		fmt.Fprintf(w, "\n    from       <%s>\n", safe.Line(in.From))
+		terminal.Columned(w, in.ID+"  ", line)
+		terminal.Columned(w, "    from       ", "<"+safe.Line(in.From)+">")
 		for _, r := range in.Rcpts {
-			fmt.Fprintf(w, "    %-9s  <%s>", r.State, safe.Line(r.To))
+			text := "<" + safe.Line(r.To) + ">"
 			if r.Attempts > 0 {
-				fmt.Fprintf(w, "  %s", terminal.Count(r.Attempts, "attempt"))
+				text += "  " + terminal.Count(r.Attempts, "attempt")
 			}
-			fmt.Fprintln(w)
+			terminal.Columned(w, fmt.Sprintf("    %-9s  ", r.State), text)
 			if r.Reply != "" {
 				terminal.Wrap(w, "               ", shown(r.Reply, 200))
 			}

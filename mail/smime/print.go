@@ -245,7 +245,7 @@ var trustWords = map[string]string{
 	TrustNotForMail:  "the certificate is not for signing mail",
 	TrustMissing:     "there is no certificate",
 	TrustUnreadable:  "the certificate cannot be read",
-	TrustUnchecked:   "not checked (--any-root)",
+	TrustUnchecked:   "not verified",
 }
 
 func day(t time.Time) string { return t.UTC().Format("2006-01-02") }

@@ -17,7 +17,8 @@ func TestCases(t *testing.T) {
 		has    string // codes of findings that must be there
 		hasNot string // and must not
 	}{
-		{file: "f1-forward", o: Options{Ours: []string{"fwd.b.example"}}, origin: "192.0.2.60", hasNot: "suspect-line"},
+		{file: "f1-forward", o: Options{Ours: []string{"fwd.b.example"}}, origin: "198.51.100.30", by: "fwd.b.example", hasNot: "suspect-line"},
+		{file: "f1-forward", origin: "192.0.2.60", hasNot: "suspect-line"},
 		{file: "list-back", o: Options{Ours: []string{".b.example"}}, origin: "198.51.100.40", hasNot: "suspect-line"},
 		{file: "f1-gmail", origin: "192.0.2.5", by: "mx.google.com"},
 		{file: "f1-m365", origin: "192.0.2.5"},

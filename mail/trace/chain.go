@@ -118,6 +118,9 @@ type Trace struct {
 
 	// Boundary is the index of the oldest trusted line, or 0 if there are no hops.
 	Boundary int
+	// OursHint is set if older lines were probably written by hosts of the same
+	// organisation, which Options does not name.
+	OursHint *OursHint
 	// Slowest is the index of the hop with the longest delay; 0 without one.
 	Slowest int
 	// Total is the time from the oldest to the newest line, without suspect
@@ -145,6 +148,18 @@ type Origin struct {
 	VouchedBy string // the host that wrote that line
 	Auth      string // the authenticated user
 }
+
+// OursHint says which names and address would have to be ours for the line before
+// the boundary to be trusted.
+type OursHint struct {
+	Hop   int    // the boundary line
+	Names string // for Options.Ours
+	Addr  netip.Addr
+}
+
+// OursCode is the code of the finding about an OursHint. Its advice is completed by
+// those who know how the user can name own hosts.
+const OursCode = "same-organisation"
 
 // Finding is a conclusion in words, with advice.
 type Finding struct {

@@ -18,6 +18,7 @@ func (t judge) all() {
 			"look on these hosts for a forward or alias that leads back to the start, and remove it")
 	}
 	t.trust()
+	t.organisationHint()
 	t.clocks()
 	t.delays()
 	t.lines()
@@ -154,6 +155,14 @@ func (t judge) trust() {
 	}
 }
 
+// organisationHint reports that the boundary may lie further back.
+func (t judge) organisationHint() {
+	if h := t.OursHint; h != nil {
+		t.find(OursCode, Note, h.Hop, fmt.Sprintf("%s, the peer of line %d, looks like another server of %s", h.Addr, h.Hop, strings.TrimPrefix(h.Names, ".")),
+			"if that address is yours, name it as trusted, and older lines are believed, too")
+	}
+}
+
 func (t judge) clocks() {
 	var unsure []string
 	for i := range t.Clocks {
@@ -170,6 +179,9 @@ func (t judge) clocks() {
 	text := "the stamps run backwards, but it is unclear which clock is wrong: either " + strings.Join(unsure, ", or ")
 	if h := t.hoursOff(); h != 0 {
 		text += fmt.Sprintf("; the oldest line differs from the Date field by exactly %s, which suggests a wrong time zone there", plural(h, "hour"))
+		if wait := t.waitWithout(h); wait >= time.Minute {
+			text += fmt.Sprintf(": then the message waited %s before %s accepted it, as greylisting causes", Words(wait), host(&t.Steps[1].Line))
+		}
 	}
 	t.find("clock-unclear", Warning, 0, text, "a third host with a known clock would decide it")
 }
@@ -237,6 +249,15 @@ func (t judge) hoursOff() int {
 	return int(hours)
 }
 
+// waitWithout returns the delay between the first two lines if the oldest one is h
+// hours fast.
+func (t judge) waitWithout(h int) time.Duration {
+	if len(t.Steps) < 2 || !t.Steps[1].HasDelay {
+		return 0
+	}
+	return t.Steps[1].RawDelay + time.Duration(h)*time.Hour
+}
+
 func (t judge) delays() {
 	for i := range t.Steps {
 		s := &t.Steps[i]
@@ -248,6 +269,9 @@ func (t judge) delays() {
 		}
 		from := host(&t.Steps[max(i-1, 0)].Line)
 		if s.Kind == Fetch {
+			if s.From.Name != "" {
+				from = s.From.Name
+			}
 			t.find("fetched", Note, s.Index, fmt.Sprintf("the message waited %s in the mailbox at %s until it was fetched", Words(s.Delay), from), "no server was slow; the mailbox is polled at intervals")
 			continue
 		}
@@ -325,13 +349,13 @@ func (t judge) fields() {
 	case !t.DateStamp.OK:
 		t.find("bad-date-field", Warning, 0, "unreadable Date field: "+t.Date, "")
 	}
-	if has["to"]+has["cc"]+has["bcc"] == 0 {
+	if has["to"]+has["cc"]+has["bcc"] == 0 && !t.header.excerpt {
 		t.find("no-recipient", Note, 0, "neither To nor Cc names a recipient", "common for blind copies and lists, and for spam")
 	}
 	if has["bcc"] > 0 && t.header.bcc != "" {
 		t.find("visible-bcc", Warning, 0, "the Bcc field was not removed, so every recipient can read it", "the sender's mail program or first server should remove it")
 	}
-	if has["message-id"] == 0 {
+	if has["message-id"] == 0 && !t.header.excerpt {
 		t.find("no-message-id", Note, 0, "there is no Message-ID field", "")
 	}
 	if t.DateStamp.OK && t.HasTotal {
@@ -340,7 +364,7 @@ func (t judge) fields() {
 			if s.Time.IsZero() {
 				continue
 			}
-			if d := s.Time.Sub(t.DateStamp.Time()); d > 10*time.Minute && !t.clockBlamed(DateHost) {
+			if d := s.Time.Sub(t.DateStamp.Time()); d > 10*time.Minute && !t.clockBlamed(DateHost) && !t.blamedAt(s.Index) {
 				t.find("late-submission", Note, s.Index, fmt.Sprintf("the first server received it %s after its Date", Words(d)), "it was written earlier and sent later, or the sender's clock is slow")
 			}
 			break
@@ -348,13 +372,13 @@ func (t judge) fields() {
 	}
 }
 
-// blamedAt reports whether one of the lines was dated by a clock that is
-// certainly wrong.
+// blamedAt reports whether one of the lines was dated by a clock that is wrong, or
+// may be.
 func (t judge) blamedAt(lines ...int) bool {
 	for _, c := range t.Clocks {
 		for _, h := range c.Hops {
 			for _, l := range lines {
-				if c.Certain && h == l {
+				if h == l {
 					return true
 				}
 			}

@@ -45,6 +45,7 @@ func (t *weigher) weigh() {
 		t.Steps[j].Trust = Claimed
 	}
 	t.seal()
+	t.suggest(i)
 	for j := i - 1; j >= 0; j-- {
 		if t.Steps[j].Trust == Claimed {
 			t.suspect(j)
@@ -69,7 +70,7 @@ func (t *weigher) vouches(i int) string {
 		return fmt.Sprintf("%s received it from %s, in a trusted network", host(h), h.From.Addr)
 	case h.Proto.LMTP():
 		return host(h) + " received it by LMTP, which is not spoken between organisations (RFC 2033)"
-	case t.o.owns(older.By.Name) && h.From.Addr.IsValid() && s.Class.inside():
+	case t.o.owns(older.By.Name) && h.From.Addr.IsValid() && (s.Class.inside() || h.From.RDNSState == received.Verified && t.o.owns(h.From.RDNS)):
 		return host(h) + " received it from one of our hosts"
 	}
 	if why := t.withinProvider(h, older); why != "" {
@@ -91,6 +92,23 @@ func (t *weigher) vouches(i int) string {
 		return fmt.Sprintf("%s verified its peer as %s, a host of the same organisation", host(h), h.From.RDNS)
 	}
 	return ""
+}
+
+// suggest sets OursHint if the peer of the boundary line at i looks like another
+// host of its organisation, although nothing vouches for that.
+func (t *weigher) suggest(i int) {
+	if i == 0 {
+		return
+	}
+	s, older := &t.Steps[i], &t.Steps[i-1].Line
+	own := organisation(s.By.Name)
+	if own == "" || isPool(s.By.Name) || organisation(older.By.Name) != own || t.provider != nil || !s.From.Addr.IsValid() || s.Class.inside() {
+		return
+	}
+	if organisation(s.Announced()) != own && organisation(s.From.RDNS) != own {
+		return
+	}
+	t.OursHint = &OursHint{Hop: s.Index, Names: "." + own, Addr: s.From.Addr}
 }
 
 // withinProvider recognises a step between hosts of the mailbox's provider, which

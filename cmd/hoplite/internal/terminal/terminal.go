@@ -31,6 +31,33 @@ func Indent(w io.Writer, first, next, text string) {
 	}
 }
 
+// Columned prints text whose columns are separated by two spaces after a label. A
+// line that is too long is broken between columns.
+func Columned(w io.Writer, label, text string) {
+	line := label + strings.TrimRight(text, " ")
+	if utf8.RuneCountInString(line) <= Columns {
+		fmt.Fprintln(w, line)
+		return
+	}
+	indent := strings.Repeat(" ", utf8.RuneCountInString(label))
+	line = label
+	for column := range strings.SplitSeq(text, "  ") {
+		if column = strings.TrimSpace(column); column == "" {
+			continue
+		}
+		if line != label && line != indent {
+			if utf8.RuneCountInString(line)+2+utf8.RuneCountInString(column) > Columns {
+				fmt.Fprintln(w, line)
+				line = indent
+			} else {
+				line += "  "
+			}
+		}
+		line += column
+	}
+	fmt.Fprintln(w, line)
+}
+
 // Count returns n with its noun: "1 message", "2 messages".
 func Count(n int, noun string) string {
 	if n == 1 {

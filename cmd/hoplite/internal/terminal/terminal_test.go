@@ -29,3 +29,18 @@ func TestCount(t *testing.T) {
 		}
 	}
 }
+
+func TestColumned(t *testing.T) {
+	long := strings.Repeat("x", 40)
+	for _, c := range []struct{ name, label, text, want string }{
+		{"fits", "id  ", "held      3m old  ", "id  held      3m old\n"},
+		{"broken between columns", "id  ", long + "  by " + long + "  next in 5m", "id  " + long + "\n    by " + long + "  next in 5m\n"},
+		{"one long column", "id  ", long + long, "id  " + long + long + "\n"},
+	} {
+		var out strings.Builder
+		Columned(&out, c.label, c.text)
+		if out.String() != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, out.String(), c.want)
+		}
+	}
+}

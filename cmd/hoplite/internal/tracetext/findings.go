@@ -8,7 +8,8 @@ import (
 )
 
 // findings prints the findings, the worst first.
-func (s *Screen) findings(list []trace.Finding) {
+func (s *Screen) findings(t *trace.Trace) {
+	list := t.Findings
 	if len(list) == 0 {
 		return
 	}
@@ -20,6 +21,9 @@ func (s *Screen) findings(list []trace.Finding) {
 			}
 			colour := map[string]string{trace.Problem: red, trace.Warning: yellow}[sev]
 			s.wrapped("  "+s.paint(colour, fmt.Sprintf("%-8s", sev)), 10, f.Text)
+			if f.Code == trace.OursCode && t.OursHint != nil {
+				f.Advice += fmt.Sprintf(": --ours %s --trusted %s", t.OursHint.Names, t.OursHint.Addr)
+			}
 			if f.Advice != "" {
 				arrow := "→ "
 				if s.ascii {

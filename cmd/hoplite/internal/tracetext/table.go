@@ -3,6 +3,7 @@ package tracetext
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -22,19 +23,19 @@ func (s *Screen) Trace(t *trace.Trace) {
 		fmt.Fprintln(s.w)
 		s.table(t)
 	}
-	s.findings(t.Findings)
+	s.findings(t)
 	s.auth(t)
 	s.scores(t.Scores)
 }
 
 // layout is the width of the columns.
 type layout struct {
-	pair, proto, delay, bar, clock int
-	wide                           bool
+	index, pair, proto, delay, bar, clock int
+	wide                                  bool
 }
 
 func (s *Screen) layout(t *trace.Trace) layout {
-	l := layout{proto: 11, delay: 7, bar: 6}
+	l := layout{index: max(2, len(strconv.Itoa(len(t.Steps)))), proto: 11, delay: 7, bar: 6}
 	if s.width >= 110 {
 		l.wide, l.proto, l.delay, l.bar = true, 15, 18, 12
 	}
@@ -43,8 +44,8 @@ func (s *Screen) layout(t *trace.Trace) layout {
 			l.clock = 9
 		}
 	}
-	// "12 * " pair " " proto " " delay " " bar " " time " " clock
-	l.pair = s.width - 5 - 1 - l.proto - 1 - l.delay - 1 - l.bar - 1 - len("15:04:05") - l.clock
+	// index " * " pair " " proto " " delay " " bar " " time " " clock
+	l.pair = s.width - l.index - 3 - 1 - l.proto - 1 - l.delay - 1 - l.bar - 1 - len("15:04:05") - l.clock
 	return l
 }
 
@@ -57,8 +58,8 @@ func (s *Screen) table(t *trace.Trace) {
 	for i := range t.Steps {
 		st := &t.Steps[i]
 		mark, colour := s.sign(st.Trust)
-		line := fmt.Sprintf("%2d %s %s %s ", st.Index, s.paint(colour, mark), s.pair(t, i, l.pair), s.cell(protocol(st, l.wide), l.proto))
-		line += s.cellRight(s.delayWords(st, l.wide), l.delay) + " " + s.bar(st.Delay, longest, l.bar) + " "
+		line := fmt.Sprintf("%*d %s %s %s ", l.index, st.Index, s.paint(colour, mark), s.pair(t, i, l.pair), s.cell(protocol(st, l.wide), l.proto))
+		line += s.cellRight(s.delayWords(st, &l), l.delay) + " " + s.bar(st.Delay, longest, l.bar) + " "
 		when := strings.Repeat(" ", 8)
 		if st.Stamp.OK {
 			when = st.Stamp.Time().Local().Format("15:04:05")
@@ -168,18 +169,24 @@ func protocol(st *trace.Step, wide bool) string {
 		name = st.MTA.Name
 	}
 	version := strings.NewReplacer("TLSv", "", "TLS-", "", "TLS", "", "_", ".").Replace(st.TLS.Version)
+	if version == "1" { // OpenSSL's name for TLS 1.0
+		version = "1.0"
+	}
 	if wide && version != "" {
 		version = "TLS " + version
 	}
 	return strings.TrimSpace(name + " " + version)
 }
 
-func (s *Screen) delayWords(st *trace.Step, wide bool) string {
+func (s *Screen) delayWords(st *trace.Step, l *layout) string {
 	if !st.HasDelay {
 		return ""
 	}
 	d := strings.NewReplacer(" s", "s", " min", "m", " h", "h", " days", "d", " ms", "ms").Replace(trace.Words(st.Delay))
-	if !wide || !st.BoundsMatter() {
+	if !l.wide || !st.BoundsMatter() {
+		if len(d) > l.delay { // 118m 23s
+			d = strings.ReplaceAll(d, " ", "")
+		}
 		return d
 	}
 	return fmt.Sprintf("%s (%s..%s)", d, short(st.Low), short(st.High))
