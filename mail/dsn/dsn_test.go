@@ -110,8 +110,8 @@ func TestFailed(t *testing.T) {
 	if len(parts) != 3 {
 		t.Fatalf("%d parts", len(parts))
 	}
-	contains(t, "text", parts[0].body, "bob@example.net", "mx.example.net said: 550 5.1.1 no such user",
-		"you wrote to team@example.org, which forwards to this address", "    id\r\n", "What to do:")
+	contains(t, "text", parts[0].body, "    reply   <bob@example.net> at mx.example.net: 550 5.1.1 no such user\r\n    5.1.1   ", "    next    ",
+		"you wrote to team@example.org, which forwards to this address", "    id\r\n")
 	contains(t, "status", parts[1].body, "Original-Envelope-Id: env 7\r\n", "Reporting-MTA: dns; mail.example.org\r\n",
 		"\r\n\r\nOriginal-Recipient: rfc822;team@example.org\r\n", "Final-Recipient: rfc822; bob@example.net\r\n",
 		"Action: failed\r\n", "Status: 5.1.1\r\n", "Remote-MTA: dns; mx.example.net\r\n",
@@ -220,7 +220,7 @@ func TestRecipientInUTF8(t *testing.T) {
 		t.Errorf("type %q", kind)
 	}
 	contains(t, "status", parts[1].body, "Final-Recipient: utf-8; jürg@example.net\r\n", "Diagnostic-Code: smtp; =?utf-8?q?550_5.1.1_unbekannter_Empf=C3=A4nger?=\r\n")
-	contains(t, "text", parts[0].body, "jürg@example.net", "unbekannter Empfänger")
+	contains(t, "text", parts[0].body, "jürg@example.net", "unbekannter", "Empfänger")
 }
 
 func TestNotice(t *testing.T) {
@@ -302,22 +302,22 @@ func TestWords(t *testing.T) {
 	}{
 		{
 			"failed", func(*Report) {},
-			[]string{"could not be delivered", "will not be\r\ntried again", "mx.example.net said: 550 5.1.1 no such user", "you wrote to team@example.org", "received on 23 November 2026 at 11:59:00 +0000"},
+			[]string{"could not be delivered", "will not be\r\ntried again", "<bob@example.net> at mx.example.net: 550 5.1.1 no such user", "you wrote to team@example.org", "received on 23 November 2026 at 11:59:00 +0000"},
 			[]string{"temporary failure", "tried until"},
 		},
 		{
 			"expired", func(r *Report) {
 				r.Rcpts[0].Reply = mail.Reply{Code: 451, Enhanced: "4.4.1", Text: "connection refused"}
 			},
-			[]string{"reason: 451 4.4.1 connection refused", "temporary failure, but it has persisted for too long"}, []string{"said"},
+			[]string{"<bob@example.net>: 451 4.4.1 connection refused", "temporary failure, but it has persisted for too long"}, []string{" at mx"},
 		},
 		{
 			"delayed", func(r *Report) { r.Kind, r.Rcpts[0].Until = Delayed, until },
 			[]string{"has not yet been delivered", "need not send it again", "Delivery is tried until 28 November 2026 at 12:00 +0000"}, []string{"could not be delivered"},
 		},
-		{"delivered", func(r *Report) { r.Kind = Delivered }, []string{"was delivered"}, []string{"550", "What to do"}},
-		{"relayed", func(r *Report) { r.Kind = Relayed }, []string{"passed on to the next server"}, []string{"550", "What to do"}},
-		{"in other words", func(r *Report) { r.Why = "Somebody forged this." }, []string{"Somebody forged this.", "bob@example.net"}, []string{"will not be\r\ntried again"}},
+		{"delivered", func(r *Report) { r.Kind = Delivered }, []string{"was delivered"}, []string{"550", "next"}},
+		{"relayed", func(r *Report) { r.Kind = Relayed }, []string{"passed on to the next server"}, []string{"550", "reply"}},
+		{"in other words", func(r *Report) { r.Why = "This was forged." }, []string{"This was forged.", "bob@example.net"}, []string{"will not be\r\ntried again"}},
 		{"not forwarded", func(r *Report) { r.Rcpts[0].Orig = r.Rcpts[0].To }, nil, []string{"you wrote to"}},
 		{
 			"several lines of a reply", func(r *Report) { r.Rcpts[0].Reply.Text = "no\nsuch\nuser" },
@@ -335,5 +335,18 @@ func TestWords(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The reply is explained by its text, as in hoplite trace, within 76 columns.
+func TestReplyExplained(t *testing.T) {
+	r := example()
+	r.Rcpts[0].Reply = mail.Reply{Code: 550, Enhanced: "5.7.30", Text: "Basic authentication is not supported for Client Submission.", Host: "smtp.office365.com"}
+	_, parts := parse(t, r)
+	contains(t, "text", parts[0].body, "<bob@example.net> at smtp.office365.com: 550 5.7.30 Basic", "Microsoft no longer accepts user name", "    next    ")
+	for line := range strings.Lines(parts[0].body) {
+		if len(strings.TrimRight(line, "\r\n")) > 76 {
+			t.Errorf("long line %q", line)
+		}
 	}
 }

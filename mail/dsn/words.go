@@ -3,13 +3,15 @@ package dsn
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"hoplite/mail"
 	"hoplite/mail/safe"
+	"hoplite/mail/story"
 )
 
-// words returns the human-readable text: the outcome, the server that reported
-// it, and the next step.
+// words returns the human-readable text: the outcome, the reply of the other server
+// in the lines of mail/story, and the next step.
 func (r *Report) words() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "This is the mail server %s.\n\n", safe.Header(r.Hostname))
@@ -43,33 +45,41 @@ func (r *Report) wordsFor(b *strings.Builder, rc *Rcpt) {
 	if r.Kind != Failed && r.Kind != Delayed {
 		return
 	}
-	said := "reason"
-	if rc.Reply.Host != "" {
-		said = safe.Header(rc.Reply.Host) + " said"
+	for _, l := range story.Outcomes([]mail.Outcome{{Rcpt: rc.To, Host: rc.Reply.Host, Reply: rc.Reply}}) {
+		wrap(b, "    reply   ", l.Text)
+		for _, m := range l.Means {
+			wrap(b, fmt.Sprintf("    %-7s ", m.Code), m.Title)
+			wrap(b, "            ", strings.Join(m.Why, "; "))
+			wrap(b, "    next    ", m.Next)
+		}
 	}
-	fmt.Fprintf(b, "    %s: %s\n", said, safe.Header(strings.ReplaceAll(rc.Reply.String(), "\n", " ")))
 	if r.Kind == Failed && !rc.Reply.Permanent() {
 		b.WriteString("    This is a temporary failure, but it has persisted for too long.\n")
 	}
 	if r.Kind == Delayed && !rc.Until.IsZero() {
 		fmt.Fprintf(b, "    Delivery is tried until %s.\n", rc.Until.Format("2 January 2006 at 15:04 -0700"))
 	}
-	if next := nextStep(rc.Reply); next != "" {
-		fmt.Fprintf(b, "    What to do: %s\n", next)
-	}
 }
 
-// nextStep returns the advice for a reply's codes, the enhanced code first.
-func nextStep(r mail.Reply) string {
-	for _, code := range []string{r.Enhanced, fmt.Sprint(r.Code)} {
-		if code == "" {
-			continue
-		}
-		for _, m := range mail.LookupCode(code) {
-			if m.Next != "" {
-				return m.Next
-			}
-		}
+// textWidth is the column at which the text of a report is folded.
+const textWidth = 76
+
+// wrap adds text after a label, unless it is empty.
+func wrap(b *strings.Builder, label, text string) {
+	if text == "" {
+		return
 	}
-	return ""
+	line, n := label, len(label)
+	for word := range strings.FieldsSeq(text) {
+		w := utf8.RuneCountInString(word)
+		if n > len(label) && n+1+w > textWidth {
+			b.WriteString(line + "\n")
+			line, n = strings.Repeat(" ", len(label)), len(label)
+		}
+		if n > len(label) {
+			line, n = line+" ", n+1
+		}
+		line, n = line+word, n+w
+	}
+	b.WriteString(line + "\n")
 }

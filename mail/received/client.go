@@ -2,77 +2,99 @@ package received
 
 import "strings"
 
+// clientComment is what was read so far of the comment after the client's name.
+type clientComment struct {
+	name, nameEnd int  // the first word that may be a name
+	addrs         bool // an address was read
+	helo          bool // the next word is the name in HELO
+}
+
 // client reads the comment after the client's name:
 // "name [192.0.2.1] (may be forged)", "[192.0.2.1]:25 helo=x ident=y",
 // "user@192.0.2.1", "IDENT:user@name [192.0.2.1]", "softdnserr [...]".
 func (r *commentReader) client(a, b int) {
-	p := &r.line.From
-	name, nameEnd, addrs, helo := 0, 0, false, false
+	var c clientComment
 	for a < b {
 		for a < b && (class[r.s[a]] == space || r.s[a] == '(' || r.s[a] == ')' || r.s[a] == ',') {
 			a++
 		}
-		e := a
-		for e < b && class[r.s[e]] != space && r.s[e] != '(' && r.s[e] != ')' {
-			if r.s[e] == '[' && e > a && r.s[e-1] != '@' && r.s[e-1] != '=' { // unknown[192.0.2.1]
-				break
-			}
-			if r.s[e] == '"' { // "port 34611"@host
-				if q := strings.IndexByte(r.s[e+1:b], '"'); q >= 0 {
-					e += q + 2
-					continue
-				}
-			}
-			e++
-		}
+		e := r.clientWordEnd(a, b)
 		if a == e {
 			break
 		}
-		switch w := r.s[a:e]; {
-		case helo: // smap: "192.0.2.1, HELO name"
-			p.Helo, helo = r.set(PartHelo, a, e), false
-		case addrs && (fold(w, "helo") || fold(w, "ehlo")):
-			helo = true
-		case w[0] == '[':
-			if addrs && r.form == bareOnly {
-				r.repeated(w)
-			}
-			if r.address(a, e, bracketOnly) {
-				addrs = true
-			}
-		case strings.IndexByte(w, '=') > 0:
-			r.pair(a, e)
-		case r.lookupWord(w):
-		case strings.IndexByte(w, '@') >= 0:
-			v, e2, isAddr := r.userAt(a, e)
-			if isAddr {
-				addrs = true
-			} else if name == nameEnd {
-				name, nameEnd = v, e2
-			}
-		default:
-			if _, _, ok := parseAddr(w); ok && r.address(a, e, bareOnly) {
-				addrs = true
-			} else if name == nameEnd {
-				name, nameEnd = a, e
-			}
-		}
+		r.clientWord(&c, a, e)
 		a = e
 	}
-	if name == nameEnd {
-		return
+	if c.name < c.nameEnd {
+		r.clientName(&c)
 	}
-	w := r.s[name:nameEnd]
+}
+
+// clientWordEnd returns the end of the word at a.
+func (r *commentReader) clientWordEnd(a, b int) int {
+	e := a
+	for e < b && class[r.s[e]] != space && r.s[e] != '(' && r.s[e] != ')' {
+		if r.s[e] == '[' && e > a && r.s[e-1] != '@' && r.s[e-1] != '=' { // unknown[192.0.2.1]
+			break
+		}
+		if r.s[e] == '"' { // "port 34611"@host
+			if q := strings.IndexByte(r.s[e+1:b], '"'); q >= 0 {
+				e += q + 2
+				continue
+			}
+		}
+		e++
+	}
+	return e
+}
+
+// clientWord reads one word of the comment.
+func (r *commentReader) clientWord(c *clientComment, a, e int) {
+	switch w := r.s[a:e]; {
+	case c.helo: // smap: "192.0.2.1, HELO name"
+		r.line.From.Helo, c.helo = r.set(PartHelo, a, e), false
+	case c.addrs && (fold(w, "helo") || fold(w, "ehlo")):
+		c.helo = true
+	case w[0] == '[':
+		if c.addrs && r.form == bareOnly {
+			r.repeated(w)
+		}
+		if r.address(a, e, bracketOnly) {
+			c.addrs = true
+		}
+	case strings.IndexByte(w, '=') > 0:
+		r.pair(a, e)
+	case r.lookupWord(w):
+	case strings.IndexByte(w, '@') >= 0:
+		host, hostEnd, isAddr := r.userAt(a, e)
+		if isAddr {
+			c.addrs = true
+		} else if c.name == c.nameEnd {
+			c.name, c.nameEnd = host, hostEnd
+		}
+	default:
+		if _, _, ok := parseAddr(w); ok && r.address(a, e, bareOnly) {
+			c.addrs = true
+		} else if c.name == c.nameEnd {
+			c.name, c.nameEnd = a, e
+		}
+	}
+}
+
+// clientName decides what the name in the comment is.
+func (r *commentReader) clientName(c *clientComment) {
+	p := &r.line.From
+	w := r.s[c.name:c.nameEnd]
 	switch {
-	case addrs:
-		p.RDNS = r.set(PartRDNS, name, nameEnd)
+	case c.addrs:
+		p.RDNS = r.set(PartRDNS, c.name, c.nameEnd)
 		if r.form == bracketOnly || r.form == bareOnly {
 			r.form = withName
 		}
 	case p.Addr.IsValid() && r.form == outside && strings.IndexByte(w, '.') < 0: // Exim 3: "host [ip] (user)"
-		r.line.Ident = r.set(PartIdent, name, nameEnd)
+		r.line.Ident = r.set(PartIdent, c.name, c.nameEnd)
 	case p.RDNS == "" && HostLike(w):
-		p.RDNS = r.set(PartRDNS, name, nameEnd)
+		p.RDNS = r.set(PartRDNS, c.name, c.nameEnd)
 	}
 }
 

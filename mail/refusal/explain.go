@@ -6,22 +6,25 @@ import "hoplite/mail"
 // entries that Find returns for the text, or otherwise the meaning of its
 // codes. In the latter case the first meaning notes that the text is unknown.
 func Explain(text string) []mail.Meaning {
-	codes := mail.LookupCode(text)
+	basic, enhanced := mail.FindCodes(text)
 	found := Find(text)
 	if len(found) == 0 {
+		codes := mail.LookupCode(enhanced) // it says more than the basic one
+		if len(codes) == 0 {
+			codes = mail.LookupCode(text)
+		}
 		if len(codes) > 0 {
 			codes[0].Why = append([]string{"this text is not known; the code alone means this"}, codes[0].Why...)
 		}
 		return codes
 	}
-	basic, enhanced := mail.FindCodes(text)
 	code := enhanced
 	if code == "" {
 		code = basic
 	}
 	var list []mail.Meaning
 	for _, r := range found {
-		list = append(list, mail.Meaning{Code: code, Title: r.Cause, Why: []string{"as said by " + r.By}, Next: r.Job + ": " + r.Next, RFC: r.Source})
+		list = append(list, mail.Meaning{Code: code, Title: r.Cause, Why: []string{"known text of " + r.By}, Next: r.Job + ": " + r.Next, RFC: r.Source})
 	}
 	return list
 }

@@ -137,7 +137,10 @@ func (t *teller) outcomes(list []mail.Outcome) {
 }
 
 func outcomeText(o *mail.Outcome) string {
-	text := fmt.Sprintf("%s → %s", bracketed(o.Rcpt), o.Hop)
+	text := bracketed(o.Rcpt)
+	if o.Hop != "" {
+		text += " → " + o.Hop
+	}
 	if o.Host != "" {
 		text += " at " + o.Host
 		if o.Addr != "" {
@@ -223,5 +226,13 @@ func Trail(trail *mail.Trail, start time.Time) []Line {
 func Arrival(c *mail.Client, h *mail.HeaderInfo) []Line {
 	t := teller{whole: true}
 	t.arrival(c, h)
+	return t.story.Lines
+}
+
+// Outcomes returns the lines about the replies for some recipients, for a delivery
+// report.
+func Outcomes(list []mail.Outcome) []Line {
+	t := teller{whole: true}
+	t.outcomes(list)
 	return t.story.Lines
 }

@@ -237,61 +237,70 @@ func (t collector) collect(head []byte) {
 		if len(t.header.has) < 1000 || t.header.has[name] > 0 {
 			t.header.has[name]++
 		}
-		first := t.header.has[name] == 1
-		switch name {
-		case "received":
+		if name == "received" {
 			if lines++; lines > MaxHops {
 				t.Dropped++
 				continue
 			}
 			h := received.Parse(f.Value())
 			t.Steps = append(t.Steps, Step{Line: h, Field: lines - 1, Class: Classify(h.From.Addr)})
-		case "x-received":
-			t.header.xReceived++
-		case "delivered-to", "x-original-to", "envelope-to":
-			if len(t.header.deliveredTo) < 100 {
-				t.header.deliveredTo = append(t.header.deliveredTo, strings.Trim(clip(f.Text(), 320), "<>"))
-			}
-		case "return-path":
-			t.header.returnPaths++
-			if first {
-				t.header.returnPath = clip(f.Text(), 320)
-			}
-		case "list-id":
-			t.header.listID = clip(f.Text(), 200)
-		case "message-id":
-			if first {
-				t.MessageID = clip(f.Text(), 300)
-			}
-		case "from":
-			if first {
-				t.From = clip(f.Text(), 500)
-			}
-		case "to", "cc":
-			if t.To == "" {
-				t.To = clip(f.Text(), 500)
-			}
-		case "bcc":
-			t.header.bcc = clip(f.Text(), 200)
-		case "subject":
-			if first {
-				t.Subject = clip(f.Text(), 500)
-			}
-		case "date":
-			if first {
-				t.Date = clip(f.Text(), 100)
-				t.DateStamp, t.DateDefects, _ = received.ParseDate(t.Date)
-			}
-		default:
-			t.readAuth(name, f)
-			t.readScore(name, f)
+			continue
 		}
+		t.field(name, f, t.header.has[name] == 1)
 	}
 	for i, j := 0, len(t.Steps)-1; i < j; i, j = i+1, j-1 {
 		t.Steps[i], t.Steps[j] = t.Steps[j], t.Steps[i]
 	}
 	for i := range t.Steps {
 		t.Steps[i].Index = i + 1
+	}
+}
+
+// field reads one field other than Received; first is set for the first one of its
+// name.
+func (t collector) field(name string, f mail.Field, first bool) {
+	switch name {
+	case "x-received":
+		t.header.xReceived++
+	case "delivered-to", "x-original-to", "envelope-to":
+		if len(t.header.deliveredTo) < 100 {
+			t.header.deliveredTo = append(t.header.deliveredTo, strings.Trim(clip(f.Text(), 320), "<>"))
+		}
+	case "return-path":
+		t.header.returnPaths++
+		if first {
+			t.header.returnPath = clip(f.Text(), 320)
+		}
+	case "list-id":
+		t.header.listID = clip(f.Text(), 200)
+	case "to", "cc":
+		if t.To == "" {
+			t.To = clip(f.Text(), 500)
+		}
+	case "bcc":
+		t.header.bcc = clip(f.Text(), 200)
+	case "message-id", "from", "subject", "date":
+		if first {
+			t.firstOnly(name, f)
+		}
+	default:
+		t.readAuth(name, f)
+		t.readScore(name, f)
+	}
+}
+
+// firstOnly reads a field of which only the first one counts.
+func (t collector) firstOnly(name string, f mail.Field) {
+	switch name {
+	case "message-id":
+		t.MessageID = clip(f.Text(), 300)
+	case "from":
+		t.From = clip(f.Text(), 500)
+	case "subject":
+		t.Subject = clip(f.Text(), 500)
+	case "date":
+		t.Date = clip(f.Text(), 100)
+		t.DateStamp, t.DateDefects, _ = received.ParseDate(t.Date)
 	}
 }
 
