@@ -59,8 +59,8 @@ func monthOf(s string) int {
 }
 
 // zoneOf returns the offset of an abbreviated zone: RFC 5322's obsolete names, and
-// those that servers write. Ambiguous ones (IST, BST, CST) have the meaning that
-// mail software gives them; a numeric zone always takes precedence.
+// those that servers write. BST and CST have the meaning that RFC 5322 and British
+// servers give them; IST, of Ireland, Israel and India, is not known.
 func zoneOf(s string) (seconds int, known bool) {
 	var low [5]byte
 	for i := range len(s) {
@@ -69,7 +69,7 @@ func zoneOf(s string) (seconds int, known bool) {
 	switch string(low[:len(s)]) {
 	case "ut", "utc", "gmt", "z", "wet", "cut":
 		return 0, true
-	case "bst", "cet", "met", "mez", "west", "ist":
+	case "bst", "cet", "met", "mez", "west":
 		return 3600, true
 	case "cest", "mest", "mesz", "eet", "cat", "sast":
 		return 2 * 3600, true

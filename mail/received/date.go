@@ -69,7 +69,7 @@ func (d *dateReader) read() (Stamp, bool) {
 func (d *dateReader) foreignDay() {
 	save := d.i
 	n := d.nameLen()
-	if n < 2 || !foreignDays[strings.ToLower(d.s[d.i:d.i+n])] {
+	if n < 2 || !foreignNames.days[strings.ToLower(d.s[d.i:d.i+n])] {
 		return
 	}
 	d.i += n
@@ -389,7 +389,7 @@ func (d *dateReader) monthName() bool {
 	}
 	name := d.s[d.i : d.i+n]
 	if d.month = monthOf(name); d.month == 0 || n > 3 {
-		if m, ok := foreignMonths[strings.ToLower(name)]; ok {
+		if m, ok := foreignNames.months[strings.ToLower(name)]; ok {
 			d.month = m
 			d.defects |= OddDate
 		}

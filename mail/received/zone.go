@@ -126,7 +126,7 @@ func (d *dateReader) longZone() bool {
 
 // zoneInWords returns the offset of a long zone name in minutes east of UTC.
 func zoneInWords(name string) (minutes int, ok bool) {
-	if minutes, ok = wholeZones[name]; ok {
+	if minutes, ok = namedZones.whole[name]; ok {
 		return minutes, true
 	}
 	for _, season := range [...]struct {
@@ -134,7 +134,7 @@ func zoneInWords(name string) (minutes int, ok bool) {
 		add    int
 	}{{" standard time", 0}, {" daylight time", 60}, {" summer time", 60}} {
 		if base, found := strings.CutSuffix(name, season.suffix); found {
-			minutes, ok = longZones[base]
+			minutes, ok = namedZones.standard[base]
 			return minutes + season.add, ok
 		}
 	}
