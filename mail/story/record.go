@@ -166,6 +166,7 @@ func (v *keptEnvelope) MarshalZerologObject(e *zerolog.Event) {
 		e.Object("DeliverBy", (*keptBy)(v.DeliverBy))
 	}
 	number(e, "Priority", v.Priority)
+	text(e, "Owner", v.Owner)
 	list(e, "Rcpts", v.Rcpts, func(r *mail.Rcpt) zerolog.LogObjectMarshaler { return (*keptRcpt)(r) })
 }
 
