@@ -25,7 +25,7 @@ var floors = []struct {
 	room string
 	may  []string
 }{
-	{"mail", []string{"internal/hold"}},
+	{"mail", []string{"internal/hold", "internal/memory"}},
 	{"internal/users", []string{"internal", "mail"}},
 	{"internal", nil},
 	{"filters", []string{"mail", "internal"}},

@@ -1,7 +1,8 @@
 // Package hold buffers a stream so that it can be read again: in memory while it
-// is small, else in an unnamed file. Unlike a spool it has one reader and no
-// shared memory budget: it is for data that is unpacked or decoded while one
-// message is filtered.
+// is small, else in an unnamed file. Unlike a spool it has one reader: it is for
+// data that is unpacked or decoded while one message is filtered. Its memory is
+// part of the budget of package memory; a stream that does not fit is written to
+// a file.
 package hold
 
 import (
@@ -10,44 +11,43 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"hoplite/internal/memory"
 )
 
 // InMemory is the size above which a Hold uses a file.
 const InMemory = 1 << 20
 
+// step is the least by which the memory of a Hold grows.
+const step = 16 << 10
+
 // Hold is a buffered stream: written first, read afterwards.
 type Hold struct {
-	dir string
-	b   []byte
-	f   *os.File
-	n   int64
+	dir   string
+	share *memory.Share
+	b     []byte
+	f     *os.File
+	n     int64
 }
 
-// New returns an empty Hold. If it needs a file, it creates one in dir, and dir
-// itself if necessary; an empty dir means the system's temporary folder.
-func New(dir string) *Hold { return &Hold{dir: dir} }
+// New returns an empty Hold, to be closed after use. If it needs a file, it
+// creates one in dir, and dir itself if necessary; an empty dir means the
+// system's temporary folder.
+func New(dir string) *Hold {
+	return &Hold{dir: dir, share: memory.Content.Share(2 * InMemory)}
+}
 
 // Write appends p.
 func (h *Hold) Write(p []byte) (int, error) {
-	if h.f == nil && len(h.b)+len(p) > InMemory {
-		f, err := os.CreateTemp(h.dir, "hold-*")
-		if errors.Is(err, fs.ErrNotExist) && h.dir != "" && os.MkdirAll(h.dir, 0o700) == nil {
-			f, err = os.CreateTemp(h.dir, "hold-*")
-		}
-		if err != nil {
-			return 0, fmt.Errorf("buffer content: %w", err)
-		}
-		os.Remove(f.Name()) // the file exists as long as it is open
-		h.f = f
-		if _, err := f.Write(h.b); err != nil {
-			return 0, fmt.Errorf("buffer content: %w", err)
-		}
-		h.b = nil
-	}
-	if h.f == nil {
+	if h.f == nil && h.grow(len(p)) {
 		h.b = append(h.b, p...)
 		h.n += int64(len(p))
 		return len(p), nil
+	}
+	if h.f == nil {
+		if err := h.toFile(); err != nil {
+			return 0, err
+		}
 	}
 	n, err := h.f.Write(p)
 	h.n += int64(n)
@@ -55,6 +55,40 @@ func (h *Hold) Write(p []byte) (int, error) {
 		err = fmt.Errorf("buffer content: %w", err)
 	}
 	return n, err
+}
+
+// grow makes room for n more octets in memory, if that is permitted.
+func (h *Hold) grow(n int) bool {
+	need := len(h.b) + n
+	if need <= cap(h.b) {
+		return true
+	}
+	size := min(max(need, 2*cap(h.b), step), InMemory)
+	if need > InMemory || !h.share.TryTake(int64(size)) {
+		return false
+	}
+	h.b = append(make([]byte, 0, size), h.b...)
+	h.share.Return(int64(size)) // the old buffer is garbage
+	return true
+}
+
+// toFile moves the content to a file.
+func (h *Hold) toFile() error {
+	f, err := os.CreateTemp(h.dir, "hold-*")
+	if errors.Is(err, fs.ErrNotExist) && h.dir != "" && os.MkdirAll(h.dir, 0o700) == nil {
+		f, err = os.CreateTemp(h.dir, "hold-*")
+	}
+	if err != nil {
+		return fmt.Errorf("buffer content: %w", err)
+	}
+	os.Remove(f.Name()) // the file exists as long as it is open
+	h.f = f
+	if _, err := f.Write(h.b); err != nil {
+		return fmt.Errorf("buffer content: %w", err)
+	}
+	h.b = nil
+	h.share.Close()
+	return nil
 }
 
 // Size returns the number of octets written.
@@ -81,4 +115,5 @@ func (h *Hold) Close() {
 		h.f.Close()
 	}
 	h.b, h.f = nil, nil
+	h.share.Close()
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"hoplite/internal/memory"
 )
 
 func TestHold(t *testing.T) {
@@ -28,5 +30,40 @@ func TestHold(t *testing.T) {
 			t.Errorf("%d octets: %v has a name", size, left)
 		}
 		h.Close()
+	}
+}
+
+// A stream for which the budget has no memory is written to a file, and its own
+// memory is returned.
+func TestBudget(t *testing.T) {
+	before := memory.Content.Used()
+	all := memory.Content.Share(memory.Total)
+	if !all.TryTake(memory.Total - before - 100<<10) {
+		t.Fatal("the budget is in use")
+	}
+	dir := t.TempDir()
+	h := New(dir)
+	want := bytes.Repeat([]byte("0123456789"), 20_000)
+	for p := want; len(p) > 0; p = p[10_000:] {
+		if _, err := h.Write(p[:10_000]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if h.f == nil {
+		t.Error("200 KB are in memory, of which 100 KiB are available")
+	}
+	got, err := io.ReadAll(io.NewSectionReader(h, 0, h.Size()))
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d octets read, %v", len(got), err)
+	}
+	small := New(dir)
+	if _, err := small.Write(want[:100]); err != nil || small.f != nil {
+		t.Errorf("100 octets are in a file: %v", err)
+	}
+	small.Close()
+	h.Close()
+	all.Close()
+	if used := memory.Content.Used(); used != before {
+		t.Errorf("%d octets in use, %d before", used, before)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"hoplite/mail/attachments/archive"
 	"hoplite/mail/ole"
 )
 
@@ -47,7 +48,8 @@ var magics = []magic{
 	{0, "\x60\xea", "application/x-arj"},
 	{2, "-lh", "application/x-lzh"},
 	{257, "ustar", tarKind},
-	{0x8001, "CD001", "application/x-iso9660-image"},
+	{imageAt, "CD001", isoKind},
+	{imageAt, "BEA01", "application/x-udf-image"},
 	{0, "\x78\x9f\x3e\x22", tnefKind},
 	{0, "%PDF-", "application/pdf"},
 	{0, "{\\rtf", "application/rtf"},
@@ -63,10 +65,18 @@ const (
 	tarKind  = "application/x-tar"
 	tnefKind = "application/ms-tnef"
 	oleKind  = "application/x-ole-storage" // old Office documents and Outlook messages
+	isoKind  = "application/x-iso9660-image"
+
+	unknownKind = "application/octet-stream"
 )
 
-// headSize is how much of the content kindOf needs.
-const headSize = 4 << 10
+// headSize is how much of the content kindOf needs, imageHead how much it needs
+// to recognise the image of a disc: its magic follows 16 sectors of anything.
+const (
+	headSize  = 4 << 10
+	imageAt   = 16*2048 + 1
+	imageHead = imageAt + 5
+)
 
 // kindOf detects the type of content from its first octets.
 func kindOf(head []byte) string {
@@ -130,11 +140,16 @@ func isLZMA(head []byte) bool {
 
 // closed are archives that are recognised but not opened.
 var closed = map[string]bool{
-	"application/vnd.rar": true, "application/x-7z-compressed": true,
-	"application/x-xz": true, "application/zstd": true, "application/vnd.ms-cab-compressed": true,
-	"application/x-arj": true, "application/x-lzh": true, "application/x-iso9660-image": true,
-	"application/x-ms-wim": true, "application/x-lzma": true, "application/x-lzip": true, "application/x-lz4": true,
-	"application/x-compress": true, "application/x-cpio": true, "application/x-ace": true,
+	"application/x-arj": true, "application/x-lzh": true, "application/x-ms-wim": true,
+	"application/x-lzip": true, "application/x-lz4": true, "application/x-compress": true,
+	"application/x-cpio": true, "application/x-ace": true, "application/x-udf-image": true,
+}
+
+// compact reports whether content of that kind may contain the signature of an
+// archive by chance, or because another archive is stored in it.
+func compact(kind string) bool {
+	f := archive.Find(kind)
+	return closed[kind] || f != nil && (f.Random || f.Name == "xz" || f.Name == "lzma" || f.Name == "zstd")
 }
 
 // runs are extensions of files that may run a program when opened.

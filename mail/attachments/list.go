@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"hoplite/internal/hold"
+	"hoplite/internal/memory"
+	"hoplite/mail/attachments/archive"
 	"hoplite/mail/mime"
 )
 
@@ -23,8 +25,9 @@ type Item struct {
 	Type  string   `json:"type,omitempty"`  // as declared
 	Kind  string   `json:"kind"`            // as detected from the content
 	Size  int64    `json:"size"`            // octets, decoded
-	// Via is how it was packed: mime, uuencode, binhex, tnef, zip, gzip, bzip2,
-	// tar. Parts of signed or compressed S/MIME content are mime again.
+	// Via is how it was packed: mime, uuencode, binhex, tnef, zip, or the name
+	// of another archive format. Parts of signed or compressed S/MIME content
+	// are mime again.
 	Via       string   `json:"via"`
 	Encrypted bool     `json:"encrypted,omitempty"` // needs a password
 	Unread    string   `json:"unread,omitempty"`    // why it could not be scanned completely
@@ -60,22 +63,31 @@ func (l Limits) withDefaults() Limits {
 // message is a remark on an Item; the error is one of the reader, the disk or
 // the context.
 func List(ctx context.Context, msg io.ReaderAt, size int64, l Limits) ([]Item, error) {
-	tree, err := mime.Walk(io.NewSectionReader(msg, 0, size))
-	if err != nil {
+	s := newScan(ctx, l)
+	defer s.close()
+	why := ""
+	switch tree, err := s.walk(io.NewSectionReader(msg, 0, size)); {
+	case errors.Is(err, memory.ErrFull):
+		why = err.Error()
+	case err != nil:
 		return nil, fmt.Errorf("read message: %w", err)
+	default:
+		why = unwalked(tree.Notes)
+		if err := s.part(msg, tree.Root, "", 0); s.full(err) != nil {
+			return s.items, err
+		}
 	}
-	items, err := ListPart(ctx, msg, tree.Root, "", l)
-	if why := unwalked(tree.Notes); why != "" && err == nil {
-		items = append(items, Item{Path: "message", Type: "message/rfc822", Kind: "message/rfc822", Size: size, Via: "mime", Unread: why})
+	if why != "" {
+		s.items = append(s.items, Item{Path: "message", Type: "message/rfc822", Kind: "message/rfc822", Size: size, Via: "mime", Unread: why})
 	}
-	return items, err
+	return s.items, nil
 }
 
 // ListPart returns what is in one part of a message; path is the path of the
 // part.
 func ListPart(ctx context.Context, msg io.ReaderAt, p *mime.Part, path string, l Limits) ([]Item, error) {
-	s := &scan{ctx: ctx, Limits: l.withDefaults()}
-	s.left = s.Size
+	s := newScan(ctx, l)
+	defer s.close()
 	err := s.part(msg, p, path, 0)
 	return s.items, s.full(err)
 }
@@ -87,6 +99,29 @@ type scan struct {
 	ctx   context.Context
 	items []Item
 	left  int64 // octets that may still be unpacked
+
+	memory *memory.Share // for the containers that are open
+	listed *memory.Share // for items
+}
+
+func newScan(ctx context.Context, l Limits) *scan {
+	s := &scan{ctx: ctx, Limits: l.withDefaults(), memory: memory.Content.Share(0), listed: memory.Content.Share(0)}
+	s.left = s.Size
+	return s
+}
+
+func (s *scan) close() {
+	s.memory.Close()
+	s.listed.Close()
+}
+
+// walk reads the structure of a message or of a MIME entity. Its memory is
+// returned with the container's.
+func (s *scan) walk(r *io.SectionReader) (*mime.Tree, error) {
+	if err := s.memory.Take(s.ctx, mime.Memory(r.Size())); err != nil {
+		return nil, err
+	}
+	return mime.Walk(&cancellable{s.ctx, r})
 }
 
 var (
@@ -114,6 +149,9 @@ func (p place) inside(name, via string) place {
 	return place{path: strings.TrimPrefix(p.path+"/"+clip(name), "/"), via: via, depth: p.depth + 1}
 }
 
+// itemMemory is how much memory an item needs apart from its texts.
+const itemMemory = 300
+
 // add appends an item, or returns errFull.
 func (s *scan) add(it Item, names []string) error {
 	if len(s.items) >= s.Files {
@@ -127,6 +165,16 @@ func (s *scan) add(it Item, names []string) error {
 		it.Names = names
 	}
 	it.Tricks = tricksOf(names, it.Kind)
+	size := int64(itemMemory + len(it.Path) + len(it.Unread))
+	for _, n := range names {
+		size += int64(len(n))
+	}
+	if !s.listed.TryTake(size) {
+		if len(s.items) > 0 {
+			s.items[len(s.items)-1].Unread = memory.ErrFull.Error()
+		}
+		return errFull
+	}
 	s.items = append(s.items, it)
 	return nil
 }
@@ -139,8 +187,8 @@ type counter struct {
 	s     *scan
 	r     io.Reader
 	n     int64
-	free  bool  // not unpacked, so not counted
-	under int64 // packed size, for the ratio; 0 if unknown
+	free  bool         // not unpacked, so not counted
+	under func() int64 // packed size, for the ratio; nil if not packed
 }
 
 func (c *counter) Read(p []byte) (int, error) {
@@ -150,7 +198,7 @@ func (c *counter) Read(p []byte) (int, error) {
 	if !c.free && c.s.left <= 0 {
 		return 0, errSize
 	}
-	if c.under > 0 && c.n > 1<<20 && c.n/c.s.Ratio > c.under {
+	if c.under != nil && c.n > 1<<20 && c.n/c.s.Ratio > c.under() {
 		return 0, errRatio
 	}
 	if !c.free && int64(len(p)) > c.s.left {
@@ -166,11 +214,13 @@ func (c *counter) Read(p []byte) (int, error) {
 
 // content lists an item and what is inside it.
 func (s *scan) content(at place, names []string, claimed string, r io.Reader) error {
-	return s.packed(at, names, claimed, r, 0)
+	return s.packed(at, names, claimed, r, nil)
 }
 
-// packed is content with a known packed size.
-func (s *scan) packed(at place, names []string, claimed string, r io.Reader, under int64) error {
+// packed is content that was compressed; under returns its packed size.
+func (s *scan) packed(at place, names []string, claimed string, r io.Reader, under func() int64) error {
+	defer s.memory.Return(s.memory.Held())
+	defer s.memory.Return(s.memory.Held())
 	c := &counter{s: s, r: r, free: at.via == "mime", under: under}
 	spot := &spotter{r: c, dir: s.Dir, limit: s.Size}
 	defer spot.close()
@@ -180,8 +230,15 @@ func (s *scan) packed(at place, names []string, claimed string, r io.Reader, und
 		return fatal
 	}
 	kind := kindOf(head)
+	if kind == unknownKind && len(head) == headSize {
+		b = bufio.NewReaderSize(b, imageHead)
+		if head, err = b.Peek(imageHead); s.fatal(err) != nil {
+			return s.fatal(err)
+		}
+		kind = kindOf(head)
+	}
 	if strings.HasPrefix(kind, "text/") && isTNEF(claimed, names) {
-		kind = "application/octet-stream" // damaged TNEF
+		kind = unknownKind // damaged TNEF
 	}
 	index := len(s.items)
 	if err := s.add(Item{Path: at.path, Type: claimed, Kind: kind, Via: at.via}, names); err != nil {
@@ -264,19 +321,15 @@ func (e *diskError) Unwrap() error { return e.error }
 // look opens a container. The error says why the container, or a part of it,
 // could not be read.
 func (s *scan) look(at place, index int, kind, claimed string, names []string, r *bufio.Reader) error {
-	type opener func(place, int, *bufio.Reader) error
-	var open opener
+	var open func(place, int, *bufio.Reader) error
+	format := archive.Find(kind)
 	switch {
 	case kind == zipKind:
 		open = s.zip
-	case kind == "application/gzip":
-		open = s.gzip
-	case kind == "application/x-bzip2":
-		open = s.bzip2
+	case format != nil:
+		open = func(at place, index int, r *bufio.Reader) error { return s.archive(format, at, index, r) }
 	case kind == oleKind:
 		open = s.ole
-	case kind == tarKind:
-		open = s.tar
 	case kind == tnefKind:
 		open = s.tnef
 	case kind == cmsKind:

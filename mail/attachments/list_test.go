@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
 
 	"hoplite/mail"
+	"hoplite/mail/attachments/archive/archivetest"
 	"hoplite/mail/ole"
 	"hoplite/mail/ole/oletest"
 )
@@ -37,6 +39,22 @@ func short(items []Item) string {
 	return large.ReplaceAllString(strings.Join(out, "\n"), "")
 }
 
+func archived(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile("archive/testdata/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// image is an ISO 9660 image with a program.
+func image() []byte {
+	i := archivetest.NewImage()
+	i.Descriptor(0, 1, i.Directory("", i.Store("RUN.EXE;1", exe)))
+	return i.Bytes()
+}
+
 func TestList(t *testing.T) {
 	const pe = "application/vnd.microsoft.portable-executable"
 	resource := bytes.Repeat([]byte{0x90}, 10)
@@ -57,10 +75,10 @@ func TestList(t *testing.T) {
 			"2 \"a.zip\", application/zip\n" +
 				`2/run.exe "d/run.exe", ` + pe + ", 27 octets, zip\n2/readme.txt, text/plain, 2 octets, zip"},
 		{"zip in zip in tar.gz", attached(named("application/gzip", "a.tgz"), gzipped(t, "", tarred(t, "b.zip", string(zipped(t, "c.zip", string(zipped(t, "d.zip", string(zipped(t, "run.exe", string(exe)))))))))),
-			`2 "a.tgz", application/gzip` + "\n2/2, application/x-tar, gzip\n" +
-				"2/2/b.zip, application/zip, tar\n2/2/b.zip/c.zip, application/zip, zip\n2/2/b.zip/c.zip/d.zip, application/zip, zip, not scanned: nested too deeply to scan"},
+			`2 "a.tgz", application/gzip` + "\n2/a.tar, application/x-tar, gzip\n" +
+				"2/a.tar/b.zip, application/zip, tar\n2/a.tar/b.zip/c.zip, application/zip, zip\n2/a.tar/b.zip/c.zip/d.zip, application/zip, zip, not scanned: nested too deeply to scan"},
 		{"bzip2", attached(named("application/x-bzip2", "run.exe.bz2"), bzip2Exe),
-			`2 "run.exe.bz2", application/x-bzip2, 70 octets` + "\n2/2, " + pe + ", 27 octets, bzip2"},
+			`2 "run.exe.bz2", application/x-bzip2, 70 octets` + "\n2/run.exe, " + pe + ", 27 octets, bzip2"},
 		{"office", attached(named("application/msword", "a.docx"), zipped(t, "[Content_Types].xml", "<x/>", "word/vbaProject.bin", "x", "word/document.xml", "<x/>")),
 			`2 "a.docx", application/msword (is application/vnd.openxmlformats-officedocument), macros` + "\n" +
 				`2/vbaProject.bin "word/vbaProject.bin", text/plain, 1 octets, zip`},
@@ -73,7 +91,7 @@ func TestList(t *testing.T) {
 		{"damaged zip", attached(named("application/zip", "a.zip"), zipped(t, "a", "b")[:50]),
 			`2 "a.zip", application/zip, 50 octets, not scanned: damaged zip: zip: not a valid zip file`},
 		{"rar", attached(named("application/octet-stream", "a.rar"), []byte("Rar!\x1a\x07\x01\x00")),
-			`2 "a.rar", application/octet-stream (is application/vnd.rar), 8 octets, not scanned: an archive that cannot be opened`},
+			`2 "a.rar", application/octet-stream (is application/vnd.rar), 8 octets, not scanned: damaged rar: unexpected EOF`},
 		{"uuencode in a text", "Subject: x\r\n\r\nbegin at the start\r\nbegin 644 words\r\nHi\r\n" + uuencoded("run.exe", exe) + "bye\r\n" + uuencoded("b.txt", []byte("hi")),
 			"1/words, application/octet-stream, 40 octets, uuencode\n1/run.exe, " + pe + ", 27 octets, uuencode\n1/b.txt, text/plain, 2 octets, uuencode"},
 		{"uuencode as encoding", "Content-Type: application/octet-stream; name=a.txt\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\n" + uuencoded("run.exe", exe),
@@ -90,6 +108,50 @@ func TestList(t *testing.T) {
 			`2 "winmail.dat", application/ms-tnef` + "\n2/Report of März.exe, " + pe + ", 27 octets, tnef\n2/b.txt, text/plain, 2 octets, tnef"},
 		{"message in winmail.dat", attached(named("application/ms-tnef", "winmail.dat"), tnefed(tnefFileOf{"m", "m", tnefed(tnefFileOf{"r", "run.exe", exe})})),
 			`2 "winmail.dat", application/ms-tnef` + "\n2/m, application/ms-tnef, tnef\n2/m/run.exe, " + pe + ", 27 octets, tnef, several-names"},
+		{"short names in Big5", attached(named("application/ms-tnef", "winmail.dat"), tnefIn(950, tnefFileOf{"\xb3\xf8\xa7i.exe", "", exe})),
+			`2 "winmail.dat", application/ms-tnef` + "\n2/報告.exe, " + pe + ", 27 octets, tnef"},
+		{"short names in Cyrillic", attached(named("application/ms-tnef", "winmail.dat"), tnefIn(1251, tnefFileOf{"\xee\xf2\xf7\xe5\xf2.exe", "", exe})),
+			`2 "winmail.dat", application/ms-tnef` + "\n2/отчет.exe, " + pe + ", 27 octets, tnef"},
+		{"short names in Shift_JIS", attached(named("application/ms-tnef", "winmail.dat"), tnefIn(932, tnefFileOf{"\x95\xf1\x8d\x90.exe", "", exe})),
+			`2 "winmail.dat", application/ms-tnef` + "\n2/報告.exe, " + pe + ", 27 octets, tnef"},
+		{"short names in a DOS code page", attached(named("application/ms-tnef", "winmail.dat"), tnefIn(866, tnefFileOf{"\xae\xe2.exe", "", exe})),
+			`2 "winmail.dat", application/ms-tnef` + "\n2/от.exe, " + pe + ", 27 octets, tnef"},
+		{"empty files in winmail.dat", attached(named("application/ms-tnef", "winmail.dat"), tnefIn(1252, tnefFileOf{"a.txt", "", nil}, tnefFileOf{"b.txt", "b.txt", nil})),
+			`2 "winmail.dat", application/ms-tnef` + "\n2/a.txt, text/plain, 0 octets, tnef\n2/b.txt, text/plain, 0 octets, tnef"},
+		{"an encoded multipart", "Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: base64\r\n\r\n" +
+			b64([]byte("--b\r\n"+named("application/octet-stream", "run.exe")+"\r\n"+string(exe)+"\r\n--b--\r\n")),
+			"1, multipart/mixed\n1.1 \"run.exe\", application/octet-stream (is " + pe + "), 27 octets"},
+		{"an encoded multipart without parts", "Content-Type: multipart/mixed\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nHi\r\n",
+			"1, multipart/mixed, 4 octets, not scanned: a multipart without a boundary\nmessage, message/rfc822, 82 octets, not scanned: a multipart without a boundary"},
+		{"an unknown encoding of a multipart", "Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: x-odd\r\n\r\nHi\r\n",
+			`1, multipart/mixed, 4 octets, not scanned: unknown transfer encoding "x-odd"`},
+		{"a multipart that is said to be encoded", "Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: base64\r\n\r\n--b\r\n" +
+			named("text/plain", "a.txt") + "\r\nHi\r\n--b--\r\n",
+			"1 \"a.txt\", text/plain, 2 octets\nmessage, multipart/mixed, 95 octets, not scanned: a multipart with a transfer encoding, which only some readers decode"},
+		{"no semicolons", "Content-Type: multipart/mixed boundary=b\r\n\r\n--b\r\nContent-Type: text/plain name=\"a.txt\"\r\nContent-Disposition: attachment filename=\"run.exe\"\r\n\r\n" + string(exe) + "\r\n--b--\r\n",
+			"1 \"run.exe\", text/plain (is " + pe + "), 27 octets, type-mismatch, several-names"},
+		{"a name in UTF-7", attached(named("text/plain", "=?utf-7?q?run+AC4-exe?="), exe), `2 "run.exe", text/plain (is ` + pe + `), 27 octets, several-names`},
+		{"a 7z", attached(named("application/x-7z-compressed", "a.7z"), archived(t, "lzma2.7z")),
+			"2 \"a.7z\", application/x-7z-compressed\n2/empty.txt, text/plain, 0 octets, 7z\n2/a.txt, text/plain, 6 octets, 7z\n2/run.exe \"dir/run.exe\", " + pe + ", 27 octets, 7z"},
+		{"an encrypted 7z", attached(named("application/x-7z-compressed", "a.7z"), archived(t, "names-encrypted.7z")),
+			`2 "a.7z", application/x-7z-compressed, encrypted, not scanned: encrypted`},
+		{"a 7z with encrypted files", attached(named("application/x-7z-compressed", "a.7z"), archived(t, "content-encrypted.7z")),
+			"2 \"a.7z\", application/x-7z-compressed, encrypted\n2/a.txt, application/octet-stream, 6 octets, 7z, encrypted, not scanned: encrypted\n" +
+				"2/run.exe \"dir/run.exe\", application/octet-stream, 27 octets, 7z, encrypted, not scanned: encrypted"},
+		{"a rar", attached(named("application/vnd.rar", "a.rar"), archivetest.RAR5(archivetest.File{Name: "run.exe", Data: exe})),
+			"2 \"a.rar\", application/vnd.rar, 77 octets\n2/run.exe, " + pe + ", 27 octets, rar"},
+		{"a rar before version 5", attached(named("application/vnd.rar", "a.rar"), archivetest.RAR4(archivetest.File{Name: "run.exe", Data: exe})),
+			"2 \"a.rar\", application/vnd.rar, 93 octets\n2/run.exe, application/octet-stream, 27 octets, rar, not scanned: compressed in a RAR format before version 5"},
+		{"a tar.xz", attached(named("application/x-xz", "t.txz"), archived(t, "t.tar.xz")),
+			"2 \"t.txz\", application/x-xz\n2/t.tar, application/x-tar, xz\n2/t.tar/a.txt, text/plain, 6 octets, tar\n2/t.tar/run.exe \"dir/run.exe\", " + pe + ", 27 octets, tar\n2/t.tar/empty.txt, text/plain, 0 octets, tar"},
+		{"a tar.zst", attached(named("application/zstd", "t.tar.zst"), archived(t, "t.tar.zst")),
+			"2 \"t.tar.zst\", application/zstd\n2/t.tar, application/x-tar, zstd\n2/t.tar/a.txt, text/plain, 6 octets, tar\n2/t.tar/run.exe \"dir/run.exe\", " + pe + ", 27 octets, tar\n2/t.tar/empty.txt, text/plain, 0 octets, tar"},
+		{"a cabinet", attached(named("application/octet-stream", "a.cab"), archived(t, "a.cab")),
+			"2 \"a.cab\", application/octet-stream (is application/vnd.ms-cab-compressed), not scanned: only the list of files was read\n" +
+				"2/a.txt, application/octet-stream, 6 octets, cab, not scanned: only the list of files was read\n" +
+				"2/run.exe \"dir\\\\run.exe\", application/octet-stream, 27 octets, cab, not scanned: only the list of files was read"},
+		{"an image", attached(named("application/octet-stream", "a.img"), image()),
+			"2 \"a.img\", application/octet-stream (is application/x-iso9660-image)\n2/RUN.EXE, " + pe + ", 27 octets, iso"},
 		{"message", "Content-Type: message/rfc822\r\n\r\n" + attached(named("text/plain", "a.exe"), exe),
 			"1, message/rfc822\n" + `1.2 "a.exe", text/plain (is ` + pe + `), 27 octets`},
 		{"two encodings", "Content-Type: image/png\r\nContent-Transfer-Encoding: base64\r\nContent-Transfer-Encoding: 7bit\r\n\r\nTVqQ\r\n",
@@ -196,12 +258,13 @@ func FuzzList(f *testing.F) {
 // FuzzContent feeds the decoders directly.
 func FuzzContent(f *testing.F) {
 	for _, b := range [][]byte{zipped(f, "a", "b"), gzipped(f, "a", exe), bzip2Exe, oletest.File(oletest.Entry{Name: "VBA", Data: []byte("x")}), tarred(f, "a", "b"), []byte(binhexed("a", exe, exe)),
-		tnefed(tnefFileOf{"a", "b", exe}, tnefFileOf{"m", "m", tnefed(tnefFileOf{"r", "r", exe})}), []byte(uuencoded("a", exe)), wrappedCMS(f, "x")} {
+		tnefed(tnefFileOf{"a", "b", exe}, tnefFileOf{"m", "m", tnefed(tnefFileOf{"r", "r", exe})}), tnefIn(950, tnefFileOf{"\xb3\xf8", "", nil}),
+		archived(f, "default.7z"), archived(f, "t.tar.xz"), archived(f, "a.cab"), image(), []byte(uuencoded("a", exe)), wrappedCMS(f, "x")} {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s := &scan{ctx: context.Background(), Limits: Limits{Size: 1 << 20}.withDefaults()}
-		s.left = s.Size
+		s := newScan(context.Background(), Limits{Size: 1 << 20})
+		defer s.close()
 		if err := s.content(place{path: "1", via: "mime"}, nil, "", bytes.NewReader(b)); err != nil {
 			t.Fatal(err)
 		}

@@ -159,7 +159,10 @@ type tnefFileOf struct {
 	data        []byte
 }
 
-func tnefed(files ...tnefFileOf) []byte {
+func tnefed(files ...tnefFileOf) []byte { return tnefIn(1252, files...) }
+
+// tnefIn has its short names in a code page.
+func tnefIn(page uint32, files ...tnefFileOf) []byte {
 	b := []byte("\x78\x9f\x3e\x22\x01\x00")
 	le := binary.LittleEndian
 	attr := func(level byte, id uint32, data []byte) {
@@ -173,11 +176,15 @@ func tnefed(files ...tnefFileOf) []byte {
 		}
 		b = le.AppendUint16(b, sum)
 	}
-	attr(1, 0x00089006, []byte{0, 0, 1, 0})                // attTnefVersion
-	attr(1, 0x00069007, []byte{0xe4, 4, 0, 0, 0, 0, 0, 0}) // attOemCodepage
+	attr(1, 0x00089006, []byte{0, 0, 1, 0}) // attTnefVersion
+	attr(1, attOemCodepage, le.AppendUint32(le.AppendUint32(nil, page), 0))
 	for _, f := range files {
 		attr(2, attAttachRendData, make([]byte, 14))
 		attr(2, attAttachTitle, append([]byte(f.short), 0))
+		if f.long == "" { // a sender without Unicode
+			attr(2, attAttachData, f.data)
+			continue
+		}
 		var props []byte
 		n := uint32(1)
 		long := utf16.Encode([]rune(f.long + "\x00"))

@@ -12,13 +12,17 @@ import (
 	"strings"
 
 	"hoplite/internal/hold"
+	"hoplite/internal/memory"
 	"hoplite/mail/cms"
 	"hoplite/mail/mime"
 )
 
 // entity lists the parts of an unpacked message or MIME entity.
 func (s *scan) entity(src io.ReaderAt, size int64, path string, depth int) error {
-	tree, err := mime.Walk(&cancellable{s.ctx, io.NewSectionReader(src, 0, size)})
+	tree, err := s.walk(io.NewSectionReader(src, 0, size))
+	if errors.Is(err, memory.ErrFull) {
+		return err
+	}
 	if err != nil {
 		return &diskError{fmt.Errorf("read unpacked content: %w", err)}
 	}
@@ -82,7 +86,56 @@ func (s *scan) part(src io.ReaderAt, p *mime.Part, path string, depth int) error
 	if path == "" {
 		path = "1"
 	}
+	if p.Type == "multipart" && encoded(p) {
+		return s.encodedMultipart(src, p, place{path: path, via: "mime", depth: depth})
+	}
 	return s.leaf(src, p, place{path: path, via: "mime", depth: depth})
+}
+
+// encoded reports whether a part has a transfer encoding that changes its
+// octets.
+func encoded(p *mime.Part) bool {
+	switch p.Encoding {
+	case "7bit", "8bit", "binary":
+		return false
+	}
+	return true
+}
+
+// encodedMultipart lists a multipart whose body is encoded. RFC 2045, 6.4
+// forbids that, and some readers decode it.
+func (s *scan) encodedMultipart(src io.ReaderAt, p *mime.Part, at place) error {
+	kind := p.Type + "/" + p.Subtype
+	index := len(s.items)
+	if err := s.add(Item{Path: at.path, Type: kind, Kind: kind, Size: p.Body.Size(), Via: "mime"}, partNames(p)); err != nil {
+		return err
+	}
+	err := s.decodedMultipart(src, p, at)
+	if fatal := s.fatal(err); fatal != nil || errors.Is(err, errFull) {
+		return err
+	}
+	s.unread(index, err)
+	return nil
+}
+
+func (s *scan) decodedMultipart(src io.ReaderAt, p *mime.Part, at place) error {
+	if at.depth >= s.Depth {
+		return errDepth
+	}
+	dec, known := mime.Decoder(p.Encoding, io.NewSectionReader(src, p.Body.From.Off, p.Body.Size()))
+	if !known {
+		return errEncoding(p)
+	}
+	h, err := s.held(io.MultiReader(strings.NewReader("Content-Type: "+p.Field("Content-Type")+"\r\n\r\n"), dec))
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	return s.entity(h, h.Size(), at.path, at.depth+1)
+}
+
+func errEncoding(p *mime.Part) error {
+	return errors.New("unknown transfer encoding " + strconv.Quote(clip(p.Encoding)))
 }
 
 // multipart lists the parts of a multipart, including those after its end.
@@ -99,6 +152,9 @@ func (s *scan) multipart(src io.ReaderAt, p *mime.Part, path string, depth int) 
 		}
 	}
 	why := ambiguous(p)
+	if why == "" && encoded(p) {
+		why = "a multipart with a transfer encoding, which only some readers decode"
+	}
 	late, err := s.epilogue(src, p, within(len(p.Children)+1), depth)
 	if err != nil {
 		return err
@@ -126,7 +182,10 @@ func (s *scan) epilogue(src io.ReaderAt, p *mime.Part, path string, depth int) (
 	}
 	head := []byte("Content-Type: multipart/mixed; boundary=" + strconv.Quote(boundary) + "\r\n\r\n")
 	after := &prefixed{head, io.NewSectionReader(src, p.Epilogue.Off, size)}
-	tree, err := mime.Walk(&cancellable{s.ctx, io.NewSectionReader(after, 0, int64(len(head))+size)})
+	tree, err := s.walk(io.NewSectionReader(after, 0, int64(len(head))+size))
+	if errors.Is(err, memory.ErrFull) {
+		return true, nil
+	}
 	if err != nil {
 		return false, fmt.Errorf("read message: %w", err)
 	}
@@ -167,8 +226,8 @@ func (s *scan) leaf(src io.ReaderAt, p *mime.Part, at place) error {
 	}
 	dec, known := mime.Decoder(p.Encoding, body())
 	if !known {
-		return s.add(Item{Path: at.path, Type: claimed, Kind: "application/octet-stream", Size: p.Body.Size(), Via: "mime",
-			Unread: "unknown transfer encoding " + strconv.Quote(clip(p.Encoding))}, names)
+		return s.add(Item{Path: at.path, Type: claimed, Kind: unknownKind, Size: p.Body.Size(), Via: "mime",
+			Unread: errEncoding(p).Error()}, names)
 	}
 	index := len(s.items)
 	if err := s.content(at, names, claimed, dec); err != nil {

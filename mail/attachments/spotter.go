@@ -108,6 +108,9 @@ func (p *spotter) others(b []byte, at int64, most int) error {
 	if p.closed != "" {
 		return nil
 	}
+	if i := imageAt - at; i >= 0 && i < int64(len(b)) && bytes.HasPrefix(b[i:], []byte("CD001")) {
+		p.closed = isoKind
+	}
 	for _, m := range []magic{{want: rarMagic, kind: "application/vnd.rar"}, {want: sevenZip, kind: "application/x-7z-compressed"}} {
 		if i := bytes.Index(b, []byte(m.want)); i >= 0 && i < most {
 			p.closed = m.kind
@@ -187,7 +190,7 @@ func (s *scan) spotted(at place, index int, p *spotter) error {
 	switch {
 	case p.over:
 		return errSize
-	case p.closed != "" && !closed[s.items[index].Kind]:
+	case p.closed != "" && !compact(s.items[index].Kind):
 		return errClosed
 	case p.zip == nil || !p.ended && !p.plausible():
 		return nil

@@ -20,6 +20,7 @@ const (
 	attAttachData     = 0x0006800f
 	attAttachment     = 0x00069005 // its MAPI properties
 	attMAPIProps      = 0x00069003 // of the message
+	attOemCodepage    = 0x00069007 // charset of the text in attributes
 )
 
 // MAPI properties.
@@ -61,59 +62,101 @@ func (s *scan) tnef(at place, _ int, r *bufio.Reader) error {
 		return err
 	}
 	defer h.Close()
-	return s.tnefStream(at, io.NewSectionReader(h, 0, h.Size()))
+	return listTNEF(s, at, io.NewSectionReader(h, 0, h.Size()))
 }
 
-func (s *scan) tnefStream(at place, r *io.SectionReader) error {
+// tnefReader lists one stream of attributes.
+type tnefReader struct {
+	*scan
+	at      place
+	file    tnefFile // the attachment whose attributes are read
+	charset string
+	values  int // MAPI values that may still be read
+}
+
+func listTNEF(s *scan, at place, r *io.SectionReader) error {
 	var head [9]byte
 	if _, err := r.ReadAt(head[:6], 0); err != nil || !bytes.Equal(head[:4], tnefSig) {
 		return errTNEF
 	}
-	var file tnefFile
-	values := maxMAPIValues
+	t := &tnefReader{scan: s, at: at, charset: codePage(0), values: maxMAPIValues}
 	for off, n := int64(6), 0; ; n++ {
 		if n > maxTNEFAttributes {
 			return errFiles
 		}
 		if _, err := r.ReadAt(head[:], off); err == io.EOF && off >= r.Size() {
-			return s.tnefFile(at, &file)
+			return t.finish()
 		} else if err != nil {
-			return errors.Join(s.tnefFile(at, &file), errTNEF)
+			return errors.Join(t.finish(), errTNEF)
 		}
 		id, size := binary.LittleEndian.Uint32(head[1:]), int64(binary.LittleEndian.Uint32(head[5:]))
 		off += 9
 		if head[0] != 1 && head[0] != 2 || size > r.Size()-off {
-			return errors.Join(s.tnefFile(at, &file), errTNEF)
+			return errors.Join(t.finish(), errTNEF)
 		}
-		data := io.NewSectionReader(r, off, size)
+		if err := t.attribute(id, io.NewSectionReader(r, off, size)); err != nil {
+			return err
+		}
 		off += size + 2 // plus the checksum
-		switch id {
-		case attAttachRendData:
-			if err := s.tnefFile(at, &file); err != nil {
-				return err
-			}
-			file = tnefFile{open: true}
-		case attAttachTitle:
-			file.title, file.open = ansi(data), true
-		case attAttachData:
-			file.data, file.open = data, true
-		case attAttachment:
-			err := mapiProps(data, &values, func(id, typ uint16, v *io.SectionReader) { file.property(id, typ, v) })
-			if err != nil {
-				return errors.Join(s.tnefFile(at, &file), err)
-			}
-		case attMAPIProps:
-			if err := s.tnefBody(at, data, &values); err != nil {
-				return err
-			}
-		}
 	}
 }
 
-// tnefBody lists the text of the message if this is its only copy.
-func (s *scan) tnefBody(at place, data *io.SectionReader, values *int) error {
+// attribute reads one attribute.
+func (t *tnefReader) attribute(id uint32, data *io.SectionReader) error {
+	switch id {
+	case attOemCodepage:
+		var page [4]byte
+		if _, err := data.ReadAt(page[:], 0); err == nil {
+			t.charset = codePage(binary.LittleEndian.Uint32(page[:]))
+		}
+	case attAttachRendData:
+		if err := t.finish(); err != nil {
+			return err
+		}
+		t.file = tnefFile{open: true}
+	case attAttachTitle:
+		t.file.title, t.file.open = ansi(t.charset, data), true
+	case attAttachData:
+		t.file.data, t.file.open = data, true
+	case attAttachment:
+		if err := mapiProps(data, &t.values, t.property); err != nil {
+			return errors.Join(t.finish(), err)
+		}
+	case attMAPIProps:
+		return t.body(data)
+	}
+	return nil
+}
+
+// codePage returns the charset of a Windows code page.
+func codePage(n uint32) string {
+	switch {
+	case n == 932:
+		return "shift_jis"
+	case n == 936:
+		return "gbk"
+	case n == 949:
+		return "euc-kr"
+	case n == 950:
+		return "big5"
+	case n == 65001:
+		return "utf-8"
+	case n == 874, n >= 1250 && n <= 1258:
+		return fmt.Sprintf("windows-%d", n)
+	case n > 28590 && n < 28610:
+		return fmt.Sprintf("iso-8859-%d", n-28590)
+	case n >= 437 && n <= 866: // of DOS
+		if name := fmt.Sprintf("ibm%d", n); mime.KnownCharset(name) {
+			return name
+		}
+	}
+	return "windows-1252"
+}
+
+// body lists the text of the message if this is its only copy.
+func (t *tnefReader) body(data *io.SectionReader) error {
 	var html, rtf *io.SectionReader
-	err := mapiProps(data, values, func(id, _ uint16, v *io.SectionReader) {
+	err := mapiProps(data, &t.values, func(id, _ uint16, v *io.SectionReader) {
 		switch id {
 		case propHTML:
 			html = v
@@ -125,29 +168,31 @@ func (s *scan) tnefBody(at place, data *io.SectionReader, values *int) error {
 		return err
 	}
 	if html != nil {
-		return s.content(at.inside("body.html", "tnef"), []string{"body.html"}, "text/html", html)
+		return t.content(t.at.inside("body.html", "tnef"), []string{"body.html"}, "text/html", html)
 	}
 	if rtf != nil {
-		return s.content(at.inside("body.rtf.compressed", "tnef"), []string{"body.rtf.compressed"}, "application/rtf", rtf)
+		return t.content(t.at.inside("body.rtf.compressed", "tnef"), []string{"body.rtf.compressed"}, "application/rtf", rtf)
 	}
 	return nil
 }
 
 // property records a MAPI property of the attachment.
-func (f *tnefFile) property(id, typ uint16, v *io.SectionReader) {
+func (t *tnefReader) property(id, typ uint16, v *io.SectionReader) {
+	f := &t.file
+	f.open = true
 	switch id {
 	case propAttachLongName:
-		f.long = mapiText(typ, v)
+		f.long = mapiText(t.charset, typ, v)
 	case propAttachFilename:
 		if f.title == "" {
-			f.title = mapiText(typ, v)
+			f.title = mapiText(t.charset, typ, v)
 		}
 	case propDisplayName:
 		if f.long == "" && f.title == "" {
-			f.title = mapiText(typ, v)
+			f.title = mapiText(t.charset, typ, v)
 		}
 	case propAttachMIME:
-		f.mime = mapiText(typ, v)
+		f.mime = mapiText(t.charset, typ, v)
 	case propAttachObject:
 		// An interface identifier precedes the embedded message or object.
 		var sig [4]byte
@@ -163,8 +208,9 @@ func (f *tnefFile) property(id, typ uint16, v *io.SectionReader) {
 	}
 }
 
-// tnefFile lists an attachment whose attributes are complete.
-func (s *scan) tnefFile(at place, f *tnefFile) error {
+// finish lists the attachment whose attributes are complete.
+func (t *tnefReader) finish() error {
+	s, f := t.scan, &t.file
 	if !f.open {
 		return nil
 	}
@@ -179,7 +225,7 @@ func (s *scan) tnefFile(at place, f *tnefFile) error {
 	if len(names) > 0 {
 		name = names[0]
 	}
-	in := at.inside(name, "tnef")
+	in := t.at.inside(name, "tnef")
 	switch {
 	case f.inner != nil:
 		index := len(s.items)
@@ -188,7 +234,7 @@ func (s *scan) tnefFile(at place, f *tnefFile) error {
 		}
 		err := errDepth
 		if in.depth < s.Depth {
-			err = s.tnefStream(in, f.inner)
+			err = listTNEF(s, in, f.inner)
 		}
 		if fatal := s.fatal(err); fatal != nil {
 			return fatal
@@ -200,7 +246,7 @@ func (s *scan) tnefFile(at place, f *tnefFile) error {
 	case f.data != nil:
 		return s.content(in, names, f.mime, f.data)
 	}
-	return s.full(s.add(Item{Path: in.path, Kind: "application/octet-stream", Via: "tnef"}, names))
+	return s.full(s.add(Item{Path: in.path, Kind: unknownKind, Via: "tnef"}, names))
 }
 
 // mapiProps walks a list of MAPI properties ([MS-OXTNEF], 2.1.3.4) and calls
@@ -299,10 +345,10 @@ func (c *cursor) skip(n int64) {
 	}
 }
 
-// mapiText reads a text property in UTF-16 or the sender's code page.
-func mapiText(typ uint16, v *io.SectionReader) string {
+// mapiText reads a text property in UTF-16 or the sender's charset.
+func mapiText(charset string, typ uint16, v *io.SectionReader) string {
 	if typ != 0x1f {
-		return ansi(v)
+		return ansi(charset, v)
 	}
 	b := make([]byte, min(v.Size(), maxName)&^1)
 	n, _ := v.ReadAt(b, 0)
@@ -314,9 +360,10 @@ func mapiText(typ uint16, v *io.SectionReader) string {
 	return text
 }
 
-func ansi(v *io.SectionReader) string {
+// ansi reads a text in the sender's charset.
+func ansi(charset string, v *io.SectionReader) string {
 	b := make([]byte, min(v.Size(), maxName))
 	n, _ := v.ReadAt(b, 0)
 	b, _, _ = bytes.Cut(b[:n], []byte{0})
-	return mime.DecodeString("windows-1252", string(b))
+	return mime.DecodeString(charset, string(b))
 }

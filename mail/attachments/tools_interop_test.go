@@ -15,7 +15,7 @@ import (
 func tool(t *testing.T, stdin []byte, name string, args ...string) []byte {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
-		t.Skipf("%s is not installed: apt-get install sharutils uudeview tnef macutils", name)
+		t.Skipf("%s is not installed: apt-get install sharutils uudeview tnef macutils 7zip gcab genisoimage libarchive-tools xz-utils zstd", name)
 	}
 	cmd := exec.Command(name, args...)
 	cmd.Stdin = bytes.NewReader(stdin)
@@ -95,4 +95,60 @@ func TestInteropTNEF(t *testing.T) {
 		}
 	}
 	found(t, attached(named("application/ms-tnef", "winmail.dat"), dat), "Report.exe", "tnef")
+}
+
+// Archives that other programs write from run.exe and a text.
+func TestInteropArchives(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for name, data := range map[string][]byte{"run.exe": content(), "a.txt": bytes.Repeat([]byte("hello\n"), 10_000)} {
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files := []string{"a.txt", "run.exe"}
+	for _, c := range []struct {
+		via  string
+		file string
+		args []string
+	}{
+		{"7z", "default.7z", []string{"7zz", "a", "-bso0", "default.7z"}},
+		{"7z", "most.7z", []string{"7zz", "a", "-bso0", "-mx=9", "most.7z"}},
+		{"7z", "ppmd.7z", []string{"7zz", "a", "-bso0", "-m0=PPMd", "ppmd.7z"}},
+		{"7z", "bzip2.7z", []string{"7zz", "a", "-bso0", "-m0=BZip2", "bzip2.7z"}},
+		{"7z", "apart.7z", []string{"7zz", "a", "-bso0", "-ms=off", "-mhc=off", "apart.7z"}},
+		{"7z", "bsdtar.7z", []string{"bsdtar", "-acf", "bsdtar.7z"}},
+		{"tar", "a.tar.xz", []string{"bsdtar", "-acf", "a.tar.xz"}},
+		{"tar", "a.tar.zst", []string{"bsdtar", "-acf", "a.tar.zst"}},
+		{"tar", "a.tar.lzma", []string{"bsdtar", "-acf", "a.tar.lzma"}},
+		{"tar", "a.tar.bz2", []string{"bsdtar", "-acf", "a.tar.bz2"}},
+		{"iso", "joliet.iso", []string{"genisoimage", "-quiet", "-J", "-o", "joliet.iso"}},
+		{"iso", "bsdtar.iso", []string{"bsdtar", "-cf", "bsdtar.iso", "--format=iso9660"}},
+	} {
+		t.Run(c.file, func(t *testing.T) {
+			tool(t, nil, c.args[0], append(c.args[1:], files...)...)
+			b, err := os.ReadFile(c.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found(t, attached(named("application/octet-stream", c.file), b), "run.exe", c.via)
+		})
+	}
+	for _, args := range [][]string{{"xz", "-9"}, {"xz", "-T2", "--block-size=1000"}, {"xz", "--format=lzma"}, {"zstd", "-q"}} {
+		packed := tool(t, content(), args[0], append(args[1:], "-c")...)
+		for _, it := range list(t, attached(named("application/octet-stream", "run.exe"), packed), Limits{}) {
+			if it.Unread != "" || it.Via != "mime" && it.Size != int64(len(content())) {
+				t.Errorf("%v: %v", args, it)
+			}
+		}
+	}
+	tool(t, nil, "gcab", append([]string{"-c", "-z", "a.cab"}, files...)...)
+	b, err := os.ReadFile("a.cab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	items := list(t, attached(named("application/octet-stream", "a.cab"), b), Limits{})
+	if n := len(items); n != 4 || items[n-1].Name != "run.exe" || items[n-1].Via != "cab" {
+		t.Errorf("cabinet: %v", items)
+	}
 }

@@ -23,6 +23,8 @@ func lookup(charset string) (enc encoding.Encoding, ok bool) {
 		// Text declared as ISO 8859-1 is often Windows text; the two differ
 		// only where ISO 8859-1 has control characters.
 		return charmap.Windows1252, true
+	case "utf-7", "utf7", "unicode-1-1-utf-7", "csunicode11utf7":
+		return utf7{}, true
 	case "hz-gb-2312":
 		// The decoder of x/text does not terminate on some escapes, and the
 		// charset is not used in practice.

@@ -21,12 +21,24 @@ const (
 	MaxPartHeader = 64 << 10
 	// MaxHeader is how much of the message's own header is read, in octets.
 	MaxHeader = 1 << 20
+	// maxTreeParams is how many parameters a tree keeps.
+	maxTreeParams = 20_000
 	// maxHeaders is how much header text a tree keeps in total.
 	maxHeaders = 2 << 20
 	// maxBoundary is the length of the longest boundary that is recognised. RFC
 	// 2046, 5.1.1 allows 70 octets; some senders use more.
 	maxBoundary = 990
 )
+
+// maxTree is about the largest amount of memory that a tree needs, in octets:
+// header texts, parts and parameters.
+const maxTree = 12 << 20
+
+// Memory returns how much memory the tree of a message of size octets may need.
+func Memory(size int64) int64 {
+	// A parameter of four octets becomes a Param.
+	return min(64<<10+size*24, maxTree)
+}
 
 // Mark is a position in a message: the number of octets, line ends, and line
 // ends without a CR before it.

@@ -158,6 +158,12 @@ func (l *lexer) params() []Param { return join(l.sections()) }
 // v is a Content-Type or Content-Disposition value.
 func Every(v, name string) []string {
 	l := lexer{v}
+	if !l.isAttribute() { // skip the type or the disposition
+		l.token()
+		if l.skip(); l.eat('/') {
+			l.token()
+		}
+	}
 	var plain []string
 	var cut []section
 	for _, s := range l.sections() {
@@ -176,17 +182,18 @@ func Every(v, name string) []string {
 	return plain
 }
 
+// sections reads "; name=value" to the end. A missing semicolon is accepted, as
+// in "attachment filename=a.txt".
 func (l *lexer) sections() []section {
 	var list []section
 	for len(list) < maxParams {
-		i := strings.IndexByte(l.s, ';')
-		if i < 0 {
-			break
-		}
-		l.s = l.s[i+1:]
-		name := strings.ToLower(l.token())
-		l.skip()
-		if name == "" || !l.eat('=') {
+		name, ok := l.attribute()
+		if !ok {
+			i := strings.IndexByte(l.s, ';')
+			if i < 0 {
+				break
+			}
+			l.s = l.s[i+1:]
 			continue
 		}
 		s := section{name: name, index: -1, order: len(list), value: l.value()}
@@ -194,6 +201,26 @@ func (l *lexer) sections() []section {
 		list = append(list, s)
 	}
 	return list
+}
+
+// isAttribute reports whether "name=" comes next.
+func (l lexer) isAttribute() bool {
+	_, ok := l.attribute()
+	return ok
+}
+
+// attribute reads "name=" and returns the name in lower case. If something else
+// comes next, ok is false and nothing but white space was read.
+func (l *lexer) attribute() (name string, ok bool) {
+	l.skip()
+	rest := *l
+	name = strings.ToLower(rest.token())
+	rest.skip()
+	if name == "" || !rest.eat('=') {
+		return "", false
+	}
+	*l = rest
+	return name, true
 }
 
 // split removes the marks of RFC 2231 from the name: "*", "*0", "*0*".

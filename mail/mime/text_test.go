@@ -3,6 +3,7 @@ package mime
 import (
 	"bytes"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"mime/quotedprintable"
 	"reflect"
@@ -42,6 +43,11 @@ func TestParams(t *testing.T) {
 		{"sections in a charset", "a/b; name*0*=utf-8''%c3; name*1*=%a4; name*2=\"%c3\"", "a/b", "name", "ä%c3", "utf-8''%c3%a4%c3"},
 		{"the extended value wins", `a/b; name="x"; name*=utf-8''y`, "a/b", "name", "y", "utf-8''y"},
 		{"open quote", `a/b; name="x`, "a/b", "name", "x", "x"},
+		{"no semicolon", `multipart/mixed boundary=b`, "multipart/mixed", "boundary", "b", "b"},
+		{"no semicolon before a quote", `text/plain name="a b.txt"; x=y`, "text/plain", "name", "a b.txt", "a b.txt"},
+		{"no semicolon between parameters", `text/plain; charset="utf-8" name="a.txt"`, "text/plain", "name", "a.txt", "a.txt"},
+		{"no semicolon, with sections", `a/b name*0="a"; name*1="b"`, "a/b", "name", "ab", "ab"},
+		{"a word before a parameter", `a/b; foo bar=x; name=y`, "a/b", "name", "y", "y"},
 		{"odd stars", "a/b; *=x; **=y; n*x=z; n*99999999999999999999=q", "a/b", "n*x", "z", "z"},
 	}
 	for _, tc := range tests {
@@ -65,6 +71,93 @@ func TestParams(t *testing.T) {
 		if _, _, _, ok := ParseType(in); ok {
 			t.Errorf("ParseType(%q) is fine", in)
 		}
+	}
+}
+
+func TestEveryReading(t *testing.T) {
+	for _, c := range []struct{ in, name, want string }{
+		{`multipart/mixed; boundary=A; boundary=B`, "boundary", "A B"},
+		{`multipart/mixed boundary=A; boundary=B`, "boundary", "A B"},
+		{`multipart / mixed boundary="A" boundary="B"`, "boundary", "A B"},
+		{`attachment filename=a; filename*=utf-8''b`, "filename", "a b"},
+		{`filename=a`, "filename", "a"},
+		{`attachment`, "filename", ""},
+		{`a/b; n*1=b; n*0=a; n=c`, "n", "c ab"},
+	} {
+		if got := strings.Join(Every(c.in, c.name), " "); got != c.want {
+			t.Errorf("%s: %q, want %q", c.in, got, c.want)
+		}
+	}
+}
+
+func TestDisposition(t *testing.T) {
+	for _, c := range []struct{ in, disposition, name string }{
+		{`attachment; filename=a.txt`, "attachment", "a.txt"},
+		{`ATTACHMENT filename="a.txt"`, "attachment", "a.txt"},
+		{`inline`, "inline", ""},
+		{`; filename=a.txt`, "", ""},
+		{``, "", ""},
+	} {
+		d, params := ParseDisposition(c.in)
+		if d != c.disposition || Get(params, "filename") != c.name {
+			t.Errorf("%s: %q %v, want %q %q", c.in, d, params, c.disposition, c.name)
+		}
+	}
+}
+
+// The examples of RFC 2152, and malformed text.
+func TestUTF7(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{"A+ImIDkQ.", "A\u2262\u0391."},
+		{"Hi Mom -+Jjo--!", "Hi Mom -\u263a-!"},
+		{"+ZeVnLIqe-", "\u65e5\u672c\u8a9e"},
+		{"Item 3 is +AKM-1.", "Item 3 is \u00a31."},
+		{"1 +- 1 = 2", "1 + 1 = 2"},
+		{"+2D3eAA-", "\U0001f600"},
+		{"+2D0-x", "\ufffdx"},
+		{"+2D0", "\ufffd"},
+		{"+2D0AQQ-", "\ufffdA"},
+		{"+3gA-", "\ufffd"},
+		{"+AGE", "a"},
+		{"+AGEAYg!", "ab!"},
+		{"a+", "a"},
+		{"a\xe4b", "a\ufffdb"},
+		{"", ""},
+	} {
+		if got := DecodeString("UTF-7", c.in); got != c.want {
+			t.Errorf("%q: %q, want %q", c.in, got, c.want)
+		}
+		one, err := io.ReadAll(CharsetReader("unicode-1-1-utf-7", iotest.OneByteReader(strings.NewReader(c.in))))
+		if err != nil || string(one) != c.want {
+			t.Errorf("%q octet by octet: %q, %v", c.in, one, err)
+		}
+	}
+	long := strings.Repeat("+ZeVnLIqe-", 5000)
+	if got := DecodeString("utf-7", long); got != strings.Repeat("\u65e5\u672c\u8a9e", 5000) {
+		t.Errorf("%d octets of a long text", len(got))
+	}
+}
+
+// A message of parameters does not fill the tree.
+func TestManyParameters(t *testing.T) {
+	var many strings.Builder
+	for i := range 900 {
+		fmt.Fprintf(&many, "; a%d=b", i)
+	}
+	part := "--b\r\nContent-Type: text/plain" + many.String() + "\r\n\r\nx\r\n"
+	tree := WalkBytes([]byte("Content-Type: multipart/mixed; boundary=b\r\n\r\n" + strings.Repeat(part, 60) + "--b--\r\n"))
+	n := 0
+	for _, p := range tree.Root.Children {
+		n += len(p.Params)
+	}
+	if n > maxTreeParams+60*maxParams/100 || tree.Notes&HeaderTooBig == 0 || len(tree.Root.Children) != 60 {
+		t.Errorf("%d parameters, %d parts, notes %b", n, len(tree.Root.Children), tree.Notes)
+	}
+}
+
+func TestMemory(t *testing.T) {
+	if small, large := Memory(1000), Memory(1<<30); small > 100_000 || large != maxTree {
+		t.Errorf("%d and %d", small, large)
 	}
 }
 

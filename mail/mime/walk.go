@@ -3,6 +3,7 @@ package mime
 import (
 	"bytes"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -48,6 +49,7 @@ type walker struct {
 	inHeader bool
 	head     []byte
 	kept     int // header octets kept in the tree
+	params   int // parameters kept in the tree
 }
 
 // open is a part that has not ended. Its boundary is empty unless it is a
@@ -245,6 +247,11 @@ func (w *walker) endHeader(to Mark) {
 		w.tree.Notes |= HeaderTooBig
 	}
 	p.readFields()
+	if w.params += len(p.Params) + len(p.DispParams); w.params > maxTreeParams {
+		// No real message has so many.
+		p.Params, p.DispParams = slices.Clone(p.Params[:min(len(p.Params), maxParams/100)]), nil
+		w.tree.Notes |= HeaderTooBig
+	}
 	switch {
 	case p.Type == "multipart":
 		b := strings.TrimRight(Get(p.Params, "boundary"), " \t")

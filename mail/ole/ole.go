@@ -4,12 +4,15 @@
 package ole
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 
 	"github.com/richardlehane/mscfb"
+
+	"hoplite/internal/memory"
 )
 
 // Magic is the start of every compound file.
@@ -30,9 +33,17 @@ const inHeader = 109
 // any real one.
 var ErrDamaged = errors.New("the file is damaged")
 
+// The memory that the library needs for an entry of a directory with its path,
+// and for a sector of the file in the lists that it makes of them.
+const (
+	entryMemory  = 600
+	sectorMemory = 64
+)
+
 // Open reads the directory of a compound file. Next returns its entries, each
-// of which is a reader of its content. The Size of an entry may be wrong.
-func Open(r io.ReaderAt, size int64) (doc *mscfb.Reader, err error) {
+// of which is a reader of its content. The Size of an entry may be wrong. The
+// memory that the document needs is taken from share, which may be nil.
+func Open(ctx context.Context, r io.ReaderAt, size int64, share *memory.Share) (doc *mscfb.Reader, err error) {
 	defer func() {
 		// The input may be malicious, and the library may panic.
 		if recover() != nil {
@@ -40,6 +51,9 @@ func Open(r io.ReaderAt, size int64) (doc *mscfb.Reader, err error) {
 		}
 	}()
 	f := file{r: r, size: size}
+	if err := share.Take(ctx, size/512*sectorMemory); err != nil {
+		return nil, err
+	}
 	if err := f.header(); err != nil {
 		return nil, err
 	}
@@ -48,6 +62,9 @@ func Open(r io.ReaderAt, size int64) (doc *mscfb.Reader, err error) {
 		return nil, err
 	}
 	if err := walk(entries); err != nil {
+		return nil, err
+	}
+	if err := share.Take(ctx, int64(len(entries))*entryMemory); err != nil {
 		return nil, err
 	}
 	return mscfb.New(r)
@@ -88,6 +105,9 @@ func (f *file) header() error {
 	}
 	f.sector, f.start = 1<<shift, binary.LittleEndian.Uint32(h[48:])
 	f.fat = words(h[76:512])
+	if mini := int64(binary.LittleEndian.Uint32(h[64:])); mini > f.size/f.sector {
+		return fmt.Errorf("%w: its table of small sectors is too large", ErrDamaged)
+	}
 	return f.difat(binary.LittleEndian.Uint32(h[68:]), int64(binary.LittleEndian.Uint32(h[72:])))
 }
 

@@ -2,19 +2,21 @@ package ole_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
 	"runtime"
 	"testing"
 
+	"hoplite/internal/memory"
 	"hoplite/mail/ole"
 	"hoplite/mail/ole/oletest"
 )
 
 func names(t *testing.T, b []byte) (list []string) {
 	t.Helper()
-	doc, err := ole.Open(bytes.NewReader(b), int64(len(b)))
+	doc, err := ole.Open(context.Background(), bytes.NewReader(b), int64(len(b)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +77,7 @@ func TestHostile(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"deep": nested(40_000), "many": oletest.File(many...), "loop": loop, "cut": cut[:len(cut)-600], "magic alone": []byte(ole.Magic), "empty": nil,
 	} {
-		if _, err := ole.Open(bytes.NewReader(b), int64(len(b))); !errors.Is(err, ole.ErrDamaged) {
+		if _, err := ole.Open(context.Background(), bytes.NewReader(b), int64(len(b)), nil); !errors.Is(err, ole.ErrDamaged) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -106,7 +108,7 @@ func TestAllocationTable(t *testing.T) {
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		if _, err := ole.Open(bytes.NewReader(b), int64(len(b))); !errors.Is(err, ole.ErrDamaged) {
+		if _, err := ole.Open(context.Background(), bytes.NewReader(b), int64(len(b)), nil); !errors.Is(err, ole.ErrDamaged) {
 			t.Errorf("%s: %v", name, err)
 		}
 		runtime.ReadMemStats(&after)
@@ -116,11 +118,44 @@ func TestAllocationTable(t *testing.T) {
 	}
 }
 
+// A table of small sectors that is larger than the file made the library
+// allocate for it.
+func TestSmallSectors(t *testing.T) {
+	b := oletest.File(oletest.Entry{Name: "a", Data: []byte("one")})
+	binary.LittleEndian.PutUint32(b[64:], 900_000)
+	if _, err := ole.Open(context.Background(), bytes.NewReader(b), int64(len(b)), nil); !errors.Is(err, ole.ErrDamaged) {
+		t.Error(err)
+	}
+}
+
+// A document that needs more memory than there is is not opened, and what it took
+// is returned.
+func TestMemory(t *testing.T) {
+	many := make([]oletest.Entry, 2000)
+	for i := range many {
+		many[i] = oletest.Entry{Name: "d", Next: (i + 2) % (len(many) + 1)}
+	}
+	b := oletest.File(many...)
+	for _, c := range []struct {
+		most int64
+		want error
+	}{{1 << 10, memory.ErrFull}, {1 << 20, memory.ErrFull}, {2 << 20, nil}} {
+		budget := memory.New(c.most)
+		share := budget.Share(0)
+		if _, err := ole.Open(context.Background(), bytes.NewReader(b), int64(len(b)), share); !errors.Is(err, c.want) {
+			t.Errorf("%d octets: %v, want %v", c.most, err, c.want)
+		}
+		if share.Close(); budget.Used() != 0 {
+			t.Errorf("%d octets: %d in use", c.most, budget.Used())
+		}
+	}
+}
+
 func FuzzOpen(f *testing.F) {
 	f.Add(nested(3))
 	f.Add(oletest.File(oletest.Entry{Name: "a", Data: []byte("one"), Next: 2}, oletest.Entry{Name: "b", Data: []byte("two")}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		doc, err := ole.Open(bytes.NewReader(b), int64(len(b)))
+		doc, err := ole.Open(context.Background(), bytes.NewReader(b), int64(len(b)), nil)
 		if err != nil {
 			return
 		}

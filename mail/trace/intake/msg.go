@@ -2,11 +2,13 @@ package intake
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 
+	"hoplite/internal/memory"
 	"hoplite/mail/ole"
 )
 
@@ -29,7 +31,9 @@ func (in *Input) readMsg(raw []byte) (err error) {
 			err = fmt.Errorf("read Outlook message: the file is damaged")
 		}
 	}()
-	doc, err := ole.Open(bytes.NewReader(raw), int64(len(raw)))
+	share := memory.Content.Share(0)
+	defer share.Close()
+	doc, err := ole.Open(context.Background(), bytes.NewReader(raw), int64(len(raw)), share)
 	if err != nil {
 		return fmt.Errorf("read Outlook message: %w", err)
 	}

@@ -1,16 +1,12 @@
 package attachments
 
 import (
-	"archive/tar"
 	"archive/zip"
 	"bufio"
-	"compress/bzip2"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"path"
 	"slices"
 	"strings"
 
@@ -37,6 +33,10 @@ func (s *scan) zip(at place, index int, r *bufio.Reader) error {
 // zipEntries lists the files in the directory of a zip file. For an office
 // document, which is a zip file, only potentially harmful files are listed.
 func (s *scan) zipEntries(at place, index int, r io.ReaderAt, size int64) error {
+	// A directory entry of 46 octets becomes a record of about 300.
+	if err := s.memory.Take(s.ctx, 8*min(size, maxDirectory)); err != nil {
+		return err
+	}
 	dir := &budget{r: r, left: maxDirectory}
 	z, err := zip.NewReader(dir, size)
 	if errors.Is(err, errFiles) {
@@ -92,7 +92,7 @@ func (s *scan) zipEntry(at place, index int, f *zip.File) error {
 	names := []string{strings.ToValidUTF8(clip(f.Name), "\uFFFD")}
 	if f.Flags&1 != 0 {
 		s.items[index].Encrypted = true
-		return s.add(Item{Path: in.path, Kind: "application/octet-stream", Via: "zip", Size: int64(f.UncompressedSize64),
+		return s.add(Item{Path: in.path, Kind: unknownKind, Via: "zip", Size: int64(f.UncompressedSize64),
 			Encrypted: true, Unread: "encrypted"}, names)
 	}
 	if f.Mode()&fs.ModeSymlink != 0 {
@@ -100,11 +100,12 @@ func (s *scan) zipEntry(at place, index int, f *zip.File) error {
 	}
 	r, err := f.Open()
 	if err != nil {
-		return s.add(Item{Path: in.path, Kind: "application/octet-stream", Via: "zip", Size: int64(f.UncompressedSize64),
+		return s.add(Item{Path: in.path, Kind: unknownKind, Via: "zip", Size: int64(f.UncompressedSize64),
 			Unread: err.Error()}, names)
 	}
 	defer r.Close()
-	return s.packed(in, names, "", r, max(1, int64(f.CompressedSize64)))
+	packed := max(1, int64(f.CompressedSize64))
+	return s.packed(in, names, "", r, func() int64 { return packed })
 }
 
 // ole looks for macros in an old Office document, or in one embedded in
@@ -115,7 +116,7 @@ func (s *scan) ole(_ place, index int, r *bufio.Reader) error {
 		return err
 	}
 	defer h.Close()
-	doc, err := ole.Open(h, h.Size())
+	doc, err := ole.Open(s.ctx, h, h.Size(), s.memory)
 	if err != nil {
 		return fmt.Errorf("damaged document: %w", err)
 	}
@@ -139,88 +140,4 @@ func (b *budget) ReadAt(p []byte, off int64) (int, error) {
 		return 0, errFiles
 	}
 	return b.r.ReadAt(p, off)
-}
-
-// gzip lists the content of a compressed file.
-func (s *scan) gzip(at place, _ int, r *bufio.Reader) error {
-	packed := &tally{r: r}
-	z, err := gzip.NewReader(bufio.NewReaderSize(packed, 4096))
-	if err != nil {
-		return fmt.Errorf("damaged gzip: %w", err)
-	}
-	name := strings.ToValidUTF8(clip(z.Name), "\uFFFD")
-	if name == "" {
-		name = strings.TrimSuffix(path.Base(at.path), ".gz")
-		if t, ok := strings.CutSuffix(name, ".tgz"); ok {
-			name = t + ".tar"
-		}
-	}
-	return s.content(at.inside(name, "gzip"), []string{name}, "", &ratio{s: s, r: z, packed: packed})
-}
-
-// bzip2 lists the content of a compressed file, which has no name.
-func (s *scan) bzip2(at place, _ int, r *bufio.Reader) error {
-	packed := &tally{r: r}
-	name := strings.TrimSuffix(path.Base(at.path), ".bz2")
-	if t, ok := strings.CutSuffix(name, ".tbz2"); ok {
-		name = t + ".tar"
-	}
-	return s.content(at.inside(name, "bzip2"), []string{name}, "", &ratio{s: s, r: bzip2.NewReader(packed), packed: packed})
-}
-
-// tally counts the octets read.
-type tally struct {
-	r io.Reader
-	n int64
-}
-
-func (t *tally) Read(p []byte) (int, error) {
-	n, err := t.r.Read(p)
-	t.n += int64(n)
-	return n, err
-}
-
-// ratio fails when the output is much larger than the input.
-type ratio struct {
-	s      *scan
-	r      io.Reader
-	packed *tally
-	n      int64
-}
-
-func (r *ratio) Read(p []byte) (int, error) {
-	if r.n > 1<<20 && r.n/r.s.Ratio > r.packed.n {
-		return 0, errRatio
-	}
-	n, err := r.r.Read(p)
-	r.n += int64(n)
-	return n, err
-}
-
-// tar lists a tar file in one pass.
-func (s *scan) tar(at place, _ int, r *bufio.Reader) error {
-	t := tar.NewReader(r)
-	for {
-		h, err := t.Next()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("damaged tar: %w", err)
-		}
-		name := strings.ToValidUTF8(clip(h.Name), "\uFFFD")
-		switch h.Typeflag {
-		case tar.TypeReg:
-			// The octets were counted when the tar file itself was unpacked.
-			err = s.content(at.inside(name, "tar"), []string{name}, "", t)
-		case tar.TypeSymlink, tar.TypeLink:
-			err = s.add(Item{Path: at.inside(name, "tar").path, Kind: "inode/symlink", Via: "tar"}, []string{name})
-		}
-		if err != nil {
-			return err
-		}
-		if len(s.items) >= s.Files {
-			return errFiles
-		}
-	}
 }

@@ -1,0 +1,70 @@
+package archive
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+
+	"github.com/bodgit/sevenzip"
+)
+
+// sevenZip lists an archive of 7-Zip. A library reads it, once its directory has
+// been checked: the library allocates what a directory announces.
+func (w *walk) sevenZip() error {
+	folders, err := w.sevenFolders()
+	if err != nil {
+		return err
+	}
+	var r *sevenzip.Reader
+	err = try(func() (err error) { r, err = sevenzip.NewReader(w.At, w.Size); return err })
+	if err != nil {
+		return fmt.Errorf("damaged 7z: %w", err)
+	}
+	files := 0
+	for _, f := range r.File {
+		if strings.HasSuffix(f.Name, "/") {
+			continue
+		}
+		if files++; files > w.Files {
+			return ErrFiles
+		}
+		if err := w.sevenFile(f, folders); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sevenFile passes one file on. The files in a folder are one compressed stream,
+// so they are read in order, each to its end.
+func (w *walk) sevenFile(f *sevenzip.File, folders []sevenFolder) error {
+	e := Entry{Name: f.Name, Size: int64(f.UncompressedSize)}
+	switch {
+	case f.Mode()&fs.ModeSymlink != 0:
+		e.Link = true
+		return w.visit(e)
+	case f.UncompressedSize == 0:
+		e.Body = bytes.NewReader(nil)
+		return w.visit(e)
+	case f.Stream < len(folders) && folders[f.Stream].encrypted:
+		e.Encrypted = true
+		return w.visit(e)
+	case f.Stream < len(folders) && folders[f.Stream].unknown:
+		e.Unread = ErrMethod.Error()
+		return w.visit(e)
+	}
+	var body io.ReadCloser
+	if err := try(func() (err error) { body, err = f.Open(); return err }); err != nil {
+		return fmt.Errorf("damaged 7z: %w", err)
+	}
+	e.Body = guarded{body}
+	e.Packed = func() int64 { return w.Size }
+	whole, err := w.whole(e)
+	if err == nil && !whole {
+		err = ErrIncomplete
+	}
+	return errors.Join(err, try(body.Close))
+}
