@@ -3,6 +3,7 @@ package listen
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -148,11 +149,20 @@ func (c *Config) Open(name string, s *Sockets, certs *Certs, data string, opts O
 			for _, l := range all {
 				l.socket.Close()
 			}
-			return nil, fmt.Errorf("listener %s: %w", name, err)
+			return nil, fmt.Errorf("listener %s: %w%s", name, err, lowPortHint(at, err))
 		}
 		all = append(all, New(socket, opts))
 	}
 	return all, nil
+}
+
+// lowPortHint returns what to do when a port may not be opened, or "".
+func lowPortHint(at conf.Listen, err error) string {
+	if at.Network != "tcp" || !errors.Is(err, fs.ErrPermission) {
+		return ""
+	}
+	return "; a port below 1024 needs the capability CAP_NET_BIND_SERVICE (in a systemd unit AmbientCapabilities=CAP_NET_BIND_SERVICE, " +
+		"otherwise setcap cap_net_bind_service=+ep on the program), or a socket unit of systemd: listen = [\"systemd:NAME\"]"
 }
 
 // CertConfig is the certificate "NAME" { ... } block of relay.hcl. There may be

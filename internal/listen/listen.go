@@ -84,6 +84,13 @@ func New(socket net.Listener, opts Options) *Listener {
 // Addr returns the address of the socket.
 func (l *Listener) Addr() net.Addr { return l.socket.Addr() }
 
+// Connections returns the number of open connections.
+func (l *Listener) Connections() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.conns)
+}
+
 // Run accepts connections until ctx ends, then closes the socket and returns
 // nil; the connections stay open until Drain. It calls handle for each
 // connection in a goroutine of its own, after the PROXY header and, on an

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Sockets holds the listening sockets of the process: those passed by systemd
@@ -86,7 +89,7 @@ func (s *Sockets) Listen(name, network, address string) (net.Listener, error) {
 	}
 	switch network {
 	case "tcp":
-		l, err := net.Listen("tcp", address)
+		l, err := s.listenTCP(address)
 		if err != nil {
 			return nil, err
 		}
@@ -101,6 +104,78 @@ func (s *Sockets) Listen(name, network, address string) (net.Listener, error) {
 		return nil, fmt.Errorf("systemd passed no socket called %s", address)
 	}
 	return nil, fmt.Errorf("listen on %s: unknown network %q", address, network)
+}
+
+// listenTCP opens a TCP socket. One of our own may have the same port at an
+// overlapping address, as when a reload changes ":25" to "192.0.2.1:25": both
+// are open until the next Sweep or Undo.
+func (s *Sockets) listenTCP(address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return l, err
+	}
+	own := s.overlapping(address)
+	if len(own) == 0 {
+		return nil, err
+	}
+	for _, sock := range own {
+		if e := share(sock.file, true); e != nil {
+			return nil, fmt.Errorf("%w: this server listens on the port already; restart it to change the address", err)
+		}
+		defer share(sock.file, false)
+	}
+	shared := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var e error
+		return errors.Join(c.Control(func(fd uintptr) { e = sharePort(int(fd), true) }), e)
+	}}
+	l, e := shared.Listen(context.Background(), "tcp", address)
+	if e != nil {
+		return nil, fmt.Errorf("%w: this server listens on the port already; restart it to change the address", err)
+	}
+	if raw, e := l.(*net.TCPListener).SyscallConn(); e == nil {
+		raw.Control(func(fd uintptr) { sharePort(int(fd), false) })
+	}
+	return l, nil
+}
+
+// overlapping returns the open TCP sockets with the port of address.
+func (s *Sockets) overlapping(address string) (list []*socket) {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil || port == "0" {
+		return nil
+	}
+	for _, sock := range s.open {
+		l, err := net.FileListener(sock.file)
+		if err != nil {
+			continue
+		}
+		if _, p, err := net.SplitHostPort(l.Addr().String()); err == nil && l.Addr().Network() == "tcp" && p == port {
+			list = append(list, sock)
+		}
+		l.Close()
+	}
+	return list
+}
+
+// share lets another socket have the same port, or ends that.
+func share(f *os.File, on bool) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var e error
+	err = raw.Control(func(fd uintptr) { e = sharePort(int(fd), on) })
+	return errors.Join(err, e)
+}
+
+// sharePort sets the option with which two sockets of one user may have one port.
+// It is off at all other times, so that a second server cannot take connections.
+func sharePort(fd int, on bool) error {
+	value := 0
+	if on {
+		value = 1
+	}
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, value)
 }
 
 // keep stores a duplicate of the socket.
