@@ -94,8 +94,7 @@ func Open(cfg Config, env Env) (*Store, error) {
 	}
 	// The directory before the first {placeholder} is created here, and nothing
 	// outside it is accessed.
-	top := path[:strings.IndexByte(path, '{')]
-	top = top[:strings.LastIndexByte(top, '/')+1]
+	top, below := splitPath(path)
 	if err := os.MkdirAll(top, 0o700); err != nil {
 		return nil, fmt.Errorf("open maildrop %q: %w", cfg.Name, err)
 	}
@@ -103,7 +102,7 @@ func Open(cfg Config, env Env) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open maildrop %q: %w", cfg.Name, err)
 	}
-	s.root, s.path = root, path[len(top):]
+	s.root, s.path = root, below
 	if err := s.openIndex(); err != nil {
 		root.Close()
 		return nil, err
@@ -119,13 +118,24 @@ func Open(cfg Config, env Env) (*Store, error) {
 	return s, nil
 }
 
+// splitPath splits the path of a maildrop after the directory before the first
+// {placeholder}.
+func splitPath(path string) (top, below string) {
+	top = path[:strings.IndexByte(path, '{')]
+	top = top[:strings.LastIndexByte(top, '/')+1]
+	return top, path[len(top):]
+}
+
 // boxPath returns the path of an account's box below the root.
-func (s *Store) boxPath(a mail.Address) string {
+func (s *Store) boxPath(a mail.Address) string { return boxPath(s.path, a) }
+
+// boxPath fills in the placeholders of a path.
+func boxPath(path string, a mail.Address) string {
 	local, domain, _ := strings.Cut(a.Key(), "@")
 	if i := strings.LastIndexByte(a.Key(), '@'); i >= 0 {
 		local, domain = strings.ToLower(a.Local()), a.Key()[i+1:]
 	}
-	return strings.NewReplacer("{user}", pathPart(local), "{domain}", pathPart(domain)).Replace(s.path)
+	return strings.NewReplacer("{user}", pathPart(local), "{domain}", pathPart(domain)).Replace(path)
 }
 
 // pathPart turns a part of an address into one path component. Characters that

@@ -104,6 +104,29 @@ func (b Body) Written() []string {
 	return out
 }
 
+// Inner is a block within the body.
+type Inner struct {
+	// Title is its head: limit "address".
+	Title string
+	Body
+}
+
+// Inner returns the blocks within the block, in the order of the file.
+func (b Body) Inner() []Inner {
+	if b.body == nil {
+		return nil
+	}
+	var list []Inner
+	for _, x := range b.body.Blocks {
+		title := x.Type
+		for _, l := range x.Labels {
+			title += fmt.Sprintf(" %q", safe.Line(l))
+		}
+		list = append(list, Inner{title, Body{d: b.d, body: x.Body}})
+	}
+	return list
+}
+
 // place is the name of a block in error messages, and its position.
 type place struct {
 	name string

@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -78,6 +79,19 @@ func (d *Diagnostics) All() []Diagnostic {
 	return list
 }
 
+// Warnings returns the warnings as Write prints them, one text each.
+func (d *Diagnostics) Warnings() []string {
+	var texts []string
+	for _, one := range d.All() {
+		if one.Warning {
+			var b strings.Builder
+			d.write(&b, one)
+			texts = append(texts, strings.TrimRight(b.String(), "\n"))
+		}
+	}
+	return texts
+}
+
 // Err returns nil if there are no mistakes, else an error with the text that
 // Write prints.
 func (d *Diagnostics) Err() error {
@@ -88,6 +102,11 @@ func (d *Diagnostics) Err() error {
 }
 
 type diagError struct{ d *Diagnostics }
+
+// ErrMistakes is the error that errors.Is finds in that of Diagnostics.Err.
+var ErrMistakes = errors.New("the configuration has mistakes")
+
+func (e diagError) Is(target error) bool { return target == ErrMistakes }
 
 func (e diagError) Error() string {
 	var b strings.Builder

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -41,23 +42,45 @@ func Lock(data string) (io.Closer, error) {
 	if err := os.MkdirAll(data, 0o750); err != nil {
 		return nil, fmt.Errorf("lock data folder: %w", err)
 	}
-	path := filepath.Join(data, "lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
+	f, err := os.OpenFile(filepath.Join(data, "lock"), os.O_RDWR|os.O_CREATE, 0o640)
 	if err != nil {
 		return nil, fmt.Errorf("lock data folder: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		defer f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			who, _ := io.ReadAll(io.LimitReader(f, 20))
-			return nil, fmt.Errorf("%w (process %s, %s)", ErrLocked, strings.TrimSpace(string(who)), path)
-		}
-		return nil, fmt.Errorf("lock data folder: %w", err)
+	if err := hold(f); err != nil {
+		return nil, err
 	}
 	if err := f.Truncate(0); err == nil {
 		fmt.Fprintln(f, os.Getpid())
 	}
 	return f, nil
+}
+
+// LockToRead is Lock for a process that only reads: it creates nothing and leaves
+// the file as it is. A folder that was never locked needs no lock.
+func LockToRead(data string) (io.Closer, error) {
+	path := filepath.Join(data, "lock")
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return io.NopCloser(nil), nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock data folder: %w", err)
+	}
+	return f, hold(f)
+}
+
+// hold takes the lock, or closes f.
+func hold(f *os.File) error {
+	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		return nil
+	}
+	defer f.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		who, _ := io.ReadAll(io.LimitReader(f, 20))
+		return fmt.Errorf("%w (process %s, %s)", ErrLocked, strings.TrimSpace(string(who)), f.Name())
+	}
+	return fmt.Errorf("lock data folder: %w", err)
 }
 
 // Serve answers requests on the socket in data until ctx ends. The caller holds
@@ -89,12 +112,15 @@ func Serve(ctx context.Context, data string, handler http.Handler) error {
 }
 
 // Client sends requests to the server of one data folder.
-type Client struct{ http http.Client }
+type Client struct {
+	path string
+	http http.Client
+}
 
 // NewClient returns a client for the server of the folder data.
 func NewClient(data string) *Client {
 	path := SocketPath(data)
-	return &Client{http.Client{Transport: &http.Transport{
+	return &Client{path, http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", path)
@@ -122,6 +148,9 @@ func (c *Client) Open(ctx context.Context, method, path string, body any) (io.Re
 	resp, err := c.http.Do(req)
 	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, os.ErrNotExist) {
 		return nil, ErrNotRunning
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, &fs.PathError{Op: "connect to the server at", Path: c.path, Err: fs.ErrPermission}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("send request to the server: %w", err)

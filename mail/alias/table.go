@@ -201,8 +201,7 @@ func (t *Table) get(key string) (entry, bool) {
 	return e, ok
 }
 
-// hasDomain reports whether an alias is in a domain in normal form. Each calls
-// f with each alias, its addresses and its line, in file order.
+// Each calls f with each alias, its addresses and its line, in file order.
 func (t *Table) Each(f func(pattern string, to []string, line int)) {
 	if t == nil {
 		return
@@ -212,4 +211,5 @@ func (t *Table) Each(f func(pattern string, to []string, line int)) {
 	}
 }
 
+// hasDomain reports whether an alias is in a domain in normal form.
 func (t *Table) hasDomain(domain string) bool { return t != nil && t.domains[domain] }

@@ -185,6 +185,7 @@ func (u *Upstream) Ping(ctx context.Context, domain string) error {
 			p.give(c)
 			return nil
 		}
+		p.unreached(err)
 	}
 	return u.unreachable(err)
 }

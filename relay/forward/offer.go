@@ -53,6 +53,7 @@ func (u *Upstream) Look(ctx context.Context) []string {
 	for _, p := range pools {
 		c, _, err := p.take(ctx, u.net.dialer, mail.Client{}, true)
 		if err != nil {
+			p.unreached(err)
 			said = append(said, fmt.Sprintf("%s: %v", p.server.name(), err))
 			continue
 		}

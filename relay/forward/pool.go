@@ -31,8 +31,9 @@ type pool struct {
 	idle   []*conn    // the last one used is reused first
 	rest   time.Time  // not before
 	pause  time.Duration
-	why    error // the last failure
-	caps   caps  // as last seen
+	why    error     // the last failure
+	down   time.Time // when the first of the failures in a row was
+	caps   caps      // as last seen
 	seen   bool
 	closed bool
 }
@@ -154,13 +155,28 @@ func (p *pool) failed(err error) {
 	defer p.mu.Unlock()
 	p.pause = min(max(2*p.pause, restMin), restMax)
 	p.rest = time.Now().Add(p.pause/2 + rand.N(p.pause))
+	p.noteDown(err)
+}
+
+// unreached records a failure that does not keep the server from being tried.
+func (p *pool) unreached(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.noteDown(err)
+}
+
+// noteDown keeps the last failure and the time of the first. The lock is held.
+func (p *pool) noteDown(err error) {
 	p.why = err
+	if p.down.IsZero() {
+		p.down = time.Now()
+	}
 }
 
 func (p *pool) worked(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.pause, p.rest, p.why = 0, time.Time{}, nil
+	p.pause, p.rest, p.why, p.down = 0, time.Time{}, nil, time.Time{}
 	p.caps, p.seen = c.caps, true
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -329,6 +330,45 @@ func (t *Total) add(msg *schedule.Message, now time.Time) {
 	} else if next := msg.Next(); t.Next.IsZero() || next.Before(t.Next) {
 		t.Next = next
 	}
+}
+
+// Load is the mail that waits for one upstream.
+type Load struct {
+	Upstream string    `json:"upstream"` // empty for mail that is still to be routed
+	Messages int       `json:"messages"`
+	Held     int       `json:"held"`
+	Size     int64     `json:"size"`
+	Oldest   time.Time `json:"oldest"`
+	Next     time.Time `json:"next,omitzero"` // of the next attempt
+}
+
+// Loads sums up the queue by upstream, in the order of their names.
+func (q *Queue) Loads() []Load {
+	sums := map[string]*Load{}
+	q.update(func(m *schedule.Machine) {
+		for msg := range m.Messages() {
+			l := sums[msg.To()]
+			if l == nil {
+				l = &Load{Upstream: msg.To(), Oldest: msg.At}
+				sums[msg.To()] = l
+			}
+			l.Messages++
+			l.Size += msg.Size
+			if msg.At.Before(l.Oldest) {
+				l.Oldest = msg.At
+			}
+			if msg.Held != "" {
+				l.Held++
+			} else if next := msg.Next(); l.Next.IsZero() || next.Before(l.Next) {
+				l.Next = next
+			}
+		}
+	})
+	list := make([]Load, 0, len(sums))
+	for _, name := range slices.Sorted(maps.Keys(sums)) {
+		list = append(list, *sums[name])
+	}
+	return list
 }
 
 // ages counts messages and finds the oldest in each state.

@@ -1,0 +1,54 @@
+package alias
+
+import (
+	"strings"
+
+	"hoplite/mail"
+)
+
+// Set returns the text of an aliases file in which pattern leads to the addresses
+// in to, or has no alias if there are none. All other lines and comments stay as
+// they are. The result is to be parsed: Set does not check what it was given.
+func Set(text, pattern string, to []string) string {
+	var out strings.Builder
+	line := ""
+	if len(to) > 0 {
+		line = pattern + "\t" + strings.Join(to, ", ") + "\n"
+	}
+	inside, done := false, false
+	for full := range strings.Lines(text) {
+		if !strings.HasSuffix(full, "\n") {
+			full += "\n"
+		}
+		trimmed := strings.TrimSpace(full)
+		switch {
+		case trimmed == "" || trimmed[0] == '#': // a comment does not end an alias
+		case full[0] == ' ' || full[0] == '\t':
+			if inside {
+				continue
+			}
+		default:
+			words, err := cutWords(trimmed)
+			inside = err == nil && mail.Key(words[0]) == mail.Key(pattern)
+			if inside {
+				if !done {
+					out.WriteString(line)
+				}
+				done = true
+				continue
+			}
+		}
+		out.WriteString(full)
+	}
+	if !done {
+		out.WriteString(line)
+	}
+	return out.String()
+}
+
+// Lookup returns the addresses that a pattern leads to in the file, and its line;
+// ok is false if it has no alias.
+func (t *Table) Lookup(pattern string) (to []string, line int, ok bool) {
+	e, ok := t.get(mail.Key(pattern))
+	return e.to, e.line, ok
+}
