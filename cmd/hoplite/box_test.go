@@ -48,7 +48,7 @@ func TestBoxCommands(t *testing.T) {
 		{"box import ann@example.org in.mbox --folder a..b", 2, "invalid folder name"},
 		{"box list", 0, "ann@example.org  2        2         1       66B   -\n"},
 		{"box list ann@example.org", 0, "Old/2020  2         1       66B\n"},
-		{"box list --json", 0, `{"account":"ann@example.org","folders":2,"messages":2,"unseen":1,"octets":66}`},
+		{"box list --json=lines", 0, `{"account":"ann@example.org","folders":2,"messages":2,"unseen":1,"octets":66}`},
 		{"box check", 0, "no damage found\n"},
 		{"damage", 0, ""},
 		{"box check", 1, "ann@example.org, INBOX: corrupt uidlist: line \"rubbish\"\n  --fix would: keep the valid part"},

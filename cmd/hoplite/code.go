@@ -1,29 +1,26 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"hoplite/cmd/hoplite/internal/command"
 	"hoplite/cmd/hoplite/internal/terminal"
 	"hoplite/mail"
 	"hoplite/mail/refusal"
 )
 
 func codeCommand() *cobra.Command {
-	var asJSON bool
+	var json *command.JSON
 	cmd := &cobra.Command{
 		Use:   "code CODE|TEXT",
 		Short: "Explain a reply code, or the text of a refusal",
 		Long: `Explain a reply code, or the text of a refusal or bounce: what it means, whose
 job it is, and what to do next. Texts of well-known servers are recognised;
-others are explained by their code.
-
-Exit status: 0 if there is an explanation, 1 if there is none, 2 for a usage
-error.`,
+others are explained by their code.`,
 		Example: `  hoplite code 452
   hoplite code 5.7.30
   hoplite code "421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred"`,
@@ -35,16 +32,17 @@ error.`,
 				e.Codes = mail.LookupCode(text)
 			}
 			if len(e.Refusals)+len(e.Codes) == 0 {
-				return refused(fmt.Errorf("no known text and no reply code in %q: give a code like 452 or 5.7.1, or the whole reply", text))
+				return command.Refused(fmt.Errorf("no known text and no reply code in %q: give a code like 452 or 5.7.1, or the whole reply", text))
 			}
-			if asJSON {
-				return e.writeJSON(cmd.OutOrStdout())
+			if json.On() {
+				return command.List(cmd.OutOrStdout(), json, e.list())
 			}
 			e.print(cmd.OutOrStdout(), isBareCode(text))
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON array")
+	command.Exits(cmd, "there is an explanation", "there is none")
+	json = command.JSONFlag(cmd.Flags())
 	return cmd
 }
 
@@ -108,7 +106,8 @@ type codeJSON struct {
 	Source string   `json:"source,omitempty"`
 }
 
-func (e explanation) writeJSON(w io.Writer) error {
+// list returns the explanations for programs.
+func (e explanation) list() []codeJSON {
 	list := []codeJSON{}
 	for _, r := range e.Refusals {
 		list = append(list, codeJSON{By: r.By, Means: r.Cause, Job: r.Job, Next: r.Next, Source: r.Source})
@@ -116,8 +115,5 @@ func (e explanation) writeJSON(w io.Writer) error {
 	for _, m := range e.Codes {
 		list = append(list, codeJSON{Code: m.Code, Means: m.Title, Why: m.Why, Next: m.Next, Source: m.RFC})
 	}
-	out := json.NewEncoder(w)
-	out.SetEscapeHTML(false)
-	out.SetIndent("", "  ")
-	return out.Encode(list)
+	return list
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hoplite/cmd/hoplite/internal/command"
 	"hoplite/internal/hold"
 	"hoplite/mail"
 	"hoplite/mail/smime"
@@ -60,7 +61,7 @@ notes; 2 if the file can't be read.`,
 				rep.Print(cmd.OutOrStdout())
 			}
 			if !rep.Fine() {
-				return findings
+				return command.Findings
 			}
 			return nil
 		},

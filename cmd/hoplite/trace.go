@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hoplite/cmd/hoplite/internal/command"
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/cmd/hoplite/internal/tracetext"
 	"hoplite/mail/story"
@@ -76,7 +77,7 @@ read.`,
 	fl.StringVar(&f.from, "from", "", "search history for a sender: `PATTERN` is an address, domain, .domain or <>")
 	fl.StringVar(&f.to, "to", "", "search history for a recipient: an address, domain or .domain as `PATTERN`")
 	fl.StringVar(&f.since, "since", "", "search history since a `TIME`, or the last 2h or 3d")
-	read := configFlag(cmd)
+	read := command.ConfigFlag(cmd)
 	f.config = func() (*config.Config, bool, error) {
 		cfg, file, err := read()
 		if err != nil {
@@ -192,7 +193,7 @@ func (f *traceFlags) show(out io.Writer, r *inspect.Report, text func(string) st
 		tracetext.New(out, text).Report(r)
 	}
 	if err == nil && !r.Clean() {
-		return findings
+		return command.Findings
 	}
 	return err
 }
@@ -227,7 +228,7 @@ func (f *traceFlags) compare(cmd *cobra.Command, first, second string) error {
 	if c.Same {
 		return nil
 	}
-	return findings
+	return command.Findings
 }
 
 // sinceTime parses --since: a time, or a duration before now.

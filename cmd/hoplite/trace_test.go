@@ -13,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"hoplite/cmd/hoplite/internal/command"
 	"hoplite/internal/history"
 	"hoplite/mail"
 	"hoplite/mail/received"
@@ -31,7 +32,7 @@ func hopliteRun(t *testing.T, stdin string, args ...string) (out string, code in
 	cmd.SetIn(strings.NewReader(stdin))
 	cmd.SetOut(&b)
 	cmd.SetErr(&b)
-	code = run(context.Background(), cmd)
+	code = command.Run(context.Background(), cmd)
 	return b.String(), code
 }
 

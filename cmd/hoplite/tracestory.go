@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hoplite/cmd/hoplite/internal/command"
 	"hoplite/cmd/hoplite/internal/tracetext"
 	"hoplite/internal/history"
 	"hoplite/mail"
@@ -41,7 +42,7 @@ func (f *traceFlags) search(cmd *cobra.Command, id string) error {
 		if id != "" {
 			what = fmt.Sprintf("file, id or Message-ID %q", id)
 		}
-		return &exitError{exitUsage, fmt.Errorf("no such %s, and none in the history of %s", what, cfg.Data)}
+		return fmt.Errorf("no such %s, and none in the history of %s", what, cfg.Data)
 	}
 	stories := story.Tell(historyEntries(found), story.Everything)
 	out := cmd.OutOrStdout()
@@ -65,7 +66,7 @@ func (f *traceFlags) search(cmd *cobra.Command, id string) error {
 		bad = bad || !stories[i].Good
 	}
 	if bad {
-		return findings
+		return command.Findings
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"hoplite/cmd/hoplite/internal/command"
 )
 
 // runLine runs one command line and gives its output and exit code.
@@ -18,7 +20,7 @@ func runLine(t *testing.T, stdin string, args ...string) (string, int) {
 	cmd.SetOut(&out)
 	cmd.SetErr(&out)
 	cmd.SetArgs(args)
-	code := run(context.Background(), cmd)
+	code := command.Run(context.Background(), cmd)
 	return out.String(), code
 }
 
@@ -48,19 +50,27 @@ func TestUserCommands(t *testing.T) {
 		{"x\n", "user add x@example.org --quota much", 1, "quota"},
 		{"x\n", "user add x@example.org --forward nobody", 1, "want a full address"},
 		{"x", "user add carl --forward c@example.com,carl@localhost", 0, "added carl@localhost"},
-		{"other\n", "user passwd ann@example.org --app phone", 0, "password set for ann@example.org"},
+		{"other\n", "user passwd ann@example.org", 0, "password set for ann@example.org"},
+		{"other\n", "user app-password add ann@example.org phone --stdin", 0, "added app password phone for ann@example.org"},
+		{"other\n", "user app-password add ann@example.org phone", 1, "already has an app password"},
+		{"", "user app-password add eve@example.org phone", 1, "no such account"},
+		{"", "user app-password add ann@example.org a b", 2, "wrong number of arguments"},
+		{"", "user app-password list", 0, "ann@example.org  phone\n"},
+		{"", "user app-password list carl --json", 0, "[]\n"},
+		{"", "user app-password list carl --json=lines", 0, ""},
+		{"", "user app-password list ann@example.org --json=lines", 0, `{"account":"ann@example.org","name":"phone"}`},
 		{"other\n", "user passwd eve@example.org", 1, "no such account"},
-		{"", "user list", 0, "ann@example.org  admin  quota 5GiB\ncarl@localhost  -> c@example.com, carl@localhost\n"},
-		{"", "user list --json", 0, `{"account":"ann@example.org","roles":["admin"],"quota":5368709120,"passwords":["main","phone"]}`},
+		{"", "user list", 0, "ann@example.org  admin; quota 5GiB\ncarl@localhost  -> c@example.com, carl@localhost\n"},
+		{"", "user list --json=lines", 0, `{"account":"ann@example.org","roles":["admin"],"quota":5368709120,"passwords":["main","phone"]}`},
 		{"", "user show carl", 0, "forward    c@example.com, carl@localhost"},
 		{"", "user show eve", 1, "no such account"},
 		{"", "user set ann@example.org --admin=false --quota 0", 0, "changed ann@example.org"},
 		{"", "user set carl --forward=", 0, "changed carl@localhost"},
 		{"", "user list", 0, "ann@example.org\ncarl@localhost\n"},
-		{"", "user remove ann@example.org --app tablet", 1, "no app password"},
-		{"", "user remove ann@example.org --app phone", 0, "removed"},
+		{"", "user app-password revoke ann@example.org tablet", 1, "no app password"},
+		{"", "user app-password revoke ann@example.org phone", 0, "revoked app password phone of ann@example.org"},
 		{"", "user remove ann@example.org", 0, "removed"},
-		{passwd, "user import - --domain example.com", 1, "added 1 accounts\nhoplite: not added:\n-:2: eve@example.com: {SSHA}"},
+		{passwd, "user import - --domain example.com", 1, "added 1 account\nhoplite: not added:\n-:2: eve@example.com: {SSHA}"},
 		{"", "user list", 0, "carl@localhost\nbob@example.com\n"},
 		{"", "user import /nowhere", 2, "no such file"},
 	} {

@@ -1,7 +1,9 @@
 package assembly
 
 import (
+	"errors"
 	"fmt"
+
 	"github.com/rs/zerolog"
 
 	"hoplite/cmd/hoplite/internal/config"
@@ -21,6 +23,7 @@ type Directory struct {
 	// Logins checks passwords and slows down clients that guess them.
 	Logins *login.Gate
 
+	aliases  *files.Watched[*alias.Table]
 	resolver *alias.Resolver
 	srs      *srs.Rewriter // may be nil
 }
@@ -35,7 +38,7 @@ func openDirectory(cfg *config.Config, throttle *users.Throttle, rewriter *srs.R
 		return nil, err
 	}
 	resolver := alias.New(accounts, aliases.Get, cfg.Names(), cfg.Postmaster)
-	return &Directory{Accounts: accounts, Logins: login.NewGate(accounts, throttle), resolver: resolver, srs: rewriter}, nil
+	return &Directory{Accounts: accounts, Logins: login.NewGate(accounts, throttle), aliases: aliases, resolver: resolver, srs: rewriter}, nil
 }
 
 // OpenRewriter returns the rewriter of senders of forwarded mail. Its key is
@@ -52,6 +55,10 @@ func OpenRewriter(cfg *config.Config, log zerolog.Logger) (*srs.Rewriter, error)
 	}
 	return srs.New(key, cfg.Hostname), nil
 }
+
+// Refresh reads accounts and aliases again if their files have changed. A file
+// with mistakes changes nothing.
+func (d *Directory) Refresh() error { return errors.Join(d.Accounts.Reload(), d.aliases.Reload()) }
 
 // Ours reports whether domain is local.
 func (d *Directory) Ours(domain string) bool { return d.resolver.Ours(domain) }

@@ -3,7 +3,9 @@ package check
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -19,9 +21,9 @@ import (
 // maxAliasWarnings bounds what is said about one aliases file.
 const maxAliasWarnings = 20
 
-// addresses is where the addresses of a configuration lead: accounts, aliases
+// Addresses is where the addresses of a configuration lead: accounts, aliases
 // and the routes of all chains.
-type addresses struct {
+type Addresses struct {
 	cfg      *config.Config
 	accounts *users.Store
 	table    *alias.Table
@@ -30,9 +32,9 @@ type addresses struct {
 	maildrop map[string]bool
 }
 
-func newAddresses(cfg *config.Config, accounts *users.Store, table *alias.Table) *addresses {
-	a := &addresses{cfg: cfg, accounts: accounts, table: table, maildrop: map[string]bool{}}
-	a.resolver = alias.New(accounts, func() *alias.Table { return table }, cfg.Names(), cfg.Postmaster)
+func newAddresses(cfg *config.Config, accounts *users.Store, table *alias.Table) *Addresses {
+	a := &Addresses{cfg: cfg, accounts: accounts, table: table, maildrop: map[string]bool{}}
+	a.resolver = alias.New(accounts, func() *alias.Table { return a.table }, cfg.Names(), cfg.Postmaster)
 	for _, ch := range cfg.Chain {
 		chain := &relay.Chain{}
 		for i := range ch.Routes {
@@ -46,30 +48,50 @@ func newAddresses(cfg *config.Config, accounts *users.Store, table *alias.Table)
 	return a
 }
 
-// fate returns why mail to an address that an alias or the postmaster leads to
-// cannot be delivered, or "".
-func (a *addresses) fate(f alias.Final) string {
+// Table returns the aliases; it is nil without a file.
+func (a *Addresses) Table() *alias.Table { return a.table }
+
+// With returns the addresses as they would be with another table of aliases.
+func (a *Addresses) With(table *alias.Table) *Addresses {
+	return newAddresses(a.cfg, a.accounts, table)
+}
+
+// Resolve follows aliases and forwards to the final addresses.
+func (a *Addresses) Resolve(addr string) (alias.Resolved, error) { return a.resolver.Resolve(addr) }
+
+// Hops returns the maildrops and upstreams that take mail for a final address,
+// one for each chain with a route for it, and why it cannot be delivered, or "".
+func (a *Addresses) Hops(f alias.Final) (hops []string, problem string) {
 	to, err := mail.ParseAddress(f.Address)
 	if err != nil {
-		return fmt.Sprintf("%s is not an address", f.Address)
+		return nil, fmt.Sprintf("%s is not an address", f.Address)
 	}
 	tx := mail.NewTransaction(mail.Client{MayRelay: true}, "")
-	routed, boxed := false, false
+	boxed, elsewhere := false, false
 	for _, ch := range a.chains {
-		if r := ch.Find(tx, mail.Rcpt{To: to, Orig: to}); r != nil {
-			routed, boxed = true, boxed || a.maildrop[r.HopName]
-			if !a.maildrop[r.HopName] {
-				return "" // only the upstream can tell
-			}
+		r := ch.Find(tx, mail.Rcpt{To: to, Orig: to})
+		if r == nil {
+			continue
+		}
+		boxed, elsewhere = boxed || a.maildrop[r.HopName], elsewhere || !a.maildrop[r.HopName]
+		if !slices.Contains(hops, r.HopName) {
+			hops = append(hops, r.HopName)
 		}
 	}
 	switch {
-	case !routed && len(a.chains) > 0 && !conditional(a.cfg):
-		return fmt.Sprintf("no route takes mail for %s", f.Address)
+	case elsewhere: // only the upstream knows its recipients
+	case !boxed && len(a.chains) > 0 && !conditional(a.cfg):
+		return hops, fmt.Sprintf("no route takes mail for %s", f.Address)
 	case boxed && f.Account == "":
-		return fmt.Sprintf("there is no account %s", f.Address)
+		return hops, fmt.Sprintf("there is no account %s", f.Address)
 	}
-	return ""
+	return hops, ""
+}
+
+// problem returns why mail to a final address cannot be delivered, or "".
+func (a *Addresses) problem(f alias.Final) string {
+	_, problem := a.Hops(f)
+	return problem
 }
 
 // conditional reports whether a route depends on sender, login or network of
@@ -86,7 +108,7 @@ func conditional(cfg *config.Config) bool {
 }
 
 // check finds aliases, accounts and a postmaster whose mail goes nowhere.
-func (a *addresses) check(diags *conf.Diagnostics) {
+func (a *Addresses) check(diags *conf.Diagnostics) {
 	if a.cfg.Postmaster != "" {
 		a.checkPostmaster(diags)
 	}
@@ -98,14 +120,14 @@ func (a *addresses) check(diags *conf.Diagnostics) {
 			continue
 		}
 		seen[to.Domain()] = true
-		if why := a.fate(alias.Final{Address: acc.Name, Account: acc.Name}); why != "" {
+		if why := a.problem(alias.Final{Address: acc.Name, Account: acc.Name}); why != "" {
 			diags.Warn(conf.Range{Filename: a.cfg.Under("users")}, fmt.Sprintf("%s, although it is an account", why),
 				"Add the domain to a route.")
 		}
 	}
 }
 
-func (a *addresses) checkPostmaster(diags *conf.Diagnostics) {
+func (a *Addresses) checkPostmaster(diags *conf.Diagnostics) {
 	found, err := a.resolver.Resolve(a.cfg.Postmaster)
 	why := ""
 	if err != nil {
@@ -113,7 +135,7 @@ func (a *addresses) checkPostmaster(diags *conf.Diagnostics) {
 	}
 	for _, f := range found.Finals {
 		if why == "" {
-			why = a.fate(f)
+			why = a.problem(f)
 		}
 	}
 	if why != "" {
@@ -122,7 +144,7 @@ func (a *addresses) checkPostmaster(diags *conf.Diagnostics) {
 	}
 }
 
-func (a *addresses) checkAliases(diags *conf.Diagnostics) {
+func (a *Addresses) checkAliases(diags *conf.Diagnostics) {
 	file, warnings := a.cfg.Under(a.cfg.Aliases), 0
 	a.table.Each(func(pattern string, to []string, line int) {
 		if warnings >= maxAliasWarnings {
@@ -153,7 +175,7 @@ func (a *addresses) checkAliases(diags *conf.Diagnostics) {
 			return // a whole domain: its addresses are not known
 		}
 		for _, f := range found.Finals {
-			if why := a.fate(f); why != "" {
+			if why := a.problem(f); why != "" {
 				warn("%s", why)
 				return
 			}
@@ -163,7 +185,7 @@ func (a *addresses) checkAliases(diags *conf.Diagnostics) {
 
 // forwardsOut reports whether an alias or an account forwards mail to another
 // server, by the route r of a chain.
-func (a *addresses) forwardsOut(r *relay.RouteConfig) bool {
+func (a *Addresses) forwardsOut(r *relay.RouteConfig) bool {
 	route := relay.NewRoute(r, a.cfg.Names(), nil, nil)
 	one := &relay.Chain{Routes: []relay.Route{route}}
 	tx := mail.NewTransaction(mail.Client{MayRelay: true}, "")
@@ -189,19 +211,24 @@ func (a *addresses) forwardsOut(r *relay.RouteConfig) bool {
 	return out
 }
 
-// readAddresses reads accounts and aliases without reporting mistakes. It
-// returns nil if they can't be read.
-func readAddresses(cfg *config.Config) *addresses {
+// ReadAddresses reads accounts and aliases.
+func ReadAddresses(cfg *config.Config) (*Addresses, error) {
 	accounts, err := users.Open(cfg.Under("users"), cfg.Names(), zerolog.Nop())
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	var table *alias.Table
-	if f, err := os.Open(cfg.Under(cfg.Aliases)); err == nil {
-		defer f.Close()
-		if table, err = alias.Parse(f, cfg.Aliases); err != nil {
-			return nil
-		}
+	path := cfg.Under(cfg.Aliases)
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return newAddresses(cfg, accounts, nil), nil
 	}
-	return newAddresses(cfg, accounts, table)
+	if err != nil {
+		return nil, fmt.Errorf("read aliases: %w", err)
+	}
+	defer f.Close()
+	table, err := alias.Parse(f, path)
+	if err != nil {
+		return nil, err
+	}
+	return newAddresses(cfg, accounts, table), nil
 }

@@ -1,8 +1,9 @@
 // Package check finds the mistakes of a configuration and describes in words
 // what it does.
 //
-// Examine applies the rules between blocks (names.go, sockets.go, routes.go,
-// relaying.go, exposure.go, upstreams.go, senders.go: pure functions of the configuration)
+// Start reading at Run. Examine applies the rules between blocks (names.go,
+// sockets.go, routes.go, relaying.go, exposure.go, upstreams.go, senders.go: pure
+// functions of the configuration)
 // and then opens what the file refers to: keys, certificates, lists, folders
 // (inspect.go, order.go), accounts and aliases (addresses.go). It changes nothing
 // and uses no network. OpenRelay tries the address forms by which open relays are
@@ -12,8 +13,10 @@
 package check
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"strings"
 
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/cmd/hoplite/internal/terminal"
@@ -29,7 +32,7 @@ func Examine(cfg *config.Config, diags *conf.Diagnostics) {
 		rules(cfg, diags)
 	}
 	inspect(cfg, diags)
-	if known := readAddresses(cfg); known != nil {
+	if known, err := ReadAddresses(cfg); err == nil {
 		for _, ch := range cfg.Chain {
 			checkRelayRoutes(cfg, ch, known, diags)
 		}
@@ -53,30 +56,79 @@ func rules(cfg *config.Config, diags *conf.Diagnostics) {
 	}
 }
 
-// Report prints the mistakes of a configuration, or its plan. It reports
-// whether there is no mistake.
-func Report(w io.Writer, cfg *config.Config, file *conf.File) bool {
+// Result is everything that check finds out about a configuration.
+type Result struct {
+	File     string    `json:"file"`
+	Mistakes int       `json:"mistakes"`
+	Warnings int       `json:"warnings"`
+	Findings []Finding `json:"findings"`
+	// RelayForms are the address forms that were tried, at RelayListeners listeners.
+	RelayForms     int `json:"relay_forms"`
+	RelayListeners int `json:"relay_listeners"`
+	// Plan is what the configuration does, in lines; empty with mistakes.
+	Plan []string `json:"plan"`
+	// Probe is what Probe printed.
+	Probe []string `json:"probe,omitempty"`
+
+	diags *conf.Diagnostics
+}
+
+// Finding is a mistake or a warning.
+type Finding struct {
+	Severity string `json:"severity"` // mistake or warning
+	File     string `json:"file,omitempty"`
+	Line     int    `json:"line,omitempty"`
+	Column   int    `json:"column,omitempty"`
+	Text     string `json:"text"`
+	Advice   string `json:"advice,omitempty"`
+}
+
+// Run examines a configuration and tests it for an open relay.
+func Run(cfg *config.Config, file *conf.File) *Result {
+	r := &Result{File: file.Name, Findings: []Finding{}, Plan: []string{}, diags: file.Diags}
 	if file.Parsed() {
 		Examine(cfg, file.Diags)
 	}
-	tried, listeners := 0, 0
 	if file.Diags.Mistakes() == 0 {
-		tried, listeners = OpenRelay(cfg, file.Diags)
+		r.RelayForms, r.RelayListeners = OpenRelay(cfg, file.Diags)
 	}
-	file.Diags.Write(w)
-	if n := file.Diags.Mistakes(); n > 0 {
-		fmt.Fprintf(w, "\n%s: %s.\n", file.Name, terminal.Count(n, "mistake"))
-		return false
+	for _, d := range file.Diags.All() {
+		f := Finding{"mistake", d.Where.Filename, d.Where.Start.Line, d.Where.Start.Column, d.Summary, d.Detail}
+		if d.Warning {
+			f.Severity = "warning"
+			r.Warnings++
+		} else {
+			r.Mistakes++
+		}
+		r.Findings = append(r.Findings, f)
 	}
-	if len(file.Diags.All()) > 0 {
+	if r.Mistakes == 0 {
+		var plan bytes.Buffer
+		Plan(&plan, cfg)
+		r.Plan = strings.Split(strings.TrimRight(plan.String(), "\n"), "\n")
+	}
+	return r
+}
+
+// Print prints the findings, and without mistakes the plan.
+func (r *Result) Print(w io.Writer) {
+	r.diags.Write(w)
+	if r.Mistakes > 0 {
+		fmt.Fprintf(w, "\n%s: %s.\n", r.File, terminal.Count(r.Mistakes, "mistake"))
+		return
+	}
+	if len(r.Findings) > 0 {
 		fmt.Fprintln(w)
 	}
-	Plan(w, cfg)
+	fmt.Fprintln(w, strings.Join(r.Plan, "\n"))
 	fmt.Fprintln(w)
-	if listeners > 0 {
+	if r.RelayListeners > 0 {
 		terminal.Indent(w, "", "  ", fmt.Sprintf("Open-relay test: %s at %s, none is relayed.",
-			terminal.Count(tried, "address form"), terminal.Count(listeners, "listener")))
+			terminal.Count(r.RelayForms, "address form"), terminal.Count(r.RelayListeners, "listener")))
 	}
-	terminal.Indent(w, "", "  ", file.Name+": no mistakes.")
-	return true
+	summary := "no mistakes"
+	if r.Warnings > 0 {
+		summary += ", " + terminal.Count(r.Warnings, "warning")
+	}
+	terminal.Indent(w, "", "  ", fmt.Sprintf("%s: %s.", r.File, summary))
 }

@@ -2,21 +2,19 @@ package check
 
 import (
 	"bytes"
-	"maps"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/cmd/hoplite/internal/sitetest"
 )
 
 // report returns what Report prints for a configuration and the files in
 // its data folder, in one line.
 func report(t *testing.T, text string, files map[string]string) string {
 	t.Helper()
-	all := map[string]string{}
-	maps.Copy(all, files)
-	path := writeConfig(t, text, all)
+	path := sitetest.Write(t, text, files)
 	t.Chdir(filepath.Dir(path))
 	cfg, file, err := config.Read("relay.hcl")
 	if err != nil {

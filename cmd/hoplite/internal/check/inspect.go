@@ -49,7 +49,7 @@ func inspect(c *config.Config, diags *conf.Diagnostics) {
 		return
 	}
 	inspectAccounts(c, diags)
-	if a := readAddresses(c); a != nil && diags.Mistakes() == 0 {
+	if a, err := ReadAddresses(c); err == nil && diags.Mistakes() == 0 {
 		a.check(diags)
 	}
 	inspectFolders(c, diags)

@@ -2,8 +2,6 @@ package check
 
 import (
 	"bytes"
-	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/cmd/hoplite/internal/sitetest"
 	"hoplite/internal/listen"
 )
 
@@ -74,45 +73,10 @@ upstream "up" {
 }
 `
 
-// writeConfig writes a configuration with a data folder and returns its path.
-func writeConfig(t *testing.T, config string, files map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
-	files["../relay.hcl"] = config
-	for name, text := range files {
-		path := filepath.Join(dir, "var", name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return filepath.Join(dir, "relay.hcl")
-}
-
-// tree lists all files below a folder.
-func tree(t *testing.T, dir string) string {
-	t.Helper()
-	var out strings.Builder
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		fmt.Fprintln(&out, path, info.Mode(), info.ModTime())
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out.String()
-}
-
 // Everything that the configuration refers to is examined in one run, and
 // nothing is created or changed.
 func TestReferencesAreExamined(t *testing.T) {
-	path := writeConfig(t, pointing, map[string]string{
+	path := sitetest.Write(t, pointing, map[string]string{
 		"users":   "ann@example.org\n  quota x\n  bogus y\n",
 		"virtual": "info@example.org ann@example.org\nalone@example.org\n",
 	})
@@ -125,7 +89,7 @@ func TestReferencesAreExamined(t *testing.T) {
 	if err := os.Chmod(filepath.Join(dir, "var", "b", "self-signed.pem"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	before := tree(t, dir)
+	before := sitetest.Tree(t, dir)
 	t.Chdir(dir)
 	cfg, file, err := config.Read("relay.hcl")
 	if err != nil {
@@ -135,7 +99,7 @@ func TestReferencesAreExamined(t *testing.T) {
 	if Report(&out, cfg, file) {
 		t.Error("no mistakes")
 	}
-	if after := tree(t, dir); after != before {
+	if after := sitetest.Tree(t, dir); after != before {
 		t.Errorf("it changed something: before\n%s\nafter\n%s", before, after)
 	}
 	got := strings.ReplaceAll(out.String(), "\n    ", " ")

@@ -30,7 +30,7 @@ func checkRoutes(cfg *config.Config, ch *relay.ChainConfig, diags *conf.Diagnost
 
 // checkRelayRoutes finds routes for clients that may relay in chains whose
 // listeners permit none. What an alias or account forwards uses them as well.
-func checkRelayRoutes(cfg *config.Config, ch *relay.ChainConfig, known *addresses, diags *conf.Diagnostics) {
+func checkRelayRoutes(cfg *config.Config, ch *relay.ChainConfig, known *Addresses, diags *conf.Diagnostics) {
 	if slices.ContainsFunc(cfg.MailListeners(), func(l config.MailListener) bool { return l.Chain == ch.Name && l.Relays() }) {
 		return
 	}

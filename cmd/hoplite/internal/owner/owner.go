@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"syscall"
 )
@@ -42,6 +43,20 @@ func Become(data string) (restore func(), err error) {
 	return restore, nil
 }
 
+// Name returns the name of the user that a path belongs to, or its number. A path
+// that cannot be examined belongs to the owner of its nearest parent that can.
+func Name(path string) string {
+	uid, _, err := of(path)
+	if err != nil {
+		return ""
+	}
+	id := fmt.Sprint(uid)
+	if u, err := user.LookupId(id); err == nil {
+		return u.Username
+	}
+	return "#" + id
+}
+
 // of returns the owner of a folder or of its nearest parent that exists.
 func of(dir string) (uid, gid int, err error) {
 	dir, err = filepath.Abs(dir)
@@ -56,7 +71,7 @@ func of(dir string) (uid, gid int, err error) {
 			}
 			return 0, 0, nil
 		}
-		if parent := filepath.Dir(dir); errors.Is(err, fs.ErrNotExist) && parent != dir {
+		if parent := filepath.Dir(dir); (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) && parent != dir {
 			dir = parent
 			continue
 		}

@@ -60,8 +60,8 @@ func Open(cfg *config.Config, log zerolog.Logger, calls Callbacks) (*queue.Queue
 
 // Connect returns the queue of a data folder: the running server's, or else
 // that of the files, which the closer closes. A data folder without a queue has
-// an empty one; nothing is created.
-func Connect(ctx context.Context, cfg *config.Config, log zerolog.Logger) (Admin, io.Closer, error) {
+// an empty one. For a command that changes nothing, nothing is created.
+func Connect(ctx context.Context, cfg *config.Config, changes bool, log zerolog.Logger) (Admin, io.Closer, error) {
 	client := running{control.NewClient(cfg.Data)}
 	_, err := client.List(ctx, queue.Filter{IDs: []string{"-"}}, 1)
 	if err == nil {
@@ -73,7 +73,11 @@ func Connect(ctx context.Context, cfg *config.Config, log zerolog.Logger) (Admin
 	if _, err := os.Stat(cfg.Under("queue")); errors.Is(err, fs.ErrNotExist) {
 		return empty{}, io.NopCloser(nil), nil
 	}
-	lock, err := control.Lock(cfg.Data)
+	take := control.LockToRead
+	if changes {
+		take = control.Lock
+	}
+	lock, err := take(cfg.Data)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -22,6 +22,7 @@ func (s *serving) openMetrics(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
+	s.metricsAt = l.Addr()
 	fmt.Fprintln(out, "listening metrics", address(l.Addr()))
 	registry := stats.New()
 	registry.MustRegister(s.runtime.metrics.queue, s.runtime.metrics.relay)

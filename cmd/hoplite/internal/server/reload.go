@@ -3,22 +3,30 @@ package server
 import (
 	"context"
 	"errors"
+	"time"
 
+	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/cmd/hoplite/internal/state"
 	"hoplite/internal/listen"
 )
 
 // reload replaces the current generation by one of the configuration as it is
 // now. If that has mistakes, the current one stays. Open sessions continue
 // under the generation that they began in.
-func (s *Server) reload() {
+func (s *Server) reload() state.Reload {
 	listen.Notify("RELOADING=1")
 	defer listen.Notify("READY=1")
-	next, err := s.next()
+	outcome := state.Reload{At: time.Now(), Changed: []string{}}
+	s.lastReload = &outcome
+	next, warnings, err := s.next()
+	outcome.Warnings = warnings
 	if err != nil {
+		outcome.Error = err.Error()
 		s.Log.Error().Str("cause", err.Error()).Msg("reload failed; keeping the running configuration")
-		return
+		return outcome
 	}
 	old := s.current
+	outcome.Changed, outcome.Restart = config.Changes(old.Config, next.Config)
 	s.current = next
 	next.configureStores()
 	next.attachQueue(old)
@@ -29,7 +37,8 @@ func (s *Server) reload() {
 		old.close(context.Background())
 		old.releaseStores()
 	})
-	s.Log.Info().Msg("configuration reloaded")
+	s.Log.Info().Strs("changed", outcome.Changed).Strs("restart", outcome.Restart).Msg("configuration reloaded")
+	return outcome
 }
 
 var errDataMoved = errors.New("data can't be changed while the server runs: restart it")
@@ -37,31 +46,33 @@ var errDataMoved = errors.New("data can't be changed while the server runs: rest
 // errNoListeners is a file that was emptied by mistake, or is being written.
 var errNoListeners = errors.New("the configuration has no listeners; stop the server instead")
 
-// next reads the configuration and opens its listeners.
-func (s *Server) next() (*serving, error) {
+// next reads the configuration and opens its listeners. It also returns the
+// warnings about it.
+func (s *Server) next() (next *serving, warnings []string, err error) {
 	cfg, file, err := s.Read()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := file.Diags.Err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if cfg.Data != s.runtime.data {
-		return nil, errDataMoved
+		return nil, nil, errDataMoved
 	}
 	if len(cfg.MailListeners())+len(cfg.POP3)+len(cfg.IMAP)+len(cfg.Web) == 0 {
-		return nil, errNoListeners
+		return nil, nil, errNoListeners
 	}
 	s.current.SaveFilters()
-	next, err := newServing(s.runtime, cfg, file.Diags, s.Version)
+	next, err = newServing(s.runtime, cfg, file.Diags, s.Version)
 	if err != nil {
-		return nil, err
+		return nil, nil, err // with the warnings
 	}
+	warnings = file.Diags.Warnings()
 	next.Inherit(s.current.Generation)
 	if err := next.open(s.Out); err != nil {
 		s.runtime.sockets.Undo()
 		next.releaseStores()
-		return nil, err
+		return nil, warnings, err
 	}
-	return next, nil
+	return next, warnings, nil
 }

@@ -4,7 +4,7 @@
 // sockets, queue, history. A serving (serving.go) is one generation of the
 // configuration with its listeners open; services.go and web.go make what
 // answers on them. Server starts both, reloads (reload.go), answers the control
-// socket (control.go), and stops from the top down. Package assembly makes the
+// socket (control.go, status.go), and stops from the top down. Package assembly makes the
 // parts that a configuration describes.
 package server
 
@@ -21,6 +21,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/cmd/hoplite/internal/state"
 	"hoplite/internal/conf"
 	"hoplite/internal/listen"
 )
@@ -38,15 +39,22 @@ type Options struct {
 	Read func() (*config.Config, *conf.File, error)
 	// Version is the program's version.
 	Version string
-	// BuiltIn says that the configuration is the built-in one.
-	BuiltIn bool
+	// File is the name of the configuration's file.
+	File string
 }
 
 // Server is the running program.
 type Server struct {
 	Options
 	runtime *runtime
-	current *serving
+	started time.Time
+
+	// The following belong to the loop of wait.
+	current    *serving
+	lastReload *state.Reload
+
+	requests chan func()   // to run in the loop
+	stopping chan struct{} // closed when the loop has ended
 
 	retired  sync.WaitGroup // earlier generations
 	draining sync.Map       // those of them that still have sessions, by *serving
@@ -58,12 +66,12 @@ func Run(ctx context.Context, cfg *config.Config, diags *conf.Diagnostics, o Opt
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	s := &Server{Options: o}
+	s := &Server{Options: o, started: time.Now(), requests: make(chan func()), stopping: make(chan struct{})}
 	if s.runtime, err = openRuntime(cfg, o.Log); err != nil {
 		return err
 	}
 	defer s.runtime.close()
-	if o.BuiltIn {
+	if o.File == config.BuiltIn {
 		if err := cfg.MarkBuiltIn(); err != nil {
 			return fmt.Errorf("data folder: %w", err)
 		}
@@ -91,16 +99,20 @@ func Run(ctx context.Context, cfg *config.Config, diags *conf.Diagnostics, o Opt
 	listen.Notify("READY=1")
 	o.Log.Info().Str("data", cfg.Data).Str("version", o.Version).Msg("ready")
 	s.wait(ctx, signals)
+	close(s.stopping)
 	s.stop()
 	return nil
 }
 
-// wait reloads on SIGHUP and returns when the server should stop.
+// wait reloads on SIGHUP, handles the requests of commands, and returns when the
+// server should stop.
 func (s *Server) wait(ctx context.Context, signals <-chan os.Signal) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case f := <-s.requests:
+			f()
 		case sig := <-signals:
 			if sig != syscall.SIGHUP {
 				s.Log.Info().Str("signal", sig.String()).Msg("stopping")

@@ -8,6 +8,7 @@ import (
 
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/imap"
+	"hoplite/internal/conf"
 	"hoplite/internal/listen"
 	"hoplite/pop3"
 	"hoplite/relay"
@@ -16,12 +17,24 @@ import (
 // service is a block that listens, and the server that answers there.
 type service struct {
 	name   string
+	title  string // smtp "inbound"
 	cfg    *listen.Config
+	http   bool
 	exempt []netip.Prefix // clients that the limits per address do not count
 	refuse func(listen.Reason) string
 	handle func(context.Context, *listen.Conn)
 	drain  func() // asks the sessions to end, in the words of the protocol
 	close  func() // after the last connection
+}
+
+// tls returns how connections to an address are protected: "starttls", "implicit"
+// or "off". HTTP has no STARTTLS.
+func (s *service) tls(at conf.Listen) string {
+	mode := s.cfg.Mode(at)
+	if s.http && mode == "starttls" {
+		return "off"
+	}
+	return mode
 }
 
 // addServices makes the servers of all listeners.
@@ -38,7 +51,7 @@ func (s *serving) addServices() error {
 			return fmt.Errorf("pop3 %q: %w", c.Name, err)
 		}
 		s.services = append(s.services, service{
-			name: c.Name, cfg: &c.Config, refuse: pop3.Refuse, handle: p.Handle, drain: p.Shutdown, close: func() {},
+			name: c.Name, title: fmt.Sprintf("pop3 %q", c.Name), cfg: &c.Config, refuse: pop3.Refuse, handle: p.Handle, drain: p.Shutdown, close: func() {},
 		})
 	}
 	for _, c := range s.Config.IMAP {
@@ -47,7 +60,7 @@ func (s *serving) addServices() error {
 			Log: s.Log.With().Str("listener", c.Name).Logger(),
 		})
 		s.services = append(s.services, service{
-			name: c.Name, cfg: &c.Config, refuse: imap.Refuse, handle: i.Handle, drain: i.Shutdown, close: func() {},
+			name: c.Name, title: fmt.Sprintf("imap %q", c.Name), cfg: &c.Config, refuse: imap.Refuse, handle: i.Handle, drain: i.Shutdown, close: func() {},
 		})
 	}
 	for _, c := range s.Config.Web {
@@ -86,7 +99,7 @@ func (s *serving) addRelay(l config.MailListener) {
 		Run:        func(domain string) (int, error) { return rt.queue.Flush(domain), nil },
 	})
 	s.services = append(s.services, service{
-		name: l.Name, cfg: &l.Config.Config,
+		name: l.Name, title: l.Title(), cfg: &l.Config.Config,
 		exempt: slices.Concat(l.RelayFrom, l.XclientFrom),
 		refuse: r.Refuse,
 		handle: func(_ context.Context, conn *listen.Conn) { r.Handle(conn) },

@@ -31,9 +31,17 @@ type serving struct {
 	leased   []string // locations of the stores
 	services []service
 
-	listeners     []*listen.Listener
+	listeners     []openListener
+	metricsAt     net.Addr // nil without the metrics block
 	stopAccepting context.CancelFunc
 	accepting     sync.WaitGroup
+}
+
+// openListener is one address that a service listens on.
+type openListener struct {
+	*listen.Listener
+	title string // smtp "inbound"
+	tls   string // starttls, implicit or off
 }
 
 // newServing makes everything that a configuration describes; nothing listens
@@ -188,9 +196,9 @@ func (s *serving) open(out io.Writer) error {
 			cancel()
 			return err
 		}
-		for _, l := range opened {
+		for i, l := range opened {
 			fmt.Fprintln(out, "listening", svc.name, address(l.Addr()))
-			s.listeners = append(s.listeners, l)
+			s.listeners = append(s.listeners, openListener{l, svc.title, svc.tls(svc.cfg.Listen[i])})
 			s.accepting.Go(func() {
 				// Sessions may go on after accepting has stopped; close ends them.
 				handle := func(c *listen.Conn) { svc.handle(context.WithoutCancel(ctx), c) }

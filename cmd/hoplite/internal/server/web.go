@@ -43,7 +43,7 @@ func (s *serving) addWeb(c *web.Config) error {
 	if err != nil {
 		return fmt.Errorf("web %q: %w", c.Name, err)
 	}
-	s.services = append(s.services, service{name: c.Name, cfg: &c.Config, refuse: web.Refuse, handle: w.Handle, drain: w.Drain, close: w.Close})
+	s.services = append(s.services, service{name: c.Name, title: fmt.Sprintf("web %q", c.Name), cfg: &c.Config, http: true, refuse: web.Refuse, handle: w.Handle, drain: w.Drain, close: w.Close})
 	return nil
 }
 

@@ -1,4 +1,6 @@
-package main
+// Package keys holds the commands hoplite dkim: keys that sign mail, and their DNS
+// records.
+package keys
 
 import (
 	"crypto"
@@ -16,12 +18,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hoplite/cmd/hoplite/internal/command"
 	"hoplite/mail"
 	"hoplite/mail/dkim"
 )
 
-// dkimCommand makes keys for the filters sign and arc and prints their records.
-func dkimCommand() *cobra.Command {
+// Command returns hoplite dkim.
+func Command() *cobra.Command {
 	cmd := &cobra.Command{Use: "dkim", Short: "Make keys that sign mail, and print their DNS records"}
 	cmd.AddCommand(dkimKeygen(), dkimRecord())
 	return cmd
@@ -38,7 +41,8 @@ selector in a route's filter "sign". To rotate keys, do the same with a new
 selector.`,
 		Example: "  hoplite dkim keygen example.org --selector s2026",
 	}
-	open := siteFlag(cmd.Flags())
+	open := command.SiteFlag(cmd.Flags())
+	command.Exits(cmd, "the key was made", "the key exists, or cannot be made")
 	cmd.Flags().StringVar(&selector, "selector", "s1", "selector, the name of the key")
 	cmd.Flags().StringVar(&kind, "type", "rsa", "rsa, or ed25519 for a second key")
 	cmd.Flags().IntVar(&bits, "bits", 2048, "size of an RSA key")
@@ -47,18 +51,18 @@ selector.`,
 		if err != nil {
 			return err
 		}
-		defer cfg.close()
+		defer cfg.Close()
 		domain, err := keyDomain(args[0], selector)
 		if err != nil {
-			return refused(err)
+			return command.Refused(err)
 		}
 		file := dkim.KeyFile(cfg.Data, domain, selector)
 		key, err := makeKey(kind, bits)
 		if err != nil {
-			return refused(err)
+			return command.Refused(err)
 		}
 		if err := writeKey(file, key); err != nil {
-			return refused(err)
+			return command.Refused(err)
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s\n", file)
 		return printRecord(cmd.OutOrStdout(), domain, selector, key)
@@ -70,16 +74,17 @@ func dkimRecord() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "record DOMAIN [SELECTOR]", Short: "Print the records of a domain's keys", Args: cobra.RangeArgs(1, 2),
 	}
-	open := siteFlag(cmd.Flags())
+	open := command.SiteFlag(cmd.Flags())
+	command.Exits(cmd, "the records were printed", "the domain has no key")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		cfg, err := open(cmd, false)
 		if err != nil {
 			return err
 		}
-		defer cfg.close()
+		defer cfg.Close()
 		domain, err := keyDomain(args[0], "")
 		if err != nil {
-			return refused(err)
+			return command.Refused(err)
 		}
 		pattern := "*"
 		if len(args) > 1 {
@@ -87,7 +92,7 @@ func dkimRecord() *cobra.Command {
 		}
 		files, err := filepath.Glob(dkim.KeyFile(cfg.Data, domain, pattern))
 		if err != nil || len(files) == 0 {
-			return refused(fmt.Errorf("no key for %s: make one with hoplite dkim keygen %s", domain, domain))
+			return command.Refused(fmt.Errorf("no key for %s: make one with hoplite dkim keygen %s", domain, domain))
 		}
 		for _, file := range files {
 			text, err := os.ReadFile(file)
@@ -96,7 +101,7 @@ func dkimRecord() *cobra.Command {
 			}
 			key, err := dkim.ParsePrivateKey(text)
 			if err != nil {
-				return refused(fmt.Errorf("%s: %w", file, err))
+				return command.Refused(fmt.Errorf("%s: %w", file, err))
 			}
 			if err := printRecord(cmd.OutOrStdout(), domain, strings.TrimSuffix(filepath.Base(file), ".pem"), key); err != nil {
 				return err

@@ -1,15 +1,21 @@
-package main
+// Package service holds the commands about the server itself: serve, check,
+// explain, reload and status.
+//
+// What they do is in the packages server, check, dryrun and state; here are flags,
+// printing and exit codes.
+package service
 
 import (
 	"github.com/spf13/cobra"
 
 	"hoplite/cmd/hoplite/internal/check"
-	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/cmd/hoplite/internal/command"
 	"hoplite/cmd/hoplite/internal/logging"
 	"hoplite/cmd/hoplite/internal/server"
 )
 
-func serveCommand() *cobra.Command {
+// Serve returns hoplite serve. Version is the version of the program.
+func Serve(version string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server",
@@ -17,7 +23,8 @@ func serveCommand() *cobra.Command {
 reloads the configuration; if it has mistakes, the running one is kept.`,
 		Args: cobra.NoArgs,
 	}
-	read := configFlag(cmd)
+	command.Exits(cmd, "the server was stopped", "the configuration has mistakes")
+	read := command.ConfigFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, file, err := read()
 		if err != nil {
@@ -29,12 +36,12 @@ reloads the configuration; if it has mistakes, the running one is kept.`,
 			check.Examine(cfg, file.Diags)
 		}
 		if err := file.Diags.Err(); err != nil {
-			return refused(err)
+			return command.Refused(err)
 		}
 		log, flush := logging.New(cfg.Log)
 		defer flush()
 		return server.Run(cmd.Context(), cfg, file.Diags, server.Options{
-			Log: log, Out: cmd.OutOrStdout(), Read: read, Version: version, BuiltIn: file.Name == config.BuiltIn,
+			Log: log, Out: cmd.OutOrStdout(), Read: read, Version: version, File: file.Name,
 		})
 	}
 	return cmd

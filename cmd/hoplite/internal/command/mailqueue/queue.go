@@ -1,11 +1,14 @@
-package main
+// Package mailqueue holds the commands hoplite queue: what waits, why, and what to
+// do with it.
+//
+// The queue itself is relay/queue, the way to it (a running server, or the files
+// of a stopped one) package queueadmin.
+package mailqueue
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -14,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"hoplite/cmd/hoplite/internal/command"
 	"hoplite/cmd/hoplite/internal/queueadmin"
 	"hoplite/cmd/hoplite/internal/terminal"
 	"hoplite/internal/conf"
@@ -21,7 +25,8 @@ import (
 	"hoplite/relay/queue"
 )
 
-func queueCommand() *cobra.Command {
+// Command returns hoplite queue.
+func Command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "queue",
 		Short: "Show and manage queued mail",
@@ -39,8 +44,9 @@ Messages are selected by their ids or by flags; without any, all are selected.`,
   hoplite queue export --dir /tmp/mail --all`,
 		Args: cobra.NoArgs,
 	}
-	c := &queueCmd{open: siteFlag(cmd.PersistentFlags())}
-	cmd.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
+	c := &queueCmd{open: command.SiteFlag(cmd.PersistentFlags())}
+	c.json = command.JSONFlag(cmd.PersistentFlags())
+	command.Exits(cmd, "the totals were printed", "")
 	c.pickFlags(cmd)
 	cmd.RunE = c.reads(c.totals)
 	cmd.AddCommand(c.listCommand(), c.showCommand(), c.exportCommand())
@@ -59,8 +65,8 @@ Messages are selected by their ids or by flags; without any, all are selected.`,
 
 // queueCmd is shared by the sub-commands.
 type queueCmd struct {
-	open func(cmd *cobra.Command, changes bool) (*site, error)
-	json bool
+	open command.SiteOpener
+	json *command.JSON
 	all  bool
 	pick struct{ to, from, upstream, state, older, younger string }
 }
@@ -117,9 +123,9 @@ func (c *queueCmd) with(f queueRun, changes bool) func(*cobra.Command, []string)
 		if err != nil {
 			return err
 		}
-		defer cfg.close()
+		defer cfg.Close()
 		log := zerolog.New(zerolog.ConsoleWriter{Out: cmd.ErrOrStderr()}).Level(zerolog.WarnLevel)
-		a, closer, err := queueadmin.Connect(cmd.Context(), cfg.Config, log)
+		a, closer, err := queueadmin.Connect(cmd.Context(), cfg.Config, changes, log)
 		if err != nil {
 			return err
 		}
@@ -127,15 +133,10 @@ func (c *queueCmd) with(f queueRun, changes bool) func(*cobra.Command, []string)
 	}
 }
 
-func (c *queueCmd) print(w io.Writer, v any) error {
-	out := json.NewEncoder(w)
-	out.SetIndent("", "  ")
-	return out.Encode(v)
-}
-
 func (c *queueCmd) listCommand() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{Use: "list [ID...]", Short: "List messages, oldest first"}
+	command.Exits(cmd, "the list was printed", "")
 	cmd.Flags().IntVar(&limit, "limit", 1000, "list at most this many; 0 for all")
 	cmd.RunE = c.reads(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
 		f, err := c.filter(args)
@@ -154,8 +155,8 @@ func (c *queueCmd) listCommand() *cobra.Command {
 		if more {
 			all = all[:limit]
 		}
-		if c.json {
-			err = c.print(cmd.OutOrStdout(), all)
+		if c.json.On() {
+			err = command.List(cmd.OutOrStdout(), c.json, all)
 		} else {
 			printList(cmd.OutOrStdout(), all)
 		}
@@ -170,16 +171,17 @@ func (c *queueCmd) listCommand() *cobra.Command {
 func (c *queueCmd) showCommand() *cobra.Command {
 	var body, trail bool
 	cmd := &cobra.Command{Use: "show ID", Short: "Show everything about a message", Args: cobra.ExactArgs(1)}
+	command.Exits(cmd, "the message was printed", "there is no such message in the queue")
 	cmd.Flags().BoolVar(&body, "body", false, "also print the message itself")
 	cmd.Flags().BoolVar(&trail, "trail", false, "also print the verdict of every stage")
 	cmd.RunE = c.reads(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
 		d, err := a.Show(cmd.Context(), args[0])
 		if err != nil {
-			return refused(err)
+			return command.Refused(err)
 		}
 		out := cmd.OutOrStdout()
-		if c.json {
-			err = c.print(out, d)
+		if c.json.On() {
+			err = c.json.One(out, d)
 		} else {
 			printDetail(out, d, trail)
 		}
@@ -201,6 +203,7 @@ func (c *queueCmd) exportCommand() *cobra.Command {
 ID.json. Another server queues such pairs when they are moved into its
 queue/inject.`,
 	}
+	command.Exits(cmd, "the messages were exported", "some were not: they are not in the queue, or cannot be read")
 	cmd.Flags().StringVar(&dir, "dir", "", "folder for the pairs")
 	cmd.Flags().BoolVar(&c.all, "all", false, "apply to every match; without filters, to the whole queue")
 	cmd.RunE = c.reads(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
@@ -213,7 +216,7 @@ queue/inject.`,
 				return errors.New("only one message can go to stdout; for several use --dir")
 			}
 			if err := a.Export(cmd.Context(), args[0], cmd.OutOrStdout()); err != nil {
-				return refused(err)
+				return command.Refused(err)
 			}
 			return nil
 		}
@@ -231,14 +234,14 @@ func (c *queueCmd) export(cmd *cobra.Command, a queueadmin.Admin, f queue.Filter
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	bar := counter(cmd, int64(len(all)), "export")
+	bar := command.Counter(cmd, int64(len(all)), "export")
 	defer bar.Exit()
 	gone := 0
 	for i := range all {
 		if err := exportPair(cmd.Context(), a, dir, &all[i]); err != nil {
 			still, e := a.List(cmd.Context(), queue.Filter{IDs: []string{all[i].ID}}, 1)
 			if e != nil || len(still) > 0 {
-				return refused(fmt.Errorf("export %s: %w", all[i].ID, err))
+				return command.Refused(fmt.Errorf("export %s: %w", all[i].ID, err))
 			}
 			os.Remove(filepath.Join(dir, all[i].ID+".eml"))
 			gone++
@@ -287,7 +290,7 @@ func (c *queueCmd) some(ids []string) (queue.Filter, error) {
 
 func missing(ids []string, found int) error {
 	if found < len(ids) {
-		return refused(fmt.Errorf("%d of %d ids are not in the queue", len(ids)-found, len(ids)))
+		return command.Refused(fmt.Errorf("%d of %d ids are not in the queue", len(ids)-found, len(ids)))
 	}
 	return nil
 }
@@ -295,6 +298,7 @@ func missing(ids []string, found int) error {
 func (c *queueCmd) orderCommand(do, short, textUse string) *cobra.Command {
 	var text string
 	cmd := &cobra.Command{Use: do + " [ID...]", Short: short}
+	command.Exits(cmd, "all selected messages were changed", "some were not: they are being delivered, or not in the queue")
 	cmd.Flags().BoolVar(&c.all, "all", false, "apply to every match; without filters, to the whole queue")
 	if textUse != "" {
 		cmd.Flags().StringVar(&text, "text", "", textUse)
@@ -311,6 +315,7 @@ func (c *queueCmd) rerouteCommand() *cobra.Command {
 		Short: "Move messages to another upstream",
 		Args:  cobra.MinimumNArgs(1),
 	}
+	command.Exits(cmd, "all selected messages were moved", "some were not: they are being delivered, or not in the queue")
 	cmd.Flags().BoolVar(&c.all, "all", false, "apply to every match; without filters, to the whole queue")
 	cmd.RunE = c.changes(func(cmd *cobra.Command, a queueadmin.Admin, args []string) error {
 		return c.order(cmd, a, "reroute", args[0], args[1:])
@@ -323,18 +328,18 @@ func (c *queueCmd) order(cmd *cobra.Command, a queueadmin.Admin, do, text string
 	if err != nil {
 		return err
 	}
-	bar := counter(cmd, 1, do)
+	bar := command.Counter(cmd, 1, do)
 	p, err := a.Execute(cmd.Context(), queue.Order{Do: do, Filter: f, Text: text}, func(p queue.Progress) {
 		bar.ChangeMax(p.Of)
 		bar.Set(p.Done + p.Busy + p.Held)
 	})
 	bar.Finish()
 	if err != nil {
-		return refused(err)
+		return command.Refused(err)
 	}
 	out := cmd.OutOrStdout()
-	if c.json {
-		err = c.print(out, p)
+	if c.json.On() {
+		err = c.json.One(out, p)
 	} else {
 		fmt.Fprintf(out, "%s: %s\n", do, terminal.Count(p.Done, "message"))
 		if p.Held > 0 {
@@ -342,7 +347,7 @@ func (c *queueCmd) order(cmd *cobra.Command, a queueadmin.Admin, do, text string
 		}
 	}
 	if p.Busy > 0 {
-		err = errors.Join(err, refused(fmt.Errorf("%s being delivered right now: try again", terminal.Count(p.Busy, "message"))))
+		err = errors.Join(err, command.Refused(fmt.Errorf("%s being delivered right now: try again", terminal.Count(p.Busy, "message"))))
 	}
 	return errors.Join(err, missing(ids, p.Of))
 }

@@ -1,10 +1,15 @@
-package main
+// Package mailboxes holds the commands hoplite box: mailboxes are listed, checked,
+// imported and exported.
+//
+// What a mailbox is belongs to package maildrop. Commands that only read create
+// nothing in the data folder.
+package mailboxes
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
+
 	"io/fs"
 	"os"
 	"strings"
@@ -12,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"hoplite/cmd/hoplite/internal/command"
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/internal/control"
 	"hoplite/internal/users"
@@ -19,8 +25,8 @@ import (
 	"hoplite/maildrop"
 )
 
-// boxCommand manages mailboxes.
-func boxCommand() *cobra.Command {
+// Command returns hoplite box.
+func Command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "box",
 		Short: "List, check, import and export mailboxes",
@@ -42,14 +48,14 @@ type boxes struct {
 
 // boxFlags adds -c and --maildrop and returns a function that opens the maildrop.
 func boxFlags(cmd *cobra.Command) func(cmd *cobra.Command, changes bool) (*boxes, error) {
-	site := siteFlag(cmd.Flags())
-	name := cmd.Flags().String("maildrop", "", "maildrop block, if there are several")
+	site := command.SiteFlag(cmd.Flags())
+	name := maildropFlag(cmd)
 	return func(cmd *cobra.Command, changes bool) (*boxes, error) {
 		cfg, err := site(cmd, changes)
 		if err != nil {
 			return nil, err
 		}
-		b := &boxes{leave: cfg.close}
+		b := &boxes{leave: cfg.Close}
 		if err := b.openStore(cfg.Config, *name, changes); err != nil {
 			b.close()
 			return nil, err
@@ -58,9 +64,15 @@ func boxFlags(cmd *cobra.Command) func(cmd *cobra.Command, changes bool) (*boxes
 	}
 }
 
-// openStore opens the accounts and the maildrop called name. Unless create is
-// set, a maildrop that does not exist is left out.
-func (b *boxes) openStore(cfg *config.Config, name string, create bool) error {
+// maildropFlag adds --maildrop to a command.
+func maildropFlag(cmd *cobra.Command) *string {
+	return cmd.Flags().String("maildrop", "", "maildrop block, if there are several")
+}
+
+// openStore opens the accounts and the maildrop called name. Unless the command
+// changes something, a maildrop that does not exist is left out, and neither the
+// lock nor the index is touched.
+func (b *boxes) openStore(cfg *config.Config, name string, changes bool) error {
 	drop, err := pickMaildrop(cfg, name)
 	if err != nil {
 		return err
@@ -70,18 +82,20 @@ func (b *boxes) openStore(cfg *config.Config, name string, create bool) error {
 	}
 	top, _, _ := strings.Cut(maildrop.Location(*drop, cfg.Data), "{") // the first placeholder
 	for _, dir := range []string{cfg.Data, top} {
-		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && !create {
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && !changes {
 			return nil
 		}
 	}
-	// A running server owns the index.
-	if b.lock, err = control.Lock(cfg.Data); errors.Is(err, control.ErrLocked) {
-		b.running = true
-	} else if err != nil {
-		return err
+	if changes {
+		// A running server owns the index.
+		if b.lock, err = control.Lock(cfg.Data); errors.Is(err, control.ErrLocked) {
+			b.running = true
+		} else if err != nil {
+			return err
+		}
 	}
 	b.store, err = maildrop.Open(*drop, maildrop.Env{
-		Data: cfg.Data, Log: zerolog.Nop(), NoIndex: b.running,
+		Data: cfg.Data, Log: zerolog.Nop(), NoIndex: b.running || !changes,
 		Account: func(a mail.Address) (maildrop.Account, bool) {
 			acc, ok := b.accounts.Account(string(a))
 			if !ok {
@@ -119,7 +133,7 @@ func (b *boxes) close() {
 func (b *boxes) open(name string) (*maildrop.Box, error) {
 	a, ok := b.accounts.Account(name)
 	if !ok {
-		return nil, refused(fmt.Errorf("there is no account %s", name))
+		return nil, command.Refused(fmt.Errorf("there is no account %s", name))
 	}
 	return b.store.Box(mail.Address(a.Name))
 }
@@ -146,76 +160,6 @@ func (b *boxes) chosen(args []string) (names []string) {
 	return names
 }
 
-func boxCheck() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "check [ADDRESS...]",
-		Short: "Find damage; with --fix, repair it",
-		Long: `Check examines the files of each mailbox: UID lists, names and sizes, duplicate
-messages, links, leftovers of deliveries, quota sums. Nothing is changed without
---fix.`,
-	}
-	open := boxFlags(cmd)
-	fix := cmd.Flags().Bool("fix", false, "repair the damage")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		b, err := open(cmd, *fix)
-		if err != nil {
-			return err
-		}
-		defer b.close()
-		wrong, out := 0, cmd.OutOrStdout()
-		for _, name := range b.chosen(args) {
-			n, err := b.check(cmd.Context(), out, name, *fix)
-			if err != nil {
-				return err
-			}
-			wrong += n
-		}
-		if wrong > 0 {
-			return findings
-		}
-		fmt.Fprintln(out, "no damage found")
-		return nil
-	}
-	return cmd
-}
-
-// check prints the damage of a mailbox and returns how much of it remains.
-func (b *boxes) check(ctx context.Context, out io.Writer, name string, fix bool) (left int, err error) {
-	box, err := b.existing(name)
-	if err != nil || box == nil {
-		return 0, err
-	}
-	defer box.Close()
-	found, err := box.Check(ctx)
-	if err != nil {
-		return 0, err
-	}
-	for i := range found {
-		f := &found[i]
-		where := string(box.Account())
-		if f.Folder != "" {
-			where += ", " + f.Folder
-		}
-		fmt.Fprintf(out, "%s: %s\n", where, f.Text)
-		switch {
-		case f.Plan == "":
-			left++
-			fmt.Fprintln(out, "  needs manual repair")
-		case !fix:
-			left++
-			fmt.Fprintf(out, "  --fix would: %s\n", f.Plan)
-		default:
-			fmt.Fprintf(out, "  %s ... ", f.Plan)
-			if err := f.Repair(); err != nil {
-				fmt.Fprintln(out)
-				return left, err
-			}
-			fmt.Fprintln(out, "done")
-		}
-	}
-	return left, nil
-}
-
 func boxReindex() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reindex [ADDRESS...]",
@@ -224,6 +168,7 @@ func boxReindex() *cobra.Command {
 time. A running server owns it: stop the server first.`,
 	}
 	open := boxFlags(cmd)
+	command.Exits(cmd, "the index was built", "the server is running, or there is no such account")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		b, err := open(cmd, true)
 		if err != nil {
@@ -231,7 +176,7 @@ time. A running server owns it: stop the server first.`,
 		}
 		defer b.close()
 		if b.running {
-			return refused(errors.New("the server is running and uses the index: stop it first"))
+			return command.Refused(errors.New("the server is running and uses the index: stop it first"))
 		}
 		for _, name := range b.chosen(args) {
 			box, err := b.existing(name)

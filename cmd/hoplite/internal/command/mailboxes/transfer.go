@@ -1,4 +1,4 @@
-package main
+package mailboxes
 
 import (
 	"context"
@@ -7,30 +7,12 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
+	"hoplite/cmd/hoplite/internal/command"
 	"hoplite/cmd/hoplite/internal/owner"
 	"hoplite/maildrop"
 )
-
-// counter returns a progress bar on stderr; it is silent unless that is a
-// terminal.
-func counter(cmd *cobra.Command, max int64, what string) *progressbar.ProgressBar {
-	out, ok := cmd.ErrOrStderr().(*os.File)
-	if st, err := stat(out, ok); err != nil || st.Mode()&os.ModeCharDevice == 0 {
-		return progressbar.DefaultSilent(max, what)
-	}
-	return progressbar.NewOptions64(max, progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(out),
-		progressbar.OptionShowCount(), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30))
-}
-
-func stat(f *os.File, ok bool) (os.FileInfo, error) {
-	if !ok {
-		return nil, os.ErrInvalid
-	}
-	return f.Stat()
-}
 
 func boxImport() *cobra.Command {
 	cmd := &cobra.Command{
@@ -46,6 +28,7 @@ been used before. A second run imports what is missing.`,
 		Args: cobra.ExactArgs(2),
 	}
 	open := boxFlags(cmd)
+	command.Exits(cmd, "the mail was imported", "there is no such account, or a running server is in the way")
 	folder := cmd.Flags().String("folder", "INBOX", "folder for the messages of an mbox")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		from, err := os.Open(args[1]) // before root becomes the owner of the data folder
@@ -80,17 +63,17 @@ been used before. A second run imports what is missing.`,
 }
 
 func importMbox(cmd *cobra.Command, box *maildrop.Box, folder string, f *os.File, size int64) (maildrop.Transferred, error) {
-	bar := counter(cmd, size, "octets")
+	bar := command.Counter(cmd, size, "octets")
 	defer bar.Finish()
 	return maildrop.ImportMbox(cmd.Context(), box, folder, f, func(at int64) { bar.Set64(at) })
 }
 
 func importMaildir(cmd *cobra.Command, b *boxes, box *maildrop.Box, path string) (maildrop.Transferred, error) {
 	if b.running {
-		return maildrop.Transferred{}, refused(errors.New("the server is running: stop it to import a Maildir"))
+		return maildrop.Transferred{}, command.Refused(errors.New("the server is running: stop it to import a Maildir"))
 	}
 	owner.ReadAll() // the Maildir may belong to its reader
-	bar := counter(cmd, -1, "messages")
+	bar := command.Counter(cmd, -1, "messages")
 	defer bar.Finish()
 	return maildrop.CopyMaildir(cmd.Context(), path, b.store.Path(box.Account()), func() { bar.Add(1) })
 }
@@ -105,6 +88,7 @@ folder. Started by root, it writes PATH as the owner of the data folder.`,
 		Args: cobra.ExactArgs(2),
 	}
 	open := boxFlags(cmd)
+	command.Exits(cmd, "the mailbox was exported", "there is no such account or mailbox")
 	mbox := cmd.Flags().Bool("mbox", false, "write mbox files")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		b, err := open(cmd, false)
@@ -117,10 +101,10 @@ folder. Started by root, it writes PATH as the owner of the data folder.`,
 			return err
 		}
 		if box == nil {
-			return refused(fmt.Errorf("%s has no mailbox yet", args[0]))
+			return command.Refused(fmt.Errorf("%s has no mailbox yet", args[0]))
 		}
 		defer box.Close()
-		bar := counter(cmd, -1, "messages")
+		bar := command.Counter(cmd, -1, "messages")
 		defer bar.Finish()
 		var done maildrop.Transferred
 		if *mbox {

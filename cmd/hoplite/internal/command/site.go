@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"fmt"
@@ -11,32 +11,35 @@ import (
 	"hoplite/internal/conf"
 )
 
-// configReader reads the configuration that a command line names.
-type configReader func() (*config.Config, *conf.File, error)
+// ConfigReader reads the configuration that a command line names.
+type ConfigReader func() (*config.Config, *conf.File, error)
 
-const configHelp = "configuration file (default $HOPLITE_CONFIG,\n/etc/hoplite/relay.hcl, or ./relay.hcl)"
+const configHelp = "configuration file (default $HOPLITE_CONFIG, /etc/hoplite/relay.hcl, or ./relay.hcl)"
 
-// configFlag adds -c to a command and returns a function that reads the
+// ConfigFlag adds -c to a command and returns a function that reads the
 // configuration, by default the built-in one. Its mistakes are in the file's
 // diagnostics.
-func configFlag(cmd *cobra.Command) configReader {
+func ConfigFlag(cmd *cobra.Command) ConfigReader {
 	path := cmd.Flags().StringP("config", "c", "", configHelp)
 	return func() (*config.Config, *conf.File, error) { return read(config.Read, *path) }
 }
 
-// site is the configuration and the data folder that a command works on. Until
-// close, root is the folder's owner.
-type site struct {
+// Site is the configuration and the data folder that a command works on. Until
+// Close, a process of root works as the folder's owner.
+type Site struct {
 	*config.Config
-	close func()
+	Close func()
 }
 
-// siteFlag is configFlag for commands that work on the data folder: mistakes in
-// the file are errors. The function names the file on stderr for a command that
-// changes something.
-func siteFlag(flags *pflag.FlagSet) func(cmd *cobra.Command, changes bool) (*site, error) {
+// SiteOpener opens the site of a command. It names the configuration on stderr
+// for a command that changes something.
+type SiteOpener func(cmd *cobra.Command, changes bool) (*Site, error)
+
+// SiteFlag is ConfigFlag for commands that work on the data folder: mistakes in
+// the file are errors.
+func SiteFlag(flags *pflag.FlagSet) SiteOpener {
 	path := flags.StringP("config", "c", "", configHelp)
-	return func(cmd *cobra.Command, changes bool) (*site, error) {
+	return func(cmd *cobra.Command, changes bool) (*Site, error) {
 		cfg, file, err := read(config.ReadOwn, *path)
 		if err != nil {
 			return nil, err
@@ -48,7 +51,7 @@ func siteFlag(flags *pflag.FlagSet) func(cmd *cobra.Command, changes bool) (*sit
 		if err != nil {
 			return nil, err
 		}
-		return &site{cfg, restore}, nil
+		return &Site{cfg, restore}, nil
 	}
 }
 

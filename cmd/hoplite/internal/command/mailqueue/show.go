@@ -1,4 +1,4 @@
-package main
+package mailqueue
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hoplite/cmd/hoplite/internal/command"
 	"hoplite/cmd/hoplite/internal/queueadmin"
 	"hoplite/cmd/hoplite/internal/terminal"
 	"hoplite/internal/conf"
@@ -28,8 +29,8 @@ func (c *queueCmd) totals(cmd *cobra.Command, a queueadmin.Admin, _ []string) er
 		return err
 	}
 	out := cmd.OutOrStdout()
-	if c.json {
-		return c.print(out, totals)
+	if c.json.On() {
+		return command.List(out, c.json, totals)
 	}
 	if len(totals) == 0 {
 		fmt.Fprintln(out, "the queue is empty")

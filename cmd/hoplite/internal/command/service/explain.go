@@ -1,7 +1,6 @@
-package main
+package service
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/netip"
@@ -9,16 +8,17 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hoplite/cmd/hoplite/internal/command"
 	"hoplite/cmd/hoplite/internal/dryrun"
 )
 
 // maxExplained is the largest message that explain reads.
 const maxExplained = 100 << 20
 
-func explainCommand() *cobra.Command {
+// Explain returns hoplite explain.
+func Explain() *cobra.Command {
 	var q dryrun.Question
 	var ip string
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "explain --from ADDRESS --to ADDRESS [FILE]",
 		Short: "Show what would happen to a message; sends nothing",
@@ -36,8 +36,9 @@ is filtered too. Nothing is sent or stored, and no upstream is contacted unless
 	cmd.Flags().StringVar(&q.From, "from", "", "reverse path; empty for a delivery report")
 	cmd.Flags().StringSliceVar(&q.To, "to", nil, "recipient; repeat for several")
 	cmd.Flags().BoolVar(&q.Ask, "ask", false, "ask the upstream which extensions it offers and whether the recipients exist")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	read := configFlag(cmd)
+	json := command.JSONFlag(cmd.Flags())
+	command.Exits(cmd, "the message would be accepted for all recipients", "it would be refused or deferred, for some at least")
+	read := command.ConfigFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		if q.IP, err = netip.ParseAddr(ip); err != nil {
 			return fmt.Errorf("--ip: %q is not an address", ip)
@@ -55,19 +56,19 @@ is filtered too. Nothing is sent or stored, and no upstream is contacted unless
 			return err
 		}
 		if err := file.Diags.Err(); err != nil {
-			return refused(err)
+			return command.Refused(err)
 		}
 		x, err := dryrun.Run(cmd.Context(), cfg, file.Diags, q)
 		if err != nil {
-			return refused(err)
+			return command.Refused(err)
 		}
-		if asJSON {
-			err = json.NewEncoder(cmd.OutOrStdout()).Encode(x)
+		if json.On() {
+			err = json.One(cmd.OutOrStdout(), x)
 		} else {
 			x.Print(cmd.OutOrStdout())
 		}
 		if err == nil && x.Verdict() != "accepted" {
-			return findings
+			return command.Findings
 		}
 		return err
 	}

@@ -1,0 +1,80 @@
+// Package accounts holds the commands hoplite user and hoplite alias: who has an
+// account, and where addresses lead.
+//
+// Both are text files in the data folder that a running server reads again after
+// a change; the commands change them under a lock, and then tell the server, so
+// that a change has taken effect when a command returns.
+package accounts
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"hoplite/cmd/hoplite/internal/command"
+	"hoplite/internal/control"
+	"hoplite/internal/users"
+)
+
+// User returns hoplite user.
+func User() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "user",
+		Short: "Add, change and remove accounts and passwords",
+		Long: `Accounts are full addresses with passwords, a role and settings; "ann" alone
+means ann@localhost. Changes take effect at once, in a running server too.`,
+	}
+	cmd.AddCommand(userAdd(), userSet(), userPasswd(), userRemove(), userList(), userShow(), userImport(),
+		appPassword(), userBlocks(), userUnblock())
+	return cmd
+}
+
+// accounts are the accounts of a data folder.
+type accounts struct {
+	*users.Store
+	data  string
+	close func()
+}
+
+// storeFlag adds -c to a command and returns a function that opens the accounts.
+func storeFlag(cmd *cobra.Command) func(cmd *cobra.Command, changes bool) (*accounts, error) {
+	open := command.SiteFlag(cmd.Flags())
+	return func(cmd *cobra.Command, changes bool) (*accounts, error) {
+		cfg, err := open(cmd, changes)
+		if err != nil {
+			return nil, err
+		}
+		if changes {
+			err = os.MkdirAll(cfg.Data, 0o750)
+		}
+		if err != nil {
+			cfg.Close()
+			return nil, fmt.Errorf("data folder: %w", err)
+		}
+		store, err := users.Open(cfg.Under("users"), cfg.Names(), zerolog.Nop())
+		if err != nil {
+			cfg.Close()
+			return nil, err
+		}
+		return &accounts{store, cfg.Data, cfg.Close}, nil
+	}
+}
+
+// update changes the accounts, and has a running server read them again.
+func (a *accounts) update(ctx context.Context, change func(*users.Book) error) error {
+	if err := a.Update(change); err != nil {
+		return command.Refused(err)
+	}
+	refresh(ctx, a.data)
+	return nil
+}
+
+// refresh has the server of a data folder, if one runs, read accounts and aliases
+// again. Without an answer it does so by itself within a second.
+func refresh(ctx context.Context, data string) {
+	control.NewClient(data).Do(ctx, http.MethodPost, "/accounts/refresh", nil, nil)
+}

@@ -1,0 +1,175 @@
+package command
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"hoplite/cmd/hoplite/internal/terminal"
+	"hoplite/internal/conf"
+)
+
+// The annotations of a command that its help prints.
+const (
+	exitDone    = "exit 0"
+	exitNotDone = "exit 1"
+	isGroup     = "group" // it has sub-commands and does nothing itself
+)
+
+// Exits documents in a command's help what the exit codes 0 and 1 mean; a command
+// without findings or refusals has no 1.
+func Exits(cmd *cobra.Command, done, notDone string) {
+	annotate(cmd, exitDone, done)
+	annotate(cmd, exitNotDone, notDone)
+}
+
+func annotate(cmd *cobra.Command, key, value string) {
+	if cmd.Annotations == nil {
+		cmd.Annotations = map[string]string{}
+	}
+	cmd.Annotations[key] = value
+}
+
+// SetUp makes the tree of commands print help that fits a terminal of 80 columns,
+// and its usage after a mistake in the arguments. It is called once, when the
+// tree is complete.
+func SetUp(root *cobra.Command) {
+	root.SetUsageFunc(func(cmd *cobra.Command) error { writeUsage(cmd.OutOrStdout(), cmd); return nil })
+	checkArguments(root)
+}
+
+// checkArguments makes a command with the wrong number of arguments print its
+// usage, and one with an unknown sub-command suggest the one that was meant.
+func checkArguments(cmd *cobra.Command) {
+	check := cmd.Args
+	switch {
+	case cmd.HasSubCommands():
+		cmd.Args = knownSubcommand
+		if cmd.RunE == nil {
+			annotate(cmd, isGroup, "yes")
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	case check != nil:
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if check(cmd, args) == nil {
+				return nil
+			}
+			cmd.DisableFlagsInUseLine = true
+			return fmt.Errorf("wrong number of arguments: write %s (see %s --help)", cmd.UseLine(), cmd.CommandPath())
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		checkArguments(sub)
+	}
+}
+
+// shortForms are names of sub-commands in other programs.
+var shortForms = map[string]string{"rm": "remove", "del": "delete", "ls": "list"}
+
+// knownSubcommand refuses the arguments of a command that has only sub-commands.
+func knownSubcommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, sub := range cmd.Commands() {
+		names = append(names, sub.Name())
+	}
+	meant := conf.Suggest(args[0], names)
+	if long := shortForms[args[0]]; slices.Contains(names, long) {
+		meant = long
+	}
+	hint := fmt.Sprintf("see %s --help", cmd.CommandPath())
+	if meant != "" {
+		hint = fmt.Sprintf("did you mean %q?", cmd.CommandPath()+" "+meant)
+	}
+	return fmt.Errorf("unknown command %q: %s", cmd.CommandPath()+" "+args[0], hint)
+}
+
+// writeUsage prints everything in a command's help that follows its description.
+func writeUsage(w io.Writer, cmd *cobra.Command) {
+	fmt.Fprintln(w, "Usage:")
+	if cmd.Annotations[isGroup] == "" {
+		fmt.Fprintf(w, "  %s\n", cmd.UseLine())
+	}
+	if cmd.HasAvailableSubCommands() {
+		fmt.Fprintf(w, "  %s [command]\n", cmd.CommandPath())
+	}
+	if cmd.Example != "" {
+		fmt.Fprintf(w, "\nExamples:\n%s\n", strings.TrimRight(cmd.Example, "\n"))
+	}
+	if cmd.HasAvailableSubCommands() {
+		fmt.Fprintln(w, "\nAvailable Commands:")
+		var rows [][2]string
+		for _, sub := range cmd.Commands() {
+			if sub.IsAvailableCommand() || sub.Name() == "help" {
+				rows = append(rows, [2]string{"  " + sub.Name(), sub.Short})
+			}
+		}
+		writeRows(w, rows)
+	}
+	writeFlags(w, "Flags:", cmd.LocalFlags())
+	writeFlags(w, "Global Flags:", cmd.InheritedFlags())
+	if done := cmd.Annotations[exitDone]; done != "" {
+		fmt.Fprintln(w, "\nExit status:")
+		rows := [][2]string{{"  0", done}}
+		if not := cmd.Annotations[exitNotDone]; not != "" {
+			rows = append(rows, [2]string{"  1", not})
+		}
+		writeRows(w, append(rows, [2]string{"  2", "wrong usage, or something could not be read"}))
+	}
+	if cmd.HasAvailableSubCommands() {
+		fmt.Fprintf(w, "\nSee %s [command] --help for each command.\n", cmd.CommandPath())
+	}
+}
+
+// writeFlags prints a table of flags under a heading, if there are any.
+func writeFlags(w io.Writer, heading string, flags *pflag.FlagSet) {
+	if !flags.HasAvailableFlags() {
+		return
+	}
+	fmt.Fprintf(w, "\n%s\n", heading)
+	var rows [][2]string
+	flags.VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			rows = append(rows, flagRow(f))
+		}
+	})
+	writeRows(w, rows)
+}
+
+// flagRow returns how a flag is written, and its text with the default.
+func flagRow(f *pflag.Flag) [2]string {
+	name := "      --" + f.Name
+	if f.Shorthand != "" {
+		name = "  -" + f.Shorthand + ", --" + f.Name
+	}
+	kind, text := pflag.UnquoteUsage(f)
+	switch {
+	case f.Value.Type() == jsonType:
+		name += "[=lines]"
+	case kind != "":
+		name += " " + kind
+	}
+	switch f.DefValue {
+	case "", "false", "0", "[]":
+	default:
+		text += fmt.Sprintf(" (default %s)", f.DefValue)
+	}
+	return [2]string{name, text}
+}
+
+// writeRows prints two columns; the text of the second is wrapped.
+func writeRows(w io.Writer, rows [][2]string) {
+	width := 0
+	for _, r := range rows {
+		width = max(width, len(r[0]))
+	}
+	for _, r := range rows {
+		terminal.Wrap(w, fmt.Sprintf("%-*s  ", width, r[0]), r[1])
+	}
+}

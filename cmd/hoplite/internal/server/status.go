@@ -1,0 +1,57 @@
+package server
+
+import (
+	"os"
+	"time"
+
+	"hoplite/cmd/hoplite/internal/state"
+	"hoplite/relay/forward"
+	"hoplite/relay/queue"
+)
+
+// status returns the state of the server.
+func (s *Server) status() state.Status {
+	cfg := s.current.Config
+	now := state.Status{
+		Version: s.Version, PID: os.Getpid(), Started: s.started, Hostname: cfg.Hostname, Config: s.File, Data: cfg.Data,
+		Reload: s.lastReload, Listeners: s.current.openListeners(), Queue: s.runtime.queue.Loads(),
+		Upstreams: []state.Upstream{}, Certificates: []state.Certificate{}, Blocks: s.runtime.throttle.Blocks(),
+		Disk: state.Disk{Reserve: int64(cfg.Queue.Reserve)},
+	}
+	for _, c := range cfg.Upstream {
+		now.Upstreams = append(now.Upstreams, state.NewUpstream(c.Name, c.Mode, s.current.Upstreams[c.Name].Health()))
+	}
+	for _, leaf := range s.current.certs.Leaves() {
+		c := state.Certificate{Names: leaf.DNSNames, Expires: leaf.NotAfter, SelfSigned: len(cfg.Certificate) == 0}
+		if len(c.Names) == 0 {
+			c.Names = []string{leaf.Subject.CommonName}
+		}
+		now.Certificates = append(now.Certificates, c)
+	}
+	if free, err := queue.FreeSpace(cfg.Data); err == nil {
+		now.Disk.Free = free
+	}
+	now.Examine(time.Now())
+	return now
+}
+
+// openListeners returns the addresses that the generation listens on.
+func (s *serving) openListeners() []state.Listener {
+	list := []state.Listener{}
+	for _, l := range s.listeners {
+		list = append(list, state.Listener{Name: l.title, Address: address(l.Addr()), TLS: l.tls, Connections: l.Connections()})
+	}
+	if s.metricsAt != nil {
+		list = append(list, state.Listener{Name: "metrics", Address: address(s.metricsAt), TLS: "off"})
+	}
+	return list
+}
+
+// offers returns what is known about the extensions of the upstreams.
+func (s *serving) offers() state.Offers {
+	known := state.Offers{Upstreams: map[string]forward.Offer{}}
+	for name, up := range s.Upstreams {
+		known.Upstreams[name] = up.Offer()
+	}
+	return known
+}

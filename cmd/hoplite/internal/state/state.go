@@ -1,0 +1,150 @@
+// Package state is what a running server reports about itself to hoplite status
+// and hoplite reload: values that travel as JSON, what in them needs attention,
+// and how a terminal shows them.
+//
+// Package server fills them; the commands print them.
+package state
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"hoplite/internal/conf"
+	"hoplite/internal/users"
+	"hoplite/relay/forward"
+	"hoplite/relay/queue"
+)
+
+// Status is the state of a running server.
+type Status struct {
+	Version  string    `json:"version"`
+	PID      int       `json:"pid"`
+	Started  time.Time `json:"started"`
+	UptimeS  int64     `json:"uptime_s"`
+	Hostname string    `json:"hostname"`
+	Config   string    `json:"config"`
+	Data     string    `json:"data"`
+	// Reload is the last reload; nil if there was none.
+	Reload *Reload `json:"reload,omitempty"`
+
+	Listeners    []Listener    `json:"listeners"`
+	Queue        []queue.Load  `json:"queue"`
+	Upstreams    []Upstream    `json:"upstreams"`
+	Certificates []Certificate `json:"certificates"`
+	Blocks       []users.Block `json:"blocks"`
+	Disk         Disk          `json:"disk"`
+	// Problems is what needs attention.
+	Problems []string `json:"problems"`
+}
+
+// Listener is one address that the server listens on.
+type Listener struct {
+	Name        string `json:"name"` // smtp "inbound"
+	Address     string `json:"address"`
+	TLS         string `json:"tls"` // starttls, implicit or off
+	Connections int    `json:"connections"`
+}
+
+// Upstream is the state of one upstream.
+type Upstream struct {
+	Name  string `json:"name"`
+	Mode  string `json:"mode"`
+	State string `json:"state"` // up, down or unknown
+	// Since is when connections began to fail, Reason why the last one did.
+	Since  time.Time `json:"since,omitzero"`
+	Reason string    `json:"reason,omitempty"`
+	forward.Health
+}
+
+// NewUpstream returns the state of an upstream with that health.
+func NewUpstream(name, mode string, h forward.Health) Upstream {
+	u := Upstream{Name: name, Mode: mode, State: "unknown", Health: h}
+	if since, reason, down := h.Down(); down {
+		u.State, u.Since, u.Reason = "down", since, reason
+	} else if len(h.Servers) > 0 {
+		u.State = "up"
+	}
+	return u
+}
+
+// Certificate is a certificate in use.
+type Certificate struct {
+	Names      []string  `json:"names"`
+	Expires    time.Time `json:"expires"`
+	DaysLeft   int       `json:"days_left"`
+	SelfSigned bool      `json:"self_signed,omitempty"`
+}
+
+// Disk is the space on the file system of the data folder.
+type Disk struct {
+	Free    int64 `json:"free"`
+	Reserve int64 `json:"reserve"` // below it new mail is deferred
+}
+
+// Reload is the outcome of a reload.
+type Reload struct {
+	At time.Time `json:"at"`
+	// Error is why the running configuration was kept; empty after a success.
+	Error string `json:"error,omitempty"`
+	// Warnings are the warnings about the new configuration.
+	Warnings []string `json:"warnings,omitempty"`
+	// Changed are the blocks and attributes that differ from before; Restart are
+	// those that have no effect until the server is restarted.
+	Changed []string `json:"changed"`
+	Restart []string `json:"restart,omitempty"`
+}
+
+// soon is how long before its end a certificate is a problem: automatic renewal
+// should have replaced it by then.
+const soon = 14
+
+// Examine completes the status with what needs attention.
+func (s *Status) Examine(now time.Time) {
+	s.UptimeS = int64(now.Sub(s.Started) / time.Second)
+	s.Problems = []string{}
+	add := func(format string, args ...any) { s.Problems = append(s.Problems, fmt.Sprintf(format, args...)) }
+	if s.Reload != nil && s.Reload.Error != "" {
+		add("the last reload failed: the server runs with an older configuration than the file's")
+	}
+	for i := range s.Upstreams {
+		u := &s.Upstreams[i]
+		if u.State == "down" {
+			add("upstream %s is down for %s: %s", u.Name, Span(now.Sub(u.Since)), u.Reason)
+		}
+		if len(u.AcceptsAll) > 0 {
+			add("upstream %s accepts every recipient of %s: refusals go to the postmaster; list the recipients in a file, recipients = \"file:NAME\"",
+				u.Name, strings.Join(u.AcceptsAll, ", "))
+		}
+	}
+	for i := range s.Certificates {
+		c := &s.Certificates[i]
+		c.DaysLeft = int(c.Expires.Sub(now).Hours()) / 24
+		switch {
+		case now.After(c.Expires):
+			add("the certificate for %s expired on %s", strings.Join(c.Names, ", "), c.Expires.Format(time.DateOnly))
+		case c.DaysLeft < soon && !c.SelfSigned: // the server renews its own
+			add("the certificate for %s expires in %d days", strings.Join(c.Names, ", "), c.DaysLeft)
+		}
+	}
+	if s.Disk.Free < s.Disk.Reserve {
+		add("the disk is full: %s are free, and new mail is deferred below %s", space(s.Disk.Free), space(s.Disk.Reserve))
+	}
+}
+
+// Span returns a duration in its two largest units.
+func Span(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return conf.FormatDuration(d.Round(time.Hour))
+	case d >= time.Hour:
+		return conf.FormatDuration(d.Round(time.Minute))
+	}
+	return conf.FormatDuration(d.Round(time.Second))
+}
+
+// Offers is what a running server knows about the extensions of its upstreams,
+// from which its own EHLO reply follows.
+type Offers struct {
+	Upstreams map[string]forward.Offer `json:"upstreams"`
+}
