@@ -32,6 +32,7 @@ var protocols = map[string]Proto{
 	"mms": {Name: "MMS"}, "http": {Name: "HTTP", HTTP: true}, "https": {Name: "HTTPS", HTTP: true, TLS: true}, "httpu": {Name: "HTTPU", HTTP: true},
 	"httprest": {Name: "HTTPREST", HTTP: true}, "mapi": {Name: "MAPI"}, "imap": {Name: "IMAP", Fetch: true}, "imaps": {Name: "IMAPS", Fetch: true, TLS: true},
 	"pop3": {Name: "POP3", Fetch: true}, "pop3s": {Name: "POP3S", Fetch: true, TLS: true}, "pop": {Name: "POP3", Fetch: true},
+	"imap4": {Name: "IMAP", Fetch: true}, "imap4-ssl": {Name: "IMAPS", Fetch: true, TLS: true}, "pop3-ssl": {Name: "POP3S", Fetch: true, TLS: true}, // getmail
 	"qmqp": {Name: "QMQP"}, "bsmtp": {Name: "BSMTP", Local: true}, "nnfmp": {Name: "NNFMP"}, "ecstream": {Name: "ECSTREAM"},
 	"ximss": {Name: "XIMSS"}, "fqdp": {Name: "FQDP"}, "tftp": {Name: "TFTP"}, "nje": {Name: "NJE"}, "tcp": {Name: "TCP"},
 	"esmtp-tls": {Name: "ESMTPS", TLS: true}, "smtp-tls": {Name: "SMTPS", TLS: true}, "local": {Name: "LOCAL", Local: true},

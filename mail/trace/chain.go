@@ -381,24 +381,8 @@ func sameHost(a, b string) bool {
 	return a != "" && strings.EqualFold(strings.TrimSuffix(a, "."), strings.TrimSuffix(b, "."))
 }
 
-// pools maps the domains of large providers to a common name, because their hosts
-// use several domains among themselves.
-var pools = map[string]string{
-	"outlook.com": "microsoft", "office365.com": "microsoft", "microsoft.com": "microsoft", "hotmail.com": "microsoft", "exchangelabs.com": "microsoft", "msn.com": "microsoft",
-	"google.com": "google", "gmail.com": "google", "googlemail.com": "google", "1e100.net": "google", "googlegroups.com": "google",
-	"yahoo.com": "yahoo", "yahoodns.net": "yahoo", "aol.com": "yahoo", "yahoo.co.jp": "yahoojp",
-	"amazonses.com": "amazon", "amazonaws.com": "amazon", "amazon.com": "amazon",
-	"pphosted.com": "proofpoint", "ppops.net": "proofpoint", "ppe-hosted.com": "proofpoint",
-	"mimecast.com": "mimecast", "messagelabs.com": "symantec", "mailcontrol.com": "forcepoint", "barracudanetworks.com": "barracuda", "ess.barracudanetworks.com": "barracuda",
-	"gmx.net": "united", "gmx.de": "united", "web.de": "united", "kundenserver.de": "united", "1and1.com": "united", "ionos.com": "united",
-	"icloud.com": "apple", "apple.com": "apple", "me.com": "apple", "mac.com": "apple", "sendgrid.net": "sendgrid", "mailgun.org": "mailgun", "mailgun.net": "mailgun",
-	"mcsv.net": "mailchimp", "mailchimp.com": "mailchimp", "mandrillapp.com": "mailchimp", "rsgsv.net": "mailchimp", "mcdlv.net": "mailchimp",
-	"secureserver.net": "godaddy", "ovh.net": "ovh", "ovh.com": "ovh", "zoho.com": "zoho", "zohomail.com": "zoho", "messagingengine.com": "fastmail", "fastmail.com": "fastmail",
-	"protonmail.ch": "proton", "proton.me": "proton", "facebook.com": "meta", "facebookmail.com": "meta", "hostedemail.com": "tucows", "tucows.com": "tucows",
-}
-
 // organisation returns the organisation that a host name belongs to: the provider, if its
-// domain is in pools, else the registered domain. It is empty for names that are
+// domain is in a pool, else the registered domain. It is empty for names that are
 // not public.
 func organisation(host string) string {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
@@ -409,10 +393,17 @@ func organisation(host string) string {
 	if err != nil {
 		return ""
 	}
-	if p, ok := pools[d]; ok {
-		return p
+	if p, ok := known.pools[d]; ok {
+		return p.organisation
 	}
 	return d
+}
+
+// disciplined reports whether a host belongs to a provider that runs its own time
+// servers, so that its clock is known to be right.
+func disciplined(host string) bool {
+	d, err := publicsuffix.EffectiveTLDPlusOne(strings.ToLower(strings.TrimSuffix(host, ".")))
+	return err == nil && known.pools[d].disciplined
 }
 
 // insideName reports whether a name does not exist in public DNS.

@@ -165,12 +165,16 @@ func (t judge) organisationHint() {
 
 func (t judge) clocks() {
 	var unsure []string
+	severity := Warning
 	for i := range t.Clocks {
 		c := &t.Clocks[i]
 		if c.Certain {
 			t.certainClock(c)
-		} else {
-			unsure = append(unsure, c.Host+" is "+c.amount())
+			continue
+		}
+		unsure = append(unsure, c.Host+" is "+c.amount())
+		if c.Host == DateHost && c.Offset.Abs() <= smallError {
+			severity = Note // probably the sender's computer
 		}
 	}
 	if len(unsure) == 0 {
@@ -183,7 +187,7 @@ func (t judge) clocks() {
 			text += fmt.Sprintf(": then the message waited %s before %s accepted it, as greylisting causes", Words(wait), host(&t.Steps[1].Line))
 		}
 	}
-	t.find("clock-unclear", Warning, 0, text, "a third host with a known clock would decide it")
+	t.find("clock-unclear", severity, 0, text, "a third host with a known clock would decide it")
 }
 
 // amount says how wrong the clock is, with "at least" where only a bound is

@@ -35,13 +35,6 @@ func (m *clockFit) coarse(node int) int64 {
 	return c
 }
 
-// disciplined are the providers, by their names in pools, that run their own time
-// servers. The clocks of their hosts count as known.
-var disciplined = map[string]bool{
-	"google": true, "microsoft": true, "amazon": true, "yahoo": true, "apple": true, "proofpoint": true, "mimecast": true,
-	"sendgrid": true, "mailgun": true, "mailchimp": true, "fastmail": true, "proton": true, "meta": true, "united": true,
-}
-
 // marks collects the stamps and gives each clock a node. Suspect lines
 // are left out, because they are no evidence, and so are stamps of an unknown
 // zone, which may be hours off.
@@ -67,7 +60,7 @@ func (t timing) marks(o *Options) *clockFit {
 			weight = weightOurs
 		case known:
 			weight, learned = weightKnown, fast
-		case disciplined[organisation(s.By.Name)]:
+		case disciplined(s.By.Name):
 			weight = weightKnown
 		case s.Trust == Claimed:
 			weight = weightClaimed

@@ -1,11 +1,17 @@
 package trace
 
 import (
+	_ "embed"
+	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 
 	"hoplite/mail/received"
 )
+
+//go:embed providers.txt
+var providersText string
 
 // provider describes a company that hosts mailboxes: the names and addresses of its
 // hosts, by which the lines that they write among themselves are recognised.
@@ -14,93 +20,97 @@ type provider struct {
 	title   string   // for people
 	aliases []string // other values of Options.Mailbox
 	domains []string // of the names in its by clauses
-	// internal are the addresses that its hosts use among themselves, outbound
-	// those from which it sends for all its customers. Both are empty where no
-	// published list could be read; names alone decide then.
+	// internal are the networks that its hosts use among themselves, outbound
+	// those from which it sends for all its customers. Without them, names alone
+	// decide.
 	internal, outbound []netip.Prefix
-	// source says where the names and networks come from, and how old it is.
-	source string
 }
 
-// namesOnly is the source of entries that nothing published confirms.
-const namesOnly = "host names from general knowledge: no published list was read, and no sample is in testdata"
-
-// providers lists the known ones. All sources were read on 2026-11-30.
-var providers = []*provider{
-	{
-		name: "gmail", title: "Gmail", aliases: []string{"google", "workspace"},
-		domains:  []string{"google.com", "gmail.com", "googlemail.com"},
-		internal: prefixes("2002:a00::/24 10.0.0.0/8"),
-		outbound: prefixes(`35.190.247.0/24 64.233.160.0/19 66.102.0.0/20 66.249.80.0/20 72.14.192.0/18
-			74.125.0.0/16 108.177.8.0/21 173.194.0.0/16 209.85.128.0/17 216.58.192.0/19 216.239.32.0/19
-			2001:4860:4000::/36 2404:6800:4000::/36 2607:f8b0:4000::/36 2800:3f0:4000::/36 2a00:1450:4000::/36
-			2c0f:fb50:4000::/36
-			172.217.0.0/19 172.217.32.0/20 172.217.128.0/19 172.217.160.0/20 172.217.192.0/19 172.253.56.0/21
-			172.253.112.0/20 108.177.96.0/19 35.191.0.0/16 130.211.0.0/22`),
-		source: "outbound: the answer for _spf.google.com and what it includes, as of 2020-04-18, in gist.github.com/kljensen/4ac38b1f0b28dada82bd87d05745be18; " +
-			"internal: 6to4 addresses of 10/8 after by, ashish.blog/2018/05/gmail-using-6to4, 2018-05",
-	},
-	{
-		name: "m365", title: "Microsoft 365", aliases: []string{"microsoft", "outlook", "office365", "exchange-online"},
-		domains:  []string{"outlook.com", "office365.com", "office365.us", "outlook.cn", "outlook.de", "hotmail.com", "exchangelabs.com"},
-		internal: prefixes("2603:1000::/24"),
-		outbound: prefixes("40.92.0.0/15 40.107.0.0/16 52.100.0.0/14 104.47.0.0/17 2a01:111:f400::/48 2a01:111:f403::/48"),
-		source: "outbound: rule 10 of the worldwide endpoints, version 2022072800, MicrosoftDocs/microsoft-365-docs microsoft-365/includes/office-365-worldwide-endpoints.md; " +
-			"internal: 2603:10a6 and 2603:10b6 in testdata; the /24 around them is Microsoft's in third-party lists only (2603:1000::/25: AS8075, 2023-03-31); " +
-			"the names of the US Government, 21Vianet and former German clouds from general knowledge, and none of their networks",
-	},
-	{
-		name: "yahoo", title: "Yahoo", aliases: []string{"aol"}, domains: []string{"yahoo.com", "aol.com", "yahoodns.net"},
-		source: "yahoo.com and aol.com: headers in testdata; yahoodns.net from general knowledge",
-	},
-	{
-		name: "icloud", title: "iCloud", aliases: []string{"apple"}, domains: []string{"icloud.com", "apple.com", "me.com", "mac.com"},
-		outbound: prefixes("17.0.0.0/8"),
-		source:   "the names from general knowledge; outbound: 17/8 is assigned to Apple as a whole (IANA IPv4 address space registry, from general knowledge); its SPF record was not read",
-	},
-	{
-		name: "fastmail", title: "Fastmail", domains: []string{"messagingengine.com", "fastmail.com", "nyi.internal", "phl.internal", "stl.internal"},
-		source: namesOnly,
-	},
-	{
-		name: "zoho", title: "Zoho", domains: []string{"zoho.com", "zoho.eu", "zoho.in", "zohomail.com", "zohomail.eu"},
-		source: namesOnly,
-	},
-	{
-		name: "proton", title: "Proton Mail", domains: []string{"protonmail.ch", "proton.me", "protonmail.com"},
-		source: namesOnly,
-	},
-	{
-		name: "gmx", title: "GMX, IONOS and web.de", aliases: []string{"ionos", "web.de", "1und1"},
-		domains: []string{"gmx.net", "gmx.de", "web.de", "kundenserver.de", "ionos.com", "1and1.com", "perfora.net"},
-		source:  "gmx.net and kundenserver.de: headers in testdata; the others from general knowledge",
-	},
-	{
-		name: "qq", title: "QQ Mail", aliases: []string{"tencent"}, domains: []string{"qq.com", "foxmail.com"},
-		source: namesOnly,
-	},
-	{
-		name: "yandex", title: "Yandex", domains: []string{"yandex.net", "yandex.ru", "yandex.com"},
-		source: namesOnly,
-	},
-	{
-		name: "mail.ru", title: "Mail.ru", aliases: []string{"mailru", "vk"}, domains: []string{"mail.ru", "smailru.net", "i.mail.ru"},
-		source: namesOnly,
-	},
+// pool is an organisation whose hosts use several domains among themselves.
+type pool struct {
+	organisation string
+	disciplined  bool // it runs its own time servers
 }
 
-func prefixes(list string) []netip.Prefix {
-	var all []netip.Prefix
-	for p := range strings.FieldsSeq(list) {
-		all = append(all, netip.MustParsePrefix(p))
+// providerTable is the content of providers.txt.
+type providerTable struct {
+	providers []*provider
+	pools     map[string]pool // by domain
+}
+
+var known = func() providerTable {
+	t, err := parseProviders(providersText)
+	if err != nil {
+		panic(err) // the embedded file is malformed, which its test excludes
 	}
-	return all
+	return t
+}()
+
+// parseProviders reads the rows of providers.txt.
+func parseProviders(text string) (providerTable, error) {
+	t := providerTable{pools: map[string]pool{}}
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		row := strings.Split(line, "|")
+		for i := range row {
+			row[i] = strings.TrimSpace(row[i])
+		}
+		if len(row) < 4 {
+			return t, fmt.Errorf("row %q: too few columns", line)
+		}
+		if err := t.row(row); err != nil {
+			return t, fmt.Errorf("row %q: %w", line, err)
+		}
+	}
+	return t, nil
+}
+
+func (t *providerTable) row(row []string) error {
+	switch row[0] {
+	case "provider":
+		t.providers = append(t.providers, &provider{name: row[1], title: row[2], aliases: strings.Fields(row[3])})
+		return nil
+	case "pool":
+		organisation, discipline, _ := strings.Cut(row[2], " ")
+		t.pools[row[1]] = pool{organisation, discipline == "time"}
+		return nil
+	}
+	if len(t.providers) == 0 {
+		return errors.New("no provider before it")
+	}
+	p := t.providers[len(t.providers)-1]
+	var err error
+	switch row[0] {
+	case "domain":
+		p.domains = append(p.domains, row[1])
+	case "internal":
+		p.internal, err = appendPrefixes(p.internal, row[1])
+	case "outbound":
+		p.outbound, err = appendPrefixes(p.outbound, row[1])
+	default:
+		err = fmt.Errorf("there is no kind %q", row[0])
+	}
+	return err
+}
+
+func appendPrefixes(to []netip.Prefix, list string) ([]netip.Prefix, error) {
+	for text := range strings.FieldsSeq(list) {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return to, err
+		}
+		to = append(to, p)
+	}
+	return to, nil
 }
 
 // Mailboxes lists the values that Options.Mailbox knows.
 func Mailboxes() []string {
 	var names []string
-	for _, p := range providers {
+	for _, p := range known.providers {
 		names = append(names, p.name)
 	}
 	return names
@@ -112,7 +122,7 @@ func KnownMailbox(name string) bool { return providerNamed(name) != nil }
 
 // providerNamed returns the provider with that name or alias, or nil.
 func providerNamed(name string) *provider {
-	for _, p := range providers {
+	for _, p := range known.providers {
 		if strings.EqualFold(p.name, name) {
 			return p
 		}
@@ -128,7 +138,7 @@ func providerNamed(name string) *provider {
 // providerOf returns the provider whose host wrote a line, or nil. Private IPv4
 // addresses do not identify a provider.
 func providerOf(l *received.Line) *provider {
-	for _, p := range providers {
+	for _, p := range known.providers {
 		if p.ownsName(l.By.Name) || l.By.Addr.Is6() && p.internalAddr(l.By.Addr) {
 			return p
 		}

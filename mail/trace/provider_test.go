@@ -9,20 +9,73 @@ import (
 	"hoplite/mail/received"
 )
 
-// Every entry says where it comes from, and networks have a source with a date.
-func TestProviderSources(t *testing.T) {
-	year := regexp.MustCompile(`\b20[0-9]{2}|from general knowledge`)
-	for _, p := range providers {
-		if p.source == "" || len(p.domains) == 0 || p.title == "" {
-			t.Errorf("%s: no source, domain or title", p.name)
+// Every row ends in a source and its date, every network has no bits after its mask,
+// and no provider is missing.
+func TestProviderTable(t *testing.T) {
+	month := regexp.MustCompile(`^(199|20[0-9])\d-(0[1-9]|1[0-2])$`)
+	for line := range strings.Lines(providersText) {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' || strings.HasPrefix(line, "provider ") {
+			continue
 		}
-		if len(p.internal)+len(p.outbound) > 0 && (p.source == namesOnly || !year.MatchString(p.source)) {
-			t.Errorf("%s: networks without a dated source: %s", p.name, p.source)
+		row := strings.Split(line, " | ")
+		want := 4
+		if row[0] == "pool" {
+			want = 5
+		}
+		if len(row) != want || row[want-2] == "" || !month.MatchString(row[want-1]) {
+			t.Errorf("row %q: want %d columns, with a source and a month", line, want)
+		}
+	}
+	for _, p := range known.providers {
+		if len(p.domains) == 0 || p.title == "" {
+			t.Errorf("%s: no domain or title", p.name)
 		}
 		for _, net := range append(p.internal, p.outbound...) {
 			if net != net.Masked() {
 				t.Errorf("%s: %s has bits after its mask", p.name, net)
 			}
+		}
+	}
+	if got, want := strings.Join(Mailboxes(), " "), "gmail m365 yahoo icloud fastmail zoho proton gmx qq yandex mail.ru"; got != want {
+		t.Errorf("mailboxes %s, want %s", got, want)
+	}
+}
+
+func TestProviderMistakes(t *testing.T) {
+	for text, want := range map[string]string{
+		"domain | a.example | s":                        "too few columns",
+		"domain | a.example | s | 2026-01":              "no provider before it",
+		"provider|x|X|\ninternal | 10.0.0 | s | d":      "10.0.0",
+		"provider|x|X|\noutbound | 10.0.0.0/99 | s | d": "10.0.0.0/99",
+		"provider|x|X|\nother | x | s | d":              "there is no kind",
+	} {
+		if _, err := parseProviders(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// Hosts with other names belong to the same organisation, and only some providers
+// have clocks that are known to be right.
+func TestPools(t *testing.T) {
+	for _, c := range []struct {
+		host, organisation string
+		disciplined        bool
+	}{
+		{"AM0P.eurprd09.prod.outlook.com", "microsoft", true},
+		{"x.mail.protection.office365.us", "microsoft", true},
+		{"ZQ4PR01MB1202.CHNPR01.prod.partner.outlook.cn", "microsoft", true},
+		{"mx.google.com.", "google", true},
+		{"cluster5.us.messagelabs.com", "symantec", false},
+		{"mx.a.example", "a.example", false},
+		{"mx.yahoo.co.jp", "yahoojp", false},
+		{"localhost", "", false},
+		{"dc1.corp.local", "", false},
+		{"", "", false},
+	} {
+		if got := organisation(c.host); got != c.organisation || disciplined(c.host) != c.disciplined {
+			t.Errorf("%q: %q %v, want %q %v", c.host, got, disciplined(c.host), c.organisation, c.disciplined)
 		}
 	}
 }
@@ -62,8 +115,5 @@ func TestProviders(t *testing.T) {
 	stranger, _ := netip.ParseAddr("192.0.2.1")
 	if p := providerNamed("gmail"); !p.holds(google) || !p.holds(mapped) || p.holds(stranger) {
 		t.Error("holds")
-	}
-	if !strings.Contains(providerNamed("qq").source, "no published list") {
-		t.Error("the source of names alone does not say so")
 	}
 }

@@ -40,8 +40,9 @@ func (s *Step) isSuspect() bool { return s.score >= suspectAt && s.signs&(s.sign
 // j+1, records the host that really connected there.
 func (t *weigher) suspect(j int) {
 	s, next := &t.Steps[j], &t.Steps[j+1]
-	t.ownName(s, next)
-	t.neighbours(s, next)
+	if !t.ownName(s, next) {
+		t.neighbours(s, next) // which says the same of other names
+	}
 	t.future(s)
 	idStyle(s)
 	for k := j + 1; k < len(t.Steps); k++ {
@@ -62,29 +63,39 @@ func (t *weigher) suspect(j int) {
 // ownName handles a line below the boundary that carries the name of one of our
 // hosts. Forwarding and mailing lists bring our own mail back to us, so the name
 // alone is no sign; it counts only if the next line contradicts it. Only history
-// could prove that we did not write the line.
-func (t *weigher) ownName(s, next *Step) {
+// could prove that we did not write the line. It reports whether the next line
+// contradicts it.
+func (t *weigher) ownName(s, next *Step) bool {
 	if insideName(s.By.Name) {
-		return // names such as localhost are not unique
+		return false // names such as localhost are not unique
 	}
 	ours := t.o.owns(s.By.Name)
 	for k := len(t.Steps) - 1; k >= t.Boundary-1 && !ours; k-- {
 		ours = sameHost(t.Steps[k].By.Name, s.By.Name)
 	}
 	if !ours {
-		return
+		return false
 	}
 	if t.fromUs(s, next) {
 		s.Reasons = append(s.Reasons, "it says that we handled the message before, which our history can confirm")
-		return
+		return false
 	}
-	if next.From.RDNS == "" && sameHost(next.Announced(), s.By.Name) { // one of our hosts behind NAT, or a forger
+	announced := sameHost(next.Announced(), s.By.Name)
+	if announced && next.From.RDNS == "" { // one of our hosts behind NAT, or a forger
 		s.blame(ownNameSign, 2, "it carries our own name %s, which %s announced in line %d: we did not write it, unless that address is ours, too",
 			s.By.Name, peer(&next.Line), next.Index)
-		return
+	} else {
+		s.blame(ownNameSign, 3, "it carries our own name %s, but line %d received the message from %s: we did not write it, unless that host is ours, too",
+			s.By.Name, next.Index, peer(&next.Line))
 	}
-	s.blame(ownNameSign, 3, "it carries our own name %s, but line %d received the message from %s: we did not write it, unless that host is ours, too",
-		s.By.Name, next.Index, peer(&next.Line))
+	missing := next.From.RDNSState == received.Missing
+	switch {
+	case sameHost(next.Announced(), next.By.Name) && (missing || next.From.RDNS != ""):
+		s.blame(peerSign, 1, "that peer announced the name of the server which it connected to")
+	case missing && !announced:
+		s.blame(peerSign, 1, "the address of that peer has no reverse name")
+	}
+	return true
 }
 
 // fromUs reports whether the server that wrote next may have received the message
