@@ -58,6 +58,7 @@ type server struct {
 	addr map[string]string // by listener
 	log  *syncBuffer
 	out  *syncBuffer // its output after "ready"
+	env  []string    // of the process; nil for that of the test
 	done chan error
 }
 
@@ -104,7 +105,7 @@ func (s *server) must(stdin string, args ...string) string {
 func (s *server) start() {
 	s.t.Helper()
 	s.cmd = exec.Command(s.bin, "serve", "-c", "relay.hcl")
-	s.cmd.Dir = s.dir
+	s.cmd.Dir, s.cmd.Env = s.dir, s.env
 	s.cmd.Stderr = s.log
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {

@@ -62,7 +62,7 @@ func (t *teller) attempt(a *Attempt) {
 	}
 	t.outcomes(a.Outcomes)
 	if t.whole && !a.Final {
-		t.add("queue", "other recipients are still waiting")
+		t.add("queue", "the message is still in the queue")
 	}
 }
 

@@ -90,7 +90,7 @@ attempt at out
 waited: 3 s in the queue 
 sent: <ann@a.example> → out at mx.example [192.0.2.9]: 250 ok, remote id r1, TLS 1.3, verified, took 1 s good
 sent: <bob@b.example> → out: 550 5.1.1 no such user, TLSv1.2 Y bad
-queue: other recipients are still waiting 
+queue: the message is still in the queue 
 `
 	stories := Tell(sample(t), Everything)
 	if got := flat(stories); got != want {

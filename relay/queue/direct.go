@@ -44,11 +44,17 @@ func (d *Direct) State() (state, why string) {
 	return "up", ""
 }
 
+// afterFailure is the reason of an event about mail that is queued because the
+// upstream could not be asked in-line.
+const afterFailure = "the upstream failed while the client waited, so the message is queued"
+
 // Open begins a handoff to the upstream, or to the queue while it is down.
 func (d *Direct) Open(ctx context.Context, tx *mail.Transaction) (mail.Handoff, error) {
 	h, err := d.inline.Open(ctx, tx)
 	if err != nil && d.auto && schedule.Unreachable(mail.AsReply(err)) {
-		d.failed(mail.AsReply(err))
+		r := mail.AsReply(err)
+		d.failed(r)
+		tx.Trail.Add(mail.Event{Stage: mail.StageSend, By: d.name, Verdict: "defer", Reply: r, Reason: afterFailure})
 		return d.queued.Open(ctx, tx)
 	}
 	if err != nil {
@@ -89,7 +95,12 @@ func (h *directHandoff) Send(ctx context.Context, m *mail.Message) []mail.Outcom
 			}
 		}
 	}
-	if h.tx.Quarantine != "" || d.auto && !d.mayTry() {
+	if h.tx.Quarantine != "" {
+		return h.queue(ctx, m, h.rcpts, nil)
+	}
+	if d.auto && !d.mayTry() {
+		_, why := d.State()
+		h.tx.Trail.Add(mail.Event{Stage: mail.StageSend, By: d.name, Verdict: "defer", Reason: "the upstream is down, so the message is queued: " + why})
 		return h.queue(ctx, m, h.rcpts, nil)
 	}
 	if !d.auto {
@@ -106,6 +117,8 @@ func (h *directHandoff) Send(ctx context.Context, m *mail.Message) []mail.Outcom
 				o := out[i]
 				cut = &o
 			}
+			why := *r // out is overwritten with the queue's reply
+			h.tx.Trail.Add(mail.Event{Stage: mail.StageSend, By: d.name, Rcpt: h.rcpts[i].To, Verdict: "defer", Reply: &why, Reason: afterFailure})
 			left, lost, places = append(left, h.rcpts[i]), append(lost, cut), append(places, i)
 		}
 	}
