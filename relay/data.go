@@ -31,7 +31,7 @@ func (s *session) Data(io.Reader) error {
 	s.tx = nil     // from here on the transaction is answered
 	defer func() { // takes effect only if the code below panics
 		if !t.ending {
-			t.finish("aborted", mail.Reply{})
+			t.abort("internal server error, see the log")
 		}
 	}()
 	if err != nil {

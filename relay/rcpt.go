@@ -2,6 +2,7 @@ package relay
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/emersion/go-smtp"
 
@@ -25,6 +26,7 @@ func (s *session) Rcpt(path string, o *smtp.RcptOptions) error {
 	if addr.NeedsUTF8() && !t.Envelope.UTF8 {
 		return s.refuseRcpt(t, addr, mail.NewReply(553, "5.6.7", "Recipient address requires SMTPUTF8"), "listener")
 	}
+	addr = s.postmaster(addr)
 	finals, r := s.resolve(addr)
 	if r == nil && t.Envelope.From != "" && s.srv.env.Rewritten != nil && s.srv.env.Rewritten(addr) {
 		// Replies to a rewritten sender are reports. Anything else is spam to a
@@ -68,6 +70,20 @@ func (s *session) Rcpt(path string, o *smtp.RcptOptions) error {
 	t.rcpts++
 	t.asked = append(t.asked, places)
 	return s.reply(t.rcptReply(addr, places))
+}
+
+// postmaster returns addr, or for the postmaster of an address literal that the
+// client is connected to, the postmaster of the listener's name: such mail is
+// accepted under every name of the server (RFC 5321, 4.5.1).
+func (s *session) postmaster(addr mail.Address) mail.Address {
+	ip, ok := addr.Literal()
+	if !ok || ip != s.conn.Ident().Local.Addr().Unmap() || !strings.EqualFold(addr.Local(), "postmaster") {
+		return addr
+	}
+	if named, err := mail.Join("postmaster", s.srv.env.Hostname); err == nil {
+		return named
+	}
+	return addr
 }
 
 // rcptReply returns 251 if the mail goes to a single address elsewhere (RFC

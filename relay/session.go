@@ -161,7 +161,7 @@ func (s *session) reply(r *mail.Reply) error {
 // Reset aborts the transaction, if there is one.
 func (s *session) Reset() {
 	if s.tx != nil {
-		s.tx.abort()
+		s.tx.abort(s.conn.Abandoned())
 		s.tx = nil
 	}
 }

@@ -44,9 +44,14 @@ func (t *transaction) withID(r *mail.Reply) mail.Reply {
 	return c
 }
 
-// abort ends a transaction that the client has abandoned. If a recipient was
-// refused, that refusal is the verdict.
-func (t *transaction) abort() {
+// abort ends a transaction that has no message, for a reason in words. If a
+// recipient was refused, its verdict is that refusal.
+func (t *transaction) abort(why string) {
+	stage := mail.StageMail
+	if t.rcpts+len(t.refused) > 0 {
+		stage = mail.StageRcpt
+	}
+	t.Trail.Add(mail.Event{Stage: stage, By: "listener", Verdict: "error", Reason: "no message: " + why})
 	if t.last.Code != 0 {
 		t.finish(verdictWord(&t.last), t.last)
 		return

@@ -36,12 +36,12 @@ func (r *reports) Send(context.Context, *mail.Message) []mail.Outcome {
 	return []mail.Outcome{{Reply: mail.Reply{Code: 250}}}
 }
 
-// TestUpstreamFaults checks what the client is told when an upstream misbehaves,
-// who has the message then, what the outcome says, and what becomes of the message.
-// In mode queue the reply is always 250. In mode auto the client gets the
-// upstream's refusal of the message or the recipient; when the upstream is merely
-// unavailable, the message is queued. In mode inline the client keeps the message
-// in both cases.
+// TestUpstreamFaults checks the reply to the client when an upstream
+// misbehaves, which side then has the message, the recorded outcome, and the
+// fate of the message. In queue mode the reply is always 250. In auto mode the
+// client gets the upstream's refusal of the message or the recipient, but if
+// the upstream is merely unavailable, the message is queued. In inline mode the
+// client keeps the message in both cases.
 func TestUpstreamFaults(t *testing.T) {
 	for _, b := range upstreamtest.Behaviours {
 		if testing.Short() && !strings.HasPrefix(b.Fault, "dot") {
@@ -91,8 +91,8 @@ type fault struct {
 	journal *memory.Journal
 	hop     mail.Hop
 	told    *reports
-	// upstream makes the hop; a new one does not wait because its server failed a
-	// moment ago.
+	// upstream makes a new hop, which does not remember that its server failed
+	// a moment ago.
 	upstream func() *forward.Upstream
 
 	mu    sync.Mutex
@@ -167,7 +167,7 @@ func (f *fault) send(t *testing.T) string {
 	return h.Send(t.Context(), m)[0].Reply.String()
 }
 
-// offer sends the message while the queue is not running, and returns the reply.
+// offer sends the message while the queue is stopped, and returns the reply.
 func (f *fault) offer(t *testing.T, want, then string) string {
 	t.Helper()
 	got := f.send(t)
@@ -180,8 +180,8 @@ func (f *fault) offer(t *testing.T, want, then string) string {
 	return got
 }
 
-// offerAgain sends the message as a client does that keeps it: until it is
-// accepted, or once more if it never will be.
+// offerAgain sends the message again, as a client that still has it would,
+// until it is accepted, or only once more if it never will be.
 func (f *fault) offerAgain(t *testing.T) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
@@ -197,7 +197,8 @@ func (f *fault) offerAgain(t *testing.T) {
 	}
 }
 
-// ends runs the queue until it is empty, or has tried twice what it keeps.
+// ends runs the queue until it is empty, or has tried the remaining messages
+// twice.
 func (f *fault) ends(t *testing.T, report bool) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -89,7 +89,7 @@ func (c *Conn) badLine(err error, auth bool) {
 	case errors.Is(err, errBareLF):
 		c.verb = ""
 		c.say(refusal(500, "5.5.2", "Bare <LF> received; lines must end with <CR><LF>"))
-		c.hangup = true
+		c.hangup, c.ended = true, "bare <LF> in a command"
 	case errors.Is(err, errFull):
 		c.bye("4.5.0", "line too long")
 	case errors.Is(err, errDrain):
@@ -291,7 +291,7 @@ func (c *Conn) say(r mail.Reply) {
 	why := c.tally.reply(r.Code)
 	switch {
 	case r.Code == 421:
-		c.hangup = true
+		c.hangup, c.ended = true, r.Text
 	case why != "" && !c.hangup:
 		c.say(refusal(421, "4.7.0", c.opts.Hostname+" "+why))
 	}
@@ -300,6 +300,7 @@ func (c *Conn) say(r mail.Reply) {
 // bye sends a 421 and ends the connection.
 func (c *Conn) bye(enhanced, text string) {
 	c.put(refusal(421, enhanced, c.opts.Hostname+" "+text))
+	c.ended = text
 	c.end(io.EOF)
 }
 

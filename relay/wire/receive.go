@@ -85,10 +85,13 @@ func (r *receiver) endOfData() {
 // the message must not be executed as commands.
 func (r *receiver) broken(err error) error {
 	c := r.conn
+	c.ended = "the client disconnected within the message"
 	switch {
 	case errors.Is(err, errOverdraw):
+		c.ended = err.Error()
 		c.put(refusal(552, "5.3.4", "Message size exceeds the limit by far"))
 	case errors.Is(err, errSlow), isTimeout(err):
+		c.ended = "timeout while receiving the message"
 		c.put(refusal(421, "4.4.2", c.opts.Hostname+" timeout while receiving the message"))
 	}
 	c.end(io.ErrUnexpectedEOF)

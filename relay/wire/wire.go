@@ -117,8 +117,9 @@ type Conn struct {
 	verb   string // the command being answered
 	mail   Mail   // the last MAIL
 	next   octets
-	hangup bool  // the connection ends after the pending replies
-	err    error // final: nothing more is read
+	hangup bool   // the connection ends after the pending replies
+	ended  string // why the connection ends, if the client did not end it
+	err    error  // final: nothing more is read
 	once   sync.Once
 }
 
@@ -165,6 +166,18 @@ func (c *Conn) Mail() Mail { return c.mail }
 
 // Accepted records that a message was accepted, and resets the count of errors.
 func (c *Conn) Accepted() { c.tally.accepted() }
+
+// Abandoned returns in words how a transaction ended that has no message: by a
+// command, or with the connection.
+func (c *Conn) Abandoned() string {
+	switch {
+	case c.ended != "":
+		return c.ended
+	case c.verb == "" || c.err != nil && c.verb != "QUIT":
+		return "the client disconnected"
+	}
+	return "the client sent " + c.verb
+}
 
 // Answer sets the replies to the current command, which replace those of the
 // library in order. The session calls it just before it returns to the library.

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Behaviour is what an upstream does, and what must follow from it.
+// Behaviour is a fault of an upstream and the expected result.
 type Behaviour struct {
 	// Fault is a stage and the wrong answer there: a reply, "drop", "garbage",
 	// "endless", "slow", "late" or "bytes" with a reply, and for STARTTLS "broken"
@@ -23,11 +23,12 @@ type Behaviour struct {
 	Cert  string // the server's certificate: good, self-signed, expired; empty: no STARTTLS
 	Reply string // to the client in mode auto, the first time
 	Then  string // who has the message then
-	// Copies is how many the upstream gets in the end: at least one and at most
-	// this many; 0: none, it is refused permanently or never sent.
+	// Copies is the maximum number of copies that the upstream gets in the end; it
+	// gets at least one. 0 means that the message is refused permanently or never
+	// sent.
 	Copies int
-	// Words are in the outcome of the first attempt: in the reply to the client in
-	// mode inline, and in the log, the history and the queue's listing.
+	// Words must appear in the outcome of the first attempt: in the reply to the
+	// client in inline mode, and in the log, the history and the queue's listing.
 	Words string
 }
 
@@ -49,9 +50,9 @@ const (
 	Stuck    = "the queue keeps it"  // until an administrator acts
 )
 
-// Behaviours are those of real servers. Temporary and meaningless answers lead to one copy; after the final dot, where
-// the outcome is unknown, to two at most (RFC 5321, 4.2.5); 5xx to a report and no
-// copy.
+// Behaviours are those of real servers. Temporary and meaningless answers lead to one copy or,
+// after the final dot, where the outcome is unknown, to two at most (RFC 5321,
+// 4.2.5). A 5xx answer leads to a report and no copy.
 var Behaviours = []Behaviour{
 	{Fault: "greeting 421 4.3.2 too busy", Reply: Queued, Then: InQueue, Copies: 1, Words: "does not accept mail now: 421 4.3.2 too busy"},
 	{Fault: "greeting 554 5.3.2 no service", Reply: Queued, Then: InQueue, Copies: 1, Words: "does not accept mail now: 554 5.3.2 no service"}, // about the server, not the message

@@ -70,7 +70,7 @@ func (s *Server) Heal() {
 	s.bad = 0
 }
 
-// wrong returns the wrong answer at a stage, if one is due.
+// wrong returns the wrong answer for a stage, if one is due.
 func (s *Server) wrong(stage string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,7 +84,7 @@ func (s *Server) wrong(stage string) string {
 	return wrong
 }
 
-// answer writes a reply, or misbehaves; false ends the session.
+// answer writes a reply, or misbehaves. It returns false to end the session.
 func (s *Server) answer(c net.Conn, wrong, good string) bool {
 	switch wrong {
 	case "":
@@ -122,8 +122,8 @@ func (s *Server) answer(c net.Conn, wrong, good string) bool {
 	return err == nil
 }
 
-// startTLS answers STARTTLS. It returns the connection to go on with, nil if the
-// session has ended.
+// startTLS answers STARTTLS. It returns the connection on which the session
+// continues, or nil if the session has ended.
 func (s *Server) startTLS(c net.Conn) net.Conn {
 	switch wrong := s.wrong("STARTTLS"); wrong {
 	case "":
@@ -149,7 +149,8 @@ func (s *Server) startTLS(c net.Conn) net.Conn {
 }
 
 func (s *Server) serve(c net.Conn) {
-	stop := context.AfterFunc(s.t.Context(), func() { c.Close() })
+	socket := c
+	stop := context.AfterFunc(s.t.Context(), func() { socket.Close() })
 	defer stop()
 	in := bufio.NewReader(c)
 	ok := s.answer(c, s.wrong("greeting"), "220 upstream.example ESMTP")
