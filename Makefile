@@ -4,7 +4,7 @@ GO ?= go
 # The race detector needs a C compiler.
 RACE := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && echo -race)
 
-.PHONY: build test check interop fuzz docs sbom
+.PHONY: build test check interop chaos differential fuzz docs sbom vulnerabilities
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o hoplite ./cmd/hoplite
@@ -25,6 +25,19 @@ interop:
 	$(GO) vet -tags interop ./...
 	$(GO) test -tags interop -run Interop -p 1 -timeout 30m \
 		$$(git grep -l '^//go:build interop' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
+
+# The server under load while everything fails, for longer than make interop has
+# time for, and power cuts at each system call of a first start; needs root.
+CHAOSTIME ?= 10m
+chaos:
+	sh test/interop/install
+	CHAOSTIME=$(CHAOSTIME) $(GO) test -tags interop -run Interop -count=1 -v -timeout 0 ./test/chaos
+
+# 5,000 messages judged by our SPF, DKIM, ARC and DMARC and by those of others.
+MESSAGES ?= 5000
+differential:
+	sh test/interop/install
+	MESSAGES=$(MESSAGES) $(GO) test -tags interop -run Interop -count=1 -v -timeout 0 ./test/trust
 
 # FUZZTIME seconds for each target, one after the other.
 FUZZTIME ?= 30s

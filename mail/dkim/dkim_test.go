@@ -191,6 +191,7 @@ func TestKeys(t *testing.T) {
 	for _, c := range []struct{ name, record, want, reason string }{
 		{"good", good, "pass", ""},
 		{"spaces in p=", strings.Replace(good, "p=", "p= ", 1), "pass", ""},
+		{"spaces around =", strings.ReplaceAll(good, "=", " = "), "pass", ""},
 		{"beside another text", "hello\n" + good, "pass", ""},
 		{"for mail", good + "; s=email; h=sha256; n=note", "pass", ""},
 		{"missing", "", "permerror", "no key"},

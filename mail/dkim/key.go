@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -37,6 +38,9 @@ func (t temporary) Unwrap() error { return t.error }
 // IsTemporary reports whether an error of FetchKey is temporary.
 func IsTemporary(err error) bool { return errors.As(err, &temporary{}) }
 
+// hasKey matches a record with the tag p, around which white space is permitted.
+var hasKey = regexp.MustCompile(`p[ \t\r\n]*=`)
+
 // FetchKey looks up the key of a selector.
 func FetchKey(ctx context.Context, lookup Lookup, domain, selector string) (*Key, error) {
 	name := selector + "._domainkey." + domain
@@ -45,7 +49,7 @@ func FetchKey(ctx context.Context, lookup Lookup, domain, selector string) (*Key
 		return nil, temporary{err}
 	}
 	// A wildcard may add other records to the name; only one may be a key.
-	keys := slices.DeleteFunc(slices.Clone(txts), func(s string) bool { return !strings.Contains(s, "p=") })
+	keys := slices.DeleteFunc(slices.Clone(txts), func(s string) bool { return !hasKey.MatchString(s) })
 	switch len(keys) {
 	case 0:
 		return nil, fmt.Errorf("%w at %s", errNoKey, name)

@@ -69,10 +69,12 @@ var dmarcVariants = []variant{
 	{"two From fields", func(c *Case) {
 		policy("", "v=DMARC1; p=reject").apply(c)
 		c.head = append(c.head, "From: ceo@bank.example\r\n")
+		c.unsignable = true
 	}},
 	{"no From field", func(c *Case) {
 		policy("", "v=DMARC1; p=reject").apply(c)
 		c.edit("from", func(string) string { return "" })
+		c.unsignable = true
 	}},
 }
 

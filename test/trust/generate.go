@@ -17,11 +17,12 @@ type Case struct {
 	// The variant of each mechanism.
 	SPF, DKIM, ARC, DMARC string
 
-	domain string // of the author; the others are derived from it
-	head   []string
-	body   string
-	random *rand.Rand
-	keys   *keys
+	domain     string // of the author; the others are derived from it
+	head       []string
+	body       string
+	unsignable bool
+	random     *rand.Rand
+	keys       *keys
 }
 
 // variant is one way in which a mechanism is used, correctly or not.
@@ -57,12 +58,15 @@ func (g *Generator) Generate() *Case {
 	c.compose()
 	c.DMARC = c.pick(dmarcVariants)
 	c.SPF = c.pick(spfVariants)
-	// Variants of ARC change the message, too, so signatures of both would be
-	// hard to judge.
-	if c.DKIM, c.ARC = "none", "none"; g.random.IntN(4) > 0 {
-		c.DKIM = c.pick(dkimVariants)
-	} else {
+	// Variants of ARC change the message, too, and messages without exactly one
+	// From field cannot be signed: combinations would be hard to judge.
+	c.DKIM, c.ARC = "none", "none"
+	switch {
+	case c.unsignable:
+	case g.random.IntN(4) == 0:
 		c.ARC = c.pick(arcVariants)
+	default:
+		c.DKIM = c.pick(dkimVariants)
 	}
 	c.Text = c.text()
 	return c
@@ -111,12 +115,12 @@ func (c *Case) compose() {
 		"Received: from a.example by b.example; Mon, 30 Nov 2026 10:00:00 +0000\r\n",
 		"From: Ann Author <ann@" + c.domain + ">\r\n",
 		"To: bob@receiver.example\r\n",
-		"subject:" + strings.Repeat(" ", c.random.IntN(3)) + fold(words(1+c.random.IntN(8))) + "\r\n",
+		"subject: " + fold(words(1+c.random.IntN(8))) + "\r\n",
 		"Date: Mon, 30 Nov 2026 10:00:00 +0000\r\n",
 		"Message-ID: <" + c.Name + "@" + c.domain + ">\r\n",
 	}
-	lines := c.random.IntN(6)
-	for range lines {
+	c.body = words(1+c.random.IntN(8)) + "\r\n" // bodies of white space are variants of their own
+	for range c.random.IntN(6) {
 		c.body += words(c.random.IntN(9)) + strings.Repeat(" ", c.random.IntN(3)/2) + "\r\n"
 	}
 	if c.random.IntN(4) == 0 {
