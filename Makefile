@@ -53,5 +53,15 @@ docs:
 
 # The modules of the program with their versions and checksums, from the program
 # itself: what is not linked is not listed.
-sbom: build
+sbom:
+	@$(MAKE) -s build
 	@$(GO) version -m hoplite | awk '$$1 == "mod" || $$1 == "dep" { print $$2, $$3, $$4 }'
+
+# Known vulnerabilities in code that the program calls. Nothing happens where the
+# database or the tool cannot be reached. VULNDB may be a copy: file:///path.
+VULNDB ?= https://vuln.go.dev
+vulnerabilities:
+	@case '$(VULNDB)' in http*) curl -sf -m 10 -o /dev/null '$(VULNDB)/index/db.json' || exit 0;; esac; \
+	dir=$$(mktemp -d); trap 'rm -rf '$$dir EXIT; \
+	GOBIN=$$dir $(GO) install golang.org/x/vuln/cmd/govulncheck@v1.1.4 2>/dev/null || exit 0; \
+	$$dir/govulncheck -db '$(VULNDB)' ./cmd/hoplite
