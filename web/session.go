@@ -162,8 +162,8 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, http.StatusForbidden, "This form has expired. Go back, reload the page and try again.")
 		return
 	}
-	if a := client(r); a.IsValid() && !a.IsLoopback() && !encrypted(r) {
-		s.fail(w, r, http.StatusForbidden, "Logging in requires TLS, except from this machine.")
+	if !private(r) {
+		s.fail(w, r, http.StatusForbidden, "Logging in requires TLS, except on a loopback listener.")
 		return
 	}
 	acc, err := s.env.Login(r.Context(), client(r), r.PostFormValue("name"), r.PostFormValue("password"))

@@ -3,11 +3,13 @@ package web
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
 	"io"
 	"mime/multipart"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -22,6 +24,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"hoplite/internal/history"
+	"hoplite/internal/listen"
 	"hoplite/mail"
 	"hoplite/mail/story"
 )
@@ -514,4 +517,90 @@ func TestCookies(t *testing.T) {
 	if len(resp.Cookies()) != 1 {
 		t.Errorf("%d cookies", len(resp.Cookies()))
 	}
+}
+
+// A password crosses a network only over TLS. On a loopback listener the client is
+// on this machine; elsewhere a loopback address may be that of a proxy which
+// received the password in clear text.
+func TestLoginNeedsTLS(t *testing.T) {
+	certs := testCerts(t)
+	for _, tc := range []struct {
+		name, listen string
+		tls          bool
+		proxied      string
+		ok           bool
+	}{
+		{"loopback listener", "127.0.0.1:0", false, "", true},
+		{"loopback listener behind a proxy", "127.0.0.1:0", false, "192.0.2.7", false},
+		{"other listener, loopback address", "0.0.0.0:0", false, "", false},
+		{"TLS", "0.0.0.0:0", true, "", true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			addr, client := listening(t, tc.listen, certs, tc.tls, tc.proxied)
+			scheme := map[bool]string{false: "http://", true: "https://"}[tc.tls]
+			resp, err := client.Get(scheme + addr + "/login")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, page, _ := read(t, resp)
+			for _, ck := range resp.Cookies() {
+				if ck.Secure != tc.tls {
+					t.Errorf("cookie %s: secure %v over %s", ck.Name, ck.Secure, scheme)
+				}
+			}
+			code, body, _ := post(t, client, scheme+addr+"/login", url.Values{"token": {token(t, page)}, "name": {"ann"}, "password": {"right"}})
+			if refused := strings.Contains(body, "requires TLS"); refused == tc.ok || refused && code != http.StatusForbidden {
+				t.Errorf("%d, refused %v: %s", code, refused, body)
+			}
+		})
+	}
+}
+
+func testCerts(t *testing.T) *listen.Certs {
+	t.Helper()
+	pair, err := listen.SelfSigned(t.TempDir(), zerolog.Nop(), "localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	certs, err := listen.LoadCerts([]listen.Pair{pair}, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certs
+}
+
+// listening runs a server on a listener, with TLS from the start or a PROXY line for
+// each connection, and returns its address on loopback and a client.
+func listening(t *testing.T, on string, certs *listen.Certs, secure bool, proxied string) (string, *http.Client) {
+	t.Helper()
+	s, err := New(Config{MaxPaste: 1 << 20, Open: true}, Env{
+		Hostname: "mx.example.org", Log: zerolog.Nop(), Links: t.TempDir(),
+		Login: func(context.Context, netip.Addr, string, string) (Account, error) { return Account{Name: "ann"}, nil },
+		Find:  func(context.Context, history.Query) ([]history.Record, error) { return nil, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket, err := net.Listen("tcp", on)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts := listen.Options{Log: zerolog.Nop(), TLS: listen.NewTLS(certs, listen.Profile{}), Implicit: secure, Proxy: proxied != ""}
+	l := listen.New(socket, opts)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx, func(c *listen.Conn) { s.Handle(ctx, c) }) }()
+	t.Cleanup(func() { cancel(); <-done; s.Close() })
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	jar, _ := cookiejar.New(nil)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		if err == nil && proxied != "" {
+			_, err = fmt.Fprintf(c, "PROXY TCP4 %s 127.0.0.1 4000 80\r\n", proxied)
+		}
+		return c, err
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	return "127.0.0.1:" + port, &http.Client{Jar: jar, Transport: transport, Timeout: 30 * time.Second}
 }
