@@ -148,3 +148,15 @@ func TestWatch(t *testing.T) {
 		t.Errorf("no path: %v", err)
 	}
 }
+
+// A step of the wall clock does not postpone the next look at a file: what counts
+// is the time since the process started.
+func TestChangesIgnoreTheWallClock(t *testing.T) {
+	c := NewChanges(filepath.Join(t.TempDir(), "list"))
+	if c.Due() {
+		t.Error("due at once")
+	}
+	if next := time.Duration(c.next.Load()); next <= 0 || next > 365*24*time.Hour {
+		t.Errorf("the next look is at %s, a reading of the wall clock", next)
+	}
+}

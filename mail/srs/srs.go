@@ -9,6 +9,7 @@
 package srs
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -54,8 +55,11 @@ func NewKey() []byte {
 	return key
 }
 
-// ValidKey reports whether key can be a key for New.
-func ValidKey(key []byte) bool { return len(key) >= keyLen }
+// ValidKey reports whether key can be a key for New. A power cut can leave a file
+// of zeros, a key that anyone could guess.
+func ValidKey(key []byte) bool {
+	return len(key) >= keyLen && len(bytes.Trim(key, "\x00")) > 0
+}
 
 // digits is base32 (RFC 4648) in upper case. Mail servers may change the case
 // of a local part, so comparisons ignore it.

@@ -86,7 +86,7 @@ func TestKeys(t *testing.T) {
 	if _, err := other.Reverse(a.Forward("ann@example.org")); err == nil {
 		t.Error("another key reverses it")
 	}
-	if !ValidKey(key) || ValidKey([]byte("short")) || ValidKey(nil) {
+	if !ValidKey(key) || ValidKey([]byte("short")) || ValidKey(nil) || ValidKey(make([]byte, len(key))) {
 		t.Error("ValidKey is wrong")
 	}
 }
