@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"hoplite/internal/handles"
 	"hoplite/mail"
 	"hoplite/maildrop/maildir"
 )
@@ -21,19 +22,19 @@ var boxFiles = []string{maildir.SubscriptionsFile, maildir.CourierSubscriptionsF
 // after an interruption, or to copy mail that has arrived since. The
 // destination must not be in use. progress is called after each message.
 func CopyMaildir(ctx context.Context, from, to string, progress func()) (done Transferred, err error) {
-	src, err := openTree(from)
+	src, closeSource, err := openTree(from)
 	if err != nil {
 		return done, err
 	}
-	defer src.Close()
+	defer closeSource()
 	if err := os.MkdirAll(to, 0o700); err != nil {
 		return done, err
 	}
-	dst, err := openTree(to)
+	dst, closeTarget, err := openTree(to)
 	if err != nil {
 		return done, err
 	}
-	defer dst.Close()
+	defer closeTarget()
 	dirs, err := src.Dirs()
 	if err != nil {
 		return done, err
@@ -56,13 +57,18 @@ func CopyMaildir(ctx context.Context, from, to string, progress func()) (done Tr
 	return done, dst.Sync()
 }
 
-func openTree(path string) (*maildir.Dir, error) {
+// openTree opens a Maildir++ tree, and returns a function that closes it.
+func openTree(path string) (*maildir.Dir, func(), error) {
 	root, err := os.OpenRoot(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer root.Close()
-	return maildir.OpenDir(root, ".")
+	dir, err := maildir.OpenDir(handles.Share(), root, ".")
+	if err != nil {
+		root.Close()
+		return nil, nil, err
+	}
+	return dir, func() { dir.Close(); root.Close() }, nil
 }
 
 // copyFiles copies files that the destination lacks, and a uidlist of which it

@@ -97,6 +97,28 @@ func (d *files) look() (s stamp, gone bool, err error) {
 	return s, false, err
 }
 
+// glance reads the stamps without using a descriptor. What does not exist has a
+// zero stamp.
+func (d *files) glance() (s stamp) {
+	for _, dir := range []struct {
+		dir *maildir.Dir
+		at  *time.Time
+	}{{d.cur, &s.Cur}, {d.new, &s.New}} {
+		if st, err := dir.dir.Glance(""); err == nil {
+			*dir.at = st.MTime
+		}
+	}
+	for _, file := range []struct {
+		name string
+		at   *index.FileStamp
+	}{{maildir.UIDListFile, &s.List}, {maildir.KeywordsFile, &s.Keywords}} {
+		if st, err := d.dir.Glance(file.name); err == nil {
+			*file.at = index.FileStamp{Ino: st.Ino, Size: st.Size, MTime: st.MTime}
+		}
+	}
+	return s
+}
+
 // lookDirs reads the stamps of cur and new.
 func (d *files) lookDirs(s *stamp) (gone bool, err error) {
 	cur, err := d.cur.StatSelf()

@@ -52,16 +52,15 @@ func (x *indexer) dirName(guid string) (string, error) {
 	return filepath.Join(guid[:2], fmt.Sprintf("%s-%x", guid, st.Ino)), err
 }
 
-// openDir opens the directory of a folder and creates it if necessary.
-func (x *indexer) openDir(guid string) (*os.Root, error) {
+// openDir returns the directory of a folder and creates it if necessary.
+func (x *indexer) openDir(guid string) (index.Place, error) {
 	name, err := x.dirName(guid)
 	if err == nil {
 		err = x.root.MkdirAll(name, 0o700)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return x.root.OpenRoot(name)
+	p := index.Place{Root: x.root, Dir: name}
+	p.Pool, p.Owner = x.files.dir.Pool()
+	return p, err
 }
 
 // open opens the folder's log and returns its state, or nil if no log can be
@@ -73,19 +72,16 @@ func (x *indexer) open(guid string) *index.State {
 		return nil
 	}
 	var s *index.State
-	root, err := x.openDir(guid)
+	place, err := x.openDir(guid)
 	if err == nil {
-		x.log, s, err = index.OpenLog(root)
+		x.log, s, err = index.OpenLog(place)
 	}
 	if err != nil {
 		x.off = true
 		x.warn.Warn().Err(err).Msg("continuing without an index")
-		if root != nil {
-			root.Close()
-		}
 		return nil
 	}
-	x.items.setRoot(root)
+	x.items.setPlace(&place)
 	return s
 }
 

@@ -1,7 +1,6 @@
 package maildrop
 
 import (
-	"os"
 	"sync"
 
 	"github.com/rs/zerolog"
@@ -17,7 +16,7 @@ type items struct {
 	shown func() *Snapshot
 
 	mu    sync.RWMutex
-	root  *os.Root // of the folder's index, or nil
+	place *index.Place // of the folder's index, or nil
 	cache *index.Cache
 }
 
@@ -48,10 +47,10 @@ func (i *items) open() *index.Cache {
 	}
 	s := i.shown()
 	i.cache = index.NewCache()
-	if i.root == nil || s == nil {
+	if i.place == nil || s == nil {
 		return i.cache
 	}
-	c, err := index.OpenCache(i.root, s.Validity, func(uid uint32) bool {
+	c, err := index.OpenCache(*i.place, s.Validity, func(uid uint32) bool {
 		_, ok := s.Find(uid)
 		return ok
 	})
@@ -69,10 +68,10 @@ func (i *items) disable(err error) {
 	i.cache = index.NewCache()
 }
 
-func (i *items) setRoot(root *os.Root) {
+func (i *items) setPlace(p *index.Place) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.root = root
+	i.place = p
 }
 
 // drop removes the items of expunged messages.
@@ -105,9 +104,6 @@ func (i *items) close() error {
 	if i.cache != nil {
 		err = i.cache.Close()
 	}
-	if i.root != nil {
-		i.root.Close()
-	}
-	i.cache, i.root = nil, nil
+	i.cache, i.place = nil, nil
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"hoplite/internal/handles"
 	"hoplite/maildrop/maildir"
 )
 
@@ -67,7 +68,7 @@ func TestTwoServersOnOneFolder(t *testing.T) {
 	root, err := os.OpenRoot(boxDir(s))
 	must(t, err)
 	defer root.Close()
-	dir, err := maildir.OpenDir(root, ".")
+	dir, err := maildir.OpenDir(handles.Share(), root, ".")
 	must(t, err)
 	defer dir.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)

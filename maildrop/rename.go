@@ -24,10 +24,16 @@ func (b *Box) Rename(from, to string) error {
 	for _, m := range moves {
 		oldDir, _ := maildir.FolderDir(m[0])
 		newDir, _ := maildir.FolderDir(m[1])
-		if err := b.dir.Rename(oldDir, b.dir, newDir); err != nil {
+		f := b.folders[m[0]]
+		if f == nil {
+			err = b.dir.Rename(oldDir, b.dir, newDir)
+		} else {
+			err = f.dir.MoveTo(newDir)
+		}
+		if err != nil {
 			return fmt.Errorf("rename folder %q: %w", m[0], err)
 		}
-		if f := b.folders[m[0]]; f != nil {
+		if f != nil {
 			delete(b.folders, m[0])
 			f.name = m[1]
 			b.folders[m[1]] = f

@@ -25,6 +25,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"hoplite/internal/handles"
 	"hoplite/mail"
 	"hoplite/maildrop/maildir"
 )
@@ -72,6 +73,9 @@ type Env struct {
 	// Account looks up an account for the hop. If it is nil, an address is
 	// known if its box exists.
 	Account func(mail.Address) (Account, bool)
+	// Handles is the budget of descriptors for directories and indexes, shared
+	// by all stores of the process. If it is nil, the store has its own.
+	Handles *handles.Pool
 }
 
 // Account holds the settings of an account that a store needs.
@@ -88,6 +92,9 @@ const idleTime = 30 * time.Second
 // until Close.
 func Open(cfg Config, env Env) (*Store, error) {
 	path := Location(cfg, env.Data)
+	if env.Handles == nil {
+		env.Handles = handles.Share()
+	}
 	s := &Store{env: env, boxes: map[string]*Box{}, log: env.Log.With().Str("maildrop", cfg.Name).Logger()}
 	if err := s.Configure(cfg, env.Account); err != nil {
 		return nil, err
@@ -188,7 +195,7 @@ func (s *Store) take(a mail.Address, path string, b *Box) (*Box, error) {
 	if err := s.root.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("open the box of %s: %w", a, err)
 	}
-	dir, err := maildir.OpenDir(s.root, path)
+	dir, err := maildir.OpenDir(s.env.Handles, s.root, path)
 	if err != nil {
 		return nil, fmt.Errorf("open the box of %s: %w", a, err)
 	}

@@ -44,6 +44,16 @@ func (f *Folder) sync() error {
 	return nil
 }
 
+// unchanged reports whether the disk is still as it was read. It needs no
+// descriptor, so folders that clients are watching do not hold any.
+func (f *Folder) unchanged() bool {
+	if !f.mu.TryLock() {
+		return true // the folder is in use, so it has just been looked at
+	}
+	defer f.mu.Unlock()
+	return f.known.Known && !f.settle && !f.fresh.Load() && f.dates == nil && f.glance().Equal(f.since)
+}
+
 // markDeleted marks the folder as deleted.
 func (f *Folder) markDeleted() {
 	f.deleted.Store(true)

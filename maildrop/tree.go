@@ -184,14 +184,10 @@ func (b *Box) Delete(name string) error {
 		return err
 	}
 	defer func() { f.refs--; b.drop(f) }()
-	dirName, err := maildir.FolderDir(name)
-	if err != nil {
-		return err
-	}
 	// First hide the folder with a single rename, then remove its files: a
 	// crash leaves a leftover, but no half-deleted folder.
 	trash := ".." + maildir.Unique()
-	if err := b.dir.Rename(dirName, b.dir, trash); err != nil {
+	if err := f.dir.MoveTo(trash); err != nil {
 		return fmt.Errorf("delete folder %q: %w", name, err)
 	}
 	b.listing.folders = nil

@@ -81,7 +81,9 @@ func (w *watcher) poll() {
 	}
 	w.mu.Unlock()
 	for _, f := range folders {
-		w.look(f, 0)
+		if !f.unchanged() {
+			w.look(f, 0)
+		}
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"hoplite/maildrop/maildir"
 )
 
 // notifier is the inotify instance of the process. It reports which watched
@@ -31,15 +33,20 @@ func newNotifier() *notifier {
 	return &notifier{file: os.NewFile(uintptr(fd), "inotify"), fd: fd, dirs: map[int32][]*Folder{}}
 }
 
-// add watches a folder's directories. It uses their handles' paths in /proc,
-// which remain valid after a rename.
+// add watches a folder's directories. A watch needs no descriptor, and stays
+// with its directory when that is renamed.
 func (n *notifier) add(f *Folder) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, path := range []string{f.new.ProcPath(), f.cur.ProcPath()} {
-		if wd, err := unix.InotifyAddWatch(n.fd, path, events); err == nil {
-			n.dirs[int32(wd)] = append(n.dirs[int32(wd)], f)
-		}
+	for _, dir := range []*maildir.Dir{f.new, f.cur} {
+		// Without a watch, the folder is polled.
+		_ = dir.WithPath(func(path string) error {
+			wd, err := unix.InotifyAddWatch(n.fd, path, events)
+			if err == nil {
+				n.dirs[int32(wd)] = append(n.dirs[int32(wd)], f)
+			}
+			return err
+		})
 	}
 }
 

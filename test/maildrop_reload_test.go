@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// reader is a connection to a door for readers that stays open while the
-// server is given other configurations.
+// reader is the connection of a mail reader, which stays open while the server
+// is reloaded.
 type reader struct {
 	t *testing.T
 	net.Conn
@@ -23,6 +23,13 @@ type reader struct {
 
 func (s *server) reader(t *testing.T, listener string) *reader {
 	t.Helper()
+	r, _ := s.greeted(t, listener)
+	return r
+}
+
+// greeted also returns the greeting.
+func (s *server) greeted(t *testing.T, listener string) (*reader, string) {
+	t.Helper()
 	c, err := net.Dial("tcp", s.addr[listener])
 	if err != nil {
 		t.Fatal(err)
@@ -30,8 +37,7 @@ func (s *server) reader(t *testing.T, listener string) *reader {
 	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(patience))
 	r := &reader{t: t, Conn: c, lines: bufio.NewReader(c)}
-	r.line()
-	return r
+	return r, r.line()
 }
 
 func (r *reader) line() string {

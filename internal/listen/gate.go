@@ -21,9 +21,10 @@ type Limits struct {
 type Gate struct {
 	max int
 
-	mu    sync.Mutex
-	total int
-	count map[key]int
+	mu      sync.Mutex
+	total   int
+	readers int // connections of listeners for mail readers
+	count   map[key]int
 }
 
 type key struct {
@@ -35,7 +36,9 @@ type key struct {
 type pass [3]key
 
 // NewGate returns a gate for max connections; 0 means three quarters of the
-// limit of open files, which leaves the rest for files and upstreams.
+// limit of open files, which leaves the rest for files and upstreams. Mail
+// readers, whose connections are idle for hours, get at most three quarters of
+// those, so that mail keeps arriving.
 func NewGate(max int) *Gate {
 	if files := openFiles(); max <= 0 || max > files {
 		max = files
@@ -50,8 +53,11 @@ func openFiles() int {
 		return 768
 	}
 	n := min(uint64(lim.Cur), 1<<20)
-	return max(int(n)*3/4, 1)
+	return max(min(int(n)*3/4, int(n)-reserved), 1)
 }
+
+// reserved is the number of descriptors that the process itself needs.
+const reserved = 32
 
 // Open returns the number of open connections.
 func (g *Gate) Open() int {
@@ -70,7 +76,7 @@ func (g *Gate) enter(l *Listener, addr netip.Addr) (pass, Reason) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case g.total >= g.max, over(limits.Total, g.count[p[0]]):
+	case g.total >= g.max, l.opts.Readers && g.readers >= max(g.max*3/4, 1), over(limits.Total, g.count[p[0]]):
 		return pass{}, Full
 	case p[1].l != nil && over(limits.Address, g.count[p[1]]):
 		return pass{}, AddressFull
@@ -78,6 +84,9 @@ func (g *Gate) enter(l *Listener, addr netip.Addr) (pass, Reason) {
 		return pass{}, NetworkFull
 	}
 	g.total++
+	if l.opts.Readers {
+		g.readers++
+	}
 	for _, k := range p {
 		if k.l != nil {
 			g.count[k]++
@@ -93,6 +102,9 @@ func (g *Gate) leave(p pass) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.total--
+	if p[0].l.opts.Readers {
+		g.readers--
+	}
 	for _, k := range p {
 		if k.l == nil {
 			continue

@@ -48,6 +48,7 @@ type Options struct {
 	Name      string // for logs
 	Log       zerolog.Logger
 	Gate      *Gate          // shared by all listeners; nil counts only this one
+	Readers   bool           // clients are mail readers, which get a part of the gate only
 	Limits    Limits         // zero values: no limit
 	Exempt    []netip.Prefix // clients that Limits.Address and Network do not count
 	TLS       *TLS           // nil: no TLS on this listener

@@ -132,6 +132,35 @@ func TestPerClient(t *testing.T) {
 	}
 }
 
+// Idle mail readers leave room for mail.
+func TestGateForReaders(t *testing.T) {
+	g := NewGate(8)
+	readers, mail := New(nil, Options{Gate: g, Readers: true}), New(nil, Options{Gate: g})
+	var passes []pass
+	for range 6 {
+		p, reason := g.enter(readers, netip.Addr{})
+		if reason != "" {
+			t.Fatal(reason)
+		}
+		passes = append(passes, p)
+	}
+	if _, reason := g.enter(readers, netip.Addr{}); reason != Full {
+		t.Errorf("the seventh reader of 8 connections: %q", reason)
+	}
+	for range 2 {
+		if _, reason := g.enter(mail, netip.Addr{}); reason != "" {
+			t.Errorf("mail beside 6 readers: %q", reason)
+		}
+	}
+	g.leave(passes[0])
+	if _, reason := g.enter(readers, netip.Addr{}); reason != "" {
+		t.Errorf("a reader after another one left: %q", reason)
+	}
+	if _, reason := g.enter(mail, netip.Addr{}); reason != Full {
+		t.Errorf("a ninth connection: %q", reason)
+	}
+}
+
 func TestGate(t *testing.T) {
 	g := NewGate(100)
 	l := New(nil, Options{Gate: g, Limits: Limits{Address: 1, Network: 2}})

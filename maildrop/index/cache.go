@@ -19,7 +19,7 @@ const (
 // Cache holds one blob for each message of a folder. It is read into memory as
 // a whole when it is opened.
 type Cache struct {
-	file  *os.File
+	place *Place // nil if the cache is kept in memory only
 	items map[uint32][]byte
 	size  int64  // of the file
 	dead  int64  // octets of blobs that were replaced or belong to expunged messages
@@ -29,37 +29,42 @@ type Cache struct {
 // NewCache returns a cache that is kept in memory only.
 func NewCache() *Cache { return &Cache{items: map[uint32][]byte{}} }
 
-// OpenCache opens the cache in root. A cache of another UIDVALIDITY is emptied.
+// OpenCache opens the cache at p. A cache of another UIDVALIDITY is emptied.
 // keep reports whether a message still exists.
-func OpenCache(root *os.Root, validity uint32, keep func(uid uint32) bool) (*Cache, error) {
-	file, err := root.OpenFile("cache", os.O_RDWR|os.O_CREATE, 0o600)
+func OpenCache(p Place, validity uint32, keep func(uid uint32) bool) (*Cache, error) {
+	c := &Cache{place: &p, items: map[uint32][]byte{}}
+	err := c.with(os.O_CREATE, func(file *os.File) error { return c.read(file, validity, keep) })
 	if err != nil {
-		return nil, fmt.Errorf("open cache: %w", err)
-	}
-	c := &Cache{file: file, items: map[uint32][]byte{}}
-	if err := c.read(validity, keep); err != nil {
-		file.Close()
 		return nil, fmt.Errorf("read cache: %w", err)
 	}
 	return c, nil
+}
+
+// with calls do with the file, which is open during the call only.
+func (c *Cache) with(flags int, do func(*os.File) error) error {
+	file, err := c.place.open("cache", flags)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(file), file.Close())
 }
 
 func cacheHead(validity uint32) []byte {
 	return binary.LittleEndian.AppendUint32([]byte(cacheMagic), validity)
 }
 
-func (c *Cache) read(validity uint32, keep func(uint32) bool) error {
-	st, err := c.file.Stat()
+func (c *Cache) read(file *os.File, validity uint32, keep func(uint32) bool) error {
+	st, err := file.Stat()
 	if err != nil {
 		return err
 	}
 	text := make([]byte, min(st.Size(), maxBatch))
-	if _, err := c.file.ReadAt(text, 0); err != nil {
+	if _, err := file.ReadAt(text, 0); err != nil {
 		return err
 	}
 	head := cacheHead(validity)
 	if len(text) < len(head) || string(text[:len(head)]) != string(head) {
-		return c.reset(validity)
+		return c.reset(file, validity)
 	}
 	rest := text[len(head):]
 	for len(rest) > 0 {
@@ -78,35 +83,36 @@ func (c *Cache) read(validity uint32, keep func(uint32) bool) error {
 		}
 	}
 	if c.dead > c.size/2 && c.dead > 64<<10 {
-		return c.rewrite(validity)
+		return c.rewrite(file, validity)
 	}
-	return c.file.Truncate(c.size)
+	return file.Truncate(c.size)
 }
 
-func (c *Cache) reset(validity uint32) error {
-	if err := c.file.Truncate(0); err != nil {
+func (c *Cache) reset(file *os.File, validity uint32) error {
+	if err := file.Truncate(0); err != nil {
 		return err
 	}
 	head := cacheHead(validity)
-	_, err := c.file.WriteAt(head, 0)
+	_, err := file.WriteAt(head, 0)
 	c.size, c.dead = int64(len(head)), 0
 	return err
 }
 
 // rewrite overwrites the file with the live blobs. A crash during rewrite loses
 // cached items only.
-func (c *Cache) rewrite(validity uint32) error {
-	items := c.items
-	c.items = map[uint32][]byte{}
-	if err := c.reset(validity); err != nil {
+func (c *Cache) rewrite(file *os.File, validity uint32) error {
+	if err := c.reset(file, validity); err != nil {
 		return err
 	}
-	for uid, item := range items {
-		if err := c.Put(uid, item); err != nil {
-			return err
+	for uid, item := range c.items {
+		c.later(uid, item)
+		if len(c.wait) >= cacheBuf {
+			if err := c.flush(file); err != nil {
+				return err
+			}
 		}
 	}
-	return c.Flush()
+	return c.flush(file)
 }
 
 // keep stores a blob in memory.
@@ -126,14 +132,18 @@ func (c *Cache) Put(uid uint32, item []byte) error {
 		return nil
 	}
 	c.keep(uid, item)
-	if c.file == nil {
+	if c.place == nil {
 		return nil
 	}
-	c.wait = appendFrame(c.wait, binary.LittleEndian.AppendUint32(nil, uid), item)
-	if len(c.wait) < cacheBuf {
+	if c.later(uid, item); len(c.wait) < cacheBuf {
 		return nil
 	}
 	return c.Flush()
+}
+
+// later buffers a blob that has to be written.
+func (c *Cache) later(uid uint32, item []byte) {
+	c.wait = appendFrame(c.wait, binary.LittleEndian.AppendUint32(nil, uid), item)
 }
 
 // Drop removes the blob of an expunged message.
@@ -149,19 +159,18 @@ func (c *Cache) Flush() error {
 	if len(c.wait) == 0 {
 		return nil
 	}
-	n, err := c.file.WriteAt(c.wait, c.size)
+	return c.with(0, c.flush)
+}
+
+func (c *Cache) flush(file *os.File) error {
+	n, err := file.WriteAt(c.wait, c.size)
 	c.wait = c.wait[:0]
 	if err != nil {
-		return fmt.Errorf("write cache: %w", errors.Join(err, c.file.Truncate(c.size)))
+		return fmt.Errorf("write cache: %w", errors.Join(err, file.Truncate(c.size)))
 	}
 	c.size += int64(n)
 	return nil
 }
 
-// Close flushes the cache and closes the file.
-func (c *Cache) Close() error {
-	if c.file == nil {
-		return nil
-	}
-	return errors.Join(c.Flush(), c.file.Close())
-}
+// Close flushes the cache.
+func (c *Cache) Close() error { return c.Flush() }

@@ -21,7 +21,7 @@ func useGolden(t *testing.T, root *os.Root, name string) {
 func TestGoldenLog(t *testing.T) {
 	root := openDir(t)
 	useGolden(t, root, "log")
-	l, s, err := OpenLog(root)
+	l, s, err := OpenLog(in(root))
 	must(t, err)
 	defer l.Close()
 	at := time.Unix(1700000000, 123456789)
@@ -50,7 +50,7 @@ func TestGoldenLog(t *testing.T) {
 func TestGoldenCache(t *testing.T) {
 	root := openDir(t)
 	useGolden(t, root, "cache")
-	c, err := OpenCache(root, 1700000000, func(uid uint32) bool { return uid != 4 })
+	c, err := OpenCache(in(root), 1700000000, func(uid uint32) bool { return uid != 4 })
 	must(t, err)
 	defer c.Close()
 	for uid, want := range map[uint32]string{1: "uno", 4: "", 8: "\x00\x01\x02\xff"} {

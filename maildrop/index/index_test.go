@@ -1,11 +1,13 @@
 package index
 
 import (
+	"errors"
 	"os"
 	"reflect"
 	"testing"
 	"time"
 
+	"hoplite/internal/handles"
 	"hoplite/maildrop/maildir"
 )
 
@@ -17,6 +19,11 @@ func openDir(t testing.TB) *os.Root {
 	}
 	t.Cleanup(func() { root.Close() })
 	return root
+}
+
+// in returns the place of an index in root.
+func in(root *os.Root) Place {
+	return Place{Root: root, Pool: handles.Share(), Owner: &handles.Owner{}}
 }
 
 func must(t testing.TB, err error) {
@@ -33,7 +40,7 @@ var sample = []*Message{
 
 func TestLogRoundTrip(t *testing.T) {
 	root := openDir(t)
-	l, s, err := OpenLog(root)
+	l, s, err := OpenLog(in(root))
 	must(t, err)
 	if len(s.Messages) != 0 {
 		t.Fatalf("a new log has %v", s.Messages)
@@ -45,13 +52,13 @@ func TestLogRoundTrip(t *testing.T) {
 	flagged := *sample[0]
 	flagged.Flags, flagged.File, flagged.ModSeq = maildir.Deleted, flagged.Base()+":2,T", 20
 	must(t, l.Write(Batch{Head: head, Flagged: []*Message{&flagged}, Gone: []Gone{{UID: 4, ModSeq: 21}}, Other: []string{"Pxyz"}}))
-	if _, _, err := OpenLog(root); err != ErrLocked {
+	if _, _, err := OpenLog(in(root)); !errors.Is(err, ErrLocked) {
 		t.Errorf("opened twice: %v", err)
 	}
 	want := &State{Head: head, Other: []string{"Pxyz"}, Keywords: []string{"a", "", "b"}, Messages: []*Message{&flagged}, Gone: []Gone{{4, 21}}}
 	for _, how := range []string{"as written", "rewritten"} {
 		must(t, l.Close())
-		if l, s, err = OpenLog(root); err != nil {
+		if l, s, err = OpenLog(in(root)); err != nil {
 			t.Fatal(err)
 		}
 		if !s.Head.Stamp.Equal(want.Head.Stamp) {
@@ -70,7 +77,7 @@ func TestLogRoundTrip(t *testing.T) {
 // remain.
 func TestTornLog(t *testing.T) {
 	root := openDir(t)
-	l, _, err := OpenLog(root)
+	l, _, err := OpenLog(in(root))
 	must(t, err)
 	must(t, l.Write(Batch{Head: Head{Validity: 7, ModSeq: 1}, Added: sample[:1]}))
 	first := l.size
@@ -80,7 +87,7 @@ func TestTornLog(t *testing.T) {
 	must(t, err)
 	for cut := range len(whole) {
 		must(t, root.WriteFile("log", whole[:cut], 0o600))
-		l, s, err := OpenLog(root)
+		l, s, err := OpenLog(in(root))
 		must(t, err)
 		want := 0
 		if int64(cut) >= first {
@@ -97,7 +104,7 @@ func TestTornLog(t *testing.T) {
 func TestCache(t *testing.T) {
 	root := openDir(t)
 	all := func(uint32) bool { return true }
-	c, err := OpenCache(root, 7, all)
+	c, err := OpenCache(in(root), 7, all)
 	must(t, err)
 	must(t, c.Put(1, []byte("one")))
 	must(t, c.Put(2, []byte("two")))
@@ -110,7 +117,7 @@ func TestCache(t *testing.T) {
 		validity uint32
 		want     string
 	}{{"again", 7, "uno"}, {"other validity", 8, ""}, {"emptied", 8, ""}} {
-		c, err := OpenCache(root, tc.validity, func(uid uint32) bool { return uid != 2 })
+		c, err := OpenCache(in(root), tc.validity, func(uid uint32) bool { return uid != 2 })
 		must(t, err)
 		if got := string(c.Get(1)); got != tc.want || c.Get(2) != nil {
 			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
@@ -122,7 +129,7 @@ func TestCache(t *testing.T) {
 func TestCacheIsCompacted(t *testing.T) {
 	root := openDir(t)
 	all := func(uint32) bool { return true }
-	c, err := OpenCache(root, 7, all)
+	c, err := OpenCache(in(root), 7, all)
 	must(t, err)
 	for range 4 {
 		for uid := range uint32(100) {
@@ -130,14 +137,14 @@ func TestCacheIsCompacted(t *testing.T) {
 		}
 	}
 	must(t, c.Close())
-	if c, err = OpenCache(root, 7, all); err != nil {
+	if c, err = OpenCache(in(root), 7, all); err != nil {
 		t.Fatal(err)
 	}
 	must(t, c.Close())
 	if st, err := root.Stat("cache"); err != nil || st.Size() > 110_000 {
 		t.Errorf("%d octets, %v", st.Size(), err)
 	}
-	if c, err = OpenCache(root, 7, all); err != nil || len(c.Get(100)) != 1000 {
+	if c, err = OpenCache(in(root), 7, all); err != nil || len(c.Get(100)) != 1000 {
 		t.Errorf("lost an item, %v", err)
 	}
 	must(t, c.Close())

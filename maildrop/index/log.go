@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+
+	"hoplite/internal/handles"
 )
 
 // logMagic starts a log; its last digit is the version of the format. The
@@ -16,52 +19,85 @@ const (
 	logClosed = 'c'
 )
 
-// Log is the log of one folder, open for appending. All methods of a nil Log do
-// nothing.
-type Log struct {
-	root *os.Root
-	file *os.File
-	size int64 // of the file
-	live int64 // approximate size of a compacted file
-	enc  encoder
+// Place is the directory of one folder's index. Dir is its path below Root. The
+// descriptor of the log belongs to Owner's in Pool.
+type Place struct {
+	Root  *os.Root
+	Dir   string
+	Pool  *handles.Pool
+	Owner *handles.Owner
 }
 
-// ErrLocked is returned when another process writes this log.
-var ErrLocked = errors.New("index is in use by another process")
+func (p Place) open(name string, flags int) (*os.File, error) {
+	return p.Root.OpenFile(filepath.Join(p.Dir, name), os.O_RDWR|flags, 0o600)
+}
 
-// OpenLog opens the log in root and returns its state. A missing, damaged or
+// Log is the log of one folder, open for appending. While it is not used, its
+// descriptor may be closed. All methods of a nil Log do nothing.
+type Log struct {
+	place  Place
+	handle *handles.Handle
+	size   int64 // of the file
+	live   int64 // approximate size of a compacted file
+	enc    encoder
+
+	file os.FileInfo // identifies the file that was read; nil before
+}
+
+// The errors of a log that another process uses.
+var (
+	ErrLocked  = errors.New("index is in use by another process")
+	errChanged = errors.New("index was changed by another process")
+)
+
+// OpenLog opens the log at p and returns its state. A missing, damaged or
 // unknown log yields as much as could be read.
-func OpenLog(root *os.Root) (*Log, *State, error) {
-	file, err := root.OpenFile("log", os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, nil, fmt.Errorf("open index: %w", err)
-	}
-	if err := lock(file); err != nil {
-		file.Close()
-		return nil, nil, err
-	}
-	l := &Log{root: root, file: file}
+func OpenLog(p Place) (*Log, *State, error) {
+	l := &Log{place: p}
+	l.handle = p.Pool.New(p.Owner, l.open)
 	state, err := l.read()
 	if err != nil {
-		file.Close()
-		return nil, nil, fmt.Errorf("read index: %w", err)
+		l.handle.Close()
+		return nil, nil, fmt.Errorf("open index: %w", err)
 	}
 	return l, state, nil
 }
 
-// read reads the whole log and cuts off a damaged end.
-func (l *Log) read() (*State, error) {
-	st, err := l.file.Stat()
+// open opens the file, for the first time or again.
+func (l *Log) open() (*os.File, error) {
+	file, err := l.place.open("log", os.O_CREATE)
 	if err != nil {
 		return nil, err
 	}
+	st, err := file.Stat()
+	if err == nil {
+		err = lock(file)
+	}
+	if err == nil && l.file != nil && (!os.SameFile(st, l.file) || st.Size() != l.size) {
+		err = errChanged
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	l.file = st
+	return file, nil
+}
+
+// read reads the whole log and cuts off a damaged end.
+func (l *Log) read() (*State, error) {
+	file, err := l.handle.Acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer l.handle.Release()
 	state := &State{}
-	text := make([]byte, min(st.Size(), maxBatch))
-	if _, err := l.file.ReadAt(text, 0); err != nil {
+	text := make([]byte, min(l.file.Size(), maxBatch))
+	if _, err := file.ReadAt(text, 0); err != nil {
 		return nil, err
 	}
 	if len(text) < logHead || string(text[:len(logMagic)]) != logMagic {
-		return state, l.reset()
+		return state, l.reset(file)
 	}
 	state.Doubtful = text[len(logMagic)] != logClosed
 	// All file names of the folder share one string.
@@ -80,26 +116,27 @@ func (l *Log) read() (*State, error) {
 	state.finish()
 	l.size = int64(good)
 	l.live = liveSize(state)
-	if int64(good) < st.Size() {
+	if l.size < l.file.Size() {
 		state.Doubtful = true
-		if err := l.file.Truncate(l.size); err != nil {
+		if err := file.Truncate(l.size); err != nil {
 			return nil, err
 		}
 	}
-	return state, l.mark(logOpen)
+	return state, mark(file, logOpen)
 }
 
-func (l *Log) reset() error {
-	if err := l.file.Truncate(0); err != nil {
+// reset makes file an empty log.
+func (l *Log) reset(file *os.File) error {
+	if err := file.Truncate(0); err != nil {
 		return err
 	}
-	_, err := l.file.WriteAt([]byte(logMagic+string(rune(logOpen))), 0)
+	_, err := file.WriteAt([]byte(logMagic+string(rune(logOpen))), 0)
 	l.size, l.live = int64(logHead), int64(logHead)
 	return err
 }
 
-func (l *Log) mark(c byte) error {
-	_, err := l.file.WriteAt([]byte{c}, int64(len(logMagic)))
+func mark(file *os.File, c byte) error {
+	_, err := file.WriteAt([]byte{c}, int64(len(logMagic)))
 	return err
 }
 
@@ -129,6 +166,15 @@ func (l *Log) Write(b Batch) error {
 	if l == nil {
 		return nil
 	}
+	file, err := l.handle.Acquire()
+	if err != nil {
+		return fmt.Errorf("write index: %w", err)
+	}
+	defer l.handle.Release()
+	return l.write(file, b)
+}
+
+func (l *Log) write(file *os.File, b Batch) error {
 	e := &l.enc
 	e.b = e.b[:0]
 	if b.Keywords != nil {
@@ -155,9 +201,9 @@ func (l *Log) Write(b Batch) error {
 	if cap(e.b) > 1<<20 {
 		e.b = nil
 	}
-	n, err := l.file.WriteAt(frame, l.size)
+	n, err := file.WriteAt(frame, l.size)
 	if err != nil {
-		return fmt.Errorf("write index: %w", errors.Join(err, l.file.Truncate(l.size)))
+		return fmt.Errorf("write index: %w", errors.Join(err, file.Truncate(l.size)))
 	}
 	l.size += int64(n)
 	return nil
@@ -173,25 +219,40 @@ func (l *Log) Rewrite(s *State) error {
 	if l == nil {
 		return nil
 	}
-	file, err := l.root.OpenFile("log.tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
+	// The lock on the present file protects the rewriting.
+	if _, err := l.handle.Acquire(); err != nil {
 		return fmt.Errorf("rewrite index: %w", err)
 	}
-	next := &Log{root: l.root, file: file}
-	err = errors.Join(lock(file), next.reset())
-	if err == nil {
-		err = next.Write(Batch{Head: s.Head, Keywords: s.Keywords, Other: s.Other, Added: s.Messages, Gone: s.Gone})
-	}
-	if err == nil {
-		err = l.root.Rename("log.tmp", "log")
-	}
-	if err != nil {
-		file.Close()
+	defer l.handle.Rest()
+	defer l.handle.Release()
+	if err := l.replace(s); err != nil {
 		return fmt.Errorf("rewrite index: %w", err)
 	}
-	l.file.Close()
-	next.live = liveSize(s)
-	*l = *next
+	return nil
+}
+
+func (l *Log) replace(s *State) error {
+	file, err := l.place.open("log.tmp", os.O_CREATE|os.O_TRUNC)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	next := &Log{}
+	if err := next.reset(file); err != nil {
+		return err
+	}
+	if err := next.write(file, Batch{Head: s.Head, Keywords: s.Keywords, Other: s.Other, Added: s.Messages, Gone: s.Gone}); err != nil {
+		return err
+	}
+	st, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	dir := l.place.Dir
+	if err := l.place.Root.Rename(filepath.Join(dir, "log.tmp"), filepath.Join(dir, "log")); err != nil {
+		return err
+	}
+	l.file, l.size, l.live = st, next.size, liveSize(s)
 	return nil
 }
 
@@ -200,5 +261,11 @@ func (l *Log) Close() error {
 	if l == nil {
 		return nil
 	}
-	return errors.Join(l.mark(logClosed), l.file.Close())
+	defer l.handle.Close()
+	file, err := l.handle.Acquire()
+	if err != nil {
+		return err
+	}
+	defer l.handle.Release()
+	return mark(file, logClosed)
 }

@@ -50,7 +50,7 @@ func TestMemoryCache(t *testing.T) {
 func TestDamagedCache(t *testing.T) {
 	root := openDir(t)
 	all := func(uint32) bool { return true }
-	c, err := OpenCache(root, 7, all)
+	c, err := OpenCache(in(root), 7, all)
 	must(t, err)
 	for uid := range uint32(3) {
 		must(t, c.Put(uid+1, fmt.Appendf(nil, "item %d", uid+1)))
@@ -61,7 +61,7 @@ func TestDamagedCache(t *testing.T) {
 	text := bytes.Clone(whole)
 	text[bytes.Index(text, []byte("item 2"))] ^= 1
 	must(t, root.WriteFile("cache", text, 0o600))
-	if c, err = OpenCache(root, 7, all); err != nil {
+	if c, err = OpenCache(in(root), 7, all); err != nil {
 		t.Fatal(err)
 	}
 	if string(c.Get(1)) != "item 1" || c.Get(2) != nil || c.Get(3) != nil {
@@ -69,7 +69,7 @@ func TestDamagedCache(t *testing.T) {
 	}
 	must(t, c.Put(2, []byte("again")))
 	must(t, c.Close())
-	if c, err = OpenCache(root, 7, all); err != nil || string(c.Get(2)) != "again" {
+	if c, err = OpenCache(in(root), 7, all); err != nil || string(c.Get(2)) != "again" {
 		t.Errorf("after the repair: %q, %v", c.Get(2), err)
 	}
 	must(t, c.Close())
@@ -78,7 +78,7 @@ func TestDamagedCache(t *testing.T) {
 // A log of superseded records is wasteful, and one entry once it is rewritten.
 func TestWastefulLog(t *testing.T) {
 	root := openDir(t)
-	l, _, err := OpenLog(root)
+	l, _, err := OpenLog(in(root))
 	must(t, err)
 	m := *sample[0]
 	must(t, l.Write(Batch{Head: Head{Validity: 7}, Added: []*Message{&m}}))
@@ -114,14 +114,14 @@ func TestNilLog(t *testing.T) {
 // order of UID.
 func TestRecordsOutOfOrder(t *testing.T) {
 	root := openDir(t)
-	l, _, err := OpenLog(root)
+	l, _, err := OpenLog(in(root))
 	must(t, err)
 	for _, uid := range []uint32{5, 2, 9, 2} {
 		must(t, l.Write(Batch{Added: []*Message{{UID: uid, File: fmt.Sprintf("m%d", uid), Size: int64(uid), Exact: uid == 9}}}))
 	}
 	must(t, l.Write(Batch{Flagged: []*Message{{UID: 77, File: "unknown"}}, Gone: []Gone{{UID: 5, ModSeq: 3}, {UID: 78, ModSeq: 3}}}))
 	must(t, l.Close())
-	l, s, err := OpenLog(root)
+	l, s, err := OpenLog(in(root))
 	must(t, err)
 	defer l.Close()
 	if len(s.Messages) != 2 || s.Messages[0].UID != 2 || s.Messages[1].UID != 9 || !s.Messages[1].Exact || s.Messages[0].Exact || len(s.Gone) != 2 {

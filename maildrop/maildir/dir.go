@@ -10,17 +10,59 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hoplite/internal/handles"
 )
 
-// Dir is a handle on a directory. All names are single components: no slash, no
-// "..". Symbolic links are never followed, neither to a file nor to a
-// directory. A Dir stays with its directory when that is renamed.
+// Dir is a directory. All names are single components: no slash, no "..".
+// Symbolic links are never followed, neither to a file nor to a directory.
+//
+// Its descriptor is closed when it is not used for a while, and the directory is
+// opened again at the same place. If another directory, or none, is there, the
+// Dir is gone: its files do not exist, and its StatSelf has no Links.
 type Dir struct {
-	f    *os.File
+	handle *handles.Handle
+	group  *group
+	up     *Dir // nil for one from OpenDir
+	at     atomic.Pointer[place]
+	id     identity // of the directory that was opened first
+}
+
+// group are the directories of one box.
+type group struct {
+	pool  *handles.Pool
+	owner *handles.Owner
+}
+
+// place is where a directory is.
+type place struct {
+	name string // in the directory above, or below the root
 	path string
+	up   *place // of the directory above when path was made
+}
+
+// identity distinguishes a directory from another one at the same place.
+type identity struct{ dev, ino uint64 }
+
+func (d *Dir) path() string { return d.place().path }
+
+// place returns where the directory is now, if it or one above it was renamed.
+func (d *Dir) place() *place {
+	p := d.at.Load()
+	if d.up == nil {
+		return p
+	}
+	up := d.up.place()
+	if p.up == up {
+		return p
+	}
+	now := &place{p.name, up.path + "/" + p.name, up}
+	d.at.CompareAndSwap(p, now)
+	return now
 }
 
 // errName is returned for names that could lead out of the directory.
@@ -28,31 +70,90 @@ var errName = errors.New("not a file name")
 
 // OpenDir opens the directory at path inside root. The path may have several
 // components; none of them may be a symbolic link that leaves root, and the
-// last one must not be a link at all.
-func OpenDir(root *os.Root, path string) (*Dir, error) {
-	st, err := root.Lstat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !st.IsDir() {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: unix.ENOTDIR}
-	}
-	f, err := root.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	return &Dir{f: f, path: filepath.Join(root.Name(), path)}, nil
+// last one must not be a link at all. Its descriptor, and those of directories
+// below it, count as those of one owner in the pool.
+func OpenDir(pool *handles.Pool, root *os.Root, path string) (*Dir, error) {
+	d := &Dir{group: &group{pool, &handles.Owner{}}}
+	d.at.Store(&place{name: path, path: filepath.Join(root.Name(), path)})
+	return d.open1(func(name string) (*os.File, error) {
+		st, err := root.Lstat(name)
+		if err != nil {
+			return nil, err
+		}
+		if !st.IsDir() {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: unix.ENOTDIR}
+		}
+		return root.Open(name)
+	})
 }
 
-// Close closes the handle.
-func (d *Dir) Close() error { return d.f.Close() }
+// open1 opens the directory for the first time. find opens what is at its place.
+func (d *Dir) open1(find func(name string) (*os.File, error)) (*Dir, error) {
+	again := func() (*os.File, error) {
+		f, err := find(d.at.Load().name)
+		if err != nil {
+			return nil, err
+		}
+		var st unix.Stat_t
+		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+			f.Close()
+			return nil, &fs.PathError{Op: "stat", Path: d.path(), Err: err}
+		}
+		id := identity{uint64(st.Dev), uint64(st.Ino)}
+		if d.id == (identity{}) {
+			d.id = id
+		}
+		if d.id != id {
+			f.Close()
+			return nil, &fs.PathError{Op: "open", Path: d.path(), Err: unix.ENOENT}
+		}
+		return f, nil
+	}
+	d.handle = d.group.pool.New(d.group.owner, again)
+	if _, err := d.handle.Acquire(); err != nil {
+		return nil, err
+	}
+	d.handle.Release()
+	return d, nil
+}
 
-// Path returns the path at which the directory was opened, for messages.
-func (d *Dir) Path() string { return d.path }
+// Close closes the directory.
+func (d *Dir) Close() error {
+	d.handle.Close()
+	return nil
+}
 
-// ProcPath returns a path to the directory that is valid while the handle is
-// open, even if the directory is renamed. It works on Linux only.
-func (d *Dir) ProcPath() string { return fmt.Sprintf("/proc/self/fd/%d", d.f.Fd()) }
+// Path returns the path of the directory, for messages.
+func (d *Dir) Path() string { return d.path() }
+
+// Pool returns the pool that the directory's descriptor belongs to, and its
+// owner there.
+func (d *Dir) Pool() (*handles.Pool, *handles.Owner) { return d.group.pool, d.group.owner }
+
+// MoveTo renames the directory to a new name beside the old one. It stays usable
+// in the meantime.
+func (d *Dir) MoveTo(name string) error {
+	if _, err := d.handle.Acquire(); err != nil {
+		return err
+	}
+	defer d.handle.Release()
+	if err := d.up.Rename(d.at.Load().name, d.up, name); err != nil {
+		return err
+	}
+	d.at.Store(&place{name: name})
+	return nil
+}
+
+// WithPath calls do with a path to the directory that is valid during the call,
+// even if the directory is renamed. It works on Linux only.
+func (d *Dir) WithPath(do func(path string) error) error {
+	f, err := d.handle.Acquire()
+	if err != nil {
+		return err
+	}
+	defer d.handle.Release()
+	return do(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+}
 
 func checkName(name string) error {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
@@ -61,17 +162,33 @@ func checkName(name string) error {
 	return nil
 }
 
+// do is run for a file in the directory.
 func (d *Dir) do(op, name string, fn func(fd int) error) error {
 	if err := checkName(name); err != nil {
-		return &fs.PathError{Op: op, Path: d.path + "/" + name, Err: err}
+		return &fs.PathError{Op: op, Path: d.path() + "/" + name, Err: err}
 	}
-	for {
-		err := fn(int(d.f.Fd()))
-		if err == unix.EINTR {
+	return d.run(op, name, fn)
+}
+
+// run calls fn with the directory's descriptor. If the process has none left for
+// what fn opens, it retries once after closing those that are not in use.
+func (d *Dir) run(op, name string, fn func(fd int) error) error {
+	f, err := d.handle.Acquire()
+	if err != nil {
+		return err
+	}
+	defer d.handle.Release()
+	for relieved := false; ; {
+		err := fn(int(f.Fd()))
+		switch {
+		case err == unix.EINTR:
 			continue
-		}
-		if err != nil {
-			return &fs.PathError{Op: op, Path: d.path + "/" + name, Err: err}
+		case (err == unix.EMFILE || err == unix.ENFILE) && !relieved:
+			relieved = true
+			d.group.pool.Relieve()
+			continue
+		case err != nil:
+			return &fs.PathError{Op: op, Path: d.path() + "/" + name, Err: err}
 		}
 		return nil
 	}
@@ -79,11 +196,9 @@ func (d *Dir) do(op, name string, fn func(fd int) error) error {
 
 // Sub opens the directory name.
 func (d *Dir) Sub(name string) (*Dir, error) {
-	f, err := d.open(name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return nil, err
-	}
-	return &Dir{f: f, path: d.path + "/" + name}, nil
+	sub := &Dir{group: d.group, up: d}
+	sub.at.Store(&place{name: name})
+	return sub.open1(func(name string) (*os.File, error) { return d.open(name, unix.O_RDONLY|unix.O_DIRECTORY, 0) })
 }
 
 // Open opens a regular file for reading.
@@ -102,7 +217,7 @@ func (d *Dir) OpenStat(name string) (*os.File, Stat, error) {
 	st, err := FileStat(f)
 	if err != nil || !st.Mode.IsRegular() {
 		f.Close()
-		return nil, Stat{}, &fs.PathError{Op: "open", Path: d.path + "/" + name, Err: unix.EINVAL}
+		return nil, Stat{}, &fs.PathError{Op: "open", Path: d.path() + "/" + name, Err: unix.EINVAL}
 	}
 	return f, st, nil
 }
@@ -155,7 +270,7 @@ func (d *Dir) open(name string, flags int, perm fs.FileMode) (*os.File, error) {
 	err := d.do("open", name, func(fd int) error {
 		n, err := unix.Openat(fd, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, uint32(perm.Perm()))
 		if err == nil {
-			f = os.NewFile(uintptr(n), d.path+"/"+name)
+			f = os.NewFile(uintptr(n), d.path()+"/"+name)
 		}
 		return err
 	})
@@ -201,22 +316,16 @@ func readAll(f *os.File, limit int64) ([]byte, error) {
 // Rename moves a file to the name to in directory dst, replacing any file of
 // that name.
 func (d *Dir) Rename(name string, dst *Dir, to string) error {
-	if err := checkName(to); err != nil {
-		return &fs.PathError{Op: "rename", Path: to, Err: err}
-	}
-	return d.do("rename", name, func(fd int) error {
-		return unix.Renameat(fd, name, int(dst.f.Fd()), to)
+	return dst.do("rename", to, func(target int) error {
+		return d.do("rename", name, func(fd int) error { return unix.Renameat(fd, name, target, to) })
 	})
 }
 
 // Link creates a second name for a file in directory dst. The name to must not
 // exist.
 func (d *Dir) Link(name string, dst *Dir, to string) error {
-	if err := checkName(to); err != nil {
-		return &fs.PathError{Op: "link", Path: to, Err: err}
-	}
-	return d.do("link", name, func(fd int) error {
-		return unix.Linkat(fd, name, int(dst.f.Fd()), to, 0)
+	return dst.do("link", to, func(target int) error {
+		return d.do("link", name, func(fd int) error { return unix.Linkat(fd, name, target, to, 0) })
 	})
 }
 
@@ -237,8 +346,13 @@ func (d *Dir) Mkdir(name string) error {
 
 // Sync makes the directory's entries durable.
 func (d *Dir) Sync() error {
-	if err := d.f.Sync(); err != nil && !errors.Is(err, unix.EINVAL) {
-		return fmt.Errorf("sync directory %s: %w", d.path, err)
+	f, err := d.handle.Acquire()
+	if err == nil {
+		defer d.handle.Release()
+		err = f.Sync()
+	}
+	if err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("sync directory %s: %w", d.path(), err)
 	}
 	return nil
 }
@@ -269,11 +383,17 @@ func (d *Dir) Dirs() ([]string, error) { return d.names(fs.FileMode.IsDir) }
 // selects.
 func (d *Dir) names(keep func(fs.FileMode) bool) ([]string, error) {
 	// Use a separate handle, because reading moves its position.
-	n, err := unix.Openat(int(d.f.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	var f *os.File
+	err := d.run("read", ".", func(fd int) error {
+		n, err := unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err == nil {
+			f = os.NewFile(uintptr(n), d.path())
+		}
+		return err
+	})
 	if err != nil {
-		return nil, &fs.PathError{Op: "read", Path: d.path, Err: err}
+		return nil, err
 	}
-	f := os.NewFile(uintptr(n), d.path)
 	defer f.Close()
 	return readNames(d, f, keep)
 }

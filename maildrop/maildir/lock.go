@@ -77,7 +77,7 @@ func (l *Lock) retry(ctx context.Context, try func() (bool, error)) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("lock %s in %s: %w", l.name, l.dir.path, ErrLocked)
+			return fmt.Errorf("lock %s in %s: %w", l.name, l.dir.path(), ErrLocked)
 		case <-time.After(wait):
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"hoplite/internal/handles"
 )
 
 func testDir(t testing.TB) (*Dir, string) {
@@ -16,7 +18,7 @@ func testDir(t testing.TB) (*Dir, string) {
 	path := t.TempDir()
 	root, err := os.OpenRoot(path)
 	must(t, err)
-	d, err := OpenDir(root, ".")
+	d, err := OpenDir(handles.Share(), root, ".")
 	must(t, err)
 	t.Cleanup(func() { d.Close(); root.Close() })
 	return d, path

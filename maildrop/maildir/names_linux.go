@@ -28,7 +28,7 @@ func readNames(d *Dir, f *os.File, keep func(fs.FileMode) bool) ([]string, error
 			continue
 		}
 		if err != nil {
-			return nil, &fs.PathError{Op: "read", Path: d.path, Err: err}
+			return nil, &fs.PathError{Op: "read", Path: d.path(), Err: err}
 		}
 		if n <= 0 {
 			return names, nil

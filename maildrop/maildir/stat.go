@@ -3,6 +3,7 @@
 package maildir
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"time"
@@ -30,11 +31,30 @@ func (d *Dir) Stat(name string) (Stat, error) {
 }
 
 // StatSelf returns the state of the directory itself. Its Links are 0 once the
-// directory was removed.
+// directory was removed or replaced.
 func (d *Dir) StatSelf() (Stat, error) {
+	f, err := d.handle.Acquire()
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return Stat{}, nil
+	}
+	if err != nil {
+		return Stat{}, err
+	}
+	defer d.handle.Release()
+	return FileStat(f)
+}
+
+// Glance returns the state of a file in the directory without a descriptor. A
+// component of the path may have become a link to elsewhere, so it is good for
+// noticing changes only. An empty name means the directory itself.
+func (d *Dir) Glance(name string) (Stat, error) {
+	path := d.path()
+	if name != "" {
+		path += "/" + name
+	}
 	var st unix.Stat_t
-	if err := unix.Fstat(int(d.f.Fd()), &st); err != nil {
-		return Stat{}, &fs.PathError{Op: "stat", Path: d.path, Err: err}
+	if err := unix.Lstat(path, &st); err != nil {
+		return Stat{}, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
 	return newStat(&st), nil
 }

@@ -14,6 +14,7 @@ import (
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/cmd/hoplite/internal/queueadmin"
 	"hoplite/internal/control"
+	"hoplite/internal/handles"
 	"hoplite/internal/history"
 	"hoplite/internal/listen"
 	"hoplite/internal/spool"
@@ -33,6 +34,7 @@ type runtime struct {
 
 	sockets *listen.Sockets
 	gate    *listen.Gate
+	handles *handles.Pool // of the maildrops
 	spool   *spool.Dir
 	history *history.Store
 	queue   *queue.Queue
@@ -68,6 +70,7 @@ func openRuntime(cfg *config.Config, log zerolog.Logger) (*runtime, error) {
 		data: cfg.Data, log: log, lock: lock,
 		sockets:  listen.NewSockets(),
 		gate:     listen.NewGate(0),
+		handles:  handles.Share(),
 		throttle: users.NewThrottle(),
 		metrics:  metrics{queue.NewMetrics(), relay.NewMetrics()},
 		clocks:   trace.LoadClocks(cfg.Under("state/clocks.json")), clocksSaved: make(chan struct{}), forgetClocks: cancel,

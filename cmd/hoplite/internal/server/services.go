@@ -21,10 +21,12 @@ type service struct {
 	cfg    *listen.Config
 	http   bool
 	exempt []netip.Prefix // clients that the limits per address do not count
-	refuse func(listen.Reason) string
-	handle func(context.Context, *listen.Conn)
-	drain  func() // asks the sessions to end, in the words of the protocol
-	close  func() // after the last connection
+	// readers is set for servers whose clients are mail readers.
+	readers bool
+	refuse  func(listen.Reason) string
+	handle  func(context.Context, *listen.Conn)
+	drain   func() // asks the sessions to end, in the words of the protocol
+	close   func() // after the last connection
 }
 
 // tls returns how connections to an address are protected: "starttls", "implicit"
@@ -51,7 +53,7 @@ func (s *serving) addServices() error {
 			return fmt.Errorf("pop3 %q: %w", c.Name, err)
 		}
 		s.services = append(s.services, service{
-			name: c.Name, title: fmt.Sprintf("pop3 %q", c.Name), cfg: &c.Config, refuse: pop3.Refuse, handle: p.Handle, drain: p.Shutdown, close: func() {},
+			name: c.Name, title: fmt.Sprintf("pop3 %q", c.Name), cfg: &c.Config, readers: true, refuse: pop3.Refuse, handle: p.Handle, drain: p.Shutdown, close: func() {},
 		})
 	}
 	for _, c := range s.Config.IMAP {
@@ -60,7 +62,7 @@ func (s *serving) addServices() error {
 			Log: s.Log.With().Str("listener", c.Name).Logger(),
 		})
 		s.services = append(s.services, service{
-			name: c.Name, title: fmt.Sprintf("imap %q", c.Name), cfg: &c.Config, refuse: imap.Refuse, handle: i.Handle, drain: i.Shutdown, close: func() {},
+			name: c.Name, title: fmt.Sprintf("imap %q", c.Name), cfg: &c.Config, readers: true, refuse: imap.Refuse, handle: i.Handle, drain: i.Shutdown, close: func() {},
 		})
 	}
 	for _, c := range s.Config.Web {

@@ -89,6 +89,7 @@ func (s *serving) leaseStores() error {
 		store, err := s.runtime.stores.lease(path, func() (*maildrop.Store, error) {
 			return maildrop.Open(*c, maildrop.Env{
 				Data: s.Config.Data, Log: s.Log.With().Str("hop", c.Name).Logger(), Account: s.MailboxOf,
+				Handles: s.runtime.handles,
 			})
 		})
 		if err != nil {
@@ -191,7 +192,7 @@ func (s *serving) open(out io.Writer) error {
 		return err
 	}
 	for _, svc := range s.services {
-		opened, err := svc.cfg.Open(svc.name, s.runtime.sockets, s.certs, s.Config.Data, listen.Options{Log: s.Log, Gate: s.runtime.gate, Refuse: svc.refuse, Exempt: slices.Concat(s.Config.Trusted, svc.exempt)})
+		opened, err := svc.cfg.Open(svc.name, s.runtime.sockets, s.certs, s.Config.Data, listen.Options{Log: s.Log, Gate: s.runtime.gate, Readers: svc.readers, Refuse: svc.refuse, Exempt: slices.Concat(s.Config.Trusted, svc.exempt)})
 		if err != nil {
 			cancel()
 			return err
