@@ -21,6 +21,7 @@ type call struct {
 	message *wire.Literal // the message that comes with APPEND or REPLACE
 
 	code      string // response code of the tagged OK, with its brackets
+	note      string // follows "completed"
 	current   bool   // the client has been told the mailbox's state already
 	completed bool   // the tagged response has been sent
 }
@@ -47,7 +48,9 @@ func (c *call) ok() {
 		c.out.WriteString("UID ")
 	}
 	c.out.WriteString(c.name)
-	c.out.WriteString(" completed\r\n")
+	c.out.WriteString(" completed")
+	c.out.WriteString(c.note)
+	c.out.WriteString("\r\n")
 	c.completed = true
 }
 

@@ -31,6 +31,7 @@ const (
 	errTLSRequired = no("[PRIVACYREQUIRED] Plaintext authentication disallowed on non-secure connections")
 	errServer      = no("[SERVERBUG] Internal error, try again later")
 	errExpungeElse = no("[EXPUNGEISSUED] Some of the messages no longer exist")
+	errUnreadable  = no("[UNAVAILABLE] Message can't be read")
 )
 
 // refusals are the texts for errors of the store.
@@ -44,6 +45,7 @@ var refusals = []struct {
 	{maildrop.ErrExists, "[ALREADYEXISTS] Mailbox already exists"},
 	{maildrop.ErrQuota, "[OVERQUOTA] Quota exceeded"},
 	{maildrop.ErrNoMessage, errExpungeElse},
+	{maildrop.ErrUnreadable, errUnreadable},
 	{maildrop.ErrKeywords, "[LIMIT] Too many keywords in this mailbox"},
 	{maildrop.ErrKeywordName, "[CANNOT] Invalid keyword"},
 	{maildrop.ErrInbox, "[CANNOT] INBOX can't be deleted"},

@@ -1,6 +1,8 @@
 package imap
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -124,6 +126,61 @@ func TestSearchNormalAddresses(t *testing.T) {
 	} {
 		if got := c.ok("SEARCH %s", key)[0]; got != "* SEARCH"+want {
 			t.Errorf("%s: %s", key, got)
+		}
+	}
+}
+
+// A message whose file cannot be read is left out; the other messages are
+// answered, and the log names the file.
+func TestUnreadableMessage(t *testing.T) {
+	tests := []struct{ command, want, status string }{
+		{"FETCH 1:3 BODY.PEEK[]", "BODY[]", "OK FETCH completed; 1 of the messages can't be read"},
+		{"UID FETCH 1:3 (UID ENVELOPE)", "ENVELOPE", "OK UID FETCH completed; 1 of the messages can't be read"},
+		{"FETCH 1:3 BODYSTRUCTURE", "BODYSTRUCTURE", "OK FETCH completed; 1 of the messages can't be read"},
+		{"FETCH 1:3 BODY.PEEK[1]", "BODY[1]", "OK FETCH completed; 1 of the messages can't be read"},
+		{"FETCH 2 BODY.PEEK[]", "", "NO [UNAVAILABLE] Message can't be read"},
+		{"SEARCH TEXT needle", "SEARCH 1 3", "OK SEARCH completed"},
+		{"SEARCH NOT TEXT other", "SEARCH 1 3", "OK SEARCH completed"},
+		{"SEARCH FROM ann", "SEARCH 1 3", "OK SEARCH completed"},
+		{"SORT (SUBJECT) UTF-8 ALL", "SORT 2 3 1", "OK SORT completed"},
+		{"THREAD REFERENCES UTF-8 ALL", "THREAD (1)(2)(3)", "OK THREAD completed"},
+	}
+	for _, tc := range tests {
+		d := open(t, Config{}, maildrop.Config{Path: "mail/{user}"})
+		c := d.login(t)
+		for _, subject := range []string{"c", "a", "b"} {
+			c.put("INBOX", "", "From: ann@example.org\nSubject: "+subject+"\n\nneedle\n")
+		}
+		c.ok("SELECT INBOX")
+		// A link is never followed, so opening it fails as a damaged disk would.
+		cur := filepath.Join(d.dir, "mail/ann/cur")
+		files, err := os.ReadDir(cur)
+		must(t, err)
+		name := filepath.Join(cur, files[0].Name())
+		for _, f := range files {
+			if text, _ := os.ReadFile(filepath.Join(cur, f.Name())); strings.Contains(string(text), "Subject: a") {
+				name = filepath.Join(cur, f.Name())
+			}
+		}
+		must(t, os.Remove(name))
+		must(t, os.Symlink("/etc/passwd", name))
+		untagged, status := c.do("%s", tc.command)
+		if !strings.HasPrefix(status, tc.status) {
+			t.Errorf("%s: %s", tc.command, status)
+		}
+		if tc.want == "" {
+			continue
+		}
+		untagged = slices.DeleteFunc(untagged, func(l string) bool { return !strings.Contains(l, tc.want) })
+		want := 1
+		if strings.Contains(tc.command, "FETCH") {
+			want = 2
+		}
+		if len(untagged) != want {
+			t.Errorf("%s: %q", tc.command, untagged)
+		}
+		if log := d.log.String(); !strings.Contains(log, filepath.Base(name)) {
+			t.Errorf("%s: the log does not name the file:\n%s", tc.command, log)
 		}
 	}
 }

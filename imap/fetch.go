@@ -2,6 +2,7 @@ package imap
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"hoplite/imap/summary"
@@ -88,6 +89,11 @@ func handleFetch(m *mailbox, c *call) error {
 		c.setCode("EXPUNGEISSUED")
 	case f.gone:
 		return maildrop.ErrNoMessage
+	case f.broken > 0 && f.sent == 0:
+		return errUnreadable
+	case f.broken > 0:
+		// The client has the others, and may ask for the missing ones again.
+		c.note = fmt.Sprintf("; %d of the messages can't be read", f.broken)
 	}
 	return nil
 }
@@ -109,6 +115,8 @@ type fetcher struct {
 	summary summary.Summary
 	src     *source // the file, if it is needed
 	gone    bool    // some of the messages had been expunged elsewhere
+	sent    int     // messages
+	broken  int     // messages whose files cannot be read
 }
 
 func newFetcher(m *mailbox, c *call, items []wire.Item) (*fetcher, error) {
@@ -177,9 +185,16 @@ func (f *fetcher) all(idx []int) error {
 					steps = f.withFlags
 				}
 			}
-			if err := f.one(i, steps); errors.Is(err, maildrop.ErrNoMessage) {
+			switch err := f.one(i, steps); {
+			case err == nil:
+				f.sent++
+			case errors.Is(err, errBye):
+				return err
+			case errors.Is(err, maildrop.ErrNoMessage):
 				f.gone = true
-			} else if err != nil {
+			case errors.Is(err, maildrop.ErrUnreadable):
+				f.broken++
+			default:
 				return err
 			}
 		}
@@ -220,7 +235,7 @@ func (f *fetcher) one(i int, steps []step) (err error) {
 		}
 		b = append(append(b, s.item.Label...), ' ')
 		if b, err = s.write(f, b, s.item); err != nil {
-			return err
+			return errors.Join(errBye, err) // part of the response has been sent
 		}
 	}
 	f.out.Took(append(b, ")\r\n"...))

@@ -21,7 +21,7 @@ var baseItems = map[wire.ItemKind]fetchItem{
 	wire.ItemEnvelope:      {need: needHeader, write: writeText(summary.Envelope)},
 	wire.ItemBody:          {need: needStructure, write: writeText(summary.Body)},
 	wire.ItemBodyStructure: {need: needStructure, write: writeText(summary.Structure)},
-	wire.ItemSection:       {need: needFile, seen: true, write: writeSection},
+	wire.ItemSection:       {need: needFile, seen: true, check: checkSection, write: writeSection},
 }
 
 func writeUID(f *fetcher, b []byte, _ *wire.Item) ([]byte, error) {
@@ -41,6 +41,9 @@ func writeSaveDate(f *fetcher, b []byte, _ *wire.Item) ([]byte, error) {
 }
 
 func writeSize(f *fetcher, b []byte, _ *wire.Item) ([]byte, error) {
+	if f.src != nil {
+		return appendInt(b, f.src.file.Wire), nil // as confirmed for the literals beside it
+	}
 	return appendInt(b, f.msg.Wire), nil
 }
 
@@ -83,6 +86,17 @@ func writeSection(f *fetcher, b []byte, it *wire.Item) ([]byte, error) {
 		return nil, err
 	}
 	return f.out.Room(512), nil
+}
+
+// checkSection fails if what has to be read to find the section cannot be read.
+func checkSection(f *fetcher, it *wire.Item) (err error) {
+	switch {
+	case len(it.Path) > 0 || it.Text == wire.Text:
+		_, err = f.src.walk()
+	case it.Text != wire.Whole:
+		_, err = f.src.head()
+	}
+	return err
 }
 
 // writeBinary writes BINARY[...]: a part without its transfer encoding.

@@ -2,7 +2,6 @@ package imap
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -119,13 +118,14 @@ func (q *query) run(ctx context.Context, msgs []*maildrop.Message, hit []bool) e
 	})
 }
 
-// ask asks the query of one message. One that is gone does not match.
+// ask asks the query of one message. One that is gone does not match, nor does
+// one that cannot be read and would have to be.
 func (q *query) ask(ctx context.Context, m *maildrop.Message, number uint32) (bool, error) {
 	c := candidates.Get().(*candidate)
 	*c = candidate{q: q, ctx: ctx, msg: m, number: number, found: c.found[:0]}
 	defer c.release()
 	ok, err := c.match(q.root)
-	if errors.Is(err, maildrop.ErrNoMessage) {
+	if oneMessage(err) {
 		return false, nil
 	}
 	return ok, err

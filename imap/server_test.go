@@ -76,14 +76,15 @@ func open(t testing.TB, cfg Config, box maildrop.Config, options ...func(*listen
 	ann := users.Account{Name: "ann@localhost"}
 	must(t, accounts.Update(func(b *users.Book) error { return errors.Join(ann.SetPassword("", "secret word"), b.Add(&ann)) }))
 	box.Name = "boxes"
-	store, err := maildrop.Open(box, maildrop.Env{Data: dir, Log: zerolog.Nop()})
+	log := &logBook{}
+	logger := zerolog.New(log).Level(zerolog.WarnLevel)
+	store, err := maildrop.Open(box, maildrop.Env{Data: dir, Log: logger})
 	must(t, err)
 	pair, err := listen.SelfSigned(filepath.Join(dir, "tls"), zerolog.Nop(), "localhost")
 	must(t, err)
 	certs, err := listen.LoadCerts([]listen.Pair{pair}, zerolog.Nop())
 	must(t, err)
-	log := &logBook{}
-	srv := New(cfg, Env{Box: store.Box, Gate: login.NewGate(accounts, users.NewThrottle()), Log: zerolog.New(log).Level(zerolog.WarnLevel), Hostname: "mail.example.org"})
+	srv := New(cfg, Env{Box: store.Box, Gate: login.NewGate(accounts, users.NewThrottle()), Log: logger, Hostname: "mail.example.org"})
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	opts := listen.Options{Name: "imap", Log: zerolog.Nop(), TLS: listen.NewTLS(certs, listen.Profile{}), Refuse: Refuse}

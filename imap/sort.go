@@ -115,9 +115,12 @@ func rowsOf(m *mailbox, c *call, found []int, summaries bool) ([]order.Row, erro
 		r := order.Row{Index: i, Number: m.view.number(i, c.uid), Size: msg.Wire, Arrived: msg.InternalDate().Unix()}
 		if summaries {
 			var err error
-			if r.Summary, err = summaryOf(m.folder, msg, false); errors.Is(err, maildrop.ErrNoMessage) {
+			switch r.Summary, err = summaryOf(m.folder, msg, false); {
+			case errors.Is(err, maildrop.ErrNoMessage):
 				continue
-			} else if err != nil {
+			case errors.Is(err, maildrop.ErrUnreadable):
+				r.Summary = summary.OfHeader(nil)
+			case err != nil:
 				return nil, err
 			}
 			r.Sent, _ = r.Summary.Sent(msg.InternalDate())

@@ -123,11 +123,16 @@ func (m *mailbox) prepare(idx []int, whole bool) error {
 			return errSearchLimit
 		}
 		_, err := summaryOf(folder, missing[i], whole)
-		if errors.Is(err, maildrop.ErrNoMessage) {
+		if oneMessage(err) {
 			return nil // reported when the message's turn comes
 		}
 		return err
 	})
+}
+
+// oneMessage reports whether an error concerns one message only.
+func oneMessage(err error) bool {
+	return errors.Is(err, maildrop.ErrNoMessage) || errors.Is(err, maildrop.ErrUnreadable)
 }
 
 // threadID identifies a message's conversation for ever and in every folder

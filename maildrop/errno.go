@@ -17,3 +17,9 @@ func noRoom(err error) bool {
 func tooManyLinks(err error) bool {
 	return errors.Is(err, unix.EMLINK) || errors.Is(err, unix.EXDEV) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOTSUP)
 }
+
+// noResources reports whether an error says that the process or the system lacks
+// resources for now.
+func noResources(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
+}

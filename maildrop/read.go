@@ -32,7 +32,7 @@ const confirmBlock = 64 << 10
 var confirmBlocks = sync.Pool{New: func() any { return new([confirmBlock]byte) }}
 
 // Open opens the file of a message. It returns ErrNoMessage if the message was
-// expunged.
+// expunged, and ErrUnreadable if there is something wrong with its file.
 func (f *Folder) Open(m *Message) (File, error) {
 	file, st, err := f.in(fileOf(m)).OpenStat(m.File)
 	if isNot(err) {
@@ -42,14 +42,27 @@ func (f *Folder) Open(m *Message) (File, error) {
 		}
 	}
 	if err != nil {
-		return File{}, fmt.Errorf("open message %d: %w", m.UID, err)
+		return File{}, f.unreadable(m, err)
 	}
 	of := File{file: file, folder: f, msg: m}
 	if err := of.confirm(st); err != nil {
-		of.Close()
-		return File{}, fmt.Errorf("read message %d: %w", m.UID, err)
+		of.dropBlock()
+		file.Close()
+		return File{}, f.unreadable(m, err)
 	}
 	return of, nil
+}
+
+// unreadable returns the error for a file that cannot be opened or read. Unless
+// the process lacks resources, that concerns only one message, and the log names
+// its file.
+func (f *Folder) unreadable(m *Message, err error) error {
+	if noResources(err) {
+		return fmt.Errorf("open message %d: %w", m.UID, err)
+	}
+	store, path := f.box.store, f.in(fileOf(m)).Path()+"/"+m.File
+	store.unreadable.Line(path, store.log.Warn()).Err(err).Str("file", path).Msg("message file cannot be read")
+	return fmt.Errorf("message %d: %w: %w", m.UID, ErrUnreadable, err)
 }
 
 // confirm sets the sizes. Counted sizes remain valid while size and time of the
@@ -87,7 +100,11 @@ func (of *File) dropBlock() {
 // ReadAt implements io.ReaderAt.
 func (of *File) ReadAt(p []byte, off int64) (int, error) {
 	if of.block == nil {
-		return of.file.ReadAt(p, off)
+		n, err := of.file.ReadAt(p, off)
+		if err != nil && err != io.EOF {
+			err = of.folder.unreadable(of.msg, err)
+		}
+		return n, err
 	}
 	if off >= of.Size {
 		return 0, io.EOF
@@ -129,18 +146,21 @@ func (of *File) Close() error {
 // of octets read. It returns ErrNoMessage if the message was expunged.
 func (f *Folder) Head(m *Message, b []byte) (int, error) {
 	n, err := f.in(fileOf(m)).ReadHead(m.File, b)
+	if err == nil {
+		return n, nil
+	}
 	if !isNot(err) {
-		return n, err
+		return 0, f.unreadable(m, err)
 	}
 	file, err := f.Open(m)
 	if err != nil {
 		return 0, err
 	}
 	defer file.Close()
-	if n, err = file.ReadAt(b, 0); err == io.EOF {
-		err = nil
+	if n, err = file.ReadAt(b, 0); err != nil && err != io.EOF {
+		return 0, f.unreadable(m, err)
 	}
-	return n, err
+	return n, nil
 }
 
 // Reader reads a message with CRLF line ends. It returns exactly Size octets,

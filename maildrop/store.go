@@ -26,6 +26,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"hoplite/internal/handles"
+	"hoplite/internal/quiet"
 	"hoplite/mail"
 	"hoplite/maildrop/maildir"
 )
@@ -39,6 +40,7 @@ var (
 	ErrGone        = errors.New("folder was deleted")
 	ErrQuota       = errors.New("mailbox is full")
 	ErrNoMessage   = errors.New("message no longer exists")
+	ErrUnreadable  = errors.New("message file cannot be read")
 	ErrKeywords    = errors.New("too many different keywords in this folder")
 	ErrKeywordName = errors.New("invalid keyword")
 	ErrInbox       = errors.New("INBOX cannot be deleted")
@@ -54,6 +56,8 @@ type Store struct {
 	path  string   // the part of the template below root
 	log   zerolog.Logger
 	watch *watcher
+
+	unreadable quiet.Limiter // one line per file and minute
 
 	mu    sync.Mutex
 	boxes map[string]*Box
