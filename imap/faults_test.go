@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -181,6 +182,46 @@ func TestUnreadableMessage(t *testing.T) {
 		}
 		if log := d.log.String(); !strings.Contains(log, filepath.Base(name)) {
 			t.Errorf("%s: the log does not name the file:\n%s", tc.command, log)
+		}
+	}
+}
+
+// BINARY returns a part in the transfer encoding "binary" as it was stored: a
+// bare LF in it is data. A message without one has LF line ends on disk.
+func TestBinaryPartKeepsItsOctets(t *testing.T) {
+	const part = "--b\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+	const text = "Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n"
+	tests := []struct{ name, data, body string }{
+		{"bare LF", "\x00\x01\n\n\r\n\r\r\nend\n", "\x80\x01\r\n\r\n\r\n\r\r\nend\r\n"},
+		{"no bare LF", "\x00a\r\nb\rc", "\x80a\r\nb\rc"},
+	}
+	for _, tc := range tests {
+		d := open(t, Config{}, maildrop.Config{Path: "mail/{user}"})
+		c := d.login(t)
+		msg := text + part + tc.data + "\r\n--b--\r\n"
+		fmt.Fprintf(c, "a APPEND INBOX ~{%d+}\r\n%s\r\n", len(msg), msg)
+		for !strings.HasPrefix(c.line(), "a OK") {
+		}
+		c.ok("SELECT INBOX")
+		for section, want := range map[string]string{"BINARY.PEEK[2]": tc.data, "BODY.PEEK[2]": tc.body, "BINARY.PEEK[1]": "text"} {
+			if got := literalOf(t, c, section); got != want {
+				t.Errorf("%s: %s is %q, want %q", tc.name, section, got, want)
+			}
+		}
+		if got := literalOf(t, c, "BODY.PEEK[]"); len(got) != len(msg)+len(tc.body)-len(tc.data) {
+			t.Errorf("%s: %d octets", tc.name, len(got))
+		}
+		files, err := filepath.Glob(filepath.Join(d.dir, "mail/ann/cur/*"))
+		must(t, err)
+		stored, err := os.ReadFile(files[0])
+		must(t, err)
+		if got, want := strings.Contains(string(stored), "\r\n"), tc.name == "bare LF"; got != want {
+			t.Errorf("%s: CRLF on disk: %v", tc.name, got)
+		}
+		tmp, err := os.ReadDir(filepath.Join(d.dir, "mail/ann/tmp"))
+		must(t, err)
+		if len(tmp) > 0 {
+			t.Errorf("%s: %v is left in tmp", tc.name, tmp)
 		}
 	}
 }

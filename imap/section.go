@@ -287,12 +287,28 @@ func (s *source) decoded(path []int) (io.Reader, error) {
 		}
 		return maildir.NewCRLFReader(io.NewSectionReader(&s.file, 0, s.file.Size)), nil
 	}
-	raw := maildir.NewCRLFReader(io.NewSectionReader(&s.file, part.Body.From.Off, part.Body.Size()))
+	stored := io.NewSectionReader(&s.file, part.Body.From.Off, part.Body.Size())
+	if strings.EqualFold(part.Encoding, "binary") && s.asReceived(part) {
+		return stored, nil
+	}
+	raw := maildir.NewCRLFReader(stored)
 	if part.Type == "multipart" || part.Message() != nil {
 		return raw, nil // these have no transfer encoding of their own (RFC 2045, 6.4)
 	}
 	r, _ := mime.Decoder(part.Encoding, raw)
 	return r, nil
+}
+
+// asReceived reports whether a part's line ends were not converted: then its
+// header ends with CRLF, see maildir.LFWriter.
+func (s *source) asReceived(part *mime.Part) bool {
+	var b [2]byte
+	off := part.Body.From.Off - int64(len(b))
+	if off < 0 {
+		return false
+	}
+	n, _ := s.file.ReadAt(b[:], off)
+	return n == len(b) && string(b[:]) == "\r\n"
 }
 
 // binarySize counts the decoded octets and reports whether there is a NUL among

@@ -3,6 +3,7 @@ package maildrop
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"time"
@@ -60,6 +61,9 @@ func (n *NewMessage) seal() error {
 		return nil
 	}
 	err := n.lf.Flush()
+	if err == nil && n.lf.Binary && !n.lf.Bare {
+		err = n.convert()
+	}
 	if err == nil && !n.Date.IsZero() {
 		err = n.folder.tmp.SetTimes(n.name, n.Date)
 	}
@@ -75,6 +79,27 @@ func (n *NewMessage) seal() error {
 		return fmt.Errorf("write message: %w", err)
 	}
 	return nil
+}
+
+// convert replaces the file by one whose binary parts have LF line ends, too.
+// They contain no bare LF, so nothing is lost, and other programs can read it.
+func (n *NewMessage) convert() error {
+	r, err := n.folder.tmp.Open(n.name)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	name := maildir.Unique()
+	file, err := n.folder.tmp.Create(name, 0o600)
+	if err != nil {
+		return err
+	}
+	old, oldName := n.file, n.name
+	n.file, n.name = file, name
+	n.lf.Reset(file)
+	n.lf.ConvertAll()
+	_, err = io.Copy(n.lf, r)
+	return errors.Join(err, n.lf.Flush(), old.Close(), n.folder.tmp.Remove(oldName))
 }
 
 // base returns the final base name.

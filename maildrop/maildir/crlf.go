@@ -3,6 +3,7 @@ package maildir
 import (
 	"bytes"
 	"io"
+	"strings"
 )
 
 // block is the size of reads and writes in octets.
@@ -11,10 +12,22 @@ const block = 64 << 10
 // LFWriter converts CRLF to LF while writing to a file, and counts octets. Lone
 // CRs and LFs are left unchanged. Several CRs before an LF are all dropped,
 // since a reader could not tell them from a line ending.
+//
+// From a field "Content-Transfer-Encoding: binary" on, line ends are not
+// converted: a bare LF in such a part is data (RFC 3030, 3). The CRLF that ends
+// the part's header shows that the part is stored as it came.
 type LFWriter struct {
 	w    io.Writer
 	buf  []byte
-	held int // CRs at the end of the input so far
+	held int    // CRs at the end of the input so far
+	mid  bool   // the last Write ended within a line
+	line []byte // what it wrote of that line, if that can be binaryField
+
+	// Binary is set after a field that announces binary data. If no bare LF has
+	// followed it, Bare is false, and converting would have lost nothing.
+	Binary, Bare bool
+	all          bool // convert binary data, too
+	last         byte // the last octet of binary data
 
 	// Size is the number of octets written, Wire the number with CRLF at every
 	// line end.
@@ -28,11 +41,17 @@ func NewLFWriter(w io.Writer) *LFWriter {
 }
 
 // Reset makes l write to another file, reusing its buffer.
-func (l *LFWriter) Reset(w io.Writer) { *l = LFWriter{w: w, buf: l.buf[:0]} }
+func (l *LFWriter) Reset(w io.Writer) { *l = LFWriter{w: w, buf: l.buf[:0], line: l.line[:0]} }
+
+// ConvertAll makes l convert binary data as well.
+func (l *LFWriter) ConvertAll() { l.all = true }
 
 // Write accepts text with either line ending, split anywhere.
 func (l *LFWriter) Write(p []byte) (int, error) {
 	n := len(p)
+	if l.Binary {
+		return n, l.data(p)
+	}
 	for l.held > 0 && len(p) > 0 && p[0] == '\r' {
 		l.held++
 		p = p[1:]
@@ -40,11 +59,18 @@ func (l *LFWriter) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return n, nil
 	}
-	if p[0] == '\n' {
-		l.held = 0
+	if p[0] == '\n' && !l.Binary {
+		if l.Binary = l.announcesBinary(nil); !l.Binary {
+			l.held = 0
+		} else if l.held > 0 {
+			l.last = '\r'
+		}
 	}
 	if err := l.release(); err != nil {
 		return 0, err
+	}
+	if l.Binary {
+		return n, l.data(p)
 	}
 	for len(p) > 0 {
 		i := bytes.IndexByte(p, '\n')
@@ -52,7 +78,11 @@ func (l *LFWriter) Write(p []byte) (int, error) {
 			return n, l.tail(p)
 		}
 		line := bytes.TrimRight(p[:i], "\r")
-		p = p[i+1:]
+		if l.announcesBinary(line) {
+			l.Binary = true
+			return n, l.data(p)
+		}
+		p, l.mid = p[i+1:], false
 		l.Wire += int64(len(line)) + 2
 		if err := l.put(line); err != nil {
 			return 0, err
@@ -62,6 +92,43 @@ func (l *LFWriter) Write(p []byte) (int, error) {
 		}
 	}
 	return n, nil
+}
+
+// binaryField is the field that announces binary data, in lower case.
+const binaryField = "content-transfer-encoding:"
+
+// announcesBinary reports whether the current line, which ends with text, is
+// binaryField with the value binary.
+func (l *LFWriter) announcesBinary(text []byte) bool {
+	if l.mid {
+		if len(l.line) == 0 {
+			return false
+		}
+		text = append(l.line, text[:min(len(text), maxField)]...)
+		l.line = l.line[:0]
+	}
+	if len(text) < len(binaryField) || text[0]|0x20 != 'c' || l.all || !strings.EqualFold(string(text[:len(binaryField)]), binaryField) {
+		return false
+	}
+	return strings.EqualFold(string(bytes.TrimSpace(text[len(binaryField):])), "binary")
+}
+
+// maxField is how much of a line is looked at for binaryField.
+const maxField = 100
+
+// data writes octets as they are.
+func (l *LFWriter) data(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	bare := bytes.Count(p, newline) - bytes.Count(p, crlf)
+	if p[0] == '\n' && l.last == '\r' {
+		bare--
+	}
+	l.last = p[len(p)-1]
+	l.Bare = l.Bare || bare > 0
+	l.Wire += int64(len(p) + bare)
+	return l.put(p)
 }
 
 // release writes the held CRs, which turned out not to end a line.
@@ -84,6 +151,10 @@ var (
 func (l *LFWriter) tail(p []byte) error {
 	text := bytes.TrimRight(p, "\r")
 	l.held = len(p) - len(text)
+	if len(l.line) > 0 || !l.mid && len(text) > 0 && text[0]|0x20 == 'c' {
+		l.line = append(l.line, text[:min(len(text), maxField-min(len(l.line), maxField))]...)
+	}
+	l.mid = l.mid || len(text) > 0
 	l.Wire += int64(len(text))
 	return l.put(text)
 }
