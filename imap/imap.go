@@ -42,8 +42,9 @@ type Config struct {
 	// AppendLimit is the size of the largest message that a client may store.
 	AppendLimit conf.Bytes `hcl:"append_limit,optional" default:"64MiB"`
 	// AccountConnections is the number of connections that one account may have
-	// at a time, counted over all IMAP listeners.
-	AccountConnections int `hcl:"account_connections,optional" default:"50"`
+	// at a time, counted over all IMAP listeners. A mail program that watches 20
+	// folders has 20 of them, on each device.
+	AccountConnections int `hcl:"account_connections,optional" default:"100"`
 	// IdleTimeout is how long a client that has logged in may stay silent, at
 	// least 30 minutes.
 	IdleTimeout time.Duration `hcl:"idle_timeout,optional" default:"30m"`

@@ -220,6 +220,7 @@ func (s *session) authenticated(c *call, a *users.Account, err error) error {
 		return nof("[UNAVAILABLE] Mailbox can't be opened, try again later")
 	}
 	s.account = account
+	s.conn.LoggedIn()
 	s.log = s.log.With().Str("account", a.Name).Logger()
 	_, tls := s.conn.TLS()
 	s.log.Info().Str("verdict", "accepted").Bool("tls", tls).Msg("imap login")

@@ -15,6 +15,7 @@ import (
 
 	"github.com/xdg-go/scram"
 
+	"hoplite/internal/conf"
 	"hoplite/internal/listen"
 	"hoplite/maildrop"
 )
@@ -124,7 +125,7 @@ func TestAccountConnections(t *testing.T) {
 	first := d.login(t)
 	d.login(t)
 	c := d.dial(t)
-	if _, status := c.do(`LOGIN ann "secret word"`); !strings.HasPrefix(status, "NO [LIMIT]") {
+	if _, status := c.do(`LOGIN ann "secret word"`); !strings.HasPrefix(status, "NO [LIMIT]") || !strings.Contains(status, "account_connections") {
 		t.Errorf("third: %s", status)
 	}
 	first.ok("LOGOUT")
@@ -136,6 +137,57 @@ func TestAccountConnections(t *testing.T) {
 			t.Fatalf("after a logout: %s", status)
 		}
 	}
+}
+
+// With the default limits, three devices behind one address watch 20 folders each.
+func TestThreeDevicesWatchTwentyFolders(t *testing.T) {
+	var cfg Config
+	conf.Defaults(&cfg)
+	cfg.CleartextLogin = true
+	limit := func(o *listen.Options) {
+		o.Limits = listen.Limits{Address: cfg.MaxPerAddress, Network: cfg.MaxPerNetwork}
+		o.Proxy = true
+	}
+	d := open(t, cfg, maildrop.Config{}, limit)
+	var watching []*client
+	for range 3 {
+		for i := range 20 {
+			c := d.proxied(t, "192.0.2.1")
+			c.ok(`LOGIN ann "secret word"`)
+			if len(watching) < 20 {
+				c.ok("CREATE f%d", i)
+			}
+			c.ok("SELECT f%d", i)
+			c.send("i IDLE\n")
+			if l := c.line(); !strings.HasPrefix(l, "+ ") {
+				t.Fatalf("device %d, folder %d: %s", len(watching)/20, i, l)
+			}
+			watching = append(watching, c)
+		}
+	}
+	other := d.proxied(t, "192.0.2.1")
+	other.ok(`LOGIN ann "secret word"`)
+	other.put("f7", "", "Subject: new\n\nx\n")
+	for _, i := range []int{7, 27, 47} {
+		if l := watching[i].line(); l != "* 1 EXISTS" {
+			t.Errorf("watcher %d: %s", i, l)
+		}
+	}
+}
+
+// proxied connects as a client of an address, through a proxy.
+func (d *testServer) proxied(t testing.TB, addr string) *client {
+	t.Helper()
+	nc, err := net.Dial("tcp", d.addr)
+	must(t, err)
+	t.Cleanup(func() { nc.Close() })
+	must(t, nc.SetDeadline(time.Now().Add(patience)))
+	fmt.Fprintf(nc, "PROXY TCP4 %s 192.0.2.9 5000 143\r\n", addr)
+	c := &client{t: t, Conn: nc, r: newReader(nc)}
+	if l := c.line(); !strings.HasPrefix(l, "* OK") {
+		t.Fatal(l)
+	}
+	return c
 }
 
 // Symbolic links are not followed, and do not stop the session.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"hoplite/internal/handles"
 	"hoplite/mail"
 	"hoplite/maildrop/maildir"
 )
@@ -47,7 +48,7 @@ func (v *View) Exists(a mail.Address) bool {
 
 // Folders returns the folders of an account's box: INBOX first, then by name.
 func (v *View) Folders(a mail.Address) ([]FolderSize, error) {
-	box, err := maildir.OpenDir(v.root, boxPath(v.path, a))
+	box, err := maildir.OpenDir(handles.Share(), v.root, boxPath(v.path, a))
 	if err != nil {
 		return nil, fmt.Errorf("open the box of %s: %w", a, err)
 	}

@@ -48,8 +48,9 @@ type Config struct {
 	// files applies, which all listeners share.
 	MaxConnections int `hcl:"max_connections,optional"`
 	// The maximum number of open connections from one IPv4 address or one IPv6
-	// /64; 0 means no limit. Loopback, socket files, and the networks in
-	// trusted, relay_from, proxy_from and xclient_from are not counted.
+	// /64; 0 means no limit. Loopback, socket files, the networks in trusted,
+	// relay_from, proxy_from and xclient_from, and IMAP clients that have logged
+	// in are not counted.
 	MaxPerAddress int `hcl:"max_per_address,optional" default:"50"`
 	// The maximum number of open connections from one IPv4 /24 or one IPv6 /48;
 	// 0 means no limit. The same clients are exempt as from max_per_address.

@@ -121,6 +121,17 @@ func (c *Conn) Close() error {
 	return err
 }
 
+// LoggedIn stops counting the connection for its client's address and network: a
+// limit of the account applies from now on, and the devices of a household or an
+// office share one address.
+func (c *Conn) LoggedIn() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.pass = c.listener.gate.forgive(c.pass)
+	}
+}
+
 // watchEvery is the interval of Watched. It is long enough for clients that
 // close their side after the last command but still wait for the reply.
 const watchEvery = 2 * time.Second

@@ -106,12 +106,27 @@ func (g *Gate) leave(p pass) {
 		g.readers--
 	}
 	for _, k := range p {
-		if k.l == nil {
-			continue
-		}
-		if g.count[k]--; g.count[k] <= 0 {
-			delete(g.count, k)
-		}
+		g.uncount(k)
+	}
+}
+
+// forgive stops counting a connection for its address and network, and returns
+// the rest of its pass.
+func (g *Gate) forgive(p pass) pass {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.uncount(p[1])
+	g.uncount(p[2])
+	return pass{p[0]}
+}
+
+// uncount undoes the count of one key, with g.mu held.
+func (g *Gate) uncount(k key) {
+	if k.l == nil {
+		return
+	}
+	if g.count[k]--; g.count[k] <= 0 {
+		delete(g.count, k)
 	}
 }
 

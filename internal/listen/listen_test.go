@@ -161,6 +161,30 @@ func TestGateForReaders(t *testing.T) {
 	}
 }
 
+// A connection that has logged in no longer counts for its address.
+func TestGateForgives(t *testing.T) {
+	g := NewGate(10)
+	l := New(nil, Options{Gate: g, Limits: Limits{Address: 1, Network: 1}})
+	addr := netip.MustParseAddr("192.0.2.1")
+	first, reason := g.enter(l, addr)
+	if reason != "" {
+		t.Fatal(reason)
+	}
+	if _, reason := g.enter(l, addr); reason != AddressFull {
+		t.Errorf("a second connection: %q", reason)
+	}
+	first = g.forgive(g.forgive(first))
+	second, reason := g.enter(l, addr)
+	if reason != "" {
+		t.Errorf("a connection beside one that has logged in: %q", reason)
+	}
+	g.leave(first)
+	g.leave(second)
+	if g.total != 0 || len(g.count) != 0 {
+		t.Errorf("%d connections, %v are still counted", g.total, g.count)
+	}
+}
+
 func TestGate(t *testing.T) {
 	g := NewGate(100)
 	l := New(nil, Options{Gate: g, Limits: Limits{Address: 1, Network: 2}})
