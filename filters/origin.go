@@ -15,7 +15,13 @@ const maxTrusted = 20
 // Received line in the unbroken run of lines written by trusted servers. There
 // is no origin if such a line does not name a client, or if all of the clients
 // are our own servers.
-func Origin(m *mail.Message, trusted []netip.Prefix) (ip netip.Addr, helo string, ok bool) {
+//
+// A loopback address in such a line is a program on the server that wrote it, or
+// a remote client behind a local proxy, whose lines prove nothing. It is trusted
+// if the line was written on this machine, which c then proves by having
+// connected to a loopback listener, or if trusted contains it.
+func Origin(c *mail.Client, m *mail.Message, trusted []netip.Prefix) (ip netip.Addr, helo string, ok bool) {
+	here := c.Trusted && (!c.Addr.IsValid() || c.Addr.Addr().Unmap().IsLoopback())
 	n := 0
 	for f := range mail.Fields(m.Head) {
 		if !f.Is("Received") {
@@ -26,11 +32,17 @@ func Origin(m *mail.Message, trusted []netip.Prefix) (ip netip.Addr, helo string
 		}
 		hop := received.Parse(f.Value()) // written by a trusted server, like all lines above it
 		ip = hop.From.Addr.Unmap()
-		if !ip.IsValid() {
-			break
-		}
-		if !ip.IsLoopback() && !contains(trusted, ip) {
+		switch {
+		case !ip.IsValid():
+			return netip.Addr{}, "", false
+		case ip.IsLoopback():
+			if !here && !contains(trusted, ip) {
+				return netip.Addr{}, "", false
+			}
+		case !contains(trusted, ip):
 			return ip, hop.Announced(), true
+		default:
+			here = false
 		}
 	}
 	return netip.Addr{}, "", false

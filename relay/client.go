@@ -105,7 +105,7 @@ func (s *session) client() mail.Client {
 // nothing.
 func (s *session) onHost(addr netip.Addr) bool {
 	sock := s.conn.Socket()
-	if sock.Peer.Addr() != addr || sock.Proxied() {
+	if sock.Peer.Addr() != addr || sock.Proxied() || s.conn.Ident().Claimed {
 		return false
 	}
 	return !addr.IsValid() && s.srv.lmtp || addr.IsLoopback() && sock.LoopbackListener()

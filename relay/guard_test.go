@@ -97,11 +97,12 @@ func TestTrustedLoopback(t *testing.T) {
 		then   string // sent after it
 		want   bool
 	}{
-		"loopback listener":      {nil, "127.0.0.1:0", "", "", true},
-		"every address":          {nil, ":0", "", "", false},
-		"every address, trusted": {func(_ *Config, e *Env) { e.Trusted = loopback }, ":0", "", "", false},
-		"PROXY":                  {func(c *Config, _ *Env) { c.ProxyProtocol = true }, "127.0.0.1:0", "PROXY TCP4 127.0.0.1 127.0.0.1 1000 25\r\n", "", false},
-		"XCLIENT":                {func(c *Config, _ *Env) { c.XclientFrom = loopback }, "127.0.0.1:0", "", "XCLIENT ADDR=127.0.0.2", false},
+		"loopback listener":               {nil, "127.0.0.1:0", "", "", true},
+		"every address":                   {nil, ":0", "", "", false},
+		"every address, trusted":          {func(_ *Config, e *Env) { e.Trusted = loopback }, ":0", "", "", false},
+		"PROXY":                           {func(c *Config, _ *Env) { c.ProxyProtocol = true }, "127.0.0.1:0", "PROXY TCP4 127.0.0.1 127.0.0.1 1000 25\r\n", "", false},
+		"XCLIENT":                         {func(c *Config, _ *Env) { c.XclientFrom = loopback }, "127.0.0.1:0", "", "XCLIENT ADDR=127.0.0.2", false},
+		"XCLIENT, the peer's own address": {func(c *Config, _ *Env) { c.XclientFrom = loopback }, "127.0.0.1:0", "", "XCLIENT ADDR=127.0.0.1", false},
 		"XCLIENT, trusted client": {func(c *Config, e *Env) {
 			c.XclientFrom = loopback
 			e.Trusted = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}

@@ -432,6 +432,36 @@ func TestForgedResultsAreRemoved(t *testing.T) {
 	}
 }
 
+// Results with any name of this server are removed from the mail of remote
+// clients. A trusted server may have written those of the others.
+func TestForgedResultsOfAllNames(t *testing.T) {
+	forged := "Authentication-Results: mail.example.org; spf=pass\r\nAuthentication-Results: OUT.example.org 1; spf=pass\r\n" +
+		"Authentication-Results: imap.example.org; spf=pass\r\nAuthentication-Results: other.example; spf=pass\r\n"
+	for at, kept := range map[string][]string{
+		":0":          {"other.example"},
+		"127.0.0.1:0": {"OUT.example.org", "imap.example.org", "other.example"}, // a trusted client
+	} {
+		d := parts(t, "smtp", func(_ *Config, e *Env) {
+			e.Names = func() []string { return []string{"mail.example.org", "out.example.org", "imap.example.org"} }
+		})
+		d.listenAt = at
+		d.run(t, t.TempDir())
+		c := d.connect(t)
+		c.want("220")
+		c.say("EHLO client.example.net", "250")
+		c.send(forged+hi, "250", "ann@example.org")
+		got := d.boxes.all()[0].data
+		if n := strings.Count(got, "spf=pass"); n != len(kept) {
+			t.Errorf("%s: %d fields are left:\n%s", at, n, got)
+		}
+		for _, name := range kept {
+			if !strings.Contains(got, "Authentication-Results: "+name) {
+				t.Errorf("%s: the results of %s were removed", at, name)
+			}
+		}
+	}
+}
+
 // The parameters of MAIL and RCPT reach the hop.
 func TestEnvelope(t *testing.T) {
 	d := open(t, "smtp", nil)

@@ -46,7 +46,11 @@ type Carry struct {
 // Env holds a server's dependencies on other packages. All of them except
 // Hostname, Spool and Chain are optional.
 type Env struct {
-	Hostname   string
+	Hostname string
+	// Names returns the names of this server: the hostnames of all listeners,
+	// and those in certificates. Authentication-Results of remote clients that
+	// bear one of them are removed.
+	Names      func() []string
 	Log        zerolog.Logger
 	Spool      *spool.Dir
 	Chain      *Chain

@@ -18,12 +18,23 @@ func (t *transaction) stamp(m *mail.Message) *mail.Message {
 	if len(t.Trail.Auth) > 0 {
 		top = append(top, authres.Field(t.Hostname, t.Trail.Auth)...)
 	}
-	drop := authres.Ours(m.Head, t.Hostname)
+	drop := authres.Ours(m.Head, t.ownNames)
 	if t.Client.MayRelay && t.session.srv.cfg.FixHeaders == "submission" {
 		more, bcc := t.submission(m)
 		top, drop = append(top, more...), mergeSpans(drop, bcc)
 	}
 	return m.Edited(top, apart(drop, m.Drop)...)
+}
+
+// ownNames returns the names that Authentication-Results of the message must not
+// bear. A trusted server may be one of our own, with results of its own checks:
+// from it, only results of this listener are forged.
+func (t *transaction) ownNames() []string {
+	names := []string{t.Hostname}
+	if more := t.session.srv.env.Names; more != nil && !t.Client.Trusted {
+		names = append(names, more()...)
+	}
+	return names
 }
 
 // received returns the trace field (RFC 5321, 4.4). It names the recipient only

@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"strings"
 
@@ -154,18 +153,18 @@ func (l Lookup) Missing(ctx context.Context, domain string) bool {
 	return true
 }
 
-// adjust relaxes a policy: for test mode, sampling, local overrides, and
-// trusted forwarders.
+// adjust relaxes a policy: for test mode, local overrides, and trusted
+// forwarders.
 func (f *Filter) adjust(tx *mail.Transaction, r *dmarc.Result) {
 	if r.Value != "fail" {
 		return
 	}
 	asked := r.Policy
-	if r.Record.Testing || sampledOut(tx.ID, r.Record.Percent) {
+	if r.Record.Testing {
 		r.Policy = milder(r.Policy)
 	}
 	if r.Policy != asked {
-		r.Reason += fmt.Sprintf("; policy %s applies to a share only, or is being tested", asked)
+		r.Reason += fmt.Sprintf("; policy %s is being tested (t=y)", asked)
 	}
 	for i := range f.overrides {
 		if o := &f.overrides[i]; o.domains.MatchDomain(r.Domain) {
@@ -194,14 +193,6 @@ func (f *Filter) vouchedBy(auth []mail.AuthResult) string {
 		}
 	}
 	return ""
-}
-
-// sampledOut reports whether the message belongs to the share of mail that a
-// policy does not apply to; the choice depends only on the id.
-func sampledOut(id string, percent int) bool {
-	h := fnv.New32a()
-	h.Write([]byte(id))
-	return int(h.Sum32()%100) >= percent
 }
 
 func milder(p dmarc.Policy) dmarc.Policy {

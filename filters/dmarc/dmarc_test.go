@@ -90,7 +90,7 @@ func TestDMARC(t *testing.T) {
 		{"np for a name that does not exist", "ann@fake.np.example", nil, "fail", "reject"},
 		{"np not for one that does", "ann@real.np.example", nil, "fail", "tag"},
 		{"t=y is one step milder", "ann@test.example", nil, "fail", "quarantine"},
-		{"pct=0 is one step milder", "ann@pct.example", nil, "fail", "quarantine"},
+		{"pct, which RFC 9989 removed, is ignored", "ann@pct.example", nil, "fail", "reject"},
 		{"suffix with a record, not aligned over it", "ann@a.gov.uk", []mail.AuthResult{dkim("pass", "b.gov.uk")}, "fail", "reject"},
 		{"psd=y", "ann@mine.bank", []mail.AuthResult{dkim("pass", "yours.bank")}, "fail", "reject"},
 		{"psd=y, aligned below", "ann@x.mine.bank", []mail.AuthResult{dkim("pass", "mine.bank")}, "pass", ""},

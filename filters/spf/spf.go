@@ -45,7 +45,9 @@ type Config struct {
 	Forwarders []netip.Prefix `hcl:"forwarders,optional" example:"192.0.2.0/24"`
 	// Relayed checks mail from one of your servers (in trusted) against the
 	// client named in that server's Received line. Without it such mail is not
-	// checked.
+	// checked. If a content filter on that server passes mail on through
+	// 127.0.0.1, add 127.0.0.0/8 to trusted; do not if remote clients reach the
+	// server through a local proxy.
 	Relayed bool `hcl:"relayed,optional"`
 }
 
@@ -82,7 +84,7 @@ func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Messa
 	if !f.cfg.Relayed || !tx.Client.Trusted || tx.Client.MayRelay || tx.Client.User != "" {
 		return filters.Verdict{}, nil
 	}
-	ip, helo, ok := filters.Origin(m, f.trusted)
+	ip, helo, ok := filters.Origin(&tx.Client, m, f.trusted)
 	if !ok {
 		return filters.Verdict{}, nil
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/ed25519"
-	"encoding/base64"
 	"fmt"
 	"strings"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"hoplite/internal/resolve/resolvetest"
 	"hoplite/mail"
 	"hoplite/mail/dkim"
+	"hoplite/mail/dkim/dkimtest"
 )
 
 const plain = "From: ann@example.org\r\nTo: list@lists.example\r\nSubject: x\r\n\r\nHello\r\n"
@@ -24,7 +24,7 @@ var key = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{5}, 32))
 var sealKey crypto.Signer = key
 
 func zone() *resolvetest.Zone {
-	p := "TXT \"v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey)) + "\"\n"
+	p := "TXT \"" + dkimtest.Record(key.Public()) + "\"\n"
 	return resolvetest.MustZone("s._domainkey.one.example " + p + "s._domainkey.two.example " + p + "s._domainkey.three.example " + p)
 }
 

@@ -138,11 +138,14 @@ func instance(f mail.Field) int {
 // read parses the fields of a set.
 func (s *Set) read(i int) (problem string) {
 	var err error
-	if s.seal, err = dkim.ParseTags(string(s.as.Value())); err != nil {
+	if s.seal, err = dkim.ParseTagsStrictly(string(s.as.Value())); err != nil {
 		return "seal: " + err.Error()
 	}
 	s.Sealer = strings.ToLower(s.seal["d"])
 	s.CV = strings.ToLower(s.seal["cv"])
+	if strings.Trim(s.seal["t"], "0123456789") != "" {
+		return fmt.Sprintf("its seal says t=%.20s", s.seal["t"])
+	}
 	if _, ok := s.seal["h"]; ok {
 		return "a seal has no h="
 	}

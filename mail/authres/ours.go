@@ -16,10 +16,17 @@ import (
 // The name is recognised in any spelling: followed by a version, in quotes that
 // may be unterminated, as an encoded word, with escapes, with comments or white
 // space around its dots, and with U-labels in place of A-labels.
-func Ours(head []byte, names ...string) []mail.Span {
+func Ours(head []byte, names func() []string) []mail.Span {
 	var spans []mail.Span
+	var own []string
 	for f := range mail.Fields(head) {
-		if f.Is("Authentication-Results") && claims(f, names) {
+		if !f.Is("Authentication-Results") {
+			continue
+		}
+		if own == nil {
+			own = names()
+		}
+		if claims(f, own) {
 			spans = append(spans, f.Span)
 		}
 	}

@@ -95,6 +95,19 @@ func ParseTags(s string) (Tags, error) {
 	return t, nil
 }
 
+// ParseTagsStrictly is ParseTags for fields in which an empty tag, as in ";;", is
+// an error. A semicolon at the end is not.
+func ParseTagsStrictly(s string) (Tags, error) {
+	t, err := ParseTags(s)
+	parts := strings.Split(s, ";")
+	for _, part := range parts[:len(parts)-1] {
+		if err == nil && strings.TrimSpace(part) == "" {
+			err = errors.New("an empty tag")
+		}
+	}
+	return t, err
+}
+
 // tagName reports whether s is a valid tag name: a letter, then letters, digits
 // or underscores (RFC 6376, 3.2), and hyphens, which some signers use.
 func tagName(s string) bool {
@@ -142,7 +155,11 @@ func (t Tags) time(name string) (time.Time, error) {
 // identity. With an error, the Signature contains what could be read.
 func Parse(f mail.Field, arc bool) (*Signature, error) {
 	s := &Signature{field: f, Length: -1}
-	t, err := ParseTags(string(f.Value()))
+	parse := ParseTags
+	if arc {
+		parse = ParseTagsStrictly
+	}
+	t, err := parse(string(f.Value()))
 	s.Domain, s.Selector = strings.ToLower(t.bare("d")), t.bare("s")
 	s.Algorithm, s.B = strings.ToLower(t.bare("a")), t.bare("b")
 	if err != nil {

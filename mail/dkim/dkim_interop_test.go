@@ -3,60 +3,25 @@
 package dkim
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
+
+	"hoplite/mail/dkim/dkimtest"
 )
-
-// dkimpy signs or verifies with python3-dkim. Its DNS is the JSON on the first
-// line of stdin.
-const dkimpy = `
-import sys, json, dkim
-arg = json.loads(sys.stdin.buffer.readline())
-msg = sys.stdin.buffer.read()
-def dns(name, timeout=5):
-    return arg["dns"].get(name.decode().rstrip(".")).encode() if name.decode().rstrip(".") in arg["dns"] else None
-if arg["do"] == "verify":
-    print(dkim.verify(msg, dnsfunc=dns))
-else:
-    sys.stdout.buffer.write(dkim.sign(msg, arg["selector"].encode(), b"example.org", arg["key"].encode(),
-        canonicalize=(arg["head"].encode(), arg["body"].encode()), signature_algorithm=arg["alg"].encode()))
-`
-
-func python(t *testing.T, arg map[string]any, msg string) string {
-	t.Helper()
-	if err := exec.Command("/usr/bin/python3", "-c", "import dkim").Run(); err != nil {
-		t.Skip("python3-dkim is not installed: make interop installs it")
-	}
-	line, err := json.Marshal(arg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("/usr/bin/python3", "-c", dkimpy)
-	cmd.Stdin = strings.NewReader(string(line) + "\n" + msg)
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("python: %v\n%s", err, errs.String())
-	}
-	return out.String()
-}
 
 func TestInteropOursVerifiedByPython(t *testing.T) {
 	for sel, key := range map[string]crypto.Signer{"rsa": rsaKey, "ed": edKey} {
 		signed := sign(t, testMail, Signer{Domain: "example.org", Selector: sel, Key: key, Expire: time.Hour})
-		if out := python(t, map[string]any{"do": "verify", "dns": keyRecords()}, signed); strings.TrimSpace(out) != "True" {
+		if out := (dkimtest.Call{Do: "verify", DNS: keyRecords()}).Run(t, signed); strings.TrimSpace(out) != "True" {
 			t.Errorf("%s: python says %s of\n%s", sel, out, signed)
 		}
 		broken := strings.Replace(signed, "Hello", "Hullo", 1)
-		if out := python(t, map[string]any{"do": "verify", "dns": keyRecords()}, broken); strings.TrimSpace(out) != "False" {
+		if out := (dkimtest.Call{Do: "verify", DNS: keyRecords()}).Run(t, broken); strings.TrimSpace(out) != "False" {
 			t.Errorf("%s: python says %s of a broken one", sel, out)
 		}
 	}
@@ -68,7 +33,7 @@ func TestInteropPythonVerifiedByUs(t *testing.T) {
 	for _, head := range []string{"simple", "relaxed"} {
 		for _, body := range []string{"simple", "relaxed"} {
 			for _, k := range [][3]string{{"rsa", rsaPEM, "rsa-sha256"}, {"ed", edSeed, "ed25519-sha256"}} {
-				field := python(t, map[string]any{"do": "sign", "dns": keyRecords(), "selector": k[0], "key": k[1], "alg": k[2], "head": head, "body": body}, testMail)
+				field := dkimtest.Call{Do: "sign", DNS: keyRecords(), Domain: "example.org", Selector: k[0], Key: k[1], Algorithm: k[2], Head: head, Body: body}.Run(t, testMail)
 				if r := verify(t, field+testMail, keyRecords()); r[0].Value != "pass" {
 					t.Errorf("%s %s/%s: %s (%s)\n%s", k[0], head, body, r[0].Value, r[0].Reason, field)
 				}

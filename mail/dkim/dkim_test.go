@@ -7,7 +7,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -20,6 +19,7 @@ import (
 	msgauth "github.com/emersion/go-msgauth/dkim"
 
 	"hoplite/mail"
+	"hoplite/mail/dkim/dkimtest"
 )
 
 const testMail = "From: Ann <ann@example.org>\r\n" +
@@ -49,18 +49,7 @@ func (r records) lookup(_ context.Context, name string) ([]string, error) {
 	return nil, nil
 }
 
-func record(pub crypto.PublicKey) string {
-	switch k := pub.(type) {
-	case ed25519.PublicKey:
-		return "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(k)
-	default:
-		der, err := x509.MarshalPKIXPublicKey(k)
-		if err != nil {
-			panic(err)
-		}
-		return "v=DKIM1; p=" + base64.StdEncoding.EncodeToString(der)
-	}
-}
+var record = dkimtest.Record
 
 func keyRecords() records {
 	return records{

@@ -9,7 +9,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -38,9 +37,6 @@ func (t temporary) Unwrap() error { return t.error }
 // IsTemporary reports whether an error of FetchKey is temporary.
 func IsTemporary(err error) bool { return errors.As(err, &temporary{}) }
 
-// hasKey matches a record with the tag p, around which white space is permitted.
-var hasKey = regexp.MustCompile(`p[ \t\r\n]*=`)
-
 // FetchKey looks up the key of a selector.
 func FetchKey(ctx context.Context, lookup Lookup, domain, selector string) (*Key, error) {
 	name := selector + "._domainkey." + domain
@@ -48,15 +44,45 @@ func FetchKey(ctx context.Context, lookup Lookup, domain, selector string) (*Key
 	if err != nil {
 		return nil, temporary{err}
 	}
-	// A wildcard may add other records to the name; only one may be a key.
-	keys := slices.DeleteFunc(slices.Clone(txts), func(s string) bool { return !hasKey.MatchString(s) })
-	switch len(keys) {
+	switch keys := selectKeys(txts); len(keys) {
 	case 0:
 		return nil, fmt.Errorf("%w at %s", errNoKey, name)
 	case 1:
 		return ParseKey(keys[0])
 	}
 	return nil, fmt.Errorf("more than one key at %s", name)
+}
+
+// selectKeys returns the key records among the TXT records at a name, to which a
+// wildcard may add records for other purposes. Of several tag lists with a p=,
+// those that say v=DKIM1 are meant. Without any, a malformed key is returned for
+// its error.
+func selectKeys(txts []string) []string {
+	var keys, marked, malformed []string
+	for _, txt := range txts {
+		t, err := ParseTags(txt)
+		v, versioned := t["v"]
+		_, p := t["p"]
+		switch {
+		case versioned && !strings.HasPrefix(v, "DKIM"): // for another purpose
+		case versioned && v != "DKIM1":
+			malformed = append(malformed, txt)
+		case err != nil || !p:
+			if versioned {
+				malformed = append(malformed, txt)
+			}
+		case versioned:
+			marked = append(marked, txt)
+		default:
+			keys = append(keys, txt)
+		}
+	}
+	for _, list := range [][]string{marked, keys} {
+		if len(list) > 0 {
+			return list
+		}
+	}
+	return malformed
 }
 
 // ParseKey parses a key record.

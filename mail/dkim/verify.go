@@ -108,8 +108,9 @@ func (r *Result) judge(now time.Time) bool {
 // within reports whether an identity's domain is the signing domain or, unless
 // the key is strict, below it.
 func within(identity, domain string, strict bool) bool {
-	_, d, ok := strings.Cut(strings.ToLower(identity), "@")
-	return ok && (d == domain || !strict && strings.HasSuffix(d, "."+domain))
+	at := strings.LastIndexByte(identity, '@') // the local part may be quoted
+	d := strings.ToLower(identity[at+1:])
+	return at >= 0 && (d == domain || !strict && strings.HasSuffix(d, "."+domain))
 }
 
 // finish verifies the signature with the key and the body hash.

@@ -108,14 +108,14 @@ func TestParse(t *testing.T) {
 		ok   bool
 		want Record
 	}{
-		{"v=DMARC1; p=reject", true, Record{P: Reject, Percent: 100, PSD: "u"}},
+		{"v=DMARC1; p=reject", true, Record{P: Reject, PSD: "u"}},
 		{"v=DMARC1;p=Quarantine;sp=none;np=reject;pct=5;adkim=s;aspf=S;t=y;psd=n", true,
-			Record{P: Quarantine, SP: None, NP: Reject, Percent: 5, StrictDKIM: true, StrictSPF: true, Testing: true, PSD: "n"}},
-		{" v = DMARC1 ; p = none ; unknown=1; junk", true, Record{P: None, Percent: 100, PSD: "u"}},
-		{"v=DMARC1; p=what; rua=mailto:a@example.org", true, Record{P: None, Percent: 100, PSD: "u"}},
+			Record{P: Quarantine, SP: None, NP: Reject, StrictDKIM: true, StrictSPF: true, Testing: true, PSD: "n"}},
+		{" v = DMARC1 ; p = none ; unknown=1; junk", true, Record{P: None, PSD: "u"}},
+		{"v=DMARC1; p=what; rua=mailto:a@example.org", true, Record{P: None, PSD: "u"}},
 		{"v=DMARC1; p=what", false, Record{}},
-		{"v=DMARC1; p=none; pct=101; psd=x; sp=x", true, Record{P: None, Percent: 100, PSD: "u"}},
-		{"v=DMARC1; rua=mailto:a@example.org", true, Record{P: None, Percent: 100, PSD: "u"}},
+		{"v=DMARC1; p=none; pct=101; psd=x; sp=x", true, Record{P: None, PSD: "u"}},
+		{"v=DMARC1; rua=mailto:a@example.org", true, Record{P: None, PSD: "u"}},
 		{"v=dmarc1; p=reject", false, Record{}},
 		{"p=reject; v=DMARC1", false, Record{}},
 		{"v=spf1 -all", false, Record{}},
@@ -134,7 +134,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("v=DMARC1;p=;;=;rua=mailto:")
 	f.Fuzz(func(t *testing.T, txt string) {
 		r, ok := Parse(txt)
-		if ok && (r.P == "" || r.Percent < 0 || r.Percent > 100) {
+		if ok && (r.P == "") {
 			t.Fatalf("%q is %+v", txt, r)
 		}
 	})

@@ -10,7 +10,6 @@ package dmarc
 import (
 	"context"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
@@ -33,7 +32,6 @@ type Record struct {
 	P, SP, NP  Policy // SP and NP are empty where P applies
 	StrictDKIM bool
 	StrictSPF  bool
-	Percent    int // pct=
 	Testing    bool
 	PSD        string // y, n, u
 }
@@ -47,7 +45,7 @@ func Parse(txt string) (r Record, ok bool) {
 	if len(txt) > maxRecord {
 		return r, false
 	}
-	r = Record{Percent: 100, PSD: "u"}
+	r = Record{PSD: "u"}
 	rua, p := false, ""
 	for i, part := range strings.Split(txt, ";") {
 		name, value, has := strings.Cut(part, "=")
@@ -73,10 +71,6 @@ func Parse(txt string) (r Record, ok bool) {
 			r.StrictDKIM = lower == "s"
 		case "aspf":
 			r.StrictSPF = lower == "s"
-		case "pct":
-			if n, err := strconv.Atoi(value); err == nil && n >= 0 && n <= 100 {
-				r.Percent = n
-			}
 		case "t":
 			r.Testing = lower == "y"
 		case "psd":

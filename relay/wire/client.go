@@ -21,6 +21,7 @@ type clientInfo struct {
 type Ident struct {
 	Client, Local netip.AddrPort
 	Name          string // reverse name, if XCLIENT gave one
+	Claimed       bool   // XCLIENT gave the identity
 }
 
 // hello answers HELO, EHLO and LHLO. Each of them ends a transaction (RFC 5321,
@@ -110,6 +111,7 @@ func (c *Conn) xclient(arg string) {
 		c.say(refusal(501, "5.5.4", "Syntax: XCLIENT attribute=value, of NAME, ADDR, PORT, PROTO, HELO, DESTADDR, DESTPORT"))
 		return
 	}
+	id.Claimed = true
 	c.client.ident = id
 	c.put(c.opts.banner())
 	c.forget()

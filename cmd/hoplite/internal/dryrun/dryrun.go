@@ -201,7 +201,7 @@ func (r *run) serverEnv(l config.MailListener) (relay.Env, error) {
 	}
 	cfg := r.g.Config
 	env := relay.Env{
-		Hostname: cfg.Hostname, Log: r.g.Log, Spool: dir, Chain: chain, Trusted: cfg.Trusted,
+		Hostname: cfg.Hostname, Names: cfg.Names, Log: r.g.Log, Spool: dir, Chain: chain, Trusted: cfg.Trusted,
 		Postmaster: cfg.Postmaster, Addresses: r.g.Directory, DNS: r.g.DNS, Carry: r.g.Carry(chain),
 	}
 	if r.q.User != "" {

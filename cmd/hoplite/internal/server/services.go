@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/imap"
@@ -73,6 +74,23 @@ func (s *serving) addServices() error {
 	return nil
 }
 
+// names returns the names of this server in the configuration and in its
+// certificates. A wildcard does not name a server.
+func (s *serving) names() []string {
+	names := s.Config.Names()
+	if s.certs == nil {
+		return names
+	}
+	for _, leaf := range s.certs.Leaves() {
+		for _, name := range leaf.DNSNames {
+			if !strings.Contains(name, "*") {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
 // addRelay adds the server of an smtp or lmtp block.
 func (s *serving) addRelay(l config.MailListener) {
 	chain, ok := s.Chains[l.Chain]
@@ -82,6 +100,7 @@ func (s *serving) addRelay(l config.MailListener) {
 	rt := s.runtime
 	r := relay.New(l.Config, l.Protocol, relay.Env{
 		Hostname:   s.Config.Hostname,
+		Names:      s.names,
 		Log:        s.Log,
 		Spool:      rt.spool,
 		Chain:      chain,
