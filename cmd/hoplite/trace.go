@@ -183,14 +183,14 @@ func (f *traceFlags) show(out io.Writer, r *inspect.Report, text func(string) st
 		if f.explain < 1 || f.explain > len(r.Trace.Steps) {
 			return fmt.Errorf("there is no line %d: the message has %d", f.explain, len(r.Trace.Steps))
 		}
-		tracetext.New(out, text).Explain(&r.Trace.Steps[f.explain-1])
+		tracetext.Explain(tracetext.New(out, text), &r.Trace.Steps[f.explain-1])
 		return nil
 	case f.json:
 		err = writeJSON(out, r.JSON(), text)
 	case f.csv:
 		err = tracetext.CSV(out, r.Trace, text)
 	default:
-		tracetext.New(out, text).Report(r)
+		tracetext.Report(tracetext.New(out, text), r)
 	}
 	if err == nil && !r.Clean() {
 		return command.Findings
@@ -223,7 +223,7 @@ func (f *traceFlags) compare(cmd *cobra.Command, first, second string) error {
 			return err
 		}
 	} else {
-		tracetext.New(cmd.OutOrStdout(), nil).Comparison(c)
+		tracetext.Comparison(tracetext.New(cmd.OutOrStdout(), nil), c)
 	}
 	if c.Same {
 		return nil

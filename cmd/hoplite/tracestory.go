@@ -57,12 +57,12 @@ func (f *traceFlags) search(cmd *cobra.Command, id string) error {
 	}
 	screen := tracetext.New(out, nil)
 	if id == "" && transactions(found) > 1 {
-		screen.List(historyEntries(found))
+		tracetext.List(screen, historyEntries(found))
 		return nil
 	}
 	bad := false
 	for i := range stories {
-		screen.Story(&stories[i])
+		tracetext.Story(screen, &stories[i])
 		bad = bad || !stories[i].Good
 	}
 	if bad {

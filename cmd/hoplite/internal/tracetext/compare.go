@@ -7,7 +7,7 @@ import (
 )
 
 // Comparison prints the differences between two copies.
-func (s *Screen) Comparison(c *trace.Comparison) {
+func Comparison(s *Screen, c *trace.Comparison) {
 	if c.Same {
 		fmt.Fprintln(s.w, "the two copies are identical")
 	}

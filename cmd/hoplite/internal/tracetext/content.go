@@ -8,7 +8,7 @@ import (
 )
 
 // content prints what a message contains besides text.
-func (s *Screen) content(c *inspect.Content) {
+func content(s *Screen, c *inspect.Content) {
 	if !c.Notable() {
 		return
 	}

@@ -8,12 +8,12 @@ import (
 	"hoplite/mail/trace"
 )
 
-// marked is a piece of a line, with a letter for each character that belongs to a
+// mark is a piece of a line, with a letter for each character that belongs to a
 // part.
 type marked struct{ text, letters []rune }
 
 // Explain prints one line verbatim, with letters under its parts.
-func (s *Screen) Explain(st *trace.Step) {
+func Explain(s *Screen, st *trace.Step) {
 	fmt.Fprintf(s.w, "line %d, %s\n\n", st.Index, st.Trust)
 	letters := make([]byte, len(st.Raw))
 	for i := range letters {
@@ -32,8 +32,8 @@ func (s *Screen) Explain(st *trace.Step) {
 			letters[i] = letter
 		}
 	}
-	for _, m := range s.marked(st.Raw, letters) {
-		s.underlined(m)
+	for _, m := range mark(s, st.Raw, letters) {
+		underline(s, m)
 	}
 	fmt.Fprintln(s.w)
 	for _, p := range parts {
@@ -47,8 +47,8 @@ func (s *Screen) Explain(st *trace.Step) {
 	}
 }
 
-// marked returns the lines of a folded field as they are printed.
-func (s *Screen) marked(raw string, letters []byte) []marked {
+// mark returns the lines of a folded field as they are printed.
+func mark(s *Screen, raw string, letters []byte) []marked {
 	var lines []marked
 	pos := 0
 	for line := range strings.Lines(raw) {
@@ -68,8 +68,8 @@ func (s *Screen) marked(raw string, letters []byte) []marked {
 	return lines
 }
 
-// underlined prints a line with its letters below, in as many rows as it needs.
-func (s *Screen) underlined(m marked) {
+// underline prints a line with its letters below, in as many rows as it needs.
+func underline(s *Screen, m marked) {
 	for start := 0; start < len(m.text); start += s.width {
 		end := min(start+s.width, len(m.text))
 		fmt.Fprintln(s.w, strings.TrimRight(string(m.text[start:end]), " "))

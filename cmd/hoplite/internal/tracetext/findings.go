@@ -8,7 +8,7 @@ import (
 )
 
 // findings prints the findings, the worst first.
-func (s *Screen) findings(t *trace.Trace) {
+func findings(s *Screen, t *trace.Trace) {
 	list := t.Findings
 	if len(list) == 0 {
 		return
@@ -36,7 +36,7 @@ func (s *Screen) findings(t *trace.Trace) {
 }
 
 // auth prints the authentication results, and which server claims them.
-func (s *Screen) auth(t *trace.Trace) {
+func auth(s *Screen, t *trace.Trace) {
 	if len(t.Auth) == 0 {
 		return
 	}
@@ -64,7 +64,7 @@ func source(c *trace.AuthClaim) string {
 	return c.Field + " by " + who + ", claimed."
 }
 
-func (s *Screen) scores(list []trace.Score) {
+func scores(s *Screen, list []trace.Score) {
 	if len(list) == 0 {
 		return
 	}
@@ -74,8 +74,8 @@ func (s *Screen) scores(list []trace.Score) {
 	}
 }
 
-// Repairs prints what had to be repaired in the input.
-func (s *Screen) Repairs(list []string) {
+// repairs prints what had to be repaired in the input.
+func repairs(s *Screen, list []string) {
 	for _, r := range list {
 		fmt.Fprintln(s.w, s.paint(dim, "repaired: "+s.words(r)))
 	}

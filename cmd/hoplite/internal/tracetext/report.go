@@ -11,23 +11,23 @@ import (
 
 // Report prints what was found out about a message: for a bounce or complaint,
 // first the message that it is about.
-func (s *Screen) Report(r *inspect.Report) {
-	s.Repairs(r.Repairs)
+func Report(s *Screen, r *inspect.Report) {
+	repairs(s, r.Repairs)
 	if r.Bounce != nil {
-		s.bounce(r)
+		bounce(s, r)
 	}
-	s.Trace(r.Trace)
-	s.content(r.Content)
+	Trace(s, r.Trace)
+	content(s, r.Content)
 	if r.Bounce == nil {
-		s.known(r.Known)
+		known(s, r.Known)
 	}
 }
 
 // bounce explains a report and shows the path of its original message.
-func (s *Screen) bounce(r *inspect.Report) {
+func bounce(s *Screen, r *inspect.Report) {
 	b := r.Bounce
 	if b.Complaint != nil {
-		s.complaint(b.Complaint)
+		complaint(s, b.Complaint)
 	} else {
 		s.wrapped("", 0, "a report about another message, by "+orWord(b.Reporter, "an unnamed server"))
 	}
@@ -41,30 +41,30 @@ func (s *Screen) bounce(r *inspect.Report) {
 			s.wrapped("    ", 4, orWord(r.Remote, "the server")+" said: "+r.Diagnostic)
 		}
 		for _, m := range r.Meanings() {
-			s.meaning(m)
+			meaning(s, m)
 		}
 	}
-	s.known(r.Known)
+	known(s, r.Known)
 	if r.Original != nil {
 		s.heading("Path of the original message")
-		s.Trace(r.Original)
+		Trace(s, r.Original)
 	}
 	s.heading("Path of the report")
 }
 
 // known prints what our own history says about the message.
-func (s *Screen) known(k *inspect.Known) {
+func known(s *Screen, k *inspect.Known) {
 	if k == nil {
 		return
 	}
 	s.heading("In our own history, by " + s.words(k.By.String()))
 	for i := range k.Stories {
-		s.Story(&k.Stories[i])
+		Story(s, &k.Stories[i])
 	}
 }
 
 // complaint prints the facts of a feedback report.
-func (s *Screen) complaint(c *intake.Complaint) {
+func complaint(s *Screen, c *intake.Complaint) {
 	s.wrapped("", 0, fmt.Sprintf("a complaint (%s) about another message, by %s", c.Type, orWord(c.Reporter, "an unnamed program")))
 	for _, l := range [][2]string{
 		{"sender", c.MailFrom}, {"recipient", strings.Join(c.Rcpts, ", ")}, {"address", c.SourceIP},

@@ -12,7 +12,7 @@ import (
 const storyIndent = 12
 
 // List prints one line for each record of history.
-func (s *Screen) List(found []story.Entry) {
+func List(s *Screen, found []story.Entry) {
 	for i, t := range story.Tell(found, story.Everything) {
 		r := &found[i]
 		to := "(no recipient)"
@@ -28,20 +28,20 @@ func (s *Screen) List(found []story.Entry) {
 }
 
 // Story prints what this server did with one message.
-func (s *Screen) Story(t *story.Story) {
+func Story(s *Screen, t *story.Story) {
 	s.wrapped(s.paint(bold, s.words(t.ID))+" ", storyIndent, t.Title)
 	s.wrapped("  at        ", storyIndent, t.At.Local().Format("2006-01-02 15:04:05 -0700"))
 	for _, l := range t.Lines {
 		colour := map[story.State]string{story.Good: green, story.Bad: red}[l.State]
 		s.wrapped("  "+s.paint(colour, fmt.Sprintf("%-9s", s.words(l.Label)))+" ", storyIndent, l.Text)
 		for _, m := range l.Means {
-			s.meaning(mail.Meaning{Code: m.Code, Title: m.Title, Why: m.Why, Next: m.Next})
+			meaning(s, mail.Meaning{Code: m.Code, Title: m.Title, Why: m.Why, Next: m.Next})
 		}
 	}
 }
 
 // meaning prints the meaning of a reply code.
-func (s *Screen) meaning(m mail.Meaning) {
+func meaning(s *Screen, m mail.Meaning) {
 	text := m.Title
 	if len(m.Why) > 0 {
 		text += ": " + strings.Join(m.Why, "; ")

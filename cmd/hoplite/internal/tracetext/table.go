@@ -13,7 +13,7 @@ import (
 
 // Trace prints the path of a message, the findings about it, the authentication
 // results and the filter scores.
-func (s *Screen) Trace(t *trace.Trace) {
+func Trace(s *Screen, t *trace.Trace) {
 	if v := s.words(t.Verdict()); utf8.RuneCountInString(v) <= s.width {
 		fmt.Fprintln(s.w, s.paint(bold, v))
 	} else {
@@ -21,99 +21,124 @@ func (s *Screen) Trace(t *trace.Trace) {
 	}
 	if len(t.Steps) > 0 {
 		fmt.Fprintln(s.w)
-		s.table(t)
+		newTable(s, t).print()
 	}
-	s.findings(t)
-	s.auth(t)
-	s.scores(t.Scores)
+	findings(s, t)
+	auth(s, t)
+	scores(s, t.Scores)
 }
 
-// layout is the width of the columns.
-type layout struct {
-	index, pair, proto, delay, bar, clock int
-	wide                                  bool
+// table prints the hops in columns.
+type table struct {
+	*Screen
+	t *trace.Trace
+
+	// The widths of the columns.
+	index, between, proto, took, scale, error int
+	wide                                      bool
+	longest                                   time.Duration // of the delays
 }
 
-func (s *Screen) layout(t *trace.Trace) layout {
-	l := layout{index: max(2, len(strconv.Itoa(len(t.Steps)))), proto: 11, delay: 7, bar: 6}
+func newTable(s *Screen, t *trace.Trace) *table {
+	tb := &table{Screen: s, t: t, index: max(2, len(strconv.Itoa(len(t.Steps)))), proto: 11, took: 7, scale: 6}
 	if s.width >= 110 {
-		l.wide, l.proto, l.delay, l.bar = true, 15, 18, 12
+		tb.wide, tb.proto, tb.took, tb.scale = true, 15, 18, 12
 	}
 	for _, c := range t.Clocks {
 		if len(c.Hops) > 0 {
-			l.clock = 9
+			tb.error = 9
 		}
+	}
+	for i := range t.Steps {
+		tb.longest = max(tb.longest, t.Steps[i].Delay)
 	}
 	// index " * " pair " " proto " " delay " " bar " " time " " clock
-	l.pair = s.width - l.index - 3 - 1 - l.proto - 1 - l.delay - 1 - l.bar - 1 - len("15:04:05") - l.clock
-	return l
+	tb.between = s.width - tb.index - 3 - 1 - tb.proto - 1 - tb.took - 1 - tb.scale - 1 - len("15:04:05") - tb.error
+	return tb
 }
 
-func (s *Screen) table(t *trace.Trace) {
-	l := s.layout(t)
-	longest := time.Duration(0)
-	for i := range t.Steps {
-		longest = max(longest, t.Steps[i].Delay)
-	}
-	for i := range t.Steps {
-		st := &t.Steps[i]
-		mark, colour := s.sign(st.Trust)
-		line := fmt.Sprintf("%*d %s %s %s ", l.index, st.Index, s.paint(colour, mark), s.pair(t, i, l.pair), s.cell(protocol(st, l.wide), l.proto))
-		line += s.cellRight(s.delayWords(st, &l), l.delay) + " " + s.bar(st.Delay, longest, l.bar) + " "
-		when := strings.Repeat(" ", 8)
-		if st.Stamp.OK {
-			when = st.Stamp.Time().Local().Format("15:04:05")
-		}
-		line += when
-		if l.clock > 0 {
-			line += " " + s.paint(yellow, s.clock(t, st.Index))
-		}
-		fmt.Fprintln(s.w, strings.TrimRight(line, " "))
-		if i+1 < len(t.Steps) && t.Steps[i+1].Trust == trace.Boundary {
-			rule := "─"
-			if s.ascii {
-				rule = "-"
-			}
-			note := " lines above may have been forged by the sender "
-			fmt.Fprintln(s.w, s.paint(blue, strings.Repeat(rule, 3)+note+strings.Repeat(rule, max(0, s.width-3-len(note)))))
+func (tb *table) print() {
+	for i := range tb.t.Steps {
+		fmt.Fprintln(tb.w, tb.row(i))
+		if i+1 < len(tb.t.Steps) && tb.t.Steps[i+1].Trust == trace.Boundary {
+			tb.edge()
 		}
 	}
+	tb.days()
+	tb.legend()
+}
+
+// row returns the line of one hop.
+func (tb *table) row(i int) string {
+	st := &tb.t.Steps[i]
+	mark, colour := tb.sign(st.Trust)
+	line := fmt.Sprintf("%*d %s %s %s ", tb.index, st.Index, tb.paint(colour, mark), tb.pair(i, tb.between), tb.cell(protocol(st, tb.wide), tb.proto))
+	line += tb.cellRight(tb.delay(st), tb.took) + " " + tb.bar(st.Delay) + " "
+	when := strings.Repeat(" ", 8)
+	if st.Stamp.OK {
+		when = st.Stamp.Time().Local().Format("15:04:05")
+	}
+	line += when
+	if tb.error > 0 {
+		line += " " + tb.paint(yellow, tb.clock(st.Index))
+	}
+	return strings.TrimRight(line, " ")
+}
+
+// edge separates the lines that may be forged from those that can be trusted.
+func (tb *table) edge() {
+	rule := "─"
+	if tb.ascii {
+		rule = "-"
+	}
+	note := " lines above may have been forged by the sender "
+	fmt.Fprintln(tb.w, tb.paint(blue, strings.Repeat(rule, 3)+note+strings.Repeat(rule, max(0, tb.width-3-len(note)))))
+}
+
+// days prints the dates and the zone of the times in the table.
+func (tb *table) days() {
 	var days []string
-	for i := range t.Steps {
-		if st := &t.Steps[i]; !st.Time.IsZero() {
+	for i := range tb.t.Steps {
+		if st := &tb.t.Steps[i]; !st.Time.IsZero() {
 			if d := st.Time.Local().Format("Mon 2 Jan 2006"); len(days) == 0 || days[len(days)-1] != d {
 				days = append(days, d)
 			}
 		}
 	}
-	if len(days) > 0 {
-		zone, _ := time.Now().Zone()
-		line := days[0]
-		if len(days) > 1 {
-			line += " to " + days[len(days)-1]
-		}
-		fmt.Fprintln(s.w, s.paint(dim, "   times as stamped, in "+zone+", "+line))
+	if len(days) == 0 {
+		return
 	}
+	zone, _ := time.Now().Zone()
+	line := days[0]
+	if len(days) > 1 {
+		line += " to " + days[len(days)-1]
+	}
+	fmt.Fprintln(tb.w, tb.paint(dim, "   times as stamped, in "+zone+", "+line))
+}
+
+// legend explains the marks in the table.
+func (tb *table) legend() {
 	var legend []string
 	seen := map[trace.Trust]bool{}
-	for i := range t.Steps {
-		seen[t.Steps[i].Trust] = true
+	for i := range tb.t.Steps {
+		seen[tb.t.Steps[i].Trust] = true
 	}
 	for _, tr := range [...]trace.Trust{trace.Ours, trace.Vouched, trace.Boundary, trace.Sealed, trace.Claimed, trace.Suspect} {
 		if seen[tr] {
-			mark, colour := s.sign(tr)
-			legend = append(legend, s.paint(colour, mark)+" "+string(tr))
+			mark, colour := tb.sign(tr)
+			legend = append(legend, tb.paint(colour, mark)+" "+string(tr))
 		}
 	}
-	if l.clock > 0 {
-		legend = append(legend, s.paint(yellow, "+0m00s")+" error of that clock")
+	if tb.error > 0 {
+		legend = append(legend, tb.paint(yellow, "+0m00s")+" error of that clock")
 	}
-	fmt.Fprintln(s.w, "   "+strings.Join(legend, "  "))
+	fmt.Fprintln(tb.w, "   "+strings.Join(legend, "  "))
 }
 
 // pair returns the sending and the receiving host. The client's name is omitted
 // if it is the host of the previous line.
-func (s *Screen) pair(t *trace.Trace, i, width int) string {
+func (tb *table) pair(i, width int) string {
+	t := tb.t
 	st := &t.Steps[i]
 	by := st.By.Name
 	if by == "" && st.By.Addr.IsValid() {
@@ -124,9 +149,9 @@ func (s *Screen) pair(t *trace.Trace, i, width int) string {
 	}
 	from := peerName(st)
 	if i > 0 && t.Steps[i-1].Trust != trace.Suspect && strings.EqualFold(strings.TrimSuffix(from, "."), t.Steps[i-1].By.Name) {
-		return "  " + s.arrow() + " " + s.cell(by, width-4)
+		return "  " + tb.arrow() + " " + tb.cell(by, width-4)
 	}
-	from, by = s.words(from), s.words(by)
+	from, by = tb.words(from), tb.words(by)
 	room := width - 3
 	nf, nb := utf8.RuneCountInString(from), utf8.RuneCountInString(by)
 	if nf+nb > room {
@@ -140,8 +165,8 @@ func (s *Screen) pair(t *trace.Trace, i, width int) string {
 			nf, nb = half, room-half
 		}
 	}
-	text := strings.TrimRight(s.fit(from, nf), " ") + " " + s.arrow() + " " + s.fit(by, nb)
-	return s.fit(text, width)
+	text := strings.TrimRight(tb.fit(from, nf), " ") + " " + tb.arrow() + " " + tb.fit(by, nb)
+	return tb.fit(text, width)
 }
 
 // peerName returns the best name of a hop's client.
@@ -178,13 +203,13 @@ func protocol(st *trace.Step, wide bool) string {
 	return strings.TrimSpace(name + " " + version)
 }
 
-func (s *Screen) delayWords(st *trace.Step, l *layout) string {
+func (tb *table) delay(st *trace.Step) string {
 	if !st.HasDelay {
 		return ""
 	}
 	d := strings.NewReplacer(" s", "s", " min", "m", " h", "h", " days", "d", " ms", "ms").Replace(trace.Words(st.Delay))
-	if !l.wide || !st.BoundsMatter() {
-		if len(d) > l.delay { // 118m 23s
+	if !tb.wide || !st.BoundsMatter() {
+		if len(d) > tb.took { // 118m 23s
 			d = strings.ReplaceAll(d, " ", "")
 		}
 		return d
@@ -198,7 +223,8 @@ func short(d time.Duration) string {
 
 // bar returns a bar for a delay, relative to the longest one; on a logarithmic
 // scale if they are far apart.
-func (s *Screen) bar(d, longest time.Duration, width int) string {
+func (tb *table) bar(d time.Duration) string {
+	longest, width := tb.longest, tb.scale
 	if d <= 0 || longest <= 0 {
 		return strings.Repeat(" ", width)
 	}
@@ -208,15 +234,15 @@ func (s *Screen) bar(d, longest time.Duration, width int) string {
 	}
 	full := max(1, int(share*float64(width)+.5))
 	cell := "█"
-	if s.ascii {
+	if tb.ascii {
 		cell = "#"
 	}
 	return strings.Repeat(cell, full) + strings.Repeat(" ", width-full)
 }
 
 // clock returns the error of the clock of a line's host.
-func (s *Screen) clock(t *trace.Trace, index int) string {
-	for _, c := range t.Clocks {
+func (tb *table) clock(index int) string {
+	for _, c := range tb.t.Clocks {
 		for _, h := range c.Hops {
 			if h == index {
 				sign := "+"

@@ -116,9 +116,9 @@ func TestWidth(t *testing.T) {
 		}
 		for _, locale := range []string{"C.UTF-8", "C"} {
 			s, out := screen(t, locale)
-			s.Report(r)
+			Report(s, r)
 			for i := range r.Trace.Steps {
-				s.Explain(&r.Trace.Steps[i])
+				Explain(s, &r.Trace.Steps[i])
 			}
 			narrow(t, out.String())
 			if locale == "C" && strings.ContainsFunc(out.String(), func(r rune) bool { return r > 126 }) {
@@ -133,7 +133,7 @@ const longLine = "Received: from mail.a.example (mail.a.example [192.0.2.5]) by 
 func TestExplain(t *testing.T) {
 	tr := trace.Read([]byte(longLine), trace.Options{})
 	s, out := screen(t, "C.UTF-8")
-	s.Explain(&tr.Steps[0])
+	Explain(s, &tr.Steps[0])
 	if !strings.HasPrefix(out.String(), "line 1, boundary\n\n from mail.a.example (mail.a.example [192.0.2.5]) by mx.b.example (Postfix) with\n") {
 		t.Errorf("got\n%s", out)
 	}
@@ -157,9 +157,9 @@ func TestStories(t *testing.T) {
 	}
 	found = append(found, story.Entry{ID: "01m83cchqfy872at", Kind: "refusal", Data: []byte(`{}`)})
 	s, out := screen(t, "C.UTF-8")
-	s.List(found)
+	List(s, found)
 	for _, st := range story.Tell(found, story.Everything) {
-		s.Story(&st)
+		Story(s, &st)
 	}
 	narrow(t, out.String())
 	for _, w := range []string{" +1 refused", "01m83cchqfy872as refused: 550 5.7.1", "(no recipient)", "  sent      <b@b.example> → out: 550 5.1.1 no such user\n    5.1.1  "} {
@@ -178,7 +178,7 @@ func TestBounce(t *testing.T) {
 	}
 	r.Known = &inspect.Known{By: inspect.Key{MessageID: "<1@a.example>"}, Stories: []story.Story{{ID: "01m83cchqfy872as", Title: "accepted", Good: true}}}
 	s, out := screen(t, "C.UTF-8")
-	s.Report(r)
+	Report(s, r)
 	narrow(t, out.String())
 	for _, w := range []string{"a report about another message, by mx.b.example\n  bob@b.example: failed 5.7.1\n    addressed as team@b.example\n    up.example said: 550 5.7.1 refused",
 		"In our own history, by the Message-ID <1@a.example>\n01m83cchqfy872as accepted\n", "Path of the original message\n1 hop, origin 192.0.2.5", "Path of the report\nno hops"} {
@@ -192,7 +192,7 @@ func TestBounce(t *testing.T) {
 func TestOursHint(t *testing.T) {
 	in := "Received: from smtp.b.example (smtp.b.example [198.51.100.7]) by mx.b.example with ESMTP id 2; Tue, 12 May 2026 08:30:07 +0000\nReceived: from a.example by smtp.b.example with ESMTP id 1; Tue, 12 May 2026 08:30:06 +0000\nFrom: a@a.example\n"
 	s, out := screen(t, "C.UTF-8")
-	s.Trace(trace.Read([]byte(in), trace.Options{}))
+	Trace(s, trace.Read([]byte(in), trace.Options{}))
 	if !strings.Contains(strings.Join(strings.Fields(out.String()), " "), "older lines are believed, too: --ours .b.example --trusted 198.51.100.7") {
 		t.Errorf("%s", out)
 	}
@@ -200,8 +200,8 @@ func TestOursHint(t *testing.T) {
 
 func TestComparison(t *testing.T) {
 	s, out := screen(t, "C.UTF-8")
-	s.Comparison(trace.Compare([]byte(longLine+"Subject: hi\n\nhello\n"), []byte(longLine+"Subject: [list] hi\n\nhello\nfooter\n")))
-	s.Comparison(trace.Compare([]byte(longLine), []byte(longLine)))
+	Comparison(s, trace.Compare([]byte(longLine+"Subject: hi\n\nhello\n"), []byte(longLine+"Subject: [list] hi\n\nhello\nfooter\n")))
+	Comparison(s, trace.Compare([]byte(longLine), []byte(longLine)))
 	narrow(t, out.String())
 	for _, w := range []string{"changed Subject", "          - hi\n          + [list] hi\n", "the two copies are identical\n"} {
 		if !strings.Contains(out.String(), w) {
@@ -229,6 +229,21 @@ func TestCSV(t *testing.T) {
 			if cell != "" && strings.IndexByte("=+@", cell[0]) >= 0 {
 				t.Errorf("cell %q", cell)
 			}
+		}
+	}
+}
+
+// At 110 columns and more, the bounds of a delay that they change stand beside it.
+func TestWideTable(t *testing.T) {
+	in := "Received: from mail.a.example (mail.a.example [192.0.2.5]) (using TLSv1 with cipher AES256-SHA (256/256 bits)) by mx.b.example (Postfix) with ESMTPS id 2; Tue, 12 May 2026 10:30:01 +0000\n" +
+		"Received: from pc7 (pc7 [10.1.0.7]) by mail.a.example (Postfix) with ESMTPSA id 1; Tue, 12 May 2026 08:30:01 +0000\n"
+	t.Setenv("LC_ALL", "C.UTF-8")
+	for columns, want := range map[string]string{"130": " ESMTPS TLS 1.0         2h (0s..2h) ████████████ ", "80": " ESMTPS 1.0       2h ██████ "} {
+		t.Setenv("COLUMNS", columns)
+		var b bytes.Buffer
+		Trace(New(&b, nil), trace.Read([]byte(in), trace.Options{}))
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%s columns: %q is missing in\n%s", columns, want, &b)
 		}
 	}
 }
