@@ -14,6 +14,7 @@ type clauses struct {
 	named           bool    // after SendGrid's "named"
 	user            uint8   // words of "as user x" still to come
 	cipherNext      bool    // after Exim's and Haraka's "tls"
+	again           bool    // after a second "with", as in "with ESMTP with STARTTLS"
 }
 
 // opens reports whether a keyword, followed by the tokens rest, starts a clause.
@@ -38,6 +39,10 @@ func (c *clauses) open(d *draft, k keyword) {
 		return
 	}
 	c.env = k == kFrom
+	if c.again = k == kWith && d.line.With != ""; c.again {
+		c.cur = notKey
+		return
+	}
 	if !c.env {
 		d.line.Defects |= RepeatedClause
 		if d.line.clause(k) != "" {
@@ -96,6 +101,12 @@ func (c *clauses) word(d *draft, t *token, beforeDate bool) {
 			d.line.For = d.set(PartFor, a, b)
 		}
 	default:
+		if c.again {
+			if c.again = false; fold(d.s[a:b], "starttls") {
+				return
+			}
+			d.line.Defects |= RepeatedClause
+		}
 		if d.s[a] == '[' && (beforeDate || !d.line.From.Addr.IsValid() && d.line.Stamp.Unix == 0) {
 			d.address(a, b, inName)
 			return

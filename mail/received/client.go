@@ -64,6 +64,9 @@ func (r *commentReader) clientWord(c *clientComment, a, e int) {
 		}
 	case strings.IndexByte(w, '=') > 0:
 		r.pair(a, e)
+	case w[0] == '"' && (foldPrefix(w[1:], "ehlo ") || foldPrefix(w[1:], "helo ")): // zmailer
+		v, end := r.firstWord(a+6, e-1)
+		r.line.From.Helo = r.set(PartHelo, v, end)
 	case r.lookupWord(w):
 	case strings.IndexByte(w, '@') >= 0:
 		host, hostEnd, isAddr := r.userAt(a, e)
@@ -141,6 +144,9 @@ func (r *commentReader) lookupWord(w string) bool {
 			return true
 		}
 	case 'r':
+		if foldPrefix(w, "rhost-flags-") { // zmailer
+			return true
+		}
 		if fold(w, "rdns") {
 			p.RDNSState = Missing
 			return true

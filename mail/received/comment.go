@@ -66,7 +66,7 @@ func (r *commentReader) byStart(a, b int) bool {
 		}
 		return true
 	case 'n':
-		if foldPrefix(c, "no client certificate") {
+		if _, ok := phrase(c, "no client certificate"); ok {
 			r.line.TLS.Verify = "NO"
 			return true
 		}
@@ -90,18 +90,22 @@ func (r *commentReader) byStart(a, b int) bool {
 
 // byWords recognises a comment by words inside it.
 func (r *commentReader) byWords(a, b int) bool {
-	if r.in == kWith && strings.HasSuffix(r.s[a:b], " encrypted") { // qmail with TLS
+	if r.in == kWith && strings.HasSuffix(r.s[a:b], "encrypted") { // qmail with TLS
 		v := a
 		for v < b && class[r.s[v]] == plain {
 			v++
 		}
+		if v == b {
+			return false
+		}
 		r.line.TLS.Cipher = r.set(PartTLSCipher, a, v)
 		return true
 	}
-	const user = "authenticated user " // SquirrelMail and its successors
-	if i := foldIndex(r.s[a:b], user); i > 0 {
-		r.authWord(a+i+len(user), b)
-		return true
+	if i := foldIndex(r.s[a:b], "authenticated "); i > 0 { // SquirrelMail and its successors
+		if end, ok := phrase(r.s[a+i:b], "authenticated user"); ok {
+			r.authWord(a+i+end, b)
+			return true
+		}
 	}
 	return false
 }
@@ -131,8 +135,8 @@ func (r *commentReader) envelopeComment(a, b int) bool {
 	c := r.s[a:b]
 	n := 0
 	for _, p := range [...]string{"envelope-from", "envelope-sender", "envelope from", "envelope sender"} {
-		if foldPrefix(c, p) {
-			n = len(p)
+		if end, ok := phrase(c, p); ok {
+			n = end
 		}
 	}
 	if n == 0 {
@@ -148,15 +152,13 @@ func (r *commentReader) envelopeComment(a, b int) bool {
 // Courier, CommuniGate and Critical Path.
 func (r *commentReader) login(a, b int) bool {
 	c := r.s[a:b]
+	for _, words := range [...]string{"authenticated sender", "authenticated as", "authenticated id", "authenticated user"} {
+		if end, ok := phrase(c, words); ok {
+			r.authWord(a+end, b)
+			return true
+		}
+	}
 	switch {
-	case foldPrefix(c, "authenticated sender"):
-		r.authWord(a+20, b)
-	case foldPrefix(c, "authenticated as "):
-		r.authWord(a+17, b)
-	case foldPrefix(c, "authenticated id"):
-		r.authWord(a+16, b)
-	case foldPrefix(c, "authenticated user"):
-		r.authWord(a+18, b)
 	case foldPrefix(c, "authenticated"):
 		if r.line.Auth == "" {
 			r.line.Auth = r.set(PartAuth, a, a+13)

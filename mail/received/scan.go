@@ -236,6 +236,8 @@ func fold(s, low string) bool {
 	return len(s) == len(low) && foldPrefix(s, low)
 }
 
+// foldPrefix reports whether s begins with low, ignoring case. A space in low stands
+// for any white space character, because a field may be folded there.
 func foldPrefix(s, low string) bool {
 	if len(s) < len(low) {
 		return false
@@ -245,11 +247,32 @@ func foldPrefix(s, low string) bool {
 		if c >= 'A' && c <= 'Z' {
 			c |= 0x20
 		}
-		if c != low[i] {
+		if c != low[i] && (low[i] != ' ' || class[s[i]] != space) {
 			return false
 		}
 	}
 	return true
+}
+
+// phrase returns the end of the words low at the start of s, ignoring case. There may
+// be any white space between them.
+func phrase(s, low string) (end int, ok bool) {
+	for word := range strings.FieldsSeq(low) {
+		if end > 0 {
+			start := end
+			for end < len(s) && class[s[end]] == space {
+				end++
+			}
+			if end == start {
+				return 0, false
+			}
+		}
+		if !foldPrefix(s[end:], word) {
+			return 0, false
+		}
+		end += len(word)
+	}
+	return end, true
 }
 
 // foldIndex returns the index of the lower-case ASCII text low in s, ignoring
