@@ -165,7 +165,7 @@ func (t judge) organisationHint() {
 
 func (t judge) clocks() {
 	var unsure []string
-	severity := Warning
+	severity, sender := Note, false
 	for i := range t.Clocks {
 		c := &t.Clocks[i]
 		if c.Certain {
@@ -173,9 +173,14 @@ func (t judge) clocks() {
 			continue
 		}
 		unsure = append(unsure, c.Host+" is "+c.amount())
-		if c.Host == DateHost && c.Offset.Abs() <= smallError {
-			severity = Note // probably the sender's computer
+		small := c.Offset.Abs() <= smallError
+		sender = sender || small && c.Host == DateHost
+		if !small || t.datedByUs(c) {
+			severity = Warning
 		}
+	}
+	if sender { // probably the computer on which it was written
+		severity = Note
 	}
 	if len(unsure) == 0 {
 		return
@@ -203,8 +208,18 @@ func (c *Clock) amount() string {
 	return Words(off) + " " + way
 }
 
-// smallError is the error of a sender's clock that is not worth a warning.
+// smallError is the error of a foreign clock that is not worth a warning.
 const smallError = 5 * time.Minute
+
+// datedByUs reports whether a clock dated a line of a host that we trust.
+func (t judge) datedByUs(c *Clock) bool {
+	for _, h := range c.Hops {
+		if t.Steps[h-1].trusted() {
+			return true
+		}
+	}
+	return false
+}
 
 func (t judge) certainClock(c *Clock) {
 	hop := 0
@@ -222,7 +237,7 @@ func (t judge) certainClock(c *Clock) {
 		text += fmt.Sprintf(" (between %s and %s)", Words(low), Words(high))
 	}
 	severity, advice := Warning, "its administrator should set it by NTP"
-	if (c.Host == DateHost || hop == 1) && c.Offset.Abs() <= smallError {
+	if c.Offset.Abs() <= smallError && !t.datedByUs(c) {
 		severity = Note
 	}
 	switch c.Cause {
@@ -253,6 +268,16 @@ func (t judge) hoursOff() int {
 	return int(hours)
 }
 
+// longWait is a delay that is worth a warning if it is certain. Greylisting and busy
+// queues cause shorter ones every day.
+const longWait = time.Hour
+
+// dateAgrees reports whether the Date field confirms the clock of step i.
+func (t judge) dateAgrees(i int) bool {
+	s := &t.Steps[i]
+	return t.DateStamp.OK && s.Stamp.OK && !t.clockBlamed(DateHost) && abs(s.Stamp.Unix-t.DateStamp.Unix) <= 600
+}
+
 // waitWithout returns the delay between the first two lines if the oldest one is h
 // hours fast.
 func (t judge) waitWithout(h int) time.Duration {
@@ -281,7 +306,11 @@ func (t judge) delays() {
 		}
 		text := fmt.Sprintf("%s between %s and %s", Words(s.Delay), from, host(&s.Line))
 		advice := "ask the administrator of " + from + " for the log of this message: it probably waited in that queue"
-		t.find("delay", Warning, s.Index, text, advice)
+		severity := Note
+		if s.Delay >= longWait && (s.Low >= s.Delay/2 || t.dateAgrees(i-1)) {
+			severity = Warning
+		}
+		t.find("delay", severity, s.Index, text, advice)
 		if s.Low < s.Delay/2 {
 			t.find("only-bounds", Note, s.Index, fmt.Sprintf("the delay of line %d is only known to be between %s and %s, because the clocks on both sides are unconfirmed; the message may have waited one hop earlier or later", s.Index, Words(s.Low), Words(s.High)), "a host with a known clock on either side would settle it")
 		}
