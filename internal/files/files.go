@@ -71,15 +71,15 @@ func syncDir(dir string) error {
 }
 
 // Make returns the content of a file that the program itself creates. If the
-// file does not exist, or valid rejects its content, it is created with the
-// content that fresh returns; damaged reports the second case, which a power
-// cut can cause. Missing folders are created with mode 0750.
+// file does not exist, cannot be read from the disk, or valid rejects its content,
+// it is created with the content that fresh returns; damaged reports the latter
+// two cases, which a power cut can cause. Missing folders are created with mode 0750.
 func Make(path string, perm fs.FileMode, valid func([]byte) bool, fresh func() []byte) (data []byte, damaged bool, err error) {
 	data, err = os.ReadFile(path)
 	switch {
 	case err == nil && valid(data):
 		return data, false, nil
-	case err == nil:
+	case err == nil, errors.Is(err, syscall.EIO):
 		damaged = true
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, false, err
