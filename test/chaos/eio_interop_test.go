@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A disk that cannot read one of the files that the server can make again does not
@@ -20,6 +21,7 @@ func TestInteropUnreadableFiles(t *testing.T) {
 	l := newLife(t, filepath.Join(t.TempDir(), "data"))
 	l.server.must()
 	l.act()
+	time.Sleep(time.Second) // until the history is written
 	l.server.kill()
 	if !l.account || len(l.mail) != 2 || l.appended == "" {
 		t.Fatalf("the first life did not get far: %+v", l)
