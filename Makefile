@@ -20,11 +20,16 @@ check:
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 
+# The tests that mostly wait run beside the others.
+LONG = ./test/chaos ./test/trust
 interop:
 	sh test/interop/install
 	$(GO) vet -tags interop ./...
+	@status=0; out=$$(mktemp); \
+	$(GO) test -tags interop -run Interop -v -p 1 -timeout 30m $(LONG) >$$out 2>&1 & long=$$!; \
 	$(GO) test -tags interop -run Interop -p 1 -timeout 30m \
-		$$(git grep -l '^//go:build interop' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
+		$$(git grep -l '^//go:build interop' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|' | grep -vxF "$$(printf '%s\n' $(LONG))") || status=1; \
+	wait $$long || status=1; cat $$out; rm -f $$out; exit $$status
 
 # The server under load while everything fails, for longer than make interop has
 # time for, and power cuts at each system call of a first start; needs root.
