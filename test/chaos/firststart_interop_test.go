@@ -220,7 +220,7 @@ func TestInteropPowerCutAtFirstStart(t *testing.T) {
 	}
 	disk := powercuttest.NewDisk(t)
 	whole := os.Getenv("CHAOSTIME") != ""
-	lives, early, rebuilt := 0, 0, 0
+	lives, early, mail, rebuilt := 0, 0, 0, 0
 	// live runs the first life until end returns, cuts the power, and starts the
 	// server again.
 	live := func(t *testing.T, end func(l *life), wrap ...string) (killed bool) {
@@ -244,6 +244,12 @@ func TestInteropPowerCutAtFirstStart(t *testing.T) {
 		l.verify()
 		l.server.kill()
 		rebuilt += l.server.logged("damaged")
+		if len(l.mail) > 0 && l.queued > 0 {
+			mail++
+		}
+		if err := os.RemoveAll(l.data); err != nil { // the disk is small
+			t.Fatal(err)
+		}
 		return killed
 	}
 	for _, call := range []string{"openat", "mkdirat", "write", "fsync", "fdatasync", "renameat", "pwrite64", "ftruncate", "fallocate"} {
@@ -267,5 +273,8 @@ func TestInteropPowerCutAtFirstStart(t *testing.T) {
 			live(t, func(*life) { time.Sleep(after) })
 		})
 	}
-	t.Logf("%d lives, %d of them ended before the server was ready, %d files were rebuilt", lives, early, rebuilt)
+	t.Logf("%d lives, of which %d ended before the server was ready and %d after mail; %d files were rebuilt", lives, early, mail, rebuilt)
+	if early == 0 || mail == 0 {
+		t.Error("the cuts missed the start or the mail")
+	}
 }
