@@ -2,7 +2,6 @@ package conf
 
 import (
 	"bytes"
-	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -158,13 +157,6 @@ func TestMistakes(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestFieldErrors(t *testing.T) {
-	base := errors.New("broken")
-	if err := Field("x", base); !errors.Is(err, base) || Field("x", nil) != nil {
-		t.Errorf("Field: %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"reflect"
@@ -133,10 +134,8 @@ func setText(f *field, text string) error {
 		return setScalar(f, f.value, cty.StringVal(text))
 	}
 	var items []cty.Value
-	for s := range strings.SplitSeq(text, ",") {
-		if s = strings.TrimSpace(s); s != "" {
-			items = append(items, cty.StringVal(s))
-		}
+	for _, s := range listOf(text) {
+		items = append(items, cty.StringVal(s))
 	}
 	return setValue(f, f.value, cty.TupleVal(items))
 }
@@ -167,29 +166,41 @@ func (f *field) addItem(item reflect.Value) {
 // exampleText returns an example of a value, as it would be written in the
 // file.
 func (f *field) exampleText() string {
-	text := f.tag.Get("example")
-	if text == "" {
-		text = f.tag.Get("default")
+	t, list := f.value.Type(), f.value.Kind() == reflect.Slice
+	if list {
+		t = t.Elem()
 	}
-	if text == "" {
-		if enum := f.tag.Get("enum"); enum != "" {
-			text, _, _ = strings.Cut(enum, "|")
+	items := []string{f.tag.Get("example")}
+	if items[0] == "" {
+		items[0] = f.tag.Get("default")
+		if list {
+			items = listOf(items[0])
 		}
 	}
-	t, list := f.value.Type(), false
-	if t.Kind() == reflect.Slice {
-		t, list = t.Elem(), true
+	if len(items) == 0 || items[0] == "" {
+		first, _, _ := strings.Cut(f.tag.Get("enum"), "|")
+		items = []string{cmp.Or(first, exampleOf(t))}
 	}
-	if text == "" {
-		text = exampleOf(t)
-	}
-	if !plain(t) && !strings.Contains(text, `("`) {
-		text = strconv.Quote(text)
+	for i, text := range items {
+		if !plain(t) && !strings.Contains(text, `("`) {
+			items[i] = strconv.Quote(text)
+		}
 	}
 	if list {
-		return "[" + text + "]"
+		return "[" + strings.Join(items, ", ") + "]"
 	}
-	return text
+	return items[0]
+}
+
+// listOf returns the items of a list written "a, b" in a tag.
+func listOf(text string) []string {
+	var items []string
+	for s := range strings.SplitSeq(text, ",") {
+		if s = strings.TrimSpace(s); s != "" {
+			items = append(items, s)
+		}
+	}
+	return items
 }
 
 // plain reports whether values of t are written without quotes.

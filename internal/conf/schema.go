@@ -61,9 +61,9 @@ func (d *FieldInfo) describe(f *field) {
 	text, ok := f.tag.Lookup("default")
 	switch {
 	case ok && d.List:
-		words := strings.Split(text, ",")
+		words := listOf(text)
 		for i, w := range words {
-			words[i] = `"` + strings.TrimSpace(w) + `"`
+			words[i] = `"` + w + `"`
 		}
 		d.Default = "[" + strings.Join(words, ", ") + "]"
 	case ok && !plain(t):

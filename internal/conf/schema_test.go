@@ -30,7 +30,7 @@ func TestFields(t *testing.T) {
 		{Name: "nets", GoName: "Nets", Type: "list of networks", Example: `["192.0.2.0/24"]`, List: true},
 		{Name: "dns", GoName: "DNS", Type: "list of IP addresses with ports", Example: `["192.0.2.1:53"]`, List: true, Required: true},
 		{Name: "bind", GoName: "Bind", Type: "list of listen addresses", Example: `["127.0.0.1:2525"]`, List: true},
-		{Name: "words", GoName: "Words", Type: "list of strings", Default: `["a", "b"]`, Example: `["a, b"]`, List: true},
+		{Name: "words", GoName: "Words", Type: "list of strings", Default: `["a", "b"]`, Example: `["a", "b"]`, List: true},
 		{Name: "mode", GoName: "Mode", Type: "string", Enum: []string{"on", "off"}, Example: `"on"`, HasExample: true},
 		{Name: "open", GoName: "Open", Type: "boolean", Default: "false", Example: "true"},
 		{Name: "workers", GoName: "Workers", Type: "integer", Default: "0", Example: "10"},
@@ -44,6 +44,37 @@ func TestFields(t *testing.T) {
 	for i := range want {
 		if !reflect.DeepEqual(got[i], want[i]) {
 			t.Errorf("got  %+v\nwant %+v", got[i], want[i])
+		}
+	}
+}
+
+// Each type has a name for error messages and the reference.
+func TestKindNames(t *testing.T) {
+	for _, c := range []struct {
+		value any
+		want  string
+	}{
+		{time.Duration(0), "duration"},
+		{Bytes(0), "size"},
+		{Rate{}, "rate"},
+		{netip.Prefix{}, "network"},
+		{netip.Addr{}, "IP address"},
+		{netip.AddrPort{}, "IP address with port"},
+		{Listen{}, "listen address"},
+		{Secret(""), "secret"},
+		{"", "string"},
+		{false, "boolean"},
+		{0, "integer"},
+		{uint16(0), "integer"},
+		{0.0, "number"},
+		{map[string]string{}, "map of strings"},
+		{[]string{}, "list of strings"},
+		{[]netip.Addr{}, "list of IP addresses"},
+		{[]netip.AddrPort{}, "list of IP addresses with ports"},
+		{[]Listen{}, "list of listen addresses"},
+	} {
+		if got := kindName(reflect.TypeOf(c.value)); got != c.want {
+			t.Errorf("%T is called %q, want %q", c.value, got, c.want)
 		}
 	}
 }
