@@ -15,9 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fault is something that goes wrong while mail flows. cause makes it happen and
-// ends it; it returns how often it really took effect. Afterwards the server runs,
-// or was started again.
+// fault is something that goes wrong while mail flows. cause starts and ends it and
+// returns how often it took effect. Afterwards the server runs again.
 type fault struct {
 	name  string
 	cause func(*run) int

@@ -16,7 +16,7 @@ import (
 	"hoplite/internal/powercuttest"
 )
 
-// firstConfig has an upstream that is never there, so that its mail stays in the
+// firstConfig has an upstream that does not exist, so that its mail stays in the
 // queue.
 const firstConfig = `
 hostname = "mail.chaos.example"
@@ -48,7 +48,7 @@ upstream "queue" {
 }
 `
 
-// life is the first life of a data folder, and what the server promised in it.
+// life is the first life of a data folder, with the promises that the server made.
 type life struct {
 	t          *testing.T
 	server     *server
@@ -69,7 +69,7 @@ func newLife(t *testing.T, data string) *life {
 	return l
 }
 
-// act does what an administrator and the first user do, until the server is gone.
+// act plays an administrator and the first user until the server has ended.
 func (l *life) act() {
 	defer close(l.acted)
 	if l.server.command("secret-enough\n", "user", "add", "ann@maildir.example") != nil {
@@ -77,7 +77,7 @@ func (l *life) act() {
 	}
 	l.account = true
 	c := l.login()
-	for c == nil && l.server.running() { // the file is looked at once a second
+	for c == nil && l.server.running() { // the server looks for changes once a second
 		time.Sleep(20 * time.Millisecond)
 		c = l.login()
 	}

@@ -114,7 +114,7 @@ func newRun(t *testing.T) *run {
 func (r *run) wait(d time.Duration) { time.Sleep(d) }
 
 // collect records the messages in the Maildir and removes them. It runs after a
-// fault only: what it finds has survived.
+// fault only, so that the messages it finds have survived.
 func (r *run) collect() {
 	r.t.Helper()
 	err := filepath.WalkDir(r.boxes, func(path string, d fs.DirEntry, err error) error {

@@ -1,10 +1,10 @@
-// Package trust compares what this program makes of SPF, DKIM, ARC and DMARC with
-// what others make of it: opendkim, opendmarc, rspamd, and dkimpy, pyspf and
-// authheaders for Python.
+// Package trust compares this program's results of SPF, DKIM, ARC and DMARC with
+// those of opendkim, opendmarc, rspamd, and of dkimpy, pyspf and authheaders for
+// Python.
 //
 // The messages and the zone that they refer to are generated from a seed: each
 // message is one variant of each mechanism (spf.go, dkim.go, dmarc.go, arc.go), with
-// the rest at random. testdata/differences.txt lists the differences that are known,
-// each with its reason; the test fails at any other. Start reading at Generate, and
+// the rest at random. testdata/differences.txt lists the known differences with their
+// reasons; the test fails at any other. Start reading at Generate, and
 // at TestInteropDifferential for the comparison, which needs the tag interop.
 package trust

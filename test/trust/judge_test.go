@@ -15,7 +15,7 @@ import (
 	policies "hoplite/mail/dmarc"
 )
 
-// Results are what a judge makes of a case. An empty string is no opinion.
+// Results are a judge's results for a case. An empty string is no opinion.
 type Results struct {
 	SPF   string // of the reverse path, or of the HELO name if that is empty
 	DKIM  string // the best of all signatures
@@ -80,7 +80,7 @@ func judgeWith(ctx context.Context, f filters.Filter, tx *mail.Transaction, m *m
 }
 
 // better returns the better of two results of DKIM, in the words that all judges
-// share: what does not pass for whatever reason is "fail".
+// share: every kind of failure is "fail".
 func better(a, b string) string {
 	switch b {
 	case "pass", "temperror", "none", "":
