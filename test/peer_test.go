@@ -16,6 +16,7 @@ import (
 type peer struct {
 	l      net.Listener
 	script [][2]string
+	say    func(command string) (reply string, ok bool) // before the script; may be nil
 
 	mu       sync.Mutex
 	messages []string
@@ -48,6 +49,11 @@ func newPeer(t testing.TB, script string) *peer {
 }
 
 func (p *peer) answer(command, otherwise string) string {
+	if p.say != nil {
+		if reply, ok := p.say(command); ok {
+			return reply
+		}
+	}
 	for _, s := range p.script {
 		if strings.HasPrefix(command, s[0]) {
 			return s[1]

@@ -21,6 +21,9 @@ import (
 type TokenSource interface {
 	// Token returns a token that is valid now.
 	Token(ctx context.Context) (string, error)
+	// Refuse reports that the server refused a token, so that the next one is
+	// another.
+	Refuse(token string)
 }
 
 // tokenFile is a TokenSource over a file that another program keeps fresh.
@@ -33,6 +36,9 @@ func (f tokenFile) Token(context.Context) (string, error) {
 	}
 	return string(bytes.TrimSpace(b)), nil
 }
+
+// Refuse does nothing: the other program renews the token.
+func (f tokenFile) Refuse(string) {}
 
 // authenticator logs in at the upstream.
 type authenticator struct {
@@ -68,11 +74,41 @@ func (a *authenticator) login(ctx context.Context, c *conn) error {
 	if err := a.mayLogin(c); err != nil {
 		return c.failed("AUTH", &insecureError{err})
 	}
-	client, err := a.client(ctx, c)
+	mech, err := a.choose(c)
 	if err != nil {
 		return c.failed("AUTH", err)
 	}
-	mech, first, err := client.Start()
+	if mech != "XOAUTH2" && mech != "OAUTHBEARER" {
+		return a.exchange(c, mech, "")
+	}
+	if a.tokens == nil {
+		return c.failed("AUTH", fmt.Errorf("%s needs oauth2 or token_file", mech))
+	}
+	token, err := a.tokens.Token(ctx)
+	if err != nil {
+		return c.failed("AUTH", err)
+	}
+	var refused *loginRefused
+	if err = a.exchange(c, mech, token); errors.As(err, &refused) {
+		a.tokens.Refuse(token)
+		return &tokenRefused{err}
+	}
+	return err
+}
+
+// tokenRefused is the refusal of an access token: it may have been revoked, so
+// another one is tried once.
+type tokenRefused struct{ error }
+
+func (e *tokenRefused) Unwrap() error { return e.error }
+
+// exchange carries out the exchange of one mechanism.
+func (a *authenticator) exchange(c *conn, mech, token string) error {
+	client, err := a.start(c, mech, token)
+	if err != nil {
+		return c.failed("AUTH", err)
+	}
+	_, first, err := client.Start()
 	if err != nil {
 		return c.failed("AUTH", err)
 	}
@@ -89,20 +125,32 @@ func (a *authenticator) login(ctx context.Context, c *conn) error {
 			return nil
 		}
 		if reply.Code != 334 {
-			return refusedLogin(reply)
+			if err = refusedLogin(reply); reply.Permanent() {
+				err = &loginRefused{err}
+			}
+			return err
 		}
 		challenge, err := base64.StdEncoding.DecodeString(strings.TrimSpace(reply.Text))
 		if err != nil && mech != "LOGIN" { // whose prompts mean nothing
 			return c.failed("AUTH", errGarbage)
 		}
 		answer, err := client.Next(challenge)
-		if err != nil {
+		var bearer *sasl.OAuthBearerError
+		switch {
+		case errors.As(err, &bearer):
+			answer = []byte{1} // the refusal follows (RFC 7628, 3.2.3)
+		case err != nil:
 			c.ask("*", c.times.command)
 			return c.failed("AUTH", err)
 		}
 		line = base64.StdEncoding.EncodeToString(answer)
 	}
 }
+
+// loginRefused is the permanent refusal of a login.
+type loginRefused struct{ error }
+
+func (e *loginRefused) Unwrap() error { return e.error }
 
 // refusedLogin makes the refusal of a login temporary: a wrong password in our
 // configuration is no reason to return mail.
@@ -117,8 +165,8 @@ func encode(first []byte) string {
 	return base64.StdEncoding.EncodeToString(first)
 }
 
-// client picks the best mechanism that both sides have.
-func (a *authenticator) client(ctx context.Context, c *conn) (sasl.Client, error) {
+// choose returns the best mechanism that both sides have.
+func (a *authenticator) choose(c *conn) (string, error) {
 	order := []string{"SCRAM-SHA-256", "PLAIN", "LOGIN"}
 	if a.tokens != nil {
 		order = []string{"XOAUTH2", "OAUTHBEARER"}
@@ -128,13 +176,13 @@ func (a *authenticator) client(ctx context.Context, c *conn) (sasl.Client, error
 	}
 	for _, mech := range order {
 		if has(c.caps.auth, mech) {
-			return a.start(ctx, c, mech)
+			return mech, nil
 		}
 	}
-	return nil, fmt.Errorf("%w (it offers %s)", errNoAuth, strings.Join(c.caps.auth, ", "))
+	return "", fmt.Errorf("%w (it offers %s)", errNoAuth, strings.Join(c.caps.auth, ", "))
 }
 
-func (a *authenticator) start(ctx context.Context, c *conn, mech string) (sasl.Client, error) {
+func (a *authenticator) start(c *conn, mech, token string) (sasl.Client, error) {
 	switch mech {
 	case "PLAIN":
 		return sasl.NewPlainClient("", a.user, a.password), nil
@@ -146,13 +194,6 @@ func (a *authenticator) start(ctx context.Context, c *conn, mech string) (sasl.C
 			return nil, err
 		}
 		return &scramClient{client.NewConversation()}, nil
-	}
-	if a.tokens == nil {
-		return nil, fmt.Errorf("%s needs token_file", mech)
-	}
-	token, err := a.tokens.Token(ctx)
-	if err != nil {
-		return nil, err
 	}
 	if mech == "XOAUTH2" {
 		return xoauth2{a.user, token}, nil

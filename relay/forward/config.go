@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"hoplite/internal/conf"
+	"hoplite/internal/oauth"
 	"hoplite/mail"
 )
 
@@ -24,6 +25,9 @@ type Config struct {
 	// ?weight=N (default 1); one of weight 0 is a reserve, used only when no
 	// other can be reached. A name may have several addresses: all are tried.
 	Servers []string `hcl:"servers,optional" example:"smtp://192.0.2.10:25"`
+	// Preset sets the server, the limits and the addresses for OAuth of a provider:
+	// "microsoft365" or "gmail". Other attributes have precedence.
+	Preset string `hcl:"preset,optional" enum:"microsoft365|gmail|"`
 	// MX looks up the servers of each recipient's domain in DNS instead.
 	MX bool `hcl:"mx,optional"`
 	// Mode is "inline" (the client waits for the upstream's own reply), "queue"
@@ -91,6 +95,9 @@ type Config struct {
 	Helo string `hcl:"helo,optional"`
 	// Connections is the largest number of connections to one server.
 	Connections int `hcl:"connections,optional" default:"20"`
+	// Rate is how many messages may be sent, for example "30/1m"; more wait. "0" is no
+	// limit.
+	Rate conf.Rate `hcl:"rate,optional"`
 	// MessagesPerConnection is the number of messages after which a connection is
 	// closed.
 	MessagesPerConnection int `hcl:"messages_per_connection,optional" default:"100"`
@@ -132,13 +139,15 @@ type AuthConfig struct {
 	// TokenFile holds an OAuth access token, which another program keeps fresh.
 	// The path is relative to the data folder.
 	TokenFile string `hcl:"token_file,optional"`
+	// OAuth2 obtains access tokens and keeps them fresh, instead of a password.
+	OAuth2 *oauth.Config `hcl:"oauth2,block"`
 }
 
 // Check reports settings that contradict each other.
 func (c *Config) Check() error {
 	var errs []error
 	switch {
-	case len(c.Servers) == 0 && !c.MX:
+	case len(c.Servers) == 0 && !c.MX && c.Preset == "":
 		errs = append(errs, conf.Fieldf("servers", `the upstream has no servers: give servers = ["smtp://HOST"] or mx = true`))
 	case len(c.Servers) > 0 && c.MX:
 		errs = append(errs, conf.Fieldf("mx", "servers and mx exclude each other"))
@@ -170,10 +179,35 @@ func (c *Config) Check() error {
 		_, err := mail.ParseAddress(c.Sender)
 		errs = append(errs, conf.Field("sender", err))
 	}
-	if a := c.Auth; a != nil && a.Password == "" && a.TokenFile == "" {
-		errs = append(errs, conf.Fieldf("auth", "auth has neither password nor token_file"))
-	}
+	errs = append(errs, c.checkAuth())
 	return errors.Join(errs...)
+}
+
+// checkAuth requires one source of the secret.
+func (c *Config) checkAuth() error {
+	a := c.Auth
+	if a == nil {
+		return nil
+	}
+	var given []string
+	for _, s := range []struct {
+		name string
+		set  bool
+	}{{"password", a.Password != ""}, {"token_file", a.TokenFile != ""}, {"oauth2", a.OAuth2 != nil}} {
+		if s.set {
+			given = append(given, s.name)
+		}
+	}
+	switch {
+	case len(given) == 0:
+		return conf.Fieldf("auth", "auth has neither password, token_file nor oauth2")
+	case len(given) > 1:
+		return conf.Fieldf("auth", "auth has %s: choose one", strings.Join(given, " and "))
+	case a.OAuth2 == nil:
+		return nil
+	}
+	app := c.tokens()
+	return app.Complete()
 }
 
 // RecipientsFile returns the file that lists the recipients, as the

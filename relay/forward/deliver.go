@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"hoplite/internal/oauth"
 	"hoplite/mail"
 )
 
@@ -55,6 +56,9 @@ func (u *Upstream) handOver(ctx context.Context, all *parcel, next *Upstream) []
 	all, refusal := u.sentAs(asked)
 	if refusal != nil {
 		return u.refuse(asked, refusal)
+	}
+	if late := u.pace.wait(ctx, u.cfg.Name); late != nil {
+		return u.refuse(asked, late)
 	}
 	out := make([]mail.Outcome, len(all.rcpts))
 	for _, g := range u.groups(ctx, all.rcpts) {
@@ -208,10 +212,13 @@ func (u *Upstream) unreachable(err error) *mail.Reply {
 		said     *mail.Reply
 		staged   *stageError
 		insecure *insecureError
+		noToken  *oauth.Error
 	)
 	switch {
 	case errors.As(err, &said) && said.Host != "":
 		r.Enhanced, r.Text = "4.3.2", fmt.Sprintf("%s does not accept mail now: %s", said.Host, said)
+	case errors.As(err, &noToken):
+		r.Enhanced, r.Text = "4.3.2", fmt.Sprintf("upstream %s can't be used now, because there is no access token: %s", u.cfg.Name, noToken)
 	case errors.As(err, &insecure):
 		// TLS or certificate (RFC 3463, 3.8): a matter for whoever runs one of
 		// the two servers.

@@ -81,12 +81,16 @@ var errHandshake = errors.New("TLS handshake failed")
 // *stageError.
 //
 // A server that hangs up at EHLO is called again with HELO; one whose
-// handshake fails is called again in clear text, if the requirement allows it.
+// handshake fails is called again in clear text, if the requirement allows it, and
+// one that refuses an access token is called once more with another token.
 func (d *dialer) open(ctx context.Context, s *server, need requirement, from mail.Client) (*conn, error) {
 	o := opening{need: need, from: from}
 	c, err := d.connect(ctx, s, o)
 	if errors.Is(err, errNoEHLO) {
 		o.heloOnly = true
+		c, err = d.connect(ctx, s, o)
+	}
+	if refused := (*tokenRefused)(nil); errors.As(err, &refused) {
 		c, err = d.connect(ctx, s, o)
 	}
 	if errors.Is(err, errHandshake) {

@@ -138,7 +138,7 @@ func TestConfigCheck(t *testing.T) {
 		"servers and mx":     {func(c *Config) { c.MX = true }, "exclude each other"},
 		"clear login":        {func(c *Config) { c.TLS, c.Auth = "off", &AuthConfig{Password: "x"} }, "clear text"},
 		"insecure login":     {func(c *Config) { c.TLS, c.Auth = "off", &AuthConfig{Password: "x", Insecure: true} }, ""},
-		"no password":        {func(c *Config) { c.Auth = &AuthConfig{} }, "neither password nor token_file"},
+		"no password":        {func(c *Config) { c.Auth = &AuthConfig{} }, "neither password, token_file nor oauth2"},
 		"source":             {func(c *Config) { c.Source = []string{"192.0.2.9", "2001:db8::9"} }, ""},
 		"source is a name":   {func(c *Config) { c.Source = []string{"mx.example.net"} }, "not an IP address"},
 		"two of a family":    {func(c *Config) { c.Source = []string{"192.0.2.9", "192.0.2.8"} }, "only one address"},

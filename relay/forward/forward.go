@@ -24,6 +24,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"hoplite/internal/listen"
+	"hoplite/internal/oauth"
 	"hoplite/internal/resolve"
 	"hoplite/mail"
 	"hoplite/mail/rewrite"
@@ -62,6 +63,8 @@ type Upstream struct {
 	rcpts   *recipients
 	next    *Upstream      // used while this one can't be reached
 	rules   *rewrite.Rules // what all mail is sent as; nil: unchanged
+	pace    *pace          // of messages; nil: no limit
+	tokens  *oauth.Source  // nil without oauth2
 	weakUse atomic.Int64
 }
 
@@ -71,7 +74,7 @@ func New(cfg Config, env Env) (*Upstream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upstream %q: %w", cfg.Name, err)
 	}
-	u := &Upstream{cfg: cfg, data: env.Data, log: env.Log, rules: rewrite.New(mail.Address(cfg.Sender), rewrite.Map{})}
+	u := &Upstream{cfg: cfg, data: env.Data, log: env.Log, pace: newPace(cfg.Rate), rules: rewrite.New(mail.Address(cfg.Sender), rewrite.Map{})}
 	d := &dialer{
 		helo: cmp.Or(cfg.Helo, env.Hostname), tls: profile, tellClient: cfg.TellClient,
 		times:  timeouts{cfg.ConnectTimeout, cfg.CommandTimeout, cfg.DataTimeout},
@@ -81,11 +84,8 @@ func New(cfg Config, env Env) (*Upstream, error) {
 	if env.TLS != nil {
 		d.roots = env.TLS.RootCAs
 	}
-	if a := cfg.Auth; a != nil {
-		d.auth = &authenticator{user: a.User, password: string(a.Password), mechanism: a.Mechanism, tokens: env.Tokens, insecure: a.Insecure}
-		if a.TokenFile != "" && env.Tokens == nil {
-			d.auth.tokens = tokenFile(under(env.Data, a.TokenFile))
-		}
+	if d.auth, err = u.newAuthenticator(env); err != nil {
+		return nil, fmt.Errorf("upstream %q: %w", cfg.Name, err)
 	}
 	u.net = network{cfg: &u.cfg, dns: env.DNS, dialer: d}
 	if u.servers, err = newServers(&u.net, cfg.Servers); err != nil {
@@ -99,6 +99,30 @@ func New(cfg Config, env Env) (*Upstream, error) {
 	}
 	return u, nil
 }
+
+// newAuthenticator returns what logs in at the servers; nil without a login.
+func (u *Upstream) newAuthenticator(env Env) (*authenticator, error) {
+	a := u.cfg.Auth
+	if a == nil {
+		return nil, nil
+	}
+	login := &authenticator{user: a.User, password: string(a.Password), mechanism: a.Mechanism, tokens: env.Tokens, insecure: a.Insecure}
+	switch {
+	case env.Tokens != nil:
+	case a.TokenFile != "":
+		login.tokens = tokenFile(under(env.Data, a.TokenFile))
+	case a.OAuth2 != nil:
+		source, err := oauth.NewSource(u.cfg.tokens(), oauth.Env{Name: u.cfg.Name, User: a.User, Data: env.Data, Log: env.Log})
+		if err != nil {
+			return nil, err
+		}
+		u.tokens, login.tokens = source, source
+	}
+	return login, nil
+}
+
+// Tokens returns the access tokens of the oauth2 block; nil without one.
+func (u *Upstream) Tokens() *oauth.Source { return u.tokens }
 
 // countWeakTLS notes a connection that only the legacy profile allowed.
 func (u *Upstream) countWeakTLS(server string, state tls.ConnectionState) {

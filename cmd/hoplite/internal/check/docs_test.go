@@ -152,7 +152,9 @@ func TestExamplesOfDocs(t *testing.T) {
 		t.Fatalf("only %d examples", len(list))
 	}
 	t.Chdir(t.TempDir())
-	t.Setenv("PROVIDER_PASSWORD", "secret")
+	for _, name := range []string{"PROVIDER_PASSWORD", "M365_SECRET", "GMAIL_PASSWORD"} {
+		t.Setenv(name, "secret")
+	}
 	exampleData(t, "var")
 	for _, e := range list {
 		whole := frame(e.text)

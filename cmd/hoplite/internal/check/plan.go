@@ -181,8 +181,14 @@ func (p plan) upstream(u *forward.Config) {
 		"verify": "TLS with a verified certificate required"}[u.TLS]
 	if u.Auth != nil {
 		tls += fmt.Sprintf("; login as %s", u.Auth.User)
+		if u.Auth.OAuth2 != nil {
+			tls += " by OAuth"
+		}
 	}
 	p.say("    ", "%s.", tls)
+	if u.Rate.Count > 0 {
+		p.say("    ", "At most %s messages on %d connections; more wait.", u.Rate, u.Connections)
+	}
 	if u.Sender != "" {
 		p.say("    ", "All mail is sent as %s; signed messages are refused.", u.Sender)
 	}

@@ -134,6 +134,9 @@ func (c *Config) complete(name string) {
 		}
 	}
 	c.normalizeNames()
+	for _, u := range c.Upstream {
+		u.ApplyPreset()
+	}
 	if c.Log == nil {
 		c.Log = &LogConfig{}
 		conf.Defaults(c.Log)

@@ -1,5 +1,5 @@
-// Package keys holds the commands hoplite dkim: keys that sign mail, and their DNS
-// records.
+// Package keys holds the commands about keys and secrets: hoplite dkim, for keys
+// that sign mail and their DNS records, and hoplite oauth, for logins at providers.
 package keys
 
 import (

@@ -1,0 +1,65 @@
+package forward
+
+import (
+	"hoplite/internal/conf"
+	"hoplite/internal/oauth"
+)
+
+// preset is what is known about a provider's submission server.
+type preset struct {
+	server      string
+	connections int
+	rate        string
+}
+
+// presets has the providers by the name that preset takes.
+//
+// Microsoft: three connections and 30 messages a minute for a mailbox
+// (learn.microsoft.com/exchange/troubleshoot/send-emails/smtp-submission-improvements,
+// read in November 2026). Google limits messages per day only
+// (support.google.com/a/answer/166852, read in November 2026).
+var presets = map[string]preset{
+	"microsoft365": {"smtp://smtp.office365.com:587", 3, "30/1m"},
+	"gmail":        {"smtp://smtp.gmail.com:587", 5, ""},
+}
+
+// ApplyPreset sets what the preset knows and the file leaves out.
+func (c *Config) ApplyPreset() {
+	p, ok := presets[c.Preset]
+	if !ok {
+		return
+	}
+	if len(c.Servers) == 0 {
+		c.Servers = []string{p.server}
+	}
+	if !c.IsSet("tls") {
+		c.TLS = "verify"
+	}
+	if !c.IsSet("recipients") {
+		c.Recipients = "any" // the provider knows its own recipients only
+	}
+	if !c.IsSet("connections") {
+		c.Connections = p.connections
+	}
+	if !c.IsSet("rate") {
+		c.Rate, _ = conf.ParseRate(p.rate) // none for ""
+	}
+}
+
+// tokens returns the oauth2 block with the preset of the upstream.
+func (c *Config) tokens() oauth.Config {
+	o := *c.Auth.OAuth2
+	if o.Preset == "" && o.TokenURL == "" {
+		o.Preset = c.Preset
+	}
+	return o
+}
+
+// OAuth returns the application and the user of the oauth2 block, and whether
+// there is one.
+func (c *Config) OAuth() (app oauth.Config, user string, ok bool) {
+	if c.Auth == nil || c.Auth.OAuth2 == nil {
+		return app, "", false
+	}
+	return c.tokens(), c.Auth.User, true
+}

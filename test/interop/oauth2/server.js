@@ -1,0 +1,14 @@
+// A token service whose tokens are valid for a few seconds: PORT SECONDS.
+const { OAuth2Server } = require('oauth2-mock-server');
+
+const [port, life] = process.argv.slice(2).map(Number);
+const server = new OAuth2Server();
+server.issuer.keys.generate('RS256').then(() => {
+  server.service.on('beforeTokenSigning', (token) => {
+    token.payload.exp = Math.floor(Date.now() / 1000) + life;
+  });
+  server.service.on('beforeResponse', (response) => {
+    response.body.expires_in = life;
+  });
+  return server.start(port, '127.0.0.1');
+}).then(() => console.log('ready'));
