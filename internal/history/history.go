@@ -219,6 +219,7 @@ func (s *Store) prune(now time.Time) {
 		s.log.Error().Err(err).Msg("history")
 		return
 	}
+	now = present(now, days)
 	total := int64(0)
 	for i := len(days) - 1; i >= 0; i-- {
 		path := filepath.Join(s.dir, days[i])
@@ -234,6 +235,20 @@ func (s *Store) prune(now time.Time) {
 			os.Remove(path + ".jsonl")
 		}
 	}
+}
+
+// present returns the time from which the age of days is measured: now, unless the
+// newest day stands alone, far from the one before. Then the clock may be wrong for a
+// moment, and a month of history would be lost.
+func present(now time.Time, days []string) time.Time {
+	if len(days) < 2 {
+		return now
+	}
+	before, _ := time.Parse(dayForm, days[len(days)-2])
+	if latest := before.Add(48 * time.Hour); latest.Before(now) {
+		return latest
+	}
+	return now
 }
 
 // days returns the names of the daily files, oldest first.

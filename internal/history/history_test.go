@@ -187,6 +187,38 @@ func TestPrune(t *testing.T) {
 	}
 }
 
+// A clock that is years ahead for a moment does not remove the history.
+func TestPruneWithAWrongClock(t *testing.T) {
+	dir := t.TempDir()
+	now := time.Now()
+	for _, days := range []int{1, 2, 20, 40} {
+		path := filepath.Join(dir, now.AddDate(0, 0, -days).UTC().Format(dayForm)+".jsonl")
+		if err := os.WriteFile(path, nil, 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := Open(dir, 0, 0, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	left := func(when string, want int) {
+		t.Helper()
+		if days, _ := s.days(); len(days) != want {
+			t.Errorf("%s: left %v, want %d", when, days, want)
+		}
+	}
+	left("at first", 4) // today, and without the day 40 days ago
+	ahead := now.AddDate(9, 0, 0)
+	if err := os.WriteFile(filepath.Join(dir, ahead.UTC().Format(dayForm)+".jsonl"), nil, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	s.prune(ahead)
+	left("nine years ahead", 5)
+	s.prune(now)
+	left("back again", 5)
+}
+
 func TestNoHistoryYet(t *testing.T) {
 	if got := find(t, NewReader(filepath.Join(t.TempDir(), "none")), Query{ID: "x"}); got != "" {
 		t.Errorf("found %q", got)
