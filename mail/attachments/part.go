@@ -312,10 +312,12 @@ func isCMS(head []byte) bool {
 func (s *scan) smime(at place, index int, r *bufio.Reader) error {
 	h := hold.New(s.Dir)
 	defer h.Close()
-	obj, err := cms.Read(r, cms.Options{Max: s.Size, MaxInflated: max(1, s.left), Content: &unpacked{s: s, h: h}})
+	obj, err := cms.Read(r, cms.Options{Max: s.Size, MaxInflated: max(1, s.left), Content: &unpacked{s: s, h: h}, Memory: s.memory})
 	if err != nil {
-		if errors.Is(err, errSize) {
-			return errSize
+		for _, why := range []error{errSize, memory.ErrFull} {
+			if errors.Is(err, why) {
+				return why
+			}
 		}
 		return err
 	}

@@ -88,8 +88,9 @@ func signingTime(attrs []attribute) time.Time {
 }
 
 // checkAttributes applies the rules of RFC 5652, 11: which attributes may occur
-// where, and how often. It returns what is wrong, or "".
-func (s *Signer) checkAttributes(contentType oid) string {
+// where, and how often. counter means that the signature is a countersignature,
+// whose content has no type. It returns what is wrong, or "".
+func (s *Signer) checkAttributes(contentType oid, counter bool) string {
 	for _, id := range []oid{attrContentType, attrMessageDigest, attrSigningTime, attrAlgorithmProtec} {
 		if _, n := one(s.unsigned, id); n > 0 {
 			return "a " + id.String() + " attribute is unsigned"
@@ -101,37 +102,53 @@ func (s *Signer) checkAttributes(contentType oid) string {
 		}
 	}
 	if s.rawAttrs == nil {
-		if contentType != oidData {
+		if contentType != oidData && !counter {
 			return "content of type " + contentType.String() + " without signed attributes"
 		}
 		return ""
 	}
-	for _, id := range []oid{attrContentType, attrMessageDigest} {
-		a, n := one(s.attrs, id)
-		switch {
-		case n == 0:
-			return "no " + id.String() + " attribute"
-		case n > 1 || a.n != 1:
-			return "not exactly one value of " + id.String()
+	required := []oid{attrContentType, attrMessageDigest}
+	if counter {
+		if _, n := one(s.attrs, attrContentType); n > 0 {
+			return "a countersignature with a content type"
 		}
+		required = required[1:]
 	}
-	for _, id := range []oid{attrSigningTime, attrSigningCert, attrSigningCertV2, attrAlgorithmProtec} {
-		if a, n := one(s.attrs, id); n > 1 || n == 1 && a.n != 1 {
-			return "not exactly one value of " + id.String()
-		}
+	if fault := s.count(required, true); fault != "" {
+		return fault
+	}
+	if fault := s.count([]oid{attrSigningTime, attrSigningCert, attrSigningCertV2, attrAlgorithmProtec}, false); fault != "" {
+		return fault
 	}
 	if _, n := one(s.attrs, attrCounterSign); n > 0 {
 		return "a countersignature among the signed attributes"
 	}
-	a, _ := one(s.attrs, attrContentType)
-	var id cryptobyte.String
-	if !a.values.ReadASN1(&id, cbasn1.OBJECT_IDENTIFIER) || oid(id) != contentType {
-		return "the content-type attribute names another type"
+	if !counter {
+		a, _ := one(s.attrs, attrContentType)
+		var id cryptobyte.String
+		if !a.values.ReadASN1(&id, cbasn1.OBJECT_IDENTIFIER) || oid(id) != contentType {
+			return "the content-type attribute names another type"
+		}
 	}
 	if _, n := one(s.attrs, attrSigningTime); n == 1 && s.SigningTime.IsZero() {
 		return "an unreadable signing-time attribute"
 	}
 	return s.checkProtection()
+}
+
+// count checks that signed attributes have exactly one value, and exist if they
+// are required.
+func (s *Signer) count(ids []oid, required bool) string {
+	for _, id := range ids {
+		a, n := one(s.attrs, id)
+		switch {
+		case n == 0 && required:
+			return "no " + id.String() + " attribute"
+		case n > 1 || n == 1 && a.n != 1:
+			return "not exactly one value of " + id.String()
+		}
+	}
+	return ""
 }
 
 // checkProtection compares the algorithms with their signed copy, if there is

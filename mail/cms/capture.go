@@ -1,5 +1,7 @@
 package cms
 
+import "hoplite/internal/memory"
+
 // capture returns the element whose header was just read, including the header,
 // as DER.
 func (r *reader) capture(h header, max int) ([]byte, error) {
@@ -50,7 +52,14 @@ func (r *reader) capture(h header, max int) ([]byte, error) {
 	return r.der(b)
 }
 
+// parsed is how much memory an element takes, with its parsed form, for each of
+// its octets.
+const parsed = 3
+
 func (r *reader) der(b []byte) ([]byte, error) {
+	if !r.share.TryTake(parsed * int64(len(b))) {
+		return nil, memory.ErrFull
+	}
 	b, err := toDER(b)
 	if err != nil {
 		return nil, r.fault("%v", err)

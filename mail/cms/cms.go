@@ -15,6 +15,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"hoplite/internal/memory"
 )
 
 // Type is the type of a CMS object, named as in S/MIME's smime-type parameter
@@ -45,6 +47,9 @@ type Options struct {
 	// Content receives the signed, compressed or plain content; nil discards
 	// it.
 	Content io.Writer
+	// Memory is what certificates, revocation lists and signers are taken from;
+	// nil means no limit. The caller returns it.
+	Memory *memory.Share
 }
 
 const (
@@ -63,8 +68,8 @@ type Object struct {
 }
 
 // Read reads one object, a ContentInfo, from r, which may be read beyond the
-// object's end. The error is a *[SyntaxError], wraps [ErrTooLarge], or is an
-// error of r or Options.Content.
+// object's end. The error is a *[SyntaxError], wraps [ErrTooLarge] or
+// [memory.ErrFull], or is an error of r or Options.Content.
 func Read(r io.Reader, o Options) (*Object, error) {
 	if o.Max <= 0 {
 		o.Max = defaultMax
@@ -72,7 +77,7 @@ func Read(r io.Reader, o Options) (*Object, error) {
 	if o.MaxInflated <= 0 {
 		o.MaxInflated = defaultMaxInflated
 	}
-	in := newReader(r, o.Max)
+	in := newReader(r, o)
 	defer in.close()
 	obj, err := in.contentInfo(o)
 	if err != nil {

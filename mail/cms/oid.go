@@ -98,6 +98,7 @@ var (
 	attrSigningCert     = mkoid("1.2.840.113549.1.9.16.2.12")
 	attrSigningCertV2   = mkoid("1.2.840.113549.1.9.16.2.47")
 	attrAlgorithmProtec = mkoid("1.2.840.113549.1.9.52")
+	attrTimestamp       = mkoid("1.2.840.113549.1.9.16.2.14")
 
 	keyRSA = mkoid("1.2.840.113549.1.1.1")
 	keyPSS = mkoid("1.2.840.113549.1.1.10")
@@ -107,6 +108,7 @@ var (
 	oidMGF1        = mkoid("1.2.840.113549.1.1.8")
 	oidZlib        = mkoid("1.2.840.113549.1.9.16.3.8")
 	oidOCSPRevInfo = mkoid("1.3.6.1.5.5.7.16.2")
+	oidTSTInfo     = mkoid("1.2.840.113549.1.9.16.1.4")
 	oidSKI         = mkoid("2.5.29.14")
 	oidEd25519     = mkoid("1.3.101.112")
 )
@@ -212,7 +214,7 @@ var names = map[oid]string{
 	oidAuthEnveloped:                   "authenveloped-data",
 	mkoid("1.2.840.113549.1.7.4"):      "signed-and-enveloped-data",
 	mkoid("1.2.840.113549.1.9.16.1.1"): "signed-receipt",
-	mkoid("1.2.840.113549.1.9.16.1.4"): "timestamp token",
+	oidTSTInfo:                         "timestamp token",
 
 	attrContentType: "content-type", attrMessageDigest: "message-digest",
 	attrSigningTime: "signing-time", attrCounterSign: "countersignature",
@@ -228,7 +230,7 @@ var names = map[oid]string{
 	mkoid("1.2.840.113549.1.9.16.2.9"):  "equivalent labels",
 	mkoid("1.2.840.113549.1.9.16.2.10"): "content reference",
 	mkoid("1.2.840.113549.1.9.16.2.11"): "encryption key preference",
-	mkoid("1.2.840.113549.1.9.16.2.14"): "signature timestamp",
+	attrTimestamp:                       "signature timestamp",
 	mkoid("1.3.6.1.4.1.311.16.4"):       "Microsoft encryption key preference",
 
 	mkoid("1.3.14.3.2.7"):               "DES",

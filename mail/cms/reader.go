@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"hoplite/internal/memory"
 )
 
 const (
@@ -64,13 +66,14 @@ type reader struct {
 	depth  int
 	ends   [maxDepth]int64 // absolute end of each open element, -1: indefinite
 	pooled *[]byte
+	share  *memory.Share // for the elements that are kept
 }
 
 var windows = sync.Pool{New: func() any { b := make([]byte, windowSize); return &b }}
 
-func newReader(src io.Reader, max int64) *reader {
+func newReader(src io.Reader, o Options) *reader {
 	p := windows.Get().(*[]byte)
-	return &reader{src: src, buf: *p, max: max, pooled: p}
+	return &reader{src: src, buf: *p, max: o.Max, pooled: p, share: o.Memory}
 }
 
 // close returns the window to the pool; the reader must not be used afterwards.

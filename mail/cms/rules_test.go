@@ -13,10 +13,13 @@ import (
 	"encoding/asn1"
 	"errors"
 	"math/big"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"hoplite/internal/memory"
 )
 
 // The rules of RFC 5652, 5.3 and 11, RFC 5035 and RFC 6211 about attributes. A
@@ -527,3 +530,24 @@ type failing struct{ err error }
 
 func (f *failing) Read([]byte) (int, error)  { return 0, f.err }
 func (f *failing) Write([]byte) (int, error) { return 0, f.err }
+
+// What an object makes its reader keep is taken from a share of memory.
+func TestMemory(t *testing.T) {
+	b, err := os.ReadFile("testdata/generated/s_rsa_sha256_opq.der")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		limit int64
+		want  error
+	}{{100, memory.ErrFull}, {1 << 20, nil}} {
+		budget := memory.New(c.limit)
+		share := budget.Share(0)
+		if _, err := Read(bytes.NewReader(b), Options{Memory: share}); !errors.Is(err, c.want) {
+			t.Errorf("%d octets: %v, want %v", c.limit, err, c.want)
+		}
+		if c.want == nil && budget.Used() == 0 {
+			t.Error("nothing was taken")
+		}
+	}
+}

@@ -38,6 +38,8 @@ type Signed struct {
 	announced   []oid
 	sums        []sum
 	content     head
+	inner       bool // signatures of its signatures are not verified
+	counter     bool // its content is another signature
 }
 
 // head keeps the first octets of the content and counts all of them.

@@ -22,6 +22,11 @@ type Signer struct {
 	Unsigned      []string     // names of the unsigned attributes
 	DigestMatches bool         // the content is the one that was signed
 
+	// Countersigners and Timestamps are signatures of this signature. They are
+	// not signed by the signer, and do not affect Verdict.
+	Countersigners []*Signer
+	Timestamps     []*Timestamp
+
 	sid       identifier
 	digestAlg algorithm
 	sigAlg    algorithm

@@ -49,7 +49,7 @@ func (sd *Signed) Verify(content io.Reader, more ...*Certificate) (Verdict, erro
 			return Unknown, err
 		}
 	}
-	worst := Good
+	worst, left := Good, maxSupporting
 	if len(sd.Signers) == 0 {
 		worst = Unknown
 	}
@@ -67,6 +67,9 @@ func (sd *Signed) Verify(content io.Reader, more ...*Certificate) (Verdict, erro
 			s.Verdict = sd.judge(s)
 		}
 		worst = max(worst, s.Verdict)
+		if len(s.unsigned) > 0 && !sd.inner {
+			sd.supporting(s, more, &left)
+		}
 	}
 	return worst, nil
 }
@@ -77,7 +80,7 @@ func (sd *Signed) judge(s *Signer) Verdict {
 		s.Reason = fmt.Sprintf(format, args...)
 		return v
 	}
-	if fault := s.checkAttributes(sd.contentType); fault != "" {
+	if fault := s.checkAttributes(sd.contentType, sd.counter); fault != "" {
 		return say(Bad, "%s", fault)
 	}
 	if s.rawAttrs == nil && looksLikeAttributes(sd.content.b) {
@@ -94,6 +97,9 @@ func (sd *Signed) judge(s *Signer) Verdict {
 	if s.rawAttrs != nil {
 		s.DigestMatches = bytes.Equal(sum.value, s.messageDigest())
 		if !s.DigestMatches {
+			if sd.counter {
+				return say(Bad, "it belongs to another signature")
+			}
 			return say(Bad, "the content is not what was signed")
 		}
 	}
@@ -263,7 +269,7 @@ func pssParams(params []byte) (h crypto.Hash, salt int, ok bool) {
 // and again would cost too much.
 func (sd *Signed) Fits(content io.Reader, more ...*Certificate) bool {
 	try := *sd
-	try.sums, try.content, try.Signers = nil, head{}, nil
+	try.sums, try.content, try.Signers, try.inner = nil, head{}, nil, true
 	for _, s := range sd.Signers {
 		if s.rawAttrs == nil {
 			return false

@@ -146,7 +146,7 @@ func (t *Trust) rootsFor(domain string) rootSet {
 
 // trust judges a signer's certificate: its issuer, its purpose and its
 // validity.
-func (r *run) trust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certificate) *Signer {
+func (r *run) trust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certificate, purpose x509.ExtKeyUsage) *Signer {
 	if cert.KeyUsage != 0 && cert.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment) == 0 {
 		sg.Trust = TrustNotForMail
 		return sg.worse(cms.Bad, "the certificate's key must not be used for signing")
@@ -154,7 +154,7 @@ func (r *run) trust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certificate)
 	opts := x509.VerifyOptions{
 		CurrentTime:   r.at,
 		Intermediates: x509.NewCertPool(),
-		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageEmailProtection},
+		KeyUsages:     []x509.ExtKeyUsage{purpose},
 	}
 	var roots rootSet
 	if r.Trust != nil {
@@ -185,7 +185,7 @@ func (r *run) trust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certificate)
 			return r.revocation(l, s, sg.worse(cms.Weak, text), chain)
 		}
 	}
-	return r.distrust(l, sg, cert, append(sent, roots.certs...), opts, err)
+	return r.distrust(l, s, sg, cert, append(sent, roots.certs...), opts, err)
 }
 
 // costly reports whether verifying a signature with the certificate's key takes
@@ -221,7 +221,7 @@ func (r *run) verify(cert *x509.Certificate, opts x509.VerifyOptions) ([]*x509.C
 
 // distrust records why there is no chain. known are the certificates among
 // which issuers were sought, apart from the system's roots.
-func (r *run) distrust(l *Layer, sg *Signer, cert *x509.Certificate, known []*x509.Certificate, opts x509.VerifyOptions, err error) *Signer {
+func (r *run) distrust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certificate, known []*x509.Certificate, opts x509.VerifyOptions, err error) *Signer {
 	if at := r.at; at.Before(cert.NotBefore) {
 		sg.Trust = TrustNotYetValid
 		r.find("not_yet_valid", warning, l.Part, "the certificate is valid only from "+stamp(cert.NotBefore), "")
@@ -231,11 +231,15 @@ func (r *run) distrust(l *Layer, sg *Signer, cert *x509.Certificate, known []*x5
 	if errors.As(err, &invalid) {
 		switch invalid.Reason {
 		case x509.Expired:
-			return r.expired(l, sg, cert, opts)
+			return r.expired(l, s, sg, cert, opts)
 		case x509.IncompatibleUsage:
 			sg.Trust = TrustNotForMail
-			r.find("not_for_mail", bad, l.Part, "the certificate was not issued for e-mail", "")
-			return sg.worse(cms.Bad, "the certificate was not issued for e-mail")
+			text := "the certificate was not issued for e-mail"
+			if opts.KeyUsages[0] == x509.ExtKeyUsageTimeStamping {
+				text = "the certificate was not issued for time stamps"
+			}
+			r.find("not_for_mail", bad, l.Part, text, "")
+			return sg.worse(cms.Bad, text)
 		}
 		sg.Trust = TrustUnknownCA
 		r.find("chain", warning, l.Part, invalid.Error(), "")
@@ -282,8 +286,17 @@ func ancestry(cert *x509.Certificate, known []*x509.Certificate) []*x509.Certifi
 func selfIssued(c *x509.Certificate) bool { return bytes.Equal(c.RawIssuer, c.RawSubject) }
 
 // expired distinguishes a certificate that was valid when the message was
-// signed from one that never was. The signing time is the signer's claim.
-func (r *run) expired(l *Layer, sg *Signer, cert *x509.Certificate, opts x509.VerifyOptions) *Signer {
+// signed from one that never was. A trusted time stamp proves that; the signing
+// time is only the signer's claim.
+func (r *run) expired(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certificate, opts x509.VerifyOptions) *Signer {
+	if at := sg.proven(); at != nil {
+		opts.CurrentTime = *at
+		if chain, err := r.verify(cert, opts); err == nil {
+			sg.Trust, sg.Chain = TrustGood, subjects(chain)
+			r.find("expired", info, l.Part, "the certificate has expired, but a time stamp proves that it was valid when signed ("+stamp(*at)+")", "")
+			return r.revocation(l, s, sg, chain)
+		}
+	}
 	sg.Trust = TrustExpired
 	was := cert.NotAfter.Add(-time.Second)
 	claim := sg.SigningTime != nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hoplite/internal/hold"
+	"hoplite/internal/memory"
 	"hoplite/mail/attachments"
 	"hoplite/mail/cms"
 	"hoplite/mail/mime"
@@ -63,6 +64,7 @@ type run struct {
 	sender []string
 	dates  []time.Time // of the Date fields
 
+	share    *memory.Share
 	held     []*hold.Hold
 	shapes   int
 	unsigned bool // there is readable content outside a signature
@@ -73,6 +75,9 @@ type run struct {
 func (c *Checker) Message(ctx context.Context, msg io.ReaderAt, size int64) (*Report, error) {
 	r := c.start(ctx)
 	defer r.close()
+	if err := r.share.Take(ctx, mime.Memory(size)); err != nil {
+		return nil, fmt.Errorf("read message: %w", err)
+	}
 	tree, err := mime.Walk(io.NewSectionReader(msg, 0, size))
 	if err != nil {
 		return nil, fmt.Errorf("read message: %w", err)
@@ -100,7 +105,7 @@ func (c *Checker) Object(ctx context.Context, der io.Reader, content io.Reader) 
 }
 
 func (c *Checker) start(ctx context.Context) *run {
-	r := &run{Checker: c, ctx: ctx, at: c.At, rep: &Report{Layers: []*Layer{}, Parts: []Part{}, Findings: []Finding{}}}
+	r := &run{Checker: c, ctx: ctx, share: memory.Content.Share(0), at: c.At, rep: &Report{Layers: []*Layer{}, Parts: []Part{}, Findings: []Finding{}}}
 	if r.at.IsZero() {
 		r.at = time.Now()
 	}
@@ -111,6 +116,7 @@ func (r *run) close() {
 	for _, h := range r.held {
 		h.Close()
 	}
+	r.share.Close()
 }
 
 func (r *run) find(code, severity, part, text, advice string) {

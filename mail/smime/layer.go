@@ -56,7 +56,7 @@ func (r *run) clearSigned(w where, p *mime.Part) error {
 		r.find("partial", warning, w.path, "a multipart/signed with more than two parts: the rest is not signed", "")
 	}
 	inner, sig := p.Children[0], p.Children[1]
-	obj, err := cms.Read(der(w.src, sig), cms.Options{Max: r.MaxSize})
+	obj, err := cms.Read(der(w.src, sig), cms.Options{Max: r.MaxSize, Memory: r.share})
 	switch {
 	case err != nil:
 		if err := r.fail(l, err); err != nil {
@@ -123,7 +123,7 @@ func (r *run) object(w where, p *mime.Part, der, content io.Reader) error {
 	}
 	held := hold.New(r.Spool)
 	r.held = append(r.held, held)
-	obj, err := cms.Read(der, cms.Options{Max: r.MaxSize, Content: held})
+	obj, err := cms.Read(der, cms.Options{Max: r.MaxSize, Content: held, Memory: r.share})
 	if err != nil {
 		if l.Type == "" {
 			l.Type = cms.TypeUnknown

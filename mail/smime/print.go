@@ -204,11 +204,11 @@ func (p *printer) layer(i int, l *Layer) {
 
 func (p *printer) signer(s *Signer) {
 	p.line(2, "signer      %s", s.Subject)
-	verdict := s.Verdict
-	if s.Reason != "" {
-		verdict += ": " + s.Reason
+	if s.Reason == "" {
+		p.line(4, "verdict   %s", s.Verdict)
+	} else {
+		p.line(4, "verdict   %s: %s", s.Verdict, s.Reason)
 	}
-	p.line(4, "verdict   %s", verdict)
 	if len(s.Addresses) > 0 {
 		p.line(4, "address   %s", strings.Join(s.Addresses, ", "))
 	}
@@ -231,9 +231,27 @@ func (p *printer) signer(s *Signer) {
 		}
 		p.line(4, "%-9s %s", label, c)
 	}
+	for _, c := range s.Countersigners {
+		p.line(4, "counter   %s: %s", c.Subject, because(c.Verdict, c.Reason))
+	}
+	for _, t := range s.Timestamps {
+		at := ""
+		if t.Time != nil {
+			at = stamp(*t.Time) + " "
+		}
+		p.line(4, "stamped   %sby %s: %s", at, t.Subject, because(t.Verdict, t.Reason))
+	}
 	if s.Revocation != "" {
 		p.line(4, "revoked   %s", map[string]string{"good": "no", "revoked": "yes", "unknown": "not known"}[s.Revocation])
 	}
+}
+
+// because returns a verdict with its reason.
+func because(verdict, reason string) string {
+	if reason == "" {
+		return verdict
+	}
+	return verdict + " (" + reason + ")"
 }
 
 var trustWords = map[string]string{

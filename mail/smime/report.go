@@ -67,7 +67,20 @@ type Signer struct {
 	Trust      string `json:"trust"`
 	Revocation string `json:"revocation,omitempty"` // good, revoked, unknown
 
+	// Countersigners and Timestamps are signatures of this signature. They do
+	// not affect its verdict, except that a time stamp proves that a signature
+	// is older than the expiry of its certificate.
+	Countersigners []*Signer    `json:"countersigners,omitempty"`
+	Timestamps     []*Timestamp `json:"timestamps,omitempty"`
+
 	badCertificate bool // the signature itself is valid
+}
+
+// Timestamp is a time stamp of a signature, with the verdict on the authority
+// that made it.
+type Timestamp struct {
+	Time *time.Time `json:"time,omitempty"` // when the signature existed
+	*Signer
 }
 
 // The values of Signer.Trust.

@@ -1,6 +1,7 @@
 package smime
 
 import (
+	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -44,38 +45,59 @@ func (r *run) judge(l *Layer, s *cms.Signed, content io.Reader) error {
 
 // signer describes one signature and adds the verdict on its certificate.
 func (r *run) signer(l *Layer, s *cms.Signed, sig *cms.Signer) *Signer {
-	sg := &Signer{Verdict: sig.Verdict.String(), Reason: sig.Reason, Algorithm: sig.Algorithm,
-		Digest: sig.Digest, Subject: sig.ID(), Trust: TrustMissing}
-	if t := sig.SigningTime; !t.IsZero() {
-		sg.SigningTime = &t
+	sg := describe(sig)
+	if t := sg.SigningTime; t != nil {
 		if t.After(r.at.Add(skew)) {
-			r.find("future", warning, l.Part, fmt.Sprintf("the signer claims to have signed at %s, which is in the future", stamp(t)), "")
+			r.find("future", warning, l.Part, fmt.Sprintf("the signer claims to have signed at %s, which is in the future", stamp(*t)), "")
 		}
-		r.compareDate(l, t)
+		r.compareDate(l, *t)
 	}
+	r.supporting(l, s, sig, sg)
 	if sig.Cert == nil {
 		return sg
 	}
-	sg.Subject, sg.Issuer, sg.Serial = sig.Cert.Subject(), sig.Cert.Issuer(), sig.Cert.Serial()
-	cert, err := sig.Cert.X509()
-	if err != nil {
-		sg.Trust = TrustUnreadable
-		if r.AnyRoot {
-			return sg
-		}
-		return sg.worse(cms.Unknown, fmt.Sprintf("the certificate cannot be judged: %v", err))
+	cert, fault := r.certificate(sg, sig)
+	if cert == nil {
+		return fault
 	}
-	sg.Addresses = addressesOf(cert)
-	sg.NotBefore, sg.NotAfter = &cert.NotBefore, &cert.NotAfter
-	if t := sig.SigningTime; !t.IsZero() && (t.Before(cert.NotBefore) || t.After(cert.NotAfter)) {
+	if t := sg.SigningTime; t != nil && (t.Before(cert.NotBefore) || t.After(cert.NotAfter)) {
 		r.find("signing_time", warning, l.Part,
-			fmt.Sprintf("the signer claims to have signed at %s, when the certificate was not valid", stamp(t)), "")
+			fmt.Sprintf("the signer claims to have signed at %s, when the certificate was not valid", stamp(*t)), "")
 	}
 	if r.AnyRoot {
 		sg.Trust = TrustUnchecked
 		return sg
 	}
-	return r.trust(l, s, sg, cert)
+	return r.trust(l, s, sg, cert, x509.ExtKeyUsageEmailProtection)
+}
+
+// describe returns what a signature says about itself.
+func describe(sig *cms.Signer) *Signer {
+	sg := &Signer{Verdict: sig.Verdict.String(), Reason: sig.Reason, Algorithm: sig.Algorithm,
+		Digest: sig.Digest, Subject: sig.ID(), Trust: TrustMissing}
+	if t := sig.SigningTime; !t.IsZero() {
+		sg.SigningTime = &t
+	}
+	if sig.Cert != nil {
+		sg.Subject, sg.Issuer, sg.Serial = sig.Cert.Subject(), sig.Cert.Issuer(), sig.Cert.Serial()
+	}
+	return sg
+}
+
+// certificate parses a signer's certificate and adds it to the description. If it
+// cannot be parsed, the second result is the final verdict.
+func (r *run) certificate(sg *Signer, sig *cms.Signer) (*x509.Certificate, *Signer) {
+	cert, err := sig.Cert.X509()
+	if err != nil {
+		sg.Trust = TrustUnreadable
+		if r.AnyRoot {
+			return nil, sg
+		}
+		return nil, sg.worse(cms.Unknown, fmt.Sprintf("the certificate cannot be judged: %v", err))
+	}
+	sg.Addresses = addressesOf(cert)
+	sg.NotBefore, sg.NotAfter = &cert.NotBefore, &cert.NotAfter
+	return cert, nil
 }
 
 // compareDate reports a Date field far from the time at which the message was

@@ -9,7 +9,6 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -97,83 +96,6 @@ func algorithmID(b *cryptobyte.Builder, id ...int) {
 	seq(b, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(id) })
 }
 
-var (
-	idData   = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}
-	idSigned = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}
-)
-
-// Sign makes a SignedData over content, either detached or with the content.
-// signed is the claimed signing time; more lists certificates to add.
-func (p *Person) Sign(t testing.TB, content []byte, detached bool, signed time.Time, more ...*Person) []byte {
-	t.Helper()
-	sum := sha256.Sum256(content)
-	var attrs cryptobyte.Builder
-	attribute := func(b *cryptobyte.Builder, id asn1.ObjectIdentifier, value func(*cryptobyte.Builder)) {
-		seq(b, func(b *cryptobyte.Builder) {
-			b.AddASN1ObjectIdentifier(id)
-			b.AddASN1(cbasn1.SET, value)
-		})
-	}
-	attribute(&attrs, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 3}, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(idData) })
-	attribute(&attrs, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 5}, func(b *cryptobyte.Builder) { b.AddASN1UTCTime(signed) })
-	attribute(&attrs, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 4}, func(b *cryptobyte.Builder) { b.AddASN1OctetString(sum[:]) })
-	inner := attrs.BytesOrPanic()
-	var set cryptobyte.Builder
-	set.AddASN1(cbasn1.SET, func(b *cryptobyte.Builder) { b.AddBytes(inner) })
-	var sig []byte
-	var err error
-	sigAlg := []int{1, 2, 840, 10045, 4, 3, 2}
-	if _, ok := p.Key.(ed25519.PrivateKey); ok {
-		// RFC 8419 requires SHA-512 for the content, but readers accept
-		// whatever digest is announced.
-		sigAlg = []int{1, 3, 101, 112}
-		sig, err = p.Key.Sign(rand.Reader, set.BytesOrPanic(), crypto.Hash(0))
-	} else {
-		hashed := sha256.Sum256(set.BytesOrPanic())
-		sig, err = p.Key.Sign(rand.Reader, hashed[:], crypto.SHA256)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	context := func(n int) cbasn1.Tag { return cbasn1.Tag(n).ContextSpecific().Constructed() }
-	var b cryptobyte.Builder
-	seq(&b, func(b *cryptobyte.Builder) {
-		b.AddASN1ObjectIdentifier(idSigned)
-		b.AddASN1(context(0), func(b *cryptobyte.Builder) {
-			seq(b, func(b *cryptobyte.Builder) {
-				b.AddASN1Int64(1)
-				b.AddASN1(cbasn1.SET, func(b *cryptobyte.Builder) { algorithmID(b, 2, 16, 840, 1, 101, 3, 4, 2, 1) })
-				seq(b, func(b *cryptobyte.Builder) {
-					b.AddASN1ObjectIdentifier(idData)
-					if !detached {
-						b.AddASN1(context(0), func(b *cryptobyte.Builder) { b.AddASN1OctetString(content) })
-					}
-				})
-				b.AddASN1(context(0), func(b *cryptobyte.Builder) {
-					b.AddBytes(p.Cert.Raw)
-					for _, m := range more {
-						b.AddBytes(m.Cert.Raw)
-					}
-				})
-				b.AddASN1(cbasn1.SET, func(b *cryptobyte.Builder) {
-					seq(b, func(b *cryptobyte.Builder) {
-						b.AddASN1Int64(1)
-						seq(b, func(b *cryptobyte.Builder) {
-							b.AddBytes(p.Cert.RawIssuer)
-							b.AddASN1BigInt(p.Cert.SerialNumber)
-						})
-						algorithmID(b, 2, 16, 840, 1, 101, 3, 4, 2, 1)
-						b.AddASN1(context(0), func(b *cryptobyte.Builder) { b.AddBytes(inner) })
-						algorithmID(b, sigAlg...)
-						b.AddASN1OctetString(sig)
-					})
-				})
-			})
-		})
-	})
-	return b.BytesOrPanic()
-}
-
 // Base64 encodes der in lines.
 func Base64(der []byte) string {
 	var out bytes.Buffer
@@ -215,17 +137,16 @@ func Compressed(t testing.TB, content string) []byte {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	context := cbasn1.Tag(0).ContextSpecific().Constructed()
 	var b cryptobyte.Builder
 	seq(&b, func(b *cryptobyte.Builder) {
 		b.AddASN1ObjectIdentifier(asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 16, 1, 9})
-		b.AddASN1(context, func(b *cryptobyte.Builder) {
+		b.AddASN1(context(0), func(b *cryptobyte.Builder) {
 			seq(b, func(b *cryptobyte.Builder) {
 				b.AddASN1Int64(0)
 				algorithmID(b, 1, 2, 840, 113549, 1, 9, 16, 3, 8)
 				seq(b, func(b *cryptobyte.Builder) {
 					b.AddASN1ObjectIdentifier(idData)
-					b.AddASN1(context, func(b *cryptobyte.Builder) { b.AddASN1OctetString(z.Bytes()) })
+					b.AddASN1(context(0), func(b *cryptobyte.Builder) { b.AddASN1OctetString(z.Bytes()) })
 				})
 			})
 		})
