@@ -427,3 +427,18 @@ func TestCostlyKeys(t *testing.T) {
 		t.Error("a usual key was refused")
 	}
 }
+
+func TestPartString(t *testing.T) {
+	for _, c := range []struct {
+		part Part
+		want string
+	}{
+		{Part{Type: "message/delivery-status", Kind: "text/plain"}, "message/delivery-status, 0 octets, not signed"},
+		{Part{Type: "image/png", Kind: "text/plain"}, "image/png (is text/plain), 0 octets, not signed"},
+		{Part{Type: "text/plain", Kind: "application/x-dosexec", Name: "a.txt"}, `text/plain (is application/x-dosexec) "a.txt", 0 octets, not signed`},
+	} {
+		if got := c.part.String(); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+}

@@ -83,10 +83,16 @@ func (r *Report) certificateFault() bool {
 	return found
 }
 
+// plain reports whether the part is text that is declared as a kind of text.
+func (part Part) plain() bool {
+	top, _, _ := strings.Cut(strings.ToLower(part.Type), "/")
+	return part.Kind == "text/plain" && (top == "text" || top == "message")
+}
+
 // String returns a part in one line, without its path.
 func (part Part) String() string {
 	out := part.Type
-	if part.Kind != "" && part.Kind != part.Type {
+	if part.Kind != "" && part.Kind != part.Type && !part.plain() {
 		out += " (is " + part.Kind + ")"
 	}
 	if part.Name != "" && !strings.HasSuffix(part.Part, part.Name) {
