@@ -89,7 +89,7 @@ type tick struct {
 
 type bounced struct {
 	Rcpt, Original, Action, Remote, Said string
-	Means                                []string
+	Means                                []mail.Meaning
 }
 
 // axis maps times to positions.
@@ -232,9 +232,7 @@ func (v *view) content(c *inspect.Content) {
 
 func makeBounced(f *intake.Failed, text func(string) string) bounced {
 	o := bounced{Rcpt: text(f.Rcpt), Original: text(f.Original), Action: text(strings.TrimSpace(f.Action + " " + f.Status)), Remote: text(f.Remote), Said: text(f.Diagnostic)}
-	for _, m := range f.Meanings() {
-		o.Means = append(o.Means, m.Code+" "+m.Title+". "+m.Next)
-	}
+	o.Means = f.Meanings()
 	return o
 }
 
@@ -268,7 +266,7 @@ func makeView(t *trace.Trace, text func(string) string, c choices) *view {
 	for i := range t.Steps[:min(len(t.Steps), shownRows)] {
 		v.Rows = append(v.Rows, makeRow(t, i, a, text))
 	}
-	for _, f := range t.Findings {
+	for _, f := range t.BySeverity() {
 		f.Text, f.Advice = text(f.Text), text(f.Advice)
 		v.Findings = append(v.Findings, f)
 	}

@@ -2,6 +2,7 @@ package trace
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -176,6 +177,14 @@ const (
 	Warning = "warning"
 	Problem = "problem"
 )
+
+// BySeverity returns the findings, the most severe first.
+func (t *Trace) BySeverity() []Finding {
+	order := []string{Problem, Warning, Note}
+	return slices.SortedStableFunc(slices.Values(t.Findings), func(a, b Finding) int {
+		return slices.Index(order, a.Severity) - slices.Index(order, b.Severity)
+	})
+}
 
 func (t *Trace) find(code, severity string, hop int, text, advice string) {
 	if len(t.Findings) < 200 {

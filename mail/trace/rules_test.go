@@ -178,3 +178,14 @@ func TestRules(t *testing.T) {
 		}
 	}
 }
+
+func TestBySeverity(t *testing.T) {
+	tr := &Trace{Findings: []Finding{{Code: "a", Severity: Note}, {Code: "b", Severity: Warning}, {Code: "c", Severity: Problem}, {Code: "d", Severity: Warning}}}
+	var got []string
+	for _, f := range tr.BySeverity() {
+		got = append(got, f.Code)
+	}
+	if strings.Join(got, " ") != "c b d a" || tr.Findings[0].Code != "a" {
+		t.Errorf("got %q", got)
+	}
+}

@@ -9,29 +9,24 @@ import (
 
 // findings prints the findings, the worst first.
 func findings(s *Screen, t *trace.Trace) {
-	list := t.Findings
-	if len(list) == 0 {
+	if len(t.Findings) == 0 {
 		return
 	}
 	s.heading("Findings")
-	for _, sev := range [...]string{trace.Problem, trace.Warning, trace.Note} {
-		for _, f := range list {
-			if f.Severity != sev {
-				continue
-			}
-			colour := map[string]string{trace.Problem: red, trace.Warning: yellow}[sev]
-			s.wrapped("  "+s.paint(colour, fmt.Sprintf("%-8s", sev)), 10, f.Text)
-			if f.Code == trace.OursCode && t.OursHint != nil {
-				f.Advice += fmt.Sprintf(": --ours %s --trusted %s", t.OursHint.Names, t.OursHint.Addr)
-			}
-			if f.Advice != "" {
-				arrow := "→ "
-				if s.ascii {
-					arrow = "> "
-				}
-				s.wrapped(strings.Repeat(" ", 10)+s.paint(dim, arrow), 12, f.Advice)
-			}
+	for _, f := range t.BySeverity() {
+		colour := map[string]string{trace.Problem: red, trace.Warning: yellow}[f.Severity]
+		s.wrapped("  "+s.paint(colour, fmt.Sprintf("%-8s", f.Severity)), 10, f.Text)
+		if f.Code == trace.OursCode && t.OursHint != nil {
+			f.Advice += fmt.Sprintf(": --ours %s --trusted %s", t.OursHint.Names, t.OursHint.Addr)
 		}
+		if f.Advice == "" {
+			continue
+		}
+		arrow := "→ "
+		if s.ascii {
+			arrow = "> "
+		}
+		s.wrapped(strings.Repeat(" ", 10)+s.paint(dim, arrow), 12, f.Advice)
 	}
 }
 
