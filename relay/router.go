@@ -3,8 +3,10 @@ package relay
 import (
 	"cmp"
 	"context"
+	"slices"
 
 	"hoplite/mail"
+	"hoplite/mail/alias"
 )
 
 // Router is a hop that sends each recipient along the first route that matches.
@@ -21,34 +23,68 @@ func NewRouter(addresses Addresses, chains []*Chain) *Router {
 	return &Router{addresses: addresses, chains: chains}
 }
 
-// Way returns the name of the hop for r and the recipient as passed to that
-// hop, without asking the hop.
+// Route returns the name of the hop for r and the recipient as passed to that
+// hop, without asking the hop. The error is temporary if r leads to several
+// addresses.
 func (o *Router) Route(tx *mail.Transaction, r mail.Rcpt) (string, mail.Rcpt, error) {
-	route, r, err := o.find(tx, r)
-	if err != nil {
+	ends, err := o.find(tx, r)
+	switch {
+	case err != nil:
 		return "", r, err
+	case len(ends) > 1:
+		return "", r, mail.NewReply(450, "4.3.0", "<%s> leads to %d addresses", r.To, len(ends))
 	}
-	return route.HopName, r, nil
+	return ends[0].route.HopName, ends[0].rcpt, nil
 }
 
-// find resolves a recipient to a single final address and finds its route.
-func (o *Router) find(tx *mail.Transaction, r mail.Rcpt) (*Route, mail.Rcpt, error) {
+// end is a final address and its route.
+type end struct {
+	route *Route
+	rcpt  mail.Rcpt
+}
+
+// find resolves a recipient to its final addresses and finds their routes. An
+// address without a route is omitted if another one has a route. A recipient
+// with a hop was resolved when its message arrived: if it is one of its own
+// final addresses, the others have received the message then.
+func (o *Router) find(tx *mail.Transaction, r mail.Rcpt) ([]end, error) {
 	found, err := o.addresses.Resolve(string(r.To))
-	if err != nil || len(found.Finals) != 1 {
-		return nil, r, &mail.Reply{Code: 550, Enhanced: "5.1.1", Text: "this address does not resolve to exactly one mailbox", Cause: err}
+	if err != nil || len(found.Finals) == 0 {
+		return nil, &mail.Reply{Code: 550, Enhanced: "5.1.1", Text: "Recipient address rejected: no such user", Cause: err}
 	}
-	if a, err := mail.ParseAddress(found.Finals[0].Address); err == nil {
-		r.To = a
-	}
-	r.Folder = cmp.Or(found.Finals[0].Folder, r.Folder)
-	own := *tx
-	own.Client.MayRelay = true
-	for _, c := range o.chains {
-		if route := c.Find(&own, r); route != nil {
-			return route, r, nil
+	finals := found.Finals
+	if r.Hop != "" {
+		itself := func(f alias.Final) bool { return mail.Key(f.Address) == r.To.Key() }
+		if i := slices.IndexFunc(finals, itself); i >= 0 {
+			finals = finals[i : i+1]
 		}
 	}
-	return nil, r, mail.NewReply(550, "5.7.1", "no route accepts mail for %s", r.To.Domain())
+	own := *tx
+	own.Client.MayRelay = true
+	var ends []end
+	for _, f := range finals {
+		to := r
+		if a, err := mail.ParseAddress(f.Address); err == nil {
+			to.To = a
+		}
+		to.Folder = cmp.Or(f.Folder, r.Folder)
+		if route := o.routeOf(&own, to); route != nil {
+			ends = append(ends, end{route, to})
+		}
+	}
+	if len(ends) == 0 {
+		return nil, mail.NewReply(550, "5.7.1", "no route accepts mail for %s", r.To.Domain())
+	}
+	return ends, nil
+}
+
+func (o *Router) routeOf(tx *mail.Transaction, r mail.Rcpt) *Route {
+	for _, c := range o.chains {
+		if route := c.Find(tx, r); route != nil {
+			return route
+		}
+	}
+	return nil
 }
 
 // Open begins a message. Hops are opened when the first recipient needs them.
@@ -64,51 +100,85 @@ type routed struct {
 	handoffs map[string]mail.Handoff // by the name of the hop
 }
 
-// routedRcpt is an accepted recipient and the hop that accepted it.
+// routedRcpt is an accepted recipient, and the hop for each of its final
+// addresses that was accepted.
 type routedRcpt struct {
-	to  mail.Address
-	hop string
+	to   mail.Address
+	hops []string
 }
 
-// Rcpt finds the route of a recipient and offers the recipient to its hop.
+// Rcpt finds the routes of a recipient and offers it to their hops. Of several
+// final addresses, at least one must be accepted.
 func (h *routed) Rcpt(ctx context.Context, r mail.Rcpt) error {
-	route, r, err := h.router.find(h.tx, r)
+	ends, err := h.router.find(h.tx, r)
 	if err != nil {
 		return err
 	}
-	handoff, ok := h.handoffs[route.HopName]
-	if !ok {
-		if handoff, err = route.Hop.Open(ctx, h.tx); err != nil {
-			return err
-		}
-		h.handoffs[route.HopName] = handoff
+	accepted := routedRcpt{to: r.To}
+	if len(ends) == 1 {
+		accepted.to = ends[0].rcpt.To
 	}
-	if err := handoff.Rcpt(ctx, r); err != nil {
+	for _, e := range ends {
+		if refused := h.offer(ctx, e); refused == nil {
+			accepted.hops = append(accepted.hops, e.route.HopName)
+		} else if err == nil || mail.AsReply(err).Permanent() {
+			err = refused // a temporary refusal takes precedence
+		}
+	}
+	if len(accepted.hops) == 0 {
 		return err
 	}
-	h.rcpts = append(h.rcpts, routedRcpt{r.To, route.HopName})
+	h.rcpts = append(h.rcpts, accepted)
 	return nil
 }
 
+// offer offers one final address to its hop.
+func (h *routed) offer(ctx context.Context, e end) error {
+	handoff, ok := h.handoffs[e.route.HopName]
+	if !ok {
+		var err error
+		if handoff, err = e.route.Hop.Open(ctx, h.tx); err != nil {
+			return err
+		}
+		h.handoffs[e.route.HopName] = handoff
+	}
+	return handoff.Rcpt(ctx, e.rcpt)
+}
+
 // Send passes the message to every hop and returns the outcomes in the order of
-// the recipients.
+// the recipients. The outcome of a recipient with several final addresses is
+// the best of theirs: these messages are reports, and a single copy is enough
+// to notify the sender.
 func (h *routed) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
 	sent := map[string][]mail.Outcome{}
+	for _, r := range h.rcpts {
+		for _, hop := range r.hops {
+			if _, ok := sent[hop]; !ok {
+				sent[hop] = h.handoffs[hop].Send(ctx, m)
+			}
+		}
+	}
 	out := make([]mail.Outcome, len(h.rcpts))
 	for i, r := range h.rcpts {
-		left, ok := sent[r.hop]
-		if !ok {
-			left = h.handoffs[r.hop].Send(ctx, m)
+		for k, hop := range r.hops {
+			o := mail.Outcome{Rcpt: r.to, Hop: hop, Reply: noOutcome}
+			if left := sent[hop]; len(left) > 0 {
+				o, sent[hop] = left[0], left[1:]
+			}
+			if k == 0 || better(&o.Reply, &out[i].Reply) {
+				out[i] = o
+			}
 		}
-		if len(left) == 0 {
-			out[i] = mail.Outcome{Rcpt: r.to, Hop: r.hop, Reply: noOutcome}
-			left = []mail.Outcome{}
-		} else {
-			out[i], left = left[0], left[1:]
+		if len(r.hops) > 1 {
+			out[i].Rcpt = r.to
 		}
-		sent[r.hop] = left
 	}
 	return out
+}
+
+// better reports whether a is closer to success than b.
+func better(a, b *mail.Reply) bool {
+	return a.Positive() && !b.Positive() || !a.Permanent() && b.Permanent()
 }
 
 // noOutcome replaces an outcome that a hop did not return.

@@ -44,6 +44,10 @@ func testRouter() (r *Router, boxes *hop, out *mute) {
 	return NewRouter(book{
 		"sales@example.org": {Finals: []alias.Final{{Address: "ann@example.org", Folder: "Sales"}}},
 		"list@example.org":  {Finals: []alias.Final{{Address: "ann@example.org"}, {Address: "bob@example.org"}}},
+		"kept@example.org":  {Finals: []alias.Final{{Address: "kept@example.org"}, {Address: "eve@example.net"}, {Address: "x@nowhere.example"}}},
+		"mixed@example.org": {Finals: []alias.Final{{Address: "full@example.org"}, {Address: "no@example.org"}, {Address: "bob@example.org"}}},
+		"bad@example.org":   {Finals: []alias.Final{{Address: "never@example.org"}, {Address: "full@example.org"}, {Address: "no@example.org"}}},
+		"none@example.org":  {Finals: []alias.Final{{Address: "no@example.org"}, {Address: "late@example.org"}}},
 		"gone@example.org":  {},
 	}, chains), boxes, out
 }
@@ -58,7 +62,7 @@ func TestRouterWay(t *testing.T) {
 		"a mailbox":                      {to: "ann@example.org", hop: "boxes", at: "ann@example.org"},
 		"an alias":                       {to: "sales@example.org", hop: "boxes", at: "ann@example.org", folder: "Sales"},
 		"a route to the outside is open": {to: "eve@example.net", hop: "internet", at: "eve@example.net"},
-		"a list":                         {to: "list@example.org", code: 550},
+		"a list":                         {to: "list@example.org", code: 450},
 		"nobody":                         {to: "gone@example.org", code: 550},
 		"no route":                       {to: "x@nowhere.example", code: 550},
 	} {
@@ -73,6 +77,13 @@ func TestRouterWay(t *testing.T) {
 			}
 		})
 	}
+	// Queued mail was resolved when it arrived: it does not go to both again.
+	if hop, at, err := r.Route(tx, mail.Rcpt{To: "kept@example.org", Hop: "removed"}); hop != "boxes" || at.To != "kept@example.org" || err != nil {
+		t.Errorf("%s to %s, %v", hop, at.To, err)
+	}
+	if hop, at, err := r.Route(tx, mail.Rcpt{To: "sales@example.org", Hop: "removed"}); hop != "boxes" || at.To != "ann@example.org" || err != nil {
+		t.Errorf("%s to %s, %v", hop, at.To, err)
+	}
 	if tx.Client.MayRelay {
 		t.Error("the caller's transaction was changed")
 	}
@@ -86,14 +97,17 @@ func TestRouterSend(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, to := range []string{"eve@example.net", "ann@example.org", "mallory@example.net", "full@example.org"} {
+	for _, to := range []string{
+		"eve@example.net", "ann@example.org", "mallory@example.net", "full@example.org",
+		"list@example.org", "mixed@example.org", "bad@example.org", "kept@example.org",
+	} {
 		if err := h.Rcpt(context.Background(), mail.Rcpt{To: mail.Address(to)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, to := range []string{"no@example.org", "list@example.org"} {
-		if err := h.Rcpt(context.Background(), mail.Rcpt{To: mail.Address(to)}); err == nil {
-			t.Errorf("%s was accepted", to)
+	for to, code := range map[string]int{"no@example.org": 550, "gone@example.org": 550, "none@example.org": 451} {
+		if err := h.Rcpt(context.Background(), mail.Rcpt{To: mail.Address(to)}); err == nil || mail.AsReply(err).Code != code {
+			t.Errorf("%s: %v", to, err)
 		}
 	}
 	m, err := mail.NewMessage(mail.Bytes("Subject: x\r\n\r\n"))
@@ -104,9 +118,13 @@ func TestRouterSend(t *testing.T) {
 	for _, o := range h.Send(context.Background(), m) {
 		got = append(got, fmt.Sprint(o.Rcpt, " ", o.Reply.Code))
 	}
-	want := "[eve@example.net 250 ann@example.org 250 mallory@example.net 451 full@example.org 452]"
+	want := "[eve@example.net 250 ann@example.org 250 mallory@example.net 451 full@example.org 452 " +
+		"list@example.org 250 mixed@example.org 250 bad@example.org 452 kept@example.org 250]"
 	if fmt.Sprint(got) != want {
 		t.Errorf("outcomes %v, want %v", got, want)
+	}
+	if got, want := locals(boxes), "ann ann bob bob kept"; got != want {
+		t.Errorf("delivered to %s, want %s", got, want)
 	}
 	h.Close()
 	if boxes.open != 0 {

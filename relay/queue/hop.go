@@ -193,7 +193,7 @@ func (h *handoff) Close() error {
 		now := time.Now()
 		for _, msg := range h.msgs {
 			if h.anyRcpt {
-				q.noteAcceptsAll(msg.Upstream, now)
+				q.postmaster.acceptsAll(msg.Upstream, now)
 			}
 			m.Admit(msg, now)
 		}

@@ -88,7 +88,7 @@ func (in *injector) inject(ctx context.Context, base string) (string, error) {
 	msg := schedule.NewMessage(mail.NewID(), f.Upstream, env, time.Now())
 	msg.Forged, msg.Unverified, msg.Size = f.Forged, f.Unverified, m.Size()
 	q.update(func(sm *schedule.Machine) {
-		if sm.Running() && !sm.Knows(msg.Upstream) {
+		if _, known := sm.Policy(msg.Upstream); sm.Running() && !known {
 			msg.Upstream = Router
 		}
 	})

@@ -48,7 +48,8 @@ func (q *Queue) Execute(ctx context.Context, o Order, progress func(Progress)) (
 	var matching []*schedule.Message
 	known := true
 	q.update(func(m *schedule.Machine) {
-		known = o.Do != "reroute" || !m.Running() || m.Knows(o.Text)
+		_, known = m.Policy(o.Text)
+		known = known || o.Do != "reroute" || !m.Running()
 		matching = q.match(m, o.Filter, time.Now())
 	})
 	if !known {

@@ -31,7 +31,6 @@ import (
 	"hoplite/mail"
 	"hoplite/relay/queue/journal"
 	"hoplite/relay/queue/record"
-	"hoplite/relay/queue/report"
 	"hoplite/relay/queue/schedule"
 )
 
@@ -47,16 +46,15 @@ type Queue struct {
 	fenced   atomic.Bool // the journal has been taken over
 	workers  sync.WaitGroup
 
-	mu        sync.Mutex // taken only by step
-	machine   *schedule.Machine
-	quota     report.Quota
-	daily     report.Daily // notices about upstreams that accept every recipient
-	upstreams map[string]*Upstream
-	pings     context.Context // of Run, for pings
-	alarm     alarm
-	size      int             // the last argument of Resized
-	attempts  context.Context // of the attempts
-	cancel    context.CancelFunc
+	mu         sync.Mutex // taken only by step
+	machine    *schedule.Machine
+	postmaster postmaster
+	upstreams  map[string]*Upstream
+	pings      context.Context // of Run, for pings
+	alarm      alarm
+	size       int             // the last argument of Resized
+	attempts   context.Context // of the attempts
+	cancel     context.CancelFunc
 }
 
 // alarm wakes watch.
@@ -101,6 +99,7 @@ func Open(opt Options) (*Queue, error) {
 		opt: opt, log: opt.Log, upstreams: map[string]*Upstream{}, alarm: alarm{rings: make(chan struct{}, 1)},
 		space: spaceGuard{free: opt.Free, log: opt.Log},
 	}
+	q.postmaster.q = q
 	q.inject = injector{q: q, dir: opt.Inject, log: opt.Log}
 	q.own = composer{journal: opt.Journal, hostname: q.hostname, way: q.direct, log: opt.Log}
 	q.machine = schedule.New(schedule.Options{Sender: opt.Sender, Routable: q.routable})
@@ -164,10 +163,7 @@ func (q *Queue) step(f func(m *schedule.Machine) (free bool)) (next attempt) {
 	for i := range effects.Notes {
 		q.note(&effects.Notes[i])
 	}
-	if due, ok := q.quota.Due(); ok && !due.After(time.Now()) {
-		s := q.quota.Summary()
-		q.workers.Go(func() { q.sendSummary(s) })
-	}
+	q.postmaster.summarize(time.Now())
 	q.alarm.set(q.firstAlarm())
 	if n := q.machine.Len(); n != q.size {
 		q.size = n
@@ -187,7 +183,7 @@ func (q *Queue) ping(ctx context.Context, up *Upstream, p schedule.Ping) {
 // caller holds the lock.
 func (q *Queue) firstAlarm() time.Time {
 	first, ok := q.machine.Next()
-	if due, some := q.quota.Due(); some && (!ok || due.Before(first)) {
+	if due, some := q.postmaster.due(); some && (!ok || due.Before(first)) {
 		return due
 	}
 	return first

@@ -24,23 +24,12 @@ func (q *Queue) owed(m *schedule.Machine, msg *schedule.Message, owed schedule.O
 		return nil
 	}
 	from := q.settings.Load().reporter()
-	due, unsent := from.For(msg, owed, report.About{Now: now, Lifetime: m.Lifetime(msg)})
+	policy, _ := m.Policy(msg.To())
+	due, unsent := from.For(msg, owed, report.About{Now: now, Lifetime: policy.Lifetime})
 	for i := range unsent {
 		q.log.Warn().Str("id", msg.ID).Str("from", string(msg.Envelope.From)).Str("kind", string(unsent[i].Kind)).Msg("no report: it has no recipient")
 	}
-	return slices.DeleteFunc(due, func(r dsn.Report) bool { return r.Why != "" && !q.allowed(msg, now) })
-}
-
-// allowed counts a report to the postmaster and reports whether it may be sent.
-// Otherwise it is counted in the hourly summary. The caller holds the lock.
-func (q *Queue) allowed(msg *schedule.Message, now time.Time) bool {
-	if q.quota.Allow(msg.To(), now) {
-		return true
-	}
-	q.stats.leftOut.Add(1)
-	q.log.Warn().Str("id", msg.ID).Str("from", string(msg.Envelope.From)).Str("upstream", msg.To()).
-		Msg("no report: the postmaster has reached the hourly limit")
-	return false
+	return slices.DeleteFunc(due, func(r dsn.Report) bool { return r.Why != "" && !q.postmaster.allows(msg, now) })
 }
 
 // admit schedules reports that are in the journal. The caller holds the lock.
@@ -82,7 +71,7 @@ func (q *Queue) Bounce(ctx context.Context, tx *mail.Transaction, m *mail.Messag
 	r.Message = m
 	send := r.To != ""
 	if send && r.Why != "" {
-		q.update(func(*schedule.Machine) { send = q.allowed(msg, r.At) })
+		q.update(func(*schedule.Machine) { send = q.postmaster.allows(msg, r.At) })
 	}
 	if !send {
 		return "", nil
@@ -97,42 +86,6 @@ func (q *Queue) Bounce(ctx context.Context, tx *mail.Transaction, m *mail.Messag
 	}
 	q.update(func(m *schedule.Machine) { q.admit(m, []composed{c}) })
 	return r.To, nil
-}
-
-// noteAcceptsAll notifies the postmaster, once a day, that an upstream accepts
-// every recipient. The caller holds the lock.
-func (q *Queue) noteAcceptsAll(upstream string, now time.Time) {
-	from := q.settings.Load().reporter()
-	if from.Postmaster == "" || !q.daily.Allow(upstream, now) {
-		return
-	}
-	q.workers.Go(func() {
-		q.sendNotice("the notice about an upstream that accepts every recipient", func(id string) (*mail.Message, error) {
-			return from.AcceptsAll(upstream, id, time.Now())
-		})
-	})
-}
-
-// sendSummary sends the postmaster a summary of the reports that were left out.
-func (q *Queue) sendSummary(s report.Summary) {
-	q.sendNotice("the summary of unsent reports", func(id string) (*mail.Message, error) {
-		return s.Compose(q.settings.Load().reporter(), id, time.Now())
-	})
-}
-
-// sendNotice queues a message to the postmaster. name describes it in the log.
-func (q *Queue) sendNotice(name string, compose func(id string) (*mail.Message, error)) {
-	id := mail.NewID()
-	text, err := compose(id)
-	if err == nil {
-		c := q.own.compose(id, q.settings.Load().Postmaster, text)
-		if err = q.opt.Journal.Commit(context.Background(), c.change); err == nil {
-			q.update(func(m *schedule.Machine) { q.admit(m, []composed{c}) })
-			return
-		}
-	}
-	q.stopIfFenced(err)
-	q.log.Error().Err(err).Msg(name + " could not be queued")
 }
 
 // direct changes the upstream of a message composed by the queue to the one
@@ -152,7 +105,7 @@ func (q *Queue) direct(msg *schedule.Message) {
 		return // the Router refuses it during the attempt
 	}
 	q.update(func(m *schedule.Machine) {
-		if m.Knows(name) {
+		if _, known := m.Policy(name); known {
 			msg.Upstream, msg.Envelope.Rcpts[0] = name, to
 		}
 	})

@@ -261,7 +261,7 @@ func TestRandomEvents(t *testing.T) {
 		for n := range 120 {
 			s.seed = fmt.Sprintf("seed %d, event %d", seed, n)
 			var any *Message
-			for _, msg := range s.m.sorted(func(*Message) bool { return r.IntN(3) == 0 }) {
+			for _, msg := range sorted(s.m.messages, func(*Message) bool { return r.IntN(3) == 0 }) {
 				any = msg
 			}
 			switch r.IntN(12) {
@@ -294,7 +294,7 @@ func TestRandomEvents(t *testing.T) {
 			s.m.AddUpstream(Upstream{Name: up}, s.now)
 		}
 		s.settle()
-		for _, msg := range s.m.sorted(func(*Message) bool { return true }) {
+		for _, msg := range sorted(s.m.messages, func(*Message) bool { return true }) {
 			s.order("release", "", msg)
 		}
 		s.pass(day)

@@ -174,14 +174,14 @@ func (m *Machine) AddUpstream(u Upstream, now time.Time) {
 	delete(m.missing, u.Name)
 	m.dispatcher.change(&u)
 	if m.dispatcher.running {
-		m.plan(m.sorted(func(msg *Message) bool { return msg.awaitsUpstream && len(msg.jobs) == 0 }), now)
+		m.plan(sorted(m.messages, func(msg *Message) bool { return msg.awaitsUpstream && len(msg.jobs) == 0 }), now)
 	}
 }
 
 // RemoveUpstream removes an upstream. Its mail is routed again, or held.
 func (m *Machine) RemoveUpstream(name string, now time.Time) {
 	delete(m.upstreams, name)
-	affected := m.sorted(func(msg *Message) bool {
+	affected := sorted(m.messages, func(msg *Message) bool {
 		return slices.ContainsFunc(msg.jobs, func(j *Job) bool { return j.dest.upName == name })
 	})
 	for _, msg := range affected {
@@ -194,9 +194,9 @@ func (m *Machine) RemoveUpstream(name string, now time.Time) {
 }
 
 // sorted returns the messages for which pick returns true, oldest first.
-func (m *Machine) sorted(pick func(*Message) bool) []*Message {
+func sorted(messages map[string]*Message, pick func(*Message) bool) []*Message {
 	var all []*Message
-	for _, msg := range m.messages {
+	for _, msg := range messages {
 		if pick(msg) {
 			all = append(all, msg)
 		}
@@ -262,24 +262,19 @@ func (m *Machine) Message(id string) *Message { return m.messages[id] }
 // Messages yields all messages in no particular order.
 func (m *Machine) Messages() iter.Seq[*Message] { return maps.Values(m.messages) }
 
-// Knows reports whether an upstream is configured.
-func (m *Machine) Knows(upstream string) bool { return m.upstreams[upstream] != nil }
-
-// Lifetime returns the time for which delivery of a message is attempted.
-func (m *Machine) Lifetime(msg *Message) time.Duration {
-	if up := m.upstreams[msg.To()]; up != nil {
-		return up.Lifetime
+// Policy returns the policy of an upstream, and reports whether the upstream is
+// configured. For others it returns the default policy.
+func (m *Machine) Policy(upstream string) (p Policy, known bool) {
+	if up := m.upstreams[upstream]; up != nil {
+		return up.Policy, true
 	}
-	return DefaultPolicy.Lifetime
+	return DefaultPolicy, false
 }
 
 // FirstRetry returns the wait after a first attempt at an upstream, with
 // jitter.
 func (m *Machine) FirstRetry(upstream string) time.Duration {
-	p := DefaultPolicy
-	if up := m.upstreams[upstream]; up != nil {
-		p = up.Policy
-	}
+	p, _ := m.Policy(upstream)
 	return m.dispatcher.jitter(p.wait(1))
 }
 
@@ -291,3 +286,8 @@ func (m *Machine) ReachedSince(destination string, t time.Time) bool {
 
 // Revive ends the wait for a destination that is known to answer again.
 func (m *Machine) Revive(destination string) { m.dispatcher.revive(destination) }
+
+// Pinged records whether a destination has answered a ping.
+func (m *Machine) Pinged(destination string, answers bool, now time.Time) {
+	m.dispatcher.pingEnded(destination, answers, now)
+}

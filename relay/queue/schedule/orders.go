@@ -136,7 +136,7 @@ func (m *Machine) Flush(domain string, now time.Time) int {
 		d := r.To.ASCIIDomain()
 		return d == parent || below && strings.HasSuffix(d, "."+parent)
 	}
-	all := m.sorted(func(msg *Message) bool { return msg.Held == "" && slices.ContainsFunc(msg.Envelope.Rcpts, matches) })
+	all := sorted(m.messages, func(msg *Message) bool { return msg.Held == "" && slices.ContainsFunc(msg.Envelope.Rcpts, matches) })
 	for _, msg := range all {
 		m.makeDue(msg)
 		for _, j := range msg.jobs {

@@ -91,8 +91,3 @@ func (s *dispatcher) pingEnded(key string, answers bool, now time.Time) {
 	p.next = now.Add(p.wait(now))
 	s.alarms.set(p)
 }
-
-// Pinged records whether a destination has answered a ping.
-func (m *Machine) Pinged(destination string, answers bool, now time.Time) {
-	m.dispatcher.pingEnded(destination, answers, now)
-}
