@@ -111,6 +111,7 @@ func (s *session) checkMail(t *transaction) (by string, r *mail.Reply) {
 	}
 	if who := (identity{t.Client.Addr, t.Client.Helo, t.Client.User}); s.run == nil || who != s.judged {
 		s.run, s.judged = env.Chain.start(), who
+		s.srv.countClient(&t.Client)
 		first := *t.Transaction
 		first.Trail = &mail.Trail{}
 		if d := s.run.Connect(s.srv.ctx, &first); d.Reply != nil {

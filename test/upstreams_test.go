@@ -433,6 +433,10 @@ func (c *unrulyCase) compareTrace() {
 	if proof := map[string]string{"": "clear text", "self-signed": "not verified", "expired": "not verified", "good": "verified"}[c.Cert]; delivered && !strings.HasPrefix(c.Fault, "STARTTLS") && !strings.Contains(flat, proof) {
 		c.errorf("trace lacks %q\n%s", proof, out)
 	}
+	// Clear text after a handshake that failed is no plain "clear text".
+	if c.TLS == "may" && strings.HasPrefix(c.Fault, "STARTTLS") && c.Then == upstreamtest.Arrived && !strings.Contains(flat, "clear text (") {
+		c.errorf("trace lacks why it was sent in clear text\n%s", out)
+	}
 	if c.Then == upstreamtest.Arrived && err != nil || c.reply[0] != '2' && err == nil {
 		c.errorf("trace: %v\n%s", err, out)
 	}
