@@ -141,7 +141,8 @@ func (f *Filter) AtData(_ context.Context, _ *mail.Transaction, m *mail.Message)
 	}
 	v := f.shape(count, fields)
 	if v.Action != filters.Reject {
-		if w := f.rules(fields); w.Action != "" && (v.Action == "" || v.Action == filters.Tag) {
+		w := f.rules(fields)
+		if v.Action == "" || v.Action == filters.Tag && w.Action != "" {
 			v = w
 		}
 	}

@@ -101,3 +101,93 @@ func TestManyFields(t *testing.T) {
 	}
 	run(t, Config{Rules: rules}, strings.Repeat("X: "+strings.Repeat("a", 200)+"\r\n", 1000))
 }
+
+// What the client and the trail are told.
+func TestReasons(t *testing.T) {
+	year := Config{DateSkew: time.Hour, BadDate: "reject"}
+	for name, tt := range map[string]struct {
+		cfg   Config
+		head  string
+		want  string // the reply, or the reason
+		facts string
+	}{
+		"missing":               {Config{Require: []string{"Date"}, Missing: "reject"}, "From: a\r\n", "550 5.6.0 The message has no Date field", ""},
+		"missing, tagged":       {Config{Require: []string{"Date"}, Missing: "tag"}, "From: a\r\n", "The message has no Date field", ""},
+		"missing, quarantined":  {Config{Require: []string{"Date"}, Missing: "quarantine"}, "From: a\r\n", "The message has no Date field", ""},
+		"the first that is":     {Config{Require: []string{"X", "Y"}, Missing: "reject"}, "X: 1\r\n", "550 5.6.0 The message has no Y field", ""},
+		"doubled, in order":     {Config{Doubled: "reject"}, "To: a\r\nSubject: b\r\nsubject: c\r\nTo: d\r\nTo: e\r\n", "550 5.6.0 The message has 3 To fields, one is allowed", ""},
+		"a date that is no one": {year, "Date: 31 Feb\r\n", "550 5.6.0 Date cannot be read", ""},
+		"the future":            {year, "Date: Fri, 1 Jan 2100 00:00:00 +0000\r\n", "550 5.6.0 Date is in the future: 2100-01-01T00:00:00Z", ""},
+		"the past":              {year, "Date: Thu, 1 Jan 2015 01:00:00 +0100\r\n", "550 5.6.0 Date is too old: 2015-01-01T00:00:00Z", ""},
+		"no date":               {year, "From: a\r\n", "", ""},
+		"no limit":              {Config{BadDate: "reject"}, "Date: 31 Feb\r\n", "", ""},
+		"a rule's text":         {rules(Rule{Name: "a", Field: "X", Match: "1", Action: "reject", Text: "go away"}), "X: 1\r\n", "550 5.7.1 go away", "rule=a field=X"},
+		"a rule without text":   {rules(Rule{Name: "a", Field: "x", Match: "1", Action: "tag"}), "X: 1\r\n", `rule "a"`, "rule=a field=X"},
+		"a rule turned round":   {rules(Rule{Name: "a", Field: "X", Match: "1", Not: true, Action: "reject"}), "Y: 1\r\n", `550 5.7.1 rule "a"`, "rule=a"},
+		"discarded":             {rules(Rule{Name: "a", Field: "X", Match: "1", Action: "discard"}), "X: 1\r\n", `rule "a"`, "rule=a field=X"},
+		"passed":                {rules(Rule{Name: "a", Field: "X", Match: "1", Action: "pass"}, Rule{Name: "b", Field: "X", Match: "1", Action: "reject"}), "X: 1\r\n", `rule "a"`, ""},
+		"a refusal of the shape is not for rules": {
+			Config{Require: []string{"Date"}, Missing: "reject", Rules: rules(Rule{Name: "a", Field: "X", Match: "1", Action: "pass"}).Rules},
+			"X: 1\r\n", "550 5.6.0 The message has no Date field", "",
+		},
+		"a rule weighs more than a tag": {
+			Config{Require: []string{"Date"}, Missing: "tag", Rules: rules(Rule{Name: "a", Field: "X", Match: "1", Action: "quarantine"}).Rules},
+			"X: 1\r\n", `rule "a"`, "rule=a field=X",
+		},
+		"but a tag does not weigh more than quarantine": {
+			Config{Require: []string{"Date"}, Missing: "quarantine", Rules: rules(Rule{Name: "a", Field: "X", Match: "1", Action: "reject"}).Rules},
+			"X: 1\r\n", "The message has no Date field", "",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, _ := run(t, tt.cfg, tt.head)
+			got := v.Reason
+			if v.Action == filters.Reject {
+				got = v.Reply.String()
+			}
+			if got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+			var facts []string
+			for _, f := range v.Facts {
+				facts = append(facts, f.Key+"="+f.Value)
+			}
+			if strings.Join(facts, " ") != tt.facts {
+				t.Errorf("facts %q, want %q", facts, tt.facts)
+			}
+		})
+	}
+}
+
+func rules(r ...Rule) Config { return Config{Rules: r} }
+
+// Fields are edited unless the message goes no further, and a field that an
+// earlier filter has removed is not removed again.
+func TestEditsOfVerdicts(t *testing.T) {
+	add := []Field{{Name: "X-A", Value: "1"}}
+	for action, edited := range map[string]bool{"pass": true, "tag": true, "quarantine": true, "reject": false, "discard": false} {
+		v, _ := run(t, Config{Add: add, Remove: []string{"X"}, Rules: []Rule{{Name: "a", Field: "X", Match: "1", Action: action}}}, "X: 1\r\n")
+		if (len(v.Top) > 0) != edited || (len(v.Drop) > 0) != edited {
+			t.Errorf("%s: %q and %v", action, v.Top, v.Drop)
+		}
+	}
+	f, err := New(Config{Remove: []string{"X*"}}, filters.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := mail.NewMessage(mail.Bytes("X: 1\r\nX-B: 2\r\n\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for field := range mail.Fields(m.Head) {
+		m = m.Edited(nil, field.Span)
+		break
+	}
+	v, err := f.(*Filter).AtData(context.Background(), mail.NewTransaction(mail.Client{}, ""), m)
+	if err != nil || len(v.Drop) != 1 || string(m.Edited(v.Top, v.Drop...).Header()) != "\r\n" {
+		t.Errorf("%+v, %v", v.Drop, err)
+	}
+	if _, err := New(rules(Rule{Match: "("}), filters.Env{}); err == nil {
+		t.Error("a pattern that cannot be compiled")
+	}
+}
