@@ -67,7 +67,11 @@ func readRcpts(path string) (map[string]bool, error) {
 			continue
 		}
 		if domain, ok := strings.CutPrefix(words[0], "@"); ok {
-			list["@"+strings.ToLower(domain)] = true
+			d, err := mail.ParseDomain(domain)
+			if err != nil {
+				return nil, fmt.Errorf("%s:%d: %q: %w", path, n, words[0], err)
+			}
+			list["@"+d] = true
 			continue
 		}
 		a, err := mail.ParseAddress(words[0])

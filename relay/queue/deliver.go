@@ -38,6 +38,7 @@ func (q *Queue) attempt(a attempt) (next attempt) {
 	rcpts := make([]mail.Rcpt, len(a.job.Rcpts))
 	for i, n := range a.job.Rcpts {
 		rcpts[i] = msg.Envelope.Rcpts[n]
+		rcpts[i].Hop = msg.Upstream // not empty if it was resolved when it arrived
 	}
 	tx := transaction(msg, q.hostname())
 	tx.Envelope.From = q.machine.Sender(msg, a.job.Rcpts[0])

@@ -273,7 +273,9 @@ func (q *Queue) routable(msg *schedule.Message) bool {
 		if msg.Rcpts[i].Status != schedule.Waiting {
 			continue
 		}
-		if _, _, err := finder.Route(tx, msg.Envelope.Rcpts[i]); err != nil && mail.AsReply(err).Permanent() {
+		r := msg.Envelope.Rcpts[i]
+		r.Hop = msg.Upstream
+		if _, _, err := finder.Route(tx, r); err != nil && mail.AsReply(err).Permanent() {
 			return false
 		}
 	}

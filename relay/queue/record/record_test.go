@@ -3,7 +3,10 @@ package record
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -243,5 +246,89 @@ func TestPack(t *testing.T) {
 	}
 	if u := (unpacker{}); u.flag() || u.err == nil {
 		t.Error("a missing flag is accepted")
+	}
+}
+
+// Every field of an envelope and of a recipient's progress comes back, also those
+// that are added to the types later.
+func TestEveryFieldComesBack(t *testing.T) {
+	var n int64
+	env := mail.Envelope{Rcpts: make([]mail.Rcpt, 2)}
+	fill(t, reflect.ValueOf(&env).Elem(), &n)
+	env.Size = 0 // that of the message
+	for i := range env.Rcpts {
+		env.Rcpts[i].Hop = "" // decided again
+	}
+	msg := schedule.NewMessage("id", "out", env, time.Unix(1795434780, 0))
+	for i := range msg.Rcpts {
+		fill(t, reflect.ValueOf(&msg.Rcpts[i]).Elem(), &n)
+		msg.Rcpts[i].Status = schedule.Failed
+		msg.Rcpts[i].Last.Cause = nil // for the log alone
+	}
+	back := &schedule.Message{ID: "id", Rcpts: make([]schedule.Rcpt, len(msg.Rcpts))}
+	err := errors.Join(ReadMeta(Meta(msg, &mail.Transaction{}), back, nil), ReadState(State(msg), back))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(msg.Envelope, back.Envelope); diff != "" {
+		t.Errorf("envelope: %s", diff)
+	}
+	if diff := cmp.Diff(msg.Rcpts, back.Rcpts); diff != "" {
+		t.Errorf("progress: %s", diff)
+	}
+	// The file that people read has all of it that a message needs to be queued
+	// again.
+	for i := range msg.Rcpts {
+		msg.Rcpts[i].Status = schedule.Waiting
+	}
+	env.Auth = ""
+	for i := range env.Rcpts {
+		env.Rcpts[i].To, env.Rcpts[i].Orig = mail.Address(fmt.Sprint("to", i, "@example.net")), mail.Address(fmt.Sprint("orig", i, "@example.net"))
+	}
+	env.From, env.Owner, env.Priority = "from@example.org", "owner@example.org", 5
+	msg.Envelope = env
+	_, read, err := ReadFile(Envelope("id", Meta(msg, &mail.Transaction{}), State(msg)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(env, read); diff != "" {
+		t.Errorf("file: %s", diff)
+	}
+}
+
+// fill gives every exported field of v another value that is not zero.
+func fill(t *testing.T, v reflect.Value, n *int64) {
+	t.Helper()
+	*n++
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(fmt.Sprint("text ", *n))
+	case reflect.Int, reflect.Int64:
+		v.SetInt(*n)
+	case reflect.Uint8:
+		v.SetUint(uint64(*n%3) + 1)
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Slice:
+		if v.Len() == 0 {
+			v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		}
+		for i := range v.Len() {
+			fill(t, v.Index(i), n)
+		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(t, v.Elem(), n)
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			v.Set(reflect.ValueOf(time.Unix(1795434780+*n, 0)))
+			return
+		}
+		for i := range v.NumField() {
+			fill(t, v.Field(i), n)
+		}
+	case reflect.Interface:
+	default:
+		t.Fatalf("a field of kind %s", v.Kind())
 	}
 }
