@@ -202,21 +202,37 @@ func TestDirect(t *testing.T) {
 			t.Errorf("got %v, %+v", &out[0].Reply, l)
 		}
 	})
-	bubble(t, "recipients refused after others got the message are reported", func(t *testing.T) {
-		h := newTestQueue(t)
-		tx := ann()
-		tx.Envelope.Rcpts = to("a@example.net", "b@example.net")
-		m, _ := mail.NewMessage(mail.Bytes("Subject: hello\r\n\r\nbody\r\n"))
-		_, err := h.Bounce(t.Context(), tx, m, []mail.Outcome{{Rcpt: "b@example.net", Reply: *refuse(552, "5.2.2", "box is full")}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		r := h.back.deliveries()
-		if len(r) != 1 || !strings.Contains(r[0].text, "box is full") || !slices.Equal(h.back.to(), []string{"ann@example.org"}) {
-			t.Errorf("reports: %+v", r)
-		}
-	})
+	pass := []mail.AuthResult{{Method: "spf", Value: "pass"}}
+	for _, tc := range []struct {
+		name   string
+		client mail.Client
+		from   mail.Address
+		auth   []mail.AuthResult
+		want   string
+	}{
+		{"a client that may relay", mail.Client{MayRelay: true}, "ann@example.org", nil, "ann@example.org"},
+		{"a remote client whose sender is proved", mail.Client{}, "ann@example.org", pass, "ann@example.org"},
+		{"a remote client", mail.Client{}, "ann@example.org", nil, "post@example.org"},
+		{"a forged sender", mail.Client{}, "ann@example.org", []mail.AuthResult{{Method: "spf", Value: "pass"}, {Method: "dmarc", Value: "fail"}}, "post@example.org"},
+		{"a report", mail.Client{}, "", nil, "post@example.org"},
+	} {
+		bubble(t, "recipients refused after others got the message: "+tc.name, func(t *testing.T) {
+			h := newTestQueue(t)
+			tx := mail.NewTransaction(tc.client, tc.from)
+			tx.Trail.Auth = tc.auth
+			tx.Envelope.Rcpts = to("a@example.net", "b@example.net")
+			m, _ := mail.NewMessage(mail.Bytes("Subject: hello\r\n\r\nbody\r\n"))
+			got, err := h.Bounce(t.Context(), tx, m, []mail.Outcome{{Rcpt: "b@example.net", Reply: *refuse(552, "5.2.2", "box is full")}})
+			if err != nil || string(got) != tc.want {
+				t.Errorf("sent to %q, %v; want %q", got, err, tc.want)
+			}
+			synctest.Wait()
+			r := h.back.deliveries()
+			if len(r) != 1 || !strings.Contains(r[0].text, "box is full") || !slices.Equal(h.back.to(), []string{tc.want}) {
+				t.Errorf("reports: %+v", r)
+			}
+		})
+	}
 }
 
 // The free space is still checked after the wall clock was set back, because

@@ -50,10 +50,7 @@ func (q *Queue) admit(m *schedule.Machine, reports []composed) {
 func (q *Queue) Bounce(ctx context.Context, tx *mail.Transaction, m *mail.Message, refused []mail.Outcome) (to mail.Address, err error) {
 	msg := schedule.NewMessage(tx.ID, Router, tx.Envelope, tx.At)
 	msg.Forged = report.Forged(tx.Trail)
-	for i := range refused {
-		up := q.upstream(refused[i].Hop)
-		msg.Unverified = msg.Unverified || !mayGetReports(tx) && up.acceptsAny([]mail.Rcpt{{To: refused[i].Rcpt}})
-	}
+	msg.Unverified = !mayGetReports(tx) && !report.Authenticated(tx.Trail)
 	var about []int
 	for i := range msg.Rcpts {
 		n := slices.IndexFunc(refused, func(o mail.Outcome) bool { return o.Rcpt == msg.Envelope.Rcpts[i].To })
@@ -67,7 +64,7 @@ func (q *Queue) Bounce(ctx context.Context, tx *mail.Transaction, m *mail.Messag
 		return "", nil
 	}
 	from := q.settings.Load().reporter()
-	r := from.About(mail.NewID(), msg, dsn.Failed, about, report.About{Now: time.Now(), Lifetime: schedule.DefaultPolicy.Lifetime})
+	r := from.About(mail.NewID(), msg, dsn.Failed, about, report.About{Now: time.Now(), Lifetime: schedule.DefaultPolicy.Lifetime, InLine: true})
 	r.Message = m
 	send := r.To != ""
 	if send && r.Why != "" {

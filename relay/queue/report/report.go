@@ -31,6 +31,9 @@ type Sender struct {
 type About struct {
 	Now      time.Time
 	Lifetime time.Duration // time for which delivery is tried
+	// InLine is set for a message that is not queued: a hop has refused it, not an
+	// administrator.
+	InLine bool
 }
 
 // For returns the reports that are due about a message after an attempt or an
@@ -68,7 +71,7 @@ func (s *Sender) About(id string, msg *schedule.Message, kind dsn.Kind, rcpts []
 		ID: id, Hostname: s.Hostname, At: about.Now, Kind: kind,
 		Original: msg.ID, Arrived: msg.At, EnvID: msg.Envelope.EnvID, Ret: msg.Envelope.Ret, UTF8: msg.Envelope.UTF8,
 	}
-	r.To, r.Why = s.recipient(msg, kind, rcpts)
+	r.To, r.Why = s.recipient(msg, kind, rcpts, about.InLine)
 	for _, i := range rcpts {
 		rc := dsn.Rcpt{Rcpt: msg.Envelope.Rcpts[i], At: msg.Rcpts[i].Tried, Until: msg.Since().Add(about.Lifetime)}
 		if msg.Rcpts[i].Last != nil {
@@ -97,14 +100,15 @@ func successKind(msg *schedule.Message, owed schedule.Owed) dsn.Kind {
 // cannot be returned go to the postmaster, except for failures of mail to the
 // postmaster.
 //
-// If a recipient could not be checked before its message was accepted, for
-// example as its upstream accepts every recipient and refuses later, the sender
-// may be forged: such refusals go to the postmaster.
-func (s *Sender) recipient(msg *schedule.Message, kind dsn.Kind, rcpts []int) (to mail.Address, why string) {
-	late := msg.Unverified && kind == dsn.Failed && slices.ContainsFunc(rcpts, func(i int) bool {
+// A remote client's sender may be forged. If a recipient could not be checked
+// before its message was accepted, for example because its upstream accepts every
+// recipient, or if others received the message first, a refusal therefore goes to
+// the postmaster.
+func (s *Sender) recipient(msg *schedule.Message, kind dsn.Kind, rcpts []int, inLine bool) (to mail.Address, why string) {
+	late := msg.Unverified && kind == dsn.Failed && (inLine || slices.ContainsFunc(rcpts, func(i int) bool {
 		r := msg.Rcpts[i].Last
 		return r != nil && r.Permanent() && r.Host != "" // not an administrator's order
-	})
+	}))
 	returned := cmp.Or(msg.Envelope.Owner, msg.Envelope.From)
 	switch {
 	case msg.Envelope.From != "" && !msg.Forged && !late && (msg.Envelope.Owner == "" || returned.Key() != s.Postmaster.Key()):
@@ -120,8 +124,8 @@ func (s *Sender) recipient(msg *schedule.Message, kind dsn.Kind, rcpts []int) (t
 		return s.Postmaster, "The message below could not be delivered. Its sender failed SPF or DMARC and is\n" +
 			"probably forged, so the report was sent to you as postmaster instead."
 	case late:
-		return s.Postmaster, "The message below was accepted for a recipient that could not be checked first,\n" +
-			"and the recipient's server has refused it. Reports about such mail would reach people\n" +
+		return s.Postmaster, "The message below was refused for a recipient after it had been accepted here, and\n" +
+			"nothing proves that its sender sent it. Reports about such mail would reach people\n" +
 			"whose addresses were forged, so this report was sent to you as postmaster instead."
 	}
 	return s.Postmaster, "The message below could not be delivered, and it has no sender to return it to\n" +
@@ -131,6 +135,14 @@ func (s *Sender) recipient(msg *schedule.Message, kind dsn.Kind, rcpts []int) (t
 func (s *Sender) isPostmaster(r mail.Rcpt) bool {
 	key := s.Postmaster.Key()
 	return r.To.Key() == key || r.Orig.Key() == key
+}
+
+// Authenticated reports whether SPF or DMARC proves that the domain of a
+// message's sender sent it.
+func Authenticated(t *mail.Trail) bool {
+	return t != nil && slices.ContainsFunc(t.Auth, func(a mail.AuthResult) bool {
+		return (a.Method == "spf" || a.Method == "dmarc") && strings.EqualFold(a.Value, "pass")
+	})
 }
 
 // Forged reports whether SPF or DMARC failed for a message, so that a report
