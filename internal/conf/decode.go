@@ -168,7 +168,10 @@ func (d decoder) body(b *hclsyntax.Body, where place, taken []*field, v reflect.
 			d.blocks(b, f)
 		}
 	}
-	if d.diags.Mistakes() == before {
+	switch {
+	case d.diags.Mistakes() > before:
+		d.checkSet(b, where, v)
+	default:
 		d.check(b, where, v)
 	}
 }
@@ -336,10 +339,47 @@ func (d decoder) check(b *hclsyntax.Body, where place, v reflect.Value) {
 	}
 }
 
+// checkSet is check for a block with other mistakes: what it says about attributes
+// that are set and have no mistake yet is true all the same.
+func (d decoder) checkSet(b *hclsyntax.Body, where place, v reflect.Value) {
+	c, ok := v.Addr().Interface().(Checker)
+	if !ok {
+		return
+	}
+	wrong := map[int]bool{}
+	for _, one := range d.diags.list {
+		wrong[one.Where.Start.Line] = wrong[one.Where.Start.Line] || !one.Warning
+	}
+	for _, err := range split(c.Check()) {
+		var fe *FieldError
+		if !errors.As(err, &fe) {
+			continue
+		}
+		if a, ok := b.Attributes[fe.Name]; ok && !wrong[a.SrcRange.Start.Line] {
+			d.report(b, where, err)
+		}
+	}
+}
+
+// split returns the errors that an error joins.
+func split(err error) (list []error) {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	for _, one := range joined.Unwrap() {
+		list = append(list, split(one)...)
+	}
+	return list
+}
+
 // report adds an error, or each of the errors that it joins, at its position.
 func (d decoder) report(b *hclsyntax.Body, where place, err error) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, one := range joined.Unwrap() {
+	if list := split(err); len(list) != 1 || list[0] != err {
+		for _, one := range list {
 			d.report(b, where, one)
 		}
 		return
