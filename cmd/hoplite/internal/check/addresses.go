@@ -109,8 +109,12 @@ func conditional(cfg *config.Config) bool {
 
 // check finds aliases, accounts and a postmaster whose mail goes nowhere.
 func (a *Addresses) check(diags *conf.Diagnostics) {
-	if a.cfg.Postmaster != "" {
+	switch {
+	case a.cfg.Postmaster != "":
 		a.checkPostmaster(diags)
+	case len(a.cfg.Maildrop) == 0 && len(postmasterOf(a.cfg)) == 0:
+		diags.Warn(a.cfg.Range(), "mail for the postmaster reaches nobody",
+			"Every domain must accept it (RFC 5321, 4.5.1), and reports that cannot be returned go there: set postmaster.")
 	}
 	a.checkAliases(diags)
 	seen := map[string]bool{}
@@ -152,7 +156,7 @@ func (a *Addresses) checkAliases(diags *conf.Diagnostics) {
 		}
 		warn := func(format string, args ...any) {
 			warnings++
-			diags.Warn(conf.Range{Filename: fmt.Sprintf("%s:%d", file, line)}, pattern+": "+fmt.Sprintf(format, args...), "")
+			diags.Warn(lineOf(file, line), pattern+": "+fmt.Sprintf(format, args...), "")
 		}
 		if strings.HasPrefix(pattern, "/") && strings.LastIndexByte(pattern, '/') > 0 {
 			warn("regular expressions are not supported; this matches one address only")
@@ -167,7 +171,8 @@ func (a *Addresses) checkAliases(diags *conf.Diagnostics) {
 		found, err := a.resolver.Resolve(pattern)
 		switch {
 		case errors.Is(err, alias.ErrLoop), errors.Is(err, alias.ErrTooMany):
-			warn("%v", err)
+			warnings++
+			diags.Add(lineOf(file, line), fmt.Sprintf("%s: %v", pattern, err), "Mail to it is refused.")
 			return
 		case err != nil:
 			return
@@ -181,6 +186,13 @@ func (a *Addresses) checkAliases(diags *conf.Diagnostics) {
 			}
 		}
 	})
+}
+
+// lineOf returns a line of a file that is not a configuration.
+func lineOf(file string, line int) conf.Range {
+	at := conf.Range{Filename: file}
+	at.Start.Line, at.Start.Column, at.Start.Byte = line, 1, line // Byte is what sorts
+	return at
 }
 
 // forwardsOut reports whether an alias or an account forwards mail to another

@@ -8,7 +8,7 @@
 // (inspect.go, order.go), accounts and aliases (addresses.go). It changes nothing
 // and uses no network. OpenRelay tries the address forms by which open relays are
 // found (openrelay.go); Plan prints what each listener, chain and hop does
-// (plan.go); Probe asks upstreams, milters and DNS lists (probe.go). What one
+// (plan.go, planparts.go); Probe asks upstreams, milters and DNS lists (probe.go). What one
 // attribute may hold is checked by the package that owns the block.
 package check
 

@@ -2,19 +2,28 @@ package check
 
 import (
 	"bytes"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/rs/zerolog"
+
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/cmd/hoplite/internal/sitetest"
+	"hoplite/internal/listen"
 )
 
 // report returns what Report prints for a configuration and the files in
 // its data folder, in one line.
 func report(t *testing.T, text string, files map[string]string) string {
 	t.Helper()
-	path := sitetest.Write(t, text, files)
+	return reportAt(t, sitetest.Write(t, text, files))
+}
+
+// reportAt is report for a configuration that has been written.
+func reportAt(t *testing.T, path string) string {
+	t.Helper()
 	t.Chdir(filepath.Dir(path))
 	cfg, file, err := config.Read("relay.hcl")
 	if err != nil {
@@ -24,6 +33,22 @@ func report(t *testing.T, text string, files map[string]string) string {
 	Report(&out, cfg, file)
 	// Undo the wrapping, so that tests can look for whole sentences.
 	return strings.Join(strings.Fields(out.String()), " ")
+}
+
+// makeCertificate writes a certificate for a name and its key.
+func makeCertificate(t *testing.T, dir, name string) {
+	t.Helper()
+	pair, err := listen.SelfSigned(dir, zerolog.Nop(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(pair.Cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "self-signed.key"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 const (
@@ -68,9 +93,9 @@ func TestExposure(t *testing.T) {
 		{"clear-text login by POP3", serving + "pop3 \"p\" {\n  listen = [\"192.0.2.1:110\"]\n  cleartext_login = true\n}\n",
 			`warning: pop3 "p" accepts passwords in clear text from the network`,
 			serving + "pop3 \"p\" {\n  listen = [\"192.0.2.1:995\"]\n  tls = \"implicit\"\n  cleartext_login = true\n}\n"},
-		{"login without proof of the server", strings.Replace(serving, boxes, "", 1) + insecureUpstream("192.0.2.10"),
+		{"login without proof of the server", "postmaster = \"ann@example.org\"\n" + strings.Replace(serving, boxes, "", 1) + insecureUpstream("192.0.2.10"),
 			`warning: upstream "boxes" receives the password without proof of its identity`,
-			strings.Replace(serving, boxes, "", 1) + insecureUpstream("127.0.0.1:2626")},
+			"postmaster = \"ann@example.org\"\n" + strings.Replace(serving, boxes, "", 1) + insecureUpstream("127.0.0.1:2626")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := report(t, c.text, nil); !strings.Contains(got, c.want) {

@@ -1,10 +1,17 @@
 package check
 
 import (
+	"crypto/ed25519"
 	"crypto/x509"
+	"encoding/pem"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"hoplite/cmd/hoplite/internal/owner"
+	"hoplite/cmd/hoplite/internal/sitetest"
 )
 
 const (
@@ -13,9 +20,35 @@ const (
 	relayRoute = "  route \"out\" {\n    relay = true\n    hop = \"up\"\n  }\n"
 )
 
+// manyAliases has faults in its second and tenth line.
+var manyAliases = strings.Join([]string{
+	"a1@example.org ann@example.org", "a2@example.org eve@example.org", "a3@example.org ann@example.org", "a4@example.org ann@example.org",
+	"a5@example.org ann@example.org", "a6@example.org ann@example.org", "a7@example.org ann@example.org", "a8@example.org ann@example.org",
+	"a9@example.org ann@example.org", "b@example.org eve@example.org",
+}, "\n") + "\n"
+
+// toMX is a configuration that sends mail to other domains, with a dns block.
+func toMX(dns string) string {
+	return dns + strings.Replace(serving, "chain \"in\" {\n", "chain \"in\" {\n"+strings.Replace(relayRoute, "relay = true", "relay = true\n    to = [\"example.net\"]", 1), 1) + submission +
+		"upstream \"up\" {\n  mx = true\n  mode = \"queue\"\n}\n"
+}
+
+func testKey(t *testing.T) string {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+}
+
 // Each configuration with a fault is reported; the same without it is not.
 func TestFindings(t *testing.T) {
-	withUp := strings.Replace(serving, `hop = "boxes"`, `hop = "up"`, 1)
+	withUp := "postmaster = \"ann@example.org\"\n" + strings.Replace(serving, `hop = "boxes"`, `hop = "up"`, 1)
 	withUp = strings.Replace(withUp, boxes, "", 1)
 	filter := func(list string) string { return strings.Replace(serving, "  filter \"hops\" {}\n", list, 1) }
 	out := strings.Replace(serving, "chain \"in\" {\n", "chain \"in\" {\n"+strings.Replace(relayRoute, "relay = true", "relay = true\n    to = [\"example.net\"]", 1), 1) + upstreamUp + "}\n"
@@ -41,8 +74,8 @@ func TestFindings(t *testing.T) {
 		{"another port", strings.Replace(withUp+upstreamUp+"}\n", "192.0.2.10", "127.0.0.1:2525", 1), nil, ""},
 		{"fallbacks in a circle", withUp + upstreamUp + "fallback = \"b\"\n}\n" + strings.Replace(upstreamUp, "\"up\"", "\"b\"", 1) + "fallback = \"up\"\n}\n", nil,
 			"fallbacks lead back to the same upstream: up -> b -> up"},
-		{"a sender without a postmaster", withUp + upstreamUp + "sender = \"s@example.org\"\n}\n", nil, "reports about mail whose sender is replaced have no recipient"},
-		{"a fallback with another sender", "postmaster = \"ann@example.org\"\n" + withUp + upstreamUp + "fallback = \"b\"\n}\n" + strings.Replace(upstreamUp, "\"up\"", "\"b\"", 1) + "sender = \"s@example.org\"\n}\n", nil,
+		{"a sender without a postmaster", strings.Replace(withUp, "postmaster = \"ann@example.org\"\n", "", 1) + upstreamUp + "sender = \"s@example.org\"\n}\n", nil, "reports about mail whose sender is replaced have no recipient"},
+		{"a fallback with another sender", withUp + upstreamUp + "fallback = \"b\"\n}\n" + strings.Replace(upstreamUp, "\"up\"", "\"b\"", 1) + "sender = \"s@example.org\"\n}\n", nil,
 			`upstream "up" falls back to "b", which sends all mail as s@example.org`},
 		{"a sender that is no address", withUp + upstreamUp + "sender = \"scanner\"\n}\n", nil, "sender: not an address"},
 		{"a rewrite that is no address", strings.Replace(serving, `hop = "boxes"`, "hop = \"boxes\"\n    rewrite = { \"host.lan\" = \"example.org\" }", 1), nil, `"example.org" is neither an address nor @domain`},
@@ -51,7 +84,15 @@ func TestFindings(t *testing.T) {
 		{"postmaster without route", "postmaster = \"eve@example.net\"\n" + serving, nil, "no route takes mail for eve@example.net"},
 		{"postmaster", "postmaster = \"ann@example.org\"\n" + serving, map[string]string{"users": "ann@example.org\n"}, ""},
 		{"account without route", serving, map[string]string{"users": "ann@example.com\n"}, "no route takes mail for ann@example.com, although it is an account"},
-		{"alias loop", serving, map[string]string{"aliases": "a@example.org b@example.org\nb@example.org a@example.org\n"}, "var/aliases:1: warning: a@example.org: a@example.org: address resolves to itself"},
+		{"alias loop", serving, map[string]string{"aliases": "a@example.org b@example.org\nb@example.org a@example.org\n"}, "var/aliases:1:1: a@example.org: a@example.org: address resolves to itself"},
+		{"aliases in the order of the file", serving, map[string]string{"users": "ann@example.org\n", "aliases": manyAliases}, "var/aliases:2:1: warning: a2@example.org: there is no account eve@example.org var/aliases:10:1: warning:"},
+		{"no postmaster", strings.Replace(withUp, "postmaster = \"ann@example.org\"\n", "", 1) + upstreamUp + "}\n", nil, "warning: mail for the postmaster reaches nobody"},
+		{"sign in a chain", filter("filter \"hops\" {}\nfilter \"arc\" {\n domain = \"example.org\"\n selector = \"s1\"\n}\n"), map[string]string{"dkim/example.org/s1.pem": testKey(t)}, ""},
+		{"sign alone in a chain", filter("filter \"hops\" {}\nfilter \"sign\" {\n domain \"example.org\" {\n selector = \"s1\"\n }\n}\n"), map[string]string{"dkim/example.org/s1.pem": testKey(t)}, `filter "sign" does nothing in a chain`},
+		{"no DANE", toMX("dns {\n server = \"192.0.2.53:53\"\n}\n"), nil, "DANE cannot be used: the answers of DNS server 192.0.2.53:53 are not trusted"},
+		{"DANE by a local resolver", toMX("dns {\n server = \"127.0.0.1:53\"\n}\n"), nil, ""},
+		{"DANE by a trusted resolver", toMX("dns {\n server = \"192.0.2.53:53\"\n validates = true\n}\n"), nil, ""},
+		{"recipients beside another mistake", strings.Replace(withUp+upstreamUp+"}\n", "192.0.2.10\"]\n", "192.0.2.10\"]\n conections = 3\n recipients = \"people\"\n", 1), nil, `did you mean "file:people"?`},
 		{"alias to nobody", serving, map[string]string{"users": "ann@example.org\n", "aliases": "a@example.org eve@example.org\n"}, "a@example.org: there is no account eve@example.org"},
 		{"alias with an expression", serving, map[string]string{"aliases": "/^info/ ann@example.org\n"}, "regular expressions are not supported"},
 		{"alias", serving, map[string]string{"users": "ann@example.org\n", "aliases": "a@example.org ann@example.org\n"}, ""},
@@ -88,5 +129,53 @@ func TestValidity(t *testing.T) {
 		if got := validity(cert, now); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
+	}
+}
+
+// A certificate for another name is found; so are folders of the data folder that
+// the server's user cannot write.
+func TestFilesOfTheServer(t *testing.T) {
+	certificate := "certificate {\n  cert = \"tls/self-signed.pem\"\n  key = \"tls/self-signed.key\"\n}\n"
+	for name, want := range map[string]string{"mail.example.org": "", "other.example.org": "warning: no certificate is for mail.example.org"} {
+		path := sitetest.Write(t, certificate+serving, nil)
+		makeCertificate(t, filepath.Join(filepath.Dir(path), "var", "tls"), name)
+		got := reportAt(t, path)
+		if want == "" && strings.Contains(got, "warning") || !strings.Contains(got, want) {
+			t.Errorf("certificate for %s:\n%s", name, got)
+		}
+	}
+	path := sitetest.Write(t, serving, map[string]string{"queue": "a file\n"})
+	if got := reportAt(t, path); !strings.Contains(got, "the folder var/queue can't be used: var/queue is not a folder") {
+		t.Error(got)
+	}
+}
+
+// Root finds what the owner of the data folder may not write.
+func TestUnwritableFolders(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	path := sitetest.Write(t, serving, map[string]string{"queue/log/1": ""})
+	data := filepath.Join(filepath.Dir(path), "var")
+	for _, dir := range []string{filepath.Dir(filepath.Dir(path)), filepath.Dir(path)} {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chown(data, 4711, 4711); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(filepath.Dir(path))
+	if err := os.Chmod("relay.hcl", 0o644); err != nil {
+		t.Fatal(err)
+	}
+	restore, err := owner.Become("var")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := reportAt(t, path)
+	restore()
+	if !strings.Contains(got, "the folder var/queue can't be used: write to var/queue: permission denied") {
+		t.Error(got)
 	}
 }

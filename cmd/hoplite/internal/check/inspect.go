@@ -177,6 +177,11 @@ func inspectFolders(c *config.Config, diags *conf.Diagnostics) {
 			diags.Add(m.Attr("path"), fmt.Sprintf("maildrop %q can't be used: %s", m.Name, plain(err)), rights(err))
 		}
 	}
+	for _, name := range []string{"queue", "queue/log", "queue/body", "spool", "state", "history", "tls", "index"} {
+		if err := writable(c.Under(name)); err != nil {
+			diags.Add(c.Attr("data"), fmt.Sprintf("the folder %s can't be used: %s", c.Under(name), plain(err)), rights(err))
+		}
+	}
 	if spool, queue := c.Under("spool"), c.Under("queue"); exists(spool) && exists(queue) {
 		if err := SameFileSystem(spool, queue); err != nil {
 			diags.Add(c.Attr("data"), plain(err), "")
@@ -203,7 +208,7 @@ func writable(dir string) error {
 		case !info.IsDir():
 			return fmt.Errorf("%s is not a folder", dir)
 		}
-		if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+		if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
 			return &fs.PathError{Op: "write to", Path: dir, Err: err}
 		}
 		return nil
@@ -221,7 +226,7 @@ func rights(err error) string {
 		return ""
 	}
 	name := fmt.Sprintf("user id %d", os.Geteuid())
-	if u, err := user.Current(); err == nil {
+	if u, err := user.LookupId(fmt.Sprint(os.Geteuid())); err == nil {
 		name = u.Username
 	}
 	return fmt.Sprintf("Access was tried as %s: run this as the user that the server runs as.", name)

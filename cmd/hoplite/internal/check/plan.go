@@ -27,9 +27,11 @@ type plan struct {
 func Plan(w io.Writer, cfg *config.Config) {
 	p := plan{w, cfg}
 	p.say("", "We are %s; all state is kept in %s.", cfg.Hostname, cfg.Data)
+	p.surroundings()
 	for _, l := range cfg.MailListeners() {
 		p.listener(l)
 	}
+	p.readers()
 	for _, ch := range cfg.Chain {
 		p.chain(ch)
 	}
@@ -125,6 +127,19 @@ func (p plan) filter(number string, f *filters.Config) {
 		text += ": " + strings.Join(written, ", ")
 	}
 	p.say("    ", "%s%s", number, text)
+	p.inner("       ", f.Body)
+}
+
+// inner prints the rules within a filter.
+func (p plan) inner(indent string, body conf.Body) {
+	for _, in := range body.Inner() {
+		text := in.Title
+		if written := in.Written(); len(written) > 0 {
+			text += ": " + strings.Join(written, ", ")
+		}
+		p.say(indent, "%s", text)
+		p.inner(indent+"  ", in.Body)
+	}
 }
 
 func (p plan) route(r *relay.RouteConfig) {

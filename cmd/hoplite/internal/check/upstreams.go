@@ -24,6 +24,10 @@ func checkUpstreams(cfg *config.Config, diags *conf.Diagnostics) {
 			used[u.Fallback] = true
 		}
 	}
+	if d := cfg.DNS; d != nil && !validates(d) && usesMX(cfg) {
+		diags.Warn(cfg.Attr("dns"), fmt.Sprintf("DANE cannot be used: the answers of DNS server %s are not trusted", d.Server),
+			"Mail to other domains is only protected by MTA-STS. Set validates = true if the server validates DNSSEC and its answers cannot be changed on their way, or use one on this machine.")
+	}
 	for _, u := range cfg.Upstream {
 		if !used[u.Name] {
 			diags.Warn(u.Range(), fmt.Sprintf("no route uses upstream %q, and it is no fallback", u.Name), "")

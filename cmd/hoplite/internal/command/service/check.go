@@ -8,6 +8,7 @@ import (
 
 	"hoplite/cmd/hoplite/internal/check"
 	"hoplite/cmd/hoplite/internal/command"
+	"hoplite/cmd/hoplite/internal/owner"
 )
 
 // Check returns hoplite check.
@@ -32,7 +33,12 @@ checks the permissions of the data folder's owner, as the server has them.`,
 			return err
 		}
 		out := cmd.OutOrStdout()
+		restore, err := owner.Become(cfg.Data)
+		if err != nil {
+			return err
+		}
 		r := check.Run(cfg, file)
+		restore()
 		good := r.Mistakes == 0
 		if !json.On() {
 			r.Print(out)

@@ -1,0 +1,126 @@
+package check
+
+import (
+	"fmt"
+	"strings"
+
+	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/internal/listen"
+)
+
+// surroundings prints what all listeners share: certificates, DNS, the
+// postmaster.
+func (p plan) surroundings() {
+	if len(p.cfg.Certificate) == 0 {
+		p.say("", "TLS uses a self-signed certificate for %s, which is made at the first start.", strings.Join(p.cfg.Names(), ", "))
+	}
+	for i := range p.cfg.Certificate {
+		c := &p.cfg.Certificate[i]
+		p.say("", "TLS uses the certificate %s.", p.cfg.Under(c.Cert))
+	}
+	if d := p.cfg.DNS; d != nil {
+		p.say("", "DNS server %s, %s.", d.Server, map[bool]string{true: "whose answers are trusted", false: "which does not validate DNSSEC"}[validates(d)])
+	} else {
+		p.say("", "The system's DNS servers are used.")
+	}
+	if usesMX(p.cfg) && !mayUseDANE(p.cfg) {
+		p.say("  ", "DANE needs a resolver that validates DNSSEC and runs on this machine: dns { server = \"127.0.0.1:53\" }. Without it only MTA-STS protects mail to other domains.")
+	}
+	p.postmaster()
+}
+
+// validates reports whether the answers of a DNS server are trusted; those of a
+// server on this machine are.
+func validates(d *config.DNSConfig) bool { return d.Validates || d.Server.Addr().IsLoopback() }
+
+// mayUseDANE reports whether the configuration names a resolver whose answers
+// can be trusted.
+func mayUseDANE(cfg *config.Config) bool { return cfg.DNS != nil && validates(cfg.DNS) }
+
+// usesMX reports whether mail is sent to the servers of other domains.
+func usesMX(cfg *config.Config) bool {
+	for _, u := range cfg.Upstream {
+		if u.MX && u.TLS != "off" {
+			return true
+		}
+	}
+	return false
+}
+
+// postmaster prints who receives mail for the postmaster.
+func (p plan) postmaster() {
+	if to := postmasterOf(p.cfg); len(to) > 0 {
+		p.say("", "Mail for the postmaster, and reports that cannot be returned, go to %s.", strings.Join(to, ", "))
+		return
+	}
+	if len(p.cfg.Maildrop) == 0 {
+		p.say("", "Mail for the postmaster reaches nobody.")
+		return
+	}
+	p.say("", "No account exists yet: the first one, or the first admin, will receive mail for the postmaster.")
+}
+
+// readers prints the listeners for mail readers, browsers and metrics.
+func (p plan) readers() {
+	for _, l := range p.cfg.POP3 {
+		p.reader(fmt.Sprintf("pop3 %q", l.Name), &l.Config, p.logins(&l.Config, l.CleartextLogin))
+	}
+	for _, l := range p.cfg.IMAP {
+		p.reader(fmt.Sprintf("imap %q", l.Name), &l.Config, p.logins(&l.Config, l.CleartextLogin))
+	}
+	for _, l := range p.cfg.Web {
+		who := "Clients on this machine may trace a message without a login"
+		if l.Open {
+			who = "Any client may trace a message without a login"
+		}
+		p.reader(fmt.Sprintf("web %q", l.Name), &l.Config, who+"; history and explain need one.")
+	}
+	if m := p.cfg.Metrics; m != nil {
+		fmt.Fprintln(p.w)
+		p.say("", "metrics at %s", m.Listen)
+		p.say("    ", "Figures for Prometheus, without a password.")
+	}
+}
+
+func (p plan) reader(title string, l *listen.Config, text string) {
+	fmt.Fprintln(p.w)
+	p.say("", "%s at %s", title, join(l.Listen))
+	modes := tlsModes(l)
+	if strings.HasPrefix(title, "web") {
+		modes = strings.ReplaceAll(modes, "TLS by STARTTLS", "no TLS")
+	}
+	p.say("    ", "%s. %s", upper(modes), text)
+}
+
+// logins describes who may send a password in clear text.
+func (p plan) logins(l *listen.Config, cleartext bool) string {
+	switch {
+	case l.TLS == "implicit":
+		return "Passwords are always encrypted."
+	case cleartext:
+		return "Passwords may be sent in clear text."
+	}
+	return "Passwords in clear text are accepted from this machine only."
+}
+
+func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+// postmasterOf returns the final addresses of mail for the postmaster.
+func postmasterOf(cfg *config.Config) (to []string) {
+	a, err := ReadAddresses(cfg)
+	if err != nil {
+		return nil
+	}
+	name := "postmaster@" + cfg.Hostname
+	found, err := a.Resolve(name)
+	if err != nil {
+		return nil
+	}
+	for _, f := range found.Finals {
+		if f.Account == "" && f.Address == name && a.problem(f) != "" {
+			continue // no rule leads anywhere
+		}
+		to = append(to, f.Address)
+	}
+	return to
+}
