@@ -87,10 +87,15 @@ func (d *Directory) Resolve(addr string) (alias.Resolved, error) {
 // only for mail that a local alias or account forwards from outside to outside:
 // there, SPF would fail for the original sender.
 func (d *Directory) Sender(from mail.Address, r mail.Rcpt) mail.Address {
-	if d.srs == nil || from == "" || len(r.Via) == 0 || d.Ours(from.Domain()) || d.Ours(r.To.Domain()) {
+	if d.srs == nil || !d.Rewrites(from, r) {
 		return from
 	}
 	return d.srs.Forward(from)
+}
+
+// Rewrites reports whether Sender rewrites the reverse path towards a recipient.
+func (d *Directory) Rewrites(from mail.Address, r mail.Rcpt) bool {
+	return from != "" && len(r.Via) > 0 && !d.Ours(from.Domain()) && !d.Ours(r.To.Domain())
 }
 
 // MailboxOf returns what a maildrop must know of the account with an address,

@@ -17,6 +17,9 @@ import (
 type Hops struct {
 	// Upstreams are the hops to other servers, by name.
 	Upstreams map[string]*forward.Upstream
+	// Known are the extensions of upstreams that were not contacted, as another
+	// process knows them; it may be nil.
+	Known map[string]forward.Offer
 
 	stores map[string]*maildrop.Store
 	hops   map[string]mail.Hop // what routes lead to
@@ -77,7 +80,11 @@ func (h *Hops) Carry(chain *relay.Chain) func() relay.Carry {
 		for i := range chain.Routes {
 			name := chain.Routes[i].HopName
 			if up, ok := h.Upstreams[name]; ok {
-				offers = append(offers, up.Offer())
+				offer := up.Offer()
+				if !offer.Known {
+					offer = h.Known[name]
+				}
+				offers = append(offers, offer)
 			} else if name != "" {
 				offers = append(offers, forward.Offer{})
 			}

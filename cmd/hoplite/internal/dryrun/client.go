@@ -3,6 +3,7 @@ package dryrun
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -22,14 +23,23 @@ type client struct {
 	x    *Explanation
 }
 
-// newClient sends the PROXY header that names the client's address.
-func newClient(conn net.Conn, ip netip.Addr, x *Explanation) *client {
-	if ip.Is4() {
-		fmt.Fprintf(conn, "PROXY TCP4 %s 127.0.0.1 40000 25\r\n", ip)
-	} else {
-		fmt.Fprintf(conn, "PROXY TCP6 %s ::1 40000 25\r\n", ip)
-	}
+func newClient(conn net.Conn, x *Explanation) *client {
 	return &client{conn, textproto.NewReader(bufio.NewReader(conn)), x}
+}
+
+// proxy sends the PROXY header that names the client's address.
+func (c *client) proxy(ip netip.Addr) {
+	if ip.Is4() {
+		fmt.Fprintf(c.conn, "PROXY TCP4 %s 127.0.0.1 40000 25\r\n", ip)
+	} else {
+		fmt.Fprintf(c.conn, "PROXY TCP6 %s ::1 40000 25\r\n", ip)
+	}
+}
+
+// encrypt starts TLS. The certificate was made for this dialogue.
+func (c *client) encrypt() {
+	c.conn = tls.Client(c.conn, &tls.Config{InsecureSkipVerify: true})
+	c.in = textproto.NewReader(bufio.NewReader(c.conn))
 }
 
 // say sends a line, records the reply and reports whether it is positive. An
@@ -58,11 +68,18 @@ func (c *client) say(text string) (ok bool, err error) {
 	return c.x.code < 400, nil
 }
 
-// run is the whole dialogue; it ends early when a command is refused.
-func (c *client) run(protocol string, q Question) error {
-	for _, text := range opening(protocol, q) {
+// run is the whole dialogue; it ends early when a command is refused. mode is the
+// listener's kind of TLS.
+func (c *client) run(protocol, mode string, q Question) error {
+	if mode == "implicit" {
+		c.encrypt()
+	}
+	for _, text := range opening(protocol, mode, q) {
 		if ok, err := c.say(text); err != nil || !ok {
 			return err
+		}
+		if text == "STARTTLS" {
+			c.encrypt()
 		}
 	}
 	for _, to := range q.To {
@@ -87,14 +104,17 @@ func (c *client) run(protocol string, q Question) error {
 }
 
 // opening returns the lines up to MAIL; the first, empty one waits for the
-// greeting.
-func opening(protocol string, q Question) []string {
+// greeting. A client that logs in encrypts the connection first, if it can.
+func opening(protocol, mode string, q Question) []string {
 	hello := "EHLO "
 	if protocol == "lmtp" {
 		hello = "LHLO "
 	}
 	lines := []string{"", hello + q.Helo}
 	if q.User != "" {
+		if mode == "starttls" {
+			lines = append(lines, "STARTTLS", hello+q.Helo)
+		}
 		lines = append(lines, "AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00"+q.User+"\x00dry run")))
 	}
 	from := "MAIL FROM:<" + q.From + ">"

@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,7 @@ import (
 	"hoplite/internal/users/login"
 	"hoplite/mail"
 	"hoplite/relay"
+	"hoplite/relay/forward"
 )
 
 // Question is a client and a message to be tried.
@@ -51,6 +53,9 @@ type Question struct {
 	Message []byte
 	// Ask makes upstreams check the recipients.
 	Ask bool
+	// Offers are what a running server knows about its upstreams' extensions; they
+	// decide what the listener offers. It may be nil.
+	Offers map[string]forward.Offer
 	// Temp is where temporary files are made; empty for the system's folder, to
 	// which a sandboxed server has no access.
 	Temp string
@@ -63,6 +68,10 @@ type Explanation struct {
 	Dialogue []line `json:"dialogue"`
 	Paths    []path `json:"paths,omitempty"` // how addresses resolve
 	Ways     []way  `json:"ways,omitempty"`  // which hops take the mail
+	// Rules are those without a verdict; the verdicts are in Story.
+	Rules []Rule `json:"rules"`
+	// Result is the overall verdict; see Verdict.
+	Result string `json:"verdict"`
 	// Story is the transaction as history would record it.
 	Story json.RawMessage `json:"story,omitempty"`
 
@@ -86,6 +95,8 @@ type way struct {
 	To    string `json:"to"`
 	Hop   string `json:"hop"`
 	Words string `json:"words"`
+
+	rcpt mail.Rcpt
 }
 
 // Run tries a question on a configuration.
@@ -126,19 +137,36 @@ func Run(ctx context.Context, cfg *config.Config, diags *conf.Diagnostics, q Que
 	if err := r.converse(ctx, x, l, env); err != nil {
 		return nil, err
 	}
-	select {
-	case rec := <-done:
-		x.Story = rec.Data
-		var story struct{ Trail mail.Trail }
-		json.Unmarshal(rec.Data, &story)
-		x.trail = story.Trail
-	default:
+	if x.reached("MAIL ") {
+		select { // the session may end a moment after its connection
+		case rec := <-done:
+			r.read(x, rec.Data)
+		case <-time.After(5 * time.Second):
+		}
 	}
 	x.Ways = r.taken.list
 	for _, to := range q.To {
 		x.Paths = append(x.Paths, r.resolve(to))
 	}
+	x.Result = x.Verdict()
 	return x, nil
+}
+
+// reached reports whether the client sent a line that begins so.
+func (x *Explanation) reached(prefix string) bool {
+	return slices.ContainsFunc(x.Dialogue, func(l line) bool { return strings.HasPrefix(l.Client, prefix) })
+}
+
+// read completes an explanation with the record of the transaction.
+func (r *run) read(x *Explanation, record json.RawMessage) {
+	x.Story = record
+	var story struct {
+		Client mail.Client
+		Trail  mail.Trail
+	}
+	json.Unmarshal(record, &story)
+	x.trail = story.Trail
+	x.Rules = r.rules(r.g.Chains[x.Chain], &story.Client, &x.trail)
 }
 
 // unknownListener is the error for a listener that does not exist.
@@ -168,6 +196,7 @@ func newRun(cfg *config.Config, diags *conf.Diagnostics, q Question, tmp string)
 		r.g.OpenDNS,
 		func() error { return r.g.OpenDirectory(r.throttle, nil) },
 		r.openHops,
+		func() error { r.g.Known = q.Offers; return nil },
 		r.g.BuildChains,
 		r.g.Err,
 	} {
@@ -242,33 +271,66 @@ func (r *run) resolve(to string) path {
 	return p
 }
 
-// converse serves one connection of the client, whose address a PROXY header
-// names.
+// converse serves one connection of the client. A PROXY header names its address,
+// except for a program on this machine, which connects from there.
 func (r *run) converse(ctx context.Context, x *Explanation, l config.MailListener, env relay.Env) error {
 	block := *l.Config
-	block.TLS, block.CleartextLogin, block.MinRate = "off", true, 0
+	block.MinRate = 0
 	if r.q.User != "" && block.Auth == "off" {
 		block.Auth = "optional"
 	}
 	server := relay.New(&block, l.Protocol, env)
 	defer server.Close()
-	at := filepath.Join(r.tmp, "s")
-	socket, err := net.Listen("unix", at)
-	if err != nil {
-		return err
+	opts := listen.Options{Name: l.Name, Log: env.Log}
+	mode := l.Mode(l.Listen[0])
+	if mode != "off" {
+		if err := r.addTLS(&opts); err != nil {
+			return err
+		}
+		opts.Implicit = mode == "implicit"
 	}
-	listener := listen.New(socket, listen.Options{Name: l.Name, Log: env.Log, Proxy: true})
+	network, at := "unix", filepath.Join(r.tmp, "s")
+	dial := net.Dialer{}
+	if address, ok := onLoopback(&block, r.q.IP); ok {
+		network, at = "tcp", address
+		dial.LocalAddr = &net.TCPAddr{IP: r.q.IP.AsSlice()}
+	}
+	opts.Proxy = network == "unix"
+	socket, err := net.Listen(network, at)
+	if err != nil {
+		return fmt.Errorf("dry run: %w", err)
+	}
+	listener := listen.New(socket, opts)
 	ctx, stop := context.WithTimeout(ctx, 3*time.Minute)
 	defer stop()
 	go listener.Run(ctx, server.Handle)
-	conn, err := net.Dial("unix", at)
+	conn, err := dial.DialContext(ctx, network, socket.Addr().String())
 	if err != nil {
-		return err
+		return fmt.Errorf("dry run: %w", err)
 	}
 	defer conn.Close()
 	context.AfterFunc(ctx, func() { conn.Close() })
-	err = newClient(conn, r.q.IP, x).run(l.Protocol, r.q)
+	c := newClient(conn, x)
+	if opts.Proxy {
+		c.proxy(r.q.IP)
+	}
+	err = c.run(l.Protocol, mode, r.q)
 	conn.Close()
 	listener.Drain(ctx)
 	return err
+}
+
+// addTLS gives the listener a certificate of its own, so that it offers STARTTLS
+// like the real one.
+func (r *run) addTLS(opts *listen.Options) error {
+	pair, err := listen.SelfSigned(filepath.Join(r.tmp, "tls"), r.g.Log, r.g.Config.Hostname)
+	if err != nil {
+		return err
+	}
+	certs, err := listen.LoadCerts([]listen.Pair{pair}, r.g.Log)
+	if err != nil {
+		return err
+	}
+	opts.TLS = listen.NewTLS(certs, listen.Profile{})
+	return nil
 }

@@ -20,11 +20,17 @@ func TestOpening(t *testing.T) {
 		{"smtp", "smtp", Question{Helo: "c.example", From: "bob@example.com"}, []string{"", "EHLO c.example", "MAIL FROM:<bob@example.com>"}},
 		{"lmtp, null path", "lmtp", Question{Helo: "c.example"}, []string{"", "LHLO c.example", "MAIL FROM:<>"}},
 		{"login", "smtp", Question{Helo: "c", User: "ann@example.org", From: "ann@example.org"},
+			[]string{"", "EHLO c", "STARTTLS", "EHLO c", "AUTH PLAIN AGFubkBleGFtcGxlLm9yZwBkcnkgcnVu", "MAIL FROM:<ann@example.org>"}},
+		{"login in clear text", "smtp off", Question{Helo: "c", User: "ann@example.org", From: "ann@example.org"},
 			[]string{"", "EHLO c", "AUTH PLAIN AGFubkBleGFtcGxlLm9yZwBkcnkgcnVu", "MAIL FROM:<ann@example.org>"}},
 		{"message", "smtp", Question{Helo: "c", From: "a@b.c", Message: []byte("12345")}, []string{"", "EHLO c", "MAIL FROM:<a@b.c> SIZE=5"}},
 		{"UTF-8 recipient", "smtp", Question{Helo: "c", From: "a@b.c", To: []string{"jörg@example.org"}}, []string{"", "EHLO c", "MAIL FROM:<a@b.c> SMTPUTF8"}},
 	} {
-		if got := opening(c.protocol, c.q); !slices.Equal(got, c.want) {
+		protocol, mode, _ := strings.Cut(c.protocol, " ")
+		if mode == "" {
+			mode = "starttls"
+		}
+		if got := opening(protocol, mode, c.q); !slices.Equal(got, c.want) {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
 		}
 	}

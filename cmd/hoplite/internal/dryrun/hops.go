@@ -61,7 +61,7 @@ func (h *dryHandoff) Rcpt(ctx context.Context, r mail.Rcpt) error {
 	if from := h.tx.Envelope.From; from != h.hop.from {
 		words += ", sent as " + string(from)
 	}
-	h.hop.taken.list = append(h.hop.taken.list, way{string(r.To), h.hop.name, words})
+	h.hop.taken.list = append(h.hop.taken.list, way{string(r.To), h.hop.name, words, r})
 	return nil
 }
 

@@ -15,35 +15,38 @@ func (x *Explanation) Print(w io.Writer) {
 	fmt.Fprintf(w, "Listener %s, chain %s. A dry run: nothing is sent.\n\n", x.Listener, x.Chain)
 	for _, l := range x.Dialogue {
 		if l.Client != "" {
-			fmt.Fprintf(w, "  C: %s\n", withoutToken(l.Client))
+			terminal.Wrap(w, "  C: ", withoutToken(l.Client))
 		}
 		for _, s := range l.Server {
 			terminal.Wrap(w, "  S: ", s)
 		}
 	}
-	if len(x.trail.Events) > 0 {
+	if len(x.trail.Events)+len(x.Rules) > 0 {
 		fmt.Fprintln(w, "\nRules")
 		for i := range x.trail.Events {
 			printEvent(w, &x.trail.Events[i])
+		}
+		for _, r := range x.Rules {
+			terminal.Wrap(w, fmt.Sprintf("  %-7s %-12s ", r.Stage, r.Name), r.Text)
 		}
 	}
 	if len(x.trail.Auth) > 0 {
 		fmt.Fprintln(w, "\nAuthentication")
 		for _, a := range x.trail.Auth {
-			fmt.Fprintf(w, "  %s=%s %s\n", a.Method, a.Value, a.Reason)
+			terminal.Indent(w, "  ", "    ", fmt.Sprintf("%s=%s %s", a.Method, a.Value, a.Reason))
 		}
 	}
 	fmt.Fprintln(w, "\nAddresses")
 	for _, p := range x.Paths {
 		for _, s := range p.Steps {
-			fmt.Fprintf(w, "  %s\n", s)
+			terminal.Indent(w, "  ", "    ", s)
 		}
-		fmt.Fprintf(w, "  %s ends at %s\n", p.Address, strings.Join(p.Leads, "; "))
+		terminal.Indent(w, "  ", "    ", fmt.Sprintf("%s ends at %s", p.Address, strings.Join(p.Leads, "; ")))
 	}
 	if len(x.Ways) > 0 {
 		fmt.Fprintln(w, "\nWays")
 		for _, way := range x.Ways {
-			terminal.Wrap(w, fmt.Sprintf("  %s: ", way.To), fmt.Sprintf("hop %q, %s", way.Hop, way.Words))
+			terminal.Indent(w, "  ", "    ", fmt.Sprintf("%s: hop %q, %s", way.To, way.Hop, way.Words))
 		}
 	}
 	fmt.Fprintf(w, "\nThe message would be %s.\n", x.Verdict())

@@ -87,7 +87,7 @@ func (s *serving) webExplain(ctx context.Context, q web.Question) ([]string, err
 	if err != nil {
 		return nil, err
 	}
-	x, err := dryrun.Run(ctx, s.Config, &conf.Diagnostics{}, dryrun.Question{IP: ip, Helo: q.Helo, From: q.From, To: []string{q.To}, Temp: s.Config.Under("spool")})
+	x, err := dryrun.Run(ctx, s.Config, &conf.Diagnostics{}, dryrun.Question{IP: ip, Helo: q.Helo, From: q.From, To: []string{q.To}, Offers: s.offers().Upstreams, Temp: s.Config.Under("spool")})
 	if err != nil {
 		return nil, err
 	}

@@ -1,15 +1,21 @@
 package service
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"hoplite/cmd/hoplite/internal/command"
 	"hoplite/cmd/hoplite/internal/dryrun"
+	"hoplite/cmd/hoplite/internal/state"
+	"hoplite/internal/control"
+	"hoplite/relay/forward"
 )
 
 // maxExplained is the largest message that explain reads.
@@ -58,6 +64,7 @@ is filtered too. Nothing is sent or stored, and no upstream is contacted unless
 		if err := file.Diags.Err(); err != nil {
 			return command.Refused(err)
 		}
+		q.Offers = offers(cmd.Context(), cfg.Data)
 		x, err := dryrun.Run(cmd.Context(), cfg, file.Diags, q)
 		if err != nil {
 			return command.Refused(err)
@@ -73,6 +80,16 @@ is filtered too. Nothing is sent or stored, and no upstream is contacted unless
 		return err
 	}
 	return cmd
+}
+
+// offers returns what the server of a data folder, if one runs and answers, knows
+// about the extensions of its upstreams.
+func offers(ctx context.Context, data string) map[string]forward.Offer {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	var known state.Offers
+	control.NewClient(data).Do(ctx, http.MethodGet, "/offers", nil, &known)
+	return known.Upstreams
 }
 
 func readMessage(stdin io.Reader, name string) ([]byte, error) {
