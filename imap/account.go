@@ -2,6 +2,7 @@ package imap
 
 import (
 	"fmt"
+	"time"
 
 	"hoplite/internal/users"
 	"hoplite/mail"
@@ -15,6 +16,7 @@ type account struct {
 	name     string
 	box      *maildrop.Box
 	names    naming
+	work     work
 	selected *mailbox
 }
 
@@ -29,13 +31,18 @@ func openAccount(s *session, a *users.Account) (*account, error) {
 		return nil, err
 	}
 	store := box.Store()
-	return &account{session: s, name: a.Name, box: box, names: naming{separator: store.Separator(), prefix: store.Prefix()}}, nil
+	return &account{
+		session: s, name: a.Name, box: box,
+		names: naming{separator: store.Separator(), prefix: store.Prefix()},
+		work:  work{own: bucket{size: connectionBudget, perSecond: connectionRefill}, account: s.srv.env.Works.enter(a.Name)},
+	}, nil
 }
 
 // close ends the state when the connection does.
 func (a *account) close() {
 	a.unselect()
 	a.box.Close()
+	a.session.srv.env.Works.leave(a.name, time.Now())
 	a.session.srv.env.Tally.Leave(a.name)
 }
 

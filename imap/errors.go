@@ -25,6 +25,8 @@ func badf(format string, args ...any) error {
 const (
 	errReadOnly    = no("[READ-ONLY] Mailbox is read-only")
 	errSearchLimit = no("[LIMIT] Search takes too long")
+	errSearches    = no("[LIMIT] Too many searches of this account at a time")
+	errWork        = no("[LIMIT] Too much data read for small parts of messages, try again in a minute")
 	errName        = no("[CANNOT] Invalid mailbox name")
 	errNonexistent = no("[NONEXISTENT] Mailbox doesn't exist")
 	errTryCreate   = no("[TRYCREATE] Mailbox doesn't exist")

@@ -151,6 +151,7 @@ func newFetcher(m *mailbox, c *call, items []wire.Item) (*fetcher, error) {
 
 func (f *fetcher) close() {
 	if f.src != nil {
+		f.account.work.spend(f.src.read - f.src.sent)
 		f.src.close()
 		f.src = nil
 	}
@@ -209,6 +210,9 @@ func (f *fetcher) one(i int, steps []step) (err error) {
 	f.msg = f.view.Messages[i]
 	f.close()
 	if f.needsFile {
+		if err := f.account.work.check(); err != nil {
+			return err
+		}
 		if f.src, err = openMessage(f.folder, f.msg); err != nil {
 			return err
 		}

@@ -112,11 +112,12 @@ func writeBinary(f *fetcher, b []byte, it *wire.Item) ([]byte, error) {
 		mark = "~{" // only literal8 may hold a NUL (RFC 3516, 4.2)
 	}
 	f.out.Took(appendLiteral(f.out.Room(64), mark, n))
-	r, err := f.src.decoded(it.Path)
+	r, err := f.src.decodedAt(it.Path, off)
 	if err != nil {
 		return nil, err
 	}
-	if err := copySpan(f.out, r, off, n); err != nil {
+	f.src.sent += n
+	if err := copySpan(f.out, r, 0, n); err != nil {
 		return nil, err
 	}
 	return f.out.Room(512), nil

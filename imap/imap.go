@@ -79,6 +79,8 @@ type Env struct {
 	Gate *login.Gate
 	// Tally counts the connections of accounts, over all IMAP listeners.
 	Tally *listen.Tally
+	// Works are the budgets of accounts, over all IMAP listeners.
+	Works *Works
 	Log   zerolog.Logger
 	// Hostname is shown in the greeting, Version in the response to ID.
 	Hostname, Version string
@@ -106,6 +108,9 @@ func New(cfg Config, env Env) *Server {
 	set(&cfg.SearchTimeout, d.SearchTimeout)
 	if env.Tally == nil {
 		env.Tally = &listen.Tally{}
+	}
+	if env.Works == nil {
+		env.Works = &Works{}
 	}
 	return &Server{cfg: cfg, env: env, log: env.Log, dialect: newDialect(extensions)}
 }

@@ -13,8 +13,8 @@ type mailbox struct {
 	folder   *maildrop.Folder
 	readOnly bool
 	view     view
-	// positions are those of the last large message that was fetched.
-	positions *positions
+	// positions are those of the large messages that were fetched last.
+	positions []*positions
 }
 
 func (m *mailbox) session() *session { return m.account.session }

@@ -2,8 +2,10 @@ package imap
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 
 	"hoplite/mail/mime"
@@ -20,6 +22,7 @@ type positions struct {
 	marks      []mark // ascending
 	tree       *mime.Tree
 	binaries   map[string]counter // decoded sizes of parts
+	decoding   *decoding          // of the part that was decoded last, or nil
 }
 
 // mark is a place in the file, and its offset with CRLF line ends.
@@ -32,17 +35,29 @@ const minRemembered = 64 << 10
 // maxBinaries is the number of parts whose decoded size is kept.
 const maxBinaries = 1000
 
+// maxRemembered is the number of messages whose positions are kept.
+const maxRemembered = 8
+
 // remember returns the positions of a message that is being fetched, nil if it
-// is small. Those of the previous message are forgotten.
+// is small.
 func (m *mailbox) remember(msg *maildrop.Message, file *maildrop.File) *positions {
 	if file.Size < minRemembered {
 		return nil
 	}
-	if p := m.positions; p != nil && p.uid == msg.UID && p.size == file.Size && p.wire == file.Wire {
-		return p
+	all := m.positions
+	i := slices.IndexFunc(all, func(p *positions) bool {
+		return p.uid == msg.UID && p.size == file.Size && p.wire == file.Wire
+	})
+	p := &positions{uid: msg.UID, size: file.Size, wire: file.Wire, marks: []mark{{}}}
+	switch {
+	case i >= 0:
+		p = all[i]
+		all = slices.Delete(all, i, i+1)
+	case len(all) >= maxRemembered:
+		all = slices.Delete(all, 0, 1) // the one not used for longest
 	}
-	m.positions = &positions{uid: msg.UID, size: file.Size, wire: file.Wire, marks: []mark{{}}}
-	return m.positions
+	m.positions = append(all, p)
+	return p
 }
 
 // seek returns a mark not far before the octet at wire, counted with CRLF line
@@ -84,4 +99,48 @@ func (p *positions) setBinary(path []int, c counter) {
 		p.binaries = map[string]counter{}
 	}
 	p.binaries[fmt.Sprint(path)] = c
+}
+
+// decoding is a part that is being decoded, from its beginning up to a place. A
+// client that fetches the part in pieces continues there.
+type decoding struct {
+	path string
+	src  *source // the file, open while a command runs
+	r    io.Reader
+	at   int64
+}
+
+// ReadAt reads from the part's file, for the decoder.
+func (d *decoding) ReadAt(b []byte, off int64) (int, error) { return d.src.ReadAt(b, off) }
+
+// Read implements io.Reader.
+func (d *decoding) Read(b []byte) (int, error) {
+	n, err := d.r.Read(b)
+	d.at += int64(n)
+	return n, err
+}
+
+// decodedAt returns a reader of a part without its transfer encoding, from the
+// octet at off on.
+func (s *source) decodedAt(path []int, off int64) (io.Reader, error) {
+	var d *decoding
+	key := fmt.Sprint(path)
+	if s.memo != nil {
+		d = s.memo.decoding
+	}
+	if d == nil || d.path != key || d.at > off {
+		d = &decoding{path: key, src: s}
+		var err error
+		if d.r, err = s.decoded(d, path); err != nil {
+			return nil, err
+		}
+		if s.memo != nil {
+			s.memo.decoding = d
+		}
+	}
+	d.src = s
+	if _, err := io.CopyN(io.Discard, d, off-d.at); err != nil {
+		return nil, errors.Join(errBye, err)
+	}
+	return d, nil
 }

@@ -46,6 +46,13 @@ func search(m *mailbox, args *wire.Search) ([]int, error) {
 	}
 	ctx, cancel := m.session().patience()
 	defer cancel()
+	if q.root.need == needFile {
+		done, err := m.account.work.search(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+	}
 	hit := make([]bool, len(m.view.Messages))
 	if err := q.run(ctx, m.view.Messages, hit); err != nil {
 		return nil, err

@@ -21,6 +21,15 @@ type source struct {
 	tree   *mime.Tree // once a part was asked for
 	header []byte     // once the header was asked for
 	ended  bool       // header is the whole header
+	read   int64      // octets read from the file
+	sent   int64      // octets sent to the client
+}
+
+// ReadAt reads from the file.
+func (s *source) ReadAt(b []byte, off int64) (int, error) {
+	n, err := s.file.ReadAt(b, off)
+	s.read += int64(n)
+	return n, err
 }
 
 func openMessage(folder *maildrop.Folder, m *maildrop.Message) (*source, error) {
@@ -39,7 +48,7 @@ func (s *source) walk() (*mime.Tree, error) {
 		s.tree = s.memo.tree
 	}
 	if s.tree == nil {
-		t, err := mime.Walk(io.NewSectionReader(&s.file, 0, 1<<62))
+		t, err := mime.Walk(io.NewSectionReader(s, 0, 1<<62))
 		if err != nil {
 			return nil, err
 		}
@@ -59,7 +68,7 @@ func (s *source) head() ([]byte, error) {
 	}
 	for size := 8 << 10; ; size *= 4 {
 		buf := make([]byte, size)
-		n, err := s.file.ReadAt(buf, 0)
+		n, err := s.ReadAt(buf, 0)
 		if err != nil && err != io.EOF {
 			return nil, err
 		}
@@ -121,6 +130,7 @@ func (p *piece) send(to io.Writer, off, n int64) error {
 		_, err := w.Write(p.mem[off : off+n])
 		return err
 	}
+	p.src.sent += n
 	err := p.sendFile(w, off, n)
 	// A file that is shorter than its size has changed after it was opened.
 	if errors.Is(err, io.ErrUnexpectedEOF) {
@@ -133,13 +143,13 @@ func (p *piece) sendFile(w io.Writer, off, n int64) error {
 	from, end := p.span.From.Off, p.span.To.Off
 	if p.span.Size() == p.size {
 		// The file has CRLF line ends, too, so offsets are those of the file.
-		return copySpan(w, io.NewSectionReader(&p.src.file, from+off, end-from-off), 0, n)
+		return copySpan(w, io.NewSectionReader(p.src, from+off, end-from-off), 0, n)
 	}
 	c := crlfReaders.Get().(*maildir.CRLFReader)
 	defer crlfReaders.Put(c)
 	defer c.Reset(nil)
 	if off == 0 && n == p.size {
-		c.Reset(io.NewSectionReader(&p.src.file, from, end-from))
+		c.Reset(io.NewSectionReader(p.src, from, end-from))
 		sent, err := c.WriteTo(w)
 		if err == nil && sent != n {
 			err = io.ErrUnexpectedEOF
@@ -150,7 +160,7 @@ func (p *piece) sendFile(w io.Writer, off, n int64) error {
 		return nil
 	}
 	if p.src.memo != nil {
-		at, err := p.src.memo.seek(&p.src.file, p.span.From.Wire()+off)
+		at, err := p.src.memo.seek(p.src, p.span.From.Wire()+off)
 		if err != nil {
 			return errors.Join(errBye, err)
 		}
@@ -159,7 +169,7 @@ func (p *piece) sendFile(w io.Writer, off, n int64) error {
 			from = at.file
 		}
 	}
-	c.Reset(io.NewSectionReader(&p.src.file, from, end-from))
+	c.Reset(io.NewSectionReader(p.src, from, end-from))
 	return copySpan(w, c, off, n)
 }
 
@@ -274,9 +284,9 @@ func (s *source) checkBinary(path []int) error {
 	return nil
 }
 
-// decoded returns a reader of a part without its transfer encoding. A part that
-// does not exist is empty.
-func (s *source) decoded(path []int) (io.Reader, error) {
+// decoded returns a reader of a part without its transfer encoding. file is the
+// message's file. A part that does not exist is empty.
+func (s *source) decoded(file io.ReaderAt, path []int) (io.Reader, error) {
 	part, err := s.binaryPart(path)
 	if err != nil {
 		return nil, err
@@ -285,9 +295,9 @@ func (s *source) decoded(path []int) (io.Reader, error) {
 		if len(path) > 0 {
 			return strings.NewReader(""), nil
 		}
-		return maildir.NewCRLFReader(io.NewSectionReader(&s.file, 0, s.file.Size)), nil
+		return maildir.NewCRLFReader(io.NewSectionReader(file, 0, s.file.Size)), nil
 	}
-	stored := io.NewSectionReader(&s.file, part.Body.From.Off, part.Body.Size())
+	stored := io.NewSectionReader(file, part.Body.From.Off, part.Body.Size())
 	if strings.EqualFold(part.Encoding, "binary") && s.asReceived(part) {
 		return stored, nil
 	}
@@ -319,7 +329,7 @@ func (s *source) binarySize(path []int) (n int64, nul bool, err error) {
 			return known.n, known.nul, nil
 		}
 	}
-	r, err := s.decoded(path)
+	r, err := s.decoded(s, path)
 	if err != nil {
 		return 0, false, err
 	}

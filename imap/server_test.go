@@ -31,6 +31,7 @@ type testServer struct {
 	store *maildrop.Store
 	dir   string
 	log   *logBook
+	works *Works
 
 	accounts *users.Store
 	ann      users.Account
@@ -84,7 +85,8 @@ func open(t testing.TB, cfg Config, box maildrop.Config, options ...func(*listen
 	must(t, err)
 	certs, err := listen.LoadCerts([]listen.Pair{pair}, zerolog.Nop())
 	must(t, err)
-	srv := New(cfg, Env{Box: store.Box, Gate: login.NewGate(accounts, users.NewThrottle()), Log: logger, Hostname: "mail.example.org"})
+	works := &Works{}
+	srv := New(cfg, Env{Box: store.Box, Works: works, Gate: login.NewGate(accounts, users.NewThrottle()), Log: logger, Hostname: "mail.example.org"})
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	opts := listen.Options{Name: "imap", Log: zerolog.Nop(), TLS: listen.NewTLS(certs, listen.Profile{}), Refuse: Refuse}
@@ -106,7 +108,7 @@ func open(t testing.TB, cfg Config, box maildrop.Config, options ...func(*listen
 		}
 		store.Close()
 	})
-	return &testServer{l.Addr().String(), store, dir, log, accounts, ann}
+	return &testServer{l.Addr().String(), store, dir, log, works, accounts, ann}
 }
 
 func must(t testing.TB, err error) {

@@ -13,6 +13,7 @@ import (
 	"hoplite/cmd/hoplite/internal/check"
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/cmd/hoplite/internal/queueadmin"
+	"hoplite/imap"
 	"hoplite/internal/control"
 	"hoplite/internal/handles"
 	"hoplite/internal/history"
@@ -48,6 +49,7 @@ type runtime struct {
 
 	metrics      metrics
 	imapTally    listen.Tally
+	imapWorks    imap.Works
 	clocks       *trace.Clocks // of neighbouring servers
 	clocksSaved  chan struct{} // closed once they are saved for the last time
 	forgetClocks context.CancelFunc

@@ -59,7 +59,7 @@ func (s *serving) addServices() error {
 	}
 	for _, c := range s.Config.IMAP {
 		i := imap.New(*c, imap.Env{
-			Box: s.Box, Gate: s.Logins, Tally: &s.runtime.imapTally, Hostname: s.Config.Hostname, Version: s.version,
+			Box: s.Box, Gate: s.Logins, Tally: &s.runtime.imapTally, Works: &s.runtime.imapWorks, Hostname: s.Config.Hostname, Version: s.version,
 			Log: s.Log.With().Str("listener", c.Name).Logger(),
 		})
 		s.services = append(s.services, service{
