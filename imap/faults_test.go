@@ -225,3 +225,31 @@ func TestBinaryPartKeepsItsOctets(t *testing.T) {
 		}
 	}
 }
+
+// A file that was truncated on disk is served as it is now: size and literals of
+// one response agree, the connection stays usable, and the log names the file.
+func TestTruncatedFile(t *testing.T) {
+	for _, size := range []int64{0, 10, 30_000, 150_000} {
+		d := open(t, Config{}, maildrop.Config{Path: "mail/{user}"})
+		c := d.login(t)
+		text := "Subject: x\n\n" + strings.Repeat("a line of text\n", 12_000)
+		c.put("INBOX", "", text)
+		c.ok("SELECT INBOX")
+		c.ok("FETCH 1 (RFC822.SIZE BODYSTRUCTURE)")
+		files, err := filepath.Glob(filepath.Join(d.dir, "mail/ann/cur/*"))
+		must(t, err)
+		must(t, os.Truncate(files[0], size))
+		want := len(strings.ReplaceAll(text[:size], "\n", "\r\n"))
+		answer := strings.Join(c.ok("FETCH 1 (RFC822.SIZE BODY.PEEK[])"), "\n")
+		if !strings.Contains(answer, fmt.Sprintf("RFC822.SIZE %d BODY[] {%d}", want, want)) {
+			t.Errorf("truncated to %d: %.80q, want %d", size, answer, want)
+		}
+		if log := d.log.String(); !strings.Contains(log, filepath.Base(files[0])) {
+			t.Errorf("truncated to %d: the log does not name the file: %s", size, log)
+		}
+		c.ok("NOOP")
+		if got := c.ok("FETCH 1 RFC822.SIZE"); got[0] != fmt.Sprintf("* 1 FETCH (RFC822.SIZE %d)", want) {
+			t.Errorf("truncated to %d: later %q", size, got)
+		}
+	}
+}

@@ -192,9 +192,10 @@ func TestCheckFindsTreeProblems(t *testing.T) {
 	for _, dir := range []string{"..left/cur", ".a..b/cur"} {
 		must(t, os.MkdirAll(filepath.Join(boxDir(s), dir), 0o700))
 	}
+	must(t, os.Symlink("/var/mail/shared", filepath.Join(boxDir(s), ".shared.by link")))
 	must(t, os.WriteFile(filepath.Join(boxDir(s), "maildirsize"), []byte("1048576S\n500 7\n"), 0o600))
 	found, err := f.box.Check(context.Background())
-	if err != nil || len(found) != 3 {
+	if err != nil || len(found) != 4 || !slices.ContainsFunc(found, func(f Finding) bool { return strings.Contains(f.Text, `folder "shared/by link" is a symbolic link`) }) {
 		t.Fatalf("found %+v, %v", found, err)
 	}
 	for i := range found {
@@ -202,7 +203,7 @@ func TestCheckFindsTreeProblems(t *testing.T) {
 			t.Errorf("%s: %v", found[i].Text, err)
 		}
 	}
-	if found, err = f.box.Check(context.Background()); err != nil || len(found) != 1 || !strings.Contains(found[0].Text, ".a..b") {
+	if found, err = f.box.Check(context.Background()); err != nil || len(found) != 2 || !strings.Contains(found[0].Text, ".a..b") {
 		t.Errorf("left: %+v, %v", found, err)
 	}
 	if q, err := f.box.Quota(); err != nil || q.Messages != 1 || q.Size != 14 {

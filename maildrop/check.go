@@ -74,6 +74,15 @@ func checkTree(b *Box) ([]Finding, error) {
 			all = append(all, f)
 		}
 	}
+	links, err := b.dir.Links()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range links {
+		if folder, ok := maildir.FolderName(name); ok {
+			all = append(all, Finding{Text: fmt.Sprintf("folder %q is a symbolic link and is not shown; mount its directory there instead", folder)})
+		}
+	}
 	noted, counted, err := b.quota.compare()
 	if err != nil || noted.Size == counted.Size && noted.Messages == counted.Messages {
 		return all, err

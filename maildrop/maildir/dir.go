@@ -379,6 +379,11 @@ func (d *Dir) All() ([]string, error) {
 // Dirs returns the names of all directories, without links to directories.
 func (d *Dir) Dirs() ([]string, error) { return d.names(fs.FileMode.IsDir) }
 
+// Links returns the names of all symbolic links.
+func (d *Dir) Links() ([]string, error) {
+	return d.names(func(t fs.FileMode) bool { return t&fs.ModeSymlink != 0 })
+}
+
 // names reads the directory and returns the names of the types that keep
 // selects.
 func (d *Dir) names(keep func(fs.FileMode) bool) ([]string, error) {

@@ -10,11 +10,8 @@ import (
 // Inbox is the name of the folder that every box has: the box's own directory.
 const Inbox = "INBOX"
 
-// The limits of folder names. File systems allow 255 octets per name.
-const (
-	maxFolder = 240
-	maxLevels = 64
-)
+// maxFolder is the length of the longest directory name that file systems allow.
+const maxFolder = 255
 
 // ErrFolderName is returned for a name that no folder can have.
 var ErrFolderName = errors.New("invalid folder name")
@@ -27,7 +24,7 @@ func FolderDir(name string) (string, error) {
 	if name == Inbox {
 		return ".", nil
 	}
-	if !utf8.ValidString(name) || strings.Count(name, "/") >= maxLevels {
+	if !utf8.ValidString(name) || len(name) > 2*maxFolder {
 		return "", ErrFolderName
 	}
 	for level := range strings.SplitSeq(name, "/") {

@@ -42,6 +42,9 @@ func TestFolderNames(t *testing.T) {
 		{"a & b", ".a &- b"},
 		{"~peter/mail", ".~peter.mail"},
 		{"😀", ".&2D3eAA-"},
+		{strings.Repeat("x", 254), "." + strings.Repeat("x", 254)},
+		{strings.Repeat("x/", 126) + "yz", "." + strings.Repeat("x.", 126) + "yz"},
+		{strings.Repeat("ü", 94), "." + EncodeUTF7(strings.Repeat("ü", 94))},
 	} {
 		dir, err := FolderDir(tc.name)
 		if err != nil || dir != tc.dir {
@@ -59,7 +62,7 @@ func TestFolderNames(t *testing.T) {
 func TestImpossibleFolderNames(t *testing.T) {
 	for _, name := range []string{
 		"", "/", "a/", "/a", "a//b", "..", ".", "../x", "a/../../b", "a.b", "a\x00b", "a\nb", "\xff",
-		strings.Repeat("x", 300), strings.Repeat("x/", 300) + "x", "\u0085",
+		strings.Repeat("x", 255), strings.Repeat("x/", 127) + "xy", strings.Repeat("ü", 95), strings.Repeat("x", 1<<20), "\u0085",
 	} {
 		if dir, err := FolderDir(name); err == nil {
 			t.Errorf("%q became %q", name, dir)

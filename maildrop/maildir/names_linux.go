@@ -97,6 +97,8 @@ func direntMode(d *Dir, name []byte, typ byte) (fs.FileMode, error) {
 		return 0, nil
 	case unix.DT_DIR:
 		return fs.ModeDir, nil
+	case unix.DT_LNK:
+		return fs.ModeSymlink, nil
 	case unix.DT_UNKNOWN:
 		st, err := d.Stat(string(name))
 		return st.Mode.Type(), err
