@@ -4,7 +4,7 @@ GO ?= go
 # The race detector needs a C compiler.
 RACE := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && echo -race)
 
-.PHONY: build test check interop chaos differential fuzz docs sbom vulnerabilities
+.PHONY: build test check interop chaos differential fuzz docs sbom vulnerabilities stress-mailbox
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o hoplite ./cmd/hoplite
@@ -52,6 +52,12 @@ fuzz:
 			echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$p || exit 1; \
 		done; \
 	done
+
+# Ten clients on one mailbox through Hoplite and Dovecot, which are killed in
+# between. make interop does the same for a minute.
+HOPLITE_STRESS ?= 10m
+stress-mailbox:
+	HOPLITE_STRESS=$(HOPLITE_STRESS) $(GO) test -tags interop -run TestInteropMailboxStress -count 1 -timeout 60m -v ./test
 
 docs:
 	$(GO) generate ./...

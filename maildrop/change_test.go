@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"hoplite/maildrop/maildir"
 )
 
 // A message is found by its base name after another program renamed its file,
@@ -223,4 +225,33 @@ func TestPOP3Lock(t *testing.T) {
 		t.Fatal("still locked")
 	}
 	unlock()
+}
+
+// A message that is moved away and back has one line in the uidlist with its
+// file's name: Dovecot complains about two.
+func TestMoveAwayAndBack(t *testing.T) {
+	s := testStore(t, Config{})
+	inbox, other := testFolder(t, s, "INBOX"), testFolder(t, s, "other")
+	put(t, inbox, "Subject: a\n\nx\n", Seen)
+	guid := syncNow(t, inbox).Messages[0].GUID()
+	for range 3 {
+		_, err := inbox.Move(uids(syncNow(t, inbox)), other)
+		must(t, err)
+		_, err = other.Move(uids(syncNow(t, other)), inbox)
+		must(t, err)
+	}
+	for _, dir := range []string{boxDir(s), boxDir(s) + "/.other"} {
+		list, err := maildir.ParseUIDList(string(read(t, dir+"/dovecot-uidlist")))
+		must(t, err)
+		seen := map[string]bool{}
+		for _, e := range list.Entries {
+			if seen[e.Base] {
+				t.Errorf("%s: %s has two lines", dir, e.Base)
+			}
+			seen[e.Base] = true
+		}
+	}
+	if m := syncNow(t, inbox).Messages; len(m) != 1 || m[0].GUID() != guid || m[0].Flags != Seen {
+		t.Errorf("%+v, GUID was %s", m, guid)
+	}
 }

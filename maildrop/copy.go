@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"hoplite/maildrop/maildir"
 	"hoplite/maildrop/reconcile"
@@ -108,6 +109,9 @@ func (t *transfer) item(m *Message) (incoming, error) {
 		return incoming{}, err
 	}
 	next := Message{Flags: m.Flags, Keywords: mask, Size: m.Size, Wire: m.Wire, Exact: m.Exact, Date: m.Date, Ext: "G" + m.GUID()}
+	// Also a message that is moved gets a new base name: the uidlist of the
+	// destination may have a line with the present one, of a message that was
+	// moved away.
 	base := maildir.WithSizes(maildir.Unique(), m.Size, m.Wire)
 	if !t.move {
 		return incoming{
@@ -116,9 +120,8 @@ func (t *transfer) item(m *Message) (incoming, error) {
 			undo:  func(name string) { t.to.cur.Remove(name) },
 		}, nil
 	}
-	// The file keeps its base name unless the destination already has it.
-	if t.to.known.Named(m.Base()) == nil {
-		base, next.Ext = m.Base(), m.Ext
+	if next.Ext = m.Ext; maildir.ExtKey(m.Ext, 'G') == "" {
+		next.Ext = strings.TrimSpace(m.Ext + " G" + m.GUID())
 	}
 	return incoming{
 		message: next, base: base,
