@@ -26,7 +26,7 @@ var ErrSyntax = errors.New("not an Authentication-Results field")
 
 // Header is the content of one field.
 type Header struct {
-	ID      string // the authserv-id
+	ID      string // the authserv-id; empty if it is missing
 	Results []mail.AuthResult
 }
 
@@ -50,6 +50,9 @@ type scanner struct {
 
 func (s *scanner) header() (h Header, err error) {
 	s.cfws()
+	if s.startsResult() {
+		return s.results(h)
+	}
 	var ok bool
 	if h.ID, ok = s.value(";"); !ok || h.ID == "" {
 		return h, ErrSyntax
@@ -61,11 +64,39 @@ func (s *scanner) header() (h Header, err error) {
 		}
 		s.cfws()
 	}
-	for s.peek() != 0 {
-		if s.peek() != ';' || len(h.Results) >= maxResults {
+	if s.peek() == 0 {
+		return h, nil
+	}
+	if s.peek() != ';' {
+		return h, ErrSyntax
+	}
+	s.at++
+	return s.results(h)
+}
+
+// startsResult reports whether the field begins with a result instead of an
+// authserv-id, as those of Microsoft 365 do.
+func (s *scanner) startsResult() bool {
+	ahead := *s
+	switch strings.ToLower(ahead.word()) {
+	case "spf", "dkim", "dmarc", "arc", "compauth":
+		return ahead.peek() == '='
+	}
+	return false
+}
+
+// results reads the results to the end, from after a semicolon.
+func (s *scanner) results(h Header) (Header, error) {
+	for first := true; first || s.peek() != 0; first = false {
+		if !first {
+			if s.peek() != ';' {
+				return h, ErrSyntax
+			}
+			s.at++
+		}
+		if len(h.Results) >= maxResults {
 			return h, ErrSyntax
 		}
-		s.at++
 		s.cfws()
 		if s.peek() == 0 || s.peek() == ';' { // a stray semicolon
 			continue
@@ -144,7 +175,8 @@ func (s *scanner) prop(r *mail.AuthResult) error {
 		return ErrSyntax
 	case name == "" && typ == "reason":
 		r.Reason = v
-	case name == "" || len(r.Props) >= maxProps:
+	case name == "": // as in "action=none" of Microsoft 365: it says nothing about a property
+	case len(r.Props) >= maxProps:
 		return ErrSyntax
 	default:
 		r.Props = append(r.Props, mail.AuthProp{Type: typ, Name: name, Value: v})
