@@ -341,6 +341,9 @@ func (d *sevenDir) unpackInfo() {
 		d.folders = append(d.folders, d.folder())
 	}
 	d.want(sevenUnpackSizes)
+	if d.err != nil {
+		return // the folders may be incomplete
+	}
 	for i := range d.folders {
 		f := &d.folders[i]
 		for range f.outs {
