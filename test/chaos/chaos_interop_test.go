@@ -88,7 +88,10 @@ func TestInteropChaos(t *testing.T) {
 		}
 	}
 	if all := sums["all"]; all.Lost > 0 || all.Changed > 0 || all.Acknowledged < 100 {
-		t.Errorf("%+v", all)
+		t.Errorf("%+v\nlost: %q", all, r.ledger.Lost())
+	}
+	if r.died > 0 {
+		t.Errorf("the server ended %d times by itself", r.died)
 	}
 	for _, mode := range modes {
 		if sums[mode].Acknowledged == 0 {
@@ -114,8 +117,7 @@ func TestInteropChaosFindsLostMail(t *testing.T) {
 	go func() { r.load.run(ctx, 200); close(ended) }()
 	defer func() { stop(); <-ended }()
 	r.wait(time.Second)
-	r.disk.Cut()
-	r.server.kill()
+	r.cut()
 	stop()
 	<-ended
 	r.disk.On()

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -71,17 +72,18 @@ func (l *Ledger) Arrived(id, sum string) {
 	m.changed = m.changed || m.sum != sum
 }
 
-// Missing returns the number of acknowledged messages that have not arrived.
-func (l *Ledger) Missing() int {
+// Lost returns the Message-IDs of the messages that were acknowledged and have not
+// arrived.
+func (l *Ledger) Lost() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := 0
-	for _, m := range l.messages {
+	var lost []string
+	for id, m := range l.messages {
 		if m.acknowledged && m.arrived == 0 {
-			n++
+			lost = append(lost, fmt.Sprint(id, " ", m.groups))
 		}
 	}
-	return n
+	return lost
 }
 
 // Foreign returns the number of arrivals that were never sent, such as delivery

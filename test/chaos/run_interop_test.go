@@ -78,7 +78,7 @@ type run struct {
 	server *server
 	sink   *exec.Cmd
 	log    string // of the sink
-	boxes  string
+	data   string
 	ledger *Ledger
 	load   *load
 
@@ -98,7 +98,7 @@ func newRun(t *testing.T) *run {
 	var addrs []string
 	r.sink, addrs = startSink(t, 3, r.log)
 	data, addr := filepath.Join(r.disk.Mount, "data"), freeAddr(t)
-	r.boxes = filepath.Join(data, "mail")
+	r.data = data
 	r.server = newServer(t, fmt.Sprintf(config, data, addr, addrs[0], addrs[1], addrs[2]))
 	r.load = &load{addr: addr, ledger: r.ledger}
 	if err := os.Mkdir(data, 0o700); err != nil {
@@ -117,7 +117,7 @@ func (r *run) wait(d time.Duration) { time.Sleep(d) }
 // fault only, so that the messages it finds have survived.
 func (r *run) collect() {
 	r.t.Helper()
-	err := filepath.WalkDir(r.boxes, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(r.data, "mail"), func(path string, d fs.DirEntry, err error) error {
 		dir := filepath.Base(filepath.Dir(path))
 		if err != nil || d.IsDir() || dir != "new" && dir != "cur" {
 			return nil
@@ -191,7 +191,7 @@ func (r *run) settle() {
 			r.ledger.Arrived(id, sum)
 		}
 		r.collect()
-		if r.ledger.Missing() == 0 || time.Now().After(end) {
+		if len(r.ledger.Lost()) == 0 || time.Now().After(end) {
 			return
 		}
 	}

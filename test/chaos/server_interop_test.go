@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -55,8 +56,8 @@ type server struct {
 	config string
 	log    string // a file on a disk that does not fail
 
-	cmd    *exec.Cmd
-	exited chan struct{}
+	cmd           *exec.Cmd
+	ready, exited chan struct{} // of this process
 }
 
 func newServer(t *testing.T, config string) *server {
@@ -71,12 +72,43 @@ func newServer(t *testing.T, config string) *server {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.kill)
+	t.Cleanup(s.keepLog)
 	return s
+}
+
+// keepLog copies the log of a failed test to a place where it stays.
+func (s *server) keepLog() {
+	if !s.t.Failed() {
+		return
+	}
+	if f, err := os.CreateTemp("", "hoplite-chaos-log-"); err == nil {
+		defer f.Close()
+		if log, err := os.Open(s.log); err == nil {
+			defer log.Close()
+			io.Copy(f, log)
+		}
+		s.t.Logf("the server's log is in %s", f.Name())
+	}
 }
 
 // start runs the server, with wrap in front of its command line, and waits until
 // it is ready or has ended.
 func (s *server) start(wrap ...string) error {
+	if err := s.launch(wrap...); err != nil {
+		return err
+	}
+	select {
+	case <-s.ready:
+		return nil
+	case <-s.exited:
+		return errors.New("serve ended before it was ready")
+	case <-time.After(patience):
+		return fmt.Errorf("serve is not ready after %s", patience)
+	}
+}
+
+// launch runs the server and does not wait.
+func (s *server) launch(wrap ...string) error {
 	args := append(wrap, s.bin, "serve", "-c", s.config)
 	s.cmd = exec.Command(args[0], args[1:]...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -94,7 +126,7 @@ func (s *server) start(wrap ...string) error {
 		return err
 	}
 	ready, exited, cmd := make(chan struct{}), make(chan struct{}), s.cmd
-	s.exited = exited
+	s.ready, s.exited = ready, exited
 	go func() {
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			if lines.Text() == "ready" {
@@ -104,14 +136,7 @@ func (s *server) start(wrap ...string) error {
 		cmd.Wait()
 		close(exited)
 	}()
-	select {
-	case <-ready:
-		return nil
-	case <-exited:
-		return errors.New("serve ended before it was ready")
-	case <-time.After(patience):
-		return fmt.Errorf("serve is not ready after %s", patience)
-	}
+	return nil
 }
 
 // must starts the server and fails the test with its log otherwise.
@@ -132,12 +157,15 @@ func (s *server) running() bool {
 	}
 }
 
+// signal sends a signal to the server and what runs it.
+func (s *server) signal(sig syscall.Signal) { syscall.Kill(-s.cmd.Process.Pid, sig) }
+
 // kill ends the server and what runs it with SIGKILL.
 func (s *server) kill() {
 	if s.cmd == nil {
 		return
 	}
-	syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
+	s.signal(syscall.SIGKILL)
 	<-s.exited
 }
 
