@@ -89,7 +89,7 @@ func TestTraceASCII(t *testing.T) {
 	}
 }
 
-// A stranger's text must not reach the terminal as commands to it.
+// The text of a message must not reach the terminal as commands to it.
 func TestTraceHostile(t *testing.T) {
 	t.Setenv("LANG", "C.UTF-8")
 	msg := "Received: from \x1b]0;owned\x07 (\x1b[2J [192.0.2.1]) by a\u202eb.example with SMTP; Tue, 12 May 2026 08:30:00 +0000\nFrom: \x1b[31m\nSubject: =cmd\n\n"

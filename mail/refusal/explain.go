@@ -1,6 +1,10 @@
 package refusal
 
-import "hoplite/mail"
+import (
+	"strings"
+
+	"hoplite/mail"
+)
 
 // Explain returns the meaning of a reply or of the text of a bounce: the
 // entries that Find returns for the text, or otherwise the meaning of its
@@ -24,7 +28,7 @@ func Explain(text string) []mail.Meaning {
 	}
 	var list []mail.Meaning
 	for _, r := range found {
-		list = append(list, mail.Meaning{Code: code, Title: r.Cause, Why: []string{"known text of " + r.By}, Next: r.Job + ": " + r.Next, RFC: r.Source})
+		list = append(list, mail.Meaning{Code: code, Title: strings.TrimSuffix(r.Cause, "."), Why: []string{"known text of " + r.By}, Next: r.Job + ": " + r.Next, RFC: r.Source})
 	}
 	return list
 }

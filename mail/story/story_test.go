@@ -143,7 +143,7 @@ func TestWhoSees(t *testing.T) {
 
 // A message sent without a login belongs to no account, not even to one with an
 // empty name.
-func TestNobodySentIt(t *testing.T) {
+func TestWithoutSender(t *testing.T) {
 	s := &Summary{Transaction: &mail.Transaction{ID: "x"}, Verdict: "accepted"}
 	if got := Tell([]Entry{{ID: "x", Kind: "transaction", Data: marshal(t, s)}}, Viewer{}); len(got) != 0 {
 		t.Errorf("told %v", got)

@@ -9,7 +9,7 @@ import (
 
 // AuthClaim is one authentication result as a header field reports it, with the
 // name of the server that reports it. Believed is set if that server is one of ours
-// or wrote a line that we believe, or if Now is.
+// or wrote a line that we trust, or if Now is.
 type AuthClaim struct {
 	By       string `json:"by"` // authserv-id, or the field's writer
 	Field    string `json:"field"`

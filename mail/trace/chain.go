@@ -14,7 +14,7 @@ import (
 
 // Options is what is known about this installation.
 type Options struct {
-	// Trusted lists the networks whose Received lines we believe.
+	// Trusted lists the networks whose Received lines we trust.
 	Trusted []netip.Prefix
 	// Ours lists our own hosts; ".example.org" stands for all names below it.
 	Ours []string
@@ -58,13 +58,13 @@ func (o *Options) owns(host string) bool {
 	return false
 }
 
-// Trust is how far a line can be believed.
+// Trust says who vouches for a line.
 type Trust string
 
 // The degrees of trust.
 const (
 	Ours     Trust = "ours"     // written by one of our hosts
-	Vouched  Trust = "vouched"  // written by a host that a believed line vouches for
+	Vouched  Trust = "vouched"  // written by a host that a trusted line vouches for
 	Boundary Trust = "boundary" // the oldest trusted line: its address is a fact, its HELO a claim
 	Sealed   Trust = "sealed"   // covered by a verified signature
 	Claimed  Trust = "claimed"  // possibly forged by the sender
@@ -140,7 +140,7 @@ type Trace struct {
 	header header
 }
 
-// Origin is the oldest source of the message that a believed line names.
+// Origin is the oldest source of the message that a trusted line names.
 type Origin struct {
 	Addr      netip.Addr
 	Name      string // reverse name, if written

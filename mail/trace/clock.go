@@ -62,52 +62,52 @@ func (t timing) fitClocks(o *Options) {
 	if len(m.marks) == 0 {
 		return
 	}
-	c, blamed, ok := m.blame()
-	if ok && m.split(c, blamed) {
-		c, blamed, ok = m.blame()
+	c, wrong, ok := m.findWrong()
+	if ok && m.split(c, wrong) {
+		c, wrong, ok = m.findWrong()
 	}
 	certain := map[int]bool{}
 	alternatives := map[int]int64{}
 	if ok {
-		m.weighAlternatives(blamed, certain, alternatives, c)
+		m.weighAlternatives(wrong, certain, alternatives, c)
 	}
-	times := m.times(c, blamed)
+	times := m.times(c, wrong)
 	for i, mk := range m.marks {
 		if mk.step >= 0 {
 			t.Steps[mk.step].Time = time.UnixMilli(times[i]).UTC()
 		}
 	}
-	t.report(m, blamed, certain, alternatives, times)
-	t.delays(m, blamed, times)
+	t.report(m, wrong, certain, alternatives, times)
+	t.delays(m, wrong, times)
 }
 
-// blame fits the clocks and returns those that are wrong by more than the precision
+// findWrong fits the clocks and returns those that are wrong by more than the precision
 // of a stamp.
-func (m *clockFit) blame() (c []int64, blamed map[int]bool, ok bool) {
+func (m *clockFit) findWrong() (c []int64, wrong map[int]bool, ok bool) {
 	c, low, high, _, ok := m.solve(-1, false)
 	if !ok {
 		c = make([]int64, len(m.names))
 		low, high = c, c
 	}
-	blamed = map[int]bool{}
+	wrong = map[int]bool{}
 	for n := 1; n < len(m.names); n++ {
 		if coarse := m.coarse(n); far(c[n], coarse) && (far(low[n], coarse) || far(high[n], coarse)) {
-			blamed[n] = true
+			wrong[n] = true
 		}
 	}
-	return c, blamed, ok
+	return c, wrong, ok
 }
 
-// split gives each line of a blamed host a clock of its own if no single error fits
+// split gives each line of a wrong host a clock of its own if no single error fits
 // all of them: then a line is wrong, not the host's clock.
-func (m *clockFit) split(c []int64, blamed map[int]bool) bool {
+func (m *clockFit) split(c []int64, wrong map[int]bool) bool {
 	times := make([]int64, len(m.marks))
 	for i, mk := range m.marks {
 		times[i] = mk.at - c[mk.node]
 	}
 	changed := false
-	for n := range blamed {
-		low, high := m.room(n, blamed, times)
+	for n := range wrong {
+		low, high := m.room(n, wrong, times)
 		if low == math.MinInt64 || high == math.MaxInt64 || low <= high+tolerance.Milliseconds() {
 			continue
 		}
@@ -172,15 +172,15 @@ func (m *clockFit) solve(pinned int, withoutDate bool) (c, low, high []int64, co
 	return c, low, high, f.cost + wait, ok
 }
 
-// weighAlternatives assumes in turn that each blamed clock is right. If the stamps
+// weighAlternatives assumes in turn that each wrong clock is right. If the stamps
 // can be explained nearly as well that way, the answer is uncertain, and the clocks
-// that would be blamed instead are reported, too. The Date field is not a witness
+// that would be wrong instead are reported, too. The Date field confirms nothing
 // here, because a client wrote it.
-func (m *clockFit) weighAlternatives(blamed, certain map[int]bool, alternatives map[int]int64, c []int64) {
+func (m *clockFit) weighAlternatives(wrong, certain map[int]bool, alternatives map[int]int64, c []int64) {
 	_, _, _, base, ok := m.solve(-1, true)
 	tried := 0
 	for n := 1; n < len(m.names); n++ {
-		if !blamed[n] {
+		if !wrong[n] {
 			continue
 		}
 		if tried++; tried > 6 {
@@ -190,7 +190,7 @@ func (m *clockFit) weighAlternatives(blamed, certain map[int]bool, alternatives 
 			certain[n] = true // the alternative would be that every server is wrong
 			if other, _, _, _, ok2 := m.solve(n, false); ok2 && len(m.marks) <= 2 {
 				for k := 1; k < len(other); k++ {
-					if far(other[k], 0) && !blamed[k] && m.class[k] < weightKnown {
+					if far(other[k], 0) && !wrong[k] && m.class[k] < weightKnown {
 						certain[n] = false
 						alternatives[k] = other[k]
 					}
@@ -204,7 +204,7 @@ func (m *clockFit) weighAlternatives(blamed, certain map[int]bool, alternatives 
 			continue
 		}
 		for k := 1; k < len(other); k++ {
-			if far(other[k], 0) && !blamed[k] && m.names[k] != DateHost {
+			if far(other[k], 0) && !wrong[k] && m.names[k] != DateHost {
 				alternatives[k] = other[k]
 			}
 		}
@@ -213,13 +213,13 @@ func (m *clockFit) weighAlternatives(blamed, certain map[int]bool, alternatives 
 
 // times returns the corrected times. The stamps of right clocks are kept; a line of
 // a wrong clock is placed evenly between its neighbours.
-func (m *clockFit) times(c []int64, blamed map[int]bool) []int64 {
+func (m *clockFit) times(c []int64, wrong map[int]bool) []int64 {
 	out := make([]int64, len(m.marks))
 	for i, mk := range m.marks {
 		out[i] = mk.at - c[mk.node]
 	}
-	for n := range blamed {
-		low, high := m.room(n, blamed, out)
+	for n := range wrong {
+		low, high := m.room(n, wrong, out)
 		var shift int64
 		switch {
 		case low == math.MinInt64 && high == math.MaxInt64:
@@ -237,17 +237,17 @@ func (m *clockFit) times(c []int64, blamed map[int]bool) []int64 {
 			}
 		}
 	}
-	return m.spread(out, blamed)
+	return m.spread(out, wrong)
 }
 
 // spread makes the times run forward again after several clocks were corrected
 // independently.
-func (m *clockFit) spread(out []int64, blamed map[int]bool) []int64 {
+func (m *clockFit) spread(out []int64, wrong map[int]bool) []int64 {
 	for i := 1; i < len(out); i++ {
 		if out[i] >= out[i-1] {
 			continue
 		}
-		if blamed[m.marks[i].node] {
+		if wrong[m.marks[i].node] {
 			out[i] = out[i-1]
 		} else {
 			for j := i - 1; j >= 0 && out[j] > out[i]; j-- {
@@ -260,20 +260,20 @@ func (m *clockFit) spread(out []int64, blamed map[int]bool) []int64 {
 
 // room returns the bounds of a wrong clock's offset, given the right clocks of its
 // neighbours.
-func (m *clockFit) room(n int, blamed map[int]bool, times []int64) (low, high int64) {
+func (m *clockFit) room(n int, wrong map[int]bool, times []int64) (low, high int64) {
 	low, high = math.MinInt64, math.MaxInt64
 	for i, mk := range m.marks {
 		if mk.node != n {
 			continue
 		}
 		for j := i - 1; j >= 0; j-- {
-			if nb := m.marks[j].node; nb != n && !blamed[nb] && m.marks[j].step >= 0 {
+			if nb := m.marks[j].node; nb != n && !wrong[nb] && m.marks[j].step >= 0 {
 				high = min(high, mk.at-times[j]) // not before the older neighbour
 				break
 			}
 		}
 		for j := i + 1; j < len(m.marks); j++ {
-			if nb := m.marks[j].node; nb != n && !blamed[nb] {
+			if nb := m.marks[j].node; nb != n && !wrong[nb] {
 				low = max(low, mk.at-times[j]) // not after the newer one
 				break
 			}

@@ -7,14 +7,14 @@ import (
 
 // delays sets each step's delay and its bounds. A clock is known only to within the
 // interval between its neighbours, unless it is ours or was observed before.
-func (t timing) delays(m *clockFit, blamed map[int]bool, times []int64) {
+func (t timing) delays(m *clockFit, wrong map[int]bool, times []int64) {
 	var marks []int
 	for i, mk := range m.marks {
 		if mk.step >= 0 {
 			marks = append(marks, i)
 		}
 	}
-	witnesses := m.trustedHosts(t.Trace, blamed)
+	confirming := m.trustedHosts(t.Trace, wrong)
 	for k, i := range marks {
 		s := &t.Steps[m.marks[i].step]
 		if k == 0 {
@@ -27,12 +27,12 @@ func (t timing) delays(m *clockFit, blamed map[int]bool, times []int64) {
 		prev := &t.Steps[m.marks[p].step]
 		s.RawDelay = time.Duration(s.Stamp.Unix-prev.Stamp.Unix)*time.Second + time.Duration(s.Stamp.Nanos-prev.Stamp.Nanos)
 		s.Low, s.High = s.Delay, s.Delay
-		if m.marks[i].node == m.marks[p].node && !blamed[m.marks[i].node] {
+		if m.marks[i].node == m.marks[p].node && !wrong[m.marks[i].node] {
 			continue // one clock dated both lines
 		}
 		firm := func(j int) bool {
 			node := m.marks[j].node
-			return !blamed[node] && (m.class[node] >= weightKnown || witnesses >= 2 && t.Steps[m.marks[j].step].trusted())
+			return !wrong[node] && (m.class[node] >= weightKnown || confirming >= 2 && t.Steps[m.marks[j].step].trusted())
 		}
 		if !firm(p) {
 			s.Low = 0
@@ -73,12 +73,12 @@ func (s *Step) BoundsMatter() bool {
 // trusted reports whether a trusted host wrote the line.
 func (s *Step) trusted() bool { return s.Trust == Ours || s.Trust == Vouched || s.Trust == Boundary }
 
-// trustedHosts counts the believed hosts whose clocks are not blamed. Two that
+// trustedHosts counts the trusted hosts whose clocks are not wrong. Two that
 // agree confirm each other.
-func (m *clockFit) trustedHosts(t *Trace, blamed map[int]bool) int {
+func (m *clockFit) trustedHosts(t *Trace, wrong map[int]bool) int {
 	nodes := map[int]bool{}
 	for _, mk := range m.marks {
-		if mk.step >= 0 && t.Steps[mk.step].trusted() && !blamed[mk.node] {
+		if mk.step >= 0 && t.Steps[mk.step].trusted() && !wrong[mk.node] {
 			nodes[mk.node] = true
 		}
 	}

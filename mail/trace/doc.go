@@ -3,7 +3,7 @@
 // Read takes a header block and returns a Trace: the hops, the duration of each
 // step after correcting wrong clocks, which lines can be trusted, mail loops, and
 // findings in words. It works in passes, one type each: collector reads the
-// fields, weigher decides whose lines to believe, timing fits the clocks, judge
+// fields, weigher decides whose lines to trust, timing fits the clocks, judge
 // writes the findings. Single Received lines are parsed by mail/received.
 //
 // The package resolves no names, verifies no signatures and keeps no state, except

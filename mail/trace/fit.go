@@ -9,7 +9,7 @@ import "math"
 //	c_b - c_a <= r_b - r_a.
 //
 // Among all clocks that satisfy these constraints, fit finds those with the least
-// total error, weighted by how much each clock is believed. This is weighted L1
+// total error, weighted by how much each clock is trusted. This is weighted L1
 // isotonic regression with shared terms for each host. Its dual is a minimum-cost
 // circulation, which is small and exact and also yields the range in which each
 // clock can vary at no cost.

@@ -38,7 +38,7 @@ func (t judge) all() {
 // dmarcFail is the code of the finding about DMARC.
 const dmarcFail = "dmarc-fail"
 
-// dmarc reports a failure that a believed server found, and which domains did not
+// dmarc reports a failure that a trusted server found, and which domains did not
 // align with the one in From (RFC 9989; RFC 7489 before it).
 func (t judge) dmarc() {
 	for i := range t.Auth {
@@ -159,7 +159,7 @@ func (t judge) trust() {
 func (t judge) organisationHint() {
 	if h := t.OursHint; h != nil {
 		t.find(OursCode, Note, h.Hop, fmt.Sprintf("%s, the peer of line %d, looks like another server of %s", h.Addr, h.Hop, strings.TrimPrefix(h.Names, ".")),
-			"if that address is yours, name it as trusted, and older lines are believed, too")
+			"if that address is yours, name it as trusted, and older lines are trusted, too")
 	}
 }
 
@@ -275,7 +275,7 @@ const longWait = time.Hour
 // dateAgrees reports whether the Date field confirms the clock of step i.
 func (t judge) dateAgrees(i int) bool {
 	s := &t.Steps[i]
-	return t.DateStamp.OK && s.Stamp.OK && !t.clockBlamed(DateHost) && abs(s.Stamp.Unix-t.DateStamp.Unix) <= 600
+	return t.DateStamp.OK && s.Stamp.OK && !t.clockWrong(DateHost) && abs(s.Stamp.Unix-t.DateStamp.Unix) <= 600
 }
 
 // waitWithout returns the delay between the first two lines if the oldest one is h
@@ -290,7 +290,7 @@ func (t judge) waitWithout(h int) time.Duration {
 func (t judge) delays() {
 	for i := range t.Steps {
 		s := &t.Steps[i]
-		if s.HasDelay && s.RawDelay < -2*time.Second && !t.blamedAt(s.Index, s.Index-1) {
+		if s.HasDelay && s.RawDelay < -2*time.Second && !t.wrongAt(s.Index, s.Index-1) {
 			t.find("backwards", Note, s.Index, fmt.Sprintf("line %d is dated %s before line %d: a clock is wrong, no delay", s.Index, Words(-s.RawDelay), s.Index-1), "")
 		}
 		if !s.HasDelay || s.Delay < 10*time.Minute {
@@ -397,7 +397,7 @@ func (t judge) fields() {
 			if s.Time.IsZero() {
 				continue
 			}
-			if d := s.Time.Sub(t.DateStamp.Time()); d > 10*time.Minute && !t.clockBlamed(DateHost) && !t.blamedAt(s.Index) {
+			if d := s.Time.Sub(t.DateStamp.Time()); d > 10*time.Minute && !t.clockWrong(DateHost) && !t.wrongAt(s.Index) {
 				t.find("late-submission", Note, s.Index, fmt.Sprintf("the first server received it %s after its Date", Words(d)), "it was written earlier and sent later, or the sender's clock is slow")
 			}
 			break
@@ -405,9 +405,9 @@ func (t judge) fields() {
 	}
 }
 
-// blamedAt reports whether one of the lines was dated by a clock that is wrong, or
+// wrongAt reports whether one of the lines was dated by a clock that is wrong, or
 // may be.
-func (t judge) blamedAt(lines ...int) bool {
+func (t judge) wrongAt(lines ...int) bool {
 	for _, c := range t.Clocks {
 		for _, h := range c.Hops {
 			for _, l := range lines {
@@ -420,7 +420,7 @@ func (t judge) blamedAt(lines ...int) bool {
 	return false
 }
 
-func (t judge) clockBlamed(host string) bool {
+func (t judge) clockWrong(host string) bool {
 	for _, c := range t.Clocks {
 		if c.Host == host {
 			return true

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestDMARCFailure explains which domains did not align, and only believes the
+// TestDMARCFailure explains which domains did not align, and only trusts the
 // reader's own server.
 func TestDMARCFailure(t *testing.T) {
 	const path = "Received: from mail.a.example (mail.a.example [192.0.2.5]) by mx.b.example (Postfix) with ESMTPS id 4F1Zpz0YBvz9sWn; Tue, 12 May 2026 08:30:06 +0000\n"

@@ -112,8 +112,8 @@ func TestProviders(t *testing.T) {
 	}
 	google, _ := netip.ParseAddr("209.85.220.41")
 	mapped, _ := netip.ParseAddr("::ffff:209.85.220.41")
-	stranger, _ := netip.ParseAddr("192.0.2.1")
-	if p := providerNamed("gmail"); !p.holds(google) || !p.holds(mapped) || p.holds(stranger) {
+	other, _ := netip.ParseAddr("192.0.2.1")
+	if p := providerNamed("gmail"); !p.holds(google) || !p.holds(mapped) || p.holds(other) {
 		t.Error("holds")
 	}
 }

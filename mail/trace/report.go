@@ -8,13 +8,13 @@ import (
 )
 
 // report records the wrong clocks.
-func (t timing) report(m *clockFit, blamed, certain map[int]bool, alternatives map[int]int64, times []int64) {
+func (t timing) report(m *clockFit, wrong, certain map[int]bool, alternatives map[int]int64, times []int64) {
 	for n := 1; n < len(m.names); n++ {
 		alt, other := alternatives[n]
-		if !blamed[n] && !other {
+		if !wrong[n] && !other {
 			continue
 		}
-		low, high := m.room(n, blamed, times)
+		low, high := m.room(n, wrong, times)
 		var off int64
 		for i, mk := range m.marks {
 			if mk.node == n {

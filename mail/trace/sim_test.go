@@ -20,11 +20,11 @@ func TestSimulatedChains(t *testing.T) {
 		good  float64 // share that must be right
 	}{
 		{"all right", 0, nil, true, 1},
-		{"all right, nobody known", 0, nil, false, 1},
+		{"all right, none known", 0, nil, false, 1},
 		{"one fast", 1, func() int { return 120 + rng.IntN(5000) }, true, 0.99},
 		{"one slow", 1, func() int { return -120 - rng.IntN(5000) }, true, 0.99},
 		{"one whole hours", 1, func() int { return 3600 * (1 + rng.IntN(8)) }, true, 0.99},
-		{"one fast, nobody known", 1, func() int { return 120 + rng.IntN(5000) }, false, 0.9},
+		{"one fast, none known", 1, func() int { return 120 + rng.IntN(5000) }, false, 0.9},
 		{"two", 2, func() int { return (120 + rng.IntN(5000)) * (1 - 2*rng.IntN(2)) }, true, 0.8},
 	} {
 		t.Run(kind.name, func(t *testing.T) {

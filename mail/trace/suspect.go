@@ -26,8 +26,8 @@ const (
 	addressSign                  // its address cannot exist
 )
 
-// blame records a sign, its weight and the reason in words.
-func (s *Step) blame(kind sign, weight int, format string, args ...any) {
+// addSign records a sign, its weight and the reason in words.
+func (s *Step) addSign(kind sign, weight int, format string, args ...any) {
 	s.signs |= kind
 	s.score += weight
 	s.Reasons = append(s.Reasons, fmt.Sprintf(format, args...))
@@ -48,12 +48,12 @@ func (t *weigher) suspect(j int) {
 	for k := j + 1; k < len(t.Steps); k++ {
 		if other := &t.Steps[k]; s.ID != "" && !s.IDIsVersion && s.ID == other.ID && len(s.ID) > 5 && !sameHost(s.By.Name, other.By.Name) &&
 			organisation(s.By.Name) != organisation(other.By.Name) {
-			s.blame(idSign, 2, "line %d, of another organisation, has the same id %s", other.Index, s.ID)
+			s.addSign(idSign, 2, "line %d, of another organisation, has the same id %s", other.Index, s.ID)
 			break
 		}
 	}
 	if s.From.Addr.IsValid() && s.Class == Reserved {
-		s.blame(addressSign, 1, "%s is not an address that a host can have", s.From.Addr)
+		s.addSign(addressSign, 1, "%s is not an address that a host can have", s.From.Addr)
 	}
 	if s.isSuspect() {
 		s.Trust = Suspect
@@ -82,18 +82,18 @@ func (t *weigher) ownName(s, next *Step) bool {
 	}
 	announced := sameHost(next.Announced(), s.By.Name)
 	if announced && next.From.RDNS == "" { // one of our hosts behind NAT, or a forger
-		s.blame(ownNameSign, 2, "it carries our own name %s, which %s announced in line %d: we did not write it, unless that address is ours, too",
+		s.addSign(ownNameSign, 2, "it carries our own name %s, which %s announced in line %d: we did not write it, unless that address is ours, too",
 			s.By.Name, peer(&next.Line), next.Index)
 	} else {
-		s.blame(ownNameSign, 3, "it carries our own name %s, but line %d received the message from %s: we did not write it, unless that host is ours, too",
+		s.addSign(ownNameSign, 3, "it carries our own name %s, but line %d received the message from %s: we did not write it, unless that host is ours, too",
 			s.By.Name, next.Index, peer(&next.Line))
 	}
 	missing := next.From.RDNSState == received.Missing
 	switch {
 	case sameHost(next.Announced(), next.By.Name) && (missing || next.From.RDNS != ""):
-		s.blame(peerSign, 1, "that peer announced the name of the server which it connected to")
+		s.addSign(peerSign, 1, "that peer announced the name of the server which it connected to")
 	case missing && !announced:
-		s.blame(peerSign, 1, "the address of that peer has no reverse name")
+		s.addSign(peerSign, 1, "the address of that peer has no reverse name")
 	}
 	return true
 }
@@ -154,26 +154,26 @@ func (t *weigher) neighbours(s, next *Step) {
 	relay := s.From.Addr.IsValid() && !s.Class.inside() && s.Auth == ""
 	switch {
 	case own == helo && rdns != "" && relay:
-		s.blame(peerSign, 2, "the peer of line %d announced itself as %s, but its reverse name %s belongs to another organisation", next.Index, h.Announced(), h.From.RDNS)
+		s.addSign(peerSign, 2, "the peer of line %d announced itself as %s, but its reverse name %s belongs to another organisation", next.Index, h.Announced(), h.From.RDNS)
 		if dialUp(h.From.RDNS) {
-			s.blame(poolSign, 1, "%s is the name of a dial-up address, and those do not relay", h.From.RDNS)
+			s.addSign(poolSign, 1, "%s is the name of a dial-up address, and those do not relay", h.From.RDNS)
 		}
 	case own == helo && rdns != "":
-		s.blame(peerSign, 1, "the peer of line %d announced itself as %s, but its reverse name is %s", next.Index, h.Announced(), h.From.RDNS)
+		s.addSign(peerSign, 1, "the peer of line %d announced itself as %s, but its reverse name is %s", next.Index, h.Announced(), h.From.RDNS)
 	case own == helo:
 		if h.From.RDNSState == received.Missing && s.From.Addr.IsValid() && !s.Class.inside() {
-			s.blame(peerSign, 1, "the peer of line %d announced this name, and its address has no reverse name", next.Index)
+			s.addSign(peerSign, 1, "the peer of line %d announced this name, and its address has no reverse name", next.Index)
 		}
 	case rdns == "" && helo == "":
-		s.blame(peerSign, 1, "line %d does not say that it came from %s", next.Index, by)
+		s.addSign(peerSign, 1, "line %d does not say that it came from %s", next.Index, by)
 	case t.header.listID != "" || t.header.returnPaths > 1:
-		s.blame(peerSign, 1, "%s passed on by a list or a forwarder as %s", by, peer(h))
+		s.addSign(peerSign, 1, "%s passed on by a list or a forwarder as %s", by, peer(h))
 	case helo == rdns:
 		// A genuine server may have another name internally: an Exchange server with
 		// its own AD domain, a provider with two names.
-		s.blame(peerSign, 1, "written by %s, which line %d knows as %s", by, next.Index, peer(h))
+		s.addSign(peerSign, 1, "written by %s, which line %d knows as %s", by, next.Index, peer(h))
 	default:
-		s.blame(peerSign, 2, "written by %s, but line %d received the message from %s", by, next.Index, peer(h))
+		s.addSign(peerSign, 2, "written by %s, but line %d received the message from %s", by, next.Index, peer(h))
 	}
 }
 
@@ -199,10 +199,10 @@ func (t *weigher) future(s *Step) {
 		return
 	}
 	if b.Stamp.OK && s.Stamp.Unix-b.Stamp.Unix > 86400-3600 {
-		s.blame(timeSign, 4, "dated %s after our own line", Words(time.Duration(s.Stamp.Unix-b.Stamp.Unix)*time.Second))
+		s.addSign(timeSign, 4, "dated %s after our own line", Words(time.Duration(s.Stamp.Unix-b.Stamp.Unix)*time.Second))
 	}
 	if t.DateStamp.OK && t.DateStamp.Unix-s.Stamp.Unix > 86400 {
-		s.blame(timeSign, 1, "dated %s before the message was written", Words(time.Duration(t.DateStamp.Unix-s.Stamp.Unix)*time.Second))
+		s.addSign(timeSign, 1, "dated %s before the message was written", Words(time.Duration(t.DateStamp.Unix-s.Stamp.Unix)*time.Second))
 	}
 }
 
@@ -213,11 +213,11 @@ func idStyle(s *Step) {
 	}
 	switch c := checkID(s.MTA.Name, s.ID, s.Stamp); c.verdict {
 	case idOtherTime:
-		s.blame(idSign, 3, "its id %s holds the time %s, which is not that of the line", s.ID, c.holds)
+		s.addSign(idSign, 3, "its id %s holds the time %s, which is not that of the line", s.ID, c.holds)
 	case idOtherStyle:
-		s.blame(idSign, 3, "its id %s has the style of %s, not of %s", s.ID, c.style, s.MTA.Name)
+		s.addSign(idSign, 3, "its id %s has the style of %s, not of %s", s.ID, c.style, s.MTA.Name)
 	case idOdd:
-		s.blame(idSign, 1, "%s does not write ids like %s", s.MTA.Name, s.ID)
+		s.addSign(idSign, 1, "%s does not write ids like %s", s.MTA.Name, s.ID)
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"hoplite/mail/received"
 )
 
-// weigher decides how far each line can be believed.
+// weigher decides which lines are trusted, and why.
 type weigher struct {
 	*Trace
 	o        *Options

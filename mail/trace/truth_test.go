@@ -215,9 +215,9 @@ func backwards(t *Trace, s float64) bool {
 	return false
 }
 
-// TestHonestChains checks that genuine mail is not called forged, and that a HELO
+// TestGenuineChains checks that genuine mail is not called forged, and that a HELO
 // with our own name is.
-func TestHonestChains(t *testing.T) {
+func TestGenuineChains(t *testing.T) {
 	o := Options{Trusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}
 	files, err := filepath.Glob("testdata/more/*.eml")
 	if err != nil || len(files) < 5 {

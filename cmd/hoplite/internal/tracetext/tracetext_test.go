@@ -193,7 +193,7 @@ func TestOursHint(t *testing.T) {
 	in := "Received: from smtp.b.example (smtp.b.example [198.51.100.7]) by mx.b.example with ESMTP id 2; Tue, 12 May 2026 08:30:07 +0000\nReceived: from a.example by smtp.b.example with ESMTP id 1; Tue, 12 May 2026 08:30:06 +0000\nFrom: a@a.example\n"
 	s, out := screen(t, "C.UTF-8")
 	Trace(s, trace.Read([]byte(in), trace.Options{}))
-	if !strings.Contains(strings.Join(strings.Fields(out.String()), " "), "older lines are believed, too: --ours .b.example --trusted 198.51.100.7") {
+	if !strings.Contains(strings.Join(strings.Fields(out.String()), " "), "older lines are trusted, too: --ours .b.example --trusted 198.51.100.7") {
 		t.Errorf("%s", out)
 	}
 }
