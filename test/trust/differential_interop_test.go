@@ -117,9 +117,8 @@ func TestInteropDifferential(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to serve the zone on port 53")
 	}
-	n, deadline, whole := 800, time.Now().Add(40*time.Second), false
+	n, deadline := 800, time.Now().Add(40*time.Second)
 	if s := os.Getenv("MESSAGES"); s != "" {
-		whole = true
 		if _, err := fmt.Sscan(s, &n); err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +160,7 @@ func TestInteropDifferential(t *testing.T) {
 				}
 			}
 			for _, d := range known {
-				if whole && d.fields[0] == r.judge && !lines[d.line] {
+				if n >= 5000 && d.fields[0] == r.judge && !lines[d.line] {
 					t.Errorf("this difference did not occur: %s", d.line)
 				}
 			}
