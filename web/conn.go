@@ -93,17 +93,3 @@ func encrypted(r *http.Request) bool {
 	}
 	return r.TLS != nil
 }
-
-// private reports whether only this server can read what the client sends: over
-// TLS, or from this machine through a socket file or a loopback listener. On other
-// listeners a loopback address may be that of a proxy.
-func private(r *http.Request) bool {
-	if encrypted(r) {
-		return true
-	}
-	a := client(r)
-	if c, ok := r.Context().Value(connKey{}).(*served); ok && a.IsValid() {
-		return a.IsLoopback() && c.LoopbackListener()
-	}
-	return !a.IsValid() || a.IsLoopback()
-}

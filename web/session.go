@@ -122,7 +122,7 @@ func (s *Server) account(r *http.Request) (Account, bool) {
 }
 
 func (s *Server) cookie(r *http.Request, name, value string) *http.Cookie {
-	return &http.Cookie{Name: name, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: encrypted(r)}
+	return &http.Cookie{Name: name, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: s.viaTLS(r)}
 }
 
 // token returns the value that this visitor's forms must send back. It is signed
@@ -153,6 +153,10 @@ func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, http.StatusNotFound, "This server has no accounts.")
 		return
 	}
+	if why := s.mayLogin(r); why != "" { // before a password is typed
+		s.fail(w, r, http.StatusForbidden, why)
+		return
+	}
 	s.render(w, r, http.StatusOK, "login.html", "Log in", nil)
 }
 
@@ -162,11 +166,11 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, http.StatusForbidden, "This form has expired. Go back, reload the page and try again.")
 		return
 	}
-	if !private(r) {
-		s.fail(w, r, http.StatusForbidden, "Logging in requires TLS, except on a loopback listener.")
+	if why := s.mayLogin(r); why != "" {
+		s.fail(w, r, http.StatusForbidden, why)
 		return
 	}
-	acc, err := s.env.Login(r.Context(), client(r), r.PostFormValue("name"), r.PostFormValue("password"))
+	acc, err := s.env.Login(r.Context(), s.loginAddr(r), r.PostFormValue("name"), r.PostFormValue("password"))
 	switch {
 	case errors.Is(err, ErrLogin):
 		s.render(w, r, http.StatusForbidden, "login.html", "Log in", failure("Wrong name or password."))

@@ -28,8 +28,7 @@ func (s *Server) paste(w http.ResponseWriter, r *http.Request) {
 // mayPaste reports whether the client may trace a header: always if the page is
 // open, else from this machine or after logging in.
 func (s *Server) mayPaste(r *http.Request) bool {
-	a := client(r)
-	if s.cfg.Open || !a.IsValid() || a.IsLoopback() || s.env.Login == nil {
+	if s.cfg.Open || isLocal(r) || s.env.Login == nil {
 		return true
 	}
 	_, ok := s.account(r)

@@ -44,6 +44,11 @@ type Config struct {
 	// Otherwise only clients on this machine may. The history of messages always
 	// requires a login.
 	Open bool `hcl:"open,optional"`
+	// ReverseProxy permits logins through a web server on this machine, which
+	// forwards requests to this listener at a loopback address or socket file. It
+	// must use TLS towards browsers and set X-Forwarded-Proto and X-Forwarded-For.
+	// Without it, a request that has passed a proxy cannot log in.
+	ReverseProxy bool `hcl:"reverse_proxy,optional"`
 	// MaxPaste is the largest header or message that is accepted.
 	MaxPaste conf.Bytes `hcl:"max_paste,optional" default:"8MiB"`
 	// KeepLinks is the longest time for which a permalink is kept.
