@@ -57,21 +57,33 @@ func LoadCerts(pairs []Pair, log zerolog.Logger) (*Certs, error) {
 }
 
 // Certificate returns the certificate for a handshake, for use as
-// tls.Config.GetCertificate.
+// tls.Config.GetCertificate: the first one for the server name that the client can
+// use. Old clients need an RSA certificate, which may stand beside another for the
+// same name.
 func (c *Certs) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, f := range c.files {
 		f.refresh(c.log)
 	}
-	if hello.ServerName != "" {
+	var first *tls.Certificate
+	for _, named := range []bool{true, false} {
 		for _, f := range c.files {
-			if f.cert.Leaf.VerifyHostname(hello.ServerName) == nil {
+			if named && (hello.ServerName == "" || f.cert.Leaf.VerifyHostname(hello.ServerName) != nil) {
+				continue
+			}
+			if hello.SupportsCertificate(f.cert) == nil {
 				return f.cert, nil
 			}
+			if first == nil {
+				first = f.cert
+			}
+		}
+		if first != nil {
+			break // none is usable: the handshake fails and says why
 		}
 	}
-	return c.files[0].cert, nil
+	return first, nil
 }
 
 // Leaves returns the certificates in use, for checks of their names and dates.
