@@ -88,6 +88,34 @@ func (a *Addresses) Hops(f alias.Final) (hops []string, problem string) {
 	return hops, ""
 }
 
+// Refused returns why a chain refuses mail for an address although it takes mail
+// for a part of the final addresses that it leads to, or "": while one of them has
+// no route there, none receives it.
+func (a *Addresses) Refused(address string, finals []alias.Final) string {
+	if conditional(a.cfg) {
+		return ""
+	}
+	tx := mail.NewTransaction(mail.Client{MayRelay: true}, "")
+	for i, ch := range a.chains {
+		routed, missing := 0, ""
+		for _, f := range finals {
+			to, err := mail.ParseAddress(f.Address)
+			if err != nil {
+				continue
+			}
+			if ch.Find(tx, mail.Rcpt{To: to, Orig: to}) != nil {
+				routed++
+			} else {
+				missing = f.Address
+			}
+		}
+		if routed > 0 && missing != "" {
+			return fmt.Sprintf("chain %q refuses mail for %s, because it has no route for %s", a.cfg.Chain[i].Name, address, missing)
+		}
+	}
+	return ""
+}
+
 // problem returns why mail to a final address cannot be delivered, or "".
 func (a *Addresses) problem(f alias.Final) string {
 	_, problem := a.Hops(f)
@@ -119,6 +147,7 @@ func (a *Addresses) check(diags *conf.Diagnostics) {
 	a.checkAliases(diags)
 	seen := map[string]bool{}
 	for _, acc := range a.accounts.Accounts() {
+		a.checkForward(acc, diags)
 		to, err := mail.ParseAddress(acc.Name)
 		if err != nil || seen[to.Domain()] {
 			continue
@@ -185,7 +214,25 @@ func (a *Addresses) checkAliases(diags *conf.Diagnostics) {
 				return
 			}
 		}
+		if why := a.Refused(pattern, found.Finals); why != "" {
+			warn("%s", why)
+		}
 	})
+}
+
+// checkForward finds an account whose forwards keep it from receiving mail.
+func (a *Addresses) checkForward(acc *users.Account, diags *conf.Diagnostics) {
+	if len(acc.Forward) == 0 {
+		return
+	}
+	found, err := a.resolver.Resolve(acc.Name)
+	if err != nil {
+		return
+	}
+	if why := a.Refused(acc.Name, found.Finals); why != "" {
+		diags.Warn(conf.Range{Filename: a.cfg.Under("users")}, why,
+			"It forwards its mail. Give the chain a route for such addresses: relay = true and the upstream to the Internet.")
+	}
 }
 
 // lineOf returns a line of a file that is not a configuration.

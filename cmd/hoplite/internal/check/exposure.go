@@ -33,6 +33,12 @@ func checkExposure(cfg *config.Config, diags *conf.Diagnostics) {
 				"Name the proxies: proxy_from = [...].")
 		}
 	}
+	for _, w := range cfg.Web {
+		if w.ReverseProxy && reachable(w.Listen) {
+			diags.Warn(w.Attr("reverse_proxy"), fmt.Sprintf("reverse_proxy has no effect at addresses of web %q that other machines can reach", w.Name),
+				"The proxy must connect to a loopback address or socket file: listen on 127.0.0.1.")
+		}
+	}
 	for _, l := range clearLogins(cfg) {
 		diags.Warn(l.Pos.Attr("cleartext_login"), fmt.Sprintf("%s accepts passwords in clear text from the network", l.Title),
 			"Anyone on the path can read them. Remove cleartext_login, or listen on 127.0.0.1.")

@@ -90,6 +90,8 @@ func TestExposure(t *testing.T) {
 		{"clear-text login by IMAP", serving + "imap \"i\" {\n  listen = [\"0.0.0.0:143\"]\n  cleartext_login = true\n}\n",
 			`warning: imap "i" accepts passwords in clear text from the network`,
 			serving + "imap \"i\" {\n  listen = [\"unix:i\"]\n  cleartext_login = true\n}\n"},
+		{"reverse proxy on a public address", serving + "web \"w\" {\n  listen = [\"0.0.0.0:8025\"]\n  reverse_proxy = true\n}\n", `warning: reverse_proxy has no effect at addresses of web "w"`,
+			serving + "web \"w\" {\n  listen = [\"127.0.0.1:8025\"]\n  reverse_proxy = true\n}\n"},
 		{"clear-text login by POP3", serving + "pop3 \"p\" {\n  listen = [\"192.0.2.1:110\"]\n  cleartext_login = true\n}\n",
 			`warning: pop3 "p" accepts passwords in clear text from the network`,
 			serving + "pop3 \"p\" {\n  listen = [\"192.0.2.1:995\"]\n  tls = \"implicit\"\n  cleartext_login = true\n}\n"},

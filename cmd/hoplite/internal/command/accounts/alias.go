@@ -97,6 +97,9 @@ func examine(w io.Writer, a *check.Addresses, pattern string) error {
 			terminal.Indent(w, "warning: ", "  ", problem)
 		}
 	}
+	if why := a.Refused(pattern, found.Finals); why != "" {
+		terminal.Indent(w, "warning: ", "  ", why)
+	}
 	return nil
 }
 

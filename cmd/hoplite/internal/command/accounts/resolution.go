@@ -82,6 +82,7 @@ func resolveAddress(a *check.Addresses, address string) resolution {
 	for _, f := range found.Finals {
 		r.Finals = append(r.Finals, final(a, f))
 	}
+	r.Error = a.Refused(address, found.Finals)
 	return r
 }
 
@@ -104,9 +105,6 @@ func (r *resolution) print(w io.Writer) {
 	for _, s := range r.Steps {
 		terminal.Indent(w, "", "    ", fmt.Sprintf("%s -> %s (%s)", s.From, strings.Join(s.To, ", "), s.By))
 	}
-	if r.Error != "" {
-		terminal.Indent(w, "", "    ", r.Error)
-	}
 	for _, f := range r.Finals {
 		words := []string{f.Address}
 		if f.Account != "" {
@@ -123,5 +121,8 @@ func (r *resolution) print(w io.Writer) {
 			text += ": " + f.Problem
 		}
 		terminal.Indent(w, "=> ", "     ", text)
+	}
+	if r.Error != "" {
+		terminal.Indent(w, "", "    ", r.Error)
 	}
 }
