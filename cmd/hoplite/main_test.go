@@ -9,7 +9,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Every page of help fits a terminal of 80 columns.
+// Every page of help fits a terminal of 80 columns, and lists the exit codes of a
+// command that does something.
 func TestHelpFits(t *testing.T) {
 	var walk func(*cobra.Command)
 	walk = func(cmd *cobra.Command) {
@@ -22,6 +23,10 @@ func TestHelpFits(t *testing.T) {
 			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 80 {
 				t.Errorf("%s: %d columns: %s", cmd.CommandPath(), n, line)
 			}
+		}
+		own := !cmd.HasSubCommands() && cmd.Name() != "version" && cmd.Name() != "help"
+		if own && !strings.Contains(out.String(), "Exit status") {
+			t.Errorf("%s: no exit codes in its help", cmd.CommandPath())
 		}
 		for _, sub := range cmd.Commands() {
 			walk(sub)

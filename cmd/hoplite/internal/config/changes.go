@@ -12,6 +12,7 @@ import (
 // Changes returns how a configuration differs from an older one, a line for each
 // block or attribute, and which of the changes need a restart of the server.
 func Changes(old, now *Config) (changed, restart []string) {
+	changed = []string{} // in JSON an empty list
 	a, b := reflect.ValueOf(old).Elem(), reflect.ValueOf(now).Elem()
 	for f := range attributes(a.Type()) {
 		changed = append(changed, compare(f, a.FieldByIndex(f.index), b.FieldByIndex(f.index))...)

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"hoplite/cmd/hoplite/internal/command"
+	"hoplite/cmd/hoplite/internal/sitetest"
+	"hoplite/cmd/hoplite/internal/state"
+	"hoplite/internal/control"
+)
+
+const runningConfig = `hostname = "mail.example.org"
+sandbox  = false
+log {
+  level = "error"
+}
+smtp "in" {
+  listen = ["127.0.0.1:0"]
+  chain  = "in"
+}
+imap "imap" {
+  listen = ["127.0.0.1:0"]
+}
+chain "in" {
+  filter "hops" {}
+  route "here" {
+    to  = ["local"]
+    hop = "boxes"
+  }
+  route "up" {
+    to  = ["up.example"]
+    hop = "up"
+  }
+}
+maildrop "boxes" {}
+upstream "up" {
+  servers = ["smtp://127.0.0.1:1"]
+}
+`
+
+// startServer serves a configuration until the test ends.
+func startServer(t *testing.T, path string) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan int, 1)
+	go func() {
+		cmd := rootCommand()
+		cmd.SetArgs([]string{"serve", "-c", path})
+		cmd.SetOut(new(strings.Builder))
+		cmd.SetErr(os.Stderr)
+		done <- command.Run(ctx, cmd)
+	}()
+	t.Cleanup(func() {
+		stop()
+		if code := <-done; code != 0 {
+			t.Errorf("serve: exit %d", code)
+		}
+	})
+	client := control.NewClient(filepath.Join(filepath.Dir(path), "var"))
+	for deadline := time.Now().Add(30 * time.Second); client.Do(ctx, "GET", "/status", nil, nil) != nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the server does not answer")
+		}
+	}
+}
+
+// The commands about a running server: they wait for the outcome, and a change of
+// accounts or aliases has taken effect when they return.
+func TestRunningServer(t *testing.T) {
+	path := sitetest.Write(t, runningConfig, nil)
+	for _, line := range []string{"status", "reload", "user unblock --all"} {
+		if out, code := runLine(t, "", append(strings.Fields(line), "-c", path)...); code != 1 || !strings.Contains(out, "no server is running") {
+			t.Errorf("%s without a server: exit %d: %s", line, code, out)
+		}
+	}
+	startServer(t, path)
+	edit := func(old, now string) {
+		t.Helper()
+		text, err := os.ReadFile(path)
+		if err != nil || !strings.Contains(string(text), old) {
+			t.Fatalf("no %q in the configuration: %v", old, err)
+		}
+		if err := os.WriteFile(path, []byte(strings.Replace(string(text), old, now, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		old, now string // an edit before the command
+		line     string
+		code     int
+		want     string
+	}{
+		{"", "", "status", 1, "upstream up is down"}, // nothing listens on port 1
+		{"", "", "reload", 0, "Reloaded; nothing has changed."},
+		{"", "", "reload --json=lines", 0, `"changed":[]`},
+		{"hops\" {}", "hops\" {\n    max = 30\n  }", "reload", 0, "chain \"in\" changed: filter\nReloaded."},
+		{"\"error\"", "\"warn\"", "reload", 0, "takes effect after a restart: log"},
+		{"hop = \"up\"", "hop = \"nowhere\"", "reload", 1, `there is no hop "nowhere"`},
+		{"", "", "status", 1, "the last reload failed"},
+		{"hop = \"nowhere\"", "hopp = \"up\"", "reload", 1, "Not reloaded: a running server keeps its configuration"},
+		{"hopp = \"up\"", "hop = \"up\"", "reload --json", 0, `"changed": []`},
+		{"", "", "user add ann@mail.example.org", 0, "added ann@mail.example.org"},
+		{"", "", "user blocks", 0, "nothing is blocked"},
+		{"", "", "user blocks --json", 0, "[]\n"},
+		{"", "", "user unblock ann@mail.example.org 192.0.2.0/24 192.0.2.7", 1, "not blocked: 192.0.2.0/24\n"},
+		{"", "", "user unblock --all", 0, "unblocked: 0\n"},
+		{"", "", "user unblock", 2, "nothing to unblock"},
+		{"", "", "alias add info@mail.example.org ann@mail.example.org", 0, "info@mail.example.org -> ann@mail.example.org"},
+		{"", "", "explain --to info@mail.example.org", 0, "info@mail.example.org -> ann@mail.example.org (aliases:1)"},
+	} {
+		if c.old != "" {
+			edit(c.old, c.now)
+		}
+		if out, code := runLine(t, "secret\n", append(strings.Fields(c.line), "-c", path)...); code != c.code || !strings.Contains(out, c.want) {
+			t.Errorf("%s: exit %d:\n%s\nwant %d with %q", c.line, code, out, c.code, c.want)
+		}
+	}
+	out, _ := runLine(t, "", "status", "--json", "-c", path)
+	var s state.Status
+	if err := json.Unmarshal([]byte(out), &s); err != nil || len(s.Listeners) != 2 || len(s.Upstreams) != 1 || len(s.Certificates) != 1 || s.Disk.Free == 0 || s.Config != path {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// Aliases are added to and removed from the file; what would lead back to itself
+// is refused.
+func TestAliasCommands(t *testing.T) {
+	path := sitetest.Write(t, runningConfig, map[string]string{
+		"users":   "ann@mail.example.org\nbob@mail.example.org\n\tforward bob@up.example\n",
+		"aliases": "# staff\ninfo@mail.example.org ann@mail.example.org\n",
+	})
+	for _, c := range []struct {
+		line string
+		code int
+		want string
+	}{
+		{"alias list", 0, "info@mail.example.org -> ann@mail.example.org\n"},
+		{"alias list --json=lines", 0, `{"alias":"info@mail.example.org","to":["ann@mail.example.org"],"line":2}`},
+		{"alias add info@mail.example.org bob@mail.example.org Ann@mail.example.org", 0, "info@mail.example.org -> ann@mail.example.org, bob@mail.example.org\n"},
+		{"alias test info@mail.example.org", 0, "=> bob@up.example, by up\n"},
+		{"alias test info@mail.example.org --json", 0, `"hops": [`},
+		{"alias test nobody@mail.example.org", 1, "=> nobody@mail.example.org, by boxes: there is no account"},
+		{"alias test x@nowhere.example", 1, "no route takes mail for x@nowhere.example"},
+		{"alias add a@mail.example.org b@mail.example.org", 0, "warning: there is no account b@mail.example.org"},
+		{"alias add b@mail.example.org a@mail.example.org", 1, "not changed: b@mail.example.org: address resolves to itself"},
+		{"alias add x@mail.example.org |/bin/sh", 1, "only addresses are allowed"},
+		{"alias add part@mail.example.org ann@mail.example.org x@nowhere.example", 0, `chain "in" refuses mail for part@mail.example.org`},
+		{"alias test part@mail.example.org", 1, `chain "in" refuses mail`},
+		{"alias remove part@mail.example.org", 0, "removed part@mail.example.org\n"},
+		{"alias remove a@mail.example.org", 0, "removed a@mail.example.org\n"},
+		{"alias remove a@mail.example.org", 1, "there is no alias a@mail.example.org"},
+		{"alias remove info@mail.example.org eve@mail.example.org", 1, "info@mail.example.org does not lead to eve@mail.example.org"},
+		{"alias remove info@mail.example.org ann@mail.example.org", 0, "info@mail.example.org -> bob@mail.example.org\n"},
+		{"alias add @up.example", 2, "wrong number of arguments"},
+	} {
+		if out, code := runLine(t, "", append(strings.Fields(c.line), "-c", path)...); code != c.code || !strings.Contains(out, c.want) {
+			t.Errorf("%s: exit %d:\n%s\nwant %d with %q", c.line, code, out, c.code, c.want)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(path), "var", "aliases"))
+	if want := "# staff\ninfo@mail.example.org\tbob@mail.example.org\n"; err != nil || string(text) != want {
+		t.Errorf("the file is %q, %v, want %q", text, err, want)
+	}
+}
+
+// check --json has the findings, or the plan.
+func TestCheckJSON(t *testing.T) {
+	path := sitetest.Write(t, runningConfig, nil)
+	out, code := runLine(t, "", "check", "--json", "-c", path)
+	var r struct {
+		Mistakes, Warnings int
+		Plan               []string
+		Findings           []struct{ Severity, Text string }
+	}
+	if err := json.Unmarshal([]byte(out), &r); err != nil || code != 0 || r.Mistakes != 0 || len(r.Plan) == 0 {
+		t.Errorf("exit %d, %v: %s", code, err, out)
+	}
+	path = sitetest.Write(t, strings.Replace(runningConfig, `hop = "up"`, `hop = "down"`, 1), nil)
+	out, code = runLine(t, "", "check", "--json", "-c", path)
+	if err := json.Unmarshal([]byte(out), &r); err != nil || code != 1 || r.Mistakes != 1 || len(r.Findings) != 2 || len(r.Plan) != 0 || r.Findings[0].Severity != "mistake" {
+		t.Errorf("exit %d, %v: %s", code, err, out)
+	}
+}
