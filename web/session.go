@@ -162,12 +162,12 @@ func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
-	if s.env.Login == nil || !s.formed(r) {
-		s.fail(w, r, http.StatusForbidden, "This form has expired. Go back, reload the page and try again.")
-		return
-	}
 	if why := s.mayLogin(r); why != "" {
 		s.fail(w, r, http.StatusForbidden, why)
+		return
+	}
+	if s.env.Login == nil || !s.formed(r) {
+		s.fail(w, r, http.StatusForbidden, "This form has expired. Go back, reload the page and try again.")
 		return
 	}
 	acc, err := s.env.Login(r.Context(), s.loginAddr(r), r.PostFormValue("name"), r.PostFormValue("password"))

@@ -548,7 +548,13 @@ func TestLoginNeedsTLS(t *testing.T) {
 					t.Errorf("cookie %s: secure %v over %s", ck.Name, ck.Secure, scheme)
 				}
 			}
-			code, body, _ := post(t, client, scheme+addr+"/login", url.Values{"token": {token(t, page)}, "name": {"ann"}, "password": {"right"}})
+			form := url.Values{"name": {"ann"}, "password": {"right"}}
+			if tc.ok {
+				form.Set("token", token(t, page))
+			} else if resp.StatusCode != http.StatusForbidden || !strings.Contains(page, "requires TLS") {
+				t.Errorf("the form is shown: %d\n%s", resp.StatusCode, page)
+			}
+			code, body, _ := post(t, client, scheme+addr+"/login", form)
 			if refused := strings.Contains(body, "requires TLS"); refused == tc.ok || refused && code != http.StatusForbidden {
 				t.Errorf("%d, refused %v: %s", code, refused, body)
 			}
