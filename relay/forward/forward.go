@@ -231,31 +231,6 @@ func (u *Upstream) poolsFor(ctx context.Context, domain string) ([]*pool, error)
 // can't exist.
 func (u *Upstream) AcceptsAll(domain string) bool { return u.rcpts.acceptsAll(domain) }
 
-// State is what is known about an upstream's servers and recipients.
-type State struct {
-	Servers []ServerState `json:"servers,omitempty"`
-	// AcceptsAll are the domains at which the upstream accepts every address, also
-	// those that do not exist.
-	AcceptsAll []string `json:"accepts_all,omitempty"`
-}
-
-// ServerState is what is known about one address of an upstream.
-type ServerState struct {
-	Name string `json:"name"`
-	// Failed is why the last connection failed; empty if it did not.
-	Failed string `json:"failed,omitempty"`
-}
-
-// State returns what is known about the configured servers and the recipients,
-// without asking them.
-func (u *Upstream) State() State {
-	s := State{AcceptsAll: u.rcpts.acceptingAll()}
-	for p := range u.servers.known() {
-		s.Servers = append(s.Servers, ServerState{Name: p.server.name(), Failed: p.lastFailure()})
-	}
-	return s
-}
-
 // Verify reports what is remembered of an address, for VRFY; ok is false if
 // nothing is.
 func (u *Upstream) Verify(a mail.Address) (exists, ok bool) { return u.rcpts.verify(a) }

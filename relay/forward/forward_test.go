@@ -39,6 +39,7 @@ type peer struct {
 	say      func(line string) (string, bool)
 	most     int    // recipients in one transaction; 0: any number
 	tooMany  string // the reply to one more
+	cut      bool   // it closes the connection after the reply to a part of a message
 	bdat     string // the reply to BDAT, whose octets are then read as commands
 	mu       sync.Mutex
 	lines    []string
@@ -226,7 +227,7 @@ func (p *peer) message(r *bufio.Reader, c net.Conn) bool {
 			break
 		}
 		if reply, ok := p.replies["body"]; ok {
-			return p.answer(c, r, reply)
+			return p.answer(c, r, reply) && !p.cut
 		}
 		b.WriteString(strings.TrimPrefix(line, "."))
 	}

@@ -78,7 +78,7 @@ func (u *Upstream) Health() Health {
 // acceptingAll returns the domains of which every address was accepted.
 func (m *memory) acceptingAll() (domains []string) {
 	for _, name := range m.domains.Keys() {
-		if v, ok := m.domains.Peek(name); ok && v.exists() && v.fresh() {
+		if v, ok := m.domains.Peek(name); ok && v.exists() {
 			domains = append(domains, name)
 		}
 	}

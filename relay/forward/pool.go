@@ -140,16 +140,6 @@ func (p *pool) resting() error {
 	return nil
 }
 
-// lastFailure returns why the last connection failed, empty if it did not.
-func (p *pool) lastFailure() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.why == nil {
-		return ""
-	}
-	return plainError(p.why)
-}
-
 func (p *pool) failed(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

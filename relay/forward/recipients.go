@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"hoplite/mail"
@@ -193,17 +192,6 @@ func (k *recipients) acceptsAll(domain string) bool {
 	}
 	was, ok := k.memory.domain(domain)
 	return ok && was.exists()
-}
-
-// acceptingAll returns the domains at which every address is accepted, sorted.
-func (k *recipients) acceptingAll() (domains []string) {
-	for _, d := range k.memory.domains.Keys() {
-		if k.acceptsAll(d) {
-			domains = append(domains, d)
-		}
-	}
-	slices.Sort(domains)
-	return domains
 }
 
 // verify reports what is remembered of an address, for VRFY; ok is false if
