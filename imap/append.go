@@ -95,7 +95,7 @@ func beginUpload(a *account, c *call, wireName string) *upload {
 	return up
 }
 
-// discard deletes what was not stored.
+// discard deletes the messages that were not stored.
 func (up *upload) discard() {
 	for _, m := range up.messages {
 		m.Discard()

@@ -13,7 +13,7 @@ import (
 // command is one row of the command table.
 type command struct {
 	run func(*session, *call) error
-	// steady says that message numbers must not change before the command is
+	// steady is set if message numbers must not change before the command is
 	// complete, so no EXPUNGE is sent while it runs (RFC 9051, 7.5.1).
 	steady bool
 }
@@ -76,7 +76,7 @@ const (
 // the row neither announces the capability nor understands what it brings.
 type extension struct {
 	name string // as it is announced
-	// announced says when it is announced; the zero value is after login.
+	// announced is the state in which it is announced; the zero value is after login.
 	announced phase
 	// text replaces name if what is announced depends on the session; "" is
 	// left out.

@@ -31,7 +31,7 @@ const (
 // fetchItem describes an item of FETCH; its name is the Label of a wire.Item.
 type fetchItem struct {
 	need need
-	// seen says that the item sets \Seen, unless it is a PEEK.
+	// seen is set if the item sets \Seen, unless it is a PEEK.
 	seen bool
 	// check fails if the item cannot be sent for this message. It runs before
 	// the first octet of the response is written, and may be nil.
@@ -92,7 +92,7 @@ func handleFetch(m *mailbox, c *call) error {
 	case f.broken > 0 && f.sent == 0:
 		return errUnreadable
 	case f.broken > 0:
-		// The client has the others, and may ask for the missing ones again.
+		// The other messages were sent, and the client can retry these.
 		c.note = fmt.Sprintf("; %d of the messages can't be read", f.broken)
 	}
 	return nil

@@ -125,8 +125,8 @@ func (m *mailbox) sendFlagNames() {
 	}
 }
 
-// sendHighestModSeq tells a client that has just enabled CONDSTORE where the
-// mailbox stands (RFC 7162, 3.1).
+// sendHighestModSeq reports the mailbox's HIGHESTMODSEQ to a client that has just
+// enabled CONDSTORE (RFC 7162, 3.1).
 func (m *mailbox) sendHighestModSeq() {
 	m.out.untagged("OK [HIGHESTMODSEQ %d] Highest", m.view.highestModSeq())
 }

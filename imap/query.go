@@ -14,8 +14,8 @@ import (
 	"hoplite/maildrop"
 )
 
-// query is a search compiled for one view, ready to be asked of many messages
-// by several goroutines at once.
+// query is a search compiled for one view. Several goroutines can evaluate it for
+// different messages.
 type query struct {
 	folder  *maildrop.Folder
 	view    *view
@@ -31,8 +31,8 @@ type matcher func(*candidate, *node) (bool, error)
 
 // searchKey describes a key of SEARCH.
 type searchKey struct {
-	// need is what the key looks at. Among keys that must all match, those that
-	// need less are asked first.
+	// need is the data that the key is compared with. Among keys that must all
+	// match, the cheaper ones are evaluated first.
 	need need
 	// compile works out what does not depend on the message. It may be nil.
 	compile func(*query, *node, *wire.Key) error
@@ -98,7 +98,7 @@ func (q *query) compile(keys *[wire.KeyOps]searchKey, k *wire.Key) (*node, error
 	return n, nil
 }
 
-// run asks the query of every message and notes the answers in hit. Several
+// run evaluates the query for every message and stores the results in hit. Several
 // workers share what has to be read from files.
 func (q *query) run(ctx context.Context, msgs []*maildrop.Message, hit []bool) error {
 	if q.root.need == needIndex {
@@ -118,8 +118,8 @@ func (q *query) run(ctx context.Context, msgs []*maildrop.Message, hit []bool) e
 	})
 }
 
-// ask asks the query of one message. One that is gone does not match, nor does
-// one that cannot be read and would have to be.
+// ask evaluates the query for one message. A message that is gone does not match,
+// nor does one that has to be read and cannot be.
 func (q *query) ask(ctx context.Context, m *maildrop.Message, number uint32) (bool, error) {
 	c := candidates.Get().(*candidate)
 	*c = candidate{q: q, ctx: ctx, msg: m, number: number, found: c.found[:0]}
@@ -133,7 +133,7 @@ func (q *query) ask(ctx context.Context, m *maildrop.Message, number uint32) (bo
 
 var candidates = sync.Pool{New: func() any { return new(candidate) }}
 
-// candidate is a message that a query is asked of, and what was read of it.
+// candidate is a message that a query is evaluated for, with the data read so far.
 type candidate struct {
 	q      *query
 	ctx    context.Context

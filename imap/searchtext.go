@@ -55,7 +55,7 @@ type finder struct {
 	file io.ReaderAt
 }
 
-// part looks into a part's header and text, and into the parts below it.
+// part searches a part's header and text, and the parts below it.
 func (f *finder) part(p *mime.Part) error {
 	f.header(p)
 	if len(p.Children) == 0 && (p.Type == "text" || p.Type == "message") {
@@ -93,8 +93,8 @@ func (f *finder) header(p *mime.Part) {
 	}
 }
 
-// textWindow is how much decoded text is looked at in one step. textBuffers hold
-// that and what is kept of the previous step.
+// textWindow is the amount of decoded text searched in one step. textBuffers hold
+// that and the end of the previous step's text.
 const textWindow = 32 << 10
 
 var textBuffers = sync.Pool{New: func() any { b := make([]byte, textWindow+8<<10); return &b }}

@@ -14,7 +14,7 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// source is the open file of a message and what was read of it.
+// source is the open file of a message, with the data read from it so far.
 type source struct {
 	file   maildrop.File
 	memo   *positions // of a large message that is being fetched, else nil
@@ -340,7 +340,7 @@ func (s *source) binarySize(path []int) (n int64, nul bool, err error) {
 	return c.n, c.nul, err
 }
 
-// counter counts what is written to it.
+// counter counts the octets written to it.
 type counter struct {
 	n   int64
 	nul bool

@@ -120,7 +120,7 @@ func unchangedBelow(v *view, q *wire.QResyncState) uint32 {
 	return uid
 }
 
-// maxMatched is how many numbers of a QRESYNC match are looked at.
+// maxMatched is the number of QRESYNC match numbers that are compared.
 const maxMatched = 10_000
 
 // expand lists the numbers of ranges.

@@ -18,8 +18,8 @@ import (
 )
 
 // session is one connection: it reads commands, runs them and sends the
-// responses. What a client gains by logging in is in account, what it gains by
-// selecting a mailbox in mailbox.
+// responses. The state after login is in account, the state after SELECT in
+// mailbox.
 type session struct {
 	srv  *Server
 	ctx  context.Context
@@ -47,8 +47,8 @@ type features struct {
 // maxBad is the number of consecutive wrong commands that ends a session.
 const maxBad = 20
 
-// writeTimeout is how long a client may accept nothing of a response, and send
-// nothing of a command that it has begun.
+// writeTimeout is the time that a client may stop reading a response, or stop
+// sending a command that it has begun.
 const writeTimeout = 5 * time.Minute
 
 // errBye ends a session without a further response.
@@ -133,7 +133,7 @@ func (s *session) wait(limit time.Time) error {
 	return s.in.Wait()
 }
 
-// farewell tells the client why the session ends, if there is a reason to tell.
+// farewell sends the reason for the end of the session, if the client can use it.
 func (s *session) farewell(err error) {
 	switch {
 	case s.stopping.Load():
@@ -149,7 +149,7 @@ func (s *session) farewell(err error) {
 	s.out.Flush()
 }
 
-// release frees what the session holds. It runs deferred and stops a panic.
+// release frees the session's resources. It runs deferred and stops a panic.
 func (s *session) release() {
 	if err := recover(); err != nil {
 		quiet.Panic(s.log.Error(), err).Str("tag", s.call.tag).Msg("imap session ended by a bug")

@@ -135,9 +135,9 @@ func oneMessage(err error) bool {
 	return errors.Is(err, maildrop.ErrNoMessage) || errors.Is(err, maildrop.ErrUnreadable)
 }
 
-// threadID identifies a message's conversation for ever and in every folder
-// (RFC 8474, 5.2): by the first message that it refers to, which replies to
-// replies refer to as well.
+// threadID identifies a message's conversation permanently and in every folder
+// (RFC 8474, 5.2): by the first message in its References, which later replies
+// refer to as well.
 func threadID(m *maildrop.Message, s summary.Summary) string {
 	return objectID('T', cmp.Or(s.Root(), m.GUID()))
 }

@@ -24,8 +24,8 @@ func (b *bucket) has(now time.Time) bool {
 	return b.left > 0
 }
 
-// spend takes n octets. What has already been read is counted even if it exceeds
-// what is left.
+// spend takes n octets, which have already been read, even if the budget is
+// smaller.
 func (b *bucket) spend(n int64, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -63,7 +63,7 @@ func TestWorksOutliveConnections(t *testing.T) {
 }
 
 // An account runs two searches in files at a time; the third waits for one of
-// them, but not for ever.
+// them, until its own time limit.
 func TestSearchesOfOneAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w Works
@@ -117,8 +117,8 @@ func TestWorkBudget(t *testing.T) {
 	d.box(t, "bob").ok("LIST \"\" *")
 }
 
-// Pieces of several large messages by turns cost what is sent: each message is
-// read once to find places in it, whichever part is asked for and decoded.
+// A client that alternates between pieces of several large messages costs little
+// more than what is sent: each message is read once to find places in it.
 func TestPiecesByTurns(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
 	c := d.login(t)

@@ -138,7 +138,7 @@ func (s *session) deadline() time.Time {
 	return time.Now().Add(s.srv.cfg.IdleTimeout)
 }
 
-// farewell tells the client why the session ends, if there is a reason to tell.
+// farewell sends the reason for the end of the session, if the client can use it.
 func (s *session) farewell(err error) {
 	switch {
 	case s.stopping.Load():
@@ -153,7 +153,7 @@ func (s *session) farewell(err error) {
 	}
 }
 
-// release frees what the session holds. It runs deferred and stops a panic.
+// release frees the session's resources. It runs deferred and stops a panic.
 func (s *session) release() {
 	if p := recover(); p != nil {
 		quiet.Panic(s.log.Error(), p).Msg("pop3 session ended by a bug")

@@ -37,7 +37,7 @@ func (p *scanner) fail(format string, args ...any) {
 	}
 }
 
-// near returns the beginning of what comes next, for error messages.
+// near returns the beginning of the rest, for error messages.
 func (p *scanner) near() string {
 	return strings.ToValidUTF8(string(p.b[p.i:min(len(p.b), p.i+20)]), "?")
 }

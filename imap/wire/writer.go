@@ -23,7 +23,7 @@ func NewWriter(dst io.Writer) *Writer { return &Writer{dst: dst} }
 // Err returns the first error of the connection.
 func (w *Writer) Err() error { return w.err }
 
-// Flush sends what is in the buffer and returns the buffer to the pool.
+// Flush sends the contents of the buffer and returns the buffer to the pool.
 func (w *Writer) Flush() error {
 	if w.buf != nil {
 		w.send()

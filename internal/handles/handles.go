@@ -124,7 +124,8 @@ func (h *Handle) Release() {
 	}
 }
 
-// Close closes the file once nobody uses it. It cannot be acquired afterwards.
+// Close closes the file once it is no longer in use. It cannot be acquired
+// afterwards.
 func (h *Handle) Close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -113,7 +113,7 @@ func (l *LFWriter) announcesBinary(text []byte) bool {
 	return strings.EqualFold(string(bytes.TrimSpace(text[len(binaryField):])), "binary")
 }
 
-// maxField is how much of a line is looked at for binaryField.
+// maxField is the length of the part of a line that is compared with binaryField.
 const maxField = 100
 
 // data writes octets as they are.

@@ -21,8 +21,8 @@ import (
 // Dir is a directory. All names are single components: no slash, no "..".
 // Symbolic links are never followed, neither to a file nor to a directory.
 //
-// Its descriptor is closed when it is not used for a while, and the directory is
-// opened again at the same place. If another directory, or none, is there, the
+// Its descriptor is closed when it has not been used for a while, and opened again
+// by the next use. If its path then leads to another directory, or to none, the
 // Dir is gone: its files do not exist, and its StatSelf has no Links.
 type Dir struct {
 	handle *handles.Handle
@@ -87,7 +87,8 @@ func OpenDir(pool *handles.Pool, root *os.Root, path string) (*Dir, error) {
 	})
 }
 
-// open1 opens the directory for the first time. find opens what is at its place.
+// open1 opens the directory for the first time. find opens the present entry of
+// its name.
 func (d *Dir) open1(find func(name string) (*os.File, error)) (*Dir, error) {
 	again := func() (*os.File, error) {
 		f, err := find(d.at.Load().name)
@@ -130,8 +131,8 @@ func (d *Dir) Path() string { return d.path() }
 // owner there.
 func (d *Dir) Pool() (*handles.Pool, *handles.Owner) { return d.group.pool, d.group.owner }
 
-// MoveTo renames the directory to a new name beside the old one. It stays usable
-// in the meantime.
+// MoveTo renames the directory within its parent. The Dir can be used
+// concurrently.
 func (d *Dir) MoveTo(name string) error {
 	if _, err := d.handle.Acquire(); err != nil {
 		return err

@@ -163,7 +163,7 @@ func (r *Reading) has(base string) bool {
 	return ok
 }
 
-// Verdict says how to handle two files with one base name.
+// Verdict is the way to handle two files with one base name.
 type Verdict uint8
 
 // The verdicts. "The other" is the second file returned by Twin.
