@@ -14,8 +14,7 @@ import (
 	"time"
 )
 
-// nameserver is where the zone is served. Judges that cannot use another port than
-// 53 run in a mount name space whose resolv.conf names it.
+// nameserver is where the zone is served, on port 53, as some judges use no other.
 const nameserver = "127.0.0.114"
 
 // judgeOf is another program. It has no opinion on results that are empty.
@@ -47,20 +46,15 @@ func write(t *testing.T, path, text string) string {
 	return path
 }
 
-// daemon starts a program, with our resolv.conf, and waits until it listens.
-func daemon(t *testing.T, dir, network, addr string, args ...string) {
+// daemon starts a program and waits until it listens.
+func daemon(t *testing.T, network, addr string, args ...string) {
 	t.Helper()
-	if _, err := exec.LookPath(args[0]); err != nil {
-		t.Skipf("%s is not installed: make interop installs it", args[0])
-	}
-	write(t, dir+"/resolv.conf", "nameserver "+nameserver+"\n")
-	script := `mount --bind "$0/resolv.conf" /etc/resolv.conf && exec "$@"`
-	cmd := exec.Command("unshare", append([]string{"-m", "--propagation", "private", "sh", "-c", script, dir}, args...)...)
+	cmd := exec.Command(args[0], args[1:]...)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		t.Skipf("%v: make interop installs it", err)
 	}
 	ended := make(chan struct{})
 	go func() { cmd.Wait(); close(ended) }()
@@ -77,6 +71,21 @@ func daemon(t *testing.T, dir, network, addr string, args ...string) {
 		}
 	}
 	t.Fatalf("%s does not listen", args[0])
+}
+
+// withNameserver returns a command line that runs a program with a resolv.conf of
+// its own. It gives up the disks of other tests, which could not be unmounted while
+// its mount name space refers to them.
+func withNameserver(t *testing.T, dir string, args ...string) []string {
+	t.Helper()
+	if _, err := exec.LookPath(args[0]); err != nil {
+		t.Skipf("%v: make interop installs it", err)
+	}
+	write(t, dir+"/resolv.conf", "nameserver "+nameserver+"\n")
+	const script = `
+		grep ^/dev/loop /proc/mounts | while read -r device folder rest; do umount -l "$folder"; done
+		mount --bind "$0/resolv.conf" /etc/resolv.conf && exec "$@"`
+	return append([]string{"unshare", "-m", "--propagation", "private", "sh", "-c", script, dir}, args...)
 }
 
 // serve answers from the zones of all cases so far.

@@ -79,7 +79,7 @@ func opendkim(t *testing.T) judgeOf {
 	dir := place(t)
 	sock := dir + "/sock"
 	conf := write(t, dir+"/conf", fmt.Sprintf("Mode v\nAuthservID judge.example\nAlwaysAddARHeader yes\nNameservers %s\nBackground no\nSyslog no\nOn-Default accept\nOn-DNSError accept\nDNSTimeout 3\nMinimumKeyBits 1024\n", nameserver))
-	daemon(t, dir, "unix", sock, "/usr/sbin/opendkim", "-f", "-x", conf, "-p", "local:"+sock)
+	daemon(t, "unix", sock, "/usr/sbin/opendkim", "-f", "-x", conf, "-p", "local:"+sock)
 	client := milter.NewClientWithOptions("unix", sock, milter.ClientOptions{ActionMask: milter.OptAddHeader | milter.OptChangeHeader})
 	t.Cleanup(func() { client.Close() })
 	return judgeOf{"opendkim", func(c *Case, _ Results) (Results, error) {
@@ -104,7 +104,7 @@ func opendmarc(t *testing.T) judgeOf {
 	sock := dir + "/sock"
 	conf := write(t, dir+"/conf", fmt.Sprintf("AuthservID judge.example\nTrustedAuthservIDs judge.example\nBackground false\nSyslog false\nIgnoreHosts %s\nPublicSuffixList /usr/share/publicsuffix/public_suffix_list.dat\nRequiredHeaders false\nRejectFailures false\n",
 		write(t, dir+"/ignore", "203.0.113.1\n")))
-	daemon(t, dir, "unix", sock, "/usr/sbin/opendmarc", "-f", "-c", conf, "-p", "local:"+sock)
+	daemon(t, "unix", sock, withNameserver(t, dir, "/usr/sbin/opendmarc", "-f", "-c", conf, "-p", "local:"+sock)...)
 	client := milter.NewClientWithOptions("unix", sock, milter.ClientOptions{ActionMask: milter.OptAddHeader | milter.OptChangeHeader | milter.OptQuarantine})
 	t.Cleanup(func() { client.Close() })
 	return judgeOf{"opendmarc", func(c *Case, ours Results) (Results, error) {

@@ -30,7 +30,7 @@ dmarc {}
 actions { reject = 1000; }
 worker "normal" { bind_socket = "%[3]s"; count = 2; }
 `, dir, nameserver, addr, write(t, dir+"/suffixes", "com\nexample\n")))
-	daemon(t, dir, "tcp", addr, "rspamd", "-f", "-i", "-c", conf)
+	daemon(t, "tcp", addr, "rspamd", "-f", "-i", "-c", conf)
 	return judgeOf{"rspamd", func(c *Case, _ Results) (Results, error) {
 		req, err := http.NewRequest("POST", "http://"+addr+"/checkv2", bytes.NewReader(c.Text))
 		if err != nil {
