@@ -21,9 +21,9 @@ func startsBinHex(r *bufio.Reader) bool {
 	return string(head) == binHexIntro
 }
 
-// binHex lists the two forks of a BinHex 4.0 file (RFC 1741, appendix A),
+// listBinHex lists the two forks of a BinHex 4.0 file (RFC 1741, appendix A),
 // starting after its first colon.
-func (s *scan) binHex(at place, d *hqx) error {
+func listBinHex(s *scan, at place, d *hqx) error {
 	if at.depth >= s.Depth {
 		return errDepth
 	}

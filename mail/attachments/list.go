@@ -92,8 +92,8 @@ func ListPart(ctx context.Context, msg io.ReaderAt, p *mime.Part, path string, l
 	return s.items, s.full(err)
 }
 
-// scan is the state of one listing. Its methods are spread over a file per format,
-// because each format is a parser that only shares the list and the budgets.
+// scan is the state of one listing: the list and the budgets. Each format of
+// containers is an opener in a file of its own.
 type scan struct {
 	Limits
 	ctx   context.Context
@@ -260,7 +260,7 @@ func (s *scan) packed(at place, names []string, claimed string, r io.Reader, und
 			spot.forget() // everything was scanned
 		}
 	}
-	if spotted := s.spotted(at, index, spot); why == nil || s.fatal(spotted) != nil {
+	if spotted := listSpotted(s, at, index, spot); why == nil || s.fatal(spotted) != nil {
 		why = spotted
 	}
 	if fatal := s.fatal(why); fatal != nil {
@@ -318,26 +318,29 @@ type diskError struct{ error }
 
 func (e *diskError) Unwrap() error { return e.error }
 
+// opener lists what is in a container, which is the item index.
+type opener func(s *scan, at place, index int, r *bufio.Reader) error
+
 // look opens a container. The error says why the container, or a part of it,
 // could not be read.
 func (s *scan) look(at place, index int, kind, claimed string, names []string, r *bufio.Reader) error {
-	var open func(place, int, *bufio.Reader) error
+	var open opener
 	format := archive.Find(kind)
 	switch {
 	case kind == zipKind:
-		open = s.zip
+		open = listZip
 	case format != nil:
-		open = func(at place, index int, r *bufio.Reader) error { return s.archive(format, at, index, r) }
+		open = func(s *scan, at place, index int, r *bufio.Reader) error { return listArchive(s, format, at, index, r) }
 	case kind == oleKind:
-		open = s.ole
+		open = listOLE
 	case kind == tnefKind:
-		open = s.tnef
+		open = openTNEF
 	case kind == cmsKind:
-		open = s.smime
+		open = (*scan).smime
 	case strings.HasPrefix(kind, "text/") && isMail(claimed, names):
-		open = s.message
+		open = (*scan).message
 	case claimed == "application/mac-binhex40" || startsBinHex(r):
-		open = func(at place, _ int, r *bufio.Reader) error { return s.inText(at, r, true) }
+		open = func(s *scan, at place, _ int, r *bufio.Reader) error { return s.inText(at, r, true) }
 	case closed[kind]:
 		return errClosed
 	case strings.HasPrefix(kind, "text/") && at.via == "mime":
@@ -348,7 +351,7 @@ func (s *scan) look(at place, index int, kind, claimed string, names []string, r
 	if at.depth >= s.Depth {
 		return errDepth
 	}
-	return open(at, index, r)
+	return open(s, at, index, r)
 }
 
 // isMail reports whether content is a message that the walker did not

@@ -184,9 +184,9 @@ func (p *spotter) plausible() bool {
 
 var errClosed = errors.New("an archive that cannot be opened")
 
-// spotted lists an archive that was noticed in the content of an item of
+// listSpotted lists an archive that was noticed in the content of an item of
 // another kind.
-func (s *scan) spotted(at place, index int, p *spotter) error {
+func listSpotted(s *scan, at place, index int, p *spotter) error {
 	switch {
 	case p.over:
 		return errSize
@@ -197,7 +197,7 @@ func (s *scan) spotted(at place, index int, p *spotter) error {
 	case at.depth >= s.Depth:
 		return errDepth
 	}
-	err := s.zipEntries(at, index, p, p.n)
+	err := listZipEntries(s, at, index, p, p.n)
 	if errors.Is(err, errNoZip) && !p.plausible() {
 		return nil
 	}

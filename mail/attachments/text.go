@@ -57,7 +57,7 @@ func (s *scan) inText(at place, r *bufio.Reader, binHex bool) (damage error) {
 		} else if bytes.HasPrefix(line, []byte(binHexIntro)) {
 			binHex = true
 		} else if binHex && line[0] == ':' {
-			err = s.binHex(at, &hqx{head: bytes.Clone(line[1:]), r: r})
+			err = listBinHex(s, at, &hqx{head: bytes.Clone(line[1:]), r: r})
 			binHex = err != nil // the closing colon may begin a line
 		}
 		if s.fatal(err) != nil || errors.Is(err, errDepth) {

@@ -55,8 +55,8 @@ type tnefFile struct {
 	inner *io.SectionReader // an embedded message in TNEF
 }
 
-// tnef lists the contents of winmail.dat, in which Outlook packs attachments.
-func (s *scan) tnef(at place, _ int, r *bufio.Reader) error {
+// openTNEF lists the contents of winmail.dat, in which Outlook packs attachments.
+func openTNEF(s *scan, at place, _ int, r *bufio.Reader) error {
 	h, err := s.held(r)
 	if err != nil {
 		return err

@@ -9,8 +9,8 @@ import (
 	"hoplite/mail/attachments/archive"
 )
 
-// archive lists the files in an archive, and what is inside them.
-func (s *scan) archive(f *archive.Format, at place, index int, r *bufio.Reader) error {
+// listArchive lists the files in an archive, and what is inside them.
+func listArchive(s *scan, f *archive.Format, at place, index int, r *bufio.Reader) error {
 	in := archive.Input{Reader: r}
 	if f.Random {
 		h, err := s.held(r)
@@ -21,7 +21,7 @@ func (s *scan) archive(f *archive.Format, at place, index int, r *bufio.Reader) 
 		in.At, in.Size = h, h.Size()
 	}
 	err := f.Walk(s.ctx, in, archive.Options{Files: s.Files + 1, Memory: s.memory}, func(e archive.Entry) error {
-		return s.entry(f, at, index, e)
+		return listEntry(s, f, at, index, e)
 	})
 	if errors.Is(err, archive.ErrEncrypted) {
 		s.items[index].Encrypted = true
@@ -29,8 +29,8 @@ func (s *scan) archive(f *archive.Format, at place, index int, r *bufio.Reader) 
 	return err
 }
 
-// entry lists one file of an archive.
-func (s *scan) entry(f *archive.Format, at place, index int, e archive.Entry) error {
+// listEntry lists one file of an archive.
+func listEntry(s *scan, f *archive.Format, at place, index int, e archive.Entry) error {
 	if len(s.items) >= s.Files {
 		return errFiles
 	}

@@ -20,19 +20,19 @@ const maxDirectory = 1 << 20
 // errNoZip is returned for content whose directory cannot be read.
 var errNoZip = errors.New("damaged zip")
 
-// zip lists a zip file.
-func (s *scan) zip(at place, index int, r *bufio.Reader) error {
+// listZip lists a zip file.
+func listZip(s *scan, at place, index int, r *bufio.Reader) error {
 	h, err := s.held(r)
 	if err != nil {
 		return err
 	}
 	defer h.Close()
-	return s.zipEntries(at, index, h, h.Size())
+	return listZipEntries(s, at, index, h, h.Size())
 }
 
-// zipEntries lists the files in the directory of a zip file. For an office
+// listZipEntries lists the files in the directory of a zip file. For an office
 // document, which is a zip file, only potentially harmful files are listed.
-func (s *scan) zipEntries(at place, index int, r io.ReaderAt, size int64) error {
+func listZipEntries(s *scan, at place, index int, r io.ReaderAt, size int64) error {
 	// A directory entry of 46 octets becomes a record of about 300.
 	if err := s.memory.Take(s.ctx, 8*min(size, maxDirectory)); err != nil {
 		return err
@@ -55,13 +55,13 @@ func (s *scan) zipEntries(at place, index int, r io.ReaderAt, size int64) error 
 		if strings.HasSuffix(f.Name, "/") {
 			continue
 		}
-		if office && !s.harmful(index, f.Name) {
+		if office && !harmful(s, index, f.Name) {
 			continue
 		}
 		if len(s.items) >= s.Files {
 			return errFiles
 		}
-		if err := s.zipEntry(at, index, f); err != nil {
+		if err := listZipEntry(s, at, index, f); err != nil {
 			if s.fatal(err) != nil || errors.Is(err, errFull) {
 				return err
 			}
@@ -78,7 +78,7 @@ var officeContent = set("xml rels vml png jpg jpeg gif bmp tif tiff emf wmf svg 
 
 // harmful reports whether a file in an office document is a macro, an embedded
 // file, or does not belong there.
-func (s *scan) harmful(index int, name string) bool {
+func harmful(s *scan, index int, name string) bool {
 	name = strings.ToLower(name)
 	if strings.HasSuffix(name, "vbaproject.bin") || strings.Contains(name, "/macrosheets/") {
 		s.items[index].Tricks = append(s.items[index].Tricks, TrickMacros)
@@ -87,7 +87,7 @@ func (s *scan) harmful(index int, name string) bool {
 	return !officeContent[Extension(name)] || strings.Contains(name, "/embeddings/") || strings.Contains(name, "/activex/") && strings.HasSuffix(name, ".bin")
 }
 
-func (s *scan) zipEntry(at place, index int, f *zip.File) error {
+func listZipEntry(s *scan, at place, index int, f *zip.File) error {
 	in := at.inside(f.Name, "zip")
 	names := []string{strings.ToValidUTF8(clip(f.Name), "\uFFFD")}
 	if f.Flags&1 != 0 {
@@ -108,9 +108,9 @@ func (s *scan) zipEntry(at place, index int, f *zip.File) error {
 	return s.packed(in, names, "", r, func() int64 { return packed })
 }
 
-// ole looks for macros in an old Office document, or in one embedded in
+// listOLE looks for macros in an old Office document, or in one embedded in
 // another: a folder with a Visual Basic project. Other contents are not listed.
-func (s *scan) ole(_ place, index int, r *bufio.Reader) error {
+func listOLE(s *scan, _ place, index int, r *bufio.Reader) error {
 	h, err := s.held(r)
 	if err != nil {
 		return err

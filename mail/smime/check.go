@@ -51,9 +51,7 @@ type Checker struct {
 // maxShapes is how many S/MIME parts of one message are verified.
 const maxShapes = 20
 
-// run is the state of verifying one message. Its methods are spread over a file per
-// question (layers, certificates, revocation, identity, header protection), which
-// share only the report.
+// run is the state of verifying one message.
 type run struct {
 	*Checker
 	ctx    context.Context
@@ -87,7 +85,7 @@ func (c *Checker) Message(ctx context.Context, msg io.ReaderAt, size int64) (*Re
 	if err := r.entity(where{src: msg, path: "message", whole: true}, tree.Root); err != nil {
 		return nil, err
 	}
-	r.finish()
+	finish(r)
 	return r.rep, nil
 }
 
@@ -100,7 +98,7 @@ func (c *Checker) Object(ctx context.Context, der io.Reader, content io.Reader) 
 	if err := r.object(w, nil, sniffed(der), content); err != nil {
 		return nil, err
 	}
-	r.finish()
+	finish(r)
 	return r.rep, nil
 }
 

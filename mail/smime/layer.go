@@ -74,7 +74,7 @@ func (r *run) clearSigned(w where, p *mime.Part) error {
 	in.whole, in.layers = w.whole, w.layers+1
 	in.signed = w.signed || w.whole
 	if w.whole {
-		r.protection(in, l, inner)
+		checkProtection(r, in, l, inner)
 	}
 	return r.entity(in, inner)
 }
@@ -194,7 +194,7 @@ func (r *run) inside(w where, l *Layer, src io.ReaderAt, size int64) error {
 	in.src, in.whole, in.layers = src, w.whole, w.layers+1
 	in.signed = w.signed || w.whole && len(l.Signers) > 0
 	if w.whole && len(l.Signers) > 0 {
-		r.protection(in, l, tree.Root)
+		checkProtection(r, in, l, tree.Root)
 	}
 	return r.entity(in, tree.Root)
 }

@@ -9,11 +9,11 @@ import (
 	"hoplite/mail/mime"
 )
 
-// protection compares the signed copies of header fields with the outer fields,
+// checkProtection compares the signed copies of header fields with the outer fields,
 // which anyone can change in transit. The copies are there according to RFC
 // 9788 (hp), its drafts (protected-headers), or as a wrapped message (RFC 8551,
 // 3.1).
-func (r *run) protection(w where, l *Layer, inner *mime.Part) {
+func checkProtection(r *run, w where, l *Layer, inner *mime.Part) {
 	if l.Verdict == "bad" || len(l.Signers) == 0 || r.header == nil {
 		return
 	}
@@ -39,16 +39,16 @@ func (r *run) protection(w where, l *Layer, inner *mime.Part) {
 	r.find("header_protection", info, w.path, fmt.Sprintf("%d header fields are signed (%s)", len(names), how), "")
 	if hp == "cipher" {
 		// The outer fields were obscured on purpose; HP-Outer says how.
-		r.compareOuter(w, header)
+		compareOuter(r, w, header)
 		return
 	}
 	for _, name := range names {
-		r.compareField(w, name, values(header, name), values(r.header, name))
+		compareField(r, w, name, values(header, name), values(r.header, name))
 	}
 }
 
 // compareOuter compares the outer header with its signed copy.
-func (r *run) compareOuter(w where, header []byte) {
+func compareOuter(r *run, w where, header []byte) {
 	outer := map[string][]string{}
 	var order []string
 	for f := range mime.Fields(header) {
@@ -66,11 +66,11 @@ func (r *run) compareOuter(w where, header []byte) {
 		outer[name] = append(outer[name], normal(name, value))
 	}
 	for _, name := range order {
-		r.compareField(w, name, outer[name], values(r.header, name))
+		compareField(r, w, name, outer[name], values(r.header, name))
 	}
 }
 
-func (r *run) compareField(w where, name string, signed, seen []string) {
+func compareField(r *run, w where, name string, signed, seen []string) {
 	if slices.Equal(signed, seen) {
 		return
 	}

@@ -52,7 +52,7 @@ func (r *run) signer(l *Layer, s *cms.Signed, sig *cms.Signer) *Signer {
 		}
 		r.compareDate(l, *t)
 	}
-	r.supporting(l, s, sig, sg)
+	judgeSupporting(r, l, s, sig, sg)
 	if sig.Cert == nil {
 		return sg
 	}

@@ -9,10 +9,10 @@ import (
 	"hoplite/mail/cms"
 )
 
-// supporting judges the countersignatures and time stamps of a signature.
-func (r *run) supporting(l *Layer, s *cms.Signed, sig *cms.Signer, sg *Signer) {
+// judgeSupporting judges the countersignatures and time stamps of a signature.
+func judgeSupporting(r *run, l *Layer, s *cms.Signed, sig *cms.Signer, sg *Signer) {
 	for _, c := range sig.Countersigners {
-		by := r.aside(l, s, c, x509.ExtKeyUsageEmailProtection)
+		by := judgeAside(r, l, s, c, x509.ExtKeyUsageEmailProtection)
 		sg.Countersigners = append(sg.Countersigners, by)
 		switch v := verdictOf(by.Verdict); {
 		case v == cms.Bad:
@@ -24,7 +24,7 @@ func (r *run) supporting(l *Layer, s *cms.Signed, sig *cms.Signer, sg *Signer) {
 		}
 	}
 	for _, t := range sig.Timestamps {
-		sg.Timestamps = append(sg.Timestamps, r.timestamp(l, s, t))
+		sg.Timestamps = append(sg.Timestamps, judgeTimestamp(r, l, s, t))
 	}
 	if at := sg.proven(); at != nil && sg.SigningTime != nil && sg.SigningTime.After(at.Add(skew)) {
 		r.find("signing_time", warning, l.Part, fmt.Sprintf("the signer claims to have signed at %s, but a time stamp proves that the signature existed at %s",
@@ -32,11 +32,11 @@ func (r *run) supporting(l *Layer, s *cms.Signed, sig *cms.Signer, sg *Signer) {
 	}
 }
 
-// timestamp judges one time stamp.
-func (r *run) timestamp(l *Layer, s *cms.Signed, t *cms.Timestamp) *Timestamp {
+// judgeTimestamp judges one time stamp.
+func judgeTimestamp(r *run, l *Layer, s *cms.Signed, t *cms.Timestamp) *Timestamp {
 	out := &Timestamp{Signer: &Signer{Trust: TrustMissing}}
 	if t.Signer != nil {
-		out.Signer = r.aside(l, &cms.Signed{Certs: slices.Concat(t.Certs, s.Certs)}, t.Signer, x509.ExtKeyUsageTimeStamping)
+		out.Signer = judgeAside(r, l, &cms.Signed{Certs: slices.Concat(t.Certs, s.Certs)}, t.Signer, x509.ExtKeyUsageTimeStamping)
 	}
 	if v := verdictOf(out.Verdict); out.Verdict == "" || t.Verdict > v {
 		out.Verdict, out.Reason = t.Verdict.String(), t.Reason
@@ -55,9 +55,9 @@ func (r *run) timestamp(l *Layer, s *cms.Signed, t *cms.Timestamp) *Timestamp {
 	return out
 }
 
-// aside judges a signature that is not one of the message. The findings about its
+// judgeAside judges a signature that is not one of the message. The findings about its
 // certificate are summarised by the caller.
-func (r *run) aside(l *Layer, s *cms.Signed, sig *cms.Signer, purpose x509.ExtKeyUsage) *Signer {
+func judgeAside(r *run, l *Layer, s *cms.Signed, sig *cms.Signer, purpose x509.ExtKeyUsage) *Signer {
 	before := len(r.rep.Findings)
 	defer func() { r.rep.Findings = r.rep.Findings[:before] }()
 	sg := describe(sig)

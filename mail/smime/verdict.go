@@ -7,7 +7,7 @@ import (
 )
 
 // finish determines the verdict on the message.
-func (r *run) finish() {
+func finish(r *run) {
 	worst, any := cms.Good, false
 	sealed := false
 	for _, l := range r.rep.Layers {
@@ -42,11 +42,11 @@ func (r *run) finish() {
 	if n := len(r.rep.Layers); n > 0 && r.rep.Has("too_many_layers") && r.rep.Verdict != "bad" {
 		r.rep.Verdict = cms.Unknown.String()
 	}
-	r.nesting()
+	findNesting(r)
 }
 
-// nesting reports layers inside each other.
-func (r *run) nesting() {
+// findNesting reports layers inside each other.
+func findNesting(r *run) {
 	var kinds string
 	for _, l := range r.rep.Layers {
 		switch {
