@@ -3,6 +3,7 @@ package maildrop
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"hoplite/maildrop/maildir"
@@ -73,8 +74,9 @@ type incoming struct {
 	undo    func(name string)
 }
 
-// place assigns UIDs to messages and puts their files into cur, all or none.
-// The lines of the uidlist come first: a line without a file is harmless, but a
+// place assigns UIDs to messages and puts their files into cur, all or none. In
+// the result, nil stands for a message that was expunged in the meantime. The
+// lines of the uidlist come first: a line without a file is harmless, but a
 // file whose UID was shown and not recorded is not. f.mu is held.
 func (f *Folder) place(items []incoming) ([]*Message, error) {
 	l, err := f.lockList(lockWait)
@@ -113,7 +115,11 @@ func (f *Folder) place(items []incoming) ([]*Message, error) {
 	if err := f.placeFiles(items, msgs); err != nil {
 		return nil, errors.Join(err, f.finish(l, reconcile.Changes{}))
 	}
-	return msgs, f.finish(l, f.known.Add(msgs))
+	placed := slices.DeleteFunc(slices.Clone(msgs), func(m *Message) bool { return m == nil })
+	if len(placed) == 0 {
+		return msgs, f.finish(l, reconcile.Changes{})
+	}
+	return msgs, f.finish(l, f.known.Add(placed))
 }
 
 // Expunge removes messages permanently, whatever their flags, and returns the

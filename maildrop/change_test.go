@@ -255,3 +255,38 @@ func TestMoveAwayAndBack(t *testing.T) {
 		t.Errorf("%+v, GUID was %s", m, guid)
 	}
 }
+
+// A message that another server expunges while others are moved or copied with
+// it is skipped. The others are not moved back, even for a moment.
+func TestMoveBesideExpunge(t *testing.T) {
+	for _, move := range []bool{true, false} {
+		s := testStore(t, Config{})
+		inbox, other := testFolder(t, s, "INBOX"), testFolder(t, s, "other")
+		for range 3 {
+			put(t, inbox, "Subject: a\n\nx\n", Seen)
+		}
+		snap := syncNow(t, inbox)
+		unlock := lockBoth(inbox, other)
+		must(t, other.sync())
+		tr := transfer{from: inbox, to: other, move: move}
+		must(t, tr.collect(uids(snap)))
+		// From here on, the folder does not notice that the file disappears.
+		must(t, os.Remove(filepath.Join(boxDir(s), "cur", snap.Messages[2].File)))
+		msgs, err := other.place(tr.items)
+		unlock()
+		must(t, err)
+		if len(msgs) != 3 || msgs[0] == nil || msgs[1] == nil || msgs[2] != nil {
+			t.Fatalf("move %v: placed %v", move, msgs)
+		}
+		if n := len(syncNow(t, other).Messages); n != 2 {
+			t.Errorf("move %v: %d messages in the destination", move, n)
+		}
+		want := 2
+		if move {
+			want = 0
+		}
+		if n := len(syncNow(t, inbox).Messages); n != want {
+			t.Errorf("move %v: %d messages in the source, want %d", move, n, want)
+		}
+	}
+}

@@ -67,11 +67,14 @@ func (t *transfer) run(uids []uint32) (Copied, error) {
 	if err != nil {
 		return Copied{}, err
 	}
-	if grows {
-		quota.add(t.size, int64(len(t.items)))
-	}
+	var size int64
 	for i, m := range msgs {
-		c.From, c.To = append(c.From, t.msgs[i].UID), append(c.To, m.UID)
+		if m != nil {
+			c.From, c.To, size = append(c.From, t.msgs[i].UID), append(c.To, m.UID), size+m.Size
+		}
+	}
+	if grows {
+		quota.add(size, int64(len(c.To)))
 	}
 	if t.move {
 		err = t.from.expunged(c.From)

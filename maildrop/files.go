@@ -222,20 +222,30 @@ func (d *files) renameFlags(m, was *Message) error {
 	return nil
 }
 
-// placeFiles puts the files of messages into cur, all or none.
+// placeFiles puts the files of messages into cur, all or none. A message that
+// was expunged in the meantime is skipped, and its element of msgs becomes nil:
+// moving the others back would make them disappear for a moment, and another
+// server would give them new UIDs.
 func (d *files) placeFiles(items []incoming, msgs []*Message) error {
-	for i, item := range items {
-		if err := item.place(msgs[i].File); err != nil {
-			for j := range i {
-				items[j].undo(msgs[j].File)
-			}
-			return fmt.Errorf("store message: %w", err)
+	var err error
+	placed := 0
+	for ; placed < len(items) && err == nil; placed++ {
+		if err = items[placed].place(msgs[placed].File); errors.Is(err, ErrNoMessage) {
+			msgs[placed], err = nil, nil
 		}
 	}
-	err := d.curSync.sync(d.cur)
 	if err != nil {
-		for i, item := range items {
-			item.undo(msgs[i].File)
+		placed--
+		err = fmt.Errorf("store message: %w", err)
+	} else {
+		err = d.curSync.sync(d.cur)
+	}
+	if err == nil {
+		return nil
+	}
+	for i, m := range msgs[:placed] {
+		if m != nil {
+			items[i].undo(m.File)
 		}
 	}
 	return err
