@@ -78,6 +78,9 @@ type Env struct {
 	Explain func(ctx context.Context, q Question) ([]string, error)
 	// Links is the folder for permalinks.
 	Links string
+	// Challenge, if not nil, answers requests before the pages do: those by which an
+	// authority of certificates checks that this is the server of a name.
+	Challenge func(next http.Handler) http.Handler
 }
 
 // Account is a user who logged in.
@@ -127,8 +130,12 @@ func New(cfg Config, env Env) (*Server, error) {
 	if s.html, err = template.New("").Funcs(functions).ParseFS(pages, "pages/*.html"); err != nil {
 		return nil, err
 	}
+	handler := s.Handler()
+	if env.Challenge != nil {
+		handler = env.Challenge(handler)
+	}
 	s.http = &http.Server{
-		Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader,
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader,
 		ConnContext: withConn,
 	}
 	return s, nil

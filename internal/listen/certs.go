@@ -20,11 +20,31 @@ type Pair struct{ Cert, Key string }
 // the next handshake; if the new certificate is unusable, the old one stays in
 // use.
 type Certs struct {
-	log zerolog.Logger
+	log    zerolog.Logger
+	issuer Issuer // nil without one
+	// stopgap is set if the files are used only until the issuer has a
+	// certificate.
+	stopgap bool
 
 	mu    sync.Mutex
 	files []*certFile
 }
+
+// Issuer supplies certificates that change while the server runs.
+type Issuer interface {
+	// Certificate returns a certificate for a handshake, or nil.
+	Certificate(hello *tls.ClientHelloInfo) *tls.Certificate
+	// IsChallenge reports whether a handshake is a question of an authority, to be
+	// answered by Certificate and the application protocol acme-tls/1 (RFC 8737).
+	IsChallenge(hello *tls.ClientHelloInfo) bool
+	// Leaves returns the certificates in use.
+	Leaves() []*x509.Certificate
+}
+
+// SetIssuer adds an issuer, before the certificates are used. A file for the name
+// that a client sends has precedence. If stopgap is set, the other files are used
+// only as long as the issuer has no certificate.
+func (c *Certs) SetIssuer(i Issuer, stopgap bool) { c.issuer, c.stopgap = i, stopgap }
 
 type certFile struct {
 	pair Pair
@@ -61,29 +81,55 @@ func LoadCerts(pairs []Pair, log zerolog.Logger) (*Certs, error) {
 // use. Old clients need an RSA certificate, which may stand beside another for the
 // same name.
 func (c *Certs) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if c.isChallenge(hello) {
+		return c.issuer.Certificate(hello), nil
+	}
+	own, match := c.fromFiles(hello)
+	if c.issuer == nil || match && !c.stopgap {
+		return own, nil
+	}
+	if issued := c.issuer.Certificate(hello); issued != nil && (c.stopgap || fits(issued, hello.ServerName)) {
+		return issued, nil
+	}
+	return own, nil
+}
+
+// isChallenge reports whether the issuer answers a handshake.
+func (c *Certs) isChallenge(hello *tls.ClientHelloInfo) bool {
+	return c.issuer != nil && c.issuer.IsChallenge(hello)
+}
+
+// fits reports whether a certificate is for a name that a client sent.
+func fits(cert *tls.Certificate, name string) bool {
+	return name != "" && cert.Leaf.VerifyHostname(name) == nil
+}
+
+// fromFiles returns the file's certificate for a handshake, and whether it is for
+// the name that the client sent. Of several for a name, such as RSA beside ECDSA,
+// it is the first one that the client supports.
+func (c *Certs) fromFiles(hello *tls.ClientHelloInfo) (cert *tls.Certificate, match bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, f := range c.files {
 		f.refresh(c.log)
 	}
-	var first *tls.Certificate
 	for _, named := range []bool{true, false} {
 		for _, f := range c.files {
-			if named && (hello.ServerName == "" || f.cert.Leaf.VerifyHostname(hello.ServerName) != nil) {
+			if named && !fits(f.cert, hello.ServerName) {
 				continue
 			}
 			if hello.SupportsCertificate(f.cert) == nil {
-				return f.cert, nil
+				return f.cert, named
 			}
-			if first == nil {
-				first = f.cert
+			if cert == nil {
+				cert, match = f.cert, named
 			}
 		}
-		if first != nil {
+		if cert != nil {
 			break // none is usable: the handshake fails and says why
 		}
 	}
-	return first, nil
+	return cert, match
 }
 
 // Leaves returns the certificates in use, for checks of their names and dates.
@@ -91,6 +137,9 @@ func (c *Certs) Leaves() []*x509.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var leaves []*x509.Certificate
+	if c.issuer != nil {
+		leaves = c.issuer.Leaves()
+	}
 	for _, f := range c.files {
 		leaves = append(leaves, f.cert.Leaf)
 	}

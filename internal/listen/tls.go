@@ -97,6 +97,9 @@ func NewTLS(certs *Certs, p Profile) *TLS {
 		CipherSuites:           SafeSuites(),
 		SessionTicketsDisabled: true,
 	}
+	if certs.issuer != nil {
+		safe.GetConfigForClient = certs.challenge
+	}
 	t := &TLS{safe: safe, profile: safe, until: p.Until}
 	if p.Min != 0 || p.Suites != nil {
 		t.profile = safe.Clone()
@@ -111,6 +114,18 @@ func NewTLS(certs *Certs, p Profile) *TLS {
 		}
 	}
 	return t
+}
+
+// challenge returns the configuration for the handshake of an authority, nil for
+// all others.
+func (c *Certs) challenge(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	if !c.isChallenge(hello) {
+		return nil, nil
+	}
+	return &tls.Config{
+		GetCertificate: c.Certificate, NextProtos: hello.SupportedProtos,
+		MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true,
+	}, nil
 }
 
 // allSuites returns the suites for a listener with an old minimum version and

@@ -61,6 +61,9 @@ var reference = regexp.MustCompile(`(?m)^ *(chain|hop) *= "([a-z-]+)"`)
 // declaration is a block with a name.
 var declaration = regexp.MustCompile(`(?m)^(chain|maildrop|upstream) "([a-z-]+)"`)
 
+// listener begins a block that listens.
+var listener = regexp.MustCompile(`(?m)^(smtp|lmtp|pop3|imap|web) "`)
+
 // frame completes a fragment: it adds what the fragment refers to, and something
 // that uses what it declares.
 func frame(text string) string {
@@ -103,6 +106,9 @@ func frame(text string) string {
 	}
 	if used["internet"] && !made["internet"] {
 		text += "upstream \"internet\" {\n  mx   = true\n  mode = \"queue\"\n}\n"
+	}
+	if !listener.MatchString(text) {
+		text += "web \"frame\" {\n  listen = [\"127.0.0.1:2500\"]\n}\n"
 	}
 	return text
 }
@@ -152,7 +158,7 @@ func TestExamplesOfDocs(t *testing.T) {
 		t.Fatalf("only %d examples", len(list))
 	}
 	t.Chdir(t.TempDir())
-	for _, name := range []string{"PROVIDER_PASSWORD", "M365_SECRET", "GMAIL_PASSWORD"} {
+	for _, name := range []string{"PROVIDER_PASSWORD", "M365_SECRET", "GMAIL_PASSWORD", "TSIG_SECRET"} {
 		t.Setenv(name, "secret")
 	}
 	exampleData(t, "var")

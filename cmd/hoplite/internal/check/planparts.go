@@ -11,7 +11,11 @@ import (
 // surroundings prints what all listeners share: certificates, DNS, the
 // postmaster.
 func (p plan) surroundings() {
-	if len(p.cfg.Certificate) == 0 {
+	a := p.cfg.ACME
+	if a != nil {
+		p.say("", "TLS uses certificates of %s (%s) that come from %s.", strings.Join(a.NamesOr(p.cfg.Names()), ", "), strings.Join(a.Keys, " and "), a.CA)
+	}
+	if len(p.cfg.Certificate) == 0 && a == nil {
 		p.say("", "TLS uses a self-signed certificate for %s, which is made at the first start.", strings.Join(p.cfg.Names(), ", "))
 	}
 	for i := range p.cfg.Certificate {

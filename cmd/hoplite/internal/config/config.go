@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"hoplite/imap"
+	"hoplite/internal/acme"
 	"hoplite/internal/conf"
 	"hoplite/internal/listen"
 	"hoplite/internal/stats"
@@ -48,6 +49,7 @@ type Config struct {
 	Sandbox bool `hcl:"sandbox,optional" default:"true"`
 
 	DNS         *DNSConfig           `hcl:"dns,block"`
+	ACME        *acme.Config         `hcl:"acme,block"`
 	Certificate []CertificateConfig  `hcl:"certificate,block" was:"tls"`
 	Log         *LogConfig           `hcl:"log,block"`
 	History     *HistoryConfig       `hcl:"history,block"`

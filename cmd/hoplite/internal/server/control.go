@@ -80,6 +80,7 @@ func (s *Server) controlHandler() http.Handler {
 		err := s.inLoop(r.Context(), func() { done = unblock(s.runtime.throttle, s.current.Accounts.LoginName, in) })
 		control.Answer(w, done, err)
 	})
+	mux.HandleFunc("POST /certificate/renew/{name}", s.renewCertificate)
 	mux.Handle("/queue/", queueadmin.Handler(s.runtime.queue))
 	return mux
 }

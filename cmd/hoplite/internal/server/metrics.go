@@ -29,7 +29,7 @@ func (s *serving) openMetrics(ctx context.Context, out io.Writer) error {
 	s.metricsAt = l.Addr()
 	fmt.Fprintln(out, "listening metrics", address(l.Addr()))
 	registry := stats.New()
-	registry.MustRegister(s.runtime.metrics.queue, s.runtime.metrics.relay, upstreamMetrics{s.Hops})
+	registry.MustRegister(s.runtime.metrics.queue, s.runtime.metrics.relay, upstreamMetrics{s.Hops}, certificateMetrics{s.certs})
 	s.accepting.Go(func() {
 		if err := stats.Serve(ctx, l, registry); err != nil {
 			s.Log.Error().Err(err).Msg("metrics")

@@ -31,6 +31,8 @@ func (s *Server) reload() state.Reload {
 	next.configureStores()
 	next.attachQueue(old)
 	s.runtime.sockets.Sweep()
+	s.runtime.useIssuer(next.issuer)
+	s.runtime.certificates.Store(next)
 	s.draining.Store(old, true)
 	s.retired.Go(func() {
 		defer s.draining.Delete(old)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
@@ -46,6 +47,11 @@ type runtime struct {
 	// directory is that of the current generation; nil until the first one is
 	// complete.
 	directory atomic.Pointer[assembly.Directory]
+
+	issuer *issuance // of the acme block; nil without one
+	// certificates is the generation whose certificates are in use; nil before
+	// the first one.
+	certificates atomic.Pointer[serving]
 
 	metrics      metrics
 	imapTally    listen.Tally
@@ -116,6 +122,7 @@ func (r *runtime) openData(cfg *config.Config) (err error) {
 // close closes everything and unlocks the data folder.
 func (r *runtime) close() {
 	r.sockets.Close()
+	r.issuer.close()
 	r.forgetClocks()
 	<-r.clocksSaved
 	if r.queue != nil {
@@ -131,6 +138,9 @@ func (r *runtime) close() {
 	}
 	r.lock.Close()
 }
+
+// path returns a path in the data folder.
+func (r *runtime) path(name string) string { return filepath.Join(r.data, name) }
 
 // runQueue delivers queued mail until stop is called, which waits for running
 // attempts.

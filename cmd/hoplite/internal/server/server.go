@@ -87,11 +87,16 @@ func Run(ctx context.Context, cfg *config.Config, diags *conf.Diagnostics, o Opt
 		return err
 	}
 	s.runtime.sockets.Sweep()
+	s.runtime.useIssuer(first.issuer)
+	s.runtime.certificates.Store(first)
 	s.current = first
 	if err := enterSandbox(cfg, o.Log); err != nil {
 		return err
 	}
 	go first.AskUpstreams(ctx)
+	watching, endWatch := context.WithCancel(ctx)
+	defer endWatch()
+	go s.watchCertificates(watching)
 	stopControl := s.serveControl()
 	defer stopControl()
 

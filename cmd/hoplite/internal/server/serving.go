@@ -28,7 +28,8 @@ type serving struct {
 	version string
 
 	certs    *listen.Certs
-	leased   []string // locations of the stores
+	issuer   *issuance // of the acme block; nil without one
+	leased   []string  // locations of the stores
 	services []service
 
 	listeners     []openListener
@@ -62,24 +63,6 @@ func newServing(rt *runtime, cfg *config.Config, diags *conf.Diagnostics, versio
 		}
 	}
 	return s, nil
-}
-
-// openCerts loads the certificates, or makes a self-signed one.
-func (s *serving) openCerts() (err error) {
-	cfg := s.Config
-	var pairs []listen.Pair
-	for _, c := range cfg.Certificate {
-		pairs = append(pairs, listen.Pair{Cert: cfg.Under(c.Cert), Key: cfg.Under(c.Key)})
-	}
-	if len(pairs) == 0 {
-		pair, err := listen.SelfSigned(cfg.Under("tls"), s.Log, cfg.Names()...)
-		if err != nil {
-			return err
-		}
-		pairs = append(pairs, pair)
-	}
-	s.certs, err = listen.LoadCerts(pairs, s.Log)
-	return err
 }
 
 // leaseStores adds the maildrops.

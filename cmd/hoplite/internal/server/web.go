@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/netip"
 	"strings"
 
@@ -22,9 +23,14 @@ import (
 // addWeb adds the server of a web block.
 func (s *serving) addWeb(c *web.Config) error {
 	reader := history.NewReader(s.Config.Under("history"))
+	challenge := func(next http.Handler) http.Handler { return next }
+	if s.issuer != nil {
+		challenge = s.issuer.manager.Handler
+	}
 	w, err := web.New(*c, web.Env{
-		Hostname: s.Config.Hostname,
-		Log:      s.Log.With().Str("listener", c.Name).Logger(),
+		Challenge: challenge,
+		Hostname:  s.Config.Hostname,
+		Log:       s.Log.With().Str("listener", c.Name).Logger(),
 		Options: func() trace.Options {
 			o := trace.Options{Trusted: s.Config.Trusted, Known: s.runtime.clocks.Known}
 			if s.Config.Hostname != "localhost" {

@@ -1,5 +1,6 @@
 // Package keys holds the commands about keys and secrets: hoplite dkim, for keys
-// that sign mail and their DNS records, and hoplite oauth, for logins at providers.
+// that sign mail and their DNS records, hoplite oauth, for logins at providers, and hoplite
+// certificate, for those of the listeners.
 package keys
 
 import (
