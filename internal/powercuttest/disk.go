@@ -6,6 +6,7 @@
 package powercuttest
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -81,4 +82,11 @@ func (d *Disk) On() {
 		time.Sleep(50 * time.Millisecond)
 	}
 	d.run("mount", "-o", "loop", d.image, d.Mount)
+	// In a mount name space of another process the disk may still be mounted, and
+	// without power.
+	probe := filepath.Join(d.Mount, ".probe")
+	err := os.WriteFile(probe, nil, 0o600)
+	if err = errors.Join(err, os.Remove(probe)); err != nil {
+		d.t.Fatalf("the disk is still in use elsewhere: %v", err)
+	}
 }
