@@ -135,3 +135,24 @@ func TestComplaint(t *testing.T) {
 		t.Errorf("%v %+v", err, in)
 	}
 }
+
+// TestReferences reads by what our own history knows the message that a report is
+// about.
+func TestReferences(t *testing.T) {
+	const id = "01m83cchqfy872as"
+	in, err := Read([]byte(strings.Replace(strings.Replace(report, "From: ", "In-Reply-To: <m1@a.example>\nFrom: ", 1),
+		"\n\nFinal-Recipient:", "\nOriginal-Envelope-Id: env7\nX-Hoplite-Id: "+id+"\n\nFinal-Recipient:", 1)))
+	if err != nil || in.Bounce == nil {
+		t.Fatalf("%v %+v", err, in)
+	}
+	if b := in.Bounce; b.EnvID != "env7" || b.OurID != id || b.InReplyTo != "<m1@a.example>" {
+		t.Errorf("ENVID %q, our id %q, In-Reply-To %q", b.EnvID, b.OurID, b.InReplyTo)
+	}
+	if in.Pasted || in.Outlook {
+		t.Errorf("an intact report is taken for a copy: %+v", in)
+	}
+	// A quoted copy has lost something, so that missing fields prove nothing.
+	if in, err := Read([]byte("> " + strings.ReplaceAll(strings.TrimSuffix(clean(t), "\n"), "\n", "\n> "))); err != nil || !in.Pasted {
+		t.Errorf("%v, pasted %v", err, in.Pasted)
+	}
+}
