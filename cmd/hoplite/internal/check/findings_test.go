@@ -66,6 +66,8 @@ func TestFindings(t *testing.T) {
 		{"a number of octets", filter("filter \"size\" {\n max = \"25B\"\n}\n"), nil, ""},
 		{"host name with an underscore", strings.Replace(serving, "mail.example", "my_mail.example", 1), nil, `hostname "my_mail.example.org" is not a host name`},
 		{"host name that is an address", strings.Replace(serving, "mail.example.org", "192.0.2.1", 1), nil, `hostname "192.0.2.1" is not a host name`},
+		{"a certificate for a name without a domain", strings.Replace(serving, "mail.example.org", "mail", 1) + "acme {\n email = \"ann@example.org\"\n}\n", nil, `no authority certifies the name "mail"`},
+		{"a certificate", serving + "acme {\n email = \"ann@example.org\"\n}\n", nil, ""},
 		{"pattern with a star", strings.Replace(serving, "[\"example.org", "[\"*.example.net", 1), nil, `to: pattern "*.example.net"`},
 		{"pattern that is a URL", strings.Replace(serving, "[\"example.org", "[\"http://x", 1), nil, `to: pattern "http://x"`},
 		{"unused upstream", serving + upstreamUp + "}\n", nil, `no route uses upstream "up", and it is no fallback`},

@@ -28,6 +28,9 @@ func checkHostnames(cfg *config.Config, diags *conf.Diagnostics) {
 			check("hostname", l.Hostname, l.Attr("hostname"))
 		}
 	}
+	if a := cfg.ACME; a != nil && len(a.NamesOr(cfg.Names())) == 0 {
+		diags.Add(a.Range(), fmt.Sprintf("no authority certifies the name %q", cfg.Hostname), "Set hostname, or names in the acme block.")
+	}
 	for _, u := range cfg.Upstream {
 		if u.Helo != "" {
 			check("helo", u.Helo, u.Attr("helo"))
