@@ -70,3 +70,32 @@ func TestServe(t *testing.T) {
 		t.Errorf("Serve ended with %v", err)
 	}
 }
+
+// A process that only reads creates no lock and changes none, but respects one.
+func TestLockToRead(t *testing.T) {
+	dir := t.TempDir()
+	free, err := LockToRead(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
+	if names, _ := os.ReadDir(dir); len(names) != 0 {
+		t.Errorf("created %v", names)
+	}
+	writer, err := Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LockToRead(dir); !errors.Is(err, ErrLocked) {
+		t.Errorf("beside a writer: %v", err)
+	}
+	writer.Close()
+	reader, err := LockToRead(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Lock(dir); !errors.Is(err, ErrLocked) {
+		t.Errorf("a writer beside a reader: %v", err)
+	}
+	reader.Close()
+}
