@@ -52,6 +52,9 @@ func (p *spotter) Read(b []byte) (int, error) {
 
 // see processes the next piece of content.
 func (p *spotter) see(b []byte) error {
+	if p.tail == nil {
+		p.tail = make([]byte, 0, 2*border) // room for joined
+	}
 	joined := append(p.tail, b[:min(len(b), border)]...)
 	if err := p.find(joined, p.n-int64(len(p.tail)), len(p.tail)); err != nil {
 		return err
