@@ -141,7 +141,7 @@ func (a *Addresses) check(diags *conf.Diagnostics) {
 	case a.cfg.Postmaster != "":
 		a.checkPostmaster(diags)
 	case len(a.cfg.Maildrop) == 0 && len(postmasterOf(a.cfg)) == 0:
-		diags.Warn(a.cfg.Range(), "mail for the postmaster reaches nobody",
+		diags.Warn(a.cfg.Range(), "mail for the postmaster has no recipient",
 			"Every domain must accept it (RFC 5321, 4.5.1), and reports that cannot be returned go there: set postmaster.")
 	}
 	a.checkAliases(diags)

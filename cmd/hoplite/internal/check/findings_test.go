@@ -88,7 +88,7 @@ func TestFindings(t *testing.T) {
 		{"account without route", serving, map[string]string{"users": "ann@example.com\n"}, "no route takes mail for ann@example.com, although it is an account"},
 		{"alias loop", serving, map[string]string{"aliases": "a@example.org b@example.org\nb@example.org a@example.org\n"}, "var/aliases:1:1: a@example.org: a@example.org: address resolves to itself"},
 		{"aliases in the order of the file", serving, map[string]string{"users": "ann@example.org\n", "aliases": manyAliases}, "var/aliases:2:1: warning: a2@example.org: there is no account eve@example.org var/aliases:10:1: warning:"},
-		{"no postmaster", strings.Replace(withUp, "postmaster = \"ann@example.org\"\n", "", 1) + upstreamUp + "}\n", nil, "warning: mail for the postmaster reaches nobody"},
+		{"no postmaster", strings.Replace(withUp, "postmaster = \"ann@example.org\"\n", "", 1) + upstreamUp + "}\n", nil, "warning: mail for the postmaster has no recipient"},
 		{"sign in a chain", filter("filter \"hops\" {}\nfilter \"arc\" {\n domain = \"example.org\"\n selector = \"s1\"\n}\n"), map[string]string{"dkim/example.org/s1.pem": testKey(t)}, ""},
 		{"sign alone in a chain", filter("filter \"hops\" {}\nfilter \"sign\" {\n domain \"example.org\" {\n selector = \"s1\"\n }\n}\n"), map[string]string{"dkim/example.org/s1.pem": testKey(t)}, `filter "sign" does nothing in a chain`},
 		{"no DANE", toMX("dns {\n server = \"192.0.2.53:53\"\n}\n"), nil, "DANE cannot be used: the answers of DNS server 192.0.2.53:53 are not trusted"},

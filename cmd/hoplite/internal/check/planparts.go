@@ -58,7 +58,7 @@ func (p plan) postmaster() {
 		return
 	}
 	if len(p.cfg.Maildrop) == 0 {
-		p.say("", "Mail for the postmaster reaches nobody.")
+		p.say("", "Mail for the postmaster has no recipient.")
 		return
 	}
 	p.say("", "No account exists yet: the first one, or the first admin, will receive mail for the postmaster.")
