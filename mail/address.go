@@ -312,7 +312,7 @@ func Key(s string) string {
 	if i < 0 {
 		return foldText(s)
 	}
-	local, domain := foldText(s[:i]), foldDomain(s[i+1:])
+	local, domain := foldText(s[:i]), foldDomain(strings.TrimRight(s[i+1:], "."))
 	if ascii, err := asciiDomain(domain); err == nil {
 		domain = ascii
 	}
@@ -334,7 +334,7 @@ func Fold(s string) string {
 	if i < 0 {
 		return foldText(s)
 	}
-	return foldText(s[:i]) + "@" + foldDomain(s[i+1:])
+	return foldText(s[:i]) + "@" + foldDomain(strings.TrimRight(s[i+1:], "."))
 }
 
 // isKey reports whether a quick check shows that s is already in the form of Key,

@@ -176,7 +176,7 @@ func TestAddressAllocations(t *testing.T) {
 }
 
 func FuzzKey(f *testing.F) {
-	for _, s := range []string{"ann@example.org", "İ@x", `"A"@B.`, "a@b@c", `"a@b"@c`, "ß@ẞ.example", "\xff@\xff", `"..A"@x`, "@."} {
+	for _, s := range []string{"ann@example.org", "İ@x", `"A"@B.`, "a@b@c", `"a@b"@c`, "ß@ẞ.example", "\xff@\xff", `"..A"@x`, "@.", "\x80@B.."} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
