@@ -202,7 +202,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// A message that cannot be read is no verdict.
+// A message that cannot be read is an error, not a verdict.
 func TestUnreadable(t *testing.T) {
 	f, err := New(Config{}, filters.Env{Data: filepath.Join(t.TempDir(), "none")})
 	if err != nil {

@@ -261,7 +261,7 @@ func (r *reader) inflate(s *octets, o Options) (int64, error) {
 	return n, nil
 }
 
-// contentWriter keeps the error of Options.Content, which is no fault of the
+// contentWriter keeps the error of Options.Content, which is not a fault of the
 // object.
 type contentWriter struct {
 	w   io.Writer

@@ -139,7 +139,7 @@ func differ(t *testing.T, dir, label, md string, body []byte) {
 	}
 }
 
-// What OpenSSL encrypts is classified, with everybody it is for.
+// Messages encrypted by OpenSSL are classified, and their recipients are listed.
 func TestInteropOpenSSLEncrypted(t *testing.T) {
 	dir := t.TempDir()
 	body, err := filepath.Abs("testdata/generated/body")

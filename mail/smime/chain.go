@@ -66,7 +66,7 @@ func (t *Trust) Add(domains []string, roots string) error {
 func (t *Trust) load(path string) (rootSet, error) {
 	if path == "" || path == "system" {
 		// The system's roots are read now, because a sandbox may prevent it
-		// later. Without any, nobody is trusted.
+		// later. Without any, no signer is trusted.
 		x509.SystemCertPool()
 		return rootSet{}, nil
 	}

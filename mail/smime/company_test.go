@@ -207,7 +207,7 @@ func TestSHA1Chain(t *testing.T) {
 			}
 		})
 	}
-	// A SHA-1 signature that does not fit is no link.
+	// A SHA-1 signature that is invalid does not link two certificates.
 	forged := *under(sha1()).Cert
 	forged.Signature = slices.Clone(forged.Signature)
 	forged.Signature[10] ^= 1

@@ -213,7 +213,7 @@ func replaced(t testing.TB, old, new string) []byte {
 	})
 }
 
-// Archives that would exhaust their reader, or cannot be read to their end.
+// Archives that would exhaust their reader, or that cannot be read to the end.
 func TestHostile(t *testing.T) {
 	loop := image(func(i *archivetest.Image) {
 		root := i.Directory("")
@@ -322,7 +322,7 @@ func TestVisitError(t *testing.T) {
 		}
 	}
 	if archive.Find("text/plain") != nil {
-		t.Error("text is no archive")
+		t.Error("text was taken for an archive")
 	}
 }
 
