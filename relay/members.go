@@ -7,11 +7,12 @@ import (
 	"hoplite/mail"
 )
 
-// One RCPT may lead to several addresses, its members: those of an alias, or
-// those of an account that keeps a copy of what it forwards. The functions here
-// ask the members and decide what to do if only some of them are accepted.
+// One RCPT may lead to several addresses, its members: the addresses of an alias,
+// or an account that forwards its mail and keeps a copy. The functions here offer
+// the members to their hops and handle recipients of which only some members are
+// accepted.
 
-// member is one final address of a recipient, and the answer about it.
+// member is one final address of a recipient, with the reply of its hop.
 type member struct {
 	rcpt    mail.Rcpt
 	route   *Route      // nil if none was found, or before it was looked for
@@ -67,11 +68,11 @@ func (t *transaction) add(ctx context.Context, r mail.Rcpt) member {
 // refusalFor returns the member whose refusal is the reply to RCPT, or nil if
 // the recipient is accepted.
 //
-// Nothing may be lost when only some members are accepted. A temporary refusal
-// by a hop can wait in the queue; one by a filter cannot, so the client has to
-// try again. A permanent refusal is reported to a client that may relay, but
-// the sender of a remote client may be forged: it learns about the refusal now
-// or never.
+// No copy may be lost if only some members are accepted. After a temporary refusal
+// by a hop, the copy waits in the queue. After one by a filter it cannot, so the
+// client must try again. A permanent refusal is reported to the sender if the
+// client may relay. The sender of a remote client may be forged, so the refusal
+// must be the reply to RCPT.
 func (t *transaction) refusalFor(members []member) *member {
 	var temporary, permanent *member
 	accepted, waits := 0, true
@@ -105,8 +106,8 @@ func (t *transaction) mayReport() bool {
 	return t.Client.MayRelay && t.session.srv.env.Bounce != nil
 }
 
-// leave puts a refused member into the envelope, with the refusal as its
-// outcome: rescue queues or reports it if another member gets the message.
+// leave adds a refused member to the envelope, with the refusal as its outcome.
+// rescue queues or reports it if another member receives the message.
 func (t *transaction) leave(m *member) (place int) {
 	place = len(t.Envelope.Rcpts)
 	t.Envelope.Rcpts = append(t.Envelope.Rcpts, m.rcpt)

@@ -98,7 +98,7 @@ type Server struct {
 	feed    *wire.Feed
 	lib     *smtp.Server
 	senders *senders
-	crowd   crowd
+	proxies proxyWatch
 	carry   Carry
 
 	ctx  context.Context // of all sessions; Close cancels it
@@ -222,13 +222,13 @@ func (s *Server) Drain() {
 	}
 }
 
-// countClient counts the client of a connection, and warns if most clients seem
-// to come through a trusted proxy that does not name them.
+// countClient counts the client of a connection. It logs a warning if most clients
+// appear to come through a trusted proxy that hides their addresses.
 func (s *Server) countClient(c *mail.Client) {
 	if c.MayRelay || !c.Addr.IsValid() {
 		return
 	}
-	if names := s.crowd.add(c.Addr.Addr(), c.Trusted, c.Helo, time.Now()); names > 0 {
+	if names := s.proxies.add(c.Addr.Addr(), c.Trusted, c.Helo, time.Now()); names > 0 {
 		s.log.Warn().Str("peer", c.Addr.Addr().String()).Int("names", names).
 			Msg("most clients come from one trusted address, which looks like a proxy: set proxy_protocol there and here, or sender checks are skipped for all of them")
 	}

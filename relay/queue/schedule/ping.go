@@ -3,20 +3,21 @@ package schedule
 import "time"
 
 // A destination that could not be reached is pinged while mail waits for it, so
-// that the mail leaves within seconds after it has come back: every pingMin, and
-// a domain that is down for long at most every pingSlow. If it answers pings but
-// takes no mail, the pause doubles up to pingMax.
+// that the mail leaves within seconds once the destination can be reached again.
+// The interval is pingMin; for a domain it grows to pingSlow during a long outage.
+// If the destination answers pings but accepts no mail, the interval doubles up to
+// pingMax.
 const (
 	pingMin  = 5 * time.Second
 	pingSlow = 30 * time.Second
 	pingMax  = 15 * time.Minute
-	// maxPinged bounds the domains that are pinged at the same time. The others
-	// are found by the attempts to deliver their mail.
+	// maxPinged limits the number of domains that are pinged at the same time. For
+	// the others, only the scheduled attempts show that they can be reached again.
 	maxPinged = 200
 )
 
-// Ping asks the owner to find out whether a destination answers, and then to call
-// Pinged.
+// Ping asks the owner to check whether a destination can be reached, and to report
+// the result with Pinged.
 type Ping struct {
 	Upstream, Destination string
 	Domain                string // empty for a whole upstream
@@ -39,7 +40,7 @@ func (p *pinging) wait(now time.Time) time.Duration {
 	if p.dest.domain == "" {
 		return p.pause
 	}
-	// A server of others is not asked more often than its absence suggests.
+	// Servers that belong to others are pinged less often the longer they are down.
 	return max(p.pause, min(now.Sub(p.since)/20, pingSlow))
 }
 

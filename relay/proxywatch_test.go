@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestCrowd(t *testing.T) {
+func TestProxyWatch(t *testing.T) {
 	proxy, office := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	start := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 	type client struct {
@@ -22,7 +22,7 @@ func TestCrowd(t *testing.T) {
 		want    string // the addresses that are noticed
 	}{
 		"a proxy":                         {[]client{{proxy, true, 30, 0}}, "192.0.2.1"},
-		"few names":                       {[]client{{proxy, true, crowdNames - 1, 0}}, ""},
+		"few names":                       {[]client{{proxy, true, proxyNames - 1, 0}}, ""},
 		"most clients have other sources": {[]client{{netip.MustParseAddr("198.51.100.1"), false, 100, 0}, {proxy, true, 90, 0}}, ""},
 		"a few have":                      {[]client{{netip.MustParseAddr("198.51.100.1"), false, 10, 0}, {proxy, true, 30, 0}}, "192.0.2.1"},
 		"two proxies":                     {[]client{{proxy, true, 30, 0}, {office, true, 30, 0}}, "192.0.2.1 192.0.2.2"},
@@ -30,7 +30,7 @@ func TestCrowd(t *testing.T) {
 		"again on the next day":           {[]client{{proxy, true, 30, 0}, {proxy, true, 30, time.Hour}, {proxy, true, 30, 25 * time.Hour}}, "192.0.2.1 192.0.2.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var c crowd
+			var c proxyWatch
 			var got []string
 			for _, cl := range tt.clients {
 				for i := range cl.names {
@@ -47,7 +47,7 @@ func TestCrowd(t *testing.T) {
 }
 
 // Sessions count their client once, unless it may relay.
-func TestCrowdIsLogged(t *testing.T) {
+func TestProxyIsLogged(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(*Config, *Env)
 		want   bool
@@ -57,7 +57,7 @@ func TestCrowdIsLogged(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := open(t, "smtp", tt.change)
-			for i := range crowdNames {
+			for i := range proxyNames {
 				c := d.dial(t)
 				c.say(fmt.Sprintf("EHLO client%d.example.net", i), "250")
 				for range 2 {
