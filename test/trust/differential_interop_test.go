@@ -154,6 +154,9 @@ func TestInteropDifferential(t *testing.T) {
 				total += count
 				line := explained(known, key)
 				lines[line] = true
+				if line == "" && strings.HasSuffix(key, " | temperror") && count < 10 {
+					continue // on a busy machine, look-ups of other programs run out of time
+				}
 				if line == "" {
 					t.Errorf("%s: %d times, for example message %s, not in testdata/differences.txt\n%s\n\n%s", key, count,
 						r.example[key].Name, strings.Join(r.example[key].Zone, "\n"), r.example[key].Text)
