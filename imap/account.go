@@ -9,8 +9,8 @@ import (
 	"hoplite/maildrop"
 )
 
-// account is the authenticated state: the box of the account that has logged
-// in, and the mailbox that is selected in it, if any.
+// account is the authenticated state: the box of the logged-in account, and the
+// mailbox selected in it, if any.
 type account struct {
 	session  *session
 	name     string
@@ -38,7 +38,7 @@ func openAccount(s *session, a *users.Account) (*account, error) {
 	}, nil
 }
 
-// close ends the state when the connection does.
+// close ends the state at the end of the connection.
 func (a *account) close() {
 	a.unselect()
 	a.box.Close()
@@ -54,7 +54,7 @@ func (a *account) unselect() {
 	}
 }
 
-// open opens the folder of a mailbox name from the wire.
+// open opens the folder for a mailbox name from the wire.
 func (a *account) open(wireName string) (*maildrop.Folder, error) {
 	name, err := a.names.folder(wireName)
 	if err != nil {

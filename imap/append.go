@@ -9,7 +9,7 @@ import (
 	"hoplite/maildrop"
 )
 
-// maxMulti is the number of messages that one APPEND may bring.
+// maxMulti is the maximum number of messages in one APPEND.
 const maxMulti = 1000
 
 // handleAppend runs APPEND with one or more messages (RFC 9051, 6.3.12;
@@ -75,9 +75,9 @@ func handleReplace(m *mailbox, c *call) error {
 	return nil
 }
 
-// upload is the messages that come with one command. An error that concerns
-// only the messages is kept in err until all that the client sends without
-// being asked has been read.
+// upload receives the messages sent with one command. An error that concerns
+// only the messages is kept in err until everything that the client sends
+// without waiting has been read.
 type upload struct {
 	call     *call
 	folder   *maildrop.Folder
@@ -105,7 +105,7 @@ func (up *upload) discard() {
 	}
 }
 
-// receive reads the messages, of which there may be limit.
+// receive reads the messages, at most limit of them.
 func (up *upload) receive(limit int) error {
 	c := up.call
 	for {
@@ -113,7 +113,8 @@ func (up *upload) receive(limit int) error {
 		if c.message == nil {
 			c.args.Fail("Missing message")
 		}
-		// A message that is on its way is read when the error is answered.
+		// A message that is already being sent is read when the error is
+		// answered.
 		if err := c.args.End(); err != nil {
 			return err
 		}
@@ -188,17 +189,19 @@ func (up *upload) one(date time.Time, flags maildrop.Flags, keywords []string) e
 			up.err = fmt.Errorf("store a message: %w", w.err)
 		}
 	}
-	// Whatever failed, the rest of the message must not be run as commands.
+	// Whatever failed, the rest of the message must not be executed as
+	// commands.
 	if _, err := io.Copy(io.Discard, in); err != nil {
 		return err
 	}
 	if up.err != nil && msg.Sync {
-		up.call.message = &wire.Literal{} // it has been read: go on to the end of the command
+		up.call.message = &wire.Literal{} // it has been read; continue to the end of the command
 	}
 	return nil
 }
 
-// errorWriter keeps its writer's error, to tell it from the reader's in a copy.
+// errorWriter keeps its writer's error, to distinguish it from the reader's
+// error after a copy.
 type errorWriter struct {
 	w   io.Writer
 	err error

@@ -8,9 +8,9 @@ import (
 	"hoplite/imap/wire"
 )
 
-// call is one command being run: what the client sent, and where its responses
-// go. A handler parses the arguments, sends untagged responses and returns; the
-// session then sends the tagged one: OK, or what the error stands for.
+// call is a command being run: its input, and the output for its responses. A
+// handler parses the arguments, sends untagged responses and returns; the
+// session then sends the tagged response: OK, or the response for the error.
 type call struct {
 	session *session
 	out     output
@@ -18,15 +18,15 @@ type call struct {
 	name    string // upper case
 	uid     bool   // the UID form: sets and responses count in UIDs
 	args    *wire.Parser
-	message *wire.Literal // the message that comes with APPEND or REPLACE
+	message *wire.Literal // the message sent with APPEND or REPLACE
 
 	code      string // response code of the tagged OK, with its brackets
 	note      string // follows "completed"
-	current   bool   // the client has been told the mailbox's state already
+	current   bool   // the client already has the mailbox's current state
 	completed bool   // the tagged response has been sent
 }
 
-// readTag reads the tag, which stays "*" if there is no valid one.
+// readTag reads the tag, which stays "*" if it is not valid.
 func (c *call) readTag() bool {
 	tag := c.args.Tag()
 	if c.args.Err() != nil {
@@ -57,8 +57,8 @@ func (c *call) ok() {
 // setCode sets the response code of the tagged OK.
 func (c *call) setCode(format string, args ...any) { c.code = "[" + fmt.Sprintf(format, args...) + "]" }
 
-// body returns a reader of the message that comes with the command. It allows
-// the client time for as long as something arrives.
+// body returns a reader of the message sent with the command. It extends the
+// deadline while data arrives.
 func (c *call) body() io.Reader { return &patientReader{c.session, c.session.in.Message(c.message)} }
 
 type patientReader struct {
@@ -71,8 +71,8 @@ func (p *patientReader) Read(b []byte) (int, error) {
 	return p.r.Read(b)
 }
 
-// more reads on after a message: the end of the command, or the arguments of
-// the next message.
+// more continues after a message, up to the end of the command or the arguments
+// of the next message.
 func (c *call) more() error {
 	c.session.conn.SetReadDeadline(time.Now().Add(writeTimeout))
 	rest, msg, err := c.session.in.More()
@@ -83,7 +83,7 @@ func (c *call) more() error {
 	return nil
 }
 
-// drain reads the rest of a command whose messages are not wanted.
+// drain reads the rest of a command whose messages are discarded.
 func (c *call) drain() error {
 	for c.message != nil && !c.message.Sync {
 		if c.session.account == nil || c.message.Size > int64(c.session.srv.cfg.AppendLimit) {

@@ -45,8 +45,8 @@ func BenchmarkCold(b *testing.B) {
 	}
 }
 
-// count runs a command and counts the lines of the response, which costs the
-// client little.
+// count runs a command and counts the lines of the response, which takes the
+// client little time.
 func (c *client) count(command string) (lines int) {
 	c.t.Helper()
 	c.n++

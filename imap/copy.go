@@ -25,7 +25,7 @@ func handleMove(m *mailbox, c *call) error {
 	}
 	done, err := transfer(m, c, move)
 	if err == nil && len(done.From) > 0 {
-		// The code must come before the EXPUNGE responses.
+		// The code must precede the EXPUNGE responses.
 		c.out.untagged("OK [%s] Moved", copyUID(done))
 	}
 	return err
@@ -63,8 +63,8 @@ func copyUID(done maildrop.Copied) string {
 	return fmt.Sprintf("COPYUID %d %s %s", done.Validity, wire.AppendNumbers(nil, done.From), wire.AppendNumbers(nil, done.To))
 }
 
-// tryCreate replaces the error for a mailbox that does not exist, in commands
-// that store messages in it: the client may create it.
+// tryCreate replaces the error for a nonexistent mailbox in commands that store
+// messages in it, because the client may create the mailbox.
 func tryCreate(err error) error {
 	if errors.Is(err, maildrop.ErrNoFolder) {
 		return errTryCreate

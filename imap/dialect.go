@@ -18,8 +18,8 @@ type command struct {
 	steady bool
 }
 
-// The states in which a command is valid. The handler's type says which: only
-// after login is there an account, only after SELECT a mailbox.
+// The states in which a command is valid are given by the handler's type: there
+// is an account only after login, and a mailbox only after SELECT.
 
 // anytime makes a command that is valid in every state.
 func anytime(run func(*session, *call) error) command { return command{run: run} }
@@ -55,8 +55,8 @@ func inMailbox(run func(*mailbox, *call) error) command {
 	})
 }
 
-// byNumber makes a command of the selected state that counts in message
-// numbers, which stay as they are until it is complete.
+// byNumber makes a command of the selected state that uses message numbers,
+// which must not change until it is complete.
 func byNumber(run func(*mailbox, *call) error) command {
 	c := inMailbox(run)
 	c.steady = true
@@ -72,14 +72,15 @@ const (
 	always = early | late
 )
 
-// extension is a capability with everything that provides it. A server without
-// the row neither announces the capability nor understands what it brings.
+// extension is a capability with all the code that provides it. A server
+// without the extension neither announces the capability nor accepts its
+// commands and syntax.
 type extension struct {
 	name string // as it is announced
 	// announced is the state in which it is announced; the zero value is after login.
 	announced phase
-	// text replaces name if what is announced depends on the session; "" is
-	// left out.
+	// text replaces name if the announcement depends on the session; "" means
+	// that nothing is announced.
 	text func(*session) string
 
 	commands map[string]command
@@ -90,12 +91,12 @@ type extension struct {
 	status   map[string]statusItem
 	sortKeys map[string]order.Compare
 	threads  map[string]threader
-	// grammar are the forms of other commands that come with the extension.
+	// grammar holds the forms that the extension adds to other commands.
 	grammar wire.Grammar
 }
 
-// dialect is what a server announces and understands: the sum of its
-// extensions.
+// dialect is the sum of a server's extensions: everything it announces and
+// understands.
 type dialect struct {
 	extensions []extension
 
@@ -110,7 +111,7 @@ type dialect struct {
 	threads  map[string]threader
 }
 
-// enabling is an extension that ENABLE switches on.
+// enabling is an extension that can be enabled by ENABLE.
 type enabling struct {
 	name string // as it is announced
 	run  func(*account)
@@ -144,7 +145,8 @@ func (d *dialect) has(name string) bool {
 	return slices.ContainsFunc(d.extensions, func(e extension) bool { return e.name == name })
 }
 
-// capabilities lists what the session's client may use now.
+// capabilities returns the capabilities that the client may use in the current
+// state.
 func (s *session) capabilities() string {
 	now := early
 	if s.account != nil {
@@ -170,7 +172,7 @@ func (s *session) capabilities() string {
 	return string(b)
 }
 
-// find reads the tag and the name of a command and looks the command up.
+// find reads the tag and name of a command and looks the command up.
 func (d *dialect) find(c *call) (command, error) {
 	if !c.readTag() {
 		return command{}, badf("Missing tag")

@@ -9,8 +9,8 @@ import (
 	"hoplite/maildrop"
 )
 
-// Every command is refused with BAD in the states in which it is not valid, and
-// with no other effect.
+// Every command is refused with BAD, and has no other effect, in the states in
+// which it is not valid.
 func TestCommandStates(t *testing.T) {
 	const (
 		loggedOut = "Log in first"
@@ -87,7 +87,7 @@ func TestCommandStates(t *testing.T) {
 	}
 }
 
-// An extension whose row is missing is neither announced nor understood.
+// An extension missing from the table is neither announced nor understood.
 func TestExtensionsCanBeRemoved(t *testing.T) {
 	tests := []struct{ extension, command string }{
 		{"ID", "ID NIL"},
@@ -152,7 +152,8 @@ func TestExtensionsCanBeRemoved(t *testing.T) {
 	}
 }
 
-// understands reports why a dialect does not know a command or its arguments.
+// understands returns the reason why a dialect does not understand a command or
+// its arguments.
 func understands(d *dialect, line string) error {
 	c := &call{args: wire.NewParser([]byte("a "+line), d.grammar)}
 	if _, err := d.find(c); err != nil {
@@ -210,8 +211,8 @@ func understands(d *dialect, line string) error {
 	return err
 }
 
-// The dialect describes every FETCH item and every search key that the parser
-// knows, and the parser knows none that nothing provides.
+// The dialect provides every FETCH item and search key that the parser knows,
+// and the parser knows no others.
 func TestDialectIsComplete(t *testing.T) {
 	d := newDialect(extensions)
 	for k, item := range d.items {
@@ -236,7 +237,7 @@ func TestDialectIsComplete(t *testing.T) {
 	}
 }
 
-// Clients choose by these lists, so that a change must be meant.
+// Clients depend on these lists, so they must not change by accident.
 func TestCapabilities(t *testing.T) {
 	d := open(t, Config{AppendLimit: 1000}, maildrop.Config{})
 	c := d.dial(t)

@@ -9,8 +9,8 @@ import (
 	"hoplite/internal/users/login"
 )
 
-// extensions are the capabilities of the server, in the order in which they are
-// announced. The first row is the base protocol.
+// extensions lists the capabilities of the server, in the order in which they
+// are announced. The first is the base protocol.
 var extensions = []extension{
 	{
 		name: "IMAP4rev1", announced: always,
@@ -21,7 +21,7 @@ var extensions = []extension{
 		status:   baseStatus,
 	},
 	{name: "IMAP4rev2", announced: always, enable: (*account).enableRev2},
-	// IMAP4rev2 includes LITERAL-, so the reader always takes such literals.
+	// IMAP4rev2 includes LITERAL-, so the reader always accepts such literals.
 	{name: "LITERAL+", announced: always},
 	{name: "SASL-IR", announced: always, grammar: wire.InitialResponse},
 	{name: "ID", announced: always, commands: map[string]command{"ID": anytime(handleID)}},
@@ -34,7 +34,7 @@ var extensions = []extension{
 	{name: "NAMESPACE", commands: map[string]command{"NAMESPACE": afterLogin(handleNamespace)}},
 	{name: "UNSELECT", commands: map[string]command{"UNSELECT": inMailbox(handleUnselect)}},
 	{name: "UIDPLUS", uid: map[string]command{"EXPUNGE": inMailbox(handleUIDExpunge)}},
-	{name: "MULTIAPPEND"}, // handleAppend asks for it
+	{name: "MULTIAPPEND"}, // handleAppend checks for it
 	{name: "IDLE", commands: map[string]command{"IDLE": afterLogin(handleIdle)}},
 	{
 		name:     "MOVE",
@@ -113,8 +113,8 @@ var extensions = []extension{
 	},
 }
 
-// baseCommands are the commands of IMAP4rev1 that IMAP4rev2 has kept, and CHECK
-// and LSUB, which it has not.
+// baseCommands holds the commands of IMAP4rev1, including CHECK and LSUB, which
+// are not in IMAP4rev2.
 var baseCommands = map[string]command{
 	"CAPABILITY": anytime(handleCapability),
 	"NOOP":       anytime(handleNoop),
@@ -143,7 +143,7 @@ var baseCommands = map[string]command{
 	"COPY":    inMailbox(handleCopy),
 }
 
-// baseUIDCommands are the commands that may follow UID.
+// baseUIDCommands holds the commands that may follow UID.
 var baseUIDCommands = map[string]command{
 	"SEARCH": inMailbox(handleSearch),
 	"FETCH":  inMailbox(handleFetch),
@@ -156,7 +156,7 @@ var (
 	uidThreadCommand = map[string]command{"THREAD": inMailbox(handleThread)}
 )
 
-// offerStartTLS announces STARTTLS while the connection can switch to TLS.
+// offerStartTLS announces STARTTLS if the connection can switch to TLS.
 func offerStartTLS(s *session) string {
 	if s.conn.CanTLS() {
 		return "STARTTLS"

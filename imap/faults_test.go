@@ -23,8 +23,8 @@ func (c *client) subjects() []string {
 	return out
 }
 
-// A message that is moved into the mailbox where it is gets a new UID and is not
-// doubled (RFC 6851, 3.3).
+// A message that is moved within its own mailbox gets a new UID and is not
+// duplicated (RFC 6851, 3.3).
 func TestMoveIntoTheSameMailbox(t *testing.T) {
 	for _, command := range []string{"MOVE 1:2 INBOX", "UID MOVE 1:2 INBOX"} {
 		d := open(t, Config{}, maildrop.Config{})
@@ -45,8 +45,8 @@ func TestMoveIntoTheSameMailbox(t *testing.T) {
 	}
 }
 
-// A UID that was expunged elsewhere is no error, a message number is
-// (RFC 9051, 6.4.9 and 7.1).
+// A UID that was expunged in another session is not an error, but a message
+// number is (RFC 9051, 6.4.9 and 7.1).
 func TestFetchExpungedElsewhere(t *testing.T) {
 	tests := []struct{ command, want string }{
 		{"UID FETCH 1:3 BODY.PEEK[]", "OK [EXPUNGEISSUED]"},
@@ -76,8 +76,8 @@ func TestFetchExpungedElsewhere(t *testing.T) {
 	}
 }
 
-// The largest ID that RFC 2971 permits, about 31 KiB, is answered before login;
-// other commands of that size still end the connection.
+// The largest ID command that RFC 2971 permits, about 31 KiB, is answered
+// before login, while other commands of that size end the connection.
 func TestLargeID(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
 	var params []string
@@ -100,7 +100,8 @@ func TestLargeID(t *testing.T) {
 	}
 }
 
-// A LIST pattern that is not a possible name matches nothing; it is no error.
+// A LIST pattern that is not a possible name matches nothing and is not an
+// error.
 func TestListImpossiblePattern(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
 	c := d.login(t)
@@ -114,8 +115,8 @@ func TestListImpossiblePattern(t *testing.T) {
 	}
 }
 
-// SEARCH looks at addresses without the comments, quotes and spaces that their
-// fields may contain, and at the fields as they are written.
+// SEARCH matches both addresses without comments, quotes and spaces, and the
+// fields as written.
 func TestSearchNormalAddresses(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
 	c := d.login(t)

@@ -14,15 +14,16 @@ import (
 // they are sent.
 const seenBatch = 64
 
-// summaryBatch is the number of messages whose summaries are made, by several
-// workers, before they are sent.
+// summaryBatch is the number of messages whose summaries are made by several
+// workers before they are sent.
 const summaryBatch = 512
 
-// need is what an item is made from. A larger need includes the smaller ones.
+// need is the data from which an item is made. A larger need includes the
+// smaller ones.
 type need uint8
 
 const (
-	needIndex     need = iota // flags, sizes, dates: no file is opened
+	needIndex     need = iota // flags, sizes and dates, without opening a file
 	needHeader                // the summary of the header
 	needStructure             // the summary of the whole message
 	needFile                  // the message's file
@@ -33,14 +34,14 @@ type fetchItem struct {
 	need need
 	// seen is set if the item sets \Seen, unless it is a PEEK.
 	seen bool
-	// check fails if the item cannot be sent for this message. It runs before
-	// the first octet of the response is written, and may be nil.
+	// check returns an error if the item cannot be sent for this message. It
+	// runs before the first octet of the response is written, and may be nil.
 	check func(*fetcher, *wire.Item) error
-	// write appends the value to b, which is the free room of the output.
+	// write appends the value to b, the free space of the output buffer.
 	write func(f *fetcher, b []byte, it *wire.Item) ([]byte, error)
 }
 
-// step is an item that a FETCH asks for, with its description.
+// step is a requested FETCH item with its description.
 type step struct {
 	item *wire.Item
 	*fetchItem
@@ -85,7 +86,7 @@ func handleFetch(m *mailbox, c *call) error {
 	}
 	switch {
 	case f.gone && c.uid:
-		// A UID that does not exist is no error (RFC 9051, 6.4.9).
+		// A nonexistent UID is not an error (RFC 9051, 6.4.9).
 		c.setCode("EXPUNGEISSUED")
 	case f.gone:
 		return maildrop.ErrNoMessage
@@ -102,19 +103,19 @@ func has(items []wire.Item, k wire.ItemKind) bool {
 	return slices.ContainsFunc(items, func(it wire.Item) bool { return it.Kind == k })
 }
 
-// fetcher sends the items of messages, one message after the other.
+// fetcher sends the items of messages, one message after another.
 type fetcher struct {
 	*mailbox
 	steps     []step
-	withFlags []step // the same for a message that FETCH has marked \Seen
-	need      need   // of the most demanding step, needFile apart
+	withFlags []step // the steps for a message that FETCH has marked \Seen
+	need      need   // of the most demanding step, not counting needFile
 	needsFile bool
 	marks     bool // messages become \Seen
 
 	msg     *maildrop.Message
 	summary summary.Summary
 	src     *source // the file, if it is needed
-	gone    bool    // some of the messages had been expunged elsewhere
+	gone    bool    // some messages were expunged in other sessions
 	sent    int     // messages
 	broken  int     // messages whose files cannot be read
 }
@@ -157,7 +158,7 @@ func (f *fetcher) close() {
 	}
 }
 
-// all sends the messages at the given places of the view.
+// all sends the messages at the given indices of the view.
 func (f *fetcher) all(idx []int) error {
 	for len(idx) > 0 {
 		batch := idx
@@ -204,8 +205,8 @@ func (f *fetcher) all(idx []int) error {
 	return nil
 }
 
-// one sends "* n FETCH (...)". What can fail for the message alone fails before
-// the first octet.
+// one sends "* n FETCH (...)". Errors that concern only this message occur
+// before the first octet is sent.
 func (f *fetcher) one(i int, steps []step) (err error) {
 	f.msg = f.view.Messages[i]
 	f.close()
@@ -247,7 +248,7 @@ func (f *fetcher) one(i int, steps []step) (err error) {
 }
 
 // markSeen sets \Seen on messages of the view and returns the UIDs of those
-// that did not have it.
+// that lacked it.
 func (f *fetcher) markSeen(idx []int) ([]uint32, error) {
 	var uids []uint32
 	for _, i := range idx {

@@ -11,8 +11,8 @@ import (
 	"hoplite/maildrop"
 )
 
-// baseItems are the FETCH items of IMAP4rev1 and IMAP4rev2. Those of other
-// extensions stand in the extension's row.
+// baseItems holds the FETCH items of IMAP4rev1 and IMAP4rev2. Others are listed
+// with their extension.
 var baseItems = map[wire.ItemKind]fetchItem{
 	wire.ItemUID:           {need: needIndex, write: writeUID},
 	wire.ItemFlags:         {need: needIndex, write: writeFlags},
@@ -51,7 +51,7 @@ func writeModSeq(f *fetcher, b []byte, _ *wire.Item) ([]byte, error) {
 	return appendModSeq(b, f.msg), nil
 }
 
-// writeText returns the function that writes a text of the summary.
+// writeText returns a function that writes a text from the summary.
 func writeText(t summary.Text) func(*fetcher, []byte, *wire.Item) ([]byte, error) {
 	return func(f *fetcher, b []byte, _ *wire.Item) ([]byte, error) {
 		return append(b, f.summary.Text(t)...), nil
@@ -78,7 +78,7 @@ func writeSection(f *fetcher, b []byte, it *wire.Item) ([]byte, error) {
 		return nil, err
 	}
 	if p == nil {
-		p = &piece{} // a part that does not exist is empty, as with other servers
+		p = &piece{} // a nonexistent part is empty, as in other servers
 	}
 	off, n := it.Cut(p.size)
 	f.out.Took(appendLiteral(f.out.Room(64), "{", n))
@@ -99,7 +99,7 @@ func checkSection(f *fetcher, it *wire.Item) (err error) {
 	return err
 }
 
-// writeBinary writes BINARY[...]: a part without its transfer encoding.
+// writeBinary writes BINARY[...], a part without its transfer encoding.
 func writeBinary(f *fetcher, b []byte, it *wire.Item) ([]byte, error) {
 	f.out.Took(b)
 	size, nul, err := f.src.binarySize(it.Path)
@@ -129,11 +129,11 @@ func writeBinarySize(f *fetcher, b []byte, it *wire.Item) ([]byte, error) {
 	return appendInt(b, n), err
 }
 
-// checkBinary fails for a part whose transfer encoding is unknown.
+// checkBinary returns an error for a part whose transfer encoding is unknown.
 func checkBinary(f *fetcher, it *wire.Item) error { return f.src.checkBinary(it.Path) }
 
-// copySpan copies n octets of r from off on. They have been announced, so the
-// session ends if there are fewer.
+// copySpan copies n octets of r from off on. That number has been announced, so
+// the session ends if there are fewer.
 func copySpan(w io.Writer, r io.Reader, off, n int64) error {
 	_, err := io.CopyN(io.Discard, r, off)
 	if err == nil {

@@ -17,7 +17,7 @@ const threeParts = "From: Ann <ann@example.org>\nTo: bob@example.org\nSubject: p
 	"--b\nContent-Type: text/plain\nContent-Transfer-Encoding: base64\n\nc2Vjb25kAA==\n" +
 	"--b\nContent-Type: message/rfc822\n\nSubject: inner\nX: y\n\ninside\n\n--b--\n"
 
-// Each item, as one FETCH returns it. "…" stands for anything.
+// Each item as returned by one FETCH. "…" matches anything.
 func TestFetchItems(t *testing.T) {
 	tests := []struct{ items, want string }{
 		{"UID", "UID 1"},
@@ -90,7 +90,7 @@ func (c *client) fetch(n int, items string) string {
 	return text[len(start) : len(text)-1]
 }
 
-// like compares with a pattern in which "…" stands for anything.
+// like compares with a pattern in which "…" matches anything.
 func like(s, pattern string) bool {
 	pieces := strings.Split(pattern, "…")
 	rest, ok := strings.CutPrefix(s, pieces[0])
@@ -108,7 +108,7 @@ func like(s, pattern string) bool {
 	return strings.HasSuffix(rest, last)
 }
 
-// \Seen is set by items that read text, not by a PEEK and not after EXAMINE, and
+// \Seen is set by items that read text, but not by a PEEK or after EXAMINE, and
 // the FETCH that sets it shows it.
 func TestFetchSetsSeen(t *testing.T) {
 	tests := []struct {
@@ -156,8 +156,8 @@ func TestFetchSetsSeen(t *testing.T) {
 	}
 }
 
-// A part in an unknown transfer encoding is refused before anything of the
-// message is sent, and the others of the same FETCH are sent.
+// A part in an unknown transfer encoding is refused before any octet of the
+// message is sent, and the other messages of the same FETCH are sent.
 func TestUnknownTransferEncoding(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
 	c := d.login(t)
@@ -175,8 +175,8 @@ func TestUnknownTransferEncoding(t *testing.T) {
 	}
 }
 
-// Messages of every line end and with NULs are sent as announced, whole and in
-// pieces of every size.
+// Messages with any line ends and with NULs have the announced size, whole and
+// in pieces of every size.
 func TestSectionPieces(t *testing.T) {
 	messages := map[string]string{
 		"LF":          "A: b\n\n" + strings.Repeat("a line\n", 300),

@@ -6,8 +6,8 @@ import (
 	"hoplite/maildrop"
 )
 
-// systemFlags are the flags that every mailbox stores, in the order in which
-// FLAGS lists them.
+// systemFlags lists the flags that every mailbox stores, in the order used by
+// FLAGS.
 var systemFlags = []struct {
 	flag maildrop.Flags
 	name string
@@ -19,7 +19,7 @@ var systemFlags = []struct {
 	{maildrop.Draft, `\Draft`},
 }
 
-// flagTexts has the names of every combination of system flags.
+// flagTexts holds the names of every combination of system flags.
 var flagTexts = func() (t [32]string) {
 	for set := range t {
 		var names []string
@@ -47,7 +47,7 @@ func flagNames(keywords []string) string {
 
 // parseFlags separates flags from the wire into system flags and keywords.
 // \Recent, which clients cannot set, and other names with a backslash are
-// errors.
+// refused.
 func parseFlags(names []string) (flags maildrop.Flags, keywords []string, err error) {
 	for _, n := range names {
 		if !strings.HasPrefix(n, `\`) {
@@ -63,7 +63,8 @@ func parseFlags(names []string) (flags maildrop.Flags, keywords []string, err er
 	return flags, keywords, nil
 }
 
-// systemFlag returns the flag with a name, in any case; 0 if there is none.
+// systemFlag returns the flag with a name, ignoring case, or 0 if there is
+// none.
 func systemFlag(name string) maildrop.Flags {
 	for _, f := range systemFlags {
 		if strings.EqualFold(f.name, name) {

@@ -8,7 +8,7 @@ import (
 	"hoplite/maildrop"
 )
 
-// specialUses are the attributes that CREATE can set (RFC 6154, 2).
+// specialUses lists the attributes that CREATE can set (RFC 6154, 2).
 var specialUses = []string{`\All`, `\Archive`, `\Drafts`, `\Flagged`, `\Junk`, `\Sent`, `\Trash`}
 
 // readName reads the arguments of a command that takes one mailbox name.
@@ -49,8 +49,8 @@ func handleCreate(a *account, c *call) error {
 	return nil
 }
 
-// specialUse returns the one attribute of the list as it is stored, "" for an
-// empty list.
+// specialUse returns the single attribute of the list as it is stored, or ""
+// for an empty list.
 func specialUse(attributes []string) (string, error) {
 	use := ""
 	for _, u := range attributes {
@@ -64,7 +64,7 @@ func specialUse(attributes []string) (string, error) {
 }
 
 // invalidName replaces the error for a name that the store cannot hold, in
-// commands that make mailboxes.
+// commands that create mailboxes.
 func invalidName(err error) error {
 	if errors.Is(err, maildrop.ErrFolderName) {
 		return errName
@@ -72,7 +72,7 @@ func invalidName(err error) error {
 	return err
 }
 
-// mailboxID identifies a folder over renames (RFC 8474, 4).
+// mailboxID returns the id of a folder, which survives renames (RFC 8474, 4).
 func mailboxID(snap *maildrop.Snapshot) string { return objectID('F', snap.GUID) }
 
 // handleDelete runs DELETE (RFC 9051, 6.3.5).

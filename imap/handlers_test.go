@@ -8,9 +8,9 @@ import (
 	"hoplite/maildrop"
 )
 
-// Each row runs a command, after those that prepare for it, over a box with three
+// Each row runs a command, after some preparing commands, on a box with three
 // messages in INBOX and an empty mailbox Work, and compares the untagged
-// responses ("…" stands for anything) and the beginning of the tagged one.
+// responses ("…" matches anything) and the beginning of the tagged one.
 func TestHandlers(t *testing.T) {
 	tests := []struct {
 		name     string

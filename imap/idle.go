@@ -9,7 +9,7 @@ import (
 )
 
 // handleIdle runs IDLE (RFC 9051, 6.3.13): it reports changes until the client
-// sends DONE. While nothing happens the session holds no buffer.
+// sends DONE. While it waits, the session holds no buffers.
 func handleIdle(a *account, c *call) error {
 	if err := c.args.End(); err != nil {
 		return err

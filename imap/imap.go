@@ -1,19 +1,20 @@
-// Package imap serves IMAP4rev1 (RFC 3501) and IMAP4rev2 (RFC 9051), with the
-// extensions that clients use, over the boxes of package maildrop.
+// Package imap serves the boxes of package maildrop by IMAP4rev1 (RFC 3501) and
+// IMAP4rev2 (RFC 9051), with the extensions that clients use.
 //
 // A session is one goroutine that reads a command, runs it, and sends the
-// responses once no further command has arrived. It works on immutable snapshots
-// of the folder that is selected; changes by others reach the client as the
-// difference between two snapshots, when the RFC permits it.
+// responses once no further command has arrived. It works on immutable
+// snapshots of the selected folder; changes by others reach the client as the
+// difference between two snapshots, at the points where the RFC permits it.
 //
-// The state of a connection decides which commands are valid, and their handlers
-// take the type of that state: session (always), account (after login), mailbox
-// (after SELECT). The table in extensions.go ties each capability to the
-// commands, FETCH items, search keys and syntax that it brings. Start with
-// session.command, then read a handler, for example handleFetch.
+// The state of a connection determines which commands are valid, and their
+// handlers take the type of that state: session (always), account (after
+// login), mailbox (after SELECT). The table in extensions.go connects each
+// capability with the commands, FETCH items, search keys and syntax it
+// provides. Start with session.command, then read a handler, for example
+// handleFetch.
 //
-// The octets of the protocol are left to imap/wire, what a message's content says
-// to imap/summary, SORT and THREAD to imap/order, files to maildrop, passwords and
+// The grammar of the protocol is left to imap/wire, the content of messages to
+// imap/summary, SORT and THREAD to imap/order, files to maildrop, passwords and
 // their throttling to internal/users, and sockets, TLS and connection limits to
 // internal/listen.
 package imap
@@ -41,20 +42,20 @@ type Config struct {
 	CleartextLogin bool `hcl:"cleartext_login,optional"`
 	// AppendLimit is the size of the largest message that a client may store.
 	AppendLimit conf.Bytes `hcl:"append_limit,optional" default:"64MiB"`
-	// AccountConnections is the number of connections that one account may have
-	// at a time, counted over all IMAP listeners. A mail program that watches 20
-	// folders has 20 of them, on each device.
+	// AccountConnections is the maximum number of connections of one account,
+	// counted over all IMAP listeners. A mail program that watches 20 folders
+	// has 20 of them, on each device.
 	AccountConnections int `hcl:"account_connections,optional" default:"100"`
-	// IdleTimeout is how long a client that has logged in may stay silent, at
+	// IdleTimeout is the longest time a logged-in client may be silent, at
 	// least 30 minutes.
 	IdleTimeout time.Duration `hcl:"idle_timeout,optional" default:"30m"`
-	// KeepAlive is how long a connection may be silent before TCP probes whether
-	// the client is still there. Each probe wakes a phone.
+	// KeepAlive is the time after which TCP probes whether a silent client is
+	// still connected. Each probe wakes a phone.
 	KeepAlive time.Duration `hcl:"keep_alive,optional" default:"5m"`
-	// LoginTimeout is how long a client may take to log in.
+	// LoginTimeout is the time within which a client must log in.
 	LoginTimeout time.Duration `hcl:"login_timeout,optional" default:"1m"`
-	// SearchTimeout is how long one SEARCH, SORT or THREAD may take before it is
-	// refused with NO [LIMIT].
+	// SearchTimeout is the time after which a SEARCH, SORT or THREAD is refused
+	// with NO [LIMIT].
 	SearchTimeout time.Duration `hcl:"search_timeout,optional" default:"1m"`
 }
 
@@ -72,12 +73,12 @@ func (c *Config) Check() error {
 	return nil
 }
 
-// Env is what the server needs of the running program.
+// Env holds the server's dependencies on the rest of the program.
 type Env struct {
-	// Box opens the box of an account that has logged in.
+	// Box opens the box of a logged-in account.
 	Box  func(mail.Address) (*maildrop.Box, error)
 	Gate *login.Gate
-	// Tally counts the connections of accounts, over all IMAP listeners.
+	// Tally counts the connections of accounts over all IMAP listeners.
 	Tally *listen.Tally
 	// Works are the budgets of accounts, over all IMAP listeners.
 	Works *Works
@@ -123,7 +124,7 @@ func set[T comparable](v *T, otherwise T) {
 	}
 }
 
-// Refuse returns what is sent to a client that is turned away before its session
+// Refuse returns the response to a client that is refused before its session
 // begins.
 func Refuse(r listen.Reason) string { return "* BYE " + string(r) + "\r\n" }
 

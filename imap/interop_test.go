@@ -82,7 +82,8 @@ func files(t *testing.T, dir string) []string {
 	return out
 }
 
-// mbsync downloads all mail, carries changes both ways, and resolves a conflict.
+// mbsync downloads all mail, synchronises changes in both directions, and
+// resolves a conflict.
 func TestInteropMbsync(t *testing.T) {
 	needs(t, "mbsync")
 	d := open(t, Config{}, maildrop.Config{})
@@ -122,8 +123,9 @@ SyncState *
 	if len(got) != 40 {
 		t.Fatalf("%d messages came down", len(got))
 	}
-	// One message is flagged, one deleted and one added locally; on the server
-	// one is deleted, one flagged, and the one flagged here gets another flag.
+	// Locally one message is flagged, one deleted and one added. On the server
+	// one is deleted, one is flagged, and the locally flagged one gets another
+	// flag.
 	flagged, base := got[0], strings.TrimSuffix(got[0], "S")
 	must(t, os.Rename(flagged, base+"FS"))
 	must(t, os.Rename(got[1], got[1]+"T"))
@@ -233,7 +235,7 @@ print("fine")
 	}
 }
 
-// go-imap's client parses every response, so it finds malformed ones.
+// go-imap's client parses every response, so it detects malformed ones.
 func TestInteropGoIMAP(t *testing.T) {
 	d := filled(t, 5)
 	c, err := imapclient.DialInsecure(d.addr, nil)
@@ -319,7 +321,8 @@ push "<first-entry><flag-message><next-entry><save-message>=Lists.Go<enter><firs
 }
 
 // TestInteropDovecot runs the same session against Dovecot and Hoplite and
-// compares the responses. The script marks with "~" what differs on purpose.
+// compares the responses. Intended differences are marked with "~" in the
+// script.
 func TestInteropDovecot(t *testing.T) {
 	needs(t, "dovecot")
 	if os.Getuid() != 0 {
@@ -350,7 +353,7 @@ func TestInteropDovecot(t *testing.T) {
 	t.Logf("%d commands", n)
 }
 
-// answer is the response to a command in a form that can be compared.
+// answer is the response to a command, normalised for comparison.
 func answer(c *client, cmd string) []string {
 	untagged, status := c.do("%s", cmd)
 	var out []string

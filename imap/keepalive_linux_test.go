@@ -12,8 +12,8 @@ import (
 	"hoplite/maildrop"
 )
 
-// A silent connection is probed after minutes, not after the 15 seconds of Go's
-// default, which would keep phones awake.
+// A silent connection is probed after minutes rather than after Go's default of
+// 15 seconds, which would keep phones awake.
 func TestKeepAlive(t *testing.T) {
 	for _, tc := range []struct{ configured, want time.Duration }{{0, 5 * time.Minute}, {20 * time.Minute, 20 * time.Minute}} {
 		c := open(t, Config{KeepAlive: tc.configured}, maildrop.Config{}).login(t)
@@ -25,8 +25,8 @@ func TestKeepAlive(t *testing.T) {
 	}
 }
 
-// keepAliveTimer returns when the kernel will probe the connection between two
-// ports of this machine.
+// keepAliveTimer returns the time until the kernel probes the connection
+// between two ports on this machine.
 func keepAliveTimer(t *testing.T, local, remote int) time.Duration {
 	t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
@@ -38,8 +38,8 @@ func keepAliveTimer(t *testing.T, local, remote int) time.Duration {
 	return 0
 }
 
-// readTimer looks into /proc/net/tcp (proc(5)), where timer 2 is keep-alive. While
-// an acknowledgement is outstanding, another timer runs.
+// readTimer reads /proc/net/tcp (proc(5)), in which timer 2 is keep-alive.
+// While an acknowledgement is outstanding, another timer runs.
 func readTimer(t *testing.T, local, remote int) (time.Duration, bool) {
 	t.Helper()
 	table, err := os.ReadFile("/proc/net/tcp")

@@ -48,14 +48,15 @@ func handleList(a *account, c *call) error {
 		}
 		sendListed(a, c, &l, &n, childInfo)
 		if len(l.Status) > 0 && n.Exists {
-			// A folder that has just been deleted has no status; the list goes on.
+			// A folder that has just been deleted has no status; the list
+			// continues.
 			a.sendStatus(c.out, n.Name, l.Status)
 		}
 	}
 	return nil
 }
 
-// wanted reports whether the selection options let a name through.
+// wanted reports whether the selection options select a name.
 func wanted(l *wire.List, n *listed, childInfo bool) bool {
 	switch {
 	case l.Subscribed && !n.subscribed && !childInfo:
@@ -79,8 +80,8 @@ func sendListed(a *account, c *call, l *wire.List, n *listed, childInfo bool) {
 	c.out.Took(append(b, "\r\n"...))
 }
 
-// allNames returns all folders, their parents, and the names that are
-// subscribed, INBOX first.
+// allNames returns all folders, their parents, and the subscribed names, INBOX
+// first.
 func allNames(box *maildrop.Box) ([]listed, error) {
 	folders, err := box.List()
 	if err != nil {
@@ -118,7 +119,7 @@ func mergeNames(folders []maildrop.FolderInfo, subs []string) []listed {
 	return out
 }
 
-// compareNames puts INBOX first and each name before those below it.
+// compareNames sorts INBOX first and each name before the names below it.
 func compareNames(a, b string) int {
 	switch {
 	case a == b:
@@ -140,7 +141,7 @@ func hidesSubscribed(names []listed, i int, match *patterns) bool {
 			if names[i].Name == maildir.Inbox {
 				continue // INBOX comes first; the names below it do not follow it
 			}
-			return false // names are sorted: there are no more
+			return false // names are sorted, so there are no more
 		}
 		if n.subscribed && !match.match(n.Name) {
 			return true
@@ -150,7 +151,7 @@ func hidesSubscribed(names []listed, i int, match *patterns) bool {
 }
 
 // attributes returns the attributes of a name. A plain LIST shows all of them
-// (RFC 3348, RFC 6154), an extended one those it asks for.
+// (RFC 3348, RFC 6154), an extended LIST only those requested.
 func attributes(l *wire.List, n *listed) []string {
 	var out []string
 	switch {
@@ -201,7 +202,7 @@ func handleLsub(a *account, c *call) error {
 		case n.subscribed:
 			c.out.untagged("LSUB () %s %s", a.names.quotedSeparator(), a.names.encode(n.Name))
 		case n.above && strings.Contains(text, "%") && hidesSubscribed(names, i, match):
-			// The name stands for the subscribed ones below it.
+			// The name represents the subscribed names below it.
 			c.out.untagged(`LSUB (\Noselect) %s %s`, a.names.quotedSeparator(), a.names.encode(n.Name))
 		}
 	}

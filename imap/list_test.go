@@ -118,7 +118,7 @@ func TestListSelects(t *testing.T) {
 	}
 }
 
-// LIST and LSUB over a box with levels, subscriptions and a special use.
+// The box has levels, subscriptions and a special use.
 func TestListResponses(t *testing.T) {
 	tests := []struct {
 		command string

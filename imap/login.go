@@ -35,7 +35,7 @@ func handleLogout(s *session, c *call) error {
 	return nil
 }
 
-// handleID runs ID (RFC 2971). The version is told after login only.
+// handleID runs ID (RFC 2971). The version is disclosed only after login.
 func handleID(s *session, c *call) error {
 	c.args.SP()
 	params := c.args.ID()
@@ -74,11 +74,12 @@ func handleEnable(a *account, c *call) error {
 	return nil
 }
 
-// cleartext reports whether passwords may be sent without TLS: if the listener
-// permits it, or if the connection does not leave this machine.
+// cleartext reports whether passwords may be sent without TLS, because the
+// listener permits it or the connection is within this machine.
 func (s *session) cleartext() bool { return s.srv.cfg.CleartextLogin || s.conn.OnHost() }
 
-// mayLogin reports whether a password may be sent now.
+// mayLogin reports whether a password may be sent on the connection in its
+// current state.
 func (s *session) mayLogin() bool {
 	_, tls := s.conn.TLS()
 	return tls || s.cleartext()
@@ -93,8 +94,8 @@ func handleStartTLS(s *session, c *call) error {
 		return badf("STARTTLS not available")
 	}
 	if s.in.Buffered() {
-		// Commands that follow in clear text could have been injected, to be
-		// run as if TLS had protected them.
+		// Commands that follow in clear text could have been injected by an
+		// attacker, to be executed as if TLS had protected them.
 		s.out.untagged("BYE Commands after STARTTLS")
 		return errBye
 	}
@@ -180,8 +181,8 @@ func handleAuthenticate(s *session, c *call) error {
 	}
 }
 
-// decodeBase64 decodes a response. It returns nil with an error only, since nil
-// means that there is no response.
+// decodeBase64 decodes a response. It returns nil only with an error, because
+// nil means that there is no response.
 func decodeBase64(s string) ([]byte, error) {
 	b, err := base64.StdEncoding.DecodeString(s)
 	if err != nil {
@@ -193,8 +194,8 @@ func decodeBase64(s string) ([]byte, error) {
 	return b, nil
 }
 
-// authenticated ends a login. It enters the authenticated state if a and err
-// say that the credentials are valid.
+// authenticated ends a login with the result a and err. If the credentials are
+// valid, it enters the authenticated state.
 func (s *session) authenticated(c *call, a *users.Account, err error) error {
 	switch {
 	case errors.Is(err, users.ErrThrottled):
@@ -229,8 +230,8 @@ func (s *session) authenticated(c *call, a *users.Account, err error) error {
 	return nil
 }
 
-// logFailure returns a log line about a refused login; nil while a client has
-// too many of them.
+// logFailure returns a log line about a refused login, or nil if the client
+// causes too many of them.
 func (s *session) logFailure() *zerolog.Event {
 	return s.srv.env.Gate.LogFailure(login.From(s.conn), s.log.Info())
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // mailbox is the selected state: the folder, the client's view of it, and the
-// responses that bring the view up to date.
+// responses that update the view.
 type mailbox struct {
 	account  *account
 	out      output
@@ -21,8 +21,8 @@ func (m *mailbox) session() *session { return m.account.session }
 
 func (m *mailbox) close() { m.folder.Close() }
 
-// poll looks for changes in the folder and reports them. Unless expunge is set,
-// messages that are gone keep their numbers for now.
+// poll checks the folder for changes and reports them. Unless expunge is set,
+// expunged messages keep their numbers for now.
 func (m *mailbox) poll(expunge bool) error {
 	snap, err := m.folder.Sync()
 	if err != nil {
@@ -38,8 +38,8 @@ func (m *mailbox) lost(err error) error {
 	return errBye
 }
 
-// advance moves the view to snap and reports what has changed. The flags of
-// messages for which known returns true are not reported; known may be nil.
+// advance moves the view to snap and reports the changes. The flags of messages
+// for which known returns true are not reported; known may be nil.
 func (m *mailbox) advance(snap *maildrop.Snapshot, expunge bool, known func(*maildrop.Message) bool) error {
 	if snap == m.view.Snapshot {
 		return nil
@@ -68,12 +68,12 @@ func (m *mailbox) advance(snap *maildrop.Snapshot, expunge bool, known func(*mai
 	return nil
 }
 
-// claimRecent makes the messages that no session has seen \Recent in this one.
+// claimRecent makes messages that no session has seen \Recent in this session.
 func (m *mailbox) claimRecent(snap *maildrop.Snapshot) {
 	m.view.claim(m.folder.Recent(snap, !m.readOnly))
 }
 
-// sendExpunged reports the messages that are gone.
+// sendExpunged reports expunged messages.
 func (m *mailbox) sendExpunged(u update) {
 	if m.session().on.qresync {
 		m.sendVanished("VANISHED", u.expunged)
@@ -97,7 +97,7 @@ func (m *mailbox) sendVanished(what string, uids []uint32) {
 	}
 }
 
-// sendVanishedSince reports which UIDs of a set are gone since a MODSEQ
+// sendVanishedSince reports the UIDs of a set that were expunged since a MODSEQ
 // (RFC 7162, 3.2.6).
 func (m *mailbox) sendVanishedSince(set wire.Set, modseq uint64) {
 	ranges := set.Resolve(max(m.view.Next, 2) - 1)
@@ -117,7 +117,8 @@ func (m *mailbox) sendCounts() {
 	}
 }
 
-// sendFlagNames sends the flags that the mailbox has and can store.
+// sendFlagNames sends the flags in use in the mailbox and those that it can
+// store.
 func (m *mailbox) sendFlagNames() {
 	m.out.untagged("FLAGS (%s)", flagNames(m.view.Keywords))
 	if !m.readOnly {
@@ -131,7 +132,7 @@ func (m *mailbox) sendHighestModSeq() {
 	m.out.untagged("OK [HIGHESTMODSEQ %d] Highest", m.view.highestModSeq())
 }
 
-// sendFlags sends the flags of the message at place i as an untagged FETCH.
+// sendFlags sends the flags of the i-th message as an untagged FETCH.
 func (m *mailbox) sendFlags(i int, msg *maildrop.Message, withUID bool) {
 	b := m.beginFetch(i, msg, withUID)
 	b = m.appendFlags(append(b, "FLAGS "...), msg)
@@ -141,7 +142,7 @@ func (m *mailbox) sendFlags(i int, msg *maildrop.Message, withUID bool) {
 	m.out.Took(append(b, ")\r\n"...))
 }
 
-// sendModSeq sends the MODSEQ of the message at place i as an untagged FETCH.
+// sendModSeq sends the MODSEQ of the i-th message as an untagged FETCH.
 func (m *mailbox) sendModSeq(i int, msg *maildrop.Message, withUID bool) {
 	b := m.beginFetch(i, msg, withUID)
 	b = appendModSeq(append(b, "MODSEQ "...), msg)

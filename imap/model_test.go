@@ -17,10 +17,10 @@ import (
 )
 
 // TestModel runs ten clients that change one mailbox at random, and an outsider
-// that changes the files as another server would. Each client maintains the
-// mailbox as the untagged responses describe it. In the end all of them must have
-// the same messages with the same flags: those that were stored and not expunged.
-// It runs for two seconds, or for the duration in HOPLITE_MODEL.
+// that changes the files as another server would. Each client maintains a copy
+// of the mailbox from the untagged responses. In the end all copies must have
+// the same messages with the same flags: those that were stored and not
+// expunged. It runs for two seconds, or for the duration in HOPLITE_MODEL.
 func TestModel(t *testing.T) {
 	length := 2 * time.Second
 	if v := os.Getenv("HOPLITE_MODEL"); v != "" {
@@ -55,7 +55,8 @@ func TestModel(t *testing.T) {
 	}
 	wg.Go(func() { outsider(t, d, truth, end, rand.New(rand.NewPCG(seed, 99))) })
 	wg.Wait()
-	// The time stamps of directories are coarse: wait until the last change shows.
+	// The timestamps of directories are coarse, so wait until the last change
+	// is visible.
 	for range 3 {
 		for _, v := range views {
 			v.run("NOOP")
@@ -75,7 +76,7 @@ func TestModel(t *testing.T) {
 	truth.check(t, views)
 }
 
-// truth records what all of them have done.
+// truth records the changes made by all clients.
 type truth struct {
 	mu       sync.Mutex
 	subjects map[uint32]string // of messages stored, by UID
@@ -107,7 +108,7 @@ func (tr *truth) expunged(uid uint32) {
 	tr.gone[uid] = true
 }
 
-// check compares the messages that are left with what was done.
+// check compares the remaining messages with the recorded changes.
 func (tr *truth) check(t *testing.T, views []*watcher) {
 	left := map[uint32]bool{}
 	for _, m := range views[0].msgs {
@@ -146,7 +147,7 @@ func outsider(t *testing.T, d *testServer, tr *truth, end time.Time, rnd *rand.R
 	}
 }
 
-// watcher is the mailbox as one client knows it.
+// watcher is one client's copy of the mailbox.
 type watcher struct {
 	*client
 	truth *truth
@@ -295,8 +296,9 @@ func (v *watcher) vanished(set string) {
 			v.truth.expunged(uid)
 			i := slices.IndexFunc(v.msgs, func(m seen) bool { return m.uid == uid })
 			if i < 0 {
-				// Its UID has not been fetched yet: it is one of the messages
-				// without, between the neighbours whose UIDs are known.
+				// Its UID has not been fetched yet, so it is one of the
+				// messages without a UID, between neighbours whose UIDs are
+				// known.
 				j := slices.IndexFunc(v.msgs, func(m seen) bool { return m.uid > uid })
 				if j < 0 {
 					j = len(v.msgs)
@@ -338,7 +340,7 @@ func (v *watcher) fetched(l, cmd string) {
 	}
 }
 
-// normal sorts flags and leaves out \Recent, which differs between sessions.
+// normal sorts flags and omits \Recent, which differs between sessions.
 func normal(flags string) string {
 	f := strings.Fields(flags)
 	f = slices.DeleteFunc(f, func(s string) bool { return s == `\Recent` })
@@ -346,7 +348,7 @@ func normal(flags string) string {
 	return strings.Join(f, " ")
 }
 
-// compare fetches everything again and compares it with what is known.
+// compare fetches everything again and compares it with the copy.
 func (v *watcher) compare() {
 	known := slices.Clone(v.msgs)
 	v.run("FETCH 1:* (UID FLAGS)")

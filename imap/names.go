@@ -11,13 +11,13 @@ import (
 
 // naming translates between the names of the store, which are UTF-8 with "/"
 // between levels, and those on the wire, which have the separator and prefix
-// that were configured when the client logged in.
+// configured at the time of the login.
 type naming struct {
 	separator, prefix string
-	utf8              bool // the client has enabled UTF-8; else modified UTF-7
+	utf8              bool // the client has enabled UTF-8; otherwise modified UTF-7
 }
 
-// decode turns a name or pattern from the wire into UTF-8.
+// decode converts a name or pattern from the wire to UTF-8.
 func (n *naming) decode(name string) (string, error) {
 	if !n.utf8 {
 		plain, err := maildir.DecodeUTF7(name)
@@ -44,9 +44,9 @@ func (n *naming) folder(name string) (string, error) {
 	return n.stored(plain)
 }
 
-// newFolder is folder for a mailbox that is to be made. A separator at the end
-// announces mailboxes below it and is dropped: every mailbox may have some
-// (RFC 9051, 6.3.4).
+// newFolder is like folder, but for a mailbox to be created. A separator at the
+// end, which announces mailboxes below the new one, is dropped because every
+// mailbox may have mailboxes below it (RFC 9051, 6.3.4).
 func (n *naming) newFolder(name string) (string, error) {
 	plain, err := n.decode(name)
 	if err != nil {
@@ -75,7 +75,7 @@ func (n *naming) stored(name string) (string, error) {
 	return name, nil
 }
 
-// shown returns a store's name as clients see it, in UTF-8.
+// shown returns a store's name as shown to clients, in UTF-8.
 func (n *naming) shown(name string) string {
 	if name == maildir.Inbox {
 		return name
@@ -86,7 +86,7 @@ func (n *naming) shown(name string) string {
 	return n.prefix + name
 }
 
-// encode returns a store's name as an astring for the wire.
+// encode returns a store's name encoded as an astring.
 func (n *naming) encode(name string) string {
 	name = n.shown(name)
 	if !n.utf8 {

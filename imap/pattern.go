@@ -13,11 +13,11 @@ const maxPatterns = 50
 // maxPattern is the length of the longest pattern; names are shorter.
 const maxPattern = 1000
 
-// patterns are the patterns of a LIST or LSUB, ready to be matched.
+// patterns holds the prepared patterns of a LIST or LSUB.
 type patterns struct {
 	names *naming
 	list  []pattern
-	inbox bool // INBOX matches, in which case is ignored
+	inbox bool // INBOX, which is case-insensitive, matches
 }
 
 // newPatterns prepares patterns that follow a reference. A pattern that is not
@@ -79,7 +79,7 @@ func newPattern(text, sep string) pattern {
 }
 
 // match reports whether a whole name matches. It follows all paths through the
-// pattern at once, so its time is bounded by the product of the lengths.
+// pattern simultaneously, so its time is bounded by the product of the lengths.
 func (p pattern) match(name string) bool {
 	var a, b [maxPattern + 2]bool
 	now, next := &a, &b

@@ -12,10 +12,10 @@ import (
 	"hoplite/maildrop"
 )
 
-// positions relates offsets in a large message with CRLF line ends, in which
-// clients count, to offsets in its file, which mostly has LF line ends. Without
-// it, a client that fetches the message in pieces would make the server read the
-// file from the beginning for every piece.
+// positions relates offsets in a large message with CRLF line ends, which
+// clients use, to offsets in its file, which usually has LF line ends. Without
+// it, the server would have to read the file from the beginning for every piece
+// that a client fetches.
 type positions struct {
 	uid        uint32
 	size, wire int64
@@ -25,7 +25,8 @@ type positions struct {
 	decoding   *decoding          // of the part that was decoded last, or nil
 }
 
-// mark is a place in the file, and its offset with CRLF line ends.
+// mark is an offset in the file and the corresponding offset with CRLF line
+// ends.
 type mark struct{ file, wire int64 }
 
 // minRemembered is the size of the smallest message whose positions are kept;
@@ -60,8 +61,8 @@ func (m *mailbox) remember(msg *maildrop.Message, file *maildrop.File) *position
 	return p
 }
 
-// seek returns a mark not far before the octet at wire, counted with CRLF line
-// ends. It reads the parts of the file that it has not read before.
+// seek returns a mark shortly before the octet at offset wire, counted with
+// CRLF line ends. It reads only parts of the file that it has not read before.
 func (p *positions) seek(file io.ReaderAt, wire int64) (mark, error) {
 	buf := wholeBlocks.Get().(*[64 << 10]byte)
 	defer wholeBlocks.Put(buf)

@@ -11,7 +11,7 @@ import (
 	"hoplite/maildrop"
 )
 
-// countingReader counts what is read from it.
+// countingReader counts the octets read from it.
 type countingReader struct {
 	r io.ReaderAt
 	n int64
@@ -23,7 +23,8 @@ func (c *countingReader) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// A mark is at most a block before the place asked for, wherever line ends are.
+// A mark is at most one block before the requested offset, wherever the line
+// ends are.
 func TestSeek(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	random := make([]byte, 300_000)
@@ -64,8 +65,8 @@ func TestSeek(t *testing.T) {
 	}
 }
 
-// Pieces cost what is sent: the file is read once for the marks, not from its
-// beginning for each piece.
+// The cost of a piece is proportional to its size: the file is read once for
+// the marks, not from the beginning for each piece.
 func TestSeekReadsTheFileOnce(t *testing.T) {
 	text := bytes.Repeat([]byte("some text in a line of a large message\n"), 100_000)
 	file := &countingReader{r: bytes.NewReader(text)}
@@ -80,8 +81,8 @@ func TestSeekReadsTheFileOnce(t *testing.T) {
 	}
 }
 
-// A large message is the same in pieces as at once, in whatever order they are
-// fetched, whole and by parts.
+// A large message fetched in pieces, in any order, is identical to the message
+// fetched at once, as a whole and by parts.
 func TestLargeMessageInPieces(t *testing.T) {
 	var body strings.Builder
 	for i := range 20_000 {

@@ -20,10 +20,10 @@ type query struct {
 	folder  *maildrop.Folder
 	view    *view
 	charset string
-	now     int64 // what YOUNGER and OLDER count from
+	now     int64 // the time to which YOUNGER and OLDER refer
 
 	root  *node
-	texts []*node // the BODY and TEXT keys, which one pass looks for together
+	texts []*node // the BODY and TEXT keys, which are searched for in one pass
 }
 
 // matcher reports whether a message matches a search key.
@@ -34,7 +34,8 @@ type searchKey struct {
 	// need is the data that the key is compared with. Among keys that must all
 	// match, the cheaper ones are evaluated first.
 	need need
-	// compile works out what does not depend on the message. It may be nil.
+	// compile computes everything that does not depend on the message. It may
+	// be nil.
 	compile func(*query, *node, *wire.Key) error
 	match   matcher
 }
@@ -54,12 +55,12 @@ type node struct {
 	find     summary.Text // holds the field, unless it is noText
 	num      uint64
 	day      int64
-	text     int  // place among the query's texts
-	headers  bool // of TEXT: the needle may be in the header, too
+	text     int  // index in the query's texts
+	headers  bool // for TEXT: the needle may also be in the header
 	kids     []*node
 }
 
-// noText stands for a field that summaries do not hold.
+// noText means a field that is not in summaries.
 const noText summary.Text = -1
 
 func newQuery(m *mailbox, args *wire.Search) (*query, error) {
@@ -177,7 +178,7 @@ func (c *candidate) match(n *node) (bool, error) {
 	return ok != n.not, err
 }
 
-// keywordMask returns the bit of a keyword, 0 if no message has it.
+// keywordMask returns the bit of a keyword, or 0 if no message has it.
 func (v *view) keywordMask(name string) uint64 {
 	for bit, k := range v.Keywords {
 		if k != "" && strings.EqualFold(k, name) {

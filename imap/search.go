@@ -28,8 +28,8 @@ func handleSearch(m *mailbox, c *call) error {
 	return nil
 }
 
-// search returns the places in the view of all messages that match, ascending,
-// and saves the result if the client asks for that.
+// search returns the indices in the view of all matching messages, in ascending
+// order, and saves the result if the client requests it.
 func search(m *mailbox, args *wire.Search) ([]int, error) {
 	if args.Return.Save {
 		m.view.saved = []uint32{} // the result of a search that fails (RFC 5182, 2.1)
@@ -69,7 +69,8 @@ func search(m *mailbox, args *wire.Search) ([]int, error) {
 	return found, nil
 }
 
-// savedPart returns the part of a result that "$" will mean (RFC 5182, 2.1).
+// savedPart returns the part of a result that "$" will refer to (RFC 5182,
+// 2.1).
 func savedPart(r wire.ReturnOptions, found []int) []int {
 	if r.All || r.Count || !r.Min && !r.Max || len(found) == 0 {
 		return found
@@ -85,21 +86,21 @@ func savedPart(r wire.ReturnOptions, found []int) []int {
 }
 
 // patience returns a context that ends when a search has taken too long or the
-// client has gone away.
+// client has disconnected.
 func (s *session) patience() (context.Context, context.CancelFunc) {
 	ctx, stop := s.conn.Watched(s.ctx)
 	ctx, cancel := context.WithTimeout(ctx, s.srv.cfg.SearchTimeout)
 	return ctx, func() { cancel(); stop() }
 }
 
-// result is what SEARCH or SORT sends: numbers in the order found, with the
-// MODSEQ of each message if the criteria name MODSEQ.
+// result is the result of SEARCH or SORT: numbers in the order found, with the
+// MODSEQ of each message if MODSEQ is among the criteria.
 type result struct {
 	nums    []uint32
 	modseqs []uint64
 }
 
-// sendFound sends what SEARCH or SORT found, in the order given.
+// sendFound sends the result of SEARCH or SORT in the given order.
 func sendFound(m *mailbox, c *call, args *wire.Search, found []int) {
 	r := result{nums: make([]uint32, len(found))}
 	for i, n := range found {
@@ -163,9 +164,9 @@ func sendESearch(c *call, o wire.ReturnOptions, r result) {
 	c.out.Write(append(b, "\r\n"...))
 }
 
-// modseq returns the MODSEQ of the messages that the response names: of the
-// first, the last or both if only those are asked for, else the highest of all
-// (RFC 7162, 3.1.10).
+// modseq returns the MODSEQ for the messages in the response: that of the
+// first, the last or both if only those are requested, otherwise the highest of
+// all (RFC 7162, 3.1.10).
 func (r *result) modseq(o wire.ReturnOptions) uint64 {
 	if o.All || o.Count {
 		return slices.Max(r.modseqs)

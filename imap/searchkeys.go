@@ -10,8 +10,8 @@ import (
 	"hoplite/maildrop"
 )
 
-// baseKeys are the search keys of IMAP4rev1 and IMAP4rev2. Those of other
-// extensions stand in the extension's row.
+// baseKeys holds the search keys of IMAP4rev1 and IMAP4rev2. Others are listed
+// with their extension.
 var baseKeys = map[wire.KeyOp]searchKey{
 	wire.KeyAll:        {match: matchAll},
 	wire.KeyAnd:        {match: matchAnd},
@@ -34,7 +34,7 @@ var baseKeys = map[wire.KeyOp]searchKey{
 	wire.KeyText:       {need: needFile, match: matchText, compile: compileText},
 }
 
-// saveDateKeys are the keys of SAVEDATE (RFC 8514).
+// saveDateKeys holds the keys of SAVEDATE (RFC 8514).
 var saveDateKeys = map[wire.KeyOp]searchKey{
 	wire.KeySavedBefore:       {match: savedDay(before)},
 	wire.KeySavedOn:           {match: savedDay(on)},
@@ -42,7 +42,7 @@ var saveDateKeys = map[wire.KeyOp]searchKey{
 	wire.KeySaveDateSupported: {match: matchAll},
 }
 
-// withinKeys are the keys of WITHIN (RFC 5032).
+// withinKeys holds the keys of WITHIN (RFC 5032).
 var withinKeys = map[wire.KeyOp]searchKey{
 	wire.KeyYounger: {match: func(c *candidate, n *node) (bool, error) {
 		return c.msg.InternalDate().Unix() >= c.q.now-interval(n), nil
@@ -56,7 +56,7 @@ var withinKeys = map[wire.KeyOp]searchKey{
 // overflows.
 func interval(n *node) int64 { return int64(min(n.num, 1<<40)) }
 
-// objectIDKeys are the keys of OBJECTID (RFC 8474). Ids are compared exactly.
+// objectIDKeys holds the keys of OBJECTID (RFC 8474). Ids are compared exactly.
 var objectIDKeys = map[wire.KeyOp]searchKey{
 	wire.KeyEmailID: {compile: compileExact, match: func(c *candidate, n *node) (bool, error) {
 		return string(n.needle) == emailID(c.msg), nil
@@ -67,7 +67,7 @@ var objectIDKeys = map[wire.KeyOp]searchKey{
 	}},
 }
 
-// modSeqKeys are the keys of CONDSTORE (RFC 7162, 3.1.5).
+// modSeqKeys holds the keys of CONDSTORE (RFC 7162, 3.1.5).
 var modSeqKeys = map[wire.KeyOp]searchKey{
 	wire.KeyModSeq: {match: func(c *candidate, n *node) (bool, error) { return c.msg.ModSeq >= n.num, nil }},
 }
@@ -135,7 +135,7 @@ func matchUID(c *candidate, n *node) (bool, error) { return within(n.set, c.msg.
 
 func matchSaved(c *candidate, n *node) (bool, error) { return contains(n.uids, c.msg.UID), nil }
 
-// A comparison of two days.
+// The comparisons of two days.
 type dayTest func(day, with int64) bool
 
 func before(day, with int64) bool { return day < with }
@@ -147,7 +147,7 @@ func internalDay(test dayTest) matcher {
 	return func(c *candidate, n *node) (bool, error) { return test(summary.Day(c.msg.InternalDate()), n.day), nil }
 }
 
-// savedDay compares the day on which the message came into the mailbox.
+// savedDay compares the day on which the message was stored in the mailbox.
 func savedDay(test dayTest) matcher {
 	return func(c *candidate, n *node) (bool, error) { return test(summary.Day(c.msg.SaveDate()), n.day), nil }
 }
@@ -170,20 +170,21 @@ func compileExact(_ *query, n *node, k *wire.Key) error {
 	return nil
 }
 
-// summarised are the fields that summaries hold.
+// summarised maps the fields that summaries contain.
 var summarised = map[string]summary.Text{
 	"SUBJECT": summary.FindSubject, "FROM": summary.FindFrom, "TO": summary.FindTo, "CC": summary.FindCc, "BCC": summary.FindBcc,
 }
 
 func compileHeader(_ *query, n *node, k *wire.Key) error {
-	// An empty needle asks whether the field exists, which a summary cannot tell.
+	// An empty needle tests whether the field exists, which cannot be
+	// determined from a summary.
 	if t, ok := summarised[strings.ToUpper(k.Field)]; ok && len(n.needle) > 0 {
 		n.find = t
 	}
 	return nil
 }
 
-// matchHeader looks for a field that contains the needle.
+// matchHeader searches for a field that contains the needle.
 func matchHeader(c *candidate, n *node) (bool, error) {
 	if n.find != noText {
 		s, err := c.summary()
@@ -207,7 +208,7 @@ func matchHeader(c *candidate, n *node) (bool, error) {
 
 func compileText(q *query, n *node, k *wire.Key) error {
 	if len(n.needle) == 0 {
-		n.match, n.need = matchAll, needIndex // every text contains the empty one
+		n.match, n.need = matchAll, needIndex // every text contains the empty string
 		return nil
 	}
 	n.text, n.headers = len(q.texts), k.Op == wire.KeyText

@@ -11,14 +11,14 @@ import (
 	"hoplite/mail/mime"
 )
 
-// maxInMemory is the largest message that is read into memory to be searched;
-// larger ones are read in pieces.
+// maxInMemory is the size of the largest message that is read into memory for a
+// search; larger ones are read in pieces.
 const maxInMemory = 1 << 20
 
 var messageBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
 
-// readTexts reads the message once and notes which of the query's BODY and TEXT
-// keys it contains. Attachments that are not text, and parts in an unknown
+// readTexts reads the message once and records which of the query's BODY and
+// TEXT keys it contains. Attachments that are not text, and parts in an unknown
 // transfer encoding, are skipped.
 func (c *candidate) readTexts() error {
 	c.found = append(c.found[:0], make([]bool, len(c.q.texts))...)
@@ -49,7 +49,7 @@ func (c *candidate) readTexts() error {
 	return finder.part(t.Root)
 }
 
-// finder looks for the query's texts in the parts of one message.
+// finder searches for the query's texts in the parts of one message.
 type finder struct {
 	*candidate
 	file io.ReaderAt
@@ -77,8 +77,8 @@ func (f *finder) part(p *mime.Part) error {
 	return nil
 }
 
-// header looks for TEXT keys in a header, and for BODY keys in the headers of
-// attached messages.
+// header searches for TEXT keys in a header, and for BODY keys in the headers
+// of attached messages.
 func (f *finder) header(p *mime.Part) {
 	var text []byte
 	for field := range mime.Fields(p.Raw) {
@@ -99,11 +99,11 @@ const textWindow = 32 << 10
 
 var textBuffers = sync.Pool{New: func() any { b := make([]byte, textWindow+8<<10); return &b }}
 
-// text looks for all keys in a decoded text.
+// text searches for all keys in a decoded text.
 func (f *finder) text(r io.Reader) error {
 	buf := textBuffers.Get().(*[]byte)
 	defer textBuffers.Put(buf)
-	keep := utf8.UTFMax - 1 // a character may be cut in two
+	keep := utf8.UTFMax - 1 // a character may be split
 	for _, n := range f.q.texts {
 		keep = max(keep, len(n.needle)+utf8.UTFMax-1)
 	}
@@ -130,8 +130,8 @@ func (f *finder) text(r io.Reader) error {
 
 func (f *finder) foundAll() bool { return !slices.Contains(f.found, false) }
 
-// look folds a piece of text, in place if it is ASCII, and looks for the keys
-// that have not been found yet.
+// look folds a piece of text, in place if it is ASCII, and searches for the
+// keys that have not been found yet.
 func (f *finder) look(text []byte) {
 	folded := lowerASCII(text)
 	if folded == nil {
@@ -144,7 +144,7 @@ func (f *finder) look(text []byte) {
 	}
 }
 
-// lowerASCII folds text in place. It returns nil if some of it is not ASCII.
+// lowerASCII folds text in place. It returns nil if the text is not pure ASCII.
 func lowerASCII(text []byte) []byte {
 	for i, c := range text {
 		if c >= utf8.RuneSelf {

@@ -17,10 +17,10 @@ import (
 // source is the open file of a message, with the data read from it so far.
 type source struct {
 	file   maildrop.File
-	memo   *positions // of a large message that is being fetched, else nil
-	tree   *mime.Tree // once a part was asked for
-	header []byte     // once the header was asked for
-	ended  bool       // header is the whole header
+	memo   *positions // of a large message that is being fetched, otherwise nil
+	tree   *mime.Tree // set once a part was requested
+	header []byte     // set once the header was requested
+	ended  bool       // header is complete
 	read   int64      // octets read from the file
 	sent   int64      // octets sent to the client
 }
@@ -60,7 +60,7 @@ func (s *source) walk() (*mime.Tree, error) {
 	return s.tree, nil
 }
 
-// head returns the message's header as it is stored, with the empty line. Most
+// head returns the message's header as stored, with the empty line. Most
 // headers are short, so one read of the file is enough.
 func (s *source) head() ([]byte, error) {
 	if s.header != nil {
@@ -83,7 +83,7 @@ func (s *source) head() ([]byte, error) {
 	}
 }
 
-// headerEnd returns where the body begins, -1 if b contains no empty line.
+// headerEnd returns the offset of the body, or -1 if b contains no empty line.
 func headerEnd(b []byte) int {
 	for i := 0; i < len(b); {
 		switch {
@@ -109,8 +109,8 @@ type piece struct {
 	span mime.Span
 }
 
-// noNUL replaces NULs with 0x80, as Dovecot does: a literal cannot hold them
-// (RFC 9051, 4.3). BINARY returns them.
+// noNUL replaces NULs with 0x80, as Dovecot does, because a literal cannot
+// contain them (RFC 9051, 4.3). BINARY returns them.
 type noNUL struct{ w io.Writer }
 
 func (n noNUL) Write(b []byte) (int, error) {
@@ -122,8 +122,8 @@ func (n noNUL) Write(b []byte) (int, error) {
 
 var crlfReaders = sync.Pool{New: func() any { return maildir.NewCRLFReader(nil) }}
 
-// send writes n octets of the piece from off on. They have been announced, so
-// the session ends if there are fewer.
+// send writes n octets of the piece from off on. That number has been
+// announced, so the session ends if there are fewer.
 func (p *piece) send(to io.Writer, off, n int64) error {
 	w := noNUL{to}
 	if p.src == nil {
@@ -132,7 +132,8 @@ func (p *piece) send(to io.Writer, off, n int64) error {
 	}
 	p.src.sent += n
 	err := p.sendFile(w, off, n)
-	// A file that is shorter than its size has changed after it was opened.
+	// A file that is shorter than its recorded size was changed after it was
+	// opened.
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		p.src.file.Doubt()
 	}
@@ -142,7 +143,7 @@ func (p *piece) send(to io.Writer, off, n int64) error {
 func (p *piece) sendFile(w io.Writer, off, n int64) error {
 	from, end := p.span.From.Off, p.span.To.Off
 	if p.span.Size() == p.size {
-		// The file has CRLF line ends, too, so offsets are those of the file.
+		// The file also has CRLF line ends, so its offsets are the same.
 		return copySpan(w, io.NewSectionReader(p.src, from+off, end-from-off), 0, n)
 	}
 	c := crlfReaders.Get().(*maildir.CRLFReader)
@@ -177,7 +178,8 @@ func (s *source) span(sp mime.Span) *piece {
 	return &piece{size: sp.WireSize(), src: s, span: sp}
 }
 
-// section returns what BODY[...] asks for, nil if there is no such part.
+// section returns the piece that BODY[...] requests, or nil if there is no such
+// part.
 func (s *source) section(it *wire.Item) (*piece, error) {
 	if len(it.Path) == 0 && it.Text == wire.Whole {
 		whole := mime.Span{To: mime.Mark{Off: s.file.Size, Bare: s.file.Wire - s.file.Size}}
@@ -220,8 +222,8 @@ func (s *source) section(it *wire.Item) (*piece, error) {
 	return headerPiece(part.Raw, it), nil
 }
 
-// headerPiece returns a header, or the fields of it that the item names, with
-// CRLF line ends and the empty line.
+// headerPiece returns a header, or those of its fields that the item names,
+// with CRLF line ends and the empty line.
 func headerPiece(h []byte, it *wire.Item) *piece {
 	out := make([]byte, 0, len(h)+len(h)/16)
 	if it.Text == wire.Header {
@@ -257,7 +259,8 @@ func appendCRLF(dst, text []byte) []byte {
 	}
 }
 
-// binaryPart returns the part that BINARY[...] names, nil for the whole message.
+// binaryPart returns the part that BINARY[...] names, or nil for the whole
+// message.
 func (s *source) binaryPart(path []int) (*mime.Part, error) {
 	if len(path) == 0 {
 		return nil, nil
@@ -269,7 +272,7 @@ func (s *source) binaryPart(path []int) (*mime.Part, error) {
 	return t.Find(path...), nil
 }
 
-// checkBinary fails if a part's transfer encoding is unknown.
+// checkBinary returns an error if a part's transfer encoding is unknown.
 func (s *source) checkBinary(path []int) error {
 	part, err := s.binaryPart(path)
 	if err != nil {

@@ -28,7 +28,7 @@ func (c *client) startTLS() {
 	c.Conn, c.r = secure, newReader(secure)
 }
 
-// A remote client may not send a password in clear text; after STARTTLS it may.
+// A remote client may send a password only after STARTTLS.
 func TestClearText(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{}, func(o *listen.Options) { o.Proxy = true })
 	nc, err := net.Dial("tcp", d.addr)
@@ -55,8 +55,8 @@ func TestClearText(t *testing.T) {
 	c.ok(`LOGIN ann "secret word"`)
 }
 
-// Commands that follow STARTTLS in clear text must not be run as if TLS had
-// protected them.
+// Commands that follow STARTTLS in clear text must not be executed as if TLS
+// had protected them.
 func TestStartTLSInjection(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
 	c := d.dial(t)
@@ -95,7 +95,7 @@ func TestSCRAM(t *testing.T) {
 	}
 }
 
-// The memory that a client can occupy before login is bounded, whatever it sends.
+// The memory that a client can use before login is bounded, whatever it sends.
 func TestMemoryBeforeLogin(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
 	tests := map[string]string{
@@ -190,7 +190,7 @@ func (d *testServer) proxied(t testing.TB, addr string) *client {
 	return c
 }
 
-// Symbolic links are not followed, and do not stop the session.
+// Symbolic links are not followed, and do not end the session.
 func TestLinksAreNotFollowed(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
 	c := d.login(t)
@@ -215,7 +215,8 @@ func TestLinksAreNotFollowed(t *testing.T) {
 	c.ok("NOOP")
 }
 
-// IDLE ends with DONE only, and thousands of them in a row are answered in order.
+// IDLE ends only with DONE, and thousands of them in a row are answered in
+// order.
 func TestIdleFlood(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
 	c := d.login(t)

@@ -78,8 +78,8 @@ func describe(m *mailbox) {
 	}
 }
 
-// resync reports what has changed since the state that the client remembers
-// (RFC 7162, 3.2.5.2).
+// resync reports the changes since the state that the client has cached (RFC
+// 7162, 3.2.5.2).
 func resync(m *mailbox, q *wire.QResyncState) {
 	v := &m.view
 	if q.Validity != v.Validity {
@@ -105,8 +105,8 @@ func resync(m *mailbox, q *wire.QResyncState) {
 	}
 }
 
-// unchangedBelow returns the UID up to which nothing was expunged. Message
-// numbers that still have the UIDs which the client remembers prove it.
+// unchangedBelow returns the UID up to which nothing was expunged, as shown by
+// message numbers that still have the UIDs cached by the client.
 func unchangedBelow(v *view, q *wire.QResyncState) uint32 {
 	uid := uint32(0)
 	seqs, uids := expand(q.SeqMatch), expand(q.MatchUIDs)

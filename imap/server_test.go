@@ -22,7 +22,7 @@ import (
 	"hoplite/maildrop"
 )
 
-// patience is how long a test waits before it fails.
+// patience is the time for which a test waits before it fails.
 const patience = 60 * time.Second
 
 // testServer is a running server with a box for ann.
@@ -37,7 +37,7 @@ type testServer struct {
 	ann      users.Account
 }
 
-// logBook collects the warnings of a server.
+// logBook collects the log lines of a server.
 type logBook struct {
 	mu   sync.Mutex
 	text []byte
@@ -118,7 +118,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// client is one connection to the server.
+// client is a connection to the server.
 type client struct {
 	t testing.TB
 	net.Conn

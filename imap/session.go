@@ -33,18 +33,19 @@ type session struct {
 	call    call     // the command being run
 
 	loginBy  time.Time
-	bad      int  // consecutive wrong commands
+	bad      int  // consecutive invalid commands
 	began    bool // a command was recognised
 	ended    bool // the session ends after this command
 	stopping atomic.Bool
 }
 
-// features are the extensions that a client has switched on.
+// features holds the extensions that a client has enabled.
 type features struct {
 	condstore, qresync, utf8, rev2 bool
 }
 
-// maxBad is the number of consecutive wrong commands that ends a session.
+// maxBad is the number of consecutive invalid commands after which a session
+// ends.
 const maxBad = 20
 
 // writeTimeout is the time that a client may stop reading a response, or stop
@@ -63,7 +64,7 @@ func newSession(ctx context.Context, srv *Server, c *listen.Conn) *session {
 }
 
 // connReader marks the errors of the connection, so that they end the session
-// wherever they surface.
+// wherever they occur.
 type connReader struct{ c net.Conn }
 
 func (r connReader) Read(b []byte) (int, error) {
@@ -87,7 +88,7 @@ func (d deadlineWriter) Write(b []byte) (int, error) {
 	return d.c.Write(b)
 }
 
-// stop ends the session soon. It may be called from another goroutine.
+// stop asks the session to end soon. It may be called from another goroutine.
 func (s *session) stop() {
 	s.stopping.Store(true)
 	s.conn.SetReadDeadline(time.Unix(1, 0))
@@ -116,7 +117,7 @@ func (s *session) serve() {
 }
 
 // limit returns the deadline for input that may take d. Before login the
-// deadline of the login applies.
+// login's deadline applies.
 func (s *session) limit(d time.Duration) time.Time {
 	if s.account == nil {
 		return s.loginBy
@@ -185,7 +186,7 @@ func (s *session) command() error {
 		s.began = true
 		err = cmd.run(s, c)
 	} else if !s.began && s.account == nil {
-		// A browser, or another protocol: do not listen to the rest.
+		// This is a browser or another protocol, so the rest is not read.
 		s.out.untagged("BYE This is an IMAP server")
 		return errBye
 	}
@@ -215,8 +216,8 @@ func (s *session) finish(c *call, cmd command, err error) error {
 	return nil
 }
 
-// refuse completes a command with BAD. A message that is sent with it is read
-// and dropped, or its lines would be taken for commands.
+// refuse sends BAD for a command. A message sent with the command is read and
+// discarded, because its lines would otherwise be interpreted as commands.
 func (s *session) refuse(c *call, why string) error {
 	if err := c.drain(); err != nil {
 		return err

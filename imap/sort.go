@@ -8,7 +8,7 @@ import (
 	"hoplite/maildrop"
 )
 
-// baseSortKeys are the criteria of SORT (RFC 5256, 3).
+// baseSortKeys holds the criteria of SORT (RFC 5256, 3).
 var baseSortKeys = map[string]order.Compare{
 	"ARRIVAL": order.Arrival,
 	"SIZE":    order.Size,
@@ -19,7 +19,7 @@ var baseSortKeys = map[string]order.Compare{
 	"CC":      order.ByText(summary.MailCc),
 }
 
-// displaySortKeys are those of SORT=DISPLAY (RFC 5957).
+// displaySortKeys holds the criteria of SORT=DISPLAY (RFC 5957).
 var displaySortKeys = map[string]order.Compare{
 	"DISPLAYFROM": order.ByText(summary.ShowFrom),
 	"DISPLAYTO":   order.ByText(summary.ShowTo),
@@ -54,7 +54,7 @@ func handleSort(m *mailbox, c *call) error {
 	return nil
 }
 
-// threader is an algorithm of THREAD.
+// threader is a threading algorithm.
 type threader func([]order.Row) ([]*order.Thread, error)
 
 func byOrderedSubject(rows []order.Row) ([]*order.Thread, error) { return order.BySubject(rows), nil }
@@ -102,7 +102,7 @@ func sendThreads(out output, threads []*order.Thread) {
 	out.WriteString("\r\n")
 }
 
-// rowsOf collects what sorting compares. Messages that are gone are left out.
+// rowsOf collects the data for sorting. Expunged messages are omitted.
 func rowsOf(m *mailbox, c *call, found []int, summaries bool) ([]order.Row, error) {
 	if summaries {
 		if err := m.prepare(found, false); err != nil {

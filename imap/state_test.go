@@ -99,7 +99,7 @@ func TestStatusItems(t *testing.T) {
 	}
 }
 
-// Every error of the store has its own text and response code; others are
+// Every error of the store has its own text and response code; other errors are
 // temporary.
 func TestRefusal(t *testing.T) {
 	tests := []struct {
@@ -177,7 +177,8 @@ func TestSavedPart(t *testing.T) {
 	}
 }
 
-// The MODSEQ of an ESEARCH is that of the messages it names (RFC 7162, 3.1.10).
+// The MODSEQ of an ESEARCH response is that of the messages in it (RFC 7162,
+// 3.1.10).
 func TestESearch(t *testing.T) {
 	r := result{nums: []uint32{3, 4, 5, 9}, modseqs: []uint64{20, 90, 10, 30}}
 	plain := result{nums: r.nums}

@@ -2,7 +2,7 @@ package imap
 
 import "hoplite/maildrop"
 
-// figures are what STATUS items are made from.
+// figures holds the data for STATUS items.
 type figures struct {
 	snap   *maildrop.Snapshot
 	counts maildrop.Counts
@@ -13,12 +13,12 @@ type figures struct {
 // statusItem appends the value of an item of STATUS.
 type statusItem func(b []byte, f *figures) []byte
 
-// count returns the item for a number.
+// count returns a STATUS item that is a number.
 func count(of func(*figures) int64) statusItem {
 	return func(b []byte, f *figures) []byte { return appendInt(b, of(f)) }
 }
 
-// baseStatus are the STATUS items of IMAP4rev1 and IMAP4rev2.
+// baseStatus holds the STATUS items of IMAP4rev1 and IMAP4rev2.
 var baseStatus = map[string]statusItem{
 	"MESSAGES":    count(func(f *figures) int64 { return int64(f.counts.Messages) }),
 	"RECENT":      count(func(f *figures) int64 { return int64(f.recent) }),
@@ -47,8 +47,8 @@ func handleStatus(a *account, c *call) error {
 	return a.sendStatus(c.out, name, items)
 }
 
-// checkStatus fails for items that do not exist, and enables CONDSTORE if one
-// of them asks for it (RFC 7162, 3.1).
+// checkStatus returns an error for unknown items, and enables CONDSTORE if one
+// of them requires it (RFC 7162, 3.1).
 func (a *account) checkStatus(items []string) error {
 	for _, it := range items {
 		if a.session.srv.dialect.status[it] == nil {

@@ -5,7 +5,7 @@ import (
 	"hoplite/maildrop"
 )
 
-// storeModes are the operations of STORE.
+// storeModes maps the operations of STORE.
 var storeModes = map[wire.StoreOp]maildrop.Mode{wire.Replace: maildrop.Replace, wire.Add: maildrop.Add, wire.Remove: maildrop.Remove}
 
 // handleStore runs STORE and UID STORE (RFC 9051, 6.4.6; RFC 7162, 3.1.3).
@@ -29,8 +29,8 @@ func handleStore(m *mailbox, c *call) error {
 	if cmd.Conditional {
 		m.account.enableCondstore()
 	}
-	// Changes by others are reported first, or they would be taken for
-	// effects of this command.
+	// Changes by others are reported first, because they would otherwise look
+	// like effects of this command.
 	if err := m.poll(false); err != nil {
 		return err
 	}
@@ -57,8 +57,8 @@ func handleStore(m *mailbox, c *call) error {
 	return nil
 }
 
-// sendStored reports the flags of the messages that STORE was given, changed or
-// not. gone means that some of the messages no longer exist.
+// sendStored reports the flags of all messages given to STORE, changed or not.
+// gone means that some of the messages no longer exist.
 func sendStored(m *mailbox, c *call, cmd *wire.Store, snap *maildrop.Snapshot, uids, modified []uint32) (gone bool, err error) {
 	old := m.view.Snapshot
 	if err := m.advance(snap, false, func(msg *maildrop.Message) bool { return contains(uids, msg.UID) }); err != nil {
@@ -119,7 +119,7 @@ func handleUIDExpunge(m *mailbox, c *call) error {
 	return expungeDeleted(m, c, idx)
 }
 
-// expungeDeleted removes those of the messages that have \Deleted.
+// expungeDeleted removes the messages that have \Deleted.
 func expungeDeleted(m *mailbox, c *call, idx []int) error {
 	if m.readOnly {
 		return errReadOnly

@@ -14,12 +14,12 @@ import (
 	"hoplite/maildrop"
 )
 
-// maxSummary is the largest summary that is kept. A header that makes a larger
-// one is hostile.
+// maxSummary is the size of the largest summary that is kept. Only a malicious
+// header results in a larger one.
 const maxSummary = 256 << 10
 
-// Most headers fit into a block of the first kind, most messages into one of
-// the second.
+// Most headers fit into a block of the first kind, and most messages into one
+// of the second.
 var (
 	headBlocks  = sync.Pool{New: func() any { return new([8 << 10]byte) }}
 	wholeBlocks = sync.Pool{New: func() any { return new([64 << 10]byte) }}
@@ -72,7 +72,7 @@ func readMessage(folder *maildrop.Folder, m *maildrop.Message, known summary.Sum
 	return summary.OfMessage(t, &src.file, known), nil
 }
 
-// readHeader makes the summary of a message's header.
+// readHeader makes the summary of only a message's header.
 func readHeader(folder *maildrop.Folder, m *maildrop.Message) (summary.Summary, error) {
 	block := headBlocks.Get().(*[8 << 10]byte)
 	defer headBlocks.Put(block)
@@ -91,7 +91,7 @@ func readHeader(folder *maildrop.Folder, m *maildrop.Message) (summary.Summary, 
 	return summary.OfHeader(header), nil
 }
 
-// longHeader returns as much of a header as a walk over the message keeps.
+// longHeader returns the part of a header that a walk over the message keeps.
 func longHeader(folder *maildrop.Folder, m *maildrop.Message) ([]byte, error) {
 	src, err := openMessage(folder, m)
 	if err != nil {
@@ -102,8 +102,8 @@ func longHeader(folder *maildrop.Folder, m *maildrop.Message) ([]byte, error) {
 	return header[:min(len(header), mime.MaxHeader)], err
 }
 
-// prepare makes the summaries that are missing, with several workers. idx are
-// places in the view.
+// prepare makes missing summaries with several workers. idx holds indices in
+// the view.
 func (m *mailbox) prepare(idx []int, whole bool) error {
 	folder := m.folder
 	var missing []*maildrop.Message
@@ -142,10 +142,10 @@ func threadID(m *maildrop.Message, s summary.Summary) string {
 	return objectID('T', cmp.Or(s.Root(), m.GUID()))
 }
 
-// emailID identifies a message's content (RFC 8474, 5.1).
+// emailID returns the id of a message's content (RFC 8474, 5.1).
 func emailID(m *maildrop.Message) string { return objectID('M', m.GUID()) }
 
-// objectID makes an identifier in the form that RFC 8474 asks for.
+// objectID makes an identifier in the form required by RFC 8474.
 func objectID(kind byte, of string) string {
 	sum := sha256.Sum256([]byte(of))
 	return string(kind) + hex.EncodeToString(sum[:16])

@@ -8,37 +8,37 @@ import (
 	"hoplite/maildrop"
 )
 
-// view is the selected mailbox as the client knows it. Message numbers count
-// its Messages. The snapshot is one of the store, or one that still holds
-// messages which are gone but whose EXPUNGE could not be sent yet.
+// view is the selected mailbox as known to the client. Its message numbers are
+// those of Messages. The snapshot is one from the store, or one that also
+// contains expunged messages whose EXPUNGE could not be sent yet.
 //
-// A view does no I/O: update compares it with a new snapshot and returns what
-// the client must be told.
+// A view does no I/O: update compares it with a new snapshot and returns the
+// changes to send to the client.
 type view struct {
 	*maildrop.Snapshot
-	// held is set while the snapshot holds messages that are gone.
+	// held is set while the snapshot contains expunged messages.
 	held bool
-	// recent are the UIDs that are \Recent in this session, as [from, to).
+	// recent holds the UIDs that are \Recent in this session, as [from, to).
 	recent [][2]uint32
-	// saved are the UIDs that SEARCH saved (RFC 5182), ascending; nil if none
-	// did.
+	// saved holds the UIDs that SEARCH saved (RFC 5182), in ascending order, or
+	// nil if there was no such SEARCH.
 	saved []uint32
 }
 
-// maxRecent bounds the ranges that are kept of \Recent messages.
+// maxRecent is the maximum number of ranges of \Recent messages that are kept.
 const maxRecent = 100
 
-// update is what a client must be told after its view has changed.
+// update holds the changes to send to a client after its view has changed.
 type update struct {
 	expunged []uint32 // UIDs, ascending
 	numbers  []int    // message numbers of the EXPUNGE responses, in their order
-	keywords bool     // there are other keywords
-	added    bool     // there are more messages
+	keywords bool     // the keywords have changed
+	added    bool     // there are new messages
 	flagged  []*maildrop.Message
 }
 
 // update moves the view to a newer snapshot of the same mailbox. Unless expunge
-// is set, messages that are gone keep their numbers for now.
+// is set, expunged messages keep their numbers for now.
 func (v *view) update(snap *maildrop.Snapshot, expunge bool) update {
 	old := v.Snapshot
 	changes := snap.Since(old)
@@ -60,7 +60,7 @@ func (v *view) update(snap *maildrop.Snapshot, expunge bool) update {
 	return u
 }
 
-// hold returns snap with the messages of old that it no longer has.
+// hold returns snap with the messages of old that it no longer contains.
 func hold(old, snap *maildrop.Snapshot) *maildrop.Snapshot {
 	held := *snap
 	held.Messages = make([]*maildrop.Message, 0, max(len(old.Messages), len(snap.Messages)))
@@ -81,9 +81,9 @@ func hold(old, snap *maildrop.Snapshot) *maildrop.Snapshot {
 	return &held
 }
 
-// resolve returns the places in the view that a command's set means, ascending.
-// A message number that does not exist is an error; a UID that does not exist
-// is ignored (RFC 9051, 6.4.9).
+// resolve returns the indices in the view of the messages in a command's set,
+// in ascending order. A nonexistent message number is an error; a nonexistent
+// UID is ignored (RFC 9051, 6.4.9).
 func (v *view) resolve(set wire.Set, uid bool) ([]int, error) {
 	switch {
 	case set.Saved:
@@ -117,7 +117,7 @@ func (v *view) resolveUIDs(set wire.Set) []int {
 	return out
 }
 
-// lastUID returns the UID that "*" means, 0 in an empty mailbox.
+// lastUID returns the UID that "*" refers to, or 0 in an empty mailbox.
 func (v *view) lastUID() uint32 {
 	if len(v.Messages) == 0 {
 		return 0
@@ -125,8 +125,8 @@ func (v *view) lastUID() uint32 {
 	return v.Messages[len(v.Messages)-1].UID
 }
 
-// places returns where the messages with the UIDs are in the view. UIDs that it
-// does not hold are left out.
+// places returns the indices of the messages with the UIDs in the view. UIDs
+// that are not in the view are omitted.
 func (v *view) places(uids []uint32) []int {
 	out := make([]int, 0, len(uids))
 	for _, uid := range uids {
@@ -137,7 +137,7 @@ func (v *view) places(uids []uint32) []int {
 	return out
 }
 
-// uids returns the UIDs of the messages at some places.
+// uids returns the UIDs of the messages with the given indices.
 func (v *view) uids(idx []int) []uint32 {
 	uids := make([]uint32, len(idx))
 	for i, n := range idx {
@@ -146,7 +146,8 @@ func (v *view) uids(idx []int) []uint32 {
 	return uids
 }
 
-// number returns what a response calls the message at a place.
+// number returns the number by which a response refers to the message with the
+// given index.
 func (v *view) number(i int, uid bool) uint32 {
 	if uid {
 		return v.Messages[i].UID
@@ -154,7 +155,8 @@ func (v *view) number(i int, uid bool) uint32 {
 	return uint32(i + 1)
 }
 
-// deleted returns the UIDs of the messages at some places that have \Deleted.
+// deleted returns the UIDs of those messages with the given indices that have
+// \Deleted.
 func (v *view) deleted(idx []int) []uint32 {
 	var uids []uint32
 	for _, i := range idx {
@@ -165,7 +167,7 @@ func (v *view) deleted(idx []int) []uint32 {
 	return uids
 }
 
-// all returns every place.
+// all returns all indices.
 func (v *view) all() []int {
 	idx := make([]int, len(v.Messages))
 	for i := range idx {
@@ -174,8 +176,8 @@ func (v *view) all() []int {
 	return idx
 }
 
-// claim makes the messages from UID from on \Recent, except those that were
-// claimed before.
+// claim makes the messages from UID from on \Recent, except those already
+// claimed.
 func (v *view) claim(from uint32) {
 	if n := len(v.recent); n > 0 {
 		from = max(from, v.recent[n-1][1])

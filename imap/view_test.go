@@ -8,8 +8,8 @@ import (
 	"hoplite/maildrop"
 )
 
-// snapshot makes a snapshot of messages with the UIDs, each with its UID as
-// MODSEQ and a size of ten times the UID.
+// snapshot makes a snapshot of messages with the given UIDs, each with its UID
+// as MODSEQ and a size of ten times the UID.
 func snapshot(uids ...uint32) *maildrop.Snapshot {
 	s := &maildrop.Snapshot{Validity: 7, Next: 1, ModSeq: 1}
 	for _, uid := range uids {
@@ -19,8 +19,8 @@ func snapshot(uids ...uint32) *maildrop.Snapshot {
 	return s
 }
 
-// change returns a copy of a snapshot without some messages, with flags on
-// others, and with new ones at the end.
+// change returns a copy of a snapshot with some messages removed, flags set on
+// others, and new messages at the end.
 func change(old *maildrop.Snapshot, gone []uint32, flagged []uint32, added ...uint32) *maildrop.Snapshot {
 	s := *old
 	s.Messages = nil
@@ -92,8 +92,8 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
-// What was held back is reported once EXPUNGE is permitted, with the numbers
-// that the client still knows.
+// Expunged messages that were held back are reported once EXPUNGE is permitted,
+// with the numbers known to the client.
 func TestUpdateAfterHold(t *testing.T) {
 	first := snapshot(1, 2, 3, 5)
 	v := view{Snapshot: first}
@@ -127,8 +127,8 @@ func TestUpdateKeywords(t *testing.T) {
 	}
 }
 
-// Messages that are gone leave the result that SEARCH saved (RFC 5182, 2.1),
-// and not before the client knows that they are gone.
+// Expunged messages are removed from the result saved by SEARCH (RFC 5182,
+// 2.1), but not before the client has been told that they were expunged.
 func TestSavedResult(t *testing.T) {
 	old := snapshot(1, 2, 3)
 	v := view{Snapshot: old, saved: []uint32{1, 2}}

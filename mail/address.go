@@ -12,14 +12,14 @@ import (
 	"hoplite/mail/safe"
 )
 
-// Address is a mailbox of the envelope as [ParseAddress] returns it,
-// local@domain: the local part as the client wrote it, in quotes only where it
-// needs them (RFC 5321, 4.1.2), the domain in lower case and spelled as the
-// client spelled it. This is the form for the wire and for display; [Address.Key]
-// is the form for comparison. The empty Address is the null reverse path.
+// Address is an envelope address as returned by [ParseAddress], local@domain:
+// the local part as the client wrote it, quoted only if necessary (RFC 5321,
+// 4.1.2), and the domain in lower case but otherwise as the client spelled it.
+// This is the form for the wire and for display; [Address.Key] is the form for
+// comparison. The empty Address is the null reverse path.
 type Address string
 
-// The limits of RFC 5321, 4.5.3.1, in octets.
+// Limits of RFC 5321, 4.5.3.1, in octets.
 const (
 	maxLocal  = 64
 	maxDomain = 255
@@ -35,11 +35,11 @@ var (
 
 // ParseAddress parses the text between the angle brackets of MAIL or RCPT: a
 // local part, quoted or not, and a domain or address literal, without a source
-// route. It accepts two forms that RFC 5321 does not and real mail has: dots in
-// odd places of the local part (a..b, a.), which stay, and one dot after the
-// domain, which is removed. UTF-8 is accepted (RFC 6531), but no control
-// characters and none that turn text around; [Address.NeedsUTF8] reports whether
-// it was used.
+// route. It accepts two forms that RFC 5321 forbids but real mail contains:
+// misplaced dots in the local part (a..b, a.), which are kept, and a final dot
+// after the domain, which is removed. UTF-8 is accepted (RFC 6531), except for
+// control characters and characters that change the direction of text;
+// [Address.NeedsUTF8] reports whether it was used.
 func ParseAddress(s string) (Address, error) {
 	if len(s) > maxPath {
 		return "", ErrAddressLong
@@ -71,7 +71,7 @@ func Join(local, domain string) (Address, error) {
 }
 
 // checkParts checks an unquoted local part and a domain, and returns the domain
-// as an Address has it.
+// as it appears in an Address.
 func checkParts(local, domain string) (string, error) {
 	if local == "" || !cleanText(local) {
 		return "", ErrAddressSyntax
@@ -86,8 +86,8 @@ func checkParts(local, domain string) (string, error) {
 	return domain, nil
 }
 
-// ParseDomain returns the normal form of a domain or address literal, in which
-// two spellings of one domain are equal: lower case, A-labels, no final dot.
+// ParseDomain returns the normal form of a domain or address literal, which is
+// the same for all spellings of a domain: lower case, A-labels, no final dot.
 func ParseDomain(s string) (string, error) {
 	s = foldDomain(s)
 	if !validDomain(s) {
@@ -96,7 +96,7 @@ func ParseDomain(s string) (string, error) {
 	return asciiDomain(s)
 }
 
-// foldDomain returns a domain in lower case, composed, without its final dot.
+// foldDomain returns a domain in lower case and NFC, without its final dot.
 func foldDomain(s string) string {
 	s = strings.ToLower(strings.TrimSuffix(s, "."))
 	if !isASCII(s) {
@@ -134,7 +134,8 @@ func cutLocal(s string) (local, rest string, quoted bool, err error) {
 	return "", "", true, ErrAddressSyntax
 }
 
-// QuoteLocal returns an unquoted local part as RFC 5321 writes it in an address.
+// QuoteLocal returns an unquoted local part as it is written in an address (RFC
+// 5321).
 func QuoteLocal(plain string) string {
 	if dotString(plain) {
 		return plain
@@ -152,8 +153,8 @@ func QuoteLocal(plain string) string {
 }
 
 // cleanText reports whether s is UTF-8 that cannot break out of a line, even in
-// quotes. The two joiners are allowed: words in Persian and Indic scripts need
-// them.
+// quotes. The two joiners are allowed, because words in Persian and Indic
+// scripts need them.
 func cleanText(s string) bool {
 	for _, r := range s {
 		if safe.Hidden(r) && r != '\u200c' && r != '\u200d' {
@@ -169,8 +170,9 @@ func dotString(s string) bool {
 	return atoms(s) && s[0] != '.' && s[len(s)-1] != '.' && !strings.Contains(s, "..")
 }
 
-// atoms reports whether s may stand in front of an @ without quotes, dots in
-// odd places included: a..b and a. are addresses that some providers give out.
+// atoms reports whether s may be used as a local part without quotes. Misplaced
+// dots are allowed, because some providers give out addresses such as a..b and
+// a.
 func atoms(s string) bool {
 	only := true // dots
 	for i := range len(s) {
@@ -230,8 +232,8 @@ func literal(s string) (netip.Addr, bool) {
 	return addr, true
 }
 
-// asciiDomain converts U-labels to A-labels. It refuses the code points that
-// stand for a dot or an ASCII letter, so that a full-width name is not a second
+// asciiDomain converts U-labels to A-labels. It refuses code points that map to
+// a dot or an ASCII letter, so that a full-width name cannot be another
 // spelling of an ASCII one.
 func asciiDomain(s string) (string, error) {
 	if isASCII(s) {
@@ -258,8 +260,8 @@ func (a Address) Local() string {
 	return local
 }
 
-// Domain returns the text after the last @, in lower case; empty for the null
-// path.
+// Domain returns the text after the last @ in lower case; it is empty for the
+// null path.
 func (a Address) Domain() string {
 	return string(a[strings.LastIndexByte(string(a), '@')+1:])
 }
@@ -274,8 +276,8 @@ func (a Address) ASCIIDomain() string {
 	return d
 }
 
-// ASCII returns the address with A-labels, which can travel without SMTPUTF8;
-// ok is false if its local part cannot.
+// ASCII returns the address with A-labels, which can be sent without SMTPUTF8;
+// ok is false if the local part needs SMTPUTF8.
 func (a Address) ASCII() (ascii Address, ok bool) {
 	if !a.NeedsUTF8() {
 		return a, true
@@ -297,9 +299,9 @@ func (a Address) Literal() (netip.Addr, bool) {
 	return literal(d)
 }
 
-// Key returns the normal form: two addresses of one mailbox have the same. The
-// local part is in lower case and in quotes only where it needs them, the domain
-// has A-labels.
+// Key returns the normal form, which is the same for all spellings of an
+// address. The local part is in lower case and quoted only if necessary; the
+// domain has A-labels.
 func (a Address) Key() string { return Key(string(a)) }
 
 // Key returns the normal form of an address, or of a login name without a
@@ -337,8 +339,8 @@ func Fold(s string) string {
 	return foldText(s[:i]) + "@" + foldDomain(strings.TrimRight(s[i+1:], "."))
 }
 
-// isKey reports whether a quick check shows that s is already in the form of Key,
-// as nearly all addresses are: ASCII, lower case, unquoted.
+// isKey is a quick check that reports whether s is certainly in the form of Key
+// already, as nearly all addresses are: ASCII, lower case, unquoted.
 func isKey(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c >= utf8.RuneSelf || c >= 'A' && c <= 'Z' || c == '"' {
@@ -348,8 +350,8 @@ func isKey(s string) bool {
 	return s == "" || s[len(s)-1] != '.'
 }
 
-// foldText returns a local part in lower case. Text outside ASCII is composed
-// before and after, since lower case can decompose.
+// foldText returns a local part in lower case. Non-ASCII text is normalised to
+// NFC before and after, because lower-casing can decompose characters.
 func foldText(s string) string {
 	if isASCII(s) {
 		return strings.ToLower(s)
@@ -357,9 +359,9 @@ func foldText(s string) string {
 	return norm.NFC.String(strings.ToLower(norm.NFC.String(s)))
 }
 
-// NeedsUTF8 reports whether the address can only travel with SMTPUTF8 as it is
-// spelled.
+// NeedsUTF8 reports whether the address, as spelled, can be sent only with
+// SMTPUTF8.
 func (a Address) NeedsUTF8() bool { return !isASCII(string(a)) }
 
-// String returns the address as it stands between angle brackets.
+// String returns the address as it appears between angle brackets.
 func (a Address) String() string { return string(a) }

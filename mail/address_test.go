@@ -158,7 +158,8 @@ func TestParseDomain(t *testing.T) {
 	}
 }
 
-// Addresses in lower-case ASCII, which nearly all are, cost nothing to compare.
+// Comparing lower-case ASCII addresses, which nearly all are, does not
+// allocate.
 func TestAddressAllocations(t *testing.T) {
 	p, err := NewPatterns([]Pattern{"example.net", ".example.com", "bob@example.org"})
 	if err != nil {

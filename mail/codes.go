@@ -66,7 +66,7 @@ func FindCodes(text string) (basic, enhanced string) {
 	return basic, enhanced
 }
 
-// Meanings is the whole table, for documentation.
+// Meanings returns the whole table, for documentation.
 func Meanings() []Meaning { return append([]Meaning(nil), meanings...) }
 
 var classTitle = map[string]string{"2": "success", "4": "temporary: it will be retried", "5": "permanent"}

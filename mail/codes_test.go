@@ -32,8 +32,8 @@ func TestLookupCode(t *testing.T) {
 	}
 }
 
-// The table explains every code that RFC 5321 and the login and TLS
-// extensions define, each once.
+// The table explains every code defined by RFC 5321 and the login and TLS
+// extensions, each once.
 func TestMeaningsComplete(t *testing.T) {
 	seen := map[string]bool{}
 	for _, m := range Meanings() {

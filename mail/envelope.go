@@ -35,14 +35,15 @@ type Envelope struct {
 // DeliverBy is the BY= parameter of MAIL (RFC 2852).
 type DeliverBy struct {
 	At time.Time `json:"At"` // by the local clock
-	// Return asks for the message to be returned when it is late. Otherwise
-	// delivery goes on and a delay report is sent.
+	// Return requests that the message be returned if it is late. Otherwise
+	// delivery continues and a delay report is sent.
 	Return bool `json:"Return"`
 	Trace  bool `json:"Trace"` // report each relay
 }
 
-// Notify is the set of reports that a sender wants for a recipient (RFC 3461,
-// 4.1). The zero value means that the sender did not say: failures and delays.
+// Notify is the set of reports that a sender requests for a recipient (RFC
+// 3461, 4.1). The zero value means that the sender requested none explicitly;
+// failures and delays are then reported.
 type Notify uint8
 
 // The members of Notify. NotifyNever cannot be combined.
@@ -53,7 +54,7 @@ const (
 	NotifyDelay
 )
 
-// Wants reports whether a report of kind k is to be sent.
+// Wants reports whether a report of kind k should be sent.
 func (n Notify) Wants(k Notify) bool {
 	if n == 0 {
 		n = NotifyFailure | NotifyDelay
@@ -68,14 +69,14 @@ type Rcpt struct {
 	// Orig is the address that the client gave. It equals To if nothing rewrote
 	// it.
 	Orig Address `json:"Orig"`
-	// Folder is the detail of a sub-address (ann+lists@), which a maildrop
-	// delivers to if the folder exists.
+	// Folder is the detail of a sub-address (ann+lists@). A maildrop delivers
+	// to the folder of that name if it exists.
 	Folder string `json:"Folder,omitempty"`
 	Notify Notify `json:"Notify,omitempty"`
 	// ORcpt is the original recipient as type;address, decoded (RFC 3461,
 	// 4.2).
 	ORcpt string `json:"ORcpt,omitempty"`
-	// Hop is the configured name of the hop that routing chose.
+	// Hop is the configured name of the hop selected by routing.
 	Hop string `json:"Hop,omitempty"`
 	// Via lists the aliases and accounts that led from Orig to To.
 	Via []string `json:"Via,omitempty"`
@@ -85,7 +86,7 @@ type Rcpt struct {
 type Client struct {
 	Listener string         `json:"Listener"` // the label of the listener's block
 	Protocol string         `json:"Protocol"` // smtp or lmtp
-	Addr     netip.AddrPort `json:"Addr"`     // the client, after PROXY or XCLIENT
+	Addr     netip.AddrPort `json:"Addr"`     // the client, as given by PROXY or XCLIENT
 	Peer     netip.AddrPort `json:"Peer"`     // the remote end of the socket
 	Local    netip.AddrPort `json:"Local"`    // the local end of the socket
 	Helo     string         `json:"Helo"`     // the argument of HELO, EHLO or LHLO
@@ -97,8 +98,9 @@ type Client struct {
 	User string `json:"User"` // the name of the authenticated account
 	// MayRelay is set for logins and for clients of relay_from.
 	MayRelay bool `json:"MayRelay"`
-	// Trusted is set when the address is in the configured trusted networks or
-	// on loopback. SPF, DMARC and DNSBL checks are skipped for such clients.
+	// Trusted is set if the address is in one of the configured trusted
+	// networks or is a loopback address. SPF, DMARC and DNSBL checks are
+	// skipped for such clients.
 	Trusted bool `json:"Trusted"`
 }
 
@@ -107,13 +109,14 @@ type TLS struct {
 	Version string `json:"Version"`        // as in Received: TLSv1.3
 	Cipher  string `json:"Cipher"`         // the IANA name
 	Name    string `json:"Name,omitempty"` // the requested server name (SNI)
-	// Verified is set when the peer's certificate was verified.
+	// Verified is set if the peer's certificate was verified.
 	Verified bool `json:"Verified,omitempty"`
-	// Legacy is set when the connection needed a legacy profile.
+	// Legacy is set if the connection needed a legacy profile.
 	Legacy bool `json:"Legacy,omitempty"`
 }
 
-// With returns the protocol word of a Received field (RFC 3848, RFC 6531).
+// With returns the protocol for the with clause of a Received field (RFC 3848,
+// RFC 6531).
 func (c *Client) With(utf8 bool) string {
 	with, extended := "SMTP", c.ESMTP
 	switch {

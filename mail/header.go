@@ -9,7 +9,7 @@ import (
 // Field is one header field of a message.
 type Field struct {
 	// Name is the text before the colon, as written. It is empty for a line
-	// that is not a field, which real mail contains.
+	// that is not a field, which real mail may contain.
 	Name string
 	// Raw is the whole field with its folding and line end.
 	Raw []byte
@@ -43,7 +43,7 @@ func (f Field) Text() string {
 	return strings.TrimSpace(b.String())
 }
 
-// Is reports whether the field has this name, in any case.
+// Is reports whether the field has the given name, ignoring case.
 func (f Field) Is(name string) bool { return strings.EqualFold(f.Name, name) }
 
 // Fields iterates over the fields of a header block from the top. It accepts
@@ -85,8 +85,8 @@ func fieldEnd(b []byte, i int) int {
 	}
 }
 
-// fieldName reports whether b is a field name (RFC 5322, 2.2, which RFC 6532
-// does not change).
+// fieldName reports whether b is a field name (RFC 5322, 2.2; RFC 6532 does not
+// change it).
 func fieldName(b []byte) bool {
 	for _, c := range b {
 		if c <= ' ' || c >= 0x7f || c == ':' {

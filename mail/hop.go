@@ -6,10 +6,10 @@ import (
 )
 
 // Hop is the next place a message goes: a queue, an upstream server, a
-// maildrop. It serves many transactions at once.
+// maildrop. It serves many transactions concurrently.
 type Hop interface {
-	// Open starts the handoff of one message. The error is a *Reply, or AsReply
-	// makes it a temporary one.
+	// Open starts the handoff of one message. An error that is not a *Reply is
+	// treated as temporary; see AsReply.
 	Open(ctx context.Context, tx *Transaction) (Handoff, error)
 }
 
@@ -19,38 +19,39 @@ type Hop interface {
 type Handoff interface {
 	// Rcpt returns nil if the hop accepts mail for r.
 	Rcpt(ctx context.Context, r Rcpt) error
-	// Send hands the message over for the recipients that Rcpt accepted, and
-	// returns one outcome for each of them, in that order. The hop reads m only
+	// Send passes on the message for the recipients that Rcpt accepted, and
+	// returns one outcome for each of them, in order. The hop reads m only
 	// until Send returns.
 	Send(ctx context.Context, m *Message) []Outcome
 	// Close releases all resources, whether or not Send was called. The client
-	// already has its reply, so slow work that the reply does not depend on is
-	// done here.
+	// already has its reply by then, so slow work that does not affect the
+	// reply belongs here.
 	Close() error
 }
 
-// Outcome is the result of a handoff for one recipient, in the words of the
-// remote server.
+// Outcome is the result of a handoff for one recipient, with the remote
+// server's own reply.
 type Outcome struct {
 	Rcpt  Address `json:"rcpt"`
 	Reply Reply   `json:"reply"`
 	// Hop is the configured name of the hop. Host and Addr identify the server
-	// that replied, if one did.
+	// that replied, if any.
 	Hop  string `json:"hop,omitempty"`
 	Host string `json:"host,omitempty"`
 	Addr string `json:"addr,omitempty"`
-	// RemoteID is the id of the message there: the queue id of the remote
-	// server, or the name of the stored file.
+	// RemoteID is the id that the message received there: the remote server's
+	// queue id, or the name of the stored file.
 	RemoteID string `json:"remote_id,omitempty"`
-	// TLS is the protection used, for example "TLSv1.3 TLS_AES_128_GCM_SHA256";
-	// empty in clear text and for local delivery.
+	// TLS is the TLS version and cipher suite, for example "TLSv1.3
+	// TLS_AES_128_GCM_SHA256"; it is empty in clear text and for local
+	// delivery.
 	TLS string `json:"tls,omitempty"`
-	// Proof is what the connection proved about the server, in words: "clear
-	// text", "TLS 1.3, certificate not verified", "TLS 1.3, verified"; empty for
-	// local delivery.
+	// Proof describes what the connection proved about the server: "clear
+	// text", "TLS 1.3, certificate not verified", "TLS 1.3, verified"; empty
+	// for local delivery.
 	Proof string `json:"proof,omitempty"`
-	// DSN is set when the remote server accepted the sender's requests for
-	// reports (RFC 3461). It then reports success itself.
+	// DSN is set if the remote server accepted the sender's requests for
+	// reports (RFC 3461) and so will report success itself.
 	DSN  bool          `json:"dsn,omitempty"`
 	At   time.Time     `json:"at"`
 	Took time.Duration `json:"took"`

@@ -1,10 +1,10 @@
-// Package mail defines the types that all packages share: addresses and patterns
-// over them, the envelope, the message, the transaction with its trail, replies,
-// outcomes and hops.
+// Package mail defines the types that all packages share: addresses and
+// patterns that match them, the envelope, the message, the transaction with its
+// trail, replies, outcomes and hops.
 //
-// It uses no network, disk or configuration, and imports only mail/safe. Formats
-// other than an address or a header field are left to its sub-packages, such as
-// mail/mime, mail/received, mail/authres and mail/dsn. Start reading at
+// It uses no network, disk or configuration, and imports only mail/safe.
+// Formats other than addresses and header fields are left to its sub-packages,
+// such as mail/mime, mail/received, mail/authres and mail/dsn. Start reading at
 // Transaction and Hop.
 package mail
 
@@ -15,20 +15,21 @@ import (
 	"time"
 )
 
-// idDigits is Crockford's base32 in lower case: it sorts like the number and
-// has no letters that people confuse when they read an id over the phone.
+// idDigits is Crockford's base32 in lower case. Ids sort like the numbers they
+// encode, and contain no letters that are easily confused when an id is read
+// out over the phone.
 const idDigits = "0123456789abcdefghjkmnpqrstvwxyz"
 
 // NewID returns a new transaction id: 16 characters that sort by time to the
-// millisecond and are safe in file names, header fields and replies. Two ids of
-// one process never collide; those of two processes are very unlikely to, since
-// 30 random bits follow the time.
+// millisecond and are safe in file names, header fields and replies. Ids made
+// by one process never collide. A collision between two processes is very
+// unlikely, because 30 random bits follow the time.
 func NewID() string { return ids.next(time.Now()) }
 
 var ids idSource
 
 // idSource draws random bits once per millisecond and then steps through all
-// values. Independent random bits for thousands of ids in one millisecond would
+// values. With independent random bits, thousands of ids per millisecond would
 // collide every few hours.
 type idSource struct {
 	mu     sync.Mutex
@@ -43,7 +44,7 @@ func (s *idSource) next(now time.Time) string {
 		rand.Read(b[:4]) // never fails (crypto/rand)
 		s.milli, s.random = milli, binary.LittleEndian.Uint64(b[:])
 	} else {
-		s.random += 0x9e3779b1 // odd: all 2^30 values come before one comes again
+		s.random += 0x9e3779b1 // odd, so all 2^30 values occur before one repeats
 	}
 	r := s.random
 	s.mu.Unlock()

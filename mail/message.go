@@ -7,7 +7,7 @@ import (
 )
 
 // Content is data that several readers can read at any offset, repeatedly and
-// at the same time.
+// concurrently.
 type Content interface {
 	io.ReaderAt
 	Size() int64
@@ -31,8 +31,8 @@ func (b Bytes) ReadAt(p []byte, off int64) (int, error) {
 // Size returns the number of octets.
 func (b Bytes) Size() int64 { return int64(len(b)) }
 
-// The limits of a header block. Larger ones are refused before they are parsed:
-// the time of several parsers is quadratic in the size of a field.
+// Limits on a header block. A larger one is refused before it is parsed,
+// because some parsers take time quadratic in the size of a field.
 const (
 	MaxHeader     = 256 << 10
 	MaxFields     = 1000
@@ -48,7 +48,7 @@ var (
 	errHeaderFirst = errors.New("read message header")
 )
 
-// Span is a range of octets, from Start to before End.
+// Span is the range of octets from Start up to but not including End.
 type Span struct{ Start, End int64 }
 
 // Message is the content of one message: an immutable base whose lines end in
@@ -61,20 +61,20 @@ type Message struct {
 	Head []byte
 	// Top holds complete fields, each ending in CRLF, that precede all others.
 	Top []byte
-	// Drop lists the fields of Head that are left out, in ascending order.
+	// Drop lists the fields of Head to omit, in ascending order.
 	Drop []Span
-	// EightBit is set when Base contains an octet above 127.
+	// EightBit is set if Base contains an octet above 127.
 	EightBit bool
 	// LongLine is the length of the longest line of Base in octets, without
 	// CRLF; 0 if unknown.
 	LongLine int
-	// Repaired describes what NewMessage changed in the header block; empty for
-	// nearly all mail, which is left as it arrived.
+	// Repaired describes the change that NewMessage made to the header block.
+	// It is empty for nearly all mail, which is left as it arrived.
 	Repaired string
 }
 
 // NewMessage reads the header block of base and checks its limits. A header
-// block to which fields cannot be added is repaired first, see repair.
+// block to which fields cannot be added is repaired first; see repair.
 func NewMessage(base Content) (*Message, error) {
 	block, truncated, err := readBlock(base)
 	if err != nil {
@@ -102,8 +102,8 @@ func NewMessage(base Content) (*Message, error) {
 	return &Message{Base: base, Head: block}, nil
 }
 
-// readBlock reads up to and with the first empty line, or everything if there
-// is none. What exceeds MaxHeader is cut off.
+// readBlock reads up to and including the first empty line, or everything if
+// there is none. Anything beyond MaxHeader is cut off.
 func readBlock(base Content) (block []byte, truncated bool, err error) {
 	const most = MaxHeader + 4
 	if b, ok := base.(Bytes); ok {
@@ -138,8 +138,8 @@ func headEnd(b []byte) int {
 	return -1
 }
 
-// Edited returns a copy with more edits, for one handoff: fields that precede
-// the present ones, and more fields left out. Drop spans must not overlap.
+// Edited returns a copy with further edits for one handoff: fields to add above
+// the present ones, and fields to omit. The spans in drop must not overlap.
 func (m *Message) Edited(top []byte, drop ...Span) *Message {
 	e := *m
 	e.Top = append(append(make([]byte, 0, len(top)+len(m.Top)), top...), m.Top...)
@@ -199,10 +199,10 @@ func (m *Message) Reader() io.Reader {
 	return io.MultiReader(bytes.NewReader(m.Header()), m.Body())
 }
 
-// copier is Content that can copy itself to a writer without a buffer in this
-// process, from file to file within the kernel.
+// copier is Content that can copy itself to a writer within the kernel, from
+// file to file, without a buffer in this process.
 type copier interface {
-	// CopyTo writes everything from offset off.
+	// CopyTo writes everything from offset off on.
 	CopyTo(w io.Writer, off int64) (int64, error)
 }
 

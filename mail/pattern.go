@@ -7,13 +7,14 @@ import (
 	"strings"
 )
 
-// Pattern selects addresses: a whole address (ann@example.org), a domain
-// (example.org or @example.org), every domain below one (.example.org), the
-// null reverse path (<>), or "local", the names of this server. [ParsePattern]
-// returns the normal form. Routes, filters, queue and trace commands all use it.
+// Pattern matches addresses. It is a whole address (ann@example.org), a domain
+// (example.org or @example.org), all domains below one (.example.org), the null
+// reverse path (<>), or "local", which matches the names of this server.
+// [ParsePattern] returns the normal form. Routes, filters, and the queue and
+// trace commands all use patterns.
 type Pattern string
 
-// The patterns that are words.
+// Patterns with a special meaning.
 const (
 	PatternNull  Pattern = "<>"
 	PatternLocal Pattern = "local"
@@ -47,13 +48,13 @@ func ParsePattern(s string) (Pattern, error) {
 	return Pattern(d), nil
 }
 
-// UnmarshalText parses a pattern of a configuration.
+// UnmarshalText parses a pattern from a configuration.
 func (p *Pattern) UnmarshalText(text []byte) (err error) {
 	*p, err = ParsePattern(string(text))
 	return err
 }
 
-// Covers reports whether every address that q selects is selected by p.
+// Covers reports whether p matches every address that q matches.
 func (p Pattern) Covers(q Pattern) bool {
 	if p == q {
 		return true
@@ -71,13 +72,13 @@ func (p Pattern) Covers(q Pattern) bool {
 // Patterns is a set of patterns ready to match. The zero value matches nothing.
 type Patterns struct {
 	exact map[string]struct{} // domains and whole addresses
-	below map[string]struct{} // with their dot
+	below map[string]struct{} // with the leading dot
 	null  bool
 }
 
-// NewPatterns makes a set. Local are the names that "local" stands for.
-// Patterns that ParsePattern did not return are parsed; the error names those
-// that cannot be.
+// NewPatterns makes a set. local lists the names that the pattern "local"
+// matches. Patterns that are not in normal form are parsed; the error names the
+// invalid ones.
 func NewPatterns(list []Pattern, local ...string) (Patterns, error) {
 	var p Patterns
 	var errs []error
@@ -100,7 +101,8 @@ func NewPatterns(list []Pattern, local ...string) (Patterns, error) {
 	return p, errors.Join(errs...)
 }
 
-// ParsePatterns is NewPatterns for patterns as they were written.
+// ParsePatterns is like NewPatterns but takes patterns as an administrator
+// writes them.
 func ParsePatterns(list []string, local ...string) (Patterns, error) {
 	patterns := make([]Pattern, len(list))
 	for i, s := range list {
@@ -129,8 +131,8 @@ func (p *Patterns) add(one Pattern) {
 // Empty reports whether the set has no pattern.
 func (p *Patterns) Empty() bool { return !p.null && len(p.exact) == 0 && len(p.below) == 0 }
 
-// Domains returns the domains that the set names, without those of whole
-// addresses, in order.
+// Domains returns the domains in the set, sorted, without those of whole
+// addresses.
 func (p *Patterns) Domains() []string {
 	var list []string
 	for d := range p.exact {
@@ -145,7 +147,7 @@ func (p *Patterns) Domains() []string {
 	return slices.Compact(list)
 }
 
-// Match reports whether a pattern selects a. Only "<>" selects the null path.
+// Match reports whether a pattern matches a. Only "<>" matches the null path.
 func (p *Patterns) Match(a Address) bool {
 	if a == "" {
 		return p.null
@@ -160,7 +162,7 @@ func (p *Patterns) Match(a Address) bool {
 	return p.matchDomain(key[strings.LastIndexByte(key, '@')+1:])
 }
 
-// MatchDomain reports whether a pattern selects all addresses of a domain.
+// MatchDomain reports whether a pattern matches all addresses of a domain.
 func (p *Patterns) MatchDomain(domain string) bool {
 	if d, err := ParseDomain(domain); err == nil {
 		domain = d

@@ -5,24 +5,23 @@ import (
 	"io"
 )
 
-// What Message.Repaired can say.
+// The values of Message.Repaired.
 const (
 	RepairedEnd  = "header ended at a line that is not a field: empty line added"
 	RepairedMbox = "mbox From line renamed to X-Mailbox-Line"
 )
 
-// mailboxLine is the name of the field that a leading mbox line becomes.
+// mailboxLine is the name of the field that replaces a leading mbox line.
 const mailboxLine = "X-Mailbox-Line: "
 
-// repair returns a message of which the header block consists of fields only.
-// Odd is the first line of block that is not a field. Left as it is, a first
-// line that begins with white space would continue whatever field is added on
-// top of the message: a client could write into our Received or
-// Authentication-Results. And text that follows the header without an empty
-// line would be read as part of the header.
+// repair returns a message whose header block consists only of fields. odd is
+// the first line of block that is not a field. Without the repair, a first line
+// that begins with white space would continue the field added above it, so that
+// a client could write into our Received or Authentication-Results. Text that
+// follows the header without an empty line would be read as part of the header.
 //
-// The header ends before such a line, and an empty line is added there; a
-// leading "From " line, as in an mbox, is renamed and the header goes on.
+// The header ends before such a line, where an empty line is added; a leading
+// "From " line, as in an mbox, is renamed and the header continues.
 func repair(base Content, block []byte, odd Field) (*Message, error) {
 	if odd.Start == 0 && bytes.HasPrefix(odd.Raw, []byte("From ")) {
 		renamed := patched(base, []byte(mailboxLine), 0)
@@ -46,7 +45,7 @@ func repair(base Content, block []byte, odd Field) (*Message, error) {
 	return m, nil
 }
 
-// patched returns front followed by base from skip on.
+// patched returns front followed by the part of base from skip on.
 func patched(base Content, front []byte, skip int64) Content {
 	if b, ok := base.(Bytes); ok {
 		return Bytes(append(append(make([]byte, 0, len(front)+len(b)), front...), b[skip:]...))
@@ -54,7 +53,7 @@ func patched(base Content, front []byte, skip int64) Content {
 	return &patch{front: front, base: base, skip: skip}
 }
 
-// patch is Content with another beginning.
+// patch is Content whose beginning is replaced.
 type patch struct {
 	front []byte
 	base  Content

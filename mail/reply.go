@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Reply is an SMTP reply, of this server or of another. It is the only error
-// type whose text reaches the client; its Cause stays in the log.
+// Reply is an SMTP reply, from this server or another. It is the only error
+// type whose text reaches the client; its Cause appears only in the log.
 type Reply struct {
 	Code int `json:"code"` // RFC 5321, 4.2
 	// Enhanced is the enhanced status code (RFC 3463), for example 5.1.1; empty
@@ -16,12 +16,12 @@ type Reply struct {
 	Enhanced string `json:"enhanced,omitempty"`
 	// Text may have several lines, separated by \n.
 	Text string `json:"text,omitempty"`
-	// Host is the server that gave the reply; empty for this one.
+	// Host is the server that sent the reply; it is empty for this server.
 	Host  string `json:"host,omitempty"`
 	Cause error  `json:"-"`
 }
 
-// NewReply returns a reply of this server with a formatted text.
+// NewReply returns a reply from this server with formatted text.
 func NewReply(code int, enhanced, format string, args ...any) *Reply {
 	if len(args) == 0 {
 		return &Reply{Code: code, Enhanced: enhanced, Text: format}
@@ -58,12 +58,12 @@ func (r *Reply) String() string {
 func (r *Reply) Positive() bool { return r.Code >= 200 && r.Code < 300 }
 
 // Permanent reports whether the reply is 5xx. All other replies that are not
-// positive are temporary: a reply that is not understood must not cause a
-// bounce.
+// positive are temporary, because an unknown reply must not cause a bounce.
 func (r *Reply) Permanent() bool { return r.Code >= 500 && r.Code < 600 }
 
 // AsReply returns the Reply in err. Any other error becomes 451 4.3.0 with err
-// as its cause: an unknown error must not cause a bounce. AsReply(nil) is nil.
+// as its cause, because an unknown error must not cause a bounce. AsReply(nil)
+// is nil.
 func AsReply(err error) *Reply {
 	if err == nil {
 		return nil

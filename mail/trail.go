@@ -2,10 +2,10 @@ package mail
 
 import "time"
 
-// Stage is a point in the processing of a message at which it is judged.
+// Stage is a point in the processing of a message at which filters run.
 type Stage string
 
-// The stages in their order.
+// The stages, in order.
 const (
 	StageConnect Stage = "connect"
 	StageMail    Stage = "mail"
@@ -14,10 +14,10 @@ const (
 	StageSend    Stage = "send"
 )
 
-// Trail is what was learned about a transaction. Entries are only added. The
-// log line, the queue's record, history, the web page and
-// Authentication-Results are written from it. It must not be used by several
-// goroutines at once.
+// Trail collects what was learned about a transaction. Entries are only ever
+// added. The log line, the queue's record, history, the web page and
+// Authentication-Results are written from it. It is not safe for concurrent
+// use.
 type Trail struct {
 	Events   []Event      `json:"events,omitempty"`
 	Auth     []AuthResult `json:"auth,omitempty"`
@@ -34,11 +34,11 @@ type Event struct {
 	// error if the message could not be judged.
 	Verdict string `json:"verdict"`
 	Reply   *Reply `json:"reply,omitempty"`
-	// Reason explains the verdict to people. Facts are the evidence.
+	// Reason explains the verdict in words. Facts holds the evidence.
 	Reason string        `json:"reason,omitempty"`
 	Facts  []Fact        `json:"facts,omitempty"`
 	Took   time.Duration `json:"took,omitempty"`
-	// Shadow is set for a verdict that was only recorded and had no effect.
+	// Shadow is set for a verdict that was recorded but had no effect.
 	Shadow bool `json:"shadow,omitempty"`
 }
 

@@ -2,8 +2,8 @@ package mail
 
 import "time"
 
-// Transaction is one message, from MAIL to its outcomes. Filters and hops read
-// it and add to its trail.
+// Transaction describes one message, from MAIL to its outcomes. Filters and
+// hops read it and add to its trail.
 type Transaction struct {
 	// ID is made at MAIL and identifies the message in replies, Received, log,
 	// queue, history and reports.
@@ -12,18 +12,19 @@ type Transaction struct {
 	Client   Client    `json:"Client"`
 	Envelope Envelope  `json:"Envelope"`
 	Trail    *Trail    `json:"Trail"`
-	// Hostname is the name of this server in the greeting of the listener. It
-	// is the authserv-id and the "by" of Received.
+	// Hostname is the name of this server in the listener's greeting, also used
+	// as the authserv-id and in the by clause of Received.
 	Hostname string `json:"Hostname"`
-	// Quarantine is the reason to set the message apart; empty if there is
-	// none. A maildrop delivers such a message to Junk, a queue holds it.
+	// Quarantine is the reason to quarantine the message; it is empty if there
+	// is none. A maildrop delivers such a message to Junk, and a queue holds
+	// it.
 	Quarantine string `json:"Quarantine"`
-	// Header is what log, history and look-ups need of the header. It is set
-	// once DATA has been read.
+	// Header holds the parts of the header that the log, history and look-ups
+	// need. It is set once DATA has been read.
 	Header HeaderInfo `json:"Header"`
 }
 
-// HeaderInfo is the part of a header that log and history keep.
+// HeaderInfo is the part of a header that the log and history store.
 type HeaderInfo struct {
 	MessageID string `json:"message_id,omitempty"`
 	From      string `json:"from,omitempty"`

@@ -17,8 +17,8 @@ import (
 // message10k is a message of 10 KiB with CRLF.
 var message10k = "Subject: bench\r\n\r\n" + strings.Repeat(strings.Repeat("x", 70)+"\r\n", 141)
 
-// BenchmarkDeliver delivers 10 KiB messages, synced. "raw" does the same with
-// nothing but file, fsync, rename and directory fsync.
+// BenchmarkDeliver delivers 10 KiB messages, synced. "raw" does only the system
+// calls: file, fsync, rename and directory fsync.
 func BenchmarkDeliver(b *testing.B) {
 	for _, writers := range []int{1, 16} {
 		b.Run(fmt.Sprintf("hop/%d", writers), func(b *testing.B) {
@@ -51,7 +51,7 @@ func BenchmarkDeliver(b *testing.B) {
 	}
 }
 
-// raw is a durable delivery and nothing else.
+// raw makes a durable delivery and nothing else.
 func raw(dir, name string, text []byte) error {
 	f, err := os.OpenFile(filepath.Join(dir, "tmp", name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -75,7 +75,7 @@ func raw(dir, name string, text []byte) error {
 	return d.Sync()
 }
 
-// run calls do b.N times from several goroutines.
+// run calls do a total of b.N times from several goroutines.
 func run(b *testing.B, writers int, do func(n int64) error) {
 	b.Helper()
 	var next atomic.Int64

@@ -41,8 +41,8 @@ func newBox(s *Store, a mail.Address, path string, dir *maildir.Dir) *Box {
 	return b
 }
 
-// Quota returns the usage and limits of the box. Without a limit, usage is only
-// computed when asked for.
+// Quota returns the usage and limits of the box. Without a limit, usage is
+// computed only on request.
 func (b *Box) Quota() (Quota, error) { return b.quota.get() }
 
 // gone reports whether the box's directory was removed.
@@ -63,8 +63,8 @@ func (b *Box) Close() error {
 	return nil
 }
 
-// Subscriptions returns the subscribed names in the order of the file. They may
-// include folders that do not exist.
+// Subscriptions returns the subscribed names in file order. They may include
+// folders that do not exist.
 func (b *Box) Subscriptions() ([]string, error) { return b.subs.names() }
 
 // Subscribe adds a name to the subscriptions or removes it. The folder need not
@@ -77,8 +77,8 @@ func (b *Box) Subscribe(name string, on bool) error {
 	return b.subs.set(name, on)
 }
 
-// LockPOP3 takes the lock that one POP3 session at a time holds (RFC 1939, 3).
-// It does not affect IMAP.
+// LockPOP3 takes the lock that only one POP3 session at a time can hold (RFC
+// 1939, 3). It does not affect IMAP.
 func (b *Box) LockPOP3() (unlock func(), ok bool) {
 	if !b.pop3.TryLock() {
 		return nil, false
@@ -94,7 +94,7 @@ func (b *Box) Folder(name string) (*Folder, error) {
 	return b.open(name)
 }
 
-// open is Folder with b.mu held.
+// open is like Folder, but the caller holds b.mu.
 func (b *Box) open(name string) (*Folder, error) {
 	name = maildir.CanonicalFolder(name)
 	if f := b.folders[name]; f != nil {
@@ -167,7 +167,7 @@ func (b *Box) shut() {
 	b.dir.Close()
 }
 
-// Status opens a folder briefly and returns its present state.
+// Status opens a folder briefly and returns its current state.
 func (b *Box) Status(name string) (*Snapshot, error) {
 	f, err := b.Folder(name)
 	if err != nil {
@@ -177,7 +177,7 @@ func (b *Box) Status(name string) (*Snapshot, error) {
 	return f.Sync()
 }
 
-// makeDirs creates those of a folder's three directories that are missing.
+// makeDirs creates any missing ones of a folder's three directories.
 func makeDirs(dir *maildir.Dir) error {
 	for _, name := range []string{"cur", "new", "tmp"} {
 		if _, err := dir.Stat(name); err == nil {

@@ -22,7 +22,7 @@ func (f *Folder) NewMessage() (*NewMessage, error) {
 	return &NewMessage{folder: f, file: file, lf: lf, name: name}, nil
 }
 
-// Append stores messages in the folder, all or none (RFC 3502), durably, and
+// Append durably stores messages in the folder, all or none (RFC 3502), and
 // returns them with their UIDs. The messages must come from this folder's
 // NewMessage. After an error, the caller still has to Discard them.
 func (f *Folder) Append(news ...*NewMessage) ([]*Message, *Snapshot, error) {
@@ -123,7 +123,7 @@ func (f *Folder) place(items []incoming) ([]*Message, error) {
 }
 
 // Expunge removes messages permanently, whatever their flags, and returns the
-// UIDs of those it removed.
+// UIDs of the removed ones.
 func (f *Folder) Expunge(uids []uint32) ([]uint32, *Snapshot, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -158,7 +158,7 @@ func (f *Folder) expunged(uids []uint32) error {
 	return f.finish(nil, f.known.Expunge(uids))
 }
 
-// Mode is the way in which a FlagChange changes flags.
+// Mode determines how a FlagChange changes flags.
 type Mode uint8
 
 // The modes of a FlagChange.
@@ -179,8 +179,8 @@ type FlagChange struct {
 	Unchanged   uint64
 }
 
-// flagBatch is the number of messages changed before other callers get their
-// turn.
+// flagBatch is the number of messages that are changed before other callers get
+// their turn.
 const flagBatch = 500
 
 // Store changes the flags of messages. It returns the UIDs that the condition
@@ -253,8 +253,8 @@ func (c FlagChange) apply(m *Message, mask uint64) (Flags, uint64) {
 	return c.Flags, mask
 }
 
-// keywordMask returns the bits of keywords. With create, it assigns bits to new
-// ones.
+// keywordMask returns the bits of keywords. If create is set, it assigns bits
+// to new ones.
 func (f *Folder) keywordMask(names []string, create bool) (uint64, error) {
 	var mask uint64
 	for _, name := range names {

@@ -14,8 +14,8 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// A message is found by its base name after another program renamed its file,
-// whatever is done to it.
+// After another program renamed its file, every operation finds a message by
+// its base name.
 func TestRenamedByAnotherProgram(t *testing.T) {
 	const text = "Subject: a\r\n\r\nx\r\n"
 	for name, do := range map[string]func(t *testing.T, f, other *Folder, m *Message){

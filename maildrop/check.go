@@ -94,8 +94,8 @@ func checkTree(b *Box) ([]Finding, error) {
 	}), nil
 }
 
-// checkFolder checks one folder's files as they are before the folder is read,
-// which would repair them.
+// checkFolder checks one folder's files before the folder is read, which would
+// repair them.
 func checkFolder(b *Box, name string, now time.Time) ([]Finding, error) {
 	f, err := b.Folder(name)
 	if err != nil {
@@ -123,7 +123,8 @@ func (c *checker) add(plan string, repair func() error, format string, args ...a
 	c.all = append(c.all, Finding{Folder: c.name, Text: fmt.Sprintf(format, args...), Plan: plan, repair: repair})
 }
 
-// open repairs most problems: reading the folder adopts what is there.
+// open repairs most problems, because reading the folder adopts the files that
+// exist.
 func (c *checker) open() error {
 	b := c.f.box
 	f, err := b.Folder(c.name)

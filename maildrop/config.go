@@ -20,8 +20,8 @@ type Config struct {
 	// Separator is the character between the levels of a folder name on IMAP,
 	// "." or "/". Dovecot and Courier use ".", and clients remember it.
 	Separator string `hcl:"separator,optional" enum:".|/" default:"."`
-	// Prefix comes before the names of all folders but INBOX. Users of Courier
-	// are used to "INBOX.".
+	// Prefix precedes the names of all folders except INBOX. Courier uses
+	// "INBOX.".
 	Prefix string `hcl:"prefix,optional"`
 	// Junk is the folder for mail that a filter quarantined. It is created when
 	// needed.
@@ -29,7 +29,7 @@ type Config struct {
 	// MakeFolders creates the folder of a sub-address (ann+lists@example.org)
 	// if it does not exist. Otherwise such mail goes to INBOX.
 	MakeFolders bool `hcl:"make_folders,optional"`
-	// Quota is the space of each account; 0 sets no limit. An account's own
+	// Quota is the space for each account; 0 sets no limit. An account's own
 	// quota takes precedence. If neither is set, a limit in an existing
 	// maildirsize file applies.
 	Quota conf.Bytes `hcl:"quota,optional"`
@@ -54,7 +54,7 @@ func (c *Config) defaults() {
 	set(&c.QuotaReply, "defer")
 }
 
-// Check validates what no single field can.
+// Check validates combinations of fields.
 func (c *Config) Check() error {
 	if c.Path != "" && !strings.Contains(c.Path, "{user}") {
 		return conf.Fieldf("path", "{user} is missing: all accounts would share one box")

@@ -18,8 +18,8 @@ var sideFiles = []string{maildir.UIDListFile, maildir.KeywordsFile, maildir.Cour
 var boxFiles = []string{maildir.SubscriptionsFile, maildir.CourierSubscriptionsFile, specialUseFile}
 
 // CopyMaildir copies a Maildir++ tree with UIDs, flags, keywords, subscriptions
-// and dates. It skips what the destination already has, so it can be run again
-// after an interruption, or to copy mail that has arrived since. The
+// and dates. It skips everything that the destination already has, so it can be
+// run again after an interruption, or to copy mail that has arrived since. The
 // destination must not be in use. progress is called after each message.
 func CopyMaildir(ctx context.Context, from, to string, progress func()) (done Transferred, err error) {
 	src, closeSource, err := openTree(from)
@@ -91,8 +91,8 @@ func copyFiles(src, dst *maildir.Dir, names []string) error {
 	return nil
 }
 
-// grew reports whether a uidlist continues an older one, so that the older copy
-// can be replaced.
+// grew reports whether a uidlist is a continuation of an older one, so that the
+// older copy can be replaced.
 func grew(old, now string) bool {
 	a, aerr := maildir.ParseUIDList(old)
 	b, berr := maildir.ParseUIDList(now)
@@ -150,7 +150,7 @@ func copyFolder(ctx context.Context, src, dst *maildir.Dir, name string, done *T
 			return false, err
 		}
 	}
-	// The lists come last: with the lists but without the messages, an
+	// The lists are copied last. With the lists but without the messages, an
 	// interrupted copy would look as if the messages had been expunged.
 	return true, copyFiles(from, to, sideFiles)
 }

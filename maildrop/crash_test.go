@@ -19,8 +19,8 @@ import (
 	"hoplite/mail"
 )
 
-// crashDir makes the test binary the process that gets killed, crashUnsynced
-// makes it one that syncs nothing.
+// crashDir makes the test binary the process to be killed; crashUnsynced makes
+// it one that syncs nothing.
 const (
 	crashDir      = "HOPLITE_CRASH_DIR"
 	crashUnsynced = "HOPLITE_CRASH_UNSYNCED"
@@ -74,7 +74,7 @@ func TestCrashChild(t *testing.T) {
 	}
 }
 
-// deliverUnsynced stores messages like a server that does not sync.
+// deliverUnsynced stores messages as a server that does not sync would.
 func deliverUnsynced(t *testing.T, dir string) {
 	sub := filepath.Join(dir, "mail/example.org/ann/new")
 	must(t, os.MkdirAll(sub, 0o700))
@@ -100,8 +100,8 @@ func newLedger() *ledger {
 	return &ledger{stored: map[string]bool{}, uid: map[string]uint32{}, base: map[uint32]string{}, leaving: map[uint32]bool{}, labelled: map[string]bool{}}
 }
 
-// live runs a process in dir that is killed after a moment, right after before
-// was called.
+// live runs a process in dir and kills it after a short time, right after
+// calling before.
 func (l *ledger) live(t *testing.T, dir string, before func(), env ...string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestCrashChild$")
@@ -160,9 +160,9 @@ func (l *ledger) seen(t *testing.T, validity string, uid uint32, base string) {
 	l.uid[base], l.base[uid] = uid, base
 }
 
-// A killed process may have been busy with a delivery, an append, a flag
-// change, an expunge or a rewrite of the uidlist. Nothing that it acknowledged
-// is lost, and no UID changes or comes back.
+// A process may be killed during a delivery, an append, a flag change, an
+// expunge or a rewrite of the uidlist. Nothing that it acknowledged is lost,
+// and no UID changes or reappears.
 func TestKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts and kills processes for some seconds")

@@ -14,7 +14,7 @@ import (
 // names.
 type dateLookup struct {
 	*index.DateLookup
-	msgs []*Message // those whose Dates is this one
+	msgs []*Message // messages whose Dates refers to this look-up
 
 	mu    sync.Mutex
 	wrong []uint32 // UIDs of messages whose names state a wrong size
@@ -44,8 +44,8 @@ func (t *dateLookup) run(d *files, log zerolog.Logger) {
 func (t *dateLookup) date(d *files, m *Message) {
 	st, err := d.cur.Stat(m.File)
 	if err != nil {
-		// The file is gone, which the next Sync will notice. Its name has a
-		// date, too.
+		// The file is gone, which the next Sync will detect. Its name also
+		// contains a date.
 		m.Date = maildir.ArrivalTime(m.File)
 		m.Saved = m.Date
 		return

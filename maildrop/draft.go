@@ -11,8 +11,8 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// NewMessage is a message that is being written to tmp, where no reader sees
-// it. After writing it, pass it to Folder.Append or Discard it.
+// NewMessage is a message that is being written to tmp, where it is invisible
+// to readers. After writing it, pass it to Folder.Append or Discard it.
 type NewMessage struct {
 	Flags    Flags
 	Keywords []string
@@ -45,7 +45,7 @@ func (n *NewMessage) Size() int64 {
 // lfPool holds the buffers of writers.
 var lfPool = sync.Pool{New: func() any { return maildir.NewLFWriter(nil) }}
 
-// shut closes the file and returns the writer to the pool.
+// shut closes the file and puts the writer back into the pool.
 func (n *NewMessage) shut() error {
 	n.closed = true
 	n.size, n.wire = n.lf.Size, n.lf.Wire
@@ -138,7 +138,7 @@ func (n *NewMessage) deliver() error {
 		return err
 	}
 	f.box.quota.add(n.size, 1)
-	// The directory's time stamp may be the same as at the last Sync.
+	// The directory's timestamp may be the same as at the last Sync.
 	f.fresh.Store(true)
 	if f.watchers.any() {
 		f.box.store.watch.look(f, 0)

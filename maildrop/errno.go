@@ -8,12 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// noRoom reports whether an error says that the disk cannot be written to now.
+// noRoom reports whether an error means that the disk cannot be written to at
+// present.
 func noRoom(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EROFS)
 }
 
-// tooManyLinks reports whether a link failed in a way that a copy would not.
+// tooManyLinks reports whether a link failed for a reason that does not affect
+// a copy.
 func tooManyLinks(err error) bool {
 	return errors.Is(err, unix.EMLINK) || errors.Is(err, unix.EXDEV) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOTSUP)
 }

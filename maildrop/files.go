@@ -17,16 +17,15 @@ import (
 	"hoplite/maildrop/reconcile"
 )
 
-// files are the directories of one folder and their contents. The type keeps no
-// state: what a caller remembers of a message's file is checked against the
-// disk.
+// files holds the directories of one folder. It keeps no other state: a
+// caller's information about a message's file is checked against the disk.
 type files struct {
 	dir, cur, new, tmp *maildir.Dir
 	newSync, curSync   dirSyncer
 }
 
-// openFiles opens the three directories of a folder and creates those that are
-// missing.
+// openFiles opens the three directories of a folder and creates any missing
+// ones.
 func openFiles(dir *maildir.Dir) (*files, error) {
 	d := &files{dir: dir}
 	var err error
@@ -49,7 +48,7 @@ func openFiles(dir *maildir.Dir) (*files, error) {
 }
 
 // close closes the three directories. The folder's own directory stays open,
-// since that of INBOX belongs to the box.
+// because that of INBOX belongs to the box.
 func (d *files) close() {
 	for _, sub := range []*maildir.Dir{d.cur, d.new, d.tmp} {
 		if sub != nil {
@@ -76,7 +75,7 @@ func (d *files) in(f reconcile.File) *maildir.Dir {
 type stamp = index.Stamp
 
 // settleTime is the age at which a directory's unchanged mtime proves that
-// nothing changed. Before that, several changes can share one time stamp.
+// nothing changed. Before that, several changes can share one timestamp.
 const settleTime = 2 * time.Second
 
 // unsettled reports whether a directory changed within settleTime.
@@ -85,8 +84,8 @@ func unsettled(s stamp) bool {
 }
 
 // look reads the stamps. gone is set if the folder was removed. Unless the
-// uidlist is locked, a stamp describes only what is read after it, never what
-// was read before.
+// uidlist is locked, a stamp is valid only for data read after it, never for
+// data read before.
 func (d *files) look() (s stamp, gone bool, err error) {
 	if gone, err = d.lookDirs(&s); gone || err != nil {
 		return s, gone, err
@@ -188,7 +187,8 @@ func (d *files) rename(m *Message, dst *maildir.Dir, name string) error {
 	return d.withFile(m, func(at reconcile.File) error { return d.in(at).Rename(at.Name, dst, name) })
 }
 
-// remove removes a message's file. It ignores that the file is already gone.
+// remove removes a message's file. It is not an error if the file is already
+// gone.
 func (d *files) remove(m *Message) error {
 	err := d.withFile(m, func(at reconcile.File) error { return d.in(at).Remove(at.Name) })
 	if errors.Is(err, ErrNoMessage) {
@@ -268,7 +268,7 @@ func (d *files) reopen(m *Message, s *Snapshot) (*os.File, maildir.Stat, error) 
 	return d.in(at).OpenStat(at.Name)
 }
 
-// measure counts the octets of a message.
+// measure counts the octets of a message's file.
 func (d *files) measure(m *Message) (size, wire int64, err error) {
 	r, err := d.in(fileOf(m)).Open(m.File)
 	if err != nil {
@@ -365,7 +365,7 @@ func (d *files) lockList(wait time.Duration) (*lockedList, error) {
 	return &lockedList{dir: d.dir, lock: lock}, nil
 }
 
-// ignoreMissing returns nil for an error that says that a file does not exist.
+// ignoreMissing returns nil if err means that a file does not exist.
 func ignoreMissing(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -380,7 +380,7 @@ type dirSyncer struct {
 	waiting []chan error
 }
 
-// sync returns once everything that the caller did in dir is durable.
+// sync returns once all changes that the caller made in dir are durable.
 func (s *dirSyncer) sync(dir *maildir.Dir) error {
 	done := make(chan error, 1)
 	s.mu.Lock()
@@ -395,7 +395,7 @@ func (s *dirSyncer) sync(dir *maildir.Dir) error {
 	return <-done
 }
 
-// round serves the present waiters. Callers that arrive during the fsync need
+// round serves the current waiters. Callers that arrive during the fsync need
 // another one.
 func (s *dirSyncer) round(dir *maildir.Dir) {
 	s.mu.Lock()

@@ -15,8 +15,8 @@ import (
 // readers of a Snapshot never wait.
 //
 // A Folder owns the lock, the I/O and the published snapshot. Package reconcile
-// decides what follows from a reading; files are the directories, lockedList is
-// the uidlist, indexer the private index, and round a look at the disk.
+// interprets a reading; files holds the directories, lockedList is the uidlist,
+// indexer the private index, and round an examination of the disk.
 type Folder struct {
 	*files
 	box  *Box
@@ -55,7 +55,7 @@ func openFolder(b *Box, name string, dir *maildir.Dir) (*Folder, error) {
 	return f, nil
 }
 
-// shut closes everything; b.mu is held.
+// shut closes everything. The caller holds b.mu.
 func (f *Folder) shut() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -72,7 +72,7 @@ func (f *Folder) Close() error {
 	return nil
 }
 
-// Name returns the folder's present name, with "/" between levels.
+// Name returns the folder's current name, with "/" between levels.
 func (f *Folder) Name() string {
 	f.box.mu.Lock()
 	defer f.box.mu.Unlock()
@@ -85,8 +85,8 @@ func (f *Folder) Box() *Box { return f.box }
 // gone reports whether the folder was deleted.
 func (f *Folder) gone() bool { return f.deleted.Load() || f.files.gone() }
 
-// Snapshot returns the folder as it was last read, without looking at the disk.
-// The first call reads the folder.
+// Snapshot returns the state of the folder when it was last read, without
+// checking the disk. The first call reads the folder.
 func (f *Folder) Snapshot() (*Snapshot, error) {
 	if s := f.snap.Load(); s != nil {
 		return s, nil
@@ -94,7 +94,7 @@ func (f *Folder) Snapshot() (*Snapshot, error) {
 	return f.Sync()
 }
 
-// Sync looks for changes by other programs and returns the present state. It
+// Sync checks for changes by other programs and returns the current state. It
 // takes a few microseconds if nothing changed.
 func (f *Folder) Sync() (*Snapshot, error) {
 	f.mu.Lock()
@@ -119,8 +119,8 @@ func (f *Folder) Watch() (changed <-chan struct{}, stop func()) {
 }
 
 // Recent assigns the right to show messages as \Recent (RFC 3501, 2.3.2).
-// Messages with at least the returned UID have not been shown as recent to
-// anyone. With claim, those below UIDNEXT of s now belong to the caller.
+// Messages from the returned UID on have not been shown as recent in any
+// session. If claim is set, those below UIDNEXT of s now belong to the caller.
 func (f *Folder) Recent(s *Snapshot, claim bool) uint32 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -133,7 +133,7 @@ func (f *Folder) Recent(s *Snapshot, claim bool) uint32 {
 
 // Vanished returns the UIDs that were expunged after modseq, in ascending order
 // (RFC 7162, 3.2.6). If the record does not go back that far, it returns every
-// UID below UIDNEXT without a message, which the RFC allows.
+// unused UID below UIDNEXT, which the RFC allows.
 func (f *Folder) Vanished(s *Snapshot, modseq uint64) []uint32 {
 	f.mu.Lock()
 	defer f.mu.Unlock()

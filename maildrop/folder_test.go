@@ -170,7 +170,7 @@ func TestOthersChangeTheFolder(t *testing.T) {
 	}
 }
 
-// Vanished2 calls Vanished with the present snapshot.
+// Vanished2 calls Vanished with the current snapshot.
 func (f *Folder) Vanished2(t *testing.T, modseq uint64) []uint32 {
 	return f.Vanished(syncNow(t, f), modseq)
 }
@@ -291,8 +291,8 @@ func TestDoubledBaseName(t *testing.T) {
 	}
 }
 
-// A wrong size in a file name is noticed before the first octet is sent. The
-// right one is known from then on, also after a restart.
+// A wrong size in a file name is detected before the first octet is sent. From
+// then on the right size is known, also after a restart.
 func TestLyingSize(t *testing.T) {
 	s, err := Open(Config{Name: "boxes"}, testStore(t, Config{}).env)
 	must(t, err)
@@ -315,7 +315,8 @@ func TestLyingSize(t *testing.T) {
 	}
 }
 
-// readsAs checks that a message is announced and read as text, both ways.
+// readsAs checks that a message has the announced size and reads as text, both
+// as stored and with CRLF.
 func readsAs(t *testing.T, f *Folder, m *Message, text string) {
 	t.Helper()
 	for _, copyTo := range []func(io.Writer, *Reader) (int64, error){
@@ -332,8 +333,8 @@ func readsAs(t *testing.T, f *Folder, m *Message, text string) {
 	}
 }
 
-// A scanner or an editor replaces the text in the file of a message. The
-// message is read as it is now, and has its new size afterwards.
+// A scanner or an editor may replace the text in a message's file. The new text
+// is read, and the message then has its new size.
 func TestFileReplacedInPlace(t *testing.T) {
 	small := "Subject: a\r\n\r\nx\r\n"
 	large := "Subject: b\r\n\r\n" + strings.Repeat("a long line of text\r\n", 10_000)
@@ -365,8 +366,8 @@ func TestFileReplacedInPlace(t *testing.T) {
 	}
 }
 
-// If a file is truncated while it is being read, the announced length is kept,
-// and the message is measured again.
+// If a file is truncated while it is being read, the announced length is still
+// delivered, and the message is measured again.
 func TestFileCutWhileRead(t *testing.T) {
 	f := testFolder(t, testStore(t, Config{}), "INBOX")
 	m := put(t, f, "Subject: b\r\n\r\n"+strings.Repeat("a long line of text\r\n", 20_000), 0)
@@ -401,8 +402,8 @@ func TestLargeFileIsCountedOnce(t *testing.T) {
 	}
 }
 
-// A message with an old date can be appended to a folder that is not open: the
-// clean-up of tmp during the first Sync leaves it alone.
+// A message with an old date can be appended to a folder that is not open,
+// because the clean-up of tmp during the first Sync does not remove it.
 func TestAppendOldDateToUnopenedFolder(t *testing.T) {
 	f := testFolder(t, testStore(t, Config{}), "INBOX")
 	var news []*NewMessage
@@ -443,7 +444,7 @@ func TestLeftover(t *testing.T) {
 	}
 }
 
-// A box that is removed while it is open, but unused, is created again.
+// A box that is removed while it is open but unused is created again.
 func TestRemovedBox(t *testing.T) {
 	s := hopStore(t, Config{})
 	for range 2 {
@@ -493,8 +494,8 @@ func TestLinksInTheBox(t *testing.T) {
 	}
 }
 
-// A large folder that is opened for the first time is shown before its files
-// were examined. Dates, wrong sizes in names, and missing files are known when
+// A large folder opened for the first time is shown before its files are
+// examined. Dates, wrong sizes in names and missing files are determined when
 // they are needed.
 func TestFirstLook(t *testing.T) {
 	s := testStore(t, Config{})

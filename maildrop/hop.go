@@ -13,7 +13,8 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// atOnce is how many recipients of one message are delivered to in parallel.
+// atOnce is the number of recipients of one message that are delivered to in
+// parallel.
 const atOnce = 8
 
 // Open implements mail.Hop. Each recipient is an account; its mail becomes a
@@ -36,7 +37,7 @@ type target struct {
 	folder string
 }
 
-// Rcpt accepts recipients that exist and have room. It creates nothing: a box
+// Rcpt accepts recipients that exist and have room. It creates nothing; a box
 // is created for its first message.
 func (h *handoff) Rcpt(_ context.Context, r mail.Rcpt) error {
 	if !h.store.known(r.To) {
@@ -185,8 +186,8 @@ func (h *handoff) folder(t *target) (*Folder, error) {
 	return f, err
 }
 
-// detail opens the folder of a sub-address. Case does not matter, and levels
-// may be separated by "." or "/".
+// detail opens the folder of a sub-address. Case is ignored, and levels may be
+// separated by "." or "/".
 func detail(b *Box, name string, create bool) (*Folder, string, error) {
 	name = maildir.CanonicalFolder(name)
 	for _, try := range []string{name, sameFolder(b, name)} {
@@ -233,7 +234,7 @@ func (h *handoff) Close() error {
 	return nil
 }
 
-// foldFolder returns a folder name in the form used to compare sub-addresses.
+// foldFolder normalises a folder name for comparison with sub-addresses.
 func foldFolder(name string) string {
 	return strings.ToLower(strings.ReplaceAll(name, ".", "/"))
 }

@@ -17,7 +17,7 @@ import (
 	"hoplite/mail"
 )
 
-// hopStore returns a store for ann, and for bob, who has little space.
+// hopStore returns a store with ann and with bob, whose quota is small.
 func hopStore(t testing.TB, cfg Config) *Store {
 	t.Helper()
 	cfg.Name = "boxes"
@@ -37,7 +37,7 @@ func hopStore(t testing.TB, cfg Config) *Store {
 	return s
 }
 
-// send hands over a message and returns the outcomes.
+// send delivers a message and returns the outcomes.
 func send(t testing.TB, s *Store, tx *mail.Transaction, text string, rcpts ...mail.Rcpt) []mail.Outcome {
 	t.Helper()
 	h, err := s.Open(context.Background(), tx)

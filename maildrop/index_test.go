@@ -87,7 +87,7 @@ func TestIndexRemembers(t *testing.T) {
 	}
 }
 
-// The index may be deleted or damaged at any time: UIDs stay, and the
+// The index may be deleted or damaged at any time. UIDs are unaffected, and the
 // modification sequence does not decrease.
 func TestIndexLost(t *testing.T) {
 	for _, tc := range []struct {

@@ -30,8 +30,8 @@ func (s *Store) openIndex() error {
 }
 
 // indexer maintains the private index of one folder: a log of its state, and
-// the items kept by readers. The index may lag behind or fail; what it lacks is
-// read from the Maildir again. Folder.mu guards everything but the items.
+// the items kept by readers. The index may lag behind or fail; missing data is
+// read from the Maildir again. Folder.mu guards everything except the items.
 type indexer struct {
 	root  *os.Root // of the store's indexes; nil if none are kept
 	files *files
@@ -46,7 +46,7 @@ type indexer struct {
 }
 
 // dirName returns the name of a folder's directory. It contains the folder's
-// GUID and its inode, since a copy of a Maildir has the same GUIDs.
+// GUID and its inode, because a copy of a Maildir has the same GUIDs.
 func (x *indexer) dirName(guid string) (string, error) {
 	st, err := x.files.dir.StatSelf()
 	return filepath.Join(guid[:2], fmt.Sprintf("%s-%x", guid, st.Ino)), err
@@ -90,8 +90,8 @@ func (x *indexer) current(known *reconcile.State) {
 	x.behind, x.announced, x.keywords = false, false, known.Keywords
 }
 
-// write appends changes to the log. The first time it finds the log to be
-// behind, it returns false, and the caller has to arrange for rewrite.
+// write appends changes to the log. The first time the log is behind, it
+// returns false, and the caller must call rewrite later.
 func (x *indexer) write(known *reconcile.State, head index.Head, c reconcile.Changes) bool {
 	x.items.drop(c.Expunged)
 	if x.off {

@@ -8,11 +8,11 @@ import (
 	"hoplite/maildrop/index"
 )
 
-// items are pre-rendered pieces of messages by UID. They are read from disk
+// items holds pre-rendered pieces of messages by UID. They are read from disk
 // when the first one is needed.
 type items struct {
 	warn zerolog.Logger
-	// shown returns the present snapshot, or nil.
+	// shown returns the current snapshot, or nil.
 	shown func() *Snapshot
 
 	mu    sync.RWMutex
@@ -62,7 +62,7 @@ func (i *items) open() *index.Cache {
 	return c
 }
 
-// disable continues in memory only.
+// disable keeps the items in memory only from now on.
 func (i *items) disable(err error) {
 	i.warn.Warn().Err(err).Msg("item cache not written")
 	i.cache = index.NewCache()

@@ -27,7 +27,7 @@ const maxMbox = 256 << 20
 // ErrNotMbox is returned for a file that does not start with a From line.
 var ErrNotMbox = errors.New("not an mbox file: its first line does not begin with \"From \"")
 
-// mboxReader reads an mbox. A message starts with a line "From " after an empty
+// mboxReader reads an mbox. A message starts with a "From " line after an empty
 // line. A Content-Length is used if it leads to another From line or to the
 // end.
 type mboxReader struct {
@@ -121,8 +121,8 @@ func (m *mboxReader) body(msg *mboxMessage) error {
 		if err != nil {
 			return err
 		}
-		// Text may also have a line that starts with "From "; a real From line
-		// has a date.
+		// Text may also contain a line that starts with "From ", but a real
+		// From line has a date.
 		if empty && isFrom(line) && !fromDate(string(line)).IsZero() {
 			m.from, m.at = line, at
 			msg.text = cutEmptyLine(msg.text)
@@ -199,8 +199,8 @@ func (msg *mboxMessage) contentLength() (int64, bool) {
 	return n, err == nil
 }
 
-// readStatus reads flags and keywords from the fields that mail programs store
-// them in, and the date from Date if the From line has none.
+// readStatus reads flags and keywords from the fields in which mail programs
+// store them, and the date from Date if the From line has none.
 func (msg *mboxMessage) readStatus() {
 	for _, c := range msg.field("Status") + msg.field("X-Status") {
 		switch c {
@@ -238,7 +238,7 @@ func writeMbox(w *bufio.Writer, f *Folder, s *Snapshot, m *Message) error {
 	for {
 		line, err := br.ReadSlice('\n')
 		if head && last == '\n' && isStatus(line) {
-			line = nil // writeStatus writes the present ones
+			line = nil // writeStatus writes the current ones
 		}
 		if len(line) > 0 {
 			whole := last == '\n'

@@ -19,14 +19,15 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// besideDir turns the test binary into the server that runs beside Dovecot.
+// besideDir makes the test binary the server that runs beside Dovecot.
 const besideDir = "HOPLITE_BESIDE_DIR"
 
-// besideTime is how long both servers work on the folder.
+// besideTime is the time for which both servers use the folder.
 const besideTime = 8 * time.Second
 
 // TestBesideChild appends, moves, flags and expunges messages in a folder that
-// Dovecot uses at the same time, and checks that no UID moves.
+// Dovecot uses at the same time, and checks that no UID moves to another
+// message.
 func TestBesideChild(t *testing.T) {
 	dir := os.Getenv(besideDir)
 	if dir == "" {
@@ -61,8 +62,9 @@ func TestBesideChild(t *testing.T) {
 	f.box.Close()
 }
 
-// Dovecot's IMAP server and delivery agent work on a folder at the same time
-// as we do. No UID is assigned twice, none moves, and Dovecot does not complain.
+// Dovecot's IMAP server and delivery agent use a folder at the same time as
+// Hoplite. No UID is assigned twice or moves to another message, and Dovecot
+// does not complain.
 func TestInteropTwoServers(t *testing.T) {
 	d := newDovecot(t)
 	d.run("imap", firstSession)

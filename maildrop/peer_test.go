@@ -15,7 +15,7 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// peer is another server on the same Maildir, which behaves like Dovecot.
+// peer simulates another server on the same Maildir that behaves like Dovecot.
 type peer struct {
 	t   *testing.T
 	dir *maildir.Dir
@@ -126,9 +126,9 @@ func noteUIDs(t *testing.T, shown map[uint32]string, s *Snapshot) {
 	}
 }
 
-// The bound in the uidlist is raised at its present offset, although another
-// server rewrote the list with another header, and lines that it appended are
-// read afterwards.
+// The bound in the uidlist is raised at its current offset even if another
+// server rewrote the list with another header, and lines appended by that
+// server are read afterwards.
 func TestRaiseInAListOfAnotherServer(t *testing.T) {
 	s := testStore(t, Config{})
 	f := testFolder(t, s, "INBOX")

@@ -11,7 +11,7 @@ import (
 )
 
 // The power fails repeatedly while messages are delivered, appended, flagged
-// and expunged. Everything that was acknowledged is there afterwards, under the
+// and expunged. Everything that was acknowledged exists afterwards, under the
 // UIDs that readers saw.
 func TestInteropPowerCut(t *testing.T) {
 	d := powercuttest.NewDisk(t)
@@ -30,8 +30,8 @@ func TestInteropPowerCut(t *testing.T) {
 	}
 }
 
-// The negative control: deliveries that are not synced are lost in the same
-// power cut. Otherwise TestInteropPowerCut would prove nothing.
+// This is the negative control: deliveries that are not synced must be lost in
+// the same power cut, or TestInteropPowerCut would prove nothing.
 func TestInteropPowerCutFindsUnsyncedMail(t *testing.T) {
 	d := powercuttest.NewDisk(t)
 	dir := filepath.Join(d.Mount, "data")

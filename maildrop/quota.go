@@ -16,7 +16,7 @@ import (
 // quotaFile holds the limits and the usage of a box (Maildir++).
 const quotaFile = "maildirsize"
 
-// The limits that Maildir++ sets for maildirsize.
+// The limits on maildirsize set by Maildir++.
 const (
 	quotaFileMax = 5120
 	quotaOld     = 15 * time.Minute
@@ -37,7 +37,7 @@ func (q Quota) full(size, messages int64) bool {
 type quota struct {
 	dir *maildir.Dir // of the box
 	log zerolog.Logger
-	// set returns the configured limits, 0 for none.
+	// set returns the configured limits, or 0 for none.
 	set func() (size, messages int64)
 
 	mu sync.Mutex
@@ -85,8 +85,8 @@ func (k *quota) fits(size, messages int64) error {
 	return nil
 }
 
-// add adds to the usage. It only updates an existing file: without a limit
-// none is needed.
+// add adds to the usage. It updates only an existing file, because none is
+// needed without a limit.
 func (k *quota) add(size, messages int64) {
 	if size == 0 && messages == 0 {
 		return
@@ -211,8 +211,8 @@ func (k *quota) sum(q Quota) (Quota, error) {
 	return q, nil
 }
 
-// addUp counts the messages of one folder. Sizes come from the file names if
-// these have them.
+// addUp counts the messages of one folder. Sizes are taken from the file names
+// if they contain them.
 func addUp(folder *maildir.Dir) (size, count int64) {
 	for _, sub := range []string{"new", "cur"} {
 		dir, err := folder.Sub(sub)

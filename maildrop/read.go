@@ -247,7 +247,7 @@ func (r *Reader) Close() error {
 	return r.file.Close()
 }
 
-// finishDates completes the look-up of message dates. f.mu is held.
+// finishDates completes the look-up of message dates. The caller holds f.mu.
 func (f *Folder) finishDates() {
 	d := f.dates
 	if d == nil {
@@ -260,7 +260,7 @@ func (f *Folder) finishDates() {
 	}
 }
 
-// remeasure counts the octets of a message again. f.mu is held.
+// remeasure counts the octets of a message again. The caller holds f.mu.
 func (f *Folder) remeasure(uid uint32) {
 	i, ok := f.known.Find(uid)
 	if !ok {
@@ -289,9 +289,9 @@ func (f *Folder) counted(i int, size, wire int64) {
 }
 
 // Cached returns the bytes stored for m with Keep, or nil. Their meaning is up
-// to the server: pre-rendered ENVELOPE and BODYSTRUCTURE, offsets, sort and
-// thread keys. They must not be modified. They may be lost at any time, and
-// should start with a version number of the server's format.
+// to the server, which stores pre-rendered ENVELOPE and BODYSTRUCTURE, offsets,
+// and sort and thread keys. They must not be modified. They may be lost at any
+// time, and should start with a version number of the server's format.
 func (f *Folder) Cached(m *Message) []byte { return f.index.items.get(m.UID) }
 
 // Keep stores bytes for m, in memory and on disk, until m is expunged. They

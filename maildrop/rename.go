@@ -50,8 +50,8 @@ func (b *Box) Rename(from, to string) error {
 	}))
 }
 
-// moves lists the folders that a rename moves. All checks come first, so that
-// no rename is left half done.
+// moves lists the folders that a rename moves. All checks are made first, so
+// that no rename is left half done.
 func (b *Box) moves(from, to string) ([][2]string, error) {
 	if _, err := maildir.FolderDir(from); err != nil {
 		return nil, ErrNoFolder

@@ -12,23 +12,23 @@ import (
 	"hoplite/maildrop/reconcile"
 )
 
-// round is one look at a folder's disk: it reads what changed, lets package
-// reconcile decide what follows, carries that out and publishes it. The folder
-// is locked.
+// round is one examination of a folder on disk: it reads the changes, passes
+// them to package reconcile, carries out the resulting plan and publishes the
+// new state. The folder is locked.
 type round struct {
 	*Folder
 	list *lockedList // nil unless the uidlist is locked
-	now  stamp       // the stamps from before the reading
+	now  stamp       // the stamps taken before the reading
 	scan *scan
 }
 
-// read reads everything, or only what changed since the last reading.
+// read reads everything, or only the changes since the last reading.
 func (r *round) read(all bool) (err error) {
 	r.scan = &scan{files: r.files, known: &r.known, since: r.since, log: r.box.store.log}
 	return r.scan.read(r.now, all)
 }
 
-// run reads what changed, without the lock if nothing has to be decided,
+// run reads the changes, without the lock if there is nothing to decide,
 // otherwise with the uidlist locked.
 func (r *round) run(all bool) error {
 	// In a folder that no server has used yet, all files are unknown.
@@ -45,8 +45,8 @@ func (r *round) run(all bool) error {
 	return r.carryOut(next, changes, plan)
 }
 
-// runLocked locks the uidlist, reads what changed, and decides. If the disk has
-// not changed since it was read without the lock, it is not read again.
+// runLocked locks the uidlist, reads the changes, and reconciles. If the disk
+// has not changed since it was read without the lock, it is not read again.
 func (r *round) runLocked(all bool) (err error) {
 	if r.list, err = r.lockList(lockWait); err != nil {
 		return err
@@ -64,7 +64,7 @@ func (r *round) runLocked(all bool) (err error) {
 	return r.refresh(all)
 }
 
-// refresh reads what changed, with the uidlist locked, and decides.
+// refresh reads the changes with the uidlist locked, and reconciles.
 func (r *round) refresh(all bool) (err error) {
 	if r.now, _, err = r.look(); err != nil {
 		return err
@@ -78,7 +78,7 @@ func (r *round) refresh(all bool) (err error) {
 	return r.decide()
 }
 
-// decide applies the reading with the uidlist locked.
+// decide reconciles the reading with the uidlist locked.
 func (r *round) decide() error {
 	reading := r.scan.r
 	reading.Locked = true
@@ -90,7 +90,7 @@ func (r *round) decide() error {
 	return r.carryOut(reconcile.Reconcile(&r.known, reading))
 }
 
-// identify sets what the uidlist lacks.
+// identify sets the UIDVALIDITY and GUID if the uidlist lacks them.
 func (r *round) identify(reading *reconcile.Reading) (err error) {
 	list := reading.List
 	if list.Validity == 0 {
@@ -132,7 +132,7 @@ func (r *round) carryOut(next reconcile.State, c reconcile.Changes, plan reconci
 	}
 	next.Drop(&c, vanished)
 	if r.moveToCur(plan.Assigned) {
-		// Changes by other programs since the reading are noticed when the
+		// Changes by other programs since the reading are detected once the
 		// directories have settled.
 		if _, err := f.lookDirs(&r.now); err != nil {
 			return err
@@ -145,7 +145,7 @@ func (r *round) carryOut(next reconcile.State, c reconcile.Changes, plan reconci
 	c.Flagged = append(c.Flagged, r.retry(plan.Pending)...)
 	f.since, f.settle = r.now, unsettled(r.now)
 	if reading.KeepNew {
-		f.since.New = time.Time{} // look again
+		f.since.New = time.Time{} // read it again
 	}
 	f.raise(r.list)
 	if r.list != nil {
@@ -186,7 +186,7 @@ func (r *round) settleNew(next *reconcile.State, plan reconcile.Plan) (vanished 
 
 // measureAll sets the sizes and dates of new messages. When a large folder is
 // opened for the first time, sizes are taken from the file names, and the files
-// are examined after the reader got its answer. A held lock is refreshed in the
+// are examined after the client got its answer. A held lock is refreshed in the
 // meantime.
 func (r *round) measureAll(msgs []*Message) (vanished []*Message, err error) {
 	const many = 100

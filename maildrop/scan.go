@@ -9,8 +9,8 @@ import (
 	"hoplite/maildrop/reconcile"
 )
 
-// scan reads a folder into a Reading. It skips what has not changed since known
-// was read.
+// scan reads a folder into a Reading. It skips the parts that have not changed
+// since known was read.
 type scan struct {
 	*files
 	known   *reconcile.State
@@ -20,8 +20,8 @@ type scan struct {
 	settled bool // no directory had changed recently when the reading started
 }
 
-// read reads uidlist, keywords and directories: everything, or what changed.
-// now are stamps taken before.
+// read reads uidlist, keywords and directories, completely or only those that
+// changed. now holds stamps taken before.
 func (s *scan) read(now stamp, all bool) error {
 	s.r, s.settled = reconcile.NewReading(0), !unsettled(now)
 	all = all || !s.known.Known
@@ -37,7 +37,7 @@ func (s *scan) read(now stamp, all bool) error {
 			return err
 		}
 		s.r.Letters = &letters
-		all = true // the letters may stand for other keywords
+		all = true // the letters may now mean other keywords
 	}
 	s.r.CurRead = all || !now.Cur.Equal(s.since.Cur)
 	if err := s.names(s.new); err != nil {
@@ -146,7 +146,7 @@ func (s *scan) resolveTwin(a, b reconcile.File) error {
 	return nil
 }
 
-// statOrNil returns the state of a file, or nil if it is gone.
+// statOrNil returns the state of a file, or nil if the file is gone.
 func (s *scan) statOrNil(f reconcile.File) (*maildir.Stat, error) {
 	st, err := s.in(f).Stat(f.Name)
 	if isNot(err) {
@@ -155,11 +155,11 @@ func (s *scan) statOrNil(f reconcile.File) (*maildir.Stat, error) {
 	return &st, err
 }
 
-// lookAgain searches a few more times for files that the reading lacks. Reading
-// a directory can miss files that another program renames without the lock, and
-// a message expunged by mistake would come back with another UID. now are
-// stamps taken before the reading: if the directories have not changed, nothing
-// was missed.
+// lookAgain searches a few more times for files that are missing from the
+// reading. Reading a directory can miss files that another program renames
+// without the lock, and a message expunged by mistake would reappear with
+// another UID. now holds stamps taken before the reading; if the directories
+// have not changed, nothing was missed.
 func (s *scan) lookAgain(now stamp) error {
 	for range 3 {
 		absent := s.r.Absent(s.known)

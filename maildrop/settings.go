@@ -7,7 +7,7 @@ import (
 	"hoplite/mail"
 )
 
-// settings are the part of the configuration that a reload may change.
+// settings is the part of the configuration that a reload may change.
 type settings struct {
 	Config
 	account func(mail.Address) (Account, bool) // see Env
@@ -34,7 +34,7 @@ func (s *Store) Configure(cfg Config, account func(mail.Address) (Account, bool)
 	return nil
 }
 
-// limits returns the limits configured for an account, 0 for none.
+// limits returns the limits configured for an account, or 0 for none.
 func (s *Store) limits(a mail.Address) (size, messages int64) {
 	set := s.set.Load()
 	size, messages = int64(set.Quota), set.QuotaMessages
@@ -49,8 +49,8 @@ func (s *Store) limits(a mail.Address) (size, messages int64) {
 // Separator returns the string between the levels of a folder name on IMAP.
 func (s *Store) Separator() string { return s.set.Load().Separator }
 
-// Prefix returns the string before the names of all folders but INBOX, such as
-// "INBOX.".
+// Prefix returns the string before the names of all folders except INBOX, such
+// as "INBOX.".
 func (s *Store) Prefix() string { return s.set.Load().Prefix }
 
 // Retire closes the store once none of its boxes is in use, or after

@@ -37,10 +37,10 @@ type Snapshot struct {
 	// RFC 8474).
 	GUID     string
 	Messages []*Message // ascending by UID
-	// Keywords are the folder's keywords, by bit of Message.Keywords; "" for
+	// Keywords holds the folder's keywords by bit of Message.Keywords; "" for
 	// unused bits.
 	Keywords []string
-	// Gone is set when the folder was deleted.
+	// Gone is set once the folder has been deleted.
 	Gone bool
 }
 
@@ -79,10 +79,10 @@ func (s *Snapshot) KeywordNames(m *Message) []string {
 	return names
 }
 
-// Counts are the counters for STATUS and STAT.
+// Counts holds the counters for STATUS and STAT.
 type Counts struct {
 	Messages, Unseen, Deleted int
-	// Size is the sum of all CRLF sizes in octets, DeletedSize that of the
+	// Size is the sum of all CRLF sizes in octets, and DeletedSize that of the
 	// messages with the \Deleted flag.
 	Size, DeletedSize int64
 	// FirstUnseen is the index of the first message without \Seen, or -1.
@@ -107,14 +107,14 @@ func (s *Snapshot) Counts() Counts {
 	return c
 }
 
-// Changes are the differences between two snapshots of a folder.
+// Changes holds the differences between two snapshots of a folder.
 type Changes struct {
 	Expunged []uint32   // UIDs, ascending
 	Flagged  []*Message // flags or keywords changed
 	Added    []*Message
 }
 
-// Since returns the changes from old to s. Both must be of the same folder and
+// Since returns the changes from old to s. Both must have the same folder and
 // Validity.
 func (s *Snapshot) Since(old *Snapshot) Changes {
 	var c Changes
@@ -137,8 +137,8 @@ func (s *Snapshot) Since(old *Snapshot) Changes {
 			c.Expunged = append(c.Expunged, a[0].UID)
 			a = a[1:]
 		default:
-			// A UID below old.Next that old lacks occurs only after damage to
-			// the uidlist. To readers of old, the message is new.
+			// A UID below old.Next that is not in old occurs only after damage
+			// to the uidlist. For readers of old, the message is new.
 			c.Added = append(c.Added, b[0])
 			b = b[1:]
 		}

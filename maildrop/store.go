@@ -6,10 +6,10 @@
 // The Maildir is authoritative. Changes by other programs, at any time, are
 // detected and adopted, and everything written here can be read by them. The
 // protocols POP3 and IMAP, including the rendering of IMAP items, are left to
-// the servers, and so is the decision who may open a box.
+// the servers, and so is the decision about access to a box.
 //
-// Start reading at Store, Box and Folder. A look at the disk is a round in
-// round.go, which leaves all decisions to package reconcile.
+// Start reading at Store, Box and Folder. An examination of the disk is a round
+// in round.go, which leaves all decisions to package reconcile.
 package maildrop
 
 import (
@@ -74,8 +74,8 @@ type Env struct {
 	// NoIndex keeps the index in memory only, for programs that run beside the
 	// server.
 	NoIndex bool
-	// Account looks up an account for the hop. If it is nil, an address is
-	// known if its box exists.
+	// Account looks up an account for the hop. If it is nil, an address exists
+	// if its box exists.
 	Account func(mail.Address) (Account, bool)
 	// Handles is the budget of descriptors for directories and indexes, shared
 	// by all stores of the process. If it is nil, the store has its own.
@@ -84,12 +84,12 @@ type Env struct {
 
 // Account holds the settings of an account that a store needs.
 type Account struct {
-	// Quota is the account's own limit in octets. If it is 0, that of the store
+	// Quota is the account's own limit in octets. If it is 0, the store's limit
 	// applies.
 	Quota int64
 }
 
-// idleTime is how long unused boxes and folders stay open.
+// idleTime is the time for which unused boxes and folders stay open.
 const idleTime = 30 * time.Second
 
 // Open opens a store, creates its directory if necessary, and maintains it
@@ -190,7 +190,8 @@ func (s *Store) Box(a mail.Address) (*Box, error) {
 	}
 }
 
-// take returns a box, with s.mu held. b is the open one, or nil.
+// take returns a box. b is the box if it is open, or nil. The caller holds
+// s.mu.
 func (s *Store) take(a mail.Address, path string, b *Box) (*Box, error) {
 	if b != nil {
 		b.refs++
@@ -208,8 +209,8 @@ func (s *Store) take(a mail.Address, path string, b *Box) (*Box, error) {
 	return b, nil
 }
 
-// retire closes an unused box, with s.mu held. A caller that wants the box in
-// the meantime waits for closing.
+// retire closes an unused box. A caller that needs the box in the meantime
+// waits for closing. The caller of retire holds s.mu.
 func (s *Store) retire(path string, b *Box) {
 	b.closing = make(chan struct{})
 	go func() {
@@ -288,8 +289,8 @@ func (s *Store) Close() error {
 	return s.root.Close()
 }
 
-// isExist reports whether an error says that a file already exists.
+// isExist reports whether an error means that a file already exists.
 func isExist(err error) bool { return errors.Is(err, fs.ErrExist) }
 
-// isNot reports whether an error says that a file does not exist.
+// isNot reports whether an error means that a file does not exist.
 func isNot(err error) bool { return errors.Is(err, fs.ErrNotExist) }

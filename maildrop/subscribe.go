@@ -10,10 +10,10 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// SpecialUses are the special uses that a folder can have (RFC 6154).
+// SpecialUses lists the special uses that a folder can have (RFC 6154).
 var SpecialUses = []string{`\All`, `\Archive`, `\Drafts`, `\Flagged`, `\Junk`, `\Sent`, `\Trash`}
 
-// usualNames are folder names that imply a special use.
+// usualNames maps common folder names to the special use they imply.
 var usualNames = map[string]string{
 	"drafts": `\Drafts`, "sent": `\Sent`, "sent messages": `\Sent`, "sent items": `\Sent`,
 	"trash": `\Trash`, "deleted items": `\Trash`, "deleted messages": `\Trash`,
@@ -23,8 +23,8 @@ var usualNames = map[string]string{
 // specialUseFile lists marked folders, one per line: use, TAB, folder name.
 const specialUseFile = "hoplite-special-use"
 
-// specialUses manages the file that records which folders are marked for which
-// use. Box.mu guards it.
+// specialUses manages the file that records the special uses of marked folders.
+// Box.mu guards it.
 type specialUses struct{ dir *maildir.Dir }
 
 // read returns the use of each marked folder, by name.
@@ -58,7 +58,7 @@ func (u specialUses) change(do func(map[string]string)) error {
 	return u.dir.Replace(specialUseFile, text)
 }
 
-// subscriptions manages the list of folders that the user subscribed to.
+// subscriptions manages the list of folders to which the user is subscribed.
 type subscriptions struct {
 	dir *maildir.Dir // of the box
 	// separator returns the string between levels in the old form of the file.
@@ -94,7 +94,7 @@ func (l *subscriptions) courier() maildir.Subscriptions {
 		return s
 	}
 	for _, name := range maildir.ParseSubscriptions(string(text), ".").Names {
-		// Courier has all folders below INBOX; here they are beside it.
+		// In Courier all folders are below INBOX; here they are beside it.
 		s.Names = append(s.Names, strings.TrimPrefix(name, maildir.Inbox+"/"))
 	}
 	return s

@@ -9,7 +9,7 @@ import (
 	"hoplite/maildrop/reconcile"
 )
 
-// sync adopts changes on disk. f.mu is held.
+// sync adopts changes on disk. The caller holds f.mu.
 func (f *Folder) sync() error {
 	if f.finishDates(); f.deleted.Load() {
 		return ErrGone
@@ -65,8 +65,9 @@ func (f *Folder) markDeleted() {
 	f.watchers.wake()
 }
 
-// raiseWait is how long a change waits for the lock to raise the bound in the
-// uidlist. If another program holds it longer, the next change retries.
+// raiseWait is the time for which a change waits for the lock to raise the
+// bound in the uidlist. If another program holds the lock longer, the next
+// change retries.
 const raiseWait = time.Second
 
 // raise keeps the bound in the uidlist's header above the modification
@@ -113,9 +114,9 @@ func (f *Folder) raiseTo(l *lockedList, bound uint64) error {
 	return err
 }
 
-// finish completes a change made here: the stamps of the directories are taken
-// again, so that they need not be read. l is nil if the uidlist is not locked;
-// then nothing was written to it.
+// finish completes a change made by this process: the stamps of the directories
+// are taken again, so that they need not be read. l is nil if the uidlist is
+// not locked and so was not changed.
 func (f *Folder) finish(l *lockedList, c reconcile.Changes) error {
 	f.raise(l)
 	if l != nil {
@@ -138,7 +139,7 @@ func (f *Folder) publish(c reconcile.Changes) {
 	if f.index.write(&f.known, f.head(), c) {
 		return
 	}
-	// Rewrite the index after the reader got its answer.
+	// Rewrite the index after the client got its answer.
 	time.AfterFunc(indexDelay, func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -148,10 +149,11 @@ func (f *Folder) publish(c reconcile.Changes) {
 	})
 }
 
-// indexDelay is how long rewriting the index is delayed in favour of readers.
+// indexDelay is the time by which rewriting the index is delayed in favour of
+// readers.
 const indexDelay = 50 * time.Millisecond
 
-// head returns the part of the index besides messages.
+// head returns everything in the index except the messages.
 func (f *Folder) head() index.Head {
 	k := &f.known
 	return index.Head{
@@ -184,14 +186,14 @@ func (f *Folder) load() {
 	f.index.current(k)
 	f.since, f.settle = h.Stamp, h.Settle
 	if s.Doubtful {
-		// Readers may know of changes that the index lacks.
+		// Clients may have seen changes that the index lacks.
 		k.ModSeq = max(k.ModSeq, list.ModSeq)
 		k.GoneFloor, f.settle = k.ModSeq, true
 	}
 	f.snap.Store(snapshotOf(k))
 }
 
-// unload writes outstanding changes and drops the folder's state.
+// unload writes pending changes and drops the folder's state.
 func (f *Folder) unload() {
 	if f.finishDates(); f.known.Known && !f.deleted.Load() {
 		// Otherwise a directory that has not settled would be read again.
@@ -207,7 +209,7 @@ func (f *Folder) unload() {
 	f.forget()
 }
 
-// forget drops everything known of the folder.
+// forget drops everything known about the folder.
 func (f *Folder) forget() {
 	f.known, f.since, f.settle, f.dates = reconcile.State{}, stamp{}, false, nil
 	f.index.off = false

@@ -23,15 +23,15 @@ import (
 	"hoplite/mail"
 )
 
-// dovecot runs Debian's Dovecot on one Maildir, without a server: its imap and
-// pop3 programs use standard input and output.
+// dovecot runs Debian's Dovecot on one Maildir without a server, because its
+// imap and pop3 programs use standard input and output.
 type dovecot struct {
 	t         *testing.T
 	dir, mail string
 }
 
-// nobody runs Dovecot's programs if the tests run as root, which Dovecot
-// refuses.
+// nobody is the user that runs Dovecot's programs if the tests run as root,
+// because Dovecot refuses to run as root.
 const nobody = 65534
 
 func newDovecot(t *testing.T) *dovecot {
@@ -68,7 +68,7 @@ func (d *dovecot) run(program, script string) string {
 	return strings.ReplaceAll(string(out), "\r\n", "\n")
 }
 
-// giveAway makes nobody the owner of everything, and makes it accessible.
+// giveAway makes nobody the owner of all files, and makes them accessible.
 func (d *dovecot) giveAway() {
 	for p := d.dir; p != os.TempDir() && p != "/"; p = filepath.Dir(p) {
 		must(d.t, os.Chmod(p, 0o755))
@@ -81,7 +81,7 @@ func (d *dovecot) giveAway() {
 	}))
 }
 
-// picture is the state of a folder as a reader sees it.
+// picture is the state of a folder as seen by a client.
 type picture struct {
 	Validity, Next uint32
 	Messages       map[uint32]string // UID -> sorted flags and keywords
@@ -95,7 +95,7 @@ var (
 	uidlRE     = regexp.MustCompile(`(?m)^\d+ ([0-9a-f]{16})$`)
 )
 
-// see returns Dovecot's picture of a folder.
+// see returns the state of a folder as seen through Dovecot.
 func (d *dovecot) see(folder string) picture {
 	d.t.Helper()
 	out := d.run("imap", fmt.Sprintf("1 SELECT %q\n2 UID FETCH 1:* (UID FLAGS)\n3 LOGOUT\n", folder))
@@ -130,7 +130,7 @@ func flagText(flags []string) string {
 	return strings.Join(flags, " ")
 }
 
-// ours returns our picture of a folder.
+// ours returns the state of a folder as seen through Hoplite.
 func ours(t *testing.T, s *Store, folder string) picture {
 	t.Helper()
 	b, err := s.Box("ann@example.org")
@@ -204,8 +204,8 @@ e COPY 1 "Pr&APw-fung"
 f LOGOUT
 `
 
-// Dovecot writes, Hoplite serves and changes, Dovecot serves again, with its
-// own indexes and without.
+// Dovecot writes a mailbox, Hoplite serves and changes it, and Dovecot serves
+// it again, with its own indexes and without.
 func TestInteropTakeoverAndWayBack(t *testing.T) {
 	for _, drop := range []bool{false, true} {
 		t.Run(fmt.Sprintf("indexes deleted %v", drop), func(t *testing.T) {
@@ -259,7 +259,7 @@ func TestInteropTakeoverAndWayBack(t *testing.T) {
 	}
 }
 
-// change makes the usual changes of readers and senders to the box.
+// change makes changes to the box as clients and senders usually do.
 func (d *dovecot) change(s *Store, modseq uint32) {
 	t := d.t
 	b, err := s.Box("ann@example.org")
@@ -306,7 +306,7 @@ func (d *dovecot) change(s *Store, modseq uint32) {
 }
 
 // Dovecot and Hoplite use one mailbox at the same time. Each sees the changes
-// of the other, and nothing is lost or duplicated.
+// made by the other, and nothing is lost or duplicated.
 func TestInteropBesideDovecot(t *testing.T) {
 	d := newDovecot(t)
 	d.run("imap", firstSession)

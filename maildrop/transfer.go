@@ -24,8 +24,9 @@ type Transferred struct {
 const importBatch = 50
 
 // ImportMbox adds the messages of an mbox to a folder, which is created if
-// necessary. When repeated, it adds only missing messages: the file names
-// identify their origin. progress is called with the number of octets read.
+// necessary. When repeated, it adds only missing messages, because the file
+// names identify their origin. progress is called with the number of octets
+// read.
 func ImportMbox(ctx context.Context, b *Box, folder string, r io.Reader, progress func(offset int64)) (done Transferred, err error) {
 	if err := b.Create(folder, ""); err != nil && !errors.Is(err, ErrExists) {
 		return done, err

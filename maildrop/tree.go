@@ -100,7 +100,7 @@ func (b *Box) describe(seen map[string]bool) []FolderInfo {
 		}
 	}
 	// An unmarked folder gets the use that its name suggests, unless another
-	// folder has it.
+	// folder already has that use.
 	for i, f := range folders {
 		use := usualNames[strings.ToLower(f.Name)]
 		if use != "" && f.Exists && f.SpecialUse == "" && !slices.ContainsFunc(folders, func(x FolderInfo) bool { return x.SpecialUse == use }) {
@@ -170,8 +170,8 @@ func markFolder(dir *maildir.Dir) error {
 	return w.Close()
 }
 
-// Delete removes a folder and its messages. Its subfolders stay. INBOX cannot
-// be deleted.
+// Delete removes a folder and its messages, but not its subfolders. INBOX
+// cannot be deleted.
 func (b *Box) Delete(name string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -208,7 +208,8 @@ func (b *Box) Delete(name string) error {
 		b.uses.change(func(uses map[string]string) { delete(uses, name) }))
 }
 
-// drop forgets a deleted folder. Sessions that have it open still close it.
+// drop removes a deleted folder from the box. Sessions that have it open still
+// have to close it.
 func (b *Box) drop(f *Folder) {
 	if b.folders[f.name] == f {
 		delete(b.folders, f.name)

@@ -13,23 +13,23 @@ import (
 
 // lockedList is a folder's uidlist while this process holds its lock. All
 // writes to the list, and to the keywords covered by its lock, are methods of
-// lockedList, and so are stamps taken after writing: without the lock, another
-// program could append lines before the stamp is taken, and they would be taken
-// for already read.
+// lockedList. So is taking stamps after a write: without the lock, another
+// program could append lines before the stamp is taken, and those lines would
+// be treated as already read.
 type lockedList struct {
 	dir  *maildir.Dir
 	lock *maildir.Lock
 	mu   sync.Mutex // for touch
 }
 
-// lockWait is how long operations that need the uidlist's lock wait for another
-// program.
+// lockWait is the time for which operations that need the uidlist's lock wait
+// for another program.
 const lockWait = 20 * time.Second
 
 // release releases the lock.
 func (l *lockedList) release() { l.lock.Release() }
 
-// stamp returns the present stamp of the list.
+// stamp returns the current stamp of the list.
 func (l *lockedList) stamp() (index.FileStamp, error) {
 	return fileStamp(l.dir, maildir.UIDListFile)
 }
@@ -58,7 +58,7 @@ func (l *lockedList) append(entries []maildir.Entry) error {
 	st, err := maildir.FileStat(w)
 	if err == nil {
 		if _, err = w.Write(b); err != nil {
-			// Half a line would make the whole list look damaged.
+			// A partial line would make the whole list look damaged.
 			err = errors.Join(err, w.Truncate(st.Size))
 		}
 	}
@@ -82,8 +82,8 @@ func (l *lockedList) writeKeywords(k maildir.Keywords) error {
 	return l.replace(maildir.KeywordsFile, k.Bytes())
 }
 
-// replace replaces a file. The new one gets a later mtime than the old, because
-// Dovecot compares size and mtime.
+// replace replaces a file. The new file gets a later mtime than the old one,
+// because Dovecot compares size and mtime.
 func (l *lockedList) replace(name string, text []byte) error {
 	before, err := fileStamp(l.dir, name)
 	if err != nil {

@@ -9,11 +9,11 @@ import (
 )
 
 // pollEvery is the interval at which watched folders are checked for changes
-// that cause no event: changes over a network file system, and directories that
-// had to settle. A check takes a few microseconds.
+// that cause no event, such as changes over a network file system, and
+// directories that had not settled. A check takes a few microseconds.
 const pollEvery = settleTime + 100*time.Millisecond
 
-// batchDelay is how long to wait for more changes after a change by another
+// batchDelay is the time to wait for more changes after a change by another
 // program.
 const batchDelay = 20 * time.Millisecond
 
@@ -122,7 +122,7 @@ func (w *watcher) close() {
 	}
 }
 
-// watchers are the channels of the sessions that wait for changes.
+// watchers holds the channels of the sessions that wait for changes.
 type watchers struct {
 	mu    sync.Mutex
 	chans map[chan struct{}]bool

@@ -11,8 +11,8 @@ import (
 )
 
 // notifier is the inotify instance of the process. It reports which watched
-// directories changed. If it is not available - no instance or watch left, a
-// network file system - polling is used alone.
+// directories changed. If it is not available, because no instance or watch is
+// left or on a network file system, only polling is used.
 type notifier struct {
 	file *os.File
 	fd   int // of file; calling file.Fd would make it blocking
@@ -21,7 +21,7 @@ type notifier struct {
 	dirs map[int32][]*Folder // by watch descriptor
 }
 
-// events are the kinds of changes to a Maildir.
+// events selects the kinds of events to watch for.
 const events = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_DELETE_SELF | unix.IN_ONLYDIR | unix.IN_EXCL_UNLINK
 
 // newNotifier returns nil if inotify is not available.

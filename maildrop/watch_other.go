@@ -2,7 +2,7 @@
 
 package maildrop
 
-// notifier is unused on systems without inotify, where polling is used alone.
+// notifier is unused on systems without inotify, where only polling is used.
 type notifier struct{}
 
 func newNotifier() *notifier { return nil }

@@ -22,8 +22,8 @@ import (
 // nobody is the uid for clients that refuse to run as root.
 const nobody = 65534
 
-// mails are the messages that clients download: dots, 8-bit, long lines, no final
-// line end, 25 MiB.
+// mails lists the messages that clients download: with dots, 8-bit text, long
+// lines, no final line end, and 25 MiB.
 func mails() []string {
 	list := []string{
 		"Subject: dots\r\n\r\n.\r\n..\r\n.x\r\n\r\n.\r\n",
@@ -37,7 +37,8 @@ func mails() []string {
 	return list
 }
 
-// bodySums are checksums of the bodies; clients add fields to the header.
+// bodySums returns checksums of only the bodies, because clients add fields to
+// the header.
 func bodySums(texts []string) map[[32]byte]int {
 	sums := map[[32]byte]int{}
 	for _, t := range texts {
@@ -222,7 +223,7 @@ func TestInteropCurl(t *testing.T) {
 	}
 }
 
-// A connection that is lost in the middle loses no mail, and the next run
+// No mail is lost if the connection breaks in the middle, and the next run
 // downloads the rest.
 func TestInteropInterrupted(t *testing.T) {
 	d := open(t, Config{})

@@ -12,8 +12,8 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// inbox is the transaction state: the INBOX of the account that has logged in,
-// locked for this session alone.
+// inbox is the transaction state: the INBOX of the logged-in account, locked
+// for exclusive use by this session.
 type inbox struct {
 	account  string
 	box      *maildrop.Box
@@ -61,13 +61,13 @@ func (in *inbox) close() {
 }
 
 // byOrder returns the messages in the order of their numbers: by UID, unless an
-// earlier server has recorded another order in the uidlist.
+// earlier server recorded another order in the uidlist.
 func byOrder(msgs []*maildrop.Message) []*maildrop.Message {
 	if !slices.ContainsFunc(msgs, func(m *maildrop.Message) bool { return m.Ext != "" && order(m) > 0 }) {
 		return msgs
 	}
 	msgs = slices.Clone(msgs)
-	// Messages without a recorded place came later, so they follow.
+	// Messages without a recorded position arrived later, so they follow.
 	slices.SortStableFunc(msgs, func(a, b *maildrop.Message) int {
 		x, y := order(a), order(b)
 		switch {
@@ -83,7 +83,8 @@ func byOrder(msgs []*maildrop.Message) []*maildrop.Message {
 	return msgs
 }
 
-// order returns the place that an earlier server gave a message, 0 for none.
+// order returns the position that an earlier server recorded for a message, or
+// 0 for none.
 func order(m *maildrop.Message) uint64 {
 	n, err := strconv.ParseUint(maildir.ExtKey(m.Ext, 'O'), 10, 32)
 	if err != nil {
@@ -122,7 +123,7 @@ func (in *inbox) totals() (count int, size int64) {
 	return count, size
 }
 
-// markSeen marks the downloaded messages that stay as seen.
+// markSeen marks downloaded messages that are not deleted as seen.
 func (in *inbox) markSeen() error {
 	var seen []uint32
 	for i := range in.fetched {

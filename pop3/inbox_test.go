@@ -154,7 +154,7 @@ func TestIsForeign(t *testing.T) {
 	}
 }
 
-// Each command is valid in its states only.
+// Each command is valid only in its states.
 func TestCommandStates(t *testing.T) {
 	tests := []struct {
 		commands      []string
@@ -191,7 +191,8 @@ func TestDecodeBase64(t *testing.T) {
 	}
 }
 
-// An id that RFC 1939 does not permit is replaced by a hash, always the same one.
+// An id that RFC 1939 does not permit is replaced with a hash that never
+// changes.
 func TestLongUIDL(t *testing.T) {
 	f, err := parseUIDL("%f")
 	must(t, err)

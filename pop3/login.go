@@ -11,11 +11,12 @@ import (
 	"hoplite/internal/users/login"
 )
 
-// cleartext reports whether passwords may be sent without TLS: if the listener
-// permits it, or if the connection does not leave this machine.
+// cleartext reports whether passwords may be sent without TLS, because the
+// listener permits it or the connection is within this machine.
 func (s *session) cleartext() bool { return s.srv.cfg.CleartextLogin || s.conn.OnHost() }
 
-// mayLogin reports whether a password may be sent now.
+// mayLogin reports whether a password may be sent on the connection in its
+// current state.
 func (s *session) mayLogin() bool {
 	_, tls := s.conn.TLS()
 	return tls || s.cleartext()
@@ -59,8 +60,8 @@ func handleSTLS(s *session, _ string) error {
 		return nil
 	}
 	if s.r.Buffered() > 0 {
-		// Commands that follow in clear text could have been injected, to be
-		// run as if TLS had protected them.
+		// Commands that follow in clear text could have been injected by an
+		// attacker, to be executed as if TLS had protected them.
 		s.err("Commands after STLS")
 		s.w.Flush()
 		return errBye
@@ -77,8 +78,8 @@ func handleSTLS(s *session, _ string) error {
 	return nil
 }
 
-// handleUTF8 runs UTF8 (RFC 6856, 2). It changes nothing: messages are sent as
-// they are stored in any case.
+// handleUTF8 runs UTF8 (RFC 6856, 2). It has no effect, because messages are
+// always sent as they are stored.
 func handleUTF8(s *session, arg string) error {
 	if arg != "" {
 		s.err("UTF8 takes no argument")
@@ -133,7 +134,7 @@ func handlePass(s *session, arg string) error {
 }
 
 // handleAuth runs AUTH (RFC 5034). Without an argument it lists the mechanisms,
-// which old clients ask for in this way.
+// as old clients expect.
 func handleAuth(s *session, arg string) error {
 	if arg == "" {
 		s.ok("Mechanisms follow")
@@ -198,8 +199,8 @@ func decodeBase64(text string) ([]byte, error) {
 	return base64.StdEncoding.DecodeString(text)
 }
 
-// authenticated ends a login. It enters the transaction state if account and err
-// say that the credentials are valid.
+// authenticated ends a login with the result account and err. If the
+// credentials are valid, it enters the transaction state.
 func (s *session) authenticated(account *users.Account, err error) error {
 	switch {
 	case errors.Is(err, users.ErrThrottled):

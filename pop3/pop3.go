@@ -1,11 +1,11 @@
-// Package pop3 serves POP3 (RFC 1939) with the extensions of RFC 2449, 2595,
-// 3206, 5034 and 6856, over the INBOX of the boxes of package maildrop.
+// Package pop3 serves the INBOX of each box of package maildrop by POP3 (RFC
+// 1939), with the extensions of RFC 2449, 2595, 3206, 5034 and 6856.
 //
-// A session takes one snapshot of the INBOX at login and keeps it until QUIT, so
-// message numbers never change; messages are deleted at QUIT and not before.
-// Passwords and their throttling are left to internal/users; sockets, TLS and
-// connection limits to internal/listen. Start with session.command: the table of
-// commands says which is valid in which state.
+// A session takes one snapshot of the INBOX at login and keeps it until QUIT,
+// so message numbers never change; messages are deleted only at QUIT. Passwords
+// and their throttling are left to internal/users; sockets, TLS and connection
+// limits to internal/listen. Start with session.command and the table of
+// commands, which lists the states in which each is valid.
 package pop3
 
 import (
@@ -30,22 +30,22 @@ type Config struct {
 	// CleartextLogin permits passwords on connections without TLS; off by
 	// default. Clients on this machine may always send them.
 	CleartextLogin bool `hcl:"cleartext_login,optional"`
-	// UIDL is the format of the unique ids of messages. It must be the format of
-	// the server that the mailboxes come from, or every client downloads all
-	// mail again: %u is the UID, %v the UIDVALIDITY, %f the base name of the
-	// file, %g the GUID; %08Xu means eight hexadecimal digits. The default is
-	// Dovecot's; Courier's is "UID%u-%v", Cyrus's "%v.%u".
+	// UIDL is the format of the unique ids of messages. It must be the format
+	// of the server from which the mailboxes were taken over, or every client
+	// downloads all mail again: %u is the UID, %v the UIDVALIDITY, %f the base
+	// name of the file, %g the GUID; %08Xu means eight hexadecimal digits. The
+	// default is Dovecot's; Courier's is "UID%u-%v", Cyrus's "%v.%u".
 	UIDL string `hcl:"uidl,optional" default:"%08Xu%08Xv"`
 	// KeepUnseen leaves downloaded messages unseen for IMAP clients; off by
 	// default.
 	KeepUnseen bool `hcl:"keep_unseen,optional"`
-	// LoginDelay is how long an account has to wait between two logins; there is
-	// no limit by default.
+	// LoginDelay is the minimum time between two logins of an account; there is
+	// none by default.
 	LoginDelay time.Duration `hcl:"login_delay,optional"`
-	// IdleTimeout is how long a client that has logged in may stay silent, at
+	// IdleTimeout is the longest time a logged-in client may be silent, at
 	// least 10 minutes.
 	IdleTimeout time.Duration `hcl:"idle_timeout,optional" default:"10m"`
-	// LoginTimeout is how long a client may take to log in.
+	// LoginTimeout is the time within which a client must log in.
 	LoginTimeout time.Duration `hcl:"login_timeout,optional" default:"1m"`
 }
 
@@ -68,9 +68,9 @@ func (c *Config) check() error {
 	return nil
 }
 
-// Env is what the server needs of the running program.
+// Env holds the server's dependencies on the rest of the program.
 type Env struct {
-	// Box opens the box of an account that has logged in.
+	// Box opens the box of a logged-in account.
 	Box  func(mail.Address) (*maildrop.Box, error)
 	Gate *login.Gate
 	Log  zerolog.Logger
@@ -86,7 +86,7 @@ type Server struct {
 
 	sessions listen.Sessions[*session]
 	mu       sync.Mutex
-	logins   map[string]time.Time // last login of each account, with LoginDelay
+	logins   map[string]time.Time // time of the last login of each account, if LoginDelay is set
 }
 
 // New returns a server. Its errors are those of Config.Check.
@@ -112,7 +112,7 @@ func New(cfg Config, env Env) (*Server, error) {
 	return &Server{cfg: cfg, env: env, uidl: format, logins: map[string]time.Time{}}, nil
 }
 
-// Refuse returns what is sent to a client that is turned away before its session
+// Refuse returns the response to a client that is refused before its session
 // begins.
 func Refuse(r listen.Reason) string { return "-ERR [SYS/TEMP] " + string(r) + "\r\n" }
 
@@ -127,11 +127,12 @@ func (s *Server) Handle(ctx context.Context, c *listen.Conn) {
 	ses.serve()
 }
 
-// Shutdown ends every session. Messages that they have marked as deleted stay.
+// Shutdown ends every session. Messages that they have marked as deleted are
+// kept.
 func (s *Server) Shutdown() { s.sessions.Shutdown((*session).stop) }
 
-// tooSoon reports whether an account has logged in less than LoginDelay ago, and
-// records the login if not.
+// tooSoon reports whether an account's last login was less than LoginDelay ago,
+// and records the login if it was not.
 func (s *Server) tooSoon(account string) bool {
 	if s.cfg.LoginDelay <= 0 {
 		return false

@@ -73,7 +73,7 @@ func open(t testing.TB, cfg Config) *testServer {
 	return &testServer{l.Addr().String(), store, inbox, dir}
 }
 
-// bugs is a log that fails the test when a session ends by a bug.
+// bugs is a log that fails the test if a session ends because of a bug.
 type bugs struct{ t testing.TB }
 
 func (b bugs) Write(line []byte) (int, error) {
@@ -101,7 +101,7 @@ func (d *testServer) put(t testing.TB, texts ...string) {
 	}
 }
 
-// client is one connection, line by line.
+// client is a connection that is read and written line by line.
 type client struct {
 	t testing.TB
 	net.Conn
@@ -126,8 +126,8 @@ func (c *client) line() string {
 	return strings.TrimSuffix(line, "\r\n")
 }
 
-// talk plays a dialogue: lines "C: " are sent, lines "S: " are what the server
-// must send, where a trailing * stands for anything.
+// talk plays a dialogue: lines "C: " are sent, and lines "S: " are the expected
+// responses, in which a trailing * matches anything.
 func (c *client) talk(script string) {
 	c.t.Helper()
 	for line := range strings.Lines(script) {
@@ -369,7 +369,7 @@ func TestDeleteOnlyAtQuit(t *testing.T) {
 	c.talk("C: DELE 2\nS: +OK *\nC: RETR 1\nS: +OK *\nS: Subject: one\nS: *\nS: body\nS: .")
 	d.dial(t).talk("S: +OK *\nC: USER ann\nS: +OK *\nC: PASS secret word\nS: -ERR [IN-USE] *")
 	c.Close()
-	// The server notices soon that the connection is lost.
+	// The server soon detects that the connection is lost.
 	c = d.retryLogin(t)
 	c.talk("C: STAT\nS: +OK 3 83\nC: DELE 2\nS: +OK *\nC: RETR 1\nS: +OK *\nS: Subject: one\nS: *\nS: body\nS: .\nC: QUIT\nS: +OK Logging out\nS: closed")
 	s, err := d.inbox.Sync()
@@ -454,7 +454,8 @@ func TestLoginDelay(t *testing.T) {
 	d.dial(t).talk("S: +OK *\nC: USER ann\nS: +OK *\nC: PASS secret word\nS: -ERR [LOGIN-DELAY] *\nC: CAPA\nS: +OK *\nS: TOP\nS: UIDL\nS: PIPELINING\nS: RESP-CODES\nS: AUTH-RESP-CODE\nS: UTF8 USER\nS: LANG\nS: EXPIRE NEVER\nS: LOGIN-DELAY 3600")
 }
 
-// Dots at the beginning of lines are doubled wherever writes end.
+// Dots at the beginning of lines are doubled, wherever the text is split
+// between writes.
 func TestDotsAcrossBlocks(t *testing.T) {
 	text := []byte(".a\r\n..\r\n.\r\nx.y\r\n.z\r\n")
 	want := "..a\r\n...\r\n..\r\nx.y\r\n..z\r\n.\r\n"
@@ -472,8 +473,8 @@ func TestDotsAcrossBlocks(t *testing.T) {
 	}
 }
 
-// Whatever a client sends, before and after login, the session ends when the
-// connection does, and no message is deleted.
+// Whatever a client sends before and after login, the session ends with the
+// connection, and no message is deleted.
 func FuzzSession(f *testing.F) {
 	f.Add([]byte("STAT\r\nLIST\r\nRETR 1\r\nTOP 2 1\r\nUIDL 3\r\nDELE 1\r\nRSET\r\n"))
 	f.Add([]byte("AUTH PLAIN =\r\nAUTH SCRAM-SHA-256 biwsbj1hbm4scj1hYmM=\r\n*\r\nLANG\r\nCAPA\r\n"))

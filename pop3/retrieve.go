@@ -57,8 +57,8 @@ func parseTop(arg string) (number string, lines int64, ok bool) {
 	return number, lines, found && err == nil && lines >= 0
 }
 
-// openMessage opens the message with a number. If it cannot be opened, the client
-// is told why and r is nil.
+// openMessage opens the message with a number. If it cannot be opened, the
+// client gets an error and r is nil.
 func (s *session) openMessage(in *inbox, number string) (i int, r *maildrop.Reader) {
 	i, err := in.find(number)
 	if err != nil {

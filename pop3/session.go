@@ -19,16 +19,16 @@ import (
 	"hoplite/internal/quiet"
 )
 
-// The limits of a session.
+// Limits on a session.
 const (
 	maxLine      = 512   // octets of a command; RFC 2449, 4 requires 255
 	maxSASL      = 12288 // octets of an AUTH response
-	maxBad       = 10    // consecutive wrong commands
+	maxBad       = 10    // consecutive invalid commands
 	maxLogins    = 3     // wrong passwords
 	writeTimeout = 5 * time.Minute
 )
 
-// session is one connection. What a client gains by logging in is in inbox.
+// session is one connection. The state after a login is in inbox.
 type session struct {
 	srv  *Server
 	ctx  context.Context
@@ -40,7 +40,7 @@ type session struct {
 	began    time.Time
 	user     string // argument of USER, until PASS
 	inbox    *inbox // nil before login
-	bad      int    // consecutive wrong commands
+	bad      int    // consecutive invalid commands
 	logins   int    // wrong passwords
 	ended    bool   // the session ends after this command
 	stopping atomic.Bool
@@ -69,7 +69,7 @@ func (d deadlineWriter) Write(b []byte) (int, error) {
 	return d.c.Write(b)
 }
 
-// stop ends the session soon. It may be called from another goroutine.
+// stop asks the session to end soon. It may be called from another goroutine.
 func (s *session) stop() {
 	s.stopping.Store(true)
 	s.conn.SetReadDeadline(time.Unix(1, 0))
@@ -97,8 +97,8 @@ var errBye = errors.New("session ended")
 // errNotPOP3 ends the session of a client that does not speak POP3.
 var errNotPOP3 = errors.New("not a POP3 command")
 
-// line reads a line without its end. Responses are sent first, unless the client
-// has sent more commands already.
+// line reads a line without its end. Responses are sent first, unless the
+// client has already sent more commands.
 func (s *session) line(limit int) (string, error) {
 	if s.r.Buffered() == 0 {
 		if err := s.w.Flush(); err != nil {
@@ -130,7 +130,7 @@ func (s *session) line(limit int) (string, error) {
 	return text, nil
 }
 
-// deadline returns until when the client must send a line.
+// deadline returns the time by which the client must send a line.
 func (s *session) deadline() time.Time {
 	if s.inbox == nil {
 		return s.began.Add(s.srv.cfg.LoginTimeout)
@@ -232,7 +232,7 @@ func (s *session) command(line string) error {
 	c, known := commands[strings.ToUpper(verb)]
 	switch {
 	case !known && s.inbox == nil && s.bad == 0 && s.user == "" && isForeign(verb):
-		// A browser, or another protocol: do not listen to the rest.
+		// This is a browser or another protocol, so the rest is not read.
 		return errNotPOP3
 	case !known:
 		s.err("Unknown command")

@@ -79,12 +79,12 @@ func handleNoop(s *session, _ *inbox, _ string) error {
 	return nil
 }
 
-// handleQuit runs QUIT in the transaction state, which enters the update state:
-// messages are deleted now (RFC 1939, 6).
+// handleQuit runs QUIT in the transaction state, which enters the update state,
+// in which messages are deleted (RFC 1939, 6).
 func handleQuit(s *session, in *inbox, _ string) error {
 	s.ended = true
 	if !s.srv.cfg.KeepUnseen {
-		// A failure must not keep the client's messages from being deleted.
+		// A failure must not prevent the deletion of messages.
 		if err := in.markSeen(); err != nil {
 			s.log.Warn().Err(err).Msg("pop3 flags")
 		}

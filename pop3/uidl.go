@@ -87,7 +87,7 @@ func uidlVariable(s string) (part uidlPart, rest string, err error) {
 	return part, s[i+1:], nil
 }
 
-// id returns the unique id of a message: the one that an earlier server gave it,
+// id returns the unique id of a message: the one assigned by an earlier server,
 // which is kept in the uidlist, or else one in the configured format.
 func (f uidlFormat) id(validity uint32, m *maildrop.Message) string {
 	if kept := maildir.ExtKey(m.Ext, 'P'); kept != "" {
@@ -115,7 +115,7 @@ func (f uidlFormat) id(validity uint32, m *maildrop.Message) string {
 	return hex.EncodeToString(sum[:maxUIDL/4])
 }
 
-// number formats a number as the part asks for.
+// number formats a number as specified by the part.
 func (p uidlPart) number(n uint32) string {
 	base := 10
 	if p.hex {

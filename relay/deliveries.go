@@ -20,7 +20,7 @@ type deliveries struct {
 // leftover is a recipient that was refused at RCPT but is in the envelope, as
 // other members of its address were accepted.
 type leftover struct {
-	at int // its place in the envelope
+	at int // its index in the envelope
 	member
 }
 

@@ -1,7 +1,7 @@
-// Package test holds whole conversations that an admin can read
+// Package test contains whole conversations that an administrator can read
 // (conversations/*.txt, run by talk_test.go), tests of the built program, and
-// the tests of the architecture: which packages may import which, and that
-// CONTRIBUTING.md names them all.
+// tests of the architecture, which check imports between packages and the table
+// of packages in CONTRIBUTING.md.
 package test
 
 import (
@@ -18,9 +18,9 @@ import (
 	"testing"
 )
 
-// floors are the rooms of the program and what each may import besides itself.
-// Four floors: cmd; the servers relay, pop3, imap and web; filters and maildrop;
-// mail and internal. Imports only point down.
+// floors maps each top-level folder to the folders it may import besides
+// itself. There are four layers: cmd; the servers relay, pop3, imap and web;
+// filters and maildrop; mail and internal. Imports only point down.
 var floors = []struct {
 	room string
 	may  []string
@@ -36,7 +36,7 @@ var floors = []struct {
 	{"web", []string{"mail", "internal", "filters", "maildrop"}},
 }
 
-// leaf is the package that every room may import, because it imports no other.
+// leaf is the package that all others may import, because it imports none.
 const leaf = "mail/safe"
 
 // module is the prefix of our own import paths.
@@ -84,7 +84,7 @@ func packages(t *testing.T) []listed {
 
 func within(p, room string) bool { return p == room || strings.HasPrefix(p, room+"/") }
 
-// helper reports whether a package exists for tests only.
+// helper reports whether a package is used only by tests.
 func helper(p string) bool { return strings.HasSuffix(p, "test") }
 
 func TestImports(t *testing.T) {
@@ -105,7 +105,7 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// forbidden returns why a package must not import another, or "".
+// forbidden returns the reason why a package must not import another, or "".
 func forbidden(from, to string) string {
 	switch {
 	case helper(to) && !helper(from) && from != "test":
@@ -169,8 +169,8 @@ func TestForbidden(t *testing.T) {
 	}
 }
 
-// The table of rooms in CONTRIBUTING.md has a row for every package, and names
-// none that does not exist.
+// The table of packages in CONTRIBUTING.md has a row for every package and no
+// others.
 func TestRooms(t *testing.T) {
 	text, err := os.ReadFile("../CONTRIBUTING.md")
 	if err != nil {
@@ -196,8 +196,9 @@ var (
 	quoted = regexp.MustCompile("`([^` ]+)`")
 )
 
-// rooms returns the packages that a table names: those in the first column, and,
-// in a row "folder/...", those below the folder that the second column names.
+// rooms returns the packages named in a table: those in the first column and,
+// in a row "folder/...", the packages below that folder that the second column
+// names.
 func rooms(text string) map[string]bool {
 	named := map[string]bool{}
 	for _, m := range row.FindAllStringSubmatch(text, -1) {

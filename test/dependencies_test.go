@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// docs/dependencies.md has a reason for each direct dependency of go.mod, and for
-// nothing else.
+// docs/dependencies.md lists exactly the direct dependencies of go.mod, each
+// with a reason.
 func TestDependencies(t *testing.T) {
 	mod, err := os.ReadFile("../go.mod")
 	if err != nil {

@@ -49,7 +49,7 @@ func (r *reader) line() string {
 	return strings.TrimSpace(l)
 }
 
-// ask sends an IMAP command and returns its answer, the last line first.
+// ask sends an IMAP command and returns its response, last line first.
 func (r *reader) ask(command string) (status, untagged string) {
 	r.t.Helper()
 	fmt.Fprintf(r, "t %s\r\n", command)
@@ -69,9 +69,10 @@ func (r *reader) want(command, part string) {
 	}
 }
 
-// One place is one store, whatever a reload changes about it: sessions of
-// before and after look at the same folders, and count together. A store whose
-// place no configuration has any more goes when its last session does.
+// Maildrops with the same location share one store, whatever a reload changes:
+// sessions from before and after use the same folders, and are counted
+// together. A store whose location is no longer configured is closed with its
+// last session.
 func TestReloadMaildrop(t *testing.T) {
 	t.Parallel()
 	with := func(box string) string {
@@ -137,15 +138,15 @@ maildrop "boxes" {
 	pop.Close()
 	s.wantOpen(t, "first", false)
 
-	// Sessions of before a reload don't hold up the end.
+	// Sessions from before a reload do not delay the shutdown.
 	s.reload(with("path = \"second/{user}\"\njunk = \"Spam\""))
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	for !strings.HasPrefix(moved.line(), "* BYE") {
 	}
 }
 
-// wantOpen waits until the server has, or hasn't, files below a folder of its
-// data open. Only Linux can tell.
+// wantOpen waits until the server has, or does not have, files open below a
+// folder in its data folder. This can be observed only on Linux.
 func (s *server) wantOpen(t *testing.T, folder string, want bool) {
 	t.Helper()
 	if runtime.GOOS != "linux" {

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// peer plays an upstream server. It answers each command by the first line of
-// its script whose text the command begins with, and takes everything else.
-// "." is the end of a message.
+// peer plays an upstream server. It answers each command according to the first
+// line of its script with which the command begins, and accepts everything
+// else. "." is the end of a message.
 type peer struct {
 	l      net.Listener
 	script [][2]string
@@ -118,7 +118,7 @@ func (p *peer) message(in io.Reader) bool {
 	return true
 }
 
-// newest is the last message that came.
+// newest returns the last message received.
 func (p *peer) newest() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -128,7 +128,7 @@ func (p *peer) newest() string {
 	return p.messages[len(p.messages)-1]
 }
 
-// commands returns all lines that came outside messages.
+// commands returns all lines received outside messages.
 func (p *peer) commands() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// reload gives a running server another configuration and waits until it is in
+// reload changes the configuration of a running server and waits until it is in
 // use.
 func (s *server) reload(config string) {
 	s.t.Helper()
@@ -29,8 +29,8 @@ smtp "inbound" {
 }
 `
 
-// A reload removes an upstream while mail waits for it: the mail is held, and
-// delivered once the upstream is configured again.
+// When a reload removes an upstream for which mail is waiting, the mail is
+// held, and delivered once the upstream is configured again.
 func TestReloadUpstream(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t, "")
@@ -78,7 +78,7 @@ S: 221 *
 	s.waitFor("an empty queue", func() bool { return strings.Contains(s.must("", "queue"), "the queue is empty") })
 }
 
-// The block metrics is added, moved and removed by reloads.
+// Reloads add, move and remove the metrics block.
 func TestReloadMetrics(t *testing.T) {
 	t.Parallel()
 	config := reloaded + "chain \"inbound\" {\n}\n"
@@ -127,8 +127,8 @@ func TestReloadMetrics(t *testing.T) {
 	s.waitFor("the metrics to be closed", func() bool { return !served("unix", socket) })
 }
 
-// What the filters remember outlives a reload that does not change them, also
-// when they move in the file.
+// The state of filters survives a reload that does not change them, even if
+// they move in the file.
 func TestReloadKeepsRates(t *testing.T) {
 	t.Parallel()
 	with := func(before, messages string) string {
@@ -167,8 +167,8 @@ S: 221 *
 	mail("250")
 }
 
-// An emptied file does not take the server off the net, and the first reload
-// closes the port of a listener that is gone.
+// An empty file does not stop the server from listening, and the first reload
+// closes the port of a removed listener.
 func TestReloadListeners(t *testing.T) {
 	t.Parallel()
 	const chain = "chain \"inbound\" {\n}\n"

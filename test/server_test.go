@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// patience is how long a test waits before it fails: machines that run tests may
-// be slow and busy.
+// patience is the time for which a test waits before it fails. It is long
+// because test machines may be slow and busy.
 const patience = 60 * time.Second
 
 // buildOnce builds the program under test.
@@ -144,7 +144,7 @@ func (s *server) start() {
 	}
 }
 
-// stop stops the server by sig and waits for its end. A second stop does
+// stop stops the server by sig and waits until it has ended. A second call does
 // nothing.
 func (s *server) stop(sig syscall.Signal) {
 	if s.cmd == nil {
@@ -160,7 +160,7 @@ func (s *server) stop(sig syscall.Signal) {
 	s.cmd = nil
 }
 
-// syncBuffer holds a log that is read while it is written.
+// syncBuffer holds a log that is read while it is being written.
 type syncBuffer struct {
 	mu sync.Mutex
 	b  strings.Builder

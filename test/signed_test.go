@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// Every signed or encrypted sample, sent through each hop that there is,
-// arrives octet for octet as it was sent, below our own fields.
+// Every signed or encrypted sample sent through each kind of hop arrives
+// unchanged below our own fields.
 func TestSignedMailPassesThrough(t *testing.T) {
 	filterChain := `chain "inbound" {
   filter "smime" {
@@ -99,8 +99,8 @@ upstream "lmtp" {
 	}
 }
 
-// signedSamples is mail with the octets that other relays change: 8-bit text,
-// white space at line ends, dots, long lines, no final newline in a part.
+// signedSamples returns mail with octets that other relays change: 8-bit text,
+// white space at line ends, dots, long lines, and no final newline in a part.
 func signedSamples(t *testing.T) map[string][]byte {
 	out := map[string][]byte{}
 	dir := "../mail/cms/testdata/"
@@ -136,7 +136,8 @@ func signedSamples(t *testing.T) map[string][]byte {
 	return out
 }
 
-// sendAndRead sends a message to front and reads what arrived at s.
+// sendAndRead sends a message to front and returns the message that arrived at
+// s.
 func sendAndRead(t *testing.T, front, s *server, to, name string, msg []byte) []byte {
 	t.Helper()
 	before := s.mails(to, "")
@@ -169,7 +170,7 @@ func sendAndRead(t *testing.T, front, s *server, to, name string, msg []byte) []
 	return bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n"))
 }
 
-// verdict is what hoplite smime says of a message's signatures.
+// verdict returns the verdict of hoplite smime on a message's signatures.
 func verdict(t *testing.T, s *server, msg []byte) string {
 	t.Helper()
 	out, _ := s.run(string(msg), "smime", "--any-root", "--json", "-")

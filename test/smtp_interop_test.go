@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// The clients that people test a mail server with send to ours: in clear
-// text, with TLS, with a login. Each message must arrive.
+// Clients that are commonly used to test mail servers send to ours in clear
+// text, with TLS, and with a login. Each message must arrive.
 
 const interopConfig = `
 hostname = "mail.example.org"
@@ -62,7 +62,7 @@ func interopServer(t *testing.T) *server {
 	return s
 }
 
-// tool runs a client program and fails the test with what it printed.
+// tool runs a client program, and fails the test with its output on an error.
 func (s *server) tool(stdin, name string, args ...string) string {
 	s.t.Helper()
 	out, err := s.try(stdin, name, args...)
@@ -94,7 +94,7 @@ func (s *server) port(listener string) string {
 	return port
 }
 
-// arrived waits for a mail with that subject in ann's box.
+// arrived waits for a message with the subject in ann's mailbox.
 func (s *server) arrived(subject string) {
 	s.t.Helper()
 	s.waitFor("mail "+subject, func() bool {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// sink is an upstream that writes down every octet it is sent.
+// sink is an upstream that records every octet it receives.
 type sink struct {
 	l net.Listener
 
@@ -40,8 +40,8 @@ func newSink(t *testing.T) *sink {
 	return s
 }
 
-// serve reads the way a lax server does: a line ends at LF, and a dot alone on
-// one ends the message.
+// serve reads as a lax server does: a line ends at LF, and a line with a single
+// dot ends the message.
 func (s *sink) serve(c net.Conn) {
 	defer c.Close()
 	r := bufio.NewReader(c)
@@ -89,7 +89,7 @@ func (s *sink) take() (raw string, messages []string) {
 	return raw, messages
 }
 
-// bare finds a CR or an LF that stands alone.
+// bare finds a bare CR or LF.
 func bare(s string) bool {
 	rest := strings.ReplaceAll(s, "\r\n", "")
 	return strings.ContainsAny(rest, "\r\n\x00")
@@ -122,9 +122,9 @@ upstream "old" {
 }
 `
 
-// Whatever stands before and behind a dot that is not the end of a message, a
-// lax server behind ours never sees two messages, and never a CR or LF that
-// stands alone (CVE-2023-51764 and its kin, in-line).
+// Whatever surrounds a dot that is not the end of a message, a lax server
+// behind ours never receives two messages or a bare CR or LF (CVE-2023-51764
+// and similar, in-line).
 func TestSmuggling(t *testing.T) {
 	up := newSink(t)
 	s := prepare(t, completed(strings.Replace(smuggleConfig, "SINK", up.l.Addr().String(), 1)))
@@ -137,7 +137,8 @@ func TestSmuggling(t *testing.T) {
 				if strings.HasSuffix(before, "\r\n") && after == "\r\n" {
 					continue // that is the end
 				}
-				// In one write, and with a pause before what follows.
+				// The message is sent in one write, or with a pause after the
+				// dot.
 				pause := time.Duration(len(before+after)%2) * 3 * time.Millisecond
 				name := fmt.Sprintf("%s %q.%q %v", listener, before, after, pause)
 				s.smuggle(name, listener, before+"."+after, pause)
@@ -157,7 +158,7 @@ func TestSmuggling(t *testing.T) {
 	}
 }
 
-// smuggle sends one message with a second one behind the false end.
+// smuggle sends one message with a second one after the false end.
 func (s *server) smuggle(name, listener, end string, pause time.Duration) {
 	s.t.Helper()
 	c, err := net.Dial("tcp", s.addr[listener])
@@ -177,8 +178,8 @@ func (s *server) smuggle(name, listener, end string, pause time.Duration) {
 	}
 	io.WriteString(c, "Subject: first\r\n\r\ntext"+end)
 	time.Sleep(pause)
-	// Written in the background: a server that closes early must not stop us
-	// from reading what it says.
+	// This is written in the background, so that the replies of a server that
+	// closes early can be read.
 	go io.WriteString(c, "MAIL FROM:<evil@example.com>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n"+
 		"Subject: second\r\n\r\ntext\r\n.\r\nQUIT\r\n")
 	go func() {

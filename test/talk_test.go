@@ -21,7 +21,7 @@ import (
 //
 //	-- relay.hcl --            the configuration; a hostname, the data folder and
 //	                           a listener are added if missing
-//	-- zone --                 the whole DNS, as resolvetest.ParseZone has it
+//	-- zone --                 the whole DNS, as parsed by resolvetest.ParseZone
 //	-- accounts --             lines "ADDRESS PASSWORD"
 //	-- var/NAME --             a file in the data folder
 //	-- upstream NAME --        an upstream server; $NAME in the configuration is
@@ -150,7 +150,7 @@ func serveZone(t *testing.T, text string) string {
 	return "\ndns {\n  server = \"" + at.String() + "\"\n}\n"
 }
 
-// completed adds to a configuration what a conversation may omit.
+// completed adds the parts to a configuration that a conversation may omit.
 func completed(config string) string {
 	if !strings.Contains(config, "hostname") {
 		config = "hostname = \"mail.example.org\"\n" + config
@@ -233,8 +233,8 @@ func anyLine(text, pattern string) bool {
 	return false
 }
 
-// inOrder looks for lines that match the patterns in order, and returns the first
-// pattern without one.
+// inOrder looks for lines that match the patterns in order, and returns the
+// first pattern without a match.
 func inOrder(text, patterns string) string {
 	lines := strings.Split(text, "\n")
 	for pattern := range strings.Lines(patterns) {

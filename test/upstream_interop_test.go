@@ -14,17 +14,18 @@ import (
 	"time"
 )
 
-// Debian's Postfix and Exim as the old server behind ours, and Postfix as a
-// client in front of it, in clear text and with TLS.
+// These tests run Debian's Postfix and Exim as the old server behind ours, and
+// Postfix as a client in front of it, in clear text and with TLS.
 
-// peerServer is somebody else's mail server with a folder of its own.
+// peerServer is another mail server with a folder of its own.
 type peerServer struct {
 	t    *testing.T
 	dir  string
 	port string
 }
 
-// newPeerServer finds a free port and a folder that other users can enter.
+// newPeerServer returns a server with a free port and a folder that other users
+// can enter.
 func newPeerServer(t *testing.T) *peerServer {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -74,7 +75,8 @@ func (p *peerServer) start(name string, args ...string) {
 	log := &syncBuffer{}
 	cmd := exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr = log, log
-	// A group of its own, so that what it starts ends with it.
+	// The server gets its own process group, so that its child processes end
+	// with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
@@ -98,7 +100,7 @@ func (p *peerServer) start(name string, args ...string) {
 	}
 }
 
-// certificate makes one for the server.
+// certificate makes a certificate for the server.
 func (p *peerServer) certificate() {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		p.t.Skip("openssl is not installed: make interop installs it")
@@ -108,7 +110,7 @@ func (p *peerServer) certificate() {
 	p.sh("chmod", "644", p.path("key.pem"))
 }
 
-// got waits for a message that holds text in the box of ann.
+// got waits for a message that contains text in ann's mailbox.
 func (p *peerServer) got(text string) {
 	p.t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
@@ -179,7 +181,8 @@ scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 `
 
-// startPostfix runs one; tls is the security level, extra more of main.cf.
+// startPostfix runs Postfix; tls is the security level, and extra is added to
+// main.cf.
 func startPostfix(t *testing.T, tls, extra string) *peerServer {
 	t.Helper()
 	const master = "/usr/lib/postfix/sbin/master"
@@ -226,8 +229,8 @@ func inFrontOf(t *testing.T, p *peerServer, tls, client string) *server {
 	return s
 }
 
-// inlineTalk: a stranger's address is refused in the old server's words, mail
-// for ann is taken, dots and all.
+// inlineTalk checks that an unknown address is refused with the old server's
+// reply, and that mail for ann is accepted, with its dots.
 const inlineTalk = `S: 220 *
 C: EHLO client.example.net
 S+ 250 *
@@ -306,8 +309,8 @@ maildir:
   group = mail
 `
 
-// eximPath is where test/interop/install unpacks it: Debian does not install
-// it beside Postfix.
+// eximPath is the path where test/interop/install unpacks Exim, because Debian
+// cannot install it beside Postfix.
 const eximPath = "/usr/local/lib/hoplite-interop/exim4"
 
 func TestInteropEximUpstream(t *testing.T) {

@@ -51,7 +51,7 @@ func body(t *testing.T, ctx context.Context) string {
 	return html
 }
 
-// shoot keeps a screenshot in the folder HOPLITE_SHOTS, if that is set.
+// shoot saves a screenshot in the folder HOPLITE_SHOTS, if that is set.
 func shoot(t *testing.T, ctx context.Context, name string) {
 	t.Helper()
 	dir := os.Getenv("HOPLITE_SHOTS")
@@ -76,7 +76,7 @@ func scheme(value string) chromedp.Action[chromedp.Void] {
 	})
 }
 
-// open gives a page of a server that a browser reaches.
+// open returns the URL of a server that the browser can reach.
 func openSite(t *testing.T) *httptest.Server {
 	srv, _ := testServer(t, func(c *Config, _ *Env) { c.MaxPaste = 8 << 20 })
 	return srv
@@ -144,7 +144,8 @@ func TestInteropBrowserFindings(t *testing.T) {
 	}
 }
 
-// Keyboard alone: tab to the text, type, tab to the button, open a line.
+// The page can be used with the keyboard alone: tab to the text, type, tab to
+// the button, open a line.
 func TestInteropBrowserKeyboard(t *testing.T) {
 	ctx := browser(t)
 	srv := openSite(t)
@@ -159,7 +160,7 @@ func TestInteropBrowserKeyboard(t *testing.T) {
 	do(t, ctx, chromedp.KeyEvent("\r"), chromedp.WaitVisible(".falls"), chromedp.Focus("#hop1 summary"), chromedp.KeyEvent("\r"), chromedp.WaitVisible("#hop1 pre"))
 }
 
-// A file that is dropped on the field is a file that is chosen.
+// A file dropped on the field is selected.
 func TestInteropBrowserDrop(t *testing.T) {
 	ctx := browser(t)
 	srv := openSite(t)
@@ -175,7 +176,7 @@ func TestInteropBrowserDrop(t *testing.T) {
 	shoot(t, ctx, "o365")
 }
 
-// Nothing in a header runs, loads or hides.
+// No text in a header is executed, loaded or hidden.
 func TestInteropBrowserHostile(t *testing.T) {
 	ctx := browser(t)
 	srv := openSite(t)
@@ -202,7 +203,7 @@ func TestInteropBrowserHostile(t *testing.T) {
 	}
 }
 
-// A login, a message's story, and the dry run.
+// A user logs in, reads a message's story, and makes a dry run.
 func TestInteropBrowserStory(t *testing.T) {
 	ctx := browser(t)
 	srv := openSite(t)

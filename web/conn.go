@@ -10,8 +10,8 @@ import (
 	"hoplite/internal/listen"
 )
 
-// handover is a net.Listener that receives connections from internal/listen,
-// which accepts, counts and encrypts them; net/http serves them.
+// handover is a net.Listener that passes connections from internal/listen,
+// which accepts, counts and encrypts them, to net/http.
 type handover struct {
 	conns  chan *served
 	closed chan struct{}
@@ -73,8 +73,8 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// client returns the address of the client, after PROXY; it is invalid for Unix
-// sockets.
+// client returns the address of the client, as given by PROXY if used; it is
+// invalid for Unix sockets.
 func client(r *http.Request) netip.Addr {
 	if c, ok := r.Context().Value(connKey{}).(*served); ok {
 		return c.Client.Addr()

@@ -22,7 +22,7 @@ const (
 	maxLinkSize = 1 << 20
 )
 
-// keep stores a header for a time and returns its secret.
+// keep stores a header for a limited time and returns its secret.
 func (l *links) keep(head []byte, d time.Duration) (id string, err error) {
 	if l.dir == "" {
 		return "", errors.New("permalinks are disabled")

@@ -18,12 +18,12 @@ const (
 	maxSessions   = 1000
 )
 
-// maxLife is how long a login lasts however busy it is, or session_time if that
-// is longer.
+// maxLife is the maximum duration of a login, even if it is in use, unless
+// session_time is longer.
 const maxLife = 12 * time.Hour
 
-// sessions holds the logins of this process. The key is a hash of the cookie, so
-// the time of a lookup reveals nothing about it.
+// sessions holds the logins of this process. The key is a hash of the cookie,
+// so the duration of a look-up reveals nothing about the cookie.
 type sessions struct {
 	life    time.Duration
 	current func(name string) (a Account, stamp string, ok bool) // see Env.Account; may be nil
@@ -34,8 +34,8 @@ type sessions struct {
 type session struct {
 	account Account
 	stamp   string
-	until   time.Time // unless it is used before
-	end     time.Time // whether or not it is used
+	until   time.Time // end unless it is used before then
+	end     time.Time // end even if it is used
 }
 
 func newSessions(life time.Duration, current func(string) (Account, string, bool)) *sessions {
@@ -87,7 +87,8 @@ func (s *sessions) find(token string) (Account, bool) {
 	return v.account, true
 }
 
-// over reports whether the session has been idle for too long or is too old.
+// over reports whether the session has been idle for too long or has reached
+// its maximum age.
 func (v *session) over(now time.Time) bool { return now.After(v.until) || now.After(v.end) }
 
 // closeOf ends all sessions of an account that no longer exists or has another
@@ -112,7 +113,7 @@ func random() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// account returns the account that is logged in.
+// account returns the logged-in account.
 func (s *Server) account(r *http.Request) (Account, bool) {
 	c, err := r.Cookie(sessionCookie)
 	if err != nil {
@@ -125,8 +126,9 @@ func (s *Server) cookie(r *http.Request, name, value string) *http.Cookie {
 	return &http.Cookie{Name: name, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: s.viaTLS(r)}
 }
 
-// token returns the value that this visitor's forms must send back. It is signed
-// with our secret and bound to a cookie that no other site can read or set.
+// token returns the value that this visitor's forms must send back. It is
+// signed with the server's secret and bound to a cookie that no other site can
+// read or set.
 func (s *Server) token(w http.ResponseWriter, r *http.Request) string {
 	c, err := r.Cookie(formCookie)
 	if err != nil || len(c.Value) != 32 {
@@ -142,7 +144,7 @@ func (s *Server) sign(cookie string) string {
 	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
 }
 
-// formed reports whether a form's token is valid.
+// formed reports whether the request carries a valid form token.
 func (s *Server) formed(r *http.Request) bool {
 	c, err := r.Cookie(formCookie)
 	return err == nil && subtle.ConstantTimeCompare([]byte(r.PostFormValue("token")), []byte(s.sign(c.Value))) == 1

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A session is checked at each request: it ends with its account, with the
-// password, when it is idle, and at its absolute end.
+// A session is checked at each request. It ends if its account is removed, its
+// password changes, it is idle, or it reaches its maximum age.
 func TestSessions(t *testing.T) {
 	type state struct {
 		admin, gone bool
@@ -33,7 +33,8 @@ func TestSessions(t *testing.T) {
 			if a, ok := s.find(first); a != tt.want || ok != tt.ok {
 				t.Errorf("%+v, %v", a, ok)
 			}
-			// What ended one session has ended the others, even if it is undone.
+			// The change that ended one session has ended the others too, even
+			// if it is undone.
 			st = state{stamp: "1"}
 			if _, ok := s.find(second); ok != tt.ok {
 				t.Errorf("the other session: %v", ok)
@@ -42,7 +43,7 @@ func TestSessions(t *testing.T) {
 	}
 }
 
-// A session does not outlive a role that is taken away.
+// A session loses a role as soon as the role is removed.
 func TestRoleTaken(t *testing.T) {
 	admin := true
 	s := newSessions(time.Hour, func(name string) (Account, string, bool) { return Account{Name: name, Admin: admin}, "", true })

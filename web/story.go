@@ -12,15 +12,15 @@ import (
 	"hoplite/mail/story"
 )
 
-// storyPage is the page of one search.
+// storyPage is the data of a page with the results of a search.
 type storyPage struct {
 	ID, From, To, Since string
 	Asked               bool
 	Stories             []story.Story
 }
 
-// story searches history for a message. story.Tell decides what an account may
-// see.
+// story searches history for a message. story.Tell determines what an account
+// may see.
 func (s *Server) story(w http.ResponseWriter, r *http.Request) {
 	acc, ok := s.account(r)
 	if !ok || s.env.Find == nil {
@@ -41,7 +41,7 @@ func (s *Server) story(w http.ResponseWriter, r *http.Request) {
 	s.render(w, r, http.StatusOK, "story.html", "What happened to a message", p)
 }
 
-// query turns the form into a search of history.
+// query converts the form into a history query.
 func (p *storyPage) query(now time.Time) history.Query {
 	q := history.Query{From: p.From, To: p.To, Limit: 100, Join: true}
 	if d, err := time.ParseDuration(p.Since); err == nil {
@@ -55,7 +55,7 @@ func (p *storyPage) query(now time.Time) history.Query {
 	return q
 }
 
-// tell returns what an account may see of the records.
+// tell returns the parts of the records that an account may see.
 func tell(acc Account, records []history.Record) []story.Story {
 	return story.Tell(entries(records), story.Viewer{Account: acc.Name, Admin: acc.Admin})
 }
@@ -69,7 +69,7 @@ func entries(records []history.Record) []story.Entry {
 	return list
 }
 
-// chainPage is the page of a dry run.
+// chainPage is the data of the dry run's page.
 type chainPage struct {
 	Question
 	Lines []string

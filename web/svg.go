@@ -10,7 +10,7 @@ import (
 )
 
 // picture draws the whole waterfall as one self-contained SVG file, for tickets
-// and mails. It contains no script and loads nothing.
+// and mails. The file contains no script and loads nothing.
 func picture(t *trace.Trace, pseudonym func(string) string, log bool) string {
 	text := func(s string) string { return html.EscapeString(safe.Line(pseudonym(s))) }
 	const (

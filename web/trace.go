@@ -16,7 +16,7 @@ import (
 	"hoplite/mail/trace/inspect"
 )
 
-// paste is the first page, with the form for a header.
+// paste serves the start page, with the form for a header.
 func (s *Server) paste(w http.ResponseWriter, r *http.Request) {
 	if !s.mayPaste(r) {
 		http.Redirect(w, r, "/login", http.StatusSeeOther)
@@ -26,7 +26,7 @@ func (s *Server) paste(w http.ResponseWriter, r *http.Request) {
 }
 
 // mayPaste reports whether the client may trace a header: always if the page is
-// open, else from this machine or after logging in.
+// open, otherwise only from this machine or after logging in.
 func (s *Server) mayPaste(r *http.Request) bool {
 	if s.cfg.Open || isLocal(r) || s.env.Login == nil {
 		return true
@@ -35,7 +35,7 @@ func (s *Server) mayPaste(r *http.Request) bool {
 	return ok
 }
 
-// choices are the options of the form.
+// choices holds the options of the form.
 type choices struct {
 	Anonymous, Log bool
 	As             string // "", json, svg, link
@@ -76,7 +76,7 @@ func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
 
 // pasted returns the text or the file from the form.
 func (s *Server) pasted(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	// A browser's encoding makes a header up to three times as large.
+	// The encoding of a form makes a header up to three times as large.
 	r.Body = http.MaxBytesReader(w, r.Body, 3*int64(s.cfg.MaxPaste)+64<<10)
 	// ParseMultipartForm hides the errors of ParseForm.
 	if err := r.ParseForm(); err != nil {

@@ -22,8 +22,8 @@ var functions = template.FuncMap{
 	"date":  func(t time.Time) string { return t.UTC().Format("2 Jan 2006 15:04 MST") },
 }
 
-// view is the page of one trace. All its text is safe to print and, on request,
-// anonymous.
+// view is the data of a page with one trace. All its text is safe to print and,
+// on request, anonymised.
 type view struct {
 	Verdict   string
 	Subject   string
@@ -62,17 +62,17 @@ type row struct {
 	Defects              []string
 	Raw                  []piece
 	Bar                  bar
-	Edge                 bool // the trust boundary lies above this row; newer lines follow
+	Edge                 bool // the trust boundary is above this row; newer lines follow
 }
 
-// piece is a part of the raw line and the field that it belongs to.
+// piece is a part of the raw line and the name of its field.
 type piece struct{ Text, Field string }
 
 // bar holds positions on the time axis, in percent.
 type bar struct {
 	From, Width      string // the delay
 	MayFrom, MayWide string // its uncertainty
-	Ghost            string // the time as written, where it differs
+	Ghost            string // the time as written, if it differs
 	GhostEdge        string // "left" or "right" if it lies beyond the axis
 	At               string // the corrected time
 	HasDelay, HasAt  bool
@@ -236,7 +236,7 @@ func makeBounced(f *intake.Failed, text func(string) string) bounced {
 	return o
 }
 
-// complaint returns the facts of a feedback report.
+// complaint returns the details of a feedback report.
 func complaint(c *intake.Complaint, text func(string) string) [][2]string {
 	if c == nil {
 		return nil
@@ -253,7 +253,7 @@ func complaint(c *intake.Complaint, text func(string) string) [][2]string {
 	return list
 }
 
-// shownRows bounds the rows of the page; further lines are only counted.
+// shownRows limits the rows of the page; further lines are only counted.
 const shownRows = 200
 
 func makeView(t *trace.Trace, text func(string) string, c choices) *view {
@@ -325,7 +325,7 @@ func makeRow(t *trace.Trace, i int, a axis, text func(string) string) row {
 	return o
 }
 
-// pieces cuts the raw line at the edges of its fields.
+// pieces splits the raw line at the edges of its fields.
 func pieces(s *trace.Step, text func(string) string) []piece {
 	raw := s.Raw
 	if len(raw) > 4000 {
@@ -351,7 +351,7 @@ func pieces(s *trace.Step, text func(string) string) []piece {
 	return list
 }
 
-// lines keeps the line ends of a folded field.
+// lines splits a folded field at its line ends.
 func lines(s string, text func(string) string) string {
 	parts := strings.Split(strings.ReplaceAll(s, "\r\n", "\n"), "\n")
 	for i := range parts {

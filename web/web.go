@@ -1,12 +1,12 @@
-// Package web serves the pages for browsers: a pasted header as a waterfall of
-// its hops, the story of a message that passed through this server, and a dry
-// run of the filter chain.
+// Package web serves pages for browsers: a pasted header as a waterfall of its
+// hops, the story of a message that passed through this server, and a dry run
+// of the filter chain.
 //
 // Pages are rendered on the server and need no script; nothing is loaded from
 // elsewhere, and the content security policy allows no script at all. Text from
-// messages goes through mail/safe and html/template. What a page says comes from
-// mail/trace and mail/story; this package decides only how it looks and who may
-// log in. Start at Handler.
+// messages goes through mail/safe and html/template. The content comes from
+// mail/trace and mail/story; this package is responsible only for its
+// presentation and for logins. Start at Handler.
 package web
 
 import (
@@ -40,9 +40,9 @@ type Config struct {
 	// besides hostname, localhost and loopback addresses. Requests for any other
 	// host are refused, which prevents DNS rebinding.
 	Hosts []string `hcl:"hosts,optional"`
-	// Open lets every client that can connect trace a header without a login.
-	// Otherwise only clients on this machine may. The history of messages always
-	// requires a login.
+	// Open allows every client that can connect to trace a header without a
+	// login. Otherwise only clients on this machine may do so. The history of
+	// messages always requires a login.
 	Open bool `hcl:"open,optional"`
 	// ReverseProxy permits logins through a web server on this machine, which
 	// forwards requests to this listener at a loopback address or socket file. It
@@ -59,22 +59,24 @@ type Config struct {
 	SessionTime time.Duration `hcl:"session_time,optional" default:"1h"`
 }
 
-// Env is what the pages need from the rest of the program. A page whose function
-// is nil does not exist.
+// Env holds the dependencies of the pages on the rest of the program. A page
+// whose function is nil does not exist.
 type Env struct {
 	Hostname string
 	Log      zerolog.Logger
-	// Options returns what is known about trusted networks, our names and clocks.
+	// Options returns the trusted networks, our names and the known clocks.
 	Options func() trace.Options
 	// Login checks a name and password.
 	Login func(ctx context.Context, client netip.Addr, name, password string) (Account, error)
-	// Account returns an account as it is now, and a stamp that changes with its
-	// password. It is called for each request, so that a session ends with its
-	// account or its password. Without it, logins are taken as they were.
+	// Account returns the current state of an account, and a stamp that changes
+	// with its password. It is called for each request, so that a session ends
+	// when its account is removed or its password changes. If it is nil,
+	// sessions keep the account as it was at login.
 	Account func(name string) (a Account, stamp string, ok bool)
 	// Find searches history.
 	Find func(ctx context.Context, q history.Query) ([]history.Record, error)
-	// Explain runs the chain for a question and returns lines of text.
+	// Explain runs the chain for a question and returns the result as lines of
+	// text.
 	Explain func(ctx context.Context, q Question) ([]string, error)
 	// Links is the folder for permalinks.
 	Links string
@@ -92,7 +94,8 @@ type Account struct {
 // Question describes a message for a dry run.
 type Question struct{ IP, Helo, From, To string }
 
-// ErrLogin reports a wrong name or password, ErrBusy too many failed logins.
+// ErrLogin means that the name or password is wrong, and ErrBusy that there
+// were too many failed logins.
 var (
 	ErrLogin = errors.New("wrong name or password")
 	ErrBusy  = errors.New("too many failed logins: try again later")
@@ -108,7 +111,7 @@ type Server struct {
 	html     *template.Template
 	sessions *sessions
 	links    *links
-	secret   [32]byte // of this process; signs form tokens
+	secret   [32]byte // random for each process; signs form tokens
 	working  chan struct{}
 
 	http  *http.Server
@@ -116,7 +119,7 @@ type Server struct {
 	serve sync.Once
 }
 
-// Limits of one process: traces at once, header octets of a request.
+// Limits on concurrent traces, and on the header octets of a request.
 const (
 	maxWorking = 4
 	maxHeader  = 32 << 10
@@ -147,7 +150,7 @@ func (s *Server) Handle(ctx context.Context, c *listen.Conn) {
 	s.conns.give(ctx, c)
 }
 
-// Drain closes idle connections and lets running requests end.
+// Drain closes idle connections and waits for running requests.
 func (s *Server) Drain() { go s.http.Shutdown(context.Background()) }
 
 // Close closes all connections.
@@ -218,8 +221,8 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// knownHost prevents DNS rebinding: a page of another site whose name resolves to
-// our address still asks for its own name.
+// knownHost prevents DNS rebinding. A page from another site whose name
+// resolves to our address still sends its own name in Host.
 func (s *Server) knownHost(hostport string) bool {
 	host := hostport
 	if h, _, err := net.SplitHostPort(hostport); err == nil {
@@ -240,9 +243,9 @@ func (s *Server) knownHost(hostport string) bool {
 	return false
 }
 
-// sameOrigin reports whether a form came from one of our pages. Browsers say so
-// in Sec-Fetch-Site or Origin. A client that sends neither is not a browser;
-// where it matters, the form's token decides.
+// sameOrigin reports whether a form came from one of our pages. Browsers
+// indicate this in Sec-Fetch-Site or Origin. A client that sends neither is not
+// a browser; where it matters, the form's token is required.
 func sameOrigin(r *http.Request) bool {
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
 		return site == "same-origin" || site == "none"

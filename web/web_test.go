@@ -29,7 +29,7 @@ import (
 	"hoplite/mail/story"
 )
 
-// testServer starts a server with the accounts ann and root and one message in
+// testServer starts a server with the accounts ann and root, and one message in
 // history.
 func testServer(t *testing.T, change func(*Config, *Env)) (*httptest.Server, *http.Client) {
 	t.Helper()
@@ -319,7 +319,7 @@ func TestHostileHeaders(t *testing.T) {
 			low := strings.ToLower(body)
 			for _, bad := range []string{"<script", "<img", "<svg onload", "\x00", "\x1b", "\u202e", `href="javascript`} {
 				if strings.Contains(low, bad) {
-					// The hidden copy of the text keeps what was pasted, escaped.
+					// The hidden copy of the text is the pasted text, escaped.
 					if bad == "\u202e" && as == "" {
 						continue
 					}
@@ -379,7 +379,7 @@ func TestLargePaste(t *testing.T) {
 	if code, body, _ := post(t, c, srv.URL+"/trace", url.Values{"text": {strings.Repeat("x", 1<<20+1)}}); code != http.StatusRequestEntityTooLarge {
 		t.Errorf("%d %s", code, body)
 	}
-	// Over a socket the answer may be lost while the client still writes.
+	// Over a socket the response may be lost while the client is still writing.
 	req := httptest.NewRequest("POST", "http://localhost/trace", strings.NewReader("text="+strings.Repeat("y", 5<<20)))
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	rec := httptest.NewRecorder()
@@ -501,7 +501,7 @@ func TestStories(t *testing.T) {
 	}
 }
 
-// Cookies are out of reach of scripts and other sites.
+// Cookies are inaccessible to scripts and other sites.
 func TestCookies(t *testing.T) {
 	srv, _ := testServer(t, nil)
 	resp, err := http.Get(srv.URL + "/login")

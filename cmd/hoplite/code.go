@@ -46,13 +46,13 @@ others are explained by their code.`,
 	return cmd
 }
 
-// isBareCode reports whether there is nothing but codes to explain.
+// isBareCode reports whether the text consists only of codes.
 func isBareCode(text string) bool {
 	basic, enhanced := mail.FindCodes(text)
 	return strings.Trim(strings.NewReplacer(basic, "", enhanced, "").Replace(text), " -.") == ""
 }
 
-// explanation is what is known about a reply.
+// explanation holds the explanation of a reply.
 type explanation struct {
 	Refusals []refusal.Refusal
 	Codes    []mail.Meaning
@@ -95,7 +95,7 @@ func printMeaning(w io.Writer, m mail.Meaning) {
 	}
 }
 
-// codeJSON is one explanation for programs.
+// codeJSON is one explanation in JSON.
 type codeJSON struct {
 	Code   string   `json:"code,omitempty"`
 	By     string   `json:"by,omitempty"`

@@ -35,7 +35,7 @@ func TestHelpFits(t *testing.T) {
 	walk(rootCommand())
 }
 
-// Whoever leaves out an argument is told how the command is written.
+// If an argument is missing, the error shows the usage of the command.
 func TestArguments(t *testing.T) {
 	for line, want := range map[string]string{
 		"smime":           "write hoplite smime FILE|-",

@@ -23,7 +23,7 @@ import (
 )
 
 // queueFixture is a configuration with three messages in its queue: one to
-// example.net, one to example.com, one in quarantine.
+// example.net, one to example.com, and one in quarantine.
 func queueFixture(t *testing.T) (path string, ids []string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -46,7 +46,7 @@ func queueFixture(t *testing.T) (path string, ids []string) {
 	return path, ids
 }
 
-// enqueue hands the queue a message.
+// enqueue adds a message to the queue.
 func enqueue(t *testing.T, q *queue.Queue, tx *mail.Transaction, to mail.Address) {
 	t.Helper()
 	m, err := mail.NewMessage(mail.Bytes("Subject: hello\r\n\r\nthe body\r\n"))
@@ -65,8 +65,8 @@ func enqueue(t *testing.T, q *queue.Queue, tx *mail.Transaction, to mail.Address
 	}
 }
 
-// No text of a remote client reaches the terminal as it is: U+202E turns what
-// follows it around, and U+200B makes two addresses look like one.
+// Text from a remote client is never printed unchanged: U+202E reverses the
+// text after it, and U+200B makes different addresses look the same.
 func TestQueuePrintsNothingHidden(t *testing.T) {
 	const evil = "\u202e\u200b\u0085\x1b[2J\xff"
 	path, _ := queueFixture(t)
@@ -107,7 +107,7 @@ func openTestQueue(t *testing.T, path string) *queue.Queue {
 	return q
 }
 
-// queueLine runs a command line and gives its exit code and output.
+// queueLine runs a command line and returns its exit code and output.
 func queueLine(t *testing.T, args ...string) (int, string) {
 	t.Helper()
 	var out bytes.Buffer
@@ -118,8 +118,8 @@ func queueLine(t *testing.T, args ...string) (int, string) {
 	return command.Run(t.Context(), cmd), out.String()
 }
 
-// The same commands give the same answers on a stopped server's files and on
-// a running one.
+// The commands give the same answers for the files of a stopped server and for
+// a running server.
 func TestQueueCommand(t *testing.T) {
 	for _, mode := range []string{"stopped", "running"} {
 		t.Run(mode, func(t *testing.T) {
@@ -192,8 +192,8 @@ func TestQueueCommand(t *testing.T) {
 	}
 }
 
-// serveQueue answers on the control socket like a running server whose
-// upstreams take nothing.
+// serveQueue serves the control socket like a running server whose upstreams
+// cannot be reached.
 func serveQueue(t *testing.T, path string) {
 	t.Helper()
 	cfg, _, err := config.Read(path)

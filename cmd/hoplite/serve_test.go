@@ -9,8 +9,8 @@ import (
 	"hoplite/cmd/hoplite/internal/sitetest"
 )
 
-// The server does not start if a filter can't be read: it would silently be
-// missing.
+// The server does not start if a filter cannot be read, because the filter
+// would silently be missing.
 func TestServeRefusesAMistakeInAFilter(t *testing.T) {
 	config := sitetest.Write(t, `smtp "in" {
   listen = ["127.0.0.1:0"]
@@ -35,7 +35,7 @@ maildrop "boxes" {}
 }
 
 // A dry run leaves nothing behind, not even the mailboxes of a server that was
-// never started: they would belong to the wrong user.
+// never started, because they would belong to the wrong user.
 func TestExplainMakesNothing(t *testing.T) {
 	config := sitetest.Write(t, `smtp "in" {
   listen = ["127.0.0.1:0"]

@@ -22,8 +22,8 @@ func entries(t *testing.T, dir string) (names []string) {
 	return names[1:]
 }
 
-// A configuration with mistakes may mean another data folder: commands that work
-// on it stop.
+// A configuration with mistakes may name the wrong data folder, so commands
+// that work on it stop.
 func TestBrokenConfigurationStops(t *testing.T) {
 	for text, want := range map[string]string{
 		"data = \"elsewhere\"\nsmtp \"x\" {\n": "relay.hcl:",
@@ -72,8 +72,8 @@ func TestBuiltInOnlyWhereItRan(t *testing.T) {
 	}
 }
 
-// Commands that only read create nothing, and root gives what the others create
-// to the owner of the data folder.
+// Commands that only read create nothing, and files that root creates belong to
+// the owner of the data folder.
 func TestFilesBelongToTheOwner(t *testing.T) {
 	inConfig(t)
 	if err := os.Mkdir("var", 0o750); err != nil {

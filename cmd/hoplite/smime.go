@@ -18,7 +18,7 @@ import (
 	"hoplite/mail/smime"
 )
 
-// smimeFlags are the flags of hoplite smime.
+// smimeFlags holds the flags of hoplite smime.
 type smimeFlags struct {
 	json, anyRoot       bool
 	at, roots           string
@@ -26,7 +26,7 @@ type smimeFlags struct {
 	foldCase, useSender bool
 }
 
-// maxSmimeFile is the largest input that is read into memory.
+// maxSmimeFile is the size of the largest input that is read into memory.
 const maxSmimeFile = 256 << 20
 
 func smimeCommand() *cobra.Command {
@@ -128,8 +128,8 @@ func (f *smimeFlags) check(cmd *cobra.Command, name string) (*smime.Report, erro
 	return checker.Object(cmd.Context(), io.NewSectionReader(msg, 0, size), content)
 }
 
-// startsWithField reports whether a text begins with a header field or as an
-// mbox does.
+// startsWithField reports whether a text begins with a header field or the From
+// line of an mbox.
 func startsWithField(text []byte) bool {
 	text = bytes.TrimLeft(text, " \t\r\n")
 	if bytes.HasPrefix(text, []byte("From ")) {

@@ -102,13 +102,13 @@ func TestSmimeJSON(t *testing.T) {
 	if content, err := os.ReadFile(filepath.Join(dir, "1-content.eml")); err != nil || !strings.HasPrefix(string(content), "Content-Type: multipart/mixed;\r\n") {
 		t.Errorf("extracted %.40q, %v", content, err)
 	}
-	// What is there already is not written over.
+	// Existing files are not overwritten.
 	if out, code := runLine(t, string(b), "smime", "--any-root", "--extract", dir, "-"); code != 2 || !strings.Contains(out, "exists") {
 		t.Errorf("exit %d: %s", code, out)
 	}
 }
 
-// Trace lists what a message carries, and whether it is signed.
+// Trace lists the contents of a message, and shows whether it is signed.
 func TestTraceInside(t *testing.T) {
 	sample := smimeSample(t, "james/mail_with_signature.eml")
 	inConfig(t)

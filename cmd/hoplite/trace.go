@@ -21,7 +21,7 @@ import (
 	"hoplite/mail/trace/inspect"
 )
 
-// traceFlags are the flags of hoplite trace.
+// traceFlags holds the flags of hoplite trace.
 type traceFlags struct {
 	received, json, csv bool
 	explain             int
@@ -31,8 +31,8 @@ type traceFlags struct {
 	trusted, ours       []string
 	mailbox             string
 	from, to, since     string
-	// config reads relay.hcl; told is false for the built-in one, which says
-	// nothing about this site.
+	// config reads relay.hcl; told is false for the built-in one, which does
+	// not describe this site.
 	config func() (cfg *config.Config, told bool, err error)
 }
 

@@ -23,7 +23,7 @@ import (
 
 const synthetic = "../../mail/trace/testdata/received/synthetic/"
 
-// hopliteRun runs a command line and gives what it printed and its exit code.
+// hopliteRun runs a command line and returns its output and exit code.
 func hopliteRun(t *testing.T, stdin string, args ...string) (out string, code int) {
 	t.Helper()
 	var b bytes.Buffer

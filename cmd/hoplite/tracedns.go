@@ -19,8 +19,8 @@ import (
 	"hoplite/mail/trace/inspect"
 )
 
-// dnsChecks evaluates authentication now, with the resolver and the DNS lists of
-// the configuration.
+// dnsChecks evaluates authentication at present, with the resolver and the DNS
+// lists of the configuration.
 type dnsChecks struct {
 	dmarc.Lookup
 	lists []*dnsbl.Filter
@@ -32,7 +32,7 @@ func (c *dnsChecks) SPF(ctx context.Context, client netip.Addr, helo string, fro
 	return r.AuthResult(from, helo)
 }
 
-// Listings asks every list once.
+// Listings queries every list once.
 func (c *dnsChecks) Listings(ctx context.Context, addr netip.Addr) []inspect.Listing {
 	var all []inspect.Listing
 	asked := map[string]bool{}
@@ -47,8 +47,8 @@ func (c *dnsChecks) Listings(ctx context.Context, addr netip.Addr) []inspect.Lis
 	return all
 }
 
-// checks returns what --dns needs. Without a configuration there are no DNS lists,
-// and the system's resolver answers.
+// checks returns the checks for --dns. Without a configuration there are no DNS
+// lists, and the system's resolver is used.
 func (f *traceFlags) checks() (inspect.Checks, error) {
 	cfg, _, err := f.config()
 	if err != nil && !errors.Is(err, os.ErrPermission) {

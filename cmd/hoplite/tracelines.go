@@ -17,7 +17,7 @@ import (
 // object for each, in order. A line that is not a JSON string is read verbatim.
 // Batches are parsed on all cores.
 func receivedLines(r io.Reader, w io.Writer) error {
-	// With the default, the small heap would be collected all the time.
+	// With the default setting, the small heap would be collected constantly.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	workers := runtime.GOMAXPROCS(0)
 	jobs, order := make(chan *batch, workers), make(chan *batch, 4*workers)
@@ -80,7 +80,7 @@ func writeBatches(w io.Writer, order <-chan *batch) error {
 		if err == nil {
 			_, err = out.Write(b.out)
 		}
-		// An interactive caller waits for this answer.
+		// An interactive caller is waiting for this answer.
 		if err == nil && len(order) == 0 {
 			err = out.Flush()
 		}

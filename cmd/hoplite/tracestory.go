@@ -20,7 +20,7 @@ import (
 	"hoplite/mail/trace/inspect"
 )
 
-// search looks in history by id, or by addresses and time.
+// search searches history by id, or by addresses and time.
 func (f *traceFlags) search(cmd *cobra.Command, id string) error {
 	cfg, _, err := f.config()
 	if err != nil {
@@ -140,7 +140,7 @@ func historyEntries(found []history.Record) []story.Entry {
 	return list
 }
 
-// recordTime is how long a record may take to appear after the reply to the
+// recordTime is the time within which a record appears after the reply to the
 // client.
 const recordTime = 1500 * time.Millisecond
 
@@ -165,8 +165,8 @@ func awaitRecord(ctx context.Context, h *history.Reader, id string) ([]history.R
 	}
 }
 
-// records returns the search of our own history, or nil if there is no
-// configuration that says where it is or it may not be read.
+// records returns a function that searches our own history, or nil if there is
+// no configuration to locate it or it is not readable.
 func (f *traceFlags) records() inspect.Records {
 	cfg, told, err := f.config()
 	if err != nil || !told {

@@ -15,7 +15,7 @@ import (
 	"hoplite/mail/story"
 )
 
-// Sender and recipient of a search are patterns, as everywhere.
+// The sender and recipient of a search are patterns, as everywhere.
 func TestAddressQuery(t *testing.T) {
 	for _, c := range []struct {
 		from, to string

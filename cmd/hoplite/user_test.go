@@ -11,7 +11,7 @@ import (
 	"hoplite/cmd/hoplite/internal/command"
 )
 
-// runLine runs one command line and gives its output and exit code.
+// runLine runs one command line and returns its output and exit code.
 func runLine(t *testing.T, stdin string, args ...string) (string, int) {
 	t.Helper()
 	var out bytes.Buffer
@@ -24,7 +24,7 @@ func runLine(t *testing.T, stdin string, args ...string) (string, int) {
 	return out.String(), code
 }
 
-// inConfig makes a folder with a configuration and goes there.
+// inConfig makes a folder with a configuration and changes to it.
 func inConfig(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()

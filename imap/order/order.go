@@ -1,6 +1,7 @@
 // Package order arranges messages: SORT (RFC 5256, 3; RFC 5957) and the
-// algorithms of THREAD (RFC 5256, 3). It compares what package summary found in
-// the headers and knows no files, connections or commands.
+// algorithms of THREAD (RFC 5256, 3). It compares the data that package summary
+// extracted from the headers, and knows nothing about files, connections or
+// commands.
 //
 // Start with Sort, BySubject and ByReferences.
 package order
@@ -15,7 +16,7 @@ import (
 
 // Row is a message to be sorted or threaded.
 type Row struct {
-	Index   int    // its place in the mailbox; decides between equal rows
+	Index   int    // its index in the mailbox, used to order equal rows
 	Number  uint32 // message number or UID, whichever the response uses
 	Size    int64
 	Arrived int64 // internal date, seconds since 1970
@@ -23,7 +24,7 @@ type Row struct {
 	Summary summary.Summary
 }
 
-// Compare orders two rows by one criterion.
+// Compare compares two rows by one criterion.
 type Compare func(a, b *Row) int
 
 // Key is one criterion of SORT.
@@ -32,8 +33,8 @@ type Key struct {
 	Reverse bool
 }
 
-// Sort returns the indexes of the rows in the order of the keys, the first of
-// which matters most.
+// Sort returns the indices of the rows, sorted by the keys, the first of which
+// is the primary one.
 func Sort(rows []Row, keys []Key) []int {
 	sorted := make([]*Row, len(rows))
 	for i := range rows {

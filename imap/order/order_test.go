@@ -12,7 +12,7 @@ import (
 	"hoplite/imap/summary"
 )
 
-// messages makes rows from headers, numbered from 1 in their order.
+// messages makes rows from headers, numbered from 1.
 func messages(headers ...string) []Row {
 	rows := make([]Row, len(headers))
 	for i, h := range headers {
@@ -227,15 +227,15 @@ func TestLongChain(t *testing.T) {
 	}
 }
 
-// References that would take too long to follow are given up.
+// References that would take too long to follow result in an error.
 func TestTooComplex(t *testing.T) {
 	const deep, wide = 10_000, 5_100
 	var headers []string
 	for i := range deep {
 		headers = append(headers, id(fmt.Sprint(i))+refs(fmt.Sprint(i-1)))
 	}
-	// Each of these has a reply and becomes a reply to the end of the chain, so
-	// the whole chain has to be searched for it.
+	// Each of these messages has a reply and becomes a reply to the end of the
+	// chain, so the whole chain has to be searched for it.
 	for i := range wide {
 		headers = append(headers, id(fmt.Sprint("reply", i))+refs(fmt.Sprint("late", i)))
 		headers = append(headers, id(fmt.Sprint("late", i))+refs(fmt.Sprint(deep-1)))

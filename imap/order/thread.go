@@ -11,7 +11,7 @@ import (
 	"hoplite/imap/summary"
 )
 
-// Thread is a message with the replies to it. Without a row it stands for a
+// Thread is a message with the replies to it. Without a row it represents a
 // message that is not in the mailbox.
 type Thread struct {
 	row    *Row
@@ -46,7 +46,7 @@ func (t *Thread) Append(b []byte) []byte {
 	return append(b, ')')
 }
 
-// first returns the thread's first message, nil if it has none.
+// first returns the thread's first message, or nil if it has none.
 func (t *Thread) first() *Row {
 	for t.row == nil && len(t.kids) > 0 {
 		t = t.kids[0]
@@ -54,7 +54,7 @@ func (t *Thread) first() *Row {
 	return t.row
 }
 
-// sent returns when the thread's first message was sent.
+// sent returns the time at which the thread's first message was sent.
 func (t *Thread) sent() int64 {
 	if r := t.first(); r != nil {
 		return r.Sent
@@ -79,7 +79,7 @@ func (t *Thread) subject() (base string, isReply bool) {
 	return string(r.Summary.Text(summary.Subject)), r.Summary.Reply()
 }
 
-// latest returns when the last message of the thread was sent.
+// latest returns the time at which the last message of the thread was sent.
 func (t *Thread) latest() int64 {
 	var newest int64
 	for stack := []*Thread{t}; len(stack) > 0; {
@@ -96,8 +96,9 @@ func byDate(a, b *Thread) int {
 	return cmp.Or(cmp.Compare(a.sent(), b.sent()), cmp.Compare(a.index(), b.index()))
 }
 
-// BySubject is ORDEREDSUBJECT: it groups the messages of one base subject below
-// the first of them. It reorders rows, to which the threads keep pointing.
+// BySubject implements ORDEREDSUBJECT: it groups messages with the same base
+// subject below the first of them. It reorders rows, which the threads continue
+// to reference.
 func BySubject(rows []Row) []*Thread {
 	slices.SortStableFunc(rows, func(a, b Row) int {
 		return cmp.Or(bytes.Compare(a.Summary.Text(summary.Subject), b.Summary.Text(summary.Subject)), cmp.Compare(a.Sent, b.Sent), a.Index-b.Index)
@@ -118,7 +119,7 @@ func BySubject(rows []Row) []*Thread {
 // ErrTooComplex is returned for references that would take too long to thread.
 var ErrTooComplex = errors.New("references too complex to thread")
 
-// ByReferences is REFERENCES (RFC 5256, 3).
+// ByReferences implements REFERENCES (RFC 5256, 3).
 func ByReferences(rows []Row) ([]*Thread, error) {
 	roots, err := build(rows)
 	if err != nil {
@@ -130,9 +131,9 @@ func ByReferences(rows []Row) ([]*Thread, error) {
 	return roots, nil
 }
 
-// ByLatest is REFS, the form of draft-ietf-morg-inthread that Dovecot offers:
-// it does not join threads by subject, and the thread with the latest message
-// comes last.
+// ByLatest implements REFS, the variant of draft-ietf-morg-inthread that
+// Dovecot offers: it does not join threads by subject, and the thread with the
+// latest message comes last.
 func ByLatest(rows []Row) ([]*Thread, error) {
 	roots, err := build(rows)
 	if err != nil {
@@ -153,10 +154,10 @@ func ByLatest(rows []Row) ([]*Thread, error) {
 type threader struct {
 	byID  map[string]*Thread
 	all   []*Thread // in the order in which they were made
-	steps int       // taken in search of loops
+	steps int       // steps taken in the search for loops
 }
 
-// maxSteps bounds the time that hostile references can cost.
+// maxSteps bounds the time that malicious references can take.
 const maxSteps = 50_000_000
 
 // build links the rows into threads (steps 1 to 3).
@@ -197,7 +198,8 @@ func (t *threader) add(r *Row) {
 		c = t.get(string(id))
 	}
 	if c == nil || c.row != nil {
-		// No id, or the id of another message: it cannot be referred to.
+		// Without an id, or with the id of another message, it cannot be
+		// referred to.
 		c = &Thread{}
 		t.all = append(t.all, c)
 	}
@@ -235,7 +237,7 @@ func (t *threader) above(a, c *Thread) bool {
 }
 
 // prune removes threads without a message of their own (step 3). A root without
-// one stays if it holds several threads together.
+// a message stays if it joins several threads.
 func prune(roots []*Thread) []*Thread {
 	var out []*Thread
 	for _, r := range roots {
@@ -250,8 +252,8 @@ func prune(roots []*Thread) []*Thread {
 	return out
 }
 
-// pruneBelow replaces every empty thread below t with its children. It does not
-// recurse, because a chain may be as long as the mailbox.
+// pruneBelow replaces every empty thread below t with its children. It is not
+// recursive, because a chain may be as long as the mailbox.
 func pruneBelow(t *Thread) {
 	var order []*Thread
 	for stack := []*Thread{t}; len(stack) > 0; {
@@ -292,7 +294,7 @@ func sortBelow(t *Thread) {
 	}
 }
 
-// joinSubjects joins the threads that have one subject (step 5).
+// joinSubjects joins the threads with the same subject (step 5).
 func joinSubjects(roots []*Thread) []*Thread {
 	table := subjectTable(roots)
 	merged := map[*Thread]bool{} // into the thread of its subject
@@ -311,7 +313,7 @@ func joinSubjects(roots []*Thread) []*Thread {
 		case have.row == nil, isReply && !haveReply:
 			have.kids = append(have.kids, r)
 		default:
-			// Neither is a reply to the other: they become siblings.
+			// Neither is a reply to the other, so they become siblings.
 			both := &Thread{kids: []*Thread{have, r}}
 			replaced[have] = both
 			table[base] = both
@@ -330,8 +332,8 @@ func joinSubjects(roots []*Thread) []*Thread {
 	return out
 }
 
-// subjectTable picks the thread that represents each subject (step 5.B): an
-// empty one, else one that is not a reply, else the first.
+// subjectTable selects the thread that represents each subject (step 5.B): an
+// empty one, or one that is not a reply, or else the first.
 func subjectTable(roots []*Thread) map[string]*Thread {
 	table := map[string]*Thread{}
 	for _, r := range roots {

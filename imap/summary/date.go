@@ -15,12 +15,12 @@ var dateLayouts = []string{
 	"Mon, 2 Jan 2006 15:04:05", "2 Jan 2006 15:04:05", "Mon, 2 Jan 2006 15:04:05 MST",
 }
 
-// parseDate parses a Date field. Without a zone it is taken as UTC.
+// parseDate parses a Date field. A date without a zone is treated as UTC.
 func parseDate(v string) (time.Time, bool) {
 	if v == "" || len(v) > 200 {
 		return time.Time{}, false
 	}
-	// Most dates have this form, and mail.ParseDate tries others before it.
+	// Most dates have this form, and mail.ParseDate would try others first.
 	if t, err := time.Parse(usualDate, v); err == nil {
 		return t, true
 	}

@@ -8,8 +8,8 @@ import (
 	"hoplite/mail/mime"
 )
 
-// The header fields that a summary is made of. All fields up to Bcc are
-// searchable; of the others only the first counts.
+// The header fields from which a summary is made. All fields up to Bcc are
+// searchable; of the others only the first field of each name is used.
 const (
 	fieldSubject = iota
 	fieldFrom
@@ -25,10 +25,10 @@ const (
 
 var fieldNames = [fieldCount]string{"Subject", "From", "To", "Cc", "Bcc", "Date", "Message-ID", "References", "In-Reply-To"}
 
-// fields are the unfolded values of the first field of each name.
+// fields holds the unfolded values of the first field of each name.
 type fields [fieldCount]string
 
-// headerTexts fills in the texts that come from the header.
+// headerTexts sets the texts derived from the header.
 func headerTexts(texts *[count][]byte, header []byte) {
 	texts[Envelope] = mime.AppendEnvelope(nil, header)
 	var first fields
@@ -57,9 +57,9 @@ func headerTexts(texts *[count][]byte, header []byte) {
 	first.threadTexts(texts)
 }
 
-// appendAddresses appends, a line each, the addresses of a field that are not
-// written in their normal form, so that SEARCH finds ann@example.org in
-// "ann (work) @ example.org", too.
+// appendAddresses appends, one per line, the addresses of a field that are not
+// written in normal form, so that SEARCH also finds ann@example.org in "ann
+// (work) @ example.org".
 func appendAddresses(b []byte, v string) []byte {
 	if len(v) > maxAddresses || !oddAddress(v) {
 		return b
@@ -75,8 +75,9 @@ func appendAddresses(b []byte, v string) []byte {
 
 var spacedDots = strings.NewReplacer(" . ", ".", " .", ".", ". ", ".")
 
-// oddAddress reports whether quotes, comments or spaces adjoin an "@" or a space
-// a dot, which few fields have, so that the others need not be parsed.
+// oddAddress reports whether quotes, comments or spaces are next to an "@", or
+// a space next to a dot. Few fields are like that, so the others need not be
+// parsed.
 func oddAddress(v string) bool {
 	if strings.Contains(v, " .") {
 		return true
@@ -93,11 +94,10 @@ func oddAddress(v string) bool {
 	}
 }
 
-// Fold returns s in the form in which SEARCH compares texts, so that case does
-// not matter.
+// Fold normalises s for the case-insensitive comparison of SEARCH.
 func Fold(s string) []byte { return []byte(strings.ToLower(s)) }
 
-// sortTexts fills in the keys of SORT.
+// sortTexts sets the keys of SORT.
 func (f *fields) sortTexts(texts *[count][]byte) {
 	if t, ok := parseDate(f[fieldDate]); ok {
 		b := binary.LittleEndian.AppendUint64(nil, uint64(t.Unix()))
@@ -116,7 +116,7 @@ func (f *fields) sortTexts(texts *[count][]byte) {
 	texts[MailCc] = []byte(local)
 }
 
-// threadTexts fills in the message ids.
+// threadTexts sets the message ids.
 func (f *fields) threadTexts(texts *[count][]byte) {
 	if ids := messageIDs(f[fieldMessageID]); len(ids) > 0 {
 		texts[MessageID] = []byte(ids[0])
@@ -130,7 +130,8 @@ func (f *fields) threadTexts(texts *[count][]byte) {
 	texts[references] = []byte(strings.Join(refs, "\n"))
 }
 
-// maxAddresses is how much of an address field is read for its first address.
+// maxAddresses is the number of octets of an address field that are read to
+// find its first address.
 const maxAddresses = 4 << 10
 
 // firstAddress returns the local part and the display form of the first
@@ -155,8 +156,8 @@ func firstAddress(v string) (local, show string) {
 	return "", ""
 }
 
-// maxRefs bounds the references that are kept of one message. If there are
-// more, the first and the last half of that number stay.
+// maxRefs is the number of references that are kept for one message. If there
+// are more, the first half and the last half of that number are kept.
 const maxRefs = 200
 
 // messageIDs returns the message ids in a field, without their brackets.

@@ -13,8 +13,8 @@ import (
 // 200).
 const maxPreview = 200
 
-// How much of a text is read to make a preview of it. HTML begins with styles
-// and tags, so it needs more.
+// The number of octets of a text that are read to make its preview. HTML begins
+// with styles and tags, so more is needed.
 const (
 	plainSpan = 2 << 10
 	htmlSpan  = 8 << 10
@@ -102,7 +102,7 @@ func stripTags(s string) string {
 	var b strings.Builder
 	low := strings.ToLower(s)
 	if len(low) != len(s) {
-		low = s // lower case changed offsets: match the names as they are written
+		low = s // lower-casing changed offsets, so match the names as written
 	}
 	for i := 0; i < len(s); {
 		j := strings.IndexByte(s[i:], '<')

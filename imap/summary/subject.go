@@ -2,8 +2,8 @@ package summary
 
 import "strings"
 
-// baseSubject removes from a decoded subject what replies and forwards add to
-// it, and reports whether it removed anything (RFC 5256, 2.1).
+// baseSubject removes the additions of replies and forwards from a decoded
+// subject, and reports whether there were any (RFC 5256, 2.1).
 func baseSubject(s string) (base string, isReply bool) {
 	s = strings.Join(strings.Fields(s), " ")
 	for {

@@ -1,11 +1,11 @@
-// Package summary holds what FETCH, SEARCH, SORT and THREAD need to know of a
-// message's content, computed once and kept by the store: the ENVELOPE and
-// BODYSTRUCTURE as they are sent, the preview, the keys that SORT and THREAD
-// compare, and the fields that SEARCH looks into.
+// Package summary extracts the data about a message's content that FETCH,
+// SEARCH, SORT and THREAD need, to be computed once and kept by the store: the
+// encoded ENVELOPE and BODYSTRUCTURE, the preview, the keys that SORT and
+// THREAD compare, and the fields that SEARCH examines.
 //
-// The package turns octets into a Summary and reads texts back from one. Opening
-// files and caching are left to package imap. Start with OfHeader and
-// OfMessage; fields.go says how each text is made.
+// The package makes a Summary from the octets of a message and reads texts from
+// it. Opening files and caching are left to package imap. Start with OfHeader
+// and OfMessage; fields.go makes the texts.
 package summary
 
 import (
@@ -18,11 +18,12 @@ import (
 	"hoplite/mail/mime"
 )
 
-// Summary is a version octet, a table of offsets, and the texts that follow it.
-// Most texts come from the header, so a summary is first made from the header
-// alone; Body, Structure and Preview stay empty until one of them is needed.
+// Summary consists of a version octet, a table of offsets, and the texts. Most
+// texts come from the header, so a summary is first made from the header alone;
+// Body, Structure and Preview stay empty until one of them is needed.
 //
-// The octets are kept on disk: a change of form or content changes version.
+// Summaries are stored on disk, so any change of form or content must change
+// version.
 type Summary []byte
 
 const version = 5
@@ -32,13 +33,13 @@ type Text int
 
 // The texts, in the order in which they are stored.
 const (
-	Envelope    Text = iota // ENVELOPE in wire form
-	Body                    // BODY in wire form
-	Structure               // BODYSTRUCTURE in wire form
+	Envelope    Text = iota // encoded ENVELOPE
+	Body                    // encoded BODY
+	Structure               // encoded BODYSTRUCTURE
 	Preview                 // UTF-8
 	sent                    // the Date field; see Sent
 	Subject                 // base subject, upper case (RFC 5256, 2.1)
-	reply                   // not empty when the subject marks a reply or forward
+	reply                   // not empty if the subject marks a reply or forward
 	MailFrom                // local part of the first address, upper case
 	MailTo                  //
 	MailCc                  //
@@ -46,7 +47,7 @@ const (
 	ShowTo                  //
 	MessageID               // without brackets
 	references              // message ids of References or In-Reply-To, one per line
-	FindSubject             // all fields of the name, decoded and folded, for SEARCH; with normal addresses
+	FindSubject             // all Subject fields, decoded and folded, for SEARCH
 	FindFrom
 	FindTo
 	FindCc
@@ -78,18 +79,18 @@ func (s Summary) Valid() bool {
 	return true
 }
 
-// Whole reports whether the summary includes the texts that need the body.
+// Whole reports whether the summary includes the texts derived from the body.
 func (s Summary) Whole() bool { return len(s.Text(Body)) > 0 }
 
 // Reply reports whether the subject marks a reply or a forward.
 func (s Summary) Reply() bool { return len(s.Text(reply)) > 0 }
 
-// Dated reports whether the message has a Date field that could be read.
+// Dated reports whether the message has a valid Date field.
 func (s Summary) Dated() bool { return len(s.Text(sent)) == 16 }
 
-// Sent returns the time of the Date field as seconds since 1970 and as the day
-// in its own zone, counted as Day does. Without such a field both come from the
-// internal date (RFC 5256, 2.2).
+// Sent returns the time of the Date field in seconds since 1970, and its day in
+// its own zone, as returned by Day. Without such a field both are taken from
+// the internal date (RFC 5256, 2.2).
 func (s Summary) Sent(internal time.Time) (unix, onDay int64) {
 	if t := s.Text(sent); len(t) == 16 {
 		return int64(binary.LittleEndian.Uint64(t)), int64(binary.LittleEndian.Uint64(t[8:]))
@@ -102,7 +103,7 @@ func (s Summary) Sent(internal time.Time) (unix, onDay int64) {
 func (s Summary) References() []byte { return s.Text(references) }
 
 // Root returns the id of the message that started the conversation: the first
-// one referred to, else the message's own; "" if it has neither.
+// one referred to, otherwise the message's own, or "" if it has neither.
 func (s Summary) Root() string {
 	root, _, _ := bytes.Cut(s.Text(references), []byte("\n"))
 	if len(root) == 0 {
@@ -121,7 +122,7 @@ func Day(t time.Time) int64 {
 	return n / 86400
 }
 
-// rooms are scratch buffers for structures and previews.
+// rooms holds scratch buffers for structures and previews.
 var rooms = sync.Pool{New: func() any { return new([8 << 10]byte) }}
 
 // OfHeader makes a summary of a header.
@@ -132,7 +133,7 @@ func OfHeader(header []byte) Summary {
 }
 
 // OfMessage makes a summary of a whole message. The tree describes file; known
-// is the summary of the header if there is one, else nil.
+// is the summary of the header, or nil if there is none.
 func OfMessage(tree *mime.Tree, file io.ReaderAt, known Summary) Summary {
 	var texts [count][]byte
 	if known == nil {

@@ -97,7 +97,7 @@ const sample = "Date: Thu, 15 Feb 2007 01:02:03 +0200\n" +
 	"Subject: Re: [list] =?utf-8?q?Gr=C3=BC=C3=9Fe?=\n" +
 	"Message-ID: <id@example.org>\nReferences: <1@x> junk <2@x>\nIn-Reply-To: <3@x>\n\nhello\n  world\n"
 
-// Every text of a summary, by name.
+// TestTexts compares every text of a summary by name.
 func TestTexts(t *testing.T) {
 	s := OfMessage(mime.WalkBytes([]byte(sample)), strings.NewReader(sample), nil)
 	tests := []struct {
@@ -143,7 +143,8 @@ func TestTexts(t *testing.T) {
 	}
 }
 
-// Only the first field counts for sorting and threading; all are searched.
+// Only the first field of a name is used for sorting and threading, but all are
+// searched.
 func TestRepeatedFields(t *testing.T) {
 	s := OfHeader([]byte("Subject: one\nSubject: two\nFrom: a@x\nFrom: b@x\nMessage-ID: <1@x>\nMessage-ID: <2@x>\n\n"))
 	for text, want := range map[Text]string{Subject: "ONE", MailFrom: "A", MessageID: "1@x", FindSubject: "one\ntwo", FindFrom: "a@x\nb@x"} {
@@ -235,7 +236,7 @@ func TestNormalID(t *testing.T) {
 	}
 }
 
-// Octets of another version, or damaged ones, are not taken for a summary.
+// Damaged octets, or those of another version, are not accepted as a summary.
 func TestValid(t *testing.T) {
 	good := OfHeader([]byte("Subject: x\n\n"))
 	change := func(at int, to byte) Summary {

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// Append is what precedes each message of an APPEND.
+// Append holds the arguments before each message of an APPEND.
 type Append struct {
 	Flags []string
-	Date  time.Time // zero: now
+	Date  time.Time // zero means now
 	UTF8  bool      // the message is wrapped in UTF8 (...) (RFC 6855)
 }
 
@@ -32,19 +32,20 @@ func (p *Parser) Append() Append {
 	return a
 }
 
-// Select is the arguments of SELECT or EXAMINE.
+// Select holds the arguments of SELECT or EXAMINE.
 type Select struct {
 	Mailbox   string
 	CondStore bool
 	QResync   *QResyncState
 }
 
-// QResyncState is the state of a mailbox that a client remembers (RFC 7162, 3.2.5).
+// QResyncState is the state of a mailbox that a client has cached (RFC 7162,
+// 3.2.5).
 type QResyncState struct {
 	Validity uint32
 	ModSeq   uint64
 	Known    []Range // UIDs; nil: all
-	// SeqMatch are message numbers and MatchUIDs the UIDs they had.
+	// SeqMatch holds message numbers, and MatchUIDs the UIDs they had.
 	SeqMatch, MatchUIDs []Range
 }
 
@@ -94,23 +95,23 @@ func (p *Parser) qresync() *QResyncState {
 	return &q
 }
 
-// StatusItems reads a list of STATUS items and returns them in upper case.
-// Whether they exist is left to the caller.
+// StatusItems reads a list of STATUS items and returns them in upper case. The
+// caller checks whether they exist.
 func (p *Parser) StatusItems() []string {
 	var items []string
 	p.list(false, func() { items = append(items, p.word()) })
 	return items
 }
 
-// List is the arguments of LIST.
+// List holds the arguments of LIST.
 type List struct {
 	Reference string
 	Patterns  []string
 	Extended  bool // it uses the extended syntax (RFC 5258)
 
-	// Selection options.
+	// The selection options.
 	Subscribed, Remote, Recursive, SpecialUse bool
-	// Return options.
+	// The return options.
 	ReturnSubscribed, ReturnChildren, ReturnSpecialUse bool
 	Status                                             []string
 }
@@ -182,7 +183,7 @@ func (p *Parser) listReturn(l *List) {
 	}
 }
 
-// Create is the arguments of CREATE. Use is the special use (RFC 6154).
+// Create holds the arguments of CREATE. Use is the special use (RFC 6154).
 type Create struct {
 	Mailbox string
 	Use     []string
@@ -204,14 +205,14 @@ func (p *Parser) Create() Create {
 	return c
 }
 
-// The limits of ID (RFC 2971, 3.3).
+// Limits on ID (RFC 2971, 3.3).
 const (
 	maxParams     = 30
 	maxParamName  = 30
 	maxParamValue = 1024
 )
 
-// ID reads the parameters of ID as pairs of name and value.
+// ID reads the parameters of ID as name and value pairs.
 func (p *Parser) ID() [][2]string {
 	if p.peek() != '(' {
 		p.NString()
@@ -242,7 +243,7 @@ func (p *Parser) Words() []string {
 }
 
 // Initial reads the initial response of AUTHENTICATE, if there is one. "="
-// stands for an empty response (RFC 9051, 6.2.2).
+// means an empty response (RFC 9051, 6.2.2).
 func (p *Parser) Initial() (text string, ok bool) {
 	if !p.More() {
 		return "", false

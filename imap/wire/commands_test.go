@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// parse runs one of the parser's methods over the whole of a text.
+// parse runs one of the parser's methods on the whole of a text.
 func parse[T any](in string, read func(*Parser) T) (T, error) {
 	p := NewParser([]byte(in), AllForms)
 	got := read(p)
 	return got, p.End()
 }
 
-// check compares what a method reads with what is wanted, or its error with a
-// text.
+// check compares the result of a method with the expected value, or its error
+// with a text.
 func check[T any](t *testing.T, in string, read func(*Parser) T, want T, bad string) {
 	t.Helper()
 	got, err := parse(in, read)
@@ -203,7 +203,7 @@ func TestThreadArguments(t *testing.T) {
 	check(t, "REFS", (*Parser).Thread, Search{}, `Expected " " before ""`)
 }
 
-// Every key, with what it is read as.
+// Every key and its parsed form.
 func TestSearchArguments(t *testing.T) {
 	day := time.Date(1994, 2, 1, 0, 0, 0, 0, time.UTC)
 	one := Set{Ranges: []Range{{1, 1}}}
@@ -248,7 +248,7 @@ func TestSearchArguments(t *testing.T) {
 	}
 }
 
-// A form that is not in the grammar is a syntax error, and nothing else is.
+// A form that is not in the grammar, and only such a form, is a syntax error.
 func TestGrammar(t *testing.T) {
 	tests := []struct {
 		form Grammar
@@ -397,7 +397,7 @@ func TestAppendNumbers(t *testing.T) {
 	}
 }
 
-// What a command may hold is bounded in every place.
+// Every part of a command has a limit.
 func TestBounds(t *testing.T) {
 	tests := []struct {
 		name, in string

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// ItemKind is what an item of FETCH asks for.
+// ItemKind is the kind of a FETCH item.
 type ItemKind uint8
 
 // The items of FETCH.
@@ -29,7 +29,7 @@ const (
 	ItemKinds // the number of kinds
 )
 
-// SectionText is the text of a part that a section asks for.
+// SectionText selects the text of a part that a section requests.
 type SectionText uint8
 
 // The texts of a part.
@@ -58,7 +58,7 @@ type Item struct {
 	Len     uint32
 }
 
-// Cut returns the span of a text of the given size that the item asks for.
+// Cut returns the span of a text of the given size that the item requests.
 func (it *Item) Cut(size int64) (off, n int64) {
 	if !it.Partial {
 		return 0, size
@@ -67,7 +67,7 @@ func (it *Item) Cut(size int64) (off, n int64) {
 	return off, min(size-off, int64(it.Len))
 }
 
-// Fetch is the arguments of FETCH.
+// Fetch holds the arguments of FETCH.
 type Fetch struct {
 	Set          Set
 	Items        []Item
@@ -111,7 +111,7 @@ func (p *Parser) fetchModifier(f *Fetch) {
 	}
 }
 
-// macros are the names that stand for several items (RFC 9051, 6.4.5).
+// macros maps the names that represent several items (RFC 9051, 6.4.5).
 var macros = map[string][]ItemKind{
 	"FAST": {ItemFlags, ItemInternalDate, ItemSize},
 	"ALL":  {ItemFlags, ItemInternalDate, ItemSize, ItemEnvelope},
@@ -133,7 +133,7 @@ func (p *Parser) macro() []Item {
 	return []Item{p.item()}
 }
 
-// plainItems are the items without arguments.
+// plainItems holds the items without arguments.
 var plainItems = map[string]Item{
 	"FLAGS":         {Kind: ItemFlags},
 	"UID":           {Kind: ItemUID},
@@ -152,7 +152,7 @@ var plainItems = map[string]Item{
 	"RFC822.TEXT":   {Kind: ItemSection, Text: Text},
 }
 
-// itemsOfKind are the plain items by kind, with their labels.
+// itemsOfKind holds the plain items by kind, with their labels.
 var itemsOfKind = func() (t [ItemKinds]Item) {
 	for name, it := range plainItems {
 		it.Label = name
@@ -164,7 +164,7 @@ var itemsOfKind = func() (t [ItemKinds]Item) {
 	return t
 }()
 
-// ItemOf returns the item of a kind that has no arguments.
+// ItemOf returns the item of a kind without arguments.
 func ItemOf(k ItemKind) Item { return itemsOfKind[k] }
 
 // item reads one item.
@@ -307,7 +307,7 @@ func (it *Item) label(name string) {
 	it.Label = b.String()
 }
 
-// StoreOp is what STORE does with the flags.
+// StoreOp is the operation of a STORE.
 type StoreOp byte
 
 // The operations of STORE.
@@ -317,7 +317,7 @@ const (
 	Remove  StoreOp = '-'
 )
 
-// Store is the arguments of STORE.
+// Store holds the arguments of STORE.
 type Store struct {
 	Set            Set
 	Op             StoreOp

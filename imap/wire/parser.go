@@ -1,15 +1,15 @@
 package wire
 
-// Parser reads a command. Its methods read the arguments of one command each;
-// below it, scanner reads tokens. There are many methods because the grammar has
-// many rules, and each does one thing: they share no state but the position and
-// the first error.
+// Parser reads a command. Each of its methods reads the arguments of one
+// command; the embedded scanner reads tokens. There are many methods because
+// the grammar has many rules, but each is small, and they share no state except
+// the position and the first error.
 type Parser struct {
 	scanner
 	grammar Grammar
 }
 
-// NewParser returns a parser of a command as Reader.Command returns it.
+// NewParser returns a parser of a command returned by Reader.Command.
 func NewParser(cmd []byte, g Grammar) *Parser {
 	return &Parser{scanner: scanner{b: cmd}, grammar: g}
 }
@@ -35,7 +35,7 @@ const (
 	AllForms Grammar = 1<<iota - 1
 )
 
-// need fails unless a form is in the grammar.
+// need sets an error unless a form is in the grammar.
 func (p *Parser) need(g Grammar, what string) {
 	if p.grammar&g == 0 {
 		p.fail("%s is not supported", what)

@@ -9,10 +9,10 @@ import (
 	"strconv"
 )
 
-// Reader reads commands from a connection. Between commands it holds no buffer.
+// Reader reads commands from a connection. It holds no buffer between commands.
 type Reader struct {
 	Limits Limits
-	// Continue asks the client for the literal that it has announced.
+	// Continue asks the client to send the literal that it has announced.
 	Continue func() error
 
 	src    io.Reader
@@ -27,10 +27,10 @@ type Reader struct {
 // NewReader returns a reader of commands from src.
 func NewReader(src io.Reader) *Reader { return &Reader{src: src, Limits: Anonymous} }
 
-// Buffered reports whether input has arrived that was not read yet.
+// Buffered reports whether there is unread input.
 func (r *Reader) Buffered() bool { return r.lo < r.hi }
 
-// Release returns the buffers to the pool. Input in them is lost.
+// Release returns the buffers to the pool. Any input in them is lost.
 func (r *Reader) Release() {
 	if r.in != nil {
 		pool.Put(r.in)
@@ -85,19 +85,19 @@ type Literal struct {
 }
 
 // Command reads the next command with its literals, without the line end. The
-// slice is valid until the next call. A command that brings a message ends before
-// the message, which msg describes; the caller reads it with Message and goes on
+// slice is valid until the next call. A command with a message ends before the
+// message, which msg describes; the caller reads it with Message and continues
 // with More.
 func (r *Reader) Command() (cmd []byte, msg *Literal, err error) {
 	r.text, r.lits = 0, 0
 	return r.read(false)
 }
 
-// More reads what follows a message in the same command: the end of the command,
-// or the arguments of the next message.
+// More reads the text after a message in the same command: the end of the
+// command, or the arguments of the next message.
 func (r *Reader) More() (cmd []byte, msg *Literal, err error) { return r.read(true) }
 
-// read reads a command, or with more the rest of one.
+// read reads a command or, if more is set, the rest of one.
 func (r *Reader) read(more bool) (cmd []byte, msg *Literal, err error) {
 	r.cmd = r.cmd[:0]
 	for {
@@ -129,8 +129,8 @@ func (r *Reader) read(more bool) (cmd []byte, msg *Literal, err error) {
 	}
 }
 
-// Line reads a line that is not a command but an answer to a continuation
-// request.
+// Line reads a line that is an answer to a continuation request rather than a
+// command.
 func (r *Reader) Line() ([]byte, error) {
 	r.cmd, r.text = r.cmd[:0], 0
 	err := r.line()
@@ -162,7 +162,7 @@ func (r *Reader) line() error {
 	}
 }
 
-// idLimit returns the limit of an ID command, 0 for other commands.
+// idLimit returns the limit of an ID command, or 0 for other commands.
 func (r *Reader) idLimit() int {
 	p := scanner{b: r.cmd}
 	p.Tag()
@@ -217,8 +217,8 @@ func (m *message) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// literal looks for {n}, {n+} or ~{n} at the end of a line (RFC 9051, 9;
-// RFC 7888) and returns where it begins.
+// literal looks for {n}, {n+} or ~{n} at the end of a line (RFC 9051, 9; RFC
+// 7888) and returns its offset.
 func literal(line []byte) (lit Literal, start int, ok bool) {
 	b := trimEOL(line)
 	if len(b) < 3 || b[len(b)-1] != '}' {
@@ -238,7 +238,7 @@ func literal(line []byte) (lit Literal, start int, ok bool) {
 	}
 	var err error
 	if lit.Size, err = strconv.ParseInt(string(b[i+1:end+1]), 10, 64); err != nil {
-		lit.Size = math.MaxInt64 // over every limit
+		lit.Size = math.MaxInt64 // above any limit
 	}
 	if i > 0 && b[i-1] == '~' {
 		lit.Binary = true
@@ -252,8 +252,8 @@ func trimEOL(b []byte) []byte {
 	return bytes.TrimSuffix(b, []byte("\r"))
 }
 
-// isMessage reports whether a literal that follows this beginning of a command is
-// the message of an APPEND or REPLACE, not the name of a mailbox.
+// isMessage reports whether a literal that follows this beginning of a command
+// is the message of an APPEND or REPLACE rather than the name of a mailbox.
 func isMessage(cmd []byte) bool {
 	p := NewParser(cmd, AllForms)
 	p.Tag()

@@ -9,8 +9,9 @@ import (
 )
 
 // scanner reads the tokens of a command: atoms, strings, numbers, lists, dates.
-// It walks an index over the command's octets. The first error stays; from then
-// on every call returns a zero value, so only Err has to be checked, at the end.
+// It advances an index over the command's octets. The first error is kept; from
+// then on every call returns a zero value, so it is enough to check Err at the
+// end.
 type scanner struct {
 	b   []byte
 	i   int
@@ -20,7 +21,7 @@ type scanner struct {
 // Err returns the first error, a *SyntaxError.
 func (p *scanner) Err() error { return p.err }
 
-// End fails unless the whole command has been read. It returns Err.
+// End sets an error unless the whole command has been read, and returns Err.
 func (p *scanner) End() error {
 	if p.err == nil && p.i < len(p.b) {
 		p.fail("Unexpected %q at the end", p.near())
@@ -28,7 +29,7 @@ func (p *scanner) End() error {
 	return p.err
 }
 
-// Fail makes the command an error for a reason that the caller has found.
+// Fail sets an error for a reason found by the caller.
 func (p *scanner) Fail(why string) { p.fail("%s", why) }
 
 func (p *scanner) fail(format string, args ...any) {
@@ -42,7 +43,7 @@ func (p *scanner) near() string {
 	return strings.ToValidUTF8(string(p.b[p.i:min(len(p.b), p.i+20)]), "?")
 }
 
-// peek returns the next octet, 0 at the end or after an error.
+// peek returns the next octet, or 0 at the end or after an error.
 func (p *scanner) peek() byte {
 	if p.err != nil || p.i >= len(p.b) {
 		return 0
@@ -59,7 +60,7 @@ func (p *scanner) take(c byte) bool {
 	return true
 }
 
-// want reads the octet c and fails if something else comes next.
+// want reads the octet c, and sets an error if something else comes next.
 func (p *scanner) want(c byte) {
 	if !p.take(c) {
 		p.fail("Expected %q before %q", string(c), p.near())
@@ -75,7 +76,7 @@ func (p *scanner) Close() { p.want(')') }
 // More reports whether another argument follows, and reads the space before it.
 func (p *scanner) More() bool { return p.i < len(p.b) && p.take(' ') }
 
-// run reads octets for as long as ok accepts them.
+// run reads octets as long as ok accepts them.
 func (p *scanner) run(ok func(byte) bool) string {
 	if p.err != nil {
 		return ""
@@ -87,7 +88,7 @@ func (p *scanner) run(ok func(byte) bool) string {
 	return string(p.b[start:p.i])
 }
 
-// The classes of octets that tokens consist of (RFC 9051, 9).
+// The classes of octets in tokens (RFC 9051, 9).
 const (
 	classAtom = 1 << iota
 	classAString
@@ -225,7 +226,7 @@ func (p *scanner) quoted() string {
 	return ""
 }
 
-// literal reads a literal, which Reader has put into the command.
+// literal reads a literal, which Reader has stored in the command.
 func (p *scanner) literal() string {
 	eol := bytes.IndexByte(p.b[p.i:], '\n')
 	if eol < 0 {
@@ -295,8 +296,8 @@ func (p *scanner) Number64() uint64 {
 	return n
 }
 
-// list reads elements separated by spaces, in parentheses. With empty the list
-// may be "()".
+// list reads elements separated by spaces, in parentheses. If empty is set, the
+// list may be "()".
 func (p *scanner) list(empty bool, element func()) {
 	p.want('(')
 	if empty && p.take(')') {

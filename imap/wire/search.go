@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// KeyOp is what a search key compares.
+// KeyOp is the operation of a search key.
 type KeyOp uint8
 
 // The search keys. Key.Not negates any of them.
@@ -54,13 +54,14 @@ type Key struct {
 	Kids  []Key
 }
 
-// ReturnOptions are the RETURN options of SEARCH and SORT (RFC 4731, RFC 5267).
+// ReturnOptions holds the RETURN options of SEARCH and SORT (RFC 4731, RFC
+// 5267).
 type ReturnOptions struct {
 	Given                      bool // there was a RETURN
 	Min, Max, All, Count, Save bool
 }
 
-// Search is the arguments of SEARCH, SORT or THREAD.
+// Search holds the arguments of SEARCH, SORT or THREAD.
 type Search struct {
 	Return    ReturnOptions
 	Charset   string // upper case; "" if not given
@@ -96,8 +97,8 @@ func (p *Parser) Search() Search {
 	return s
 }
 
-// Sort reads "[RETURN (options)] (criteria) charset keys". Whether the criteria
-// exist is left to the caller.
+// Sort reads "[RETURN (options)] (criteria) charset keys". The caller checks
+// whether the criteria exist.
 func (p *Parser) Sort() Search {
 	var s Search
 	p.returnOptions(&s, ESort)
@@ -121,8 +122,8 @@ func (p *Parser) Sort() Search {
 	return s
 }
 
-// Thread reads "algorithm charset keys". Whether the algorithm exists is left to
-// the caller.
+// Thread reads "algorithm charset keys". The caller checks whether the
+// algorithm exists.
 func (p *Parser) Thread() Search {
 	var s Search
 	s.Algorithm = p.word()
@@ -145,8 +146,8 @@ func (p *Parser) keyword(w string) bool {
 	return true
 }
 
-// returnOptions reads "RETURN (options) " if it comes next. form is the one that
-// permits it.
+// returnOptions reads "RETURN (options) " if it comes next. form is the grammar
+// form that permits it.
 func (p *Parser) returnOptions(s *Search, form Grammar) {
 	if !p.keyword("RETURN") {
 		return
@@ -195,7 +196,7 @@ func (p *Parser) keys(s *Search) {
 	}
 }
 
-// flagKeys are the keys without arguments.
+// flagKeys holds the keys without arguments.
 var flagKeys = map[string]Key{
 	"ANSWERED": {Op: KeyFlag, Str: `\Answered`}, "UNANSWERED": {Op: KeyFlag, Str: `\Answered`, Not: true},
 	"DELETED": {Op: KeyFlag, Str: `\Deleted`}, "UNDELETED": {Op: KeyFlag, Str: `\Deleted`, Not: true},
@@ -206,21 +207,21 @@ var flagKeys = map[string]Key{
 	"SAVEDATESUPPORTED": {Op: KeySaveDateSupported},
 }
 
-// dateKeys are the keys with a date.
+// dateKeys holds the keys with a date.
 var dateKeys = map[string]KeyOp{
 	"BEFORE": KeyBefore, "ON": KeyOn, "SINCE": KeySince,
 	"SENTBEFORE": KeySentBefore, "SENTON": KeySentOn, "SENTSINCE": KeySentSince,
 	"SAVEDBEFORE": KeySavedBefore, "SAVEDON": KeySavedOn, "SAVEDSINCE": KeySavedSince,
 }
 
-// stringKeys are the keys with a string.
+// stringKeys holds the keys with a string.
 var stringKeys = map[string]Key{
 	"BODY": {Op: KeyBody}, "TEXT": {Op: KeyText}, "EMAILID": {Op: KeyEmailID}, "THREADID": {Op: KeyThreadID},
 	"BCC": {Op: KeyHeader, Field: "Bcc"}, "CC": {Op: KeyHeader, Field: "Cc"}, "FROM": {Op: KeyHeader, Field: "From"},
 	"TO": {Op: KeyHeader, Field: "To"}, "SUBJECT": {Op: KeyHeader, Field: "Subject"},
 }
 
-// numberKeys are the keys with a number.
+// numberKeys holds the keys with a number.
 var numberKeys = map[string]KeyOp{"LARGER": KeyLarger, "SMALLER": KeySmaller, "YOUNGER": KeyYounger, "OLDER": KeyOlder}
 
 // key reads one search key with its arguments.
@@ -263,7 +264,7 @@ func (p *keyReader) key() Key {
 	return p.specialKey(w)
 }
 
-// specialKey reads the arguments of a key that stands in none of the tables.
+// specialKey reads the arguments of a key that is not in the tables.
 func (p *keyReader) specialKey(w string) Key {
 	switch w {
 	case "KEYWORD", "UNKEYWORD":

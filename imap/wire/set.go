@@ -6,13 +6,13 @@ import (
 	"strconv"
 )
 
-// Range is a range of message numbers or UIDs, in which Star stands for "*".
+// Range is a range of message numbers or UIDs, in which Star represents "*".
 type Range struct{ Lo, Hi uint32 }
 
-// Star is the number that stands for "*".
+// Star is the number that represents "*".
 const Star = 0
 
-// Set is a sequence set (RFC 9051, 9) in the order the client wrote it.
+// Set is a sequence set (RFC 9051, 9) in the client's order.
 type Set struct {
 	Ranges []Range
 	Saved  bool // "$": the result that a SEARCH has saved
@@ -48,7 +48,7 @@ func (p *Parser) ranges(star bool) []Range {
 	return nil
 }
 
-// setNumber reads a number of a set. With star it may be "*".
+// setNumber reads a number in a set. If star is set, it may be "*".
 func (p *Parser) setNumber(star bool) uint32 {
 	if star && p.take('*') {
 		return Star
@@ -61,7 +61,7 @@ func (p *Parser) setNumber(star bool) uint32 {
 }
 
 // Resolve returns the set as ascending, disjoint ranges, with "*" replaced by
-// last. If last is 0, "*" means nothing: n:* is n, and * alone is left out.
+// last. If last is 0, "*" refers to nothing: n:* is n, and * alone is omitted.
 func (s Set) Resolve(last uint32) []Range {
 	out := make([]Range, 0, len(s.Ranges))
 	for _, r := range s.Ranges {

@@ -1,10 +1,11 @@
-// Package wire is the octets of IMAP. Reader reads whole commands, within limits,
-// into one buffer; Parser reads their arguments from it; Writer collects
-// responses in another buffer, which is sent when it is full or when no further
-// command has arrived. What commands mean is left to package imap.
+// Package wire implements the grammar of IMAP. Reader reads whole commands,
+// within limits, into one buffer; Parser reads their arguments from it; Writer
+// collects responses in another buffer, which is sent when it is full or no
+// further command has arrived. The meaning of commands is left to package imap.
 //
-// The grammar is section 9 of RFC 9051 and RFC 3501, and of the extensions named
-// at the functions that read them. Start with Reader.Command and Parser.
+// The grammar is that of section 9 of RFC 9051 and RFC 3501, and of the
+// extensions named in the comments of the functions that read them. Start with
+// Reader.Command and Parser.
 package wire
 
 import (
@@ -12,12 +13,12 @@ import (
 	"sync"
 )
 
-// Limits bound what a client may send in one command.
+// Limits bounds the size of one command.
 type Limits struct {
 	Line     int // octets of a command outside literals
 	Literals int // octets of all its literals, except messages
-	// ID is both of these for the ID command, whose parameters may take 31 KiB
-	// (RFC 2971, 3.3). The larger of the two limits applies.
+	// ID replaces both for the ID command, if larger, because its parameters
+	// may take 31 KiB (RFC 2971, 3.3).
 	ID int
 }
 
@@ -27,7 +28,7 @@ var (
 	LoggedIn  = Limits{Line: 64 << 10, Literals: 64 << 10}
 )
 
-// Limits of the parts of a command.
+// Limits on the parts of a command.
 const (
 	maxRanges = 10_000 // ranges in a set
 	maxKeys   = 1_000  // search keys in a command, and their nesting
@@ -35,13 +36,13 @@ const (
 	maxPath   = 64     // numbers in a section
 )
 
-// ErrTooLong is returned for a line without an end within its limit and for a
-// literal that is too large and already on its way. The connection must be
-// closed: what follows must not be run as commands.
+// ErrTooLong is returned for a line without an end within its limit, and for a
+// literal that is too large and already being sent. The connection must be
+// closed, because the following octets must not be executed as commands.
 var ErrTooLong = errors.New("command too long")
 
 // TooBigError is returned for a literal over the limit that the client has
-// announced but not sent. The connection may go on.
+// announced but not sent. The connection may continue.
 type TooBigError struct {
 	Command []byte // as far as it was read
 }

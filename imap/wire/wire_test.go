@@ -216,7 +216,7 @@ func TestAppendString(t *testing.T) {
 	}
 }
 
-// The writer sends every octet once and in order, however it is written.
+// The writer sends every octet once and in order, however they are written.
 func TestWriter(t *testing.T) {
 	var out, want bytes.Buffer
 	w := NewWriter(&out)

@@ -8,8 +8,8 @@ import (
 )
 
 // Writer collects responses and sends them when its buffer is full or Flush is
-// called. After the first error of the connection it discards what is written.
-// Between commands it holds no buffer.
+// called. After the first error of the connection it discards all output. It
+// holds no buffer between commands.
 type Writer struct {
 	dst io.Writer
 	buf *[]byte // pooled; nil while empty
@@ -40,8 +40,9 @@ func (w *Writer) send() {
 	w.n = 0
 }
 
-// Room returns the free part of the buffer, which has room for at least n octets;
-// n is at most 4096. Took adds what the caller has appended to it to the output.
+// Room returns the free part of the buffer, which has room for at least n
+// octets; n is at most 4096. The caller appends to it and passes the result to
+// Took.
 func (w *Writer) Room(n int) []byte {
 	if w.buf == nil {
 		w.buf = pool.Get().(*[]byte)
@@ -52,7 +53,7 @@ func (w *Writer) Room(n int) []byte {
 	return (*w.buf)[w.n:w.n:bufSize]
 }
 
-// Took adds b to the output. It began as the slice that Room returned and may have
+// Took adds b to the output. b began as the slice returned by Room and may have
 // outgrown the buffer.
 func (w *Writer) Took(b []byte) {
 	if len(b) <= bufSize-w.n {
@@ -96,9 +97,9 @@ func (w *Writer) WriteString(s string) (int, error) {
 	return n, w.err
 }
 
-// AppendString appends an IMAP string: quoted if possible, else a literal. With
-// utf8ok a quoted string may hold UTF-8 (RFC 6855, RFC 9051). NULs, which neither
-// form can hold, are removed.
+// AppendString appends an IMAP string: quoted if possible, otherwise a literal.
+// If utf8ok is set, a quoted string may contain UTF-8 (RFC 6855, RFC 9051).
+// NULs, which neither form can contain, are removed.
 func AppendString(dst []byte, s string, utf8ok bool) []byte {
 	if len(s) <= 1000 && quotable(s, utf8ok) {
 		dst = append(dst, '"')
@@ -117,7 +118,7 @@ func AppendString(dst []byte, s string, utf8ok bool) []byte {
 	return append(dst, b...)
 }
 
-// quotable reports whether a quoted string can hold s.
+// quotable reports whether s can be a quoted string.
 func quotable(s string, utf8ok bool) bool {
 	high := false
 	for i := range len(s) {
@@ -130,7 +131,7 @@ func quotable(s string, utf8ok bool) bool {
 	return !high || utf8.ValidString(s)
 }
 
-// AppendAString appends s as an atom if possible, else as a string.
+// AppendAString appends s as an atom if possible, otherwise as a string.
 func AppendAString(dst []byte, s string) []byte {
 	if s == "" || len(s) > 200 {
 		return AppendString(dst, s, false)

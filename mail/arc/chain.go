@@ -239,7 +239,7 @@ func dmarcPassed(results []mail.AuthResult) bool {
 	return passed
 }
 
-// AuthResult returns the result in the form of Authentication-Results.
+// AuthResult returns the result for Authentication-Results.
 func (c *Chain) AuthResult() mail.AuthResult {
 	a := mail.AuthResult{Method: "arc", Value: c.CV, Reason: c.Reason}
 	if len(c.Sets) == 0 {

@@ -10,12 +10,12 @@ import (
 	"hoplite/mail/mime"
 )
 
-// binHexIntro begins the line before a BinHex file. It usually continues "with
-// BinHex 4.0)", but some encoders differ, and decoders ignore the rest.
+// binHexIntro begins the line before a BinHex file. The line usually continues
+// "with BinHex 4.0)", but some encoders differ, and decoders ignore the rest.
 const binHexIntro = "(This file must be converted"
 
 // startsBinHex reports whether content begins with a BinHex file, which some
-// senders attach without its MIME type. inText finds those further down.
+// senders attach without its MIME type. inText finds later ones.
 func startsBinHex(r *bufio.Reader) bool {
 	head, _ := r.Peek(len(binHexIntro))
 	return string(head) == binHexIntro
@@ -148,7 +148,7 @@ func (r *runReader) Read(p []byte) (int, error) {
 				if n == 0 {
 					r.last, r.left = 0x90, 1
 				} else {
-					r.left = int(n) - 1 // the octet itself has been returned
+					r.left = int(n) - 1 // the octet itself has already been returned
 				}
 			} else {
 				r.last, r.left = b, 1

@@ -11,8 +11,8 @@ import (
 	"testing/iotest"
 )
 
-// shown reports how a listing shows the program run.exe: "listed", as part of
-// something that was not scanned ("unread"), or "missed".
+// shown returns how a listing shows the program run.exe: "listed", as part of
+// an item that was not scanned ("unread"), or "missed".
 func shown(items []Item) string {
 	out := "missed"
 	for _, it := range items {
@@ -39,8 +39,8 @@ func sevenTar(t *testing.T) []byte {
 	return b
 }
 
-// Ways to hide a program from a filter that mail programs and unpackers see
-// through.
+// These are ways to hide a program from a filter while mail programs and
+// unpackers still find it.
 func TestEvasions(t *testing.T) {
 	z := zipped(t, "run.exe", string(exe))
 	damaged := bytes.Clone(z)
@@ -120,7 +120,8 @@ func TestEvasions(t *testing.T) {
 	}
 }
 
-// Content that merely resembles an archive, or is ordinary, is not reported.
+// Ordinary content, and content that merely resembles an archive, is not
+// reported.
 func TestNoFalseAlarms(t *testing.T) {
 	for name, msg := range map[string]string{
 		"signature in a text":     attached("Content-Type: text/plain\r\n", []byte("the octets PK\x03\x04 begin a file, PK\x05\x06 ends a directory\r\n")),
@@ -226,7 +227,7 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// An epilogue with many closing delimiters is limited by its depth.
+// The depth limit applies to an epilogue with many closing delimiters.
 func TestEpilogueBomb(t *testing.T) {
 	msg := "Content-Type: multipart/mixed; boundary=b\r\n\r\n" + strings.Repeat("--b\r\n\r\nx\r\n--b--\r\n", 20_000)
 	items := list(t, msg, Limits{})

@@ -19,8 +19,8 @@ type magic struct {
 	kind string
 }
 
-// magics are tried in this order. Other content is left to net/http, which
-// detects what browsers do.
+// magics lists the magics in the order in which they are tried. Other content
+// is left to net/http, which detects the same types as browsers.
 var magics = []magic{
 	{0, "MZ", "application/vnd.microsoft.portable-executable"},
 	{0, "\x7fELF", "application/x-elf"},
@@ -138,7 +138,7 @@ func isLZMA(head []byte) bool {
 		(size == 1<<64-1 || size > 0 && size < 256<<30)
 }
 
-// closed are archives that are recognised but not opened.
+// closed lists archives that are recognised but not opened.
 var closed = map[string]bool{
 	"application/x-arj": true, "application/x-lzh": true, "application/x-ms-wim": true,
 	"application/x-lzip": true, "application/x-lz4": true, "application/x-compress": true,
@@ -152,15 +152,15 @@ func compact(kind string) bool {
 	return closed[kind] || f != nil && (f.Random || f.Name == "xz" || f.Name == "lzma" || f.Name == "zstd")
 }
 
-// runs are extensions of files that may run a program when opened.
+// runs holds extensions of files that may run a program when opened.
 var runs = set("exe scr com pif bat cmd cpl msi msp mst lnk js jse vbs vbe wsf wsh ws hta ps1 psm1 psd1 jar jnlp " +
 	"reg inf scf url chm hlp dll sys ocx drv gadget application appref-ms msc vb sct shb shs iso img vhd vhdx " +
 	"xll xlam docm dotm xlsm xltm pptm potm ppam ppsm sldm one app command workflow sh run desktop dmg pkg deb rpm apk")
 
-// shows are extensions that look harmless before one of the above.
+// shows holds extensions that look harmless before one of those.
 var shows = set("pdf doc docx xls xlsx ppt pptx odt ods odp txt rtf csv jpg jpeg png gif bmp tif tiff heic mp3 mp4 mov avi zip htm html eml msg")
 
-// starts are kinds of content that run by themselves.
+// starts lists kinds of content that are programs.
 var starts = map[string]bool{
 	"application/vnd.microsoft.portable-executable": true, "application/x-elf": true,
 	"application/x-mach-binary": true, "application/x-ms-shortcut": true, "application/vnd.ms-htmlhelp": true,

@@ -16,8 +16,7 @@ import (
 	"hoplite/mail/mime"
 )
 
-// Item is one thing that a message contains: a part, or something inside a
-// part.
+// Item is a part of a message, or a file inside a part.
 type Item struct {
 	Path  string   `json:"path"`            // "2", "2/winmail.dat/report.doc"
 	Name  string   `json:"name,omitempty"`  // the most likely name
@@ -25,20 +24,20 @@ type Item struct {
 	Type  string   `json:"type,omitempty"`  // as declared
 	Kind  string   `json:"kind"`            // as detected from the content
 	Size  int64    `json:"size"`            // octets, decoded
-	// Via is how it was packed: mime, uuencode, binhex, tnef, zip, or the name
-	// of another archive format. Parts of signed or compressed S/MIME content
-	// are mime again.
+	// Via names the formats in which it was packed: mime, uuencode, binhex,
+	// tnef, zip, or the name of another archive format. Parts of signed or
+	// compressed S/MIME content are mime again.
 	Via       string   `json:"via"`
 	Encrypted bool     `json:"encrypted,omitempty"` // needs a password
 	Unread    string   `json:"unread,omitempty"`    // why it could not be scanned completely
 	Tricks    []string `json:"tricks,omitempty"`
 }
 
-// Limits restrict unpacking. Zero values are the defaults.
+// Limits restricts unpacking. Zero values mean the defaults.
 type Limits struct {
-	Depth int    // containers inside each other: 4
-	Files int    // items in all: 1,000
-	Size  int64  // octets unpacked in all: 100 MiB
+	Depth int    // nested containers: 4
+	Files int    // total number of items: 1,000
+	Size  int64  // total octets unpacked: 100 MiB
 	Ratio int64  // unpacked size to packed size, from 1 MiB on: 200
 	Dir   string // for large containers; empty means the default folder for temporary files
 }
@@ -59,9 +58,9 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// List returns what is in a message of size octets. Anything wrong with the
-// message is a remark on an Item; the error is one of the reader, the disk or
-// the context.
+// List returns the contents of a message of size octets. Problems with the
+// message are noted in an Item; an error is one of the reader, the disk or the
+// context.
 func List(ctx context.Context, msg io.ReaderAt, size int64, l Limits) ([]Item, error) {
 	s := newScan(ctx, l)
 	defer s.close()
@@ -83,8 +82,8 @@ func List(ctx context.Context, msg io.ReaderAt, size int64, l Limits) ([]Item, e
 	return s.items, nil
 }
 
-// ListPart returns what is in one part of a message; path is the path of the
-// part.
+// ListPart returns the contents of one part of a message; path is the path of
+// the part.
 func ListPart(ctx context.Context, msg io.ReaderAt, p *mime.Part, path string, l Limits) ([]Item, error) {
 	s := newScan(ctx, l)
 	defer s.close()
@@ -134,14 +133,14 @@ var (
 	errElsewhere = errors.New("content is stored elsewhere")
 )
 
-// place is where an item is and how it was packed.
+// place describes the location of an item and the formats around it.
 type place struct {
 	path  string
 	via   string
 	depth int // number of containers around it
 }
 
-// inside returns the place of something inside a container.
+// inside returns the place of an item inside a container.
 func (p place) inside(name, via string) place {
 	if name = BaseName(name); name == "" || name == "." {
 		name = "(no name)"
@@ -182,7 +181,8 @@ func (s *scan) add(it Item, names []string) error {
 // errFull ends a listing early; it is not returned to callers.
 var errFull = errors.New("listing is full")
 
-// counter counts the octets read and fails at the end of the budget.
+// counter counts the octets read and returns an error once the budget is used
+// up.
 type counter struct {
 	s     *scan
 	r     io.Reader
@@ -212,7 +212,7 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// content lists an item and what is inside it.
+// content lists an item and its contents.
 func (s *scan) content(at place, names []string, claimed string, r io.Reader) error {
 	return s.packed(at, names, claimed, r, nil)
 }
@@ -293,7 +293,7 @@ func drain(r *bufio.Reader) (zeros bool, err error) {
 	}
 }
 
-// full returns err, or nil if the list is full.
+// full returns nil if err only means that the list is full, otherwise err.
 func (s *scan) full(err error) error {
 	if errors.Is(err, errFull) {
 		return nil
@@ -301,7 +301,7 @@ func (s *scan) full(err error) error {
 	return err
 }
 
-// fatal returns the errors that are not caused by the message.
+// fatal returns err if it is not caused by the message.
 func (s *scan) fatal(err error) error {
 	if cause := context.Cause(s.ctx); cause != nil {
 		return fmt.Errorf("scan attachments: %w", cause)
@@ -356,7 +356,7 @@ func (s *scan) look(at place, index int, kind, claimed string, names []string, r
 
 // isMail reports whether content is a message that the walker did not
 // recognise: one in an archive, or an encoded one, which RFC 2046, 5.2.1
-// forbids and mail programs accept.
+// forbids but mail programs accept.
 func isMail(claimed string, names []string) bool {
 	return claimed == "message/rfc822" || claimed == "message/global" ||
 		slices.ContainsFunc(names, func(n string) bool { return Extension(n) == "eml" })
@@ -378,7 +378,7 @@ func isTNEF(claimed string, names []string) bool {
 		slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, "winmail.dat") })
 }
 
-// held reads a container that needs random access.
+// held buffers a container that needs random access.
 func (s *scan) held(r io.Reader) (*hold.Hold, error) {
 	h := hold.New(s.Dir)
 	w := writer{h}

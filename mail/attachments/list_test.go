@@ -24,7 +24,7 @@ func list(t testing.TB, msg string, l Limits) []Item {
 	return items
 }
 
-// large matches the size of packed content, which depends on the packer.
+// large matches the size of packed content, which depends on the compressor.
 var large = regexp.MustCompile(`, \d{3,} octets`)
 
 // short returns a listing without the text of the message.

@@ -15,8 +15,8 @@ import (
 const maxName = 1024
 
 // partNames returns every name that some mail program may show for a part, the
-// most likely first. Programs differ on whether filename or name counts, plain
-// or encoded (RFC 2231), or as an encoded word where none is allowed (RFC 2047,
+// most likely first. Programs differ on whether to use filename or name, plain
+// or encoded (RFC 2231), and on encoded words where none are allowed (RFC 2047,
 // 5).
 func partNames(p *mime.Part) []string {
 	var out []string
@@ -48,8 +48,8 @@ func partNames(p *mime.Part) []string {
 
 func clip(s string) string { return s[:min(len(s), maxName)] }
 
-// BaseName returns a name as a file system would use it: without folders and
-// invisible characters, and in one spelling of each letter.
+// BaseName returns a name as a file system would use it, without folders and
+// invisible characters, and in Unicode normal form.
 func BaseName(name string) string {
 	name = norm.NFKC.String(name) // full-width and one-dot-leader dots become dots
 	name = strings.Map(func(r rune) rune {
@@ -75,21 +75,21 @@ func Extension(name string) string {
 	return ""
 }
 
-// The tricks by which a file may pass for something else.
+// The tricks by which a file may pass for another kind of file.
 const (
 	TrickDouble   = "double-extension" // as in invoice.pdf.exe
 	TrickHidden   = "hidden-extension" // long runs of spaces, control characters, a final dot
 	TrickReversed = "reversed-name"    // a right-to-left override
 	TrickNames    = "several-names"    // with different extensions
 	TrickPath     = "path"             // directories in the name
-	TrickType     = "type-mismatch"    // a program with the name or type of something else
+	TrickType     = "type-mismatch"    // a program with the name or type of another kind of file
 	TrickMacros   = "macros"           // a document with macros
 )
 
-// Tricks lists them all.
+// Tricks lists all tricks.
 var Tricks = []string{TrickDouble, TrickHidden, TrickReversed, TrickNames, TrickPath, TrickType, TrickMacros}
 
-// tricksOf returns the tricks that an item's names use to hide its kind.
+// tricksOf returns the tricks with which an item's names hide its kind.
 func tricksOf(names []string, kind string) []string {
 	var out []string
 	add := func(t string) {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The name that a file system would use.
+// BaseName returns the name that a file system would use.
 func TestBaseName(t *testing.T) {
 	for in, want := range map[string]string{
 		"a.txt":             "a.txt",
@@ -28,7 +28,7 @@ func TestBaseName(t *testing.T) {
 	}
 }
 
-// Each trick by which a name hides what a file is.
+// The cases are the tricks by which a name hides the kind of a file.
 func TestTricks(t *testing.T) {
 	const pe, plain = "application/vnd.microsoft.portable-executable", "text/plain"
 	for _, c := range []struct {
@@ -63,7 +63,8 @@ func TestTricks(t *testing.T) {
 	}
 }
 
-// The line before a uuencoded file (uuencode(1p)), and text that resembles it.
+// The cases are begin lines of uuencoded files (uuencode(1p)), and text that
+// resembles them.
 func TestBeginLine(t *testing.T) {
 	for _, c := range []struct {
 		line, name string

@@ -27,7 +27,8 @@ var (
 	named    = attachmentstest.Named
 )
 
-// Go cannot write bzip2: these are exe and 20 MiB of zeros by bzip2(1).
+// Go cannot write bzip2, so these are exe and 20 MiB of zeros as compressed by
+// bzip2(1).
 var (
 	bzip2Exe   = unb64("QlpoOTFBWSZTWcHLqasAAATXoEgAQAAAAgAQIOPcAEAAIAAhqekAMm1ChppgAJREiGfM2UcczhvJCq+LuSKcKEhg5dTVgA==")
 	bzip2Zeros = unb64("QlpoOTFBWSZTWegs7hwAoKDIAMAAAAIACCAAMMwFKaaBIE2EEgTxdyRThQkOgs7hwA==")

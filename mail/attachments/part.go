@@ -35,7 +35,7 @@ func (s *scan) entity(src io.ReaderAt, size int64, path string, depth int) error
 	return nil
 }
 
-// cancellable is a reader that fails when its context ends.
+// cancellable is a reader that returns an error once its context has ended.
 type cancellable struct {
 	ctx context.Context
 	r   io.Reader
@@ -48,8 +48,8 @@ func (c *cancellable) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
-// unwalked returns why the walker skipped parts that other readers may see, or
-// "".
+// unwalked returns the reason why the walker skipped parts that mail programs
+// may show, or "".
 func unwalked(n mime.Notes) string {
 	switch {
 	case n&mime.TooDeep != 0:
@@ -64,8 +64,8 @@ func unwalked(n mime.Notes) string {
 	return ""
 }
 
-// part lists a MIME part and what is inside it. The walker limits depth and
-// number.
+// part lists a MIME part and its contents. The walker limits the depth and
+// number of parts.
 func (s *scan) part(src io.ReaderAt, p *mime.Part, path string, depth int) error {
 	if m := p.Message(); m != nil {
 		if path == "" {
@@ -173,7 +173,7 @@ func (s *scan) multipart(src io.ReaderAt, p *mime.Part, path string, depth int) 
 }
 
 // epilogue lists the parts after the closing delimiter of a multipart, which
-// some readers also read, and reports whether there are any.
+// some mail programs show, and reports whether there are any.
 func (s *scan) epilogue(src io.ReaderAt, p *mime.Part, path string, depth int) (bool, error) {
 	size := p.Body.To.Off - p.Epilogue.Off
 	boundary := strings.TrimRight(mime.Get(p.Params, "boundary"), " \t")
@@ -221,7 +221,7 @@ func (s *scan) leaf(src io.ReaderAt, p *mime.Part, at place) error {
 	body := func() io.Reader { return io.NewSectionReader(src, p.Body.From.Off, p.Body.Size()) }
 	names, claimed := partNames(p), p.Type+"/"+p.Subtype
 	if strings.Contains(p.Encoding, "uu") {
-		// The begin line contains a name as well, which mail programs prefer.
+		// The begin line also contains a name, which mail programs prefer.
 		return s.text(at, names, claimed, body())
 	}
 	dec, known := mime.Decoder(p.Encoding, body())
@@ -237,8 +237,7 @@ func (s *scan) leaf(src io.ReaderAt, p *mime.Part, at place) error {
 		return nil
 	}
 	if p.Type == "text" && !strings.HasPrefix(s.items[index].Kind, "text/") {
-		// Mail programs look for uuencoded files in every text part, whatever
-		// it begins with.
+		// Mail programs look for uuencoded files anywhere in a text part.
 		dec, _ := mime.Decoder(p.Encoding, body())
 		err := s.inText(at, bufio.NewReaderSize(&counter{s: s, r: dec, free: true}, headSize), false)
 		if fatal := s.fatal(err); fatal != nil {
@@ -258,15 +257,16 @@ func (s *scan) leaf(src io.ReaderAt, p *mime.Part, at place) error {
 	return nil
 }
 
-// unread sets the reason why an item could not be scanned, unless there is one.
+// unread sets the reason why an item could not be scanned, unless it already
+// has one.
 func (s *scan) unread(index int, why error) {
 	if it := &s.items[index]; why != nil && it.Unread == "" {
 		it.Unread = why.Error()
 	}
 }
 
-// ambiguous returns which part of a header is repeated, or "". Readers differ
-// on which copy they use.
+// ambiguous describes a repeated part of a header, or returns "". Mail programs
+// differ on which copy they use.
 func ambiguous(p *mime.Part) string {
 	var seen [3]bool
 	for f := range mime.Fields(p.Raw) {
@@ -286,7 +286,8 @@ func ambiguous(p *mime.Part) string {
 	return ""
 }
 
-// boundaries counts the different boundaries that readers may find in a field.
+// boundaries returns the number of different boundaries that mail programs may
+// find in a field.
 func boundaries(f mime.Field) int {
 	all := mime.Every(f.Unfolded(), "boundary")
 	for i := range all {
@@ -296,8 +297,8 @@ func boundaries(f mime.Field) int {
 	return len(slices.Compact(all))
 }
 
-// cmsKind is signed or compressed S/MIME content. Anyone can sign, and a filter
-// that does not look inside would miss the attachments.
+// cmsKind is the kind of signed or compressed S/MIME content. It must be
+// opened, because anyone can sign a message and so hide its attachments.
 const cmsKind = "application/pkcs7-mime"
 
 // pkcs is the common prefix of the object identifiers of CMS content types.

@@ -10,8 +10,8 @@ import (
 )
 
 // The signatures that a spotter recognises. Unpackers look for them anywhere in
-// a file, not only at its start. Self-extracting programs rely on that, and so
-// do archives that are disguised as pictures.
+// a file, on which self-extracting programs rely, as do archives disguised as
+// pictures.
 const (
 	zipLocal   = "PK\x03\x04" // before each file
 	zipCentral = "PK\x01\x02" // before each entry of the directory
@@ -20,15 +20,16 @@ const (
 	sevenZip   = "7z\xbc\xaf\x27\x1c"
 )
 
-// border is how many octets of a signature may precede a piece of content.
+// border is the number of octets of a signature that may precede a piece of
+// content.
 const border = len(rarMagic) - 1
 
-// spotter notices archives in the content that is read through it. From the
-// first signature of a zip file on it keeps the content for a second reading.
+// spotter detects archives in the content that is read through it. From the
+// first signature of a zip file on, it keeps the content for a second reading.
 type spotter struct {
 	r     io.Reader
 	dir   string
-	limit int64 // octets to keep at most
+	limit int64 // maximum number of octets to keep
 
 	n      int64 // octets read
 	tail   []byte
@@ -50,7 +51,7 @@ func (p *spotter) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// see processes the next piece of content.
+// see examines the next piece of content.
 func (p *spotter) see(b []byte) error {
 	if p.tail == nil {
 		p.tail = make([]byte, 0, 2*border) // room for joined
@@ -71,8 +72,8 @@ func (p *spotter) see(b []byte) error {
 	return nil
 }
 
-// find looks for signatures that begin in the first most octets of b, which is
-// at offset at.
+// find looks for signatures that begin in the first most octets of b; at is the
+// offset of b.
 func (p *spotter) find(b []byte, at int64, most int) error {
 	if p.zip == nil && !p.over {
 		i := zipSignature(b)
@@ -89,7 +90,7 @@ func (p *spotter) find(b []byte, at int64, most int) error {
 	return p.others(b, at, most)
 }
 
-// keep stores the part of b that is new.
+// keep stores the new part of b.
 func (p *spotter) keep(b []byte, at int64) error {
 	if skip := p.start + p.zip.Size() - at; skip >= int64(len(b)) {
 		return nil
@@ -159,7 +160,7 @@ func (p *spotter) close() {
 	}
 }
 
-// ReadAt returns the content, with zeros in place of what was not kept.
+// ReadAt returns the content, with zeros in place of octets that were not kept.
 func (p *spotter) ReadAt(b []byte, off int64) (int, error) {
 	if off >= p.start {
 		return p.zip.ReadAt(b, off-p.start)
@@ -173,7 +174,7 @@ func (p *spotter) ReadAt(b []byte, off int64) (int, error) {
 	return zeros + n, err
 }
 
-// plausible reports whether the kept content begins with the header of a file,
+// plausible reports whether the kept content begins with a real file header,
 // rather than with four octets that look like one by chance.
 func (p *spotter) plausible() bool {
 	var h [30]byte

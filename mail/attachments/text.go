@@ -32,7 +32,7 @@ func (s *scan) text(at place, names []string, claimed string, r io.Reader) error
 
 // inText looks for uuencoded and BinHex files in a text. binHex allows a BinHex
 // file without its introduction. Damaged files are skipped, because an intact
-// one may follow. The error is the first damage, or the end of the list.
+// one may follow. The error is the first damage found, or errFull.
 func (s *scan) inText(at place, r *bufio.Reader, binHex bool) (damage error) {
 	whole := true // the last piece ended with a line end
 	for {
@@ -117,8 +117,8 @@ func (s *scan) uu(at place, name string, b64 bool, r *bufio.Reader) error {
 	return err
 }
 
-// uuReader decodes lines up to "end". With b64 it returns the lines unchanged,
-// up to "====".
+// uuReader decodes lines up to "end". If b64 is set, it returns the lines
+// unchanged, up to "====".
 type uuReader struct {
 	r    *bufio.Reader
 	b64  bool
@@ -127,7 +127,7 @@ type uuReader struct {
 	done bool
 }
 
-// plausible reports whether the line after a begin line is a line of data.
+// plausible reports whether the line after a begin line is uuencoded data.
 func (u *uuReader) plausible() bool {
 	head, _ := u.r.Peek(128)
 	line, _, _ := bytes.Cut(head, []byte("\n"))
@@ -153,14 +153,14 @@ func (u *uuReader) Read(p []byte) (int, error) {
 		}
 		if head, _ := u.r.Peek(128); bytes.HasPrefix(head, []byte("begin")) {
 			if first, _, _ := bytes.Cut(head, []byte("\n")); isBegin(first) {
-				u.done = true // the previous file was cut off, or was not a file
+				u.done = true // the previous file was truncated, or was not a file
 				continue
 			}
 		}
 		line, err := u.r.ReadSlice('\n')
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
-			// No encoder writes such a line; the rest follows in the next
+			// No encoder writes such a line, and the rest follows in the next
 			// piece.
 		case err == io.EOF:
 			u.done = true

@@ -249,9 +249,9 @@ func (t *tnefReader) finish() error {
 	return s.full(s.add(Item{Path: in.path, Kind: unknownKind, Via: "tnef"}, names))
 }
 
-// mapiProps walks a list of MAPI properties ([MS-OXTNEF], 2.1.3.4) and calls
-// each with every value, or the first one of several. budget limits the number
-// of values, because each costs a read.
+// mapiProps iterates over a list of MAPI properties ([MS-OXTNEF], 2.1.3.4) and
+// calls each with the value of each, or the first of several values. budget
+// limits the number of values, because each costs a read.
 func mapiProps(data *io.SectionReader, budget *int, each func(id, typ uint16, v *io.SectionReader)) error {
 	p := &cursor{r: data}
 	count := p.u32()
@@ -302,7 +302,7 @@ func mapiProps(data *io.SectionReader, budget *int, each func(id, typ uint16, v 
 	return nil
 }
 
-// mapiSize returns the length of a fixed-size type.
+// mapiSize returns the size of a fixed-size type.
 func mapiSize(typ uint16) (n int64, fixed bool) {
 	switch typ {
 	case 0x02, 0x03, 0x04, 0x0a, 0x0b:

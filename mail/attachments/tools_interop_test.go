@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// tool runs a Debian program, or skips the test where it is not installed.
+// tool runs a Debian program, or skips the test if the program is not
+// installed.
 func tool(t *testing.T, stdin []byte, name string, args ...string) []byte {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
@@ -28,7 +29,7 @@ func tool(t *testing.T, stdin []byte, name string, args ...string) []byte {
 	return out
 }
 
-// content that has runs, 0x90, all octets, and no length that divides well.
+// content has runs, 0x90, all octets, and a length without small factors.
 func content() []byte {
 	b := append([]byte(nil), exe...)
 	for i := range 256 {
@@ -38,7 +39,7 @@ func content() []byte {
 	return append(b, bytes.Repeat([]byte("run\x00\x00\x00\x00"), 700)...)
 }
 
-// found checks that a message holds the content under that name.
+// found checks that a message contains the content under that name.
 func found(t *testing.T, msg, name, via string) {
 	t.Helper()
 	for _, it := range list(t, msg, Limits{}) {
@@ -84,8 +85,8 @@ func TestInteropMacutils(t *testing.T) {
 	found(t, "Subject: x\r\n\r\nHi\r\n"+strings.ReplaceAll(text, "\n", "\r\n"), "run.exe", "binhex")
 }
 
-// tnef(1) finds in our winmail.dat what we find in it, and where it cannot
-// read a stream neither can we.
+// tnef(1) and this package find the same files in winmail.dat, and reject the
+// same streams.
 func TestInteropTNEF(t *testing.T) {
 	dat := tnefed(tnefFileOf{"REPORT~1.EXE", "Report.exe", content()}, tnefFileOf{"B.TXT", "b.txt", []byte("hi")})
 	out := string(tool(t, dat, "tnef", "--list"))

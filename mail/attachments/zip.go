@@ -14,7 +14,7 @@ import (
 )
 
 // maxDirectory limits the size of a zip file's directory, because an entry
-// takes more memory here than octets there.
+// takes more memory than its size in the file.
 const maxDirectory = 1 << 20
 
 // errNoZip is returned for content whose directory cannot be read.
@@ -73,7 +73,8 @@ func listZipEntries(s *scan, at place, index int, r io.ReaderAt, size int64) err
 	return first
 }
 
-// officeContent are the extensions of files that office documents consist of.
+// officeContent holds the extensions of the files of which office documents
+// consist.
 var officeContent = set("xml rels vml png jpg jpeg gif bmp tif tiff emf wmf svg ico wav mp3 mp4 m4a wdp jfif odttf fntdata ttf bin psmdcp")
 
 // harmful reports whether a file in an office document is a macro, an embedded

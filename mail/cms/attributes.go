@@ -12,7 +12,8 @@ import (
 
 const maxAttributes = 64
 
-// attribute is an Attribute: a type and a SET of values, still in DER.
+// attribute is an Attribute: a type and a SET of values, which are still
+// DER-encoded.
 type attribute struct {
 	id     oid
 	values cryptobyte.String
@@ -59,7 +60,7 @@ func attributeNames(attrs []attribute) []string {
 	return out
 }
 
-// one returns the values of the attribute and how often it occurs.
+// one returns the values of the attribute and the number of its occurrences.
 func one(attrs []attribute, id oid) (a attribute, n int) {
 	for _, x := range attrs {
 		if x.id == id {
@@ -69,8 +70,8 @@ func one(attrs []attribute, id oid) (a attribute, n int) {
 	return a, n
 }
 
-// signingTime returns the claimed time, or zero if there is none that can be
-// read.
+// signingTime returns the claimed signing time, or zero if there is no valid
+// one.
 func signingTime(attrs []attribute) time.Time {
 	a, n := one(attrs, attrSigningTime)
 	if n != 1 {
@@ -191,8 +192,8 @@ func (s *Signer) messageDigest() []byte {
 	return v
 }
 
-// checkSigningCert compares the certificate with the one that the signer named
-// (RFC 5035), so that it cannot be replaced by another one with the same key.
+// checkSigningCert compares the certificate with the one named by the signer
+// (RFC 5035), so that it cannot be replaced with another one for the same key.
 func (s *Signer) checkSigningCert(c *Certificate) string {
 	const changed = "the signing-certificate attribute names another certificate"
 	if a, n := one(s.attrs, attrSigningCert); n == 1 {
@@ -242,8 +243,8 @@ func firstCertID(v cryptobyte.String, v2 bool) (hash []byte, alg oid, ok bool) {
 	return h, alg, ok
 }
 
-// looksLikeAttributes reports whether content is the DER form of signed
-// attributes: then a signature over the attributes of another message would
+// looksLikeAttributes reports whether content is the DER encoding of signed
+// attributes. A signature over the attributes of another message would then
 // also be valid for this content (draft-ietf-lamps-cms-euf-cma-signeddata).
 func looksLikeAttributes(content []byte) bool {
 	if len(content) == 0 || content[0] != 0x31 {
@@ -254,8 +255,8 @@ func looksLikeAttributes(content []byte) bool {
 		return false
 	}
 	if h.length < 0 || h.length > int64(len(content)-n) {
-		// Cut off by the head, or not DER: two valid attributes at the start
-		// are enough to reject.
+		// The content is truncated or not DER; two valid attributes at the
+		// start are enough to reject it.
 		in := cryptobyte.String(content[n:])
 		var seq, id cryptobyte.String
 		return in.ReadASN1(&seq, cbasn1.SEQUENCE) && seq.ReadASN1(&id, cbasn1.OBJECT_IDENTIFIER) &&

@@ -67,7 +67,7 @@ func TestFormsOfContent(t *testing.T) {
 	}
 }
 
-// The octets after an object are not looked at.
+// Octets after an object are ignored.
 func TestAfterTheObject(t *testing.T) {
 	obj, err := Read(bytes.NewReader(append(info(oidData, octet([]byte("x"))), "rubbish"...)), Options{})
 	if err != nil || obj.Size != 1 {
@@ -75,7 +75,8 @@ func TestAfterTheObject(t *testing.T) {
 	}
 }
 
-// Encodings that no rule of X.690 allows, and objects that RFC 5652 does not.
+// The cases are encodings that X.690 forbids, and objects that RFC 5652
+// forbids.
 func TestRefused(t *testing.T) {
 	data := ident(oidData)
 	for _, c := range []struct {
@@ -122,7 +123,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// Each type is recognised; those that are not processed are named.
+// Every type is recognised; types that are not processed are named.
 func TestTypes(t *testing.T) {
 	for _, c := range []struct {
 		id   string
@@ -160,7 +161,7 @@ func TestObjectIdentifiers(t *testing.T) {
 	}
 }
 
-// Every size limit, at its border.
+// Every size limit is tested at its exact value.
 func TestSizeLimits(t *testing.T) {
 	whole := info(oidData, octet(make([]byte, 1000)))
 	if _, err := Read(bytes.NewReader(whole), Options{Max: int64(len(whole))}); err != nil {
@@ -171,7 +172,7 @@ func TestSizeLimits(t *testing.T) {
 			t.Errorf("at most %d octets: %v", max, err)
 		}
 	}
-	// A length that is only claimed costs nothing.
+	// A large claimed length costs nothing.
 	claimed := []byte("\x30\x84\x7f\xff\xff\xff\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01\xa0\x84\x7f\xff\xff\xf0\x04\x84\x7f\xff\xff\xe0")
 	var syntax *SyntaxError
 	if _, err := Read(bytes.NewReader(claimed), Options{}); !errors.As(err, &syntax) {
@@ -227,8 +228,8 @@ func TestCompressed(t *testing.T) {
 	}
 }
 
-// An error of the reader or the writer is returned as it is, and never becomes a
-// fault of the message.
+// An error of the reader or the writer is returned unchanged, and never
+// reported as a fault of the message.
 func TestOthersErrors(t *testing.T) {
 	broken := errors.New("broken")
 	der := info(oidData, octet([]byte("Hello")))
@@ -323,7 +324,7 @@ func TestRecipients(t *testing.T) {
 	}
 }
 
-// Many recipients are counted, and the first hundred described.
+// All recipients are counted, and the first hundred are described.
 func TestManyRecipients(t *testing.T) {
 	one := sequence(number(0), sequence(sequence(), number(7)), algID("1.2.840.113549.1.1.1"), octet(nil))
 	obj, err := Read(bytes.NewReader(envelope(oidAuthEnveloped, bytes.Repeat(one, maxListed+5))), Options{})

@@ -17,8 +17,9 @@ import (
 )
 
 // Certificate is a certificate in a message. At first only the parts needed to
-// find a signer and verify a signature are parsed: a message may contain
-// certificates that crypto/x509 rejects, and most of them are not needed.
+// find a signer and verify a signature are parsed, because a message may
+// contain certificates that crypto/x509 rejects, and most certificates are not
+// needed.
 type Certificate struct {
 	Raw []byte // DER
 
@@ -98,7 +99,7 @@ func (c *Certificate) X509() (*x509.Certificate, error) {
 	return c.parsed, c.err
 }
 
-// Subject returns the subject's name as text, its most specific part first.
+// Subject returns the subject's name as text, most specific part first.
 func (c *Certificate) Subject() string { return Name(c.subject) }
 
 // Issuer returns the issuer's name as text.
@@ -113,7 +114,7 @@ func Name(der []byte) string {
 	for _, set := range rdn {
 		for i, a := range set {
 			if a.Type.String() == "1.2.840.113549.1.9.1" {
-				set[i].Type = nil // printed below: pkix only prints hexadecimal
+				set[i].Type = nil // printed below, because pkix would print it in hexadecimal
 			}
 		}
 	}
@@ -198,7 +199,7 @@ func splitSPKI(spki []byte) (alg algorithm, key []byte, err error) {
 }
 
 // publicKey parses the certificate's key. crypto/x509 does not support keys
-// restricted to RSA-PSS (RFC 4055, 1.2); they are RSA keys as well.
+// restricted to RSA-PSS (RFC 4055, 1.2), which are also RSA keys.
 func (c *Certificate) publicKey() (key crypto.PublicKey, alg algorithm, err error) {
 	c.keyOnce.Do(func() { c.key, c.keyAlg, c.keyErr = c.readKey() })
 	return c.key, c.keyAlg, c.keyErr
@@ -236,7 +237,7 @@ func parseAlgorithm(der []byte) (algorithm, error) {
 	return a, nil
 }
 
-// same compares two algorithms; absent parameters are the same as NULL.
+// same compares two algorithms; absent parameters are treated as NULL.
 func (a algorithm) same(b algorithm) bool {
 	return a.id == b.id && string(a.paramsOrNone()) == string(b.paramsOrNone())
 }

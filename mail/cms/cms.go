@@ -1,13 +1,13 @@
 // Package cms reads the Cryptographic Message Syntax (RFC 5652), the format
-// underlying S/MIME: who signed and whether the signatures are valid, and for
-// encrypted mail the recipients and algorithms. It does not decrypt and holds
-// no keys; whether a signer's certificate is trusted is left to package smime.
-// Start with [Read] and [Signed.Verify].
+// underlying S/MIME. It finds the signers and verifies their signatures; for
+// encrypted mail it lists the recipients and algorithms. It does not decrypt
+// and holds no keys; whether a signer's certificate is trusted is left to
+// package smime. Start with [Read] and [Signed.Verify].
 //
 // An object is read once, from an io.Reader. Content is hashed and passed on in
-// pieces, so memory does not depend on its size, and the certificates and
-// signers that are kept are limited. Nothing here is recursive: deeply nested
-// elements are rejected at level 33.
+// pieces, so memory does not depend on its size, and the number of certificates
+// and signers is limited. Parsing is not recursive; elements nested more than
+// 32 deep are rejected.
 package cms
 
 import (
@@ -19,11 +19,11 @@ import (
 	"hoplite/internal/memory"
 )
 
-// Type is the type of a CMS object, named as in S/MIME's smime-type parameter
-// where it has a name (RFC 8551, 3.2.2).
+// Type is the type of a CMS object. The names are those of S/MIME's smime-type
+// parameter where it has them (RFC 8551, 3.2.2).
 type Type string
 
-// The types that are distinguished.
+// The types of objects.
 const (
 	TypeData          Type = "data"
 	TypeSigned        Type = "signed-data"
@@ -31,13 +31,13 @@ const (
 	TypeEnveloped     Type = "enveloped-data"
 	TypeAuthEnveloped Type = "authEnveloped-data"
 	TypeCompressed    Type = "compressed-data"
-	TypeDigested      Type = "digested-data"      // named, not processed
-	TypeEncrypted     Type = "encrypted-data"     // named, not processed
-	TypeAuthenticated Type = "authenticated-data" // named, not processed
+	TypeDigested      Type = "digested-data"      // recognised but not processed
+	TypeEncrypted     Type = "encrypted-data"     // recognised but not processed
+	TypeAuthenticated Type = "authenticated-data" // recognised but not processed
 	TypeUnknown       Type = "unknown"
 )
 
-// Options control a [Read].
+// Options controls a [Read].
 type Options struct {
 	// Max is the size of the largest object in octets; 0 means 64 MiB.
 	Max int64
@@ -67,7 +67,7 @@ type Object struct {
 	Encrypted   *Encrypted // of enveloped-data, authEnveloped-data and encrypted-data
 }
 
-// Read reads one object, a ContentInfo, from r, which may be read beyond the
+// Read reads one object, a ContentInfo, from r. It may read r beyond the
 // object's end. The error is a *[SyntaxError], wraps [ErrTooLarge] or
 // [memory.ErrFull], or is an error of r or Options.Content.
 func Read(r io.Reader, o Options) (*Object, error) {
@@ -180,7 +180,7 @@ func write(w io.Writer, b []byte) error {
 
 // encapsulated reads the head of an EncapsulatedContentInfo and returns its
 // content, if there is any. The reader is then inside the element, and the
-// caller must call leave, twice if there is content.
+// caller must call leave, or leave twice if there is content.
 func (r *reader) encapsulated(obj *Object) (*octets, oid, error) {
 	if err := r.open(universal, tagSeq, "encapsulated content"); err != nil {
 		return nil, "", err
@@ -275,8 +275,8 @@ func (c *contentWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// inflateError makes an error of the decompressor a fault of the object, unless
-// the reader caused it.
+// inflateError reports an error of the decompressor as a fault of the object,
+// unless the reader caused it.
 func (r *reader) inflateError(err error) error {
 	var s *SyntaxError
 	if errors.As(err, &s) || errors.Is(err, ErrTooLarge) || r.err != nil && r.err != io.EOF {

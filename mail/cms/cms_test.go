@@ -158,7 +158,7 @@ func TestContent(t *testing.T) {
 	}
 }
 
-// samples is every CMS object of the corpus.
+// samples returns every CMS object in the corpus.
 func samples(t testing.TB) map[string][]byte {
 	out := map[string][]byte{}
 	for _, p := range []string{"rfc4134/*.bin", "generated/*.der", "openssl/*.cms", "openssl/*.der"} {
@@ -178,7 +178,7 @@ func samples(t testing.TB) map[string][]byte {
 	return out
 }
 
-// readAll reads and verifies b; the fuzz test uses it as well.
+// readAll reads and verifies b; the fuzz test also uses it.
 func readAll(b, content []byte) (*Object, error) {
 	obj, err := Read(bytes.NewReader(b), Options{Max: 1 << 20, MaxInflated: 1 << 20})
 	if err != nil || obj.Signed == nil {
@@ -204,8 +204,8 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
-// One changed octet never causes a panic, and the rules for signatures stay the
-// same. HOPLITE_SLOW=1 tries all 255 other values.
+// A changed octet never causes a panic or makes an invalid signature valid.
+// HOPLITE_SLOW=1 tries all 255 other values.
 func TestOneOctetChanged(t *testing.T) {
 	body := corpus(t, "generated/body")
 	changes := []byte{0x01, 0xff}
@@ -221,7 +221,8 @@ func TestOneOctetChanged(t *testing.T) {
 			for _, d := range changes {
 				x[i] = b[i] ^ d
 				obj, err := Read(bytes.NewReader(x), Options{Max: 1 << 20, MaxInflated: 1 << 20})
-				// The arithmetic belongs to the library, so some of the changes are enough.
+				// The arithmetic is the library's, so testing some of the
+				// changes is enough.
 				if err == nil && obj.Signed != nil && (len(changes) > 2 || (i+int(d))%40 == 0) {
 					var r io.Reader
 					if obj.Signed.Detached {
@@ -262,7 +263,7 @@ func TestNested(t *testing.T) {
 	}
 }
 
-// Nesting inside an element that is kept in memory is limited as well.
+// Nesting is also limited inside an element that is kept in memory.
 func TestNestedInside(t *testing.T) {
 	deep := bytes.Repeat([]byte("\x30\x80"), 1000)
 	head := []byte("\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02\xa0\x80\x30\x80\x02\x01\x01\x31\x80")

@@ -11,8 +11,8 @@ var (
 	errNested = errors.New("nested too deeply")
 )
 
-// parseHeader reads an identifier and length at the start of b and returns how
-// many octets they take. errShort means that b is too short.
+// parseHeader reads an identifier and length at the start of b and returns the
+// number of octets they take. errShort means that b is too short.
 func parseHeader(b []byte) (h header, n int, err error) {
 	if len(b) < 2 {
 		return h, 0, errShort
@@ -107,7 +107,7 @@ func appendHeader(b []byte, h header) []byte {
 	return b
 }
 
-// frame is an open element during a walk over octets in memory.
+// frame is an open element during the conversion of octets in memory.
 type frame struct {
 	end    int // in the input, -1: indefinite
 	start  int // of the content in the output
@@ -117,7 +117,7 @@ type frame struct {
 
 // toDER converts one whole BER element to definite and shortest lengths and
 // joins segmented OCTET STRINGs. The order of SETs is kept, because that is
-// what the signer hashed. Input that needs no change is returned as it is.
+// what the signer hashed. Input that needs no change is returned unchanged.
 func toDER(b []byte) ([]byte, error) {
 	c := converter{in: b, plain: true}
 	for c.pos == 0 || c.depth > 0 {
@@ -134,8 +134,8 @@ func toDER(b []byte) ([]byte, error) {
 	return c.out, nil
 }
 
-// converter is the state of toDER: where it is in the input, which elements are
-// open, and the output.
+// converter is the state of toDER: the position in the input, the open
+// elements, and the output.
 type converter struct {
 	in    []byte
 	pos   int
@@ -158,7 +158,7 @@ func (c *converter) element() error {
 		return errOverlong
 	}
 	if c.plain && (h.length < 0 || h.cons && h.is(universal, tagOctets) || !minimal(c.in[c.pos:c.pos+n], h)) {
-		// Start over and write the output.
+		// Start again and write the output.
 		c.plain, c.depth, c.pos, c.out = false, 0, 0, make([]byte, 0, len(c.in))
 		return nil
 	}
@@ -196,8 +196,8 @@ func (c *converter) open(h header) error {
 	return nil
 }
 
-// primitive copies a primitive element; of a segment of an OCTET STRING only
-// the content counts.
+// primitive copies a primitive element, or only the content of a segment of an
+// OCTET STRING.
 func (c *converter) primitive(h header) error {
 	end := c.pos + int(h.length)
 	if !c.plain {
@@ -238,7 +238,7 @@ func (c *converter) closeFinished() error {
 // closeFrame inserts the header of a finished element before its content.
 func closeFrame(out []byte, f *frame, inString bool) []byte {
 	if inString {
-		return out // a nested segment: only its content counts
+		return out // only the content of a nested segment is kept
 	}
 	h := f.h
 	h.length = int64(len(out) - f.start)

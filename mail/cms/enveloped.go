@@ -10,10 +10,11 @@ import (
 // maxPiece is the size of the largest small element, which is kept in memory.
 const maxPiece = 64 << 10
 
-// maxListed is how many recipients are described; all are counted.
+// maxListed is the number of recipients that are described; all are counted.
 const maxListed = 100
 
-// Encrypted is what is known about an encrypted object without its key.
+// Encrypted describes an encrypted object as far as is possible without its
+// key.
 type Encrypted struct {
 	Recipients []Recipient // the first 100
 	Count      int         // of all recipients
@@ -21,14 +22,15 @@ type Encrypted struct {
 	AEAD       bool        // changes to the content are detected
 }
 
-// Recipient is one of those who can decrypt the content.
+// Recipient is a recipient who can decrypt the content.
 type Recipient struct {
 	Kind      string // key transport, key agreement, shared key, password, other
 	ID        string // issuer and serial number, or key identifier; "" for a password
-	Algorithm string // which encrypts the content's key
+	Algorithm string // the algorithm that encrypts the content's key
 }
 
-// envelopedData reads RFC 5652, 6.1, and RFC 5083, 2.1.
+// envelopedData reads an EnvelopedData (RFC 5652, 6.1) or AuthEnvelopedData
+// (RFC 5083, 2.1).
 func (r *reader) envelopedData(obj *Object) error {
 	if err := r.open(universal, tagSeq, string(obj.Type)); err != nil {
 		return err
@@ -101,7 +103,7 @@ func (r *reader) recipients(e *Encrypted, set header) error {
 	return r.leave()
 }
 
-// encryptedData reads RFC 5652, 8.
+// encryptedData reads an EncryptedData (RFC 5652, 8).
 func (r *reader) encryptedData(obj *Object) error {
 	if err := r.open(universal, tagSeq, string(obj.Type)); err != nil {
 		return err
@@ -152,7 +154,7 @@ func (r *reader) encryptedContent(obj *Object) error {
 	return r.leave()
 }
 
-// recipientKinds are the forms of a RecipientInfo (RFC 5652, 6.2).
+// recipientKinds names the forms of a RecipientInfo (RFC 5652, 6.2).
 var recipientKinds = []struct {
 	class byte
 	tag   uint32
@@ -215,7 +217,7 @@ func (rcpt *Recipient) password(in cryptobyte.String) error {
 	return rcpt.encryptedKey(in)
 }
 
-// other parses an OtherRecipientInfo, of which only the type is known.
+// other parses the type of an OtherRecipientInfo.
 func (rcpt *Recipient) other(in cryptobyte.String) error {
 	var id cryptobyte.String
 	if !in.ReadASN1(&id, cbasn1.OBJECT_IDENTIFIER) {
@@ -225,8 +227,8 @@ func (rcpt *Recipient) other(in cryptobyte.String) error {
 	return nil
 }
 
-// encryptedKey parses the end that most forms share: the algorithm and the
-// encrypted key.
+// encryptedKey parses the final fields that most forms share: the algorithm and
+// the encrypted key.
 func (rcpt *Recipient) encryptedKey(in cryptobyte.String) error {
 	var a cryptobyte.String
 	if !in.ReadASN1Element(&a, cbasn1.SEQUENCE) || !in.SkipASN1(cbasn1.OCTET_STRING) {

@@ -72,7 +72,7 @@ var (
 	})
 )
 
-// The identifiers that the tests use by name.
+// The identifiers that tests refer to by name.
 const (
 	idSHA1   = "1.3.14.3.2.26"
 	idSHA256 = "2.16.840.1.101.3.4.2.1"
@@ -117,8 +117,8 @@ func generalized(t time.Time) []byte {
 	return b.BytesOrPanic()
 }
 
-// draft is a SignedData with one signer before it is signed. A test changes
-// what it is about; the rest is correct.
+// draft is a SignedData with one signer before it is signed. A test modifies
+// the part under test; the rest is correct.
 type draft struct {
 	signer      *identity
 	content     []byte
@@ -145,7 +145,7 @@ func newDraft(signer *identity) *draft {
 	return d
 }
 
-// sum is the digest of the content.
+// sum returns the digest of the content.
 func (d *draft) sum() []byte {
 	h := d.hash.New()
 	h.Write(d.content)
@@ -249,7 +249,7 @@ func mustCert(t testing.TB, id *identity) *Certificate {
 	return c
 }
 
-// marshal is asn1.Marshal for values that cannot fail.
+// marshal is asn1.Marshal for values that can always be encoded.
 func marshal(v any) []byte {
 	b, err := asn1.Marshal(v)
 	if err != nil {

@@ -70,7 +70,7 @@ func (o *octets) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	if o.left == 0 {
-		// Finds the next non-empty segment and puts back what it took.
+		// This finds the next non-empty segment and puts it back.
 		b, err := o.chunk()
 		if err != nil {
 			return 0, err

@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// oid is the content octets of an object identifier.
+// oid holds the content octets of an object identifier.
 type oid string
 
-// mkoid encodes a dotted identifier; it is only for the tables below.
+// mkoid encodes a dotted identifier; it is used only by the tables below.
 func mkoid(dotted string) oid {
 	var b []byte
 	first := 0
@@ -206,7 +206,7 @@ var signatures = map[oid]signature{
 	mkoid("1.2.643.7.1.1.1.2"):          {name: "GOST R 34.10-2012"},
 }
 
-// names are the names of identifiers that are shown to people.
+// names maps identifiers to the names that are shown to users.
 var names = map[oid]string{
 	oidData: "data", oidSigned: "signed-data", oidEnveloped: "enveloped-data",
 	oidDigested: "digested-data", oidEncrypted: "encrypted-data",

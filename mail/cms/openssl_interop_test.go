@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// openssl runs the command line; ok says how it ended.
+// openssl runs the openssl command; ok reports whether it succeeded.
 func openssl(t *testing.T, args ...string) (out []byte, ok bool) {
 	t.Helper()
 	if _, err := exec.LookPath("openssl"); err != nil {
@@ -34,9 +34,9 @@ func must(t *testing.T, args ...string) {
 	}
 }
 
-// Over key types, digests, detached and opaque, DER and streamed BER, with the
-// content as signed and changed, our verdict is OpenSSL's; stricter only
-// where SHA-1, MD5 and DSA are told for what they are.
+// Our verdict agrees with OpenSSL's for all key types and digests, detached and
+// opaque, DER and streamed BER, with the content unchanged and changed. It is
+// stricter only about SHA-1, MD5 and DSA.
 func TestInteropOpenSSL(t *testing.T) {
 	dir := t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name) }

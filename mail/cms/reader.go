@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// maxDepth is how deeply elements may nest. Real messages need about 12
-	// levels; a level costs no more than an array element.
+	// maxDepth is the maximum nesting depth of elements. Real messages need
+	// about 12 levels; a level costs only an array element.
 	maxDepth = 32
 
 	windowSize = 32 << 10
@@ -52,10 +52,10 @@ const (
 
 func (h header) is(class byte, tag uint32) bool { return h.class == class && h.tag == tag }
 
-// reader reads BER in one pass over an io.Reader without recursion: the open
-// elements are a fixed array of ends. It has many methods because each
-// production of the grammar is one; the grammar is spread over several files,
-// the state is not.
+// reader reads BER in one pass over an io.Reader without recursion: the ends of
+// the open elements are kept in a fixed array. It has many methods because
+// there is one for each production of the grammar; the grammar is spread over
+// several files, but the state is not.
 type reader struct {
 	src    io.Reader
 	buf    []byte
@@ -132,8 +132,8 @@ func (r *reader) next() (header, error) {
 	if err := r.fill(2); err != nil {
 		return header{}, err
 	}
-	// An identifier and a length take at most 5 + 9 octets; the input may end
-	// before the window contains that many.
+	// An identifier and a length take at most 5 + 9 octets, but the input may
+	// end sooner.
 	h, n, err := parseHeader(r.buf[r.r:r.w])
 	if err == errShort {
 		if err := r.fill(r.w - r.r + 1); err != nil {
@@ -337,7 +337,7 @@ func (r *reader) integer(what string) error {
 	return r.discard(h.length)
 }
 
-// algorithm reads an AlgorithmIdentifier; what names its purpose in errors.
+// algorithm reads an AlgorithmIdentifier; what describes its purpose in errors.
 func (r *reader) algorithm(what string) (algorithm, error) {
 	h, err := r.next()
 	if err != nil {

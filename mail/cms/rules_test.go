@@ -22,8 +22,9 @@ import (
 	"hoplite/internal/memory"
 )
 
-// The rules of RFC 5652, 5.3 and 11, RFC 5035 and RFC 6211 about attributes. A
-// signature is made over every set, so only the rule can reject it.
+// The rules of RFC 5652, 5.3 and 11, RFC 5035 and RFC 6211 about attributes.
+// Every set of attributes is correctly signed, so only the rule under test can
+// reject it.
 func TestAttributeRules(t *testing.T) {
 	ann := newIdentity(t, "Ann", newECDSA(t, elliptic.P256()), nil)
 	eve := newIdentity(t, "Eve", ann.key.(*ecdsa.PrivateKey), nil) // another certificate of the same key
@@ -132,8 +133,8 @@ func TestAttributeRules(t *testing.T) {
 	}
 }
 
-// Attributes that cannot be parsed are an error: their signature is over octets
-// that this reader and another one may understand differently.
+// Attributes that cannot be parsed are an error, because another reader might
+// interpret the signed octets differently.
 func TestAttributeSyntax(t *testing.T) {
 	ann := newIdentity(t, "Ann", newECDSA(t, elliptic.P256()), nil)
 	many := slices.Repeat([][]byte{attr(mkoid("1.2.3.4"), number(1))}, maxAttributes+1)
@@ -166,7 +167,7 @@ func TestAttributeSyntax(t *testing.T) {
 	}
 }
 
-// What is reported about a signer.
+// TestSignerFields checks the information reported about a signer.
 func TestSignerFields(t *testing.T) {
 	ann := newIdentity(t, "Ann", newECDSA(t, elliptic.P384()), nil)
 	d := newDraft(ann)
@@ -195,8 +196,8 @@ func TestSignerFields(t *testing.T) {
 	}
 }
 
-// Which verdict an algorithm and key get. Every signature is valid unless the
-// case says otherwise.
+// The cases give the verdict for each algorithm and key. Every signature is
+// valid unless the case says otherwise.
 func TestAlgorithms(t *testing.T) {
 	p256 := newIdentity(t, "P-256", newECDSA(t, elliptic.P256()), nil)
 	p224 := newIdentity(t, "P-224", newECDSA(t, elliptic.P224()), nil)
@@ -292,7 +293,7 @@ func TestAlgorithms(t *testing.T) {
 	}
 }
 
-// Which certificate belongs to a signer (RFC 5652, 5.3).
+// The cases give the certificate that belongs to a signer (RFC 5652, 5.3).
 func TestSignerSelection(t *testing.T) {
 	key := newECDSA(t, elliptic.P256())
 	ann := newIdentity(t, "Ann", key, nil)
@@ -362,7 +363,7 @@ func TestSignerSelection(t *testing.T) {
 
 func hexOf(b []byte) string { return identifier{keyID: b}.String()[len("key "):] }
 
-// withoutKeyID makes the same certificate without a subject key identifier.
+// withoutKeyID returns the same certificate without a subject key identifier.
 func withoutKeyID(t *testing.T, id *identity) *identity {
 	t.Helper()
 	c := &x509.Certificate{SerialNumber: big.NewInt(9), Subject: id.cert.Subject, NotBefore: id.cert.NotBefore, NotAfter: id.cert.NotAfter}
@@ -377,7 +378,7 @@ func withoutKeyID(t *testing.T, id *identity) *identity {
 	return &identity{id.key, cert}
 }
 
-// The worst signer decides, whatever their order.
+// The worst signer determines the verdict, whatever their order.
 func TestWorstSigner(t *testing.T) {
 	ann := newIdentity(t, "Ann", newECDSA(t, elliptic.P256()), nil)
 	weak := newIdentity(t, "Weak", newECDSA(t, elliptic.P224()), nil)
@@ -420,7 +421,7 @@ func TestWorstSigner(t *testing.T) {
 	}
 }
 
-// Limits of signed-data: as many as allowed are read, one more is an error.
+// The maximum number of each part of signed-data is read; one more is an error.
 func TestSignedLimits(t *testing.T) {
 	ann := newIdentity(t, "Ann", newECDSA(t, elliptic.P256()), nil)
 	certs := func(n int) func(*draft) {
@@ -482,8 +483,8 @@ func TestRevocationData(t *testing.T) {
 	}
 }
 
-// Fits finds the content that a detached signature was made over, and leaves
-// earlier verdicts alone.
+// Fits finds the content over which a detached signature was made, and does not
+// change earlier verdicts.
 func TestFits(t *testing.T) {
 	ann := newIdentity(t, "Ann", newECDSA(t, elliptic.P256()), nil)
 	read := func(d *draft) *Signed {
@@ -525,7 +526,7 @@ func TestFits(t *testing.T) {
 	}
 }
 
-// failing is a reader and writer that fails.
+// failing is a reader and writer that always returns an error.
 type failing struct{ err error }
 
 func (f *failing) Read([]byte) (int, error)  { return 0, f.err }

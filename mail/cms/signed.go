@@ -9,8 +9,8 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// Limits of signed-data. A message above them is rejected, because a verdict on
-// some of its signers would be misleading.
+// Limits on signed-data. A message that exceeds them is rejected, because a
+// verdict on only some of its signers would be misleading.
 const (
 	maxDigests   = 8
 	maxCerts     = 128
@@ -19,19 +19,19 @@ const (
 	maxCRLsSize  = 4 << 20
 	maxSigners   = 32
 
-	// headSize is how much of the content is kept for the two checks that need
-	// its octets rather than its digest.
+	// headSize is the number of octets of the content that are kept for the two
+	// checks that need the content rather than its digest.
 	headSize = 16 << 10
 )
 
-// Signed is the content of a SignedData.
+// Signed holds the content of a SignedData.
 type Signed struct {
 	Detached bool           // the content is not included
 	Digests  []string       // announced digest algorithms
 	Certs    []*Certificate // in the order of the message
 	CRLs     [][]byte       // DER certificate lists
 	OCSP     [][]byte       // DER OCSP responses (RFC 5940)
-	Others   int            // attribute certificates and the like, not read
+	Others   int            // attribute certificates and others that are not read
 	Signers  []*Signer
 
 	contentType oid
@@ -65,7 +65,7 @@ type sum struct {
 	value []byte
 }
 
-// signedData reads RFC 5652, 5.1.
+// signedData reads a SignedData (RFC 5652, 5.1).
 func (r *reader) signedData(obj *Object, o Options) error {
 	s := &Signed{}
 	obj.Signed = s
@@ -109,7 +109,7 @@ func (r *reader) digestAlgorithms(s *Signed) error {
 	})
 }
 
-// set opens a SET or SEQUENCE and calls each for every element in it.
+// set opens a SET or SEQUENCE and calls each for each of its elements.
 func (r *reader) set(class byte, tag uint32, what string, each func(header) error) error {
 	if err := r.open(class, tag, what); err != nil {
 		return err
@@ -162,7 +162,7 @@ func (r *reader) signedContent(obj *Object, s *Signed, o Options) error {
 	return r.leave()
 }
 
-// startSums begins a digest for each announced algorithm that is supported.
+// startSums starts a digest for each announced algorithm that is supported.
 func (s *Signed) startSums() {
 	s.sums, s.content = s.sums[:0], head{b: s.content.b[:0]}
 	for _, id := range s.announced {

@@ -36,8 +36,8 @@ type Signer struct {
 	signature []byte
 }
 
-// ID returns how the message identifies the signer: issuer and serial number,
-// or a key identifier.
+// ID returns the message's identification of the signer: issuer and serial
+// number, or a key identifier.
 func (s *Signer) ID() string { return s.sid.String() }
 
 // identifier identifies a signer or recipient.

@@ -7,11 +7,11 @@ import (
 	"fmt"
 )
 
-// signedSet is what was signed if there are signed attributes: their SET, not
-// its implicitly tagged copy (RFC 5652, 5.4).
+// signedSet returns the signed octets if there are signed attributes: the SET
+// itself, not its implicitly tagged copy (RFC 5652, 5.4).
 func (s *Signer) signedSet() []byte { return append([]byte{0x31}, s.rawAttrs[1:]...) }
 
-// signedSum returns the digest of what was signed.
+// signedSum returns the digest of the signed octets.
 func (s *Signer) signedSum(d digest, contentSum []byte) []byte {
 	if s.rawAttrs == nil {
 		return contentSum
@@ -23,10 +23,10 @@ func (s *Signer) signedSum(d digest, contentSum []byte) []byte {
 
 // trial is the result of verifying a signature with a key.
 type trial struct {
-	unsupported string // why it could not be verified
+	unsupported string // the reason why it could not be verified
 	fits        bool   // the key is for this kind of signature
 	holds       bool
-	weak        string // what is weak about the key
+	weak        string // the weakness of the key
 }
 
 func (sd *Signed) try(s *Signer, sa signature, key any, keyAlg algorithm, d digest, sum []byte) trial {

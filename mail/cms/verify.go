@@ -18,7 +18,7 @@ import (
 // trusted is a separate question.
 type Verdict int
 
-// The verdicts, the worst last.
+// The verdicts, worst last.
 const (
 	Good        Verdict = iota // valid
 	Weak                       // valid, but could be forged: SHA-1, MD5, a short key
@@ -37,11 +37,11 @@ const MaxRSA = 8192
 
 // Verify verifies each signer's signature of the content and returns the worst
 // verdict, or Unknown if there are no signers. content must be given if, and
-// only if, the signature is detached: content both inside and outside means
-// that readers may see different messages, and every signer is Bad. more are
-// additional certificates of signers.
+// only if, the signature is detached. If there is content both inside and
+// outside, different readers might see different messages, and every signer is
+// Bad. more lists additional certificates of signers.
 //
-// Verify may be called again with other content. The error is an error of
+// Verify may be called again with other content. An error is one of reading
 // content.
 func (sd *Signed) Verify(content io.Reader, more ...*Certificate) (Verdict, error) {
 	if content != nil && sd.Detached {
@@ -151,8 +151,8 @@ func (sd *Signed) checkSignature(s *Signer, d digest, contentSum []byte) Verdict
 	return Good
 }
 
-// verifyShort verifies PKCS #1 v1.5 (RFC 8017, 8.2.2) with keys that crypto/rsa
-// rejects: the verdict cannot be better than weak, but it can be bad.
+// verifyShort verifies PKCS #1 v1.5 signatures (RFC 8017, 8.2.2) with keys that
+// crypto/rsa rejects. The verdict is weak at best, but it may be bad.
 func verifyShort(pub *rsa.PublicKey, id oid, hashed, sig []byte) error {
 	var b cryptobyte.Builder
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
@@ -202,8 +202,9 @@ func (s *Signer) describeKey() {
 	}
 }
 
-// pssOptions parses RSASSA-PSS-params (RFC 4055, 3.1). It accepts what is used
-// in practice: one digest for everything, MGF1, and any length of salt.
+// pssOptions parses RSASSA-PSS-params (RFC 4055, 3.1). It accepts the
+// parameters used in practice: the same digest everywhere, MGF1, and any salt
+// length.
 func pssOptions(params []byte, key algorithm, want crypto.Hash) (*rsa.PSSOptions, string) {
 	h, salt, ok := pssParams(params)
 	if !ok {
@@ -263,10 +264,10 @@ func pssParams(params []byte) (h crypto.Hash, salt int, ok bool) {
 	return h, salt, mgf == h && trailer == 1 && salt >= 0 && salt <= MaxRSA/8
 }
 
-// Fits reports whether content is what every signer signed, by its digest. It
-// does not change earlier verdicts. Signers without signed attributes never
-// match, because their digest is not known and verifying the signature again
-// and again would cost too much.
+// Fits reports whether content is what every signer signed, judging by its
+// digest. It does not change earlier verdicts. Signers without signed
+// attributes never match, because their digest is not known and verifying the
+// signature again and again would cost too much.
 func (sd *Signed) Fits(content io.Reader, more ...*Certificate) bool {
 	try := *sd
 	try.sums, try.content, try.Signers, try.inner = nil, head{}, nil, true

@@ -14,7 +14,7 @@ import (
 // 3.4.2), with CRLF at its end.
 func AppendHeader(dst, raw []byte, c Canon) []byte {
 	if c == Simple {
-		for len(raw) > 0 { // CRLF even if the message has LF
+		for len(raw) > 0 { // CRLF even if the message uses LF
 			line := raw
 			if i := bytes.IndexByte(raw, '\n'); i >= 0 {
 				line = raw[:i]
@@ -50,13 +50,13 @@ func AppendHeader(dst, raw []byte, c Canon) []byte {
 	return append(dst, '\r', '\n')
 }
 
-// bodyKey is one way to hash a body.
+// bodyKey identifies one way to hash a body.
 type bodyKey struct {
 	canon  Canon
 	length int64 // -1 = all of it
 }
 
-// bodySum is a body hash, and the length of the whole canonical body.
+// bodySum holds a body hash and the length of the whole canonical body.
 type bodySum struct {
 	sum   []byte
 	total int64
@@ -119,7 +119,8 @@ func HashBody(m *mail.Message, c Canon) ([]byte, error) {
 	return sums[k].sum, err
 }
 
-// sink hashes the first left octets, or all of them if left is negative.
+// sink hashes the next left octets it receives, or all octets if left is
+// negative.
 type sink struct {
 	h    hash.Hash
 	left int64
@@ -133,16 +134,16 @@ func (s *sink) write(p []byte) {
 	s.h.Write(p)
 }
 
-// canoniser converts a body into canonical form, piece by piece.
+// canoniser converts a body to canonical form, piece by piece.
 type canoniser struct {
 	relaxed bool
 	sinks   []*sink
 	total   int64
 
 	out   []byte // not yet written
-	empty int    // empty lines, which count only if text follows
+	empty int    // empty lines, which are hashed only if text follows
 	text  bool   // the line contains text
-	space bool   // relaxed: white space that counts only if text follows
+	space bool   // relaxed: white space, which is hashed only if text follows
 	cr    bool   // the previous piece ended in CR
 }
 
@@ -151,11 +152,12 @@ var (
 	space = []byte(" ")
 )
 
-// outSize is how much canonical text is collected before it is hashed.
+// outSize is the amount of canonical text that is collected before it is
+// hashed.
 const outSize = 16 << 10
 
-// buffers hold the body on its way into the hash: the input, and the canonical
-// text of both kinds.
+// buffers holds the input, and the canonical text of both kinds that will be
+// hashed.
 var buffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
 // write processes the next piece of the body.
@@ -186,7 +188,7 @@ func (c *canoniser) write(p []byte) {
 	}
 }
 
-// part processes text of one line.
+// part processes text within one line.
 func (c *canoniser) part(p []byte) {
 	if len(p) == 0 {
 		return
@@ -222,7 +224,8 @@ func (c *canoniser) part(p []byte) {
 	}
 }
 
-// begin writes what was held back before the first text of a line.
+// begin writes the white space and line ends that were held back, before the
+// first text of a line.
 func (c *canoniser) begin() {
 	for ; c.empty > 0; c.empty-- {
 		c.emit(crlf)

@@ -2,10 +2,10 @@
 // reads the keys for both. Start with [Verify] and [Sign]. Parts of it are
 // exported for ARC, which uses the same signatures under another name.
 //
-// Verification hashes a body once per canonicalisation, however many signatures
-// there are, in constant memory, which makes it much cheaper on large mail than
-// go-msgauth's; signing uses go-msgauth. Key records are looked up through a
-// [Lookup].
+// Verification hashes a body once per canonicalisation, whatever the number of
+// signatures, in constant memory. For large mail this is much cheaper than
+// go-msgauth's verifier; signing uses go-msgauth. Key records are looked up
+// through a [Lookup].
 package dkim
 
 import (
@@ -21,16 +21,16 @@ import (
 	"hoplite/mail"
 )
 
-// Limits of what is read.
+// Limits on what is read.
 const (
-	MaxSignatures = 5 // how many are verified, from the top
+	MaxSignatures = 5 // number verified, from the top
 	maxTags       = 50
 	maxHeaders    = 100 // names in h=
 	maxKeyBits    = 8192
 )
 
-// Lookup returns the TXT records at a name. It returns none and no error if the
-// name has none, and an error if that is not known.
+// Lookup returns the TXT records at a name. It returns an error only if it is
+// not known whether there are any.
 type Lookup func(ctx context.Context, name string) ([]string, error)
 
 // Canon is a canonicalisation (RFC 6376, 3.4).
@@ -69,7 +69,7 @@ type Signature struct {
 	field mail.Field
 }
 
-// Tags are the tag=value pairs of a field (RFC 6376, 3.2).
+// Tags holds the tag=value pairs of a field (RFC 6376, 3.2).
 type Tags map[string]string
 
 // ParseTags parses a tag list. A repeated tag is an error.
@@ -120,7 +120,7 @@ func tagName(s string) bool {
 	return s != ""
 }
 
-// bare returns a tag's value without white space.
+// bare returns a tag's value with all white space removed.
 func (t Tags) bare(name string) string {
 	v := t[name]
 	if strings.ContainsAny(v, " \t\r\n") {
@@ -151,8 +151,9 @@ func (t Tags) time(name string) (time.Time, error) {
 }
 
 // Parse parses a DKIM-Signature field or, if arc is set, an
-// ARC-Message-Signature field, which has an instance instead of version and
-// identity. With an error, the Signature contains what could be read.
+// ARC-Message-Signature field, which has an instance instead of a version and
+// identity. If it returns an error, the Signature contains the tags that could
+// be read.
 func Parse(f mail.Field, arc bool) (*Signature, error) {
 	s := &Signature{field: f, Length: -1}
 	parse := ParseTags

@@ -30,7 +30,7 @@ const testMail = "From: Ann <ann@example.org>\r\n" +
 	"\r\n" +
 	"Hello  Bob,\t \r\n\r\n  indented\r\ntrailing \r\n\r\n\r\n"
 
-// The keys are made once, because RSA keys take long.
+// The keys are made once, because generating RSA keys is slow.
 var (
 	rsaKey, _ = rsa.GenerateKey(rand.Reader, 2048)
 	edKey     = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
@@ -134,7 +134,7 @@ func TestSignedByUs(t *testing.T) {
 	}
 }
 
-// Changes in transit, and those that a verifier must detect.
+// Some changes in transit are harmless; a verifier must detect the others.
 func TestTampering(t *testing.T) {
 	signed := sign(t, testMail, Signer{Domain: "example.org", Selector: "ed", Key: edKey})
 	for _, c := range []struct{ name, old, new, want string }{
@@ -223,7 +223,8 @@ func TestStrictKeyAndIdentity(t *testing.T) {
 	}
 }
 
-// l= allows others to extend the body; it is harmless as long as they have not.
+// l= allows others to extend the body; it is harmless if the body was not
+// extended.
 func TestBodyLength(t *testing.T) {
 	body := testMail[strings.Index(testMail, "\r\n\r\n")+4:]
 	m := message(t, testMail)
@@ -399,7 +400,7 @@ func BenchmarkSign(b *testing.B) {
 	}
 }
 
-// lines is content that repeats a line without taking memory.
+// lines is content that repeats a line without storing the copies.
 type lines struct {
 	head string
 	line string
@@ -423,7 +424,7 @@ func (l lines) ReadAt(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-// Signing takes the same memory for every size.
+// Signing takes the same memory for messages of every size.
 func TestSignMemory(t *testing.T) {
 	for _, c := range []struct {
 		name, line string
@@ -455,7 +456,7 @@ func TestSignMemory(t *testing.T) {
 	}
 }
 
-// peak records the memory in use at every MiB.
+// peak measures the memory in use after every MiB.
 type peak struct {
 	base mail.Content
 	most *runtime.MemStats

@@ -23,7 +23,7 @@ type Key struct {
 	hashes  []string
 }
 
-// The reasons why there is no key.
+// The reasons for having no key.
 var (
 	errNoKey   = errors.New("no key")
 	errRevoked = errors.New("key revoked")
@@ -146,7 +146,8 @@ func (k *Key) parse(der []byte) error {
 	return fmt.Errorf("key record: kind %.20q is unknown", k.Kind)
 }
 
-// Verifies reports whether sig is a signature of a SHA-256 hash by this key.
+// Verifies reports whether sig is a signature of the SHA-256 hash sum made with
+// this key.
 func (k *Key) Verifies(sum, sig []byte) bool {
 	switch pub := k.Public.(type) {
 	case *rsa.PublicKey:

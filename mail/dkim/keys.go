@@ -15,8 +15,7 @@ import (
 	"sync"
 )
 
-// Keys reads private keys from files when they are needed. The zero Keys is
-// ready for use.
+// Keys reads private keys from files on demand. The zero value is ready to use.
 type Keys struct {
 	mu   sync.Mutex
 	read map[string]loaded // by file
@@ -28,13 +27,14 @@ type loaded struct {
 	info fs.FileInfo
 }
 
-// KeyFile is the default path of a key in the data folder.
+// KeyFile returns the default path of a key in the data folder.
 func KeyFile(data, domain, selector string) string {
 	return filepath.Join(data, "dkim", strings.ToLower(domain), selector+".pem")
 }
 
-// Of returns the key a domain signs with, from file (relative to the data
-// folder) or from KeyFile if file is empty. The error says what to do.
+// Of returns the signing key of a domain, read from file (relative to the data
+// folder) or, if file is empty, from KeyFile. The error explains how to fix the
+// problem.
 func (k *Keys) Of(data, domain, selector, file string) (crypto.Signer, error) {
 	switch {
 	case file == "":
@@ -52,7 +52,7 @@ func (k *Keys) Of(data, domain, selector, file string) (crypto.Signer, error) {
 	return key, nil
 }
 
-// Load reads a key. It reads it again if the file has changed.
+// Load returns the key in a file, and reads it again if the file has changed.
 func (k *Keys) Load(file string) (crypto.Signer, error) {
 	info, err := os.Stat(file)
 	if err != nil {

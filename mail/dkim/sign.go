@@ -19,22 +19,22 @@ type Signer struct {
 	Domain   string
 	Selector string
 	Key      crypto.Signer // RSA with at least 1,024 bits, or Ed25519
-	// Expire is how long the signature is valid; 0 means for ever.
+	// Expire is the lifetime of the signature; 0 means that it does not expire.
 	Expire time.Duration
 }
 
-// ErrEmptyLines is returned by Sign for a message with so many consecutive
-// empty lines that signing it would take as much memory as the lines.
+// ErrEmptyLines is returned by Sign for a message with very many consecutive
+// empty lines, because signing would keep them in memory.
 var ErrEmptyLines = errors.New("too many empty lines in a row to sign")
 
 // maxEmptyLines limits the octets of consecutive line ends in a body.
-// go-msgauth buffers them until text follows, because they do not count at the
-// end.
+// go-msgauth buffers them until text follows, because they are ignored at the
+// end of the body.
 const maxEmptyLines = 1 << 20
 
 // Sign returns a DKIM-Signature field by each signer for the outgoing message,
-// relaxed/relaxed. It reads the message once, and its memory does not depend on
-// the size.
+// with relaxed/relaxed canonicalisation. It reads the message once, in memory
+// independent of its size.
 func Sign(m *mail.Message, signers ...Signer) ([]byte, error) {
 	head := m.Header()
 	names := SignedHeaders(NewHeader(head))
@@ -102,26 +102,26 @@ func (g *lineEndGuard) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// oversigned are the fields that must not be added later: each is named once
-// more than it occurs (RFC 6376, 8.15).
+// oversigned lists fields that must not be added later: h= names each of them
+// once more than it occurs (RFC 6376, 8.15).
 var oversigned = []string{
 	"From", "Sender", "Reply-To", "To", "Cc", "Subject", "Date", "Message-ID",
 	"In-Reply-To", "References", "MIME-Version", "Content-Type", "Content-Transfer-Encoding",
 }
 
-// signedIfPresent are signed as often as they occur.
+// signedIfPresent lists fields that are signed as often as they occur.
 var signedIfPresent = []string{
 	"Resent-From", "Resent-To", "Resent-Date", "Resent-Message-ID",
 	"List-Id", "List-Unsubscribe", "List-Unsubscribe-Post", "List-Post", "List-Help", "Autocrypt", "Feedback-ID",
 }
 
-// maxRepeats bounds how often h= names one field. RFC 5322 allows each of the
-// oversigned fields once. The bound keeps h=, which go-msgauth does not fold,
-// within a line.
+// maxRepeats bounds the number of times that h= names a field. RFC 5322 allows
+// each of the oversigned fields once. The bound keeps h=, which go-msgauth does
+// not fold, within the limit of a line.
 const maxRepeats = 3
 
-// SignedHeaders returns the names for the h= tag of a signature of h: the fields
-// that mail programs show.
+// SignedHeaders returns the names for the h= tag of a signature of h, which
+// cover the fields that mail programs show.
 func SignedHeaders(h *Header) []string {
 	var names []string
 	for _, n := range oversigned {

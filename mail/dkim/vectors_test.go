@@ -9,8 +9,8 @@ import (
 	"hoplite/mail"
 )
 
-// rfcKeys are the keys of RFC 6376, appendix C, of RFC 8463, appendix A, and an
-// RSA key that is not wrapped in a SubjectPublicKeyInfo (erratum 3017).
+// rfcKeys holds the keys of RFC 6376, appendix C, and RFC 8463, appendix A, and
+// an RSA key that is not wrapped in a SubjectPublicKeyInfo (erratum 3017).
 var rfcKeys = records{
 	"brisbane._domainkey.example.com": "v=DKIM1; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDwIRP/UC3SBsEmGqZ9ZJW3/DkMoGeLnQg1fWn7/zYt" +
 		"IxN2SnFCjxOCKG9v3b4jYfcTNh5ijSsq631uBItLa7od+v/RtdC2UzJ1lWT947qR+Rcac2gbto/NMqJ0fzfVjH4OuKhitdY9tf6mcwGjaNBcWToIMmPSPDdQPNUYckcQ2QIDAQAB",

@@ -14,7 +14,8 @@ import (
 	"hoplite/mail"
 )
 
-// maxSkew is how far in the future a signature may be, because clocks differ.
+// maxSkew is the maximum time by which a signature may lie in the future,
+// because clocks differ.
 const maxSkew = time.Hour
 
 // Result is the outcome of one signature.
@@ -27,7 +28,7 @@ type Result struct {
 }
 
 // Verify verifies the first MaxSignatures signatures of a message as its sender
-// sent it. It also returns how many there are.
+// sent it. It also returns the total number of signatures.
 func Verify(ctx context.Context, m *mail.Message, lookup Lookup) ([]Result, int, error) {
 	h := NewHeader(m.Head)
 	var results []Result
@@ -49,8 +50,8 @@ func Verify(ctx context.Context, m *mail.Message, lookup Lookup) ([]Result, int,
 	return results, n, Check(ctx, m, h, results, lookup)
 }
 
-// Check completes the results without a Value, of DKIM signatures or of ARC
-// message signatures.
+// Check completes the results that have no Value yet. It works for DKIM
+// signatures and ARC message signatures.
 func Check(ctx context.Context, m *mail.Message, h *Header, results []Result, lookup Lookup) error {
 	now := time.Now()
 	var ways []bodyKey
@@ -82,7 +83,7 @@ func Check(ctx context.Context, m *mail.Message, h *Header, results []Result, lo
 	return nil
 }
 
-// judge finds errors before a key is looked up.
+// judge finds errors that can be detected without the key.
 func (r *Result) judge(now time.Time) bool {
 	switch s := r.Signature; {
 	case s.Algorithm == "rsa-sha1":
@@ -106,7 +107,7 @@ func (r *Result) judge(now time.Time) bool {
 }
 
 // within reports whether an identity's domain is the signing domain or, unless
-// the key is strict, below it.
+// the key is strict, a subdomain of it.
 func within(identity, domain string, strict bool) bool {
 	at := strings.LastIndexByte(identity, '@') // the local part may be quoted
 	d := strings.ToLower(identity[at+1:])
@@ -148,7 +149,7 @@ func (r *Result) finish(h *Header, k *Key, err error, body bodySum) {
 	}
 }
 
-// AuthResult returns the result in the form of Authentication-Results.
+// AuthResult returns the result for Authentication-Results.
 func (r *Result) AuthResult() mail.AuthResult {
 	a := mail.AuthResult{Method: "dkim", Value: r.Value, Reason: r.Reason}
 	if r.KeyBits > 0 {
@@ -171,7 +172,7 @@ func (r *Result) AuthResult() mail.AuthResult {
 }
 
 // Header is a header block whose fields can be found by name from the bottom,
-// as signatures count them.
+// in the order in which signatures use them.
 type Header struct {
 	fields []mail.Field
 	byName map[string][]int // lower case; from the top
@@ -200,8 +201,8 @@ func (h *Header) Fields(name string) []mail.Field {
 }
 
 // Sum hashes the named fields and then the signature field without its b= (RFC
-// 6376, 3.7). A name may occur more often than its field, which keeps others
-// from adding one.
+// 6376, 3.7). A name may occur more often than its field, which prevents others
+// from adding such a field.
 func (h *Header) Sum(names []string, c Canon, signature []byte) []byte {
 	hash := sha256.New()
 	taken := map[string]int{}

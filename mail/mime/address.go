@@ -2,12 +2,12 @@ package mime
 
 import "strings"
 
-// maxAddresses is how many list entries are read from one field.
+// maxAddresses is the number of list entries that are read from one field.
 const maxAddresses = 10_000
 
-// Address is one entry of an address list, in the four parts of an IMAP
-// ENVELOPE (RFC 9051, 7.5.2). A group begins with an entry that has a Local
-// (the group's name) but no Domain, and ends with an empty entry.
+// Address is one entry of an address list, split as in an IMAP ENVELOPE (RFC
+// 9051, 7.5.2). A group begins with an entry that has a Local (the group's
+// name) but no Domain, and ends with an empty entry.
 type Address struct {
 	Name   string // display name, quotes removed, encoded words as sent
 	Route  string // obsolete source route, as in "@a.example,@b.example"
@@ -37,8 +37,8 @@ func (a Address) Addr() string {
 
 // ParseAddresses parses an unfolded address list (RFC 5322, 3.4, including the
 // obsolete forms). It is lenient: malformed entries are returned as far as they
-// could be read, or omitted. Use [Identities] for decisions about who sent a
-// message.
+// could be read, or omitted. Use [Identities] for decisions about the sender of
+// a message.
 func ParseAddresses(v string) []Address {
 	p := addrParser{lexer: lexer{v}}
 	for p.s != "" && len(p.list) < maxAddresses {

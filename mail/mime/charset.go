@@ -20,7 +20,7 @@ func lookup(charset string) (enc encoding.Encoding, ok bool) {
 	case "", "us-ascii", "ascii", "utf-8", "utf8":
 		return nil, true
 	case "iso-8859-1", "latin1":
-		// Text declared as ISO 8859-1 is often Windows text; the two differ
+		// Text declared as ISO 8859-1 is often Windows-1252; the two differ
 		// only where ISO 8859-1 has control characters.
 		return charmap.Windows1252, true
 	case "utf-7", "utf7", "unicode-1-1-utf-7", "csunicode11utf7":
@@ -42,23 +42,23 @@ func lookup(charset string) (enc encoding.Encoding, ok bool) {
 	return nil, false
 }
 
-// KnownCharset reports whether text in the charset can be decoded, as SEARCH
-// needs to know (RFC 9051, 6.4.4).
+// KnownCharset reports whether text in the charset can be decoded, which SEARCH
+// must check (RFC 9051, 6.4.4).
 func KnownCharset(charset string) bool {
 	_, ok := lookup(charset)
 	return ok
 }
 
 // DecodeString converts text in the charset to valid UTF-8. Octets that cannot
-// be decoded become U+FFFD; for an unknown charset these are all that are
-// neither ASCII nor valid UTF-8.
+// be decoded become U+FFFD; for an unknown charset, these are all octets that
+// are neither ASCII nor valid UTF-8.
 func DecodeString(charset, s string) string {
 	enc, _ := lookup(charset)
 	if enc == nil {
 		return valid(s)
 	}
 	var b strings.Builder
-	io.Copy(&b, CharsetReader(charset, strings.NewReader(s))) // neither side has errors
+	io.Copy(&b, CharsetReader(charset, strings.NewReader(s))) // neither side returns errors
 	return b.String()
 }
 
@@ -80,7 +80,7 @@ func CharsetReader(charset string, r io.Reader) io.Reader {
 }
 
 // guard stops a decoder that writes far more than it reads or makes no
-// progress, so that a faulty table cannot exhaust memory.
+// progress, so that a faulty decoder cannot exhaust memory.
 type guard struct {
 	transform.Transformer
 	in, out int64

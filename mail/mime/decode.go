@@ -64,7 +64,7 @@ func (d *base64Reader) fill() {
 	d.buf = d.out
 }
 
-// decode decodes intact quads at once and everything else octet by octet.
+// decode decodes intact quads in bulk and everything else octet by octet.
 func (d *base64Reader) decode(in []byte) {
 	d.out = slices.Grow(d.out, len(in))
 	for len(in) > 0 {
@@ -104,7 +104,8 @@ func (d *base64Reader) octet(c byte) {
 	}
 }
 
-// flush writes an incomplete quad: two sextets are one octet, three are two.
+// flush decodes an incomplete quad: two sextets yield one octet, three yield
+// two.
 func (d *base64Reader) flush() {
 	q := d.quad
 	if d.n >= 2 {
@@ -154,7 +155,8 @@ func (d *lineReader) Read(p []byte) (int, error) {
 			d.carry = d.carry[:0]
 		}
 		if d.st.part = err == bufio.ErrBufferFull; d.st.part {
-			// Keep the octets that an escape or trailing white space may need.
+			// Keep the octets that may belong to an escape or trailing white
+			// space.
 			keep := line[len(line)-min(len(line), 3):]
 			if i := bytes.IndexByte(keep, '='); i >= 0 {
 				d.carry = append(d.carry, keep[i:]...)

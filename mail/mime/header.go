@@ -8,13 +8,13 @@ import (
 
 // Field is one header field as it occurs in the message.
 type Field struct {
-	Off  int    // where Raw begins in the header
-	Raw  []byte // the whole field, continuation lines and last line end included
+	Off  int    // offset of Raw in the header
+	Raw  []byte // the whole field, including continuation lines and the last line end
 	Name []byte // as written, without white space before the colon; empty if the line is not a field
 	body []byte
 }
 
-// Is compares the field's name without regard to case.
+// Is compares the field's name, ignoring case.
 func (f Field) Is(name string) bool {
 	return len(f.Name) == len(name) && strings.EqualFold(string(f.Name), name)
 }

@@ -2,18 +2,19 @@ package mime
 
 import "strings"
 
-// maxIdentities bounds the addresses that Identities returns.
+// maxIdentities limits the number of addresses that Identities returns.
 const maxIdentities = 100
 
 // Identities returns every address that some mail program may show as an author
-// named by v, the unfolded value of a From or Sender field. It serves decisions
-// about identity, where [ParseAddresses] is too lenient: it picks one reading.
+// in v, the unfolded value of a From or Sender field. It is meant for decisions
+// about identity, for which [ParseAddresses] is unsuitable because it selects a
+// single interpretation.
 //
 // If v follows the grammar of RFC 5322, 3.4 (with the UTF-8 of RFC 6532 and
 // unquoted dots in names, without the other obsolete forms), exact is true and
-// the addresses are those of the grammar. Otherwise readers differ, and every
-// text of the form local@domain counts, wherever it occurs. Domains are as
-// written and may be invalid.
+// the addresses are those of the grammar. Otherwise mail programs differ, and
+// every text of the form local@domain is returned, wherever it occurs. Domains
+// are returned as written and may be invalid.
 func Identities(v string) (list []Address, exact bool) {
 	p := identityParser{s: v}
 	if p.addressList() && p.s == "" {
@@ -25,7 +26,8 @@ func Identities(v string) (list []Address, exact bool) {
 			found.add(a.Local, a.Domain)
 		}
 	}
-	// The text after an encoded word may or may not touch the decoded one.
+	// Mail programs differ in whether text after an encoded word is separated
+	// from it.
 	for _, text := range []string{v, DecodeWords(v), DecodeWords(strings.ReplaceAll(v, "?=", "?=;"))} {
 		found.in(text)
 		found.in(withoutSpace(text, " "))
@@ -34,9 +36,9 @@ func Identities(v string) (list []Address, exact bool) {
 	return found.list, false
 }
 
-// identityParser reads the strict grammar from the front of s. Its methods
-// report whether they found the production they are named after; if not, the
-// position in s is undefined.
+// identityParser parses the strict grammar from the front of s. Its methods
+// report whether they found the production after which they are named; if not,
+// the position in s is undefined.
 type identityParser struct {
 	s    string
 	list []Address
@@ -122,12 +124,13 @@ func (p *identityParser) addrSpec() bool {
 	if !ok || !p.cfws() {
 		return false
 	}
-	// What follows must be able to follow an address: "a@b <c@d>" is not a mailbox.
+	// Only certain characters may follow an address: "a@b <c@d>" is not a
+	// mailbox.
 	if p.s != "" && strings.IndexByte(",;>", p.s[0]) < 0 {
 		return false
 	}
-	// Encoded words are not allowed in addresses (RFC 2047, 5), but some readers
-	// decode them.
+	// Encoded words are not allowed in addresses (RFC 2047, 5), but some mail
+	// programs decode them.
 	if strings.Contains(local, "=?") || strings.Contains(domain, "=?") {
 		return false
 	}
@@ -164,7 +167,7 @@ func (p *identityParser) take(c byte) bool {
 	return true
 }
 
-// atom returns the atext at the front, "" if there is none.
+// atom returns the atext at the front, or "" if there is none.
 func (p *identityParser) atom() string {
 	i := 0
 	for i < len(p.s) && isAtext(p.s[i]) {
@@ -223,8 +226,8 @@ func (p *identityParser) domainLiteral() (string, bool) {
 	return literal, true
 }
 
-// cfws skips comments and white space, of which there may be none; it reports
-// false for a comment that never ends.
+// cfws skips optional comments and white space. It returns false for an
+// unterminated comment.
 func (p *identityParser) cfws() bool {
 	depth := 0
 	for i := 0; i < len(p.s); i++ {
@@ -251,7 +254,7 @@ func isAtext(c byte) bool {
 		strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
 }
 
-// finder collects what looks like an address in a text.
+// finder collects texts that look like addresses.
 type finder struct{ list []Address }
 
 func (f *finder) add(local, domain string) {
@@ -267,7 +270,7 @@ func (f *finder) add(local, domain string) {
 	f.list = append(f.list, Address{Local: local, Domain: domain})
 }
 
-// in looks around every @ of a text.
+// in examines the text around every @.
 func (f *finder) in(s string) {
 	for i := range len(s) {
 		if s[i] != '@' {
@@ -281,7 +284,7 @@ func (f *finder) in(s string) {
 	}
 }
 
-// localBefore is the local part that a text ends in.
+// localBefore returns the local part at the end of a text.
 func localBefore(s string) string {
 	if q, ok := strings.CutSuffix(s, `"`); ok {
 		return q[strings.LastIndexByte(q, '"')+1:]
@@ -297,8 +300,8 @@ func isDomainByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' || c >= 0x80
 }
 
-// withoutSpace removes comments, escapes, control characters, and white space: that
-// around dots and @ altogether; other white space is replaced by between.
+// withoutSpace removes comments, escapes and control characters, and white
+// space around dots and @. Other white space is replaced with between.
 func withoutSpace(s, between string) string {
 	b := make([]byte, 0, len(s))
 	depth, space := 0, false

@@ -164,7 +164,7 @@ func TestInteropDifferences(t *testing.T) {
 	}
 }
 
-// Python finds no domain that Identities does not know.
+// Python finds no domain that Identities misses.
 func TestInteropIdentities(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	var fields []string

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// AppendEnvelope appends the ENVELOPE of a message header in the form of IMAP
-// (RFC 9051, 7.5.2): values as in the message, unfolded, with groups, and not
-// re-encoded.
+// AppendEnvelope appends the IMAP ENVELOPE of a message header (RFC 9051,
+// 7.5.2). Values are unfolded but otherwise as in the message, with groups, and
+// not re-encoded.
 func AppendEnvelope(dst, header []byte) []byte {
 	const date, subject, from, sender, replyTo, to, cc, bcc, inReplyTo, messageID = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 	names := [...]string{"Date", "Subject", "From", "Sender", "Reply-To", "To", "Cc", "Bcc", "In-Reply-To", "Message-ID"}
@@ -27,7 +27,8 @@ func AppendEnvelope(dst, header []byte) []byte {
 					vals[i] = []byte{}
 				}
 			case i >= from && i <= bcc && len(v) > 0:
-				// A list that was split over several fields is one list.
+				// A list that was split into several fields is treated as one
+				// list.
 				vals[i] = append(append(vals[i], ", "...), v...)
 			}
 			break
@@ -58,8 +59,8 @@ func AppendEnvelope(dst, header []byte) []byte {
 	return append(dst, ')')
 }
 
-// appendUnfolded unfolds a value: each fold and the white space around it
-// become one space, as clients expect in an ENVELOPE.
+// appendUnfolded appends a value in which each fold and the white space around
+// it is replaced with one space, as clients expect in an ENVELOPE.
 func appendUnfolded(value []byte) []byte {
 	value = bytes.Trim(value, " \t\r\n")
 	if bytes.IndexByte(value, '\n') < 0 {
@@ -109,7 +110,7 @@ func appendAddresses(dst, v []byte) []byte {
 }
 
 // AppendStructure appends a part's BODY, or its BODYSTRUCTURE if extended is
-// set (RFC 9051, 7.5.2). Sizes are those with CRLF line ends.
+// set (RFC 9051, 7.5.2). Sizes are given with CRLF line ends.
 func AppendStructure(dst []byte, p *Part, extended bool) []byte {
 	dst = append(dst, '(')
 	if p.Type == "multipart" {
@@ -170,7 +171,7 @@ func appendSingle(dst []byte, p *Part, extended bool) []byte {
 		dst = append(dst, ' ')
 		dst = strconv.AppendInt(dst, p.Body.Lines(), 10)
 	case p.Is("message", "rfc822") || p.Is("message", "global"):
-		// A message that was not parsed needs an envelope as well.
+		// A message that was not parsed also needs an envelope.
 		dst = append(dst, ` (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL) ("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0`...)
 		if extended {
 			dst = append(dst, " NIL NIL NIL NIL"...)

@@ -1,29 +1,30 @@
 // Package mime reads the structure of messages: one bounded pass over a message
-// finds where the header and body of each part begin and end. It also parses
-// header fields, parameters, encoded words, charsets, transfer encodings and
-// address lists. Start with [Walk] or [WalkBytes].
+// finds the beginning and end of the header and body of each part. It also
+// parses header fields, parameters, encoded words, charsets, transfer encodings
+// and address lists. Start with [Walk] or [WalkBytes].
 //
-// Malformed messages are not errors; what was malformed or exceeded a limit is
-// noted in the Tree. Every function takes linear time and bounded memory.
-// Nothing here writes or changes a message.
+// A malformed message is not an error; anything malformed or above a limit is
+// noted in the Tree. Every function takes linear time and bounded memory. The
+// package never writes or changes a message.
 package mime
 
 import "strings"
 
-// The limits of a walk. Parts beyond them are included in the sizes of the
-// parts around them, but not parsed.
+// Limits on a walk. Parts beyond them are included in the sizes of the parts
+// around them, but not parsed.
 const (
-	// MaxDepth is how deeply parts may nest; the message is at depth 1.
+	// MaxDepth is the maximum depth of nested parts; the message is at depth 1.
 	MaxDepth = 50
 	// MaxParts is the largest number of parts in a tree.
 	MaxParts = 1000
-	// MaxPartHeader is how much of a part's header is read, in octets.
+	// MaxPartHeader is the number of octets of a part's header that are read.
 	MaxPartHeader = 64 << 10
-	// MaxHeader is how much of the message's own header is read, in octets.
+	// MaxHeader is the number of octets of the message's own header that are
+	// read.
 	MaxHeader = 1 << 20
 	// maxTreeParams is how many parameters a tree keeps.
 	maxTreeParams = 20_000
-	// maxHeaders is how much header text a tree keeps in total.
+	// maxHeaders is the total amount of header text kept in a tree.
 	maxHeaders = 2 << 20
 	// maxBoundary is the length of the longest boundary that is recognised. RFC
 	// 2046, 5.1.1 allows 70 octets; some senders use more.
@@ -51,7 +52,7 @@ type Mark struct {
 // Wire returns the offset of the position with CRLF line ends.
 func (m Mark) Wire() int64 { return m.Off + m.Bare }
 
-// Span is the octets between two marks.
+// Span is the range between two marks.
 type Span struct{ From, To Mark }
 
 // Size returns the length as stored, in octets.
@@ -63,7 +64,7 @@ func (s Span) WireSize() int64 { return s.To.Wire() - s.From.Wire() }
 // Lines returns the number of line ends.
 func (s Span) Lines() int64 { return s.To.Lines - s.From.Lines }
 
-// Notes are problems found during a walk.
+// Notes is a set of problems found during a walk.
 type Notes uint
 
 // The problems that a walk may note.
@@ -94,8 +95,9 @@ type Part struct {
 	Header Span // including the empty line that ends it
 	Body   Span // without the line end that belongs to a following delimiter
 
-	// For a multipart, the start of the first delimiter line, and the start of
-	// the epilogue after the closing delimiter; Body.To if there is none.
+	// For a multipart, Preamble is the start of the first delimiter line, and
+	// Epilogue the start of the text after the closing delimiter; each is
+	// Body.To if there is no such delimiter.
 	Preamble Mark
 	Epilogue Mark
 	Closed   bool // the closing delimiter was seen
@@ -127,8 +129,8 @@ func (p *Part) Message() *Part {
 // a message/rfc822 part.
 func (p *Part) IsMessage() bool { return p.Parent == nil || p.Parent.Message() == p }
 
-// Charset returns the part's charset in lower case, "us-ascii" if it declares
-// none.
+// Charset returns the part's charset in lower case, or "us-ascii" if it
+// declares none.
 func (p *Part) Charset() string {
 	if cs := Get(p.Params, "charset"); cs != "" {
 		return strings.ToLower(cs)

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// maxParams is how many parameters are read from one field, counting each
-// section of a parameter separately.
+// maxParams is the number of parameters that are read from one field, counting
+// each section of a parameter separately.
 const maxParams = 1000
 
 // Param is one parameter of Content-Type or Content-Disposition with its
@@ -45,8 +45,8 @@ func ParseType(v string) (typ, subtype string, params []Param, ok bool) {
 	return strings.ToLower(typ), strings.ToLower(subtype), l.params(), true
 }
 
-// ParseDisposition parses a Content-Disposition value; the disposition is in
-// lower case, "" if there is none.
+// ParseDisposition parses a Content-Disposition value. The disposition is in
+// lower case, or "" if there is none.
 func ParseDisposition(v string) (string, []Param) {
 	l := lexer{v}
 	d := strings.ToLower(l.token())
@@ -153,9 +153,9 @@ type section struct {
 // params reads "; name=value" to the end and joins sections.
 func (l *lexer) params() []Param { return join(l.sections()) }
 
-// Every returns each value that some reader may use for the parameter of that
-// lower-case name: readers differ if it is repeated, or both plain and encoded.
-// v is a Content-Type or Content-Disposition value.
+// Every returns each value that some mail program may use for the parameter of
+// that lower-case name; they differ if it is repeated, or both plain and
+// encoded. v is a Content-Type or Content-Disposition value.
 func Every(v, name string) []string {
 	l := lexer{v}
 	if !l.isAttribute() { // skip the type or the disposition
@@ -245,7 +245,7 @@ func (s *section) split() {
 }
 
 // join joins sections, in the order in which the names first appear. It sorts
-// instead of searching, so that many sections are cheap.
+// instead of searching, so that many sections remain cheap.
 func join(list []section) []Param {
 	first := make(map[string]int, len(list))
 	for _, s := range list {
@@ -268,8 +268,9 @@ func join(list []section) []Param {
 	return out
 }
 
-// joinOne makes one parameter of all sections of one name. An extended value
-// takes precedence over a plain one for older readers (RFC 6266, 4.3).
+// joinOne makes one parameter from all sections with the same name. An extended
+// value takes precedence over a plain one, which is meant for older programs
+// (RFC 6266, 4.3).
 func joinOne(list []section) Param {
 	use := list[:1]
 	if i := slices.IndexFunc(list, func(s section) bool { return s.index < 0 && s.extended }); i >= 0 {
@@ -313,7 +314,7 @@ func cutCharset(v string) (charset, rest string) {
 	return "", v
 }
 
-// unpercent decodes %XX; anything else is kept.
+// unpercent decodes %XX and keeps everything else.
 func unpercent(v string) string {
 	if !strings.Contains(v, "%") {
 		return v

@@ -2,8 +2,8 @@ package mime
 
 import "testing"
 
-// Parameters: the examples of RFC 2231, 3 and 4, quoting of RFC 2045, and what
-// mail programs send instead.
+// The parameters are the examples of RFC 2231, 3 and 4, quoting as in RFC 2045,
+// and real deviations.
 func TestParamsOfRFC2231(t *testing.T) {
 	for _, c := range []struct{ name, in, param, want string }{
 		{"continuation", `message/external-body; access-type=URL; URL*0="ftp://"; URL*1="cs.utk.edu/pub/moore/bulk-mailer/bulk-mailer.tar"`, "url", "ftp://cs.utk.edu/pub/moore/bulk-mailer/bulk-mailer.tar"},
@@ -32,7 +32,7 @@ func TestParamsOfRFC2231(t *testing.T) {
 	}
 }
 
-// Encoded words: the examples of RFC 2047, 8, and common deviations.
+// The encoded words are the examples of RFC 2047, 8, and common deviations.
 func TestWordsOfRFC2047(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"=?ISO-8859-1?Q?a?=", "a"},
@@ -59,7 +59,7 @@ func TestWordsOfRFC2047(t *testing.T) {
 	}
 }
 
-// Address lists: the examples of RFC 5322, appendix A.
+// The address lists are the examples of RFC 5322, appendix A.
 func TestAddressesOfRFC5322(t *testing.T) {
 	for _, c := range []struct {
 		in   string

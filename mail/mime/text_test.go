@@ -213,7 +213,7 @@ func TestDecoder(t *testing.T) {
 	}
 }
 
-// Long input must decode as in the standard library.
+// Long input must decode as it does in the standard library.
 func TestDecoderLong(t *testing.T) {
 	data := make([]byte, 200_000)
 	for i := range data {
@@ -319,7 +319,7 @@ func TestStructure(t *testing.T) {
 	}
 }
 
-// A charset that was sent is shown once, even if it is empty.
+// A declared charset is shown once, even if it is empty.
 func TestStructureCharset(t *testing.T) {
 	for field, want := range map[string]string{
 		"":                            `("charset" "us-ascii")`,

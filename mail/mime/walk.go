@@ -9,8 +9,8 @@ import (
 )
 
 // Walk reads a message to its end and returns its structure. It needs memory
-// for the tree and a fixed buffer, whatever the message's size. The error is
-// the reader's; the tree then covers what was read.
+// only for the tree and a fixed buffer, whatever the message's size. An error
+// is that of the reader; the tree then covers the part that was read.
 func Walk(r io.Reader) (*Tree, error) {
 	w := newWalker()
 	buf := buffers.Get().(*[]byte)
@@ -20,7 +20,7 @@ func Walk(r io.Reader) (*Tree, error) {
 	return w.tree, err
 }
 
-// WalkBytes is Walk for a message in memory.
+// WalkBytes is like Walk, for a message in memory.
 func WalkBytes(b []byte) *Tree {
 	w := newWalker()
 	for fresh := true; len(b) > 0; {
@@ -41,7 +41,7 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, window); return &b }
 // line longer than the window is processed in pieces.
 type walker struct {
 	tree *Tree
-	at   Mark // after everything processed
+	at   Mark // after the octets processed so far
 	eol  Mark // before the last line end, which may belong to a delimiter
 	cr   bool // the last octet was a CR
 
@@ -52,8 +52,8 @@ type walker struct {
 	params   int // parameters kept in the tree
 }
 
-// open is a part that has not ended. Its boundary is empty unless it is a
-// multipart whose closing delimiter has not been seen.
+// open is a part whose end has not been found. Its boundary is empty unless it
+// is a multipart whose closing delimiter has not been found.
 type open struct {
 	part     *Part
 	boundary string
@@ -86,7 +86,7 @@ func (w *walker) read(r io.Reader, buf []byte) error {
 		n, err := r.Read(buf[hi:])
 		hi += n
 		if err != nil && hi > 0 {
-			// The rest may still contain whole lines, so look again.
+			// The rest may still contain complete lines.
 			if bytes.IndexByte(buf[:hi], '\n') >= 0 {
 				continue
 			}
@@ -162,9 +162,9 @@ func (w *walker) begin(p *Part) {
 }
 
 // delimiter reports whether the line is a delimiter of an open multipart; if
-// so, it ends the parts that it closes and begins the next one. RFC 2046, 5.1.1
-// compares only the beginning of the line; a boundary that matches the whole
-// line takes precedence, so that "b" does not hide "b1".
+// so, it ends the parts that it closes and begins the next one. According to
+// RFC 2046, 5.1.1 only the beginning of the line is compared; a boundary that
+// matches the whole line takes precedence, so that "b" does not hide "b1".
 func (w *walker) delimiter(line []byte) bool {
 	text := line[2:]
 	found, exact := -1, false
@@ -275,7 +275,7 @@ func (w *walker) endHeader(to Mark) {
 	}
 }
 
-// identity reports whether the part's octets are its content.
+// identity reports whether the part's content is not encoded.
 func (p *Part) identity() bool {
 	switch p.Encoding {
 	case "7bit", "8bit", "binary":
@@ -287,7 +287,8 @@ func (p *Part) identity() bool {
 // endParts ends the open parts from index i on, at to.
 func (w *walker) endParts(i int, to Mark) {
 	for w.inHeader && i < len(w.open) {
-		// Twice for a part that contains a message, whose header is then empty.
+		// This runs twice for a part that contains a message, whose header is
+		// then empty.
 		w.tree.Notes |= HeaderUnclosed
 		w.endHeader(later(w.top().part.Header.From, to))
 	}
@@ -323,7 +324,7 @@ func later(a, b Mark) Mark {
 	return b
 }
 
-// blank reports whether a line consists of white space.
+// blank reports whether a line consists only of white space.
 func blank(b []byte) bool {
 	for _, c := range b {
 		if c != ' ' && c != '\t' && c != '\r' && c != '\n' {
@@ -333,7 +334,7 @@ func blank(b []byte) bool {
 	return true
 }
 
-// readFields sets what is needed from the part's header.
+// readFields sets the fields of the part that come from its header.
 func (p *Part) readFields() {
 	p.Type, p.Subtype, p.Encoding = "text", "plain", "7bit"
 	if up := p.Parent; up != nil && up.Is("multipart", "digest") {

@@ -11,8 +11,8 @@ import (
 	"testing/iotest"
 )
 
-// show writes a tree as one line a part: number of ancestors, type, header and
-// body as the octets they span.
+// show formats a tree with one line per part: number of ancestors, type, and
+// the offsets of header and body.
 func show(t *Tree, msg string) string {
 	var b strings.Builder
 	var walk func(p *Part)
@@ -92,7 +92,7 @@ func TestPreambleAndEpilogue(t *testing.T) {
 	}
 }
 
-// Sizes must be those of the CRLF form, however the message is stored.
+// Sizes must be those with CRLF line ends, however the message is stored.
 func TestWireSizes(t *testing.T) {
 	crlf := "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\ntwo\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nA: b\r\n\r\nx\ry\r\n--b--\r\n"
 	lf := strings.ReplaceAll(crlf, "\r\n", "\n")
@@ -156,7 +156,7 @@ func TestReaderError(t *testing.T) {
 	}
 }
 
-// bombs are messages made to be expensive.
+// bombs returns messages designed to be expensive.
 func bombs() map[string]string {
 	rep := strings.Repeat
 	deep := func(n int) string {
@@ -199,8 +199,8 @@ func sections(n int) string {
 	return b.String()
 }
 
-// Bombs must end, stay within the limits, and render. More than linear time would
-// exceed the test timeout.
+// Processing a bomb must end, stay within the limits, and yield valid output.
+// More than linear time would exceed the test timeout.
 func TestBombs(t *testing.T) {
 	for name, msg := range bombs() {
 		t.Run(name, func(t *testing.T) {

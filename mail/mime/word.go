@@ -7,8 +7,8 @@ import (
 
 // DecodeWords decodes the encoded words (RFC 2047) in a header value and
 // returns valid UTF-8. Other text, and words in an unknown charset, are kept.
-// Adjacent words of one charset are decoded as one text, because many senders
-// split characters.
+// Adjacent words in one charset are decoded as one text, because many senders
+// split characters between words.
 func DecodeWords(s string) string {
 	if !strings.Contains(s, "=?") {
 		return valid(s)

@@ -73,7 +73,7 @@ func parseAddr(s string) (addr netip.Addr, port uint16, ok bool) {
 	return addr, port, err == nil
 }
 
-// parse4 is like netip.ParseAddr for IPv4, without the cost of its errors.
+// parse4 is like netip.ParseAddr for IPv4, but avoids the cost of its errors.
 func parse4(s string) (netip.Addr, bool) {
 	var b [4]byte
 	n, v, digits := 0, 0, 0

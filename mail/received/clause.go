@@ -2,14 +2,14 @@ package received
 
 import "strings"
 
-// clauses is the position in the line: the clause being read and the state
-// within it. A clause is a keyword (from, by, via, with, id, for) and the words
-// and comments that follow it.
+// clauses is the state of reading clauses: the current clause and the position
+// in it. A clause is a keyword (from, by, via, with, id, for) and the words and
+// comments that follow it.
 type clauses struct {
 	cur             keyword // the clause being read
 	words, comments int     // of that clause, so far
 	seen            uint8   // clauses already read, one bit each
-	env             bool    // in a second from clause, which holds the reverse path (XMail, IBM)
+	env             bool    // in a second from clause, which contains the reverse path (XMail, IBM)
 	claim           bool    // after "claiming to be"
 	named           bool    // after SendGrid's "named"
 	user            uint8   // words of "as user x" still to come
@@ -17,9 +17,9 @@ type clauses struct {
 	again           bool    // after a second "with", as in "with ESMTP with STARTTLS"
 }
 
-// opens reports whether a keyword, followed by the tokens rest, starts a clause.
-// A clause needs a value before the next may begin; but spammers leave values
-// out, and hosts may be called "for" or "id".
+// opens reports whether a keyword, followed by the tokens rest, starts a
+// clause. A clause needs a value before the next may begin, but spammers omit
+// values, and hosts may be called "for" or "id".
 func (c *clauses) opens(rest []token) bool {
 	if c.cur == notKey || c.words > 0 || c.comments > 0 {
 		return true
@@ -68,7 +68,7 @@ func (l *Line) clause(k keyword) string {
 	return ""
 }
 
-// word places one word that is not a keyword.
+// word assigns a word that is not a keyword.
 func (c *clauses) word(d *draft, t *token, beforeDate bool) {
 	a, b := int(t.start), int(t.end)
 	if c.env {
@@ -226,8 +226,8 @@ func idWord(d *draft, a, b int, first bool) {
 	}
 }
 
-// extends reports whether a name may continue in the next word: "mail pickup
-// service" does, a host name with a dot or an address does not.
+// extends reports whether a name may continue with the next word, as "mail
+// pickup service" does, unlike a host name with a dot or an address.
 func extends(name string) bool {
 	return name != "" && name[0] != '[' && strings.IndexByte(name, '.') < 0 && strings.IndexByte(name, '@') < 0 && len(name) < 64
 }

@@ -101,8 +101,8 @@ func (r *commentReader) clientName(c *clientComment) {
 	}
 }
 
-// repeated recognises "198.51.100.77 [198.51.100.77]": the address in place of a
-// name, because there is no reverse name.
+// repeated recognises "198.51.100.77 [198.51.100.77]", with the address in
+// place of a missing reverse name.
 func (r *commentReader) repeated(w string) {
 	if addr, _, ok := parseAddr(w); ok && addr == r.line.From.Addr {
 		r.line.From.RDNSState, r.form = Missing, bracketOnly
@@ -162,7 +162,8 @@ func (r *commentReader) lookupWord(w string) bool {
 	return false
 }
 
-// userAt splits "user@host" at the last @; the user name comes from ident.
+// userAt splits "user@host", in which the user name comes from ident, at the
+// last @.
 func (r *commentReader) userAt(a, e int) (host, hostEnd int, isAddr bool) {
 	at := a + strings.LastIndexByte(r.s[a:e], '@')
 	if foldPrefix(r.s[a:at], "ident:") {
@@ -177,7 +178,7 @@ func (r *commentReader) userAt(a, e int) (host, hostEnd int, isAddr bool) {
 	return at + 1, e, false
 }
 
-// HostLike reports whether w has the form of a host name.
+// HostLike reports whether w looks like a host name.
 func HostLike(w string) bool {
 	for i := range len(w) {
 		if c := w[i]; !isLetter(c) && !isDigit(c) && c != '.' && c != '-' && c != '_' && c < 128 {

@@ -4,8 +4,8 @@ import (
 	"strings"
 )
 
-// commentReader reads comments. Half of the information in a Received field is in
-// comments, and each mail server has its own format.
+// commentReader reads comments, which hold half of the information in a
+// Received field, in a different format for each mail server.
 type commentReader struct {
 	*draft
 	in keyword // the clause that the comment belongs to
@@ -76,7 +76,7 @@ func (r *commentReader) byStart(a, b int) bool {
 		}
 		return tlsNote(r.draft, a, b)
 	case 'p':
-		return foldPrefix(c, "proxying for ") // a web mailer: the browser's claim, not its address
+		return foldPrefix(c, "proxying for ") // a web mailer, quoting the browser's claim rather than its address
 	case 'q':
 		return foldPrefix(c, "qmail ") && r.qmail(a, b)
 	case 'f':
@@ -88,7 +88,7 @@ func (r *commentReader) byStart(a, b int) bool {
 	return false
 }
 
-// byWords recognises a comment by words inside it.
+// byWords recognises a comment by words it contains.
 func (r *commentReader) byWords(a, b int) bool {
 	if r.in == kWith && strings.HasSuffix(r.s[a:b], "encrypted") { // qmail with TLS
 		v := a
@@ -220,8 +220,8 @@ func (r *commentReader) qmail(a, b int) bool {
 	return true
 }
 
-// from reads sendmail's "(from user@localhost)" and gateways that put the
-// whole from clause into a comment.
+// from reads sendmail's "(from user@localhost)", and the comments of gateways
+// that put the whole from clause into one.
 func (r *commentReader) from(a, b int) {
 	if strings.IndexByte(r.s[a:b], '[') < 0 {
 		v, e := r.firstWord(a, b)
@@ -258,8 +258,8 @@ func (r *commentReader) writer(a, b int) {
 	if !ok {
 		return
 	}
-	// (8.12.3.1) is a version. No known server writes an address in 1/8 to 9/8
-	// in parentheses without brackets.
+	// (8.12.3.1) is a version, and no known server writes an address in 1/8 to
+	// 9/8 in parentheses without brackets.
 	if addr.Is4() && addr.As4()[0] < 10 && !(r.form == bareOnly) {
 		return
 	}

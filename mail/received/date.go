@@ -199,8 +199,8 @@ func (d *dateReader) iso() bool {
 	return true
 }
 
-// slashes reads "05/12/2026 08:30:00 AM" and "4-20-2018" with the month first,
-// unless that is not a date.
+// slashes reads "05/12/2026 08:30:00 AM" and "4-20-2018", with the month first
+// unless that would not be a date.
 func (d *dateReader) slashes() bool {
 	d.month = d.number(2)
 	sep := d.at(0)
@@ -270,7 +270,7 @@ func (d *dateReader) clock() bool {
 	return d.hour <= 24 && d.min < 60 && d.sec <= 60
 }
 
-// stamp checks the parts and returns the time.
+// stamp checks the parts of the date and returns the time.
 func (d *dateReader) stamp() (Stamp, bool) {
 	if d.month < 1 || d.month > 12 || d.day < 1 || d.day > daysIn(d.year, d.month) {
 		return Stamp{}, false
@@ -311,7 +311,7 @@ func (d *dateReader) skip(commas bool) {
 		case c == '(':
 			depth := 0
 			j := d.i
-			end := min(len(d.s), j+256) // a longer comment is not part of a date
+			end := min(len(d.s), j+256) // longer comments are not part of a date
 			for ; j < end; j++ {
 				if d.s[j] == '(' {
 					depth++

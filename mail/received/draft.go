@@ -2,17 +2,17 @@ package received
 
 import "strings"
 
-// draft is a line while it is being read: its text, the parts found so far, and
-// the facts that later decide which of the client's names is which.
+// draft is a line that is being read: its text, the parts found so far, and the
+// information that later identifies the client's names.
 type draft struct {
 	s    string
 	line *Line
-	form form  // how the client's address is written
-	rule names // which name is which, if the software is known
+	form form  // the notation of the client's address
+	rule names // the convention for names, if the software is known
 }
 
-// form is the notation of the client's address. Each server has its own, and it
-// decides which name is which.
+// form is the notation of the client's address. It differs between servers, and
+// determines the meaning of each name.
 type form uint8
 
 const (
@@ -24,11 +24,11 @@ const (
 	outside          // name [192.0.2.1]
 )
 
-// names is the convention of one kind of server for the client's names.
+// names is a server's convention for the client's names.
 type names uint8
 
 const (
-	byForm   names = iota // the form of the line decides
+	byForm   names = iota // determined by the form of the line
 	heloOut               // the name outside the parentheses is the one in HELO; the server does no lookup
 	lookedUp              // the name outside comes from a lookup; HELO is written apart, or is the same
 )
@@ -71,8 +71,8 @@ func (d *draft) firstWord(a, b int) (int, int) {
 	return a, e
 }
 
-// address records an address of the client. One in a comment takes precedence
-// over one that is only the client's name for itself.
+// address records an address of the client. An address in a comment takes
+// precedence over one in the client's own HELO.
 func (d *draft) address(a, b int, how form) bool {
 	addr, port, ok := parseAddr(d.s[a:b])
 	if !ok {

@@ -4,8 +4,8 @@ import (
 	"unicode/utf8"
 )
 
-// JSON is one line as `hoplite trace --received` prints it. Parts that the text
-// does not contain are absent.
+// JSON is one line as printed by `hoplite trace --received`. Parts that are not
+// in the text are omitted.
 type JSON struct {
 	From         string   `json:"from,omitempty"`
 	FromIP       string   `json:"from_ip,omitempty"`
@@ -27,7 +27,7 @@ type JSON struct {
 	Defects      []string `json:"defects"`
 }
 
-// JSON returns the line in the form for encoding/json.
+// JSON returns the line as a value for encoding/json.
 func (h *Line) JSON() JSON {
 	r := JSON{
 		From: h.From.Name, FromRDNS: h.From.RDNS, Helo: h.From.Helo, Ident: h.Ident, By: h.By.Name,
@@ -47,8 +47,8 @@ func (h *Line) JSON() JSON {
 	return r
 }
 
-// AppendJSON appends the line's JSON object, as `hoplite trace --received` prints
-// it, without reflection.
+// AppendJSON appends the line's JSON object, as printed by `hoplite trace
+// --received`, without reflection.
 func (h *Line) AppendJSON(dst []byte) []byte {
 	w := objectWriter{append(dst, '{')}
 	w.text("from", h.From.Name)
@@ -160,8 +160,8 @@ func appendText(dst []byte, s string) []byte {
 	return append(dst, s[start:]...)
 }
 
-// escaped marks the bytes that need an escape in JSON, or a check of the bytes
-// that follow.
+// escaped marks the bytes that must be escaped in JSON, or require a check of
+// the following bytes.
 var escaped = func() (t [256]bool) {
 	for i := range t {
 		t[i] = i < ' ' || i >= 127 || i == '"' || i == '\\'
@@ -170,7 +170,7 @@ var escaped = func() (t [256]bool) {
 }()
 
 // AppendRFC3339 appends the stamp with its zone, or without one if the zone is
-// not known.
+// unknown.
 func (s Stamp) AppendRFC3339(dst []byte) []byte {
 	local := s.Unix + int64(s.Offset)
 	days := local / 86400

@@ -45,7 +45,7 @@ func TestStampText(t *testing.T) {
 	}
 }
 
-// A reused Line keeps nothing of the previous line.
+// A reused Line retains nothing from the previous line.
 func TestParseInto(t *testing.T) {
 	var reused Line
 	for _, c := range saTable(t) {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Line is one Received field: who passed the message to whom, as the receiving
-// server recorded it.
+// Line is one Received field: a transfer of the message, as recorded by the
+// receiving server.
 type Line struct {
 	// Raw is the field's value with its folding, cut at MaxField.
 	Raw string
@@ -16,10 +16,10 @@ type Line struct {
 
 	Via  string // the via clause, or Exchange's "Frontend Transport"
 	With string // the with clause as written
-	// Proto is the protocol that With (or Via) stands for.
+	// Proto is the protocol named by With (or Via).
 	Proto Proto
 
-	ID           string // the writer's name for this transfer
+	ID           string // the writer's id for this transfer
 	IDIsVersion  bool   // Exchange writes its product version in place of an id
 	For          string // the recipient, without angle brackets
 	EnvelopeFrom string // the reverse path; "<>" is the null one
@@ -36,13 +36,13 @@ type Line struct {
 	spans [numParts]Span
 }
 
-// Party is one end of the connection.
+// Party is one side of the connection.
 type Party struct {
-	// Name is the name right after the keyword, as written.
+	// Name is the name that immediately follows the keyword, as written.
 	Name string
-	// Helo is the name in HELO or EHLO, if written apart from Name.
+	// Helo is the name in HELO or EHLO, if written separately from Name.
 	Helo string
-	// RDNS is the reverse name that the writer found for the address.
+	// RDNS is the reverse name found by the writer for the address.
 	RDNS      string
 	RDNSState RDNSState
 	// Addr is the address as written: ::ffff:192.0.2.1 stays mapped.
@@ -50,8 +50,8 @@ type Party struct {
 	Port uint16
 }
 
-// Announced returns the client's name in HELO or EHLO, wherever it is written. It
-// is empty if the line does not contain it, or if there was no such greeting.
+// Announced returns the client's name in HELO or EHLO, wherever it is written.
+// It is empty if the line does not contain it or there was no such greeting.
 func (h *Line) Announced() string {
 	p := &h.From
 	switch {
@@ -60,7 +60,7 @@ func (h *Line) Announced() string {
 	case h.Proto.HTTP, h.Proto.Fetch:
 		return ""
 	case p.Name != "" && p.Name[0] != '[' && p.Addr.IsValid() && h.spans[PartFromAddr] == h.spans[PartFrom]:
-		return "" // the writer names its peer by address only
+		return "" // the writer identifies its peer only by address
 	}
 	return p.Name
 }
@@ -70,7 +70,7 @@ type RDNSState uint8
 
 // The results of a reverse lookup.
 const (
-	NotLooked   RDNSState = iota // this kind of server records none
+	NotLooked   RDNSState = iota // not recorded by this kind of server
 	Verified                     // name and address match in both directions
 	Unverified                   // a name that was not confirmed
 	Missing                      // there is no reverse name
@@ -89,7 +89,7 @@ type TLS struct {
 	Verify  string // sendmail's verify= value, or the equivalent of Postfix's words
 }
 
-// MTA is the software that wrote the line, as far as it can be recognised.
+// MTA is the software that wrote the line, if it can be recognised.
 type MTA struct {
 	Name    string
 	Version string
@@ -118,7 +118,7 @@ type ZoneKind uint8
 
 // The notations of a zone.
 const (
-	NoZone      ZoneKind = iota // none written, or an unknown name; taken as UTC
+	NoZone      ZoneKind = iota // missing or an unknown name; treated as UTC
 	NumericZone                 // +0200
 	UnknownZone                 // -0000: UTC, with an unknown local zone (RFC 5322, 3.3)
 	NamedZone                   // EDT, CEST
@@ -136,8 +136,8 @@ func (s Stamp) Time() time.Time {
 	return t.In(time.FixedZone("", int(s.Offset)))
 }
 
-// RFC3339 returns the stamp with its zone, or without one if the zone is not
-// known; -00:00 is UTC with an unknown local zone.
+// RFC3339 returns the stamp with its zone, or without one if the zone is
+// unknown; -00:00 is UTC with an unknown local zone.
 func (s Stamp) RFC3339() string {
 	if !s.OK {
 		return ""
@@ -148,7 +148,8 @@ func (s Stamp) RFC3339() string {
 // Span is a range of bytes in Line.Raw.
 type Span struct{ Start, End int }
 
-// Part is a part of a Received field whose position in the text is known.
+// Part identifies a part of a Received field whose position in the text is
+// recorded.
 type Part uint8
 
 // The parts of a Received field.
@@ -179,7 +180,7 @@ var partNames = [numParts]string{"from", "from_ip", "from_rdns", "helo", "ident"
 // String returns the name of the part in JSON.
 func (f Part) String() string { return partNames[f] }
 
-// Parts lists all parts in the order of the JSON keys.
+// Parts returns all parts in the order of the JSON keys.
 func Parts() []Part {
 	all := make([]Part, numParts)
 	for i := range all {

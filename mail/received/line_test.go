@@ -2,7 +2,8 @@ package received
 
 import "testing"
 
-// The port after an address, in the notations of Exim, Exchange and proxies.
+// The cases have a port after an address, in the notations of Exim, Exchange
+// and proxies.
 func TestPorts(t *testing.T) {
 	for _, c := range []struct {
 		line string
@@ -24,7 +25,8 @@ func TestPorts(t *testing.T) {
 	}
 }
 
-// The result of the reverse lookup, as each server words it.
+// The cases are the results of the reverse lookup in the wording of each
+// server.
 func TestReverseLookups(t *testing.T) {
 	for _, c := range []struct {
 		client string
@@ -50,7 +52,7 @@ func TestReverseLookups(t *testing.T) {
 	}
 }
 
-// The name in HELO, wherever it is written.
+// The cases have the name in HELO in different places.
 func TestAnnounced(t *testing.T) {
 	for line, want := range map[string]string{
 		"from h.example (r.example [192.0.2.1]) by b (Postfix) with ESMTP":        "h.example",

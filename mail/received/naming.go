@@ -2,11 +2,11 @@ package received
 
 import "strings"
 
-// naming interprets a line after all its words are placed: which software wrote
-// it, over which protocol, and which of the client's names is which.
+// naming interprets a line after all its words have been assigned: it
+// identifies the software, the protocol and the client's names.
 type naming struct{ *draft }
 
-// finish draws the conclusions from all parts together.
+// finish draws conclusions from all parts together.
 func (r naming) finish() {
 	h := r.line
 	p := &h.From
@@ -105,7 +105,7 @@ func (r naming) cipherInWith() {
 	}
 }
 
-// nameParties decides which name the client announced and which one came from a
+// nameParties determines which name the client announced and which came from a
 // lookup.
 func (r naming) nameParties(rule names) {
 	h, p := r.line, &r.line.From
@@ -122,7 +122,7 @@ func (r naming) nameParties(rule names) {
 		if p.RDNSState == NotLooked {
 			p.RDNSState = Unverified
 			if h.MTA.Name == "Postfix" || h.MTA.Name == "Sendmail" {
-				p.RDNSState = Verified // both confirm the name, and say so if that fails
+				p.RDNSState = Verified // both confirm the name, and record it if that fails
 			}
 		}
 		return
@@ -192,7 +192,7 @@ func dottedNumber(s string) bool {
 	return dots >= 2
 }
 
-// Under reports whether host is domain or a name below it.
+// Under reports whether host is domain or a subdomain of it.
 func Under(host, domain string) bool {
 	if len(host) > 0 && host[len(host)-1] == '.' {
 		host = host[:len(host)-1]

@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// Both scripts print the number of headers parsed and the seconds that took.
+// Both scripts print the number of headers parsed and the time taken in
+// seconds.
 const (
 	spamAssassin = `
 use strict; use Mail::SpamAssassin; use Mail::SpamAssassin::Message; use Time::HiRes qw(time);
@@ -43,8 +44,8 @@ end
 print(n .. " " .. took)`
 )
 
-// TestInteropBesideOtherParsers runs the table of Received fields through this
-// parser, SpamAssassin and rspamd, and logs their rates. That of rspamd is for
+// TestInteropBesideOtherParsers parses the table of Received fields with this
+// parser, SpamAssassin and rspamd, and logs their rates. rspamd's rate is for
 // whole messages with 50 fields.
 func TestInteropBesideOtherParsers(t *testing.T) {
 	var values [][]byte

@@ -3,8 +3,8 @@ package received
 import "sync"
 
 // Parse reads the value of one Received field, including its folding. Every
-// input is accepted: what cannot be placed is listed in Defects. The Line keeps
-// no reference to value.
+// input is accepted; irregularities are listed in Defects. The Line keeps no
+// reference to value.
 func Parse(value []byte) Line {
 	r := readers.Get().(*reader)
 	r.parse(&r.own, value)
@@ -15,7 +15,7 @@ func Parse(value []byte) Line {
 }
 
 // ParseInto is like Parse but overwrites l, reusing its list of comments. It
-// allocates only the string that holds the line.
+// allocates only the string for the line.
 func ParseInto(l *Line, value []byte) {
 	r := readers.Get().(*reader)
 	r.parse(l, value)
@@ -30,9 +30,9 @@ var readers = sync.Pool{New: func() any {
 	return r
 }}
 
-// reader reads one field. The scanner cuts the value into tokens, the date is
-// found first, the clauses take the words, comments and naming do the rest; all
-// of them write into the draft.
+// reader reads one field. The scanner splits the value into tokens, the date is
+// found, the words are assigned to clauses, the comments are read, and naming
+// interprets the result. All of these steps write to the draft.
 type reader struct {
 	draft
 	scan    scanner
@@ -65,7 +65,7 @@ func (r *reader) release() {
 	readers.Put(r)
 }
 
-// read places the tokens outside the date.
+// read assigns the tokens outside the date.
 func (r *reader) read() {
 	toks := r.scan.toks
 	date := findDate(&r.draft, toks)
@@ -75,7 +75,7 @@ func (r *reader) read() {
 			continue
 		}
 		if date.end > 0 && t.start >= date.end && i > 0 && toks[i-1].start < date.end {
-			r.clauses.cur = notKey // text after the date belongs to no clause before it
+			r.clauses.cur = notKey // text after the date does not belong to a clause before it
 		}
 		switch t.kind {
 		case comment:

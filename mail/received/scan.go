@@ -55,8 +55,8 @@ type scanner struct {
 	s       string
 	toks    []token
 	defects Defects
-	// Set once a search for the closing bracket has failed, so that it is not
-	// repeated at every opening one.
+	// Each is set once a search for a closing bracket has failed, so that it is
+	// not repeated at every opening one.
 	noQuote, noSquare, noAngle, broken bool
 }
 
@@ -116,8 +116,8 @@ func (sc *scanner) comment(i int) int {
 			}
 		}
 	}
-	// It is never closed: the comment ends where the date begins, and further
-	// parentheses are ignored.
+	// The comment is never closed, so it ends where the date begins, and
+	// further parentheses are ignored.
 	sc.broken = true
 	sc.defects |= UnclosedComment
 	end := len(s)
@@ -179,8 +179,8 @@ loop:
 	return j
 }
 
-// upTo returns the position after the closing partner of the bracket at i, if it
-// is near enough.
+// upTo returns the position after the closing partner of the bracket at i, if
+// it is close enough.
 func (sc *scanner) upTo(i int, partner byte, none *bool, within int) int {
 	if *none {
 		return i + 1

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestShapes reads one line of each format that servers write.
+// TestShapes parses one line of each format that servers write.
 func TestShapes(t *testing.T) {
 	raw, err := os.ReadFile("testdata/shapes.txt")
 	if err != nil {

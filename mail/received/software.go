@@ -2,7 +2,8 @@ package received
 
 import "strings"
 
-// server is a mail server that is recognised by a comment or its with clause.
+// server is a mail server that can be recognised by a comment or its with
+// clause.
 type server struct {
 	mark  string // lower case
 	name  string
@@ -103,8 +104,8 @@ var firstMarks = func() (m [256]bool) {
 // internetMail is the SMTP connector of Exchange 4.0 to 5.5.
 const internetMail = "Exchange Internet Mail Service"
 
-// oldExchange names the Exchange of one version of its Internet Mail Service:
-// 5.0.1460.8 belongs to Exchange 5.0.
+// oldExchange returns the version of Exchange for a version of its Internet
+// Mail Service: 5.0.1460.8 belongs to Exchange 5.0.
 func oldExchange(version string) MTA {
 	for _, v := range [...]string{"4.0", "5.0", "5.5"} {
 		if strings.HasPrefix(version, v+".") {

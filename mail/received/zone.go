@@ -16,7 +16,7 @@ func (d *dateReader) zoneText() bool {
 			return true
 		}
 	case c == '(':
-		// The only zone may be a name in parentheses.
+		// A name in parentheses may be the only zone.
 		d.i++
 		if d.namedZone() {
 			d.spaces()

@@ -28,8 +28,9 @@ type Trust struct {
 	own      []*cms.Certificate // certificates in the root files, which may be signers
 }
 
-// rootSet is a set of trusted roots. A pool does not list its certificates, and
-// a chain with SHA-1 must be followed by hand (see run.sha1Chain).
+// rootSet is a set of trusted roots. It also lists the certificates, because a
+// pool does not, and a chain with SHA-1 is not built by crypto/x509 (see
+// run.sha1Chain).
 type rootSet struct {
 	pool  *x509.CertPool // nil means the roots of the system
 	certs []*x509.Certificate
@@ -40,8 +41,8 @@ func (s *rootSet) add(c *x509.Certificate) {
 	s.certs = append(s.certs, c)
 }
 
-// maxSeen is how many intermediate certificates are remembered, for senders
-// that omit theirs.
+// maxSeen is the number of intermediate certificates that are kept for messages
+// without them.
 const maxSeen = 256
 
 // NewTrust reads roots from "system", a file (PEM or DER) or a folder of such
@@ -104,7 +105,8 @@ func (t *Trust) load(path string) (rootSet, error) {
 	return set, nil
 }
 
-// rootsError names the roots and the cause, without the system call.
+// rootsError returns an error that names the roots and the cause, without the
+// system call.
 func rootsError(path string, err error) error {
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
@@ -144,7 +146,7 @@ func (t *Trust) rootsFor(domain string) rootSet {
 	return t.roots
 }
 
-// trust judges a signer's certificate: its issuer, its purpose and its
+// trust evaluates a signer's certificate: its issuer, its purpose and its
 // validity.
 func (r *run) trust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certificate, purpose x509.ExtKeyUsage) *Signer {
 	if cert.KeyUsage != 0 && cert.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment) == 0 {
@@ -188,8 +190,8 @@ func (r *run) trust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certificate,
 	return r.distrust(l, s, sg, cert, append(sent, roots.certs...), opts, err)
 }
 
-// costly reports whether verifying a signature with the certificate's key takes
-// so long that it must be an attack: the time grows with the square of the
+// costly reports whether verifying a signature with the certificate's key would
+// take so long that it must be an attack. The time grows with the square of the
 // key's length.
 func costly(c *x509.Certificate) bool {
 	key, ok := c.PublicKey.(*rsa.PublicKey)
@@ -197,7 +199,7 @@ func costly(c *x509.Certificate) bool {
 }
 
 // verify builds a chain. If the certificates in the message do not lead to a
-// root, it adds intermediates seen before.
+// root, it adds intermediates seen earlier.
 func (r *run) verify(cert *x509.Certificate, opts x509.VerifyOptions) ([]*x509.Certificate, error) {
 	chains, err := cert.Verify(opts)
 	var unknown x509.UnknownAuthorityError
@@ -219,8 +221,8 @@ func (r *run) verify(cert *x509.Certificate, opts x509.VerifyOptions) ([]*x509.C
 	return chain, nil
 }
 
-// distrust records why there is no chain. known are the certificates among
-// which issuers were sought, apart from the system's roots.
+// distrust records the reason why there is no chain. known holds the
+// certificates among which issuers were sought, apart from the system's roots.
 func (r *run) distrust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certificate, known []*x509.Certificate, opts x509.VerifyOptions, err error) *Signer {
 	if at := r.at; at.Before(cert.NotBefore) {
 		sg.Trust = TrustNotYetValid
@@ -246,7 +248,8 @@ func (r *run) distrust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certifica
 		return sg.worse(cms.Unknown, invalid.Error())
 	}
 	if r.at.After(cert.NotAfter) {
-		// The certificate is old and its root unknown: the root matters more.
+		// The certificate has expired and its root is unknown, which matters
+		// more.
 		r.find("expired", info, l.Part, "the certificate expired at "+stamp(cert.NotAfter), "")
 	}
 	sg.Trust = TrustUnknownCA
@@ -268,7 +271,7 @@ func (r *run) distrust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certifica
 	return sg.worse(cms.Unknown, reason)
 }
 
-// ancestry returns cert, its issuer, and so on, by their names, as far as they
+// ancestry returns cert, its issuer, and so on, matched by name, as far as they
 // are known.
 func ancestry(cert *x509.Certificate, known []*x509.Certificate) []*x509.Certificate {
 	path := []*x509.Certificate{cert}

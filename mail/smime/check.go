@@ -15,22 +15,22 @@ import (
 	"hoplite/mail/mime"
 )
 
-// Checker verifies messages. Its fields are set before first use; then it may
-// be used by many goroutines.
+// Checker verifies messages. Its fields must be set before its first use; it is
+// then safe for concurrent use.
 type Checker struct {
-	// Trust holds the roots; nil means those of the system.
+	// Trust holds the roots; nil means the system's.
 	Trust *Trust
-	// AnyRoot verifies signatures only, without judging the certificates.
+	// AnyRoot verifies only signatures, without evaluating the certificates.
 	AnyRoot bool
-	// At is the time at which certificates are judged; zero means now.
+	// At is the time for which certificates are evaluated; zero means now.
 	At time.Time
-	// MaxLayers is how many layers are opened; 0 means 5.
+	// MaxLayers is the number of layers that are opened; 0 means 5.
 	MaxLayers int
 	// MaxSize is the size of the largest CMS object that is read, in octets; 0
 	// means 64 MiB.
 	MaxSize int64
-	// FoldCase compares the local parts of addresses without regard to case;
-	// otherwise a difference in case is accepted with a finding.
+	// FoldCase ignores case in the local parts of addresses; otherwise a
+	// difference in case is accepted with a finding.
 	FoldCase bool
 	// Sender accepts a signer whose address is in Sender instead of From.
 	Sender bool
@@ -39,16 +39,17 @@ type Checker struct {
 	// Spool is the folder for large content; empty means the default folder for
 	// temporary files.
 	Spool string
-	// Certs are additional certificates of signers, for messages without them.
+	// Certs holds additional certificates of signers, for messages without
+	// them.
 	Certs []*cms.Certificate
-	// Inside lists the contents of attachments as well.
+	// Inside also lists the contents of attachments.
 	Inside bool
 	// Extract, if set, returns a writer for each layer's signed content and for
 	// its certificates in PEM; the names are generated.
 	Extract func(name string) (io.WriteCloser, error)
 }
 
-// maxShapes is how many S/MIME parts of one message are verified.
+// maxShapes is the number of S/MIME parts of one message that are verified.
 const maxShapes = 20
 
 // run is the state of verifying one message.
@@ -68,8 +69,9 @@ type run struct {
 	unsigned bool // there is readable content outside a signature
 }
 
-// Message verifies a message of size octets. The error means that it could not
-// be read; anything wrong with the message is a verdict instead.
+// Message verifies a message of size octets. An error means that the message
+// could not be read; problems with the message itself are reported as a
+// verdict.
 func (c *Checker) Message(ctx context.Context, msg io.ReaderAt, size int64) (*Report, error) {
 	r := c.start(ctx)
 	defer r.close()
@@ -89,8 +91,8 @@ func (c *Checker) Message(ctx context.Context, msg io.ReaderAt, size int64) (*Re
 	return r.rep, nil
 }
 
-// Object verifies a CMS object alone, in DER, PEM or base64. content is the
-// content of a detached signature, nil if it is not available.
+// Object verifies a separate CMS object in DER, PEM or base64. content is the
+// content of a detached signature, or nil if it is not available.
 func (c *Checker) Object(ctx context.Context, der io.Reader, content io.Reader) (*Report, error) {
 	r := c.start(ctx)
 	defer r.close()
@@ -125,7 +127,7 @@ func (r *run) find(code, severity, part, text, advice string) {
 type where struct {
 	src      io.ReaderAt
 	path     string // of the part, as in reports
-	whole    bool   // it is the whole message, apart from layers
+	whole    bool   // it is the whole message, not counting layers
 	attached bool   // it is inside an attached message
 	signed   bool   // covered by a signature on the whole message
 	layers   int    // number of layers around it
@@ -141,8 +143,8 @@ func (w where) child(i int) where {
 	return w
 }
 
-// entity verifies one part and the parts inside it. Parts nest no deeper than
-// mime.MaxDepth, layers no deeper than MaxLayers.
+// entity verifies one part and the parts inside it. Parts are nested at most
+// mime.MaxDepth deep, and layers at most MaxLayers deep.
 func (r *run) entity(w where, p *mime.Part) error {
 	switch s := shapeOf(p); s {
 	case clearSigned:
@@ -175,9 +177,9 @@ func (r *run) entity(w where, p *mime.Part) error {
 	return r.leaf(w, p)
 }
 
-// innerMessage descends into a message/rfc822. Inside a signature that covers
-// everything it is the message itself (RFC 8551, 3.1); elsewhere it is an
-// attachment.
+// innerMessage descends into a message/rfc822 part. Inside a signature that
+// covers everything it is the message itself (RFC 8551, 3.1); elsewhere it is
+// an attachment.
 func (r *run) innerMessage(w where, p *mime.Part) error {
 	if w.whole && w.signed {
 		return r.entity(w, p.Message())

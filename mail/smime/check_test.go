@@ -45,7 +45,7 @@ func judged(r *Report) string {
 	return b.String()
 }
 
-// Every file of the corpus has the verdict that its README states.
+// Every file of the corpus has the verdict given in the README.
 func TestCorpus(t *testing.T) {
 	for _, c := range []struct{ file, want string }{
 		{"rfc4134/4.8.eml", "unsupported signed-data(unsupported unchecked)"},
@@ -78,8 +78,9 @@ func TestCorpus(t *testing.T) {
 		{"openssl/ct_multiple_attr.cms", "bad signed-data(bad unchecked)"},
 		{"openssl/no_ct_attr.cms", "bad signed-data(bad unchecked)"},
 		{"openssl/no_md_attr.cms", "bad signed-data(bad unchecked)"},
-		// OpenSSL reports an error here unless its legacy provider is loaded; with
-		// it, verification succeeds. Here the signature is not checked at all.
+		// OpenSSL reports an error for this file unless its legacy provider is
+		// loaded, with which verification succeeds. This package does not check
+		// the signature at all.
 		{"openssl/pkcs7-md4.pem", "unsupported signed-data(unsupported unchecked)"},
 		{"openssl/dh-malformed.der", "bad unknown !unreadable"},
 		{"openssl/ecdh-malformed.der", "bad unknown !unreadable"},
@@ -115,7 +116,7 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-// With James's root its three messages verify, and no others.
+// With James's root, exactly its three messages verify.
 func TestRoots(t *testing.T) {
 	trust, err := NewTrust("../cms/testdata/james/rootCA.crt")
 	if err != nil {
@@ -390,7 +391,7 @@ func BenchmarkOpaqueBase64(b *testing.B) {
 	}
 }
 
-// A signature that fails for an unknown reason costs the whole search.
+// A signature that fails for an unknown reason takes the whole search.
 func BenchmarkUnexplained(b *testing.B) {
 	root := issue(b, nil, "Root", nil)
 	ann := issue(b, root, "ann@example.org", nil)
@@ -404,7 +405,7 @@ func BenchmarkUnexplained(b *testing.B) {
 	}
 }
 
-// Content that inflates to more than 32 MiB is rejected and not kept.
+// Content that inflates to more than 32 MiB is rejected without being kept.
 func TestInflated(t *testing.T) {
 	msg := mail.Bytes(wrapped(outer, "compressed-data", compressed(t, strings.Repeat("x", 33<<20))))
 	rep, err := (&Checker{Spool: t.TempDir()}).Message(context.Background(), msg, msg.Size())

@@ -16,7 +16,8 @@ import (
 	"hoplite/mail"
 )
 
-// companyFile reads a message or root made with OpenSSL for a company's own authority.
+// companyFile reads a message or root made with OpenSSL for a private
+// certificate authority.
 func companyFile(t *testing.T, name string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("testdata/company", name))
@@ -26,7 +27,7 @@ func companyFile(t *testing.T, name string) []byte {
 	return b
 }
 
-// The words matter as much as the verdict: people show them to other people.
+// The wording matters as much as the verdict, because users show it to others.
 func TestCompanyAuthority(t *testing.T) {
 	trust, err := NewTrust("testdata/company/root.pem")
 	if err != nil {
@@ -73,7 +74,7 @@ func TestCompanyAuthority(t *testing.T) {
 	}
 }
 
-// printed returns the report in words, without its folding.
+// printed returns the printed report, unfolded.
 func printed(rep *Report) string {
 	var out bytes.Buffer
 	rep.Print(&out)
@@ -90,8 +91,8 @@ func printed(rep *Report) string {
 	return text
 }
 
-// The intermediate certificate of a message without it may be among the roots,
-// or have been in an earlier message; either makes the chain whole.
+// If a message lacks the intermediate certificate, the chain can be completed
+// from the roots or from an earlier message.
 func TestIntermediateSeenBefore(t *testing.T) {
 	root := issue(t, nil, "Root", nil)
 	authority := func(c *x509.Certificate) {
@@ -140,7 +141,8 @@ func TestIntermediateSeenBefore(t *testing.T) {
 	}
 }
 
-// SHA-1 in the chain makes a signature weak at best; every other rule stays.
+// SHA-1 in the chain makes a signature weak at best; all other rules still
+// apply.
 func TestSHA1Chain(t *testing.T) {
 	newRSA := func(bits int) *rsa.PrivateKey {
 		key, err := rsa.GenerateKey(rand.Reader, bits)
@@ -216,7 +218,7 @@ func TestSHA1Chain(t *testing.T) {
 	}
 }
 
-// Many certificates with one name must not make the search long.
+// Many certificates with the same name must not make the search slow.
 func TestSHA1ChainIsBounded(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -237,7 +239,8 @@ func TestSHA1ChainIsBounded(t *testing.T) {
 	}
 }
 
-// Date and signing time are a day apart before anything is said.
+// A difference between Date and the signing time is reported only above one
+// day.
 func TestDateFarFromSigning(t *testing.T) {
 	root := issue(t, nil, "Root", nil)
 	ann := issue(t, root, "ann@example.org", nil)
@@ -271,7 +274,7 @@ func TestDateFarFromSigning(t *testing.T) {
 			}
 		}
 	}
-	// A forwarded message is older than the one that carries it.
+	// A forwarded message is older than the message around it.
 	inner := clear(outer, text, ann.Sign(t, []byte(text), true, now))
 	msg := outer + "Date: " + now.AddDate(0, 2, 0).Format(time.RFC1123Z) + "\r\nContent-Type: multipart/mixed; boundary=m\r\n\r\n--m\r\n\r\nSee below\r\n--m\r\nContent-Type: message/rfc822\r\n\r\n" + inner + "\r\n--m--\r\n"
 	rep, err := (&Checker{Trust: pool(root), At: now}).Message(context.Background(), mail.Bytes(msg), int64(len(msg)))

@@ -2,8 +2,8 @@ package smime
 
 import "io"
 
-// crlf converts line ends to those that are hashed (RFC 8551, 3.1.1): a lone LF
-// becomes CRLF. Nothing else changes, in particular no white space.
+// crlf converts line ends to the form that is hashed (RFC 8551, 3.1.1): a lone
+// LF becomes CRLF. Nothing else is changed, in particular no white space.
 type crlf struct {
 	r    io.Reader
 	buf  [8 << 10]byte

@@ -10,15 +10,16 @@ import (
 	"hoplite/mail/mime"
 )
 
-// Limits of the search for a change to signed content: a message that is made
-// to fail must not cost much more than a valid one.
+// Limits on the search for a change to signed content, so that a message
+// designed to fail costs little more than a valid one.
 const (
 	explainSize   = 1 << 20  // larger content is not explained
 	explainBudget = 16 << 20 // octets hashed in one search
 	explainTries  = 400
 )
 
-// search tries likely earlier versions of content that no longer matches.
+// search tries likely earlier versions of content that no longer matches its
+// signature.
 type search struct {
 	s    *cms.Signed
 	more []*cms.Certificate
@@ -36,9 +37,9 @@ func (q *search) fits(content []byte) bool {
 	return q.s.Fits(bytes.NewReader(content), q.more...)
 }
 
-// explain looks for a single change without which an invalid signature would be
-// valid, and describes it; "" if there is none. The verdict does not depend on
-// it.
+// explain looks for a single change that explains an invalid signature, and
+// returns its description, or "" if there is none. The verdict does not depend
+// on it.
 func explain(src io.ReaderAt, span mime.Span, inner *mime.Part, s *cms.Signed, more []*cms.Certificate) string {
 	if span.Size() > explainSize || !s.Detached {
 		return ""
@@ -166,8 +167,8 @@ func flowed(content []byte) []byte {
 	return append(bytes.Clone(content[:end+4]), bytes.Join(parts, crlfBytes)...)
 }
 
-// strippedLine tries a space at the end of each line in turn and returns the
-// number of the line where it matches, or 0.
+// strippedLine tries a space at the end of each line in turn, and returns the
+// number of the line with which the signature matches, or 0.
 func (q *search) strippedLine(content []byte) int {
 	try := make([]byte, 0, len(content)+1)
 	at, n := 0, 0
@@ -225,7 +226,7 @@ func (q *search) recoded(src io.ReaderAt, inner *mime.Part, span mime.Span) bool
 }
 
 // decodeLeaves writes a part with its leaves of one encoding decoded; ok is
-// false if there is no such leaf or something could not be read.
+// false if there is no such leaf or one could not be read.
 func decodeLeaves(out *bytes.Buffer, src io.ReaderAt, root *mime.Part, enc, was string) (ok bool) {
 	at := root.Header.From.Off
 	plain := func(to int64) {

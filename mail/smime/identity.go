@@ -15,8 +15,8 @@ import (
 	"hoplite/mail/mime"
 )
 
-// readIdentity reads the sender's addresses and the date from the header. Every From field
-// counts, and every address in it that some reader may find, because mail
+// readIdentity reads the sender's addresses and the date from the header. It
+// uses every address that might be found in any From field, because mail
 // programs differ on which one they show.
 func (r *run) readIdentity() {
 	for f := range mime.Fields(r.header) {
@@ -38,7 +38,7 @@ func (r *run) readIdentity() {
 }
 
 // identities returns the addresses that a From or Sender field may show. Text
-// that only resembles an address, as in "Team @ Home", does not count.
+// that only resembles an address, as in "Team @ Home", is ignored.
 func identities(v string) (out []string) {
 	list, exact := mime.Identities(v)
 	for _, a := range list {
@@ -50,7 +50,7 @@ func identities(v string) (out []string) {
 }
 
 // fromDomain returns the common domain of the From addresses, or "" if they
-// differ: the roots set for a domain are trusted for that domain only.
+// differ, because the roots set for a domain are trusted only for that domain.
 func (r *run) fromDomain() string {
 	if len(unique(r.rep.FromDomains)) != 1 {
 		return ""
@@ -60,10 +60,10 @@ func (r *run) fromDomain() string {
 
 // identity compares the signers with From. A signature on the whole message
 // must be the sender's; a signature on a part, which may have been copied from
-// anywhere, counts only if there is no other.
+// anywhere, is used only if there is no other.
 func (r *run) identity() cms.Verdict {
 	if r.header == nil {
-		return cms.Good // an object alone has no sender
+		return cms.Good // a separate object has no sender
 	}
 	names, signers := r.signerAddresses(true)
 	if signers == 0 {
@@ -132,8 +132,8 @@ func (r *run) matches(addrs, names []string, fold bool) bool {
 	return true
 }
 
-// sameAddress compares local parts octet by octet (RFC 5321, 2.4), or without
-// regard to case if fold is set, and domains as A-labels.
+// sameAddress compares local parts octet by octet (RFC 5321, 2.4), or ignoring
+// case if fold is set, and domains as A-labels.
 func sameAddress(a, b string, fold bool) bool {
 	la, da := splitAddress(a)
 	lb, db := splitAddress(b)
@@ -160,7 +160,7 @@ func unique(in []string) (out []string) {
 	return out
 }
 
-// maxNames is how many addresses of one certificate are read.
+// maxNames is the number of addresses of one certificate that are read.
 const maxNames = 100
 
 // addressesOf returns every address that a certificate is for: rfc822Name,

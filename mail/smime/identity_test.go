@@ -9,7 +9,7 @@ import (
 	"hoplite/mail"
 )
 
-// Every kind of address in a certificate counts.
+// All kinds of addresses in a certificate are used.
 func TestAddresses(t *testing.T) {
 	root := issue(t, nil, "Root", nil)
 	p := issue(t, root, "ann@example.org", func(c *x509.Certificate) { c.EmailAddresses = append(c.EmailAddresses, "ann@example.com") })
@@ -39,7 +39,7 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// A signature for one of the addresses that mail programs may show does not count
+// A signature for one of the addresses that mail programs may show is not valid
 // for the others.
 func TestIdentityOfOddFrom(t *testing.T) {
 	root := issue(t, nil, "Root", nil)

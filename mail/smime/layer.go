@@ -28,7 +28,7 @@ func (r *run) layer(w where, form string) *Layer {
 	return l
 }
 
-// fail gives a layer that could not be read the verdict bad.
+// fail sets the verdict of a layer that could not be read to bad.
 func (r *run) fail(l *Layer, err error) error {
 	var syntax *cms.SyntaxError
 	if !errors.As(err, &syntax) && !errors.Is(err, cms.ErrTooLarge) {
@@ -112,7 +112,7 @@ func (r *run) judgeClear(w where, l *Layer, p, inner *mime.Part, s *cms.Signed) 
 }
 
 // object verifies a CMS object and descends into it. p is the part that
-// contains it, nil for an object alone.
+// contains it, or nil for a separate object.
 func (r *run) object(w where, p *mime.Part, der, content io.Reader) error {
 	l := r.layer(w, "opaque")
 	if l == nil {
@@ -149,8 +149,8 @@ func (r *run) object(w where, p *mime.Part, der, content io.Reader) error {
 		}
 	}
 	if obj.ContentType != "" && obj.ContentType != string(cms.TypeData) {
-		// S/MIME contains MIME only (RFC 8551, 2.4); this is CMS of another
-		// application.
+		// S/MIME contains only MIME (RFC 8551, 2.4), so this is CMS from
+		// another application.
 		r.find("content_type", info, w.path, "the content is "+obj.ContentType+" and not mail: not checked", "")
 		return nil
 	}
@@ -160,8 +160,8 @@ func (r *run) object(w where, p *mime.Part, der, content io.Reader) error {
 	return r.inside(w, l, src, size)
 }
 
-// describe records what a CMS object is and judges its signatures. It reports
-// whether the object's content can be read.
+// describe records the properties of a CMS object and evaluates its signatures.
+// It reports whether the object's content can be read.
 func (r *run) describe(w where, l *Layer, obj *cms.Object, content io.Reader) (readable bool, err error) {
 	switch obj.Type {
 	case cms.TypeSigned:
@@ -199,7 +199,7 @@ func (r *run) inside(w where, l *Layer, src io.ReaderAt, size int64) error {
 	return r.entity(in, tree.Root)
 }
 
-// encrypted records what is known about an encrypted layer.
+// encrypted records the known properties of an encrypted layer.
 func (r *run) encrypted(w where, l *Layer, obj *cms.Object) {
 	e := obj.Encrypted
 	l.Verdict = VerdictEncrypted

@@ -12,7 +12,7 @@ import (
 // width is the column at which lines are folded.
 const width = 80
 
-// verdictWords explain verdicts to people.
+// verdictWords explains the verdicts in words.
 var verdictWords = map[string]string{
 	"good":           "signed, and the signature is good",
 	"weak":           "signed, but with an algorithm or key that can be forged",
@@ -23,7 +23,7 @@ var verdictWords = map[string]string{
 	VerdictNone:      "no signature on this message",
 }
 
-// Print writes the report for people, in 80 columns.
+// Print writes the human-readable report, in 80 columns.
 func (r *Report) Print(w io.Writer) {
 	p := &printer{w: w}
 	p.line(0, "%s: %s", strings.ToUpper(r.Verdict), r.headline())
@@ -49,12 +49,12 @@ func (r *Report) Print(w io.Writer) {
 	}
 }
 
-// headline explains the verdict in a few words.
+// headline summarises the verdict.
 func (r *Report) headline() string {
 	switch {
 	case r.Verdict != "bad":
 	case r.Has("mismatch"):
-		// Identity is only compared if every signature is good or weak.
+		// Identity is compared only if every signature is good or weak.
 		return "the signature is valid, but it is not the sender's"
 	case r.certificateFault():
 		return "the signature is valid, but its certificate must not be used for this mail"
@@ -89,7 +89,7 @@ func (part Part) plain() bool {
 	return part.Kind == "text/plain" && (top == "text" || top == "message")
 }
 
-// String returns a part in one line, without its path.
+// String describes a part on one line, without its path.
 func (part Part) String() string {
 	out := part.Type
 	if part.Kind != "" && part.Kind != part.Type && !part.plain() {
@@ -119,7 +119,8 @@ func (part Part) String() string {
 
 type printer struct{ w io.Writer }
 
-// line writes text at an indent; a long text continues below its own start.
+// line writes indented text; the continuation lines of a long text are indented
+// to its start.
 func (p *printer) line(indent int, format string, args ...any) {
 	text := safe.Line(fmt.Sprintf(format, args...))
 	if text == "" {

@@ -85,8 +85,8 @@ func compareField(r *run, w where, name string, signed, seen []string) {
 	r.find("header_changed", warning, w.path, text, "")
 }
 
-// values returns every value of a field in a form that does not depend on
-// folding, encoding and display names.
+// values returns every value of a field, normalised for folding, encoding and
+// display names.
 func values(header []byte, name string) (out []string) {
 	for f := range mime.Fields(header) {
 		if f.Is(name) {
@@ -106,7 +106,7 @@ func normal(name, value string) string {
 	return strings.Join(strings.Fields(mime.DecodeWords(value)), " ")
 }
 
-// fieldName capitalises a lower-case name as usual.
+// fieldName returns a lower-case name in its usual capitalisation.
 func fieldName(name string) string {
 	b := []byte(name)
 	up := true
@@ -119,7 +119,7 @@ func fieldName(name string) string {
 	return string(b)
 }
 
-// addressList returns the addresses of a field as mail programs read it.
+// addressList returns the addresses of a field as mail programs would.
 func addressList(v string) (out []string) {
 	for _, a := range mime.ParseAddresses(v) {
 		if s := a.Addr(); s != "" {

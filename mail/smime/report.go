@@ -8,19 +8,19 @@ import (
 
 // Report is the result of verifying one message.
 type Report struct {
-	// Verdict is good, weak, bad, unsupported, unknown, encrypted or none. The
-	// weakest signer of the message decides; signatures in attached messages do
-	// not count.
+	// Verdict is good, weak, bad, unsupported, unknown, encrypted or none. It
+	// is that of the weakest signer of the message; signatures in attached
+	// messages are ignored.
 	Verdict  string    `json:"verdict"`
 	Layers   []*Layer  `json:"layers"` // outermost first
 	Parts    []Part    `json:"parts"`  // the readable content
 	Findings []Finding `json:"findings"`
 
-	// FromDomains are the domains of the From addresses, as A-labels.
+	// FromDomains holds the domains of the From addresses, as A-labels.
 	FromDomains []string `json:"-"`
 }
 
-// The verdicts of a report that a single signature cannot have.
+// The verdicts of a report other than those of a single signature.
 const (
 	VerdictEncrypted = "encrypted" // the content could not be inspected
 	VerdictNone      = "none"      // no S/MIME, or no signature
@@ -33,7 +33,7 @@ type Layer struct {
 	Part    string   `json:"part"` // "message", or the number of a part
 	Verdict string   `json:"verdict,omitempty"`
 	Reason  string   `json:"reason,omitempty"`
-	// Whole means that the layer covers the whole message, Attached that it is
+	// Whole is set if the layer covers the whole message, and Attached if it is
 	// inside an attached message.
 	Whole    bool      `json:"whole"`
 	Attached bool      `json:"attached,omitempty"`
@@ -48,7 +48,7 @@ type Layer struct {
 	RecipientCount int             `json:"recipient_count,omitempty"`
 }
 
-// Signer is one signature and its signer.
+// Signer describes one signature and its signer.
 type Signer struct {
 	Verdict     string     `json:"verdict"`
 	Reason      string     `json:"reason,omitempty"`
@@ -96,13 +96,14 @@ const (
 	TrustUnchecked   = "unchecked"
 )
 
-// Part is readable content. With Checker.Inside it may be inside an attachment.
+// Part is a part with readable content. With Checker.Inside it may be inside an
+// attachment.
 type Part struct {
 	Part string `json:"part"`
 	Type string `json:"type"`
 	Name string `json:"name,omitempty"`
 	Size int64  `json:"size"`
-	// Signed means that a signature on the whole message covers it.
+	// Signed is set if a signature on the whole message covers it.
 	Signed bool `json:"signed"`
 
 	// The results of scanning the part; see attachments.Item.
@@ -138,7 +139,7 @@ func (r *Report) Has(code string) bool {
 	return false
 }
 
-// Fine reports whether there is nothing to worry about.
+// Fine reports whether there are no problems.
 func (r *Report) Fine() bool {
 	for _, f := range r.Findings {
 		if f.Severity != info {

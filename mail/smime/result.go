@@ -9,7 +9,8 @@ import (
 	"hoplite/mail"
 )
 
-// HasTrust reports whether a signer outside attached messages has that Trust.
+// HasTrust reports whether a signer outside attached messages has the given
+// Trust.
 func (r *Report) HasTrust(t string) bool {
 	for _, l := range r.Layers {
 		for _, s := range l.Signers {
@@ -50,7 +51,7 @@ func (r *Report) Reason() string {
 	return r.Verdict
 }
 
-// signers returns the names of everyone who signed the message.
+// signers returns the names of all signers of the message.
 func (r *Report) signers() (out []string) {
 	for _, l := range r.Layers {
 		for _, s := range l.Signers {
@@ -86,7 +87,7 @@ func (r *Report) Facts() []mail.Fact {
 // maxAuth limits the number of results in Authentication-Results.
 const maxAuth = 5
 
-// Auth returns the report as results of RFC 7281: one for each signature on the
+// Auth returns results according to RFC 7281, one for each signature on the
 // message itself.
 func (r *Report) Auth() []mail.AuthResult {
 	var out []mail.AuthResult
@@ -120,8 +121,8 @@ func (r *Report) auth(l *Layer, s *Signer) mail.AuthResult {
 	case "good":
 		res.Value = "pass"
 		if r.Verdict != "good" && r.Verdict != VerdictEncrypted || r.Has("header_from") || r.Has("no_address") {
-			// The signature is valid, the message as a whole is not (RFC 7281,
-			// 4).
+			// The signature is valid, but the message as a whole is not (RFC
+			// 7281, 4).
 			res.Value, res.Reason = "policy", r.Reason()
 		}
 	case "weak":
@@ -151,7 +152,7 @@ func (r *Report) auth(l *Layer, s *Signer) mail.AuthResult {
 	return res
 }
 
-// text describes a layer in one line.
+// text describes a layer on one line.
 func (l *Layer) text() string {
 	parts := []string{string(l.Type)}
 	if l.Form == "clear-signed" {

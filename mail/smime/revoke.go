@@ -21,7 +21,7 @@ import (
 	"hoplite/mail/cms"
 )
 
-// The modes of checking revocation.
+// The modes of revocation checks.
 const (
 	RevokeOff    = "off"    // no check
 	RevokeCached = "cached" // data in the message or in the cache
@@ -29,7 +29,7 @@ const (
 	RevokeHard   = "hard"   // queries now; the message waits
 )
 
-// Limits for downloads.
+// Limits on downloads.
 const (
 	maxStapled     = 4
 	maxStapledSize = 8 << 10
@@ -41,7 +41,8 @@ const (
 )
 
 // Revocation checks whether certificates were revoked, by OCSP (RFC 6960) and
-// CRL (RFC 5280), only with trusted authorities. Answers are cached on disk.
+// CRL (RFC 5280), querying only trusted authorities. Answers are cached on
+// disk.
 type Revocation struct {
 	mode   string
 	dir    string
@@ -51,7 +52,8 @@ type Revocation struct {
 	busy   map[string]chan struct{} // running queries
 }
 
-// NewRevocation caches answers in dir, which is created when first needed.
+// NewRevocation returns a Revocation that caches answers in dir, which is
+// created when first needed.
 func NewRevocation(mode, dir string) *Revocation {
 	return &Revocation{mode: mode, dir: dir, wait: hardTime, busy: map[string]chan struct{}{},
 		client: &http.Client{Timeout: fetchTime}}
@@ -71,7 +73,7 @@ func (s status) String() string { return [...]string{"unknown", "good", "revoked
 func (v *Revocation) check(ctx context.Context, cert, issuer *x509.Certificate, s *cms.Signed, at time.Time) (status, time.Time) {
 	for _, der := range s.OCSP[:min(len(s.OCSP), maxStapled)] {
 		if len(der) > maxStapledSize {
-			continue // it may contain a responder's key of any length
+			continue // the responder's key may be of any length
 		}
 		if st, when := readOCSP(der, cert, issuer, at); st != statusUnknown {
 			return st, when
@@ -100,14 +102,14 @@ func (v *Revocation) check(ctx context.Context, cert, issuer *x509.Certificate, 
 	return statusUnknown, time.Time{}
 }
 
-// source is one place to query.
+// source is one server to query.
 type source struct {
 	url          string
 	list         bool
 	cert, issuer *x509.Certificate
 }
 
-// file is the name of the answer in the cache.
+// file returns the name of the answer in the cache.
 func (w source) file() string {
 	h := sha256.New()
 	io.WriteString(h, w.url)
@@ -156,8 +158,8 @@ func (v *Revocation) ask(ctx context.Context, w source, at time.Time) (status, t
 	return w.read(der, at)
 }
 
-// start queries in the background, one query per source at a time. The channel
-// is closed at its end, with or without an answer.
+// start starts a query in the background, one at a time for each source. The
+// returned channel is closed when it ends, with or without an answer.
 func (v *Revocation) start(w source, path string) <-chan struct{} {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -221,7 +223,7 @@ func (v *Revocation) fetch(w source) ([]byte, error) {
 }
 
 // keep writes an answer to the cache and removes the oldest ones above its
-// limit. Errors are ignored: the cache only saves time.
+// limit. Errors are ignored, because the cache only saves time.
 func (v *Revocation) keep(path string, der []byte) {
 	if os.MkdirAll(v.dir, 0o750) != nil {
 		return

@@ -19,7 +19,7 @@ import (
 	"hoplite/mail/smime/smimetest"
 )
 
-// authority publishes the serial numbers that a root has revoked.
+// authority publishes the revoked serial numbers of a root.
 type authority struct {
 	root    *person
 	revoked []x509.RevocationListEntry
@@ -102,7 +102,7 @@ func TestRevocation(t *testing.T) {
 		})
 	}
 	gone := map[string]*person{}
-	// The serial numbers must be known before the list is signed.
+	// The serial numbers must be assigned before the list is signed.
 	for range 3 {
 		a.revoked = append(a.revoked, x509.RevocationListEntry{SerialNumber: big.NewInt(smimetest.Serials + int64(len(a.revoked)) + 1), RevocationTime: now.Add(-24 * time.Hour)})
 	}
@@ -142,7 +142,8 @@ func TestRevocation(t *testing.T) {
 	}
 }
 
-// In soft mode the first message does not wait, and the next one knows.
+// In soft mode the first message does not wait, and the next one uses the
+// answer.
 func TestRevocationSoft(t *testing.T) {
 	a := &authority{root: issue(t, nil, "Root", func(c *x509.Certificate) { c.SubjectKeyId = []byte{1} }), gate: make(chan struct{})}
 	a.revoked = []x509.RevocationListEntry{{SerialNumber: big.NewInt(smimetest.Serials + 1), RevocationTime: now.Add(-time.Hour)}}
@@ -174,7 +175,7 @@ func TestRevocationSoft(t *testing.T) {
 	}
 }
 
-// In hard mode the check waits for the answer; its absence is a finding.
+// In hard mode the check waits for the answer; a missing answer is a finding.
 func TestRevocationHard(t *testing.T) {
 	a := &authority{root: issue(t, nil, "Root", func(c *x509.Certificate) { c.SubjectKeyId = []byte{1} })}
 	url := a.serve(t)

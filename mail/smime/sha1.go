@@ -14,16 +14,18 @@ import (
 )
 
 const (
-	// maxChain is how many certificates a chain with SHA-1 may have.
+	// maxChain is the maximum length of a chain with SHA-1.
 	maxChain = 6
-	// maxLinks is how many signatures are verified to find such a chain.
+	// maxLinks is the number of signatures that are verified to find such a
+	// chain.
 	maxLinks = 50
 )
 
 // sha1Chain returns the chain from cert to a root, and its first certificate
-// that is signed with SHA-1; nil if there is no such chain. crypto/x509 rejects
-// SHA-1 and reports an unknown authority, so the signatures are verified here.
-// All other rules (validity, purpose, constraints) are those of crypto/x509.
+// that is signed with SHA-1, or nil if there is no such chain. The signatures
+// are verified here, because crypto/x509 rejects SHA-1 and reports an unknown
+// authority. All other rules (validity, purpose, constraints) are those of
+// crypto/x509.
 func sha1Chain(cert *x509.Certificate, between []*x509.Certificate, roots rootSet, opts x509.VerifyOptions) (chain []*x509.Certificate, weak *x509.Certificate) {
 	s := chainSearch{issuers: append(slices.Clip(roots.certs), between...), roots: len(roots.certs), left: maxLinks}
 	chain = s.from([]*x509.Certificate{cert})
@@ -38,8 +40,8 @@ func signedWithSHA1(c *x509.Certificate) bool {
 	return c.SignatureAlgorithm == x509.SHA1WithRSA || c.SignatureAlgorithm == x509.ECDSAWithSHA1
 }
 
-// chainSearch looks for a chain depth first. The first certificates of issuers
-// are roots.
+// chainSearch is a depth-first search for a chain. The first certificates in
+// issuers are roots.
 type chainSearch struct {
 	issuers []*x509.Certificate
 	roots   int
@@ -72,7 +74,7 @@ func (s *chainSearch) from(chain []*x509.Certificate) []*x509.Certificate {
 	return nil
 }
 
-// issued reports whether c is signed with p's key, SHA-1 included.
+// issued reports whether c is signed with p's key, accepting SHA-1.
 func issued(p, c *x509.Certificate) bool {
 	if !signedWithSHA1(c) {
 		return c.CheckSignatureFrom(p) == nil
@@ -94,8 +96,8 @@ var resigner = sync.OnceValue(func() ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(seed)
 })
 
-// allowed applies the rules of crypto/x509 to a chain whose signatures were
-// verified: to copies of its certificates, signed again with another key.
+// allowed applies the rules of crypto/x509 to a chain whose signatures have
+// been verified. It uses copies of the certificates, signed with another key.
 func allowed(chain []*x509.Certificate, opts x509.VerifyOptions) bool {
 	key := resigner()
 	opts.Roots, opts.Intermediates = x509.NewCertPool(), x509.NewCertPool()

@@ -11,14 +11,14 @@ import (
 	"hoplite/mail/mime"
 )
 
-// shape is the form of a MIME part.
+// shape is the kind of a MIME part.
 type shape int
 
 const (
 	plain        shape = iota
 	clearSigned        // multipart/signed with a CMS signature
 	opaque             // a CMS object: application/pkcs7-mime and its aliases
-	byName             // the same, but only the file's name says so
+	byName             // the same, but recognised only by the file name
 	signature          // a detached signature on its own
 	otherSigned        // multipart/signed of another kind, such as OpenPGP
 	otherMessage       // message/rfc822
@@ -78,12 +78,13 @@ func section(r io.ReaderAt, s mime.Span) *io.SectionReader {
 	return io.NewSectionReader(r, s.From.Off, s.Size())
 }
 
-// entitySpan is a part with its header, as it was signed. The line end before
-// the next delimiter belongs to the delimiter (RFC 2046, 5.1.1).
+// entitySpan returns the span of a part with its header, as it was signed. The
+// line end before the next delimiter belongs to the delimiter (RFC 2046,
+// 5.1.1).
 func entitySpan(p *mime.Part) mime.Span { return mime.Span{From: p.Header.From, To: p.Body.To} }
 
-// der reads the CMS octets of a part. Some senders omit the transfer encoding;
-// the first octet distinguishes base64 from BER.
+// der reads the CMS octets of a part. Some senders omit the transfer encoding,
+// so the first octet is used to distinguish base64 from BER.
 func der(src io.ReaderAt, p *mime.Part) io.Reader {
 	body := section(src, p.Body)
 	if p.Encoding == "base64" || p.Encoding == "quoted-printable" {
@@ -142,11 +143,11 @@ func (u *untilDashes) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// claimed is the CMS type declared by the smime-type parameter, or "".
+// claimed returns the CMS type declared by the smime-type parameter, or "".
 func claimed(p *mime.Part) cms.Type {
 	t := strings.ToLower(mime.Get(p.Params, "smime-type"))
 	if strings.HasPrefix(t, "signed-") {
-		t = "signed-data" // signed-receipt is signed-data as well
+		t = "signed-data" // signed-receipt is also signed-data
 	}
 	for _, known := range []cms.Type{cms.TypeSigned, cms.TypeCertsOnly, cms.TypeEnveloped, cms.TypeAuthEnveloped, cms.TypeCompressed} {
 		if t == strings.ToLower(string(known)) {
@@ -156,8 +157,8 @@ func claimed(p *mime.Part) cms.Type {
 	return ""
 }
 
-// announces reports whether micalg names the digest (RFC 8551, 3.5.3.2) in any
-// common spelling.
+// announces reports whether micalg contains the digest (RFC 8551, 3.5.3.2) in
+// any common spelling.
 func announces(micalg, digest string) bool {
 	squeeze := func(s string) string {
 		return strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(s))
@@ -171,8 +172,8 @@ func announces(micalg, digest string) bool {
 	return micalg == ""
 }
 
-// IsMessage distinguishes mail from a CMS object in DER, PEM or base64: mail
-// begins with a header field.
+// IsMessage reports whether the input is mail, which begins with a header
+// field, rather than a CMS object in DER, PEM or base64.
 func IsMessage(b []byte) bool {
 	text := bytes.TrimLeft(b[:min(len(b), 64<<10)], " \t\r\n")
 	if len(text) == 0 {

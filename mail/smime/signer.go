@@ -12,14 +12,14 @@ import (
 )
 
 const (
-	// skew is how far a signer's clock may be ahead.
+	// skew is the time by which a signer's clock may be ahead.
 	skew = 10 * time.Minute
-	// maxDateGap is how far a Date field may be from the signing time. A wrong
-	// zone makes up to 14 hours.
+	// maxDateGap is the tolerated difference between Date and the signing time.
+	// A wrong zone alone causes up to 14 hours.
 	maxDateGap = 24 * time.Hour
 )
 
-// judge verifies the signatures of a layer and their signers.
+// judge verifies the signatures of a layer and evaluates their signers.
 func (r *run) judge(l *Layer, s *cms.Signed, content io.Reader) error {
 	more := r.Certs
 	if r.Trust != nil {
@@ -100,9 +100,9 @@ func (r *run) certificate(sg *Signer, sig *cms.Signer) (*x509.Certificate, *Sign
 	return cert, nil
 }
 
-// compareDate reports a Date field far from the time at which the message was
-// signed. Date is not covered by the signature, so an old message can be sent
-// again as a new one.
+// compareDate reports a Date field that differs greatly from the signing time.
+// Date is not covered by the signature, so an old message can be sent again as
+// a new one.
 func (r *run) compareDate(l *Layer, signed time.Time) {
 	if l.Attached || !l.Whole {
 		return
@@ -116,7 +116,7 @@ func (r *run) compareDate(l *Layer, signed time.Time) {
 	}
 }
 
-// worse lowers the verdict; it never raises it.
+// worse lowers the verdict, and never raises it.
 func (sg *Signer) worse(v cms.Verdict, reason string) *Signer {
 	if was := verdictOf(sg.Verdict); v > was {
 		sg.badCertificate = v == cms.Bad && was <= cms.Weak
@@ -127,7 +127,7 @@ func (sg *Signer) worse(v cms.Verdict, reason string) *Signer {
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
 
-// changed reports whether a signer's digest belongs to other content.
+// changed reports whether a signer's digest is that of other content.
 func changed(s *cms.Signed) bool {
 	for _, sig := range s.Signers {
 		if sig.Verdict == cms.Bad && !sig.DigestMatches {

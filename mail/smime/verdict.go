@@ -59,8 +59,8 @@ func findNesting(r *run) {
 	}
 	switch {
 	case len(kinds) > 2 && kinds[:2] == "se" || kinds == "se":
-		// The content of the envelope is unknown; triple-wrapped mail looks the
-		// same.
+		// The content of the envelope is unknown, and triple-wrapped mail looks
+		// the same.
 		r.find("nested", info, "", "encrypted, then signed: the signature covers an envelope (as in triple-wrapped mail)", "")
 	case len(kinds) > 1:
 		r.find("nested", info, "", fmt.Sprintf("%d layers of S/MIME, one inside the other", len(kinds)), "")

@@ -10,16 +10,17 @@ import (
 	"hoplite/mail/received"
 )
 
-// Anonymiser replaces addresses, host names and people by stable pseudonyms, so
-// that a trace can be published. The structure stays visible: two hosts of one
-// organisation still share a domain, and a private address stays private.
+// Anonymiser replaces addresses, host names and personal names with stable
+// pseudonyms, so that a trace can be published. The structure stays visible:
+// two hosts of one organisation still share a domain, and a private address
+// stays private.
 type Anonymiser struct {
 	domains, hosts, locals, words map[string]string
 	addrs                         map[netip.Addr]string
 	public4, public6, inside      int
 }
 
-// NewAnonymiser returns an Anonymiser that knows the names in a trace.
+// NewAnonymiser returns an Anonymiser for the names in a trace.
 func NewAnonymiser(t *Trace) *Anonymiser {
 	a := &Anonymiser{domains: map[string]string{}, hosts: map[string]string{}, locals: map[string]string{}, words: map[string]string{}, addrs: map[netip.Addr]string{}}
 	for i := range t.Steps {
@@ -40,8 +41,8 @@ func NewAnonymiser(t *Trace) *Anonymiser {
 	return a
 }
 
-// known registers a single-label name: the text alone does not show that KRYPTIK
-// is a host.
+// known registers a single-label name, because the text alone does not show
+// that KRYPTIK is a host.
 func (a *Anonymiser) known(name string) {
 	name = strings.Trim(name, "[]?")
 	if len(name) < 2 || strings.ContainsAny(name, " .:@") || strings.EqualFold(name, "localhost") || strings.EqualFold(name, "unknown") {
@@ -153,8 +154,8 @@ func (a *Anonymiser) local(l string) string {
 	return a.locals[low]
 }
 
-// addr returns a documentation address for a public one (RFC 5737, RFC 3849) and
-// another private one for a private one.
+// addr returns a documentation address (RFC 5737, RFC 3849) for a public
+// address, and another private address for a private one.
 func (a *Anonymiser) addr(ip netip.Addr) string {
 	if p := a.addrs[ip]; p != "" {
 		return p

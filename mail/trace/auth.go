@@ -19,14 +19,15 @@ type AuthClaim struct {
 	Instance int    `json:"instance,omitempty"` // ARC set
 	Believed bool   `json:"believed"`
 	Now      bool   `json:"now,omitempty"` // evaluated for this trace, not read from a field
-	// Unverified is set if a signature or seal is present, but was not verified.
+	// Unverified is set if a signature or seal is present but was not verified.
 	Unverified bool `json:"unverified,omitempty"`
 }
 
 const maxClaims = 200
 
-// AddVerified adds the results of evaluating authentication now. They replace what
-// only repeats that a field exists, such as an unverified signature.
+// AddVerified adds the results of evaluating authentication now. They replace
+// claims that only state the presence of a field, such as an unverified
+// signature.
 func (t *Trace) AddVerified(now []AuthClaim) {
 	verified := map[string]bool{}
 	for i := range now {

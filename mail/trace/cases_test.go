@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestCases reads genuine mail that was once reported as forged or had a wrong
+// TestCases checks genuine mail that was once reported as forged or had a wrong
 // origin.
 func TestCases(t *testing.T) {
 	for _, c := range []struct {
@@ -74,7 +74,8 @@ func TestNoProviderAsOrigin(t *testing.T) {
 	}
 }
 
-// A line is suspect only with two independent signs, and its reasons name both.
+// A line is suspect only with two independent signs, and its reasons mention
+// both.
 func TestTwoSigns(t *testing.T) {
 	line := func(peer, id string) string {
 		return "Received: from " + peer + "\r\n\tby mx.b.example (Postfix) with ESMTPS id 4F1Zpz0YBvz9sWn; Tue, 12 May 2026 08:30:06 +0000\r\n" +
@@ -101,7 +102,7 @@ func TestTwoSigns(t *testing.T) {
 	}
 }
 
-// An LMTP step over a public address is not the boundary.
+// An LMTP step to a public address is not the boundary.
 func TestLMTPIsNoBoundary(t *testing.T) {
 	const head = "Received: from mx.b.example ([198.51.100.1])\r\n\tby store.b.example (Dovecot) with LMTP id x; Tue, 12 May 2026 08:30:07 +0000\r\n" +
 		"Received: from mail.a.example (mail.a.example [192.0.2.1])\r\n\tby mx.b.example (Postfix) with ESMTPS id 4F1Zpz0YBvz9sWn; Tue, 12 May 2026 08:30:06 +0000\r\n\r\n"

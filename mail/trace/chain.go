@@ -12,22 +12,22 @@ import (
 	"hoplite/mail/received"
 )
 
-// Options is what is known about this installation.
+// Options describes this installation.
 type Options struct {
 	// Trusted lists the networks whose Received lines we trust.
 	Trusted []netip.Prefix
-	// Ours lists our own hosts; ".example.org" stands for all names below it.
+	// Ours lists our own hosts; ".example.org" matches all names below it.
 	Ours []string
-	// Mailbox names the provider that holds the reader's mailbox, one of
-	// Mailboxes; if empty, the newest line decides.
+	// Mailbox is the provider that holds the reader's mailbox, one of
+	// Mailboxes; if it is empty, the provider is derived from the newest line.
 	Mailbox string
-	// Known returns how fast (or, if negative, slow) a host's clock was when it
-	// was last observed. It may be nil.
+	// Known returns the last observed error of a host's clock, positive if the
+	// clock is fast. It may be nil.
 	Known func(host string) (fast time.Duration, ok bool)
 	// Seals lists verified signatures over Received lines.
 	Seals []Seal
-	// Excerpt is set if the header is a pasted excerpt, whose missing fields say
-	// nothing about the message.
+	// Excerpt is set if the header is a pasted excerpt, so that missing fields
+	// have no meaning.
 	Excerpt bool
 }
 
@@ -84,12 +84,12 @@ const (
 	Filtering LinkKind = "filter" // through a content filter
 )
 
-// Step is a line in its chain: its content, and the conclusions from the whole
-// chain.
+// Step is a line of the chain: its content, and the conclusions drawn from the
+// whole chain.
 type Step struct {
 	received.Line
 	Index int // 1 is the oldest
-	Field int // the position among the Received fields, from the top, from 0
+	Field int // the index of the Received field, counted from the top
 
 	Trust   Trust
 	Reasons []string
@@ -98,8 +98,9 @@ type Step struct {
 
 	// Time is the corrected time; zero without a date.
 	Time time.Time
-	// Delay is the corrected time since the previous step, between Low and High.
-	// RawDelay is the difference of the stamps. All are set only if HasDelay is.
+	// Delay is the corrected time since the previous step, between Low and
+	// High. RawDelay is the difference of the stamps. They are set only if
+	// HasDelay is set.
 	Delay, Low, High, RawDelay time.Duration
 	HasDelay                   bool
 
@@ -107,7 +108,7 @@ type Step struct {
 	score int
 }
 
-// Trace is the path of a message, as its header block shows it.
+// Trace is the path of a message according to its header block.
 type Trace struct {
 	Steps    []Step // oldest first
 	Clocks   []Clock
@@ -119,16 +120,17 @@ type Trace struct {
 
 	// Boundary is the index of the oldest trusted line, or 0 if there are no hops.
 	Boundary int
-	// OursHint is set if older lines were probably written by hosts of the same
-	// organisation, which Options does not name.
+	// OursHint is set if older lines were probably written by other hosts of
+	// the same organisation that are not in Options.
 	OursHint *OursHint
-	// Slowest is the index of the hop with the longest delay; 0 without one.
+	// Slowest is the index of the hop with the longest delay, or 0 if there is
+	// none.
 	Slowest int
-	// Total is the time from the oldest to the newest line, without suspect
+	// Total is the time from the oldest to the newest line, ignoring suspect
 	// lines.
 	Total    time.Duration
 	HasTotal bool
-	// Ambiguous is set when the stamps allow more than one explanation.
+	// Ambiguous is set if the stamps allow more than one explanation.
 	Ambiguous bool
 	// Dropped counts Received lines beyond MaxHops.
 	Dropped int
@@ -150,16 +152,16 @@ type Origin struct {
 	Auth      string // the authenticated user
 }
 
-// OursHint says which names and address would have to be ours for the line before
-// the boundary to be trusted.
+// OursHint holds the names and address that would have to be ours for the line
+// before the boundary to be trusted.
 type OursHint struct {
 	Hop   int    // the boundary line
 	Names string // for Options.Ours
 	Addr  netip.Addr
 }
 
-// OursCode is the code of the finding about an OursHint. Its advice is completed by
-// those who know how the user can name own hosts.
+// OursCode is the code of the finding about an OursHint. The caller completes
+// its advice with the way to configure our own hosts.
 const OursCode = "same-organisation"
 
 // Finding is a conclusion in words, with advice.
@@ -192,7 +194,7 @@ func (t *Trace) find(code, severity string, hop int, text, advice string) {
 	}
 }
 
-// header is what later passes need besides Received lines.
+// header holds the data that later passes need besides Received lines.
 type header struct {
 	has         map[string]int // lower-case field names and their number
 	deliveredTo []string
@@ -298,7 +300,7 @@ func (t collector) field(name string, f mail.Field, first bool) {
 	}
 }
 
-// firstOnly reads a field of which only the first one counts.
+// firstOnly reads a field of which only the first occurrence is used.
 func (t collector) firstOnly(name string, f mail.Field) {
 	switch name {
 	case "message-id":
@@ -352,7 +354,8 @@ var special4and6 = []struct {
 	{netip.MustParsePrefix("240.0.0.0/4"), Reserved},
 }
 
-// Classify returns the class of an address. IPv4-mapped addresses count as IPv4.
+// Classify returns the class of an address. IPv4-mapped addresses are treated
+// as IPv4.
 func Classify(a netip.Addr) AddrClass {
 	if !a.IsValid() {
 		return NoAddress

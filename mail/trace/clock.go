@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// DateHost is the name for the clock that wrote the Date field.
+// DateHost represents the clock that wrote the Date field.
 const DateHost = "(Date header)"
 
 // Clock is the error of one host's clock.
 type Clock struct {
 	Host string
-	// Offset is the estimate of how fast it is (if negative, slow), between Low
+	// Offset is the estimated error, positive if the clock is fast, between Low
 	// and High.
 	Offset, Low, High time.Duration
 	Cause             ClockCause
 	// Certain is false if another explanation of the stamps is about as likely.
 	Certain bool
-	Hops    []int // the lines that it dated; none for the Date field
+	Hops    []int // the lines it dated; none for the Date field
 }
 
-// ClockCause is the likely reason of an error.
+// ClockCause is the likely cause of an error.
 type ClockCause string
 
 // The causes.
@@ -33,7 +33,7 @@ const (
 	Unclear   ClockCause = "unknown"         // it is unclear which clock is wrong
 )
 
-// tolerance is the error that a clock must exceed to be reported, queueLife the
+// tolerance is the error above which a clock is reported, and queueLife the
 // longest time in a queue (RFC 5321, 4.5.4.1: queues give up after four to five
 // days).
 const (
@@ -41,21 +41,22 @@ const (
 	queueLife = 5 * 24 * time.Hour
 )
 
-// The weights of clocks. Our own counts most, but three others that agree with each
-// other outvote it.
+// The weights of clocks. Our own has the highest weight, but three others that
+// agree outvote it.
 const (
 	weightOurs    = 50
 	weightKnown   = 40
 	weightOther   = 20
 	weightClaimed = 18
 	weightDate    = 12
-	weightWait    = 6 // a second of total delay: of two explanations, prefer the quicker
+	weightWait    = 6 // of a second of total delay: of two explanations, prefer the one with less delay
 )
 
-// timing corrects the times of a chain: it finds the wrong clocks and the delays.
+// timing corrects the times of a chain by finding the wrong clocks and the
+// delays.
 type timing struct{ *Trace }
 
-// fitClocks finds the wrong clocks, sets each step's corrected time, and the
+// fitClocks finds the wrong clocks and sets each step's corrected time, and the
 // delays with their bounds.
 func (t timing) fitClocks(o *Options) {
 	m := t.marks(o)
@@ -187,7 +188,7 @@ func (m *clockFit) weighAlternatives(wrong, certain map[int]bool, alternatives m
 			break
 		}
 		if m.names[n] == DateHost {
-			certain[n] = true // the alternative would be that every server is wrong
+			certain[n] = true // otherwise every server would be wrong
 			if other, _, _, _, ok2 := m.solve(n, false); ok2 && len(m.marks) <= 2 {
 				for k := 1; k < len(other); k++ {
 					if far(other[k], 0) && !wrong[k] && m.class[k] < weightKnown {
@@ -211,8 +212,8 @@ func (m *clockFit) weighAlternatives(wrong, certain map[int]bool, alternatives m
 	}
 }
 
-// times returns the corrected times. The stamps of right clocks are kept; a line of
-// a wrong clock is placed evenly between its neighbours.
+// times returns the corrected times. The stamps of correct clocks are kept; a
+// line dated by a wrong clock is placed evenly between its neighbours.
 func (m *clockFit) times(c []int64, wrong map[int]bool) []int64 {
 	out := make([]int64, len(m.marks))
 	for i, mk := range m.marks {
@@ -240,8 +241,8 @@ func (m *clockFit) times(c []int64, wrong map[int]bool) []int64 {
 	return m.spread(out, wrong)
 }
 
-// spread makes the times run forward again after several clocks were corrected
-// independently.
+// spread makes the times non-decreasing again after several clocks were
+// corrected independently.
 func (m *clockFit) spread(out []int64, wrong map[int]bool) []int64 {
 	for i := 1; i < len(out); i++ {
 		if out[i] >= out[i-1] {
@@ -258,8 +259,8 @@ func (m *clockFit) spread(out []int64, wrong map[int]bool) []int64 {
 	return out
 }
 
-// room returns the bounds of a wrong clock's offset, given the right clocks of its
-// neighbours.
+// room returns the bounds of a wrong clock's offset, given the correct clocks
+// of its neighbours.
 func (m *clockFit) room(n int, wrong map[int]bool, times []int64) (low, high int64) {
 	low, high = math.MinInt64, math.MaxInt64
 	for i, mk := range m.marks {
@@ -282,8 +283,8 @@ func (m *clockFit) room(n int, wrong map[int]bool, times []int64) (low, high int
 	return low, high
 }
 
-// pick chooses an offset between bounds: a whole hour or half hour if there is one,
-// since those are common errors, else the middle.
+// pick chooses an offset between the bounds: a whole or half hour if there is
+// one, because those are common errors, otherwise the middle.
 func pick(low, high int64) int64 {
 	for _, unit := range [...]int64{3_600_000, 1_800_000, 2_700_000} {
 		n := (low + high) / 2 / unit

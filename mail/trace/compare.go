@@ -20,7 +20,7 @@ type Change struct {
 	Means string `json:"means,omitempty"`
 }
 
-// Comparison is the differences between two copies of a message.
+// Comparison holds the differences between two copies of a message.
 type Comparison struct {
 	Headers []Change `json:"headers"`
 	Parts   []Change `json:"parts"`
@@ -79,7 +79,8 @@ func list(head []byte) []namedField {
 	return out
 }
 
-// headers matches the fields from the bottom up, because the older ones are there.
+// headers matches the fields from the bottom up, because the older fields are
+// at the bottom.
 func (c *Comparison) headers(a, b []namedField) {
 	usedA, usedB := make([]bool, len(a)), make([]bool, len(b))
 	match := func(same func(x, y namedField) bool, each func(x, y namedField)) {
@@ -226,8 +227,9 @@ func (c *Comparison) dkim(a, b []namedField, bodySimple, bodyRelaxed bool) {
 	}
 }
 
-// sameFields compares the last n fields of a name, those that a signature covers.
-// An n above their number protects against additions.
+// sameFields compares the last n fields of a name, those that a signature
+// covers. If n is larger than their number, the signature protects against
+// additions.
 func sameFields(a, b []namedField, name string, relaxed bool, n int) bool {
 	pick := func(fs []namedField) []string {
 		var out []string

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// delays sets each step's delay and its bounds. A clock is known only to within the
-// interval between its neighbours, unless it is ours or was observed before.
+// delays sets each step's delay and its bounds. A clock's error is known only
+// to within the interval between its neighbours, unless it is ours or has been
+// observed before.
 func (t timing) delays(m *clockFit, wrong map[int]bool, times []int64) {
 	var marks []int
 	for i, mk := range m.marks {
@@ -28,7 +29,7 @@ func (t timing) delays(m *clockFit, wrong map[int]bool, times []int64) {
 		s.RawDelay = time.Duration(s.Stamp.Unix-prev.Stamp.Unix)*time.Second + time.Duration(s.Stamp.Nanos-prev.Stamp.Nanos)
 		s.Low, s.High = s.Delay, s.Delay
 		if m.marks[i].node == m.marks[p].node && !wrong[m.marks[i].node] {
-			continue // one clock dated both lines
+			continue // both lines were dated by one clock
 		}
 		firm := func(j int) bool {
 			node := m.marks[j].node
@@ -64,8 +65,8 @@ func (t timing) delays(m *clockFit, wrong map[int]bool, times []int64) {
 	}
 }
 
-// BoundsMatter reports whether the delay may be so much shorter or longer that it
-// would be another story: half, or twice as long, and a minute or more.
+// BoundsMatter reports whether the delay may differ substantially from the
+// estimate: by a factor of two and by at least a minute.
 func (s *Step) BoundsMatter() bool {
 	return s.HasDelay && s.Delay >= time.Minute && (s.Low < s.Delay/2 || s.High > 2*s.Delay)
 }

@@ -6,12 +6,12 @@
 // fields, weigher decides whose lines to trust, timing fits the clocks, judge
 // writes the findings. Single Received lines are parsed by mail/received.
 //
-// The package resolves no names, verifies no signatures and keeps no state, except
-// for Clocks, which remembers the clock errors of neighbours. What it needs to
-// know about this installation comes in Options. Read never fails: irregularities
-// become defects of a line or findings of the trace.
+// The package resolves no names, verifies no signatures and keeps no state,
+// except for Clocks, which records the clock errors of neighbouring servers.
+// Information about this installation is passed in Options. Read never fails:
+// irregularities become defects of a line or findings of the trace.
 package trace
 
-// MaxHops bounds the Received fields kept of one message, far above any genuine
-// number.
+// MaxHops is the number of Received fields kept for one message, far above any
+// genuine number.
 const MaxHops = 200

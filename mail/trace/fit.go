@@ -8,23 +8,23 @@ import "math"
 //
 //	c_b - c_a <= r_b - r_a.
 //
-// Among all clocks that satisfy these constraints, fit finds those with the least
-// total error, weighted by how much each clock is trusted. This is weighted L1
-// isotonic regression with shared terms for each host. Its dual is a minimum-cost
-// circulation, which is small and exact and also yields the range in which each
-// clock can vary at no cost.
+// Among all clocks that satisfy these constraints, fit finds those with the
+// least total error, weighted by how much each clock is trusted. This is
+// weighted L1 isotonic regression with shared terms for each host. Its dual is
+// a minimum-cost circulation, which is small, can be solved exactly, and also
+// yields the range in which each clock can vary at no cost.
 //
 // All times are in milliseconds, all weights are integers.
 type fit struct {
 	up, down []int64 // per node: cost of a fast and of a slow millisecond; node 0 is the true time
 	edges    []edge
 	cost     int64
-	budget   *int64 // edges that may still be looked at
+	budget   *int64 // edges that may still be examined
 }
 
-// fitBudget is how many edges the fits of one message may look at, less than
-// a tenth of a second. A chain of MaxHops lines whose dates jump to and fro would
-// take ten seconds.
+// fitBudget is the number of edges that the fits of one message may examine,
+// which takes less than a tenth of a second. Without it, a chain of MaxHops
+// lines whose dates alternate would take ten seconds.
 const fitBudget = 10_000_000
 
 // edge is an edge of the residual graph; the reverse of edges[i] is edges[i^1].
@@ -51,8 +51,8 @@ func (f *fit) demand(a, b int, d int64) {
 	}
 }
 
-// solve cancels negative cycles until none is left. It reports false when the budget
-// is spent, or if the constraints contradict each other.
+// solve cancels negative cycles until none is left. It returns false if the
+// budget is used up or the constraints contradict each other.
 func (f *fit) solve() bool {
 	for n := 1; n < len(f.up); n++ {
 		f.arc(0, n, f.up[n], 0)

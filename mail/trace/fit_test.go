@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A chain made to be expensive is answered soon, and consistently.
+// A chain designed to be expensive is solved quickly and consistently.
 func TestHostileChainIsBounded(t *testing.T) {
 	for name, stamp := range map[string]func(i int) int{
 		"to and fro": func(i int) int { return i%2*5000 + i },
@@ -42,7 +42,7 @@ func TestHostileChainIsBounded(t *testing.T) {
 	}
 }
 
-// TestFit solves small systems whose answer is known.
+// TestFit solves small systems with known answers.
 func TestFit(t *testing.T) {
 	type demand struct {
 		a, b int

@@ -22,8 +22,8 @@ type idCheck struct {
 	style   string
 }
 
-// checkID compares an id with the format of the server that is said to have written
-// it, and the time in the id, if there is one, with the stamp.
+// checkID compares an id with the format of the server that supposedly wrote
+// it, and any time in the id with the stamp.
 func checkID(mta, id string, stamp received.Stamp) idCheck {
 	switch mta {
 	case "Exim":
@@ -44,7 +44,7 @@ func checkID(mta, id string, stamp received.Stamp) idCheck {
 			if c := timeCheck(at, stamp, 36*time.Hour); c.verdict == idFine {
 				return c
 			}
-			// It may be a short id that looks like a long one.
+			// The id may be a short one that looks like a long one.
 		}
 	case "Sendmail":
 		if _, ok := eximTime(id); ok && stamp.OK && near(id, stamp) {
@@ -59,8 +59,8 @@ func checkID(mta, id string, stamp received.Stamp) idCheck {
 	return idCheck{}
 }
 
-// near reports whether an id read as Exim's has a time near the stamp, which rules
-// out a coincidence.
+// near reports whether an id, parsed as one of Exim's, has a time near the
+// stamp, which rules out a coincidence.
 func near(id string, stamp received.Stamp) bool {
 	at, _ := eximTime(id)
 	d := at.Unix() - stamp.Unix
@@ -72,7 +72,7 @@ func timeCheck(at time.Time, stamp received.Stamp, within time.Duration) idCheck
 		return idCheck{}
 	}
 	// The id is made when the message enters the queue, up to five days before
-	// the line is dated, and never long after it.
+	// the date of the line, and never long after it.
 	d := at.Sub(stamp.Time())
 	if d > within || d < -within-5*24*time.Hour {
 		return idCheck{verdict: idOtherTime, holds: at.UTC().Format("2006-01-02 15:04 MST")}

@@ -9,7 +9,7 @@ import (
 	"hoplite/mail/received"
 )
 
-// StepJSON is one hop as `hoplite trace --json` prints it.
+// StepJSON is one hop as printed by `hoplite trace --json`.
 type StepJSON struct {
 	Index int `json:"index"`
 	received.JSON
@@ -47,8 +47,8 @@ type OriginJSON struct {
 	Auth      string `json:"auth,omitempty"`
 }
 
-// JSON is the whole trace as `hoplite trace --json` and the web page print it.
-// mail/trace/inspect adds the rest of a message.
+// JSON is the whole trace as printed by `hoplite trace --json` and the web
+// page. mail/trace/inspect adds the rest of a message.
 type JSON struct {
 	Verdict   string      `json:"verdict"`
 	Hops      []StepJSON  `json:"hops"`
@@ -73,7 +73,7 @@ func seconds(d time.Duration) *float64 {
 	return &s
 }
 
-// JSON returns the trace in its documented form.
+// JSON returns the trace in its documented JSON form.
 func (t *Trace) JSON() JSON {
 	j := JSON{
 		Verdict: t.Verdict(), Hops: []StepJSON{}, Clocks: []ClockJSON{}, Boundary: t.Boundary, Slowest: t.Slowest, Loops: t.Loops, Auth: t.Auth, Scores: t.Scores,

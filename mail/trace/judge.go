@@ -8,7 +8,7 @@ import (
 	"hoplite/mail/received"
 )
 
-// judge turns what was found into findings.
+// judge turns the results of the other passes into findings.
 type judge struct{ *Trace }
 
 func (t judge) all() {
@@ -61,8 +61,8 @@ func (t judge) dmarc() {
 	}
 }
 
-// unaligned says for SPF and each DKIM signature in one server's results why it
-// does not help DMARC.
+// unaligned explains, for SPF and each DKIM signature in one server's results,
+// why it does not satisfy DMARC.
 func (t judge) unaligned(dmarc *AuthClaim, from string) []string {
 	var why []string
 	spf, dkim := false, false
@@ -195,7 +195,7 @@ func (t judge) clocks() {
 	t.find("clock-unclear", severity, 0, text, "a third host with a known clock would decide it")
 }
 
-// amount says how wrong the clock is, with "at least" where only a bound is
+// amount describes the error of the clock, with "at least" if only a bound is
 // known.
 func (c *Clock) amount() string {
 	way, off := "fast", c.Offset

@@ -57,7 +57,8 @@ func TestBoundsMatter(t *testing.T) {
 	}
 }
 
-// The texts of findings are shown on the page, too: no flags as advice.
+// The texts of findings are also shown on the web page, so the advice must not
+// mention flags.
 func TestFindingsNameNoFlags(t *testing.T) {
 	for _, head := range []string{
 		"From: a@a.example\nFrom: b@b.example\nBcc: c@c.example\nDate: nonsense\n",

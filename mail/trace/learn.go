@@ -18,10 +18,11 @@ import (
 	"hoplite/mail/received"
 )
 
-// Clocks remembers the clock errors of neighbours. For each message from one, our
-// time of receipt minus its last stamp is the transmission delay plus the difference
-// of the clocks. Delays vary and are never negative, so the minimum of many is the
-// difference of the clocks (as in SNTP clients). Clocks is safe for concurrent use.
+// Clocks records the clock errors of neighbouring servers. For each message
+// from a neighbour, our time of receipt minus the last stamp is the
+// transmission delay plus the difference between the clocks. Delays vary and
+// are never negative, so the minimum over many messages is the difference
+// between the clocks (as in SNTP clients). Clocks is safe for concurrent use.
 type Clocks struct {
 	path string
 	mu   sync.Mutex
@@ -48,8 +49,8 @@ const (
 	steady         = 5 * time.Second // days must agree to within this
 )
 
-// LoadClocks reads the observations of an earlier run. A missing or damaged file
-// counts as empty.
+// LoadClocks reads the observations of an earlier run. A missing or damaged
+// file is treated as empty.
 func LoadClocks(path string) *Clocks {
 	c := &Clocks{path: path}
 	c.seen, _ = lru.New[string, *neighbour](maxNeighbours) // fails only for sizes below one
@@ -127,9 +128,9 @@ func (c *Clocks) Run(ctx context.Context, log zerolog.Logger) {
 	}
 }
 
-// Learn observes a message as it arrived, by its newest Received line if the client
-// wrote that. client must be the forward-confirmed name of the client's address;
-// with the name in HELO, any client could speak for others.
+// Learn observes a message on arrival, using its newest Received line if the
+// client wrote that line. client must be the forward-confirmed name of the
+// client's address; with the name in HELO, any client could pose as another.
 func (c *Clocks) Learn(head []byte, now time.Time, client string) {
 	for f := range mail.Fields(head) {
 		if !f.Is("Received") {
@@ -171,9 +172,10 @@ func (c *Clocks) Observe(host string, stamp, now time.Time) {
 	}
 }
 
-// Known returns how fast a host's clock is. The result ok is false without enough
-// messages, while the days disagree, or if the difference is so large that a slow
-// clock cannot be distinguished from a slow queue.
+// Known returns the error of a host's clock, positive if the clock is fast. ok
+// is false if there are too few messages, if the days disagree, or if the
+// difference is so large that a slow clock cannot be distinguished from a slow
+// queue.
 func (c *Clocks) Known(host string) (fast time.Duration, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -195,7 +197,8 @@ func (c *Clocks) Known(host string) (fast time.Duration, ok bool) {
 	if low >= 0 {
 		return 0, true
 	}
-	// Stamps are truncated to seconds, so a right clock may seem a second slow.
+	// Stamps are truncated to seconds, so a correct clock may seem a second
+	// slow.
 	if low > -2000 {
 		return 0, true
 	}

@@ -14,7 +14,7 @@ const (
 	ownVisits = 5
 )
 
-// Loop is a part of the way that the message took more than once.
+// Loop is a part of the path that the message took more than once.
 type Loop struct {
 	Hosts []string `json:"hosts"`
 	For   string   `json:"for,omitempty"`
@@ -64,7 +64,7 @@ func (t *Trace) loops() {
 	sort.Slice(t.Loops, func(i, j int) bool { return strings.Join(t.Loops[i].Hosts, " ") < strings.Join(t.Loops[j].Hosts, " ") })
 }
 
-// kinds sets the kind of each step.
+// kinds determines the kind of each step.
 func (t *Trace) kinds() {
 	for i := range t.Steps {
 		s := &t.Steps[i]

@@ -35,8 +35,8 @@ func (m *clockFit) coarse(node int) int64 {
 	return c
 }
 
-// marks collects the stamps and gives each clock a node. Suspect lines
-// are left out, because they are no evidence, and so are stamps of an unknown
+// marks collects the stamps and gives each clock a node. Suspect lines are
+// omitted, because they are not evidence, and so are stamps with an unknown
 // zone, which may be hours off.
 func (t timing) marks(o *Options) *clockFit {
 	m := &clockFit{names: []string{""}, class: []int64{0}, budget: fitBudget}
@@ -71,8 +71,8 @@ func (t timing) marks(o *Options) *clockFit {
 	return m
 }
 
-// hostOf returns the host that wrote a line. qmail omits its name in the lines about
-// its own queue; those belong to the previous line.
+// hostOf returns the host that wrote a line. qmail omits its name in the lines
+// about its own queue, which belong to the previous line.
 func (t timing) hostOf(i int) string {
 	for j := i; j >= 0; j-- {
 		if s := &t.Steps[j]; s.By.Name != "" || s.By.Addr.IsValid() {
@@ -84,8 +84,8 @@ func (t timing) hostOf(i int) string {
 	return fmt.Sprintf("(line %d)", i+1)
 }
 
-// add assigns a stamp to the node of its host. If the host contradicts itself, the
-// line is wrong and not the clock, so the stamp gets a node of its own.
+// add assigns a stamp to the node of its host. If the host contradicts itself,
+// the line is wrong rather than the clock, so the stamp gets a node of its own.
 func (m *clockFit) add(step int, st received.Stamp, name string, weight int64, learned time.Duration) {
 	mk := mark{step: step, at: st.Unix*1000 + int64(st.Nanos)/1e6 - learned.Milliseconds()}
 	if st.Coarse {

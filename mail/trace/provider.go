@@ -13,8 +13,8 @@ import (
 //go:embed providers.txt
 var providersText string
 
-// provider describes a company that hosts mailboxes: the names and addresses of its
-// hosts, by which the lines that they write among themselves are recognised.
+// provider describes a company that hosts mailboxes. The names and addresses of
+// its hosts identify the lines of its internal steps.
 type provider struct {
 	name    string   // for Options.Mailbox
 	title   string   // for people
@@ -107,7 +107,7 @@ func appendPrefixes(to []netip.Prefix, list string) ([]netip.Prefix, error) {
 	return to, nil
 }
 
-// Mailboxes lists the values that Options.Mailbox knows.
+// Mailboxes returns the valid values of Options.Mailbox.
 func Mailboxes() []string {
 	var names []string
 	for _, p := range known.providers {
@@ -116,8 +116,8 @@ func Mailboxes() []string {
 	return names
 }
 
-// KnownMailbox reports whether Options.Mailbox knows a name or another spelling
-// of it.
+// KnownMailbox reports whether a name, or another spelling of it, is valid for
+// Options.Mailbox.
 func KnownMailbox(name string) bool { return providerNamed(name) != nil }
 
 // providerNamed returns the provider with that name or alias, or nil.
@@ -155,7 +155,7 @@ func (p *provider) ownsName(host string) bool {
 	return false
 }
 
-// owns reports whether a host of the provider wrote the line.
+// owns reports whether one of the provider's hosts wrote the line.
 func (p *provider) owns(l *received.Line) bool {
 	return p.ownsName(l.By.Name) || l.By.Addr.IsValid() && p.internalAddr(l.By.Addr)
 }

@@ -7,7 +7,7 @@ import (
 	"hoplite/mail"
 )
 
-// Score is the result of a spam filter along the path, in words.
+// Score is the result of a spam filter on the path, in words.
 type Score struct {
 	Field string `json:"field"`
 	Name  string `json:"name"`

@@ -8,17 +8,18 @@ import (
 	"hoplite/mail/received"
 )
 
-// suspectAt is the weight from which a claimed line is suspect, if it comes from at
-// least two independent signs. One sign is never enough: genuine servers have
-// several names, wrong clocks and unusual ids.
+// suspectAt is the total weight from which on a claimed line is suspect,
+// provided there are at least two independent signs. A single sign is never
+// enough, because genuine servers have several names, wrong clocks and unusual
+// ids.
 const suspectAt = 3
 
-// sign is a kind of evidence against a line. Several pieces of one kind count
-// as one sign.
+// sign is a kind of evidence against a line. Several pieces of the same kind
+// are one sign.
 type sign uint8
 
 const (
-	ownNameSign sign = 1 << iota // it carries a name of ours
+	ownNameSign sign = 1 << iota // it carries one of our names
 	peerSign                     // the next line was received from another host
 	poolSign                     // the peer is a dial-up address
 	timeSign                     // its date is impossible
@@ -36,8 +37,8 @@ func (s *Step) addSign(kind sign, weight int, format string, args ...any) {
 // isSuspect applies the rule of the two signs.
 func (s *Step) isSuspect() bool { return s.score >= suspectAt && s.signs&(s.signs-1) != 0 }
 
-// suspect looks for signs that the claimed line at j is forged. The next newer line,
-// j+1, records the host that really connected there.
+// suspect looks for signs that the claimed line at j is forged. The next newer
+// line, j+1, records the host that actually connected there.
 func (t *weigher) suspect(j int) {
 	s, next := &t.Steps[j], &t.Steps[j+1]
 	if !t.ownName(s, next) {
@@ -61,10 +62,10 @@ func (t *weigher) suspect(j int) {
 }
 
 // ownName handles a line below the boundary that carries the name of one of our
-// hosts. Forwarding and mailing lists bring our own mail back to us, so the name
-// alone is no sign; it counts only if the next line contradicts it. Only history
-// could prove that we did not write the line. It reports whether the next line
-// contradicts it.
+// hosts. Forwarding and mailing lists return our own mail to us, so the name
+// alone is not a sign; it is one only if the next line contradicts it. Only
+// history could prove that we did not write the line. It reports whether the
+// next line contradicts it.
 func (t *weigher) ownName(s, next *Step) bool {
 	if insideName(s.By.Name) {
 		return false // names such as localhost are not unique
@@ -98,8 +99,9 @@ func (t *weigher) ownName(s, next *Step) bool {
 	return true
 }
 
-// fromUs reports whether the server that wrote next may have received the message
-// from one of our hosts, judging by every name that it recorded for its peer.
+// fromUs reports whether the server that wrote next may have received the
+// message from one of our hosts, according to all names it recorded for its
+// peer.
 func (t *weigher) fromUs(s, next *Step) bool {
 	from := &next.From
 	if from.Name == "" && !from.Addr.IsValid() {
@@ -145,12 +147,13 @@ func (t *weigher) neighbours(s, next *Step) {
 		helo = organisation(h.From.Name)
 	}
 	if own == "" || h.Proto.Local || h.Proto.Fetch || next.Class.inside() || h.Auth != "" || strings.Contains(h.From.Name, "@") {
-		return // internal names, local handoffs and customers who logged in say nothing
+		return // internal names, local handoffs and authenticated customers are not evidence
 	}
 	if sameHost(by, h.From.RDNS) || own == rdns {
 		return
 	}
-	// Few genuine hosts with a provider's reverse name relay for others.
+	// Genuine hosts with a provider's generic reverse name rarely relay for
+	// others.
 	relay := s.From.Addr.IsValid() && !s.Class.inside() && s.Auth == ""
 	switch {
 	case own == helo && rdns != "" && relay:
@@ -169,16 +172,17 @@ func (t *weigher) neighbours(s, next *Step) {
 	case t.header.listID != "" || t.header.returnPaths > 1:
 		s.addSign(peerSign, 1, "%s passed on by a list or a forwarder as %s", by, peer(h))
 	case helo == rdns:
-		// A genuine server may have another name internally: an Exchange server with
-		// its own AD domain, a provider with two names.
+		// A genuine server may have another internal name, such as an Exchange
+		// server with its own AD domain, or a provider with two names.
 		s.addSign(peerSign, 1, "written by %s, which line %d knows as %s", by, next.Index, peer(h))
 	default:
 		s.addSign(peerSign, 2, "written by %s, but line %d received the message from %s", by, next.Index, peer(h))
 	}
 }
 
-// dialUp reports whether a reverse name belongs to a dynamic address. Numbered names
-// of hosting companies do not count, because their customers' servers may relay.
+// dialUp reports whether a reverse name belongs to a dynamic address. Numbered
+// names of hosting companies are excluded, because their customers' servers may
+// relay.
 func dialUp(name string) bool {
 	dynamic := false
 	for part := range strings.FieldsFuncSeq(strings.ToLower(name), func(r rune) bool { return r < 'a' || r > 'z' }) {
@@ -221,8 +225,8 @@ func idStyle(s *Step) {
 	}
 }
 
-// inherit marks the lines below a suspect one as suspect, because its author could
-// have written them, too.
+// inherit marks the lines below a suspect line as suspect, because its author
+// could have written them, too.
 func (t *weigher) inherit(boundary int) {
 	bad := 0
 	for j := boundary - 1; j >= 0; j-- {

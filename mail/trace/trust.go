@@ -16,10 +16,10 @@ type weigher struct {
 }
 
 // weigh goes from the newest line to the oldest. The newest was written by the
-// server that holds the reader's mailbox. Each trusted line vouches for its peer, as
-// long as that host belongs to us or to the mailbox's provider. The first line whose
-// peer does not is the boundary: its address is a fact, and anything older may be
-// forged.
+// server that holds the reader's mailbox. Each trusted line vouches for its
+// peer, as long as the peer belongs to us or to the mailbox's provider. The
+// first line whose peer does not is the boundary: the peer's address is
+// reliable, but anything older may be forged.
 func (t *weigher) weigh() {
 	n := len(t.Steps)
 	if n == 0 {
@@ -62,8 +62,8 @@ func (t *weigher) vouches(i int) string {
 	inside := s.Class.inside() || !h.From.Addr.IsValid()
 	switch {
 	case h.Proto.Fetch:
-		// The older line is the newest in the mailbox. Its provider wrote it, so the
-		// chain starts again there.
+		// The older line is the newest in the mailbox. It was written by the
+		// mailbox's provider, so the chain starts again there.
 		t.provider = providerOf(older)
 		return "newest line of the mailbox that " + host(h) + " fetched the message from"
 	case h.From.Addr.IsValid() && t.o.trusts(h.From.Addr):
@@ -94,8 +94,8 @@ func (t *weigher) vouches(i int) string {
 	return ""
 }
 
-// suggest sets OursHint if the peer of the boundary line at i looks like another
-// host of its organisation, although nothing vouches for that.
+// suggest sets OursHint if the peer of the boundary line at i looks like
+// another host of its organisation, even though nothing vouches for it.
 func (t *weigher) suggest(i int) {
 	if i == 0 {
 		return
@@ -111,8 +111,8 @@ func (t *weigher) suggest(i int) {
 	t.OursHint = &OursHint{Hop: s.Index, Names: "." + own, Addr: s.From.Addr}
 }
 
-// withinProvider recognises a step between hosts of the mailbox's provider, which
-// use names and addresses that are not public.
+// withinProvider recognises a step between hosts of the mailbox's provider,
+// which use non-public names and addresses.
 func (t *weigher) withinProvider(h, older *received.Line) string {
 	if t.provider == nil {
 		t.provider = providerOf(h)
@@ -133,7 +133,7 @@ func isPool(name string) bool {
 	return h != "" && !strings.Contains(h, ".")
 }
 
-// named reports whether a line calls its peer by this name.
+// named reports whether a line uses this name for its peer.
 func named(h *received.Line, name string) bool {
 	return sameHost(h.From.Name, name) || sameHost(h.From.Helo, name) || sameHost(h.From.RDNS, name)
 }
@@ -165,7 +165,7 @@ func (t *weigher) origin(b *Step) {
 	t.Origin = o
 }
 
-// seal marks the lines that a verified signature covers.
+// seal marks the lines covered by a verified signature.
 func (t *weigher) seal() {
 	for _, s := range t.o.Seals {
 		for j := 0; j < min(s.Lines, len(t.Steps)); j++ {

@@ -69,7 +69,7 @@ func readTruths(t *testing.T, dir string) ([]truth, []map[string]json.RawMessage
 	return list, maps
 }
 
-// TestTruths checks messages whose true times are known.
+// TestTruths checks messages with known true times.
 func TestTruths(t *testing.T) {
 	for _, dir := range []string{"testdata/received/synthetic", "testdata/more"} {
 		if _, err := os.Stat(filepath.Join(dir, "truth.json")); err != nil {
@@ -243,8 +243,9 @@ func TestGenuineChains(t *testing.T) {
 	}
 }
 
-// A HELO with our own name may come from one of our hosts behind NAT. Without a
-// reverse name that contradicts it, there is only one sign, and no suspicion.
+// A HELO with our own name may come from one of our hosts behind NAT. Unless a
+// reverse name contradicts it, there is only one sign, and the line is not
+// suspect.
 func TestOwnNameAnnounced(t *testing.T) {
 	head := func(rdns string) []byte {
 		return []byte("Received: from mx.example.org (" + rdns + "[198.51.100.7])\r\n\tby mx.example.org (Postfix) with ESMTP id 4ABC; Mon, 23 Nov 2026 04:00:02 +0000 (UTC)\r\n" +

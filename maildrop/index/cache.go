@@ -7,10 +7,10 @@ import (
 	"os"
 )
 
-// cacheMagic starts a cache file.
+// cacheMagic is the start of a cache file.
 const cacheMagic = "hoplite cache 1\n"
 
-// The limits of a cache.
+// Limits on a cache.
 const (
 	maxItem  = 4 << 20
 	cacheBuf = 256 << 10 // buffered before writing
@@ -99,7 +99,7 @@ func (c *Cache) reset(file *os.File, validity uint32) error {
 }
 
 // rewrite overwrites the file with the live blobs. A crash during rewrite loses
-// cached items only.
+// only cached items.
 func (c *Cache) rewrite(file *os.File, validity uint32) error {
 	if err := c.reset(file, validity); err != nil {
 		return err
@@ -126,7 +126,7 @@ func (c *Cache) keep(uid uint32, item []byte) {
 // Get returns the blob of a message, or nil. It must not be changed.
 func (c *Cache) Get(uid uint32) []byte { return c.items[uid] }
 
-// Put stores a blob. It is written to the file later, see Flush.
+// Put stores a blob. It is written to the file later; see Flush.
 func (c *Cache) Put(uid uint32, item []byte) error {
 	if len(item) > maxItem {
 		return nil

@@ -1,7 +1,7 @@
-// Package index stores what the files of a Maildir do not contain, or do not
-// provide quickly: sizes, dates, modification sequences, expunged messages, and
-// a cache of pre-rendered items. It lies outside the Maildir and can be deleted
-// at any time; package maildrop then builds it again.
+// Package index stores information that the files of a Maildir do not contain,
+// or do not provide quickly: sizes, dates, modification sequences, expunged
+// messages, and a cache of pre-rendered items. It lies outside the Maildir and
+// can be deleted at any time; package maildrop then builds it again.
 //
 // A folder has two files. The log is a sequence of batches, each with a
 // checksum. Reading it from the start yields the folder's state; a torn or

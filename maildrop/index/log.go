@@ -9,8 +9,8 @@ import (
 	"hoplite/internal/handles"
 )
 
-// logMagic starts a log; its last digit is the version of the format. The
-// following octet is logOpen or logClosed.
+// logMagic is the start of a log; its last digit is the version of the format.
+// The following octet is logOpen or logClosed.
 const logMagic = "hoplite index 1\n"
 
 const (
@@ -50,8 +50,8 @@ var (
 	errChanged = errors.New("index was changed by another process")
 )
 
-// OpenLog opens the log at p and returns its state. A missing, damaged or
-// unknown log yields as much as could be read.
+// OpenLog opens the log at p and returns its state. If the log is missing,
+// damaged or unknown, the state contains as much as could be read.
 func OpenLog(p Place) (*Log, *State, error) {
 	l := &Log{place: p}
 	l.handle = p.Pool.New(p.Owner, l.open)
@@ -214,7 +214,7 @@ func (l *Log) Wasteful() bool {
 	return l != nil && l.size > 64<<10 && l.size > 2*max(l.live, 0)
 }
 
-// Rewrite replaces the log by one that holds s and nothing else.
+// Rewrite replaces the log with one that contains only s.
 func (l *Log) Rewrite(s *State) error {
 	if l == nil {
 		return nil

@@ -8,41 +8,41 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// Message is one message of a folder. A Message that was published in a
-// snapshot never changes; a change makes a new one.
+// Message is one message of a folder. A Message published in a snapshot never
+// changes; a change makes a new one.
 type Message struct {
 	UID   uint32
 	Flags maildir.Flags
 	// New is set while the file is in new instead of cur.
 	New bool
-	// Pending is set when the flags could not be written into the file name
-	// yet, because the disk was full or read-only.
+	// Pending is set if the flags could not be written to the file name yet,
+	// because the disk was full or read-only.
 	Pending bool
-	// Exact is set when Size and Wire were counted in the file, not just taken
+	// Exact is set if Size and Wire were counted in the file, not just taken
 	// from its name or the uidlist.
 	Exact bool
 	// Keywords has a bit for each keyword, by position in the folder's list.
 	Keywords uint64
-	// Size is the size of the file, Wire its size with CRLF line ends, in
+	// Size is the size of the file, and Wire its size with CRLF line ends, in
 	// octets.
 	Size, Wire int64
 	// Date is the internal date, Saved the time when the message was stored in
 	// this folder (RFC 8514), in seconds since 1970. Unless Dates is nil or
-	// done, read them with InternalDate and SaveDate only.
+	// done, read them only with InternalDate and SaveDate.
 	Date, Saved int64
 	Dates       *DateLookup // nil when the dates are known
 	ModSeq      uint64
 	// File is the name in cur or new.
 	File string
-	// Ext are the uidlist's keys for this message, verbatim.
+	// Ext holds the uidlist's keys for this message, verbatim.
 	Ext string
 }
 
 // Base returns the part of the file name that identifies the message.
 func (m *Message) Base() string { return maildir.Base(m.File) }
 
-// GUID returns what Dovecot calls the GUID: it identifies the message's content
-// and is kept by copies and moves.
+// GUID returns the message's GUID in Dovecot's sense: it identifies the
+// message's content and is kept by copies and moves.
 func (m *Message) GUID() string {
 	if g := maildir.ExtKey(m.Ext, 'G'); g != "" {
 		return g
@@ -75,7 +75,7 @@ type DateLookup struct {
 // NewDateLookup returns a DateLookup that calls run to fill in the dates.
 func NewDateLookup(run func()) *DateLookup { return &DateLookup{run: run} }
 
-// Wait returns once the dates are known, at once if d is nil.
+// Wait returns once the dates are known, or immediately if d is nil.
 func (d *DateLookup) Wait() {
 	if d == nil || d.over.Load() {
 		return

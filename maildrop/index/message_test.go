@@ -75,7 +75,7 @@ func TestDamagedCache(t *testing.T) {
 	must(t, c.Close())
 }
 
-// A log of superseded records is wasteful, and one entry once it is rewritten.
+// A log of superseded records is wasteful; once rewritten, it has one entry.
 func TestWastefulLog(t *testing.T) {
 	root := openDir(t)
 	l, _, err := OpenLog(in(root))
@@ -110,8 +110,7 @@ func TestNilLog(t *testing.T) {
 	}
 }
 
-// Records are read back whatever order they come in, and messages stay in
-// order of UID.
+// Records are read in any order, and messages stay in order of UID.
 func TestRecordsOutOfOrder(t *testing.T) {
 	root := openDir(t)
 	l, _, err := OpenLog(in(root))

@@ -20,7 +20,7 @@ type FileStamp struct {
 	MTime time.Time
 }
 
-// Equal reports whether two stamps are of the same version.
+// Equal reports whether two stamps identify the same version.
 func (a FileStamp) Equal(b FileStamp) bool {
 	return a.Ino == b.Ino && a.Size == b.Size && a.MTime.Equal(b.MTime)
 }
@@ -46,7 +46,7 @@ type Head struct {
 	CeilingAt      int64  // unused: the first version kept the offset of Ceiling here
 	Ceiling        uint64 // the bound for ModSeq in the uidlist's header
 	Stamp          Stamp
-	// Settle is set when a directory changed so shortly before Stamp was taken
+	// Settle is set if a directory changed so shortly before Stamp was taken
 	// that another change may have the same time.
 	Settle bool
 }
@@ -58,8 +58,8 @@ type State struct {
 	Keywords []string
 	Messages []*Message // ascending by UID
 	Gone     []Gone     // in chronological order
-	// Doubtful is set when the log was not closed, or its end was damaged: the
-	// last changes may be missing.
+	// Doubtful is set if the log was not closed or its end was damaged, so that
+	// the last changes may be missing.
 	Doubtful bool
 }
 
@@ -173,7 +173,7 @@ func (d *decoder) flagPart(m *Message) {
 	m.Keywords, m.ModSeq = d.uint(), d.uint()
 }
 
-// flags writes the fields of a message that can change. They take less space
+// flags writes the fields of a message that can change, which takes less space
 // than a whole record.
 func (e *encoder) flags(m *Message) {
 	e.byte(kindFlags)

@@ -11,7 +11,7 @@ const block = 64 << 10
 
 // LFWriter converts CRLF to LF while writing to a file, and counts octets. Lone
 // CRs and LFs are left unchanged. Several CRs before an LF are all dropped,
-// since a reader could not tell them from a line ending.
+// because a reader could not distinguish them from a line ending.
 //
 // From a field "Content-Transfer-Encoding: binary" on, line ends are not
 // converted: a bare LF in such a part is data (RFC 3030, 3). The CRLF that ends
@@ -29,8 +29,8 @@ type LFWriter struct {
 	all          bool // convert binary data, too
 	last         byte // the last octet of binary data
 
-	// Size is the number of octets written, Wire the number with CRLF at every
-	// line end.
+	// Size is the number of octets written, and Wire the number with CRLF at
+	// every line end.
 	Size, Wire int64
 }
 

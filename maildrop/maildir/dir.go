@@ -367,7 +367,7 @@ func (d *Dir) SetTimes(name string, t time.Time) error {
 	})
 }
 
-// Files returns the names of all regular files, in no particular order. A file
+// Files returns the names of all regular files in no particular order. A file
 // that is renamed during the call may be missing. The names share memory: a
 // caller that keeps one for long should clone it.
 func (d *Dir) Files() ([]string, error) { return d.names(fs.FileMode.IsRegular) }
@@ -388,7 +388,7 @@ func (d *Dir) Links() ([]string, error) {
 // names reads the directory and returns the names of the types that keep
 // selects.
 func (d *Dir) names(keep func(fs.FileMode) bool) ([]string, error) {
-	// Use a separate handle, because reading moves its position.
+	// Reading moves the position of a handle, so a separate one is used.
 	var f *os.File
 	err := d.run("read", ".", func(fd int) error {
 		n, err := unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

@@ -27,7 +27,7 @@ func TestReplace(t *testing.T) {
 			t.Errorf("%d files, %v", len(entries), err)
 		}
 	}
-	// A file left by a crash is in the way of the next one.
+	// A file left by a crash has the same name as the next one.
 	must(t, os.WriteFile(filepath.Join(path, "list.tmp"), []byte("half"), 0o600))
 	must(t, d.Replace("list", []byte("third")))
 	if got, err := d.ReadFile("list", 100); err != nil || string(got) != "third" {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Flags are the system flags of a message (RFC 9051, 2.3.2).
+// Flags holds the system flags of a message (RFC 9051, 2.3.2).
 type Flags uint8
 
 // The flags, named as in RFC 9051. Each has a letter in file names.
@@ -17,28 +17,28 @@ const (
 	Draft                      // D
 )
 
-// letters are the letters of the flags, in the order used in file names.
+// letters lists the letters of the flags, in the order used in file names.
 var letters = []struct {
 	c byte
 	f Flags
 }{{'D', Draft}, {'F', Flagged}, {'R', Answered}, {'S', Seen}, {'T', Deleted}}
 
-// MaxLetters is the number of keywords of a folder that have a letter in file
-// names.
+// MaxLetters is the number of keywords of a folder that can have a letter in
+// file names.
 const MaxLetters = 26
 
 // Info is the part of a file name after the base name.
 type Info struct {
 	Flags Flags
-	// Letters are the keyword letters: bit 0 is a, bit 25 is z.
+	// Letters holds the keyword letters: bit 0 is a, bit 25 is z.
 	Letters uint32
-	// Other are letters without a meaning here, such as P for passed.
+	// Other holds letters without a meaning here, such as P for passed.
 	Other string
 	// More is the rest from a second comma on, including that comma.
 	More string
 }
 
-// ParseInfo parses the info of a file name, such as ":2,FS". Text of another
+// ParseInfo parses the info of a file name, such as ":2,FS". Text in any other
 // form has no flags.
 func ParseInfo(info string) Info {
 	text, ok := strings.CutPrefix(info, ":2,")

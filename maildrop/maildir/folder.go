@@ -7,7 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// Inbox is the name of the folder that every box has: the box's own directory.
+// Inbox is the name of the folder that every box has, stored in the box's own
+// directory.
 const Inbox = "INBOX"
 
 // maxFolder is the length of the longest directory name that file systems allow.
@@ -43,7 +44,7 @@ func FolderDir(name string) (string, error) {
 }
 
 // CanonicalFolder returns name with INBOX in capitals, also as the first of
-// several levels. Its case does not matter (RFC 9051, 5.1).
+// several levels, because INBOX is case-insensitive (RFC 9051, 5.1).
 func CanonicalFolder(name string) string {
 	first, rest, deeper := strings.Cut(name, "/")
 	if !strings.EqualFold(first, Inbox) {
@@ -55,8 +56,8 @@ func CanonicalFolder(name string) string {
 	return Inbox
 }
 
-// FolderName returns the name of the folder in a directory of a box; ok is
-// false for other directories.
+// FolderName returns the name of the folder stored in a directory of a box; ok
+// is false for other directories.
 func FolderName(dir string) (name string, ok bool) {
 	if dir == "." {
 		return Inbox, true

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// golden reads a file that the first version wrote.
+// golden reads a file written by the first version.
 func golden(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", "golden", name))
@@ -46,8 +46,8 @@ func TestGoldenUIDList(t *testing.T) {
 			if err != nil || !reflect.DeepEqual(*l, tc.want) {
 				t.Fatalf("got %+v, %v", l, err)
 			}
-			// The header's N lags behind the appended lines. Apart from that,
-			// the file is written as it was read.
+			// The header's N lags behind the appended lines. Otherwise the file
+			// is written as it was read.
 			l.Next = 1
 			if got := string(l.Bytes()); got != text {
 				t.Errorf("wrote\n%s\nwant\n%s", got, text)

@@ -9,7 +9,8 @@ import (
 // KeywordsFile is the file that names the keyword letters of a folder.
 const KeywordsFile = "dovecot-keywords"
 
-// Keywords are the names of the keyword letters, "" for letters without a name.
+// Keywords holds the names of the keyword letters, or "" for letters without a
+// name.
 type Keywords [MaxLetters]string
 
 // ParseKeywords parses a dovecot-keywords file and skips invalid lines.

@@ -23,16 +23,16 @@ const (
 	lockRetry = 10 * time.Millisecond
 )
 
-// ErrLocked is returned when another program holds the lock for too long.
+// ErrLocked is returned if another program holds the lock for too long.
 var ErrLocked = errors.New("locked by another program")
 
-// ours are the locks that this process holds or is trying to get, by inode of
-// the directory and name. Only one goroutine at a time handles a lock file. A
-// lock file that names this process was therefore left by a crashed process
-// with the same id.
+// ours holds the locks that this process holds or is trying to get, by inode of
+// the directory and name. Only one goroutine at a time handles a lock file, so
+// a lock file with this process's id was left by a crashed process with the
+// same id.
 var ours sync.Map
 
-// Lock is a lock file held by this process, called a dotlock in Dovecot: the
+// Lock is a lock file held by this process (a dotlock, in Dovecot's terms): the
 // file NAME.lock, created exclusively, with the text "pid:host".
 type Lock struct {
 	dir  *Dir
@@ -41,8 +41,8 @@ type Lock struct {
 	held time.Time
 }
 
-// Acquire takes the lock file beside name and waits for it until ctx is done.
-// It removes a lock that a dead process left behind.
+// Acquire creates the lock file beside name, and waits for it until ctx is
+// done. It removes a lock left behind by a dead process.
 func (d *Dir) Acquire(ctx context.Context, name string) (*Lock, error) {
 	st, err := d.StatSelf()
 	if err != nil {
@@ -59,7 +59,7 @@ func (d *Dir) Acquire(ctx context.Context, name string) (*Lock, error) {
 	return l, nil
 }
 
-// claim keeps other goroutines away from the lock file.
+// claim excludes other goroutines from the lock file.
 func (l *Lock) claim() (ok bool, err error) {
 	_, taken := ours.LoadOrStore(l.key, true)
 	return !taken, nil
@@ -83,8 +83,7 @@ func (l *Lock) retry(ctx context.Context, try func() (bool, error)) error {
 	}
 }
 
-// try creates the lock file, after removing one that a dead process left
-// behind.
+// try creates the lock file, after removing one left behind by a dead process.
 func (l *Lock) try() (ok bool, err error) {
 	for {
 		err := l.create()
@@ -112,15 +111,15 @@ func (l *Lock) create() error {
 	return nil
 }
 
-// stale removes the lock file if its owner is dead, and reports whether it is
-// worth trying again at once.
+// stale removes the lock file if its owner is dead, and reports whether to try
+// again immediately.
 func (l *Lock) stale() bool {
 	st, err := l.dir.Stat(l.name)
 	if err != nil {
 		return errors.Is(err, fs.ErrNotExist)
 	}
-	// The owner writes its name right after creating the file. If there is no
-	// name, the owner was killed in between.
+	// The owner writes its id right after creating the file. If there is no id,
+	// the owner was killed in between.
 	nameless := st.Size == 0 && time.Since(st.MTime) > lockNamed
 	if time.Since(st.MTime) < lockStale && !nameless && !l.ownerDead() {
 		return false
@@ -133,7 +132,7 @@ func (l *Lock) stale() bool {
 	return l.dir.Remove(l.name) == nil
 }
 
-// ownerDead reports whether the lock names a process of this host that no
+// ownerDead reports whether the lock names a process on this host that no
 // longer exists.
 func (l *Lock) ownerDead() bool {
 	text, err := l.dir.ReadFile(l.name, 1024)
@@ -148,7 +147,7 @@ func (l *Lock) ownerDead() bool {
 	return pid == os.Getpid() || errors.Is(unix.Kill(pid, 0), unix.ESRCH)
 }
 
-// Touch keeps the lock from looking stale during long operations.
+// Touch prevents the lock from looking stale during long operations.
 func (l *Lock) Touch() {
 	if time.Since(l.held) > 10*time.Second {
 		l.held = time.Now()

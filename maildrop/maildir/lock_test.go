@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Goroutines of one process exclude each other, although the lock file names
+// Goroutines of one process exclude each other, even though the lock file names
 // the same process for all of them.
 func TestLockExcludesGoroutines(t *testing.T) {
 	d, path := testDir(t)

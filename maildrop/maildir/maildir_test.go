@@ -212,7 +212,7 @@ func TestSubscriptions(t *testing.T) {
 	}
 }
 
-// However the text is split, it has LF on disk and CRLF on the wire.
+// However the text is split, it is stored with LF and sent with CRLF.
 func TestLineEnds(t *testing.T) {
 	for _, tc := range []struct {
 		name, in, disk, wire string

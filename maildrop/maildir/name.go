@@ -73,7 +73,8 @@ func Unique() string {
 }
 
 // hostPart returns the host's name with / and : replaced as the Maildir
-// specification requires, and also the comma, which starts the size fields.
+// specification requires. It also replaces the comma, which starts the size
+// fields.
 func hostPart() string {
 	host, err := os.Hostname()
 	if err != nil || host == "" {
@@ -111,8 +112,8 @@ func SortArrival[F any](files []F, name func(F) string) {
 	}
 }
 
-// ArrivalTime returns the time of arrival that a file name states, in seconds
-// since 1970, or 0.
+// ArrivalTime returns the time of arrival in a file name, in seconds since
+// 1970, or 0.
 func ArrivalTime(base string) int64 {
 	secs, _ := arrival(base)
 	return int64(min(secs, 1<<40))

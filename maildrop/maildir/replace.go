@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Replace writes a whole file beside name and renames it over name. When it
+// Replace writes a whole file beside name and renames it over name. Once it
 // returns, the new file survives a power cut.
 func (d *Dir) Replace(name string, content []byte) error {
 	_, err := d.Stat(name)
@@ -30,8 +30,8 @@ func (d *Dir) Replace(name string, content []byte) error {
 	return d.Sync()
 }
 
-// move writes a file and renames it over name. With sync, it syncs the file
-// first.
+// move writes a file and renames it over name. If sync is set, it syncs the
+// file first.
 func (d *Dir) move(name string, content []byte, sync bool) (*os.File, error) {
 	tmp := name + ".tmp"
 	if err := d.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -21,7 +21,8 @@ type Stat struct {
 	Mode  fs.FileMode // type bits and permissions
 }
 
-// Stat returns the state of a file; for a symbolic link, that of the link.
+// Stat returns the state of a file; for a symbolic link, that of the link
+// itself.
 func (d *Dir) Stat(name string) (Stat, error) {
 	var st unix.Stat_t
 	err := d.do("stat", name, func(fd int) error {

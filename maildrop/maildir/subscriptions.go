@@ -11,11 +11,11 @@ const (
 	CourierSubscriptionsFile = "courierimapsubscribed"
 )
 
-// subsHead starts the newer of Dovecot's two forms.
+// subsHead is the start of the newer of Dovecot's two forms.
 const subsHead = "V\t2\n\n"
 
-// Subscriptions are the names of subscribed folders, with "/" between levels,
-// in the order of the file.
+// Subscriptions holds the names of subscribed folders, with "/" between levels,
+// in file order.
 type Subscriptions struct {
 	Names []string
 	// Old is set for the form without a header: one name per line, with
@@ -24,7 +24,7 @@ type Subscriptions struct {
 	Separator string
 }
 
-// ParseSubscriptions parses both of Dovecot's forms. separator is the one
+// ParseSubscriptions parses either of Dovecot's forms. separator is the one
 // between levels in the old form.
 func ParseSubscriptions(text, separator string) Subscriptions {
 	s := Subscriptions{Separator: separator}

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// The names of the uidlist and of its counterpart in Courier.
+// The names of the uidlist and its Courier counterpart.
 const (
 	UIDListFile        = "dovecot-uidlist"
 	CourierUIDListFile = "courierimapuiddb"
@@ -21,11 +21,11 @@ const (
 // the part before the damage.
 var ErrUIDList = errors.New("corrupt uidlist")
 
-// modSeqKey is our own key in the header of a uidlist. Dovecot keeps keys that
-// it does not know.
+// modSeqKey is Hoplite's own key in the header of a uidlist. Dovecot keeps keys
+// that it does not know.
 const modSeqKey = 'H'
 
-// UIDList is a parsed uidlist: it assigns UIDs to messages.
+// UIDList is a parsed uidlist, which assigns UIDs to messages.
 type UIDList struct {
 	Validity uint32
 	Next     uint32 // above every UID assigned so far
@@ -33,7 +33,7 @@ type UIDList struct {
 	// ModSeq is an upper bound for the modification sequences of this folder,
 	// which survives the loss of our index. It is 0 if unknown.
 	ModSeq uint64
-	// Other are the remaining keys of the header, verbatim.
+	// Other holds the remaining keys of the header, verbatim.
 	Other   []string
 	Entries []Entry // ascending by UID
 }
@@ -41,8 +41,8 @@ type UIDList struct {
 // Entry is one line of a uidlist.
 type Entry struct {
 	UID uint32
-	// Ext are the keys between UID and name, verbatim, such as "S4711 W4801".
-	// It is mostly empty.
+	// Ext holds the keys between UID and name, verbatim, such as "S4711 W4801".
+	// It is usually empty.
 	Ext  string
 	Base string
 }
@@ -63,7 +63,8 @@ func ExtKey(ext string, k byte) string {
 }
 
 // ParseUIDList parses a uidlist of version 3, or of version 1 as written by
-// Courier. With ErrUIDList it also returns the part before the damage.
+// Courier. If the error is ErrUIDList, it also returns the part before the
+// damage.
 func ParseUIDList(text string) (*UIDList, error) {
 	head, rest, _ := strings.Cut(text, "\n")
 	l := &UIDList{}
@@ -143,7 +144,7 @@ func (l *UIDList) parseEntries(text string, version int) error {
 	return nil
 }
 
-// floor is the smallest UID that the next entry may have.
+// floor returns the smallest UID that the next entry may have.
 func (l *UIDList) floor() uint32 {
 	if n := len(l.Entries); n > 0 {
 		return l.Entries[n-1].UID + 1

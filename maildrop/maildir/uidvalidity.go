@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// uidValidityFile holds the last UIDVALIDITY assigned in a box, in hex. An
-// empty file beside it has the same value in its name.
+// uidValidityFile holds the last UIDVALIDITY assigned in a box, in hexadecimal.
+// An empty file beside it has the same value in its name.
 const uidValidityFile = "dovecot-uidvalidity"
 
-// NextUIDValidity assigns a UIDVALIDITY that no folder of the box had before.
-// It claims a value by renaming the empty file of the previous value, as
-// Dovecot does, so it needs no lock.
+// NextUIDValidity assigns a UIDVALIDITY that no folder of the box has had
+// before. It claims a value by renaming the empty file of the previous value,
+// as Dovecot does, so it needs no lock.
 func NextUIDValidity(box *Dir) (uint32, error) {
 	for range 100 {
 		last, marker, err := lastUIDValidity(box)
@@ -60,7 +60,7 @@ func createEmpty(d *Dir, name string) error {
 }
 
 // lastUIDValidity returns the largest value assigned so far, and the name of
-// the empty file that stands for it, if any.
+// the empty file with that value, if any.
 func lastUIDValidity(box *Dir) (last uint32, marker string, err error) {
 	names, err := box.Files()
 	if err != nil {

@@ -89,7 +89,7 @@ func (w *world) step(op, arg byte) {
 	}
 }
 
-// look does what a round in package maildrop does, without the lock and then
+// look does the same as a round in package maildrop, without the lock and then
 // with it. A reading without the lock may miss a file.
 func (w *world) look(miss byte) {
 	r := w.read()

@@ -39,7 +39,7 @@ func renamed(was *Message, f File, e maildir.Entry) *Message {
 
 // Measure sets sizes and dates from the state of a message's file. It returns
 // true if the CRLF size has to be counted, because neither the name nor the
-// uidlist states a plausible one.
+// uidlist contains a plausible one.
 func Measure(m *Message, st maildir.Stat) (count bool) {
 	m.File = strings.Clone(m.File)
 	m.Size, m.Date, m.Saved = st.Size, st.MTime.Unix(), st.CTime.Unix()
@@ -54,7 +54,7 @@ func Measure(m *Message, st maildir.Stat) (count bool) {
 	return false
 }
 
-// AssumeSizes sets the sizes from the name of a message's file alone, until the
+// AssumeSizes sets the sizes only from the name of a message's file, until the
 // file is examined. It returns false if the name lacks them.
 func AssumeSizes(m *Message) bool {
 	size, wire := maildir.Sizes(m.Base())
@@ -73,5 +73,6 @@ func fallback(size int64, listed string) int64 {
 	return size
 }
 
-// plausible reports whether wire can be the CRLF size of a file of size octets.
+// plausible reports whether wire can be the CRLF size of a file with size
+// octets.
 func plausible(size, wire int64) bool { return wire >= size && wire <= 2*size }

@@ -10,11 +10,11 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// This file models two servers on one Maildir as a disk and programs, whose
+// This file models two servers on one Maildir as a disk and programs whose
 // steps are tried in every order. Whatever the order, no UID may be assigned
-// twice, and none may move to another message.
+// twice or move to another message.
 
-// disk is shared by both programs. Its version stands for the stamp of the
+// disk is shared by both programs. Its version represents the stamp of the
 // uidlist and changes whenever that file does.
 type disk struct {
 	lines   []maildir.Entry
@@ -131,7 +131,7 @@ func stamp(s *system) bool {
 	return true
 }
 
-// adopt makes the reading the state.
+// adopt makes the reading the current state.
 func adopt(s *system) bool {
 	v := &s.server
 	if !v.plan.Lock {
@@ -141,7 +141,7 @@ func adopt(s *system) bool {
 	return true
 }
 
-// tell shows the state to readers and checks that no UID moved.
+// tell shows the state to readers and checks that no UID has moved.
 func (v *server) tell() {
 	for _, m := range v.state.Messages {
 		if base, ok := v.seen[m.UID]; ok && base != m.Base() {
@@ -190,7 +190,7 @@ func place(s *system) bool {
 	return true
 }
 
-// restamp takes the present stamp of the list.
+// restamp takes the current stamp of the list.
 func restamp(s *system) bool {
 	s.server.stamp = s.disk.version
 	return true
@@ -262,7 +262,7 @@ func TestProtocol(t *testing.T) {
 func TestProtocolOfTheFirstVersion(t *testing.T) {
 	for name, ours := range map[string]steps{
 		// The stamp was taken after the reading, so lines written in between
-		// were taken for read.
+		// were treated as read.
 		"stamp after reading": slices.Concat(steps{read(false), stamp, adopt}, store),
 		// A change of flags took the stamp again without the lock.
 		"stamp after a change of flags": slices.Concat(look, steps{restamp}, store),

@@ -17,21 +17,21 @@ type File struct {
 
 // Reading is the contents of a folder at the time of reading.
 type Reading struct {
-	// List is the uidlist, nil if it is unchanged.
+	// List is the uidlist, or nil if it is unchanged.
 	List *maildir.UIDList
 	// Damaged is set if the uidlist is missing or has to be rewritten.
 	Damaged bool
-	// Letters are the contents of dovecot-keywords, nil if unchanged.
+	// Letters is the contents of dovecot-keywords, or nil if unchanged.
 	Letters *maildir.Keywords
-	// Files are the messages by base name: those in new, and if CurRead is set,
-	// those in cur.
+	// Files holds the messages by base name: those in new and, if CurRead is
+	// set, those in cur.
 	Files   map[string]File
 	CurRead bool
 	// Locked is set if the uidlist was locked while the folder was read. Only
-	// then are UIDs assigned, and messages without a file considered gone.
+	// then are UIDs assigned and messages without a file considered gone.
 	Locked bool
-	// KeepNew ignores files without a UID: the disk is full, so their UIDs
-	// cannot be recorded.
+	// KeepNew is set if the disk is full. Files without a UID are then ignored,
+	// because their UIDs could not be recorded.
 	KeepNew bool
 	// ForeignModSeq is an upper bound for the modification sequences that
 	// another server used in this folder. It applies if the UIDVALIDITY is new.
@@ -84,13 +84,13 @@ func (r *Reading) SetList(s *State, text string, courier bool) error {
 	return err
 }
 
-// NoList handles a missing uidlist. The known list takes its place, so that
-// UIDs stay the same. It is empty if nothing is known.
+// NoList handles a missing uidlist. The known list, which may be empty, takes
+// its place, so that UIDs stay the same.
 func (r *Reading) NoList(s *State) {
 	r.List, r.Damaged = remembered(s), true
 }
 
-// remembered returns the uidlist as known to s.
+// remembered returns the uidlist according to s.
 func remembered(s *State) *maildir.UIDList {
 	list := &maildir.UIDList{Validity: s.Validity, Next: max(s.Next, 1), GUID: s.GUID, ModSeq: s.Ceiling, Other: s.Other}
 	list.Entries = Lines(s.Messages)
@@ -176,8 +176,9 @@ const (
 // linkAge is the age at which a second link is not a rename in progress.
 const linkAge = 30 * time.Second
 
-// Twin decides about two files with one base name. as and bs are their states,
-// nil if the file is gone. keep is the file that has the base name from now on.
+// Twin decides how to handle two files with one base name. as and bs are their
+// states, or nil if a file is gone. keep is the file that has the base name
+// from now on.
 func Twin(s *State, a, b File, as, bs *maildir.Stat, now time.Time) (keep, other File, v Verdict) {
 	if a.New && !b.New || s.Has(b) {
 		a, b, as, bs = b, a, bs, as // the newer one has to give way

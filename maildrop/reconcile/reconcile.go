@@ -9,32 +9,33 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// ErrFull is returned when a folder has no UIDs left.
+// ErrFull is returned if a folder has no UIDs left.
 var ErrFull = errors.New("folder has no UIDs left")
 
-// Plan lists what has to be done to make the disk agree with the new State.
+// Plan lists the steps that make the disk agree with the new State.
 type Plan struct {
-	// Lock is set if nothing could be decided without the uidlist's lock: lock
-	// it and read again. All is set if cur has to be read again as well.
+	// Lock is set if nothing could be decided without the uidlist's lock, so
+	// that the caller has to lock it and read again. All is set if cur has to
+	// be read again as well.
 	Lock, All bool
-	// Measure are new messages without sizes and dates. If the file of one is
-	// gone, pass it to State.Drop.
+	// Measure holds new messages without sizes and dates. If a message's file
+	// is gone, pass the message to State.Drop.
 	Measure []*Message
 	// Assigned are the messages that got UIDs. Their lines have to be appended
 	// to the uidlist, see Lines, and then their files move from new to cur. With
 	// Rewrite, the whole list has to be written instead, see State.List.
 	Assigned []*Message
 	Rewrite  bool
-	// Pending are messages whose flags are not in their file names yet.
+	// Pending holds messages whose flags are not in their file names yet.
 	Pending []*Message
 	// Err is set if nothing can be done because no UIDs are left.
 	Err error
 }
 
-// Reconcile compares what is known of a folder with its present contents. It
-// returns the new state, the changes, and what has to be written. Without the
-// lock, if there is anything to decide that other programs may decide at the
-// same time, it returns s and a plan to lock the uidlist.
+// Reconcile compares the known state of a folder with its current contents. It
+// returns the new state, the changes, and a plan of what to write. Without the
+// lock, if there is a decision that other programs may make at the same time,
+// it returns s and a plan to lock the uidlist.
 func Reconcile(s *State, r *Reading) (State, Changes, Plan) {
 	entries, unknown, revived := match(s, r)
 	damaged := r.Damaged || revived
@@ -47,7 +48,7 @@ func Reconcile(s *State, r *Reading) (State, Changes, Plan) {
 	m := merge{old: s.Messages, next: *s, r: r}
 	if r.List != nil {
 		if r.List.Validity != s.Validity {
-			m.old = nil // the UIDs are different: nothing known applies
+			m.old = nil // the UIDs are different, so the known messages do not apply
 		}
 		m.head(s)
 	}
@@ -69,7 +70,7 @@ func Reconcile(s *State, r *Reading) (State, Changes, Plan) {
 
 // match finds the files without a UID. It also drops invalid lines from the
 // uidlist. Of two lines for one file the last one is valid. An expunged message
-// whose file exists again gets a new UID, because readers were told that its
+// whose file exists again gets a new UID, because clients have seen that its
 // UID is gone.
 func match(s *State, r *Reading) (entries []maildir.Entry, unknown []File, revived bool) {
 	if r.List == nil {
@@ -118,7 +119,7 @@ func match(s *State, r *Reading) (entries []maildir.Entry, unknown []File, reviv
 	return entries, unknown, revived
 }
 
-// merge is one run of Reconcile.
+// merge is the state of one run of Reconcile.
 type merge struct {
 	r       *Reading
 	old     []*Message // the known messages, if their UIDs still apply
@@ -139,7 +140,8 @@ func (m *merge) head(s *State) {
 	} else {
 		next.Next = max(list.Next, 1)
 		next.Recent, next.Gone = 1, nil
-		// An empty folder shows 1 (RFC 7162, 3.1.2.1), so its first change is 2.
+		// The value of an empty folder is 1 (RFC 7162, 3.1.2.1), so its first
+		// change is 2.
 		next.ModSeq = max(s.ModSeq, list.ModSeq, m.r.ForeignModSeq, 1)
 		next.GoneFloor = next.ModSeq
 	}
@@ -173,7 +175,7 @@ func (m *merge) keep(entries []maildir.Entry) {
 	}
 }
 
-// one handles one message. was is the message as known, or nil.
+// one handles one message. was is the known message, or nil.
 func (m *merge) one(e maildir.Entry, was *Message) {
 	file, there := m.r.Files[e.Base]
 	msgs := &m.next.Messages
@@ -276,7 +278,7 @@ func (m *merge) finish(s *State) {
 	next.Known = true
 }
 
-// lost returns the UIDs of old that msgs lacks.
+// lost returns the UIDs in old that are missing from msgs.
 func lost(old, msgs []*Message) []uint32 {
 	var uids []uint32
 	for _, m := range old {
@@ -315,9 +317,9 @@ func (s *State) wasteful(live int) bool {
 // to.
 func (s *State) Wasteful() bool { return s.wasteful(len(s.Messages)) }
 
-// List returns the uidlist with the lines of all messages, and with more lines
-// of messages that are about to be stored. Its bound leaves room for ModSeqStep
-// changes.
+// List returns the uidlist with the lines of all messages, followed by more,
+// the lines of messages that are about to be stored. Its bound leaves room for
+// ModSeqStep changes.
 func (s *State) List(more []maildir.Entry) *maildir.UIDList {
 	list := remembered(s)
 	list.ModSeq = s.Bound()

@@ -36,7 +36,7 @@ func file(name string) File {
 	return File{Name: base, New: fresh}
 }
 
-// reading returns a Reading of these files, with cur read.
+// reading returns a Reading of the given files, including cur.
 func reading(locked bool, names ...string) *Reading {
 	r := NewReading(0)
 	r.CurRead, r.Locked = true, locked
@@ -76,7 +76,7 @@ func TestReconcile(t *testing.T) {
 		name string
 		s    *State
 		r    func(s *State) *Reading
-		// The expectations. lock stands for a plan that only locks.
+		// The expectations. lock means a plan that only locks.
 		lock     bool
 		msgs     string
 		modseq   uint64
@@ -319,7 +319,7 @@ func TestNoUIDsLeft(t *testing.T) {
 	}
 }
 
-// A list of mostly expunged messages is rewritten without them.
+// A list that consists mostly of expunged messages is rewritten without them.
 func TestWastefulList(t *testing.T) {
 	s := known(7, 300)
 	for i := range 150 {
@@ -457,7 +457,7 @@ func TestOwnChanges(t *testing.T) {
 	}
 }
 
-// Before the start of the record, every UID without a message counts as
+// For changes before the start of the record, every unused UID is reported as
 // vanished.
 func TestVanishedBeforeTheFloor(t *testing.T) {
 	s := known(7, 6, "2 a:2,", "4 b:2,")

@@ -1,7 +1,6 @@
-// Package reconcile compares what is known of a folder with the present
-// contents of the folder, and decides what follows: which UIDs new messages
-// get, which flags changed, which messages are gone, and what has to be
-// written.
+// Package reconcile compares the known state of a folder with its current
+// contents. It determines the UIDs of new messages, the flags that changed, the
+// messages that are gone, and what has to be written.
 //
 // The package is pure: it has no access to disk, locks or clock. Package
 // maildrop reads the directories and the uidlist, calls Reconcile, carries out
@@ -20,16 +19,17 @@ import (
 // Message is one message of a folder.
 type Message = index.Message
 
-// State is what is known of a folder. The zero State knows nothing. A new State
-// shares memory with its predecessor, which must not be changed afterwards.
+// State is the known state of a folder. The zero State means that nothing is
+// known. A new State shares memory with its predecessor, which must not be
+// changed afterwards.
 type State struct {
 	// Known is set once the folder was read or loaded from the index.
 	Known bool
-	// Messages are in ascending order of UID. Snapshots share the slice, so
-	// elements may be appended, but must only be replaced in a copy.
+	// Messages is in ascending order of UID. Snapshots share the slice, so
+	// elements may be appended but must be replaced only in a copy.
 	Messages []*Message
-	// Keywords are the names by bit of Message.Keywords. The first 26 have
-	// letters in dovecot-keywords, the others are recorded in the index only.
+	// Keywords holds the names by bit of Message.Keywords. The first 26 have
+	// letters in dovecot-keywords; the others are recorded only in the index.
 	Keywords []string
 
 	Validity, Next uint32
@@ -46,7 +46,7 @@ type State struct {
 	Gone      []index.Gone // expunged messages, in ascending order of ModSeq
 	GoneFloor uint64       // Gone is complete for changes after this
 
-	uids map[string]uint32 // UIDs by base name, see names
+	uids map[string]uint32 // UIDs by base name; see names
 }
 
 // Find returns the index of the message with a UID.
@@ -78,13 +78,13 @@ func (s *State) Named(base string) *Message {
 	return s.Messages[i]
 }
 
-// Has reports whether a file is the present file of a known message.
+// Has reports whether a file is the current file of a known message.
 func (s *State) Has(f File) bool {
 	m := s.Named(maildir.Base(f.Name))
 	return m != nil && m.File == f.Name && m.New == f.New
 }
 
-// Changes are the messages in which two states of a folder differ.
+// Changes holds the messages in which two states of a folder differ.
 type Changes struct {
 	Added    []*Message // new, or with another description
 	Flagged  []*Message // only flags, keywords or the file name changed
@@ -119,7 +119,7 @@ func (s *State) Add(msgs []*Message) Changes {
 	return Changes{Added: msgs}
 }
 
-// SetFlags replaces messages by versions with other flags, which get the next
+// SetFlags replaces messages with versions with other flags, which get the next
 // modification sequence.
 func (s *State) SetFlags(changed []*Message) Changes {
 	s.ModSeq++
@@ -133,9 +133,9 @@ func (s *State) SetFlags(changed []*Message) Changes {
 	return Changes{Flagged: changed}
 }
 
-// Describe replaces the i-th message by a version with other sizes or another
-// file name. The modification sequence stays, since the difference is not
-// visible to clients.
+// Describe replaces the i-th message with a version with other sizes or another
+// file name. The modification sequence stays the same, because the difference
+// is not visible to clients.
 func (s *State) Describe(i int, m *Message) Changes {
 	if m.Base() != s.Messages[i].Base() {
 		s.uids = nil
@@ -165,7 +165,7 @@ func (s *State) Expunge(uids []uint32) Changes {
 // maxGone is the number of expunged messages recorded for Vanished.
 const maxGone = 100_000
 
-// recordExpunged records that messages were expunged at the present ModSeq.
+// recordExpunged records that messages were expunged at the current ModSeq.
 func (s *State) recordExpunged(uids []uint32) {
 	if len(uids) == 0 {
 		return
@@ -230,7 +230,7 @@ func (s *State) NewKeyword(name string) (names []string, bit int, ok bool) {
 }
 
 // mergeKeywords returns the keywords after dovecot-keywords changed to letters.
-// Keywords beyond the letters stay.
+// Keywords beyond the letters are kept.
 func (s *State) mergeKeywords(letters *maildir.Keywords) []string {
 	names := make([]string, max(len(s.Keywords), maildir.MaxLetters))
 	copy(names, letters[:])

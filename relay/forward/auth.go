@@ -17,16 +17,17 @@ import (
 	"hoplite/mail"
 )
 
-// TokenSource supplies OAuth access tokens and renews them.
+// TokenSource provides OAuth access tokens and renews them.
 type TokenSource interface {
-	// Token returns a token that is valid now.
+	// Token returns a currently valid token.
 	Token(ctx context.Context) (string, error)
 	// Refuse reports that the server refused a token, so that the next one is
 	// another.
 	Refuse(token string)
 }
 
-// tokenFile is a TokenSource over a file that another program keeps fresh.
+// tokenFile is a TokenSource that reads a file which another program keeps up
+// to date.
 type tokenFile string
 
 func (f tokenFile) Token(context.Context) (string, error) {
@@ -40,7 +41,7 @@ func (f tokenFile) Token(context.Context) (string, error) {
 // Refuse does nothing: the other program renews the token.
 func (f tokenFile) Refuse(string) {}
 
-// authenticator logs in at the upstream.
+// authenticator logs in to the upstream.
 type authenticator struct {
 	user, password string
 	mechanism      string
@@ -55,9 +56,9 @@ var (
 	errClearAuth = errors.New("the password would be sent in clear text: the server does not offer STARTTLS; auth { insecure = true } allows it")
 )
 
-// mayLogin reports why the login must not be sent: secrets go only to a server
-// whose certificate was verified, to one on this machine, or where the
-// configuration says insecure.
+// mayLogin returns an error if the login must not be sent. Secrets are sent
+// only to a server whose certificate was verified, to a server on this machine,
+// or if the configuration sets insecure.
 func (a *authenticator) mayLogin(c *conn) error {
 	if a.insecure || c.isLocal() {
 		return nil
@@ -131,7 +132,7 @@ func (a *authenticator) exchange(c *conn, mech, token string) error {
 			return err
 		}
 		challenge, err := base64.StdEncoding.DecodeString(strings.TrimSpace(reply.Text))
-		if err != nil && mech != "LOGIN" { // whose prompts mean nothing
+		if err != nil && mech != "LOGIN" { // LOGIN's prompts are ignored
 			return c.failed("AUTH", errGarbage)
 		}
 		answer, err := client.Next(challenge)
@@ -152,8 +153,8 @@ type loginRefused struct{ error }
 
 func (e *loginRefused) Unwrap() error { return e.error }
 
-// refusedLogin makes the refusal of a login temporary: a wrong password in our
-// configuration is no reason to return mail.
+// refusedLogin turns the refusal of a login into a temporary failure, because a
+// wrong password in the configuration must not bounce mail.
 func refusedLogin(reply *mail.Reply) error {
 	return &mail.Reply{Code: 451, Enhanced: "4.7.0", Host: reply.Host, Text: "AUTH: login at the upstream was refused: " + reply.String()}
 }
@@ -203,10 +204,10 @@ func (a *authenticator) start(c *conn, mech, token string) (sasl.Client, error) 
 	return sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: a.user, Token: token, Host: host, Port: n}), nil
 }
 
-// loginClient is the LOGIN mechanism as every old server understands it: no
-// initial response, which some refuse with 501 or ignore, and the user name
-// and password in that order, whatever the prompts say. Prompts come
-// translated, empty, misspelled and with a NUL at the end.
+// loginClient implements the LOGIN mechanism in a way that every old server
+// understands. It sends no initial response, which some servers refuse with 501
+// or ignore, and then the user name and the password, whatever the prompts
+// contain. Real prompts may be translated, empty, misspelled or end in NUL.
 type loginClient struct{ answers []string }
 
 func (l *loginClient) Start() (string, []byte, error) { return "LOGIN", nil, nil }
@@ -233,13 +234,13 @@ func (s *scramClient) Next(challenge []byte) ([]byte, error) {
 	return []byte(answer), err
 }
 
-// xoauth2 is Google's and Microsoft's mechanism before OAUTHBEARER.
+// xoauth2 implements Google's and Microsoft's predecessor of OAUTHBEARER.
 type xoauth2 struct{ user, token string }
 
 func (x xoauth2) Start() (string, []byte, error) {
 	return "XOAUTH2", []byte("user=" + x.user + "\x01auth=Bearer " + x.token + "\x01\x01"), nil
 }
 
-// Next answers the error text that is sent instead of success with an empty
-// response, so that the refusal itself follows.
+// Next answers an error message with an empty response, so that the server
+// sends its refusal.
 func (xoauth2) Next([]byte) ([]byte, error) { return []byte{}, nil }

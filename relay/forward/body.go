@@ -10,17 +10,17 @@ import (
 	"hoplite/mail"
 )
 
-// pieces are buffers for messages that are not in memory.
+// pieces holds buffers for messages that are not in memory.
 var pieces = sync.Pool{New: func() any {
 	b := make([]byte, 64<<10)
 	return &b
 }}
 
-// errReadMessage is a message that could not be read here: the server is not
-// to blame.
+// errReadMessage means that the message could not be read locally, which is not
+// the server's fault.
 var errReadMessage = errors.New("read message")
 
-// data sends the message to the recipients that were accepted.
+// data sends the message to the accepted recipients.
 func (t *transaction) data(accepted int, dataSent bool) {
 	c := t.c
 	if accepted == 0 && !dataSent {
@@ -43,8 +43,8 @@ func (t *transaction) data(accepted int, dataSent bool) {
 		return
 	}
 	if accepted == 0 {
-		// DATA was on its way with the recipients: an empty message ends it
-		// (RFC 2920, 3.1), and the server refuses that.
+		// DATA was already sent with the recipients. An empty message ends it
+		// (RFC 2920, 3.1), which the server refuses.
 		c.w.WriteString(".\r\n")
 		if err := c.w.Flush(); err == nil {
 			c.wait(c.times.data)
@@ -62,11 +62,11 @@ func (t *transaction) data(accepted int, dataSent bool) {
 	}
 }
 
-// chunk sends the message as one BDAT (RFC 3030): no octet needs an escape. It
-// could leave in one write with MAIL and RCPT, but a server that refuses those
-// and does not read the chunk (several have had that bug) would take the
-// message's text for commands, and from a client it trusts. So it waits until
-// a recipient is accepted.
+// chunk sends the message as one BDAT chunk (RFC 3030), without escaping. It
+// could be sent together with MAIL and RCPT, but a server that refuses those
+// and does not read the chunk (several had that bug) would interpret the
+// message as commands from a client it trusts. So chunk waits until a recipient
+// has been accepted.
 func (t *transaction) chunk(accepted int) error {
 	c := t.c
 	if accepted == 0 {
@@ -80,8 +80,8 @@ func (t *transaction) chunk(accepted int) error {
 	}
 	for _, r := range t.got {
 		if r != nil && (r.Code == 500 || r.Code == 502) {
-			// It does not know BDAT after all, and what it read as commands
-			// makes the connection useless.
+			// The server does not support BDAT after all, and has read the
+			// message as commands, so the connection is unusable.
 			c.broken = true
 			return &offerError{got: t.got, chunking: true}
 		}
@@ -89,7 +89,7 @@ func (t *transaction) chunk(accepted int) error {
 	return nil
 }
 
-// flushed writes what is left of the message.
+// flushed writes the buffered end of the message.
 func (t *transaction) flushed(stage string) bool {
 	t.p.sent()
 	if err := t.c.flush(t.c.times.data); err != nil {
@@ -99,8 +99,8 @@ func (t *transaction) flushed(stage string) bool {
 	return true
 }
 
-// early looks whether a server that broke off in the middle of a message said
-// why.
+// early checks whether a server that broke the connection in the middle of a
+// message sent a reason.
 func (t *transaction) early(stage string, err error) *mail.Reply {
 	c := t.c
 	c.broken = true
@@ -113,7 +113,7 @@ func (t *transaction) early(stage string, err error) *mail.Reply {
 	return t.lost(stage, err)
 }
 
-// stream writes the message; the deadline moves with each piece.
+// stream writes the message, and renews the deadline for each piece.
 func (t *transaction) stream(w io.Writer) error {
 	c, m := t.c, t.p.msg
 	c.arm(c.times.data)
@@ -146,7 +146,7 @@ func (t *transaction) stream(w io.Writer) error {
 }
 
 // final reads the replies to the message: one, or with LMTP one for each
-// recipient that was accepted (RFC 2033, 4.2).
+// accepted recipient (RFC 2033, 4.2).
 func (t *transaction) final() {
 	c := t.c
 	c.used++

@@ -7,8 +7,9 @@ import (
 	"hoplite/mail"
 )
 
-// The prompts of LOGIN mean nothing: they come in other languages, empty, with
-// a NUL, in the wrong order, and some servers refuse an initial response.
+// The prompts of LOGIN are unreliable: they may be in other languages, empty,
+// contain NUL or come in the wrong order, and some servers refuse an initial
+// response.
 func TestLoginPrompts(t *testing.T) {
 	const user, password = "cmVsYXk=", "c2VjcmV0"
 	tests := map[string][2]string{
@@ -42,8 +43,8 @@ func TestLoginPrompts(t *testing.T) {
 	})
 }
 
-// A server that offers CHUNKING and does not know BDAT gets the message by
-// DATA, and is remembered.
+// A server that offers CHUNKING but does not support BDAT gets the message by
+// DATA, which is remembered.
 func TestBrokenChunking(t *testing.T) {
 	for _, code := range []string{"500 5.5.2 what?", "502 5.5.1 not implemented"} {
 		p := newPeer(t, map[string]string{"EHLO": "250-old\r\n250-PIPELINING\r\n250 CHUNKING"})
@@ -63,8 +64,8 @@ func TestBrokenChunking(t *testing.T) {
 	}
 }
 
-// A server that offers 8BITMIME and refuses its parameter gets 7-bit text
-// where the configuration allows it.
+// A server that offers 8BITMIME but refuses its parameter gets 7-bit text if
+// the configuration allows it.
 func TestBrokenEightBit(t *testing.T) {
 	const text = "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nJosé\r\n"
 	say := func(line string) (string, bool) {
@@ -91,7 +92,8 @@ func TestBrokenEightBit(t *testing.T) {
 	}
 }
 
-// 552 for one recipient too many means the same as 452 (RFC 5321, 4.5.3.1.10).
+// A 552 reply to one recipient too many means the same as 452 (RFC 5321,
+// 4.5.3.1.10).
 func TestTooManyIsTemporary(t *testing.T) {
 	tests := map[string]string{
 		"552 too many recipients":     "452 4.5.3 too many recipients",
@@ -123,7 +125,7 @@ func TestTooManyIsTemporary(t *testing.T) {
 	}
 }
 
-// What is said about a sender must not make a recipient unknown.
+// A reply about a sender must not make a recipient unknown.
 func TestCallAheadRemembersRecipientsOnly(t *testing.T) {
 	tests := map[string]struct {
 		verb, reply string
@@ -164,7 +166,8 @@ func TestCallAheadRemembersRecipientsOnly(t *testing.T) {
 	}
 }
 
-// RSET is not understood by some servers; the question that follows is.
+// Some servers do not understand RSET, but they do understand the query that
+// follows.
 func TestCallAheadAfterRefusedReset(t *testing.T) {
 	for _, reply := range []string{"500 5.5.1 what?", "502 no", "503 5.5.1 nothing to reset"} {
 		p := newPeer(t, map[string]string{"RSET": reply, "RCPT": "550 5.1.1 no such user",

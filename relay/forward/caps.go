@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// caps is what a server offers in its reply to EHLO.
+// caps holds the extensions that a server offers in its reply to EHLO.
 type caps struct {
 	esmtp      bool
 	pipelining bool
@@ -23,15 +23,15 @@ type caps struct {
 	xclient    []string
 	xforward   []string
 	auth       []string
-	size       int64 // 0: none or no limit
+	size       int64 // 0: not offered or no limit
 	sizeKnown  bool
-	mailMax    int // MAILs on one connection; 0: no limit said
-	rcptMax    int // recipients in one transaction; 0: no limit said
-	domainMax  int // recipients' domains in one transaction; 0: no limit said
+	mailMax    int // transactions per connection; 0: none announced
+	rcptMax    int // recipients per transaction; 0: none announced
+	domainMax  int // recipient domains per transaction; 0: none announced
 }
 
-// parseCaps reads an EHLO reply after its first line. Keywords are compared
-// without regard to case; unknown and disabled ones are ignored.
+// parseCaps reads an EHLO reply after its first line. Keywords are
+// case-insensitive; unknown and disabled ones are ignored.
 func parseCaps(text string, disabled []string) caps {
 	c := caps{esmtp: true}
 	lines := strings.Split(text, "\n")
@@ -40,7 +40,8 @@ func parseCaps(text string, disabled []string) caps {
 		if len(words) == 0 {
 			continue
 		}
-		// Old servers write AUTH=LOGIN beside, or instead of, AUTH LOGIN.
+		// Old servers send AUTH=LOGIN in addition to, or instead of, AUTH
+		// LOGIN.
 		if rest, ok := strings.CutPrefix(strings.ToUpper(words[0]), "AUTH="); ok {
 			words = append([]string{"AUTH", rest}, words[1:]...)
 		}
@@ -94,7 +95,7 @@ func (c *caps) keyword(word string, args []string) {
 	}
 }
 
-// limit reads one argument of LIMITS (RFC 9422, 4): a name, and a number from 1
+// limit parses one argument of LIMITS (RFC 9422, 4): a name and a number from 1
 // to 999999. Anything else is ignored.
 func (c *caps) limit(arg string) {
 	name, value, _ := strings.Cut(strings.ToUpper(arg), "=")

@@ -11,8 +11,8 @@ import (
 	"hoplite/mail"
 )
 
-// introduce tells the server who the client is, if that is configured and the
-// server offers a way.
+// introduce passes the client's identity to the server, if that is configured
+// and the server supports it.
 func (d *dialer) introduce(c *conn, from mail.Client) error {
 	c.client = from.Addr
 	if c.dirty && d.tellClient != "no" {
@@ -43,8 +43,8 @@ func (d *dialer) introduce(c *conn, from mail.Client) error {
 	return nil
 }
 
-// serves reports whether a connection that was made for one client can be used
-// for another.
+// serves reports whether a connection made for one client can be used for
+// another.
 func (d *dialer) serves(c *conn, from mail.Client) bool {
 	switch {
 	case d.tellClient == "no" || c.client == from.Addr:
@@ -55,10 +55,10 @@ func (d *dialer) serves(c *conn, from mail.Client) bool {
 	return from.Addr.IsValid()
 }
 
-// errOtherClient is a pooled connection that stands for another client.
+// errOtherClient means that a pooled connection is bound to another client.
 var errOtherClient = errors.New("the connection was made for another client")
 
-// reuse makes a pooled connection ready for a client.
+// reuse prepares a pooled connection for a client.
 func (d *dialer) reuse(ctx context.Context, c *conn, from mail.Client) error {
 	if !d.serves(c, from) {
 		return errOtherClient
@@ -70,8 +70,8 @@ func (d *dialer) reuse(ctx context.Context, c *conn, from mail.Client) error {
 	return d.introduce(c, from)
 }
 
-// attributes are those of the client that the server asks for (Postfix's
-// XCLIENT_README and XFORWARD_README).
+// attributes returns the attributes of the client that the server accepts
+// (Postfix's XCLIENT_README and XFORWARD_README).
 func attributes(offered []string, from mail.Client) string {
 	addr := from.Addr.Addr().Unmap()
 	text := addr.String()

@@ -20,10 +20,11 @@ import (
 type Config struct {
 	conf.Pos
 	Name string `hcl:"name,label"`
-	// Servers are where the mail goes: smtp://HOST[:25], smtps://HOST[:465],
-	// lmtp://HOST[:24] or lmtp+unix:///path. Several share the load by
-	// ?weight=N (default 1); one of weight 0 is a reserve, used only when no
-	// other can be reached. A name may have several addresses: all are tried.
+	// Servers lists the servers that receive the mail: smtp://HOST[:25],
+	// smtps://HOST[:465], lmtp://HOST[:24] or lmtp+unix:///path. Several
+	// servers share the load according to ?weight=N (default 1); a server of
+	// weight 0 is a reserve, used only if no other can be reached. If a name
+	// has several addresses, all of them are tried.
 	Servers []string `hcl:"servers,optional" example:"smtp://192.0.2.10:25"`
 	// Preset sets the server, the limits and the addresses for OAuth of a provider:
 	// "microsoft365" or "gmail". Other attributes have precedence.
@@ -32,68 +33,69 @@ type Config struct {
 	MX bool `hcl:"mx,optional"`
 	// Mode is "inline" (the client waits for the upstream's own reply), "queue"
 	// (the message is accepted and delivered later), or "auto": in-line while
-	// the upstream can be reached, else the queue.
+	// the upstream can be reached, otherwise through the queue.
 	Mode string `hcl:"mode,optional" enum:"inline|queue|auto" default:"auto"`
-	// Port is used for servers found by MX.
+	// Port is the port of servers found by MX.
 	Port int `hcl:"port,optional" default:"25"`
-	// Source are the local addresses to connect from, at most one of each
-	// family. Without it the system chooses.
+	// Source lists the local addresses to connect from, at most one of each
+	// family. By default the system chooses.
 	Source []string `hcl:"source,optional" example:"192.0.2.1"`
 	// Family restricts the servers' addresses to "ipv4" or "ipv6". An IPv6
 	// address without a PTR record is a common reason for refusals.
 	Family string `hcl:"family,optional" enum:"any|ipv4|ipv6" default:"any"`
-	// TLS towards the upstream: "off"; "may" uses it when offered, whatever the
-	// certificate; "require" insists on encryption; "verify" also on a valid
-	// certificate for the server's name.
+	// TLS selects the use of TLS: "off"; "may" uses it if it is offered,
+	// whatever the certificate; "require" requires encryption; "verify" also
+	// requires a valid certificate for the server's name.
 	TLS string `hcl:"tls,optional" enum:"off|may|require|verify" default:"may"`
 	// TLSMin is the oldest TLS version: "1.2" or "1.3"; "1.0" and "1.1" only
 	// with tls_legacy_until.
 	TLSMin string `hcl:"tls_min,optional" enum:"1.0|1.1|1.2|1.3" default:"1.2"`
-	// TLSSuites are cipher suites for TLS 1.2 and older by their IANA names, for
-	// old servers; weak ones only with tls_legacy_until.
+	// TLSSuites lists cipher suites for TLS 1.2 and older by their IANA names,
+	// for old servers; weak ones only with tls_legacy_until.
 	TLSSuites []string `hcl:"tls_suites,optional" example:"TLS_RSA_WITH_AES_128_CBC_SHA"`
 	// TLSLegacyUntil is the last day on which weak TLS is used. Each use is
 	// logged.
 	TLSLegacyUntil string `hcl:"tls_legacy_until,optional" example:"2027-06-30"`
-	// Auth is the login at the upstream. It is sent only over TLS with a valid
+	// Auth is the login to the upstream. It is sent only over TLS with a valid
 	// certificate, whatever tls says, unless the server is on this machine.
 	Auth *AuthConfig `hcl:"auth,block"`
 	// Sender is the address that all mail is sent as, because the server accepts no
 	// other: see sender of a route. Reports of this server are sent with it in From.
 	Sender string `hcl:"sender,optional" example:"scanner@example.org"`
-	// Recipients decides at RCPT which recipients exist: "call-ahead" asks the
-	// upstream and remembers the answer; "file:NAME" reads a file under data with
-	// one address or @domain per line; "any" accepts every recipient, so that
-	// unknown ones become bounces. With mx = true every recipient is accepted.
+	// Recipients selects how recipients are checked at RCPT: "call-ahead" asks
+	// the upstream and caches the answer; "file:NAME" reads a file under data
+	// with one address or @domain per line; "any" accepts every recipient, so
+	// that mail to unknown ones bounces. With mx = true every recipient is
+	// accepted.
 	Recipients string `hcl:"recipients,optional" default:"call-ahead"`
-	// KnownFor is how long a recipient that exists is not asked about again.
-	// While the upstream can't be asked, it is accepted for another 31 days.
+	// KnownFor is the time for which an existing recipient is cached. While the
+	// upstream cannot be asked, it is accepted for another 31 days.
 	KnownFor time.Duration `hcl:"known_for,optional" default:"12h"`
-	// UnknownFor is how long a recipient that does not exist is not asked about
-	// again.
+	// UnknownFor is the time for which a nonexistent recipient is cached.
 	UnknownFor time.Duration `hcl:"unknown_for,optional" default:"10m"`
-	// KnownMax is how many recipients are remembered.
+	// KnownMax is the maximum number of cached recipients.
 	KnownMax int `hcl:"known_max,optional" default:"100000"`
 	// Downgrade re-encodes unsigned 8-bit parts and UTF-8 headers for a server
 	// that does not support them, instead of refusing the message. This breaks
-	// DKIM signatures; signed (S/MIME, PGP) parts are never touched.
+	// DKIM signatures; signed (S/MIME, PGP) parts are never changed.
 	Downgrade bool `hcl:"downgrade,optional"`
-	// Disable lists extensions that are not used although the servers offer them,
-	// for example because they are broken: PIPELINING, 8BITMIME, SMTPUTF8, DSN,
-	// CHUNKING, SIZE, STARTTLS, AUTH, LIMITS.
+	// Disable lists extensions that are not used even if the servers offer
+	// them, for example because they are broken: PIPELINING, 8BITMIME,
+	// SMTPUTF8, DSN, CHUNKING, SIZE, STARTTLS, AUTH, LIMITS.
 	Disable []string `hcl:"disable,optional" example:"CHUNKING"`
-	// Fallback names the upstream that is used while this one can't be reached.
+	// Fallback is the name of the upstream that is used while this one cannot
+	// be reached.
 	Fallback string `hcl:"fallback,optional"`
-	// AllowLoopback permits servers whose addresses DNS gives as loopback; without
-	// it they are skipped, since mail would loop.
+	// AllowLoopback permits servers whose names resolve to loopback addresses.
+	// By default they are skipped, because mail could loop.
 	AllowLoopback bool `hcl:"allow_loopback,optional"`
-	// TellClient passes our client's address and name on to the upstream, for its
-	// log and its filters: by "xclient", "xforward" or "proxy" (PROXY v2), or "no".
-	// The upstream must allow it.
+	// TellClient passes the client's address and name on to the upstream, for
+	// its log and filters, by "xclient", "xforward" or "proxy" (PROXY v2). The
+	// upstream must allow it.
 	TellClient string `hcl:"tell_client,optional" was:"client" enum:"no|xclient|xforward|proxy" default:"no"`
-	// Helo is the name sent in EHLO; it defaults to our hostname.
+	// Helo is the name sent in EHLO; it defaults to the server's hostname.
 	Helo string `hcl:"helo,optional"`
-	// Connections is the largest number of connections to one server.
+	// Connections is the maximum number of connections to one server.
 	Connections int `hcl:"connections,optional" default:"20"`
 	// Rate is how many messages may be sent, for example "30/1m"; more wait. "0" is no
 	// limit.
@@ -101,24 +103,26 @@ type Config struct {
 	// MessagesPerConnection is the number of messages after which a connection is
 	// closed.
 	MessagesPerConnection int `hcl:"messages_per_connection,optional" default:"100"`
-	// KeepIdle is how long an unused connection is kept open.
+	// KeepIdle is the time for which an unused connection is kept open.
 	KeepIdle time.Duration `hcl:"keep_idle,optional" default:"15s"`
-	// ConnectTimeout is for the TCP connection and for the TLS handshake.
+	// ConnectTimeout limits the TCP connection and the TLS handshake.
 	ConnectTimeout time.Duration `hcl:"connect_timeout,optional" default:"30s"`
-	// CommandTimeout is for the greeting and for each reply before the message.
+	// CommandTimeout limits the wait for the greeting and for each reply before
+	// the message.
 	CommandTimeout time.Duration `hcl:"command_timeout,optional" default:"5m"`
-	// DataTimeout is for each part of the message and for the reply to it.
+	// DataTimeout limits sending each part of the message, and the wait for the
+	// reply to the message.
 	DataTimeout time.Duration `hcl:"data_timeout,optional" default:"10m"`
-	// FirstRetry is the pause after the first failed attempt of the queue. Each
-	// later pause is longer.
+	// FirstRetry is the wait after the queue's first failed attempt. Later
+	// waits are longer.
 	FirstRetry time.Duration `hcl:"first_retry,optional" default:"5m"`
-	// MaxRetry is the longest pause between two attempts.
+	// MaxRetry is the longest wait between two attempts.
 	MaxRetry time.Duration `hcl:"max_retry,optional" default:"4h"`
-	// GiveUp is how long the queue tries before the message is returned to its
-	// sender.
+	// GiveUp is the time after which the queue returns an undeliverable message
+	// to its sender.
 	GiveUp time.Duration `hcl:"give_up,optional" default:"5d"`
-	// DelayedAfter is how long a message waits before its sender is sent a delay
-	// notice; 0 sends none.
+	// DelayedAfter is the time after which the sender of a waiting message is
+	// sent a delay notice; 0 sends none.
 	DelayedAfter time.Duration `hcl:"delayed_after,optional" default:"4h"`
 }
 
@@ -132,12 +136,11 @@ type AuthConfig struct {
 	// Mechanism is a SASL mechanism, or "auto" for the best one that the server
 	// offers.
 	Mechanism string `hcl:"mechanism,optional" enum:"auto|plain|login|scram-sha-256|xoauth2|oauthbearer" default:"auto"`
-	// Insecure allows the login over a connection whose server is not proved by
-	// a valid certificate, even in clear text. A server on this machine needs no
-	// proof.
+	// Insecure allows the login to a server without a valid certificate, even
+	// in clear text. A server on this machine needs no certificate.
 	Insecure bool `hcl:"insecure,optional"`
-	// TokenFile holds an OAuth access token, which another program keeps fresh.
-	// The path is relative to the data folder.
+	// TokenFile is a file with an OAuth access token that another program keeps
+	// up to date. The path is relative to the data folder.
 	TokenFile string `hcl:"token_file,optional"`
 	// OAuth2 obtains access tokens and keeps them fresh, instead of a password.
 	OAuth2 *oauth.Config `hcl:"oauth2,block"`
@@ -210,13 +213,13 @@ func (c *Config) checkAuth() error {
 	return app.Complete()
 }
 
-// RecipientsFile returns the file that lists the recipients, as the
-// configuration names it, and whether there is one.
+// RecipientsFile returns the configured file that lists the recipients, and
+// whether there is one.
 func (c *Config) RecipientsFile() (string, bool) {
 	return strings.CutPrefix(c.Recipients, "file:")
 }
 
-// checkRecipients refuses a source of recipients that is not known.
+// checkRecipients returns an error unless s is a known source of recipients.
 func checkRecipients(s string) error {
 	name, isFile := strings.CutPrefix(s, "file:")
 	switch {
@@ -232,11 +235,11 @@ func checkRecipients(s string) error {
 	return fmt.Errorf(`%q is not one of "call-ahead", "any", "file:NAME": did you mean %q?`, s, meant)
 }
 
-// extensions are the keywords that disable takes.
+// extensions lists the keywords that disable accepts.
 var extensions = []string{"PIPELINING", "8BITMIME", "BINARYMIME", "SMTPUTF8", "DSN", "CHUNKING", "SIZE", "STARTTLS",
 	"AUTH", "LIMITS", "REQUIRETLS", "DELIVERBY", "MT-PRIORITY", "XCLIENT", "XFORWARD"}
 
-// sources are the addresses in source.
+// sources returns the addresses in source.
 func (c *Config) sources() []netip.Addr {
 	var list []netip.Addr
 	for _, s := range c.Source {
@@ -265,7 +268,7 @@ func (c *Config) checkSource() (errs []error) {
 	return errs
 }
 
-// server is one place where an upstream listens.
+// server is one server of an upstream.
 type server struct {
 	network string // tcp or unix
 	address string // host:port or path
@@ -275,7 +278,7 @@ type server struct {
 	weight  int
 }
 
-// name is the server in messages and logs.
+// name returns the server's name for messages and logs.
 func (s *server) name() string {
 	if s.network == "unix" {
 		return s.address

@@ -20,18 +20,19 @@ type conn struct {
 	addr   string // the server's address
 	caps   caps
 	proof  proof
-	client netip.AddrPort // the client that the server was told about
+	client netip.AddrPort // the client whose identity was sent to the server
 	times  *timeouts
 	ctx    context.Context // of the call that uses the connection
 
 	used   int         // messages
 	mails  int         // MAIL commands
 	broken bool        // nothing more can be sent on it
-	dirty  bool        // a transaction was begun and not ended
+	dirty  bool        // a transaction was begun but not ended
 	expire *time.Timer // closes it after keep_idle; nil before the first time
 }
 
-// connBuffer is how much is collected before it is written.
+// connBuffer is the number of octets that are collected before they are
+// written.
 const connBuffer = 16 << 10
 
 func newConn(nc net.Conn, s *server, times *timeouts) *conn {
@@ -43,9 +44,9 @@ func newConn(nc net.Conn, s *server, times *timeouts) *conn {
 	return c
 }
 
-// setTransport makes nc what the connection reads from and writes to. Octets
-// that were read ahead are dropped: after STARTTLS they were sent in clear
-// text and must not count as answers (RFC 3207, 5).
+// setTransport makes the connection read from and write to nc. Octets that were
+// read ahead are dropped: after STARTTLS they were sent in clear text and must
+// not be treated as replies (RFC 3207, 5).
 func (c *conn) setTransport(nc net.Conn) {
 	c.nc = nc
 	c.r = bufio.NewReaderSize(nc, maxReplyLine)
@@ -56,10 +57,10 @@ func (c *conn) setTransport(nc net.Conn) {
 // (MAILMAX of RFC 9422).
 func (c *conn) spent() bool { return c.caps.mailMax > 0 && c.mails >= c.caps.mailMax }
 
-// past is a deadline that has gone by.
+// past is a deadline in the past.
 var past = time.Unix(1, 0)
 
-// watch ends whatever the connection waits for when ctx ends.
+// watch interrupts reads and writes of the connection when ctx ends.
 func (c *conn) watch(ctx context.Context) func() {
 	c.ctx = ctx
 	nc := c.nc
@@ -70,12 +71,12 @@ func (c *conn) watch(ctx context.Context) func() {
 // arm sets the deadline of the next read or write.
 func (c *conn) arm(timeout time.Duration) {
 	c.nc.SetDeadline(time.Now().Add(timeout))
-	if c.ctx.Err() != nil { // it ended just before
+	if c.ctx.Err() != nil { // it ended just before that
 		c.nc.SetDeadline(past)
 	}
 }
 
-// flush writes what was collected.
+// flush writes the collected octets.
 func (c *conn) flush(timeout time.Duration) error {
 	c.arm(timeout)
 	if err := c.w.Flush(); err != nil {
@@ -117,18 +118,18 @@ func (c *conn) skip(n int) {
 	}
 }
 
-// failed is an error of this connection, at a stage of the conversation.
+// failed returns an error of this connection at a stage of the conversation.
 func (c *conn) failed(stage string, err error) error {
 	return &stageError{stage: stage, host: c.server.name(), addr: c.addr, err: err}
 }
 
-// nothing is the error of a transaction that never began.
+// nothing returns the error of a transaction that never began.
 func (c *conn) nothing(err error) error {
 	c.broken = true
 	return c.failed("MAIL", fmt.Errorf("%w: %w", errNothingSent, err))
 }
 
-// isLocal reports whether a connection does not leave this machine.
+// isLocal reports whether a connection is within this machine.
 func (c *conn) isLocal() bool {
 	if c.server.network == "unix" {
 		return true
@@ -138,7 +139,7 @@ func (c *conn) isLocal() bool {
 	return err == nil && ip != nil && ip.IsLoopback()
 }
 
-// quit says QUIT without waiting for the reply, and closes the connection.
+// quit sends QUIT and closes the connection without waiting for the reply.
 func (c *conn) quit() {
 	if !c.broken {
 		c.nc.SetDeadline(time.Now().Add(time.Second))

@@ -11,7 +11,8 @@ import (
 )
 
 // handoff is one message on its way to an upstream. It holds no connection
-// until Send: a slow client must not occupy one of the server's sessions.
+// until Send, so that a slow client does not occupy one of the server's
+// sessions.
 type handoff struct {
 	u     *Upstream
 	tx    *mail.Transaction
@@ -31,8 +32,8 @@ func (h *handoff) Rcpt(ctx context.Context, r mail.Rcpt) error {
 
 func (h *handoff) Close() error { return nil }
 
-// Send hands the message over, one transaction for each group of recipients
-// that share servers.
+// Send sends the message in one transaction for each group of recipients that
+// share servers.
 func (h *handoff) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
 	if len(h.rcpts) == 0 {
 		return nil
@@ -47,8 +48,8 @@ func (h *handoff) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
 	return h.u.handOver(ctx, p, h.u.next)
 }
 
-// patience is how long a client waits in mode auto for an upstream to accept
-// the message; after that the message is queued.
+// patience is the time for which, in auto mode, a client waits for an upstream
+// to accept the message; after that the message is queued.
 const patience = time.Minute
 
 func (u *Upstream) handOver(ctx context.Context, all *parcel, next *Upstream) []mail.Outcome {
@@ -69,11 +70,11 @@ func (u *Upstream) handOver(ctx context.Context, all *parcel, next *Upstream) []
 	return out
 }
 
-// group is recipients that go to the same servers.
+// group is a set of recipients with the same servers.
 type group struct {
 	rcpts []int
 	pools []*pool
-	err   *mail.Reply // why there are no servers
+	err   *mail.Reply // the reason if there are no servers
 }
 
 func (u *Upstream) groups(ctx context.Context, rcpts []mail.Rcpt) []group {
@@ -105,8 +106,8 @@ func (u *Upstream) groups(ctx context.Context, rcpts []mail.Rcpt) []group {
 	return groups
 }
 
-// deliver hands the parcel to the servers of a group, on as many connections
-// as their limits want.
+// deliver sends the parcel to the servers of a group, on as many connections as
+// their limits require.
 func (u *Upstream) deliver(ctx context.Context, p *parcel, g group, next *Upstream) []mail.Outcome {
 	out, left := u.deliverSome(ctx, p, g, next)
 	for len(left) > 0 {
@@ -122,15 +123,15 @@ func (u *Upstream) deliver(ctx context.Context, p *parcel, g group, next *Upstre
 	return out
 }
 
-// deliverSome tries the servers of a group until one of them accepts the message
-// or refuses it, then those of next. left are the recipients that no server was
-// asked about; there is always progress.
+// deliverSome tries the servers of a group, and then those of next, until one
+// of them accepts or refuses the message. left holds the recipients that no
+// server was asked about; there is always progress.
 func (u *Upstream) deliverSome(ctx context.Context, p *parcel, g group, next *Upstream) (out []mail.Outcome, left []int) {
 	start := time.Now()
 	if g.err != nil {
 		return u.outcomes(p, nil, make(answers, len(p.rcpts)).all(g.err), start), nil
 	}
-	var last error // why the last server could not be used
+	var last error // the reason why the last server could not be used
 	for _, pool := range g.pools {
 		c, got, err := u.attempt(ctx, pool, p)
 		if err == nil {
@@ -150,7 +151,8 @@ func (u *Upstream) deliverSome(ctx context.Context, p *parcel, g group, next *Up
 		}
 	}
 	if next != nil && ctx.Err() == nil {
-		// One step only: a fallback of the fallback could lead back here.
+		// Only one step is taken, because a fallback of the fallback could lead
+		// back here.
 		return next.handOver(ctx, p, nil), nil
 	}
 	out = u.outcomes(p, nil, make(answers, len(p.rcpts)).all(u.unreachable(last)), start)
@@ -163,9 +165,9 @@ func (u *Upstream) deliverSome(ctx context.Context, p *parcel, g group, next *Up
 	return out, nil
 }
 
-// attempt hands the parcel to one server. A pooled connection that was gone
-// before anything was said is replaced once, and a server that refuses what it
-// offers is asked again without that.
+// attempt sends the parcel to one server. A pooled connection that was closed
+// before the transaction began is replaced once, and a server that refuses an
+// extension it offers is tried again without that extension.
 func (u *Upstream) attempt(ctx context.Context, pool *pool, p *parcel) (*conn, answers, error) {
 	for fresh := false; ; {
 		if err := pool.resting(); err != nil && p.waits {
@@ -205,7 +207,8 @@ func (u *Upstream) attempt(ctx context.Context, pool *pool, p *parcel) (*conn, a
 	}
 }
 
-// unreachable is the temporary reply when no server could be used.
+// unreachable returns the temporary reply for an upstream of which no server
+// could be used.
 func (u *Upstream) unreachable(err error) *mail.Reply {
 	r := &mail.Reply{Code: 451, Enhanced: "4.4.1", Cause: err}
 	var (
@@ -220,8 +223,8 @@ func (u *Upstream) unreachable(err error) *mail.Reply {
 	case errors.As(err, &noToken):
 		r.Enhanced, r.Text = "4.3.2", fmt.Sprintf("upstream %s can't be used now, because there is no access token: %s", u.cfg.Name, noToken)
 	case errors.As(err, &insecure):
-		// TLS or certificate (RFC 3463, 3.8): a matter for whoever runs one of
-		// the two servers.
+		// TLS or certificate problems (RFC 3463, 3.8) must be fixed by the
+		// administrator of one of the two servers.
 		r.Enhanced, r.Text = "4.7.5", fmt.Sprintf("upstream %s is not used, because its identity is not proved: %s", u.cfg.Name, plainError(err))
 	case errors.As(err, &staged) && staged.stage == "TLS":
 		r.Enhanced, r.Text = "4.7.5", fmt.Sprintf("upstream %s is not used, because TLS failed: %s", u.cfg.Name, cause(staged.err))

@@ -20,7 +20,7 @@ import (
 	"hoplite/relay/forward/mtasts"
 )
 
-// signedZone is DNS with and without DNSSEC.
+// signedZone answers DNS queries with and without DNSSEC.
 type signedZone struct {
 	records  map[string][]resolve.Record
 	unsigned map[string]bool // by name
@@ -41,16 +41,15 @@ func (z *signedZone) Lookup(_ context.Context, name string, t resolve.Type) (res
 	return resolve.Answer{Name: name, Records: records, Authentic: !z.unsigned[name]}, nil
 }
 
-// policyHost answers with one MTA-STS policy.
+// policyHost serves one MTA-STS policy.
 type policyHost string
 
 func (p policyHost) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"text/plain"}}, Body: io.NopCloser(strings.NewReader(string(p))), Request: r}, nil
 }
 
-// What DNS and the policy demand of a destination, and what happens to its
-// mail: never delivered over a connection that does not prove it, and never
-// returned at once.
+// Mail for a destination is never sent over a connection that does not prove
+// what DNS and the policy require, and is never returned immediately.
 func TestDestination(t *testing.T) {
 	cert, stranger := makeCertificate(t, false, "192.0.2.1"), makeCertificate(t, false, "192.0.2.1")
 	sum := func(c tls.Certificate) []byte {
@@ -96,8 +95,8 @@ func TestDestination(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			// The server's name is its address, so that one certificate serves
-			// for all cases.
+			// The server's name is its address, so that one certificate suits
+			// all cases.
 			z := &signedZone{unsigned: map[string]bool{}, bogus: map[string]bool{}, records: map[string][]resolve.Record{
 				"example.net MX":           {{Pref: 10, Host: "192.0.2.1"}},
 				"192.0.2.1 A":              {{Addr: netip.MustParseAddr("192.0.2.1")}},
@@ -152,7 +151,7 @@ func TestDestination(t *testing.T) {
 	}
 }
 
-// A policy host that DNS says is on this machine is not asked.
+// A policy host that resolves to an address on this machine is not contacted.
 func TestPolicyHostOnLoopback(t *testing.T) {
 	z := &signedZone{records: map[string][]resolve.Record{"mta-sts.example.net A": {{Addr: netip.MustParseAddr("127.0.0.1")}}}}
 	cfg := Config{}

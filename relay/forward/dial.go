@@ -14,8 +14,8 @@ import (
 	"hoplite/mail"
 )
 
-// dialer makes connections for an upstream and brings them to the point where
-// MAIL may be sent.
+// dialer opens connections to an upstream's servers and prepares them up to the
+// point where MAIL can be sent.
 type dialer struct {
 	helo       string
 	tls        listen.Profile
@@ -30,12 +30,13 @@ type dialer struct {
 	weakTLS    func(server string, state tls.ConnectionState)
 }
 
-// timeouts bound the steps of a conversation: connect the TCP connection and
-// the TLS handshake, command each reply before the message, data each part of
-// the message and the last reply (RFC 5321, 4.5.3.2).
+// timeouts holds the time limits of a conversation (RFC 5321, 4.5.3.2): connect
+// applies to the TCP connection and the TLS handshake, command to each reply
+// before the message, and data to each part of the message and the final reply.
 type timeouts struct{ connect, command, data time.Duration }
 
-// usesFamily reports whether connections are made to addresses of a's family.
+// usesFamily reports whether connections to addresses of a's family are
+// allowed.
 func (d *dialer) usesFamily(a netip.Addr) bool {
 	switch d.family {
 	case "ipv4":
@@ -61,20 +62,20 @@ func (d *dialer) dialNet(ctx context.Context, network, address string) (net.Conn
 	return dialer.DialContext(ctx, network, address)
 }
 
-// opening is how one connection is begun.
+// opening holds the parameters for opening a connection.
 type opening struct {
 	need requirement
 	from mail.Client
-	// heloOnly leaves EHLO out, for a server that hung up on it.
+	// heloOnly omits EHLO, for a server that hung up after it.
 	heloOnly bool
-	// failed is the TLS handshake after which clear text is used.
+	// failed is the error of a TLS handshake after which clear text is used.
 	failed error
 }
 
-// errNoEHLO is a server that closes the connection at EHLO.
+// errNoEHLO means that the server closes the connection at EHLO.
 var errNoEHLO = errors.New("the server closed the connection at EHLO")
 
-// errHandshake marks a TLS handshake that failed where clear text would do.
+// errHandshake marks a failed TLS handshake where clear text is also allowed.
 var errHandshake = errors.New("TLS handshake failed")
 
 // open connects to a server. An error is a *mail.Reply from the server, or a
@@ -117,8 +118,8 @@ func (d *dialer) connect(ctx context.Context, s *server, o opening) (*conn, erro
 	return c, nil
 }
 
-// greet takes a new connection through PROXY, TLS, greeting, EHLO, STARTTLS,
-// AUTH and XCLIENT, as far as each is configured.
+// greet performs PROXY, TLS, greeting, EHLO, STARTTLS, AUTH and XCLIENT on a
+// new connection, as far as they are configured.
 func (d *dialer) greet(ctx context.Context, c *conn, o opening) error {
 	if d.tellClient == "proxy" {
 		if err := writeProxy(c.nc, o.from); err != nil {
@@ -151,7 +152,8 @@ func (d *dialer) greet(ctx context.Context, c *conn, o opening) error {
 	return d.introduce(c, o.from)
 }
 
-// hello says EHLO, or HELO to servers that do not know it (RFC 5321, 4.1.4).
+// hello sends EHLO, or HELO to servers that do not support EHLO (RFC 5321,
+// 4.1.4).
 func (d *dialer) hello(c *conn, heloOnly bool) error {
 	verb := "EHLO"
 	if c.server.lmtp {
@@ -182,8 +184,8 @@ func (d *dialer) hello(c *conn, heloOnly bool) error {
 	return nil
 }
 
-// startTLS switches TLS on where the requirement says so, and reports an error
-// if the connection does not prove what it must.
+// startTLS starts TLS if the requirement calls for it, and returns an error if
+// the connection does not meet the requirement.
 func (d *dialer) startTLS(ctx context.Context, c *conn, o opening) error {
 	if c.proof.state == nil && o.need.startTLS && c.caps.startTLS {
 		reply, err := c.ask("STARTTLS", d.times.command)
@@ -210,9 +212,9 @@ func (d *dialer) startTLS(ctx context.Context, c *conn, o opening) error {
 	return nil
 }
 
-// handshake does the TLS handshake. The certificate is looked at in any case,
-// so that the outcome can say what was proved; whether a doubt matters is up to
-// the requirement.
+// handshake performs the TLS handshake. The certificate is always checked, so
+// that the outcome can report what was proved; the requirement determines
+// whether a problem with it matters.
 func (d *dialer) handshake(ctx context.Context, c *conn, need requirement) error {
 	legacy := d.tls.Min != 0 && d.tls.Min < tls.VersionTLS12 || len(d.tls.Suites) > 0
 	cfg := &tls.Config{ServerName: need.name(c.server), MinVersion: d.tls.Min, CipherSuites: d.tls.Suites}
@@ -220,11 +222,11 @@ func (d *dialer) handshake(ctx context.Context, c *conn, need requirement) error
 		cfg.MinVersion, cfg.CipherSuites, legacy = 0, nil, false
 	}
 	if cfg.MinVersion == 0 && cfg.CipherSuites == nil && need.least > clearText {
-		// Where clear text would do, any suite is better.
+		// Where clear text is allowed, any cipher suite is an improvement.
 		cfg.CipherSuites = listen.SafeSuites()
 	}
 	var p proof
-	cfg.InsecureSkipVerify = true // VerifyConnection does it
+	cfg.InsecureSkipVerify = true // VerifyConnection verifies instead
 	cfg.VerifyConnection = func(state tls.ConnectionState) error {
 		p = need.check(state, c.server, d.roots)
 		if err := need.meets(p); err != nil {

@@ -10,20 +10,21 @@ import (
 	"hoplite/mail/mime"
 )
 
-// addressFields hold lists of addresses.
+// addressFields lists the fields that contain addresses.
 var addressFields = map[string]bool{
 	"from": true, "to": true, "cc": true, "bcc": true, "sender": true, "reply-to": true,
 	"resent-from": true, "resent-to": true, "resent-cc": true, "resent-bcc": true, "resent-sender": true,
 	"disposition-notification-to": true, "mail-followup-to": true, "mail-reply-to": true,
 }
 
-// textFields are unstructured, as are all fields that begin with X-.
+// textFields lists unstructured fields; all fields that begin with X- are also
+// unstructured.
 var textFields = map[string]bool{
 	"subject": true, "comments": true, "content-description": true, "organization": true, "thread-topic": true,
 	"keywords": true, "user-agent": true, "list-id": true, "auto-submitted": true,
 }
 
-// plainField returns a field in ASCII (RFC 6857, 3).
+// plainField returns an ASCII version of a field (RFC 6857, 3).
 func plainField(f mail.Field) ([]byte, error) {
 	if !eightBit(f.Raw) {
 		return f.Raw, nil
@@ -32,7 +33,8 @@ func plainField(f mail.Field) ([]byte, error) {
 	name := strings.ToLower(f.Name)
 	switch {
 	case name == "":
-		// Not a field: keep its text where no program reads it.
+		// This is not a field, so its text is kept where no program interprets
+		// it.
 		return fold("X-Broken-Field", words(toUTF8(strings.TrimSpace(string(f.Raw))))), nil
 	case addressFields[name]:
 		list, err := plainAddresses(text)
@@ -48,12 +50,13 @@ func plainField(f mail.Field) ([]byte, error) {
 	case textFields[name] || strings.HasPrefix(name, "x-"):
 		return fold(f.Name, words(text)), nil
 	}
-	// A structured field can't hold encoded words: it is renamed, for people to
-	// read (RFC 6857, 3.2).
+	// A structured field cannot contain encoded words, so it is renamed and
+	// kept for human readers (RFC 6857, 3.2).
 	return fold("Downgraded-"+f.Name, words(text)), nil
 }
 
-// toUTF8 reads text that is not UTF-8 as Latin-1, as most mail programs do.
+// toUTF8 converts text that is not UTF-8 as if it were Latin-1, as most mail
+// programs do.
 func toUTF8(s string) string {
 	if utf8.ValidString(s) {
 		return s
@@ -66,7 +69,7 @@ func words(text string) []string {
 	return strings.Split(stdmime.QEncoding.Encode("utf-8", text), " ")
 }
 
-// fold writes a field and starts a new line before a piece that does not fit.
+// fold returns a field, folded before pieces that do not fit on a line.
 func fold(name string, pieces []string) []byte {
 	const wide = 76
 	var b strings.Builder
@@ -84,8 +87,8 @@ func fold(name string, pieces []string) []byte {
 	return []byte(b.String())
 }
 
-// plainAddresses writes an address list with encoded names and A-labels. For a
-// non-ASCII local part there is no ASCII form.
+// plainAddresses rewrites an address list with encoded names and A-labels. A
+// non-ASCII local part has no ASCII form.
 func plainAddresses(text string) ([]string, error) {
 	var pieces []string
 	group := false
@@ -129,8 +132,8 @@ func plainAddresses(text string) ([]string, error) {
 	return pieces, nil
 }
 
-// plainParams writes a Content-Type or Content-Disposition with its parameters
-// encoded as in RFC 2231.
+// plainParams rewrites a Content-Type or Content-Disposition field with its
+// parameters encoded as in RFC 2231.
 func plainParams(name, text string) ([]string, bool) {
 	var value string
 	var params []mime.Param

@@ -14,18 +14,18 @@ import (
 	"hoplite/mail/mime"
 )
 
-// A downgrade re-encodes a message for a server that supports only 7-bit text,
-// or no UTF-8 in header fields: parts become quoted-printable or base64
-// (RFC 6152, 3), fields encoded words (RFC 6857). Signed parts are not changed; a
-// message that can't be re-encoded without loss is refused.
+// This file re-encodes a message for a server that supports only 7-bit text, or
+// no UTF-8 in header fields: parts become quoted-printable or base64 (RFC 6152,
+// 3), and fields use encoded words (RFC 6857). Signed parts are not changed; a
+// message that cannot be re-encoded without loss is refused.
 
-// errDowngrade says why a message can't be re-encoded.
+// errDowngrade is the reason why a message cannot be re-encoded.
 type errDowngrade struct{ why string }
 
 func (e errDowngrade) Error() string { return e.why }
 
-// downgraded returns the message in a form that the server supports, p itself
-// if possible. close releases what the new message holds.
+// downgraded returns the message in a form that the server supports, which is p
+// itself if possible. close releases the resources of the new message.
 func (u *Upstream) downgraded(c *conn, p *parcel) (fit *parcel, close func(), refusal *mail.Reply) {
 	nothing := func() {}
 	body := (p.msg.EightBit || p.tx.Envelope.Body == "BINARYMIME") && !c.caps.eightBit && !c.caps.binary
@@ -75,8 +75,8 @@ func hasField(header []byte, name string) bool {
 	return ok
 }
 
-// rewritten is a message being written: in memory while it is small, then in a
-// file that was already removed from its folder.
+// rewritten buffers a message that is being written: in memory while it is
+// small, and then in an unlinked file.
 type rewritten struct {
 	dir  string
 	mem  bytes.Buffer
@@ -84,7 +84,7 @@ type rewritten struct {
 	size int64
 }
 
-// memoryLimit is how much of a re-encoded message is kept in memory.
+// memoryLimit is the size up to which a re-encoded message is kept in memory.
 const memoryLimit = 1 << 20
 
 func (r *rewritten) Write(p []byte) (int, error) {
@@ -154,8 +154,8 @@ func downgrade(m *mail.Message, body bool, out *rewritten) (*mail.Message, error
 	return fit, err
 }
 
-// joined is a message as it is sent: the edited header block, then the base
-// from off on.
+// joined is a message as it is sent: the edited header block followed by the
+// base from off on.
 type joined struct {
 	header []byte
 	base   io.ReaderAt
@@ -186,7 +186,7 @@ func (d *downgrader) read(from, to int64) *io.SectionReader {
 	return io.NewSectionReader(d.src, from, to-from)
 }
 
-// part writes one entity with everything in it.
+// part writes one entity with all entities inside it.
 func (d *downgrader) part(p *mime.Part) error {
 	raw := make([]byte, p.Header.Size())
 	if _, err := io.ReadFull(d.read(p.Header.From.Off, p.Header.To.Off), raw); err != nil {
@@ -199,7 +199,7 @@ func (d *downgrader) part(p *mime.Part) error {
 	eight = eight && d.body
 	switch {
 	case !eight && !d.body && len(p.Children) > 0 && !p.Is("multipart", "signed"):
-		return d.around(p, raw, "") // the fields of its parts may need it
+		return d.around(p, raw, "") // the fields of its parts may need re-encoding
 	case !eight:
 		return d.whole(p, raw)
 	case p.Is("multipart", "signed"):
@@ -222,8 +222,8 @@ func (d *downgrader) whole(p *mime.Part, raw []byte) error {
 	return d.copy(p.Body.From.Off, p.Body.To.Off)
 }
 
-// around writes a multipart entity. Delimiters and the text between parts are
-// kept; 8-bit characters there become question marks.
+// around writes a multipart entity. Delimiters and text between parts are kept,
+// with 8-bit characters replaced by question marks.
 func (d *downgrader) around(p *mime.Part, raw []byte, encoding string) error {
 	if err := d.header(p, raw, encoding); err != nil {
 		return err
@@ -241,7 +241,7 @@ func (d *downgrader) around(p *mime.Part, raw []byte, encoding string) error {
 	return d.plain(at, p.Body.To.Off)
 }
 
-// leaf writes a part re-encoded.
+// leaf writes a re-encoded part.
 func (d *downgrader) leaf(p *mime.Part, raw []byte) error {
 	encoding := "base64"
 	if p.Type == "text" && p.Encoding != "binary" {
@@ -305,7 +305,7 @@ func (d *downgrader) copy(from, to int64) error {
 	return err
 }
 
-// plain copies with 8-bit characters replaced.
+// plain copies data, replacing 8-bit characters.
 func (d *downgrader) plain(from, to int64) error {
 	r := d.read(from, to)
 	buf := make([]byte, 8<<10)
@@ -347,8 +347,8 @@ func (d *downgrader) eightBit(from, to int64) (bool, error) {
 	}
 }
 
-// header writes a header block with its fields in ASCII and, if encoding is not
-// empty, that transfer encoding.
+// header writes a header block with ASCII fields and, if encoding is not empty,
+// that transfer encoding.
 func (d *downgrader) header(p *mime.Part, raw []byte, encoding string) error {
 	var out bytes.Buffer
 	end := 0
@@ -368,7 +368,7 @@ func (d *downgrader) header(p *mime.Part, raw []byte, encoding string) error {
 			out.WriteString("MIME-Version: 1.0\r\n")
 		}
 		if !hasField(raw, "Content-Type") && len(p.Children) == 0 {
-			// The charset of these characters is not known (RFC 1428, 3).
+			// The charset of these characters is unknown (RFC 1428, 3).
 			out.WriteString("Content-Type: text/plain; charset=unknown-8bit\r\n")
 		}
 		out.WriteString("Content-Transfer-Encoding: " + encoding + "\r\n")

@@ -35,7 +35,7 @@ func toSeven(t testing.TB, text string) (*mail.Message, error) {
 	return mail.NewMessage(mail.Bytes(all))
 }
 
-// leaves are the contents of all parts that hold no others.
+// leaves returns the contents of all parts that contain no other parts.
 func leaves(t testing.TB, text []byte) (list []string) {
 	var walk func(p *mime.Part)
 	walk = func(p *mime.Part) {
@@ -105,7 +105,7 @@ func TestDowngradeFields(t *testing.T) {
 	}
 }
 
-// A message that can't be re-encoded without loss is refused with the reason.
+// A message that cannot be re-encoded without loss is refused with the reason.
 func TestDowngradeRefuses(t *testing.T) {
 	signed := "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n\u00fc\r\n--b\r\nContent-Type: application/pkcs7-signature\r\n\r\nAAAA\r\n--b--\r\n"
 	for name, tt := range map[string]struct{ text, why string }{
@@ -120,7 +120,7 @@ func TestDowngradeRefuses(t *testing.T) {
 	}
 }
 
-// An 8-bit message is refused, or re-encoded where the configuration allows it,
+// An 8-bit message is refused or, if the configuration allows it, re-encoded
 // with a note about its signatures.
 func TestDowngradeAtUpstream(t *testing.T) {
 	for _, allowed := range []bool{false, true} {

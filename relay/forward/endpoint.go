@@ -14,16 +14,17 @@ import (
 )
 
 // endpoint is one entry of servers: a socket, an address, or a name that may
-// have several addresses. Each address has a pool of its own, so that one that
-// refuses mail does not hide the others.
+// have several addresses. Each address has a pool of its own, so that an
+// address that refuses mail does not affect the others.
 type endpoint struct {
 	server *server
 
 	mu    sync.Mutex
-	pools []*pool // as of the last look-up
+	pools []*pool // from the last look-up
 }
 
-// newEndpoint makes an endpoint; sockets and addresses have their pool at once.
+// newEndpoint makes an endpoint. Sockets and addresses get their pool
+// immediately.
 func newEndpoint(n *network, s *server) *endpoint {
 	e := &endpoint{server: s}
 	if !s.isName() || n.dns == nil {
@@ -32,14 +33,14 @@ func newEndpoint(n *network, s *server) *endpoint {
 	return e
 }
 
-// isName reports whether a server must be looked up.
+// isName reports whether a server's name must be looked up.
 func (s *server) isName() bool {
 	_, err := netip.ParseAddr(s.host)
 	return s.network == "tcp" && err != nil
 }
 
-// current returns the pools of the endpoint. While DNS gives no answer, those
-// of the last one are used.
+// current returns the pools of the endpoint. While DNS does not answer, those
+// of the last answer are used.
 func (e *endpoint) current(ctx context.Context, n *network) ([]*pool, error) {
 	if !e.server.isName() || n.dns == nil {
 		return e.pools, nil
@@ -83,14 +84,14 @@ func (e *endpoint) update(n *network, addrs []netip.Addr) {
 	e.pools = now
 }
 
-// seen returns the pools without a look-up.
+// seen returns the current pools without a look-up.
 func (e *endpoint) seen() []*pool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.pools
 }
 
-// servers are the configured endpoints of an upstream.
+// servers holds the configured endpoints of an upstream.
 type servers struct {
 	net  *network
 	list []*endpoint
@@ -108,8 +109,8 @@ func newServers(n *network, urls []string) (servers, error) {
 	return all, nil
 }
 
-// pools returns those of all endpoints in the order in which they are tried.
-// The error is why a name could not be looked up; it matters if there are no
+// pools returns the pools of all endpoints in the order in which they are
+// tried. The error is that of a failed look-up; it matters only if there are no
 // pools.
 func (s *servers) pools(ctx context.Context) ([]*pool, error) {
 	if len(s.list) == 1 && !s.list[0].server.isName() {
@@ -132,7 +133,7 @@ func (s *servers) pools(ctx context.Context) ([]*pool, error) {
 	return out, failed
 }
 
-// known are the pools of all servers that have been looked up by now.
+// known returns the pools of all servers that have been looked up so far.
 func (s *servers) known() iter.Seq[*pool] {
 	return func(yield func(*pool) bool) {
 		for _, e := range s.list {
@@ -151,20 +152,20 @@ func (s *servers) close() {
 	}
 }
 
-// ranked is a pool with its place in the order: the smallest is tried first.
+// ranked is a pool with its rank; the pool with the lowest rank is tried first.
 type ranked struct {
 	pool *pool
 	rank float64
 }
 
-// rank adds the pools of one server: at random by its weight, reserves
-// (weight 0) after the others, and resting ones last of all. Its addresses
-// share one place, in the order of DNS.
+// rank adds the pools of one server. Servers are ordered at random according to
+// their weights, followed by reserves (weight 0) and finally by resting
+// servers. The addresses of a server share one rank, in DNS order.
 func rank(list []ranked, weight int, pools []*pool) []ranked {
 	place := 2.0
 	if weight > 0 {
-		// With exponential variates, the chance of being the smallest is
-		// proportional to the weight.
+		// With exponential variates, the probability of having the lowest rank
+		// is proportional to the weight.
 		place = 1 - 1/(1+rand.ExpFloat64()/float64(weight))
 	}
 	for _, p := range pools {

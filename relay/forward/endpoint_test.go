@@ -16,7 +16,7 @@ import (
 	"hoplite/mail"
 )
 
-// names is a resolver that knows addresses only.
+// names is a resolver that answers only address queries.
 type names map[string][]string
 
 func (n names) Lookup(_ context.Context, name string, t resolve.Type) (resolve.Answer, error) {
@@ -38,7 +38,8 @@ func endpointUpstream(t *testing.T, dns resolve.Resolver, change func(*Config)) 
 		[]string{"smtp://mx.example.net"}, change)
 }
 
-// addresses are those of an upstream's pools, in the order of trying.
+// addresses returns the addresses of an upstream's pools in the order in which
+// they are tried.
 func addresses(t *testing.T, u *Upstream) []string {
 	t.Helper()
 	pools, err := u.servers.pools(t.Context())
@@ -83,8 +84,8 @@ func TestEndpointFollowsDNS(t *testing.T) {
 	}
 }
 
-// A name that DNS does not know delays mail: the configuration may be wrong,
-// or DNS.
+// A name that does not exist in DNS delays mail, because the configuration or
+// DNS may be wrong.
 func TestEndpointUnknown(t *testing.T) {
 	u := endpointUpstream(t, names{}, func(*Config) {})
 	got := handOver(t, u, "Subject: x\r\n\r\n", "ann@example.org")[0].Reply.String()
@@ -93,8 +94,8 @@ func TestEndpointUnknown(t *testing.T) {
 	}
 }
 
-// The second address of a name gets the mail that the first one refuses to
-// take.
+// The second address of a name gets the mail if the first refuses the
+// connection.
 func TestEndpointSecondAddress(t *testing.T) {
 	busy, good := newPeer(t, nil), newPeer(t, nil)
 	busy.set(func() { busy.greeting = "421 4.3.2 too busy" })
@@ -173,7 +174,7 @@ func TestDisable(t *testing.T) {
 	}
 }
 
-// RCPTMAX and RCPTDOMAINMAX of RFC 9422.
+// TestMost covers RCPTMAX and RCPTDOMAINMAX (RFC 9422).
 func TestMost(t *testing.T) {
 	p := &parcel{}
 	for _, a := range []mail.Address{"a@a.example", "b@a.example", "c@b.example", "d@c.example"} {
@@ -196,7 +197,7 @@ func TestMost(t *testing.T) {
 	}
 }
 
-// Lines of other programs around a reply do not hide it.
+// A reply is found between lines inserted by other programs.
 func TestNotices(t *testing.T) {
 	replies := map[string]string{
 		"EHLO": "\r\n250-old\r\n*** notice ***\r\n250-PIPELINING\r\n\r\n250 SIZE 100",

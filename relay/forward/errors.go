@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// stageError says during which stage of a conversation a connection failed,
-// and with whom: connect, greeting, EHLO, STARTTLS, TLS, AUTH …
+// stageError is a failure of a connection at a stage of the conversation:
+// connect, greeting, EHLO, STARTTLS, TLS, AUTH and so on.…
 type stageError struct {
 	stage string
 	host  string // the server's configured name, or the one found by MX
@@ -20,11 +20,11 @@ type stageError struct {
 func (e *stageError) Error() string { return e.stage + ": " + e.err.Error() }
 func (e *stageError) Unwrap() error { return e.err }
 
-// errNothingSent marks a failure before the server answered anything about
-// this transaction: trying on a fresh connection can't send a message twice.
+// errNothingSent marks a failure before the server had replied to any command
+// of this transaction. A retry on a new connection cannot send a message twice.
 var errNothingSent = errors.New("connection was gone before the transaction began")
 
-// plainError is an error in words for a reply: the stage, and the last cause
+// plainError formats an error for a reply: the stage, and the innermost cause
 // without the addresses that net errors repeat.
 func plainError(err error) string {
 	var staged *stageError
@@ -56,7 +56,8 @@ func cause(err error) string {
 	return text
 }
 
-// isClosed tells a connection that the server closed from one that is silent.
+// isClosed reports whether an error means that the server closed the
+// connection, as opposed to a timeout.
 func isClosed(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }

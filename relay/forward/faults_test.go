@@ -11,8 +11,8 @@ import (
 	"hoplite/mail"
 )
 
-// Faults of an upstream become a refusal in its own words, or 4xx for whatever is
-// not understood. None of them may look like success.
+// Faults of an upstream become a refusal with its own text, or 4xx for replies
+// that are not understood. None of them may look like success.
 func TestFaults(t *testing.T) {
 	huge := strings.Repeat("x", 1<<20)
 	tests := map[string]struct {
@@ -69,7 +69,7 @@ func TestFaults(t *testing.T) {
 			}
 			u := upstream(t, []string{p.url()}, func(c *Config) {
 				c.ConnectTimeout, c.CommandTimeout, c.DataTimeout = 20*time.Second, 20*time.Second, 20*time.Second
-				// Other timeouts are long: the machine may be slow.
+				// The other timeouts are long, because the machine may be slow.
 				switch name {
 				case "silent at the greeting":
 					c.CommandTimeout = 300 * time.Millisecond
@@ -89,8 +89,9 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// In mode auto a message for a slow server is queued, but not while the server
-// has the message and only its reply is missing: it would get a second copy.
+// In auto mode a message for a slow server is queued, but not once the server
+// has the whole message and only its reply is missing, because it would get a
+// second copy.
 func TestPatience(t *testing.T) {
 	const slow = "after 3m 250 2.0.0 ok"
 	for name, tt := range map[string]struct {
@@ -143,7 +144,7 @@ func TestConnectionRefused(t *testing.T) {
 	}
 }
 
-// While call-ahead is not possible, an unknown recipient is put off: neither
+// While call-ahead is not possible, an unknown recipient is deferred, neither
 // refused nor accepted.
 func TestCallAheadWhileDown(t *testing.T) {
 	p := newPeer(t, nil)
@@ -177,8 +178,8 @@ func TestFailover(t *testing.T) {
 	}
 }
 
-// If the server has closed an idle connection, a new one is opened and the
-// message is sent once.
+// If the server has closed an idle connection, a new one is opened, and the
+// message is sent only once.
 func TestIdleConnectionDropped(t *testing.T) {
 	for name, last := range map[string]string{"closed": "drop", "421": "421 4.4.2 idle too long"} {
 		t.Run(name, func(t *testing.T) {
@@ -220,8 +221,8 @@ func TestSlowClientHoldsNoSession(t *testing.T) {
 	}
 }
 
-// With more recipients than fit into the network's buffers, replies are read in
-// between.
+// If there are more recipients than fit into the network buffers, replies are
+// read in between.
 func TestManyRecipients(t *testing.T) {
 	p := newPeer(t, map[string]string{"RCPT": "250 2.1.5 " + strings.Repeat("long ", 200),
 		"RCPT TO:<r150@example.org>": "550 5.1.1 not this one"})
@@ -238,8 +239,8 @@ func TestManyRecipients(t *testing.T) {
 	}
 }
 
-// Recipients beyond the server's limit are sent in further transactions; the
-// client got a 250 at RCPT for all of them.
+// Recipients beyond the server's limit are sent in further transactions,
+// because the client got a 250 at RCPT for all of them.
 func TestTooManyForOneTransaction(t *testing.T) {
 	p := newPeer(t, nil)
 	n := 0
@@ -349,8 +350,8 @@ func TestHangsUpBetween(t *testing.T) {
 	}
 }
 
-// Ping finds any server that greets, and leaves its connection for the mail that
-// follows.
+// Ping finds a server that greets, and leaves its connection open for the mail
+// that follows.
 func TestPing(t *testing.T) {
 	busy, dead, good := newPeer(t, nil), newPeer(t, nil), newPeer(t, nil)
 	busy.set(func() { busy.greeting = "421 4.3.2 too busy" })

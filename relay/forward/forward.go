@@ -1,10 +1,10 @@
-// Package forward is a hop that speaks SMTP or LMTP to an upstream server: the
-// client side of the protocol, a pool of connections, and the knowledge of
+// Package forward is a hop that speaks SMTP or LMTP to an upstream server. It
+// implements the client side of the protocol, pools connections, and caches
 // which recipients exist there.
 //
-// It hands a message over or says why not, and stores nothing: mail that has
-// to wait is up to package queue. What a connection must prove about its server
-// is one value (require.go).
+// It sends a message or returns the reason why it could not, and stores
+// nothing; mail that has to wait is handled by package queue. The requirements
+// on a connection's server are a single value (require.go).
 //
 // Start reading at Upstream, then deliver.go (which servers are tried),
 // pool.go and dial.go (connections), transaction.go and body.go (one message
@@ -30,29 +30,29 @@ import (
 	"hoplite/mail/rewrite"
 )
 
-// Env is what an upstream needs from the program around it.
+// Env holds an upstream's dependencies on the rest of the program.
 type Env struct {
 	Hostname string
 	Data     string
 	Log      zerolog.Logger
 	DNS      resolve.Resolver
-	// State is the folder for what is remembered over restarts; "" keeps
+	// State is the folder for data that is kept across restarts; "" keeps
 	// nothing.
 	State string
-	// Tokens, if not nil, are asked instead of the configured token_file.
+	// Tokens, if not nil, is used instead of the configured token_file.
 	Tokens TokenSource
-	// Own reports whether a host name is ours: we are then one of the
-	// domain's mail exchangers, and those of our preference and worse are not
-	// tried (RFC 5321, 5.1).
+	// Own reports whether a host name belongs to this server. If this server is
+	// one of a domain's mail exchangers, those of the same or a worse
+	// preference are not tried (RFC 5321, 5.1).
 	Own func(host string) bool
-	// TLS has the roots for verifying certificates, if they are not the
+	// TLS holds the roots for verifying certificates, if they are not the
 	// system's.
 	TLS *tls.Config
 }
 
 // Upstream is one configured next hop. As a mail.Hop it accepts every recipient
-// at RCPT and asks the server at Send, which is how the queue delivers. For
-// clients that wait there is Inline.
+// at RCPT and contacts the server only at Send, as the queue requires. Inline
+// is for clients that wait.
 type Upstream struct {
 	cfg     Config
 	data    string
@@ -61,7 +61,7 @@ type Upstream struct {
 	servers servers
 	mx      *exchangers // nil: the servers are configured
 	rcpts   *recipients
-	next    *Upstream      // used while this one can't be reached
+	next    *Upstream      // used while this one cannot be reached
 	rules   *rewrite.Rules // what all mail is sent as; nil: unchanged
 	pace    *pace          // of messages; nil: no limit
 	tokens  *oauth.Source  // nil without oauth2
@@ -124,7 +124,8 @@ func (u *Upstream) newAuthenticator(env Env) (*authenticator, error) {
 // Tokens returns the access tokens of the oauth2 block; nil without one.
 func (u *Upstream) Tokens() *oauth.Source { return u.tokens }
 
-// countWeakTLS notes a connection that only the legacy profile allowed.
+// countWeakTLS counts and logs a connection that only the legacy profile
+// allowed.
 func (u *Upstream) countWeakTLS(server string, state tls.ConnectionState) {
 	u.weakUse.Add(1)
 	u.log.Warn().Str("peer", server).Str("tls", tls.VersionName(state.Version)+" "+tls.CipherSuiteName(state.CipherSuite)).
@@ -142,13 +143,13 @@ func under(data, path string) string {
 // be reached. It is called before any mail is sent.
 func (u *Upstream) SetFallback(next *Upstream) { u.next = next }
 
-// Name is the label of the upstream's block in the configuration.
+// Name returns the label of the upstream's block in the configuration.
 func (u *Upstream) Name() string { return u.cfg.Name }
 
 // WeakTLS counts the connections that only a legacy profile allowed.
 func (u *Upstream) WeakTLS() int64 { return u.weakUse.Load() }
 
-// Close closes the idle connections. Transactions under way are not disturbed.
+// Close closes the idle connections. Transactions under way are not affected.
 func (u *Upstream) Close() {
 	u.servers.close()
 	if u.mx != nil {
@@ -159,17 +160,17 @@ func (u *Upstream) Close() {
 	}
 }
 
-// Open starts a handoff that does not ask the server before Send.
+// Open starts a handoff that does not contact the server before Send.
 func (u *Upstream) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, error) {
 	return &handoff{u: u, tx: tx}, nil
 }
 
-// Inline is the upstream for a client that waits: each recipient is checked at
-// RCPT, by call-ahead where so configured.
+// Inline returns the hop for clients that wait: each recipient is checked at
+// RCPT, by call-ahead if so configured.
 func (u *Upstream) Inline() mail.Hop { return inline{u, u.rcpts.check} }
 
-// Quiet is Inline for a dry run: recipients are checked as far as possible
-// without asking the upstream.
+// Quiet is like Inline, but for a dry run: recipients are checked as far as
+// possible without contacting the upstream.
 func (u *Upstream) Quiet() mail.Hop {
 	return inline{u, func(_ context.Context, tx *mail.Transaction, r mail.Rcpt) error {
 		_, err := u.rcpts.checkOffline(tx, r)
@@ -186,12 +187,12 @@ func (i inline) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, err
 	return &handoff{u: i.u, tx: tx, check: i.check}, nil
 }
 
-// Check answers RCPT as [Upstream.Inline] does.
+// Check checks a recipient as [Upstream.Inline] does at RCPT.
 func (u *Upstream) Check(ctx context.Context, tx *mail.Transaction, r mail.Rcpt) error {
 	return u.rcpts.check(ctx, tx, r)
 }
 
-// pingTimeout bounds a ping: some servers greet after 20 s.
+// pingTimeout limits a ping; some servers greet only after 20 s.
 const pingTimeout = time.Minute
 
 // Ping reports whether a server can be reached now, that is whether it greets and
@@ -227,10 +228,10 @@ func (u *Upstream) poolsFor(ctx context.Context, domain string) ([]*pool, error)
 	return pools, nil
 }
 
-// AcceptsAll reports whether the upstream accepted an address at domain that
-// can't exist.
+// AcceptsAll reports whether the upstream accepted a nonexistent address at
+// domain.
 func (u *Upstream) AcceptsAll(domain string) bool { return u.rcpts.acceptsAll(domain) }
 
-// Verify reports what is remembered of an address, for VRFY; ok is false if
-// nothing is.
+// Verify returns the cached status of an address, for VRFY; ok is false if
+// there is none.
 func (u *Upstream) Verify(a mail.Address) (exists, ok bool) { return u.rcpts.verify(a) }

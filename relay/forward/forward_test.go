@@ -22,8 +22,8 @@ import (
 	"hoplite/mail"
 )
 
-// peer is a scripted server: it answers verbs with fixed replies and records the
-// commands.
+// peer is a scripted server that answers verbs with fixed replies and records
+// the commands.
 type peer struct {
 	t        *testing.T
 	l        net.Listener
@@ -166,7 +166,7 @@ func (p *peer) head(r io.Reader) bool {
 	return true
 }
 
-// count counts the accepted recipients.
+// count returns the number of accepted recipients.
 func (p *peer) count(verb, reply string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -178,7 +178,7 @@ func (p *peer) count(verb, reply string) {
 	}
 }
 
-// chunk reads one BDAT with LAST.
+// chunk reads one BDAT LAST chunk.
 func (p *peer) chunk(r io.Reader, c net.Conn, arg string) bool {
 	size, last, _ := strings.Cut(arg, " ")
 	n, err := strconv.Atoi(size)
@@ -193,7 +193,7 @@ func (p *peer) chunk(r io.Reader, c net.Conn, arg string) bool {
 	return p.final(r, c)
 }
 
-// final replies to a whole message, with LMTP once for each recipient.
+// final replies to a complete message; with LMTP, once for each recipient.
 func (p *peer) final(r io.Reader, c net.Conn) bool {
 	p.mu.Lock()
 	reply, n := p.replies["."], 1
@@ -356,7 +356,7 @@ func TestCallAhead(t *testing.T) {
 
 func itoa(i int) string { return strconv.Itoa(i) }
 
-// set changes a peer that is already listening.
+// set changes the script of a peer that is already listening.
 func (p *peer) set(change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

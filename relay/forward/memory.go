@@ -35,16 +35,17 @@ type memory struct {
 
 // verdict is an answer about a recipient.
 type verdict struct {
-	reply *mail.Reply // nil: it exists; for domains: every address is accepted
-	until time.Time   // when it is to be asked again
-	stale time.Time   // until when it is used if it can't be asked
+	reply *mail.Reply // nil means that it exists or, for domains, that every address is accepted
+	until time.Time   // when to ask again
+	stale time.Time   // end of its use while the server cannot be asked
 }
 
-// staleFor is how long a recipient that existed is accepted while its server
-// can't be asked.
+// staleFor is the time for which a recipient that existed is accepted while its
+// server cannot be asked.
 const staleFor = 31 * 24 * time.Hour
 
-// saveAfter is how long changes are collected before they are written.
+// saveAfter is the time for which changes are collected before they are
+// written.
 const saveAfter = time.Minute
 
 func (v verdict) fresh() bool { return time.Now().Before(v.until) }
@@ -58,8 +59,8 @@ func (v verdict) err() error {
 	return v.reply
 }
 
-// newMemory makes a memory for at most size recipients, with what is stored
-// at path. A damaged file is a memory lost, not a reason to stop.
+// newMemory makes a memory for at most size recipients with the entries stored
+// at path. A damaged file means only that the entries are lost.
 func newMemory(size int, path string) (*memory, error) {
 	m := &memory{path: path}
 	m.rcpts, _ = lru.New[string, verdict](max(size, 1))
@@ -83,8 +84,8 @@ func (m *memory) exists(key string, valid time.Duration) {
 	m.changed()
 }
 
-// confirm is exists for a recipient that mail was delivered to: its verdict is
-// renewed once it is no longer fresh.
+// confirm is like exists, for a recipient to which mail was delivered: its
+// verdict is renewed once it has expired.
 func (m *memory) confirm(key string, valid time.Duration) {
 	if v, ok := m.rcpts.Peek(key); ok && v.reply == nil && v.fresh() {
 		return
@@ -110,7 +111,7 @@ func (m *memory) acceptsAll(domain string, all bool) {
 	}
 }
 
-// changed has the memory written to disk within saveAfter.
+// changed schedules writing the memory to disk within saveAfter.
 func (m *memory) changed() {
 	if m.path == "" {
 		return
@@ -140,7 +141,7 @@ func (m *memory) flush() error {
 		verdicts *lru.Cache[string, verdict]
 		prefix   string
 	}{{m.rcpts, ""}, {m.domains, "@"}} {
-		for _, key := range kept.verdicts.Keys() { // the oldest first, as load adds them
+		for _, key := range kept.verdicts.Keys() { // oldest first, because load adds them in this order
 			if v, ok := kept.verdicts.Peek(key); ok && v.exists() {
 				fmt.Fprintf(&b, "%d %d %s%s\n", v.until.Unix(), v.stale.Unix(), kept.prefix, key)
 			}
@@ -168,8 +169,8 @@ func (m *memory) load() error {
 		if !ok || key == "" || err1 != nil || err2 != nil {
 			continue // the end of a damaged file
 		}
-		// fromFile: a clock that was wrong when the file was written must not make
-		// a verdict valid for years.
+		// A wrong clock when the file was written must not make a verdict valid
+		// for years.
 		v := verdict{until: fromFile(u, now), stale: fromFile(s, now)}
 		domain, isDomain := strings.CutPrefix(key, "@")
 		switch {
@@ -183,8 +184,8 @@ func (m *memory) load() error {
 	return lines.Err()
 }
 
-// fromFile returns a stored time as a reading of this run's clock, which does not
-// jump, and at most staleFor from now.
+// fromFile converts a stored time to a reading of this run's monotonic clock,
+// at most staleFor from now.
 func fromFile(unix int64, now time.Time) time.Time {
 	return now.Add(min(time.Unix(unix, 0).Sub(now), staleFor))
 }

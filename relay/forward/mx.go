@@ -21,15 +21,15 @@ import (
 // maxExchangers is the number of addresses tried for one domain.
 const maxExchangers = 10
 
-// exchangers are the mail servers of other domains, as DNS names them.
+// exchangers finds the mail servers of other domains in DNS.
 type exchangers struct {
 	net   *network
-	own   func(host string) bool // nil: no host is ours
+	own   func(host string) bool // nil: no host is this server
 	sts   *mtasts.Cache          // nil: MTA-STS is not used
 	pools *lru.Cache[poolKey, *pool]
 }
 
-// maxMXPools is the number of servers that have a pool at the same time.
+// maxMXPools is the maximum number of servers with a pool.
 const maxMXPools = 2000
 
 func newExchangers(n *network, env Env) *exchangers {
@@ -38,8 +38,8 @@ func newExchangers(n *network, env Env) *exchangers {
 	return x
 }
 
-// find looks up the servers of an address's domain (RFC 5321, 5.1), and
-// what connections to each must prove. It returns their pools in the order in
+// find looks up the servers of an address's domain (RFC 5321, 5.1) and the
+// requirements on connections to them. It returns their pools in the order in
 // which they are tried.
 func (x *exchangers) find(ctx context.Context, to mail.Address) ([]*pool, *mail.Reply) {
 	if _, literal := to.Literal(); literal {
@@ -63,17 +63,17 @@ func (x *exchangers) find(ctx context.Context, to mail.Address) ([]*pool, *mail.
 	return d.result()
 }
 
-// destination is the search for the servers of one domain.
+// destination is the state of a search for the servers of one domain.
 type destination struct {
 	x         *exchangers
 	domain    string
-	authentic bool // the MX records are, so DANE applies
+	authentic bool // the MX records are authentic, so DANE applies
 	sts       bool // there is an MTA-STS policy
 	policy    mtasts.Policy
 
 	pools     []*pool
-	temporary error // why a server could not be looked up
-	refused   error // why a server may not be used
+	temporary error // the reason why a server could not be looked up
+	refused   error // the reason why a server must not be used
 }
 
 // add adds the addresses of one server.
@@ -91,7 +91,7 @@ func (d *destination) add(ctx context.Context, host string) {
 	if d.authentic && h.authentic {
 		records, base, err := dane.Lookup(ctx, d.x.net.dns, h.name, host, d.x.net.cfg.Port)
 		if err != nil {
-			d.temporary = err // to go on without would be what an attacker wants
+			d.temporary = err // continuing without it would help an attacker
 			return
 		}
 		if raised = !records.None(); raised {
@@ -124,7 +124,7 @@ func (d *destination) result() ([]*pool, *mail.Reply) {
 	return nil, mail.NewReply(550, "5.4.4", "no mail server of %s has a usable address", d.domain)
 }
 
-// hostAddrs are the addresses of a server.
+// hostAddrs holds the addresses of a server.
 type hostAddrs struct {
 	name      string // after all CNAMEs
 	addrs     []netip.Addr
@@ -154,10 +154,10 @@ func lookupHost(ctx context.Context, dns resolve.Resolver, host string) (hostAdd
 	return h, failed
 }
 
-// hosts returns the names of a domain's servers, best first, those of equal
-// preference in random order, and whether DNSSEC authenticated them. Without MX
-// records the domain itself is the server, for which DANE is left out: a
-// missing answer is not authenticated here.
+// hosts returns the names of a domain's servers, best first and those of equal
+// preference in random order, and whether DNSSEC authenticated them. If there
+// are no MX records, the domain itself is the server; DANE is not used for it,
+// because the absence of records is not authenticated here.
 func (x *exchangers) hosts(ctx context.Context, domain string) (names []string, authentic bool, refusal *mail.Reply) {
 	answer, err := x.net.dns.Lookup(ctx, domain, resolve.MX)
 	switch {
@@ -178,8 +178,8 @@ func (x *exchangers) hosts(ctx context.Context, domain string) (names []string, 
 	sort.SliceStable(mx, func(i, j int) bool { return mx[i].Pref < mx[j].Pref })
 	for i, r := range mx {
 		if x.own != nil && x.own(r.Host) {
-			// Servers of our own preference and worse could send it back to us
-			// (RFC 5321, 5.1).
+			// Servers of the same or a worse preference could send the message
+			// back here (RFC 5321, 5.1).
 			for i > 0 && mx[i-1].Pref == r.Pref {
 				i--
 				names = names[:len(names)-1]

@@ -15,8 +15,7 @@ import (
 	"hoplite/relay/forward/mtasts"
 )
 
-// network is how an upstream reaches servers: look-ups, connections and their
-// pools.
+// network provides an upstream with look-ups, connections and connection pools.
 type network struct {
 	cfg    *Config
 	dns    resolve.Resolver // nil: the system's
@@ -27,7 +26,8 @@ func (n *network) newPool(s *server, need requirement) *pool {
 	return newPool(s, need, n.cfg.Connections, n.cfg.MessagesPerConnection, n.cfg.KeepIdle)
 }
 
-// mayConnect reports whether DNS may send us to an address.
+// mayConnect reports whether a connection to an address found in DNS is
+// allowed.
 func (n *network) mayConnect(a netip.Addr) bool {
 	if a.IsLoopback() || a.IsUnspecified() {
 		return n.cfg.AllowLoopback
@@ -48,8 +48,8 @@ func (n *network) newSTS(env Env) *mtasts.Cache {
 	return mtasts.New(n.dns, &http.Client{Transport: transport}, path)
 }
 
-// dialWeb connects to a web server whose name a stranger chose: not on this
-// machine.
+// dialWeb connects to a web server whose name is chosen by a remote domain, and
+// so must not be on this machine.
 func (n *network) dialWeb(ctx context.Context, proto, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {

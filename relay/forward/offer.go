@@ -8,7 +8,8 @@ import (
 	"hoplite/mail"
 )
 
-// Offer is what all of an upstream's servers accept, as far as they are known.
+// Offer holds the extensions that all of an upstream's servers support, as far
+// as is known.
 type Offer struct {
 	Known    bool  // at least one server was connected to
 	Size     int64 // the smallest limit; 0 for none
@@ -19,7 +20,8 @@ type Offer struct {
 	Chunking bool
 }
 
-// Offer reports what a listener in front of the upstream may offer.
+// Offer returns the extensions that a listener in front of the upstream may
+// offer.
 func (u *Upstream) Offer() Offer {
 	o := Offer{EightBit: true, UTF8: true, DSN: true, Binary: true, Chunking: true}
 	for p := range u.servers.known() {
@@ -42,8 +44,8 @@ func (u *Upstream) Offer() Offer {
 	return o
 }
 
-// Look connects to each server once, so that Offer knows them, and returns
-// what it found in words.
+// Look connects to each server once, so that Offer has information about them,
+// and returns a description of the results.
 func (u *Upstream) Look(ctx context.Context) []string {
 	var said []string
 	pools, err := u.servers.pools(ctx)

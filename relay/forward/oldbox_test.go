@@ -154,8 +154,8 @@ func TestStartTLSInjection(t *testing.T) {
 	}
 }
 
-// A device that supports only TLS 1.0 with RSA key exchange is connected to with
-// the legacy profile only, and each use is counted.
+// A device that supports only TLS 1.0 with RSA key exchange can be used only
+// with the legacy profile, and each use is counted.
 func TestLegacyTLS(t *testing.T) {
 	p := newPeer(t, map[string]string{"EHLO": withTLS})
 	weak := &tls.Config{
@@ -291,7 +291,7 @@ func TestOneMessagePerConnection(t *testing.T) {
 	}
 }
 
-// With LMTP each recipient has its own reply (RFC 2033, 4.2).
+// With LMTP each recipient gets a reply of its own (RFC 2033, 4.2).
 func TestLMTP(t *testing.T) {
 	p := newPeer(t, map[string]string{"RCPT TO:<no@example.org>": "550 5.1.1 no such user", ".": "250 2.0.0 stored #"})
 	p.set(func() { p.lmtp = true })
@@ -330,7 +330,7 @@ func TestAuth(t *testing.T) {
 	}
 }
 
-// A wrong password in the configuration delays mail and never bounces it.
+// A wrong password in the configuration delays mail but never bounces it.
 func TestAuthRefused(t *testing.T) {
 	p := newPeer(t, map[string]string{"EHLO": "250-old\r\n250 AUTH PLAIN", "AUTH": "535 5.7.8 wrong"})
 	u := upstream(t, []string{p.url()}, func(c *Config) { c.Auth = &AuthConfig{User: "relay", Password: "secret"} })
@@ -389,7 +389,8 @@ func client(addr string) mail.Client {
 		Helo: "pc.example.net", Name: "pc.example.net", ESMTP: true}
 }
 
-// The upstream is told the real client, and never that of another message.
+// The upstream is told the address of the real client, never that of another
+// message's client.
 func TestClientIsTold(t *testing.T) {
 	ehlo := "250-old\r\n250-XCLIENT NAME ADDR PROTO HELO\r\n250 XFORWARD NAME ADDR PROTO HELO"
 	t.Run("xclient", func(t *testing.T) {
@@ -437,7 +438,7 @@ func TestClientIsTold(t *testing.T) {
 	})
 }
 
-// A client that may not relay can't use source-routed addresses.
+// A client that may not relay cannot use source-routed addresses.
 func TestSourceRouted(t *testing.T) {
 	p := newPeer(t, nil)
 	u := upstream(t, []string{p.url()}, nil)

@@ -27,8 +27,8 @@ func check(t *testing.T, u *Upstream, to mail.Address) string {
 	return "ok"
 }
 
-// While the upstream is down, recipients it knew are accepted and others put
-// off, also after a restart.
+// While the upstream is down, known recipients are accepted and others
+// deferred, also after a restart.
 func TestLongOutage(t *testing.T) {
 	for name, tt := range map[string]struct {
 		impossible string // the reply about an address that does not exist

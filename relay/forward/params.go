@@ -10,7 +10,7 @@ import (
 )
 
 // fits refuses, before anything is sent, a message that the server does not
-// support as it is.
+// support unmodified.
 func (t *transaction) fits() *mail.Reply {
 	c, p := t.c, t.p
 	name := c.server.name()
@@ -34,11 +34,11 @@ func needsUTF8(name string) *mail.Reply {
 	return mail.NewReply(553, "5.6.7", "%s does not support addresses or header fields with non-ASCII characters (SMTPUTF8)", name)
 }
 
-// need is what a message requires of a server.
+// need holds the extensions that a message requires.
 type need struct{ utf8 bool }
 
-// needs looks at the message itself and not at what the client announced: a
-// client may announce SMTPUTF8 for every message (RFC 6531, 3.4).
+// needs examines the message itself rather than the client's parameters,
+// because a client may request SMTPUTF8 for every message (RFC 6531, 3.4).
 func needs(p *parcel) need {
 	return need{utf8: addressesNeedUTF8(p) || p.tx.Envelope.UTF8 && eightBit(p.msg.Header())}
 }
@@ -47,7 +47,8 @@ func eightBit(b []byte) bool {
 	return bytes.IndexFunc(b, func(r rune) bool { return r > 0x7f }) >= 0
 }
 
-// mailLine is the MAIL command, with the parameters that the server supports.
+// mailLine returns the MAIL command with the parameters that the server
+// supports.
 func (t *transaction) mailLine() (string, error) {
 	c, p := t.c, t.p
 	e := &p.tx.Envelope
@@ -92,8 +93,8 @@ func (t *transaction) mailLine() (string, error) {
 	return b.String(), nil
 }
 
-// written is an address as it appears in this transaction: with A-labels, unless
-// it needs SMTPUTF8 anyway.
+// written returns an address as it appears in this transaction: with A-labels
+// unless the transaction uses SMTPUTF8.
 func (t *transaction) written(a mail.Address) mail.Address {
 	if !t.utf8 {
 		return plain(a)
@@ -101,7 +102,7 @@ func (t *transaction) written(a mail.Address) mail.Address {
 	return a
 }
 
-// plain returns a with A-labels if it can travel without SMTPUTF8.
+// plain returns a with A-labels if it can be sent without SMTPUTF8.
 func plain(a mail.Address) mail.Address {
 	if ascii, ok := a.ASCII(); ok {
 		return ascii
@@ -109,8 +110,8 @@ func plain(a mail.Address) mail.Address {
 	return a
 }
 
-// byParam is the BY parameter with the time that is left (RFC 2852, 4). A
-// deadline for returning the message that has gone by is left out.
+// byParam returns the BY parameter with the remaining time (RFC 2852, 4). It is
+// omitted if the deadline for returning the message has passed.
 func byParam(by *mail.DeliverBy) string {
 	mode := "N"
 	if by.Return {
@@ -126,7 +127,7 @@ func byParam(by *mail.DeliverBy) string {
 	return fmt.Sprintf(" BY=%d;%s", left, mode)
 }
 
-// rcptLine is one RCPT command.
+// rcptLine returns one RCPT command.
 func (t *transaction) rcptLine(r *mail.Rcpt) string {
 	c := t.c
 	line := "RCPT TO:<" + string(t.written(r.To)) + ">"
@@ -166,8 +167,9 @@ func orcpt(s string) string {
 	return kind + ";" + xtext(addr)
 }
 
-// xtext encodes s as in RFC 3461, section 4. Non-ASCII octets are written as
-// hex, which every server understands, and not as the unitext of RFC 6533.
+// xtext encodes s as in RFC 3461, section 4. Non-ASCII octets are written in
+// hexadecimal, which every server understands, rather than as the unitext of
+// RFC 6533.
 func xtext(s string) string {
 	var b strings.Builder
 	for i := range len(s) {

@@ -7,24 +7,26 @@ import (
 	"hoplite/mail"
 )
 
-// parcel is a message with the recipients that it goes to on one connection.
+// parcel is a message with the recipients for one connection.
 type parcel struct {
 	tx    *mail.Transaction
 	rcpts []mail.Rcpt
 	msg   *mail.Message
-	// waits is set when a client waits for the outcome: a server that failed
-	// recently is then not tried again yet. The queue has its own pauses.
+	// waits is set if a client waits for the outcome. A server that failed
+	// recently is then not tried again yet; the queue has a retry schedule of
+	// its own.
 	waits bool
-	// patience, if not nil, ends the hand-over of a waiting client, until the
-	// server has the whole message and only its reply is missing: to give up
-	// then would send a message twice (RFC 5321, 4.5.3.2.6).
+	// patience, if not nil, limits the time that a client waits until the
+	// server has the whole message. While only the server's reply is missing
+	// there is no limit, because giving up then would send the message twice
+	// (RFC 5321, 4.5.3.2.6).
 	patience *time.Timer
-	// sevenBit is set for a message that was re-encoded, whatever the client
-	// announced.
+	// sevenBit is set for a message that was re-encoded to 7-bit text, whatever
+	// the client announced.
 	sevenBit bool
 }
 
-// only is the parcel for some of its recipients, by index.
+// only returns the parcel for some of its recipients, by index.
 func (p *parcel) only(places []int) *parcel {
 	if len(places) == len(p.rcpts) {
 		return p
@@ -37,19 +39,19 @@ func (p *parcel) only(places []int) *parcel {
 	return &part
 }
 
-// sent notes that the server will have the whole message: from here on only its
-// reply counts, however long it takes.
+// sent records that the server is getting the whole message. From here on only
+// its reply matters, however long it takes.
 func (p *parcel) sent() {
 	if p.patience != nil {
 		p.patience.Stop()
 	}
 }
 
-// answers are the replies to a transaction, one for each recipient; nil where
-// there is none yet.
+// answers holds the replies to a transaction, one for each recipient; nil means
+// that there is none yet.
 type answers []*mail.Reply
 
-// all gives r to every recipient without an answer.
+// all sets r for every recipient without an answer.
 func (a answers) all(r *mail.Reply) answers {
 	for i := range a {
 		if a[i] == nil {
@@ -59,8 +61,8 @@ func (a answers) all(r *mail.Reply) answers {
 	return a
 }
 
-// deferred are the recipients refused only because they were too many for a
-// transaction that accepted others.
+// deferred returns the recipients that were refused only because there were too
+// many for a transaction that accepted others.
 func (a answers) deferred() []int {
 	if !slices.ContainsFunc(a, func(r *mail.Reply) bool { return r.Positive() }) {
 		return nil

@@ -12,13 +12,14 @@ import (
 	"hoplite/mail"
 )
 
-// A server that fails is not tried for a while, longer each time.
+// A server that fails is not tried for a while, which gets longer with each
+// failure.
 const (
 	restMin = time.Second
 	restMax = time.Minute
 )
 
-// pool is the connections to one server that all prove the same.
+// pool holds connections to one server that meet the same requirement.
 type pool struct {
 	server *server
 	need   requirement
@@ -27,9 +28,9 @@ type pool struct {
 	places chan struct{} // one for each open connection
 
 	mu     sync.Mutex
-	broken offerError // extensions that the server offers and refuses
-	idle   []*conn    // the last one used is reused first
-	rest   time.Time  // not before
+	broken offerError // extensions that the server offers but refuses
+	idle   []*conn    // the most recently used is reused first
+	rest   time.Time  // not tried before then
 	pause  time.Duration
 	why    error     // the last failure
 	down   time.Time // when the first of the failures in a row was
@@ -42,10 +43,10 @@ func newPool(s *server, need requirement, connections, messages int, keep time.D
 	return &pool{server: s, need: need, max: messages, keep: keep, places: make(chan struct{}, connections)}
 }
 
-// errResting is a server that failed recently and is not tried again yet.
+// errResting means that the server failed recently and is not tried again yet.
 var errResting = errors.New("the server failed a moment ago")
 
-// take returns an idle connection, or opens one. reused reports which.
+// take returns an idle connection or opens a new one; reused tells them apart.
 func (p *pool) take(ctx context.Context, d *dialer, from mail.Client, fresh bool) (c *conn, reused bool, err error) {
 	select {
 	case p.places <- struct{}{}:
@@ -70,8 +71,8 @@ func (p *pool) take(ctx context.Context, d *dialer, from mail.Client, fresh bool
 	return c, false, nil
 }
 
-// restrict removes from what a connection offers the extensions that the
-// server turned out to refuse.
+// restrict disables extensions that the server offers on a connection but has
+// turned out to refuse.
 func (p *pool) restrict(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -79,7 +80,7 @@ func (p *pool) restrict(c *conn) {
 	c.caps.eightBit = c.caps.eightBit && !p.broken.eightBit
 }
 
-// remember keeps which extension the server refused although it offers it.
+// remember records an extension that the server offered but refused.
 func (p *pool) remember(e *offerError) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,7 +101,7 @@ func (p *pool) pop() *conn {
 	return nil
 }
 
-// give returns a connection to the pool.
+// give puts a connection back into the pool.
 func (p *pool) give(c *conn) {
 	defer func() { <-p.places }()
 	if c.broken || c.used >= p.max || c.spent() || c.r.Buffered() > 0 {
@@ -130,7 +131,8 @@ func (p *pool) expire(old *conn) {
 	old.quit()
 }
 
-// resting reports why the server is not tried now; nil if it may be.
+// resting returns the reason why the server is not tried now, or nil if it may
+// be tried.
 func (p *pool) resting() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -8,16 +8,16 @@ import (
 	"hoplite/mail"
 )
 
-// said is the reply that decided a question about a recipient.
+// said is the reply that determined the answer about a recipient.
 type said struct {
 	*mail.Reply
-	// atRcpt is set if it is the reply to RCPT: one to MAIL is about the
+	// atRcpt is set if it is the reply to RCPT; a reply to MAIL is about the
 	// sender.
 	atRcpt bool
 }
 
 // probe asks whether the server would accept mail for r, without sending any.
-// An error means that it could not be asked.
+// An error means that the server could not be asked.
 func (c *conn) probe(ctx context.Context, from mail.Address, r mail.Rcpt) (said, error) {
 	defer c.watch(ctx)()
 	params := ""
@@ -54,8 +54,8 @@ func (c *conn) probe(ctx context.Context, from mail.Address, r mail.Rcpt) (said,
 				return said{}, c.nothing(err)
 			case reply.Code == 421:
 				return said{}, c.nothing(reply)
-			case replies == 2: // RSET: whatever it is answered, MAIL decides
-			case answer.Reply == nil || answer.Positive(): // else it was refused before
+			case replies == 2: // RSET: whatever the reply, that to MAIL matters
+			case answer.Reply == nil || answer.Positive(): // otherwise it was already refused
 				answer = said{reply, replies == 0}
 			}
 		}
@@ -69,11 +69,11 @@ func (c *conn) probe(ctx context.Context, from mail.Address, r mail.Rcpt) (said,
 	return answer, nil
 }
 
-// unknownCodes are the enhanced codes that say that a recipient does not exist
-// or takes no mail (RFC 3463, 3.2 and 3.3; 5.1.10 of RFC 7505).
+// unknownCodes lists the enhanced codes for a recipient that does not exist or
+// does not accept mail (RFC 3463, 3.2 and 3.3; 5.1.10 of RFC 7505).
 var unknownCodes = []string{"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"}
 
-// unknownWords are the words of servers that say so without such a code.
+// unknownWords lists the words with which servers say so without such a code.
 var unknownWords = []string{
 	"user unknown", "unknown user", "no such user", "user not found", "user doesn't exist", "no such recipient",
 	"recipient unknown", "unknown recipient", "invalid recipient", "recipient not found", "recipient address rejected",
@@ -82,16 +82,16 @@ var unknownWords = []string{
 	"account disabled", "account is disabled", "mailbox disabled", "unknown local part", "no such person", "not a valid",
 }
 
-// otherWords are the words of refusals that are about the sender, the client
-// or a policy, whatever their code.
+// otherWords lists words in refusals that are about the sender, the client or a
+// policy, whatever their code.
 var otherWords = []string{
 	"sender", "relay", "block", "blacklist", "spam", "spf", "dkim", "dmarc", "policy", "greylist", "reputation",
 	"reverse dns", "ptr", "too many", "verify failed", "authentica", "from address", "client", "access denied",
 }
 
 // isUnknownRcpt reports whether a reply is a refusal of the recipient, which
-// can be remembered for other senders: it was said at RCPT, for good, and its
-// code or text says that the recipient does not exist.
+// can be cached for other senders: it is a permanent reply to RCPT whose code
+// or text says that the recipient does not exist.
 func (s said) isUnknownRcpt() bool {
 	if !s.atRcpt || !s.Permanent() {
 		return false

@@ -27,7 +27,7 @@ func (f *rcptFile) has(a mail.Address) (bool, error) {
 	return list[a.Key()] || list["@"+a.ASCIIDomain()], err
 }
 
-// read returns the list as it is on disk; it looks for changes once a second.
+// read returns the list on disk, and checks for changes once a second.
 func (f *rcptFile) read() (map[string]bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -50,8 +50,8 @@ func (f *rcptFile) read() (map[string]bool, error) {
 	return list, nil
 }
 
-// readRcpts reads a file with an address or @domain on each line. A second
-// word, the value in a Postfix map, is ignored.
+// readRcpts reads a file with one address or @domain per line. A second word,
+// the value in a Postfix map, is ignored.
 func readRcpts(path string) (map[string]bool, error) {
 	file, err := os.Open(path)
 	if err != nil {

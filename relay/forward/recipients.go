@@ -12,11 +12,11 @@ import (
 	"hoplite/mail"
 )
 
-// errUnknownRcpt is the refusal by a list of recipients.
+// errUnknownRcpt is the refusal of a recipient that is not in the list.
 var errUnknownRcpt = mail.NewReply(550, "5.1.1", "Recipient address rejected: no such user")
 
-// recipients knows which recipients of an upstream exist: from a file, from the
-// upstream, or not at all.
+// recipients determines whether a recipient exists at the upstream, by a file
+// or by asking the upstream, if at all.
 type recipients struct {
 	up     *Upstream
 	cfg    *Config
@@ -45,9 +45,9 @@ func newRecipients(u *Upstream, env Env) (*recipients, error) {
 // asks reports whether call-ahead is configured.
 func (k *recipients) asks() bool { return !k.cfg.MX && k.cfg.Recipients == "call-ahead" }
 
-// check answers RCPT: nil when the recipient may be accepted, else the reply.
-// Where call-ahead is configured, the upstream is asked on a pooled connection,
-// which is returned at once.
+// check returns nil if the recipient may be accepted, otherwise the reply to
+// RCPT. If call-ahead is configured, the upstream is asked on a pooled
+// connection, which is put back immediately.
 func (k *recipients) check(ctx context.Context, tx *mail.Transaction, r mail.Rcpt) error {
 	if decided, err := k.checkOffline(tx, r); decided {
 		return err
@@ -55,7 +55,8 @@ func (k *recipients) check(ctx context.Context, tx *mail.Transaction, r mail.Rcp
 	return k.callAhead(ctx, tx, r)
 }
 
-// checkOffline answers RCPT as far as that does not need the upstream.
+// checkOffline checks a recipient as far as possible without contacting the
+// upstream.
 func (k *recipients) checkOffline(tx *mail.Transaction, r mail.Rcpt) (decided bool, err error) {
 	switch {
 	case SourceRouted(r.To) && !tx.Client.MayRelay && len(r.Via) == 0:
@@ -77,8 +78,8 @@ func (k *recipients) checkOffline(tx *mail.Transaction, r mail.Rcpt) (decided bo
 	return false, nil
 }
 
-// askTimeout bounds a question about a recipient: a client waits for it, and
-// gives up after five minutes itself (RFC 5321, 4.5.3.2.3).
+// askTimeout limits a query about a recipient, because a client waits for it
+// and gives up after five minutes (RFC 5321, 4.5.3.2.3).
 const askTimeout = 2 * time.Minute
 
 // tooLarge reports whether every server of the upstream is known to refuse a
@@ -91,8 +92,8 @@ func (k *recipients) tooLarge(size int64) bool {
 	return limit > 0 && size > limit
 }
 
-// callAhead asks the upstream, unless it is known what it would say. While it
-// can't be asked, a recipient that existed at the last time is accepted.
+// callAhead asks the upstream unless its answer is cached. While the upstream
+// cannot be asked, a recipient that existed when last checked is accepted.
 func (k *recipients) callAhead(ctx context.Context, tx *mail.Transaction, r mail.Rcpt) error {
 	key := r.To.Key()
 	was, remembered := k.memory.rcpt(key)
@@ -121,8 +122,8 @@ func (k *recipients) callAhead(ctx context.Context, tx *mail.Transaction, r mail
 	return answer.Reply
 }
 
-// askRcpt asks the servers about a recipient, and once a day whether they
-// accept every address.
+// askRcpt asks the servers about a recipient and, once a day, checks whether
+// they accept every address.
 func (k *recipients) askRcpt(ctx context.Context, tx *mail.Transaction, r mail.Rcpt) (said, error) {
 	pools, last := k.up.servers.pools(ctx)
 	if last == nil {
@@ -161,8 +162,8 @@ func (k *recipients) askRcpt(ctx context.Context, tx *mail.Transaction, r mail.R
 	return said{}, last
 }
 
-// askImpossible tries an address that surely does not exist, once a day for
-// each domain: a server that accepts it accepts everything, and there is no
+// askImpossible tries an address that certainly does not exist, once a day for
+// each domain. A server that accepts it accepts every address, so there is no
 // point in asking it.
 func (k *recipients) askImpossible(ctx context.Context, c *conn, tx *mail.Transaction, r mail.Rcpt) {
 	domain := r.To.ASCIIDomain()
@@ -194,8 +195,8 @@ func (k *recipients) acceptsAll(domain string) bool {
 	return ok && was.exists()
 }
 
-// verify reports what is remembered of an address, for VRFY; ok is false if
-// nothing is.
+// verify returns the cached status of an address, for VRFY; ok is false if
+// there is none.
 func (k *recipients) verify(a mail.Address) (exists, ok bool) {
 	if k.file != nil {
 		exists, err := k.file.has(a)
@@ -208,7 +209,7 @@ func (k *recipients) verify(a mail.Address) (exists, ok bool) {
 	return was.exists(), true
 }
 
-// learn keeps what a transaction showed about its recipients.
+// learn caches the results of a transaction for its recipients.
 func (k *recipients) learn(p *parcel, got answers) {
 	if !k.asks() {
 		return
@@ -224,5 +225,6 @@ func (k *recipients) learn(p *parcel, got answers) {
 	}
 }
 
-// acceptAllFor is how long the answer about an impossible address is valid.
+// acceptAllFor is the time for which the answer about an impossible address is
+// valid.
 const acceptAllFor = 24 * time.Hour

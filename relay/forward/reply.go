@@ -11,22 +11,22 @@ import (
 	"hoplite/mail/safe"
 )
 
-// Bounds on a reply. RFC 5321, 4.5.3.1.5 allows lines of 512 octets; real
+// Limits on a reply. RFC 5321, 4.5.3.1.5 allows lines of 512 octets, but real
 // servers send longer ones.
 const (
 	maxReplyLine  = 4096
 	maxReplyLines = 128
 )
 
-// errGarbage is an answer that is not an SMTP reply.
+// errGarbage means that the server's answer is not an SMTP reply.
 var errGarbage = errors.New("the server's answer is not SMTP")
 
-// readReply reads one reply of one or more lines. Its text is in the server's
-// own words, without the enhanced codes, and harmless.
+// readReply reads one reply of one or more lines. Its text is the server's own,
+// made safe and without the enhanced codes.
 //
-// Some servers and the boxes in front of them write other lines in between:
-// empty ones and notices like "*** notice ***" before a reply, and anything
-// between its lines. Those are skipped, within the limit on lines.
+// Some servers, and devices in front of them, insert other lines: empty lines
+// and notices such as "*** notice ***" before a reply, and arbitrary text
+// between its lines. These are skipped, up to the limit on lines.
 func readReply(r *bufio.Reader) (*mail.Reply, error) {
 	reply := &mail.Reply{}
 	for n, begun := 0, false; ; n++ {
@@ -112,11 +112,11 @@ func statusNumber(s string) bool {
 	return s != "" && len(s) <= 3 && strings.Trim(s, "0123456789") == ""
 }
 
-// short is the beginning of a text for an error.
+// short returns the beginning of a text for an error message.
 
-// remoteID finds the server's id of a message in its last reply: "queued as X"
-// of Postfix, "id=X" of Exim, "X Message accepted for delivery" of Sendmail,
-// InternalId of Exchange, and our own.
+// remoteID finds the server's id of a message in its final reply: Postfix's
+// "queued as X", Exim's "id=X", Sendmail's "X Message accepted for delivery",
+// Exchange's InternalId, and our own.
 func remoteID(text string) string {
 	words := strings.FieldsFunc(text, func(r rune) bool {
 		return r == ' ' || r == '\n' || r == '<' || r == '>' || r == ',' || r == ';' || r == '[' || r == ']'

@@ -44,7 +44,7 @@ func TestReadReply(t *testing.T) {
 	}
 }
 
-// Every reply is bounded and printable, and does not depend on how it is cut
+// Every reply is bounded and printable, and does not depend on how it is split
 // into packets.
 func FuzzReadReply(f *testing.F) {
 	for _, s := range []string{"250 ok\r\n", "250-2.1.0 a\r\n250 b\r\n", "550", "220-\x00\r\n220 \xff\r\n", "354 go\n"} {
@@ -73,8 +73,9 @@ func FuzzReadReply(f *testing.F) {
 	})
 }
 
-// A message that is stuffed and then read by the rules of RFC 5321 is unchanged,
-// however it is cut into pieces, and nothing in it ends DATA early.
+// A message that is dot-stuffed and then read by the rules of RFC 5321 is
+// unchanged, however it is split into pieces, and nothing in it ends DATA
+// early.
 func FuzzStuffer(f *testing.F) {
 	f.Add([]byte(".\r\n..\r\n.x\r\n\r\n"), uint8(1))
 	f.Add([]byte("a\r\n.\r\nb"), uint8(3))

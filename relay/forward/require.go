@@ -14,37 +14,38 @@ import (
 	"hoplite/relay/forward/dane"
 )
 
-// assurance is how much a connection proves about the server at its other
-// end, weakest first.
+// assurance is the degree to which a connection proves the identity of its
+// server, weakest first.
 type assurance uint8
 
 const (
-	clearText assurance = iota // anybody on the path can read and change it
+	clearText assurance = iota // an attacker on the path can read and change it
 	encrypted                  // TLS with a certificate that was not verified
 	verified                   // TLS with a valid certificate for the server's name
 )
 
-// requirement is what a connection to one destination must prove before mail
-// travels over it. It is computed once for each destination, is part of the
-// pool's key, and nothing but meets compares it with a connection.
+// requirement is what a connection to a destination must prove before mail is
+// sent over it. It is computed once for each destination and is part of the
+// pool's key; only meets compares it with a connection.
 type requirement struct {
 	least assurance
-	// startTLS is set if STARTTLS is used where the server offers it, even
-	// when clear text would do.
+	// startTLS is set if STARTTLS is used where the server offers it, even if
+	// clear text is allowed.
 	startTLS bool
-	// dane are the server's TLSA records. If there are any, they decide, and
-	// not the public authorities (RFC 7672). base is the domain they belong
-	// to, names those that a certificate may be for, separated by blanks.
+	// dane holds the server's TLSA records. If there are any, they take the
+	// place of public certificate authorities (RFC 7672). base is the domain to
+	// which they belong; names holds the names that a certificate may be for,
+	// separated by blanks.
 	dane        dane.Records
 	base, names string
-	// sts is set if the domain's MTA-STS policy demands the certificate
-	// (RFC 8461).
+	// sts is set if the domain's MTA-STS policy requires the certificate (RFC
+	// 8461).
 	sts bool
 }
 
-// requirementFor is what connections to a server of an upstream must prove. A
-// Unix socket does not leave the machine, so TLS is used there only if it is
-// demanded. A login demands a verified certificate, whatever tls says.
+// requirementFor returns the requirement for connections to a server of an
+// upstream. A Unix socket is local, so TLS is used there only if it is
+// required. A login requires a verified certificate, whatever tls says.
 func requirementFor(cfg *Config, s *server) requirement {
 	if cfg.Auth != nil && !cfg.Auth.Insecure && !s.isLocal() {
 		return requirement{least: verified, startTLS: true}
@@ -60,8 +61,8 @@ func requirementFor(cfg *Config, s *server) requirement {
 	return requirement{least: clearText, startTLS: s.network != "unix"}
 }
 
-// withDANE raises a requirement to what a server's TLSA records demand. Records
-// of which none can be used still demand TLS (RFC 7672, 2.2).
+// withDANE raises a requirement to that of a server's TLSA records. Even if
+// none of the records is usable, they require TLS (RFC 7672, 2.2).
 func (r requirement) withDANE(records dane.Records, base, host, domain string) requirement {
 	usable := records.Usable()
 	if len(usable) == 0 {
@@ -75,17 +76,17 @@ func (r requirement) withDANE(records dane.Records, base, host, domain string) r
 	return r
 }
 
-// withSTS raises a requirement to what an enforced MTA-STS policy demands.
+// withSTS raises a requirement to that of an enforced MTA-STS policy.
 func (r requirement) withSTS() requirement {
 	r.least, r.startTLS, r.sts = verified, true, true
 	return r
 }
 
-// name is the one that the server is asked for in TLS (SNI), and that its
-// certificate must be for.
+// name returns the server name sent in TLS (SNI), which the certificate must be
+// for.
 func (r requirement) name(s *server) string { return cmp.Or(r.base, s.host) }
 
-// check looks at the certificates of a TLS connection and returns what they
+// check checks the certificates of a TLS connection and returns what they
 // prove.
 func (r requirement) check(state tls.ConnectionState, s *server, roots *x509.CertPool) proof {
 	p := proof{state: &state}
@@ -103,16 +104,17 @@ func (r requirement) check(state tls.ConnectionState, s *server, roots *x509.Cer
 	return p
 }
 
-// proof is what a connection proved about its server.
+// proof describes what a connection proved about its server.
 type proof struct {
 	// state is nil in clear text.
 	state *tls.ConnectionState
-	// doubt is why the certificate is not valid for the server's name; nil if
-	// it is.
+	// doubt is the reason why the certificate is not valid for the server's
+	// name, or nil if it is valid.
 	doubt error
-	// by names what proved it, if that is more than a valid certificate.
+	// by describes the proof if it is more than a valid certificate.
 	by string
-	// failed is the handshake that failed before mail went in clear text.
+	// failed is the error of a TLS handshake before mail was sent in clear
+	// text.
 	failed error
 }
 
@@ -126,8 +128,8 @@ func (p proof) assurance() assurance {
 	return verified
 }
 
-// meets reports why a connection does not prove what is required; nil if it
-// does.
+// meets returns the reason why a connection does not meet the requirement, or
+// nil if it does.
 func (r requirement) meets(p proof) error {
 	switch {
 	case p.assurance() >= r.least:
@@ -138,7 +140,7 @@ func (r requirement) meets(p proof) error {
 	return p.doubt
 }
 
-// String is the proof in words, for outcomes, log lines and traces.
+// String describes the proof, for outcomes, log lines and traces.
 func (p proof) String() string {
 	switch p.assurance() {
 	case verified:
@@ -152,8 +154,8 @@ func (p proof) String() string {
 	return "clear text"
 }
 
-// cipher is protocol and cipher suite as in "TLSv1.3 TLS_AES_128_GCM_SHA256";
-// empty in clear text.
+// cipher returns the TLS version and cipher suite, as in "TLSv1.3
+// TLS_AES_128_GCM_SHA256", or "" in clear text.
 func (p proof) cipher() string {
 	if p.state == nil {
 		return ""
@@ -161,17 +163,17 @@ func (p proof) cipher() string {
 	return strings.Replace(tls.VersionName(p.state.Version), "TLS ", "TLSv", 1) + " " + tls.CipherSuiteName(p.state.CipherSuite)
 }
 
-// insecureError is a connection that could not prove what is required of it.
+// insecureError means that a connection does not meet its requirement.
 type insecureError struct{ err error }
 
 func (e *insecureError) Error() string { return e.err.Error() }
 func (e *insecureError) Unwrap() error { return e.err }
 
-// errNoTLS is a server without STARTTLS where TLS is required.
+// errNoTLS means that TLS is required but the server does not offer STARTTLS.
 var errNoTLS = errors.New("the server does not offer STARTTLS, and TLS is required")
 
 // verify checks the chain and the name of a server's certificate; nil roots
-// are the system's.
+// mean the system's.
 func verify(state tls.ConnectionState, name string, roots *x509.CertPool) error {
 	if len(state.PeerCertificates) == 0 {
 		return errors.New("the server sent no certificate")
@@ -187,7 +189,7 @@ func verify(state tls.ConnectionState, name string, roots *x509.CertPool) error 
 	return nil
 }
 
-// certificateError says in words what is wrong with a certificate.
+// certificateError describes in plain words what is wrong with a certificate.
 func certificateError(leaf *x509.Certificate, name string, err error) error {
 	var (
 		invalid x509.CertificateInvalidError
@@ -207,7 +209,7 @@ func certificateError(leaf *x509.Certificate, name string, err error) error {
 	return fmt.Errorf("the certificate of %s is not valid: %w", name, err)
 }
 
-// certificateNames lists the names a certificate is for, at most three.
+// certificateNames returns up to three of the names a certificate is for.
 func certificateNames(c *x509.Certificate) string {
 	names := append([]string(nil), c.DNSNames...)
 	for _, ip := range c.IPAddresses {
@@ -222,7 +224,7 @@ func certificateNames(c *x509.Certificate) string {
 	return strings.Join(names, ", ")
 }
 
-// isLocal reports whether a server is configured to be on this machine.
+// isLocal reports whether a server's configured address is on this machine.
 func (s *server) isLocal() bool {
 	ip := net.ParseIP(s.host)
 	return s.network == "unix" || s.host == "localhost" || ip != nil && ip.IsLoopback()

@@ -82,14 +82,14 @@ func TestCertificateError(t *testing.T) {
 	}
 }
 
-// remoteConn is a connection to this machine that looks like one to another.
+// remoteConn is a connection to this machine that appears to be to another.
 type remoteConn struct{ net.Conn }
 
 func (remoteConn) RemoteAddr() net.Addr {
 	return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 10), Port: 25}
 }
 
-// remote makes an upstream's servers look as if they were on another machine.
+// remote makes an upstream's servers appear to be on another machine.
 func remote(t *testing.T, u *Upstream, p *peer) {
 	t.Helper()
 	u.net.dialer.dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -98,7 +98,7 @@ func remote(t *testing.T, u *Upstream, p *peer) {
 	}
 }
 
-// Secrets go only to servers that proved their identity.
+// Secrets are sent only to servers that have proved their identity.
 func TestSecretsNeedProof(t *testing.T) {
 	tests := map[string]struct {
 		offer    string // STARTTLS or nothing
@@ -146,8 +146,8 @@ func TestSecretsNeedProof(t *testing.T) {
 	}
 }
 
-// A message with REQUIRETLS goes only to a server that offers it over TLS with
-// a verified certificate (RFC 8689, 4.2.1).
+// A message with REQUIRETLS is sent only to a server that offers it over TLS
+// with a verified certificate (RFC 8689, 4.2.1).
 func TestRequireTLS(t *testing.T) {
 	tests := map[string]struct {
 		offer   string

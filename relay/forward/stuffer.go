@@ -6,7 +6,7 @@ import (
 )
 
 // stuffer doubles each dot at the start of a line (RFC 5321, 4.5.2) and copies
-// everything else.
+// everything else unchanged.
 type stuffer struct {
 	w    io.Writer
 	line bool // the next octet is the first of a line
@@ -17,8 +17,8 @@ var (
 	dot     = []byte(".")
 )
 
-// Write writes p with its dots stuffed. A line begins after CRLF and nowhere
-// else; bare CR and LF were refused or repaired before.
+// Write writes p with dot-stuffing. A line begins only after CRLF; bare CR and
+// LF were refused or repaired on receipt.
 func (s *stuffer) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -49,7 +49,7 @@ func (s *stuffer) Write(p []byte) (int, error) {
 	return total, nil
 }
 
-// end writes the final dot, after a line end if the message has none.
+// end writes the final dot, preceded by a line end if the message lacks one.
 func (s *stuffer) end() {
 	if !s.line {
 		io.WriteString(s.w, "\r\n")

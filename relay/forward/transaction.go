@@ -9,18 +9,18 @@ import (
 	"hoplite/mail/safe"
 )
 
-// transaction is one MAIL, RCPT, DATA sequence on a connection.
+// transaction is one sequence of MAIL, RCPT and DATA on a connection.
 type transaction struct {
 	c    *conn
 	p    *parcel
 	got  answers
-	bdat bool // the message goes by BDAT
+	bdat bool // the message is sent by BDAT
 	utf8 bool // the transaction uses SMTPUTF8
 }
 
 // send carries out one transaction. An error means that the connection broke
-// before the server had answered anything about it, or is an *offerError; what happens
-// later is in the answers, one for each recipient.
+// before the server had replied to any of its commands, or is an *offerError;
+// later failures are recorded in the answers, one for each recipient.
 func (c *conn) send(ctx context.Context, p *parcel) (answers, error) {
 	defer c.watch(ctx)()
 	t := transaction{c: c, p: p, got: make(answers, len(p.rcpts)), bdat: c.caps.chunking, utf8: needs(p).utf8}
@@ -41,10 +41,11 @@ func (c *conn) send(ctx context.Context, p *parcel) (answers, error) {
 	return t.got, err
 }
 
-// sendAll is send for any number of recipients: in as many transactions as the
-// server's limit requires (RCPTMAX of RFC 9422), and again for those that were
-// too many for one (452, RFC 5321, 4.5.3.1.10), as long as that gets some of
-// them through. Recipients without an answer need another connection.
+// sendAll is like send, but for any number of recipients. It uses as many
+// transactions as the server's limit requires (RCPTMAX of RFC 9422), and
+// repeats recipients that were too many for one (452, RFC 5321, 4.5.3.1.10)
+// while some of them are accepted. Recipients without an answer need another
+// connection.
 func (c *conn) sendAll(ctx context.Context, p *parcel) (answers, error) {
 	got := make(answers, len(p.rcpts))
 	todo := make([]int, len(p.rcpts))
@@ -80,8 +81,8 @@ func (c *conn) sendAll(ctx context.Context, p *parcel) (answers, error) {
 	return got, nil
 }
 
-// most is how many of the recipients at places the server accepts in one
-// transaction; at least one.
+// most returns how many of the recipients with the given indices the server
+// accepts in one transaction; at least one.
 func (c *caps) most(p *parcel, places []int) int {
 	n := len(places)
 	if c.rcptMax > 0 {
@@ -99,13 +100,12 @@ func (c *caps) most(p *parcel, places []int) int {
 	return n
 }
 
-// rcptBatch is how many recipients are sent before their replies are read: two
-// sides that only write would wait for each other once the buffers between
-// them are full (RFC 2920, 3.1).
+// rcptBatch is the number of recipients that are sent before their replies are
+// read. If both sides only wrote, they would deadlock once the buffers between
+// them were full (RFC 2920, 3.1).
 const rcptBatch = 100
 
-// run sends MAIL, RCPT and the message, in one go where the server can
-// pipeline.
+// run sends MAIL, RCPT and the message, pipelined if the server supports it.
 func (t *transaction) run(from string, reset bool) error {
 	c, batch := t.c, 0
 	if c.caps.pipelining {
@@ -127,7 +127,7 @@ func (t *transaction) run(from string, reset bool) error {
 			t.got.all(t.lost("RCPT", err))
 		}
 	} else {
-		// Whatever follows, this is why.
+		// This is the cause of everything that follows.
 		t.got.all(unexpected(reply))
 		c.skip(batch)
 	}
@@ -144,14 +144,15 @@ func (t *transaction) run(from string, reset bool) error {
 	return nil
 }
 
-// begin waits for the reply to MAIL. An error means that nothing was begun.
+// begin waits for the reply to MAIL. An error means that the transaction did
+// not begin.
 func (t *transaction) begin(reset bool) (*mail.Reply, error) {
 	c := t.c
 	if err := c.flush(c.times.command); err != nil {
 		return nil, c.nothing(err)
 	}
 	if reset {
-		// Whatever RSET is answered, MAIL decides.
+		// The reply to RSET is ignored; only that to MAIL matters.
 		if r, err := c.wait(c.times.command); err != nil {
 			return nil, c.nothing(err)
 		} else if r.Code == 421 {
@@ -162,7 +163,7 @@ func (t *transaction) begin(reset bool) (*mail.Reply, error) {
 	if err != nil {
 		return nil, c.nothing(err)
 	}
-	if reply.Code == 421 { // it hangs up before it knows anything of the message
+	if reply.Code == 421 { // it hangs up before it knows anything about the message
 		return nil, c.nothing(reply)
 	}
 	return reply, nil
@@ -174,8 +175,8 @@ func (t *transaction) writeRcpts(from, to int) {
 	}
 }
 
-// readRcpts reads the replies to RCPT, of which batch were sent, and sends the
-// others. It returns how many recipients were accepted.
+// readRcpts reads the replies to RCPT, of which batch have already been sent,
+// and sends the remaining ones. It returns the number of accepted recipients.
 func (t *transaction) readRcpts(batch int) (accepted int, err error) {
 	c := t.c
 	for i := range t.p.rcpts {
@@ -206,8 +207,8 @@ func (t *transaction) readRcpts(batch int) (accepted int, err error) {
 	return accepted, nil
 }
 
-// tooMany makes 552 for one recipient too many the temporary refusal that it
-// is (RFC 5321, 4.5.3.1.10). Other 552 mean a full mailbox.
+// tooMany turns a 552 reply to one recipient too many into a temporary refusal
+// (RFC 5321, 4.5.3.1.10). Any other 552 means a full mailbox.
 func tooMany(r *mail.Reply) *mail.Reply {
 	if r.Code != 552 || r.Enhanced != "5.5.3" && (r.Enhanced != "" || !strings.Contains(strings.ToLower(r.Text), "too many")) {
 		return r
@@ -217,8 +218,9 @@ func tooMany(r *mail.Reply) *mail.Reply {
 	return &temporary
 }
 
-// unexpected makes a refusal of any reply that does not belong where it came:
-// what is not 4xx or 5xx there is not understood, and so temporary.
+// unexpected turns a reply that is not valid at this point into a refusal. A
+// reply other than 4xx or 5xx is not understood, and so is treated as
+// temporary.
 func unexpected(r *mail.Reply) *mail.Reply {
 	if r.Code >= 400 {
 		return r
@@ -227,8 +229,8 @@ func unexpected(r *mail.Reply) *mail.Reply {
 		Text: fmt.Sprintf("%s gave the unexpected reply %q", r.Host, safe.Clip(r.String(), 80))}
 }
 
-// lost is the temporary outcome of a connection that broke at a stage of the
-// transaction.
+// lost returns the temporary outcome of a connection that broke at a stage of
+// the transaction.
 func (t *transaction) lost(stage string, err error) *mail.Reply {
 	c := t.c
 	c.broken = true
@@ -236,8 +238,8 @@ func (t *transaction) lost(stage string, err error) *mail.Reply {
 		Text: fmt.Sprintf("lost connection to %s during %s: %s", c.server.name(), stage, cause(err))}
 }
 
-// offerError is a server that refuses what it offered in its EHLO reply:
-// without the extension, the message can be sent again.
+// offerError means that the server refuses an extension it offered in its EHLO
+// reply. The message can be sent again without the extension.
 type offerError struct {
 	got      answers // the refusals
 	chunking bool

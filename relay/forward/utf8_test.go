@@ -8,8 +8,8 @@ import (
 	"hoplite/mail"
 )
 
-// A domain in its own script needs SMTPUTF8 only beside something else that does:
-// every server knows its A-label.
+// An internationalised domain does not by itself need SMTPUTF8, because every
+// server accepts its A-label.
 func TestInternationalDomains(t *testing.T) {
 	const with, without = "250-old\r\n250 SMTPUTF8", "250 old"
 	for name, tt := range map[string]struct {

@@ -12,8 +12,9 @@ import (
 	"hoplite/mail/trace/intake"
 )
 
-// Content is what a message contains besides its header: S/MIME layers, text and
-// attachments. Signatures are verified, the certificates of their signers are not.
+// Content describes the contents of a message other than its header: S/MIME
+// layers, text and attachments. Signatures are verified, but not the
+// certificates of their signers.
 type Content struct {
 	SMIME   *smime.Report // nil without S/MIME layers
 	Signers []string      // their subjects
@@ -22,11 +23,11 @@ type Content struct {
 	findings []trace.Finding
 }
 
-// maxDangers bounds the findings about one message.
+// maxDangers limits the number of findings about one message.
 const maxDangers = 20
 
-// readContent reads the body; it returns nil if there is none. The text of an
-// Outlook file is not the body that was sent.
+// readContent reads the body; it returns nil if there is none. The text in an
+// Outlook file is not the original body.
 func readContent(ctx context.Context, in *intake.Input) (*Content, error) {
 	if len(in.Body) == 0 || in.Outlook {
 		return nil, nil
@@ -63,8 +64,8 @@ func readContent(ctx context.Context, in *intake.Input) (*Content, error) {
 	return c, nil
 }
 
-// badSignature is the finding about an S/MIME signature that is not valid. A copy
-// that had to be repaired proves nothing about the message.
+// badSignature returns the finding about an invalid S/MIME signature. A copy
+// that had to be repaired proves nothing about the original message.
 func badSignature(why string, in *intake.Input) trace.Finding {
 	f := trace.Finding{Code: "smime-bad", Severity: trace.Problem, Text: "the S/MIME signature is not valid: " + why,
 		Advice: "the message was changed after it was signed, or is forged; ask the sender to send it again"}
@@ -87,7 +88,7 @@ func (c *Content) Notable() bool {
 	return c.SMIME != nil
 }
 
-// tricky are the tricks that make an attachment dangerous, in words.
+// tricky describes the tricks that make an attachment dangerous.
 var tricky = map[string]string{
 	attachments.TrickDouble:   "has a double extension",
 	attachments.TrickHidden:   "hides its extension",
@@ -96,7 +97,7 @@ var tricky = map[string]string{
 	attachments.TrickMacros:   "contains macros",
 }
 
-// danger says why a part is dangerous, or "".
+// danger returns the reason why a part is dangerous, or "".
 func danger(p *smime.Part) string {
 	var why []string
 	for _, t := range p.Tricks {
@@ -118,7 +119,7 @@ func danger(p *smime.Part) string {
 	return text
 }
 
-// container names the file that a part was found in.
+// container names the file in which a part was found.
 func container(p *smime.Part) string {
 	if p.Via == "tnef" {
 		return "winmail.dat (TNEF)"

@@ -1,6 +1,6 @@
-// Package inspect examines a message as a whole: the path in its header, what it
-// contains, the message that a bounce or complaint is about, and on request its
-// authentication as of now. hoplite trace and the trace page print its Report.
+// Package inspect examines a message as a whole: the path in its header, its
+// contents, the original message of a bounce or complaint and, on request, its
+// authentication at present. hoplite trace and the trace page print its Report.
 //
 // Start at Inspector.Inspect. Reading the input is left to mail/trace/intake, the
 // path to mail/trace, signatures to mail/smime, mail/dkim and mail/arc. The package
@@ -18,26 +18,28 @@ import (
 // Inspector examines messages.
 type Inspector struct {
 	Options trace.Options
-	// Checks looks up what an evaluation as of now needs; nil skips it.
+	// Checks performs the look-ups for evaluating authentication at present;
+	// nil skips the evaluation.
 	Checks Checks
-	// Records searches our own history, as far as Viewer may see it; nil skips it.
+	// Records searches our own history, as far as Viewer may see it; nil skips
+	// the search.
 	Records Records
 	Viewer  story.Viewer
 }
 
-// Report is the result for one message.
+// Report is the result of examining one message.
 type Report struct {
 	*intake.Input
 	Trace *trace.Trace
-	// Original is the path of the message that a bounce or complaint is about;
+	// Original is the path of the original message of a bounce or complaint, or
 	// nil if its header is not included.
 	Original *trace.Trace
 	Content  *Content // nil if only a header was given
-	Known    *Known   // nil if our history does not know the message
+	Known    *Known   // nil if the message is not in our history
 }
 
-// Inspect examines a message, or a header as it was pasted. It fails if there is
-// no header field in raw, or if ctx is done.
+// Inspect examines a message or a pasted header. It returns an error if there
+// is no header field in raw or ctx is done.
 func (i *Inspector) Inspect(ctx context.Context, raw []byte) (*Report, error) {
 	in, err := intake.Read(raw)
 	if err != nil {
@@ -77,8 +79,8 @@ func (i *Inspector) Inspect(ctx context.Context, raw []byte) (*Report, error) {
 	return r, nil
 }
 
-// Clean reports whether there is nothing to act on: notes alone are fine, but a
-// bounce or complaint is not.
+// Clean reports whether no action is needed: there are no findings other than
+// notes, and the message is not a bounce or complaint.
 func (r *Report) Clean() bool {
 	if r.Bounce != nil {
 		return false

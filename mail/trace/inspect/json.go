@@ -6,7 +6,7 @@ import (
 	"hoplite/mail/trace"
 )
 
-// JSON is a report as hoplite trace --json and the trace page write it.
+// JSON is a report as written by hoplite trace --json and the trace page.
 type JSON struct {
 	trace.JSON
 	Bounce *BounceJSON   `json:"bounce,omitempty"`
@@ -15,7 +15,7 @@ type JSON struct {
 	Parts  []smime.Part  `json:"parts,omitempty"`
 }
 
-// BounceJSON describes a bounce or complaint and the message that it is about.
+// BounceJSON describes a bounce or complaint and its original message.
 type BounceJSON struct {
 	Reporter   string         `json:"reporter,omitempty"`
 	Recipients []FailedJSON   `json:"recipients"`
@@ -47,7 +47,7 @@ type ComplaintJSON struct {
 	Incidents int      `json:"incidents"`
 }
 
-// JSON returns the report in its documented form.
+// JSON returns the report in its documented JSON form.
 func (r *Report) JSON() *JSON {
 	j := &JSON{JSON: r.Trace.JSON()}
 	j.Repairs = r.Repairs

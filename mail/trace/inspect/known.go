@@ -17,7 +17,7 @@ type Key struct {
 	EnvID     string // the sender's id (RFC 3461, 4.4)
 }
 
-// String returns the key in words.
+// String describes the key in words.
 func (k Key) String() string {
 	switch {
 	case k.ID != "":
@@ -28,21 +28,21 @@ func (k Key) String() string {
 	return "the envelope id " + k.EnvID
 }
 
-// Records searches our history, for example with internal/history. A message comes
-// with the queue's attempts.
+// Records searches our history, for example with internal/history. The result
+// for a message includes the queue's attempts.
 type Records func(ctx context.Context, k Key) ([]story.Entry, error)
 
-// Known is what our own history says about a message.
+// Known holds the records of a message in our own history.
 type Known struct {
-	By      Key // by which it was found
+	By      Key // the key by which it was found
 	Stories []story.Story
 }
 
-// maxKeys bounds the searches for one message.
+// maxKeys limits the number of searches for one message.
 const maxKeys = 12
 
-// known searches our history for the message or, in the case of a bounce or a
-// complaint, for the message that it is about.
+// known searches our history for the message or, for a bounce or complaint, for
+// the original message.
 func (i *Inspector) known(ctx context.Context, r *Report) (*Known, error) {
 	for _, k := range i.keys(r) {
 		found, err := i.Records(ctx, k)
@@ -56,8 +56,8 @@ func (i *Inspector) known(ctx context.Context, r *Report) (*Known, error) {
 	return nil, nil
 }
 
-// keys returns what may identify the message in our history, the most certain
-// first.
+// keys returns the keys that may identify the message in our history, most
+// certain first.
 func (i *Inspector) keys(r *Report) []Key {
 	var keys []Key
 	add := func(k Key) {
@@ -73,7 +73,8 @@ func (i *Inspector) keys(r *Report) []Key {
 		}
 	}
 	for j := len(t.Steps) - 1; j >= 0; j-- {
-		// Our ids contain their time; no other server's do by accident.
+		// Our ids contain their time, which the ids of other servers would
+		// match only by accident.
 		if id := t.Steps[j].ID; id != "" {
 			if _, ours := mail.IDTime(id); ours {
 				add(Key{ID: id})

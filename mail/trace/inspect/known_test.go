@@ -20,7 +20,7 @@ func report(fields, original string) string {
 		fields + "\nOriginal-Recipient: rfc822;team@b.example\nFinal-Recipient: rfc822;bob@b.example\nAction: failed\nStatus: 5.1.1\n\n--B\nContent-Type: message/rfc822\n\n" + original + "\nhi\n--B--\n"
 }
 
-// TestKeys checks what identifies a message in history, and in which order.
+// TestKeys checks the keys that identify a message in history, and their order.
 func TestKeys(t *testing.T) {
 	original := "Received: from pc by mx.a.example (hoplite) with ESMTPSA id " + ourID + "; Tue, 12 May 2026 08:30:05 +0000\nMessage-ID: <1@a.example>\nFrom: ann@a.example\n"
 	for _, c := range []struct {
@@ -53,7 +53,7 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestKnown checks that a viewer receives only what it may see.
+// TestKnown checks that a viewer receives only the information it may see.
 func TestKnown(t *testing.T) {
 	data := `{"ID":"` + ourID + `","Client":{"user":"ann@a.example"},"Envelope":{"From":"ann@a.example","Rcpts":[{"To":"bob@b.example"}]},"Verdict":"accepted","Reply":{"code":250}}`
 	entry := story.Entry{ID: ourID, Kind: "transaction", From: "ann@a.example", To: []string{"bob@b.example"}, Data: []byte(data)}
@@ -82,7 +82,7 @@ func TestKnown(t *testing.T) {
 	}
 }
 
-// TestBounceJSON checks the documented form of a bounce.
+// TestBounceJSON checks the documented JSON form of a bounce.
 func TestBounceJSON(t *testing.T) {
 	r, err := (&Inspector{}).Inspect(t.Context(), []byte(report("", "Message-ID: <1@a.example>\nFrom: ann@a.example\n")))
 	if err != nil {

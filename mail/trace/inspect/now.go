@@ -16,16 +16,16 @@ import (
 	"hoplite/mail/trace/intake"
 )
 
-// Checks looks up what an evaluation as of now needs.
+// Checks performs the look-ups for evaluating authentication at present.
 type Checks interface {
 	dmarc.DNS
 	// SPF evaluates the record of the sender's domain for a client.
 	SPF(ctx context.Context, client netip.Addr, helo string, from mail.Address) mail.AuthResult
-	// Listings asks the DNS lists that the admin configured about an address.
+	// Listings queries the configured DNS lists about an address.
 	Listings(ctx context.Context, addr netip.Addr) []Listing
 }
 
-// Listing is what one DNS list says about an address.
+// Listing is the answer of one DNS list about an address.
 type Listing struct {
 	Zone   string
 	Good   bool     // it is a list of good addresses
@@ -34,10 +34,10 @@ type Listing struct {
 	Err    error
 }
 
-// evaluationTime bounds all look-ups about one message.
+// evaluationTime limits the total time of all look-ups about one message.
 const evaluationTime = 30 * time.Second
 
-// evaluation is the state of an evaluation as of now.
+// evaluation is the state of evaluating authentication at present.
 type evaluation struct {
 	checks   Checks
 	head     []byte
@@ -52,7 +52,7 @@ func evaluate(ctx context.Context, checks Checks, in *intake.Input) (*evaluation
 	ctx, cancel := context.WithTimeout(ctx, evaluationTime)
 	defer cancel()
 	e := &evaluation{checks: checks, head: in.Head}
-	// Files contain LF, signatures cover CRLF.
+	// Files contain LF, but signatures cover CRLF.
 	wire := bytes.ReplaceAll(bytes.ReplaceAll(in.Message(), []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
 	m, err := mail.NewMessage(mail.Bytes(wire))
 	if err != nil {
@@ -68,8 +68,8 @@ func evaluate(ctx context.Context, checks Checks, in *intake.Input) (*evaluation
 	return e, nil
 }
 
-// unfaithful returns the reason why a signature over the message may not hold for
-// this copy of it, or "".
+// unfaithful returns the reason why a valid signature of the message may fail
+// for this copy, or "".
 func unfaithful(in *intake.Input) string {
 	switch {
 	case in.Outlook:
@@ -82,8 +82,8 @@ func unfaithful(in *intake.Input) string {
 	return ""
 }
 
-// dkim verifies the signatures. One that does not hold for an unfaithful copy is
-// not called broken.
+// dkim verifies the signatures. A signature that fails for an unfaithful copy
+// is not reported as broken.
 func (e *evaluation) dkim(ctx context.Context, m *mail.Message, doubt string) error {
 	results, present, err := dkim.Verify(ctx, m, e.checks.TXT)
 	if err != nil {
@@ -123,7 +123,7 @@ func (e *evaluation) dkim(ctx context.Context, m *mail.Message, doubt string) er
 	return nil
 }
 
-// covered returns how many Received lines a signature covers.
+// covered returns the number of Received lines that a signature covers.
 func covered(r *dkim.Result) int {
 	lines := 0
 	for _, h := range r.Headers {
@@ -160,8 +160,8 @@ func (e *evaluation) arc(ctx context.Context, m *mail.Message, doubt string) err
 	return nil
 }
 
-// sender evaluates SPF for the origin that the trusted lines name, DMARC for the
-// domains in From, and looks the origin up in the DNS lists.
+// sender evaluates SPF for the origin named by trusted lines and DMARC for the
+// domains in From, and looks up the origin in the DNS lists.
 func (e *evaluation) sender(ctx context.Context, t *trace.Trace) {
 	ctx, cancel := context.WithTimeout(ctx, evaluationTime)
 	defer cancel()
@@ -202,7 +202,7 @@ func (e *evaluation) spf(ctx context.Context, t *trace.Trace) {
 	e.claim("", &a)
 }
 
-// dmarc evaluates every domain that may be taken for the author's.
+// dmarc evaluates every domain that may be taken for the author's domain.
 func (e *evaluation) dmarc(ctx context.Context) {
 	domains, problem := dmarc.FromDomains(e.head)
 	for _, d := range domains {

@@ -25,7 +25,7 @@ import (
 
 var key = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
 
-// checks is a DNS for tests, with fixed answers for SPF and the lists.
+// checks provides DNS for tests, with fixed answers for SPF and the lists.
 type checks struct {
 	*resolvetest.Zone
 	spf    string // the result; the domain is that of the reverse path
@@ -97,8 +97,8 @@ func sealed(t *testing.T, text string) string {
 	return string(top) + text
 }
 
-// TestNow evaluates authentication as of now. Each claim is written as "method
-// result", a finding as "severity code".
+// TestNow evaluates authentication at present. Each claim is written as "method
+// result", and each finding as "severity code".
 func TestNow(t *testing.T) {
 	path := "Return-Path: <ann@a.example>\r\n" + hop
 	good := path + signed(t, "a.example", letter, 0)
@@ -214,7 +214,8 @@ func TestSealedLines(t *testing.T) {
 	}
 }
 
-// TestAskedNames checks which client and sender SPF and the lists are asked about.
+// TestAskedNames checks the client and sender that are looked up for SPF and in
+// the lists.
 func TestAskedNames(t *testing.T) {
 	dns := newChecks(t, "pass")
 	in := "Return-Path: <bounce@a.example>\r\n" + hop + letter
@@ -226,7 +227,7 @@ func TestAskedNames(t *testing.T) {
 	}
 }
 
-// quoted returns a message as it is quoted in another one.
+// quoted returns a message as quoted in another message.
 func quoted(s string) string {
 	return "> " + strings.TrimSuffix(strings.ReplaceAll(s, "\r\n", "\r\n> "), "> ")
 }

@@ -10,11 +10,11 @@ import (
 	"hoplite/mail/refusal"
 )
 
-// Bounce is a report about another message: its delivery failed, or a recipient
-// complains about it.
+// Bounce is a report about another message, such as a delivery failure or a
+// recipient's complaint.
 type Bounce struct {
-	// Recipients are those of a machine-readable report (RFC 3464), or those that
-	// a bounce in free text names with a reply code.
+	// Recipients lists those of a machine-readable report (RFC 3464), or those
+	// named with a reply code in a free-text bounce.
 	Recipients []Failed
 	// Complaint is set if the report is a complaint (RFC 5965).
 	Complaint *Complaint
@@ -23,22 +23,23 @@ type Bounce struct {
 	// Original is the header block of the reported message, if included.
 	Original []byte
 
-	// OurID is this program's id of the message and EnvID the sender's (RFC 3461,
-	// 4.4); InReplyTo is the Message-ID that the report refers to.
+	// OurID is this program's id of the message, and EnvID the sender's (RFC
+	// 3461, 4.4). InReplyTo is the Message-ID to which the report refers.
 	OurID, EnvID, InReplyTo string
 }
 
 // Failed is the report about one recipient.
 type Failed struct {
 	Rcpt       string
-	Original   string // the address that the sender wrote, if it is another one
+	Original   string // the address to which the sender wrote, if different
 	Action     string // failed, delayed, delivered, relayed, expanded
 	Status     string // 5.1.1
 	Diagnostic string // the other server's reply
 	Remote     string
 }
 
-// Meanings explains the failure by its text, or else by its codes.
+// Meanings explains the failure by its text or, if that is unknown, by its
+// codes.
 func (f *Failed) Meanings() []mail.Meaning {
 	if m := refusal.Explain(f.Diagnostic); len(m) > 0 {
 		return m

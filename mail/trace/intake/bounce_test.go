@@ -10,7 +10,7 @@ import (
 
 const bounced = "From: ann@a.example\nSubject: hello\n"
 
-// TestFreeTextBounces reads the reports of servers that write no
+// TestFreeTextBounces reads reports of servers that do not write
 // message/delivery-status.
 func TestFreeTextBounces(t *testing.T) {
 	for _, c := range []struct {
@@ -70,7 +70,7 @@ func TestFreeTextBounces(t *testing.T) {
 	}
 }
 
-// Mail of people that quotes a reply is not a bounce.
+// Personal mail that quotes a reply is not a bounce.
 func TestNotABounce(t *testing.T) {
 	for _, in := range []string{
 		"From: ann@a.example\n\nI got this for bob@b.example:\n550 5.1.1 no such user\n",
@@ -129,7 +129,7 @@ func TestComplaint(t *testing.T) {
 	if tr := trace.Read(in.Bounce.Original, trace.Options{}); tr.MessageID != "<1@a.example>" || len(tr.Steps) != 1 {
 		t.Errorf("original %q", in.Bounce.Original)
 	}
-	// Without anything but its type it is still a complaint.
+	// A report with nothing but its type is still a complaint.
 	bare := strings.Replace(complaint, "Incidents: 3", "Incidents: -1", 1)
 	if in, err := Read([]byte(bare)); err != nil || in.Bounce.Complaint.Incidents != 1 {
 		t.Errorf("%v %+v", err, in)

@@ -7,20 +7,20 @@ import (
 	"hoplite/mail"
 )
 
-// Complaint is a feedback report (ARF, RFC 5965): a recipient, or the recipient's
-// provider, complains about a message.
+// Complaint is a feedback report (ARF, RFC 5965), by which a recipient or the
+// recipient's provider complains about a message.
 type Complaint struct {
 	Type      string // abuse, fraud, virus, not-spam, other
-	Reporter  string // the program that reports: User-Agent
-	SourceIP  string // the address that the message came from
+	Reporter  string // the reporting program: User-Agent
+	SourceIP  string // the address from which the message came
 	MailFrom  string
 	Rcpts     []string
-	Domains   []string // that the report is about
+	Domains   []string // the reported domains
 	Arrived   string
-	Incidents int // of the same kind; at least 1
+	Incidents int // number of similar incidents; at least 1
 }
 
-// maxListed bounds the repeated fields of a report.
+// maxListed limits the number of repeated fields of a report.
 const maxListed = 20
 
 // readComplaint reads a message/feedback-report part.

@@ -1,8 +1,8 @@
-// Package intake extracts a header block from what people paste or upload: a
-// message file, an mbox, a header copied from a mail program without its folding, a
-// quoted or quoted-printable copy of one, an Outlook .msg file, a bounce. Start at
-// Read, which reports what it repaired. Interpreting the header is left to
-// mail/trace.
+// Package intake extracts a header block from pasted or uploaded text: a
+// message file, an mbox, a header copied from a mail program without its
+// folding, a quoted or quoted-printable copy of one, an Outlook .msg file, or a
+// bounce. Start at Read, which reports the repairs it made. Interpreting the
+// header is left to mail/trace.
 package intake
 
 import (
@@ -17,22 +17,23 @@ import (
 // MaxInput is the number of bytes read of an input.
 const MaxInput = 64 << 20
 
-// Input is one message as it was pasted or uploaded.
+// Input is one pasted or uploaded message.
 type Input struct {
 	// Head is the header block with its folding, without the empty line. Body
 	// follows it.
 	Head, Body []byte
-	// Repairs describes the changes that were necessary.
+	// Repairs describes the repairs that were necessary.
 	Repairs []string
-	// Pasted is set if the text is a copy that had lost something, so that fields
-	// may be missing and signatures may not hold.
+	// Pasted is set if the text is an imperfect copy, so that fields may be
+	// missing and signatures may be broken.
 	Pasted bool
-	// Outlook is set if the input is an Outlook .msg file, which keeps the header
-	// but not the body as it was sent.
+	// Outlook is set if the input is an Outlook .msg file, which preserves the
+	// header but not the original body.
 	Outlook bool
-	// Messages is the number of messages in the input; Head is that of the first.
+	// Messages is the number of messages in the input; Head is the header of
+	// the first.
 	Messages int
-	// Bounce is set if the message is a report about another one.
+	// Bounce is set if the message is a report about another message.
 	Bounce *Bounce
 }
 
@@ -40,7 +41,7 @@ func (in *Input) repaired(format string, args ...any) {
 	in.Repairs = append(in.Repairs, fmt.Sprintf(format, args...))
 }
 
-// pasted records a repair to a copy that is no longer what was sent.
+// pasted records a repair to a copy that differs from the original message.
 func (in *Input) pasted(format string, args ...any) {
 	in.Pasted = true
 	in.repaired(format, args...)
@@ -60,7 +61,8 @@ func (in *Input) Message() []byte {
 	return append(append(whole, end...), in.Body...)
 }
 
-// Read extracts a message from raw. It fails only if there is no header field.
+// Read extracts a message from raw. It returns an error only if there is no
+// header field.
 func Read(raw []byte) (*Input, error) {
 	in := &Input{Messages: 1}
 	if len(raw) > MaxInput {
@@ -268,8 +270,8 @@ func (in *Input) doubleSpaced(head, body []byte) ([]byte, []byte) {
 	return joined, rest
 }
 
-// quotedPrintable decodes a header that is quoted-printable, as in a message copied
-// from the source of another one's body.
+// quotedPrintable decodes a quoted-printable header, as in a message copied
+// from the source of another message's body.
 func (in *Input) quotedPrintable(head []byte) []byte {
 	if !bytes.Contains(head, []byte("=3D")) || !bytes.Contains(head, []byte("=\n")) && !bytes.Contains(head, []byte("=\r\n")) {
 		return head
@@ -340,8 +342,8 @@ func (in *Input) folding(head []byte) []byte {
 	return out
 }
 
-// isField reports whether a line begins with "Name:". Times such as "08:30:06" and
-// addresses such as "2001:db8::1" do not count.
+// isField reports whether a line begins with "Name:", other than a time such as
+// "08:30:06" or an address such as "2001:db8::1".
 func isField(l []byte) bool {
 	colon := bytes.IndexByte(l, ':')
 	if colon < 2 || colon > 76 {

@@ -95,7 +95,7 @@ func utf16le(s string, mark bool) []byte {
 	return b
 }
 
-// Files from Outlook, compared with the result of Email::Outlook::Message.
+// Files from Outlook are compared with the result of Email::Outlook::Message.
 func TestOutlookFiles(t *testing.T) {
 	for _, name := range []string{"charset", "gpg_signed", "plain_jpeg_attached"} {
 		t.Run(name, func(t *testing.T) {
@@ -146,13 +146,13 @@ func values(head []byte, name string) (list []string) {
 	return list
 }
 
-// msgFile returns an Outlook message with the one property that is read.
+// msgFile returns an Outlook message with only the property that is read.
 func msgFile(head string) []byte {
 	text := utf16le(strings.ReplaceAll("Microsoft Mail Internet Headers Version 2.0\n"+head, "\n", "\r\n"), false)
 	return oletest.File(oletest.Entry{Name: "__substg1.0_007D001F", Data: text})
 }
 
-// A long stream that many names point to is read once.
+// A long stream to which many names point is read only once.
 func TestRepeatedProperty(t *testing.T) {
 	const name, times = "__substg1.0_007D001F", 800
 	text := utf16le("Received: from a.example by b.example; Tue, 12 May 2026 08:30:05 +0000\r\n"+strings.Repeat("X: y\r\n", 200_000), false)

@@ -26,7 +26,7 @@ const (
 // for UTF-16 and 001E for bytes.
 func (in *Input) readMsg(raw []byte) (err error) {
 	defer func() {
-		// The container library may panic on hostile input.
+		// The container library may panic on malicious input.
 		if r := recover(); r != nil {
 			err = fmt.Errorf("read Outlook message: the file is damaged")
 		}
@@ -57,7 +57,7 @@ func (in *Input) readMsg(raw []byte) (err error) {
 		if _, again := props[prop]; again {
 			continue // many entries may point to the same long stream
 		}
-		// Keep what can be read of a damaged stream.
+		// Keep the readable part of a damaged stream.
 		b, _ := io.ReadAll(io.LimitReader(e, min(e.Size, 8<<20)))
 		if kind == "001F" {
 			b = fromUTF16(b, false)

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// introLines is how far down a header is looked for after text in front of it.
+// introLines is the number of lines within which a header is looked for after
+// preceding text.
 const introLines = 60
 
 // intro removes text before the header, as in "Hello, here is the header:".
@@ -34,8 +35,8 @@ func (in *Input) intro(b []byte) []byte {
 	return b
 }
 
-// fixedSpaces are the spaces that Outlook and web pages put in place of ordinary
-// ones.
+// fixedSpaces lists the spaces that Outlook and web pages use in place of
+// ordinary ones.
 var fixedSpaces = []string{"\u00a0", "\u202f", "\u2007"}
 
 // spaces replaces non-breaking spaces in a header, if some are where they cannot
@@ -60,7 +61,7 @@ func (in *Input) spaces(head []byte) []byte {
 	return head
 }
 
-// splitFields are the fields that are found in the middle of a line.
+// splitFields lists the fields that are recognised in the middle of a line.
 var splitFields = []string{"Received: ", "From: ", "To: ", "Cc: ", "Subject: ", "Date: ", "Message-ID: ", "Message-Id: ",
 	"Return-Path: ", "Delivered-To: ", "Reply-To: ", "MIME-Version: ", "Content-Type: ", "X-Received: ",
 	"Authentication-Results: ", "Received-SPF: ", "DKIM-Signature: "}
@@ -87,7 +88,7 @@ func (in *Input) oneLine(head []byte) []byte {
 	return out
 }
 
-// joined reports whether a line certainly holds several fields.
+// joined reports whether a line certainly contains several fields.
 func joined(line []byte) bool {
 	return bytes.HasPrefix(line, []byte("Received:")) || bytes.Contains(line, []byte(" Received: from ")) || bytes.Contains(line, []byte(" Received: by "))
 }
@@ -103,7 +104,7 @@ func nextField(line []byte) int {
 	return first
 }
 
-// shared names the number of fields that shared a line.
+// shared describes the number of fields that shared a line.
 func shared(n int) string {
 	if n == 1 {
 		return "a field that shared a line with another"

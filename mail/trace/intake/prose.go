@@ -10,15 +10,16 @@ import (
 	"hoplite/mail/mime"
 )
 
-// prose reads a bounce in free text (Exchange, Gmail, qmail, Postfix, Exim). Each
-// recipient comes before the reply that refused it, which may span lines.
+// prose reads a free-text bounce (Exchange, Gmail, qmail, Postfix, Exim). Each
+// recipient precedes the reply that refused it, which may span several lines.
 type prose struct {
 	*Bounce
 	cur   Failed
-	reply bool // the lines of a reply follow
+	reply bool // within the lines of a reply
 }
 
-// proseLimit bounds the part of a free text that is read, diagnosticLimit a reply.
+// proseLimit is the size of the part of a free text that is read, and
+// diagnosticLimit that of a reply.
 const (
 	proseLimit      = 64 << 10
 	diagnosticLimit = 600
@@ -74,12 +75,12 @@ func (p *prose) line(line string) {
 	}
 }
 
-// flush keeps the current recipient, if a reply refused it.
+// flush records the current recipient if a reply refused it.
 func (p *prose) flush() {
 	if p.cur.Diagnostic != "" {
 		p.cur.Action = "failed"
 		p.cur.Diagnostic = strings.Trim(p.cur.Diagnostic, "'\" ")
-		if p.cur.Status == "" { // it may stand in a later line
+		if p.cur.Status == "" { // it may be on a later line
 			_, p.cur.Status = mail.FindCodes(p.cur.Diagnostic)
 		}
 		p.Recipients = append(p.Recipients, p.cur)
@@ -87,11 +88,11 @@ func (p *prose) flush() {
 	p.cur, p.reply = Failed{}, false
 }
 
-// bare matches an address as Exchange, Gmail and Exim write it: alone on its line,
-// in quotes, or after "delivered to".
+// bare matches an address as written by Exchange, Gmail and Exim: alone on its
+// line, in quotes, or after "delivered to".
 var bare = regexp.MustCompile(`^'?([^\s'"<>()@:]+@[A-Za-z0-9.-]+\.[A-Za-z0-9-]+)'?(?:$|[:( ] ?on |:$| \(| ?<br>)|(?i:delivered to|message to|recipient) '?([^\s'"<>()@:]+@[A-Za-z0-9.-]+\.[A-Za-z0-9-]+)'?`)
 
-// addressIn returns the recipient that a line names, or "".
+// addressIn returns the recipient named in a line, or "".
 func addressIn(line string) string {
 	if i, j := strings.IndexByte(line, '<'), strings.IndexByte(line, '>'); i >= 0 && j > i && strings.Contains(line[i:j], "@") && !strings.ContainsAny(line[i+1:j], " \t") {
 		return strings.TrimPrefix(line[i+1:j], "mailto:")
@@ -117,7 +118,7 @@ func remoteHost(line string) string {
 // a code with a text.
 var replyStart = regexp.MustCompile(`(?:^|[\s#'"(:])([45][0-5][0-9][ -]#?[45]\.[0-9]{1,3}\.[0-9]{1,3}|#?[45]\.[0-9]{1,3}\.[0-9]{1,3}|[45][0-5][0-9][ -]\S)`)
 
-// replyIn returns the reply of a server that a line contains, from its code on.
+// replyIn returns the server's reply contained in a line, from its code on.
 func replyIn(line string) (text, status string, ok bool) {
 	m := replyStart.FindStringSubmatchIndex(line)
 	if m == nil {
@@ -131,7 +132,8 @@ func replyIn(line string) (text, status string, ok bool) {
 	return text, enhanced, true
 }
 
-// plainText returns the first text of a message, without HTML, or the body as it is.
+// plainText returns the first text of a message, without HTML markup, or the
+// unmodified body.
 func plainText(whole []byte, root *mime.Part, body []byte) []byte {
 	if p := firstText(root, "plain"); p != nil {
 		return section(whole, p)
@@ -168,7 +170,7 @@ func unmark(text []byte) []byte {
 	return []byte(html.UnescapeString(string(text)))
 }
 
-// attached finds the original message: attached, or in the text.
+// attached finds the original message, attached or in the text.
 func (b *Bounce) attached(whole []byte, root *mime.Part, body []byte) {
 	for _, p := range root.Children {
 		if p.Is("message", "rfc822") || p.Is("text", "rfc822-headers") {

@@ -1,8 +1,8 @@
 // Package dane authenticates SMTP servers by the TLSA records that their
 // domains publish under DNSSEC (RFC 7672). Lookup finds the records for a
-// server, Verify compares them with the certificates that it presents.
+// server; Verify compares them with the certificates that the server presents.
 //
-// What follows from the result is up to package forward.
+// Acting on the result is left to package forward.
 package dane
 
 import (
@@ -20,7 +20,8 @@ import (
 	"hoplite/internal/resolve"
 )
 
-// The fields of a TLSA record that are used (RFC 6698, 2.1; RFC 7672, 3.1).
+// The supported values of a TLSA record's fields (RFC 6698, 2.1; RFC 7672,
+// 3.1).
 const (
 	UsageTA = 2 // DANE-TA: the record names the issuer
 	UsageEE = 3 // DANE-EE: the record names the server's own certificate
@@ -33,8 +34,8 @@ const (
 	MatchSHA512 = 2
 )
 
-// maxRecords is the number of records of one server that are looked at, and
-// maxRecordSize the size of each in octets.
+// maxRecords is the number of records of one server that are used, and
+// maxRecordSize the maximum size of each in octets.
 const (
 	maxRecords    = 20
 	maxRecordSize = 16 << 10
@@ -46,11 +47,11 @@ type Record struct {
 	Data                      string
 }
 
-// String is the record's parameters, as in "3 1 1".
+// String returns the record's parameters, as in "3 1 1".
 func (r Record) String() string { return fmt.Sprintf("%d %d %d", r.Usage, r.Selector, r.Matching) }
 
-// usable reports whether SMTP can use the record (RFC 7672, 3.1): others count
-// only as a sign that TLS is offered.
+// usable reports whether SMTP can use the record (RFC 7672, 3.1); other records
+// mean only that TLS is offered.
 func (r Record) usable() bool {
 	if r.Usage != UsageTA && r.Usage != UsageEE || r.Selector > SelectorKey {
 		return false
@@ -66,13 +67,13 @@ func (r Record) usable() bool {
 	return false
 }
 
-// Records are the TLSA records of one server. The value is comparable, so that
-// it can be part of a key: the records stand in it one after the other, each
-// preceded by its length.
+// Records holds the TLSA records of one server. It is comparable, so that it
+// can be part of a key: the records are concatenated, each preceded by its
+// length.
 type Records struct{ packed string }
 
-// Pack returns the records of a DNS answer. Those that can't be parsed are left
-// out.
+// Pack returns the records of a DNS answer. Records that cannot be parsed are
+// omitted.
 func Pack(answer []resolve.Record) Records {
 	var b strings.Builder
 	for i, r := range answer {
@@ -107,8 +108,8 @@ func (rs Records) All() []Record {
 // records but none is usable, TLS is required without authentication (RFC
 // 7672, 2.2).
 //
-// Of the digests of one kind of record only the strongest counts (RFC 7671, 9),
-// so that a broken one can be phased out.
+// Of the digests of one kind of record only the strongest is used (RFC 7671,
+// 9), so that a broken digest can be phased out.
 func (rs Records) Usable() []Record {
 	type kind struct{ usage, selector uint8 }
 	best := map[kind]uint8{}
@@ -129,12 +130,13 @@ func (rs Records) Usable() []Record {
 	return strongest
 }
 
-// Lookup returns the TLSA records of a server and their base domain, the one
-// of the two names at which they were found. name is the host's name after all
-// CNAMEs, original the name before; both were authenticated by DNSSEC.
+// Lookup returns the TLSA records of a server and their base domain, which is
+// the one of the two names at which they were found. name is the host's name
+// after all CNAMEs, and original the name before them; both must have been
+// authenticated by DNSSEC.
 //
-// No records are no error. An error means that they could not be looked up,
-// which an attacker can cause: mail must wait then (RFC 7672, 2.1.2).
+// The absence of records is not an error. An error means that the look-up
+// failed, which an attacker can cause, so mail must wait (RFC 7672, 2.1.2).
 func Lookup(ctx context.Context, dns resolve.Resolver, name, original string, port int) (rs Records, base string, err error) {
 	names := []string{name}
 	if original != name {
@@ -155,13 +157,13 @@ func Lookup(ctx context.Context, dns resolve.Resolver, name, original string, po
 	return Records{}, "", nil
 }
 
-// ErrNoMatch is a server whose certificates match none of its TLSA records.
+// ErrNoMatch means that a server's certificates match none of its TLSA records.
 var ErrNoMatch = errors.New("the certificate matches none of the server's TLSA records")
 
 // Verify compares a server's certificates with its usable records and returns
-// the record that matched. names are the names that a certificate below a
-// trust anchor may be for (RFC 7672, 3.2.2); a DANE-EE record needs neither name
-// nor valid dates.
+// the record that matched. names lists the names that a certificate below a
+// trust anchor may be for (RFC 7672, 3.2.2); for a DANE-EE record neither the
+// names nor the validity dates matter.
 func Verify(state tls.ConnectionState, records []Record, names []string) (Record, error) {
 	if len(state.PeerCertificates) == 0 {
 		return Record{}, errors.New("the server sent no certificate")
@@ -185,7 +187,7 @@ func Verify(state tls.ConnectionState, records []Record, names []string) (Record
 	return Record{}, why
 }
 
-// matches reports whether the record is about a certificate.
+// matches reports whether the record matches a certificate.
 func (r Record) matches(c *x509.Certificate) bool {
 	b := c.Raw
 	if r.Selector == SelectorKey {
@@ -213,7 +215,7 @@ func verifyAnchor(chain []*x509.Certificate, r Record, names []string) error {
 		}
 	}
 	if !found && r.Matching == MatchFull && r.Selector == SelectorCert {
-		// The record holds the whole anchor, which need not be sent.
+		// The record contains the whole anchor, which the server need not send.
 		if c, err := x509.ParseCertificate([]byte(r.Data)); err == nil {
 			roots.AddCert(c)
 			found = true

@@ -45,7 +45,7 @@ func issue(t testing.TB, name string, ca bool, until time.Duration, parent *tls.
 	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }
 
-// tlsa is the record about a certificate.
+// tlsa returns the record for a certificate.
 func tlsa(usage, selector, matching uint8, c *x509.Certificate) resolve.Record {
 	b := c.Raw
 	if selector == SelectorKey {
@@ -145,7 +145,7 @@ func TestUsable(t *testing.T) {
 	}
 }
 
-// zone answers TLSA questions.
+// zone answers TLSA queries.
 type zone map[string]struct {
 	answer resolve.Answer
 	err    error

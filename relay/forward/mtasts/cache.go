@@ -28,26 +28,26 @@ type Cache struct {
 	entries *lru.Cache[string, entry]
 }
 
-// entry is what is known of one domain.
+// entry is the cached information about one domain.
 type entry struct {
 	ID      string    `json:"id"`
 	Policy  Policy    `json:"policy"`
 	Fetched time.Time `json:"fetched"`
-	// asked is when a fetch was last tried.
+	// asked is the time of the last attempt to fetch the policy.
 	asked time.Time
 }
 
 const (
 	maxDomains   = 10000
 	fetchTimeout = time.Minute // RFC 8461, 3.3
-	// retryAfter is the pause after a fetch that failed, and refreshAfter the
-	// age at which a policy is fetched again although its id is the same.
+	// retryAfter is the wait after a failed fetch, and refreshAfter the age at
+	// which a policy is fetched again even if its id is unchanged.
 	retryAfter   = 5 * time.Minute
 	refreshAfter = 24 * time.Hour
 )
 
-// New returns a cache that asks dns for ids and client for policies. The cache
-// is kept in the file at path, unless that is empty.
+// New returns a cache that looks up ids with dns and fetches policies with
+// client. The cache is stored in the file at path, unless path is empty.
 func New(dns resolve.Resolver, client *http.Client, path string) *Cache {
 	c := &Cache{dns: dns, path: path}
 	c.entries, _ = lru.New[string, entry](maxDomains)
@@ -61,8 +61,9 @@ func New(dns resolve.Resolver, client *http.Client, path string) *Cache {
 }
 
 // Lookup returns a domain's policy; ok is false if it has none. A policy that
-// can't be fetched counts as none, unless an earlier one is still valid: who
-// can block the fetch must not be able to remove a policy (RFC 8461, 10.2).
+// cannot be fetched is treated as missing, unless an earlier one is still
+// valid, so that an attacker who blocks the fetch cannot remove a policy (RFC
+// 8461, 10.2).
 func (c *Cache) Lookup(ctx context.Context, domain string) (p Policy, ok bool) {
 	now := time.Now()
 	e, _ := c.get(domain)
@@ -84,8 +85,8 @@ func (c *Cache) Lookup(ctx context.Context, domain string) (p Policy, ok bool) {
 	return e.valid(now)
 }
 
-// valid returns the policy if its time has not run out. A clock that went back
-// makes no policy valid for longer than its max_age.
+// valid returns the policy if it has not expired. Setting the clock back does
+// not make a policy valid for longer than its max_age.
 func (e entry) valid(now time.Time) (Policy, bool) {
 	age := now.Sub(e.Fetched)
 	return e.Policy, !e.Fetched.IsZero() && age > -time.Hour && age < e.Policy.MaxAge && e.Policy.Mode != None
@@ -106,7 +107,7 @@ func (c *Cache) put(domain string, e entry, save bool) {
 	}
 }
 
-// fetch gets a domain's policy file. The certificate of its host is verified as
+// fetch gets a domain's policy file. The certificate of the host is verified as
 // for any HTTPS request.
 func (c *Cache) fetch(ctx context.Context, domain string) (Policy, error) {
 	url := "https://mta-sts." + domain + "/.well-known/mta-sts.txt"
@@ -136,7 +137,7 @@ func (c *Cache) fetch(ctx context.Context, domain string) (Policy, error) {
 	return ParsePolicy(string(b))
 }
 
-// load reads the file. What can't be read is fetched again.
+// load reads the file. Policies that cannot be read are fetched again.
 func (c *Cache) load() {
 	if c.path == "" {
 		return
@@ -154,7 +155,8 @@ func (c *Cache) load() {
 	}
 }
 
-// save writes the file. Policies that can't be saved are fetched again.
+// save writes the file. If that fails, the policies are fetched again after a
+// restart.
 func (c *Cache) save() {
 	if c.path == "" {
 		return

@@ -85,7 +85,7 @@ func TestParseRecord(t *testing.T) {
 	}
 }
 
-// world is DNS and a policy host.
+// world simulates DNS and a policy host.
 type world struct {
 	id      string
 	dnsFail bool

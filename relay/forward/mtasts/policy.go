@@ -1,8 +1,9 @@
-// Package mtasts learns from a domain's MTA-STS policy which of its mail servers
-// may be used, and that they must present a valid certificate (RFC 8461). Cache
-// fetches policies, keeps them over restarts and refreshes them.
+// Package mtasts reads a domain's MTA-STS policy (RFC 8461), which lists the
+// mail servers that may be used and may require them to present a valid
+// certificate. Cache fetches policies, refreshes them, and keeps them across
+// restarts.
 //
-// What follows from a policy is up to package forward; DANE has precedence.
+// Enforcing a policy is left to package forward; DANE has precedence.
 package mtasts
 
 import (
@@ -16,7 +17,7 @@ import (
 	"hoplite/mail/safe"
 )
 
-// Mode is what a policy asks of senders.
+// Mode is the mode of a policy.
 type Mode string
 
 // The modes of RFC 8461, 5.
@@ -33,7 +34,7 @@ type Policy struct {
 	MaxAge time.Duration `json:"max_age"`
 }
 
-// Limits on a policy. RFC 8461, 3.2 has max_age up to about a year.
+// Limits on a policy. RFC 8461, 3.2 allows a max_age of up to about a year.
 const (
 	maxPolicySize = 64 << 10
 	maxMX         = 100
@@ -49,7 +50,7 @@ func ParsePolicy(text string) (Policy, error) {
 		key, value, ok := strings.Cut(lines.Text(), ":")
 		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
 		if !ok || key != "mx" && seen[key] {
-			continue // of a repeated field the first counts
+			continue // the first occurrence of a repeated field applies
 		}
 		first := len(seen) == 0
 		seen[key] = true
@@ -81,8 +82,8 @@ func ParsePolicy(text string) (Policy, error) {
 	return p, nil
 }
 
-// Allows reports whether host is one of the policy's mail servers. A pattern
-// that begins with "*." stands for exactly one label (RFC 8461, 4.1).
+// Allows reports whether host is one of the policy's mail servers. The "*." at
+// the start of a pattern matches exactly one label (RFC 8461, 4.1).
 func (p Policy) Allows(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	_, parent, _ := strings.Cut(host, ".")
@@ -94,7 +95,7 @@ func (p Policy) Allows(host string) bool {
 	return false
 }
 
-// parseRecord returns the id of a domain's TXT records at _mta-sts; "" means
+// parseRecord returns the id in a domain's TXT records at _mta-sts; "" means
 // that the domain has no policy (RFC 8461, 3.1).
 func parseRecord(txt []string) string {
 	id, found := "", 0

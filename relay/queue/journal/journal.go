@@ -1,12 +1,12 @@
-// Package journal defines what a durable log of queued mail must do.
+// Package journal defines the contract of a durable log of queued mail.
 //
-// A journal stores messages, and two opaque byte strings with each: meta, which
-// never changes, and state, of which the latest counts. It knows nothing of
-// schedules, recipients and reports; those belong to relay/queue.
+// A journal stores messages, each with two opaque byte strings: meta, which
+// never changes, and state, which can be replaced. It knows nothing about
+// schedules, recipients or reports, which belong to relay/queue.
 //
 // Start with the Journal interface. The implementations are journal/disk, a
 // segmented log in a folder, and journal/memory, which tests use. Every
-// implementation passes the suite in journal/journaltest.
+// implementation must pass the suite in journal/journaltest.
 package journal
 
 import (
@@ -19,27 +19,27 @@ import (
 
 // Journal stores queued messages durably. It is safe for concurrent use.
 //
-// A journal has one owner at a time. When it finds that another process owns it
-// now, every method that returns an error returns ErrFenced from then on.
+// A journal has one owner at a time. Once another process has taken it over,
+// every method that returns an error returns ErrFenced.
 type Journal interface {
-	// Load calls yield for every live message, in the order of their ids. It
-	// is called once, before any change. An error means that the list may be
-	// incomplete; yield's own error ends the walk.
+	// Load calls yield for every live message, in order of ids. It is called
+	// once, before any change. An error means that the list may be incomplete;
+	// an error returned by yield ends the iteration.
 	Load(yield func(Entry) error) error
-	// Commit makes the changes durable, in order, all or none, and returns when
-	// they are. After an error none of them took effect, except that a Done is
-	// retried until it succeeds or the journal is fenced.
+	// Commit applies the changes in order, all or none of them, and returns
+	// once they are durable. If it returns an error, none of them took effect,
+	// except that a Done is retried until it succeeds or the journal is fenced.
 	Commit(ctx context.Context, changes ...Change) error
 	// Done marks messages as finished. It does not wait until the mark is
-	// durable: after a crash a message may be live again. Unknown and finished
-	// ids are ignored.
+	// durable, so a message may be live again after a crash. Unknown and
+	// finished ids are ignored.
 	Done(ids ...string)
-	// Message opens the octets of a live message. They stay readable until the
-	// closer is closed, even when the message is marked as done.
+	// Message opens the content of a live message. It stays readable until the
+	// closer is closed, even if the message is marked as done.
 	Message(id string) (*mail.Message, io.Closer, error)
 	// Meta returns the meta and the latest state of a live message.
 	Meta(id string) (meta, state []byte, err error)
-	// Usage returns how much the journal holds.
+	// Usage returns the amount of data in the journal.
 	Usage() Usage
 	// Close writes pending changes and releases the journal.
 	Close() error
@@ -49,18 +49,18 @@ type Journal interface {
 var (
 	// ErrExists is returned for a Put with the id of a live message.
 	ErrExists = errors.New("id is already in the journal")
-	// ErrUnknown is returned for an id that no live message has.
+	// ErrUnknown is returned for an id that belongs to no live message.
 	ErrUnknown = errors.New("id is not in the journal")
-	// ErrGone is returned by Message when the journal lists the message but its
-	// octets have been removed.
+	// ErrGone is returned by Message if the journal lists the message but its
+	// content has been removed.
 	ErrGone = errors.New("the message's octets have been removed")
 	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("journal is closed")
-	// ErrFenced is returned when another process has taken over the journal.
-	// What this process knows about its messages is out of date: it must stop
-	// delivering them at once, and a retry is pointless.
+	// ErrFenced is returned once another process has taken over the journal.
+	// This process's view of the messages is then out of date: it must stop
+	// delivering them at once, and retrying is pointless.
 	ErrFenced = errors.New("journal has been taken over by another owner")
-	// ErrVersion is returned when the journal was written by a version of this
+	// ErrVersion is returned if the journal was written by a version of this
 	// program that uses a different format. Nothing has been modified.
 	ErrVersion = errors.New("journal was written in a format that this version cannot read")
 )
@@ -75,7 +75,7 @@ const (
 	Done                 // mark a message as finished
 )
 
-// Change is one step in the life of a message.
+// Change is one change to the journal.
 type Change struct {
 	Kind    Kind
 	ID      string // see ValidID
@@ -84,7 +84,7 @@ type Change struct {
 	Message *mail.Message
 }
 
-// Entry is a live message as Load finds it.
+// Entry is a live message as passed to Load's yield.
 type Entry struct {
 	ID          string
 	Meta, State []byte // State is nil until one is set

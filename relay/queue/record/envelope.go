@@ -10,8 +10,8 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// File is the .json file beside a message in deferred and inject. People can
-// read it, and it is enough to queue the message again.
+// File is the .json file beside a message in deferred and inject. It is
+// readable, and sufficient to queue the message again.
 type File struct {
 	ID       string       `json:"id,omitempty"`
 	Upstream string       `json:"upstream"` // empty or unknown: routed
@@ -22,18 +22,18 @@ type File struct {
 	TLS      bool         `json:"requiretls,omitempty"`
 	Ret      string       `json:"ret,omitempty"`
 	EnvID    string       `json:"envid,omitempty"`
-	// By limits the time of delivery (DELIVERBY), Priority is that of
+	// By is the delivery time limit (DELIVERBY); Priority is that of
 	// MT-PRIORITY.
 	By       *FileBy `json:"deliverby,omitempty"`
 	Priority int     `json:"priority,omitempty"`
 	Held     string  `json:"held,omitempty"`
-	// Quarantine is why a filter held the message, as long as it is held for
-	// that reason: it is then held again when it is injected.
+	// Quarantine is the reason why a filter held the message, while it is held
+	// for that reason. The message is held again when it is injected.
 	Quarantine string `json:"quarantine,omitempty"`
-	// Forged is set when SPF or DMARC failed: the sender gets no report.
+	// Forged is set if SPF or DMARC failed; the sender then gets no report.
 	Forged bool `json:"forged,omitempty"`
-	// Unverified is set when the upstream accepted every recipient of a remote
-	// client: the sender gets no report about a refusal.
+	// Unverified is set if the upstream accepted every recipient of a remote
+	// client; the sender then gets no report about a refusal.
 	Unverified bool `json:"unverified,omitempty"`
 	// Owner receives the reports instead of From.
 	Owner mail.Address `json:"owner,omitempty"`
@@ -60,8 +60,8 @@ type FileRcpt struct {
 	Last     string       `json:"last,omitempty"` // reply
 }
 
-// NewFile returns the file of a message with the given envelope. The caller adds
-// what is known about its progress.
+// NewFile returns the file of a message with the given envelope. The caller
+// adds the delivery status.
 func NewFile(id, upstream string, queued time.Time, env *mail.Envelope) File {
 	f := File{
 		ID: id, Upstream: upstream, From: env.From, Queued: queued,
@@ -81,7 +81,8 @@ func NewFile(id, upstream string, queued time.Time, env *mail.Envelope) File {
 	return f
 }
 
-// Hold records why the message is held, and whether that is a filter's reason.
+// Hold records the reason why the message is held, and whether a filter gave
+// it.
 func (f *File) Hold(held, quarantine string) {
 	f.Held = held
 	if held == quarantine {
@@ -89,14 +90,14 @@ func (f *File) Hold(held, quarantine string) {
 	}
 }
 
-// Text returns the content of the file.
+// Text returns the contents of the file.
 func (f *File) Text() ([]byte, error) {
 	text, err := json.MarshalIndent(f, "", "  ")
 	return append(text, '\n'), err
 }
 
-// Envelope returns the content of the .json file beside a deferred message, for
-// the journal that writes it.
+// Envelope returns the contents of the .json file beside a deferred message,
+// for the journal that writes it.
 func Envelope(id string, meta, state []byte) []byte {
 	msg := &schedule.Message{ID: id}
 	var tx mail.Transaction

@@ -7,8 +7,8 @@ import (
 )
 
 // packer writes the compact form in which envelopes and states are stored:
-// numbers as varints, strings after their length. It is several times cheaper
-// than JSON, and every message needs it.
+// numbers as varints, strings preceded by their length. Every message is stored
+// in this form, and it is several times cheaper than JSON.
 type packer struct{ b []byte }
 
 func (p *packer) num(n int64)   { p.b = binary.AppendVarint(p.b, n) }
@@ -33,7 +33,7 @@ func (p *packer) time(t time.Time) {
 
 var errPacked = errors.New("record is damaged")
 
-// unpacker reads what packer wrote. After the first error it returns zero
+// unpacker reads the output of packer. After the first error it returns zero
 // values, and err is set.
 type unpacker struct {
 	b   []byte

@@ -1,7 +1,7 @@
-// Package record defines what the queue stores with a message: the meta and
-// state of its journal, and the envelope files in deferred and inject.
+// Package record defines the data that the queue stores with a message: the
+// meta and state in the journal, and the envelope files in deferred and inject.
 //
-// Start with Meta and State; Envelope and File are the form for people.
+// Start with Meta and State; Envelope and File are the human-readable form.
 package record
 
 import (
@@ -13,11 +13,11 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// The first octet of meta and of state is the number of its form. A form is
-// never changed, only succeeded by another; an unknown one is an error.
+// The first octet of meta and of state is the number of its form. An existing
+// form never changes; changes get a new number. An unknown form is an error.
 const (
 	metaForm = 1
-	// metaUnverified is metaForm for a message that is Unverified.
+	// metaUnverified replaces metaForm if the message is Unverified.
 	metaUnverified = 2
 	// metaOwned begins with a flag for Unverified and the Owner of the
 	// envelope.
@@ -53,7 +53,7 @@ func Meta(msg *schedule.Message, tx *mail.Transaction) []byte {
 	return p.b
 }
 
-// ReadMeta reads what Meta wrote into msg, whose ID is set. tx receives the rest,
+// ReadMeta decodes the output of Meta into msg, whose ID is set, and into tx
 // unless it is nil.
 func ReadMeta(b []byte, msg *schedule.Message, tx *mail.Transaction) error {
 	if len(b) == 0 || b[0] < metaForm || b[0] > metaOwned {
@@ -255,7 +255,7 @@ func State(msg *schedule.Message) []byte {
 	p.b = append(p.b, stateForm)
 	held := msg.Held
 	if msg.AwaitsUpstream() {
-		held = "" // decided again at each start
+		held = "" // determined again at each start
 	}
 	p.text(held)
 	p.time(msg.HeldAt)
@@ -272,8 +272,8 @@ func State(msg *schedule.Message) []byte {
 	return p.b
 }
 
-// ReadState reads what State wrote into msg, which has as many Rcpts. Without
-// state, b is empty.
+// ReadState decodes the output of State into msg, which must have the same
+// number of Rcpts. b is empty if there is no state.
 func ReadState(b []byte, msg *schedule.Message) error {
 	if len(b) == 0 {
 		return nil

@@ -67,7 +67,8 @@ func TestRecordsComeBack(t *testing.T) {
 	}
 }
 
-// A message has the first form, which older versions read, unless it needs more.
+// A message is stored in the first form, which older versions can read, unless
+// it needs a later one.
 func TestForms(t *testing.T) {
 	msg, tx := fullTransaction()
 	for _, c := range []struct {
@@ -92,7 +93,7 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// A form that a newer program wrote stops the start; it is not guessed at.
+// A form written by a newer version is an error, which prevents the start.
 func TestUnknownFormsAreRefused(t *testing.T) {
 	msg, tx := fullTransaction()
 	meta, state := Meta(msg, tx), State(msg)
@@ -137,7 +138,7 @@ func TestEnvelopeFile(t *testing.T) {
 	}
 }
 
-// A record that is cut anywhere is an error, never a shorter record.
+// A record truncated anywhere is an error, never a shorter record.
 func TestCutRecords(t *testing.T) {
 	msg, tx := fullTransaction()
 	meta, state := Meta(msg, tx), State(msg)
@@ -158,8 +159,8 @@ func TestCutRecords(t *testing.T) {
 	}
 }
 
-// A hold that only waits for the upstream is not stored: the next start decides
-// again.
+// A hold that only waits for the upstream is not stored; the next start
+// determines it again.
 func TestHoldForUpstreamIsNotStored(t *testing.T) {
 	m := schedule.New(schedule.Options{})
 	m.Start(time.Now())
@@ -214,7 +215,7 @@ func TestReadFile(t *testing.T) {
 	}
 }
 
-// Numbers, lengths and times come back; damage is an error.
+// Numbers, lengths and times survive a round trip; damage is an error.
 func TestPack(t *testing.T) {
 	now := time.Unix(1795434780, 123)
 	for _, n := range []int64{0, 1, -1, 63, 64, -65, 1 << 40, -1 << 62} {

@@ -16,9 +16,9 @@ import (
 	"hoplite/maildrop"
 )
 
-// Directory is the accounts of a generation, and where addresses lead.
+// Directory holds the accounts of a generation, and resolves addresses.
 type Directory struct {
-	// Accounts are the accounts of the users file.
+	// Accounts holds the accounts of the users file.
 	Accounts *users.Store
 	// Logins checks passwords and slows down clients that guess them.
 	Logins *login.Gate
@@ -42,8 +42,8 @@ func openDirectory(cfg *config.Config, throttle *users.Throttle, rewriter *srs.R
 }
 
 // OpenRewriter returns the rewriter of senders of forwarded mail. Its key is
-// created at the first start. A damaged key is replaced, so that it does not stop
-// the start: only bounces of mail forwarded before are lost.
+// created at the first start. A damaged key is replaced rather than preventing
+// the start; only bounces of mail forwarded earlier are lost.
 func OpenRewriter(cfg *config.Config, log zerolog.Logger) (*srs.Rewriter, error) {
 	path := cfg.Under("state/srs.key")
 	key, damaged, err := files.Make(path, 0o600, srs.ValidKey, srs.NewKey)
@@ -83,9 +83,9 @@ func (d *Directory) Resolve(addr string) (alias.Resolved, error) {
 	return found, err
 }
 
-// Sender returns the reverse path to use towards a recipient. It is rewritten
-// only for mail that a local alias or account forwards from outside to outside:
-// there, SPF would fail for the original sender.
+// Sender returns the reverse path to use for a recipient. It is rewritten only
+// for mail that a local alias or account forwards from outside to outside,
+// because SPF would fail for the original sender.
 func (d *Directory) Sender(from mail.Address, r mail.Rcpt) mail.Address {
 	if d.srs == nil || !d.Rewrites(from, r) {
 		return from
@@ -98,8 +98,8 @@ func (d *Directory) Rewrites(from mail.Address, r mail.Rcpt) bool {
 	return from != "" && len(r.Via) > 0 && !d.Ours(from.Domain()) && !d.Ours(r.To.Domain())
 }
 
-// MailboxOf returns what a maildrop must know of the account with an address,
-// and whether there is one.
+// MailboxOf returns the settings of an account that a maildrop needs, and
+// whether the account exists.
 func (d *Directory) MailboxOf(a mail.Address) (maildrop.Account, bool) {
 	acc, ok := d.Accounts.Account(string(a))
 	if !ok {

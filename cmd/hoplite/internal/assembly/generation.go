@@ -1,10 +1,10 @@
-// Package assembly makes the parts of the program that one configuration
-// describes and that a dry run needs as well as the server: the DNS resolver,
-// accounts and addresses (directory.go), hops (hops.go), chains and routes. A
-// Generation holds them; a reload makes a new one beside the old.
+// Package assembly makes the parts of the program that both the server and a
+// dry run need for a configuration: the DNS resolver, accounts and addresses
+// (directory.go), hops (hops.go), chains and routes. A Generation holds them; a
+// reload makes a new one beside the old.
 //
-// What outlives a reload (queue, history, sockets) and what listens belongs to
-// package server. Start reading at Generation.
+// Everything that outlives a reload (queue, history, sockets), and all
+// listeners, belong to package server. Start reading at Generation.
 package assembly
 
 import (
@@ -25,27 +25,27 @@ import (
 	"hoplite/relay"
 )
 
-// Generation is what one configuration describes. Its parts are made in this
-// order: OpenDNS, OpenDirectory, the hops, BuildChains.
+// Generation holds the parts described by one configuration. They are made in
+// this order: OpenDNS, OpenDirectory, the hops, BuildChains.
 type Generation struct {
 	Config *config.Config
 	Log    zerolog.Logger
 	DNS    resolve.Resolver
 	*Directory
 	*Hops
-	// Chains are the chains with their filters and routes, by name.
+	// Chains holds the chains with their filters and routes, by name.
 	Chains map[string]*relay.Chain
 
 	diags *conf.Diagnostics
 }
 
-// New returns an empty generation. Mistakes that only show while its parts are
-// made are added to diags.
+// New returns an empty generation. Mistakes that are found only while its parts
+// are made are added to diags.
 func New(cfg *config.Config, diags *conf.Diagnostics, log zerolog.Logger) *Generation {
 	return &Generation{Config: cfg, Log: log, Hops: newHops(), Chains: map[string]*relay.Chain{}, diags: diags}
 }
 
-// OpenDNS makes the resolver that the configuration names, or the system's.
+// OpenDNS makes the configured resolver, or the system's.
 func (g *Generation) OpenDNS() error {
 	const answers = 20000
 	if d := g.Config.DNS; d != nil {
@@ -60,15 +60,15 @@ func (g *Generation) OpenDNS() error {
 	return nil
 }
 
-// OpenDirectory reads accounts and aliases. The rewriter may be nil; then
-// addresses that it made are not recognised.
+// OpenDirectory reads accounts and aliases. If the rewriter is nil, rewritten
+// addresses are not recognised.
 func (g *Generation) OpenDirectory(throttle *users.Throttle, rewriter *srs.Rewriter) (err error) {
 	g.Directory, err = openDirectory(g.Config, throttle, rewriter, g.Log)
 	return err
 }
 
 // BuildChains makes the filters and routes of every chain; routes lead to the
-// hops that were added before.
+// hops that have been added.
 func (g *Generation) BuildChains() error {
 	env := filters.Env{Hostname: g.Config.Hostname, Names: g.Config.Names(), Data: g.Config.Data, Log: g.Log, Trusted: g.Config.Trusted, DNS: g.DNS}
 	for _, c := range g.Config.Chain {
@@ -99,7 +99,8 @@ func (g *Generation) BuildChains() error {
 // Err returns the mistakes found so far, or nil.
 func (g *Generation) Err() error { return g.diags.Err() }
 
-// Inherit gives the filters the state of those of the previous generation.
+// Inherit passes the state of the previous generation's filters to the filters
+// of g.
 func (g *Generation) Inherit(previous *Generation) {
 	for name, c := range g.Chains {
 		if old, ok := previous.Chains[name]; ok {
@@ -108,7 +109,7 @@ func (g *Generation) Inherit(previous *Generation) {
 	}
 }
 
-// SaveFilters makes the filters write their state to disk.
+// SaveFilters makes all filters write their state to disk.
 func (g *Generation) SaveFilters() {
 	for _, c := range g.Chains {
 		for i := range c.Filters.Entries {
@@ -122,8 +123,8 @@ func (g *Generation) SaveFilters() {
 	}
 }
 
-// Box opens the mailbox of an account in the maildrop that its mail is routed
-// to, else in the first one.
+// Box opens the mailbox of an account in the maildrop to which its mail is
+// routed, or in the first maildrop if there is no such route.
 func (g *Generation) Box(a mail.Address) (*maildrop.Box, error) {
 	tx := mail.NewTransaction(mail.Client{}, "")
 	r := mail.Rcpt{To: a, Orig: a}

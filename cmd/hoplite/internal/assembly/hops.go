@@ -13,16 +13,16 @@ import (
 	"hoplite/relay/forward"
 )
 
-// Hops are the maildrops and upstreams of a generation.
+// Hops holds the maildrops and upstreams of a generation.
 type Hops struct {
-	// Upstreams are the hops to other servers, by name.
+	// Upstreams holds the hops to other servers, by name.
 	Upstreams map[string]*forward.Upstream
 	// Known are the extensions of upstreams that were not contacted, as another
 	// process knows them; it may be nil.
 	Known map[string]forward.Offer
 
 	stores map[string]*maildrop.Store
-	hops   map[string]mail.Hop // what routes lead to
+	hops   map[string]mail.Hop // the destinations of routes
 }
 
 func newHops() *Hops {
@@ -32,14 +32,14 @@ func newHops() *Hops {
 // Stores returns the stores of the maildrops, by name.
 func (h *Hops) Stores() map[string]*maildrop.Store { return h.stores }
 
-// AddStore adds a maildrop. Routes lead to hop, which may stand in front of the
-// store.
+// AddStore adds a maildrop. Routes lead to hop, which may be a wrapper around
+// the store.
 func (h *Hops) AddStore(name string, store *maildrop.Store, hop mail.Hop) {
 	h.stores[name], h.hops[name] = store, hop
 }
 
-// AddUpstream adds an upstream. Routes lead to hop, which may stand in front of
-// it.
+// AddUpstream adds an upstream. Routes lead to hop, which may be a wrapper
+// around it.
 func (h *Hops) AddUpstream(name string, up *forward.Upstream, hop mail.Hop) {
 	h.Upstreams[name], h.hops[name] = up, hop
 }
@@ -48,7 +48,7 @@ func (h *Hops) AddUpstream(name string, up *forward.Upstream, hop mail.Hop) {
 func (h *Hops) HasHop(name string) bool { return h.hops[name] != nil }
 
 // NewUpstream makes the upstream of a block, without adding it. state is the
-// folder for what it remembers over restarts; "" keeps nothing.
+// folder for data that it keeps across restarts; "" keeps nothing.
 func (g *Generation) NewUpstream(c *forward.Config, state string, log zerolog.Logger) (*forward.Upstream, error) {
 	return forward.New(*c, forward.Env{
 		Hostname: g.Config.Hostname, Data: g.Config.Data, State: state, DNS: g.DNS, Own: g.Config.IsOurs, Log: log,
@@ -70,10 +70,10 @@ func (g *Generation) LinkFallbacks() {
 	}
 }
 
-// Carry returns a function that reports which extensions at least one hop of a
-// chain supports. A listener offers those: what the hop of a recipient does not
-// support is refused for that recipient, so that an old server takes nothing
-// from the mailboxes beside it.
+// Carry returns a function that returns the extensions supported by at least
+// one hop of a chain, which a listener offers. If the hop of a recipient does
+// not support an extension that is used, that recipient is refused, so that an
+// old server does not restrict the other hops.
 func (h *Hops) Carry(chain *relay.Chain) func() relay.Carry {
 	return func() relay.Carry {
 		var offers []forward.Offer
@@ -93,8 +93,8 @@ func (h *Hops) Carry(chain *relay.Chain) func() relay.Carry {
 	}
 }
 
-// carry combines what the hops of a chain support. A hop that is not known,
-// such as a maildrop, supports everything.
+// carry combines the extensions of the hops of a chain. A hop that is not an
+// upstream, such as a maildrop, supports all extensions.
 func carry(offers []forward.Offer) relay.Carry {
 	all := relay.Carry{EightBit: true, UTF8: true, DSN: true}
 	if len(offers) == 0 {
@@ -114,8 +114,8 @@ func carry(offers []forward.Offer) relay.Carry {
 	return c
 }
 
-// Verify returns a function that reports what the upstream that an address is
-// routed to has answered about it.
+// Verify returns a function that returns the answer of an address's upstream
+// about that address, if it is known.
 func (h *Hops) Verify(chain *relay.Chain) func(mail.Address) (exists, known bool) {
 	tx := mail.NewTransaction(mail.Client{}, "")
 	return func(a mail.Address) (exists, known bool) {
@@ -127,7 +127,7 @@ func (h *Hops) Verify(chain *relay.Chain) func(mail.Address) (exists, known bool
 	}
 }
 
-// AskUpstreams connects to the upstreams and learns which extensions they
+// AskUpstreams connects to the upstreams to find out which extensions they
 // offer, so that even the first client is offered the right ones.
 func (g *Generation) AskUpstreams(ctx context.Context) {
 	for _, up := range g.Upstreams {

@@ -7,7 +7,7 @@ import (
 	"hoplite/relay/forward"
 )
 
-// An old server must not take extensions from the hops beside it.
+// An old server must not restrict the extensions of other hops.
 func TestCarry(t *testing.T) {
 	all := relay.Carry{EightBit: true, UTF8: true, DSN: true}
 	old := forward.Offer{Known: true, Size: 1000}

@@ -18,7 +18,7 @@ import (
 	"hoplite/relay"
 )
 
-// maxAliasWarnings bounds what is said about one aliases file.
+// maxAliasWarnings limits the number of warnings about one aliases file.
 const maxAliasWarnings = 20
 
 // Addresses is where the addresses of a configuration lead: accounts, aliases
@@ -122,8 +122,8 @@ func (a *Addresses) problem(f alias.Final) string {
 	return problem
 }
 
-// conditional reports whether a route depends on sender, login or network of
-// the client, so that an address may have a route that is not found here.
+// conditional reports whether a route depends on the sender, login or network
+// of the client, so that an address may have a route that is not found here.
 func conditional(cfg *config.Config) bool {
 	for _, ch := range cfg.Chain {
 		for i := range ch.Routes {
@@ -135,7 +135,8 @@ func conditional(cfg *config.Config) bool {
 	return false
 }
 
-// check finds aliases, accounts and a postmaster whose mail goes nowhere.
+// check finds aliases, accounts and a postmaster whose mail cannot be
+// delivered.
 func (a *Addresses) check(diags *conf.Diagnostics) {
 	switch {
 	case a.cfg.Postmaster != "":

@@ -1,15 +1,15 @@
-// Package check finds the mistakes of a configuration and describes in words
-// what it does.
+// Package check finds mistakes in a configuration and describes in words what
+// it does.
 //
 // Start reading at Run. Examine applies the rules between blocks (names.go,
-// sockets.go, routes.go, relaying.go, exposure.go, upstreams.go, senders.go: pure
-// functions of the configuration)
-// and then opens what the file refers to: keys, certificates, lists, folders
-// (inspect.go, order.go), accounts and aliases (addresses.go). It changes nothing
-// and uses no network. OpenRelay tries the address forms by which open relays are
-// found (openrelay.go); Plan prints what each listener, chain and hop does
-// (plan.go, planparts.go); Probe asks upstreams, milters and DNS lists (probe.go). What one
-// attribute may hold is checked by the package that owns the block.
+// sockets.go, routes.go, relaying.go, exposure.go, upstreams.go, senders.go:
+// pure functions of the configuration) and then opens everything the file
+// refers to: keys, certificates, lists, folders (inspect.go, order.go),
+// accounts and aliases (addresses.go). It changes nothing and uses no network.
+// OpenRelay tries the address forms by which open relays are found
+// (openrelay.go); Plan prints what each listener, chain and hop does (plan.go,
+// planparts.go); Probe asks upstreams, milters and DNS lists (probe.go). The
+// value of a single attribute is checked by the package that owns the block.
 package check
 
 import (
@@ -23,11 +23,11 @@ import (
 	"hoplite/internal/conf"
 )
 
-// Examine adds everything that is wrong with the configuration, in itself and
-// in what it refers to, to diags.
+// Examine adds all mistakes in the configuration, and in the files it refers
+// to, to diags.
 func Examine(cfg *config.Config, diags *conf.Diagnostics) {
-	// Names that are missing because their block did not parse would only
-	// confuse.
+	// Reports about names that are missing because their block could not be
+	// parsed would only confuse.
 	if diags.Mistakes() == 0 {
 		rules(cfg, diags)
 	}
@@ -39,7 +39,7 @@ func Examine(cfg *config.Config, diags *conf.Diagnostics) {
 	}
 }
 
-// rules finds mistakes that no block can find alone.
+// rules finds mistakes that involve several blocks.
 func rules(cfg *config.Config, diags *conf.Diagnostics) {
 	checkHostnames(cfg, diags)
 	checkNames(cfg, diags)

@@ -51,7 +51,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// The configuration in the program has neither mistakes nor warnings.
+// The built-in configuration has neither mistakes nor warnings.
 func TestCheckBuiltIn(t *testing.T) {
 	t.Chdir(t.TempDir())
 	cfg, file, err := config.Read("")

@@ -113,7 +113,8 @@ func frame(text string) string {
 	return text
 }
 
-// exampleData writes what the examples refer to: certificate, keys, accounts.
+// exampleData writes the files to which the examples refer: certificate, keys,
+// accounts.
 func exampleData(t *testing.T, data string) {
 	t.Helper()
 	dir := filepath.Join(data, "tls")
@@ -150,8 +151,8 @@ func exampleData(t *testing.T, data string) {
 	}
 }
 
-// Every configuration that README.md and docs show has neither a mistake nor a
-// warning, and relays nothing.
+// Every configuration shown in README.md and docs is free of mistakes and
+// warnings, and is not an open relay.
 func TestExamplesOfDocs(t *testing.T) {
 	list := examples(t)
 	if len(list) < 15 {

@@ -12,8 +12,8 @@ import (
 	"hoplite/relay/forward"
 )
 
-// checkExposure finds settings that open the server to more clients than their
-// author probably thinks of.
+// checkExposure finds settings that open the server to more clients than
+// probably intended.
 func checkExposure(cfg *config.Config, diags *conf.Diagnostics) {
 	for i, p := range cfg.Trusted {
 		if tooLarge(p) {
@@ -51,8 +51,9 @@ func checkExposure(cfg *config.Config, diags *conf.Diagnostics) {
 	}
 }
 
-// unfiltered returns a route by which clients without any rights send mail past
-// every check, or nil. LMTP listeners stand behind a mail server that checks.
+// unfiltered returns a route by which clients without special rights can send
+// unchecked mail, or nil. LMTP listeners are exempt, because the mail server in
+// front of them checks mail.
 func unfiltered(cfg *config.Config, l config.MailListener) *relay.RouteConfig {
 	ch := cfg.FindChain(l.Chain)
 	if ch == nil || len(ch.Filters) > 0 || !l.Public() || l.Protocol != "smtp" {
@@ -84,7 +85,7 @@ func clearLogins(cfg *config.Config) []config.Listener {
 	})
 }
 
-// reachable reports whether other machines may connect to one of the addresses.
+// reachable reports whether other machines can connect to one of the addresses.
 func reachable(list []conf.Listen) bool {
 	return slices.ContainsFunc(list, func(at conf.Listen) bool {
 		switch at.Network {
@@ -98,8 +99,8 @@ func reachable(list []conf.Listen) bool {
 	})
 }
 
-// loopback reports whether a host, perhaps in brackets, is this machine by its
-// loopback address.
+// loopback reports whether a host, possibly in brackets, is a loopback address
+// or name.
 func loopback(host string) bool {
 	if n := len(host); n > 2 && host[0] == '[' {
 		host = host[1 : n-1]
@@ -117,8 +118,8 @@ func onThisMachine(u *forward.Config) bool {
 	})
 }
 
-// serverAddress returns host and port of an entry of servers; ok is false for a
-// socket file.
+// serverAddress returns the host and port of an entry of servers; ok is false
+// for a socket file.
 func serverAddress(s string) (host, port string, ok bool) {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" {

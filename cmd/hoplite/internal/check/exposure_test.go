@@ -14,8 +14,8 @@ import (
 	"hoplite/internal/listen"
 )
 
-// report returns what Report prints for a configuration and the files in
-// its data folder, in one line.
+// report returns the output of Report for a configuration and the files in its
+// data folder, on one line.
 func report(t *testing.T, text string, files map[string]string) string {
 	t.Helper()
 	return reportAt(t, sitetest.Write(t, text, files))

@@ -46,7 +46,8 @@ func testKey(t *testing.T) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// Each configuration with a fault is reported; the same without it is not.
+// Each configuration with a fault is reported, and the same configuration
+// without it is not.
 func TestFindings(t *testing.T) {
 	withUp := "postmaster = \"ann@example.org\"\n" + strings.Replace(serving, `hop = "boxes"`, `hop = "up"`, 1)
 	withUp = strings.Replace(withUp, boxes, "", 1)

@@ -25,8 +25,8 @@ import (
 	"hoplite/relay/forward"
 )
 
-// inspect opens what the configuration refers to, as the server will: keys,
-// certificates, lists, folders. It changes nothing and uses no network.
+// inspect opens everything the configuration refers to, as the server will:
+// keys, certificates, lists, folders. It changes nothing and uses no network.
 func inspect(c *config.Config, diags *conf.Diagnostics) {
 	env := filters.Env{Hostname: c.Hostname, Names: c.Names(), Data: c.Data, Log: zerolog.Nop(), Trusted: c.Trusted, DNS: inspectDNS(c, diags)}
 	for _, ch := range c.Chain {
@@ -129,7 +129,7 @@ func readable(file string) error {
 	return err
 }
 
-// validity returns what is wrong with the dates of a certificate, or "".
+// validity returns the problem with the dates of a certificate, or "".
 func validity(cert *x509.Certificate, now time.Time) string {
 	const day = "2006-01-02"
 	switch {
@@ -215,12 +215,13 @@ func writable(dir string) error {
 	}
 }
 
-// plain returns the text of an error without the name of the system call.
+// plain returns the text of an error, without the name of the system call.
 func plain(err error) string {
 	return strings.NewReplacer(": open ", ": ", ": stat ", ": ").Replace(": " + err.Error())[2:]
 }
 
-// rights returns a hint about the current user if permission is missing, else "".
+// rights returns a hint about the current user if a permission is missing,
+// otherwise "".
 func rights(err error) string {
 	if !errors.Is(err, fs.ErrPermission) {
 		return ""

@@ -14,7 +14,7 @@ import (
 	"hoplite/internal/listen"
 )
 
-// pointing is a configuration that refers to files that are missing or broken.
+// pointing is a configuration that refers to missing or broken files.
 const pointing = `hostname = "mail.example.org"
 aliases = "virtual"
 certificate {
@@ -132,7 +132,7 @@ func TestReferencesAreExamined(t *testing.T) {
 	}
 }
 
-// A file that can't be parsed is not reported to lack a data folder.
+// If the file cannot be parsed, no missing data folder is reported.
 func TestUnparsableFile(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for name, text := range map[string]string{"binary": "\x00\x01\x02", "an unclosed block": "smtp \"in\" {\n", "a list": "hostname = [:25]\n"} {

@@ -12,7 +12,7 @@ import (
 	"hoplite/maildrop"
 )
 
-// checkHostnames finds names of this server that are no host names.
+// checkHostnames finds names of this server that are not host names.
 func checkHostnames(cfg *config.Config, diags *conf.Diagnostics) {
 	check := func(what, name string, at conf.Range) {
 		switch d, err := mail.ParseDomain(name); {
@@ -38,8 +38,8 @@ func checkHostnames(cfg *config.Config, diags *conf.Diagnostics) {
 	}
 }
 
-// isHostname reports whether a domain in normal form may name a host. An IP
-// address is none, and neither is a name with an underscore.
+// isHostname reports whether a domain in normal form is a valid host name,
+// which excludes IP addresses and names with an underscore.
 func isHostname(domain string) bool {
 	if _, err := netip.ParseAddr(domain); err == nil {
 		return false
@@ -85,8 +85,8 @@ func checkNames(cfg *config.Config, diags *conf.Diagnostics) {
 	}
 }
 
-// declared returns the names of the chains, of the hops, and of those hops that
-// are upstreams. A name that two hops share is a mistake.
+// declared returns the names of the chains, of the hops, and of the hops that
+// are upstreams. A name shared by two hops is a mistake.
 func declared(cfg *config.Config, diags *conf.Diagnostics) (chains, hops, upstreams []string) {
 	for _, ch := range cfg.Chain {
 		chains = append(chains, ch.Name)

@@ -12,8 +12,8 @@ import (
 	"hoplite/relay/wire"
 )
 
-// relayForms are the address forms by which open relays have been found. OURS
-// stands for a domain that the server accepts mail for, VICTIM for any other.
+// relayForms lists the address forms by which open relays have been found. OURS
+// represents a domain for which the server accepts mail, VICTIM any other.
 var relayForms = []string{
 	"<user@VICTIM>", "<user@sub.VICTIM>", "<user@[192.0.2.99]>", "<user@[IPv6:2001:db8::99]>", "<user@192.0.2.99>",
 	"<user%VICTIM@OURS>", "<user%VICTIM>", "<user%VICTIM%OURS>", "<user%VICTIM@[127.0.0.1]>", "<user%VICTIM@localhost>",
@@ -24,10 +24,10 @@ var relayForms = []string{
 	"<user@VICTIM(OURS)>", "<user@VICTIM (comment)@OURS>", "<user@VICTIM\x00@OURS>", "<user@VICTIM\r@OURS>", "user@VICTIM",
 }
 
-// relayTest is a listener as an unauthenticated remote client sees it.
+// relayTest is a listener as seen by an unauthenticated remote client.
 type relayTest struct {
 	chain *relay.Chain
-	// outside are the hops that lead to other servers.
+	// outside holds the hops that lead to other servers.
 	outside map[string]bool
 }
 
@@ -44,8 +44,8 @@ func newRelayTest(cfg *config.Config, l config.MailListener) relayTest {
 	return t
 }
 
-// try returns the route by which a client's RCPT would leave for another
-// server, or nil if the recipient is refused or delivered locally.
+// try returns the route by which a client's recipient would be relayed to
+// another server, or nil if the recipient is refused or delivered locally.
 func (t relayTest) try(arg string) *relay.Route {
 	path, err := wire.ParsePath(arg)
 	if err != nil {
@@ -63,7 +63,7 @@ func (t relayTest) try(arg string) *relay.Route {
 	return route
 }
 
-// ours returns the domains to build the address forms with: those of the
+// ours returns the domains for the address forms, which are those of the
 // routes.
 func (t relayTest) ours() []string {
 	list := []string{"localhost"}
@@ -75,8 +75,8 @@ func (t relayTest) ours() []string {
 }
 
 // OpenRelay tries every address form at every public listener and adds the
-// first one that would be relayed to diags. It returns how many forms it tried
-// at how many listeners.
+// first one that would be relayed to diags. It returns the numbers of forms and
+// listeners tried.
 func OpenRelay(cfg *config.Config, diags *conf.Diagnostics) (tried, listeners int) {
 	const victim = "victim.invalid"
 	for _, l := range cfg.MailListeners() {

@@ -9,8 +9,8 @@ import (
 	"hoplite/relay"
 )
 
-// checkOrder finds filters of a chain that need another one before them, and
-// filters that do nothing there.
+// checkOrder finds filters in a chain that need another filter before them, and
+// filters that have no effect in a chain.
 func checkOrder(ch *relay.ChainConfig, entries []filters.Entry, diags *conf.Diagnostics) {
 	var before []string
 	for i := range ch.Filters {
@@ -38,7 +38,7 @@ func enforces(f *filters.Config) bool {
 	return !f.Shadow && slices.Contains(f.Body.Written(), `mode = "enforce"`)
 }
 
-// judges reports whether a filter has a stage at which mail is accepted.
+// judges reports whether a filter has a stage that runs in a chain.
 func judges(f filters.Filter) bool {
 	switch f.(type) {
 	case filters.Connecter, filters.Mailer, filters.Rcpter, filters.Dataer:

@@ -17,13 +17,13 @@ import (
 	"hoplite/relay/forward"
 )
 
-// plan prints what a configuration does.
+// plan prints a description of a configuration.
 type plan struct {
 	w   io.Writer
 	cfg *config.Config
 }
 
-// Plan prints in words what each listener, chain and hop does.
+// Plan prints a description of each listener, chain and hop.
 func Plan(w io.Writer, cfg *config.Config) {
 	p := plan{w, cfg}
 	p.say("", "We are %s; all state is kept in %s.", cfg.Hostname, cfg.Data)
@@ -45,7 +45,7 @@ func Plan(w io.Writer, cfg *config.Config) {
 	}
 }
 
-// say prints text under an indent; continuation lines are indented further.
+// say prints indented text; continuation lines are indented further.
 func (p plan) say(indent, format string, args ...any) {
 	terminal.Indent(p.w, indent, indent+"  ", fmt.Sprintf(format, args...))
 }
@@ -65,7 +65,7 @@ func (p plan) listener(l config.MailListener) {
 	p.say("    ", "Chain %q filters and routes the mail.", l.Chain)
 }
 
-// tlsModes describes how connections are protected, by address if that differs.
+// tlsModes describes the use of TLS, by address if it differs.
 func tlsModes(c *listen.Config) string {
 	var all []string
 	for _, at := range c.Listen {

@@ -16,12 +16,12 @@ import (
 	"hoplite/relay/forward"
 )
 
-// probeTimeout bounds the answer of one filter or upstream.
+// probeTimeout limits the wait for one filter or upstream.
 const probeTimeout = 30 * time.Second
 
-// Probe asks the programs and lists that filters need, and the servers of every
-// upstream. It reports whether all of them answered and no upstream accepts
-// recipients that do not exist.
+// Probe contacts the programs and lists that filters need, and the servers of
+// every upstream. It reports whether all of them answered and no upstream
+// accepts nonexistent recipients.
 func Probe(ctx context.Context, w io.Writer, cfg *config.Config) bool {
 	filters := probeFilters(ctx, w, cfg)
 	return probeUpstreams(ctx, w, cfg) && filters

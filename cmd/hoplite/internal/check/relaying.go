@@ -9,7 +9,7 @@ import (
 	"hoplite/internal/conf"
 )
 
-// checkRelaying finds a listener that relays for everyone.
+// checkRelaying finds listeners that are open relays.
 func checkRelaying(cfg *config.Config, l config.MailListener, diags *conf.Diagnostics) {
 	for i, p := range l.RelayFrom {
 		if tooLarge(p) {
@@ -46,8 +46,8 @@ func checkRelaying(cfg *config.Config, l config.MailListener, diags *conf.Diagno
 	}
 }
 
-// tooLarge reports whether a network is so large that nobody owns it. Private
-// IPv6 networks are exempt.
+// tooLarge reports whether a network is too large to belong to a single owner.
+// Private IPv6 networks are exempt.
 func tooLarge(p netip.Prefix) bool {
 	if p.Addr().Is4() {
 		return p.Bits() < 8
@@ -55,8 +55,9 @@ func tooLarge(p netip.Prefix) bool {
 	return p.Bits() < 16 && !netip.MustParsePrefix("fc00::/7").Contains(p.Addr())
 }
 
-// widest returns a pattern that matches more than domains of one owner: "*" if
-// there are no patterns, ".org" for a top-level domain; "" if all are narrow.
+// widest returns a pattern that matches domains of more than one owner: "*" if
+// there are no patterns, or for example ".org" for a top-level domain. It
+// returns "" if all patterns are narrow.
 func widest(to []string) string {
 	if len(to) == 0 {
 		return "*"

@@ -11,7 +11,7 @@ import (
 	"hoplite/relay"
 )
 
-// checkRoutes finds routes of a chain that can never match.
+// checkRoutes finds routes in a chain that can never match.
 func checkRoutes(cfg *config.Config, ch *relay.ChainConfig, diags *conf.Diagnostics) {
 	if len(ch.Routes) == 0 {
 		diags.Warn(ch.Range(), fmt.Sprintf("chain %q has no route", ch.Name), "All its mail is refused with 550 5.7.1.")
@@ -29,7 +29,8 @@ func checkRoutes(cfg *config.Config, ch *relay.ChainConfig, diags *conf.Diagnost
 }
 
 // checkRelayRoutes finds routes for clients that may relay in chains whose
-// listeners permit none. What an alias or account forwards uses them as well.
+// listeners permit none. Mail that an alias or account forwards also uses such
+// routes.
 func checkRelayRoutes(cfg *config.Config, ch *relay.ChainConfig, known *Addresses, diags *conf.Diagnostics) {
 	if slices.ContainsFunc(cfg.MailListeners(), func(l config.MailListener) bool { return l.Chain == ch.Name && l.Relays() }) {
 		return
@@ -52,8 +53,8 @@ func covers(a, b *relay.RouteConfig) bool {
 		coversAll(a.Client, b.Client, func(x, y netip.Prefix) bool { return x.Bits() <= y.Bits() && x.Contains(y.Addr()) })
 }
 
-// coversAll reports whether each condition of b lies within one of a. No
-// conditions match everything.
+// coversAll reports whether each condition in b is covered by one in a. An
+// empty list matches everything.
 func coversAll[T any](a, b []T, covers func(T, T) bool) bool {
 	if len(a) == 0 {
 		return true
@@ -69,8 +70,8 @@ func coversAll[T any](a, b []T, covers func(T, T) bool) bool {
 	return true
 }
 
-// coversPattern reports whether the pattern a of a route matches every address
-// that b matches.
+// coversPattern reports whether pattern a matches every address that pattern b
+// matches.
 func coversPattern(a, b string) bool {
 	p, errA := mail.ParsePattern(a)
 	q, errB := mail.ParsePattern(b)

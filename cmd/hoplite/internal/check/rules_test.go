@@ -107,8 +107,8 @@ func TestCollide(t *testing.T) {
 	}
 }
 
-// Each address form is refused or stays local behind routes that name their
-// domains, and is found behind a route to everywhere.
+// Each address form is refused or local if the routes name their domains, and
+// is reported if a route matches every domain.
 func TestRelayForms(t *testing.T) {
 	for _, c := range []struct {
 		arg     string

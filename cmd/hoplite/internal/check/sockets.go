@@ -8,14 +8,14 @@ import (
 	"hoplite/internal/conf"
 )
 
-// socket is one address that a block listens on.
+// socket is one address on which a block listens.
 type socket struct {
 	conf.Listen
 	owner string
 	at    conf.Range
 }
 
-// checkSockets finds two listeners at one address.
+// checkSockets finds listeners with the same address.
 func checkSockets(cfg *config.Config, diags *conf.Diagnostics) {
 	all := sockets(cfg)
 	if len(all) == 0 {
@@ -51,8 +51,8 @@ func sockets(cfg *config.Config) []socket {
 	return all
 }
 
-// collide reports whether two addresses can't both be opened: they are equal,
-// or one of them is every address of the port.
+// collide reports whether two addresses cannot both be opened, because they are
+// equal or one of them is the wildcard address of the same port.
 func collide(a, b conf.Listen) bool {
 	if a.Network != b.Network {
 		return false

@@ -10,8 +10,8 @@ import (
 	"hoplite/relay/forward"
 )
 
-// checkUpstreams finds upstreams that lead back to this server, to each other
-// in a circle, or that nothing uses.
+// checkUpstreams finds upstreams that lead back to this server, form a circle,
+// or are unused.
 func checkUpstreams(cfg *config.Config, diags *conf.Diagnostics) {
 	used := map[string]bool{}
 	for _, ch := range cfg.Chain {
@@ -44,13 +44,13 @@ func checkUpstreams(cfg *config.Config, diags *conf.Diagnostics) {
 	}
 }
 
-// fallbackCircle returns the names of the upstreams from u back to u, or nil.
-// An upstream that names itself is reported by checkNames.
+// fallbackCircle returns the names of the upstreams in a circle from u back to
+// u, or nil. An upstream that is its own fallback is reported by checkNames.
 func fallbackCircle(cfg *config.Config, u *forward.Config) []string {
 	way := []string{u.Name}
 	for next := cfg.FindUpstream(u.Fallback); next != nil && next != u; next = cfg.FindUpstream(next.Fallback) {
 		if slices.Contains(way, next.Name) {
-			return nil // a circle that u only leads to
+			return nil // a circle that does not include u
 		}
 		if way = append(way, next.Name); next.Fallback == u.Name {
 			return append(way, u.Name)
@@ -59,7 +59,8 @@ func fallbackCircle(cfg *config.Config, u *forward.Config) []string {
 	return nil
 }
 
-// ownListener returns the listener that a server of an upstream is, or "".
+// ownListener returns the listener of this server that a server of an upstream
+// refers to, or "".
 func ownListener(cfg *config.Config, server string) string {
 	host, port, ok := serverAddress(server)
 	if !ok {

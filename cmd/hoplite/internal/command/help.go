@@ -67,7 +67,7 @@ func checkArguments(cmd *cobra.Command) {
 	}
 }
 
-// shortForms are names of sub-commands in other programs.
+// shortForms maps names of sub-commands in other programs to ours.
 var shortForms = map[string]string{"rm": "remove", "del": "delete", "ls": "list"}
 
 // knownSubcommand refuses the arguments of a command that has only sub-commands.

@@ -1,8 +1,9 @@
-// Package config is relay.hcl as Go values: the list of its blocks, where the
-// file is found, and the views of it that several parts of the program need.
+// Package config reads relay.hcl into Go values. It lists the blocks, finds the
+// file, and provides views of the configuration that several parts of the
+// program need.
 //
-// Each package owns the meaning of its own block and checks it alone. Rules
-// between blocks are in package check.
+// Each package defines and checks its own block. Rules that involve several
+// blocks are in package check.
 package config
 
 import (
@@ -35,8 +36,9 @@ type Config struct {
 	// relative to this file. The default is "var", and /var/lib/hoplite for a file
 	// below /etc.
 	Data string `hcl:"data,optional" example:"var"`
-	// Trusted are the networks whose Received lines are trusted: your own servers
-	// and those of a provider in front of them. It does not permit relaying.
+	// Trusted lists the networks whose Received lines are trusted: your own
+	// servers and those of a provider in front of them. It does not permit
+	// relaying.
 	Trusted []netip.Prefix `hcl:"trusted,optional"`
 	// Postmaster receives mail for postmaster at every local domain, and reports
 	// that cannot be returned to a sender.
@@ -70,14 +72,14 @@ type Config struct {
 type DNSConfig struct {
 	// Server is the recursive server to ask.
 	Server netip.AddrPort `hcl:"server" example:"127.0.0.1:53"`
-	// Validates says that the server validates DNSSEC and that nobody can change
-	// its answers on their way here. It is assumed of a server on this machine.
+	// Validates declares that the server validates DNSSEC and that its answers
+	// cannot be changed in transit. It is implied for a server on this machine.
 	Validates bool `hcl:"validates,optional" was:"trusted"`
 }
 
 // CertificateConfig is the certificate "NAME" { ... } block: a certificate for
-// TLS. Clients that send a server name (SNI) get the one that fits it. Without
-// any block, a self-signed certificate is made at the first start.
+// TLS. Clients that send a server name (SNI) get the matching one. If there is
+// no such block, a self-signed certificate is made at the first start.
 type CertificateConfig struct {
 	conf.Pos
 	Name string `hcl:"name,label,optional"`
@@ -87,19 +89,21 @@ type CertificateConfig struct {
 // LogConfig is the log { ... } block. Lines are written to stderr within 10 ms,
 // warnings and errors immediately.
 type LogConfig struct {
-	// Level is the lowest level that is written: each transaction is one line at
-	// info.
+	// Level is the lowest level that is written; each transaction is one line
+	// at info.
 	Level string `hcl:"level,optional" enum:"debug|info|warn|error" default:"info"`
 	// Format is "json", "text" for people, or "auto": text on a terminal.
 	Format string `hcl:"format,optional" enum:"auto|json|text" default:"auto"`
 }
 
-// HistoryConfig is the history { ... } block: records of what happened to each
+// HistoryConfig is the history { ... } block: records of the processing of each
 // message.
 type HistoryConfig struct {
-	// Keep is how long finished transactions and refusals can be looked up.
+	// Keep is the time for which finished transactions and refusals can be
+	// looked up.
 	Keep time.Duration `hcl:"keep,optional" default:"30d"`
-	// Max is the disk space for history; the oldest day is removed first.
+	// Max is the maximum disk space for history; the oldest days are removed
+	// first.
 	Max conf.Bytes `hcl:"max,optional" default:"1GiB"`
 }
 
@@ -111,7 +115,7 @@ func (c *Config) Under(path string) string {
 	return filepath.Join(c.Data, path)
 }
 
-// Names returns the names of this server, which the pattern "local" stands for:
+// Names returns the names of this server, which the pattern "local" matches:
 // the hostname, localhost, and the hostnames of listeners.
 func (c *Config) Names() []string {
 	names := []string{c.Hostname}

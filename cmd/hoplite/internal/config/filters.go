@@ -10,8 +10,8 @@ import (
 	"hoplite/relay"
 )
 
-// BuildFilters makes the filters of a chain or a route; they read their keys
-// and lists while they are made. Mistakes are added to the file's diagnostics.
+// BuildFilters makes the filters of a chain or a route, which read their keys
+// and lists. Mistakes are added to the file's diagnostics.
 func BuildFilters(chain string, list []filters.Config, env filters.Env, diags *conf.Diagnostics) []filters.Entry {
 	var known []string
 	for _, k := range all.Kinds {

@@ -42,12 +42,12 @@ func (c *Config) FindListener(name string) (MailListener, bool) {
 	return MailListener{}, false
 }
 
-// Title returns the head of the block: smtp "inbound".
+// Title returns the header of the block: smtp "inbound".
 func (l MailListener) Title() string { return fmt.Sprintf("%s %q", l.Protocol, l.Name) }
 
 // Local reports whether only programs on this machine can connect, because
-// every address is a socket file. A loopback port does not count: a proxy or a
-// NAT may forward to it.
+// every address is a socket file. A loopback port is not local in this sense,
+// because a proxy or NAT may forward to it.
 func (l MailListener) Local() bool {
 	return !slices.ContainsFunc(l.Listen, func(at conf.Listen) bool { return at.Network != "unix" })
 }
@@ -61,13 +61,13 @@ func (l MailListener) Relays() bool { return l.Auth != "off" || len(l.RelayFrom)
 // Listener is a block that listens for mail or for mail readers.
 type Listener struct {
 	*listen.Config
-	// Pos is the place of the block in the file.
+	// Pos is the position of the block in the file.
 	Pos *conf.Pos
-	// Title is the head of the block: imap "imap".
+	// Title is the header of the block: imap "imap".
 	Title string
 }
 
-// Listeners returns the listeners of all protocols, metrics excepted.
+// Listeners returns the listeners of all protocols except metrics.
 func (c *Config) Listeners() []Listener {
 	var list []Listener
 	add := func(protocol, name string, l *listen.Config, pos *conf.Pos) {
@@ -88,7 +88,7 @@ func (c *Config) Listeners() []Listener {
 	return list
 }
 
-// sockets returns every address that the server listens on.
+// sockets returns all addresses on which the server listens.
 func (c *Config) sockets() []conf.Listen {
 	var all []conf.Listen
 	for _, l := range c.Listeners() {
@@ -106,7 +106,7 @@ func (c *Config) MailFolder(m *maildrop.Config) string {
 	return filepath.Dir(fixed)
 }
 
-// WritableFolders returns the folders that the running server writes to.
+// WritableFolders returns the folders to which the running server writes.
 func (c *Config) WritableFolders() []string {
 	folders := []string{c.Data}
 	for _, m := range c.Maildrop {

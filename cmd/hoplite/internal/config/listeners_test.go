@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// read reads a configuration with the given text.
+// read returns the configuration with the given text.
 func read(t *testing.T, text string) *Config {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "relay.hcl")
@@ -150,7 +150,7 @@ func TestReadCompletes(t *testing.T) {
 	}
 }
 
-// The first file that exists is read, the built-in one without any.
+// The first existing file is read, or the built-in one if there is none.
 func TestReadSearches(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
@@ -194,7 +194,7 @@ func TestReadSearches(t *testing.T) {
 	}
 }
 
-// Root does not read what another user left in the current folder.
+// Root does not read another user's file in the current folder.
 func TestRootReadsItsOwn(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")

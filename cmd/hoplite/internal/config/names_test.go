@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A name of this server is recognized however the file spells it, and a listener
-// without one does not make the empty name ours: the null MX is "0 .".
+// A name of this server is recognised in every spelling, and a listener without
+// a hostname does not make the empty name ours, since the null MX is "0 .".
 func TestNamesOfThisServer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "relay.hcl")
 	if err := os.WriteFile(path, []byte(`

@@ -14,7 +14,7 @@ import (
 	"hoplite/mail"
 )
 
-// BuiltIn is the file name of the configuration inside the program.
+// BuiltIn is the file name of the built-in configuration.
 const BuiltIn = "built-in relay.hcl"
 
 // systemFile is where packages install the configuration, and systemData the
@@ -32,10 +32,10 @@ const localFile = "relay.hcl"
 var ErrNotFound = errors.New("no configuration: neither -c nor $HOPLITE_CONFIG is given, and there is no " +
 	"/etc/hoplite/relay.hcl, ./relay.hcl, or ./var of a server that runs the built-in configuration")
 
-// Read reads the file at path. If path is empty, it is the file that
-// $HOPLITE_CONFIG names, or the first that exists of /etc/hoplite/relay.hcl and
-// ./relay.hcl, else the built-in one. Mistakes are in the file's diagnostics;
-// the error is for a file that cannot be read at all.
+// Read reads the file at path. If path is empty, it reads the file named by
+// $HOPLITE_CONFIG, or the first existing one of /etc/hoplite/relay.hcl and
+// ./relay.hcl, or the built-in one. Mistakes are added to the file's
+// diagnostics; an error means that the file could not be read at all.
 func Read(path string) (*Config, *conf.File, error) {
 	file, err := open(path)
 	if err != nil {
@@ -47,9 +47,10 @@ func Read(path string) (*Config, *conf.File, error) {
 	return cfg, file, nil
 }
 
-// ReadOwn is Read for commands that work on the data folder of a server. A
-// mistake in the file is an error, since its data folder may be another one than
-// was meant, and the built-in file is read only if a server has run with it here.
+// ReadOwn is like Read, but for commands that work on the data folder of a
+// server. A mistake in the file is an error, because its data folder might not
+// be the intended one, and the built-in file is read only if a server has run
+// with it in the current folder.
 func ReadOwn(path string) (*Config, *conf.File, error) {
 	cfg, file, err := Read(path)
 	if err != nil {
@@ -66,8 +67,8 @@ func ReadOwn(path string) (*Config, *conf.File, error) {
 	return cfg, file, nil
 }
 
-// builtInMark is the file that shows that a server with the built-in
-// configuration made the data folder.
+// builtInMark returns the path of the file that marks a data folder made by a
+// server with the built-in configuration.
 func (c *Config) builtInMark() string { return c.Under("state/built-in") }
 
 // MarkBuiltIn records that a server with the built-in configuration uses the
@@ -98,8 +99,8 @@ func open(path string) (*conf.File, error) {
 }
 
 // ofAnother returns an error if the program runs as root and the file at path,
-// which nobody named, belongs to another user: that user could make root use any
-// folder.
+// which was not named explicitly, belongs to another user, who could make root
+// use any folder.
 func ofAnother(path string) error {
 	st, err := os.Stat(path)
 	if err != nil || os.Geteuid() != 0 {
@@ -111,8 +112,8 @@ func ofAnother(path string) error {
 	return nil
 }
 
-// complete sets what the file called name leaves to its surroundings: the base
-// of the data folder, the host name, the blocks that always exist.
+// complete sets values that depend on the environment of the file called name:
+// the base of the data folder, the host name, and the blocks that always exist.
 func (c *Config) complete(name string) {
 	base := "."
 	if name != BuiltIn {
@@ -151,8 +152,8 @@ func (c *Config) complete(name string) {
 	}
 }
 
-// normalizeNames brings the names of this server into the form in which domains
-// are compared. Invalid names are unchanged; package check reports them.
+// normalizeNames converts the names of this server to the normal form of
+// domains. Invalid names are left unchanged; package check reports them.
 func (c *Config) normalizeNames() {
 	if d, err := mail.ParseDomain(c.Hostname); err == nil {
 		c.Hostname = d

@@ -16,7 +16,7 @@ import (
 	"hoplite/mail"
 )
 
-// client speaks for the client in question and records the dialogue.
+// client plays the part of the client and records the dialogue.
 type client struct {
 	conn net.Conn
 	in   *textproto.Reader
@@ -42,8 +42,8 @@ func (c *client) encrypt() {
 	c.in = textproto.NewReader(bufio.NewReader(c.conn))
 }
 
-// say sends a line, records the reply and reports whether it is positive. An
-// empty text only reads a reply.
+// say sends a line, records the reply and reports whether it is positive. If
+// text is empty, it only reads a reply.
 func (c *client) say(text string) (ok bool, err error) {
 	if text != "" {
 		fmt.Fprintf(c.conn, "%s\r\n", text)
@@ -68,8 +68,8 @@ func (c *client) say(text string) (ok bool, err error) {
 	return c.x.code < 400, nil
 }
 
-// run is the whole dialogue; it ends early when a command is refused. mode is the
-// listener's kind of TLS.
+// run conducts the whole dialogue, which ends early if a command is refused.
+// mode is the listener's kind of TLS.
 func (c *client) run(protocol, mode string, q Question) error {
 	if mode == "implicit" {
 		c.encrypt()

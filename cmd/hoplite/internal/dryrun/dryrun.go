@@ -1,10 +1,10 @@
-// Package dryrun answers what would happen to a message, without sending it.
+// Package dryrun determines what would happen to a message, without sending it.
 //
 // Run starts the real SMTP or LMTP server on a socket of its own, with the
 // chains, accounts and addresses of a configuration, and speaks to it as the
-// client in question (client.go). Hops check recipients like the real ones and
-// store nothing (hops.go). The server's running state is not touched: what must
-// be written goes into a temporary folder. Explanation.Print prints the result.
+// given client (client.go). Hops check recipients as the real ones do but store
+// nothing (hops.go). The state of a running server is not touched; files are
+// written to a temporary folder. Explanation.Print prints the result.
 package dryrun
 
 import (
@@ -35,33 +35,33 @@ import (
 	"hoplite/relay/forward"
 )
 
-// Question is a client and a message to be tried.
+// Question describes the client and message to try.
 type Question struct {
 	// Listener is the name of the smtp or lmtp block; empty for the first.
 	Listener string
 	// IP is the client's address.
 	IP netip.Addr
-	// Helo is the name in its EHLO.
+	// Helo is the name in the client's EHLO.
 	Helo string
-	// User is the account that it has logged in to; empty for none.
+	// User is the account the client is logged in to; empty for none.
 	User string
 	// From is the reverse path.
 	From string
-	// To are the recipients.
+	// To lists the recipients.
 	To []string
 	// Message is the message, with CRLF or LF; nil stops before DATA.
 	Message []byte
-	// Ask makes upstreams check the recipients.
+	// Ask allows upstreams to be asked about the recipients.
 	Ask bool
 	// Offers are what a running server knows about its upstreams' extensions; they
 	// decide what the listener offers. It may be nil.
 	Offers map[string]forward.Offer
-	// Temp is where temporary files are made; empty for the system's folder, to
-	// which a sandboxed server has no access.
+	// Temp is the folder for temporary files; empty means the system's folder,
+	// to which a sandboxed server has no access.
 	Temp string
 }
 
-// Explanation is what the listener would reply and do.
+// Explanation describes the replies and actions of the listener.
 type Explanation struct {
 	Listener string `json:"listener"`
 	Chain    string `json:"chain"`
@@ -72,7 +72,7 @@ type Explanation struct {
 	Rules []Rule `json:"rules"`
 	// Result is the overall verdict; see Verdict.
 	Result string `json:"verdict"`
-	// Story is the transaction as history would record it.
+	// Story is the transaction as it would be recorded in history.
 	Story json.RawMessage `json:"story,omitempty"`
 
 	trail    mail.Trail
@@ -99,7 +99,7 @@ type way struct {
 	rcpt mail.Rcpt
 }
 
-// Run tries a question on a configuration.
+// Run answers a question for a configuration.
 func Run(ctx context.Context, cfg *config.Config, diags *conf.Diagnostics, q Question) (*Explanation, error) {
 	l, ok := cfg.FindListener(q.Listener)
 	if !ok {
@@ -218,7 +218,7 @@ func (r *run) close() {
 	}
 }
 
-// serverEnv returns what the listener's server needs.
+// serverEnv returns the dependencies of the listener's server.
 func (r *run) serverEnv(l config.MailListener) (relay.Env, error) {
 	dir, err := spool.Open(filepath.Join(r.tmp, "spool"), 0)
 	if err != nil {
@@ -250,7 +250,7 @@ func (a anyPassword) Verify(_ context.Context, name, _ string) (*users.Account, 
 	return acc, nil
 }
 
-// resolve returns how an address resolves.
+// resolve returns the resolution of an address.
 func (r *run) resolve(to string) path {
 	p := path{Address: to}
 	found, err := r.g.Resolve(to)

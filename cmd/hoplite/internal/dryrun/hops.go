@@ -14,12 +14,12 @@ import (
 	"hoplite/relay/forward"
 )
 
-// dryHop stands for a hop: it checks recipients like the real one and stores
+// dryHop replaces a hop. It checks recipients as the real hop does but stores
 // nothing.
 type dryHop struct {
 	name  string
 	real  mail.Hop     // checks recipients; nil accepts all
-	from  mail.Address // the sender in question
+	from  mail.Address // the sender
 	words string
 	taken *ways
 }
@@ -81,8 +81,8 @@ func (h *dryHandoff) Close() error {
 	return nil
 }
 
-// openHops adds a dry hop for each maildrop and upstream. Accounts and mailboxes
-// are read where they are.
+// openHops adds a dry hop for each maildrop and upstream. Accounts and
+// mailboxes are read in place.
 func (r *run) openHops() error {
 	cfg := r.g.Config
 	from, _ := mail.ParseAddress(r.q.From) // otherwise MAIL refuses it
@@ -111,7 +111,7 @@ func (r *run) openHops() error {
 	return nil
 }
 
-// describe says how mail leaves by an upstream.
+// describe describes how mail is sent to an upstream.
 func describe(c *forward.Config) string {
 	to := "the MX of its domain"
 	if !c.MX {

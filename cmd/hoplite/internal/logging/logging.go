@@ -32,8 +32,9 @@ func New(cfg *config.LogConfig) (log zerolog.Logger, flush func()) {
 	return zerolog.New(out).Level(level).With().Timestamp().Logger(), flush
 }
 
-// Lines are buffered for a moment and written together: a write for each would
-// make every session wait for the log's disk and cost a system call per line.
+// Lines are buffered briefly and written together, because separate writes
+// would make every session wait for the log's disk and cost a system call per
+// line.
 const (
 	linesWait = 10 * time.Millisecond
 	linesRoom = 64 << 10

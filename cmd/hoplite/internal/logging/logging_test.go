@@ -11,7 +11,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// record keeps the writes that reach it.
+// record collects the writes it receives.
 type record struct {
 	mu     sync.Mutex
 	writes []string
@@ -65,7 +65,7 @@ func TestLinesAreBuffered(t *testing.T) {
 	})
 }
 
-// No line is lost, torn or out of the order in which one goroutine wrote.
+// No line is lost or split, and the lines of each goroutine stay in order.
 func TestConcurrentLines(t *testing.T) {
 	var out record
 	l := &lines{out: &out}

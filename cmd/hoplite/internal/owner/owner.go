@@ -1,6 +1,6 @@
-// Package owner lets a command that root started work on a data folder as the
-// folder's owner: what it creates belongs to the server's user, and links that
-// this user made lead root nowhere.
+// Package owner lets a command started by root work on a data folder as the
+// folder's owner, so that new files belong to the server's user, and links made
+// by that user cannot redirect root.
 package owner
 
 import (
@@ -13,9 +13,9 @@ import (
 	"syscall"
 )
 
-// Become makes a process of root the owner of the folder data, or of its nearest
-// parent if it does not exist, until restore is called. Other processes, and
-// folders of root, stay as they are.
+// Become makes a process started by root run as the owner of the folder data,
+// or of its nearest existing parent, until restore is called. It does nothing
+// for other processes, or if root owns the folder.
 func Become(data string) (restore func(), err error) {
 	restore = func() {}
 	if os.Geteuid() != 0 {
@@ -57,7 +57,7 @@ func Name(path string) string {
 	return "#" + id
 }
 
-// of returns the owner of a folder or of its nearest parent that exists.
+// of returns the owner of a folder or of its nearest existing parent.
 func of(dir string) (uid, gid int, err error) {
 	dir, err = filepath.Abs(dir)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReadAll lets a process of root read every file while it works as another user.
-// Where that is impossible, the file permissions of that user hold.
+// ReadAll lets a process started by root read every file while it works as
+// another user. If that is impossible, that user's file permissions apply.
 func ReadAll() {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
@@ -16,6 +16,6 @@ func ReadAll() {
 		return
 	}
 	data[0].Effective |= data[0].Permitted & (1 << unix.CAP_DAC_READ_SEARCH)
-	// Capabilities belong to threads. With cgo this call does nothing.
+	// Capabilities are per thread. With cgo this call does nothing.
 	syscall.AllThreadsSyscall(syscall.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)
 }

@@ -14,8 +14,8 @@ import (
 	"hoplite/relay/queue"
 )
 
-// Admin is the queue as the commands use it: the running server's, or the files
-// of a stopped one.
+// Admin is the queue as used by commands: that of a running server, or the
+// files of a stopped one.
 type Admin interface {
 	List(ctx context.Context, f queue.Filter, limit int) ([]queue.Info, error)
 	Totals(ctx context.Context, f queue.Filter) ([]queue.Total, error)
@@ -100,7 +100,7 @@ func (s stopped) Execute(ctx context.Context, o queue.Order, say func(queue.Prog
 	return s.q.Execute(ctx, o, say)
 }
 
-// empty is the queue of a data folder that has none yet.
+// empty is the queue of a data folder without one.
 type empty struct{}
 
 func (empty) List(context.Context, queue.Filter, int) ([]queue.Info, error) { return nil, nil }

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// The collector's pace follows the backlog, without switching back and forth at
-// its limit.
+// The collector's pace follows the backlog, without switching back and forth
+// near the limit.
 func TestGCPace(t *testing.T) {
 	t.Setenv("GOGC", "")
 	before := debug.SetGCPercent(100)

@@ -9,7 +9,7 @@ import (
 	"hoplite/relay/queue"
 )
 
-// Handler answers the commands on control.sock, below /queue/.
+// Handler serves the requests below /queue/ on control.sock.
 func Handler(q *queue.Queue) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /queue/list", func(w http.ResponseWriter, r *http.Request) {
@@ -40,7 +40,7 @@ func Handler(q *queue.Queue) http.Handler {
 		defer closer.Close()
 		w.Header().Set("Content-Type", "message/rfc822")
 		w.Header().Set("Content-Length", fmt.Sprint(m.Size()))
-		m.WriteTo(w) // on error the client receives a short body
+		m.WriteTo(w) // on error the client receives a truncated body
 	})
 	mux.HandleFunc("POST /queue/order", func(w http.ResponseWriter, r *http.Request) {
 		var o queue.Order
@@ -51,14 +51,14 @@ func Handler(q *queue.Queue) http.Handler {
 	return mux
 }
 
-// step is one line of the answer to an order.
+// step is one line of the response to an order.
 type step struct {
 	queue.Progress
 	Error string `json:"error,omitempty"`
 	End   bool   `json:"end,omitempty"`
 }
 
-// obey sends progress as lines of JSON while a long order is carried out.
+// obey carries out an order, and sends its progress as lines of JSON.
 func obey(w http.ResponseWriter, r *http.Request, q *queue.Queue, o queue.Order) {
 	out := json.NewEncoder(w)
 	flush := http.NewResponseController(w)

@@ -1,6 +1,6 @@
-// Package queueadmin opens the queue of a data folder and gives the commands
-// access to it: over the control socket while the server runs (client.go,
-// handler.go), else directly to its files.
+// Package queueadmin opens the queue of a data folder and gives commands access
+// to it: over the control socket if the server is running (client.go,
+// handler.go), otherwise directly.
 package queueadmin
 
 import (
@@ -23,10 +23,10 @@ import (
 	"hoplite/relay/queue/record"
 )
 
-// Callbacks connect a server's queue with the rest of the server. Commands open
-// the queue without them.
+// Callbacks connects a server's queue with the rest of the server. Commands
+// open the queue without them.
 type Callbacks struct {
-	// Sender returns the reverse path to use towards a recipient.
+	// Sender returns the reverse path to use for a recipient.
 	Sender func(from mail.Address, r mail.Rcpt) mail.Address
 	// Attempted is called after each delivery attempt.
 	Attempted func(queue.Attempt)
@@ -36,7 +36,7 @@ type Callbacks struct {
 	Spare bool
 }
 
-// Open opens the queue in the data folder, whose lock the caller holds.
+// Open opens the queue in the data folder, which the caller must have locked.
 func Open(cfg *config.Config, log zerolog.Logger, calls Callbacks) (*queue.Queue, error) {
 	dir := cfg.Under("queue")
 	pace := &gcPace{}
@@ -89,7 +89,7 @@ func Connect(ctx context.Context, cfg *config.Config, changes bool, log zerolog.
 	return stopped{q}, closers{q, lock}, nil
 }
 
-// closers closes several things in order.
+// closers closes several closers in order.
 type closers []io.Closer
 
 func (c closers) Close() error {

@@ -13,7 +13,7 @@ import (
 	"hoplite/internal/users"
 )
 
-// serveControl answers the commands on the control socket until stop is called.
+// serveControl serves the control socket until stop is called.
 func (s *Server) serveControl() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

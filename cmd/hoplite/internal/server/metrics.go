@@ -12,7 +12,7 @@ import (
 	"hoplite/internal/stats"
 )
 
-// openMetrics opens the listener of the block metrics, if there is one, and
+// openMetrics opens the listener of the metrics block, if there is one, and
 // serves until ctx ends.
 func (s *serving) openMetrics(ctx context.Context, out io.Writer) error {
 	if s.Config.Metrics == nil {

@@ -10,9 +10,9 @@ import (
 	"hoplite/internal/listen"
 )
 
-// reload replaces the current generation by one of the configuration as it is
-// now. If that has mistakes, the current one stays. Open sessions continue
-// under the generation that they began in.
+// reload replaces the current generation with one made from the present
+// configuration file. If the file has mistakes, the current generation is kept.
+// Open sessions continue with the generation in which they began.
 func (s *Server) reload() state.Reload {
 	listen.Notify("RELOADING=1")
 	defer listen.Notify("READY=1")
@@ -45,7 +45,8 @@ func (s *Server) reload() state.Reload {
 
 var errDataMoved = errors.New("data can't be changed while the server runs: restart it")
 
-// errNoListeners is a file that was emptied by mistake, or is being written.
+// errNoListeners means that the file was emptied by mistake or is being
+// written.
 var errNoListeners = errors.New("the configuration has no listeners; stop the server instead")
 
 // next reads the configuration and opens its listeners. It also returns the

@@ -28,7 +28,7 @@ import (
 	"hoplite/relay/queue"
 )
 
-// runtime is what outlives a reload of the configuration.
+// runtime holds everything that outlives a reload of the configuration.
 type runtime struct {
 	data string
 	log  zerolog.Logger
@@ -44,8 +44,8 @@ type runtime struct {
 
 	throttle *users.Throttle // of clients that guess passwords
 	srs      *srs.Rewriter
-	// directory is that of the current generation; nil until the first one is
-	// complete.
+	// directory is the current generation's, or nil until the first generation
+	// is complete.
 	directory atomic.Pointer[assembly.Directory]
 
 	issuer *issuance // of the acme block; nil without one
@@ -61,13 +61,13 @@ type runtime struct {
 	forgetClocks context.CancelFunc
 }
 
-// metrics are the counters behind the block metrics.
+// metrics holds the counters for the metrics block.
 type metrics struct {
 	queue *queue.Metrics
 	relay *relay.Metrics
 }
 
-// openRuntime locks the data folder and opens what is in it.
+// openRuntime locks the data folder and opens its contents.
 func openRuntime(cfg *config.Config, log zerolog.Logger) (*runtime, error) {
 	lock, err := control.Lock(cfg.Data)
 	if err != nil {
@@ -156,7 +156,7 @@ func (r *runtime) runQueue() (stop func()) {
 	return func() { cancel(); <-done }
 }
 
-// sender returns the reverse path to use towards a recipient.
+// sender returns the reverse path to use for a recipient.
 func (r *runtime) sender(from mail.Address, to mail.Rcpt) mail.Address {
 	d := r.directory.Load()
 	if d == nil {

@@ -26,10 +26,10 @@ import (
 	"hoplite/internal/listen"
 )
 
-// grace is how long sessions may take to finish when the server stops.
+// grace is the time for which sessions may continue when the server stops.
 const grace = 25 * time.Second
 
-// Options are what a server needs from the command line.
+// Options holds a server's parameters from the command line.
 type Options struct {
 	// Log is the program's log.
 	Log zerolog.Logger
@@ -57,7 +57,7 @@ type Server struct {
 	stopping chan struct{} // closed when the loop has ended
 
 	retired  sync.WaitGroup // earlier generations
-	draining sync.Map       // those of them that still have sessions, by *serving
+	draining sync.Map       // earlier generations that still have sessions, by *serving
 }
 
 // Run serves the configuration until ctx ends or a signal asks it to stop.
@@ -128,10 +128,10 @@ func (s *Server) wait(ctx context.Context, signals <-chan os.Signal) {
 	}
 }
 
-// stop ends all sessions, those of earlier generations too.
+// stop ends all sessions, including those of earlier generations.
 func (s *Server) stop() {
 	listen.Notify("STOPPING=1")
-	s.runtime.sockets.Close() // new connections are refused instead of left waiting
+	s.runtime.sockets.Close() // new connections are refused rather than left waiting
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	s.draining.Range(func(old, _ any) bool { old.(*serving).drain(); return true })

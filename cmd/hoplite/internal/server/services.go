@@ -15,18 +15,18 @@ import (
 	"hoplite/relay"
 )
 
-// service is a block that listens, and the server that answers there.
+// service is a block that listens, with its server.
 type service struct {
 	name   string
 	title  string // smtp "inbound"
 	cfg    *listen.Config
 	http   bool
-	exempt []netip.Prefix // clients that the limits per address do not count
+	exempt []netip.Prefix // clients exempt from the limits per address
 	// readers is set for servers whose clients are mail readers.
 	readers bool
 	refuse  func(listen.Reason) string
 	handle  func(context.Context, *listen.Conn)
-	drain   func() // asks the sessions to end, in the words of the protocol
+	drain   func() // asks the sessions to end, as the protocol requires
 	close   func() // after the last connection
 }
 

@@ -20,8 +20,8 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// serving is a generation that serves clients. Its life: newServing, open,
-// drain, close, releaseStores.
+// serving is a generation that serves clients. Its life cycle is newServing,
+// open, drain, close, releaseStores.
 type serving struct {
 	*assembly.Generation
 	runtime *runtime
@@ -45,8 +45,7 @@ type openListener struct {
 	tls   string // starttls, implicit or off
 }
 
-// newServing makes everything that a configuration describes; nothing listens
-// yet.
+// newServing makes everything described by a configuration, without listening.
 func newServing(rt *runtime, cfg *config.Config, diags *conf.Diagnostics, version string) (*serving, error) {
 	if check.Examine(cfg, diags); diags.Mistakes() > 0 {
 		return nil, diags.Err()
@@ -104,7 +103,7 @@ func (s *serving) releaseStores() {
 	s.leased = nil
 }
 
-// openUpstreams adds the upstreams. Routes lead to them through the queue.
+// openUpstreams adds the upstreams, to which routes lead through the queue.
 func (s *serving) openUpstreams() error {
 	for _, c := range s.Config.Upstream {
 		up, err := s.NewUpstream(c, filepath.Join(s.Config.Data, "state"), s.Log.With().Str("hop", c.Name).Logger())
@@ -121,8 +120,8 @@ func (s *serving) openUpstreams() error {
 	return nil
 }
 
-// attachQueue gives the queue the hops of this generation, when it becomes the
-// current one, and removes those that only the previous one had.
+// attachQueue adds the upstreams of this generation, which becomes the current
+// one, to the queue, and removes those that only the previous generation had.
 func (s *serving) attachQueue(previous *serving) {
 	q := s.runtime.queue
 	s.runtime.directory.Store(s.Directory)
@@ -184,7 +183,8 @@ func (s *serving) open(out io.Writer) error {
 			fmt.Fprintln(out, "listening", svc.name, address(l.Addr()))
 			s.listeners = append(s.listeners, openListener{l, svc.title, svc.tls(svc.cfg.Listen[i])})
 			s.accepting.Go(func() {
-				// Sessions may go on after accepting has stopped; close ends them.
+				// Sessions may continue after accepting has stopped; close ends
+				// them.
 				handle := func(c *listen.Conn) { svc.handle(context.WithoutCancel(ctx), c) }
 				if err := l.Run(ctx, handle); err != nil {
 					s.Log.Error().Err(err).Str("listener", svc.name).Msg("listener")

@@ -8,8 +8,8 @@ import (
 	"hoplite/maildrop"
 )
 
-// stores are the open maildrops. Generations whose maildrops have the same
-// location share one store: two stores would each keep a state of their own for
+// stores holds the open maildrops. Generations whose maildrops have the same
+// location share one store, because two stores would have separate states for
 // the same folders.
 type stores struct {
 	mu   sync.Mutex
@@ -41,8 +41,8 @@ func (s *stores) lease(path string, open func() (*maildrop.Store, error)) (*mail
 	return l.Store, nil
 }
 
-// release ends a lease. With the last one the store is closed, after the mail
-// that is being delivered into it.
+// release ends a lease. After the last one the store is closed, once the
+// deliveries to it under way have finished.
 func (s *stores) release(path string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

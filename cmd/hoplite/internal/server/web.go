@@ -67,8 +67,8 @@ func (s *serving) webLogin(ctx context.Context, client netip.Addr, name, passwor
 	return web.Account{Name: a.Name, Admin: a.Is(users.Admin)}, nil
 }
 
-// webAccount returns an account as it is now. The stamp is a hash of its main
-// password's keys.
+// webAccount returns the current state of an account. The stamp is a hash of
+// its main password's keys.
 func (s *serving) webAccount(name string) (a web.Account, stamp string, ok bool) {
 	acc, ok := s.Accounts.Account(name)
 	if !ok {
@@ -87,7 +87,7 @@ func (s *serving) webAccount(name string) (a web.Account, stamp string, ok bool)
 	return web.Account{Name: acc.Name, Admin: acc.Is(users.Admin)}, string(h.Sum(nil)), true
 }
 
-// webExplain is hoplite explain without contacting upstreams.
+// webExplain is like hoplite explain, but does not contact upstreams.
 func (s *serving) webExplain(ctx context.Context, q web.Question) ([]string, error) {
 	ip, err := netip.ParseAddr(q.IP)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"hoplite/internal/conf"
 )
 
-// Columns is the width that every terminal has.
+// Columns is a line width that fits every terminal.
 const Columns = 80
 
 // Wrap prints text after a label, with continuation lines aligned to the start of

@@ -7,7 +7,7 @@ import (
 	"hoplite/mail/trace/inspect"
 )
 
-// content prints what a message contains besides text.
+// content lists the contents of a message other than text.
 func content(s *Screen, c *inspect.Content) {
 	if !c.Notable() {
 		return

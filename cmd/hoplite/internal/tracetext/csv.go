@@ -11,7 +11,7 @@ import (
 	"hoplite/mail/trace"
 )
 
-// CSV writes the hops as comma-separated values; text replaces names by
+// CSV writes the hops as comma-separated values; text replaces names with
 // pseudonyms.
 func CSV(w io.Writer, t *trace.Trace, text func(string) string) error {
 	c := csv.NewWriter(w)

@@ -7,7 +7,7 @@ import (
 	"hoplite/mail/trace"
 )
 
-// findings prints the findings, the worst first.
+// findings prints the findings, worst first.
 func findings(s *Screen, t *trace.Trace) {
 	if len(t.Findings) == 0 {
 		return
@@ -42,7 +42,8 @@ func auth(s *Screen, t *trace.Trace) {
 	}
 }
 
-// source names the server whose result it is, and whether it can be trusted.
+// source names the server that made a result, and reports whether it can be
+// trusted.
 func source(c *trace.AuthClaim) string {
 	who := orWord(c.By, "(unnamed)")
 	if c.Instance > 0 {

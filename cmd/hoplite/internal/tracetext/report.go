@@ -9,8 +9,8 @@ import (
 	"hoplite/mail/trace/intake"
 )
 
-// Report prints what was found out about a message: for a bounce or complaint,
-// first the message that it is about.
+// Report prints the report about a message; for a bounce or complaint, the
+// original message comes first.
 func Report(s *Screen, r *inspect.Report) {
 	repairs(s, r.Repairs)
 	if r.Bounce != nil {
@@ -52,7 +52,7 @@ func bounce(s *Screen, r *inspect.Report) {
 	s.heading("Path of the report")
 }
 
-// known prints what our own history says about the message.
+// known prints the message's records in our own history.
 func known(s *Screen, k *inspect.Known) {
 	if k == nil {
 		return
@@ -63,7 +63,7 @@ func known(s *Screen, k *inspect.Known) {
 	}
 }
 
-// complaint prints the facts of a feedback report.
+// complaint prints the details of a feedback report.
 func complaint(s *Screen, c *intake.Complaint) {
 	s.wrapped("", 0, fmt.Sprintf("a complaint (%s) about another message, by %s", c.Type, orWord(c.Reporter, "an unnamed program")))
 	for _, l := range [][2]string{

@@ -1,10 +1,10 @@
-// Package tracetext prints traces, comparisons and stories of messages for people:
-// in 80 columns or the width of the terminal, with colours on a terminal unless
-// NO_COLOR is set, and in ASCII where the locale is not UTF-8.
+// Package tracetext prints traces, comparisons and stories of messages in 80
+// columns or the width of the terminal, with colours on a terminal unless
+// NO_COLOR is set, and in ASCII if the locale is not UTF-8.
 //
-// Start at New. What is printed comes from mail/trace, mail/trace/inspect and
-// mail/story; all of it goes through mail/safe. Which command prints what, and its
-// exit status, are left to cmd/hoplite.
+// Start at New. The content comes from mail/trace, mail/trace/inspect and
+// mail/story, and passes through mail/safe. The commands and their exit status
+// are in cmd/hoplite.
 package tracetext
 
 import (
@@ -31,7 +31,8 @@ type Screen struct {
 	text   func(string) string // pseudonyms
 }
 
-// New returns a Screen for w. text replaces names by pseudonyms; it may be nil.
+// New returns a Screen for w. text replaces names with pseudonyms; it may be
+// nil.
 func New(w io.Writer, text func(string) string) *Screen {
 	if text == nil {
 		text = func(s string) string { return s }
@@ -85,7 +86,7 @@ func (s *Screen) paint(code, t string) string {
 	return "\x1b[" + code + "m" + t + "\x1b[0m"
 }
 
-// sign returns the mark and the colour of a degree of trust.
+// sign returns the mark and colour of a degree of trust.
 func (s *Screen) sign(t trace.Trust) (mark, colour string) {
 	switch t {
 	case trace.Ours:
@@ -117,8 +118,8 @@ func (s *Screen) arrow() string {
 // heading prints the title of a section.
 func (s *Screen) heading(t string) { fmt.Fprintf(s.w, "\n%s\n", s.paint(bold, t)) }
 
-// cell fits text into a column; it cuts the middle of a host name, because the
-// end is more useful.
+// cell fits text into a column. It shortens a host name in the middle, because
+// the end is more useful.
 func (s *Screen) cell(t string, width int) string { return s.fit(s.words(t), width) }
 
 func (s *Screen) fit(t string, width int) string {

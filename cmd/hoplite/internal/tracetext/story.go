@@ -27,7 +27,7 @@ func List(s *Screen, found []story.Entry) {
 	}
 }
 
-// Story prints what this server did with one message.
+// Story prints the story of one message.
 func Story(s *Screen, t *story.Story) {
 	s.wrapped(s.paint(bold, s.words(t.ID))+" ", storyIndent, t.Title)
 	s.wrapped("  at        ", storyIndent, t.At.Local().Format("2006-01-02 15:04:05 -0700"))

@@ -221,8 +221,8 @@ func short(d time.Duration) string {
 	return strings.ReplaceAll(strings.ReplaceAll(trace.Words(d), " min", "m"), " ", "")
 }
 
-// bar returns a bar for a delay, relative to the longest one; on a logarithmic
-// scale if they are far apart.
+// bar returns a bar for a delay, relative to the longest one, on a logarithmic
+// scale if the delays differ greatly.
 func (tb *table) bar(d time.Duration) string {
 	longest, width := tb.longest, tb.scale
 	if d <= 0 || longest <= 0 {

@@ -10,7 +10,7 @@ import (
 	"hoplite/relay/queue/journal"
 )
 
-// place is where a message's octets are. The numbers are on disk.
+// place is the location of a message's content. The numbers are stored on disk.
 type place uint8
 
 const (
@@ -19,7 +19,7 @@ const (
 	deferred              // deferred/xx/ID.eml
 )
 
-// entry is what the catalog knows about one live message.
+// entry is the catalog's record of one live message.
 type entry struct {
 	seg      *segment // of the put or keep record; nil until it is synced
 	off      int64    // of that record
@@ -41,25 +41,25 @@ type entry struct {
 	loadMeta, loadState []byte // between recovery and Load
 }
 
-// beside is the offset of meta, and of the state after it, in e's segment.
+// beside returns the offset of meta, which state follows, in e's segment.
 func (e *entry) beside(id string) int64 { return e.off + recordHead + int64(len(id)) + putHead }
 
-// octets is the offset of an inline message in e's segment.
+// octets returns the offset of an inline message in e's segment.
 func (e *entry) octets(id string) int64 { return e.beside(id) + e.meta + e.kept }
 
-// catalog is the index of live messages and the list of segments with their
-// accounts. It does no I/O except to close segment files.
+// catalog is the index of live messages and the list of segments with the
+// amount of live data in each. It does no I/O except to close segment files.
 type catalog struct {
 	mu     sync.Mutex
 	index  map[string]*entry
 	segs   []*segment // oldest first; the last one is written to unless it is sealed
-	drop   []finished // messages whose files can be removed
+	drop   []finished // finished messages whose files can be removed
 	rotate bool       // the next batch opens a new segment
 
 	wanted chan struct{} // holds a token when a reclaim may be worthwhile
 }
 
-// finished is a message whose done mark is synced and whose file remains.
+// finished is a message whose done mark is synced but whose file still exists.
 type finished struct {
 	id    string
 	place place
@@ -87,7 +87,7 @@ func (c *catalog) load(yield func(journal.Entry) error) error {
 	return nil
 }
 
-// knows reports whether id is live or about to be.
+// knows reports whether id belongs to a message that is live or about to be.
 func (c *catalog) knows(id string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -132,7 +132,7 @@ func (c *catalog) releaseRecords(v *survivor) {
 	}
 }
 
-// release gives back a reader's reference to a segment.
+// release drops a reader's reference to a segment.
 func (c *catalog) release(s *segment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -165,7 +165,7 @@ func (c *catalog) usage() journal.Usage {
 	return u
 }
 
-// fewSegments reports whether messages leave as fast as they arrive. When they
+// fewSegments reports whether messages leave as fast as they arrive. If they
 // accumulate, filling a spare would double the data written.
 func (c *catalog) fewSegments() bool {
 	c.mu.Lock()
@@ -173,8 +173,8 @@ func (c *catalog) fewSegments() bool {
 	return len(c.segs) <= 2
 }
 
-// admit checks the commits against everything that is written before them.
-// Those that pass join the batch and count as written; the others have their
+// admit checks the commits against everything written before them. Valid
+// commits join the batch and are treated as written; the others have their
 // error set. Done marks for the given ids follow.
 func (c *catalog) admit(b *batch, commits []*commit, dones []string, salt uint64) {
 	c.mu.Lock()
@@ -254,7 +254,7 @@ func (c *catalog) undo(b *batch) (dones []string) {
 	return dones
 }
 
-// settle records where each record of a synced batch lies.
+// settle records the location of each record of a synced batch.
 func (c *catalog) settle(b *batch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -305,7 +305,7 @@ func (e *entry) replaceSet(s *segment, off, size int64) {
 	s.add(size, false)
 }
 
-// unplace removes e's records from their segments' accounts.
+// unplace removes e's records from the live data of their segments.
 func (e *entry) unplace() {
 	if e.seg != nil {
 		e.seg.take(e.rec, e.place == inline)
@@ -346,8 +346,9 @@ func (c *catalog) replay(s *segment, off int64, r record, copies *slab) error {
 	return nil
 }
 
-// target returns the segment that takes a batch of size octets; nil means that
-// a new one is needed, with the given number, after a segment that ends at end.
+// target returns the segment for a batch of size octets. It returns nil if a
+// new segment is needed, with the given number, after a segment that ends at
+// end.
 func (c *catalog) target(size, full int64) (s *segment, next uint64, end int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -361,7 +362,7 @@ func (c *catalog) target(size, full int64) (s *segment, next uint64, end int64) 
 	return nil, last.num + 1, last.size
 }
 
-// append adds s as the segment to write to.
+// append adds s as the newest segment, to which batches are written.
 func (c *catalog) append(s *segment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -373,7 +374,7 @@ func (c *catalog) append(s *segment) {
 	c.wantReclaim()
 }
 
-// fail ends the use of a segment and returns its last synced octet.
+// fail marks a segment as failed and returns the offset of its synced end.
 func (c *catalog) fail(s *segment) (end int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -381,7 +382,8 @@ func (c *catalog) fail(s *segment) (end int64) {
 	return s.size
 }
 
-// wantReclaim wakes the reclaimer if there may be something to do. c.mu is held.
+// wantReclaim wakes the reclaimer if there may be something to do. The caller
+// holds c.mu.
 func (c *catalog) wantReclaim() {
 	if len(c.drop) == 0 && (len(c.segs) < 2 || c.segs[0].count > 0 && c.segs[len(c.segs)-1].size > segmentHead) {
 		return
@@ -392,7 +394,8 @@ func (c *catalog) wantReclaim() {
 	}
 }
 
-// takeDropped returns the messages whose files can be removed, once.
+// takeDropped returns the messages whose files can be removed, and clears the
+// list.
 func (c *catalog) takeDropped() []finished {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -404,13 +407,13 @@ func (c *catalog) takeDropped() []finished {
 // task is the next step of a reclaim.
 type task struct {
 	seg    *segment // nil if no segment should go
-	remove bool     // seg is dead and no longer in the catalog; else its survivors move
+	remove bool     // seg is dead and no longer in the catalog; otherwise its survivors are moved
 	reuse  bool     // the removed segment's file can become the spare
 	rotate bool     // the newest segment is old: an empty batch starts another
 }
 
-// nextTask decides what a reclaim does next. full is the size of a full segment,
-// age the time after which mail leaves the log.
+// nextTask returns the next step of a reclaim. full is the size of a full
+// segment, and age the time after which mail leaves the log.
 func (c *catalog) nextTask(full int64, age time.Duration) task {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -430,8 +433,8 @@ func (c *catalog) nextTask(full int64, age time.Duration) task {
 	return t
 }
 
-// candidate returns the segment to reclaim. remove reports that it is the oldest
-// and dead, so that nothing needs the done marks in it.
+// candidate returns the segment to reclaim. remove is true if the segment is
+// the oldest and dead, so that the done marks in it are no longer needed.
 func (c *catalog) candidate(full int64, age time.Duration) (s *segment, remove bool) {
 	var total, live int64
 	for _, s := range c.segs {
@@ -466,7 +469,7 @@ func (c *catalog) survivors(s *segment) []survivor {
 	return all
 }
 
-// isDeferred reports whether a message's octets are in its deferred file.
+// isDeferred reports whether a message's content is in its deferred file.
 func (c *catalog) isDeferred(id string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -26,7 +26,8 @@ func change(k kind, id string) op {
 	return o
 }
 
-// write passes operations through the catalog as a batch that succeeds or fails.
+// write passes operations through the catalog as one batch, which succeeds or
+// fails.
 func write(c *catalog, failed bool, dones []string, ops ...op) (*batch, error) {
 	b := &batch{}
 	m := &commit{ops: ops}
@@ -41,7 +42,8 @@ func write(c *catalog, failed bool, dones []string, ops ...op) (*batch, error) {
 	return b, m.err
 }
 
-// keep is the record that moves a message, as it was when v was looked up.
+// keep returns the record that moves a message in the state it had when v was
+// looked up.
 func keep(v survivor) op {
 	o := change(kindKeep, v.id)
 	e := v.e
@@ -125,8 +127,8 @@ func TestCatalogAccounts(t *testing.T) {
 	}
 }
 
-// A keep record that was encoded before another change of the message must not
-// bring the earlier state back.
+// A keep record that was encoded before another change to the message must not
+// restore the earlier state.
 func TestKeepIsOvertaken(t *testing.T) {
 	for name, other := range map[string]op{"set": change(kindSet, "a"), "done": change(kindDone, "a")} {
 		t.Run(name, func(t *testing.T) {
@@ -153,8 +155,8 @@ func TestKeepIsOvertaken(t *testing.T) {
 	}
 }
 
-// The done marks of a failed batch are written again; those of others are not
-// repeated.
+// The done marks of a failed batch are written again; those of other batches
+// are not repeated.
 func TestUndoReturnsDoneMarks(t *testing.T) {
 	c := newCatalog()
 	segmentOf(c, time.Now())

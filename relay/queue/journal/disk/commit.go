@@ -9,8 +9,8 @@ import (
 	"hoplite/relay/queue/journal"
 )
 
-// maxBatch bounds the octets that one sync waits for; a batch holds at least one
-// commit whatever its size.
+// maxBatch bounds the size of a batch in octets; a batch holds at least one
+// commit, whatever its size.
 const maxBatch = 8 << 20
 
 // commit is the set of changes that one caller waits for.
@@ -60,8 +60,8 @@ func (c *commit) discard() {
 }
 
 // committer collects commits and done marks and writes them in batches. A batch
-// is what arrived during the previous sync; there is no timer, except for done
-// marks, which are written asynchronously.
+// holds everything that arrived during the previous sync. There is no timer,
+// except for done marks, which are written asynchronously.
 type committer struct {
 	catalog *catalog
 	writer  *writer
@@ -85,9 +85,10 @@ func newCommitter(c *catalog, w *writer, flush time.Duration) *committer {
 	return &committer{catalog: c, writer: w, flush: flush, wake: make(chan struct{}, 1), idle: make(chan struct{})}
 }
 
-// submit has c written and waits until it is. A lone writer writes its own batch
-// in its own goroutine: with one client, switching goroutines would be half the
-// cost of a commit beside the disk. Among many writers, loop does it.
+// submit queues c and waits until it is written. A lone writer writes its batch
+// in its own goroutine: with a single client, switching goroutines would be
+// half of the cost of a commit apart from the disk. If there are many writers,
+// loop writes the batches.
 func (m *committer) submit(c *commit) error {
 	for i := range c.ops {
 		c.size += int64(len(c.ops[i].rec))
@@ -127,7 +128,7 @@ func (m *committer) kick() {
 	}
 }
 
-// arm makes sure that done marks are written within d. m.mu is held.
+// arm makes sure that done marks are written within d. The caller holds m.mu.
 func (m *committer) arm(d time.Duration) {
 	if m.armed || m.closed {
 		return
@@ -145,9 +146,9 @@ func (m *committer) arm(d time.Duration) {
 func (m *committer) loop() {
 	defer close(m.idle)
 	for range m.wake {
-		runtime.Gosched() // lets callers that are about to commit join the batch
+		runtime.Gosched() // let callers that are about to commit join the batch
 		m.mu.Lock()
-		busy := m.writing // the writing goroutine kicks when there is more
+		busy := m.writing // the writing goroutine kicks if there is more
 		m.writing = true
 		m.mu.Unlock()
 		if !busy && m.turn() {
@@ -202,9 +203,9 @@ func (m *committer) collect(b *batch) bool {
 	return len(b.commits)+len(b.marks) > 0
 }
 
-// finish updates the catalog and wakes the callers that wait for the batch.
-// The done marks of a failed batch are written again a second later, as the disk
-// may be full.
+// finish updates the catalog and wakes the callers that wait for the batch. The
+// done marks of a failed batch are written again a second later, because the
+// disk may be full.
 func (m *committer) finish(b *batch, err error) {
 	if err == nil {
 		m.catalog.settle(b)
@@ -220,7 +221,8 @@ func (m *committer) finish(b *batch, err error) {
 	}
 }
 
-// close refuses further changes. It reports false when that was done before.
+// close refuses further changes. It returns false if the committer was already
+// closed.
 func (m *committer) close() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -229,8 +231,8 @@ func (m *committer) close() bool {
 	return !was
 }
 
-// drain writes what is left after close and returns the number of done marks
-// that could not be written within some seconds.
+// drain writes the remaining changes after close, and returns the number of
+// done marks that could not be written within some seconds.
 func (m *committer) drain() (lost int) {
 	m.kick()
 	<-m.idle
@@ -243,7 +245,7 @@ func (m *committer) drain() (lost int) {
 	return lost
 }
 
-// unwritten is the number of done marks that are not on disk.
+// unwritten returns the number of done marks that are not on disk.
 func (m *committer) unwritten() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()

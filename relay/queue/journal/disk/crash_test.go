@@ -94,8 +94,8 @@ func copyTree(t *testing.T, from string) string {
 	return to
 }
 
-// A crash may leave any part of the last write. After the start everything that was
-// synced before is there, the last write is there completely or not at all, and
+// A crash may leave any part of the last write. After a restart everything
+// synced earlier exists, the last write exists completely or not at all, and
 // the next start has nothing to repair.
 func TestTornTailAtEveryOctet(t *testing.T) {
 	dir := t.TempDir()
@@ -118,7 +118,7 @@ func TestTornTailAtEveryOctet(t *testing.T) {
 		t.Fatal(err)
 	}
 	whole = whole[:seg()]
-	// A torn batch is only recognised if its first record is complete.
+	// A torn batch is recognised only if its first record is complete.
 	isTorn := func(left []byte) bool {
 		from := int64(segmentHead)
 		for _, end := range steps {
@@ -165,9 +165,10 @@ func TestTornTailAtEveryOctet(t *testing.T) {
 	}
 }
 
-// The blocks of one write may reach the disk in any order. A batch of which only
-// the end is there is dropped as a whole, because its records belong together. When
-// batches follow it, it is damage, and those are kept.
+// The blocks of one write may reach the disk in any order. If only the end of a
+// batch exists, the batch is dropped as a whole, because its records belong
+// together. If other batches follow it, it is treated as damage and they are
+// kept.
 func TestTornBatchIsDroppedDamageIsNot(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir})
@@ -214,8 +215,9 @@ func TestTornBatchIsDroppedDamageIsNot(t *testing.T) {
 	}
 }
 
-// With Spare, a file of zeros exists before a segment needs it, and again after it
-// was used. A crash while it is made leaves nothing behind.
+// With Spare, a file of zeros exists before a segment needs it, and another
+// after it was used. A crash while the file is being made leaves nothing
+// behind.
 func TestSpareIsKeptReady(t *testing.T) {
 	dir := t.TempDir()
 	os.MkdirAll(filepath.Join(dir, "log"), 0o700)
@@ -258,8 +260,8 @@ func TestSpareIsKeptReady(t *testing.T) {
 	}
 }
 
-// A dead segment's file is reused. Its earlier content never reappears, wherever a
-// crash leaves the new records.
+// A dead segment's file is reused. Its earlier content never reappears,
+// wherever a crash truncates the new records.
 func TestUsedAgain(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir, Segment: 16 << 10})
@@ -353,7 +355,7 @@ func TestDamageInTheMiddleKeepsWhatIsBehind(t *testing.T) {
 	}
 }
 
-// A segment that has become shorter is damaged, and the log says so.
+// A segment that became shorter is damaged, and the damage is logged.
 func TestMissingEndIsSaid(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir, Segment: 1 << 10})
@@ -373,8 +375,8 @@ func TestMissingEndIsSaid(t *testing.T) {
 	}
 }
 
-// Message text that looks like records must not be taken for records, not even when
-// recovery searches it after damage.
+// Message text that looks like records must not be mistaken for records, not
+// even when recovery searches it after damage.
 func TestMailIsNoRecord(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir})
@@ -592,8 +594,8 @@ func TestRemovedFileIsNoticed(t *testing.T) {
 	}
 }
 
-// When half of all messages stay forever, the log stays within twice its live
-// data plus two segments, and nothing is lost.
+// If half of all messages are never finished, the log stays within twice its
+// live data plus two segments, and nothing is lost.
 func TestDiskIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	const segment = 64 << 10
@@ -629,8 +631,8 @@ func TestDiskIsBounded(t *testing.T) {
 	}
 }
 
-// A crash may happen anywhere in a reclaim: the tree is copied after each system call
-// that makes something durable.
+// A crash may happen anywhere in a reclaim, so the tree is copied after each
+// system call that makes something durable.
 func TestCrashDuringReclaim(t *testing.T) {
 	dir := t.TempDir()
 	var mu sync.Mutex
@@ -695,7 +697,7 @@ func TestLeftOversAreSwept(t *testing.T) {
 	}
 }
 
-// When the log has been lost, the messages in deferred are kept.
+// If the log has been lost, the messages in deferred are kept.
 func TestFreshLogTouchesNoMail(t *testing.T) {
 	dir := t.TempDir()
 	os.MkdirAll(filepath.Join(dir, "deferred", "aa"), 0o700)
@@ -706,7 +708,7 @@ func TestFreshLogTouchesNoMail(t *testing.T) {
 	}
 }
 
-// Done marks reach the disk without another commit.
+// Done marks are written to disk even without another commit.
 func TestDoneMarksAreFlushedWhenIdle(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir})

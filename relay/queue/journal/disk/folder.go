@@ -10,15 +10,15 @@ import (
 	"strings"
 )
 
-// folder is the journal's directory: it names the files in it and writes them
-// durably. It has no state of its own.
+// folder is the journal's directory. It determines the paths of files and
+// writes them durably, and has no state of its own.
 type folder struct {
 	path  string
 	write func(f *os.File, p []byte) error
 	sync  func(f *os.File) error
 }
 
-// create makes the directories that are missing.
+// create makes any missing directories.
 func (d *folder) create() error {
 	for _, name := range []string{"log", "body", "deferred", "inject"} {
 		if err := os.MkdirAll(filepath.Join(d.path, name), 0o700); err != nil {
@@ -28,12 +28,12 @@ func (d *folder) create() error {
 	return nil
 }
 
-// logs is the directory of the segments.
+// logs returns the directory of the segments.
 func (d *folder) logs() string { return filepath.Join(d.path, "log") }
 
 func (d *folder) segment(num uint64) string { return filepath.Join(d.logs(), segmentName(num)) }
 
-// message is the file of a message that is not inside the log.
+// message returns the path of a message that is not inside the log.
 func (d *folder) message(p place, id string) string {
 	if p == large {
 		return filepath.Join(d.path, "body", fan(id), id)
@@ -41,10 +41,10 @@ func (d *folder) message(p place, id string) string {
 	return filepath.Join(d.path, "deferred", fan(id), id+".eml")
 }
 
-// envelopePath is the .json file beside a deferred message.
+// envelopePath returns the path of the .json file beside a deferred message.
 func envelopePath(eml string) string { return strings.TrimSuffix(eml, ".eml") + ".json" }
 
-// remove deletes a message's file, and the envelope of a deferred one.
+// remove deletes a message's file and, for a deferred message, its envelope.
 func (d *folder) remove(p place, id string) {
 	path := d.message(p, id)
 	os.Remove(path)
@@ -68,8 +68,8 @@ func (d *folder) makeFan(dir string) error {
 	return syncDir(filepath.Dir(dir))
 }
 
-// writeNew writes a file in a fan directory. File and directory entry are
-// durable when it returns.
+// writeNew writes a file in a fan directory. The file and its directory entry
+// are durable when it returns.
 func (d *folder) writeNew(path string, fill func(*os.File) error) error {
 	dir := filepath.Dir(path)
 	if err := d.makeFan(dir); err != nil {
@@ -97,7 +97,7 @@ func (d *folder) writeSynced(path string, fill func(*os.File) error) error {
 	return err
 }
 
-// syncDir makes created and removed names in dir durable.
+// syncDir makes the creation and removal of names in dir durable.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

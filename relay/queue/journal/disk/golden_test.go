@@ -9,10 +9,10 @@ import (
 	"hoplite/relay/queue/journal"
 )
 
-// testdata/first is a queue folder that the first version wrote, with every kind of
-// record: put with and without a state, set, done, keep of messages that were
-// inside the log and of messages with a file, and batches of several records. It
-// must never be regenerated.
+// testdata/first is a queue folder written by the first version, with every
+// kind of record: put with and without a state, set, done, keep for messages
+// inside the log and for messages with a file, and batches of several records.
+// It must never be regenerated.
 func TestReadsTheFirstVersion(t *testing.T) {
 	dir := copyTree(t, "testdata/first")
 	large := strings.Repeat("a line of a large message\r\n", 30)
@@ -27,7 +27,7 @@ func TestReadsTheFirstVersion(t *testing.T) {
 		{"plain-set", "m-plain-set", "two", "with a later state\r\n"},
 		{"plain-state", "m", "held", "with a state\r\n"},
 	}
-	// The second round reads what the first one has added.
+	// The second round reads the records added by the first.
 	for round := range 2 {
 		l := open(t, Options{Dir: dir, Inline: 512})
 		var got, all []string

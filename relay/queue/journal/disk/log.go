@@ -1,18 +1,18 @@
-// Package disk is the journal on one machine's disk: a log of segments with
-// group commit, a file each for messages that are large or old, and an index in
-// memory. docs/queue.md lists which files exist when, and what a crash leaves;
-// the tests follow that table.
+// Package disk implements the journal on a local disk: a log of segments with
+// group commit, separate files for messages that are large or old, and an index
+// in memory. docs/queue.md lists which files exist at each stage, and the
+// possible states after a crash; the tests follow that table.
 //
-// Log is the journal. Each of its parts owns one piece of state:
+// Log is the journal. Each of its parts owns one piece of the state:
 //
-//   - committer: the changes that wait to be written, and the goroutine that
+//   - committer: the changes waiting to be written, and the goroutine that
 //     writes them in batches
 //   - writer: the newest segment, to which a batch is written and synced
-//   - catalog: the index of live messages and the accounts of the segments, in
-//     memory only
-//   - reclaimer: the removal of segments that nothing needs any more
+//   - catalog: the index of live messages and the amount of live data in each
+//     segment, in memory only
+//   - reclaimer: the removal of segments that are no longer needed
 //   - spare: the file that the next segment will use
-//   - folder: the paths of all files, and how one is written durably
+//   - folder: the paths of all files, and the code that writes them durably
 //   - recovery: reads the segments into a catalog when the log is opened
 //
 // Start reading with Log.Commit, and with record.go for the format.
@@ -33,23 +33,24 @@ import (
 	"hoplite/relay/queue/journal"
 )
 
-// Options configure a Log. The zero value of every field but Dir is usable.
+// Options configures a Log. The zero value of every field except Dir is usable.
 type Options struct {
 	Dir     string        // data/queue
 	Segment int64         // size at which a segment is full; default 32 MiB
 	Inline  int64         // largest message stored inside the log; default 256 KiB
 	Age     time.Duration // age at which messages leave the log for files; default 1 h
 	Flush   time.Duration // longest delay of a done mark; default 100 ms
-	// Spare keeps the file of the next segment ready, filled with zeros:
-	// overwriting allocated blocks syncs faster than appending, which also
-	// writes metadata. It needs the space of one segment, and is not made on a
-	// disk that is small or nearly full.
+	// Spare keeps a file for the next segment ready, filled with zeros, because
+	// syncing overwritten blocks is faster than syncing appended ones, which
+	// also changes metadata. It takes the space of one segment, and is not made
+	// on a disk that is small or nearly full.
 	Spare bool
-	// Envelope returns the content of the .json file beside a deferred message.
+	// Envelope returns the contents of the .json file beside a deferred
+	// message.
 	Envelope func(id string, meta, state []byte) []byte
 	Log      zerolog.Logger
-	// Synced is called after each batch with the number of its records and the
-	// time that write and sync took.
+	// Synced is called after each batch with its number of records and the time
+	// taken to write and sync it.
 	Synced func(records int, took time.Duration)
 
 	// Tests inject faults by replacing these system calls.
@@ -84,8 +85,8 @@ func (o *Options) defaults() {
 	}
 }
 
-// Log is the journal on disk. It is safe for concurrent use. data/lock keeps
-// other processes away, so it is never fenced.
+// Log is the journal on disk. It is safe for concurrent use. data/lock excludes
+// other processes, so the journal is never fenced.
 type Log struct {
 	opt     Options
 	salt    uint64 // of the segments that this run writes
@@ -114,7 +115,7 @@ func Open(opt Options) (*Log, error) {
 	spare := &spare{folder: dir, size: opt.Segment, enabled: opt.Spare, log: opt.Log}
 	spare.find()
 	if l.catalog.fewSegments() {
-		spare.prepare(nil) // made later, it would be too late for the first segment
+		spare.prepare(nil) // any later would be too late for the first segment
 	}
 	w := &writer{folder: dir, catalog: l.catalog, spare: spare, salt: l.salt, size: opt.Segment, synced: opt.Synced, log: opt.Log}
 	l.commits = newCommitter(l.catalog, w, opt.Flush)
@@ -125,10 +126,10 @@ func Open(opt Options) (*Log, error) {
 	return l, nil
 }
 
-// Load calls yield for every live message in the order of their ids.
+// Load calls yield for every live message, in order of ids.
 func (l *Log) Load(yield func(journal.Entry) error) error { return l.catalog.load(yield) }
 
-// Commit makes the changes durable, all in one batch and in order.
+// Commit makes the changes durable in order, in one batch.
 func (l *Log) Commit(ctx context.Context, changes ...journal.Change) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -150,8 +151,8 @@ func (l *Log) Commit(ctx context.Context, changes ...journal.Change) error {
 	return nil
 }
 
-// Done marks messages as finished with the next batch, at the latest after
-// Options.Flush.
+// Done marks messages as finished with the next batch, or after Options.Flush
+// at the latest.
 func (l *Log) Done(ids ...string) { l.commits.done(ids) }
 
 // encode makes the record of ch. A large message is written to its file here,
@@ -198,8 +199,8 @@ func (l *Log) encode(ch journal.Change) (op, error) {
 	return o, nil
 }
 
-// writeLarge streams a message to its own file. File and directory entry are
-// durable when it returns.
+// writeLarge streams a message to a file of its own. The file and its directory
+// entry are durable when it returns.
 func (l *Log) writeLarge(id, file string, m *mail.Message) error {
 	if l.catalog.knows(id) {
 		return fmt.Errorf("put %s: %w", id, journal.ErrExists)
@@ -216,7 +217,7 @@ func (l *Log) writeLarge(id, file string, m *mail.Message) error {
 // small is the size up to which a message is read in one piece.
 const small = 16 << 10
 
-// Message opens the octets of a live message. The error is journal.ErrGone when
+// Message opens the content of a live message. The error is journal.ErrGone if
 // its file was removed.
 func (l *Log) Message(id string) (*mail.Message, io.Closer, error) {
 	e, err := l.catalog.open(id)
@@ -246,8 +247,8 @@ func (l *Log) Message(id string) (*mail.Message, io.Closer, error) {
 	return m, closer, nil
 }
 
-// source returns the file that holds a message's octets, and their offset. An
-// inline message comes with a reference to its segment.
+// source returns the file that holds a message's content, and the offset of the
+// content. For an inline message it takes a reference to the segment.
 func (l *Log) source(id string, e *entry) (io.ReaderAt, int64, io.Closer, error) {
 	if e.place == inline {
 		seg := e.seg
@@ -281,8 +282,8 @@ func (l *Log) Meta(id string) (meta, state []byte, err error) {
 // Usage returns the size of the log.
 func (l *Log) Usage() journal.Usage { return l.catalog.usage() }
 
-// Close writes pending changes and closes the files. On a full disk it waits
-// some seconds for space. Messages that are being read stay readable.
+// Close writes pending changes and closes the files. If the disk is full, it
+// waits some seconds for space. Messages that are being read stay readable.
 func (l *Log) Close() error {
 	if !l.commits.close() {
 		return nil

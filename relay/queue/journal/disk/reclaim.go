@@ -20,9 +20,9 @@ import (
 // pauses.
 const moveChunk = 64
 
-// reclaimer removes segments that nothing needs any more. It moves the records
-// that keep an old segment alive to the end of the log, and messages to files of
-// their own.
+// reclaimer removes segments that are no longer needed. It moves the live
+// records of an old segment to the end of the log, and their messages to files
+// of their own.
 type reclaimer struct {
 	log   *Log
 	spare *spare
@@ -36,7 +36,7 @@ func newReclaimer(l *Log, p *spare) *reclaimer {
 	return &reclaimer{log: l, spare: p, quit: make(chan struct{}), ended: make(chan struct{})}
 }
 
-// loop reclaims when the catalog asks for it and every 30 seconds.
+// loop runs a reclaim when the catalog requests one, and every 30 seconds.
 func (r *reclaimer) loop(fresh bool) {
 	defer close(r.ended)
 	r.sweep(fresh)
@@ -98,7 +98,7 @@ func (r *reclaimer) run() error {
 	}
 }
 
-// removeSegment removes a dead segment's file, or keeps it as the spare.
+// removeSegment removes a dead segment's file, or reuses it as the spare.
 func (r *reclaimer) removeSegment(s *segment, reuse bool) error {
 	var err error
 	switch {
@@ -112,18 +112,18 @@ func (r *reclaimer) removeSegment(s *segment, reuse bool) error {
 	if err != nil {
 		return fmt.Errorf("remove segment: %w", err)
 	}
-	// If a crash lost this removal but not a later one, done marks would be
-	// gone before the messages that they cancel.
+	// If a crash undid this removal but not a later one, done marks would
+	// disappear before the messages that they finish.
 	return syncDir(r.log.folder.logs())
 }
 
-// survivor is a live message with a record in a segment that should go.
+// survivor is a live message with a record in a segment that should be removed.
 type survivor struct {
 	id string
 	e  entry // at the time of the look-up
 }
 
-// read reads meta and state back from the log.
+// read reads the meta and state from the log.
 func (v *survivor) read() (meta, state []byte, err error) {
 	e := &v.e
 	b := make([]byte, e.meta+e.kept)
@@ -143,7 +143,7 @@ func (v *survivor) read() (meta, state []byte, err error) {
 // number.
 func (r *reclaimer) move(s *segment) (int, error) {
 	all := r.log.catalog.survivors(s)
-	slices.SortFunc(all, func(a, b survivor) int { // neighbours share a directory and its sync
+	slices.SortFunc(all, func(a, b survivor) int { // neighbours share a directory and the sync of it
 		return strings.Compare(fan(a.id)+a.id, fan(b.id)+b.id)
 	})
 	moved := 0
@@ -154,7 +154,7 @@ func (r *reclaimer) move(s *segment) (int, error) {
 		if err != nil {
 			return moved, err
 		}
-		select { // a pause as long as the work took leaves the disk to new mail
+		select { // pause for as long as the work took, to leave the disk to new mail
 		case <-r.quit:
 			return moved, journal.ErrClosed
 		case <-time.After(time.Since(start)):
@@ -244,9 +244,9 @@ func (r *reclaimer) writeDeferred(v *survivor, file string) error {
 	return os.Rename(tmp, file)
 }
 
-// sweep removes what a crash left in deferred: unfinished files, and messages
-// whose done mark was written. With a fresh log, which knows no message, the
-// files stay: the log may have been lost.
+// sweep removes files that a crash left in deferred: unfinished files, and
+// messages whose done mark was written. If the log is new and empty, the files
+// are kept, because the old log may have been lost.
 func (r *reclaimer) sweep(fresh bool) {
 	r.running.Lock()
 	defer r.running.Unlock()

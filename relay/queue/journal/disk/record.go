@@ -15,8 +15,8 @@ import (
 	"hoplite/relay/queue/journal"
 )
 
-// kind is the type of a record. The numbers are on disk; the first three are
-// those of journal.Kind.
+// kind is the type of a record. The numbers are stored on disk; the first three
+// are those of journal.Kind.
 type kind uint8
 
 const (
@@ -27,7 +27,7 @@ const (
 	kindFirst kind = 5 // begins a batch
 )
 
-// A record, in little endian:
+// The layout of a record, in little endian:
 //
 //	0  magic   "hqr1"
 //	4  crc     CRC32C of the segment's salt and of everything from 8 on
@@ -35,10 +35,10 @@ const (
 //	12 length  of the payload
 //	16 id, payload
 //
-// A batch begins with a first record, whose payload is the segment's number (8),
-// the octets of the records that follow (8), and the CRC32C of their CRCs (4).
-// So a batch is whole or absent, and the file's earlier content is never taken
-// for one.
+// A batch begins with a first record, whose payload is the segment's number
+// (8), the octets of the records that follow (8), and the CRC32C of their CRCs
+// (4). So a batch is either complete or absent, and earlier content of the file
+// is never mistaken for one.
 //
 // The payload of put and keep begins with putHead octets: place, flags, 2 of
 // zero, longest line (4), length of meta (4), length of the message's header
@@ -54,8 +54,8 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// newSalt returns the random start of this run's checksums. Mail text cannot
-// guess it, so no text passes for a record.
+// newSalt returns the random seed of this run's checksums. Senders cannot guess
+// it, so no message text can pass for a record.
 func newSalt() uint64 {
 	var b [8]byte
 	rand.Read(b[:]) // never fails (crypto/rand)
@@ -68,7 +68,7 @@ func checksum(salt uint64, p []byte) uint32 {
 	return crc32.Update(crc32.Update(0, castagnoli, b[:]), castagnoli, p)
 }
 
-// buffers holds the memory of records. Without reuse it would be most of the
+// buffers holds memory for records. Without reuse it would make up most of the
 // garbage at 10,000 messages a second.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b }}
 
@@ -87,7 +87,7 @@ func endRecord(b []byte, start, idLen int, salt uint64) []byte {
 	return b
 }
 
-// batchHead is the content of a first record.
+// batchHead holds the fields of a first record.
 type batchHead struct {
 	num    uint64 // of the segment
 	octets int64  // after the first record
@@ -134,7 +134,7 @@ func appendPutHead(b []byte, e *entry) []byte {
 	return append(b, 0, 0, 0, 0)
 }
 
-// appendMessage appends the octets of m as they are sent.
+// appendMessage appends m with all edits, as it is sent.
 func appendMessage(b []byte, m *mail.Message) ([]byte, error) {
 	b = m.AppendHeader(b)
 	if base, ok := m.Base.(mail.Bytes); ok {
@@ -163,9 +163,9 @@ var (
 	errBad   = errors.New("not a record")
 )
 
-// parseRecord reads the record at the start of b. After errShort more octets may
-// complete it; after errBad they cannot, and size is what the checksum covered in
-// vain.
+// parseRecord reads the record at the start of b. After errShort, more octets
+// may complete the record. After errBad they cannot, and size is the number of
+// octets that were checksummed in vain.
 func parseRecord(b []byte, salt uint64) (record, error) {
 	if n := min(len(b), len(recordMagic)); string(b[:n]) != recordMagic[:n] {
 		return record{}, errBad
@@ -191,7 +191,7 @@ func parseRecord(b []byte, salt uint64) (record, error) {
 	}, nil
 }
 
-// maxRecord bounds the octets that a damaged length can ask for.
+// maxRecord bounds the size that a damaged length field can request.
 const maxRecord = 64 << 20
 
 // entry reads the payload of a put or keep record.
@@ -225,8 +225,8 @@ func (r *record) entry() (e entry, meta, state []byte, err error) {
 }
 
 // nextMagic returns the offset of the first possible record after b's first
-// octet. Without one, it returns the offset from which b could contain the start
-// of a magic.
+// octet. If there is none, it returns the offset from which on b could contain
+// the start of a magic.
 func nextMagic(b []byte) int {
 	if i := bytes.Index(b[1:], []byte(recordMagic)); i >= 0 {
 		return i + 1

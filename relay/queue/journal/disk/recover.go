@@ -20,8 +20,8 @@ type recovery struct {
 	copies  slab // of meta and state, until Load
 }
 
-// run reads all segments. It changes nothing on disk before every header is
-// known to be of a version that this program can read.
+// run reads all segments. It changes nothing on disk until it knows that this
+// program can read the version of every segment.
 func (r *recovery) run() error {
 	nums, err := listSegments(r.folder.logs())
 	if err != nil {
@@ -52,8 +52,8 @@ func (r *recovery) run() error {
 	return r.removeOrphans()
 }
 
-// discardHeadless removes a segment that a crash left before its header was
-// synced. If it contains data after all, it is kept for inspection.
+// discardHeadless removes a segment whose header was not synced before a crash.
+// If the segment does contain data, it is kept for inspection.
 func (r *recovery) discardHeadless(s *segment) error {
 	defer s.file.Close()
 	info, err := s.file.Stat()
@@ -70,7 +70,7 @@ func (r *recovery) discardHeadless(s *segment) error {
 
 func damagedPath(path string) string { return strings.TrimSuffix(path, segmentExt) + ".damaged" }
 
-// endOf returns where the i-th segment ends according to the next one, -1 if
+// endOf returns the end of the i-th segment according to the next one, or -1 if
 // there is no next one.
 func (r *recovery) endOf(i int) int64 {
 	segs := r.catalog.segs
@@ -81,8 +81,8 @@ func (r *recovery) endOf(i int) int64 {
 }
 
 // replay applies the batches of one segment. known is its end, or -1 if it ends
-// with its last batch. In that case an incomplete batch is a write that a crash
-// interrupted and that no caller was told of. Before a later batch, or before a
+// with its last batch. In that case an incomplete batch is an interrupted write
+// that was never acknowledged to a caller. Before a later batch, or before a
 // known end, it is damage.
 func (r *recovery) replay(s *segment, known int64) error {
 	info, err := s.file.Stat()
@@ -125,8 +125,8 @@ func (r *recovery) replay(s *segment, known int64) error {
 	return nil
 }
 
-// replayBatches applies whole batches and advances the segment's end past them.
-// begun reports that another batch begins there.
+// replayBatches applies complete batches and advances the segment's end past
+// them. begun is true if another batch begins there.
 func (r *recovery) replayBatches(s *segment, end int64) (begun bool, err error) {
 	w := &window{file: s.file, salt: s.salt, pos: s.size, end: end}
 	for {
@@ -146,8 +146,8 @@ func (r *recovery) replayBatches(s *segment, end int64) (begun bool, err error) 
 	}
 }
 
-// laterBatch returns the offset of the next batch of this segment after its end
-// so far, -1 if there is none.
+// laterBatch returns the offset of the next batch of this segment after its
+// current end, or -1 if there is none.
 func (r *recovery) laterBatch(s *segment, end int64) (int64, error) {
 	w := &window{file: s.file, salt: s.salt, pos: s.size + 1, end: end}
 	for {
@@ -164,7 +164,7 @@ func (r *recovery) laterBatch(s *segment, end int64) (int64, error) {
 	}
 }
 
-// salvage applies every whole record up to end, where octets are damaged.
+// salvage applies every complete record up to end in a damaged range.
 func (r *recovery) salvage(s *segment, end int64) error {
 	s.damaged = true
 	w := &window{file: s.file, salt: s.salt, pos: s.size, end: end}
@@ -190,8 +190,8 @@ func (r *recovery) salvage(s *segment, end int64) error {
 	return nil
 }
 
-// cutTail ends the newest segment after its last whole batch. What follows is an
-// interrupted batch, or the file's earlier content.
+// cutTail ends the newest segment after its last complete batch. The rest is an
+// interrupted batch, or earlier content of the file.
 func (r *recovery) cutTail(s *segment, begun bool) {
 	if begun {
 		err := os.Truncate(s.path, s.size)

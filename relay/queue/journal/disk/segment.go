@@ -25,8 +25,8 @@ const (
 	segmentExt     = ".log"
 )
 
-// segment is one file of the log. The catalog's lock guards the fields from size
-// on; the others never change.
+// segment is one file of the log. The catalog's lock guards the fields from
+// size onwards; the others never change.
 type segment struct {
 	num  uint64
 	path string
@@ -40,9 +40,9 @@ type segment struct {
 	live    int64 // octets of records that are needed
 	mails   int   // messages whose octets are in the segment
 	count   int   // records that are needed
-	sealed  bool  // not written to any more
+	sealed  bool  // no longer written to
 	failed  bool  // by a write or sync error: the file is not reused
-	damaged bool  // kept for inspection when nothing in it is needed
+	damaged bool  // kept for inspection once nothing in it is needed
 	removed bool  // from the catalog; closed when the last reader releases it
 	refs    int   // readers
 }
@@ -66,7 +66,7 @@ func listSegments(dir string) ([]uint64, error) {
 	return nums, nil
 }
 
-// header is the content of the segment's header.
+// header returns the contents of the segment's header.
 func (s *segment) header() []byte {
 	b := make([]byte, 0, segmentHead)
 	b = append(b, segmentMagic...)
@@ -106,7 +106,7 @@ func openSegment(path string, num uint64) (*segment, error) {
 	default:
 		s.salt = binary.LittleEndian.Uint64(b[24:])
 		s.born = time.Unix(int64(binary.LittleEndian.Uint64(b[32:])), 0)
-		if now := time.Now(); s.born.After(now) { // a wrong clock wrote it
+		if now := time.Now(); s.born.After(now) { // written while the clock was wrong
 			s.born = now
 		}
 		s.before = int64(binary.LittleEndian.Uint64(b[40:]))
@@ -119,7 +119,7 @@ func openSegment(path string, num uint64) (*segment, error) {
 	return s, errNoHeader
 }
 
-// add counts a record that is needed; mail says that it contains a message.
+// add counts a live record; mail is set if it contains a message.
 func (s *segment) add(n int64, mail bool) {
 	s.live += n
 	s.count++
@@ -128,7 +128,7 @@ func (s *segment) add(n int64, mail bool) {
 	}
 }
 
-// take removes a record from the account.
+// take removes a record from the count.
 func (s *segment) take(n int64, mail bool) {
 	s.live -= n
 	s.count--

@@ -18,8 +18,8 @@ const (
 	spareSpace = 16      // segments that must be free on the disk
 )
 
-// spare is the file of a future segment, as long as a full one: zeros, or the
-// content of a dead segment. Its blocks are allocated, so a sync need not write
+// spare is the file of a future segment, as long as a full one, containing
+// zeros or a dead segment. Its blocks are allocated, so a sync need not write
 // metadata with the data.
 type spare struct {
 	folder  *folder
@@ -33,7 +33,7 @@ type spare struct {
 
 func (p *spare) path() string { return filepath.Join(p.folder.logs(), spareName) }
 
-// find looks for the spare of an earlier run and removes unfinished files.
+// find looks for a spare left by an earlier run and removes unfinished files.
 func (p *spare) find() {
 	half, _ := filepath.Glob(filepath.Join(p.folder.logs(), "*"+unfinished))
 	for _, path := range half {
@@ -45,7 +45,7 @@ func (p *spare) find() {
 	p.ready = err == nil
 }
 
-// missing reports whether a file could become the spare.
+// missing reports whether there is no spare, so that a file could become it.
 func (p *spare) missing() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -53,7 +53,7 @@ func (p *spare) missing() bool {
 }
 
 // take renames the spare to path, so that nothing else uses it. It returns ""
-// if there is none.
+// if there is no spare.
 func (p *spare) take(path string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -86,9 +86,9 @@ func (p *spare) reuse(path string) error {
 	return p.put(path)
 }
 
-// prepare makes a spare of zeros if there is none and the disk has space. With
-// quit, it leaves the disk time for other work and ends early when quit is
-// closed.
+// prepare makes a spare of zeros if there is none and the disk has space. If
+// quit is not nil, it leaves the disk time for other work and ends early when
+// quit is closed.
 func (p *spare) prepare(quit <-chan struct{}) {
 	if !p.enabled || !p.missing() || freeSpace(p.folder.path) < spareSpace*p.size {
 		return
@@ -104,8 +104,8 @@ func (p *spare) prepare(quit <-chan struct{}) {
 	}
 }
 
-// fill writes zeros. With quit, each piece is followed by a pause as long as it
-// took.
+// fill writes zeros. If quit is not nil, it pauses after each piece for as long
+// as the piece took.
 func (p *spare) fill(path string, quit <-chan struct{}) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {

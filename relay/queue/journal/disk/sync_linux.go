@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// datasync makes a file's data durable, with only the metadata that is needed to
-// read it back.
+// datasync makes a file's data durable, with only the metadata needed to read
+// it back.
 func datasync(f *os.File) error {
 	for {
 		if err := syscall.Fdatasync(int(f.Fd())); err != syscall.EINTR {
@@ -15,7 +15,8 @@ func datasync(f *os.File) error {
 	}
 }
 
-// freeSpace returns the octets available on dir's file system, 0 if unknown.
+// freeSpace returns the number of octets available on dir's file system, or 0
+// if unknown.
 func freeSpace(dir string) int64 {
 	var s syscall.Statfs_t
 	if syscall.Statfs(dir, &s) != nil {

@@ -9,17 +9,17 @@ import (
 type window struct {
 	file     *os.File
 	salt     uint64
-	pos, end int64  // of the file: the next octet to parse, and the limit
+	pos, end int64  // file offsets of the next octet to parse, and of the limit
 	buf      []byte // the octets that were read from pos on
 	searched int64  // octets whose checksum was computed in vain
 }
 
-// maxSearch bounds the work after damage: mail could be full of text that looks
-// like the start of a record.
+// maxSearch bounds the work after damage, because mail could be full of text
+// that looks like the start of a record.
 const maxSearch = 1 << 30
 
-// next returns the next whole record and its offset, skipping octets that are not
-// a record. The record is valid until the next call.
+// next returns the next complete record and its offset, skipping octets that
+// are not a record. The record is valid until the next call.
 func (w *window) next() (record, int64, error) {
 	for {
 		r, err := parseRecord(w.buf, w.salt)

@@ -42,7 +42,7 @@ func windowOn(t *testing.T, content ...[]byte) *window {
 	return &window{file: f, salt: testSalt, end: int64(len(b))}
 }
 
-// next finds every whole record, whatever is between them.
+// next finds every complete record, whatever is between them.
 func TestWindowNext(t *testing.T) {
 	a, b := rec(kindSet, "a", "state of a"), rec(kindDone, "b", "")
 	damaged := bytes.Clone(a)
@@ -63,7 +63,7 @@ func TestWindowNext(t *testing.T) {
 		{"half a record at the end", [][]byte{a, b[:len(b)-1]}, []string{"a"}},
 		{"only the magic at the end", [][]byte{a, []byte(recordMagic)}, []string{"a"}},
 		{"half the magic at the end", [][]byte{a, []byte("hq")}, []string{"a"}},
-		// The first version gave up here, and lost what followed.
+		// The first version gave up here, and lost the records that followed.
 		{"magics without records", [][]byte{[]byte(strings.Repeat(recordMagic, 50)), a}, []string{"a"}},
 		{"a record of more than one read", [][]byte{rec(kindSet, "big", strings.Repeat("x", 3<<20)), a}, []string{"big", "a"}},
 	} {
@@ -91,7 +91,7 @@ func TestWindowNext(t *testing.T) {
 	}
 }
 
-// A batch is read as a whole or not at all.
+// A batch is read completely or not at all.
 func TestWindowBatch(t *testing.T) {
 	a, b := rec(kindSet, "a", "state of a"), rec(kindDone, "b", "")
 	whole := batchOf(7, a, b)

@@ -9,7 +9,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// batch is what one write and one sync make durable. Its slices are reused.
+// batch holds the records that one write and sync make durable. Its slices are
+// reused.
 type batch struct {
 	taken   []*commit // from the committer's queue
 	dones   []string
@@ -35,7 +36,7 @@ func (b *batch) mark(id string, salt uint64) {
 	b.records++
 }
 
-// ops yields the records of b in the order of the file.
+// ops yields the records of b in file order.
 func (b *batch) ops() iter.Seq[*op] {
 	return func(yield func(*op) bool) {
 		for _, c := range b.commits {
@@ -53,7 +54,7 @@ func (b *batch) ops() iter.Seq[*op] {
 	}
 }
 
-// head returns the first record's content.
+// head returns the fields of the first record.
 func (b *batch) head(segment uint64) batchHead {
 	h := batchHead{num: segment}
 	for o := range b.ops() {
@@ -74,7 +75,7 @@ type writer struct {
 }
 
 // write makes b durable in the newest segment or in a new one. After an error
-// that segment is not used any more.
+// that segment is no longer used.
 func (w *writer) write(b *batch) error {
 	start := time.Now()
 	s, err := w.target(b)
@@ -97,7 +98,7 @@ func (w *writer) write(b *batch) error {
 }
 
 // writeOps writes the first record and the records of b. Small records are
-// collected in one call.
+// combined into one write.
 func (w *writer) writeOps(s *segment, b *batch) error {
 	head := b.head(s.num)
 	b.size = firstSize + head.octets
@@ -118,7 +119,7 @@ func (w *writer) writeOps(s *segment, b *batch) error {
 	return w.folder.write(s.file, b.out)
 }
 
-// target returns the segment that takes the batch.
+// target returns the segment for the batch.
 func (w *writer) target(b *batch) (*segment, error) {
 	size := int64(len(b.done))
 	for _, c := range b.commits {
@@ -136,9 +137,9 @@ func (w *writer) target(b *batch) (*segment, error) {
 	return s, nil
 }
 
-// createSegment makes the file durable, header and directory entry, before
-// anything is written to it. before is where the previous segment ends. The
-// spare file is used if there is one.
+// createSegment makes a segment whose header and directory entry are durable
+// before anything else is written to it. before is the end of the previous
+// segment. The spare file is used if there is one.
 func (w *writer) createSegment(num uint64, before int64) (*segment, error) {
 	path := w.folder.segment(num)
 	spare := w.spare.take(path + unfinished)
@@ -178,9 +179,9 @@ func (w *writer) startSegment(num uint64, before int64, path, spare string) (s *
 	return s, err
 }
 
-// abandon ends the use of a segment after a failed write or sync. The kernel
+// abandon stops using a segment after a failed write or sync. The kernel
 // reports a failed sync only once, so the state of the file is unknown: it is
-// never written to again, and the next segment's header says where it ends.
+// never written to again, and the next segment's header records its end.
 func (w *writer) abandon(s *segment, err error) {
 	end := w.catalog.fail(s)
 	cutErr := os.Truncate(s.path, end)

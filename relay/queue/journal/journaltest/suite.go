@@ -1,4 +1,4 @@
-// Package journaltest is the suite that every journal.Journal passes.
+// Package journaltest is the test suite that every journal.Journal must pass.
 package journaltest
 
 import (
@@ -29,7 +29,7 @@ func Message(id string, size int) *mail.Message {
 	return m
 }
 
-// Octets returns m as it is sent.
+// Octets returns m with all edits, as it is sent.
 func Octets(m *mail.Message) []byte {
 	var b bytes.Buffer
 	m.WriteTo(&b)
@@ -38,10 +38,10 @@ func Octets(m *mail.Message) []byte {
 
 // Run checks the journal that open returns against the interface's contract.
 // Within a test, each call of open must return a journal with the messages that
-// the previous one held; it is called again after Close, or after Fence.
+// the previous one held; it is called again after Close or Fence.
 //
-// A journal that another process can take over has a method Fence() which makes
-// that happen; the others are not tested for it.
+// A journal that another process can take over has a Fence() method that
+// simulates the takeover; the others are not tested for it.
 func Run(t *testing.T, setup func(t *testing.T) (open func() journal.Journal)) {
 	for _, tc := range []struct {
 		name string
@@ -76,7 +76,7 @@ func put(t *testing.T, j journal.Journal, id string, size int) *mail.Message {
 	return m
 }
 
-// load collects everything as "id meta state".
+// load returns all messages as "id meta state".
 func load(t *testing.T, j journal.Journal) []string {
 	t.Helper()
 	var all []string

@@ -1,5 +1,5 @@
-// Package memory is a journal without a disk, for tests of packages that use a
-// journal. It forgets everything when the process ends.
+// Package memory implements a journal without a disk, for tests of packages
+// that use a journal. Its content is lost when the process ends.
 package memory
 
 import (
@@ -56,10 +56,10 @@ func (j *Journal) Fence() {
 }
 
 // Reopen returns a journal with the same messages, as the next start of the
-// program or another owner finds them.
+// program or another owner would find them.
 func (j *Journal) Reopen() *Journal { return &Journal{store: j.store} }
 
-// ready returns the error that every operation meets, if any.
+// ready returns the error that every operation must return, if any.
 func (j *Journal) ready(write bool) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -74,7 +74,7 @@ func (j *Journal) ready(write bool) error {
 	return nil
 }
 
-// Load calls yield for every live message in the order of their ids.
+// Load calls yield for every live message, in order of ids.
 func (j *Journal) Load(yield func(journal.Entry) error) error {
 	if err := j.ready(false); err != nil {
 		return err
@@ -154,7 +154,7 @@ func (j *Journal) Done(ids ...string) {
 	}
 }
 
-// Message opens the octets of a live message.
+// Message opens the content of a live message.
 func (j *Journal) Message(id string) (*mail.Message, io.Closer, error) {
 	e, err := j.find(id)
 	if err != nil {

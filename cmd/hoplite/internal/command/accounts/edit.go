@@ -16,7 +16,7 @@ import (
 	"hoplite/mail"
 )
 
-// settings are the flags for the settings of an account.
+// settings holds the flags for the settings of an account.
 type settings struct {
 	admin   bool
 	forward []string

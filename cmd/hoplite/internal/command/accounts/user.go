@@ -33,7 +33,7 @@ means ann@localhost. Changes take effect at once, in a running server too.`,
 	return cmd
 }
 
-// accounts are the accounts of a data folder.
+// accounts holds the accounts of a data folder.
 type accounts struct {
 	*users.Store
 	data  string

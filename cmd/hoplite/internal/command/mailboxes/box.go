@@ -37,10 +37,10 @@ These commands can be used while the server runs; it notices their changes.`,
 	return cmd
 }
 
-// boxes are the mailboxes that the box commands work on.
+// boxes holds the mailboxes on which the box commands work.
 type boxes struct {
 	accounts *users.Store
-	store    *maildrop.Store // nil if it does not exist yet and nothing is to be created
+	store    *maildrop.Store // nil if it does not exist and must not be created
 	running  bool            // a server has locked the data folder
 	lock     io.Closer
 	leave    func() // ends the work as the owner of the data folder
@@ -138,8 +138,8 @@ func (b *boxes) open(name string) (*maildrop.Box, error) {
 	return b.store.Box(mail.Address(a.Name))
 }
 
-// existing is open for commands that create nothing: it returns nil if the
-// account has no mailbox yet.
+// existing is like open, but for commands that create nothing: it returns nil
+// if the account has no mailbox yet.
 func (b *boxes) existing(name string) (*maildrop.Box, error) {
 	if a, ok := b.accounts.Account(name); ok && (b.store == nil || !b.store.Exists(mail.Address(a.Name))) {
 		return nil, nil

@@ -81,7 +81,7 @@ func (c *queueCmd) pickFlags(cmd *cobra.Command) {
 	f.StringVar(&c.pick.younger, "younger", "", "younger than this")
 }
 
-// filter returns the filter of flags and arguments.
+// filter returns the filter given by flags and arguments.
 func (c *queueCmd) filter(ids []string) (queue.Filter, error) {
 	f := queue.Filter{IDs: ids, To: c.pick.to, From: c.pick.from, Upstream: c.pick.upstream, State: c.pick.state}
 	switch f.State {
@@ -107,14 +107,14 @@ func (c *queueCmd) filter(ids []string) (queue.Filter, error) {
 	return f, nil
 }
 
-// queueRun is a command that runs on an open queue.
+// queueRun is the body of a command that runs on an open queue.
 type queueRun func(cmd *cobra.Command, a queueadmin.Admin, args []string) error
 
-// reads returns a function that opens the queue and runs f, which changes
-// nothing, on it.
+// reads returns a function that opens the queue and runs f on it. f must not
+// change the queue.
 func (c *queueCmd) reads(f queueRun) func(*cobra.Command, []string) error { return c.with(f, false) }
 
-// changes is reads for commands that change the queue.
+// changes is like reads, but for commands that change the queue.
 func (c *queueCmd) changes(f queueRun) func(*cobra.Command, []string) error { return c.with(f, true) }
 
 func (c *queueCmd) with(f queueRun, changes bool) func(*cobra.Command, []string) error {
@@ -145,7 +145,7 @@ func (c *queueCmd) listCommand() *cobra.Command {
 		}
 		ask := limit
 		if limit > 0 {
-			ask++ // to learn whether there are more
+			ask++ // to find out whether there are more
 		}
 		all, err := a.List(cmd.Context(), f, ask)
 		if err != nil {
@@ -225,7 +225,8 @@ queue/inject.`,
 	return cmd
 }
 
-// export writes pairs to dir. Mail that is delivered in the meantime is skipped.
+// export writes pairs of files to dir. Mail that is delivered in the meantime
+// is skipped.
 func (c *queueCmd) export(cmd *cobra.Command, a queueadmin.Admin, f queue.Filter, dir string) error {
 	all, err := a.List(cmd.Context(), f, 0)
 	if err != nil {
@@ -256,8 +257,8 @@ func (c *queueCmd) export(cmd *cobra.Command, a queueadmin.Admin, f queue.Filter
 	return missing(f.IDs, len(all))
 }
 
-// exportPair writes the message first, so that inject never finds a .json whose
-// .eml is incomplete.
+// exportPair writes the message first, so that inject never finds a .json file
+// whose .eml file is incomplete.
 func exportPair(ctx context.Context, a queueadmin.Admin, dir string, in *queue.Info) error {
 	d, err := a.Show(ctx, in.ID)
 	if err != nil {
@@ -278,8 +279,8 @@ func exportPair(ctx context.Context, a queueadmin.Admin, dir string, in *queue.I
 	return os.WriteFile(filepath.Join(dir, in.ID+".json"), text, 0o600)
 }
 
-// some is filter for commands that change mail: they require an id, a flag or
-// --all.
+// some is like filter, but for commands that change mail, which require an id,
+// a flag or --all.
 func (c *queueCmd) some(ids []string) (queue.Filter, error) {
 	f, err := c.filter(ids)
 	if err == nil && f.Empty() && !c.all {

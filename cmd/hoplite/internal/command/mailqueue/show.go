@@ -39,7 +39,7 @@ func (c *queueCmd) totals(cmd *cobra.Command, a queueadmin.Admin, _ []string) er
 	return printTotals(out, totals)
 }
 
-// printTotals prints a line of numbers for each destination, and below it the
+// printTotals prints a line of numbers for each destination, followed by the
 // last reply.
 func printTotals(out io.Writer, totals []queue.Total) error {
 	var table strings.Builder
@@ -76,8 +76,8 @@ func printTotals(out io.Writer, totals []queue.Total) error {
 	return nil
 }
 
-// sum returns the sum over all destinations. A message to two domains counts
-// twice.
+// sum returns the sum over all destinations. A message to two domains is
+// counted twice.
 func sum(totals []queue.Total) queue.Total {
 	all := queue.Total{Destination: "(all)", Ages: make([]int, len(totals[0].Ages)), Oldest: totals[0].Oldest}
 	for i := range totals {
@@ -131,8 +131,8 @@ func printList(w io.Writer, all []queue.Info) {
 	}
 }
 
-// printDetail prints one message; with trail, also its history before it was
-// queued.
+// printDetail prints one message and, if trail is set, its history before it
+// was queued.
 func printDetail(w io.Writer, d queue.Detail, trail bool) {
 	printList(w, []queue.Info{d.Info})
 	origin := "arrived"

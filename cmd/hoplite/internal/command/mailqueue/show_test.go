@@ -9,7 +9,8 @@ import (
 	"hoplite/relay/queue"
 )
 
-// queue show says who gets the report if the upstream accepts every recipient.
+// queue show names the recipient of reports if the upstream accepts every
+// recipient.
 func TestQueueShowsWhoGetsReports(t *testing.T) {
 	for _, unverified := range []bool{false, true} {
 		var b strings.Builder
@@ -20,7 +21,7 @@ func TestQueueShowsWhoGetsReports(t *testing.T) {
 	}
 }
 
-// What the commands print fits into a terminal of 80 columns.
+// The output of the commands fits into 80 columns.
 func TestQueueFitsTerminal(t *testing.T) {
 	reply := "451 4.4.1 upstream internet can't be reached now: " + strings.Repeat("connection refused by the other side; ", 4)
 	at := time.Now().Add(-71 * time.Hour)

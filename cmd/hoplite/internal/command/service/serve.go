@@ -30,8 +30,8 @@ reloads the configuration; if it has mistakes, the running one is kept.`,
 		if err != nil {
 			return err
 		}
-		// Mistakes are reported before the data folder is locked: beside a running
-		// server the lock would hide them.
+		// Mistakes are reported before the data folder is locked, because a
+		// running server's lock would hide them.
 		if file.Parsed() {
 			check.Examine(cfg, file.Diags)
 		}
