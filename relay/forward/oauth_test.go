@@ -40,12 +40,6 @@ func (s *tokenServer) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintf(w, `{"access_token":"t0ken-%d","token_type":"Bearer","expires_in":3600}`, s.issued)
 }
 
-func (s *tokenServer) set(down bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.down = down
-}
-
 func (s *tokenServer) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
