@@ -36,7 +36,7 @@ func (s *Server) story(w http.ResponseWriter, r *http.Request) {
 			s.fail(w, r, http.StatusInternalServerError, "History cannot be read at the moment.")
 			return
 		}
-		p.Stories = tell(acc, records)
+		p.Stories = visibleStories(acc, records)
 	}
 	s.render(w, r, http.StatusOK, "story.html", "What happened to a message", p)
 }
@@ -55,8 +55,8 @@ func (p *storyPage) query(now time.Time) history.Query {
 	return q
 }
 
-// tell returns the parts of the records that an account may see.
-func tell(acc Account, records []history.Record) []story.Story {
+// visibleStories returns the parts of the records that an account may see.
+func visibleStories(acc Account, records []history.Record) []story.Story {
 	return story.Tell(entries(records), story.Viewer{Account: acc.Name, Admin: acc.Admin})
 }
 

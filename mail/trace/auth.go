@@ -8,7 +8,7 @@ import (
 )
 
 // AuthClaim is one authentication result as a header field reports it, with the
-// name of the server that reports it. Believed is set if that server is one of ours
+// name of the server that reports it. Trusted is set if that server is one of ours
 // or wrote a line that we trust, or if Now is.
 type AuthClaim struct {
 	By       string `json:"by"` // authserv-id, or the field's writer
@@ -17,7 +17,7 @@ type AuthClaim struct {
 	Result   string `json:"result"`
 	Detail   string `json:"detail,omitempty"`
 	Instance int    `json:"instance,omitempty"` // ARC set
-	Believed bool   `json:"believed"`
+	Trusted  bool   `json:"believed"`
 	Now      bool   `json:"now,omitempty"` // evaluated for this trace, not read from a field
 	// Unverified is set if a signature or seal is present but was not verified.
 	Unverified bool `json:"unverified,omitempty"`

@@ -28,7 +28,7 @@ func (t judge) all() {
 		for j := range t.Steps {
 			if s := &t.Steps[j]; s.trusted() && c.By != "" && (sameHost(s.By.Name, c.By) || organisation(s.By.Name) != "" && organisation(s.By.Name) == organisation(c.By)) &&
 				strings.EqualFold(c.Field, "Authentication-Results") {
-				c.Believed = true
+				c.Trusted = true
 			}
 		}
 	}
@@ -43,7 +43,7 @@ const dmarcFail = "dmarc-fail"
 func (t judge) dmarc() {
 	for i := range t.Auth {
 		c := &t.Auth[i]
-		if !c.Believed || c.Method != "dmarc" || c.Result != "fail" {
+		if !c.Trusted || c.Method != "dmarc" || c.Result != "fail" {
 			continue
 		}
 		from := domainOf(property(c.Detail, "header.from"))

@@ -136,13 +136,13 @@ func adopt(s *system) bool {
 	v := &s.server
 	if !v.plan.Lock {
 		v.state, v.stamp = v.next, v.now
-		v.tell()
+		v.publish()
 	}
 	return true
 }
 
-// tell shows the state to readers and checks that no UID has moved.
-func (v *server) tell() {
+// publish shows the state to readers and checks that no UID has moved.
+func (v *server) publish() {
 	for _, m := range v.state.Messages {
 		if base, ok := v.seen[m.UID]; ok && base != m.Base() {
 			panic(fmt.Sprintf("UID %d moved from %s to %s", m.UID, base, m.Base()))
@@ -162,7 +162,7 @@ func refreshIfStale(s *system) bool {
 	read(true)(s)
 	s.disk.append(Lines(v.plan.Assigned)...)
 	v.state = v.next
-	v.tell()
+	v.publish()
 	return true
 }
 
@@ -186,7 +186,7 @@ func place(s *system) bool {
 	m := s.server.next.Messages[0]
 	s.disk.files[m.Base()] = File{Name: m.File}
 	s.server.state.Add([]*Message{m})
-	s.server.tell()
+	s.server.publish()
 	return true
 }
 

@@ -248,7 +248,7 @@ func (e *evaluation) claim(field string, a *mail.AuthResult) {
 	if why += a.Comment; why != "" {
 		detail = strings.TrimSpace(detail + " (" + why + ")")
 	}
-	e.claims = append(e.claims, trace.AuthClaim{By: "this program", Field: field, Method: a.Method, Result: a.Value, Detail: detail, Believed: true, Now: true})
+	e.claims = append(e.claims, trace.AuthClaim{By: "this program", Field: field, Method: a.Method, Result: a.Value, Detail: detail, Trusted: true, Now: true})
 }
 
 func (e *evaluation) find(code, severity, text, advice string) {

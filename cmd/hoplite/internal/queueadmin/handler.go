@@ -45,7 +45,7 @@ func Handler(q *queue.Queue) http.Handler {
 	mux.HandleFunc("POST /queue/order", func(w http.ResponseWriter, r *http.Request) {
 		var o queue.Order
 		if readJSON(w, r, &o) {
-			obey(w, r, q, o)
+			execute(w, r, q, o)
 		}
 	})
 	return mux
@@ -58,8 +58,8 @@ type step struct {
 	End   bool   `json:"end,omitempty"`
 }
 
-// obey carries out an order, and sends its progress as lines of JSON.
-func obey(w http.ResponseWriter, r *http.Request, q *queue.Queue, o queue.Order) {
+// execute carries out an order, and sends its progress as lines of JSON.
+func execute(w http.ResponseWriter, r *http.Request, q *queue.Queue, o queue.Order) {
 	out := json.NewEncoder(w)
 	flush := http.NewResponseController(w)
 	p, err := q.Execute(r.Context(), o, func(p queue.Progress) {

@@ -54,7 +54,7 @@ func source(c *trace.AuthClaim) string {
 		return "evaluated now."
 	case c.Now:
 		return c.Field + ", verified now."
-	case c.Believed:
+	case c.Trusted:
 		return c.Field + " by " + who + ", trusted."
 	}
 	return c.Field + " by " + who + ", claimed."
