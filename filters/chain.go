@@ -64,6 +64,7 @@ type Run struct {
 	tx    *mail.Transaction
 	mask  uint64 // entries that apply to a recipient of tx
 	asked uint64 // those of them whose early stages have run
+	group uint64 // entries that apply to an address of the current recipient
 }
 
 // maxEntries is the number of filters that fit into a mask; a configuration
@@ -93,7 +94,7 @@ func (r *Run) Connect(ctx context.Context, tx *mail.Transaction) Decision {
 
 // Mail begins a transaction and runs the reverse-path stage.
 func (r *Run) Mail(ctx context.Context, tx *mail.Transaction) Decision {
-	r.tx, r.mask, r.asked = tx, 0, 0
+	r.tx, r.mask, r.asked, r.group = tx, 0, 0, 0
 	if r.conn != nil && r.conn != tx {
 		tx.Trail.Events = append(tx.Trail.Events, r.conn.Trail.Events...)
 		tx.Trail.Auth = append(tx.Trail.Auth, r.conn.Trail.Auth...)
@@ -101,12 +102,23 @@ func (r *Run) Mail(ctx context.Context, tx *mail.Transaction) Decision {
 	return r.each(ctx, tx, mail.StageMail, func(e *Entry) bool { return e.Only.Empty() }, nil, nil)
 }
 
+// Group announces the addresses to which the client's next recipient resolves.
+// Their message passes every filter that applies to any of them, because the
+// client cannot send it to them separately.
+func (r *Run) Group(addresses []mail.Rcpt) {
+	r.group = 0
+	for _, a := range addresses {
+		r.group |= r.chain.maskFor(a.To)
+	}
+}
+
 // Rcpt runs the recipient stage for one recipient. Filters with Only run their
 // connection and reverse-path stages here, at the first recipient they apply
 // to.
 func (r *Run) Rcpt(ctx context.Context, rcpt *mail.Rcpt) Decision {
 	mask := r.chain.maskFor(rcpt.To)
-	if len(r.tx.Envelope.Rcpts) > 0 && r.chain.dataMask(mask) != r.chain.dataMask(r.mask) {
+	all := mask | r.group
+	if len(r.tx.Envelope.Rcpts) > 0 && r.chain.dataMask(all) != r.chain.dataMask(r.mask) {
 		return Decision{Reply: errDifferentFilters, By: "chain"}
 	}
 	late := func(i int) bool { return mask&(1<<i) != 0 && r.asked&(1<<i) == 0 }
@@ -125,7 +137,7 @@ func (r *Run) Rcpt(ctx context.Context, rcpt *mail.Rcpt) Decision {
 	}
 	d := r.each(ctx, r.tx, mail.StageRcpt, r.masked(mask), rcpt, nil)
 	if d.Reply == nil {
-		r.mask = mask
+		r.mask = all
 	}
 	return d
 }

@@ -158,6 +158,41 @@ func TestUnlikeRecipients(t *testing.T) {
 	}
 }
 
+// The addresses of one recipient, such as those of an alias, pass every filter
+// that applies to any of them. The next recipient is compared with all of these
+// filters.
+func TestGroupSharesItsFilters(t *testing.T) {
+	f := &fake{}
+	chain := &Chain{Entries: []Entry{{Name: "a", Filter: fakeData{f}, Only: only("example.com")}}}
+	tx := mail.NewTransaction(mail.Client{}, "sender@example.net")
+	r := chain.Start()
+	r.Mail(t.Context(), tx)
+	rcpt := func(group ...mail.Rcpt) (last Decision) {
+		r.Group(group)
+		for i := range group {
+			if last = r.Rcpt(t.Context(), &group[i]); last.Reply != nil {
+				return last
+			}
+			tx.Envelope.Rcpts = append(tx.Envelope.Rcpts, group[i])
+		}
+		return last
+	}
+	ann, bob := mail.Rcpt{To: "ann@example.org"}, mail.Rcpt{To: "bob@example.com"}
+	if d := rcpt(ann, bob); d.Reply != nil {
+		t.Fatal(d.Reply)
+	}
+	if d := rcpt(ann); d.Reply != errDifferentFilters {
+		t.Errorf("without the filter: %v", d.Reply)
+	}
+	if d := rcpt(bob); d.Reply != nil {
+		t.Errorf("with the filter: %v", d.Reply)
+	}
+	r.Data(t.Context(), nil)
+	if got := strings.Join(f.asked, ", "); got != "data" {
+		t.Errorf("asked %q", got)
+	}
+}
+
 func TestDecisionGathers(t *testing.T) {
 	chain := &Chain{Entries: []Entry{
 		{Name: "tag", Filter: fakeData{&fake{verdict: Verdict{Action: Tag, Edits: Edits{Top: []byte("X-A: 1\r\n")}}}}},

@@ -44,6 +44,7 @@ func (s *session) Rcpt(path string, o *smtp.RcptOptions) error {
 	var few [2]member // most addresses lead to one
 	members := few[:0]
 	mark, discard := len(t.Envelope.Rcpts), t.discard
+	t.run.Group(finals)
 	for _, final := range finals {
 		final.Notify, final.ORcpt = notify, orcpt
 		members = append(members, t.ask(s.srv.ctx, final))
