@@ -30,9 +30,13 @@ func (f *traceFlags) search(cmd *cobra.Command, id string) error {
 	if err != nil {
 		return fmt.Errorf("--since: %w", err)
 	}
-	found, err := findHistory(cmd.Context(), history.NewReader(cfg.Under("history")), id, f.from, f.to, since)
+	reader := history.NewReader(cfg.Under("history"))
+	find := func(ctx context.Context) ([]history.Record, error) {
+		return findHistory(ctx, reader, id, f.from, f.to, since)
+	}
+	found, err := find(cmd.Context())
 	if err == nil && len(found) == 0 {
-		found, err = awaitRecord(cmd.Context(), history.NewReader(cfg.Under("history")), id)
+		found, err = awaitRecord(cmd.Context(), id, find)
 	}
 	if err != nil {
 		return err
@@ -142,13 +146,13 @@ func historyEntries(found []history.Record) []story.Entry {
 
 // recordTime is the time within which a record appears after the reply to the
 // client.
-const recordTime = 1500 * time.Millisecond
+const recordTime = time.Second
 
-// awaitRecord waits for the record of a recent transaction, whose id the client may
-// have received before the record was written.
-func awaitRecord(ctx context.Context, h *history.Reader, id string) ([]history.Record, error) {
-	begun, ours := mail.IDTime(id)
-	if !ours || time.Since(begun) > time.Hour {
+// awaitRecord repeats a search for a message that may have been accepted a moment
+// ago, because the client receives the reply before the record is written. It
+// does not wait for the record of an older id.
+func awaitRecord(ctx context.Context, id string, find func(context.Context) ([]history.Record, error)) ([]history.Record, error) {
+	if begun, ours := mail.IDTime(id); ours && time.Since(begun) > time.Hour {
 		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, recordTime)
@@ -159,7 +163,7 @@ func awaitRecord(ctx context.Context, h *history.Reader, id string) ([]history.R
 			return nil, nil
 		case <-time.After(50 * time.Millisecond):
 		}
-		if found, err := h.Find(ctx, history.Query{ID: id}); len(found) > 0 || err != nil && ctx.Err() == nil {
+		if found, err := find(ctx); len(found) > 0 || err != nil && ctx.Err() == nil {
 			return found, err
 		}
 	}

@@ -72,6 +72,14 @@ func TestTraceWaitsForRecord(t *testing.T) {
 	if out, code := hopliteRun(t, "", "trace", "-c", conf, tx.ID); code != 0 || !strings.Contains(out, "accepted") {
 		t.Errorf("code %d: %s", code, out)
 	}
+	go func() {
+		time.Sleep(100 * time.Millisecond)
+		late := mail.NewTransaction(mail.Client{}, "eve@a.example")
+		store.Add(history.Record{ID: late.ID, At: late.At, Kind: "transaction", From: "eve@a.example"}, &story.Summary{Transaction: late, Verdict: "accepted", Reply: *mail.NewReply(250, "2.0.0", "queued")})
+	}()
+	if out, code := hopliteRun(t, "", "trace", "-c", conf, "--from", "eve@a.example"); code != 0 || !strings.Contains(out, "accepted") {
+		t.Errorf("code %d: %s", code, out)
+	}
 	begun := time.Now()
 	if out, code := hopliteRun(t, "", "trace", "-c", conf, "01m83cchqfy872as"); code != 2 || !strings.Contains(out, "no such file, id or Message-ID") || time.Since(begun) > recordTime {
 		t.Errorf("code %d after %s: %s", code, time.Since(begun), out)
