@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -37,7 +36,7 @@ func Login(ctx context.Context, c Config, env Env, show Prompt) (expires time.Ti
 		return time.Time{}, fmt.Errorf("no login is needed: the grant is %s", c.grant())
 	}
 	if env.HTTP == nil {
-		env.HTTP = &http.Client{Timeout: askTimeout}
+		env.HTTP = httpClient()
 	}
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, env.HTTP)
 	app := client(&c)
@@ -63,12 +62,12 @@ func Login(ctx context.Context, c Config, env Env, show Prompt) (expires time.Ti
 func deviceLogin(ctx context.Context, app oauth2.Config, show Prompt) (*oauth2.Token, error) {
 	device, err := app.DeviceAuth(ctx)
 	if err != nil {
-		return nil, describe(err)
+		return nil, describe(err, app.ClientSecret)
 	}
 	show.Code(device.VerificationURI, device.UserCode, device.Expiry)
 	got, err := app.DeviceAccessToken(ctx, device)
 	if err != nil {
-		return nil, describe(err)
+		return nil, describe(err, app.ClientSecret)
 	}
 	return got, nil
 }
@@ -88,7 +87,7 @@ func pageLogin(ctx context.Context, app oauth2.Config, user string, show Prompt)
 	}
 	got, err := app.Exchange(ctx, code, oauth2.VerifierOption(verifier))
 	if err != nil {
-		return nil, describe(err)
+		return nil, describe(err, app.ClientSecret)
 	}
 	return got, nil
 }

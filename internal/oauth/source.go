@@ -33,6 +33,7 @@ type Source struct {
 	http    *http.Client
 	log     zerolog.Logger
 	initial string // the configured refresh token
+	secret  string // the configured client secret
 
 	failures atomic.Int64
 	turn     chan struct{} // held by the goroutine that asks the provider
@@ -62,14 +63,23 @@ func NewSource(c Config, env Env) (*Source, error) {
 		return nil, err
 	}
 	s := &Source{
-		granter: g, store: newStore(&c, env), http: env.HTTP, log: env.Log, initial: string(c.Refresh),
+		granter: g, store: newStore(&c, env), http: env.HTTP, log: env.Log, initial: string(c.Refresh), secret: string(c.ClientSecret),
 		turn: make(chan struct{}, 1),
 	}
 	if s.http == nil {
-		s.http = &http.Client{Timeout: askTimeout}
+		s.http = httpClient()
 	}
 	s.token = s.store.load()
 	return s, nil
+}
+
+// httpClient returns a client that follows no redirect, which would send the
+// secrets in a request to another address, perhaps in clear text.
+func httpClient() *http.Client {
+	return &http.Client{
+		Timeout:       askTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // stateFile is where the token of a login is kept.
@@ -152,7 +162,7 @@ func (s *Source) renew(ctx context.Context) (token, error) {
 	defer cancel()
 	got, err := s.granter.grant(ctx, refresh)
 	if err != nil {
-		err = describe(err)
+		err = describe(err, s.secret, refresh, old.Access)
 		s.failures.Add(1)
 		old.Refresh = refresh
 		s.set(old, err)

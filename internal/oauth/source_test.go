@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -221,6 +223,7 @@ func TestReasons(t *testing.T) {
 		"code only":        {400, `{"error":"invalid_grant"}`, "the token service refused: invalid_grant"},
 		"no JSON":          {503, "<html>access-1", "the token service refused: 503 Service Unavailable"},
 		"success, no JSON": {200, "access-1", "the reply of the token service can't be used"},
+		"repeated secrets": {400, `{"error":"x","error_description":"s3cret eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJhcHAiLCJzdWIiOiJhcHAifQ.c2lnbmF0dXJl"}`, "the token service refused: x: [removed] [removed]"},
 		"hostile text":     {400, `{"error":"x","error_description":"a\u001b[31m\r\nb"}`, "the token service refused: x: a"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -238,6 +241,23 @@ func TestReasons(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A redirect would send the secrets to another address.
+func TestNoRedirect(t *testing.T) {
+	asked := 0
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ }))
+	defer other.Close()
+	provider := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusTemporaryRedirect))
+	defer provider.Close()
+	res, err := httpClient().PostForm(provider.URL, url.Values{"client_secret": {"s3cret"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusTemporaryRedirect || asked != 0 {
+		t.Errorf("status %d, %d requests at the other address", res.StatusCode, asked)
 	}
 }
 

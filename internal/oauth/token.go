@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -95,9 +96,29 @@ type Error struct{ Text string }
 
 func (e *Error) Error() string { return e.Text }
 
-// describe returns the error of a request in words. The library's own errors may
-// contain what was sent or received.
-func describe(err error) error {
+// describe returns a readable error for a failed request. The library's own
+// errors may contain what was sent or received, and a provider may repeat what it
+// was sent, so the secrets and everything that looks like a token are removed.
+func describe(err error, secrets ...string) error {
+	e := explain(err)
+	for _, secret := range secrets {
+		if secret != "" {
+			e.Text = strings.NewReplacer(secret, removed, url.QueryEscape(secret), removed).Replace(e.Text)
+		}
+	}
+	e.Text = tokenLike.ReplaceAllString(e.Text, removed)
+	return e
+}
+
+// removed replaces secrets in errors.
+const removed = "[removed]"
+
+// tokenLike matches text with the length and alphabet of a token. The identifiers
+// in the providers' errors are UUIDs, which are shorter.
+var tokenLike = regexp.MustCompile(`[A-Za-z0-9_.~+/=-]{41,}`)
+
+// explain returns the reason why a request failed.
+func explain(err error) *Error {
 	var refused *oauth2.RetrieveError
 	var failed *url.Error
 	switch {

@@ -106,6 +106,19 @@ func TestUpstreamAcceptsAll(t *testing.T) {
 			h.empty(t)
 		})
 	}
+	bubble(t, "an upstream that is never asked", func(t *testing.T) {
+		h := newTestQueue(t)
+		h.out.send = func(mail.Rcpt) *mail.Reply { return refusal }
+		h.Add(Upstream{Name: "out", Hop: h.out, Unchecked: true})
+		proved := remote()
+		proved.Trail.Auth = []mail.AuthResult{{Method: "spf", Value: "pass"}}
+		h.acceptTx(t, "out", remote(), to("nobody@example.net")...)
+		h.acceptTx(t, "out", proved, to("nobody@example.net")...)
+		pass(time.Hour)
+		if got := slices.Sorted(slices.Values(h.back.to())); !slices.Equal(got, []string{"ann@example.org", "post@example.org"}) {
+			t.Errorf("reports to %q", got)
+		}
+	})
 	bubble(t, "refused in-line after others got the message", func(t *testing.T) {
 		h := newTestQueue(t)
 		h.Add(Upstream{Name: "out", Hop: h.out, AcceptsAll: func(string) bool { return true }})

@@ -127,18 +127,18 @@ func (h *handoff) store(ctx context.Context, m *mail.Message) (string, error) {
 	return msg.ID, nil
 }
 
-// unverified reports whether a remote client's recipients were accepted
-// unchecked, because the upstream accepts every recipient or could not be
-// asked.
+// unverified reports whether recipients were accepted unchecked, because the
+// upstream accepts every recipient or was not asked, from a remote client whose
+// sender may be forged.
 func (h *handoff) unverified() bool {
-	if mayGetReports(h.tx) {
+	if mayGetReports(h.tx) || report.Authenticated(h.tx.Trail) {
 		return false
 	}
 	if h.up == nil {
 		h.up = h.hop.q.upstream(h.hop.name)
 	}
 	h.anyRcpt = h.up.acceptsAny(h.rcpts)
-	return h.anyRcpt || h.hop.unchecked
+	return h.anyRcpt || h.hop.unchecked || h.up.Unchecked
 }
 
 // mayGetReports reports whether a message's sender may get reports whatever the

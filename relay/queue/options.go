@@ -78,6 +78,8 @@ type Upstream struct {
 	// AcceptsAll, if not nil, reports whether the upstream is known to accept
 	// every recipient at a domain, even nonexistent ones.
 	AcceptsAll func(domain string) bool
+	// Unchecked is set if Check accepts every recipient without asking anyone.
+	Unchecked bool
 	schedule.Policy
 }
 

@@ -210,7 +210,7 @@ func (p plan) upstream(u *forward.Config) {
 	file, listed := u.RecipientsFile()
 	switch {
 	case u.MX || u.Recipients == "any":
-		p.say("    ", "Recipients are not checked: a recipient refused there becomes a bounce.")
+		p.say("    ", "Recipients are not checked. A refusal after acceptance is reported to the sender if the client may relay or SPF or DMARC proves the sender, otherwise to the postmaster.")
 	case listed:
 		p.say("    ", "Recipients are those listed in %s.", p.cfg.Under(file))
 	default:

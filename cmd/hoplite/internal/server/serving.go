@@ -130,7 +130,7 @@ func (s *serving) attachQueue(previous *serving) {
 	}
 	for _, c := range s.Config.Upstream {
 		up := s.Upstreams[c.Name]
-		to := queue.Upstream{Name: c.Name, Hop: up, Check: up.Check, AcceptsAll: up.AcceptsAll, PerDomain: c.MX, Ping: up.Ping, Policy: schedule.Policy{
+		to := queue.Upstream{Name: c.Name, Hop: up, Check: up.Check, AcceptsAll: up.AcceptsAll, Unchecked: c.MX || c.Recipients == "any", PerDomain: c.MX, Ping: up.Ping, Policy: schedule.Policy{
 			RetryMin: c.FirstRetry, RetryMax: c.MaxRetry, Lifetime: c.GiveUp,
 			DelayWarning: c.DelayedAfter, Concurrency: c.Connections,
 		}}
