@@ -63,6 +63,8 @@ func tokenOf(command string) (string, bool) {
 // requireToken makes a peer refuse mail without a login whose token valid
 // accepts.
 func requireToken(p *peer, valid func(token string) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.say = func(command string) (string, bool) {
 		if strings.HasPrefix(command, "EHLO") {
 			return "250-provider|250 AUTH LOGIN XOAUTH2", true

@@ -16,9 +16,9 @@ import (
 type peer struct {
 	l      net.Listener
 	script [][2]string
-	say    func(command string) (reply string, ok bool) // before the script; may be nil
 
 	mu       sync.Mutex
+	say      func(command string) (reply string, ok bool) // before the script; may be nil
 	messages []string
 	lines    []string
 }
@@ -49,8 +49,11 @@ func newPeer(t testing.TB, script string) *peer {
 }
 
 func (p *peer) answer(command, otherwise string) string {
-	if p.say != nil {
-		if reply, ok := p.say(command); ok {
+	p.mu.Lock()
+	say := p.say
+	p.mu.Unlock()
+	if say != nil {
+		if reply, ok := say(command); ok {
 			return reply
 		}
 	}

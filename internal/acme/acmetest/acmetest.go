@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -107,8 +108,12 @@ func newZone(t *testing.T) *Zone {
 // Records returns the TXT records that are published now.
 func (z *Zone) Records() map[string][]string {
 	m := <-z.txt
-	z.txt <- m
-	return m
+	defer func() { z.txt <- m }()
+	c := make(map[string][]string, len(m))
+	for name, texts := range m {
+		c[name] = slices.Clone(texts)
+	}
+	return c
 }
 
 // ServeDNS implements dns.Handler.
