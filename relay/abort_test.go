@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// A transaction without a message says why it has none.
+// The record of a transaction without a message contains the reason.
 func TestAbortedSaysWhy(t *testing.T) {
 	begin := []string{"MAIL FROM:<sender@example.net>", "RCPT TO:<ann@example.org>"}
 	for name, tt := range map[string]struct {
 		change func(*Config, *Env)
 		end    string // sent after begin
-		cut    bool   // the client disconnects then
+		cut    bool   // the client then disconnects
 		want   string
 	}{
 		"RSET":                {end: "RSET\r\n", want: "no message: the client sent RSET"},
@@ -44,7 +44,7 @@ func TestAbortedSaysWhy(t *testing.T) {
 			for _, line := range begin {
 				c.say(line, "250")
 			}
-			go func() { // a large message is not read to its end
+			go func() { // a large message is not read to the end
 				io.WriteString(c.Conn, tt.end)
 				if tt.cut {
 					c.Close()
@@ -64,8 +64,8 @@ func TestAbortedSaysWhy(t *testing.T) {
 }
 
 // Mail for the postmaster is accepted under every name of the server: without a
-// domain, at its name, and at the address literal that the client connects to
-// (RFC 5321, 4.5.1).
+// domain, at the server's name, and at the address literal that the client
+// connects to (RFC 5321, 4.5.1).
 func TestPostmaster(t *testing.T) {
 	for name, tt := range map[string]struct{ to, want, box string }{
 		"without a domain":    {"Postmaster", "250", "ann@example.org"},

@@ -103,7 +103,7 @@ func (s *Server) verify(verb, arg string) mail.Reply {
 	return *mail.NewReply(250, "2.1.5", "Mailing list; use EXPN")
 }
 
-// remembered returns the reply about an address that an upstream has already
+// remembered returns the reply for an address that an upstream has already
 // accepted or refused, or nil.
 func (s *Server) remembered(addr string) *mail.Reply {
 	a, err := mail.ParseAddress(addr)

@@ -15,7 +15,7 @@ import (
 	"hoplite/mail"
 )
 
-// loginTime bounds one SASL dialogue.
+// loginTime is the maximum duration of a SASL dialogue.
 const loginTime = 2 * time.Minute
 
 // AuthMechanisms returns the mechanisms offered. The library calls it; the
@@ -46,8 +46,8 @@ func (s *session) Auth(mech string) (sasl.Server, error) {
 	return &dialogue{Server: srv, session: s, mech: mech, cancel: cancel}, nil
 }
 
-// dialogue translates login errors into replies, so that no further details
-// reach the client.
+// dialogue translates login errors into replies, so that the client learns no
+// further details.
 type dialogue struct {
 	sasl.Server
 	session *session
@@ -55,7 +55,7 @@ type dialogue struct {
 	cancel  context.CancelFunc
 }
 
-// Next handles one response of the client.
+// Next handles one of the client's responses.
 func (d *dialogue) Next(response []byte) ([]byte, bool, error) {
 	challenge, done, err := d.Server.Next(response)
 	if err == nil {

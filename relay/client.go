@@ -15,7 +15,7 @@ import (
 	"hoplite/relay/wire"
 )
 
-// reverseName is the reverse DNS name of a client's address. It is looked up
+// reverseName is the reverse DNS name of a client's address. The look-up runs
 // concurrently with the session, which waits for the name only when it needs
 // it.
 type reverseName struct {
@@ -23,7 +23,7 @@ type reverseName struct {
 	name  string
 }
 
-// nameTime limits the duration of the look-up.
+// nameTime is the maximum duration of the look-up.
 const nameTime = 5 * time.Second
 
 // find starts the look-up, unless the name is known or the address cannot have
@@ -36,7 +36,7 @@ func (n *reverseName) find(ctx context.Context, dns resolve.Resolver, id wire.Id
 	}
 	n.found = make(chan string, 1)
 	go func(found chan<- string) {
-		defer close(found) // also after a panic, which get must survive
+		defer close(found) // even after a panic, so that get does not block
 		defer func() {
 			if p := recover(); p != nil {
 				quiet.Panic(log.Error(), p).Msg("look-up of a reverse name ended by a panic")
@@ -56,7 +56,7 @@ func (n *reverseName) get() string {
 	return n.name
 }
 
-// confirmedName returns the reverse name of addr that resolves back to it, or
+// confirmedName returns a reverse name of addr that resolves back to addr, or
 // "".
 func confirmedName(ctx context.Context, dns resolve.Resolver, addr netip.Addr) string {
 	names, err := resolve.LookupPTR(ctx, dns, addr)
@@ -99,10 +99,10 @@ func (s *session) client() mail.Client {
 	return c
 }
 
-// onHost reports whether the client is a program on this machine: on a loopback
-// listener, or on a socket file for LMTP. On other listeners a loopback address
-// may belong to a proxy or NAT, and addresses given by PROXY or XCLIENT prove
-// nothing.
+// onHost reports whether the client is a program on this machine, connected to
+// a loopback listener or to a socket file for LMTP. On other listeners a
+// loopback address may belong to a proxy or NAT, and addresses given by PROXY
+// or XCLIENT prove nothing.
 func (s *session) onHost(addr netip.Addr) bool {
 	sock := s.conn.Socket()
 	if sock.Peer.Addr() != addr || sock.Proxied() || s.conn.Ident().Claimed {
@@ -111,7 +111,7 @@ func (s *session) onHost(addr netip.Addr) bool {
 	return !addr.IsValid() && s.srv.lmtp || addr.IsLoopback() && sock.LoopbackListener()
 }
 
-// tlsVersion returns the name of a version as used in Received fields.
+// tlsVersion returns the name of a TLS version as used in Received fields.
 func tlsVersion(v uint16) string {
 	switch v {
 	case tls.VersionTLS13:

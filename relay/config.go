@@ -189,7 +189,7 @@ func (c *RouteConfig) Check() error {
 	return nil
 }
 
-// Rules returns what the route changes about the sender, nil for nothing.
+// Rules returns the route's changes to the sender, or nil if it makes none.
 func (c *RouteConfig) Rules() (*rewrite.Rules, error) {
 	var sender mail.Address
 	var errSender error

@@ -16,7 +16,7 @@ import (
 )
 
 // Data receives the message, passes it through the chain and sends it to the
-// hops. It reads the message from wire, not from the library's reader.
+// hops. It reads the message through wire, not from the library's reader.
 func (s *session) Data(io.Reader) error {
 	t := s.tx
 	box := s.srv.env.Spool.New(t.Envelope.Size)
@@ -28,7 +28,7 @@ func (s *session) Data(io.Reader) error {
 	if errors.Is(err, wire.ErrReset) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return err // no message was received; Reset or Logout ends the transaction
 	}
-	s.tx = nil     // from here on the transaction is answered
+	s.tx = nil     // the transaction will be answered from here on
 	defer func() { // takes effect only if the code below panics
 		if !t.ending {
 			t.abort("internal server error, see the log")
@@ -91,7 +91,8 @@ func bodyReply(err error, t *transaction) *mail.Reply {
 	return &mail.Reply{Code: 452, Enhanced: "4.3.1", Text: "Insufficient system storage", Cause: err}
 }
 
-// describe records the parts of the header that the log and history need.
+// describe records the parts of the header that are needed for the log and
+// history.
 func (t *transaction) describe(m *mail.Message) {
 	h := &t.Header
 	h.Size = m.Size()
@@ -148,9 +149,9 @@ func (t *transaction) judge(ctx context.Context, m *mail.Message) results {
 	return res
 }
 
-// readdress opens all handoffs again after filters have changed the envelope:
-// at RCPT the hops were asked about the client's recipients, but the message is
-// now sent to others.
+// readdress opens all handoffs again after filters have changed the envelope.
+// At RCPT the hops were offered the client's recipients, but the message is now
+// sent to others.
 func (t *transaction) readdress(ctx context.Context, redirect mail.Address, add, drop []mail.Address) *mail.Reply {
 	old, left := t.Envelope.Rcpts, t.out.left
 	t.out.close(&t.session.srv.log)
@@ -165,7 +166,7 @@ func (t *transaction) readdress(ctx context.Context, redirect mail.Address, add,
 				want = append(want, r)
 			}
 		}
-		t.asked = nil // in LMTP each reply is now about all recipients
+		t.asked = nil // in LMTP each reply now covers all recipients
 	}
 	for _, a := range add {
 		want = append(want, mail.Rcpt{To: a, Orig: a, Via: []string{"added by a filter"}})
@@ -189,8 +190,8 @@ func (t *transaction) readdress(ctx context.Context, redirect mail.Address, add,
 	return nil
 }
 
-// answer sends the reply, or in LMTP one for each recipient, and ends the
-// transaction once it has been sent.
+// answer sends the reply, or in LMTP one reply per recipient, and ends the
+// transaction once they have been sent.
 func (s *session) answer(t *transaction, res results) error {
 	r := res.reply()
 	replies := []mail.Reply{t.withID(r)}

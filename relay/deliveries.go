@@ -17,8 +17,8 @@ type deliveries struct {
 	left []leftover
 }
 
-// leftover is a recipient that was refused at RCPT but is in the envelope, as
-// other members of its address were accepted.
+// leftover is a recipient that was refused at RCPT but is in the envelope
+// because other members of its address were accepted.
 type leftover struct {
 	at int // its index in the envelope
 	member
@@ -30,13 +30,13 @@ type delivery struct {
 	tx      *mail.Transaction // as the hop sees it
 	handoff mail.Handoff
 	rcpts   []int
-	// stale is set once a recipient that the hop has accepted was withdrawn: the
-	// handoff then begins again before the message is sent.
+	// stale is set if a recipient that the hop has accepted was withdrawn. The
+	// handoff is then restarted before the message is sent.
 	stale    bool
 	finished *mail.Message // after the last stage of the route
 }
 
-// along returns the delivery of a route, and opens it if there is none yet.
+// along returns the delivery for a route, opening it if necessary.
 func (d *deliveries) along(ctx context.Context, route *Route) (*delivery, error) {
 	for _, v := range d.list {
 		if v.route == route {
@@ -53,7 +53,7 @@ func (d *deliveries) along(ctx context.Context, route *Route) (*delivery, error)
 	return v, nil
 }
 
-// withdraw removes the recipients from place n on.
+// withdraw removes the recipients from index n on.
 func (d *deliveries) withdraw(n int) {
 	for _, v := range d.list {
 		if i := slices.IndexFunc(v.rcpts, func(place int) bool { return place >= n }); i >= 0 {
@@ -63,7 +63,7 @@ func (d *deliveries) withdraw(n int) {
 }
 
 // Waiter is a hop that accepts mail without asking another server: a queue. It
-// is used last, because it may have to take recipients that other hops could
+// is used last, because it may have to accept recipients that other hops could
 // not deliver to.
 type Waiter interface{ Waits() bool }
 
@@ -110,7 +110,7 @@ func (d *deliveries) finished(ctx context.Context, place int, m *mail.Message) (
 }
 
 // owner returns the address that receives reports about one of the recipients
-// instead of the reverse path; empty for none.
+// instead of the reverse path. It is empty if there is none.
 func (d *deliveries) owner(places []int) mail.Address {
 	for _, v := range d.list {
 		for _, place := range places {
@@ -158,7 +158,7 @@ func (v *delivery) send(ctx context.Context, tx *mail.Transaction, m *mail.Messa
 	}
 }
 
-// reopen begins the handoff again. Recipients that are refused now are passed to
+// reopen restarts the handoff. Recipients that are refused now are passed to
 // fail.
 func (v *delivery) reopen(ctx context.Context, tx *mail.Transaction, fail func(place int, err error)) {
 	v.handoff.Close()
@@ -177,7 +177,7 @@ func (v *delivery) reopen(ctx context.Context, tx *mail.Transaction, fail func(p
 }
 
 // finish replaces the sender and runs the last stage of the route, whose fields
-// go on top of all others.
+// are placed above all others.
 func (v *delivery) finish(ctx context.Context, tx *mail.Transaction, m *mail.Message) (*mail.Message, error) {
 	m, err := v.rewrite(tx, m)
 	if err != nil {

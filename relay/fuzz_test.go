@@ -30,8 +30,8 @@ func (s *script) Close() error {
 	return nil
 }
 
-// Whatever a client sends, there are no panics, no open handoffs or spooled
-// messages remain, and no bare CR, LF or NUL reaches a hop.
+// Whatever a client sends, the server does not panic, no open handoffs or
+// spooled messages remain, and no bare CR, LF or NUL reaches a hop.
 func FuzzSession(f *testing.F) {
 	begin := "EHLO x\r\nMAIL FROM:<a@b.example> SIZE=10 BODY=8BITMIME\r\nRCPT TO:<ann@example.org>\r\nRCPT TO:<list@example.org>\r\n"
 	for _, s := range []string{

@@ -10,7 +10,7 @@ import (
 	"hoplite/mail/srs"
 )
 
-// A rewritten sender accepts only reports, which have no sender.
+// A rewritten sender accepts only reports, which have a null sender.
 func TestRewrittenSenders(t *testing.T) {
 	w := srs.New([]byte(strings.Repeat("k", 32)), "mail.example.org")
 	d := open(t, "smtp", func(_ *Config, e *Env) { e.Rewritten = w.Ours })

@@ -25,8 +25,8 @@ import (
 	"hoplite/mail"
 )
 
-// hop is a next hop that records the messages it gets. Its replies depend on
-// the local part: "no" and "late" are refused at RCPT, "full", "never" and
+// hop is a next hop that records the messages it receives. Its replies depend
+// on the local part: "no" and "late" are refused at RCPT, "full", "never" and
 // "closing" after the message.
 type hop struct {
 	mu      sync.Mutex
@@ -120,7 +120,7 @@ func (h *handoff) Close() error {
 	return nil
 }
 
-// testServer is a running server, its hops, log and history.
+// testServer is a running server with its hops, log and history.
 type testServer struct {
 	*Server
 	addr string
@@ -161,7 +161,7 @@ func open(t testing.TB, protocol string, change func(*Config, *Env)) *testServer
 	return d
 }
 
-// account is made only once, because deriving its keys is deliberately slow.
+// account is created only once, because deriving its keys is deliberately slow.
 var account = sync.OnceValues(func() (users.Account, error) {
 	a := users.Account{Name: "ann@example.org"}
 	err := a.SetPassword("", "secret")
@@ -349,8 +349,8 @@ func (c *client) say(line, prefix string) string {
 	return got
 }
 
-// settle waits until the server has done the work that it postpones until after
-// its reply, which it finishes before reading another command.
+// settle waits until the server has completed the work that it postpones until
+// after its reply. The server completes it before reading another command.
 func (c *client) settle() {
 	io.WriteString(c, "NOOP\r\n")
 	c.reply()

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// Addresses that other servers have executed, opened or passed on are refused, or
-// are local parts like any other: nothing in them has a meaning (CVE-2020-7247,
-// CVE-2016-1000282).
+// Addresses that other servers have executed, opened or passed on are refused
+// or treated as ordinary local parts, in which nothing has a special meaning
+// (CVE-2020-7247, CVE-2016-1000282).
 func TestHostileAddresses(t *testing.T) {
 	d := open(t, "smtp", nil)
 	for _, tt := range []struct{ verb, path, want string }{
@@ -43,8 +43,8 @@ func TestHostileAddresses(t *testing.T) {
 	}
 }
 
-// What a client says reaches the log as JSON without control characters, so that
-// it cannot forge lines or drive a terminal.
+// Text from a client is logged as JSON without control characters, so that it
+// cannot forge lines or control a terminal.
 func TestHostileTextInLog(t *testing.T) {
 	d := open(t, "smtp", nil)
 	c := d.dial(t)
@@ -73,8 +73,8 @@ func TestHostileTextInLog(t *testing.T) {
 	}
 }
 
-// Addresses beyond ASCII without SMTPUTF8 are refused in every order of commands,
-// and the session goes on.
+// Non-ASCII addresses without SMTPUTF8 are refused in every order of commands,
+// and the session continues.
 func TestUTF8WithoutSMTPUTF8(t *testing.T) {
 	d := open(t, "smtp", nil)
 	for _, talk := range [][][2]string{
@@ -92,7 +92,7 @@ func TestUTF8WithoutSMTPUTF8(t *testing.T) {
 	}
 }
 
-// A client that talks before the greeting is answered in order.
+// A client that sends commands before the greeting is answered in order.
 func TestEarlyTalker(t *testing.T) {
 	d := open(t, "smtp", nil)
 	c := d.connect(t)
@@ -102,7 +102,7 @@ func TestEarlyTalker(t *testing.T) {
 	}
 }
 
-// A line of a message that never ends takes no memory beyond the message's own.
+// An endless line in a message uses no memory beyond that of the message.
 func TestLongBodyLine(t *testing.T) {
 	d := open(t, "smtp", func(c *Config, _ *Env) { c.MaxSize = 16 << 20 })
 	c := d.hello(t)
@@ -124,7 +124,8 @@ func TestLongBodyLine(t *testing.T) {
 	}
 }
 
-// A size that is announced too small is refused after the message, in step.
+// A message larger than its announced size is refused after it has been
+// received, without losing synchronization.
 func TestAnnouncedTooSmall(t *testing.T) {
 	d := open(t, "smtp", func(c *Config, _ *Env) { c.MaxSize = 100_000 })
 	c := d.hello(t)
@@ -142,7 +143,8 @@ func TestAnnouncedTooSmall(t *testing.T) {
 	c.want("")
 }
 
-// The binary transfer of RFC 3030 is not offered, as no next hop could take it.
+// The binary transfer of RFC 3030 is not offered, because no next hop supports
+// it.
 func TestBinaryIsNotOffered(t *testing.T) {
 	d := open(t, "smtp", nil)
 	c := d.dial(t)
@@ -153,8 +155,8 @@ func TestBinaryIsNotOffered(t *testing.T) {
 	c.say("MAIL FROM:<a@example.net> BODY=8BITMIME", "250")
 }
 
-// Guessed passwords are errors of the connection, whose client is then slowed
-// down and disconnected, and other clients do not notice.
+// Wrong passwords count as errors of the connection. The client is slowed down
+// and then disconnected, without affecting other clients.
 func TestRefusedLoginsAreErrors(t *testing.T) {
 	d := open(t, "smtp", func(c *Config, _ *Env) { c.Auth, c.CleartextLogin, c.MaxLogins, c.MaxErrors = "optional", true, 100, 3 })
 	other := d.hello(t)

@@ -8,22 +8,23 @@ import (
 	"hoplite/mail/received"
 )
 
-// Limits that apply if there is no "hops" filter to detect loops.
+// Limits that apply if no "hops" filter detects loops.
 const (
 	// maxHops is the maximum number of Received fields of a message (RFC 5321,
 	// 6.3).
 	maxHops = 100
-	// maxVisits is the maximum number written by this server. A message may
-	// pass through a mailing list and a content scanner, and return from both.
+	// maxVisits is the maximum number of Received fields written by this
+	// server. A message may pass through a mailing list and a content scanner,
+	// and return from both.
 	maxVisits = 5
 )
 
-// looped returns the refusal of a message that is in a loop, or nil. A loop is
-// detected by too many Received fields, by one that this server wrote when it
-// had the message for the same recipient, or by a Delivered-To field with that
-// recipient. A trusted client, such as a content scanner, may return a message
-// once for the same recipient. Fields below a Resent field are ignored, because
-// they date from before the message was resent (RFC 5322, 3.6.6).
+// looped returns the refusal of a looping message, or nil. A loop is detected
+// by too many Received fields, by one that this server wrote for the same
+// message and recipient, or by a Delivered-To field with that recipient. A
+// trusted client, such as a content scanner, may return a message once for the
+// same recipient. Fields below a Resent field are ignored, because they date
+// from before the message was resent (RFC 5322, 3.6.6).
 func (t *transaction) looped(m *mail.Message) *mail.Reply {
 	if t.Header.Hops > maxHops {
 		return mail.NewReply(554, "5.4.6", "Too many hops: the message has %d Received fields, %d are allowed", t.Header.Hops, maxHops)
@@ -62,7 +63,7 @@ func (t *transaction) looped(m *mail.Message) *mail.Reply {
 	return nil
 }
 
-// recipient returns the recipient of the envelope that a field names, or "".
+// recipient returns the recipient in the envelope that a field names, or "".
 func (t *transaction) recipient(written string) mail.Address {
 	a, err := mail.ParseAddress(strings.Trim(strings.TrimSpace(written), "<>"))
 	if err != nil || a == "" {

@@ -20,7 +20,7 @@ func TestLooped(t *testing.T) {
 	for name, tt := range map[string]struct {
 		head    string
 		trusted bool
-		want    string // of the refusal; "" accepts
+		want    string // text of the refusal; "" if accepted
 	}{
 		"a new message":                         {"Subject: hi\r\n", false, ""},
 		"here for this recipient":               {ours("ann@example.org") + "Subject: hi\r\n", false, "had this message for <ann@example.org>"},
@@ -56,7 +56,7 @@ func TestLooped(t *testing.T) {
 	}
 }
 
-// A loop ends even without a "hops" filter.
+// A loop is ended even without a "hops" filter.
 func TestLoopEnds(t *testing.T) {
 	d := open(t, "smtp", nil)
 	c := d.hello(t)

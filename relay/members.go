@@ -7,18 +7,18 @@ import (
 	"hoplite/mail"
 )
 
-// One RCPT may lead to several addresses, its members: the addresses of an alias,
-// or an account that forwards its mail and keeps a copy. The functions here offer
-// the members to their hops and handle recipients of which only some members are
-// accepted.
+// One RCPT may resolve to several addresses, its members: the addresses of an
+// alias, or an account that forwards its mail and keeps a copy. The functions
+// in this file offer the members to their hops and handle recipients of which
+// only some members are accepted.
 
 // member is one final address of a recipient, with the reply of its hop.
 type member struct {
 	rcpt    mail.Rcpt
-	route   *Route      // nil if none was found, or before it was looked for
+	route   *Route      // nil if not found or not yet looked up
 	place   int         // in the envelope, if the member was accepted
-	refusal *mail.Reply // nil if it was
-	by      string      // the author of the refusal
+	refusal *mail.Reply // nil if the member was accepted
+	by      string      // the filter or hop that refused
 }
 
 // ask passes one member through the filters and offers it to its hop.
@@ -41,7 +41,7 @@ func (t *transaction) ask(ctx context.Context, r mail.Rcpt) member {
 	return t.add(ctx, r)
 }
 
-// add finds the route of r and offers it to the hop there.
+// add finds the route for r and offers r to the route's hop.
 func (t *transaction) add(ctx context.Context, r mail.Rcpt) member {
 	route := t.session.srv.env.Chain.Find(t.Transaction, r)
 	if route == nil {
@@ -56,7 +56,7 @@ func (t *transaction) add(ctx context.Context, r mail.Rcpt) member {
 	if err != nil {
 		m.refusal = mail.AsReply(err)
 		if m.refusal.Host != "" {
-			m.by = m.refusal.Host // the next server has refused it
+			m.by = m.refusal.Host // refused by the next server
 		}
 		return m
 	}
@@ -65,14 +65,14 @@ func (t *transaction) add(ctx context.Context, r mail.Rcpt) member {
 	return m
 }
 
-// refusalFor returns the member whose refusal is the reply to RCPT, or nil if
-// the recipient is accepted.
+// refusalFor returns the member whose refusal becomes the reply to RCPT, or nil
+// if the recipient is accepted.
 //
-// No copy may be lost if only some members are accepted. After a temporary refusal
-// by a hop, the copy waits in the queue. After one by a filter it cannot, so the
-// client must try again. A permanent refusal is reported to the sender if the
-// client may relay. The sender of a remote client may be forged, so the refusal
-// must be the reply to RCPT.
+// If only some members are accepted, no copy may be lost. After a hop's
+// temporary refusal, the copy waits in the queue. After a filter's temporary
+// refusal it cannot, so the client must try again. A permanent refusal is
+// reported to the sender if the client may relay. A remote client's sender may
+// be forged, so in that case the refusal must be the reply to RCPT.
 func (t *transaction) refusalFor(members []member) *member {
 	var temporary, permanent *member
 	accepted, waits := 0, true
@@ -94,14 +94,14 @@ func (t *transaction) refusalFor(members []member) *member {
 	return nil
 }
 
-// mayWait reports whether the queue can deliver to a member that its hop refused
-// temporarily.
+// mayWait reports whether mail for a member that its hop refused temporarily
+// can be queued.
 func (t *transaction) mayWait(m *member) bool {
 	return t.session.srv.env.Later != nil && m.route != nil && !m.route.replies()
 }
 
-// mayReport reports whether the sender may get a report about a recipient that
-// is refused for good.
+// mayReport reports whether the sender may receive a report about a permanently
+// refused recipient.
 func (t *transaction) mayReport() bool {
 	return t.Client.MayRelay && t.session.srv.env.Bounce != nil
 }
@@ -115,7 +115,7 @@ func (t *transaction) leave(m *member) (place int) {
 	return place
 }
 
-// withdraw removes the recipients from place n on.
+// withdraw removes the recipients from index n on.
 func (t *transaction) withdraw(n int) {
 	t.Envelope.Rcpts = t.Envelope.Rcpts[:n]
 	t.out.withdraw(n)

@@ -14,14 +14,15 @@ import (
 	"hoplite/mail/story"
 )
 
-// An alias of which some addresses are refused loses no copy: the client is
-// refused, or the others are queued or reported once one has the message.
+// If some addresses of an alias are refused, no copy is lost: either the client
+// is refused, or the others are queued or reported once one member has received
+// the message.
 func TestAliasWithRefusedMembers(t *testing.T) {
 	everything := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	for name, tt := range map[string]struct {
 		mayRelay, noQueue bool
 		alias, rcpt       string // the reply to RCPT
-		box               string // recipients that got the message
+		box               string // recipients that received the message
 		queued, reported  string
 	}{
 		"a remote client learns about the refusal": {alias: "half", rcpt: "550 5.1.1 no such mailbox"},
@@ -76,7 +77,7 @@ func TestAliasWithRefusedMembers(t *testing.T) {
 			if got := strings.Join(reported, " "); got != tt.reported {
 				t.Errorf("reported %q, want %q", got, tt.reported)
 			}
-			// Whatever happens, the story names the address that was refused.
+			// In every case, the history record names the refused address.
 			if !refusedMember(t, d, tt.alias+"@example.org") {
 				t.Errorf("the refused address is not in the story: %s", d.records()[0].Data)
 			}
@@ -95,8 +96,8 @@ func locals(h *hop) string {
 	return strings.Join(all, " ")
 }
 
-// refusedMember reports whether the only record tells about a refused address
-// of an alias.
+// refusedMember reports whether the only record mentions a refused address of
+// an alias.
 func refusedMember(t *testing.T, d *testServer, of string) bool {
 	t.Helper()
 	recs := d.records()
@@ -115,8 +116,8 @@ func refusedMember(t *testing.T, d *testServer, of string) bool {
 	})
 }
 
-// A refused alias takes back the addresses that its hop had accepted, and no
-// others.
+// If an alias is refused, the addresses that its hop had accepted are
+// withdrawn, and no others.
 func TestWithdrawnMembers(t *testing.T) {
 	d := open(t, "smtp", nil)
 	c := d.hello(t)
@@ -140,7 +141,7 @@ func TestWithdrawnMembers(t *testing.T) {
 	}
 }
 
-// A handoff that begins again may refuse what it accepted before.
+// A restarted handoff may refuse a recipient that it accepted before.
 func TestReopenedHandoff(t *testing.T) {
 	tx := mail.NewTransaction(mail.Client{}, "sender@example.net")
 	tx.Envelope.Rcpts = []mail.Rcpt{{To: "no@example.org"}, {To: "bob@example.org"}}

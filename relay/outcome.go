@@ -6,15 +6,15 @@ import (
 	"hoplite/mail"
 )
 
-// Several recipients share one reply: in SMTP all recipients of a message, in
-// LMTP those that one RCPT resolved to. The functions in this file choose that
-// reply, and find the recipients whose outcome differs from it.
+// Several recipients can share one reply: in SMTP all recipients of a message,
+// in LMTP those that one RCPT resolved to. The functions in this file choose
+// that reply, and find the recipients whose outcome differs from it.
 
 // results holds the outcomes for all recipients of the envelope, or one reply
 // for all of them.
 type results struct {
 	all      *mail.Reply
-	outcomes []mail.Outcome // by index in the envelope
+	outcomes []mail.Outcome // indexed as in the envelope
 }
 
 // reply returns the single reply for SMTP.
@@ -25,9 +25,10 @@ func (r *results) reply() *mail.Reply {
 	return fold(r.outcomes)
 }
 
-// replies returns one reply for each accepted RCPT (RFC 2033, 4.2). asked
-// holds, for each, the indices of its recipients in the envelope. If it is nil,
-// because a filter has changed the recipients, each reply is about all of them.
+// replies returns one reply for each accepted RCPT (RFC 2033, 4.2). For each
+// RCPT, asked holds the indices of its recipients in the envelope. If asked is
+// nil, because a filter has changed the recipients, each reply covers all
+// recipients.
 func (r *results) replies(rcpts int, asked [][]int) []*mail.Reply {
 	list := make([]*mail.Reply, max(rcpts, 1))
 	for i := range list {
@@ -47,8 +48,8 @@ func (r *results) replies(rcpts int, asked [][]int) []*mail.Reply {
 
 // fold combines several outcomes into one reply. A temporary failure takes
 // precedence, because another attempt may help, followed by a permanent one.
-// Recipients that failed while others got the message have already been dealt
-// with where possible: see leftBehind.
+// Recipients that failed while others received the message have already been
+// handled if possible; see leftBehind.
 func fold(outcomes []mail.Outcome) *mail.Reply {
 	var good, temporary, permanent *mail.Outcome
 	for i := range outcomes {
@@ -84,8 +85,8 @@ func first(a, b *mail.Outcome) *mail.Outcome {
 	return b
 }
 
-// passedOn returns an outcome's reply as sent to the client. A 421 meant the
-// end of the connection to the next server, not of this one.
+// passedOn returns an outcome's reply as sent to the client. A 421 refers to
+// the connection to the next server, not to the client's.
 func passedOn(o *mail.Outcome) *mail.Reply {
 	r := o.Reply
 	if r.Code == 421 {
@@ -103,10 +104,10 @@ func passedOn(o *mail.Outcome) *mail.Reply {
 	return &r
 }
 
-// leftBehind returns the indices of recipients that failed while others of
-// their group got the message. The client must not send the message again, so
-// the server has to deal with them. later holds those that failed temporarily,
-// and failed those that failed permanently.
+// leftBehind returns the indices of recipients that failed while others in
+// their group received the message. The client must not send the message again,
+// so the server has to handle them. later holds the temporary failures, and
+// failed the permanent ones.
 func leftBehind(outcomes []mail.Outcome, groups [][]int) (later, failed []int) {
 	for _, group := range groups {
 		good := 0

@@ -7,7 +7,7 @@ import (
 	"hoplite/mail"
 )
 
-// outcomesOf returns outcomes with these reply codes.
+// outcomesOf returns outcomes with the given reply codes.
 func outcomesOf(codes ...int) []mail.Outcome {
 	var out []mail.Outcome
 	for i, code := range codes {

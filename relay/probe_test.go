@@ -14,14 +14,15 @@ import (
 	"hoplite/filters"
 )
 
-// bareOctets reports whether s holds NUL, or a CR or LF that is not CRLF.
+// bareOctets reports whether s contains NUL, or a CR or LF that is not part of
+// CRLF.
 func bareOctets(s string) bool {
 	return strings.ContainsAny(strings.ReplaceAll(s, "\r\n", ""), "\r\n\x00")
 }
 
-// Whatever surrounds a dot, in one write or with a pause in the middle, the
-// server receives at most one message, and no bare CR or LF reaches a hop (SMTP
-// smuggling, CVE-2023-51764 to 51766; outbound, CVE-2026-33604).
+// Whatever surrounds a dot, whether sent in one write or with a pause in the
+// middle, the server receives at most one message, and no bare CR or LF reaches
+// a hop (SMTP smuggling, CVE-2023-51764 to 51766; outbound, CVE-2026-33604).
 func TestSmuggling(t *testing.T) {
 	before := []string{"\n", "\r", "\r\n", "\r\r\n", "\r\x00\n", "\r\n\x00", "\n\r"}
 	after := []string{"\n", "\r", "\r\n", "\r\r\n", "\r\x00\n", "\x00\r\n", "\n\r", " \r\n", "\r \n", "\x0b\r\n", "\xc2\x85"}
@@ -43,7 +44,7 @@ func TestSmuggling(t *testing.T) {
 func smuggle(t *testing.T, d *testServer, c *client, before, after string, pause bool) {
 	t.Helper()
 	if strings.HasSuffix(before, "\r\n") && strings.HasPrefix(after, "\r\n") {
-		return // that is the end of a message
+		return // a real end of a message
 	}
 	c.say("MAIL FROM:<sender@example.net>", "250")
 	c.say("RCPT TO:<ann@example.org>", "250")
@@ -133,7 +134,8 @@ func TestLongInput(t *testing.T) {
 	other.say("NOOP", "250")
 }
 
-// The messages of the repository's corpus pass unchanged below our fields.
+// The messages in the repository's corpus are unchanged below the fields added
+// by the server.
 func TestCorpusIsLeftAlone(t *testing.T) {
 	d := open(t, "smtp", func(c *Config, e *Env) {
 		c.MaxSize = 0
@@ -150,7 +152,7 @@ func TestCorpusIsLeftAlone(t *testing.T) {
 			return err
 		}
 		if bytes.IndexByte(raw, 0) >= 0 || !bytes.Contains(raw, []byte(": ")) {
-			return nil // no mail
+			return nil // not a message
 		}
 		m := bytes.ReplaceAll(bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
 		if !bytes.HasSuffix(m, []byte("\r\n")) {
@@ -189,8 +191,8 @@ func TestCorpusIsLeftAlone(t *testing.T) {
 	}
 }
 
-// XCLIENT changes the client seen by routes and Received, but grants no rights
-// by itself.
+// XCLIENT changes the client as seen by routes and in Received, but grants no
+// rights by itself.
 func TestXClient(t *testing.T) {
 	d := open(t, "smtp", func(c *Config, _ *Env) {
 		c.XclientFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// A real load balancer passes on the client's address, in both versions of the
+// A real load balancer passes on the client's address in both versions of the
 // protocol.
 func TestInteropHAProxy(t *testing.T) {
 	path, err := exec.LookPath("haproxy")
@@ -45,7 +45,7 @@ func TestInteropHAProxy(t *testing.T) {
 	}
 }
 
-// through sends a message from 127.0.0.9 through the load balancer front.
+// through sends a message from 127.0.0.9 through the load balancer at front.
 func through(t *testing.T, d *testServer, front string) {
 	t.Helper()
 	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}}

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// With a proxy that does not pass on the addresses of its clients, all of them
-// appear to be one trusted client, for which sender checks are skipped.
+// If a proxy does not pass on its clients' addresses, all of them appear to be
+// one trusted client, for which sender checks are skipped.
 const (
 	proxyNames  = 20 // number of HELO names from one address that suggests a proxy
 	proxyWindow = 24 * time.Hour
 )
 
-// proxyWatch detects a trusted address that most clients appear to share. It
-// counts a client once per connection.
+// proxyWatch detects a trusted address that most clients appear to share. Each
+// connection counts as one client.
 type proxyWatch struct {
 	mu     sync.Mutex
 	since  time.Time

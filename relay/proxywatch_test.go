@@ -14,12 +14,12 @@ func TestProxyWatch(t *testing.T) {
 	type client struct {
 		addr    netip.Addr
 		trusted bool
-		names   int // different HELO names
+		names   int // number of different HELO names
 		after   time.Duration
 	}
 	for name, tt := range map[string]struct {
 		clients []client
-		want    string // the addresses that are noticed
+		want    string // detected addresses
 	}{
 		"a proxy":                         {[]client{{proxy, true, 30, 0}}, "192.0.2.1"},
 		"few names":                       {[]client{{proxy, true, proxyNames - 1, 0}}, ""},
@@ -46,7 +46,7 @@ func TestProxyWatch(t *testing.T) {
 	}
 }
 
-// Sessions count their client once, unless it may relay.
+// Each session counts its client once, unless the client may relay.
 func TestProxyIsLogged(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(*Config, *Env)

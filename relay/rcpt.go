@@ -11,8 +11,9 @@ import (
 	"hoplite/relay/wire"
 )
 
-// Rcpt handles a recipient. The address is resolved to final addresses; each of
-// these passes the filters, gets a route, and is offered to the route's hop.
+// Rcpt handles a recipient. The address is resolved to final addresses. Each of
+// these passes through the filters, is assigned a route, and is offered to the
+// route's hop.
 func (s *session) Rcpt(path string, o *smtp.RcptOptions) error {
 	t := s.tx
 	path = wire.Path(path)
@@ -29,8 +30,8 @@ func (s *session) Rcpt(path string, o *smtp.RcptOptions) error {
 	addr = s.postmaster(addr)
 	finals, r := s.resolve(addr)
 	if r == nil && t.Envelope.From != "" && s.srv.env.Rewritten != nil && s.srv.env.Rewritten(addr) {
-		// Replies to a rewritten sender are reports. Anything else is spam to a
-		// harvested address.
+		// Mail to a rewritten sender is legitimate only if it is a report.
+		// Anything else is spam to a harvested address.
 		r = mail.NewReply(550, "5.7.1", "Recipient address rejected: rewritten senders receive delivery reports only")
 	}
 	if r != nil {
@@ -41,7 +42,7 @@ func (s *session) Rcpt(path string, o *smtp.RcptOptions) error {
 	if o.OriginalRecipient != "" {
 		orcpt = string(o.OriginalRecipientType) + ";" + o.OriginalRecipient
 	}
-	var few [2]member // most addresses lead to one
+	var few [2]member // most addresses resolve to one
 	members := few[:0]
 	mark, discard := len(t.Envelope.Rcpts), t.discard
 	t.run.Group(finals)
@@ -73,9 +74,10 @@ func (s *session) Rcpt(path string, o *smtp.RcptOptions) error {
 	return s.reply(t.rcptReply(addr, places))
 }
 
-// postmaster returns addr, or for the postmaster of an address literal that the
-// client is connected to, the postmaster of the listener's name: such mail is
-// accepted under every name of the server (RFC 5321, 4.5.1).
+// postmaster returns addr. For the postmaster at an address literal that the
+// client is connected to, it returns the postmaster at the listener's name,
+// because such mail is accepted under every name of the server (RFC 5321,
+// 4.5.1).
 func (s *session) postmaster(addr mail.Address) mail.Address {
 	ip, ok := addr.Literal()
 	if !ok || ip != s.conn.Ident().Local.Addr().Unmap() || !strings.EqualFold(addr.Local(), "postmaster") {
@@ -87,8 +89,8 @@ func (s *session) postmaster(addr mail.Address) mail.Address {
 	return addr
 }
 
-// rcptReply returns 251 if the mail goes to a single address elsewhere (RFC
-// 5321, 3.4) and the client may know it, otherwise 250.
+// rcptReply returns 251 if the mail is forwarded to a single remote address
+// (RFC 5321, 3.4) that may be disclosed to the client, otherwise 250.
 func (t *transaction) rcptReply(addr mail.Address, accepted []int) *mail.Reply {
 	if len(accepted) == 1 {
 		if to := t.Envelope.Rcpts[accepted[0]].To; t.Client.User != "" && to.Key() != addr.Key() && to.Domain() != addr.Domain() {

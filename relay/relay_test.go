@@ -36,7 +36,7 @@ const hi = "From: sender@example.net\r\nSubject: hi\r\nMessage-ID: <1@example.ne
 var id = regexp.MustCompile(`\([0-9a-hjkmnp-tv-z]{16}\)`)
 
 // The id of a transaction appears in every reply after MAIL, in Received, in
-// the log line and in history.
+// the log line and in the history.
 func TestOneMessage(t *testing.T) {
 	d := open(t, "smtp", nil)
 	c := d.hello(t)
@@ -195,7 +195,7 @@ func TestLMTP(t *testing.T) {
 	c.say("NOOP", "250")
 }
 
-// In LMTP, too, recipients that one address resolves to share a reply.
+// In LMTP, the recipients that one address resolves to also share a reply.
 func TestLMTPList(t *testing.T) {
 	later := &hop{waiting: true}
 	d := open(t, "lmtp", func(_ *Config, e *Env) { e.Later = func(string, bool) mail.Hop { return later } })
@@ -211,7 +211,7 @@ func TestLMTPList(t *testing.T) {
 	}
 }
 
-// Several outcomes make one SMTP reply.
+// Several outcomes are combined into one SMTP reply.
 func TestFold(t *testing.T) {
 	later := &hop{waiting: true}
 	var bounced []mail.Outcome
@@ -326,7 +326,7 @@ func TestPanicEndsOneSession(t *testing.T) {
 		c := d.hello(t)
 		c.send(hi, "421", "ann@example.org")
 	}
-	// There is one line for each stack, and DATA and BDAT have the same stack.
+	// There is one line per stack, and DATA and BDAT have the same stack.
 	if n := strings.Count(d.log(), `"message":"session ended by a panic"`); n != 1 || !strings.Contains(d.log(), "(*handoff).Send harness_test.go") {
 		t.Errorf("%d lines: %s", n, d.log())
 	}
@@ -432,8 +432,9 @@ func TestForgedResultsAreRemoved(t *testing.T) {
 	}
 }
 
-// Results with any name of this server are removed from the mail of remote
-// clients. A trusted server may have written those of the others.
+// Authentication-Results fields with any name of this server are removed from
+// remote clients' mail. A trusted server may have written those with other
+// names.
 func TestForgedResultsOfAllNames(t *testing.T) {
 	forged := "Authentication-Results: mail.example.org; spf=pass\r\nAuthentication-Results: OUT.example.org 1; spf=pass\r\n" +
 		"Authentication-Results: imap.example.org; spf=pass\r\nAuthentication-Results: other.example; spf=pass\r\n"
@@ -554,8 +555,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// The reply does not wait for the log and history, which are written even if
-// the client has disconnected.
+// The reply is sent before the log and history are written. They are written
+// even if the client has disconnected.
 func TestReplyBeforeHistory(t *testing.T) {
 	told, slow := make(chan string), make(chan bool)
 	d := open(t, "smtp", func(_ *Config, e *Env) {
@@ -582,7 +583,7 @@ func TestReplyBeforeHistory(t *testing.T) {
 }
 
 // After a filter has changed the recipients, LMTP still sends the real reply
-// for each RCPT; with a 250 for the second one its mail would be lost.
+// for each RCPT. With a 250 for the second one, its mail would be lost.
 func TestLMTPChangedRecipients(t *testing.T) {
 	d := open(t, "lmtp", func(_ *Config, e *Env) {
 		e.Chain.Filters = chainOf(filters.Entry{Name: "judge", Filter: judge{filters.Verdict{
@@ -599,7 +600,8 @@ func TestLMTPChangedRecipients(t *testing.T) {
 	c.say("NOOP", "250")
 }
 
-// The client's text stays below our fields and cannot continue them.
+// The client's text stays below the fields added by the server and cannot
+// continue them.
 func TestFirstLineContinuesNothing(t *testing.T) {
 	for name, tt := range map[string]struct{ in, below string }{
 		"white space":    {"\t; dkim=pass header.d=bank.example\r\nFrom: a@b.example\r\n\r\nhi\r\n", "\r\n\t; dkim=pass header.d=bank.example\r\nFrom: a@b.example\r\n\r\nhi\r\n"},
@@ -624,8 +626,8 @@ func TestFirstLineContinuesNothing(t *testing.T) {
 	}
 }
 
-// A message that has passed through more than 100 servers is refused, even
-// without a "hops" filter, which has a limit of its own.
+// A message that has passed through more than 100 servers is refused even
+// without a "hops" filter, which has its own limit.
 func TestTooManyHops(t *testing.T) {
 	received := "Received: from a.example by b.example; Thu, 1 Jan 2026 00:00:00 +0000\r\n"
 	for name, tt := range map[string]struct {

@@ -7,9 +7,9 @@ import (
 	"hoplite/mail"
 )
 
-// rescue handles recipients that failed while others with the same reply got
-// the message: temporary failures are queued, and permanent ones are reported
-// to the sender.
+// rescue handles recipients that failed while others with the same reply
+// received the message: temporary failures are queued, and permanent ones are
+// reported to the sender.
 func (t *transaction) rescue(ctx context.Context, m *mail.Message, out []mail.Outcome) {
 	groups := t.asked
 	if !t.session.srv.lmtp || len(groups) == 0 {
@@ -24,7 +24,7 @@ func (t *transaction) rescue(ctx context.Context, m *mail.Message, out []mail.Ou
 	t.report(ctx, m, out, failed)
 }
 
-// enqueue puts the message for one recipient into the queue of its hop.
+// enqueue queues the message for one recipient in the queue of its hop.
 func (t *transaction) enqueue(ctx context.Context, i int, m *mail.Message, out []mail.Outcome) {
 	rcpt := t.Envelope.Rcpts[i]
 	tx, m, err := t.out.finished(ctx, i, m)
@@ -73,8 +73,8 @@ func (t *transaction) report(ctx context.Context, m *mail.Message, out []mail.Ou
 	}
 }
 
-// reported says in words who gets the report about a recipient; to is the
-// address that a report was sent to, empty if there was none.
+// reported describes who receives the report about a recipient. to is the
+// address that a report was sent to, or empty if no report was sent.
 func (t *transaction) reported(to mail.Address, place int) string {
 	switch {
 	case to == "" || !t.Envelope.Rcpts[place].Notify.Wants(mail.NotifyFailure):

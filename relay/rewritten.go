@@ -2,7 +2,7 @@ package relay
 
 import "hoplite/mail"
 
-// seenBy returns the transaction as the hop of a route sees it: the route may
+// seenBy returns the transaction as seen by a route's hop. The route may
 // replace the sender.
 func (t *transaction) seenBy(route *Route) *mail.Transaction {
 	from := route.Rules.ReversePath(t.Envelope.From)
@@ -17,8 +17,8 @@ func (t *transaction) seenBy(route *Route) *mail.Transaction {
 	return &tx
 }
 
-// owner returns the address that receives reports about a message that is sent
-// as sender: the original one if it can receive mail, else the login, else the
+// owner returns the address that receives reports about a message sent as
+// sender: the original sender if it can receive mail, else the login, else the
 // postmaster.
 func (t *transaction) owner(sender mail.Address) mail.Address {
 	env, from := &t.session.srv.env, t.Envelope.From
@@ -38,8 +38,8 @@ func (t *transaction) owner(sender mail.Address) mail.Address {
 	return sender
 }
 
-// refresh brings the transaction that the hop sees up to date with tx, whose
-// header has been read in the meantime.
+// refresh updates the transaction that the hop sees from tx, whose header has
+// been read in the meantime.
 func (v *delivery) refresh(tx *mail.Transaction) {
 	if v.tx == tx {
 		return

@@ -20,13 +20,13 @@ type Chain struct {
 	Routes  []Route
 }
 
-// has reports whether the chain has a filter of that name.
+// has reports whether the chain has a filter with that name.
 func (c *Chain) has(name string) bool {
 	return c.Filters != nil && slices.ContainsFunc(c.Filters.Entries, func(e filters.Entry) bool { return e.Name == name && !e.Shadow })
 }
 
 // Route sends recipients to a hop. All of its conditions must hold; an empty
-// condition always does.
+// condition always holds.
 type Route struct {
 	Name     string
 	To, From mail.Patterns // empty: any address
@@ -35,9 +35,11 @@ type Route struct {
 	Relay    bool // only for clients that may relay
 	HopName  string
 	Hop      mail.Hop
-	// Rules change the sender of mail along the route; nil for none.
+	// Rules change the sender of mail along the route. It is nil if nothing
+	// changes.
 	Rules *rewrite.Rules
-	// Finish holds the filters of the last stage, which sign or seal.
+	// Finish holds the filters of the last stage, which sign or seal the
+	// message.
 	Finish []Finisher
 }
 
@@ -64,7 +66,7 @@ func NewRoute(c *RouteConfig, local []string, hop mail.Hop, finish []Finisher) R
 	return r
 }
 
-// SendAs makes a the sender of all mail along the route, unless a is empty.
+// SendAs sets a as the sender of all mail along the route, unless a is empty.
 func (t *Route) SendAs(a mail.Address) {
 	if a == "" {
 		return
@@ -94,11 +96,12 @@ func within(nets []netip.Prefix, a netip.Addr) bool {
 	return false
 }
 
-// Find returns the first route that accepts r, or nil. Routes to the outside are
-// skipped for clients that may not relay, unless an alias, a forward or a filter
-// led to r: an administrator wants that mail to go there, whoever sends it. The
-// other conditions of a route apply as always, and so do the chain's filters,
-// which judge each final address. The queue rewrites the sender of such mail.
+// Find returns the first route that accepts r, or nil. Routes to the outside
+// are skipped for clients that may not relay, unless r results from an alias, a
+// forward or a filter, in which case an administrator has authorized the
+// destination for every sender. The other conditions of a route apply as usual,
+// and so do the chain's filters, which check each final address. The queue
+// rewrites the sender of such mail.
 func (c *Chain) Find(tx *mail.Transaction, r mail.Rcpt) *Route {
 	for i := range c.Routes {
 		t := &c.Routes[i]

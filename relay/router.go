@@ -9,9 +9,9 @@ import (
 	"hoplite/mail/alias"
 )
 
-// Router is a hop that sends each recipient along the first route that matches.
-// It delivers reports, and queued mail whose upstream is no longer configured. As
-// the server itself sends these, routes to the outside apply, too.
+// Router is a hop that sends each recipient along the first matching route. It
+// delivers reports, and queued mail whose upstream is no longer configured.
+// Because the server itself sends such mail, routes to the outside also apply.
 type Router struct {
 	addresses Addresses
 	chains    []*Chain
@@ -24,7 +24,7 @@ func NewRouter(addresses Addresses, chains []*Chain) *Router {
 }
 
 // Route returns the name of the hop for r and the recipient as passed to that
-// hop, without asking the hop. The error is temporary if r leads to several
+// hop, without asking the hop. The error is temporary if r resolves to several
 // addresses.
 func (o *Router) Route(tx *mail.Transaction, r mail.Rcpt) (string, mail.Rcpt, error) {
 	ends, err := o.find(tx, r)
@@ -45,8 +45,8 @@ type end struct {
 
 // find resolves a recipient to its final addresses and finds their routes. An
 // address without a route is omitted if another one has a route. A recipient
-// with a hop was resolved when its message arrived: if it is one of its own
-// final addresses, the others have received the message then.
+// with a hop was already resolved when its message arrived. If it is one of its
+// own final addresses, the others received the message at that time.
 func (o *Router) find(tx *mail.Transaction, r mail.Rcpt) ([]end, error) {
 	found, err := o.addresses.Resolve(string(r.To))
 	if err != nil || len(found.Finals) == 0 {
@@ -87,7 +87,7 @@ func (o *Router) routeOf(tx *mail.Transaction, r mail.Rcpt) *Route {
 	return nil
 }
 
-// Open begins a message. Hops are opened when the first recipient needs them.
+// Open begins a message. Each hop is opened when the first recipient needs it.
 func (o *Router) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, error) {
 	return &routed{router: o, tx: tx, handoffs: map[string]mail.Handoff{}}, nil
 }
@@ -97,18 +97,18 @@ type routed struct {
 	router   *Router
 	tx       *mail.Transaction
 	rcpts    []routedRcpt
-	handoffs map[string]mail.Handoff // by the name of the hop
+	handoffs map[string]mail.Handoff // by hop name
 }
 
-// routedRcpt is an accepted recipient, and the hop for each of its final
-// addresses that was accepted.
+// routedRcpt is an accepted recipient, with the hop of each accepted final
+// address.
 type routedRcpt struct {
 	to   mail.Address
 	hops []string
 }
 
-// Rcpt finds the routes of a recipient and offers it to their hops. Of several
-// final addresses, at least one must be accepted.
+// Rcpt finds the routes of a recipient and offers it to their hops. At least
+// one of its final addresses must be accepted.
 func (h *routed) Rcpt(ctx context.Context, r mail.Rcpt) error {
 	ends, err := h.router.find(h.tx, r)
 	if err != nil {
@@ -147,8 +147,8 @@ func (h *routed) offer(ctx context.Context, e end) error {
 
 // Send passes the message to every hop and returns the outcomes in the order of
 // the recipients. The outcome of a recipient with several final addresses is
-// the best of theirs: these messages are reports, and a single copy is enough
-// to notify the sender.
+// the best of theirs, because these messages are reports, and a single copy is
+// enough to notify the sender.
 func (h *routed) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
 	sent := map[string][]mail.Outcome{}
 	for _, r := range h.rcpts {
@@ -181,7 +181,7 @@ func better(a, b *mail.Reply) bool {
 	return a.Positive() && !b.Positive() || !a.Permanent() && b.Permanent()
 }
 
-// noOutcome replaces an outcome that a hop did not return.
+// noOutcome is used if a hop does not return an outcome.
 var noOutcome = mail.Reply{Code: 451, Enhanced: "4.3.0", Text: "the next hop returned no result for this recipient"}
 
 // Close closes all handoffs.

@@ -10,7 +10,8 @@ import (
 	"hoplite/mail/alias"
 )
 
-// book resolves addresses from a table; others resolve to themselves.
+// book resolves addresses from a table. Addresses not in the table resolve to
+// themselves.
 type book map[string]alias.Resolved
 
 func (b book) Resolve(addr string) (alias.Resolved, error) {
@@ -77,7 +78,8 @@ func TestRouterWay(t *testing.T) {
 			}
 		})
 	}
-	// Queued mail was resolved when it arrived: it does not go to both again.
+	// Queued mail was resolved when it arrived, so it is not sent to both
+	// addresses again.
 	if hop, at, err := r.Route(tx, mail.Rcpt{To: "kept@example.org", Hop: "removed"}); hop != "boxes" || at.To != "kept@example.org" || err != nil {
 		t.Errorf("%s to %s, %v", hop, at.To, err)
 	}

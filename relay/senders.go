@@ -10,8 +10,8 @@ import (
 	"hoplite/mail"
 )
 
-// senders enforces which reverse paths a login may use and how many messages it
-// may send.
+// senders enforces the policy on a login's reverse paths and the limit on its
+// messages.
 type senders struct {
 	policy    string    // as in the configuration: own, domain or any
 	addresses Addresses // may be nil
@@ -25,7 +25,8 @@ func newSenders(cfg *Config, addresses Addresses) *senders {
 	return &senders{policy: cfg.Senders, addresses: addresses, limit: cfg.LoginRate, buckets: make(map[string]*rate.Limiter)}
 }
 
-// check returns the refusal of a message of user from a reverse path, or nil.
+// check returns the refusal of a message sent by user from a reverse path, or
+// nil.
 func (s *senders) check(user string, from mail.Address, now time.Time) *mail.Reply {
 	switch {
 	case user == "":
@@ -61,8 +62,8 @@ func (s *senders) owns(user string, from mail.Address) bool {
 	return false
 }
 
-// allow counts a message of a login. A burst of the whole rate is allowed,
-// which is then refilled evenly over its period.
+// allow counts a message sent by a login. A login may use its whole limit in
+// one burst; the limit is then refilled evenly over its period.
 func (s *senders) allow(user string, now time.Time) bool {
 	if !s.limit.Limited() {
 		return true

@@ -38,7 +38,8 @@ func TestWhoseSender(t *testing.T) {
 	}
 }
 
-// A login may use its whole rate at once, and more as the bucket is refilled.
+// A login may use its whole limit at once, and may send more as the bucket is
+// refilled.
 func TestSenderRate(t *testing.T) {
 	s := newSenders(&Config{listenAccess: listenAccess{Senders: "any", LoginRate: conf.Rate{Count: 3, Per: time.Hour}}}, nil)
 	now := time.Now()

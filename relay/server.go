@@ -1,11 +1,11 @@
 // Package relay is the SMTP and LMTP server. A session per connection runs the
 // chain of its listener: filters decide whether a message is accepted, routes
-// select the next hop for each recipient, and the client gets its reply once
-// the hops have answered.
+// select the next hop for each recipient, and the client receives its reply
+// once the hops have answered.
 //
 // The octets of SMTP are handled by relay/wire, and delivery by implementations
-// of mail.Hop such as relay/queue and relay/forward. Start reading with
-// session.Mail, then Rcpt and Data.
+// of mail.Hop such as relay/queue and relay/forward. Start with session.Mail,
+// then Rcpt and Data.
 package relay
 
 import (
@@ -48,8 +48,8 @@ type Carry struct {
 type Env struct {
 	Hostname string
 	// Names returns the names of this server: the hostnames of all listeners,
-	// and those in certificates. Authentication-Results of remote clients that
-	// bear one of them are removed.
+	// and the names in certificates. Authentication-Results fields from remote
+	// clients that carry one of these names are removed.
 	Names      func() []string
 	Log        zerolog.Logger
 	Spool      *spool.Dir
@@ -65,24 +65,26 @@ type Env struct {
 	DNS resolve.Resolver
 	// History records finished transactions.
 	History func(history.Record, zerolog.LogObjectMarshaler)
-	// Metrics count transactions and logins.
+	// Metrics counts transactions and logins.
 	Metrics *Metrics
-	// Carry returns the extensions that the hops support; if it is nil, they
+	// Carry returns the extensions that the hops support. If Carry is nil, they
 	// support all.
 	Carry func() Carry
-	// Later returns the queue of a hop. The queue gets the message for
-	// recipients that failed temporarily after others already got the message.
-	// checked is false for recipients that the hop has not accepted at RCPT.
+	// Later returns the queue of a hop. The queue receives the message for
+	// recipients that failed temporarily after others already received the
+	// message. checked is false for recipients that the hop has not accepted at
+	// RCPT.
 	Later func(hop string, checked bool) mail.Hop
-	// Bounce reports recipients that failed permanently while others have the
-	// message already. It returns the address that gets the report, which is empty
-	// if none is due. Without Bounce the client gets the refusal.
+	// Bounce reports recipients that failed permanently after others already
+	// received the message. It returns the address that receives the report,
+	// which is empty if none is due. If Bounce is nil, the client receives the
+	// refusal.
 	Bounce func(ctx context.Context, tx *mail.Transaction, m *mail.Message, failed []mail.Outcome) (to mail.Address, err error)
 	// Learn is called with the header of each message as received and the
 	// confirmed reverse name of the client.
 	Learn func(head []byte, now time.Time, client string)
-	// Run starts the queue for a domain (ETRN) and returns how many messages
-	// wait for it.
+	// Run starts the queue for a domain (ETRN) and returns the number of
+	// messages waiting for it.
 	Run func(domain string) (int, error)
 	// Verify returns the known status of an address at its hop, for VRFY.
 	Verify func(mail.Address) (exists, known bool)
@@ -159,7 +161,7 @@ func New(cfg *Config, protocol string, env Env) *Server {
 
 // library returns go-smtp's server. All extensions whose parameters it parses
 // are enabled, because wire refuses those that are not offered. It has no
-// limits or TLS of its own.
+// limits and no TLS.
 func (s *Server) library() *smtp.Server {
 	lib := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 		return sessionOf(s, wire.ConnOf(c.Conn())), nil
@@ -211,8 +213,8 @@ func (s *Server) forget(c *wire.Conn) {
 	delete(s.conns, c)
 }
 
-// Drain asks every session to end: idle ones immediately with 421, the others
-// after the reply to the current message.
+// Drain asks every session to end: idle ones immediately with 421, others after
+// the reply to the current message.
 func (s *Server) Drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

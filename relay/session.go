@@ -13,8 +13,8 @@ import (
 )
 
 // session is go-smtp's session for one client. The library calls it from a
-// single goroutine, because its own handling of BDAT, which would use another,
-// is never reached.
+// single goroutine: its own handling of BDAT, which would use another, is never
+// reached.
 type session struct {
 	srv  *Server
 	conn *wire.Conn
@@ -26,7 +26,7 @@ type session struct {
 }
 
 // identity holds everything that the filters' connect stage depends on. When it
-// changes, they run again.
+// changes, the stage runs again.
 type identity struct {
 	addr netip.AddrPort
 	helo string
@@ -89,12 +89,12 @@ func (s *session) begin(from mail.Address, o *smtp.MailOptions) *transaction {
 		e.Priority = *o.MTPriority
 	}
 	if !t.Client.MayRelay {
-		e.Priority = min(e.Priority, 0) // only clients that may relay may raise it (RFC 6710, 4.1)
+		e.Priority = min(e.Priority, 0) // only clients that may relay may raise the priority (RFC 6710, 4.1)
 	}
 	return t
 }
 
-// checkMail checks a reverse path, first by the listener's own rules, then by
+// checkMail checks a reverse path, first against the listener's rules, then by
 // the connect and mail stages of the filters.
 func (s *session) checkMail(t *transaction) (by string, r *mail.Reply) {
 	env := &s.srv.env

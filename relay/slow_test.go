@@ -15,7 +15,7 @@ import (
 )
 
 // Clients that hold connections open and send almost nothing do not prevent
-// others from being served. HOPLITE_SLOW sets their number; 5000 need 20,000
+// others from being served. HOPLITE_SLOW sets their number; 5000 require 20,000
 // file descriptors.
 func TestSlowClients(t *testing.T) {
 	n := 200
@@ -55,7 +55,7 @@ func TestSlowClients(t *testing.T) {
 	t.Logf("beside %d slow clients: worst of 10 honest ones %s", n, worst)
 }
 
-// drip sends an octet on some of the connections from time to time.
+// drip occasionally sends an octet on some of the connections.
 func drip(ctx context.Context, conns []net.Conn) {
 	for i := 0; ctx.Err() == nil; i++ {
 		if c := conns[i%len(conns)]; i%6 == 5 {
@@ -65,7 +65,7 @@ func drip(ctx context.Context, conns []net.Conn) {
 	}
 }
 
-// A client over a limit of connections gets an SMTP reply.
+// A client that exceeds a connection limit receives an SMTP reply.
 func TestTurnedAway(t *testing.T) {
 	d := open(t, "smtp", func(c *Config, _ *Env) { c.MaxConnections = 1 })
 	d.hello(t)

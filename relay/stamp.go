@@ -9,10 +9,10 @@ import (
 	"hoplite/mail/safe"
 )
 
-// stamp adds our fields on top of a message: Received, Authentication-Results,
-// and on submission the fields that RFC 6409, 8 permits. It removes
-// Authentication-Results that claim to be ours (RFC 8601, 5). All other octets
-// are left unchanged.
+// stamp adds the server's fields above the message: Received,
+// Authentication-Results, and on submission the fields that RFC 6409, 8
+// permits. It removes Authentication-Results fields that claim to be from this
+// server (RFC 8601, 5). All other octets are left unchanged.
 func (t *transaction) stamp(m *mail.Message) *mail.Message {
 	top := t.received()
 	if len(t.Trail.Auth) > 0 {
@@ -26,9 +26,10 @@ func (t *transaction) stamp(m *mail.Message) *mail.Message {
 	return m.Edited(top, apart(drop, m.Drop)...)
 }
 
-// ownNames returns the names that Authentication-Results of the message must not
-// bear. A trusted server may be one of our own, with results of its own checks:
-// from it, only results of this listener are forged.
+// ownNames returns the names that Authentication-Results fields in the message
+// must not carry. A trusted server may be one of our own and add the results of
+// its checks, so for such a server only results in this listener's name are
+// considered forged.
 func (t *transaction) ownNames() []string {
 	names := []string{t.Hostname}
 	if more := t.session.srv.env.Names; more != nil && !t.Client.Trusted {
@@ -62,7 +63,7 @@ func (t *transaction) received() []byte {
 	return t.At.AppendFormat(b, "; Mon, 2 Jan 2006 15:04:05 -0700\r\n")
 }
 
-// appendPeer adds the address of the client, with its name if that is known.
+// appendPeer adds the client's address, and its name if known.
 func appendPeer(b []byte, c *mail.Client) []byte {
 	addr := c.Addr.Addr()
 	if !addr.IsValid() {
@@ -78,8 +79,8 @@ func appendPeer(b []byte, c *mail.Client) []byte {
 	return append(addr.AppendTo(b), ']')
 }
 
-// hostName returns a name for the from clause of Received, because a client may
-// try to forge a trace by its HELO argument.
+// hostName returns a name that is valid in the from clause of Received. A
+// client may try to forge trace information with its HELO argument.
 func hostName(s string) string {
 	if s == "" {
 		return "unknown"
@@ -114,7 +115,7 @@ func (t *transaction) submission(m *mail.Message) (top []byte, drop []mail.Span)
 	return top, drop
 }
 
-// mergeSpans joins two ascending lists that do not overlap.
+// mergeSpans merges two ascending lists that do not overlap.
 func mergeSpans(a, b []mail.Span) []mail.Span {
 	out := make([]mail.Span, 0, len(a)+len(b))
 	for len(a) > 0 || len(b) > 0 {
@@ -127,8 +128,8 @@ func mergeSpans(a, b []mail.Span) []mail.Span {
 	return out
 }
 
-// apart returns the spans of want that do not overlap any of have, which a
-// filter has already removed.
+// apart returns the spans in want that do not overlap any in have, the spans
+// that a filter has already removed.
 func apart(want, have []mail.Span) []mail.Span {
 	var out []mail.Span
 next:

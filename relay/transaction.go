@@ -44,8 +44,8 @@ func (t *transaction) withID(r *mail.Reply) mail.Reply {
 	return c
 }
 
-// abort ends a transaction that has no message, for a reason in words. If a
-// recipient was refused, its verdict is that refusal.
+// abort ends a transaction without a message; why is the reason as text. If a
+// recipient was refused, that refusal is the transaction's verdict.
 func (t *transaction) abort(why string) {
 	stage := mail.StageMail
 	if t.rcpts+len(t.refused) > 0 {
@@ -90,7 +90,7 @@ func (t *transaction) finish(verdict string, r mail.Reply) {
 	}, &summary)
 }
 
-// maxNamed limits the number of recipients named in a log line.
+// maxNamed is the maximum number of recipients named in a log line.
 const maxNamed = 100
 
 func (t *transaction) recipients() []string {

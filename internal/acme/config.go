@@ -1,12 +1,12 @@
-// Package acme obtains certificates from an authority by ACME (RFC 8555) and
-// renews them: with certmagic, whose log becomes ours, and with storage that
-// replaces key and certificate of a name in one rename.
+// Package acme obtains and renews certificates from an ACME authority (RFC
+// 8555). It uses certmagic, with a bridge to this server's log and with storage
+// that replaces a name's key and certificate in a single rename.
 //
-// A Manager answers TLS handshakes and the challenges http-01 and tls-alpn-01 on
-// the server's own listeners, or listens itself while a challenge is pending;
-// dns-01 goes through dynamic updates (RFC 2136) or a program. Certificates from
-// files, and the choice between those and ours, are left to the caller. Start
-// reading at Config and Manager.
+// A Manager answers TLS handshakes and the challenges http-01 and tls-alpn-01
+// on the server's own listeners, or opens a listener while a challenge is
+// pending. For dns-01 it uses dynamic updates (RFC 2136) or an external
+// program. Certificates from files, and the choice between them and ACME
+// certificates, are left to the caller. Start with Config and Manager.
 package acme
 
 import (
@@ -100,8 +100,8 @@ func (c *Config) Check() error {
 	return errors.Join(errs...)
 }
 
-// NamesOr returns the configured names, or those of hosts that an authority can
-// certify.
+// NamesOr returns the configured names or, if there are none, those of hosts
+// that an authority can certify.
 func (c *Config) NamesOr(hosts []string) []string {
 	if len(c.Names) > 0 {
 		return c.Names

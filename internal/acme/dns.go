@@ -16,7 +16,7 @@ import (
 	"hoplite/mail/safe"
 )
 
-// solver returns the solver of dns-01.
+// solver returns the solver for dns-01.
 func (d *DNSConfig) solver(log *zap.Logger) *certmagic.DNS01Solver {
 	var p certmagic.DNSProvider = &updater{d}
 	if d.Program != "" {
@@ -24,15 +24,15 @@ func (d *DNSConfig) solver(log *zap.Logger) *certmagic.DNS01Solver {
 	}
 	s := &certmagic.DNS01Solver{DNSManager: certmagic.DNSManager{DNSProvider: p, TTL: time.Minute, Logger: log}}
 	if d.Server != "" {
-		s.Resolvers = []string{d.Server} // knows the zone and the new record at once
+		s.Resolvers = []string{d.Server} // sees the new record immediately
 	}
 	return s
 }
 
-// updater publishes records by dynamic updates (RFC 2136).
+// updater publishes records with dynamic updates (RFC 2136).
 type updater struct{ cfg *DNSConfig }
 
-// updateTimeout bounds one update.
+// updateTimeout is the time limit for one update.
 const updateTimeout = 30 * time.Second
 
 func (u *updater) update(ctx context.Context, zone string, change func(*dns.Msg)) error {
@@ -73,7 +73,7 @@ func (u *updater) DeleteRecords(ctx context.Context, zone string, records []libd
 	return records, u.update(ctx, zone, func(m *dns.Msg) { m.Remove(rrs) })
 }
 
-// wire returns records as package dns has them.
+// wire converts records to the types of package dns.
 func wire(zone string, records []libdns.Record) ([]dns.RR, error) {
 	var list []dns.RR
 	for _, r := range records {
@@ -92,7 +92,7 @@ func wire(zone string, records []libdns.Record) ([]dns.RR, error) {
 // program publishes records by running an external program.
 type program struct{ path string }
 
-// programTimeout bounds one run.
+// programTimeout is the time limit for one run of the program.
 const programTimeout = 2 * time.Minute
 
 func (p *program) run(ctx context.Context, action, zone string, records []libdns.Record) ([]libdns.Record, error) {

@@ -8,8 +8,9 @@ import (
 	"hoplite/mail/safe"
 )
 
-// bridge returns a logger for certmagic whose lines go to ours. What certmagic
-// reports at info is of use only to developers, except for new certificates.
+// bridge returns a logger for certmagic that writes to log. Most of certmagic's
+// messages at level info are useful only to developers; those about new
+// certificates are the exception.
 func bridge(log zerolog.Logger) *zap.Logger { return zap.New(&core{log: log}) }
 
 // core is a zapcore.Core that writes to a zerolog.Logger.
@@ -65,7 +66,7 @@ func (c *core) Write(e zapcore.Entry, fields []zapcore.Field) error {
 // Sync implements zapcore.Core.
 func (c *core) Sync() error { return nil }
 
-// level translates a level: information becomes debug output.
+// level translates a level. Info becomes debug.
 func level(l zapcore.Level) zerolog.Level {
 	switch {
 	case l <= zapcore.InfoLevel:

@@ -16,29 +16,29 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Env is what a Manager needs besides its configuration.
+// Env holds a Manager's dependencies other than its configuration.
 type Env struct {
-	// Names are the names to certify.
+	// Names lists the names to certify.
 	Names []string
 	// Data is the data folder.
 	Data string
 	Log  zerolog.Logger
-	// Storage keeps accounts and certificates; nil is Folder in the data folder.
-	// Servers that share it share their certificates.
+	// Storage stores accounts and certificates. If it is nil, Folder in the
+	// data folder is used. Servers that share storage share their certificates.
 	Storage func(keys string) certmagic.Storage
 }
 
-// Folder returns where the certificates with a kind of key are kept.
+// Folder returns the folder for certificates with a kind of key.
 func Folder(data, keys string) string { return filepath.Join(data, "tls", "acme-"+keys) }
 
-// Manager obtains and renews the certificates of some names, with each kind of
+// Manager obtains and renews certificates for a set of names, for each kind of
 // key.
 type Manager struct {
 	names []string
 	kinds []*kind
 }
 
-// kind is the certificates with one kind of key.
+// kind holds the certificates with one kind of key.
 type kind struct {
 	keys   string
 	cache  *certmagic.Cache
@@ -46,7 +46,7 @@ type kind struct {
 	issuer *certmagic.ACMEIssuer
 }
 
-// New returns a Manager. It uses no network before Start.
+// New returns a Manager, which does not use the network before Start.
 func New(c Config, env Env) (*Manager, error) {
 	m := &Manager{names: env.Names}
 	var roots *x509.CertPool
@@ -85,7 +85,7 @@ func newKind(c *Config, env *Env, keys string, roots *x509.CertPool) *kind {
 	}
 	config := certmagic.Config{
 		Storage: env.Storage(keys), KeySource: source, Logger: log,
-		OCSP: certmagic.OCSPConfig{DisableStapling: true}, // mail programs do not ask for it
+		OCSP: certmagic.OCSPConfig{DisableStapling: true}, // mail clients do not request it
 	}
 	if len(env.Names) > 0 {
 		config.DefaultServerName, config.FallbackServerName = env.Names[0], env.Names[0]
@@ -105,8 +105,8 @@ func newKind(c *Config, env *Env, keys string, roots *x509.CertPool) *kind {
 	return k
 }
 
-// Start loads the certificates and obtains or renews those that are missing or
-// due, in the background, until ctx ends. Failed attempts are repeated.
+// Start loads the certificates, and obtains or renews those that are missing or
+// due in the background until ctx is done. Failed attempts are repeated.
 func (m *Manager) Start(ctx context.Context) error {
 	for _, k := range m.kinds {
 		if err := k.config.ManageAsync(ctx, m.names); err != nil {
@@ -116,20 +116,21 @@ func (m *Manager) Start(ctx context.Context) error {
 	return nil
 }
 
-// Close ends the renewals.
+// Close stops the renewals.
 func (m *Manager) Close() {
 	for _, k := range m.kinds {
 		k.cache.Stop()
 	}
 }
 
-// IsChallenge reports whether a handshake is that of tls-alpn-01 (RFC 8737).
+// IsChallenge reports whether a handshake is a tls-alpn-01 validation (RFC
+// 8737).
 func (m *Manager) IsChallenge(hello *tls.ClientHelloInfo) bool {
 	return len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acmez.ACMETLS1Protocol
 }
 
-// Certificate returns a certificate for a handshake: the first one that the
-// client supports, or nil if there is none.
+// Certificate returns the certificate for a handshake: the first one that the
+// client supports. If there is none, it returns nil.
 func (m *Manager) Certificate(hello *tls.ClientHelloInfo) *tls.Certificate {
 	var first *tls.Certificate
 	for _, k := range m.kinds {
@@ -141,13 +142,13 @@ func (m *Manager) Certificate(hello *tls.ClientHelloInfo) *tls.Certificate {
 			return cert
 		}
 		if first == nil && hello.ServerName == "" {
-			first = cert // let the handshake name the reason
+			first = cert // the handshake fails with the reason
 		}
 	}
 	return first
 }
 
-// Handler answers the requests of http-01 and passes on all others.
+// Handler answers http-01 requests and passes on all others.
 func (m *Manager) Handler(next http.Handler) http.Handler {
 	for _, k := range m.kinds {
 		next = k.issuer.HTTPChallengeHandler(next)
@@ -170,11 +171,12 @@ func (m *Manager) Leaves() []*x509.Certificate {
 	return list
 }
 
-// ErrUnknownName is a name that the Manager has no certificate for.
+// ErrUnknownName is returned for a name that the Manager has no certificate
+// for.
 var ErrUnknownName = errors.New("not one of the names of the acme block")
 
-// Renew replaces the certificates of a name now, although they are not due. Until
-// the new one is there, the old one is used.
+// Renew replaces the certificates of a name immediately, even if they are not
+// due. The old ones are used until the new ones have been obtained.
 func (m *Manager) Renew(ctx context.Context, name string) error {
 	if !slices.Contains(m.names, name) {
 		return fmt.Errorf("%s: %w", name, ErrUnknownName)

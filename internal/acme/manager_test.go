@@ -18,8 +18,8 @@ import (
 	"hoplite/internal/conf"
 )
 
-// A certificate is obtained by http-01 on a listener of ours, survives a restart,
-// and is replaced while the old one is used.
+// A certificate is obtained by http-01 on one of our listeners, survives a
+// restart, and is replaced while the old one is in use.
 func TestHTTPChallenge(t *testing.T) {
 	a, data := acmetest.New(t), t.TempDir()
 	c := configFor(a)
@@ -48,7 +48,7 @@ func TestHTTPChallenge(t *testing.T) {
 	}
 
 	again := manager(t, c, data, "mail.example.org")
-	a.Down.Store(true) // the authority is not needed for that
+	a.Down.Store(true) // a restart does not need the authority
 	start(t, again)
 	if c := await(t, again, "mail.example.org", nil); !c.Leaf.Equal(first.Leaf) {
 		t.Error("another certificate after a restart")
@@ -110,7 +110,7 @@ func TestTLSChallenge(t *testing.T) {
 	await(t, m, "mail.example.org", nil)
 }
 
-// Without a listener of ours at the port, one is opened for the challenge.
+// If none of our listeners uses the port, one is opened for the challenge.
 func TestOwnListener(t *testing.T) {
 	a := acmetest.New(t)
 	m := manager(t, configFor(a), t.TempDir(), "mail.example.org")
@@ -123,7 +123,8 @@ func TestOwnListener(t *testing.T) {
 	}
 }
 
-// RSA beside ECDSA: each client gets what it supports.
+// With both RSA and ECDSA keys, each client gets a certificate that it
+// supports.
 func TestKinds(t *testing.T) {
 	a := acmetest.New(t)
 	c := configFor(a)
@@ -165,7 +166,8 @@ func TestDNSChallenge(t *testing.T) {
 	}
 }
 
-// A program publishes the record; here it tells the zone by a file.
+// A program publishes the record; in this test it passes the record to the zone
+// in a file.
 func TestProgram(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "dns-update")

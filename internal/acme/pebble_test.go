@@ -29,7 +29,7 @@ func manager(t *testing.T, c Config, data string, names ...string) *Manager {
 	return m
 }
 
-// start starts a manager for the length of the test.
+// start starts a manager that runs until the test ends.
 func start(t *testing.T, m *Manager) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -39,7 +39,7 @@ func start(t *testing.T, m *Manager) {
 	}
 }
 
-// await waits until there is a certificate for a name that is not old.
+// await waits for a certificate for a name, other than old.
 func await(t *testing.T, m *Manager, name string, old *tls.Certificate) *tls.Certificate {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {

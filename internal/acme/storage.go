@@ -17,26 +17,27 @@ import (
 	"hoplite/internal/files"
 )
 
-// metaBlock is the PEM block of certmagic's notes about a certificate.
+// metaBlock is the type of the PEM block that holds certmagic's metadata for a
+// certificate.
 const metaBlock = "ACME METADATA"
 
-// Storage keeps accounts and challenges as certmagic's FileStorage does, and the
-// key, the certificate and the notes of a name in one PEM file, which is replaced
-// in one rename: after a crash they belong together.
+// Storage stores accounts and challenges as certmagic's FileStorage does. The
+// key, certificate and metadata of a name are stored in one PEM file, which is
+// replaced in a single rename, so that they match even after a crash.
 type Storage struct {
 	*certmagic.FileStorage
 
 	mu     sync.Mutex
-	staged map[string]map[string][]byte // by file, then by extension
+	staged map[string]map[string][]byte // by file name, then by extension
 }
 
-// NewStorage returns the storage in a folder, which need not exist.
+// NewStorage returns the storage in a folder, which need not exist yet.
 func NewStorage(dir string) *Storage {
 	return &Storage{FileStorage: &certmagic.FileStorage{Path: dir}, staged: map[string]map[string][]byte{}}
 }
 
-// bundle returns the file that holds a key of the storage and which part of it,
-// if it is about a certificate.
+// bundle returns the file that holds a storage key, and the part of the file,
+// if the key belongs to a certificate.
 func (s *Storage) bundle(key string) (file, part string, ok bool) {
 	part = path.Ext(key)
 	if !strings.HasPrefix(key, "certificates/") || part != ".key" && part != ".crt" && part != ".json" {
@@ -45,8 +46,8 @@ func (s *Storage) bundle(key string) (file, part string, ok bool) {
 	return s.Filename(strings.TrimSuffix(key, part) + ".pem"), part, true
 }
 
-// Store stores a value. The parts of a certificate come in the order key,
-// certificate, notes, and become visible with the last one.
+// Store stores a value. The parts of a certificate arrive in the order key,
+// certificate, metadata, and become visible with the last one.
 func (s *Storage) Store(ctx context.Context, key string, value []byte) error {
 	file, part, ok := s.bundle(key)
 	if !ok {
@@ -102,7 +103,7 @@ func (s *Storage) Load(ctx context.Context, key string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// Exists reports whether there is a value.
+// Exists reports whether a value exists.
 func (s *Storage) Exists(ctx context.Context, key string) bool {
 	file, _, ok := s.bundle(key)
 	if !ok {
@@ -112,7 +113,8 @@ func (s *Storage) Exists(ctx context.Context, key string) bool {
 	return err == nil
 }
 
-// Delete removes a value, and with one part of a certificate the others.
+// Delete removes a value. If it is part of a certificate, the other parts are
+// also removed.
 func (s *Storage) Delete(ctx context.Context, key string) error {
 	file, _, ok := s.bundle(key)
 	if !ok {
@@ -140,7 +142,7 @@ func (s *Storage) Stat(ctx context.Context, key string) (certmagic.KeyInfo, erro
 	return certmagic.KeyInfo{Key: key, Modified: st.ModTime(), Size: st.Size(), IsTerminal: true}, nil
 }
 
-// Files returns the PEM files of the certificates in a folder of a Storage.
+// Files returns the PEM files of the certificates in a Storage folder.
 func Files(dir string) ([]string, error) {
 	return filepath.Glob(filepath.Join(dir, "certificates", "*", "*", "*.pem"))
 }

@@ -21,8 +21,8 @@ const (
 	certPEM = "-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\nCCCC\n-----END CERTIFICATE-----\n"
 )
 
-// The three parts of a certificate change together: a crash before the last one
-// leaves the old ones.
+// The three parts of a certificate change together: after a crash before the
+// last one is written, the old ones are still used.
 func TestPairIsReplacedAtOnce(t *testing.T) {
 	ctx := context.Background()
 	s := NewStorage(t.TempDir())
@@ -77,7 +77,7 @@ func TestPairIsReplacedAtOnce(t *testing.T) {
 	}
 }
 
-// Other values are files of their own.
+// Other values are stored in separate files.
 func TestOtherValues(t *testing.T) {
 	ctx := context.Background()
 	s := NewStorage(t.TempDir())

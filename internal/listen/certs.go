@@ -16,12 +16,11 @@ import (
 // and its key.
 type Pair struct{ Cert, Key string }
 
-// Certs holds the certificates of the server. Changed files are read again at
-// the next handshake; if the new certificate is unusable, the old one stays in
-// use.
+// Certs holds the certificates of the server. Changed files are reloaded at the
+// next handshake; if the new certificate is unusable, the old one stays in use.
 type Certs struct {
 	log    zerolog.Logger
-	issuer Issuer // nil without one
+	issuer Issuer // nil if there is none
 	// stopgap is set if the files are used only until the issuer has a
 	// certificate.
 	stopgap bool
@@ -34,21 +33,22 @@ type Certs struct {
 type Issuer interface {
 	// Certificate returns a certificate for a handshake, or nil.
 	Certificate(hello *tls.ClientHelloInfo) *tls.Certificate
-	// IsChallenge reports whether a handshake is a question of an authority, to be
-	// answered by Certificate and the application protocol acme-tls/1 (RFC 8737).
+	// IsChallenge reports whether a handshake is an ACME validation by a
+	// certificate authority, which Certificate answers with the application
+	// protocol acme-tls/1 (RFC 8737).
 	IsChallenge(hello *tls.ClientHelloInfo) bool
 	// Leaves returns the certificates in use.
 	Leaves() []*x509.Certificate
 }
 
-// SetIssuer adds an issuer, before the certificates are used. A file for the name
-// that a client sends has precedence. If stopgap is set, the other files are used
-// only as long as the issuer has no certificate.
+// SetIssuer adds an issuer. It must be called before the certificates are used.
+// A file for the name that a client sends has precedence. If stopgap is set,
+// the other files are used only until the issuer has a certificate.
 func (c *Certs) SetIssuer(i Issuer, stopgap bool) { c.issuer, c.stopgap = i, stopgap }
 
 type certFile struct {
 	pair Pair
-	seen [2]stamp // of the files when last read, usable or not
+	seen [2]stamp // the files' stamps when last read, even if unusable
 	cert *tls.Certificate
 }
 
@@ -77,9 +77,9 @@ func LoadCerts(pairs []Pair, log zerolog.Logger) (*Certs, error) {
 }
 
 // Certificate returns the certificate for a handshake, for use as
-// tls.Config.GetCertificate: the first one for the server name that the client can
-// use. Old clients need an RSA certificate, which may stand beside another for the
-// same name.
+// tls.Config.GetCertificate. It is the first one for the server name that the
+// client supports. Old clients need an RSA certificate, which may be configured
+// alongside another for the same name.
 func (c *Certs) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if c.isChallenge(hello) {
 		return c.issuer.Certificate(hello), nil
@@ -104,9 +104,9 @@ func fits(cert *tls.Certificate, name string) bool {
 	return name != "" && cert.Leaf.VerifyHostname(name) == nil
 }
 
-// fromFiles returns the file's certificate for a handshake, and whether it is for
-// the name that the client sent. Of several for a name, such as RSA beside ECDSA,
-// it is the first one that the client supports.
+// fromFiles returns the file's certificate for a handshake, and whether it is
+// for the name that the client sent. If several match the name, for example RSA
+// and ECDSA, the first one that the client supports is used.
 func (c *Certs) fromFiles(hello *tls.ClientHelloInfo) (cert *tls.Certificate, match bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -126,13 +126,14 @@ func (c *Certs) fromFiles(hello *tls.ClientHelloInfo) (cert *tls.Certificate, ma
 			}
 		}
 		if cert != nil {
-			break // none is usable: the handshake fails and says why
+			break // none is usable: the handshake fails with the reason
 		}
 	}
 	return cert, match
 }
 
-// Leaves returns the certificates in use, for checks of their names and dates.
+// Leaves returns the certificates in use, for checks of their names and expiry
+// dates.
 func (c *Certs) Leaves() []*x509.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()

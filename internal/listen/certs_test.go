@@ -12,8 +12,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// A power cut while the certificate was written does not keep the server from
-// starting, and the log names the file that was made again.
+// A power failure while the certificate was being written does not prevent the
+// server from starting, and the log names the file that was regenerated.
 func TestSelfSignedAfterCrash(t *testing.T) {
 	other, err := SelfSigned(t.TempDir(), zerolog.Nop(), "other.example.org")
 	if err != nil {
@@ -59,8 +59,8 @@ func TestSelfSignedAfterCrash(t *testing.T) {
 	}
 }
 
-// Clients that were told to trust the certificate of an earlier version, which
-// had its key in a file of its own, see the same certificate after the update.
+// Clients configured to trust an earlier version's certificate, whose key was
+// in a separate file, see the same certificate after the update.
 func TestSelfSignedPairIsJoined(t *testing.T) {
 	made, err := SelfSigned(t.TempDir(), zerolog.Nop(), "mail.example.org")
 	if err != nil {

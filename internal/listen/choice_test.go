@@ -52,7 +52,8 @@ func rsaAndECDSA(t *testing.T) (*rsa.PrivateKey, *ecdsa.PrivateKey) {
 	return r, e
 }
 
-// answered returns the kind of key that a client with a configuration is given.
+// answered returns the key type of the certificate that a client with the given
+// configuration receives.
 func answered(t *testing.T, server *tls.Config, client *tls.Config) x509.PublicKeyAlgorithm {
 	t.Helper()
 	a, b := net.Pipe()
@@ -67,7 +68,7 @@ func answered(t *testing.T, server *tls.Config, client *tls.Config) x509.PublicK
 	return c.ConnectionState().PeerCertificates[0].PublicKeyAlgorithm
 }
 
-// Of two certificates for a name, each client gets the one that it supports.
+// If two certificates match a name, each client gets the one that it supports.
 func TestRSABesideECDSA(t *testing.T) {
 	r, e := rsaAndECDSA(t)
 	certs, err := LoadCerts([]Pair{certFor(t, e, "mail.example.org"), certFor(t, r, "mail.example.org")}, zerolog.Nop())
@@ -99,7 +100,7 @@ func TestRSABesideECDSA(t *testing.T) {
 	}
 }
 
-// issuer is an Issuer with one certificate, or none.
+// issuer is an Issuer with at most one certificate.
 type issuer struct{ cert *tls.Certificate }
 
 func (i *issuer) Certificate(*tls.ClientHelloInfo) *tls.Certificate { return i.cert }
@@ -115,8 +116,8 @@ func (i *issuer) Leaves() []*x509.Certificate {
 	return []*x509.Certificate{i.cert.Leaf}
 }
 
-// A file for the name comes first, then the issuer; a stopgap is used until the
-// issuer has a certificate.
+// A file for the name has precedence over the issuer. A stopgap is used until
+// the issuer has a certificate.
 func TestIssuer(t *testing.T) {
 	r, e := rsaAndECDSA(t)
 	load := func(p Pair) *tls.Certificate {
@@ -160,8 +161,8 @@ func TestIssuer(t *testing.T) {
 	}
 }
 
-// The question of an authority is answered with its protocol; other clients are
-// not offered it.
+// An authority's validation handshake is answered with its protocol, which is
+// not offered to other clients.
 func TestChallengeHandshake(t *testing.T) {
 	r, e := rsaAndECDSA(t)
 	certs, err := LoadCerts([]Pair{certFor(t, e, "mail.example.org")}, zerolog.Nop())

@@ -84,8 +84,8 @@ func (c *Config) profile() (Profile, error) {
 	return ParseProfile(c.TLSMin, c.TLSSuites, c.TLSLegacyUntil)
 }
 
-// Mode returns the use of TLS at one of the addresses: tls if it is set,
-// otherwise what clients expect at the port.
+// Mode returns the TLS mode of one of the addresses: tls if it is set,
+// otherwise the mode that clients expect at the port.
 func (c *Config) Mode(at conf.Listen) string {
 	if c.TLS != "" {
 		return c.TLS
@@ -96,8 +96,9 @@ func (c *Config) Mode(at conf.Listen) string {
 	return "starttls"
 }
 
-// expected returns "implicit" or "starttls" if clients expect that at the port of
-// an address, otherwise "". Ports are those of RFC 8314 and RFC 9110.
+// expected returns the mode that clients expect at the port of an address,
+// "implicit" or "starttls", or "" if they expect neither. Ports are those of
+// RFC 8314 and RFC 9110.
 func expected(at conf.Listen) string {
 	if at.Network != "tcp" {
 		return ""
@@ -112,7 +113,7 @@ func expected(at conf.Listen) string {
 }
 
 // Disagrees reports whether tls is set to a mode that clients do not expect at
-// the port of an address, in which case they hang or fail.
+// the port of an address. Such clients hang or fail.
 func (c *Config) Disagrees(at conf.Listen) bool {
 	want := expected(at)
 	switch c.TLS {
@@ -125,7 +126,7 @@ func (c *Config) Disagrees(at conf.Listen) bool {
 }
 
 // Open opens the listeners of the block called name. The caller sets Log, Gate,
-// Refuse and Exempt of opts; Open sets the rest from c. Socket paths are
+// Refuse and Exempt in opts; Open sets the rest from c. Socket paths are
 // relative to data. certs may be nil for blocks with TLS off.
 func (c *Config) Open(name string, s *Sockets, certs *Certs, data string, opts Options) ([]*Listener, error) {
 	profile, err := c.profile()
@@ -157,7 +158,8 @@ func (c *Config) Open(name string, s *Sockets, certs *Certs, data string, opts O
 	return all, nil
 }
 
-// lowPortHint returns what to do when a port may not be opened, or "".
+// lowPortHint returns advice if err means that the process may not open a low
+// port, otherwise "".
 func lowPortHint(at conf.Listen, err error) string {
 	if at.Network != "tcp" || !errors.Is(err, fs.ErrPermission) {
 		return ""

@@ -54,8 +54,9 @@ var ErrNoTLS = errors.New("no TLS on this listener")
 func (c *Conn) CanTLS() bool { return c.listener.opts.TLS != nil && c.state == nil }
 
 // StartTLS does the server's side of a TLS handshake within 30 seconds. The
-// caller must not hold octets that followed STARTTLS in clear text: they must
-// never be treated as protected. After an error the connection is unusable.
+// caller must not hold octets that followed STARTTLS in clear text, because
+// they must never be treated as protected. After an error the connection is
+// unusable.
 func (c *Conn) StartTLS() error {
 	if !c.CanTLS() {
 		return ErrNoTLS
@@ -85,8 +86,8 @@ func (c *Conn) TLS() (state tls.ConnectionState, ok bool) {
 	return *c.state, true
 }
 
-// OnHost reports whether client and peer are on this machine, so that the data
-// never leaves it.
+// OnHost reports whether both client and peer are on this machine, so that the
+// data never leaves it.
 func (c *Conn) OnHost() bool {
 	a := c.Client.Addr()
 	return !a.IsValid() || a.IsLoopback() && c.Peer.Addr().IsLoopback()
@@ -106,7 +107,7 @@ func (c *Conn) LoopbackListener() bool {
 func (c *Conn) Legacy() bool { return c.legacy }
 
 // Close closes the connection, which is then no longer counted. It may be
-// called more than once and by several goroutines.
+// called more than once and from several goroutines.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	if c.closed {
@@ -121,9 +122,9 @@ func (c *Conn) Close() error {
 	return err
 }
 
-// LoggedIn stops counting the connection for its client's address and network: a
-// limit of the account applies from now on, and the devices of a household or an
-// office share one address.
+// LoggedIn stops counting the connection for its client's address and network.
+// After a login the account's limit applies, because the devices of a household
+// or an office share one address.
 func (c *Conn) LoggedIn() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -132,8 +133,8 @@ func (c *Conn) LoggedIn() {
 	}
 }
 
-// watchEvery is the interval of Watched. It is long enough for clients that
-// close their side after the last command but still wait for the reply.
+// watchEvery is the polling interval of Watched. It is long enough for clients
+// that close their side after the last command but still wait for the reply.
 const watchEvery = 2 * time.Second
 
 // Watched returns a context that is cancelled when the client hangs up, for

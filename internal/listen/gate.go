@@ -16,14 +16,14 @@ type Limits struct {
 }
 
 // Gate counts connections. Listeners with the same Gate share its maximum,
-// which leaves file descriptors for other uses; addresses are counted per
+// which leaves file descriptors for other uses. Addresses are counted per
 // listener.
 type Gate struct {
 	max int
 
 	mu      sync.Mutex
 	total   int
-	readers int // connections of listeners for mail readers
+	readers int // connections on listeners for mail readers
 	count   map[key]int
 }
 
@@ -36,9 +36,9 @@ type key struct {
 type pass [3]key
 
 // NewGate returns a gate for max connections; 0 means three quarters of the
-// limit of open files, which leaves the rest for files and upstreams. Mail
-// readers, whose connections are idle for hours, get at most three quarters of
-// those, so that mail keeps arriving.
+// open file limit, which leaves the rest for files and upstreams. Mail readers,
+// whose connections are idle for hours, get at most three quarters of those, so
+// that mail can still arrive.
 func NewGate(max int) *Gate {
 	if files := openFiles(); max <= 0 || max > files {
 		max = files
@@ -111,7 +111,7 @@ func (g *Gate) leave(p pass) {
 }
 
 // forgive stops counting a connection for its address and network, and returns
-// the rest of its pass.
+// the remaining keys of its pass.
 func (g *Gate) forgive(p pass) pass {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -120,7 +120,7 @@ func (g *Gate) forgive(p pass) pass {
 	return pass{p[0]}
 }
 
-// uncount undoes the count of one key, with g.mu held.
+// uncount decrements the count of one key. g.mu must be held.
 func (g *Gate) uncount(k key) {
 	if k.l == nil {
 		return
@@ -132,8 +132,8 @@ func (g *Gate) uncount(k key) {
 
 func over(limit, n int) bool { return limit > 0 && n >= limit }
 
-// prefixes returns the prefixes that are counted as one address and as one
-// network. An IPv6 site has at least a /64, often a /48.
+// prefixes returns the prefixes that count as one address and as one network.
+// An IPv6 site has at least a /64, often a /48.
 func prefixes(addr netip.Addr) (one, many netip.Prefix) {
 	if addr.Is4() {
 		one, _ = addr.Prefix(32)

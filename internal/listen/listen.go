@@ -2,9 +2,10 @@
 // their protocols: it limits connections in total, per address and per network,
 // reads PROXY headers, and provides TLS and its certificates.
 //
-// It knows no protocol. A server passes it a line for refused clients and a
-// function that serves a connection; greetings, deadlines and everything else
-// belong to the server. Start reading with Config.Open and Listener.Run.
+// It is independent of the protocol. A server passes it a line for refused
+// clients and a function that serves a connection; greetings, deadlines and
+// everything else belong to the server. Start with Config.Open and
+// Listener.Run.
 package listen
 
 import (
@@ -24,8 +25,7 @@ import (
 	"hoplite/internal/quiet"
 )
 
-// Reason is the reason why a connection was refused before it reached its
-// server.
+// Reason is the reason for refusing a connection before it reaches its server.
 type Reason string
 
 // The reasons for refusing a connection.
@@ -48,7 +48,7 @@ type Options struct {
 	Name      string // for logs
 	Log       zerolog.Logger
 	Gate      *Gate          // shared by all listeners; nil counts only this one
-	Readers   bool           // clients are mail readers, which get a part of the gate only
+	Readers   bool           // mail readers, which may use only part of the gate
 	Limits    Limits         // zero values: no limit
 	Exempt    []netip.Prefix // clients that Limits.Address and Network do not count
 	TLS       *TLS           // nil: no TLS on this listener
@@ -57,7 +57,7 @@ type Options struct {
 	ProxyFrom []netip.Prefix // networks that may send one; empty: all
 
 	// Refuse returns the line to send to a refused client, including its line
-	// end. If it is nil, or on an implicit TLS listener, nothing is sent.
+	// ending. If it is nil, or on an implicit TLS listener, nothing is sent.
 	Refuse func(Reason) string
 }
 
@@ -66,11 +66,11 @@ type Listener struct {
 	socket net.Listener
 	opts   Options
 	gate   *Gate
-	quiet  quiet.Limiter // one line per client, reason and minute
+	quiet  quiet.Limiter // one line per client and reason each minute
 
 	mu    sync.Mutex
 	conns map[*Conn]struct{}
-	empty chan struct{} // closed when the last connection goes, while draining
+	empty chan struct{} // closed when the last connection ends during draining
 }
 
 // New returns a listener on an open socket; see Sockets.Listen.
@@ -92,11 +92,11 @@ func (l *Listener) Connections() int {
 	return len(l.conns)
 }
 
-// Run accepts connections until ctx ends, then closes the socket and returns
+// Run accepts connections until ctx is done, then closes the socket and returns
 // nil; the connections stay open until Drain. It calls handle for each
-// connection in a goroutine of its own, after the PROXY header and, on an
-// implicit listener, the TLS handshake. handle must close the connection, which
-// is counted until then.
+// connection in its own goroutine, after the PROXY header and, on an implicit
+// listener, the TLS handshake. handle must close the connection, which is
+// counted until then.
 func (l *Listener) Run(ctx context.Context, handle func(*Conn)) error {
 	stop := context.AfterFunc(ctx, func() { l.socket.Close() })
 	defer stop()
@@ -154,8 +154,8 @@ func (l *Listener) enter(conn *Conn, addr netip.Addr) Reason {
 	return ""
 }
 
-// open reads the PROXY header and begins implicit TLS; false means that the
-// connection was closed.
+// open reads the PROXY header and begins implicit TLS. It returns false if it
+// closed the connection.
 func (l *Listener) open(conn *Conn) bool {
 	if l.opts.Proxy {
 		if err := l.proxied(conn); err != nil {
@@ -163,7 +163,7 @@ func (l *Listener) open(conn *Conn) bool {
 			conn.Close()
 			return false
 		}
-		// So far the connection is counted under the proxy's address.
+		// Until now the connection was counted under the proxy's address.
 		if reason := l.recount(conn); reason != "" {
 			l.say(conn, reason)
 			conn.Close()
@@ -205,7 +205,7 @@ func (l *Listener) recount(conn *Conn) Reason {
 	conn.mu.Lock()
 	old := conn.pass
 	if conn.closed {
-		old = pass // Drain has closed it and returned the old one
+		old = pass // Drain has closed the connection and returned the old pass
 	} else {
 		conn.pass = pass
 	}
@@ -235,7 +235,8 @@ func (l *Listener) say(c *Conn, reason Reason) {
 }
 
 // line adds the listener and client to a log line about a refusal. It returns
-// nil if the client has had a line for the same reason within the last minute.
+// nil if a line for the same client and reason was logged within the last
+// minute.
 func (l *Listener) line(c *Conn, reason string, line *zerolog.Event) *zerolog.Event {
 	addr, peer := c.Client.Addr(), c.Client.String()
 	key := reason
@@ -262,7 +263,7 @@ func (l *Listener) shed(ctx context.Context, s *spare) {
 	}
 }
 
-// Drain waits until all connections are closed. If ctx ends first, it closes
+// Drain waits until all connections are closed. If ctx is done first, it closes
 // the rest and returns their number.
 func (l *Listener) Drain(ctx context.Context) (cut int) {
 	l.mu.Lock()

@@ -66,7 +66,7 @@ func dial(t *testing.T, l *Listener) net.Conn {
 	return c
 }
 
-// line reads one line; it returns "" for a connection that is closed or reset.
+// line reads one line. It returns "" if the connection is closed or reset.
 func line(t *testing.T, c net.Conn) string {
 	t.Helper()
 	s, err := bufio.NewReader(c).ReadString('\n')
@@ -132,7 +132,7 @@ func TestPerClient(t *testing.T) {
 	}
 }
 
-// Idle mail readers leave room for mail.
+// Idle mail readers leave room for incoming mail.
 func TestGateForReaders(t *testing.T) {
 	g := NewGate(8)
 	readers, mail := New(nil, Options{Gate: g, Readers: true}), New(nil, Options{Gate: g})
@@ -161,7 +161,7 @@ func TestGateForReaders(t *testing.T) {
 	}
 }
 
-// A connection that has logged in no longer counts for its address.
+// A connection that has logged in is no longer counted for its address.
 func TestGateForgives(t *testing.T) {
 	g := NewGate(10)
 	l := New(nil, Options{Gate: g, Limits: Limits{Address: 1, Network: 1}})
@@ -254,8 +254,8 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// When no file descriptors are free, each new client is refused; once some are
-// available, clients are served again.
+// When no file descriptors are free, each new client is refused. Once some are
+// free again, clients are served.
 func TestNoFiles(t *testing.T) {
 	var old syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
@@ -285,8 +285,8 @@ func TestNoFiles(t *testing.T) {
 	if err := syscall.Connect(fd, sa); err != nil {
 		t.Fatal(err)
 	}
-	// With a limit of 1 not even the spare can be opened again. Raising the
-	// limit before reading frees a descriptor, as the end of another process
+	// With a limit of 1 even the spare cannot be opened again. Raising the
+	// limit before reading frees a descriptor, as the exit of another process
 	// would.
 	time.Sleep(20 * time.Millisecond)
 	restore()
@@ -328,7 +328,7 @@ func TestImplicit(t *testing.T) {
 	if got := line(t, c); got != "hello 127.0.0.1" {
 		t.Fatal(got)
 	}
-	// A client without TLS ends only its own connection.
+	// A client that does not use TLS ends only its own connection.
 	bad := dial(t, l)
 	io.WriteString(bad, "EHLO x\r\n")
 	io.Copy(io.Discard, bad)
@@ -490,7 +490,7 @@ func TestSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	a.Close() // the old listener goes, what waits is the new one's
+	a.Close() // the old listener closes; waiting clients go to the new one
 	got, err := b.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -504,7 +504,7 @@ func TestSockets(t *testing.T) {
 		t.Error("two listeners got one socket")
 	}
 	other.Close()
-	s.Sweep() // all used, by the first configuration
+	s.Sweep() // the first configuration uses all of them
 	late, err := s.Listen("late", "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -520,7 +520,7 @@ func TestSockets(t *testing.T) {
 	} else {
 		c.Close()
 	}
-	s.Sweep() // none used since
+	s.Sweep() // none was used since the last Sweep
 	b.Close()
 	if c, err := net.Dial("tcp", b.Addr().String()); err == nil {
 		c.Close()
@@ -604,7 +604,8 @@ func TestNotify(t *testing.T) {
 	}
 }
 
-// Work is cancelled for a client that has hung up, and continues for one that waits.
+// Work is cancelled if its client has hung up, and continues if the client is
+// waiting.
 func TestWatched(t *testing.T) {
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -40,8 +40,8 @@ func pair(t *testing.T, name string, key crypto.Signer) Pair {
 	return Pair{path, path}
 }
 
-// A client that knows only RSA key exchange gets the RSA certificate, although an
-// ECDSA certificate for the same name comes first.
+// A client that supports only RSA key exchange gets the RSA certificate, even
+// if an ECDSA certificate for the same name is configured first.
 func TestCertificateForOldClients(t *testing.T) {
 	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

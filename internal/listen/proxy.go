@@ -13,24 +13,25 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// This file reads exactly the octets of a PROXY header, because a TLS handshake
-// may follow immediately and a buffering reader would have to stay in front of
-// the connection. go-proxyproto parses the octets. Its own reader requires a
-// version 1 header in a single segment; here the segments may be of any size.
+// This file reads exactly the octets of a PROXY header. A TLS handshake may
+// follow immediately, and a buffering reader would have to remain between the
+// socket and its users. go-proxyproto parses the octets. Its own reader
+// requires a version 1 header in a single segment; this one accepts segments of
+// any size.
 
 var proxyV2 = []byte("\r\n\r\n\x00\r\nQUIT\n")
 
 const (
-	proxyV1Max = 107  // version 1: the longest line, CRLF included
+	proxyV1Max = 107  // version 1: maximum line length, including CRLF
 	proxyV2Max = 4096 // version 2: addresses and extensions
-	proxyV2Len = 16   // version 2: the part of fixed length
+	proxyV2Len = 16   // version 2: length of the fixed part
 )
 
 var errProxy = errors.New("malformed PROXY header")
 
-// readProxy reads a header of version 1 or 2 and nothing beyond it. It returns
+// readProxy reads a version 1 or 2 header and nothing beyond it. It returns
 // invalid addresses without an error if the proxy connects on its own behalf,
-// as for a health check.
+// for example for a health check.
 func readProxy(r io.Reader) (client, local netip.AddrPort, err error) {
 	octets, err := proxyHeader(r)
 	if err != nil {
@@ -51,7 +52,7 @@ func readProxy(r io.Reader) (client, local netip.AddrPort, err error) {
 	return addrPort(from), addrPort(to), nil
 }
 
-// proxyHeader returns the octets of a header.
+// proxyHeader reads a header and returns its octets.
 func proxyHeader(r io.Reader) ([]byte, error) {
 	b := make([]byte, 12, 128)
 	if _, err := io.ReadFull(r, b); err != nil {
@@ -75,7 +76,7 @@ func proxyHeader(r io.Reader) ([]byte, error) {
 	return b, nil
 }
 
-// proxyLine reads the rest of a header of version 1.
+// proxyLine reads the rest of a version 1 header.
 func proxyLine(r io.Reader, b []byte) ([]byte, error) {
 	if !bytes.HasPrefix(b, []byte("PROXY ")) {
 		return nil, errProxy

@@ -54,7 +54,7 @@ func TestReadProxy(t *testing.T) {
 			if name == "cut" || name == "empty" || name == "v2 cut" {
 				r = strings.NewReader(tt.in)
 			}
-			// The header is read even if every segment has one octet.
+			// The header is read even if every segment contains a single octet.
 			client, _, err := readProxy(iotest.OneByteReader(r))
 			if (err != nil) != tt.bad {
 				t.Fatalf("error %v", err)

@@ -52,8 +52,8 @@ func logged(t *testing.T, opts Options) (*Listener, *record) {
 	return l, r
 }
 
-// Refusals by a limit cause one warning for each client and minute. It gives
-// the address of the client, not of the proxy.
+// Refusals because of a limit are logged once per client and minute, with the
+// address of the client, not of the proxy.
 func TestRefusalsAreCounted(t *testing.T) {
 	l, log := logged(t, Options{Proxy: true, Refuse: text, Limits: Limits{Address: 1}})
 	hello := func(from, want string) {
@@ -113,7 +113,7 @@ func TestOpenExemptsProxies(t *testing.T) {
 	}
 }
 
-// A failed handshake is logged with its reason, once for each client and minute.
+// A failed handshake is logged with its reason, once per client and minute.
 func TestFailedHandshake(t *testing.T) {
 	certs, _ := testCerts(t, "mail.example.org")
 	l, log := logged(t, Options{TLS: NewTLS(certs, Profile{}), Implicit: true})

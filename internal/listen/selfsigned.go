@@ -24,7 +24,7 @@ import (
 )
 
 // SelfSigned returns the file in dir that holds a self-signed certificate for
-// names, and its key. One file holds both, so that a crash cannot leave a
+// names and its key. Both are in one file so that a crash cannot leave a
 // certificate without its key. The file is created if it does not exist, is
 // damaged, does not cover names, or expires in less than 30 days.
 func SelfSigned(dir string, log zerolog.Logger, names ...string) (Pair, error) {
@@ -52,9 +52,9 @@ func SelfSigned(dir string, log zerolog.Logger, names ...string) (Pair, error) {
 	return p, writePair(path, text)
 }
 
-// joinPair appends to the certificate the key that earlier versions wrote to a
-// file of its own, and removes that file. A pair that cannot be read or does not
-// match is left to SelfSigned, which replaces it.
+// joinPair appends the key, which earlier versions wrote to a separate file, to
+// the certificate, and removes the separate file. A pair that cannot be read or
+// does not match is left to SelfSigned, which replaces it.
 func joinPair(cert, key string) error {
 	keyText, err := os.ReadFile(key)
 	if err != nil {
@@ -70,8 +70,8 @@ func joinPair(cert, key string) error {
 	return os.Remove(key)
 }
 
-// writePair replaces a file that may have held a certificate only, readable for
-// every user.
+// writePair replaces a file that may have held only a certificate and been
+// readable by every user.
 func writePair(path string, text []byte) error {
 	if err := os.Chmod(path, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -88,7 +88,7 @@ func covers(cert *x509.Certificate, names []string) bool {
 	return true
 }
 
-// sign returns a certificate followed by its key, in PEM.
+// sign returns a certificate followed by its key, both PEM-encoded.
 func sign(names []string) ([]byte, error) {
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -2,7 +2,7 @@ package listen
 
 import "sync"
 
-// Sessions is the set of running sessions of a server, so that they can be
+// Sessions is the set of a server's running sessions, which allows them to be
 // stopped. The zero value is empty.
 type Sessions[S comparable] struct {
 	mu      sync.Mutex
@@ -10,8 +10,8 @@ type Sessions[S comparable] struct {
 	closing bool
 }
 
-// Enter adds a session. It returns false if the server is stopping and the
-// session must not begin.
+// Enter adds a session. It returns false if the server is stopping and must not
+// start the session.
 func (x *Sessions[S]) Enter(s S) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -50,7 +50,7 @@ type Tally struct {
 }
 
 // Enter counts a session of an account. It returns false if the account already
-// has most sessions.
+// has the maximum number of sessions.
 func (t *Tally) Enter(account string, most int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -82,7 +82,8 @@ func TestPrefixes(t *testing.T) {
 	}
 }
 
-// leave undoes all counting by enter, and a refused connection is not counted.
+// leave undoes everything that enter has counted, and a refused connection is
+// not counted.
 func TestGateKeys(t *testing.T) {
 	l := &Listener{opts: Options{Limits: Limits{Total: 10, Address: 2, Network: 3}}}
 	g := NewGate(6)

@@ -17,8 +17,8 @@ import (
 )
 
 // Sockets holds the listening sockets of the process: those passed by systemd
-// and those opened here. A socket outlives its listener, so that a reload loses
-// no connections: the old and the new listener share the kernel's queue.
+// and those opened by Listen. A socket outlives its listener, so that a reload
+// loses no connections: the old and the new listener share the kernel's queue.
 type Sockets struct {
 	mu   sync.Mutex
 	open map[string]*socket
@@ -28,7 +28,7 @@ type socket struct {
 	file      *os.File
 	used      bool   // since the last Sweep
 	fresh     bool   // opened since the last Sweep
-	inherited bool   // systemd's; never closed by Sweep
+	inherited bool   // passed by systemd; never closed by Sweep
 	path      string // of a Unix socket opened here
 }
 
@@ -57,7 +57,7 @@ func NewSockets() *Sockets {
 	return s
 }
 
-// inherit adds a socket under its address and under its name.
+// inherit adds a socket under both its address and its name.
 func (s *Sockets) inherit(f *os.File, name string) {
 	l, err := net.FileListener(f)
 	if err != nil {
@@ -81,7 +81,7 @@ func (s *Sockets) Listen(name, network, address string) (net.Listener, error) {
 	defer s.mu.Unlock()
 	key := network + " " + address
 	if _, port, err := net.SplitHostPort(address); network == "tcp" && err == nil && port == "0" {
-		key = name + " " + key // any port: one per listener, kept across a reload
+		key = name + " " + key // any port: one per listener, kept across reloads
 	}
 	if sock := s.open[key]; sock != nil {
 		sock.used = true
@@ -106,9 +106,9 @@ func (s *Sockets) Listen(name, network, address string) (net.Listener, error) {
 	return nil, fmt.Errorf("listen on %s: unknown network %q", address, network)
 }
 
-// listenTCP opens a TCP socket. One of our own may have the same port at an
-// overlapping address, as when a reload changes ":25" to "192.0.2.1:25": both
-// are open until the next Sweep or Undo.
+// listenTCP opens a TCP socket. One of our sockets may already use the same
+// port at an overlapping address, for example when a reload changes ":25" to
+// "192.0.2.1:25". Both stay open until the next Sweep or Undo.
 func (s *Sockets) listenTCP(address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	if !errors.Is(err, syscall.EADDRINUSE) {
@@ -157,7 +157,7 @@ func (s *Sockets) overlapping(address string) (list []*socket) {
 	return list
 }
 
-// share lets another socket have the same port, or ends that.
+// share turns port sharing for a socket on or off.
 func share(f *os.File, on bool) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -168,8 +168,9 @@ func share(f *os.File, on bool) error {
 	return errors.Join(err, e)
 }
 
-// sharePort sets the option with which two sockets of one user may have one port.
-// It is off at all other times, so that a second server cannot take connections.
+// sharePort sets the socket option that allows two sockets of one user to use
+// the same port. It is off at all other times, so that a second server cannot
+// intercept connections.
 func sharePort(fd int, on bool) error {
 	value := 0
 	if on {
@@ -189,8 +190,8 @@ func (s *Sockets) keep(key string, l net.Listener, path string) error {
 	return nil
 }
 
-// listenUnix opens a socket at path. It replaces a socket left by a dead
-// process, but not one that is in use.
+// listenUnix opens a socket at path. It replaces a socket left by a process
+// that no longer exists, but not one that is in use.
 func listenUnix(path string) (net.Listener, error) {
 	if fi, err := os.Lstat(path); err == nil && fi.Mode().Type() == os.ModeSocket {
 		c, err := net.DialTimeout("unix", path, time.Second)

@@ -12,7 +12,7 @@ import (
 )
 
 // A reload may change an address to one that overlaps the old one. Connections
-// are accepted all the time, and another process cannot take the port.
+// are accepted throughout, and another process cannot take the port.
 func TestOverlappingAddress(t *testing.T) {
 	probe, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 type Profile struct {
 	Min    uint16    // lowest version, 0 for TLS 1.2
 	Suites []uint16  // suites for TLS 1.2 and older; nil for the safe ones
-	Until  time.Time // from then on the zero profile applies; zero: never
+	Until  time.Time // when the zero profile takes effect; zero: never
 }
 
 // ParseProfile parses a profile: min is 1.0 to 1.3, suites are IANA names,
@@ -51,8 +51,8 @@ func ParseProfile(min string, suites []string, until string) (Profile, error) {
 }
 
 // SafeSuites returns the default suites for TLS 1.2: forward secrecy and
-// authenticated encryption. Go also permits CBC, with which padding oracles are
-// possible (Lucky Thirteen).
+// authenticated encryption. Go also permits CBC, which allows padding oracle
+// attacks (Lucky Thirteen).
 func SafeSuites() []uint16 {
 	var ids []uint16
 	for _, s := range tls.CipherSuites() {
@@ -116,8 +116,8 @@ func NewTLS(certs *Certs, p Profile) *TLS {
 	return t
 }
 
-// challenge returns the configuration for the handshake of an authority, nil for
-// all others.
+// challenge returns the configuration for an authority's handshake, or nil for
+// any other handshake.
 func (c *Certs) challenge(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	if !c.isChallenge(hello) {
 		return nil, nil
@@ -129,7 +129,7 @@ func (c *Certs) challenge(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 }
 
 // allSuites returns the suites for a listener with an old minimum version and
-// no configured suites: old clients support little more than RSA key exchange
+// no configured suites. Old clients support little more than RSA key exchange
 // with AES or 3DES.
 func allSuites() []uint16 {
 	var ids []uint16
@@ -144,7 +144,7 @@ func allSuites() []uint16 {
 	return ids
 }
 
-// server returns the configuration for a handshake now.
+// server returns the configuration for a handshake at time now.
 func (t *TLS) server(now time.Time) *tls.Config {
 	if !t.until.IsZero() && !now.Before(t.until) {
 		return t.safe
@@ -152,7 +152,7 @@ func (t *TLS) server(now time.Time) *tls.Config {
 	return t.profile
 }
 
-// legacy reports whether the safe default would have refused a connection.
+// legacy reports whether the safe defaults would have refused a connection.
 func legacy(s tls.ConnectionState) bool {
 	if s.Version < tls.VersionTLS12 {
 		return true

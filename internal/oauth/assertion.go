@@ -17,11 +17,11 @@ type signingKey struct {
 	certificate []byte // DER
 }
 
-// assertionLife is how long an assertion is valid. It is used at once; a few
-// minutes allow for clocks that differ.
+// assertionLife is the lifetime of an assertion. It is used immediately; a few
+// minutes allow for clock differences.
 const assertionLife = 10 * time.Minute
 
-// assertion returns a signed JWT by which a client authenticates at audience
+// assertion returns a signed JWT with which a client authenticates to audience
 // (RFC 7523, 3).
 func (k *signingKey) assertion(clientID, audience string) (string, error) {
 	old, thumb := sha1.Sum(k.certificate), sha256.Sum256(k.certificate)

@@ -1,11 +1,11 @@
-// Package oauth obtains OAuth 2.0 access tokens for logins at other servers and
-// keeps them fresh: by client credentials with a secret or a certificate (RFC
-// 6749, 4.4; RFC 7523), by a refresh token that an administrator's login
-// obtained (RFC 8628 or an authorization code), or for a Google service account.
+// Package oauth obtains and renews OAuth 2.0 access tokens for logins to other
+// servers. It supports client credentials with a secret or a certificate (RFC
+// 6749, 4.4; RFC 7523), refresh tokens obtained by an administrator's login
+// (RFC 8628 or an authorization code), and Google service accounts.
 //
-// A Source returns a token that is valid now and renews it before it expires.
-// Tokens are kept in a file that only the server can read, and appear in no
-// error. How a token is sent to a server is left to the caller. Start reading at
+// A Source returns a currently valid token and renews it before it expires.
+// Tokens are stored in a file that only the server can read, and never appear
+// in errors. Sending a token to a server is left to the caller. Start with
 // Config and Source.
 package oauth
 
@@ -63,7 +63,7 @@ const (
 	serviceAccount    = "service_account"
 )
 
-// grant returns how tokens are obtained.
+// grant returns the grant used to obtain tokens.
 func (c *Config) grant() string {
 	switch {
 	case c.Grant != "auto" && c.Grant != "":
@@ -76,18 +76,20 @@ func (c *Config) grant() string {
 	return clientCredentials
 }
 
-// provider is what a preset sets.
+// provider holds the settings of a preset.
 type provider struct {
 	token, device, login string
-	application          string // the scope of client credentials
+	application          string // scope for client credentials
 	delegated            []string
 }
 
-// providers has, for each preset, the addresses and scopes of the provider.
+// providers maps each preset to the provider's addresses and scopes.
 //
-// Microsoft: learn.microsoft.com/exchange/client-developer/legacy-protocols/how-to-authenticate-an-imap-pop-smtp-application-by-using-oauth,
-// read in November 2026. Google: developers.google.com/workspace/gmail/imap/xoauth2-protocol,
-// read in November 2026; its device codes are not issued for the scope of mail.
+// Microsoft:
+// learn.microsoft.com/exchange/client-developer/legacy-protocols/how-to-authenticate-an-imap-pop-smtp-application-by-using-oauth,
+// read in November 2026. Google:
+// developers.google.com/workspace/gmail/imap/xoauth2-protocol, read in November
+// 2026; Google does not issue device codes for the mail scope.
 var providers = map[string]provider{
 	"microsoft365": {
 		token:       "https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token",
@@ -104,7 +106,7 @@ var providers = map[string]provider{
 	},
 }
 
-// endpoint returns the addresses of the provider.
+// endpoint returns the provider's addresses.
 func (c *Config) endpoint() oauth2.Endpoint {
 	p := providers[c.Preset]
 	pick := func(own, preset string) string {
@@ -120,7 +122,7 @@ func (c *Config) endpoint() oauth2.Endpoint {
 	return e
 }
 
-// scopes returns what tokens are requested for.
+// scopes returns the scopes to request.
 func (c *Config) scopes() []string {
 	p := providers[c.Preset]
 	switch {
@@ -134,8 +136,8 @@ func (c *Config) scopes() []string {
 	return []string{p.application}
 }
 
-// Complete reports settings that contradict each other or are missing. It is
-// called once the preset is known, which the block of the server may set.
+// Complete reports settings that are missing or contradict each other. It is
+// called once the preset is known, because the server's block may set it.
 func (c *Config) Complete() error {
 	var errs []error
 	missing := func(field, format string, args ...any) {
@@ -170,7 +172,7 @@ func (c *Config) Complete() error {
 	return errors.Join(errs...)
 }
 
-// checkURL refuses addresses over which a secret would travel in clear text.
+// checkURL rejects addresses that would transmit a secret in clear text.
 func checkURL(s string) error {
 	if s == "" {
 		return nil

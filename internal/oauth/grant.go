@@ -15,14 +15,14 @@ import (
 	"golang.org/x/oauth2/jwt"
 )
 
-// granter asks the provider for a token. refresh is the refresh token that is
-// known, if any.
+// granter requests a token from the provider. refresh is the known refresh
+// token, if any.
 type granter interface {
 	grant(ctx context.Context, refresh string) (*oauth2.Token, error)
 }
 
-// newGranter returns the granter of a configuration for a user, after reading
-// the key that it names.
+// newGranter returns the granter for a user's configuration, after reading the
+// key file that it names.
 func newGranter(c *Config, user, data string) (granter, error) {
 	switch c.grant() {
 	case serviceAccount:
@@ -50,7 +50,7 @@ func under(data, path string) string {
 	return filepath.Join(data, path)
 }
 
-// client is the application as the library sees it.
+// client converts the configuration to the library's form.
 func client(c *Config) oauth2.Config {
 	return oauth2.Config{ClientID: c.ClientID, ClientSecret: string(c.ClientSecret), Endpoint: c.endpoint(), Scopes: c.scopes()}
 }
@@ -62,8 +62,8 @@ func (g secretGranter) grant(ctx context.Context, _ string) (*oauth2.Token, erro
 	return g.Token(ctx)
 }
 
-// certificateGranter uses client credentials with an assertion that a
-// certificate's key signs (RFC 7523, 2.2).
+// certificateGranter uses client credentials with an assertion signed by the
+// key of a certificate (RFC 7523, 2.2).
 type certificateGranter struct {
 	config *Config
 	key    *signingKey
@@ -85,7 +85,7 @@ func (g *certificateGranter) grant(ctx context.Context, _ string) (*oauth2.Token
 	return c.Token(ctx)
 }
 
-// errNoLogin is a missing refresh token.
+// errNoLogin means that there is no refresh token.
 var errNoLogin = errors.New("no login yet: run hoplite oauth login")
 
 // refresher uses a refresh token.

@@ -14,23 +14,24 @@ import (
 	"hoplite/mail/safe"
 )
 
-// Prompt shows an administrator how to log in.
+// Prompt shows login instructions to an administrator.
 type Prompt struct {
-	// Code shows the page to open and the code to enter there.
+	// Code shows the page to open and the code to enter on it.
 	Code func(page, code string, until time.Time)
-	// Page shows the page to open and returns the address to which it led in the
-	// end.
+	// Page shows the page to open and returns the address that the browser was
+	// finally redirected to.
 	Page func(page string) (address string, err error)
 }
 
-// redirect is where a provider sends the browser after the login. Nothing
-// listens there: the browser shows the address, which contains the code.
+// redirect is the address to which a provider redirects the browser after the
+// login. Nothing listens on it: the browser displays the address, which
+// contains the code.
 const redirect = "http://127.0.0.1/"
 
-// Login obtains a refresh token: an administrator logs in as the user, with a
+// Login obtains a refresh token. An administrator logs in as the user, with a
 // device code if the provider issues them (RFC 8628), otherwise with an
-// authorization code (RFC 6749, 4.1, with the PKCE of RFC 7636). The token is
-// stored where the running server finds it.
+// authorization code (RFC 6749, 4.1, with PKCE as in RFC 7636). The token is
+// stored in the file that the running server reads.
 func Login(ctx context.Context, c Config, env Env, show Prompt) (expires time.Time, err error) {
 	if c.grant() != refreshToken {
 		return time.Time{}, fmt.Errorf("no login is needed: the grant is %s", c.grant())
@@ -75,7 +76,7 @@ func deviceLogin(ctx context.Context, app oauth2.Config, show Prompt) (*oauth2.T
 func pageLogin(ctx context.Context, app oauth2.Config, user string, show Prompt) (*oauth2.Token, error) {
 	app.RedirectURL = redirect
 	state, verifier := rand.Text(), oauth2.GenerateVerifier()
-	// Google issues a refresh token again only with prompt=consent.
+	// Google issues another refresh token only with prompt=consent.
 	address, err := show.Page(app.AuthCodeURL(state, oauth2.AccessTypeOffline, oauth2.SetAuthURLParam("prompt", "consent"),
 		oauth2.SetAuthURLParam("login_hint", user), oauth2.S256ChallengeOption(verifier)))
 	if err != nil {
@@ -92,7 +93,7 @@ func pageLogin(ctx context.Context, app oauth2.Config, user string, show Prompt)
 	return got, nil
 }
 
-// codeOf returns the code in the address that a browser was sent to.
+// codeOf returns the code in the address to which a browser was redirected.
 func codeOf(address, state string) (string, error) {
 	u, err := url.Parse(strings.TrimSpace(address))
 	if err != nil {

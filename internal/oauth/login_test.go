@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// An administrator enters the code while the command waits; the server then has
-// a token.
+// An administrator enters the code while the command is waiting. The server
+// then has a token.
 func TestDeviceLogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		polls := 0
@@ -63,8 +63,8 @@ func TestDeviceLoginDenied(t *testing.T) {
 	})
 }
 
-// The page leads to an address with a code, which is exchanged with the verifier
-// that the page was asked with.
+// The login page redirects to an address with a code, which is exchanged for a
+// token using the same verifier that was sent to the page.
 func TestPageLogin(t *testing.T) {
 	c := Config{Preset: "gmail", ClientID: "app", ClientSecret: "s3cret"}
 	for name, tc := range map[string]struct {

@@ -26,13 +26,13 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// fakeProvider is a token service without a network: it answers each form by the
-// function answer, or with a new token.
+// fakeProvider is a token service without a network. It answers each form with
+// the result of answer, or with a new token.
 type fakeProvider struct {
 	mu     sync.Mutex
 	forms  []url.Values
-	life   int  // of its tokens in seconds; 0 leaves expires_in out
-	down   bool // no connection
+	life   int  // token lifetime in seconds; 0 omits expires_in
+	down   bool // connections fail
 	rotate bool // each reply has a new refresh token
 	answer func(form url.Values) (status int, body string)
 }
@@ -119,7 +119,7 @@ func want(t *testing.T, s *Source, token string) {
 	}
 }
 
-// rsaKey is made once.
+// rsaKey is generated only once.
 var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
 	k, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {

@@ -12,21 +12,23 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// Env is what a Source needs besides its configuration.
+// Env holds a Source's dependencies other than its configuration.
 type Env struct {
-	// Name identifies the token in the data folder: the name of the upstream.
+	// Name is the name of the upstream, which identifies the token in the data
+	// folder.
 	Name string
 	// User is the account that the token is for.
 	User string
 	// Data is the data folder.
 	Data string
 	Log  zerolog.Logger
-	// HTTP is used to reach the provider; nil is a client with a time limit.
+	// HTTP is used to reach the provider. If it is nil, a client with a time
+	// limit is used.
 	HTTP *http.Client
 }
 
-// Source supplies the access tokens of one login. It may be used by many
-// goroutines.
+// Source supplies the access tokens for one login. It is safe for concurrent
+// use.
 type Source struct {
 	granter granter
 	store   store
@@ -36,26 +38,28 @@ type Source struct {
 	secret  string // the configured client secret
 
 	failures atomic.Int64
-	turn     chan struct{} // held by the goroutine that asks the provider
+	turn     chan struct{} // held by the goroutine that is asking the provider
 
 	mu    sync.Mutex
 	token token
-	why   error // the last failure; nil after a success
+	why   error // the last failure; nil after success
 	pause time.Duration
-	retry time.Time // the provider is not asked before
+	retry time.Time // earliest time to ask the provider again
 }
 
-// The provider is asked again after a failure, at first soon, then less often.
+// After a failure, the provider is asked again after a pause, which grows with
+// each failure.
 const (
 	pauseMin = 5 * time.Second
 	pauseMax = 2 * time.Minute
-	// askTimeout bounds one request.
+	// askTimeout is the time limit for one request.
 	askTimeout = 30 * time.Second
-	// defaultLife is assumed of tokens whose lifetime the provider leaves out.
+	// defaultLife is the assumed lifetime of a token if the provider does not
+	// state it.
 	defaultLife = 5 * time.Minute
 )
 
-// NewSource returns a Source. It reads the configured keys, and asks the
+// NewSource returns a Source. It reads the configured keys, but asks the
 // provider only when a token is needed.
 func NewSource(c Config, env Env) (*Source, error) {
 	g, err := newGranter(&c, env.User, env.Data)
@@ -87,11 +91,11 @@ func stateFile(data, name string) string {
 	return filepath.Join(data, "state", "oauth-"+fileName(name)+".json")
 }
 
-// Failures counts the requests for a token that failed.
+// Failures returns the number of failed token requests.
 func (s *Source) Failures() int64 { return s.failures.Load() }
 
-// Token returns a token that is valid now. It is renewed before it expires, by
-// one caller while the others still use the old one.
+// Token returns a currently valid token. One caller renews it before it
+// expires, while the others still use the old one.
 func (s *Source) Token(ctx context.Context) (string, error) {
 	if t := s.current(); t.fresh(time.Now()) {
 		return t.Access, nil
@@ -116,8 +120,8 @@ func (s *Source) Token(ctx context.Context) (string, error) {
 	return t.Access, nil
 }
 
-// Refuse reports that the server refused a token. It is not used again; the next
-// call of Token obtains another one.
+// Refuse reports that the server refused a token. The token is not used again;
+// the next call to Token obtains another one.
 func (s *Source) Refuse(access string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -126,7 +130,8 @@ func (s *Source) Refuse(access string) {
 	}
 }
 
-// Expires returns when the present token expires; zero if there is none.
+// Expires returns the expiry time of the current token, or zero if there is
+// none.
 func (s *Source) Expires() time.Time {
 	if t := s.current(); t.Access != "" {
 		return t.Expires
@@ -140,9 +145,9 @@ func (s *Source) current() token {
 	return s.token
 }
 
-// renew asks the provider for a token, unless another process has stored one or
-// the provider failed a moment ago. If it fails, it returns the old token with
-// the error. The caller has the turn.
+// renew requests a token from the provider, unless another process has stored
+// one or the provider failed recently. If it fails, it returns the old token
+// with the error. The caller must hold the turn.
 func (s *Source) renew(ctx context.Context) (token, error) {
 	now := time.Now()
 	old := s.current()
@@ -176,7 +181,7 @@ func (s *Source) renew(ctx context.Context) (token, error) {
 	return next, nil
 }
 
-// resting returns the last failure while the provider is not asked again.
+// resting returns the last failure until the provider may be asked again.
 func (s *Source) resting(now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -20,8 +20,8 @@ import (
 	"hoplite/internal/conf"
 )
 
-// A token is renewed when a fifth of its life is left, at most five minutes
-// early.
+// A token is renewed when a fifth of its lifetime is left, but at most five
+// minutes early.
 func TestRenewedEarly(t *testing.T) {
 	for _, c := range []struct {
 		life        int
@@ -43,8 +43,8 @@ func TestRenewedEarly(t *testing.T) {
 	}
 }
 
-// While the provider is down, a token is used until it expires; then the reason
-// is returned, and the provider is not asked by every message.
+// While the provider is down, a token is used until it expires. After that, the
+// reason is returned, and the provider is not asked again for every message.
 func TestProviderDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &fakeProvider{life: 100}
@@ -70,7 +70,7 @@ func TestProviderDown(t *testing.T) {
 	})
 }
 
-// A refused token is replaced once; the refusal of an older one does not matter.
+// A refused token is replaced once. Refusing an older token has no effect.
 func TestRefuse(t *testing.T) {
 	p := &fakeProvider{life: 3600}
 	s := source(t, application(), p.env(t))
@@ -83,7 +83,7 @@ func TestRefuse(t *testing.T) {
 	want(t, s, "access-2")
 }
 
-// Many callers cause one request.
+// Many concurrent callers cause a single request.
 func TestOneRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &fakeProvider{life: 3600, answer: func(url.Values) (int, string) { time.Sleep(time.Second); return 0, "" }}
@@ -99,8 +99,8 @@ func TestOneRequest(t *testing.T) {
 	})
 }
 
-// The token survives a restart in a file that only the server reads, and is not
-// used after a change of application or user.
+// The token survives a restart, in a file that only the server can read. It is
+// not used after the application or user has changed.
 func TestStored(t *testing.T) {
 	p := &fakeProvider{life: 3600}
 	env := p.env(t)
@@ -121,8 +121,8 @@ func TestStored(t *testing.T) {
 	want(t, source(t, other, env), "access-4")
 }
 
-// Refresh tokens that the provider replaces are kept; one that a login stores
-// while the server runs is found.
+// A refresh token that the provider replaces is stored, and one stored by a
+// login while the server runs is found.
 func TestRefreshToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &fakeProvider{life: 100, rotate: true}
@@ -212,7 +212,7 @@ func TestServiceAccount(t *testing.T) {
 	}
 }
 
-// Errors name the provider's reason, and neither secrets nor tokens.
+// Errors contain the provider's reason, but no secrets or tokens.
 func TestReasons(t *testing.T) {
 	for name, c := range map[string]struct {
 		status     int
@@ -264,7 +264,7 @@ func TestNoRedirect(t *testing.T) {
 func TestComplete(t *testing.T) {
 	for name, c := range map[string]struct {
 		cfg  Config
-		want string // "" for none
+		want string // "" if there is no error
 	}{
 		"client credentials":     {application(), ""},
 		"microsoft":              {Config{Preset: "microsoft365", Tenant: "t", ClientID: "a", ClientSecret: "s"}, ""},

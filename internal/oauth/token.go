@@ -19,16 +19,16 @@ import (
 	"hoplite/mail/safe"
 )
 
-// token is an access token as it is kept.
+// token is an access token as it is stored.
 type token struct {
-	// For identifies the application and user that it was issued to, so that a
-	// changed configuration does not use the token of the old one.
+	// For identifies the application and user that the token was issued to, so
+	// that a token is not used after the configuration has changed.
 	For      string    `json:"for"`
 	Access   string    `json:"access_token,omitempty"`
 	Obtained time.Time `json:"obtained"`
 	Expires  time.Time `json:"expires"`
 	Refresh  string    `json:"refresh_token,omitempty"`
-	// Refused is set once the server has refused it.
+	// Refused is set if the server has refused the token.
 	Refused bool `json:"-"`
 }
 
@@ -40,7 +40,7 @@ func newToken(t *oauth2.Token, refresh string, now time.Time) token {
 	return next
 }
 
-// maxEarly is the longest time before its end at which a token is renewed.
+// maxEarly is the maximum time before expiry at which a token is renewed.
 const maxEarly = 5 * time.Minute
 
 // valid reports whether a server may still accept the token.
@@ -49,15 +49,15 @@ func (t *token) valid(now time.Time) bool {
 }
 
 // fresh reports whether the token need not be renewed yet: more than a fifth of
-// its life is left, or more than maxEarly.
+// its lifetime is left, or more than maxEarly.
 func (t *token) fresh(now time.Time) bool {
 	early := min(t.Expires.Sub(t.Obtained)/5, maxEarly)
 	return t.valid(now) && now.Before(t.Expires.Add(-early))
 }
 
-// store keeps a token in a file.
+// store stores a token in a file.
 type store struct {
-	path, issued string // issued is the For of its tokens
+	path, issued string // issued is the For value of its tokens
 }
 
 func newStore(c *Config, env Env) store {
@@ -68,8 +68,8 @@ func newStore(c *Config, env Env) store {
 	return store{stateFile(env.Data, env.Name), hex.EncodeToString(h.Sum(nil)[:8])}
 }
 
-// load returns the stored token, or an empty one: a token can be requested
-// again, so a file that cannot be read is no reason to stop.
+// load returns the stored token, or an empty one. A token can be requested
+// again, so an unreadable file is not a fatal error.
 func (s store) load() token {
 	var t token
 	b, err := os.ReadFile(s.path)
@@ -88,10 +88,11 @@ func (s store) save(t token) error {
 	return files.Write(s.path, append(b, '\n'), 0o600)
 }
 
-// fileName returns a name as it can stand in the name of a file.
+// fileName returns name in a form that is valid as part of a file name.
 func fileName(name string) string { return url.PathEscape(name) }
 
-// Error is a token that could not be obtained, in words that contain no secret.
+// Error reports that a token could not be obtained. Its text contains no
+// secrets.
 type Error struct{ Text string }
 
 func (e *Error) Error() string { return e.Text }
@@ -142,8 +143,8 @@ func explain(err error) *Error {
 	return &Error{"the reply of the token service can't be used"}
 }
 
-// refusal returns the error code and its description (RFC 6749, 5.2), else the
-// HTTP status.
+// refusal returns the error code and its description (RFC 6749, 5.2), or the
+// HTTP status if there is none.
 func refusal(e *oauth2.RetrieveError) string {
 	code, text := e.ErrorCode, e.ErrorDescription
 	if code == "" {
@@ -163,12 +164,12 @@ func refusal(e *oauth2.RetrieveError) string {
 	case text == "":
 		return safe.Line(code)
 	}
-	text, _, _ = strings.Cut(text, "\r\n") // Microsoft adds lines of identifiers
+	text, _, _ = strings.Cut(text, "\r\n") // Microsoft adds lines with identifiers
 	text, _, _ = strings.Cut(text, " Trace ID:")
 	return safe.Line(code + ": " + text)
 }
 
-// lastCause returns the last part of an error of package net.
+// lastCause returns the last part of an error from package net.
 func lastCause(err error) string {
 	text := err.Error()
 	if i := strings.LastIndex(text, ": "); i >= 0 {

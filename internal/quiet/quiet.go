@@ -1,8 +1,8 @@
-// Package quiet prevents repeated events from filling the log: of the lines
-// with the same key, one per minute is written, with the number of those
-// suppressed.
+// Package quiet prevents repeated events from filling the log. Of the lines
+// with the same key, one per minute is written, with the number of suppressed
+// lines.
 //
-// The caller chooses the key and the content of the line. Start reading at
+// The caller chooses the key and the content of the line. Start with
 // Limiter.Line; Panic logs panics.
 package quiet
 
@@ -36,9 +36,9 @@ type entry struct {
 	suppressed int
 }
 
-// Line returns line, with the number of suppressed lines if there are any. If a
-// line with the same key was written within the last minute, Line discards it
-// and returns nil, which logs nothing.
+// Line returns line, with the number of suppressed lines added if there are
+// any. If a line with the same key was written within the last minute, Line
+// discards it and returns nil, which logs nothing.
 func (l *Limiter) Line(key string, line *zerolog.Event) *zerolog.Event {
 	suppressed, ok := l.allow(key, time.Now())
 	if !ok {
@@ -87,15 +87,16 @@ func (l *Limiter) sweep(now time.Time) {
 	}
 }
 
-// panics limits the log lines about panics of the whole process, because every
-// listener may reach the same bug.
+// panics limits the log lines about panics in the whole process, because every
+// listener may trigger the same bug.
 var panics Limiter
 
 // maxFrames limits the length of the stack in a line.
 const maxFrames = 12
 
-// Panic adds a recovered panic and its stack to line: one line for each distinct
-// stack and minute. It must be called by the deferred function that recovered.
+// Panic adds a recovered panic and its stack to line. One line per minute is
+// written for each distinct stack. Panic must be called by the deferred
+// function that recovered.
 func Panic(line *zerolog.Event, value any) *zerolog.Event {
 	key, stack := panicStack()
 	return panics.Line(key, line).Interface("panic", value).Str("stack", stack)

@@ -32,7 +32,7 @@ func TestLimiter(t *testing.T) {
 	}
 }
 
-// Keys beyond the number that the limiter can hold share one.
+// Keys in excess of the limiter's capacity share one entry.
 func TestLimiterIsBounded(t *testing.T) {
 	var l Limiter
 	now, written := time.Now(), 0
@@ -49,7 +49,7 @@ func TestLimiterIsBounded(t *testing.T) {
 	}
 }
 
-// Panics with the same stack cause one line per minute, whatever their
+// Panics with the same stack cause one line per minute, regardless of their
 // messages.
 func TestPanic(t *testing.T) {
 	var b strings.Builder
@@ -81,7 +81,7 @@ func first(log *zerolog.Logger, i int) {
 func second(log *zerolog.Logger) {
 	defer caught(log)
 	var list []int
-	list[len(list)]++ // beyond its end
+	list[len(list)]++ // out of range
 }
 
 func caught(log *zerolog.Logger) {

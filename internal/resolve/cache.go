@@ -9,14 +9,15 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// Bounds on the time answers are kept, whatever their TTL. Failures are kept
-// briefly, so that a thousand recipients at a dead domain cause only one query.
+// Limits on the time that answers are kept, regardless of their TTL. Failures
+// are kept briefly, so that a thousand recipients at an unreachable domain
+// cause only one query.
 const (
 	longestTTL   = time.Hour
 	longestNoTTL = 15 * time.Minute
 	defaultNoTTL = time.Minute
 	failureTTL   = 5 * time.Second
-	maxCached    = 16 << 10 // octets of one answer; larger ones are not kept
+	maxCached    = 16 << 10 // maximum octets of an answer that is kept
 	lookupTime   = 20 * time.Second
 )
 
@@ -39,14 +40,15 @@ type keptAnswer struct {
 	expires time.Time
 }
 
-// NewCached returns a cache for up to size answers (at least 1) of from.
+// NewCached returns a cache for up to size answers (at least 1) from another
+// resolver.
 func NewCached(from Resolver, size int) *Cached {
 	kept, _ := lru.New[question, keptAnswer](max(size, 1)) // only a size below 1 fails
 	return &Cached{from: from, kept: kept}
 }
 
-// Lookup answers from the cache or by a query. A query may continue for up to
-// 20 s after ctx ends, because other callers may be waiting for it.
+// Lookup answers from the cache or with a query. A query may continue for up to
+// 20 s after ctx is done, because other callers may be waiting for it.
 func (c *Cached) Lookup(ctx context.Context, name string, t Type) (Answer, error) {
 	name, err := Canonical(name)
 	if err != nil {

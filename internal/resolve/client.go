@@ -18,7 +18,7 @@ import (
 
 const (
 	tryTime   = 3 * time.Second // for one server, UDP or TCP
-	tries     = 2               // of each server in the list
+	tries     = 2               // for each server in the list
 	udpSize   = 1232            // not fragmented on any path
 	maxChain  = 10              // CNAMEs
 	maxStrays = 100             // datagrams that do not answer the query
@@ -35,7 +35,7 @@ type Client struct {
 }
 
 // NewClient returns a client of the given servers. Their AD bit is trusted if
-// trusted is set or if they run on this machine; otherwise an attacker on the
+// trusted is set or if they run on this machine. Otherwise an attacker on the
 // path could set it.
 func NewClient(trusted bool, servers ...netip.AddrPort) *Client {
 	local := len(servers) > 0
@@ -131,7 +131,8 @@ func (c *Client) ask(ctx context.Context, name string, t Type) (Answer, error) {
 	return Answer{}, last
 }
 
-// exchange queries one server, by TCP if the answer was truncated.
+// exchange queries one server, and repeats the query over TCP if the answer was
+// truncated.
 func (c *Client) exchange(ctx context.Context, server netip.AddrPort, name string, t Type) (Answer, error) {
 	query, id, err := newQuery(name, t)
 	if err != nil {

@@ -1,7 +1,7 @@
 package resolve
 
-// These are internals that package resolve_test needs. Tests with a zone cannot
-// be in package resolve, because resolvetest imports it.
+// Internals that package resolve_test needs. Tests with a zone cannot be in
+// package resolve, because resolvetest imports it.
 const (
 	FailureTTL   = failureTTL
 	DefaultNoTTL = defaultNoTTL

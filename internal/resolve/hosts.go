@@ -14,7 +14,7 @@ const (
 	maxHosts = 1 << 20
 )
 
-// hosts is /etc/hosts, read again after hostsTTL.
+// hosts is /etc/hosts, which is reloaded after hostsTTL.
 type hosts struct {
 	path string
 
@@ -58,7 +58,7 @@ func readHosts(path string) map[string][]netip.Addr {
 		return names // there is no file
 	}
 	defer f.Close()
-	text, _ := io.ReadAll(io.LimitReader(f, maxHosts)) // use what could be read
+	text, _ := io.ReadAll(io.LimitReader(f, maxHosts)) // use the part that could be read
 	for line := range strings.Lines(string(text)) {
 		line, _, _ = strings.Cut(line, "#")
 		words := strings.Fields(line)

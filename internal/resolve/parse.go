@@ -122,8 +122,8 @@ func readRecord(p *dnsmessage.Parser, t Type) (r Record, err error) {
 	return r, err
 }
 
-// follow follows the chain of CNAMEs from name within the answer and returns
-// the records at its end. Records of other names are ignored.
+// follow follows the chain of CNAMEs starting at name within the answer and
+// returns the records at its end. Records with other names are ignored.
 func follow(all []owned, name string, t Type) Answer {
 	a := Answer{Name: name, TTL: math.MaxInt64}
 chain:
@@ -149,8 +149,8 @@ chain:
 	return a
 }
 
-// negativeTTL returns the time a negative answer may be cached, from the SOA
-// record (RFC 2308, 5).
+// negativeTTL returns the time for which a negative answer may be cached, from
+// the SOA record (RFC 2308, 5).
 func negativeTTL(p *dnsmessage.Parser) time.Duration {
 	for range maxRecords {
 		h, err := p.AuthorityHeader()
@@ -171,7 +171,7 @@ func negativeTTL(p *dnsmessage.Parser) time.Duration {
 	return 0
 }
 
-// seconds converts a TTL; one with the top bit set is treated as zero (RFC
+// seconds converts a TTL. A TTL with the top bit set is treated as zero (RFC
 // 2181, 8).
 func seconds(ttl uint32) time.Duration {
 	if ttl > math.MaxInt32 {

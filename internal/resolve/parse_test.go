@@ -25,7 +25,7 @@ func cname(to string) *dnsmessage.CNAMEResource {
 	return &dnsmessage.CNAMEResource{CNAME: dnsmessage.MustNewName(to)}
 }
 
-// What an answer says, and what it does not.
+// Answers are parsed into records, and malformed ones are rejected.
 func TestParseAnswer(t *testing.T) {
 	const name = "a.example"
 	chaos := rr("a.example.", 60, addr4(9))
@@ -152,7 +152,7 @@ func TestParseAnswer(t *testing.T) {
 			if errors.As(err, &e); e != nil && e.ttl != tt.ttl {
 				t.Errorf("valid for %s, want %s", e.ttl, tt.ttl)
 			}
-			for n := range b { // cut anywhere: never an answer with fewer records
+			for n := range b { // a truncated message never yields fewer records
 				if cut, err := parseAnswer(b[:n], 7, name, tt.typ); err == nil && len(cut.Records) < len(tt.want.Records) {
 					t.Errorf("%d of %d octets: %+v", n, len(b), cut)
 				}

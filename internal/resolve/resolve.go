@@ -1,8 +1,8 @@
 // Package resolve queries the DNS. [Resolver] is an interface with one method;
 // functions such as [LookupMX] return typed answers. [Client] is a stub
-// resolver, needed because the standard library's returns neither TTLs nor the
-// result of DNSSEC validation; [Cached] caches answers. Package resolvetest has
-// a resolver for tests.
+// resolver, which is needed because the standard library's resolver returns
+// neither TTLs nor the result of DNSSEC validation; [Cached] caches answers.
+// Package resolvetest provides a resolver for tests.
 //
 // Errors distinguish a name without records ([ErrNotFound]) from a server that
 // does not answer ([ErrTemporary]), because the latter must never cause a
@@ -63,16 +63,16 @@ type Answer struct {
 type Record struct {
 	Addr netip.Addr // A, AAAA
 	Pref uint16     // MX
-	Host string     // MX, PTR, NS; lower case, without the final dot; "" = the root
-	Text string     // TXT, its strings joined
+	Host string     // MX, PTR, NS; lower case, no final dot; "" is the root
+	Text string     // TXT, strings joined
 	Data []byte     // TLSA, unparsed
 }
 
-// Error is the failure of a query.
+// Error is a failed query.
 type Error struct {
 	Name      string
 	Type      Type
-	Temporary bool // there is no answer; ask again later
+	Temporary bool // there was no answer; try again later
 	NoDomain  bool // the name itself does not exist (NXDOMAIN)
 	Cause     error
 	ttl       time.Duration

@@ -57,8 +57,8 @@ func zone(t testing.TB) *resolvetest.Zone {
 	return z
 }
 
-// Both resolvers must give the same answers: the zone itself, and a client
-// over the wire to a server of the zone.
+// The zone itself and a client querying a server of the zone must give the same
+// answers.
 func TestLookups(t *testing.T) {
 	z := zone(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
@@ -174,13 +174,13 @@ func TestClientAgainstLiars(t *testing.T) {
 				fake := m
 				fake.Answers = []dnsmessage.Resource{record("spoofed.example.")}
 				fake.ID++
-				send(fake) // another id
+				send(fake) // wrong id
 				fake.ID--
 				fake.Response = false
-				send(fake) // a question
+				send(fake) // a query instead of an answer
 				fake.Response = true
 				fake.Questions = []dnsmessage.Question{{Name: dnsmessage.MustNewName("x."), Type: resolve.A, Class: dnsmessage.ClassINET}}
-				send(fake) // another question
+				send(fake) // wrong question
 				conn.WriteTo([]byte("rubbish"), from)
 				m.RCode = dnsmessage.RCodeNameError
 				send(m)

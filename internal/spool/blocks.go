@@ -5,14 +5,14 @@ import "sync"
 // pieceSize is the size of all pieces except the first.
 const pieceSize = 256 << 10
 
-// The memory of spools is reused, because the spool of a 100 KiB message would
-// otherwise be most of the garbage that handling the message creates.
+// The memory of spools is reused, because otherwise the spool of a 100 KiB
+// message would be most of the garbage created in handling the message.
 var (
 	classes = [...]int{4 << 10, 32 << 10, pieceSize, inOnePiece}
 	blocks  [len(classes)]sync.Pool
 )
 
-// takeBlock returns an empty block with room for n octets, which must not
+// takeBlock returns an empty block with capacity for n octets, which must not
 // exceed inOnePiece.
 func takeBlock(n int) []byte {
 	for i, size := range classes {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Whatever the sizes of writes and the budget, readers see what was written, from
-// any offset and concurrently.
+// Regardless of the sizes of writes and of the budget, readers see the written
+// data, from any offset and concurrently.
 func TestRandomWrites(t *testing.T) {
 	for seed := range uint64(40) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -67,8 +67,8 @@ func TestRandomWrites(t *testing.T) {
 	}
 }
 
-// Spools share the budget: what one holds another cannot have, and gets once it
-// is closed.
+// Spools share the budget: memory held by one spool is unavailable to another
+// until the first is closed.
 func TestSharedBudget(t *testing.T) {
 	d, err := Open(t.TempDir(), 64<<10)
 	if err != nil {
@@ -98,7 +98,7 @@ func TestSharedBudget(t *testing.T) {
 	}
 }
 
-// Failures of the disk and of writers are returned, and nothing is left behind.
+// Disk and writer failures are returned, and nothing is left behind.
 func TestFailures(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "spool")
 	d, err := Open(path, 1<<20)
@@ -148,7 +148,7 @@ type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, errFailing }
 
-// There is room for what fits on the disk, and the disk is checked once a second.
+// Room accepts what fits on the disk, and checks the disk once a second.
 func TestRoomIsCheckedSeldom(t *testing.T) {
 	d, err := Open(t.TempDir(), 0)
 	if err != nil {

@@ -2,8 +2,8 @@
 // ones in memory, large ones in a file, within a shared memory budget.
 //
 // A spool need not be durable, because a message is acknowledged only after a
-// hop has stored it. The next start removes files left by a crash. Start
-// reading with Dir.New and Spool.Write.
+// hop has stored it. Files left by a crash are removed at the next start. Start
+// with Dir.New and Spool.Write.
 package spool
 
 import (
@@ -21,12 +21,12 @@ import (
 
 // The default limits of a Dir.
 const (
-	DefaultBudget = 64 << 20 // octets in memory, over all spools
+	DefaultBudget = 64 << 20 // octets in memory, across all spools
 	inMemory      = 8 << 20  // octets of one spool in memory
-	inOnePiece    = 1 << 20  // of these, octets in one piece
+	inOnePiece    = 1 << 20  // octets of a spool in one piece
 )
 
-// ErrFull is returned when there is too little free space on the disk.
+// ErrFull is returned if the disk has too little free space.
 var ErrFull = errors.New("not enough space for the spool")
 
 const prefix = "spool-"
@@ -109,13 +109,13 @@ func (d *Dir) New(size int64) *Spool {
 type Spool struct {
 	dir   *Dir
 	hint  int64
-	limit int64    // in memory
+	limit int64    // maximum octets in memory
 	mem   []byte   // the first octets
 	more  [][]byte // the following octets, in pieces of pieceSize
 	paid  int64    // share of the budget
 	file  *os.File
 	size  int64
-	buf   []byte // for the file: collects small writes
+	buf   []byte // collects small writes to the file
 }
 
 const fileBuffer = 64 << 10
@@ -143,8 +143,8 @@ func (s *Spool) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// keep appends p in memory. It returns false, without appending anything, if
-// the contents must be moved to a file.
+// keep appends p to the memory. It returns false without appending if the
+// contents must be moved to a file.
 func (s *Spool) keep(p []byte) bool {
 	if len(s.more) == 0 && s.grow(len(p)) {
 		s.mem = append(s.mem, p...)
@@ -188,7 +188,7 @@ func (s *Spool) grow(n int) bool {
 	return true
 }
 
-// pay takes n octets from the budget, if enough are left.
+// pay reserves n octets of the budget, if enough are left.
 func (s *Spool) pay(n int64) bool {
 	if s.dir.used.Add(n) > s.dir.budget {
 		s.dir.used.Add(-n)
@@ -215,7 +215,7 @@ func (s *Spool) spill() error {
 	return nil
 }
 
-// copyMemory writes the octets in memory, from off on.
+// copyMemory writes the octets in memory, starting at off.
 func (s *Spool) copyMemory(w io.Writer, off int64) (written int64, err error) {
 	for i := -1; i < len(s.more); i++ {
 		piece := s.mem
@@ -233,7 +233,7 @@ func (s *Spool) copyMemory(w io.Writer, off int64) (written int64, err error) {
 	return written, nil
 }
 
-// giveBack releases the memory and its share of the budget.
+// giveBack releases the memory and returns its share of the budget.
 func (s *Spool) giveBack() {
 	s.dir.used.Add(-s.paid)
 	giveBlock(s.mem)
@@ -252,7 +252,7 @@ func (s *Spool) flush() error {
 	return err
 }
 
-// Done ends writing, after which the spool can be read.
+// Done ends writing. The spool can then be read.
 func (s *Spool) Done() error {
 	if s.file == nil {
 		return nil
@@ -293,8 +293,8 @@ func (s *Spool) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// CopyTo writes all octets from off on to w. It opens the file again, so that
-// the kernel can copy the data without affecting other readers.
+// CopyTo writes all octets starting at off to w. It opens the file again, so
+// that the kernel can copy the data without affecting other readers.
 func (s *Spool) CopyTo(w io.Writer, off int64) (int64, error) {
 	if s.file == nil {
 		return s.copyMemory(w, off)

@@ -21,8 +21,8 @@ import (
 type TokenSource interface {
 	// Token returns a currently valid token.
 	Token(ctx context.Context) (string, error)
-	// Refuse reports that the server refused a token, so that the next one is
-	// another.
+	// Refuse reports that the server refused a token. Token must then return
+	// another one.
 	Refuse(token string)
 }
 
@@ -46,7 +46,7 @@ type authenticator struct {
 	user, password string
 	mechanism      string
 	tokens         TokenSource
-	// insecure allows the login over a connection that does not prove the
+	// insecure permits a login over a connection that does not prove the
 	// server's identity.
 	insecure bool
 }
@@ -97,13 +97,13 @@ func (a *authenticator) login(ctx context.Context, c *conn) error {
 	return err
 }
 
-// tokenRefused is the refusal of an access token: it may have been revoked, so
-// another one is tried once.
+// tokenRefused reports that an access token was refused. It may have been
+// revoked, so another one is tried once.
 type tokenRefused struct{ error }
 
 func (e *tokenRefused) Unwrap() error { return e.error }
 
-// exchange carries out the exchange of one mechanism.
+// exchange performs the SASL exchange of one mechanism.
 func (a *authenticator) exchange(c *conn, mech, token string) error {
 	client, err := a.start(c, mech, token)
 	if err != nil {
@@ -148,13 +148,13 @@ func (a *authenticator) exchange(c *conn, mech, token string) error {
 	}
 }
 
-// loginRefused is the permanent refusal of a login.
+// loginRefused reports that a login was refused permanently.
 type loginRefused struct{ error }
 
 func (e *loginRefused) Unwrap() error { return e.error }
 
-// refusedLogin turns the refusal of a login into a temporary failure, because a
-// wrong password in the configuration must not bounce mail.
+// refusedLogin turns a refused login into a temporary failure, because a wrong
+// password in the configuration must not bounce mail.
 func refusedLogin(reply *mail.Reply) error {
 	return &mail.Reply{Code: 451, Enhanced: "4.7.0", Host: reply.Host, Text: "AUTH: login at the upstream was refused: " + reply.String()}
 }
@@ -166,7 +166,7 @@ func encode(first []byte) string {
 	return base64.StdEncoding.EncodeToString(first)
 }
 
-// choose returns the best mechanism that both sides have.
+// choose returns the best mechanism that both sides support.
 func (a *authenticator) choose(c *conn) (string, error) {
 	order := []string{"SCRAM-SHA-256", "PLAIN", "LOGIN"}
 	if a.tokens != nil {
@@ -205,9 +205,9 @@ func (a *authenticator) start(c *conn, mech, token string) (sasl.Client, error) 
 }
 
 // loginClient implements the LOGIN mechanism in a way that every old server
-// understands. It sends no initial response, which some servers refuse with 501
-// or ignore, and then the user name and the password, whatever the prompts
-// contain. Real prompts may be translated, empty, misspelled or end in NUL.
+// accepts. It sends no initial response, which some servers refuse with 501 or
+// ignore. It then sends the user name and the password, whatever the prompts
+// contain: real prompts may be translated, empty, misspelled or end in NUL.
 type loginClient struct{ answers []string }
 
 func (l *loginClient) Start() (string, []byte, error) { return "LOGIN", nil, nil }

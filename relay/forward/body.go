@@ -43,8 +43,8 @@ func (t *transaction) data(accepted int, dataSent bool) {
 		return
 	}
 	if accepted == 0 {
-		// DATA was already sent with the recipients. An empty message ends it
-		// (RFC 2920, 3.1), which the server refuses.
+		// DATA was already sent together with the recipients. An empty message
+		// ends it (RFC 2920, 3.1); the server refuses that message.
 		c.w.WriteString(".\r\n")
 		if err := c.w.Flush(); err == nil {
 			c.wait(c.times.data)
@@ -64,9 +64,9 @@ func (t *transaction) data(accepted int, dataSent bool) {
 
 // chunk sends the message as one BDAT chunk (RFC 3030), without escaping. It
 // could be sent together with MAIL and RCPT, but a server that refuses those
-// and does not read the chunk (several had that bug) would interpret the
-// message as commands from a client it trusts. So chunk waits until a recipient
-// has been accepted.
+// and does not read the chunk (a bug in several servers) would interpret the
+// message as commands from a trusted client. For this reason, chunk waits until
+// a recipient has been accepted.
 func (t *transaction) chunk(accepted int) error {
 	c := t.c
 	if accepted == 0 {
@@ -80,7 +80,7 @@ func (t *transaction) chunk(accepted int) error {
 	}
 	for _, r := range t.got {
 		if r != nil && (r.Code == 500 || r.Code == 502) {
-			// The server does not support BDAT after all, and has read the
+			// The server does not actually support BDAT and has interpreted the
 			// message as commands, so the connection is unusable.
 			c.broken = true
 			return &offerError{got: t.got, chunking: true}
@@ -99,7 +99,7 @@ func (t *transaction) flushed(stage string) bool {
 	return true
 }
 
-// early checks whether a server that broke the connection in the middle of a
+// early checks whether a server that closed the connection in the middle of a
 // message sent a reason.
 func (t *transaction) early(stage string, err error) *mail.Reply {
 	c := t.c
@@ -113,7 +113,7 @@ func (t *transaction) early(stage string, err error) *mail.Reply {
 	return t.lost(stage, err)
 }
 
-// stream writes the message, and renews the deadline for each piece.
+// stream writes the message, renewing the deadline for each piece.
 func (t *transaction) stream(w io.Writer) error {
 	c, m := t.c, t.p.msg
 	c.arm(c.times.data)
@@ -145,8 +145,8 @@ func (t *transaction) stream(w io.Writer) error {
 	}
 }
 
-// final reads the replies to the message: one, or with LMTP one for each
-// accepted recipient (RFC 2033, 4.2).
+// final reads the replies to the message: a single one, or with LMTP one for
+// each accepted recipient (RFC 2033, 4.2).
 func (t *transaction) final() {
 	c := t.c
 	c.used++

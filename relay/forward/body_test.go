@@ -10,8 +10,8 @@ import (
 	"hoplite/mail"
 )
 
-// content is a message that is not in memory. It fails at an offset, unless that
-// is 0.
+// content is a message that is not in memory. Reading it fails at an offset,
+// unless that is 0.
 type content struct {
 	text   []byte
 	failAt int64
@@ -28,7 +28,7 @@ func (c *content) ReadAt(p []byte, off int64) (int, error) {
 	return bytes.NewReader(c.text).ReadAt(p, off)
 }
 
-// sendContent hands a message over and returns the outcome.
+// sendContent sends a message and returns the outcome.
 func sendContent(t *testing.T, p *peer, c *content) mail.Outcome {
 	t.Helper()
 	u := upstream(t, []string{p.url()}, func(c *Config) { c.Recipients = "any" })
@@ -47,8 +47,9 @@ func sendContent(t *testing.T, p *peer, c *content) mail.Outcome {
 	return h.Send(t.Context(), m)[0]
 }
 
-// A message from a file arrives whole, by DATA and by BDAT. If it cannot be read
-// to its end, the server gets no end of the message and so keeps nothing.
+// A message from a file arrives complete with DATA and with BDAT. If it cannot
+// be read completely, the server does not receive the end of the message and
+// discards it.
 func TestMessageFromFile(t *testing.T) {
 	text := []byte("Subject: large\r\n\r\n" + strings.Repeat(".a line that begins with a dot\r\n", 20_000))
 	for name, ehlo := range map[string]string{"DATA": "250 old", "BDAT": "250-old\r\n250 CHUNKING"} {
@@ -72,8 +73,8 @@ func TestMessageFromFile(t *testing.T) {
 	}
 }
 
-// A server that refuses a message before its end says why, and is believed even
-// if it closes the connection at once.
+// A server that refuses a message before its end gives a reason, which is used
+// even if the server closes the connection immediately.
 func TestRefusedInTheMiddle(t *testing.T) {
 	text := []byte("Subject: large\r\n\r\n" + strings.Repeat("a line of a message that is too large\r\n", 300_000))
 	for reply, want := range map[string]string{
@@ -91,7 +92,7 @@ func TestRefusedInTheMiddle(t *testing.T) {
 	}
 }
 
-// Dots at the beginning of lines are doubled, wherever the pieces end.
+// Dots at the beginning of lines are doubled, wherever the pieces are split.
 func TestStuffer(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                         ".\r\n",

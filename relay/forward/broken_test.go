@@ -7,9 +7,9 @@ import (
 	"hoplite/mail"
 )
 
-// The prompts of LOGIN are unreliable: they may be in other languages, empty,
-// contain NUL or come in the wrong order, and some servers refuse an initial
-// response.
+// The prompts of LOGIN are unreliable: they may be in other languages, be
+// empty, contain NUL or arrive in the wrong order. Some servers refuse an
+// initial response.
 func TestLoginPrompts(t *testing.T) {
 	const user, password = "cmVsYXk=", "c2VjcmV0"
 	tests := map[string][2]string{
@@ -43,8 +43,8 @@ func TestLoginPrompts(t *testing.T) {
 	})
 }
 
-// A server that offers CHUNKING but does not support BDAT gets the message by
-// DATA, which is remembered.
+// A server that offers CHUNKING but does not support BDAT gets the message with
+// DATA, and BDAT is not tried again.
 func TestBrokenChunking(t *testing.T) {
 	for _, code := range []string{"500 5.5.2 what?", "502 5.5.1 not implemented"} {
 		p := newPeer(t, map[string]string{"EHLO": "250-old\r\n250-PIPELINING\r\n250 CHUNKING"})
@@ -92,7 +92,7 @@ func TestBrokenEightBit(t *testing.T) {
 	}
 }
 
-// A 552 reply to one recipient too many means the same as 452 (RFC 5321,
+// A 552 reply for too many recipients means the same as 452 (RFC 5321,
 // 4.5.3.1.10).
 func TestTooManyIsTemporary(t *testing.T) {
 	tests := map[string]string{
@@ -125,7 +125,7 @@ func TestTooManyIsTemporary(t *testing.T) {
 	}
 }
 
-// A reply about a sender must not make a recipient unknown.
+// A reply about a sender must not mark a recipient as unknown.
 func TestCallAheadRemembersRecipientsOnly(t *testing.T) {
 	tests := map[string]struct {
 		verb, reply string

@@ -11,8 +11,8 @@ import (
 	"hoplite/mail"
 )
 
-// introduce passes the client's identity to the server, if that is configured
-// and the server supports it.
+// introduce passes the client's identity to the server, if this is configured
+// and supported by the server.
 func (d *dialer) introduce(c *conn, from mail.Client) error {
 	c.client = from.Addr
 	if c.dirty && d.tellClient != "no" {
@@ -43,7 +43,7 @@ func (d *dialer) introduce(c *conn, from mail.Client) error {
 	return nil
 }
 
-// serves reports whether a connection made for one client can be used for
+// serves reports whether a connection opened for one client can be used for
 // another.
 func (d *dialer) serves(c *conn, from mail.Client) bool {
 	switch {
@@ -70,8 +70,8 @@ func (d *dialer) reuse(ctx context.Context, c *conn, from mail.Client) error {
 	return d.introduce(c, from)
 }
 
-// attributes returns the attributes of the client that the server accepts
-// (Postfix's XCLIENT_README and XFORWARD_README).
+// attributes returns the client attributes that the server accepts (Postfix's
+// XCLIENT_README and XFORWARD_README).
 func attributes(offered []string, from mail.Client) string {
 	addr := from.Addr.Addr().Unmap()
 	text := addr.String()
@@ -101,7 +101,7 @@ func attributes(offered []string, from mail.Client) string {
 	return b.String()
 }
 
-// writeProxy writes a PROXY header, version 2 (haproxy's proxy-protocol.txt,
+// writeProxy writes a version 2 PROXY header (haproxy's proxy-protocol.txt,
 // 2.2). An unknown client is sent as LOCAL.
 func writeProxy(w io.Writer, from mail.Client) error {
 	head := []byte("\r\n\r\n\x00\r\nQUIT\n")

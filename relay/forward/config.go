@@ -186,7 +186,7 @@ func (c *Config) Check() error {
 	return errors.Join(errs...)
 }
 
-// checkAuth requires one source of the secret.
+// checkAuth requires exactly one source for the secret.
 func (c *Config) checkAuth() error {
 	a := c.Auth
 	if a == nil {
@@ -213,13 +213,13 @@ func (c *Config) checkAuth() error {
 	return app.Complete()
 }
 
-// RecipientsFile returns the configured file that lists the recipients, and
-// whether there is one.
+// RecipientsFile returns the name of the configured recipients file, and
+// whether one is configured.
 func (c *Config) RecipientsFile() (string, bool) {
 	return strings.CutPrefix(c.Recipients, "file:")
 }
 
-// checkRecipients returns an error unless s is a known source of recipients.
+// checkRecipients returns an error unless s is a valid value of recipients.
 func checkRecipients(s string) error {
 	name, isFile := strings.CutPrefix(s, "file:")
 	switch {
@@ -235,7 +235,7 @@ func checkRecipients(s string) error {
 	return fmt.Errorf(`%q is not one of "call-ahead", "any", "file:NAME": did you mean %q?`, s, meant)
 }
 
-// extensions lists the keywords that disable accepts.
+// extensions lists the keywords accepted in disable.
 var extensions = []string{"PIPELINING", "8BITMIME", "BINARYMIME", "SMTPUTF8", "DSN", "CHUNKING", "SIZE", "STARTTLS",
 	"AUTH", "LIMITS", "REQUIRETLS", "DELIVERBY", "MT-PRIORITY", "XCLIENT", "XFORWARD"}
 
@@ -272,13 +272,13 @@ func (c *Config) checkSource() (errs []error) {
 type server struct {
 	network string // tcp or unix
 	address string // host:port or path
-	host    string // for TLS and messages
+	host    string // for TLS and log messages
 	lmtp    bool
-	tls     bool // from the first octet
+	tls     bool // TLS from the first octet
 	weight  int
 }
 
-// name returns the server's name for messages and logs.
+// name returns the server's name for replies and logs.
 func (s *server) name() string {
 	if s.network == "unix" {
 		return s.address

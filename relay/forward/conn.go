@@ -24,15 +24,14 @@ type conn struct {
 	times  *timeouts
 	ctx    context.Context // of the call that uses the connection
 
-	used   int         // messages
-	mails  int         // MAIL commands
+	used   int         // number of messages
+	mails  int         // number of MAIL commands
 	broken bool        // nothing more can be sent on it
 	dirty  bool        // a transaction was begun but not ended
-	expire *time.Timer // closes it after keep_idle; nil before the first time
+	expire *time.Timer // closes it after keep_idle; nil until first needed
 }
 
-// connBuffer is the number of octets that are collected before they are
-// written.
+// connBuffer is the number of octets that are buffered before they are written.
 const connBuffer = 16 << 10
 
 func newConn(nc net.Conn, s *server, times *timeouts) *conn {
@@ -45,7 +44,7 @@ func newConn(nc net.Conn, s *server, times *timeouts) *conn {
 }
 
 // setTransport makes the connection read from and write to nc. Octets that were
-// read ahead are dropped: after STARTTLS they were sent in clear text and must
+// read ahead are dropped: those after STARTTLS were sent in clear text and must
 // not be treated as replies (RFC 3207, 5).
 func (c *conn) setTransport(nc net.Conn) {
 	c.nc = nc
@@ -53,14 +52,14 @@ func (c *conn) setTransport(nc net.Conn) {
 	c.w = bufio.NewWriterSize(nc, connBuffer)
 }
 
-// spent reports whether the server accepts no further MAIL on this connection
-// (MAILMAX of RFC 9422).
+// spent reports whether the server accepts no more MAIL commands on this
+// connection (MAILMAX of RFC 9422).
 func (c *conn) spent() bool { return c.caps.mailMax > 0 && c.mails >= c.caps.mailMax }
 
 // past is a deadline in the past.
 var past = time.Unix(1, 0)
 
-// watch interrupts reads and writes of the connection when ctx ends.
+// watch interrupts reads and writes on the connection when ctx is done.
 func (c *conn) watch(ctx context.Context) func() {
 	c.ctx = ctx
 	nc := c.nc
@@ -71,12 +70,12 @@ func (c *conn) watch(ctx context.Context) func() {
 // arm sets the deadline of the next read or write.
 func (c *conn) arm(timeout time.Duration) {
 	c.nc.SetDeadline(time.Now().Add(timeout))
-	if c.ctx.Err() != nil { // it ended just before that
+	if c.ctx.Err() != nil { // it was done just before the call
 		c.nc.SetDeadline(past)
 	}
 }
 
-// flush writes the collected octets.
+// flush writes the buffered octets.
 func (c *conn) flush(timeout time.Duration) error {
 	c.arm(timeout)
 	if err := c.w.Flush(); err != nil {
@@ -118,18 +117,18 @@ func (c *conn) skip(n int) {
 	}
 }
 
-// failed returns an error of this connection at a stage of the conversation.
+// failed returns an error on this connection at a stage of the conversation.
 func (c *conn) failed(stage string, err error) error {
 	return &stageError{stage: stage, host: c.server.name(), addr: c.addr, err: err}
 }
 
-// nothing returns the error of a transaction that never began.
+// nothing returns the error for a transaction that never began.
 func (c *conn) nothing(err error) error {
 	c.broken = true
 	return c.failed("MAIL", fmt.Errorf("%w: %w", errNothingSent, err))
 }
 
-// isLocal reports whether a connection is within this machine.
+// isLocal reports whether a connection stays on this machine.
 func (c *conn) isLocal() bool {
 	if c.server.network == "unix" {
 		return true

@@ -48,8 +48,8 @@ func (h *handoff) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
 	return h.u.handOver(ctx, p, h.u.next)
 }
 
-// patience is the time for which, in auto mode, a client waits for an upstream
-// to accept the message; after that the message is queued.
+// patience is the maximum time, in auto mode, that a client waits for an
+// upstream to accept the message. After that the message is queued.
 const patience = time.Minute
 
 func (u *Upstream) handOver(ctx context.Context, all *parcel, next *Upstream) []mail.Outcome {
@@ -74,7 +74,7 @@ func (u *Upstream) handOver(ctx context.Context, all *parcel, next *Upstream) []
 type group struct {
 	rcpts []int
 	pools []*pool
-	err   *mail.Reply // the reason if there are no servers
+	err   *mail.Reply // why there are no servers
 }
 
 func (u *Upstream) groups(ctx context.Context, rcpts []mail.Rcpt) []group {
@@ -125,13 +125,13 @@ func (u *Upstream) deliver(ctx context.Context, p *parcel, g group, next *Upstre
 
 // deliverSome tries the servers of a group, and then those of next, until one
 // of them accepts or refuses the message. left holds the recipients that no
-// server was asked about; there is always progress.
+// server was asked about. Each call settles at least one recipient.
 func (u *Upstream) deliverSome(ctx context.Context, p *parcel, g group, next *Upstream) (out []mail.Outcome, left []int) {
 	start := time.Now()
 	if g.err != nil {
 		return u.outcomes(p, nil, make(answers, len(p.rcpts)).all(g.err), start), nil
 	}
-	var last error // the reason why the last server could not be used
+	var last error // why the last server could not be used
 	for _, pool := range g.pools {
 		c, got, err := u.attempt(ctx, pool, p)
 		if err == nil {
@@ -152,7 +152,7 @@ func (u *Upstream) deliverSome(ctx context.Context, p *parcel, g group, next *Up
 	}
 	if next != nil && ctx.Err() == nil {
 		// Only one step is taken, because a fallback of the fallback could lead
-		// back here.
+		// back to this upstream.
 		return next.handOver(ctx, p, nil), nil
 	}
 	out = u.outcomes(p, nil, make(answers, len(p.rcpts)).all(u.unreachable(last)), start)
@@ -191,7 +191,7 @@ func (u *Upstream) attempt(ctx context.Context, pool *pool, p *parcel) (*conn, a
 		case err == nil:
 			return c, got, nil
 		case errors.As(err, &offer) && offer.eightBit && !u.cfg.Downgrade:
-			return c, offer.got, nil // nothing else to offer it
+			return c, offer.got, nil // nothing else to try
 		case errors.As(err, &offer):
 			pool.remember(offer)
 			pool.give(c)
@@ -207,8 +207,8 @@ func (u *Upstream) attempt(ctx context.Context, pool *pool, p *parcel) (*conn, a
 	}
 }
 
-// unreachable returns the temporary reply for an upstream of which no server
-// could be used.
+// unreachable returns the temporary reply for an upstream whose servers could
+// not be used.
 func (u *Upstream) unreachable(err error) *mail.Reply {
 	r := &mail.Reply{Code: 451, Enhanced: "4.4.1", Cause: err}
 	var (

@@ -48,8 +48,8 @@ func (p policyHost) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"text/plain"}}, Body: io.NopCloser(strings.NewReader(string(p))), Request: r}, nil
 }
 
-// Mail for a destination is never sent over a connection that does not prove
-// what DNS and the policy require, and is never returned immediately.
+// Mail for a destination is never sent over a connection that does not provide
+// the proof required by DNS and the policy, and never bounces immediately.
 func TestDestination(t *testing.T) {
 	cert, stranger := makeCertificate(t, false, "192.0.2.1"), makeCertificate(t, false, "192.0.2.1")
 	sum := func(c tls.Certificate) []byte {
@@ -65,7 +65,7 @@ func TestDestination(t *testing.T) {
 		unsigned []string
 		bogus    []string
 		policy   string // MTA-STS mode and server
-		trusted  bool   // the certificate, by the system's roots
+		trusted  bool   // whether the system's roots trust the certificate
 		clear    bool   // the server offers no STARTTLS
 		tls      string
 		want     string
@@ -95,8 +95,8 @@ func TestDestination(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			// The server's name is its address, so that one certificate suits
-			// all cases.
+			// The server's name is its address, so that one certificate can be
+			// used in all cases.
 			z := &signedZone{unsigned: map[string]bool{}, bogus: map[string]bool{}, records: map[string][]resolve.Record{
 				"example.net MX":           {{Pref: 10, Host: "192.0.2.1"}},
 				"192.0.2.1 A":              {{Addr: netip.MustParseAddr("192.0.2.1")}},

@@ -14,8 +14,8 @@ import (
 	"hoplite/mail"
 )
 
-// dialer opens connections to an upstream's servers and prepares them up to the
-// point where MAIL can be sent.
+// dialer opens connections to an upstream's servers and prepares them until
+// MAIL can be sent.
 type dialer struct {
 	helo       string
 	tls        listen.Profile
@@ -66,24 +66,27 @@ func (d *dialer) dialNet(ctx context.Context, network, address string) (net.Conn
 type opening struct {
 	need requirement
 	from mail.Client
-	// heloOnly omits EHLO, for a server that hung up after it.
+	// heloOnly skips EHLO, for a server that hung up after it.
 	heloOnly bool
-	// failed is the error of a TLS handshake after which clear text is used.
+	// failed is the error of the TLS handshake that caused the fallback to
+	// clear text.
 	failed error
 }
 
 // errNoEHLO means that the server closes the connection at EHLO.
 var errNoEHLO = errors.New("the server closed the connection at EHLO")
 
-// errHandshake marks a failed TLS handshake where clear text is also allowed.
+// errHandshake marks a failed TLS handshake in cases where clear text is also
+// allowed.
 var errHandshake = errors.New("TLS handshake failed")
 
 // open connects to a server. An error is a *mail.Reply from the server, or a
 // *stageError.
 //
-// A server that hangs up at EHLO is called again with HELO; one whose
-// handshake fails is called again in clear text, if the requirement allows it, and
-// one that refuses an access token is called once more with another token.
+// If a server hangs up at EHLO, open connects again and sends HELO. If the TLS
+// handshake fails, it connects again in clear text, provided that the
+// requirement allows it. If the server refuses an access token, it connects
+// once more with another token.
 func (d *dialer) open(ctx context.Context, s *server, need requirement, from mail.Client) (*conn, error) {
 	o := opening{need: need, from: from}
 	c, err := d.connect(ctx, s, o)
@@ -119,7 +122,7 @@ func (d *dialer) connect(ctx context.Context, s *server, o opening) (*conn, erro
 }
 
 // greet performs PROXY, TLS, greeting, EHLO, STARTTLS, AUTH and XCLIENT on a
-// new connection, as far as they are configured.
+// new connection, as configured.
 func (d *dialer) greet(ctx context.Context, c *conn, o opening) error {
 	if d.tellClient == "proxy" {
 		if err := writeProxy(c.nc, o.from); err != nil {
@@ -184,7 +187,7 @@ func (d *dialer) hello(c *conn, heloOnly bool) error {
 	return nil
 }
 
-// startTLS starts TLS if the requirement calls for it, and returns an error if
+// startTLS starts TLS if the requirement calls for it. It returns an error if
 // the connection does not meet the requirement.
 func (d *dialer) startTLS(ctx context.Context, c *conn, o opening) error {
 	if c.proof.state == nil && o.need.startTLS && c.caps.startTLS {
@@ -213,8 +216,8 @@ func (d *dialer) startTLS(ctx context.Context, c *conn, o opening) error {
 }
 
 // handshake performs the TLS handshake. The certificate is always checked, so
-// that the outcome can report what was proved; the requirement determines
-// whether a problem with it matters.
+// that the outcome can report the result. The requirement determines whether an
+// invalid certificate is an error.
 func (d *dialer) handshake(ctx context.Context, c *conn, need requirement) error {
 	legacy := d.tls.Min != 0 && d.tls.Min < tls.VersionTLS12 || len(d.tls.Suites) > 0
 	cfg := &tls.Config{ServerName: need.name(c.server), MinVersion: d.tls.Min, CipherSuites: d.tls.Suites}
@@ -222,7 +225,7 @@ func (d *dialer) handshake(ctx context.Context, c *conn, need requirement) error
 		cfg.MinVersion, cfg.CipherSuites, legacy = 0, nil, false
 	}
 	if cfg.MinVersion == 0 && cfg.CipherSuites == nil && need.least > clearText {
-		// Where clear text is allowed, any cipher suite is an improvement.
+		// If clear text is allowed, any cipher suite is an improvement.
 		cfg.CipherSuites = listen.SafeSuites()
 	}
 	var p proof

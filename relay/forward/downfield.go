@@ -33,8 +33,8 @@ func plainField(f mail.Field) ([]byte, error) {
 	name := strings.ToLower(f.Name)
 	switch {
 	case name == "":
-		// This is not a field, so its text is kept where no program interprets
-		// it.
+		// The line is not a valid field, so its text is preserved where no
+		// program interprets it.
 		return fold("X-Broken-Field", words(toUTF8(strings.TrimSpace(string(f.Raw))))), nil
 	case addressFields[name]:
 		list, err := plainAddresses(text)
@@ -55,8 +55,8 @@ func plainField(f mail.Field) ([]byte, error) {
 	return fold("Downgraded-"+f.Name, words(text)), nil
 }
 
-// toUTF8 converts text that is not UTF-8 as if it were Latin-1, as most mail
-// programs do.
+// toUTF8 decodes text that is not valid UTF-8 as Latin-1, as most mail programs
+// do.
 func toUTF8(s string) string {
 	if utf8.ValidString(s) {
 		return s
@@ -69,7 +69,7 @@ func words(text string) []string {
 	return strings.Split(stdmime.QEncoding.Encode("utf-8", text), " ")
 }
 
-// fold returns a field, folded before pieces that do not fit on a line.
+// fold returns a field, folded before pieces that do not fit on the line.
 func fold(name string, pieces []string) []byte {
 	const wide = 76
 	var b strings.Builder

@@ -19,13 +19,13 @@ import (
 // 3), and fields use encoded words (RFC 6857). Signed parts are not changed; a
 // message that cannot be re-encoded without loss is refused.
 
-// errDowngrade is the reason why a message cannot be re-encoded.
+// errDowngrade reports why a message cannot be re-encoded.
 type errDowngrade struct{ why string }
 
 func (e errDowngrade) Error() string { return e.why }
 
-// downgraded returns the message in a form that the server supports, which is p
-// itself if possible. close releases the resources of the new message.
+// downgraded returns the message in a form that the server supports, if
+// possible p itself. close releases the resources of the new message.
 func (u *Upstream) downgraded(c *conn, p *parcel) (fit *parcel, close func(), refusal *mail.Reply) {
 	nothing := func() {}
 	body := (p.msg.EightBit || p.tx.Envelope.Body == "BINARYMIME") && !c.caps.eightBit && !c.caps.binary
@@ -56,8 +56,8 @@ func (u *Upstream) downgraded(c *conn, p *parcel) (fit *parcel, close func(), re
 	return &changed, out.close, nil
 }
 
-// addressesNeedUTF8 reports whether an address has a local part that only
-// SMTPUTF8 can carry; domains can be written as A-labels.
+// addressesNeedUTF8 reports whether an address has a local part that requires
+// SMTPUTF8. Domains can be written as A-labels.
 func addressesNeedUTF8(p *parcel) bool {
 	if _, ok := p.tx.Envelope.From.ASCII(); !ok {
 		return true
@@ -75,8 +75,8 @@ func hasField(header []byte, name string) bool {
 	return ok
 }
 
-// rewritten buffers a message that is being written: in memory while it is
-// small, and then in an unlinked file.
+// rewritten buffers a message while it is written, first in memory and, once it
+// is large, in an unlinked file.
 type rewritten struct {
 	dir  string
 	mem  bytes.Buffer
@@ -84,7 +84,7 @@ type rewritten struct {
 	size int64
 }
 
-// memoryLimit is the size up to which a re-encoded message is kept in memory.
+// memoryLimit is the maximum size of a re-encoded message in memory.
 const memoryLimit = 1 << 20
 
 func (r *rewritten) Write(p []byte) (int, error) {
@@ -154,8 +154,8 @@ func downgrade(m *mail.Message, body bool, out *rewritten) (*mail.Message, error
 	return fit, err
 }
 
-// joined is a message as it is sent: the edited header block followed by the
-// base from off on.
+// joined is a message in the form in which it is sent: the edited header block,
+// followed by the base starting at off.
 type joined struct {
 	header []byte
 	base   io.ReaderAt
@@ -186,7 +186,7 @@ func (d *downgrader) read(from, to int64) *io.SectionReader {
 	return io.NewSectionReader(d.src, from, to-from)
 }
 
-// part writes one entity with all entities inside it.
+// part writes an entity and all entities inside it.
 func (d *downgrader) part(p *mime.Part) error {
 	raw := make([]byte, p.Header.Size())
 	if _, err := io.ReadFull(d.read(p.Header.From.Off, p.Header.To.Off), raw); err != nil {
@@ -348,7 +348,7 @@ func (d *downgrader) eightBit(from, to int64) (bool, error) {
 }
 
 // header writes a header block with ASCII fields and, if encoding is not empty,
-// that transfer encoding.
+// with that transfer encoding.
 func (d *downgrader) header(p *mime.Part, raw []byte, encoding string) error {
 	var out bytes.Buffer
 	end := 0

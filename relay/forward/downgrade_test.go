@@ -35,7 +35,7 @@ func toSeven(t testing.TB, text string) (*mail.Message, error) {
 	return mail.NewMessage(mail.Bytes(all))
 }
 
-// leaves returns the contents of all parts that contain no other parts.
+// leaves returns the contents of all parts without subparts.
 func leaves(t testing.TB, text []byte) (list []string) {
 	var walk func(p *mime.Part)
 	walk = func(p *mime.Part) {

@@ -14,8 +14,8 @@ import (
 )
 
 // endpoint is one entry of servers: a socket, an address, or a name that may
-// have several addresses. Each address has a pool of its own, so that an
-// address that refuses mail does not affect the others.
+// have several addresses. Each address has its own pool, so that an address
+// that refuses mail does not affect the others.
 type endpoint struct {
 	server *server
 
@@ -23,7 +23,7 @@ type endpoint struct {
 	pools []*pool // from the last look-up
 }
 
-// newEndpoint makes an endpoint. Sockets and addresses get their pool
+// newEndpoint creates an endpoint. Sockets and addresses get their pool
 // immediately.
 func newEndpoint(n *network, s *server) *endpoint {
 	e := &endpoint{server: s}
@@ -39,8 +39,8 @@ func (s *server) isName() bool {
 	return s.network == "tcp" && err != nil
 }
 
-// current returns the pools of the endpoint. While DNS does not answer, those
-// of the last answer are used.
+// current returns the pools of the endpoint. While DNS does not answer, the
+// pools from the last answer are used.
 func (e *endpoint) current(ctx context.Context, n *network) ([]*pool, error) {
 	if !e.server.isName() || n.dns == nil {
 		return e.pools, nil
@@ -110,7 +110,7 @@ func newServers(n *network, urls []string) (servers, error) {
 }
 
 // pools returns the pools of all endpoints in the order in which they are
-// tried. The error is that of a failed look-up; it matters only if there are no
+// tried. The error is that of a failed look-up and matters only if there are no
 // pools.
 func (s *servers) pools(ctx context.Context) ([]*pool, error) {
 	if len(s.list) == 1 && !s.list[0].server.isName() {
@@ -160,7 +160,7 @@ type ranked struct {
 
 // rank adds the pools of one server. Servers are ordered at random according to
 // their weights, followed by reserves (weight 0) and finally by resting
-// servers. The addresses of a server share one rank, in DNS order.
+// servers. The addresses of a server share one rank and keep their DNS order.
 func rank(list []ranked, weight int, pools []*pool) []ranked {
 	place := 2.0
 	if weight > 0 {

@@ -84,8 +84,8 @@ func TestEndpointFollowsDNS(t *testing.T) {
 	}
 }
 
-// A name that does not exist in DNS delays mail, because the configuration or
-// DNS may be wrong.
+// Mail for a name that does not exist in DNS is delayed, because the
+// configuration or DNS may be wrong.
 func TestEndpointUnknown(t *testing.T) {
 	u := endpointUpstream(t, names{}, func(*Config) {})
 	got := handOver(t, u, "Subject: x\r\n\r\n", "ann@example.org")[0].Reply.String()
@@ -94,7 +94,7 @@ func TestEndpointUnknown(t *testing.T) {
 	}
 }
 
-// The second address of a name gets the mail if the first refuses the
+// The second address of a name gets the mail if the first one refuses the
 // connection.
 func TestEndpointSecondAddress(t *testing.T) {
 	busy, good := newPeer(t, nil), newPeer(t, nil)
@@ -197,7 +197,7 @@ func TestMost(t *testing.T) {
 	}
 }
 
-// A reply is found between lines inserted by other programs.
+// A reply is recognized among lines inserted by other programs.
 func TestNotices(t *testing.T) {
 	replies := map[string]string{
 		"EHLO": "\r\n250-old\r\n*** notice ***\r\n250-PIPELINING\r\n\r\n250 SIZE 100",

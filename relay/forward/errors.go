@@ -20,8 +20,9 @@ type stageError struct {
 func (e *stageError) Error() string { return e.stage + ": " + e.err.Error() }
 func (e *stageError) Unwrap() error { return e.err }
 
-// errNothingSent marks a failure before the server had replied to any command
-// of this transaction. A retry on a new connection cannot send a message twice.
+// errNothingSent marks a failure before the server has replied to any command
+// of this transaction. A retry on a new connection cannot send the message
+// twice.
 var errNothingSent = errors.New("connection was gone before the transaction began")
 
 // plainError formats an error for a reply: the stage, and the innermost cause

@@ -11,15 +11,15 @@ import (
 	"hoplite/mail"
 )
 
-// Faults of an upstream become a refusal with its own text, or 4xx for replies
-// that are not understood. None of them may look like success.
+// Upstream faults result in a refusal with the upstream's text, or in 4xx for
+// replies that are not understood. None of them may look like success.
 func TestFaults(t *testing.T) {
 	huge := strings.Repeat("x", 1<<20)
 	tests := map[string]struct {
 		greeting string
 		replies  map[string]string
 		want     string // prefix of the reply
-		text     string // within it
+		text     string // contained in the reply
 	}{
 		"refused at the greeting":     {greeting: "554 5.3.2 no service", want: "451 4.3.2", text: "no service"},
 		"busy at the greeting":        {greeting: "421 4.3.2 too busy", want: "451 4.3.2", text: "too busy"},
@@ -90,15 +90,15 @@ func TestFaults(t *testing.T) {
 }
 
 // In auto mode a message for a slow server is queued, but not once the server
-// has the whole message and only its reply is missing, because it would get a
-// second copy.
+// has received the whole message and only its reply is missing, because it
+// would then receive a second copy.
 func TestPatience(t *testing.T) {
 	const slow = "after 3m 250 2.0.0 ok"
 	for name, tt := range map[string]struct {
 		mode, ehlo string
 		replies    map[string]string
 		want       string
-		took       time.Duration // at most
+		took       time.Duration // upper bound
 	}{
 		"auto, slow at RCPT":         {mode: "auto", replies: map[string]string{"RCPT": slow}, want: "451 4.4.2", took: patience},
 		"auto, slow at MAIL":         {mode: "auto", replies: map[string]string{"MAIL": slow}, want: "451 4.4.1", took: patience},
@@ -127,7 +127,7 @@ func TestPatience(t *testing.T) {
 					t.Errorf("after %s: %s", time.Since(start), got)
 				}
 				u.Close()
-				time.Sleep(time.Hour) // whoever still sleeps
+				time.Sleep(time.Hour) // let remaining goroutines finish
 			})
 		})
 	}
@@ -144,8 +144,8 @@ func TestConnectionRefused(t *testing.T) {
 	}
 }
 
-// While call-ahead is not possible, an unknown recipient is deferred, neither
-// refused nor accepted.
+// While call-ahead is not possible, an unknown recipient is deferred rather
+// than refused or accepted.
 func TestCallAheadWhileDown(t *testing.T) {
 	p := newPeer(t, nil)
 	p.l.Close()
@@ -198,14 +198,14 @@ func TestIdleConnectionDropped(t *testing.T) {
 	}
 }
 
-// Between RCPT and Send a handoff holds no connection, however slow the client
-// is.
+// Between RCPT and Send a handoff does not hold a connection, however slow the
+// client is.
 func TestSlowClientHoldsNoSession(t *testing.T) {
 	p := newPeer(t, nil)
 	u := upstream(t, []string{p.url()}, func(c *Config) { c.Connections = 1 })
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	for range 5 { // each of them would wait for the first if that kept its connection
+	for range 5 { // each would wait for the first if it held its connection
 		tx := mail.NewTransaction(mail.Client{}, "bob@example.com")
 		h, err := u.Inline().Open(ctx, tx)
 		if err != nil {
@@ -221,7 +221,7 @@ func TestSlowClientHoldsNoSession(t *testing.T) {
 	}
 }
 
-// If there are more recipients than fit into the network buffers, replies are
+// If more recipients are sent than fit into the network buffers, replies are
 // read in between.
 func TestManyRecipients(t *testing.T) {
 	p := newPeer(t, map[string]string{"RCPT": "250 2.1.5 " + strings.Repeat("long ", 200),
@@ -240,7 +240,7 @@ func TestManyRecipients(t *testing.T) {
 }
 
 // Recipients beyond the server's limit are sent in further transactions,
-// because the client got a 250 at RCPT for all of them.
+// because the client received 250 at RCPT for all of them.
 func TestTooManyForOneTransaction(t *testing.T) {
 	p := newPeer(t, nil)
 	n := 0
@@ -279,7 +279,7 @@ func TestLimits(t *testing.T) {
 	for name, tt := range map[string]struct {
 		limits       string
 		messages     int
-		transactions int // in all
+		transactions int // total
 		conns        int
 	}{
 		"none":                {limits: "", messages: 2, transactions: 2, conns: 1},
@@ -350,8 +350,8 @@ func TestHangsUpBetween(t *testing.T) {
 	}
 }
 
-// Ping finds a server that greets, and leaves its connection open for the mail
-// that follows.
+// Ping finds a server that answers with a greeting, and leaves its connection
+// open for subsequent mail.
 func TestPing(t *testing.T) {
 	busy, dead, good := newPeer(t, nil), newPeer(t, nil), newPeer(t, nil)
 	busy.set(func() { busy.greeting = "421 4.3.2 too busy" })

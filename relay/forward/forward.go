@@ -1,14 +1,14 @@
 // Package forward is a hop that speaks SMTP or LMTP to an upstream server. It
 // implements the client side of the protocol, pools connections, and caches
-// which recipients exist there.
+// which recipients exist on the server.
 //
-// It sends a message or returns the reason why it could not, and stores
-// nothing; mail that has to wait is handled by package queue. The requirements
-// on a connection's server are a single value (require.go).
+// It sends a message or returns the reason why it could not. It does not store
+// messages; mail that has to wait is handled by package queue. The security
+// requirements for a connection are a single value (require.go).
 //
-// Start reading at Upstream, then deliver.go (which servers are tried),
-// pool.go and dial.go (connections), transaction.go and body.go (one message
-// on one connection).
+// Start with Upstream, then read deliver.go (which servers are tried), pool.go
+// and dial.go (connections), transaction.go and body.go (one message on one
+// connection).
 package forward
 
 import (
@@ -36,39 +36,39 @@ type Env struct {
 	Data     string
 	Log      zerolog.Logger
 	DNS      resolve.Resolver
-	// State is the folder for data that is kept across restarts; "" keeps
-	// nothing.
+	// State is the folder for data that is kept across restarts. If it is
+	// empty, nothing is kept.
 	State string
 	// Tokens, if not nil, is used instead of the configured token_file.
 	Tokens TokenSource
 	// Own reports whether a host name belongs to this server. If this server is
-	// one of a domain's mail exchangers, those of the same or a worse
+	// one of a domain's mail exchangers, exchangers of the same or a worse
 	// preference are not tried (RFC 5321, 5.1).
 	Own func(host string) bool
-	// TLS holds the roots for verifying certificates, if they are not the
+	// TLS holds the roots for verifying certificates, if they differ from the
 	// system's.
 	TLS *tls.Config
 }
 
 // Upstream is one configured next hop. As a mail.Hop it accepts every recipient
 // at RCPT and contacts the server only at Send, as the queue requires. Inline
-// is for clients that wait.
+// returns the hop for clients that wait.
 type Upstream struct {
 	cfg     Config
 	data    string
 	log     zerolog.Logger
 	net     network
 	servers servers
-	mx      *exchangers // nil: the servers are configured
+	mx      *exchangers // nil: servers are configured
 	rcpts   *recipients
-	next    *Upstream      // used while this one cannot be reached
-	rules   *rewrite.Rules // what all mail is sent as; nil: unchanged
-	pace    *pace          // of messages; nil: no limit
+	next    *Upstream      // fallback while this one cannot be reached
+	rules   *rewrite.Rules // sender of all mail; nil: unchanged
+	pace    *pace          // message rate; nil: no limit
 	tokens  *oauth.Source  // nil without oauth2
 	weakUse atomic.Int64
 }
 
-// New makes an upstream.
+// New returns an upstream.
 func New(cfg Config, env Env) (*Upstream, error) {
 	profile, err := listen.ParseProfile(cfg.TLSMin, cfg.TLSSuites, cfg.TLSLegacyUntil)
 	if err != nil {
@@ -100,7 +100,8 @@ func New(cfg Config, env Env) (*Upstream, error) {
 	return u, nil
 }
 
-// newAuthenticator returns what logs in at the servers; nil without a login.
+// newAuthenticator returns the authenticator for logins to the servers, or nil
+// if no login is configured.
 func (u *Upstream) newAuthenticator(env Env) (*authenticator, error) {
 	a := u.cfg.Auth
 	if a == nil {
@@ -121,7 +122,8 @@ func (u *Upstream) newAuthenticator(env Env) (*authenticator, error) {
 	return login, nil
 }
 
-// Tokens returns the access tokens of the oauth2 block; nil without one.
+// Tokens returns the source of access tokens for the oauth2 block, or nil
+// without that block.
 func (u *Upstream) Tokens() *oauth.Source { return u.tokens }
 
 // countWeakTLS counts and logs a connection that only the legacy profile
@@ -139,17 +141,17 @@ func under(data, path string) string {
 	return filepath.Join(data, path)
 }
 
-// SetFallback sets the upstream to use while none of this upstream's servers can
-// be reached. It is called before any mail is sent.
+// SetFallback sets the upstream to use while none of this upstream's servers
+// can be reached. It must be called before any mail is sent.
 func (u *Upstream) SetFallback(next *Upstream) { u.next = next }
 
-// Name returns the label of the upstream's block in the configuration.
+// Name returns the label of the upstream's configuration block.
 func (u *Upstream) Name() string { return u.cfg.Name }
 
-// WeakTLS counts the connections that only a legacy profile allowed.
+// WeakTLS returns the number of connections that only a legacy profile allowed.
 func (u *Upstream) WeakTLS() int64 { return u.weakUse.Load() }
 
-// Close closes the idle connections. Transactions under way are not affected.
+// Close closes the idle connections. Transactions in progress are not affected.
 func (u *Upstream) Close() {
 	u.servers.close()
 	if u.mx != nil {
@@ -165,8 +167,8 @@ func (u *Upstream) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, 
 	return &handoff{u: u, tx: tx}, nil
 }
 
-// Inline returns the hop for clients that wait: each recipient is checked at
-// RCPT, by call-ahead if so configured.
+// Inline returns the hop for clients that wait. Each recipient is checked at
+// RCPT, by call-ahead if that is configured.
 func (u *Upstream) Inline() mail.Hop { return inline{u, u.rcpts.check} }
 
 // Quiet is like Inline, but for a dry run: recipients are checked as far as
@@ -192,11 +194,13 @@ func (u *Upstream) Check(ctx context.Context, tx *mail.Transaction, r mail.Rcpt)
 	return u.rcpts.check(ctx, tx, r)
 }
 
-// pingTimeout limits a ping; some servers greet only after 20 s.
+// pingTimeout is the time limit for a ping. Some servers send their greeting
+// only after 20 s.
 const pingTimeout = time.Minute
 
-// Ping reports whether a server can be reached now, that is whether it greets and
-// accepts EHLO: a configured one, or with mx one of a domain.
+// Ping reports whether a server can currently be reached, that is, whether it
+// greets and accepts EHLO. It tries the configured servers, or with mx those of
+// a domain.
 func (u *Upstream) Ping(ctx context.Context, domain string) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
@@ -232,6 +236,6 @@ func (u *Upstream) poolsFor(ctx context.Context, domain string) ([]*pool, error)
 // domain.
 func (u *Upstream) AcceptsAll(domain string) bool { return u.rcpts.acceptsAll(domain) }
 
-// Verify returns the cached status of an address, for VRFY; ok is false if
-// there is none.
+// Verify returns the cached status of an address, for VRFY. ok is false if the
+// status is not cached.
 func (u *Upstream) Verify(a mail.Address) (exists, ok bool) { return u.rcpts.verify(a) }

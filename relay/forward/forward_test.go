@@ -27,19 +27,19 @@ import (
 type peer struct {
 	t        *testing.T
 	l        net.Listener
-	replies  map[string]string // by verb, "." for the end of the message
+	replies  map[string]string // by verb; "." is the end of the message
 	greeting string
-	once     map[string]string // like replies, for one time
+	once     map[string]string // like replies, but used only once
 	tls      *tls.Config       // for STARTTLS
-	injected string            // sent in clear text behind the go-ahead for TLS
+	injected string            // sent in clear text after the reply to STARTTLS
 	rcpts    int               // accepted in this transaction
 	lmtp     bool
 	proxied  bool     // connections begin with a PROXY header
-	heads    []string // these headers
+	heads    []string // the PROXY headers
 	say      func(line string) (string, bool)
-	most     int    // recipients in one transaction; 0: any number
-	tooMany  string // the reply to one more
-	cut      bool   // it closes the connection after the reply to a part of a message
+	most     int    // maximum recipients per transaction; 0: no limit
+	tooMany  string // the reply to further recipients
+	cut      bool   // close the connection after replying to part of a message
 	bdat     string // the reply to BDAT, whose octets are then read as commands
 	mu       sync.Mutex
 	lines    []string
@@ -150,7 +150,7 @@ func (p *peer) serve(c net.Conn) {
 	}
 }
 
-// head reads a PROXY header, version 2, with IPv4 addresses.
+// head reads a version 2 PROXY header with IPv4 addresses.
 func (p *peer) head(r io.Reader) bool {
 	b := make([]byte, 28)
 	if _, err := io.ReadFull(r, b); err != nil || string(b[:14]) != "\r\n\r\n\x00\r\nQUIT\n\x21\x11" {
@@ -193,7 +193,7 @@ func (p *peer) chunk(r io.Reader, c net.Conn, arg string) bool {
 	return p.final(r, c)
 }
 
-// final replies to a complete message; with LMTP, once for each recipient.
+// final replies to a complete message, with LMTP once for each recipient.
 func (p *peer) final(r io.Reader, c net.Conn) bool {
 	p.mu.Lock()
 	reply, n := p.replies["."], 1

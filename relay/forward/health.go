@@ -5,32 +5,34 @@ import (
 	"time"
 )
 
-// Health is what is known about the servers of an upstream from the last
+// Health is the state of an upstream's servers, based on the most recent
 // connections to them.
 type Health struct {
-	// Servers are the servers that were connected to, or tried, since the start.
+	// Servers lists the servers to which connections were made or attempted
+	// since the start.
 	Servers []ServerHealth `json:"servers,omitempty"`
-	// Check is how recipients are checked: "call-ahead", "file", "any", or "none"
-	// for servers that are found by MX.
+	// Check is the method for checking recipients: "call-ahead", "file", "any",
+	// or "none" for servers found by MX.
 	Check string `json:"check"`
-	// Remembered is the number of recipients with a remembered answer.
+	// Remembered is the number of recipients with a cached answer.
 	Remembered int `json:"remembered,omitempty"`
-	// AcceptsAll are the domains for which the upstream accepted an address that
-	// cannot exist.
+	// AcceptsAll lists the domains for which the upstream accepted a
+	// nonexistent address.
 	AcceptsAll []string `json:"accepts_all,omitempty"`
 }
 
 // ServerHealth is the state of one server.
 type ServerHealth struct {
 	Server string `json:"server"`
-	// Down is since when connections to the server fail; zero while it answers.
+	// Down is the time since which connections to the server have failed. It is
+	// zero while the server answers.
 	Down time.Time `json:"down,omitzero"`
 	// Reason is the last failure.
 	Reason string `json:"reason,omitempty"`
 }
 
-// Down reports since when no server that was tried can be reached; ok is false
-// while one answers or none was tried.
+// Down returns the time since which none of the tried servers could be reached.
+// ok is false if one answers or none was tried.
 func (h *Health) Down() (since time.Time, reason string, ok bool) {
 	for i := range h.Servers {
 		s := &h.Servers[i]
@@ -75,7 +77,7 @@ func (u *Upstream) Health() Health {
 	return h
 }
 
-// acceptingAll returns the domains of which every address was accepted.
+// acceptingAll returns the domains for which every address was accepted.
 func (m *memory) acceptingAll() (domains []string) {
 	for _, name := range m.domains.Keys() {
 		if v, ok := m.domains.Peek(name); ok && v.exists() {

@@ -10,8 +10,8 @@ import (
 	"hoplite/internal/conf"
 )
 
-// An upstream is down while no server that was tried answers; the time is that of
-// the first failure in a row.
+// An upstream is down while none of the servers tried answers. The time is that
+// of the first of the consecutive failures.
 func TestHealth(t *testing.T) {
 	cfg := Config{Name: "old", Servers: []string{"smtp://192.0.2.10", "smtp://192.0.2.11"}}
 	conf.Defaults(&cfg)

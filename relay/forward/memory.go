@@ -19,29 +19,29 @@ import (
 	"hoplite/mail"
 )
 
-// memory is what an upstream said about its recipients, so that mail for
-// unknown ones is refused at RCPT and never becomes a bounce. The recipients that
-// exist and the domains where every address is accepted are kept over restarts:
-// an old server that is down over a weekend must not make its recipients unknown.
+// memory caches an upstream's answers about its recipients, so that mail for
+// unknown ones is refused at RCPT and never bounces. Existing recipients, and
+// domains where every address is accepted, are kept across restarts: if an old
+// server is down for a weekend, its recipients must remain known.
 type memory struct {
 	rcpts   *lru.Cache[string, verdict]
 	domains *lru.Cache[string, verdict] // whether a server accepts every address
 
-	path    string // "": nothing is kept over restarts
+	path    string // "": nothing is kept across restarts
 	mu      sync.Mutex
-	save    *time.Timer // pending; nil if nothing has changed
+	save    *time.Timer // pending write; nil if nothing has changed
 	writing sync.Mutex
 }
 
 // verdict is an answer about a recipient.
 type verdict struct {
-	reply *mail.Reply // nil means that it exists or, for domains, that every address is accepted
+	reply *mail.Reply // nil: recipient exists, or domain accepts all addresses
 	until time.Time   // when to ask again
-	stale time.Time   // end of its use while the server cannot be asked
+	stale time.Time   // end of use while the server cannot be asked
 }
 
-// staleFor is the time for which a recipient that existed is accepted while its
-// server cannot be asked.
+// staleFor is the maximum time for which a recipient that existed is accepted
+// while its server cannot be asked.
 const staleFor = 31 * 24 * time.Hour
 
 // saveAfter is the time for which changes are collected before they are
@@ -59,8 +59,8 @@ func (v verdict) err() error {
 	return v.reply
 }
 
-// newMemory makes a memory for at most size recipients with the entries stored
-// at path. A damaged file means only that the entries are lost.
+// newMemory returns a memory for at most size recipients, with the entries
+// stored at path. If the file is damaged, only its entries are lost.
 func newMemory(size int, path string) (*memory, error) {
 	m := &memory{path: path}
 	m.rcpts, _ = lru.New[string, verdict](max(size, 1))
@@ -84,8 +84,8 @@ func (m *memory) exists(key string, valid time.Duration) {
 	m.changed()
 }
 
-// confirm is like exists, for a recipient to which mail was delivered: its
-// verdict is renewed once it has expired.
+// confirm is like exists, but for a recipient to which mail was delivered. It
+// renews the recipient's verdict if that has expired.
 func (m *memory) confirm(key string, valid time.Duration) {
 	if v, ok := m.rcpts.Peek(key); ok && v.reply == nil && v.fresh() {
 		return
@@ -123,8 +123,8 @@ func (m *memory) changed() {
 	}
 }
 
-// flush writes the recipients that exist, and as "@domain" the domains where
-// every address is accepted, if anything has changed.
+// flush writes the existing recipients, and the domains where every address is
+// accepted as "@domain", if anything has changed.
 func (m *memory) flush() error {
 	m.writing.Lock()
 	defer m.writing.Unlock()
@@ -169,8 +169,8 @@ func (m *memory) load() error {
 		if !ok || key == "" || err1 != nil || err2 != nil {
 			continue // the end of a damaged file
 		}
-		// A wrong clock when the file was written must not make a verdict valid
-		// for years.
+		// If the clock was wrong when the file was written, a verdict must not
+		// be valid for years.
 		v := verdict{until: fromFile(u, now), stale: fromFile(s, now)}
 		domain, isDomain := strings.CutPrefix(key, "@")
 		switch {
@@ -184,8 +184,8 @@ func (m *memory) load() error {
 	return lines.Err()
 }
 
-// fromFile converts a stored time to a reading of this run's monotonic clock,
-// at most staleFor from now.
+// fromFile converts a stored time to a time on this run's monotonic clock, at
+// most staleFor from now.
 func fromFile(unix int64, now time.Time) time.Time {
 	return now.Add(min(time.Unix(unix, 0).Sub(now), staleFor))
 }

@@ -18,7 +18,7 @@ import (
 	"hoplite/relay/forward/mtasts"
 )
 
-// maxExchangers is the number of addresses tried for one domain.
+// maxExchangers is the maximum number of addresses tried for one domain.
 const maxExchangers = 10
 
 // exchangers finds the mail servers of other domains in DNS.
@@ -68,12 +68,12 @@ type destination struct {
 	x         *exchangers
 	domain    string
 	authentic bool // the MX records are authentic, so DANE applies
-	sts       bool // there is an MTA-STS policy
+	sts       bool // the domain has an MTA-STS policy
 	policy    mtasts.Policy
 
 	pools     []*pool
-	temporary error // the reason why a server could not be looked up
-	refused   error // the reason why a server must not be used
+	temporary error // why a server could not be looked up
+	refused   error // why a server must not be used
 }
 
 // add adds the addresses of one server.
@@ -154,10 +154,10 @@ func lookupHost(ctx context.Context, dns resolve.Resolver, host string) (hostAdd
 	return h, failed
 }
 
-// hosts returns the names of a domain's servers, best first and those of equal
-// preference in random order, and whether DNSSEC authenticated them. If there
-// are no MX records, the domain itself is the server; DANE is not used for it,
-// because the absence of records is not authenticated here.
+// hosts returns the names of a domain's servers, best first and with equal
+// preferences in random order, and whether DNSSEC authenticated them. If there
+// are no MX records, the domain itself is the server. DANE is not used in that
+// case, because the absence of records is not authenticated.
 func (x *exchangers) hosts(ctx context.Context, domain string) (names []string, authentic bool, refusal *mail.Reply) {
 	answer, err := x.net.dns.Lookup(ctx, domain, resolve.MX)
 	switch {
@@ -179,7 +179,7 @@ func (x *exchangers) hosts(ctx context.Context, domain string) (names []string, 
 	for i, r := range mx {
 		if x.own != nil && x.own(r.Host) {
 			// Servers of the same or a worse preference could send the message
-			// back here (RFC 5321, 5.1).
+			// back to this server (RFC 5321, 5.1).
 			for i > 0 && mx[i-1].Pref == r.Pref {
 				i--
 				names = names[:len(names)-1]

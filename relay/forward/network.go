@@ -35,7 +35,7 @@ func (n *network) mayConnect(a netip.Addr) bool {
 	return n.dialer.usesFamily(a) && !a.IsMulticast() && !a.IsLinkLocalUnicast()
 }
 
-// newSTS returns the cache of MTA-STS policies, or nil where TLS is off.
+// newSTS returns the cache of MTA-STS policies, or nil if TLS is off.
 func (n *network) newSTS(env Env) *mtasts.Cache {
 	if n.cfg.TLS == "off" || n.dns == nil {
 		return nil
@@ -48,8 +48,8 @@ func (n *network) newSTS(env Env) *mtasts.Cache {
 	return mtasts.New(n.dns, &http.Client{Transport: transport}, path)
 }
 
-// dialWeb connects to a web server whose name is chosen by a remote domain, and
-// so must not be on this machine.
+// dialWeb connects to a web server. A remote domain chooses the server's name,
+// so the address must not be on this machine.
 func (n *network) dialWeb(ctx context.Context, proto, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {

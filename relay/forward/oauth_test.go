@@ -73,7 +73,7 @@ func xoauth2Line(token string) string {
 	return "AUTH XOAUTH2 " + base64.StdEncoding.EncodeToString([]byte("user=relay@example.org\x01auth=Bearer "+token+"\x01\x01"))
 }
 
-// accepts makes a peer accept one token only.
+// accepts makes a peer accept only one token.
 func accepts(p *peer, token string) {
 	p.say = func(line string) (string, bool) {
 		switch {
@@ -90,8 +90,8 @@ func accepts(p *peer, token string) {
 	}
 }
 
-// A token that the server refuses is replaced once; if the new one is refused as
-// well, mail waits.
+// A token that the server refuses is replaced once. If the new one is also
+// refused, mail waits.
 func TestRefusedToken(t *testing.T) {
 	for accepted, want := range map[string]string{"t0ken-1": "250 2.0.0", "t0ken-2": "250 2.0.0", "t0ken-9": "451 4.3.2"} {
 		t.Run(accepted, func(t *testing.T) {
@@ -111,7 +111,8 @@ func TestRefusedToken(t *testing.T) {
 	}
 }
 
-// While the token service is down, mail waits and the reason is given.
+// While the token service is down, mail waits and the reply contains the
+// reason.
 func TestTokenServiceDown(t *testing.T) {
 	p, tokens := newPeer(t, nil), &tokenServer{down: true}
 	p.set(func() { accepts(p, "t0ken-1") })
@@ -125,7 +126,7 @@ func TestTokenServiceDown(t *testing.T) {
 	}
 }
 
-// A secret has one source.
+// A secret must have exactly one source.
 func TestAuthSources(t *testing.T) {
 	app := &oauth.Config{ClientID: "a", ClientSecret: "s", TokenURL: "https://login.example.net/token"}
 	for name, c := range map[string]struct {
@@ -169,7 +170,7 @@ func TestPresets(t *testing.T) {
 	}
 }
 
-// In no minute do more than the configured messages pass.
+// No more than the configured number of messages are sent in any minute.
 func TestPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPace(conf.Rate{Count: 3, Per: time.Minute})
@@ -188,7 +189,7 @@ func TestPace(t *testing.T) {
 	})
 }
 
-// A message that cannot wait longer is deferred, and takes no place.
+// A message that cannot wait longer is deferred and does not use a slot.
 func TestPaceDeferred(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pr := newPace(conf.Rate{Count: 1, Per: time.Minute})
@@ -210,7 +211,7 @@ func TestPaceDeferred(t *testing.T) {
 	})
 }
 
-// The upstream obeys its rate.
+// The upstream respects its rate limit.
 func TestRate(t *testing.T) {
 	p := newPeer(t, nil)
 	u := upstream(t, []string{p.url()}, func(c *Config) {

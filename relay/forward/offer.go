@@ -8,11 +8,11 @@ import (
 	"hoplite/mail"
 )
 
-// Offer holds the extensions that all of an upstream's servers support, as far
-// as is known.
+// Offer holds the extensions that all of an upstream's servers are known to
+// support.
 type Offer struct {
-	Known    bool  // at least one server was connected to
-	Size     int64 // the smallest limit; 0 for none
+	Known    bool  // a connection to at least one server was made
+	Size     int64 // the smallest limit; 0 means no limit
 	EightBit bool
 	UTF8     bool
 	DSN      bool
@@ -44,8 +44,8 @@ func (u *Upstream) Offer() Offer {
 	return o
 }
 
-// Look connects to each server once, so that Offer has information about them,
-// and returns a description of the results.
+// Look connects to each server once to provide Offer with information, and
+// returns a description of the results.
 func (u *Upstream) Look(ctx context.Context) []string {
 	var said []string
 	pools, err := u.servers.pools(ctx)

@@ -17,14 +17,15 @@ import (
 	"hoplite/mail"
 )
 
-// What a listener in front of the servers may offer: what all of them support.
+// A listener in front of the servers may offer the extensions that all of them
+// support.
 func TestOffer(t *testing.T) {
 	full := "250-old\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-DSN\r\n250-CHUNKING\r\n250 SIZE 5000"
 	for name, tt := range map[string]struct {
-		ehlo   []string // of each server; "down" for one that is not there
+		ehlo   []string // EHLO reply of each server; "down" if it cannot be reached
 		change func(*Config)
 		want   Offer
-		looked []string // what Look finds, in parts
+		looked []string // parts of Look's result
 	}{
 		"nothing is known": {ehlo: []string{"down"}, want: Offer{EightBit: true, UTF8: true, DSN: true, Binary: true, Chunking: true}, looked: []string{"connect"}},
 		"one server":       {ehlo: []string{full}, want: Offer{Known: true, EightBit: true, UTF8: true, DSN: true, Chunking: true, Size: 5000}, looked: []string{"clear text; PIPELINING 8BITMIME SMTPUTF8 DSN CHUNKING SIZE 5000"}},
@@ -67,7 +68,7 @@ func TestOffer(t *testing.T) {
 	}
 }
 
-// The parameters of MAIL and RCPT are those that the server offers.
+// Only parameters of MAIL and RCPT that the server offers are sent.
 func TestParameters(t *testing.T) {
 	soon := time.Now().Add(time.Hour + 30*time.Second)
 	all := mail.Envelope{
@@ -122,7 +123,7 @@ func TestParameters(t *testing.T) {
 	}
 }
 
-// Recipients that a file lists, and what is known without asking.
+// Recipients are checked against a file, without asking the server.
 func TestRecipientsFile(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "people")
@@ -161,7 +162,7 @@ func TestRecipientsFile(t *testing.T) {
 	if p.conns != 0 {
 		t.Error("the server was asked")
 	}
-	// The file is read again when it changes, and one with a mistake is not used.
+	// The file is reloaded when it changes. An invalid file is not used.
 	u.rcpts.file.looked = time.Time{}
 	write("eve@example.org\n", start.Add(time.Minute))
 	if got := check(t, u, "eve@example.org"); got != "ok" {
@@ -182,7 +183,7 @@ func TestRecipientsFile(t *testing.T) {
 	}
 }
 
-// A message that every server would refuse for its size is refused at RCPT.
+// A message whose size exceeds every server's limit is refused at RCPT.
 func TestAnnouncedSize(t *testing.T) {
 	p := newPeer(t, map[string]string{"EHLO": "250-old\r\n250 SIZE 1000"})
 	u := upstream(t, []string{p.url()}, func(c *Config) { c.Recipients = "any" })

@@ -24,7 +24,7 @@ import (
 	"hoplite/mail"
 )
 
-// certificate makes a self-signed certificate for 127.0.0.1.
+// certificate returns a self-signed certificate for 127.0.0.1.
 func certificate(t *testing.T, oldKey bool) tls.Certificate {
 	t.Helper()
 	return makeCertificate(t, oldKey, "127.0.0.1")
@@ -80,7 +80,7 @@ func TestTLS(t *testing.T) {
 		trusted bool
 		broken  bool // the handshake fails
 		want    string
-		clear   bool // went in clear text
+		clear   bool // sent in clear text
 		proof   string
 	}{
 		"may, offered":             {policy: "may", offers: true, want: "250", proof: "TLS 1.3, certificate not verified"},
@@ -139,7 +139,7 @@ func upstreamIn(t *testing.T, env Env, servers []string, change func(*Config)) *
 }
 
 // Clear text after the reply to STARTTLS may come from an attacker and is never
-// read as a reply (CVE-2011-0411, seen from the client).
+// treated as a reply (CVE-2011-0411, on the client's side).
 func TestStartTLSInjection(t *testing.T) {
 	p := newPeer(t, map[string]string{"EHLO": withTLS, "RCPT": "550 5.1.1 no such user"})
 	cert := certificate(t, false)
@@ -155,7 +155,7 @@ func TestStartTLSInjection(t *testing.T) {
 }
 
 // A device that supports only TLS 1.0 with RSA key exchange can be used only
-// with the legacy profile, and each use is counted.
+// with the legacy profile, and each connection is counted.
 func TestLegacyTLS(t *testing.T) {
 	p := newPeer(t, map[string]string{"EHLO": withTLS})
 	weak := &tls.Config{
@@ -189,7 +189,7 @@ func TestOldBoxes(t *testing.T) {
 	tests := map[string]struct {
 		greeting string
 		replies  map[string]string
-		said     []string // these lines, in this order
+		said     []string // lines sent by the client, in this order
 		unsaid   string
 	}{
 		"HELO only": {
@@ -291,7 +291,7 @@ func TestOneMessagePerConnection(t *testing.T) {
 	}
 }
 
-// With LMTP each recipient gets a reply of its own (RFC 2033, 4.2).
+// With LMTP each recipient gets its own reply (RFC 2033, 4.2).
 func TestLMTP(t *testing.T) {
 	p := newPeer(t, map[string]string{"RCPT TO:<no@example.org>": "550 5.1.1 no such user", ".": "250 2.0.0 stored #"})
 	p.set(func() { p.lmtp = true })
@@ -389,7 +389,7 @@ func client(addr string) mail.Client {
 		Helo: "pc.example.net", Name: "pc.example.net", ESMTP: true}
 }
 
-// The upstream is told the address of the real client, never that of another
+// The upstream receives the address of the real client, never that of another
 // message's client.
 func TestClientIsTold(t *testing.T) {
 	ehlo := "250-old\r\n250-XCLIENT NAME ADDR PROTO HELO\r\n250 XFORWARD NAME ADDR PROTO HELO"

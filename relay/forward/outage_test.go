@@ -28,10 +28,10 @@ func check(t *testing.T, u *Upstream, to mail.Address) string {
 }
 
 // While the upstream is down, known recipients are accepted and others
-// deferred, also after a restart.
+// deferred, even after a restart.
 func TestLongOutage(t *testing.T) {
 	for name, tt := range map[string]struct {
-		impossible string // the reply about an address that does not exist
+		impossible string // the reply for a nonexistent address
 		want       map[mail.Address]string
 		acceptsAll []string
 	}{
@@ -54,7 +54,7 @@ func TestLongOutage(t *testing.T) {
 					c.TLS, c.KnownFor, c.UnknownFor = "off", known, known
 				})
 			}
-			u := open(time.Nanosecond) // asked each time
+			u := open(time.Nanosecond) // the upstream is asked each time
 			if got := check(t, u, "ann@example.org"); got != "ok" {
 				t.Fatal(got)
 			}
@@ -89,7 +89,7 @@ func TestLongOutage(t *testing.T) {
 	}
 }
 
-// What is stored about recipients is read with caution.
+// Invalid or implausible entries in the file are ignored or limited.
 func TestMemoryFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "recipients-old")
 	const year = 366 * 24 * 3600
@@ -131,7 +131,7 @@ func TestMemoryFile(t *testing.T) {
 	if b, _ := os.ReadFile(path); !strings.HasPrefix(string(b), lines[0]) {
 		t.Error("written although nothing has changed")
 	}
-	// A domain that begins to check its recipients is forgotten.
+	// A domain that starts to check its recipients is removed.
 	m.acceptsAll("all.example", false)
 	if err := m.flush(); err != nil {
 		t.Error(err)
@@ -144,7 +144,7 @@ func TestMemoryFile(t *testing.T) {
 	}
 }
 
-// With mx, the servers of one domain are pinged.
+// With mx, the servers of a single domain are pinged.
 func TestPingDomain(t *testing.T) {
 	p := newPeer(t, nil)
 	z := &signedZone{records: map[string][]resolve.Record{

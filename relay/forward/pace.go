@@ -10,14 +10,14 @@ import (
 	"hoplite/mail"
 )
 
-// pace lets a number of messages pass in any interval of a length. A nil *pace
-// has no limit.
+// pace limits the number of messages sent within any interval of a given
+// length. A nil *pace has no limit.
 type pace struct {
 	limit conf.Rate
 
 	mu   sync.Mutex
-	last []time.Time // when the last messages pass, as a ring
-	next int         // the oldest of them
+	last []time.Time // ring of the times at which the last messages are sent
+	next int         // index of the oldest time
 }
 
 func newPace(limit conf.Rate) *pace {
@@ -27,7 +27,8 @@ func newPace(limit conf.Rate) *pace {
 	return &pace{limit: limit, last: make([]time.Time, limit.Count)}
 }
 
-// wait returns when the next message may pass, or the reply if ctx ends before.
+// wait waits until the next message may be sent. If ctx is done first, it
+// returns the reply.
 func (p *pace) wait(ctx context.Context, upstream string) *mail.Reply {
 	if p == nil {
 		return nil
@@ -47,7 +48,8 @@ func (p *pace) wait(ctx context.Context, upstream string) *mail.Reply {
 	}
 }
 
-// take takes a place if one is free, otherwise it returns how long until then.
+// take reserves a slot if one is free. Otherwise it returns the time until the
+// next slot.
 func (p *pace) take(now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"hoplite/mail"
 )
 
-// fits refuses, before anything is sent, a message that the server does not
-// support unmodified.
+// fits refuses a message that the server does not support unmodified, before
+// anything is sent.
 func (t *transaction) fits() *mail.Reply {
 	c, p := t.c, t.p
 	name := c.server.name()
@@ -93,7 +93,7 @@ func (t *transaction) mailLine() (string, error) {
 	return b.String(), nil
 }
 
-// written returns an address as it appears in this transaction: with A-labels
+// written returns an address as written in this transaction: with A-labels
 // unless the transaction uses SMTPUTF8.
 func (t *transaction) written(a mail.Address) mail.Address {
 	if !t.utf8 {
@@ -111,7 +111,7 @@ func plain(a mail.Address) mail.Address {
 }
 
 // byParam returns the BY parameter with the remaining time (RFC 2852, 4). It is
-// omitted if the deadline for returning the message has passed.
+// empty if the deadline for returning the message has passed.
 func byParam(by *mail.DeliverBy) string {
 	mode := "N"
 	if by.Return {
@@ -127,7 +127,7 @@ func byParam(by *mail.DeliverBy) string {
 	return fmt.Sprintf(" BY=%d;%s", left, mode)
 }
 
-// rcptLine returns one RCPT command.
+// rcptLine returns a RCPT command.
 func (t *transaction) rcptLine(r *mail.Rcpt) string {
 	c := t.c
 	line := "RCPT TO:<" + string(t.written(r.To)) + ">"
@@ -158,7 +158,7 @@ func notify(n mail.Notify) string {
 	return strings.Join(words, ",")
 }
 
-// orcpt encodes type;address (RFC 3461, 4.2).
+// orcpt encodes an address of the form type;address (RFC 3461, 4.2).
 func orcpt(s string) string {
 	kind, addr, ok := strings.Cut(s, ";")
 	if !ok {

@@ -12,21 +12,21 @@ type parcel struct {
 	tx    *mail.Transaction
 	rcpts []mail.Rcpt
 	msg   *mail.Message
-	// waits is set if a client waits for the outcome. A server that failed
-	// recently is then not tried again yet; the queue has a retry schedule of
-	// its own.
+	// waits is set if a client is waiting for the outcome. A server that failed
+	// recently is then not tried again yet. The queue has its own retry
+	// schedule.
 	waits bool
-	// patience, if not nil, limits the time that a client waits until the
-	// server has the whole message. While only the server's reply is missing
-	// there is no limit, because giving up then would send the message twice
-	// (RFC 5321, 4.5.3.2.6).
+	// patience, if not nil, limits the time that a client waits for the server
+	// to receive the whole message. While only the server's reply is missing
+	// there is no limit, because giving up at that point would send the message
+	// twice (RFC 5321, 4.5.3.2.6).
 	patience *time.Timer
-	// sevenBit is set for a message that was re-encoded to 7-bit text, whatever
+	// sevenBit is set for a message that was re-encoded as 7-bit text, whatever
 	// the client announced.
 	sevenBit bool
 }
 
-// only returns the parcel for some of its recipients, by index.
+// only returns the parcel for the recipients with the given indices.
 func (p *parcel) only(places []int) *parcel {
 	if len(places) == len(p.rcpts) {
 		return p
@@ -39,16 +39,16 @@ func (p *parcel) only(places []int) *parcel {
 	return &part
 }
 
-// sent records that the server is getting the whole message. From here on only
-// its reply matters, however long it takes.
+// sent records that the server is receiving the whole message. From this point
+// on only its reply matters, however long it takes.
 func (p *parcel) sent() {
 	if p.patience != nil {
 		p.patience.Stop()
 	}
 }
 
-// answers holds the replies to a transaction, one for each recipient; nil means
-// that there is none yet.
+// answers holds the replies to a transaction, one for each recipient. A nil
+// reply is still missing.
 type answers []*mail.Reply
 
 // all sets r for every recipient without an answer.
@@ -62,7 +62,7 @@ func (a answers) all(r *mail.Reply) answers {
 }
 
 // deferred returns the recipients that were refused only because there were too
-// many for a transaction that accepted others.
+// many in a transaction that accepted others.
 func (a answers) deferred() []int {
 	if !slices.ContainsFunc(a, func(r *mail.Reply) bool { return r.Positive() }) {
 		return nil

@@ -12,7 +12,7 @@ import (
 	"hoplite/mail"
 )
 
-// A server that fails is not tried for a while, which gets longer with each
+// A server that fails is not tried for a while. The pause grows with each
 // failure.
 const (
 	restMin = time.Second
@@ -23,17 +23,17 @@ const (
 type pool struct {
 	server *server
 	need   requirement
-	max    int // messages on one connection
+	max    int // maximum messages per connection
 	keep   time.Duration
 	places chan struct{} // one for each open connection
 
 	mu     sync.Mutex
 	broken offerError // extensions that the server offers but refuses
-	idle   []*conn    // the most recently used is reused first
-	rest   time.Time  // not tried before then
+	idle   []*conn    // the most recently used one is reused first
+	rest   time.Time  // when the server may be tried again
 	pause  time.Duration
 	why    error     // the last failure
-	down   time.Time // when the first of the failures in a row was
+	down   time.Time // time of the first of the consecutive failures
 	caps   caps      // as last seen
 	seen   bool
 	closed bool
@@ -46,7 +46,8 @@ func newPool(s *server, need requirement, connections, messages int, keep time.D
 // errResting means that the server failed recently and is not tried again yet.
 var errResting = errors.New("the server failed a moment ago")
 
-// take returns an idle connection or opens a new one; reused tells them apart.
+// take returns an idle connection or opens a new one; reused distinguishes the
+// two.
 func (p *pool) take(ctx context.Context, d *dialer, from mail.Client, fresh bool) (c *conn, reused bool, err error) {
 	select {
 	case p.places <- struct{}{}:
@@ -71,8 +72,8 @@ func (p *pool) take(ctx context.Context, d *dialer, from mail.Client, fresh bool
 	return c, false, nil
 }
 
-// restrict disables extensions that the server offers on a connection but has
-// turned out to refuse.
+// restrict disables extensions that the server offers on a connection but is
+// known to refuse.
 func (p *pool) restrict(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -101,7 +102,7 @@ func (p *pool) pop() *conn {
 	return nil
 }
 
-// give puts a connection back into the pool.
+// give returns a connection to the pool.
 func (p *pool) give(c *conn) {
 	defer func() { <-p.places }()
 	if c.broken || c.used >= p.max || c.spent() || c.r.Buffered() > 0 {
@@ -131,8 +132,8 @@ func (p *pool) expire(old *conn) {
 	old.quit()
 }
 
-// resting returns the reason why the server is not tried now, or nil if it may
-// be tried.
+// resting returns the reason for not trying the server now, or nil if it may be
+// tried.
 func (p *pool) resting() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -150,14 +151,16 @@ func (p *pool) failed(err error) {
 	p.noteDown(err)
 }
 
-// unreached records a failure that does not keep the server from being tried.
+// unreached records a failure after which the server may still be tried
+// immediately.
 func (p *pool) unreached(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.noteDown(err)
 }
 
-// noteDown keeps the last failure and the time of the first. The lock is held.
+// noteDown records the last failure and the time of the first. The lock must be
+// held.
 func (p *pool) noteDown(err error) {
 	p.why = err
 	if p.down.IsZero() {

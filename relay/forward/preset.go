@@ -5,25 +5,26 @@ import (
 	"hoplite/internal/oauth"
 )
 
-// preset is what is known about a provider's submission server.
+// preset holds the known settings of a provider's submission server.
 type preset struct {
 	server      string
 	connections int
 	rate        string
 }
 
-// presets has the providers by the name that preset takes.
+// presets maps the values of preset to providers.
 //
-// Microsoft: three connections and 30 messages a minute for a mailbox
+// Microsoft: three connections and 30 messages per minute for a mailbox
 // (learn.microsoft.com/exchange/troubleshoot/send-emails/smtp-submission-improvements,
-// read in November 2026). Google limits messages per day only
+// read in November 2026). Google limits only the number of messages per day
 // (support.google.com/a/answer/166852, read in November 2026).
 var presets = map[string]preset{
 	"microsoft365": {"smtp://smtp.office365.com:587", 3, "30/1m"},
 	"gmail":        {"smtp://smtp.gmail.com:587", 5, ""},
 }
 
-// ApplyPreset sets what the preset knows and the file leaves out.
+// ApplyPreset sets the preset's values for settings that are missing from the
+// configuration file.
 func (c *Config) ApplyPreset() {
 	p, ok := presets[c.Preset]
 	if !ok {
@@ -42,11 +43,11 @@ func (c *Config) ApplyPreset() {
 		c.Connections = p.connections
 	}
 	if !c.IsSet("rate") {
-		c.Rate, _ = conf.ParseRate(p.rate) // none for ""
+		c.Rate, _ = conf.ParseRate(p.rate) // no limit for ""
 	}
 }
 
-// tokens returns the oauth2 block with the preset of the upstream.
+// tokens returns the oauth2 block with the upstream's preset.
 func (c *Config) tokens() oauth.Config {
 	o := *c.Auth.OAuth2
 	if o.Preset == "" && o.TokenURL == "" {
@@ -56,7 +57,7 @@ func (c *Config) tokens() oauth.Config {
 }
 
 // OAuth returns the application and the user of the oauth2 block, and whether
-// there is one.
+// that block exists.
 func (c *Config) OAuth() (app oauth.Config, user string, ok bool) {
 	if c.Auth == nil || c.Auth.OAuth2 == nil {
 		return app, "", false

@@ -8,11 +8,10 @@ import (
 	"hoplite/mail"
 )
 
-// said is the reply that determined the answer about a recipient.
+// said is the reply that determined the answer for a recipient.
 type said struct {
 	*mail.Reply
-	// atRcpt is set if it is the reply to RCPT; a reply to MAIL is about the
-	// sender.
+	// atRcpt is set for a reply to RCPT; a reply to MAIL is about the sender.
 	atRcpt bool
 }
 
@@ -73,7 +72,8 @@ func (c *conn) probe(ctx context.Context, from mail.Address, r mail.Rcpt) (said,
 // does not accept mail (RFC 3463, 3.2 and 3.3; 5.1.10 of RFC 7505).
 var unknownCodes = []string{"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"}
 
-// unknownWords lists the words with which servers say so without such a code.
+// unknownWords lists the phrases that servers use for such refusals without one
+// of these codes.
 var unknownWords = []string{
 	"user unknown", "unknown user", "no such user", "user not found", "user doesn't exist", "no such recipient",
 	"recipient unknown", "unknown recipient", "invalid recipient", "recipient not found", "recipient address rejected",
@@ -82,16 +82,16 @@ var unknownWords = []string{
 	"account disabled", "account is disabled", "mailbox disabled", "unknown local part", "no such person", "not a valid",
 }
 
-// otherWords lists words in refusals that are about the sender, the client or a
+// otherWords lists words in refusals because of the sender, the client or a
 // policy, whatever their code.
 var otherWords = []string{
 	"sender", "relay", "block", "blacklist", "spam", "spf", "dkim", "dmarc", "policy", "greylist", "reputation",
 	"reverse dns", "ptr", "too many", "verify failed", "authentica", "from address", "client", "access denied",
 }
 
-// isUnknownRcpt reports whether a reply is a refusal of the recipient, which
-// can be cached for other senders: it is a permanent reply to RCPT whose code
-// or text says that the recipient does not exist.
+// isUnknownRcpt reports whether a reply is a refusal of the recipient that can
+// be cached for other senders: a permanent reply to RCPT whose code or text
+// means that the recipient does not exist.
 func (s said) isUnknownRcpt() bool {
 	if !s.atRcpt || !s.Permanent() {
 		return false

@@ -11,7 +11,7 @@ import (
 	"hoplite/mail"
 )
 
-// rcptFile is a list of recipients that is read again when it changes.
+// rcptFile is a list of recipients that is reloaded when its file changes.
 type rcptFile struct {
 	path string
 
@@ -21,13 +21,14 @@ type rcptFile struct {
 	looked time.Time
 }
 
-// has reports whether the list contains an address or its whole domain.
+// has reports whether the list contains an address or its domain.
 func (f *rcptFile) has(a mail.Address) (bool, error) {
 	list, err := f.read()
 	return list[a.Key()] || list["@"+a.ASCIIDomain()], err
 }
 
-// read returns the list on disk, and checks for changes once a second.
+// read returns the list from the file, which it checks for changes once a
+// second.
 func (f *rcptFile) read() (map[string]bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -15,8 +15,8 @@ import (
 // errUnknownRcpt is the refusal of a recipient that is not in the list.
 var errUnknownRcpt = mail.NewReply(550, "5.1.1", "Recipient address rejected: no such user")
 
-// recipients determines whether a recipient exists at the upstream, by a file
-// or by asking the upstream, if at all.
+// recipients determines whether a recipient exists at the upstream, by reading
+// a file or by asking the upstream, if configured.
 type recipients struct {
 	up     *Upstream
 	cfg    *Config
@@ -78,8 +78,8 @@ func (k *recipients) checkOffline(tx *mail.Transaction, r mail.Rcpt) (decided bo
 	return false, nil
 }
 
-// askTimeout limits a query about a recipient, because a client waits for it
-// and gives up after five minutes (RFC 5321, 4.5.3.2.3).
+// askTimeout limits a recipient query, because a client waits for it and gives
+// up after five minutes (RFC 5321, 4.5.3.2.3).
 const askTimeout = 2 * time.Minute
 
 // tooLarge reports whether every server of the upstream is known to refuse a
@@ -162,9 +162,9 @@ func (k *recipients) askRcpt(ctx context.Context, tx *mail.Transaction, r mail.R
 	return said{}, last
 }
 
-// askImpossible tries an address that certainly does not exist, once a day for
-// each domain. A server that accepts it accepts every address, so there is no
-// point in asking it.
+// askImpossible asks about an address that certainly does not exist, once a day
+// for each domain. A server that accepts it accepts every address, so asking it
+// about recipients is pointless.
 func (k *recipients) askImpossible(ctx context.Context, c *conn, tx *mail.Transaction, r mail.Rcpt) {
 	domain := r.To.ASCIIDomain()
 	if was, ok := k.memory.domain(domain); c.spent() || ok && was.fresh() {
@@ -185,8 +185,8 @@ func (k *recipients) askImpossible(ctx context.Context, c *conn, tx *mail.Transa
 	}
 }
 
-// acceptsAll reports whether the upstream accepted an address at domain that
-// can't exist when it was last asked.
+// acceptsAll reports whether the upstream accepted a nonexistent address at
+// domain when it was last asked.
 func (k *recipients) acceptsAll(domain string) bool {
 	if !k.asks() {
 		return false
@@ -195,8 +195,8 @@ func (k *recipients) acceptsAll(domain string) bool {
 	return ok && was.exists()
 }
 
-// verify returns the cached status of an address, for VRFY; ok is false if
-// there is none.
+// verify returns the cached status of an address, for VRFY. ok is false if the
+// status is not cached.
 func (k *recipients) verify(a mail.Address) (exists, ok bool) {
 	if k.file != nil {
 		exists, err := k.file.has(a)
@@ -225,6 +225,6 @@ func (k *recipients) learn(p *parcel, got answers) {
 	}
 }
 
-// acceptAllFor is the time for which the answer about an impossible address is
+// acceptAllFor is the time for which the answer about a nonexistent address is
 // valid.
 const acceptAllFor = 24 * time.Hour

@@ -21,8 +21,8 @@ const (
 // errGarbage means that the server's answer is not an SMTP reply.
 var errGarbage = errors.New("the server's answer is not SMTP")
 
-// readReply reads one reply of one or more lines. Its text is the server's own,
-// made safe and without the enhanced codes.
+// readReply reads one reply of one or more lines. Its text is the server's text
+// in printable form, without the enhanced codes.
 //
 // Some servers, and devices in front of them, insert other lines: empty lines
 // and notices such as "*** notice ***" before a reply, and arbitrary text
@@ -74,7 +74,7 @@ func readLine(r *bufio.Reader) (string, error) {
 	return strings.TrimRight(string(line), "\r\n"), nil
 }
 
-// cutReply splits "250-text".
+// cutReply splits a reply line such as "250-text".
 func cutReply(line string) (code int, more bool, text string, ok bool) {
 	if len(line) < 3 || line[0] < '2' || line[0] > '5' {
 		return 0, false, "", false
@@ -114,9 +114,9 @@ func statusNumber(s string) bool {
 
 // short returns the beginning of a text for an error message.
 
-// remoteID finds the server's id of a message in its final reply: Postfix's
+// remoteID finds the server's id for a message in its final reply: Postfix's
 // "queued as X", Exim's "id=X", Sendmail's "X Message accepted for delivery",
-// Exchange's InternalId, and our own.
+// Exchange's InternalId, and this server's own.
 func remoteID(text string) string {
 	words := strings.FieldsFunc(text, func(r rune) bool {
 		return r == ' ' || r == '\n' || r == '<' || r == '>' || r == ',' || r == ';' || r == '[' || r == ']'

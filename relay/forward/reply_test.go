@@ -73,7 +73,7 @@ func FuzzReadReply(f *testing.F) {
 	})
 }
 
-// A message that is dot-stuffed and then read by the rules of RFC 5321 is
+// A message that is dot-stuffed and then read according to RFC 5321 is
 // unchanged, however it is split into pieces, and nothing in it ends DATA
 // early.
 func FuzzStuffer(f *testing.F) {

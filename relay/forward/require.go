@@ -14,8 +14,8 @@ import (
 	"hoplite/relay/forward/dane"
 )
 
-// assurance is the degree to which a connection proves the identity of its
-// server, weakest first.
+// assurance is the degree to which a connection proves the server's identity,
+// weakest first.
 type assurance uint8
 
 const (
@@ -24,18 +24,18 @@ const (
 	verified                   // TLS with a valid certificate for the server's name
 )
 
-// requirement is what a connection to a destination must prove before mail is
-// sent over it. It is computed once for each destination and is part of the
-// pool's key; only meets compares it with a connection.
+// requirement is the proof that a connection to a destination must provide
+// before mail is sent over it. It is computed once for each destination and is
+// part of the pool's key. Only meets compares it with a connection.
 type requirement struct {
 	least assurance
 	// startTLS is set if STARTTLS is used where the server offers it, even if
 	// clear text is allowed.
 	startTLS bool
-	// dane holds the server's TLSA records. If there are any, they take the
-	// place of public certificate authorities (RFC 7672). base is the domain to
-	// which they belong; names holds the names that a certificate may be for,
-	// separated by blanks.
+	// dane holds the server's TLSA records. If there are any, they replace
+	// public certificate authorities (RFC 7672). base is the domain to which
+	// they belong. names holds the acceptable names in a certificate, separated
+	// by spaces.
 	dane        dane.Records
 	base, names string
 	// sts is set if the domain's MTA-STS policy requires the certificate (RFC
@@ -44,8 +44,8 @@ type requirement struct {
 }
 
 // requirementFor returns the requirement for connections to a server of an
-// upstream. A Unix socket is local, so TLS is used there only if it is
-// required. A login requires a verified certificate, whatever tls says.
+// upstream. A Unix socket is local, so TLS is used on it only if it is
+// required. A login requires a verified certificate, regardless of tls.
 func requirementFor(cfg *Config, s *server) requirement {
 	if cfg.Auth != nil && !cfg.Auth.Insecure && !s.isLocal() {
 		return requirement{least: verified, startTLS: true}
@@ -61,8 +61,9 @@ func requirementFor(cfg *Config, s *server) requirement {
 	return requirement{least: clearText, startTLS: s.network != "unix"}
 }
 
-// withDANE raises a requirement to that of a server's TLSA records. Even if
-// none of the records is usable, they require TLS (RFC 7672, 2.2).
+// withDANE returns the requirement raised to the level that a server's TLSA
+// records demand. They require TLS even if none of them is usable (RFC 7672,
+// 2.2).
 func (r requirement) withDANE(records dane.Records, base, host, domain string) requirement {
 	usable := records.Usable()
 	if len(usable) == 0 {
@@ -76,7 +77,8 @@ func (r requirement) withDANE(records dane.Records, base, host, domain string) r
 	return r
 }
 
-// withSTS raises a requirement to that of an enforced MTA-STS policy.
+// withSTS returns the requirement raised to the level of an enforced MTA-STS
+// policy.
 func (r requirement) withSTS() requirement {
 	r.least, r.startTLS, r.sts = verified, true, true
 	return r
@@ -86,8 +88,8 @@ func (r requirement) withSTS() requirement {
 // for.
 func (r requirement) name(s *server) string { return cmp.Or(r.base, s.host) }
 
-// check checks the certificates of a TLS connection and returns what they
-// prove.
+// check checks the certificates of a TLS connection and returns the resulting
+// proof.
 func (r requirement) check(state tls.ConnectionState, s *server, roots *x509.CertPool) proof {
 	p := proof{state: &state}
 	switch {
@@ -104,17 +106,18 @@ func (r requirement) check(state tls.ConnectionState, s *server, roots *x509.Cer
 	return p
 }
 
-// proof describes what a connection proved about its server.
+// proof describes the proof of the server's identity that a connection
+// provides.
 type proof struct {
 	// state is nil in clear text.
 	state *tls.ConnectionState
 	// doubt is the reason why the certificate is not valid for the server's
 	// name, or nil if it is valid.
 	doubt error
-	// by describes the proof if it is more than a valid certificate.
+	// by describes the proof if it is stronger than a valid certificate.
 	by string
-	// failed is the error of a TLS handshake before mail was sent in clear
-	// text.
+	// failed is the error of the TLS handshake that caused mail to be sent in
+	// clear text.
 	failed error
 }
 
@@ -154,7 +157,7 @@ func (p proof) String() string {
 	return "clear text"
 }
 
-// cipher returns the TLS version and cipher suite, as in "TLSv1.3
+// cipher returns the TLS version and cipher suite, for example "TLSv1.3
 // TLS_AES_128_GCM_SHA256", or "" in clear text.
 func (p proof) cipher() string {
 	if p.state == nil {
@@ -189,7 +192,7 @@ func verify(state tls.ConnectionState, name string, roots *x509.CertPool) error 
 	return nil
 }
 
-// certificateError describes in plain words what is wrong with a certificate.
+// certificateError describes the problem with a certificate in plain language.
 func certificateError(leaf *x509.Certificate, name string, err error) error {
 	var (
 		invalid x509.CertificateInvalidError
@@ -209,7 +212,7 @@ func certificateError(leaf *x509.Certificate, name string, err error) error {
 	return fmt.Errorf("the certificate of %s is not valid: %w", name, err)
 }
 
-// certificateNames returns up to three of the names a certificate is for.
+// certificateNames returns up to three of the names that a certificate is for.
 func certificateNames(c *x509.Certificate) string {
 	names := append([]string(nil), c.DNSNames...)
 	for _, ip := range c.IPAddresses {

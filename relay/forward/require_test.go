@@ -82,7 +82,8 @@ func TestCertificateError(t *testing.T) {
 	}
 }
 
-// remoteConn is a connection to this machine that appears to be to another.
+// remoteConn is a connection to this machine that appears to be to another
+// machine.
 type remoteConn struct{ net.Conn }
 
 func (remoteConn) RemoteAddr() net.Addr {

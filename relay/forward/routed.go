@@ -9,8 +9,8 @@ import (
 // SourceRouted reports whether the local part of an address names another
 // destination that an old server might relay to: user%other.example, other!user
 // or "user@other.example", as used to probe for open relays. The full-width and
-// small forms of these characters are included, because Unicode normalisation
-// turns them into the plain ones.
+// small forms of these characters are included, because Unicode normalization
+// maps them to the plain ones.
 func SourceRouted(a mail.Address) bool {
 	return strings.ContainsAny(a.Local(), "%!@\uff05\uff01\uff20\ufe6a\ufe57\ufe6b")
 }

@@ -6,7 +6,8 @@ import (
 	"hoplite/mail"
 )
 
-// Sender returns the address that all mail is sent as; "" if senders stay.
+// Sender returns the address that all mail is sent as, or "" if senders are not
+// replaced.
 func (u *Upstream) Sender() mail.Address {
 	if u.rules == nil {
 		return ""
@@ -14,9 +15,9 @@ func (u *Upstream) Sender() mail.Address {
 	return u.rules.Sender
 }
 
-// sentAs returns the parcel with the configured sender. Routes have replaced the
-// sender of nearly all mail before it was signed; the rest are this server's own
-// reports and mail that comes here as a fallback.
+// sentAs returns the parcel with the configured sender. Routes have already
+// replaced the sender of nearly all mail, before it was signed. The exceptions
+// are this server's own reports and mail sent to this upstream as a fallback.
 func (u *Upstream) sentAs(p *parcel) (*parcel, *mail.Reply) {
 	if u.rules == nil {
 		return p, nil
@@ -35,7 +36,7 @@ func (u *Upstream) sentAs(p *parcel) (*parcel, *mail.Reply) {
 	return &as, nil
 }
 
-// refuse returns the outcomes of a parcel that no server was asked about.
+// refuse returns the outcomes of a parcel for which no server was asked.
 func (u *Upstream) refuse(p *parcel, why *mail.Reply) []mail.Outcome {
 	return u.outcomes(p, nil, make(answers, len(p.rcpts)).all(why), time.Now())
 }

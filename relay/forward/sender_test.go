@@ -7,8 +7,8 @@ import (
 	"hoplite/mail"
 )
 
-// A server that accepts one sender only gets everything from it, whichever way
-// the mail comes.
+// If a server accepts only one sender, all mail is sent from that address,
+// regardless of its path.
 func TestSender(t *testing.T) {
 	const device = "From: Copier <copier@printer.lan>\r\nSubject: x\r\n\r\nhello\r\n"
 	down := newPeer(t, map[string]string{"CONNECT": "drop"})

@@ -49,7 +49,7 @@ func (s *stuffer) Write(p []byte) (int, error) {
 	return total, nil
 }
 
-// end writes the final dot, preceded by a line end if the message lacks one.
+// end writes the final dot, preceded by a line ending if the message lacks one.
 func (s *stuffer) end() {
 	if !s.line {
 		io.WriteString(s.w, "\r\n")

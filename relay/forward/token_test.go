@@ -10,8 +10,8 @@ import (
 	"hoplite/internal/conf"
 )
 
-// A token from a file is sent by XOAUTH2 or OAUTHBEARER, and read again for
-// each login. A refused token delays mail but never bounces it.
+// A token from a file is sent with XOAUTH2 or OAUTHBEARER, and the file is read
+// for each login. A refused token delays mail but never bounces it.
 func TestToken(t *testing.T) {
 	xoauth2 := base64.StdEncoding.EncodeToString([]byte("user=relay@example.org\x01auth=Bearer t0ken\x01\x01"))
 	bearer := base64.StdEncoding.EncodeToString([]byte("n,a=relay@example.org,\x01"))

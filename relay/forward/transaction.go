@@ -14,13 +14,13 @@ type transaction struct {
 	c    *conn
 	p    *parcel
 	got  answers
-	bdat bool // the message is sent by BDAT
+	bdat bool // the message is sent with BDAT
 	utf8 bool // the transaction uses SMTPUTF8
 }
 
-// send carries out one transaction. An error means that the connection broke
-// before the server had replied to any of its commands, or is an *offerError;
-// later failures are recorded in the answers, one for each recipient.
+// send performs one transaction. An error is an *offerError, or means that the
+// connection broke before the server had replied to any of its commands. Later
+// failures are recorded in the answers, one for each recipient.
 func (c *conn) send(ctx context.Context, p *parcel) (answers, error) {
 	defer c.watch(ctx)()
 	t := transaction{c: c, p: p, got: make(answers, len(p.rcpts)), bdat: c.caps.chunking, utf8: needs(p).utf8}
@@ -42,10 +42,10 @@ func (c *conn) send(ctx context.Context, p *parcel) (answers, error) {
 }
 
 // sendAll is like send, but for any number of recipients. It uses as many
-// transactions as the server's limit requires (RCPTMAX of RFC 9422), and
-// repeats recipients that were too many for one (452, RFC 5321, 4.5.3.1.10)
-// while some of them are accepted. Recipients without an answer need another
-// connection.
+// transactions as the server's limit requires (RCPTMAX of RFC 9422). Recipients
+// refused as too many for one transaction (452, RFC 5321, 4.5.3.1.10) are sent
+// again until no more of them are accepted. Recipients without an answer need
+// another connection.
 func (c *conn) sendAll(ctx context.Context, p *parcel) (answers, error) {
 	got := make(answers, len(p.rcpts))
 	todo := make([]int, len(p.rcpts))
@@ -81,8 +81,8 @@ func (c *conn) sendAll(ctx context.Context, p *parcel) (answers, error) {
 	return got, nil
 }
 
-// most returns how many of the recipients with the given indices the server
-// accepts in one transaction; at least one.
+// most returns the number of recipients, of those with the given indices, that
+// the server accepts in one transaction. It is at least one.
 func (c *caps) most(p *parcel, places []int) int {
 	n := len(places)
 	if c.rcptMax > 0 {
@@ -100,9 +100,9 @@ func (c *caps) most(p *parcel, places []int) int {
 	return n
 }
 
-// rcptBatch is the number of recipients that are sent before their replies are
-// read. If both sides only wrote, they would deadlock once the buffers between
-// them were full (RFC 2920, 3.1).
+// rcptBatch is the maximum number of recipients that are sent before their
+// replies are read. If both sides only wrote, they would deadlock once the
+// buffers between them were full (RFC 2920, 3.1).
 const rcptBatch = 100
 
 // run sends MAIL, RCPT and the message, pipelined if the server supports it.
@@ -127,7 +127,7 @@ func (t *transaction) run(from string, reset bool) error {
 			t.got.all(t.lost("RCPT", err))
 		}
 	} else {
-		// This is the cause of everything that follows.
+		// This reply is the cause of all later ones.
 		t.got.all(unexpected(reply))
 		c.skip(batch)
 	}
@@ -152,7 +152,7 @@ func (t *transaction) begin(reset bool) (*mail.Reply, error) {
 		return nil, c.nothing(err)
 	}
 	if reset {
-		// The reply to RSET is ignored; only that to MAIL matters.
+		// The reply to RSET is ignored; only the reply to MAIL matters.
 		if r, err := c.wait(c.times.command); err != nil {
 			return nil, c.nothing(err)
 		} else if r.Code == 421 {
@@ -163,7 +163,7 @@ func (t *transaction) begin(reset bool) (*mail.Reply, error) {
 	if err != nil {
 		return nil, c.nothing(err)
 	}
-	if reply.Code == 421 { // it hangs up before it knows anything about the message
+	if reply.Code == 421 { // sent before the server knows the message
 		return nil, c.nothing(reply)
 	}
 	return reply, nil
@@ -175,8 +175,9 @@ func (t *transaction) writeRcpts(from, to int) {
 	}
 }
 
-// readRcpts reads the replies to RCPT, of which batch have already been sent,
-// and sends the remaining ones. It returns the number of accepted recipients.
+// readRcpts reads the replies to RCPT. The first batch of commands has already
+// been sent; readRcpts sends the remaining ones. It returns the number of
+// accepted recipients.
 func (t *transaction) readRcpts(batch int) (accepted int, err error) {
 	c := t.c
 	for i := range t.p.rcpts {
@@ -207,8 +208,8 @@ func (t *transaction) readRcpts(batch int) (accepted int, err error) {
 	return accepted, nil
 }
 
-// tooMany turns a 552 reply to one recipient too many into a temporary refusal
-// (RFC 5321, 4.5.3.1.10). Any other 552 means a full mailbox.
+// tooMany turns a 552 reply that means too many recipients into a temporary
+// refusal (RFC 5321, 4.5.3.1.10). Any other 552 means that the mailbox is full.
 func tooMany(r *mail.Reply) *mail.Reply {
 	if r.Code != 552 || r.Enhanced != "5.5.3" && (r.Enhanced != "" || !strings.Contains(strings.ToLower(r.Text), "too many")) {
 		return r
@@ -219,7 +220,7 @@ func tooMany(r *mail.Reply) *mail.Reply {
 }
 
 // unexpected turns a reply that is not valid at this point into a refusal. A
-// reply other than 4xx or 5xx is not understood, and so is treated as
+// reply other than 4xx or 5xx has no known meaning, so it is treated as
 // temporary.
 func unexpected(r *mail.Reply) *mail.Reply {
 	if r.Code >= 400 {
@@ -229,7 +230,7 @@ func unexpected(r *mail.Reply) *mail.Reply {
 		Text: fmt.Sprintf("%s gave the unexpected reply %q", r.Host, safe.Clip(r.String(), 80))}
 }
 
-// lost returns the temporary outcome of a connection that broke at a stage of
+// lost returns the temporary outcome for a connection that broke at a stage of
 // the transaction.
 func (t *transaction) lost(stage string, err error) *mail.Reply {
 	c := t.c

@@ -8,8 +8,8 @@ import (
 	"hoplite/mail"
 )
 
-// An internationalised domain does not by itself need SMTPUTF8, because every
-// server accepts its A-label.
+// An internationalized domain does not by itself require SMTPUTF8, because
+// every server accepts its A-label.
 func TestInternationalDomains(t *testing.T) {
 	const with, without = "250-old\r\n250 SMTPUTF8", "250 old"
 	for name, tt := range map[string]struct {

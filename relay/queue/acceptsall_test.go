@@ -15,9 +15,9 @@ import (
 	"hoplite/mail"
 )
 
-// An upstream that accepts every recipient refuses mail for unknown ones when
-// the client has already gone, so reports would go to people whose addresses
-// were forged.
+// An upstream that accepts every recipient refuses mail for unknown ones only
+// after the client has disconnected. Reports would then go to people whose
+// addresses were forged.
 func TestUpstreamAcceptsAll(t *testing.T) {
 	client := func(c mail.Client, from mail.Address) func() *mail.Transaction {
 		return func() *mail.Transaction { return mail.NewTransaction(c, from) }
@@ -27,8 +27,8 @@ func TestUpstreamAcceptsAll(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		tx     func() *mail.Transaction
-		domain string // where everything is accepted
-		want   string // who gets the report
+		domain string // accepts every recipient
+		want   string // recipient of the report
 		notice bool
 	}{
 		{"a remote client", remote, "example.net", "post@example.org", true},

@@ -104,8 +104,9 @@ func settled(s *sink, n int) {
 	time.Sleep(200 * time.Millisecond)
 }
 
-// BenchmarkPass measures the time of a message in the queue, from the handoff
-// to its delivery, with an empty queue and with 100,000 deferred messages.
+// BenchmarkPass measures the time that a message spends in the queue, from the
+// handoff to its delivery, with an empty queue and with 100,000 deferred
+// messages.
 func BenchmarkPass(b *testing.B) {
 	for _, deferred := range []int{0, 100_000} {
 		b.Run(fmt.Sprint("deferred=", deferred), func(b *testing.B) {
@@ -128,8 +129,8 @@ func BenchmarkPass(b *testing.B) {
 	}
 }
 
-// BenchmarkRestart measures the time from a start with 100,000 deferred messages
-// to the first delivery of a new one.
+// BenchmarkRestart measures the time from a restart with 100,000 deferred
+// messages to the first delivery of a new message.
 func BenchmarkRestart(b *testing.B) {
 	dir := b.TempDir()
 	s := newSink()
@@ -155,8 +156,8 @@ func BenchmarkRestart(b *testing.B) {
 	b.ReportMetric(float64(cpu.Milliseconds())/float64(b.N), "cpu-ms/start")
 }
 
-// cpuTime returns the CPU time of this process, which is more meaningful than
-// elapsed time on a busy machine.
+// cpuTime returns the CPU time used by this process, which is more meaningful
+// than elapsed time on a busy machine.
 func cpuTime() time.Duration {
 	var u syscall.Rusage
 	syscall.Getrusage(syscall.RUSAGE_SELF, &u)

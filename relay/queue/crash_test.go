@@ -27,12 +27,12 @@ import (
 )
 
 // The crash tests run this test binary as a server. It queues messages, prints
-// those that it has acknowledged, and delivers them to a ledger. The test kills
-// it, starts it again, and compares.
+// the ones it has acknowledged, and delivers them to a ledger. The test kills
+// the server, restarts it, and compares the results.
 
 const (
-	childDir    = "HOPLITE_CRASH_DIR"    // of the queue; makes the binary a server
-	childLedger = "HOPLITE_CRASH_LEDGER" // where it delivers to
+	childDir    = "HOPLITE_CRASH_DIR"    // the queue directory; makes the binary a server
+	childLedger = "HOPLITE_CRASH_LEDGER" // the file that deliveries are written to
 	childMode   = "HOPLITE_CRASH_MODE"   // "load", "drain", "idle", "unsynced", or a number of messages
 )
 
@@ -47,8 +47,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// ledger is the child's next hop. It writes a line for each copy, and defers
-// one now and then, so that states are written, too.
+// ledger is the child's next hop. It writes a line for each copy, and
+// occasionally defers one so that states are written, too.
 type ledger struct{ file *os.File }
 
 func (l ledger) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, error) {
@@ -126,7 +126,7 @@ func crashChild(dir, ledgerPath, mode string) error {
 	for len(q.List(Filter{}, 1)) > 0 {
 		time.Sleep(10 * time.Millisecond)
 	}
-	for mode == "idle" { // until the marks are on disk; then for the kill
+	for mode == "idle" { // until the done marks are on disk, and then until the kill
 		if j.Usage().Messages == 0 {
 			fmt.Println("idle - - - 0")
 		}
@@ -139,8 +139,8 @@ func crashChild(dir, ledgerPath, mode string) error {
 	return q.Close()
 }
 
-// crashWriter is one client. It prints the messages that were acknowledged with
-// 250.
+// crashWriter acts as one client. It prints the messages that were acknowledged
+// with 250.
 func crashWriter(q *Queue, w, limit int) {
 	sizes := []int{500, 2000, 20_000, 100_000}
 	for i := range limit {
@@ -174,8 +174,8 @@ func crashWriter(q *Queue, w, limit int) {
 	}
 }
 
-// unsyncedChild is the negative control: a writer that acknowledges messages before
-// they are synced.
+// unsyncedChild is the negative control: a writer that acknowledges messages
+// before syncing them.
 func unsyncedChild(dir string) error {
 	for i := range 1 << 20 {
 		name := fmt.Sprint("m", i)
@@ -187,18 +187,18 @@ func unsyncedChild(dir string) error {
 	return nil
 }
 
-// crashRun holds the ledgers of a test that runs the server several times.
+// crashRun holds the ledgers of a test that runs the server repeatedly.
 type crashRun struct {
 	t      *testing.T
 	dir    string
 	ledger string
 	acked  map[string]string // "id rcpt" and the sum of the octets
-	seen   map[string]int    // lines by their first word
+	seen   map[string]int    // lines by first word
 	kills  int
-	when   map[string]string // of this life's answers, Unix nanoseconds
-	power  time.Time         // when it was cut; zero if it was not
+	when   map[string]string // this run's replies, by time in Unix nanoseconds
+	power  time.Time         // time of the power cut; zero if there was none
 	idle   chan struct{}     // closed when the server has nothing left to do
-	lines  atomic.Int64      // read in this life
+	lines  atomic.Int64      // read during this run
 }
 
 func newCrashRun(t *testing.T, dir string) *crashRun {
@@ -206,8 +206,8 @@ func newCrashRun(t *testing.T, dir string) *crashRun {
 }
 
 // live starts the server, lets it run until end returns, kills it, and reads
-// its list of acknowledged messages. wrap is an optional program to run it
-// under.
+// its list of acknowledged messages. wrap is an optional command that runs the
+// server.
 func (c *crashRun) live(mode string, end func(*exec.Cmd), wrap ...string) (exit error) {
 	c.t.Helper()
 	self, err := os.Executable()
@@ -246,7 +246,7 @@ func (c *crashRun) read(out io.Reader) {
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		words := strings.Fields(lines.Text())
-		if len(words) != 5 { // cut off by the kill
+		if len(words) != 5 { // truncated by the kill
 			continue
 		}
 		c.lines.Add(1)
@@ -262,7 +262,7 @@ func (c *crashRun) read(out io.Reader) {
 
 // unheard discards acknowledgements made after the power was cut. After a real
 // power cut no reply would reach a client, but the kernel reports success for
-// syncs that are under way when a file system is shut down.
+// syncs in progress when a file system is shut down.
 func (c *crashRun) unheard() {
 	if c.power.IsZero() {
 		return
@@ -275,8 +275,7 @@ func (c *crashRun) unheard() {
 	c.power = time.Time{}
 }
 
-// loaded waits until the server has acknowledged a message, and then a little
-// longer.
+// loaded waits until the server has acknowledged a message, and then for more.
 func (c *crashRun) loaded(more time.Duration) {
 	for deadline := time.Now().Add(30 * time.Second); c.lines.Load() == 0 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
@@ -332,7 +331,7 @@ func (c *crashRun) compare(inFlight int) {
 }
 
 // TestKill repeatedly kills the server under load. Only messages that were
-// being delivered, or were waiting up to 100 ms for their done mark, may arrive
+// being delivered, or whose done marks were less than 100 ms old, may arrive
 // twice.
 func TestKill(t *testing.T) {
 	cycles := 20

@@ -16,29 +16,28 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// attempt is one attempt to pass a job to its upstream.
+// attempt is one attempt to deliver a job to its upstream.
 type attempt struct {
 	job *schedule.Job
 	up  *Upstream
 	ctx context.Context
 }
 
-// work makes an attempt, and continues as long as the schedule returns further
-// ones.
+// work makes an attempt, and continues while the schedule returns further ones.
 func (q *Queue) work(a attempt) {
 	for a.job != nil {
 		a = q.attempt(a)
 	}
 }
 
-// attempt makes one attempt, records its outcome, and returns the next attempt for
-// this goroutine. It reads only fields of the message that never change.
+// attempt makes one attempt, records its outcome, and returns the next attempt
+// for this goroutine. It reads only immutable fields of the message.
 func (q *Queue) attempt(a attempt) (next attempt) {
 	msg := a.job.Message
 	rcpts := make([]mail.Rcpt, len(a.job.Rcpts))
 	for i, n := range a.job.Rcpts {
 		rcpts[i] = msg.Envelope.Rcpts[n]
-		rcpts[i].Hop = msg.Upstream // not empty if it was resolved when it arrived
+		rcpts[i].Hop = msg.Upstream // set if it was resolved on arrival
 	}
 	tx := transaction(msg, q.hostname())
 	tx.Envelope.From = q.machine.Sender(msg, a.job.Rcpts[0])
@@ -65,9 +64,9 @@ func (q *Queue) attempt(a attempt) (next attempt) {
 	return next
 }
 
-// handOver passes a message to its upstream once. A panic is treated as a
-// temporary failure of the attempt. An error means that no attempt was made,
-// because the message's content is missing or the journal has been taken over.
+// handOver offers a message to its upstream once. A panic counts as a temporary
+// failure of the attempt. An error means that no attempt was made, because the
+// message's content is missing or the journal has been taken over.
 func (q *Queue) handOver(a attempt, tx *mail.Transaction, rcpts []mail.Rcpt) (res schedule.Result, gone error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -99,7 +98,7 @@ func (q *Queue) handOver(a attempt, tx *mail.Transaction, rcpts []mail.Rcpt) (re
 	return offer(a.ctx, h, m, rcpts), nil
 }
 
-// offer passes the recipients and then the message to a handoff.
+// offer sends the recipients and then the message to a handoff.
 func offer(ctx context.Context, h mail.Handoff, m *mail.Message, rcpts []mail.Rcpt) (res schedule.Result) {
 	res.Outcomes = make([]mail.Outcome, len(rcpts))
 	taken := make([]int, 0, len(rcpts))
@@ -129,7 +128,7 @@ func offer(ctx context.Context, h mail.Handoff, m *mail.Message, rcpts []mail.Rc
 	return res
 }
 
-// all returns the same outcome for each recipient.
+// all returns a slice with the same outcome for each recipient.
 func all(rcpts []mail.Rcpt, r *mail.Reply) []mail.Outcome {
 	out := make([]mail.Outcome, len(rcpts))
 	for i := range rcpts {
@@ -138,8 +137,8 @@ func all(rcpts []mail.Rcpt, r *mail.Reply) []mail.Outcome {
 	return out
 }
 
-// transaction returns the transaction for the next hop, without recipients,
-// which are added one by one.
+// transaction returns the transaction for the next hop. The recipients are
+// added later, one by one.
 func transaction(msg *schedule.Message, hostname string) *mail.Transaction {
 	tx := &mail.Transaction{ID: msg.ID, At: msg.At, Envelope: msg.Envelope, Trail: &mail.Trail{}, Hostname: hostname}
 	tx.Envelope.Rcpts = nil
@@ -189,11 +188,11 @@ func (q *Queue) finish(j *schedule.Job, res *schedule.Result) (final bool, next 
 	return s.Final, next
 }
 
-// settleOverdue records failures for mail whose destination is down, without
-// attempts: expired mail is returned, late mail is reported. The caller holds
-// the lock.
+// settleOverdue records failures for mail to an unavailable destination without
+// attempting delivery: expired mail is bounced, and delayed mail is reported.
+// The caller holds the lock.
 func (q *Queue) settleOverdue(o schedule.Overdue) {
-	for some := range slices.Chunk(o.Jobs, len(o.Jobs)/8+1) { // a whole queue may expire at once
+	for some := range slices.Chunk(o.Jobs, len(o.Jobs)/8+1) { // all mail of a destination may expire at the same time
 		q.workers.Go(func() {
 			for _, j := range some {
 				now := time.Now()
@@ -216,7 +215,7 @@ func (q *Queue) settleOverdue(o schedule.Overdue) {
 	}
 }
 
-// recordAttempt writes the log line of an attempt and passes it to history.
+// recordAttempt logs an attempt and passes it to history.
 func (q *Queue) recordAttempt(a Attempt) {
 	e, word := q.log.Info(), "delivered"
 	for i := range a.Outcomes {

@@ -9,17 +9,16 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// In auto mode, an upstream that could not be reached is bypassed for passMin
-// at first and for passMax at most.
+// In auto mode, an unreachable upstream is bypassed for passMin at first, and
+// for at most passMax.
 const (
 	passMin = 5 * time.Second
 	passMax = time.Minute
 )
 
-// Direct is an upstream to which mail is passed while the client waits.
-// Quarantined mail is held in the queue instead. In auto mode, mail is queued
-// if the upstream is unavailable: if it is down or slow, or closed the
-// connection.
+// Direct is an upstream that receives mail while the client waits. Quarantined
+// mail is held in the queue instead. In auto mode, mail is queued if the
+// upstream is unavailable: if it is down or slow, or closed the connection.
 type Direct struct {
 	q      *Queue
 	name   string
@@ -29,8 +28,8 @@ type Direct struct {
 
 	mu       sync.Mutex
 	failures int
-	last     time.Time // of the last failure
-	down     time.Time // bypassed until then; zero while it answers
+	last     time.Time // time of the last failure
+	down     time.Time // end of the bypass; zero while the upstream answers
 	why      string
 }
 
@@ -44,8 +43,8 @@ func (d *Direct) State() (state, why string) {
 	return "up", ""
 }
 
-// afterFailure is the reason of an event about mail that is queued because the
-// upstream could not be asked in-line.
+// afterFailure is the reason given in the event for mail that was queued
+// because the in-line attempt failed.
 const afterFailure = "the upstream failed while the client waited, so the message is queued"
 
 // Open begins a handoff to the upstream, or to the queue while it is down.
@@ -64,7 +63,7 @@ func (d *Direct) Open(ctx context.Context, tx *mail.Transaction) (mail.Handoff, 
 }
 
 // directHandoff checks recipients with the upstream even while it is down,
-// because cached answers keep unknown recipients out of the queue.
+// because cached replies keep unknown recipients out of the queue.
 type directHandoff struct {
 	d     *Direct
 	tx    *mail.Transaction
@@ -135,9 +134,9 @@ func (h *directHandoff) Send(ctx context.Context, m *mail.Message) []mail.Outcom
 	return out
 }
 
-// queue passes the message to the queue for some of the recipients. lost holds
-// the outcome of each recipient for which the connection broke, and nil for the
-// others; it is empty if the upstream was not tried.
+// queue hands the message to the queue for some of the recipients. For each of
+// them, lost holds the outcome if the connection broke, and nil otherwise. It
+// is empty if the upstream was not tried.
 func (h *directHandoff) queue(ctx context.Context, m *mail.Message, rcpts []mail.Rcpt, lost []*mail.Outcome) []mail.Outcome {
 	into, err := h.d.queued.Open(ctx, h.tx)
 	if err != nil {
@@ -150,8 +149,8 @@ func (h *directHandoff) queue(ctx context.Context, m *mail.Message, rcpts []mail
 	return into.Send(ctx, m)
 }
 
-// mayTry reports whether the upstream should be tried because it is up, or
-// because it is time to try again and no other session is doing so.
+// mayTry reports whether to try the upstream: either it is up, or a retry is
+// due and no other session is making it.
 func (d *Direct) mayTry() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -166,7 +165,7 @@ func (d *Direct) mayTry() bool {
 }
 
 // reachedByQueue reports whether the queue has reached the upstream since the
-// last failure.
+// last in-line failure.
 func (d *Direct) reachedByQueue() (ok bool) {
 	d.q.update(func(m *schedule.Machine) { ok = m.ReachedSince(d.name, d.last) })
 	return ok
@@ -185,8 +184,8 @@ func (d *Direct) failed(r *mail.Reply) {
 	d.down = d.last.Add(schedule.Doubled(passMin, d.failures, passMax))
 }
 
-// answered records that the upstream answers, so that its queued mail need not
-// wait.
+// answered records that the upstream answers again, so that its queued mail
+// need not wait.
 func (d *Direct) answered() {
 	d.mu.Lock()
 	was := d.failures

@@ -72,7 +72,7 @@ func TestDirect(t *testing.T) {
 		d := h.Direct("out", inline, true)
 		send(t, d, ann(), to("a@example.net")...)
 		inline.change(func() { inline.send = nil })
-		pass(passMin + time.Second) // the upstream answers another client
+		pass(passMin + time.Second) // the upstream replies to another client
 		if out := send(t, d, ann(), to("b@example.net")...); out[0].Reply.Text != "ok" {
 			t.Errorf("got %v", &out[0].Reply)
 		}
@@ -235,8 +235,8 @@ func TestDirect(t *testing.T) {
 	}
 }
 
-// The free space is still checked after the wall clock was set back, because
-// the interval is measured from the start of the process.
+// The free space is still checked after the wall clock has been set back,
+// because the interval is measured on the monotonic clock.
 func TestSpaceIgnoresTheWallClock(t *testing.T) {
 	looks := 0
 	g := spaceGuard{log: zerolog.Nop(), free: func() (int64, error) { looks++; return 1, nil }}

@@ -31,8 +31,9 @@ func TestInteropPowerCut(t *testing.T) {
 	c.compare(200)
 }
 
-// TestInteropPowerCutFindsUnsyncedMail is the negative control: a server that does
-// not sync must lose mail, or TestInteropPowerCut would prove nothing.
+// TestInteropPowerCutFindsUnsyncedMail is the negative control: a server that
+// does not sync must lose mail, or else TestInteropPowerCut would prove
+// nothing.
 func TestInteropPowerCutFindsUnsyncedMail(t *testing.T) {
 	d := powercuttest.NewDisk(t)
 	c := newCrashRun(t, d.Mount)
@@ -57,13 +58,13 @@ func TestInteropPowerCutFindsUnsyncedMail(t *testing.T) {
 }
 
 // TestInteropSystemCallFaults kills the server before its N-th system call of a
-// kind, or makes that call fail.
+// given kind, or makes that call fail.
 func TestInteropSystemCallFaults(t *testing.T) {
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skip("needs strace")
 	}
 	for _, fault := range []string{"signal=KILL", "error=EIO", "error=ENOSPC"} {
-		for call, first := range map[string]int{ // first: after the calls that every Go program makes at its start
+		for call, first := range map[string]int{ // first skips the calls that every Go program makes at startup
 			"fdatasync": 1, "fsync": 1, "write": 3, "openat": 15, "unlinkat": 1, "renameat": 1,
 		} {
 			t.Run(fault+" "+call, func(t *testing.T) {

@@ -17,7 +17,7 @@ func TestFenced(t *testing.T) {
 	ann := func() *mail.Transaction { return mail.NewTransaction(mail.Client{}, "ann@example.org") }
 	for _, tc := range []struct {
 		name string
-		find func(t *testing.T, h *testQueue) // makes the queue meet the fence
+		find func(t *testing.T, h *testQueue) // triggers an operation that finds the journal fenced
 	}{
 		{"when mail arrives", func(t *testing.T, h *testQueue) {
 			out := h.offer(t, "out", ann(), to("new@example.net")...)
@@ -49,7 +49,7 @@ func TestFenced(t *testing.T) {
 				h.accept(t, "out", to("a@example.net")...)
 			}
 			synctest.Wait()
-			h.out.change(func() { h.out.send = nil }) // it would take everything now
+			h.out.change(func() { h.out.send = nil }) // accepts everything from now on
 			before, _ := h.out.counts()
 			h.memory.Fence()
 			tc.find(t, h)
@@ -132,8 +132,8 @@ func (f hopFunc) Open(ctx context.Context, tx *mail.Transaction) (mail.Handoff, 
 	return f(ctx, tx)
 }
 
-// The first version dropped a message with all its recipients if a report about
-// some of them could not be stored.
+// If a report about some recipients could not be stored, the first version
+// dropped the message with all its recipients.
 func TestUnstoredReportLosesNobody(t *testing.T) {
 	bubble(t, "one destination delivered, another waits, the disk is full", func(t *testing.T) {
 		h := newTestQueue(t)

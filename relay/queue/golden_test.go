@@ -38,9 +38,9 @@ func asJSON(t *testing.T, x any) (out any) {
 	return out
 }
 
-// testdata/first/queue is a queue folder written by the first version, with
-// messages in the log, in body files and in deferred, and with every field of
-// the records set in one of them. want.json is that version's listing of it.
+// testdata/first/queue is a queue folder written by the first version. It has
+// messages in the log, in body files and in deferred, and one message whose
+// records have every field set. want.json is that version's listing of it.
 func TestReadsTheFirstVersion(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "queue")
 	if err := os.CopyFS(dir, os.DirFS("testdata/first/queue")); err != nil {
@@ -96,8 +96,8 @@ func TestReadsTheFirstVersion(t *testing.T) {
 	}
 }
 
-// attempt.json is an attempt as written to history by the first version; this
-// version must write the same.
+// attempt.json is an attempt as written to history by the first version. The
+// current version must write the same.
 func TestReadsTheFirstAttempt(t *testing.T) {
 	text, err := os.ReadFile("testdata/first/attempt.json")
 	if err != nil {
@@ -128,8 +128,8 @@ func TestReadsTheFirstAttempt(t *testing.T) {
 	}
 }
 
-// testdata/first/inject holds pairs that the first version wrote to deferred or
-// exported. They can be queued from inject.
+// testdata/first/inject holds file pairs that the first version wrote to
+// deferred or exported. They can be queued through the inject folder.
 func TestInjectsThePairsOfTheFirstVersion(t *testing.T) {
 	pairs, err := filepath.Glob("testdata/first/inject/*.json")
 	if err != nil || len(pairs) < 4 {

@@ -18,17 +18,18 @@ import (
 type intake struct {
 	q    *Queue
 	name string
-	// late is set for recipients that must be queued, as others have the message:
-	// the upstream is not asked about them. unchecked means that it has not
-	// accepted them before either.
+	// late is set for recipients that must be queued because others have
+	// already received the message; the upstream is not asked about them.
+	// unchecked means that the upstream has not accepted them earlier either.
 	late, unchecked bool
 }
 
-// Waits returns true, because no other server is contacted before the 250.
+// Waits returns true, because no other server is contacted before the 250
+// reply.
 func (h *intake) Waits() bool { return true }
 
-// Open refuses mail while the disk is nearly full, before the client sends the
-// message (RFC 5321, 4.2.2), and if the journal belongs to another owner.
+// Open refuses mail before the client sends the message if the disk is nearly
+// full (RFC 5321, 4.2.2) or the journal belongs to another owner.
 func (h *intake) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, error) {
 	if h.q.fenced.Load() {
 		return nil, notStored(journal.ErrFenced)
@@ -43,19 +44,19 @@ func notStored(err error) *mail.Reply {
 	return &mail.Reply{Code: 451, Enhanced: "4.3.0", Text: "message could not be stored, try again later", Cause: err}
 }
 
-// handoff is one message on its way into the journal.
+// handoff is one message being written to the journal.
 type handoff struct {
 	hop   *intake
 	tx    *mail.Transaction
 	up    *Upstream // nil until it is looked up
 	rcpts []mail.Rcpt
-	// anyRcpt is set if the upstream accepted one of them only because it
-	// accepts every recipient.
+	// anyRcpt is set if the upstream accepted one of the recipients only
+	// because it accepts every recipient.
 	anyRcpt bool
-	// lost holds, for each of rcpts, the outcome of an attempt in which the
-	// connection broke, or nil if there was none.
+	// lost holds, for each element of rcpts, the outcome of an attempt in which
+	// the connection broke, or nil if there was none.
 	lost []*mail.Outcome
-	msgs []*schedule.Message // stored, but not scheduled until Close
+	msgs []*schedule.Message // stored, but not scheduled before Close
 }
 
 // Rcpt accepts r, unless the upstream is known to refuse it.
@@ -96,8 +97,9 @@ var errTooMany = errors.New("too many recipients for one message")
 
 const maxRcpts = 5000
 
-// store gives the message the id of its transaction. If other recipients of the
-// transaction were already queued with edits of their own, a number is added.
+// store stores the message under the id of its transaction. A number is
+// appended if other recipients of the transaction were already queued with
+// different edits.
 func (h *handoff) store(ctx context.Context, m *mail.Message) (string, error) {
 	tx := h.tx
 	if len(h.rcpts) > maxRcpts {
@@ -141,8 +143,9 @@ func (h *handoff) unverified() bool {
 	return h.anyRcpt || h.hop.unchecked || h.up.Unchecked
 }
 
-// mayGetReports reports whether a message's sender may get reports whatever the
-// upstream accepts, because it was not claimed by a remote client or is empty.
+// mayGetReports reports whether a message's sender may receive reports even if
+// the upstream accepts every recipient: the address was not supplied by a
+// remote client, or it is empty.
 func mayGetReports(tx *mail.Transaction) bool {
 	return tx.Client.MayRelay || tx.Envelope.From == ""
 }
@@ -155,9 +158,8 @@ func (u *Upstream) acceptsAny(rcpts []mail.Rcpt) bool {
 
 // afterLoss records an attempt in which the connection broke, and reports
 // whether there was one. The upstream may already have the message, so the next
-// attempt waits as after any attempt of the queue. An immediate attempt would
-// send one more copy to a server that closes the connection instead of
-// replying.
+// attempt is delayed like any retry. An immediate attempt would send one more
+// copy to a server that closes the connection instead of replying.
 func (h *handoff) afterLoss(msg *schedule.Message) (was bool) {
 	for i, o := range h.lost {
 		if o == nil {
@@ -182,8 +184,8 @@ func quarantine(msg *schedule.Message, reason string) []byte {
 	return record.State(msg)
 }
 
-// Close starts the deliveries. It is called after the client has received its
-// reply, so the reply does not wait for them.
+// Close starts the deliveries. It is called after the client has received the
+// reply, so the reply is not delayed by them.
 func (h *handoff) Close() error {
 	if len(h.msgs) == 0 {
 		return nil

@@ -26,7 +26,7 @@ func TestQueueIsAHop(t *testing.T) {
 					t.Fatal(err)
 				}
 				t.Cleanup(func() { q.Close() })
-				// The upstream of an in-line hop is a queue, too.
+				// The upstream of an in-line hop is also a queue.
 				hop := q.Hop("out")
 				if mode != "queue" {
 					hop = q.Direct("direct", q.Hop("out"), mode == "auto")

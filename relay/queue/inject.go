@@ -20,13 +20,13 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// maxInject bounds the size of a message in the inject folder.
+// maxInject is the maximum size of a message in the inject folder.
 const maxInject = 256 << 20
 
-// injector queues messages that an administrator puts into a folder.
+// injector queues messages that an administrator places in a folder.
 type injector struct {
 	q   *Queue
-	dir string // data/queue/inject; empty: none
+	dir string // data/queue/inject; empty disables injection
 	log zerolog.Logger
 }
 
@@ -56,13 +56,13 @@ func (in *injector) run(ctx context.Context) {
 			in.log.Error().Err(err).Str("file", base+".eml").Msg("not injected; renamed to .bad")
 			os.Rename(base+".json", base+".json.bad")
 			os.Rename(base+".eml", base+".bad")
-		default: // the disk, not the pair: the next round may succeed
+		default: // a disk error, not a bad pair: the next round may succeed
 			in.log.Error().Err(err).Str("file", base+".eml").Msg("not injected yet")
 		}
 	}
 }
 
-// badPair is an error that another try would not fix.
+// badPair is an error that a retry would not fix.
 type badPair struct{ error }
 
 // inject queues the message in base.eml with the envelope in base.json.
@@ -108,7 +108,7 @@ func (in *injector) inject(ctx context.Context, base string) (string, error) {
 }
 
 // readRegular reads a regular file of at most limit octets. It does not follow
-// links.
+// symbolic links.
 func readRegular(path string, limit int64) ([]byte, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -125,7 +125,7 @@ func readRegular(path string, limit int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, limit))
 }
 
-// toCRLF ends all lines with CRLF, because editors write LF.
+// toCRLF converts all line endings to CRLF, because editors write LF.
 func toCRLF(b []byte) []byte {
 	if bytes.Count(b, []byte("\n")) == bytes.Count(b, []byte("\r\n")) {
 		return b

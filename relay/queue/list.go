@@ -25,19 +25,19 @@ type Info struct {
 	Upstream string     `json:"upstream"`
 	At       time.Time  `json:"at"`
 	Size     int64      `json:"size"`
-	Next     time.Time  `json:"next,omitzero"` // of the next attempt
+	Next     time.Time  `json:"next,omitzero"` // time of the next attempt
 	Rcpts    []RcptInfo `json:"rcpts"`
 }
 
 // RcptInfo is one recipient of an Info.
 type RcptInfo struct {
 	To       string    `json:"to"`
-	Orig     string    `json:"orig,omitempty"` // when it differs
+	Orig     string    `json:"orig,omitempty"` // omitted if it equals To
 	State    string    `json:"state"`          // waiting, delivered, failed, dropped
 	Attempts int       `json:"attempts"`
 	Tried    time.Time `json:"tried,omitzero"`
 	Reply    string    `json:"reply,omitempty"`
-	Host     string    `json:"host,omitempty"` // that gave the reply
+	Host     string    `json:"host,omitempty"` // the server that sent the reply
 }
 
 // Detail holds all information about one queued message.
@@ -47,24 +47,24 @@ type Detail struct {
 	Client   mail.Client     `json:"client"`
 	Header   mail.HeaderInfo `json:"header"`
 	Trail    *mail.Trail     `json:"trail"`
-	// Unverified is set if the upstream accepted every recipient; the sender
+	// Unverified is set if the upstream accepts every recipient. The sender
 	// then gets no report about a refusal.
 	Unverified bool `json:"unverified,omitempty"`
-	// Quarantine is the reason why a filter held the message, which may have
-	// been released since.
+	// Quarantine is the reason why a filter held the message. The message may
+	// have been released since.
 	Quarantine string `json:"quarantine,omitempty"`
 }
 
 // Filter selects messages. Empty fields match every message.
 type Filter struct {
 	IDs []string `json:"ids,omitempty"`
-	// To and From are patterns as mail.ParsePattern reads them. An invalid
+	// To and From are patterns in the syntax of mail.ParsePattern. An invalid
 	// pattern matches nothing.
 	To       string `json:"to,omitempty"`
 	From     string `json:"from,omitempty"`
 	Upstream string `json:"upstream,omitempty"`
 	State    string `json:"state,omitempty"`
-	// Older and Younger limit the age.
+	// Older and Younger limit the age of the messages.
 	Older   time.Duration `json:"older,omitempty"`
 	Younger time.Duration `json:"younger,omitempty"`
 }
@@ -74,7 +74,7 @@ func (f *Filter) Empty() bool {
 	return len(f.IDs) == 0 && f.To == "" && f.From == "" && f.Upstream == "" && f.State == "" && f.Older == 0 && f.Younger == 0
 }
 
-// matcher is a Filter that has been parsed.
+// matcher is a parsed Filter.
 type matcher struct {
 	*Filter
 	to, from mail.Patterns
@@ -132,8 +132,8 @@ func (q *Queue) match(m *schedule.Machine, f Filter, now time.Time) []*schedule.
 	return out
 }
 
-// List returns the messages that match f, oldest first, and at most limit of
-// them if limit is positive.
+// List returns the messages that match f, oldest first. If limit is positive,
+// at most limit messages are returned.
 func (q *Queue) List(f Filter, limit int) (out []Info) {
 	q.update(func(m *schedule.Machine) {
 		now := time.Now()
@@ -169,7 +169,7 @@ func info(msg *schedule.Message, now time.Time) Info {
 		}
 		in.Rcpts = append(in.Rcpts, ri)
 	}
-	msg.Blocked(func(i int, why *mail.Reply) { // the reason for mail that has not been tried
+	msg.Blocked(func(i int, why *mail.Reply) { // the reason for mail that has not been attempted
 		if r := &in.Rcpts[i]; r.Reply == "" {
 			r.Reply, r.Host = why.String(), why.Host
 		}
@@ -177,7 +177,7 @@ func info(msg *schedule.Message, now time.Time) Info {
 	return in
 }
 
-// ErrNotQueued is returned for an id that belongs to no queued message.
+// ErrNotQueued is returned if no queued message has the given id.
 var ErrNotQueued = errors.New("no such message in the queue")
 
 // Show returns all information about one message.
@@ -203,8 +203,8 @@ func (q *Queue) Show(id string) (Detail, error) {
 	return d, nil
 }
 
-// EnvelopeFile returns the contents of a .json file from which the message can
-// be queued again, for example by another server.
+// EnvelopeFile returns the contents of a .json file with which the message can
+// be queued again, for example on another server.
 func (d *Detail) EnvelopeFile() ([]byte, error) {
 	f := record.NewFile(d.ID, d.Upstream, d.At, &d.Envelope)
 	f.Hold(d.Held, d.Quarantine)
@@ -228,7 +228,7 @@ func (q *Queue) Message(id string) (*mail.Message, io.Closer, error) {
 	return m, closer, nil
 }
 
-// Export writes the content of a message to w.
+// Export writes a message's content to w.
 func (q *Queue) Export(id string, w io.Writer) error {
 	m, closer, err := q.Message(id)
 	if err != nil {
@@ -253,7 +253,7 @@ type Total struct {
 	Size        int64     `json:"size"`
 	Ages        []int     `json:"ages"`
 	Oldest      time.Time `json:"oldest"`
-	Next        time.Time `json:"next,omitzero"` // of the next attempt
+	Next        time.Time `json:"next,omitzero"` // time of the next attempt
 	Reply       string    `json:"reply,omitempty"`
 	tried       time.Time
 }
@@ -306,7 +306,7 @@ func addTotals(sums map[string]*Total, msg *schedule.Message, now time.Time) {
 			t.add(msg, now)
 		}
 	}
-	msg.Blocked(func(i int, why *mail.Reply) { // the reason for mail that has not been tried
+	msg.Blocked(func(i int, why *mail.Reply) { // the reason for mail that has not been attempted
 		if t := sums[msg.Envelope.Rcpts[i].To.ASCIIDomain()]; t != nil && t.Reply == "" {
 			t.Reply = why.String()
 		}
@@ -332,17 +332,17 @@ func (t *Total) add(msg *schedule.Message, now time.Time) {
 	}
 }
 
-// Load is the mail that waits for one upstream.
+// Load summarises the mail that is waiting for one upstream.
 type Load struct {
-	Upstream string    `json:"upstream"` // empty for mail that is still to be routed
+	Upstream string    `json:"upstream"` // empty for mail that is not yet routed
 	Messages int       `json:"messages"`
 	Held     int       `json:"held"`
 	Size     int64     `json:"size"`
 	Oldest   time.Time `json:"oldest"`
-	Next     time.Time `json:"next,omitzero"` // of the next attempt
+	Next     time.Time `json:"next,omitzero"` // time of the next attempt
 }
 
-// Loads sums up the queue by upstream, in the order of their names.
+// Loads summarises the queue by upstream, sorted by name.
 func (q *Queue) Loads() []Load {
 	sums := map[string]*Load{}
 	q.update(func(m *schedule.Machine) {

@@ -19,7 +19,7 @@ type Metrics struct {
 	leftOut              *prometheus.Desc
 }
 
-// NewMetrics returns metrics that have no queue yet; see Watch.
+// NewMetrics returns metrics that are not yet attached to a queue; see Watch.
 func NewMetrics() *Metrics {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("hoplite_queue_"+name, help, labels, nil)
@@ -44,13 +44,13 @@ func NewMetrics() *Metrics {
 	}
 }
 
-// Synced records a batch of the journal.
+// Synced records a batch written by the journal.
 func (m *Metrics) Synced(records int, took time.Duration) {
 	m.batch.Observe(float64(records))
 	m.sync.Observe(took.Seconds())
 }
 
-// Attempted records an attempt.
+// Attempted records a delivery attempt.
 func (m *Metrics) Attempted(a Attempt) {
 	for i := range a.Outcomes {
 		o, word := &a.Outcomes[i], "deferred"

@@ -21,8 +21,9 @@ type Order struct {
 	Text string `json:"text,omitempty"`
 }
 
-// Progress reports the progress of an order. It did not apply to Busy messages,
-// which were being delivered, or to Held messages, which are not retried.
+// Progress reports the progress of an order. Busy and Held count the messages
+// it did not apply to: messages that were being delivered, and held messages,
+// which are not retried.
 type Progress struct {
 	Done int `json:"done"`
 	Of   int `json:"of"`
@@ -30,7 +31,7 @@ type Progress struct {
 	Held int `json:"held,omitempty"`
 }
 
-// chunk is the number of messages changed by one commit.
+// chunk is the maximum number of messages changed by one commit.
 const chunk = 200
 
 // Execute carries out an order on all messages that match its filter, and calls
@@ -71,8 +72,8 @@ func (q *Queue) Execute(ctx context.Context, o Order, progress func(Progress)) (
 	return p, nil
 }
 
-// executeSome carries out an order on some messages: in memory, on disk, and then
-// in the schedule.
+// executeSome carries out an order on some messages: first in memory, then on
+// disk, and finally in the schedule.
 func (q *Queue) executeSome(o schedule.Order, some []*schedule.Message, p *Progress) error {
 	var made []schedule.Change
 	var due []dsn.Report
@@ -86,7 +87,7 @@ func (q *Queue) executeSome(o schedule.Order, some []*schedule.Message, p *Progr
 				made = append(made, c)
 				due = append(due, q.owed(m, msg, c.Owed, now)...)
 				changes = append(changes, saved(msg))
-			case m.Message(msg.ID) == nil: // it has left the queue
+			case m.Message(msg.ID) == nil: // it has already left the queue
 			case msg.Busy():
 				p.Busy++
 			default:
@@ -119,7 +120,7 @@ func saved(msg *schedule.Message) journal.Change {
 	return journal.Change{Kind: journal.Set, ID: msg.ID, State: record.State(msg)}
 }
 
-// commitOrder makes the changes of an order durable, after its reports.
+// commitOrder makes an order's changes durable, after its reports.
 func (q *Queue) commitOrder(reports []composed, changes []journal.Change) error {
 	err := q.own.commit(reports, changes...)
 	if !errors.Is(err, journal.ErrUnknown) {
@@ -138,8 +139,8 @@ func (q *Queue) commitOrder(reports []composed, changes []journal.Change) error 
 	return err
 }
 
-// Flush makes all mail for a domain due now (ETRN, RFC 1985) and returns the
-// number of messages. A leading @ includes the domains below it.
+// Flush makes all mail for a domain due immediately (ETRN, RFC 1985) and
+// returns the number of messages. A leading @ includes subdomains.
 func (q *Queue) Flush(domain string) (n int) {
 	q.update(func(m *schedule.Machine) { n = m.Flush(domain, time.Now()) })
 	return n

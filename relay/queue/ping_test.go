@@ -12,8 +12,8 @@ import (
 	"hoplite/mail"
 )
 
-// Waiting mail is sent within seconds after an upstream has recovered, however
-// long it was down and however little mail waits.
+// Waiting mail is sent within seconds after an upstream has recovered, no
+// matter how long it was down and how little mail is waiting.
 func TestPing(t *testing.T) {
 	down := &mail.Reply{Code: 451, Enhanced: "4.4.1", Text: "connection refused"}
 	start := func(t *testing.T, reply *mail.Reply, perDomain ...bool) *pinged {
@@ -142,7 +142,7 @@ func (u *pinged) add() {
 type pinged struct {
 	h         *testQueue
 	perDomain bool
-	wrong     atomic.Bool // another domain was pinged
+	wrong     atomic.Bool // a wrong domain was pinged
 	up        atomic.Bool
 	pings     atomic.Int64
 }

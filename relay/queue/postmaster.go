@@ -9,8 +9,8 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// postmaster bounds the reports to the postmaster, and sends the notices that
-// only the postmaster gets.
+// postmaster limits the reports to the postmaster, and sends the notices
+// intended only for the postmaster.
 type postmaster struct {
 	q     *Queue
 	quota report.Quota
@@ -29,8 +29,8 @@ func (p *postmaster) allows(msg *schedule.Message, now time.Time) bool {
 	return false
 }
 
-// due returns the time of the next summary, if one is due; ok is false if no
-// report was left out. The caller holds the lock.
+// due returns the time of the next summary; ok is false if no report was left
+// out. The caller holds the lock.
 func (p *postmaster) due() (at time.Time, ok bool) { return p.quota.Due() }
 
 // summarize sends a summary if it is due. The caller holds the lock.

@@ -36,7 +36,7 @@ import (
 
 // Queue holds the queued mail of all upstreams.
 type Queue struct {
-	opt      Options // without its Settings
+	opt      Options // the settings are stored separately
 	settings atomic.Pointer[Settings]
 	log      zerolog.Logger
 	space    spaceGuard
@@ -46,25 +46,25 @@ type Queue struct {
 	fenced   atomic.Bool // the journal has been taken over
 	workers  sync.WaitGroup
 
-	mu         sync.Mutex // taken only by step
+	mu         sync.Mutex // acquired only by step
 	machine    *schedule.Machine
 	postmaster postmaster
 	upstreams  map[string]*Upstream
-	pings      context.Context // of Run, for pings
+	pings      context.Context // Run's context, for pings
 	alarm      alarm
-	size       int             // the last argument of Resized
+	size       int             // most recent argument of Resized
 	attempts   context.Context // of the attempts
 	cancel     context.CancelFunc
 }
 
 // alarm wakes watch.
 type alarm struct {
-	at    time.Time     // time when watch wakes up by itself; zero if it does not
+	at    time.Time     // time at which watch wakes up by itself; zero if it does not
 	rings chan struct{} // holds one token
 }
 
-// set wakes watch if it would sleep beyond first. first is zero if there is
-// nothing to wait for.
+// set wakes watch if it would otherwise sleep beyond first, which is zero if
+// there is nothing to wait for.
 func (a *alarm) set(first time.Time) {
 	if !first.IsZero() && (a.at.IsZero() || first.Before(a.at)) {
 		a.at = first
@@ -79,15 +79,15 @@ func (a *alarm) ring() {
 	}
 }
 
-// counters holds values that only grow and that metrics read.
+// counters holds monotonic counters that are exported as metrics.
 type counters struct {
 	queued, attempts atomic.Int64
-	leftOut          atomic.Int64 // reports to the postmaster
+	leftOut          atomic.Int64 // reports withheld from the postmaster
 }
 
 // Open loads the journal. The caller then adds the upstreams and calls Run,
-// which delivers. Mail for an upstream that was not added is routed again, or
-// held.
+// which delivers the mail. Mail for an upstream that was not added is rerouted
+// or held.
 func Open(opt Options) (*Queue, error) {
 	if opt.Attempted == nil {
 		opt.Attempted = func(Attempt) {}
@@ -131,10 +131,10 @@ func (q *Queue) update(f func(m *schedule.Machine)) {
 	q.step(func(m *schedule.Machine) (free bool) { f(m); return false })
 }
 
-// step takes the lock, applies f to the schedule, and carries out the effects:
-// it starts attempts, marks messages as done and sets the alarm. If f returns
-// true because the calling goroutine is free, step returns the first attempt to
-// it. Functions called by step must not take the lock again.
+// step acquires the lock, applies f to the schedule, and carries out the
+// effects: it starts attempts, marks messages as done and sets the alarm. If f
+// returns true because the calling goroutine is free, step returns the first
+// attempt to it. Functions called by step must not acquire the lock again.
 func (q *Queue) step(f func(m *schedule.Machine) (free bool)) (next attempt) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -172,8 +172,8 @@ func (q *Queue) step(f func(m *schedule.Machine) (free bool)) (next attempt) {
 	return next
 }
 
-// ping finds out whether a destination answers. That costs less than an attempt
-// to deliver mail: nothing is saved or logged.
+// ping checks whether a destination answers. That is cheaper than a delivery
+// attempt, because nothing is saved or logged.
 func (q *Queue) ping(ctx context.Context, up *Upstream, p schedule.Ping) {
 	err := up.Ping(ctx, p.Domain)
 	q.update(func(m *schedule.Machine) { m.Pinged(p.Destination, err == nil, time.Now()) })
@@ -189,7 +189,7 @@ func (q *Queue) firstAlarm() time.Time {
 	return first
 }
 
-// note writes one of the schedule's notes to the log.
+// note logs one of the schedule's notes.
 func (q *Queue) note(n *schedule.Note) {
 	switch msg := n.Message; n.Kind {
 	case schedule.DestinationDown:
@@ -213,8 +213,8 @@ func (q *Queue) Change(s Settings) {
 	})
 }
 
-// Add adds an upstream, or replaces the one with the same name. Attempts under way
-// continue with the old one.
+// Add adds an upstream, or replaces the one with the same name. Attempts in
+// progress continue with the old one.
 func (q *Queue) Add(u Upstream) {
 	q.update(func(m *schedule.Machine) {
 		q.upstreams[u.Name] = &u
@@ -222,7 +222,7 @@ func (q *Queue) Add(u Upstream) {
 	})
 }
 
-// Remove removes an upstream. Its mail is routed again, or held.
+// Remove removes an upstream. Its mail is rerouted or held.
 func (q *Queue) Remove(name string) {
 	q.update(func(m *schedule.Machine) {
 		delete(q.upstreams, name)
@@ -234,15 +234,15 @@ func (q *Queue) Remove(name string) {
 // answers 250 when the message is on disk.
 func (q *Queue) Hop(name string) mail.Hop { return &intake{q: q, name: name} }
 
-// Later returns the hop for recipients of an upstream's message that other
-// recipients have already: they are queued without asking the upstream again.
-// checked reports whether it has accepted them at RCPT.
+// Later returns the hop for recipients that must be queued because other
+// recipients have already received the message. The upstream is not asked about
+// them again. checked reports whether it accepted them at RCPT.
 func (q *Queue) Later(name string, checked bool) mail.Hop {
 	return &intake{q: q, name: name, late: true, unchecked: !checked}
 }
 
-// Direct returns the hop for an in-line upstream. With auto, the queue takes
-// over while the upstream is unavailable.
+// Direct returns the hop for an in-line upstream. If auto is set, mail is
+// queued while the upstream is unavailable.
 func (q *Queue) Direct(name string, inline mail.Hop, auto bool) *Direct {
 	return &Direct{q: q, name: name, inline: inline, queued: q.Hop(name), auto: auto}
 }
@@ -283,8 +283,8 @@ func (q *Queue) routable(msg *schedule.Message) bool {
 }
 
 // Run delivers mail until ctx ends, and then waits up to drain for the attempts
-// under way. If the journal is taken over by another owner, Run stops at once
-// and returns journal.ErrFenced.
+// in progress. If the journal is taken over by another owner, Run stops
+// immediately and returns journal.ErrFenced.
 func (q *Queue) Run(ctx context.Context, drain time.Duration) error {
 	attempts, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -317,7 +317,8 @@ func (q *Queue) Run(ctx context.Context, drain time.Duration) error {
 	return nil
 }
 
-// watch wakes the schedule when an alarm is due, and looks for injected mail.
+// watch advances the schedule when an alarm is due, and checks for injected
+// mail.
 func (q *Queue) watch(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -347,7 +348,7 @@ func (q *Queue) watch(ctx context.Context) {
 
 // stopIfFenced reports whether err means that the journal has been taken over.
 // In that case another process delivers its messages, so the queue stops
-// accepting and sending mail and cancels the attempts under way.
+// accepting and sending mail and cancels the attempts in progress.
 func (q *Queue) stopIfFenced(err error) bool {
 	if !errors.Is(err, journal.ErrFenced) {
 		return false

@@ -24,14 +24,14 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// server is a hop that answers as scripted and records the mail it gets.
+// server is a hop that replies as scripted and records the mail it receives.
 type server struct {
 	mu    sync.Mutex
 	got   []delivery
 	opens int
-	now   int // transactions under way
-	most  int // of now
-	// The script. A nil function, and a nil result, mean success.
+	now   int // transactions in progress
+	most  int // the maximum of now
+	// The script. A nil function or a nil result means success.
 	open func(tx *mail.Transaction) error
 	rcpt func(r mail.Rcpt) error
 	send func(r mail.Rcpt) *mail.Reply
@@ -46,7 +46,7 @@ type delivery struct {
 	from mail.Address
 	to   mail.Address
 	text string
-	n    int // transaction, from 1
+	n    int // number of the transaction, from 1
 }
 
 func (s *server) Open(ctx context.Context, tx *mail.Transaction) (mail.Handoff, error) {
@@ -123,15 +123,15 @@ func (s *server) deliveries() []delivery {
 	return slices.Clone(s.got)
 }
 
-// counts returns the number of transactions, and the maximum number at the same
-// time.
+// counts returns the number of transactions and the maximum number that were
+// open concurrently.
 func (s *server) counts() (opens, most int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.opens, s.most
 }
 
-// change changes the script while transactions may be under way.
+// change changes the script while transactions may be in progress.
 func (s *server) change(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,7 +158,7 @@ type testQueue struct {
 	memory    *memory.Journal
 	log       *bytes.Buffer
 	stop      func()       // ends Run, which must not fail
-	wait      func() error // waits for Run
+	wait      func() error // waits for Run to return
 }
 
 func newTestQueue(t *testing.T, opts ...func(*Options)) *testQueue {
@@ -167,7 +167,7 @@ func newTestQueue(t *testing.T, opts ...func(*Options)) *testQueue {
 	return h
 }
 
-// start opens the queue with the messages of the journal and runs it.
+// start opens the queue with the messages in the journal and runs it.
 func (h *testQueue) start(t *testing.T, opts ...func(*Options)) {
 	t.Helper()
 	opt := Options{Journal: h.memory, Settings: Settings{Hostname: "mail.example.org", Postmaster: "post@example.org"}, Log: zerolog.New(zerolog.SyncWriter(h.log))}
@@ -238,8 +238,8 @@ func to(addrs ...mail.Address) (all []mail.Rcpt) {
 	return all
 }
 
-// pass advances the time by d and waits until all events up to then have been
-// processed.
+// pass advances the time by d and waits until all events up to that time have
+// been processed.
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
@@ -271,7 +271,7 @@ func (j *slowJournal) Commit(ctx context.Context, changes ...journal.Change) err
 	return j.Journal.Commit(ctx, changes...)
 }
 
-// bubble runs a test with a fake clock, in which five days pass at once.
+// bubble runs a test with a fake clock, so five days pass immediately.
 func bubble(t *testing.T, name string, f func(t *testing.T)) {
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
 }
@@ -308,7 +308,7 @@ func TestDelivery(t *testing.T) {
 	})
 	bubble(t, "a second handoff of one transaction gets another id", func(t *testing.T) {
 		h := newTestQueue(t)
-		h.out.slow = time.Minute // else the first may be gone before the second comes
+		h.out.slow = time.Minute // otherwise the first could be finished before the second arrives
 		tx := mail.NewTransaction(mail.Client{}, "ann@example.org")
 		a := h.acceptTx(t, "out", tx, to("a@example.net")...)
 		b := h.acceptTx(t, "mx", tx, to("b@example.net")...)
@@ -362,8 +362,8 @@ func TestDelivery(t *testing.T) {
 	})
 }
 
-// Retries back off from 5 minutes to 4 hours and end after 5 days with a
-// report; after 4 hours the sender is sent one delay notice.
+// Retries back off from 5 minutes to 4 hours and end with a report after 5
+// days. After 4 hours the sender is sent a single delay notice.
 func TestSchedule(t *testing.T) {
 	bubble(t, "temporary failures for five days", func(t *testing.T) {
 		h := newTestQueue(t)
@@ -427,7 +427,7 @@ func TestSchedule(t *testing.T) {
 		n := 0
 		h.out.send = func(mail.Rcpt) *mail.Reply { n++; return refuse(451, "", "later") }
 		tx := mail.NewTransaction(mail.Client{}, "ann@example.org")
-		tx.At = time.Now().Add(300 * 24 * time.Hour) // it arrived before the clock was corrected
+		tx.At = time.Now().Add(300 * 24 * time.Hour) // it arrived while the clock was wrong
 		h.acceptTx(t, "out", tx, to("a@example.net")...)
 		pass(24 * time.Hour)
 		if n < 8 || n > 14 {
@@ -645,7 +645,7 @@ func TestReports(t *testing.T) {
 	for name, tc := range map[string]struct {
 		upstream string
 		err      error
-		want     mail.Address // and where
+		want     mail.Address // and the expected recipient
 		direct   bool
 	}{
 		"a report passes through the queue once":      {upstream: "boxes", want: "final@example.com", direct: true},
@@ -676,7 +676,7 @@ func TestReports(t *testing.T) {
 		from  mail.Address
 		auth  []mail.AuthResult
 		rcpts []mail.Rcpt
-		ok    bool // the server takes it
+		ok    bool // whether the server accepts it
 		want  []string
 	}{
 		{name: "failed", from: "ann@example.org", rcpts: to("x@example.net"), want: []string{"ann@example.org"}},
@@ -719,7 +719,7 @@ func TestReports(t *testing.T) {
 			for i := range n {
 				tx := mail.NewTransaction(mail.Client{}, "ann@example.org")
 				tx.Trail.Auth = []mail.AuthResult{{Method: "spf", Value: "fail"}}
-				if i%4 == 3 { // mail without a sender counts, too
+				if i%4 == 3 { // also mail with a null sender
 					tx = mail.NewTransaction(mail.Client{}, "")
 				}
 				h.acceptTx(t, []string{"out", "mx"}[i%2], tx, to("x@example.net")...)
@@ -730,7 +730,7 @@ func TestReports(t *testing.T) {
 		if n := len(h.back.deliveries()); n != 20 {
 			t.Errorf("%d reports at once", n)
 		}
-		h.accept(t, "out", to("x@example.net")...) // a genuine sender is always told
+		h.accept(t, "out", to("x@example.net")...) // a genuine sender always gets a report
 		synctest.Wait()
 		if n := len(h.back.deliveries()); n != 21 {
 			t.Error("a genuine sender was not told")
@@ -970,7 +970,7 @@ func TestOrders(t *testing.T) {
 		if got := h.out.to(); !slices.Equal(got, []string{"a@example.net"}) {
 			t.Errorf("delivered to %q", got)
 		}
-		h.empty(t) // its hold time is over
+		h.empty(t) // its hold time has expired
 	})
 	bubble(t, "an order that cannot be saved is not carried out", func(t *testing.T) {
 		h := newTestQueue(t)
@@ -1062,10 +1062,10 @@ func TestOrders(t *testing.T) {
 		if len(l) != 1 || l[0].Held != "upstream out is not configured" || len(h.back.to()) > 0 {
 			t.Errorf("got %+v, reports or bounces to %q", l, h.back.to())
 		}
-		order(t, h, Order{Do: "retry", Filter: Filter{State: "held"}}, Progress{Done: 1, Of: 3, Held: 2}) // without effect, but saved
+		order(t, h, Order{Do: "retry", Filter: Filter{State: "held"}}, Progress{Done: 1, Of: 3, Held: 2}) // saved, but the upstream is still missing
 		h.out.send = nil
 		h.stop()
-		h.start(t) // with its upstream
+		h.start(t) // this time with its upstream
 		synctest.Wait()
 		if got := h.out.to(); !slices.Equal(got, []string{"a@example.net"}) {
 			t.Errorf("after a restart: delivered to %q", got)
@@ -1247,7 +1247,7 @@ func TestMetrics(t *testing.T) {
 			"hoplite_queue_outcomes_total delivered out": 1,
 			"hoplite_queue_outcomes_total failed out":    1,
 			"hoplite_queue_outcomes_total deferred out":  1,
-			"hoplite_queue_queued_total":                 2, // and the report
+			"hoplite_queue_queued_total":                 2, // including the report
 			"hoplite_queue_attempts_total":               2,
 			"hoplite_queue_batch_records":                1,
 			"hoplite_queue_transit_seconds":              2,

@@ -17,7 +17,7 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// owed returns the reports that are due about a message. The caller holds the
+// owed returns the reports that are now due for a message. The caller holds the
 // lock.
 func (q *Queue) owed(m *schedule.Machine, msg *schedule.Message, owed schedule.Owed, now time.Time) []dsn.Report {
 	if owed.None() {
@@ -32,7 +32,8 @@ func (q *Queue) owed(m *schedule.Machine, msg *schedule.Message, owed schedule.O
 	return slices.DeleteFunc(due, func(r dsn.Report) bool { return r.Why != "" && !q.postmaster.allows(msg, now) })
 }
 
-// admit schedules reports that are in the journal. The caller holds the lock.
+// admit schedules reports that are already in the journal. The caller holds the
+// lock.
 func (q *Queue) admit(m *schedule.Machine, reports []composed) {
 	for _, r := range reports {
 		if !r.there {
@@ -43,10 +44,10 @@ func (q *Queue) admit(m *schedule.Machine, reports []composed) {
 	}
 }
 
-// Bounce reports recipients of a message that is not queued. Other hops
-// accepted the message in the same transaction, so the client can no longer be
-// refused. Bounce returns once the report is on disk, with the address to which
-// it is sent, which is empty if no report is due.
+// Bounce reports the refused recipients of a message that is not queued. Other
+// hops accepted the message in the same transaction, so it can no longer be
+// refused to the client. Bounce returns once the report is on disk. It returns
+// the report's recipient, which is empty if no report is due.
 func (q *Queue) Bounce(ctx context.Context, tx *mail.Transaction, m *mail.Message, refused []mail.Outcome) (to mail.Address, err error) {
 	msg := schedule.NewMessage(tx.ID, Router, tx.Envelope, tx.At)
 	msg.Forged = report.Forged(tx.Trail)
@@ -86,7 +87,7 @@ func (q *Queue) Bounce(ctx context.Context, tx *mail.Transaction, m *mail.Messag
 }
 
 // direct changes the upstream of a message composed by the queue to the one
-// that the Router would choose.
+// that the Router would select.
 func (q *Queue) direct(msg *schedule.Message) {
 	var finder RouteFinder
 	q.update(func(*schedule.Machine) {
@@ -99,7 +100,7 @@ func (q *Queue) direct(msg *schedule.Message) {
 	}
 	name, to, err := finder.Route(transaction(msg, q.hostname()), msg.Envelope.Rcpts[0])
 	if err != nil {
-		return // the Router refuses it during the attempt
+		return // the Router will refuse it during the attempt
 	}
 	q.update(func(m *schedule.Machine) {
 		if _, known := m.Policy(name); known {
@@ -112,28 +113,28 @@ func (q *Queue) direct(msg *schedule.Message) {
 type composed struct {
 	msg    *schedule.Message
 	change journal.Change
-	there  bool // it was queued before a crash
+	there  bool // already queued before a crash
 }
 
 // composer composes and stores reports and notices.
 type composer struct {
 	journal  journal.Journal
 	hostname func() string
-	// way, like Queue.direct, changes a message's upstream from the Router to
-	// the one that the routes select, so that the message passes through the
+	// way changes a message's upstream from the Router to the one selected by
+	// the routes, like Queue.direct, so that the message passes through the
 	// queue only once.
 	way func(msg *schedule.Message)
 	log zerolog.Logger
 }
 
-// reports composes reports. A report that cannot be written is logged and left
-// out, so that it does not delay the original message.
+// reports composes reports. A report that cannot be composed is logged and
+// omitted, so that it does not delay the original message.
 func (c *composer) reports(due []dsn.Report) []composed {
 	var out []composed
 	for i := range due {
 		r := &due[i]
 		m, closer, err := c.journal.Message(r.Original)
-		if err == nil { // otherwise the report is sent without the message
+		if err == nil { // otherwise the report is sent without the original message
 			r.Message = m
 		}
 		one, err := c.report(r)
@@ -160,7 +161,7 @@ func (c *composer) report(r *dsn.Report) (composed, error) {
 // compose returns a message with the given content to one recipient.
 func (c *composer) compose(id string, to mail.Address, text *mail.Message) composed {
 	if ascii, ok := to.ASCII(); ok {
-		to = ascii // needs no SMTPUTF8
+		to = ascii // SMTPUTF8 is then unnecessary
 	}
 	env := mail.Envelope{Rcpts: []mail.Rcpt{{To: to, Orig: to, Notify: mail.NotifyNever}}}
 	msg := schedule.NewMessage(id, Router, env, time.Now())
@@ -173,8 +174,8 @@ func (c *composer) compose(id string, to mail.Address, text *mail.Message) compo
 	return composed{msg: msg, change: journal.Change{Kind: journal.Put, ID: id, Meta: meta, Message: text}}
 }
 
-// commit writes reports and changes in one batch, the reports first. A report
-// that was queued before a crash is not queued again.
+// commit writes reports and changes in one batch, with the reports first. A
+// report that was already queued before a crash is not queued again.
 func (c *composer) commit(reports []composed, changes ...journal.Change) error {
 	for {
 		var batch []journal.Change
@@ -187,7 +188,7 @@ func (c *composer) commit(reports []composed, changes ...journal.Change) error {
 		if !errors.Is(err, journal.ErrExists) || len(batch) == 0 {
 			return err
 		}
-		for i := range reports { // there are few reports, so each is looked up
+		for i := range reports { // there are few reports, so each id is looked up
 			if _, _, err := c.journal.Meta(reports[i].msg.ID); err == nil {
 				reports[i].there = true
 			}

@@ -7,14 +7,15 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// started is a reading of the monotonic clock, which never jumps.
+// started is a reading of the monotonic clock, which is unaffected by clock
+// changes.
 var started = time.Now()
 
-// spaceGuard watches the free space of the queue's disk.
+// spaceGuard monitors the free space on the queue's disk.
 type spaceGuard struct {
-	free    func() (int64, error) // nil: unlimited
+	free    func() (int64, error) // nil means unlimited
 	reserve atomic.Int64
-	checked atomic.Int64 // time of the last look since started; 0: look again
+	checked atomic.Int64 // time of the last check, since started; 0 forces a check
 	isLow   atomic.Bool
 	log     zerolog.Logger
 }

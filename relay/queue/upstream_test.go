@@ -37,11 +37,11 @@ func (r *reports) Send(context.Context, *mail.Message) []mail.Outcome {
 }
 
 // TestUpstreamFaults checks the reply to the client when an upstream
-// misbehaves, which side then has the message, the recorded outcome, and the
-// fate of the message. In queue mode the reply is always 250. In auto mode the
-// client gets the upstream's refusal of the message or the recipient, but if
-// the upstream is merely unavailable, the message is queued. In inline mode the
-// client keeps the message in both cases.
+// misbehaves, which side has the message afterwards, the recorded outcome, and
+// the fate of the message. In queue mode the reply is always 250. In auto mode
+// the client receives the upstream's refusal of the message or the recipient,
+// but the message is queued if the upstream is merely unavailable. In inline
+// mode the client keeps the message in both cases.
 func TestUpstreamFaults(t *testing.T) {
 	for _, b := range upstreamtest.Behaviours {
 		if testing.Short() && !strings.HasPrefix(b.Fault, "dot") {
@@ -58,7 +58,7 @@ func TestUpstreamFaults(t *testing.T) {
 			t.Parallel()
 			f := newFault(t, b, "auto")
 			f.offer(t, b.Reply, b.Then)
-			if b.Then == upstreamtest.AtClient && b.Copies > 0 { // the client tries again
+			if b.Then == upstreamtest.AtClient && b.Copies > 0 { // the client retries
 				f.offer(t, upstreamtest.Taken, upstreamtest.Arrived)
 			}
 			f.ends(t, false)
@@ -91,8 +91,8 @@ type fault struct {
 	journal *memory.Journal
 	hop     mail.Hop
 	told    *reports
-	// upstream makes a new hop, which does not remember that its server failed
-	// a moment ago.
+	// upstream returns a new hop, which does not remember that its server has
+	// just failed.
 	upstream func() *forward.Upstream
 
 	mu    sync.Mutex
@@ -100,7 +100,7 @@ type fault struct {
 }
 
 func newFault(t *testing.T, b upstreamtest.Behaviour, mode string) *fault {
-	bad := -1 // it never gets better
+	bad := -1 // it never recovers
 	if b.Copies > 0 && b.Then != upstreamtest.Arrived {
 		bad = 1
 	}
@@ -180,8 +180,8 @@ func (f *fault) offer(t *testing.T, want, then string) string {
 	return got
 }
 
-// offerAgain sends the message again, as a client that still has it would,
-// until it is accepted, or only once more if it never will be.
+// offerAgain sends the message again, as a client that still has it would. It
+// stops when the message is accepted, or after one attempt if it never will be.
 func (f *fault) offerAgain(t *testing.T) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
@@ -197,7 +197,7 @@ func (f *fault) offerAgain(t *testing.T) {
 	}
 }
 
-// ends runs the queue until it is empty, or has tried the remaining messages
+// ends runs the queue until it is empty or has attempted the remaining messages
 // twice.
 func (f *fault) ends(t *testing.T, report bool) {
 	t.Helper()

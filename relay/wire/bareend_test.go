@@ -64,7 +64,8 @@ func TestTail(t *testing.T) {
 }
 
 // LF.LF ends a message from a client in BareFrom. Other clients are refused
-// with the reason as soon as they wait for a reply, and the connection ends.
+// with the reason as soon as they wait for a reply, and the connection is
+// closed.
 func TestBareEnd(t *testing.T) {
 	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	other := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}

@@ -10,9 +10,9 @@ import (
 )
 
 // Bare selects the treatment of NUL, and of CR and LF outside CRLF, in a
-// message. They are never passed on: servers disagree about which of them end a
-// line, and a message that two servers read differently can hide another one
-// (SMTP smuggling).
+// message. They are never passed on, because servers disagree about which of
+// them end a line. If two servers read a message differently, it can hide
+// another message (SMTP smuggling).
 type Bare int
 
 const (
@@ -32,7 +32,7 @@ var (
 )
 
 // ErrBareEnd means that the client ended a message with LF.LF and is waiting
-// for a reply. The connection ends after the reply.
+// for a reply. The connection is closed after the reply.
 var ErrBareEnd = errors.New("message ended by <LF>.<LF> instead of <CR><LF>.<CR><LF>")
 
 // ErrReset means that the client abandoned the message between two chunks.
@@ -41,27 +41,27 @@ var ErrReset = errors.New("message abandoned by RSET")
 // Body describes a message.
 type Body struct {
 	Size     int64 // octets written
-	EightBit bool  // it has an octet over 127
-	LongLine int   // octets of the longest line, without its end
-	Fixed    bool  // bare CR, LF or NUL were converted
+	EightBit bool  // whether any octet is above 127
+	LongLine int   // length of the longest line, without its ending
+	Fixed    bool  // whether a bare CR, LF or NUL was converted
 }
 
 // receiver receives the messages of a connection: DATA up to its final dot, or
 // BDAT chunks and the commands between them.
 type receiver struct {
 	conn     *Conn
-	rest     int64 // octets of the chunk still to come
-	last     bool  // it is the last one
+	rest     int64 // remaining octets of the chunk
+	last     bool  // whether the chunk is the last one
 	received int64 // octets of all chunks of this message
 
-	since time.Time // when this message, or this chunk, began to arrive
+	since time.Time // when this message, or this chunk, started to arrive
 	n     int64     // octets of the message or chunk so far
 
 	bareEnd tail
 }
 
 // tail holds the last octets of a message, to distinguish a client that has
-// ended its message with LF.LF from a slow one.
+// ended its message with LF.LF from a slow client.
 type tail struct {
 	last [4]byte
 }
@@ -86,7 +86,7 @@ func (t *tail) ended() bool {
 		l[0] == '\n' && l[1] == '.' && l[2] == '\r' && l[3] == '\n'
 }
 
-// begin prepares for a message and starts measuring its rate.
+// begin prepares for a message and starts measuring its transfer rate.
 func (r *receiver) begin() {
 	r.conn.in.grow()
 	r.since, r.n = time.Now(), 0
@@ -115,16 +115,16 @@ func (r *receiver) fill() error {
 	return nil
 }
 
-// overdraw limits how much is read of a message that is too large: twice the
-// size limit plus this amount. A message within that bound gets a proper
-// refusal.
+// overdraw limits the number of octets read from a message that is too large:
+// twice the size limit plus this amount. A message within that bound receives a
+// regular refusal.
 const overdraw = 1 << 20
 
 // errOverdraw means that a message far exceeds its limit.
 var errOverdraw = errors.New("message is much larger than the limit")
 
 // readDots reads a message up to CRLF.CRLF and undoes dot-stuffing (RFC 5321,
-// 4.5.2). Only CRLF ends a line here.
+// 4.5.2). Only CRLF ends a line.
 func (r *receiver) readDots(l *lines) error {
 	start := true // at the beginning of a line
 	cr := false   // the previous octet was CR
@@ -152,8 +152,9 @@ func (r *receiver) readDots(l *lines) error {
 	}
 }
 
-// dots decodes data into w as far as its meaning is certain. It returns the
-// number of octets used and whether they end the message.
+// dots decodes data into w up to the first octet whose meaning is not yet
+// certain. It returns the number of octets used and whether they end the
+// message.
 func dots(data []byte, start, cr *bool, w io.Writer) (used int, done bool) {
 	from, pos := 0, 0
 	for pos < len(data) {
@@ -173,7 +174,7 @@ func dots(data []byte, start, cr *bool, w io.Writer) (used int, done bool) {
 			*start, *cr = false, false
 			continue
 		}
-		// Only a dot after a line end matters, so skip to the next one.
+		// Only a dot after a line ending matters, so skip to the next one.
 		end := len(data) - 1
 		if i := bytes.Index(data[pos:], lineDot); i >= 0 {
 			end = pos + i
@@ -190,7 +191,7 @@ func dots(data []byte, start, cr *bool, w io.Writer) (used int, done bool) {
 }
 
 // bareDots is like dots, but for a client that may end lines, and thus the
-// message, with LF alone. The writer converts the line ends.
+// message, with LF alone. The writer converts the line endings.
 func bareDots(data []byte, start *bool, w io.Writer) (used int, done bool) {
 	from, pos := 0, 0
 	for pos < len(data) {

@@ -13,7 +13,8 @@ import (
 	"hoplite/internal/listen"
 )
 
-// decode passes in through the dot decoder and the line checks, in pieces.
+// decode passes in through the dot decoder and the line checks, in pieces of
+// the given size.
 func decode(in string, piece int, fix bool, max int64) (out string, body Body, rest string, err error) {
 	var w bytes.Buffer
 	l := &lines{w: &w, fix: fix, max: max}
@@ -100,7 +101,7 @@ func TestBodyFacts(t *testing.T) {
 	}
 }
 
-// A message of exactly the limit is accepted, one octet more is not.
+// A message of exactly the maximum size is accepted; one more octet is refused.
 func TestSizeLimit(t *testing.T) {
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -263,8 +264,7 @@ func (s *script) Read(p []byte) (int, error) {
 func (s *script) Write(p []byte) (int, error) { return s.out.Write(p) }
 func (s *script) Close() error                { close(s.done); return nil }
 
-// run sends in to a new server and returns a record of everything the server
-// did.
+// run sends in to a new server and returns a record of all its actions.
 func run(t testing.TB, in []byte, o Options, piece func() int) string {
 	near, far := net.Pipe()
 	far.Close()

@@ -57,9 +57,9 @@ func (c *Conn) hello(verb, arg string) {
 	c.say(r)
 }
 
-// startTLS begins TLS. No octets may follow the command in the same read: they
-// would be unprotected, and treating them as protected is a vulnerability
-// (CVE-2011-0411).
+// startTLS begins TLS. No octets may follow the command in the same read,
+// because they would be unprotected. Treating them as protected is a
+// vulnerability (CVE-2011-0411).
 func (c *Conn) startTLS(arg string) {
 	_, already := c.sock.TLS()
 	switch {
@@ -87,7 +87,7 @@ func (c *Conn) startTLS(arg string) {
 	c.forget()
 }
 
-// forget discards everything known about the client except its address, and
+// forget discards all information about the client except its address, and
 // returns to the start of a session (RFC 3207, 4.2).
 func (c *Conn) forget() {
 	c.State = nil
@@ -98,9 +98,8 @@ func (c *Conn) forget() {
 	}
 }
 
-// xclient sets the identity of the client as passed by a front-end server
-// (Postfix, XCLIENT_README). It ends an earlier login, which was not the
-// client's.
+// xclient sets the client's identity as passed by a front-end server (Postfix,
+// XCLIENT_README). It ends an earlier login, which was not that client's.
 func (c *Conn) xclient(arg string) {
 	if !c.opts.trusts(c.sock.Peer.Addr()) {
 		c.say(refusal(550, "5.7.1", "You are not authorized to use XCLIENT"))

@@ -12,15 +12,16 @@ import (
 	"hoplite/mail"
 )
 
-// Serve greets the client and answers it until the connection is closed or
-// go-smtp serves it.
+// Serve greets the client and answers its commands until the connection is
+// closed or go-smtp serves it.
 func (c *Conn) Serve() {
 	c.put(c.opts.banner())
 	c.serve()
 }
 
 // serve answers commands until one of them needs the library. Before the first
-// MAIL and while idle, a connection uses no library and so takes little memory.
+// MAIL and while idle, a connection does not use the library and so needs
+// little memory.
 func (c *Conn) serve() {
 	defer func() {
 		if p := recover(); p != nil {
@@ -35,8 +36,8 @@ func (c *Conn) serve() {
 	}
 }
 
-// panicked ends this connection, and only this one, after a panic that go-smtp
-// does not recover from.
+// panicked ends this connection, and no other, after a panic that go-smtp does
+// not recover from.
 func (c *Conn) panicked(value any) {
 	if c.opts.Panic != nil {
 		c.opts.Panic(value)
@@ -44,7 +45,7 @@ func (c *Conn) panicked(value any) {
 	c.Close()
 }
 
-// step handles the next input of the client, usually one line.
+// step handles the client's next input, usually one line.
 func (c *Conn) step() {
 	switch c.next {
 	case message, chunk, refusedChunk:
@@ -155,7 +156,7 @@ func (c *Conn) command(line []byte) {
 }
 
 // clean checks that a line has no control characters and is valid UTF-8 (RFC
-// 5321, 4.1.2; RFC 6531, 3.3). It removes spaces at the end, as RFC 5321, 4.1.1
+// 5321, 4.1.2; RFC 6531, 3.3). It removes trailing spaces, as RFC 5321, 4.1.1
 // recommends.
 func clean(line []byte) (string, *mail.Reply) {
 	line = bytes.TrimSuffix(line, []byte("\r"))
@@ -225,8 +226,8 @@ func isBase64(s string) bool {
 	return err == nil
 }
 
-// ask has the session answer a command. If the session does not, a general
-// reply is sent.
+// ask passes a command to the session. If the session does not answer it, a
+// general reply is sent.
 func (c *Conn) ask(verb, arg string) {
 	if c.opts.Answer != nil {
 		if r, ok := c.opts.Answer(c, verb, arg); ok {
@@ -239,7 +240,8 @@ func (c *Conn) ask(verb, arg string) {
 
 // general returns the reply to a command that needs neither state nor session.
 // SEND, SOML, SAML and TURN were never widely used (RFC 5321, F.6). VERB, ONEX
-// and XUSR are Sendmail's; they have no effect here, but old clients send them.
+// and XUSR are Sendmail commands, which old clients still send; they have no
+// effect.
 func general(verb, arg string) mail.Reply {
 	switch verb {
 	case "NOOP", "VERB", "ONEX", "XUSR":
@@ -276,7 +278,7 @@ func (c *Conn) put(r mail.Reply) {
 	}
 }
 
-// refuse sends a refusal made without the session.
+// refuse sends a refusal that does not come from the session.
 func (c *Conn) refuse(r mail.Reply) {
 	if c.opts.Annotate != nil && c.order.open() {
 		r = c.opts.Annotate(c, r)
@@ -304,7 +306,8 @@ func (c *Conn) bye(enhanced, text string) {
 	c.end(io.EOF)
 }
 
-// end sends the pending replies and closes the socket. Later reads return err.
+// end sends the pending replies and closes the socket. Subsequent reads return
+// err.
 func (c *Conn) end(err error) {
 	if c.err == nil {
 		c.out.flush()

@@ -226,8 +226,8 @@ func (s *server) dial(t testing.TB) *client {
 	return &client{Conn: c, t: t}
 }
 
-// reply reads one reply and joins its lines with |; it returns "" for a closed
-// connection.
+// reply reads one reply and joins its lines with |. It returns "" if the
+// connection is closed.
 func (c *client) reply() string {
 	c.t.Helper()
 	var all []string
@@ -274,7 +274,7 @@ func (c *client) want(prefix string) string {
 	return got
 }
 
-// say sends a line and checks its reply.
+// say sends a line and checks the reply.
 func (c *client) say(line, prefix string) string {
 	c.t.Helper()
 	c.send(line + "\r\n")
@@ -292,7 +292,7 @@ func (c *client) hello() {
 	c.say("EHLO client.example.org", "250-mail.example.org|250-PIPELINING")
 }
 
-// closed expects the end of the connection.
+// closed checks that the connection has been closed.
 func (c *client) closed() {
 	c.t.Helper()
 	if got := c.reply(); got != "" {

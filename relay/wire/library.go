@@ -18,11 +18,11 @@ import (
 //     Read returns one command at a time and, of a message, only its end.
 //   - It removes quotes from local parts, which makes `"a b"@c` and `a b@c` equal.
 //     address passes the whole path as one quoted string; Path restores it.
-//   - It writes each line of a reply separately, with its own texts. Write uses
+//   - It writes each line of a reply separately, with its own text. Write uses
 //     only the code, and sends the session's reply or wire's own.
 //   - It needs HELO and RSET, which have already been answered. Its replies to
 //     them are dropped.
-//   - Its handling of BDAT is unsafe; it gets DATA instead, see receiver.bdat.
+//   - Its handling of BDAT is unsafe; it receives DATA instead. See receiver.bdat.
 //
 // A library exists while go-smtp serves the connection: from the first command
 // that needs it until the client is silent between messages, or until STARTTLS
@@ -35,18 +35,18 @@ type library struct {
 	swallow  int    // replies to drop
 	answers  []mail.Reply
 	answered int    // number of answers used
-	body     octets // what follows the next 354: message or chunk
+	body     octets // input that follows the next 354: message or chunk
 	leaving  bool   // Read returns io.EOF, and Close returns the connection to serve
 	closed   bool
 }
 
-// attach returns the connection's library. If necessary it creates it, and
-// go-smtp will then serve the connection.
+// attach returns the connection's library. If necessary, it creates one, and
+// go-smtp then serves the connection.
 func (c *Conn) attach() *library {
 	if c.lib != nil {
 		return c.lib
 	}
-	c.lib = &library{conn: c, feed: make([]byte, 0, 128), swallow: 2} // the greeting and the reply to this
+	c.lib = &library{conn: c, feed: make([]byte, 0, 128), swallow: 2} // the greeting and the reply to this command
 	if c.opts.LMTP {
 		c.lib.line("LHLO x")
 	} else {
@@ -100,8 +100,9 @@ func (l *library) address(verb, path string, params []byte) {
 // domain is added to a path by appendPath and removed by Path.
 const domain = "@x"
 
-// appendPath appends a path to b in a form that the library's parser turns into
-// the unchanged path and domain. In a quoted string only \ and " are special.
+// appendPath appends a path to b in a form from which the library's parser
+// produces the unchanged path and domain. In a quoted string only \ and " are
+// special.
 func appendPath(b []byte, path string) []byte {
 	b = append(b, `<"`...)
 	for i := range len(path) {
@@ -113,8 +114,8 @@ func appendPath(b []byte, path string) []byte {
 	return append(b, `"`+domain+">"...)
 }
 
-// Path returns the path of a MAIL or RCPT as the client wrote it, without
-// angle brackets and source route, from what go-smtp passes to the session.
+// Path returns the path of a MAIL or RCPT as sent by the client, without angle
+// brackets and source route. s is the path that go-smtp passes to the session.
 func Path(s string) string { return strings.TrimSuffix(s, domain) }
 
 // data makes go-smtp call the session's Data after DATA or BDAT.
@@ -152,7 +153,7 @@ func (l *library) cancel(r mail.Reply) {
 }
 
 // Read returns input for go-smtp. While there is none, it handles input from
-// the client, so most of a connection's work happens here.
+// the client, so most of a connection's work is done in this method.
 func (l *library) Read(p []byte) (n int, err error) {
 	defer func() { // go-smtp recovers only from panics in the session
 		if p := recover(); p != nil {
@@ -176,7 +177,8 @@ func (l *library) Read(p []byte) (n int, err error) {
 	}
 }
 
-// maxPartial limits a reply line from go-smtp; all of them are far shorter.
+// maxPartial is the maximum length of a reply line from go-smtp, whose lines
+// are all far shorter.
 const maxPartial = 16 << 10
 
 // Write receives go-smtp's replies.
@@ -214,7 +216,7 @@ func (l *library) replyLine(line []byte) {
 	l.reply(code, line[4:])
 }
 
-// reply sends the client the reply that replaces one of go-smtp.
+// reply sends the client the reply that replaces one from go-smtp.
 func (l *library) reply(code int, text []byte) {
 	c := l.conn
 	switch {
@@ -261,8 +263,8 @@ func (l *library) LocalAddr() net.Addr { return l.conn.sock.LocalAddr() }
 // RemoteAddr returns the remote address of the socket.
 func (l *library) RemoteAddr() net.Addr { return l.conn.sock.RemoteAddr() }
 
-// SetDeadline does nothing, because go-smtp would set one deadline for a whole
-// message.
+// SetDeadline does nothing, because go-smtp would set a single deadline for a
+// whole message.
 func (l *library) SetDeadline(time.Time) error { return nil }
 
 // SetReadDeadline does nothing; see SetDeadline.

@@ -2,10 +2,11 @@ package wire
 
 import "time"
 
-// Limits holds the limits of one connection; zero means the default given here.
+// Limits holds the limits of one connection. Zero means the default given in
+// the field's comment.
 type Limits struct {
 	Line     int           // 2048 octets of a command line
-	AuthLine int           // 12288 octets of a line of AUTH (RFC 4954, 4)
+	AuthLine int           // 12288 octets of an AUTH line (RFC 4954, 4)
 	Commands int           // 10000 commands since the last message
 	Idle     int           // 200 commands without effect since the last message, after which each is an error
 	Errors   int           // 20 errors since the last message, then 421
@@ -14,9 +15,9 @@ type Limits struct {
 	Messages int           // accepted messages, then 421; the default is no limit
 	Delay    time.Duration // 1 s; negative: none
 	IdleTime time.Duration // 5 min until a command begins (RFC 5321, 4.5.3.2.7)
-	LineTime time.Duration // 1 min for a line once it has begun
+	LineTime time.Duration // 1 min for the rest of a line
 	BodyTime time.Duration // 3 min until more of a message arrives
-	BareEnd  time.Duration // 10 s for a client that has ended its message with LF.LF, until it is refused
+	BareEnd  time.Duration // 10 s until a message ended with LF.LF is refused
 	MinRate  int64         // 64 octets of a message per second, on average ...
 	Grace    time.Duration // ... after the first minute
 	Park     time.Duration // 1 s of silence between messages until the library is detached
@@ -79,9 +80,9 @@ func (t *tally) command(verb string) bool {
 
 // reply counts a reply. Several refusals of one command are one error; 502 is
 // not an error, because clients try commands that a server may not support. It
-// returns the reason to end the connection, or "".
+// returns the reason for ending the connection, or "".
 func (t *tally) reply(code int) string {
-	// 454 refuses a login without checking it, after too many failures.
+	// After too many failures, 454 refuses a login without checking it.
 	if (code >= 500 && code != 502 || code == 454) && !t.counted {
 		t.counted, t.penalty = true, true
 		t.errors++
@@ -104,10 +105,11 @@ func (t *tally) accepted() {
 	t.commands, t.errors, t.idle = 0, 0, 0
 }
 
-// full reports whether the limit of messages is reached.
+// full reports whether the message limit has been reached.
 func (t *tally) full() bool { return t.limits.Messages > 0 && t.messages >= t.limits.Messages }
 
-// delay returns the delay of the next command that repeated errors have caused.
+// delay returns the delay before the next command, which is caused by repeated
+// errors.
 func (t *tally) delay() time.Duration {
 	if !t.penalty || t.limits.Delay < 0 || t.errors <= t.limits.Slow && t.auths == 0 {
 		return 0

@@ -10,7 +10,7 @@ func TestTally(t *testing.T) {
 	type event struct {
 		verb  string
 		codes []int
-		why   string // the connection ends
+		why   string // why the connection ends
 		delay bool
 	}
 	for name, events := range map[string][]event{

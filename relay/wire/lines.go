@@ -7,22 +7,22 @@ import (
 )
 
 // lines is the writer between a decoder and the spool. It counts octets, checks
-// line ends, and converts them if fix is set. After a defect it stops writing
-// but continues checking, so that the reported defect does not depend on how
-// the message was split into segments.
+// line endings, and converts them if fix is set. After a defect it stops
+// writing but continues checking, so that the reported defect does not depend
+// on how the message was split into segments.
 type lines struct {
 	w    io.Writer
 	max  int64
 	fix  bool
 	body Body
-	err  error // of w
+	err  error // from w
 	seen int64 // octets received
 
 	nul, bareCR, bareLF bool
 
 	cr   bool // the previous octet was CR
 	kept bool // with fix: CRs held back until the next octet is known
-	line int  // octets of the line so far
+	line int  // octets in the current line so far
 }
 
 // Write never returns an error; see close.
@@ -75,7 +75,7 @@ func (l *lines) defect() error {
 	return nil
 }
 
-// emitHeld writes p, which needs no conversion. It holds back a CR at the end,
+// emitHeld writes p, which needs no conversion. It holds back a trailing CR,
 // whose meaning depends on the next octet.
 func (l *lines) emitHeld(p []byte) {
 	if l.kept {
@@ -117,7 +117,7 @@ func (l *lines) measure(p []byte) (clean bool) {
 		crs++ // that CR was bare
 	}
 	if l.cr = p[len(p)-1] == '\r'; l.cr {
-		crs-- // not yet known
+		crs-- // not yet known to be bare
 		l.long(l.line - 1)
 	} else {
 		l.long(l.line)
@@ -133,7 +133,7 @@ func (l *lines) measure(p []byte) (clean bool) {
 
 func (l *lines) long(n int) { l.body.LongLine = max(l.body.LongLine, n) }
 
-// convert writes p with every line end as CRLF. Other CRs become one space.
+// convert writes p with every line ending as CRLF. Other CRs become one space.
 func (l *lines) convert(p []byte) {
 	out := make([]byte, 0, len(p)+len(p)/16+16)
 	for _, b := range p {
@@ -169,9 +169,9 @@ func (l *lines) emit(p []byte) {
 	}
 }
 
-// close ends the message and returns the error for its defects. It adds a
-// missing line end to the last line, which BDAT permits, because later stages
-// rely on it; DKIM signatures stay valid (RFC 6376, 3.4.3).
+// close ends the message and returns the error for its defects. BDAT permits a
+// last line without a line ending; close adds it, because later stages rely on
+// it. DKIM signatures stay valid (RFC 6376, 3.4.3).
 func (l *lines) close() error {
 	if l.cr {
 		l.bareCR, l.body.Fixed = true, l.fix

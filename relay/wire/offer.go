@@ -6,24 +6,24 @@ import (
 	"strings"
 )
 
-// Offer holds the extensions offered in the reply to EHLO, besides PIPELINING,
-// ENHANCEDSTATUSCODES, HELP, STARTTLS and XCLIENT, which depend only on the
-// connection. Extensions that are not offered are refused.
+// Offer holds the extensions offered in the reply to EHLO, in addition to
+// PIPELINING, ENHANCEDSTATUSCODES, HELP, STARTTLS and XCLIENT, which depend
+// only on the connection. Extensions that are not offered are refused.
 type Offer struct {
-	Size       int64 // of a message, 0 for no limit
+	Size       int64 // maximum message size, 0 for no limit
 	EightBit   bool
 	UTF8       bool
 	DSN        bool
 	Chunking   bool
 	Binary     bool
-	RequireTLS bool // in TLS only (RFC 8689)
+	RequireTLS bool // only over TLS (RFC 8689)
 	DeliverBy  bool // RFC 2852
 	Priority   bool // RFC 6710
 	Auth       []string
 	Expand     bool // EXPN
 	Etrn       bool
-	MailMax    int // messages per connection (RFC 9422), 0 for no limit
-	RcptMax    int // recipients per message, 0 for no limit
+	MailMax    int // maximum messages per connection (RFC 9422), 0 for no limit
+	RcptMax    int // maximum recipients per message, 0 for no limit
 }
 
 // channel holds the properties of a connection that affect its EHLO keywords.
@@ -31,7 +31,7 @@ type channel struct {
 	startTLS, secure, xclient bool
 }
 
-// keywords returns the lines of the reply to EHLO, without those disabled.
+// keywords returns the lines of the EHLO reply, without disabled keywords.
 func (o *Offer) keywords(ch channel, disabled disabled) []string {
 	size := "SIZE"
 	if o.Size > 0 {

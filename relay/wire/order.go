@@ -24,9 +24,9 @@ var (
 	inChunks  = refusal(503, "5.5.1", "Only BDAT, NOOP, RSET and QUIT are permitted between chunks")
 )
 
-// commandOrder contains the refusal of each command in each stage, or nil if
-// the command is permitted. Commands that are not listed are permitted in all
-// stages except the last.
+// commandOrder contains the refusal of each command in each stage; nil means
+// that the command is permitted. Commands that are not listed are permitted in
+// all stages except the last.
 var commandOrder = map[string][stages]*mail.Reply{
 	//          connected   greeted   mailing  addressed  chunking
 	"MAIL":    {&sendHello, nil, &nested, &nested, &inChunks},
@@ -52,7 +52,8 @@ type order struct {
 	login  string // the account, "" before a login
 }
 
-// refuse returns the refusal of a command that is not permitted now, or nil.
+// refuse returns the refusal of a command that is not currently permitted, or
+// nil.
 func (o *order) refuse(verb string) *mail.Reply {
 	row, ok := commandOrder[verb]
 	if !ok {
@@ -81,7 +82,7 @@ func (o *order) refuse(verb string) *mail.Reply {
 // open reports whether a transaction is in progress.
 func (o *order) open() bool { return o.stage > greeted }
 
-// replied updates the state after the reply to a command.
+// replied updates the state for a reply to a command.
 func (o *order) replied(verb string, code int) {
 	switch {
 	case code/100 != 2:

@@ -70,8 +70,8 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// Each of these ends the transaction, and a new one can begin with no trace of
-// the previous one.
+// Each of these ends the transaction, and a new one can begin without any trace
+// of the previous one.
 func TestEndOfTransaction(t *testing.T) {
 	s := start(t, Options{}, listen.Options{})
 	for name, script := range map[string][]string{

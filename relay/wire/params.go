@@ -9,8 +9,8 @@ import (
 	"hoplite/mail"
 )
 
-// Mail holds the parameters of MAIL that bypass go-smtp, whose SIZE has only 32
-// bits and which after BINARYMIME would refuse the DATA that replaces BDAT.
+// Mail holds the parameters of MAIL that bypass go-smtp. Its SIZE has only 32
+// bits, and after BINARYMIME it would refuse the DATA that replaces BDAT.
 type Mail struct {
 	Size   int64 // 0 if it was not given
 	Binary bool  // BODY=BINARYMIME
@@ -96,8 +96,8 @@ func bad(code int, enhanced, text string) *mail.Reply {
 	return &r
 }
 
-// announced parses SIZE. It may have 20 digits (RFC 1870, 3), so a number that
-// overflows is too large rather than malformed.
+// announced parses SIZE. SIZE may have 20 digits (RFC 1870, 3), so a number
+// that overflows is too large rather than malformed.
 func (o *Offer) announced(value string) (int64, *mail.Reply) {
 	n, err := strconv.ParseUint(value, 10, 63)
 	if errors.Is(err, strconv.ErrRange) && len(value) <= 20 {
@@ -122,8 +122,8 @@ var (
 	errBadPath = errors.New("malformed address")
 )
 
-// ParsePath returns the address in the text after RCPT TO:, as a session would
-// read it.
+// ParsePath returns the address in the text after RCPT TO:, as passed to a
+// session.
 func ParsePath(arg string) (string, error) {
 	path, rest, err := cutPath(arg, false)
 	if err == nil && rest != "" {
@@ -160,7 +160,7 @@ func cutPath(s string, lenient bool) (path, rest string, err error) {
 	return path, strings.TrimLeft(rest, " "), nil
 }
 
-// closing returns the offset of the > that ends a path, or -1. One inside
+// closing returns the offset of the > that ends a path, or -1. A > inside
 // quotes does not end it.
 func closing(s string) int {
 	quoted := false

@@ -71,7 +71,7 @@ var oddPaths = []string{
 	`a@example.org.`, `"\a"@example.org`, `a+b=c@example.org`, `a@x`, `"a@x"@x`, `"unterminated\"@example.org"@example.org`,
 }
 
-// A path reaches the session exactly as the client wrote it.
+// A path reaches the session exactly as sent by the client.
 func TestPathSurvives(t *testing.T) {
 	s := start(t, Options{}, listen.Options{})
 	for _, path := range oddPaths {

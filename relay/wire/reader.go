@@ -11,7 +11,7 @@ import (
 	"hoplite/internal/listen"
 )
 
-// An idle connection keeps a small buffer, and borrows a large one while it
+// An idle connection keeps a small buffer and borrows a large one while it
 // receives a message or a long line.
 const (
 	smallBuffer = 512
@@ -30,8 +30,8 @@ type buffer struct {
 
 func (b *buffer) data() []byte { return b.buf[b.r:b.w] }
 
-// room makes room for at least one octet. It returns false if a large buffer is
-// full.
+// room makes room for at least one octet. It returns false if the large buffer
+// is full.
 func (b *buffer) room() bool {
 	if b.r == b.w {
 		b.r, b.w = 0, 0
@@ -66,7 +66,7 @@ func (b *buffer) grow() {
 	b.buf = b.large[:]
 }
 
-// shrink gives the large buffer back if it is empty.
+// shrink returns the large buffer if it is empty.
 func (b *buffer) shrink() {
 	if b.large == nil || b.r != b.w {
 		return
@@ -77,7 +77,7 @@ func (b *buffer) shrink() {
 	b.r, b.w = 0, 0
 }
 
-// The errors of a reader other than those of the socket.
+// Reader errors other than those from the socket.
 var (
 	errLong   = errors.New("line too long")           // it was skipped to its end
 	errFull   = errors.New("line too long to skip")   // the connection must end
@@ -95,12 +95,12 @@ type reader struct {
 	strict bool      // a line ends in CRLF, LF alone is an error
 	begun  time.Time // when the first octets of an incomplete line arrived
 
-	mu       sync.Mutex // guards the following and the socket's read deadline
+	mu       sync.Mutex // guards the fields below and the read deadline
 	draining bool
 	waiting  bool // in a read that drain may interrupt
 }
 
-// fill sends the pending replies and reads once from the socket. Waiting for a
+// fill sends the pending replies and reads once from the socket. A wait for a
 // command ends when the server shuts down.
 func (r *reader) fill(deadline time.Time, forCommand bool) error {
 	if err := r.out.flush(); err != nil {
@@ -120,7 +120,7 @@ func (r *reader) fill(deadline time.Time, forCommand bool) error {
 	r.w += n
 	switch {
 	case n > 0:
-		return nil // an error will be returned again
+		return nil // the next read returns an error again
 	case err == nil:
 		return io.ErrNoProgress
 	case drain && forCommand && isTimeout(err):
@@ -158,7 +158,7 @@ func isTimeout(err error) bool {
 	return errors.As(err, &ne) && ne.Timeout()
 }
 
-// line returns the next line without its LF, which is valid until the next
+// line returns the next line without its LF. The line is valid until the next
 // read. The first octet must arrive within patience. auth is set for the
 // response to a challenge, which may be longer than a command.
 func (r *reader) line(patience time.Duration, auth bool) ([]byte, error) {
@@ -201,8 +201,8 @@ func (r *reader) lineDeadline(partial bool, patience time.Duration) time.Time {
 	return r.begun.Add(r.limits.LineTime)
 }
 
-// lineLimit returns the maximum length, including the line end, of a line that
-// begins with b.
+// lineLimit returns the maximum length, including the line ending, of a line
+// that begins with b.
 func (r *reader) lineLimit(b []byte, auth bool) int {
 	if auth || len(b) >= 5 && bytes.EqualFold(b[:5], []byte("AUTH ")) {
 		return r.limits.AuthLine
@@ -210,8 +210,8 @@ func (r *reader) lineLimit(b []byte, auth bool) int {
 	return r.limits.Line
 }
 
-// skipMax is the number of octets of an endless line that are skipped before
-// the connection ends.
+// skipMax is the maximum number of octets of an endless line that are skipped
+// before the connection ends.
 const skipMax = 64 << 10
 
 // skipLine reads to the end of a line that is too long.
@@ -232,8 +232,8 @@ func (r *reader) skipLine() error {
 	return errFull
 }
 
-// linger gives the last reply time to arrive. Closing a socket with unread
-// octets resets the connection, and the client might not get the reply.
+// linger allows the last reply time to arrive. Closing a socket with unread
+// octets resets the connection, and the client might not receive the reply.
 func (r *reader) linger() {
 	half, ok := r.sock.Conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
@@ -250,7 +250,7 @@ func (r *reader) linger() {
 	}
 }
 
-// release drops the received octets and gives the large buffer back.
+// release drops the received octets and returns the large buffer.
 func (r *reader) release() {
 	r.r = r.w
 	r.shrink()

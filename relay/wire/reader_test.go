@@ -126,7 +126,7 @@ func TestBuffer(t *testing.T) {
 		}
 	}
 	fill(smallBuffer)
-	b.r = 10 // used octets make room before the buffer grows
+	b.r = 10 // space of used octets is reclaimed before the buffer grows
 	fill(10)
 	if b.large != nil || len(b.data()) != smallBuffer {
 		t.Errorf("large %v, %d octets", b.large != nil, len(b.data()))

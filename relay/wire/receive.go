@@ -8,10 +8,10 @@ import (
 // ReadBody receives a message, decodes and checks it, and writes it to w. The
 // session calls it from Data and ignores the library's reader. A message that
 // is larger than max (0 means no limit), contains octets that Bare refuses, or
-// cannot be written to w, is still read to its end, where the client expects
-// the reply. After ErrBareEnd the connection ends with the reply. After
-// ErrReset no reply is needed. io.ErrUnexpectedEOF means that the connection
-// has ended.
+// cannot be written to w, is still read to its end, because the client expects
+// the reply there. After ErrBareEnd the connection is closed once the reply has
+// been sent. After ErrReset no reply is needed. io.ErrUnexpectedEOF means that
+// the connection has ended.
 func (c *Conn) ReadBody(w io.Writer, max int64) (Body, error) { return c.recv.read(w, max) }
 
 func (r *receiver) read(w io.Writer, max int64) (Body, error) {
@@ -24,7 +24,7 @@ func (r *receiver) read(w io.Writer, max int64) (Body, error) {
 		r.endOfData()
 	} else if errors.Is(err, ErrBareEnd) {
 		r.endOfData()
-		r.conn.hangup = true // a client that is merely slow must not continue with commands
+		r.conn.hangup = true // a slow client must not continue with commands
 		return l.body, err
 	} else {
 		err = r.broken(err)
@@ -114,9 +114,9 @@ func (r *receiver) discard() {
 	c.next = command
 }
 
-// bdat handles BDAT. For the first chunk go-smtp gets a DATA command, because
-// its own handling of BDAT accepts a truncated chunk, and after RSET between
-// two chunks can mistake the end of one message for that of the next.
+// bdat handles BDAT. For the first chunk go-smtp receives a DATA command. Its
+// own handling of BDAT accepts a truncated chunk and, after RSET between two
+// chunks, can mistake the end of one message for that of the next.
 func (r *receiver) bdat(arg string) {
 	c := r.conn
 	switch {

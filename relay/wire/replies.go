@@ -20,15 +20,16 @@ type replies struct {
 	sock    *listen.Conn
 	out     []byte
 	then    []func() // called once out has been sent
-	longest int      // line of AUTH
+	longest int      // longest AUTH line
 	closed  bool
 }
 
-// maxText keeps a reply line under the 512 octets of RFC 5321, 4.5.3.1.5.
+// maxText keeps a reply line below the limit of 512 octets in RFC 5321,
+// 4.5.3.1.5.
 const maxText = 480
 
-// put adds a reply. Every line gets the enhanced code (RFC 2034, 4), and text from
-// clients or other servers cannot add lines of its own.
+// put adds a reply. Every line gets the enhanced code (RFC 2034, 4), and text
+// from clients or other servers cannot add lines.
 func (o *replies) put(r mail.Reply) {
 	if o.closed {
 		return
@@ -52,10 +53,10 @@ func (o *replies) put(r mail.Reply) {
 	}
 }
 
-// flushTime is the time within which a client must read its replies.
+// flushTime is the maximum time for a client to read its replies.
 const flushTime = time.Minute
 
-// keepOut is the size up to which an idle connection keeps its buffer.
+// keepOut is the maximum size of a buffer that an idle connection keeps.
 const keepOut = 1 << 10
 
 // flush sends the replies and then calls the waiting functions.
@@ -75,8 +76,8 @@ func (o *replies) flush() (err error) {
 	return err
 }
 
-// afterwards calls f after the pending replies have been sent or sending has
-// failed.
+// afterwards calls f after the pending replies have been sent or sending them
+// has failed.
 func (o *replies) afterwards(f func()) {
 	if o.closed {
 		f()

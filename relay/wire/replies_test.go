@@ -54,8 +54,8 @@ func accepted(t *testing.T) (near *listen.Conn, far net.Conn) {
 	return near, far
 }
 
-// A function that waits for a reply is called after the reply was sent, or
-// immediately once the connection is closed.
+// A function that waits for a reply is called after the reply has been sent, or
+// immediately if the connection is already closed.
 func TestAfterwards(t *testing.T) {
 	near, far := accepted(t)
 	o := replies{sock: near, longest: 100}

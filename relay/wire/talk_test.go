@@ -130,7 +130,7 @@ func TestEnhancedOnAllLines(t *testing.T) {
 	}
 }
 
-// The replies to pipelined commands are sent in one write (RFC 2920, 3.2).
+// The replies to pipelined commands are sent in a single write (RFC 2920, 3.2).
 func TestOneWriteForABatch(t *testing.T) {
 	c := start(t, Options{}, listen.Options{}).dial(t)
 	c.hello()
@@ -450,7 +450,7 @@ func talkWithPauses(t *testing.T, s *server, c *client) {
 	c.say("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00ann\x00right")), "235")
 	for i := range 3 {
 		c.say("MAIL FROM:<a@example.org>", "250 2.1.0")
-		time.Sleep(50 * time.Millisecond) // in a transaction: nothing is forgotten
+		time.Sleep(50 * time.Millisecond) // in a transaction, the library is not detached
 		c.say("RCPT TO:<b@example.org>", "250 2.1.5")
 		c.say("DATA", "354")
 		c.say("x\r\n.", "250 2.0.0 kept")

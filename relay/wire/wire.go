@@ -1,7 +1,7 @@
 // Package wire connects the sockets of SMTP and LMTP clients to go-smtp. It
-// reads lines and messages, answers the commands that need no knowledge of
-// mail, and passes the others to the library. The handling of mail is left to
-// package relay.
+// reads lines and messages, answers commands that do not depend on mail
+// handling, and passes the others to the library. The handling of mail is left
+// to package relay.
 //
 // The division of work:
 //
@@ -18,14 +18,14 @@
 // Each piece of state has one owner:
 //
 //	reader   received octets, the read deadline, draining
-//	replies  octets to send, and functions to call once they are sent
+//	replies  octets to send, and functions to call once they have been sent
 //	order    the stage of the session: greeting, transaction, login
 //	tally    the numbers of commands, errors, failed logins and messages
-//	receiver the message that is being received
+//	receiver the message being received
 //	library  input for go-smtp, and the session's replies to its commands
 //	Conn     the client's identity, the offer made to it, the session itself
 //
-// Start reading with Conn.step, which handles one line, and order.go. All
+// Start with Conn.step, which handles one line, and order.go. All
 // workarounds for go-smtp are in library.go.
 package wire
 
@@ -76,7 +76,7 @@ type Options struct {
 	Panic func(value any)
 }
 
-// banner greets a client.
+// banner returns the greeting.
 func (o *Options) banner() mail.Reply {
 	name := "ESMTP"
 	if o.LMTP {
@@ -96,9 +96,9 @@ func (o *Options) trusts(peer netip.Addr) bool {
 	return slices.ContainsFunc(o.XClient, func(n netip.Prefix) bool { return n.Contains(peer) })
 }
 
-// Conn is one SMTP or LMTP connection. Its methods are for the session that uses
-// it and must be called in the goroutine that serves the connection. Drain may be
-// called from any goroutine.
+// Conn is one SMTP or LMTP connection. Its methods are for the session that
+// uses it and must be called from the goroutine that serves the connection.
+// Drain may be called from any goroutine.
 type Conn struct {
 	opts *Options
 	sock *listen.Conn
@@ -115,10 +115,10 @@ type Conn struct {
 
 	client clientInfo
 	verb   string // the command being answered
-	mail   Mail   // the last MAIL
+	mail   Mail   // parameters of the last MAIL
 	next   octets
 	hangup bool   // the connection ends after the pending replies
-	ended  string // why the connection ends, if the client did not end it
+	ended  string // reason for closing the connection, unless the client did
 	err    error  // final: nothing more is read
 	once   sync.Once
 }
@@ -158,7 +158,7 @@ func (c *Conn) Helo() (name string, esmtp bool) { return c.client.helo, c.client
 // Login returns the account that the client is logged in to, or "".
 func (c *Conn) Login() string { return c.order.login }
 
-// SetLogin records a successful login. STARTTLS and XCLIENT undo it.
+// SetLogin records a successful login. STARTTLS and XCLIENT clear it.
 func (c *Conn) SetLogin(account string) { c.order.login = account }
 
 // Mail returns the parameters of the last MAIL that go-smtp does not pass on.
@@ -167,8 +167,8 @@ func (c *Conn) Mail() Mail { return c.mail }
 // Accepted records that a message was accepted, and resets the count of errors.
 func (c *Conn) Accepted() { c.tally.accepted() }
 
-// Abandoned returns in words how a transaction ended that has no message: by a
-// command, or with the connection.
+// Abandoned describes how a transaction without a message ended: by a command,
+// or with the connection.
 func (c *Conn) Abandoned() string {
 	switch {
 	case c.ended != "":
@@ -181,14 +181,14 @@ func (c *Conn) Abandoned() string {
 
 // Answer sets the replies to the current command, which replace those of the
 // library in order. The session calls it just before it returns to the library.
-// A 421 ends the connection.
+// A 421 closes the connection.
 func (c *Conn) Answer(r ...mail.Reply) { c.lib.answers = append(c.lib.answers[:0], r...) }
 
-// Then calls f once the pending replies have been sent or sending has failed, so
-// that the client does not wait for it.
+// Then calls f once the pending replies have been sent or sending them has
+// failed. The client does not have to wait for f.
 func (c *Conn) Then(f func()) { c.out.afterwards(f) }
 
-// Drain asks the connection to end: immediately with 421 while it waits for a
+// Drain asks the connection to end: immediately with 421 if it is waiting for a
 // command, otherwise after the reply to the current message.
 func (c *Conn) Drain() { c.in.drain() }
 
@@ -198,7 +198,7 @@ func (c *Conn) Close() error {
 	c.once.Do(func() {
 		c.out.close()
 		if c.err == nil {
-			c.err = io.EOF // whatever follows QUIT is ignored
+			c.err = io.EOF // input after QUIT is ignored
 		}
 		err = c.sock.Close()
 		c.in.release()

@@ -1,5 +1,6 @@
-// Package acmetest provides an ACME authority for tests: pebble, the small server
-// of Let's Encrypt, with a DNS server in which every name leads to loopback.
+// Package acmetest provides an ACME authority for tests: pebble, Let's
+// Encrypt's small test server, and a DNS server in which every name resolves to
+// loopback.
 package acmetest
 
 import (
@@ -23,20 +24,20 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Secret is the TSIG key "acme" that updates of the Zone are signed with.
+// Secret is the TSIG key "acme" that signs updates to the Zone.
 const Secret = "c2VjcmV0IGtleSBvZiB0aGUgem9uZQ=="
 
 // Authority is a running pebble.
 type Authority struct {
-	URL  string // of its directory
-	Root string // file with the certificate of its server
+	URL  string // directory URL
+	Root string // file with the server's certificate
 	DNS  *Zone
-	HTTP int         // the port that it asks for http-01
-	TLS  int         // and for tls-alpn-01
-	Down atomic.Bool // answers 503
+	HTTP int         // port it contacts for http-01
+	TLS  int         // port it contacts for tls-alpn-01
+	Down atomic.Bool // when set, every request is answered with 503
 }
 
-// New starts an authority for the length of the test.
+// New starts an authority that runs until the test ends.
 func New(t *testing.T) *Authority {
 	t.Helper()
 	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
@@ -74,8 +75,8 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// Zone is a DNS server that gives every name a loopback address, has a SOA for
-// example.org, and accepts updates of TXT records.
+// Zone is a DNS server that resolves every name to a loopback address, has an
+// SOA record for example.org, and accepts updates of TXT records.
 type Zone struct {
 	Addr    string
 	Updates atomic.Int64
@@ -105,7 +106,7 @@ func newZone(t *testing.T) *Zone {
 	return z
 }
 
-// Records returns the TXT records that are published now.
+// Records returns the currently published TXT records.
 func (z *Zone) Records() map[string][]string {
 	m := <-z.txt
 	defer func() { z.txt <- m }()

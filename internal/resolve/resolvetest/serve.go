@@ -14,9 +14,9 @@ import (
 	"hoplite/internal/resolve"
 )
 
-// Serve answers by UDP and TCP on a port of 127.0.0.1 until ctx ends, so that
-// whole servers can be tested against a zone. Answers over 512 octets are
-// truncated over UDP.
+// Serve answers over UDP and TCP on a port of 127.0.0.1 until ctx is done, so
+// that whole servers can be tested against a zone. Answers longer than 512
+// octets are truncated over UDP.
 func (z *Zone) Serve(ctx context.Context) (netip.AddrPort, error) {
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -76,7 +76,7 @@ func (z *Zone) serveTCP(ctx context.Context, l net.Listener) {
 	}
 }
 
-// Answer returns the reply to a query, or nil if it is not a query.
+// Answer returns the reply to a query, or nil if the message is not a query.
 func (z *Zone) Answer(ctx context.Context, query []byte, limit int) []byte {
 	var m dnsmessage.Message
 	if m.Unpack(query) != nil || len(m.Questions) != 1 {
@@ -125,7 +125,7 @@ func (z *Zone) Answer(ctx context.Context, query []byte, limit int) []byte {
 
 // body converts a record.
 func body(r resolve.Record, t resolve.Type) dnsmessage.ResourceBody {
-	name, _ := dnsmessage.NewName(r.Host + ".") // an impossible name stays empty and packs to an error
+	name, _ := dnsmessage.NewName(r.Host + ".") // packing fails if the name is invalid
 	switch t {
 	case resolve.A:
 		return &dnsmessage.AResource{A: r.Addr.As4()}

@@ -17,7 +17,7 @@ import (
 	"hoplite/internal/resolve"
 )
 
-// record is a record of a zone.
+// record is a record in a zone.
 type record struct {
 	typ resolve.Type
 	resolve.Record
@@ -26,7 +26,7 @@ type record struct {
 // ttl is the TTL of all records.
 const ttl = 5 * time.Minute
 
-// maxChain is the number of CNAMEs that are followed.
+// maxChain is the maximum number of CNAMEs to follow.
 const maxChain = 10
 
 // Zone is a resolver that answers from records parsed by ParseZone.
@@ -42,7 +42,7 @@ type Zone struct {
 	askedN int
 }
 
-// ParseZone parses a zone, one record on each line: name, type, value. Look-ups
+// ParseZone parses a zone with one record per line: name, type, value. Look-ups
 // of a name of type SERVFAIL fail; those of type SLOW are delayed:
 //
 //	example.org      TXT  "v=spf1 mx -all"
@@ -124,7 +124,7 @@ func plainHost(s string) string {
 	return strings.ToLower(strings.TrimSuffix(strings.TrimSpace(s), "."))
 }
 
-// Set replaces all records of a type at a name by those in text.
+// Set replaces all records of a type at a name with those in text.
 func (z *Zone) Set(name string, t resolve.Type, lines ...string) error {
 	z.mu.Lock()
 	defer z.mu.Unlock()
@@ -202,7 +202,7 @@ func (z *Zone) Lookup(ctx context.Context, name string, t resolve.Type) (resolve
 	return resolve.Answer{}, &resolve.Error{Name: name, Type: t, NoDomain: len(z.names[at]) == 0 && !z.hasBelow(at)}
 }
 
-// hasBelow reports whether a name exists because there are names below it.
+// hasBelow reports whether a name exists because other names exist below it.
 func (z *Zone) hasBelow(name string) bool {
 	for n := range z.names {
 		if strings.HasSuffix(n, "."+name) {

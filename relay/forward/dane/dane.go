@@ -34,7 +34,7 @@ const (
 	MatchSHA512 = 2
 )
 
-// maxRecords is the number of records of one server that are used, and
+// maxRecords is the maximum number of records used for one server, and
 // maxRecordSize the maximum size of each in octets.
 const (
 	maxRecords    = 20
@@ -47,11 +47,11 @@ type Record struct {
 	Data                      string
 }
 
-// String returns the record's parameters, as in "3 1 1".
+// String returns the record's parameters, for example "3 1 1".
 func (r Record) String() string { return fmt.Sprintf("%d %d %d", r.Usage, r.Selector, r.Matching) }
 
-// usable reports whether SMTP can use the record (RFC 7672, 3.1); other records
-// mean only that TLS is offered.
+// usable reports whether SMTP can use the record (RFC 7672, 3.1). Other records
+// only imply that TLS is offered.
 func (r Record) usable() bool {
 	if r.Usage != UsageTA && r.Usage != UsageEE || r.Selector > SelectorKey {
 		return false
@@ -105,11 +105,11 @@ func (rs Records) All() []Record {
 }
 
 // Usable returns the records that can authenticate the server. If there are
-// records but none is usable, TLS is required without authentication (RFC
-// 7672, 2.2).
+// records but none is usable, TLS is required without authentication (RFC 7672,
+// 2.2).
 //
-// Of the digests of one kind of record only the strongest is used (RFC 7671,
-// 9), so that a broken digest can be phased out.
+// Among the digests in records of one kind, only the strongest is used (RFC
+// 7671, 9), so that a broken digest can be phased out.
 func (rs Records) Usable() []Record {
 	type kind struct{ usage, selector uint8 }
 	best := map[kind]uint8{}
@@ -131,9 +131,9 @@ func (rs Records) Usable() []Record {
 }
 
 // Lookup returns the TLSA records of a server and their base domain, which is
-// the one of the two names at which they were found. name is the host's name
-// after all CNAMEs, and original the name before them; both must have been
-// authenticated by DNSSEC.
+// whichever of the two names has the records. name is the host's name after all
+// CNAMEs, and original the name before them; both must have been authenticated
+// by DNSSEC.
 //
 // The absence of records is not an error. An error means that the look-up
 // failed, which an attacker can cause, so mail must wait (RFC 7672, 2.1.2).
@@ -161,8 +161,8 @@ func Lookup(ctx context.Context, dns resolve.Resolver, name, original string, po
 var ErrNoMatch = errors.New("the certificate matches none of the server's TLSA records")
 
 // Verify compares a server's certificates with its usable records and returns
-// the record that matched. names lists the names that a certificate below a
-// trust anchor may be for (RFC 7672, 3.2.2); for a DANE-EE record neither the
+// the record that matched. names lists the acceptable names of a certificate
+// below a trust anchor (RFC 7672, 3.2.2). For a DANE-EE record neither the
 // names nor the validity dates matter.
 func Verify(state tls.ConnectionState, records []Record, names []string) (Record, error) {
 	if len(state.PeerCertificates) == 0 {
@@ -204,7 +204,7 @@ func (r Record) matches(c *x509.Certificate) bool {
 	return subtle.ConstantTimeCompare(b, []byte(r.Data)) == 1
 }
 
-// verifyAnchor checks that the chain leads to the trust anchor of a DANE-TA
+// verifyAnchor checks that the chain ends at the trust anchor of a DANE-TA
 // record, and that the server's certificate is for one of names.
 func verifyAnchor(chain []*x509.Certificate, r Record, names []string) error {
 	roots, found := x509.NewCertPool(), false
@@ -215,7 +215,7 @@ func verifyAnchor(chain []*x509.Certificate, r Record, names []string) error {
 		}
 	}
 	if !found && r.Matching == MatchFull && r.Selector == SelectorCert {
-		// The record contains the whole anchor, which the server need not send.
+		// The record contains the whole anchor, so the server need not send it.
 		if c, err := x509.ParseCertificate([]byte(r.Data)); err == nil {
 			roots.AddCert(c)
 			found = true

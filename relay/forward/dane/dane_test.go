@@ -19,7 +19,7 @@ import (
 	"hoplite/internal/resolve"
 )
 
-// issue makes a certificate for name, signed by parent or by itself.
+// issue returns a certificate for name, signed by parent or self-signed.
 func issue(t testing.TB, name string, ca bool, until time.Duration, parent *tls.Certificate) *tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -75,7 +75,7 @@ func TestVerify(t *testing.T) {
 		chain   []*x509.Certificate
 		records []resolve.Record
 		names   []string
-		want    string // the record that matches; "" for none
+		want    string // the matching record; "" if there is none
 		err     string
 	}{
 		"3 1 1":                          {chain, []resolve.Record{tlsa(3, 1, 1, leaf.Leaf)}, names, "3 1 1", ""},

@@ -22,7 +22,7 @@ import (
 type Cache struct {
 	dns    resolve.Resolver
 	client *http.Client
-	path   string // "": nothing is kept over restarts
+	path   string // "": nothing is kept across restarts
 
 	mu      sync.Mutex
 	entries *lru.Cache[string, entry]
@@ -61,9 +61,9 @@ func New(dns resolve.Resolver, client *http.Client, path string) *Cache {
 }
 
 // Lookup returns a domain's policy; ok is false if it has none. A policy that
-// cannot be fetched is treated as missing, unless an earlier one is still
-// valid, so that an attacker who blocks the fetch cannot remove a policy (RFC
-// 8461, 10.2).
+// cannot be fetched is treated as missing unless an earlier one is still valid.
+// An attacker who blocks the fetch therefore cannot remove a policy (RFC 8461,
+// 10.2).
 func (c *Cache) Lookup(ctx context.Context, domain string) (p Policy, ok bool) {
 	now := time.Now()
 	e, _ := c.get(domain)
@@ -107,7 +107,7 @@ func (c *Cache) put(domain string, e entry, save bool) {
 	}
 }
 
-// fetch gets a domain's policy file. The certificate of the host is verified as
+// fetch fetches a domain's policy file. The host's certificate is verified as
 // for any HTTPS request.
 func (c *Cache) fetch(ctx context.Context, domain string) (Policy, error) {
 	url := "https://mta-sts." + domain + "/.well-known/mta-sts.txt"

@@ -82,8 +82,8 @@ func ParsePolicy(text string) (Policy, error) {
 	return p, nil
 }
 
-// Allows reports whether host is one of the policy's mail servers. The "*." at
-// the start of a pattern matches exactly one label (RFC 8461, 4.1).
+// Allows reports whether host is one of the policy's mail servers. A leading
+// "*." in a pattern matches exactly one label (RFC 8461, 4.1).
 func (p Policy) Allows(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	_, parent, _ := strings.Cut(host, ".")

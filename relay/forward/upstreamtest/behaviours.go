@@ -15,24 +15,24 @@ import (
 
 // Behaviour is a fault of an upstream and the expected result.
 type Behaviour struct {
-	// Fault is a stage and the wrong answer there: a reply, "drop", "garbage",
-	// "endless", "slow", "late" or "bytes" with a reply, and for STARTTLS "broken"
-	// or "stalled".
+	// Fault is a stage and the wrong answer at that stage: a reply, "drop",
+	// "garbage", "endless", "slow", "late" or "bytes" with a reply, and for
+	// STARTTLS "broken" or "stalled".
 	Fault string
 	TLS   string // the upstream's tls attribute; empty: off
 	Cert  string // the server's certificate: good, self-signed, expired; empty: no STARTTLS
-	Reply string // to the client in mode auto, the first time
-	Then  string // who has the message then
-	// Copies is the maximum number of copies that the upstream gets in the end; it
-	// gets at least one. 0 means that the message is refused permanently or never
-	// sent.
+	Reply string // first reply to the client in mode auto
+	Then  string // who has the message after that
+	// Copies is the maximum number of copies that the upstream eventually
+	// receives; it receives at least one. 0 means that the message is refused
+	// permanently or never sent.
 	Copies int
 	// Words must appear in the outcome of the first attempt: in the reply to the
 	// client in inline mode, and in the log, the history and the queue's listing.
 	Words string
 }
 
-// Name is the behaviour on one line.
+// Name describes the behaviour on one line.
 func (b *Behaviour) Name() string {
 	return strings.TrimSpace(strings.ReplaceAll(b.Fault, "\r\n", " ") + " " + b.TLS)
 }
@@ -40,19 +40,20 @@ func (b *Behaviour) Name() string {
 // Refused reports whether the upstream refuses the message permanently.
 func (b *Behaviour) Refused() bool { return b.Copies == 0 && b.Then == AtClient }
 
-// Replies, and who has the message after the first attempt in mode auto.
+// Possible values of Reply and Then.
 const (
 	Queued   = "250 2.0.0 queued as "
 	Taken    = "250 2.0.0 queued" // by the upstream
 	InQueue  = "the queue has it"
 	AtClient = "the client has it"
 	Arrived  = "the upstream has it" // at once
-	Stuck    = "the queue keeps it"  // until an administrator acts
+	Stuck    = "the queue keeps it"  // until an administrator intervenes
 )
 
-// Behaviours are those of real servers. Temporary and meaningless answers lead to one copy or,
-// after the final dot, where the outcome is unknown, to two at most (RFC 5321,
-// 4.2.5). A 5xx answer leads to a report and no copy.
+// Behaviours lists behaviours of real servers. Temporary and meaningless
+// answers result in one copy or, after the final dot, where the outcome is
+// unknown, in at most two (RFC 5321, 4.2.5). A 5xx answer results in a report
+// and no copy.
 var Behaviours = []Behaviour{
 	{Fault: "greeting 421 4.3.2 too busy", Reply: Queued, Then: InQueue, Copies: 1, Words: "does not accept mail now: 421 4.3.2 too busy"},
 	{Fault: "greeting 554 5.3.2 no service", Reply: Queued, Then: InQueue, Copies: 1, Words: "does not accept mail now: 554 5.3.2 no service"}, // about the server, not the message
@@ -95,7 +96,7 @@ var Behaviours = []Behaviour{
 	{Fault: "dot 554 5.7.1 spam", Reply: "554 5.7.1 spam", Then: AtClient, Words: "554 5.7.1 spam"},
 	{Fault: "dot drop", Reply: Queued, Then: InQueue, Copies: 2, Words: "during end of data: the server closed the connection"},
 	{Fault: "dot garbage", Reply: Queued, Then: InQueue, Copies: 2, Words: "during end of data"},
-	{Fault: "dot slow", Reply: Queued, Then: InQueue, Copies: 3, Words: "during end of data: no answer in time"}, // a busy machine may be slow once more
+	{Fault: "dot slow", Reply: Queued, Then: InQueue, Copies: 3, Words: "during end of data: no answer in time"}, // on a busy machine another attempt may be slow
 	{Fault: "dot 250-2.0.0 queued\r\n250 2.0.0 queued", Reply: "250 2.0.0 queued", Then: Arrived, Copies: 1},
 	{Fault: "QUIT drop", Reply: Taken, Then: Arrived, Copies: 1},
 	{Fault: "none: self-signed", TLS: "may", Cert: "self-signed", Reply: Taken, Then: Arrived, Copies: 1},
@@ -113,8 +114,8 @@ var Behaviours = []Behaviour{
 	{Fault: "STARTTLS drop", TLS: "require", Cert: "good", Reply: Queued, Then: InQueue, Copies: 1, Words: "STARTTLS: the server closed the connection"},
 }
 
-// Certificate makes a certificate of a Behaviour's kind for 127.0.0.1, and the
-// roots that its client trusts. Without a kind there is none.
+// Certificate returns a certificate for 127.0.0.1 of a Behaviour's kind, and
+// the roots that its client trusts. If kind is empty, there is no certificate.
 func Certificate(t testing.TB, kind string) (*tls.Config, *x509.CertPool) {
 	roots := x509.NewCertPool()
 	if kind == "" {

@@ -1,5 +1,5 @@
-// Package upstreamtest provides upstream servers that misbehave, and what must
-// follow from each behaviour. It is imported by tests only.
+// Package upstreamtest provides upstream servers that misbehave, and the
+// expected result of each behaviour. It is imported only by tests.
 package upstreamtest
 
 import (
@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// Server is an upstream server that does one thing wrong for a while and then
-// works correctly.
+// Server is an upstream server that has one fault for a while and then works
+// correctly.
 type Server struct {
 	t     testing.TB
 	l     net.Listener
@@ -24,13 +24,13 @@ type Server struct {
 	tls   *tls.Config
 
 	mu    sync.Mutex
-	bad   int // remaining wrong answers; -1: without end
-	taken int // messages received, whatever the reply was
+	bad   int // remaining wrong answers; -1: unlimited
+	taken int // messages received, whatever the reply
 }
 
-// New starts a server, which ends with the test. Its fault is that of a
-// Behaviour; bad is how many answers are wrong, -1 for all of them. secure is
-// offered by STARTTLS, unless it is nil.
+// New starts a server that runs until the test ends. Its fault is a Behaviour's
+// Fault; bad is the number of wrong answers, or -1 if all are wrong. secure is
+// used for STARTTLS, which is not offered if it is nil.
 func New(t testing.TB, fault string, bad int, secure *tls.Config) *Server {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -52,18 +52,18 @@ func New(t testing.TB, fault string, bad int, secure *tls.Config) *Server {
 	return s
 }
 
-// Addr is the address that it listens on.
+// Addr returns the address on which the server listens.
 func (s *Server) Addr() string { return s.l.Addr().String() }
 
-// Taken returns the number of messages that it has received, whatever its reply
-// was.
+// Taken returns the number of messages that the server has received, whatever
+// its replies.
 func (s *Server) Taken() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.taken
 }
 
-// Heal makes all further answers right.
+// Heal makes all further answers correct.
 func (s *Server) Heal() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

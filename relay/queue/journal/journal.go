@@ -26,9 +26,10 @@ type Journal interface {
 	// once, before any change. An error means that the list may be incomplete;
 	// an error returned by yield ends the iteration.
 	Load(yield func(Entry) error) error
-	// Commit applies the changes in order, all or none of them, and returns
-	// once they are durable. If it returns an error, none of them took effect,
-	// except that a Done is retried until it succeeds or the journal is fenced.
+	// Commit applies the changes in order, either all or none of them, and
+	// returns once they are durable. If it returns an error, none of them took
+	// effect, except that a Done is retried until it succeeds or the journal is
+	// fenced.
 	Commit(ctx context.Context, changes ...Change) error
 	// Done marks messages as finished. It does not wait until the mark is
 	// durable, so a message may be live again after a crash. Unknown and
@@ -49,16 +50,16 @@ type Journal interface {
 var (
 	// ErrExists is returned for a Put with the id of a live message.
 	ErrExists = errors.New("id is already in the journal")
-	// ErrUnknown is returned for an id that belongs to no live message.
+	// ErrUnknown is returned if no live message has the given id.
 	ErrUnknown = errors.New("id is not in the journal")
 	// ErrGone is returned by Message if the journal lists the message but its
-	// content has been removed.
+	// content no longer exists.
 	ErrGone = errors.New("the message's octets have been removed")
 	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("journal is closed")
 	// ErrFenced is returned once another process has taken over the journal.
 	// This process's view of the messages is then out of date: it must stop
-	// delivering them at once, and retrying is pointless.
+	// delivering them immediately, and retrying is pointless.
 	ErrFenced = errors.New("journal has been taken over by another owner")
 	// ErrVersion is returned if the journal was written by a version of this
 	// program that uses a different format. Nothing has been modified.
@@ -88,17 +89,17 @@ type Change struct {
 type Entry struct {
 	ID          string
 	Meta, State []byte // State is nil until one is set
-	Size        int64  // octets of the message
+	Size        int64  // size of the message in octets
 }
 
 // Usage is the amount of data in a journal.
 type Usage struct {
 	Messages int
-	Log      int64 // octets that the journal's log occupies
-	Live     int64 // octets of Log that live messages need
+	Log      int64 // octets occupied by the journal's log
+	Live     int64 // octets of Log needed by live messages
 }
 
-// MaxID is the length of the longest valid id.
+// MaxID is the maximum length of an id.
 const MaxID = 64
 
 // ValidID reports whether id can name a message: 1 to MaxID octets of a-z, 0-9,

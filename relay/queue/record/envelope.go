@@ -10,11 +10,11 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// File is the .json file beside a message in deferred and inject. It is
-// readable, and sufficient to queue the message again.
+// File is the .json file next to a message in deferred and inject. It is
+// human-readable, and sufficient to queue the message again.
 type File struct {
 	ID       string       `json:"id,omitempty"`
-	Upstream string       `json:"upstream"` // empty or unknown: routed
+	Upstream string       `json:"upstream"` // routed if empty or unknown
 	From     mail.Address `json:"from"`
 	Queued   time.Time    `json:"queued"`
 	Body     string       `json:"body,omitempty"` // 7BIT, 8BITMIME
@@ -22,13 +22,13 @@ type File struct {
 	TLS      bool         `json:"requiretls,omitempty"`
 	Ret      string       `json:"ret,omitempty"`
 	EnvID    string       `json:"envid,omitempty"`
-	// By is the delivery time limit (DELIVERBY); Priority is that of
-	// MT-PRIORITY.
+	// By is the delivery time limit (DELIVERBY). Priority is the MT-PRIORITY
+	// value.
 	By       *FileBy `json:"deliverby,omitempty"`
 	Priority int     `json:"priority,omitempty"`
 	Held     string  `json:"held,omitempty"`
-	// Quarantine is the reason why a filter held the message, while it is held
-	// for that reason. The message is held again when it is injected.
+	// Quarantine is the reason why a filter held the message, while that hold
+	// lasts. The message is held again when it is injected.
 	Quarantine string `json:"quarantine,omitempty"`
 	// Forged is set if SPF or DMARC failed; the sender then gets no report.
 	Forged bool `json:"forged,omitempty"`
@@ -57,10 +57,10 @@ type FileRcpt struct {
 	Notify   mail.Notify  `json:"notify,omitempty"`
 	State    string       `json:"state,omitempty"` // only "waiting" or none is queued again
 	Attempts int          `json:"attempts,omitempty"`
-	Last     string       `json:"last,omitempty"` // reply
+	Last     string       `json:"last,omitempty"` // the last reply
 }
 
-// NewFile returns the file of a message with the given envelope. The caller
+// NewFile returns the file for a message with the given envelope. The caller
 // adds the delivery status.
 func NewFile(id, upstream string, queued time.Time, env *mail.Envelope) File {
 	f := File{
@@ -81,8 +81,8 @@ func NewFile(id, upstream string, queued time.Time, env *mail.Envelope) File {
 	return f
 }
 
-// Hold records the reason why the message is held, and whether a filter gave
-// it.
+// Hold records the reason for holding the message, and whether the hold came
+// from a filter.
 func (f *File) Hold(held, quarantine string) {
 	f.Held = held
 	if held == quarantine {
@@ -96,8 +96,8 @@ func (f *File) Text() ([]byte, error) {
 	return append(text, '\n'), err
 }
 
-// Envelope returns the contents of the .json file beside a deferred message,
-// for the journal that writes it.
+// Envelope returns the contents of the .json file next to a deferred message,
+// for the journal that writes the file.
 func Envelope(id string, meta, state []byte) []byte {
 	msg := &schedule.Message{ID: id}
 	var tx mail.Transaction
@@ -122,8 +122,8 @@ func Envelope(id string, meta, state []byte) []byte {
 	return fmt.Appendf(nil, "{\"id\": %q, \"error\": %q}\n", id, err)
 }
 
-// ReadFile reads an envelope file and returns it with the envelope of the
-// recipients that are still waiting.
+// ReadFile parses an envelope file. It returns the file and the envelope with
+// the recipients that are still waiting.
 func ReadFile(text []byte) (f File, env mail.Envelope, err error) {
 	if err := json.Unmarshal(text, &f); err != nil {
 		return f, env, fmt.Errorf("read envelope: %w", err)

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// packer writes the compact form in which envelopes and states are stored:
-// numbers as varints, strings preceded by their length. Every message is stored
-// in this form, and it is several times cheaper than JSON.
+// packer writes the compact encoding of stored envelopes and states: numbers as
+// varints, and strings preceded by their length. Every message is stored in
+// this form, which is several times cheaper than JSON.
 type packer struct{ b []byte }
 
 func (p *packer) num(n int64)   { p.b = binary.AppendVarint(p.b, n) }
@@ -50,7 +50,8 @@ func (u *unpacker) num() int64 {
 	return n
 }
 
-// count reads the number of items that follow, each at least one octet long.
+// count reads the number of items that follow. Each item is at least one octet
+// long.
 func (u *unpacker) count() int {
 	n := u.num()
 	if n < 0 || n > int64(len(u.b)) {

@@ -13,8 +13,9 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// The first octet of meta and of state is the number of its form. An existing
-// form never changes; changes get a new number. An unknown form is an error.
+// The first octet of meta and of state is the number of its encoding. Existing
+// encodings never change; a change requires a new number. An unknown number is
+// an error.
 const (
 	metaForm = 1
 	// metaUnverified replaces metaForm if the message is Unverified.
@@ -25,8 +26,8 @@ const (
 	stateForm = 1
 )
 
-// Meta returns the part of a queued message that never changes: its envelope,
-// its origin, and the trail so far.
+// Meta returns the immutable part of a queued message: its envelope, its
+// origin, and the trail so far.
 func Meta(msg *schedule.Message, tx *mail.Transaction) []byte {
 	p := packer{make([]byte, 0, 512)}
 	switch {
@@ -53,8 +54,8 @@ func Meta(msg *schedule.Message, tx *mail.Transaction) []byte {
 	return p.b
 }
 
-// ReadMeta decodes the output of Meta into msg, whose ID is set, and into tx
-// unless it is nil.
+// ReadMeta decodes the output of Meta into msg, whose ID must be set, and into
+// tx unless it is nil.
 func ReadMeta(b []byte, msg *schedule.Message, tx *mail.Transaction) error {
 	if len(b) == 0 || b[0] < metaForm || b[0] > metaOwned {
 		return fmt.Errorf("envelope of %s has a form that this version cannot read", msg.ID)
@@ -248,8 +249,8 @@ func unpackReply(u *unpacker) *mail.Reply {
 	return &mail.Reply{Code: int(u.num()), Enhanced: u.text(), Text: u.text(), Host: u.text()}
 }
 
-// State returns the part of a queued message that changes: its hold and the
-// progress of each recipient.
+// State returns the mutable part of a queued message: its hold and the progress
+// of each recipient.
 func State(msg *schedule.Message) []byte {
 	p := packer{make([]byte, 0, 64+64*len(msg.Rcpts))}
 	p.b = append(p.b, stateForm)

@@ -67,8 +67,8 @@ func TestRecordsComeBack(t *testing.T) {
 	}
 }
 
-// A message is stored in the first form, which older versions can read, unless
-// it needs a later one.
+// A message is stored in the first encoding, which older versions can read,
+// unless it needs a later one.
 func TestForms(t *testing.T) {
 	msg, tx := fullTransaction()
 	for _, c := range []struct {
@@ -93,7 +93,7 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// A form written by a newer version is an error, which prevents the start.
+// An encoding written by a newer version is an error, which prevents startup.
 func TestUnknownFormsAreRefused(t *testing.T) {
 	msg, tx := fullTransaction()
 	meta, state := Meta(msg, tx), State(msg)
@@ -138,7 +138,7 @@ func TestEnvelopeFile(t *testing.T) {
 	}
 }
 
-// A record truncated anywhere is an error, never a shorter record.
+// A record truncated at any offset is an error, never a shorter record.
 func TestCutRecords(t *testing.T) {
 	msg, tx := fullTransaction()
 	meta, state := Meta(msg, tx), State(msg)
@@ -159,7 +159,7 @@ func TestCutRecords(t *testing.T) {
 	}
 }
 
-// A hold that only waits for the upstream is not stored; the next start
+// A hold that only waits for an upstream is not stored. The next start
 // determines it again.
 func TestHoldForUpstreamIsNotStored(t *testing.T) {
 	m := schedule.New(schedule.Options{})
@@ -250,21 +250,21 @@ func TestPack(t *testing.T) {
 	}
 }
 
-// Every field of an envelope and of a recipient's progress comes back, also those
-// that are added to the types later.
+// Every field of an envelope and of a recipient's progress is restored,
+// including fields that are added to the types later.
 func TestEveryFieldComesBack(t *testing.T) {
 	var n int64
 	env := mail.Envelope{Rcpts: make([]mail.Rcpt, 2)}
 	fill(t, reflect.ValueOf(&env).Elem(), &n)
-	env.Size = 0 // that of the message
+	env.Size = 0 // taken from the message
 	for i := range env.Rcpts {
-		env.Rcpts[i].Hop = "" // decided again
+		env.Rcpts[i].Hop = "" // decided again on routing
 	}
 	msg := schedule.NewMessage("id", "out", env, time.Unix(1795434780, 0))
 	for i := range msg.Rcpts {
 		fill(t, reflect.ValueOf(&msg.Rcpts[i]).Elem(), &n)
 		msg.Rcpts[i].Status = schedule.Failed
-		msg.Rcpts[i].Last.Cause = nil // for the log alone
+		msg.Rcpts[i].Last.Cause = nil // only for the log
 	}
 	back := &schedule.Message{ID: "id", Rcpts: make([]schedule.Rcpt, len(msg.Rcpts))}
 	err := errors.Join(ReadMeta(Meta(msg, &mail.Transaction{}), back, nil), ReadState(State(msg), back))
@@ -277,8 +277,8 @@ func TestEveryFieldComesBack(t *testing.T) {
 	if diff := cmp.Diff(msg.Rcpts, back.Rcpts); diff != "" {
 		t.Errorf("progress: %s", diff)
 	}
-	// The file that people read has all of it that a message needs to be queued
-	// again.
+	// The human-readable file has everything that is needed to queue the
+	// message again.
 	for i := range msg.Rcpts {
 		msg.Rcpts[i].Status = schedule.Waiting
 	}
@@ -297,7 +297,7 @@ func TestEveryFieldComesBack(t *testing.T) {
 	}
 }
 
-// fill gives every exported field of v another value that is not zero.
+// fill sets every exported field of v to a distinct non-zero value.
 func fill(t *testing.T, v reflect.Value, n *int64) {
 	t.Helper()
 	*n++

@@ -11,21 +11,21 @@ import (
 	"hoplite/mail/dsn"
 )
 
-// MaxPerHour is the maximum number of reports that the postmaster gets in an
-// hour in place of senders. Otherwise a wave of spam would fill the
-// postmaster's mailbox.
+// MaxPerHour is the maximum number of reports per hour that the postmaster
+// receives instead of the senders. Without a limit, a wave of spam would fill
+// the postmaster's mailbox.
 const MaxPerHour = 20
 
-// Quota counts the reports to the postmaster in one hour. It is reset when
-// the process starts.
+// Quota counts the reports sent to the postmaster within an hour. It is reset
+// when the process starts.
 type Quota struct {
 	until time.Time // the end of the hour; zero before its first report
 	sent  int
-	left  map[string]int // left out, by upstream
+	left  map[string]int // reports left out, by upstream
 }
 
-// Allow counts a report about mail for an upstream and reports whether it is
-// sent; otherwise it becomes part of the summary.
+// Allow counts a report about mail for an upstream and reports whether it may
+// be sent. Otherwise it is included in the summary.
 func (q *Quota) Allow(upstream string, now time.Time) bool {
 	if !now.Before(q.until) && len(q.left) == 0 {
 		q.until, q.sent = now.Add(time.Hour), 0
@@ -41,8 +41,8 @@ func (q *Quota) Allow(upstream string, now time.Time) bool {
 	return false
 }
 
-// Due returns the time at which a summary must be sent; ok is false if no
-// report was left out.
+// Due returns the time at which a summary is due; ok is false if no report was
+// left out.
 func (q *Quota) Due() (t time.Time, ok bool) { return q.until, len(q.left) > 0 }
 
 // Summary ends the hour and returns the counts of reports left out.
@@ -58,7 +58,7 @@ type Summary struct {
 	Left  map[string]int // by upstream
 }
 
-// Compose writes the summary message to the postmaster.
+// Compose returns the summary as a message to the postmaster.
 func (s *Summary) Compose(from Sender, id string, now time.Time) (*mail.Message, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Since %s you have received %d reports about mail that could neither be\n"+
@@ -80,11 +80,11 @@ func (s *Summary) Compose(from Sender, id string, now time.Time) (*mail.Message,
 	return n.Compose()
 }
 
-// Daily allows one notice per day about each upstream. It is reset when the
+// Daily allows one notice per day for each upstream. It is reset when the
 // process starts.
 type Daily struct{ last map[string]time.Time }
 
-// Allow counts a notice about an upstream and reports whether it is sent.
+// Allow counts a notice about an upstream and reports whether it may be sent.
 func (d *Daily) Allow(upstream string, now time.Time) bool {
 	if last, ok := d.last[upstream]; ok && now.Sub(last) < 24*time.Hour {
 		return false
@@ -96,7 +96,7 @@ func (d *Daily) Allow(upstream string, now time.Time) bool {
 	return true
 }
 
-// AcceptsAll writes the notice that an upstream accepts every recipient.
+// AcceptsAll composes the notice that an upstream accepts every recipient.
 func (s *Sender) AcceptsAll(upstream, id string, now time.Time) (*mail.Message, error) {
 	n := dsn.Notice{
 		ID: id, Hostname: s.Hostname, At: now, To: s.Postmaster,

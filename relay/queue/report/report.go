@@ -1,4 +1,4 @@
-// Package report decides which reports are due about a queued message, and who
+// Package report decides which reports are due for a queued message, and who
 // receives them: bounces, delay notices, delivery confirmations, and copies and
 // summaries for the postmaster. mail/dsn composes the reports; relay/queue
 // stores and sends them.
@@ -18,26 +18,26 @@ import (
 	"hoplite/relay/queue/schedule"
 )
 
-// Sender identifies this server in reports, and the postmaster, who receives
-// reports that have no other recipient.
+// Sender identifies this server in reports. It also holds the address of the
+// postmaster, who receives reports that have no other recipient.
 type Sender struct {
 	Hostname string
-	// Postmaster may be empty; a report without another recipient is then only
+	// Postmaster may be empty. Reports without another recipient are then only
 	// logged.
 	Postmaster mail.Address
 }
 
-// About is the information that a report needs besides the message.
+// About is the information that a report needs in addition to the message.
 type About struct {
 	Now      time.Time
-	Lifetime time.Duration // time for which delivery is tried
-	// InLine is set for a message that is not queued: a hop has refused it, not an
-	// administrator.
+	Lifetime time.Duration // how long delivery is attempted
+	// InLine is set for a message that is not queued: it was refused by a hop,
+	// not by an administrator.
 	InLine bool
 }
 
-// For returns the reports that are due about a message after an attempt or an
-// administrator's order. Those in unsent have no recipient.
+// For returns the reports that are due for a message after an attempt or an
+// administrator's order. The reports in unsent have no recipient.
 func (s *Sender) For(msg *schedule.Message, owed schedule.Owed, about About) (due, unsent []dsn.Report) {
 	for _, part := range []struct {
 		kind  dsn.Kind
@@ -48,7 +48,7 @@ func (s *Sender) For(msg *schedule.Message, owed schedule.Owed, about About) (du
 			continue
 		}
 		// The id is derived from the content of the report, so that a report
-		// queued before a crash is not queued again.
+		// already queued before a crash is not queued again.
 		first := part.rcpts[0]
 		id := fmt.Sprintf("%s-%s%d", msg.ID, part.tag, msg.Rcpts[first].Attempts)
 		if first > 0 {
@@ -82,8 +82,8 @@ func (s *Sender) About(id string, msg *schedule.Message, kind dsn.Kind, rcpts []
 	return r
 }
 
-// successKind returns Delivered if the message reached a mailbox, or Relayed if
-// it reached another server.
+// successKind returns Delivered if the message reached a mailbox, and Relayed
+// if it reached another server.
 func successKind(msg *schedule.Message, owed schedule.Owed) dsn.Kind {
 	for _, i := range owed.Delivered {
 		if msg.Rcpts[i].Last.Host != "" {
@@ -93,28 +93,28 @@ func successKind(msg *schedule.Message, owed schedule.Owed) dsn.Kind {
 	return dsn.Delivered
 }
 
-// recipient returns the recipient of a report about some recipients of a
-// message and, if it is the postmaster, the reason. A message without a reverse
-// path is itself a report, and reports about reports would never end (RFC 5321,
-// 4.5.5); the owner of a forged address did not send the message. Failures that
-// cannot be returned go to the postmaster, except for failures of mail to the
-// postmaster.
+// recipient returns the recipient of a report about some of a message's
+// recipients and, if it is the postmaster, the reason. A message without a
+// reverse path is itself a report, and reports about reports would never end
+// (RFC 5321, 4.5.5). The owner of a forged address did not send the message.
+// Failures that cannot be reported to the sender go to the postmaster, except
+// for failures of mail to the postmaster.
 //
-// A remote client's sender may be forged. If a recipient could not be checked
-// before its message was accepted, for example because its upstream accepts every
-// recipient, or if others received the message first, a refusal therefore goes to
-// the postmaster.
+// A remote client's sender may be forged. A refusal therefore goes to the
+// postmaster if a recipient could not be checked before the message was
+// accepted, for example because the upstream accepts every recipient, or if
+// other recipients received the message first.
 func (s *Sender) recipient(msg *schedule.Message, kind dsn.Kind, rcpts []int, inLine bool) (to mail.Address, why string) {
 	late := msg.Unverified && kind == dsn.Failed && (inLine || slices.ContainsFunc(rcpts, func(i int) bool {
 		r := msg.Rcpts[i].Last
-		return r != nil && r.Permanent() && r.Host != "" // not an administrator's order
+		return r != nil && r.Permanent() && r.Host != "" // a server's refusal, not an administrator's order
 	}))
 	returned := cmp.Or(msg.Envelope.Owner, msg.Envelope.From)
 	switch {
 	case msg.Envelope.From != "" && !msg.Forged && !late && (msg.Envelope.Owner == "" || returned.Key() != s.Postmaster.Key()):
 		return returned, ""
 	case kind != dsn.Failed, s.Postmaster == "",
-		strings.Count(msg.ID, "-f") > 1, // about a report about a report
+		strings.Count(msg.ID, "-f") > 1, // a report about a report
 		slices.ContainsFunc(msg.Envelope.Rcpts, s.isPostmaster):
 		return "", ""
 	case msg.Envelope.Owner != "":
@@ -137,8 +137,8 @@ func (s *Sender) isPostmaster(r mail.Rcpt) bool {
 	return r.To.Key() == key || r.Orig.Key() == key
 }
 
-// Authenticated reports whether SPF or DMARC proves that the domain of a
-// message's sender sent it.
+// Authenticated reports whether SPF or DMARC proves that a message was sent by
+// the domain of its sender.
 func Authenticated(t *mail.Trail) bool {
 	return t != nil && slices.ContainsFunc(t.Auth, func(a mail.AuthResult) bool {
 		return (a.Method == "spf" || a.Method == "dmarc") && strings.EqualFold(a.Value, "pass")
@@ -146,7 +146,7 @@ func Authenticated(t *mail.Trail) bool {
 }
 
 // Forged reports whether SPF or DMARC failed for a message, so that a report
-// might reach someone who did not send it.
+// might go to an uninvolved third party.
 func Forged(t *mail.Trail) bool {
 	if t == nil {
 		return false

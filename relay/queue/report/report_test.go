@@ -32,7 +32,7 @@ func message(edit func(msg *schedule.Message)) *schedule.Message {
 	return msg
 }
 
-// The cases list the reports, their recipients and their ids.
+// The cases list the expected reports, their recipients and their ids.
 func TestFor(t *testing.T) {
 	failed := schedule.Owed{Failed: []int{0}}
 	null := func(msg *schedule.Message) { msg.Envelope.From = "" }
@@ -188,7 +188,7 @@ func TestQuota(t *testing.T) {
 	if !ok || due != now.Add(time.Hour) {
 		t.Errorf("summary due at %v, %v", due, ok)
 	}
-	// The hour continues until the summary has been taken.
+	// The hour lasts until the summary has been retrieved.
 	if n := allowed(1, "mx", 2*time.Hour); n != 0 {
 		t.Error("a report before the summary")
 	}
@@ -202,7 +202,7 @@ func TestQuota(t *testing.T) {
 	if n := allowed(MaxPerHour, "out", 2*time.Hour); n != MaxPerHour {
 		t.Errorf("%d in the next hour", n)
 	}
-	// An hour in which no report was left out ends by itself.
+	// An hour without omitted reports ends by itself.
 	if n := allowed(1, "out", 3*time.Hour); n != 1 {
 		t.Error("the quota is not renewed")
 	}

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// alarm is something that happens at a certain time: a *Job, a *destination, a
+// alarm is an event that is due at a certain time: a *Job, a *destination, a
 // *pinging or a *holdAlarm.
 type alarm interface {
 	when() time.Time
@@ -19,15 +19,15 @@ func (d *destination) at() *int        { return &d.place }
 func (h *holdAlarm) when() time.Time   { return h.until }
 func (h *holdAlarm) at() *int          { return &h.place }
 
-// holdAlarm ends the hold time of a message.
+// holdAlarm ends a message's hold time.
 type holdAlarm struct {
 	msg   *Message
 	until time.Time
 	place int
 }
 
-// alarms is a heap with the earliest alarm first. An alarm whose time changes
-// must be set again.
+// alarms is a heap with the earliest alarm first. After a change of its time,
+// an alarm must be set again.
 type alarms []alarm
 
 // Len, Less, Swap, Push and Pop implement heap.Interface.
@@ -67,8 +67,7 @@ func (a *alarms) clear(x alarm) {
 	}
 }
 
-// due removes and returns the first alarm whose time has come, or nil if there
-// is none.
+// due removes and returns the first alarm that is due, or nil if there is none.
 func (a *alarms) due(now time.Time) alarm {
 	if len(*a) == 0 || (*a)[0].when().After(now) {
 		return nil

@@ -15,12 +15,12 @@ type Result struct {
 	// message would fail in the same way.
 	Unreached *mail.Reply
 	Spoke     bool // the destination replied about some recipient
-	// Cut is set if a connection broke during the transaction, which says
-	// nothing about the destination.
+	// Cut is set if a connection broke during the transaction, which is no
+	// evidence about the destination.
 	Cut bool
 }
 
-// Weigh updates the result with one reply from the destination.
+// Weigh updates the result with a single reply from the destination.
 func (res *Result) Weigh(r *mail.Reply) {
 	switch {
 	case Unreachable(r):
@@ -32,7 +32,7 @@ func (res *Result) Weigh(r *mail.Reply) {
 	}
 }
 
-// OwnTemporary reports whether a reply is a temporary failure found by this
+// OwnTemporary reports whether a reply is a temporary failure detected by this
 // server, such as a broken connection, rather than a remote server's verdict on
 // the message.
 func OwnTemporary(r *mail.Reply) bool { return r.Host == "" && !r.Positive() && !r.Permanent() }
@@ -52,8 +52,8 @@ func Unreachable(r *mail.Reply) bool {
 	return false
 }
 
-// KeepReply returns an outcome's reply as it is stored and shown to the sender:
-// with bounded text, and without the cause, which is only logged.
+// KeepReply returns an outcome's reply in the form that is stored and shown to
+// the sender: with bounded text, and without the cause, which is only logged.
 func KeepReply(o *mail.Outcome) *mail.Reply {
 	r := o.Reply
 	r.Cause = nil
@@ -64,7 +64,7 @@ func KeepReply(o *mail.Outcome) *mail.Reply {
 	return &r
 }
 
-// Owed lists, by index, the recipients about which the sender must be sent a
+// Owed lists, by index, the recipients for which the sender must be sent a
 // report after an attempt.
 type Owed struct {
 	Failed, Delivered, Delayed []int
@@ -96,12 +96,12 @@ func (m *Machine) Finish(j *Job, res *Result, now time.Time) Step {
 		return Step{Job: j, Final: true}
 	}
 	// After a broken connection the destination may already have the message,
-	// so it waits its full time even if the destination recovers earlier.
+	// so the job waits its full time even if the destination recovers earlier.
 	j.unreached = res.Unreached != nil && !res.Cut
 	wait := m.dispatcher.jitter(j.dest.up.wait(j.tries() + 1))
 	owed := j.record(res.Outcomes, wait, now)
 	step := Step{Job: j, Final: msg.Finished(), Owed: owed}
-	if step.Final && owed.None() { // the usual case: nothing to wait for
+	if step.Final && owed.None() { // the usual case: nothing to commit
 		m.effects.Done = append(m.effects.Done, msg.ID)
 		m.forget(msg)
 		m.dispatcher.endAttempt(j)
@@ -111,7 +111,7 @@ func (m *Machine) Finish(j *Job, res *Result, now time.Time) Step {
 	return step
 }
 
-// Lost removes a message whose content cannot be found. It reports whether the
+// Lost removes a message whose content is missing. It reports whether the
 // message was still in the queue.
 func (m *Machine) Lost(j *Job) bool {
 	was := !j.Message.gone
@@ -141,7 +141,8 @@ func (m *Machine) Saved(s Step, err error, now time.Time) {
 
 // unsaved continues after a failed commit, for example because the disk is
 // full. The outcome is kept in memory; after a crash the attempt would be
-// repeated. Failed recipients are tried again, so that they are reported later.
+// repeated. Failed recipients are attempted again, so that they are reported
+// later.
 func (m *Machine) unsaved(s Step, now time.Time) {
 	j, msg := s.Job, s.Job.Message
 	for _, i := range s.Owed.Failed {
@@ -149,7 +150,7 @@ func (m *Machine) unsaved(s Step, now time.Time) {
 		j.Rcpts = append(j.Rcpts, i)
 	}
 	msg.Warned = msg.Warned && len(s.Owed.Delayed) == 0
-	if msg.Finished() { // all delivered; the report is given up
+	if msg.Finished() { // all delivered; the report is abandoned
 		m.effects.Done = append(m.effects.Done, msg.ID)
 		m.forget(msg)
 		return
@@ -182,8 +183,8 @@ func (m *Machine) rerouted(j *Job) bool {
 	return m.upstreams[j.dest.upName] == nil || j.Message.To() != j.dest.upName && j.dest.upName != Router
 }
 
-// record writes the outcomes into the recipients' states. Recipients that
-// failed temporarily are tried again after wait.
+// record stores the outcomes in the recipients' states. Recipients that failed
+// temporarily are retried after wait.
 func (j *Job) record(out []mail.Outcome, wait time.Duration, now time.Time) (owed Owed) {
 	msg, p := j.Message, &j.dest.up.Policy
 	expired := msg.expired(p, now)

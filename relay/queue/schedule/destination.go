@@ -7,31 +7,31 @@ import (
 )
 
 const (
-	startLimit = 5 // concurrent attempts at a new destination
-	// After deadAfter consecutive failures to reach a destination, no mail is
-	// attempted there for a while.
+	startLimit = 5 // initial limit of concurrent attempts at a destination
+	// After deadAfter consecutive failures to reach a destination, delivery to
+	// it is suspended for a while.
 	deadAfter  = 3
 	blockMin   = 2 * time.Second
 	blockMax   = 15 * time.Minute
-	maxPerJob  = 100 // recipients in one transaction (RFC 5321, 4.5.3.1.8)
-	priorities = 3   // lines at a destination: high, normal, low
+	maxPerJob  = 100 // maximum recipients in one transaction (RFC 5321, 4.5.3.1.8)
+	priorities = 3   // number of lines at a destination: high, normal, low
 )
 
-// destination is an upstream, or a domain served by one.
+// destination is an upstream, or a domain served by an upstream.
 type destination struct {
 	key    string
 	upName string
 	up     *Upstream
 	domain string // empty for a whole upstream
 
-	jobs   []*Job // all jobs, whatever their state
+	jobs   []*Job // all jobs, in any state
 	lines  [priorities]fifo[*Job]
 	active int
-	limit  float64 // of active; adapted
+	limit  float64 // adaptive limit of active
 
-	good     time.Time   // time of its last answer
-	failures int         // to reach it, since the last success
-	down     bool        // it has been noted as down
+	good     time.Time   // time of the last answer
+	failures int         // consecutive failures to reach it
+	down     bool        // DestinationDown has been noted
 	blocked  time.Time   // no attempts before this time; zero if not blocked
 	why      *mail.Reply // the last failure to reach it
 	place    int         // index in the heap of alarms
@@ -52,7 +52,7 @@ func (d *destination) remove(j *Job) {
 	d.jobs = d.jobs[:last]
 }
 
-// push puts a ready job in the line of its priority.
+// push appends a ready job to the line for its priority.
 func (d *destination) push(j *Job) {
 	n := 1
 	switch p := j.Message.Envelope.Priority; {
@@ -77,7 +77,7 @@ func (d *destination) peek(line int) *Job {
 	}
 }
 
-// pop takes the next ready job, high priority first.
+// pop removes and returns the next ready job, high priority first.
 func (d *destination) pop() *Job {
 	for i := range d.lines {
 		if j := d.peek(i); j != nil {
@@ -97,15 +97,15 @@ func (d *destination) hasReady() bool {
 	return false
 }
 
-// wants reports whether the destination has a ready job and room for another
-// attempt.
+// wants reports whether the destination has a ready job and its limit allows
+// another attempt.
 func (d *destination) wants() bool {
 	return d.blocked.IsZero() && d.active < int(d.limit) && d.hasReady()
 }
 
-// reached records an answer: the limit of concurrent attempts grows by one for
-// each full round of attempts. It reports whether the destination was failing
-// before, and whether it was down.
+// reached records an answer. The limit of concurrent attempts grows by one for
+// each full round of attempts. reached reports whether the destination was
+// failing before, and whether it was down.
 func (d *destination) reached(now time.Time) (recovered, wasDown bool) {
 	d.good = now
 	if limit := float64(d.up.Concurrency); d.limit < limit {
@@ -116,8 +116,8 @@ func (d *destination) reached(now time.Time) (recovered, wasDown bool) {
 	return recovered, wasDown
 }
 
-// unreached records a failure to connect. A positive result is the time for
-// which the destination is blocked.
+// unreached records a failure to connect. If the result is positive, the
+// destination is blocked for that time.
 func (d *destination) unreached(why *mail.Reply) time.Duration {
 	d.failures++
 	d.why = why
@@ -129,8 +129,8 @@ func (d *destination) unreached(why *mail.Reply) time.Duration {
 	return Doubled(min(blockMin, limit), d.failures-deadAfter+1, limit)
 }
 
-// probe returns the job with which to test whether the destination answers
-// again: the earliest of those deferred because it did not.
+// probe returns the job used to test whether the destination answers again: the
+// earliest of those deferred because it did not.
 func (d *destination) probe() *Job {
 	var probe *Job
 	for _, j := range d.jobs {

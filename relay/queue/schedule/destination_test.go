@@ -40,7 +40,7 @@ func TestDestinationDown(t *testing.T) {
 			s.answer = always(r)
 			s.admit(fmt.Sprint("m", len(s.tried)), "out", "a@example.net")
 		}
-		want(t, "notes", s.notes) // it was never down
+		want(t, "notes", s.notes) // it was never noted as down
 	})
 	t.Run("a broken connection and a refusal teach nothing", func(t *testing.T) {
 		for _, r := range []*mail.Reply{dropped, later} {
@@ -109,7 +109,7 @@ func TestDestinationDown(t *testing.T) {
 		if kinds["delayed"] != 20 || kinds["failed"] != 20 || s.m.Len() != 0 {
 			t.Errorf("owed %v, %d messages left", kinds, s.m.Len())
 		}
-		if n := len(s.tried); n > 600 { // a probe each 15 minutes
+		if n := len(s.tried); n > 600 { // one probe every 15 minutes
 			t.Errorf("%d attempts", n)
 		}
 	})
@@ -130,7 +130,7 @@ func TestDestinationDown(t *testing.T) {
 		if s.m.ReachedSince("out", epoch.Add(-day)) {
 			t.Error("reached before any attempt")
 		}
-		s.m.Revive("out") // nothing to revive
+		s.m.Revive("out") // there is nothing to revive
 		s.answer = always(down)
 		for _, id := range []string{"a", "b", "c"} {
 			s.admit(id, "out", mail.Address(id+"@example.net"))
@@ -163,7 +163,7 @@ func TestDestinationDown(t *testing.T) {
 	})
 }
 
-// A full disk prevents commits; these cases test the effect on the schedule.
+// A full disk makes commits fail; these cases test the effect on the schedule.
 func TestUnsaved(t *testing.T) {
 	full := errors.New("disk full")
 	t.Run("a deferral keeps its schedule", func(t *testing.T) {
@@ -181,7 +181,7 @@ func TestUnsaved(t *testing.T) {
 		s.saveErr = nil
 		s.pass(time.Hour)
 		want(t, "tried", times(s.tried), "0", "5m", "15m")
-		want(t, "done", s.done) // the commit ended it
+		want(t, "done", s.done) // the commit removed it
 		if s.m.Len() != 0 {
 			t.Error("still there")
 		}
@@ -231,7 +231,7 @@ func TestUnsaved(t *testing.T) {
 	})
 }
 
-// A message whose file is missing leaves the queue.
+// A message whose file is missing is removed from the queue.
 func TestLost(t *testing.T) {
 	s := newSim(t)
 	s.slow = true

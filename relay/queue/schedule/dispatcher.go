@@ -11,11 +11,11 @@ import (
 // attempt, and tracks which destinations are down.
 type dispatcher struct {
 	destinations map[string]*destination
-	alarms       alarms             // of waiting jobs and blocked destinations
-	ring         fifo[*destination] // destinations that want another attempt
-	active       int                // attempts under way
-	workers      int                // limit of active
-	pinged       int                // domains that are pinged
+	alarms       alarms             // for waiting jobs and blocked destinations
+	ring         fifo[*destination] // destinations that are ready for another attempt
+	active       int                // attempts in progress
+	workers      int                // maximum of active
+	pinged       int                // number of domains being pinged
 	running      bool
 	jitter       func(time.Duration) time.Duration
 	effects      *Effects
@@ -45,7 +45,7 @@ func (s *dispatcher) begin(j *Job) {
 	s.effects.Start = append(s.effects.Start, j)
 }
 
-// enqueue puts d in the ring of destinations that take turns, if another
+// enqueue adds d to the ring of destinations that take turns, if another
 // attempt at it can begin.
 func (s *dispatcher) enqueue(d *destination) {
 	if !d.inRing && d.wants() {
@@ -67,7 +67,7 @@ func (s *dispatcher) destination(key string, up *Upstream, domain string) *desti
 	return d
 }
 
-// place puts a job in line, or sets an alarm if its time has not come.
+// place puts a job in line, or sets an alarm if the job is not yet due.
 func (s *dispatcher) place(j *Job, now time.Time) {
 	if j.next.After(now) {
 		j.state = jobWaiting
@@ -85,7 +85,7 @@ func (s *dispatcher) ready(j *Job) {
 	s.enqueue(j.dest)
 }
 
-// drop removes a job from everything except its line, which will skip it.
+// drop removes a job from everything except its line, which skips it later.
 func (s *dispatcher) drop(j *Job) {
 	if j.state == jobGone {
 		return
@@ -100,7 +100,7 @@ func (s *dispatcher) drop(j *Job) {
 	s.forgetIdle(j.dest)
 }
 
-// forgetIdle removes the destination of a domain for which no mail is queued.
+// forgetIdle removes the destination for a domain that has no queued mail.
 func (s *dispatcher) forgetIdle(d *destination) {
 	if len(d.jobs) == 0 && d.active == 0 && d.domain != "" {
 		s.alarms.clear(d)
@@ -111,7 +111,7 @@ func (s *dispatcher) forgetIdle(d *destination) {
 	}
 }
 
-// endAttempt ends a job's attempt.
+// endAttempt records the end of a job's attempt.
 func (s *dispatcher) endAttempt(j *Job) {
 	j.Message.active--
 	if j.counted {
@@ -146,7 +146,7 @@ func (s *dispatcher) reached(d *destination, now time.Time) {
 	s.enqueue(d)
 }
 
-// wake makes all jobs ready that wait because d did not answer.
+// wake makes ready all jobs that are waiting because d did not answer.
 func (s *dispatcher) wake(d *destination) {
 	for _, j := range d.jobs {
 		if j.unreached {
@@ -162,8 +162,8 @@ func (s *dispatcher) endWait(j *Job) {
 	}
 }
 
-// unreached records a failure to reach a destination, and blocks it after
-// several of them.
+// unreached records a failure to reach a destination, and blocks the
+// destination after several failures.
 func (s *dispatcher) unreached(d *destination, why *mail.Reply, now time.Time) {
 	pause := d.unreached(why)
 	s.startPings(d, now)
@@ -176,8 +176,8 @@ func (s *dispatcher) unreached(d *destination, why *mail.Reply, now time.Time) {
 	s.overdue(d, now)
 }
 
-// overdue handles mail for a destination that is down: expired mail is returned
-// without another attempt, and late mail is reported.
+// overdue handles mail for a destination that is down: expired mail is bounced
+// without another attempt, and delayed mail is reported.
 func (s *dispatcher) overdue(d *destination, now time.Time) {
 	var jobs []*Job
 	for _, j := range d.jobs {
@@ -193,8 +193,8 @@ func (s *dispatcher) overdue(d *destination, now time.Time) {
 	}
 }
 
-// unblock allows one attempt, to find out whether the destination answers. It
-// uses a ready job, or the first of those deferred because the destination did
+// unblock allows one attempt to check whether the destination answers. It uses
+// a ready job, or else the first of those deferred because the destination did
 // not answer.
 func (s *dispatcher) unblock(d *destination) {
 	s.alarms.clear(d)
@@ -208,7 +208,7 @@ func (s *dispatcher) unblock(d *destination) {
 	s.enqueue(d)
 }
 
-// revive ends the wait for a destination that is known to answer again.
+// revive ends the wait for a destination that is known to be answering again.
 func (s *dispatcher) revive(key string) {
 	d := s.destinations[key]
 	if d == nil {

@@ -15,12 +15,12 @@
 //
 // A destination gets as many concurrent jobs as it has proved able to handle.
 // After several failures to connect it is blocked for a while; then a single
-// job probes whether it answers again, and the first answer makes all jobs that
-// wait for it ready.
+// job probes whether it answers again, and the first answer makes all jobs
+// waiting for it ready.
 //
-// Start reading with Machine's events: Admit, Finish, Saved, Advance. Machine
-// divides messages into jobs and handles holds and orders; its dispatcher holds
-// the jobs of each destination and tracks which destinations are down.
+// Start with Machine's events: Admit, Finish, Saved, Advance. Machine divides
+// messages into jobs and handles holds and orders; its dispatcher holds the
+// jobs of each destination and tracks which destinations are down.
 package schedule
 
 import (
@@ -34,9 +34,9 @@ import (
 	"hoplite/mail"
 )
 
-// Router is the name of the upstream for mail without an upstream of its own:
+// Router is the name of the upstream for mail without a specific upstream:
 // reports, injected mail, and mail for an upstream that was removed from the
-// configuration. It routes each recipient.
+// configuration. It routes each recipient individually.
 const Router = ""
 
 // Upstream holds the schedule's settings for a next hop.
@@ -45,29 +45,29 @@ type Upstream struct {
 	// PerDomain makes each recipient domain a separate destination, as for
 	// delivery by MX; otherwise the whole upstream is one destination.
 	PerDomain bool
-	// Pings is set if its destinations can be pinged.
+	// Pings is set if the upstream's destinations can be pinged.
 	Pings bool
 	Policy
 }
 
-// Options holds functions for decisions that a Machine leaves to its owner.
+// Options holds functions for decisions that the Machine leaves to its owner.
 type Options struct {
-	// Sender returns the reverse path for mail to r. It differs from from if
-	// bounces of forwarded mail must return to this server (SRS). nil means
-	// that from is always used.
+	// Sender returns the reverse path for mail to r. It differs from the from
+	// argument if bounces of forwarded mail must return to this server (SRS).
+	// If Sender is nil, from is always used.
 	Sender func(from mail.Address, r mail.Rcpt) mail.Address
 	// Routable reports whether the Router accepts all waiting recipients of a
 	// message. If it is nil, the Router accepts all messages.
 	Routable func(msg *Message) bool
-	// Jitter varies a wait. If it is nil, waits are varied by up to a sixth at
-	// random.
+	// Jitter randomises a wait. If it is nil, waits vary randomly by up to a
+	// sixth.
 	Jitter func(time.Duration) time.Duration
 }
 
 // Limits holds the settings that apply to all upstreams.
 type Limits struct {
-	Workers  int           // concurrent attempts over all destinations; 0 means 200
-	HoldTime time.Duration // time for which a held message is kept; 0 means 30 days
+	Workers  int           // concurrent attempts across all destinations; 0 means 200
+	HoldTime time.Duration // how long a held message is kept; 0 means 30 days
 }
 
 // Machine schedules all queued messages. It is not safe for concurrent use.
@@ -77,22 +77,23 @@ type Machine struct {
 
 	upstreams  map[string]*Upstream
 	messages   map[string]*Message
-	missing    map[string]bool // upstreams that were reported as missing
-	unplanned  []*Message      // admitted before Start
-	holds      alarms          // of held messages
+	missing    map[string]bool // upstreams already reported as missing
+	unplanned  []*Message      // admitted before Start and not yet planned
+	holds      alarms          // for held messages
 	dispatcher dispatcher
 
 	effects, taken Effects
 }
 
-// Effects lists the work that results from the events since the last Take.
+// Effects lists the work that results from events since the previous Take.
 type Effects struct {
-	// Start lists the jobs to attempt now; each must be ended by Finish or Lost.
+	// Start lists the jobs to attempt now. Each must be ended by Finish or
+	// Lost.
 	Start []*Job
 	// Overdue lists jobs to fail or report without an attempt, because their
 	// destination is down. Each must be ended by Finish.
 	Overdue []Overdue
-	// Ping lists destinations of which to find out whether they answer.
+	// Ping lists destinations to be checked for an answer.
 	Ping []Ping
 	// Done lists messages that have left the queue.
 	Done []string
@@ -139,9 +140,8 @@ func New(opt Options) *Machine {
 	return m
 }
 
-// Take returns the work to do now: attempts to start, as far as the limits
-// allow, and the effects of earlier events. The result is valid until the next
-// Take.
+// Take returns the work to do now: attempts to start, within the limits, and
+// the effects of earlier events. The result is valid until the next Take.
 func (m *Machine) Take() *Effects {
 	m.dispatcher.dispatch()
 	t := &m.taken
@@ -151,7 +151,7 @@ func (m *Machine) Take() *Effects {
 	return &m.taken
 }
 
-// Limit changes the limits.
+// Limit sets the limits.
 func (m *Machine) Limit(l Limits) {
 	if l.Workers <= 0 {
 		l.Workers = 200
@@ -178,7 +178,7 @@ func (m *Machine) AddUpstream(u Upstream, now time.Time) {
 	}
 }
 
-// RemoveUpstream removes an upstream. Its mail is routed again, or held.
+// RemoveUpstream removes an upstream. Its mail is rerouted or held.
 func (m *Machine) RemoveUpstream(name string, now time.Time) {
 	delete(m.upstreams, name)
 	affected := sorted(m.messages, func(msg *Message) bool {
@@ -222,7 +222,7 @@ func (m *Machine) Stop() { m.dispatcher.running = false }
 // Running reports whether attempts may begin.
 func (m *Machine) Running() bool { return m.dispatcher.running }
 
-// Admit adds a message that is in the journal.
+// Admit adds a message that is already in the journal.
 func (m *Machine) Admit(msg *Message, now time.Time) {
 	m.messages[msg.ID] = msg
 	if m.dispatcher.running {
@@ -240,8 +240,8 @@ func (m *Machine) Advance(now time.Time) {
 	}
 }
 
-// Next returns the time at which Advance should be called; ok is false if there
-// is nothing to wait for.
+// Next returns the time at which Advance should be called; ok is false if no
+// alarm is set.
 func (m *Machine) Next() (next time.Time, ok bool) {
 	jobs, holds := m.dispatcher.alarms, m.holds
 	switch {
@@ -262,8 +262,8 @@ func (m *Machine) Message(id string) *Message { return m.messages[id] }
 // Messages yields all messages in no particular order.
 func (m *Machine) Messages() iter.Seq[*Message] { return maps.Values(m.messages) }
 
-// Policy returns the policy of an upstream, and reports whether the upstream is
-// configured. For others it returns the default policy.
+// Policy returns an upstream's policy, and reports whether the upstream is
+// configured. If it is not, Policy returns the default policy.
 func (m *Machine) Policy(upstream string) (p Policy, known bool) {
 	if up := m.upstreams[upstream]; up != nil {
 		return up.Policy, true
@@ -271,20 +271,20 @@ func (m *Machine) Policy(upstream string) (p Policy, known bool) {
 	return DefaultPolicy, false
 }
 
-// FirstRetry returns the wait after a first attempt at an upstream, with
+// FirstRetry returns the wait after the first attempt at an upstream, with
 // jitter.
 func (m *Machine) FirstRetry(upstream string) time.Duration {
 	p, _ := m.Policy(upstream)
 	return m.dispatcher.jitter(p.wait(1))
 }
 
-// ReachedSince reports whether a destination has answered after t.
+// ReachedSince reports whether a destination has answered since t.
 func (m *Machine) ReachedSince(destination string, t time.Time) bool {
 	d := m.dispatcher.destinations[destination]
 	return d != nil && d.good.After(t)
 }
 
-// Revive ends the wait for a destination that is known to answer again.
+// Revive ends the wait for a destination that is known to be answering again.
 func (m *Machine) Revive(destination string) { m.dispatcher.revive(destination) }
 
 // Pinged records whether a destination has answered a ping.

@@ -7,14 +7,14 @@ import (
 	"hoplite/mail"
 )
 
-// Status is the progress of the delivery to one recipient. The numbers are
-// stored on disk.
+// Status is the progress of delivery to one recipient. The numbers are stored
+// on disk.
 type Status uint8
 
 // The statuses of a recipient.
 const (
 	Waiting   Status = iota
-	Delivered        // the next hop is responsible for it
+	Delivered        // the next hop has taken responsibility
 	Failed           // refused permanently, or expired
 	Dropped          // by an administrator
 )
@@ -28,7 +28,7 @@ func (s Status) String() string {
 type Rcpt struct {
 	Status   Status
 	Attempts int
-	Next     time.Time   // of the next attempt; zero means immediately
+	Next     time.Time   // time of the next attempt; zero means immediately
 	Tried    time.Time   // time of the last attempt
 	Last     *mail.Reply // the last reply
 }
@@ -37,28 +37,28 @@ type Rcpt struct {
 // that change: those from Rcpts onwards.
 type Message struct {
 	ID       string
-	Upstream string // empty: routed when it is delivered
+	Upstream string // if empty, the message is routed on delivery
 	At       time.Time
 	Size     int64
-	Forged   bool // the sender's address is forged and gets no report
+	Forged   bool // the sender's address is forged and must not get reports
 	// Unverified is set if a remote client's recipients were accepted by an
-	// upstream that accepts every recipient. Its refusals are not reported to
-	// the sender, whose address may be forged.
+	// upstream that accepts every recipient. The upstream's refusals are not
+	// reported to the sender, whose address may be forged.
 	Unverified bool
 	Envelope   mail.Envelope
 
-	Rcpts    []Rcpt    // by index of Envelope.Rcpts
-	Held     string    // the reason for the hold
+	Rcpts    []Rcpt    // same indices as Envelope.Rcpts
+	Held     string    // the reason for the hold; empty if not held
 	HeldAt   time.Time // when the hold began or ended
-	Override string    // another upstream set by an administrator's order
+	Override string    // the upstream set by an administrator's order, if any
 	Warned   bool      // the sender has been sent a delay notice
 
 	awaitsUpstream bool // held until its upstream is configured again; not stored
 	hold           *holdAlarm
 	jobs           []*Job
-	active         int  // jobs being attempted, until their outcome is saved
-	replan         bool // when active is 0
-	gone           bool // it left the queue while a job was being attempted
+	active         int  // jobs being attempted, until their outcomes are saved
+	replan         bool // plan again when active is 0
+	gone           bool // removed from the queue while a job was being attempted
 }
 
 // NewMessage returns a message for the recipients of env.
@@ -66,9 +66,10 @@ func NewMessage(id, upstream string, env mail.Envelope, at time.Time) *Message {
 	return &Message{ID: id, Upstream: upstream, Envelope: env, At: at, Rcpts: make([]Rcpt, len(env.Rcpts))}
 }
 
-// SetClock converts the times of a message read from disk to readings of this
-// run's clock, so that the waits do not change when the wall clock is set.
-// Times in the future, stored while the clock was wrong, are replaced by now.
+// SetClock converts the times of a message read from disk to readings of the
+// current process's clock, so that waits do not change when the wall clock is
+// set. Times in the future, stored while the clock was wrong, are replaced by
+// now.
 func (msg *Message) SetClock(now time.Time) {
 	past := func(t *time.Time) {
 		if t.After(now) {
@@ -80,7 +81,7 @@ func (msg *Message) SetClock(now time.Time) {
 	past(&msg.HeldAt)
 	for i := range msg.Rcpts {
 		past(&msg.Rcpts[i].Tried)
-		msg.Rcpts[i].Next = onClock(msg.Rcpts[i].Next, now) // planOne applies the longest wait
+		msg.Rcpts[i].Next = onClock(msg.Rcpts[i].Next, now) // planOne enforces the maximum wait
 	}
 	if by := msg.Envelope.DeliverBy; by != nil {
 		by.At = onClock(by.At, now)
@@ -95,11 +96,11 @@ func onClock(t, now time.Time) time.Time {
 	return now.Add(t.Sub(now))
 }
 
-// To returns the name of the upstream that gets the message.
+// To returns the name of the upstream that the message is sent to.
 func (msg *Message) To() string { return cmp.Or(msg.Override, msg.Upstream) }
 
-// Since returns the start of the message's lifetime: the time of its arrival,
-// or of its release from hold.
+// Since returns the start of the message's lifetime: the time of its arrival or
+// of its release from a hold.
 func (msg *Message) Since() time.Time {
 	if msg.Held == "" && msg.HeldAt.After(msg.At) {
 		return msg.HeldAt
@@ -118,10 +119,11 @@ func (msg *Message) Finished() bool {
 }
 
 // AwaitsUpstream reports whether the message is held only because its upstream
-// is not configured. Such a hold is not stored; each start determines it again.
+// is not configured. Such a hold is not stored; it is determined again at each
+// start.
 func (msg *Message) AwaitsUpstream() bool { return msg.awaitsUpstream }
 
-// Busy reports whether an attempt at a part of the message is under way.
+// Busy reports whether an attempt at any part of the message is in progress.
 func (msg *Message) Busy() bool { return msg.active > 0 }
 
 // State returns "held", "active" or "deferred".
@@ -135,7 +137,7 @@ func (msg *Message) State(now time.Time) string {
 	return "deferred"
 }
 
-// Next returns the time of the next attempt as far as it is known.
+// Next returns the time of the next attempt, if known.
 func (msg *Message) Next() time.Time {
 	var next time.Time
 	earlier := func(t time.Time) {
@@ -160,8 +162,8 @@ func (msg *Message) Next() time.Time {
 	return next
 }
 
-// Blocked calls yield for each waiting recipient whose destination is down, with
-// the last failure to reach it.
+// Blocked calls yield for each waiting recipient whose destination is down,
+// passing the last failure to reach it.
 func (msg *Message) Blocked(yield func(rcpt int, why *mail.Reply)) {
 	for _, j := range msg.jobs {
 		if j.dest.why != nil {
@@ -178,7 +180,7 @@ func (msg *Message) expired(p *Policy, now time.Time) bool {
 	return now.Sub(msg.Since()) >= p.Lifetime || by != nil && by.Return && now.After(by.At)
 }
 
-// late reports whether the sender should now be sent a delay notice.
+// late reports whether it is time to send the sender a delay notice.
 func (msg *Message) late(p *Policy, now time.Time) bool {
 	if msg.Warned {
 		return false
@@ -189,11 +191,11 @@ func (msg *Message) late(p *Policy, now time.Time) bool {
 	return p.DelayWarning > 0 && now.Sub(msg.Since()) >= p.DelayWarning
 }
 
-// Job is the part of a message that is sent in one transaction: its recipients
+// Job is the part of a message that is sent in one transaction: the recipients
 // at one destination.
 type Job struct {
 	Message *Message
-	Rcpts   []int // indices into Message.Rcpts, all waiting; fixed during an attempt
+	Rcpts   []int // indices into Message.Rcpts, all waiting; not changed during an attempt
 
 	dest    *destination
 	next    time.Time
@@ -216,7 +218,7 @@ const (
 	jobGone
 )
 
-// Upstream returns the name of the upstream that gets the job.
+// Upstream returns the name of the upstream that the job is sent to.
 func (j *Job) Upstream() string { return j.dest.upName }
 
 // tries returns the largest number of attempts made for any of its recipients.

@@ -33,7 +33,7 @@ func (m *Machine) Apply(o Order, msg *Message, now time.Time) (c Change, ok bool
 	switch {
 	case msg.gone,
 		o.Do == "bounce" && msg.active > 0,
-		o.Do == "retry" && msg.Held != "" && !msg.awaitsUpstream: // only release ends a hold
+		o.Do == "retry" && msg.Held != "" && !msg.awaitsUpstream: // a hold is ended only by release
 		return c, false
 	}
 	c = Change{Message: msg, before: *msg}
@@ -67,8 +67,8 @@ func (m *Machine) Apply(o Order, msg *Message, now time.Time) (c Change, ok bool
 	return c, true
 }
 
-// fail marks the waiting recipients as failed permanently, and returns those
-// that must be reported to the sender.
+// fail marks the waiting recipients as permanently failed, and returns the
+// indices of those that must be reported to the sender.
 func (msg *Message) fail(reason string) (owed []int) {
 	for i := range msg.Rcpts {
 		r := &msg.Rcpts[i]
@@ -84,8 +84,8 @@ func (msg *Message) fail(reason string) (owed []int) {
 	return owed
 }
 
-// makeDue makes a message due now, and allows an attempt at its destinations
-// even if they are down.
+// makeDue makes a message due immediately, and allows an attempt at its
+// destinations even if they are down.
 func (m *Machine) makeDue(msg *Message) {
 	for i := range msg.Rcpts {
 		msg.Rcpts[i].Next = time.Time{}
@@ -97,7 +97,7 @@ func (m *Machine) makeDue(msg *Message) {
 	}
 }
 
-// Settle continues after the commit of a change; err is the result of the
+// Settle continues after a change has been committed; err is the result of the
 // commit.
 func (m *Machine) Settle(c Change, err error, now time.Time) {
 	msg := c.Message
@@ -125,8 +125,8 @@ func (c *Change) undo() {
 	}
 }
 
-// Flush makes all mail for a domain due now (ETRN, RFC 1985) and returns the
-// number of messages. A leading @ includes the domains below it.
+// Flush makes all mail for a domain due immediately (ETRN, RFC 1985) and
+// returns the number of messages. A leading @ includes subdomains.
 func (m *Machine) Flush(domain string, now time.Time) int {
 	parent, below := strings.CutPrefix(strings.ToLower(domain), "@")
 	if ascii, err := mail.ParseDomain(parent); err == nil {

@@ -39,13 +39,13 @@ func TestOrders(t *testing.T) {
 	for _, tc := range []struct {
 		do, text, state string
 		ok              bool
-		tried           []string // in the next ten minutes, with a server that works
+		tried           []string // within the next ten minutes, with a working server
 		held            string
-		left            bool // the message is still in the queue then
+		left            bool // the message is still in the queue afterwards
 		owed            []string
 	}{
 		{do: "retry", state: "deferred", ok: true, tried: []string{"1m a@example.net"}},
-		{do: "retry", state: "active", ok: true, left: true}, // it is being tried
+		{do: "retry", state: "active", ok: true, left: true}, // it is already being attempted
 		{do: "retry", state: "held", held: "virus", left: true},
 		{do: "retry", state: "without upstream", ok: true, held: "upstream gone is not configured", left: true},
 		{do: "retry", state: "blocked", ok: true, tried: []string{"1m a@example.net", "1m x@example.net", "1m x@example.net", "1m x@example.net"}},
@@ -77,7 +77,7 @@ func TestOrders(t *testing.T) {
 			if ok := s.order(tc.do, tc.text, msg); ok != tc.ok {
 				t.Fatalf("followed: %v", ok)
 			}
-			slices.Sort(s.tried) // whatever waits together goes in any order
+			slices.Sort(s.tried) // jobs that wait together are attempted in any order
 			want(t, "tried", s.tried, tc.tried...)
 			want(t, "owed", s.owed, tc.owed...)
 			if msg.Held != tc.held && !msg.gone {
@@ -91,8 +91,8 @@ func TestOrders(t *testing.T) {
 	}
 }
 
-// An order that cannot be saved is undone, and the schedule continues as if it
-// had not been given.
+// An order that cannot be saved is undone, and the schedule continues as
+// before.
 func TestOrderNotSaved(t *testing.T) {
 	for _, do := range Orders {
 		t.Run(do, func(t *testing.T) {
@@ -233,7 +233,7 @@ func TestUpstreams(t *testing.T) {
 		s.m.Start(s.now)
 		msg := s.admit("m", "gone", "a@example.net")
 		s.admit("n", "gone", "b@example.net")
-		want(t, "notes", s.notes, "0 missing m") // once for an upstream
+		want(t, "notes", s.notes, "0 missing m") // only once per upstream
 		if !msg.AwaitsUpstream() || msg.State(s.now) != "held" {
 			t.Errorf("%+v", msg)
 		}
@@ -250,7 +250,7 @@ func TestUpstreams(t *testing.T) {
 		s.answer = nil
 		s.m.RemoveUpstream("out", s.now)
 		s.settle()
-		s.pass(5 * time.Minute) // the schedule stays
+		s.pass(5 * time.Minute) // the schedule does not change
 		want(t, "done", s.done, "5m m")
 	})
 	t.Run("an attempt at a removed upstream ends as it began", func(t *testing.T) {
@@ -272,7 +272,8 @@ func TestUpstreams(t *testing.T) {
 		want(t, "tried", s.tried, "0 a@x.example", "0 b@y.example", "5m b@y.example")
 		want(t, "done", s.done, "5m m")
 	})
-	// The first version forgot the second recipient until the next start.
+	// In the first version the second recipient was not attempted until the
+	// next start.
 	t.Run("an upstream that comes back during an attempt gets the rest, too", func(t *testing.T) {
 		s := newSim(t)
 		s.slow = true
@@ -341,8 +342,8 @@ func TestFlush(t *testing.T) {
 	}
 }
 
-// Before Start nothing is attempted, but orders are carried out. A queue opened
-// by a command is in this state.
+// Before Start no attempt begins, but orders are carried out. A queue opened by
+// a command is in this state.
 func TestNotStarted(t *testing.T) {
 	s := newSim(t)
 	s.m = New(Options{Jitter: exactly})
@@ -375,7 +376,7 @@ func TestNotStarted(t *testing.T) {
 	want(t, "tried", s.tried, "0 a@example.net")
 }
 
-// settleUnstarted fails if a machine that was not started has any effects.
+// settleUnstarted fails if a machine that has not been started has any effects.
 func (s *sim) settleUnstarted() {
 	s.t.Helper()
 	if e := s.m.Take(); len(e.Start)+len(e.Overdue)+len(e.Done)+len(e.Notes) > 0 {

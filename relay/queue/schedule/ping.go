@@ -2,22 +2,23 @@ package schedule
 
 import "time"
 
-// A destination that could not be reached is pinged while mail waits for it, so
-// that the mail leaves within seconds once the destination can be reached again.
-// The interval is pingMin; for a domain it grows to pingSlow during a long outage.
-// If the destination answers pings but accepts no mail, the interval doubles up to
-// pingMax.
+// An unreachable destination is pinged while mail is waiting for it, so that
+// the mail is sent within seconds once the destination can be reached again.
+// The interval is pingMin; for a domain it grows to pingSlow during a long
+// outage. If the destination answers pings but accepts no mail, the interval
+// doubles up to pingMax.
 const (
 	pingMin  = 5 * time.Second
 	pingSlow = 30 * time.Second
 	pingMax  = 15 * time.Minute
-	// maxPinged limits the number of domains that are pinged at the same time. For
-	// the others, only the scheduled attempts show that they can be reached again.
+	// maxPinged is the maximum number of domains that are pinged at the same
+	// time. The recovery of other domains is detected only by the scheduled
+	// attempts.
 	maxPinged = 200
 )
 
-// Ping asks the owner to check whether a destination can be reached, and to report
-// the result with Pinged.
+// Ping asks the owner to check whether a destination can be reached, and to
+// report the result with Pinged.
 type Ping struct {
 	Upstream, Destination string
 	Domain                string // empty for a whole upstream
@@ -27,8 +28,8 @@ type Ping struct {
 type pinging struct {
 	dest  *destination
 	next  time.Time
-	place int       // in the heap of alarms
-	since time.Time // when the destination was found unreachable; zero without pings
+	place int       // index in the heap of alarms
+	since time.Time // when the destination was found to be unreachable; zero if not being pinged
 	pause time.Duration
 }
 
@@ -40,11 +41,11 @@ func (p *pinging) wait(now time.Time) time.Duration {
 	if p.dest.domain == "" {
 		return p.pause
 	}
-	// Servers that belong to others are pinged less often the longer they are down.
+	// Remote servers are pinged less often the longer they are down.
 	return max(p.pause, min(now.Sub(p.since)/20, pingSlow))
 }
 
-// startPings begins to ping a destination, unless that has begun before.
+// startPings starts pinging a destination, unless it is already being pinged.
 func (s *dispatcher) startPings(d *destination, now time.Time) {
 	p := &d.ping
 	if !d.up.Pings || !p.since.IsZero() || d.domain != "" && s.pinged >= maxPinged {
@@ -57,7 +58,7 @@ func (s *dispatcher) startPings(d *destination, now time.Time) {
 	s.alarms.set(p)
 }
 
-// stopPings ends the pings to a destination.
+// stopPings stops pinging a destination.
 func (s *dispatcher) stopPings(d *destination) {
 	if d.ping.since.IsZero() {
 		return
@@ -69,7 +70,7 @@ func (s *dispatcher) stopPings(d *destination) {
 	d.ping.since = time.Time{}
 }
 
-// pingDue pings a destination if mail still waits for it.
+// pingDue pings a destination if mail is still waiting for it.
 func (s *dispatcher) pingDue(d *destination) {
 	if d.failures == 0 || len(d.jobs) == 0 || !d.up.Pings || !s.running {
 		s.stopPings(d)

@@ -21,7 +21,8 @@ func pingable(t *testing.T) *sim {
 	return s
 }
 
-// How often a destination is pinged that does not answer.
+// TestPingIntervals checks how often a destination is pinged while it does not
+// answer.
 func TestPingIntervals(t *testing.T) {
 	for _, tc := range []struct {
 		upstream, dest string
@@ -52,8 +53,8 @@ func TestPingIntervals(t *testing.T) {
 	}
 }
 
-// Pings go on while mail waits for a destination that does not answer, and no
-// longer.
+// Pings continue only while mail is waiting for a destination that does not
+// answer.
 func TestPingsEnd(t *testing.T) {
 	for name, end := range map[string]func(s *sim){
 		"the mail leaves": func(s *sim) { s.answer, s.answers = nil, func(string) bool { return true } },
@@ -82,8 +83,8 @@ func TestPingsEnd(t *testing.T) {
 	}
 }
 
-// A destination that answers pings but takes no mail is pinged less and less
-// often.
+// A destination that answers pings but accepts no mail is pinged at increasing
+// intervals.
 func TestPingWithoutSuccess(t *testing.T) {
 	s := pingable(t)
 	s.answers = func(string) bool { return true }
@@ -95,8 +96,8 @@ func TestPingWithoutSuccess(t *testing.T) {
 	}
 }
 
-// Of very many domains that do not answer, some are pinged. When those answer,
-// others take their places.
+// If very many domains do not answer, only some of them are pinged. When those
+// answer, others are pinged instead.
 func TestManyDomainsArePinged(t *testing.T) {
 	s := pingable(t)
 	for i := range 3 * maxPinged {

@@ -14,7 +14,7 @@ func (m *Machine) plan(all []*Message, now time.Time) {
 	}
 }
 
-// planOne makes a message's jobs, one for each destination of its waiting
+// planOne creates a message's jobs, one for each destination of its waiting
 // recipients, and puts each in line or sets its alarm.
 func (m *Machine) planOne(msg *Message, now time.Time) {
 	up := m.upstreamOf(msg, now)
@@ -55,7 +55,7 @@ func (m *Machine) planOne(msg *Message, now time.Time) {
 		if j.next.After(longest) { // stored while the clock was wrong
 			j.next = longest
 		}
-		if j.unreached { // from before a restart; the first success wakes it
+		if j.unreached { // from before a restart; woken by the first success
 			j.dest.failures = max(j.dest.failures, 1)
 			m.dispatcher.startPings(j.dest, now)
 		}
@@ -63,22 +63,22 @@ func (m *Machine) planOne(msg *Message, now time.Time) {
 	}
 }
 
-// upstreamOf returns the upstream that gets a message. For a held message it
-// returns nil and keeps the hold.
+// upstreamOf returns the upstream that a message is sent to. For a held message
+// it returns nil and keeps the hold.
 func (m *Machine) upstreamOf(msg *Message, now time.Time) *Upstream {
 	if msg.Held != "" && !msg.awaitsUpstream {
 		m.keepHeld(msg)
 		return nil
 	}
 	up := m.upstreams[msg.To()]
-	if up == nil { // no longer configured: routed again, or held
+	if up == nil { // no longer configured: rerouted or held
 		up = m.upstreams[Router]
 		if up == nil || m.opt.Routable != nil && !m.opt.Routable(msg) {
 			m.awaitUpstream(msg, now)
 			return nil
 		}
 	}
-	if msg.awaitsUpstream { // it has waited long enough
+	if msg.awaitsUpstream { // the upstream is available again
 		m.endHold(msg, now)
 		for i := range msg.Rcpts {
 			msg.Rcpts[i].Next = time.Time{}
@@ -91,12 +91,13 @@ func (m *Machine) upstreamOf(msg *Message, now time.Time) *Upstream {
 func (m *Machine) Sender(msg *Message, i int) mail.Address {
 	from := msg.Envelope.From
 	if m.opt.Sender == nil || from == "" || msg.Envelope.Owner != "" {
-		return from // a configured sender is the one that the next server accepts
+		return from // the next server accepts only the configured sender
 	}
 	return m.opt.Sender(from, msg.Envelope.Rcpts[i])
 }
 
-// unschedule removes the jobs of a message that are not being attempted.
+// unschedule removes the jobs of a message, except those that are being
+// attempted.
 func (m *Machine) unschedule(msg *Message) {
 	for _, j := range slices.Clone(msg.jobs) {
 		if j.state != jobActive {
@@ -106,7 +107,7 @@ func (m *Machine) unschedule(msg *Message) {
 }
 
 // Replan plans a message again after a change. If an attempt at a part of it is
-// under way, the message is planned at the end of that attempt.
+// in progress, the message is planned when that attempt ends.
 func (m *Machine) Replan(msg *Message, now time.Time) {
 	m.unschedule(msg)
 	if msg.replan = msg.active > 0; !msg.replan {

@@ -5,33 +5,33 @@ import (
 	"time"
 )
 
-// Policy sets how often, and for how long, delivery of an upstream's mail is
+// Policy sets how often and for how long delivery of an upstream's mail is
 // attempted.
 type Policy struct {
-	// RetryMin is the wait after the first attempt that failed temporarily.
-	// Each further wait is twice as long, varied by up to a sixth.
+	// RetryMin is the wait after the first temporary failure. Each further wait
+	// is twice as long, varied by up to a sixth.
 	RetryMin time.Duration
-	// RetryMax is the longest wait between two attempts.
+	// RetryMax is the maximum wait between two attempts.
 	RetryMax time.Duration
-	// Lifetime is the time for which delivery is attempted before a message is
-	// returned to its sender.
+	// Lifetime is how long delivery is attempted before the sender is sent a
+	// failure report.
 	Lifetime time.Duration
-	// DelayWarning is the age at which the sender of a queued message is sent a
-	// delay notice, once. 0 disables the notice.
+	// DelayWarning is the age at which a queued message's sender is sent a
+	// single delay notice. 0 disables the notice.
 	DelayWarning time.Duration
-	// Concurrency is the largest number of connections to one destination. The
+	// Concurrency is the maximum number of connections to one destination. The
 	// scheduler starts with five and adds more while the destination keeps up.
 	Concurrency int
 }
 
-// DefaultPolicy is the policy of an upstream that does not set one.
+// DefaultPolicy is the policy of upstreams that do not set one.
 var DefaultPolicy = Policy{
 	RetryMin: 5 * time.Minute, RetryMax: 4 * time.Hour, Lifetime: 5 * 24 * time.Hour,
 	DelayWarning: 4 * time.Hour, Concurrency: 20,
 }
 
-// defaults fills in unset values, and corrects a policy that would retry for
-// ever.
+// defaults fills in unset values, and corrects a policy that would retry
+// forever.
 func (p *Policy) defaults() {
 	if *p == (Policy{}) {
 		*p = DefaultPolicy
@@ -51,7 +51,7 @@ func (p *Policy) defaults() {
 // wait returns the wait after the n-th attempt, counted from 1, without jitter.
 func (p *Policy) wait(n int) time.Duration { return Doubled(p.RetryMin, n, p.RetryMax) }
 
-// Doubled returns d for n = 1 and twice as much for each further n, up to limit.
+// Doubled returns d for n = 1, and doubles it for each further n, up to limit.
 func Doubled(d time.Duration, n int, limit time.Duration) time.Duration {
 	for ; n > 1 && d < limit; n-- {
 		d *= 2
@@ -59,8 +59,8 @@ func Doubled(d time.Duration, n int, limit time.Duration) time.Duration {
 	return min(d, limit)
 }
 
-// vary changes d by up to a sixth at random, so that messages which were
-// deferred together are not retried together.
+// vary randomly changes d by up to a sixth, so that messages deferred together
+// are not retried together.
 func vary(d time.Duration) time.Duration {
 	return d - d/6 + rand.N(d/3+1)
 }

@@ -18,9 +18,9 @@ func TestRetries(t *testing.T) {
 		policy Policy
 		edit   func(msg *Message)
 		answer *mail.Reply
-		tried  []string // the first times
-		last   string   // the last one
-		n      int      // of attempts
+		tried  []string // the first few entries
+		last   string   // the last entry
+		n      int      // number of attempts
 		owed   []string
 	}{
 		{
@@ -187,10 +187,10 @@ func TestUnreachable(t *testing.T) {
 		{down, true, false, false},
 		{reply(451, "4.3.2", ""), true, false, false},
 		{reply(451, "4.4.3", ""), true, false, false},
-		{reply(451, "4.4.1", "mx"), false, true, false}, // a server's own words
+		{reply(451, "4.4.1", "mx"), false, true, false}, // a reply from the server itself
 		{dropped, false, false, true},
 		{reply(451, "4.3.0", ""), false, false, true},
-		{reply(554, "5.4.1", ""), false, true, false}, // permanent: about this message
+		{reply(554, "5.4.1", ""), false, true, false}, // permanent, so it concerns this message only
 	} {
 		var res Result
 		res.Weigh(tc.reply)
@@ -356,8 +356,8 @@ func TestDoubledAndVary(t *testing.T) {
 	}
 }
 
-// Times stored while the clock was wrong delay nothing, and times read from
-// disk are unaffected by later changes of the wall clock.
+// Times stored while the clock was wrong do not delay anything, and times read
+// from disk are unaffected by later changes of the wall clock.
 func TestClock(t *testing.T) {
 	const years = 10 * 365 * day
 	load := func(s *sim, edit func(msg *Message)) {
@@ -371,7 +371,7 @@ func TestClock(t *testing.T) {
 		s := newSim(t)
 		load(s, func(msg *Message) { msg.Rcpts[0] = Rcpt{Attempts: 3, Last: later, Next: s.now.Add(years)} })
 		s.pass(5 * time.Hour)
-		want(t, "tried", s.tried, "4h40m a@example.net") // max_retry and a sixth
+		want(t, "tried", s.tried, "4h40m a@example.net") // max_retry plus a sixth
 	})
 	t.Run("a wait within the policy is kept", func(t *testing.T) {
 		s := newSim(t)

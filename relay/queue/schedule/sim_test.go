@@ -21,9 +21,9 @@ type sim struct {
 	answer func(to mail.Address) *mail.Reply
 	// saveErr is the result of commits.
 	saveErr error
-	// slow leaves attempts pending until finish is called.
 	// answers reports whether a destination answers pings; nil means no.
 	answers func(destination string) bool
+	// slow leaves attempts pending until finish is called.
 	slow    bool
 	pending []*Job
 
@@ -33,12 +33,12 @@ type sim struct {
 	done   []string // "10m id"
 	notes  []string // "1m down out"
 	noteds []Note
-	seed   string // of random events, for messages
+	seed   string // seed of the random events, for failure messages
 }
 
 var epoch = time.Date(2026, 11, 30, 0, 0, 0, 0, time.UTC)
 
-// exactly is a jitter function that returns the wait unchanged.
+// exactly is a jitter function that returns d unchanged.
 func exactly(d time.Duration) time.Duration { return d }
 
 func newSim(t *testing.T) *sim {
@@ -49,7 +49,7 @@ func newSim(t *testing.T) *sim {
 	return s
 }
 
-// at returns the time since the start.
+// at prefixes x with the time since the start.
 func (s *sim) at(x string) string { return short(s.now.Sub(epoch)) + " " + x }
 
 // short formats a duration without zero units.
@@ -79,7 +79,7 @@ func (s *sim) admit(id, upstream string, to ...mail.Address) *Message {
 	return msg
 }
 
-// settle carries out effects until there are none.
+// settle carries out effects until none are left.
 func (s *sim) settle() {
 	for range 10_000 {
 		e := s.m.Take()
@@ -281,7 +281,7 @@ func reply(code int, enhanced, host string) *mail.Reply {
 	return &mail.Reply{Code: code, Enhanced: enhanced, Text: "text", Host: host}
 }
 
-// The usual replies.
+// The most common replies.
 var (
 	later   = reply(451, "4.7.1", "mx.example.net") // a server's temporary refusal
 	no      = reply(550, "5.1.1", "mx.example.net")

@@ -13,7 +13,7 @@ import (
 	"hoplite/relay/queue/journal"
 )
 
-// BenchmarkLog puts, reads and finishes messages, and each put is acknowledged
+// BenchmarkLog puts, reads and finishes messages. Each put is acknowledged
 // after its sync. This is the work that the queue does for a message, without
 // the network.
 func BenchmarkLog(b *testing.B) {
@@ -72,7 +72,7 @@ func passMany(b *testing.B, l *Log, m *mail.Message, writers int) {
 	wg.Wait()
 }
 
-// BenchmarkOpen measures a start with 100,000 messages of 1 KiB in the queue.
+// BenchmarkOpen measures opening a log with 100,000 messages of 1 KiB.
 func BenchmarkOpen(b *testing.B) {
 	dir := b.TempDir()
 	l, err := Open(Options{Dir: dir, Log: zerolog.Nop()})

@@ -21,27 +21,27 @@ const (
 
 // entry is the catalog's record of one live message.
 type entry struct {
-	seg      *segment // of the put or keep record; nil until it is synced
-	off      int64    // of that record
+	seg      *segment // segment of the put or keep record; nil until it is synced
+	off      int64    // offset of that record
 	rec      int64    // its size
-	meta     int64    // length
+	meta     int64    // length of meta
 	head     int64    // length of the message's header block
 	size     int64    // of the message
 	longLine uint32
 	place    place
 	eightBit bool
-	dead     bool // a done mark is waiting to be written, or written
+	dead     bool // a done mark is pending or written
 
-	set     *segment // of the latest set record, nil without one
+	set     *segment // of the latest set record; nil if there is none
 	setOff  int64
-	setLen  int64 // of the whole record
+	setLen  int64 // length of the whole record
 	kept    int64 // length of the state inside the put or keep record
 	version uint32
 
-	loadMeta, loadState []byte // between recovery and Load
+	loadMeta, loadState []byte // set between recovery and Load
 }
 
-// beside returns the offset of meta, which state follows, in e's segment.
+// beside returns the offset of meta in e's segment. The state follows meta.
 func (e *entry) beside(id string) int64 { return e.off + recordHead + int64(len(id)) + putHead }
 
 // octets returns the offset of an inline message in e's segment.
@@ -52,7 +52,7 @@ func (e *entry) octets(id string) int64 { return e.beside(id) + e.meta + e.kept 
 type catalog struct {
 	mu     sync.Mutex
 	index  map[string]*entry
-	segs   []*segment // oldest first; the last one is written to unless it is sealed
+	segs   []*segment // oldest first; the last one is the write target unless it is sealed
 	drop   []finished // finished messages whose files can be removed
 	rotate bool       // the next batch opens a new segment
 
@@ -87,7 +87,8 @@ func (c *catalog) load(yield func(journal.Entry) error) error {
 	return nil
 }
 
-// knows reports whether id belongs to a message that is live or about to be.
+// knows reports whether id belongs to a message that is live or is being
+// committed.
 func (c *catalog) knows(id string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -166,7 +167,8 @@ func (c *catalog) usage() journal.Usage {
 }
 
 // fewSegments reports whether messages leave as fast as they arrive. If they
-// accumulate, filling a spare would double the data written.
+// accumulate, pre-filling spare segments would double the amount of data
+// written.
 func (c *catalog) fewSegments() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -227,8 +229,8 @@ func (c *catalog) count(m *commit) {
 	}
 }
 
-// undo reverts a failed batch. It returns the ids of its done marks, which are
-// written again.
+// undo reverts a failed batch. It returns the ids of its done marks, which will
+// be written again.
 func (c *catalog) undo(b *batch) (dones []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -346,9 +348,9 @@ func (c *catalog) replay(s *segment, off int64, r record, copies *slab) error {
 	return nil
 }
 
-// target returns the segment for a batch of size octets. It returns nil if a
-// new segment is needed, with the given number, after a segment that ends at
-// end.
+// target returns the segment for a batch of size octets. If a new segment is
+// needed, s is nil, and next and end are its number and the end of the previous
+// segment.
 func (c *catalog) target(size, full int64) (s *segment, next uint64, end int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -382,7 +384,7 @@ func (c *catalog) fail(s *segment) (end int64) {
 	return s.size
 }
 
-// wantReclaim wakes the reclaimer if there may be something to do. The caller
+// wantReclaim wakes the reclaimer if a reclaim may be worthwhile. The caller
 // holds c.mu.
 func (c *catalog) wantReclaim() {
 	if len(c.drop) == 0 && (len(c.segs) < 2 || c.segs[0].count > 0 && c.segs[len(c.segs)-1].size > segmentHead) {
@@ -406,10 +408,10 @@ func (c *catalog) takeDropped() []finished {
 
 // task is the next step of a reclaim.
 type task struct {
-	seg    *segment // nil if no segment should go
-	remove bool     // seg is dead and no longer in the catalog; otherwise its survivors are moved
+	seg    *segment // nil if no segment is to be reclaimed
+	remove bool     // seg is dead and already out of the catalog; otherwise its survivors are moved
 	reuse  bool     // the removed segment's file can become the spare
-	rotate bool     // the newest segment is old: an empty batch starts another
+	rotate bool     // the newest segment is old: an empty batch opens another
 }
 
 // nextTask returns the next step of a reclaim. full is the size of a full

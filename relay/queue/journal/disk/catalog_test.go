@@ -17,7 +17,7 @@ func segmentOf(c *catalog, born time.Time) *segment {
 	return s
 }
 
-// change is an operation with a record of a hundred octets.
+// change is an operation with a record of 100 octets.
 func change(k kind, id string) op {
 	o := op{kind: k, id: id, rec: make([]byte, 100), buf: new([]byte)}
 	if k == kindPut {
@@ -26,8 +26,8 @@ func change(k kind, id string) op {
 	return o
 }
 
-// write passes operations through the catalog as one batch, which succeeds or
-// fails.
+// write passes operations through the catalog as one batch, which succeeds
+// unless failed is set.
 func write(c *catalog, failed bool, dones []string, ops ...op) (*batch, error) {
 	b := &batch{}
 	m := &commit{ops: ops}
@@ -42,7 +42,7 @@ func write(c *catalog, failed bool, dones []string, ops ...op) (*batch, error) {
 	return b, m.err
 }
 
-// keep returns the record that moves a message in the state it had when v was
+// keep returns the keep record for a message in the state it had when v was
 // looked up.
 func keep(v survivor) op {
 	o := change(kindKeep, v.id)
@@ -72,7 +72,7 @@ func TestCatalogChecksCommits(t *testing.T) {
 			segmentOf(c, time.Now())
 			write(c, false, nil, change(kindPut, "live"))
 			write(c, false, nil, change(kindPut, "dead"))
-			c.index["dead"].dead = true // its mark is waiting
+			c.index["dead"].dead = true // its done mark is pending
 			if _, err := write(c, false, nil, tc.ops...); !errors.Is(err, tc.want) {
 				t.Errorf("got %v", err)
 			}
@@ -181,7 +181,7 @@ func TestNextTask(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		segs   []segment
-		want   string // of the first segment: remove, move; rotate; or nothing
+		want   string // expected action on the first segment: remove, move, rotate or none
 		reuse  bool
 		number uint64
 	}{
@@ -202,7 +202,7 @@ func TestNextTask(t *testing.T) {
 			segs: []segment{{size: 500, count: 1, live: 500, mails: 1, born: old}, {size: 52, born: now}},
 		},
 		{
-			name: "an old segment without mail", // states may stay
+			name: "an old segment without mail", // states may remain
 			segs: []segment{{size: 500, count: 1, live: 500, born: old}, {size: 52, born: now}},
 		},
 		{
@@ -247,7 +247,7 @@ func TestTarget(t *testing.T) {
 		last *segment
 		edit func(c *catalog)
 		size int64
-		next uint64 // 0: the last one is used
+		next uint64 // 0 means that the last one is used
 		end  int64
 	}{
 		{name: "no segment", next: 1},

@@ -9,11 +9,11 @@ import (
 	"hoplite/relay/queue/journal"
 )
 
-// maxBatch bounds the size of a batch in octets; a batch holds at least one
-// commit, whatever its size.
+// maxBatch is the maximum size of a batch in octets, unless a single commit is
+// larger.
 const maxBatch = 8 << 20
 
-// commit is the set of changes that one caller waits for.
+// commit is the set of changes made by one caller, which waits for the result.
 type commit struct {
 	ops    []op
 	size   int64
@@ -30,11 +30,11 @@ type op struct {
 	kind    kind
 	id      string
 	rec     []byte  // the record
-	buf     *[]byte // its memory, from the pool; nil for done marks
-	entry   *entry  // put and keep: the catalog's future entry
-	version uint32  // keep: of the state in the record
-	file    string  // put and keep: written for the record, removed if the commit fails
-	skip    bool    // keep: overtaken by another change
+	buf     *[]byte // its pooled buffer; nil for done marks
+	entry   *entry  // put and keep: the entry to be added to the catalog
+	version uint32  // keep: version of the state in the record
+	file    string  // put and keep: the file written for the record, removed if the commit fails
+	skip    bool    // keep: superseded by another change
 }
 
 // free returns c and its buffers to their pools.
@@ -69,12 +69,12 @@ type committer struct {
 
 	mu      sync.Mutex
 	pending []*commit
-	writing bool     // by some goroutine, which then owns batch
-	grouped bool     // the last batch held several commits
+	writing bool     // a goroutine is writing, and owns batch
+	grouped bool     // the last batch contained several commits
 	dones   []string // marks for the next batch
 	armed   bool     // a timer will flush dones
-	due     bool     // it has fired
-	closed  bool     // no more changes
+	due     bool     // the timer has fired
+	closed  bool     // no more changes are accepted
 
 	batch batch
 	wake  chan struct{} // holds a token when there is work
@@ -86,9 +86,9 @@ func newCommitter(c *catalog, w *writer, flush time.Duration) *committer {
 }
 
 // submit queues c and waits until it is written. A lone writer writes its batch
-// in its own goroutine: with a single client, switching goroutines would be
-// half of the cost of a commit apart from the disk. If there are many writers,
-// loop writes the batches.
+// in its own goroutine: with a single client, switching goroutines would
+// account for half the cost of a commit, excluding the disk. If there are many
+// writers, loop writes the batches.
 func (m *committer) submit(c *commit) error {
 	for i := range c.ops {
 		c.size += int64(len(c.ops[i].rec))
@@ -128,7 +128,7 @@ func (m *committer) kick() {
 	}
 }
 
-// arm makes sure that done marks are written within d. The caller holds m.mu.
+// arm ensures that done marks are written within d. The caller holds m.mu.
 func (m *committer) arm(d time.Duration) {
 	if m.armed || m.closed {
 		return
@@ -142,13 +142,14 @@ func (m *committer) arm(d time.Duration) {
 	})
 }
 
-// loop writes the commits and marks that arrived during another batch.
+// loop writes the commits and marks that arrived while another batch was being
+// written.
 func (m *committer) loop() {
 	defer close(m.idle)
 	for range m.wake {
 		runtime.Gosched() // let callers that are about to commit join the batch
 		m.mu.Lock()
-		busy := m.writing // the writing goroutine kicks if there is more
+		busy := m.writing // the goroutine that is writing kicks if there is more
 		m.writing = true
 		m.mu.Unlock()
 		if !busy && m.turn() {
@@ -157,7 +158,7 @@ func (m *committer) loop() {
 	}
 }
 
-// turn writes one batch. The caller has set writing. It reports whether the
+// turn writes one batch. The caller has set writing. turn reports whether the
 // committer is closed and has nothing left to write.
 func (m *committer) turn() (end bool) {
 	b := &m.batch
@@ -174,7 +175,7 @@ func (m *committer) turn() (end bool) {
 	return m.closed && len(m.pending) == 0
 }
 
-// collect fills the next batch and reports whether there is anything in it.
+// collect fills the next batch and reports whether it contains anything.
 func (m *committer) collect(b *batch) bool {
 	b.reset()
 	m.mu.Lock()
@@ -203,9 +204,9 @@ func (m *committer) collect(b *batch) bool {
 	return len(b.commits)+len(b.marks) > 0
 }
 
-// finish updates the catalog and wakes the callers that wait for the batch. The
-// done marks of a failed batch are written again a second later, because the
-// disk may be full.
+// finish updates the catalog and wakes the callers that are waiting for the
+// batch. The done marks of a failed batch are retried a second later, because
+// the disk may be full.
 func (m *committer) finish(b *batch, err error) {
 	if err == nil {
 		m.catalog.settle(b)
@@ -232,7 +233,7 @@ func (m *committer) close() bool {
 }
 
 // drain writes the remaining changes after close, and returns the number of
-// done marks that could not be written within some seconds.
+// done marks that could not be written within a few seconds.
 func (m *committer) drain() (lost int) {
 	m.kick()
 	<-m.idle
@@ -245,7 +246,7 @@ func (m *committer) drain() (lost int) {
 	return lost
 }
 
-// unwritten returns the number of done marks that are not on disk.
+// unwritten returns the number of done marks that are not yet on disk.
 func (m *committer) unwritten() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()

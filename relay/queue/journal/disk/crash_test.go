@@ -94,7 +94,7 @@ func copyTree(t *testing.T, from string) string {
 	return to
 }
 
-// A crash may leave any part of the last write. After a restart everything
+// A crash may leave any prefix of the last write. After a restart everything
 // synced earlier exists, the last write exists completely or not at all, and
 // the next start has nothing to repair.
 func TestTornTailAtEveryOctet(t *testing.T) {
@@ -166,8 +166,8 @@ func TestTornTailAtEveryOctet(t *testing.T) {
 }
 
 // The blocks of one write may reach the disk in any order. If only the end of a
-// batch exists, the batch is dropped as a whole, because its records belong
-// together. If other batches follow it, it is treated as damage and they are
+// batch is on disk, the whole batch is dropped, because its records belong
+// together. If other batches follow it, it is treated as damaged and they are
 // kept.
 func TestTornBatchIsDroppedDamageIsNot(t *testing.T) {
 	dir := t.TempDir()
@@ -215,9 +215,9 @@ func TestTornBatchIsDroppedDamageIsNot(t *testing.T) {
 	}
 }
 
-// With Spare, a file of zeros exists before a segment needs it, and another
-// after it was used. A crash while the file is being made leaves nothing
-// behind.
+// With Spare, a file of zeros exists before a segment needs it, and another is
+// created once it has been used. A crash while the file is being created leaves
+// nothing behind.
 func TestSpareIsKeptReady(t *testing.T) {
 	dir := t.TempDir()
 	os.MkdirAll(filepath.Join(dir, "log"), 0o700)
@@ -227,9 +227,9 @@ func TestSpareIsKeptReady(t *testing.T) {
 	}
 	const full = 64 << 10
 	l := open(t, Options{Dir: dir, Segment: full, Spare: true})
-	for i := range 3 { // each opens a segment
+	for i := range 3 { // each iteration opens a segment
 		if i > 0 {
-			l.reclaim.spare.prepare(l.reclaim.quit) // as the reclaimer does from time to time
+			l.reclaim.spare.prepare(l.reclaim.quit) // the reclaimer does this periodically
 		}
 		for try := 0; ; try++ {
 			if info, err := os.Stat(spare); err == nil && info.Size() == full {
@@ -306,7 +306,7 @@ func TestUsedAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := []string{fmt.Sprintf("m%03d", i)}
-			done := fmt.Sprintf("m%03d", i-1) // in the last batch, which was synced if its segment is gone
+			done := fmt.Sprintf("m%03d", i-1) // in the last batch, which was synced if its segment no longer exists
 			if strings.HasPrefix(name, "last octets") && bytes.Contains(whole[:end], []byte("m-"+done)) {
 				want = []string{done, want[0]}
 			}
@@ -355,12 +355,12 @@ func TestDamageInTheMiddleKeepsWhatIsBehind(t *testing.T) {
 	}
 }
 
-// A segment that became shorter is damaged, and the damage is logged.
+// A segment that has become shorter is damaged, and the damage is logged.
 func TestMissingEndIsSaid(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir, Segment: 1 << 10})
 	put(t, l, "a", strings.Repeat("x", 900))
-	put(t, l, "b", strings.Repeat("x", 900)) // in another segment, which records where the first one ends
+	put(t, l, "b", strings.Repeat("x", 900)) // in another segment, whose header records the end of the first
 	l.Close()
 	if err := os.Truncate(segments(t, dir, ".log")[0], 300); err != nil {
 		t.Fatal(err)
@@ -438,7 +438,7 @@ func TestFailedWritePoisonsTheSegment(t *testing.T) {
 		name         string
 		write, sync  error
 		half         bool // the write stores half of its octets
-		keepsTheTail bool // as if the truncation had failed, too
+		keepsTheTail bool // as if the truncation had also failed
 	}{
 		{name: "sync EIO", sync: syscall.EIO},
 		{name: "write ENOSPC", write: syscall.ENOSPC},
@@ -480,7 +480,7 @@ func TestFailedWritePoisonsTheSegment(t *testing.T) {
 				t.Fatal("a large body was accepted without a sync")
 			}
 			l.Done("gone")
-			time.Sleep(5 * time.Millisecond) // its first flush may fail; it is repeated
+			time.Sleep(5 * time.Millisecond) // its first flush may fail and is then repeated
 			broken.Store(false)
 			put(t, l, "b", "after")
 			if got := segments(t, dir, ".log"); len(got) < 2 {
@@ -631,8 +631,8 @@ func TestDiskIsBounded(t *testing.T) {
 	}
 }
 
-// A crash may happen anywhere in a reclaim, so the tree is copied after each
-// system call that makes something durable.
+// A crash may happen at any point in a reclaim, so the tree is copied after
+// each system call that makes something durable.
 func TestCrashDuringReclaim(t *testing.T) {
 	dir := t.TempDir()
 	var mu sync.Mutex
@@ -645,7 +645,7 @@ func TestCrashDuringReclaim(t *testing.T) {
 		return f.Sync()
 	}
 	l := open(t, opt)
-	l.reclaim.running.Lock() // keeps the background reclaim away
+	l.reclaim.running.Lock() // prevents background reclaims
 	var all []string
 	for i := range 12 {
 		id := fmt.Sprintf("m%02d", i)
@@ -708,7 +708,7 @@ func TestFreshLogTouchesNoMail(t *testing.T) {
 	}
 }
 
-// Done marks are written to disk even without another commit.
+// Done marks are written to disk even if no other commit follows.
 func TestDoneMarksAreFlushedWhenIdle(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir})
@@ -729,7 +729,7 @@ func FuzzParseRecord(f *testing.F) {
 	f.Add(endRecord(beginRecord(nil, kindDone, "a"), 0, 1, 7))
 	f.Add([]byte("hqr1"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if len(b) >= recordHead { // so that the checksum does not hide the rest
+		if len(b) >= recordHead { // fix the checksum so that later checks are reached
 			binary.LittleEndian.PutUint32(b[4:], checksum(7, b[8:]))
 		}
 		r, err := parseRecord(b, 7)
@@ -739,8 +739,8 @@ func FuzzParseRecord(f *testing.F) {
 	})
 }
 
-// The writer and the reclaimer both use the spare. Each segment must stay the file
-// that its name refers to.
+// The writer and the reclaimer both use the spare. Each segment must remain the
+// file that its name refers to.
 func TestSpareHasOneOwner(t *testing.T) {
 	l := open(t, Options{Dir: t.TempDir(), Segment: 2 << 10})
 	stop := make(chan struct{})

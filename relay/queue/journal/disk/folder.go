@@ -10,15 +10,15 @@ import (
 	"strings"
 )
 
-// folder is the journal's directory. It determines the paths of files and
-// writes them durably, and has no state of its own.
+// folder is the journal's directory. It determines file paths and writes files
+// durably. It holds no other state.
 type folder struct {
 	path  string
 	write func(f *os.File, p []byte) error
 	sync  func(f *os.File) error
 }
 
-// create makes any missing directories.
+// create creates any missing directories.
 func (d *folder) create() error {
 	for _, name := range []string{"log", "body", "deferred", "inject"} {
 		if err := os.MkdirAll(filepath.Join(d.path, name), 0o700); err != nil {
@@ -41,7 +41,7 @@ func (d *folder) message(p place, id string) string {
 	return filepath.Join(d.path, "deferred", fan(id), id+".eml")
 }
 
-// envelopePath returns the path of the .json file beside a deferred message.
+// envelopePath returns the path of the .json file next to a deferred message.
 func envelopePath(eml string) string { return strings.TrimSuffix(eml, ".eml") + ".json" }
 
 // remove deletes a message's file and, for a deferred message, its envelope.
@@ -53,7 +53,7 @@ func (d *folder) remove(p place, id string) {
 	}
 }
 
-// fan returns one of 256 subdirectories for an id.
+// fan returns the subdirectory for an id, one of 256.
 func fan(id string) string {
 	return fmt.Sprintf("%02x", crc32.Checksum([]byte(id), castagnoli)&0xff)
 }
@@ -97,7 +97,7 @@ func (d *folder) writeSynced(path string, fill func(*os.File) error) error {
 	return err
 }
 
-// syncDir makes the creation and removal of names in dir durable.
+// syncDir makes the creation and removal of files in dir durable.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

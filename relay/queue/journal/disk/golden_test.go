@@ -9,10 +9,10 @@ import (
 	"hoplite/relay/queue/journal"
 )
 
-// testdata/first is a queue folder written by the first version, with every
-// kind of record: put with and without a state, set, done, keep for messages
-// inside the log and for messages with a file, and batches of several records.
-// It must never be regenerated.
+// testdata/first is a queue folder written by the first version. It contains
+// every kind of record: put with and without a state, set, done, keep for
+// messages inside the log and for messages in files, and batches of several
+// records. It must never be regenerated.
 func TestReadsTheFirstVersion(t *testing.T) {
 	dir := copyTree(t, "testdata/first")
 	large := strings.Repeat("a line of a large message\r\n", 30)

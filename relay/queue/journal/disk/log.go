@@ -1,6 +1,6 @@
-// Package disk implements the journal on a local disk: a log of segments with
-// group commit, separate files for messages that are large or old, and an index
-// in memory. docs/queue.md lists which files exist at each stage, and the
+// Package disk implements the journal on a local disk: a segmented log with
+// group commit, separate files for large or old messages, and an index in
+// memory. docs/queue.md lists which files exist at each stage, and the
 // possible states after a crash; the tests follow that table.
 //
 // Log is the journal. Each of its parts owns one piece of the state:
@@ -15,7 +15,7 @@
 //   - folder: the paths of all files, and the code that writes them durably
 //   - recovery: reads the segments into a catalog when the log is opened
 //
-// Start reading with Log.Commit, and with record.go for the format.
+// Start with Log.Commit, and with record.go for the format.
 package disk
 
 import (
@@ -36,16 +36,16 @@ import (
 // Options configures a Log. The zero value of every field except Dir is usable.
 type Options struct {
 	Dir     string        // data/queue
-	Segment int64         // size at which a segment is full; default 32 MiB
+	Segment int64         // size at which a segment is considered full; default 32 MiB
 	Inline  int64         // largest message stored inside the log; default 256 KiB
-	Age     time.Duration // age at which messages leave the log for files; default 1 h
-	Flush   time.Duration // longest delay of a done mark; default 100 ms
-	// Spare keeps a file for the next segment ready, filled with zeros, because
+	Age     time.Duration // age at which messages are moved from the log to files; default 1 h
+	Flush   time.Duration // maximum delay of a done mark; default 100 ms
+	// Spare keeps a zero-filled file ready for the next segment, because
 	// syncing overwritten blocks is faster than syncing appended ones, which
-	// also changes metadata. It takes the space of one segment, and is not made
-	// on a disk that is small or nearly full.
+	// also changes metadata. The file occupies the space of one segment. It is
+	// not created if the disk is small or nearly full.
 	Spare bool
-	// Envelope returns the contents of the .json file beside a deferred
+	// Envelope returns the contents of the .json file next to a deferred
 	// message.
 	Envelope func(id string, meta, state []byte) []byte
 	Log      zerolog.Logger
@@ -89,7 +89,7 @@ func (o *Options) defaults() {
 // other processes, so the journal is never fenced.
 type Log struct {
 	opt     Options
-	salt    uint64 // of the segments that this run writes
+	salt    uint64 // for the segments written by this process
 	folder  *folder
 	catalog *catalog
 	commits *committer
@@ -115,7 +115,7 @@ func Open(opt Options) (*Log, error) {
 	spare := &spare{folder: dir, size: opt.Segment, enabled: opt.Spare, log: opt.Log}
 	spare.find()
 	if l.catalog.fewSegments() {
-		spare.prepare(nil) // any later would be too late for the first segment
+		spare.prepare(nil) // must be ready before the first segment is created
 	}
 	w := &writer{folder: dir, catalog: l.catalog, spare: spare, salt: l.salt, size: opt.Segment, synced: opt.Synced, log: opt.Log}
 	l.commits = newCommitter(l.catalog, w, opt.Flush)
@@ -155,8 +155,8 @@ func (l *Log) Commit(ctx context.Context, changes ...journal.Change) error {
 // at the latest.
 func (l *Log) Done(ids ...string) { l.commits.done(ids) }
 
-// encode makes the record of ch. A large message is written to its file here,
-// so that several can be written at the same time.
+// encode returns the record of ch. A large message is written to its file here,
+// so that several can be written concurrently.
 func (l *Log) encode(ch journal.Change) (op, error) {
 	if !journal.ValidID(ch.ID) {
 		return op{}, fmt.Errorf("invalid message id %q", ch.ID)
@@ -199,7 +199,7 @@ func (l *Log) encode(ch journal.Change) (op, error) {
 	return o, nil
 }
 
-// writeLarge streams a message to a file of its own. The file and its directory
+// writeLarge streams a message to its own file. The file and its directory
 // entry are durable when it returns.
 func (l *Log) writeLarge(id, file string, m *mail.Message) error {
 	if l.catalog.knows(id) {
@@ -214,7 +214,7 @@ func (l *Log) writeLarge(id, file string, m *mail.Message) error {
 	})
 }
 
-// small is the size up to which a message is read in one piece.
+// small is the maximum size of a message that is read in one piece.
 const small = 16 << 10
 
 // Message opens the content of a live message. The error is journal.ErrGone if
@@ -247,8 +247,8 @@ func (l *Log) Message(id string) (*mail.Message, io.Closer, error) {
 	return m, closer, nil
 }
 
-// source returns the file that holds a message's content, and the offset of the
-// content. For an inline message it takes a reference to the segment.
+// source returns the file that holds a message's content, and the content's
+// offset in it. For an inline message it acquires a reference to the segment.
 func (l *Log) source(id string, e *entry) (io.ReaderAt, int64, io.Closer, error) {
 	if e.place == inline {
 		seg := e.seg
@@ -283,7 +283,7 @@ func (l *Log) Meta(id string) (meta, state []byte, err error) {
 func (l *Log) Usage() journal.Usage { return l.catalog.usage() }
 
 // Close writes pending changes and closes the files. If the disk is full, it
-// waits some seconds for space. Messages that are being read stay readable.
+// waits a few seconds for space. Messages that are being read remain readable.
 func (l *Log) Close() error {
 	if !l.commits.close() {
 		return nil

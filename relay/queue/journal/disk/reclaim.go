@@ -16,13 +16,12 @@ import (
 	"hoplite/relay/queue/journal"
 )
 
-// moveChunk is the number of messages that are moved to files between two
-// pauses.
+// moveChunk is the number of messages moved to files between two pauses.
 const moveChunk = 64
 
 // reclaimer removes segments that are no longer needed. It moves the live
-// records of an old segment to the end of the log, and their messages to files
-// of their own.
+// records of an old segment to the end of the log, and their messages to
+// separate files.
 type reclaimer struct {
 	log   *Log
 	spare *spare
@@ -71,8 +70,8 @@ func (r *reclaimer) removeDropped() {
 	}
 }
 
-// run removes dead segments, and moves the survivors of those that are old or
-// keep too many dead records on disk.
+// run removes dead segments, and moves the survivors of segments that are old
+// or contain too many dead records.
 func (r *reclaimer) run() error {
 	r.running.Lock()
 	defer r.running.Unlock()
@@ -88,7 +87,8 @@ func (r *reclaimer) run() error {
 				return err
 			}
 		case t.rotate:
-			// An empty batch opens the next segment, so that this one can go.
+			// An empty batch opens the next segment, so that this one can be
+			// removed.
 			if err := r.log.Commit(context.Background()); err != nil {
 				return err
 			}
@@ -117,10 +117,10 @@ func (r *reclaimer) removeSegment(s *segment, reuse bool) error {
 	return syncDir(r.log.folder.logs())
 }
 
-// survivor is a live message with a record in a segment that should be removed.
+// survivor is a live message with a record in a segment that is to be removed.
 type survivor struct {
 	id string
-	e  entry // at the time of the look-up
+	e  entry // at the time of the lookup
 }
 
 // read reads the meta and state from the log.
@@ -143,7 +143,7 @@ func (v *survivor) read() (meta, state []byte, err error) {
 // number.
 func (r *reclaimer) move(s *segment) (int, error) {
 	all := r.log.catalog.survivors(s)
-	slices.SortFunc(all, func(a, b survivor) int { // neighbours share a directory and the sync of it
+	slices.SortFunc(all, func(a, b survivor) int { // neighbours share a directory, which is then synced once
 		return strings.Compare(fan(a.id)+a.id, fan(b.id)+b.id)
 	})
 	moved := 0
@@ -184,7 +184,7 @@ func (r *reclaimer) moveSome(chunk []survivor) (int, error) {
 	err := r.log.commits.submit(c)
 	moved := 0
 	for i, o := range c.ops {
-		if err != nil || o.skip { // another change came first: the message stays where it is, or is gone
+		if err != nil || o.skip { // superseded by another change: the message stays where it is, or is already finished
 			if o.file != "" {
 				r.log.folder.remove(deferred, o.id)
 			}
@@ -216,7 +216,7 @@ func (r *reclaimer) moveOne(v *survivor) (op, error) {
 		case err == nil:
 			e.place, o.file = deferred, file
 			os.WriteFile(envelopePath(file), r.log.opt.Envelope(v.id, meta, state), 0o600)
-		case e.place != large || !errors.Is(err, fs.ErrNotExist): // a removed body stays missing; the next attempt reports it
+		case e.place != large || !errors.Is(err, fs.ErrNotExist): // a missing body remains missing; the next attempt reports it
 			return op{}, err
 		}
 	}

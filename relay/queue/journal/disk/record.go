@@ -16,7 +16,7 @@ import (
 )
 
 // kind is the type of a record. The numbers are stored on disk; the first three
-// are those of journal.Kind.
+// match those of journal.Kind.
 type kind uint8
 
 const (
@@ -48,14 +48,14 @@ const (
 	recordMagic = "hqr1"
 	recordHead  = 16
 	putHead     = 32
-	firstSize   = recordHead + 20 // of a first record
-	maxMeta     = 1 << 20         // of meta and of state
+	firstSize   = recordHead + 20 // size of a first record
+	maxMeta     = 1 << 20         // maximum size of meta and of state
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// newSalt returns the random seed of this run's checksums. Senders cannot guess
-// it, so no message text can pass for a record.
+// newSalt returns the random seed for the checksums of this run. Senders cannot
+// guess it, so no message text can be mistaken for a record.
 func newSalt() uint64 {
 	var b [8]byte
 	rand.Read(b[:]) // never fails (crypto/rand)
@@ -68,11 +68,12 @@ func checksum(salt uint64, p []byte) uint32 {
 	return crc32.Update(crc32.Update(0, castagnoli, b[:]), castagnoli, p)
 }
 
-// buffers holds memory for records. Without reuse it would make up most of the
-// garbage at 10,000 messages a second.
+// buffers is a pool of memory for records. Without it, records would account
+// for most of the garbage at 10,000 messages per second.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b }}
 
-// beginRecord appends the start of a record to b. The payload follows.
+// beginRecord appends the start of a record to b. The caller appends the
+// payload.
 func beginRecord(b []byte, k kind, id string) []byte {
 	b = append(b, recordMagic...)
 	b = append(b, 0, 0, 0, 0, byte(k), byte(len(id)), 0, 0, 0, 0, 0, 0)
@@ -90,7 +91,7 @@ func endRecord(b []byte, start, idLen int, salt uint64) []byte {
 // batchHead holds the fields of a first record.
 type batchHead struct {
 	num    uint64 // of the segment
-	octets int64  // after the first record
+	octets int64  // number of octets after the first record
 	sum    uint32
 }
 
@@ -108,7 +109,8 @@ func (h *batchHead) append(b []byte, salt uint64) []byte {
 	return endRecord(binary.LittleEndian.AppendUint32(b, h.sum), start, 0, salt)
 }
 
-// batchHead reads the payload of a first record; ok is false for any other.
+// batchHead reads the payload of a first record; ok is false for any other
+// record.
 func (r *record) batchHead() (h batchHead, ok bool) {
 	if r.kind != kindFirst || r.size != firstSize {
 		return h, false
@@ -165,7 +167,7 @@ var (
 
 // parseRecord reads the record at the start of b. After errShort, more octets
 // may complete the record. After errBad they cannot, and size is the number of
-// octets that were checksummed in vain.
+// octets whose checksum was computed and did not match.
 func parseRecord(b []byte, salt uint64) (record, error) {
 	if n := min(len(b), len(recordMagic)); string(b[:n]) != recordMagic[:n] {
 		return record{}, errBad
@@ -191,7 +193,8 @@ func parseRecord(b []byte, salt uint64) (record, error) {
 	}, nil
 }
 
-// maxRecord bounds the size that a damaged length field can request.
+// maxRecord is the maximum size of a record, in case its length field is
+// damaged.
 const maxRecord = 64 << 20
 
 // entry reads the payload of a put or keep record.
@@ -225,8 +228,8 @@ func (r *record) entry() (e entry, meta, state []byte, err error) {
 }
 
 // nextMagic returns the offset of the first possible record after b's first
-// octet. If there is none, it returns the offset from which on b could contain
-// the start of a magic.
+// octet. If there is none, it returns the offset at which b might contain the
+// start of a truncated magic.
 func nextMagic(b []byte) int {
 	if i := bytes.Index(b[1:], []byte(recordMagic)); i >= 0 {
 		return i + 1

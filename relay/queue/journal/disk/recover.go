@@ -17,11 +17,11 @@ type recovery struct {
 	folder  *folder
 	catalog *catalog
 	log     zerolog.Logger
-	copies  slab // of meta and state, until Load
+	copies  slab // of meta and state, kept until Load
 }
 
-// run reads all segments. It changes nothing on disk until it knows that this
-// program can read the version of every segment.
+// run reads all segments. It changes nothing on disk until it has verified that
+// this program can read every segment's version.
 func (r *recovery) run() error {
 	nums, err := listSegments(r.folder.logs())
 	if err != nil {
@@ -70,8 +70,8 @@ func (r *recovery) discardHeadless(s *segment) error {
 
 func damagedPath(path string) string { return strings.TrimSuffix(path, segmentExt) + ".damaged" }
 
-// endOf returns the end of the i-th segment according to the next one, or -1 if
-// there is no next one.
+// endOf returns the end of the i-th segment as recorded by the next one, or -1
+// if there is no next one.
 func (r *recovery) endOf(i int) int64 {
 	segs := r.catalog.segs
 	if i+1 < len(segs) && segs[i+1].num == segs[i].num+1 {
@@ -80,10 +80,10 @@ func (r *recovery) endOf(i int) int64 {
 	return -1
 }
 
-// replay applies the batches of one segment. known is its end, or -1 if it ends
-// with its last batch. In that case an incomplete batch is an interrupted write
-// that was never acknowledged to a caller. Before a later batch, or before a
-// known end, it is damage.
+// replay applies the batches of one segment. known is the segment's end, or -1
+// if it ends with its last batch. In that case an incomplete batch is an
+// interrupted write that was never acknowledged to a caller. An incomplete
+// batch before a later batch or before a known end is damage.
 func (r *recovery) replay(s *segment, known int64) error {
 	info, err := s.file.Stat()
 	if err != nil {
@@ -190,8 +190,9 @@ func (r *recovery) salvage(s *segment, end int64) error {
 	return nil
 }
 
-// cutTail ends the newest segment after its last complete batch. The rest is an
-// interrupted batch, or earlier content of the file.
+// cutTail truncates the newest segment after its last complete batch. The rest
+// is either an interrupted batch or earlier content of the file, which needs no
+// truncation.
 func (r *recovery) cutTail(s *segment, begun bool) {
 	if begun {
 		err := os.Truncate(s.path, s.size)
@@ -223,7 +224,7 @@ func (r *recovery) removeOrphans() error {
 }
 
 // slab copies many small byte strings with few allocations. Their memory is
-// freed together.
+// freed as a whole.
 type slab struct{ free []byte }
 
 func (s *slab) clone(b []byte) []byte {

@@ -17,7 +17,7 @@ import (
 
 // A segment's header: magic (8 octets), version (2), length of this header (2),
 // zero (4), number (8), salt (8), creation time in Unix seconds (8), end of the
-// previous segment (8), CRC32C of all that (4).
+// previous segment (8), CRC32C of the preceding fields (4).
 const (
 	segmentMagic   = "HOPLITEQ"
 	segmentVersion = 2 // version 1 was never released
@@ -32,18 +32,18 @@ type segment struct {
 	path string
 	salt uint64
 	born time.Time
-	file *os.File // for reading, and for writing while it is the newest
+	file *os.File // for reading, and for writing while it is the newest segment
 
 	before int64 // end of the previous segment
 
-	size    int64 // synced octets
-	live    int64 // octets of records that are needed
-	mails   int   // messages whose octets are in the segment
-	count   int   // records that are needed
+	size    int64 // in octets, up to the last sync
+	live    int64 // octets of records still needed
+	mails   int   // messages whose content is in the segment
+	count   int   // records still needed
 	sealed  bool  // no longer written to
-	failed  bool  // by a write or sync error: the file is not reused
-	damaged bool  // kept for inspection once nothing in it is needed
-	removed bool  // from the catalog; closed when the last reader releases it
+	failed  bool  // a write or sync failed: the file is not reused
+	damaged bool  // kept for inspection when no longer needed
+	removed bool  // no longer in the catalog; closed when the last reader releases it
 	refs    int   // readers
 }
 
@@ -128,7 +128,7 @@ func (s *segment) add(n int64, mail bool) {
 	}
 }
 
-// take removes a record from the count.
+// take removes a record from the counts.
 func (s *segment) take(n int64, mail bool) {
 	s.live -= n
 	s.count--

@@ -13,18 +13,18 @@ import (
 
 const (
 	spareName  = "spare"
-	unfinished = ".new"  // suffix of a file that is being made
-	spareStep  = 1 << 20 // written and synced at once
-	spareSpace = 16      // segments that must be free on the disk
+	unfinished = ".new"  // suffix of a file that is being created
+	spareStep  = 1 << 20 // the amount written and synced at once
+	spareSpace = 16      // free space required on the disk, in segments
 )
 
-// spare is the file of a future segment, as long as a full one, containing
-// zeros or a dead segment. Its blocks are allocated, so a sync need not write
-// metadata with the data.
+// spare is the file for a future segment. It is as long as a full segment, and
+// contains zeros or a dead segment. Its blocks are already allocated, so a sync
+// does not have to write metadata along with the data.
 type spare struct {
 	folder  *folder
-	size    int64 // of a full segment
-	enabled bool  // make one of zeros if there is none
+	size    int64 // size of a full segment
+	enabled bool  // create one filled with zeros if there is none
 	log     zerolog.Logger
 
 	mu    sync.Mutex
@@ -45,15 +45,16 @@ func (p *spare) find() {
 	p.ready = err == nil
 }
 
-// missing reports whether there is no spare, so that a file could become it.
+// missing reports whether there is no spare, so that a file could become the
+// spare.
 func (p *spare) missing() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !p.ready
 }
 
-// take renames the spare to path, so that nothing else uses it. It returns ""
-// if there is no spare.
+// take renames the spare to path, so that nothing else can use it. It returns
+// "" if there is no spare.
 func (p *spare) take(path string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -64,7 +65,8 @@ func (p *spare) take(path string) string {
 	return path
 }
 
-// put makes the file at path the spare, or removes it if there is one already.
+// put makes the file at path the spare, or removes the file if there is already
+// a spare.
 func (p *spare) put(path string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -86,9 +88,9 @@ func (p *spare) reuse(path string) error {
 	return p.put(path)
 }
 
-// prepare makes a spare of zeros if there is none and the disk has space. If
-// quit is not nil, it leaves the disk time for other work and ends early when
-// quit is closed.
+// prepare creates a spare filled with zeros if there is none and the disk has
+// space. If quit is not nil, prepare leaves disk time for other work and
+// returns early when quit is closed.
 func (p *spare) prepare(quit <-chan struct{}) {
 	if !p.enabled || !p.missing() || freeSpace(p.folder.path) < spareSpace*p.size {
 		return
@@ -105,7 +107,7 @@ func (p *spare) prepare(quit <-chan struct{}) {
 }
 
 // fill writes zeros. If quit is not nil, it pauses after each piece for as long
-// as the piece took.
+// as the write took.
 func (p *spare) fill(path string, quit <-chan struct{}) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 func TestLogIsAJournal(t *testing.T) {
 	for name, opt := range map[string]disk.Options{
 		"with the usual sizes": {},
-		// Every message gets a file of its own, and every segment is reclaimed.
+		// Every message gets its own file, and every segment is reclaimed.
 		"in tiny segments": {Segment: 4 << 10, Inline: 2 << 10, Age: 1},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,13 +9,13 @@ import (
 type window struct {
 	file     *os.File
 	salt     uint64
-	pos, end int64  // file offsets of the next octet to parse, and of the limit
-	buf      []byte // the octets that were read from pos on
-	searched int64  // octets whose checksum was computed in vain
+	pos, end int64  // file offsets of the next octet to parse and of the limit
+	buf      []byte // the octets already read, beginning at pos
+	searched int64  // octets whose checksum did not match
 }
 
-// maxSearch bounds the work after damage, because mail could be full of text
-// that looks like the start of a record.
+// maxSearch bounds the work after damage, because a message could be full of
+// text that looks like the start of a record.
 const maxSearch = 1 << 30
 
 // next returns the next complete record and its offset, skipping octets that
@@ -46,7 +46,7 @@ func (w *window) more() bool { return w.pos+int64(len(w.buf)) < w.end }
 
 func (w *window) skip(n int64) { w.buf, w.pos = w.buf[n:], w.pos+n }
 
-// fill at least doubles the octets in the buffer, up to the limit.
+// fill at least doubles the number of octets in the buffer, up to the limit.
 func (w *window) fill() error {
 	want := min(max(1<<20, 2*int64(len(w.buf))), w.end-w.pos)
 	have := int64(len(w.buf))
@@ -64,9 +64,9 @@ func (w *window) fill() error {
 	return err
 }
 
-// batch returns the records of the batch at pos and its size. They are valid until
-// the next call. If the batch is incomplete, the records are nil; if no batch of
-// the segment with this number begins at pos, the size is 0, too.
+// batch returns the records of the batch at pos and its size. They are valid
+// until the next call. If the batch is incomplete, the records are nil. If no
+// batch of the segment with this number begins at pos, the size is also 0.
 func (w *window) batch(num uint64) ([]record, int64, error) {
 	if err := w.need(firstSize); err != nil {
 		return nil, 0, err

@@ -42,13 +42,13 @@ func windowOn(t *testing.T, content ...[]byte) *window {
 	return &window{file: f, salt: testSalt, end: int64(len(b))}
 }
 
-// next finds every complete record, whatever is between them.
+// next finds every complete record, regardless of what is between them.
 func TestWindowNext(t *testing.T) {
 	a, b := rec(kindSet, "a", "state of a"), rec(kindDone, "b", "")
 	damaged := bytes.Clone(a)
 	damaged[len(damaged)-1] ^= 1
 	huge := bytes.Clone(a)
-	huge[15] = 0xff // a length far beyond the end
+	huge[15] = 0xff // a length far beyond the end of the file
 	for _, tc := range []struct {
 		name    string
 		content [][]byte
@@ -63,7 +63,8 @@ func TestWindowNext(t *testing.T) {
 		{"half a record at the end", [][]byte{a, b[:len(b)-1]}, []string{"a"}},
 		{"only the magic at the end", [][]byte{a, []byte(recordMagic)}, []string{"a"}},
 		{"half the magic at the end", [][]byte{a, []byte("hq")}, []string{"a"}},
-		// The first version gave up here, and lost the records that followed.
+		// The first version stopped at such input and lost the records that
+		// followed.
 		{"magics without records", [][]byte{[]byte(strings.Repeat(recordMagic, 50)), a}, []string{"a"}},
 		{"a record of more than one read", [][]byte{rec(kindSet, "big", strings.Repeat("x", 3<<20)), a}, []string{"big", "a"}},
 	} {
@@ -103,8 +104,8 @@ func TestWindowBatch(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		content []byte
-		want    []string // nil: no whole batch
-		begun   bool     // a batch of the segment begins there
+		want    []string // nil if there is no complete batch
+		begun   bool     // a batch of the segment begins at the position
 	}{
 		{"whole", whole, []string{"a", "b"}, true},
 		{"whole, with another one after it", append(bytes.Clone(whole), whole...), []string{"a", "b"}, true},

@@ -12,14 +12,14 @@ import (
 // batch holds the records that one write and sync make durable. Its slices are
 // reused.
 type batch struct {
-	taken   []*commit // from the committer's queue
+	taken   []*commit // taken from the committer's queue
 	dones   []string
-	commits []*commit // those of taken that are written
+	commits []*commit // the ones in taken that are written
 	marks   []op      // done marks
-	done    []byte    // their records
-	size    int64     // on disk, with the first record
+	done    []byte    // their encoded records
+	size    int64     // on disk, including the first record
 	records int
-	out     []byte // small records, collected for one write
+	out     []byte // small records, combined into one write
 }
 
 func (b *batch) reset() {
@@ -69,7 +69,7 @@ type writer struct {
 	catalog *catalog
 	spare   *spare
 	salt    uint64
-	size    int64 // of a full segment
+	size    int64 // size of a full segment
 	synced  func(records int, took time.Duration)
 	log     zerolog.Logger
 }
@@ -137,7 +137,7 @@ func (w *writer) target(b *batch) (*segment, error) {
 	return s, nil
 }
 
-// createSegment makes a segment whose header and directory entry are durable
+// createSegment creates a segment whose header and directory entry are durable
 // before anything else is written to it. before is the end of the previous
 // segment. The spare file is used if there is one.
 func (w *writer) createSegment(num uint64, before int64) (*segment, error) {

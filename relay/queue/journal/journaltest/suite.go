@@ -15,7 +15,7 @@ import (
 	"hoplite/relay/queue/journal"
 )
 
-// Message returns a message of about size octets that contains its id.
+// Message returns a message of about size octets with its id in the text.
 func Message(id string, size int) *mail.Message {
 	text := fmt.Appendf(nil, "Subject: %s\r\nMessage-ID: <%s@example.org>\r\n\r\n", id, id)
 	line := fmt.Appendf(nil, "%s %s\r\n", id, bytes.Repeat([]byte("x"), 60))

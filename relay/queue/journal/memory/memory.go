@@ -1,5 +1,5 @@
-// Package memory implements a journal without a disk, for tests of packages
-// that use a journal. Its content is lost when the process ends.
+// Package memory implements a journal in memory, for testing packages that use
+// a journal. Its content is lost when the process ends.
 package memory
 
 import (
@@ -17,7 +17,7 @@ import (
 
 // Journal is a journal.Journal in memory. It is safe for concurrent use.
 type Journal struct {
-	store *store // shared with the journals that Reopen returns
+	store *store // shared with the journals returned by Reopen
 
 	mu     sync.Mutex
 	closed bool
@@ -25,7 +25,7 @@ type Journal struct {
 	fail   error
 }
 
-// store holds the messages, as a disk would.
+// store holds the messages, like a disk.
 type store struct {
 	mu      sync.Mutex
 	entries map[string]*entry
@@ -55,11 +55,12 @@ func (j *Journal) Fence() {
 	j.fenced = true
 }
 
-// Reopen returns a journal with the same messages, as the next start of the
-// program or another owner would find them.
+// Reopen returns a journal with the same messages, as another owner or the
+// program would find them after a restart.
 func (j *Journal) Reopen() *Journal { return &Journal{store: j.store} }
 
-// ready returns the error that every operation must return, if any.
+// ready returns the error that every operation must return, or nil if the
+// journal is usable.
 func (j *Journal) ready(write bool) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -93,7 +94,7 @@ func (j *Journal) Load(yield func(journal.Entry) error) error {
 	return nil
 }
 
-// Commit applies all changes or none.
+// Commit applies either all changes or none.
 func (j *Journal) Commit(ctx context.Context, changes ...journal.Change) error {
 	if err := ctx.Err(); err != nil {
 		return err
