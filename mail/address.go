@@ -12,18 +12,18 @@ import (
 	"hoplite/mail/safe"
 )
 
-// Address is an envelope address as returned by [ParseAddress], local@domain:
-// the local part as the client wrote it, quoted only if necessary (RFC 5321,
-// 4.1.2), and the domain in lower case but otherwise as the client spelled it.
-// This is the form for the wire and for display; [Address.Key] is the form for
-// comparison. The empty Address is the null reverse path.
+// Address is an envelope address, local@domain, as returned by [ParseAddress].
+// The local part is as the client wrote it, but quoted only if necessary (RFC
+// 5321, 4.1.2). The domain is in lower case but otherwise as the client spelled
+// it. This is the form for the wire and for display; [Address.Key] returns the
+// form for comparison. The empty Address is the null reverse path.
 type Address string
 
 // Limits of RFC 5321, 4.5.3.1, in octets.
 const (
 	maxLocal  = 64
 	maxDomain = 255
-	maxPath   = 254 // without the angle brackets
+	maxPath   = 254 // excluding the angle brackets
 )
 
 // The errors of ParseAddress.
@@ -34,12 +34,12 @@ var (
 )
 
 // ParseAddress parses the text between the angle brackets of MAIL or RCPT: a
-// local part, quoted or not, and a domain or address literal, without a source
-// route. It accepts two forms that RFC 5321 forbids but real mail contains:
-// misplaced dots in the local part (a..b, a.), which are kept, and a final dot
-// after the domain, which is removed. UTF-8 is accepted (RFC 6531), except for
-// control characters and characters that change the direction of text;
-// [Address.NeedsUTF8] reports whether it was used.
+// local part, quoted or not, and a domain or address literal. Source routes are
+// not accepted. Two forms that RFC 5321 forbids but real mail contains are
+// accepted: misplaced dots in the local part (a..b, a.), which are kept, and a
+// final dot after the domain, which is removed. UTF-8 is accepted (RFC 6531),
+// except for control characters and characters that change the direction of
+// text; [Address.NeedsUTF8] reports whether the address uses it.
 func ParseAddress(s string) (Address, error) {
 	if len(s) > maxPath {
 		return "", ErrAddressLong
@@ -60,8 +60,8 @@ func ParseAddress(s string) (Address, error) {
 	return Address(local + "@" + domain), nil
 }
 
-// Join returns the Address of a local part without quotes or backslashes and a
-// domain.
+// Join returns the Address with the given domain and local part, which must be
+// without quotes and backslashes.
 func Join(local, domain string) (Address, error) {
 	domain, err := checkParts(local, domain)
 	if err != nil {
@@ -87,7 +87,8 @@ func checkParts(local, domain string) (string, error) {
 }
 
 // ParseDomain returns the normal form of a domain or address literal, which is
-// the same for all spellings of a domain: lower case, A-labels, no final dot.
+// the same for all spellings of a domain: lower case, A-labels, and no final
+// dot.
 func ParseDomain(s string) (string, error) {
 	s = foldDomain(s)
 	if !validDomain(s) {
@@ -134,8 +135,8 @@ func cutLocal(s string) (local, rest string, quoted bool, err error) {
 	return "", "", true, ErrAddressSyntax
 }
 
-// QuoteLocal returns an unquoted local part as it is written in an address (RFC
-// 5321).
+// QuoteLocal returns an unquoted local part in the form used in an address (RFC
+// 5321), quoted if necessary.
 func QuoteLocal(plain string) string {
 	if dotString(plain) {
 		return plain
@@ -171,10 +172,9 @@ func dotString(s string) bool {
 }
 
 // atoms reports whether s may be used as a local part without quotes. Misplaced
-// dots are allowed, because some providers give out addresses such as a..b and
-// a.
+// dots are allowed, because some providers assign addresses such as a..b and a.
 func atoms(s string) bool {
-	only := true // dots
+	only := true // s consists of dots only
 	for i := range len(s) {
 		c := s[i]
 		if c < 0x80 && c != '.' && !atext(c) {
@@ -190,8 +190,8 @@ func atext(c byte) bool {
 		strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
 }
 
-// validDomain accepts host names (with the underscore that real ones have),
-// U-labels and address literals.
+// validDomain accepts host names, U-labels and address literals. Host names may
+// contain underscores, as some real ones do.
 func validDomain(s string) bool {
 	if s == "" || len(s) > maxDomain {
 		return false
@@ -233,8 +233,8 @@ func literal(s string) (netip.Addr, bool) {
 }
 
 // asciiDomain converts U-labels to A-labels. It refuses code points that map to
-// a dot or an ASCII letter, so that a full-width name cannot be another
-// spelling of an ASCII one.
+// a dot or an ASCII letter, so that a full-width name cannot be an alternative
+// spelling of an ASCII name.
 func asciiDomain(s string) (string, error) {
 	if isASCII(s) {
 		return s, nil
@@ -260,13 +260,13 @@ func (a Address) Local() string {
 	return local
 }
 
-// Domain returns the text after the last @ in lower case; it is empty for the
+// Domain returns the text after the last @, in lower case. It is empty for the
 // null path.
 func (a Address) Domain() string {
 	return string(a[strings.LastIndexByte(string(a), '@')+1:])
 }
 
-// ASCIIDomain returns the normal form of the domain, for look-ups and
+// ASCIIDomain returns the normal form of the domain, for lookups and
 // comparisons.
 func (a Address) ASCIIDomain() string {
 	d, err := asciiDomain(a.Domain())
@@ -299,8 +299,8 @@ func (a Address) Literal() (netip.Addr, bool) {
 	return literal(d)
 }
 
-// Key returns the normal form, which is the same for all spellings of an
-// address. The local part is in lower case and quoted only if necessary; the
+// Key returns the normal form of the address, which is the same for all its
+// spellings. The local part is in lower case and quoted only if necessary; the
 // domain has A-labels.
 func (a Address) Key() string { return Key(string(a)) }
 
@@ -326,8 +326,8 @@ func Key(s string) string {
 	return local + "@" + domain
 }
 
-// Fold returns an address in the form used for account names: lower case, NFC, no
-// final dot, with the spelling of the domain unchanged.
+// Fold returns an address in the form used for account names: lower case, NFC,
+// and no final dot, but with the domain spelling otherwise unchanged.
 func Fold(s string) string {
 	if isKey(s) {
 		return s
@@ -339,8 +339,8 @@ func Fold(s string) string {
 	return foldText(s[:i]) + "@" + foldDomain(strings.TrimRight(s[i+1:], "."))
 }
 
-// isKey is a quick check that reports whether s is certainly in the form of Key
-// already, as nearly all addresses are: ASCII, lower case, unquoted.
+// isKey is a quick check for addresses that are certainly already in the form
+// returned by Key, as nearly all are: ASCII, lower case, unquoted.
 func isKey(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c >= utf8.RuneSelf || c >= 'A' && c <= 'Z' || c == '"' {

@@ -31,10 +31,10 @@ func TestParseAddress(t *testing.T) {
 		{".a@example.org", ".a@example.org", nil},
 		{`"a..b"@example.org`, `"a..b"@example.org`, nil},
 		{".@example.org", "", ErrAddressSyntax},
-		{"a\u202eb@example.org", "", ErrAddressSyntax},        // turns text around
-		{"a\u200bb@example.org", "", ErrAddressSyntax},        // has no width
-		{"a\u0085b@example.org", "", ErrAddressSyntax},        // C1
-		{"a\u200cb@example.org", "a\u200cb@example.org", nil}, // a letter's business in Persian
+		{"a\u202eb@example.org", "", ErrAddressSyntax},        // changes the direction of text
+		{"a\u200bb@example.org", "", ErrAddressSyntax},        // zero width
+		{"a\u0085b@example.org", "", ErrAddressSyntax},        // C1 control character
+		{"a\u200cb@example.org", "a\u200cb@example.org", nil}, // needed in Persian
 		{"a b@example.org", "", ErrAddressSyntax},
 		{"a\x00b@example.org", "", ErrAddressSyntax},
 		{"\"a\rb\"@example.org", "", ErrAddressSyntax},
@@ -43,7 +43,7 @@ func TestParseAddress(t *testing.T) {
 		{`"a"b@example.org`, "", ErrAddressSyntax},
 		{`"a`, "", ErrAddressSyntax},
 		{"ann@example.org.", "ann@example.org", nil},
-		{"ann@bu\u0308cher.example", "ann@bücher.example", nil}, // composed
+		{"ann@bu\u0308cher.example", "ann@bücher.example", nil}, // normalised to NFC
 		{"ann@example.org..", "", ErrDomain},
 		{"ann@.", "", ErrDomain},
 		{"ann@-bad-.example", "", ErrDomain},
@@ -51,7 +51,7 @@ func TestParseAddress(t *testing.T) {
 		{"ann@[192.0.2.1", "", ErrDomain},
 		{"ann@[300.0.2.1]", "", ErrDomain},
 		{"ann@[2001:db8::1]", "", ErrDomain},
-		{"ann@example．org", "", ErrDomain}, // a full-width dot
+		{"ann@example．org", "", ErrDomain}, // full-width dot
 		{strings.Repeat("a", 65) + "@example.org", "", ErrAddressLong},
 		{strings.Repeat("a", 300), "", ErrAddressLong},
 	} {

@@ -6,12 +6,12 @@ import (
 )
 
 // Meaning explains a reply code or an enhanced status code. The server, the
-// documentation and "hoplite code" share one table.
+// documentation and "hoplite code" share one table of meanings.
 type Meaning struct {
 	Code  string // 452 or X.7.1
 	Title string
-	RFC   string   // where it is defined
-	Why   []string // usual causes
+	RFC   string   // where the code is defined
+	Why   []string // common causes
 	Next  string   // what to do
 }
 

@@ -33,7 +33,7 @@ func TestLookupCode(t *testing.T) {
 }
 
 // The table explains every code defined by RFC 5321 and the login and TLS
-// extensions, each once.
+// extensions exactly once.
 func TestMeaningsComplete(t *testing.T) {
 	seen := map[string]bool{}
 	for _, m := range Meanings() {

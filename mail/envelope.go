@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// Envelope is the content of MAIL and RCPT (RFC 5321, 3.3).
+// Envelope holds the information from MAIL and RCPT (RFC 5321, 3.3).
 type Envelope struct {
 	From Address `json:"From"` // the reverse path; empty for reports
-	// Size is the message size that the client announced, in octets; 0 if it
-	// announced none (RFC 1870).
+	// Size is the message size in octets announced by the client, or 0 if none
+	// was announced (RFC 1870).
 	Size int64 `json:"Size,omitempty"`
 	// Body is 7BIT, 8BITMIME or BINARYMIME, or empty (RFC 6152, 3030).
 	Body       string `json:"Body,omitempty"`
@@ -17,7 +17,7 @@ type Envelope struct {
 	RequireTLS bool   `json:"RequireTLS,omitempty"` // REQUIRETLS (RFC 8689)
 	// Auth is the AUTH= parameter of MAIL (RFC 4954, 5), decoded.
 	Auth string `json:"Auth,omitempty"`
-	// Ret is FULL or HDRS. EnvID is the sender's id of the message,
+	// Ret is FULL or HDRS. EnvID is the sender's id for the message,
 	// xtext-decoded (RFC 3461, 4.3 and 4.4).
 	Ret   string `json:"Ret,omitempty"`
 	EnvID string `json:"EnvID,omitempty"`
@@ -26,17 +26,17 @@ type Envelope struct {
 	DeliverBy *DeliverBy `json:"DeliverBy,omitempty"`
 	// Priority is between -9 and 9; 0 is normal (RFC 6710).
 	Priority int `json:"Priority,omitempty"`
-	// Owner receives the reports about the message instead of From. It is set
-	// when a route or an upstream has replaced From by a sender of its own.
+	// Owner receives reports about the message instead of From. It is set when
+	// a route or an upstream has replaced From with its configured sender.
 	Owner Address `json:"Owner,omitempty"`
 	Rcpts []Rcpt  `json:"Rcpts"`
 }
 
 // DeliverBy is the BY= parameter of MAIL (RFC 2852).
 type DeliverBy struct {
-	At time.Time `json:"At"` // by the local clock
-	// Return requests that the message be returned if it is late. Otherwise
-	// delivery continues and a delay report is sent.
+	At time.Time `json:"At"` // according to the local clock
+	// Return requests that the message be returned to the sender if it is late.
+	// Otherwise delivery continues and a delay report is sent.
 	Return bool `json:"Return"`
 	Trace  bool `json:"Trace"` // report each relay
 }
@@ -66,37 +66,37 @@ func (n Notify) Wants(k Notify) bool {
 type Rcpt struct {
 	// To is the final address, after aliases and forwards.
 	To Address `json:"To"`
-	// Orig is the address that the client gave. It equals To if nothing rewrote
-	// it.
+	// Orig is the address given by the client. It equals To if it was not
+	// rewritten.
 	Orig Address `json:"Orig"`
 	// Folder is the detail of a sub-address (ann+lists@). A maildrop delivers
 	// to the folder of that name if it exists.
 	Folder string `json:"Folder,omitempty"`
 	Notify Notify `json:"Notify,omitempty"`
-	// ORcpt is the original recipient as type;address, decoded (RFC 3461,
-	// 4.2).
+	// ORcpt is the decoded original recipient in the form type;address (RFC
+	// 3461, 4.2).
 	ORcpt string `json:"ORcpt,omitempty"`
 	// Hop is the configured name of the hop selected by routing.
 	Hop string `json:"Hop,omitempty"`
-	// Via lists the aliases and accounts that led from Orig to To.
+	// Via lists the aliases and accounts through which Orig resolved to To.
 	Via []string `json:"Via,omitempty"`
 }
 
 // Client describes the client of a connection.
 type Client struct {
-	Listener string         `json:"Listener"` // the label of the listener's block
+	Listener string         `json:"Listener"` // the label of the listener's configuration block
 	Protocol string         `json:"Protocol"` // smtp or lmtp
-	Addr     netip.AddrPort `json:"Addr"`     // the client, as given by PROXY or XCLIENT
+	Addr     netip.AddrPort `json:"Addr"`     // the client's address, as given by PROXY or XCLIENT
 	Peer     netip.AddrPort `json:"Peer"`     // the remote end of the socket
 	Local    netip.AddrPort `json:"Local"`    // the local end of the socket
 	Helo     string         `json:"Helo"`     // the argument of HELO, EHLO or LHLO
-	ESMTP    bool           `json:"ESMTP"`    // it sent EHLO or LHLO
-	// Name is the forward-confirmed reverse name; empty if there is none or it
-	// was not looked up.
+	ESMTP    bool           `json:"ESMTP"`    // the client sent EHLO or LHLO
+	// Name is the forward-confirmed reverse DNS name. It is empty if there is
+	// none or it was not looked up.
 	Name string `json:"Name"`
-	TLS  *TLS   `json:"TLS"`  // nil in clear text
+	TLS  *TLS   `json:"TLS"`  // nil if the connection is not encrypted
 	User string `json:"User"` // the name of the authenticated account
-	// MayRelay is set for logins and for clients of relay_from.
+	// MayRelay is set for authenticated clients and for clients in relay_from.
 	MayRelay bool `json:"MayRelay"`
 	// Trusted is set if the address is in one of the configured trusted
 	// networks or is a loopback address. SPF, DMARC and DNSBL checks are
@@ -104,10 +104,10 @@ type Client struct {
 	Trusted bool `json:"Trusted"`
 }
 
-// TLS describes the protection of a connection.
+// TLS describes the encryption of a connection.
 type TLS struct {
 	Version string `json:"Version"`        // as in Received: TLSv1.3
-	Cipher  string `json:"Cipher"`         // the IANA name
+	Cipher  string `json:"Cipher"`         // the IANA name of the cipher suite
 	Name    string `json:"Name,omitempty"` // the requested server name (SNI)
 	// Verified is set if the peer's certificate was verified.
 	Verified bool `json:"Verified,omitempty"`

@@ -11,14 +11,14 @@ type Field struct {
 	// Name is the text before the colon, as written. It is empty for a line
 	// that is not a field, which real mail may contain.
 	Name string
-	// Raw is the whole field with its folding and line end.
+	// Raw is the whole field, including its folding and line ending.
 	Raw []byte
 	Span
 	colon int
 }
 
-// Value returns the text after the colon with its folding, without the final
-// line end.
+// Value returns the text after the colon, still folded, without the final line
+// ending.
 func (f Field) Value() []byte {
 	if f.Name == "" {
 		return nil
@@ -26,8 +26,8 @@ func (f Field) Value() []byte {
 	return bytes.TrimRight(f.Raw[f.colon+1:], "\r\n")
 }
 
-// Text returns the value unfolded and trimmed (RFC 5322, 2.2.3). Encoded words
-// stay encoded.
+// Text returns the value, unfolded and trimmed (RFC 5322, 2.2.3). Encoded words
+// are not decoded.
 func (f Field) Text() string {
 	v := f.Value()
 	if bytes.IndexByte(v, '\n') < 0 {
@@ -48,7 +48,7 @@ func (f Field) Is(name string) bool { return strings.EqualFold(f.Name, name) }
 
 // Fields iterates over the fields of a header block from the top. It accepts
 // CRLF and LF, stops at the empty line, and never fails: a line that is not a
-// field has an empty name.
+// field is returned with an empty name.
 func Fields(head []byte) iter.Seq[Field] {
 	return func(yield func(Field) bool) {
 		for start := 0; start < len(head); {
@@ -71,8 +71,9 @@ func Fields(head []byte) iter.Seq[Field] {
 	}
 }
 
-// fieldEnd returns the offset after the field that starts at i: after its first
-// line and all following lines that begin with white space.
+// fieldEnd returns the offset of the end of the field that starts at i. A field
+// consists of its first line and all following lines that begin with white
+// space.
 func fieldEnd(b []byte, i int) int {
 	for {
 		nl := bytes.IndexByte(b[i:], '\n')

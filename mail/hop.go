@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Hop is the next place a message goes: a queue, an upstream server, a
-// maildrop. It serves many transactions concurrently.
+// Hop is the next destination of a message: a queue, an upstream server or a
+// maildrop. It handles many transactions concurrently.
 type Hop interface {
 	// Open starts the handoff of one message. An error that is not a *Reply is
 	// treated as temporary; see AsReply.
@@ -19,13 +19,13 @@ type Hop interface {
 type Handoff interface {
 	// Rcpt returns nil if the hop accepts mail for r.
 	Rcpt(ctx context.Context, r Rcpt) error
-	// Send passes on the message for the recipients that Rcpt accepted, and
+	// Send transfers the message for the recipients that Rcpt accepted, and
 	// returns one outcome for each of them, in order. The hop reads m only
 	// until Send returns.
 	Send(ctx context.Context, m *Message) []Outcome
-	// Close releases all resources, whether or not Send was called. The client
-	// already has its reply by then, so slow work that does not affect the
-	// reply belongs here.
+	// Close releases all resources, whether or not Send was called. It is
+	// called after the client has received its reply, so slow work that does
+	// not affect the reply belongs here.
 	Close() error
 }
 
@@ -39,19 +39,19 @@ type Outcome struct {
 	Hop  string `json:"hop,omitempty"`
 	Host string `json:"host,omitempty"`
 	Addr string `json:"addr,omitempty"`
-	// RemoteID is the id that the message received there: the remote server's
-	// queue id, or the name of the stored file.
+	// RemoteID is the id given to the message by the receiver: the remote
+	// server's queue id, or the name of the stored file.
 	RemoteID string `json:"remote_id,omitempty"`
 	// TLS is the TLS version and cipher suite, for example "TLSv1.3
-	// TLS_AES_128_GCM_SHA256"; it is empty in clear text and for local
-	// delivery.
+	// TLS_AES_128_GCM_SHA256". It is empty for unencrypted connections and
+	// local delivery.
 	TLS string `json:"tls,omitempty"`
-	// Proof describes what the connection proved about the server: "clear
-	// text", "TLS 1.3, certificate not verified", "TLS 1.3, verified"; empty
-	// for local delivery.
+	// Proof describes how far the connection authenticated the server: "clear
+	// text", "TLS 1.3, certificate not verified", or "TLS 1.3, verified". It is
+	// empty for local delivery.
 	Proof string `json:"proof,omitempty"`
-	// DSN is set if the remote server accepted the sender's requests for
-	// reports (RFC 3461) and so will report success itself.
+	// DSN is set if the remote server accepted the sender's report requests
+	// (RFC 3461) and will therefore report success itself.
 	DSN  bool          `json:"dsn,omitempty"`
 	At   time.Time     `json:"at"`
 	Took time.Duration `json:"took"`

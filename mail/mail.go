@@ -1,10 +1,10 @@
-// Package mail defines the types that all packages share: addresses and
-// patterns that match them, the envelope, the message, the transaction with its
-// trail, replies, outcomes and hops.
+// Package mail defines the types shared by all packages: addresses and patterns
+// that match them, the envelope, the message, the transaction with its trail,
+// replies, outcomes and hops.
 //
 // It uses no network, disk or configuration, and imports only mail/safe.
 // Formats other than addresses and header fields are left to its sub-packages,
-// such as mail/mime, mail/received, mail/authres and mail/dsn. Start reading at
+// such as mail/mime, mail/received, mail/authres and mail/dsn. Start with
 // Transaction and Hop.
 package mail
 
@@ -21,9 +21,9 @@ import (
 const idDigits = "0123456789abcdefghjkmnpqrstvwxyz"
 
 // NewID returns a new transaction id: 16 characters that sort by time to the
-// millisecond and are safe in file names, header fields and replies. Ids made
-// by one process never collide. A collision between two processes is very
-// unlikely, because 30 random bits follow the time.
+// millisecond and are safe in file names, header fields and replies. Ids
+// created by one process never collide. A collision between two processes is
+// very unlikely, because the time is followed by 30 random bits.
 func NewID() string { return ids.next(time.Now()) }
 
 var ids idSource
@@ -44,13 +44,13 @@ func (s *idSource) next(now time.Time) string {
 		rand.Read(b[:4]) // never fails (crypto/rand)
 		s.milli, s.random = milli, binary.LittleEndian.Uint64(b[:])
 	} else {
-		s.random += 0x9e3779b1 // odd, so all 2^30 values occur before one repeats
+		s.random += 0x9e3779b1 // odd, so all 2^30 values occur before any repeats
 	}
 	r := s.random
 	s.mu.Unlock()
 	n := uint64(now.UnixMilli())
 	var id [16]byte
-	for i := 15; i >= 10; i-- { // 30 of the random bits; two more would break the order
+	for i := 15; i >= 10; i-- { // 30 of the random bits; two more would break the sort order
 		id[i] = idDigits[r&31]
 		r >>= 5
 	}
@@ -61,8 +61,8 @@ func (s *idSource) next(now time.Time) string {
 	return string(id[:])
 }
 
-// IDTime returns the time at which NewID made id; ok is false for any other
-// text.
+// IDTime returns the time at which NewID created id; ok is false if id is not
+// such an id.
 func IDTime(id string) (t time.Time, ok bool) {
 	if len(id) != 16 {
 		return time.Time{}, false

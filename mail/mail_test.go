@@ -24,7 +24,7 @@ func TestNewID(t *testing.T) {
 		t.Error("IDTime took a text that is no id")
 	}
 	seen := map[string]bool{}
-	for range 200000 { // all of one millisecond
+	for range 200000 { // all within one millisecond
 		id := source.next(now)
 		if seen[id] {
 			t.Fatalf("id %s twice", id)

@@ -6,8 +6,8 @@ import (
 	"io"
 )
 
-// Content is data that several readers can read at any offset, repeatedly and
-// concurrently.
+// Content is data that can be read at any offset, repeatedly and by several
+// readers concurrently.
 type Content interface {
 	io.ReaderAt
 	Size() int64
@@ -31,7 +31,7 @@ func (b Bytes) ReadAt(p []byte, off int64) (int, error) {
 // Size returns the number of octets.
 func (b Bytes) Size() int64 { return int64(len(b)) }
 
-// Limits on a header block. A larger one is refused before it is parsed,
+// Limits on a header block. A larger block is refused before it is parsed,
 // because some parsers take time quadratic in the size of a field.
 const (
 	MaxHeader     = 256 << 10
@@ -52,24 +52,25 @@ var (
 type Span struct{ Start, End int64 }
 
 // Message is the content of one message: an immutable base whose lines end in
-// CRLF, and the edits to its header that one handoff makes.
+// CRLF, and the header edits made for one handoff.
 type Message struct {
 	// Base is the message as it arrived, header and body.
 	Base Content
-	// Head is the header block of Base including the empty line that ends it,
-	// if there is one. It must not be changed.
+	// Head is the header block of Base, including the empty line that ends it,
+	// if present. It must not be modified.
 	Head []byte
-	// Top holds complete fields, each ending in CRLF, that precede all others.
+	// Top holds complete fields, each ending in CRLF, that are placed before
+	// all others.
 	Top []byte
-	// Drop lists the fields of Head to omit, in ascending order.
+	// Drop lists the spans of Head's fields to omit, in ascending order.
 	Drop []Span
 	// EightBit is set if Base contains an octet above 127.
 	EightBit bool
-	// LongLine is the length of the longest line of Base in octets, without
-	// CRLF; 0 if unknown.
+	// LongLine is the length in octets of the longest line of Base, excluding
+	// CRLF, or 0 if unknown.
 	LongLine int
 	// Repaired describes the change that NewMessage made to the header block.
-	// It is empty for nearly all mail, which is left as it arrived.
+	// It is empty for nearly all mail, which is left unchanged.
 	Repaired string
 }
 
@@ -85,7 +86,7 @@ func NewMessage(base Content) (*Message, error) {
 		switch {
 		case f.Name != "":
 		case truncated && f.End == int64(len(block)):
-			return nil, ErrHeaderLong // the line may well be a field
+			return nil, ErrHeaderLong // the line may be a valid field
 		default:
 			return repair(base, block, f)
 		}
@@ -103,7 +104,7 @@ func NewMessage(base Content) (*Message, error) {
 }
 
 // readBlock reads up to and including the first empty line, or everything if
-// there is none. Anything beyond MaxHeader is cut off.
+// there is none. Input beyond MaxHeader is truncated.
 func readBlock(base Content) (block []byte, truncated bool, err error) {
 	const most = MaxHeader + 4
 	if b, ok := base.(Bytes); ok {
@@ -139,7 +140,7 @@ func headEnd(b []byte) int {
 }
 
 // Edited returns a copy with further edits for one handoff: fields to add above
-// the present ones, and fields to omit. The spans in drop must not overlap.
+// the existing ones, and fields to omit. The spans in drop must not overlap.
 func (m *Message) Edited(top []byte, drop ...Span) *Message {
 	e := *m
 	e.Top = append(append(make([]byte, 0, len(top)+len(m.Top)), top...), m.Top...)
@@ -175,7 +176,7 @@ func (m *Message) Body() *io.SectionReader {
 }
 
 // Header returns the header block with all edits, including the empty line that
-// ends it if there is one. Like Head, it must not be changed.
+// ends it, if present. Like Head, it must not be modified.
 func (m *Message) Header() []byte {
 	if len(m.Top)+len(m.Drop) == 0 {
 		return m.Head[:len(m.Head):len(m.Head)]
@@ -199,10 +200,10 @@ func (m *Message) Reader() io.Reader {
 	return io.MultiReader(bytes.NewReader(m.Header()), m.Body())
 }
 
-// copier is Content that can copy itself to a writer within the kernel, from
-// file to file, without a buffer in this process.
+// copier is Content that can copy itself to a file within the kernel, without a
+// buffer in this process.
 type copier interface {
-	// CopyTo writes everything from offset off on.
+	// CopyTo writes everything from offset off to the end.
 	CopyTo(w io.Writer, off int64) (int64, error)
 }
 

@@ -20,7 +20,7 @@ const (
 	PatternLocal Pattern = "local"
 )
 
-// ParsePattern parses a pattern as an administrator writes it.
+// ParsePattern parses a pattern as written by an administrator.
 func ParsePattern(s string) (Pattern, error) {
 	switch Pattern(strings.ToLower(s)) {
 	case PatternNull:
@@ -69,16 +69,16 @@ func (p Pattern) Covers(q Pattern) bool {
 	return string(p) == domain
 }
 
-// Patterns is a set of patterns ready to match. The zero value matches nothing.
+// Patterns is a set of compiled patterns. The zero value matches nothing.
 type Patterns struct {
 	exact map[string]struct{} // domains and whole addresses
-	below map[string]struct{} // with the leading dot
+	below map[string]struct{} // including the leading dot
 	null  bool
 }
 
-// NewPatterns makes a set. local lists the names that the pattern "local"
-// matches. Patterns that are not in normal form are parsed; the error names the
-// invalid ones.
+// NewPatterns returns a set of patterns. local lists the names matched by the
+// pattern "local". Patterns that are not in normal form are parsed; the error
+// names the invalid ones.
 func NewPatterns(list []Pattern, local ...string) (Patterns, error) {
 	var p Patterns
 	var errs []error
@@ -101,8 +101,8 @@ func NewPatterns(list []Pattern, local ...string) (Patterns, error) {
 	return p, errors.Join(errs...)
 }
 
-// ParsePatterns is like NewPatterns but takes patterns as an administrator
-// writes them.
+// ParsePatterns is like NewPatterns but accepts patterns as written by an
+// administrator.
 func ParsePatterns(list []string, local ...string) (Patterns, error) {
 	patterns := make([]Pattern, len(list))
 	for i, s := range list {
@@ -128,10 +128,10 @@ func (p *Patterns) add(one Pattern) {
 	}
 }
 
-// Empty reports whether the set has no pattern.
+// Empty reports whether the set contains no patterns.
 func (p *Patterns) Empty() bool { return !p.null && len(p.exact) == 0 && len(p.below) == 0 }
 
-// Domains returns the domains in the set, sorted, without those of whole
+// Domains returns the domains in the set, sorted, excluding those of whole
 // addresses.
 func (p *Patterns) Domains() []string {
 	var list []string

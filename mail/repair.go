@@ -11,17 +11,19 @@ const (
 	RepairedMbox = "mbox From line renamed to X-Mailbox-Line"
 )
 
-// mailboxLine is the name of the field that replaces a leading mbox line.
+// mailboxLine is the name of the field that replaces a leading mbox "From "
+// line.
 const mailboxLine = "X-Mailbox-Line: "
 
 // repair returns a message whose header block consists only of fields. odd is
 // the first line of block that is not a field. Without the repair, a first line
 // that begins with white space would continue the field added above it, so that
-// a client could write into our Received or Authentication-Results. Text that
-// follows the header without an empty line would be read as part of the header.
+// a client could extend our Received or Authentication-Results. Text that
+// follows the header without an empty line would be parsed as part of the
+// header.
 //
-// The header ends before such a line, where an empty line is added; a leading
-// "From " line, as in an mbox, is renamed and the header continues.
+// The header ends before such a line, where an empty line is inserted. If the
+// first line is an mbox "From " line, it is renamed and the header continues.
 func repair(base Content, block []byte, odd Field) (*Message, error) {
 	if odd.Start == 0 && bytes.HasPrefix(odd.Raw, []byte("From ")) {
 		renamed := patched(base, []byte(mailboxLine), 0)
@@ -45,7 +47,8 @@ func repair(base Content, block []byte, odd Field) (*Message, error) {
 	return m, nil
 }
 
-// patched returns front followed by the part of base from skip on.
+// patched returns front followed by the part of base that begins at offset
+// skip.
 func patched(base Content, front []byte, skip int64) Content {
 	if b, ok := base.(Bytes); ok {
 		return Bytes(append(append(make([]byte, 0, len(front)+len(b)), front...), b[skip:]...))
@@ -53,14 +56,14 @@ func patched(base Content, front []byte, skip int64) Content {
 	return &patch{front: front, base: base, skip: skip}
 }
 
-// patch is Content whose beginning is replaced.
+// patch is Content whose beginning has been replaced.
 type patch struct {
 	front []byte
 	base  Content
 	skip  int64
 }
 
-// Size is the number of octets.
+// Size returns the number of octets.
 func (p *patch) Size() int64 { return int64(len(p.front)) + p.base.Size() - p.skip }
 
 // ReadAt reads from both parts.
@@ -77,7 +80,7 @@ func (p *patch) ReadAt(b []byte, off int64) (n int, err error) {
 	return n + k, err
 }
 
-// CopyTo writes all octets from off on.
+// CopyTo writes everything from offset off to the end.
 func (p *patch) CopyTo(w io.Writer, off int64) (int64, error) {
 	written := int64(0)
 	if off < int64(len(p.front)) {

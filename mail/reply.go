@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// Reply is an SMTP reply, from this server or another. It is the only error
+// Reply is an SMTP reply, from this server or another one. It is the only error
 // type whose text reaches the client; its Cause appears only in the log.
 type Reply struct {
 	Code int `json:"code"` // RFC 5321, 4.2
-	// Enhanced is the enhanced status code (RFC 3463), for example 5.1.1; empty
-	// if there is none.
+	// Enhanced is the enhanced status code (RFC 3463), for example 5.1.1. It is
+	// empty if there is none.
 	Enhanced string `json:"enhanced,omitempty"`
-	// Text may have several lines, separated by \n.
+	// Text may consist of several lines, separated by \n.
 	Text string `json:"text,omitempty"`
-	// Host is the server that sent the reply; it is empty for this server.
+	// Host is the server that sent the reply. It is empty for this server.
 	Host  string `json:"host,omitempty"`
 	Cause error  `json:"-"`
 }
@@ -29,7 +29,7 @@ func NewReply(code int, enhanced, format string, args ...any) *Reply {
 	return &Reply{Code: code, Enhanced: enhanced, Text: fmt.Sprintf(format, args...)}
 }
 
-// Error returns the reply on one line, with its cause.
+// Error returns the reply on one line, followed by its cause.
 func (r *Reply) Error() string {
 	if r.Cause != nil {
 		return r.String() + ": " + r.Cause.Error()

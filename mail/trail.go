@@ -14,9 +14,9 @@ const (
 	StageSend    Stage = "send"
 )
 
-// Trail collects what was learned about a transaction. Entries are only ever
-// added. The log line, the queue's record, history, the web page and
-// Authentication-Results are written from it. It is not safe for concurrent
+// Trail collects information about a transaction. Entries are only ever added.
+// The log line, the queue's record, history, the web page and
+// Authentication-Results are all derived from it. It is not safe for concurrent
 // use.
 type Trail struct {
 	Events   []Event      `json:"events,omitempty"`
@@ -31,10 +31,10 @@ type Event struct {
 	By    string    `json:"by"` // a filter, "route", "listener", "stamp", ...
 	Rcpt  Address   `json:"rcpt,omitempty"`
 	// Verdict is pass, tag, reject, defer, quarantine, discard or redirect, or
-	// error if the message could not be judged.
+	// error if the message could not be evaluated.
 	Verdict string `json:"verdict"`
 	Reply   *Reply `json:"reply,omitempty"`
-	// Reason explains the verdict in words. Facts holds the evidence.
+	// Reason explains the verdict as text. Facts holds the evidence.
 	Reason string        `json:"reason,omitempty"`
 	Facts  []Fact        `json:"facts,omitempty"`
 	Took   time.Duration `json:"took,omitempty"`
@@ -48,8 +48,8 @@ type Fact struct {
 	Value string `json:"v"`
 }
 
-// AuthResult is the result of one method for Authentication-Results (RFC 8601,
-// 2.2).
+// AuthResult is the result of one authentication method in
+// Authentication-Results (RFC 8601, 2.2).
 type AuthResult struct {
 	Method string     `json:"method"` // spf, dkim, dmarc, arc, smime, auth, ...
 	Value  string     `json:"value"`  // pass, fail, ...
@@ -77,7 +77,7 @@ func (t *Trail) Add(e Event) {
 	t.Events = append(t.Events, e)
 }
 
-// Prop returns the value of the first property with this type and name.
+// Prop returns the value of the first property with the given type and name.
 func (r *AuthResult) Prop(ptype, name string) string {
 	for _, p := range r.Props {
 		if p.Type == ptype && p.Name == name {

@@ -5,26 +5,25 @@ import "time"
 // Transaction describes one message, from MAIL to its outcomes. Filters and
 // hops read it and add to its trail.
 type Transaction struct {
-	// ID is made at MAIL and identifies the message in replies, Received, log,
-	// queue, history and reports.
+	// ID is created at MAIL and identifies the message in replies, Received
+	// fields, the log, the queue, history and reports.
 	ID       string    `json:"ID"`
 	At       time.Time `json:"At"` // when MAIL arrived
 	Client   Client    `json:"Client"`
 	Envelope Envelope  `json:"Envelope"`
 	Trail    *Trail    `json:"Trail"`
-	// Hostname is the name of this server in the listener's greeting, also used
-	// as the authserv-id and in the by clause of Received.
+	// Hostname is this server's name in the listener's greeting. It is also
+	// used as the authserv-id and in the by clause of Received.
 	Hostname string `json:"Hostname"`
-	// Quarantine is the reason to quarantine the message; it is empty if there
-	// is none. A maildrop delivers such a message to Junk, and a queue holds
-	// it.
+	// Quarantine is the reason for quarantining the message, or empty. A
+	// maildrop delivers a quarantined message to Junk, and a queue holds it.
 	Quarantine string `json:"Quarantine"`
-	// Header holds the parts of the header that the log, history and look-ups
-	// need. It is set once DATA has been read.
+	// Header holds the parts of the header that are needed for the log, history
+	// and lookups. It is set once DATA has been read.
 	Header HeaderInfo `json:"Header"`
 }
 
-// HeaderInfo is the part of a header that the log and history store.
+// HeaderInfo is the part of a header that is stored in the log and in history.
 type HeaderInfo struct {
 	MessageID string `json:"message_id,omitempty"`
 	From      string `json:"from,omitempty"`

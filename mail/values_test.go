@@ -51,7 +51,7 @@ func TestLiteral(t *testing.T) {
 	}
 }
 
-// The forms of an address: for display, for comparison, for accounts.
+// The forms of an address: for display, comparison and account names.
 func TestForms(t *testing.T) {
 	for _, c := range []struct{ in, key, fold, ascii string }{
 		{"ann@example.org", "ann@example.org", "ann@example.org", "example.org"},
@@ -101,8 +101,8 @@ func TestWants(t *testing.T) {
 	}
 }
 
-// Identifiers sort by time, are unique within a process, and say when they were
-// made.
+// Ids sort by time, are unique within a process, and contain their creation
+// time.
 func TestID(t *testing.T) {
 	var source idSource
 	start := time.UnixMilli(1_800_000_000_000)
@@ -202,7 +202,7 @@ func TestBytes(t *testing.T) {
 	}
 }
 
-// A patch reads like a copy, from every offset.
+// Reading a patch at any offset returns the same octets as reading a copy.
 func TestPatch(t *testing.T) {
 	p := &patch{front: []byte("front|"), base: Bytes("0123456789"), skip: 4}
 	want := "front|456789"

@@ -6,9 +6,10 @@ import (
 	"hoplite/mail"
 )
 
-// Set returns the text of an aliases file in which pattern leads to the addresses
-// in to, or has no alias if there are none. All other lines and comments stay as
-// they are. The result is to be parsed: Set does not check what it was given.
+// Set returns the text of an aliases file in which pattern resolves to the
+// addresses in to, or has no alias if to is empty. All other lines and comments
+// are unchanged. Set does not validate its arguments: the caller must parse the
+// result.
 func Set(text, pattern string, to []string) string {
 	var out strings.Builder
 	line := ""
@@ -46,8 +47,8 @@ func Set(text, pattern string, to []string) string {
 	return out.String()
 }
 
-// Lookup returns the addresses that a pattern leads to in the file, and its line;
-// ok is false if it has no alias.
+// Lookup returns the addresses that a pattern resolves to in the file, and the
+// line of its alias; ok is false if it has no alias.
 func (t *Table) Lookup(pattern string) (to []string, line int, ok bool) {
 	e, ok := t.get(mail.Key(pattern))
 	return e.to, e.line, ok

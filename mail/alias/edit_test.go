@@ -45,7 +45,7 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-// What Set writes is what Parse reads, and no other alias changes.
+// Parse accepts the output of Set, and no other alias changes.
 func FuzzSet(f *testing.F) {
 	f.Add(testAliases, "info@example.org", "x@y.example")
 	f.Add("a b\n c\n#d\n e\n", "a", "z")
@@ -61,7 +61,7 @@ func FuzzSet(f *testing.F) {
 		}
 		got, _, ok := one.Lookup(pattern)
 		if !ok || len(got) != 1 || got[0] != to {
-			return // pattern or to is not one word
+			return // pattern or to is not a single word
 		}
 		after, err := Parse(strings.NewReader(Set(text, pattern, []string{to})), "aliases")
 		if err != nil {

@@ -1,10 +1,10 @@
 // Package alias resolves addresses through aliases, forwards, sub-addresses,
-// catch-alls and the postmaster to accounts or to addresses at other servers.
+// catch-alls and the postmaster to accounts or to addresses on other servers.
 //
-// [Parse] reads an aliases file, and [Resolver] follows the rules. The
-// interface [Accounts] hides where accounts are kept. The caller reads files
-// and watches them for changes; routes handle addresses that are not local.
-// Start reading at Resolver.
+// [Parse] reads an aliases file, and [Resolver] applies the rules. The
+// interface [Accounts] abstracts the storage of accounts. The caller reads
+// files and watches them for changes; routes handle addresses that are not
+// local. Start with Resolver.
 package alias
 
 import (
@@ -22,11 +22,11 @@ const (
 	maxFinals = 1000
 )
 
-// ErrLoop means that an address resolves to nothing but itself.
+// ErrLoop means that an address resolves only to itself.
 var ErrLoop = errors.New("address resolves to itself")
 
-// ErrTooMany means that an address resolves to more than 1,000 others, or takes
-// more than 30 steps.
+// ErrTooMany means that an address resolves to more than 1,000 others or
+// requires more than 30 steps.
 var ErrTooMany = errors.New("address resolves to too many others")
 
 // Accounts looks up the accounts of this server. users.Store implements it.
@@ -34,21 +34,22 @@ type Accounts interface {
 	// Find returns the full name of an account and the addresses that its mail
 	// is forwarded to. Names are compared by [mail.Key].
 	Find(name string) (full string, forward []string, ok bool)
-	// HasDomain reports whether an account is in a domain in normal form.
+	// HasDomain reports whether any account is in the given domain, which is in
+	// normal form.
 	HasDomain(domain string) bool
-	// Keeper returns the account that gets mail for the postmaster if none is
-	// configured, or "" if there are no accounts.
+	// Keeper returns the account that receives mail for the postmaster if none
+	// is configured, or "" if there are no accounts.
 	Keeper() string
 }
 
-// Final is a final address that an address resolves to.
+// Final is one of the final addresses that an address resolves to.
 type Final struct {
-	Address string // the account's name, or the address as it was written
-	Account string // empty for an address that is not an account here
-	Folder  string // of a sub-address user+folder; empty for the inbox
+	Address string // the account name, or the address as written
+	Account string // empty for an address that is not a local account
+	Folder  string // folder of a sub-address user+folder; empty for the inbox
 }
 
-// Step is one rule that was followed, for EXPN and explain.
+// Step is one rule that was applied, for EXPN and explain.
 type Step struct {
 	From string
 	To   []string
@@ -57,7 +58,7 @@ type Step struct {
 
 // Resolved is the result of resolving an address.
 type Resolved struct {
-	Finals []Final // without duplicates, in the order of the rules
+	Finals []Final // without duplicates, in rule order
 	Path   []Step
 }
 
@@ -70,10 +71,10 @@ type Resolver struct {
 }
 
 // New returns a resolver for accounts and the aliases that table returns. hosts
-// lists the names of this server, to which aliases and accounts without a
-// domain belong. postmaster gets mail for the postmaster of any local domain
-// that has no alias or account for it; if postmaster is empty, the mail goes to
-// the account returned by [Accounts.Keeper].
+// lists the names of this server; aliases and accounts without a domain belong
+// to them. postmaster receives mail for the postmaster of any local domain that
+// has no alias or account for it. If postmaster is empty, the mail goes to the
+// account returned by [Accounts.Keeper].
 func New(accounts Accounts, table func() *Table, hosts []string, postmaster string) *Resolver {
 	r := &Resolver{accounts: accounts, table: table, postmaster: mail.Key(postmaster)}
 	for _, h := range hosts {
@@ -96,7 +97,7 @@ func (r *Resolver) isLocal(domain string, t *Table) bool {
 }
 
 // Resolve follows the rules from an address to all its final addresses. An
-// address that no rule matches is final.
+// address without a matching rule is final.
 func (r *Resolver) Resolve(addr string) (Resolved, error) {
 	w := &walk{Resolver: r, t: r.table(), seen: map[string]bool{}}
 	err := w.visit(addr, "", 0)
@@ -115,9 +116,9 @@ type walk struct {
 	out  Resolved
 }
 
-// visit follows the rules for one address. Its spelling is kept only if it is
-// at another server, since only that server knows whether the case of a local
-// part matters.
+// visit follows the rules for one address. Its spelling is preserved only if it
+// is on another server, since only that server knows whether the case of the
+// local part matters.
 func (w *walk) visit(written, folder string, depth int) error {
 	if !strings.Contains(written, "@") {
 		written += "@" + w.host()
@@ -151,7 +152,7 @@ func (w *walk) visit(written, folder string, depth int) error {
 	return nil
 }
 
-// visited reports whether it was called with what before.
+// visited reports whether it has already been called with what.
 func (w *walk) visited(what string) bool {
 	if w.seen[what] {
 		return true
@@ -160,7 +161,7 @@ func (w *walk) visited(what string) bool {
 	return false
 }
 
-// host returns the domain for names without one.
+// host returns the default domain for names without one.
 func (w *walk) host() string {
 	if len(w.hosts) == 0 {
 		return "localhost"
@@ -203,7 +204,7 @@ func (w *walk) rule(key string) (to []string, by, folder string) {
 	return nil, "", ""
 }
 
-// subAddress splits user+folder where user has an alias or account.
+// subAddress splits user+folder if user has an alias or account.
 func (w *walk) subAddress(local, domain string) (base, folder string, ok bool) {
 	user, folder, ok := strings.Cut(local, "+")
 	if !ok || user == "" || folder == "" || local[0] == '"' {
@@ -230,7 +231,7 @@ func (w *walk) alias(key string) (entry, bool) {
 	return w.t.get(local)
 }
 
-// account finds an account. An account at one name of this server is found
+// account finds an account. An account at one of this server's names is found
 // under all of them.
 func (w *walk) account(key string) (name string, forward []string, ok bool) {
 	if name, forward, ok = w.accounts.Find(key); ok {
@@ -248,7 +249,7 @@ func (w *walk) account(key string) (name string, forward []string, ok bool) {
 	return "", nil, false
 }
 
-// end adds an account, its forwards instead of it, or an address of another
+// end adds an account, the account's forwards instead, or an address on another
 // server.
 func (w *walk) end(written, folder string, depth int) error {
 	name, forward, ok := w.account(mail.Key(written))
@@ -264,9 +265,9 @@ func (w *walk) end(written, folder string, depth int) error {
 	return nil
 }
 
-// forward follows the forwards of an account. If its own name is among them,
-// the account keeps a copy. It also keeps one if all forwards lead back here,
-// because no mail may get lost.
+// forward follows an account's forwards. If they include the account itself,
+// the account keeps a copy. It also keeps one if all forwards lead back to it,
+// so that no mail is lost.
 func (w *walk) forward(own Final, forward []string, depth int) error {
 	if w.visited(own.Account + "\x00forward") {
 		return nil

@@ -88,7 +88,7 @@ func resolver(t testing.TB, text string) *Resolver {
 	return New(accounts, table(t, text), []string{"Mail.Example.Org.", "localhost"}, "Ann@example.org")
 }
 
-// ends writes finals as "account/folder" or ">outside".
+// ends formats finals as "account/folder" or ">outside".
 func ends(r Resolved) string {
 	var out []string
 	for _, f := range r.Finals {
@@ -219,7 +219,7 @@ func FuzzAliases(f *testing.F) {
 	f.Add(testAliases, "info@example.org")
 	f.Add("@a @b\n@b @a\n", "x@a")
 	f.Add("a b,c\nb a+x\nc \"|x\"@y", "a+b")
-	f.Add(". @b", "x@b") // was a panic
+	f.Add(". @b", "x@b") // caused a panic
 	f.Add("@ @b\n.@c d", ".@c")
 	f.Fuzz(func(t *testing.T, text, addr string) {
 		parsed, _ := Parse(strings.NewReader(text), "aliases")
@@ -231,7 +231,7 @@ func FuzzAliases(f *testing.F) {
 	})
 }
 
-// Mail to postmaster always has a recipient (RFC 5321, 4.5.1).
+// Mail to the postmaster always has a recipient (RFC 5321, 4.5.1).
 func TestPostmasterOfNobody(t *testing.T) {
 	for want, b := range map[string]book{
 		">postmaster@localhost": {},

@@ -29,8 +29,8 @@ const (
 //
 // A nil Table has no aliases.
 type Table struct {
-	entries map[string]entry // by the normal form of the pattern
-	domains map[string]bool  // those with an alias, in normal form
+	entries map[string]entry // keyed by the pattern in normal form
+	domains map[string]bool  // domains with an alias, in normal form
 }
 
 // entry is one alias.
@@ -39,8 +39,8 @@ type entry struct {
 	line int
 }
 
-// Parse reads an aliases file and reports every mistake as name:line. The table
-// holds what could be read.
+// Parse reads an aliases file. The error lists every mistake as name:line. The
+// table contains the entries that could be read.
 func Parse(r io.Reader, name string) (*Table, error) {
 	p := parser{table: &Table{entries: map[string]entry{}, domains: map[string]bool{}}, name: name}
 	in := bufio.NewScanner(r)
@@ -62,9 +62,9 @@ func Parse(r io.Reader, name string) (*Table, error) {
 type parser struct {
 	table   *Table
 	name    string
-	n       int    // of the current line
+	n       int    // number of the current line
 	logical string // a line and its continuations so far
-	start   int    // the line where it began
+	start   int    // number of its first line
 	errs    []error
 }
 
@@ -156,7 +156,7 @@ func (t *Table) check(key string, to []string) error {
 }
 
 // cutWords splits a line at commas and white space outside quotes. It returns
-// at least one word and no empty ones.
+// at least one word, and no empty words.
 func cutWords(text string) (words []string, err error) {
 	begin, quoted := -1, false
 	for i := 0; i < len(text); i++ {
@@ -211,5 +211,6 @@ func (t *Table) Each(f func(pattern string, to []string, line int)) {
 	}
 }
 
-// hasDomain reports whether an alias is in a domain in normal form.
+// hasDomain reports whether any alias is in the given domain, which is in
+// normal form.
 func (t *Table) hasDomain(domain string) bool { return t != nil && t.domains[domain] }

@@ -20,7 +20,7 @@ const plain = "From: ann@example.org\r\nTo: list@lists.example\r\nSubject: x\r\n
 
 var key = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{5}, 32))
 
-// sealKey is the key of a server.
+// sealKey is the signing key of the test servers.
 var sealKey crypto.Signer = key
 
 func zone() *resolvetest.Zone {
@@ -37,7 +37,7 @@ func message(t testing.TB, text string) *mail.Message {
 	return m
 }
 
-// server is a mailing list that validates, adds to the subject, and seals.
+// server acts as a mailing list that validates, adds to the subject, and seals.
 func server(t testing.TB, domain, text string, dns resolve.Resolver, auth ...mail.AuthResult) string {
 	t.Helper()
 	c := validate(t, text, dns)
@@ -116,7 +116,8 @@ func TestChainOfThree(t *testing.T) {
 	}
 }
 
-// A chain that was broken in transit is sealed as broken once, but never again.
+// A chain that was broken in transit is sealed as broken once, and not sealed
+// again.
 func TestBrokenChain(t *testing.T) {
 	z := zone()
 	text := strings.Replace(server(t, "one.example", plain, z), "Hello", "Hullo", 1)

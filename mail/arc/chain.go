@@ -1,6 +1,6 @@
 // Package arc validates the Authenticated Received Chain of a message and adds
-// sets to it (RFC 8617). [Validate] reads a chain; a [Sealer] extends one. The
-// signatures are those of package dkim with other field names.
+// sets to it (RFC 8617). [Validate] validates a chain; a [Sealer] extends one.
+// The signatures are those of package dkim with different field names.
 //
 // go-msgauth is not used, because its signer always writes a DKIM-Signature
 // field and does not support seals.
@@ -20,25 +20,25 @@ import (
 	"hoplite/mail/dkim"
 )
 
-// maxSets is the length of the longest chain (RFC 8617, 4.2.1).
+// maxSets is the maximum length of a chain (RFC 8617, 4.2.1).
 const maxSets = 50
 
 // Set holds the three fields added by one server.
 type Set struct {
-	Results authres.Header // its authentication results
-	Sealer  string         // d= of its seal
-	CV      string         // its verdict on the chain before it
+	Results authres.Header // the server's authentication results
+	Sealer  string         // d= of the seal
+	CV      string         // the server's verdict on the preceding chain
 
 	aar, ams, as mail.Field
 	seal         dkim.Tags
-	n            [3]int // how often each field occurs
+	n            [3]int // number of occurrences of each field
 }
 
 // Chain is the result of validating a message's ARC sets.
 type Chain struct {
 	CV     string // none, pass, fail; temperror if a key could not be looked up
 	Reason string
-	Sets   []Set // the oldest first; only complete ones if CV is pass
+	Sets   []Set // oldest first; all are complete if CV is pass
 
 	signed []string // fields that the last set's signature covers
 }
@@ -117,7 +117,7 @@ func (c *Chain) collect(h *dkim.Header) (problem string) {
 	return ""
 }
 
-// instance returns the i= tag of a field of any of the three kinds.
+// instance returns the i= tag of an ARC field of any of the three types.
 func instance(f mail.Field) int {
 	for part := range strings.SplitSeq(f.Text(), ";") {
 		if name, value, ok := strings.Cut(part, "="); ok && strings.TrimSpace(name) == "i" {
@@ -129,7 +129,7 @@ func instance(f mail.Field) int {
 			return n
 		}
 		if f.Is("ARC-Authentication-Results") {
-			break // where i= comes first
+			break // i= must be the first tag
 		}
 	}
 	return 0
@@ -153,11 +153,11 @@ func (s *Set) read(i int) (problem string) {
 		return fmt.Sprintf("its seal says cv=%.10s", s.CV)
 	}
 	_, rest, _ := bytes.Cut(s.aar.Value(), []byte(";"))
-	s.Results, _ = authres.Parse(rest) // unreadable results are ignored
+	s.Results, _ = authres.Parse(rest) // invalid results are ignored
 	return ""
 }
 
-// seals verifies every seal; it looks up the keys concurrently.
+// seals verifies every seal, looking up the keys concurrently.
 func (c *Chain) seals(ctx context.Context, lookup dkim.Lookup) (cv, reason string) {
 	type outcome struct {
 		key *dkim.Key
@@ -195,8 +195,8 @@ func (c *Chain) seals(ctx context.Context, lookup dkim.Lookup) (cv, reason strin
 	return "pass", ""
 }
 
-// sealed returns the fields covered by the seal of an instance (RFC 8617,
-// 5.1.1).
+// sealed returns the fields covered by the seal with the given instance (RFC
+// 8617, 5.1.1).
 func (c *Chain) sealed(instance int) [][]byte {
 	var raws [][]byte
 	for i := range c.Sets[:instance] {
@@ -208,7 +208,7 @@ func (c *Chain) sealed(instance int) [][]byte {
 }
 
 // dmarcSeen returns the first sealer that reports that DMARC passed, and all
-// later sealers, or nil if there is none.
+// later sealers. It returns nil if no sealer does.
 func (c *Chain) dmarcSeen() []string {
 	for i := range c.Sets {
 		if !dmarcPassed(c.Sets[i].Results.Results) {
@@ -225,7 +225,7 @@ func (c *Chain) dmarcSeen() []string {
 	return nil
 }
 
-// dmarcPassed reports whether DMARC passed for every domain of From.
+// dmarcPassed reports whether DMARC passed for every From domain.
 func dmarcPassed(results []mail.AuthResult) bool {
 	passed := false
 	for i := range results {
@@ -254,8 +254,8 @@ func (c *Chain) AuthResult() mail.AuthResult {
 	return a
 }
 
-// Signed returns the number of fields of a name that the last set's signature
-// covers.
+// Signed returns the number of fields with the given name that are covered by
+// the last set's signature.
 func (c *Chain) Signed(name string) int {
 	n := 0
 	for _, h := range c.signed {

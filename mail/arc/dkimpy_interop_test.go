@@ -34,7 +34,8 @@ func TestInteropARC(t *testing.T) {
 	if out := (dkimtest.Call{Do: "validate", DNS: dns}).Run(t, text); !strings.HasPrefix(out, "pass") {
 		t.Fatalf("our seal, says python: %s\n%s", out, text)
 	}
-	// python3-dkim seals Authentication-Results that carry its own name.
+	// python3-dkim seals only Authentication-Results that carry its own
+	// authserv-id.
 	text = "Authentication-Results: mx.py.example; arc=pass; spf=pass smtp.mailfrom=x@one.example\r\n" + text
 	pem := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(rsaKey)}))
 	text = dkimtest.Call{Do: "seal", DNS: dns, Domain: "py.example", Selector: "s", Key: pem, Host: "mx.py.example"}.Run(t, text) + text

@@ -18,8 +18,8 @@ const (
 	goodSeal = "i=1; a=ed25519-sha256; t=1000; cv=none; d=one.example; s=s"
 )
 
-// sealedAs adds a set with those tags to plain. The signatures are valid for the
-// text of the fields, whatever it says.
+// sealedAs adds a set with the given tags to plain. The signatures are valid
+// for the fields' text even if its content is invalid.
 func sealedAs(t *testing.T, ams, seal string, can dkim.Canon) string {
 	t.Helper()
 	m := message(t, plain)
@@ -47,7 +47,7 @@ func sealedAs(t *testing.T, ams, seal string, can dkim.Canon) string {
 	return string(sealField) + string(amsField) + string(aar) + plain
 }
 
-// What RFC 8617, 4.1 says about the fields of a set, whose signatures are valid.
+// The rules of RFC 8617, 4.1 for the fields of a set, with valid signatures.
 func TestRules(t *testing.T) {
 	ams := func(old, new string) string { return strings.Replace(goodAMS, old, new, 1) }
 	seal := func(old, new string) string { return strings.Replace(goodSeal, old, new, 1) }
@@ -146,8 +146,8 @@ func TestInstance(t *testing.T) {
 	}
 }
 
-// A key that cannot be looked up defers the verdict; one that is revoked or too
-// short fails.
+// A key that cannot be looked up results in temperror; one that is revoked or
+// missing results in fail.
 func TestSealKeys(t *testing.T) {
 	good := dkimtest.Record(key.Public())
 	for _, c := range []struct{ name, zone, want, reason string }{
@@ -165,7 +165,7 @@ func TestSealKeys(t *testing.T) {
 	}
 }
 
-// Nothing is sealed that cannot be judged later.
+// Messages that could not be validated later are not sealed.
 func TestNotSealed(t *testing.T) {
 	s := &Sealer{Signer: dkim.Signer{Domain: "one.example", Selector: "s", Key: sealKey}, Host: "mx.one.example"}
 	for _, c := range []struct{ name, text, cv string }{
@@ -179,7 +179,7 @@ func TestNotSealed(t *testing.T) {
 	}
 }
 
-// Fields are folded into lines of at most 78 octets, apart from long words.
+// Fields are folded into lines of at most 78 octets, except for longer words.
 func TestFolding(t *testing.T) {
 	text := server(t, "one.example", "To: "+strings.Repeat("someone@example.org, ", 10)+"x@example.org\r\n"+plain, zone(), dmarcPass)
 	for line := range strings.SplitSeq(text[:strings.Index(text, "To:")], "\r\n") {

@@ -11,7 +11,7 @@ import (
 	"hoplite/mail/dkim"
 )
 
-// broken reports whether the last seal of a message says cv=fail.
+// broken reports whether the last seal of a message has cv=fail.
 func broken(m *mail.Message) bool {
 	top, fail := 0, false
 	for _, f := range dkim.NewHeader(m.Head).Fields("ARC-Seal") {
@@ -30,9 +30,9 @@ type Sealer struct {
 }
 
 // Seal returns the three fields of a new set, to be added at the top of the
-// message: the results of our own checks, a signature of the outgoing message,
-// and the seal. c is the message's chain and cv its state when the message
-// arrived. Nothing is added to a chain that cannot be validated now, has
+// message: the results of the local checks, a signature of the outgoing
+// message, and the seal. c is the message's chain and cv its state when the
+// message arrived. A chain is not extended if it cannot be validated now, has
 // reached its maximum length, or was sealed as broken by an earlier server (RFC
 // 8617, 5.1.2).
 func (s *Sealer) Seal(m *mail.Message, c *Chain, cv string, results []mail.AuthResult) ([]byte, error) {

@@ -23,8 +23,8 @@ func (s *Sealer) algorithm() string {
 	return "rsa-sha256"
 }
 
-// field signs the named fields of a header: it returns a field with the given
-// tags, h=, bh= and b=, and CRLF at its end.
+// field signs the named fields of a header. It returns a field with the given
+// tags, h=, bh= and b=, ending in CRLF.
 func (s *Sealer) field(name string, tags, headers []string, bodyHash []byte, h *dkim.Header) ([]byte, error) {
 	w := &tagWriter{}
 	w.out = append(w.out, name...)
@@ -50,15 +50,14 @@ func (s *Sealer) field(name string, tags, headers []string, bodyHash []byte, h *
 	return s.finish(field, h.Sum(headers, dkim.Relaxed, field))
 }
 
-// finish signs a hash and adds the signature after the b= at the end of a
-// field.
+// finish signs a hash and appends the signature to a field that ends in b=.
 func (s *Sealer) finish(field, sum []byte) ([]byte, error) {
 	var value []byte
 	var err error
 	switch key := s.Key.Public().(type) {
 	case *rsa.PublicKey:
 		value, err = s.Key.Sign(rand.Reader, sum, crypto.SHA256)
-	case ed25519.PublicKey: // RFC 8463: the hash is signed as a message
+	case ed25519.PublicKey: // RFC 8463: the hash is signed like a message
 		value, err = s.Key.Sign(rand.Reader, sum, crypto.Hash(0))
 	default:
 		err = fmt.Errorf("no algorithm for a %T", key)
@@ -77,8 +76,8 @@ func (s *Sealer) finish(field, sum []byte) ([]byte, error) {
 	return append(out, crlf...), nil
 }
 
-// sumFields hashes fields as for ARC-Seal: in relaxed form, one after another,
-// the last without its line end.
+// sumFields hashes fields as required for ARC-Seal: in relaxed form, one after
+// another, the last without its line ending.
 func sumFields(raws ...[]byte) []byte {
 	hash := sha256.New()
 	var buf []byte
@@ -92,7 +91,7 @@ func sumFields(raws ...[]byte) []byte {
 	return hash.Sum(nil)
 }
 
-// tagWriter folds tags into lines.
+// tagWriter writes tags folded into lines.
 type tagWriter struct {
 	out []byte
 	col int
@@ -100,7 +99,7 @@ type tagWriter struct {
 
 func (w *tagWriter) tag(s string) { w.word(s, true) }
 
-// word appends s, preceded by a space if it begins a tag.
+// word appends s, preceded by a space if s begins a tag.
 func (w *tagWriter) word(s string, space bool) {
 	if w.col+1+len(s) > 76 {
 		w.out = append(w.out, "\r\n\t"...)

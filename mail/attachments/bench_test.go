@@ -8,7 +8,7 @@ import (
 	"hoplite/mail"
 )
 
-// BenchmarkList lists a text, a picture of 1 MiB and a zip of two files.
+// BenchmarkList lists a text, a picture of 1 MiB and a zip file with two files.
 func BenchmarkList(b *testing.B) {
 	picture := make([]byte, 1<<20)
 	r := rand.NewChaCha8([32]byte{1})

@@ -15,14 +15,14 @@ import (
 const binHexIntro = "(This file must be converted"
 
 // startsBinHex reports whether content begins with a BinHex file, which some
-// senders attach without its MIME type. inText finds later ones.
+// senders attach without its MIME type. inText finds those that start later.
 func startsBinHex(r *bufio.Reader) bool {
 	head, _ := r.Peek(len(binHexIntro))
 	return string(head) == binHexIntro
 }
 
-// listBinHex lists the two forks of a BinHex 4.0 file (RFC 1741, appendix A),
-// starting after its first colon.
+// listBinHex lists the two forks of a BinHex 4.0 file (RFC 1741, appendix A). d
+// is positioned after the first colon.
 func listBinHex(s *scan, at place, d *hqx) error {
 	if at.depth >= s.Depth {
 		return errDepth
@@ -71,7 +71,7 @@ var errBinHex = errors.New("damaged BinHex")
 
 // hqx decodes the 6-bit characters between two colons.
 type hqx struct {
-	head []byte // the rest of the line with the first colon
+	head []byte // the rest of the line that contains the first colon
 	r    *bufio.Reader
 	bits uint32
 	n    uint
@@ -192,8 +192,8 @@ var crcTable = func() (t [256]uint16) {
 	return t
 }()
 
-// crc16 is the CCITT checksum without its final two zero octets, which BinHex
-// adds at the end.
+// crc16 updates a CCITT checksum. BinHex adds two zero octets at the end, which
+// are not included.
 func crc16(sum uint16, b []byte) uint16 {
 	for _, c := range b {
 		sum = sum<<8 ^ crcTable[sum>>8] ^ uint16(c)

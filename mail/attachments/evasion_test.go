@@ -11,8 +11,8 @@ import (
 	"testing/iotest"
 )
 
-// shown returns how a listing shows the program run.exe: "listed", as part of
-// an item that was not scanned ("unread"), or "missed".
+// shown describes how the program run.exe appears in a listing: "listed",
+// inside an item that was not scanned ("unread"), or "missed".
 func shown(items []Item) string {
 	out := "missed"
 	for _, it := range items {
@@ -26,7 +26,8 @@ func shown(items []Item) string {
 	return out
 }
 
-// sevenTar makes a tar file of the seventh edition of Unix, without a magic.
+// sevenTar returns a tar file in the format of Seventh Edition Unix, which has
+// no magic number.
 func sevenTar(t *testing.T) []byte {
 	b := tarred(t, "run.exe", string(exe))
 	clear(b[257:512])
@@ -39,8 +40,8 @@ func sevenTar(t *testing.T) []byte {
 	return b
 }
 
-// These are ways to hide a program from a filter while mail programs and
-// unpackers still find it.
+// TestEvasions checks ways to hide a program from a filter while mail programs
+// and unpackers still find it.
 func TestEvasions(t *testing.T) {
 	z := zipped(t, "run.exe", string(exe))
 	damaged := bytes.Clone(z)
@@ -120,8 +121,8 @@ func TestEvasions(t *testing.T) {
 	}
 }
 
-// Ordinary content, and content that merely resembles an archive, is not
-// reported.
+// TestNoFalseAlarms checks that ordinary content, and content that merely
+// resembles an archive, is not reported.
 func TestNoFalseAlarms(t *testing.T) {
 	for name, msg := range map[string]string{
 		"signature in a text":     attached("Content-Type: text/plain\r\n", []byte("the octets PK\x03\x04 begin a file, PK\x05\x06 ends a directory\r\n")),
@@ -141,7 +142,8 @@ func TestNoFalseAlarms(t *testing.T) {
 	}
 }
 
-// A zip inside a tar file is listed once, and stays within its budget.
+// TestSpottedOnce checks that a zip file inside a tar file is listed once and
+// stays within its budget.
 func TestSpottedOnce(t *testing.T) {
 	z := zipped(t, "run.exe", string(exe))
 	for name, data := range map[string][]byte{"tar": tarred(t, "a.zip", string(z)), "zip": zipped(t, "a.zip", string(z))} {
@@ -157,7 +159,8 @@ func TestSpottedOnce(t *testing.T) {
 	}
 }
 
-// Signatures are found however the content is split into pieces.
+// TestSpotterBorders checks that signatures are found regardless of how the
+// content is split into pieces.
 func TestSpotterBorders(t *testing.T) {
 	z := zipped(t, "run.exe", string(exe))
 	for _, c := range []struct{ name, data string }{{"zip", "front" + string(z)}, {"rar", "front Rar!\x1a\x07 data"}, {"7z", "7z\xbc\xaf\x27\x1c"}} {
@@ -227,7 +230,8 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// The depth limit applies to an epilogue with many closing delimiters.
+// TestEpilogueBomb checks that the depth limit applies to an epilogue with many
+// closing delimiters.
 func TestEpilogueBomb(t *testing.T) {
 	msg := "Content-Type: multipart/mixed; boundary=b\r\n\r\n" + strings.Repeat("--b\r\n\r\nx\r\n--b--\r\n", 20_000)
 	items := list(t, msg, Limits{})

@@ -7,7 +7,8 @@ import (
 	"hoplite/mail/safe"
 )
 
-// Label returns a name for the item for use in a sentence, safe to print.
+// Label returns a name for the item that can be used in a sentence and is safe
+// to print.
 func (it *Item) Label() string {
 	if it.Name == "" {
 		return "part " + it.Path
@@ -15,7 +16,7 @@ func (it *Item) Label() string {
 	return safe.Line(BaseName(it.Name))
 }
 
-// String describes the item on one line, safe to print.
+// String describes the item on one line that is safe to print.
 func (it Item) String() string {
 	parts := []string{it.Path, it.Kind, fmt.Sprintf("%d octets", it.Size)}
 	if it.Name != "" && !strings.HasSuffix(it.Path, it.Name) {

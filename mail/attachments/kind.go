@@ -12,15 +12,15 @@ import (
 	"hoplite/mail/ole"
 )
 
-// magic identifies a type by octets near the start.
+// magic identifies a type by octets at a fixed offset near the start.
 type magic struct {
 	at   int
 	want string
 	kind string
 }
 
-// magics lists the magics in the order in which they are tried. Other content
-// is left to net/http, which detects the same types as browsers.
+// magics lists the magic numbers in the order in which they are tried. Other
+// content is passed to net/http, which detects the same types as browsers.
 var magics = []magic{
 	{0, "MZ", "application/vnd.microsoft.portable-executable"},
 	{0, "\x7fELF", "application/x-elf"},
@@ -70,8 +70,9 @@ const (
 	unknownKind = "application/octet-stream"
 )
 
-// headSize is how much of the content kindOf needs, imageHead how much it needs
-// to recognise the image of a disc: its magic follows 16 sectors of anything.
+// headSize is the number of octets that kindOf needs. imageHead is the number
+// it needs to recognise a disc image, whose magic number follows 16 arbitrary
+// sectors.
 const (
 	headSize  = 4 << 10
 	imageAt   = 16*2048 + 1
@@ -100,8 +101,8 @@ func kindOf(head []byte) string {
 	return kind
 }
 
-// isTar reports whether a block is a valid header of any tar format, including
-// that of the seventh edition of Unix, which has no magic.
+// isTar reports whether a block is a valid header in any tar format, including
+// that of Seventh Edition Unix, which has no magic number.
 func isTar(head []byte) bool {
 	const size, sumAt, sumEnd = 512, 148, 156
 	if len(head) < size || head[0] == 0 {
@@ -121,9 +122,10 @@ func isTar(head []byte) bool {
 	return sum == want
 }
 
-// isLZMA reports whether content begins like a .lzma file. Its header has no
-// magic, but valid properties, a usual dictionary size, a size that is unknown
-// or below 256 GiB, and a zero as the first octet of the data.
+// isLZMA reports whether content looks like the start of a .lzma file. Its
+// header has no magic number, so isLZMA requires valid properties, a common
+// dictionary size, a content size that is unknown or below 256 GiB, and a first
+// data octet of zero.
 func isLZMA(head []byte) bool {
 	if len(head) < 14 || head[13] != 0 {
 		return false
@@ -138,29 +140,29 @@ func isLZMA(head []byte) bool {
 		(size == 1<<64-1 || size > 0 && size < 256<<30)
 }
 
-// closed lists archives that are recognised but not opened.
+// closed lists the kinds of archives that are recognised but not opened.
 var closed = map[string]bool{
 	"application/x-arj": true, "application/x-lzh": true, "application/x-ms-wim": true,
 	"application/x-lzip": true, "application/x-lz4": true, "application/x-compress": true,
 	"application/x-cpio": true, "application/x-ace": true, "application/x-udf-image": true,
 }
 
-// compact reports whether content of that kind may contain the signature of an
-// archive by chance, or because another archive is stored in it.
+// compact reports whether content of this kind may contain the signature of an
+// archive by chance, or because an archive is stored in it.
 func compact(kind string) bool {
 	f := archive.Find(kind)
 	return closed[kind] || f != nil && (f.Random || f.Name == "xz" || f.Name == "lzma" || f.Name == "zstd")
 }
 
-// runs holds extensions of files that may run a program when opened.
+// runs lists extensions of files that may run a program when opened.
 var runs = set("exe scr com pif bat cmd cpl msi msp mst lnk js jse vbs vbe wsf wsh ws hta ps1 psm1 psd1 jar jnlp " +
 	"reg inf scf url chm hlp dll sys ocx drv gadget application appref-ms msc vb sct shb shs iso img vhd vhdx " +
 	"xll xlam docm dotm xlsm xltm pptm potm ppam ppsm sldm one app command workflow sh run desktop dmg pkg deb rpm apk")
 
-// shows holds extensions that look harmless before one of those.
+// shows lists harmless-looking extensions that may precede one of those.
 var shows = set("pdf doc docx xls xlsx ppt pptx odt ods odp txt rtf csv jpg jpeg png gif bmp tif tiff heic mp3 mp4 mov avi zip htm html eml msg")
 
-// starts lists kinds of content that are programs.
+// starts lists the kinds of content that are programs.
 var starts = map[string]bool{
 	"application/vnd.microsoft.portable-executable": true, "application/x-elf": true,
 	"application/x-mach-binary": true, "application/x-ms-shortcut": true, "application/vnd.ms-htmlhelp": true,
@@ -175,5 +177,5 @@ func set(words string) map[string]bool {
 }
 
 // Executable reports whether opening a file with this extension may run a
-// program. The extension is in lower case, without its dot.
+// program. The extension must be in lower case, without the dot.
 func Executable(extension string) bool { return runs[extension] }

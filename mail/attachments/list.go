@@ -20,26 +20,26 @@ import (
 type Item struct {
 	Path  string   `json:"path"`            // "2", "2/winmail.dat/report.doc"
 	Name  string   `json:"name,omitempty"`  // the most likely name
-	Names []string `json:"names,omitempty"` // all names, if there are several
+	Names []string `json:"names,omitempty"` // all names, if there is more than one
 	Type  string   `json:"type,omitempty"`  // as declared
-	Kind  string   `json:"kind"`            // as detected from the content
-	Size  int64    `json:"size"`            // octets, decoded
-	// Via names the formats in which it was packed: mime, uuencode, binhex,
-	// tnef, zip, or the name of another archive format. Parts of signed or
-	// compressed S/MIME content are mime again.
+	Kind  string   `json:"kind"`            // as detected in the content
+	Size  int64    `json:"size"`            // decoded size in octets
+	// Via lists the formats in which the item was packed: mime, uuencode,
+	// binhex, tnef, zip, or the name of another archive format. Parts of
+	// signed or compressed S/MIME content count as mime.
 	Via       string   `json:"via"`
 	Encrypted bool     `json:"encrypted,omitempty"` // needs a password
-	Unread    string   `json:"unread,omitempty"`    // why it could not be scanned completely
+	Unread    string   `json:"unread,omitempty"`    // the reason why it could not be scanned completely
 	Tricks    []string `json:"tricks,omitempty"`
 }
 
-// Limits restricts unpacking. Zero values mean the defaults.
+// Limits restricts unpacking. Zero values mean the defaults, shown below.
 type Limits struct {
-	Depth int    // nested containers: 4
+	Depth int    // depth of nested containers: 4
 	Files int    // total number of items: 1,000
 	Size  int64  // total octets unpacked: 100 MiB
-	Ratio int64  // unpacked size to packed size, from 1 MiB on: 200
-	Dir   string // for large containers; empty means the default folder for temporary files
+	Ratio int64  // ratio of unpacked to packed size, checked from 1 MiB on: 200
+	Dir   string // directory for large containers; empty means the default directory for temporary files
 }
 
 func (l Limits) withDefaults() Limits {
@@ -59,8 +59,8 @@ func (l Limits) withDefaults() Limits {
 }
 
 // List returns the contents of a message of size octets. Problems with the
-// message are noted in an Item; an error is one of the reader, the disk or the
-// context.
+// message are recorded in an Item; the error is nil unless the reader, the disk
+// or the context fails.
 func List(ctx context.Context, msg io.ReaderAt, size int64, l Limits) ([]Item, error) {
 	s := newScan(ctx, l)
 	defer s.close()
@@ -82,8 +82,8 @@ func List(ctx context.Context, msg io.ReaderAt, size int64, l Limits) ([]Item, e
 	return s.items, nil
 }
 
-// ListPart returns the contents of one part of a message; path is the path of
-// the part.
+// ListPart returns the contents of one part of a message. path is the part's
+// path.
 func ListPart(ctx context.Context, msg io.ReaderAt, p *mime.Part, path string, l Limits) ([]Item, error) {
 	s := newScan(ctx, l)
 	defer s.close()
@@ -91,15 +91,15 @@ func ListPart(ctx context.Context, msg io.ReaderAt, p *mime.Part, path string, l
 	return s.items, s.full(err)
 }
 
-// scan is the state of one listing: the list and the budgets. Each format of
-// containers is an opener in a file of its own.
+// scan is the state of one listing: the list and the budgets. The opener for
+// each container format is in its own file.
 type scan struct {
 	Limits
 	ctx   context.Context
 	items []Item
-	left  int64 // octets that may still be unpacked
+	left  int64 // number of octets that may still be unpacked
 
-	memory *memory.Share // for the containers that are open
+	memory *memory.Share // for open containers
 	listed *memory.Share // for items
 }
 
@@ -114,8 +114,8 @@ func (s *scan) close() {
 	s.listed.Close()
 }
 
-// walk reads the structure of a message or of a MIME entity. Its memory is
-// returned with the container's.
+// walk parses the structure of a message or MIME entity. Its memory is released
+// together with the container's.
 func (s *scan) walk(r *io.SectionReader) (*mime.Tree, error) {
 	if err := s.memory.Take(s.ctx, mime.Memory(r.Size())); err != nil {
 		return nil, err
@@ -133,14 +133,14 @@ var (
 	errElsewhere = errors.New("content is stored elsewhere")
 )
 
-// place describes the location of an item and the formats around it.
+// place is the location of an item and the formats around it.
 type place struct {
 	path  string
 	via   string
 	depth int // number of containers around it
 }
 
-// inside returns the place of an item inside a container.
+// inside returns the place of an item in a container.
 func (p place) inside(name, via string) place {
 	if name = BaseName(name); name == "" || name == "." {
 		name = "(no name)"
@@ -148,7 +148,7 @@ func (p place) inside(name, via string) place {
 	return place{path: strings.TrimPrefix(p.path+"/"+clip(name), "/"), via: via, depth: p.depth + 1}
 }
 
-// itemMemory is how much memory an item needs apart from its texts.
+// itemMemory is the memory that an item needs, excluding its strings.
 const itemMemory = 300
 
 // add appends an item, or returns errFull.
@@ -178,17 +178,17 @@ func (s *scan) add(it Item, names []string) error {
 	return nil
 }
 
-// errFull ends a listing early; it is not returned to callers.
+// errFull ends a listing early. It is not returned to callers.
 var errFull = errors.New("listing is full")
 
-// counter counts the octets read and returns an error once the budget is used
-// up.
+// counter counts the octets read and returns an error when the budget is
+// exhausted.
 type counter struct {
 	s     *scan
 	r     io.Reader
 	n     int64
 	free  bool         // not unpacked, so not counted
-	under func() int64 // packed size, for the ratio; nil if not packed
+	under func() int64 // returns the packed size, for the ratio; nil if not packed
 }
 
 func (c *counter) Read(p []byte) (int, error) {
@@ -217,7 +217,7 @@ func (s *scan) content(at place, names []string, claimed string, r io.Reader) er
 	return s.packed(at, names, claimed, r, nil)
 }
 
-// packed is content that was compressed; under returns its packed size.
+// packed is like content for compressed content. under returns its packed size.
 func (s *scan) packed(at place, names []string, claimed string, r io.Reader, under func() int64) error {
 	defer s.memory.Return(s.memory.Held())
 	defer s.memory.Return(s.memory.Held())
@@ -274,7 +274,7 @@ func (s *scan) packed(at place, names []string, claimed string, r io.Reader, und
 	return nil
 }
 
-// drain reads to the end and reports whether there were only zeros.
+// drain reads to the end and reports whether all octets were zero.
 func drain(r *bufio.Reader) (zeros bool, err error) {
 	zeros = true
 	for {
@@ -293,7 +293,7 @@ func drain(r *bufio.Reader) (zeros bool, err error) {
 	}
 }
 
-// full returns nil if err only means that the list is full, otherwise err.
+// full returns nil if err only indicates that the list is full, otherwise err.
 func (s *scan) full(err error) error {
 	if errors.Is(err, errFull) {
 		return nil
@@ -301,7 +301,7 @@ func (s *scan) full(err error) error {
 	return err
 }
 
-// fatal returns err if it is not caused by the message.
+// fatal returns err if it was not caused by the message.
 func (s *scan) fatal(err error) error {
 	if cause := context.Cause(s.ctx); cause != nil {
 		return fmt.Errorf("scan attachments: %w", cause)
@@ -313,16 +313,16 @@ func (s *scan) fatal(err error) error {
 	return nil
 }
 
-// diskError is a failure of the local disk.
+// diskError is an error on the local disk.
 type diskError struct{ error }
 
 func (e *diskError) Unwrap() error { return e.error }
 
-// opener lists what is in a container, which is the item index.
+// opener lists the contents of a container. index is the container's item.
 type opener func(s *scan, at place, index int, r *bufio.Reader) error
 
-// look opens a container. The error says why the container, or a part of it,
-// could not be read.
+// look opens a container. The error is the reason why the container, or part of
+// it, could not be read.
 func (s *scan) look(at place, index int, kind, claimed string, names []string, r *bufio.Reader) error {
 	var open opener
 	format := archive.Find(kind)
@@ -355,7 +355,7 @@ func (s *scan) look(at place, index int, kind, claimed string, names []string, r
 }
 
 // isMail reports whether content is a message that the walker did not
-// recognise: one in an archive, or an encoded one, which RFC 2046, 5.2.1
+// recognise. It may be in an archive, or be encoded, which RFC 2046, 5.2.1
 // forbids but mail programs accept.
 func isMail(claimed string, names []string) bool {
 	return claimed == "message/rfc822" || claimed == "message/global" ||
@@ -372,7 +372,7 @@ func (s *scan) message(at place, _ int, r *bufio.Reader) error {
 	return s.entity(h, h.Size(), at.path+"/1", at.depth+1)
 }
 
-// isTNEF reports whether a part is declared to be winmail.dat.
+// isTNEF reports whether a part is declared as winmail.dat.
 func isTNEF(claimed string, names []string) bool {
 	return claimed == "application/ms-tnef" || claimed == "application/vnd.ms-tnef" ||
 		slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, "winmail.dat") })
@@ -393,7 +393,7 @@ func (s *scan) held(r io.Reader) (*hold.Hold, error) {
 	return h, nil
 }
 
-// writer marks write errors as diskErrors.
+// writer wraps write errors in diskError.
 type writer struct{ h *hold.Hold }
 
 func (w writer) Write(p []byte) (int, error) {

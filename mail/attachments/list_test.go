@@ -24,10 +24,10 @@ func list(t testing.TB, msg string, l Limits) []Item {
 	return items
 }
 
-// large matches the size of packed content, which depends on the compressor.
+// large matches the size of packed content, which varies with the compressor.
 var large = regexp.MustCompile(`, \d{3,} octets`)
 
-// short returns a listing without the text of the message.
+// short returns a listing without the message's text part.
 func short(items []Item) string {
 	var out []string
 	for _, it := range items {
@@ -48,7 +48,7 @@ func archived(t testing.TB, name string) []byte {
 	return b
 }
 
-// image is an ISO 9660 image with a program.
+// image returns an ISO 9660 image that contains a program.
 func image() []byte {
 	i := archivetest.NewImage()
 	i.Descriptor(0, 1, i.Directory("", i.Store("RUN.EXE;1", exe)))
@@ -215,7 +215,7 @@ func TestBombs(t *testing.T) {
 
 func TestEncryptedZip(t *testing.T) {
 	z := zipped(t, "secret.exe", "x")
-	for _, sig := range []string{"PK\x03\x04", "PK\x01\x02"} { // flags of the local header and of the directory
+	for _, sig := range []string{"PK\x03\x04", "PK\x01\x02"} { // flags in the local header and in the directory
 		i := bytes.Index(z, []byte(sig)) + 6
 		if sig == "PK\x01\x02" {
 			i += 2
@@ -255,7 +255,7 @@ func FuzzList(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) { list(t, string(b), Limits{Size: 1 << 20}) })
 }
 
-// FuzzContent feeds the decoders directly.
+// FuzzContent calls the decoders directly.
 func FuzzContent(f *testing.F) {
 	for _, b := range [][]byte{zipped(f, "a", "b"), gzipped(f, "a", exe), bzip2Exe, oletest.File(oletest.Entry{Name: "VBA", Data: []byte("x")}), tarred(f, "a", "b"), []byte(binhexed("a", exe, exe)),
 		tnefed(tnefFileOf{"a", "b", exe}, tnefFileOf{"m", "m", tnefed(tnefFileOf{"r", "r", exe})}), tnefIn(950, tnefFileOf{"\xb3\xf8", "", nil}),

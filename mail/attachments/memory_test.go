@@ -17,8 +17,8 @@ import (
 	"hoplite/mail/ole/oletest"
 )
 
-// hostile are messages whose attachments need as much memory as their format
-// permits.
+// hostile returns messages whose attachments need as much memory as their
+// format allows.
 func hostile(t *testing.T) map[string]string {
 	t.Helper()
 	read := func(name string) []byte {
@@ -30,7 +30,7 @@ func hostile(t *testing.T) map[string]string {
 	}
 	const dictionary = 64 << 20
 	xz := read("t.tar.xz")
-	xz[16] = 28 // the same in LZMA2
+	xz[16] = 28 // the same for LZMA2
 	binary.LittleEndian.PutUint32(xz[20:], crc32.ChecksumIEEE(xz[12:20]))
 	lzma := read("big.lzma")
 	binary.LittleEndian.PutUint32(lzma[1:], dictionary)
@@ -52,8 +52,8 @@ func hostile(t *testing.T) map[string]string {
 	}
 }
 
-// Six hostile messages at once, twice over, stay within one budget, which is
-// unused afterwards.
+// TestMemoryBudget lists hostile messages concurrently, each one twice.
+// Together they must stay within one budget and return all of it.
 func TestMemoryBudget(t *testing.T) {
 	messages := hostile(t)
 	heap := func() int64 {
@@ -97,8 +97,8 @@ func TestMemoryBudget(t *testing.T) {
 	t.Logf("%d MiB of memory at most, %d MiB reserved", most>>20, used>>20)
 }
 
-// A container for which there is no memory is unread, and the rest of the
-// message is listed.
+// TestNoMemory checks that a container for which there is no memory is reported
+// as unread, and that the rest of the message is listed.
 func TestNoMemory(t *testing.T) {
 	all := memory.Content.Share(memory.Total)
 	if !all.TryTake(memory.Total - 3<<20) {
@@ -115,7 +115,8 @@ func TestNoMemory(t *testing.T) {
 	}
 }
 
-// A message for whose structure there is no memory is unread.
+// TestNoMemoryAtAll checks that a message whose structure does not fit in
+// memory is reported as unread.
 func TestNoMemoryAtAll(t *testing.T) {
 	all := memory.Content.Share(memory.Total)
 	if !all.TryTake(memory.Total) {

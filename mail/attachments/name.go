@@ -11,13 +11,14 @@ import (
 	"hoplite/mail/mime"
 )
 
-// maxName is the longest name that is kept, in octets.
+// maxName is the maximum length of a name in octets; longer names are
+// truncated.
 const maxName = 1024
 
-// partNames returns every name that some mail program may show for a part, the
-// most likely first. Programs differ on whether to use filename or name, plain
-// or encoded (RFC 2231), and on encoded words where none are allowed (RFC 2047,
-// 5).
+// partNames returns every name that some mail program may show for a part, most
+// likely first. Programs differ in whether they use filename or name, plain or
+// encoded (RFC 2231), and in whether they decode encoded words where these are
+// not allowed (RFC 2047, 5).
 func partNames(p *mime.Part) []string {
 	var out []string
 	add := func(s string) {
@@ -48,10 +49,10 @@ func partNames(p *mime.Part) []string {
 
 func clip(s string) string { return s[:min(len(s), maxName)] }
 
-// BaseName returns a name as a file system would use it, without folders and
-// invisible characters, and in Unicode normal form.
+// BaseName returns a name as a file system would use it: without directories
+// and invisible characters, and in a Unicode normal form.
 func BaseName(name string) string {
-	name = norm.NFKC.String(name) // full-width and one-dot-leader dots become dots
+	name = norm.NFKC.String(name) // full-width and one-dot-leader dots become ordinary dots
 	name = strings.Map(func(r rune) rune {
 		if unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Cc, r) {
 			return -1
@@ -60,13 +61,13 @@ func BaseName(name string) string {
 	}, name)
 	name = path.Base(strings.ReplaceAll(name, "\\", "/"))
 	if i := strings.IndexByte(name, ':'); i > 1 {
-		name = name[:i] // an alternate data stream of NTFS
+		name = name[:i] // remove an NTFS alternate data stream
 	}
 	return strings.TrimRight(name, ". \u00a0")
 }
 
-// Extension returns the text after the last dot of BaseName in lower case, or
-// "".
+// Extension returns the text after the last dot of the BaseName, in lower case,
+// or "" if there is none.
 func Extension(name string) string {
 	name = BaseName(name)
 	if i := strings.LastIndexByte(name, '.'); i >= 0 {
@@ -75,21 +76,21 @@ func Extension(name string) string {
 	return ""
 }
 
-// The tricks by which a file may pass for another kind of file.
+// The tricks that disguise a file as another kind of file.
 const (
 	TrickDouble   = "double-extension" // as in invoice.pdf.exe
 	TrickHidden   = "hidden-extension" // long runs of spaces, control characters, a final dot
 	TrickReversed = "reversed-name"    // a right-to-left override
-	TrickNames    = "several-names"    // with different extensions
+	TrickNames    = "several-names"    // several names with different extensions
 	TrickPath     = "path"             // directories in the name
-	TrickType     = "type-mismatch"    // a program with the name or type of another kind of file
+	TrickType     = "type-mismatch"    // a program with another kind of file's name or type
 	TrickMacros   = "macros"           // a document with macros
 )
 
 // Tricks lists all tricks.
 var Tricks = []string{TrickDouble, TrickHidden, TrickReversed, TrickNames, TrickPath, TrickType, TrickMacros}
 
-// tricksOf returns the tricks with which an item's names hide its kind.
+// tricksOf returns the tricks that an item's names use to hide its kind.
 func tricksOf(names []string, kind string) []string {
 	var out []string
 	add := func(t string) {

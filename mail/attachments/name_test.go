@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// BaseName returns the name that a file system would use.
+// TestBaseName checks that BaseName returns the name that a file system would
+// use.
 func TestBaseName(t *testing.T) {
 	for in, want := range map[string]string{
 		"a.txt":             "a.txt",
@@ -28,7 +29,7 @@ func TestBaseName(t *testing.T) {
 	}
 }
 
-// The cases are the tricks by which a name hides the kind of a file.
+// TestTricks checks the tricks by which a name hides the kind of a file.
 func TestTricks(t *testing.T) {
 	const pe, plain = "application/vnd.microsoft.portable-executable", "text/plain"
 	for _, c := range []struct {
@@ -63,8 +64,8 @@ func TestTricks(t *testing.T) {
 	}
 }
 
-// The cases are begin lines of uuencoded files (uuencode(1p)), and text that
-// resembles them.
+// TestBeginLine parses begin lines of uuencoded files (uuencode(1p)), and text
+// that resembles them.
 func TestBeginLine(t *testing.T) {
 	for _, c := range []struct {
 		line, name string

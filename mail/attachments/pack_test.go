@@ -27,7 +27,7 @@ var (
 	named    = attachmentstest.Named
 )
 
-// Go cannot write bzip2, so these are exe and 20 MiB of zeros as compressed by
+// Go cannot write bzip2. These are exe and 20 MiB of zeros, compressed with
 // bzip2(1).
 var (
 	bzip2Exe   = unb64("QlpoOTFBWSZTWcHLqasAAATXoEgAQAAAAgAQIOPcAEAAIAAhqekAMm1ChppgAJREiGfM2UcczhvJCq+LuSKcKEhg5dTVgA==")
@@ -153,8 +153,8 @@ func binhexed(name string, data, resource []byte) string {
 	return out + string(text) + "\r\n"
 }
 
-// tnefFileOf is an attachment for winmail.dat: a short name, a long one, and
-// the content, which is a message if it is TNEF itself.
+// tnefFileOf is an attachment for winmail.dat: a short name, a long name and
+// the content. The content is an embedded message if it is TNEF.
 type tnefFileOf struct {
 	short, long string
 	data        []byte
@@ -162,7 +162,8 @@ type tnefFileOf struct {
 
 func tnefed(files ...tnefFileOf) []byte { return tnefIn(1252, files...) }
 
-// tnefIn has its short names in a code page.
+// tnefIn returns a winmail.dat file whose short names are in the given code
+// page.
 func tnefIn(page uint32, files ...tnefFileOf) []byte {
 	b := []byte("\x78\x9f\x3e\x22\x01\x00")
 	le := binary.LittleEndian
@@ -218,7 +219,7 @@ func tnefIn(page uint32, files ...tnefFileOf) []byte {
 	return b
 }
 
-// wrappedCMS returns signed-data without signers around content.
+// wrappedCMS returns signed-data with the given content and no signers.
 func wrappedCMS(t testing.TB, content string) []byte {
 	t.Helper()
 	context := cbasn1.Tag(0).ContextSpecific().Constructed()

@@ -35,7 +35,7 @@ func (s *scan) entity(src io.ReaderAt, size int64, path string, depth int) error
 	return nil
 }
 
-// cancellable is a reader that returns an error once its context has ended.
+// cancellable is a reader that returns an error when its context is done.
 type cancellable struct {
 	ctx context.Context
 	r   io.Reader
@@ -49,7 +49,7 @@ func (c *cancellable) Read(p []byte) (int, error) {
 }
 
 // unwalked returns the reason why the walker skipped parts that mail programs
-// may show, or "".
+// may show, or "" if it skipped none.
 func unwalked(n mime.Notes) string {
 	switch {
 	case n&mime.TooDeep != 0:
@@ -93,7 +93,7 @@ func (s *scan) part(src io.ReaderAt, p *mime.Part, path string, depth int) error
 }
 
 // encoded reports whether a part has a transfer encoding that changes its
-// octets.
+// content.
 func encoded(p *mime.Part) bool {
 	switch p.Encoding {
 	case "7bit", "8bit", "binary":
@@ -103,7 +103,7 @@ func encoded(p *mime.Part) bool {
 }
 
 // encodedMultipart lists a multipart whose body is encoded. RFC 2045, 6.4
-// forbids that, and some readers decode it.
+// forbids this, but some readers decode it.
 func (s *scan) encodedMultipart(src io.ReaderAt, p *mime.Part, at place) error {
 	kind := p.Type + "/" + p.Subtype
 	index := len(s.items)
@@ -138,7 +138,8 @@ func errEncoding(p *mime.Part) error {
 	return errors.New("unknown transfer encoding " + strconv.Quote(clip(p.Encoding)))
 }
 
-// multipart lists the parts of a multipart, including those after its end.
+// multipart lists the parts of a multipart, including those after its closing
+// delimiter.
 func (s *scan) multipart(src io.ReaderAt, p *mime.Part, path string, depth int) error {
 	within := func(n int) string {
 		if path == "" {
@@ -198,7 +199,7 @@ func (s *scan) epilogue(src io.ReaderAt, p *mime.Part, path string, depth int) (
 	return true, s.part(after, tree.Root, path, depth+1)
 }
 
-// prefixed is content with a prefix.
+// prefixed is content preceded by a prefix.
 type prefixed struct {
 	head []byte
 	rest io.ReaderAt
@@ -216,12 +217,13 @@ func (p *prefixed) ReadAt(b []byte, off int64) (int, error) {
 	return n + m, err
 }
 
-// leaf lists a part that is neither a multipart nor a message.
+// leaf lists a part that is not a multipart or a message.
 func (s *scan) leaf(src io.ReaderAt, p *mime.Part, at place) error {
 	body := func() io.Reader { return io.NewSectionReader(src, p.Body.From.Off, p.Body.Size()) }
 	names, claimed := partNames(p), p.Type+"/"+p.Subtype
 	if strings.Contains(p.Encoding, "uu") {
-		// The begin line also contains a name, which mail programs prefer.
+		// The begin line also contains a name, which mail programs
+		// prefer.
 		return s.text(at, names, claimed, body())
 	}
 	dec, known := mime.Decoder(p.Encoding, body())
@@ -237,7 +239,8 @@ func (s *scan) leaf(src io.ReaderAt, p *mime.Part, at place) error {
 		return nil
 	}
 	if p.Type == "text" && !strings.HasPrefix(s.items[index].Kind, "text/") {
-		// Mail programs look for uuencoded files anywhere in a text part.
+		// Mail programs look for uuencoded files anywhere in a text
+		// part.
 		dec, _ := mime.Decoder(p.Encoding, body())
 		err := s.inText(at, bufio.NewReaderSize(&counter{s: s, r: dec, free: true}, headSize), false)
 		if fatal := s.fatal(err); fatal != nil {
@@ -265,8 +268,8 @@ func (s *scan) unread(index int, why error) {
 	}
 }
 
-// ambiguous describes a repeated part of a header, or returns "". Mail programs
-// differ on which copy they use.
+// ambiguous returns a description of a repeated header field or parameter, or
+// "". Mail programs differ in which one they use.
 func ambiguous(p *mime.Part) string {
 	var seen [3]bool
 	for f := range mime.Fields(p.Raw) {
@@ -298,18 +301,18 @@ func boundaries(f mime.Field) int {
 }
 
 // cmsKind is the kind of signed or compressed S/MIME content. It must be
-// opened, because anyone can sign a message and so hide its attachments.
+// opened, because anyone could sign a message to hide its attachments.
 const cmsKind = "application/pkcs7-mime"
 
 // pkcs is the common prefix of the object identifiers of CMS content types.
 var pkcs = []byte("\x2a\x86\x48\x86\xf7\x0d\x01")
 
-// isCMS reports whether content begins like a ContentInfo.
+// isCMS reports whether content looks like the start of a ContentInfo.
 func isCMS(head []byte) bool {
 	return len(head) > 16 && head[0] == 0x30 && bytes.Contains(head[:16], pkcs)
 }
 
-// smime lists signed and compressed content.
+// smime lists signed or compressed S/MIME content.
 func (s *scan) smime(at place, index int, r *bufio.Reader) error {
 	h := hold.New(s.Dir)
 	defer h.Close()
@@ -332,7 +335,7 @@ func (s *scan) smime(at place, index int, r *bufio.Reader) error {
 	return s.entity(h, h.Size(), at.path+"/1", at.depth+1)
 }
 
-// unpacked subtracts content from the budget.
+// unpacked counts content against the budget.
 type unpacked struct {
 	s *scan
 	h *hold.Hold

@@ -10,34 +10,34 @@ import (
 )
 
 // The signatures that a spotter recognises. Unpackers look for them anywhere in
-// a file, on which self-extracting programs rely, as do archives disguised as
+// a file. Self-extracting programs rely on this, as do archives disguised as
 // pictures.
 const (
 	zipLocal   = "PK\x03\x04" // before each file
-	zipCentral = "PK\x01\x02" // before each entry of the directory
+	zipCentral = "PK\x01\x02" // before each directory entry
 	zipEnd     = "PK\x05\x06" // after the directory
 	rarMagic   = "Rar!\x1a\x07"
 	sevenZip   = "7z\xbc\xaf\x27\x1c"
 )
 
-// border is the number of octets of a signature that may precede a piece of
-// content.
+// border is the maximum number of octets of a signature that a previous piece
+// of content may contain.
 const border = len(rarMagic) - 1
 
-// spotter detects archives in the content that is read through it. From the
-// first signature of a zip file on, it keeps the content for a second reading.
+// spotter detects archives in the content read through it. It keeps the content
+// from the first zip signature on, so that it can be read again.
 type spotter struct {
 	r     io.Reader
 	dir   string
 	limit int64 // maximum number of octets to keep
 
-	n      int64 // octets read
+	n      int64 // number of octets read
 	tail   []byte
-	zip    *hold.Hold // from the first zip signature on
+	zip    *hold.Hold // content from the first zip signature on
 	start  int64      // the offset of that signature
-	ended  bool       // the end of a directory was found
+	ended  bool       // the end of a zip directory was found
 	over   bool       // limit was exceeded
-	closed string     // the kind of an archive that cannot be opened
+	closed string     // kind of an archive that cannot be opened
 	off    bool
 }
 
@@ -54,7 +54,7 @@ func (p *spotter) Read(b []byte) (int, error) {
 // see examines the next piece of content.
 func (p *spotter) see(b []byte) error {
 	if p.tail == nil {
-		p.tail = make([]byte, 0, 2*border) // room for joined
+		p.tail = make([]byte, 0, 2*border) // space for joined
 	}
 	joined := append(p.tail, b[:min(len(b), border)]...)
 	if err := p.find(joined, p.n-int64(len(p.tail)), len(p.tail)); err != nil {
@@ -72,7 +72,7 @@ func (p *spotter) see(b []byte) error {
 	return nil
 }
 
-// find looks for signatures that begin in the first most octets of b; at is the
+// find looks for signatures that start in the first most octets of b. at is the
 // offset of b.
 func (p *spotter) find(b []byte, at int64, most int) error {
 	if p.zip == nil && !p.over {
@@ -90,7 +90,7 @@ func (p *spotter) find(b []byte, at int64, most int) error {
 	return p.others(b, at, most)
 }
 
-// keep stores the new part of b.
+// keep stores the octets of b that have not been stored.
 func (p *spotter) keep(b []byte, at int64) error {
 	if skip := p.start + p.zip.Size() - at; skip >= int64(len(b)) {
 		return nil
@@ -106,7 +106,7 @@ func (p *spotter) keep(b []byte, at int64) error {
 	return err
 }
 
-// others looks for signatures that need no second reading.
+// others looks for signatures of archives that are not read again.
 func (p *spotter) others(b []byte, at int64, most int) error {
 	p.ended = p.ended || bytes.Contains(b, []byte(zipEnd))
 	if p.closed != "" {
@@ -147,7 +147,7 @@ func (p *spotter) stop() {
 	p.off = true
 }
 
-// forget resets the search after content that was scanned by other means.
+// forget resets the search when the content has been scanned by other means.
 func (p *spotter) forget() {
 	p.close()
 	p.tail, p.ended, p.over, p.closed = p.tail[:0], false, false, ""
@@ -160,7 +160,7 @@ func (p *spotter) close() {
 	}
 }
 
-// ReadAt returns the content, with zeros in place of octets that were not kept.
+// ReadAt reads the content. Octets that were not kept are zero.
 func (p *spotter) ReadAt(b []byte, off int64) (int, error) {
 	if off >= p.start {
 		return p.zip.ReadAt(b, off-p.start)
@@ -175,7 +175,7 @@ func (p *spotter) ReadAt(b []byte, off int64) (int, error) {
 }
 
 // plausible reports whether the kept content begins with a real file header,
-// rather than with four octets that look like one by chance.
+// rather than with four octets that match by chance.
 func (p *spotter) plausible() bool {
 	var h [30]byte
 	if n, _ := p.zip.ReadAt(h[:], 0); n < len(h) || string(h[:4]) != zipLocal {
@@ -188,8 +188,7 @@ func (p *spotter) plausible() bool {
 
 var errClosed = errors.New("an archive that cannot be opened")
 
-// listSpotted lists an archive that was noticed in the content of an item of
-// another kind.
+// listSpotted lists an archive found in the content of an item of another kind.
 func listSpotted(s *scan, at place, index int, p *spotter) error {
 	switch {
 	case p.over:

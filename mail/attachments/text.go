@@ -30,11 +30,11 @@ func (s *scan) text(at place, names []string, claimed string, r io.Reader) error
 	return nil
 }
 
-// inText looks for uuencoded and BinHex files in a text. binHex allows a BinHex
-// file without its introduction. Damaged files are skipped, because an intact
-// one may follow. The error is the first damage found, or errFull.
+// inText looks for uuencoded and BinHex files in text. If binHex is set, a
+// BinHex file does not need an introduction. Damaged files are skipped, because
+// an intact one may follow. The error is the first damage found, or errFull.
 func (s *scan) inText(at place, r *bufio.Reader, binHex bool) (damage error) {
-	whole := true // the last piece ended with a line end
+	whole := true // the last piece ended with a line ending
 	for {
 		line, err := r.ReadSlice('\n')
 		begins := whole
@@ -69,8 +69,9 @@ func (s *scan) inText(at place, r *bufio.Reader, binHex bool) (damage error) {
 	}
 }
 
-// beginLine parses the line "begin 644 name" before a uuencoded file
-// (uuencode(1p)). Decoders also accept other white space and more digits.
+// beginLine parses the line "begin 644 name" that starts a uuencoded file
+// (uuencode(1p)). Like decoders, it also accepts other white space and more
+// digits.
 func beginLine(line []byte) (name string, b64, ok bool) {
 	rest, ok := bytes.CutPrefix(line, []byte("begin"))
 	if !ok {
@@ -93,7 +94,7 @@ func isBegin(line []byte) bool {
 	return ok
 }
 
-// uu lists one uuencoded file and reads to its end.
+// uu lists one uuencoded file and reads it to the end.
 func (s *scan) uu(at place, name string, b64 bool, r *bufio.Reader) error {
 	body := &uuReader{r: r, b64: b64}
 	if _, err := r.Peek(1); err != nil {
@@ -118,7 +119,7 @@ func (s *scan) uu(at place, name string, b64 bool, r *bufio.Reader) error {
 }
 
 // uuReader decodes lines up to "end". If b64 is set, it returns the lines
-// unchanged, up to "====".
+// undecoded, up to "====".
 type uuReader struct {
 	r    *bufio.Reader
 	b64  bool
@@ -142,7 +143,8 @@ func (u *uuReader) plausible() bool {
 		return false
 	}
 	want := (int(line[0]-' ')&63 + 2) / 3 * 4
-	// Trailing spaces may be lost, and some encoders add a check character.
+	// Trailing spaces may have been removed, and some encoders add a check
+	// character.
 	return len(line)-1 <= want+2
 }
 
@@ -153,15 +155,15 @@ func (u *uuReader) Read(p []byte) (int, error) {
 		}
 		if head, _ := u.r.Peek(128); bytes.HasPrefix(head, []byte("begin")) {
 			if first, _, _ := bytes.Cut(head, []byte("\n")); isBegin(first) {
-				u.done = true // the previous file was truncated, or was not a file
+				u.done = true // the previous file was truncated or was not a file
 				continue
 			}
 		}
 		line, err := u.r.ReadSlice('\n')
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
-			// No encoder writes such a line, and the rest follows in the next
-			// piece.
+			// No encoder writes such a line. The rest of it follows
+			// in the next piece.
 		case err == io.EOF:
 			u.done = true
 		case err != nil:

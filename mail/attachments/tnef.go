@@ -13,13 +13,13 @@ import (
 	"hoplite/mail/mime"
 )
 
-// The TNEF attributes that are read ([MS-OXTNEF], 2.1.3), as type and number.
+// The TNEF attributes that are used ([MS-OXTNEF], 2.1.3), as type and number.
 const (
-	attAttachRendData = 0x00069002 // begins an attachment
-	attAttachTitle    = 0x00018010 // its short name
+	attAttachRendData = 0x00069002 // starts an attachment
+	attAttachTitle    = 0x00018010 // the attachment's short name
 	attAttachData     = 0x0006800f
-	attAttachment     = 0x00069005 // its MAPI properties
-	attMAPIProps      = 0x00069003 // of the message
+	attAttachment     = 0x00069005 // the attachment's MAPI properties
+	attMAPIProps      = 0x00069003 // the message's MAPI properties
 	attOemCodepage    = 0x00069007 // charset of the text in attributes
 )
 
@@ -41,11 +41,11 @@ var (
 
 const (
 	maxTNEFAttributes = 10_000
-	maxMAPIProps      = 2_000  // of one attachment, and values of one property
+	maxMAPIProps      = 2_000  // in one attachment, and values in one property
 	maxMAPIValues     = 50_000 // in one file
 )
 
-// tnefFile collects the attributes of an attachment; its name follows its data.
+// tnefFile collects the attributes of an attachment. The name follows the data.
 type tnefFile struct {
 	open  bool
 	title string
@@ -55,7 +55,8 @@ type tnefFile struct {
 	inner *io.SectionReader // an embedded message in TNEF
 }
 
-// openTNEF lists the contents of winmail.dat, in which Outlook packs attachments.
+// openTNEF lists the contents of winmail.dat, the format in which Outlook packs
+// attachments.
 func openTNEF(s *scan, at place, _ int, r *bufio.Reader) error {
 	h, err := s.held(r)
 	if err != nil {
@@ -65,13 +66,13 @@ func openTNEF(s *scan, at place, _ int, r *bufio.Reader) error {
 	return listTNEF(s, at, io.NewSectionReader(h, 0, h.Size()))
 }
 
-// tnefReader lists one stream of attributes.
+// tnefReader lists the contents of one stream of attributes.
 type tnefReader struct {
 	*scan
 	at      place
-	file    tnefFile // the attachment whose attributes are read
+	file    tnefFile // the current attachment
 	charset string
-	values  int // MAPI values that may still be read
+	values  int // number of MAPI values that may still be read
 }
 
 func listTNEF(s *scan, at place, r *io.SectionReader) error {
@@ -145,7 +146,7 @@ func codePage(n uint32) string {
 		return fmt.Sprintf("windows-%d", n)
 	case n > 28590 && n < 28610:
 		return fmt.Sprintf("iso-8859-%d", n-28590)
-	case n >= 437 && n <= 866: // of DOS
+	case n >= 437 && n <= 866: // DOS code pages
 		if name := fmt.Sprintf("ibm%d", n); mime.KnownCharset(name) {
 			return name
 		}
@@ -153,7 +154,7 @@ func codePage(n uint32) string {
 	return "windows-1252"
 }
 
-// body lists the text of the message if this is its only copy.
+// body lists the message text if this is its only copy.
 func (t *tnefReader) body(data *io.SectionReader) error {
 	var html, rtf *io.SectionReader
 	err := mapiProps(data, &t.values, func(id, _ uint16, v *io.SectionReader) {
@@ -194,7 +195,8 @@ func (t *tnefReader) property(id, typ uint16, v *io.SectionReader) {
 	case propAttachMIME:
 		f.mime = mapiText(t.charset, typ, v)
 	case propAttachObject:
-		// An interface identifier precedes the embedded message or object.
+		// An interface identifier precedes the embedded message or
+		// object.
 		var sig [4]byte
 		if v.Size() > 20 {
 			if _, err := v.ReadAt(sig[:], 16); err == nil && bytes.Equal(sig[:], tnefSig) {
@@ -208,7 +210,7 @@ func (t *tnefReader) property(id, typ uint16, v *io.SectionReader) {
 	}
 }
 
-// finish lists the attachment whose attributes are complete.
+// finish lists an attachment after its last attribute.
 func (t *tnefReader) finish() error {
 	s, f := t.scan, &t.file
 	if !f.open {
@@ -249,9 +251,9 @@ func (t *tnefReader) finish() error {
 	return s.full(s.add(Item{Path: in.path, Kind: unknownKind, Via: "tnef"}, names))
 }
 
-// mapiProps iterates over a list of MAPI properties ([MS-OXTNEF], 2.1.3.4) and
-// calls each with the value of each, or the first of several values. budget
-// limits the number of values, because each costs a read.
+// mapiProps calls each for every property in a list of MAPI properties
+// ([MS-OXTNEF], 2.1.3.4), with its value or the first of several values. budget
+// limits the number of values, because each requires a read.
 func mapiProps(data *io.SectionReader, budget *int, each func(id, typ uint16, v *io.SectionReader)) error {
 	p := &cursor{r: data}
 	count := p.u32()
@@ -302,7 +304,7 @@ func mapiProps(data *io.SectionReader, budget *int, each func(id, typ uint16, v 
 	return nil
 }
 
-// mapiSize returns the size of a fixed-size type.
+// mapiSize returns the size of a fixed-size property type.
 func mapiSize(typ uint16) (n int64, fixed bool) {
 	switch typ {
 	case 0x02, 0x03, 0x04, 0x0a, 0x0b:
@@ -317,7 +319,7 @@ func mapiSize(typ uint16) (n int64, fixed bool) {
 
 func pad4(n int64) int64 { return (n + 3) &^ 3 }
 
-// cursor reads little-endian numbers; it keeps the first error.
+// cursor reads little-endian numbers and records the first error.
 type cursor struct {
 	r   *io.SectionReader
 	off int64
@@ -340,12 +342,13 @@ func (c *cursor) number(n int) uint32 {
 
 func (c *cursor) skip(n int64) {
 	c.off += n
-	if c.off > c.r.Size()+3 { // the last value may lack its padding
+	if c.off > c.r.Size()+3 { // the last value may lack padding
 		c.err = errTNEF
 	}
 }
 
-// mapiText reads a text property in UTF-16 or the sender's charset.
+// mapiText returns a text property, which is in UTF-16 or in the sender's
+// charset.
 func mapiText(charset string, typ uint16, v *io.SectionReader) string {
 	if typ != 0x1f {
 		return ansi(charset, v)
@@ -360,7 +363,7 @@ func mapiText(charset string, typ uint16, v *io.SectionReader) string {
 	return text
 }
 
-// ansi reads a text in the sender's charset.
+// ansi returns text in the sender's charset.
 func ansi(charset string, v *io.SectionReader) string {
 	b := make([]byte, min(v.Size(), maxName))
 	n, _ := v.ReadAt(b, 0)

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// tool runs a Debian program, or skips the test if the program is not
+// tool runs a Debian program. It skips the test if the program is not
 // installed.
 func tool(t *testing.T, stdin []byte, name string, args ...string) []byte {
 	t.Helper()
@@ -29,7 +29,8 @@ func tool(t *testing.T, stdin []byte, name string, args ...string) []byte {
 	return out
 }
 
-// content has runs, 0x90, all octets, and a length without small factors.
+// content returns data with runs, 0x90, all octet values, and a length without
+// small factors.
 func content() []byte {
 	b := append([]byte(nil), exe...)
 	for i := range 256 {
@@ -39,7 +40,7 @@ func content() []byte {
 	return append(b, bytes.Repeat([]byte("run\x00\x00\x00\x00"), 700)...)
 }
 
-// found checks that a message contains the content under that name.
+// found checks that a message contains the content under the given name.
 func found(t *testing.T, msg, name, via string) {
 	t.Helper()
 	for _, it := range list(t, msg, Limits{}) {
@@ -85,8 +86,8 @@ func TestInteropMacutils(t *testing.T) {
 	found(t, "Subject: x\r\n\r\nHi\r\n"+strings.ReplaceAll(text, "\n", "\r\n"), "run.exe", "binhex")
 }
 
-// tnef(1) and this package find the same files in winmail.dat, and reject the
-// same streams.
+// TestInteropTNEF checks that tnef(1) and this package find the same files in
+// winmail.dat and reject the same streams.
 func TestInteropTNEF(t *testing.T) {
 	dat := tnefed(tnefFileOf{"REPORT~1.EXE", "Report.exe", content()}, tnefFileOf{"B.TXT", "b.txt", []byte("hi")})
 	out := string(tool(t, dat, "tnef", "--list"))
@@ -98,7 +99,8 @@ func TestInteropTNEF(t *testing.T) {
 	found(t, attached(named("application/ms-tnef", "winmail.dat"), dat), "Report.exe", "tnef")
 }
 
-// Archives that other programs write from run.exe and a text.
+// TestInteropArchives lists archives of run.exe and a text file that were
+// created by other programs.
 func TestInteropArchives(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)

@@ -9,7 +9,7 @@ import (
 	"hoplite/mail/attachments/archive"
 )
 
-// listArchive lists the files in an archive, and what is inside them.
+// listArchive lists the files in an archive and their contents.
 func listArchive(s *scan, f *archive.Format, at place, index int, r *bufio.Reader) error {
 	in := archive.Input{Reader: r}
 	if f.Random {
@@ -29,7 +29,7 @@ func listArchive(s *scan, f *archive.Format, at place, index int, r *bufio.Reade
 	return err
 }
 
-// listEntry lists one file of an archive.
+// listEntry lists one file in an archive.
 func listEntry(s *scan, f *archive.Format, at place, index int, e archive.Entry) error {
 	if len(s.items) >= s.Files {
 		return errFiles

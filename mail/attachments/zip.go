@@ -13,11 +13,11 @@ import (
 	"hoplite/mail/ole"
 )
 
-// maxDirectory limits the size of a zip file's directory, because an entry
-// takes more memory than its size in the file.
+// maxDirectory is the maximum size of a zip file's directory. An entry needs
+// more memory than its size in the file.
 const maxDirectory = 1 << 20
 
-// errNoZip is returned for content whose directory cannot be read.
+// errNoZip is returned if a zip directory cannot be read.
 var errNoZip = errors.New("damaged zip")
 
 // listZip lists a zip file.
@@ -30,10 +30,11 @@ func listZip(s *scan, at place, index int, r *bufio.Reader) error {
 	return listZipEntries(s, at, index, h, h.Size())
 }
 
-// listZipEntries lists the files in the directory of a zip file. For an office
-// document, which is a zip file, only potentially harmful files are listed.
+// listZipEntries lists the files in a zip file's directory. In an office
+// document, which is also a zip file, only potentially harmful files are
+// listed.
 func listZipEntries(s *scan, at place, index int, r io.ReaderAt, size int64) error {
-	// A directory entry of 46 octets becomes a record of about 300.
+	// A directory entry of 46 octets becomes a record of about 300 octets.
 	if err := s.memory.Take(s.ctx, 8*min(size, maxDirectory)); err != nil {
 		return err
 	}
@@ -73,12 +74,12 @@ func listZipEntries(s *scan, at place, index int, r io.ReaderAt, size int64) err
 	return first
 }
 
-// officeContent holds the extensions of the files of which office documents
-// consist.
+// officeContent lists the extensions of files that office documents normally
+// contain.
 var officeContent = set("xml rels vml png jpg jpeg gif bmp tif tiff emf wmf svg ico wav mp3 mp4 m4a wdp jfif odttf fntdata ttf bin psmdcp")
 
-// harmful reports whether a file in an office document is a macro, an embedded
-// file, or does not belong there.
+// harmful reports whether a file in an office document is a macro or an
+// embedded file, or does not belong in such a document.
 func harmful(s *scan, index int, name string) bool {
 	name = strings.ToLower(name)
 	if strings.HasSuffix(name, "vbaproject.bin") || strings.Contains(name, "/macrosheets/") {
@@ -109,8 +110,9 @@ func listZipEntry(s *scan, at place, index int, f *zip.File) error {
 	return s.packed(in, names, "", r, func() int64 { return packed })
 }
 
-// listOLE looks for macros in an old Office document, or in one embedded in
-// another: a folder with a Visual Basic project. Other contents are not listed.
+// listOLE looks for macros (a folder with a Visual Basic project) in an old
+// Office document, or in one embedded in another document. Other contents are
+// not listed.
 func listOLE(s *scan, _ place, index int, r *bufio.Reader) error {
 	h, err := s.held(r)
 	if err != nil {
@@ -130,7 +132,7 @@ func listOLE(s *scan, _ place, index int, r *bufio.Reader) error {
 	return nil
 }
 
-// budget is a ReaderAt that fails after a number of octets.
+// budget is a ReaderAt that fails after a given number of octets.
 type budget struct {
 	r    io.ReaderAt
 	left int64

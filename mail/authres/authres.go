@@ -2,8 +2,8 @@
 // same list inside ARC-Authentication-Results (RFC 8617).
 //
 // Start with [Parse], [Field] and [Ours]. The writer follows the grammar
-// strictly. The reader also accepts common deviations, such as base64 without
-// quotes, and uses limited memory.
+// strictly. The reader also accepts common deviations, such as unquoted base64,
+// and uses a bounded amount of memory.
 package authres
 
 import (
@@ -18,20 +18,20 @@ const (
 	maxValue   = mail.MaxField
 	maxResults = 100
 	maxProps   = 50
-	maxDepth   = 20 // comments inside comments
+	maxDepth   = 20 // nesting of comments
 )
 
 // ErrSyntax is returned for a field that violates RFC 8601, 2.2.
 var ErrSyntax = errors.New("not an Authentication-Results field")
 
-// Header is the content of one field.
+// Header is the parsed value of one field.
 type Header struct {
-	ID      string // the authserv-id; empty if it is missing
+	ID      string // the authserv-id, or empty if it is missing
 	Results []mail.AuthResult
 }
 
 // Parse parses the value of a field. If it returns an error, Header contains
-// the results before the error.
+// the results that precede the error.
 func Parse(value []byte) (Header, error) {
 	if len(value) > maxValue {
 		return Header{}, ErrSyntax
@@ -75,7 +75,7 @@ func (s *scanner) header() (h Header, err error) {
 }
 
 // startsResult reports whether the field begins with a result instead of an
-// authserv-id, as those of Microsoft 365 do.
+// authserv-id, as in the fields written by Microsoft 365.
 func (s *scanner) startsResult() bool {
 	ahead := *s
 	switch strings.ToLower(ahead.word()) {
@@ -85,7 +85,7 @@ func (s *scanner) startsResult() bool {
 	return false
 }
 
-// results reads the results to the end, from after a semicolon.
+// results reads the results after a semicolon, up to the end.
 func (s *scanner) results(h Header) (Header, error) {
 	for first := true; first || s.peek() != 0; first = false {
 		if !first {
@@ -205,7 +205,7 @@ func (s *scanner) word() string {
 	return s.in[start:s.at]
 }
 
-// value reads a quoted string, or everything up to a space, a semicolon or a
+// value reads a quoted string, or the text up to a space, a semicolon or a
 // comment.
 func (s *scanner) value(stop string) (string, bool) {
 	if s.peek() == '"' {
@@ -289,7 +289,7 @@ func (s *scanner) skipComment() {
 		s.at++
 		return
 	}
-	s.at = len(s.in) // never closed
+	s.at = len(s.in) // unterminated
 }
 
 func unfold(s string) string { return strings.NewReplacer("\r", "", "\n", "").Replace(s) }

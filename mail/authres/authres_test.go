@@ -10,8 +10,8 @@ import (
 
 func prop(t, n, v string) mail.AuthProp { return mail.AuthProp{Type: t, Name: n, Value: v} }
 
-// These are the examples of RFC 8601, appendix B, and fields written by real
-// servers.
+// The cases are the examples of RFC 8601, appendix B, and fields written by
+// real servers.
 func TestParse(t *testing.T) {
 	for _, c := range []struct {
 		name, in string

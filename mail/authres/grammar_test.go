@@ -54,7 +54,7 @@ func TestResultsBeforeAFault(t *testing.T) {
 	}
 }
 
-// The limits are tested at their exact values.
+// TestLimits tests the limits at their exact values.
 func TestLimits(t *testing.T) {
 	for _, c := range []struct {
 		name, in string

@@ -8,13 +8,13 @@ import (
 	"hoplite/mail/mime"
 )
 
-// Ours finds the Authentication-Results fields of a header block that some
-// reader might attribute to a server with one of the given names. If the
-// message arrived with them, that server did not add them, and they must be
-// removed (RFC 8601, 5).
+// Ours finds the Authentication-Results fields of a header block that a reader
+// might attribute to a server with one of the given names. If the message
+// arrived with them, that server did not add them, and they must be removed
+// (RFC 8601, 5).
 //
-// The name is recognised in any spelling: followed by a version, in quotes that
-// may be unterminated, as an encoded word, with escapes, with comments or white
+// The name is recognised in any spelling: followed by a version, in possibly
+// unterminated quotes, as an encoded word, with escapes, with comments or white
 // space around its dots, and with U-labels in place of A-labels.
 func Ours(head []byte, names func() []string) []mail.Span {
 	var spans []mail.Span
@@ -50,7 +50,8 @@ func claims(f mail.Field, names []string) bool {
 	return false
 }
 
-// withoutComments removes comments, and the text after an unterminated one.
+// withoutComments removes comments. An unterminated comment extends to the end
+// of the text.
 func withoutComments(s string) string {
 	var b strings.Builder
 	depth := 0

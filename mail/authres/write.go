@@ -10,16 +10,16 @@ import (
 // lineLength is the length at which lines are folded (RFC 5322, 2.1.1).
 const lineLength = 78
 
-// maxText is the number of octets of a reason or comment that are written.
+// maxText is the maximum number of octets written of a reason or comment.
 const maxText = 500
 
-// Field returns a complete, folded field with CRLF at its end.
+// Field returns a complete, folded field ending in CRLF.
 func Field(id string, results []mail.AuthResult) []byte {
 	return append(appendList([]byte("Authentication-Results: "), id, results), '\r', '\n')
 }
 
-// ARCField returns the ARC-Authentication-Results of one instance (RFC 8617,
-// 4.1.1) without CRLF at its end.
+// ARCField returns the ARC-Authentication-Results field of an instance (RFC
+// 8617, 4.1.1) without a final CRLF.
 func ARCField(instance, id string, results []mail.AuthResult) []byte {
 	return appendList([]byte("ARC-Authentication-Results: i="+instance+"; "), id, results)
 }
@@ -67,8 +67,8 @@ func (w *folder) add(word string) {
 	w.fresh = false
 }
 
-// resultWords returns the parts of one result between which a line may be
-// folded, or nil if the result cannot be written.
+// resultWords splits a result into the words between which a line may be
+// folded. It returns nil if the result cannot be written.
 func resultWords(r *mail.AuthResult) []string {
 	method, version, ok := strings.Cut(r.Method, "/")
 	if !isKeyword(method) || !isKeyword(r.Value) {
@@ -115,8 +115,8 @@ func quoteProp(v string) string {
 	return quote(v)
 }
 
-// quote returns a value: a token (RFC 2045, 5.1) unchanged, anything else in
-// quotes.
+// quote returns a value: a token (RFC 2045, 5.1) is unchanged, and anything
+// else is quoted.
 func quote(v string) string {
 	if isToken(v) {
 		return v

@@ -8,7 +8,8 @@ import (
 	"hoplite/mail"
 )
 
-// Whatever value a property has, the field can be parsed again and says the same.
+// The written field can be parsed again, with the same result, whatever the
+// value of a property.
 func TestRoundTrip(t *testing.T) {
 	for _, c := range []struct{ name, value, written string }{
 		{"domain", "example.org", "example.org"},
@@ -39,7 +40,8 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// Remote text cannot end a line, a comment or a quoted string.
+// Text from remote systems cannot terminate a line, a comment or a quoted
+// string.
 func TestHostileText(t *testing.T) {
 	for _, text := range []string{"a\r\nX-Evil: 1", "a\nb", "a\rb", "a\x00b", "a) header.d=evil.example (", `a" header.d="evil.example`, `a\`, `a\"`, `(((`, `)))`,
 		"a;\r\n\tdmarc=pass", "\x1b[31mred", "\u202etxt.exe", "\xff\xfe", strings.Repeat("long ", 500), strings.Repeat(`"`, 600), "=?utf-8?q?x?="} {
@@ -61,7 +63,7 @@ func TestHostileText(t *testing.T) {
 	}
 }
 
-// What the grammar has no place for is left out.
+// Values that the grammar cannot represent are omitted.
 func TestUnwritable(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -88,7 +90,8 @@ func TestUnwritable(t *testing.T) {
 	}
 }
 
-// Lines end between words before column 78; a longer word has a line of its own.
+// Lines are folded between words before column 78; a longer word is on a
+// separate line.
 func TestFolding(t *testing.T) {
 	long := strings.Repeat("a", 90) + ".example"
 	field := string(Field("mail.example.org", []mail.AuthResult{{Method: "dkim", Value: "pass", Comment: "2048-bit key",
@@ -104,11 +107,11 @@ func TestFolding(t *testing.T) {
 	}
 }
 
-// Fields as large providers and common filters write them.
+// Fields written by large providers and common filters.
 func TestFieldsOfOthers(t *testing.T) {
 	for _, c := range []struct {
 		name, in, id string
-		want         []string // method=result, and one property
+		want         []string // method=result and one property
 	}{
 		{"Gmail", "mx.google.com;\r\n       dkim=pass header.i=@example.com header.s=s1 header.b=AbCd12+/;\r\n" +
 			"       arc=pass (i=1 spf=pass spfdomain=example.com dkim=pass dkdomain=example.com dmarc=pass fromdomain=example.com);\r\n" +

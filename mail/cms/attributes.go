@@ -60,7 +60,8 @@ func attributeNames(attrs []attribute) []string {
 	return out
 }
 
-// one returns the values of the attribute and the number of its occurrences.
+// one returns the attribute with the given type and the number of its
+// occurrences.
 func one(attrs []attribute, id oid) (a attribute, n int) {
 	for _, x := range attrs {
 		if x.id == id {
@@ -70,8 +71,8 @@ func one(attrs []attribute, id oid) (a attribute, n int) {
 	return a, n
 }
 
-// signingTime returns the claimed signing time, or zero if there is no valid
-// one.
+// signingTime returns the claimed signing time, or the zero time if there is no
+// valid one.
 func signingTime(attrs []attribute) time.Time {
 	a, n := one(attrs, attrSigningTime)
 	if n != 1 {
@@ -88,9 +89,9 @@ func signingTime(attrs []attribute) time.Time {
 	return time.Time{}
 }
 
-// checkAttributes applies the rules of RFC 5652, 11: which attributes may occur
-// where, and how often. counter means that the signature is a countersignature,
-// whose content has no type. It returns what is wrong, or "".
+// checkAttributes applies the rules of RFC 5652, 11 on which attributes may
+// occur where, and how often. counter is set for a countersignature, whose
+// content has no type. It returns a description of the violation, or "".
 func (s *Signer) checkAttributes(contentType oid, counter bool) string {
 	for _, id := range []oid{attrContentType, attrMessageDigest, attrSigningTime, attrAlgorithmProtec} {
 		if _, n := one(s.unsigned, id); n > 0 {
@@ -137,8 +138,8 @@ func (s *Signer) checkAttributes(contentType oid, counter bool) string {
 	return s.checkProtection()
 }
 
-// count checks that signed attributes have exactly one value, and exist if they
-// are required.
+// count checks that each signed attribute has exactly one value and, if
+// required is set, that it is present.
 func (s *Signer) count(ids []oid, required bool) string {
 	for _, id := range ids {
 		a, n := one(s.attrs, id)
@@ -193,7 +194,8 @@ func (s *Signer) messageDigest() []byte {
 }
 
 // checkSigningCert compares the certificate with the one named by the signer
-// (RFC 5035), so that it cannot be replaced with another one for the same key.
+// (RFC 5035), so that it cannot be replaced with another certificate for the
+// same key.
 func (s *Signer) checkSigningCert(c *Certificate) string {
 	const changed = "the signing-certificate attribute names another certificate"
 	if a, n := one(s.attrs, attrSigningCert); n == 1 {
@@ -210,7 +212,7 @@ func (s *Signer) checkSigningCert(c *Certificate) string {
 		h := crypto.SHA256
 		if alg != "" {
 			if h = digests[alg].hash; h == 0 {
-				return "" // the digest is not supported
+				return "" // the digest algorithm is not supported
 			}
 		}
 		if !hashIs(h, c.Raw, hash) {
@@ -226,7 +228,7 @@ func hashIs(h crypto.Hash, data, want []byte) bool {
 	return bytes.Equal(w.Sum(nil), want)
 }
 
-// firstCertID reads the certHash of the first ESSCertID or ESSCertIDv2.
+// firstCertID parses the certHash of the first ESSCertID or ESSCertIDv2.
 func firstCertID(v cryptobyte.String, v2 bool) (hash []byte, alg oid, ok bool) {
 	var sc, certs, id, h cryptobyte.String
 	if !v.ReadASN1(&sc, cbasn1.SEQUENCE) || !sc.ReadASN1(&certs, cbasn1.SEQUENCE) || !certs.ReadASN1(&id, cbasn1.SEQUENCE) {
@@ -244,8 +246,9 @@ func firstCertID(v cryptobyte.String, v2 bool) (hash []byte, alg oid, ok bool) {
 }
 
 // looksLikeAttributes reports whether content is the DER encoding of signed
-// attributes. A signature over the attributes of another message would then
-// also be valid for this content (draft-ietf-lamps-cms-euf-cma-signeddata).
+// attributes. If it is, a signature over the attributes of another message
+// would also be valid for this content
+// (draft-ietf-lamps-cms-euf-cma-signeddata).
 func looksLikeAttributes(content []byte) bool {
 	if len(content) == 0 || content[0] != 0x31 {
 		return false
@@ -255,8 +258,8 @@ func looksLikeAttributes(content []byte) bool {
 		return false
 	}
 	if h.length < 0 || h.length > int64(len(content)-n) {
-		// The content is truncated or not DER; two valid attributes at the
-		// start are enough to reject it.
+		// The content is truncated or not DER. Two valid attributes at
+		// the start are enough to reject it.
 		in := cryptobyte.String(content[n:])
 		var seq, id cryptobyte.String
 		return in.ReadASN1(&seq, cbasn1.SEQUENCE) && seq.ReadASN1(&id, cbasn1.OBJECT_IDENTIFIER) &&

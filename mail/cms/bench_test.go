@@ -24,9 +24,9 @@ func benchVerify(b *testing.B, name string) {
 	}
 }
 
-// largeOpaque returns signed-data in indefinite form with n octets in pieces of
-// 4 KiB, as sent by streaming clients. It has no signers, which does not affect
-// the amount of work.
+// largeOpaque returns signed-data of indefinite length with n octets in pieces
+// of 4 KiB, as sent by streaming clients. It has no signers, which does not
+// affect the amount of work.
 func largeOpaque(n int) []byte {
 	var b bytes.Buffer
 	b.WriteString("\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02\xa0\x80\x30\x80\x02\x01\x01")

@@ -10,12 +10,12 @@ import (
 	"testing/iotest"
 )
 
-// indefinite makes a constructed element of indefinite length.
+// indefinite returns a constructed element of indefinite length.
 func indefinite(identifier byte, content ...[]byte) []byte {
 	return append(append([]byte{identifier, 0x80}, bytes.Join(content, nil)...), 0, 0)
 }
 
-// long makes an element whose length is longer than DER allows.
+// long returns an element whose length field is longer than DER allows.
 func long(identifier byte, size int, content ...[]byte) []byte {
 	body := bytes.Join(content, nil)
 	out := []byte{identifier, 0x80 | byte(size)}
@@ -25,7 +25,8 @@ func long(identifier byte, size int, content ...[]byte) []byte {
 	return append(out, body...)
 }
 
-// The same data in every form that BER allows (X.690, 8.1.3 and 8.7).
+// TestFormsOfContent reads the same data in every form that BER allows (X.690,
+// 8.1.3 and 8.7).
 func TestFormsOfContent(t *testing.T) {
 	const want = "Hello, world"
 	segment := func(s string) []byte { return octet([]byte(s)) }
@@ -67,7 +68,7 @@ func TestFormsOfContent(t *testing.T) {
 	}
 }
 
-// Octets after an object are ignored.
+// TestAfterTheObject checks that octets after an object are ignored.
 func TestAfterTheObject(t *testing.T) {
 	obj, err := Read(bytes.NewReader(append(info(oidData, octet([]byte("x"))), "rubbish"...)), Options{})
 	if err != nil || obj.Size != 1 {
@@ -75,14 +76,14 @@ func TestAfterTheObject(t *testing.T) {
 	}
 }
 
-// The cases are encodings that X.690 forbids, and objects that RFC 5652
+// TestRefused checks encodings that X.690 forbids, and objects that RFC 5652
 // forbids.
 func TestRefused(t *testing.T) {
 	data := ident(oidData)
 	for _, c := range []struct {
 		name string
 		der  []byte
-		want string // a part of the error
+		want string // substring of the error
 	}{
 		{"nothing", nil, "ends early"},
 		{"one octet", []byte{0x30}, "ends early"},
@@ -123,7 +124,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// Every type is recognised; types that are not processed are named.
+// TestTypes checks that every type is recognised, and that types that are not
+// processed are named.
 func TestTypes(t *testing.T) {
 	for _, c := range []struct {
 		id   string
@@ -132,7 +134,7 @@ func TestTypes(t *testing.T) {
 		{"1.2.840.113549.1.7.5", TypeDigested},
 		{"1.2.840.113549.1.9.16.1.2", TypeAuthenticated},
 		{"1.2.3.4", TypeUnknown},
-		{"2.999.3", TypeUnknown}, // X.660: the second arc may be above 39 under 2
+		{"2.999.3", TypeUnknown}, // X.660: under 2, the second arc may exceed 39
 	} {
 		obj, err := Read(bytes.NewReader(info(mkoid(c.id), indefinite(0x30, sequence(number(1)), indefinite(0x31)))), Options{})
 		if err != nil || obj.Type != c.want || obj.OID != c.id {
@@ -161,7 +163,7 @@ func TestObjectIdentifiers(t *testing.T) {
 	}
 }
 
-// Every size limit is tested at its exact value.
+// TestSizeLimits tests every size limit at its exact value.
 func TestSizeLimits(t *testing.T) {
 	whole := info(oidData, octet(make([]byte, 1000)))
 	if _, err := Read(bytes.NewReader(whole), Options{Max: int64(len(whole))}); err != nil {
@@ -172,7 +174,7 @@ func TestSizeLimits(t *testing.T) {
 			t.Errorf("at most %d octets: %v", max, err)
 		}
 	}
-	// A large claimed length costs nothing.
+	// A large declared length costs nothing.
 	claimed := []byte("\x30\x84\x7f\xff\xff\xff\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01\xa0\x84\x7f\xff\xff\xf0\x04\x84\x7f\xff\xff\xe0")
 	var syntax *SyntaxError
 	if _, err := Read(bytes.NewReader(claimed), Options{}); !errors.As(err, &syntax) {
@@ -180,7 +182,7 @@ func TestSizeLimits(t *testing.T) {
 	}
 }
 
-// deflated makes a CompressedData (RFC 3274).
+// deflated returns a CompressedData (RFC 3274).
 func deflated(t *testing.T, algorithm []byte, content string) []byte {
 	t.Helper()
 	var z bytes.Buffer
@@ -228,8 +230,8 @@ func TestCompressed(t *testing.T) {
 	}
 }
 
-// An error of the reader or the writer is returned unchanged, and never
-// reported as a fault of the message.
+// TestOthersErrors checks that errors from the reader or writer are returned
+// unchanged and never reported as a fault in the message.
 func TestOthersErrors(t *testing.T) {
 	broken := errors.New("broken")
 	der := info(oidData, octet([]byte("Hello")))
@@ -259,13 +261,13 @@ type idle struct{}
 
 func (idle) Read([]byte) (int, error) { return 0, nil }
 
-// envelope makes an EnvelopedData with these recipients.
+// envelope returns an EnvelopedData for the given recipients.
 func envelope(id oid, recipients ...[]byte) []byte {
 	content := sequence(ident(oidData), algID("2.16.840.1.101.3.4.1.2", octet(make([]byte, 16))), element(0x80, []byte("ciphertext")))
 	return info(id, sequence(number(2), setOf(recipients...), content))
 }
 
-// The forms of a RecipientInfo (RFC 5652, 6.2).
+// TestRecipients checks the forms of a RecipientInfo (RFC 5652, 6.2).
 func TestRecipients(t *testing.T) {
 	rsaAlg, oaep := algID("1.2.840.113549.1.1.1"), "1.2.840.113549.1.1.7"
 	name := sequence()
@@ -324,7 +326,8 @@ func TestRecipients(t *testing.T) {
 	}
 }
 
-// All recipients are counted, and the first hundred are described.
+// TestManyRecipients checks that all recipients are counted, and that only the
+// first hundred are described.
 func TestManyRecipients(t *testing.T) {
 	one := sequence(number(0), sequence(sequence(), number(7)), algID("1.2.840.113549.1.1.1"), octet(nil))
 	obj, err := Read(bytes.NewReader(envelope(oidAuthEnveloped, bytes.Repeat(one, maxListed+5))), Options{})

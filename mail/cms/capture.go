@@ -2,8 +2,8 @@ package cms
 
 import "hoplite/internal/memory"
 
-// capture returns the element whose header was just read, including the header,
-// as DER.
+// capture returns, as DER, the element whose header has just been read,
+// including the header.
 func (r *reader) capture(h header, max int) ([]byte, error) {
 	if h.length > int64(max) {
 		return nil, r.fault("an element of %d octets where %d are allowed", h.length, max)
@@ -52,8 +52,8 @@ func (r *reader) capture(h header, max int) ([]byte, error) {
 	return r.der(b)
 }
 
-// parsed is how much memory an element takes, with its parsed form, for each of
-// its octets.
+// parsed is the memory that an element needs, including its parsed form, for
+// each of its octets.
 const parsed = 3
 
 func (r *reader) der(b []byte) ([]byte, error) {

@@ -16,9 +16,9 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// Certificate is a certificate in a message. At first only the parts needed to
-// find a signer and verify a signature are parsed, because a message may
-// contain certificates that crypto/x509 rejects, and most certificates are not
+// Certificate is a certificate in a message. Initially, only the parts needed
+// to find a signer and verify a signature are parsed, because crypto/x509
+// rejects some certificates found in messages, and most certificates are not
 // needed.
 type Certificate struct {
 	Raw []byte // DER
@@ -38,7 +38,7 @@ type Certificate struct {
 	keyErr  error
 }
 
-// ParseCertificate parses the outline of a DER certificate.
+// ParseCertificate parses the outline of a DER certificate; see [Certificate].
 func ParseCertificate(der []byte) (*Certificate, error) {
 	c := &Certificate{Raw: der}
 	in := cryptobyte.String(der)
@@ -65,7 +65,8 @@ func ParseCertificate(der []byte) (*Certificate, error) {
 	return c, nil
 }
 
-// readKeyID returns the subject key identifier, which follows the public key.
+// readKeyID returns the subject key identifier, which is located after the
+// public key.
 func readKeyID(tbs cryptobyte.String) []byte {
 	for !tbs.Empty() {
 		var v cryptobyte.String
@@ -93,19 +94,20 @@ func readKeyID(tbs cryptobyte.String) []byte {
 	return nil
 }
 
-// X509 parses the certificate with crypto/x509, once.
+// X509 parses the certificate with crypto/x509. The result is cached.
 func (c *Certificate) X509() (*x509.Certificate, error) {
 	c.once.Do(func() { c.parsed, c.err = x509.ParseCertificate(c.Raw) })
 	return c.parsed, c.err
 }
 
-// Subject returns the subject's name as text, most specific part first.
+// Subject returns the subject's name as text, starting with the most specific
+// part.
 func (c *Certificate) Subject() string { return Name(c.subject) }
 
 // Issuer returns the issuer's name as text.
 func (c *Certificate) Issuer() string { return Name(c.issuer) }
 
-// Name returns a DER name in the form "CN=..., O=..., C=...".
+// Name formats a DER name as "CN=..., O=..., C=...".
 func Name(der []byte) string {
 	var rdn pkix.RDNSequence
 	if _, err := asn1.Unmarshal(der, &rdn); err != nil {
@@ -114,7 +116,7 @@ func Name(der []byte) string {
 	for _, set := range rdn {
 		for i, a := range set {
 			if a.Type.String() == "1.2.840.113549.1.9.1" {
-				set[i].Type = nil // printed below, because pkix would print it in hexadecimal
+				set[i].Type = nil // formatted below, because pkix would print it in hexadecimal
 			}
 		}
 	}
@@ -136,9 +138,9 @@ func (c *Certificate) Serial() string { return serialText(c.serial) }
 
 func serialText(b []byte) string { return fmt.Sprintf("%x", bytes.TrimLeft(b, "\x00")) }
 
-// matchesKeyID reports whether id identifies the certificate's key: by the
-// subject key identifier, or else by the SHA-1 hash of the key (RFC 5280,
-// 4.2.1.2, method 1).
+// matchesKeyID reports whether id identifies the certificate's key, either by
+// the subject key identifier or, if there is none, by the SHA-1 hash of the key
+// (RFC 5280, 4.2.1.2, method 1).
 func (c *Certificate) matchesKeyID(id []byte) bool {
 	if c.keyID != nil {
 		return bytes.Equal(c.keyID, id)
@@ -156,8 +158,9 @@ func (c *Certificate) matchesIssuer(issuer, serial []byte) bool {
 		(bytes.Equal(c.issuer, issuer) || sameName(c.issuer, issuer))
 }
 
-// sameName compares names as RFC 5280, 7.1 requires, because signers may encode
-// their issuer's name differently, with other string types or case.
+// sameName reports whether two names are equal according to RFC 5280, 7.1.
+// Signers may encode their issuer's name differently, with another string type
+// or case.
 func sameName(a, b []byte) bool {
 	var x, y pkix.RDNSequence
 	if _, err := asn1.Unmarshal(a, &x); err != nil {
@@ -184,7 +187,7 @@ func fold(v any) string {
 	return strings.ToLower(strings.Join(strings.Fields(fmt.Sprint(v)), " "))
 }
 
-// splitSPKI returns the key's algorithm and the octets of the key itself.
+// splitSPKI returns the key's algorithm and the key itself.
 func splitSPKI(spki []byte) (alg algorithm, key []byte, err error) {
 	in := cryptobyte.String(spki)
 	var seq, a cryptobyte.String
@@ -198,8 +201,9 @@ func splitSPKI(spki []byte) (alg algorithm, key []byte, err error) {
 	return alg, bits.RightAlign(), nil
 }
 
-// publicKey parses the certificate's key. crypto/x509 does not support keys
-// restricted to RSA-PSS (RFC 4055, 1.2), which are also RSA keys.
+// publicKey parses the certificate's key. It also accepts keys restricted to
+// RSA-PSS (RFC 4055, 1.2), which crypto/x509 does not support; they are
+// ordinary RSA keys.
 func (c *Certificate) publicKey() (key crypto.PublicKey, alg algorithm, err error) {
 	c.keyOnce.Do(func() { c.key, c.keyAlg, c.keyErr = c.readKey() })
 	return c.key, c.keyAlg, c.keyErr
@@ -221,7 +225,7 @@ func (c *Certificate) readKey() (key crypto.PublicKey, alg algorithm, err error)
 // algorithm is an AlgorithmIdentifier.
 type algorithm struct {
 	id     oid
-	params []byte // DER, nil if absent
+	params []byte // DER; nil if absent
 }
 
 func parseAlgorithm(der []byte) (algorithm, error) {
@@ -237,7 +241,8 @@ func parseAlgorithm(der []byte) (algorithm, error) {
 	return a, nil
 }
 
-// same compares two algorithms; absent parameters are treated as NULL.
+// same reports whether two algorithms are equal. Absent parameters are treated
+// as NULL.
 func (a algorithm) same(b algorithm) bool {
 	return a.id == b.id && string(a.paramsOrNone()) == string(b.paramsOrNone())
 }

@@ -1,13 +1,13 @@
 // Package cms reads the Cryptographic Message Syntax (RFC 5652), the format
 // underlying S/MIME. It finds the signers and verifies their signatures; for
-// encrypted mail it lists the recipients and algorithms. It does not decrypt
-// and holds no keys; whether a signer's certificate is trusted is left to
-// package smime. Start with [Read] and [Signed.Verify].
+// encrypted mail, it lists the recipients and algorithms. It does not decrypt
+// and needs no private keys. Package smime determines whether a signer's
+// certificate is trusted. Start with [Read] and [Signed.Verify].
 //
-// An object is read once, from an io.Reader. Content is hashed and passed on in
-// pieces, so memory does not depend on its size, and the number of certificates
-// and signers is limited. Parsing is not recursive; elements nested more than
-// 32 deep are rejected.
+// An object is read once, from an io.Reader. Content is hashed and written in
+// pieces, so memory use does not depend on its size, and the number of
+// certificates and signers is limited. Parsing is not recursive; elements
+// nested more than 32 deep are rejected.
 package cms
 
 import (
@@ -19,8 +19,8 @@ import (
 	"hoplite/internal/memory"
 )
 
-// Type is the type of a CMS object. The names are those of S/MIME's smime-type
-// parameter where it has them (RFC 8551, 3.2.2).
+// Type is the type of a CMS object. The names are the values of S/MIME's
+// smime-type parameter where these exist (RFC 8551, 3.2.2).
 type Type string
 
 // The types of objects.
@@ -39,16 +39,17 @@ const (
 
 // Options controls a [Read].
 type Options struct {
-	// Max is the size of the largest object in octets; 0 means 64 MiB.
+	// Max is the maximum size of an object in octets; 0 means 64 MiB.
 	Max int64
-	// MaxInflated is the size of the largest content of a compressed object; 0
-	// means 32 MiB.
+	// MaxInflated is the maximum size of the content of a compressed
+	// object; 0 means 32 MiB.
 	MaxInflated int64
-	// Content receives the signed, compressed or plain content; nil discards
-	// it.
+	// Content receives the signed, compressed or plain content. If it is
+	// nil, the content is discarded.
 	Content io.Writer
-	// Memory is what certificates, revocation lists and signers are taken from;
-	// nil means no limit. The caller returns it.
+	// Memory is the share from which memory for certificates, revocation
+	// lists and signers is reserved; nil means no limit. The caller must
+	// return the memory.
 	Memory *memory.Share
 }
 
@@ -60,16 +61,16 @@ const (
 // Object is one CMS object.
 type Object struct {
 	Type        Type
-	OID         string     // the content type, dotted
+	OID         string     // the content type in dotted form
 	ContentType string     // the type of the content, by name; "" if there is none
-	Size        int64      // octets of content, or of ciphertext
-	Signed      *Signed    // of signed-data and certs-only
-	Encrypted   *Encrypted // of enveloped-data, authEnveloped-data and encrypted-data
+	Size        int64      // size of the content or ciphertext in octets
+	Signed      *Signed    // for signed-data and certs-only
+	Encrypted   *Encrypted // for enveloped-data, authEnveloped-data and encrypted-data
 }
 
-// Read reads one object, a ContentInfo, from r. It may read r beyond the
-// object's end. The error is a *[SyntaxError], wraps [ErrTooLarge] or
-// [memory.ErrFull], or is an error of r or Options.Content.
+// Read reads one object, a ContentInfo, from r. It may read beyond the end of
+// the object. The error is a *[SyntaxError], wraps [ErrTooLarge] or
+// [memory.ErrFull], or was returned by r or Options.Content.
 func Read(r io.Reader, o Options) (*Object, error) {
 	if o.Max <= 0 {
 		o.Max = defaultMax
@@ -178,7 +179,7 @@ func write(w io.Writer, b []byte) error {
 	return nil
 }
 
-// encapsulated reads the head of an EncapsulatedContentInfo and returns its
+// encapsulated reads the start of an EncapsulatedContentInfo and returns its
 // content, if there is any. The reader is then inside the element, and the
 // caller must call leave, or leave twice if there is content.
 func (r *reader) encapsulated(obj *Object) (*octets, oid, error) {
@@ -197,7 +198,8 @@ func (r *reader) encapsulated(obj *Object) (*octets, oid, error) {
 	if err := r.open(context, 0, "encapsulated content"); err != nil {
 		return nil, id, err
 	}
-	// PKCS #7 allowed any type here; S/MIME requires octets (RFC 8551, 2.4.1).
+	// PKCS #7 allows any type here, but S/MIME requires octets (RFC 8551,
+	// 2.4.1).
 	h, err := r.expect(universal, tagOctets, "OCTET STRING as content")
 	if err != nil {
 		return nil, id, err
@@ -261,8 +263,8 @@ func (r *reader) inflate(s *octets, o Options) (int64, error) {
 	return n, nil
 }
 
-// contentWriter keeps the error of Options.Content, which is not a fault of the
-// object.
+// contentWriter records an error from Options.Content, which is not a fault in
+// the object.
 type contentWriter struct {
 	w   io.Writer
 	err error
@@ -275,8 +277,8 @@ func (c *contentWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// inflateError reports an error of the decompressor as a fault of the object,
-// unless the reader caused it.
+// inflateError reports a decompression error as a fault in the object, unless
+// the reader caused it.
 func (r *reader) inflateError(err error) error {
 	var s *SyntaxError
 	if errors.As(err, &s) || errors.Is(err, ErrTooLarge) || r.err != nil && r.err != io.EOF {

@@ -38,7 +38,7 @@ func certFile(t testing.TB, name string) *Certificate {
 	return c
 }
 
-// verdicts reads an object and returns the verdict on each signer.
+// verdicts reads an object and returns the verdicts on its signers.
 func verdicts(t *testing.T, b, content []byte, more ...*Certificate) string {
 	t.Helper()
 	obj, err := Read(bytes.NewReader(b), Options{})
@@ -68,7 +68,7 @@ func TestCorpus(t *testing.T) {
 	for _, c := range []struct {
 		file    string
 		content []byte
-		want    string // a part of the verdicts
+		want    string // substring of the verdicts
 	}{
 		{"rfc4134/3.1.bin", nil, "data"},
 		{"rfc4134/4.1.bin", nil, "unsupported DSA SHA-1"},
@@ -158,7 +158,7 @@ func TestContent(t *testing.T) {
 	}
 }
 
-// samples returns every CMS object in the corpus.
+// samples returns all CMS objects in the corpus.
 func samples(t testing.TB) map[string][]byte {
 	out := map[string][]byte{}
 	for _, p := range []string{"rfc4134/*.bin", "generated/*.der", "openssl/*.cms", "openssl/*.der"} {
@@ -174,11 +174,11 @@ func samples(t testing.TB) map[string][]byte {
 			out[filepath.Base(f)] = b
 		}
 	}
-	delete(out, "ExContent.bin") // content alone
+	delete(out, "ExContent.bin") // content without a CMS object
 	return out
 }
 
-// readAll reads and verifies b; the fuzz test also uses it.
+// readAll reads and verifies b. The fuzz test also uses it.
 func readAll(b, content []byte) (*Object, error) {
 	obj, err := Read(bytes.NewReader(b), Options{Max: 1 << 20, MaxInflated: 1 << 20})
 	if err != nil || obj.Signed == nil {
@@ -192,7 +192,7 @@ func readAll(b, content []byte) (*Object, error) {
 	return obj, err
 }
 
-// No truncated sample is accepted, and none causes a panic.
+// TestTruncated checks that no truncated sample is accepted or causes a panic.
 func TestTruncated(t *testing.T) {
 	for name, b := range samples(t) {
 		for n := range b {
@@ -204,8 +204,9 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
-// A changed octet never causes a panic or makes an invalid signature valid.
-// HOPLITE_SLOW=1 tries all 255 other values.
+// TestOneOctetChanged checks that changing an octet never causes a panic or
+// makes an invalid signature valid. With HOPLITE_SLOW=1, it tries all 255 other
+// values.
 func TestOneOctetChanged(t *testing.T) {
 	body := corpus(t, "generated/body")
 	changes := []byte{0x01, 0xff}
@@ -221,8 +222,8 @@ func TestOneOctetChanged(t *testing.T) {
 			for _, d := range changes {
 				x[i] = b[i] ^ d
 				obj, err := Read(bytes.NewReader(x), Options{Max: 1 << 20, MaxInflated: 1 << 20})
-				// The arithmetic is the library's, so testing some of the
-				// changes is enough.
+				// The cryptography is the library's, so testing
+				// some of the changes is enough.
 				if err == nil && obj.Signed != nil && (len(changes) > 2 || (i+int(d))%40 == 0) {
 					var r io.Reader
 					if obj.Signed.Detached {
@@ -238,7 +239,8 @@ func TestOneOctetChanged(t *testing.T) {
 	}
 }
 
-// TestNested reads input that crashes other readers: `30 80` five million times.
+// TestNested reads input that crashes other parsers: `30 80` repeated five
+// million times.
 func TestNested(t *testing.T) {
 	data := "\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01\xa0\x80"
 	for _, c := range []struct{ name, prefix, unit string }{
@@ -263,7 +265,8 @@ func TestNested(t *testing.T) {
 	}
 }
 
-// Nesting is also limited inside an element that is kept in memory.
+// TestNestedInside checks that nesting is also limited inside an element that
+// is kept in memory.
 func TestNestedInside(t *testing.T) {
 	deep := bytes.Repeat([]byte("\x30\x80"), 1000)
 	head := []byte("\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02\xa0\x80\x30\x80\x02\x01\x01\x31\x80")
@@ -306,7 +309,8 @@ func TestToDER(t *testing.T) {
 	}
 }
 
-// Signatures with keys that crypto/rsa rejects are weak if valid, and bad if not.
+// TestShortRSA checks that signatures with keys that crypto/rsa rejects are
+// weak if valid, and bad otherwise.
 func TestShortRSA(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {

@@ -11,8 +11,8 @@ var (
 	errNested = errors.New("nested too deeply")
 )
 
-// parseHeader reads an identifier and length at the start of b and returns the
-// number of octets they take. errShort means that b is too short.
+// parseHeader parses an identifier and length at the start of b and returns the
+// number of octets they occupy. errShort means that b is too short.
 func parseHeader(b []byte) (h header, n int, err error) {
 	if len(b) < 2 {
 		return h, 0, errShort
@@ -107,17 +107,17 @@ func appendHeader(b []byte, h header) []byte {
 	return b
 }
 
-// frame is an open element during the conversion of octets in memory.
+// frame is an open element during conversion in memory.
 type frame struct {
-	end    int // in the input, -1: indefinite
-	start  int // of the content in the output
+	end    int // in the input; -1 means indefinite
+	start  int // of the content, in the output
 	h      header
 	string bool // a constructed OCTET STRING
 }
 
-// toDER converts one whole BER element to definite and shortest lengths and
-// joins segmented OCTET STRINGs. The order of SETs is kept, because that is
-// what the signer hashed. Input that needs no change is returned unchanged.
+// toDER converts one complete BER element to definite, shortest lengths and
+// joins segmented OCTET STRINGs. The order of SETs is kept, because the signer
+// hashed them in that order. Input that needs no change is returned as is.
 func toDER(b []byte) ([]byte, error) {
 	c := converter{in: b, plain: true}
 	for c.pos == 0 || c.depth > 0 {
@@ -141,7 +141,7 @@ type converter struct {
 	pos   int
 	stack [maxDepth]frame
 	depth int
-	plain bool   // the input is DER so far
+	plain bool   // the input has been DER so far
 	out   []byte // empty while plain
 }
 
@@ -158,7 +158,7 @@ func (c *converter) element() error {
 		return errOverlong
 	}
 	if c.plain && (h.length < 0 || h.cons && h.is(universal, tagOctets) || !minimal(c.in[c.pos:c.pos+n], h)) {
-		// Start again and write the output.
+		// Restart, writing the output this time.
 		c.plain, c.depth, c.pos, c.out = false, 0, 0, make([]byte, 0, len(c.in))
 		return nil
 	}
@@ -196,8 +196,8 @@ func (c *converter) open(h header) error {
 	return nil
 }
 
-// primitive copies a primitive element, or only the content of a segment of an
-// OCTET STRING.
+// primitive copies a primitive element or, for a segment of an OCTET STRING,
+// only its content.
 func (c *converter) primitive(h header) error {
 	end := c.pos + int(h.length)
 	if !c.plain {
@@ -213,7 +213,7 @@ func (c *converter) primitive(h header) error {
 	return nil
 }
 
-// closeFinished closes every element that ends here.
+// closeFinished closes all elements that end at the current position.
 func (c *converter) closeFinished() error {
 	for c.depth > 0 {
 		f := &c.stack[c.depth-1]
@@ -238,7 +238,7 @@ func (c *converter) closeFinished() error {
 // closeFrame inserts the header of a finished element before its content.
 func closeFrame(out []byte, f *frame, inString bool) []byte {
 	if inString {
-		return out // only the content of a nested segment is kept
+		return out // a nested segment has no header in the output
 	}
 	h := f.h
 	h.length = int64(len(out) - f.start)
@@ -251,7 +251,7 @@ func closeFrame(out []byte, f *frame, inString bool) []byte {
 	return out
 }
 
-// minimal reports whether the header octets are those that DER would use.
+// minimal reports whether the header is encoded as DER requires.
 func minimal(b []byte, h header) bool {
 	var head [16]byte
 	return string(appendHeader(head[:0], h)) == string(b)

@@ -7,26 +7,26 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// maxPiece is the size of the largest small element, which is kept in memory.
+// maxPiece is the maximum size of a small element, which is kept in memory.
 const maxPiece = 64 << 10
 
-// maxListed is the number of recipients that are described; all are counted.
+// maxListed is the maximum number of recipients that are described. All of them
+// are counted.
 const maxListed = 100
 
-// Encrypted describes an encrypted object as far as is possible without its
-// key.
+// Encrypted describes an encrypted object to the extent possible without a key.
 type Encrypted struct {
 	Recipients []Recipient // the first 100
-	Count      int         // of all recipients
-	Algorithm  string      // of the content
-	AEAD       bool        // changes to the content are detected
+	Count      int         // number of all recipients
+	Algorithm  string      // algorithm that encrypts the content
+	AEAD       bool        // changes to the content can be detected
 }
 
 // Recipient is a recipient who can decrypt the content.
 type Recipient struct {
 	Kind      string // key transport, key agreement, shared key, password, other
 	ID        string // issuer and serial number, or key identifier; "" for a password
-	Algorithm string // the algorithm that encrypts the content's key
+	Algorithm string // the algorithm that encrypts the content key
 }
 
 // envelopedData reads an EnvelopedData (RFC 5652, 6.1) or AuthEnvelopedData
@@ -154,7 +154,7 @@ func (r *reader) encryptedContent(obj *Object) error {
 	return r.leave()
 }
 
-// recipientKinds names the forms of a RecipientInfo (RFC 5652, 6.2).
+// recipientKinds lists the forms of a RecipientInfo (RFC 5652, 6.2).
 var recipientKinds = []struct {
 	class byte
 	tag   uint32
@@ -227,8 +227,8 @@ func (rcpt *Recipient) other(in cryptobyte.String) error {
 	return nil
 }
 
-// encryptedKey parses the final fields that most forms share: the algorithm and
-// the encrypted key.
+// encryptedKey parses the two fields that end most forms: the algorithm and the
+// encrypted key.
 func (rcpt *Recipient) encryptedKey(in cryptobyte.String) error {
 	var a cryptobyte.String
 	if !in.ReadASN1Element(&a, cbasn1.SEQUENCE) || !in.SkipASN1(cbasn1.OCTET_STRING) {
@@ -245,9 +245,9 @@ func (rcpt *Recipient) encryptedKey(in cryptobyte.String) error {
 	return nil
 }
 
-// agreement parses a KeyAgreeRecipientInfo. Its algorithm must name
-// the key wrap algorithm (RFC 5753, 7.1.4; a reader that took the name for
-// granted is CVE-2026-28389).
+// agreement parses a KeyAgreeRecipientInfo. Its algorithm must contain the key
+// wrap algorithm (RFC 5753, 7.1.4). CVE-2026-28389 was caused by assuming that
+// it does.
 func (rcpt *Recipient) agreement(in cryptobyte.String) error {
 	var a, keys, key, originator cryptobyte.String
 	var tag cbasn1.Tag
@@ -277,8 +277,8 @@ func (rcpt *Recipient) agreement(in cryptobyte.String) error {
 	return nil
 }
 
-// checkOAEP checks the parameters of RSA-OAEP (RFC 4055, 4.1); accepting a
-// pSpecified without its octets is CVE-2026-28390.
+// checkOAEP checks the parameters of RSA-OAEP (RFC 4055, 4.1). CVE-2026-28390
+// was caused by accepting a pSpecified without its octets.
 func checkOAEP(params []byte) error {
 	if params == nil {
 		return nil
@@ -307,8 +307,8 @@ func checkOAEP(params []byte) error {
 	return nil
 }
 
-// ctx is a constructed, context-specific tag.
+// ctx returns a constructed, context-specific tag.
 func ctx(n int) cbasn1.Tag { return cbasn1.Tag(n).ContextSpecific().Constructed() }
 
-// trim limits the length of an identifier chosen by the sender.
+// trim truncates an identifier chosen by the sender.
 func trim(b []byte) []byte { return b[:min(len(b), 64)] }

@@ -54,7 +54,7 @@ func newECDSA(t testing.TB, curve elliptic.Curve) *ecdsa.PrivateKey {
 	return key
 }
 
-// The keys are made once: making an RSA key takes a while.
+// The keys are generated once, because generating an RSA key takes a while.
 var (
 	rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
 		key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -72,7 +72,7 @@ var (
 	})
 )
 
-// The identifiers that tests refer to by name.
+// Identifiers used by name in tests.
 const (
 	idSHA1   = "1.3.14.3.2.26"
 	idSHA256 = "2.16.840.1.101.3.4.2.1"
@@ -117,22 +117,22 @@ func generalized(t time.Time) []byte {
 	return b.BytesOrPanic()
 }
 
-// draft is a SignedData with one signer before it is signed. A test modifies
-// the part under test; the rest is correct.
+// draft is a SignedData with one signer that has not been signed yet. A test
+// modifies the part under test; the rest is correct.
 type draft struct {
 	signer      *identity
 	content     []byte
 	contentType oid
 	detached    bool
-	announced   [][]byte // digest algorithms; nil: that of the signer
+	announced   [][]byte // digest algorithms; nil means the signer's
 	certs       [][]byte
 	crls        [][]byte // in the SET [1]
-	sid         []byte   // nil: issuer and serial number
+	sid         []byte   // nil means issuer and serial number
 	digest      []byte   // AlgorithmIdentifier
 	hash        crypto.Hash
 	sigAlg      []byte
-	opts        crypto.SignerOpts // nil: hash
-	bare        bool              // without signed attributes
+	opts        crypto.SignerOpts // nil means hash
+	bare        bool              // no signed attributes
 	attrs       [][]byte
 	unsigned    [][]byte
 	spoil       func(sig []byte) []byte // changes the signature
@@ -145,7 +145,7 @@ func newDraft(signer *identity) *draft {
 	return d
 }
 
-// sum returns the digest of the content.
+// sum returns the content's digest.
 func (d *draft) sum() []byte {
 	h := d.hash.New()
 	h.Write(d.content)
@@ -194,7 +194,7 @@ func (d *draft) signerInfo(t testing.TB) []byte {
 	return sequence(parts...)
 }
 
-// der signs and returns the object, with more signers after the first.
+// der signs and encodes the object. more lists further signers.
 func (d *draft) der(t testing.TB, more ...*draft) []byte {
 	t.Helper()
 	announced := d.announced
@@ -219,11 +219,11 @@ func (d *draft) der(t testing.TB, more ...*draft) []byte {
 	return info(oidSigned, sequence(append(parts, setOf(infos...))...))
 }
 
-// info makes a ContentInfo.
+// info returns a ContentInfo.
 func info(id oid, content []byte) []byte { return sequence(ident(id), element(ctx(0), content)) }
 
-// judged reads and verifies an object and returns the verdict and reason of its
-// first signer.
+// judged reads and verifies an object, and returns the verdict on its first
+// signer and the reason.
 func judged(t testing.TB, der []byte, content io.Reader, more ...*Certificate) string {
 	t.Helper()
 	obj, err := Read(bytes.NewReader(der), Options{})

@@ -6,14 +6,14 @@ import "io"
 // or a tree of segments (X.690, 8.7).
 type octets struct {
 	r    *reader
-	left int64 // of the current primitive segment
+	left int64 // in the current primitive segment
 	base int   // depth of the reader outside the string
 	done bool
-	n    int64 // octets returned
+	n    int64 // octets returned so far
 }
 
-// octetString begins with the element whose header was just read. With an
-// implicit tag, h itself is not a universal OCTET STRING, but its segments are.
+// octetString starts with the element whose header has just been read. If it is
+// implicitly tagged, h is not a universal OCTET STRING, but its segments are.
 func (r *reader) octetString(h header) (*octets, error) {
 	o := &octets{r: r, base: r.depth}
 	if !h.cons {
@@ -26,7 +26,7 @@ func (r *reader) octetString(h header) (*octets, error) {
 	return o, r.enter(h)
 }
 
-// chunk returns the next octets, valid until the next call, or io.EOF.
+// chunk returns the next octets, or io.EOF. They are valid until the next call.
 func (o *octets) chunk() ([]byte, error) {
 	for {
 		if o.left > 0 {
@@ -64,13 +64,13 @@ func (o *octets) chunk() ([]byte, error) {
 	}
 }
 
-// Read makes octets an io.Reader, for decompression.
+// Read implements io.Reader, for decompression.
 func (o *octets) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
 	if o.left == 0 {
-		// This finds the next non-empty segment and puts it back.
+		// Find the next non-empty segment and put it back.
 		b, err := o.chunk()
 		if err != nil {
 			return 0, err

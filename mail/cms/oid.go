@@ -14,7 +14,7 @@ import (
 // oid holds the content octets of an object identifier.
 type oid string
 
-// mkoid encodes a dotted identifier; it is used only by the tables below.
+// mkoid encodes a dotted identifier. It is used only for the tables below.
 func mkoid(dotted string) oid {
 	var b []byte
 	first := 0
@@ -40,7 +40,7 @@ func mkoid(dotted string) oid {
 	return oid(b)
 }
 
-// String returns the name of a known identifier, or else its dotted form.
+// String returns the name of a known identifier, or its dotted form.
 func (o oid) String() string {
 	if n, ok := names[o]; ok {
 		return n
@@ -73,7 +73,7 @@ func (o oid) dotted() string {
 	return b.String()
 }
 
-// internOID returns known identifiers without allocating.
+// internOID returns an oid, without allocating if it is known.
 func internOID(b []byte) oid {
 	if o, ok := known[string(b)]; ok {
 		return o
@@ -116,7 +116,7 @@ var (
 // digest describes a digest algorithm.
 type digest struct {
 	name string
-	hash crypto.Hash // 0: known by name only
+	hash crypto.Hash // 0 if only the name is known
 	weak bool
 }
 
@@ -151,8 +151,8 @@ const (
 	sigEd25519
 )
 
-// signature describes a signature algorithm. hash is 0 where it depends on the
-// digest algorithm alone.
+// signature describes a signature algorithm. hash is 0 if the hash depends only
+// on the digest algorithm.
 type signature struct {
 	name string
 	kind int
@@ -206,7 +206,7 @@ var signatures = map[oid]signature{
 	mkoid("1.2.643.7.1.1.1.2"):          {name: "GOST R 34.10-2012"},
 }
 
-// names maps identifiers to the names that are shown to users.
+// names maps identifiers to names shown to users.
 var names = map[oid]string{
 	oidData: "data", oidSigned: "signed-data", oidEnveloped: "enveloped-data",
 	oidDigested: "digested-data", oidEncrypted: "encrypted-data",

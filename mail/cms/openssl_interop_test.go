@@ -34,9 +34,10 @@ func must(t *testing.T, args ...string) {
 	}
 }
 
-// Our verdict agrees with OpenSSL's for all key types and digests, detached and
-// opaque, DER and streamed BER, with the content unchanged and changed. It is
-// stricter only about SHA-1, MD5 and DSA.
+// TestInteropOpenSSL checks that our verdict agrees with OpenSSL's for all key
+// types and digests, detached and opaque, DER and streamed BER, with the
+// content unchanged and changed. This package is stricter only about SHA-1, MD5
+// and DSA.
 func TestInteropOpenSSL(t *testing.T) {
 	dir := t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name) }
@@ -76,7 +77,7 @@ func TestInteropOpenSSL(t *testing.T) {
 					continue
 				}
 				if _, ok := openssl(t, args...); !ok {
-					continue // OpenSSL does not make every combination
+					continue // OpenSSL does not support every combination
 				}
 				tried++
 				differ(t, dir, fmt.Sprint(name, " ", md, " ", mode), md, body)
@@ -89,7 +90,8 @@ func TestInteropOpenSSL(t *testing.T) {
 	t.Logf("%d combinations", tried)
 }
 
-// differ compares the verdicts on one message, with its content and with other.
+// differ compares the two verdicts on a message with its own content, and with
+// changed content.
 func differ(t *testing.T, dir, label, md string, body []byte) {
 	t.Helper()
 	msg, err := os.ReadFile(filepath.Join(dir, "msg"))
@@ -139,7 +141,8 @@ func differ(t *testing.T, dir, label, md string, body []byte) {
 	}
 }
 
-// Messages encrypted by OpenSSL are classified, and their recipients are listed.
+// TestInteropOpenSSLEncrypted checks that messages encrypted by OpenSSL are
+// classified and their recipients listed.
 func TestInteropOpenSSLEncrypted(t *testing.T) {
 	dir := t.TempDir()
 	body, err := filepath.Abs("testdata/generated/body")

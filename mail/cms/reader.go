@@ -11,15 +11,15 @@ import (
 
 const (
 	// maxDepth is the maximum nesting depth of elements. Real messages need
-	// about 12 levels; a level costs only an array element.
+	// about 12 levels; each level costs only an array element.
 	maxDepth = 32
 
 	windowSize = 32 << 10
 )
 
-// SyntaxError is returned for octets that are not acceptable CMS.
+// SyntaxError is the error for octets that are not acceptable CMS.
 type SyntaxError struct {
-	Offset int64 // octets read before the error
+	Offset int64 // number of octets read before the error
 	Text   string
 }
 
@@ -27,8 +27,8 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("CMS octet %d: %s", e.Offset, e.Text)
 }
 
-// ErrTooLarge is wrapped by the error of [Read] for an object larger than
-// Options.Max.
+// ErrTooLarge is wrapped by the error that [Read] returns for an object larger
+// than Options.Max.
 var ErrTooLarge = errors.New("larger than allowed")
 
 // header is an element's identifier and length (X.690, 8.1.2 and 8.1.3).
@@ -36,7 +36,7 @@ type header struct {
 	class  byte // classUniversal or classContext, shifted down
 	cons   bool
 	tag    uint32
-	length int64 // -1: indefinite
+	length int64 // -1 means indefinite
 }
 
 const (
@@ -53,20 +53,20 @@ const (
 func (h header) is(class byte, tag uint32) bool { return h.class == class && h.tag == tag }
 
 // reader reads BER in one pass over an io.Reader without recursion: the ends of
-// the open elements are kept in a fixed array. It has many methods because
-// there is one for each production of the grammar; the grammar is spread over
-// several files, but the state is not.
+// open elements are kept in a fixed array. It has many methods, one for each
+// production of the grammar. They are spread over several files, but share this
+// state.
 type reader struct {
 	src    io.Reader
 	buf    []byte
 	r, w   int
 	off    int64 // octets consumed
 	max    int64
-	err    error // sticky error of src
+	err    error // sticky error from src
 	depth  int
-	ends   [maxDepth]int64 // absolute end of each open element, -1: indefinite
+	ends   [maxDepth]int64 // absolute end of each open element; -1 means indefinite
 	pooled *[]byte
-	share  *memory.Share // for the elements that are kept
+	share  *memory.Share // memory for elements that are kept
 }
 
 var windows = sync.Pool{New: func() any { b := make([]byte, windowSize); return &b }}
@@ -76,7 +76,7 @@ func newReader(src io.Reader, o Options) *reader {
 	return &reader{src: src, buf: *p, max: o.Max, pooled: p, share: o.Memory}
 }
 
-// close returns the window to the pool; the reader must not be used afterwards.
+// close returns the window to the pool. The reader must not be used afterwards.
 func (r *reader) close() {
 	if r.pooled != nil {
 		windows.Put(r.pooled)
@@ -117,7 +117,7 @@ func (r *reader) fill(n int) error {
 	return nil
 }
 
-// take consumes n octets of the window.
+// take consumes n octets in the window.
 func (r *reader) take(n int) error {
 	r.r += n
 	r.off += int64(n)
@@ -132,8 +132,8 @@ func (r *reader) next() (header, error) {
 	if err := r.fill(2); err != nil {
 		return header{}, err
 	}
-	// An identifier and a length take at most 5 + 9 octets, but the input may
-	// end sooner.
+	// An identifier and length occupy at most 5 + 9 octets, but the input
+	// may end sooner.
 	h, n, err := parseHeader(r.buf[r.r:r.w])
 	if err == errShort {
 		if err := r.fill(r.w - r.r + 1); err != nil {
@@ -165,7 +165,7 @@ func (r *reader) end() int64 {
 	return -1
 }
 
-// enter descends into the element whose header was just read.
+// enter descends into the element whose header has just been read.
 func (r *reader) enter(h header) error {
 	if !h.cons {
 		return r.fault("a primitive element instead of a constructed one")
@@ -214,7 +214,7 @@ func (r *reader) leave() error {
 	return r.close1()
 }
 
-// close1 closes an element that is known to contain nothing more.
+// close1 closes an element that is known to have no more content.
 func (r *reader) close1() error {
 	r.depth--
 	if r.ends[r.depth] >= 0 {
@@ -229,7 +229,7 @@ func (r *reader) close1() error {
 	return nil
 }
 
-// skip skips the element whose header was just read.
+// skip skips the element whose header has just been read.
 func (r *reader) skip(h header) error {
 	if h.length >= 0 {
 		return r.discard(h.length)
@@ -275,8 +275,8 @@ func (r *reader) discard(n int64) error {
 	return nil
 }
 
-// window consumes and returns between 1 and n octets, valid until the next
-// call.
+// window consumes and returns between 1 and n octets. They are valid until the
+// next call.
 func (r *reader) window(n int64) ([]byte, error) {
 	if err := r.fill(1); err != nil {
 		return nil, err
@@ -325,7 +325,7 @@ func (r *reader) oid(what string) (oid, error) {
 	return id, r.take(int(h.length))
 }
 
-// integer skips an INTEGER (a version number that is not needed).
+// integer skips an INTEGER, such as a version number that is not needed.
 func (r *reader) integer(what string) error {
 	h, err := r.expect(universal, tagInteger, what)
 	if err != nil {
@@ -337,7 +337,7 @@ func (r *reader) integer(what string) error {
 	return r.discard(h.length)
 }
 
-// algorithm reads an AlgorithmIdentifier; what describes its purpose in errors.
+// algorithm reads an AlgorithmIdentifier. what describes its purpose in errors.
 func (r *reader) algorithm(what string) (algorithm, error) {
 	h, err := r.next()
 	if err != nil {

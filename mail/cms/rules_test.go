@@ -22,12 +22,12 @@ import (
 	"hoplite/internal/memory"
 )
 
-// The rules of RFC 5652, 5.3 and 11, RFC 5035 and RFC 6211 about attributes.
-// Every set of attributes is correctly signed, so only the rule under test can
-// reject it.
+// TestAttributeRules checks the rules for attributes in RFC 5652, 5.3 and 11,
+// RFC 5035 and RFC 6211. All attributes are correctly signed, so only the rule
+// under test can reject them.
 func TestAttributeRules(t *testing.T) {
 	ann := newIdentity(t, "Ann", newECDSA(t, elliptic.P256()), nil)
-	eve := newIdentity(t, "Eve", ann.key.(*ecdsa.PrivateKey), nil) // another certificate of the same key
+	eve := newIdentity(t, "Eve", ann.key.(*ecdsa.PrivateKey), nil) // another certificate for the same key
 	when := utc(time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC))
 	ct := attr(attrContentType, ident(oidData))
 	md := func(d *draft) []byte { return attr(attrMessageDigest, octet(d.sum())) }
@@ -133,8 +133,8 @@ func TestAttributeRules(t *testing.T) {
 	}
 }
 
-// Attributes that cannot be parsed are an error, because another reader might
-// interpret the signed octets differently.
+// TestAttributeSyntax checks that attributes that cannot be parsed cause an
+// error, because another parser might interpret the signed octets differently.
 func TestAttributeSyntax(t *testing.T) {
 	ann := newIdentity(t, "Ann", newECDSA(t, elliptic.P256()), nil)
 	many := slices.Repeat([][]byte{attr(mkoid("1.2.3.4"), number(1))}, maxAttributes+1)
@@ -167,7 +167,7 @@ func TestAttributeSyntax(t *testing.T) {
 	}
 }
 
-// TestSignerFields checks the information reported about a signer.
+// TestSignerFields checks the information returned about a signer.
 func TestSignerFields(t *testing.T) {
 	ann := newIdentity(t, "Ann", newECDSA(t, elliptic.P384()), nil)
 	d := newDraft(ann)
@@ -196,8 +196,8 @@ func TestSignerFields(t *testing.T) {
 	}
 }
 
-// The cases give the verdict for each algorithm and key. Every signature is
-// valid unless the case says otherwise.
+// TestAlgorithms checks the verdict for each algorithm and key. Every signature
+// is valid unless the case states otherwise.
 func TestAlgorithms(t *testing.T) {
 	p256 := newIdentity(t, "P-256", newECDSA(t, elliptic.P256()), nil)
 	p224 := newIdentity(t, "P-224", newECDSA(t, elliptic.P224()), nil)
@@ -293,7 +293,8 @@ func TestAlgorithms(t *testing.T) {
 	}
 }
 
-// The cases give the certificate that belongs to a signer (RFC 5652, 5.3).
+// TestSignerSelection checks which certificate is selected for a signer (RFC
+// 5652, 5.3).
 func TestSignerSelection(t *testing.T) {
 	key := newECDSA(t, elliptic.P256())
 	ann := newIdentity(t, "Ann", key, nil)
@@ -363,7 +364,8 @@ func TestSignerSelection(t *testing.T) {
 
 func hexOf(b []byte) string { return identifier{keyID: b}.String()[len("key "):] }
 
-// withoutKeyID returns the same certificate without a subject key identifier.
+// withoutKeyID returns the identity with its subject key identifier removed
+// from the certificate.
 func withoutKeyID(t *testing.T, id *identity) *identity {
 	t.Helper()
 	c := &x509.Certificate{SerialNumber: big.NewInt(9), Subject: id.cert.Subject, NotBefore: id.cert.NotBefore, NotAfter: id.cert.NotAfter}
@@ -378,7 +380,8 @@ func withoutKeyID(t *testing.T, id *identity) *identity {
 	return &identity{id.key, cert}
 }
 
-// The worst signer determines the verdict, whatever their order.
+// TestWorstSigner checks that the worst signer determines the verdict,
+// regardless of order.
 func TestWorstSigner(t *testing.T) {
 	ann := newIdentity(t, "Ann", newECDSA(t, elliptic.P256()), nil)
 	weak := newIdentity(t, "Weak", newECDSA(t, elliptic.P224()), nil)
@@ -421,7 +424,8 @@ func TestWorstSigner(t *testing.T) {
 	}
 }
 
-// The maximum number of each part of signed-data is read; one more is an error.
+// TestSignedLimits checks that the maximum number of each part of signed-data
+// is accepted, and that one more is an error.
 func TestSignedLimits(t *testing.T) {
 	ann := newIdentity(t, "Ann", newECDSA(t, elliptic.P256()), nil)
 	certs := func(n int) func(*draft) {
@@ -433,7 +437,7 @@ func TestSignedLimits(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		edit func(*draft)
-		want string // a part of the error
+		want string // substring of the error
 	}{
 		{"digests", func(d *draft) { d.announced = slices.Repeat([][]byte{algID(idSHA256)}, maxDigests) }, ""},
 		{"too many digests", func(d *draft) { d.announced = slices.Repeat([][]byte{algID(idSHA256)}, maxDigests+1) }, "more than 8 digest algorithms"},
@@ -464,7 +468,8 @@ func TestSignedLimits(t *testing.T) {
 	}
 }
 
-// Revocation data is sorted by its form (RFC 5652, 10.2.1, and RFC 5940).
+// TestRevocationData checks that revocation data is classified by its form (RFC
+// 5652, 10.2.1, and RFC 5940).
 func TestRevocationData(t *testing.T) {
 	d := newDraft(newIdentity(t, "Ann", newECDSA(t, elliptic.P256()), nil))
 	answer := sequence(number(7))
@@ -483,8 +488,8 @@ func TestRevocationData(t *testing.T) {
 	}
 }
 
-// Fits finds the content over which a detached signature was made, and does not
-// change earlier verdicts.
+// TestFits checks that Fits recognises the content that was signed, and does
+// not change earlier verdicts.
 func TestFits(t *testing.T) {
 	ann := newIdentity(t, "Ann", newECDSA(t, elliptic.P256()), nil)
 	read := func(d *draft) *Signed {
@@ -532,7 +537,8 @@ type failing struct{ err error }
 func (f *failing) Read([]byte) (int, error)  { return 0, f.err }
 func (f *failing) Write([]byte) (int, error) { return 0, f.err }
 
-// What an object makes its reader keep is taken from a share of memory.
+// TestMemory checks that memory for the parts of an object that are kept is
+// reserved from the share.
 func TestMemory(t *testing.T) {
 	b, err := os.ReadFile("testdata/generated/s_rsa_sha256_opq.der")
 	if err != nil {

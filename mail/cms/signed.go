@@ -19,30 +19,30 @@ const (
 	maxCRLsSize  = 4 << 20
 	maxSigners   = 32
 
-	// headSize is the number of octets of the content that are kept for the two
-	// checks that need the content rather than its digest.
+	// headSize is the number of octets of content kept for the two checks
+	// that need the content rather than its digest.
 	headSize = 16 << 10
 )
 
 // Signed holds the content of a SignedData.
 type Signed struct {
-	Detached bool           // the content is not included
-	Digests  []string       // announced digest algorithms
-	Certs    []*Certificate // in the order of the message
+	Detached bool           // the content is not part of the object
+	Digests  []string       // the announced digest algorithms
+	Certs    []*Certificate // in message order
 	CRLs     [][]byte       // DER certificate lists
 	OCSP     [][]byte       // DER OCSP responses (RFC 5940)
-	Others   int            // attribute certificates and others that are not read
+	Others   int            // number of attribute certificates and other elements that are not parsed
 	Signers  []*Signer
 
 	contentType oid
 	announced   []oid
 	sums        []sum
 	content     head
-	inner       bool // signatures of its signatures are not verified
+	inner       bool // signatures on its signatures are not verified
 	counter     bool // its content is another signature
 }
 
-// head keeps the first octets of the content and counts all of them.
+// head keeps the start of the content and counts all octets.
 type head struct {
 	b []byte
 	n int64
@@ -55,10 +55,10 @@ func (h *head) write(b []byte) {
 	h.n += int64(len(b))
 }
 
-// whole returns the content if all of it was kept.
+// whole returns the content and reports whether all of it was kept.
 func (h *head) whole() ([]byte, bool) { return h.b, h.n == int64(len(h.b)) }
 
-// sum is one digest of the content.
+// sum is a digest of the content.
 type sum struct {
 	id    oid
 	h     hash.Hash
@@ -109,7 +109,7 @@ func (r *reader) digestAlgorithms(s *Signed) error {
 	})
 }
 
-// set opens a SET or SEQUENCE and calls each for each of its elements.
+// set opens a SET or SEQUENCE and calls each for every element in it.
 func (r *reader) set(class byte, tag uint32, what string, each func(header) error) error {
 	if err := r.open(class, tag, what); err != nil {
 		return err
@@ -136,7 +136,7 @@ func (r *reader) elements(each func(header) error) error {
 	}
 }
 
-// signedContent reads the content, if it is included, and hashes it.
+// signedContent reads and hashes the content, if it is included.
 func (r *reader) signedContent(obj *Object, s *Signed, o Options) error {
 	content, id, err := r.encapsulated(obj)
 	if err != nil {
@@ -194,7 +194,7 @@ func (s *Signed) sum(id oid) *sum {
 	return nil
 }
 
-// signedTail reads certificates, revocation lists and signers.
+// signedTail reads the certificates, revocation lists and signers.
 func (r *reader) signedTail(s *Signed) error {
 	size := 0
 	h, err := r.next()
@@ -266,7 +266,8 @@ func (r *reader) revocation(s *Signed, h header, size *int) error {
 		s.CRLs = append(s.CRLs, der)
 		return nil
 	}
-	// OtherRevocationInfoFormat: a type and a value (RFC 5652, 10.2.1).
+	// This is an OtherRevocationInfoFormat: a type and a value (RFC 5652,
+	// 10.2.1).
 	in := cryptobyte.String(der)
 	var other, id, v cryptobyte.String
 	if h.is(context, 1) && in.ReadASN1(&other, ctx(1)) && other.ReadASN1(&id, cbasn1.OBJECT_IDENTIFIER) &&
@@ -292,7 +293,8 @@ func (r *reader) signer(s *Signed, h header) error {
 	return nil
 }
 
-// find returns the certificate of signer s, from the message or from more.
+// find returns the certificate of signer s, either from the message or from
+// more.
 func (sd *Signed) find(s *Signer, more []*Certificate) *Certificate {
 	for _, list := range [][]*Certificate{sd.Certs, more} {
 		for _, c := range list {

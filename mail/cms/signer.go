@@ -20,23 +20,23 @@ type Signer struct {
 	SigningTime   time.Time    // claimed by the signer; zero if absent
 	Attributes    []string     // names of the signed attributes
 	Unsigned      []string     // names of the unsigned attributes
-	DigestMatches bool         // the content is the one that was signed
+	DigestMatches bool         // the content matches the signed digest
 
-	// Countersigners and Timestamps are signatures of this signature. They are
-	// not signed by the signer, and do not affect Verdict.
+	// Countersigners and Timestamps are signatures over this signature. The
+	// signer did not sign them, and they do not affect Verdict.
 	Countersigners []*Signer
 	Timestamps     []*Timestamp
 
 	sid       identifier
 	digestAlg algorithm
 	sigAlg    algorithm
-	rawAttrs  []byte // DER, with the implicit tag; nil: none
+	rawAttrs  []byte // DER, with the implicit tag; nil if there are none
 	attrs     []attribute
 	unsigned  []attribute
 	signature []byte
 }
 
-// ID returns the message's identification of the signer: issuer and serial
+// ID returns the identifier of the signer in the message: issuer and serial
 // number, or a key identifier.
 func (s *Signer) ID() string { return s.sid.String() }
 
@@ -60,8 +60,9 @@ func (id identifier) matches(c *Certificate) bool {
 	return c.matchesIssuer(id.issuer, id.serial)
 }
 
-// readIdentifier reads a SignerIdentifier or a similar type: issuer and serial
-// number, or a key identifier, plain or as the first element of a SEQUENCE.
+// readIdentifier parses a SignerIdentifier or a similar type: issuer and serial
+// number, or a key identifier, which may be bare or the first element of a
+// SEQUENCE.
 func readIdentifier(in *cryptobyte.String) (identifier, error) {
 	var id identifier
 	var v, s cryptobyte.String

@@ -9,12 +9,12 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// maxSupporting is how many countersignatures and time stamps of one object are
-// verified.
+// maxSupporting is the maximum number of countersignatures and time stamps
+// verified in one object.
 const maxSupporting = 16
 
-// Timestamp is a time stamp of a signature (RFC 3161): a trusted authority states
-// that the signature existed at a time.
+// Timestamp is a time stamp on a signature (RFC 3161): a trusted authority
+// states that the signature existed at the given time.
 type Timestamp struct {
 	Verdict Verdict
 	Reason  string
@@ -23,9 +23,9 @@ type Timestamp struct {
 	Certs   []*Certificate
 }
 
-// supporting verifies the signatures of a signature among its unsigned
-// attributes. They do not change the verdict on it. left is how many more may be
-// verified.
+// supporting verifies the countersignatures and time stamps in the unsigned
+// attributes of a signature. They do not change its verdict. left is the number
+// of signatures that may still be verified.
 func (sd *Signed) supporting(s *Signer, more []*Certificate, left *int) {
 	s.Countersigners, s.Timestamps = nil, nil
 	for _, a := range s.unsigned {
@@ -47,8 +47,8 @@ func (sd *Signed) supporting(s *Signer, more []*Certificate, left *int) {
 	}
 }
 
-// countersigner verifies a countersignature (RFC 5652, 11.4): a SignerInfo over
-// the octets of another signature.
+// countersigner verifies a countersignature (RFC 5652, 11.4), which is a
+// SignerInfo over another signature's octets.
 func (sd *Signed) countersigner(s *Signer, der []byte, more []*Certificate) *Signer {
 	c, err := parseSigner(der)
 	if err != nil {
@@ -56,13 +56,13 @@ func (sd *Signed) countersigner(s *Signer, der []byte, more []*Certificate) *Sig
 	}
 	over := &Signed{Detached: true, Certs: sd.Certs, Signers: []*Signer{c}, announced: []oid{c.digestAlg.id}, inner: true, counter: true}
 	if _, err := over.Verify(bytes.NewReader(s.signature), more...); err != nil {
-		c.Verdict, c.Reason = Bad, err.Error() // a bytes.Reader has no errors
+		c.Verdict, c.Reason = Bad, err.Error() // a bytes.Reader returns no errors
 	}
 	return c
 }
 
-// timestamp verifies a time stamp token (RFC 3161, 2.4.2, and appendix A): signed
-// data around the digest of a signature and a time.
+// timestamp verifies a time stamp token (RFC 3161, 2.4.2 and appendix A):
+// signed data that contains the digest of a signature and a time.
 func (sd *Signed) timestamp(s *Signer, der []byte) *Timestamp {
 	t := &Timestamp{Verdict: Bad}
 	var content bytes.Buffer
@@ -78,7 +78,7 @@ func (sd *Signed) timestamp(s *Signer, der []byte) *Timestamp {
 	token := obj.Signed
 	token.inner = true
 	if t.Verdict, err = token.Verify(nil, sd.Certs...); err != nil {
-		t.Reason = err.Error() // there is no reader that could fail
+		t.Reason = err.Error() // nothing is read, so no reader can fail
 		return t
 	}
 	t.Signer, t.Certs, t.Reason = token.Signers[0], token.Certs, token.Signers[0].Reason
@@ -107,7 +107,7 @@ func (sd *Signed) timestamp(s *Signer, der []byte) *Timestamp {
 	return t
 }
 
-// tstInfo is the part of a TSTInfo that is used.
+// tstInfo holds the fields of a TSTInfo that are used.
 type tstInfo struct {
 	digest  algorithm
 	imprint []byte
@@ -129,7 +129,7 @@ func parseTSTInfo(der []byte) (i tstInfo, ok bool) {
 	if !seq.SkipASN1(cbasn1.INTEGER) || !seq.ReadASN1(&text, cbasn1.GeneralizedTime) {
 		return i, false
 	}
-	// The time may have a fraction of a second, which Parse accepts.
+	// The time may contain a fraction of a second, which Parse accepts.
 	i.time, err = time.Parse("20060102150405Z", string(text))
 	return i, err == nil
 }

@@ -7,11 +7,11 @@ import (
 	"fmt"
 )
 
-// signedSet returns the signed octets if there are signed attributes: the SET
-// itself, not its implicitly tagged copy (RFC 5652, 5.4).
+// signedSet returns the octets that were signed if there are signed attributes:
+// the SET itself, not its implicitly tagged form (RFC 5652, 5.4).
 func (s *Signer) signedSet() []byte { return append([]byte{0x31}, s.rawAttrs[1:]...) }
 
-// signedSum returns the digest of the signed octets.
+// signedSum returns the digest of the octets that were signed.
 func (s *Signer) signedSum(d digest, contentSum []byte) []byte {
 	if s.rawAttrs == nil {
 		return contentSum
@@ -21,10 +21,10 @@ func (s *Signer) signedSum(d digest, contentSum []byte) []byte {
 	return h.Sum(nil)
 }
 
-// trial is the result of verifying a signature with a key.
+// trial is the result of verifying a signature with one key.
 type trial struct {
 	unsupported string // the reason why it could not be verified
-	fits        bool   // the key is for this kind of signature
+	fits        bool   // the key is suitable for this kind of signature
 	holds       bool
 	weak        string // the weakness of the key
 }

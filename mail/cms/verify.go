@@ -14,14 +14,14 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// Verdict is the result of verifying a signature. Whether its certificate is
-// trusted is a separate question.
+// Verdict is the result of verifying a signature. It is independent of whether
+// the certificate is trusted.
 type Verdict int
 
 // The verdicts, worst last.
 const (
 	Good        Verdict = iota // valid
-	Weak                       // valid, but could be forged: SHA-1, MD5, a short key
+	Weak                       // valid, but could be forged: SHA-1, MD5, or a short key
 	Unknown                    // its certificate or its content is missing
 	Unsupported                // made with an unsupported algorithm
 	Bad                        // invalid
@@ -31,18 +31,18 @@ func (v Verdict) String() string {
 	return [...]string{"good", "weak", "unknown", "unsupported", "bad"}[v]
 }
 
-// MaxRSA is the size of the largest RSA key that is used, in bits; it limits
-// the work that a sender can cause. crypto/tls has the same limit.
+// MaxRSA is the maximum size of an RSA key in bits. It limits the work that a
+// sender can cause. crypto/tls has the same limit.
 const MaxRSA = 8192
 
-// Verify verifies each signer's signature of the content and returns the worst
-// verdict, or Unknown if there are no signers. content must be given if, and
-// only if, the signature is detached. If there is content both inside and
-// outside, different readers might see different messages, and every signer is
-// Bad. more lists additional certificates of signers.
+// Verify verifies each signer's signature over the content and returns the
+// worst verdict, or Unknown if there are no signers. content must be non-nil if
+// and only if the signature is detached. If there is content both inside and
+// outside the object, different mail programs might show different content, so
+// every signer is Bad. more lists additional signer certificates.
 //
-// Verify may be called again with other content. An error is one of reading
-// content.
+// Verify may be called again with other content. It returns an error only if
+// reading content fails.
 func (sd *Signed) Verify(content io.Reader, more ...*Certificate) (Verdict, error) {
 	if content != nil && sd.Detached {
 		if err := sd.read(content); err != nil {
@@ -116,7 +116,7 @@ func (sd *Signed) judge(s *Signer) Verdict {
 	return v
 }
 
-// checkSignature verifies the signature itself.
+// checkSignature verifies the signature value.
 func (sd *Signed) checkSignature(s *Signer, d digest, contentSum []byte) Verdict {
 	say := func(v Verdict, format string, args ...any) Verdict {
 		s.Reason = fmt.Sprintf(format, args...)
@@ -152,7 +152,7 @@ func (sd *Signed) checkSignature(s *Signer, d digest, contentSum []byte) Verdict
 }
 
 // verifyShort verifies PKCS #1 v1.5 signatures (RFC 8017, 8.2.2) with keys that
-// crypto/rsa rejects. The verdict is weak at best, but it may be bad.
+// crypto/rsa rejects. Such a signature is weak at best, but it can also be bad.
 func verifyShort(pub *rsa.PublicKey, id oid, hashed, sig []byte) error {
 	var b cryptobyte.Builder
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
@@ -177,8 +177,8 @@ func verifyShort(pub *rsa.PublicKey, id oid, hashed, sig []byte) error {
 	return nil
 }
 
-// describeKey adds the key's size to the name of the algorithm, if the key is
-// for it.
+// describeKey adds the key's size to the algorithm's name if the key is
+// suitable for the algorithm.
 func (s *Signer) describeKey() {
 	sa, ok := signatures[s.sigAlg.id]
 	if !ok {
@@ -202,8 +202,8 @@ func (s *Signer) describeKey() {
 	}
 }
 
-// pssOptions parses RSASSA-PSS-params (RFC 4055, 3.1). It accepts the
-// parameters used in practice: the same digest everywhere, MGF1, and any salt
+// pssOptions parses RSASSA-PSS-params (RFC 4055, 3.1). It accepts only
+// parameters used in practice: the same digest throughout, MGF1, and any salt
 // length.
 func pssOptions(params []byte, key algorithm, want crypto.Hash) (*rsa.PSSOptions, string) {
 	h, salt, ok := pssParams(params)
@@ -220,7 +220,7 @@ func pssOptions(params []byte, key algorithm, want crypto.Hash) (*rsa.PSSOptions
 		}
 	}
 	if salt == 0 {
-		// For crypto/rsa, 0 means any length.
+		// crypto/rsa treats 0 as any length.
 		return nil, "RSA-PSS without salt"
 	}
 	return &rsa.PSSOptions{SaltLength: salt}, ""
@@ -264,10 +264,10 @@ func pssParams(params []byte) (h crypto.Hash, salt int, ok bool) {
 	return h, salt, mgf == h && trailer == 1 && salt >= 0 && salt <= MaxRSA/8
 }
 
-// Fits reports whether content is what every signer signed, judging by its
-// digest. It does not change earlier verdicts. Signers without signed
-// attributes never match, because their digest is not known and verifying the
-// signature again and again would cost too much.
+// Fits reports whether all signers signed content, judging by its digest. It
+// does not change earlier verdicts. Signers without signed attributes never
+// match: their digest is unknown, and verifying the signature repeatedly would
+// be too expensive.
 func (sd *Signed) Fits(content io.Reader, more ...*Certificate) bool {
 	try := *sd
 	try.sums, try.content, try.Signers, try.inner = nil, head{}, nil, true

@@ -11,7 +11,7 @@ import (
 )
 
 // AppendHeader appends a raw field in canonical form (RFC 6376, 3.4.1 and
-// 3.4.2), with CRLF at its end.
+// 3.4.2), ending in CRLF.
 func AppendHeader(dst, raw []byte, c Canon) []byte {
 	if c == Simple {
 		for len(raw) > 0 { // CRLF even if the message uses LF
@@ -50,13 +50,13 @@ func AppendHeader(dst, raw []byte, c Canon) []byte {
 	return append(dst, '\r', '\n')
 }
 
-// bodyKey identifies one way to hash a body.
+// bodyKey identifies a method of hashing a body.
 type bodyKey struct {
 	canon  Canon
-	length int64 // -1 = all of it
+	length int64 // -1 means the whole body
 }
 
-// bodySum holds a body hash and the length of the whole canonical body.
+// bodySum holds a body hash and the length of the complete canonical body.
 type bodySum struct {
 	sum   []byte
 	total int64
@@ -141,9 +141,9 @@ type canoniser struct {
 	total   int64
 
 	out   []byte // not yet written
-	empty int    // empty lines, which are hashed only if text follows
-	text  bool   // the line contains text
-	space bool   // relaxed: white space, which is hashed only if text follows
+	empty int    // number of empty lines, which are hashed only if text follows
+	text  bool   // the current line contains text
+	space bool   // relaxed: pending white space, which is hashed only if text follows
 	cr    bool   // the previous piece ended in CR
 }
 
@@ -152,12 +152,10 @@ var (
 	space = []byte(" ")
 )
 
-// outSize is the amount of canonical text that is collected before it is
-// hashed.
+// outSize is the amount of canonical text collected before it is hashed.
 const outSize = 16 << 10
 
-// buffers holds the input, and the canonical text of both kinds that will be
-// hashed.
+// buffers is a pool for the input and the canonical text of both kinds.
 var buffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
 // write processes the next piece of the body.
@@ -224,8 +222,8 @@ func (c *canoniser) part(p []byte) {
 	}
 }
 
-// begin writes the white space and line ends that were held back, before the
-// first text of a line.
+// begin writes the pending white space and line endings before the first text
+// of a line.
 func (c *canoniser) begin() {
 	for ; c.empty > 0; c.empty-- {
 		c.emit(crlf)
@@ -242,9 +240,9 @@ func (c *canoniser) endLine() {
 	c.text, c.space = false, false
 }
 
-// close ends the body: an unterminated last line gets a line end, empty lines
-// at the end are dropped, and an empty body is CRLF in simple form (RFC 6376,
-// 3.4.3).
+// close ends the body: an unterminated last line gets a line ending, empty
+// lines at the end are dropped, and an empty body becomes CRLF in simple form
+// (RFC 6376, 3.4.3).
 func (c *canoniser) close() {
 	if c.cr {
 		c.part(crlf[:1])

@@ -1,11 +1,11 @@
-// Package dkim verifies and makes DKIM signatures (RFC 6376, 8301, 8463) and
+// Package dkim verifies and creates DKIM signatures (RFC 6376, 8301, 8463) and
 // reads the keys for both. Start with [Verify] and [Sign]. Parts of it are
 // exported for ARC, which uses the same signatures under another name.
 //
-// Verification hashes a body once per canonicalisation, whatever the number of
-// signatures, in constant memory. For large mail this is much cheaper than
-// go-msgauth's verifier; signing uses go-msgauth. Key records are looked up
-// through a [Lookup].
+// Verification hashes a body once per canonicalisation, regardless of the
+// number of signatures, in constant memory. For large messages this is much
+// cheaper than go-msgauth's verifier; signing uses go-msgauth. Key records are
+// looked up through a [Lookup].
 package dkim
 
 import (
@@ -21,16 +21,16 @@ import (
 	"hoplite/mail"
 )
 
-// Limits on what is read.
+// Limits on the input.
 const (
-	MaxSignatures = 5 // number verified, from the top
+	MaxSignatures = 5 // maximum number verified, from the top
 	maxTags       = 50
 	maxHeaders    = 100 // names in h=
 	maxKeyBits    = 8192
 )
 
-// Lookup returns the TXT records at a name. It returns an error only if it is
-// not known whether there are any.
+// Lookup returns the TXT records at a name. It returns an error only if it
+// could not determine whether there are any.
 type Lookup func(ctx context.Context, name string) ([]string, error)
 
 // Canon is a canonicalisation (RFC 6376, 3.4).
@@ -60,11 +60,11 @@ type Signature struct {
 	BodyCan   Canon
 	BodyHash  []byte
 	Value     []byte // b=
-	B         string // b= as written, without spaces
+	B         string // b= as written, but without spaces
 	Length    int64  // l=, -1 if absent
 	Signed    time.Time
 	Expires   time.Time
-	Instance  int // ARC's i=
+	Instance  int // i= of an ARC field
 
 	field mail.Field
 }
@@ -95,8 +95,8 @@ func ParseTags(s string) (Tags, error) {
 	return t, nil
 }
 
-// ParseTagsStrictly is ParseTags for fields in which an empty tag, as in ";;", is
-// an error. A semicolon at the end is not.
+// ParseTagsStrictly is like ParseTags, but an empty tag, as in ";;", is an
+// error. A final semicolon is not.
 func ParseTagsStrictly(s string) (Tags, error) {
 	t, err := ParseTags(s)
 	parts := strings.Split(s, ";")
@@ -108,8 +108,8 @@ func ParseTagsStrictly(s string) (Tags, error) {
 	return t, err
 }
 
-// tagName reports whether s is a valid tag name: a letter, then letters, digits
-// or underscores (RFC 6376, 3.2), and hyphens, which some signers use.
+// tagName reports whether s is a valid tag name: a letter followed by letters,
+// digits or underscores (RFC 6376, 3.2), or by hyphens, which some signers use.
 func tagName(s string) bool {
 	for i := range len(s) {
 		c := s[i] | 0x20
@@ -152,8 +152,8 @@ func (t Tags) time(name string) (time.Time, error) {
 
 // Parse parses a DKIM-Signature field or, if arc is set, an
 // ARC-Message-Signature field, which has an instance instead of a version and
-// identity. If it returns an error, the Signature contains the tags that could
-// be read.
+// an identity. If Parse returns an error, the Signature contains the tags that
+// could be parsed.
 func Parse(f mail.Field, arc bool) (*Signature, error) {
 	s := &Signature{field: f, Length: -1}
 	parse := ParseTags
@@ -226,7 +226,7 @@ func (s *Signature) parse(t Tags) (err error) {
 	return err
 }
 
-// covers reports whether a field name is among those signed.
+// covers reports whether a field name is among the signed names.
 func (s *Signature) covers(name string) bool {
 	return slices.ContainsFunc(s.Headers, func(h string) bool { return strings.EqualFold(h, name) })
 }

@@ -30,7 +30,7 @@ const testMail = "From: Ann <ann@example.org>\r\n" +
 	"\r\n" +
 	"Hello  Bob,\t \r\n\r\n  indented\r\ntrailing \r\n\r\n\r\n"
 
-// The keys are made once, because generating RSA keys is slow.
+// The keys are generated only once, because generating RSA keys is slow.
 var (
 	rsaKey, _ = rsa.GenerateKey(rand.Reader, 2048)
 	edKey     = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
@@ -296,7 +296,7 @@ func FuzzAgainstMsgauth(f *testing.F) {
 	f.Add("Subject: x\r\n y\r\n", "body \r\n\r\n", false, false)
 	f.Add("A:b\r\nA : c \r\n", " \t x\r\n", true, true)
 	f.Fuzz(func(t *testing.T, head, body string, hr, br bool) {
-		clean := func(s string) string { // as the spool has it
+		clean := func(s string) string { // as stored in the spool
 			s = strings.NewReplacer("\r", "", "\x00", "").Replace(s)
 			return strings.ReplaceAll(s, "\n", "\r\n")
 		}
@@ -424,7 +424,7 @@ func (l lines) ReadAt(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-// Signing takes the same memory for messages of every size.
+// Signing uses the same amount of memory for messages of any size.
 func TestSignMemory(t *testing.T) {
 	for _, c := range []struct {
 		name, line string

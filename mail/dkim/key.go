@@ -18,18 +18,19 @@ type Key struct {
 	Public  crypto.PublicKey // *rsa.PublicKey or ed25519.PublicKey
 	Kind    string           // rsa, ed25519
 	Bits    int
-	Testing bool // t=y: the domain is testing
-	Strict  bool // t=s: no subdomains in i=
+	Testing bool // t=y: the domain is testing DKIM
+	Strict  bool // t=s: i= must not be a subdomain
 	hashes  []string
 }
 
-// The reasons for having no key.
+// The reasons why there is no usable key.
 var (
 	errNoKey   = errors.New("no key")
 	errRevoked = errors.New("key revoked")
 )
 
-// temporary marks an error that does not depend on the signature.
+// temporary marks a temporary lookup error, which says nothing about the
+// signature.
 type temporary struct{ error }
 
 func (t temporary) Unwrap() error { return t.error }
@@ -53,10 +54,10 @@ func FetchKey(ctx context.Context, lookup Lookup, domain, selector string) (*Key
 	return nil, fmt.Errorf("more than one key at %s", name)
 }
 
-// selectKeys returns the key records among the TXT records at a name, to which a
-// wildcard may add records for other purposes. Of several tag lists with a p=,
-// those that say v=DKIM1 are meant. Without any, a malformed key is returned for
-// its error.
+// selectKeys returns the key records among the TXT records at a name, where a
+// wildcard may add records for other purposes. If any tag list with a p= has
+// v=DKIM1, only such lists are returned. If there are no key records, a
+// malformed one is returned so that its error can be reported.
 func selectKeys(txts []string) []string {
 	var keys, marked, malformed []string
 	for _, txt := range txts {

@@ -18,7 +18,7 @@ import (
 // Keys reads private keys from files on demand. The zero value is ready to use.
 type Keys struct {
 	mu   sync.Mutex
-	read map[string]loaded // by file
+	read map[string]loaded // keyed by file name
 }
 
 // loaded is a key and the state of its file when it was read.
@@ -33,8 +33,8 @@ func KeyFile(data, domain, selector string) string {
 }
 
 // Of returns the signing key of a domain, read from file (relative to the data
-// folder) or, if file is empty, from KeyFile. The error explains how to fix the
-// problem.
+// folder) or, if file is empty, from KeyFile. The error describes how to fix
+// the problem.
 func (k *Keys) Of(data, domain, selector, file string) (crypto.Signer, error) {
 	switch {
 	case file == "":
@@ -52,7 +52,8 @@ func (k *Keys) Of(data, domain, selector, file string) (crypto.Signer, error) {
 	return key, nil
 }
 
-// Load returns the key in a file, and reads it again if the file has changed.
+// Load returns the key in a file. It reads the file again only if it has
+// changed.
 func (k *Keys) Load(file string) (crypto.Signer, error) {
 	info, err := os.Stat(file)
 	if err != nil {

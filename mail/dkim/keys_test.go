@@ -39,7 +39,7 @@ func TestParsePrivateKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A key of 512 bits, which Go no longer generates.
+	// A 512-bit key, which Go no longer generates.
 	const weak = `-----BEGIN RSA PRIVATE KEY-----
 MIIBOgIBAAJBAKj34GkxFhD90vcNLYLInFEX6Ppy1tPf9Cnzj4p4WGeKLs1Pt8Qu
 KUpRKfFLfRYC9AIKjbJTWit+CqvjWYzvQwECAwEAAQJAIJLixBy2qpFoS4DSmoEm
@@ -78,7 +78,7 @@ v/Ow5T0q5gIJAiEAyS4RaI9YG8EWx/2w0T67ZUVAw8eOMB6BIUg0Xcu+3okCIBOs
 	}
 }
 
-// Keys are read once, and again when their file has changed.
+// Keys are read once, and again only if their file has changed.
 func TestKeyFiles(t *testing.T) {
 	data := t.TempDir()
 	file := KeyFile(data, "Example.ORG", "s1")

@@ -14,27 +14,27 @@ import (
 	"hoplite/mail"
 )
 
-// Signer is a key to sign with.
+// Signer holds a signing key and its parameters.
 type Signer struct {
 	Domain   string
 	Selector string
-	Key      crypto.Signer // RSA with at least 1,024 bits, or Ed25519
+	Key      crypto.Signer // RSA with at least 1024 bits, or Ed25519
 	// Expire is the lifetime of the signature; 0 means that it does not expire.
 	Expire time.Duration
 }
 
-// ErrEmptyLines is returned by Sign for a message with very many consecutive
+// ErrEmptyLines is returned by Sign for a message with too many consecutive
 // empty lines, because signing would keep them in memory.
 var ErrEmptyLines = errors.New("too many empty lines in a row to sign")
 
-// maxEmptyLines limits the octets of consecutive line ends in a body.
-// go-msgauth buffers them until text follows, because they are ignored at the
-// end of the body.
+// maxEmptyLines is the maximum number of octets of consecutive line endings in
+// a body. go-msgauth buffers them until text follows, because they are ignored
+// at the end of the body.
 const maxEmptyLines = 1 << 20
 
-// Sign returns a DKIM-Signature field by each signer for the outgoing message,
-// with relaxed/relaxed canonicalisation. It reads the message once, in memory
-// independent of its size.
+// Sign returns a DKIM-Signature field from each signer for the outgoing
+// message, with relaxed/relaxed canonicalisation. It reads the message once;
+// memory use does not depend on the message size.
 func Sign(m *mail.Message, signers ...Signer) ([]byte, error) {
 	head := m.Header()
 	names := SignedHeaders(NewHeader(head))
@@ -64,7 +64,7 @@ func Sign(m *mail.Message, signers ...Signer) ([]byte, error) {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
 	if !bytes.HasSuffix(head, []byte("\r\n\r\n")) && string(head) != "\r\n" {
-		if _, err := out.Write(crlf); err != nil { // the header lacks its empty line
+		if _, err := out.Write(crlf); err != nil { // the header has no final empty line
 			return nil, fmt.Errorf("sign: %w", err)
 		}
 	}
@@ -79,7 +79,7 @@ func Sign(m *mail.Message, signers ...Signer) ([]byte, error) {
 }
 
 // lineEndGuard fails after more than maxEmptyLines consecutive octets of line
-// ends.
+// endings.
 type lineEndGuard struct {
 	w   io.Writer
 	run int
@@ -102,8 +102,8 @@ func (g *lineEndGuard) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// oversigned lists fields that must not be added later: h= names each of them
-// once more than it occurs (RFC 6376, 8.15).
+// oversigned lists fields that must not be added later. h= names each of them
+// one more time than it occurs (RFC 6376, 8.15).
 var oversigned = []string{
 	"From", "Sender", "Reply-To", "To", "Cc", "Subject", "Date", "Message-ID",
 	"In-Reply-To", "References", "MIME-Version", "Content-Type", "Content-Transfer-Encoding",
@@ -115,13 +115,13 @@ var signedIfPresent = []string{
 	"List-Id", "List-Unsubscribe", "List-Unsubscribe-Post", "List-Post", "List-Help", "Autocrypt", "Feedback-ID",
 }
 
-// maxRepeats bounds the number of times that h= names a field. RFC 5322 allows
-// each of the oversigned fields once. The bound keeps h=, which go-msgauth does
-// not fold, within the limit of a line.
+// maxRepeats is the maximum number of times that h= names a field. RFC 5322
+// allows each of the oversigned fields once. The bound keeps h=, which
+// go-msgauth does not fold, within the line length limit.
 const maxRepeats = 3
 
-// SignedHeaders returns the names for the h= tag of a signature of h, which
-// cover the fields that mail programs show.
+// SignedHeaders returns the names for the h= tag of a signature of h. They
+// cover the fields that mail programs display.
 func SignedHeaders(h *Header) []string {
 	var names []string
 	for _, n := range oversigned {

@@ -14,8 +14,8 @@ func TestTags(t *testing.T) {
 	for _, c := range []struct {
 		name, in string
 		want     Tags
-		fails    bool // ParseTags
-		strict   bool // ParseTagsStrictly alone fails
+		fails    bool // error from ParseTags
+		strict   bool // error only from ParseTagsStrictly
 	}{
 		{"empty", "", Tags{}, false, false},
 		{"one", "v=1", Tags{"v": "1"}, false, false},
@@ -115,7 +115,7 @@ func TestParse(t *testing.T) {
 			t.Errorf("%s: %+v", c.name, s)
 		}
 	}
-	// ARC has an instance instead of the version, and a strict list.
+	// ARC has an instance instead of the version, and strict tag lists.
 	arc := strings.Replace(good, "v=1", "i=3", 1)
 	if s, err := Parse(field("ARC-Message-Signature: "+arc+"\r\n"), true); err != nil || s.Instance != 3 || s.Identity != "" {
 		t.Errorf("ARC: %+v, %v", s, err)
@@ -162,7 +162,8 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
-// Only key records count among the TXT records at a name (RFC 6376, 3.6.2.2).
+// Only key records are selected from the TXT records at a name (RFC 6376,
+// 3.6.2.2).
 func TestSelectKeys(t *testing.T) {
 	good := record(edKey.Public())
 	bare := "k=ed25519; " + good[strings.Index(good, "p="):]

@@ -14,8 +14,8 @@ import (
 	"hoplite/mail"
 )
 
-// maxSkew is the maximum time by which a signature may lie in the future,
-// because clocks differ.
+// maxSkew is how far in the future a signature's time may be, because clocks
+// differ.
 const maxSkew = time.Hour
 
 // Result is the outcome of one signature.
@@ -24,11 +24,11 @@ type Result struct {
 	Value   string // as in RFC 8601, 2.7.1: pass, fail, policy, neutral, temperror, permerror
 	Reason  string
 	KeyBits int
-	Testing bool // the domain is testing (t=y); Value is then never pass
+	Testing bool // the domain is testing DKIM (t=y); Value is then never pass
 }
 
-// Verify verifies the first MaxSignatures signatures of a message as its sender
-// sent it. It also returns the total number of signatures.
+// Verify verifies the first MaxSignatures signatures of a message in the form
+// in which its sender sent it. It also returns the total number of signatures.
 func Verify(ctx context.Context, m *mail.Message, lookup Lookup) ([]Result, int, error) {
 	h := NewHeader(m.Head)
 	var results []Result
@@ -83,7 +83,7 @@ func Check(ctx context.Context, m *mail.Message, h *Header, results []Result, lo
 	return nil
 }
 
-// judge finds errors that can be detected without the key.
+// judge detects errors that can be found without the key.
 func (r *Result) judge(now time.Time) bool {
 	switch s := r.Signature; {
 	case s.Algorithm == "rsa-sha1":
@@ -171,11 +171,11 @@ func (r *Result) AuthResult() mail.AuthResult {
 	return a
 }
 
-// Header is a header block whose fields can be found by name from the bottom,
-// in the order in which signatures use them.
+// Header is a header block whose fields can be looked up by name, from the
+// bottom up, as required for signatures.
 type Header struct {
 	fields []mail.Field
-	byName map[string][]int // lower case; from the top
+	byName map[string][]int // keyed by lower-case name; from the top
 }
 
 // NewHeader indexes a header block.
@@ -191,7 +191,7 @@ func NewHeader(head []byte) *Header {
 	return h
 }
 
-// Fields returns the fields of a name, from the top.
+// Fields returns the fields with the given name, from the top.
 func (h *Header) Fields(name string) []mail.Field {
 	var fs []mail.Field
 	for _, i := range h.byName[strings.ToLower(name)] {
@@ -200,9 +200,9 @@ func (h *Header) Fields(name string) []mail.Field {
 	return fs
 }
 
-// Sum hashes the named fields and then the signature field without its b= (RFC
-// 6376, 3.7). A name may occur more often than its field, which prevents others
-// from adding such a field.
+// Sum hashes the named fields, followed by the signature field without the
+// value of its b= (RFC 6376, 3.7). A name may be listed more often than its
+// field occurs, which prevents such fields from being added later.
 func (h *Header) Sum(names []string, c Canon, signature []byte) []byte {
 	hash := sha256.New()
 	taken := map[string]int{}
@@ -234,7 +234,7 @@ func WithoutB(raw []byte) []byte {
 		name, _, ok := bytes.Cut(raw[start:end], []byte("="))
 		if ok && string(bytes.TrimSpace(name)) == "b" {
 			from := start + len(name) + 1
-			if end == len(raw) { // the line end stays
+			if end == len(raw) { // keep the line ending
 				end = len(bytes.TrimRight(raw, "\r\n"))
 			}
 			return append(append(make([]byte, 0, len(raw)), raw[:from]...), raw[max(end, from):]...)

@@ -10,7 +10,7 @@ import (
 	"hoplite/mail"
 )
 
-// zone answers from a map of names to records; the record "error" simulates a
+// zone answers from a map of names to records. The record "error" simulates a
 // server that does not answer.
 type zone struct {
 	txt   map[string][]string
@@ -93,7 +93,7 @@ func TestTemporaryErrors(t *testing.T) {
 	}
 }
 
-// The number of queries is bounded, however long the name is.
+// The number of queries is bounded regardless of the length of the name.
 func TestWalkIsBounded(t *testing.T) {
 	z := &zone{txt: map[string][]string{"_dmarc.example.org": {"v=DMARC1; p=reject"}}}
 	r := Evaluate(context.Background(), z, strings.Repeat("a.", 100)+"example.org", []mail.AuthResult{dkim("pass", strings.Repeat("b.", 100)+"example.org")})

@@ -7,9 +7,10 @@ import (
 	"hoplite/mail"
 )
 
-// DNS provides the look-ups that an evaluation needs.
+// DNS provides the lookups needed for an evaluation.
 type DNS interface {
-	// TXT returns the TXT records at a name, and no error if there are none.
+	// TXT returns the TXT records at a name. It is not an error if there are
+	// none.
 	TXT(ctx context.Context, name string) ([]string, error)
 	// Missing reports whether it is certain that a domain has neither addresses
 	// nor mail servers.
@@ -20,7 +21,7 @@ type DNS interface {
 type Result struct {
 	Value  string // pass, fail, none, temperror, permerror (RFC 7489, 11.2)
 	Domain string
-	Policy Policy // the policy that the domain requests, if Value is fail
+	Policy Policy // the policy requested by the domain, if Value is fail
 	Record *Record
 	Reason string
 }
@@ -65,7 +66,7 @@ func Evaluate(ctx context.Context, dns DNS, domain string, auth []mail.AuthResul
 	return r
 }
 
-// aligner compares identifiers with a From domain.
+// aligner compares authenticated identifiers with a From domain.
 type aligner struct {
 	dns         DNS
 	domain, org string // the From domain and its organisational domain
@@ -76,7 +77,8 @@ type aligner struct {
 	unsure bool
 }
 
-// find returns the aligned result that passed, or "" if none did.
+// find returns a description of the aligned result that passed, or "" if none
+// did.
 func (a *aligner) find(ctx context.Context, rec *Record, auth []mail.AuthResult) string {
 	for i := range auth {
 		r := &auth[i]
@@ -95,7 +97,7 @@ func (a *aligner) find(ctx context.Context, rec *Record, auth []mail.AuthResult)
 	return ""
 }
 
-// identifier returns the domain that a result is about, and whether it must
+// identifier returns the domain to which a result applies, and whether it must
 // equal the From domain.
 func identifier(r *mail.AuthResult, rec *Record, auth []mail.AuthResult) (domain string, strict bool) {
 	switch r.Method {
@@ -111,8 +113,8 @@ func identifier(r *mail.AuthResult, rec *Record, auth []mail.AuthResult) (domain
 	return "", false
 }
 
-// aligned reports whether d is the From domain or, unless strict, belongs to
-// the same organisation.
+// aligned reports whether d is the From domain or, if strict is false, belongs
+// to the same organisation.
 func (a *aligner) aligned(ctx context.Context, d string, strict bool) bool {
 	d = strings.ToLower(strings.TrimSuffix(d, "."))
 	if d == a.domain || d == "" {
@@ -132,7 +134,7 @@ func (a *aligner) aligned(ctx context.Context, d string, strict bool) bool {
 }
 
 // hasMailFrom reports whether SPF checked a reverse path. The HELO name is used
-// only if there was none (RFC 7489, 3.1.2).
+// only if there is no reverse path (RFC 7489, 3.1.2).
 func hasMailFrom(auth []mail.AuthResult) bool {
 	for i := range auth {
 		if auth[i].Method == "spf" && auth[i].Prop("smtp", "mailfrom") != "" {
@@ -142,7 +144,7 @@ func hasMailFrom(auth []mail.AuthResult) bool {
 	return false
 }
 
-// Severity orders results, because the worst of several domains applies.
+// Severity orders results; the most severe result of several domains applies.
 func (r *Result) Severity() int {
 	if r.Value == "fail" {
 		return map[Policy]int{None: 3, Quarantine: 4, Reject: 5}[r.Policy]

@@ -13,7 +13,7 @@ func TestWalk(t *testing.T) {
 	for _, c := range []struct {
 		name, domain string
 		txt          map[string][]string
-		org, record  string // the organisational domain and where its record is
+		org, record  string // the organisational domain and the location of its record
 	}{
 		{"no record", "a.example.org", nil, "a.example.org", ""},
 		{"at the domain", "example.org", map[string][]string{"_dmarc.example.org": {"v=DMARC1; p=reject"}}, "example.org", "example.org"},

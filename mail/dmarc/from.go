@@ -7,14 +7,14 @@ import (
 	"hoplite/mail/mime"
 )
 
-// maxDomains is the number of domains evaluated for one message.
+// maxDomains is the maximum number of domains evaluated for one message.
 const maxDomains = 5
 
-// FromDomains returns the domains, as A-labels, that recipients might take for
-// those of a message's authors, at most five. problem is the reason why From is
-// not a list of valid addresses in at most that many domains, or "" if it is;
-// the domains are valid in either case. A malformed From field is read in every
-// way that other programs might read it; see [mime.Identities].
+// FromDomains returns, as A-labels, at most five domains that recipients might
+// take for those of a message's authors. problem is the reason why From is not
+// a list of valid addresses in at most that many domains, or "" if it is; the
+// domains are valid in either case. A malformed From field is parsed in every
+// way that other programs might parse it; see [mime.Identities].
 func FromDomains(head []byte) (domains []string, problem string) {
 	fields := 0
 	for f := range mail.Fields(head) {
@@ -55,7 +55,7 @@ func FromDomains(head []byte) (domains []string, problem string) {
 	return domains[:min(len(domains), maxDomains)], problem
 }
 
-// domainOf returns a domain of at least two labels as A-labels.
+// domainOf returns a domain with at least two labels as A-labels.
 func domainOf(s string) (string, bool) {
 	a, err := mail.Join("x", strings.TrimSuffix(s, "."))
 	if err != nil || !strings.Contains(a.ASCIIDomain(), ".") || strings.HasPrefix(s, "[") {

@@ -1,9 +1,9 @@
 // Package dmarc evaluates DMARC (RFC 7489 and its successor RFC 9989): it finds
-// the domains of a message's From field, their records, and whether SPF or DKIM
-// passed for one of them.
+// the domains in a message's From field and their records, and determines
+// whether SPF or DKIM passed for them.
 //
 // Start with [FromDomains] and [Evaluate]. SPF and DKIM are checked elsewhere,
-// look-ups go through [DNS], and the caller decides the fate of mail that
+// lookups go through [DNS], and the caller decides how to handle mail that
 // fails.
 package dmarc
 
@@ -15,7 +15,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-// Policy is the treatment that a domain requests for mail that fails.
+// Policy is the treatment requested by a domain for mail that fails.
 type Policy string
 
 // The policies, mildest first.
@@ -25,21 +25,21 @@ const (
 	Reject     Policy = "reject"
 )
 
-// Record is a domain's DMARC record: RFC 7489, 6.3, with np, psd and t of its
-// successor.
+// Record is a domain's DMARC record as defined in RFC 7489, 6.3, with the tags
+// np, psd and t of RFC 9989.
 type Record struct {
-	Domain     string // where the record was found
-	P, SP, NP  Policy // SP and NP are empty where P applies
+	Domain     string // the domain where the record was found
+	P, SP, NP  Policy // SP and NP are empty if P applies
 	StrictDKIM bool
 	StrictSPF  bool
 	Testing    bool
 	PSD        string // y, n, u
 }
 
-// maxRecord is the length of the longest record that is read.
+// maxRecord is the maximum length of a record.
 const maxRecord = 4096
 
-// Parse parses a record; ok is false for a text that is not a record. Unknown
+// Parse parses a record; ok is false if txt is not a DMARC record. Unknown
 // tags, and unknown values of tags other than p, are ignored.
 func Parse(txt string) (r Record, ok bool) {
 	if len(txt) > maxRecord {
@@ -99,7 +99,7 @@ func policy(s string) Policy {
 	return ""
 }
 
-// fetch returns the record of a domain, or nil if there is none or more than
+// fetch returns a domain's record. It returns nil if there is none or more than
 // one.
 func fetch(ctx context.Context, dns DNS, domain string) (*Record, error) {
 	name := "_dmarc." + domain
@@ -123,16 +123,16 @@ func fetch(ctx context.Context, dns DNS, domain string) (*Record, error) {
 	return &found[0], nil
 }
 
-// maxName is the longest domain name that DNS can look up, in octets.
+// maxName is the maximum length in octets of a domain name in DNS.
 const maxName = 253
 
 // maxLabels limits the walk: the leftmost labels of a longer name are skipped
 // (RFC 9989).
 const maxLabels = 8
 
-// walk looks for records at a domain and its parents. It returns the record of
-// the domain itself, the organisational domain and its record; either record
-// may be nil.
+// walk looks for records at a domain and its parents. It returns the domain's
+// own record, the organisational domain, and the organisational domain's
+// record. Either record may be nil.
 func walk(ctx context.Context, dns DNS, domain string) (own *Record, org string, at *Record, err error) {
 	labels := strings.Split(domain, ".")
 	org = domain
@@ -175,13 +175,14 @@ func walk(ctx context.Context, dns DNS, domain string) (own *Record, org string,
 	return own, org, at, nil
 }
 
-// isSuffix reports whether a domain is one under which organisations register.
+// isSuffix reports whether a domain is a public suffix, under which
+// organisations register domains.
 func isSuffix(domain string) bool {
 	suffix, icann := publicsuffix.PublicSuffix(domain)
 	return icann && suffix == domain
 }
 
-// below returns the part of domain with one label more than suffix.
+// below returns the part of domain that has one more label than suffix.
 func below(domain, suffix string) string {
 	rest := strings.TrimSuffix(domain, "."+suffix)
 	return rest[strings.LastIndexByte(rest, '.')+1:] + "." + suffix

@@ -8,8 +8,8 @@ import (
 	"hoplite/mail"
 )
 
-// What a result says in Authentication-Results and on the trail, and how it is
-// ordered among those of several From domains.
+// The representation of a result in Authentication-Results and on the trail,
+// and its order among the results of several From domains.
 func TestResult(t *testing.T) {
 	z := &zone{txt: map[string][]string{
 		"_dmarc.example.org":     {"v=DMARC1; p=reject; sp=quarantine"},
@@ -53,7 +53,7 @@ func TestResult(t *testing.T) {
 	}
 }
 
-// Every domain of From is evaluated, whatever field or address names it.
+// Every From domain is evaluated, whichever field or address contains it.
 func TestTwoAddresses(t *testing.T) {
 	z := &zone{txt: map[string][]string{"_dmarc.good.example": {"v=DMARC1; p=none"}, "_dmarc.bank.example": {"v=DMARC1; p=reject"}}}
 	auth := []mail.AuthResult{dkim("pass", "good.example")}
@@ -87,7 +87,7 @@ func TestNoPercent(t *testing.T) {
 	}
 }
 
-// The name of a public suffix is never the organisation of the domains below it.
+// A public suffix is never the organisational domain of the domains below it.
 func TestPublicSuffix(t *testing.T) {
 	z := &zone{txt: map[string][]string{"_dmarc.co.uk": {"v=DMARC1; p=reject"}, "_dmarc.uk": {"v=DMARC1; p=reject"}}}
 	for _, c := range []struct{ from, signed, want string }{

@@ -19,10 +19,10 @@ import (
 type field struct{ name, value string }
 
 // header returns the fields in order. It keeps the usual spelling of their
-// names, where the library would write Reporting-Mta and Mime-Version.
+// names; the library would write Reporting-Mta and Mime-Version.
 func header(fields ...field) (message.Header, error) {
 	var h message.Header
-	for _, f := range slices.Backward(fields) { // Add puts a field on top
+	for _, f := range slices.Backward(fields) { // Add inserts at the top
 		value := strings.TrimSpace(safe.Header(f.value))
 		if value == "" {
 			continue
@@ -39,10 +39,9 @@ func header(fields ...field) (message.Header, error) {
 	return h, nil
 }
 
-// common returns the fields with which every message from the mail system
-// begins.
+// common returns the leading fields of every message from the mail system.
 func common(hostname string, to mail.Address, subject, id string, at time.Time) []field {
-	if ascii, ok := to.ASCII(); ok { // A-labels do not need SMTPUTF8
+	if ascii, ok := to.ASCII(); ok { // A-labels do not require SMTPUTF8
 		to = ascii
 	}
 	return []field{
@@ -57,7 +56,7 @@ func common(hostname string, to mail.Address, subject, id string, at time.Time) 
 
 func date(t time.Time) string { return t.Format("Mon, 2 Jan 2006 15:04:05 -0700") }
 
-// newMessage returns composed octets as a message.
+// newMessage returns a message with the composed octets.
 func newMessage(b []byte) (*mail.Message, error) {
 	m, err := mail.NewMessage(mail.Bytes(b))
 	if err != nil {
@@ -71,7 +70,7 @@ func ascii(b []byte) bool {
 	return !slices.ContainsFunc(b, func(c byte) bool { return c >= 0x80 })
 }
 
-// sevenBit reports whether octets can be sent everywhere unencoded: ASCII
+// sevenBit reports whether octets can be sent unencoded to any server: ASCII
 // without NUL, in lines of at most 998 octets that end in CRLF (RFC 2045, 2.7).
 func sevenBit(b []byte) bool {
 	if !ascii(b) || bytes.IndexByte(b, 0) >= 0 {
@@ -86,7 +85,7 @@ func sevenBit(b []byte) bool {
 	return true
 }
 
-// Notice is a message from the mail system to a person, in plain text.
+// Notice is a plain-text message from the mail system to a person.
 type Notice struct {
 	ID       string
 	Hostname string

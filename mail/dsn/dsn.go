@@ -1,12 +1,12 @@
 // Package dsn composes messages from the mail system itself: reports about the
-// delivery of mail (RFC 3461, 3464 and 6522, and RFC 6533 where addresses are in
-// UTF-8), and notices to the postmaster.
+// delivery of mail (RFC 3461, 3464 and 6522, and RFC 6533 for UTF-8 addresses),
+// and notices to the postmaster.
 //
 // A report consists of a human-readable text, machine-readable fields, and the
-// original message or its header. It is 7-bit ASCII whatever the original
-// contains, so that every server accepts it; SMTPUTF8 is needed only for a
-// recipient with a UTF-8 local part. Package relay/queue/report decides which
-// reports are due, and to whom.
+// original message or its header. It is 7-bit ASCII regardless of the original,
+// so that every server accepts it; SMTPUTF8 is needed only for a recipient with
+// a UTF-8 local part. Package relay/queue/report decides which reports are due,
+// and to whom they are sent.
 //
 // Start with Report.Compose.
 package dsn
@@ -32,31 +32,32 @@ type Kind string
 const (
 	Failed  Kind = "failed"
 	Delayed Kind = "delayed"
-	// Delivered means that the message reached its mailbox; Relayed that it was
-	// passed to a server which might not send reports itself.
+	// Delivered means that the message was delivered to a mailbox. Relayed
+	// means that it was passed to a server that might not send reports itself.
 	Delivered Kind = "delivered"
 	Relayed   Kind = "relayed"
 )
 
-// MaxReturned is the size of the largest original that a report contains. For a
-// larger original the report contains only the header, truncated to this size.
+// MaxReturned is the maximum size of an original message that is included in a
+// report. For a larger message the report contains only the header, truncated
+// to this size.
 const MaxReturned = 64 << 10
 
 // Report is a report about one message.
 type Report struct {
-	ID       string // of the report
-	Hostname string // of this server
+	ID       string // id of the report
+	Hostname string // name of this server
 	At       time.Time
 	To       mail.Address // the sender of the original message, or the postmaster
 
 	Kind     Kind
-	Original string    // our id of the message
-	Arrived  time.Time // when it was received
-	EnvID    string    // the sender's id for it (RFC 3461, 4.4)
+	Original string    // our id for the original message
+	Arrived  time.Time // when the original was received
+	EnvID    string    // the sender's id for the original (RFC 3461, 4.4)
 	Ret      string    // FULL or HDRS; anything else means FULL for failures
-	UTF8     bool      // it was received with SMTPUTF8
+	UTF8     bool      // the original was received with SMTPUTF8
 	Rcpts    []Rcpt
-	// Why replaces the usual opening sentences, in reports to the postmaster.
+	// Why replaces the usual opening sentences in reports to the postmaster.
 	Why string
 	// Message is the original message, or nil if it is not available.
 	Message *mail.Message
@@ -65,9 +66,9 @@ type Report struct {
 // Rcpt is one recipient in a report.
 type Rcpt struct {
 	mail.Rcpt
-	Reply mail.Reply // the last reply; Host is the server that gave it
-	At    time.Time  // of the last attempt
-	Until time.Time  // delayed: the time until which delivery is tried
+	Reply mail.Reply // the last reply; Host is the server that sent it
+	At    time.Time  // time of the last attempt
+	Until time.Time  // for delays, the time until which delivery is attempted
 }
 
 var subjects = map[Kind]string{
@@ -91,7 +92,7 @@ func (r *Report) Compose() (*mail.Message, error) {
 
 func (r *Report) compose() ([]byte, error) {
 	h, err := header(append(common(r.Hostname, r.To, subjects[r.Kind], r.ID, r.At),
-		field{"Auto-Submitted", "auto-replied"}, // vacation programs do not answer it (RFC 3834, 5)
+		field{"Auto-Submitted", "auto-replied"}, // prevents vacation replies (RFC 3834, 5)
 		field{"In-Reply-To", r.messageID()},
 		field{"Content-Type", "multipart/report; report-type=delivery-status"})...)
 	if err != nil {
@@ -126,7 +127,7 @@ func (r *Report) compose() ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// part is one part of the report.
+// part is one MIME part of the report.
 type part struct {
 	kind, description, encoding string
 	content                     []byte
@@ -147,8 +148,8 @@ func (p *part) write(report *message.Writer) error {
 	return w.Close()
 }
 
-// utf8 reports whether the types of RFC 6533 are needed because an address or
-// the message itself is in UTF-8.
+// utf8 reports whether the content types of RFC 6533 are needed because an
+// address or the original message contains UTF-8.
 func (r *Report) utf8() bool {
 	needed := r.UTF8 || r.To.NeedsUTF8()
 	for i := range r.Rcpts {
@@ -157,7 +158,7 @@ func (r *Report) utf8() bool {
 	return needed
 }
 
-// messageID returns the original's Message-ID if it is safe to repeat.
+// messageID returns the original's Message-ID if it can be repeated safely.
 func (r *Report) messageID() string {
 	if r.Message == nil {
 		return ""
@@ -250,7 +251,7 @@ func diagnostic(r *mail.Reply) string {
 	return s
 }
 
-// statusCode returns the enhanced status code that fits the report. A temporary
+// statusCode returns the enhanced status code for the report. A temporary
 // failure that persisted for too long becomes 5.4.7 (RFC 3463).
 func (r *Report) statusCode(rc *Rcpt) string {
 	code := rc.Reply.Enhanced
@@ -266,10 +267,10 @@ func (r *Report) statusCode(rc *Rcpt) string {
 	return class + ".0.0"
 }
 
-// returned makes the part with the original message, or only its header if the
-// sender asked for that or the message is large. message/rfc822 must not be
-// encoded (RFC 2046, 5.2.1), so a message that is not 7-bit text is returned as
-// message/global, for which encoding is allowed (RFC 6532, 3.5).
+// returned returns the part with the original message, or only its header if
+// the sender requested that or the message is large. message/rfc822 must not be
+// encoded (RFC 2046, 5.2.1), so a message that is not 7-bit text is included as
+// message/global, which may be encoded (RFC 6532, 3.5).
 func (r *Report) returned() (part, error) {
 	p := part{"text/rfc822-headers", "Undelivered message header", "7bit", r.Message.Header()}
 	full := r.Kind == Failed && r.Ret != "HDRS" && r.Message.Size() <= MaxReturned
@@ -292,7 +293,7 @@ func (r *Report) returned() (part, error) {
 		p.kind = "text/rfc822-headers; charset=utf-8"
 	}
 	if encode && full {
-		p.encoding = "base64" // keeps every octet, including bare CR and LF
+		p.encoding = "base64" // preserves every octet, including bare CR and LF
 	} else if encode {
 		p.encoding = "quoted-printable"
 	}

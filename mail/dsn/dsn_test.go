@@ -38,7 +38,7 @@ func example() Report {
 	}
 }
 
-// parsed is a part of a report, decoded.
+// parsed is a decoded part of a report.
 type parsed struct {
 	header textproto.MIMEHeader
 	body   string
@@ -81,7 +81,7 @@ func parse(t *testing.T, r Report) (netmail.Header, []parsed) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var in io.Reader = p // quoted-printable is decoded already
+		var in io.Reader = p // quoted-printable is already decoded
 		if p.Header.Get("Content-Transfer-Encoding") == "base64" {
 			in = base64.NewDecoder(base64.StdEncoding, p)
 		}
@@ -193,7 +193,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// Text from an upstream or a sender must stay inside its field and its part.
+// Text from an upstream or a sender must not break out of its field or part.
 func TestHostileWords(t *testing.T) {
 	r := example()
 	r.EnvID = "x\r\nBcc: evil@example.com"
@@ -291,7 +291,7 @@ func FuzzCompose(f *testing.F) {
 	})
 }
 
-// TestWords checks the human-readable text.
+// TestWords tests the human-readable text.
 func TestWords(t *testing.T) {
 	until := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	for _, tc := range []struct {
@@ -338,7 +338,7 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// The reply is explained by its text, as in hoplite trace, within 76 columns.
+// The reply's explanation is the same as in hoplite trace, within 76 columns.
 func TestReplyExplained(t *testing.T) {
 	r := example()
 	r.Rcpts[0].Reply = mail.Reply{Code: 550, Enhanced: "5.7.30", Text: "Basic authentication is not supported for Client Submission.", Host: "smtp.office365.com"}

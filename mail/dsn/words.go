@@ -10,8 +10,8 @@ import (
 	"hoplite/mail/story"
 )
 
-// words returns the human-readable text: the outcome, the reply of the other server
-// in the lines of mail/story, and the next step.
+// words returns the human-readable text: the outcome, the other server's reply
+// in the format of mail/story, and the next step.
 func (r *Report) words() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "This is the mail server %s.\n\n", safe.Header(r.Hostname))
@@ -61,10 +61,10 @@ func (r *Report) wordsFor(b *strings.Builder, rc *Rcpt) {
 	}
 }
 
-// textWidth is the column at which the text of a report is folded.
+// textWidth is the column at which report text is wrapped.
 const textWidth = 76
 
-// wrap adds text after a label, unless it is empty.
+// wrap adds wrapped text after a label. It does nothing if text is empty.
 func wrap(b *strings.Builder, label, text string) {
 	if text == "" {
 		return

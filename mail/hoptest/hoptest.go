@@ -1,5 +1,5 @@
-// Package hoptest is the test suite that every hop must pass: it covers
-// everything that relay and queue rely on.
+// Package hoptest is the test suite that every hop must pass. It covers all the
+// behaviour on which relay and queue rely.
 package hoptest
 
 import (
@@ -13,19 +13,19 @@ import (
 	"hoplite/mail"
 )
 
-// Hop is a hop under test with its known behaviour.
+// Hop is a hop under test and its expected behaviour.
 type Hop struct {
 	mail.Hop
-	// Takes returns the n-th address that the hop delivers to.
+	// Takes returns the n-th address to which the hop delivers.
 	Takes func(n int) mail.Address
-	// Refuses is an address that Rcpt refuses; it is empty if the hop accepts
-	// any address.
+	// Refuses is an address refused by Rcpt. It is empty if the hop accepts any
+	// address.
 	Refuses mail.Address
 }
 
 const text = "Subject: hello\r\nFrom: ann@example.org\r\n\r\n.a line that begins with a dot\r\nlast line\r\n"
 
-// Run checks that the hop made by open fulfils the contract of mail.Hop.
+// Run checks that the hop returned by open fulfils the contract of mail.Hop.
 func Run(t *testing.T, open func(t *testing.T) Hop) {
 	for _, tc := range []struct {
 		name string
@@ -60,7 +60,7 @@ func message(t *testing.T) *mail.Message {
 
 func rcpt(a mail.Address) mail.Rcpt { return mail.Rcpt{To: a, Orig: a} }
 
-// offer opens a handoff and offers it the first n recipients.
+// offer opens a handoff and passes the first n recipients to it.
 func offer(t *testing.T, h Hop, n int) (mail.Handoff, *mail.Transaction) {
 	t.Helper()
 	tx := transaction()
@@ -120,7 +120,7 @@ func nothing(t *testing.T, h Hop) {
 	if err := hand.Close(); err != nil {
 		t.Errorf("close without send: %v", err)
 	}
-	delivers(t, h, 1) // the previous handoff has no effect
+	delivers(t, h, 1) // the previous handoff has no effect on this one
 }
 
 func unchanged(t *testing.T, h Hop) {

@@ -2,16 +2,16 @@ package mime
 
 import "strings"
 
-// maxAddresses is the number of list entries that are read from one field.
+// maxAddresses is the maximum number of list entries read from one field.
 const maxAddresses = 10_000
 
 // Address is one entry of an address list, split as in an IMAP ENVELOPE (RFC
 // 9051, 7.5.2). A group begins with an entry that has a Local (the group's
 // name) but no Domain, and ends with an empty entry.
 type Address struct {
-	Name   string // display name, quotes removed, encoded words as sent
+	Name   string // display name without quotes, encoded words not decoded
 	Route  string // obsolete source route, as in "@a.example,@b.example"
-	Local  string // before the @, quotes removed
+	Local  string // before the @, without quotes
 	Domain string // after the @; "" if the address lacks one
 	Kind   Kind
 }
@@ -26,8 +26,7 @@ const (
 	GroupEnd               // ";"
 )
 
-// Addr returns local@domain as in the text, or "" for the start or end of a
-// group.
+// Addr returns local@domain as written, or "" for the start or end of a group.
 func (a Address) Addr() string {
 	if a.Kind != Mailbox || a.Local == "" {
 		return ""
@@ -36,16 +35,16 @@ func (a Address) Addr() string {
 }
 
 // ParseAddresses parses an unfolded address list (RFC 5322, 3.4, including the
-// obsolete forms). It is lenient: malformed entries are returned as far as they
-// could be read, or omitted. Use [Identities] for decisions about the sender of
-// a message.
+// obsolete forms). It is lenient: malformed entries are parsed as far as
+// possible or omitted. Use [Identities] for decisions about the sender of a
+// message.
 func ParseAddresses(v string) []Address {
 	p := addrParser{lexer: lexer{v}}
 	for p.s != "" && len(p.list) < maxAddresses {
 		before := len(p.s)
 		p.entry()
 		if len(p.s) == before {
-			p.s = p.s[1:] // an octet without meaning here
+			p.s = p.s[1:] // skip a meaningless octet
 		}
 	}
 	if p.group {
@@ -90,14 +89,14 @@ func (p *addrParser) entry() {
 		p.s = p.s[1:]
 		domain, after := p.domain()
 		if after != "" {
-			comment = after // the old form of a name: ann@example.org (Ann)
+			comment = after // the old notation for a name: ann@example.org (Ann)
 		}
 		p.bare(text, comment, domain)
 		p.rest()
 	}
 }
 
-// bare adds an address without angle brackets, with its comment as name.
+// bare adds an address without angle brackets, using its comment as the name.
 func (p *addrParser) bare(local, comment, domain string) {
 	if local != "" || domain != "" {
 		p.list = append(p.list, Address{Name: comment, Local: local, Domain: domain})
@@ -150,8 +149,8 @@ func (p *addrParser) rest() {
 }
 
 // phrase reads words (atoms, quoted strings, dots) up to a special character,
-// and the last comment among them. Words are joined by one space unless there
-// is a dot between them.
+// and the last comment among them. Words are joined with a single space unless
+// there is a dot between them.
 func (p *addrParser) phrase() (text, comment string) {
 	var b strings.Builder
 	space := false
@@ -187,8 +186,8 @@ func (p *addrParser) phrase() (text, comment string) {
 	return b.String(), comment
 }
 
-// domain reads a domain or a literal in brackets, and the comment after it.
-// White space is allowed around dots only; any other space ends the domain.
+// domain reads a domain or a bracketed literal, and the comment after it. White
+// space is allowed only around dots; anywhere else, it ends the domain.
 func (p *addrParser) domain() (domain, comment string) {
 	var b strings.Builder
 	space := false

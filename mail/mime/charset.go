@@ -12,22 +12,24 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// lookup returns a charset's decoder; ok is false if there is none. A nil
-// encoding with ok means that the text is already UTF-8.
+// lookup returns a charset's encoding. ok is false if the charset is not
+// supported. If ok is true, a nil encoding means that the text is already
+// UTF-8.
 func lookup(charset string) (enc encoding.Encoding, ok bool) {
 	charset = strings.ToLower(strings.TrimSpace(charset))
 	switch charset {
 	case "", "us-ascii", "ascii", "utf-8", "utf8":
 		return nil, true
 	case "iso-8859-1", "latin1":
-		// Text declared as ISO 8859-1 is often Windows-1252; the two differ
-		// only where ISO 8859-1 has control characters.
+		// Text declared as ISO 8859-1 is often Windows-1252. The two
+		// differ only in octets that are control characters in ISO
+		// 8859-1.
 		return charmap.Windows1252, true
 	case "utf-7", "utf7", "unicode-1-1-utf-7", "csunicode11utf7":
 		return utf7{}, true
 	case "hz-gb-2312":
-		// The decoder of x/text does not terminate on some escapes, and the
-		// charset is not used in practice.
+		// The x/text decoder does not terminate for some escapes, and
+		// the charset is not used in practice.
 		return nil, false
 	}
 	if len(charset) > 40 {
@@ -42,16 +44,16 @@ func lookup(charset string) (enc encoding.Encoding, ok bool) {
 	return nil, false
 }
 
-// KnownCharset reports whether text in the charset can be decoded, which SEARCH
-// must check (RFC 9051, 6.4.4).
+// KnownCharset reports whether text in the charset can be decoded. SEARCH must
+// check this (RFC 9051, 6.4.4).
 func KnownCharset(charset string) bool {
 	_, ok := lookup(charset)
 	return ok
 }
 
 // DecodeString converts text in the charset to valid UTF-8. Octets that cannot
-// be decoded become U+FFFD; for an unknown charset, these are all octets that
-// are neither ASCII nor valid UTF-8.
+// be decoded become U+FFFD. If the charset is unknown, these are the octets
+// that are neither ASCII nor valid UTF-8.
 func DecodeString(charset, s string) string {
 	enc, _ := lookup(charset)
 	if enc == nil {
@@ -69,8 +71,8 @@ func valid(s string) string {
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
-// CharsetReader decodes text in the charset as it is read. For an unknown
-// charset, or one that is already UTF-8, it returns r.
+// CharsetReader returns a reader that converts text in the charset to UTF-8. If
+// the charset is unknown or already UTF-8, it returns r.
 func CharsetReader(charset string, r io.Reader) io.Reader {
 	enc, _ := lookup(charset)
 	if enc == nil {
@@ -80,7 +82,7 @@ func CharsetReader(charset string, r io.Reader) io.Reader {
 }
 
 // guard stops a decoder that writes far more than it reads or makes no
-// progress, so that a faulty decoder cannot exhaust memory.
+// progress, so that a decoder bug cannot exhaust memory.
 type guard struct {
 	transform.Transformer
 	in, out int64

@@ -7,10 +7,10 @@ import (
 	"slices"
 )
 
-// Decoder returns a reader of content in a transfer encoding (RFC 2045, 6),
-// which is given in lower case. It is as lenient as mail programs: invalid
-// octets are skipped, and a missing end is accepted. known is false for an
-// unknown encoding; the octets are then returned unchanged.
+// Decoder returns a reader that decodes a transfer encoding (RFC 2045, 6),
+// given in lower case. Like mail programs, it is lenient: invalid octets are
+// skipped, and a missing end is accepted. If the encoding is unknown, known is
+// false and the octets are returned unchanged.
 func Decoder(enc string, r io.Reader) (dec io.Reader, known bool) {
 	switch enc {
 	case "", "7bit", "8bit", "binary":
@@ -25,13 +25,13 @@ func Decoder(enc string, r io.Reader) (dec io.Reader, known bool) {
 	return r, false
 }
 
-// base64Reader decodes base64 and skips octets outside the alphabet. It
-// continues after padding, for concatenated encodings.
+// base64Reader decodes base64, skipping octets outside the alphabet. It
+// continues after padding to support concatenated encodings.
 type base64Reader struct {
 	r    *bufio.Reader
 	quad [4]byte
-	n    int    // octets in quad
-	out  []byte // decoded, to be read
+	n    int    // number of octets in quad
+	out  []byte // decoded octets that have not been read yet
 	buf  []byte
 	err  error
 }
@@ -50,7 +50,7 @@ func (d *base64Reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fill decodes the input that is available.
+// fill decodes the available input.
 func (d *base64Reader) fill() {
 	d.out = d.buf[:0]
 	if _, err := d.r.Peek(1); err == nil {
@@ -128,7 +128,7 @@ var sextet = func() (t [256]byte) {
 	return t
 }()
 
-// lineReader decodes line by line; an overlong line is processed in pieces.
+// lineReader decodes line by line. Overlong lines are processed in pieces.
 type lineReader struct {
 	r      *bufio.Reader
 	decode func(st *lineState, dst, line []byte) []byte
@@ -140,8 +140,8 @@ type lineReader struct {
 }
 
 type lineState struct {
-	body bool // uuencode: between begin and end
-	part bool // the line is an incomplete piece without a line end
+	body bool // for uuencode: between begin and end
+	part bool // the line is an incomplete piece without a line ending
 }
 
 func (d *lineReader) Read(p []byte) (int, error) {
@@ -155,8 +155,8 @@ func (d *lineReader) Read(p []byte) (int, error) {
 			d.carry = d.carry[:0]
 		}
 		if d.st.part = err == bufio.ErrBufferFull; d.st.part {
-			// Keep the octets that may belong to an escape or trailing white
-			// space.
+			// Keep octets that may belong to an escape or to
+			// trailing white space.
 			keep := line[len(line)-min(len(line), 3):]
 			if i := bytes.IndexByte(keep, '='); i >= 0 {
 				d.carry = append(d.carry, keep[i:]...)
@@ -173,7 +173,7 @@ func (d *lineReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// qpLine decodes a line of quoted-printable (RFC 2045, 6.7).
+// qpLine decodes a line of quoted-printable text (RFC 2045, 6.7).
 func qpLine(st *lineState, dst, line []byte) []byte {
 	end := []byte(nil)
 	if !st.part {

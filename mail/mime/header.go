@@ -6,24 +6,24 @@ import (
 	"strings"
 )
 
-// Field is one header field as it occurs in the message.
+// Field is one header field as found in the message.
 type Field struct {
 	Off  int    // offset of Raw in the header
-	Raw  []byte // the whole field, including continuation lines and the last line end
+	Raw  []byte // the whole field, including continuation lines and the final line ending
 	Name []byte // as written, without white space before the colon; empty if the line is not a field
 	body []byte
 }
 
-// Is compares the field's name, ignoring case.
+// Is reports whether the field has the given name, ignoring case.
 func (f Field) Is(name string) bool {
 	return len(f.Name) == len(name) && strings.EqualFold(string(f.Name), name)
 }
 
-// Value returns the text after the colon, including folding and the last line
-// end.
+// Value returns the text after the colon, including folding and the final line
+// ending.
 func (f Field) Value() []byte { return f.body }
 
-// Unfolded returns the value without line ends and surrounding white space.
+// Unfolded returns the value without line endings and surrounding white space.
 func (f Field) Unfolded() string { return string(Unfold(nil, f.body)) }
 
 // Fields splits a header into its fields, up to the empty line that ends it. A
@@ -47,7 +47,7 @@ func Fields(header []byte) iter.Seq[Field] {
 	}
 }
 
-// lineLen returns the length of the first line of b including its line end.
+// lineLen returns the length of the first line of b, including its line ending.
 func lineLen(b []byte) int {
 	if i := bytes.IndexByte(b, '\n'); i >= 0 {
 		return i + 1
@@ -64,8 +64,8 @@ func field(off int, raw []byte) Field {
 	}
 	name := bytes.TrimRight(raw[:colon], " \t")
 	for _, c := range name {
-		// RFC 5322, 3.6.8: printable US-ASCII without the colon. 8-bit names
-		// are invalid, but readers accept them.
+		// RFC 5322, 3.6.8 allows printable US-ASCII except the colon.
+		// 8-bit names are invalid, but readers accept them.
 		if c <= ' ' || c == 0x7f {
 			return f
 		}
@@ -77,8 +77,8 @@ func field(off int, raw []byte) Field {
 	return f
 }
 
-// Lookup returns the unfolded value of the first field of that name and whether
-// there is one.
+// Lookup returns the unfolded value of the first field with that name, and
+// whether there is one.
 func Lookup(header []byte, name string) (string, bool) {
 	for f := range Fields(header) {
 		if f.Is(name) {
@@ -88,9 +88,9 @@ func Lookup(header []byte, name string) (string, bool) {
 	return "", false
 }
 
-// Unfold appends a field's value to dst without its line ends (RFC 5322, 2.2.3)
-// and surrounding white space. NULs are removed, because no reply may contain
-// them.
+// Unfold appends a field's value to dst without line endings (RFC 5322, 2.2.3)
+// and surrounding white space. NULs are removed, because IMAP replies must not
+// contain them.
 func Unfold(dst, value []byte) []byte {
 	value = bytes.Trim(value, " \t\r\n")
 	for {

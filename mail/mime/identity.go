@@ -2,18 +2,18 @@ package mime
 
 import "strings"
 
-// maxIdentities limits the number of addresses that Identities returns.
+// maxIdentities is the maximum number of addresses that Identities returns.
 const maxIdentities = 100
 
-// Identities returns every address that some mail program may show as an author
-// in v, the unfolded value of a From or Sender field. It is meant for decisions
-// about identity, for which [ParseAddresses] is unsuitable because it selects a
-// single interpretation.
+// Identities returns every address in v that some mail program may show as the
+// author. v is the unfolded value of a From or Sender field. Use Identities for
+// decisions about identity; [ParseAddresses] is unsuitable, because it chooses
+// a single interpretation.
 //
 // If v follows the grammar of RFC 5322, 3.4 (with the UTF-8 of RFC 6532 and
-// unquoted dots in names, without the other obsolete forms), exact is true and
-// the addresses are those of the grammar. Otherwise mail programs differ, and
-// every text of the form local@domain is returned, wherever it occurs. Domains
+// unquoted dots in names, but without other obsolete forms), exact is true and
+// the addresses are those of the grammar. Otherwise mail programs disagree, and
+// all text of the form local@domain is returned, wherever it occurs. Domains
 // are returned as written and may be invalid.
 func Identities(v string) (list []Address, exact bool) {
 	p := identityParser{s: v}
@@ -26,8 +26,8 @@ func Identities(v string) (list []Address, exact bool) {
 			found.add(a.Local, a.Domain)
 		}
 	}
-	// Mail programs differ in whether text after an encoded word is separated
-	// from it.
+	// Mail programs disagree on whether text after an encoded word is
+	// separated from it.
 	for _, text := range []string{v, DecodeWords(v), DecodeWords(strings.ReplaceAll(v, "?=", "?=;"))} {
 		found.in(text)
 		found.in(withoutSpace(text, " "))
@@ -36,9 +36,9 @@ func Identities(v string) (list []Address, exact bool) {
 	return found.list, false
 }
 
-// identityParser parses the strict grammar from the front of s. Its methods
-// report whether they found the production after which they are named; if not,
-// the position in s is undefined.
+// identityParser parses the strict grammar from the start of s. Each method is
+// named after a production and reports whether it matched. If it did not, the
+// position in s is undefined.
 type identityParser struct {
 	s    string
 	list []Address
@@ -101,8 +101,8 @@ func (p *identityParser) mailbox() bool {
 	return p.take('<') && p.addrSpec() && p.take('>') && p.cfws()
 }
 
-// addrSpec = local-part "@" domain, with comments and white space around both.
-// It keeps the address.
+// addrSpec = local-part "@" domain, with optional comments and white space on
+// both sides. It records the address.
 func (p *identityParser) addrSpec() bool {
 	if !p.cfws() {
 		return false
@@ -129,8 +129,8 @@ func (p *identityParser) addrSpec() bool {
 	if p.s != "" && strings.IndexByte(",;>", p.s[0]) < 0 {
 		return false
 	}
-	// Encoded words are not allowed in addresses (RFC 2047, 5), but some mail
-	// programs decode them.
+	// Encoded words are not allowed in addresses (RFC 2047, 5), but some
+	// mail programs decode them anyway.
 	if strings.Contains(local, "=?") || strings.Contains(domain, "=?") {
 		return false
 	}
@@ -167,7 +167,7 @@ func (p *identityParser) take(c byte) bool {
 	return true
 }
 
-// atom returns the atext at the front, or "" if there is none.
+// atom returns the atext at the start of s, or "" if there is none.
 func (p *identityParser) atom() string {
 	i := 0
 	for i < len(p.s) && isAtext(p.s[i]) {
@@ -226,8 +226,8 @@ func (p *identityParser) domainLiteral() (string, bool) {
 	return literal, true
 }
 
-// cfws skips optional comments and white space. It returns false for an
-// unterminated comment.
+// cfws skips optional comments and white space. It returns false if a comment
+// is not terminated.
 func (p *identityParser) cfws() bool {
 	depth := 0
 	for i := 0; i < len(p.s); i++ {
@@ -254,7 +254,7 @@ func isAtext(c byte) bool {
 		strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
 }
 
-// finder collects texts that look like addresses.
+// finder collects text that looks like an address.
 type finder struct{ list []Address }
 
 func (f *finder) add(local, domain string) {
@@ -284,7 +284,7 @@ func (f *finder) in(s string) {
 	}
 }
 
-// localBefore returns the local part at the end of a text.
+// localBefore returns the local part at the end of s.
 func localBefore(s string) string {
 	if q, ok := strings.CutSuffix(s, `"`); ok {
 		return q[strings.LastIndexByte(q, '"')+1:]
@@ -301,7 +301,7 @@ func isDomainByte(c byte) bool {
 }
 
 // withoutSpace removes comments, escapes and control characters, and white
-// space around dots and @. Other white space is replaced with between.
+// space around dots and @. It replaces other white space with between.
 func withoutSpace(s, between string) string {
 	b := make([]byte, 0, len(s))
 	depth, space := 0, false

@@ -14,7 +14,8 @@ import (
 	"github.com/emersion/go-message/mail"
 )
 
-// python reads From fields with both of its parsers and returns the addresses.
+// python parses From fields with both of Python's parsers and prints the
+// addresses.
 const python = `
 import sys, json, email.utils, email.policy
 from email.parser import Parser
@@ -64,7 +65,7 @@ func goMessage(v string) (found []string) {
 	return found
 }
 
-// validField makes a From field that follows the grammar.
+// validField generates a From field that follows the grammar.
 func validField(r *rand.Rand) string {
 	pick := func(list ...string) string { return list[r.IntN(len(list))] }
 	mailbox := func() string {
@@ -87,7 +88,7 @@ func validField(r *rand.Rand) string {
 	return mailbox()
 }
 
-// domains returns the set of domains of addresses, in lower case.
+// domains returns the set of domains in addresses, in lower case.
 func domains(addresses []string) string {
 	var list []string
 	for _, a := range addresses {
@@ -106,8 +107,8 @@ func subset(a, b string) bool {
 	return !slices.ContainsFunc(strings.Fields(a), func(d string) bool { return !slices.Contains(known, d) })
 }
 
-// difference is why another reader finds other domains in a field, "" for an
-// unknown reason.
+// difference returns the reason why another parser finds other domains in a
+// field, or "" if the reason is unknown.
 func difference(v string, exact bool, ours, theirs string) string {
 	switch {
 	case ours == theirs:
@@ -130,8 +131,9 @@ func difference(v string, exact bool, ours, theirs string) string {
 	return ""
 }
 
-// Every difference from Python and go-message on 10,000 fields has a reason, and
-// on valid fields no reader finds a domain that Identities does not know.
+// TestInteropDifferences compares 10,000 fields with Python and go-message.
+// Every difference must have a known reason, and for valid fields, no other
+// parser may find a domain that Identities misses.
 func TestInteropDifferences(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	fields := make([]string, 10_000)
@@ -164,7 +166,8 @@ func TestInteropDifferences(t *testing.T) {
 	}
 }
 
-// Python finds no domain that Identities misses.
+// TestInteropIdentities checks that Python finds no domain that Identities
+// misses.
 func TestInteropIdentities(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	var fields []string

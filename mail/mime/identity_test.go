@@ -79,7 +79,7 @@ func TestIdentities(t *testing.T) {
 	}
 }
 
-// fromField makes a random From field that is close to the grammar.
+// fromField generates a random From field that nearly follows the grammar.
 func fromField(r *rand.Rand) string {
 	pieces := []string{"a@evil.example", "ceo@bank.example", "<", ">", "<ceo@bank.example>", "<a@evil.example>", "Ann", `"Ann"`, `"a@b.example"`, "(c)", "(x@y.example)",
 		",", ";", ":", "@", ".", " ", `"`, "(", ")", `\`, "[192.0.2.1]", "=?utf-8?q?a=40b.example?=", "evil.example", "\t", "x"}
@@ -90,7 +90,8 @@ func fromField(r *rand.Rand) string {
 	return b.String()
 }
 
-// No other parser finds a domain that Identities misses.
+// TestIdentitiesAgainstOthers checks that no other parser finds a domain that
+// Identities misses.
 func TestIdentitiesAgainstOthers(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 10_000 {

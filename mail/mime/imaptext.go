@@ -8,8 +8,8 @@ import (
 )
 
 // AppendEnvelope appends the IMAP ENVELOPE of a message header (RFC 9051,
-// 7.5.2). Values are unfolded but otherwise as in the message, with groups, and
-// not re-encoded.
+// 7.5.2). Values are unfolded but otherwise appear as in the message; they are
+// not re-encoded. Groups are included.
 func AppendEnvelope(dst, header []byte) []byte {
 	const date, subject, from, sender, replyTo, to, cc, bcc, inReplyTo, messageID = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 	names := [...]string{"Date", "Subject", "From", "Sender", "Reply-To", "To", "Cc", "Bcc", "In-Reply-To", "Message-ID"}
@@ -27,8 +27,8 @@ func AppendEnvelope(dst, header []byte) []byte {
 					vals[i] = []byte{}
 				}
 			case i >= from && i <= bcc && len(v) > 0:
-				// A list that was split into several fields is treated as one
-				// list.
+				// A list split into several fields is treated
+				// as one list.
 				vals[i] = append(append(vals[i], ", "...), v...)
 			}
 			break
@@ -45,7 +45,7 @@ func AppendEnvelope(dst, header []byte) []byte {
 	for i := from; i <= bcc; i++ {
 		l := lists[i]
 		if (i == sender || i == replyTo) && len(l) == 0 {
-			l = lists[from] // RFC 9051, 7.5.2: the server sets these from From
+			l = lists[from] // RFC 9051, 7.5.2: they default to From
 		}
 		if len(l) == 0 {
 			l = nilText
@@ -59,8 +59,8 @@ func AppendEnvelope(dst, header []byte) []byte {
 	return append(dst, ')')
 }
 
-// appendUnfolded appends a value in which each fold and the white space around
-// it is replaced with one space, as clients expect in an ENVELOPE.
+// appendUnfolded appends a value, replacing each fold and the white space
+// around it with a single space, as clients expect in an ENVELOPE.
 func appendUnfolded(value []byte) []byte {
 	value = bytes.Trim(value, " \t\r\n")
 	if bytes.IndexByte(value, '\n') < 0 {
@@ -78,8 +78,8 @@ func appendUnfolded(value []byte) []byte {
 
 var nilText = []byte("NIL")
 
-// appendAddresses appends an address list in parentheses, or nothing for an
-// empty one.
+// appendAddresses appends an address list in parentheses. It appends nothing if
+// the list is empty.
 func appendAddresses(dst, v []byte) []byte {
 	list := ParseAddresses(string(v))
 	if len(list) == 0 {
@@ -99,7 +99,8 @@ func appendAddresses(dst, v []byte) []byte {
 		case GroupEnd:
 			dst = append(dst, "NIL NIL"...)
 		default:
-			// NIL would mean a group, so a missing part is empty.
+			// NIL would indicate a group, so a missing part is an
+			// empty string.
 			dst = AppendString(dst, a.Local)
 			dst = append(dst, ' ')
 			dst = AppendString(dst, a.Domain)
@@ -109,8 +110,8 @@ func appendAddresses(dst, v []byte) []byte {
 	return append(dst, ')')
 }
 
-// AppendStructure appends a part's BODY, or its BODYSTRUCTURE if extended is
-// set (RFC 9051, 7.5.2). Sizes are given with CRLF line ends.
+// AppendStructure appends the part's BODY, or its BODYSTRUCTURE if extended is
+// set (RFC 9051, 7.5.2). Sizes assume CRLF line endings.
 func AppendStructure(dst []byte, p *Part, extended bool) []byte {
 	dst = append(dst, '(')
 	if p.Type == "multipart" {
@@ -190,7 +191,7 @@ func appendSingle(dst []byte, p *Part, extended bool) []byte {
 	return dst
 }
 
-// appendDisposition appends disposition, language and location.
+// appendDisposition appends the disposition, language and location.
 func appendDisposition(dst []byte, p *Part) []byte {
 	if p.Disposition == "" {
 		dst = append(dst, " NIL"...)
@@ -228,8 +229,8 @@ func appendLanguages(dst []byte, v string) []byte {
 	return append(dst, ')')
 }
 
-// appendParams appends parameters as sent; a parameter encoded by RFC 2231
-// keeps its '*', so that the client knows how to decode it.
+// appendParams appends parameters as sent. An RFC 2231 encoded parameter keeps
+// its '*', so that the client knows how to decode it.
 func appendParams(dst []byte, params []Param) []byte {
 	if len(params) == 0 {
 		return append(dst, "NIL"...)
@@ -258,7 +259,7 @@ func appendNonEmpty(dst []byte, s string) []byte {
 	return AppendString(dst, s)
 }
 
-// AppendNString appends an IMAP nstring: NIL for nil, otherwise a string.
+// AppendNString appends an IMAP nstring: NIL if s is nil, otherwise a string.
 func AppendNString(dst, s []byte) []byte {
 	if s == nil {
 		return append(dst, "NIL"...)

@@ -6,20 +6,21 @@ import (
 	"strings"
 )
 
-// maxParams is the number of parameters that are read from one field, counting
-// each section of a parameter separately.
+// maxParams is the maximum number of parameters read from one field. Each
+// section of a parameter counts separately.
 const maxParams = 1000
 
-// Param is one parameter of Content-Type or Content-Disposition with its
+// Param is one parameter of Content-Type or Content-Disposition, with its
 // sections joined (RFC 2231, 3).
 type Param struct {
 	Name     string // lower case, without the '*' marks
-	Value    string // decoded to UTF-8 according to its RFC 2231 charset
-	Raw      string // as sent, sections joined; equals Value if nothing was encoded
+	Value    string // decoded to UTF-8 as specified in RFC 2231
+	Raw      string // as sent, with sections joined; equals Value if nothing was encoded
 	Extended bool   // Raw is charset'language'percent-encoded
 }
 
-// Get returns the value of the first parameter of that lower-case name, or "".
+// Get returns the value of the first parameter with that name, which must be in
+// lower case, or "".
 func Get(params []Param, name string) string {
 	for _, p := range params {
 		if p.Name == name {
@@ -29,8 +30,8 @@ func Get(params []Param, name string) string {
 	return ""
 }
 
-// ParseType parses a Content-Type value. ok is false, and nothing else is set,
-// if it does not begin with "type/subtype".
+// ParseType parses a Content-Type value. If it does not begin with
+// "type/subtype", ok is false and the other results are empty.
 func ParseType(v string) (typ, subtype string, params []Param, ok bool) {
 	l := lexer{v}
 	typ = l.token()
@@ -45,8 +46,8 @@ func ParseType(v string) (typ, subtype string, params []Param, ok bool) {
 	return strings.ToLower(typ), strings.ToLower(subtype), l.params(), true
 }
 
-// ParseDisposition parses a Content-Disposition value. The disposition is in
-// lower case, or "" if there is none.
+// ParseDisposition parses a Content-Disposition value. It returns the
+// disposition in lower case, or "" if there is none.
 func ParseDisposition(v string) (string, []Param) {
 	l := lexer{v}
 	d := strings.ToLower(l.token())
@@ -62,7 +63,7 @@ func token(v string) string {
 	return strings.ToLower(l.token())
 }
 
-// lexer reads the tokens of a structured field value from its front.
+// lexer reads tokens from the start of a structured field value.
 type lexer struct{ s string }
 
 // skip skips white space and comments.
@@ -104,8 +105,8 @@ func (l *lexer) token() string {
 	return t
 }
 
-// value reads a parameter's value: a quoted string, or everything up to the
-// next semicolon, because unquoted file names with spaces are common.
+// value reads a parameter value: a quoted string, or everything up to the next
+// semicolon, because unquoted file names with spaces are common.
 func (l *lexer) value() string {
 	l.skip()
 	if l.s == "" || l.s[0] != '"' {
@@ -122,7 +123,7 @@ func (l *lexer) value() string {
 	return l.quoted()
 }
 
-// quoted reads a quoted string; an unterminated one extends to the end.
+// quoted reads a quoted string. If it is not terminated, it extends to the end.
 func (l *lexer) quoted() string {
 	s := l.s[1:]
 	i := strings.IndexAny(s, `"\`)
@@ -144,21 +145,22 @@ func (l *lexer) quoted() string {
 // section is one parameter as written.
 type section struct {
 	name     string
-	index    int // -1 if the parameter has no sections
+	index    int // -1 if the parameter is not split into sections
 	extended bool
 	value    string
 	order    int
 }
 
-// params reads "; name=value" to the end and joins sections.
+// params parses "; name=value" up to the end and joins sections.
 func (l *lexer) params() []Param { return join(l.sections()) }
 
-// Every returns each value that some mail program may use for the parameter of
-// that lower-case name; they differ if it is repeated, or both plain and
-// encoded. v is a Content-Type or Content-Disposition value.
+// Every returns all values that some mail program may use for a parameter of v,
+// a Content-Type or Content-Disposition value. There are several if the
+// parameter is repeated or is present in both plain and encoded form. name must
+// be in lower case.
 func Every(v, name string) []string {
 	l := lexer{v}
-	if !l.isAttribute() { // skip the type or the disposition
+	if !l.isAttribute() { // skip the type or disposition
 		l.token()
 		if l.skip(); l.eat('/') {
 			l.token()
@@ -182,8 +184,8 @@ func Every(v, name string) []string {
 	return plain
 }
 
-// sections reads "; name=value" to the end. A missing semicolon is accepted, as
-// in "attachment filename=a.txt".
+// sections parses "; name=value" up to the end. A missing semicolon is
+// accepted, as in "attachment filename=a.txt".
 func (l *lexer) sections() []section {
 	var list []section
 	for len(list) < maxParams {
@@ -203,14 +205,14 @@ func (l *lexer) sections() []section {
 	return list
 }
 
-// isAttribute reports whether "name=" comes next.
+// isAttribute reports whether the next token is "name=".
 func (l lexer) isAttribute() bool {
 	_, ok := l.attribute()
 	return ok
 }
 
 // attribute reads "name=" and returns the name in lower case. If something else
-// comes next, ok is false and nothing but white space was read.
+// follows, ok is false and only white space has been read.
 func (l *lexer) attribute() (name string, ok bool) {
 	l.skip()
 	rest := *l
@@ -223,7 +225,7 @@ func (l *lexer) attribute() (name string, ok bool) {
 	return name, true
 }
 
-// split removes the marks of RFC 2231 from the name: "*", "*0", "*0*".
+// split removes the RFC 2231 marks from the name: "*", "*0", "*0*".
 func (s *section) split() {
 	base, ext := strings.CutSuffix(s.name, "*")
 	if i := strings.LastIndexByte(base, '*'); i > 0 {
@@ -244,8 +246,9 @@ func (s *section) split() {
 	}
 }
 
-// join joins sections, in the order in which the names first appear. It sorts
-// instead of searching, so that many sections remain cheap.
+// join joins sections. The parameters are in the order in which their names
+// first appear. It sorts instead of searching, so that many sections remain
+// cheap.
 func join(list []section) []Param {
 	first := make(map[string]int, len(list))
 	for _, s := range list {
@@ -268,9 +271,9 @@ func join(list []section) []Param {
 	return out
 }
 
-// joinOne makes one parameter from all sections with the same name. An extended
-// value takes precedence over a plain one, which is meant for older programs
-// (RFC 6266, 4.3).
+// joinOne builds a parameter from all sections with the same name. An extended
+// value takes precedence over a plain one, which is a fallback for older
+// programs (RFC 6266, 4.3).
 func joinOne(list []section) Param {
 	use := list[:1]
 	if i := slices.IndexFunc(list, func(s section) bool { return s.index < 0 && s.extended }); i >= 0 {
@@ -314,7 +317,7 @@ func cutCharset(v string) (charset, rest string) {
 	return "", v
 }
 
-// unpercent decodes %XX and keeps everything else.
+// unpercent decodes %XX and leaves everything else unchanged.
 func unpercent(v string) string {
 	if !strings.Contains(v, "%") {
 		return v

@@ -2,8 +2,8 @@ package mime
 
 import "testing"
 
-// The parameters are the examples of RFC 2231, 3 and 4, quoting as in RFC 2045,
-// and real deviations.
+// TestParamsOfRFC2231 parses the examples in RFC 2231, 3 and 4, quoting as in
+// RFC 2045, and deviations found in real mail.
 func TestParamsOfRFC2231(t *testing.T) {
 	for _, c := range []struct{ name, in, param, want string }{
 		{"continuation", `message/external-body; access-type=URL; URL*0="ftp://"; URL*1="cs.utk.edu/pub/moore/bulk-mailer/bulk-mailer.tar"`, "url", "ftp://cs.utk.edu/pub/moore/bulk-mailer/bulk-mailer.tar"},
@@ -32,7 +32,8 @@ func TestParamsOfRFC2231(t *testing.T) {
 	}
 }
 
-// The encoded words are the examples of RFC 2047, 8, and common deviations.
+// TestWordsOfRFC2047 decodes the examples in RFC 2047, 8, and common
+// deviations.
 func TestWordsOfRFC2047(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"=?ISO-8859-1?Q?a?=", "a"},
@@ -59,7 +60,7 @@ func TestWordsOfRFC2047(t *testing.T) {
 	}
 }
 
-// The address lists are the examples of RFC 5322, appendix A.
+// TestAddressesOfRFC5322 parses the examples in RFC 5322, appendix A.
 func TestAddressesOfRFC5322(t *testing.T) {
 	for _, c := range []struct {
 		in   string

@@ -105,7 +105,7 @@ func TestDisposition(t *testing.T) {
 	}
 }
 
-// The examples of RFC 2152, and malformed text.
+// TestUTF7 decodes the examples in RFC 2152 and malformed text.
 func TestUTF7(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"A+ImIDkQ.", "A\u2262\u0391."},
@@ -138,7 +138,8 @@ func TestUTF7(t *testing.T) {
 	}
 }
 
-// A message of parameters does not fill the tree.
+// TestManyParameters checks that a message full of parameters does not fill the
+// tree.
 func TestManyParameters(t *testing.T) {
 	var many strings.Builder
 	for i := range 900 {
@@ -213,7 +214,7 @@ func TestDecoder(t *testing.T) {
 	}
 }
 
-// Long input must decode as it does in the standard library.
+// TestDecoderLong checks that long input is decoded as by the standard library.
 func TestDecoderLong(t *testing.T) {
 	data := make([]byte, 200_000)
 	for i := range data {
@@ -319,7 +320,8 @@ func TestStructure(t *testing.T) {
 	}
 }
 
-// A declared charset is shown once, even if it is empty.
+// TestStructureCharset checks that a declared charset is listed once, even if
+// it is empty.
 func TestStructureCharset(t *testing.T) {
 	for field, want := range map[string]string{
 		"":                            `("charset" "us-ascii")`,

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// utf7 is the charset of RFC 2152, which golang.org/x/text lacks. Old mail still
-// contains it; nothing is written in it.
+// utf7 is the charset of RFC 2152, which golang.org/x/text lacks. It is needed
+// only to read old mail.
 type utf7 struct{}
 
 func (utf7) NewDecoder() *encoding.Decoder {
@@ -18,12 +18,13 @@ func (utf7) NewDecoder() *encoding.Decoder {
 
 func (utf7) NewEncoder() *encoding.Encoder { return encoding.Nop.NewEncoder() }
 
-// utf7Decoder decodes text in which base64 of UTF-16 stands between "+" and "-".
+// utf7Decoder decodes text in which base64-encoded UTF-16 appears between "+"
+// and "-".
 type utf7Decoder struct {
 	shifted bool   // after "+"
 	empty   bool   // nothing follows the "+" yet
 	bits    uint32 // bits of an incomplete unit
-	n       uint   // how many
+	n       uint   // number of bits
 	high    rune   // the first half of a surrogate pair, or 0
 }
 
@@ -32,7 +33,7 @@ func (d *utf7Decoder) Reset() { *d = utf7Decoder{} }
 func (d *utf7Decoder) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err error) {
 	out := dst[:0]
 	for nSrc < len(src) {
-		// A lone half and the following character.
+		// Write the lone surrogate and the following character.
 		if cap(dst)-len(out) < 2*utf8.UTFMax {
 			return len(out), nSrc, transform.ErrShortDst
 		}
@@ -43,7 +44,7 @@ func (d *utf7Decoder) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, er
 		case d.shifted:
 			out = d.end(out)
 			if c != '-' {
-				continue // c itself is not part of the base64
+				continue // c itself is not part of the base64 text
 			}
 			if d.empty {
 				out = append(out, '+') // "+-"
@@ -66,7 +67,8 @@ func (d *utf7Decoder) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, er
 	return len(out), nSrc, nil
 }
 
-// sextet adds a base64 character, and the UTF-16 unit that it completes.
+// sextet adds a base64 character, and outputs the UTF-16 unit if this completes
+// it.
 func (d *utf7Decoder) sextet(out []byte, v byte) []byte {
 	d.empty = false
 	d.bits, d.n = d.bits<<6|uint32(v), d.n+6
@@ -89,7 +91,7 @@ func (d *utf7Decoder) sextet(out []byte, v byte) []byte {
 	return utf8.AppendRune(out, unit)
 }
 
-// end leaves the base64.
+// end leaves base64 mode.
 func (d *utf7Decoder) end(out []byte) []byte {
 	if d.shifted = false; d.high != 0 {
 		d.high = 0

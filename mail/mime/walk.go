@@ -9,8 +9,9 @@ import (
 )
 
 // Walk reads a message to its end and returns its structure. It needs memory
-// only for the tree and a fixed buffer, whatever the message's size. An error
-// is that of the reader; the tree then covers the part that was read.
+// only for the tree and a fixed buffer, regardless of the message's size. If r
+// returns an error, Walk returns that error and the tree of the part that was
+// read.
 func Walk(r io.Reader) (*Tree, error) {
 	w := newWalker()
 	buf := buffers.Get().(*[]byte)
@@ -20,7 +21,7 @@ func Walk(r io.Reader) (*Tree, error) {
 	return w.tree, err
 }
 
-// WalkBytes is like Walk, for a message in memory.
+// WalkBytes is like Walk for a message in memory.
 func WalkBytes(b []byte) *Tree {
 	w := newWalker()
 	for fresh := true; len(b) > 0; {
@@ -37,22 +38,22 @@ const window = 32 << 10
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, window); return &b }}
 
-// walker is the state of one pass. It processes the message line by line; a
-// line longer than the window is processed in pieces.
+// walker is the state of a walk. It processes the message line by line; lines
+// longer than the window are processed in pieces.
 type walker struct {
 	tree *Tree
-	at   Mark // after the octets processed so far
-	eol  Mark // before the last line end, which may belong to a delimiter
+	at   Mark // the position after the processed octets
+	eol  Mark // the position before the last line ending, which may belong to a delimiter
 	cr   bool // the last octet was a CR
 
-	open     []open // from the root to the part being read
+	open     []open // from the root to the current part
 	inHeader bool
 	head     []byte
-	kept     int // header octets kept in the tree
-	params   int // parameters kept in the tree
+	kept     int // number of header octets kept in the tree
+	params   int // number of parameters kept in the tree
 }
 
-// open is a part whose end has not been found. Its boundary is empty unless it
+// open is a part whose end has not been reached. Its boundary is set only if it
 // is a multipart whose closing delimiter has not been found.
 type open struct {
 	part     *Part
@@ -65,9 +66,9 @@ func newWalker() *walker {
 	return w
 }
 
-// read passes all of r to the walker, in lines.
+// read passes r to the walker in lines.
 func (w *walker) read(r io.Reader, buf []byte) error {
-	lo, hi, fresh := 0, 0, true // fresh: buf[lo] begins a line
+	lo, hi, fresh := 0, 0, true // fresh: buf[lo] is the start of a line
 	for {
 		for {
 			i := bytes.IndexByte(buf[lo:hi], '\n')
@@ -86,7 +87,7 @@ func (w *walker) read(r io.Reader, buf []byte) error {
 		n, err := r.Read(buf[hi:])
 		hi += n
 		if err != nil && hi > 0 {
-			// The rest may still contain complete lines.
+			// The remaining data may still contain complete lines.
 			if bytes.IndexByte(buf[:hi], '\n') >= 0 {
 				continue
 			}
@@ -131,7 +132,7 @@ func (w *walker) headerLimit() int {
 	return MaxPartHeader
 }
 
-// advance counts the octets of a piece.
+// advance adds the octets of a piece to the position.
 func (w *walker) advance(b []byte) {
 	n := len(b)
 	if b[n-1] != '\n' {
@@ -154,7 +155,7 @@ func (w *walker) advance(b []byte) {
 
 func (w *walker) top() *open { return &w.open[len(w.open)-1] }
 
-// begin opens a part whose header starts here.
+// begin opens a part whose header starts at the current position.
 func (w *walker) begin(p *Part) {
 	p.Header.From = w.at
 	w.open = append(w.open, open{part: p})
@@ -162,8 +163,8 @@ func (w *walker) begin(p *Part) {
 }
 
 // delimiter reports whether the line is a delimiter of an open multipart; if
-// so, it ends the parts that it closes and begins the next one. According to
-// RFC 2046, 5.1.1 only the beginning of the line is compared; a boundary that
+// so, it closes the parts that end there and begins the next one. According to
+// RFC 2046, 5.1.1, only the start of the line is compared; a boundary that
 // matches the whole line takes precedence, so that "b" does not hide "b1".
 func (w *walker) delimiter(line []byte) bool {
 	text := line[2:]
@@ -231,14 +232,15 @@ func (w *walker) add(p *Part, from Mark) {
 }
 
 // endHeader parses the header of the current part, which ends at to, and
-// prepares for its content.
+// prepares for the part's content.
 func (w *walker) endHeader(to Mark) {
 	o := w.top()
 	p := o.part
 	p.Header.To, p.Body.From = to, to
 	p.Preamble, p.Epilogue = to, to
 	w.inHeader = false
-	// The line end before a delimiter is not part of the header that it ends.
+	// The line ending before a delimiter is not part of the header that the
+	// delimiter ends.
 	w.head = w.head[:min(int64(len(w.head)), p.Header.Size())]
 	if w.kept+len(w.head) <= maxHeaders {
 		p.Raw = bytes.Clone(w.head)
@@ -248,7 +250,7 @@ func (w *walker) endHeader(to Mark) {
 	}
 	p.readFields()
 	if w.params += len(p.Params) + len(p.DispParams); w.params > maxTreeParams {
-		// No real message has so many.
+		// No real message has that many.
 		p.Params, p.DispParams = slices.Clone(p.Params[:min(len(p.Params), maxParams/100)]), nil
 		w.tree.Notes |= HeaderTooBig
 	}
@@ -284,11 +286,11 @@ func (p *Part) identity() bool {
 	return false
 }
 
-// endParts ends the open parts from index i on, at to.
+// endParts ends the open parts starting with index i at position to.
 func (w *walker) endParts(i int, to Mark) {
 	for w.inHeader && i < len(w.open) {
-		// This runs twice for a part that contains a message, whose header is
-		// then empty.
+		// This runs twice if the part contains a message, in which case
+		// the message's header is empty.
 		w.tree.Notes |= HeaderUnclosed
 		w.endHeader(later(w.top().part.Header.From, to))
 	}
@@ -297,8 +299,9 @@ func (w *walker) endParts(i int, to Mark) {
 		if w.open[j].boundary != "" {
 			w.tree.Notes |= Unclosed
 		}
-		// An empty part begins after the line end that would belong to the next
-		// delimiter; the part around it then ends there as well.
+		// An empty part starts after the line ending that would belong
+		// to the next delimiter, so the enclosing part ends there as
+		// well.
 		to = later(p.Body.From, to)
 		p.Body.To = to
 		if len(p.Children) == 0 && !p.Closed {
@@ -311,7 +314,7 @@ func (w *walker) endParts(i int, to Mark) {
 	w.open = w.open[:i]
 }
 
-// end closes the tree at the end of the message.
+// end completes the tree at the end of the message.
 func (w *walker) end() {
 	w.endParts(0, w.at)
 	w.tree.Size.To = w.at
@@ -334,7 +337,7 @@ func blank(b []byte) bool {
 	return true
 }
 
-// readFields sets the fields of the part that come from its header.
+// readFields sets the part's fields from its header.
 func (p *Part) readFields() {
 	p.Type, p.Subtype, p.Encoding = "text", "plain", "7bit"
 	if up := p.Parent; up != nil && up.Is("multipart", "digest") {

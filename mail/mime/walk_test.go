@@ -11,8 +11,8 @@ import (
 	"testing/iotest"
 )
 
-// show formats a tree with one line per part: number of ancestors, type, and
-// the offsets of header and body.
+// show formats a tree with one line for each part: number of ancestors, type,
+// and the offsets of header and body.
 func show(t *Tree, msg string) string {
 	var b strings.Builder
 	var walk func(p *Part)
@@ -92,7 +92,8 @@ func TestPreambleAndEpilogue(t *testing.T) {
 	}
 }
 
-// Sizes must be those with CRLF line ends, however the message is stored.
+// TestWireSizes checks that sizes are those with CRLF line endings, however the
+// message is stored.
 func TestWireSizes(t *testing.T) {
 	crlf := "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\ntwo\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nA: b\r\n\r\nx\ry\r\n--b--\r\n"
 	lf := strings.ReplaceAll(crlf, "\r\n", "\n")
@@ -199,8 +200,8 @@ func sections(n int) string {
 	return b.String()
 }
 
-// Processing a bomb must end, stay within the limits, and yield valid output.
-// More than linear time would exceed the test timeout.
+// TestBombs checks that each bomb is processed within the limits and yields
+// valid output. More than linear time would exceed the test timeout.
 func TestBombs(t *testing.T) {
 	for name, msg := range bombs() {
 		t.Run(name, func(t *testing.T) {
@@ -214,7 +215,7 @@ func TestBombs(t *testing.T) {
 	}
 }
 
-// check verifies the invariants of every tree.
+// check verifies invariants that hold for every tree.
 func check(t *testing.T, tree *Tree, size int64) {
 	t.Helper()
 	parts := 0

@@ -6,15 +6,15 @@ import (
 )
 
 // DecodeWords decodes the encoded words (RFC 2047) in a header value and
-// returns valid UTF-8. Other text, and words in an unknown charset, are kept.
-// Adjacent words in one charset are decoded as one text, because many senders
-// split characters between words.
+// returns valid UTF-8. Other text, and words in an unknown charset, are left
+// unchanged. Adjacent words in the same charset are decoded together, because
+// many senders split characters between words.
 func DecodeWords(s string) string {
 	if !strings.Contains(s, "=?") {
 		return valid(s)
 	}
 	var b strings.Builder
-	var run []byte // octets of adjacent words in one charset
+	var run []byte // octets of adjacent words in the same charset
 	charset := ""
 	flush := func() {
 		if charset != "" {
@@ -36,7 +36,7 @@ func DecodeWords(s string) string {
 		}
 		between := s[:i]
 		s = s[i+n:]
-		// White space between two words is not part of the text.
+		// White space between encoded words is not part of the text.
 		if charset == "" || strings.Trim(between, " \t\r\n") != "" {
 			flush()
 			b.WriteString(valid(between))
@@ -51,7 +51,7 @@ func DecodeWords(s string) string {
 	return b.String()
 }
 
-// word reads "=?charset?Q?text?=" at the start of s; n is its length.
+// word parses "=?charset?Q?text?=" at the start of s. n is its length.
 func word(s string) (charset, text string, n int, ok bool) {
 	const most = 1000 // RFC 2047 allows 75; some senders exceed it
 	head := s[2:min(len(s), most)]

@@ -1,6 +1,6 @@
-// Package ole opens compound files (MS-CFB), which Outlook uses for messages
-// and old Office programs for documents. A library reads them; this package
-// rejects files for which the library would use too much memory or time.
+// Package ole opens compound files (MS-CFB), the format of Outlook messages and
+// old Office documents. The files are read by a library; this package rejects
+// files for which the library would need too much memory or time.
 package ole
 
 import (
@@ -15,37 +15,36 @@ import (
 	"hoplite/internal/memory"
 )
 
-// Magic is the start of every compound file.
+// Magic is the signature at the start of every compound file.
 const Magic = "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
-// Limits on a directory. The library stores the whole path of each entry, so
-// the cost of nested folders grows with the square of their depth.
+// Limits on a directory. The library stores the full path of each entry, so the
+// cost of nested folders grows with the square of their depth.
 const (
 	maxEntries = 50_000
 	maxDepth   = 64
 )
 
-// inHeader is the number of sectors of the allocation table that the header
-// lists.
+// inHeader is the number of allocation table sectors listed in the header.
 const inHeader = 109
 
-// ErrDamaged is returned for a file that violates the format, or is larger than
+// ErrDamaged is returned for a file that violates the format or is larger than
 // any real one.
 var ErrDamaged = errors.New("the file is damaged")
 
-// The memory that the library needs for an entry of a directory with its path,
-// and for a sector of the file in the lists that it makes of them.
+// The memory that the library needs for a directory entry including its path,
+// and for each sector of the file in its sector lists.
 const (
 	entryMemory  = 600
 	sectorMemory = 64
 )
 
 // Open reads the directory of a compound file. Next returns its entries, each
-// of which is a reader of its content. The Size of an entry may be wrong. The
-// memory that the document needs is taken from share, which may be nil.
+// of which is a reader of its content. The Size of an entry may be wrong.
+// Memory for the document is reserved from share, which may be nil.
 func Open(ctx context.Context, r io.ReaderAt, size int64, share *memory.Share) (doc *mscfb.Reader, err error) {
 	defer func() {
-		// The input may be malicious, and the library may panic.
+		// The input may be malicious and cause the library to panic.
 		if recover() != nil {
 			err = ErrDamaged
 		}
@@ -70,8 +69,7 @@ func Open(ctx context.Context, r io.ReaderAt, size int64, share *memory.Share) (
 	return mscfb.New(r)
 }
 
-// file holds the parts of a compound file that are needed to find its
-// directory.
+// file holds the parts of a compound file needed to find its directory.
 type file struct {
 	r      io.ReaderAt
 	size   int64
@@ -91,7 +89,7 @@ func (f *file) read(at, n int64) ([]byte, error) {
 	return b, nil
 }
 
-// at reads a sector; sector 0 follows the header.
+// at reads sector n. Sector 0 follows the header.
 func (f *file) at(n uint32) ([]byte, error) { return f.read((int64(n)+1)*f.sector, f.sector) }
 
 func (f *file) header() error {
@@ -111,13 +109,13 @@ func (f *file) header() error {
 	return f.difat(binary.LittleEndian.Uint32(h[68:]), int64(binary.LittleEndian.Uint32(h[72:])))
 }
 
-// difat adds the sectors of the allocation table that do not fit into the
-// header: a chain of n sectors with sector numbers. Both the library and this
-// package keep all of them, so a loop, or a chain longer than the file could
-// need, is treated as damage.
+// difat adds the sectors of the allocation table that the header has no room
+// for: a chain of n sectors that contain sector numbers. Both the library and
+// this package keep all of them, so a loop, or a chain longer than the file
+// could need, is treated as damage.
 func (f *file) difat(next uint32, n int64) error {
 	numbers := f.sector / 4
-	table := (f.size/f.sector + numbers - 1) / numbers // sectors that the table needs
+	table := (f.size/f.sector + numbers - 1) / numbers // number of sectors that the table needs
 	most := max(0, table-inHeader+numbers-2) / (numbers - 1)
 	if n > most {
 		return fmt.Errorf("%w: its allocation table is too large", ErrDamaged)
@@ -146,11 +144,11 @@ func words(b []byte) []uint32 {
 	return list
 }
 
-// entry links an entry of the directory to its neighbours in the tree of its
-// folder, and to the first entry inside it.
+// entry links a directory entry to its neighbours in the tree of its folder,
+// and to the first entry in it.
 type entry struct{ left, right, child uint32 }
 
-// none is an absent link; last ends a chain of sectors.
+// none is an absent link; last marks the end of a chain of sectors.
 const (
 	none = 0xffffffff
 	last = 0xfffffffe
@@ -183,7 +181,7 @@ func (f *file) directory() ([]entry, error) {
 	return list, nil
 }
 
-// walk traverses the tree as the library does.
+// walk traverses the tree in the same way as the library.
 func walk(list []entry) error {
 	type place struct {
 		n     uint32

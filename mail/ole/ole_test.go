@@ -56,8 +56,7 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// nested makes nested folders, for each of which the library would store the
-// whole path.
+// nested returns nested folders. The library would store the full path of each.
 func nested(n int) []byte {
 	list := make([]oletest.Entry, n)
 	for i := range list {
@@ -86,19 +85,20 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// difat makes a document of size octets whose allocation table continues in n
-// sectors, the first of which is next.
+// difat returns a document of size octets whose allocation table continues in n
+// sectors, starting with next.
 func difat(size int, next, n uint32) []byte {
 	b := make([]byte, size)
 	copy(b, oletest.File(oletest.Entry{Name: "a", Data: []byte("x")}))
-	binary.LittleEndian.PutUint32(b[44:], 1<<20) // sectors of the table
+	binary.LittleEndian.PutUint32(b[44:], 1<<20) // number of sectors of the table
 	binary.LittleEndian.PutUint32(b[68:], next)
 	binary.LittleEndian.PutUint32(b[72:], n)
 	return b
 }
 
-// A loop in the list of the allocation table's sectors once took as much memory
-// as the document, and as much again in the library.
+// TestAllocationTable checks that a loop in the list of allocation table
+// sectors is rejected. It once used as much memory as the document, and as much
+// again in the library.
 func TestAllocationTable(t *testing.T) {
 	loop := difat(16<<20, 100, 2)
 	binary.LittleEndian.PutUint32(loop[101*512+508:], 100)
@@ -118,8 +118,8 @@ func TestAllocationTable(t *testing.T) {
 	}
 }
 
-// A table of small sectors that is larger than the file made the library
-// allocate for it.
+// TestSmallSectors checks that a small-sector table larger than the file is
+// rejected. The library would allocate memory for all of it.
 func TestSmallSectors(t *testing.T) {
 	b := oletest.File(oletest.Entry{Name: "a", Data: []byte("one")})
 	binary.LittleEndian.PutUint32(b[64:], 900_000)
@@ -128,8 +128,8 @@ func TestSmallSectors(t *testing.T) {
 	}
 }
 
-// A document that needs more memory than there is is not opened, and what it took
-// is returned.
+// TestMemory checks that a document that needs more memory than is available is
+// not opened, and that the memory it reserved is returned.
 func TestMemory(t *testing.T) {
 	many := make([]oletest.Entry, 2000)
 	for i := range many {

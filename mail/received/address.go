@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// small returns the decimal number at the start of s, or 0 if it is above 65535.
+// small parses the decimal number at the start of s. It returns 0 for numbers
+// above 65535.
 func small(s string) int {
 	n := 0
 	for i := 0; i < len(s) && isDigit(s[i]); i++ {

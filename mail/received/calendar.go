@@ -58,9 +58,10 @@ func monthOf(s string) int {
 	return 0
 }
 
-// zoneOf returns the offset of an abbreviated zone: RFC 5322's obsolete names, and
-// those that servers write. BST and CST have the meaning that RFC 5322 and British
-// servers give them; IST, of Ireland, Israel and India, is not known.
+// zoneOf returns the offset of an abbreviated zone: RFC 5322's obsolete names,
+// and those that servers write. BST means British Summer Time and CST US
+// Central Time. IST is ambiguous (Ireland, Israel, India) and is treated as
+// unknown.
 func zoneOf(s string) (seconds int, known bool) {
 	var low [5]byte
 	for i := range len(s) {

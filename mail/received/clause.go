@@ -2,14 +2,14 @@ package received
 
 import "strings"
 
-// clauses is the state of reading clauses: the current clause and the position
-// in it. A clause is a keyword (from, by, via, with, id, for) and the words and
-// comments that follow it.
+// clauses is the state of the clause reader: the current clause and the
+// position in it. A clause is a keyword (from, by, via, with, id, for) and the
+// words and comments that follow it.
 type clauses struct {
 	cur             keyword // the clause being read
-	words, comments int     // of that clause, so far
+	words, comments int     // of the current clause, so far
 	seen            uint8   // clauses already read, one bit each
-	env             bool    // in a second from clause, which contains the reverse path (XMail, IBM)
+	env             bool    // in a second from clause, which holds the reverse path (XMail, IBM)
 	claim           bool    // after "claiming to be"
 	named           bool    // after SendGrid's "named"
 	user            uint8   // words of "as user x" still to come
@@ -19,7 +19,7 @@ type clauses struct {
 
 // opens reports whether a keyword, followed by the tokens rest, starts a
 // clause. A clause needs a value before the next may begin, but spammers omit
-// values, and hosts may be called "for" or "id".
+// values, and a host may be named "for" or "id".
 func (c *clauses) opens(rest []token) bool {
 	if c.cur == notKey || c.words > 0 || c.comments > 0 {
 		return true
@@ -27,7 +27,7 @@ func (c *clauses) opens(rest []token) bool {
 	return len(rest) > 0 && rest[0].kind == word && rest[0].key == notKey
 }
 
-// open starts the clause k. If a clause is repeated, the first one applies.
+// open starts the clause k. If a clause is repeated, the first one is used.
 func (c *clauses) open(d *draft, k keyword) {
 	if c.cur != notKey && c.words == 0 && c.comments == 0 {
 		d.line.Defects |= EmptyClause
@@ -51,7 +51,7 @@ func (c *clauses) open(d *draft, k keyword) {
 	}
 }
 
-// clause returns the value of a clause that holds a single text.
+// clause returns the text of a clause that holds only one.
 func (l *Line) clause(k keyword) string {
 	switch k {
 	case kBy:
@@ -226,8 +226,8 @@ func idWord(d *draft, a, b int, first bool) {
 	}
 }
 
-// extends reports whether a name may continue with the next word, as "mail
-// pickup service" does, unlike a host name with a dot or an address.
+// extends reports whether a name may consist of several words, as in "mail
+// pickup service". Addresses and host names with a dot may not.
 func extends(name string) bool {
 	return name != "" && name[0] != '[' && strings.IndexByte(name, '.') < 0 && strings.IndexByte(name, '@') < 0 && len(name) < 64
 }

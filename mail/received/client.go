@@ -2,10 +2,11 @@ package received
 
 import "strings"
 
-// clientComment is what was read so far of the comment after the client's name.
+// clientComment holds the parts of the comment after the client's name that
+// have been read so far.
 type clientComment struct {
-	name, nameEnd int  // the first word that may be a name
-	addrs         bool // an address was read
+	name, nameEnd int  // the first word that could be a name
+	addrs         bool // an address has been read
 	helo          bool // the next word is the name in HELO
 }
 
@@ -84,7 +85,7 @@ func (r *commentReader) clientWord(c *clientComment, a, e int) {
 	}
 }
 
-// clientName decides what the name in the comment is.
+// clientName determines what the name in the comment is.
 func (r *commentReader) clientName(c *clientComment) {
 	p := &r.line.From
 	w := r.s[c.name:c.nameEnd]
@@ -109,7 +110,7 @@ func (r *commentReader) repeated(w string) {
 	}
 }
 
-// lookupWord reads the words for the result of the reverse lookup.
+// lookupWord reads the words that describe the result of the reverse lookup.
 func (r *commentReader) lookupWord(w string) bool {
 	p := &r.line.From
 	switch w[0] | 0x20 {
@@ -162,8 +163,7 @@ func (r *commentReader) lookupWord(w string) bool {
 	return false
 }
 
-// userAt splits "user@host", in which the user name comes from ident, at the
-// last @.
+// userAt splits "user@host" at the last @. The user name comes from ident.
 func (r *commentReader) userAt(a, e int) (host, hostEnd int, isAddr bool) {
 	at := a + strings.LastIndexByte(r.s[a:e], '@')
 	if foldPrefix(r.s[a:at], "ident:") {

@@ -4,8 +4,8 @@ import (
 	"strings"
 )
 
-// commentReader reads comments, which hold half of the information in a
-// Received field, in a different format for each mail server.
+// commentReader reads comments. They hold half of the information in a Received
+// field, and each mail server has its own format.
 type commentReader struct {
 	*draft
 	in keyword // the clause that the comment belongs to
@@ -76,7 +76,7 @@ func (r *commentReader) byStart(a, b int) bool {
 		}
 		return tlsNote(r.draft, a, b)
 	case 'p':
-		return foldPrefix(c, "proxying for ") // a web mailer, quoting the browser's claim rather than its address
+		return foldPrefix(c, "proxying for ") // a web mailer; this is the browser's claim, not its address
 	case 'q':
 		return foldPrefix(c, "qmail ") && r.qmail(a, b)
 	case 'f':
@@ -220,8 +220,8 @@ func (r *commentReader) qmail(a, b int) bool {
 	return true
 }
 
-// from reads sendmail's "(from user@localhost)", and the comments of gateways
-// that put the whole from clause into one.
+// from reads sendmail's "(from user@localhost)", and the comments in which some
+// gateways put the whole from clause.
 func (r *commentReader) from(a, b int) {
 	if strings.IndexByte(r.s[a:b], '[') < 0 {
 		v, e := r.firstWord(a, b)
@@ -258,7 +258,7 @@ func (r *commentReader) writer(a, b int) {
 	if !ok {
 		return
 	}
-	// (8.12.3.1) is a version, and no known server writes an address in 1/8 to
+	// (8.12.3.1) is a version. No known server writes an address in 1/8 to
 	// 9/8 in parentheses without brackets.
 	if addr.Is4() && addr.As4()[0] < 10 && !(r.form == bareOnly) {
 		return

@@ -2,18 +2,18 @@ package received
 
 import "strings"
 
-// readDate reads the date at s[i:] and returns the position after it. It accepts
-// the formats that servers write: RFC 5322 with and without weekday or zone,
-// asctime, ISO 8601, the format of Go's Time.String, two-digit years, and zones by
-// name. The defects list every deviation.
+// readDate reads the date at s[i:] and returns the position after it. It
+// accepts the formats that servers write: RFC 5322 with and without weekday or
+// zone, asctime, ISO 8601, the format of Go's Time.String, two-digit years, and
+// zones by name. All deviations are reported as defects.
 func readDate(s string, i int) (st Stamp, end int, defects Defects, ok bool) {
 	d := dateReader{s: s, i: i}
 	st, ok = d.read()
 	return st, d.i, d.defects, ok
 }
 
-// ParseDate reads the date at the start of s in any format that Received fields
-// use, and returns the deviations from RFC 5322.
+// ParseDate parses the date at the start of s in any format found in Received
+// fields and reports deviations from RFC 5322 as defects.
 func ParseDate(s string) (st Stamp, defects Defects, ok bool) {
 	st, _, defects, ok = readDate(s, 0)
 	return st, defects, ok
@@ -64,8 +64,8 @@ func (d *dateReader) read() (Stamp, bool) {
 	return d.stamp()
 }
 
-// foreignDay skips a weekday in another language that is followed by a date of
-// the usual form: "mar. 12 mai 2026", where "mar." is not March.
+// foreignDay skips a weekday in another language if a date in the usual form
+// follows it: "mar. 12 mai 2026", where "mar." is not March.
 func (d *dateReader) foreignDay() {
 	save := d.i
 	n := d.nameLen()
@@ -200,7 +200,7 @@ func (d *dateReader) iso() bool {
 }
 
 // slashes reads "05/12/2026 08:30:00 AM" and "4-20-2018", with the month first
-// unless that would not be a date.
+// unless that would be invalid.
 func (d *dateReader) slashes() bool {
 	d.month = d.number(2)
 	sep := d.at(0)
@@ -270,7 +270,7 @@ func (d *dateReader) clock() bool {
 	return d.hour <= 24 && d.min < 60 && d.sec <= 60
 }
 
-// stamp checks the parts of the date and returns the time.
+// stamp validates the parts of the date and returns the time.
 func (d *dateReader) stamp() (Stamp, bool) {
 	if d.month < 1 || d.month > 12 || d.day < 1 || d.day > daysIn(d.year, d.month) {
 		return Stamp{}, false
@@ -378,7 +378,8 @@ func (d *dateReader) yearNumber() bool {
 		d.year += 1900
 		d.defects |= TwoDigitYear
 	}
-	// Mail is not older than this, and later years would overflow a Duration.
+	// No mail is older than this, and later years would overflow a
+	// Duration.
 	return d.year >= 1970 && d.year < 2200
 }
 

@@ -5,7 +5,7 @@ import (
 	"math/bits"
 )
 
-// Defects is the set of irregularities of one line. None of them is an error.
+// Defects is the set of irregularities in one line. They are not errors.
 type Defects uint32
 
 // The irregularities.
@@ -14,10 +14,10 @@ const (
 	ManySemicolons                      // more than one semicolon
 	NoDate                              // no readable date
 	DateWithoutZone                     // the date has no zone, or an unknown one; UTC is assumed
-	NamedZoneOnly                       // a zone by name only, obsolete since 2001
+	NamedZoneOnly                       // a zone given only by name, obsolete since 2001
 	TwoDigitYear
 	AsctimeDate      // "Tue May 12 08:30:02 2026"
-	OddDate          // ISO 8601, slashes, AM/PM, another language, and so on
+	OddDate          // ISO 8601, slashes, AM/PM, another language, etc.
 	WrongWeekday     // the weekday does not match the date
 	NoFrom           // no from clause
 	NoBy             // no by clause
@@ -26,7 +26,7 @@ const (
 	StrayParen       // an unmatched closing parenthesis
 	DeepComment      // comments nested too deeply
 	TooManyComments  // more than MaxComments
-	TooManyTokens    // the rest of the field was not read
+	TooManyTokens    // more than maxTokens; the rest was not read
 	TooLong          // longer than MaxField
 	StrayText        // words outside any clause
 	ControlCharacter // NUL and other control characters

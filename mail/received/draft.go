@@ -2,7 +2,7 @@ package received
 
 import "strings"
 
-// draft is a line that is being read: its text, the parts found so far, and the
+// draft is a partially read line: its text, the parts found so far, and the
 // information that later identifies the client's names.
 type draft struct {
 	s    string
@@ -11,8 +11,8 @@ type draft struct {
 	rule names // the convention for names, if the software is known
 }
 
-// form is the notation of the client's address. It differs between servers, and
-// determines the meaning of each name.
+// form is the notation of the client's address. It differs between servers and
+// determines what each name means.
 type form uint8
 
 const (
@@ -28,9 +28,9 @@ const (
 type names uint8
 
 const (
-	byForm   names = iota // determined by the form of the line
+	byForm   names = iota // determined by the line's form
 	heloOut               // the name outside the parentheses is the one in HELO; the server does no lookup
-	lookedUp              // the name outside comes from a lookup; HELO is written apart, or is the same
+	lookedUp              // the name outside comes from a lookup; HELO is written separately or is the same
 )
 
 // set records the position of a part and returns its text.
@@ -50,7 +50,7 @@ func (d *draft) longer(f Part, end int) string {
 	return s
 }
 
-// join appends a word to a clause that may have several.
+// join appends a word to a clause that may contain several.
 func (d *draft) join(f Part, into *string, a, b int, first bool) {
 	if first {
 		*into = d.set(f, a, b)
@@ -96,7 +96,7 @@ func (d *draft) address(a, b int, how form) bool {
 	return true
 }
 
-// authWord records the name of a user, up to a comma, parenthesis or semicolon.
+// authWord records a user name, up to a comma, parenthesis or semicolon.
 func (d *draft) authWord(a, b int) {
 	v, e := d.firstWord(a, b)
 	for i := v; i < e; i++ {
@@ -109,7 +109,7 @@ func (d *draft) authWord(a, b int) {
 	}
 }
 
-// envelope records the reverse path; the null one is returned as "<>".
+// envelope records the reverse path. The null reverse path is returned as "<>".
 func (d *draft) envelope(a, b int) string {
 	if a == b {
 		d.line.spans[PartEnvelopeFrom] = Span{a, b}

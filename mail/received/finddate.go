@@ -1,13 +1,13 @@
 package received
 
-// dateRange is the range of bytes of the date; it is empty if end is 0.
+// dateRange is the byte range of the date. It is empty if end is 0.
 type dateRange struct{ start, end int32 }
 
 func (r dateRange) holds(t *token) bool { return t.start >= r.start && t.start < r.end }
 
-// findDate reads the date after the last semicolon or, without one there, the
-// last words that form a date. It runs before the clauses are read, so that
-// they do not include the words of the date.
+// findDate looks for the date after the last semicolon. If there is none, it
+// uses the last words that form a date. It runs before the clauses are read, so
+// that the date's words do not become part of them.
 func findDate(d *draft, toks []token) dateRange {
 	f := dateFinder{draft: d}
 	f.afterSemicolon(toks)
@@ -57,8 +57,8 @@ func (f *dateFinder) anywhere(toks []token) {
 		if c := f.s[t.start]; !isDigit(c) && !dayOrMonth(f.s[t.start:t.end]) {
 			continue
 		}
-		// The date may begin further left, with its weekday or day of the
-		// month.
+		// The date may start further left, with its weekday or day of
+		// the month.
 		before := f.end
 		f.try(int(t.start))
 		if before > 0 && (f.end < before || f.start != t.start) {
@@ -71,8 +71,8 @@ func dayOrMonth(s string) bool {
 	return len(s) >= 3 && isLetter(s[0]) && isLetter(s[1]) && isLetter(s[2]) && (weekdayOf(s) != 0 || monthOf(s) != 0)
 }
 
-// try reads a date that begins at i. Once a date is known, only a longer form
-// of the same date is accepted.
+// try reads a date that starts at i. Once a date has been found, only a longer
+// form of the same date is accepted.
 func (f *dateFinder) try(i int) {
 	st, end, defects, ok := readDate(f.s, i)
 	if !ok || f.end > 0 && end != int(f.end) {

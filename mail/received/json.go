@@ -4,8 +4,8 @@ import (
 	"unicode/utf8"
 )
 
-// JSON is one line as printed by `hoplite trace --received`. Parts that are not
-// in the text are omitted.
+// JSON is the JSON form of a line, as printed by `hoplite trace --received`.
+// Parts that the text lacks are omitted.
 type JSON struct {
 	From         string   `json:"from,omitempty"`
 	FromIP       string   `json:"from_ip,omitempty"`
@@ -27,7 +27,7 @@ type JSON struct {
 	Defects      []string `json:"defects"`
 }
 
-// JSON returns the line as a value for encoding/json.
+// JSON returns the line's documented JSON form.
 func (h *Line) JSON() JSON {
 	r := JSON{
 		From: h.From.Name, FromRDNS: h.From.RDNS, Helo: h.From.Helo, Ident: h.Ident, By: h.By.Name,
@@ -47,8 +47,8 @@ func (h *Line) JSON() JSON {
 	return r
 }
 
-// AppendJSON appends the line's JSON object, as printed by `hoplite trace
-// --received`, without reflection.
+// AppendJSON appends the line as a JSON object, as printed by `hoplite trace
+// --received`. It does not use reflection.
 func (h *Line) AppendJSON(dst []byte) []byte {
 	w := objectWriter{append(dst, '{')}
 	w.text("from", h.From.Name)
@@ -114,8 +114,8 @@ func (w *objectWriter) text(k, v string) {
 	w.b = append(appendText(append(w.b, '"'), v), '"')
 }
 
-// appendText appends s with the escapes of JSON. Invalid UTF-8 becomes U+FFFD, as
-// in encoding/json.
+// appendText appends s with JSON escapes. Invalid UTF-8 becomes U+FFFD, as in
+// encoding/json.
 func appendText(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	start := 0
@@ -160,8 +160,8 @@ func appendText(dst []byte, s string) []byte {
 	return append(dst, s[start:]...)
 }
 
-// escaped marks the bytes that must be escaped in JSON, or require a check of
-// the following bytes.
+// escaped marks the bytes that must be escaped in JSON or require checking the
+// bytes that follow.
 var escaped = func() (t [256]bool) {
 	for i := range t {
 		t[i] = i < ' ' || i >= 127 || i == '"' || i == '\\'

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The fast encoder agrees with encoding/json.
+// TestAppendJSON checks that the fast encoder agrees with encoding/json.
 func TestAppendJSON(t *testing.T) {
 	lines := []string{"from a\x00\x7f\"\\b (\xff\u202e [::ffff:192.0.2.1]) by ü with \"q\tx\" ; Tue, 1 Jan 1970 00:00:00 -0000"}
 	for _, c := range saTable(t) {
@@ -45,7 +45,8 @@ func TestStampText(t *testing.T) {
 	}
 }
 
-// A reused Line retains nothing from the previous line.
+// TestParseInto checks that a reused Line retains nothing from the previous
+// line.
 func TestParseInto(t *testing.T) {
 	var reused Line
 	for _, c := range saTable(t) {

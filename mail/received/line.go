@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// Line is one Received field: a transfer of the message, as recorded by the
+// Line is one Received field: the record of a transfer, written by the
 // receiving server.
 type Line struct {
-	// Raw is the field's value with its folding, cut at MaxField.
+	// Raw is the field's value with its folding, truncated to MaxField.
 	Raw string
 
 	From Party // the client
@@ -20,7 +20,7 @@ type Line struct {
 	Proto Proto
 
 	ID           string // the writer's id for this transfer
-	IDIsVersion  bool   // Exchange writes its product version in place of an id
+	IDIsVersion  bool   // ID is a product version, as written by Exchange
 	For          string // the recipient, without angle brackets
 	EnvelopeFrom string // the reverse path; "<>" is the null one
 	Ident        string // the user name from an ident server or the operating system
@@ -42,16 +42,19 @@ type Party struct {
 	Name string
 	// Helo is the name in HELO or EHLO, if written separately from Name.
 	Helo string
-	// RDNS is the reverse name found by the writer for the address.
+	// RDNS is the name that the writer's reverse lookup returned for the
+	// address.
 	RDNS      string
 	RDNSState RDNSState
-	// Addr is the address as written: ::ffff:192.0.2.1 stays mapped.
+	// Addr is the address as written; ::ffff:192.0.2.1 remains an
+	// IPv4-mapped address.
 	Addr netip.Addr
 	Port uint16
 }
 
-// Announced returns the client's name in HELO or EHLO, wherever it is written.
-// It is empty if the line does not contain it or there was no such greeting.
+// Announced returns the name that the client sent in HELO or EHLO, wherever it
+// is written. It is empty if the line does not contain it or there was no such
+// greeting.
 func (h *Line) Announced() string {
 	p := &h.From
 	switch {
@@ -72,7 +75,7 @@ type RDNSState uint8
 const (
 	NotLooked   RDNSState = iota // not recorded by this kind of server
 	Verified                     // name and address match in both directions
-	Unverified                   // a name that was not confirmed
+	Unverified                   // the name was not confirmed
 	Missing                      // there is no reverse name
 	MayBeForged                  // sendmail: the name does not resolve to the address
 )
@@ -86,10 +89,10 @@ type TLS struct {
 	Version string // as written: TLSv1.3, TLS1_2, TLS-1.0
 	Cipher  string
 	Bits    uint16
-	Verify  string // sendmail's verify= value, or the equivalent of Postfix's words
+	Verify  string // sendmail's verify= value, or its equivalent in Postfix
 }
 
-// MTA is the software that wrote the line, if it can be recognised.
+// MTA is the software that wrote the line, if it was recognised.
 type MTA struct {
 	Name    string
 	Version string
@@ -102,8 +105,8 @@ func (m MTA) String() string {
 	return m.Name + " " + m.Version
 }
 
-// Stamp is the time in a line. It holds numbers instead of a time.Time, so that
-// parsing a line does not allocate a zone.
+// Stamp is the time recorded in a line. It holds numbers instead of a
+// time.Time, so that parsing a line does not allocate a zone.
 type Stamp struct {
 	Unix   int64
 	Nanos  int32
@@ -113,10 +116,10 @@ type Stamp struct {
 	OK     bool
 }
 
-// ZoneKind is the notation of a zone.
+// ZoneKind is the notation of a time zone.
 type ZoneKind uint8
 
-// The notations of a zone.
+// The notations of a time zone.
 const (
 	NoZone      ZoneKind = iota // missing or an unknown name; treated as UTC
 	NumericZone                 // +0200
@@ -137,7 +140,7 @@ func (s Stamp) Time() time.Time {
 }
 
 // RFC3339 returns the stamp with its zone, or without one if the zone is
-// unknown; -00:00 is UTC with an unknown local zone.
+// unknown. -00:00 means UTC with an unknown local zone.
 func (s Stamp) RFC3339() string {
 	if !s.OK {
 		return ""
@@ -177,7 +180,7 @@ const (
 var partNames = [numParts]string{"from", "from_ip", "from_rdns", "helo", "ident", "by", "by_ip", "via",
 	"with", "id", "for", "envelope_from", "auth", "tls_version", "tls_cipher", "date", "mta"}
 
-// String returns the name of the part in JSON.
+// String returns the part's name in JSON.
 func (f Part) String() string { return partNames[f] }
 
 // Parts returns all parts in the order of the JSON keys.
@@ -189,7 +192,8 @@ func Parts() []Part {
 	return all
 }
 
-// Span returns the position of a part in Raw; ok is false if the line lacks it.
+// Span returns the position of a part in Raw. ok is false if the line lacks the
+// part.
 func (h *Line) Span(f Part) (s Span, ok bool) {
 	s = h.spans[f]
 	return s, s.End > s.Start

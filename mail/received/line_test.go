@@ -2,7 +2,7 @@ package received
 
 import "testing"
 
-// The cases have a port after an address, in the notations of Exim, Exchange
+// TestPorts checks a port after an address, in the notations of Exim, Exchange
 // and proxies.
 func TestPorts(t *testing.T) {
 	for _, c := range []struct {
@@ -25,8 +25,8 @@ func TestPorts(t *testing.T) {
 	}
 }
 
-// The cases are the results of the reverse lookup in the wording of each
-// server.
+// TestReverseLookups checks the results of reverse lookups in each server's
+// wording.
 func TestReverseLookups(t *testing.T) {
 	for _, c := range []struct {
 		client string
@@ -52,7 +52,7 @@ func TestReverseLookups(t *testing.T) {
 	}
 }
 
-// The cases have the name in HELO in different places.
+// TestAnnounced checks that the HELO name is found wherever it is written.
 func TestAnnounced(t *testing.T) {
 	for line, want := range map[string]string{
 		"from h.example (r.example [192.0.2.1]) by b (Postfix) with ESMTP":        "h.example",
@@ -83,7 +83,7 @@ func TestProtocols(t *testing.T) {
 		"Microsoft SMTP Server":   {Name: "SMTP"},
 		"quantum entanglement":    {},
 		"":                        {},
-		"a b c d e f g h ESMTPSA": {}, // only the first words count
+		"a b c d e f g h ESMTPSA": {}, // only the first words are considered
 	} {
 		if got := protoOf(with); got != want {
 			t.Errorf("%q: %+v, want %+v", with, got, want)

@@ -6,7 +6,7 @@ import "strings"
 // identifies the software, the protocol and the client's names.
 type naming struct{ *draft }
 
-// finish draws conclusions from all parts together.
+// finish interprets the parts that depend on each other.
 func (r naming) finish() {
 	h := r.line
 	p := &h.From
@@ -122,7 +122,7 @@ func (r naming) nameParties(rule names) {
 		if p.RDNSState == NotLooked {
 			p.RDNSState = Unverified
 			if h.MTA.Name == "Postfix" || h.MTA.Name == "Sendmail" {
-				p.RDNSState = Verified // both confirm the name, and record it if that fails
+				p.RDNSState = Verified // these servers confirm the name, and record it if that fails
 			}
 		}
 		return
@@ -161,16 +161,17 @@ func (r naming) login() {
 		h.Auth = h.Proto.Name
 		h.spans[PartAuth] = h.spans[PartWith]
 	case h.Proto.HTTP && h.From.Addr.IsValid() && h.MTA.Name != "Exchange":
-		h.Auth = h.Proto.Name // a browser with a session
+		h.Auth = h.Proto.Name // a browser session
 		h.spans[PartAuth] = h.spans[PartWith]
 	case h.With == "" && r.viaHTTP():
 		h.Auth, h.Proto = "HTTP", protocols["http"]
 	case h.By.Name == "mail.gmx.net" && h.From.Helo != "" && r.form == outside:
-		h.Auth = "GMX" // its submission servers write (mpNNN) instead of a protocol suffix
+		h.Auth = "GMX" // GMX submission servers write (mpNNN) instead of a protocol suffix
 	}
 }
 
-// viaHTTP reports whether the line has the "(via HTTP)" of web.de and GMX.
+// viaHTTP reports whether the line contains "(via HTTP)", as written by web.de
+// and GMX.
 func (r naming) viaHTTP() bool {
 	for _, c := range r.line.Comments {
 		if fold(r.s[c.Start:c.End], "via http") {

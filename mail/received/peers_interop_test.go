@@ -45,8 +45,8 @@ print(n .. " " .. took)`
 )
 
 // TestInteropBesideOtherParsers parses the table of Received fields with this
-// parser, SpamAssassin and rspamd, and logs their rates. rspamd's rate is for
-// whole messages with 50 fields.
+// parser, SpamAssassin and rspamd, and logs the rate of each. rspamd's rate is
+// for whole messages with 50 fields.
 func TestInteropBesideOtherParsers(t *testing.T) {
 	var values [][]byte
 	var message strings.Builder

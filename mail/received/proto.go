@@ -2,8 +2,8 @@ package received
 
 import "strings"
 
-// Proto is the protocol of the connection: a name from the registry of RFC 3848
-// and RFC 6531, or another known one, and its properties.
+// Proto is the protocol of the connection: its name, registered by RFC 3848 or
+// RFC 6531 or otherwise known, and its properties.
 type Proto struct {
 	Name  string // upper case; empty if unknown
 	TLS   bool
@@ -11,7 +11,7 @@ type Proto struct {
 	UTF8  bool
 	Local bool // no network: pipe, spool, local submission, LMTP
 	Fetch bool // fetched from a mailbox (POP, IMAP)
-	HTTP  bool // sent from a browser or over an API
+	HTTP  bool // sent by a browser or through an API
 }
 
 // LMTP reports whether the protocol is a form of LMTP (RFC 2033).

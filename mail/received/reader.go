@@ -2,9 +2,9 @@ package received
 
 import "sync"
 
-// Parse reads the value of one Received field, including its folding. Every
-// input is accepted; irregularities are listed in Defects. The Line keeps no
-// reference to value.
+// Parse parses the value of one Received field, including its folding. It
+// accepts any input and records irregularities in Defects. The Line does not
+// refer to value.
 func Parse(value []byte) Line {
 	r := readers.Get().(*reader)
 	r.parse(&r.own, value)
@@ -15,15 +15,15 @@ func Parse(value []byte) Line {
 }
 
 // ParseInto is like Parse but overwrites l, reusing its list of comments. It
-// allocates only the string for the line.
+// allocates only the line's string.
 func ParseInto(l *Line, value []byte) {
 	r := readers.Get().(*reader)
 	r.parse(l, value)
 	r.release()
 }
 
-// readers keeps the token lists, so that reading a field allocates only its
-// string and its list of comments.
+// readers pools token lists, so that reading a field allocates only its string
+// and its list of comments.
 var readers = sync.Pool{New: func() any {
 	r := &reader{scan: scanner{toks: make([]token, 0, 64)}}
 	r.notes.draft, r.naming.draft = &r.draft, &r.draft
@@ -31,7 +31,7 @@ var readers = sync.Pool{New: func() any {
 }}
 
 // reader reads one field. The scanner splits the value into tokens, the date is
-// found, the words are assigned to clauses, the comments are read, and naming
+// located, the words are assigned to clauses, the comments are read, and naming
 // interprets the result. All of these steps write to the draft.
 type reader struct {
 	draft
@@ -39,7 +39,7 @@ type reader struct {
 	clauses clauses
 	notes   commentReader
 	naming  naming
-	own     Line // the Line that Parse returns a copy of
+	own     Line // the Line that Parse copies and returns
 }
 
 // parse reads one value into l.
@@ -65,7 +65,7 @@ func (r *reader) release() {
 	readers.Put(r)
 }
 
-// read assigns the tokens outside the date.
+// read assigns all tokens outside the date.
 func (r *reader) read() {
 	toks := r.scan.toks
 	date := findDate(&r.draft, toks)
@@ -75,7 +75,7 @@ func (r *reader) read() {
 			continue
 		}
 		if date.end > 0 && t.start >= date.end && i > 0 && toks[i-1].start < date.end {
-			r.clauses.cur = notKey // text after the date does not belong to a clause before it
+			r.clauses.cur = notKey // text after the date is not part of the preceding clause
 		}
 		switch t.kind {
 		case comment:

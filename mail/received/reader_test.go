@@ -26,8 +26,8 @@ func saTable(t testing.TB) []saCase {
 	return cases
 }
 
-// SpamAssassin writes a bracketed HELO as !192.0.2.1! and never shows the
-// mapped form of an address.
+// saText formats a value as SpamAssassin does. SpamAssassin writes a bracketed
+// HELO as !192.0.2.1! and never shows the mapped form of an address.
 func saText(s string) string {
 	if strings.HasPrefix(s, "!") && strings.HasSuffix(s, "!") && len(s) > 1 {
 		return "[" + s[1:len(s)-1] + "]"
@@ -35,8 +35,8 @@ func saText(s string) string {
 	return strings.TrimPrefix(s, "::ffff:")
 }
 
-// TestSpamAssassinTable checks the reader against an independent table: at least
-// 98 of 100 values of each field must be right.
+// TestSpamAssassinTable compares the parser with an independent table: at least
+// 98 of 100 values of each field must match.
 func TestSpamAssassinTable(t *testing.T) {
 	right, all := map[string]int{}, map[string]int{}
 	for _, c := range saTable(t) {

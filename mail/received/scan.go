@@ -2,9 +2,9 @@ package received
 
 import "strings"
 
-// kind is the kind of a token. A field is split into words, comments and
-// semicolons in one pass; quoted strings, domain literals and addresses in angle
-// brackets are single words, including their spaces.
+// kind is the type of a token. A field is split into words, comments and
+// semicolons in one pass. Quoted strings, domain literals and addresses in
+// angle brackets are single words, including any spaces in them.
 type kind uint8
 
 const (
@@ -16,7 +16,7 @@ const (
 type token struct {
 	kind       kind
 	key        keyword
-	start, end int32 // for a comment: without its parentheses
+	start, end int32 // for a comment, without its parentheses
 }
 
 type keyword uint8
@@ -55,12 +55,12 @@ type scanner struct {
 	s       string
 	toks    []token
 	defects Defects
-	// Each is set once a search for a closing bracket has failed, so that it is
-	// not repeated at every opening one.
+	// Each is set once a search for a closing bracket has failed, so that
+	// the search is not repeated at every opening bracket.
 	noQuote, noSquare, noAngle, broken bool
 }
 
-// reset prepares the scanner for another text and reuses its list.
+// reset prepares the scanner for another text, reusing its token list.
 func (sc *scanner) reset(s string) {
 	*sc = scanner{s: s, toks: sc.toks[:0]}
 }
@@ -116,7 +116,7 @@ func (sc *scanner) comment(i int) int {
 			}
 		}
 	}
-	// The comment is never closed, so it ends where the date begins, and
+	// The comment is never closed. It ends where the date begins, and
 	// further parentheses are ignored.
 	sc.broken = true
 	sc.defects |= UnclosedComment
@@ -179,8 +179,8 @@ loop:
 	return j
 }
 
-// upTo returns the position after the closing partner of the bracket at i, if
-// it is close enough.
+// upTo returns the position after the bracket that closes the one at i, if it
+// is close enough.
 func (sc *scanner) upTo(i int, partner byte, none *bool, within int) int {
 	if *none {
 		return i + 1
@@ -194,7 +194,7 @@ func (sc *scanner) upTo(i int, partner byte, none *bool, within int) int {
 	if partner != '"' && strings.IndexByte(rest[:n], ';') >= 0 {
 		return i + 1
 	}
-	if partner == '>' { // stop before it, so that <<a@b>> is one word
+	if partner == '>' { // stop before it: <<a@b>> is one word
 		return i + 1 + n
 	}
 	return i + n + 2
@@ -236,8 +236,8 @@ func fold(s, low string) bool {
 	return len(s) == len(low) && foldPrefix(s, low)
 }
 
-// foldPrefix reports whether s begins with low, ignoring case. A space in low stands
-// for any white space character, because a field may be folded there.
+// foldPrefix reports whether s begins with low, ignoring case. A space in low
+// matches any white space character, because the field may be folded there.
 func foldPrefix(s, low string) bool {
 	if len(s) < len(low) {
 		return false
@@ -254,8 +254,8 @@ func foldPrefix(s, low string) bool {
 	return true
 }
 
-// phrase returns the end of the words low at the start of s, ignoring case. There may
-// be any white space between them.
+// phrase reports whether s begins with the words in low, ignoring case and
+// separated by any white space, and returns the position after them.
 func phrase(s, low string) (end int, ok bool) {
 	for word := range strings.FieldsSeq(low) {
 		if end > 0 {

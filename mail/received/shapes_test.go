@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestShapes parses one line of each format that servers write.
+// TestShapes parses one line in each format that servers write.
 func TestShapes(t *testing.T) {
 	raw, err := os.ReadFile("testdata/shapes.txt")
 	if err != nil {
@@ -35,7 +35,7 @@ func TestShapes(t *testing.T) {
 			if value != want {
 				t.Errorf("%s: got %q, want %q\n\t%s", name, value, want, lines[0])
 			}
-			for _, f := range Parts() { // the place in the text is that of the value
+			for _, f := range Parts() { // the span contains the value
 				if s, ok := h.Span(f); ok && f.String() == name && f != PartDate && f != PartMTA && f != PartAuth && !strings.Contains(h.Raw[s.Start:s.End], value) {
 					t.Errorf("%s: %q is said to stand at %q", name, value, h.Raw[s.Start:s.End])
 				}

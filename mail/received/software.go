@@ -2,7 +2,7 @@ package received
 
 import "strings"
 
-// server is a mail server that can be recognised by a comment or its with
+// server is a mail server that can be recognised by a comment or by its with
 // clause.
 type server struct {
 	mark  string // lower case
@@ -10,8 +10,8 @@ type server struct {
 	names names
 }
 
-// servers lists the beginnings of comments that name the software. The order
-// matters only where one mark is a prefix of another.
+// servers lists the comment prefixes that identify the software. The order
+// matters only if one mark is a prefix of another.
 var servers = []server{
 	{"postfix", "Postfix", byForm},
 	{"exim", "Exim", lookedUp},
@@ -93,7 +93,8 @@ var servers = []server{
 	{"switch-", "Sendmail Switch", byForm},
 }
 
-// firstMarks holds the first letters of the marks, to skip most comments quickly.
+// firstMarks holds the first letters of all marks. Most comments can be skipped
+// by their first letter.
 var firstMarks = func() (m [256]bool) {
 	for _, s := range servers {
 		m[s.mark[0]], m[s.mark[0]&^0x20] = true, true
@@ -104,8 +105,8 @@ var firstMarks = func() (m [256]bool) {
 // internetMail is the SMTP connector of Exchange 4.0 to 5.5.
 const internetMail = "Exchange Internet Mail Service"
 
-// oldExchange returns the version of Exchange for a version of its Internet
-// Mail Service: 5.0.1460.8 belongs to Exchange 5.0.
+// oldExchange maps a version of the Internet Mail Service to a version of
+// Exchange: 5.0.1460.8 belongs to Exchange 5.0.
 func oldExchange(version string) MTA {
 	for _, v := range [...]string{"4.0", "5.0", "5.5"} {
 		if strings.HasPrefix(version, v+".") {
@@ -115,7 +116,7 @@ func oldExchange(version string) MTA {
 	return MTA{Name: internetMail, Version: version}
 }
 
-// software recognises a server by a comment. It reports whether the comment
+// software recognises a server by a comment and reports whether the comment
 // contains nothing else.
 func (r *commentReader) software(a, b int) bool {
 	c := r.s[a:b]

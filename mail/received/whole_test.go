@@ -41,8 +41,8 @@ func wholeCases(t testing.TB) []wholeCase {
 	return cases
 }
 
-// TestWhole reads values of today's servers: every field is right, and there are no
-// others.
+// TestWhole parses values written by current servers: every field must be
+// right, and no others may be set.
 func TestWhole(t *testing.T) {
 	for _, c := range wholeCases(t) {
 		t.Run(c.name, func(t *testing.T) {
@@ -77,8 +77,8 @@ func TestWhole(t *testing.T) {
 	}
 }
 
-// TestWholeRefolded reads the same values on one line, with tabs, and folded after
-// every word: white space never changes a field.
+// TestWholeRefolded parses the same values on one line, with tabs, and folded
+// after every word. White space must not change any field.
 func TestWholeRefolded(t *testing.T) {
 	for _, c := range wholeCases(t) {
 		want := Parse([]byte(c.value))

@@ -99,10 +99,10 @@ func (d *dateReader) namedZone() bool {
 	return true
 }
 
-// maxZoneName bounds the length of a long zone name.
+// maxZoneName is the maximum length of a long zone name.
 const maxZoneName = 40
 
-// longZone reads "Pacific Daylight Time", "W. Europe Standard Time" and the
+// longZone reads "Pacific Daylight Time", "W. Europe Standard Time" and their
 // names in other languages.
 func (d *dateReader) longZone() bool {
 	end := d.i
@@ -142,8 +142,8 @@ func zoneInWords(name string) (minutes int, ok bool) {
 }
 
 // seasonalZone reads "EST5EDT" and similar names, whose offset depends on the
-// date: since 2007, daylight saving time lasts from the second Sunday in March to
-// the first Sunday in November.
+// date. Since 2007, daylight saving time has lasted from the second Sunday in
+// March to the first Sunday in November.
 func (d *dateReader) seasonalZone() bool {
 	if d.i+7 > len(d.s) || isLetter(d.at(7)) {
 		return false
@@ -182,7 +182,7 @@ func americanSummer(y, m, day int) bool {
 	return false
 }
 
-// firstSunday returns the day of the month of its first Sunday.
+// firstSunday returns the day of the first Sunday in a month.
 func firstSunday(y, m int) int {
 	weekday := int(((daysFromCivil(y, m, 1)+4)%7 + 7) % 7) // 0 is Sunday
 	return (7-weekday)%7 + 1

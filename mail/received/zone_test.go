@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestForeignDates parses dates written by servers and mail programs that do
-// not follow RFC 5322.
+// TestForeignDates parses dates from servers and mail programs that do not
+// follow RFC 5322.
 func TestForeignDates(t *testing.T) {
 	for in, want := range map[string]string{
 		"Tue, 12 May 2026 10:30:06 Pacific Daylight Time":              "2026-05-12T10:30:06-07:00",

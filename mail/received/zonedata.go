@@ -13,12 +13,13 @@ var zonesText string
 //go:embed names.txt
 var namesText string
 
-// zoneNames are the names of zones in words and their offset in minutes east of
-// UTC: standard ones without "Standard Time" and the like, and whole ones, which
-// contain their season.
+// zoneNames maps long zone names to offsets in minutes east of UTC. The names
+// in standard lack "Standard Time" or its equivalent; those in whole are
+// complete.
 type zoneNames struct{ standard, whole map[string]int }
 
-// calendarNames are the months and weekdays in languages other than English.
+// calendarNames holds the names of months and weekdays in languages other than
+// English.
 type calendarNames struct {
 	months map[string]int
 	days   map[string]bool
@@ -29,7 +30,7 @@ var (
 	foreignNames = must(parseNames(namesText))
 )
 
-// must panics if an embedded file is malformed, which its test excludes.
+// must panics if an embedded file is malformed, which a test rules out.
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
@@ -37,7 +38,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// rows splits a table into its columns. Lines that start with # are comments.
+// rows splits a table into columns. Lines that start with # are comments.
 func rows(text string, columns int) ([][]string, error) {
 	var all [][]string
 	for line := range strings.Lines(text) {
@@ -57,7 +58,7 @@ func rows(text string, columns int) ([][]string, error) {
 	return all, nil
 }
 
-// parseZones reads kind, name, minutes, IANA zone, source and date.
+// parseZones parses rows of kind, name, minutes, IANA zone, source and date.
 func parseZones(text string) (zoneNames, error) {
 	z := zoneNames{map[string]int{}, map[string]int{}}
 	table, err := rows(text, 6)
@@ -81,7 +82,7 @@ func parseZones(text string) (zoneNames, error) {
 	return z, nil
 }
 
-// parseNames reads kind, month, names, source and date.
+// parseNames parses rows of kind, month, names, source and date.
 func parseNames(text string) (calendarNames, error) {
 	c := calendarNames{map[string]int{}, map[string]bool{}}
 	table, err := rows(text, 5)

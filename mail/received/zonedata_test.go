@@ -11,8 +11,8 @@ import (
 
 var readOn = regexp.MustCompile(`^20\d\d-\d\d-\d\d$`)
 
-// Each row of zones.txt has a source and a date, and the offset that the IANA
-// database gives.
+// TestZoneTable checks that each row of zones.txt has a source, a date, and the
+// same offset as in the IANA database.
 func TestZoneTable(t *testing.T) {
 	table, err := rows(zonesText, 6)
 	if err != nil {
@@ -51,8 +51,8 @@ func TestZoneTable(t *testing.T) {
 	}
 }
 
-// Each row of names.txt has a source and a date, and names that cannot be taken for
-// another month.
+// TestNameTable checks that each row of names.txt has a source, a date, and
+// names that cannot be mistaken for another month.
 func TestNameTable(t *testing.T) {
 	table, err := rows(namesText, 5)
 	if err != nil {

@@ -7,13 +7,14 @@ import (
 )
 
 // Explain returns the meaning of a reply or of the text of a bounce: the
-// entries that Find returns for the text, or otherwise the meaning of its
-// codes. In the latter case the first meaning notes that the text is unknown.
+// entries that Find returns for the text or, if there are none, the meanings of
+// its codes. In the latter case the first meaning notes that the text is
+// unknown.
 func Explain(text string) []mail.Meaning {
 	basic, enhanced := mail.FindCodes(text)
 	found := Find(text)
 	if len(found) == 0 {
-		codes := mail.LookupCode(enhanced) // it says more than the basic one
+		codes := mail.LookupCode(enhanced) // more specific than the basic code
 		if len(codes) == 0 {
 			codes = mail.LookupCode(text)
 		}

@@ -1,8 +1,8 @@
 // Package refusal explains the replies with which well-known mail servers
-// refuse mail: what the text means, who can fix the problem, and what to do
-// next. The entries are in refusals.txt, each with its source.
+// refuse mail: what the text means, who can fix the problem, and how to
+// proceed. The entries are in refusals.txt, each with its source.
 //
-// Find looks at the whole reply. The meaning of the codes alone is in package
+// Find matches the whole reply. The meanings of the codes alone are in package
 // mail (LookupCode).
 package refusal
 
@@ -17,20 +17,20 @@ import (
 	"hoplite/mail"
 )
 
-// Refusal is the entry about one kind of refusal.
+// Refusal is the entry for one type of refusal.
 type Refusal struct {
-	By     string // the operator of the servers that send it
-	Cause  string // what it means
-	Job    string // the role that can fix it
-	Next   string // what to do
-	Source string // where it is documented
-	Since  string // the month of the entry, as in 2026-11
+	By     string // the operator of the servers that send the refusal
+	Cause  string // the meaning of the refusal
+	Job    string // the role that can fix the problem
+	Next   string // the recommended next step
+	Source string // where the refusal is documented
+	Since  string // the month when the entry was added, for example 2026-11
 
 	codes []codeRange
-	texts [][]string // one of these, all parts of it, in lower case
+	texts [][]string // alternatives; all parts of one must occur; in lower case
 }
 
-// codeRange is 5.7.606-649, or one code.
+// codeRange is a single code or a range, for example 5.7.606-649.
 type codeRange struct {
 	prefix   string // "5.7."
 	from, to int
@@ -39,7 +39,8 @@ type codeRange struct {
 //go:embed refusals.txt
 var data string
 
-// all parses the data once. A mistake in the data is a bug, which a test finds.
+// all parses the data once. An error in the data is a bug, which a test
+// detects.
 var all = sync.OnceValue(func() []Refusal {
 	list, err := parse(data)
 	if err != nil {
@@ -51,12 +52,12 @@ var all = sync.OnceValue(func() []Refusal {
 // All returns every entry in order of precedence.
 func All() []Refusal { return slices.Clone(all()) }
 
-// maxText is the number of octets of a text that are examined.
+// maxText is the maximum number of octets of a text that are examined.
 const maxText = 8 << 10
 
-// Find returns the entry that matches a reply or the text of a bounce best or,
-// if there are only codes, all entries with the enhanced code. It returns
-// nothing for a text that no entry matches.
+// Find returns the entry that best matches a reply or the text of a bounce. If
+// the text contains only codes, it returns all entries with the enhanced code.
+// It returns nothing if no entry matches.
 func Find(text string) []Refusal {
 	if len(text) > maxText {
 		text = text[:maxText]
@@ -87,11 +88,11 @@ func byCode(enhanced string) []Refusal {
 }
 
 // fold normalises text for comparison: lower case, with each run of white space
-// and line breaks as one blank.
+// replaced by a single space.
 func fold(text string) string { return strings.Join(strings.Fields(strings.ToLower(text)), " ") }
 
 // hasCode reports whether the entry applies to a code. A reply without an
-// enhanced code is matched by its text alone.
+// enhanced code is matched only by its text.
 func (r *Refusal) hasCode(enhanced string) bool {
 	if len(r.codes) == 0 || enhanced == "" && len(r.texts) > 0 {
 		return true

@@ -8,7 +8,7 @@ import (
 	"hoplite/mail"
 )
 
-// Every entry is complete and names its source.
+// Every entry is complete and has a source.
 func TestEntries(t *testing.T) {
 	list := All()
 	if len(list) < 80 {
@@ -37,7 +37,7 @@ func TestEntries(t *testing.T) {
 	}
 }
 
-// The cases are replies of real servers, with words that the explanation must
+// The cases are replies from real servers, with words that the explanation must
 // contain.
 func TestFind(t *testing.T) {
 	tests := []struct{ reply, by, cause string }{
@@ -97,8 +97,8 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// A bare code with several meanings yields all of them; an unknown text yields
-// none, so that the caller falls back to the code.
+// For a code alone, all its meanings are returned. For an unknown text, nothing
+// is returned, so that the caller falls back to the code.
 func TestFindByCode(t *testing.T) {
 	for code, want := range map[string]int{"5.7.30": 3, "550 5.7.30": 3, "550 5.7.515": 1, "5.7.620": 1, "5.7.9999": 0, "452": 0, "": 0} {
 		if got := Find(code); len(got) != want {

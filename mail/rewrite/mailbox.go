@@ -11,11 +11,11 @@ import (
 
 // mailbox is one address of a From, Sender or Reply-To field.
 type mailbox struct {
-	name string // the display name, without quotes, encoded words as sent
-	addr string // as in the text
+	name string // the display name, without quotes; encoded words are not decoded
+	addr string // the address as written
 }
 
-// mailboxes returns the addresses of a parsed list, without its groups.
+// mailboxes returns the addresses of a parsed list, ignoring group names.
 func mailboxes(list []mime.Address) []mailbox {
 	var out []mailbox
 	for _, a := range list {
@@ -26,8 +26,8 @@ func mailboxes(list []mime.Address) []mailbox {
 	return out
 }
 
-// written returns an address of a header as it stands there. Programs such as
-// cron leave the domain out.
+// written returns an address as it appears in the header. Programs such as cron
+// omit the domain.
 func written(a mime.Address) string {
 	if a.Domain == "" {
 		return mail.QuoteLocal(a.Local)
@@ -40,7 +40,7 @@ func repliable(list []mailbox) []mailbox {
 	return slices.DeleteFunc(slices.Clone(list), func(m mailbox) bool { return !strings.Contains(m.addr, "@") })
 }
 
-// addresses returns the addresses of a list without their names.
+// addresses returns the addresses in a list without display names.
 func addresses(list []mailbox) string {
 	words := make([]string, len(list))
 	for i, m := range list {
@@ -49,8 +49,8 @@ func addresses(list []mailbox) string {
 	return strings.Join(words, ", ")
 }
 
-// maxName is the longest display name that is kept, in octets: a line of a
-// header must not exceed 998.
+// maxName is the maximum length in octets of a display name that is kept: a
+// header line must not exceed 998.
 const maxName = 300
 
 // writeField writes a field with one address per line.
@@ -67,7 +67,7 @@ func writeField(out *bytes.Buffer, name string, list []mailbox) {
 	out.WriteString("\r\n")
 }
 
-// String returns the mailbox as RFC 5322, 3.4 writes it.
+// String returns the mailbox in the syntax of RFC 5322, 3.4.
 func (m mailbox) String() string {
 	name := strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -84,8 +84,8 @@ func (m mailbox) String() string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `" <` + m.addr + ">"
 }
 
-// isPhrase reports whether a name needs no quotes: it consists of atoms, which
-// encoded words are as well.
+// isPhrase reports whether a name needs no quotes because it consists of atoms;
+// encoded words are also atoms.
 func isPhrase(name string) bool {
 	return !strings.ContainsAny(name, `()<>[]:;@\,."`)
 }

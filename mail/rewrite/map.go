@@ -11,16 +11,16 @@ import (
 	"hoplite/mail/mime"
 )
 
-// Map replaces addresses. It is made of pairs as in Postfix's generic(5): an
-// address, a domain or ".domain" leads to an address, or to "@domain", which
-// keeps the local part. A whole address has precedence over its domain, and
-// that over the domains above it. The zero Map changes nothing.
+// Map replaces addresses. It consists of pairs as in Postfix's generic(5): an
+// address, a domain or ".domain" maps to an address, or to "@domain", which
+// keeps the local part. A whole address takes precedence over its domain, and a
+// domain over its parent domains. The zero Map changes nothing.
 type Map struct {
 	to map[mail.Pattern]string
 }
 
-// ParseMap parses the pairs of a configuration. The error names every pair that
-// is not valid.
+// ParseMap parses the pairs from a configuration. The error names every invalid
+// pair.
 func ParseMap(pairs map[string]string) (Map, error) {
 	m := Map{to: make(map[mail.Pattern]string, len(pairs))}
 	var errs []error
@@ -56,7 +56,7 @@ func parseTarget(to string) (string, error) {
 	return string(a), nil
 }
 
-// Apply returns the address that replaces a, or a itself.
+// Apply returns the replacement for a, or a itself if there is none.
 func (m Map) Apply(a mail.Address) mail.Address {
 	if len(m.to) == 0 || a == "" {
 		return a
@@ -74,7 +74,8 @@ func (m Map) Apply(a mail.Address) mail.Address {
 	return mail.Address(to)
 }
 
-// target returns what the most specific pattern for an address leads to.
+// target returns the replacement given by the most specific pattern for an
+// address, or "" if no pattern matches.
 func (m Map) target(key mail.Pattern) string {
 	if to, ok := m.to[key]; ok {
 		return to
@@ -93,8 +94,8 @@ func (m Map) target(key mail.Pattern) string {
 	return ""
 }
 
-// mailbox returns what replaces an address of a header, and whether anything
-// does.
+// mailbox returns the replacement for an address in a header, and reports
+// whether it differs from the address.
 func (m Map) mailbox(a mime.Address) (mail.Address, bool) {
 	old, err := mail.Join(a.Local, a.Domain)
 	if err != nil {
@@ -104,7 +105,7 @@ func (m Map) mailbox(a mime.Address) (mail.Address, bool) {
 	return to, to != old
 }
 
-// list maps the addresses of a field and returns the changes in words.
+// list maps the addresses of a field and returns descriptions of the changes.
 func (m Map) list(list []mime.Address) (mapped []mailbox, changes []string) {
 	mapped = mailboxes(list)
 	if len(m.to) == 0 {

@@ -1,11 +1,11 @@
-// Package rewrite changes the sender of a message for a next server that accepts
-// certain senders only: the reverse path and the fields From, Sender and
-// Reply-To.
+// Package rewrite changes the sender of a message for a next server that
+// accepts only certain senders: the reverse path and the fields From, Sender
+// and Reply-To.
 //
-// A message that its author signed is refused instead, since the signature would
-// no longer match. Recipients and all other fields stay as they are. Which mail
-// is changed, and who receives reports about it, is up to the caller. Start
-// reading at Rules.
+// A message signed by its author is refused instead, since the signature would
+// no longer match. Recipients and all other fields are unchanged. The caller
+// decides which mail is changed, and who receives reports about it. Start with
+// Rules.
 package rewrite
 
 import (
@@ -18,12 +18,13 @@ import (
 	"hoplite/mail/mime"
 )
 
-// Rules say how the sender of a message changes. Addresses are mapped first;
-// what they become is then the old sender for Sender. A nil *Rules changes
-// nothing.
+// Rules define how the sender of a message is changed. Map is applied before
+// Sender, so the former authors in Reply-To are mapped addresses. A nil *Rules
+// changes nothing.
 type Rules struct {
-	// Sender, if not empty, becomes the reverse path and the only author. The
-	// former authors become the Reply-To, unless the message has one.
+	// Sender, if not empty, replaces the reverse path and becomes the only
+	// author. The former authors become the Reply-To, unless the message
+	// already has one.
 	Sender mail.Address
 	// Map replaces addresses.
 	Map Map
@@ -37,8 +38,8 @@ func New(sender mail.Address, m Map) *Rules {
 	return &Rules{Sender: sender, Map: m}
 }
 
-// ReversePath returns the reverse path to use instead of from. The null path
-// stays: a report about a report would have a recipient otherwise.
+// ReversePath returns the reverse path to use instead of from. The null path is
+// kept: otherwise reports about reports would be sent.
 func (r *Rules) ReversePath(from mail.Address) mail.Address {
 	switch {
 	case r == nil || from == "":
@@ -49,9 +50,9 @@ func (r *Rules) ReversePath(from mail.Address) mail.Address {
 	return r.Map.Apply(from)
 }
 
-// Message returns m with its sender changed, and in words what was changed. If
-// nothing has to change, it returns m itself and no words. The error is the
-// refusal of a signed message.
+// Message returns m with its sender changed, and a description of the changes.
+// If nothing has to be changed, it returns m itself and an empty description.
+// The error is the refusal of a signed message.
 func (r *Rules) Message(m *mail.Message) (changed *mail.Message, words string, err error) {
 	if r == nil {
 		return m, "", nil
@@ -82,7 +83,7 @@ func (r *Rules) Message(m *mail.Message) (changed *mail.Message, words string, e
 	return e.Edited(nil, drop...), words, nil
 }
 
-// as returns the address that a message would be sent as, for the refusal.
+// as returns the new sender address, for the text of the refusal.
 func (r *Rules) as(h *header) mail.Address {
 	if r.Sender != "" {
 		return r.Sender
@@ -97,13 +98,13 @@ func (r *Rules) as(h *header) mail.Address {
 	return ""
 }
 
-// changes reports whether a field is one of those that rules change.
+// changes reports whether rules can change a field.
 func changes(f mail.Field) bool { return f.Is("From") || f.Is("Sender") || f.Is("Reply-To") }
 
-// header is what rules need to know of a header block.
+// header is the information about a header block that rules need.
 type header struct {
 	senders     []senderField
-	signatures  bool // DKIM or ARC
+	signatures  bool // there is a DKIM or ARC signature
 	contentType string
 }
 
@@ -111,7 +112,7 @@ type header struct {
 type senderField struct {
 	mail.Field
 	list   []mime.Address
-	inHead bool // the client sent it; otherwise it was added on top
+	inHead bool // sent by the client; otherwise it was added in Top
 }
 
 func readHeader(m *mail.Message) *header {
@@ -121,7 +122,7 @@ func readHeader(m *mail.Message) *header {
 	return h
 }
 
-// read adds the fields of a block, except those that are dropped.
+// read adds the fields of a block, except for dropped ones.
 func (h *header) read(block []byte, drop []mail.Span, inHead bool) {
 	for f := range mail.Fields(block) {
 		if dropped(f.Span, drop) {
@@ -147,7 +148,8 @@ func dropped(s mail.Span, drop []mail.Span) bool {
 	return false
 }
 
-// signed returns the kind of signature that a message has; "" if it has none.
+// signed returns the type of signature that a message has, or "" if it has
+// none.
 func (h *header) signed() string {
 	if h.signatures {
 		return "DKIM"
@@ -167,8 +169,8 @@ func (h *header) signed() string {
 	return ""
 }
 
-// fields returns the new From, Sender and Reply-To fields, and in words what
-// changes; no words if nothing does.
+// fields returns the new From, Sender and Reply-To fields, and a description of
+// the changes, which is empty if there are none.
 func (r *Rules) fields(h *header) (fields []byte, words string) {
 	var out bytes.Buffer
 	var changes []string
@@ -181,7 +183,7 @@ func (r *Rules) fields(h *header) (fields []byte, words string) {
 		case r.Sender != "" && f.Is("From"):
 			authors = append(authors, list...)
 			continue
-		case r.Sender != "" && f.Is("Sender"): // the author is the sender now
+		case r.Sender != "" && f.Is("Sender"): // the sender is now the author
 			if !r.isSender(list) {
 				changes = append(changes, "Sender removed")
 			}
@@ -211,7 +213,7 @@ func (r *Rules) fields(h *header) (fields []byte, words string) {
 	return out.Bytes(), strings.Join(changes, ", ")
 }
 
-// isSender reports whether a list consists of Sender.
+// isSender reports whether a list consists only of Sender.
 func (r *Rules) isSender(list []mailbox) bool {
 	return len(list) == 1 && mail.Key(list[0].addr) == r.Sender.Key()
 }

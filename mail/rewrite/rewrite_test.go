@@ -114,7 +114,7 @@ func TestMessage(t *testing.T) {
 	}
 }
 
-// What earlier edits added or removed is taken into account.
+// Fields added or removed by earlier edits are taken into account.
 func TestEditedMessage(t *testing.T) {
 	m := message(t, "From: a@x.example\nSubject: x\n")
 	m = m.Edited([]byte("Received: by us\r\nFrom: b@x.example\r\n"), mail.Span{Start: 0, End: 19})
@@ -199,8 +199,8 @@ func TestParseMapNamesMistakes(t *testing.T) {
 	}
 }
 
-// FuzzMessage checks that no sender that a client writes breaks out of its
-// field, and that the result has the wanted author.
+// FuzzMessage checks that no client-supplied sender breaks out of its field,
+// and that the result has the configured author.
 func FuzzMessage(f *testing.F) {
 	for _, s := range []string{"a@x.example", "\"a\\\"b\" <a@x>", "=?utf-8?q?a?= <a@x>, g: b@y;", "a\x00b <c>", "<@r:a@b>", "\"un", "root (x"} {
 		f.Add(s)

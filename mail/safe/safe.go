@@ -1,5 +1,5 @@
-// Package safe makes text from remote parties harmless before it is shown or
-// passed on: reverse names, HELO arguments, replies of other servers, header
+// Package safe sanitises text from remote parties before it is displayed or
+// passed on: reverse names, HELO arguments, replies from other servers, header
 // values, file names, DNS answers. Each function is named after the destination
 // of the text: [Header], [Reply], [Log], [Line] and [Text]; [Host] is for names
 // in trace fields.
@@ -7,11 +7,11 @@
 // The results are valid UTF-8 of bounded length, without control characters,
 // characters that change the direction of text, or zero-width characters. Each
 // such character, and each invalid octet, is replaced by a visible mark, so
-// that a reader can see that something was there. Escaping for a syntax (HTML,
-// JSON, quoted strings) is left to the code that writes the syntax.
+// that a reader can see that something was removed. Escaping for a syntax
+// (HTML, JSON, quoted strings) is left to the code that writes the syntax.
 //
-// Every other package may import this one, which imports no package of the
-// module.
+// Every other package may import this one, which imports no other package of
+// the module.
 package safe
 
 import (
@@ -23,22 +23,22 @@ import (
 // The maximum number of octets that each function returns, including the
 // ellipsis of shortened text.
 const (
-	MaxHeader = 900     // leaves room for a name on a line of 998 octets (RFC 5322, 2.1.1)
+	MaxHeader = 900     // leaves room for a field name on a line of 998 octets (RFC 5322, 2.1.1)
 	MaxReply  = 480     // leaves room for the codes on a line of 512 octets (RFC 5321, 4.5.3.1.5)
-	MaxLog    = 2000    // one value of a log line
-	MaxLine   = 4000    // one line on a terminal or a page
-	MaxText   = 1 << 20 // a text of several lines
-	MaxHost   = 200     // a name in a Received field
+	MaxLog    = 2000    // a value in a log line
+	MaxLine   = 4000    // a line on a terminal or a page
+	MaxText   = 1 << 20 // text of several lines
+	MaxHost   = 200     // name in a Received field
 )
 
-// The marks that replace a character: a question mark in text that a program
-// may read, a dot in text for people.
+// The marks that replace a character: a question mark in text that may be
+// parsed by a program, a dot in text for people.
 const (
 	asciiMark = '?'
 	humanMark = '·'
 )
 
-// ellipsis ends a text that was shortened.
+// ellipsis is the end of shortened text.
 const ellipsis = "..."
 
 // Header returns s for the value of a header field, a comment or a quoted
@@ -53,8 +53,8 @@ func Reply(s string) string {
 	return string(AppendReply(nil, s, MaxReply))
 }
 
-// AppendReply appends s to b as [Reply] returns it, with another limit and
-// without allocating.
+// AppendReply appends the result of [Reply] for s to b, with a different limit
+// and without allocating.
 func AppendReply(b []byte, s string, limit int) []byte {
 	start := len(b)
 	for _, r := range s {
@@ -69,7 +69,7 @@ func AppendReply(b []byte, s string, limit int) []byte {
 	return b
 }
 
-// cutTail shortens b to n octets, ending in an ellipsis.
+// cutTail truncates b to n octets, including a final ellipsis.
 func cutTail(b []byte, n int) []byte {
 	b = b[:n]
 	copy(b[max(0, n-len(ellipsis)):], ellipsis)
@@ -79,12 +79,12 @@ func cutTail(b []byte, n int) []byte {
 // Log returns s as the value of a field in a log line.
 func Log(s string) string { return Clip(clean(s, asciiMark, true), MaxLog) }
 
-// Line returns s for one line on a terminal or a page. Each character is
-// replaced by one other, so columns stay aligned.
+// Line returns s for one line on a terminal or a page. Each replaced character
+// becomes a single mark, so columns stay aligned.
 func Line(s string) string { return Clip(clean(s, humanMark, true), MaxLine) }
 
-// Text returns s for a page or a terminal. Lines and tabs are kept; lines end
-// in \n.
+// Text returns s for a page or a terminal. Line breaks and tabs are kept; lines
+// end in \n.
 func Text(s string) string {
 	if strings.Contains(s, "\r\n") {
 		s = strings.ReplaceAll(s, "\r\n", "\n")
@@ -93,8 +93,8 @@ func Text(s string) string {
 }
 
 // Host returns a name for the from clause of a Received field: letters, digits
-// and the punctuation of domains and address literals. Clients send arbitrary
-// text in HELO, some of it to forge a trace.
+// and the punctuation used in domains and address literals. Clients send
+// arbitrary text in HELO, sometimes to forge a trace.
 func Host(s string) string {
 	for i := range len(s) {
 		if !hostByte(s[i]) {
@@ -129,7 +129,7 @@ func ASCII(s string) string {
 	}, s)
 }
 
-// Clip shortens s to at most n octets, ending in an ellipsis if s was longer.
+// Clip truncates s to at most n octets, ending in an ellipsis if s was longer.
 // It never splits a character.
 func Clip(s string, n int) string {
 	if len(s) <= n {
@@ -162,7 +162,7 @@ func Hidden(r rune) bool {
 	return unicode.Is(invisible, r) || unicode.Is(unicode.Cf, r)
 }
 
-// invisible holds the invisible characters that are not format characters in
+// invisible holds invisible characters that are not format characters in
 // Unicode (Default_Ignorable_Code_Point, and separators).
 var invisible = &unicode.RangeTable{
 	R16: []unicode.Range16{
@@ -180,8 +180,8 @@ var invisible = &unicode.RangeTable{
 	R32: []unicode.Range32{{Lo: 0xe0000, Hi: 0xe0fff, Stride: 1}}, // tags, variation selectors
 }
 
-// clean replaces hidden characters with mark. White space becomes a blank; with
-// oneLine, so do line ends.
+// clean replaces hidden characters with mark. White space becomes a space; if
+// oneLine is set, so do line breaks.
 func clean(s string, mark rune, oneLine bool) string {
 	if !needsCleaning(s, oneLine) {
 		return s

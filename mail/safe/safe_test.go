@@ -85,7 +85,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// Clean text is returned as it is, without allocating, because hot paths call
+// Clean text is returned unchanged without allocating, because hot paths call
 // these functions for every message.
 func TestNoAllocations(t *testing.T) {
 	const s = "mail.example.org"

@@ -25,14 +25,14 @@ type Trust struct {
 	roots    rootSet
 	byDomain map[string]rootSet
 	seen     *lru.Cache[string, *x509.Certificate]
-	own      []*cms.Certificate // certificates in the root files, which may be signers
+	own      []*cms.Certificate // certificates from the root files, which may be signers
 }
 
 // rootSet is a set of trusted roots. It also lists the certificates, because a
-// pool does not, and a chain with SHA-1 is not built by crypto/x509 (see
-// run.sha1Chain).
+// CertPool cannot be enumerated, and because crypto/x509 does not build chains
+// with SHA-1 (see run.sha1Chain).
 type rootSet struct {
-	pool  *x509.CertPool // nil means the roots of the system
+	pool  *x509.CertPool // nil means the system's roots
 	certs []*x509.Certificate
 }
 
@@ -41,12 +41,12 @@ func (s *rootSet) add(c *x509.Certificate) {
 	s.certs = append(s.certs, c)
 }
 
-// maxSeen is the number of intermediate certificates that are kept for messages
-// without them.
+// maxSeen is the maximum number of intermediate certificates kept for messages
+// that lack them.
 const maxSeen = 256
 
-// NewTrust reads roots from "system", a file (PEM or DER) or a folder of such
-// files.
+// NewTrust reads roots from "system", a file (PEM or DER) or a directory of
+// such files.
 func NewTrust(roots string) (*Trust, error) {
 	t := &Trust{byDomain: map[string]rootSet{}}
 	t.seen, _ = lru.New[string, *x509.Certificate](maxSeen) // the size is valid
@@ -55,7 +55,7 @@ func NewTrust(roots string) (*Trust, error) {
 	return t, err
 }
 
-// Add sets other roots for senders of some domains.
+// Add sets different roots for the senders of some domains.
 func (t *Trust) Add(domains []string, roots string) error {
 	set, err := t.load(roots)
 	for _, d := range domains {
@@ -66,8 +66,8 @@ func (t *Trust) Add(domains []string, roots string) error {
 
 func (t *Trust) load(path string) (rootSet, error) {
 	if path == "" || path == "system" {
-		// The system's roots are read now, because a sandbox may prevent it
-		// later. Without any, no signer is trusted.
+		// Read the system's roots now, because a sandbox may prevent it
+		// later. If there are none, no signer is trusted.
 		x509.SystemCertPool()
 		return rootSet{}, nil
 	}
@@ -105,7 +105,7 @@ func (t *Trust) load(path string) (rootSet, error) {
 	return set, nil
 }
 
-// rootsError returns an error that names the roots and the cause, without the
+// rootsError returns an error that names the roots and the cause but not the
 // system call.
 func rootsError(path string, err error) error {
 	var pe *fs.PathError
@@ -115,7 +115,7 @@ func rootsError(path string, err error) error {
 	return fmt.Errorf("read roots %s: %w", path, err)
 }
 
-// certificates returns the certificates of a PEM or DER file that crypto/x509
+// certificates returns the certificates in a PEM or DER file that crypto/x509
 // can use.
 func certificates(b []byte) (out []*x509.Certificate) {
 	if c, err := x509.ParseCertificate(b); err == nil {
@@ -135,7 +135,7 @@ func certificates(b []byte) (out []*x509.Certificate) {
 	}
 }
 
-// Inherit takes over the intermediate certificates that from has collected.
+// Inherit adopts the intermediate certificates that from has collected.
 func (t *Trust) Inherit(from *Trust) { t.seen = from.seen }
 
 // rootsFor returns the roots for a sender's domain.
@@ -146,8 +146,7 @@ func (t *Trust) rootsFor(domain string) rootSet {
 	return t.roots
 }
 
-// trust evaluates a signer's certificate: its issuer, its purpose and its
-// validity.
+// trust evaluates a signer's certificate: its issuer, purpose and validity.
 func (r *run) trust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certificate, purpose x509.ExtKeyUsage) *Signer {
 	if cert.KeyUsage != 0 && cert.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment) == 0 {
 		sg.Trust = TrustNotForMail
@@ -192,14 +191,14 @@ func (r *run) trust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certificate,
 
 // costly reports whether verifying a signature with the certificate's key would
 // take so long that it must be an attack. The time grows with the square of the
-// key's length.
+// key length.
 func costly(c *x509.Certificate) bool {
 	key, ok := c.PublicKey.(*rsa.PublicKey)
 	return ok && key.N.BitLen() > cms.MaxRSA
 }
 
 // verify builds a chain. If the certificates in the message do not lead to a
-// root, it adds intermediates seen earlier.
+// root, it tries intermediates seen in earlier messages.
 func (r *run) verify(cert *x509.Certificate, opts x509.VerifyOptions) ([]*x509.Certificate, error) {
 	chains, err := cert.Verify(opts)
 	var unknown x509.UnknownAuthorityError
@@ -222,7 +221,7 @@ func (r *run) verify(cert *x509.Certificate, opts x509.VerifyOptions) ([]*x509.C
 }
 
 // distrust records the reason why there is no chain. known holds the
-// certificates among which issuers were sought, apart from the system's roots.
+// certificates that were considered as issuers, apart from the system's roots.
 func (r *run) distrust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certificate, known []*x509.Certificate, opts x509.VerifyOptions, err error) *Signer {
 	if at := r.at; at.Before(cert.NotBefore) {
 		sg.Trust = TrustNotYetValid
@@ -248,8 +247,8 @@ func (r *run) distrust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certifica
 		return sg.worse(cms.Unknown, invalid.Error())
 	}
 	if r.at.After(cert.NotAfter) {
-		// The certificate has expired and its root is unknown, which matters
-		// more.
+		// The certificate has expired and its root is unknown. The
+		// latter matters more.
 		r.find("expired", info, l.Part, "the certificate expired at "+stamp(cert.NotAfter), "")
 	}
 	sg.Trust = TrustUnknownCA
@@ -271,8 +270,8 @@ func (r *run) distrust(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certifica
 	return sg.worse(cms.Unknown, reason)
 }
 
-// ancestry returns cert, its issuer, and so on, matched by name, as far as they
-// are known.
+// ancestry returns cert, its issuer, and so on, as far as they are known.
+// Issuers are matched by name.
 func ancestry(cert *x509.Certificate, known []*x509.Certificate) []*x509.Certificate {
 	path := []*x509.Certificate{cert}
 	for len(path) < maxChain && !selfIssued(cert) {
@@ -289,8 +288,8 @@ func ancestry(cert *x509.Certificate, known []*x509.Certificate) []*x509.Certifi
 func selfIssued(c *x509.Certificate) bool { return bytes.Equal(c.RawIssuer, c.RawSubject) }
 
 // expired distinguishes a certificate that was valid when the message was
-// signed from one that never was. A trusted time stamp proves that; the signing
-// time is only the signer's claim.
+// signed from one that never was. Only a trusted time stamp proves this; the
+// signing time is a mere claim by the signer.
 func (r *run) expired(l *Layer, s *cms.Signed, sg *Signer, cert *x509.Certificate, opts x509.VerifyOptions) *Signer {
 	if at := sg.proven(); at != nil {
 		opts.CurrentTime = *at

@@ -15,41 +15,42 @@ import (
 	"hoplite/mail/mime"
 )
 
-// Checker verifies messages. Its fields must be set before its first use; it is
-// then safe for concurrent use.
+// Checker verifies messages. Its fields must be set before first use; after
+// that, it is safe for concurrent use.
 type Checker struct {
 	// Trust holds the roots; nil means the system's.
 	Trust *Trust
-	// AnyRoot verifies only signatures, without evaluating the certificates.
+	// AnyRoot verifies signatures without evaluating certificates.
 	AnyRoot bool
-	// At is the time for which certificates are evaluated; zero means now.
+	// At is the time at which certificates are evaluated; zero means now.
 	At time.Time
-	// MaxLayers is the number of layers that are opened; 0 means 5.
+	// MaxLayers is the maximum number of layers that are opened; 0 means 5.
 	MaxLayers int
-	// MaxSize is the size of the largest CMS object that is read, in octets; 0
-	// means 64 MiB.
+	// MaxSize is the maximum size of a CMS object in octets; 0 means 64
+	// MiB.
 	MaxSize int64
-	// FoldCase ignores case in the local parts of addresses; otherwise a
-	// difference in case is accepted with a finding.
+	// FoldCase ignores case in the local parts of addresses. Otherwise, a
+	// difference in case is accepted but reported as a finding.
 	FoldCase bool
 	// Sender accepts a signer whose address is in Sender instead of From.
 	Sender bool
-	// Revocation checks whether certificates were revoked; nil skips the check.
+	// Revocation checks whether certificates have been revoked; nil skips
+	// the check.
 	Revocation *Revocation
-	// Spool is the folder for large content; empty means the default folder for
-	// temporary files.
+	// Spool is the directory for large content; empty means the default
+	// directory for temporary files.
 	Spool string
-	// Certs holds additional certificates of signers, for messages without
+	// Certs holds additional signer certificates, for messages that lack
 	// them.
 	Certs []*cms.Certificate
 	// Inside also lists the contents of attachments.
 	Inside bool
-	// Extract, if set, returns a writer for each layer's signed content and for
-	// its certificates in PEM; the names are generated.
+	// Extract, if set, returns a writer for each layer's signed content and
+	// for its certificates in PEM. The names passed to it are generated.
 	Extract func(name string) (io.WriteCloser, error)
 }
 
-// maxShapes is the number of S/MIME parts of one message that are verified.
+// maxShapes is the maximum number of S/MIME parts verified in one message.
 const maxShapes = 20
 
 // run is the state of verifying one message.
@@ -66,11 +67,11 @@ type run struct {
 	share    *memory.Share
 	held     []*hold.Hold
 	shapes   int
-	unsigned bool // there is readable content outside a signature
+	unsigned bool // some readable content is not covered by a signature
 }
 
-// Message verifies a message of size octets. An error means that the message
-// could not be read; problems with the message itself are reported as a
+// Message verifies a message of size octets. It returns an error only if the
+// message cannot be read; problems with the message itself determine the
 // verdict.
 func (c *Checker) Message(ctx context.Context, msg io.ReaderAt, size int64) (*Report, error) {
 	r := c.start(ctx)
@@ -92,7 +93,7 @@ func (c *Checker) Message(ctx context.Context, msg io.ReaderAt, size int64) (*Re
 }
 
 // Object verifies a separate CMS object in DER, PEM or base64. content is the
-// content of a detached signature, or nil if it is not available.
+// content of a detached signature. It is nil if the content is not available.
 func (c *Checker) Object(ctx context.Context, der io.Reader, content io.Reader) (*Report, error) {
 	r := c.start(ctx)
 	defer r.close()
@@ -126,7 +127,7 @@ func (r *run) find(code, severity, part, text, advice string) {
 // where is the location of an entity.
 type where struct {
 	src      io.ReaderAt
-	path     string // of the part, as in reports
+	path     string // path of the part, as in reports
 	whole    bool   // it is the whole message, not counting layers
 	attached bool   // it is inside an attached message
 	signed   bool   // covered by a signature on the whole message
@@ -143,7 +144,7 @@ func (w where) child(i int) where {
 	return w
 }
 
-// entity verifies one part and the parts inside it. Parts are nested at most
+// entity verifies a part and the parts inside it. Parts are nested at most
 // mime.MaxDepth deep, and layers at most MaxLayers deep.
 func (r *run) entity(w where, p *mime.Part) error {
 	switch s := shapeOf(p); s {
@@ -177,8 +178,8 @@ func (r *run) entity(w where, p *mime.Part) error {
 	return r.leaf(w, p)
 }
 
-// innerMessage descends into a message/rfc822 part. Inside a signature that
-// covers everything it is the message itself (RFC 8551, 3.1); elsewhere it is
+// innerMessage descends into a message/rfc822 part. If a signature covers
+// everything, the part is the message itself (RFC 8551, 3.1); otherwise it is
 // an attachment.
 func (r *run) innerMessage(w where, p *mime.Part) error {
 	if w.whole && w.signed {
@@ -190,8 +191,8 @@ func (r *run) innerMessage(w where, p *mime.Part) error {
 	return r.entity(w, p.Message())
 }
 
-// children descends into the parts of a multipart. Signatures inside it do not
-// cover the whole message, unless it has only one part.
+// children descends into the parts of a multipart. A signature inside it does
+// not cover the whole message unless the multipart has only one part.
 func (r *run) children(w where, p *mime.Part) error {
 	if len(p.Children) == 0 {
 		return r.leaf(w, p)
@@ -210,7 +211,7 @@ func (r *run) children(w where, p *mime.Part) error {
 	return nil
 }
 
-// mixed reports S/MIME parts next to other parts.
+// mixed reports S/MIME parts that are mixed with other parts.
 func (r *run) mixed(p *mime.Part, layers []*Layer) {
 	for _, l := range layers {
 		switch {

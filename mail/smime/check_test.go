@@ -26,8 +26,8 @@ func sample(t testing.TB, name string) []byte {
 	return b
 }
 
-// judged returns a report in one line: verdict, layers, and the codes of findings
-// above info.
+// judged summarises a report on one line: verdict, layers, and the codes of
+// findings above info.
 func judged(r *Report) string {
 	var b strings.Builder
 	b.WriteString(r.Verdict)
@@ -45,7 +45,7 @@ func judged(r *Report) string {
 	return b.String()
 }
 
-// Every file of the corpus has the verdict given in the README.
+// TestCorpus checks that every file has the verdict given in the README.
 func TestCorpus(t *testing.T) {
 	for _, c := range []struct{ file, want string }{
 		{"rfc4134/4.8.eml", "unsupported signed-data(unsupported unchecked)"},
@@ -78,15 +78,15 @@ func TestCorpus(t *testing.T) {
 		{"openssl/ct_multiple_attr.cms", "bad signed-data(bad unchecked)"},
 		{"openssl/no_ct_attr.cms", "bad signed-data(bad unchecked)"},
 		{"openssl/no_md_attr.cms", "bad signed-data(bad unchecked)"},
-		// OpenSSL reports an error for this file unless its legacy provider is
-		// loaded, with which verification succeeds. This package does not check
-		// the signature at all.
+		// OpenSSL reports an error for this file unless its legacy
+		// provider is loaded, in which case verification succeeds. This
+		// package does not check the signature at all.
 		{"openssl/pkcs7-md4.pem", "unsupported signed-data(unsupported unchecked)"},
 		{"openssl/dh-malformed.der", "bad unknown !unreadable"},
 		{"openssl/ecdh-malformed.der", "bad unknown !unreadable"},
 		{"openssl/rsa-malformed.der", "bad unknown !unreadable"},
 		{"openssl/SignedInvalidMappingFromanyPolicyTest7.eml", "good signed-data(good unchecked)"},
-		{"james/mail_with_signature.eml", "good signed-data(good unchecked) !date"}, // Date is of 2019, the signature of 2024
+		{"james/mail_with_signature.eml", "good signed-data(good unchecked) !date"}, // Date is from 2019, the signature from 2024
 		{"james/mail_with_signature_and_content_type_xpkcs7mime.eml", "good signed-data(good unchecked)"},
 		{"james/mail-with-signature-and-multi-certs.eml", "good signed-data(good unchecked)"},
 		{"mimekit/thunderbird-signed.txt", "weak signed-data(weak unchecked)"},
@@ -116,7 +116,7 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-// With James's root, exactly its three messages verify.
+// TestRoots checks that with James's root, exactly its three messages verify.
 func TestRoots(t *testing.T) {
 	trust, err := NewTrust("../cms/testdata/james/rootCA.crt")
 	if err != nil {
@@ -240,7 +240,8 @@ func TestMessages(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			checker := &Checker{Trust: pool(root), At: now}
 			if c.name == "no intermediate" {
-				// It was seen in another message before.
+				// The intermediate certificate was in an
+				// earlier message.
 				other := clear(outer, text, detached(eve, text))
 				if _, err := checker.Message(context.Background(), mail.Bytes(other), int64(len(other))); err != nil {
 					t.Fatal(err)
@@ -336,7 +337,8 @@ type nopCloser struct{ io.Writer }
 
 func (nopCloser) Close() error { return nil }
 
-// TestSpill reads content that is too large for memory, from a file.
+// TestSpill verifies content that is too large for memory and is read from a
+// file.
 func TestSpill(t *testing.T) {
 	root := issue(t, nil, "Root", nil)
 	ann := issue(t, root, "ann@example.org", nil)
@@ -391,7 +393,8 @@ func BenchmarkOpaqueBase64(b *testing.B) {
 	}
 }
 
-// A signature that fails for an unknown reason takes the whole search.
+// BenchmarkUnexplained verifies a signature that fails for an unknown reason,
+// which requires the whole search.
 func BenchmarkUnexplained(b *testing.B) {
 	root := issue(b, nil, "Root", nil)
 	ann := issue(b, root, "ann@example.org", nil)
@@ -405,7 +408,8 @@ func BenchmarkUnexplained(b *testing.B) {
 	}
 }
 
-// Content that inflates to more than 32 MiB is rejected without being kept.
+// TestInflated checks that content that inflates to more than 32 MiB is
+// rejected without being stored.
 func TestInflated(t *testing.T) {
 	msg := mail.Bytes(wrapped(outer, "compressed-data", compressed(t, strings.Repeat("x", 33<<20))))
 	rep, err := (&Checker{Spool: t.TempDir()}).Message(context.Background(), msg, msg.Size())
@@ -417,8 +421,8 @@ func TestInflated(t *testing.T) {
 	}
 }
 
-// A certificate with a key of 100,000 bits must not be tried as an issuer: that
-// takes seconds, and a message may contain 128 of them.
+// TestCostlyKeys checks that a certificate with a 100,000-bit key is not tried
+// as an issuer, which would take seconds. A message may contain 128 of them.
 func TestCostlyKeys(t *testing.T) {
 	n := new(big.Int).Lsh(big.NewInt(1), 100_000)
 	if !costly(&x509.Certificate{PublicKey: &rsa.PublicKey{N: n.Add(n, big.NewInt(1)), E: 65537}}) {

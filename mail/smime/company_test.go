@@ -16,7 +16,7 @@ import (
 	"hoplite/mail"
 )
 
-// companyFile reads a message or root made with OpenSSL for a private
+// companyFile reads a message or root created with OpenSSL for a private
 // certificate authority.
 func companyFile(t *testing.T, name string) []byte {
 	t.Helper()
@@ -27,7 +27,8 @@ func companyFile(t *testing.T, name string) []byte {
 	return b
 }
 
-// The wording matters as much as the verdict, because users show it to others.
+// TestCompanyAuthority checks the wording as well as the verdict, because users
+// show it to others.
 func TestCompanyAuthority(t *testing.T) {
 	trust, err := NewTrust("testdata/company/root.pem")
 	if err != nil {
@@ -74,7 +75,7 @@ func TestCompanyAuthority(t *testing.T) {
 	}
 }
 
-// printed returns the printed report, unfolded.
+// printed returns the printed report with folded lines joined.
 func printed(rep *Report) string {
 	var out bytes.Buffer
 	rep.Print(&out)
@@ -91,8 +92,9 @@ func printed(rep *Report) string {
 	return text
 }
 
-// If a message lacks the intermediate certificate, the chain can be completed
-// from the roots or from an earlier message.
+// TestIntermediateSeenBefore checks that if a message lacks the intermediate
+// certificate, the chain is completed from the roots or from an earlier
+// message.
 func TestIntermediateSeenBefore(t *testing.T) {
 	root := issue(t, nil, "Root", nil)
 	authority := func(c *x509.Certificate) {
@@ -105,7 +107,7 @@ func TestIntermediateSeenBefore(t *testing.T) {
 		name   string
 		sent   []*person
 		before []*person
-		want   string // the verdict, and the certificate that is missing
+		want   string // the verdict, and the missing certificate
 	}{
 		{"all sent", []*person{sub, ca}, nil, "good"},
 		{"in any order", []*person{ca, sub}, nil, "good"},
@@ -113,7 +115,7 @@ func TestIntermediateSeenBefore(t *testing.T) {
 		{"the lower one", []*person{sub}, nil, "unknown CN=CA"},
 		{"the upper one", []*person{ca}, nil, "unknown CN=Sub CA"},
 		{"seen before", nil, []*person{sub, ca}, "good"},
-		{"half seen before", []*person{sub}, []*person{ca}, "unknown CN=CA"}, // no chain was ever completed with it
+		{"half seen before", []*person{sub}, []*person{ca}, "unknown CN=CA"}, // no complete chain has contained it
 		{"the root does not help", []*person{root}, nil, "unknown CN=Sub CA"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -141,8 +143,8 @@ func TestIntermediateSeenBefore(t *testing.T) {
 	}
 }
 
-// SHA-1 in the chain makes a signature weak at best; all other rules still
-// apply.
+// TestSHA1Chain checks that SHA-1 in the chain makes a signature weak at best,
+// and that all other rules still apply.
 func TestSHA1Chain(t *testing.T) {
 	newRSA := func(bits int) *rsa.PrivateKey {
 		key, err := rsa.GenerateKey(rand.Reader, bits)
@@ -209,7 +211,7 @@ func TestSHA1Chain(t *testing.T) {
 			}
 		})
 	}
-	// A SHA-1 signature that is invalid does not link two certificates.
+	// An invalid SHA-1 signature does not link two certificates.
 	forged := *under(sha1()).Cert
 	forged.Signature = slices.Clone(forged.Signature)
 	forged.Signature[10] ^= 1
@@ -218,7 +220,8 @@ func TestSHA1Chain(t *testing.T) {
 	}
 }
 
-// Many certificates with the same name must not make the search slow.
+// TestSHA1ChainIsBounded checks that many certificates with the same name do
+// not slow down the search.
 func TestSHA1ChainIsBounded(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -239,8 +242,8 @@ func TestSHA1ChainIsBounded(t *testing.T) {
 	}
 }
 
-// A difference between Date and the signing time is reported only above one
-// day.
+// TestDateFarFromSigning checks that a difference between Date and the signing
+// time is reported only if it exceeds one day.
 func TestDateFarFromSigning(t *testing.T) {
 	root := issue(t, nil, "Root", nil)
 	ann := issue(t, root, "ann@example.org", nil)
@@ -274,7 +277,7 @@ func TestDateFarFromSigning(t *testing.T) {
 			}
 		}
 	}
-	// A forwarded message is older than the message around it.
+	// A forwarded message is older than the message that contains it.
 	inner := clear(outer, text, ann.Sign(t, []byte(text), true, now))
 	msg := outer + "Date: " + now.AddDate(0, 2, 0).Format(time.RFC1123Z) + "\r\nContent-Type: multipart/mixed; boundary=m\r\n\r\n--m\r\n\r\nSee below\r\n--m\r\nContent-Type: message/rfc822\r\n\r\n" + inner + "\r\n--m--\r\n"
 	rep, err := (&Checker{Trust: pool(root), At: now}).Message(context.Background(), mail.Bytes(msg), int64(len(msg)))
@@ -283,7 +286,7 @@ func TestDateFarFromSigning(t *testing.T) {
 	}
 }
 
-// The headline never says that a signature is invalid when it is valid.
+// TestHeadline checks that the headline never calls a valid signature invalid.
 func TestHeadline(t *testing.T) {
 	root := issue(t, nil, "Root", nil)
 	ann := issue(t, root, "ann@example.org", nil)

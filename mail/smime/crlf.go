@@ -2,14 +2,14 @@ package smime
 
 import "io"
 
-// crlf converts line ends to the form that is hashed (RFC 8551, 3.1.1): a lone
-// LF becomes CRLF. Nothing else is changed, in particular no white space.
+// crlf converts line endings to the form that is hashed (RFC 8551, 3.1.1): a
+// lone LF becomes CRLF. Everything else, including white space, is unchanged.
 type crlf struct {
 	r    io.Reader
 	buf  [8 << 10]byte
 	in   []byte
 	last byte
-	lf   bool // the LF is still to be returned after its CR
+	lf   bool // the CR has been returned, the LF has not
 	err  error
 }
 

@@ -13,12 +13,12 @@ import (
 // Limits on the search for a change to signed content, so that a message
 // designed to fail costs little more than a valid one.
 const (
-	explainSize   = 1 << 20  // larger content is not explained
+	explainSize   = 1 << 20  // no explanation is sought for larger content
 	explainBudget = 16 << 20 // octets hashed in one search
 	explainTries  = 400
 )
 
-// search tries likely earlier versions of content that no longer matches its
+// search tries likely original versions of content that no longer matches its
 // signature.
 type search struct {
 	s    *cms.Signed
@@ -37,9 +37,9 @@ func (q *search) fits(content []byte) bool {
 	return q.s.Fits(bytes.NewReader(content), q.more...)
 }
 
-// explain looks for a single change that explains an invalid signature, and
-// returns its description, or "" if there is none. The verdict does not depend
-// on it.
+// explain looks for a single change that explains an invalid signature. It
+// returns a description of the change, or "" if there is none. The verdict does
+// not depend on it.
 func explain(src io.ReaderAt, span mime.Span, inner *mime.Part, s *cms.Signed, more []*cms.Certificate) string {
 	if span.Size() > explainSize || !s.Detached {
 		return ""
@@ -142,7 +142,7 @@ func unfrom(l []byte) []byte {
 	return l
 }
 
-// refold changes how header fields are folded.
+// refold changes the folding of header fields.
 func refold(content []byte, is, was string) []byte {
 	end := bytes.Index(content, []byte("\r\n\r\n"))
 	if end < 0 {
@@ -167,8 +167,8 @@ func flowed(content []byte) []byte {
 	return append(bytes.Clone(content[:end+4]), bytes.Join(parts, crlfBytes)...)
 }
 
-// strippedLine tries a space at the end of each line in turn, and returns the
-// number of the line with which the signature matches, or 0.
+// strippedLine tries adding a space to the end of each line in turn. It returns
+// the number of the line for which the signature matches, or 0.
 func (q *search) strippedLine(content []byte) int {
 	try := make([]byte, 0, len(content)+1)
 	at, n := 0, 0
@@ -187,8 +187,8 @@ func (q *search) strippedLine(content []byte) int {
 	return 0
 }
 
-// footer removes lines from the end until the rest matches, and returns the
-// number of octets removed.
+// footer removes lines from the end until the rest matches the signature. It
+// returns the number of octets removed.
 func (q *search) footer(content []byte) int {
 	for end := len(content); !q.spent(); {
 		end = bytes.LastIndex(content[:end], crlfBytes)
@@ -208,7 +208,7 @@ func (q *search) footer(content []byte) int {
 var cteField = regexp.MustCompile(`(?im)^content-transfer-encoding:[^\r\n]*(\r\n[ \t][^\r\n]*)*\r\n`)
 
 // recoded reverses the conversion of 8-bit text for a server that accepts only
-// 7 bits (RFC 6152, 3): it decodes every leaf of one encoding and sets the
+// 7 bits (RFC 6152, 3). It decodes all leaves with one encoding and sets their
 // encoding to 8bit.
 func (q *search) recoded(src io.ReaderAt, inner *mime.Part, span mime.Span) bool {
 	for _, enc := range []string{"quoted-printable", "base64"} {
@@ -225,8 +225,8 @@ func (q *search) recoded(src io.ReaderAt, inner *mime.Part, span mime.Span) bool
 	return false
 }
 
-// decodeLeaves writes a part with its leaves of one encoding decoded; ok is
-// false if there is no such leaf or one could not be read.
+// decodeLeaves writes a part in which all leaves with one encoding are decoded.
+// ok is false if there is no such leaf or one could not be read.
 func decodeLeaves(out *bytes.Buffer, src io.ReaderAt, root *mime.Part, enc, was string) (ok bool) {
 	at := root.Header.From.Off
 	plain := func(to int64) {

@@ -24,7 +24,7 @@ const (
 	text  = smimetest.Text
 )
 
-// pool returns a pool of the given roots.
+// pool returns a Trust with the given roots.
 func pool(roots ...*person) *Trust {
 	t, _ := NewTrust("system")
 	t.roots = rootSet{pool: x509.NewCertPool()}

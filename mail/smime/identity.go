@@ -15,9 +15,9 @@ import (
 	"hoplite/mail/mime"
 )
 
-// readIdentity reads the sender's addresses and the date from the header. It
-// uses every address that might be found in any From field, because mail
-// programs differ on which one they show.
+// readIdentity reads the sender's addresses and the dates from the header. It
+// uses every address that a mail program might find in any From field, because
+// mail programs differ in the one they show.
 func (r *run) readIdentity() {
 	for f := range mime.Fields(r.header) {
 		switch {
@@ -37,8 +37,9 @@ func (r *run) readIdentity() {
 	}
 }
 
-// identities returns the addresses that a From or Sender field may show. Text
-// that only resembles an address, as in "Team @ Home", is ignored.
+// identities returns the addresses that a mail program may show for a From or
+// Sender field. Text that only resembles an address, as in "Team @ Home", is
+// ignored.
 func identities(v string) (out []string) {
 	list, exact := mime.Identities(v)
 	for _, a := range list {
@@ -49,8 +50,9 @@ func identities(v string) (out []string) {
 	return unique(out)
 }
 
-// fromDomain returns the common domain of the From addresses, or "" if they
-// differ, because the roots set for a domain are trusted only for that domain.
+// fromDomain returns the domain shared by all From addresses, or "" if they
+// differ, because roots configured for a domain are trusted only for that
+// domain.
 func (r *run) fromDomain() string {
 	if len(unique(r.rep.FromDomains)) != 1 {
 		return ""
@@ -59,8 +61,8 @@ func (r *run) fromDomain() string {
 }
 
 // identity compares the signers with From. A signature on the whole message
-// must be the sender's; a signature on a part, which may have been copied from
-// anywhere, is used only if there is no other.
+// must be the sender's. A signature on a part, which may have been copied from
+// anywhere, is considered only if there is no other.
 func (r *run) identity() cms.Verdict {
 	if r.header == nil {
 		return cms.Good // a separate object has no sender
@@ -83,16 +85,17 @@ func (r *run) identity() cms.Verdict {
 		}
 		return cms.Unknown
 	case len(names) == 0:
-		// Such certificates must be accepted (RFC 8550, 3); the reader is
-		// informed.
+		// Such certificates must be accepted (RFC 8550, 3), but the
+		// reader is informed.
 		r.find("no_address", severity, "", "no signer's certificate contains an address: only its subject can tell whether it belongs to "+strings.Join(r.from, ", "), "")
 		return cms.Good
 	}
 	for _, fold := range []bool{r.FoldCase, true} {
 		if r.matches(r.from, names, fold) || r.Sender && len(r.sender) == 1 && r.matches(r.sender, names, fold) {
 			if fold != r.FoldCase {
-				// Only the receiving host may know that the case of a local part
-				// matters (RFC 5321, 2.4), and in practice it never does.
+				// Only the receiving host may know whether case
+				// matters in a local part (RFC 5321, 2.4). In
+				// practice, it never does.
 				r.find("case", info, "", fmt.Sprintf("signed by %s, sent from %s: the addresses differ only in upper and lower case",
 					strings.Join(unique(names), ", "), strings.Join(r.from, ", ")), "")
 			}
@@ -107,8 +110,8 @@ func (r *run) identity() cms.Verdict {
 	return cms.Bad
 }
 
-// signerAddresses returns the addresses of the signers of the whole message, or
-// of any part of it.
+// signerAddresses returns the addresses of the signers of the whole message or,
+// if whole is false, of any part.
 func (r *run) signerAddresses(whole bool) (names []string, signers int) {
 	for _, l := range r.rep.Layers {
 		if l.Attached || whole && !l.Whole {
@@ -122,7 +125,7 @@ func (r *run) signerAddresses(whole bool) (names []string, signers int) {
 	return names, signers
 }
 
-// matches reports whether every one of addrs is among names.
+// matches reports whether all of addrs are in names.
 func (r *run) matches(addrs, names []string, fold bool) bool {
 	for _, a := range addrs {
 		if !slices.ContainsFunc(names, func(n string) bool { return sameAddress(a, n, fold) }) {
@@ -132,8 +135,9 @@ func (r *run) matches(addrs, names []string, fold bool) bool {
 	return true
 }
 
-// sameAddress compares local parts octet by octet (RFC 5321, 2.4), or ignoring
-// case if fold is set, and domains as A-labels.
+// sameAddress reports whether two addresses are equal. Local parts are compared
+// octet by octet (RFC 5321, 2.4), or ignoring case if fold is set; domains are
+// compared as A-labels.
 func sameAddress(a, b string, fold bool) bool {
 	la, da := splitAddress(a)
 	lb, db := splitAddress(b)
@@ -160,11 +164,11 @@ func unique(in []string) (out []string) {
 	return out
 }
 
-// maxNames is the number of addresses of one certificate that are read.
+// maxNames is the maximum number of addresses read from a certificate.
 const maxNames = 100
 
-// addressesOf returns every address that a certificate is for: rfc822Name,
-// SmtpUTF8Mailbox (RFC 9598), and emailAddress in the subject, which was usual
+// addressesOf returns all addresses in a certificate: rfc822Name,
+// SmtpUTF8Mailbox (RFC 9598), and emailAddress in the subject, which was common
 // before 1999 and still occurs.
 func addressesOf(c *x509.Certificate) []string {
 	out := slices.Clone(c.EmailAddresses)

@@ -9,14 +9,14 @@ import (
 	"hoplite/mail"
 )
 
-// All kinds of addresses in a certificate are used.
+// TestAddresses checks that all kinds of addresses in a certificate are used.
 func TestAddresses(t *testing.T) {
 	root := issue(t, nil, "Root", nil)
 	p := issue(t, root, "ann@example.org", func(c *x509.Certificate) { c.EmailAddresses = append(c.EmailAddresses, "ann@example.com") })
 	if got := strings.Join(addressesOf(p.Cert), " "); got != "ann@example.org ann@example.com" {
 		t.Error(got)
 	}
-	// GeneralNames with one SmtpUTF8Mailbox (RFC 9598).
+	// This is a GeneralNames with one SmtpUTF8Mailbox (RFC 9598).
 	san := "\x30\x21\xa0\x1f\x06\x08\x2b\x06\x01\x05\x05\x07\x08\x09\xa0\x13\x0c\x11" + "gr\xc3\xbc\xc3\x9f@ex.example"
 	if got := utf8Mailboxes([]byte(san)); len(got) != 1 || got[0] != "grüß@ex.example" {
 		t.Errorf("%q", got)
@@ -39,8 +39,8 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// A signature for one of the addresses that mail programs may show is not valid
-// for the others.
+// TestIdentityOfOddFrom checks that a signature for one of the addresses that
+// mail programs may show is not valid for the others.
 func TestIdentityOfOddFrom(t *testing.T) {
 	root := issue(t, nil, "Root", nil)
 	ann := issue(t, root, "ann@example.org", nil)

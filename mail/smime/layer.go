@@ -28,7 +28,7 @@ func (r *run) layer(w where, form string) *Layer {
 	return l
 }
 
-// fail sets the verdict of a layer that could not be read to bad.
+// fail marks a layer that could not be read as bad.
 func (r *run) fail(l *Layer, err error) error {
 	var syntax *cms.SyntaxError
 	if !errors.As(err, &syntax) && !errors.Is(err, cms.ErrTooLarge) {
@@ -149,8 +149,8 @@ func (r *run) object(w where, p *mime.Part, der, content io.Reader) error {
 		}
 	}
 	if obj.ContentType != "" && obj.ContentType != string(cms.TypeData) {
-		// S/MIME contains only MIME (RFC 8551, 2.4), so this is CMS from
-		// another application.
+		// S/MIME contains only MIME (RFC 8551, 2.4), so this is a CMS
+		// object from another application.
 		r.find("content_type", info, w.path, "the content is "+obj.ContentType+" and not mail: not checked", "")
 		return nil
 	}
@@ -199,7 +199,7 @@ func (r *run) inside(w where, l *Layer, src io.ReaderAt, size int64) error {
 	return r.entity(in, tree.Root)
 }
 
-// encrypted records the known properties of an encrypted layer.
+// encrypted records what is known about an encrypted layer.
 func (r *run) encrypted(w where, l *Layer, obj *cms.Object) {
 	e := obj.Encrypted
 	l.Verdict = VerdictEncrypted
@@ -219,7 +219,7 @@ func (r *run) encrypted(w where, l *Layer, obj *cms.Object) {
 	}
 }
 
-// compare reports differences between the part's header and the object.
+// compare reports differences between the part's header and the CMS object.
 func (r *run) compare(w where, p *mime.Part, is cms.Type) {
 	says := mime.Get(p.Params, "smime-type")
 	switch {

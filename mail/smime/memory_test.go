@@ -10,7 +10,8 @@ import (
 	"hoplite/mail"
 )
 
-// Without memory a message is not judged, and an error says why.
+// TestNoMemory checks that without memory, there is no verdict, and the error
+// gives the reason.
 func TestNoMemory(t *testing.T) {
 	root := issue(t, nil, "Root", nil)
 	msg := clear(outer, text, issue(t, root, "ann@example.org", nil).Sign(t, []byte(text), true, now))

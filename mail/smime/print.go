@@ -9,10 +9,10 @@ import (
 	"hoplite/mail/safe"
 )
 
-// width is the column at which lines are folded.
+// width is the column at which lines are wrapped.
 const width = 80
 
-// verdictWords explains the verdicts in words.
+// verdictWords describes the verdicts.
 var verdictWords = map[string]string{
 	"good":           "signed, and the signature is good",
 	"weak":           "signed, but with an algorithm or key that can be forged",
@@ -23,7 +23,7 @@ var verdictWords = map[string]string{
 	VerdictNone:      "no signature on this message",
 }
 
-// Print writes the human-readable report, in 80 columns.
+// Print writes the report as text, in 80 columns.
 func (r *Report) Print(w io.Writer) {
 	p := &printer{w: w}
 	p.line(0, "%s: %s", strings.ToUpper(r.Verdict), r.headline())
@@ -54,7 +54,8 @@ func (r *Report) headline() string {
 	switch {
 	case r.Verdict != "bad":
 	case r.Has("mismatch"):
-		// Identity is compared only if every signature is good or weak.
+		// Identities are compared only if every signature is good or
+		// weak.
 		return "the signature is valid, but it is not the sender's"
 	case r.certificateFault():
 		return "the signature is valid, but its certificate must not be used for this mail"
@@ -83,13 +84,13 @@ func (r *Report) certificateFault() bool {
 	return found
 }
 
-// plain reports whether the part is text that is declared as a kind of text.
+// plain reports whether the part is text and is declared as text.
 func (part Part) plain() bool {
 	top, _, _ := strings.Cut(strings.ToLower(part.Type), "/")
 	return part.Kind == "text/plain" && (top == "text" || top == "message")
 }
 
-// String describes a part on one line, without its path.
+// String describes the part on one line, without its path.
 func (part Part) String() string {
 	out := part.Type
 	if part.Kind != "" && part.Kind != part.Type && !part.plain() {
@@ -119,8 +120,8 @@ func (part Part) String() string {
 
 type printer struct{ w io.Writer }
 
-// line writes indented text; the continuation lines of a long text are indented
-// to its start.
+// line writes indented text. Continuation lines are aligned with the start of
+// the text.
 func (p *printer) line(indent int, format string, args ...any) {
 	text := safe.Line(fmt.Sprintf(format, args...))
 	if text == "" {
@@ -253,7 +254,7 @@ func (p *printer) signer(s *Signer) {
 	}
 }
 
-// because returns a verdict with its reason.
+// because returns a verdict with its reason, if there is one.
 func because(verdict, reason string) string {
 	if reason == "" {
 		return verdict

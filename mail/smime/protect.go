@@ -9,10 +9,9 @@ import (
 	"hoplite/mail/mime"
 )
 
-// checkProtection compares the signed copies of header fields with the outer fields,
-// which anyone can change in transit. The copies are there according to RFC
-// 9788 (hp), its drafts (protected-headers), or as a wrapped message (RFC 8551,
-// 3.1).
+// checkProtection compares the signed copies of header fields with the outer
+// fields, which can be changed in transit. The copies may follow RFC 9788 (hp),
+// its drafts (protected-headers), or be in a wrapped message (RFC 8551, 3.1).
 func checkProtection(r *run, w where, l *Layer, inner *mime.Part) {
 	if l.Verdict == "bad" || len(l.Signers) == 0 || r.header == nil {
 		return
@@ -38,7 +37,8 @@ func checkProtection(r *run, w where, l *Layer, inner *mime.Part) {
 	}
 	r.find("header_protection", info, w.path, fmt.Sprintf("%d header fields are signed (%s)", len(names), how), "")
 	if hp == "cipher" {
-		// The outer fields were obscured on purpose; HP-Outer says how.
+		// The outer fields were obscured deliberately, as recorded in
+		// HP-Outer.
 		compareOuter(r, w, header)
 		return
 	}
@@ -85,7 +85,7 @@ func compareField(r *run, w where, name string, signed, seen []string) {
 	r.find("header_changed", warning, w.path, text, "")
 }
 
-// values returns every value of a field, normalised for folding, encoding and
+// values returns all values of a field, normalised for folding, encoding and
 // display names.
 func values(header []byte, name string) (out []string) {
 	for f := range mime.Fields(header) {
@@ -106,7 +106,7 @@ func normal(name, value string) string {
 	return strings.Join(strings.Fields(mime.DecodeWords(value)), " ")
 }
 
-// fieldName returns a lower-case name in its usual capitalisation.
+// fieldName capitalises a lower-case field name in the usual way.
 func fieldName(name string) string {
 	b := []byte(name)
 	up := true
@@ -119,7 +119,8 @@ func fieldName(name string) string {
 	return string(b)
 }
 
-// addressList returns the addresses of a field as mail programs would.
+// addressList returns the addresses in a field, as mail programs would show
+// them.
 func addressList(v string) (out []string) {
 	for _, a := range mime.ParseAddresses(v) {
 		if s := a.Addr(); s != "" {

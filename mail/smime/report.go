@@ -8,41 +8,41 @@ import (
 
 // Report is the result of verifying one message.
 type Report struct {
-	// Verdict is good, weak, bad, unsupported, unknown, encrypted or none. It
-	// is that of the weakest signer of the message; signatures in attached
-	// messages are ignored.
+	// Verdict is good, weak, bad, unsupported, unknown, encrypted or none.
+	// It is the verdict on the weakest signer of the message; signatures in
+	// attached messages are ignored.
 	Verdict  string    `json:"verdict"`
 	Layers   []*Layer  `json:"layers"` // outermost first
 	Parts    []Part    `json:"parts"`  // the readable content
 	Findings []Finding `json:"findings"`
 
-	// FromDomains holds the domains of the From addresses, as A-labels.
+	// FromDomains lists the domains of the From addresses as A-labels.
 	FromDomains []string `json:"-"`
 }
 
-// The verdicts of a report other than those of a single signature.
+// The verdicts that apply only to a report, not to a single signature.
 const (
 	VerdictEncrypted = "encrypted" // the content could not be inspected
-	VerdictNone      = "none"      // no S/MIME, or no signature
+	VerdictNone      = "none"      // no S/MIME layer, or no signature
 )
 
-// Layer is one S/MIME layer of a message or of a part.
+// Layer is one S/MIME layer of a message or part.
 type Layer struct {
 	Type    cms.Type `json:"type"`
 	Form    string   `json:"form"` // clear-signed, opaque
 	Part    string   `json:"part"` // "message", or the number of a part
 	Verdict string   `json:"verdict,omitempty"`
 	Reason  string   `json:"reason,omitempty"`
-	// Whole is set if the layer covers the whole message, and Attached if it is
-	// inside an attached message.
+	// Whole is set if the layer covers the whole message. Attached is set
+	// if it is inside an attached message.
 	Whole    bool      `json:"whole"`
 	Attached bool      `json:"attached,omitempty"`
 	Size     int64     `json:"size"` // octets of content or ciphertext
 	Signers  []*Signer `json:"signers,omitempty"`
 
-	Certificates []string `json:"certificates,omitempty"` // subjects, of certs-only
+	Certificates []string `json:"certificates,omitempty"` // subjects, for certs-only
 
-	Algorithm      string          `json:"algorithm,omitempty"` // of encryption
+	Algorithm      string          `json:"algorithm,omitempty"` // for encrypted content
 	Authenticated  bool            `json:"authenticated,omitempty"`
 	Recipients     []cms.Recipient `json:"recipients,omitempty"`
 	RecipientCount int             `json:"recipient_count,omitempty"`
@@ -67,19 +67,19 @@ type Signer struct {
 	Trust      string `json:"trust"`
 	Revocation string `json:"revocation,omitempty"` // good, revoked, unknown
 
-	// Countersigners and Timestamps are signatures of this signature. They do
-	// not affect its verdict, except that a time stamp proves that a signature
-	// is older than the expiry of its certificate.
+	// Countersigners and Timestamps are signatures over this signature.
+	// They do not affect its verdict, with one exception: a time stamp may
+	// prove that the signature was created before its certificate expired.
 	Countersigners []*Signer    `json:"countersigners,omitempty"`
 	Timestamps     []*Timestamp `json:"timestamps,omitempty"`
 
 	badCertificate bool // the signature itself is valid
 }
 
-// Timestamp is a time stamp of a signature, with the verdict on the authority
-// that made it.
+// Timestamp is a time stamp on a signature, with the verdict on the authority
+// that issued it.
 type Timestamp struct {
-	Time *time.Time `json:"time,omitempty"` // when the signature existed
+	Time *time.Time `json:"time,omitempty"` // a time at which the signature existed
 	*Signer
 }
 
@@ -96,17 +96,17 @@ const (
 	TrustUnchecked   = "unchecked"
 )
 
-// Part is a part with readable content. With Checker.Inside it may be inside an
-// attachment.
+// Part is a part with readable content. With Checker.Inside, it may be inside
+// an attachment.
 type Part struct {
 	Part string `json:"part"`
 	Type string `json:"type"`
 	Name string `json:"name,omitempty"`
 	Size int64  `json:"size"`
-	// Signed is set if a signature on the whole message covers it.
+	// Signed is set if a signature on the whole message covers the part.
 	Signed bool `json:"signed"`
 
-	// The results of scanning the part; see attachments.Item.
+	// The results of scanning the part; see [attachments.Item].
 	Kind      string   `json:"kind,omitempty"`
 	Via       string   `json:"via,omitempty"`
 	Encrypted bool     `json:"encrypted,omitempty"`
@@ -114,7 +114,7 @@ type Part struct {
 	Tricks    []string `json:"tricks,omitempty"`
 }
 
-// Finding is a noteworthy fact. The codes are listed in docs/smime.md.
+// Finding is a noteworthy fact. The codes are documented in docs/smime.md.
 type Finding struct {
 	Code     string `json:"code"`
 	Severity string `json:"severity"` // info, warning, error
@@ -129,7 +129,7 @@ const (
 	bad     = "error"
 )
 
-// Has reports whether there is a finding with that code.
+// Has reports whether the report contains a finding with that code.
 func (r *Report) Has(code string) bool {
 	for _, f := range r.Findings {
 		if f.Code == code {
@@ -139,7 +139,7 @@ func (r *Report) Has(code string) bool {
 	return false
 }
 
-// Fine reports whether there are no problems.
+// Fine reports whether no problems were found.
 func (r *Report) Fine() bool {
 	for _, f := range r.Findings {
 		if f.Severity != info {

@@ -9,8 +9,8 @@ import (
 	"hoplite/mail"
 )
 
-// HasTrust reports whether a signer outside attached messages has the given
-// Trust.
+// HasTrust reports whether any signer outside attached messages has the given
+// Trust value.
 func (r *Report) HasTrust(t string) bool {
 	for _, l := range r.Layers {
 		for _, s := range l.Signers {
@@ -22,7 +22,8 @@ func (r *Report) HasTrust(t string) bool {
 	return false
 }
 
-// Reason returns the verdict in one line, or "" for mail without S/MIME.
+// Reason returns a one-line explanation of the verdict, or "" for mail without
+// S/MIME.
 func (r *Report) Reason() string {
 	if len(r.Layers) == 0 {
 		return ""
@@ -67,7 +68,7 @@ func (r *Report) signers() (out []string) {
 	return out
 }
 
-// Facts returns the evidence for a trail.
+// Facts returns the facts to record in a trail.
 func (r *Report) Facts() []mail.Fact {
 	if len(r.Layers) == 0 {
 		return nil
@@ -84,11 +85,10 @@ func (r *Report) Facts() []mail.Fact {
 	return facts
 }
 
-// maxAuth limits the number of results in Authentication-Results.
+// maxAuth is the maximum number of results in Authentication-Results.
 const maxAuth = 5
 
-// Auth returns results according to RFC 7281, one for each signature on the
-// message itself.
+// Auth returns a result (RFC 7281) for each signature on the message itself.
 func (r *Report) Auth() []mail.AuthResult {
 	var out []mail.AuthResult
 	for _, l := range r.Layers {
@@ -121,8 +121,8 @@ func (r *Report) auth(l *Layer, s *Signer) mail.AuthResult {
 	case "good":
 		res.Value = "pass"
 		if r.Verdict != "good" && r.Verdict != VerdictEncrypted || r.Has("header_from") || r.Has("no_address") {
-			// The signature is valid, but the message as a whole is not (RFC
-			// 7281, 4).
+			// The signature is valid, but the message as a whole
+			// fails (RFC 7281, 4).
 			res.Value, res.Reason = "policy", r.Reason()
 		}
 	case "weak":
@@ -152,7 +152,7 @@ func (r *Report) auth(l *Layer, s *Signer) mail.AuthResult {
 	return res
 }
 
-// text describes a layer on one line.
+// text describes the layer on one line.
 func (l *Layer) text() string {
 	parts := []string{string(l.Type)}
 	if l.Form == "clear-signed" {

@@ -20,8 +20,8 @@ func factsOf(r *Report) string {
 	return strings.Join(out, "\n")
 }
 
-// What a report says in Authentication-Results (RFC 7281), on the trail, and to
-// the filter.
+// TestResults checks a report's entries in Authentication-Results (RFC 7281)
+// and on the trail, and its verdict for the filter.
 func TestResults(t *testing.T) {
 	root := issue(t, nil, "Root", nil)
 	ann := issue(t, root, "ann@example.org", nil)
@@ -35,11 +35,11 @@ func TestResults(t *testing.T) {
 	for _, c := range []struct {
 		name, msg    string
 		verdict      string
-		auth         string // value, and the identity
-		reason       string // a part of it
+		auth         string // the result and the identity
+		reason       string // substring of the reason
 		signed, fine bool
-		trust        string // of a signer
-		facts        string // a part of them
+		trust        string // Trust of a signer
+		facts        string // substring of the facts
 	}{
 		{"good", signed(ann), "good", "pass ann@example.org", "signed by ann@example.org", true, true, TrustGood, "layer=clear-signed, by ann@example.org (ECDSA P-256, SHA-256): good"},
 		{"opaque", wrapped(outer, "signed-data", ann.Sign(t, []byte(text), false, now)), "good", "pass ann@example.org", "signed by", true, true, TrustGood, "layer=signed-data, by ann@example.org"},
@@ -76,7 +76,8 @@ func TestResults(t *testing.T) {
 	}
 }
 
-// Two signers, and layers inside each other, are all named, five at most.
+// TestAuthIsLimited checks that two signers and nested layers are all named, up
+// to five.
 func TestAuthIsLimited(t *testing.T) {
 	root := issue(t, nil, "Root", nil)
 	ann := issue(t, root, "ann@example.org", nil)
@@ -91,8 +92,8 @@ func TestAuthIsLimited(t *testing.T) {
 	}
 }
 
-// Roots come from a PEM file, a DER file, or a folder; some hold for certain
-// senders only.
+// TestTrustFiles reads roots from a PEM file, a DER file and a directory. Some
+// apply only to certain senders.
 func TestTrustFiles(t *testing.T) {
 	root, other := issue(t, nil, "Root", nil), issue(t, nil, "Other", nil)
 	dir := t.TempDir()
@@ -165,7 +166,7 @@ func TestTrustFiles(t *testing.T) {
 			t.Errorf("%s, signed under %s: %s, want %s", c.from, c.ca.Cert.Subject, rep.Verdict, c.want)
 		}
 	}
-	// From several domains, none of the special roots is used.
+	// If From contains several domains, none of the special roots is used.
 	p := issue(t, other, "ann@partner.example", nil)
 	rep := check(t, &Checker{Trust: trust, At: now}, clear(strings.Replace(outer, "<ann@example.org>", "<ann@partner.example>, eve@example.com", 1), text, p.Sign(t, []byte(text), true, now)))
 	if rep.Verdict == "good" {
@@ -173,7 +174,8 @@ func TestTrustFiles(t *testing.T) {
 	}
 }
 
-// A reload keeps the intermediate certificates that were seen.
+// TestInherit checks that a reload keeps the intermediate certificates seen so
+// far.
 func TestInherit(t *testing.T) {
 	root := issue(t, nil, "Root", nil)
 	ca := issue(t, root, "CA", func(c *x509.Certificate) {
@@ -195,7 +197,8 @@ func TestInherit(t *testing.T) {
 	}
 }
 
-// Which parts are S/MIME, and of which kind (RFC 8551, 3.2 and 3.9).
+// TestShapes checks which parts are recognised as S/MIME, and of which kind
+// (RFC 8551, 3.2 and 3.9).
 func TestShapes(t *testing.T) {
 	sig := "--b\r\n\r\nHi\r\n--b\r\nContent-Type: application/pkcs7-signature; name=smime.p7s\r\n\r\nx\r\n--b--\r\n"
 	for _, c := range []struct {
@@ -221,13 +224,14 @@ func TestShapes(t *testing.T) {
 	}
 }
 
-// plainShape is the shape of an ordinary part.
+// plainShape returns the shape of an ordinary part.
 func plainShape(t *testing.T) shape {
 	t.Helper()
 	return shapeOf(mime.WalkBytes([]byte("Content-Type: image/png\r\n\r\nx")).Root)
 }
 
-// With Inside, the report lists what is in the attachments.
+// TestInside checks that, with Inside, the report lists the contents of
+// attachments.
 func TestInside(t *testing.T) {
 	root := issue(t, nil, "Root", nil)
 	part := "Content-Type: multipart/mixed; boundary=i\r\n\r\n--i\r\n\r\nHi\r\n--i\r\nContent-Type: application/octet-stream; name=run.exe\r\n\r\nMZ\x90\x00 x\r\n--i--\r\n"
@@ -255,7 +259,7 @@ func TestInside(t *testing.T) {
 	}
 }
 
-// Addresses are compared with domains as A-labels.
+// TestSameAddress checks that domains are compared as A-labels.
 func TestSameAddress(t *testing.T) {
 	for _, c := range []struct {
 		a, b         string

@@ -21,12 +21,12 @@ import (
 	"hoplite/mail/cms"
 )
 
-// The modes of revocation checks.
+// The modes of revocation checking.
 const (
 	RevokeOff    = "off"    // no check
-	RevokeCached = "cached" // data in the message or in the cache
-	RevokeSoft   = "soft"   // queries in the background, for the next message
-	RevokeHard   = "hard"   // queries now; the message waits
+	RevokeCached = "cached" // data from the message or the cache
+	RevokeSoft   = "soft"   // queries in the background, for later messages
+	RevokeHard   = "hard"   // queries before the verdict; the message waits
 )
 
 // Limits on downloads.
@@ -40,20 +40,20 @@ const (
 	hardTime  = 2 * time.Second
 )
 
-// Revocation checks whether certificates were revoked, by OCSP (RFC 6960) and
-// CRL (RFC 5280), querying only trusted authorities. Answers are cached on
-// disk.
+// Revocation checks whether certificates have been revoked, using OCSP (RFC
+// 6960) and CRLs (RFC 5280). It queries only trusted authorities and caches
+// their answers on disk.
 type Revocation struct {
 	mode   string
 	dir    string
-	wait   time.Duration // limit for one message in hard mode
+	wait   time.Duration // time limit for one message in hard mode
 	client *http.Client
 	mu     sync.Mutex
-	busy   map[string]chan struct{} // running queries
+	busy   map[string]chan struct{} // queries in progress
 }
 
 // NewRevocation returns a Revocation that caches answers in dir, which is
-// created when first needed.
+// created on first use.
 func NewRevocation(mode, dir string) *Revocation {
 	return &Revocation{mode: mode, dir: dir, wait: hardTime, busy: map[string]chan struct{}{},
 		client: &http.Client{Timeout: fetchTime}}
@@ -69,11 +69,11 @@ const (
 
 func (s status) String() string { return [...]string{"unknown", "good", "revoked"}[s] }
 
-// check returns the status of one certificate of a verified chain.
+// check returns the status of one certificate in a verified chain.
 func (v *Revocation) check(ctx context.Context, cert, issuer *x509.Certificate, s *cms.Signed, at time.Time) (status, time.Time) {
 	for _, der := range s.OCSP[:min(len(s.OCSP), maxStapled)] {
 		if len(der) > maxStapledSize {
-			continue // the responder's key may be of any length
+			continue // the responder's key may have any length
 		}
 		if st, when := readOCSP(der, cert, issuer, at); st != statusUnknown {
 			return st, when
@@ -102,14 +102,14 @@ func (v *Revocation) check(ctx context.Context, cert, issuer *x509.Certificate, 
 	return statusUnknown, time.Time{}
 }
 
-// source is one server to query.
+// source is a server to query.
 type source struct {
 	url          string
 	list         bool
 	cert, issuer *x509.Certificate
 }
 
-// file returns the name of the answer in the cache.
+// file returns the name of the cache file for the source's answer.
 func (w source) file() string {
 	h := sha256.New()
 	io.WriteString(h, w.url)
@@ -131,7 +131,7 @@ func (w source) read(der []byte, at time.Time) (status, time.Time) {
 	return readOCSP(der, w.cert, w.issuer, at)
 }
 
-// ask reads the cache, and queries if the mode allows it.
+// ask looks in the cache, and queries the source if the mode allows it.
 func (v *Revocation) ask(ctx context.Context, w source, at time.Time) (status, time.Time) {
 	path := filepath.Join(v.dir, w.file())
 	if der, err := os.ReadFile(path); err == nil {
@@ -158,8 +158,9 @@ func (v *Revocation) ask(ctx context.Context, w source, at time.Time) (status, t
 	return w.read(der, at)
 }
 
-// start starts a query in the background, one at a time for each source. The
-// returned channel is closed when it ends, with or without an answer.
+// start starts a query in the background, at most one at a time for each
+// source. The returned channel is closed when the query ends, with or without
+// an answer.
 func (v *Revocation) start(w source, path string) <-chan struct{} {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -222,8 +223,8 @@ func (v *Revocation) fetch(w source) ([]byte, error) {
 	return der, nil
 }
 
-// keep writes an answer to the cache and removes the oldest ones above its
-// limit. Errors are ignored, because the cache only saves time.
+// keep writes an answer to the cache and removes the oldest answers if there
+// are too many. Errors are ignored, because the cache only saves time.
 func (v *Revocation) keep(path string, der []byte) {
 	if os.MkdirAll(v.dir, 0o750) != nil {
 		return
@@ -253,7 +254,7 @@ func (v *Revocation) keep(path string, der []byte) {
 	os.Remove(filepath.Join(v.dir, oldest))
 }
 
-// slack is the tolerated difference between clocks.
+// slack is the tolerated difference between two clocks.
 const slack = 5 * time.Minute
 
 func current(from, to, at time.Time) bool {
@@ -270,7 +271,7 @@ func readOCSP(der []byte, cert, issuer *x509.Certificate, at time.Time) (status,
 		if resp.RevokedAt.After(at) {
 			return statusGood, time.Time{}
 		}
-		return statusRevoked, resp.RevokedAt // revocation is final, even in an old answer
+		return statusRevoked, resp.RevokedAt // revocation is final, even according to an old answer
 	case ocsp.Good:
 		if current(resp.ThisUpdate, resp.NextUpdate, at) {
 			return statusGood, time.Time{}
@@ -285,7 +286,7 @@ func readCRL(der []byte, cert, issuer *x509.Certificate, at time.Time) (status, 
 		return statusUnknown, time.Time{}
 	}
 	for _, e := range list.RevokedCertificateEntries {
-		if e.SerialNumber.Cmp(cert.SerialNumber) == 0 && e.ReasonCode != 8 && !e.RevocationTime.After(at) { // 8: removed from the list
+		if e.SerialNumber.Cmp(cert.SerialNumber) == 0 && e.ReasonCode != 8 && !e.RevocationTime.After(at) { // 8: removeFromCRL
 			return statusRevoked, e.RevocationTime
 		}
 	}

@@ -19,7 +19,7 @@ import (
 	"hoplite/mail/smime/smimetest"
 )
 
-// authority publishes the revoked serial numbers of a root.
+// authority publishes the serial numbers of a root's revoked certificates.
 type authority struct {
 	root    *person
 	revoked []x509.RevocationListEntry
@@ -102,7 +102,7 @@ func TestRevocation(t *testing.T) {
 		})
 	}
 	gone := map[string]*person{}
-	// The serial numbers must be assigned before the list is signed.
+	// Serial numbers must be assigned before the list is signed.
 	for range 3 {
 		a.revoked = append(a.revoked, x509.RevocationListEntry{SerialNumber: big.NewInt(smimetest.Serials + int64(len(a.revoked)) + 1), RevocationTime: now.Add(-24 * time.Hour)})
 	}
@@ -114,7 +114,7 @@ func TestRevocation(t *testing.T) {
 		name, mode string
 		signer     *person
 		at         time.Time
-		want       string // verdict and revocation
+		want       string // the verdict and the revocation status
 	}{
 		{"off", RevokeOff, gone["crl"], now, "good "},
 		{"cached, nothing known", RevokeCached, gone["crl"], now, "good unknown"},
@@ -129,7 +129,7 @@ func TestRevocation(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			msg := mail.Bytes(clear(outer, text, c.signer.Sign(t, []byte(text), true, c.at)))
 			rev := NewRevocation(c.mode, t.TempDir())
-			rev.wait = time.Minute // a busy machine must not decide
+			rev.wait = time.Minute // a slow machine must not affect the result
 			rep, err := (&Checker{Trust: pool(a.root), At: c.at, Revocation: rev}).
 				Message(context.Background(), msg, msg.Size())
 			if err != nil {
@@ -142,8 +142,8 @@ func TestRevocation(t *testing.T) {
 	}
 }
 
-// In soft mode the first message does not wait, and the next one uses the
-// answer.
+// TestRevocationSoft checks that in soft mode, the first message does not wait,
+// and the next one uses the answer.
 func TestRevocationSoft(t *testing.T) {
 	a := &authority{root: issue(t, nil, "Root", func(c *x509.Certificate) { c.SubjectKeyId = []byte{1} }), gate: make(chan struct{})}
 	a.revoked = []x509.RevocationListEntry{{SerialNumber: big.NewInt(smimetest.Serials + 1), RevocationTime: now.Add(-time.Hour)}}
@@ -175,7 +175,8 @@ func TestRevocationSoft(t *testing.T) {
 	}
 }
 
-// In hard mode the check waits for the answer; a missing answer is a finding.
+// TestRevocationHard checks that in hard mode, the check waits for the answer,
+// and a missing answer is reported as a finding.
 func TestRevocationHard(t *testing.T) {
 	a := &authority{root: issue(t, nil, "Root", func(c *x509.Certificate) { c.SubjectKeyId = []byte{1} })}
 	url := a.serve(t)
@@ -188,7 +189,8 @@ func TestRevocationHard(t *testing.T) {
 	}
 }
 
-// A message may contain the proof (RFC 5940).
+// TestRevocationStapled checks that revocation data in the message is used (RFC
+// 5940).
 func TestRevocationStapled(t *testing.T) {
 	a := &authority{root: issue(t, nil, "Root", func(c *x509.Certificate) { c.SubjectKeyId = []byte{1} })}
 	ann := issue(t, a.root, "ann@example.org", nil)

@@ -16,14 +16,14 @@ import (
 const (
 	// maxChain is the maximum length of a chain with SHA-1.
 	maxChain = 6
-	// maxLinks is the number of signatures that are verified to find such a
+	// maxLinks is the maximum number of signatures verified to find such a
 	// chain.
 	maxLinks = 50
 )
 
-// sha1Chain returns the chain from cert to a root, and its first certificate
-// that is signed with SHA-1, or nil if there is no such chain. The signatures
-// are verified here, because crypto/x509 rejects SHA-1 and reports an unknown
+// sha1Chain returns a chain from cert to a root and the first certificate in it
+// that is signed with SHA-1, or nil if there is none. It verifies the
+// signatures itself, because crypto/x509 rejects SHA-1 and reports an unknown
 // authority. All other rules (validity, purpose, constraints) are those of
 // crypto/x509.
 func sha1Chain(cert *x509.Certificate, between []*x509.Certificate, roots rootSet, opts x509.VerifyOptions) (chain []*x509.Certificate, weak *x509.Certificate) {
@@ -40,15 +40,15 @@ func signedWithSHA1(c *x509.Certificate) bool {
 	return c.SignatureAlgorithm == x509.SHA1WithRSA || c.SignatureAlgorithm == x509.ECDSAWithSHA1
 }
 
-// chainSearch is a depth-first search for a chain. The first certificates in
-// issuers are roots.
+// chainSearch is a depth-first search for a chain. issuers starts with the
+// roots.
 type chainSearch struct {
 	issuers []*x509.Certificate
 	roots   int
 	left    int // signatures that may still be verified
 }
 
-// from extends a chain to a root, or returns nil.
+// from extends a chain to a root. It returns nil if that is impossible.
 func (s *chainSearch) from(chain []*x509.Certificate) []*x509.Certificate {
 	last := chain[len(chain)-1]
 	for i, p := range s.issuers {
@@ -74,7 +74,7 @@ func (s *chainSearch) from(chain []*x509.Certificate) []*x509.Certificate {
 	return nil
 }
 
-// issued reports whether c is signed with p's key, accepting SHA-1.
+// issued reports whether c was signed with p's key, accepting SHA-1.
 func issued(p, c *x509.Certificate) bool {
 	if !signedWithSHA1(c) {
 		return c.CheckSignatureFrom(p) == nil
@@ -89,7 +89,7 @@ func issued(p, c *x509.Certificate) bool {
 	return false
 }
 
-// resigner is a key that exists only in this process.
+// resigner is a private key that exists only in this process.
 var resigner = sync.OnceValue(func() ed25519.PrivateKey {
 	seed := make([]byte, ed25519.SeedSize)
 	rand.Read(seed) // never fails
@@ -97,7 +97,7 @@ var resigner = sync.OnceValue(func() ed25519.PrivateKey {
 })
 
 // allowed applies the rules of crypto/x509 to a chain whose signatures have
-// been verified. It uses copies of the certificates, signed with another key.
+// been verified. It checks copies of the certificates, signed with another key.
 func allowed(chain []*x509.Certificate, opts x509.VerifyOptions) bool {
 	key := resigner()
 	opts.Roots, opts.Intermediates = x509.NewCertPool(), x509.NewCertPool()

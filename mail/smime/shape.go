@@ -18,8 +18,8 @@ const (
 	plain        shape = iota
 	clearSigned        // multipart/signed with a CMS signature
 	opaque             // a CMS object: application/pkcs7-mime and its aliases
-	byName             // the same, but recognised only by the file name
-	signature          // a detached signature on its own
+	byName             // an opaque part recognised only by its file name
+	signature          // a detached signature by itself
 	otherSigned        // multipart/signed of another kind, such as OpenPGP
 	otherMessage       // message/rfc822
 	container          // another multipart
@@ -51,14 +51,14 @@ func shapeOf(p *mime.Part) shape {
 }
 
 // isDocument distinguishes a signed document, such as contract.pdf.p7m (CAdES,
-// common in Italy), from mail, which is named smime.p7m or has no name.
+// common in Italy), from mail, whose name is smime.p7m or empty.
 func isDocument(p *mime.Part) bool {
 	name := strings.ToLower(p.Filename())
 	return path.Ext(strings.TrimSuffix(name, path.Ext(name))) != ""
 }
 
-// signedShape distinguishes S/MIME from other methods by the protocol
-// parameter, or by the second part if there is none.
+// signedShape distinguishes S/MIME from other kinds of signed mail by the
+// protocol parameter or, if there is none, by the second part.
 func signedShape(p *mime.Part) shape {
 	protocol := strings.ToLower(mime.Get(p.Params, "protocol"))
 	switch {
@@ -73,18 +73,18 @@ func signedShape(p *mime.Part) shape {
 	return otherSigned
 }
 
-// section reads a span of r.
+// section returns a reader for a span of r.
 func section(r io.ReaderAt, s mime.Span) *io.SectionReader {
 	return io.NewSectionReader(r, s.From.Off, s.Size())
 }
 
-// entitySpan returns the span of a part with its header, as it was signed. The
-// line end before the next delimiter belongs to the delimiter (RFC 2046,
-// 5.1.1).
+// entitySpan returns the span of a part including its header, which is what was
+// signed. The line ending before the next delimiter belongs to the delimiter
+// (RFC 2046, 5.1.1).
 func entitySpan(p *mime.Part) mime.Span { return mime.Span{From: p.Header.From, To: p.Body.To} }
 
-// der reads the CMS octets of a part. Some senders omit the transfer encoding,
-// so the first octet is used to distinguish base64 from BER.
+// der returns the CMS octets of a part. Some senders omit the transfer
+// encoding, so base64 and BER are distinguished by the first octet.
 func der(src io.ReaderAt, p *mime.Part) io.Reader {
 	body := section(src, p.Body)
 	if p.Encoding == "base64" || p.Encoding == "quoted-printable" {
@@ -94,7 +94,7 @@ func der(src io.ReaderAt, p *mime.Part) io.Reader {
 	return sniffed(body)
 }
 
-// sniffed returns BER unchanged, and PEM or plain base64 decoded.
+// sniffed returns BER unchanged, and decodes PEM or plain base64.
 func sniffed(r io.Reader) io.Reader {
 	b := bufio.NewReader(r)
 	head, _ := b.Peek(512)
@@ -118,7 +118,7 @@ func sniffed(r io.Reader) io.Reader {
 	return dec
 }
 
-// untilDashes reads to the end of a PEM block.
+// untilDashes reads up to the end of a PEM block.
 type untilDashes struct {
 	r    *bufio.Reader
 	line []byte
@@ -147,7 +147,7 @@ func (u *untilDashes) Read(p []byte) (int, error) {
 func claimed(p *mime.Part) cms.Type {
 	t := strings.ToLower(mime.Get(p.Params, "smime-type"))
 	if strings.HasPrefix(t, "signed-") {
-		t = "signed-data" // signed-receipt is also signed-data
+		t = "signed-data" // a signed-receipt is signed-data as well
 	}
 	for _, known := range []cms.Type{cms.TypeSigned, cms.TypeCertsOnly, cms.TypeEnveloped, cms.TypeAuthEnveloped, cms.TypeCompressed} {
 		if t == strings.ToLower(string(known)) {
@@ -157,8 +157,8 @@ func claimed(p *mime.Part) cms.Type {
 	return ""
 }
 
-// announces reports whether micalg contains the digest (RFC 8551, 3.5.3.2) in
-// any common spelling.
+// announces reports whether micalg contains the digest in any common spelling
+// (RFC 8551, 3.5.3.2).
 func announces(micalg, digest string) bool {
 	squeeze := func(s string) string {
 		return strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(s))
@@ -172,8 +172,8 @@ func announces(micalg, digest string) bool {
 	return micalg == ""
 }
 
-// IsMessage reports whether the input is mail, which begins with a header
-// field, rather than a CMS object in DER, PEM or base64.
+// IsMessage reports whether b begins with a header field, as mail does, rather
+// than being a CMS object in DER, PEM or base64.
 func IsMessage(b []byte) bool {
 	text := bytes.TrimLeft(b[:min(len(b), 64<<10)], " \t\r\n")
 	if len(text) == 0 {

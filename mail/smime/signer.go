@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	// skew is the time by which a signer's clock may be ahead.
+	// skew is the maximum time by which a signer's clock may be ahead.
 	skew = 10 * time.Minute
-	// maxDateGap is the tolerated difference between Date and the signing time.
-	// A wrong zone alone causes up to 14 hours.
+	// maxDateGap is the tolerated difference between Date and the signing
+	// time. A wrong time zone alone causes up to 14 hours.
 	maxDateGap = 24 * time.Hour
 )
 
@@ -71,7 +71,7 @@ func (r *run) signer(l *Layer, s *cms.Signed, sig *cms.Signer) *Signer {
 	return r.trust(l, s, sg, cert, x509.ExtKeyUsageEmailProtection)
 }
 
-// describe returns what a signature says about itself.
+// describe returns the claims in a signature and the result of verifying it.
 func describe(sig *cms.Signer) *Signer {
 	sg := &Signer{Verdict: sig.Verdict.String(), Reason: sig.Reason, Algorithm: sig.Algorithm,
 		Digest: sig.Digest, Subject: sig.ID(), Trust: TrustMissing}
@@ -84,8 +84,8 @@ func describe(sig *cms.Signer) *Signer {
 	return sg
 }
 
-// certificate parses a signer's certificate and adds it to the description. If it
-// cannot be parsed, the second result is the final verdict.
+// certificate parses a signer's certificate and adds it to the description. If
+// the certificate cannot be parsed, the second result is the final verdict.
 func (r *run) certificate(sg *Signer, sig *cms.Signer) (*x509.Certificate, *Signer) {
 	cert, err := sig.Cert.X509()
 	if err != nil {
@@ -101,8 +101,8 @@ func (r *run) certificate(sg *Signer, sig *cms.Signer) (*x509.Certificate, *Sign
 }
 
 // compareDate reports a Date field that differs greatly from the signing time.
-// Date is not covered by the signature, so an old message can be sent again as
-// a new one.
+// The signature does not cover Date, so an old message could be sent again as a
+// new one.
 func (r *run) compareDate(l *Layer, signed time.Time) {
 	if l.Attached || !l.Whole {
 		return
@@ -116,7 +116,7 @@ func (r *run) compareDate(l *Layer, signed time.Time) {
 	}
 }
 
-// worse lowers the verdict, and never raises it.
+// worse lowers the verdict. It never raises it.
 func (sg *Signer) worse(v cms.Verdict, reason string) *Signer {
 	if was := verdictOf(sg.Verdict); v > was {
 		sg.badCertificate = v == cms.Bad && was <= cms.Weak
@@ -127,7 +127,7 @@ func (sg *Signer) worse(v cms.Verdict, reason string) *Signer {
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
 
-// changed reports whether a signer's digest is that of other content.
+// changed reports whether a signer's digest does not match the content.
 func changed(s *cms.Signed) bool {
 	for _, sig := range s.Signers {
 		if sig.Verdict == cms.Bad && !sig.DigestMatches {

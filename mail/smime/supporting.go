@@ -9,7 +9,7 @@ import (
 	"hoplite/mail/cms"
 )
 
-// judgeSupporting judges the countersignatures and time stamps of a signature.
+// judgeSupporting judges a signature's countersignatures and time stamps.
 func judgeSupporting(r *run, l *Layer, s *cms.Signed, sig *cms.Signer, sg *Signer) {
 	for _, c := range sig.Countersigners {
 		by := judgeAside(r, l, s, c, x509.ExtKeyUsageEmailProtection)
@@ -55,8 +55,8 @@ func judgeTimestamp(r *run, l *Layer, s *cms.Signed, t *cms.Timestamp) *Timestam
 	return out
 }
 
-// judgeAside judges a signature that is not one of the message. The findings about its
-// certificate are summarised by the caller.
+// judgeAside judges a signature that is not on the message itself. The caller
+// summarises the findings about its certificate.
 func judgeAside(r *run, l *Layer, s *cms.Signed, sig *cms.Signer, purpose x509.ExtKeyUsage) *Signer {
 	before := len(r.rep.Findings)
 	defer func() { r.rep.Findings = r.rep.Findings[:before] }()
@@ -75,7 +75,7 @@ func judgeAside(r *run, l *Layer, s *cms.Signed, sig *cms.Signer, purpose x509.E
 	return r.trust(l, s, sg, cert, purpose)
 }
 
-// proven returns the earliest time at which the signature existed, according to
+// proven returns the earliest time at which the signature existed according to
 // a trusted time stamp, or nil.
 func (sg *Signer) proven() *time.Time {
 	var first *time.Time

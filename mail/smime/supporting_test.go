@@ -22,8 +22,8 @@ func check(t *testing.T, c *Checker, msg string) *Report {
 	return rep
 }
 
-// found returns the codes of the findings that are not about the certificate of
-// the signer.
+// found returns the codes of all findings except those about the signer's
+// certificate.
 func found(r *Report) string {
 	var out []string
 	for _, f := range r.Findings {
@@ -34,8 +34,8 @@ func found(r *Report) string {
 	return strings.Join(out, " ")
 }
 
-// Countersignatures (RFC 5652, 11.4) and time stamps (RFC 3161) are verified. They
-// never make a signature bad that is good without them.
+// TestSupporting checks that countersignatures (RFC 5652, 11.4) and time stamps
+// (RFC 3161) are verified, and that they never make a good signature bad.
 func TestSupporting(t *testing.T) {
 	root := issue(t, nil, "Root", nil)
 	ann := issue(t, root, "ann@example.org", nil)
@@ -58,7 +58,7 @@ func TestSupporting(t *testing.T) {
 		name    string
 		attrs   func(sig []byte) [][]byte
 		more    []*person
-		verdict string // of the countersigner or time stamp, and its trust
+		verdict string // verdict on the countersigner or time stamp, and its Trust
 		found   string
 	}{
 		{"a countersignature", func(sig []byte) [][]byte { return [][]byte{notary.Countersign(t, sig)} }, []*person{notary}, "good trusted", "countersignature"},
@@ -106,8 +106,9 @@ func TestSupporting(t *testing.T) {
 	}
 }
 
-// A trusted time stamp proves that a signature is older than the expiry of its
-// certificate; the signer's own claim does not.
+// TestExpiredButStamped checks that a trusted time stamp proves that the
+// signature was created before its certificate expired. The signer's claimed
+// time does not.
 func TestExpiredButStamped(t *testing.T) {
 	root := issue(t, nil, "Root", nil)
 	ann := issue(t, root, "ann@example.org", func(c *x509.Certificate) { c.NotAfter = now.AddDate(0, -1, 0) })
@@ -141,7 +142,7 @@ func TestExpiredButStamped(t *testing.T) {
 	}
 }
 
-// The report shows both, in words and in JSON.
+// TestSupportingShown checks that the printed report and JSON contain both.
 func TestSupportingShown(t *testing.T) {
 	root := issue(t, nil, "Root", nil)
 	ann := issue(t, root, "ann@example.org", nil)
@@ -183,7 +184,8 @@ func TestSupportingShown(t *testing.T) {
 	}
 }
 
-// The number of signatures that are verified for one message is limited.
+// TestManySupporting checks that the number of signatures verified for one
+// message is limited.
 func TestManySupporting(t *testing.T) {
 	root := issue(t, nil, "Root", nil)
 	ann := issue(t, root, "ann@example.org", nil)
@@ -200,7 +202,8 @@ func TestManySupporting(t *testing.T) {
 	}
 }
 
-// AnyRoot verifies the signatures without judging certificates.
+// TestSupportingAnyRoot checks that AnyRoot verifies the signatures without
+// judging certificates.
 func TestSupportingAnyRoot(t *testing.T) {
 	ann := issue(t, issue(t, nil, "Root", nil), "ann@example.org", nil)
 	sig := ann.SignWith(t, []byte(text), true, now, func(sig []byte) [][]byte { return [][]byte{ann.Countersign(t, sig), ann.Stamp(t, sig, now)} })

@@ -6,7 +6,7 @@ import (
 	"hoplite/mail/cms"
 )
 
-// finish determines the verdict on the message.
+// finish determines the overall verdict.
 func finish(r *run) {
 	worst, any := cms.Good, false
 	sealed := false
@@ -45,7 +45,7 @@ func finish(r *run) {
 	findNesting(r)
 }
 
-// findNesting reports layers inside each other.
+// findNesting reports nested layers.
 func findNesting(r *run) {
 	var kinds string
 	for _, l := range r.rep.Layers {
@@ -59,8 +59,8 @@ func findNesting(r *run) {
 	}
 	switch {
 	case len(kinds) > 2 && kinds[:2] == "se" || kinds == "se":
-		// The content of the envelope is unknown, and triple-wrapped mail looks
-		// the same.
+		// The content of the envelope is unknown. Triple-wrapped mail
+		// looks the same.
 		r.find("nested", info, "", "encrypted, then signed: the signature covers an envelope (as in triple-wrapped mail)", "")
 	case len(kinds) > 1:
 		r.find("nested", info, "", fmt.Sprintf("%d layers of S/MIME, one inside the other", len(kinds)), "")

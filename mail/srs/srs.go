@@ -1,11 +1,11 @@
 // Package srs rewrites the sender of forwarded mail (Sender Rewriting Scheme),
 // so that SPF at the next server checks the forwarder, and restores the
 // original address for bounces. Like postsrsd and libsrs2, it writes SRS0 for
-// an original sender and SRS1 for a sender that an earlier forwarder has
-// rewritten.
+// an original sender and SRS1 for a sender already rewritten by an earlier
+// forwarder.
 //
 // A rewritten address is valid for three weeks and cannot be forged. The caller
-// decides which mail to rewrite, and stores the key. Start reading at Rewriter.
+// decides which mail to rewrite, and stores the key. Start with Rewriter.
 package srs
 
 import (
@@ -29,7 +29,7 @@ var (
 
 const (
 	validDays = 21
-	hashLen   = 6 // base32 digits: 30 bits, to guess within three weeks
+	hashLen   = 6 // base32 digits: 30 bits, which cannot be guessed within three weeks
 	keyLen    = 32
 )
 
@@ -55,8 +55,8 @@ func NewKey() []byte {
 	return key
 }
 
-// ValidKey reports whether key can be a key for New. A power cut can leave a file
-// of zeros, a key that anyone could guess.
+// ValidKey reports whether key can be passed to New. A power failure can leave
+// a file of zeros, which would be a predictable key.
 func ValidKey(key []byte) bool {
 	return len(key) >= keyLen && len(bytes.Trim(key, "\x00")) > 0
 }
@@ -96,9 +96,9 @@ func parseDay(s string) (int, bool) {
 	return hi<<5 | lo, hi >= 0 && lo >= 0
 }
 
-// Forward returns the sender to use for mail from an address that is being
-// forwarded. An address whose rewritten local part would exceed 64 octets is
-// returned unchanged: SPF may fail for it, but bounces still arrive.
+// Forward returns the sender to use for forwarded mail from an address. An
+// address whose rewritten local part would exceed 64 octets is returned
+// unchanged: SPF may fail for it, but bounces are still delivered.
 func (w *Rewriter) Forward(from mail.Address) mail.Address {
 	if from == "" || from.ASCIIDomain() == w.domain {
 		return from
@@ -106,10 +106,10 @@ func (w *Rewriter) Forward(from mail.Address) mail.Address {
 	local := from.Local()
 	var next string
 	switch tag, rest := cutTag(local); tag {
-	case "SRS0": // keep the part of the first forwarder, and its domain
+	case "SRS0": // keep the first forwarder's part and domain
 		next = "SRS1=" + w.hash(from.Domain(), rest) + "=" + from.Domain() + "=" + rest
 	case "SRS1":
-		_, tail, ok := strings.Cut(rest, "=") // drop the hash of the earlier forwarder
+		_, tail, ok := strings.Cut(rest, "=") // drop the earlier forwarder's hash
 		host, inner, ok2 := strings.Cut(tail, "=")
 		if !ok || !ok2 {
 			return from
@@ -126,13 +126,14 @@ func (w *Rewriter) Forward(from mail.Address) mail.Address {
 	return a
 }
 
-// Ours reports whether an address has the form of those that Forward returns.
+// Ours reports whether an address has the form of addresses returned by
+// Forward.
 func (w *Rewriter) Ours(a mail.Address) bool {
 	tag, _ := cutTag(a.Local())
 	return tag != "" && a.ASCIIDomain() == w.domain
 }
 
-// Reverse returns the original of a rewritten address.
+// Reverse returns the original address for a rewritten address.
 func (w *Rewriter) Reverse(a mail.Address) (mail.Address, error) {
 	tag, rest := cutTag(a.Local())
 	hash, rest, ok := strings.Cut(rest, "=")

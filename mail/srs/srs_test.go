@@ -39,8 +39,8 @@ func TestThereAndBack(t *testing.T) {
 	}
 }
 
-// With three forwarders in a row, the address stops growing after the second,
-// and a bounce goes from the third to the first and from there to the sender.
+// With three consecutive forwarders, the address stops growing after the
+// second. A bounce goes from the third to the first and then to the sender.
 func TestChain(t *testing.T) {
 	a, b, c := rewriter("a.example"), rewriter("b.example"), rewriter("c.example")
 	sent := c.Forward(b.Forward(a.Forward("ann@example.org")))

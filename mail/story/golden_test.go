@@ -39,7 +39,7 @@ func TestReadsFirstVersion(t *testing.T) {
 	}
 }
 
-// Every record of the first version becomes a story.
+// Every record of the first version can be converted to a story.
 func TestTellsFirstVersion(t *testing.T) {
 	b, err := os.ReadFile("../../internal/history/testdata/v1/2026-11-30.jsonl")
 	if err != nil {

@@ -25,7 +25,7 @@ func (t *teller) transaction(s *Summary) {
 	}
 }
 
-// envelope adds the sender, the recipients and how the message arrived.
+// envelope adds the sender, the recipients and how the message was received.
 func (t *teller) envelope(s *Summary) {
 	t.add("from", bracketed(s.Envelope.From))
 	for i := range s.Envelope.Rcpts {
@@ -66,7 +66,7 @@ func (t *teller) attempt(a *Attempt) {
 	}
 }
 
-// trail adds the events of filters and hops, with the time since start.
+// trail adds the events of filters and hops, with the time elapsed since start.
 func (t *teller) trail(trail *mail.Trail, start time.Time) {
 	for i := range trail.Events {
 		if e := &trail.Events[i]; e.Rcpt == "" || t.may(e.Rcpt) {
@@ -89,8 +89,8 @@ func (t *teller) trail(trail *mail.Trail, start time.Time) {
 	t.outcomes(trail.Outcomes)
 }
 
-// eventText describes one event of the trail. Evidence is included only for viewers
-// who may see the whole record.
+// eventText describes one event of the trail. It includes evidence only if the
+// viewer may see the whole record.
 func (t *teller) eventText(e *mail.Event) string {
 	text := fmt.Sprintf("%s, %s: %s", e.Stage, e.By, e.Verdict)
 	if e.Rcpt != "" {
@@ -116,7 +116,7 @@ func (t *teller) eventText(e *mail.Event) string {
 	return text
 }
 
-// outcomes adds the replies of the next servers.
+// outcomes adds the replies from the next servers.
 func (t *teller) outcomes(list []mail.Outcome) {
 	for i := range list {
 		o := &list[i]
@@ -165,7 +165,7 @@ func outcomeText(o *mail.Outcome) string {
 
 func bracketed(a mail.Address) string { return "<" + string(a) + ">" }
 
-// clientText names the client and the listener that it connected to.
+// clientText describes the client and the listener to which it connected.
 func clientText(c *mail.Client) string {
 	if c.Listener == "" && c.Helo == "" {
 		return "" // composed by this server
@@ -210,8 +210,8 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// Trail returns only the lines of a trail, for a message that is still queued
-// and arrived at start.
+// Trail returns only the lines of a trail, for a message that arrived at start
+// and is still queued.
 func Trail(trail *mail.Trail, start time.Time) []Line {
 	if trail == nil {
 		return nil

@@ -6,8 +6,8 @@ import (
 	"hoplite/mail"
 )
 
-// LogTrail writes a trail into a log line: the events other than a plain pass,
-// a summary of the authentication results, and the outcomes.
+// LogTrail adds a trail to a log line: all events except a plain pass, a
+// summary of the authentication results, and the outcomes.
 type LogTrail mail.Trail
 
 // MarshalZerologObject implements zerolog.LogObjectMarshaler.
@@ -23,7 +23,7 @@ func (t *LogTrail) MarshalZerologObject(e *zerolog.Event) {
 	}
 }
 
-// notable returns the events other than a plain pass.
+// notable returns all events except those with a plain pass.
 func (t *LogTrail) notable() loggedEvents {
 	var said loggedEvents
 	for _, v := range t.Events {
@@ -34,7 +34,7 @@ func (t *LogTrail) notable() loggedEvents {
 	return said
 }
 
-// These types write the lists of a trail with the fixed keys of the log.
+// These types log the lists of a trail with the log's fixed keys.
 type (
 	loggedEvents   []mail.Event
 	loggedAuth     []mail.AuthResult

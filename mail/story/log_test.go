@@ -9,8 +9,8 @@ import (
 	"hoplite/mail"
 )
 
-// The log records what the connection to the next server proved, even if mail
-// was sent in clear text after TLS had failed.
+// The log records how far the connection authenticated the next server, even if
+// mail was sent in clear text after TLS had failed.
 func TestLogHasProof(t *testing.T) {
 	trail := LogTrail{Outcomes: []mail.Outcome{{Rcpt: "ann@example.org", Proof: "clear text (TLS: handshake failure)"}}}
 	var out strings.Builder

@@ -11,21 +11,21 @@ import (
 
 // Summary is a finished transaction, as stored in history.
 //
-// Summary and Attempt are decoded by encoding/json but encoded by hand.
-// Encoding a record takes 6 µs of CPU; encoding/json would take 12 µs. The
-// difference is 5 % of the 125 µs that relaying a 1 KiB message costs in total
+// Summary and Attempt are decoded by encoding/json but encoded by custom code.
+// Encoding a record takes 6 µs of CPU time; encoding/json would take 12 µs. The
+// difference is 5% of the 125 µs that relaying a 1 KiB message takes in total
 // (BenchmarkRecord).
 type Summary struct {
 	*mail.Transaction
 	// Verdict is accepted, partly, refused, deferred, discarded or aborted.
 	Verdict string `json:"Verdict"`
-	// Reply is the last reply to the client; for LMTP, the one for the first
-	// recipient.
+	// Reply is the last reply to the client. For LMTP it is the reply for the
+	// first recipient.
 	Reply mail.Reply    `json:"Reply"`
 	Took  time.Duration `json:"Took"`
 }
 
-// MarshalZerologObject writes the summary without its zero fields.
+// MarshalZerologObject writes the summary, omitting zero fields.
 func (s *Summary) MarshalZerologObject(e *zerolog.Event) {
 	text(e, "ID", s.ID)
 	moment(e, "At", s.At)
@@ -41,7 +41,7 @@ func (s *Summary) MarshalZerologObject(e *zerolog.Event) {
 	e.Int64("Took", int64(s.Took))
 }
 
-// Attempt is the result of one attempt of the queue, as stored in history.
+// Attempt is the result of one delivery attempt, as stored in history.
 type Attempt struct {
 	ID       string         `json:"ID"`
 	From     mail.Address   `json:"From"`
@@ -73,8 +73,8 @@ func moment(e *zerolog.Event, key string, t time.Time) {
 	e.RawJSON(key, t.AppendFormat(b[:0], `"`+time.RFC3339Nano+`"`))
 }
 
-// The kept types write types of package mail with the keys of history; the log
-// has shorter keys.
+// The kept types write types of package mail with the keys used in history; the
+// log uses shorter keys.
 type (
 	keptClient   mail.Client
 	keptTLS      mail.TLS
@@ -109,7 +109,7 @@ func number[T ~int | ~int64 | ~uint8](e *zerolog.Event, key string, n T) {
 	}
 }
 
-// list adds an array with one element, written by one, for each item.
+// list adds an array with one element for each item, written by one.
 func list[T any](e *zerolog.Event, key string, items []T, one func(*T) zerolog.LogObjectMarshaler) {
 	if len(items) == 0 {
 		return

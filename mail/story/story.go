@@ -1,14 +1,14 @@
-// Package story describes what happened to a message: in records of history, in
+// Package story describes what happened to a message: in history records, in
 // the log, and in labelled lines for people.
 //
-// Summary and Attempt are the records that history stores about a transaction
-// and about each attempt of the queue; LogTrail writes the same information to
-// the log. Tell turns records into stories. A story is a list of labelled lines
-// that the terminal, the web pages and JSON show as they are. Tell is also the
-// only place that decides who may see a record, and which parts of it.
+// Summary and Attempt are the records stored in history for a transaction and
+// for each delivery attempt of the queue; LogTrail writes the same information
+// to the log. Tell converts records to stories. A story is a list of labelled
+// lines that the terminal, the web pages and JSON present unchanged. Tell is
+// also the only place that decides who may see a record, and which parts of it.
 //
 // The package neither stores nor looks up anything: records come from
-// internal/history, and the caller joins them by id. Start at Tell.
+// internal/history, and the caller joins them by id. Start with Tell.
 package story
 
 import (
@@ -20,7 +20,7 @@ import (
 	"hoplite/mail/safe"
 )
 
-// Entry is one record of history. A history.Record converts to it.
+// Entry is one history record. A history.Record can be converted to it.
 type Entry struct {
 	ID        string
 	At        time.Time
@@ -31,14 +31,14 @@ type Entry struct {
 	Data      json.RawMessage
 }
 
-// Story is one record as lines of text, safe to print.
+// Story is the readable account of one record, as lines that are safe to print.
 type Story struct {
 	ID   string    `json:"id"`
 	At   time.Time `json:"at"`
 	Kind string    `json:"kind"`
-	// Title is the result: "accepted: 250 2.0.0 queued as ...".
+	// Title is the result, for example "accepted: 250 2.0.0 queued as ...".
 	Title string `json:"title"`
-	// Good is set when every recipient that the viewer may see was accepted.
+	// Good is set if every recipient that the viewer may see was accepted.
 	Good  bool   `json:"good"`
 	Lines []Line `json:"lines"`
 }
@@ -48,7 +48,7 @@ type Line struct {
 	Label string `json:"label"` // "from", "to", "client", "+12ms", "spf", "sent", ...
 	Text  string `json:"text"`
 	State State  `json:"state,omitempty"`
-	// Means explains the reply codes in a bad line.
+	// Means explains the reply codes in a line that reports a failure.
 	Means []Meaning `json:"means,omitempty"`
 }
 
@@ -76,15 +76,15 @@ type Viewer struct {
 	Admin   bool
 }
 
-// Everything is a viewer that may see everything: an administrator.
+// Everything is a viewer who may see everything: an administrator.
 var Everything = Viewer{Admin: true}
 
-// Tell returns the stories of those records that the viewer may see.
+// Tell returns the stories of the records that the viewer may see.
 //
 // An administrator may see everything. An account may see everything about
 // messages that it sent after logging in; being the envelope sender is not
-// enough. A recipient may see the records of mail to it, but neither other
-// recipients, nor the replies for them, nor the evidence of filters.
+// enough. A recipient may see the records of mail to it, but not other
+// recipients, the replies for them, or the evidence of filters.
 func Tell(records []Entry, v Viewer) []Story {
 	sent := map[string]bool{} // ids of the messages that the account sent
 	for i := range records {
@@ -103,8 +103,8 @@ func Tell(records []Entry, v Viewer) []Story {
 	return stories
 }
 
-// HasEnvID reports whether a record is about a transaction with the sender's
-// envelope id (RFC 3461, 4.4).
+// HasEnvID reports whether a record is about a transaction with the given
+// envelope id of the sender (RFC 3461, 4.4).
 func (r *Entry) HasEnvID(id string) bool {
 	if id == "" || !bytes.Contains(r.Data, []byte(`"EnvID"`)) {
 		return false
@@ -122,7 +122,7 @@ func summary(r *Entry) (*Summary, bool) {
 	return &s, true
 }
 
-// is reports whether the viewer's account is the address a.
+// is reports whether a is the address of the viewer's account.
 func (v Viewer) is(a string) bool {
 	return a != "" && v.Account != "" && mail.Key(a) == mail.Key(v.Account)
 }
@@ -130,7 +130,7 @@ func (v Viewer) is(a string) bool {
 // teller writes the story of one record for one viewer.
 type teller struct {
 	viewer Viewer
-	whole  bool // the viewer may see all of the record
+	whole  bool // the viewer may see the whole record
 	story  Story
 }
 
@@ -146,7 +146,8 @@ func (t *teller) isRecipient(r *Entry) bool {
 	return false
 }
 
-// add appends a line, unless text is empty, and returns it.
+// add appends a line and returns it. If text is empty, it returns a line that
+// is not part of the story.
 func (t *teller) add(label, text string) *Line {
 	if text == "" {
 		return &Line{}

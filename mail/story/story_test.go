@@ -105,7 +105,7 @@ queue: the message is still in the queue
 	}
 }
 
-// TestWhoSees checks which viewers see which parts of a record.
+// TestWhoSees tests which viewers may see which parts of a record.
 func TestWhoSees(t *testing.T) {
 	for _, c := range []struct {
 		name    string

@@ -11,9 +11,9 @@ import (
 )
 
 // Anonymiser replaces addresses, host names and personal names with stable
-// pseudonyms, so that a trace can be published. The structure stays visible:
-// two hosts of one organisation still share a domain, and a private address
-// stays private.
+// pseudonyms, so that a trace can be published. The structure is preserved: two
+// hosts of the same organisation still share a domain, and a private address
+// remains private.
 type Anonymiser struct {
 	domains, hosts, locals, words map[string]string
 	addrs                         map[netip.Addr]string
@@ -41,7 +41,7 @@ func NewAnonymiser(t *Trace) *Anonymiser {
 	return a
 }
 
-// known registers a single-label name, because the text alone does not show
+// known registers a single-label name, because the text alone does not reveal
 // that KRYPTIK is a host.
 func (a *Anonymiser) known(name string) {
 	name = strings.Trim(name, "[]?")

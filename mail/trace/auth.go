@@ -7,9 +7,9 @@ import (
 	"hoplite/mail"
 )
 
-// AuthClaim is one authentication result as a header field reports it, with the
-// name of the server that reports it. Trusted is set if that server is one of ours
-// or wrote a line that we trust, or if Now is.
+// AuthClaim is one authentication result reported by a header field, with the
+// name of the server that reported it. Trusted is set if that server is ours or
+// wrote a line we trust, or if Now is set.
 type AuthClaim struct {
 	By       string `json:"by"` // authserv-id, or the field's writer
 	Field    string `json:"field"`
@@ -19,15 +19,15 @@ type AuthClaim struct {
 	Instance int    `json:"instance,omitempty"` // ARC set
 	Trusted  bool   `json:"believed"`
 	Now      bool   `json:"now,omitempty"` // evaluated for this trace, not read from a field
-	// Unverified is set if a signature or seal is present but was not verified.
+	// Unverified is set if a signature or seal is present but has not been
+	// verified.
 	Unverified bool `json:"unverified,omitempty"`
 }
 
 const maxClaims = 200
 
-// AddVerified adds the results of evaluating authentication now. They replace
-// claims that only state the presence of a field, such as an unverified
-// signature.
+// AddVerified adds results that were evaluated now. They replace claims that
+// only record the presence of a field, such as an unverified signature.
 func (t *Trace) AddVerified(now []AuthClaim) {
 	verified := map[string]bool{}
 	for i := range now {
@@ -44,7 +44,7 @@ func (t *Trace) AddVerified(now []AuthClaim) {
 	judge{t}.dmarc()
 }
 
-// readAuth reads a field that reports authentication results.
+// readAuth reads a header field that reports authentication results.
 func (t collector) readAuth(name string, f mail.Field) {
 	if len(t.Auth) >= maxClaims {
 		return
@@ -86,8 +86,8 @@ func (t collector) claim(c AuthClaim) {
 	}
 }
 
-// readResults reads the list of RFC 8601: id; method=result (comment) reason=x
-// ptype.property=value; ...
+// readResults parses a list of results (RFC 8601): id; method=result (comment)
+// reason=x ptype.property=value; ...
 func (t collector) readResults(field string, instance int, text string) {
 	parts := splitOutside(text, ';')
 	if len(parts) == 0 {
@@ -171,8 +171,8 @@ func tag(list, name string) string {
 
 func tagNumber(list, name string) int { return number(tag(list, name)) }
 
-// number returns the decimal number at the start of s, or 0 if there is none or it
-// is above 65535.
+// number parses the decimal number at the start of s. It returns 0 if there is
+// none or it is above 65535.
 func number(s string) int {
 	n := 0
 	for i := 0; i < len(s) && isDigit(s[i]); i++ {

@@ -6,16 +6,16 @@ import (
 	"testing"
 )
 
-// TestCases checks genuine mail that was once reported as forged or had a wrong
-// origin.
+// TestCases checks genuine mail that was once reported as forged or with a
+// wrong origin.
 func TestCases(t *testing.T) {
 	for _, c := range []struct {
 		file   string
 		o      Options
 		origin string // address; "" is not judged, "-" is none
-		by     string // who vouches for it
-		has    string // codes of findings that must be there
-		hasNot string // and must not
+		by     string // the host that vouches for the origin
+		has    string // codes of findings that must be reported
+		hasNot string // codes that must not be reported
 	}{
 		{file: "f1-forward", o: Options{Ours: []string{"fwd.b.example"}}, origin: "198.51.100.30", by: "fwd.b.example", hasNot: "suspect-line"},
 		{file: "f1-forward", origin: "192.0.2.60", hasNot: "suspect-line"},
@@ -64,7 +64,8 @@ func TestCases(t *testing.T) {
 	}
 }
 
-// The origin is never an address of the provider that holds the mailbox.
+// TestNoProviderAsOrigin checks that the origin is never an address of the
+// provider that hosts the mailbox.
 func TestNoProviderAsOrigin(t *testing.T) {
 	const head = "Received: from EUR05.outbound.protection.outlook.com (40.107.21.99) by\r\n AM0P.mail.protection.outlook.com (10.1.1.1) with Microsoft SMTP Server id 15.20.1 via Frontend Transport; Tue, 12 May 2026 08:31:01 +0000\r\n" +
 		"Received: from DB9.eurprd09.prod.outlook.com (2603:10a6:10:2a1::7) by EUR05.prod.outlook.com (2603:10a6:208:18f::14) with Microsoft SMTP Server id 15.20.1; Tue, 12 May 2026 08:31:00 +0000\r\n\r\n"
@@ -74,14 +75,14 @@ func TestNoProviderAsOrigin(t *testing.T) {
 	}
 }
 
-// A line is suspect only with two independent signs, and its reasons mention
-// both.
+// TestTwoSigns checks that a line is suspect only with two independent signs,
+// and that its reasons mention both.
 func TestTwoSigns(t *testing.T) {
 	line := func(peer, id string) string {
 		return "Received: from " + peer + "\r\n\tby mx.b.example (Postfix) with ESMTPS id 4F1Zpz0YBvz9sWn; Tue, 12 May 2026 08:30:06 +0000\r\n" +
 			"Received: from c.example (c.example [203.0.113.9])\r\n\tby mail.a.example (8.18.1/8.18.1) with ESMTP id " + id + "; Tue, 12 May 2026 08:30:05 +0000\r\n\r\n"
 	}
-	const good, elsewhere = "64C8U5ab012345", "50C8U5ab012345" // of May 2026, and of 2025
+	const good, elsewhere = "64C8U5ab012345", "50C8U5ab012345" // from May 2026, and from 2025
 	for _, c := range []struct {
 		name, peer, id string
 		want           Trust
@@ -102,7 +103,8 @@ func TestTwoSigns(t *testing.T) {
 	}
 }
 
-// An LMTP step to a public address is not the boundary.
+// TestLMTPIsNoBoundary checks that an LMTP step to a public address is not the
+// boundary.
 func TestLMTPIsNoBoundary(t *testing.T) {
 	const head = "Received: from mx.b.example ([198.51.100.1])\r\n\tby store.b.example (Dovecot) with LMTP id x; Tue, 12 May 2026 08:30:07 +0000\r\n" +
 		"Received: from mail.a.example (mail.a.example [192.0.2.1])\r\n\tby mx.b.example (Postfix) with ESMTPS id 4F1Zpz0YBvz9sWn; Tue, 12 May 2026 08:30:06 +0000\r\n\r\n"

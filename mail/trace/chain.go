@@ -16,18 +16,19 @@ import (
 type Options struct {
 	// Trusted lists the networks whose Received lines we trust.
 	Trusted []netip.Prefix
-	// Ours lists our own hosts; ".example.org" matches all names below it.
+	// Ours lists our own hosts; ".example.org" matches all its subdomains.
 	Ours []string
-	// Mailbox is the provider that holds the reader's mailbox, one of
-	// Mailboxes; if it is empty, the provider is derived from the newest line.
+	// Mailbox is the provider that hosts the reader's mailbox, one of
+	// Mailboxes. If it is empty, the provider is derived from the newest
+	// line.
 	Mailbox string
-	// Known returns the last observed error of a host's clock, positive if the
-	// clock is fast. It may be nil.
+	// Known returns the last observed error of a host's clock. It is
+	// positive if the clock is fast. Known may be nil.
 	Known func(host string) (fast time.Duration, ok bool)
 	// Seals lists verified signatures over Received lines.
 	Seals []Seal
-	// Excerpt is set if the header is a pasted excerpt, so that missing fields
-	// have no meaning.
+	// Excerpt is set if the header is a pasted excerpt, in which missing
+	// fields mean nothing.
 	Excerpt bool
 }
 
@@ -58,34 +59,34 @@ func (o *Options) owns(host string) bool {
 	return false
 }
 
-// Trust says who vouches for a line.
+// Trust is the degree to which a line is trusted.
 type Trust string
 
-// The degrees of trust.
+// The levels of trust.
 const (
 	Ours     Trust = "ours"     // written by one of our hosts
 	Vouched  Trust = "vouched"  // written by a host that a trusted line vouches for
-	Boundary Trust = "boundary" // the oldest trusted line: its address is a fact, its HELO a claim
+	Boundary Trust = "boundary" // the oldest trusted line: its address is reliable, its HELO a claim
 	Sealed   Trust = "sealed"   // covered by a verified signature
 	Claimed  Trust = "claimed"  // possibly forged by the sender
 	Suspect  Trust = "suspect"  // claimed, with at least two signs of forgery
 )
 
-// LinkKind is the kind of step that led to a hop.
+// LinkKind is the kind of the step to a hop.
 type LinkKind string
 
 // The kinds of steps.
 const (
 	Transport LinkKind = "transport"
 	QueueWait LinkKind = "queue"  // a wait of ten minutes or more
-	Fetch     LinkKind = "fetch"  // fetched from a mailbox by POP or IMAP
-	List      LinkKind = "list"   // passed on by a mailing list
-	Handoff   LinkKind = "local"  // between programs of one host or organisation
+	Fetch     LinkKind = "fetch"  // fetched from a mailbox with POP or IMAP
+	List      LinkKind = "list"   // forwarded by a mailing list
+	Handoff   LinkKind = "local"  // between programs on one host or in one organisation
 	Filtering LinkKind = "filter" // through a content filter
 )
 
-// Step is a line of the chain: its content, and the conclusions drawn from the
-// whole chain.
+// Step is one line of the chain, with the conclusions drawn from the whole
+// chain.
 type Step struct {
 	received.Line
 	Index int // 1 is the oldest
@@ -96,11 +97,11 @@ type Step struct {
 	Kind    LinkKind
 	Class   AddrClass // of From.Addr
 
-	// Time is the corrected time; zero without a date.
+	// Time is the corrected time. It is zero if the line has no date.
 	Time time.Time
 	// Delay is the corrected time since the previous step, between Low and
-	// High. RawDelay is the difference of the stamps. They are set only if
-	// HasDelay is set.
+	// High. RawDelay is the difference between the stamps. They are valid
+	// only if HasDelay is set.
 	Delay, Low, High, RawDelay time.Duration
 	HasDelay                   bool
 
@@ -108,7 +109,7 @@ type Step struct {
 	score int
 }
 
-// Trace is the path of a message according to its header block.
+// Trace is the path of a message, reconstructed from its header.
 type Trace struct {
 	Steps    []Step // oldest first
 	Clocks   []Clock
@@ -120,19 +121,19 @@ type Trace struct {
 
 	// Boundary is the index of the oldest trusted line, or 0 if there are no hops.
 	Boundary int
-	// OursHint is set if older lines were probably written by other hosts of
-	// the same organisation that are not in Options.
+	// OursHint is set if older lines were probably written by hosts of the
+	// same organisation that are not listed in Options.
 	OursHint *OursHint
-	// Slowest is the index of the hop with the longest delay, or 0 if there is
-	// none.
+	// Slowest is the index of the hop with the longest delay, or 0 if there
+	// is none.
 	Slowest int
-	// Total is the time from the oldest to the newest line, ignoring suspect
-	// lines.
+	// Total is the time between the oldest and the newest line, ignoring
+	// suspect lines.
 	Total    time.Duration
 	HasTotal bool
-	// Ambiguous is set if the stamps allow more than one explanation.
+	// Ambiguous is set if the stamps have more than one explanation.
 	Ambiguous bool
-	// Dropped counts Received lines beyond MaxHops.
+	// Dropped is the number of Received lines beyond MaxHops.
 	Dropped int
 
 	MessageID, From, To, Subject, Date string
@@ -142,29 +143,29 @@ type Trace struct {
 	header header
 }
 
-// Origin is the oldest source of the message that a trusted line names.
+// Origin is the oldest source of the message named by a trusted line.
 type Origin struct {
 	Addr      netip.Addr
 	Name      string // reverse name, if written
 	Helo      string
-	Hop       int    // the line that names it
+	Hop       int    // the line that names the origin
 	VouchedBy string // the host that wrote that line
 	Auth      string // the authenticated user
 }
 
-// OursHint holds the names and address that would have to be ours for the line
-// before the boundary to be trusted.
+// OursHint holds the names and address that would have to be configured as ours
+// for the line before the boundary to be trusted.
 type OursHint struct {
 	Hop   int    // the boundary line
 	Names string // for Options.Ours
 	Addr  netip.Addr
 }
 
-// OursCode is the code of the finding about an OursHint. The caller completes
-// its advice with the way to configure our own hosts.
+// OursCode is the code of the finding about an OursHint. The caller adds advice
+// on how to configure our own hosts.
 const OursCode = "same-organisation"
 
-// Finding is a conclusion in words, with advice.
+// Finding is a conclusion as text, with advice.
 type Finding struct {
 	Code     string `json:"code"`
 	Severity string `json:"severity"` // note, warning, problem
@@ -180,7 +181,7 @@ const (
 	Problem = "problem"
 )
 
-// BySeverity returns the findings, the most severe first.
+// BySeverity returns the findings sorted by severity, the most severe first.
 func (t *Trace) BySeverity() []Finding {
 	order := []string{Problem, Warning, Note}
 	return slices.SortedStableFunc(slices.Values(t.Findings), func(a, b Finding) int {
@@ -194,9 +195,9 @@ func (t *Trace) find(code, severity string, hop int, text, advice string) {
 	}
 }
 
-// header holds the data that later passes need besides Received lines.
+// header holds data from other fields that later passes need.
 type header struct {
-	has         map[string]int // lower-case field names and their number
+	has         map[string]int // number of fields by lower-case name
 	deliveredTo []string
 	returnPaths int
 	returnPath  string // the first one
@@ -206,7 +207,7 @@ type header struct {
 	excerpt     bool // fields may be missing
 }
 
-// Read analyses a header block: the bytes up to the first empty line.
+// Read analyses a header block, up to the first empty line.
 func Read(head []byte, o Options) *Trace {
 	t := &Trace{}
 	t.header.excerpt = o.Excerpt
@@ -219,8 +220,8 @@ func Read(head []byte, o Options) *Trace {
 	return t
 }
 
-// ReversePath returns the envelope sender without its angle brackets, as
-// Return-Path or the line that names the origin records it.
+// ReversePath returns the envelope sender without angle brackets, as recorded
+// by Return-Path or by the line that names the origin.
 func (t *Trace) ReversePath() (path string, known bool) {
 	path = t.header.returnPath
 	if path == "" && t.Origin != nil {
@@ -232,8 +233,8 @@ func (t *Trace) ReversePath() (path string, known bool) {
 // collector reads the fields of a header block into a Trace.
 type collector struct{ *Trace }
 
-// collect reads the fields of the block and orders the Received lines, oldest
-// first.
+// collect reads the fields of a header block and sorts the Received lines from
+// oldest to newest.
 func (t collector) collect(head []byte) {
 	t.header.has = map[string]int{}
 	fields, lines := 0, 0
@@ -267,8 +268,8 @@ func (t collector) collect(head []byte) {
 	}
 }
 
-// field reads one field other than Received; first is set for the first one of its
-// name.
+// field reads one field other than Received. first is set for the first field
+// of that name.
 func (t collector) field(name string, f mail.Field, first bool) {
 	switch name {
 	case "x-received":
@@ -300,7 +301,7 @@ func (t collector) field(name string, f mail.Field, first bool) {
 	}
 }
 
-// firstOnly reads a field of which only the first occurrence is used.
+// firstOnly reads a field of which only the first occurrence counts.
 func (t collector) firstOnly(name string, f mail.Field) {
 	switch name {
 	case "message-id":
@@ -322,7 +323,7 @@ func clip(s string, n int) string {
 	return s
 }
 
-// AddrClass is the kind of an address.
+// AddrClass is the class of an address.
 type AddrClass string
 
 // The classes of addresses.
@@ -393,9 +394,9 @@ func sameHost(a, b string) bool {
 	return a != "" && strings.EqualFold(strings.TrimSuffix(a, "."), strings.TrimSuffix(b, "."))
 }
 
-// organisation returns the organisation that a host name belongs to: the provider, if its
-// domain is in a pool, else the registered domain. It is empty for names that are
-// not public.
+// organisation returns the organisation that a host name belongs to: the
+// provider if its domain is in a pool, otherwise the registered domain. It is
+// empty for names that are not public.
 func organisation(host string) string {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	if !strings.Contains(host, ".") || insideName(host) {
@@ -411,14 +412,14 @@ func organisation(host string) string {
 	return d
 }
 
-// disciplined reports whether a host belongs to a provider that runs its own time
-// servers, so that its clock is known to be right.
+// disciplined reports whether a host belongs to a provider with its own time
+// servers, so that its clock can be assumed to be right.
 func disciplined(host string) bool {
 	d, err := publicsuffix.EffectiveTLDPlusOne(strings.ToLower(strings.TrimSuffix(host, ".")))
 	return err == nil && known.pools[d].disciplined
 }
 
-// insideName reports whether a name does not exist in public DNS.
+// insideName reports whether a name cannot exist in public DNS.
 func insideName(host string) bool {
 	for _, tld := range [...]string{".local", ".lan", ".internal", ".localdomain", ".corp", ".home", ".intranet", ".private", ".home.arpa", ".localhost"} {
 		if len(host) > len(tld) && strings.EqualFold(host[len(host)-len(tld):], tld) {

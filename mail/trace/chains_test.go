@@ -19,26 +19,26 @@ type chain struct {
 	lines []string
 }
 
-// line adds a line; %D is replaced by its date in the given zone.
+// line adds a line and replaces %D with its date in the given zone.
 func (c *chain) line(zone string, format string, args ...any) {
 	hours := map[string]int{"UTC": 0, "PDT": -7, "EDT": -4, "CEST": 2, "MSK": 3, "CST8": 8}[zone]
 	at := c.now.In(time.FixedZone("", hours*3600))
 	c.lines = append(c.lines, fmt.Sprintf(format, args...)+"; "+at.Format("Mon, 2 Jan 2006 15:04:05 -0700"))
 }
 
-// wait passes up to n seconds.
+// wait advances the clock by up to n seconds.
 func (c *chain) wait(n int) { c.now = c.now.Add(time.Duration(c.Intn(n+1)) * time.Second) }
 
 func (c *chain) hex(n int) string {
 	return fmt.Sprintf("%0*X", n, c.Int63())[:n]
 }
 
-// client is the host that sends next: its HELO, its reverse name and its address.
+// client is the host that sends next.
 type client struct{ helo, rdns, addr string }
 
-// senders write the lines of the sender's provider.
+// senders write the lines added by the sender's provider.
 var senders = []func(c *chain) client{
-	func(c *chain) client { // Postfix of a company
+	func(c *chain) client { // a company's Postfix
 		c.line("CEST", "from [192.168.1.%d] (dsl-%d.isp.example [198.51.100.%[2]d])\n\t(Authenticated sender: ann)\n\tby mail.a.example (Postfix) with ESMTPSA id %[3]s", c.Intn(250), c.Intn(250), c.hex(10))
 		return client{"mail.a.example", "mail.a.example", "192.0.2.5"}
 	},
@@ -55,7 +55,7 @@ var senders = []func(c *chain) client{
 		c.line("UTC", "from [198.51.100.%d] (helo=[10.0.0.5])\n\tby vps.a.example with esmtpsa (TLS1.3) tls TLS_AES_256_GCM_SHA384\n\t(Exim 4.98)\n\t(envelope-from <ann@a.example>)", c.Intn(250))
 		return client{"vps.a.example", "vps7.hosting.example", "192.0.2.7"}
 	},
-	func(c *chain) client { // Exchange in a domain of its own
+	func(c *chain) client { // Exchange in its own domain
 		c.line("CEST", "from EX01.corp.companynet.example (10.1.1.1) by\n EX02.corp.companynet.example (10.1.1.2) with Microsoft SMTP Server (version=TLS1_2,\n cipher=TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384) id 15.1.2507.%d", c.Intn(40))
 		return client{"mail.company.example", "mail.company.example", "192.0.2.8"}
 	},
@@ -119,7 +119,7 @@ var senders = []func(c *chain) client{
 	},
 }
 
-// transits are what mail passes on its way.
+// transits write the lines added between the two providers.
 var transits = []func(c *chain, p client) client{
 	func(c *chain, p client) client { return p },
 	func(c *chain, p client) client { return p },
@@ -129,7 +129,7 @@ var transits = []func(c *chain, p client) client{
 		c.line("UTC", "from lists.l.example (localhost [127.0.0.1])\n\tby lists.l.example (Postfix) with ESMTP id %s", c.hex(10))
 		return client{"lists.l.example", "lists.l.example", "192.0.2.20"}
 	},
-	func(c *chain, p client) client { // a forward by alias
+	func(c *chain, p client) client { // an alias that forwards
 		c.line("CEST", "from %s (%s [%s])\n\tby mx.f.example (Postfix) with ESMTPS id %s\n\tfor <bob@f.example>", p.helo, p.rdns, p.addr, c.hex(10))
 		c.wait(1)
 		c.line("CEST", "by mx.f.example (Postfix)\n\tid %s", c.hex(10))
@@ -143,7 +143,7 @@ var transits = []func(c *chain, p client) client{
 	},
 }
 
-// receivers write the lines of the reader's provider.
+// receivers write the lines added by the reader's provider.
 var receivers = []func(c *chain, p client){
 	func(c *chain, p client) { // Postfix and Dovecot
 		c.line("CEST", "from %s (%s [%s])\n\t(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits))\n\tby mx.b.example (Postfix) with ESMTPS id %s\n\tfor <bob@b.example>", p.helo, p.rdns, p.addr, c.hex(10))
@@ -168,17 +168,18 @@ var receivers = []func(c *chain, p client){
 		c.wait(2)
 		c.line("UTC", "from AM0PEPF00012345.eurprd05.prod.outlook.com\n (2603:10a6:208:1b8:cafe::7) by AM0PR05CA0077.outlook.office365.com\n (2603:10a6:208:136::17) with Microsoft SMTP Server (version=TLS1_3,\n cipher=TLS_AES_256_GCM_SHA384) id 15.20.8511.27 via Frontend Transport")
 	},
-	func(c *chain, p client) { // a POP mailbox that is polled
+	func(c *chain, p client) { // a mailbox polled over POP
 		c.line("CEST", "from %s (%s [%s]) by mx.isp.example (Postfix) with ESMTPS id %s for <bob@isp.example>", p.helo, p.rdns, p.addr, c.hex(10))
 		c.wait(900)
 		c.line("CEST", "from pop.isp.example [192.0.2.30]\n\tby home.b.example with POP3 (fetchmail-6.4.38)\n\tfor <bob@localhost> (single-drop)")
 	},
 }
 
-// newChain returns the header of a message that took an ordinary way.
+// newChain returns the header of a message that took an ordinary path.
 func newChain(seed int64) string {
 	c := &chain{Rand: rand.New(rand.NewSource(seed)), now: time.Date(2026, 5, 12, 8, 30, 0, 0, time.UTC).Add(time.Duration(seed) * time.Hour)}
-	// Most computers are right to a few seconds, some are off by up to two minutes.
+	// Most clocks are right to within a few seconds; some are off by up to
+	// two minutes.
 	written := c.now
 	switch c.Intn(10) {
 	case 0:
@@ -203,8 +204,8 @@ func newChain(seed int64) string {
 	return b.String()
 }
 
-// rates counts findings by severity and code, and the messages with a warning or a
-// suspect line.
+// rates counts findings by severity and code, and the messages with a warning
+// or a suspect line.
 func rates(t *testing.T, heads []string, o Options) (warned, suspect int) {
 	t.Helper()
 	codes := map[string]int{}
@@ -236,9 +237,9 @@ func rates(t *testing.T, heads []string, o Options) (warned, suspect int) {
 	return warned, suspect
 }
 
-// TestOrdinaryChains traces 200 generated messages of common providers: no line is
-// suspect, at most 5 of 100 have a warning, and the origin is never an address of the
-// provider that holds the mailbox.
+// TestOrdinaryChains traces 200 generated messages from common providers. No
+// line may be suspect, at most 5% of messages may have a warning, and the
+// origin must never be an address of the provider that hosts the mailbox.
 func TestOrdinaryChains(t *testing.T) {
 	var heads []string
 	for seed := range int64(200) {
@@ -252,9 +253,9 @@ func TestOrdinaryChains(t *testing.T) {
 	}
 }
 
-// TestCorpusRates counts the findings on public sample mails. They are no ordinary
-// mail: many are spam, and the dates of others were edited by hand. The bounds hold
-// what was reached.
+// TestCorpusRates counts the findings for public sample mail. It is not typical
+// mail: much of it is spam, and some dates were edited by hand. The bounds are
+// the values reached so far.
 func TestCorpusRates(t *testing.T) {
 	raw, err := os.ReadFile("testdata/received/real/chains.json")
 	if err != nil {

@@ -5,36 +5,37 @@ import (
 	"time"
 )
 
-// DateHost represents the clock that wrote the Date field.
+// DateHost stands for the clock that wrote the Date field.
 const DateHost = "(Date header)"
 
 // Clock is the error of one host's clock.
 type Clock struct {
 	Host string
-	// Offset is the estimated error, positive if the clock is fast, between Low
-	// and High.
+	// Offset is the estimated error, between Low and High. It is positive
+	// if the clock is fast.
 	Offset, Low, High time.Duration
 	Cause             ClockCause
-	// Certain is false if another explanation of the stamps is about as likely.
+	// Certain is false if another explanation of the stamps is about as
+	// likely.
 	Certain bool
-	Hops    []int // the lines it dated; none for the Date field
+	Hops    []int // the lines it dated; empty for the Date field
 }
 
-// ClockCause is the likely cause of an error.
+// ClockCause is the likely cause of a clock's error.
 type ClockCause string
 
-// The causes.
+// The causes of clock errors.
 const (
 	WholeHour ClockCause = "whole-hour"      // a wrong time zone or daylight saving setting
-	ZoneSlip  ClockCause = "whole-hour-zone" // local time written as UTC, or the reverse
-	HalfHour  ClockCause = "half-hour"       // a zone with a half or three quarters of an hour
-	Learned   ClockCause = "learned"         // known from earlier messages
+	ZoneSlip  ClockCause = "whole-hour-zone" // local time written as UTC, or vice versa
+	HalfHour  ClockCause = "half-hour"       // a zone with an offset of a half or three quarters of an hour
+	Learned   ClockCause = "learned"         // known from previous messages
 	Drift     ClockCause = "drift"           // anything else
-	Unclear   ClockCause = "unknown"         // it is unclear which clock is wrong
+	Unclear   ClockCause = "unknown"         // it is not clear which clock is wrong
 )
 
-// tolerance is the error above which a clock is reported, and queueLife the
-// longest time in a queue (RFC 5321, 4.5.4.1: queues give up after four to five
+// tolerance is the error above which a clock is reported. queueLife is the
+// maximum time in a queue (RFC 5321, 4.5.4.1: queues give up after four to five
 // days).
 const (
 	tolerance = 10 * time.Second
@@ -42,22 +43,22 @@ const (
 )
 
 // The weights of clocks. Our own has the highest weight, but three others that
-// agree outvote it.
+// agree can outvote it.
 const (
 	weightOurs    = 50
 	weightKnown   = 40
 	weightOther   = 20
 	weightClaimed = 18
 	weightDate    = 12
-	weightWait    = 6 // of a second of total delay: of two explanations, prefer the one with less delay
+	weightWait    = 6 // per second of total delay: prefer the explanation with less delay
 )
 
-// timing corrects the times of a chain by finding the wrong clocks and the
+// timing identifies the wrong clocks of a chain and corrects its times and
 // delays.
 type timing struct{ *Trace }
 
-// fitClocks finds the wrong clocks and sets each step's corrected time, and the
-// delays with their bounds.
+// fitClocks finds the wrong clocks and sets each step's corrected time and its
+// delay with bounds.
 func (t timing) fitClocks(o *Options) {
 	m := t.marks(o)
 	if len(m.marks) == 0 {
@@ -82,8 +83,8 @@ func (t timing) fitClocks(o *Options) {
 	t.delays(m, wrong, times)
 }
 
-// findWrong fits the clocks and returns those that are wrong by more than the precision
-// of a stamp.
+// findWrong fits the clocks and returns those whose error exceeds the precision
+// of their stamps.
 func (m *clockFit) findWrong() (c []int64, wrong map[int]bool, ok bool) {
 	c, low, high, _, ok := m.solve(-1, false)
 	if !ok {
@@ -99,8 +100,8 @@ func (m *clockFit) findWrong() (c []int64, wrong map[int]bool, ok bool) {
 	return c, wrong, ok
 }
 
-// split gives each line of a wrong host a clock of its own if no single error fits
-// all of them: then a line is wrong, not the host's clock.
+// split gives each line of a wrong host its own clock if no single error fits
+// all of them: in that case the line is wrong, not the host's clock.
 func (m *clockFit) split(c []int64, wrong map[int]bool) bool {
 	times := make([]int64, len(m.marks))
 	for i, mk := range m.marks {
@@ -134,8 +135,8 @@ func far(ms, coarse int64) bool {
 	return ms >= limit || ms <= -limit
 }
 
-// solve fits the clocks. The clock pinned, if not negative, is held at zero;
-// withoutDate leaves out the Date field.
+// solve fits the clocks. If pinned is not negative, that clock's error is fixed
+// at zero. withoutDate ignores the Date field.
 func (m *clockFit) solve(pinned int, withoutDate bool) (c, low, high []int64, cost int64, ok bool) {
 	f := newFit(len(m.names), &m.budget)
 	for n := 1; n < len(m.names); n++ {
@@ -160,7 +161,8 @@ func (m *clockFit) solve(pinned int, withoutDate bool) (c, low, high []int64, co
 	}
 	var wait int64
 	if first >= 0 && last > first && m.marks[first].node != m.marks[last].node {
-		// Total delay is t_last - t_first = (r_last - c_last) - (r_first - c_first).
+		// The total delay is t_last - t_first = (r_last - c_last) -
+		// (r_first - c_first).
 		a, b := m.marks[first].node, m.marks[last].node
 		f.up[b] -= weightWait
 		f.down[b] += weightWait
@@ -173,10 +175,10 @@ func (m *clockFit) solve(pinned int, withoutDate bool) (c, low, high []int64, co
 	return c, low, high, f.cost + wait, ok
 }
 
-// weighAlternatives assumes in turn that each wrong clock is right. If the stamps
-// can be explained nearly as well that way, the answer is uncertain, and the clocks
-// that would be wrong instead are reported, too. The Date field confirms nothing
-// here, because a client wrote it.
+// weighAlternatives assumes in turn that each wrong clock is right. If that
+// explains the stamps nearly as well, the result is uncertain, and the clocks
+// that would be wrong instead are reported as well. The Date field is ignored,
+// because the client wrote it.
 func (m *clockFit) weighAlternatives(wrong, certain map[int]bool, alternatives map[int]int64, c []int64) {
 	_, _, _, base, ok := m.solve(-1, true)
 	tried := 0
@@ -188,7 +190,7 @@ func (m *clockFit) weighAlternatives(wrong, certain map[int]bool, alternatives m
 			break
 		}
 		if m.names[n] == DateHost {
-			certain[n] = true // otherwise every server would be wrong
+			certain[n] = true // otherwise all servers would be wrong
 			if other, _, _, _, ok2 := m.solve(n, false); ok2 && len(m.marks) <= 2 {
 				for k := 1; k < len(other); k++ {
 					if far(other[k], 0) && !wrong[k] && m.class[k] < weightKnown {
@@ -201,7 +203,7 @@ func (m *clockFit) weighAlternatives(wrong, certain map[int]bool, alternatives m
 		}
 		other, _, _, cost, ok2 := m.solve(n, true)
 		if !ok || !ok2 || 4*(cost-base) > m.class[n]*abs(c[n]) {
-			certain[n] = true // the other explanation costs a quarter more
+			certain[n] = true // the other explanation costs 25% more
 			continue
 		}
 		for k := 1; k < len(other); k++ {
@@ -212,8 +214,8 @@ func (m *clockFit) weighAlternatives(wrong, certain map[int]bool, alternatives m
 	}
 }
 
-// times returns the corrected times. The stamps of correct clocks are kept; a
-// line dated by a wrong clock is placed evenly between its neighbours.
+// times returns the corrected times. Stamps from correct clocks are kept; lines
+// dated by a wrong clock are spaced evenly between their neighbours.
 func (m *clockFit) times(c []int64, wrong map[int]bool) []int64 {
 	out := make([]int64, len(m.marks))
 	for i, mk := range m.marks {
@@ -241,7 +243,7 @@ func (m *clockFit) times(c []int64, wrong map[int]bool) []int64 {
 	return m.spread(out, wrong)
 }
 
-// spread makes the times non-decreasing again after several clocks were
+// spread makes the times non-decreasing again after several clocks have been
 // corrected independently.
 func (m *clockFit) spread(out []int64, wrong map[int]bool) []int64 {
 	for i := 1; i < len(out); i++ {
@@ -259,8 +261,8 @@ func (m *clockFit) spread(out []int64, wrong map[int]bool) []int64 {
 	return out
 }
 
-// room returns the bounds of a wrong clock's offset, given the correct clocks
-// of its neighbours.
+// room returns the bounds of a wrong clock's offset, based on its neighbours'
+// correct clocks.
 func (m *clockFit) room(n int, wrong map[int]bool, times []int64) (low, high int64) {
 	low, high = math.MinInt64, math.MaxInt64
 	for i, mk := range m.marks {
@@ -283,8 +285,8 @@ func (m *clockFit) room(n int, wrong map[int]bool, times []int64) (low, high int
 	return low, high
 }
 
-// pick chooses an offset between the bounds: a whole or half hour if there is
-// one, because those are common errors, otherwise the middle.
+// pick chooses an offset between the bounds: a whole or half hour if possible,
+// because such errors are common, otherwise the midpoint.
 func pick(low, high int64) int64 {
 	for _, unit := range [...]int64{3_600_000, 1_800_000, 2_700_000} {
 		n := (low + high) / 2 / unit

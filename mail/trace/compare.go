@@ -10,13 +10,13 @@ import (
 	"hoplite/mail/mime"
 )
 
-// Change is one difference between two copies of a message.
+// Change is a difference between two copies of a message.
 type Change struct {
 	What   string `json:"what"` // added, lost, changed, moved
 	Where  string `json:"where"`
 	Before string `json:"before,omitempty"`
 	After  string `json:"after,omitempty"`
-	// Means is the effect on signatures, if any.
+	// Means describes the effect on signatures, if there is one.
 	Means string `json:"means,omitempty"`
 }
 
@@ -24,15 +24,15 @@ type Change struct {
 type Comparison struct {
 	Headers []Change `json:"headers"`
 	Parts   []Change `json:"parts"`
-	Signing []string `json:"signing"` // the effect on DKIM and S/MIME, in words
+	Signing []string `json:"signing"` // the effect on DKIM and S/MIME signatures, as text
 	Same    bool     `json:"same"`
 }
 
 const maxChanges = 500
 
-// Compare returns the differences between two copies of a message: fields added,
-// changed and lost, changes of the MIME tree, and the effect on DKIM and S/MIME
-// signatures.
+// Compare returns the differences between two copies of a message: fields that
+// were added, changed or lost, changes to the MIME tree, and the effect on DKIM
+// and S/MIME signatures.
 func Compare(a, b []byte) *Comparison {
 	c := &Comparison{Headers: []Change{}, Parts: []Change{}, Signing: []string{}}
 	headA, bodyA := cut(a)
@@ -79,7 +79,7 @@ func list(head []byte) []namedField {
 	return out
 }
 
-// headers matches the fields from the bottom up, because the older fields are
+// headers matches the fields from the bottom up, because the oldest fields are
 // at the bottom.
 func (c *Comparison) headers(a, b []namedField) {
 	usedA, usedB := make([]bool, len(a)), make([]bool, len(b))
@@ -123,8 +123,7 @@ func (c *Comparison) headers(a, b []namedField) {
 	}
 }
 
-// manyTimes reports whether a field may occur several times with different
-// meanings.
+// manyTimes reports whether a field may legitimately occur more than once.
 func manyTimes(name string) bool {
 	switch strings.ToLower(name) {
 	case "received", "x-received", "dkim-signature", "arc-seal", "arc-message-signature", "arc-authentication-results", "authentication-results", "received-spf":
@@ -139,7 +138,7 @@ func (c *Comparison) header(ch Change) {
 	}
 }
 
-// parts compares both trees.
+// parts compares the two MIME trees.
 func (c *Comparison) parts(path string, a, b []byte, x, y *mime.Part) {
 	if len(c.Parts) >= maxChanges {
 		return
@@ -227,9 +226,9 @@ func (c *Comparison) dkim(a, b []namedField, bodySimple, bodyRelaxed bool) {
 	}
 }
 
-// sameFields compares the last n fields of a name, those that a signature
-// covers. If n is larger than their number, the signature protects against
-// additions.
+// sameFields compares the last n fields of a name, which are the ones that a
+// signature covers. If there are fewer than n, the signature also protects
+// against additions.
 func sameFields(a, b []namedField, name string, relaxed bool, n int) bool {
 	pick := func(fs []namedField) []string {
 		var out []string
@@ -260,8 +259,8 @@ func unique(list []string) []string {
 	return out
 }
 
-// simpleBody returns the simple canonical form of RFC 6376, 3.4.3, with LF for CRLF;
-// relaxedBody is that of 3.4.4.
+// simpleBody returns the body in simple canonicalisation (RFC 6376, 3.4.3),
+// with LF instead of CRLF; relaxedBody uses relaxed canonicalisation (3.4.4).
 func simpleBody(b []byte) []byte {
 	b = bytes.ReplaceAll(b, []byte("\r\n"), []byte("\n"))
 	return append(bytes.TrimRight(b, "\n"), '\n')
@@ -288,7 +287,7 @@ func relaxedBody(b []byte) []byte {
 	return append(bytes.TrimRight(out, "\n"), '\n')
 }
 
-// smime reports the changes of S/MIME parts.
+// smime reports changes to S/MIME parts.
 func (c *Comparison) smime(x, y *mime.Part, a, b []byte) {
 	was, is := signedPart(x), signedPart(y)
 	switch {

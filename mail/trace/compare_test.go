@@ -36,7 +36,7 @@ func TestCompare(t *testing.T) {
 			for _, p := range got.Parts {
 				parts = append(parts, p.What+" "+p.Where)
 			}
-			if c.name == "line ends" { // the white space inside parts is in line ends
+			if c.name == "line ends" { // white space inside parts includes the line endings
 				parts = nil
 			}
 			if strings.Join(headers, ",") != strings.Join(c.headers, ",") || strings.Join(parts, ",") != strings.Join(c.parts, ",") {

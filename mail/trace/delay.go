@@ -6,8 +6,8 @@ import (
 )
 
 // delays sets each step's delay and its bounds. A clock's error is known only
-// to within the interval between its neighbours, unless it is ours or has been
-// observed before.
+// to within the interval between its neighbours, unless the clock is ours or
+// has been observed before.
 func (t timing) delays(m *clockFit, wrong map[int]bool, times []int64) {
 	var marks []int
 	for i, mk := range m.marks {
@@ -29,7 +29,7 @@ func (t timing) delays(m *clockFit, wrong map[int]bool, times []int64) {
 		s.RawDelay = time.Duration(s.Stamp.Unix-prev.Stamp.Unix)*time.Second + time.Duration(s.Stamp.Nanos-prev.Stamp.Nanos)
 		s.Low, s.High = s.Delay, s.Delay
 		if m.marks[i].node == m.marks[p].node && !wrong[m.marks[i].node] {
-			continue // both lines were dated by one clock
+			continue // both lines were dated by the same clock
 		}
 		firm := func(j int) bool {
 			node := m.marks[j].node
@@ -60,13 +60,13 @@ func (t timing) delays(m *clockFit, wrong map[int]bool, times []int64) {
 			t.Slowest = s.Index
 		}
 		if s.HasDelay && s.Delay > time.Minute && s.Low < s.Delay/2 {
-			t.Ambiguous = true // a single wrong clock could have moved this wait to the next step
+			t.Ambiguous = true // a single wrong clock could account for this wait in the next step
 		}
 	}
 }
 
 // BoundsMatter reports whether the delay may differ substantially from the
-// estimate: by a factor of two and by at least a minute.
+// estimate, that is, by a factor of two and if the delay is at least a minute.
 func (s *Step) BoundsMatter() bool {
 	return s.HasDelay && s.Delay >= time.Minute && (s.Low < s.Delay/2 || s.High > 2*s.Delay)
 }
@@ -74,8 +74,8 @@ func (s *Step) BoundsMatter() bool {
 // trusted reports whether a trusted host wrote the line.
 func (s *Step) trusted() bool { return s.Trust == Ours || s.Trust == Vouched || s.Trust == Boundary }
 
-// trustedHosts counts the trusted hosts whose clocks are not wrong. Two that
-// agree confirm each other.
+// trustedHosts counts the trusted hosts whose clocks are right. Two that agree
+// confirm each other.
 func (m *clockFit) trustedHosts(t *Trace, wrong map[int]bool) int {
 	nodes := map[int]bool{}
 	for _, mk := range m.marks {
@@ -86,7 +86,7 @@ func (m *clockFit) trustedHosts(t *Trace, wrong map[int]bool) int {
 	return len(nodes)
 }
 
-// Words formats a duration for people: 6 s, 1 min 39 s, 2 h 3 min, 3 days.
+// Words formats a duration for readers: 6 s, 1 min 39 s, 2 h 3 min, 3 days.
 func Words(d time.Duration) string {
 	sign := ""
 	if d < 0 {

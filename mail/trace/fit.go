@@ -2,19 +2,20 @@ package trace
 
 import "math"
 
-// fit finds the clock errors of a chain by one optimisation. Line i has the stamp
-// r_i = t_i + c_h: the true time plus the error of its host's clock. True times
-// never run backwards along the chain, so neighbours a and b require
+// fit finds the clock errors of a chain by solving an optimisation problem.
+// Line i has the stamp r_i = t_i + c_h: the true time plus the error of its
+// host's clock. True times never run backwards along the chain, so neighbours a
+// and b require
 //
 //	c_b - c_a <= r_b - r_a.
 //
-// Among all clocks that satisfy these constraints, fit finds those with the
-// least total error, weighted by how much each clock is trusted. This is
-// weighted L1 isotonic regression with shared terms for each host. Its dual is
-// a minimum-cost circulation, which is small, can be solved exactly, and also
+// Among all clock errors that satisfy these constraints, fit finds those with
+// the smallest total, weighted by the trust in each clock. This is weighted L1
+// isotonic regression with shared terms for each host. Its dual is a
+// minimum-cost circulation, which is small, can be solved exactly, and also
 // yields the range in which each clock can vary at no cost.
 //
-// All times are in milliseconds, all weights are integers.
+// All times are in milliseconds, and all weights are integers.
 type fit struct {
 	up, down []int64 // per node: cost of a fast and of a slow millisecond; node 0 is the true time
 	edges    []edge
@@ -22,9 +23,9 @@ type fit struct {
 	budget   *int64 // edges that may still be examined
 }
 
-// fitBudget is the number of edges that the fits of one message may examine,
-// which takes less than a tenth of a second. Without it, a chain of MaxHops
-// lines whose dates alternate would take ten seconds.
+// fitBudget is the maximum number of edges examined for one message, which
+// takes less than a tenth of a second. Without it, a chain of MaxHops lines
+// with alternating dates would take ten seconds.
 const fitBudget = 10_000_000
 
 // edge is an edge of the residual graph; the reverse of edges[i] is edges[i^1].
@@ -52,7 +53,7 @@ func (f *fit) demand(a, b int, d int64) {
 }
 
 // solve cancels negative cycles until none is left. It returns false if the
-// budget is used up or the constraints contradict each other.
+// budget is exhausted or the constraints are contradictory.
 func (f *fit) solve() bool {
 	for n := 1; n < len(f.up); n++ {
 		f.arc(0, n, f.up[n], 0)
@@ -80,7 +81,7 @@ func (f *fit) solve() bool {
 	return false
 }
 
-// negative returns a cycle of negative cost with spare capacity, found with the
+// negative returns a cycle of negative cost with spare capacity, using the
 // Bellman-Ford algorithm.
 func (f *fit) negative() []int {
 	n := len(f.up)
@@ -116,8 +117,8 @@ func (f *fit) negative() []int {
 	}
 }
 
-// clocks returns one optimal set of clocks and the bounds of each over all optimal
-// sets.
+// clocks returns one optimal set of clock errors, and the bounds of each error
+// over all optimal sets.
 func (f *fit) clocks() (c, low, high []int64) {
 	high = f.reach(false)
 	low = f.reach(true)
@@ -127,7 +128,8 @@ func (f *fit) clocks() (c, low, high []int64) {
 	return high, low, high
 }
 
-// reach returns the length of the shortest path from node 0 or, if reversed, to it.
+// reach returns the length of the shortest path from node 0 or, if reversed is
+// set, to it.
 func (f *fit) reach(reversed bool) []int64 {
 	n := len(f.up)
 	dist := make([]int64, n)

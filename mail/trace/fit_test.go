@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// A chain designed to be expensive is solved quickly and consistently.
+// TestHostileChainIsBounded checks that chains designed to be expensive are
+// solved quickly and consistently.
 func TestHostileChainIsBounded(t *testing.T) {
 	for name, stamp := range map[string]func(i int) int{
 		"to and fro": func(i int) int { return i%2*5000 + i },

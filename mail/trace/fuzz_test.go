@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// FuzzChain checks that every header block gives a consistent trace.
+// FuzzChain checks that every header block results in a consistent trace.
 func FuzzChain(f *testing.F) {
 	for _, file := range []string{"clean-4hops", "skew-two-hosts", "loop-two-hosts", "fetchmail-restart", "o365-chain", "odd-syntax"} {
 		raw, err := os.ReadFile("testdata/received/synthetic/" + file + ".eml")

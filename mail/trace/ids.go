@@ -22,8 +22,8 @@ type idCheck struct {
 	style   string
 }
 
-// checkID compares an id with the format of the server that supposedly wrote
-// it, and any time in the id with the stamp.
+// checkID compares an id with the format used by the server that supposedly
+// wrote it, and a time encoded in the id with the stamp.
 func checkID(mta, id string, stamp received.Stamp) idCheck {
 	switch mta {
 	case "Exim":
@@ -39,12 +39,13 @@ func checkID(mta, id string, stamp received.Stamp) idCheck {
 				return idCheck{verdict: idOdd}
 			}
 		}
-		// Long ids: seconds in base 52 without vowels, then microseconds.
+		// Long ids consist of seconds in base 52 without vowels, then
+		// microseconds.
 		if at, ok := postfixTime(id); ok {
 			if c := timeCheck(at, stamp, 36*time.Hour); c.verdict == idFine {
 				return c
 			}
-			// The id may be a short one that looks like a long one.
+			// This may be a short id that looks like a long one.
 		}
 	case "Sendmail":
 		if _, ok := eximTime(id); ok && stamp.OK && near(id, stamp) {
@@ -59,8 +60,8 @@ func checkID(mta, id string, stamp received.Stamp) idCheck {
 	return idCheck{}
 }
 
-// near reports whether an id, parsed as one of Exim's, has a time near the
-// stamp, which rules out a coincidence.
+// near reports whether an id parsed as an Exim id has a time near the stamp,
+// which rules out a coincidence.
 func near(id string, stamp received.Stamp) bool {
 	at, _ := eximTime(id)
 	d := at.Unix() - stamp.Unix
@@ -71,8 +72,8 @@ func timeCheck(at time.Time, stamp received.Stamp, within time.Duration) idCheck
 	if !stamp.OK {
 		return idCheck{}
 	}
-	// The id is made when the message enters the queue, up to five days before
-	// the date of the line, and never long after it.
+	// The id is created when the message enters the queue, up to five days
+	// before the date of the line and never much later than it.
 	d := at.Sub(stamp.Time())
 	if d > within || d < -within-5*24*time.Hour {
 		return idCheck{verdict: idOtherTime, holds: at.UTC().Format("2006-01-02 15:04 MST")}
@@ -80,8 +81,8 @@ func timeCheck(at time.Time, stamp received.Stamp, within time.Duration) idCheck
 	return idCheck{}
 }
 
-// eximTime reads 1t0abc-0001Ab-2x and the longer form of Exim 4.97: seconds
-// since 1970 in base 62.
+// eximTime parses ids such as 1t0abc-0001Ab-2x and the longer ids of Exim 4.97:
+// seconds since 1970 in base 62.
 func eximTime(id string) (time.Time, bool) {
 	if !(len(id) == 16 && id[6] == '-' && id[13] == '-') && !(len(id) == 23 && id[6] == '-' && id[18] == '-') {
 		return time.Time{}, false
@@ -97,8 +98,8 @@ func eximTime(id string) (time.Time, bool) {
 	return time.Unix(v, 0), true
 }
 
-// postfixTime reads a long queue id: six characters or more of seconds, four
-// of microseconds, "z", the inode.
+// postfixTime parses a long queue id: six or more characters for the seconds,
+// four for the microseconds, "z", and the inode.
 func postfixTime(id string) (time.Time, bool) {
 	const alphabet = "0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz"
 	z := strings.LastIndexByte(id, 'z')
@@ -116,8 +117,8 @@ func postfixTime(id string) (time.Time, bool) {
 	return time.Unix(v, 0), true
 }
 
-// sendmailID reads the fourteen characters of sendmail since 8.12: year to second in
-// base 60, and a number. 644C8Uab009123 is from May 2026.
+// sendmailID checks the 14-character ids of sendmail since 8.12: year to second
+// in base 60, then a number. 644C8Uab009123 is from May 2026.
 func sendmailID(id string, stamp received.Stamp) idCheck {
 	if len(id) != 14 || !stamp.OK {
 		return idCheck{}
@@ -137,7 +138,8 @@ func sendmailID(id string, stamp received.Stamp) idCheck {
 	if v[1] > 11 || v[2] < 1 || v[2] > 31 || v[3] > 23 {
 		return idCheck{verdict: idOdd}
 	}
-	// The year repeats every 60 years; the id is in the server's local time.
+	// The year repeats every 60 years. The id is in the server's local
+	// time.
 	year := stamp.Time().Year()
 	base := year - (year-1900)%60 + v[0]
 	if base > year+30 {
@@ -150,8 +152,8 @@ func sendmailID(id string, stamp received.Stamp) idCheck {
 	return timeCheck(at, stamp, 48*time.Hour)
 }
 
-// gmailTime reads "...sm15339981pgv.76.2021.06.15.02.55.37", which contains the date
-// in Pacific time.
+// gmailTime parses ids such as "...sm15339981pgv.76.2021.06.15.02.55.37", which
+// contain the date in Pacific time.
 func gmailTime(id string) (time.Time, bool) {
 	if len(id) < 20 {
 		return time.Time{}, false

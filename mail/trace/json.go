@@ -9,7 +9,7 @@ import (
 	"hoplite/mail/received"
 )
 
-// StepJSON is one hop as printed by `hoplite trace --json`.
+// StepJSON is the JSON form of a hop, as printed by `hoplite trace --json`.
 type StepJSON struct {
 	Index int `json:"index"`
 	received.JSON
@@ -37,7 +37,7 @@ type ClockJSON struct {
 	Hops    []int      `json:"hops,omitempty"`
 }
 
-// OriginJSON is the origin of the message, if known.
+// OriginJSON is the origin of the message, if it is known.
 type OriginJSON struct {
 	IP        string `json:"ip,omitempty"`
 	Name      string `json:"name,omitempty"`
@@ -47,8 +47,8 @@ type OriginJSON struct {
 	Auth      string `json:"auth,omitempty"`
 }
 
-// JSON is the whole trace as printed by `hoplite trace --json` and the web
-// page. mail/trace/inspect adds the rest of a message.
+// JSON is the JSON form of a trace, as printed by `hoplite trace --json` and
+// the web page. mail/trace/inspect adds the rest of the message.
 type JSON struct {
 	Verdict   string      `json:"verdict"`
 	Hops      []StepJSON  `json:"hops"`
@@ -123,7 +123,7 @@ func (t *Trace) JSON() JSON {
 	return j
 }
 
-// Verdict returns a summary in one line.
+// Verdict returns a one-line summary.
 func (t *Trace) Verdict() string {
 	n := len(t.Steps) + t.Dropped
 	if n == 0 {

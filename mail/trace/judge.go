@@ -38,8 +38,8 @@ func (t judge) all() {
 // dmarcFail is the code of the finding about DMARC.
 const dmarcFail = "dmarc-fail"
 
-// dmarc reports a failure that a trusted server found, and which domains did not
-// align with the one in From (RFC 9989; RFC 7489 before it).
+// dmarc reports a failure found by a trusted server, and the domains that did
+// not align with the one in From (RFC 9989, formerly RFC 7489).
 func (t judge) dmarc() {
 	for i := range t.Auth {
 		c := &t.Auth[i]
@@ -61,8 +61,8 @@ func (t judge) dmarc() {
 	}
 }
 
-// unaligned explains, for SPF and each DKIM signature in one server's results,
-// why it does not satisfy DMARC.
+// unaligned explains why SPF and each DKIM signature in one server's results do
+// not satisfy DMARC.
 func (t judge) unaligned(dmarc *AuthClaim, from string) []string {
 	var why []string
 	spf, dkim := false, false
@@ -144,7 +144,7 @@ func (t judge) trust() {
 		case s.signs&ownNameSign != 0:
 			severity = Problem
 		case !s.isSuspect():
-			severity, advice = Note, "" // it only stands below such a line
+			severity, advice = Note, "" // it only occurs below such a line
 		}
 		t.find("suspect-line", severity, s.Index, fmt.Sprintf("line %d (%s): %s", s.Index, host(&s.Line), strings.Join(s.Reasons, "; ")), advice)
 	}
@@ -155,7 +155,7 @@ func (t judge) trust() {
 	}
 }
 
-// organisationHint reports that the boundary may lie further back.
+// organisationHint reports that the boundary may be an older line.
 func (t judge) organisationHint() {
 	if h := t.OursHint; h != nil {
 		t.find(OursCode, Note, h.Hop, fmt.Sprintf("%s, the peer of line %d, looks like another server of %s", h.Addr, h.Hop, strings.TrimPrefix(h.Names, ".")),
@@ -179,7 +179,7 @@ func (t judge) clocks() {
 			severity = Warning
 		}
 	}
-	if sender { // probably the computer on which it was written
+	if sender { // probably the computer on which the message was written
 		severity = Note
 	}
 	if len(unsure) == 0 {
@@ -195,8 +195,7 @@ func (t judge) clocks() {
 	t.find("clock-unclear", severity, 0, text, "a third host with a known clock would decide it")
 }
 
-// amount describes the error of the clock, with "at least" if only a bound is
-// known.
+// amount describes the clock's error, with "at least" if only a bound is known.
 func (c *Clock) amount() string {
 	way, off := "fast", c.Offset
 	if off < 0 {
@@ -208,10 +207,12 @@ func (c *Clock) amount() string {
 	return Words(off) + " " + way
 }
 
-// smallError is the error of a foreign clock that is not worth a warning.
+// smallError is the largest error of a foreign clock that does not cause a
+// warning.
 const smallError = 5 * time.Minute
 
-// datedByUs reports whether a clock dated a line of a host that we trust.
+// datedByUs reports whether the clock dated a line written by a host that we
+// trust.
 func (t judge) datedByUs(c *Clock) bool {
 	for _, h := range c.Hops {
 		if t.Steps[h-1].trusted() {
@@ -254,8 +255,8 @@ func (t judge) certainClock(c *Clock) {
 	t.find("clock", severity, hop, text, advice)
 }
 
-// hoursOff returns the whole hours by which the oldest line is later than the
-// Date field, or 0 if that is not a whole number of hours.
+// hoursOff returns the number of whole hours by which the oldest line is later
+// than the Date field, or 0 if the difference is not a whole number of hours.
 func (t judge) hoursOff() int {
 	if len(t.Steps) == 0 || !t.DateStamp.OK || !t.Steps[0].Stamp.OK {
 		return 0
@@ -268,8 +269,8 @@ func (t judge) hoursOff() int {
 	return int(hours)
 }
 
-// longWait is a delay that is worth a warning if it is certain. Greylisting and busy
-// queues cause shorter ones every day.
+// longWait is the delay from which a warning is given, if the delay is certain.
+// Greylisting and busy queues cause shorter delays every day.
 const longWait = time.Hour
 
 // dateAgrees reports whether the Date field confirms the clock of step i.
@@ -278,8 +279,8 @@ func (t judge) dateAgrees(i int) bool {
 	return t.DateStamp.OK && s.Stamp.OK && !t.clockWrong(DateHost) && abs(s.Stamp.Unix-t.DateStamp.Unix) <= 600
 }
 
-// waitWithout returns the delay between the first two lines if the oldest one is h
-// hours fast.
+// waitWithout returns the delay between the first two lines, assuming that the
+// oldest one is h hours fast.
 func (t judge) waitWithout(h int) time.Duration {
 	if len(t.Steps) < 2 || !t.Steps[1].HasDelay {
 		return 0
@@ -361,7 +362,7 @@ func oldTLS(v string) string {
 	return ""
 }
 
-// fields checks the fields that every message needs (RFC 5322, 3.6).
+// fields checks the fields that every message must have (RFC 5322, 3.6).
 func (t judge) fields() {
 	has := t.header.has
 	if len(has) == 0 {
@@ -405,8 +406,8 @@ func (t judge) fields() {
 	}
 }
 
-// wrongAt reports whether one of the lines was dated by a clock that is wrong, or
-// may be.
+// wrongAt reports whether any of the lines was dated by a clock that is wrong
+// or may be wrong.
 func (t judge) wrongAt(lines ...int) bool {
 	for _, c := range t.Clocks {
 		for _, h := range c.Hops {

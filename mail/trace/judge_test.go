@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestDMARCFailure explains which domains did not align, and only trusts the
-// reader's own server.
+// TestDMARCFailure checks that the domains that did not align are explained,
+// and that only the reader's own server is trusted.
 func TestDMARCFailure(t *testing.T) {
 	const path = "Received: from mail.a.example (mail.a.example [192.0.2.5]) by mx.b.example (Postfix) with ESMTPS id 4F1Zpz0YBvz9sWn; Tue, 12 May 2026 08:30:06 +0000\n"
 	for _, c := range []struct{ name, results, want string }{
@@ -57,8 +57,8 @@ func TestBoundsMatter(t *testing.T) {
 	}
 }
 
-// The texts of findings are also shown on the web page, so the advice must not
-// mention flags.
+// TestFindingsNameNoFlags checks that advice does not mention flags, because
+// the web page shows the same texts.
 func TestFindingsNameNoFlags(t *testing.T) {
 	for _, head := range []string{
 		"From: a@a.example\nFrom: b@b.example\nBcc: c@c.example\nDate: nonsense\n",

@@ -19,7 +19,7 @@ import (
 )
 
 // Clocks records the clock errors of neighbouring servers. For each message
-// from a neighbour, our time of receipt minus the last stamp is the
+// from a neighbour, the time of receipt minus the last stamp is the
 // transmission delay plus the difference between the clocks. Delays vary and
 // are never negative, so the minimum over many messages is the difference
 // between the clocks (as in SNTP clients). Clocks is safe for concurrent use.
@@ -27,11 +27,11 @@ type Clocks struct {
 	path string
 	mu   sync.Mutex
 	seen *lru.Cache[string, *neighbour]
-	news bool // there are observations since the last Save
+	news bool // there are new observations since the last Save
 }
 
-// neighbour holds the observations of one host: the minimum difference of each of
-// the last days.
+// neighbour holds the observations of one host: the minimum difference on each
+// of the last days.
 type neighbour struct {
 	Days []day `json:"days"`
 }
@@ -46,11 +46,11 @@ const (
 	maxNeighbours  = 4096
 	maxDays        = 7
 	enoughMessages = 5
-	steady         = 5 * time.Second // days must agree to within this
+	steady         = 5 * time.Second // maximum difference between days
 )
 
-// LoadClocks reads the observations of an earlier run. A missing or damaged
-// file is treated as empty.
+// LoadClocks loads the observations saved by an earlier run. A missing or
+// damaged file is treated as empty.
 func LoadClocks(path string) *Clocks {
 	c := &Clocks{path: path}
 	c.seen, _ = lru.New[string, *neighbour](maxNeighbours) // fails only for sizes below one
@@ -73,7 +73,7 @@ func LoadClocks(path string) *Clocks {
 	return c
 }
 
-// Save writes the observations, if there are new ones.
+// Save writes the observations to disk if there are new ones.
 func (c *Clocks) Save() error {
 	c.mu.Lock()
 	if !c.news {
@@ -130,7 +130,7 @@ func (c *Clocks) Run(ctx context.Context, log zerolog.Logger) {
 
 // Learn observes a message on arrival, using its newest Received line if the
 // client wrote that line. client must be the forward-confirmed name of the
-// client's address; with the name in HELO, any client could pose as another.
+// client's address, because a client can send any name in HELO.
 func (c *Clocks) Learn(head []byte, now time.Time, client string) {
 	for f := range mail.Fields(head) {
 		if !f.Is("Received") {
@@ -147,7 +147,7 @@ func (c *Clocks) Learn(head []byte, now time.Time, client string) {
 	}
 }
 
-// Observe records the stamp of one message and our time of receipt.
+// Observe records a message's stamp and its time of receipt.
 func (c *Clocks) Observe(host string, stamp, now time.Time) {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	diff := now.Sub(stamp).Milliseconds()
@@ -174,8 +174,7 @@ func (c *Clocks) Observe(host string, stamp, now time.Time) {
 
 // Known returns the error of a host's clock, positive if the clock is fast. ok
 // is false if there are too few messages, if the days disagree, or if the
-// difference is so large that a slow clock cannot be distinguished from a slow
-// queue.
+// difference is so large that it could be a slow queue instead of a slow clock.
 func (c *Clocks) Known(host string) (fast time.Duration, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -197,8 +196,8 @@ func (c *Clocks) Known(host string) (fast time.Duration, ok bool) {
 	if low >= 0 {
 		return 0, true
 	}
-	// Stamps are truncated to seconds, so a correct clock may seem a second
-	// slow.
+	// Stamps are truncated to seconds, so a correct clock may appear to be
+	// a second slow.
 	if low > -2000 {
 		return 0, true
 	}

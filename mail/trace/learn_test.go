@@ -49,7 +49,7 @@ func TestLearnFromHeader(t *testing.T) {
 	head := []byte("Received: from x by out.a.example with SMTP; Tue, 12 May 2026 08:35:00 +0000\r\nReceived: by other.example; Tue, 12 May 2026 07:00:00 +0000\r\n\r\n")
 	for range enoughMessages {
 		c.Learn(head, now, "out.a.example")
-		c.Learn(head, now, "other.example") // its name is not in the line
+		c.Learn(head, now, "other.example") // the line does not contain this name
 	}
 	if fast, ok := c.Known("out.a.example"); !ok || fast != 300*time.Second {
 		t.Errorf("learned %v %v", fast, ok)

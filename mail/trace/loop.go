@@ -7,14 +7,14 @@ import (
 	"hoplite/mail/received"
 )
 
-// The hop counts for a finding, and the limit of RFC 5321, 6.3.
+// The number of hops that causes a finding, and the limit in RFC 5321, 6.3.
 const (
 	warnHops  = 50
 	limitHops = 100
 	ownVisits = 5
 )
 
-// Loop is a part of the path that the message took more than once.
+// Loop is a part of the path that the message travelled more than once.
 type Loop struct {
 	Hosts []string `json:"hosts"`
 	For   string   `json:"for,omitempty"`
@@ -22,7 +22,8 @@ type Loop struct {
 	Why   string   `json:"why"`
 }
 
-// loops finds hosts that received the message repeatedly for the same recipient.
+// loops finds hosts that received the message more than once for the same
+// recipient.
 func (t *Trace) loops() {
 	type visit struct{ by, rcpt string }
 	visits := map[visit][]int{}
@@ -33,7 +34,7 @@ func (t *Trace) loops() {
 			continue
 		}
 		by := strings.ToLower(strings.TrimSuffix(s.By.Name, "."))
-		// A host that passes a message to itself is not a loop.
+		// A host that passes a message to itself does not form a loop.
 		if i > 0 && sameHost(t.Steps[i-1].By.Name, by) || s.Class == Loopback {
 			continue
 		}

@@ -8,7 +8,7 @@ import (
 	"hoplite/mail/received"
 )
 
-// mark is one stamp of the fit.
+// mark is one stamp used in the fit.
 type mark struct {
 	step   int // index into Steps; -1 is the Date field
 	at     int64
@@ -16,13 +16,13 @@ type mark struct {
 	node   int
 }
 
-// clockFit is the input of the fit for one message.
+// clockFit is the input to the fit for one message.
 type clockFit struct {
 	marks []mark
 	names []string // by node; 0 is the true time
 	class []int64  // weights by node
 
-	budget int64 // of all fits together
+	budget int64 // for all fits together
 }
 
 func (m *clockFit) coarse(node int) int64 {
@@ -35,9 +35,9 @@ func (m *clockFit) coarse(node int) int64 {
 	return c
 }
 
-// marks collects the stamps and gives each clock a node. Suspect lines are
-// omitted, because they are not evidence, and so are stamps with an unknown
-// zone, which may be hours off.
+// marks collects the stamps and assigns each clock a node. Suspect lines are
+// omitted, because they are not evidence. Stamps with an unknown zone are
+// omitted, because they may be off by hours.
 func (t timing) marks(o *Options) *clockFit {
 	m := &clockFit{names: []string{""}, class: []int64{0}, budget: fitBudget}
 	if t.DateStamp.OK && t.DateStamp.Zone != received.NoZone {
@@ -71,8 +71,8 @@ func (t timing) marks(o *Options) *clockFit {
 	return m
 }
 
-// hostOf returns the host that wrote a line. qmail omits its name in the lines
-// about its own queue, which belong to the previous line.
+// hostOf returns the host that wrote a line. qmail omits its name in lines
+// about its own queue; they are attributed to the host of the previous line.
 func (t timing) hostOf(i int) string {
 	for j := i; j >= 0; j-- {
 		if s := &t.Steps[j]; s.By.Name != "" || s.By.Addr.IsValid() {
@@ -84,8 +84,9 @@ func (t timing) hostOf(i int) string {
 	return fmt.Sprintf("(line %d)", i+1)
 }
 
-// add assigns a stamp to the node of its host. If the host contradicts itself,
-// the line is wrong rather than the clock, so the stamp gets a node of its own.
+// add assigns a stamp to its host's node. If the host contradicts itself, the
+// line is assumed to be wrong rather than the clock, and the stamp gets its own
+// node.
 func (m *clockFit) add(step int, st received.Stamp, name string, weight int64, learned time.Duration) {
 	mk := mark{step: step, at: st.Unix*1000 + int64(st.Nanos)/1e6 - learned.Milliseconds()}
 	if st.Coarse {
@@ -111,8 +112,8 @@ func (m *clockFit) add(step int, st received.Stamp, name string, weight int64, l
 	m.marks = append(m.marks, mk)
 }
 
-// tieDate assigns the Date field to the clock of the first host, if the message was
-// written there and the two agree.
+// tieDate assigns the Date field to the first host's clock if the message was
+// written on that host and the two agree.
 func (m *clockFit) tieDate(t *Trace) {
 	if len(m.marks) < 2 || m.marks[0].step != -1 || m.marks[1].step != 0 {
 		return

@@ -13,20 +13,20 @@ import (
 //go:embed providers.txt
 var providersText string
 
-// provider describes a company that hosts mailboxes. The names and addresses of
-// its hosts identify the lines of its internal steps.
+// provider is a company that hosts mailboxes. The names and addresses of its
+// hosts identify the lines of its internal steps.
 type provider struct {
 	name    string   // for Options.Mailbox
-	title   string   // for people
-	aliases []string // other values of Options.Mailbox
+	title   string   // shown to readers
+	aliases []string // other accepted values of Options.Mailbox
 	domains []string // of the names in its by clauses
-	// internal are the networks that its hosts use among themselves, outbound
-	// those from which it sends for all its customers. Without them, names alone
-	// decide.
+	// internal lists the networks that its hosts use among themselves,
+	// outbound those from which it sends for all customers. If both are
+	// empty, only names are compared.
 	internal, outbound []netip.Prefix
 }
 
-// pool is an organisation whose hosts use several domains among themselves.
+// pool is an organisation whose hosts use several domains internally.
 type pool struct {
 	organisation string
 	disciplined  bool // it runs its own time servers
@@ -41,12 +41,12 @@ type providerTable struct {
 var known = func() providerTable {
 	t, err := parseProviders(providersText)
 	if err != nil {
-		panic(err) // the embedded file is malformed, which its test excludes
+		panic(err) // the embedded file is malformed, which a test rules out
 	}
 	return t
 }()
 
-// parseProviders reads the rows of providers.txt.
+// parseProviders parses the rows of providers.txt.
 func parseProviders(text string) (providerTable, error) {
 	t := providerTable{pools: map[string]pool{}}
 	for line := range strings.Lines(text) {
@@ -116,7 +116,7 @@ func Mailboxes() []string {
 	return names
 }
 
-// KnownMailbox reports whether a name, or another spelling of it, is valid for
+// KnownMailbox reports whether name, which may be an alias, is valid for
 // Options.Mailbox.
 func KnownMailbox(name string) bool { return providerNamed(name) != nil }
 
@@ -136,7 +136,7 @@ func providerNamed(name string) *provider {
 }
 
 // providerOf returns the provider whose host wrote a line, or nil. Private IPv4
-// addresses do not identify a provider.
+// addresses cannot identify a provider.
 func providerOf(l *received.Line) *provider {
 	for _, p := range known.providers {
 		if p.ownsName(l.By.Name) || l.By.Addr.Is6() && p.internalAddr(l.By.Addr) {
@@ -162,7 +162,7 @@ func (p *provider) owns(l *received.Line) bool {
 
 func (p *provider) internalAddr(a netip.Addr) bool { return within(p.internal, a) }
 
-// holds reports whether the address is the provider's own.
+// holds reports whether the address belongs to the provider.
 func (p *provider) holds(a netip.Addr) bool { return within(p.internal, a) || within(p.outbound, a) }
 
 func within(list []netip.Prefix, a netip.Addr) bool {

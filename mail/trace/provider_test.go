@@ -9,8 +9,8 @@ import (
 	"hoplite/mail/received"
 )
 
-// Every row ends in a source and its date, every network has no bits after its mask,
-// and no provider is missing.
+// TestProviderTable checks that every row ends with a source and its date, that
+// networks have no bits after the mask, and that no provider is missing.
 func TestProviderTable(t *testing.T) {
 	month := regexp.MustCompile(`^(199|20[0-9])\d-(0[1-9]|1[0-2])$`)
 	for line := range strings.Lines(providersText) {
@@ -56,8 +56,8 @@ func TestProviderMistakes(t *testing.T) {
 	}
 }
 
-// Hosts with other names belong to the same organisation, and only some providers
-// have clocks that are known to be right.
+// TestPools checks that hosts with different names belong to the same
+// organisation, and that only some providers have clocks assumed to be right.
 func TestPools(t *testing.T) {
 	for _, c := range []struct {
 		host, organisation string

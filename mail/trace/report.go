@@ -53,7 +53,7 @@ func (t timing) report(m *clockFit, wrong, certain map[int]bool, alternatives ma
 	}
 }
 
-// cause returns the likely cause of an error.
+// cause returns the likely cause of a clock's error.
 func (m *clockFit) cause(t *Trace, n int, c Clock) ClockCause {
 	if !c.Certain {
 		return Unclear

@@ -11,18 +11,19 @@ import (
 	"time"
 )
 
-// ruleCase is one case of testdata/rules: options, what is expected, and a header.
+// ruleCase is one case in testdata/rules: options, expected results, and a
+// header.
 type ruleCase struct {
 	name string
 	keys map[string]string
 	head string
 }
 
-// standardFields complete a header that has no From field.
+// standardFields is added to a header that has no From field.
 const standardFields = "From: ann@a.example\nTo: bob@b.example\nDate: Tue, 12 May 2026 08:30:00 +0000\nMessage-ID: <1@a.example>\n"
 
-// readRules reads a file of cases. A case begins with "=== name", continues with
-// lines "key: value", and its header follows a line "--".
+// readRules reads a file of cases. A case starts with "=== name" and lines of
+// the form "key: value"; its header follows a line "--".
 func readRules(t *testing.T, file string) []ruleCase {
 	t.Helper()
 	raw, err := os.ReadFile(file)
@@ -52,7 +53,7 @@ func readRules(t *testing.T, file string) []ruleCase {
 	return cases
 }
 
-// options returns the options that a case names.
+// options returns the options named in a case.
 func (c *ruleCase) options(t *testing.T) Options {
 	t.Helper()
 	o := Options{Ours: strings.Fields(c.keys["ours"]), Mailbox: c.keys["mailbox"], Excerpt: c.keys["excerpt"] != ""}
@@ -72,7 +73,7 @@ func (c *ruleCase) options(t *testing.T) Options {
 	return o
 }
 
-// result returns what a trace says about a key of a case.
+// result returns a trace's value for a key of a case.
 func result(tr *Trace, key string) string {
 	var list []string
 	switch key {
@@ -114,7 +115,7 @@ func result(tr *Trace, key string) string {
 		if tr.HasTotal {
 			return tr.Total.String()
 		}
-	case "origin": // address, else name; user
+	case "origin": // address, or else name; user
 		if o := tr.Origin; o != nil {
 			who := o.Addr.String()
 			if !o.Addr.IsValid() {
@@ -132,8 +133,8 @@ func result(tr *Trace, key string) string {
 	return strings.Join(list, " ")
 }
 
-// TestRules reads the cases of testdata/rules: for each rule one where it fires, and
-// one where it must not.
+// TestRules checks the cases in testdata/rules: for each rule, one case in
+// which it applies and one in which it must not.
 func TestRules(t *testing.T) {
 	files, err := filepath.Glob("testdata/rules/*.txt")
 	if err != nil || len(files) == 0 {

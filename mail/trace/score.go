@@ -7,7 +7,7 @@ import (
 	"hoplite/mail"
 )
 
-// Score is the result of a spam filter on the path, in words.
+// Score is the result of a spam filter on the path, as text.
 type Score struct {
 	Field string `json:"field"`
 	Name  string `json:"name"`
@@ -23,7 +23,7 @@ func (t collector) score(field, name, value, words string) {
 	}
 }
 
-// readScore reads a field of Exchange, SpamAssassin or rspamd.
+// readScore parses a field written by Exchange, SpamAssassin or rspamd.
 func (t collector) readScore(name string, f mail.Field) {
 	switch name {
 	case "x-forefront-antispam-report", "x-microsoft-antispam":
@@ -78,8 +78,8 @@ func attr(s, name string) string {
 	return ""
 }
 
-// forefront explains one key of X-Forefront-Antispam-Report, from Microsoft's page
-// "Anti-spam message headers".
+// forefront explains one key of X-Forefront-Antispam-Report, following
+// Microsoft's page "Anti-spam message headers".
 func forefront(key, value string) string {
 	switch key {
 	case "SCL":

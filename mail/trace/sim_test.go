@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestSimulatedChains generates chains with known times and clock errors, and checks
-// that the errors are found.
+// TestSimulatedChains generates chains with known times and clock errors, and
+// checks that the errors are found.
 func TestSimulatedChains(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, kind := range []struct {
@@ -17,7 +17,7 @@ func TestSimulatedChains(t *testing.T) {
 		wrong int
 		off   func() int
 		ours  bool
-		good  float64 // share that must be right
+		good  float64 // fraction that must be right
 	}{
 		{"all right", 0, nil, true, 1},
 		{"all right, none known", 0, nil, false, 1},
@@ -35,7 +35,7 @@ func TestSimulatedChains(t *testing.T) {
 				hops := 4 + rng.IntN(4)
 				offs := make([]int, hops)
 				for n := range kind.wrong {
-					for { // never ours, and wrong by a visible amount
+					for { // not ours, and with a visible error
 						i := 1 + rng.IntN(hops-2)
 						if offs[i] == 0 {
 							offs[i] = kind.off()

@@ -8,14 +8,13 @@ import (
 	"hoplite/mail/received"
 )
 
-// suspectAt is the total weight from which on a claimed line is suspect,
-// provided there are at least two independent signs. A single sign is never
-// enough, because genuine servers have several names, wrong clocks and unusual
-// ids.
+// suspectAt is the total weight at which a claimed line becomes suspect, if
+// there are at least two independent signs. A single sign is never enough,
+// because genuine servers may have several names, wrong clocks and unusual ids.
 const suspectAt = 3
 
-// sign is a kind of evidence against a line. Several pieces of the same kind
-// are one sign.
+// sign is a kind of evidence against a line. Several findings of the same kind
+// count as one sign.
 type sign uint8
 
 const (
@@ -27,22 +26,22 @@ const (
 	addressSign                  // its address cannot exist
 )
 
-// addSign records a sign, its weight and the reason in words.
+// addSign records a sign, its weight, and the reason as text.
 func (s *Step) addSign(kind sign, weight int, format string, args ...any) {
 	s.signs |= kind
 	s.score += weight
 	s.Reasons = append(s.Reasons, fmt.Sprintf(format, args...))
 }
 
-// isSuspect applies the rule of the two signs.
+// isSuspect reports whether a line has enough weight and at least two signs.
 func (s *Step) isSuspect() bool { return s.score >= suspectAt && s.signs&(s.signs-1) != 0 }
 
 // suspect looks for signs that the claimed line at j is forged. The next newer
-// line, j+1, records the host that actually connected there.
+// line, j+1, records the host that actually connected.
 func (t *weigher) suspect(j int) {
 	s, next := &t.Steps[j], &t.Steps[j+1]
 	if !t.ownName(s, next) {
-		t.neighbours(s, next) // which says the same of other names
+		t.neighbours(s, next) // does the same for names that are not ours
 	}
 	t.future(s)
 	idStyle(s)
@@ -61,11 +60,11 @@ func (t *weigher) suspect(j int) {
 	}
 }
 
-// ownName handles a line below the boundary that carries the name of one of our
-// hosts. Forwarding and mailing lists return our own mail to us, so the name
-// alone is not a sign; it is one only if the next line contradicts it. Only
-// history could prove that we did not write the line. It reports whether the
-// next line contradicts it.
+// ownName handles a line below the boundary that contains the name of one of
+// our hosts. Forwarding and mailing lists return our own mail to us, so the
+// name alone is not a sign; it becomes one only if the next line contradicts
+// it. Only our history could prove that we did not write the line. ownName
+// reports whether the next line contradicts the name.
 func (t *weigher) ownName(s, next *Step) bool {
 	if insideName(s.By.Name) {
 		return false // names such as localhost are not unique
@@ -82,7 +81,7 @@ func (t *weigher) ownName(s, next *Step) bool {
 		return false
 	}
 	announced := sameHost(next.Announced(), s.By.Name)
-	if announced && next.From.RDNS == "" { // one of our hosts behind NAT, or a forger
+	if announced && next.From.RDNS == "" { // one of our hosts behind NAT, or a forgery
 		s.addSign(ownNameSign, 2, "it carries our own name %s, which %s announced in line %d: we did not write it, unless that address is ours, too",
 			s.By.Name, peer(&next.Line), next.Index)
 	} else {
@@ -100,19 +99,19 @@ func (t *weigher) ownName(s, next *Step) bool {
 }
 
 // fromUs reports whether the server that wrote next may have received the
-// message from one of our hosts, according to all names it recorded for its
+// message from one of our hosts, judging by all the names it recorded for its
 // peer.
 func (t *weigher) fromUs(s, next *Step) bool {
 	from := &next.From
 	if from.Name == "" && !from.Addr.IsValid() {
-		return true // without a from clause it contradicts nothing
+		return true // without a from clause, there is no contradiction
 	}
 	if from.Addr.IsValid() && t.o.trusts(from.Addr) || next.Class.inside() {
 		return true
 	}
 	own := organisation(s.By.Name)
 	if from.RDNS != "" || next.Trust == Boundary {
-		// In our own line, the name in HELO proves nothing.
+		// In a line that we wrote, the name in HELO proves nothing.
 		return from.RDNS != "" && (t.o.owns(from.RDNS) || own != "" && organisation(from.RDNS) == own)
 	}
 	name := next.Announced()
@@ -152,8 +151,8 @@ func (t *weigher) neighbours(s, next *Step) {
 	if sameHost(by, h.From.RDNS) || own == rdns {
 		return
 	}
-	// Genuine hosts with a provider's generic reverse name rarely relay for
-	// others.
+	// Genuine hosts with a provider's generic reverse name rarely relay
+	// mail for others.
 	relay := s.From.Addr.IsValid() && !s.Class.inside() && s.Auth == ""
 	switch {
 	case own == helo && rdns != "" && relay:
@@ -172,8 +171,9 @@ func (t *weigher) neighbours(s, next *Step) {
 	case t.header.listID != "" || t.header.returnPaths > 1:
 		s.addSign(peerSign, 1, "%s passed on by a list or a forwarder as %s", by, peer(h))
 	case helo == rdns:
-		// A genuine server may have another internal name, such as an Exchange
-		// server with its own AD domain, or a provider with two names.
+		// A genuine server may have a different internal name, such as
+		// an Exchange server in its own AD domain, or a provider with
+		// two names.
 		s.addSign(peerSign, 1, "written by %s, which line %d knows as %s", by, next.Index, peer(h))
 	default:
 		s.addSign(peerSign, 2, "written by %s, but line %d received the message from %s", by, next.Index, peer(h))
@@ -181,7 +181,7 @@ func (t *weigher) neighbours(s, next *Step) {
 }
 
 // dialUp reports whether a reverse name belongs to a dynamic address. Numbered
-// names of hosting companies are excluded, because their customers' servers may
+// names at hosting companies are excluded, because customers' servers may
 // relay.
 func dialUp(name string) bool {
 	dynamic := false
@@ -196,7 +196,7 @@ func dialUp(name string) bool {
 	return dynamic
 }
 
-// future finds stamps too far off to be explained by a clock error.
+// future finds stamps that are too far off to be explained by a clock error.
 func (t *weigher) future(s *Step) {
 	b := &t.Steps[t.Boundary-1]
 	if !s.Stamp.OK {
@@ -210,7 +210,8 @@ func (t *weigher) future(s *Step) {
 	}
 }
 
-// idStyle checks the format of the id, and the time that many servers encode in it.
+// idStyle checks the format of the id and the time that many servers encode in
+// it.
 func idStyle(s *Step) {
 	if s.ID == "" || s.IDIsVersion || s.MTA.Name == "" {
 		return
@@ -225,8 +226,8 @@ func idStyle(s *Step) {
 	}
 }
 
-// inherit marks the lines below a suspect line as suspect, because its author
-// could have written them, too.
+// inherit marks the lines below a suspect line as suspect, because the same
+// sender could have written them as well.
 func (t *weigher) inherit(boundary int) {
 	bad := 0
 	for j := boundary - 1; j >= 0; j-- {

@@ -8,18 +8,18 @@ import (
 	"hoplite/mail/received"
 )
 
-// weigher decides which lines are trusted, and why.
+// weigher determines which lines are trusted, and why.
 type weigher struct {
 	*Trace
 	o        *Options
-	provider *provider // of the mailbox, once it is known
+	provider *provider // of the mailbox; nil until it is known
 }
 
-// weigh goes from the newest line to the oldest. The newest was written by the
-// server that holds the reader's mailbox. Each trusted line vouches for its
-// peer, as long as the peer belongs to us or to the mailbox's provider. The
-// first line whose peer does not is the boundary: the peer's address is
-// reliable, but anything older may be forged.
+// weigh proceeds from the newest line to the oldest. The newest was written by
+// the server that hosts the reader's mailbox. Each trusted line vouches for its
+// peer if the peer belongs to us or to the mailbox's provider. The first line
+// whose peer belongs to neither is the boundary: the peer's address is
+// reliable, but everything older may be forged.
 func (t *weigher) weigh() {
 	n := len(t.Steps)
 	if n == 0 {
@@ -62,8 +62,8 @@ func (t *weigher) vouches(i int) string {
 	inside := s.Class.inside() || !h.From.Addr.IsValid()
 	switch {
 	case h.Proto.Fetch:
-		// The older line is the newest in the mailbox. It was written by the
-		// mailbox's provider, so the chain starts again there.
+		// The older line is the newest one in the fetched mailbox. The
+		// mailbox's provider wrote it, so the chain restarts there.
 		t.provider = providerOf(older)
 		return "newest line of the mailbox that " + host(h) + " fetched the message from"
 	case h.From.Addr.IsValid() && t.o.trusts(h.From.Addr):
@@ -78,7 +78,7 @@ func (t *weigher) vouches(i int) string {
 	}
 	switch {
 	case inside && h.MTA.Name == "qmail-scanner":
-		return "a filter on the same host" // it writes the sender in place of the peer
+		return "a filter on the same host" // it records the sender instead of the peer
 	case inside && h.From.Name == "" && h.MTA.Name == "qmail":
 		return "the same qmail queued it" // "(qmail 123 invoked from network)" follows its own SMTP line
 	case inside && sameHost(h.By.Name, older.By.Name):
@@ -95,7 +95,7 @@ func (t *weigher) vouches(i int) string {
 }
 
 // suggest sets OursHint if the peer of the boundary line at i looks like
-// another host of its organisation, even though nothing vouches for it.
+// another host in its organisation but nothing vouches for it.
 func (t *weigher) suggest(i int) {
 	if i == 0 {
 		return
@@ -111,8 +111,8 @@ func (t *weigher) suggest(i int) {
 	t.OursHint = &OursHint{Hop: s.Index, Names: "." + own, Addr: s.From.Addr}
 }
 
-// withinProvider recognises a step between hosts of the mailbox's provider,
-// which use non-public names and addresses.
+// withinProvider recognises a step between hosts of the mailbox's provider that
+// use non-public names and addresses.
 func (t *weigher) withinProvider(h, older *received.Line) string {
 	if t.provider == nil {
 		t.provider = providerOf(h)
@@ -133,7 +133,7 @@ func isPool(name string) bool {
 	return h != "" && !strings.Contains(h, ".")
 }
 
-// named reports whether a line uses this name for its peer.
+// named reports whether a line contains this name for its peer.
 func named(h *received.Line, name string) bool {
 	return sameHost(h.From.Name, name) || sameHost(h.From.Helo, name) || sameHost(h.From.RDNS, name)
 }
@@ -148,9 +148,9 @@ func host(h *received.Line) string {
 	return "the writer"
 }
 
-// origin sets the origin from the boundary line, whose writer saw that address. An
-// address of the mailbox's own provider is not reported, because blocking it would
-// block the provider.
+// origin sets the origin from the boundary line, whose writer saw the address.
+// Addresses of the mailbox's own provider are not reported, because blocking
+// one would block the provider.
 func (t *weigher) origin(b *Step) {
 	o := &Origin{Addr: b.From.Addr, Name: b.From.RDNS, Helo: b.Announced(), Hop: b.Index, VouchedBy: host(&b.Line), Auth: b.Auth}
 	switch {

@@ -69,7 +69,7 @@ func readTruths(t *testing.T, dir string) ([]truth, []map[string]json.RawMessage
 	return list, maps
 }
 
-// TestTruths checks messages with known true times.
+// TestTruths checks messages whose true times are known.
 func TestTruths(t *testing.T) {
 	for _, dir := range []string{"testdata/received/synthetic", "testdata/more"} {
 		if _, err := os.Stat(filepath.Join(dir, "truth.json")); err != nil {
@@ -215,8 +215,8 @@ func backwards(t *Trace, s float64) bool {
 	return false
 }
 
-// TestGenuineChains checks that genuine mail is not called forged, and that a HELO
-// with our own name is.
+// TestGenuineChains checks that genuine mail is not reported as forged, and
+// that a line announced with our own name is.
 func TestGenuineChains(t *testing.T) {
 	o := Options{Trusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}
 	files, err := filepath.Glob("testdata/more/*.eml")
@@ -243,9 +243,9 @@ func TestGenuineChains(t *testing.T) {
 	}
 }
 
-// A HELO with our own name may come from one of our hosts behind NAT. Unless a
-// reverse name contradicts it, there is only one sign, and the line is not
-// suspect.
+// TestOwnNameAnnounced checks a HELO with our own name. It may come from one of
+// our hosts behind NAT. Unless a reverse name contradicts it, there is only one
+// sign, and the line is not suspect.
 func TestOwnNameAnnounced(t *testing.T) {
 	head := func(rdns string) []byte {
 		return []byte("Received: from mx.example.org (" + rdns + "[198.51.100.7])\r\n\tby mx.example.org (Postfix) with ESMTP id 4ABC; Mon, 23 Nov 2026 04:00:02 +0000 (UTC)\r\n" +

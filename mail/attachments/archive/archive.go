@@ -1,11 +1,12 @@
-// Package archive lists the files in archives and compressed files: gzip, bzip2,
-// xz, lzma, zstd, tar, rar, 7z, cabinets and ISO 9660 images. (Package
+// Package archive lists the files in archives and compressed files: gzip,
+// bzip2, xz, lzma, zstd, tar, rar, 7z, cabinets and ISO 9660 images. (Package
 // attachments reads zip files itself, because office documents are zip files.)
 //
-// Start with [Find] and [Format.Walk]. An archive may be made to exhaust its
-// reader: directories are limited, memory is taken from a [memory.Share] before
-// it is needed, and archives that need more are not opened. How much is unpacked
-// is for the caller to limit while it reads an [Entry].
+// Start with [Find] and [Format.Walk]. An archive may be designed to exhaust
+// its reader, so the size of directories is limited, memory is reserved from a
+// [memory.Share] before it is used, and archives that need more are not opened.
+// Limiting the amount of unpacked content is left to the caller, who reads each
+// [Entry].
 package archive
 
 import (
@@ -19,23 +20,23 @@ import (
 
 // Entry is one file in an archive.
 type Entry struct {
-	Name string // as in the archive; empty if it has none
-	Size int64  // as announced by the archive
-	// Body is the content; nil if it cannot be read.
+	Name string // as in the archive; empty if unnamed
+	Size int64  // as declared by the archive
+	// Body is the content, or nil if it cannot be read.
 	Body io.Reader
-	// Packed returns the size of the packed content that was read for Body; nil
-	// if the content is not compressed.
+	// Packed returns the size of the packed content read for Body so far.
+	// It is nil if the content is not compressed.
 	Packed    func() int64
 	Link      bool   // a symbolic or hard link
-	Encrypted bool   // a password is needed
-	Unread    string // why Body is nil, unless Encrypted or Link is set
+	Encrypted bool   // a password is required
+	Unread    string // the reason why Body is nil, unless Encrypted or Link is set
 }
 
-// Visit receives the entries one after the other. Body is valid until it
-// returns. An error ends the walk.
+// Visit is called for each entry in turn. Body is valid until it returns. An
+// error ends the walk.
 type Visit func(Entry) error
 
-// Input is an archive. Formats that are not Random need only Reader.
+// Input is an archive. At and Size are needed only if the format is Random.
 type Input struct {
 	Reader io.Reader
 	At     io.ReaderAt
@@ -44,11 +45,11 @@ type Input struct {
 
 // Options limit a walk.
 type Options struct {
-	Files  int           // entries of a directory that are read; 0 means 1,000
-	Memory *memory.Share // returned at the end; nil means no limit
+	Files  int           // maximum number of entries in a directory; 0 means 1,000
+	Memory *memory.Share // memory is returned after the walk; nil means no limit
 }
 
-// The reasons why an archive cannot be read to its end.
+// The reasons why an archive cannot be read to the end.
 var (
 	ErrDamaged    = errors.New("damaged archive")
 	ErrEncrypted  = errors.New("encrypted")
@@ -63,14 +64,14 @@ var (
 type Format struct {
 	Name   string // such as "rar"
 	Random bool   // Input needs At and Size
-	// Suffix is the usual extension of a file that is only compressed; the
-	// content has the name without it.
+	// Suffix is the usual extension of a file that is only compressed. The
+	// content's name lacks it.
 	Suffix string
 
 	walk func(*walk) error
 }
 
-// The formats by the media types that package attachments detects.
+// The formats, by the media types detected by package attachments.
 var formats = map[string]*Format{
 	"application/gzip":                  {Name: "gzip", Suffix: ".gz", walk: (*walk).gzip},
 	"application/x-bzip2":               {Name: "bzip2", Suffix: ".bz2", walk: (*walk).bzip2},
@@ -84,10 +85,10 @@ var formats = map[string]*Format{
 	"application/x-iso9660-image":       {Name: "iso", Random: true, walk: (*walk).iso},
 }
 
-// Find returns the format with a media type, or nil.
+// Find returns the format with the given media type, or nil.
 func Find(kind string) *Format { return formats[kind] }
 
-// walk is one archive that is being read.
+// walk is the state of reading one archive.
 type walk struct {
 	Input
 	Options
@@ -95,8 +96,9 @@ type walk struct {
 	visit Visit
 }
 
-// Walk calls visit for every file in an archive. The error is one of the reader,
-// of visit, of ctx, [memory.ErrFull], or explains what is wrong with the archive.
+// Walk calls visit for every file in an archive. The error comes from the
+// reader, visit or ctx, is [memory.ErrFull], or describes what is wrong with
+// the archive.
 func (f *Format) Walk(ctx context.Context, in Input, o Options, visit Visit) error {
 	if o.Files <= 0 {
 		o.Files = 1000
@@ -108,20 +110,21 @@ func (f *Format) Walk(ctx context.Context, in Input, o Options, visit Visit) err
 // take reserves memory until the end of the walk.
 func (w *walk) take(n int64) error { return w.Memory.Take(w.ctx, n) }
 
-// whole passes an entry on and reports whether its content was read to its end.
+// whole passes an entry to visit and reports whether its content was read to
+// the end.
 func (w *walk) whole(e Entry) (bool, error) {
 	b := &body{r: e.Body}
 	e.Body = b
 	if err := w.visit(e); err != nil {
 		return false, err
 	}
-	if b.err == nil { // the reader may have stopped exactly at the end
+	if b.err == nil { // the caller may have stopped exactly at the end
 		_, b.err = io.ReadFull(b.r, make([]byte, 1))
 	}
 	return b.err == io.EOF, nil
 }
 
-// body keeps the first error of a reader.
+// body records the first error of a reader.
 type body struct {
 	r   io.Reader
 	err error
@@ -149,7 +152,7 @@ func (t *tally) Read(p []byte) (int, error) {
 
 func (t *tally) count() int64 { return t.n }
 
-// try calls a library, which may panic on malicious input.
+// try calls a library function that may panic on malicious input.
 func try(f func() error) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -159,7 +162,7 @@ func try(f func() error) (err error) {
 	return f()
 }
 
-// guarded reads from a library, which may panic on malicious input.
+// guarded reads from a library that may panic on malicious input.
 type guarded struct{ r io.Reader }
 
 func (g guarded) Read(p []byte) (n int, err error) {

@@ -29,7 +29,7 @@ const (
 	cabKind = "application/vnd.ms-cab-compressed"
 )
 
-// listing describes the entries of an archive, one a line.
+// listing describes the entries of an archive, one per line.
 func listing(t testing.TB, kind string, data []byte, o archive.Options) (string, error) {
 	t.Helper()
 	f := archive.Find(kind)
@@ -99,7 +99,8 @@ func tarOf(t testing.TB, headers ...*tar.Header) []byte {
 	return b.Bytes()
 }
 
-// image is an image with two directories: DOS names and those of Joliet.
+// image returns an image with two directories: one with DOS names and one with
+// Joliet names.
 func image(edit func(*archivetest.Image)) []byte {
 	i := archivetest.NewImage()
 	run := i.Store("RUN.EXE;1", []byte(program))
@@ -190,7 +191,7 @@ func TestWalk(t *testing.T) {
 	}
 }
 
-// patched changes the plain directory of a 7z file and corrects its check sums.
+// patched changes the plain directory of a 7z file and corrects its checksums.
 func patched(t testing.TB, edit func([]byte) []byte) []byte {
 	t.Helper()
 	b := testdata(t, "plain.7z")
@@ -213,7 +214,8 @@ func replaced(t testing.TB, old, new string) []byte {
 	})
 }
 
-// Archives that would exhaust their reader, or that cannot be read to the end.
+// TestHostile checks archives that would exhaust their reader, or that cannot
+// be read to the end.
 func TestHostile(t *testing.T) {
 	loop := image(func(i *archivetest.Image) {
 		root := i.Directory("")
@@ -275,7 +277,7 @@ func TestHostile(t *testing.T) {
 			share := memory.New(16 << 20).Share(0)
 			_, err := listing(t, c.kind, c.data, archive.Options{Memory: share, Files: c.files})
 			if c.want == "" {
-				return // it must end, and not panic
+				return // it must end without a panic
 			}
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %s", err, c.want)
@@ -284,8 +286,8 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// A reader that gives up on one file of a solid archive does not make the archive
-// unpack that file for the sake of the next one.
+// TestIncomplete checks that if visit abandons a file in a solid archive, the
+// rest of that file is not unpacked just to reach the next one.
 func TestIncomplete(t *testing.T) {
 	data := testdata(t, "default.7z")
 	for _, c := range []struct {
@@ -344,7 +346,7 @@ func FuzzWalk(f *testing.F) {
 	f.Add(uint8(9), image(nil)[16*2048:40*2048])
 	f.Fuzz(func(t *testing.T, n uint8, data []byte) {
 		kind := kinds[int(n)%len(kinds)]
-		if kind == isoKind { // the sectors before the first descriptor do not matter
+		if kind == isoKind { // the sectors before the first descriptor are ignored
 			data = append(make([]byte, 16*2048), data...)
 		}
 		budget := memory.New(24 << 20)

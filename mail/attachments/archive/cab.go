@@ -11,8 +11,8 @@ import (
 
 var errCabinet = errors.New("damaged cabinet")
 
-// cabinet lists the names in a cabinet file ([MS-CAB], 2). Its content, which is
-// compressed with methods of Microsoft's, is not read.
+// cabinet lists the names in a cabinet file ([MS-CAB], 2). The content is not
+// read, because it is compressed with Microsoft's own methods.
 func (w *walk) cabinet() error {
 	var h [36]byte
 	if _, err := w.At.ReadAt(h[:], 0); err != nil {
@@ -26,7 +26,8 @@ func (w *walk) cabinet() error {
 		return ErrFiles
 	}
 	for range files {
-		// A fixed part, and a name of at most 255 octets with a NUL.
+		// An entry has a fixed part and a NUL-terminated name of at
+		// most 255 octets.
 		var b [16 + 256]byte
 		n, err := w.At.ReadAt(b[:], at)
 		if err != nil && err != io.EOF {
@@ -45,7 +46,7 @@ func (w *walk) cabinet() error {
 	return ErrNamesOnly
 }
 
-// cabinetName decodes a name, which is UTF-8 if an attribute says so.
+// cabinetName decodes a name, which is in UTF-8 if an attribute is set.
 func cabinetName(name []byte, attributes uint16) string {
 	const isUTF8 = 0x80
 	if attributes&isUTF8 != 0 || utf8.Valid(name) {

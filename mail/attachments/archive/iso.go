@@ -9,13 +9,13 @@ import (
 	"unicode/utf16"
 )
 
-// Limits of an image.
+// Limits on an image.
 const (
 	isoSector    = 2048
 	isoFirst     = 16 // the sector of the first descriptor
-	maxISOSets   = 32 // descriptors
+	maxISOSets   = 32 // maximum number of descriptors
 	maxISODepth  = 32
-	maxDirectory = 1 << 20 // octets of one directory
+	maxDirectory = 1 << 20 // maximum number of octets in one directory
 )
 
 var (
@@ -23,9 +23,9 @@ var (
 	errUDF = errors.New("an image with a second directory (UDF), which is not read")
 )
 
-// iso lists the files of an ISO 9660 image (ECMA-119), by their names in the
-// primary directory and in that of Joliet, which Windows shows. Content is
-// stored uncompressed.
+// iso lists the files in an ISO 9660 image (ECMA-119), under their names in the
+// primary directory and in the Joliet directory, which Windows shows. Content
+// is stored uncompressed.
 func (w *walk) iso() error {
 	i := &isoImage{walk: w, seen: map[isoFile]bool{}, entered: map[uint32]bool{}}
 	sector := make([]byte, isoSector)
@@ -62,31 +62,31 @@ func (w *walk) iso() error {
 	return nil
 }
 
-// joliet reports whether a supplementary descriptor has names in UCS-2.
+// joliet reports whether a supplementary descriptor has UCS-2 names.
 func joliet(descriptor []byte) bool {
 	return descriptor[0] == 2 && descriptor[88] == '%' && descriptor[89] == '/'
 }
 
-// isoImage is the state of listing one image.
+// isoImage is the state of reading one image.
 type isoImage struct {
 	*walk
 	files   int
 	seen    map[isoFile]bool
-	entered map[uint32]bool // the extents of directories
+	entered map[uint32]bool // extents of directories already listed
 }
 
-// isoFile identifies a file that both directories name.
+// isoFile identifies a file that is listed in both directories.
 type isoFile struct {
 	extent, size uint32
 	ext          string
 }
 
-// isoRecord is an entry of a directory (ECMA-119, 9.1).
+// isoRecord is a directory entry (ECMA-119, 9.1).
 type isoRecord struct {
 	name         string
 	extent, size uint32
 	folder       bool
-	gaps         bool // it is interleaved with other files
+	gaps         bool // the file is interleaved with others
 	joliet       bool
 }
 
@@ -105,11 +105,11 @@ func (i *isoImage) record(b []byte, joliet bool) (r isoRecord, ok bool) {
 		}
 		r.name = string(utf16.Decode(units))
 	}
-	r.name, _, _ = strings.Cut(r.name, ";") // the version
+	r.name, _, _ = strings.Cut(r.name, ";") // remove the version
 	return r, true
 }
 
-// directory lists a folder and those inside it.
+// directory lists a directory and its subdirectories.
 func (i *isoImage) directory(dir isoRecord, path string, depth int) error {
 	if depth > maxISODepth {
 		return fmt.Errorf("%w: nested too deeply", errISO)
@@ -138,8 +138,8 @@ func (i *isoImage) directory(dir isoRecord, path string, depth int) error {
 	return nil
 }
 
-// sector lists the entries in one sector of a directory. No entry crosses the
-// end of a sector.
+// sector lists the entries in one sector of a directory. Entries never span
+// sectors.
 func (i *isoImage) sector(b []byte, joliet bool, path string, depth int) error {
 	for len(b) > 0 && b[0] != 0 {
 		n := int(b[0])
@@ -151,7 +151,7 @@ func (i *isoImage) sector(b []byte, joliet bool, path string, depth int) error {
 			return errISO
 		}
 		b = b[n:]
-		if r.name == "\x00" || r.name == "\x01" { // the folder itself and the one above it
+		if r.name == "\x00" || r.name == "\x01" { // the directory itself and its parent
 			continue
 		}
 		var err error

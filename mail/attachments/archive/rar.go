@@ -13,15 +13,15 @@ const (
 	rarFive   = "Rar!\x1a\x07\x01\x00"
 )
 
-// rarDictionaries are the dictionary sizes that are tried. The library does not
-// report which one an archive needs, but rejects larger ones.
+// rarDictionaries lists the dictionary sizes to try. The library does not
+// report the size that an archive needs, but rejects larger ones.
 var rarDictionaries = []int64{1 << 20, 8 << 20, 64 << 20}
 
 var errRAR4 = errors.New("compressed in a RAR format before version 5")
 
-// rar lists an archive. The content of files is read from version 5 on: the
-// formats before include PPMd, whose memory of up to 341 MiB is announced in the
-// middle of the content, and which the library does not limit.
+// rar lists an archive. Content is read only from version 5 on. Older formats
+// include PPMd, which may declare up to 341 MiB of memory in the middle of the
+// content, and the library does not limit it.
 func (w *walk) rar() error {
 	head := make([]byte, len(rarFive))
 	if _, err := w.At.ReadAt(head, 0); err != nil && err != io.EOF {
@@ -68,7 +68,8 @@ func (w *walk) rar() error {
 	})
 }
 
-// rarFits walks through the headers of an archive with a maximal dictionary.
+// rarFits walks through the headers of an archive with the given maximum
+// dictionary size.
 func (w *walk) rarFits(dictionary int64) error {
 	held := w.Memory.Held()
 	defer w.Memory.Return(held)
@@ -84,7 +85,7 @@ func (w *walk) rarFits(dictionary int64) error {
 	})
 }
 
-// rarFiles calls each for the files of an archive.
+// rarFiles calls each for every file in an archive.
 func (w *walk) rarFiles(dictionary int64, each func(*rardecode.FileHeader, io.Reader) error) error {
 	var r *rardecode.Reader
 	err := try(func() (err error) {

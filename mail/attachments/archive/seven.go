@@ -11,8 +11,9 @@ import (
 	"github.com/bodgit/sevenzip"
 )
 
-// sevenZip lists an archive of 7-Zip. A library reads it, once its directory has
-// been checked: the library allocates what a directory announces.
+// sevenZip lists a 7-Zip archive. The directory is checked before the library
+// reads the archive, because the library allocates whatever memory the
+// directory declares.
 func (w *walk) sevenZip() error {
 	folders, err := w.sevenFolders()
 	if err != nil {
@@ -38,8 +39,8 @@ func (w *walk) sevenZip() error {
 	return nil
 }
 
-// sevenFile passes one file on. The files in a folder are one compressed stream,
-// so they are read in order, each to its end.
+// sevenFile passes a file to visit. The files in a folder form one compressed
+// stream, so they are read in order, each to its end.
 func (w *walk) sevenFile(f *sevenzip.File, folders []sevenFolder) error {
 	e := Entry{Name: f.Name, Size: int64(f.UncompressedSize)}
 	switch {

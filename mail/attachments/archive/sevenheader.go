@@ -9,14 +9,14 @@ import (
 	"github.com/ulikunitz/xz/lzma"
 )
 
-// Limits of a directory of 7-Zip.
+// Limits on a 7-Zip directory.
 const (
-	sevenHead      = 32      // octets before the packed streams
-	maxSevenHeader = 1 << 20 // octets of a directory
-	maxSevenCoders = 16      // of a folder, and streams of a coder
+	sevenHead      = 32      // number of octets before the packed streams
+	maxSevenHeader = 1 << 20 // maximum number of octets in a directory
+	maxSevenCoders = 16      // maximum number of coders in a folder, and of streams in a coder
 )
 
-// The property identifiers of a directory (7zFormat.txt in 7-Zip's sources).
+// The property identifiers in a directory (7zFormat.txt in the 7-Zip sources).
 const (
 	sevenEnd          = 0x00
 	sevenHeader       = 0x01
@@ -43,7 +43,7 @@ const (
 	coderBzip2 = "\x04\x02\x02"
 )
 
-// smallCoders need little memory.
+// smallCoders lists the coders that need little memory.
 var smallCoders = map[string]bool{
 	coderCopy:          true,
 	"\x03":             true, // Delta
@@ -58,8 +58,8 @@ var smallCoders = map[string]bool{
 
 var errSeven = errors.New("damaged 7z directory")
 
-// sevenFolders reads the directory as the library will, and takes the memory
-// that the library needs.
+// sevenFolders reads the directory in the same way as the library, and reserves
+// the memory that the library needs.
 func (w *walk) sevenFolders() ([]sevenFolder, error) {
 	var head [sevenHead]byte
 	if _, err := w.At.ReadAt(head[:], 0); err != nil {
@@ -95,7 +95,7 @@ func (w *walk) sevenFolders() ([]sevenFolder, error) {
 	if files > maxSevenHeader/16 {
 		return nil, ErrFiles
 	}
-	// The library keeps a record of about 300 octets of each file, and the
+	// The library keeps a record of about 300 octets for each file, and the
 	// names.
 	need := 4*int64(len(b)) + int64(files)*300
 	for _, f := range d.folders {
@@ -106,8 +106,8 @@ func (w *walk) sevenFolders() ([]sevenFolder, error) {
 	return d.folders, w.take(need)
 }
 
-// sevenEncoded unpacks a compressed directory, which is described by another
-// one.
+// sevenEncoded unpacks a compressed directory, which is described by an
+// uncompressed one.
 func (w *walk) sevenEncoded(d *sevenDir) ([]byte, error) {
 	d.streams()
 	switch {
@@ -150,17 +150,17 @@ func (w *walk) sevenEncoded(d *sevenDir) ([]byte, error) {
 	return plain, nil
 }
 
-// sevenFolder is a set of files that are compressed as one stream.
+// sevenFolder is a set of files compressed as one stream.
 type sevenFolder struct {
 	coders    []sevenCoder
-	outs      int      // output streams of all coders
+	outs      int      // number of output streams of all coders
 	sizes     []uint64 // of the outputs
-	memory    int64    // needed for the coders
+	memory    int64    // memory needed by the coders
 	encrypted bool
-	unknown   bool // with a coder that is not permitted
+	unknown   bool // contains a coder that is not permitted
 }
 
-// sevenCoder is a step of the compression.
+// sevenCoder is one step of the compression.
 type sevenCoder struct {
 	id         string
 	properties []byte
@@ -184,8 +184,8 @@ func (c *sevenCoder) decode(in io.Reader, size uint64) (io.Reader, error) {
 	return nil, ErrMethod
 }
 
-// need returns the memory that a coder needs for an output of size octets; ok is
-// false if the coder is not permitted.
+// need returns the memory that a coder needs to output size octets. ok is false
+// if the coder is not permitted.
 func (c *sevenCoder) need(size uint64) (n int64, ok bool) {
 	switch {
 	case smallCoders[c.id]:
@@ -203,7 +203,7 @@ func (c *sevenCoder) need(size uint64) (n int64, ok bool) {
 	return 0, false
 }
 
-// sevenDir parses a directory. After the first error every number is 0.
+// sevenDir parses a directory. After the first error, all numbers are 0.
 type sevenDir struct {
 	b       []byte
 	err     error
@@ -234,7 +234,8 @@ func (d *sevenDir) octets(n int) []byte {
 	return b
 }
 
-// number reads an integer whose first octet has a 1 bit for each further octet.
+// number reads an integer. Its first octet has a 1 bit for each octet that
+// follows.
 func (d *sevenDir) number() uint64 {
 	first := d.octet()
 	more := bits.LeadingZeros8(^first)
@@ -248,7 +249,8 @@ func (d *sevenDir) number() uint64 {
 	return v
 }
 
-// count reads how many things of at least one octet follow, or of one bit.
+// count reads the number of elements that follow. It fails if there are more
+// than most.
 func (d *sevenDir) count(most int) int {
 	n := d.number()
 	if n > uint64(most) {
@@ -265,7 +267,7 @@ func (d *sevenDir) want(id byte) {
 }
 
 // header parses a directory after its first octet and returns the number of
-// files in it. What follows that number cannot cost more than its own size.
+// files in it. The rest of the directory cannot cost more than its own size.
 func (d *sevenDir) header() (files int) {
 	id := d.octet()
 	if id == sevenMainStreams {
@@ -278,7 +280,7 @@ func (d *sevenDir) header() (files int) {
 	return 0
 }
 
-// streams parses how the files are compressed.
+// streams parses the section that describes how the files are compressed.
 func (d *sevenDir) streams() {
 	id := d.octet()
 	if id == sevenPackInfo {
@@ -311,7 +313,7 @@ func (d *sevenDir) packInfo() {
 	d.sums(id, n)
 }
 
-// sums skips check sums, if id announces them, and the end of their section.
+// sums skips checksums, if id announces them, and reads the end of the section.
 func (d *sevenDir) sums(id byte, n int) {
 	if id == sevenCRC {
 		defined := n
@@ -333,7 +335,7 @@ func (d *sevenDir) sums(id byte, n int) {
 func (d *sevenDir) unpackInfo() {
 	d.want(sevenFolderInfo)
 	n := d.count(len(d.b))
-	d.want(0) // not stored elsewhere
+	d.want(0) // 0: not stored elsewhere
 	for range n {
 		if d.err != nil {
 			return
@@ -360,7 +362,7 @@ func (d *sevenDir) unpackInfo() {
 	d.sums(d.octet(), n)
 }
 
-// folder parses the coders of a folder and how they are connected.
+// folder parses the coders of a folder and the connections between them.
 func (d *sevenDir) folder() (f sevenFolder) {
 	ins := 0
 	for range d.count(maxSevenCoders) {
@@ -392,7 +394,7 @@ func (d *sevenDir) folder() (f sevenFolder) {
 	return f
 }
 
-// subStreams parses how many files each folder contains, and their sizes.
+// subStreams parses the number of files in each folder, and their sizes.
 func (d *sevenDir) subStreams() {
 	each := make([]int, len(d.folders))
 	files := 0

@@ -12,16 +12,16 @@ import (
 	"github.com/ulikunitz/xz/lzma"
 )
 
-// How much memory the decompressors need, apart from dictionaries.
+// The memory that the decompressors need, excluding dictionaries.
 const (
 	gzipMemory  = 64 << 10
 	bzip2Memory = 4 << 20
 	lzmaMemory  = 1 << 20
 	zstdMemory  = 1 << 20
-	tarMemory   = 1 << 20 // the largest extended header
+	tarMemory   = 1 << 20 // for the largest extended header
 )
 
-// compressed passes the only content of a compressed file on.
+// compressed passes the only file in a compressed file to visit.
 func (w *walk) compressed(name string, r io.Reader, packed *tally) error {
 	return w.visit(Entry{Name: name, Body: r, Packed: packed.count})
 }
@@ -46,7 +46,7 @@ func (w *walk) bzip2() error {
 	return w.compressed("", bzip2.NewReader(packed), packed)
 }
 
-// lzma reads the format before xz, which has a header of 13 octets: properties,
+// lzma reads the format that preceded xz. Its header has 13 octets: properties,
 // dictionary size and content size.
 func (w *walk) lzma() error {
 	packed := &tally{r: w.Reader}
@@ -70,7 +70,7 @@ func (w *walk) lzma() error {
 	return w.compressed("", guarded{z}, packed)
 }
 
-// zstd needs a window for its output, whose size each frame announces.
+// zstd needs a window for its output. Each frame declares the window size.
 func (w *walk) zstd() error {
 	window := max(zstdMemory, min(w.Memory.Left()/2, 32<<20))
 	if err := w.take(zstdMemory + 2*window); err != nil {

@@ -12,9 +12,10 @@ import (
 
 var le = binary.LittleEndian
 
-// xz reads the container format (tukaani.org, "The .xz File Format", 1.2.1)
-// itself, because the library allocates every dictionary that a block announces.
-// Check sums of the content are skipped: damaged LZMA2 data is noticed as such.
+// xz parses the container format (tukaani.org, "The .xz File Format", 1.2.1)
+// itself, because the library allocates every dictionary that a block declares.
+// Checksums of the content are not verified; damaged LZMA2 data is detected
+// anyway.
 func (w *walk) xz() error {
 	packed := &tally{r: w.Reader}
 	x := &xzReader{w: w, in: bufio.NewReaderSize(packed, 4096)}
@@ -24,13 +25,13 @@ func (w *walk) xz() error {
 	return w.compressed("", guarded{x}, packed)
 }
 
-// xzReader decodes streams, which consist of a header, blocks, and an index.
+// xzReader decodes streams. Each consists of a header, blocks and an index.
 type xzReader struct {
 	w     *walk
 	in    *bufio.Reader
-	check int64    // octets of the check sum after each block
+	check int64    // length of the checksum after each block
 	block *xzBlock // nil between blocks
-	taken int64    // memory taken for dictionaries
+	taken int64    // memory reserved for dictionaries
 	err   error    // the first error
 }
 
@@ -44,7 +45,7 @@ func xzDamage(format string, args ...any) error {
 	return fmt.Errorf("damaged xz: "+format, args...)
 }
 
-// streamHeader reads the magic and the kind of check sum.
+// streamHeader reads the magic number and the type of checksum.
 func (x *xzReader) streamHeader() error {
 	h := make([]byte, 12)
 	if _, err := io.ReadFull(x.in, h); err != nil {
@@ -102,7 +103,7 @@ func (x *xzReader) next() error {
 		if err := x.index(); err != nil {
 			return err
 		}
-		// Zeros may follow a stream, and then another stream.
+		// A stream may be followed by zeros and then another stream.
 		for {
 			four, err := x.in.Peek(4)
 			if len(four) == 0 && err == io.EOF {
@@ -119,7 +120,8 @@ func (x *xzReader) next() error {
 	}
 }
 
-// index skips the index and the footer of a stream. Its first octet was read.
+// index skips the index and footer of a stream. The first octet of the index
+// has already been read.
 func (x *xzReader) index() error {
 	n := int64(1)
 	number := func() (v uint64, err error) {
@@ -148,7 +150,8 @@ func (x *xzReader) index() error {
 	return x.skip(-n&3 + checkSum + footer)
 }
 
-// blockHeader reads a header of size octets, of which the first was read.
+// blockHeader reads a header of size octets. The first octet has already been
+// read.
 func (x *xzReader) blockHeader(size int) error {
 	h := make([]byte, size)
 	h[0] = byte(size/4 - 1)
@@ -171,13 +174,13 @@ func (x *xzReader) blockHeader(size int) error {
 	}
 	const lzma2 = 0x21
 	if flags&3 != 0 || len(rest) < 3 || rest[0] != lzma2 || rest[1] != 1 {
-		return ErrMethod // filters for programs of some processors
+		return ErrMethod // filters for the machine code of some processors
 	}
 	dictionary, ok := dictionary2(rest[2])
 	if !ok {
 		return xzDamage("dictionary size")
 	}
-	// The dictionary of the previous block is garbage.
+	// The dictionary of the previous block is no longer in use.
 	if need := lzmaMemory + dictionary; need > x.taken {
 		if err := x.w.take(need - x.taken); err != nil {
 			return err
@@ -194,7 +197,7 @@ func (x *xzReader) blockHeader(size int) error {
 	return nil
 }
 
-// dictionary2 decodes the size of an LZMA2 dictionary.
+// dictionary2 decodes an LZMA2 dictionary size.
 func dictionary2(c byte) (int64, bool) {
 	if c >= 40 {
 		return 1<<32 - 1, c == 40

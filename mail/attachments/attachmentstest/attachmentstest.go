@@ -1,4 +1,4 @@
-// Package attachmentstest makes messages with attachments for tests.
+// Package attachmentstest creates messages with attachments for tests.
 package attachmentstest
 
 import (
@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-// Program is the start of a Windows program, enough to be recognised as one.
+// Program is the start of a Windows program, long enough to be recognised.
 var Program = []byte("MZ\x90\x00\x03\x00\x00\x00 this is no program")
 
-// Zip returns an archive of alternating names and contents.
+// Zip returns a zip archive. files alternates names and contents.
 func Zip(t testing.TB, files ...string) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -32,7 +32,7 @@ func Zip(t testing.TB, files ...string) []byte {
 	return b.Bytes()
 }
 
-// Base64 encodes data in lines.
+// Base64 encodes data in base64 lines.
 func Base64(data []byte) string {
 	text := base64.StdEncoding.EncodeToString(data)
 	var b strings.Builder
@@ -43,15 +43,15 @@ func Base64(data []byte) string {
 	return b.String() + text + "\r\n"
 }
 
-// Message returns a message with a text and one attachment, whose header fields
-// are given.
+// Message returns a message with a text and one attachment that has the given
+// header fields.
 func Message(fields string, data []byte) string {
 	return "From: ann@example.org\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" +
 		"--b\r\nContent-Type: text/plain\r\n\r\nSee there\r\n--b\r\n" + fields +
 		"Content-Transfer-Encoding: base64\r\n\r\n" + Base64(data) + "--b--\r\n"
 }
 
-// Named returns the header of a part with a file name.
+// Named returns header fields for a part with a file name.
 func Named(typ, name string) string {
 	return "Content-Type: " + typ + "\r\nContent-Disposition: attachment; filename=\"" + name + "\"\r\n"
 }

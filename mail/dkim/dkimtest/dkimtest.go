@@ -1,5 +1,5 @@
-// Package dkimtest has key records for tests of DKIM and ARC, and runs the Python
-// library dkimpy on messages.
+// Package dkimtest provides key records for tests of DKIM and ARC, and runs the
+// Python library dkimpy on messages.
 package dkimtest
 
 import (
@@ -26,8 +26,8 @@ func Record(pub crypto.PublicKey) string {
 	return "v=DKIM1; p=" + base64.StdEncoding.EncodeToString(der)
 }
 
-// script reads a Call in JSON from the first line of its input, and then a
-// message.
+// script reads a Call, encoded as JSON, from the first line of its input,
+// followed by a message.
 const script = `
 import sys, json, dkim
 c = json.loads(sys.stdin.buffer.readline())
@@ -48,17 +48,17 @@ else:
     sys.stdout.buffer.write(b"".join(dkim.arc_sign(msg, c["Selector"].encode(), c["Domain"].encode(), key, c["Host"].encode())))
 `
 
-// Call is a call of dkimpy.
+// Call describes a call to dkimpy.
 type Call struct {
 	Do                    string            // verify or sign (DKIM), validate or seal (ARC)
 	DNS                   map[string]string // key records by name
-	Domain, Selector, Key string            // to sign or seal; Key is in PEM, or base64 of an Ed25519 seed
-	Algorithm, Head, Body string            // to sign
-	Host                  string            // the authserv-id, to seal
+	Domain, Selector, Key string            // for sign and seal; Key is PEM, or base64 of an Ed25519 seed
+	Algorithm, Head, Body string            // for sign
+	Host                  string            // the authserv-id, for seal
 }
 
-// Run calls dkimpy and returns its output: the new fields, or a verdict. It skips
-// the test where dkimpy is not installed.
+// Run calls dkimpy and returns its output: the new fields, or a verdict. It
+// skips the test if dkimpy is not installed.
 func (c Call) Run(t *testing.T, msg string) string {
 	t.Helper()
 	if err := exec.Command("/usr/bin/python3", "-c", "import dkim").Run(); err != nil {

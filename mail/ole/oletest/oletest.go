@@ -8,25 +8,26 @@ import (
 	"hoplite/mail/ole"
 )
 
-// Entry is a folder or, with Data, a stream.
+// Entry is a folder or, if Data is set, a stream.
 type Entry struct {
 	Name string
 	Data []byte
-	// Child is the number of the first entry in a folder, and Next that of its
-	// next sibling; 0 means none. Entries are numbered from 1.
+	// Child is the number of the first entry in a folder, and Next the
+	// number of the entry's next sibling; 0 means none. Entries are
+	// numbered from 1.
 	Child, Next int
 }
 
 const (
 	sector = 512
-	inRow  = sector / 4 // number of entries in a sector of the table
+	inRow  = sector / 4 // number of entries in one sector of the table
 	none   = 0xffffffff
 	last   = 0xfffffffe
 	small  = 4096 // shorter streams would be stored elsewhere
 )
 
-// File returns a file with the given entries, the first of which is the first
-// in its root. Data is padded with zeros to 4 KiB.
+// File returns a compound file with the given entries. The first one is the
+// first entry in the root. Data is padded with zeros to 4 KiB.
 func File(entries ...Entry) []byte {
 	var body []byte
 	dir := entryOf(Entry{Name: "Root Entry", Child: 1}, 5, last, 0)
@@ -49,8 +50,8 @@ func File(entries ...Entry) []byte {
 	return assemble(dir, body, entries)
 }
 
-// assemble writes a header followed by the table, the directory and the
-// streams. The directory starts at the sector after the table.
+// assemble returns a header followed by the table, the directory and the
+// streams. The directory starts in the sector after the table.
 func assemble(dir, body []byte, entries []Entry) []byte {
 	used := (len(dir) + len(body)) / sector
 	rows := 1

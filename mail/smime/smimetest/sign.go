@@ -30,15 +30,16 @@ var sha256ID = []int{2, 16, 840, 1, 101, 3, 4, 2, 1}
 
 func context(n int) cbasn1.Tag { return cbasn1.Tag(n).ContextSpecific().Constructed() }
 
-// Sign makes a SignedData over content, detached or enclosing it. signed is the
-// claimed signing time, more are certificates to add.
+// Sign creates a SignedData with the content included or, if detached is set,
+// without it. signed is the claimed signing time. The certificates of more are
+// added.
 func (p *Person) Sign(t testing.TB, content []byte, detached bool, signed time.Time, more ...*Person) []byte {
 	t.Helper()
 	return p.SignWith(t, content, detached, signed, nil, more...)
 }
 
-// SignWith is Sign with unsigned attributes, which supporting makes for the value
-// of the signature.
+// SignWith is like Sign, with the unsigned attributes that supporting returns
+// for the signature value.
 func (p *Person) SignWith(t testing.TB, content []byte, detached bool, signed time.Time, supporting func(signature []byte) [][]byte, more ...*Person) []byte {
 	t.Helper()
 	info := p.signerInfo(t, content, idData, attributes(attribute(attrSigningTime, func(b *cryptobyte.Builder) { b.AddASN1UTCTime(signed) })), supporting)
@@ -59,8 +60,8 @@ func attribute(id asn1.ObjectIdentifier, value func(*cryptobyte.Builder)) []byte
 
 func attributes(list ...[]byte) [][]byte { return list }
 
-// signerInfo makes a SignerInfo. A nil kind makes a countersignature, which has
-// no content type.
+// signerInfo creates a SignerInfo. If kind is nil, it is a countersignature,
+// which has no content type.
 func (p *Person) signerInfo(t testing.TB, content []byte, kind asn1.ObjectIdentifier, more [][]byte, supporting func([]byte) [][]byte) []byte {
 	t.Helper()
 	sum := sha256.Sum256(content)
@@ -101,8 +102,8 @@ func (p *Person) signSet(t testing.TB, list []byte) (algorithm []int, signature 
 	var set cryptobyte.Builder
 	set.AddASN1(cbasn1.SET, func(b *cryptobyte.Builder) { b.AddBytes(list) })
 	message, hash := set.BytesOrPanic(), crypto.Hash(0)
-	// RFC 8419 requires SHA-512 for the content; readers accept the announced
-	// digest.
+	// RFC 8419 requires SHA-512 for the content, but readers accept the
+	// announced digest.
 	algorithm = []int{1, 3, 101, 112}
 	if _, ok := p.Key.(ed25519.PrivateKey); !ok {
 		sum := sha256.Sum256(message)
@@ -115,7 +116,8 @@ func (p *Person) signSet(t testing.TB, list []byte) (algorithm []int, signature 
 	return algorithm, signature
 }
 
-// signedData makes a SignedData with one signer; nil content is detached.
+// signedData creates a SignedData with one signer. If content is nil, it is
+// detached.
 func (p *Person) signedData(kind asn1.ObjectIdentifier, content, info []byte, more ...*Person) []byte {
 	var b cryptobyte.Builder
 	seq(&b, func(b *cryptobyte.Builder) {
@@ -143,34 +145,34 @@ func (p *Person) signedData(kind asn1.ObjectIdentifier, content, info []byte, mo
 	return b.BytesOrPanic()
 }
 
-// Countersign makes an attribute with a countersignature (RFC 5652, 11.4) of a
-// signature.
+// Countersign creates an attribute with a countersignature over a signature
+// (RFC 5652, 11.4).
 func (p *Person) Countersign(t testing.TB, signature []byte) []byte {
 	t.Helper()
 	info := p.signerInfo(t, signature, nil, nil, nil)
 	return attribute(attrCounterSign, func(b *cryptobyte.Builder) { b.AddBytes(info) })
 }
 
-// CountersignWithType makes a countersignature with a content type, which is not
-// allowed.
+// CountersignWithType creates a countersignature that has a content type, which
+// is not allowed.
 func (p *Person) CountersignWithType(t testing.TB, signature []byte) []byte {
 	t.Helper()
 	info := p.signerInfo(t, signature, idData, nil, nil)
 	return attribute(attrCounterSign, func(b *cryptobyte.Builder) { b.AddBytes(info) })
 }
 
-// Stamp makes an attribute with a time stamp (RFC 3161) of a signature.
+// Stamp creates an attribute with a time stamp on a signature (RFC 3161).
 func (p *Person) Stamp(t testing.TB, signature []byte, at time.Time) []byte {
 	t.Helper()
 	return StampOf(p.Token(t, signature, at, true))
 }
 
-// StampOf makes an attribute of a time stamp token.
+// StampOf creates an attribute that contains a time stamp token.
 func StampOf(token []byte) []byte {
 	return attribute(attrTimestamp, func(b *cryptobyte.Builder) { b.AddBytes(token) })
 }
 
-// Token makes a time stamp token. named adds the required attribute with the
+// Token creates a time stamp token. named adds the required attribute with the
 // authority's certificate.
 func (p *Person) Token(t testing.TB, signature []byte, at time.Time, named bool) []byte {
 	t.Helper()

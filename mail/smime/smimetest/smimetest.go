@@ -1,4 +1,4 @@
-// Package smimetest makes certificates and S/MIME messages for tests.
+// Package smimetest creates certificates and S/MIME messages for tests.
 package smimetest
 
 import (
@@ -22,7 +22,7 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// Now is the time at which the tests judge certificates.
+// Now is the time at which tests evaluate certificates.
 var Now = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
 // Person has a certificate and its private key.
@@ -31,11 +31,11 @@ type Person struct {
 	Key  crypto.Signer
 }
 
-// Serials is the number of certificates made so far, and the serial number of
-// the last one.
+// Serials is the number of certificates created so far, and the serial number
+// of the last one.
 var Serials int64
 
-// Issue makes a certificate with an ECDSA key; see IssueFor.
+// Issue creates a certificate with an ECDSA key; see IssueFor.
 func Issue(t testing.TB, issuer *Person, cn string, edit func(*x509.Certificate)) *Person {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -45,7 +45,7 @@ func Issue(t testing.TB, issuer *Person, cn string, edit func(*x509.Certificate)
 	return IssueFor(t, issuer, cn, key, edit)
 }
 
-// NewEd25519 makes a private key.
+// NewEd25519 creates a private key.
 func NewEd25519(t testing.TB) crypto.Signer {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
@@ -55,9 +55,9 @@ func NewEd25519(t testing.TB) crypto.Signer {
 	return key
 }
 
-// IssueFor makes a certificate for a key. If issuer is nil, it is the
-// certificate of a root authority, otherwise that of a signer whose address is
-// cn. edit may change the template.
+// IssueFor creates a certificate for a key. If issuer is nil, it is a root
+// certificate; otherwise it is the certificate of a signer with the address cn.
+// edit may change the template.
 func IssueFor(t testing.TB, issuer *Person, cn string, key crypto.Signer, edit func(*x509.Certificate)) *Person {
 	t.Helper()
 	Serials++
@@ -96,7 +96,7 @@ func algorithmID(b *cryptobyte.Builder, id ...int) {
 	seq(b, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(id) })
 }
 
-// Base64 encodes der in lines.
+// Base64 encodes der in base64 lines.
 func Base64(der []byte) string {
 	var out bytes.Buffer
 	text := base64.StdEncoding.EncodeToString(der)
@@ -113,20 +113,21 @@ const Outer = "From: Ann <ann@example.org>\r\nTo: bob@example.com\r\nSubject: He
 // Text is a MIME part to sign.
 const Text = "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nGr\xc3\xbc\xc3\x9fe \r\n.\r\nFrom here\r\n-- \r\nAnn\r\n"
 
-// ClearSigned returns a multipart/signed message with part and its signature.
+// ClearSigned returns a multipart/signed message that contains part and its
+// signature.
 func ClearSigned(header, part string, sig []byte) string {
 	return header + "Content-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; micalg=sha-256; boundary=b1\r\n\r\n" +
 		"--b1\r\n" + part + "\r\n--b1\r\nContent-Type: application/pkcs7-signature; name=smime.p7s\r\n" +
 		"Content-Transfer-Encoding: base64\r\n\r\n" + Base64(sig) + "--b1--\r\n"
 }
 
-// Opaque returns an application/pkcs7-mime message with a CMS object.
+// Opaque returns an application/pkcs7-mime message that contains a CMS object.
 func Opaque(header, kind string, der []byte) string {
 	return header + fmt.Sprintf("Content-Type: application/pkcs7-mime; smime-type=%s; name=smime.p7m\r\n"+
 		"Content-Transfer-Encoding: base64\r\n\r\n", kind) + Base64(der)
 }
 
-// Compressed makes a CompressedData (RFC 3274) of content.
+// Compressed creates a CompressedData with the given content (RFC 3274).
 func Compressed(t testing.TB, content string) []byte {
 	t.Helper()
 	var z bytes.Buffer

@@ -12,22 +12,21 @@ import (
 	"hoplite/mail/trace/intake"
 )
 
-// Content describes the contents of a message other than its header: S/MIME
-// layers, text and attachments. Signatures are verified, but not the
-// certificates of their signers.
+// Content describes the body of a message: S/MIME layers, text and attachments.
+// Signatures are verified, but the signers' certificates are not.
 type Content struct {
 	SMIME   *smime.Report // nil without S/MIME layers
 	Signers []string      // their subjects
-	Parts   []smime.Part  // including those inside attachments
+	Parts   []smime.Part  // including parts inside attachments
 
 	findings []trace.Finding
 }
 
-// maxDangers limits the number of findings about one message.
+// maxDangers is the maximum number of findings about dangerous parts.
 const maxDangers = 20
 
-// readContent reads the body; it returns nil if there is none. The text in an
-// Outlook file is not the original body.
+// readContent reads the body, and returns nil if there is none. It skips
+// Outlook files, because their text is not the original body.
 func readContent(ctx context.Context, in *intake.Input) (*Content, error) {
 	if len(in.Body) == 0 || in.Outlook {
 		return nil, nil
@@ -75,7 +74,7 @@ func badSignature(why string, in *intake.Input) trace.Finding {
 	return f
 }
 
-// Notable reports whether a message contains more than text.
+// Notable reports whether the message contains more than text.
 func (c *Content) Notable() bool {
 	if c == nil {
 		return false
@@ -88,7 +87,7 @@ func (c *Content) Notable() bool {
 	return c.SMIME != nil
 }
 
-// tricky describes the tricks that make an attachment dangerous.
+// tricky describes tricks that make an attachment dangerous.
 var tricky = map[string]string{
 	attachments.TrickDouble:   "has a double extension",
 	attachments.TrickHidden:   "hides its extension",
@@ -97,7 +96,7 @@ var tricky = map[string]string{
 	attachments.TrickMacros:   "contains macros",
 }
 
-// danger returns the reason why a part is dangerous, or "".
+// danger returns the reason why a part is dangerous, or "" if it is not.
 func danger(p *smime.Part) string {
 	var why []string
 	for _, t := range p.Tricks {
@@ -119,7 +118,7 @@ func danger(p *smime.Part) string {
 	return text
 }
 
-// container names the file in which a part was found.
+// container returns the name of the file in which a part was found.
 func container(p *smime.Part) string {
 	if p.Via == "tnef" {
 		return "winmail.dat (TNEF)"

@@ -17,7 +17,7 @@ func attachment(name string, content []byte) string {
 		"\"\nContent-Transfer-Encoding: base64\n\n" + base64.StdEncoding.EncodeToString(content) + "\n"
 }
 
-// winmail returns a winmail.dat (TNEF) with one attachment.
+// winmail returns a winmail.dat file (TNEF) with one attachment.
 func winmail(name string, content []byte) []byte {
 	b := []byte("\x78\x9f\x3e\x22\x01\x00")
 	attribute := func(level byte, id uint32, data []byte) {
@@ -78,7 +78,7 @@ func TestDangers(t *testing.T) {
 	}
 }
 
-// TestSignature checks the finding about an S/MIME signature.
+// TestSignature checks the finding about an invalid S/MIME signature.
 func TestSignature(t *testing.T) {
 	raw, err := os.ReadFile("../../smime/testdata/company/good.eml")
 	if err != nil {

@@ -1,10 +1,11 @@
 // Package inspect examines a message as a whole: the path in its header, its
 // contents, the original message of a bounce or complaint and, on request, its
-// authentication at present. hoplite trace and the trace page print its Report.
+// current authentication. hoplite trace and the trace page print the Report.
 //
-// Start at Inspector.Inspect. Reading the input is left to mail/trace/intake, the
-// path to mail/trace, signatures to mail/smime, mail/dkim and mail/arc. The package
-// sends nothing by itself: look-ups go through Checks.
+// Start with Inspector.Inspect. Input is read by mail/trace/intake, the path is
+// analysed by mail/trace, and signatures are verified by mail/smime, mail/dkim
+// and mail/arc. The package itself sends nothing over the network; lookups go
+// through Checks.
 package inspect
 
 import (
@@ -18,11 +19,11 @@ import (
 // Inspector examines messages.
 type Inspector struct {
 	Options trace.Options
-	// Checks performs the look-ups for evaluating authentication at present;
-	// nil skips the evaluation.
+	// Checks performs the lookups needed to evaluate authentication now. If
+	// it is nil, the evaluation is skipped.
 	Checks Checks
-	// Records searches our own history, as far as Viewer may see it; nil skips
-	// the search.
+	// Records searches our own history, limited to what Viewer may see. If
+	// it is nil, the search is skipped.
 	Records Records
 	Viewer  story.Viewer
 }
@@ -31,15 +32,16 @@ type Inspector struct {
 type Report struct {
 	*intake.Input
 	Trace *trace.Trace
-	// Original is the path of the original message of a bounce or complaint, or
-	// nil if its header is not included.
+	// Original is the path of the original message of a bounce or
+	// complaint. It is nil if the report does not include the original
+	// header.
 	Original *trace.Trace
 	Content  *Content // nil if only a header was given
 	Known    *Known   // nil if the message is not in our history
 }
 
-// Inspect examines a message or a pasted header. It returns an error if there
-// is no header field in raw or ctx is done.
+// Inspect examines a message or a pasted header. It returns an error if raw
+// contains no header field or ctx is done.
 func (i *Inspector) Inspect(ctx context.Context, raw []byte) (*Report, error) {
 	in, err := intake.Read(raw)
 	if err != nil {
@@ -79,8 +81,8 @@ func (i *Inspector) Inspect(ctx context.Context, raw []byte) (*Report, error) {
 	return r, nil
 }
 
-// Clean reports whether no action is needed: there are no findings other than
-// notes, and the message is not a bounce or complaint.
+// Clean reports whether no action is needed: all findings are notes, and the
+// message is not a bounce or complaint.
 func (r *Report) Clean() bool {
 	if r.Bounce != nil {
 		return false

@@ -6,16 +6,18 @@ import (
 	"hoplite/mail/trace"
 )
 
-// JSON is a report as written by hoplite trace --json and the trace page.
+// JSON is the JSON form of a report, as written by hoplite trace --json and the
+// trace page.
 type JSON struct {
 	trace.JSON
 	Bounce *BounceJSON   `json:"bounce,omitempty"`
 	Story  []story.Story `json:"story,omitempty"` // from our history
-	SMIME  string        `json:"smime,omitempty"` // the verdict on the signatures alone
+	SMIME  string        `json:"smime,omitempty"` // the verdict on the signatures only
 	Parts  []smime.Part  `json:"parts,omitempty"`
 }
 
-// BounceJSON describes a bounce or complaint and its original message.
+// BounceJSON is the JSON form of a bounce or complaint and its original
+// message.
 type BounceJSON struct {
 	Reporter   string         `json:"reporter,omitempty"`
 	Recipients []FailedJSON   `json:"recipients"`

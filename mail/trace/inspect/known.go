@@ -10,14 +10,14 @@ import (
 	"hoplite/mail/trace"
 )
 
-// Key identifies a message in our history. One of its fields is set.
+// Key identifies a message in our history. Exactly one of its fields is set.
 type Key struct {
 	ID        string // our own id
 	MessageID string // with or without angle brackets
 	EnvID     string // the sender's id (RFC 3461, 4.4)
 }
 
-// String describes the key in words.
+// String returns a readable description of the key.
 func (k Key) String() string {
 	switch {
 	case k.ID != "":
@@ -28,8 +28,8 @@ func (k Key) String() string {
 	return "the envelope id " + k.EnvID
 }
 
-// Records searches our history, for example with internal/history. The result
-// for a message includes the queue's attempts.
+// Records searches our history, for example with internal/history. Results
+// include the queue's delivery attempts.
 type Records func(ctx context.Context, k Key) ([]story.Entry, error)
 
 // Known holds the records of a message in our own history.
@@ -38,7 +38,7 @@ type Known struct {
 	Stories []story.Story
 }
 
-// maxKeys limits the number of searches for one message.
+// maxKeys is the maximum number of searches for one message.
 const maxKeys = 12
 
 // known searches our history for the message or, for a bounce or complaint, for
@@ -56,8 +56,8 @@ func (i *Inspector) known(ctx context.Context, r *Report) (*Known, error) {
 	return nil, nil
 }
 
-// keys returns the keys that may identify the message in our history, most
-// certain first.
+// keys returns the keys that may identify the message in our history, starting
+// with the most reliable.
 func (i *Inspector) keys(r *Report) []Key {
 	var keys []Key
 	add := func(k Key) {
@@ -73,7 +73,7 @@ func (i *Inspector) keys(r *Report) []Key {
 		}
 	}
 	for j := len(t.Steps) - 1; j >= 0; j-- {
-		// Our ids contain their time, which the ids of other servers would
+		// Our ids contain a timestamp, which ids from other servers
 		// match only by accident.
 		if id := t.Steps[j].ID; id != "" {
 			if _, ours := mail.IDTime(id); ours {

@@ -16,32 +16,32 @@ import (
 	"hoplite/mail/trace/intake"
 )
 
-// Checks performs the look-ups for evaluating authentication at present.
+// Checks performs the lookups needed to evaluate authentication now.
 type Checks interface {
 	dmarc.DNS
-	// SPF evaluates the record of the sender's domain for a client.
+	// SPF evaluates the SPF record of the sender's domain for a client.
 	SPF(ctx context.Context, client netip.Addr, helo string, from mail.Address) mail.AuthResult
-	// Listings queries the configured DNS lists about an address.
+	// Listings looks up an address in the configured DNS lists.
 	Listings(ctx context.Context, addr netip.Addr) []Listing
 }
 
-// Listing is the answer of one DNS list about an address.
+// Listing is one DNS list's answer for an address.
 type Listing struct {
 	Zone   string
-	Good   bool     // it is a list of good addresses
-	Codes  []string // the answers; none if the address is not listed
-	Reason string   // the list's explanation
+	Good   bool     // the list contains good addresses
+	Codes  []string // the answers; empty if the address is not listed
+	Reason string   // the explanation provided by the list
 	Err    error
 }
 
-// evaluationTime limits the total time of all look-ups about one message.
+// evaluationTime is the time limit for all lookups about one message.
 const evaluationTime = 30 * time.Second
 
-// evaluation is the state of evaluating authentication at present.
+// evaluation is the state of evaluating authentication now.
 type evaluation struct {
 	checks   Checks
 	head     []byte
-	results  []mail.AuthResult // that DMARC considers
+	results  []mail.AuthResult // results that DMARC considers
 	claims   []trace.AuthClaim
 	seals    []trace.Seal
 	findings []trace.Finding
@@ -52,7 +52,7 @@ func evaluate(ctx context.Context, checks Checks, in *intake.Input) (*evaluation
 	ctx, cancel := context.WithTimeout(ctx, evaluationTime)
 	defer cancel()
 	e := &evaluation{checks: checks, head: in.Head}
-	// Files contain LF, but signatures cover CRLF.
+	// Files may contain LF line endings, but signatures cover CRLF.
 	wire := bytes.ReplaceAll(bytes.ReplaceAll(in.Message(), []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
 	m, err := mail.NewMessage(mail.Bytes(wire))
 	if err != nil {
@@ -68,8 +68,8 @@ func evaluate(ctx context.Context, checks Checks, in *intake.Input) (*evaluation
 	return e, nil
 }
 
-// unfaithful returns the reason why a valid signature of the message may fail
-// for this copy, or "".
+// unfaithful returns the reason why a valid signature may fail for this copy of
+// the message, or "".
 func unfaithful(in *intake.Input) string {
 	switch {
 	case in.Outlook:
@@ -82,8 +82,8 @@ func unfaithful(in *intake.Input) string {
 	return ""
 }
 
-// dkim verifies the signatures. A signature that fails for an unfaithful copy
-// is not reported as broken.
+// dkim verifies the DKIM signatures. A signature that fails on an unfaithful
+// copy is not reported as broken.
 func (e *evaluation) dkim(ctx context.Context, m *mail.Message, doubt string) error {
 	results, present, err := dkim.Verify(ctx, m, e.checks.TXT)
 	if err != nil {
@@ -161,7 +161,7 @@ func (e *evaluation) arc(ctx context.Context, m *mail.Message, doubt string) err
 }
 
 // sender evaluates SPF for the origin named by trusted lines and DMARC for the
-// domains in From, and looks up the origin in the DNS lists.
+// domains in From. It also looks up the origin in the DNS lists.
 func (e *evaluation) sender(ctx context.Context, t *trace.Trace) {
 	ctx, cancel := context.WithTimeout(ctx, evaluationTime)
 	defer cancel()
@@ -202,7 +202,7 @@ func (e *evaluation) spf(ctx context.Context, t *trace.Trace) {
 	e.claim("", &a)
 }
 
-// dmarc evaluates every domain that may be taken for the author's domain.
+// dmarc evaluates every domain that could be the author's domain.
 func (e *evaluation) dmarc(ctx context.Context) {
 	domains, problem := dmarc.FromDomains(e.head)
 	for _, d := range domains {
@@ -234,7 +234,7 @@ func (e *evaluation) lists(ctx context.Context, addr netip.Addr) {
 	}
 }
 
-// claim records a result for the trace.
+// claim adds a result to the trace.
 func (e *evaluation) claim(field string, a *mail.AuthResult) {
 	var words []string
 	for _, p := range a.Props {

@@ -25,12 +25,12 @@ import (
 
 var key = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
 
-// checks provides DNS for tests, with fixed answers for SPF and the lists.
+// checks provides DNS for tests, with fixed SPF and list results.
 type checks struct {
 	*resolvetest.Zone
 	spf    string // the result; the domain is that of the reverse path
 	listed []Listing
-	asked  []string // addresses and names that SPF and the lists were asked about
+	asked  []string // addresses and names looked up for SPF and in the lists
 }
 
 func newChecks(t *testing.T, spf string) *checks {
@@ -97,17 +97,17 @@ func sealed(t *testing.T, text string) string {
 	return string(top) + text
 }
 
-// TestNow evaluates authentication at present. Each claim is written as "method
-// result", and each finding as "severity code".
+// TestNow evaluates authentication now. Claims are written as "method result",
+// findings as "severity code".
 func TestNow(t *testing.T) {
 	path := "Return-Path: <ann@a.example>\r\n" + hop
 	good := path + signed(t, "a.example", letter, 0)
 	for _, c := range []struct {
 		name, in, spf string
 		listed        []Listing
-		claims        string // of this evaluation
-		findings      string // warnings, and the notes of this package
-		text          string // of one of the findings, or of a claim
+		claims        string // from this evaluation
+		findings      string // warnings, and notes from this package
+		text          string // part of a finding or claim
 	}{
 		{"all pass", good, "pass", nil, "dkim pass, spf pass, dmarc pass", "", "header.d=a.example"},
 		{"a changed body", strings.Replace(good, "hello", "hallo", 1), "pass", nil, "dkim fail, spf pass, dmarc pass", "warning dkim-fail", "a.example does not verify: body hash does not match"},
@@ -174,7 +174,8 @@ func TestNow(t *testing.T) {
 	}
 }
 
-// An expired signature says nothing about the time when the message arrived.
+// TestExpiredSignature checks that an expired signature proves nothing about
+// the time when the message arrived.
 func TestExpiredSignature(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := hop + signed(t, "a.example", letter, time.Hour)
@@ -189,7 +190,8 @@ func TestExpiredSignature(t *testing.T) {
 	})
 }
 
-// TestSealedLines checks that Received lines under a valid signature are sealed.
+// TestSealedLines checks that Received lines covered by a valid signature are
+// sealed.
 func TestSealedLines(t *testing.T) {
 	inner := "Received: from pc7 ([10.0.0.7]) by mail.a.example with ESMTPSA id 1; Tue, 12 May 2026 08:30:05 +0000\r\n"
 	var b bytes.Buffer
@@ -214,7 +216,7 @@ func TestSealedLines(t *testing.T) {
 	}
 }
 
-// TestAskedNames checks the client and sender that are looked up for SPF and in
+// TestAskedNames checks which client and sender are looked up for SPF and in
 // the lists.
 func TestAskedNames(t *testing.T) {
 	dns := newChecks(t, "pass")
@@ -227,7 +229,7 @@ func TestAskedNames(t *testing.T) {
 	}
 }
 
-// quoted returns a message as quoted in another message.
+// quoted returns a message quoted as in a reply.
 func quoted(s string) string {
 	return "> " + strings.TrimSuffix(strings.ReplaceAll(s, "\r\n", "\r\n> "), "> ")
 }

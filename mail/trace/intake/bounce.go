@@ -10,36 +10,38 @@ import (
 	"hoplite/mail/refusal"
 )
 
-// Bounce is a report about another message, such as a delivery failure or a
-// recipient's complaint.
+// Bounce is a report about another message, such as a delivery failure report
+// or a complaint by a recipient.
 type Bounce struct {
-	// Recipients lists those of a machine-readable report (RFC 3464), or those
-	// named with a reply code in a free-text bounce.
+	// Recipients lists the recipients in a machine-readable report (RFC
+	// 3464), or those named with a reply code in a free-text bounce.
 	Recipients []Failed
 	// Complaint is set if the report is a complaint (RFC 5965).
 	Complaint *Complaint
 	// Reporter is the server that wrote the report.
 	Reporter string
-	// Original is the header block of the reported message, if included.
+	// Original is the header block of the reported message, or nil if the
+	// report does not include it.
 	Original []byte
 
-	// OurID is this program's id of the message, and EnvID the sender's (RFC
-	// 3461, 4.4). InReplyTo is the Message-ID to which the report refers.
+	// OurID is the id that this program assigned to the message, and EnvID
+	// the one assigned by the sender (RFC 3461, 4.4). InReplyTo is the
+	// Message-ID that the report refers to.
 	OurID, EnvID, InReplyTo string
 }
 
 // Failed is the report about one recipient.
 type Failed struct {
 	Rcpt       string
-	Original   string // the address to which the sender wrote, if different
+	Original   string // the address that the sender used, if different
 	Action     string // failed, delayed, delivered, relayed, expanded
 	Status     string // 5.1.1
 	Diagnostic string // the other server's reply
 	Remote     string
 }
 
-// Meanings explains the failure by its text or, if that is unknown, by its
-// codes.
+// Meanings explains the failure based on its text or, if the text is unknown,
+// on its codes.
 func (f *Failed) Meanings() []mail.Meaning {
 	if m := refusal.Explain(f.Diagnostic); len(m) > 0 {
 		return m
@@ -49,7 +51,8 @@ func (f *Failed) Meanings() []mail.Meaning {
 
 const maxFailed = 100
 
-// readBounce returns the report in a message, standard or free text, or nil.
+// readBounce returns the report contained in a message, in standard form or
+// free text, or nil if there is none.
 func readBounce(head, body []byte) *Bounce {
 	whole := make([]byte, 0, len(head)+len(body)+2)
 	whole = append(append(append(whole, head...), '\n'), body...)
@@ -106,8 +109,8 @@ func section(whole []byte, p *mime.Part) []byte {
 	return out
 }
 
-// status reads the groups of a delivery-status part: one for the message, then one
-// for each recipient.
+// status parses the groups of fields in a delivery-status part: one for the
+// message, then one for each recipient.
 func (b *Bounce) status(part []byte) {
 	first := true
 	for len(part) > 0 && len(b.Recipients) < maxFailed {
@@ -152,7 +155,7 @@ func (b *Bounce) status(part []byte) {
 	}
 }
 
-// fieldText returns the text of the first field of a name.
+// fieldText returns the text of the first field with that name.
 func fieldText(head []byte, name string) string {
 	for f := range mail.Fields(head) {
 		if f.Is(name) {
@@ -169,7 +172,7 @@ func afterSemicolon(s string) string {
 	return strings.Trim(strings.TrimSpace(s), "<>")
 }
 
-// looksLikeBounce recognises reports outside RFC 3464.
+// looksLikeBounce recognises reports that do not follow RFC 3464.
 func looksLikeBounce(head []byte) bool {
 	for f := range mail.Fields(head) {
 		text := strings.ToLower(f.Text())

@@ -10,14 +10,14 @@ import (
 
 const bounced = "From: ann@a.example\nSubject: hello\n"
 
-// TestFreeTextBounces reads reports of servers that do not write
+// TestFreeTextBounces parses reports from servers that do not write
 // message/delivery-status.
 func TestFreeTextBounces(t *testing.T) {
 	for _, c := range []struct {
 		name, in string
 		rcpts    []string
 		status   string
-		said     string // in the first diagnostic
+		said     string // contained in the first diagnostic
 		remote   string
 		original bool
 	}{
@@ -70,7 +70,8 @@ func TestFreeTextBounces(t *testing.T) {
 	}
 }
 
-// Personal mail that quotes a reply is not a bounce.
+// TestNotABounce checks that personal mail quoting a reply is not treated as a
+// bounce.
 func TestNotABounce(t *testing.T) {
 	for _, in := range []string{
 		"From: ann@a.example\n\nI got this for bob@b.example:\n550 5.1.1 no such user\n",
@@ -129,15 +130,15 @@ func TestComplaint(t *testing.T) {
 	if tr := trace.Read(in.Bounce.Original, trace.Options{}); tr.MessageID != "<1@a.example>" || len(tr.Steps) != 1 {
 		t.Errorf("original %q", in.Bounce.Original)
 	}
-	// A report with nothing but its type is still a complaint.
+	// A report that contains only its type is still a complaint.
 	bare := strings.Replace(complaint, "Incidents: 3", "Incidents: -1", 1)
 	if in, err := Read([]byte(bare)); err != nil || in.Bounce.Complaint.Incidents != 1 {
 		t.Errorf("%v %+v", err, in)
 	}
 }
 
-// TestReferences reads by what our own history knows the message that a report is
-// about.
+// TestReferences checks the identifiers by which our history knows the reported
+// message.
 func TestReferences(t *testing.T) {
 	const id = "01m83cchqfy872as"
 	in, err := Read([]byte(strings.Replace(strings.Replace(report, "From: ", "In-Reply-To: <m1@a.example>\nFrom: ", 1),
@@ -151,7 +152,7 @@ func TestReferences(t *testing.T) {
 	if in.Pasted || in.Outlook {
 		t.Errorf("an intact report is taken for a copy: %+v", in)
 	}
-	// A quoted copy has lost something, so that missing fields prove nothing.
+	// A quoted copy may be incomplete, so missing fields prove nothing.
 	if in, err := Read([]byte("> " + strings.ReplaceAll(strings.TrimSuffix(clean(t), "\n"), "\n", "\n> "))); err != nil || !in.Pasted {
 		t.Errorf("%v, pasted %v", err, in.Pasted)
 	}

@@ -7,12 +7,12 @@ import (
 	"hoplite/mail"
 )
 
-// Complaint is a feedback report (ARF, RFC 5965), by which a recipient or the
+// Complaint is a feedback report (ARF, RFC 5965), in which a recipient or the
 // recipient's provider complains about a message.
 type Complaint struct {
 	Type      string // abuse, fraud, virus, not-spam, other
-	Reporter  string // the reporting program: User-Agent
-	SourceIP  string // the address from which the message came
+	Reporter  string // the reporting program, from User-Agent
+	SourceIP  string // the address that sent the message
 	MailFrom  string
 	Rcpts     []string
 	Domains   []string // the reported domains
@@ -20,7 +20,7 @@ type Complaint struct {
 	Incidents int // number of similar incidents; at least 1
 }
 
-// maxListed limits the number of repeated fields of a report.
+// maxListed is the maximum number of occurrences kept of a repeated field.
 const maxListed = 20
 
 // readComplaint reads a message/feedback-report part.

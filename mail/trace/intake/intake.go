@@ -1,8 +1,8 @@
 // Package intake extracts a header block from pasted or uploaded text: a
 // message file, an mbox, a header copied from a mail program without its
-// folding, a quoted or quoted-printable copy of one, an Outlook .msg file, or a
-// bounce. Start at Read, which reports the repairs it made. Interpreting the
-// header is left to mail/trace.
+// folding, a quoted or quoted-printable copy of a header, an Outlook .msg file,
+// or a bounce. Start with Read, which reports the repairs it made. Interpreting
+// the header is left to mail/trace.
 package intake
 
 import (
@@ -14,24 +14,24 @@ import (
 	"unicode/utf8"
 )
 
-// MaxInput is the number of bytes read of an input.
+// MaxInput is the maximum number of bytes read from an input.
 const MaxInput = 64 << 20
 
 // Input is one pasted or uploaded message.
 type Input struct {
-	// Head is the header block with its folding, without the empty line. Body
-	// follows it.
+	// Head is the header block with its folding, without the empty line
+	// that ends it. Body is the rest of the message.
 	Head, Body []byte
-	// Repairs describes the repairs that were necessary.
+	// Repairs describes the repairs that were made.
 	Repairs []string
-	// Pasted is set if the text is an imperfect copy, so that fields may be
-	// missing and signatures may be broken.
+	// Pasted is set if the text is an imperfect copy, in which fields may
+	// be missing and signatures broken.
 	Pasted bool
 	// Outlook is set if the input is an Outlook .msg file, which preserves the
 	// header but not the original body.
 	Outlook bool
-	// Messages is the number of messages in the input; Head is the header of
-	// the first.
+	// Messages is the number of messages in the input. Head is the header
+	// of the first.
 	Messages int
 	// Bounce is set if the message is a report about another message.
 	Bounce *Bounce
@@ -41,13 +41,13 @@ func (in *Input) repaired(format string, args ...any) {
 	in.Repairs = append(in.Repairs, fmt.Sprintf(format, args...))
 }
 
-// pasted records a repair to a copy that differs from the original message.
+// pasted records a repair that shows that the input is an imperfect copy.
 func (in *Input) pasted(format string, args ...any) {
 	in.Pasted = true
 	in.repaired(format, args...)
 }
 
-// Message returns header and body together.
+// Message returns the header and body together.
 func (in *Input) Message() []byte {
 	end := "\n"
 	if bytes.HasSuffix(in.Head, []byte("\r\n")) {
@@ -61,7 +61,7 @@ func (in *Input) Message() []byte {
 	return append(append(whole, end...), in.Body...)
 }
 
-// Read extracts a message from raw. It returns an error only if there is no
+// Read extracts a message from raw. It returns an error only if raw contains no
 // header field.
 func Read(raw []byte) (*Input, error) {
 	in := &Input{Messages: 1}
@@ -126,7 +126,7 @@ func fromUTF16(b []byte, big bool) []byte {
 	return out
 }
 
-// lineEnds converts lone CRs to line ends and removes empty lines at the top.
+// lineEnds converts lone CRs to LFs and removes empty lines at the start.
 func (in *Input) lineEnds(b []byte) []byte {
 	if bytes.IndexByte(b, '\n') < 0 && bytes.IndexByte(b, '\r') >= 0 {
 		in.repaired("classic Mac OS line ends replaced")
@@ -139,7 +139,7 @@ func (in *Input) lineEnds(b []byte) []byte {
 	return trimmed
 }
 
-// envelope removes the "From " line of an mbox and everything after its first
+// envelope removes the "From " line of an mbox, and everything after the first
 // message.
 func (in *Input) envelope(b []byte) []byte {
 	if !bytes.HasPrefix(b, []byte("From ")) && !bytes.HasPrefix(b, []byte(">From ")) {
@@ -177,7 +177,7 @@ func (in *Input) countMessages(b []byte) {
 	in.Messages += bytes.Count(b, []byte("\n\nFrom ")) + bytes.Count(b, []byte("\n\r\nFrom "))
 }
 
-// quoting removes "> " before every line, and common indentation.
+// quoting removes "> " from the start of every line, and common indentation.
 func (in *Input) quoting(b []byte) []byte {
 	for range 5 {
 		lines := bytes.SplitAfter(b, []byte{'\n'})
@@ -242,8 +242,7 @@ func split(b []byte) (head, body []byte) {
 	return b, nil
 }
 
-// doubleSpaced joins headers whose lines were pasted with an empty line after
-// each.
+// doubleSpaced repairs headers pasted with an empty line after each line.
 func (in *Input) doubleSpaced(head, body []byte) ([]byte, []byte) {
 	if bytes.Count(head, []byte{'\n'}) > 1 || len(body) == 0 {
 		return head, body
@@ -270,7 +269,7 @@ func (in *Input) doubleSpaced(head, body []byte) ([]byte, []byte) {
 	return joined, rest
 }
 
-// quotedPrintable decodes a quoted-printable header, as in a message copied
+// quotedPrintable decodes a quoted-printable header, for example one copied
 // from the source of another message's body.
 func (in *Input) quotedPrintable(head []byte) []byte {
 	if !bytes.Contains(head, []byte("=3D")) || !bytes.Contains(head, []byte("=\n")) && !bytes.Contains(head, []byte("=\r\n")) {
@@ -311,7 +310,7 @@ func hexDigit(c byte) int {
 	return -1
 }
 
-// entities decodes the escapes of a header that was copied as HTML.
+// entities decodes the HTML entities in a header that was copied as HTML.
 func (in *Input) entities(head []byte) []byte {
 	if !bytes.Contains(head, []byte("&lt;")) || !bytes.Contains(head, []byte("&gt;")) || bytes.IndexByte(head, '<') >= 0 {
 		return head
@@ -320,8 +319,8 @@ func (in *Input) entities(head []byte) []byte {
 	return []byte(html.UnescapeString(string(head)))
 }
 
-// folding indents lines that are not fields, in a copy that lost its leading
-// spaces.
+// folding restores the indentation of continuation lines in a copy that lost
+// its leading spaces.
 func (in *Input) folding(head []byte) []byte {
 	lines := bytes.SplitAfter(head, []byte{'\n'})
 	lost := 0
@@ -342,8 +341,8 @@ func (in *Input) folding(head []byte) []byte {
 	return out
 }
 
-// isField reports whether a line begins with "Name:", other than a time such as
-// "08:30:06" or an address such as "2001:db8::1".
+// isField reports whether a line begins with "Name:". Times such as "08:30:06"
+// and addresses such as "2001:db8::1" do not count.
 func isField(l []byte) bool {
 	colon := bytes.IndexByte(l, ':')
 	if colon < 2 || colon > 76 {
@@ -362,8 +361,8 @@ func isField(l []byte) bool {
 	if !letters || l[0] < 'A' || l[0] > 'z' {
 		return false
 	}
-	// "TLSv1:AES256-SHA" may start a line that lost its folding: a space or
-	// nothing follows the colon of most fields.
+	// "TLSv1:AES256-SHA" may start a line that lost its folding. In most
+	// fields, a space or nothing follows the colon.
 	return colon+1 >= len(l) || l[colon+1] == ' ' || l[colon+1] == '\t' || l[colon+1] == '\r' || l[colon+1] == '\n' || knownField(l[:colon])
 }
 

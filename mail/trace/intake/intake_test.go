@@ -25,8 +25,8 @@ func clean(t testing.TB) string {
 	return strings.ReplaceAll(string(raw), "\r\n", "\n")
 }
 
-// TestRepairs damages one message in the usual ways and expects the same trace each
-// time.
+// TestRepairs damages a message in the usual ways and expects the same trace
+// each time.
 func TestRepairs(t *testing.T) {
 	msg := clean(t)
 	head, _, _ := strings.Cut(msg, "\n\n")
@@ -95,7 +95,8 @@ func utf16le(s string, mark bool) []byte {
 	return b
 }
 
-// Files from Outlook are compared with the result of Email::Outlook::Message.
+// TestOutlookFiles compares Outlook files with the output of
+// Email::Outlook::Message.
 func TestOutlookFiles(t *testing.T) {
 	for _, name := range []string{"charset", "gpg_signed", "plain_jpeg_attached"} {
 		t.Run(name, func(t *testing.T) {
@@ -136,7 +137,8 @@ func file(t *testing.T, name string) *Input {
 	return in
 }
 
-// values returns the values of all fields of a name, with single spaces.
+// values returns the values of all fields with that name, with white space
+// collapsed.
 func values(head []byte, name string) (list []string) {
 	for f := range mail.Fields(head) {
 		if f.Is(name) {
@@ -146,13 +148,14 @@ func values(head []byte, name string) (list []string) {
 	return list
 }
 
-// msgFile returns an Outlook message with only the property that is read.
+// msgFile returns an Outlook message that contains only the headers property.
 func msgFile(head string) []byte {
 	text := utf16le(strings.ReplaceAll("Microsoft Mail Internet Headers Version 2.0\n"+head, "\n", "\r\n"), false)
 	return oletest.File(oletest.Entry{Name: "__substg1.0_007D001F", Data: text})
 }
 
-// A long stream to which many names point is read only once.
+// TestRepeatedProperty checks that a long stream with many directory entries is
+// read only once.
 func TestRepeatedProperty(t *testing.T) {
 	const name, times = "__substg1.0_007D001F", 800
 	text := utf16le("Received: from a.example by b.example; Tue, 12 May 2026 08:30:05 +0000\r\n"+strings.Repeat("X: y\r\n", 200_000), false)
@@ -162,7 +165,7 @@ func TestRepeatedProperty(t *testing.T) {
 	}
 	b := oletest.File(list...)
 	dir := bytes.Index(b, utf16le(name, false))
-	for i := range times { // all point to the first
+	for i := range times { // all refer to the first
 		copy(b[dir+128*(i+1)+116:][:8], b[dir+116:][:8])
 	}
 	var before, after runtime.MemStats

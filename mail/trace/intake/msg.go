@@ -48,14 +48,14 @@ func (in *Input) readMsg(raw []byte) (err error) {
 		}
 		tag, ok := strings.CutPrefix(e.Name, "__substg1.0_")
 		if !ok || len(tag) != 8 || len(e.Path) > 0 || e.Size <= 0 {
-			continue // a property of an attachment or recipient
+			continue // the property of an attachment or recipient
 		}
 		prop, kind := strings.ToUpper(tag[:4]), strings.ToUpper(tag[4:])
 		if prop != propHeaders && prop != propSubject && prop != propBody {
 			continue
 		}
 		if _, again := props[prop]; again {
-			continue // many entries may point to the same long stream
+			continue // many entries may refer to the same long stream
 		}
 		// Keep the readable part of a damaged stream.
 		b, _ := io.ReadAll(io.LimitReader(e, min(e.Size, 8<<20)))

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// introLines is the number of lines within which a header is looked for after
-// preceding text.
+// introLines is the maximum number of lines of text before a header.
 const introLines = 60
 
-// intro removes text before the header, as in "Hello, here is the header:".
+// intro removes text that precedes the header, as in "Hello, here is the
+// header:".
 func (in *Input) intro(b []byte) []byte {
 	at, fields := 0, false
 	n := 0
@@ -20,7 +20,7 @@ func (in *Input) intro(b []byte) []byte {
 		switch {
 		case isField(l) && knownField(bytes.TrimSpace(name)) && len(bytes.TrimSpace(value)) > 0:
 			if n == 0 || fields {
-				return b // the header begins at the top
+				return b // there is no text before the header
 			}
 			in.pasted("text before the header removed")
 			return b[at:]
@@ -35,12 +35,12 @@ func (in *Input) intro(b []byte) []byte {
 	return b
 }
 
-// fixedSpaces lists the spaces that Outlook and web pages use in place of
-// ordinary ones.
+// fixedSpaces lists non-breaking spaces that Outlook and web pages use instead
+// of ordinary ones.
 var fixedSpaces = []string{"\u00a0", "\u202f", "\u2007"}
 
-// spaces replaces non-breaking spaces in a header, if some are where they cannot
-// be genuine: at the start of a line or in a Received field.
+// spaces replaces non-breaking spaces in a header if some of them cannot be
+// genuine: those at the start of a line or in a Received field.
 func (in *Input) spaces(head []byte) []byte {
 	received, wrong := false, false
 	for line := range bytes.SplitSeq(head, []byte{'\n'}) {
@@ -61,7 +61,8 @@ func (in *Input) spaces(head []byte) []byte {
 	return head
 }
 
-// splitFields lists the fields that are recognised in the middle of a line.
+// splitFields lists the field names that are recognised in the middle of a
+// line.
 var splitFields = []string{"Received: ", "From: ", "To: ", "Cc: ", "Subject: ", "Date: ", "Message-ID: ", "Message-Id: ",
 	"Return-Path: ", "Delivered-To: ", "Reply-To: ", "MIME-Version: ", "Content-Type: ", "X-Received: ",
 	"Authentication-Results: ", "Received-SPF: ", "DKIM-Signature: "}
@@ -93,7 +94,7 @@ func joined(line []byte) bool {
 	return bytes.HasPrefix(line, []byte("Received:")) || bytes.Contains(line, []byte(" Received: from ")) || bytes.Contains(line, []byte(" Received: by "))
 }
 
-// nextField returns the position of the next field in a line, or -1.
+// nextField returns the position of the next field within a line, or -1.
 func nextField(line []byte) int {
 	first := -1
 	for _, name := range splitFields {
@@ -104,7 +105,7 @@ func nextField(line []byte) int {
 	return first
 }
 
-// shared describes the number of fields that shared a line.
+// shared describes how many fields shared a line.
 func shared(n int) string {
 	if n == 1 {
 		return "a field that shared a line with another"

@@ -8,7 +8,7 @@ import (
 	"hoplite/mail/trace"
 )
 
-// TestPasted reads text pasted from mail programs and web pages.
+// TestPasted parses text pasted from mail programs and web pages.
 func TestPasted(t *testing.T) {
 	for _, c := range []struct {
 		name, repair string
@@ -50,7 +50,7 @@ func TestPasted(t *testing.T) {
 	}
 }
 
-// TestPastedVariants checks where a repair applies and where it must not.
+// TestPastedVariants checks when a repair applies and when it must not.
 func TestPastedVariants(t *testing.T) {
 	const hop = "Received: from a.example (a.example [192.0.2.5]) by mx.b.example (Postfix) with ESMTP id 4F1; Tue, 12 May 2026 10:30:06 +0200"
 	for _, c := range []struct {

@@ -10,16 +10,17 @@ import (
 	"hoplite/mail/mime"
 )
 
-// prose reads a free-text bounce (Exchange, Gmail, qmail, Postfix, Exim). Each
-// recipient precedes the reply that refused it, which may span several lines.
+// prose parses a free-text bounce (Exchange, Gmail, qmail, Postfix, Exim). Each
+// recipient is followed by the reply that rejected it, which may span several
+// lines.
 type prose struct {
 	*Bounce
 	cur   Failed
-	reply bool // within the lines of a reply
+	reply bool // the current line is inside a reply
 }
 
-// proseLimit is the size of the part of a free text that is read, and
-// diagnosticLimit that of a reply.
+// proseLimit is the maximum number of bytes of free text that are read, and
+// diagnosticLimit the maximum length of a reply.
 const (
 	proseLimit      = 64 << 10
 	diagnosticLimit = 600
@@ -37,7 +38,7 @@ func (b *Bounce) prose(text []byte) {
 	p.flush()
 }
 
-// endsProse reports whether the original message follows.
+// endsProse reports whether the original message follows this line.
 func endsProse(line string) bool {
 	low := strings.ToLower(line)
 	for _, mark := range [...]string{"received:", "return-path:", "original message headers", "--- below this line", "------ this is a copy", "----- original message", "----- message header follows", "----- forwarded message"} {
@@ -75,7 +76,7 @@ func (p *prose) line(line string) {
 	}
 }
 
-// flush records the current recipient if a reply refused it.
+// flush records the current recipient if it was rejected by a reply.
 func (p *prose) flush() {
 	if p.cur.Diagnostic != "" {
 		p.cur.Action = "failed"
@@ -88,8 +89,8 @@ func (p *prose) flush() {
 	p.cur, p.reply = Failed{}, false
 }
 
-// bare matches an address as written by Exchange, Gmail and Exim: alone on its
-// line, in quotes, or after "delivered to".
+// bare matches an address as written by Exchange, Gmail and Exim: on a line by
+// itself, in quotes, or after "delivered to".
 var bare = regexp.MustCompile(`^'?([^\s'"<>()@:]+@[A-Za-z0-9.-]+\.[A-Za-z0-9-]+)'?(?:$|[:( ] ?on |:$| \(| ?<br>)|(?i:delivered to|message to|recipient) '?([^\s'"<>()@:]+@[A-Za-z0-9.-]+\.[A-Za-z0-9-]+)'?`)
 
 // addressIn returns the recipient named in a line, or "".
@@ -114,11 +115,11 @@ func remoteHost(line string) string {
 	return ""
 }
 
-// replyStart matches the beginning of a reply: 550 5.1.1, 550-5.1.1, #5.1.1, or
-// a code with a text.
+// replyStart matches the start of a reply: 550 5.1.1, 550-5.1.1, #5.1.1, or a
+// code followed by text.
 var replyStart = regexp.MustCompile(`(?:^|[\s#'"(:])([45][0-5][0-9][ -]#?[45]\.[0-9]{1,3}\.[0-9]{1,3}|#?[45]\.[0-9]{1,3}\.[0-9]{1,3}|[45][0-5][0-9][ -]\S)`)
 
-// replyIn returns the server's reply contained in a line, from its code on.
+// replyIn returns the server's reply in a line, starting at its code.
 func replyIn(line string) (text, status string, ok bool) {
 	m := replyStart.FindStringSubmatchIndex(line)
 	if m == nil {
@@ -132,8 +133,8 @@ func replyIn(line string) (text, status string, ok bool) {
 	return text, enhanced, true
 }
 
-// plainText returns the first text of a message, without HTML markup, or the
-// unmodified body.
+// plainText returns the first text part of a message, without HTML markup, or
+// else the unmodified body.
 func plainText(whole []byte, root *mime.Part, body []byte) []byte {
 	if p := firstText(root, "plain"); p != nil {
 		return section(whole, p)
@@ -163,14 +164,14 @@ var (
 	tags   = regexp.MustCompile(`<[^>]*>`)
 )
 
-// unmark removes the markup of HTML.
+// unmark removes HTML markup.
 func unmark(text []byte) []byte {
 	text = text[:min(len(text), proseLimit)]
 	text = tags.ReplaceAll(breaks.ReplaceAll(text, []byte{'\n'}), nil)
 	return []byte(html.UnescapeString(string(text)))
 }
 
-// attached finds the original message, attached or in the text.
+// attached finds the original message, either attached or in the text.
 func (b *Bounce) attached(whole []byte, root *mime.Part, body []byte) {
 	for _, p := range root.Children {
 		if p.Is("message", "rfc822") || p.Is("text", "rfc822-headers") {
@@ -189,7 +190,8 @@ func (b *Bounce) attached(whole []byte, root *mime.Part, body []byte) {
 	}
 }
 
-// failedRecipient returns the recipient in X-Failed-Recipients (Gmail, Exim).
+// failedRecipient returns the recipient named in X-Failed-Recipients (Gmail,
+// Exim).
 func failedRecipient(head []byte) string {
 	first, _, _ := strings.Cut(fieldText(head, "X-Failed-Recipients"), ",")
 	return strings.TrimSpace(first)

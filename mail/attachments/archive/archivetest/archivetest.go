@@ -1,5 +1,5 @@
-// Package archivetest makes archives that Go cannot write: RAR files, cabinets
-// and ISO 9660 images.
+// Package archivetest creates archives in formats that Go cannot write: RAR,
+// cabinet and ISO 9660.
 package archivetest
 
 import (
@@ -11,23 +11,24 @@ import (
 
 var le = binary.LittleEndian
 
-// File is a file to store. Flags are added to those of its header.
+// File is a file to store. Flags are added to those in its header.
 type File struct {
 	Name  string
 	Data  []byte
 	Flags uint64
 }
 
-// varint encodes a number of RAR 5.
+// varint appends a number as encoded in RAR 5.
 func varint(b []byte, v uint64) []byte { return binary.AppendUvarint(b, v) }
 
-// block5 adds the check sum and the length to a block of RAR 5.
+// block5 adds the checksum and length to a RAR 5 block.
 func block5(body []byte) []byte {
 	sized := append(varint(nil, uint64(len(body))), body...)
 	return append(le.AppendUint32(nil, crc32.ChecksumIEEE(sized)), sized...)
 }
 
-// RAR5 stores files in the format of RAR 5 and later.
+// RAR5 returns an archive in the format of RAR 5 and later. Files are stored
+// uncompressed.
 func RAR5(files ...File) []byte {
 	out := []byte("Rar!\x1a\x07\x01\x00")
 	out = append(out, block5([]byte{1, 0, 0})...)
@@ -38,8 +39,8 @@ func RAR5(files ...File) []byte {
 	return append(out, block5([]byte{5, 0, 0})...)
 }
 
-// Head5 is the header of a file. compression is the field that contains method
-// and dictionary size.
+// Head5 returns the header of a file. compression is the field that contains
+// the method and the dictionary size.
 func Head5(f File, compression uint64) []byte {
 	const file, hasData, hasCRC, unix = 2, 2, 4, 1
 	b := []byte{file, hasData}
@@ -54,7 +55,8 @@ func Head5(f File, compression uint64) []byte {
 	return block5(append(b, f.Name...))
 }
 
-// RAR4 stores files in the format of RAR 1.5 to 4.
+// RAR4 returns an archive in the format of RAR 1.5 to 4. Files are stored
+// uncompressed.
 func RAR4(files ...File) []byte {
 	out := []byte("Rar!\x1a\x07\x00")
 	block := func(kind byte, flags uint16, rest []byte) {
@@ -86,17 +88,17 @@ type Image struct {
 
 const sector = 2048
 
-// NewImage returns an image with room for descriptors and directories.
+// NewImage returns an image with space for descriptors and directories.
 func NewImage() *Image { return &Image{b: make([]byte, 32*sector), next: 32} }
 
-// Record is an entry of a directory.
+// Record is a directory entry.
 type Record struct {
-	Name         string // in the octets of its directory
+	Name         string // encoded as in its directory
 	Extent, Size uint32
 	Folder       bool
 }
 
-// Store adds a file's content and returns its entry.
+// Store adds a file's content and returns its directory entry.
 func (i *Image) Store(name string, data []byte) Record {
 	r := Record{Name: name, Extent: i.next, Size: uint32(len(data))}
 	sectors := (len(data) + sector - 1) / sector
@@ -122,7 +124,7 @@ func (r Record) encode() []byte {
 	return b
 }
 
-// Directory adds a directory of one sector and returns its entry.
+// Directory adds a one-sector directory and returns its entry.
 func (i *Image) Directory(name string, entries ...Record) Record {
 	r := Record{Name: name, Extent: i.next, Size: sector, Folder: true}
 	var b bytes.Buffer
@@ -139,8 +141,8 @@ func (i *Image) Directory(name string, entries ...Record) Record {
 	return r
 }
 
-// Descriptor writes the n-th volume descriptor: 1 is that of the primary
-// directory, 2 that of Joliet.
+// Descriptor writes the n-th volume descriptor. Kind 1 is the primary
+// directory, 2 the Joliet directory.
 func (i *Image) Descriptor(n int, kind byte, root Record) {
 	b := i.b[(16+n)*sector:]
 	b[0] = kind
@@ -152,7 +154,8 @@ func (i *Image) Descriptor(n int, kind byte, root Record) {
 	copy(b[156:190], root.encode())
 }
 
-// Mark writes the n-th descriptor with another identifier, such as that of UDF.
+// Mark overwrites the identifier of the n-th descriptor, for example with that
+// of UDF.
 func (i *Image) Mark(n int, id string) { copy(i.b[(16+n)*sector+1:], id) }
 
 // Bytes returns the image.
@@ -167,8 +170,8 @@ func Joliet(name string) string {
 	return string(b)
 }
 
-// Cabinet is the list of files of a cabinet, without their content. Flags are
-// attributes.
+// Cabinet returns a cabinet that lists files without their content. Flags are
+// file attributes.
 func Cabinet(files ...File) []byte {
 	b := make([]byte, 36)
 	copy(b, "MSCF")
