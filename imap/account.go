@@ -20,7 +20,7 @@ type account struct {
 	selected *mailbox
 }
 
-// openAccount opens the box of an account.
+// openAccount opens an account's box.
 func openAccount(s *session, a *users.Account) (*account, error) {
 	addr, err := mail.ParseAddress(a.Name)
 	if err != nil {
@@ -38,7 +38,7 @@ func openAccount(s *session, a *users.Account) (*account, error) {
 	}, nil
 }
 
-// close ends the state at the end of the connection.
+// close leaves the state when the connection ends.
 func (a *account) close() {
 	a.unselect()
 	a.box.Close()
@@ -63,8 +63,8 @@ func (a *account) open(wireName string) (*maildrop.Folder, error) {
 	return a.box.Folder(name)
 }
 
-// enableCondstore makes MODSEQ part of every untagged FETCH from now on
-// (RFC 7162, 3.1).
+// enableCondstore adds MODSEQ to every subsequent untagged FETCH (RFC 7162,
+// 3.1).
 func (a *account) enableCondstore() {
 	on := &a.session.on
 	if on.condstore {

@@ -76,13 +76,13 @@ func handleReplace(m *mailbox, c *call) error {
 }
 
 // upload receives the messages sent with one command. An error that concerns
-// only the messages is kept in err until everything that the client sends
+// only the messages is kept in err until all input that the client sends
 // without waiting has been read.
 type upload struct {
 	call     *call
 	folder   *maildrop.Folder
 	messages []*maildrop.NewMessage
-	limit    int64 // size of a message
+	limit    int64 // maximum size of a message
 	err      error
 }
 
@@ -95,7 +95,7 @@ func beginUpload(a *account, c *call, wireName string) *upload {
 	return up
 }
 
-// discard deletes the messages that were not stored.
+// discard deletes the messages that have not been stored.
 func (up *upload) discard() {
 	for _, m := range up.messages {
 		m.Discard()
@@ -105,7 +105,7 @@ func (up *upload) discard() {
 	}
 }
 
-// receive reads the messages, at most limit of them.
+// receive reads up to limit messages.
 func (up *upload) receive(limit int) error {
 	c := up.call
 	for {
@@ -113,8 +113,8 @@ func (up *upload) receive(limit int) error {
 		if c.message == nil {
 			c.args.Fail("Missing message")
 		}
-		// A message that is already being sent is read when the error is
-		// answered.
+		// If the message is already being sent, it is read when the error is
+		// reported.
 		if err := c.args.End(); err != nil {
 			return err
 		}
@@ -150,8 +150,8 @@ func (up *upload) receive(limit int) error {
 	}
 }
 
-// one reads one message into the folder. It returns the errors of the
-// connection; others go to up.err.
+// one reads one message into the folder. It returns connection errors; other
+// errors are stored in up.err.
 func (up *upload) one(date time.Time, flags maildrop.Flags, keywords []string) error {
 	msg := up.call.message
 	if msg.Size > up.limit && !msg.Sync {
@@ -195,13 +195,13 @@ func (up *upload) one(date time.Time, flags maildrop.Flags, keywords []string) e
 		return err
 	}
 	if up.err != nil && msg.Sync {
-		up.call.message = &wire.Literal{} // it has been read; continue to the end of the command
+		up.call.message = &wire.Literal{} // already read; read what follows
 	}
 	return nil
 }
 
-// errorWriter keeps its writer's error, to distinguish it from the reader's
-// error after a copy.
+// errorWriter records its writer's error, so that it can be told apart from a
+// read error after a copy.
 type errorWriter struct {
 	w   io.Writer
 	err error

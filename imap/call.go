@@ -20,8 +20,8 @@ type call struct {
 	args    *wire.Parser
 	message *wire.Literal // the message sent with APPEND or REPLACE
 
-	code      string // response code of the tagged OK, with its brackets
-	note      string // follows "completed"
+	code      string // response code of the tagged OK, including brackets
+	note      string // appended to "completed"
 	current   bool   // the client already has the mailbox's current state
 	completed bool   // the tagged response has been sent
 }
@@ -57,8 +57,8 @@ func (c *call) ok() {
 // setCode sets the response code of the tagged OK.
 func (c *call) setCode(format string, args ...any) { c.code = "[" + fmt.Sprintf(format, args...) + "]" }
 
-// body returns a reader of the message sent with the command. It extends the
-// deadline while data arrives.
+// body returns a reader for the message sent with the command. The reader
+// extends the deadline while data arrives.
 func (c *call) body() io.Reader { return &patientReader{c.session, c.session.in.Message(c.message)} }
 
 type patientReader struct {
@@ -71,8 +71,8 @@ func (p *patientReader) Read(b []byte) (int, error) {
 	return p.r.Read(b)
 }
 
-// more continues after a message, up to the end of the command or the arguments
-// of the next message.
+// more reads the rest of a command after a message, up to the end of the
+// command or the arguments of the next message.
 func (c *call) more() error {
 	c.session.conn.SetReadDeadline(time.Now().Add(writeTimeout))
 	rest, msg, err := c.session.in.More()
@@ -83,7 +83,7 @@ func (c *call) more() error {
 	return nil
 }
 
-// drain reads the rest of a command whose messages are discarded.
+// drain reads the rest of a command and discards its messages.
 func (c *call) drain() error {
 	for c.message != nil && !c.message.Sync {
 		if c.session.account == nil || c.message.Size > int64(c.session.srv.cfg.AppendLimit) {
@@ -103,7 +103,7 @@ func (c *call) drain() error {
 // output writes responses.
 type output struct{ *wire.Writer }
 
-// untagged sends "* " and a line.
+// untagged sends an untagged response line.
 func (o output) untagged(format string, args ...any) {
 	o.WriteString("* ")
 	fmt.Fprintf(o, format, args...)

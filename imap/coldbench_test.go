@@ -45,8 +45,8 @@ func BenchmarkCold(b *testing.B) {
 	}
 }
 
-// count runs a command and counts the lines of the response, which takes the
-// client little time.
+// count runs a command and returns the number of lines in its response, at
+// little cost to the client.
 func (c *client) count(command string) (lines int) {
 	c.t.Helper()
 	c.n++
@@ -68,8 +68,8 @@ func (c *client) count(command string) (lines int) {
 	}
 }
 
-// coldMaildir makes messages with a mean size of 15 KiB: of ten, four are plain,
-// four have an HTML alternative, two an attachment.
+// coldMaildir creates messages with a mean size of 15 KiB: of every ten, four
+// are plain text, four have an HTML alternative, and two have an attachment.
 func coldMaildir(b *testing.B, dir string, n int) {
 	b.Helper()
 	for _, sub := range []string{"cur", "new", "tmp"} {
@@ -106,7 +106,7 @@ func coldMessage(rng *rand.Rand, i int) string {
 	return m.String()
 }
 
-// linkMaildir makes a Maildir of hard links to the messages of another.
+// linkMaildir creates a Maildir of hard links to another one's messages.
 func linkMaildir(b *testing.B, from, to string) {
 	b.Helper()
 	for _, sub := range []string{"cur", "new", "tmp"} {
@@ -117,5 +117,5 @@ func linkMaildir(b *testing.B, from, to string) {
 	for _, f := range files {
 		must(b, os.Link(filepath.Join(from, "cur", f.Name()), filepath.Join(to, "cur", f.Name())))
 	}
-	syscall.Sync() // so that the server does not pay for the links
+	syscall.Sync() // keep the cost of the links out of the benchmark
 }

@@ -64,7 +64,7 @@ func copyUID(done maildrop.Copied) string {
 }
 
 // tryCreate replaces the error for a nonexistent mailbox in commands that store
-// messages in it, because the client may create the mailbox.
+// messages, because the client may then create the mailbox.
 func tryCreate(err error) error {
 	if errors.Is(err, maildrop.ErrNoFolder) {
 		return errTryCreate

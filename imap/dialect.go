@@ -14,17 +14,17 @@ import (
 type command struct {
 	run func(*session, *call) error
 	// steady is set if message numbers must not change before the command is
-	// complete, so no EXPUNGE is sent while it runs (RFC 9051, 7.5.1).
+	// complete. No EXPUNGE is sent while such a command runs (RFC 9051, 7.5.1).
 	steady bool
 }
 
-// The states in which a command is valid are given by the handler's type: there
-// is an account only after login, and a mailbox only after SELECT.
+// The handler's type determines the states in which a command is valid: an
+// account exists only after login, and a mailbox only after SELECT.
 
-// anytime makes a command that is valid in every state.
+// anytime returns a command that is valid in every state.
 func anytime(run func(*session, *call) error) command { return command{run: run} }
 
-// beforeLogin makes a command that is valid in the not authenticated state.
+// beforeLogin returns a command that is valid in the not authenticated state.
 func beforeLogin(run func(*session, *call) error) command {
 	return command{run: func(s *session, c *call) error {
 		if s.account != nil {
@@ -34,7 +34,7 @@ func beforeLogin(run func(*session, *call) error) command {
 	}}
 }
 
-// afterLogin makes a command that is valid in the authenticated and selected
+// afterLogin returns a command that is valid in the authenticated and selected
 // states.
 func afterLogin(run func(*account, *call) error) command {
 	return command{run: func(s *session, c *call) error {
@@ -45,7 +45,7 @@ func afterLogin(run func(*account, *call) error) command {
 	}}
 }
 
-// inMailbox makes a command that is valid in the selected state.
+// inMailbox returns a command that is valid in the selected state.
 func inMailbox(run func(*mailbox, *call) error) command {
 	return afterLogin(func(a *account, c *call) error {
 		if a.selected == nil {
@@ -55,7 +55,7 @@ func inMailbox(run func(*mailbox, *call) error) command {
 	})
 }
 
-// byNumber makes a command of the selected state that uses message numbers,
+// byNumber returns a command for the selected state that uses message numbers,
 // which must not change until it is complete.
 func byNumber(run func(*mailbox, *call) error) command {
 	c := inMailbox(run)
@@ -72,31 +72,32 @@ const (
 	always = early | late
 )
 
-// extension is a capability with all the code that provides it. A server
+// extension is a capability together with the code that provides it. A server
 // without the extension neither announces the capability nor accepts its
 // commands and syntax.
 type extension struct {
-	name string // as it is announced
-	// announced is the state in which it is announced; the zero value is after login.
+	name string // name in CAPABILITY
+	// announced is the state in which the capability is announced; zero means
+	// after login.
 	announced phase
-	// text replaces name if the announcement depends on the session; "" means
-	// that nothing is announced.
+	// text, if set, returns the announcement for a session in place of name. If
+	// it returns "", nothing is announced.
 	text func(*session) string
 
 	commands map[string]command
-	uid      map[string]command // forms that follow UID
-	enable   func(*account)     // effect of ENABLE with the name
+	uid      map[string]command // commands that may follow UID
+	enable   func(*account)     // called by ENABLE
 	items    map[wire.ItemKind]fetchItem
 	keys     map[wire.KeyOp]searchKey
 	status   map[string]statusItem
 	sortKeys map[string]order.Compare
 	threads  map[string]threader
-	// grammar holds the forms that the extension adds to other commands.
+	// grammar holds the syntax that the extension adds to other commands.
 	grammar wire.Grammar
 }
 
-// dialect is the sum of a server's extensions: everything it announces and
-// understands.
+// dialect combines a server's extensions: everything that it announces and
+// accepts.
 type dialect struct {
 	extensions []extension
 
@@ -111,9 +112,9 @@ type dialect struct {
 	threads  map[string]threader
 }
 
-// enabling is an extension that can be enabled by ENABLE.
+// enabling is an extension that ENABLE can enable.
 type enabling struct {
-	name string // as it is announced
+	name string // name in ENABLED
 	run  func(*account)
 }
 
@@ -145,7 +146,7 @@ func (d *dialect) has(name string) bool {
 	return slices.ContainsFunc(d.extensions, func(e extension) bool { return e.name == name })
 }
 
-// capabilities returns the capabilities that the client may use in the current
+// capabilities returns the capabilities available in the session's current
 // state.
 func (s *session) capabilities() string {
 	now := early
@@ -172,7 +173,7 @@ func (s *session) capabilities() string {
 	return string(b)
 }
 
-// find reads the tag and name of a command and looks the command up.
+// find reads the tag and name of a command and looks up the command.
 func (d *dialect) find(c *call) (command, error) {
 	if !c.readTag() {
 		return command{}, badf("Missing tag")

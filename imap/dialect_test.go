@@ -9,8 +9,8 @@ import (
 	"hoplite/maildrop"
 )
 
-// Every command is refused with BAD, and has no other effect, in the states in
-// which it is not valid.
+// In states in which a command is not valid, it is refused with BAD and has no
+// other effect.
 func TestCommandStates(t *testing.T) {
 	const (
 		loggedOut = "Log in first"
@@ -19,7 +19,7 @@ func TestCommandStates(t *testing.T) {
 	)
 	tests := []struct {
 		command string
-		states  string // in which it is valid: n(ot authenticated), a(uthenticated), s(elected)
+		states  string // valid states: n(ot authenticated), a(uthenticated), s(elected)
 	}{
 		{"CAPABILITY", "nas"}, {"NOOP", "nas"}, {"ID NIL", "nas"},
 		{"LOGIN x y", "n"}, {"AUTHENTICATE X", "n"}, {"STARTTLS", "n"},
@@ -39,7 +39,7 @@ func TestCommandStates(t *testing.T) {
 		}
 		for _, tc := range tests {
 			if state == 'n' && tc.command == "STARTTLS" {
-				continue // TestClearText runs it
+				continue // run by TestClearText
 			}
 			if state == 's' {
 				c.ok("SELECT INBOX")
@@ -47,7 +47,7 @@ func TestCommandStates(t *testing.T) {
 				c.ok("EXAMINE INBOX")
 				c.ok("UNSELECT")
 			}
-			c.ok("NOOP") // many wrong commands in a row would end the session
+			c.ok("NOOP") // too many consecutive invalid commands would end the session
 			_, status := c.do("%s", tc.command)
 			want := ""
 			switch {
@@ -87,7 +87,8 @@ func TestCommandStates(t *testing.T) {
 	}
 }
 
-// An extension missing from the table is neither announced nor understood.
+// An extension that is missing from the table is neither announced nor
+// accepted.
 func TestExtensionsCanBeRemoved(t *testing.T) {
 	tests := []struct{ extension, command string }{
 		{"ID", "ID NIL"},
@@ -152,8 +153,8 @@ func TestExtensionsCanBeRemoved(t *testing.T) {
 	}
 }
 
-// understands returns the reason why a dialect does not understand a command or
-// its arguments.
+// understands returns an error if a dialect does not accept a command or its
+// arguments.
 func understands(d *dialect, line string) error {
 	c := &call{args: wire.NewParser([]byte("a "+line), d.grammar)}
 	if _, err := d.find(c); err != nil {
@@ -211,8 +212,8 @@ func understands(d *dialect, line string) error {
 	return err
 }
 
-// The dialect provides every FETCH item and search key that the parser knows,
-// and the parser knows no others.
+// The dialect provides exactly the FETCH items and search keys that the parser
+// accepts.
 func TestDialectIsComplete(t *testing.T) {
 	d := newDialect(extensions)
 	for k, item := range d.items {

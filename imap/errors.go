@@ -21,7 +21,7 @@ func badf(format string, args ...any) error {
 	return &wire.SyntaxError{Text: fmt.Sprintf(format, args...)}
 }
 
-// The errors returned by several commands.
+// Errors returned by several commands.
 const (
 	errReadOnly    = no("[READ-ONLY] Mailbox is read-only")
 	errSearchLimit = no("[LIMIT] Search takes too long")
@@ -36,7 +36,7 @@ const (
 	errUnreadable  = no("[UNAVAILABLE] Message can't be read")
 )
 
-// refusals holds the texts for errors of the store.
+// refusals maps errors from the store to response texts.
 var refusals = []struct {
 	err  error
 	text no
@@ -54,8 +54,8 @@ var refusals = []struct {
 	{maildrop.ErrBusy, "[INUSE] Mailbox is locked, try again later"},
 }
 
-// fail sends NO for a command that was understood but could not be run. It
-// returns an error only if the connection cannot continue.
+// fail sends NO for a valid command that could not be completed. It returns an
+// error only if the connection cannot continue.
 func (s *session) fail(c *call, err error) error {
 	var lost *connError
 	if errors.As(err, &lost) {
@@ -74,8 +74,8 @@ func (s *session) fail(c *call, err error) error {
 	return nil
 }
 
-// refusal returns the text for an error of the store. An unknown error is
-// reported as a temporary failure of the server.
+// refusal returns the response text for an error from the store. An unknown
+// error is reported as a temporary failure of the server.
 func refusal(err error) no {
 	for _, r := range refusals {
 		if errors.Is(err, r.err) {

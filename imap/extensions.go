@@ -9,8 +9,8 @@ import (
 	"hoplite/internal/users/login"
 )
 
-// extensions lists the capabilities of the server, in the order in which they
-// are announced. The first is the base protocol.
+// extensions lists the server's capabilities in the order in which they are
+// announced. The first one is the base protocol.
 var extensions = []extension{
 	{
 		name: "IMAP4rev1", announced: always,
@@ -34,7 +34,7 @@ var extensions = []extension{
 	{name: "NAMESPACE", commands: map[string]command{"NAMESPACE": afterLogin(handleNamespace)}},
 	{name: "UNSELECT", commands: map[string]command{"UNSELECT": inMailbox(handleUnselect)}},
 	{name: "UIDPLUS", uid: map[string]command{"EXPUNGE": inMailbox(handleUIDExpunge)}},
-	{name: "MULTIAPPEND"}, // handleAppend checks for it
+	{name: "MULTIAPPEND"}, // checked by handleAppend
 	{name: "IDLE", commands: map[string]command{"IDLE": afterLogin(handleIdle)}},
 	{
 		name:     "MOVE",
@@ -143,7 +143,7 @@ var baseCommands = map[string]command{
 	"COPY":    inMailbox(handleCopy),
 }
 
-// baseUIDCommands holds the commands that may follow UID.
+// baseUIDCommands holds the commands that can follow UID.
 var baseUIDCommands = map[string]command{
 	"SEARCH": inMailbox(handleSearch),
 	"FETCH":  inMailbox(handleFetch),
@@ -156,7 +156,7 @@ var (
 	uidThreadCommand = map[string]command{"THREAD": inMailbox(handleThread)}
 )
 
-// offerStartTLS announces STARTTLS if the connection can switch to TLS.
+// offerStartTLS announces STARTTLS if the connection can be upgraded to TLS.
 func offerStartTLS(s *session) string {
 	if s.conn.CanTLS() {
 		return "STARTTLS"
@@ -164,7 +164,8 @@ func offerStartTLS(s *session) string {
 	return ""
 }
 
-// loginDisabled announces that passwords are refused without TLS.
+// loginDisabled announces LOGINDISABLED while passwords are refused because the
+// connection lacks TLS.
 func loginDisabled(s *session) string {
 	if s.mayLogin() {
 		return ""
@@ -172,7 +173,7 @@ func loginDisabled(s *session) string {
 	return "LOGINDISABLED"
 }
 
-// mechanisms announces the mechanisms of AUTHENTICATE.
+// mechanisms announces the AUTHENTICATE mechanisms.
 func mechanisms(s *session) string {
 	mechs := s.srv.env.Gate.Mechanisms(login.From(s.conn), s.cleartext())
 	if len(mechs) == 0 {

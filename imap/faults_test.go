@@ -11,7 +11,7 @@ import (
 	"hoplite/maildrop"
 )
 
-// subjects returns the subjects of all messages of the selected mailbox.
+// subjects returns the subjects of all messages in the selected mailbox.
 func (c *client) subjects() []string {
 	c.t.Helper()
 	var out []string
@@ -23,7 +23,7 @@ func (c *client) subjects() []string {
 	return out
 }
 
-// A message that is moved within its own mailbox gets a new UID and is not
+// A message moved within its mailbox is assigned a new UID and is not
 // duplicated (RFC 6851, 3.3).
 func TestMoveIntoTheSameMailbox(t *testing.T) {
 	for _, command := range []string{"MOVE 1:2 INBOX", "UID MOVE 1:2 INBOX"} {
@@ -45,8 +45,8 @@ func TestMoveIntoTheSameMailbox(t *testing.T) {
 	}
 }
 
-// A UID that was expunged in another session is not an error, but a message
-// number is (RFC 9051, 6.4.9 and 7.1).
+// Using a UID that was expunged by another session is not an error, but using a
+// message number is (RFC 9051, 6.4.9 and 7.1).
 func TestFetchExpungedElsewhere(t *testing.T) {
 	tests := []struct{ command, want string }{
 		{"UID FETCH 1:3 BODY.PEEK[]", "OK [EXPUNGEISSUED]"},
@@ -76,7 +76,7 @@ func TestFetchExpungedElsewhere(t *testing.T) {
 	}
 }
 
-// The largest ID command that RFC 2971 permits, about 31 KiB, is answered
+// The largest ID command permitted by RFC 2971, about 31 KiB, is accepted
 // before login, while other commands of that size end the connection.
 func TestLargeID(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
@@ -100,8 +100,7 @@ func TestLargeID(t *testing.T) {
 	}
 }
 
-// A LIST pattern that is not a possible name matches nothing and is not an
-// error.
+// A LIST pattern that cannot be a name matches nothing and is not an error.
 func TestListImpossiblePattern(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
 	c := d.login(t)
@@ -115,8 +114,8 @@ func TestListImpossiblePattern(t *testing.T) {
 	}
 }
 
-// SEARCH matches both addresses without comments, quotes and spaces, and the
-// fields as written.
+// SEARCH matches addresses with comments, quotes and spaces removed, as well as
+// the fields as written.
 func TestSearchNormalAddresses(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
 	c := d.login(t)
@@ -132,8 +131,8 @@ func TestSearchNormalAddresses(t *testing.T) {
 	}
 }
 
-// A message whose file cannot be read is left out; the other messages are
-// answered, and the log names the file.
+// A message whose file cannot be read is omitted; the other messages are
+// returned, and the log names the file.
 func TestUnreadableMessage(t *testing.T) {
 	tests := []struct{ command, want, status string }{
 		{"FETCH 1:3 BODY.PEEK[]", "BODY[]", "OK FETCH completed; 1 of the messages can't be read"},
@@ -154,7 +153,8 @@ func TestUnreadableMessage(t *testing.T) {
 			c.put("INBOX", "", "From: ann@example.org\nSubject: "+subject+"\n\nneedle\n")
 		}
 		c.ok("SELECT INBOX")
-		// A link is never followed, so opening it fails as a damaged disk would.
+		// Links are never followed, so opening one fails like a read from a
+		// damaged disk.
 		cur := filepath.Join(d.dir, "mail/ann/cur")
 		files, err := os.ReadDir(cur)
 		must(t, err)
@@ -187,8 +187,9 @@ func TestUnreadableMessage(t *testing.T) {
 	}
 }
 
-// BINARY returns a part in the transfer encoding "binary" as it was stored: a
-// bare LF in it is data. A message without one has LF line ends on disk.
+// BINARY returns a part with transfer encoding "binary" as stored, because a
+// bare LF in it is data. Messages without such a part have LF line endings on
+// disk.
 func TestBinaryPartKeepsItsOctets(t *testing.T) {
 	const part = "--b\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\n"
 	const text = "Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n"
@@ -227,8 +228,9 @@ func TestBinaryPartKeepsItsOctets(t *testing.T) {
 	}
 }
 
-// A file that was truncated on disk is served as it is now: size and literals of
-// one response agree, the connection stays usable, and the log names the file.
+// A file truncated on disk is served in its current form: the sizes and
+// literals in a response agree, the connection remains usable, and the log
+// names the file.
 func TestTruncatedFile(t *testing.T) {
 	for _, size := range []int64{0, 10, 30_000, 150_000} {
 		d := open(t, Config{}, maildrop.Config{Path: "mail/{user}"})

@@ -10,38 +10,39 @@ import (
 	"hoplite/maildrop"
 )
 
-// seenBatch is the number of messages that are marked \Seen at once, before
-// they are sent.
+// seenBatch is the maximum number of messages that are marked \Seen together
+// before they are sent.
 const seenBatch = 64
 
-// summaryBatch is the number of messages whose summaries are made by several
-// workers before they are sent.
+// summaryBatch is the maximum number of messages whose summaries are computed
+// in parallel before they are sent.
 const summaryBatch = 512
 
-// need is the data from which an item is made. A larger need includes the
-// smaller ones.
+// need is the data that an item requires. A larger need includes the smaller
+// ones.
 type need uint8
 
 const (
-	needIndex     need = iota // flags, sizes and dates, without opening a file
-	needHeader                // the summary of the header
-	needStructure             // the summary of the whole message
+	needIndex     need = iota // flags, sizes and dates; needs no file
+	needHeader                // the header's summary
+	needStructure             // the whole message's summary
 	needFile                  // the message's file
 )
 
-// fetchItem describes an item of FETCH; its name is the Label of a wire.Item.
+// fetchItem describes a FETCH item. Its name is the Label of a wire.Item.
 type fetchItem struct {
 	need need
-	// seen is set if the item sets \Seen, unless it is a PEEK.
+	// seen is set if the item sets \Seen unless requested with PEEK.
 	seen bool
-	// check returns an error if the item cannot be sent for this message. It
-	// runs before the first octet of the response is written, and may be nil.
+	// check returns an error if the item cannot be sent for this message. It is
+	// called before the first octet of the response is written and may be nil.
 	check func(*fetcher, *wire.Item) error
-	// write appends the value to b, the free space of the output buffer.
+	// write appends the value to b, which is the free part of the output
+	// buffer.
 	write func(f *fetcher, b []byte, it *wire.Item) ([]byte, error)
 }
 
-// step is a requested FETCH item with its description.
+// step is a requested FETCH item and its description.
 type step struct {
 	item *wire.Item
 	*fetchItem
@@ -93,7 +94,8 @@ func handleFetch(m *mailbox, c *call) error {
 	case f.broken > 0 && f.sent == 0:
 		return errUnreadable
 	case f.broken > 0:
-		// The other messages were sent, and the client can retry these.
+		// The other messages have been sent, and the client can retry the
+		// unreadable ones.
 		c.note = fmt.Sprintf("; %d of the messages can't be read", f.broken)
 	}
 	return nil
@@ -103,21 +105,21 @@ func has(items []wire.Item, k wire.ItemKind) bool {
 	return slices.ContainsFunc(items, func(it wire.Item) bool { return it.Kind == k })
 }
 
-// fetcher sends the items of messages, one message after another.
+// fetcher sends the items of one message after another.
 type fetcher struct {
 	*mailbox
 	steps     []step
 	withFlags []step // the steps for a message that FETCH has marked \Seen
-	need      need   // of the most demanding step, not counting needFile
+	need      need   // the highest need of all steps, ignoring needFile
 	needsFile bool
-	marks     bool // messages become \Seen
+	marks     bool // messages are marked \Seen
 
 	msg     *maildrop.Message
 	summary summary.Summary
-	src     *source // the file, if it is needed
-	gone    bool    // some messages were expunged in other sessions
-	sent    int     // messages
-	broken  int     // messages whose files cannot be read
+	src     *source // the message's file, if needed
+	gone    bool    // some messages were expunged by other sessions
+	sent    int     // number of messages sent
+	broken  int     // number of messages whose files could not be read
 }
 
 func newFetcher(m *mailbox, c *call, items []wire.Item) (*fetcher, error) {
@@ -205,8 +207,8 @@ func (f *fetcher) all(idx []int) error {
 	return nil
 }
 
-// one sends "* n FETCH (...)". Errors that concern only this message occur
-// before the first octet is sent.
+// one sends "* n FETCH (...)". An error that concerns only this message is
+// returned before the first octet is sent.
 func (f *fetcher) one(i int, steps []step) (err error) {
 	f.msg = f.view.Messages[i]
 	f.close()
@@ -247,8 +249,8 @@ func (f *fetcher) one(i int, steps []step) (err error) {
 	return f.out.Err()
 }
 
-// markSeen sets \Seen on messages of the view and returns the UIDs of those
-// that lacked it.
+// markSeen sets \Seen on messages in the view and returns the UIDs of those
+// that were not yet \Seen.
 func (f *fetcher) markSeen(idx []int) ([]uint32, error) {
 	var uids []uint32
 	for _, i := range idx {

@@ -11,8 +11,8 @@ import (
 	"hoplite/maildrop"
 )
 
-// baseItems holds the FETCH items of IMAP4rev1 and IMAP4rev2. Others are listed
-// with their extension.
+// baseItems holds the FETCH items of IMAP4rev1 and IMAP4rev2. Items of an
+// extension are listed with the extension.
 var baseItems = map[wire.ItemKind]fetchItem{
 	wire.ItemUID:           {need: needIndex, write: writeUID},
 	wire.ItemFlags:         {need: needIndex, write: writeFlags},
@@ -42,7 +42,7 @@ func writeSaveDate(f *fetcher, b []byte, _ *wire.Item) ([]byte, error) {
 
 func writeSize(f *fetcher, b []byte, _ *wire.Item) ([]byte, error) {
 	if f.src != nil {
-		return appendInt(b, f.src.file.Wire), nil // as confirmed for the literals beside it
+		return appendInt(b, f.src.file.Wire), nil // the size confirmed on opening
 	}
 	return appendInt(b, f.msg.Wire), nil
 }
@@ -51,7 +51,7 @@ func writeModSeq(f *fetcher, b []byte, _ *wire.Item) ([]byte, error) {
 	return appendModSeq(b, f.msg), nil
 }
 
-// writeText returns a function that writes a text from the summary.
+// writeText returns a function that writes one text of the summary.
 func writeText(t summary.Text) func(*fetcher, []byte, *wire.Item) ([]byte, error) {
 	return func(f *fetcher, b []byte, _ *wire.Item) ([]byte, error) {
 		return append(b, f.summary.Text(t)...), nil
@@ -78,7 +78,7 @@ func writeSection(f *fetcher, b []byte, it *wire.Item) ([]byte, error) {
 		return nil, err
 	}
 	if p == nil {
-		p = &piece{} // a nonexistent part is empty, as in other servers
+		p = &piece{} // like other servers, treat a nonexistent part as empty
 	}
 	off, n := it.Cut(p.size)
 	f.out.Took(appendLiteral(f.out.Room(64), "{", n))
@@ -88,7 +88,8 @@ func writeSection(f *fetcher, b []byte, it *wire.Item) ([]byte, error) {
 	return f.out.Room(512), nil
 }
 
-// checkSection fails if what has to be read to find the section cannot be read.
+// checkSection returns an error if the data needed to locate the section cannot
+// be read.
 func checkSection(f *fetcher, it *wire.Item) (err error) {
 	switch {
 	case len(it.Path) > 0 || it.Text == wire.Text:
@@ -99,7 +100,7 @@ func checkSection(f *fetcher, it *wire.Item) (err error) {
 	return err
 }
 
-// writeBinary writes BINARY[...], a part without its transfer encoding.
+// writeBinary writes BINARY[...], a part with its transfer encoding removed.
 func writeBinary(f *fetcher, b []byte, it *wire.Item) ([]byte, error) {
 	f.out.Took(b)
 	size, nul, err := f.src.binarySize(it.Path)
@@ -132,8 +133,8 @@ func writeBinarySize(f *fetcher, b []byte, it *wire.Item) ([]byte, error) {
 // checkBinary returns an error for a part whose transfer encoding is unknown.
 func checkBinary(f *fetcher, it *wire.Item) error { return f.src.checkBinary(it.Path) }
 
-// copySpan copies n octets of r from off on. That number has been announced, so
-// the session ends if there are fewer.
+// copySpan copies n octets from r, starting at off. The length has already been
+// announced, so the session ends if fewer octets are available.
 func copySpan(w io.Writer, r io.Reader, off, n int64) error {
 	_, err := io.CopyN(io.Discard, r, off)
 	if err == nil {

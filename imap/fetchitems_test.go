@@ -17,7 +17,7 @@ const threeParts = "From: Ann <ann@example.org>\nTo: bob@example.org\nSubject: p
 	"--b\nContent-Type: text/plain\nContent-Transfer-Encoding: base64\n\nc2Vjb25kAA==\n" +
 	"--b\nContent-Type: message/rfc822\n\nSubject: inner\nX: y\n\ninside\n\n--b--\n"
 
-// Each item as returned by one FETCH. "…" matches anything.
+// Each row is one FETCH and its response. "…" matches anything.
 func TestFetchItems(t *testing.T) {
 	tests := []struct{ items, want string }{
 		{"UID", "UID 1"},
@@ -78,7 +78,8 @@ func TestFetchItems(t *testing.T) {
 	}
 }
 
-// fetch fetches items of one message and returns them with LF line ends.
+// fetch fetches items of one message and returns the response with LF line
+// endings.
 func (c *client) fetch(n int, items string) string {
 	c.t.Helper()
 	start := fmt.Sprintf("* %d FETCH (", n)
@@ -90,7 +91,7 @@ func (c *client) fetch(n int, items string) string {
 	return text[len(start) : len(text)-1]
 }
 
-// like compares with a pattern in which "…" matches anything.
+// like reports whether s matches a pattern in which "…" matches anything.
 func like(s, pattern string) bool {
 	pieces := strings.Split(pattern, "…")
 	rest, ok := strings.CutPrefix(s, pieces[0])
@@ -108,8 +109,8 @@ func like(s, pattern string) bool {
 	return strings.HasSuffix(rest, last)
 }
 
-// \Seen is set by items that read text, but not by a PEEK or after EXAMINE, and
-// the FETCH that sets it shows it.
+// Items that read text set \Seen, except with PEEK or after EXAMINE. The FETCH
+// that sets \Seen also reports it.
 func TestFetchSetsSeen(t *testing.T) {
 	tests := []struct {
 		items    string
@@ -157,7 +158,7 @@ func TestFetchSetsSeen(t *testing.T) {
 }
 
 // A part in an unknown transfer encoding is refused before any octet of the
-// message is sent, and the other messages of the same FETCH are sent.
+// message is sent. Other messages in the same FETCH are sent.
 func TestUnknownTransferEncoding(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
 	c := d.login(t)
@@ -175,8 +176,8 @@ func TestUnknownTransferEncoding(t *testing.T) {
 	}
 }
 
-// Messages with any line ends and with NULs have the announced size, whole and
-// in pieces of every size.
+// Messages with any line endings and with NULs have the announced size, whether
+// fetched whole or in pieces of any size.
 func TestSectionPieces(t *testing.T) {
 	messages := map[string]string{
 		"LF":          "A: b\n\n" + strings.Repeat("a line\n", 300),
@@ -213,7 +214,7 @@ func TestSectionPieces(t *testing.T) {
 	}
 }
 
-// literalOf returns the literal of one item, with its CRLF line ends.
+// literalOf returns the literal of one item, with CRLF line endings.
 func literalOf(t *testing.T, c *client, item string) string {
 	t.Helper()
 	l := c.ok("FETCH 1 %s", item)[0]

@@ -6,7 +6,7 @@ import (
 	"hoplite/maildrop"
 )
 
-// systemFlags lists the flags that every mailbox stores, in the order used by
+// systemFlags lists the flags that every mailbox supports, in the order used by
 // FLAGS.
 var systemFlags = []struct {
 	flag maildrop.Flags
@@ -19,7 +19,7 @@ var systemFlags = []struct {
 	{maildrop.Draft, `\Draft`},
 }
 
-// flagTexts holds the names of every combination of system flags.
+// flagTexts holds the text of every combination of system flags.
 var flagTexts = func() (t [32]string) {
 	for set := range t {
 		var names []string
@@ -63,8 +63,8 @@ func parseFlags(names []string) (flags maildrop.Flags, keywords []string, err er
 	return flags, keywords, nil
 }
 
-// systemFlag returns the flag with a name, ignoring case, or 0 if there is
-// none.
+// systemFlag returns the flag with the given name, ignoring case, or 0 if there
+// is none.
 func systemFlag(name string) maildrop.Flags {
 	for _, f := range systemFlags {
 		if strings.EqualFold(f.name, name) {

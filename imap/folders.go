@@ -49,8 +49,8 @@ func handleCreate(a *account, c *call) error {
 	return nil
 }
 
-// specialUse returns the single attribute of the list as it is stored, or ""
-// for an empty list.
+// specialUse returns the only attribute in the list in the form in which it is
+// stored, or "" for an empty list.
 func specialUse(attributes []string) (string, error) {
 	use := ""
 	for _, u := range attributes {
@@ -63,7 +63,7 @@ func specialUse(attributes []string) (string, error) {
 	return use, nil
 }
 
-// invalidName replaces the error for a name that the store cannot hold, in
+// invalidName replaces the error for a name that the store cannot represent, in
 // commands that create mailboxes.
 func invalidName(err error) error {
 	if errors.Is(err, maildrop.ErrFolderName) {
@@ -72,7 +72,8 @@ func invalidName(err error) error {
 	return err
 }
 
-// mailboxID returns the id of a folder, which survives renames (RFC 8474, 4).
+// mailboxID returns a folder's id, which does not change when the folder is
+// renamed (RFC 8474, 4).
 func mailboxID(snap *maildrop.Snapshot) string { return objectID('F', snap.GUID) }
 
 // handleDelete runs DELETE (RFC 9051, 6.3.5).

@@ -11,10 +11,10 @@ import (
 	"hoplite/maildrop"
 )
 
-// FuzzServer sends the input to a whole server in four states of a connection:
+// FuzzServer sends the input to a complete server in four connection states:
 // before login, after login, with a mailbox selected, and with a read-only
-// mailbox selected. Whatever the input, the session ends once the client is
-// done, does not report a bug, and sends only complete lines.
+// mailbox selected. For any input, the session must end when the client is
+// done, must not report a bug, and must send only complete lines.
 func FuzzServer(f *testing.F) {
 	seeds := []string{
 		"a CAPABILITY\r\nb LOGIN ann x\r\n", "a AUTHENTICATE PLAIN\r\n*\r\n", "a LOGIN {3}\r\nann {4+}\r\nword\r\n",

@@ -16,11 +16,12 @@ import (
 	"hoplite/maildrop"
 )
 
-// fuzzedMessages is how many damaged messages TestGrammar makes.
+// fuzzedMessages is the number of damaged messages that TestGrammar generates.
 const fuzzedMessages = 10_000
 
-// The parser of another implementation accepts ENVELOPE, BODYSTRUCTURE and BODY
-// of every message in testdata, and of ten thousand that were damaged at random.
+// The parser of another implementation must accept ENVELOPE, BODYSTRUCTURE and
+// BODY of every message in testdata and of fuzzedMessages randomly damaged
+// ones.
 func TestGrammar(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{Path: "mail/{user}"})
 	d.login(t).ok("SELECT INBOX")
@@ -49,8 +50,7 @@ func TestGrammar(t *testing.T) {
 	}
 }
 
-// parseAll fetches messages with go-imap's client and returns the error of its
-// parser.
+// parseAll fetches messages with go-imap's client and returns its parse error.
 func parseAll(t *testing.T, d *testServer, from, to int) error {
 	t.Helper()
 	c, err := imapclient.DialInsecure(d.addr, nil)
@@ -78,8 +78,8 @@ func parseAll(t *testing.T, d *testServer, from, to int) error {
 	return nil
 }
 
-// sampleMessages returns the messages in all testdata folders, and some that use
-// what is rare there.
+// sampleMessages returns the messages in all testdata directories and some with
+// constructs that are rare there.
 func sampleMessages(t *testing.T) [][]byte {
 	t.Helper()
 	texts := [][]byte{
@@ -105,13 +105,13 @@ func sampleMessages(t *testing.T) [][]byte {
 	return texts
 }
 
-// damages are texts that have a meaning in headers or in IMAP.
+// damages lists texts that have a special meaning in headers or in IMAP.
 var damages = []string{
 	`"`, `\`, "(", ")", "<", ">", "@", ";", ":", ",", "=", "?=", "=?utf-8?b?", "\x00", "\x80", "\xc3\xbc", "\r", "\n", "\r\n", "\n ", "{5}", "{5}\r\n", "NIL", "%", "*",
 	"\nContent-Type: ", "\nContent-Disposition: ", "boundary=", "--", "\nFrom: ", "\nTo: ", "\nSubject: ", "\nMIME-Version: 1.0", "\n\n", "message/rfc822", "multipart/mixed; boundary=b", "\n--b\n",
 }
 
-// damage returns a copy of a message that was changed at random.
+// damage returns a randomly modified copy of a message.
 func damage(rnd *rand.Rand, text []byte) []byte {
 	b := bytes.Clone(text[:min(len(text), 20_000)])
 	for range 1 + rnd.IntN(8) {

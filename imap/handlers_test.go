@@ -8,9 +8,9 @@ import (
 	"hoplite/maildrop"
 )
 
-// Each row runs a command, after some preparing commands, on a box with three
-// messages in INBOX and an empty mailbox Work, and compares the untagged
-// responses ("…" matches anything) and the beginning of the tagged one.
+// Each row runs a command, after some preparatory commands, on a box with three
+// messages in INBOX and an empty mailbox Work. It compares the untagged
+// responses ("…" matches anything) and the beginning of the tagged response.
 func TestHandlers(t *testing.T) {
 	tests := []struct {
 		name     string

@@ -9,7 +9,7 @@ import (
 )
 
 // handleIdle runs IDLE (RFC 9051, 6.3.13): it reports changes until the client
-// sends DONE. While it waits, the session holds no buffers.
+// sends DONE. The session holds no buffers while it is waiting.
 func handleIdle(a *account, c *call) error {
 	if err := c.args.End(); err != nil {
 		return err
@@ -38,7 +38,7 @@ func handleIdle(a *account, c *call) error {
 }
 
 // wakeOnChange sets changed and interrupts the session's Read whenever the
-// selected folder changes, until stop is called.
+// selected folder changes. It stops when stop is called.
 func wakeOnChange(m *mailbox, changed *atomic.Bool) (stop func()) {
 	conn := m.session().conn
 	events, unwatch := m.folder.Watch()
@@ -60,10 +60,10 @@ func wakeOnChange(m *mailbox, changed *atomic.Bool) (stop func()) {
 	}
 }
 
-// idle reports changes and returns once the client has sent something.
+// idle reports changes until the client sends input.
 func (s *session) idle(changed *atomic.Bool) error {
 	limit := time.Now().Add(s.srv.cfg.IdleTimeout)
-	changed.Store(true) // something may have changed before the watch began
+	changed.Store(true) // something may have changed before the watch started
 	for {
 		s.conn.SetReadDeadline(limit)
 		if s.stopping.Load() {

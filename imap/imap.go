@@ -1,21 +1,22 @@
 // Package imap serves the boxes of package maildrop by IMAP4rev1 (RFC 3501) and
-// IMAP4rev2 (RFC 9051), with the extensions that clients use.
+// IMAP4rev2 (RFC 9051), with widely used extensions.
 //
-// A session is one goroutine that reads a command, runs it, and sends the
-// responses once no further command has arrived. It works on immutable
-// snapshots of the selected folder; changes by others reach the client as the
-// difference between two snapshots, at the points where the RFC permits it.
+// Each session is one goroutine that reads a command, runs it, and sends the
+// responses when no further command has arrived. It works on immutable
+// snapshots of the selected folder. Changes made elsewhere are reported to the
+// client as the difference between two snapshots, at the points where the RFC
+// permits it.
 //
-// The state of a connection determines which commands are valid, and their
-// handlers take the type of that state: session (always), account (after
-// login), mailbox (after SELECT). The table in extensions.go connects each
-// capability with the commands, FETCH items, search keys and syntax it
-// provides. Start with session.command, then read a handler, for example
-// handleFetch.
+// The state of a connection determines which commands are valid. A command's
+// handler takes the type of the state that it requires: session (always),
+// account (after login) or mailbox (after SELECT). The table in extensions.go
+// connects each capability with the commands, FETCH items, search keys and
+// syntax that it provides. Start with session.command, then read a handler, for
+// example handleFetch.
 //
-// The grammar of the protocol is left to imap/wire, the content of messages to
-// imap/summary, SORT and THREAD to imap/order, files to maildrop, passwords and
-// their throttling to internal/users, and sockets, TLS and connection limits to
+// The protocol grammar is left to imap/wire, message content to imap/summary,
+// SORT and THREAD to imap/order, files to maildrop, passwords and login
+// throttling to internal/users, and sockets, TLS and connection limits to
 // internal/listen.
 package imap
 
@@ -59,7 +60,7 @@ type Config struct {
 	SearchTimeout time.Duration `hcl:"search_timeout,optional" default:"1m"`
 }
 
-// Check finds errors that involve several fields.
+// Check reports errors that involve several fields.
 func (c *Config) Check() error {
 	if err := c.Config.Check(); err != nil {
 		return err
@@ -78,12 +79,12 @@ type Env struct {
 	// Box opens the box of a logged-in account.
 	Box  func(mail.Address) (*maildrop.Box, error)
 	Gate *login.Gate
-	// Tally counts the connections of accounts over all IMAP listeners.
+	// Tally counts the connections of each account across all IMAP listeners.
 	Tally *listen.Tally
-	// Works are the budgets of accounts, over all IMAP listeners.
+	// Works holds the budgets of accounts across all IMAP listeners.
 	Works *Works
 	Log   zerolog.Logger
-	// Hostname is shown in the greeting, Version in the response to ID.
+	// Hostname is sent in the greeting, and Version in the response to ID.
 	Hostname, Version string
 }
 
@@ -125,10 +126,10 @@ func set[T comparable](v *T, otherwise T) {
 }
 
 // Refuse returns the response to a client that is refused before its session
-// begins.
+// starts.
 func Refuse(r listen.Reason) string { return "* BYE " + string(r) + "\r\n" }
 
-// Handle serves one connection to its end and closes it.
+// Handle serves one connection until it ends, and closes it.
 func (s *Server) Handle(ctx context.Context, c *listen.Conn) {
 	defer c.Close()
 	if err := c.SetKeepAlive(s.cfg.KeepAlive); err != nil {

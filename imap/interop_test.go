@@ -22,7 +22,7 @@ import (
 	"hoplite/maildrop"
 )
 
-// needs skips a test when a program is missing.
+// needs skips the test if a program is not installed.
 func needs(t *testing.T, program string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
@@ -30,7 +30,7 @@ func needs(t *testing.T, program string) {
 	}
 }
 
-// run runs a program that must succeed.
+// run runs a program and fails the test if the program fails.
 func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
@@ -56,7 +56,7 @@ func (d *testServer) port() string {
 	return port
 }
 
-// filled returns a server with n messages in INBOX and one more folder.
+// filled returns a server with n messages in INBOX and an additional folder.
 func filled(t *testing.T, n int) *testServer {
 	d := open(t, Config{}, maildrop.Config{})
 	c := d.login(t)
@@ -82,7 +82,7 @@ func files(t *testing.T, dir string) []string {
 	return out
 }
 
-// mbsync downloads all mail, synchronises changes in both directions, and
+// mbsync downloads all mail, synchronizes changes in both directions, and
 // resolves a conflict.
 func TestInteropMbsync(t *testing.T) {
 	needs(t, "mbsync")
@@ -123,9 +123,9 @@ SyncState *
 	if len(got) != 40 {
 		t.Fatalf("%d messages came down", len(got))
 	}
-	// Locally one message is flagged, one deleted and one added. On the server
-	// one is deleted, one is flagged, and the locally flagged one gets another
-	// flag.
+	// Locally, one message is flagged, one deleted and one added. On the
+	// server, one is deleted, one flagged, and the locally flagged message gets
+	// another flag.
 	flagged, base := got[0], strings.TrimSuffix(got[0], "S")
 	must(t, os.Rename(flagged, base+"FS"))
 	must(t, os.Rename(got[1], got[1]+"T"))
@@ -135,7 +135,7 @@ SyncState *
 	c.ok(`UID STORE %s +FLAGS (\Answered)`, uid)
 	c.ok(`STORE 40 +FLAGS (\Deleted)`)
 	c.ok("EXPUNGE")
-	// mbsync skips a directory that was changed within the current second.
+	// mbsync skips a directory that changed within the current second.
 	run(t, "mbsync", "-q", "-c", rc, "-a")
 	c.ok("NOOP")
 	both := strings.Join(c.ok("UID FETCH %s (FLAGS)", uid), "")
@@ -287,7 +287,8 @@ func TestInteropGoIMAP(t *testing.T) {
 	must(t, c.Logout().Wait())
 }
 
-// mutt in a terminal reads a message, flags it and saves another to a folder.
+// mutt, running in a terminal, reads a message, flags it and saves another one
+// to a folder.
 func TestInteropMutt(t *testing.T) {
 	needs(t, "mutt")
 	needs(t, "script")
@@ -320,9 +321,8 @@ push "<first-entry><flag-message><next-entry><save-message>=Lists.Go<enter><firs
 	}
 }
 
-// TestInteropDovecot runs the same session against Dovecot and Hoplite and
-// compares the responses. Intended differences are marked with "~" in the
-// script.
+// TestInteropDovecot runs the same session with Dovecot and with Hoplite, and
+// compares the responses. The script marks intended differences with "~".
 func TestInteropDovecot(t *testing.T) {
 	needs(t, "dovecot")
 	if os.Getuid() != 0 {
@@ -353,7 +353,7 @@ func TestInteropDovecot(t *testing.T) {
 	t.Logf("%d commands", n)
 }
 
-// answer is the response to a command, normalised for comparison.
+// answer returns the response to a command, normalised for comparison.
 func answer(c *client, cmd string) []string {
 	untagged, status := c.do("%s", cmd)
 	var out []string
@@ -362,7 +362,7 @@ func answer(c *client, cmd string) []string {
 			out = append(out, l)
 		}
 	}
-	// Servers may choose the order of lists and of updates to messages.
+	// Servers may choose the order of list entries and message updates.
 	if verb, _, _ := strings.Cut(cmd, " "); verb == "LIST" || verb == "LSUB" {
 		slices.Sort(out)
 	}
@@ -399,7 +399,7 @@ func (c *client) dialTo(addr string) {
 	c.line()
 }
 
-// dovecot starts a private Dovecot and returns its address.
+// dovecot starts a private Dovecot instance and returns its address.
 func dovecot(t *testing.T) string {
 	dir, err := os.MkdirTemp("", "hoplite-dovecot-")
 	must(t, err)

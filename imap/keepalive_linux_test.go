@@ -12,8 +12,8 @@ import (
 	"hoplite/maildrop"
 )
 
-// A silent connection is probed after minutes rather than after Go's default of
-// 15 seconds, which would keep phones awake.
+// Silent connections are probed after minutes instead of Go's default of 15
+// seconds, which would keep phones awake.
 func TestKeepAlive(t *testing.T) {
 	for _, tc := range []struct{ configured, want time.Duration }{{0, 5 * time.Minute}, {20 * time.Minute, 20 * time.Minute}} {
 		c := open(t, Config{KeepAlive: tc.configured}, maildrop.Config{}).login(t)
@@ -26,7 +26,7 @@ func TestKeepAlive(t *testing.T) {
 }
 
 // keepAliveTimer returns the time until the kernel probes the connection
-// between two ports on this machine.
+// between two local ports.
 func keepAliveTimer(t *testing.T, local, remote int) time.Duration {
 	t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
@@ -39,7 +39,7 @@ func keepAliveTimer(t *testing.T, local, remote int) time.Duration {
 }
 
 // readTimer reads /proc/net/tcp (proc(5)), in which timer 2 is keep-alive.
-// While an acknowledgement is outstanding, another timer runs.
+// While an acknowledgement is outstanding, another timer is active.
 func readTimer(t *testing.T, local, remote int) (time.Duration, bool) {
 	t.Helper()
 	table, err := os.ReadFile("/proc/net/tcp")

@@ -9,11 +9,11 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// listed is a name that LIST may show.
+// listed is a name that LIST may return.
 type listed struct {
 	maildrop.FolderInfo
 	subscribed bool
-	above      bool // a subscribed name is below it
+	above      bool // a subscribed name exists below it
 }
 
 // handleList runs LIST (RFC 9051, 6.3.9; RFC 5258, RFC 5819, RFC 6154).
@@ -48,8 +48,8 @@ func handleList(a *account, c *call) error {
 		}
 		sendListed(a, c, &l, &n, childInfo)
 		if len(l.Status) > 0 && n.Exists {
-			// A folder that has just been deleted has no status; the list
-			// continues.
+			// A folder that has just been deleted has no status; continue with
+			// the others.
 			a.sendStatus(c.out, n.Name, l.Status)
 		}
 	}
@@ -139,9 +139,9 @@ func hidesSubscribed(names []listed, i int, match *patterns) bool {
 	for _, n := range names[i+1:] {
 		if !strings.HasPrefix(n.Name, below) {
 			if names[i].Name == maildir.Inbox {
-				continue // INBOX comes first; the names below it do not follow it
+				continue // the names below INBOX do not follow it
 			}
-			return false // names are sorted, so there are no more
+			return false // names are sorted, so no more can follow
 		}
 		if n.subscribed && !match.match(n.Name) {
 			return true
@@ -150,8 +150,8 @@ func hidesSubscribed(names []listed, i int, match *patterns) bool {
 	return false
 }
 
-// attributes returns the attributes of a name. A plain LIST shows all of them
-// (RFC 3348, RFC 6154), an extended LIST only those requested.
+// attributes returns a name's attributes. A plain LIST returns all of them (RFC
+// 3348, RFC 6154), an extended LIST only the requested ones.
 func attributes(l *wire.List, n *listed) []string {
 	var out []string
 	switch {
@@ -202,7 +202,7 @@ func handleLsub(a *account, c *call) error {
 		case n.subscribed:
 			c.out.untagged("LSUB () %s %s", a.names.quotedSeparator(), a.names.encode(n.Name))
 		case n.above && strings.Contains(text, "%") && hidesSubscribed(names, i, match):
-			// The name represents the subscribed names below it.
+			// The name stands for the subscribed names below it.
 			c.out.untagged(`LSUB (\Noselect) %s %s`, a.names.quotedSeparator(), a.names.encode(n.Name))
 		}
 	}

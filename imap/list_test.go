@@ -118,7 +118,7 @@ func TestListSelects(t *testing.T) {
 	}
 }
 
-// The box has levels, subscriptions and a special use.
+// The box contains nested folders, subscriptions and a special use.
 func TestListResponses(t *testing.T) {
 	tests := []struct {
 		command string
@@ -128,7 +128,7 @@ func TestListResponses(t *testing.T) {
 		{`LIST "" %`, []string{`LIST (\HasNoChildren) "." INBOX`, `LIST (\HasChildren) "." A`, `LIST (\HasNoChildren \Sent) "." Out`}},
 		{`LIST "A." *`, []string{`LIST (\HasNoChildren) "." A.b`, `LIST (\HasChildren) "." A.c`, `LIST (\HasNoChildren) "." A.c.d`}},
 		{`LIST "" none`, nil},
-		{`LIST "" &`, nil}, // not a possible name (RFC 9051, 6.3.9)
+		{`LIST "" &`, nil}, // cannot be a name (RFC 9051, 6.3.9)
 		{`LIST (SUBSCRIBED) "" *`, []string{`LIST (\Subscribed) "." A.b`, `LIST (\NonExistent \Subscribed) "." Old.gone`}},
 		{`LIST (SUBSCRIBED RECURSIVEMATCH) "" %`, []string{`LIST () "." A (CHILDINFO ("SUBSCRIBED"))`, `LIST (\NonExistent) "." Old (CHILDINFO ("SUBSCRIBED"))`}},
 		{`LIST (SPECIAL-USE) "" *`, []string{`LIST (\Sent) "." Out`}},

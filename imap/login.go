@@ -74,8 +74,8 @@ func handleEnable(a *account, c *call) error {
 	return nil
 }
 
-// cleartext reports whether passwords may be sent without TLS, because the
-// listener permits it or the connection is within this machine.
+// cleartext reports whether passwords may be sent without TLS, either because
+// the listener permits it or because the connection is local.
 func (s *session) cleartext() bool { return s.srv.cfg.CleartextLogin || s.conn.OnHost() }
 
 // mayLogin reports whether a password may be sent on the connection in its
@@ -94,8 +94,8 @@ func handleStartTLS(s *session, c *call) error {
 		return badf("STARTTLS not available")
 	}
 	if s.in.Buffered() {
-		// Commands that follow in clear text could have been injected by an
-		// attacker, to be executed as if TLS had protected them.
+		// An attacker could have injected the plaintext commands that follow,
+		// so that they would run as if TLS had protected them.
 		s.out.untagged("BYE Commands after STARTTLS")
 		return errBye
 	}
@@ -147,7 +147,7 @@ func handleAuthenticate(s *session, c *call) error {
 	if err != nil {
 		return s.authenticated(c, nil, err)
 	}
-	var response []byte // nil until the client has sent one
+	var response []byte // nil until the client sends one
 	if given {
 		if response, err = decodeBase64(initial); err != nil {
 			return err
@@ -182,7 +182,7 @@ func handleAuthenticate(s *session, c *call) error {
 }
 
 // decodeBase64 decodes a response. It returns nil only with an error, because
-// nil means that there is no response.
+// nil means that no response was sent.
 func decodeBase64(s string) ([]byte, error) {
 	b, err := base64.StdEncoding.DecodeString(s)
 	if err != nil {
@@ -194,8 +194,8 @@ func decodeBase64(s string) ([]byte, error) {
 	return b, nil
 }
 
-// authenticated ends a login with the result a and err. If the credentials are
-// valid, it enters the authenticated state.
+// authenticated completes a login attempt with result a and err. If the
+// credentials are valid, the session enters the authenticated state.
 func (s *session) authenticated(c *call, a *users.Account, err error) error {
 	switch {
 	case errors.Is(err, users.ErrThrottled):
@@ -230,8 +230,8 @@ func (s *session) authenticated(c *call, a *users.Account, err error) error {
 	return nil
 }
 
-// logFailure returns a log line about a refused login, or nil if the client
-// causes too many of them.
+// logFailure returns a log event for a refused login, or nil if the client has
+// caused too many of them.
 func (s *session) logFailure() *zerolog.Event {
 	return s.srv.env.Gate.LogFailure(login.From(s.conn), s.log.Info())
 }

@@ -6,14 +6,15 @@ import (
 )
 
 // mailbox is the selected state: the folder, the client's view of it, and the
-// responses that update the view.
+// methods that update the view and report the changes.
 type mailbox struct {
 	account  *account
 	out      output
 	folder   *maildrop.Folder
 	readOnly bool
 	view     view
-	// positions are those of the large messages that were fetched last.
+	// positions holds the positions in the large messages fetched most
+	// recently.
 	positions []*positions
 }
 
@@ -22,7 +23,7 @@ func (m *mailbox) session() *session { return m.account.session }
 func (m *mailbox) close() { m.folder.Close() }
 
 // poll checks the folder for changes and reports them. Unless expunge is set,
-// expunged messages keep their numbers for now.
+// expunged messages keep their numbers.
 func (m *mailbox) poll(expunge bool) error {
 	snap, err := m.folder.Sync()
 	if err != nil {
@@ -31,15 +32,15 @@ func (m *mailbox) poll(expunge bool) error {
 	return m.advance(snap, expunge, nil)
 }
 
-// lost ends a session whose folder has disappeared.
+// lost ends a session whose folder no longer exists.
 func (m *mailbox) lost(err error) error {
 	m.session().log.Info().Err(err).Msg("imap: selected mailbox is lost")
 	m.out.untagged("BYE Selected mailbox no longer exists")
 	return errBye
 }
 
-// advance moves the view to snap and reports the changes. The flags of messages
-// for which known returns true are not reported; known may be nil.
+// advance moves the view to snap and reports the changes. It does not report
+// the flags of messages for which known returns true; known may be nil.
 func (m *mailbox) advance(snap *maildrop.Snapshot, expunge bool, known func(*maildrop.Message) bool) error {
 	if snap == m.view.Snapshot {
 		return nil
@@ -68,7 +69,8 @@ func (m *mailbox) advance(snap *maildrop.Snapshot, expunge bool, known func(*mai
 	return nil
 }
 
-// claimRecent makes messages that no session has seen \Recent in this session.
+// claimRecent marks messages that no session has seen as \Recent in this
+// session.
 func (m *mailbox) claimRecent(snap *maildrop.Snapshot) {
 	m.view.claim(m.folder.Recent(snap, !m.readOnly))
 }
@@ -85,7 +87,7 @@ func (m *mailbox) sendExpunged(u update) {
 	}
 }
 
-// maxVanished is the number of UIDs in one VANISHED response.
+// maxVanished is the maximum number of UIDs in a VANISHED response.
 const maxVanished = 2000
 
 // sendVanished sends "* VANISHED ..." for ascending UIDs.
@@ -97,7 +99,7 @@ func (m *mailbox) sendVanished(what string, uids []uint32) {
 	}
 }
 
-// sendVanishedSince reports the UIDs of a set that were expunged since a MODSEQ
+// sendVanishedSince reports the UIDs in set that were expunged after modseq
 // (RFC 7162, 3.2.6).
 func (m *mailbox) sendVanishedSince(set wire.Set, modseq uint64) {
 	ranges := set.Resolve(max(m.view.Next, 2) - 1)
@@ -117,7 +119,7 @@ func (m *mailbox) sendCounts() {
 	}
 }
 
-// sendFlagNames sends the flags in use in the mailbox and those that it can
+// sendFlagNames sends the flags used in the mailbox and the flags that it can
 // store.
 func (m *mailbox) sendFlagNames() {
 	m.out.untagged("FLAGS (%s)", flagNames(m.view.Keywords))

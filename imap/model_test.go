@@ -16,11 +16,12 @@ import (
 	"hoplite/maildrop"
 )
 
-// TestModel runs ten clients that change one mailbox at random, and an outsider
-// that changes the files as another server would. Each client maintains a copy
-// of the mailbox from the untagged responses. In the end all copies must have
-// the same messages with the same flags: those that were stored and not
-// expunged. It runs for two seconds, or for the duration in HOPLITE_MODEL.
+// TestModel runs ten clients that make random changes to one mailbox, and an
+// outsider that changes the files as another server would. Each client
+// maintains a copy of the mailbox from the untagged responses. At the end, all
+// copies must contain the same messages with the same flags: those that were
+// stored and not expunged. The test runs for two seconds, or for the duration
+// in HOPLITE_MODEL.
 func TestModel(t *testing.T) {
 	length := 2 * time.Second
 	if v := os.Getenv("HOPLITE_MODEL"); v != "" {
@@ -55,8 +56,8 @@ func TestModel(t *testing.T) {
 	}
 	wg.Go(func() { outsider(t, d, truth, end, rand.New(rand.NewPCG(seed, 99))) })
 	wg.Wait()
-	// The timestamps of directories are coarse, so wait until the last change
-	// is visible.
+	// Directory timestamps are coarse, so wait until the last change is
+	// visible.
 	for range 3 {
 		for _, v := range views {
 			v.run("NOOP")
@@ -79,9 +80,9 @@ func TestModel(t *testing.T) {
 // truth records the changes made by all clients.
 type truth struct {
 	mu       sync.Mutex
-	subjects map[uint32]string // of messages stored, by UID
-	gone     map[uint32]bool   // expunged
-	dropped  int               // messages that the outsider delivered
+	subjects map[uint32]string // subjects of stored messages, by UID
+	gone     map[uint32]bool   // expunged UIDs
+	dropped  int               // number of messages delivered by the outsider
 	n        int
 }
 
@@ -122,7 +123,7 @@ func (tr *truth) check(t *testing.T, views []*watcher) {
 	t.Logf("%d messages stored, %d dropped in, %d expunged, %d left", len(tr.subjects), tr.dropped, len(tr.gone), len(left))
 }
 
-// outsider puts files into new/ and renames or removes some in cur/.
+// outsider adds files to new/ and renames or removes some in cur/.
 func outsider(t *testing.T, d *testServer, tr *truth, end time.Time, rnd *rand.Rand) {
 	box := filepath.Join(d.dir, "mail/localhost/ann")
 	for i := 0; time.Now().Before(end); i++ {
@@ -158,8 +159,8 @@ type watcher struct {
 }
 
 type seen struct {
-	uid   uint32 // 0 until it is known
-	flags string // "?" until they are known
+	uid   uint32 // 0 until known
+	flags string // "?" until known
 }
 
 func (v *watcher) fail(format string, args ...any) {
@@ -296,9 +297,8 @@ func (v *watcher) vanished(set string) {
 			v.truth.expunged(uid)
 			i := slices.IndexFunc(v.msgs, func(m seen) bool { return m.uid == uid })
 			if i < 0 {
-				// Its UID has not been fetched yet, so it is one of the
-				// messages without a UID, between neighbours whose UIDs are
-				// known.
+				// The message's UID has not been fetched, so it is one of those
+				// without a UID, between neighbors whose UIDs are known.
 				j := slices.IndexFunc(v.msgs, func(m seen) bool { return m.uid > uid })
 				if j < 0 {
 					j = len(v.msgs)
@@ -348,7 +348,7 @@ func normal(flags string) string {
 	return strings.Join(f, " ")
 }
 
-// compare fetches everything again and compares it with the copy.
+// compare fetches everything again and compares it with the client's copy.
 func (v *watcher) compare() {
 	known := slices.Clone(v.msgs)
 	v.run("FETCH 1:* (UID FLAGS)")

@@ -9,12 +9,12 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// naming translates between the names of the store, which are UTF-8 with "/"
-// between levels, and those on the wire, which have the separator and prefix
-// configured at the time of the login.
+// naming translates between the store's names, which are UTF-8 with "/" between
+// levels, and names on the wire, which use the separator and prefix that were
+// configured at login.
 type naming struct {
 	separator, prefix string
-	utf8              bool // the client has enabled UTF-8; otherwise modified UTF-7
+	utf8              bool // enabled by the client; otherwise modified UTF-7
 }
 
 // decode converts a name or pattern from the wire to UTF-8.
@@ -24,7 +24,7 @@ func (n *naming) decode(name string) (string, error) {
 		if err == nil {
 			return plain, nil
 		}
-		// Some clients send UTF-8 without having enabled it.
+		// Some clients send UTF-8 without enabling it.
 		if strings.Contains(name, "&") {
 			return "", maildrop.ErrFolderName
 		}
@@ -44,9 +44,9 @@ func (n *naming) folder(name string) (string, error) {
 	return n.stored(plain)
 }
 
-// newFolder is like folder, but for a mailbox to be created. A separator at the
-// end, which announces mailboxes below the new one, is dropped because every
-// mailbox may have mailboxes below it (RFC 9051, 6.3.4).
+// newFolder is like folder, but for a mailbox to be created. It drops a
+// trailing separator, which declares that the client will create mailboxes
+// below this one, because every mailbox can have children (RFC 9051, 6.3.4).
 func (n *naming) newFolder(name string) (string, error) {
 	plain, err := n.decode(name)
 	if err != nil {
@@ -75,7 +75,7 @@ func (n *naming) stored(name string) (string, error) {
 	return name, nil
 }
 
-// shown returns a store's name as shown to clients, in UTF-8.
+// shown returns the store's name as clients see it, in UTF-8.
 func (n *naming) shown(name string) string {
 	if name == maildir.Inbox {
 		return name
@@ -86,7 +86,7 @@ func (n *naming) shown(name string) string {
 	return n.prefix + name
 }
 
-// encode returns a store's name encoded as an astring.
+// encode returns the store's name encoded as an astring.
 func (n *naming) encode(name string) string {
 	name = n.shown(name)
 	if !n.utf8 {
@@ -100,5 +100,5 @@ func (n *naming) encode(name string) string {
 	return string(wire.AppendAString(nil, name))
 }
 
-// quotedSeparator returns the separator as LIST sends it.
+// quotedSeparator returns the separator in the form that LIST sends.
 func (n *naming) quotedSeparator() string { return `"` + n.separator + `"` }

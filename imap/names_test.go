@@ -15,8 +15,8 @@ func TestNaming(t *testing.T) {
 	tests := []struct {
 		name         string
 		n            naming
-		wire, stored string // stored is "" for a name that cannot be stored
-		encoded      string // if it is not wire
+		wire, stored string // stored is "" for an invalid name
+		encoded      string // if different from wire
 	}{
 		{"plain", dots, "Work", "Work", ""},
 		{"levels", dots, "Work.2026.May", "Work/2026/May", ""},
@@ -83,7 +83,7 @@ func TestPatterns(t *testing.T) {
 		n        *naming
 		ref      string
 		patterns []string
-		yes, no  []string // names of the store
+		yes, no  []string // stored names
 	}{
 		{dots, "", []string{"*"}, []string{"INBOX", "a", "a/b"}, nil},
 		{dots, "", []string{"%"}, []string{"INBOX", "a"}, []string{"a/b"}},
@@ -93,7 +93,7 @@ func TestPatterns(t *testing.T) {
 		{dots, "a.", []string{"%"}, []string{"a/b"}, []string{"a", "a/b/c", "INBOX"}},
 		{dots, "", []string{"a", "b*"}, []string{"a", "b", "bb", "b/c"}, []string{"c", "a/b"}},
 		{dots, "", []string{"Entw&APw-*"}, []string{"Entwürfe"}, []string{"Entw"}},
-		{dots, "", []string{"a&", "b"}, []string{"b"}, []string{"a", "a&"}}, // the first is not a possible name
+		{dots, "", []string{"a&", "b"}, []string{"b"}, []string{"a", "a&"}}, // the first cannot be a name
 		{dots, "", nil, nil, []string{"INBOX", "a"}},
 		{courier, "", []string{"*"}, []string{"INBOX", "a"}, nil},
 		{courier, "", []string{"%"}, []string{"INBOX"}, []string{"a"}},

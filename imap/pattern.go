@@ -7,21 +7,21 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// maxPatterns is the number of patterns in one LIST.
+// maxPatterns is the maximum number of patterns in a LIST command.
 const maxPatterns = 50
 
-// maxPattern is the length of the longest pattern; names are shorter.
+// maxPattern is the maximum length of a pattern; names are shorter.
 const maxPattern = 1000
 
-// patterns holds the prepared patterns of a LIST or LSUB.
+// patterns holds the compiled patterns of a LIST or LSUB command.
 type patterns struct {
 	names *naming
 	list  []pattern
-	inbox bool // INBOX, which is case-insensitive, matches
+	inbox bool // matches INBOX, which is case-insensitive
 }
 
-// newPatterns prepares patterns that follow a reference. A pattern that is not
-// a possible name matches nothing.
+// newPatterns compiles patterns relative to a reference. A pattern that cannot
+// be a name matches nothing.
 func newPatterns(names *naming, ref string, texts []string) (*patterns, error) {
 	if len(texts) > maxPatterns {
 		return nil, nof("[LIMIT] Too many patterns")
@@ -45,7 +45,7 @@ func newPatterns(names *naming, ref string, texts []string) (*patterns, error) {
 	return p, nil
 }
 
-// match reports whether a store's name matches one of the patterns.
+// match reports whether one of the patterns matches the store's name.
 func (p *patterns) match(name string) bool {
 	if name == maildir.Inbox {
 		return p.inbox
@@ -54,9 +54,9 @@ func (p *patterns) match(name string) bool {
 	return slices.ContainsFunc(p.list, func(q pattern) bool { return q.match(shown) })
 }
 
-// pattern is one pattern of a LIST.
+// pattern is one LIST pattern.
 type pattern struct {
-	text string // with each run of wildcards reduced to one
+	text string // each run of wildcards is reduced to one
 	sep  byte
 }
 
@@ -78,8 +78,9 @@ func newPattern(text, sep string) pattern {
 	return pattern{b.String(), sep[0]}
 }
 
-// match reports whether a whole name matches. It follows all paths through the
-// pattern simultaneously, so its time is bounded by the product of the lengths.
+// match reports whether the pattern matches the whole name. It follows all
+// paths through the pattern at once, so the time is bounded by the product of
+// the two lengths.
 func (p pattern) match(name string) bool {
 	var a, b [maxPattern + 2]bool
 	now, next := &a, &b

@@ -12,35 +12,35 @@ import (
 	"hoplite/maildrop"
 )
 
-// positions relates offsets in a large message with CRLF line ends, which
-// clients use, to offsets in its file, which usually has LF line ends. Without
-// it, the server would have to read the file from the beginning for every piece
-// that a client fetches.
+// positions maps offsets in a large message with CRLF line endings, which
+// clients use, to offsets in its file, which usually has LF line endings.
+// Without it, the server would have to read the file from the beginning for
+// every piece that a client fetches.
 type positions struct {
 	uid        uint32
 	size, wire int64
 	marks      []mark // ascending
 	tree       *mime.Tree
 	binaries   map[string]counter // decoded sizes of parts
-	decoding   *decoding          // of the part that was decoded last, or nil
+	decoding   *decoding          // the part decoded most recently, or nil
 }
 
 // mark is an offset in the file and the corresponding offset with CRLF line
-// ends.
+// endings.
 type mark struct{ file, wire int64 }
 
-// minRemembered is the size of the smallest message whose positions are kept;
-// smaller ones are read quickly.
+// minRemembered is the minimum size of messages whose positions are kept;
+// smaller messages are quick to read.
 const minRemembered = 64 << 10
 
-// maxBinaries is the number of parts whose decoded size is kept.
+// maxBinaries is the maximum number of parts whose decoded size is kept.
 const maxBinaries = 1000
 
-// maxRemembered is the number of messages whose positions are kept.
+// maxRemembered is the maximum number of messages whose positions are kept.
 const maxRemembered = 8
 
-// remember returns the positions of a message that is being fetched, nil if it
-// is small.
+// remember returns the positions for a message that is being fetched, or nil if
+// the message is small.
 func (m *mailbox) remember(msg *maildrop.Message, file *maildrop.File) *positions {
 	if file.Size < minRemembered {
 		return nil
@@ -55,14 +55,14 @@ func (m *mailbox) remember(msg *maildrop.Message, file *maildrop.File) *position
 		p = all[i]
 		all = slices.Delete(all, i, i+1)
 	case len(all) >= maxRemembered:
-		all = slices.Delete(all, 0, 1) // the one not used for longest
+		all = slices.Delete(all, 0, 1) // the least recently used one
 	}
 	m.positions = append(all, p)
 	return p
 }
 
-// seek returns a mark shortly before the octet at offset wire, counted with
-// CRLF line ends. It reads only parts of the file that it has not read before.
+// seek returns a mark shortly before offset wire, which counts CRLF line
+// endings. It reads only parts of the file that it has not read before.
 func (p *positions) seek(file io.ReaderAt, wire int64) (mark, error) {
 	buf := wholeBlocks.Get().(*[64 << 10]byte)
 	defer wholeBlocks.Put(buf)
@@ -76,11 +76,11 @@ func (p *positions) seek(file io.ReaderAt, wire int64) (mark, error) {
 			return mark{}, err
 		}
 		if n < len(buf) {
-			break // the rest of the file is less than a block
+			break // less than a block is left
 		}
 		b := buf[:]
 		if b[n-1] == '\r' {
-			b = b[:n-1] // never between CR and LF
+			b = b[:n-1] // never split between CR and LF
 		}
 		bare := bytes.Count(b, []byte("\n")) - bytes.Count(b, []byte("\r\n"))
 		p.marks = append(p.marks, mark{last.file + int64(len(b)), last.wire + int64(len(b)+bare)})
@@ -89,7 +89,7 @@ func (p *positions) seek(file io.ReaderAt, wire int64) (mark, error) {
 	return p.marks[i-1], nil
 }
 
-// binary returns the decoded size of a part, if it is known.
+// binary returns the decoded size of a part, if known.
 func (p *positions) binary(path []int) (counter, bool) {
 	c, ok := p.binaries[fmt.Sprint(path)]
 	return c, ok
@@ -102,16 +102,16 @@ func (p *positions) setBinary(path []int, c counter) {
 	p.binaries[fmt.Sprint(path)] = c
 }
 
-// decoding is a part that is being decoded, from its beginning up to a place. A
-// client that fetches the part in pieces continues there.
+// decoding is a part that has been decoded up to some offset. A client that
+// fetches the part in pieces continues from that offset.
 type decoding struct {
 	path string
-	src  *source // the file, open while a command runs
+	src  *source // the file, which is open while a command runs
 	r    io.Reader
 	at   int64
 }
 
-// ReadAt reads from the part's file, for the decoder.
+// ReadAt reads from the part's file for the decoder.
 func (d *decoding) ReadAt(b []byte, off int64) (int, error) { return d.src.ReadAt(b, off) }
 
 // Read implements io.Reader.
@@ -121,8 +121,8 @@ func (d *decoding) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// decodedAt returns a reader of a part without its transfer encoding, from the
-// octet at off on.
+// decodedAt returns a reader for a part with its transfer encoding removed,
+// starting at off.
 func (s *source) decodedAt(path []int, off int64) (io.Reader, error) {
 	var d *decoding
 	key := fmt.Sprint(path)

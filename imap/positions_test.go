@@ -23,8 +23,8 @@ func (c *countingReader) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// A mark is at most one block before the requested offset, wherever the line
-// ends are.
+// A mark is at most one block before the requested offset, regardless of where
+// the line endings are.
 func TestSeek(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	random := make([]byte, 300_000)
@@ -43,7 +43,7 @@ func TestSeek(t *testing.T) {
 	}
 	for name, text := range texts {
 		t.Run(name, func(t *testing.T) {
-			wire := func(n int64) int64 { // octets before n in the file, with CRLF
+			wire := func(n int64) int64 { // octets before n in the file, counting CRLF
 				before := text[:n]
 				return n + int64(strings.Count(before, "\n")-strings.Count(before, "\r\n"))
 			}
@@ -65,7 +65,7 @@ func TestSeek(t *testing.T) {
 	}
 }
 
-// The cost of a piece is proportional to its size: the file is read once for
+// The cost of a piece is proportional to its size: the file is read once to set
 // the marks, not from the beginning for each piece.
 func TestSeekReadsTheFileOnce(t *testing.T) {
 	text := bytes.Repeat([]byte("some text in a line of a large message\n"), 100_000)
@@ -82,7 +82,7 @@ func TestSeekReadsTheFileOnce(t *testing.T) {
 }
 
 // A large message fetched in pieces, in any order, is identical to the message
-// fetched at once, as a whole and by parts.
+// fetched at once. This applies to the whole message and to its parts.
 func TestLargeMessageInPieces(t *testing.T) {
 	var body strings.Builder
 	for i := range 20_000 {
@@ -105,7 +105,7 @@ func TestLargeMessageInPieces(t *testing.T) {
 				t.Fatalf("%s<%d.%d>: %d octets, want %d", section, off, n, len(got), len(want))
 			}
 			if i%10 == 0 {
-				c.ok("FETCH 2 BODY.PEEK[1]<5.5>") // another message comes between
+				c.ok("FETCH 2 BODY.PEEK[1]<5.5>") // fetch another message in between
 			}
 		}
 	}

@@ -14,25 +14,25 @@ import (
 	"hoplite/maildrop"
 )
 
-// query is a search compiled for one view. Several goroutines can evaluate it for
-// different messages.
+// query is a search compiled for one view. Several goroutines can evaluate it
+// for different messages at the same time.
 type query struct {
 	folder  *maildrop.Folder
 	view    *view
 	charset string
-	now     int64 // the time to which YOUNGER and OLDER refer
+	now     int64 // the reference time for YOUNGER and OLDER
 
 	root  *node
-	texts []*node // the BODY and TEXT keys, which are searched for in one pass
+	texts []*node // BODY and TEXT keys, which are evaluated in one pass
 }
 
 // matcher reports whether a message matches a search key.
 type matcher func(*candidate, *node) (bool, error)
 
-// searchKey describes a key of SEARCH.
+// searchKey describes a SEARCH key.
 type searchKey struct {
-	// need is the data that the key is compared with. Among keys that must all
-	// match, the cheaper ones are evaluated first.
+	// need is the data that the key examines. If several keys must all match,
+	// the cheaper ones are evaluated first.
 	need need
 	// compile computes everything that does not depend on the message. It may
 	// be nil.
@@ -51,16 +51,16 @@ type node struct {
 	set      []wire.Range
 	uids     []uint32
 	needle   []byte       // folded
-	field    string       // of HEADER
-	find     summary.Text // holds the field, unless it is noText
+	field    string       // for HEADER
+	find     summary.Text // summary text that holds the field, or noText
 	num      uint64
 	day      int64
 	text     int  // index in the query's texts
-	headers  bool // for TEXT: the needle may also be in the header
+	headers  bool // for TEXT: search the header as well
 	kids     []*node
 }
 
-// noText means a field that is not in summaries.
+// noText means that summaries do not contain the field.
 const noText summary.Text = -1
 
 func newQuery(m *mailbox, args *wire.Search) (*query, error) {
@@ -99,14 +99,14 @@ func (q *query) compile(keys *[wire.KeyOps]searchKey, k *wire.Key) (*node, error
 	return n, nil
 }
 
-// run evaluates the query for every message and stores the results in hit. Several
-// workers share what has to be read from files.
+// run evaluates the query for every message and stores the results in hit. If
+// files have to be read, several workers share the work.
 func (q *query) run(ctx context.Context, msgs []*maildrop.Message, hit []bool) error {
 	if q.root.need == needIndex {
 		c := candidate{q: q}
 		for i, m := range msgs {
 			c.msg, c.number = m, uint32(i+1)
-			hit[i], _ = c.match(q.root) // without files there are no errors
+			hit[i], _ = c.match(q.root) // cannot fail without reading files
 		}
 		return nil
 	}
@@ -119,8 +119,8 @@ func (q *query) run(ctx context.Context, msgs []*maildrop.Message, hit []bool) e
 	})
 }
 
-// ask evaluates the query for one message. A message that is gone does not match,
-// nor does one that has to be read and cannot be.
+// ask evaluates the query for one message. A message that no longer exists or
+// that cannot be read does not match.
 func (q *query) ask(ctx context.Context, m *maildrop.Message, number uint32) (bool, error) {
 	c := candidates.Get().(*candidate)
 	*c = candidate{q: q, ctx: ctx, msg: m, number: number, found: c.found[:0]}
@@ -134,7 +134,8 @@ func (q *query) ask(ctx context.Context, m *maildrop.Message, number uint32) (bo
 
 var candidates = sync.Pool{New: func() any { return new(candidate) }}
 
-// candidate is a message that a query is evaluated for, with the data read so far.
+// candidate is a message for which a query is evaluated, with the data read so
+// far.
 type candidate struct {
 	q      *query
 	ctx    context.Context
@@ -144,7 +145,7 @@ type candidate struct {
 	known summary.Summary
 	src   *source
 	read  bool   // found is valid
-	found []bool // which of the query's texts the message contains
+	found []bool // whether the message contains each of the query's texts
 }
 
 func (c *candidate) release() {
@@ -178,7 +179,7 @@ func (c *candidate) match(n *node) (bool, error) {
 	return ok != n.not, err
 }
 
-// keywordMask returns the bit of a keyword, or 0 if no message has it.
+// keywordMask returns a keyword's bit, or 0 if no message has the keyword.
 func (v *view) keywordMask(name string) uint64 {
 	for bit, k := range v.Keywords {
 		if k != "" && strings.EqualFold(k, name) {

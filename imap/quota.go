@@ -2,7 +2,7 @@ package imap
 
 import "hoplite/maildrop"
 
-// quotaRoot is the only quota root, which covers all mailboxes of a box.
+// quotaRoot is the only quota root. It covers all mailboxes in a box.
 const quotaRoot = "account"
 
 // handleGetQuota runs GETQUOTA (RFC 9208, 4.2.1).
@@ -40,8 +40,8 @@ func sendQuota(a *account, c *call) error {
 	return nil
 }
 
-// quotaResources returns the usage and limit of each resource that has a limit
-// (RFC 9208, 5.1). The unit of STORAGE is KiB.
+// quotaResources returns the usage and limit of each limited resource (RFC
+// 9208, 5.1). The unit of STORAGE is KiB.
 func quotaResources(q maildrop.Quota) []byte {
 	var b []byte
 	if q.SizeLimit > 0 {

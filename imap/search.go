@@ -28,11 +28,11 @@ func handleSearch(m *mailbox, c *call) error {
 	return nil
 }
 
-// search returns the indices in the view of all matching messages, in ascending
-// order, and saves the result if the client requests it.
+// search returns the view indices of all matching messages in ascending order,
+// and saves the result if the client requests it.
 func search(m *mailbox, args *wire.Search) ([]int, error) {
 	if args.Return.Save {
-		m.view.saved = []uint32{} // the result of a search that fails (RFC 5182, 2.1)
+		m.view.saved = []uint32{} // result of a failed search (RFC 5182, 2.1)
 	}
 	if args.Charset != "" && !mime.KnownCharset(args.Charset) {
 		return nil, nof("[BADCHARSET (US-ASCII UTF-8)] Charset not supported")
@@ -69,8 +69,8 @@ func search(m *mailbox, args *wire.Search) ([]int, error) {
 	return found, nil
 }
 
-// savedPart returns the part of a result that "$" will refer to (RFC 5182,
-// 2.1).
+// savedPart returns the part of a result that "$" refers to afterwards (RFC
+// 5182, 2.1).
 func savedPart(r wire.ReturnOptions, found []int) []int {
 	if r.All || r.Count || !r.Min && !r.Max || len(found) == 0 {
 		return found
@@ -85,16 +85,16 @@ func savedPart(r wire.ReturnOptions, found []int) []int {
 	return []int{last}
 }
 
-// patience returns a context that ends when a search has taken too long or the
-// client has disconnected.
+// patience returns a context that is canceled when a search has taken too long
+// or the client has disconnected.
 func (s *session) patience() (context.Context, context.CancelFunc) {
 	ctx, stop := s.conn.Watched(s.ctx)
 	ctx, cancel := context.WithTimeout(ctx, s.srv.cfg.SearchTimeout)
 	return ctx, func() { cancel(); stop() }
 }
 
-// result is the result of SEARCH or SORT: numbers in the order found, with the
-// MODSEQ of each message if MODSEQ is among the criteria.
+// result is the result of SEARCH or SORT: the numbers in result order and, if
+// MODSEQ is among the criteria, each message's MODSEQ.
 type result struct {
 	nums    []uint32
 	modseqs []uint64
@@ -164,9 +164,9 @@ func sendESearch(c *call, o wire.ReturnOptions, r result) {
 	c.out.Write(append(b, "\r\n"...))
 }
 
-// modseq returns the MODSEQ for the messages in the response: that of the
-// first, the last or both if only those are requested, otherwise the highest of
-// all (RFC 7162, 3.1.10).
+// modseq returns the MODSEQ for the messages in the response: the higher of
+// those of the first and last messages if only these are requested, otherwise
+// the highest of all (RFC 7162, 3.1.10).
 func (r *result) modseq(o wire.ReturnOptions) uint64 {
 	if o.All || o.Count {
 		return slices.Max(r.modseqs)

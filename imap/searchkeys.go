@@ -10,8 +10,8 @@ import (
 	"hoplite/maildrop"
 )
 
-// baseKeys holds the search keys of IMAP4rev1 and IMAP4rev2. Others are listed
-// with their extension.
+// baseKeys holds the search keys of IMAP4rev1 and IMAP4rev2. Keys of an
+// extension are listed with the extension.
 var baseKeys = map[wire.KeyOp]searchKey{
 	wire.KeyAll:        {match: matchAll},
 	wire.KeyAnd:        {match: matchAnd},
@@ -52,8 +52,8 @@ var withinKeys = map[wire.KeyOp]searchKey{
 	}},
 }
 
-// interval returns the seconds of a WITHIN key, bounded so that no time
-// overflows.
+// interval returns the number of seconds in a WITHIN key, limited so that time
+// arithmetic cannot overflow.
 func interval(n *node) int64 { return int64(min(n.num, 1<<40)) }
 
 // objectIDKeys holds the keys of OBJECTID (RFC 8474). Ids are compared exactly.
@@ -135,7 +135,7 @@ func matchUID(c *candidate, n *node) (bool, error) { return within(n.set, c.msg.
 
 func matchSaved(c *candidate, n *node) (bool, error) { return contains(n.uids, c.msg.UID), nil }
 
-// The comparisons of two days.
+// dayTest compares a message's day with the day in a search key.
 type dayTest func(day, with int64) bool
 
 func before(day, with int64) bool { return day < with }
@@ -152,8 +152,8 @@ func savedDay(test dayTest) matcher {
 	return func(c *candidate, n *node) (bool, error) { return test(summary.Day(c.msg.SaveDate()), n.day), nil }
 }
 
-// sentDay compares the day in the Date field. A message without one does not
-// match.
+// sentDay compares the day in the Date field. A message without a Date field
+// does not match.
 func sentDay(test dayTest) matcher {
 	return func(c *candidate, n *node) (bool, error) {
 		s, err := c.summary()
@@ -170,14 +170,14 @@ func compileExact(_ *query, n *node, k *wire.Key) error {
 	return nil
 }
 
-// summarised maps the fields that summaries contain.
+// summarised maps header fields to the summary texts that contain them.
 var summarised = map[string]summary.Text{
 	"SUBJECT": summary.FindSubject, "FROM": summary.FindFrom, "TO": summary.FindTo, "CC": summary.FindCc, "BCC": summary.FindBcc,
 }
 
 func compileHeader(_ *query, n *node, k *wire.Key) error {
-	// An empty needle tests whether the field exists, which cannot be
-	// determined from a summary.
+	// An empty needle tests whether the field exists, which a summary cannot
+	// answer.
 	if t, ok := summarised[strings.ToUpper(k.Field)]; ok && len(n.needle) > 0 {
 		n.find = t
 	}

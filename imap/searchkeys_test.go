@@ -11,8 +11,8 @@ import (
 	"hoplite/maildrop"
 )
 
-// candidateMessage is number 2 of three, UID 20, with the flags \Seen and
-// $Work, and \Recent.
+// candidateMessage is the second of three messages, with UID 20, flags \Seen
+// and $Work, and \Recent.
 func candidateMessage(t *testing.T) *query {
 	t.Helper()
 	at := func(s string) int64 {
@@ -30,7 +30,7 @@ func candidateMessage(t *testing.T) *query {
 	return &query{view: v, now: at("2026-03-05T13:00:00Z")}
 }
 
-// Every key that needs no file is evaluated for one message.
+// Each key that needs no file is evaluated for one message.
 func TestSearchKeys(t *testing.T) {
 	header := "Date: Sun, 1 Mar 2026 23:30:00 -0500\nFrom: Ann Example <ann@example.org>\nTo: bob@example.org, =?utf-8?q?J=C3=BCrgen?= <j@example.net>\n" +
 		"Cc: carol@example.org\nBcc: dave@example.org\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?= from here\nMessage-ID: <2@x>\nReferences: <1@x>\n\n"
@@ -52,7 +52,7 @@ func TestSearchKeys(t *testing.T) {
 		{"BEFORE 6-Mar-2026", true}, {"BEFORE 5-Mar-2026", false}, {"ON 5-Mar-2026", true}, {"ON 4-Mar-2026", false},
 		{"SINCE 5-Mar-2026", true}, {"SINCE 6-Mar-2026", false},
 		{"SAVEDBEFORE 11-Mar-2026", true}, {"SAVEDON 10-Mar-2026", true}, {"SAVEDSINCE 11-Mar-2026", false}, {"SAVEDATESUPPORTED", true},
-		// The day is that in the time zone of the Date field.
+		// The day is taken in the time zone of the Date field.
 		{"SENTON 1-Mar-2026", true}, {"SENTON 2-Mar-2026", false}, {"SENTBEFORE 2-Mar-2026", true}, {"SENTBEFORE 1-Mar-2026", false},
 		{"SENTSINCE 1-Mar-2026", true}, {"SENTSINCE 2-Mar-2026", false},
 		{"YOUNGER 3600", true}, {"YOUNGER 3599", false}, {"OLDER 3600", true}, {"OLDER 3601", false}, {"YOUNGER 9223372036854775807", true},
@@ -83,7 +83,7 @@ func TestSearchKeys(t *testing.T) {
 	}
 }
 
-// quoteUTF8 quotes the words of a command that are not ASCII.
+// quoteUTF8 quotes the non-ASCII words of a command.
 func quoteUTF8(s string) string {
 	words := strings.Split(s, " ")
 	for i, w := range words {
@@ -125,8 +125,8 @@ func TestSearchKeyErrors(t *testing.T) {
 	}
 }
 
-// Keys that need no file are evaluated first, and the need of a query is that
-// of its most demanding key.
+// Keys that need no file are evaluated first. The need of a query is the
+// highest need of its keys.
 func TestQueryNeeds(t *testing.T) {
 	tests := []struct {
 		keys  string

@@ -11,15 +11,15 @@ import (
 	"hoplite/mail/mime"
 )
 
-// maxInMemory is the size of the largest message that is read into memory for a
-// search; larger ones are read in pieces.
+// maxInMemory is the maximum size of messages that are read into memory for a
+// search; larger messages are read in pieces.
 const maxInMemory = 1 << 20
 
 var messageBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
 
 // readTexts reads the message once and records which of the query's BODY and
-// TEXT keys it contains. Attachments that are not text, and parts in an unknown
-// transfer encoding, are skipped.
+// TEXT keys it contains. It skips attachments that are not text and parts in an
+// unknown transfer encoding.
 func (c *candidate) readTexts() error {
 	c.found = append(c.found[:0], make([]bool, len(c.q.texts))...)
 	c.read = true
@@ -49,13 +49,13 @@ func (c *candidate) readTexts() error {
 	return finder.part(t.Root)
 }
 
-// finder searches for the query's texts in the parts of one message.
+// finder searches the parts of one message for the query's texts.
 type finder struct {
 	*candidate
 	file io.ReaderAt
 }
 
-// part searches a part's header and text, and the parts below it.
+// part searches a part's header and text, and its subparts.
 func (f *finder) part(p *mime.Part) error {
 	f.header(p)
 	if len(p.Children) == 0 && (p.Type == "text" || p.Type == "message") {
@@ -77,8 +77,8 @@ func (f *finder) part(p *mime.Part) error {
 	return nil
 }
 
-// header searches for TEXT keys in a header, and for BODY keys in the headers
-// of attached messages.
+// header searches a header for TEXT keys, and the headers of attached messages
+// for BODY keys as well.
 func (f *finder) header(p *mime.Part) {
 	var text []byte
 	for field := range mime.Fields(p.Raw) {
@@ -93,17 +93,17 @@ func (f *finder) header(p *mime.Part) {
 	}
 }
 
-// textWindow is the amount of decoded text searched in one step. textBuffers hold
-// that and the end of the previous step's text.
+// textWindow is the amount of decoded text searched in one step. Each buffer in
+// textBuffers holds one window and the end of the previous one.
 const textWindow = 32 << 10
 
 var textBuffers = sync.Pool{New: func() any { b := make([]byte, textWindow+8<<10); return &b }}
 
-// text searches for all keys in a decoded text.
+// text searches a decoded text for all keys.
 func (f *finder) text(r io.Reader) error {
 	buf := textBuffers.Get().(*[]byte)
 	defer textBuffers.Put(buf)
-	keep := utf8.UTFMax - 1 // a character may be split
+	keep := utf8.UTFMax - 1 // a character may be split between windows
 	for _, n := range f.q.texts {
 		keep = max(keep, len(n.needle)+utf8.UTFMax-1)
 	}
@@ -116,7 +116,7 @@ func (f *finder) text(r io.Reader) error {
 		have += n
 		f.look((*buf)[:have])
 		if err != nil {
-			return nil // the end, or text that cannot be decoded any further
+			return nil // end of the text, or an encoding error
 		}
 		if f.ctx.Err() != nil {
 			return errSearchLimit
@@ -130,7 +130,7 @@ func (f *finder) text(r io.Reader) error {
 
 func (f *finder) foundAll() bool { return !slices.Contains(f.found, false) }
 
-// look folds a piece of text, in place if it is ASCII, and searches for the
+// look folds a piece of text, in place if it is ASCII, and searches it for the
 // keys that have not been found yet.
 func (f *finder) look(text []byte) {
 	folded := lowerASCII(text)

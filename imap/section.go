@@ -14,12 +14,12 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// source is the open file of a message, with the data read from it so far.
+// source is a message's open file, with the data read from it so far.
 type source struct {
 	file   maildrop.File
-	memo   *positions // of a large message that is being fetched, otherwise nil
-	tree   *mime.Tree // set once a part was requested
-	header []byte     // set once the header was requested
+	memo   *positions // set for a large message
+	tree   *mime.Tree // set once a part has been requested
+	header []byte     // set once the header has been requested
 	ended  bool       // header is complete
 	read   int64      // octets read from the file
 	sent   int64      // octets sent to the client
@@ -60,8 +60,8 @@ func (s *source) walk() (*mime.Tree, error) {
 	return s.tree, nil
 }
 
-// head returns the message's header as stored, with the empty line. Most
-// headers are short, so one read of the file is enough.
+// head returns the header as stored, including the empty line. Most headers are
+// short, so one read is enough.
 func (s *source) head() ([]byte, error) {
 	if s.header != nil {
 		return s.header, nil
@@ -101,16 +101,16 @@ func headerEnd(b []byte) int {
 	return -1
 }
 
-// piece is a text to be sent: octets in memory, or a span of the file.
+// piece is text to send: octets in memory, or a span of the file.
 type piece struct {
-	size int64 // with CRLF line ends
+	size int64 // with CRLF line endings
 	mem  []byte
 	src  *source
 	span mime.Span
 }
 
 // noNUL replaces NULs with 0x80, as Dovecot does, because a literal cannot
-// contain them (RFC 9051, 4.3). BINARY returns them.
+// contain NULs (RFC 9051, 4.3). BINARY returns them unchanged.
 type noNUL struct{ w io.Writer }
 
 func (n noNUL) Write(b []byte) (int, error) {
@@ -122,8 +122,8 @@ func (n noNUL) Write(b []byte) (int, error) {
 
 var crlfReaders = sync.Pool{New: func() any { return maildir.NewCRLFReader(nil) }}
 
-// send writes n octets of the piece from off on. That number has been
-// announced, so the session ends if there are fewer.
+// send writes n octets of the piece, starting at off. The length has already
+// been announced, so the session ends if fewer octets are available.
 func (p *piece) send(to io.Writer, off, n int64) error {
 	w := noNUL{to}
 	if p.src == nil {
@@ -132,8 +132,8 @@ func (p *piece) send(to io.Writer, off, n int64) error {
 	}
 	p.src.sent += n
 	err := p.sendFile(w, off, n)
-	// A file that is shorter than its recorded size was changed after it was
-	// opened.
+	// If the file is shorter than its recorded size, it was changed after it
+	// was opened.
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		p.src.file.Doubt()
 	}
@@ -143,7 +143,7 @@ func (p *piece) send(to io.Writer, off, n int64) error {
 func (p *piece) sendFile(w io.Writer, off, n int64) error {
 	from, end := p.span.From.Off, p.span.To.Off
 	if p.span.Size() == p.size {
-		// The file also has CRLF line ends, so its offsets are the same.
+		// The file also has CRLF line endings, so its offsets are the same.
 		return copySpan(w, io.NewSectionReader(p.src, from+off, end-from-off), 0, n)
 	}
 	c := crlfReaders.Get().(*maildir.CRLFReader)
@@ -178,8 +178,8 @@ func (s *source) span(sp mime.Span) *piece {
 	return &piece{size: sp.WireSize(), src: s, span: sp}
 }
 
-// section returns the piece that BODY[...] requests, or nil if there is no such
-// part.
+// section returns the piece requested by BODY[...], or nil if the part does not
+// exist.
 func (s *source) section(it *wire.Item) (*piece, error) {
 	if len(it.Path) == 0 && it.Text == wire.Whole {
 		whole := mime.Span{To: mime.Mark{Off: s.file.Size, Bare: s.file.Wire - s.file.Size}}
@@ -208,7 +208,7 @@ func (s *source) section(it *wire.Item) (*piece, error) {
 	case it.Text == wire.MIME:
 		return s.span(part.Header), nil
 	case len(it.Path) > 0:
-		// HEADER and TEXT of a part are those of the message in it.
+		// HEADER and TEXT of a part refer to the message that it contains.
 		if part = part.Message(); part == nil {
 			return nil, nil
 		}
@@ -222,8 +222,8 @@ func (s *source) section(it *wire.Item) (*piece, error) {
 	return headerPiece(part.Raw, it), nil
 }
 
-// headerPiece returns a header, or those of its fields that the item names,
-// with CRLF line ends and the empty line.
+// headerPiece returns a header, or only the fields selected by the item, with
+// CRLF line endings and the empty line.
 func headerPiece(h []byte, it *wire.Item) *piece {
 	out := make([]byte, 0, len(h)+len(h)/16)
 	if it.Text == wire.Header {
@@ -243,7 +243,7 @@ func headerPiece(h []byte, it *wire.Item) *piece {
 	return &piece{size: int64(len(out)), mem: out}
 }
 
-// appendCRLF appends text with CRLF line ends.
+// appendCRLF appends text with CRLF line endings.
 func appendCRLF(dst, text []byte) []byte {
 	for {
 		i := bytes.IndexByte(text, '\n')
@@ -259,7 +259,7 @@ func appendCRLF(dst, text []byte) []byte {
 	}
 }
 
-// binaryPart returns the part that BINARY[...] names, or nil for the whole
+// binaryPart returns the part selected by BINARY[...], or nil for the whole
 // message.
 func (s *source) binaryPart(path []int) (*mime.Part, error) {
 	if len(path) == 0 {
@@ -272,7 +272,7 @@ func (s *source) binaryPart(path []int) (*mime.Part, error) {
 	return t.Find(path...), nil
 }
 
-// checkBinary returns an error if a part's transfer encoding is unknown.
+// checkBinary returns an error if the part's transfer encoding is unknown.
 func (s *source) checkBinary(path []int) error {
 	part, err := s.binaryPart(path)
 	if err != nil {
@@ -287,8 +287,8 @@ func (s *source) checkBinary(path []int) error {
 	return nil
 }
 
-// decoded returns a reader of a part without its transfer encoding. file is the
-// message's file. A part that does not exist is empty.
+// decoded returns a reader for a part with its transfer encoding removed. file
+// is the message's file. A nonexistent part is empty.
 func (s *source) decoded(file io.ReaderAt, path []int) (io.Reader, error) {
 	part, err := s.binaryPart(path)
 	if err != nil {
@@ -306,14 +306,14 @@ func (s *source) decoded(file io.ReaderAt, path []int) (io.Reader, error) {
 	}
 	raw := maildir.NewCRLFReader(stored)
 	if part.Type == "multipart" || part.Message() != nil {
-		return raw, nil // these have no transfer encoding of their own (RFC 2045, 6.4)
+		return raw, nil // never encoded (RFC 2045, 6.4)
 	}
 	r, _ := mime.Decoder(part.Encoding, raw)
 	return r, nil
 }
 
-// asReceived reports whether a part's line ends were not converted: then its
-// header ends with CRLF, see maildir.LFWriter.
+// asReceived reports whether a part's line endings were left unconverted. In
+// that case its header ends with CRLF; see maildir.LFWriter.
 func (s *source) asReceived(part *mime.Part) bool {
 	var b [2]byte
 	off := part.Body.From.Off - int64(len(b))
@@ -324,8 +324,7 @@ func (s *source) asReceived(part *mime.Part) bool {
 	return n == len(b) && string(b[:]) == "\r\n"
 }
 
-// binarySize counts the decoded octets and reports whether there is a NUL among
-// them.
+// binarySize counts the decoded octets and reports whether any of them is NUL.
 func (s *source) binarySize(path []int) (n int64, nul bool, err error) {
 	if s.memo != nil {
 		if known, ok := s.memo.binary(path); ok {

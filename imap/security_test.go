@@ -28,7 +28,7 @@ func (c *client) startTLS() {
 	c.Conn, c.r = secure, newReader(secure)
 }
 
-// A remote client may send a password only after STARTTLS.
+// A remote client must not send a password before STARTTLS.
 func TestClearText(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{}, func(o *listen.Options) { o.Proxy = true })
 	nc, err := net.Dial("tcp", d.addr)
@@ -55,8 +55,8 @@ func TestClearText(t *testing.T) {
 	c.ok(`LOGIN ann "secret word"`)
 }
 
-// Commands that follow STARTTLS in clear text must not be executed as if TLS
-// had protected them.
+// Plaintext commands after STARTTLS must not be executed as if TLS had
+// protected them.
 func TestStartTLSInjection(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
 	c := d.dial(t)
@@ -95,7 +95,8 @@ func TestSCRAM(t *testing.T) {
 	}
 }
 
-// The memory that a client can use before login is bounded, whatever it sends.
+// The memory that a client can consume before login is bounded, regardless of
+// what it sends.
 func TestMemoryBeforeLogin(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
 	tests := map[string]string{
@@ -110,7 +111,7 @@ func TestMemoryBeforeLogin(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := d.dial(t)
 			go io.WriteString(c, input)
-			out, _ := io.ReadAll(c.r) // a reset is an end, too
+			out, _ := io.ReadAll(c.r) // a reset also ends the connection
 			if len(out) > 8<<10 {
 				t.Errorf("%d octets of answers", len(out))
 			}
@@ -119,7 +120,7 @@ func TestMemoryBeforeLogin(t *testing.T) {
 	d.login(t)
 }
 
-// Connections over the limit of an account are refused until one of them ends.
+// Connections over an account's limit are refused until another one ends.
 func TestAccountConnections(t *testing.T) {
 	d := open(t, Config{AccountConnections: 2}, maildrop.Config{})
 	first := d.login(t)
@@ -139,7 +140,8 @@ func TestAccountConnections(t *testing.T) {
 	}
 }
 
-// With the default limits, three devices behind one address watch 20 folders each.
+// With the default limits, three devices that share one address can watch 20
+// folders each.
 func TestThreeDevicesWatchTwentyFolders(t *testing.T) {
 	var cfg Config
 	conf.Defaults(&cfg)
@@ -175,7 +177,7 @@ func TestThreeDevicesWatchTwentyFolders(t *testing.T) {
 	}
 }
 
-// proxied connects as a client of an address, through a proxy.
+// proxied connects through a proxy as a client with the given address.
 func (d *testServer) proxied(t testing.TB, addr string) *client {
 	t.Helper()
 	nc, err := net.Dial("tcp", d.addr)
@@ -190,7 +192,7 @@ func (d *testServer) proxied(t testing.TB, addr string) *client {
 	return c
 }
 
-// Symbolic links are not followed, and do not end the session.
+// Symbolic links are not followed, and they do not end the session.
 func TestLinksAreNotFollowed(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
 	c := d.login(t)
@@ -215,8 +217,8 @@ func TestLinksAreNotFollowed(t *testing.T) {
 	c.ok("NOOP")
 }
 
-// IDLE ends only with DONE, and thousands of them in a row are answered in
-// order.
+// IDLE ends only with DONE, and thousands of consecutive IDLE commands are
+// answered in order.
 func TestIdleFlood(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
 	c := d.login(t)

@@ -54,7 +54,7 @@ func selectMailbox(a *account, c *call, readOnly bool) error {
 	return nil
 }
 
-// describe sends the responses that SELECT requires.
+// describe sends the responses required by SELECT.
 func describe(m *mailbox) {
 	v, on, names := &m.view, &m.session().on, &m.account.names
 	m.sendFlagNames()
@@ -78,8 +78,8 @@ func describe(m *mailbox) {
 	}
 }
 
-// resync reports the changes since the state that the client has cached (RFC
-// 7162, 3.2.5.2).
+// resync reports the changes since the state that the client cached (RFC 7162,
+// 3.2.5.2).
 func resync(m *mailbox, q *wire.QResyncState) {
 	v := &m.view
 	if q.Validity != v.Validity {
@@ -105,8 +105,8 @@ func resync(m *mailbox, q *wire.QResyncState) {
 	}
 }
 
-// unchangedBelow returns the UID up to which nothing was expunged, as shown by
-// message numbers that still have the UIDs cached by the client.
+// unchangedBelow returns a UID up to which no message was expunged. It compares
+// the message numbers and UIDs cached by the client.
 func unchangedBelow(v *view, q *wire.QResyncState) uint32 {
 	uid := uint32(0)
 	seqs, uids := expand(q.SeqMatch), expand(q.MatchUIDs)
@@ -120,10 +120,11 @@ func unchangedBelow(v *view, q *wire.QResyncState) uint32 {
 	return uid
 }
 
-// maxMatched is the number of QRESYNC match numbers that are compared.
+// maxMatched is the maximum number of QRESYNC message numbers that are
+// compared.
 const maxMatched = 10_000
 
-// expand lists the numbers of ranges.
+// expand returns the numbers in ranges.
 func expand(ranges []wire.Range) []uint32 {
 	var out []uint32
 	for _, r := range ranges {
@@ -134,7 +135,7 @@ func expand(ranges []wire.Range) []uint32 {
 	return out
 }
 
-// handleCheck runs CHECK (RFC 3501, 6.4.1). The store needs no checkpoint.
+// handleCheck runs CHECK (RFC 3501, 6.4.1). The store has no checkpoints.
 func handleCheck(_ *mailbox, c *call) error { return c.args.End() }
 
 // handleUnselect runs UNSELECT (RFC 9051, 6.4.2).

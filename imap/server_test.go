@@ -22,7 +22,7 @@ import (
 	"hoplite/maildrop"
 )
 
-// patience is the time for which a test waits before it fails.
+// patience is the time that tests wait before they fail.
 const patience = 60 * time.Second
 
 // testServer is a running server with a box for ann.
@@ -56,7 +56,8 @@ func (l *logBook) String() string {
 	return string(l.text)
 }
 
-// box adds an account with ann's password and logs in to its empty box.
+// box adds an account with ann's password and returns a client that has logged
+// in to its empty box.
 func (d *testServer) box(t testing.TB, name string) *client {
 	t.Helper()
 	must(t, d.accounts.Update(func(b *users.Book) error {
@@ -141,7 +142,7 @@ func (d *testServer) dial(t testing.TB) *client {
 
 func newReader(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, 64<<10) }
 
-// login returns a connection that is logged in as ann.
+// login returns a connection on which ann has logged in.
 func (d *testServer) login(t testing.TB) *client {
 	t.Helper()
 	c := d.dial(t)
@@ -149,7 +150,7 @@ func (d *testServer) login(t testing.TB) *client {
 	return c
 }
 
-// line reads a response with its literals, without the final line end.
+// line reads a response with its literals, without the final line ending.
 func (c *client) line() string {
 	c.t.Helper()
 	s, err := c.readLine()
@@ -182,7 +183,7 @@ func (c *client) readLine() (string, error) {
 	}
 }
 
-// send writes text with CRLF for every "\n".
+// send sends text with each "\n" replaced by CRLF.
 func (c *client) send(text string) {
 	c.t.Helper()
 	if _, err := io.WriteString(c, strings.ReplaceAll(text, "\n", "\r\n")); err != nil {
@@ -190,7 +191,7 @@ func (c *client) send(text string) {
 	}
 }
 
-// do runs a command and returns the untagged responses, and the tagged one
+// do runs a command and returns the untagged responses and the tagged one
 // without its tag.
 func (c *client) do(format string, args ...any) (untagged []string, status string) {
 	c.t.Helper()
@@ -206,7 +207,7 @@ func (c *client) do(format string, args ...any) (untagged []string, status strin
 	}
 }
 
-// ok runs a command that must succeed.
+// ok runs a command and fails the test unless it succeeds.
 func (c *client) ok(format string, args ...any) []string {
 	c.t.Helper()
 	untagged, status := c.do(format, args...)

@@ -18,8 +18,8 @@ import (
 )
 
 // session is one connection: it reads commands, runs them and sends the
-// responses. The state after login is in account, the state after SELECT in
-// mailbox.
+// responses. account holds the state after login, and the account's mailbox the
+// state after SELECT.
 type session struct {
 	srv  *Server
 	ctx  context.Context
@@ -30,11 +30,11 @@ type session struct {
 
 	on      features
 	account *account // nil before login
-	call    call     // the command being run
+	call    call     // the running command
 
 	loginBy  time.Time
 	bad      int  // consecutive invalid commands
-	began    bool // a command was recognised
+	began    bool // a command has been recognised
 	ended    bool // the session ends after this command
 	stopping atomic.Bool
 }
@@ -48,11 +48,11 @@ type features struct {
 // ends.
 const maxBad = 20
 
-// writeTimeout is the time that a client may stop reading a response, or stop
-// sending a command that it has begun.
+// writeTimeout is the time for which a client may pause while reading a
+// response or sending a command.
 const writeTimeout = 5 * time.Minute
 
-// errBye ends a session without a further response.
+// errBye ends a session without another response.
 var errBye = errors.New("session ended")
 
 func newSession(ctx context.Context, srv *Server, c *listen.Conn) *session {
@@ -63,8 +63,8 @@ func newSession(ctx context.Context, srv *Server, c *listen.Conn) *session {
 	return s
 }
 
-// connReader marks the errors of the connection, so that they end the session
-// wherever they occur.
+// connReader marks connection errors, so that they end the session wherever
+// they occur.
 type connReader struct{ c net.Conn }
 
 func (r connReader) Read(b []byte) (int, error) {
@@ -88,13 +88,13 @@ func (d deadlineWriter) Write(b []byte) (int, error) {
 	return d.c.Write(b)
 }
 
-// stop asks the session to end soon. It may be called from another goroutine.
+// stop tells the session to end soon. It may be called from another goroutine.
 func (s *session) stop() {
 	s.stopping.Store(true)
 	s.conn.SetReadDeadline(time.Unix(1, 0))
 }
 
-// serve runs the session to its end.
+// serve runs the session until it ends.
 func (s *session) serve() {
 	defer s.release()
 	s.in.Limits = wire.Anonymous
@@ -116,8 +116,8 @@ func (s *session) serve() {
 	s.out.Flush()
 }
 
-// limit returns the deadline for input that may take d. Before login the
-// login's deadline applies.
+// limit returns the deadline for input that may take d. Before login, the login
+// deadline applies.
 func (s *session) limit(d time.Duration) time.Time {
 	if s.account == nil {
 		return s.loginBy
@@ -125,7 +125,7 @@ func (s *session) limit(d time.Duration) time.Time {
 	return time.Now().Add(d)
 }
 
-// wait waits for input until limit.
+// wait waits until input arrives or the limit is reached.
 func (s *session) wait(limit time.Time) error {
 	s.conn.SetReadDeadline(limit)
 	if s.stopping.Load() {
@@ -134,7 +134,7 @@ func (s *session) wait(limit time.Time) error {
 	return s.in.Wait()
 }
 
-// farewell sends the reason for the end of the session, if the client can use it.
+// farewell sends the reason why the session ends, if the client can receive it.
 func (s *session) farewell(err error) {
 	switch {
 	case s.stopping.Load():
@@ -150,7 +150,8 @@ func (s *session) farewell(err error) {
 	s.out.Flush()
 }
 
-// release frees the session's resources. It runs deferred and stops a panic.
+// release frees the session's resources. It runs deferred and recovers from a
+// panic.
 func (s *session) release() {
 	if err := recover(); err != nil {
 		quiet.Panic(s.log.Error(), err).Str("tag", s.call.tag).Msg("imap session ended by a bug")
@@ -164,7 +165,7 @@ func (s *session) release() {
 	s.out.Flush()
 }
 
-// command reads one command and runs it. An error ends the session.
+// command reads and runs one command. An error ends the session.
 func (s *session) command() error {
 	s.conn.SetReadDeadline(s.limit(writeTimeout))
 	line, msg, err := s.in.Command()
@@ -186,7 +187,8 @@ func (s *session) command() error {
 		s.began = true
 		err = cmd.run(s, c)
 	} else if !s.began && s.account == nil {
-		// This is a browser or another protocol, so the rest is not read.
+		// The client is a browser or speaks another protocol, so the rest is
+		// not read.
 		s.out.untagged("BYE This is an IMAP server")
 		return errBye
 	}
@@ -216,8 +218,8 @@ func (s *session) finish(c *call, cmd command, err error) error {
 	return nil
 }
 
-// refuse sends BAD for a command. A message sent with the command is read and
-// discarded, because its lines would otherwise be interpreted as commands.
+// refuse sends BAD for a command. It reads and discards any message sent with
+// the command, because its lines would otherwise be executed as commands.
 func (s *session) refuse(c *call, why string) error {
 	if err := c.drain(); err != nil {
 		return err
@@ -230,7 +232,7 @@ func (s *session) refuse(c *call, why string) error {
 	return nil
 }
 
-// poll reports changes in the selected mailbox, if one is selected.
+// poll reports changes in the selected mailbox, if any.
 func (s *session) poll(expunge bool) error {
 	if s.account == nil || s.account.selected == nil {
 		return nil

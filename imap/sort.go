@@ -102,7 +102,7 @@ func sendThreads(out output, threads []*order.Thread) {
 	out.WriteString("\r\n")
 }
 
-// rowsOf collects the data for sorting. Expunged messages are omitted.
+// rowsOf collects the data for sorting, without expunged messages.
 func rowsOf(m *mailbox, c *call, found []int, summaries bool) ([]order.Row, error) {
 	if summaries {
 		if err := m.prepare(found, false); err != nil {

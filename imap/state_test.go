@@ -99,7 +99,7 @@ func TestStatusItems(t *testing.T) {
 	}
 }
 
-// Every error of the store has its own text and response code; other errors are
+// Each store error has its own text and response code; other errors are
 // temporary.
 func TestRefusal(t *testing.T) {
 	tests := []struct {

@@ -7,13 +7,13 @@ type figures struct {
 	snap   *maildrop.Snapshot
 	counts maildrop.Counts
 	recent int
-	limit  int64 // of APPEND
+	limit  int64 // APPENDLIMIT
 }
 
-// statusItem appends the value of an item of STATUS.
+// statusItem appends the value of a STATUS item.
 type statusItem func(b []byte, f *figures) []byte
 
-// count returns a STATUS item that is a number.
+// count returns a STATUS item whose value is a number.
 func count(of func(*figures) int64) statusItem {
 	return func(b []byte, f *figures) []byte { return appendInt(b, of(f)) }
 }
@@ -47,8 +47,8 @@ func handleStatus(a *account, c *call) error {
 	return a.sendStatus(c.out, name, items)
 }
 
-// checkStatus returns an error for unknown items, and enables CONDSTORE if one
-// of them requires it (RFC 7162, 3.1).
+// checkStatus returns an error for unknown items, and enables CONDSTORE if an
+// item requires it (RFC 7162, 3.1).
 func (a *account) checkStatus(items []string) error {
 	for _, it := range items {
 		if a.session.srv.dialect.status[it] == nil {

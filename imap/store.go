@@ -5,7 +5,7 @@ import (
 	"hoplite/maildrop"
 )
 
-// storeModes maps the operations of STORE.
+// storeModes maps STORE operations to modes.
 var storeModes = map[wire.StoreOp]maildrop.Mode{wire.Replace: maildrop.Replace, wire.Add: maildrop.Add, wire.Remove: maildrop.Remove}
 
 // handleStore runs STORE and UID STORE (RFC 9051, 6.4.6; RFC 7162, 3.1.3).
@@ -29,8 +29,8 @@ func handleStore(m *mailbox, c *call) error {
 	if cmd.Conditional {
 		m.account.enableCondstore()
 	}
-	// Changes by others are reported first, because they would otherwise look
-	// like effects of this command.
+	// Report other changes first, because they would otherwise look like
+	// effects of this command.
 	if err := m.poll(false); err != nil {
 		return err
 	}
@@ -57,8 +57,8 @@ func handleStore(m *mailbox, c *call) error {
 	return nil
 }
 
-// sendStored reports the flags of all messages given to STORE, changed or not.
-// gone means that some of the messages no longer exist.
+// sendStored reports the flags of all messages named in STORE, whether changed
+// or not. gone reports whether some of them no longer exist.
 func sendStored(m *mailbox, c *call, cmd *wire.Store, snap *maildrop.Snapshot, uids, modified []uint32) (gone bool, err error) {
 	old := m.view.Snapshot
 	if err := m.advance(snap, false, func(msg *maildrop.Message) bool { return contains(uids, msg.UID) }); err != nil {
@@ -87,7 +87,7 @@ func sendStored(m *mailbox, c *call, cmd *wire.Store, snap *maildrop.Snapshot, u
 		}
 		j, ok := old.Find(uid)
 		if changed := !ok || old.Messages[j] != msg; changed && on.condstore {
-			// Even a silent STORE shows the new MODSEQ (RFC 7162, 3.1.3).
+			// Even a silent STORE reports the new MODSEQ (RFC 7162, 3.1.3).
 			m.sendModSeq(i, msg, withUID)
 		}
 	}
@@ -99,7 +99,7 @@ func handleExpunge(m *mailbox, c *call) error {
 	if err := c.args.End(); err != nil {
 		return err
 	}
-	if err := m.poll(true); err != nil { // others may have set \Deleted, too
+	if err := m.poll(true); err != nil { // other sessions may have set \Deleted
 		return err
 	}
 	return expungeDeleted(m, c, m.view.all())
@@ -119,7 +119,7 @@ func handleUIDExpunge(m *mailbox, c *call) error {
 	return expungeDeleted(m, c, idx)
 }
 
-// expungeDeleted removes the messages that have \Deleted.
+// expungeDeleted removes messages marked \Deleted.
 func expungeDeleted(m *mailbox, c *call, idx []int) error {
 	if m.readOnly {
 		return errReadOnly

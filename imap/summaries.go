@@ -14,19 +14,18 @@ import (
 	"hoplite/maildrop"
 )
 
-// maxSummary is the size of the largest summary that is kept. Only a malicious
+// maxSummary is the maximum size of a summary that is kept. Only a malicious
 // header results in a larger one.
 const maxSummary = 256 << 10
 
-// Most headers fit into a block of the first kind, and most messages into one
-// of the second.
+// Most headers fit into a head block, and most messages into a whole block.
 var (
 	headBlocks  = sync.Pool{New: func() any { return new([8 << 10]byte) }}
 	wholeBlocks = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 )
 
-// summaryOf returns the summary of a message. The first call reads the message:
-// only its header, unless whole is set.
+// summaryOf returns a message's summary. The first call reads the message: only
+// the header unless whole is set.
 func summaryOf(folder *maildrop.Folder, m *maildrop.Message, whole bool) (s summary.Summary, err error) {
 	known := summary.Summary(folder.Cached(m))
 	switch {
@@ -46,8 +45,8 @@ func summaryOf(folder *maildrop.Folder, m *maildrop.Message, whole bool) (s summ
 	return s, err
 }
 
-// readMessage makes the summary of a whole message. known is the one of its
-// header, or nil.
+// readMessage computes the summary of a whole message. known is the header's
+// summary, or nil.
 func readMessage(folder *maildrop.Folder, m *maildrop.Message, known summary.Summary) (summary.Summary, error) {
 	block := wholeBlocks.Get().(*[64 << 10]byte)
 	defer wholeBlocks.Put(block)
@@ -72,7 +71,7 @@ func readMessage(folder *maildrop.Folder, m *maildrop.Message, known summary.Sum
 	return summary.OfMessage(t, &src.file, known), nil
 }
 
-// readHeader makes the summary of only a message's header.
+// readHeader computes the summary of a header.
 func readHeader(folder *maildrop.Folder, m *maildrop.Message) (summary.Summary, error) {
 	block := headBlocks.Get().(*[8 << 10]byte)
 	defer headBlocks.Put(block)
@@ -91,7 +90,8 @@ func readHeader(folder *maildrop.Folder, m *maildrop.Message) (summary.Summary, 
 	return summary.OfHeader(header), nil
 }
 
-// longHeader returns the part of a header that a walk over the message keeps.
+// longHeader returns the part of a long header that parsing the message
+// retains.
 func longHeader(folder *maildrop.Folder, m *maildrop.Message) ([]byte, error) {
 	src, err := openMessage(folder, m)
 	if err != nil {
@@ -102,8 +102,8 @@ func longHeader(folder *maildrop.Folder, m *maildrop.Message) ([]byte, error) {
 	return header[:min(len(header), mime.MaxHeader)], err
 }
 
-// prepare makes missing summaries with several workers. idx holds indices in
-// the view.
+// prepare computes missing summaries in parallel. idx holds indices in the
+// view.
 func (m *mailbox) prepare(idx []int, whole bool) error {
 	folder := m.folder
 	var missing []*maildrop.Message
@@ -124,20 +124,20 @@ func (m *mailbox) prepare(idx []int, whole bool) error {
 		}
 		_, err := summaryOf(folder, missing[i], whole)
 		if oneMessage(err) {
-			return nil // reported when the message's turn comes
+			return nil // reported when the message is sent
 		}
 		return err
 	})
 }
 
-// oneMessage reports whether an error concerns one message only.
+// oneMessage reports whether an error concerns only one message.
 func oneMessage(err error) bool {
 	return errors.Is(err, maildrop.ErrNoMessage) || errors.Is(err, maildrop.ErrUnreadable)
 }
 
-// threadID identifies a message's conversation permanently and in every folder
-// (RFC 8474, 5.2): by the first message in its References, which later replies
-// refer to as well.
+// threadID returns the id of a message's conversation, which is the same in
+// every folder and never changes (RFC 8474, 5.2). It is derived from the first
+// message in References, which later replies also refer to.
 func threadID(m *maildrop.Message, s summary.Summary) string {
 	return objectID('T', cmp.Or(s.Root(), m.GUID()))
 }
@@ -145,7 +145,7 @@ func threadID(m *maildrop.Message, s summary.Summary) string {
 // emailID returns the id of a message's content (RFC 8474, 5.1).
 func emailID(m *maildrop.Message) string { return objectID('M', m.GUID()) }
 
-// objectID makes an identifier in the form required by RFC 8474.
+// objectID returns an identifier in the form required by RFC 8474.
 func objectID(kind byte, of string) string {
 	sum := sha256.Sum256([]byte(of))
 	return string(kind) + hex.EncodeToString(sum[:16])

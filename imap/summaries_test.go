@@ -8,8 +8,8 @@ import (
 	"hoplite/maildrop"
 )
 
-// A summary of the header alone agrees with one of the whole message, however
-// long the header is.
+// A summary of the header alone agrees with one of the whole message,
+// regardless of the length of the header.
 func TestHeaderSummary(t *testing.T) {
 	long := strings.Repeat("X-Filler: "+strings.Repeat("x", 70)+"\n", 200)
 	tests := []struct{ name, msg string }{
@@ -34,7 +34,8 @@ func TestHeaderSummary(t *testing.T) {
 	}
 }
 
-// The messages of a conversation share one THREADID, which copies keep.
+// The messages of a conversation share one THREADID, and copying a message
+// preserves it.
 func TestThreadID(t *testing.T) {
 	tests := []struct{ name, header, thread string }{
 		{"root", "Message-ID: <1@x>\n", "a"},

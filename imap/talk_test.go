@@ -11,11 +11,11 @@ import (
 	"hoplite/maildrop"
 )
 
-// TestTalks plays the conversations in testdata/talk. A line "C: ..." is sent
-// as it is, "S: ..." must be the next response, and after "E:" the connection
+// TestTalks runs the conversations in testdata/talk. A line "C: ..." is sent
+// unchanged, "S: ..." must be the next response, and after "E:" the connection
 // must be closed. A digit, as in "C2:", selects another connection. "\n" is a
-// line end within a command or response, and "…" matches anything. A
-// conversation begins after login, unless its name begins with "anonymous".
+// line break within a command or response, and "…" matches anything. A
+// conversation starts after login, unless its name begins with "anonymous".
 func TestTalks(t *testing.T) {
 	files, err := filepath.Glob("testdata/talk/*.txt")
 	if err != nil || len(files) == 0 {
@@ -74,7 +74,7 @@ func play(t *testing.T, name, text string) {
 	}
 }
 
-// sized replaces each "{+}" with a literal of the text up to "<<<".
+// sized replaces each "{+}" with a literal that contains the text up to "<<<".
 func sized(s string) string {
 	for {
 		i := strings.Index(s, "{+}\n")

@@ -8,7 +8,7 @@ import (
 	"hoplite/maildrop"
 )
 
-// view is the selected mailbox as known to the client. Its message numbers are
+// view is the selected mailbox as the client knows it. Its message numbers are
 // those of Messages. The snapshot is one from the store, or one that also
 // contains expunged messages whose EXPUNGE could not be sent yet.
 //
@@ -25,20 +25,20 @@ type view struct {
 	saved []uint32
 }
 
-// maxRecent is the maximum number of ranges of \Recent messages that are kept.
+// maxRecent is the maximum number of \Recent ranges that are kept.
 const maxRecent = 100
 
 // update holds the changes to send to a client after its view has changed.
 type update struct {
 	expunged []uint32 // UIDs, ascending
-	numbers  []int    // message numbers of the EXPUNGE responses, in their order
+	numbers  []int    // message numbers of the EXPUNGE responses, in order
 	keywords bool     // the keywords have changed
-	added    bool     // there are new messages
+	added    bool     // new messages exist
 	flagged  []*maildrop.Message
 }
 
 // update moves the view to a newer snapshot of the same mailbox. Unless expunge
-// is set, expunged messages keep their numbers for now.
+// is set, expunged messages keep their numbers.
 func (v *view) update(snap *maildrop.Snapshot, expunge bool) update {
 	old := v.Snapshot
 	changes := snap.Since(old)
@@ -51,7 +51,7 @@ func (v *view) update(snap *maildrop.Snapshot, expunge bool) update {
 	u.expunged = changes.Expunged
 	for n, uid := range changes.Expunged {
 		if i, ok := old.Find(uid); ok {
-			u.numbers = append(u.numbers, i-n+1) // n messages before it are gone already
+			u.numbers = append(u.numbers, i-n+1) // n before it are removed
 		}
 	}
 	if v.saved != nil && len(u.expunged) > 0 {
@@ -60,7 +60,8 @@ func (v *view) update(snap *maildrop.Snapshot, expunge bool) update {
 	return u
 }
 
-// hold returns snap with the messages of old that it no longer contains.
+// hold returns snap together with the messages of old that it no longer
+// contains.
 func hold(old, snap *maildrop.Snapshot) *maildrop.Snapshot {
 	held := *snap
 	held.Messages = make([]*maildrop.Message, 0, max(len(old.Messages), len(snap.Messages)))
@@ -81,9 +82,9 @@ func hold(old, snap *maildrop.Snapshot) *maildrop.Snapshot {
 	return &held
 }
 
-// resolve returns the indices in the view of the messages in a command's set,
-// in ascending order. A nonexistent message number is an error; a nonexistent
-// UID is ignored (RFC 9051, 6.4.9).
+// resolve returns the view indices of the messages in a set, in ascending
+// order. A nonexistent message number is an error; a nonexistent UID is ignored
+// (RFC 9051, 6.4.9).
 func (v *view) resolve(set wire.Set, uid bool) ([]int, error) {
 	switch {
 	case set.Saved:
@@ -125,8 +126,8 @@ func (v *view) lastUID() uint32 {
 	return v.Messages[len(v.Messages)-1].UID
 }
 
-// places returns the indices of the messages with the UIDs in the view. UIDs
-// that are not in the view are omitted.
+// places returns the view indices of the messages with the given UIDs. It omits
+// UIDs that are not in the view.
 func (v *view) places(uids []uint32) []int {
 	out := make([]int, 0, len(uids))
 	for _, uid := range uids {
@@ -146,8 +147,8 @@ func (v *view) uids(idx []int) []uint32 {
 	return uids
 }
 
-// number returns the number by which a response refers to the message with the
-// given index.
+// number returns the number that a response uses for the message with the given
+// index.
 func (v *view) number(i int, uid bool) uint32 {
 	if uid {
 		return v.Messages[i].UID
@@ -155,7 +156,7 @@ func (v *view) number(i int, uid bool) uint32 {
 	return uint32(i + 1)
 }
 
-// deleted returns the UIDs of those messages with the given indices that have
+// deleted returns the UIDs of the messages among the given indices that have
 // \Deleted.
 func (v *view) deleted(idx []int) []uint32 {
 	var uids []uint32
@@ -167,7 +168,7 @@ func (v *view) deleted(idx []int) []uint32 {
 	return uids
 }
 
-// all returns all indices.
+// all returns the indices of all messages.
 func (v *view) all() []int {
 	idx := make([]int, len(v.Messages))
 	for i := range idx {
@@ -176,8 +177,8 @@ func (v *view) all() []int {
 	return idx
 }
 
-// claim makes the messages from UID from on \Recent, except those already
-// claimed.
+// claim marks messages with UIDs of at least from as \Recent, except those
+// already claimed.
 func (v *view) claim(from uint32) {
 	if n := len(v.recent); n > 0 {
 		from = max(from, v.recent[n-1][1])
@@ -211,13 +212,13 @@ func (v *view) countRecent() int {
 // highestModSeq returns HIGHESTMODSEQ, which is never 0 (RFC 7162, 7).
 func (v *view) highestModSeq() uint64 { return max(v.ModSeq, 1) }
 
-// within reports whether n is in ascending, disjoint ranges.
+// within reports whether n is in set, which holds ascending, disjoint ranges.
 func within(set []wire.Range, n uint32) bool {
 	i := sort.Search(len(set), func(i int) bool { return set[i].Hi >= n })
 	return i < len(set) && set[i].Lo <= n
 }
 
-// contains reports whether uid is among ascending UIDs.
+// contains reports whether uids, which is ascending, contains uid.
 func contains(uids []uint32, uid uint32) bool {
 	_, ok := slices.BinarySearch(uids, uid)
 	return ok

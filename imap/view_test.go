@@ -8,8 +8,8 @@ import (
 	"hoplite/maildrop"
 )
 
-// snapshot makes a snapshot of messages with the given UIDs, each with its UID
-// as MODSEQ and a size of ten times the UID.
+// snapshot returns a snapshot of messages with the given UIDs. Each message's
+// MODSEQ is its UID, and its size is ten times the UID.
 func snapshot(uids ...uint32) *maildrop.Snapshot {
 	s := &maildrop.Snapshot{Validity: 7, Next: 1, ModSeq: 1}
 	for _, uid := range uids {
@@ -19,8 +19,8 @@ func snapshot(uids ...uint32) *maildrop.Snapshot {
 	return s
 }
 
-// change returns a copy of a snapshot with some messages removed, flags set on
-// others, and new messages at the end.
+// change returns a copy of a snapshot in which some messages are removed,
+// others are flagged, and new ones are appended.
 func change(old *maildrop.Snapshot, gone []uint32, flagged []uint32, added ...uint32) *maildrop.Snapshot {
 	s := *old
 	s.Messages = nil
@@ -56,7 +56,7 @@ func TestUpdate(t *testing.T) {
 		gone, flagged []uint32
 		added         []uint32
 		expunge       bool
-		want          update // without flagged
+		want          update // excluding flagged
 		wantFlagged   []uint32
 		wantView      []uint32
 		wantHeld      bool
@@ -92,8 +92,8 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
-// Expunged messages that were held back are reported once EXPUNGE is permitted,
-// with the numbers known to the client.
+// Expunged messages that were held back are reported when EXPUNGE is permitted,
+// with the message numbers known to the client.
 func TestUpdateAfterHold(t *testing.T) {
 	first := snapshot(1, 2, 3, 5)
 	v := view{Snapshot: first}
@@ -128,7 +128,7 @@ func TestUpdateKeywords(t *testing.T) {
 }
 
 // Expunged messages are removed from the result saved by SEARCH (RFC 5182,
-// 2.1), but not before the client has been told that they were expunged.
+// 2.1), but not before their expunge has been reported to the client.
 func TestSavedResult(t *testing.T) {
 	old := snapshot(1, 2, 3)
 	v := view{Snapshot: old, saved: []uint32{1, 2}}
@@ -200,7 +200,7 @@ func TestRecent(t *testing.T) {
 	if v.isRecent(2) || !v.isRecent(3) || !v.isRecent(4) || v.isRecent(5) || v.countRecent() != 2 {
 		t.Errorf("recent %v, %d", v.recent, v.countRecent())
 	}
-	v.claim(3) // another session has not seen them: they are ours already
+	v.claim(3) // no other session has seen them, and they are already claimed
 	if v.countRecent() != 2 {
 		t.Errorf("claimed twice: %v", v.recent)
 	}

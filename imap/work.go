@@ -7,16 +7,16 @@ import (
 )
 
 // bucket is a budget of octets that a client may make the server read from
-// files without sending them. It refills with time.
+// files without sending them. It refills over time.
 type bucket struct {
 	size, perSecond int64
 
 	mu   sync.Mutex
 	left int64
-	at   time.Time // when left was computed; zero: full
+	at   time.Time // time at which left was computed; zero means full
 }
 
-// has reports whether something is left.
+// has reports whether any budget is left.
 func (b *bucket) has(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -24,8 +24,8 @@ func (b *bucket) has(now time.Time) bool {
 	return b.left > 0
 }
 
-// spend takes n octets, which have already been read, even if the budget is
-// smaller.
+// spend deducts n octets. They have already been read, so the budget may become
+// negative.
 func (b *bucket) spend(n int64, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -44,23 +44,24 @@ func (b *bucket) refill(now time.Time) {
 	}
 }
 
-// The budgets of a connection and of an account. A client that reads a mailbox
-// in an ordinary way stays far below: the server reads more than it sends only
-// to find a part, or a place, in a large message.
+// The budgets of a connection and of an account. A client that uses a mailbox
+// normally stays far below them: the server reads more than it sends only to
+// find a part, or an offset, in a large message.
 const (
 	connectionBudget, connectionRefill = 4 << 30, 50 << 20
 	accountBudget, accountRefill       = 8 << 30, 100 << 20
 )
 
-// freeWork is how much may be read of one message at no cost.
+// freeWork is the number of octets that may be read from one message without
+// being deducted from a budget.
 const freeWork = 64 << 10
 
-// maxSearches is the number of searches in files that one account may run at a
-// time. Each uses all cores.
+// maxSearches is the maximum number of searches in files that one account may
+// run at the same time. Each uses all cores.
 const maxSearches = 2
 
-// Works are the budgets of accounts that have connections, over all listeners.
-// The zero value is ready.
+// Works holds the budgets of connected accounts across all listeners. The zero
+// value is ready to use.
 type Works struct {
 	mu       sync.Mutex
 	accounts map[string]*accountWork
@@ -69,11 +70,11 @@ type Works struct {
 // accountWork is the budget of one account.
 type accountWork struct {
 	bucket
-	searches chan struct{} // has an element for each running search
-	users    int           // connections; guarded by Works.mu
+	searches chan struct{} // one element per running search
+	users    int           // number of connections; guarded by Works.mu
 }
 
-// enter returns the budget of an account for one more connection.
+// enter returns an account's budget for a new connection.
 func (w *Works) enter(account string) *accountWork {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -89,8 +90,8 @@ func (w *Works) enter(account string) *accountWork {
 	return a
 }
 
-// leave undoes enter. A budget that is not full is kept, or a client could get a
-// new one by connecting again.
+// leave undoes enter. A budget that is not full is kept, because otherwise a
+// client could get a new one by reconnecting.
 func (w *Works) leave(account string, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -111,13 +112,14 @@ func (b *bucket) full(now time.Time) bool {
 	return b.left == b.size
 }
 
-// work is what a connection may still do.
+// work holds the budgets that apply to a connection.
 type work struct {
 	own     bucket
 	account *accountWork
 }
 
-// check fails if the budget of the connection or of its account is used up.
+// check returns an error if the budget of the connection or its account is
+// exhausted.
 func (w *work) check() error {
 	now := time.Now()
 	if !w.own.has(now) || !w.account.has(now) {
@@ -126,7 +128,7 @@ func (w *work) check() error {
 	return nil
 }
 
-// spend counts octets that were read of one message and not sent.
+// spend deducts n octets that were read from one message but not sent.
 func (w *work) spend(n int64) {
 	if n -= freeWork; n > 0 {
 		now := time.Now()
@@ -135,8 +137,8 @@ func (w *work) spend(n int64) {
 	}
 }
 
-// search waits until the account may run one more search in files. The caller
-// calls done after the search.
+// search waits until the account may run another search in files. The caller
+// must call done after the search.
 func (w *work) search(ctx context.Context) (done func(), err error) {
 	select {
 	case w.account.searches <- struct{}{}:

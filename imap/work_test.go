@@ -41,7 +41,7 @@ func TestBucket(t *testing.T) {
 	}
 }
 
-// A budget outlives the connection that has used it.
+// A budget outlives the connection that used it.
 func TestWorksOutliveConnections(t *testing.T) {
 	var w Works
 	now := time.Unix(1_700_000_000, 0)
@@ -62,8 +62,8 @@ func TestWorksOutliveConnections(t *testing.T) {
 	}
 }
 
-// An account runs two searches in files at a time; the third waits for one of
-// them, until its own time limit.
+// An account can run two searches in files at the same time; the third waits
+// for one of them to finish, or until its own time limit.
 func TestSearchesOfOneAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w Works
@@ -94,8 +94,8 @@ func TestSearchesOfOneAccount(t *testing.T) {
 	})
 }
 
-// A client that makes the server read much more than it sends is told so, on all
-// connections of the account; what needs no file is still answered.
+// A client that makes the server read much more than it sends receives an error
+// on all of the account's connections. Commands that need no file still work.
 func TestWorkBudget(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
 	c := d.login(t)
@@ -117,8 +117,8 @@ func TestWorkBudget(t *testing.T) {
 	d.box(t, "bob").ok("LIST \"\" *")
 }
 
-// A client that alternates between pieces of several large messages costs little
-// more than what is sent: each message is read once to find places in it.
+// Alternating between pieces of several large messages costs little more than
+// the octets sent: each message is read once to find offsets in it.
 func TestPiecesByTurns(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})
 	c := d.login(t)
@@ -136,8 +136,9 @@ func TestPiecesByTurns(t *testing.T) {
 			c.ok("FETCH %d (BODY.PEEK[1]<%d.100> BINARY.PEEK[2]<%d.100> BODY.PEEK[]<%d.100>)", n+1, off%300_000, off, off)
 		}
 	}
-	// The structure, the decoded size, the places of line ends and the decoded
-	// part are one reading each, and each piece may read a few blocks.
+	// Reading the structure, computing the decoded size, finding line endings
+	// and decoding the part take one pass each, and each piece may read a few
+	// blocks.
 	pieces := int64(3 * messages * 20)
 	if read, most := accountBudget-ann.left, int64(5*messages*len(text))+pieces*2*64<<10; read > most || read < int64(len(text)) {
 		t.Errorf("%d octets read, want at most %d", read, most)

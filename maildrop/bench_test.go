@@ -14,11 +14,12 @@ import (
 	"hoplite/mail"
 )
 
-// message10k is a message of 10 KiB with CRLF.
+// message10k is a 10 KiB message with CRLF line endings.
 var message10k = "Subject: bench\r\n\r\n" + strings.Repeat(strings.Repeat("x", 70)+"\r\n", 141)
 
-// BenchmarkDeliver delivers 10 KiB messages, synced. "raw" does only the system
-// calls: file, fsync, rename and directory fsync.
+// BenchmarkDeliver delivers 10 KiB messages durably. "raw" performs only the
+// system calls: creating and syncing the file, renaming it, and syncing the
+// directory.
 func BenchmarkDeliver(b *testing.B) {
 	for _, writers := range []int{1, 16} {
 		b.Run(fmt.Sprintf("hop/%d", writers), func(b *testing.B) {
@@ -51,7 +52,7 @@ func BenchmarkDeliver(b *testing.B) {
 	}
 }
 
-// raw makes a durable delivery and nothing else.
+// raw performs a durable delivery and nothing else.
 func raw(dir, name string, text []byte) error {
 	f, err := os.OpenFile(filepath.Join(dir, "tmp", name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -75,7 +76,7 @@ func raw(dir, name string, text []byte) error {
 	return d.Sync()
 }
 
-// run calls do a total of b.N times from several goroutines.
+// run calls do b.N times in total from several goroutines.
 func run(b *testing.B, writers int, do func(n int64) error) {
 	b.Helper()
 	var next atomic.Int64
@@ -100,7 +101,7 @@ func run(b *testing.B, writers int, do func(n int64) error) {
 }
 
 // BenchmarkFolder opens mailboxes of 10,000 and 100,000 messages, with and
-// without an index, and changes flags in them.
+// without an index, and changes their flags.
 func BenchmarkFolder(b *testing.B) {
 	for _, size := range []int{10_000, 100_000} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {

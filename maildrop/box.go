@@ -9,20 +9,20 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// Box is the mailbox of one account: INBOX and the other folders. Close
-// releases it.
+// Box is one account's mailbox: INBOX and the other folders. It must be closed
+// after use.
 type Box struct {
 	store   *Store
 	account mail.Address
-	path    string // below the store's root
+	path    string // relative to the store's root
 	dir     *maildir.Dir
 
 	// Guarded by store.mu.
 	refs    int
 	idle    time.Time
-	closing chan struct{} // closed once the box is shut; nil while it is open
+	closing chan struct{} // closed when the box is shut; nil while open
 
-	mu      sync.Mutex // the tree: folders opened, created, renamed
+	mu      sync.Mutex // guards the folder tree: opening, creating, renaming
 	folders map[string]*Folder
 	listing listing
 	uses    specialUses
@@ -41,11 +41,11 @@ func newBox(s *Store, a mail.Address, path string, dir *maildir.Dir) *Box {
 	return b
 }
 
-// Quota returns the usage and limits of the box. Without a limit, usage is
+// Quota returns the usage and limits of the box. Without a limit, the usage is
 // computed only on request.
 func (b *Box) Quota() (Quota, error) { return b.quota.get() }
 
-// gone reports whether the box's directory was removed.
+// gone reports whether the box's directory has been removed.
 func (b *Box) gone() bool {
 	st, err := b.dir.StatSelf()
 	return err != nil || st.Links == 0
@@ -57,18 +57,18 @@ func (b *Box) Account() mail.Address { return b.account }
 // Store returns the store that the box belongs to.
 func (b *Box) Store() *Store { return b.store }
 
-// Close releases the box. Its folders must be closed first.
+// Close releases the box. The caller must close its folders first.
 func (b *Box) Close() error {
 	b.store.release(b)
 	return nil
 }
 
-// Subscriptions returns the subscribed names in file order. They may include
+// Subscriptions returns the subscribed names in file order, including names of
 // folders that do not exist.
 func (b *Box) Subscriptions() ([]string, error) { return b.subs.names() }
 
-// Subscribe adds a name to the subscriptions or removes it. The folder need not
-// exist (RFC 9051, 6.3.7).
+// Subscribe adds a name to the subscriptions, or removes it if on is false. The
+// folder need not exist (RFC 9051, 6.3.7).
 func (b *Box) Subscribe(name string, on bool) error {
 	name = maildir.CanonicalFolder(name)
 	if _, err := maildir.FolderDir(name); err != nil && on {
@@ -77,7 +77,7 @@ func (b *Box) Subscribe(name string, on bool) error {
 	return b.subs.set(name, on)
 }
 
-// LockPOP3 takes the lock that only one POP3 session at a time can hold (RFC
+// LockPOP3 acquires the lock that only one POP3 session can hold at a time (RFC
 // 1939, 3). It does not affect IMAP.
 func (b *Box) LockPOP3() (unlock func(), ok bool) {
 	if !b.pop3.TryLock() {
@@ -86,8 +86,8 @@ func (b *Box) LockPOP3() (unlock func(), ok bool) {
 	return sync.OnceFunc(b.pop3.Unlock), true
 }
 
-// Folder opens a folder by its name: UTF-8 with "/" between levels, INBOX in
-// any case. INBOX is created if necessary. Close the folder after use.
+// Folder opens a folder by name: UTF-8 with "/" between levels, INBOX in any
+// case. INBOX is created if necessary. The caller must close the folder.
 func (b *Box) Folder(name string) (*Folder, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -143,7 +143,7 @@ func (b *Box) release(f *Folder) {
 	}
 }
 
-// tidy closes the folders that have not been used since the given time.
+// tidy closes folders that have not been used since the given time.
 func (b *Box) tidy(since time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -167,7 +167,7 @@ func (b *Box) shut() {
 	b.dir.Close()
 }
 
-// Status opens a folder briefly and returns its current state.
+// Status opens a folder, reads its current state and closes it.
 func (b *Box) Status(name string) (*Snapshot, error) {
 	f, err := b.Folder(name)
 	if err != nil {
@@ -177,7 +177,7 @@ func (b *Box) Status(name string) (*Snapshot, error) {
 	return f.Sync()
 }
 
-// makeDirs creates any missing ones of a folder's three directories.
+// makeDirs creates the missing ones of a folder's three directories.
 func makeDirs(dir *maildir.Dir) error {
 	for _, name := range []string{"cur", "new", "tmp"} {
 		if _, err := dir.Stat(name); err == nil {

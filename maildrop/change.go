@@ -10,7 +10,7 @@ import (
 	"hoplite/maildrop/reconcile"
 )
 
-// NewMessage starts a new message for this folder.
+// NewMessage starts writing a new message for this folder.
 func (f *Folder) NewMessage() (*NewMessage, error) {
 	name := maildir.Unique()
 	file, err := f.tmp.Create(name, 0o600)
@@ -23,8 +23,8 @@ func (f *Folder) NewMessage() (*NewMessage, error) {
 }
 
 // Append durably stores messages in the folder, all or none (RFC 3502), and
-// returns them with their UIDs. The messages must come from this folder's
-// NewMessage. After an error, the caller still has to Discard them.
+// returns them with their UIDs. The messages must have been created by this
+// folder's NewMessage. If Append fails, the caller must Discard them.
 func (f *Folder) Append(news ...*NewMessage) ([]*Message, *Snapshot, error) {
 	var size, old int64
 	for _, n := range news {
@@ -66,25 +66,25 @@ func (f *Folder) Append(news ...*NewMessage) ([]*Message, *Snapshot, error) {
 	return msgs, f.snap.Load(), nil
 }
 
-// incoming is a message that is about to get a UID and a file in cur.
+// incoming is a message that has not yet been assigned a UID and a file in cur.
 type incoming struct {
 	message Message
 	base    string
-	place   func(name string) error // puts the file into cur
+	place   func(name string) error // moves the file into cur
 	undo    func(name string)
 }
 
-// place assigns UIDs to messages and puts their files into cur, all or none. In
+// place assigns UIDs to messages and places their files in cur, all or none. In
 // the result, nil stands for a message that was expunged in the meantime. The
-// lines of the uidlist come first: a line without a file is harmless, but a
-// file whose UID was shown and not recorded is not. f.mu is held.
+// uidlist is written first: a line without a file is harmless, but a file whose
+// UID was shown to a client must have a line. The caller holds f.mu.
 func (f *Folder) place(items []incoming) ([]*Message, error) {
 	l, err := f.lockList(lockWait)
 	if err != nil {
 		return nil, err
 	}
 	defer l.release()
-	// Other programs may have assigned UIDs before the lock was taken.
+	// Other programs may have assigned UIDs before the lock was acquired.
 	if now, err := l.stamp(); err != nil {
 		return nil, err
 	} else if !now.Equal(f.since.List) {
@@ -122,8 +122,8 @@ func (f *Folder) place(items []incoming) ([]*Message, error) {
 	return msgs, f.finish(l, f.known.Add(placed))
 }
 
-// Expunge removes messages permanently, whatever their flags, and returns the
-// UIDs of the removed ones.
+// Expunge removes messages permanently, regardless of their flags, and returns
+// the UIDs of the messages that it removed.
 func (f *Folder) Expunge(uids []uint32) ([]uint32, *Snapshot, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -150,7 +150,7 @@ func (f *Folder) Expunge(uids []uint32) ([]uint32, *Snapshot, error) {
 	return done, f.snap.Load(), errors.Join(failed, err)
 }
 
-// expunged removes messages from the state after their files were removed.
+// expunged removes messages from the state after their files have been removed.
 func (f *Folder) expunged(uids []uint32) error {
 	if len(uids) == 0 {
 		return nil
@@ -158,7 +158,7 @@ func (f *Folder) expunged(uids []uint32) error {
 	return f.finish(nil, f.known.Expunge(uids))
 }
 
-// Mode determines how a FlagChange changes flags.
+// Mode is the way in which a FlagChange changes flags.
 type Mode uint8
 
 // The modes of a FlagChange.
@@ -168,7 +168,7 @@ const (
 	Replace
 )
 
-// FlagChange changes flags and keywords of messages.
+// FlagChange is a change to the flags and keywords of messages.
 type FlagChange struct {
 	Mode     Mode
 	Flags    Flags
@@ -179,12 +179,12 @@ type FlagChange struct {
 	Unchanged   uint64
 }
 
-// flagBatch is the number of messages that are changed before other callers get
-// their turn.
+// flagBatch is the maximum number of messages that are changed before other
+// callers can acquire the lock.
 const flagBatch = 500
 
-// Store changes the flags of messages. It returns the UIDs that the condition
-// excluded, and the resulting state. It skips messages that no longer exist.
+// Store changes the flags of messages. It returns the UIDs excluded by the
+// condition and the resulting state. It skips messages that no longer exist.
 func (f *Folder) Store(uids []uint32, c FlagChange) (modified []uint32, s *Snapshot, err error) {
 	if len(uids) == 0 {
 		s, err = f.Sync()
@@ -233,7 +233,7 @@ func (f *Folder) store(uids []uint32, c FlagChange) (modified []uint32, err erro
 			return modified, err
 		}
 		if next.File == "" {
-			continue // its file is gone; the next Sync expunges it
+			continue // no file; the next Sync expunges the message
 		}
 		done = append(done, &next)
 	}
@@ -253,8 +253,8 @@ func (c FlagChange) apply(m *Message, mask uint64) (Flags, uint64) {
 	return c.Flags, mask
 }
 
-// keywordMask returns the bits of keywords. If create is set, it assigns bits
-// to new ones.
+// keywordMask returns the bits of keywords. If create is set, new keywords are
+// assigned bits.
 func (f *Folder) keywordMask(names []string, create bool) (uint64, error) {
 	var mask uint64
 	for _, name := range names {
@@ -275,7 +275,7 @@ func (f *Folder) keywordMask(names []string, create bool) (uint64, error) {
 	return mask, nil
 }
 
-// addKeyword assigns a letter to a keyword, or, if all letters are taken, a bit
+// addKeyword assigns a letter to a keyword or, if all letters are in use, a bit
 // that only the index records.
 func (f *Folder) addKeyword(name string) (int, error) {
 	l, err := f.lockList(lockWait)

@@ -14,8 +14,8 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// After another program renamed its file, every operation finds a message by
-// its base name.
+// All operations find a message by its base name after another program has
+// renamed its file.
 func TestRenamedByAnotherProgram(t *testing.T) {
 	const text = "Subject: a\r\n\r\nx\r\n"
 	for name, do := range map[string]func(t *testing.T, f, other *Folder, m *Message){
@@ -172,7 +172,7 @@ func TestRecentIsShownOnce(t *testing.T) {
 	}
 }
 
-// MODSEQs continue above those that Dovecot assigned in the folder.
+// MODSEQs continue above those assigned by Dovecot in the folder.
 func TestModSeqAfterDovecot(t *testing.T) {
 	s := testStore(t, Config{})
 	f := testFolder(t, s, "INBOX")
@@ -227,8 +227,8 @@ func TestPOP3Lock(t *testing.T) {
 	unlock()
 }
 
-// A message that is moved away and back has one line in the uidlist with its
-// file's name: Dovecot complains about two.
+// A message that is moved away and back has only one line with its file's name
+// in the uidlist, because Dovecot complains about two.
 func TestMoveAwayAndBack(t *testing.T) {
 	s := testStore(t, Config{})
 	inbox, other := testFolder(t, s, "INBOX"), testFolder(t, s, "other")
@@ -256,8 +256,9 @@ func TestMoveAwayAndBack(t *testing.T) {
 	}
 }
 
-// A message that another server expunges while others are moved or copied with
-// it is skipped. The others are not moved back, even for a moment.
+// If another server expunges one of several messages while they are moved or
+// copied, that message is skipped. The others are not moved back, even for a
+// moment.
 func TestMoveBesideExpunge(t *testing.T) {
 	for _, move := range []bool{true, false} {
 		s := testStore(t, Config{})
@@ -270,7 +271,7 @@ func TestMoveBesideExpunge(t *testing.T) {
 		must(t, other.sync())
 		tr := transfer{from: inbox, to: other, move: move}
 		must(t, tr.collect(uids(snap)))
-		// From here on, the folder does not notice that the file disappears.
+		// From now on, the folder does not notice that the file is removed.
 		must(t, os.Remove(filepath.Join(boxDir(s), "cur", snap.Messages[2].File)))
 		msgs, err := other.place(tr.items)
 		unlock()

@@ -15,14 +15,14 @@ import (
 type Finding struct {
 	Folder string
 	Text   string
-	// Plan describes the repair. It is empty if the problem has to be solved by
-	// hand.
+	// Plan describes the repair. It is empty if the problem must be solved
+	// manually.
 	Plan string
 
 	repair func() error
 }
 
-// Check looks for problems in a box that affect mail readers and other servers.
+// Check looks for problems in a box that affect mail clients or other servers.
 // Finding.Repair repairs them.
 func (b *Box) Check(ctx context.Context) ([]Finding, error) { return check(ctx, b, time.Now()) }
 
@@ -57,7 +57,7 @@ func (f *Finding) Repair() error {
 	return f.repair()
 }
 
-// checkTree runs the checks that are not specific to one folder.
+// checkTree runs the checks that do not belong to one folder.
 func checkTree(b *Box) ([]Finding, error) {
 	var all []Finding
 	dirs, err := b.dir.Dirs()
@@ -94,7 +94,7 @@ func checkTree(b *Box) ([]Finding, error) {
 	}), nil
 }
 
-// checkFolder checks one folder's files before the folder is read, which would
+// checkFolder checks a folder's files before reading the folder, which would
 // repair them.
 func checkFolder(b *Box, name string, now time.Time) ([]Finding, error) {
 	f, err := b.Folder(name)
@@ -123,8 +123,8 @@ func (c *checker) add(plan string, repair func() error, format string, args ...a
 	c.all = append(c.all, Finding{Folder: c.name, Text: fmt.Sprintf(format, args...), Plan: plan, repair: repair})
 }
 
-// open repairs most problems, because reading the folder adopts the files that
-// exist.
+// open opens the folder. This repairs most problems, because reading the folder
+// adopts the existing files.
 func (c *checker) open() error {
 	b := c.f.box
 	f, err := b.Folder(c.name)
@@ -175,7 +175,7 @@ func (c *checker) lock() error {
 	return nil
 }
 
-// leftovers looks for files in tmp of abandoned deliveries.
+// leftovers looks for files in tmp that abandoned deliveries left behind.
 func (c *checker) leftovers() error {
 	names, err := c.f.tmp.Files()
 	if err != nil {
@@ -193,7 +193,7 @@ func (c *checker) leftovers() error {
 	return nil
 }
 
-// files checks the messages: foreign files, duplicate names, wrong sizes.
+// files checks the messages for foreign files, duplicate names and wrong sizes.
 func (c *checker) files() error {
 	seen := map[string]bool{}
 	for _, dir := range []*maildir.Dir{c.f.new, c.f.cur} {
@@ -236,7 +236,8 @@ func (c *checker) file(dir *maildir.Dir, n string, st maildir.Stat, seen map[str
 	}
 }
 
-// rename gives a message a file name with the right sizes. It keeps its UID.
+// rename gives a message a file name with the correct sizes. The message keeps
+// its UID.
 func (c *checker) rename(base string) error {
 	f, err := c.f.box.Folder(c.name)
 	if err != nil {
@@ -259,7 +260,7 @@ func (c *checker) rename(base string) error {
 	}
 	was := f.known.Named(base)
 	if was == nil {
-		return nil // it is gone
+		return nil // it no longer exists
 	}
 	next := *was
 	if next.Size, next.Wire, err = f.measure(was); err != nil {
@@ -269,7 +270,7 @@ func (c *checker) rename(base string) error {
 	name, _, _ := strings.Cut(base, ",")
 	next.File, next.Exact = maildir.WithSizes(name, next.Size, next.Wire)+info, true
 	if maildir.ExtKey(next.Ext, 'G') == "" {
-		next.Ext = strings.TrimSpace(next.Ext + " G" + base) // the GUID was the base name
+		next.Ext = strings.TrimSpace(next.Ext + " G" + base) // keep the old base as GUID
 	}
 	if next.Base() == base {
 		return nil // the file with the wrong size had the same base name
@@ -286,8 +287,8 @@ func (c *checker) rename(base string) error {
 	return errors.Join(l.write(&f.known, f.known.List(nil), nil), f.finish(l, changes))
 }
 
-// Reindex deletes the index of all folders and, with rebuild, builds it again.
-// It returns the number of messages.
+// Reindex deletes the index of every folder and, if rebuild is set, builds it
+// again. It returns the number of messages.
 func (b *Box) Reindex(rebuild bool) (messages int, err error) {
 	list, err := b.List()
 	if err != nil {

@@ -54,7 +54,7 @@ func (c *Config) defaults() {
 	set(&c.QuotaReply, "defer")
 }
 
-// Check validates combinations of fields.
+// Check reports invalid combinations of fields.
 func (c *Config) Check() error {
 	if c.Path != "" && !strings.Contains(c.Path, "{user}") {
 		return conf.Fieldf("path", "{user} is missing: all accounts would share one box")

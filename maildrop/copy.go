@@ -11,39 +11,40 @@ import (
 	"hoplite/maildrop/reconcile"
 )
 
-// Copied maps the source messages of a copy to their copies.
+// Copied maps the messages copied from the source folder to their copies.
 type Copied struct {
-	Validity uint32   // of the destination
-	From, To []uint32 // of the same length, both ascending
+	Validity uint32   // UIDVALIDITY of the destination
+	From, To []uint32 // same length, both ascending
 	// Source is the state of the source folder after a Move.
 	Source *Snapshot
 }
 
-// Copy copies messages to dst with flags, keywords and dates, all or none. It
-// skips messages that no longer exist. The copies are hard links, as in
-// Dovecot.
+// Copy copies messages to dst, including flags, keywords and dates, all or
+// none. It skips messages that no longer exist. The copies are hard links, as
+// in Dovecot.
 func (f *Folder) Copy(uids []uint32, dst *Folder) (Copied, error) {
 	t := transfer{from: f, to: dst}
 	return t.run(uids)
 }
 
-// Move moves messages to dst. Within one folder they get new UIDs.
+// Move moves messages to dst. If dst is the same folder, the messages are
+// assigned new UIDs.
 func (f *Folder) Move(uids []uint32, dst *Folder) (Copied, error) {
 	t := transfer{from: f, to: dst, move: true}
 	return t.run(uids)
 }
 
-// transfer copies or moves messages from one folder to another, or within one.
+// transfer copies or moves messages to another folder, or within one folder.
 type transfer struct {
 	from, to *Folder
 	move     bool
 
-	msgs  []*Message // the source messages
-	items []incoming // their destinations
+	msgs  []*Message // source messages
+	items []incoming // destinations, in the same order
 	size  int64
 }
 
-// run performs the transfer with both folders locked.
+// run performs the transfer while both folders are locked.
 func (t *transfer) run(uids []uint32) (Copied, error) {
 	defer lockBoth(t.from, t.to)()
 	if err := errors.Join(t.from.sync(), t.to.sync()); err != nil {
@@ -102,19 +103,18 @@ func (t *transfer) collect(uids []uint32) error {
 	return nil
 }
 
-// item prepares the destination of m.
+// item prepares the destination for m.
 func (t *transfer) item(m *Message) (incoming, error) {
 	mask, err := t.to.keywordMask(snapshotOf(&t.from.known).KeywordNames(m), true)
 	if errors.Is(err, ErrKeywords) {
-		mask, err = 0, nil // a copy without its keywords is better than none
+		mask, err = 0, nil // prefer a copy without keywords to none
 	}
 	if err != nil {
 		return incoming{}, err
 	}
 	next := Message{Flags: m.Flags, Keywords: mask, Size: m.Size, Wire: m.Wire, Exact: m.Exact, Date: m.Date, Ext: "G" + m.GUID()}
-	// Also a message that is moved gets a new base name: the uidlist of the
-	// destination may have a line with the present one, of a message that was
-	// moved away.
+	// A moved message also gets a new base name: the destination's uidlist may
+	// contain a line with the current name, for a message that was moved away.
 	base := maildir.WithSizes(maildir.Unique(), m.Size, m.Wire)
 	if !t.move {
 		return incoming{
@@ -133,8 +133,8 @@ func (t *transfer) item(m *Message) (incoming, error) {
 	}, nil
 }
 
-// link creates a second name for the file of m. If that is impossible, it
-// copies the contents.
+// link creates a second name for m's file, or copies the file if that is
+// impossible.
 func (t *transfer) link(m *Message, name string) error {
 	err := t.from.withFile(m, func(at reconcile.File) error { return t.from.in(at).Link(at.Name, t.to.cur, name) })
 	if !tooManyLinks(err) {
@@ -151,9 +151,9 @@ func (t *transfer) link(m *Message, name string) error {
 	return nil
 }
 
-// ReplaceWith appends n to dst and expunges the message uid of f (REPLACE, RFC
-// 8508). If uid no longer exists, it returns ErrNoMessage and the caller still
-// has to discard n.
+// ReplaceWith appends n to dst and expunges the message with the given UID from
+// f (REPLACE, RFC 8508). If the message no longer exists, it returns
+// ErrNoMessage, and the caller must discard n.
 func (f *Folder) ReplaceWith(uid uint32, dst *Folder, n *NewMessage) (*Message, *Snapshot, error) {
 	s, err := f.Sync()
 	if err != nil {

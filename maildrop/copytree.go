@@ -11,16 +11,17 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// sideFiles are the files of a folder besides its messages.
+// sideFiles lists the files in a folder other than its messages.
 var sideFiles = []string{maildir.UIDListFile, maildir.KeywordsFile, maildir.CourierUIDListFile, maildir.CourierSizesFile}
 
-// boxFiles are the files of a box besides its folders.
+// boxFiles lists the files in a box other than its folders.
 var boxFiles = []string{maildir.SubscriptionsFile, maildir.CourierSubscriptionsFile, specialUseFile}
 
 // CopyMaildir copies a Maildir++ tree with UIDs, flags, keywords, subscriptions
-// and dates. It skips everything that the destination already has, so it can be
-// run again after an interruption, or to copy mail that has arrived since. The
-// destination must not be in use. progress is called after each message.
+// and dates. It skips everything that already exists in the destination, so it
+// can be run again after an interruption or to copy mail that has arrived
+// since. The destination must not be in use. progress is called after each
+// message.
 func CopyMaildir(ctx context.Context, from, to string, progress func()) (done Transferred, err error) {
 	src, closeSource, err := openTree(from)
 	if err != nil {
@@ -57,7 +58,7 @@ func CopyMaildir(ctx context.Context, from, to string, progress func()) (done Tr
 	return done, dst.Sync()
 }
 
-// openTree opens a Maildir++ tree, and returns a function that closes it.
+// openTree opens a Maildir++ tree and returns a function that closes it.
 func openTree(path string) (*maildir.Dir, func(), error) {
 	root, err := os.OpenRoot(path)
 	if err != nil {
@@ -71,8 +72,8 @@ func openTree(path string) (*maildir.Dir, func(), error) {
 	return dir, func() { dir.Close(); root.Close() }, nil
 }
 
-// copyFiles copies files that the destination lacks, and a uidlist of which it
-// has an older version.
+// copyFiles copies files that the destination lacks. It also updates an older
+// version of the uidlist.
 func copyFiles(src, dst *maildir.Dir, names []string) error {
 	for _, name := range names {
 		text, err := src.ReadFile(name, maildir.MaxUIDList)
@@ -91,8 +92,8 @@ func copyFiles(src, dst *maildir.Dir, names []string) error {
 	return nil
 }
 
-// grew reports whether a uidlist is a continuation of an older one, so that the
-// older copy can be replaced.
+// grew reports whether a uidlist continues an older one, so that it can replace
+// the older copy.
 func grew(old, now string) bool {
 	a, aerr := maildir.ParseUIDList(old)
 	b, berr := maildir.ParseUIDList(now)
@@ -107,8 +108,8 @@ func grew(old, now string) bool {
 	return len(b.Entries) > 0
 }
 
-// copyFolder copies one folder; ok is false for directories that are not
-// folders.
+// copyFolder copies one folder. ok is false for a directory that is not a
+// folder.
 func copyFolder(ctx context.Context, src, dst *maildir.Dir, name string, done *Transferred, progress func()) (ok bool, err error) {
 	from, to := src, dst
 	if name != "." {
@@ -150,12 +151,12 @@ func copyFolder(ctx context.Context, src, dst *maildir.Dir, name string, done *T
 			return false, err
 		}
 	}
-	// The lists are copied last. With the lists but without the messages, an
-	// interrupted copy would look as if the messages had been expunged.
+	// The lists are copied last, because in a copy with lists but without
+	// messages, the messages would seem to have been expunged.
 	return true, copyFiles(from, to, sideFiles)
 }
 
-// basesOf returns the base names of all messages of a folder.
+// basesOf returns the base names of all messages in a folder.
 func basesOf(folder *maildir.Dir) (map[string]bool, error) {
 	known := map[string]bool{}
 	for _, sub := range []string{"new", "cur"} {
@@ -235,8 +236,8 @@ func copyMessage(src *maildir.Dir, file string, tmp, dst *maildir.Dir, target st
 	return tmp.Place(r, st.MTime, dst, target)
 }
 
-// courierLetters maps Courier's keywords to letters of dovecot-keywords, by
-// base name, and writes that file if it does not exist.
+// courierLetters maps Courier's keywords to letters in dovecot-keywords, by
+// base name. It writes that file if it does not exist.
 func courierLetters(from, to *maildir.Dir) (map[string]uint32, error) {
 	if _, err := to.Stat(maildir.KeywordsFile); err == nil {
 		return nil, nil

@@ -19,15 +19,16 @@ import (
 	"hoplite/mail"
 )
 
-// crashDir makes the test binary the process to be killed; crashUnsynced makes
-// it one that syncs nothing.
+// crashDir names the environment variable that makes the test binary run as the
+// process to be killed; crashUnsynced names the one that makes that process
+// sync nothing.
 const (
 	crashDir      = "HOPLITE_CRASH_DIR"
 	crashUnsynced = "HOPLITE_CRASH_UNSYNCED"
 )
 
 // TestCrashChild changes a mailbox until it is killed. It logs each change to
-// standard output after the fact; "x" logs an intention.
+// standard output after making it; "x" logs an expunge before it is made.
 func TestCrashChild(t *testing.T) {
 	dir := os.Getenv(crashDir)
 	if dir == "" {
@@ -60,8 +61,8 @@ func TestCrashChild(t *testing.T) {
 			if _, _, err := f.Store(all, FlagChange{Mode: Mode(i / 4 % 2), Flags: Seen}); err != nil {
 				t.Fatal(err)
 			}
-			// Most are expunged again, so that the uidlist is rewritten from
-			// time to time.
+			// Most messages are expunged again, so that the uidlist is
+			// rewritten occasionally.
 			for len(all) > 60 {
 				fmt.Printf("x %d\n", all[0])
 				if _, _, err := f.Expunge(all[:1]); err != nil {
@@ -74,7 +75,7 @@ func TestCrashChild(t *testing.T) {
 	}
 }
 
-// deliverUnsynced stores messages as a server that does not sync would.
+// deliverUnsynced stores messages like a server that never syncs.
 func deliverUnsynced(t *testing.T, dir string) {
 	sub := filepath.Join(dir, "mail/example.org/ann/new")
 	must(t, os.MkdirAll(sub, 0o700))
@@ -86,22 +87,22 @@ func deliverUnsynced(t *testing.T, dir string) {
 	}
 }
 
-// ledger is the log of the killed processes.
+// ledger is the combined log of the killed processes.
 type ledger struct {
 	validity string
-	stored   map[string]bool   // base names that must be there
+	stored   map[string]bool   // base names that must exist
 	uid      map[string]uint32 // by base name
 	base     map[uint32]string
 	leaving  map[uint32]bool
-	labelled map[string]bool // base names that have a flag and a keyword
+	labelled map[string]bool // base names with a flag and a keyword
 }
 
 func newLedger() *ledger {
 	return &ledger{stored: map[string]bool{}, uid: map[string]uint32{}, base: map[uint32]string{}, leaving: map[uint32]bool{}, labelled: map[string]bool{}}
 }
 
-// live runs a process in dir and kills it after a short time, right after
-// calling before.
+// live runs a process in dir and kills it after a short time. It calls before
+// immediately before killing the process.
 func (l *ledger) live(t *testing.T, dir string, before func(), env ...string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestCrashChild$")
@@ -160,9 +161,9 @@ func (l *ledger) seen(t *testing.T, validity string, uid uint32, base string) {
 	l.uid[base], l.base[uid] = uid, base
 }
 
-// A process may be killed during a delivery, an append, a flag change, an
-// expunge or a rewrite of the uidlist. Nothing that it acknowledged is lost,
-// and no UID changes or reappears.
+// A process may be killed during a delivery, append, flag change, expunge or
+// uidlist rewrite. Nothing that it acknowledged may be lost, and no UID may
+// change or be reused.
 func TestKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts and kills processes for some seconds")
@@ -205,7 +206,7 @@ func (l *ledger) verify(t *testing.T, dir string) (lost int) {
 			lost++
 		}
 	}
-	// The index agrees with the Maildir.
+	// The index must agree with the Maildir.
 	plain := reopened(t, Env{Data: dir, Log: zerolog.Nop(), NoIndex: true}, func(*Box) {})
 	same := slices.EqualFunc(snap.Messages, plain.Messages, func(a, b *Message) bool {
 		return a.UID == b.UID && a.File == b.File && a.Flags == b.Flags && a.Keywords == b.Keywords && a.Size == b.Size

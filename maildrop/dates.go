@@ -10,14 +10,14 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// dateLookup reads the dates of files in cur whose sizes were taken from their
-// names.
+// dateLookup looks up the dates of files in cur whose sizes were taken from
+// their names.
 type dateLookup struct {
 	*index.DateLookup
-	msgs []*Message // messages whose Dates refers to this look-up
+	msgs []*Message // messages whose Dates field is this look-up
 
 	mu    sync.Mutex
-	wrong []uint32 // UIDs of messages whose names state a wrong size
+	wrong []uint32 // UIDs of messages with a wrong size in their name
 }
 
 func newDateLookup(d *files, log zerolog.Logger) *dateLookup {
@@ -26,7 +26,7 @@ func newDateLookup(d *files, log zerolog.Logger) *dateLookup {
 	return t
 }
 
-// run reads the dates.
+// run looks up the dates.
 func (t *dateLookup) run(d *files, log zerolog.Logger) {
 	err := parallel.Do(len(t.msgs), func(i int) error {
 		if m := t.msgs[i]; m.Dates == t.DateLookup {
@@ -40,12 +40,12 @@ func (t *dateLookup) run(d *files, log zerolog.Logger) {
 	t.msgs = nil
 }
 
-// date reads the dates of one file.
+// date looks up the dates of one message.
 func (t *dateLookup) date(d *files, m *Message) {
 	st, err := d.cur.Stat(m.File)
 	if err != nil {
-		// The file is gone, which the next Sync will detect. Its name also
-		// contains a date.
+		// The file no longer exists, which the next Sync will detect. Its name
+		// also contains a date.
 		m.Date = maildir.ArrivalTime(m.File)
 		m.Saved = m.Date
 		return

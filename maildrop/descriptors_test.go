@@ -9,7 +9,7 @@ import (
 	"hoplite/internal/handles"
 )
 
-// descriptors returns the number of descriptors of this process.
+// descriptors returns the number of descriptors open in this process.
 func descriptors(t *testing.T) int {
 	t.Helper()
 	if runtime.GOOS != "linux" {
@@ -20,8 +20,8 @@ func descriptors(t *testing.T) int {
 	return len(entries)
 }
 
-// Folders that clients have open, but do not use, hold no descriptor, and they
-// still notice changes.
+// Folders that clients have open but are not using hold no descriptor, and
+// changes to them are still detected.
 func TestIdleFoldersHoldNoDescriptor(t *testing.T) {
 	s := testStore(t, Config{})
 	base := descriptors(t)
@@ -46,8 +46,8 @@ func TestIdleFoldersHoldNoDescriptor(t *testing.T) {
 	}
 }
 
-// An account with many open folders uses its part of the descriptors, whatever
-// is done in them.
+// An account with many open folders stays within its share of the descriptors,
+// regardless of how they are used.
 func TestDescriptorsOfOneAccount(t *testing.T) {
 	s := testStore(t, Config{})
 	s.env.Handles = handles.NewPool(40, 10)
@@ -66,8 +66,8 @@ func TestDescriptorsOfOneAccount(t *testing.T) {
 	}
 }
 
-// A folder whose directory was replaced while no descriptor was open is gone;
-// the new one is another folder.
+// A folder whose directory was replaced while no descriptor was open no longer
+// exists; the new directory is a different folder.
 func TestReplacedFolderIsGone(t *testing.T) {
 	s := testStore(t, Config{})
 	f := testFolder(t, s, "work")

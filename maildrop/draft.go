@@ -11,8 +11,8 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// NewMessage is a message that is being written to tmp, where it is invisible
-// to readers. After writing it, pass it to Folder.Append or Discard it.
+// NewMessage is a message being written to tmp, where readers do not see it.
+// Once written, it must be passed to Folder.Append or discarded.
 type NewMessage struct {
 	Flags    Flags
 	Keywords []string
@@ -22,19 +22,20 @@ type NewMessage struct {
 	folder *Folder
 	file   *os.File
 	lf     *maildir.LFWriter
-	name   string // in tmp
-	size   int64  // of the file, once it is sealed
-	wire   int64  // its size with CRLF
+	name   string // file name in tmp
+	size   int64  // file size, set by seal
+	wire   int64  // size with CRLF
 	ext    string // uidlist keys
 	closed bool
-	old    int64  // size of the message that it replaces
-	as     string // the base name without sizes, if it differs from name
+	old    int64  // size of the replaced message
+	as     string // base name without sizes, if not name
 }
 
-// Write writes the next octets, with CRLF or LF line ends.
+// Write writes p, which may contain CRLF or LF line endings.
 func (n *NewMessage) Write(p []byte) (int, error) { return n.lf.Write(p) }
 
-// Size returns the number of octets written so far, counted with CRLF.
+// Size returns the number of octets written so far, counting line endings as
+// CRLF.
 func (n *NewMessage) Size() int64 {
 	if n.closed {
 		return n.wire
@@ -42,10 +43,10 @@ func (n *NewMessage) Size() int64 {
 	return n.lf.Wire
 }
 
-// lfPool holds the buffers of writers.
+// lfPool holds writers with their buffers.
 var lfPool = sync.Pool{New: func() any { return maildir.NewLFWriter(nil) }}
 
-// shut closes the file and puts the writer back into the pool.
+// shut closes the file and returns the writer to the pool.
 func (n *NewMessage) shut() error {
 	n.closed = true
 	n.size, n.wire = n.lf.Size, n.lf.Wire
@@ -81,8 +82,9 @@ func (n *NewMessage) seal() error {
 	return nil
 }
 
-// convert replaces the file by one whose binary parts have LF line ends, too.
-// They contain no bare LF, so nothing is lost, and other programs can read it.
+// convert replaces the file with one in which the lines of binary parts also
+// end in LF. These parts contain no bare LF, so no information is lost, and
+// other programs can read the file.
 func (n *NewMessage) convert() error {
 	r, err := n.folder.tmp.Open(n.name)
 	if err != nil {
@@ -102,7 +104,7 @@ func (n *NewMessage) convert() error {
 	return errors.Join(err, n.lf.Flush(), old.Close(), n.folder.tmp.Remove(oldName))
 }
 
-// base returns the final base name.
+// base returns the message's final base name.
 func (n *NewMessage) base() string {
 	name := n.name
 	if n.as != "" {
@@ -111,7 +113,7 @@ func (n *NewMessage) base() string {
 	return maildir.WithSizes(name, n.size, n.wire)
 }
 
-// Discard removes a message that was not appended.
+// Discard removes a message that has not been appended.
 func (n *NewMessage) Discard() {
 	if !n.closed {
 		n.shut()
@@ -119,9 +121,9 @@ func (n *NewMessage) Discard() {
 	n.folder.tmp.Remove(n.name)
 }
 
-// deliver puts a message into new, as delivery agents do: it syncs the file,
-// moves it, and syncs the directory. The next Sync of the folder assigns the
-// UID. Concurrent deliveries share the sync of the directory.
+// deliver moves a message into new, as delivery agents do: it syncs the file,
+// moves it, and syncs the directory. The folder's next Sync assigns the UID.
+// Concurrent deliveries share a directory sync.
 func (n *NewMessage) deliver() error {
 	f := n.folder
 	if err := n.seal(); err != nil {

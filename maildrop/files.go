@@ -17,15 +17,14 @@ import (
 	"hoplite/maildrop/reconcile"
 )
 
-// files holds the directories of one folder. It keeps no other state: a
-// caller's information about a message's file is checked against the disk.
+// files holds a folder's directories. It has no other state: a caller's
+// information about a message's file is verified against the disk.
 type files struct {
 	dir, cur, new, tmp *maildir.Dir
 	newSync, curSync   dirSyncer
 }
 
-// openFiles opens the three directories of a folder and creates any missing
-// ones.
+// openFiles opens a folder's three directories and creates the missing ones.
 func openFiles(dir *maildir.Dir) (*files, error) {
 	d := &files{dir: dir}
 	var err error
@@ -48,7 +47,7 @@ func openFiles(dir *maildir.Dir) (*files, error) {
 }
 
 // close closes the three directories. The folder's own directory stays open,
-// because that of INBOX belongs to the box.
+// because INBOX's directory belongs to the box.
 func (d *files) close() {
 	for _, sub := range []*maildir.Dir{d.cur, d.new, d.tmp} {
 		if sub != nil {
@@ -57,13 +56,13 @@ func (d *files) close() {
 	}
 }
 
-// gone reports whether the folder was removed.
+// gone reports whether the folder has been removed.
 func (d *files) gone() bool {
 	st, err := d.cur.StatSelf()
 	return err != nil || st.Links == 0
 }
 
-// in returns the directory of a file.
+// in returns the directory that contains a file.
 func (d *files) in(f reconcile.File) *maildir.Dir {
 	if f.New {
 		return d.new
@@ -71,11 +70,11 @@ func (d *files) in(f reconcile.File) *maildir.Dir {
 	return d.cur
 }
 
-// stamp is the state of the disk at the time of a reading.
+// stamp describes the state of the disk when it was read.
 type stamp = index.Stamp
 
-// settleTime is the age at which a directory's unchanged mtime proves that
-// nothing changed. Before that, several changes can share one timestamp.
+// settleTime is the age at which an unchanged mtime proves that a directory has
+// not changed. Before that, several changes can have the same timestamp.
 const settleTime = 2 * time.Second
 
 // unsettled reports whether a directory changed within settleTime.
@@ -83,9 +82,8 @@ func unsettled(s stamp) bool {
 	return time.Since(s.New) < settleTime || time.Since(s.Cur) < settleTime
 }
 
-// look reads the stamps. gone is set if the folder was removed. Unless the
-// uidlist is locked, a stamp is valid only for data read after it, never for
-// data read before.
+// look reads the stamps. gone is set if the folder has been removed. Unless the
+// uidlist is locked, a stamp is valid only for data read after it.
 func (d *files) look() (s stamp, gone bool, err error) {
 	if gone, err = d.lookDirs(&s); gone || err != nil {
 		return s, gone, err
@@ -96,8 +94,8 @@ func (d *files) look() (s stamp, gone bool, err error) {
 	return s, false, err
 }
 
-// glance reads the stamps without using a descriptor. What does not exist has a
-// zero stamp.
+// glance reads the stamps without using a descriptor. The stamp of a missing
+// file or directory is zero.
 func (d *files) glance() (s stamp) {
 	for _, dir := range []struct {
 		dir *maildir.Dir
@@ -132,7 +130,7 @@ func (d *files) lookDirs(s *stamp) (gone bool, err error) {
 	return false, nil
 }
 
-// fileStamp returns the stamp of a file, or zero if it does not exist.
+// fileStamp returns a file's stamp, or zero if the file does not exist.
 func fileStamp(dir *maildir.Dir, name string) (index.FileStamp, error) {
 	st, err := dir.Stat(name)
 	if isNot(err) {
@@ -163,8 +161,9 @@ func (d *files) search(base string) (reconcile.File, bool) {
 	return reconcile.File{}, false
 }
 
-// withFile applies do to a message's file. If another program renamed the file,
-// it retries with the new name. If the file is gone, it returns ErrNoMessage.
+// withFile calls do with a message's file. If another program has renamed the
+// file, it retries with the new name. If the file no longer exists, it returns
+// ErrNoMessage.
 func (d *files) withFile(m *Message, do func(at reconcile.File) error) error {
 	at := fileOf(m)
 	for range 3 {
@@ -182,13 +181,13 @@ func (d *files) withFile(m *Message, do func(at reconcile.File) error) error {
 
 func fileOf(m *Message) reconcile.File { return reconcile.File{Name: m.File, New: m.New} }
 
-// rename moves a message's file to a new name in dst.
+// rename moves a message's file to dst under a new name.
 func (d *files) rename(m *Message, dst *maildir.Dir, name string) error {
 	return d.withFile(m, func(at reconcile.File) error { return d.in(at).Rename(at.Name, dst, name) })
 }
 
-// remove removes a message's file. It is not an error if the file is already
-// gone.
+// remove removes a message's file. It is not an error if the file no longer
+// exists.
 func (d *files) remove(m *Message) error {
 	err := d.withFile(m, func(at reconcile.File) error { return d.in(at).Remove(at.Name) })
 	if errors.Is(err, ErrNoMessage) {
@@ -197,14 +196,15 @@ func (d *files) remove(m *Message) error {
 	return err
 }
 
-// renameFlags renames the file of m according to its flags. was is the message
-// before the change. If another program renamed the file in the meantime,
-// renameFlags searches for it; if the file is gone, it sets m.File to "".
+// renameFlags renames m's file according to its flags. was is the message
+// before the change. If another program has renamed the file in the meantime,
+// renameFlags searches for it; if the file no longer exists, it sets m.File to
+// "".
 func (d *files) renameFlags(m, was *Message) error {
 	to := reconcile.FileName(m)
 	if !was.New && to == was.File {
 		m.Pending = false
-		return nil // keywords without a letter
+		return nil // only keywords without a letter changed
 	}
 	err := d.rename(was, d.cur, to)
 	switch {
@@ -222,10 +222,10 @@ func (d *files) renameFlags(m, was *Message) error {
 	return nil
 }
 
-// placeFiles puts the files of messages into cur, all or none. A message that
+// placeFiles places the files of messages in cur, all or none. A message that
 // was expunged in the meantime is skipped, and its element of msgs becomes nil:
 // moving the others back would make them disappear for a moment, and another
-// server would give them new UIDs.
+// server would assign them new UIDs.
 func (d *files) placeFiles(items []incoming, msgs []*Message) error {
 	var err error
 	placed := 0
@@ -251,7 +251,7 @@ func (d *files) placeFiles(items []incoming, msgs []*Message) error {
 	return err
 }
 
-// reopen opens a file that was renamed. s is the present snapshot, or nil.
+// reopen opens a file that has been renamed. s is the current snapshot, or nil.
 func (d *files) reopen(m *Message, s *Snapshot) (*os.File, maildir.Stat, error) {
 	if s != nil {
 		if i, ok := s.Find(m.UID); ok && s.Messages[i].Base() == m.Base() {
@@ -268,7 +268,7 @@ func (d *files) reopen(m *Message, s *Snapshot) (*os.File, maildir.Stat, error) 
 	return d.in(at).OpenStat(at.Name)
 }
 
-// measure counts the octets of a message's file.
+// measure counts the octets in a message's file.
 func (d *files) measure(m *Message) (size, wire int64, err error) {
 	r, err := d.in(fileOf(m)).Open(m.File)
 	if err != nil {
@@ -278,17 +278,18 @@ func (d *files) measure(m *Message) (size, wire int64, err error) {
 	return maildir.WireSize(r)
 }
 
-// tmpAge is the age at which a file in tmp is a leftover (Maildir standard).
+// tmpAge is the age at which a file in tmp counts as abandoned (Maildir
+// standard).
 const tmpAge = 36 * time.Hour
 
 // leftover reports whether a file in tmp belongs to an abandoned delivery. The
-// modification time is not enough: for a message that is being appended it is
-// the internal date, which may be years ago.
+// modification time alone is not enough: for a message being appended, it is
+// the internal date, which may be years in the past.
 func leftover(st maildir.Stat, now time.Time) bool {
 	return now.Sub(st.MTime) > tmpAge && now.Sub(st.CTime) > tmpAge
 }
 
-// cleanTmp removes the leftovers of abandoned deliveries.
+// cleanTmp removes files left behind by abandoned deliveries.
 func (d *files) cleanTmp(now time.Time) error {
 	names, err := d.tmp.Files()
 	if err != nil {
@@ -304,7 +305,7 @@ func (d *files) cleanTmp(now time.Time) error {
 	return err
 }
 
-// listHead parses the header of the uidlist. It returns nil if there is none.
+// listHead parses the uidlist's header. It returns nil if there is no uidlist.
 func (d *files) listHead() *maildir.UIDList {
 	text, err := readHead(d.dir)
 	if err != nil {
@@ -317,7 +318,7 @@ func (d *files) listHead() *maildir.UIDList {
 	return list
 }
 
-// readHead reads the header line of the uidlist, including its end.
+// readHead reads the uidlist's header line, including the line ending.
 func readHead(dir *maildir.Dir) (string, error) {
 	var b [4096]byte
 	n, err := dir.ReadHead(maildir.UIDListFile, b[:])
@@ -332,8 +333,8 @@ func readHead(dir *maildir.Dir) (string, error) {
 }
 
 // foreignModSeq returns an upper bound for the modification sequences that
-// Dovecot assigned in this folder: the initial sequence of its log file plus
-// the maximum number of changes in the file.
+// Dovecot assigned in this folder: the initial sequence in its log file plus
+// the maximum number of changes that the file can contain.
 func (d *files) foreignModSeq() uint64 {
 	const name, head = "dovecot.index.log", 40
 	r, st, err := d.dir.OpenStat(name)
@@ -345,7 +346,7 @@ func (d *files) foreignModSeq() uint64 {
 	if _, err := r.ReadAt(b, 0); err != nil || b[0] != 1 || st.Size > 1<<30 {
 		return 0
 	}
-	// struct mail_transaction_log_header has initial_modseq at offset 24. The
+	// initial_modseq is at offset 24 of struct mail_transaction_log_header. The
 	// smallest record has 12 octets.
 	initial := binary.LittleEndian.Uint64(b[24:])
 	if initial > 1<<48 {
@@ -354,7 +355,8 @@ func (d *files) foreignModSeq() uint64 {
 	return initial + uint64(st.Size-head)/12
 }
 
-// lockList locks the uidlist. It waits up to wait for another program.
+// lockList locks the uidlist. If another program holds the lock, it waits for
+// at most wait.
 func (d *files) lockList(wait time.Duration) (*lockedList, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
@@ -373,14 +375,14 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// dirSyncer makes several renames into one directory durable with one fsync.
+// dirSyncer makes several renames into a directory durable with one fsync.
 type dirSyncer struct {
 	mu      sync.Mutex
 	running bool
 	waiting []chan error
 }
 
-// sync returns once all changes that the caller made in dir are durable.
+// sync returns when all of the caller's changes in dir are durable.
 func (s *dirSyncer) sync(dir *maildir.Dir) error {
 	done := make(chan error, 1)
 	s.mu.Lock()
@@ -395,8 +397,8 @@ func (s *dirSyncer) sync(dir *maildir.Dir) error {
 	return <-done
 }
 
-// round serves the current waiters. Callers that arrive during the fsync need
-// another one.
+// round syncs the directory for the current waiters. Callers that arrive during
+// the fsync need another round.
 func (s *dirSyncer) round(dir *maildir.Dir) {
 	s.mu.Lock()
 	batch := s.waiting

@@ -15,8 +15,8 @@ import (
 // readers of a Snapshot never wait.
 //
 // A Folder owns the lock, the I/O and the published snapshot. Package reconcile
-// interprets a reading; files holds the directories, lockedList is the uidlist,
-// indexer the private index, and round an examination of the disk.
+// interprets readings; files holds the directories, lockedList is the uidlist,
+// indexer the private index, and round one examination of the disk.
 type Folder struct {
 	*files
 	box  *Box
@@ -28,17 +28,17 @@ type Folder struct {
 
 	snap     atomic.Pointer[Snapshot]
 	deleted  atomic.Bool
-	fresh    atomic.Bool // new mail was delivered since new was last read
-	waking   atomic.Bool // a Sync in the background is about to start
+	fresh    atomic.Bool // mail has been delivered since new was last read
+	waking   atomic.Bool // a background Sync is about to start
 	watchers watchers
 
-	mu     sync.Mutex // one change at a time
-	order  uint64     // in which two folders are locked
+	mu     sync.Mutex // serializes changes
+	order  uint64     // locking order for two folders
 	known  reconcile.State
-	since  stamp       // the state of the disk when known was read
+	since  stamp       // state of the disk when known was read
 	settle bool        // a directory changed so recently that another change may have the same time
-	dates  *dateLookup // nil unless dates are still being looked up
-	index  indexer     // its items have their own lock
+	dates  *dateLookup // set while dates are being looked up
+	index  indexer     // its items have a separate lock
 }
 
 var folderOrder atomic.Uint64
@@ -55,7 +55,7 @@ func openFolder(b *Box, name string, dir *maildir.Dir) (*Folder, error) {
 	return f, nil
 }
 
-// shut closes everything. The caller holds b.mu.
+// shut closes the folder's directories and index. The caller holds b.mu.
 func (f *Folder) shut() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -82,7 +82,7 @@ func (f *Folder) Name() string {
 // Box returns the box that the folder belongs to.
 func (f *Folder) Box() *Box { return f.box }
 
-// gone reports whether the folder was deleted.
+// gone reports whether the folder has been deleted.
 func (f *Folder) gone() bool { return f.deleted.Load() || f.files.gone() }
 
 // Snapshot returns the state of the folder when it was last read, without
@@ -95,7 +95,7 @@ func (f *Folder) Snapshot() (*Snapshot, error) {
 }
 
 // Sync checks for changes by other programs and returns the current state. It
-// takes a few microseconds if nothing changed.
+// takes a few microseconds if nothing has changed.
 func (f *Folder) Sync() (*Snapshot, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -106,9 +106,9 @@ func (f *Folder) Sync() (*Snapshot, error) {
 }
 
 // Watch returns a channel that receives a value when the folder may have
-// changed: within milliseconds after a change through this store, soon after a
-// change by another program. The receiver then calls Snapshot. stop ends the
-// watch.
+// changed: within milliseconds for a change through this store, soon for a
+// change by another program. The receiver should then call Snapshot. stop ends
+// the watch.
 func (f *Folder) Watch() (changed <-chan struct{}, stop func()) {
 	c := f.watchers.add()
 	f.box.store.watch.add(f)
@@ -118,9 +118,10 @@ func (f *Folder) Watch() (changed <-chan struct{}, stop func()) {
 	})
 }
 
-// Recent assigns the right to show messages as \Recent (RFC 3501, 2.3.2).
-// Messages from the returned UID on have not been shown as recent in any
-// session. If claim is set, those below UIDNEXT of s now belong to the caller.
+// Recent determines which messages a session may show as \Recent (RFC 3501,
+// 2.3.2). Messages with UIDs of at least the returned UID have not been shown
+// as recent in any session. If claim is set, those below the UIDNEXT of s are
+// claimed by the caller.
 func (f *Folder) Recent(s *Snapshot, claim bool) uint32 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -132,8 +133,8 @@ func (f *Folder) Recent(s *Snapshot, claim bool) uint32 {
 }
 
 // Vanished returns the UIDs that were expunged after modseq, in ascending order
-// (RFC 7162, 3.2.6). If the record does not go back that far, it returns every
-// unused UID below UIDNEXT, which the RFC allows.
+// (RFC 7162, 3.2.6). If the record does not reach back that far, it returns
+// every unused UID below UIDNEXT, which the RFC allows.
 func (f *Folder) Vanished(s *Snapshot, modseq uint64) []uint32 {
 	f.mu.Lock()
 	defer f.mu.Unlock()

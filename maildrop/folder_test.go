@@ -19,7 +19,7 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// testStore opens a store in a temporary directory.
+// testStore returns a store in a temporary directory.
 func testStore(t testing.TB, cfg Config) *Store {
 	t.Helper()
 	cfg.Name = "boxes"
@@ -266,7 +266,7 @@ func TestWatchOthers(t *testing.T) {
 	}
 }
 
-// A second file with the base name of a message becomes a separate message; the
+// A second file with a message's base name becomes a separate message; the
 // first keeps its UID.
 func TestDoubledBaseName(t *testing.T) {
 	for _, where := range []string{"new/", "cur/"} {
@@ -292,7 +292,7 @@ func TestDoubledBaseName(t *testing.T) {
 }
 
 // A wrong size in a file name is detected before the first octet is sent. From
-// then on the right size is known, also after a restart.
+// then on, the correct size is used, even after a restart.
 func TestLyingSize(t *testing.T) {
 	s, err := Open(Config{Name: "boxes"}, testStore(t, Config{}).env)
 	must(t, err)
@@ -315,8 +315,8 @@ func TestLyingSize(t *testing.T) {
 	}
 }
 
-// readsAs checks that a message has the announced size and reads as text, both
-// as stored and with CRLF.
+// readsAs checks that a message has the announced size and contains text, both
+// as stored and with CRLF line endings.
 func readsAs(t *testing.T, f *Folder, m *Message, text string) {
 	t.Helper()
 	for _, copyTo := range []func(io.Writer, *Reader) (int64, error){
@@ -333,8 +333,8 @@ func readsAs(t *testing.T, f *Folder, m *Message, text string) {
 	}
 }
 
-// A scanner or an editor may replace the text in a message's file. The new text
-// is read, and the message then has its new size.
+// A virus scanner or an editor may replace a message's file in place. The new
+// text is read, and the message then has the new size.
 func TestFileReplacedInPlace(t *testing.T) {
 	small := "Subject: a\r\n\r\nx\r\n"
 	large := "Subject: b\r\n\r\n" + strings.Repeat("a long line of text\r\n", 10_000)
@@ -366,8 +366,8 @@ func TestFileReplacedInPlace(t *testing.T) {
 	}
 }
 
-// If a file is truncated while it is being read, the announced length is still
-// delivered, and the message is measured again.
+// If a file is truncated while it is being read, the announced number of octets
+// is still returned, and the message is measured again.
 func TestFileCutWhileRead(t *testing.T) {
 	f := testFolder(t, testStore(t, Config{}), "INBOX")
 	m := put(t, f, "Subject: b\r\n\r\n"+strings.Repeat("a long line of text\r\n", 20_000), 0)
@@ -385,7 +385,7 @@ func TestFileCutWhileRead(t *testing.T) {
 	}
 }
 
-// A large file whose name contains its sizes is counted once.
+// A large file with sizes in its name is counted only once.
 func TestLargeFileIsCountedOnce(t *testing.T) {
 	s := testStore(t, Config{})
 	f := testFolder(t, s, "INBOX")
@@ -402,8 +402,8 @@ func TestLargeFileIsCountedOnce(t *testing.T) {
 	}
 }
 
-// A message with an old date can be appended to a folder that is not open,
-// because the clean-up of tmp during the first Sync does not remove it.
+// A message with an old date can be appended to a folder that is not open: the
+// clean-up of tmp during the first Sync does not remove it.
 func TestAppendOldDateToUnopenedFolder(t *testing.T) {
 	f := testFolder(t, testStore(t, Config{}), "INBOX")
 	var news []*NewMessage
@@ -444,7 +444,7 @@ func TestLeftover(t *testing.T) {
 	}
 }
 
-// A box that is removed while it is open but unused is created again.
+// A box that is removed while open but unused is created again.
 func TestRemovedBox(t *testing.T) {
 	s := hopStore(t, Config{})
 	for range 2 {
@@ -456,7 +456,7 @@ func TestRemovedBox(t *testing.T) {
 	}
 }
 
-// No link in a box leads out of it.
+// Links in a box cannot be used to leave it.
 func TestLinksInTheBox(t *testing.T) {
 	for _, name := range []string{"cur", "new", "tmp", "dovecot-uidlist", "dovecot-keywords", ".Sent"} {
 		t.Run(name, func(t *testing.T) {
@@ -496,7 +496,7 @@ func TestLinksInTheBox(t *testing.T) {
 
 // A large folder opened for the first time is shown before its files are
 // examined. Dates, wrong sizes in names and missing files are determined when
-// they are needed.
+// needed.
 func TestFirstLook(t *testing.T) {
 	s := testStore(t, Config{})
 	cur := filepath.Join(boxDir(s), "cur")

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// useGolden copies a file written by the first version into ann's box.
+// useGolden copies a file written by the first version to ann's box.
 func useGolden(t *testing.T, s *Store, name string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", "golden", name))

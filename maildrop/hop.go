@@ -13,32 +13,32 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// atOnce is the number of recipients of one message that are delivered to in
+// atOnce is the number of recipients to which one message is delivered in
 // parallel.
 const atOnce = 8
 
-// Open implements mail.Hop. Each recipient is an account; its mail becomes a
-// file in the appropriate folder.
+// Open implements mail.Hop. Each recipient is an account, whose copy is stored
+// as a file in the appropriate folder.
 func (s *Store) Open(_ context.Context, tx *mail.Transaction) (mail.Handoff, error) {
 	return &handoff{store: s, tx: tx}, nil
 }
 
-// handoff is the delivery of one message to some boxes.
+// handoff is the delivery of one message to one or more boxes.
 type handoff struct {
 	store *Store
 	tx    *mail.Transaction
 	rcpts []target
 }
 
-// target is the destination of one recipient's copy.
+// target is the destination for one recipient's copy.
 type target struct {
 	rcpt   mail.Rcpt
 	box    *Box // nil if it does not exist yet
 	folder string
 }
 
-// Rcpt accepts recipients that exist and have room. It creates nothing; a box
-// is created for its first message.
+// Rcpt accepts recipients that exist and are within their quota. It does not
+// create a box; that happens when the first message is stored.
 func (h *handoff) Rcpt(_ context.Context, r mail.Rcpt) error {
 	if !h.store.known(r.To) {
 		return &mail.Reply{Code: 550, Enhanced: "5.1.1", Text: "Recipient address rejected: no such mailbox", Cause: ErrNoBox}
@@ -69,7 +69,7 @@ func (s *Store) known(a mail.Address) bool {
 	return ok
 }
 
-// reply returns the SMTP reply for an error.
+// reply returns the SMTP reply for err.
 func (s *Store) reply(err error) *mail.Reply {
 	switch {
 	case errors.Is(err, ErrQuota) && s.set.Load().QuotaReply == "reject":
@@ -83,7 +83,7 @@ func (s *Store) reply(err error) *mail.Reply {
 }
 
 // Send stores the message for every recipient. A recipient's outcome is 250
-// once its file and the directory entry are on disk.
+// once the file and its directory entry are on disk.
 func (h *handoff) Send(ctx context.Context, m *mail.Message) []mail.Outcome {
 	out := make([]mail.Outcome, len(h.rcpts))
 	if len(h.rcpts) == 1 {
@@ -134,8 +134,8 @@ func (h *handoff) deliver(ctx context.Context, t *target, m *mail.Message) (stri
 	}
 	defer f.Close()
 	own := deliveryEdits(m, h.tx.Envelope.From, t.rcpt.To)
-	// The limit applies to the stored message, which is smaller: its lines end
-	// in LF.
+	// The limit applies to the stored message, which is smaller because its
+	// lines end in LF.
 	if err := t.box.quota.fits(own.Size()-own.Size()/80, 1); err != nil {
 		return "", err
 	}
@@ -153,8 +153,9 @@ func (h *handoff) deliver(ctx context.Context, t *target, m *mail.Message) (stri
 	return n.base(), nil
 }
 
-// deliveryEdits returns the message as it is stored: with the reverse path and
-// the recipient on top, and without earlier Return-Path fields (RFC 5321, 4.4).
+// deliveryEdits returns the message as stored: with the reverse path and the
+// recipient added at the top, and without existing Return-Path fields (RFC
+// 5321, 4.4).
 func deliveryEdits(m *mail.Message, from, to mail.Address) *mail.Message {
 	var drop []mail.Span
 	for f := range mail.Fields(m.Head) {
@@ -186,8 +187,8 @@ func (h *handoff) folder(t *target) (*Folder, error) {
 	return f, err
 }
 
-// detail opens the folder of a sub-address. Case is ignored, and levels may be
-// separated by "." or "/".
+// detail opens a sub-address's folder. The match ignores case, and levels may
+// be separated by "." or "/".
 func detail(b *Box, name string, create bool) (*Folder, string, error) {
 	name = maildir.CanonicalFolder(name)
 	for _, try := range []string{name, sameFolder(b, name)} {
@@ -209,7 +210,7 @@ func detail(b *Box, name string, create bool) (*Folder, string, error) {
 }
 
 // sameFolder returns the folder whose name differs from name only in case and
-// separators, or "".
+// separators, or "" if there is none.
 func sameFolder(b *Box, name string) string {
 	list, err := b.List()
 	if err != nil {

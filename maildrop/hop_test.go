@@ -17,7 +17,7 @@ import (
 	"hoplite/mail"
 )
 
-// hopStore returns a store with ann and with bob, whose quota is small.
+// hopStore returns a store with accounts ann and bob; bob's quota is small.
 func hopStore(t testing.TB, cfg Config) *Store {
 	t.Helper()
 	cfg.Name = "boxes"
@@ -202,7 +202,7 @@ func TestWatchersHearOfDeliveries(t *testing.T) {
 	}
 }
 
-// RCPT creates no box; the first message does.
+// RCPT does not create a box; the first message does.
 func TestRcptMakesNothing(t *testing.T) {
 	s := hopStore(t, Config{})
 	h, err := s.Open(context.Background(), mail.NewTransaction(mail.Client{}, ""))

@@ -20,8 +20,8 @@ func reopen(t testing.TB, s *Store) *Store {
 	return again
 }
 
-// inboxOf opens ann's INBOX without a clean-up, for stores that the test closes
-// itself.
+// inboxOf opens ann's INBOX without registering a cleanup, for stores that the
+// test closes itself.
 func inboxOf(t testing.TB, s *Store) *Folder {
 	t.Helper()
 	b, err := s.Box("ann@example.org")
@@ -31,7 +31,7 @@ func inboxOf(t testing.TB, s *Store) *Folder {
 	return f
 }
 
-// filled returns a store whose INBOX has seen some changes.
+// filled returns a store in whose INBOX some changes have been made.
 func filled(t testing.TB) (*Store, *Snapshot) {
 	t.Helper()
 	s, err := Open(Config{Name: "boxes"}, testStore(t, Config{}).env)
@@ -87,8 +87,8 @@ func TestIndexRemembers(t *testing.T) {
 	}
 }
 
-// The index may be deleted or damaged at any time. UIDs are unaffected, and the
-// modification sequence does not decrease.
+// The index may be deleted or damaged at any time. UIDs are not affected, and
+// the modification sequence does not decrease.
 func TestIndexLost(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -134,7 +134,7 @@ func TestIndexLost(t *testing.T) {
 	}
 }
 
-// Changes by other programs since the index was closed are adopted.
+// Changes made by other programs after the index was closed are adopted.
 func TestChangesWhileAway(t *testing.T) {
 	s, want := filled(t)
 	s.Close()

@@ -12,7 +12,7 @@ import (
 	"hoplite/maildrop/reconcile"
 )
 
-// openIndex opens the directory with all indexes of the store.
+// openIndex opens the directory that contains all of the store's indexes.
 func (s *Store) openIndex() error {
 	if s.env.NoIndex {
 		return nil
@@ -29,30 +29,30 @@ func (s *Store) openIndex() error {
 	return nil
 }
 
-// indexer maintains the private index of one folder: a log of its state, and
-// the items kept by readers. The index may lag behind or fail; missing data is
-// read from the Maildir again. Folder.mu guards everything except the items.
+// indexer maintains one folder's private index: a log of its state, and the
+// items stored by readers. The index may be out of date or fail; missing data
+// is read from the Maildir again. Folder.mu guards everything except the items.
 type indexer struct {
-	root  *os.Root // of the store's indexes; nil if none are kept
+	root  *os.Root // the store's indexes; nil if there are none
 	files *files
 	warn  zerolog.Logger
 	items items
 
 	log       *index.Log
-	off       bool     // no log can be written now
-	behind    bool     // the log has to be rewritten
+	off       bool     // the log cannot be written
+	behind    bool     // the log must be rewritten
 	announced bool     // write has returned false
 	keywords  []string // as recorded in the log
 }
 
-// dirName returns the name of a folder's directory. It contains the folder's
-// GUID and its inode, because a copy of a Maildir has the same GUIDs.
+// dirName returns the name of a folder's index directory. It contains the
+// folder's GUID and inode, because a copy of a Maildir has the same GUIDs.
 func (x *indexer) dirName(guid string) (string, error) {
 	st, err := x.files.dir.StatSelf()
 	return filepath.Join(guid[:2], fmt.Sprintf("%s-%x", guid, st.Ino)), err
 }
 
-// openDir returns the directory of a folder and creates it if necessary.
+// openDir returns a folder's index directory, creating it if necessary.
 func (x *indexer) openDir(guid string) (index.Place, error) {
 	name, err := x.dirName(guid)
 	if err == nil {
@@ -90,14 +90,14 @@ func (x *indexer) current(known *reconcile.State) {
 	x.behind, x.announced, x.keywords = false, false, known.Keywords
 }
 
-// write appends changes to the log. The first time the log is behind, it
+// write appends changes to the log. If the log is behind, the first call
 // returns false, and the caller must call rewrite later.
 func (x *indexer) write(known *reconcile.State, head index.Head, c reconcile.Changes) bool {
 	x.items.drop(c.Expunged)
 	if x.off {
 		return true
 	}
-	// An existing log does not describe this state.
+	// An existing log does not contain this state.
 	if x.log == nil && x.open(known.GUID) == nil {
 		return true
 	}
@@ -137,7 +137,7 @@ func (x *indexer) rewrite(known *reconcile.State, head index.Head) {
 	x.current(known)
 }
 
-// disable stops using a log that cannot be written.
+// disable stops using a log that could not be written.
 func (x *indexer) disable(err error) {
 	x.warn.Warn().Err(err).Msg("index not written")
 	x.log.Close()
@@ -153,7 +153,7 @@ func (x *indexer) close() {
 	}
 }
 
-// erase removes the index from disk. guid is empty if unknown.
+// erase deletes the index from disk. guid is empty if unknown.
 func (x *indexer) erase(guid string) {
 	x.close()
 	x.off = true

@@ -8,7 +8,7 @@ import (
 	"hoplite/maildrop/index"
 )
 
-// items holds pre-rendered pieces of messages by UID. They are read from disk
+// items holds pre-rendered data for messages by UID. They are read from disk
 // when the first one is needed.
 type items struct {
 	warn zerolog.Logger
@@ -16,7 +16,7 @@ type items struct {
 	shown func() *Snapshot
 
 	mu    sync.RWMutex
-	place *index.Place // of the folder's index, or nil
+	place *index.Place // the folder's index, or nil
 	cache *index.Cache
 }
 
@@ -40,7 +40,7 @@ func (i *items) put(uid uint32, item []byte) {
 	}
 }
 
-// open opens the cache with i.mu held.
+// open opens the cache. The caller holds i.mu.
 func (i *items) open() *index.Cache {
 	if i.cache != nil {
 		return i.cache
@@ -62,7 +62,7 @@ func (i *items) open() *index.Cache {
 	return c
 }
 
-// disable keeps the items in memory only from now on.
+// disable keeps items only in memory from now on.
 func (i *items) disable(err error) {
 	i.warn.Warn().Err(err).Msg("item cache not written")
 	i.cache = index.NewCache()

@@ -12,36 +12,36 @@ import (
 	"time"
 )
 
-// mboxMessage is one message of an mbox file.
+// mboxMessage is one message in an mbox file.
 type mboxMessage struct {
-	offset   int64 // of its From line
+	offset   int64 // offset of its From line
 	text     []byte
 	date     time.Time
 	flags    Flags
 	keywords []string
 }
 
-// maxMbox is the largest message that is read from an mbox, in octets.
+// maxMbox is the maximum size in octets of a message read from an mbox.
 const maxMbox = 256 << 20
 
 // ErrNotMbox is returned for a file that does not start with a From line.
 var ErrNotMbox = errors.New("not an mbox file: its first line does not begin with \"From \"")
 
-// mboxReader reads an mbox. A message starts with a "From " line after an empty
-// line. A Content-Length is used if it leads to another From line or to the
-// end.
+// mboxReader reads an mbox file. A message starts with a "From " line after an
+// empty line. A Content-Length is trusted if it points to another From line or
+// to the end of the file.
 type mboxReader struct {
 	r      *bufio.Reader
-	offset int64  // of the next line
-	from   []byte // the From line already read
-	at     int64  // its offset
+	offset int64  // offset of the next line
+	from   []byte // From line that has already been read
+	at     int64  // offset of from
 }
 
 func newMboxReader(r io.Reader) *mboxReader {
 	return &mboxReader{r: bufio.NewReaderSize(r, 256<<10)}
 }
 
-// line reads a line of any length, including its end.
+// line reads a line of any length, including its line ending.
 func (m *mboxReader) line() ([]byte, error) {
 	line, err := m.r.ReadBytes('\n')
 	m.offset += int64(len(line))
@@ -51,7 +51,7 @@ func (m *mboxReader) line() ([]byte, error) {
 	return line, err
 }
 
-// next returns the next message, or io.EOF after the last one.
+// next returns the next message, or io.EOF if there are no more.
 func (m *mboxReader) next() (*mboxMessage, error) {
 	for m.from == nil {
 		m.at = m.offset
@@ -77,7 +77,7 @@ func (m *mboxReader) next() (*mboxMessage, error) {
 	return msg, nil
 }
 
-// header reads up to the empty line after the header.
+// header reads the header, including the empty line after it.
 func (m *mboxReader) header(msg *mboxMessage) error {
 	for {
 		line, err := m.line()
@@ -121,8 +121,8 @@ func (m *mboxReader) body(msg *mboxMessage) error {
 		if err != nil {
 			return err
 		}
-		// Text may also contain a line that starts with "From ", but a real
-		// From line has a date.
+		// A line in the text may also start with "From ", but only a real From
+		// line contains a date.
 		if empty && isFrom(line) && !fromDate(string(line)).IsZero() {
 			m.from, m.at = line, at
 			msg.text = cutEmptyLine(msg.text)
@@ -149,7 +149,7 @@ func cutEmptyLine(text []byte) []byte {
 }
 
 // trust reports whether a body of n octets is followed by a From line or the
-// end of the file. It fails for bodies that do not fit into the buffer.
+// end of the file. It returns false for bodies that do not fit into the buffer.
 func (m *mboxReader) trust(n int64) bool {
 	const tail = 8
 	if n < 0 || n > int64(m.r.Size()-tail) {
@@ -167,7 +167,7 @@ var fromPrefix = []byte("From ")
 
 func isFrom(line []byte) bool { return bytes.HasPrefix(line, fromPrefix) }
 
-// fromDate returns the date of a From line, or the zero time.
+// fromDate returns the date in a From line, or the zero time if there is none.
 func fromDate(line string) time.Time {
 	fields := strings.Fields(line)
 	for i := 2; i < len(fields); i++ {
@@ -181,7 +181,7 @@ func fromDate(line string) time.Time {
 	return time.Time{}
 }
 
-// field returns the value of the first header field of that name.
+// field returns the value of the first header field with the given name.
 func (msg *mboxMessage) field(name string) string {
 	for line := range bytes.Lines(msg.text) {
 		if len(bytes.TrimRight(line, "\r\n")) == 0 {
@@ -200,7 +200,8 @@ func (msg *mboxMessage) contentLength() (int64, bool) {
 }
 
 // readStatus reads flags and keywords from the fields in which mail programs
-// store them, and the date from Date if the From line has none.
+// store them. If the From line has no date, it reads the date from the Date
+// field.
 func (msg *mboxMessage) readStatus() {
 	for _, c := range msg.field("Status") + msg.field("X-Status") {
 		switch c {
@@ -225,7 +226,7 @@ func (msg *mboxMessage) readStatus() {
 	}
 }
 
-// writeMbox appends a message in mboxrd form.
+// writeMbox appends a message in mboxrd format.
 func writeMbox(w *bufio.Writer, f *Folder, s *Snapshot, m *Message) error {
 	r, err := f.Open(m)
 	if err != nil {

@@ -19,15 +19,16 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// besideDir makes the test binary the server that runs beside Dovecot.
+// besideDir names the environment variable that makes the test binary run as
+// the server that shares the Maildir with Dovecot.
 const besideDir = "HOPLITE_BESIDE_DIR"
 
 // besideTime is the time for which both servers use the folder.
 const besideTime = 8 * time.Second
 
 // TestBesideChild appends, moves, flags and expunges messages in a folder that
-// Dovecot uses at the same time, and checks that no UID moves to another
-// message.
+// Dovecot uses at the same time, and checks that no UID is reassigned to
+// another message.
 func TestBesideChild(t *testing.T) {
 	dir := os.Getenv(besideDir)
 	if dir == "" {
@@ -63,8 +64,8 @@ func TestBesideChild(t *testing.T) {
 }
 
 // Dovecot's IMAP server and delivery agent use a folder at the same time as
-// Hoplite. No UID is assigned twice or moves to another message, and Dovecot
-// does not complain.
+// Hoplite. No UID is assigned twice or reassigned to another message, and
+// Dovecot does not complain.
 func TestInteropTwoServers(t *testing.T) {
 	d := newDovecot(t)
 	d.run("imap", firstSession)
@@ -101,7 +102,7 @@ func TestInteropTwoServers(t *testing.T) {
 	}
 }
 
-// command prepares a program that runs as the owner of the mail.
+// command prepares a program to run as the owner of the mail.
 func (d *dovecot) command(path string, args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	d.t.Cleanup(cancel)
@@ -114,7 +115,8 @@ func (d *dovecot) command(path string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// play runs a program with input and fails if Dovecot complains.
+// play runs a program with the given input and fails the test if Dovecot
+// complains.
 func (d *dovecot) play(cmd *exec.Cmd, input string) {
 	d.t.Helper()
 	cmd.Stdin = strings.NewReader(strings.ReplaceAll(input, "\n", "\r\n"))
@@ -126,7 +128,8 @@ func (d *dovecot) play(cmd *exec.Cmd, input string) {
 	}
 }
 
-// compareAfterwards checks the uidlist, and that both servers see the same.
+// compareAfterwards checks the uidlist and that both servers see the same
+// state.
 func (d *dovecot) compareAfterwards() {
 	d.t.Helper()
 	theirs := d.see("INBOX")

@@ -22,7 +22,7 @@ type peer struct {
 	n   int
 }
 
-// store stores a message: under the lock it moves the file into place and
+// store stores a message. Holding the lock, it moves the file into place and
 // appends the line.
 func (p *peer) store() {
 	lock, err := p.dir.Acquire(context.Background(), maildir.UIDListFile)
@@ -42,7 +42,7 @@ func (p *peer) store() {
 	must(p.t, w.Close())
 }
 
-// rename changes the flags of a message without the lock.
+// rename changes a message's flags without holding the lock.
 func (p *peer) rename() {
 	cur, err := p.dir.Sub("cur")
 	must(p.t, err)
@@ -60,7 +60,7 @@ func (p *peer) rename() {
 }
 
 // Two servers store messages and change flags in one folder at the same time.
-// No UID is assigned twice, and none moves to another message.
+// No UID is assigned twice or reassigned to another message.
 func TestTwoServersOnOneFolder(t *testing.T) {
 	s := testStore(t, Config{})
 	f := testFolder(t, s, "INBOX")
@@ -95,7 +95,7 @@ func TestTwoServersOnOneFolder(t *testing.T) {
 		noteUIDs(t, shown, snap)
 	}
 	<-done
-	f.since = stamp{} // changes may share a time stamp; they are seen once it is old
+	f.since = stamp{} // changes may share a timestamp; they are seen once it is old
 	noteUIDs(t, shown, syncNow(t, f))
 	text := read(t, filepath.Join(boxDir(s), maildir.UIDListFile))
 	list, err := maildir.ParseUIDList(string(text))
@@ -115,7 +115,7 @@ func TestTwoServersOnOneFolder(t *testing.T) {
 	t.Logf("%d messages", len(list.Entries))
 }
 
-// noteUIDs compares a snapshot with all earlier ones.
+// noteUIDs compares a snapshot with all previous ones.
 func noteUIDs(t *testing.T, shown map[uint32]string, s *Snapshot) {
 	t.Helper()
 	for _, m := range s.Messages {
@@ -127,7 +127,7 @@ func noteUIDs(t *testing.T, shown map[uint32]string, s *Snapshot) {
 }
 
 // The bound in the uidlist is raised at its current offset even if another
-// server rewrote the list with another header, and lines appended by that
+// server has rewritten the list with another header. Lines appended by that
 // server are read afterwards.
 func TestRaiseInAListOfAnotherServer(t *testing.T) {
 	s := testStore(t, Config{})
@@ -139,7 +139,8 @@ func TestRaiseInAListOfAnotherServer(t *testing.T) {
 	list.Next, list.Other = 1_000_000, []string{"Pxyz"}
 	list.Entries = append(list.Entries, maildir.Entry{UID: 77, Base: "1700000000.M1P1.peer"})
 	must(t, os.WriteFile(filepath.Join(boxDir(s), "cur", "1700000000.M1P1.peer:2,"), []byte("Subject: peer\n\nx\n"), 0o600))
-	// This happens between a Sync and the change that raises the bound.
+	// The other server rewrites the list between a Sync and the change that
+	// raises the bound.
 	f.mu.Lock()
 	must(t, os.WriteFile(path+".new", list.Bytes(), 0o600))
 	must(t, os.Rename(path+".new", path))
@@ -160,7 +161,7 @@ func TestRaiseInAListOfAnotherServer(t *testing.T) {
 	}
 }
 
-// MOVE within a folder gives messages new UIDs and leaves no second copy.
+// MOVE within a folder assigns new UIDs to messages and leaves no second copy.
 func TestMoveWithinAFolder(t *testing.T) {
 	f := testFolder(t, testStore(t, Config{}), "INBOX")
 	put(t, f, "Subject: a\n\nx\n", Seen)

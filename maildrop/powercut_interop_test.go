@@ -10,9 +10,9 @@ import (
 	"hoplite/internal/powercuttest"
 )
 
-// The power fails repeatedly while messages are delivered, appended, flagged
-// and expunged. Everything that was acknowledged exists afterwards, under the
-// UIDs that readers saw.
+// The power repeatedly fails while messages are delivered, appended, flagged
+// and expunged. Everything acknowledged exists afterwards, with the UIDs that
+// readers saw.
 func TestInteropPowerCut(t *testing.T) {
 	d := powercuttest.NewDisk(t)
 	dir := filepath.Join(d.Mount, "data")
@@ -30,8 +30,8 @@ func TestInteropPowerCut(t *testing.T) {
 	}
 }
 
-// This is the negative control: deliveries that are not synced must be lost in
-// the same power cut, or TestInteropPowerCut would prove nothing.
+// As a negative control, deliveries that are not synced must be lost in the
+// same power failure; otherwise TestInteropPowerCut would prove nothing.
 func TestInteropPowerCutFindsUnsyncedMail(t *testing.T) {
 	d := powercuttest.NewDisk(t)
 	dir := filepath.Join(d.Mount, "data")

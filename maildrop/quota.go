@@ -13,31 +13,31 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// quotaFile holds the limits and the usage of a box (Maildir++).
+// quotaFile is the file with the limits and the usage of a box (Maildir++).
 const quotaFile = "maildirsize"
 
-// The limits on maildirsize set by Maildir++.
+// The limits that Maildir++ sets for maildirsize.
 const (
 	quotaFileMax = 5120
 	quotaOld     = 15 * time.Minute
 )
 
-// Quota is the usage of a box and its limits; a limit of 0 means none.
+// Quota is the usage and limits of a box. A limit of 0 means no limit.
 type Quota struct {
 	Size, Messages           int64
 	SizeLimit, MessagesLimit int64
 }
 
-// full reports whether the given growth would exceed a limit.
+// full reports whether adding the given amounts would exceed a limit.
 func (q Quota) full(size, messages int64) bool {
 	return q.SizeLimit > 0 && q.Size+size > q.SizeLimit || q.MessagesLimit > 0 && q.Messages+messages > q.MessagesLimit
 }
 
-// quota manages the maildirsize of a box.
+// quota manages a box's maildirsize file.
 type quota struct {
-	dir *maildir.Dir // of the box
+	dir *maildir.Dir // the box's directory
 	log zerolog.Logger
-	// set returns the configured limits, or 0 for none.
+	// set returns the configured limits, or 0 for no limit.
 	set func() (size, messages int64)
 
 	mu sync.Mutex
@@ -54,8 +54,8 @@ func (k *quota) get() (Quota, error) {
 	return k.recount(q)
 }
 
-// limits returns the limits of the box. Those found in maildirsize apply if
-// none are configured.
+// limits returns the limits of the box. If none are configured, those found in
+// maildirsize apply.
 func (k *quota) limits(found Quota) (size, messages int64) {
 	if size, messages = k.set(); size == 0 && messages == 0 {
 		return found.SizeLimit, found.MessagesLimit
@@ -63,7 +63,7 @@ func (k *quota) limits(found Quota) (size, messages int64) {
 	return size, messages
 }
 
-// fits returns ErrQuota if the box lacks room for the given growth.
+// fits returns ErrQuota if the box does not have room for the given amounts.
 func (k *quota) fits(size, messages int64) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -85,8 +85,8 @@ func (k *quota) fits(size, messages int64) error {
 	return nil
 }
 
-// add adds to the usage. It updates only an existing file, because none is
-// needed without a limit.
+// add adds the given amounts to the usage. It updates only an existing file,
+// because none is needed without a limit.
 func (k *quota) add(size, messages int64) {
 	if size == 0 && messages == 0 {
 		return
@@ -106,9 +106,9 @@ func (k *quota) add(size, messages int64) {
 	}
 }
 
-// read reads maildirsize. known is false if the usage has to be counted again:
-// there is no file, the limits changed, the file is too long, or the box has
-// been over quota for a while.
+// read reads maildirsize. known is false if the usage must be counted again
+// because the file does not exist, the limits have changed, the file is too
+// long, or the box has been over quota for a while.
 func (k *quota) read() (q Quota, known bool, err error) {
 	text, err := k.dir.ReadFile(quotaFile, 64<<10)
 	if err != nil && !isNot(err) {
@@ -131,7 +131,8 @@ func (k *quota) read() (q Quota, known bool, err error) {
 	return q, true, nil
 }
 
-// parseQuota parses a maildirsize file: a line of limits, then differences.
+// parseQuota parses a maildirsize file: a line with the limits, followed by
+// differences.
 func parseQuota(text string) (q Quota, lines int, ok bool) {
 	head, rest, ok := strings.Cut(text, "\n")
 	if !ok {
@@ -168,7 +169,8 @@ func parseQuota(text string) (q Quota, lines int, ok bool) {
 	return q, lines, lines > 0 && q.Size >= 0 && q.Messages >= 0
 }
 
-// recount counts the whole box and writes maildirsize if there is a limit.
+// recount counts the usage of the whole box and writes maildirsize if there is
+// a limit.
 func (k *quota) recount(q Quota) (Quota, error) {
 	q, err := k.sum(q)
 	if err != nil || q.SizeLimit == 0 && q.MessagesLimit == 0 {
@@ -184,7 +186,7 @@ func (k *quota) recount(q Quota) (Quota, error) {
 	return q, k.dir.Replace(quotaFile, fmt.Appendf(nil, "%s\n%d %d\n", strings.Join(head, ","), q.Size, q.Messages))
 }
 
-// sum counts the whole box.
+// sum counts the usage of the whole box.
 func (k *quota) sum(q Quota) (Quota, error) {
 	q.Size, q.Messages = 0, 0
 	dirs, err := k.dir.Dirs()
@@ -211,7 +213,7 @@ func (k *quota) sum(q Quota) (Quota, error) {
 	return q, nil
 }
 
-// addUp counts the messages of one folder. Sizes are taken from the file names
+// addUp counts the messages in one folder. It takes sizes from the file names
 // if they contain them.
 func addUp(folder *maildir.Dir) (size, count int64) {
 	for _, sub := range []string{"new", "cur"} {
@@ -237,7 +239,7 @@ func addUp(folder *maildir.Dir) (size, count int64) {
 	return size, count
 }
 
-// compare returns the usage recorded in maildirsize and the actual one. They
+// compare returns the usage recorded in maildirsize and the actual usage. They
 // are equal if the file has no valid record.
 func (k *quota) compare() (noted, counted Quota, err error) {
 	k.mu.Lock()

@@ -28,7 +28,7 @@ func TestParseQuota(t *testing.T) {
 }
 
 // A limit in another server's maildirsize applies if none is configured.
-// Changes by other programs are detected, and an invalid file is replaced.
+// Changes made by other programs are detected, and an invalid file is replaced.
 func TestForeignMaildirsize(t *testing.T) {
 	s := testStore(t, Config{})
 	f := testFolder(t, s, "INBOX")

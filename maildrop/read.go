@@ -10,33 +10,33 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// File is the open file of a message as stored, mostly with LF line ends. Its
-// sizes were confirmed on the open file, so a literal that announces Wire can
-// be sent in full even if the file's name or the index is wrong.
+// File is a message's open file as stored, usually with LF line endings. Its
+// sizes were verified on the open file, so a literal of size Wire can be sent
+// in full even if the file name or the index is wrong.
 type File struct {
-	// Size is the number of octets in the file, Wire the number with CRLF at
-	// every line end.
+	// Size is the number of octets in the file, and Wire the number with CRLF
+	// line endings.
 	Size, Wire int64
 
 	file   *os.File
-	block  *[confirmBlock]byte // the whole file, if it was read to confirm Wire
+	block  *[confirmBlock]byte // the whole file, if it was read to verify Wire
 	folder *Folder
 	msg    *Message
 	doubt  bool
 }
 
-// confirmBlock is the size limit of files that are read at once to confirm
-// their CRLF size.
+// confirmBlock is the maximum size of a file that is read at once to verify its
+// CRLF size.
 const confirmBlock = 64 << 10
 
 var confirmBlocks = sync.Pool{New: func() any { return new([confirmBlock]byte) }}
 
-// Open opens the file of a message. It returns ErrNoMessage if the message was
-// expunged, and ErrUnreadable if there is something wrong with its file.
+// Open opens a message's file. It returns ErrNoMessage if the message has been
+// expunged, and ErrUnreadable if the file cannot be read.
 func (f *Folder) Open(m *Message) (File, error) {
 	file, st, err := f.in(fileOf(m)).OpenStat(m.File)
 	if isNot(err) {
-		// The file was renamed.
+		// The file has been renamed.
 		if file, st, err = f.reopen(m, f.snap.Load()); isNot(err) {
 			return File{}, ErrNoMessage
 		}
@@ -54,8 +54,8 @@ func (f *Folder) Open(m *Message) (File, error) {
 }
 
 // unreadable returns the error for a file that cannot be opened or read. Unless
-// the process lacks resources, that concerns only one message, and the log names
-// its file.
+// the process is out of resources, the error concerns only this message, and
+// the file's name is logged.
 func (f *Folder) unreadable(m *Message, err error) error {
 	if noResources(err) {
 		return fmt.Errorf("open message %d: %w", m.UID, err)
@@ -65,8 +65,8 @@ func (f *Folder) unreadable(m *Message, err error) error {
 	return fmt.Errorf("message %d: %w: %w", m.UID, ErrUnreadable, err)
 }
 
-// confirm sets the sizes. Counted sizes remain valid while size and time of the
-// file are unchanged; otherwise they are counted now.
+// confirm sets the sizes. Sizes counted earlier remain valid while the file's
+// size and time are unchanged; otherwise they are counted again.
 func (of *File) confirm(st maildir.Stat) error {
 	m := of.msg
 	if m.Exact && st.Size == m.Size && st.MTime.Unix() == m.Date {
@@ -83,7 +83,7 @@ func (of *File) confirm(st maildir.Stat) error {
 		if err != nil {
 			return err
 		}
-		of.dropBlock() // it has grown
+		of.dropBlock() // the file has grown
 	}
 	var err error
 	of.Size, of.Wire, err = maildir.WireSize(io.NewSectionReader(of.file, 0, 1<<62))
@@ -116,8 +116,8 @@ func (of *File) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// Doubt records that the file changed during reading and yielded fewer octets
-// than announced. Close then measures the message again.
+// Doubt records that the file changed while it was read and yielded fewer
+// octets than announced. Close then measures the message again.
 func (of *File) Doubt() { of.doubt = true }
 
 // Close closes the file. If the folder had recorded other sizes, Close corrects
@@ -131,7 +131,7 @@ func (of *File) Close() error {
 		f.remeasure(m.UID)
 		f.mu.Unlock()
 	case !m.Exact && of.block == nil && f.mu.TryLock():
-		// A large file should be counted only once.
+		// Record the result, so that a large file is counted only once.
 		f.finishDates()
 		if i, ok := f.known.Find(m.UID); ok && f.known.Messages[i].Base() == m.Base() {
 			f.counted(i, of.Size, of.Wire)
@@ -143,7 +143,7 @@ func (of *File) Close() error {
 }
 
 // Head reads the beginning of a message as stored into b and returns the number
-// of octets read. It returns ErrNoMessage if the message was expunged.
+// of octets read. It returns ErrNoMessage if the message has been expunged.
 func (f *Folder) Head(m *Message, b []byte) (int, error) {
 	n, err := f.in(fileOf(m)).ReadHead(m.File, b)
 	if err == nil {
@@ -163,8 +163,9 @@ func (f *Folder) Head(m *Message, b []byte) (int, error) {
 	return n, nil
 }
 
-// Reader reads a message with CRLF line ends. It returns exactly Size octets,
-// even if another program changes the file in the meantime. Close it after use.
+// Reader reads a message with CRLF line endings. It returns exactly Size
+// octets, even if another program changes the file while it is being read. It
+// must be closed after use.
 type Reader struct {
 	crlf *maildir.CRLFReader
 	file File
@@ -173,7 +174,7 @@ type Reader struct {
 
 var crlfPool = sync.Pool{New: func() any { return maildir.NewCRLFReader(nil) }}
 
-// Read opens a message for reading with CRLF line ends.
+// Read opens a message for reading with CRLF line endings.
 func (f *Folder) Read(m *Message) (*Reader, error) {
 	file, err := f.Open(m)
 	if err != nil {
@@ -217,7 +218,7 @@ func (r *Reader) WriteTo(w io.Writer) (int64, error) {
 	if err != nil || r.left == 0 {
 		return n, err
 	}
-	// Read pads the rest.
+	// Read pads the message to its full size.
 	more, err := io.Copy(w, struct{ io.Reader }{r})
 	return n + more, err
 }
@@ -247,7 +248,7 @@ func (r *Reader) Close() error {
 	return r.file.Close()
 }
 
-// finishDates completes the look-up of message dates. The caller holds f.mu.
+// finishDates completes the look-up of dates. The caller holds f.mu.
 func (f *Folder) finishDates() {
 	d := f.dates
 	if d == nil {
@@ -260,7 +261,7 @@ func (f *Folder) finishDates() {
 	}
 }
 
-// remeasure counts the octets of a message again. The caller holds f.mu.
+// remeasure counts a message's octets again. The caller holds f.mu.
 func (f *Folder) remeasure(uid uint32) {
 	i, ok := f.known.Find(uid)
 	if !ok {
@@ -279,7 +280,7 @@ func (f *Folder) remeasure(uid uint32) {
 	f.counted(i, size, wire)
 }
 
-// counted records counted sizes for the i-th message.
+// counted records the counted sizes of the i-th message.
 func (f *Folder) counted(i int, size, wire int64) {
 	next := *f.known.Messages[i]
 	next.Size, next.Wire, next.Exact = size, wire, true
@@ -288,12 +289,12 @@ func (f *Folder) counted(i int, size, wire int64) {
 	}
 }
 
-// Cached returns the bytes stored for m with Keep, or nil. Their meaning is up
-// to the server, which stores pre-rendered ENVELOPE and BODYSTRUCTURE, offsets,
-// and sort and thread keys. They must not be modified. They may be lost at any
-// time, and should start with a version number of the server's format.
+// Cached returns the bytes stored for m by Keep, or nil. Their meaning is up to
+// the server, which stores pre-rendered ENVELOPE and BODYSTRUCTURE, offsets,
+// and sort and thread keys. The caller must not modify them. They may be lost
+// at any time, and should start with a version number of the server's format.
 func (f *Folder) Cached(m *Message) []byte { return f.index.items.get(m.UID) }
 
-// Keep stores bytes for m, in memory and on disk, until m is expunged. They
-// must not be modified afterwards.
+// Keep stores bytes for m, in memory and on disk, until m is expunged. The
+// caller must not modify them afterwards.
 func (f *Folder) Keep(m *Message, item []byte) { f.index.items.put(m.UID, item) }

@@ -9,7 +9,7 @@ import (
 )
 
 // Rename renames a folder and all its subfolders. Renaming INBOX moves its
-// messages to a new folder and leaves it empty (RFC 9051, 6.3.6).
+// messages to a new folder and leaves INBOX empty (RFC 9051, 6.3.6).
 func (b *Box) Rename(from, to string) error {
 	from, to = maildir.CanonicalFolder(from), maildir.CanonicalFolder(to)
 	if from == maildir.Inbox {
@@ -50,8 +50,8 @@ func (b *Box) Rename(from, to string) error {
 	}))
 }
 
-// moves lists the folders that a rename moves. All checks are made first, so
-// that no rename is left half done.
+// moves lists the folders that must be renamed. It performs all checks first,
+// so that a rename is not left half done.
 func (b *Box) moves(from, to string) ([][2]string, error) {
 	if _, err := maildir.FolderDir(from); err != nil {
 		return nil, ErrNoFolder

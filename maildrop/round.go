@@ -14,11 +14,11 @@ import (
 
 // round is one examination of a folder on disk: it reads the changes, passes
 // them to package reconcile, carries out the resulting plan and publishes the
-// new state. The folder is locked.
+// new state. The caller holds the folder's lock.
 type round struct {
 	*Folder
 	list *lockedList // nil unless the uidlist is locked
-	now  stamp       // the stamps taken before the reading
+	now  stamp       // stamps taken before the reading
 	scan *scan
 }
 
@@ -28,8 +28,7 @@ func (r *round) read(all bool) (err error) {
 	return r.scan.read(r.now, all)
 }
 
-// run reads the changes, without the lock if there is nothing to decide,
-// otherwise with the uidlist locked.
+// run reads the changes. It locks the uidlist only if a decision is needed.
 func (r *round) run(all bool) error {
 	// In a folder that no server has used yet, all files are unknown.
 	if !r.known.Known && r.now.List == (index.FileStamp{}) {
@@ -45,8 +44,8 @@ func (r *round) run(all bool) error {
 	return r.carryOut(next, changes, plan)
 }
 
-// runLocked locks the uidlist, reads the changes, and reconciles. If the disk
-// has not changed since it was read without the lock, it is not read again.
+// runLocked locks the uidlist, reads the changes, and reconciles. It does not
+// read the disk again if it has not changed since it was read without the lock.
 func (r *round) runLocked(all bool) (err error) {
 	if r.list, err = r.lockList(lockWait); err != nil {
 		return err
@@ -64,7 +63,7 @@ func (r *round) runLocked(all bool) (err error) {
 	return r.refresh(all)
 }
 
-// refresh reads the changes with the uidlist locked, and reconciles.
+// refresh reads the changes while the uidlist is locked, and reconciles.
 func (r *round) refresh(all bool) (err error) {
 	if r.now, _, err = r.look(); err != nil {
 		return err
@@ -78,7 +77,7 @@ func (r *round) refresh(all bool) (err error) {
 	return r.decide()
 }
 
-// decide reconciles the reading with the uidlist locked.
+// decide reconciles the reading while the uidlist is locked.
 func (r *round) decide() error {
 	reading := r.scan.r
 	reading.Locked = true
@@ -90,7 +89,7 @@ func (r *round) decide() error {
 	return r.carryOut(reconcile.Reconcile(&r.known, reading))
 }
 
-// identify sets the UIDVALIDITY and GUID if the uidlist lacks them.
+// identify sets the UIDVALIDITY and GUID if they are missing from the uidlist.
 func (r *round) identify(reading *reconcile.Reading) (err error) {
 	list := reading.List
 	if list.Validity == 0 {
@@ -113,8 +112,8 @@ func newGUID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// carryOut performs the plan and publishes the new state. Without the uidlist's
-// lock the plan writes nothing.
+// carryOut carries out the plan and publishes the new state. If the uidlist is
+// not locked, the plan writes nothing.
 func (r *round) carryOut(next reconcile.State, c reconcile.Changes, plan reconcile.Plan) error {
 	f, reading := r.Folder, r.scan.r
 	if plan.Err != nil {
@@ -122,7 +121,7 @@ func (r *round) carryOut(next reconcile.State, c reconcile.Changes, plan reconci
 	}
 	vanished, err := r.settleNew(&next, plan)
 	if noRoom(err) && !reading.KeepNew && (f.known.Known || !reading.Damaged) {
-		// Readers need access to the old mail to make room for the new.
+		// Readers need access to old mail to make room for new mail.
 		f.box.store.log.Warn().Err(err).Str("folder", f.dir.Path()).Msg("disk full: new mail is not shown")
 		reading.KeepNew = true
 		return r.decide()
@@ -132,14 +131,14 @@ func (r *round) carryOut(next reconcile.State, c reconcile.Changes, plan reconci
 	}
 	next.Drop(&c, vanished)
 	if r.moveToCur(plan.Assigned) {
-		// Changes by other programs since the reading are detected once the
-		// directories have settled.
+		// Changes made by other programs since the reading are detected once
+		// the directories have settled.
 		if _, err := f.lookDirs(&r.now); err != nil {
 			return err
 		}
 	}
 	if next.GUID != f.known.GUID || next.Validity != f.known.Validity {
-		f.index.close() // the files of another folder replaced this one's
+		f.index.close() // files of another folder have replaced this folder's
 	}
 	f.known = next
 	c.Flagged = append(c.Flagged, r.retry(plan.Pending)...)
@@ -161,8 +160,8 @@ func (r *round) carryOut(next reconcile.State, c reconcile.Changes, plan reconci
 }
 
 // settleNew measures new messages while the uidlist is being written. It
-// returns the messages whose files are gone. A line without a file merely
-// leaves a UID unused.
+// returns the messages whose files no longer exist. A line without a file
+// merely leaves a UID unused.
 func (r *round) settleNew(next *reconcile.State, plan reconcile.Plan) (vanished []*Message, err error) {
 	if r.list == nil || len(plan.Assigned) == 0 && !plan.Rewrite {
 		return r.measureAll(plan.Measure)
@@ -186,8 +185,8 @@ func (r *round) settleNew(next *reconcile.State, plan reconcile.Plan) (vanished 
 
 // measureAll sets the sizes and dates of new messages. When a large folder is
 // opened for the first time, sizes are taken from the file names, and the files
-// are examined after the client got its answer. A held lock is refreshed in the
-// meantime.
+// are examined after the client has received its response. While this runs, a
+// held lock is refreshed.
 func (r *round) measureAll(msgs []*Message) (vanished []*Message, err error) {
 	const many = 100
 	f := r.Folder
@@ -243,8 +242,8 @@ func (r *round) moveToCur(msgs []*Message) (moved bool) {
 	return moved
 }
 
-// retry writes flags that could not be written before, and returns the messages
-// that it renamed. The slice of messages is not published yet.
+// retry writes flags that could not be written earlier, and returns the
+// messages that it renamed. The slice of messages has not been published yet.
 func (r *round) retry(pending []*Message) (done []*Message) {
 	for _, m := range pending {
 		i, ok := r.known.Find(m.UID)

@@ -9,7 +9,7 @@ import (
 	"hoplite/maildrop/reconcile"
 )
 
-// scan reads a folder into a Reading. It skips the parts that have not changed
+// scan reads a folder into a Reading. It skips parts that have not changed
 // since known was read.
 type scan struct {
 	*files
@@ -17,11 +17,11 @@ type scan struct {
 	since   stamp
 	log     zerolog.Logger
 	r       *reconcile.Reading
-	settled bool // no directory had changed recently when the reading started
+	settled bool // no directory had changed recently when reading started
 }
 
-// read reads uidlist, keywords and directories, completely or only those that
-// changed. now holds stamps taken before.
+// read reads the uidlist, keywords and directories: all of them, or only those
+// that have changed. now holds stamps taken before the reading.
 func (s *scan) read(now stamp, all bool) error {
 	s.r, s.settled = reconcile.NewReading(0), !unsettled(now)
 	all = all || !s.known.Known
@@ -37,7 +37,7 @@ func (s *scan) read(now stamp, all bool) error {
 			return err
 		}
 		s.r.Letters = &letters
-		all = true // the letters may now mean other keywords
+		all = true // letters may now stand for other keywords
 	}
 	s.r.CurRead = all || !now.Cur.Equal(s.since.Cur)
 	if err := s.names(s.new); err != nil {
@@ -54,7 +54,7 @@ func (s *scan) read(now stamp, all bool) error {
 	return nil
 }
 
-// list reads the uidlist, or Courier's if that is missing.
+// list reads the uidlist, or Courier's list if there is none.
 func (s *scan) list() error {
 	text, err := s.dir.ReadFile(maildir.UIDListFile, maildir.MaxUIDList)
 	courier := false
@@ -90,7 +90,7 @@ func readLetters(dir *maildir.Dir) (maildir.Keywords, error) {
 	return maildir.ParseKeywords(string(text)), nil
 }
 
-// names adds the messages of one directory.
+// names adds the messages in one directory.
 func (s *scan) names(dir *maildir.Dir) error {
 	names, err := dir.Files()
 	if err != nil {
@@ -110,8 +110,8 @@ func (s *scan) names(dir *maildir.Dir) error {
 	return nil
 }
 
-// resolveTwin handles two files with one base name: a rename in progress, two links
-// to one file, or two messages.
+// resolveTwin handles two files with the same base name: a rename in progress,
+// two links to one file, or two messages.
 func (s *scan) resolveTwin(a, b reconcile.File) error {
 	as, err := s.statOrNil(a)
 	if err != nil {
@@ -146,7 +146,7 @@ func (s *scan) resolveTwin(a, b reconcile.File) error {
 	return nil
 }
 
-// statOrNil returns the state of a file, or nil if the file is gone.
+// statOrNil returns a file's state, or nil if the file does not exist.
 func (s *scan) statOrNil(f reconcile.File) (*maildir.Stat, error) {
 	st, err := s.in(f).Stat(f.Name)
 	if isNot(err) {
@@ -159,7 +159,7 @@ func (s *scan) statOrNil(f reconcile.File) (*maildir.Stat, error) {
 // reading. Reading a directory can miss files that another program renames
 // without the lock, and a message expunged by mistake would reappear with
 // another UID. now holds stamps taken before the reading; if the directories
-// have not changed, nothing was missed.
+// have not changed since, nothing was missed.
 func (s *scan) lookAgain(now stamp) error {
 	for range 3 {
 		absent := s.r.Absent(s.known)

@@ -7,14 +7,14 @@ import (
 	"hoplite/mail"
 )
 
-// settings is the part of the configuration that a reload may change.
+// settings holds the part of the configuration that a reload can change.
 type settings struct {
 	Config
 	account func(mail.Address) (Account, bool) // see Env
 }
 
-// Location returns the path below which the boxes of a maildrop lie. data is
-// the data folder. Two blocks with the same location are the same store.
+// Location returns the path that contains the boxes of a maildrop. data is the
+// data folder. Two blocks with the same location share one store.
 func Location(cfg Config, data string) string {
 	cfg.defaults()
 	if filepath.IsAbs(cfg.Path) {
@@ -23,8 +23,8 @@ func Location(cfg Config, data string) string {
 	return filepath.Join(data, cfg.Path)
 }
 
-// Configure changes the settings of the store, except for its path. Open
-// sessions continue. account replaces Env.Account.
+// Configure changes the store's settings, except its path. Open sessions
+// continue. account replaces Env.Account.
 func (s *Store) Configure(cfg Config, account func(mail.Address) (Account, bool)) error {
 	cfg.defaults()
 	if err := cfg.Check(); err != nil {
@@ -34,7 +34,7 @@ func (s *Store) Configure(cfg Config, account func(mail.Address) (Account, bool)
 	return nil
 }
 
-// limits returns the limits configured for an account, or 0 for none.
+// limits returns the limits configured for an account, or 0 for no limit.
 func (s *Store) limits(a mail.Address) (size, messages int64) {
 	set := s.set.Load()
 	size, messages = int64(set.Quota), set.QuotaMessages
@@ -46,14 +46,13 @@ func (s *Store) limits(a mail.Address) (size, messages int64) {
 	return size, messages
 }
 
-// Separator returns the string between the levels of a folder name on IMAP.
+// Separator returns the string between the levels of a folder name in IMAP.
 func (s *Store) Separator() string { return s.set.Load().Separator }
 
-// Prefix returns the string before the names of all folders except INBOX, such
-// as "INBOX.".
+// Prefix returns the prefix of all folder names except INBOX, such as "INBOX.".
 func (s *Store) Prefix() string { return s.set.Load().Prefix }
 
-// Retire closes the store once none of its boxes is in use, or after
+// Retire closes the store when none of its boxes is in use, or after
 // retireWait.
 func (s *Store) Retire() error {
 	for end := time.Now().Add(retireWait); s.inUse() && time.Now().Before(end); {
@@ -62,7 +61,7 @@ func (s *Store) Retire() error {
 	return s.Close()
 }
 
-// retireWait is longer than any delivery takes.
+// retireWait is longer than the longest delivery.
 const retireWait = time.Minute
 
 func (s *Store) inUse() bool {

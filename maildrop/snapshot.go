@@ -26,25 +26,25 @@ const (
 // MaxKeywords is the maximum number of different keywords in a folder.
 const MaxKeywords = reconcile.MaxKeywords
 
-// Snapshot is the state of a folder at one moment. It never changes, so it can
-// be read without a lock at any time.
+// Snapshot is the state of a folder at one point in time. It never changes, so
+// it can be read at any time without a lock.
 type Snapshot struct {
-	Validity uint32 // UIDVALIDITY; if it differs, older snapshots are void
+	Validity uint32 // UIDVALIDITY; if it changes, older snapshots are invalid
 	Next     uint32 // UIDNEXT
 	// ModSeq is HIGHESTMODSEQ (RFC 7162).
 	ModSeq uint64
-	// GUID identifies the folder permanently, also after a rename (MAILBOXID,
+	// GUID identifies the folder permanently, even after a rename (MAILBOXID,
 	// RFC 8474).
 	GUID     string
 	Messages []*Message // ascending by UID
-	// Keywords holds the folder's keywords by bit of Message.Keywords; "" for
-	// unused bits.
+	// Keywords holds the folder's keywords by bit of Message.Keywords, with ""
+	// for unused bits.
 	Keywords []string
 	// Gone is set once the folder has been deleted.
 	Gone bool
 }
 
-// snapshotOf returns a Snapshot of a state.
+// snapshotOf returns a Snapshot of the state.
 func snapshotOf(k *reconcile.State) *Snapshot {
 	return &Snapshot{
 		Validity: k.Validity, Next: k.Next, ModSeq: k.ModSeq, GUID: k.GUID,
@@ -53,7 +53,7 @@ func snapshotOf(k *reconcile.State) *Snapshot {
 	}
 }
 
-// Find returns the index of the message with a UID.
+// Find returns the index of the message with the given UID.
 func (s *Snapshot) Find(uid uint32) (int, bool) {
 	i := s.From(uid)
 	return i, i < len(s.Messages) && s.Messages[i].UID == uid
@@ -79,17 +79,17 @@ func (s *Snapshot) KeywordNames(m *Message) []string {
 	return names
 }
 
-// Counts holds the counters for STATUS and STAT.
+// Counts holds the counters used by STATUS and STAT.
 type Counts struct {
 	Messages, Unseen, Deleted int
-	// Size is the sum of all CRLF sizes in octets, and DeletedSize that of the
-	// messages with the \Deleted flag.
+	// Size is the total CRLF size of all messages in octets, and DeletedSize
+	// that of messages marked \Deleted.
 	Size, DeletedSize int64
 	// FirstUnseen is the index of the first message without \Seen, or -1.
 	FirstUnseen int
 }
 
-// Counts counts the messages.
+// Counts returns counters for the snapshot's messages.
 func (s *Snapshot) Counts() Counts {
 	c := Counts{Messages: len(s.Messages), FirstUnseen: -1}
 	for i, m := range s.Messages {
@@ -114,8 +114,8 @@ type Changes struct {
 	Added    []*Message
 }
 
-// Since returns the changes from old to s. Both must have the same folder and
-// Validity.
+// Since returns the changes from old to s. Both must be snapshots of the same
+// folder with the same Validity.
 func (s *Snapshot) Since(old *Snapshot) Changes {
 	var c Changes
 	a, b := old.Messages, s.Messages
@@ -137,8 +137,8 @@ func (s *Snapshot) Since(old *Snapshot) Changes {
 			c.Expunged = append(c.Expunged, a[0].UID)
 			a = a[1:]
 		default:
-			// A UID below old.Next that is not in old occurs only after damage
-			// to the uidlist. For readers of old, the message is new.
+			// A UID below old.Next that is not in old occurs only after the
+			// uidlist was damaged. For readers of old, the message is new.
 			c.Added = append(c.Added, b[0])
 			b = b[1:]
 		}

@@ -1,15 +1,15 @@
 // Package maildrop stores mailboxes as Maildir++ trees that Dovecot and Courier
-// understand: boxes of accounts, folders in boxes, messages in folders. Servers
-// for mail readers open folders and work on snapshots of them; a hop delivers
-// into them.
+// can also use: accounts have boxes, boxes have folders, and folders have
+// messages. Servers for mail clients open folders and work on snapshots of
+// them; a hop delivers mail into them.
 //
-// The Maildir is authoritative. Changes by other programs, at any time, are
-// detected and adopted, and everything written here can be read by them. The
-// protocols POP3 and IMAP, including the rendering of IMAP items, are left to
-// the servers, and so is the decision about access to a box.
+// The Maildir is authoritative. Changes made by other programs are detected and
+// adopted at any time, and other programs can read everything written here.
+// POP3 and IMAP, including the rendering of IMAP items, are left to the
+// servers, which also control access to boxes.
 //
-// Start reading at Store, Box and Folder. An examination of the disk is a round
-// in round.go, which leaves all decisions to package reconcile.
+// Start with Store, Box and Folder. Each examination of the disk is a round
+// (see round.go), which leaves all decisions to package reconcile.
 package maildrop
 
 import (
@@ -31,7 +31,7 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// The errors that callers distinguish.
+// Errors that callers can distinguish.
 var (
 	ErrNoBox       = errors.New("no such mailbox")
 	ErrNoFolder    = errors.New("no such folder")
@@ -47,53 +47,53 @@ var (
 	ErrBusy        = maildir.ErrLocked
 )
 
-// Store holds all boxes of one maildrop block.
+// Store holds all boxes of a maildrop block.
 type Store struct {
 	set   atomic.Pointer[settings]
 	env   Env
 	root  *os.Root
-	index *os.Root // nil if no index is kept
-	path  string   // the part of the template below root
+	index *os.Root // nil if there is no index
+	path  string   // part of the path template below root
 	log   zerolog.Logger
 	watch *watcher
 
-	unreadable quiet.Limiter // one line per file and minute
+	unreadable quiet.Limiter // one line per file per minute
 
 	mu    sync.Mutex
 	boxes map[string]*Box
 
-	stop func() // ends run and waits for it
+	stop func() // stops run and waits for it
 }
 
-// Env is the environment of a store.
+// Env holds a store's dependencies on the rest of the program.
 type Env struct {
-	// Data is the data folder. It holds the index, and relative paths start
-	// there.
+	// Data is the data folder. It contains the index, and relative paths are
+	// resolved against it.
 	Data string
 	Log  zerolog.Logger
-	// NoIndex keeps the index in memory only, for programs that run beside the
-	// server.
+	// NoIndex keeps the index only in memory, for programs that run alongside
+	// the server.
 	NoIndex bool
 	// Account looks up an account for the hop. If it is nil, an address exists
-	// if its box exists.
+	// if its box does.
 	Account func(mail.Address) (Account, bool)
-	// Handles is the budget of descriptors for directories and indexes, shared
-	// by all stores of the process. If it is nil, the store has its own.
+	// Handles limits the descriptors for directories and indexes, shared by all
+	// stores in the process. If it is nil, the store has a separate limit.
 	Handles *handles.Pool
 }
 
-// Account holds the settings of an account that a store needs.
+// Account holds the account settings used by a store.
 type Account struct {
 	// Quota is the account's own limit in octets. If it is 0, the store's limit
 	// applies.
 	Quota int64
 }
 
-// idleTime is the time for which unused boxes and folders stay open.
+// idleTime is the time for which unused boxes and folders remain open.
 const idleTime = 30 * time.Second
 
-// Open opens a store, creates its directory if necessary, and maintains it
-// until Close.
+// Open opens a store, creating its directory if necessary, and maintains it
+// until Close is called.
 func Open(cfg Config, env Env) (*Store, error) {
 	path := Location(cfg, env.Data)
 	if env.Handles == nil {
@@ -103,7 +103,7 @@ func Open(cfg Config, env Env) (*Store, error) {
 	if err := s.Configure(cfg, env.Account); err != nil {
 		return nil, err
 	}
-	// The directory before the first {placeholder} is created here, and nothing
+	// The directory before the first {placeholder} is created, and nothing
 	// outside it is accessed.
 	top, below := splitPath(path)
 	if err := os.MkdirAll(top, 0o700); err != nil {
@@ -129,15 +129,15 @@ func Open(cfg Config, env Env) (*Store, error) {
 	return s, nil
 }
 
-// splitPath splits the path of a maildrop after the directory before the first
-// {placeholder}.
+// splitPath splits a maildrop's path after the directory that precedes the
+// first {placeholder}.
 func splitPath(path string) (top, below string) {
 	top = path[:strings.IndexByte(path, '{')]
 	top = top[:strings.LastIndexByte(top, '/')+1]
 	return top, path[len(top):]
 }
 
-// boxPath returns the path of an account's box below the root.
+// boxPath returns the path of an account's box relative to the root.
 func (s *Store) boxPath(a mail.Address) string { return boxPath(s.path, a) }
 
 // boxPath fills in the placeholders of a path.
@@ -149,9 +149,9 @@ func boxPath(path string, a mail.Address) string {
 	return strings.NewReplacer("{user}", pathPart(local), "{domain}", pathPart(domain)).Replace(path)
 }
 
-// pathPart turns a part of an address into one path component. Characters that
-// could lead out of the directory, hide a file or mislead a shell are written
-// as %XX.
+// pathPart converts part of an address to one path component. Characters that
+// could refer to another directory, hide a file or have a meaning in a shell
+// are written as %XX.
 func pathPart(s string) string {
 	var b strings.Builder
 	for i := range len(s) {

@@ -13,21 +13,22 @@ import (
 // SpecialUses lists the special uses that a folder can have (RFC 6154).
 var SpecialUses = []string{`\All`, `\Archive`, `\Drafts`, `\Flagged`, `\Junk`, `\Sent`, `\Trash`}
 
-// usualNames maps common folder names to the special use they imply.
+// usualNames maps common folder names to the special uses that they imply.
 var usualNames = map[string]string{
 	"drafts": `\Drafts`, "sent": `\Sent`, "sent messages": `\Sent`, "sent items": `\Sent`,
 	"trash": `\Trash`, "deleted items": `\Trash`, "deleted messages": `\Trash`,
 	"junk": `\Junk`, "spam": `\Junk`, "archive": `\Archive`, "archives": `\Archive`,
 }
 
-// specialUseFile lists marked folders, one per line: use, TAB, folder name.
+// specialUseFile lists folders with a special use, one per line: use, TAB,
+// folder name.
 const specialUseFile = "hoplite-special-use"
 
-// specialUses manages the file that records the special uses of marked folders.
-// Box.mu guards it.
+// specialUses manages the file that records the special uses of folders. Box.mu
+// guards it.
 type specialUses struct{ dir *maildir.Dir }
 
-// read returns the use of each marked folder, by name.
+// read returns the special uses by folder name.
 func (u specialUses) read() map[string]string {
 	uses := map[string]string{}
 	text, err := u.dir.ReadFile(specialUseFile, 64<<10)
@@ -43,7 +44,7 @@ func (u specialUses) read() map[string]string {
 	return uses
 }
 
-// change updates the marks.
+// change updates the recorded uses.
 func (u specialUses) change(do func(map[string]string)) error {
 	uses := u.read()
 	was := maps.Clone(uses)
@@ -60,8 +61,8 @@ func (u specialUses) change(do func(map[string]string)) error {
 
 // subscriptions manages the list of folders to which the user is subscribed.
 type subscriptions struct {
-	dir *maildir.Dir // of the box
-	// separator returns the string between levels in the old form of the file.
+	dir *maildir.Dir // the box's directory
+	// separator returns the string between levels in the old format.
 	separator func() string
 
 	mu sync.Mutex
@@ -86,7 +87,7 @@ func (l *subscriptions) read() (maildir.Subscriptions, error) {
 	return maildir.ParseSubscriptions(string(text), l.separator()), nil
 }
 
-// courier returns the subscriptions of a former Courier user, if any.
+// courier returns a former Courier user's subscriptions, if any.
 func (l *subscriptions) courier() maildir.Subscriptions {
 	s := maildir.Subscriptions{Separator: l.separator()}
 	text, err := l.dir.ReadFile(maildir.CourierSubscriptionsFile, 1<<20)
@@ -94,13 +95,14 @@ func (l *subscriptions) courier() maildir.Subscriptions {
 		return s
 	}
 	for _, name := range maildir.ParseSubscriptions(string(text), ".").Names {
-		// In Courier all folders are below INBOX; here they are beside it.
+		// In Courier, all folders are below INBOX; here they are at the same
+		// level.
 		s.Names = append(s.Names, strings.TrimPrefix(name, maildir.Inbox+"/"))
 	}
 	return s
 }
 
-// set adds a name to the list or removes it.
+// set adds a name to the list, or removes it if on is false.
 func (l *subscriptions) set(name string, on bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -35,7 +35,7 @@ func (f *Folder) sync() error {
 	case time.Since(now.Cur) > settleTime && time.Since(now.New) > settleTime:
 		all = true
 	case time.Since(now.New) > settleTime:
-		return nil // read again once the directories have settled
+		return nil // read again when the directories have settled
 	}
 	r := round{Folder: f, now: now}
 	if err := r.run(all); err != nil {
@@ -44,11 +44,12 @@ func (f *Folder) sync() error {
 	return nil
 }
 
-// unchanged reports whether the disk is still as it was read. It needs no
-// descriptor, so folders that clients are watching do not hold any.
+// unchanged reports whether the disk is unchanged since it was last read. It
+// needs no descriptor, so folders that clients are only watching do not hold
+// any.
 func (f *Folder) unchanged() bool {
 	if !f.mu.TryLock() {
-		return true // the folder is in use, so it has just been looked at
+		return true // the folder is in use, so it has just been checked
 	}
 	defer f.mu.Unlock()
 	return f.known.Known && !f.settle && !f.fresh.Load() && f.dates == nil && f.glance().Equal(f.since)
@@ -65,7 +66,7 @@ func (f *Folder) markDeleted() {
 	f.watchers.wake()
 }
 
-// raiseWait is the time for which a change waits for the lock to raise the
+// raiseWait is the maximum time that a change waits for the lock to raise the
 // bound in the uidlist. If another program holds the lock longer, the next
 // change retries.
 const raiseWait = time.Second
@@ -95,8 +96,8 @@ func (f *Folder) raiseTo(l *lockedList, bound uint64) error {
 		if err != nil {
 			return err
 		}
-		// The stamp must not cover lines by other programs that have not been
-		// read yet.
+		// The stamp must not cover lines added by other programs that have not
+		// been read yet.
 		same = now.Equal(f.since.List)
 	}
 	err := l.raise(bound)
@@ -114,9 +115,9 @@ func (f *Folder) raiseTo(l *lockedList, bound uint64) error {
 	return err
 }
 
-// finish completes a change made by this process: the stamps of the directories
-// are taken again, so that they need not be read. l is nil if the uidlist is
-// not locked and so was not changed.
+// finish completes a change made by this process. It updates the directory
+// stamps, so that the directories need not be read again. l is nil if the
+// uidlist is not locked and therefore has not been changed.
 func (f *Folder) finish(l *lockedList, c reconcile.Changes) error {
 	f.raise(l)
 	if l != nil {
@@ -139,7 +140,7 @@ func (f *Folder) publish(c reconcile.Changes) {
 	if f.index.write(&f.known, f.head(), c) {
 		return
 	}
-	// Rewrite the index after the client got its answer.
+	// Rewrite the index after the client has received its response.
 	time.AfterFunc(indexDelay, func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -149,11 +150,11 @@ func (f *Folder) publish(c reconcile.Changes) {
 	})
 }
 
-// indexDelay is the time by which rewriting the index is delayed in favour of
-// readers.
+// indexDelay is the time for which rewriting the index is delayed so that
+// readers are served first.
 const indexDelay = 50 * time.Millisecond
 
-// head returns everything in the index except the messages.
+// head returns the contents of the index except for the messages.
 func (f *Folder) head() index.Head {
 	k := &f.known
 	return index.Head{
@@ -162,7 +163,7 @@ func (f *Folder) head() index.Head {
 	}
 }
 
-// load restores the folder's state from the index, if there is one.
+// load restores the folder's state from the index, if any.
 func (f *Folder) load() {
 	k := &f.known
 	k.Recent = max(k.Recent, 1)
@@ -193,10 +194,11 @@ func (f *Folder) load() {
 	f.snap.Store(snapshotOf(k))
 }
 
-// unload writes pending changes and drops the folder's state.
+// unload writes pending changes and discards the folder's state.
 func (f *Folder) unload() {
 	if f.finishDates(); f.known.Known && !f.deleted.Load() {
-		// Otherwise a directory that has not settled would be read again.
+		// Otherwise, a directory that has not settled would have to be read
+		// again.
 		if err := f.sync(); err != nil && !errors.Is(err, ErrGone) {
 			f.box.store.log.Debug().Err(err).Msg("sync folder before closing")
 		}
@@ -209,7 +211,7 @@ func (f *Folder) unload() {
 	f.forget()
 }
 
-// forget drops everything known about the folder.
+// forget discards everything known about the folder.
 func (f *Folder) forget() {
 	f.known, f.since, f.settle, f.dates = reconcile.State{}, stamp{}, false, nil
 	f.index.off = false

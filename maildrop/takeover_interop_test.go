@@ -23,8 +23,8 @@ import (
 	"hoplite/mail"
 )
 
-// dovecot runs Debian's Dovecot on one Maildir without a server, because its
-// imap and pop3 programs use standard input and output.
+// dovecot runs Debian's Dovecot on one Maildir without a server process,
+// because its imap and pop3 programs can use standard input and output.
 type dovecot struct {
 	t         *testing.T
 	dir, mail string
@@ -46,7 +46,7 @@ func newDovecot(t *testing.T) *dovecot {
 	return d
 }
 
-// run plays a session and returns Dovecot's output.
+// run runs a session and returns Dovecot's output.
 func (d *dovecot) run(program, script string) string {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -68,7 +68,7 @@ func (d *dovecot) run(program, script string) string {
 	return strings.ReplaceAll(string(out), "\r\n", "\n")
 }
 
-// giveAway makes nobody the owner of all files, and makes them accessible.
+// giveAway changes the owner of all files to nobody and makes them accessible.
 func (d *dovecot) giveAway() {
 	for p := d.dir; p != os.TempDir() && p != "/"; p = filepath.Dir(p) {
 		must(d.t, os.Chmod(p, 0o755))
@@ -84,8 +84,8 @@ func (d *dovecot) giveAway() {
 // picture is the state of a folder as seen by a client.
 type picture struct {
 	Validity, Next uint32
-	Messages       map[uint32]string // UID -> sorted flags and keywords
-	UIDLs          []string          // of INBOX
+	Messages       map[uint32]string // sorted flags and keywords by UID
+	UIDLs          []string          // UIDLs of INBOX
 }
 
 var (
@@ -95,7 +95,7 @@ var (
 	uidlRE     = regexp.MustCompile(`(?m)^\d+ ([0-9a-f]{16})$`)
 )
 
-// see returns the state of a folder as seen through Dovecot.
+// see returns a folder's state as shown by Dovecot.
 func (d *dovecot) see(folder string) picture {
 	d.t.Helper()
 	out := d.run("imap", fmt.Sprintf("1 SELECT %q\n2 UID FETCH 1:* (UID FLAGS)\n3 LOGOUT\n", folder))
@@ -130,7 +130,7 @@ func flagText(flags []string) string {
 	return strings.Join(flags, " ")
 }
 
-// ours returns the state of a folder as seen through Hoplite.
+// ours returns a folder's state as shown by Hoplite.
 func ours(t *testing.T, s *Store, folder string) picture {
 	t.Helper()
 	b, err := s.Box("ann@example.org")
@@ -205,7 +205,7 @@ f LOGOUT
 `
 
 // Dovecot writes a mailbox, Hoplite serves and changes it, and Dovecot serves
-// it again, with its own indexes and without.
+// it again, with and without its own indexes.
 func TestInteropTakeoverAndWayBack(t *testing.T) {
 	for _, drop := range []bool{false, true} {
 		t.Run(fmt.Sprintf("indexes deleted %v", drop), func(t *testing.T) {
@@ -259,7 +259,7 @@ func TestInteropTakeoverAndWayBack(t *testing.T) {
 	}
 }
 
-// change makes changes to the box as clients and senders usually do.
+// change changes the box in ways that are typical for clients and senders.
 func (d *dovecot) change(s *Store, modseq uint32) {
 	t := d.t
 	b, err := s.Box("ann@example.org")

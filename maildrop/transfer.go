@@ -13,20 +13,20 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// Transferred counts the results of an import or export.
+// Transferred holds the counts of an import or export.
 type Transferred struct {
 	Folders, Messages int
-	// Known is the number of messages that an earlier run had already copied.
+	// Known is the number of messages already copied by an earlier run.
 	Known int
 }
 
-// importBatch is the number of messages that an import stores at once.
+// importBatch is the maximum number of messages that an import stores together.
 const importBatch = 50
 
-// ImportMbox adds the messages of an mbox to a folder, which is created if
-// necessary. When repeated, it adds only missing messages, because the file
-// names identify their origin. progress is called with the number of octets
-// read.
+// ImportMbox adds the messages of an mbox file to a folder, which is created if
+// necessary. If repeated, it adds only missing messages, which it recognizes by
+// file names derived from the messages. progress is called with the number of
+// octets read.
 func ImportMbox(ctx context.Context, b *Box, folder string, r io.Reader, progress func(offset int64)) (done Transferred, err error) {
 	if err := b.Create(folder, ""); err != nil && !errors.Is(err, ErrExists) {
 		return done, err
@@ -88,14 +88,14 @@ func ImportMbox(ctx context.Context, b *Box, folder string, r io.Reader, progres
 	}
 }
 
-// name returns the base name of a message from an mbox, which is the same in
+// name returns the base name for a message from an mbox file. It is the same in
 // every run.
 func (msg *mboxMessage) name() string {
 	sum := sha256.Sum256(msg.text)
 	return fmt.Sprintf("%d.M%dH%x.mbox", msg.date.Unix(), msg.offset, sum[:8])
 }
 
-// into starts a new message in a folder with the text, flags and date of msg.
+// into creates a new message in a folder with the text, flags and date of msg.
 func (msg *mboxMessage) into(f *Folder, name string) (*NewMessage, error) {
 	n, err := f.NewMessage()
 	if err != nil {
@@ -110,7 +110,7 @@ func (msg *mboxMessage) into(f *Folder, name string) (*NewMessage, error) {
 	return n, nil
 }
 
-// ExportMbox writes a folder as an mbox.
+// ExportMbox writes a folder as an mbox file.
 func ExportMbox(ctx context.Context, f *Folder, out io.Writer, progress func(messages int)) (int, error) {
 	s, err := f.Sync()
 	if err != nil {

@@ -199,7 +199,7 @@ func TestCheckAndMend(t *testing.T) {
 		},
 	} {
 		must(t, spoil())
-		// The time of a file's last change cannot be set back.
+		// A file's ctime cannot be set to an earlier time.
 		later := time.Now().Add(48 * time.Hour)
 		found, err := check(context.Background(), f.box, later)
 		if err != nil || len(found) == 0 {
@@ -226,7 +226,7 @@ func TestCheckAndMend(t *testing.T) {
 	}
 }
 
-// A file whose name states a wrong size is renamed. The message keeps its UID,
+// A file with a wrong size in its name is renamed. The message keeps its UID,
 // flags and GUID, and another server finds it under the same UID.
 func TestCheckRepairsSizes(t *testing.T) {
 	s := testStore(t, Config{})

@@ -11,14 +11,14 @@ import (
 	"hoplite/maildrop/reconcile"
 )
 
-// FolderInfo is an entry of a folder list.
+// FolderInfo is an entry in a folder list.
 type FolderInfo struct {
 	Name string // "/" between levels
-	// Exists is false for a parent level that is not a folder itself.
+	// Exists is false for a parent level that is not itself a folder.
 	Exists      bool
 	HasChildren bool
-	// SpecialUse is the folder's special use (RFC 6154), such as `\Sent`, or
-	// empty.
+	// SpecialUse is the folder's special use (RFC 6154), such as `\Sent`. It is
+	// empty if there is none.
 	SpecialUse string
 }
 
@@ -28,7 +28,8 @@ type listing struct {
 	folders []FolderInfo
 }
 
-// List returns all folders: INBOX first, then by name, each after its parent.
+// List returns all folders: INBOX first, the others by name, each after its
+// parent.
 func (b *Box) List() ([]FolderInfo, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -99,8 +100,8 @@ func (b *Box) describe(seen map[string]bool) []FolderInfo {
 			})
 		}
 	}
-	// An unmarked folder gets the use that its name suggests, unless another
-	// folder already has that use.
+	// A folder without a recorded use gets the use that its name implies,
+	// unless another folder already has it.
 	for i, f := range folders {
 		use := usualNames[strings.ToLower(f.Name)]
 		if use != "" && f.Exists && f.SpecialUse == "" && !slices.ContainsFunc(folders, func(x FolderInfo) bool { return x.SpecialUse == use }) {
@@ -110,8 +111,8 @@ func (b *Box) describe(seen map[string]bool) []FolderInfo {
 	return folders
 }
 
-// Create creates a folder and, if use is not empty, marks it for a special use
-// (RFC 6154). Parent levels need not exist on disk and are not created.
+// Create creates a folder and, if use is not empty, sets its special use (RFC
+// 6154). Parent levels need not exist on disk and are not created.
 func (b *Box) Create(name, use string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -136,7 +137,7 @@ func (b *Box) Create(name, use string) error {
 	return b.uses.change(func(uses map[string]string) { uses[name] = use })
 }
 
-// createFolder creates the directory of a folder with its contents.
+// createFolder creates a folder's directory and its contents.
 func createFolder(box *maildir.Dir, dirName string) error {
 	if err := box.Mkdir(dirName); err != nil && !isExist(err) {
 		return err
@@ -161,7 +162,7 @@ func createFolder(box *maildir.Dir, dirName string) error {
 }
 
 // markFolder creates the file that Maildir++ requires in a folder, so that a
-// delivery agent started on the folder finds the box above it.
+// delivery agent started in the folder can find the box above it.
 func markFolder(dir *maildir.Dir) error {
 	w, err := dir.Append("maildirfolder", 0o600)
 	if err != nil {
@@ -184,8 +185,8 @@ func (b *Box) Delete(name string) error {
 		return err
 	}
 	defer func() { f.refs--; b.drop(f) }()
-	// First hide the folder with a single rename, then remove its files: a
-	// crash leaves a leftover, but no half-deleted folder.
+	// First hide the folder with a single rename, then remove its files. A
+	// crash may leave files behind, but no half-deleted folder.
 	trash := ".." + maildir.Unique()
 	if err := f.dir.MoveTo(trash); err != nil {
 		return fmt.Errorf("delete folder %q: %w", name, err)
@@ -208,8 +209,8 @@ func (b *Box) Delete(name string) error {
 		b.uses.change(func(uses map[string]string) { delete(uses, name) }))
 }
 
-// drop removes a deleted folder from the box. Sessions that have it open still
-// have to close it.
+// drop removes a deleted folder from the box. Sessions that have it open must
+// still close it.
 func (b *Box) drop(f *Folder) {
 	if b.folders[f.name] == f {
 		delete(b.folders, f.name)
@@ -219,7 +220,7 @@ func (b *Box) drop(f *Folder) {
 	}
 }
 
-// removeTree removes a folder's directory: its files and one level of
+// removeTree removes a folder's directory with its files and one level of
 // subdirectories.
 func removeTree(parent *maildir.Dir, name string) error {
 	dir, err := parent.Sub(name)

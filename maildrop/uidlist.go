@@ -12,29 +12,29 @@ import (
 )
 
 // lockedList is a folder's uidlist while this process holds its lock. All
-// writes to the list, and to the keywords covered by its lock, are methods of
-// lockedList. So is taking stamps after a write: without the lock, another
+// writes to the list, and to the keywords that its lock protects, are methods
+// of lockedList. So is taking stamps after a write: without the lock, another
 // program could append lines before the stamp is taken, and those lines would
 // be treated as already read.
 type lockedList struct {
 	dir  *maildir.Dir
 	lock *maildir.Lock
-	mu   sync.Mutex // for touch
+	mu   sync.Mutex // guards touch
 }
 
-// lockWait is the time for which operations that need the uidlist's lock wait
-// for another program.
+// lockWait is the maximum time that operations wait for another program to
+// release the uidlist's lock.
 const lockWait = 20 * time.Second
 
 // release releases the lock.
 func (l *lockedList) release() { l.lock.Release() }
 
-// stamp returns the current stamp of the list.
+// stamp returns the list's current stamp.
 func (l *lockedList) stamp() (index.FileStamp, error) {
 	return fileStamp(l.dir, maildir.UIDListFile)
 }
 
-// restamp updates the stamps of the list and the keywords in s.
+// restamp updates the list and keyword stamps in s.
 func (l *lockedList) restamp(s *stamp) (err error) {
 	if s.List, err = l.stamp(); err == nil {
 		s.Keywords, err = fileStamp(l.dir, maildir.KeywordsFile)
@@ -63,7 +63,7 @@ func (l *lockedList) append(entries []maildir.Entry) error {
 		}
 	}
 	if err == nil {
-		// A UID that was shown to a reader must survive a power cut.
+		// A UID that has been shown to a reader must survive a power failure.
 		err = w.Sync()
 	}
 	if err = errors.Join(err, w.Close()); err != nil {
@@ -82,8 +82,8 @@ func (l *lockedList) writeKeywords(k maildir.Keywords) error {
 	return l.replace(maildir.KeywordsFile, k.Bytes())
 }
 
-// replace replaces a file. The new file gets a later mtime than the old one,
-// because Dovecot compares size and mtime.
+// replace replaces a file. It gives the new file a later mtime than the old
+// one, because Dovecot compares size and mtime.
 func (l *lockedList) replace(name string, text []byte) error {
 	before, err := fileStamp(l.dir, name)
 	if err != nil {
@@ -99,11 +99,11 @@ func (l *lockedList) replace(name string, text []byte) error {
 	return l.dir.SetTimes(name, before.MTime.Add(time.Second))
 }
 
-// errNoBound is returned by raise if the list's header has no bound of the
-// expected width.
+// errNoBound is returned by raise if the list's header does not contain a bound
+// of the expected width.
 var errNoBound = errors.New("uidlist header has no modification sequence")
 
-// raise changes the bound for modification sequences in the list's header. It
+// raise updates the bound for modification sequences in the list's header. It
 // writes in place, so the cost does not depend on the length of the list.
 func (l *lockedList) raise(bound uint64) error {
 	head, err := readHead(l.dir)
@@ -122,7 +122,7 @@ func (l *lockedList) raise(bound uint64) error {
 	return errors.Join(err, w.Close())
 }
 
-// touch keeps the lock from looking stale during long operations. It may be
+// touch keeps the lock from becoming stale during long operations. It may be
 // called concurrently.
 func (l *lockedList) touch() {
 	l.mu.Lock()

@@ -12,22 +12,23 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// View reads the mailboxes of a maildrop and changes nothing: no UID is assigned,
-// and new messages stay new. It may be used beside a running server.
+// View reads the mailboxes of a maildrop without changing anything: it assigns
+// no UIDs, and new messages stay new. It can be used while the server is
+// running.
 type View struct {
 	root *os.Root
-	path string // with {user} and {domain}
+	path string // contains {user} and {domain}
 }
 
-// FolderSize is what a folder holds.
+// FolderSize holds the size of a folder.
 type FolderSize struct {
 	Name             string
 	Messages, Unseen int
-	Octets           int64 // with CRLF line ends
+	Octets           int64 // with CRLF line endings
 }
 
-// OpenView opens the maildrop of a block. The error is fs.ErrNotExist as long as
-// its directory does not exist.
+// OpenView opens the maildrop of a block. It returns fs.ErrNotExist if its
+// directory does not exist yet.
 func OpenView(cfg Config, data string) (*View, error) {
 	top, path := splitPath(Location(cfg, data))
 	root, err := os.OpenRoot(top)
@@ -46,7 +47,8 @@ func (v *View) Exists(a mail.Address) bool {
 	return err == nil && st.IsDir()
 }
 
-// Folders returns the folders of an account's box: INBOX first, then by name.
+// Folders returns the folders in an account's box: INBOX first, the others by
+// name.
 func (v *View) Folders(a mail.Address) ([]FolderSize, error) {
 	box, err := maildir.OpenDir(handles.Share(), v.root, boxPath(v.path, a))
 	if err != nil {
@@ -87,7 +89,7 @@ func (v *View) Folders(a mail.Address) ([]FolderSize, error) {
 	return list, nil
 }
 
-// sizeOf counts the messages of one folder.
+// sizeOf counts the messages in one folder.
 func sizeOf(dir *maildir.Dir, name string) (FolderSize, error) {
 	size, seen := FolderSize{Name: name}, map[string]bool{}
 	for _, half := range []string{"cur", "new"} {
@@ -107,8 +109,8 @@ func sizeOf(dir *maildir.Dir, name string) (FolderSize, error) {
 	return size, nil
 }
 
-// add counts the messages of one directory. A message that is renamed meanwhile
-// may have two names.
+// add counts the messages in one directory. A message that is being renamed may
+// be listed under two names.
 func (s *FolderSize) add(dir *maildir.Dir, isNew bool, seen map[string]bool) error {
 	names, err := dir.Files()
 	if err != nil {
@@ -136,8 +138,8 @@ func (s *FolderSize) add(dir *maildir.Dir, isNew bool, seen map[string]bool) err
 	return nil
 }
 
-// wireSize returns the size of a message with CRLF line ends: from its name, or
-// by reading it.
+// wireSize returns a message's size with CRLF line endings, taken from its name
+// if possible, otherwise by reading the file.
 func wireSize(dir *maildir.Dir, name, base string) (int64, error) {
 	if _, wire := maildir.Sizes(base); wire > 0 {
 		return wire, nil

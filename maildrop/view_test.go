@@ -10,8 +10,8 @@ import (
 	"hoplite/internal/conf"
 )
 
-// A view counts what is there and changes nothing: new messages stay new, and no
-// list of UIDs is made.
+// A view counts the existing messages and changes nothing: new messages stay
+// new, and no uidlist is created.
 func TestView(t *testing.T) {
 	data := t.TempDir()
 	var cfg Config
@@ -28,7 +28,7 @@ func TestView(t *testing.T) {
 	for name, text := range map[string]string{
 		"new/1.a.host,S=4,W=5":           "x\ny\n",
 		"cur/2.b.host,S=4,W=6:2,S":       "x\ny\n",
-		"cur/3.c.host:2,F":               "x\ny\n", // its size is counted
+		"cur/3.c.host:2,F":               "x\ny\n", // counted
 		"cur/3.c.host:2,FR":              "x\ny\n", // being renamed
 		"cur/.hidden":                    "x",
 		".Old.2020/cur/4.d.host,W=7:2,S": "x\n",

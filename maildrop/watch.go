@@ -9,15 +9,15 @@ import (
 )
 
 // pollEvery is the interval at which watched folders are checked for changes
-// that cause no event, such as changes over a network file system, and
+// that cause no event, such as changes over a network file system, and for
 // directories that had not settled. A check takes a few microseconds.
 const pollEvery = settleTime + 100*time.Millisecond
 
-// batchDelay is the time to wait for more changes after a change by another
+// batchDelay is the time to wait for further changes after a change by another
 // program.
 const batchDelay = 20 * time.Millisecond
 
-// watcher checks folders that sessions are watching.
+// watcher checks the folders that sessions are watching.
 type watcher struct {
 	log zerolog.Logger
 
@@ -32,7 +32,8 @@ func newWatcher(log zerolog.Logger) *watcher {
 	return &watcher{log: log, folders: map[*Folder]int{}}
 }
 
-// add starts watching a folder. The folder must stay open until remove.
+// add starts watching a folder. The folder must stay open until remove is
+// called.
 func (w *watcher) add(f *Folder) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -122,7 +123,7 @@ func (w *watcher) close() {
 	}
 }
 
-// watchers holds the channels of the sessions that wait for changes.
+// watchers holds the channels of sessions that are waiting for changes.
 type watchers struct {
 	mu    sync.Mutex
 	chans map[chan struct{}]bool

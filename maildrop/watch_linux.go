@@ -10,21 +10,21 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// notifier is the inotify instance of the process. It reports which watched
-// directories changed. If it is not available, because no instance or watch is
-// left or on a network file system, only polling is used.
+// notifier is the process's inotify instance. It reports which watched
+// directories have changed. Where inotify is unavailable, because no instances
+// or watches are left or the file system is remote, only polling is used.
 type notifier struct {
 	file *os.File
-	fd   int // of file; calling file.Fd would make it blocking
+	fd   int // from file; calling file.Fd would make it blocking
 
 	mu   sync.Mutex
 	dirs map[int32][]*Folder // by watch descriptor
 }
 
-// events selects the kinds of events to watch for.
+// events selects the events to watch for.
 const events = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_DELETE_SELF | unix.IN_ONLYDIR | unix.IN_EXCL_UNLINK
 
-// newNotifier returns nil if inotify is not available.
+// newNotifier returns a notifier, or nil if inotify is not available.
 func newNotifier() *notifier {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
@@ -33,8 +33,8 @@ func newNotifier() *notifier {
 	return &notifier{file: os.NewFile(uintptr(fd), "inotify"), fd: fd, dirs: map[int32][]*Folder{}}
 }
 
-// add watches a folder's directories. A watch needs no descriptor, and stays
-// with its directory when that is renamed.
+// add watches a folder's directories. A watch needs no descriptor, and follows
+// its directory when it is renamed.
 func (n *notifier) add(f *Folder) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -65,12 +65,13 @@ func (n *notifier) remove(f *Folder) {
 			continue
 		}
 		delete(n.dirs, wd)
-		// This fails if the directory was removed together with its watch.
+		// This fails if the directory was removed, which also removes the
+		// watch.
 		_, _ = unix.InotifyRmWatch(n.fd, uint32(wd))
 	}
 }
 
-// run calls changed for each folder with events, until close.
+// run calls changed for each folder with events, until close is called.
 func (n *notifier) run(changed func(*Folder)) {
 	buf := make([]byte, 64<<10)
 	for {

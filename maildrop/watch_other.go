@@ -2,7 +2,7 @@
 
 package maildrop
 
-// notifier is unused on systems without inotify, where only polling is used.
+// notifier is unused on systems without inotify, which rely on polling alone.
 type notifier struct{}
 
 func newNotifier() *notifier { return nil }

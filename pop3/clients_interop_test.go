@@ -19,11 +19,11 @@ import (
 	"time"
 )
 
-// nobody is the uid for clients that refuse to run as root.
+// nobody is the uid used for clients that refuse to run as root.
 const nobody = 65534
 
-// mails lists the messages that clients download: with dots, 8-bit text, long
-// lines, no final line end, and 25 MiB.
+// mails returns the messages that clients download: with dots, 8-bit text, long
+// lines, no final line ending, and a size of 25 MiB.
 func mails() []string {
 	list := []string{
 		"Subject: dots\r\n\r\n.\r\n..\r\n.x\r\n\r\n.\r\n",
@@ -37,8 +37,8 @@ func mails() []string {
 	return list
 }
 
-// bodySums returns checksums of only the bodies, because clients add fields to
-// the header.
+// bodySums returns checksums of the bodies only, because clients add header
+// fields.
 func bodySums(texts []string) map[[32]byte]int {
 	sums := map[[32]byte]int{}
 	for _, t := range texts {
@@ -106,8 +106,8 @@ func toolUntil(t *testing.T, ctx context.Context, dir string, unprivileged bool,
 	return string(out), err
 }
 
-// Each client downloads everything and leaves it on the server; a second run
-// downloads nothing, and a third one a single new message.
+// Each client downloads all messages and leaves them on the server; a second
+// run downloads nothing, and a third run a single new message.
 func TestInteropClients(t *testing.T) {
 	for _, client := range []struct {
 		name  string
@@ -153,7 +153,7 @@ func TestInteropClients(t *testing.T) {
 					want = append(want, extra)
 				}
 				out, err := tool(t, dir, unprivileged, cmd[0], cmd[1:]...)
-				// fetchmail exits with 1 if there is no new mail.
+				// fetchmail exits with status 1 if there is no new mail.
 				if e := (*exec.ExitError)(nil); err != nil && !(round == 1 && errors.As(err, &e) && e.ExitCode() == 1) {
 					t.Fatalf("round %d: %v\n%s", round+1, err, out)
 				}
@@ -223,8 +223,8 @@ func TestInteropCurl(t *testing.T) {
 	}
 }
 
-// No mail is lost if the connection breaks in the middle, and the next run
-// downloads the rest.
+// No mail is lost if the connection is interrupted, and the next run downloads
+// the rest.
 func TestInteropInterrupted(t *testing.T) {
 	d := open(t, Config{})
 	want := mails()
@@ -236,7 +236,7 @@ func TestInteropInterrupted(t *testing.T) {
 	breaker, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer breaker.Close()
-	// Debian's mpop loops for ever on a lost connection, so it is killed.
+	// Debian's mpop loops forever when the connection is lost, so it is killed.
 	lost, kill := context.WithCancel(context.Background())
 	go func() {
 		cutAfter(breaker, d.addr, 10<<20)
@@ -275,7 +275,7 @@ func TestInteropInterrupted(t *testing.T) {
 	}
 }
 
-// cutAfter forwards one connection and cuts it after n octets.
+// cutAfter forwards one connection and closes it after n octets.
 func cutAfter(l net.Listener, to string, n int) {
 	c, err := l.Accept()
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// inbox is the transaction state: the INBOX of the logged-in account, locked
-// for exclusive use by this session.
+// inbox is the transaction state: the logged-in account's INBOX, locked for
+// exclusive use by this session.
 type inbox struct {
 	account  string
 	box      *maildrop.Box
@@ -23,12 +23,12 @@ type inbox struct {
 	messages []*maildrop.Message // by message number - 1
 	deleted  map[int]bool        // marked by DELE, by index
 	fetched  map[int]bool        // sent by RETR, by index
-	octets   int64               // sent by RETR
+	octets   int64               // total size sent by RETR
 }
 
 var errInUse = errors.New("mailbox in use")
 
-// openInbox opens and locks the INBOX of an account.
+// openInbox opens and locks an account's INBOX.
 func openInbox(srv *Server, account *users.Account) (*inbox, error) {
 	box, err := srv.env.Box(mail.Address(account.Name))
 	if err != nil {
@@ -67,7 +67,7 @@ func byOrder(msgs []*maildrop.Message) []*maildrop.Message {
 		return msgs
 	}
 	msgs = slices.Clone(msgs)
-	// Messages without a recorded position arrived later, so they follow.
+	// Messages without a recorded position arrived later, so they are last.
 	slices.SortStableFunc(msgs, func(a, b *maildrop.Message) int {
 		x, y := order(a), order(b)
 		switch {
@@ -84,7 +84,7 @@ func byOrder(msgs []*maildrop.Message) []*maildrop.Message {
 }
 
 // order returns the position that an earlier server recorded for a message, or
-// 0 for none.
+// 0 if there is none.
 func order(m *maildrop.Message) uint64 {
 	n, err := strconv.ParseUint(maildir.ExtKey(m.Ext, 'O'), 10, 32)
 	if err != nil {
@@ -98,7 +98,8 @@ type refusal string
 
 func (r refusal) Error() string { return string(r) }
 
-// find returns the index of the message with a number. Its errors are refusals.
+// find returns the index of the message with the number in arg. Its errors are
+// refusals.
 func (in *inbox) find(arg string) (int, error) {
 	n, err := strconv.ParseUint(arg, 10, 31)
 	switch {
@@ -112,7 +113,8 @@ func (in *inbox) find(arg string) (int, error) {
 	return int(n) - 1, nil
 }
 
-// totals returns the number of messages that are not deleted, and their octets.
+// totals returns the number and total size of the messages that are not
+// deleted.
 func (in *inbox) totals() (count int, size int64) {
 	for i, m := range in.messages {
 		if len(in.deleted) == 0 || !in.deleted[i] {

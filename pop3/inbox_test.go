@@ -13,7 +13,7 @@ import (
 func TestByOrder(t *testing.T) {
 	tests := []struct {
 		name string
-		ext  []string // of UIDs 1, 2, ...
+		ext  []string // for UIDs 1, 2, ...
 		want []uint32
 	}{
 		{"none", nil, nil},
@@ -56,7 +56,7 @@ func TestInboxFind(t *testing.T) {
 	tests := []struct {
 		arg  string
 		i    int
-		text string // of the refusal
+		text string // text of the refusal
 	}{
 		{"1", 0, ""}, {"3", 2, ""}, {"03", 2, ""},
 		{"2", 0, "Message 2 is deleted"},
@@ -154,7 +154,7 @@ func TestIsForeign(t *testing.T) {
 	}
 }
 
-// Each command is valid only in its states.
+// Each command is valid only in certain states.
 func TestCommandStates(t *testing.T) {
 	tests := []struct {
 		commands      []string

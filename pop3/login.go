@@ -11,12 +11,12 @@ import (
 	"hoplite/internal/users/login"
 )
 
-// cleartext reports whether passwords may be sent without TLS, because the
-// listener permits it or the connection is within this machine.
+// cleartext reports whether passwords may be sent without TLS, either because
+// the listener permits it or because the connection is local.
 func (s *session) cleartext() bool { return s.srv.cfg.CleartextLogin || s.conn.OnHost() }
 
-// mayLogin reports whether a password may be sent on the connection in its
-// current state.
+// mayLogin reports whether the client may send a password on the connection in
+// its current state.
 func (s *session) mayLogin() bool {
 	_, tls := s.conn.TLS()
 	return tls || s.cleartext()
@@ -60,8 +60,8 @@ func handleSTLS(s *session, _ string) error {
 		return nil
 	}
 	if s.r.Buffered() > 0 {
-		// Commands that follow in clear text could have been injected by an
-		// attacker, to be executed as if TLS had protected them.
+		// An attacker could have injected the plaintext commands that follow,
+		// so that they would run as if TLS had protected them.
 		s.err("Commands after STLS")
 		s.w.Flush()
 		return errBye
@@ -79,7 +79,7 @@ func handleSTLS(s *session, _ string) error {
 }
 
 // handleUTF8 runs UTF8 (RFC 6856, 2). It has no effect, because messages are
-// always sent as they are stored.
+// always sent as stored.
 func handleUTF8(s *session, arg string) error {
 	if arg != "" {
 		s.err("UTF8 takes no argument")
@@ -159,7 +159,7 @@ func handleAuth(s *session, arg string) error {
 	if err != nil {
 		return s.authenticated(nil, err)
 	}
-	var response []byte // nil until the client has sent one
+	var response []byte // nil until the client sends one
 	if given {
 		if response, err = decodeBase64(initial); err != nil {
 			s.err("Invalid base64 data")
@@ -191,7 +191,7 @@ func handleAuth(s *session, arg string) error {
 	}
 }
 
-// decodeBase64 decodes a response; "=" is an empty one (RFC 5034, 4).
+// decodeBase64 decodes a response. "=" is an empty response (RFC 5034, 4).
 func decodeBase64(text string) ([]byte, error) {
 	if text == "=" || text == "" {
 		return []byte{}, nil
@@ -199,8 +199,8 @@ func decodeBase64(text string) ([]byte, error) {
 	return base64.StdEncoding.DecodeString(text)
 }
 
-// authenticated ends a login with the result account and err. If the
-// credentials are valid, it enters the transaction state.
+// authenticated completes a login attempt with result account and err. If the
+// credentials are valid, the session enters the transaction state.
 func (s *session) authenticated(account *users.Account, err error) error {
 	switch {
 	case errors.Is(err, users.ErrThrottled):
@@ -235,7 +235,8 @@ func (s *session) authenticated(account *users.Account, err error) error {
 	return nil
 }
 
-// countFailure counts a failed login and ends the session after a few.
+// countFailure counts a failed login. After maxLogins failures it ends the
+// session.
 func (s *session) countFailure() error {
 	if s.logins++; s.logins >= maxLogins {
 		s.w.Flush()
@@ -244,7 +245,8 @@ func (s *session) countFailure() error {
 	return nil
 }
 
-// logFailure logs a refused login, unless the client has too many of them.
+// logFailure logs a refused login, unless the client has already caused too
+// many.
 func (s *session) logFailure(verdict string) {
 	s.srv.env.Gate.LogFailure(login.From(s.conn), s.log.Info()).Str("stage", "login").Str("verdict", verdict).Msg("pop3 login")
 }

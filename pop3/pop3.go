@@ -3,9 +3,9 @@
 //
 // A session takes one snapshot of the INBOX at login and keeps it until QUIT,
 // so message numbers never change; messages are deleted only at QUIT. Passwords
-// and their throttling are left to internal/users; sockets, TLS and connection
-// limits to internal/listen. Start with session.command and the table of
-// commands, which lists the states in which each is valid.
+// and login throttling are left to internal/users, and sockets, TLS and
+// connection limits to internal/listen. Start with session.command and the
+// table of commands, which lists the states in which each command is valid.
 package pop3
 
 import (
@@ -49,7 +49,7 @@ type Config struct {
 	LoginTimeout time.Duration `hcl:"login_timeout,optional" default:"1m"`
 }
 
-// Check finds errors that involve several fields.
+// Check reports errors that involve several fields.
 func (c *Config) Check() error {
 	if err := c.Config.Check(); err != nil {
 		return err
@@ -74,7 +74,7 @@ type Env struct {
 	Box  func(mail.Address) (*maildrop.Box, error)
 	Gate *login.Gate
 	Log  zerolog.Logger
-	// Hostname is shown in the greeting.
+	// Hostname is sent in the greeting.
 	Hostname string
 }
 
@@ -86,10 +86,10 @@ type Server struct {
 
 	sessions listen.Sessions[*session]
 	mu       sync.Mutex
-	logins   map[string]time.Time // time of the last login of each account, if LoginDelay is set
+	logins   map[string]time.Time // last logins, if LoginDelay is set
 }
 
-// New returns a server. Its errors are those of Config.Check.
+// New returns a server. It returns the errors that Config.Check finds.
 func New(cfg Config, env Env) (*Server, error) {
 	var d Config
 	conf.Defaults(&d)
@@ -113,10 +113,10 @@ func New(cfg Config, env Env) (*Server, error) {
 }
 
 // Refuse returns the response to a client that is refused before its session
-// begins.
+// starts.
 func Refuse(r listen.Reason) string { return "-ERR [SYS/TEMP] " + string(r) + "\r\n" }
 
-// Handle serves one connection to its end and closes it.
+// Handle serves one connection until it ends, and closes it.
 func (s *Server) Handle(ctx context.Context, c *listen.Conn) {
 	defer c.Close()
 	ses := newSession(ctx, s, c)
@@ -127,12 +127,11 @@ func (s *Server) Handle(ctx context.Context, c *listen.Conn) {
 	ses.serve()
 }
 
-// Shutdown ends every session. Messages that they have marked as deleted are
-// kept.
+// Shutdown ends every session. Messages marked as deleted are kept.
 func (s *Server) Shutdown() { s.sessions.Shutdown((*session).stop) }
 
-// tooSoon reports whether an account's last login was less than LoginDelay ago,
-// and records the login if it was not.
+// tooSoon reports whether an account's last login was less than LoginDelay ago.
+// If not, it records the new login.
 func (s *Server) tooSoon(account string) bool {
 	if s.cfg.LoginDelay <= 0 {
 		return false

@@ -126,8 +126,9 @@ func (c *client) line() string {
 	return strings.TrimSuffix(line, "\r\n")
 }
 
-// talk plays a dialogue: lines "C: " are sent, and lines "S: " are the expected
-// responses, in which a trailing * matches anything.
+// talk runs a dialogue: lines starting with "C: " are sent, and lines starting
+// with "S: " are the expected responses, in which a trailing * matches
+// anything.
 func (c *client) talk(script string) {
 	c.t.Helper()
 	for line := range strings.Lines(script) {
@@ -369,7 +370,7 @@ func TestDeleteOnlyAtQuit(t *testing.T) {
 	c.talk("C: DELE 2\nS: +OK *\nC: RETR 1\nS: +OK *\nS: Subject: one\nS: *\nS: body\nS: .")
 	d.dial(t).talk("S: +OK *\nC: USER ann\nS: +OK *\nC: PASS secret word\nS: -ERR [IN-USE] *")
 	c.Close()
-	// The server soon detects that the connection is lost.
+	// The server soon notices that the connection is lost.
 	c = d.retryLogin(t)
 	c.talk("C: STAT\nS: +OK 3 83\nC: DELE 2\nS: +OK *\nC: RETR 1\nS: +OK *\nS: Subject: one\nS: *\nS: body\nS: .\nC: QUIT\nS: +OK Logging out\nS: closed")
 	s, err := d.inbox.Sync()
@@ -454,8 +455,8 @@ func TestLoginDelay(t *testing.T) {
 	d.dial(t).talk("S: +OK *\nC: USER ann\nS: +OK *\nC: PASS secret word\nS: -ERR [LOGIN-DELAY] *\nC: CAPA\nS: +OK *\nS: TOP\nS: UIDL\nS: PIPELINING\nS: RESP-CODES\nS: AUTH-RESP-CODE\nS: UTF8 USER\nS: LANG\nS: EXPIRE NEVER\nS: LOGIN-DELAY 3600")
 }
 
-// Dots at the beginning of lines are doubled, wherever the text is split
-// between writes.
+// Dots at the beginning of lines are doubled, wherever the text is split into
+// writes.
 func TestDotsAcrossBlocks(t *testing.T) {
 	text := []byte(".a\r\n..\r\n.\r\nx.y\r\n.z\r\n")
 	want := "..a\r\n...\r\n..\r\nx.y\r\n..z\r\n.\r\n"
@@ -488,7 +489,8 @@ func FuzzSession(f *testing.F) {
 				t.Fatal(err)
 			}
 			c.SetDeadline(time.Now().Add(30 * time.Second))
-			// QUIT would delete messages, so the connection ends without it.
+			// QUIT would delete messages, so the connection is closed without
+			// it.
 			io.WriteString(c, before)
 			c.Write(bytes.ReplaceAll(bytes.ToUpper(input), []byte("QUIT"), nil))
 			c.(*net.TCPConn).CloseWrite()

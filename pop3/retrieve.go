@@ -11,8 +11,8 @@ import (
 	"hoplite/maildrop"
 )
 
-// handleRetr runs RETR (RFC 1939, 5). The message goes from the file to the
-// connection in one pass.
+// handleRetr runs RETR (RFC 1939, 5). The message is copied from the file to
+// the connection in one pass.
 func handleRetr(s *session, in *inbox, arg string) error {
 	i, r := s.openMessage(in, arg)
 	if r == nil {
@@ -30,7 +30,8 @@ func handleRetr(s *session, in *inbox, arg string) error {
 	return d.end()
 }
 
-// handleTop runs TOP: the header, and some lines of the body (RFC 1939, 7).
+// handleTop runs TOP, which sends the header and some lines of the body (RFC
+// 1939, 7).
 func handleTop(s *session, in *inbox, arg string) error {
 	number, lines, ok := parseTop(arg)
 	if !ok {
@@ -50,15 +51,15 @@ func handleTop(s *session, in *inbox, arg string) error {
 	return d.end()
 }
 
-// parseTop separates the arguments of TOP.
+// parseTop parses the arguments of TOP.
 func parseTop(arg string) (number string, lines int64, ok bool) {
 	number, rest, found := strings.Cut(arg, " ")
 	lines, err := strconv.ParseInt(rest, 10, 63)
 	return number, lines, found && err == nil && lines >= 0
 }
 
-// openMessage opens the message with a number. If it cannot be opened, the
-// client gets an error and r is nil.
+// openMessage opens the message with the given number. If it cannot be opened,
+// openMessage sends an error to the client and returns a nil Reader.
 func (s *session) openMessage(in *inbox, number string) (i int, r *maildrop.Reader) {
 	i, err := in.find(number)
 	if err != nil {
@@ -78,7 +79,7 @@ func (s *session) openMessage(in *inbox, number string) (i int, r *maildrop.Read
 	return i, nil
 }
 
-// copyTop copies the header with its empty line, and n lines of the body.
+// copyTop copies the header, the empty line, and n lines of the body.
 func copyTop(w io.Writer, r io.Reader, n int64) error {
 	br := bufio.NewReaderSize(r, 16<<10)
 	body, start := false, true
@@ -103,12 +104,12 @@ func copyTop(w io.Writer, r io.Reader, n int64) error {
 	return nil
 }
 
-// dotWriter doubles dots at the beginning of lines (RFC 1939, 3). Its input has
-// CRLF line ends.
+// dotWriter doubles dots at the beginning of lines (RFC 1939, 3). Its input
+// must have CRLF line endings.
 type dotWriter struct {
 	w     *bufio.Writer
 	start bool // at the beginning of a line
-	any   bool // something was written
+	any   bool // something has been written
 }
 
 var lineDot = []byte("\n.")
@@ -140,7 +141,8 @@ func (d *dotWriter) Write(p []byte) (int, error) {
 	}
 }
 
-// end ends the response. A message without a final line end gets one.
+// end ends the response. It adds a line ending if the message lacks a final
+// one.
 func (d *dotWriter) end() error {
 	if d.any && !d.start {
 		d.w.WriteString("\r\n")

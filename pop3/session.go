@@ -19,7 +19,7 @@ import (
 	"hoplite/internal/quiet"
 )
 
-// Limits on a session.
+// The limits on a session.
 const (
 	maxLine      = 512   // octets of a command; RFC 2449, 4 requires 255
 	maxSASL      = 12288 // octets of an AUTH response
@@ -28,7 +28,7 @@ const (
 	writeTimeout = 5 * time.Minute
 )
 
-// session is one connection. The state after a login is in inbox.
+// session is one connection. inbox holds the state after login.
 type session struct {
 	srv  *Server
 	ctx  context.Context
@@ -38,7 +38,7 @@ type session struct {
 	log  zerolog.Logger
 
 	began    time.Time
-	user     string // argument of USER, until PASS
+	user     string // argument of USER, until PASS is received
 	inbox    *inbox // nil before login
 	bad      int    // consecutive invalid commands
 	logins   int    // wrong passwords
@@ -69,13 +69,13 @@ func (d deadlineWriter) Write(b []byte) (int, error) {
 	return d.c.Write(b)
 }
 
-// stop asks the session to end soon. It may be called from another goroutine.
+// stop tells the session to end soon. It may be called from another goroutine.
 func (s *session) stop() {
 	s.stopping.Store(true)
 	s.conn.SetReadDeadline(time.Unix(1, 0))
 }
 
-// serve runs the session to its end.
+// serve runs the session until it ends.
 func (s *session) serve() {
 	defer s.release()
 	s.ok("%s POP3 ready", s.srv.env.Hostname)
@@ -91,14 +91,14 @@ func (s *session) serve() {
 	}
 }
 
-// errBye ends a session without a further response.
+// errBye ends a session without another response.
 var errBye = errors.New("session ended")
 
 // errNotPOP3 ends the session of a client that does not speak POP3.
 var errNotPOP3 = errors.New("not a POP3 command")
 
-// line reads a line without its end. Responses are sent first, unless the
-// client has already sent more commands.
+// line reads a line without its line ending. Pending responses are sent first,
+// unless the client has already sent more commands.
 func (s *session) line(limit int) (string, error) {
 	if s.r.Buffered() == 0 {
 		if err := s.w.Flush(); err != nil {
@@ -138,7 +138,7 @@ func (s *session) deadline() time.Time {
 	return time.Now().Add(s.srv.cfg.IdleTimeout)
 }
 
-// farewell sends the reason for the end of the session, if the client can use it.
+// farewell sends the reason why the session ends, if the client can receive it.
 func (s *session) farewell(err error) {
 	switch {
 	case s.stopping.Load():
@@ -153,7 +153,8 @@ func (s *session) farewell(err error) {
 	}
 }
 
-// release frees the session's resources. It runs deferred and stops a panic.
+// release frees the session's resources. It runs deferred and recovers from a
+// panic.
 func (s *session) release() {
 	if p := recover(); p != nil {
 		quiet.Panic(s.log.Error(), p).Msg("pop3 session ended by a bug")
@@ -179,7 +180,7 @@ func (s *session) closeInbox() {
 		Int64("octets", in.octets).Dur("took", time.Since(s.began)).Msg("pop3 session")
 }
 
-// ok sends a positive response of one line.
+// ok sends a one-line positive response.
 func (s *session) ok(format string, args ...any) { s.send("+OK ", format, args...) }
 
 // err sends a negative response.
@@ -191,8 +192,8 @@ func (s *session) send(status, format string, args ...any) {
 	s.w.WriteString("\r\n")
 }
 
-// command is one row of the command table. In the states in which the command is
-// not valid, the function for it is nil.
+// command is one row of the command table. A function is nil if the command is
+// not valid in that state.
 type command struct {
 	authorization func(*session, string) error         // before login
 	transaction   func(*session, *inbox, string) error // after login
@@ -232,7 +233,8 @@ func (s *session) command(line string) error {
 	c, known := commands[strings.ToUpper(verb)]
 	switch {
 	case !known && s.inbox == nil && s.bad == 0 && s.user == "" && isForeign(verb):
-		// This is a browser or another protocol, so the rest is not read.
+		// The client is a browser or speaks another protocol, so the rest is
+		// not read.
 		return errNotPOP3
 	case !known:
 		s.err("Unknown command")

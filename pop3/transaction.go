@@ -25,7 +25,7 @@ func handleUIDL(s *session, in *inbox, arg string) error {
 	})
 }
 
-// listing sends a number and a value for one message or for all.
+// listing sends a number and a value for one message or for all messages.
 func (s *session) listing(in *inbox, arg string, value func([]byte, *maildrop.Message) []byte) error {
 	if arg != "" {
 		i, err := in.find(arg)
@@ -79,8 +79,8 @@ func handleNoop(s *session, _ *inbox, _ string) error {
 	return nil
 }
 
-// handleQuit runs QUIT in the transaction state, which enters the update state,
-// in which messages are deleted (RFC 1939, 6).
+// handleQuit runs QUIT in the transaction state. The session then enters the
+// update state, which deletes messages (RFC 1939, 6).
 func handleQuit(s *session, in *inbox, _ string) error {
 	s.ended = true
 	if !s.srv.cfg.KeepUnseen {

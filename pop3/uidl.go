@@ -12,13 +12,13 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// maxUIDL is the length of the longest unique id (RFC 1939, 7).
+// maxUIDL is the maximum length of a unique id (RFC 1939, 7).
 const maxUIDL = 70
 
-// uidlFormat is the format of the unique ids of messages.
+// uidlFormat is the format of unique ids.
 type uidlFormat []uidlPart
 
-// uidlPart is literal text or a variable with its width and base.
+// uidlPart is either literal text or a variable with its width and base.
 type uidlPart struct {
 	text  string
 	what  byte // u, v, f or g; 0 for text
@@ -59,7 +59,7 @@ func parseUIDL(format string) (uidlFormat, error) {
 	return f, nil
 }
 
-// uidlVariable parses what follows a "%".
+// uidlVariable parses a variable after its "%".
 func uidlVariable(s string) (part uidlPart, rest string, err error) {
 	i := 0
 	for i < len(s) && s[i] >= '0' && s[i] <= '9' {
@@ -87,8 +87,8 @@ func uidlVariable(s string) (part uidlPart, rest string, err error) {
 	return part, s[i+1:], nil
 }
 
-// id returns the unique id of a message: the one assigned by an earlier server,
-// which is kept in the uidlist, or else one in the configured format.
+// id returns a message's unique id: the one that an earlier server assigned, as
+// recorded in the uidlist, otherwise one in the configured format.
 func (f uidlFormat) id(validity uint32, m *maildrop.Message) string {
 	if kept := maildir.ExtKey(m.Ext, 'P'); kept != "" {
 		return kept
@@ -115,7 +115,7 @@ func (f uidlFormat) id(validity uint32, m *maildrop.Message) string {
 	return hex.EncodeToString(sum[:maxUIDL/4])
 }
 
-// number formats a number as specified by the part.
+// number formats a number as the part specifies.
 func (p uidlPart) number(n uint32) string {
 	base := 10
 	if p.hex {

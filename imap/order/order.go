@@ -1,6 +1,6 @@
 // Package order arranges messages: SORT (RFC 5256, 3; RFC 5957) and the
-// algorithms of THREAD (RFC 5256, 3). It compares the data that package summary
-// extracted from the headers, and knows nothing about files, connections or
+// algorithms of THREAD (RFC 5256, 3). It compares data that package summary
+// extracted from the headers, and does not access files, connections or
 // commands.
 //
 // Start with Sort, BySubject and ByReferences.
@@ -14,10 +14,10 @@ import (
 	"hoplite/imap/summary"
 )
 
-// Row is a message to be sorted or threaded.
+// Row is a message to sort or thread.
 type Row struct {
-	Index   int    // its index in the mailbox, used to order equal rows
-	Number  uint32 // message number or UID, whichever the response uses
+	Index   int    // index in the mailbox; breaks ties
+	Number  uint32 // message number or UID, depending on the response
 	Size    int64
 	Arrived int64 // internal date, seconds since 1970
 	Sent    int64 // Date field, seconds since 1970
@@ -27,14 +27,14 @@ type Row struct {
 // Compare compares two rows by one criterion.
 type Compare func(a, b *Row) int
 
-// Key is one criterion of SORT.
+// Key is a SORT criterion.
 type Key struct {
 	Compare Compare
 	Reverse bool
 }
 
-// Sort returns the indices of the rows, sorted by the keys, the first of which
-// is the primary one.
+// Sort returns the indices of the rows sorted by keys. The first key is the
+// primary one.
 func Sort(rows []Row, keys []Key) []int {
 	sorted := make([]*Row, len(rows))
 	for i := range rows {
@@ -64,10 +64,10 @@ func Arrival(a, b *Row) int { return cmp.Compare(a.Arrived, b.Arrived) }
 // Size compares sizes.
 func Size(a, b *Row) int { return cmp.Compare(a.Size, b.Size) }
 
-// Date compares the dates of the Date fields.
+// Date compares the times of the Date fields.
 func Date(a, b *Row) int { return cmp.Compare(a.Sent, b.Sent) }
 
-// ByText returns a comparison of one text of the summaries.
+// ByText returns a function that compares one text of the summaries.
 func ByText(t summary.Text) Compare {
 	return func(a, b *Row) int { return bytes.Compare(a.Summary.Text(t), b.Summary.Text(t)) }
 }

@@ -12,7 +12,7 @@ import (
 	"hoplite/imap/summary"
 )
 
-// messages makes rows from headers, numbered from 1.
+// messages returns rows for the given headers, numbered from 1.
 func messages(headers ...string) []Row {
 	rows := make([]Row, len(headers))
 	for i, h := range headers {
@@ -31,14 +31,14 @@ func TestSort(t *testing.T) {
 		date(3)+"From: Zoe <ann@x>\nTo: b@x\nCc: c@x\nSubject: Re: beta",
 		date(1)+"From: adam@x\nTo: Bob <a@x>\nSubject: alpha",
 		date(2)+"From: \"Mia\" <carl@x>\nTo: c@x\nCc: a@x\nSubject: [list] Beta (fwd)",
-		"From: bert@x\nSubject:", // no Date: the internal date of January
+		"From: bert@x\nSubject:", // no Date; the internal date is in January
 	)
 	by := map[string]Compare{
 		"arrival": Arrival, "size": Size, "date": Date, "subject": ByText(summary.Subject), "from": ByText(summary.MailFrom),
 		"to": ByText(summary.MailTo), "cc": ByText(summary.MailCc), "show": ByText(summary.ShowFrom), "showto": ByText(summary.ShowTo),
 	}
 	tests := []struct {
-		keys string // names, with "-" for reverse
+		keys string // key names, with "-" for reverse order
 		want []int
 	}{
 		{"arrival", []int{0, 1, 2, 3}},
@@ -208,7 +208,7 @@ func TestThreads(t *testing.T) {
 	}
 }
 
-// A chain that spans the whole mailbox must not be slow or recurse deeply.
+// A chain that spans the whole mailbox must be neither slow nor recurse deeply.
 func TestLongChain(t *testing.T) {
 	const n = 20_000
 	headers := make([]string, n)
@@ -227,7 +227,7 @@ func TestLongChain(t *testing.T) {
 	}
 }
 
-// References that would take too long to follow result in an error.
+// References that would take too long to follow cause an error.
 func TestTooComplex(t *testing.T) {
 	const deep, wide = 10_000, 5_100
 	var headers []string
@@ -235,7 +235,7 @@ func TestTooComplex(t *testing.T) {
 		headers = append(headers, id(fmt.Sprint(i))+refs(fmt.Sprint(i-1)))
 	}
 	// Each of these messages has a reply and becomes a reply to the end of the
-	// chain, so the whole chain has to be searched for it.
+	// chain, so the whole chain is searched for it.
 	for i := range wide {
 		headers = append(headers, id(fmt.Sprint("reply", i))+refs(fmt.Sprint("late", i)))
 		headers = append(headers, id(fmt.Sprint("late", i))+refs(fmt.Sprint(deep-1)))

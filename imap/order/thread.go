@@ -11,16 +11,17 @@ import (
 	"hoplite/imap/summary"
 )
 
-// Thread is a message with the replies to it. Without a row it represents a
-// message that is not in the mailbox.
+// Thread is a message and its replies. Without a row, it represents a message
+// that is not in the mailbox.
 type Thread struct {
 	row    *Row
 	parent *Thread
 	kids   []*Thread // set once all parents are known
-	linked bool      // it has been made the parent of another thread
+	linked bool      // it has a parent
 }
 
-// Append appends the thread as THREAD sends it, for example "(1 2 (3)(4))".
+// Append appends the thread in the form that THREAD sends, for example "(1 2
+// (3)(4))".
 func (t *Thread) Append(b []byte) []byte {
 	b = append(b, '(')
 	for first := true; ; first = false {
@@ -33,7 +34,7 @@ func (t *Thread) Append(b []byte) []byte {
 		if len(t.kids) != 1 {
 			break
 		}
-		t = t.kids[0] // a chain needs no parentheses and, here, no recursion
+		t = t.kids[0] // a chain needs neither parentheses nor recursion
 	}
 	if len(t.kids) > 0 {
 		if t.row != nil {
@@ -46,7 +47,7 @@ func (t *Thread) Append(b []byte) []byte {
 	return append(b, ')')
 }
 
-// first returns the thread's first message, or nil if it has none.
+// first returns the first message in the thread, or nil if it has none.
 func (t *Thread) first() *Row {
 	for t.row == nil && len(t.kids) > 0 {
 		t = t.kids[0]
@@ -62,7 +63,7 @@ func (t *Thread) sent() int64 {
 	return 0
 }
 
-// index returns the thread's rank among threads sent at the same time.
+// index orders threads whose first messages were sent at the same time.
 func (t *Thread) index() int {
 	if r := t.first(); r != nil {
 		return r.Index
@@ -70,7 +71,8 @@ func (t *Thread) index() int {
 	return 0
 }
 
-// subject returns the base subject of the thread and whether it marks a reply.
+// subject returns the thread's base subject and reports whether the subject
+// marks a reply.
 func (t *Thread) subject() (base string, isReply bool) {
 	r := t.first()
 	if r == nil {
@@ -79,7 +81,7 @@ func (t *Thread) subject() (base string, isReply bool) {
 	return string(r.Summary.Text(summary.Subject)), r.Summary.Reply()
 }
 
-// latest returns the time at which the last message of the thread was sent.
+// latest returns the time at which the last message in the thread was sent.
 func (t *Thread) latest() int64 {
 	var newest int64
 	for stack := []*Thread{t}; len(stack) > 0; {
@@ -97,8 +99,8 @@ func byDate(a, b *Thread) int {
 }
 
 // BySubject implements ORDEREDSUBJECT: it groups messages with the same base
-// subject below the first of them. It reorders rows, which the threads continue
-// to reference.
+// subject under the first of them. It reorders rows, and the threads keep
+// references to them.
 func BySubject(rows []Row) []*Thread {
 	slices.SortStableFunc(rows, func(a, b Row) int {
 		return cmp.Or(bytes.Compare(a.Summary.Text(summary.Subject), b.Summary.Text(summary.Subject)), cmp.Compare(a.Sent, b.Sent), a.Index-b.Index)
@@ -131,9 +133,9 @@ func ByReferences(rows []Row) ([]*Thread, error) {
 	return roots, nil
 }
 
-// ByLatest implements REFS, the variant of draft-ietf-morg-inthread that
-// Dovecot offers: it does not join threads by subject, and the thread with the
-// latest message comes last.
+// ByLatest implements REFS, the variant from draft-ietf-morg-inthread that
+// Dovecot offers: threads are not joined by subject, and the thread with the
+// latest message is last.
 func ByLatest(rows []Row) ([]*Thread, error) {
 	roots, err := build(rows)
 	if err != nil {
@@ -153,11 +155,11 @@ func ByLatest(rows []Row) ([]*Thread, error) {
 // threader links messages by their references.
 type threader struct {
 	byID  map[string]*Thread
-	all   []*Thread // in the order in which they were made
-	steps int       // steps taken in the search for loops
+	all   []*Thread // in order of creation
+	steps int       // steps taken to search for loops
 }
 
-// maxSteps bounds the time that malicious references can take.
+// maxSteps limits the time that malicious references can consume.
 const maxSteps = 50_000_000
 
 // build links the rows into threads (steps 1 to 3).
@@ -180,7 +182,7 @@ func build(rows []Row) ([]*Thread, error) {
 	return prune(roots), nil
 }
 
-// get returns the thread of a message id.
+// get returns the thread for a message id.
 func (t *threader) get(id string) *Thread {
 	c := t.byID[id]
 	if c == nil {
@@ -191,15 +193,15 @@ func (t *threader) get(id string) *Thread {
 	return c
 }
 
-// add enters a message and its references (steps 1.A and 1.B).
+// add adds a message and its references (steps 1.A and 1.B).
 func (t *threader) add(r *Row) {
 	var c *Thread
 	if id := r.Summary.Text(summary.MessageID); len(id) > 0 {
 		c = t.get(string(id))
 	}
 	if c == nil || c.row != nil {
-		// Without an id, or with the id of another message, it cannot be
-		// referred to.
+		// A message without an id, or with another message's id, cannot be
+		// referenced.
 		c = &Thread{}
 		t.all = append(t.all, c)
 	}
@@ -236,8 +238,8 @@ func (t *threader) above(a, c *Thread) bool {
 	return false
 }
 
-// prune removes threads without a message of their own (step 3). A root without
-// a message stays if it joins several threads.
+// prune removes threads that have no message (step 3). A root without a message
+// is kept if it joins several threads.
 func prune(roots []*Thread) []*Thread {
 	var out []*Thread
 	for _, r := range roots {
@@ -252,8 +254,8 @@ func prune(roots []*Thread) []*Thread {
 	return out
 }
 
-// pruneBelow replaces every empty thread below t with its children. It is not
-// recursive, because a chain may be as long as the mailbox.
+// pruneBelow replaces every empty thread below t with its children. It does not
+// recurse, because a chain can be as long as the mailbox.
 func pruneBelow(t *Thread) {
 	var order []*Thread
 	for stack := []*Thread{t}; len(stack) > 0; {
@@ -294,10 +296,10 @@ func sortBelow(t *Thread) {
 	}
 }
 
-// joinSubjects joins the threads with the same subject (step 5).
+// joinSubjects joins threads with the same subject (step 5).
 func joinSubjects(roots []*Thread) []*Thread {
 	table := subjectTable(roots)
-	merged := map[*Thread]bool{} // into the thread of its subject
+	merged := map[*Thread]bool{} // merged into the thread for its subject
 	replaced := map[*Thread]*Thread{}
 	for _, r := range roots {
 		base, isReply := r.subject()
@@ -333,7 +335,8 @@ func joinSubjects(roots []*Thread) []*Thread {
 }
 
 // subjectTable selects the thread that represents each subject (step 5.B): an
-// empty one, or one that is not a reply, or else the first.
+// empty thread if there is one, otherwise one that is not a reply, otherwise
+// the first.
 func subjectTable(roots []*Thread) map[string]*Thread {
 	table := map[string]*Thread{}
 	for _, r := range roots {

@@ -8,7 +8,7 @@ import (
 
 const usualDate = "Mon, 2 Jan 2006 15:04:05 -0700"
 
-// dateLayouts are forms of Date fields that net/mail does not accept.
+// dateLayouts lists forms of Date fields that net/mail does not accept.
 var dateLayouts = []string{
 	usualDate, "2 Jan 2006 15:04:05 -0700", "Mon, 2 Jan 2006 15:04 -0700", "2 Jan 2006 15:04 -0700",
 	"Mon, 2 Jan 06 15:04:05 -0700", "2 Jan 06 15:04:05 -0700", "Mon Jan 2 15:04:05 2006",

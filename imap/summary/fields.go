@@ -8,8 +8,8 @@ import (
 	"hoplite/mail/mime"
 )
 
-// The header fields from which a summary is made. All fields up to Bcc are
-// searchable; of the others only the first field of each name is used.
+// The header fields used in a summary. All fields up to Bcc are searchable; for
+// the others, only the first field of each name is used.
 const (
 	fieldSubject = iota
 	fieldFrom
@@ -57,9 +57,9 @@ func headerTexts(texts *[count][]byte, header []byte) {
 	first.threadTexts(texts)
 }
 
-// appendAddresses appends, one per line, the addresses of a field that are not
-// written in normal form, so that SEARCH also finds ann@example.org in "ann
-// (work) @ example.org".
+// appendAddresses appends, one per line, the addresses in a field that are not
+// in normal form, so that SEARCH also finds ann@example.org in "ann (work) @
+// example.org".
 func appendAddresses(b []byte, v string) []byte {
 	if len(v) > maxAddresses || !oddAddress(v) {
 		return b
@@ -75,9 +75,8 @@ func appendAddresses(b []byte, v string) []byte {
 
 var spacedDots = strings.NewReplacer(" . ", ".", " .", ".", ". ", ".")
 
-// oddAddress reports whether quotes, comments or spaces are next to an "@", or
-// a space next to a dot. Few fields are like that, so the others need not be
-// parsed.
+// oddAddress reports whether a quote, comment or space is next to an "@", or a
+// space is next to a dot. Few fields contain these, so most need not be parsed.
 func oddAddress(v string) bool {
 	if strings.Contains(v, " .") {
 		return true
@@ -94,10 +93,10 @@ func oddAddress(v string) bool {
 	}
 }
 
-// Fold normalises s for the case-insensitive comparison of SEARCH.
+// Fold normalises s for case-insensitive comparison in SEARCH.
 func Fold(s string) []byte { return []byte(strings.ToLower(s)) }
 
-// sortTexts sets the keys of SORT.
+// sortTexts sets the SORT keys.
 func (f *fields) sortTexts(texts *[count][]byte) {
 	if t, ok := parseDate(f[fieldDate]); ok {
 		b := binary.LittleEndian.AppendUint64(nil, uint64(t.Unix()))
@@ -130,8 +129,8 @@ func (f *fields) threadTexts(texts *[count][]byte) {
 	texts[references] = []byte(strings.Join(refs, "\n"))
 }
 
-// maxAddresses is the number of octets of an address field that are read to
-// find its first address.
+// maxAddresses is the maximum number of octets of an address field that are
+// read to find its first address.
 const maxAddresses = 4 << 10
 
 // firstAddress returns the local part and the display form of the first
@@ -147,7 +146,7 @@ func firstAddress(v string) (local, show string) {
 		show = mime.DecodeWords(a.Name)
 		switch {
 		case a.Kind == mime.GroupStart:
-			show = a.Local // the name of the group
+			show = a.Local // the group's name
 		case show == "":
 			show = a.Addr()
 		}
@@ -156,8 +155,8 @@ func firstAddress(v string) (local, show string) {
 	return "", ""
 }
 
-// maxRefs is the number of references that are kept for one message. If there
-// are more, the first half and the last half of that number are kept.
+// maxRefs is the maximum number of references kept for a message. If there are
+// more, maxRefs/2 from each end are kept.
 const maxRefs = 200
 
 // messageIDs returns the message ids in a field, without their brackets.
@@ -188,8 +187,8 @@ func messageIDs(v string) []string {
 	return ids
 }
 
-// normalID removes white space and redundant quotes, so that two spellings of
-// one id compare equal.
+// normalID removes white space and redundant quotes, so that different
+// spellings of an id compare equal.
 func normalID(id string) string {
 	if !strings.ContainsAny(id, " \t\"\\\n") {
 		return id

@@ -9,12 +9,12 @@ import (
 	"hoplite/mail/mime"
 )
 
-// maxPreview is the length of a preview in characters (RFC 8970, 3.1: at most
-// 200).
+// maxPreview is the maximum length of a preview in characters (RFC 8970, 3.1
+// allows 200).
 const maxPreview = 200
 
-// The number of octets of a text that are read to make its preview. HTML begins
-// with styles and tags, so more is needed.
+// The number of octets of a text that are read to create a preview. HTML
+// usually begins with styles and tags, so more is read.
 const (
 	plainSpan = 2 << 10
 	htmlSpan  = 8 << 10
@@ -42,7 +42,7 @@ func preview(file io.ReaderAt, t *mime.Tree) string {
 }
 
 // squeeze replaces each run of white space with one space, removes control
-// characters and invalid UTF-8, and cuts the text after limit characters.
+// characters and invalid UTF-8, and truncates the text to limit characters.
 func squeeze(s string, limit int) string {
 	b := make([]byte, 0, limit+limit/4)
 	space, n := false, 0
@@ -56,7 +56,7 @@ func squeeze(s string, limit int) string {
 		}
 		if space {
 			if n+1 >= limit {
-				break // no room for a character after the space
+				break // no room for another character after the space
 			}
 			b, space = append(b, ' '), false
 			n++
@@ -69,8 +69,8 @@ func squeeze(s string, limit int) string {
 	return string(b)
 }
 
-// firstText returns the first text/plain part, or else the first text/html
-// part, that is not an attachment.
+// firstText returns the first text/plain part that is not an attachment, or
+// else the first such text/html part.
 func firstText(root *mime.Part) *mime.Part {
 	var html *mime.Part
 	var find func(p *mime.Part) *mime.Part
@@ -96,13 +96,13 @@ func firstText(root *mime.Part) *mime.Part {
 	return html
 }
 
-// stripTags removes tags, and style, script and head elements with their
-// content.
+// stripTags removes tags, and removes style, script and head elements with
+// their content.
 func stripTags(s string) string {
 	var b strings.Builder
 	low := strings.ToLower(s)
 	if len(low) != len(s) {
-		low = s // lower-casing changed offsets, so match the names as written
+		low = s // lower-casing changed offsets; match names as written
 	}
 	for i := 0; i < len(s); {
 		j := strings.IndexByte(s[i:], '<')

@@ -2,8 +2,8 @@ package summary
 
 import "strings"
 
-// baseSubject removes the additions of replies and forwards from a decoded
-// subject, and reports whether there were any (RFC 5256, 2.1).
+// baseSubject removes reply and forward markers from a decoded subject, and
+// reports whether there were any (RFC 5256, 2.1).
 func baseSubject(s string) (base string, isReply bool) {
 	s = strings.Join(strings.Fields(s), " ")
 	for {
@@ -45,7 +45,7 @@ func cutFold(s, suffix string) (string, bool) {
 	return s, false
 }
 
-// cutBlob removes "[anything] " (subj-blob) from the front.
+// cutBlob removes a leading "[anything] " (subj-blob).
 func cutBlob(s string) (string, bool) {
 	if !strings.HasPrefix(s, "[") {
 		return s, false
@@ -57,8 +57,8 @@ func cutBlob(s string) (string, bool) {
 	return strings.TrimLeft(s[i+2:], " "), true
 }
 
-// cutLeader removes "re: ", "fwd [x]: " and the like (subj-leader) from the
-// front, together with any blobs before it.
+// cutLeader removes a leading "re: ", "fwd [x]: " or similar (subj-leader),
+// together with any blobs before it.
 func cutLeader(s string) (string, bool) {
 	rest := s
 	for {

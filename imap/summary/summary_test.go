@@ -97,7 +97,7 @@ const sample = "Date: Thu, 15 Feb 2007 01:02:03 +0200\n" +
 	"Subject: Re: [list] =?utf-8?q?Gr=C3=BC=C3=9Fe?=\n" +
 	"Message-ID: <id@example.org>\nReferences: <1@x> junk <2@x>\nIn-Reply-To: <3@x>\n\nhello\n  world\n"
 
-// TestTexts compares every text of a summary by name.
+// TestTexts compares each text of a summary by name.
 func TestTexts(t *testing.T) {
 	s := OfMessage(mime.WalkBytes([]byte(sample)), strings.NewReader(sample), nil)
 	tests := []struct {
@@ -121,7 +121,7 @@ func TestTexts(t *testing.T) {
 	for _, tc := range tests {
 		got := string(s.Text(tc.text))
 		if tc.text == Subject {
-			got = strings.ReplaceAll(got, "ß", "SS") // ToUpper leaves it alone
+			got = strings.ReplaceAll(got, "ß", "SS") // ToUpper does not change it
 		}
 		if !strings.EqualFold(got, tc.want) {
 			t.Errorf("%s: got %q, want %q", tc.name, got, tc.want)
@@ -143,8 +143,8 @@ func TestTexts(t *testing.T) {
 	}
 }
 
-// Only the first field of a name is used for sorting and threading, but all are
-// searched.
+// Sorting and threading use only the first field of a name, but SEARCH uses all
+// of them.
 func TestRepeatedFields(t *testing.T) {
 	s := OfHeader([]byte("Subject: one\nSubject: two\nFrom: a@x\nFrom: b@x\nMessage-ID: <1@x>\nMessage-ID: <2@x>\n\n"))
 	for text, want := range map[Text]string{Subject: "ONE", MailFrom: "A", MessageID: "1@x", FindSubject: "one\ntwo", FindFrom: "a@x\nb@x"} {
@@ -236,7 +236,7 @@ func TestNormalID(t *testing.T) {
 	}
 }
 
-// Damaged octets, or those of another version, are not accepted as a summary.
+// Damaged octets, and octets of another version, are not accepted as a summary.
 func TestValid(t *testing.T) {
 	good := OfHeader([]byte("Subject: x\n\n"))
 	change := func(at int, to byte) Summary {
@@ -291,7 +291,7 @@ func TestSqueeze(t *testing.T) {
 	}
 }
 
-// headerOf returns a message's header with the empty line.
+// headerOf returns a message's header, including the empty line.
 func headerOf(msg []byte) []byte {
 	for i := 0; i < len(msg); {
 		if msg[i] == '\n' {

@@ -12,7 +12,7 @@ type Append struct {
 	UTF8  bool      // the message is wrapped in UTF8 (...) (RFC 6855)
 }
 
-// Append reads "[(flags) ][date ][UTF8 (]", up to the message.
+// Append reads "[(flags) ][date ][UTF8 (]", which precedes the message.
 func (p *Parser) Append() Append {
 	var a Append
 	if p.peek() == '(' {
@@ -44,8 +44,8 @@ type Select struct {
 type QResyncState struct {
 	Validity uint32
 	ModSeq   uint64
-	Known    []Range // UIDs; nil: all
-	// SeqMatch holds message numbers, and MatchUIDs the UIDs they had.
+	Known    []Range // nil means all
+	// SeqMatch holds message numbers, and MatchUIDs their UIDs.
 	SeqMatch, MatchUIDs []Range
 }
 
@@ -96,7 +96,7 @@ func (p *Parser) qresync() *QResyncState {
 }
 
 // StatusItems reads a list of STATUS items and returns them in upper case. The
-// caller checks whether they exist.
+// caller checks whether the items exist.
 func (p *Parser) StatusItems() []string {
 	var items []string
 	p.list(false, func() { items = append(items, p.word()) })
@@ -107,11 +107,11 @@ func (p *Parser) StatusItems() []string {
 type List struct {
 	Reference string
 	Patterns  []string
-	Extended  bool // it uses the extended syntax (RFC 5258)
+	Extended  bool // uses the extended syntax (RFC 5258)
 
-	// The selection options.
+	// Selection options.
 	Subscribed, Remote, Recursive, SpecialUse bool
-	// The return options.
+	// Return options.
 	ReturnSubscribed, ReturnChildren, ReturnSpecialUse bool
 	Status                                             []string
 }
@@ -205,14 +205,14 @@ func (p *Parser) Create() Create {
 	return c
 }
 
-// Limits on ID (RFC 2971, 3.3).
+// The limits on ID (RFC 2971, 3.3).
 const (
 	maxParams     = 30
 	maxParamName  = 30
 	maxParamValue = 1024
 )
 
-// ID reads the parameters of ID as name and value pairs.
+// ID reads the parameters of ID as name-value pairs.
 func (p *Parser) ID() [][2]string {
 	if p.peek() != '(' {
 		p.NString()
@@ -242,8 +242,8 @@ func (p *Parser) Words() []string {
 	return out
 }
 
-// Initial reads the initial response of AUTHENTICATE, if there is one. "="
-// means an empty response (RFC 9051, 6.2.2).
+// Initial reads AUTHENTICATE's initial response, if any. "=" means an empty
+// response (RFC 9051, 6.2.2).
 func (p *Parser) Initial() (text string, ok bool) {
 	if !p.More() {
 		return "", false

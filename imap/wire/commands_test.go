@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// parse runs one of the parser's methods on the whole of a text.
+// parse calls one of the parser's methods on a complete text.
 func parse[T any](in string, read func(*Parser) T) (T, error) {
 	p := NewParser([]byte(in), AllForms)
 	got := read(p)
@@ -15,7 +15,7 @@ func parse[T any](in string, read func(*Parser) T) (T, error) {
 }
 
 // check compares the result of a method with the expected value, or its error
-// with a text.
+// with the expected text.
 func check[T any](t *testing.T, in string, read func(*Parser) T, want T, bad string) {
 	t.Helper()
 	got, err := parse(in, read)
@@ -203,7 +203,7 @@ func TestThreadArguments(t *testing.T) {
 	check(t, "REFS", (*Parser).Thread, Search{}, `Expected " " before ""`)
 }
 
-// Every key and its parsed form.
+// Each row is a key and its parsed form.
 func TestSearchArguments(t *testing.T) {
 	day := time.Date(1994, 2, 1, 0, 0, 0, 0, time.UTC)
 	one := Set{Ranges: []Range{{1, 1}}}
@@ -248,7 +248,7 @@ func TestSearchArguments(t *testing.T) {
 	}
 }
 
-// A form that is not in the grammar, and only such a form, is a syntax error.
+// A form is a syntax error if and only if it is not in the grammar.
 func TestGrammar(t *testing.T) {
 	tests := []struct {
 		form Grammar
@@ -322,7 +322,7 @@ func TestNumbers(t *testing.T) {
 }
 
 func TestDates(t *testing.T) {
-	instants := map[string]int64{ // 0 for an error
+	instants := map[string]int64{ // 0 means an error
 		`"17-Jul-1996 02:44:25 -0700"`: 837596665, `" 7-Jul-1996 02:44:25 +0000"`: 836707465, `"7-Jul-1996 02:44:25 +0000"`: 836707465,
 		`"17-Jul-1996"`: 0, `"32-Jul-1996 02:44:25 +0000"`: 0, "17-Jul-1996": 0, `""`: 0,
 	}
@@ -342,7 +342,7 @@ func TestDates(t *testing.T) {
 	}
 }
 
-// After an error nothing more is read, and the first error stays.
+// After an error nothing more is read, and the first error is kept.
 func TestFirstErrorStays(t *testing.T) {
 	p := NewParser([]byte("( 1 2"), AllForms)
 	p.Number()

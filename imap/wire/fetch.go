@@ -17,7 +17,7 @@ const (
 	ItemSize
 	ItemBody          // BODY without a section
 	ItemBodyStructure //
-	ItemSection       // BODY[...], RFC822 and the like
+	ItemSection       // BODY[...] and RFC822 forms
 	ItemBinary        // BINARY[...] (RFC 9051; RFC 3516)
 	ItemBinarySize
 	ItemModSeq   // RFC 7162
@@ -29,10 +29,10 @@ const (
 	ItemKinds // the number of kinds
 )
 
-// SectionText selects the text of a part that a section requests.
+// SectionText selects the text of a part in a section.
 type SectionText uint8
 
-// The texts of a part.
+// The section texts.
 const (
 	Whole SectionText = iota
 	Header
@@ -58,7 +58,7 @@ type Item struct {
 	Len     uint32
 }
 
-// Cut returns the span of a text of the given size that the item requests.
+// Cut returns the span that the item requests in a text of the given size.
 func (it *Item) Cut(size int64) (off, n int64) {
 	if !it.Partial {
 		return 0, size
@@ -71,7 +71,7 @@ func (it *Item) Cut(size int64) (off, n int64) {
 type Fetch struct {
 	Set          Set
 	Items        []Item
-	ChangedSince uint64 // RFC 7162; 0 if not given
+	ChangedSince uint64 // RFC 7162; 0 if absent
 	Vanished     bool
 }
 
@@ -111,7 +111,7 @@ func (p *Parser) fetchModifier(f *Fetch) {
 	}
 }
 
-// macros maps the names that represent several items (RFC 9051, 6.4.5).
+// macros maps each macro to its items (RFC 9051, 6.4.5).
 var macros = map[string][]ItemKind{
 	"FAST": {ItemFlags, ItemInternalDate, ItemSize},
 	"ALL":  {ItemFlags, ItemInternalDate, ItemSize, ItemEnvelope},
@@ -164,7 +164,7 @@ var itemsOfKind = func() (t [ItemKinds]Item) {
 	return t
 }()
 
-// ItemOf returns the item of a kind without arguments.
+// ItemOf returns the item of the given kind without arguments.
 func ItemOf(k ItemKind) Item { return itemsOfKind[k] }
 
 // item reads one item.
@@ -202,7 +202,7 @@ func (p *Parser) item() Item {
 	return Item{}
 }
 
-// lazy reads the modifier of PREVIEW, if there is one (RFC 8970, 3.1).
+// lazy reads the PREVIEW modifier, if any (RFC 8970, 3.1).
 func (p *Parser) lazy() bool {
 	start := p.i
 	if !p.take(' ') || !p.take('(') {
@@ -232,7 +232,7 @@ func (p *Parser) path(it *Item) (dot bool) {
 	return dot
 }
 
-// section reads the text between the brackets, and the closing bracket.
+// section reads the section text and the closing bracket.
 func (p *Parser) section(it *Item) {
 	if dot := p.path(it); p.peek() != ']' || dot {
 		if len(it.Path) > 0 && !dot {
@@ -324,7 +324,7 @@ type Store struct {
 	Silent         bool
 	Flags          []string
 	UnchangedSince uint64 // RFC 7162
-	Conditional    bool   // UNCHANGEDSINCE was given, perhaps as 0
+	Conditional    bool   // UNCHANGEDSINCE was given; its value may be 0
 }
 
 // Store reads "set [(UNCHANGEDSINCE n)] FLAGS flags".

@@ -1,21 +1,21 @@
 package wire
 
-// Parser reads a command. Each of its methods reads the arguments of one
-// command; the embedded scanner reads tokens. There are many methods because
-// the grammar has many rules, but each is small, and they share no state except
-// the position and the first error.
+// Parser reads a command. Each method reads the arguments of one command; the
+// embedded scanner reads tokens. The many methods correspond to the rules of
+// the grammar. Each is small, and they share only the position and the first
+// error.
 type Parser struct {
 	scanner
 	grammar Grammar
 }
 
-// NewParser returns a parser of a command returned by Reader.Command.
+// NewParser returns a parser for a command returned by Reader.Command.
 func NewParser(cmd []byte, g Grammar) *Parser {
 	return &Parser{scanner: scanner{b: cmd}, grammar: g}
 }
 
-// Grammar is a set of forms that extensions add to commands of the base
-// protocol. A form that is not in the set is a syntax error.
+// Grammar is a set of syntax forms that extensions add to base protocol
+// commands. A form that is not in the set is a syntax error.
 type Grammar uint32
 
 // The forms.
@@ -25,7 +25,7 @@ const (
 	ESearch                              // SEARCH RETURN (RFC 4731)
 	ESort                                // SORT RETURN (RFC 5267)
 	SearchRes                            // RETURN (SAVE) and "$" (RFC 5182)
-	ListExtended                         // options and several patterns in LIST (RFC 5258)
+	ListExtended                         // several patterns, options (RFC 5258)
 	ListStatus                           // LIST RETURN (STATUS) (RFC 5819)
 	SpecialUse                           // LIST (SPECIAL-USE) (RFC 6154)
 	CreateSpecialUse                     // CREATE (USE) (RFC 6154)

@@ -12,19 +12,19 @@ import (
 // Reader reads commands from a connection. It holds no buffer between commands.
 type Reader struct {
 	Limits Limits
-	// Continue asks the client to send the literal that it has announced.
+	// Continue asks the client to send the literal that it announced.
 	Continue func() error
 
 	src    io.Reader
-	in     *[]byte // pooled window on the input; nil while it is empty
+	in     *[]byte // pooled input buffer; nil while it is empty
 	lo, hi int
-	first  [1]byte // the octet that ended Wait
+	first  [1]byte // the octet that made Wait return
 	cmd    []byte
 	text   int // octets of the command outside literals
-	lits   int // octets of its literals
+	lits   int // octets of the command's literals
 }
 
-// NewReader returns a reader of commands from src.
+// NewReader returns a reader for commands from src.
 func NewReader(src io.Reader) *Reader { return &Reader{src: src, Limits: Anonymous} }
 
 // Buffered reports whether there is unread input.
@@ -42,7 +42,7 @@ func (r *Reader) Release() {
 	}
 }
 
-// Wait returns once input has arrived. While it waits it holds no buffer.
+// Wait returns when input has arrived. It holds no buffer while it is waiting.
 func (r *Reader) Wait() error {
 	if r.Buffered() {
 		return nil
@@ -61,7 +61,7 @@ func (r *Reader) Wait() error {
 	return nil
 }
 
-// fill reads more input into the window, which must be empty.
+// fill reads more input into the buffer, which must be empty.
 func (r *Reader) fill() error {
 	if r.in == nil {
 		r.in = pool.Get().(*[]byte)
@@ -81,13 +81,13 @@ func (r *Reader) fill() error {
 type Literal struct {
 	Size   int64
 	Sync   bool // the client waits for a continuation request
-	Binary bool // a literal8, which may hold NULs
+	Binary bool // a literal8, which may contain NULs
 }
 
-// Command reads the next command with its literals, without the line end. The
-// slice is valid until the next call. A command with a message ends before the
-// message, which msg describes; the caller reads it with Message and continues
-// with More.
+// Command reads the next command with its literals, without the line ending.
+// The slice is valid until the next call. If the command contains a message,
+// Command stops before the message, which msg describes; the caller reads it
+// with Message and continues with More.
 func (r *Reader) Command() (cmd []byte, msg *Literal, err error) {
 	r.text, r.lits = 0, 0
 	return r.read(false)
@@ -97,7 +97,7 @@ func (r *Reader) Command() (cmd []byte, msg *Literal, err error) {
 // command, or the arguments of the next message.
 func (r *Reader) More() (cmd []byte, msg *Literal, err error) { return r.read(true) }
 
-// read reads a command or, if more is set, the rest of one.
+// read reads a command, or the rest of one if more is set.
 func (r *Reader) read(more bool) (cmd []byte, msg *Literal, err error) {
 	r.cmd = r.cmd[:0]
 	for {
@@ -129,7 +129,7 @@ func (r *Reader) read(more bool) (cmd []byte, msg *Literal, err error) {
 	}
 }
 
-// Line reads a line that is an answer to a continuation request rather than a
+// Line reads a line that answers a continuation request rather than being a
 // command.
 func (r *Reader) Line() ([]byte, error) {
 	r.cmd, r.text = r.cmd[:0], 0
@@ -137,7 +137,7 @@ func (r *Reader) Line() ([]byte, error) {
 	return trimEOL(r.cmd), err
 }
 
-// line appends a line, with its line end, to the command.
+// line appends a line, with its line ending, to the command.
 func (r *Reader) line() error {
 	for {
 		if r.lo == r.hi {
@@ -162,7 +162,7 @@ func (r *Reader) line() error {
 	}
 }
 
-// idLimit returns the limit of an ID command, or 0 for other commands.
+// idLimit returns the limit for an ID command, or 0 for other commands.
 func (r *Reader) idLimit() int {
 	p := scanner{b: r.cmd}
 	p.Tag()
@@ -173,7 +173,7 @@ func (r *Reader) idLimit() int {
 	return r.Limits.ID
 }
 
-// take appends n octets to the command.
+// take adds n octets to the command.
 func (r *Reader) take(n int) error {
 	for n > 0 {
 		if r.lo == r.hi {
@@ -189,8 +189,8 @@ func (r *Reader) take(n int) error {
 	return nil
 }
 
-// Message returns a reader of the message that lit describes. It must be read to
-// its end before the next call.
+// Message returns a reader for the message described by lit. It must be read
+// completely before the next call.
 func (r *Reader) Message(lit *Literal) io.Reader { return &message{r: r, left: lit.Size} }
 
 type message struct {
@@ -218,7 +218,7 @@ func (m *message) Read(p []byte) (int, error) {
 }
 
 // literal looks for {n}, {n+} or ~{n} at the end of a line (RFC 9051, 9; RFC
-// 7888) and returns its offset.
+// 7888), and returns the literal and its offset.
 func literal(line []byte) (lit Literal, start int, ok bool) {
 	b := trimEOL(line)
 	if len(b) < 3 || b[len(b)-1] != '}' {
@@ -252,8 +252,8 @@ func trimEOL(b []byte) []byte {
 	return bytes.TrimSuffix(b, []byte("\r"))
 }
 
-// isMessage reports whether a literal that follows this beginning of a command
-// is the message of an APPEND or REPLACE rather than the name of a mailbox.
+// isMessage reports whether a literal after this beginning of a command is the
+// message of an APPEND or REPLACE rather than a mailbox name.
 func isMessage(cmd []byte) bool {
 	p := NewParser(cmd, AllForms)
 	p.Tag()

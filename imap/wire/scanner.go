@@ -8,10 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// scanner reads the tokens of a command: atoms, strings, numbers, lists, dates.
-// It advances an index over the command's octets. The first error is kept; from
-// then on every call returns a zero value, so it is enough to check Err at the
-// end.
+// scanner reads the tokens of a command: atoms, strings, numbers, lists and
+// dates. It advances an index over the command's octets. It records the first
+// error, after which every call returns a zero value, so callers need to check
+// Err only at the end.
 type scanner struct {
 	b   []byte
 	i   int
@@ -38,7 +38,7 @@ func (p *scanner) fail(format string, args ...any) {
 	}
 }
 
-// near returns the beginning of the rest, for error messages.
+// near returns the beginning of the unread text, for error messages.
 func (p *scanner) near() string {
 	return strings.ToValidUTF8(string(p.b[p.i:min(len(p.b), p.i+20)]), "?")
 }
@@ -51,7 +51,7 @@ func (p *scanner) peek() byte {
 	return p.b[p.i]
 }
 
-// take reads the octet c if it comes next.
+// take reads the octet c if it is next.
 func (p *scanner) take(c byte) bool {
 	if p.peek() != c || c == 0 {
 		return false
@@ -60,7 +60,7 @@ func (p *scanner) take(c byte) bool {
 	return true
 }
 
-// want reads the octet c, and sets an error if something else comes next.
+// want reads the octet c, or sets an error if another octet is next.
 func (p *scanner) want(c byte) {
 	if !p.take(c) {
 		p.fail("Expected %q before %q", string(c), p.near())
@@ -76,7 +76,7 @@ func (p *scanner) Close() { p.want(')') }
 // More reports whether another argument follows, and reads the space before it.
 func (p *scanner) More() bool { return p.i < len(p.b) && p.take(' ') }
 
-// run reads octets as long as ok accepts them.
+// run reads octets while ok accepts them.
 func (p *scanner) run(ok func(byte) bool) string {
 	if p.err != nil {
 		return ""
@@ -126,7 +126,7 @@ func (p *scanner) Tag() string {
 	return t
 }
 
-// Command reads a command's name and returns it in upper case.
+// Command reads a command name and returns it in upper case.
 func (p *scanner) Command() string {
 	n := strings.ToUpper(p.run(atomChar))
 	if n == "" {
@@ -167,7 +167,7 @@ func (p *scanner) AString() string {
 	return s
 }
 
-// NString reads a string or NIL; ok is false for NIL.
+// NString reads a string or NIL. ok is false for NIL.
 func (p *scanner) NString() (s string, ok bool) {
 	if c := p.peek(); c != '"' && c != '{' {
 		if w := p.word(); w != "NIL" {
@@ -261,7 +261,7 @@ func (p *scanner) ListMailbox() string {
 	return s
 }
 
-// Number reads an unsigned number of 32 bits.
+// Number reads an unsigned 32-bit number.
 func (p *scanner) Number() uint32 {
 	n := p.Number64()
 	if n > 1<<32-1 {
@@ -270,7 +270,7 @@ func (p *scanner) Number() uint32 {
 	return uint32(n)
 }
 
-// Number64 reads an unsigned number of 63 bits.
+// Number64 reads an unsigned 63-bit number.
 func (p *scanner) Number64() uint64 {
 	s := p.run(digit)
 	if s == "" {
@@ -296,7 +296,7 @@ func (p *scanner) Number64() uint64 {
 	return n
 }
 
-// list reads elements separated by spaces, in parentheses. If empty is set, the
+// list reads parenthesized elements separated by spaces. If empty is set, the
 // list may be "()".
 func (p *scanner) list(empty bool, element func()) {
 	p.want('(')
@@ -316,7 +316,7 @@ func (p *scanner) list(empty bool, element func()) {
 	}
 }
 
-// Flags reads a list of flags in parentheses.
+// Flags reads a parenthesized list of flags.
 func (p *scanner) Flags() []string {
 	var f []string
 	p.list(true, func() { f = append(f, p.flag()) })

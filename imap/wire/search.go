@@ -11,9 +11,9 @@ type KeyOp uint8
 // The search keys. Key.Not negates any of them.
 const (
 	KeyAll         KeyOp = iota
-	KeyAnd               // all of Kids
-	KeyOr                // one of Kids
-	KeyFlag              // Str: a system flag or a keyword
+	KeyAnd               // all of Kids must match
+	KeyOr                // one of Kids must match
+	KeyFlag              // Str is a system flag or keyword
 	KeyRecent            //
 	KeyNew               // \Recent and not \Seen
 	KeySeq               // Set of message numbers
@@ -57,21 +57,21 @@ type Key struct {
 // ReturnOptions holds the RETURN options of SEARCH and SORT (RFC 4731, RFC
 // 5267).
 type ReturnOptions struct {
-	Given                      bool // there was a RETURN
+	Given                      bool // RETURN was given
 	Min, Max, All, Count, Save bool
 }
 
 // Search holds the arguments of SEARCH, SORT or THREAD.
 type Search struct {
 	Return    ReturnOptions
-	Charset   string // upper case; "" if not given
+	Charset   string // upper case; "" if absent
 	Key       Key
-	Sort      []SortKey // of SORT
-	Algorithm string    // of THREAD, upper case
-	ModSeq    bool      // there is a MODSEQ key
+	Sort      []SortKey // for SORT
+	Algorithm string    // for THREAD, upper case
+	ModSeq    bool      // a MODSEQ key is present
 }
 
-// SortKey is one criterion of SORT (RFC 5256), its Name in upper case.
+// SortKey is a SORT criterion (RFC 5256). Name is in upper case.
 type SortKey struct {
 	Name    string
 	Reverse bool
@@ -134,7 +134,7 @@ func (p *Parser) Thread() Search {
 	return s
 }
 
-// keyword reads the atom w if it comes next.
+// keyword reads the atom w if it is next.
 func (p *Parser) keyword(w string) bool {
 	if p.err != nil || len(p.b)-p.i < len(w) || !strings.EqualFold(string(p.b[p.i:p.i+len(w)]), w) {
 		return false
@@ -146,8 +146,8 @@ func (p *Parser) keyword(w string) bool {
 	return true
 }
 
-// returnOptions reads "RETURN (options) " if it comes next. form is the grammar
-// form that permits it.
+// returnOptions reads "RETURN (options) " if it is next. The grammar form
+// permits it.
 func (p *Parser) returnOptions(s *Search, form Grammar) {
 	if !p.keyword("RETURN") {
 		return
@@ -179,7 +179,7 @@ func (p *Parser) returnOptions(s *Search, form Grammar) {
 	p.SP()
 }
 
-// keys reads the search keys, all of which must match.
+// keys reads the search keys, which must all match.
 func (p *Parser) keys(s *Search) {
 	r := keyReader{Parser: p}
 	s.Key = Key{Op: KeyAnd}
@@ -196,7 +196,7 @@ func (p *Parser) keys(s *Search) {
 	}
 }
 
-// flagKeys holds the keys without arguments.
+// flagKeys holds keys without arguments.
 var flagKeys = map[string]Key{
 	"ANSWERED": {Op: KeyFlag, Str: `\Answered`}, "UNANSWERED": {Op: KeyFlag, Str: `\Answered`, Not: true},
 	"DELETED": {Op: KeyFlag, Str: `\Deleted`}, "UNDELETED": {Op: KeyFlag, Str: `\Deleted`, Not: true},
@@ -207,21 +207,21 @@ var flagKeys = map[string]Key{
 	"SAVEDATESUPPORTED": {Op: KeySaveDateSupported},
 }
 
-// dateKeys holds the keys with a date.
+// dateKeys holds keys with a date argument.
 var dateKeys = map[string]KeyOp{
 	"BEFORE": KeyBefore, "ON": KeyOn, "SINCE": KeySince,
 	"SENTBEFORE": KeySentBefore, "SENTON": KeySentOn, "SENTSINCE": KeySentSince,
 	"SAVEDBEFORE": KeySavedBefore, "SAVEDON": KeySavedOn, "SAVEDSINCE": KeySavedSince,
 }
 
-// stringKeys holds the keys with a string.
+// stringKeys holds keys with a string argument.
 var stringKeys = map[string]Key{
 	"BODY": {Op: KeyBody}, "TEXT": {Op: KeyText}, "EMAILID": {Op: KeyEmailID}, "THREADID": {Op: KeyThreadID},
 	"BCC": {Op: KeyHeader, Field: "Bcc"}, "CC": {Op: KeyHeader, Field: "Cc"}, "FROM": {Op: KeyHeader, Field: "From"},
 	"TO": {Op: KeyHeader, Field: "To"}, "SUBJECT": {Op: KeyHeader, Field: "Subject"},
 }
 
-// numberKeys holds the keys with a number.
+// numberKeys holds keys with a number argument.
 var numberKeys = map[string]KeyOp{"LARGER": KeyLarger, "SMALLER": KeySmaller, "YOUNGER": KeyYounger, "OLDER": KeyOlder}
 
 // key reads one search key with its arguments.
@@ -264,7 +264,7 @@ func (p *keyReader) key() Key {
 	return p.specialKey(w)
 }
 
-// specialKey reads the arguments of a key that is not in the tables.
+// specialKey reads the arguments of a key that is not in a table.
 func (p *keyReader) specialKey(w string) Key {
 	switch w {
 	case "KEYWORD", "UNKEYWORD":

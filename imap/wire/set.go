@@ -9,13 +9,13 @@ import (
 // Range is a range of message numbers or UIDs, in which Star represents "*".
 type Range struct{ Lo, Hi uint32 }
 
-// Star is the number that represents "*".
+// Star represents "*" in a Range.
 const Star = 0
 
-// Set is a sequence set (RFC 9051, 9) in the client's order.
+// Set is a sequence set (RFC 9051, 9) in the order sent by the client.
 type Set struct {
 	Ranges []Range
-	Saved  bool // "$": the result that a SEARCH has saved
+	Saved  bool // "$", the result saved by a SEARCH
 }
 
 // Set reads a sequence set or "$".
@@ -48,7 +48,7 @@ func (p *Parser) ranges(star bool) []Range {
 	return nil
 }
 
-// setNumber reads a number in a set. If star is set, it may be "*".
+// setNumber reads a number in a set, or "*" if star is set.
 func (p *Parser) setNumber(star bool) uint32 {
 	if star && p.take('*') {
 		return Star
@@ -61,7 +61,8 @@ func (p *Parser) setNumber(star bool) uint32 {
 }
 
 // Resolve returns the set as ascending, disjoint ranges, with "*" replaced by
-// last. If last is 0, "*" refers to nothing: n:* is n, and * alone is omitted.
+// last. If last is 0, "*" refers to no message: n:* is n, and * alone is
+// omitted.
 func (s Set) Resolve(last uint32) []Range {
 	out := make([]Range, 0, len(s.Ranges))
 	for _, r := range s.Ranges {

@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// Each token ends where its class of octets does; what follows is left for the
-// next one.
+// Each token ends where its octet class ends; the rest is left for the next
+// token.
 func TestTokens(t *testing.T) {
 	tests := []struct {
 		name, in   string
@@ -88,7 +88,7 @@ func TestNString(t *testing.T) {
 	}
 }
 
-// The text of an error is valid UTF-8 and short, whatever the client sent.
+// An error text is short and valid UTF-8, regardless of what the client sent.
 func TestErrorTexts(t *testing.T) {
 	for _, in := range []string{strings.Repeat("\xff", 1000), strings.Repeat("(", 100_000), "\x00\x01\x02"} {
 		p := NewParser([]byte(in), AllForms)
@@ -137,8 +137,8 @@ func TestLiterals(t *testing.T) {
 	}
 }
 
-// Only the literal in the place of a message is a message. Another one belongs to
-// the command's arguments and counts for their limit.
+// Only a literal in the message position is a message. Any other literal is
+// part of the command's arguments and counts towards their limit.
 func TestIsMessage(t *testing.T) {
 	for in, want := range map[string]bool{
 		"a APPEND INBOX ":      true,
@@ -163,8 +163,8 @@ func TestIsMessage(t *testing.T) {
 	}
 }
 
-// Between commands neither side holds a buffer, and what was collected is sent
-// in order, whether it fits into the buffer or not.
+// Neither side holds a buffer between commands, and collected output is sent in
+// order, whether or not it fits into the buffer.
 func TestWriterBuffers(t *testing.T) {
 	var out strings.Builder
 	w := NewWriter(&out)

@@ -15,7 +15,7 @@ func TestCommands(t *testing.T) {
 	tests := []struct {
 		name, in string
 		want     []string // commands, messages as "<...>", errors as "!..."
-		asked    int      // continuation requests
+		asked    int      // number of continuation requests
 	}{
 		{"lines", "a NOOP\r\nb LOGOUT\n", []string{"a NOOP", "b LOGOUT", "!EOF"}, 0},
 		{"literals", "a LOGIN {3}\r\nann {4+}\r\nwo\nd\r\n", []string{"a LOGIN {3}\r\nann {4+}\r\nwo\nd", "!EOF"}, 1},
@@ -79,7 +79,7 @@ func commands(src io.Reader) (got []string, asked int) {
 }
 
 func TestFetch(t *testing.T) {
-	tests := []struct{ in, want string }{ // labels of the items, or "!" and an error
+	tests := []struct{ in, want string }{ // item labels, or "!" and an error
 		{"1 FULL", "FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODY"},
 		{"1 fast", "FLAGS INTERNALDATE RFC822.SIZE"},
 		{"1 (FLAGS UID)", "FLAGS UID"},
@@ -216,7 +216,7 @@ func TestAppendString(t *testing.T) {
 	}
 }
 
-// The writer sends every octet once and in order, however they are written.
+// The writer sends every octet once and in order, whichever method writes it.
 func TestWriter(t *testing.T) {
 	var out, want bytes.Buffer
 	w := NewWriter(&out)

@@ -8,7 +8,7 @@ import (
 )
 
 // Writer collects responses and sends them when its buffer is full or Flush is
-// called. After the first error of the connection it discards all output. It
+// called. After the first error on the connection it discards all output. It
 // holds no buffer between commands.
 type Writer struct {
 	dst io.Writer
@@ -17,13 +17,13 @@ type Writer struct {
 	err error
 }
 
-// NewWriter returns a writer to dst.
+// NewWriter returns a writer that sends to dst.
 func NewWriter(dst io.Writer) *Writer { return &Writer{dst: dst} }
 
-// Err returns the first error of the connection.
+// Err returns the first error on the connection.
 func (w *Writer) Err() error { return w.err }
 
-// Flush sends the contents of the buffer and returns the buffer to the pool.
+// Flush sends the buffered output and returns the buffer to the pool.
 func (w *Writer) Flush() error {
 	if w.buf != nil {
 		w.send()
@@ -40,9 +40,8 @@ func (w *Writer) send() {
 	w.n = 0
 }
 
-// Room returns the free part of the buffer, which has room for at least n
-// octets; n is at most 4096. The caller appends to it and passes the result to
-// Took.
+// Room returns the free part of the buffer, with room for at least n octets; n
+// must be at most 4096. The caller appends to it and passes the result to Took.
 func (w *Writer) Room(n int) []byte {
 	if w.buf == nil {
 		w.buf = pool.Get().(*[]byte)
@@ -53,8 +52,8 @@ func (w *Writer) Room(n int) []byte {
 	return (*w.buf)[w.n:w.n:bufSize]
 }
 
-// Took adds b to the output. b began as the slice returned by Room and may have
-// outgrown the buffer.
+// Took adds b to the output. b must start as the slice returned by Room, but
+// may have outgrown the buffer.
 func (w *Writer) Took(b []byte) {
 	if len(b) <= bufSize-w.n {
 		if len(b) > 0 && &b[0] != &(*w.buf)[w.n] {
@@ -66,7 +65,7 @@ func (w *Writer) Took(b []byte) {
 	w.Write(b)
 }
 
-// Write adds octets to the output.
+// Write adds b to the output.
 func (w *Writer) Write(b []byte) (int, error) {
 	if w.buf == nil {
 		w.buf = pool.Get().(*[]byte)
@@ -85,7 +84,7 @@ func (w *Writer) Write(b []byte) (int, error) {
 	return n, w.err
 }
 
-// WriteString adds a string to the output.
+// WriteString adds s to the output.
 func (w *Writer) WriteString(s string) (int, error) {
 	n := len(s)
 	for len(s) > 0 {
@@ -99,7 +98,7 @@ func (w *Writer) WriteString(s string) (int, error) {
 
 // AppendString appends an IMAP string: quoted if possible, otherwise a literal.
 // If utf8ok is set, a quoted string may contain UTF-8 (RFC 6855, RFC 9051).
-// NULs, which neither form can contain, are removed.
+// NULs are removed, because neither form can contain them.
 func AppendString(dst []byte, s string, utf8ok bool) []byte {
 	if len(s) <= 1000 && quotable(s, utf8ok) {
 		dst = append(dst, '"')
@@ -118,7 +117,7 @@ func AppendString(dst []byte, s string, utf8ok bool) []byte {
 	return append(dst, b...)
 }
 
-// quotable reports whether s can be a quoted string.
+// quotable reports whether s can be written as a quoted string.
 func quotable(s string, utf8ok bool) bool {
 	high := false
 	for i := range len(s) {

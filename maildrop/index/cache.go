@@ -7,29 +7,29 @@ import (
 	"os"
 )
 
-// cacheMagic is the start of a cache file.
+// cacheMagic is the beginning of a cache file.
 const cacheMagic = "hoplite cache 1\n"
 
 // Limits on a cache.
 const (
 	maxItem  = 4 << 20
-	cacheBuf = 256 << 10 // buffered before writing
+	cacheBuf = 256 << 10 // buffer size for writing
 )
 
-// Cache holds one blob for each message of a folder. It is read into memory as
-// a whole when it is opened.
+// Cache holds one blob for each message in a folder. It is read into memory
+// completely when it is opened.
 type Cache struct {
-	place *Place // nil if the cache is kept in memory only
+	place *Place // nil for a cache in memory only
 	items map[uint32][]byte
-	size  int64  // of the file
-	dead  int64  // octets of blobs that were replaced or belong to expunged messages
-	wait  []byte // not written yet
+	size  int64  // size of the file
+	dead  int64  // octets of replaced or expunged blobs
+	wait  []byte // not yet written
 }
 
 // NewCache returns a cache that is kept in memory only.
 func NewCache() *Cache { return &Cache{items: map[uint32][]byte{}} }
 
-// OpenCache opens the cache at p. A cache of another UIDVALIDITY is emptied.
+// OpenCache opens the cache at p. A cache for another UIDVALIDITY is cleared.
 // keep reports whether a message still exists.
 func OpenCache(p Place, validity uint32, keep func(uid uint32) bool) (*Cache, error) {
 	c := &Cache{place: &p, items: map[uint32][]byte{}}
@@ -40,7 +40,7 @@ func OpenCache(p Place, validity uint32, keep func(uid uint32) bool) (*Cache, er
 	return c, nil
 }
 
-// with calls do with the file, which is open during the call only.
+// with calls do with the file, which is open only during the call.
 func (c *Cache) with(flags int, do func(*os.File) error) error {
 	file, err := c.place.open("cache", flags)
 	if err != nil {
@@ -123,7 +123,7 @@ func (c *Cache) keep(uid uint32, item []byte) {
 	c.items[uid] = item
 }
 
-// Get returns the blob of a message, or nil. It must not be changed.
+// Get returns a message's blob, or nil. The caller must not modify it.
 func (c *Cache) Get(uid uint32) []byte { return c.items[uid] }
 
 // Put stores a blob. It is written to the file later; see Flush.
@@ -141,7 +141,7 @@ func (c *Cache) Put(uid uint32, item []byte) error {
 	return c.Flush()
 }
 
-// later buffers a blob that has to be written.
+// later buffers a blob to be written.
 func (c *Cache) later(uid uint32, item []byte) {
 	c.wait = appendFrame(c.wait, binary.LittleEndian.AppendUint32(nil, uid), item)
 }

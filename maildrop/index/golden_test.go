@@ -10,7 +10,7 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// useGolden copies a file written by the first version into root.
+// useGolden copies a file written by the first version to root.
 func useGolden(t *testing.T, root *os.Root, name string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", "golden", name))

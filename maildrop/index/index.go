@@ -1,12 +1,12 @@
-// Package index stores information that the files of a Maildir do not contain,
-// or do not provide quickly: sizes, dates, modification sequences, expunged
-// messages, and a cache of pre-rendered items. It lies outside the Maildir and
-// can be deleted at any time; package maildrop then builds it again.
+// Package index stores information that is missing from the files of a Maildir
+// or slow to obtain from them: sizes, dates, modification sequences, expunged
+// messages, and a cache of pre-rendered items. The index is outside the Maildir
+// and can be deleted at any time; package maildrop then rebuilds it.
 //
-// A folder has two files. The log is a sequence of batches, each with a
-// checksum. Reading it from the start yields the folder's state; a torn or
-// damaged end is cut off. The cache holds one blob for each message. Neither is
-// synced to disk: lost data is read from the Maildir again. Start reading at
+// A folder's index has two files. The log is a sequence of batches, each with a
+// checksum. Reading it from the beginning yields the folder's state; a torn or
+// damaged end is truncated. The cache holds one blob for each message. Neither
+// file is synced to disk: lost data is read from the Maildir again. Start with
 // Log, State and Cache.
 package index
 
@@ -18,12 +18,12 @@ import (
 	"time"
 )
 
-// errDamaged ends reading. The records before the damage are valid.
+// errDamaged stops reading. The records before the damage are valid.
 var errDamaged = errors.New("damaged index")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// maxBatch is the size in octets of the largest batch or blob that is read.
+// maxBatch is the maximum size in octets of a batch or blob that is read.
 const maxBatch = 1 << 30
 
 // appendFrame appends a payload, given in pieces, with its length and checksum.
@@ -41,7 +41,7 @@ func appendFrame(b []byte, payload ...[]byte) []byte {
 	return b
 }
 
-// cutFrame cuts the first frame off b.
+// cutFrame removes the first frame from b.
 func cutFrame(b []byte) (payload, rest []byte, err error) {
 	if len(b) < 8 {
 		return nil, nil, errDamaged

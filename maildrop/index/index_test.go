@@ -21,7 +21,7 @@ func openDir(t testing.TB) *os.Root {
 	return root
 }
 
-// in returns the place of an index in root.
+// in returns the Place of an index in root.
 func in(root *os.Root) Place {
 	return Place{Root: root, Pool: handles.Share(), Owner: &handles.Owner{}}
 }
@@ -73,8 +73,8 @@ func TestLogRoundTrip(t *testing.T) {
 	must(t, l.Close())
 }
 
-// Wherever a crash truncates the log, the whole batches before that point
-// remain.
+// Wherever a crash truncates the log, all complete batches before that point
+// are kept.
 func TestTornLog(t *testing.T) {
 	root := openDir(t)
 	l, _, err := OpenLog(in(root))

@@ -9,8 +9,8 @@ import (
 	"hoplite/internal/handles"
 )
 
-// logMagic is the start of a log; its last digit is the version of the format.
-// The following octet is logOpen or logClosed.
+// logMagic is the beginning of a log; its last digit is the version of the
+// format. The octet after it is logOpen or logClosed.
 const logMagic = "hoplite index 1\n"
 
 const (
@@ -19,8 +19,8 @@ const (
 	logClosed = 'c'
 )
 
-// Place is the directory of one folder's index. Dir is its path below Root. The
-// descriptor of the log belongs to Owner's in Pool.
+// Place is the location of one folder's index. Dir is relative to Root. The
+// log's descriptor counts towards Owner in Pool.
 type Place struct {
 	Root  *os.Root
 	Dir   string
@@ -32,26 +32,26 @@ func (p Place) open(name string, flags int) (*os.File, error) {
 	return p.Root.OpenFile(filepath.Join(p.Dir, name), os.O_RDWR|flags, 0o600)
 }
 
-// Log is the log of one folder, open for appending. While it is not used, its
-// descriptor may be closed. All methods of a nil Log do nothing.
+// Log is one folder's log, open for appending. Its descriptor may be closed
+// while it is not in use. All methods of a nil Log do nothing.
 type Log struct {
 	place  Place
 	handle *handles.Handle
-	size   int64 // of the file
-	live   int64 // approximate size of a compacted file
+	size   int64 // size of the file
+	live   int64 // approximate size after compaction
 	enc    encoder
 
-	file os.FileInfo // identifies the file that was read; nil before
+	file os.FileInfo // the file that was read; nil before that
 }
 
-// The errors of a log that another process uses.
+// Errors returned when another process uses the log.
 var (
 	ErrLocked  = errors.New("index is in use by another process")
 	errChanged = errors.New("index was changed by another process")
 )
 
 // OpenLog opens the log at p and returns its state. If the log is missing,
-// damaged or unknown, the state contains as much as could be read.
+// damaged or in an unknown format, the state contains as much as could be read.
 func OpenLog(p Place) (*Log, *State, error) {
 	l := &Log{place: p}
 	l.handle = p.Pool.New(p.Owner, l.open)
@@ -63,7 +63,7 @@ func OpenLog(p Place) (*Log, *State, error) {
 	return l, state, nil
 }
 
-// open opens the file, for the first time or again.
+// open opens the file for the first time or again.
 func (l *Log) open() (*os.File, error) {
 	file, err := l.place.open("log", os.O_CREATE)
 	if err != nil {
@@ -84,7 +84,7 @@ func (l *Log) open() (*os.File, error) {
 	return file, nil
 }
 
-// read reads the whole log and cuts off a damaged end.
+// read reads the whole log and truncates a damaged end.
 func (l *Log) read() (*State, error) {
 	file, err := l.handle.Acquire()
 	if err != nil {
@@ -100,7 +100,7 @@ func (l *Log) read() (*State, error) {
 		return state, l.reset(file)
 	}
 	state.Doubtful = text[len(logMagic)] != logClosed
-	// All file names of the folder share one string.
+	// All file names in the folder share one string.
 	all := string(text)
 	good := logHead
 	for rest := text[good:]; len(rest) > 0; {
@@ -154,8 +154,8 @@ func messageSize(m *Message) int64 { return int64(36 + len(m.File) + len(m.Ext))
 // Batch is a set of changes that are written together.
 type Batch struct {
 	Head     Head
-	Keywords []string // nil: unchanged
-	Other    []string // nil: unchanged
+	Keywords []string // nil means unchanged
+	Other    []string // nil means unchanged
 	Added    []*Message
 	Flagged  []*Message
 	Gone     []Gone
@@ -209,7 +209,7 @@ func (l *Log) write(file *os.File, b Batch) error {
 	return nil
 }
 
-// Wasteful reports whether most of the log is superseded.
+// Wasteful reports whether most of the log has been superseded.
 func (l *Log) Wasteful() bool {
 	return l != nil && l.size > 64<<10 && l.size > 2*max(l.live, 0)
 }
@@ -219,7 +219,7 @@ func (l *Log) Rewrite(s *State) error {
 	if l == nil {
 		return nil
 	}
-	// The lock on the present file protects the rewriting.
+	// The lock on the current file protects the rewrite.
 	if _, err := l.handle.Acquire(); err != nil {
 		return fmt.Errorf("rewrite index: %w", err)
 	}

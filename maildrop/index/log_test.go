@@ -10,7 +10,7 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// stateOf opens the log at p and returns what it holds.
+// stateOf opens the log at p and returns its state.
 func stateOf(t *testing.T, p Place) *State {
 	t.Helper()
 	l, s, err := OpenLog(p)
@@ -19,7 +19,7 @@ func stateOf(t *testing.T, p Place) *State {
 	return s
 }
 
-// While a log is not used, its descriptor may be closed at any time.
+// The descriptor of an unused log may be closed at any time.
 func TestLogWithoutDescriptor(t *testing.T) {
 	p := in(openDir(t))
 	l, _, err := OpenLog(p)
@@ -42,8 +42,8 @@ func TestLogWithoutDescriptor(t *testing.T) {
 	}
 }
 
-// A log that another process has written or replaced in the meantime is left
-// alone.
+// A log that another process has written or replaced in the meantime is not
+// modified.
 func TestLogChangedByAnotherProcess(t *testing.T) {
 	changes := map[string]func(root *os.Root) error{
 		"longer": func(root *os.Root) error {
@@ -83,7 +83,7 @@ func copyOf(root *os.Root, from, to string) error {
 	return errors.Join(err, root.WriteFile(to, text, 0o600))
 }
 
-// A log that was not closed may lack the last changes.
+// If a log was not closed, the last changes may be missing.
 func TestDoubtfulLog(t *testing.T) {
 	root := openDir(t)
 	l, _, err := OpenLog(in(root))
@@ -100,7 +100,8 @@ func TestDoubtfulLog(t *testing.T) {
 	}
 }
 
-// Records may come in any order; the state has each message once, by UID.
+// Records may be in any order; the state contains each message once, sorted by
+// UID.
 func TestApply(t *testing.T) {
 	msg := func(uid uint32, file string) func(*encoder) {
 		return func(e *encoder) { e.message(&Message{UID: uid, File: file, Size: 1, Wire: 2}) }
@@ -155,7 +156,7 @@ func TestApply(t *testing.T) {
 	}
 }
 
-// A frame is read only if it is whole and unchanged.
+// A frame is read only if it is complete and unmodified.
 func TestFrames(t *testing.T) {
 	frame := appendFrame(nil, []byte("pay"), []byte("load"))
 	payload, rest, err := cutFrame(append(append([]byte(nil), frame...), "next"...))
@@ -174,7 +175,7 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// The cache opens its file only to read and to flush.
+// The cache has its file open only while reading and flushing.
 func TestCacheWithoutDescriptor(t *testing.T) {
 	root := openDir(t)
 	p := Place{Root: root, Pool: handles.NewPool(1, 1), Owner: &handles.Owner{}}

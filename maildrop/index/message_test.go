@@ -18,7 +18,7 @@ func TestGUID(t *testing.T) {
 	}
 }
 
-// Dates are looked up once, by the first caller that needs one.
+// Dates are looked up only once, by the first caller that needs one.
 func TestDateLookup(t *testing.T) {
 	m := &Message{}
 	calls := 0
@@ -46,7 +46,7 @@ func TestMemoryCache(t *testing.T) {
 	must(t, c.Close())
 }
 
-// A damaged cache loses the items after the damage and nothing else.
+// A damaged cache loses only the items after the damage.
 func TestDamagedCache(t *testing.T) {
 	root := openDir(t)
 	all := func(uint32) bool { return true }
@@ -75,7 +75,7 @@ func TestDamagedCache(t *testing.T) {
 	must(t, c.Close())
 }
 
-// A log of superseded records is wasteful; once rewritten, it has one entry.
+// A log of superseded records is wasteful; after a rewrite it has one entry.
 func TestWastefulLog(t *testing.T) {
 	root := openDir(t)
 	l, _, err := OpenLog(in(root))
@@ -110,7 +110,7 @@ func TestNilLog(t *testing.T) {
 	}
 }
 
-// Records are read in any order, and messages stay in order of UID.
+// Records may be in any order; messages are kept in UID order.
 func TestRecordsOutOfOrder(t *testing.T) {
 	root := openDir(t)
 	l, _, err := OpenLog(in(root))

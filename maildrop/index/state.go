@@ -7,7 +7,7 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// Gone is a message that was expunged.
+// Gone describes an expunged message.
 type Gone struct {
 	UID    uint32
 	ModSeq uint64
@@ -20,7 +20,7 @@ type FileStamp struct {
 	MTime time.Time
 }
 
-// Equal reports whether two stamps identify the same version.
+// Equal reports whether a and b identify the same version.
 func (a FileStamp) Equal(b FileStamp) bool {
 	return a.Ino == b.Ino && a.Size == b.Size && a.MTime.Equal(b.MTime)
 }
@@ -36,17 +36,17 @@ func (a Stamp) Equal(b Stamp) bool {
 	return a.List.Equal(b.List) && a.Keywords.Equal(b.Keywords) && a.New.Equal(b.New) && a.Cur.Equal(b.Cur)
 }
 
-// Head is the state of a folder apart from its messages.
+// Head is a folder's state without its messages.
 type Head struct {
 	Validity, Next uint32
 	ModSeq         uint64
-	Recent         uint32 // the first UID that was never shown as \Recent
-	GoneFloor      uint64 // Gone is complete for changes after this
-	Lines          int    // in the uidlist
-	CeilingAt      int64  // unused: the first version kept the offset of Ceiling here
+	Recent         uint32 // the first UID never shown as \Recent
+	GoneFloor      uint64 // Gone is complete for later changes
+	Lines          int    // lines in the uidlist
+	CeilingAt      int64  // unused; the first version stored Ceiling's offset
 	Ceiling        uint64 // the bound for ModSeq in the uidlist's header
 	Stamp          Stamp
-	// Settle is set if a directory changed so shortly before Stamp was taken
+	// Settle is set if a directory changed so shortly before Stamp was read
 	// that another change may have the same time.
 	Settle bool
 }
@@ -54,16 +54,16 @@ type Head struct {
 // State is the contents of a log.
 type State struct {
 	Head     Head
-	Other    []string // unknown keys of the uidlist's header
+	Other    []string // unknown keys in the uidlist's header
 	Keywords []string
 	Messages []*Message // ascending by UID
 	Gone     []Gone     // in chronological order
-	// Doubtful is set if the log was not closed or its end was damaged, so that
-	// the last changes may be missing.
+	// Doubtful is set if the log was not closed or its end was damaged, so the
+	// last changes may be missing.
 	Doubtful bool
 }
 
-// The kinds of records.
+// The record kinds.
 const (
 	kindHead     = 'H'
 	kindKeywords = 'K'
@@ -130,7 +130,7 @@ func (d *decoder) texts() []string {
 	return list
 }
 
-// The bits of a record's mark octet.
+// The bits in a record's mark octet.
 const (
 	markNew     = 1 << 0
 	markPending = 1 << 1
@@ -182,7 +182,7 @@ func (e *encoder) flags(m *Message) {
 	e.text(info)
 }
 
-// apply reads the records of one batch into s.
+// apply applies the records of one batch to s.
 func (s *State) apply(payload string) error {
 	d := decoder{b: payload}
 	for len(d.b) > 0 && !d.bad {
@@ -244,8 +244,8 @@ func (s *State) flag(m *Message, info string) {
 	}
 }
 
-// drop marks a message as removed. finish removes it, so a long list of
-// expunged messages takes linear time.
+// drop marks a message as removed; finish removes it. Removing many expunged
+// messages therefore takes linear time.
 func (s *State) drop(g Gone) {
 	if i, ok := s.find(g.UID); ok {
 		s.Messages[i] = &Message{UID: g.UID}

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// What follows a field that announces binary data keeps its line ends, however
-// the input is divided.
+// Text after a field that announces binary data keeps its line endings, however
+// the input is split.
 func TestLFWriterBinary(t *testing.T) {
 	const data = "\x00a\nb\r\nc\r\n"
 	tests := []struct{ name, in, want string }{
@@ -49,7 +49,7 @@ func TestLFWriterBinary(t *testing.T) {
 
 func errOf(_ int, err error) error { return err }
 
-// With ConvertAll, binary data is converted, too.
+// With ConvertAll, binary data is also converted.
 func TestLFWriterConvertAll(t *testing.T) {
 	var out bytes.Buffer
 	l := NewLFWriter(&out)

@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// The names of Courier's own files in a folder.
+// The names of Courier's files in a folder.
 const (
 	CourierSizesFile    = "courierpop3dsizelist"
 	CourierKeywordsDir  = "courierimapkeywords"
 	CourierKeywordsFile = ":list"
 )
 
-// ParseCourierSizes parses a courierpop3dsizelist and returns the POP3 UIDL of
-// each message by base name. After a header line "/2 ..." each line has the
-// form "name size uid:uidvalidity". The UIDL of a message without a UID is its
-// file name.
+// ParseCourierSizes parses a courierpop3dsizelist and returns each message's
+// POP3 UIDL by base name. After a header line "/2 ...", each line has the form
+// "name size uid:uidvalidity". The UIDL of a message without a UID is its file
+// name.
 func ParseCourierSizes(text string) map[string]string {
 	head, rest, _ := strings.Cut(text, "\n")
 	if !strings.HasPrefix(head, "/") {
@@ -41,8 +41,8 @@ func ParseCourierSizes(text string) map[string]string {
 	return names
 }
 
-// ParseCourierKeywords parses the :list file of courierimapkeywords: one
-// keyword per line, an empty line, and then "name:number number ..." for each
+// ParseCourierKeywords parses the :list file in courierimapkeywords: one
+// keyword per line, an empty line, and "name:number number ..." for each
 // message that has keywords.
 func ParseCourierKeywords(text string) (names []string, byBase map[string][]int) {
 	head, rest, _ := strings.Cut(text, "\n\n")

@@ -10,43 +10,43 @@ import (
 const block = 64 << 10
 
 // LFWriter converts CRLF to LF while writing to a file, and counts octets. Lone
-// CRs and LFs are left unchanged. Several CRs before an LF are all dropped,
-// because a reader could not distinguish them from a line ending.
+// CRs and LFs are left unchanged. If several CRs precede an LF, all of them are
+// dropped, because a reader could not distinguish them from a line ending.
 //
-// From a field "Content-Transfer-Encoding: binary" on, line ends are not
-// converted: a bare LF in such a part is data (RFC 3030, 3). The CRLF that ends
-// the part's header shows that the part is stored as it came.
+// After a field "Content-Transfer-Encoding: binary", line endings are not
+// converted, because a bare LF in such a part is data (RFC 3030, 3). The CRLF
+// that ends the part's header indicates that the part is stored as received.
 type LFWriter struct {
 	w    io.Writer
 	buf  []byte
 	held int    // CRs at the end of the input so far
 	mid  bool   // the last Write ended within a line
-	line []byte // what it wrote of that line, if that can be binaryField
+	line []byte // the part of that line written, if it may be binaryField
 
 	// Binary is set after a field that announces binary data. If no bare LF has
-	// followed it, Bare is false, and converting would have lost nothing.
+	// followed, Bare is false, and conversion would lose no information.
 	Binary, Bare bool
-	all          bool // convert binary data, too
-	last         byte // the last octet of binary data
+	all          bool // also convert binary data
+	last         byte // last octet of binary data
 
-	// Size is the number of octets written, and Wire the number with CRLF at
-	// every line end.
+	// Size is the number of octets written, and Wire the number with CRLF line
+	// endings.
 	Size, Wire int64
 }
 
-// NewLFWriter returns a writer that writes to w in blocks. Call Flush at the
-// end.
+// NewLFWriter returns a writer that writes to w in blocks. The caller must call
+// Flush at the end.
 func NewLFWriter(w io.Writer) *LFWriter {
 	return &LFWriter{w: w, buf: make([]byte, 0, block)}
 }
 
-// Reset makes l write to another file, reusing its buffer.
+// Reset makes l write to w, reusing its buffers.
 func (l *LFWriter) Reset(w io.Writer) { *l = LFWriter{w: w, buf: l.buf[:0], line: l.line[:0]} }
 
-// ConvertAll makes l convert binary data as well.
+// ConvertAll makes l also convert binary data.
 func (l *LFWriter) ConvertAll() { l.all = true }
 
-// Write accepts text with either line ending, split anywhere.
+// Write accepts text with either line ending, split at any point.
 func (l *LFWriter) Write(p []byte) (int, error) {
 	n := len(p)
 	if l.Binary {
@@ -98,7 +98,7 @@ func (l *LFWriter) Write(p []byte) (int, error) {
 const binaryField = "content-transfer-encoding:"
 
 // announcesBinary reports whether the current line, which ends with text, is
-// binaryField with the value binary.
+// binaryField with the value "binary".
 func (l *LFWriter) announcesBinary(text []byte) bool {
 	if l.mid {
 		if len(l.line) == 0 {
@@ -113,10 +113,10 @@ func (l *LFWriter) announcesBinary(text []byte) bool {
 	return strings.EqualFold(string(bytes.TrimSpace(text[len(binaryField):])), "binary")
 }
 
-// maxField is the length of the part of a line that is compared with binaryField.
+// maxField is the maximum length of a line that is compared with binaryField.
 const maxField = 100
 
-// data writes octets as they are.
+// data writes octets unchanged.
 func (l *LFWriter) data(p []byte) error {
 	if len(p) == 0 {
 		return nil
@@ -131,7 +131,8 @@ func (l *LFWriter) data(p []byte) error {
 	return l.put(p)
 }
 
-// release writes the held CRs, which turned out not to end a line.
+// release writes the pending CRs, which did not turn out to be part of a line
+// ending.
 func (l *LFWriter) release() error {
 	for ; l.held > 0; l.held-- {
 		l.Wire++
@@ -191,8 +192,7 @@ func (l *LFWriter) Flush() error {
 	return l.spill()
 }
 
-// WireSize counts the octets of a file as stored, and with CRLF at every line
-// end.
+// WireSize counts the octets in a file as stored and with CRLF line endings.
 func WireSize(r io.Reader) (size, wire int64, err error) {
 	buf := make([]byte, block)
 	var last byte
@@ -217,28 +217,29 @@ func WireSize(r io.Reader) (size, wire int64, err error) {
 	}
 }
 
-// WireLen returns the size of text with CRLF at every line end.
+// WireLen returns the size of text with CRLF line endings.
 func WireLen(text []byte) int64 {
 	return int64(len(text) + bytes.Count(text, newline) - bytes.Count(text, crlf))
 }
 
-// CRLFReader reads a stored message with CRLF at every line end.
+// CRLFReader reads a stored message and returns it with CRLF line endings.
 type CRLFReader struct {
 	r    io.Reader
-	in   []byte // the input block
-	out  []byte // the output block of WriteTo, allocated when needed
-	rest []byte // the part of in that was not returned yet
+	in   []byte // input block
+	out  []byte // output block for WriteTo, allocated when needed
+	rest []byte // the part of in that has not been returned
 	last byte   // the octet before rest
-	owed bool   // an LF whose CR was already returned
+	owed bool   // an LF whose CR has already been returned
 	err  error
 }
 
-// NewCRLFReader returns a reader of r, which may have LF, CRLF or both.
+// NewCRLFReader returns a reader for r, which may contain LF or CRLF line
+// endings or both.
 func NewCRLFReader(r io.Reader) *CRLFReader {
 	return &CRLFReader{r: r, in: make([]byte, block)}
 }
 
-// Reset makes c read from another file, reusing its buffers.
+// Reset makes c read from r, reusing its buffers.
 func (c *CRLFReader) Reset(r io.Reader) { *c = CRLFReader{r: r, in: c.in, out: c.out} }
 
 func (c *CRLFReader) fill() bool {
@@ -270,7 +271,7 @@ func (c *CRLFReader) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// copyLine copies up to the next line end into p and turns it into CRLF.
+// copyLine copies text up to the next line ending into p, followed by CRLF.
 func (c *CRLFReader) copyLine(p []byte) int {
 	i := bytes.IndexByte(c.rest[:min(len(c.rest), len(p))], '\n')
 	if i < 0 {
@@ -297,7 +298,7 @@ func (c *CRLFReader) advance(n int) {
 	}
 }
 
-// WriteTo implements io.WriterTo. Each input block becomes one write.
+// WriteTo implements io.WriterTo. Each input block is written with one call.
 func (c *CRLFReader) WriteTo(w io.Writer) (int64, error) {
 	if c.out == nil {
 		c.out = make([]byte, 0, block+block/16)

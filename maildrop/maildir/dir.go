@@ -18,39 +18,40 @@ import (
 	"hoplite/internal/handles"
 )
 
-// Dir is a directory. All names are single components: no slash, no "..".
-// Symbolic links are never followed, neither to a file nor to a directory.
+// Dir is a directory. All names are single components: they contain no slash
+// and are not "..". Symbolic links to files or directories are never followed.
 //
-// Its descriptor is closed when it has not been used for a while, and opened again
-// by the next use. If its path then leads to another directory, or to none, the
+// The descriptor is closed when it has not been used for a while, and reopened
+// by the next use. If the path then refers to another directory or to none, the
 // Dir is gone: its files do not exist, and its StatSelf has no Links.
 type Dir struct {
 	handle *handles.Handle
 	group  *group
-	up     *Dir // nil for one from OpenDir
+	up     *Dir // nil for a Dir from OpenDir
 	at     atomic.Pointer[place]
-	id     identity // of the directory that was opened first
+	id     identity // of the directory opened first
 }
 
-// group are the directories of one box.
+// group holds the data shared by the directories of one box.
 type group struct {
 	pool  *handles.Pool
 	owner *handles.Owner
 }
 
-// place is where a directory is.
+// place is the location of a directory.
 type place struct {
-	name string // in the directory above, or below the root
+	name string // relative to the parent directory or the root
 	path string
-	up   *place // of the directory above when path was made
+	up   *place // place of the parent when path was computed
 }
 
-// identity distinguishes a directory from another one at the same place.
+// identity distinguishes a directory from another one at the same path.
 type identity struct{ dev, ino uint64 }
 
 func (d *Dir) path() string { return d.place().path }
 
-// place returns where the directory is now, if it or one above it was renamed.
+// place returns the directory's current location, even if it or a parent has
+// been renamed.
 func (d *Dir) place() *place {
 	p := d.at.Load()
 	if d.up == nil {
@@ -65,13 +66,14 @@ func (d *Dir) place() *place {
 	return now
 }
 
-// errName is returned for names that could lead out of the directory.
+// errName is returned for names that could refer to a file outside the
+// directory.
 var errName = errors.New("not a file name")
 
 // OpenDir opens the directory at path inside root. The path may have several
-// components; none of them may be a symbolic link that leaves root, and the
-// last one must not be a link at all. Its descriptor, and those of directories
-// below it, count as those of one owner in the pool.
+// components; none of them may be a symbolic link out of root, and the last one
+// must not be a symbolic link at all. Its descriptor and those of its
+// subdirectories count towards one owner in the pool.
 func OpenDir(pool *handles.Pool, root *os.Root, path string) (*Dir, error) {
 	d := &Dir{group: &group{pool, &handles.Owner{}}}
 	d.at.Store(&place{name: path, path: filepath.Join(root.Name(), path)})
@@ -87,8 +89,8 @@ func OpenDir(pool *handles.Pool, root *os.Root, path string) (*Dir, error) {
 	})
 }
 
-// open1 opens the directory for the first time. find opens the present entry of
-// its name.
+// open1 opens the directory for the first time. find opens the current entry
+// with its name.
 func (d *Dir) open1(find func(name string) (*os.File, error)) (*Dir, error) {
 	again := func() (*os.File, error) {
 		f, err := find(d.at.Load().name)
@@ -124,15 +126,15 @@ func (d *Dir) Close() error {
 	return nil
 }
 
-// Path returns the path of the directory, for messages.
+// Path returns the directory's path, for use in messages.
 func (d *Dir) Path() string { return d.path() }
 
-// Pool returns the pool that the directory's descriptor belongs to, and its
-// owner there.
+// Pool returns the pool that holds the directory's descriptor, and the
+// descriptor's owner in that pool.
 func (d *Dir) Pool() (*handles.Pool, *handles.Owner) { return d.group.pool, d.group.owner }
 
-// MoveTo renames the directory within its parent. The Dir can be used
-// concurrently.
+// MoveTo renames the directory within its parent. Other goroutines may use the
+// Dir at the same time.
 func (d *Dir) MoveTo(name string) error {
 	if _, err := d.handle.Acquire(); err != nil {
 		return err
@@ -145,8 +147,8 @@ func (d *Dir) MoveTo(name string) error {
 	return nil
 }
 
-// WithPath calls do with a path to the directory that is valid during the call,
-// even if the directory is renamed. It works on Linux only.
+// WithPath calls do with a path to the directory that remains valid during the
+// call, even if the directory is renamed. It works only on Linux.
 func (d *Dir) WithPath(do func(path string) error) error {
 	f, err := d.handle.Acquire()
 	if err != nil {
@@ -163,7 +165,7 @@ func checkName(name string) error {
 	return nil
 }
 
-// do is run for a file in the directory.
+// do calls fn for a file in the directory.
 func (d *Dir) do(op, name string, fn func(fd int) error) error {
 	if err := checkName(name); err != nil {
 		return &fs.PathError{Op: op, Path: d.path() + "/" + name, Err: err}
@@ -171,8 +173,8 @@ func (d *Dir) do(op, name string, fn func(fd int) error) error {
 	return d.run(op, name, fn)
 }
 
-// run calls fn with the directory's descriptor. If the process has none left for
-// what fn opens, it retries once after closing those that are not in use.
+// run calls fn with the directory's descriptor. If fn fails because the process
+// has no free descriptors, run closes unused ones and retries once.
 func (d *Dir) run(op, name string, fn func(fd int) error) error {
 	f, err := d.handle.Acquire()
 	if err != nil {
@@ -195,7 +197,7 @@ func (d *Dir) run(op, name string, fn func(fd int) error) error {
 	}
 }
 
-// Sub opens the directory name.
+// Sub opens the subdirectory with the given name.
 func (d *Dir) Sub(name string) (*Dir, error) {
 	sub := &Dir{group: d.group, up: d}
 	sub.at.Store(&place{name: name})
@@ -314,16 +316,16 @@ func readAll(f *os.File, limit int64) ([]byte, error) {
 	}
 }
 
-// Rename moves a file to the name to in directory dst, replacing any file of
-// that name.
+// Rename moves a file to directory dst under the name to, replacing any
+// existing file.
 func (d *Dir) Rename(name string, dst *Dir, to string) error {
 	return dst.do("rename", to, func(target int) error {
 		return d.do("rename", name, func(fd int) error { return unix.Renameat(fd, name, target, to) })
 	})
 }
 
-// Link creates a second name for a file in directory dst. The name to must not
-// exist.
+// Link creates a second name, to, for a file in directory dst. That name must
+// not exist.
 func (d *Dir) Link(name string, dst *Dir, to string) error {
 	return dst.do("link", to, func(target int) error {
 		return d.do("link", name, func(fd int) error { return unix.Linkat(fd, name, target, to, 0) })
@@ -367,17 +369,18 @@ func (d *Dir) SetTimes(name string, t time.Time) error {
 	})
 }
 
-// Files returns the names of all regular files in no particular order. A file
-// that is renamed during the call may be missing. The names share memory: a
-// caller that keeps one for long should clone it.
+// Files returns the names of all regular files in no particular order. It may
+// miss a file that is renamed during the call. The names share memory: a caller
+// that keeps one of them for long should clone it.
 func (d *Dir) Files() ([]string, error) { return d.names(fs.FileMode.IsRegular) }
 
-// All returns the names of everything that is not a directory.
+// All returns the names of all entries that are not directories.
 func (d *Dir) All() ([]string, error) {
 	return d.names(func(t fs.FileMode) bool { return !t.IsDir() })
 }
 
-// Dirs returns the names of all directories, without links to directories.
+// Dirs returns the names of all directories. Links to directories are not
+// included.
 func (d *Dir) Dirs() ([]string, error) { return d.names(fs.FileMode.IsDir) }
 
 // Links returns the names of all symbolic links.
@@ -385,10 +388,10 @@ func (d *Dir) Links() ([]string, error) {
 	return d.names(func(t fs.FileMode) bool { return t&fs.ModeSymlink != 0 })
 }
 
-// names reads the directory and returns the names of the types that keep
-// selects.
+// names reads the directory and returns the names of entries whose type keep
+// accepts.
 func (d *Dir) names(keep func(fs.FileMode) bool) ([]string, error) {
-	// Reading moves the position of a handle, so a separate one is used.
+	// Reading changes a descriptor's position, so use a separate one.
 	var f *os.File
 	err := d.run("read", ".", func(fd int) error {
 		n, err := unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

@@ -11,8 +11,8 @@ import (
 	"hoplite/internal/handles"
 )
 
-// A directory whose descriptor was closed is opened again where it is now, also
-// after MoveTo, and so are those below it.
+// A directory whose descriptor was closed is reopened at its current location,
+// even after MoveTo, and so are its subdirectories.
 func TestDirIsOpenedAgain(t *testing.T) {
 	box, path := testDir(t)
 	must(t, os.MkdirAll(filepath.Join(path, ".a", "cur"), 0o700))
@@ -48,7 +48,8 @@ func TestDirIsOpenedAgain(t *testing.T) {
 	}
 }
 
-// A directory that was removed, or replaced by another one or by a link, is gone.
+// A directory that was removed, or replaced by another directory or a link, no
+// longer exists.
 func TestDirIsGone(t *testing.T) {
 	changes := map[string]func(path string) error{
 		"removed": os.Remove,
@@ -79,7 +80,8 @@ func TestDirIsGone(t *testing.T) {
 	}
 }
 
-// While it is in use, a directory stays the same, whatever happens to its name.
+// While in use, a Dir refers to the same directory, even if the directory is
+// renamed or replaced.
 func TestDirInUse(t *testing.T) {
 	box, path := testDir(t)
 	must(t, os.Mkdir(filepath.Join(path, "cur"), 0o700))
@@ -99,7 +101,7 @@ func TestDirInUse(t *testing.T) {
 	}
 }
 
-// Names that lead out of a directory are refused by every operation.
+// All operations refuse names that refer to files outside the directory.
 func TestNamesAreComponents(t *testing.T) {
 	box, path := testDir(t)
 	must(t, os.WriteFile(filepath.Join(path, "ok"), []byte("x"), 0o600))
@@ -118,7 +120,7 @@ func TestNamesAreComponents(t *testing.T) {
 	}
 }
 
-// OpenDir opens no link and no file, and nothing outside the root.
+// OpenDir opens neither links nor files, and nothing outside the root.
 func TestOpenDir(t *testing.T) {
 	path := t.TempDir()
 	must(t, os.MkdirAll(filepath.Join(path, "in", "sub"), 0o700))

@@ -3,7 +3,8 @@
 // keywords, subscriptions, UIDVALIDITY and Courier's lists. Combining these
 // into a mailbox is left to package maildrop.
 //
-// Files are accessed through Dir, a handle on one directory that accepts no
-// name with a slash and follows no symbolic link, so nothing in this package
-// can leave the directory it was given. Start reading at Dir and UIDList.
+// All access to files goes through Dir, a handle on one directory that rejects
+// names with a slash and never follows symbolic links, so this package cannot
+// access anything outside the directory that it was given. Start with Dir and
+// UIDList.
 package maildir

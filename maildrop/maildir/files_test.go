@@ -27,7 +27,8 @@ func TestReplace(t *testing.T) {
 			t.Errorf("%d files, %v", len(entries), err)
 		}
 	}
-	// A file left by a crash has the same name as the next one.
+	// A file left behind by a crash has the same name as the next temporary
+	// file.
 	must(t, os.WriteFile(filepath.Join(path, "list.tmp"), []byte("half"), 0o600))
 	must(t, d.Replace("list", []byte("third")))
 	if got, err := d.ReadFile("list", 100); err != nil || string(got) != "third" {
@@ -204,8 +205,8 @@ func TestValidKeyword(t *testing.T) {
 	}
 }
 
-// WireLen, WireSize, LFWriter and CRLFReader agree, also for texts longer
-// than their buffers.
+// WireLen, WireSize, LFWriter and CRLFReader agree, even for texts longer than
+// their buffers.
 func TestWireSizesAgree(t *testing.T) {
 	for _, text := range []string{
 		"", "\n", "\r\n", "a", "a\nb\r\nc", "\r", "a\r\r\nb", "\n\n\r\n\n",

@@ -8,7 +8,7 @@ import (
 // Flags holds the system flags of a message (RFC 9051, 2.3.2).
 type Flags uint8
 
-// The flags, named as in RFC 9051. Each has a letter in file names.
+// The flags, named as in RFC 9051. The letters are those used in file names.
 const (
 	Seen     Flags = 1 << iota // S
 	Answered                   // R
@@ -17,14 +17,14 @@ const (
 	Draft                      // D
 )
 
-// letters lists the letters of the flags, in the order used in file names.
+// letters lists the letters of the flags in the order used in file names.
 var letters = []struct {
 	c byte
 	f Flags
 }{{'D', Draft}, {'F', Flagged}, {'R', Answered}, {'S', Seen}, {'T', Deleted}}
 
-// MaxLetters is the number of keywords of a folder that can have a letter in
-// file names.
+// MaxLetters is the maximum number of keywords in a folder that can have a
+// letter in file names.
 const MaxLetters = 26
 
 // Info is the part of a file name after the base name.
@@ -32,13 +32,14 @@ type Info struct {
 	Flags Flags
 	// Letters holds the keyword letters: bit 0 is a, bit 25 is z.
 	Letters uint32
-	// Other holds letters without a meaning here, such as P for passed.
+	// Other holds letters that this package does not interpret, such as P for
+	// passed.
 	Other string
-	// More is the rest from a second comma on, including that comma.
+	// More is the text from the second comma on, including that comma.
 	More string
 }
 
-// ParseInfo parses the info of a file name, such as ":2,FS". Text in any other
+// ParseInfo parses the info in a file name, such as ":2,FS". Text in any other
 // form has no flags.
 func ParseInfo(info string) Info {
 	text, ok := strings.CutPrefix(info, ":2,")

@@ -7,17 +7,18 @@ import (
 	"unicode/utf8"
 )
 
-// Inbox is the name of the folder that every box has, stored in the box's own
-// directory.
+// Inbox is the name of the folder that every box has. It is stored in the box's
+// own directory.
 const Inbox = "INBOX"
 
-// maxFolder is the length of the longest directory name that file systems allow.
+// maxFolder is the maximum length of a directory name that file systems
+// support.
 const maxFolder = 255
 
-// ErrFolderName is returned for a name that no folder can have.
+// ErrFolderName is returned for an invalid folder name.
 var ErrFolderName = errors.New("invalid folder name")
 
-// FolderDir returns the directory of a folder below its box, such as
+// FolderDir returns a folder's directory relative to its box, such as
 // ".Lists.Go" for "Lists/Go". Names are UTF-8 with "/" between levels. INBOX,
 // in any case, is the box itself, ".".
 func FolderDir(name string) (string, error) {
@@ -43,8 +44,8 @@ func FolderDir(name string) (string, error) {
 	return dir, nil
 }
 
-// CanonicalFolder returns name with INBOX in capitals, also as the first of
-// several levels, because INBOX is case-insensitive (RFC 9051, 5.1).
+// CanonicalFolder returns name with INBOX in upper case, also if it is the
+// first of several levels, because INBOX is case-insensitive (RFC 9051, 5.1).
 func CanonicalFolder(name string) string {
 	first, rest, deeper := strings.Cut(name, "/")
 	if !strings.EqualFold(first, Inbox) {
@@ -56,8 +57,8 @@ func CanonicalFolder(name string) string {
 	return Inbox
 }
 
-// FolderName returns the name of the folder stored in a directory of a box; ok
-// is false for other directories.
+// FolderName returns the name of the folder stored in a directory of a box. ok
+// is false for directories that are not folders.
 func FolderName(dir string) (name string, ok bool) {
 	if dir == "." {
 		return Inbox, true
@@ -71,7 +72,7 @@ func FolderName(dir string) (name string, ok bool) {
 		return "", false
 	}
 	name = strings.ReplaceAll(name, ".", "/")
-	// Only a name that leads back to the directory can be opened again.
+	// Only a name that maps back to the directory can be opened again.
 	if back, err := FolderDir(name); err != nil || back != dir {
 		return "", false
 	}

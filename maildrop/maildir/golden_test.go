@@ -46,8 +46,8 @@ func TestGoldenUIDList(t *testing.T) {
 			if err != nil || !reflect.DeepEqual(*l, tc.want) {
 				t.Fatalf("got %+v, %v", l, err)
 			}
-			// The header's N lags behind the appended lines. Otherwise the file
-			// is written as it was read.
+			// The header's N is out of date after lines are appended. Otherwise
+			// the file is written as it was read.
 			l.Next = 1
 			if got := string(l.Bytes()); got != text {
 				t.Errorf("wrote\n%s\nwant\n%s", got, text)
@@ -83,7 +83,7 @@ func TestGoldenSubscriptions(t *testing.T) {
 	}
 }
 
-// A box continues after the value in its dovecot-uidvalidity.
+// A box continues after the value in its dovecot-uidvalidity file.
 func TestGoldenUIDValidity(t *testing.T) {
 	d, path := testDir(t)
 	must(t, os.WriteFile(filepath.Join(path, uidValidityFile), []byte(golden(t, uidValidityFile)), 0o600))

@@ -9,8 +9,7 @@ import (
 // KeywordsFile is the file that names the keyword letters of a folder.
 const KeywordsFile = "dovecot-keywords"
 
-// Keywords holds the names of the keyword letters, or "" for letters without a
-// name.
+// Keywords holds the names of the keyword letters, or "" for unused letters.
 type Keywords [MaxLetters]string
 
 // ParseKeywords parses a dovecot-keywords file and skips invalid lines.
@@ -27,7 +26,7 @@ func ParseKeywords(text string) Keywords {
 	return k
 }
 
-// Bytes returns the text of the file.
+// Bytes returns the contents of the file.
 func (k Keywords) Bytes() []byte {
 	var b []byte
 	for i, name := range k {

@@ -18,7 +18,7 @@ import (
 
 // The timing of the lock file, as in Dovecot.
 const (
-	lockStale = 120 * time.Second // a lock unchanged for this long is stale
+	lockStale = 120 * time.Second // a lock without an owner is stale after this
 	lockNamed = 2 * time.Second   // so is one that names no owner after this long
 	lockRetry = 10 * time.Millisecond
 )
@@ -26,14 +26,14 @@ const (
 // ErrLocked is returned if another program holds the lock for too long.
 var ErrLocked = errors.New("locked by another program")
 
-// ours holds the locks that this process holds or is trying to get, by inode of
-// the directory and name. Only one goroutine at a time handles a lock file, so
-// a lock file with this process's id was left by a crashed process with the
-// same id.
+// ours holds the locks that this process holds or is trying to acquire, by
+// directory inode and name. Only one goroutine at a time handles a lock file,
+// so a lock file with this process's id was left behind by a crashed process
+// with the same id.
 var ours sync.Map
 
 // Lock is a lock file held by this process (a dotlock, in Dovecot's terms): the
-// file NAME.lock, created exclusively, with the text "pid:host".
+// file NAME.lock, created exclusively, containing "pid:host".
 type Lock struct {
 	dir  *Dir
 	name string
@@ -41,8 +41,8 @@ type Lock struct {
 	held time.Time
 }
 
-// Acquire creates the lock file beside name, and waits for it until ctx is
-// done. It removes a lock left behind by a dead process.
+// Acquire creates the lock file for name in the same directory, waiting until
+// ctx is done if necessary. It removes a lock left behind by a dead process.
 func (d *Dir) Acquire(ctx context.Context, name string) (*Lock, error) {
 	st, err := d.StatSelf()
 	if err != nil {
@@ -59,7 +59,7 @@ func (d *Dir) Acquire(ctx context.Context, name string) (*Lock, error) {
 	return l, nil
 }
 
-// claim excludes other goroutines from the lock file.
+// claim keeps other goroutines from handling the lock file.
 func (l *Lock) claim() (ok bool, err error) {
 	_, taken := ours.LoadOrStore(l.key, true)
 	return !taken, nil
@@ -83,7 +83,8 @@ func (l *Lock) retry(ctx context.Context, try func() (bool, error)) error {
 	}
 }
 
-// try creates the lock file, after removing one left behind by a dead process.
+// try creates the lock file. It first removes one left behind by a dead
+// process.
 func (l *Lock) try() (ok bool, err error) {
 	for {
 		err := l.create()
@@ -111,21 +112,21 @@ func (l *Lock) create() error {
 	return nil
 }
 
-// stale removes the lock file if its owner is dead, and reports whether to try
-// again immediately.
+// stale removes the lock file if its owner is dead, and reports whether to
+// retry immediately.
 func (l *Lock) stale() bool {
 	st, err := l.dir.Stat(l.name)
 	if err != nil {
 		return errors.Is(err, fs.ErrNotExist)
 	}
-	// The owner writes its id right after creating the file. If there is no id,
-	// the owner was killed in between.
+	// The owner writes its id right after creating the file. If the id is
+	// missing, the owner was killed in between.
 	nameless := st.Size == 0 && time.Since(st.MTime) > lockNamed
 	if time.Since(st.MTime) < lockStale && !nameless && !l.ownerDead() {
 		return false
 	}
-	// Another process may have replaced the lock in the meantime. It is removed
-	// only if it is still the one that was examined.
+	// Another process may have replaced the lock in the meantime. Remove it
+	// only if it is still the one examined above.
 	if now, err := l.dir.Stat(l.name); err != nil || now.Ino != st.Ino || !now.MTime.Equal(st.MTime) {
 		return errors.Is(err, fs.ErrNotExist)
 	}
@@ -147,7 +148,7 @@ func (l *Lock) ownerDead() bool {
 	return pid == os.Getpid() || errors.Is(unix.Kill(pid, 0), unix.ESRCH)
 }
 
-// Touch prevents the lock from looking stale during long operations.
+// Touch keeps the lock from becoming stale during long operations.
 func (l *Lock) Touch() {
 	if time.Since(l.held) > 10*time.Second {
 		l.held = time.Now()

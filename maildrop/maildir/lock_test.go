@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Goroutines of one process exclude each other, even though the lock file names
+// Goroutines in one process exclude each other, even though the lock file names
 // the same process for all of them.
 func TestLockExcludesGoroutines(t *testing.T) {
 	d, path := testDir(t)
@@ -77,7 +77,7 @@ func TestLockLeftBehind(t *testing.T) {
 				l.Release()
 				return
 			}
-			// A failed attempt does not block the next one.
+			// A failed attempt must not block the next one.
 			must(t, os.Remove(file))
 			if l, err = d.Acquire(context.Background(), "list"); err != nil {
 				t.Fatal(err)

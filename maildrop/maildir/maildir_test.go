@@ -212,7 +212,8 @@ func TestSubscriptions(t *testing.T) {
 	}
 }
 
-// However the text is split, it is stored with LF and sent with CRLF.
+// However the text is split, it is stored with LF and sent with CRLF line
+// endings.
 func TestLineEnds(t *testing.T) {
 	for _, tc := range []struct {
 		name, in, disk, wire string

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Split splits a file name into the base name, which identifies a message, and
-// its info including the colon. The info is empty if there is none.
+// Split splits a file name into the base name, which identifies the message,
+// and its info, including the colon. The info is empty if there is none.
 func Split(file string) (base, info string) {
 	if i := strings.IndexByte(file, ':'); i >= 0 {
 		return file[:i], file[i:]
@@ -26,8 +26,8 @@ func Base(file string) string {
 	return base
 }
 
-// Sizes returns the ,S= and ,W= fields of a base name: the size of the file,
-// and its size with CRLF at every line end. A missing field is -1.
+// Sizes returns the ,S= and ,W= fields of a base name: the file size, and the
+// size with CRLF line endings. A missing field is -1.
 func Sizes(base string) (size, wire int64) {
 	size, wire = -1, -1
 	for {
@@ -64,17 +64,17 @@ var (
 	suffix = ".M%06dP" + strconv.Itoa(os.Getpid()) + "Q%d." + hostPart()
 )
 
-// Unique returns a base name that no other message on this or another machine
-// has. It consists of seconds, microseconds, process, counter and host.
+// Unique returns a base name that no other message on this or another host has.
+// It consists of seconds, microseconds, process, counter and host.
 func Unique() string {
-	// The wall clock may jump back; names of one process never do.
+	// The wall clock may jump back, but names from one process never do.
 	now := start.Add(time.Since(start))
 	return strconv.FormatInt(now.Unix(), 10) + fmt.Sprintf(suffix, now.Nanosecond()/1000, unique.Add(1))
 }
 
-// hostPart returns the host's name with / and : replaced as the Maildir
-// specification requires. It also replaces the comma, which starts the size
-// fields.
+// hostPart returns the host name with / and : replaced as the Maildir
+// specification requires. It also replaces commas, because a comma starts the
+// size fields.
 func hostPart() string {
 	host, err := os.Hostname()
 	if err != nil || host == "" {
@@ -83,9 +83,9 @@ func hostPart() string {
 	return strings.NewReplacer("/", `\057`, ":", `\072`, ",", `\054`).Replace(host)
 }
 
-// SortArrival sorts files by time of arrival, in the order in which Dovecot
-// assigns UIDs: by seconds, by the microseconds after M, and by the whole base
-// name. name returns the name of a file.
+// SortArrival sorts files by arrival time, in the order in which Dovecot
+// assigns UIDs: by seconds, then by the microseconds after M, then by the whole
+// base name. name returns a file's name.
 func SortArrival[F any](files []F, name func(F) string) {
 	type key struct {
 		secs, micros uint64
@@ -112,8 +112,8 @@ func SortArrival[F any](files []F, name func(F) string) {
 	}
 }
 
-// ArrivalTime returns the time of arrival in a file name, in seconds since
-// 1970, or 0.
+// ArrivalTime returns the arrival time in a file name, in seconds since 1970,
+// or 0 if there is none.
 func ArrivalTime(base string) int64 {
 	secs, _ := arrival(base)
 	return int64(min(secs, 1<<40))

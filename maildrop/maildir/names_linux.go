@@ -14,7 +14,7 @@ import (
 
 var direntBlocks = sync.Pool{New: func() any { b := make([]byte, block); return &b }}
 
-// readNames reads a directory in large blocks and stores the names of each
+// readNames reads a directory in large blocks and stores the names from each
 // block in one string. A folder may have a hundred thousand files, and
 // os.File.ReadDir reads about 8 KiB of entries at a time and allocates three
 // times per entry.
@@ -57,8 +57,8 @@ func blockNames(d *Dir, names []string, b []byte, keep func(fs.FileMode) bool) (
 			return nil, err
 		}
 		if keep(mode) {
-			// Everything before rest was read, and a name is shorter than its
-			// entry.
+			// Everything before rest has been read, and a name is shorter than
+			// its entry.
 			all = append(all, name...)
 			all = append(all, 0)
 			names = append(names, "")
@@ -71,8 +71,8 @@ func blockNames(d *Dir, names []string, b []byte, keep func(fs.FileMode) bool) (
 	return names, nil
 }
 
-// cutDirent cuts the first struct linux_dirent64 off b: inode, offset, record
-// length, type, name. The name is empty for "." and "..".
+// cutDirent removes the first struct linux_dirent64 from b: inode, offset,
+// record length, type, name. The name is empty for "." and "..".
 func cutDirent(b []byte) (name []byte, typ byte, rest []byte) {
 	const at = 19
 	if len(b) <= at {
@@ -89,8 +89,8 @@ func cutDirent(b []byte) (name []byte, typ byte, rest []byte) {
 	return name, b[18], b[n:]
 }
 
-// direntMode returns the type of a directory entry. Some file systems do not
-// store it in the entry, so it may need a Stat.
+// direntMode returns the type of a directory entry. It may need a Stat, because
+// some file systems do not store the type in the entry.
 func direntMode(d *Dir, name []byte, typ byte) (fs.FileMode, error) {
 	switch typ {
 	case unix.DT_REG:

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Replace writes a whole file beside name and renames it over name. Once it
-// returns, the new file survives a power cut.
+// Replace writes a new file in the same directory and renames it to name. When
+// Replace returns, the new file survives a power failure.
 func (d *Dir) Replace(name string, content []byte) error {
 	_, err := d.Stat(name)
 	first := errors.Is(err, fs.ErrNotExist)
@@ -30,8 +30,8 @@ func (d *Dir) Replace(name string, content []byte) error {
 	return d.Sync()
 }
 
-// move writes a file and renames it over name. If sync is set, it syncs the
-// file first.
+// move writes a file and renames it to name. If sync is set, it syncs the file
+// first.
 func (d *Dir) move(name string, content []byte, sync bool) (*os.File, error) {
 	tmp := name + ".tmp"
 	if err := d.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -56,8 +56,8 @@ func (d *Dir) move(name string, content []byte, sync bool) (*os.File, error) {
 	return f, nil
 }
 
-// Place writes a file into d, which is a tmp directory, syncs it and moves it
-// to dst. Syncing dst is left to the caller.
+// Place writes a file to d, which is a tmp directory, syncs it and moves it to
+// dst. The caller must sync dst.
 func (d *Dir) Place(r io.Reader, date time.Time, dst *Dir, name string) error {
 	tmp := Unique()
 	w, err := d.Create(tmp, 0o600)

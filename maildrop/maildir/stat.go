@@ -31,8 +31,8 @@ func (d *Dir) Stat(name string) (Stat, error) {
 	return newStat(&st), err
 }
 
-// StatSelf returns the state of the directory itself. Its Links are 0 once the
-// directory was removed or replaced.
+// StatSelf returns the state of the directory itself. Its Links are 0 if the
+// directory has been removed or replaced.
 func (d *Dir) StatSelf() (Stat, error) {
 	f, err := d.handle.Acquire()
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
@@ -45,9 +45,10 @@ func (d *Dir) StatSelf() (Stat, error) {
 	return FileStat(f)
 }
 
-// Glance returns the state of a file in the directory without a descriptor. A
-// component of the path may have become a link to elsewhere, so it is good for
-// noticing changes only. An empty name means the directory itself.
+// Glance returns the state of a file in the directory without using a
+// descriptor. Because a component of the path may have become a symbolic link,
+// the result is useful only for detecting changes. An empty name means the
+// directory itself.
 func (d *Dir) Glance(name string) (Stat, error) {
 	path := d.path()
 	if name != "" {

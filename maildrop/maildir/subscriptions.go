@@ -5,27 +5,27 @@ import (
 	"strings"
 )
 
-// The names of the files with a user's subscriptions.
+// The names of the files that hold a user's subscriptions.
 const (
 	SubscriptionsFile        = "subscriptions"
 	CourierSubscriptionsFile = "courierimapsubscribed"
 )
 
-// subsHead is the start of the newer of Dovecot's two forms.
+// subsHead is the beginning of Dovecot's newer format.
 const subsHead = "V\t2\n\n"
 
 // Subscriptions holds the names of subscribed folders, with "/" between levels,
 // in file order.
 type Subscriptions struct {
 	Names []string
-	// Old is set for the form without a header: one name per line, with
+	// Old is set for the format without a header: one name per line, with
 	// Separator between levels.
 	Old       bool
 	Separator string
 }
 
-// ParseSubscriptions parses either of Dovecot's forms. separator is the one
-// between levels in the old form.
+// ParseSubscriptions parses either of Dovecot's formats. separator is the
+// string between levels in the old format.
 func ParseSubscriptions(text, separator string) Subscriptions {
 	s := Subscriptions{Separator: separator}
 	body, v2 := strings.CutPrefix(text, subsHead)
@@ -40,7 +40,8 @@ func ParseSubscriptions(text, separator string) Subscriptions {
 			}
 			name = strings.Join(levels, "/")
 		} else {
-			// The old form has names as on disk, in modified UTF-7.
+			// In the old format, names are stored as on disk, in modified
+			// UTF-7.
 			plain, err := DecodeUTF7(line)
 			if err != nil {
 				plain = line
@@ -54,7 +55,7 @@ func ParseSubscriptions(text, separator string) Subscriptions {
 	return s
 }
 
-// Bytes returns the text of the file, in its original form.
+// Bytes returns the contents of the file, in its original format.
 func (s Subscriptions) Bytes() []byte {
 	var b strings.Builder
 	if !s.Old {

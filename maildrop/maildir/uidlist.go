@@ -8,32 +8,32 @@ import (
 	"strings"
 )
 
-// The names of the uidlist and its Courier counterpart.
+// The names of the uidlist and Courier's equivalent.
 const (
 	UIDListFile        = "dovecot-uidlist"
 	CourierUIDListFile = "courierimapuiddb"
-	// MaxUIDList is the largest uidlist that is read, in octets. It has room
-	// for several million messages.
+	// MaxUIDList is the maximum size in octets of a uidlist that is read,
+	// enough for several million messages.
 	MaxUIDList = 1 << 30
 )
 
-// ErrUIDList is returned for a damaged uidlist. The list returned with it holds
-// the part before the damage.
+// ErrUIDList is returned for a damaged uidlist. The list returned with it
+// contains the part before the damage.
 var ErrUIDList = errors.New("corrupt uidlist")
 
-// modSeqKey is Hoplite's own key in the header of a uidlist. Dovecot keeps keys
-// that it does not know.
+// modSeqKey is Hoplite's own key in a uidlist's header. Dovecot preserves
+// unknown keys.
 const modSeqKey = 'H'
 
 // UIDList is a parsed uidlist, which assigns UIDs to messages.
 type UIDList struct {
 	Validity uint32
-	Next     uint32 // above every UID assigned so far
+	Next     uint32 // greater than every UID assigned so far
 	GUID     string // 32 hex digits that identify the folder; empty in old lists
-	// ModSeq is an upper bound for the modification sequences of this folder,
-	// which survives the loss of our index. It is 0 if unknown.
+	// ModSeq is an upper bound for the folder's modification sequences that
+	// survives the loss of the index. It is 0 if unknown.
 	ModSeq uint64
-	// Other holds the remaining keys of the header, verbatim.
+	// Other holds the header's remaining keys, verbatim.
 	Other   []string
 	Entries []Entry // ascending by UID
 }
@@ -47,7 +47,7 @@ type Entry struct {
 	Base string
 }
 
-// Key returns the value of one of the entry's keys.
+// Key returns the value of the entry's key k.
 func (e Entry) Key(k byte) string { return ExtKey(e.Ext, k) }
 
 // ExtKey returns the value of key k in ext.
@@ -63,8 +63,8 @@ func ExtKey(ext string, k byte) string {
 }
 
 // ParseUIDList parses a uidlist of version 3, or of version 1 as written by
-// Courier. If the error is ErrUIDList, it also returns the part before the
-// damage.
+// Courier. If the error is ErrUIDList, the part before the damage is also
+// returned.
 func ParseUIDList(text string) (*UIDList, error) {
 	head, rest, _ := strings.Cut(text, "\n")
 	l := &UIDList{}
@@ -129,8 +129,8 @@ func (l *UIDList) parseEntries(text string, version int) error {
 	for text != "" {
 		line, rest, whole := strings.Cut(text, "\n")
 		if !whole {
-			// The last line may be half written. It will be read again once it
-			// is complete.
+			// The last line may be partially written. It will be read again
+			// when it is complete.
 			return fmt.Errorf("%w: incomplete last line", ErrUIDList)
 		}
 		text = rest
@@ -144,7 +144,7 @@ func (l *UIDList) parseEntries(text string, version int) error {
 	return nil
 }
 
-// floor returns the smallest UID that the next entry may have.
+// floor returns the smallest UID that the next entry can have.
 func (l *UIDList) floor() uint32 {
 	if n := len(l.Entries); n > 0 {
 		return l.Entries[n-1].UID + 1
@@ -172,7 +172,8 @@ func parseEntry(line string, version int) (e Entry, ok bool) {
 		e.Ext += field
 		rest = more
 	}
-	// Dovecot writes a name with flags to repair a list; only the base matters.
+	// To repair a list, Dovecot writes names with flags; only the base name
+	// matters.
 	e.Base = Base(rest[1:])
 	return e, checkName(e.Base) == nil
 }
@@ -194,8 +195,8 @@ func guidText(s string) bool {
 	return true
 }
 
-// AppendHead appends the header line. ModSeq has a fixed width, so it can be
-// updated in place.
+// AppendHead appends the header line. ModSeq has a fixed width so that it can
+// be updated in place.
 func (l *UIDList) AppendHead(b []byte) []byte {
 	b = fmt.Appendf(b, "3 V%d N%d", l.Validity, l.Next)
 	if l.GUID != "" {
@@ -210,7 +211,7 @@ func (l *UIDList) AppendHead(b []byte) []byte {
 	return append(b, '\n')
 }
 
-// ModSeqText returns ModSeq as written in the header of a uidlist.
+// ModSeqText returns n in the form used for ModSeq in a uidlist's header.
 func ModSeqText(n uint64) string { return fmt.Sprintf("%019d", n) }
 
 // ModSeqOffset returns the offset of ModSeqText in a uidlist, or -1 if the
@@ -239,7 +240,7 @@ func AppendEntry(b []byte, e Entry) []byte {
 	return append(b, '\n')
 }
 
-// Bytes returns the text of the whole list.
+// Bytes returns the contents of the file.
 func (l *UIDList) Bytes() []byte {
 	b := l.AppendHead(make([]byte, 0, 128+64*len(l.Entries)))
 	for _, e := range l.Entries {
@@ -248,7 +249,7 @@ func (l *UIDList) Bytes() []byte {
 	return b
 }
 
-// Find returns the entry with a UID.
+// Find returns the entry with the given UID.
 func (l *UIDList) Find(uid uint32) (Entry, bool) {
 	i, ok := slices.BinarySearchFunc(l.Entries, uid, func(e Entry, u uint32) int {
 		return int(int64(e.UID) - int64(u))

@@ -12,12 +12,12 @@ import (
 )
 
 // uidValidityFile holds the last UIDVALIDITY assigned in a box, in hexadecimal.
-// An empty file beside it has the same value in its name.
+// An empty file next to it has the same value in its name.
 const uidValidityFile = "dovecot-uidvalidity"
 
 // NextUIDValidity assigns a UIDVALIDITY that no folder of the box has had
-// before. It claims a value by renaming the empty file of the previous value,
-// as Dovecot does, so it needs no lock.
+// before. Like Dovecot, it claims a value by renaming the empty file for the
+// previous value, so it needs no lock.
 func NextUIDValidity(box *Dir) (uint32, error) {
 	for range 100 {
 		last, marker, err := lastUIDValidity(box)
@@ -35,13 +35,13 @@ func NextUIDValidity(box *Dir) (uint32, error) {
 			err = box.Rename(marker, box, name)
 		}
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
-			continue // another program was faster
+			continue // another program claimed it first
 		}
 		if err != nil {
 			return 0, fmt.Errorf("claim a UIDVALIDITY: %w", err)
 		}
-		// The value is already in the file name, and the uidlist that will
-		// contain it is synced, so this file need not be synced.
+		// This file need not be synced: the value is also in the empty file's
+		// name, and the uidlist that will contain it is synced.
 		f, err := box.move(uidValidityFile, fmt.Appendf(nil, "%08x", next), false)
 		if err != nil {
 			return 0, err

@@ -54,7 +54,7 @@ func printable(s string) bool {
 }
 
 // DecodeUTF7 decodes modified UTF-7. It accepts only the canonical encoding, so
-// two names on disk never appear the same to a client.
+// that two different names on disk never look the same to a client.
 func DecodeUTF7(s string) (string, error) {
 	if !printable(s) {
 		return "", ErrUTF7

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// firstReading returns the reading of a folder with n files that no server has
+// firstReading returns a reading of a folder with n files that no server has
 // used yet.
 func firstReading(n int) *Reading {
 	r := NewReading(n)
@@ -17,8 +17,8 @@ func firstReading(n int) *Reading {
 	return r
 }
 
-// first does what package maildrop does with the first reading of a folder, but
-// for the disk.
+// first performs the first reading of a folder like package maildrop, but
+// without a disk.
 func first(r *Reading) (State, []byte) {
 	s := &State{}
 	r.NoList(s)
@@ -27,8 +27,8 @@ func first(r *Reading) (State, []byte) {
 	return next, next.List(nil).Bytes()
 }
 
-// A first reading allocates each message and its line in the uidlist once. A
-// slice that grows step by step would exceed the bound.
+// A first reading allocates each message and its uidlist line once. A slice
+// that grows step by step would exceed the limit.
 func TestFirstReadingMemory(t *testing.T) {
 	const n = 10_000
 	r := firstReading(n)
@@ -40,14 +40,14 @@ func TestFirstReadingMemory(t *testing.T) {
 		t.Fatalf("%d messages, %d octets", len(next.Messages), len(text))
 	}
 	per := (after.TotalAlloc - before.TotalAlloc) / n
-	// 128 for the message, 56 to sort it, 40 for its entry, 64 for its line, and
-	// 32 in the slices.
+	// 128 for the message, 56 for sorting, 40 for its entry, 64 for its line,
+	// and 32 in the slices.
 	if per > 360 {
 		t.Errorf("%d octets allocated per message", per)
 	}
 }
 
-// BenchmarkFirst decides about a folder of 100,000 messages that no server has
+// BenchmarkFirst reconciles a folder of 100,000 messages that no server has
 // used yet.
 func BenchmarkFirst(b *testing.B) {
 	r := firstReading(100_000)

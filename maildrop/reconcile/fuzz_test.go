@@ -8,8 +8,8 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// world is a folder without a disk. Other programs change it at random, and a
-// State follows.
+// world is a simulated folder without a disk. Other programs change it at
+// random, and a State follows the changes.
 type world struct {
 	t     *testing.T
 	state State
@@ -17,8 +17,8 @@ type world struct {
 	list  maildir.UIDList
 	count int
 
-	uids    map[uint32]string // every UID that was shown, with its base name
-	expunge map[uint32]bool   // UIDs that readers were told are gone
+	uids    map[uint32]string // all UIDs shown, with their base names
+	expunge map[uint32]bool   // UIDs reported to readers as expunged
 }
 
 func newWorld(t *testing.T) *world {
@@ -28,7 +28,7 @@ func newWorld(t *testing.T) *world {
 	}
 }
 
-// nth returns the n-th file, in order of name.
+// nth returns the n-th file in name order.
 func (w *world) nth(n byte) (File, bool) {
 	names := make([]string, 0, len(w.files))
 	for base := range w.files {
@@ -46,7 +46,7 @@ func (w *world) step(op, arg byte) {
 	f, some := w.nth(arg)
 	base := maildir.Base(f.Name)
 	switch op % 10 {
-	case 0: // another program delivers
+	case 0: // another program delivers a message
 		w.count++
 		name := fmt.Sprintf("17%08d.M1P%d.h", w.count, arg)
 		w.files[name] = File{Name: name, New: true}
@@ -65,7 +65,7 @@ func (w *world) step(op, arg byte) {
 		w.files[name] = File{Name: name + ":2,"}
 		w.list.Entries = append(w.list.Entries, maildir.Entry{UID: w.list.Next, Base: name})
 		w.list.Next++
-	case 4: // Dovecot writes its list again
+	case 4: // Dovecot rewrites its list
 		w.list.Entries = slices.DeleteFunc(w.list.Entries, func(e maildir.Entry) bool { _, there := w.files[e.Base]; return !there })
 	case 5: // an expunged message is restored from a backup
 		for _, e := range w.list.Entries {
@@ -89,7 +89,7 @@ func (w *world) step(op, arg byte) {
 	}
 }
 
-// look does the same as a round in package maildrop, without the lock and then
+// look performs a round like package maildrop, first without the lock and then
 // with it. A reading without the lock may miss a file.
 func (w *world) look(miss byte) {
 	r := w.read()
@@ -135,7 +135,7 @@ func (w *world) read() *Reading {
 	return r
 }
 
-// check compares the new state with the disk, and with everything shown to
+// check compares the new state with the disk and with everything shown to
 // readers so far.
 func (w *world) check(r *Reading, next State, c Changes) {
 	if len(next.Messages) != len(r.Files) {
@@ -177,8 +177,7 @@ func (w *world) check(r *Reading, next State, c Changes) {
 	w.checkChanges(next, c)
 }
 
-// checkChanges checks that the changes lead from the old messages to the new
-// ones.
+// checkChanges checks that the changes turn the old messages into the new ones.
 func (w *world) checkChanges(next State, c Changes) {
 	msgs := map[uint32]*Message{}
 	if w.state.Validity == next.Validity {
@@ -225,7 +224,7 @@ func FuzzReconcile(f *testing.F) {
 	})
 }
 
-// FuzzSetList reads arbitrary uidlists.
+// FuzzSetList parses arbitrary uidlists.
 func FuzzSetList(f *testing.F) {
 	f.Add(head + "1 :a\n2 :b\n")
 	f.Add(head + "1 :a\nrubbish\n")

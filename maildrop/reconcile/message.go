@@ -7,8 +7,8 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// FileName returns the file name that represents m's flags. Letters without a
-// meaning here are kept.
+// FileName returns the file name that represents m's flags. It preserves
+// letters that this package does not interpret.
 func FileName(m *Message) string {
 	base, text := maildir.Split(m.File)
 	info := maildir.ParseInfo(text)
@@ -20,16 +20,17 @@ func FileName(m *Message) string {
 // letterMask selects the keywords that have letters in file names.
 const letterMask = 1<<maildir.MaxLetters - 1
 
-// setFlags sets the flags that the name of a message's file states.
+// setFlags sets the flags recorded in the name of a message's file.
 func setFlags(m *Message) {
 	_, text := maildir.Split(m.File)
 	info := maildir.ParseInfo(text)
 	m.Flags, m.Keywords = info.Flags, uint64(info.Letters)
 }
 
-// renamed returns was with a new file name.
+// renamed returns a copy of was with a new file name.
 func renamed(was *Message, f File, e maildir.Entry) *Message {
-	// A clone does not keep the block of names that f.Name is part of.
+	// Clone the name so that the block of names containing f.Name is not
+	// retained.
 	m := &Message{UID: e.UID, Ext: e.Ext, File: strings.Clone(f.Name), New: f.New}
 	setFlags(m)
 	m.Size, m.Wire, m.Exact, m.Date, m.Saved, m.ModSeq = was.Size, was.Wire, was.Exact, was.Date, was.Saved, was.ModSeq
@@ -37,8 +38,8 @@ func renamed(was *Message, f File, e maildir.Entry) *Message {
 	return m
 }
 
-// Measure sets sizes and dates from the state of a message's file. It returns
-// true if the CRLF size has to be counted, because neither the name nor the
+// Measure sets sizes and dates from the state of a message's file. It reports
+// whether the CRLF size must be counted, because neither the file name nor the
 // uidlist contains a plausible one.
 func Measure(m *Message, st maildir.Stat) (count bool) {
 	m.File = strings.Clone(m.File)
@@ -54,8 +55,8 @@ func Measure(m *Message, st maildir.Stat) (count bool) {
 	return false
 }
 
-// AssumeSizes sets the sizes only from the name of a message's file, until the
-// file is examined. It returns false if the name lacks them.
+// AssumeSizes sets the sizes from the name of a message's file, for use until
+// the file is examined. It returns false if the name does not contain them.
 func AssumeSizes(m *Message) bool {
 	size, wire := maildir.Sizes(m.Base())
 	if m.New || size < 0 || !plausible(size, wire) {
@@ -65,7 +66,7 @@ func AssumeSizes(m *Message) bool {
 	return true
 }
 
-// fallback returns the size listed in the uidlist if the name has none.
+// fallback returns the size from the uidlist if the name has none.
 func fallback(size int64, listed string) int64 {
 	if n, err := strconv.ParseInt(listed, 10, 64); err == nil && size < 0 {
 		return n
@@ -73,6 +74,6 @@ func fallback(size int64, listed string) int64 {
 	return size
 }
 
-// plausible reports whether wire can be the CRLF size of a file with size
-// octets.
+// plausible reports whether wire can be the CRLF size of a file of the given
+// size.
 func plausible(size, wire int64) bool { return wire >= size && wire <= 2*size }

@@ -11,15 +11,15 @@ import (
 )
 
 // This file models two servers on one Maildir as a disk and programs whose
-// steps are tried in every order. Whatever the order, no UID may be assigned
-// twice or move to another message.
+// steps are run in every possible order. In no order may a UID be assigned
+// twice or reassigned to another message.
 
-// disk is shared by both programs. Its version represents the stamp of the
-// uidlist and changes whenever that file does.
+// disk is shared by both programs. Its version stands for the uidlist's stamp
+// and changes whenever that file does.
 type disk struct {
 	lines   []maildir.Entry
 	version int
-	locked  int // the program that has the lock, or 0
+	locked  int // program that holds the lock, or 0
 	files   map[string]File
 }
 
@@ -35,7 +35,7 @@ func (d *disk) append(entries ...maildir.Entry) {
 	d.version++
 }
 
-// server is one of our servers: its state, and the stamp that belongs to it.
+// server is a Hoplite server: its state and the corresponding stamp.
 type server struct {
 	state State
 	stamp int
@@ -43,10 +43,10 @@ type server struct {
 	r     *Reading
 	plan  Plan
 	next  State
-	seen  map[uint32]string // what it told its readers
+	seen  map[uint32]string // UIDs and names shown to readers
 }
 
-// program is a sequence of steps. A step that returns false waits.
+// program is a sequence of steps. A step that returns false is waiting.
 type program struct {
 	at    int
 	steps []func(*system) bool
@@ -70,8 +70,8 @@ func (s *system) clone() *system {
 	return &c
 }
 
-// explore runs the programs in every order and returns the first trace for
-// which wrong returns a message.
+// explore runs the programs in every possible order and returns the first trace
+// for which wrong returns a message.
 func explore(s *system, wrong func(*system) string) string {
 	if w := wrong(s); w != "" {
 		return w + " after " + strings.Join(s.trace, " ")
@@ -83,7 +83,7 @@ func explore(s *system, wrong func(*system) string) string {
 		}
 		c := s.clone()
 		if !p.steps[p.at](c) {
-			continue // it waits for the lock
+			continue // waiting for the lock
 		}
 		c.programs[i].at++
 		c.trace = append(c.trace, fmt.Sprintf("%c%d", 'A'+i, p.at))
@@ -109,7 +109,8 @@ func unlock(s *system) bool {
 	return true
 }
 
-// read reads list and directory. The stamp was taken before.
+// read returns a step that reads the list and the directory. The stamp must
+// already have been taken.
 func read(locked bool) func(*system) bool {
 	return func(s *system) bool {
 		v := &s.server
@@ -131,7 +132,7 @@ func stamp(s *system) bool {
 	return true
 }
 
-// adopt makes the reading the current state.
+// adopt makes the last reading the current state.
 func adopt(s *system) bool {
 	v := &s.server
 	if !v.plan.Lock {
@@ -141,7 +142,8 @@ func adopt(s *system) bool {
 	return true
 }
 
-// publish shows the state to readers and checks that no UID has moved.
+// publish shows the state to readers and checks that no UID has been
+// reassigned.
 func (v *server) publish() {
 	for _, m := range v.state.Messages {
 		if base, ok := v.seen[m.UID]; ok && base != m.Base() {
@@ -151,8 +153,8 @@ func (v *server) publish() {
 	}
 }
 
-// refreshIfStale reads again under the lock if the list has changed since the
-// stamp of the state.
+// refreshIfStale reads again with the lock held if the list has changed since
+// the state's stamp.
 func refreshIfStale(s *system) bool {
 	v := &s.server
 	if v.stamp == s.disk.version {
@@ -181,7 +183,7 @@ func assign(s *system) bool {
 	return true
 }
 
-// place moves its file into cur.
+// place moves the new message's file into cur.
 func place(s *system) bool {
 	m := s.server.next.Messages[0]
 	s.disk.files[m.Base()] = File{Name: m.File}
@@ -196,8 +198,8 @@ func restamp(s *system) bool {
 	return true
 }
 
-// Dovecot stores a message under its lock: it moves the file into place and
-// appends the line.
+// Dovecot stores a message while holding the lock: it moves the file into place
+// and appends the line.
 func dovecotPlace(s *system) bool {
 	s.disk.files["dovecot"] = File{Name: "dovecot:2,"}
 	return true
@@ -238,7 +240,7 @@ type steps = []func(*system) bool
 // file, take the stamp, unlock.
 var store = steps{lock(1), refreshIfStale, assign, place, restamp, unlock}
 
-// look reads without the lock.
+// look reads without holding the lock.
 var look = steps{stamp, read(false), adopt}
 
 var dovecot = steps{lock(2), dovecotPlace, dovecotAppend, unlock}
@@ -258,13 +260,13 @@ func TestProtocol(t *testing.T) {
 	}
 }
 
-// The model detects the mistakes of the first version.
+// The model detects the bugs of the first version.
 func TestProtocolOfTheFirstVersion(t *testing.T) {
 	for name, ours := range map[string]steps{
 		// The stamp was taken after the reading, so lines written in between
-		// were treated as read.
+		// were treated as already read.
 		"stamp after reading": slices.Concat(steps{read(false), stamp, adopt}, store),
-		// A change of flags took the stamp again without the lock.
+		// A flag change took a new stamp without holding the lock.
 		"stamp after a change of flags": slices.Concat(look, steps{restamp}, store),
 		// Without the lock, two programs assign the same UID.
 		"no lock": {refreshIfStale, assign, place, restamp},

@@ -15,20 +15,20 @@ type File struct {
 	New  bool
 }
 
-// Reading is the contents of a folder at the time of reading.
+// Reading is the contents of a folder as read from disk.
 type Reading struct {
 	// List is the uidlist, or nil if it is unchanged.
 	List *maildir.UIDList
-	// Damaged is set if the uidlist is missing or has to be rewritten.
+	// Damaged is set if the uidlist is missing or must be rewritten.
 	Damaged bool
-	// Letters is the contents of dovecot-keywords, or nil if unchanged.
+	// Letters is the contents of dovecot-keywords, or nil if it is unchanged.
 	Letters *maildir.Keywords
 	// Files holds the messages by base name: those in new and, if CurRead is
 	// set, those in cur.
 	Files   map[string]File
 	CurRead bool
 	// Locked is set if the uidlist was locked while the folder was read. Only
-	// then are UIDs assigned and messages without a file considered gone.
+	// then are UIDs assigned and messages without a file treated as expunged.
 	Locked bool
 	// KeepNew is set if the disk is full. Files without a UID are then ignored,
 	// because their UIDs could not be recorded.
@@ -41,11 +41,11 @@ type Reading struct {
 // NewReading returns an empty Reading with room for n files.
 func NewReading(n int) *Reading { return &Reading{Files: make(map[string]File, n)} }
 
-// Add adds a file. If the base name is already taken, it returns the other
-// file, and the caller has to call Twin.
+// Add adds a file. If the base name is already in use, it returns the other
+// file, and the caller must call Twin.
 func (r *Reading) Add(f File) (twin File, twice bool) {
 	base := maildir.Base(f.Name)
-	// A line end would break the uidlist. A leading dot hides a file.
+	// A line ending would corrupt the uidlist. A leading dot hides a file.
 	if base == "" || f.Name[0] == '.' || strings.ContainsAny(f.Name, "\n\r") {
 		return File{}, false
 	}
@@ -55,8 +55,9 @@ func (r *Reading) Add(f File) (twin File, twice bool) {
 	return twin, twice
 }
 
-// MovedBack reports whether new has a file that is known from cur: one that was
-// moved there, or a second one of that name. Then cur has to be read as well.
+// MovedBack reports whether new contains a file that is known from cur: either
+// the file was moved there, or a second file has the same base name. In both
+// cases cur must be read as well.
 func (r *Reading) MovedBack(s *State) bool {
 	if len(r.Files) == 0 {
 		return false
@@ -69,8 +70,8 @@ func (r *Reading) MovedBack(s *State) bool {
 	return false
 }
 
-// SetList parses the text of the uidlist, or of Courier's if courier is set. It
-// repairs a damaged list with the help of s.
+// SetList parses the uidlist's text, or that of Courier's list if courier is
+// set. It uses s to repair a damaged list.
 func (r *Reading) SetList(s *State, text string, courier bool) error {
 	list, err := maildir.ParseUIDList(text)
 	if err != nil && !errors.Is(err, maildir.ErrUIDList) {
@@ -85,12 +86,12 @@ func (r *Reading) SetList(s *State, text string, courier bool) error {
 }
 
 // NoList handles a missing uidlist. The known list, which may be empty, takes
-// its place, so that UIDs stay the same.
+// its place, so that UIDs do not change.
 func (r *Reading) NoList(s *State) {
 	r.List, r.Damaged = remembered(s), true
 }
 
-// remembered returns the uidlist according to s.
+// remembered returns the uidlist as recorded in s.
 func remembered(s *State) *maildir.UIDList {
 	list := &maildir.UIDList{Validity: s.Validity, Next: max(s.Next, 1), GUID: s.GUID, ModSeq: s.Ceiling, Other: s.Other}
 	list.Entries = Lines(s.Messages)
@@ -101,8 +102,9 @@ func entryOf(m *Message) maildir.Entry {
 	return maildir.Entry{UID: m.UID, Ext: m.Ext, Base: m.Base()}
 }
 
-// repaired returns a damaged list completed from s. If s knows nothing, only
-// the part before the damage is kept, and the other messages get new UIDs.
+// repaired returns a damaged list completed from s. If s contains nothing, only
+// the part before the damage is kept, and the other messages are assigned new
+// UIDs.
 func repaired(s *State, list *maildir.UIDList) *maildir.UIDList {
 	if s.Validity == 0 || list.Validity != 0 && list.Validity != s.Validity {
 		// UIDs after the damage may have been shown to readers.
@@ -119,7 +121,7 @@ func repaired(s *State, list *maildir.UIDList) *maildir.UIDList {
 	return ours
 }
 
-// CourierUIDLs adds the UIDLs that Courier assigned.
+// CourierUIDLs adds the UIDLs assigned by Courier.
 func (r *Reading) CourierUIDLs(names map[string]string) {
 	for i, e := range r.List.Entries {
 		if name := names[e.Base]; name != "" && e.Key('P') == "" && !strings.ContainsAny(name, " \t") {
@@ -128,10 +130,10 @@ func (r *Reading) CourierUIDLs(names map[string]string) {
 	}
 }
 
-// Absent returns the base names of messages whose files the reading lacks:
-// those of known messages, and those of new lines in the uidlist. Reading a
-// directory can miss files that other programs rename, so the files have to be
-// searched for again before the messages are considered gone.
+// Absent returns the base names of messages whose files are missing from the
+// reading: known messages and those on new lines of the uidlist. Reading a
+// directory can miss files that other programs rename, so the caller must
+// search for the files again before treating the messages as expunged.
 func (r *Reading) Absent(s *State) []string {
 	var bases []string
 	same := r.List == nil || r.List.Validity == s.Validity
@@ -163,25 +165,26 @@ func (r *Reading) has(base string) bool {
 	return ok
 }
 
-// Verdict is the way to handle two files with one base name.
+// Verdict determines how to handle two files with the same base name.
 type Verdict uint8
 
-// The verdicts. "The other" is the second file returned by Twin.
+// The verdicts. The other file is the second one that Twin returns.
 const (
 	Leave   Verdict = iota // do nothing: a rename is in progress
-	Unlink                 // remove the other: it is a second link to the same message
+	Unlink                 // remove the other: a link to the same message
 	NewName                // rename the other: it is a different message
 )
 
-// linkAge is the age at which a second link is not a rename in progress.
+// linkAge is the age at which a second link is no longer considered a rename in
+// progress.
 const linkAge = 30 * time.Second
 
-// Twin decides how to handle two files with one base name. as and bs are their
-// states, or nil if a file is gone. keep is the file that has the base name
-// from now on.
+// Twin decides how to handle two files with the same base name. as and bs are
+// their states, or nil for a file that no longer exists. keep is the file that
+// has the base name from now on.
 func Twin(s *State, a, b File, as, bs *maildir.Stat, now time.Time) (keep, other File, v Verdict) {
 	if a.New && !b.New || s.Has(b) {
-		a, b, as, bs = b, a, bs, as // the newer one has to give way
+		a, b, as, bs = b, a, bs, as // the newer file is the other one
 	}
 	switch {
 	case as == nil:

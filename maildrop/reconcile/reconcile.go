@@ -9,33 +9,34 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// ErrFull is returned if a folder has no UIDs left.
+// ErrFull is returned if no UIDs are left in a folder.
 var ErrFull = errors.New("folder has no UIDs left")
 
-// Plan lists the steps that make the disk agree with the new State.
+// Plan lists the steps that bring the disk into agreement with the new State.
 type Plan struct {
-	// Lock is set if nothing could be decided without the uidlist's lock, so
-	// that the caller has to lock it and read again. All is set if cur has to
-	// be read again as well.
+	// Lock is set if a decision requires the uidlist's lock, so the caller must
+	// lock it and read again. All is set if cur must be read again as well.
 	Lock, All bool
 	// Measure holds new messages without sizes and dates. If a message's file
-	// is gone, pass the message to State.Drop.
+	// no longer exists, the message must be passed to State.Drop.
 	Measure []*Message
-	// Assigned are the messages that got UIDs. Their lines have to be appended
-	// to the uidlist, see Lines, and then their files move from new to cur. With
-	// Rewrite, the whole list has to be written instead, see State.List.
+	// Assigned holds the messages that were assigned UIDs. Their lines must be
+	// appended to the uidlist (see Lines) before their files are moved from new
+	// to cur. If Rewrite is set, the whole list must be written instead (see
+	// State.List).
 	Assigned []*Message
 	Rewrite  bool
-	// Pending holds messages whose flags are not in their file names yet.
+	// Pending holds messages whose flags have not been written to their file
+	// names.
 	Pending []*Message
 	// Err is set if nothing can be done because no UIDs are left.
 	Err error
 }
 
-// Reconcile compares the known state of a folder with its current contents. It
-// returns the new state, the changes, and a plan of what to write. Without the
-// lock, if there is a decision that other programs may make at the same time,
-// it returns s and a plan to lock the uidlist.
+// Reconcile compares a folder's known state with its current contents. It
+// returns the new state, the changes, and a plan for what to write. If a
+// decision is needed that another program could make at the same time and the
+// uidlist is not locked, Reconcile returns s and a plan to lock it.
 func Reconcile(s *State, r *Reading) (State, Changes, Plan) {
 	entries, unknown, revived := match(s, r)
 	damaged := r.Damaged || revived
@@ -48,7 +49,7 @@ func Reconcile(s *State, r *Reading) (State, Changes, Plan) {
 	m := merge{old: s.Messages, next: *s, r: r}
 	if r.List != nil {
 		if r.List.Validity != s.Validity {
-			m.old = nil // the UIDs are different, so the known messages do not apply
+			m.old = nil // all UIDs are new, so the known messages do not apply
 		}
 		m.head(s)
 	}
@@ -69,9 +70,9 @@ func Reconcile(s *State, r *Reading) (State, Changes, Plan) {
 }
 
 // match finds the files without a UID. It also drops invalid lines from the
-// uidlist. Of two lines for one file the last one is valid. An expunged message
-// whose file exists again gets a new UID, because clients have seen that its
-// UID is gone.
+// uidlist. If two lines refer to the same file, the last one is valid. An
+// expunged message whose file exists again is assigned a new UID, because
+// clients already consider its UID expunged.
 func match(s *State, r *Reading) (entries []maildir.Entry, unknown []File, revived bool) {
 	if r.List == nil {
 		for base, f := range r.Files {
@@ -122,12 +123,12 @@ func match(s *State, r *Reading) (entries []maildir.Entry, unknown []File, reviv
 // merge is the state of one run of Reconcile.
 type merge struct {
 	r       *Reading
-	old     []*Message // the known messages, if their UIDs still apply
+	old     []*Message // known messages, if their UIDs still apply
 	next    State
-	at      uint64     // the modification sequence of all changes
-	changed bool       // there were changes
-	fresh   []*Message // those whose files were not known before
-	room    []Message  // for more of them
+	at      uint64     // modification sequence of all changes
+	changed bool       // something changed
+	fresh   []*Message // messages whose files were not known before
+	room    []Message  // preallocated space for fresh
 	changes Changes
 	plan    Plan
 }
@@ -140,7 +141,7 @@ func (m *merge) head(s *State) {
 	} else {
 		next.Next = max(list.Next, 1)
 		next.Recent, next.Gone = 1, nil
-		// The value of an empty folder is 1 (RFC 7162, 3.1.2.1), so its first
+		// An empty folder starts with 1 (RFC 7162, 3.1.2.1), so its first
 		// change is 2.
 		next.ModSeq = max(s.ModSeq, list.ModSeq, m.r.ForeignModSeq, 1)
 		next.GoneFloor = next.ModSeq
@@ -150,7 +151,7 @@ func (m *merge) head(s *State) {
 }
 
 // keep collects the messages that have UIDs and whose files exist. An unchanged
-// message stays the same *Message.
+// message keeps its *Message.
 func (m *merge) keep(entries []maildir.Entry) {
 	m.next.Messages = make([]*Message, 0, max(len(m.r.Files), len(m.old)))
 	if !m.next.Known {
@@ -204,7 +205,7 @@ func (m *merge) one(e maildir.Entry, was *Message) {
 	}
 }
 
-// assign assigns UIDs to the files without one, in order of arrival. It returns
+// assign assigns UIDs to files without one, in order of arrival. It returns
 // false if not enough UIDs are left.
 func (m *merge) assign(unknown []File) bool {
 	if uint64(len(unknown)) >= math.MaxUint32-uint64(m.next.Next) {
@@ -219,8 +220,8 @@ func (m *merge) assign(unknown []File) bool {
 	return true
 }
 
-// slab is the number of messages allocated together when a large folder is read
-// for the first time.
+// slab is the number of messages that are allocated together when a large
+// folder is read for the first time.
 const slab = 128
 
 // add adds a message whose file was not known before.
@@ -239,8 +240,8 @@ func (m *merge) add(f File, uid uint32, ext string) {
 	m.next.Messages = append(m.next.Messages, made)
 }
 
-// describe reads the flags of the new messages from their names, in parallel,
-// since there may be a hundred thousand.
+// describe reads the flags of new messages from their names. It works in
+// parallel, because there may be a hundred thousand messages.
 func (m *merge) describe() {
 	n := len(m.fresh)
 	if n == 0 {
@@ -293,7 +294,7 @@ func lost(old, msgs []*Message) []uint32 {
 }
 
 // Drop removes new messages whose files disappeared before they could be
-// measured. They were never visible.
+// measured. They have never been visible.
 func (s *State) Drop(c *Changes, gone []*Message) {
 	if len(gone) == 0 {
 		return
@@ -304,7 +305,7 @@ func (s *State) Drop(c *Changes, gone []*Message) {
 	s.uids = nil
 }
 
-// ModSeqStep is the distance between ModSeq and a new bound in the uidlist.
+// ModSeqStep is the difference between ModSeq and a new bound in the uidlist.
 const ModSeqStep = 1000
 
 // wasteful reports whether too many lines of the uidlist belong to expunged
@@ -318,7 +319,7 @@ func (s *State) wasteful(live int) bool {
 func (s *State) Wasteful() bool { return s.wasteful(len(s.Messages)) }
 
 // List returns the uidlist with the lines of all messages, followed by more,
-// the lines of messages that are about to be stored. Its bound leaves room for
+// the lines of messages about to be stored. Its bound leaves room for
 // ModSeqStep changes.
 func (s *State) List(more []maildir.Entry) *maildir.UIDList {
 	list := remembered(s)
@@ -336,5 +337,5 @@ func Lines(msgs []*Message) []maildir.Entry {
 	return entries
 }
 
-// Bound returns the bound that the uidlist's header should have.
+// Bound returns the bound to be written to the uidlist's header.
 func (s *State) Bound() uint64 { return max(s.Ceiling, s.ModSeq+ModSeqStep) }

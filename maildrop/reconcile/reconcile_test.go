@@ -76,7 +76,7 @@ func TestReconcile(t *testing.T) {
 		name string
 		s    *State
 		r    func(s *State) *Reading
-		// The expectations. lock means a plan that only locks.
+		// The expected results. lock means a plan that only requests the lock.
 		lock     bool
 		msgs     string
 		modseq   uint64
@@ -273,7 +273,7 @@ func TestReconcile(t *testing.T) {
 	}
 }
 
-// A rename does not affect sizes, dates, and keywords without a letter.
+// A rename does not change sizes, dates or keywords without a letter.
 func TestRenamedKeepsTheRest(t *testing.T) {
 	s := known(7, 2, "1 a:2,a")
 	s.Messages[0].Keywords |= 1 << 40
@@ -319,7 +319,8 @@ func TestNoUIDsLeft(t *testing.T) {
 	}
 }
 
-// A list that consists mostly of expunged messages is rewritten without them.
+// A list that consists mostly of lines for expunged messages is rewritten
+// without them.
 func TestWastefulList(t *testing.T) {
 	s := known(7, 300)
 	for i := range 150 {
@@ -457,8 +458,7 @@ func TestOwnChanges(t *testing.T) {
 	}
 }
 
-// For changes before the start of the record, every unused UID is reported as
-// vanished.
+// For changes older than the record, every unused UID is reported as vanished.
 func TestVanishedBeforeTheFloor(t *testing.T) {
 	s := known(7, 6, "2 a:2,", "4 b:2,")
 	s.GoneFloor = 8

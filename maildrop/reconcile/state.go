@@ -1,10 +1,10 @@
-// Package reconcile compares the known state of a folder with its current
-// contents. It determines the UIDs of new messages, the flags that changed, the
-// messages that are gone, and what has to be written.
+// Package reconcile compares a folder's known state with its current contents.
+// It determines the UIDs of new messages, changed flags, expunged messages, and
+// what must be written.
 //
-// The package is pure: it has no access to disk, locks or clock. Package
+// The package is pure: it does not access the disk, locks or the clock. Package
 // maildrop reads the directories and the uidlist, calls Reconcile, carries out
-// the Plan and publishes the new State. Start reading at Reconcile.
+// the Plan and publishes the new State. Start with Reconcile.
 package reconcile
 
 import (
@@ -16,48 +16,48 @@ import (
 	"hoplite/maildrop/maildir"
 )
 
-// Message is one message of a folder.
+// Message is one message in a folder.
 type Message = index.Message
 
 // State is the known state of a folder. The zero State means that nothing is
 // known. A new State shares memory with its predecessor, which must not be
-// changed afterwards.
+// modified afterwards.
 type State struct {
-	// Known is set once the folder was read or loaded from the index.
+	// Known is set once the folder has been read or loaded from the index.
 	Known bool
 	// Messages is in ascending order of UID. Snapshots share the slice, so
 	// elements may be appended but must be replaced only in a copy.
 	Messages []*Message
-	// Keywords holds the names by bit of Message.Keywords. The first 26 have
-	// letters in dovecot-keywords; the others are recorded only in the index.
+	// Keywords holds the keyword names by bit of Message.Keywords. The first 26
+	// have letters in dovecot-keywords; the others are recorded only in the
+	// index.
 	Keywords []string
 
 	Validity, Next uint32
 	GUID           string
-	Other          []string // unknown header keys of the uidlist
-	Lines          int      // entries in the uidlist, including those of expunged messages
+	Other          []string // unknown keys in the uidlist's header
+	Lines          int      // uidlist lines, with those of expunged messages
 
 	ModSeq uint64
 	// Ceiling is the bound in the uidlist's header. ModSeq must stay below it.
 	Ceiling uint64
-	// Recent is the first UID that was never shown as \Recent.
+	// Recent is the first UID that has never been shown as \Recent.
 	Recent uint32
 
 	Gone      []index.Gone // expunged messages, in ascending order of ModSeq
-	GoneFloor uint64       // Gone is complete for changes after this
+	GoneFloor uint64       // Gone is complete for later changes
 
 	uids map[string]uint32 // UIDs by base name; see names
 }
 
-// Find returns the index of the message with a UID.
+// Find returns the index of the message with the given UID.
 func (s *State) Find(uid uint32) (int, bool) {
 	return slices.BinarySearchFunc(s.Messages, uid, func(m *Message, u uint32) int {
 		return int(int64(m.UID) - int64(u))
 	})
 }
 
-// names returns a map from base names to UIDs, which is built when first
-// needed.
+// names returns a map from base names to UIDs, building it on first use.
 func (s *State) names() map[string]uint32 {
 	if s.uids == nil {
 		s.uids = make(map[string]uint32, len(s.Messages))
@@ -68,7 +68,7 @@ func (s *State) names() map[string]uint32 {
 	return s.uids
 }
 
-// Named returns the message with a base name, or nil.
+// Named returns the message with the given base name, or nil.
 func (s *State) Named(base string) *Message {
 	uid, ok := s.names()[base]
 	if !ok {
@@ -78,18 +78,18 @@ func (s *State) Named(base string) *Message {
 	return s.Messages[i]
 }
 
-// Has reports whether a file is the current file of a known message.
+// Has reports whether f is the current file of a known message.
 func (s *State) Has(f File) bool {
 	m := s.Named(maildir.Base(f.Name))
 	return m != nil && m.File == f.Name && m.New == f.New
 }
 
-// Changes holds the messages in which two states of a folder differ.
+// Changes holds the messages that differ between two states of a folder.
 type Changes struct {
-	Added    []*Message // new, or with another description
+	Added    []*Message // new, or with other sizes or another name
 	Flagged  []*Message // only flags, keywords or the file name changed
 	Expunged []uint32
-	// Quiet is set if the states do not differ in anything visible.
+	// Quiet is set if the states have no visible differences.
 	Quiet bool
 }
 
@@ -107,7 +107,7 @@ func (s *State) Assign(msgs []*Message) ([]maildir.Entry, error) {
 	return Lines(msgs), nil
 }
 
-// Add adds messages that have UIDs from Assign.
+// Add adds messages that were assigned UIDs by Assign.
 func (s *State) Add(msgs []*Message) Changes {
 	s.ModSeq++
 	s.Messages = append(s.Messages, msgs...)
@@ -119,8 +119,8 @@ func (s *State) Add(msgs []*Message) Changes {
 	return Changes{Added: msgs}
 }
 
-// SetFlags replaces messages with versions with other flags, which get the next
-// modification sequence.
+// SetFlags replaces messages with copies that have other flags. The copies are
+// assigned the next modification sequence.
 func (s *State) SetFlags(changed []*Message) Changes {
 	s.ModSeq++
 	s.Messages = slices.Clone(s.Messages)
@@ -133,9 +133,9 @@ func (s *State) SetFlags(changed []*Message) Changes {
 	return Changes{Flagged: changed}
 }
 
-// Describe replaces the i-th message with a version with other sizes or another
-// file name. The modification sequence stays the same, because the difference
-// is not visible to clients.
+// Describe replaces the i-th message with a copy that has other sizes or
+// another file name. The modification sequence does not change, because the
+// difference is invisible to clients.
 func (s *State) Describe(i int, m *Message) Changes {
 	if m.Base() != s.Messages[i].Base() {
 		s.uids = nil
@@ -162,7 +162,7 @@ func (s *State) Expunge(uids []uint32) Changes {
 	return Changes{Expunged: uids}
 }
 
-// maxGone is the number of expunged messages recorded for Vanished.
+// maxGone is the maximum number of expunged messages recorded for Vanished.
 const maxGone = 100_000
 
 // recordExpunged records that messages were expunged at the current ModSeq.
@@ -180,8 +180,8 @@ func (s *State) recordExpunged(uids []uint32) {
 }
 
 // Vanished returns the UIDs that were expunged after modseq, up to and
-// including upTo, in ascending order. If the record does not go back that far,
-// it returns every UID below next that no message of shown has.
+// including upTo, in ascending order. If the record does not reach back that
+// far, it returns every UID below next that is not in shown.
 func (s *State) Vanished(shown []*Message, next uint32, modseq, upTo uint64) []uint32 {
 	var uids []uint32
 	if modseq < s.GoneFloor {
@@ -206,7 +206,7 @@ func (s *State) Vanished(shown []*Message, next uint32, modseq, upTo uint64) []u
 	return slices.Compact(uids)
 }
 
-// Keyword returns the bit of a keyword, ignoring case.
+// Keyword returns a keyword's bit. The name is case-insensitive.
 func (s *State) Keyword(name string) (bit int, ok bool) {
 	bit = slices.IndexFunc(s.Keywords, func(k string) bool { return strings.EqualFold(k, name) })
 	return bit, bit >= 0
@@ -215,8 +215,9 @@ func (s *State) Keyword(name string) (bit int, ok bool) {
 // MaxKeywords is the maximum number of different keywords in a folder.
 const MaxKeywords = 64
 
-// NewKeyword returns the keywords with name added, and its bit, which has a
-// letter if one is free. ok is false if the folder already has MaxKeywords.
+// NewKeyword returns the keywords with name added, and the keyword's bit, which
+// has a letter if one is free. ok is false if the folder already has
+// MaxKeywords keywords.
 func (s *State) NewKeyword(name string) (names []string, bit int, ok bool) {
 	names = slices.Clone(s.Keywords)
 	if bit = slices.Index(names, ""); bit < 0 {
@@ -229,8 +230,8 @@ func (s *State) NewKeyword(name string) (names []string, bit int, ok bool) {
 	return names, bit, true
 }
 
-// mergeKeywords returns the keywords after dovecot-keywords changed to letters.
-// Keywords beyond the letters are kept.
+// mergeKeywords returns the keywords after dovecot-keywords has changed to
+// letters. It preserves keywords without a letter.
 func (s *State) mergeKeywords(letters *maildir.Keywords) []string {
 	names := make([]string, max(len(s.Keywords), maildir.MaxLetters))
 	copy(names, letters[:])
